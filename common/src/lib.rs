@@ -1,0 +1,19 @@
+//! What every part of Build Swarm shares: identifiers, states, wire types,
+//! configuration loading, package formats and the HTTP client.
+//!
+//! No policy lives here. A rule about the queue, scheduling, healing or failure
+//! belongs to `swarm-core`.
+
+#[cfg(feature = "client")]
+pub mod client;
+#[cfg(feature = "config")]
+pub mod config;
+pub mod cpv;
+pub mod digest;
+#[cfg(feature = "format")]
+pub mod format;
+pub mod id;
+pub mod name;
+pub mod state;
+pub mod time;
+pub mod wire;

@@ -1,0 +1,163 @@
+//! The words for what state a thing is in: one enumeration each, the same in the
+//! core, in JSON, in `swarmctl` and in logs.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+        pub enum $name {
+            $($(#[$vdoc])* #[serde(rename = $word)] $variant,)+
+        }
+
+        impl $name {
+            /// Every value, in order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The word used in JSON, logs and on screen.
+            #[must_use]
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.word())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = String;
+            fn from_str(text: &str) -> Result<Self, String> {
+                Self::ALL.iter().copied().find(|v| v.word() == text).ok_or_else(|| {
+                    let all: Vec<_> = Self::ALL.iter().map(|v| v.word()).collect();
+                    format!("`{text}` is not one of {}", all.join(", "))
+                })
+            }
+        }
+    };
+}
+
+words! {
+    /// Where a package stands in its run.
+    PackageState {
+        /// Waits for a dependency.
+        Blocked = "blocked",
+        /// May be claimed.
+        Needed = "needed",
+        /// A drone has it.
+        Delegated = "delegated",
+        /// A verified artifact is stored.
+        Received = "received",
+        /// Judged broken or untrustworthy.
+        Quarantined = "quarantined",
+        /// Its run was cancelled.
+        Cancelled = "cancelled",
+    }
+}
+
+words! {
+    /// Where a drone stands.
+    DroneState {
+        /// Enrolled, not yet approved by an admin.
+        Pending = "pending",
+        /// Heard from lately; may be given work.
+        Online = "online",
+        /// Finishes what it has and is given nothing more.
+        Draining = "draining",
+        /// Five strikes: no work until its pause ends.
+        Grounded = "grounded",
+        /// Silent for too long; comes back by itself.
+        Offline = "offline",
+        /// Healing gave up; a person is told.
+        Lost = "lost",
+    }
+}
+
+words! {
+    /// How far an attempt has come.
+    Phase {
+        /// Handed to the drone.
+        Assigned = "assigned",
+        /// Making the build root, installing dependencies.
+        Preparing = "preparing",
+        /// Fetching sources.
+        Fetching = "fetching",
+        /// Configuring, compiling, testing.
+        Building = "building",
+        /// Installing into the image and packing it.
+        Packaging = "packaging",
+        /// Sending the package.
+        Uploading = "uploading",
+        /// The orchestrator checks it.
+        Verifying = "verifying",
+    }
+}
+
+words! {
+    /// Whose fault a failed attempt is, so far as its evidence says.
+    FailureClass {
+        /// The build itself failed.
+        Package = "package",
+        /// The drone's machine: disk full, killed for memory, broken toolchain.
+        Drone = "drone",
+        /// Fetching, the binhost or the upload.
+        Infra = "infra",
+        /// Too long, or silent for too long.
+        Timeout = "timeout",
+        /// The lease ran out.
+        Lost = "lost",
+        /// Stopped on request.
+        Cancelled = "cancelled",
+    }
+}
+
+words! {
+    /// Where a run stands.
+    RunState {
+        /// The resolver is at work, or waits for a drone.
+        Planning = "planning",
+        /// Packages are being built.
+        Building = "building",
+        /// Every package was received.
+        Succeeded = "succeeded",
+        /// Ended, but some packages are quarantined or the resolver refused some.
+        Partial = "partial",
+        /// No plan could be made.
+        Failed = "failed",
+        /// Stopped by an admin.
+        Cancelled = "cancelled",
+    }
+}
+
+words! {
+    /// How urgent a run is. Earlier classes go first.
+    RunClass {
+        /// A person is waiting.
+        Interactive = "interactive",
+        /// A security update.
+        Security = "security",
+        /// The nightly world update.
+        Nightly = "nightly",
+    }
+}
+
+impl RunState {
+    /// Whether the run has ended.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        !matches!(self, Self::Planning | Self::Building)
+    }
+}
+
+impl PackageState {
+    /// Whether only an admin's word or a newer plan moves a package on from here.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Received | Self::Quarantined | Self::Cancelled)
+    }
+}

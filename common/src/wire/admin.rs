@@ -1,0 +1,67 @@
+//! What an admin sends. Every request that changes something takes an
+//! `Idempotency-Key` header; a repeat with the same key gets the first answer.
+
+use crate::{digest::Digest, id::*, name::Name, state::RunClass};
+use serde::{Deserialize, Serialize};
+
+/// `POST /enrol-tokens`: make a token with which one machine may enrol.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct EnrolTokenRequest {
+    /// It works for this long.
+    pub valid_ms: u64,
+    /// The drone that enrols with it needs no approval.
+    #[serde(default)]
+    pub approved: bool,
+}
+
+/// A fresh enrolment token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct EnrolTokenReply {
+    /// The token. It is shown once and stored only as a digest.
+    pub token: String,
+}
+
+/// `POST /runs`: start a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct StartRunRequest {
+    /// For which profile.
+    pub profile: Name,
+    /// How urgent.
+    pub class: RunClass,
+}
+
+/// A run that was started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct StartRunReply {
+    /// Its id.
+    pub run: RunId,
+}
+
+/// `PUT /profiles/{name}`: make a profile, or pin it to a new snapshot. The snapshot's
+/// archive was sent before as `PUT /snapshots/{digest}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ProfileRequest {
+    /// What builds it.
+    pub builder: BuilderKind,
+    /// The pinned content.
+    pub snapshot: Digest,
+    /// Where the content came from: a directory or a Git commit, for people.
+    pub source: String,
+}
+
+/// What builds a profile's packages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum BuilderKind {
+    /// Gentoo's Portage.
+    Portage,
+}

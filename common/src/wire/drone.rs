@@ -1,0 +1,338 @@
+//! The drone protocol: enrol, claim, heartbeat, upload, report.
+//!
+//! A drone authenticates with `Authorization: Bearer CREDENTIAL`; its id follows from
+//! the credential and is never taken from a body.
+
+use super::plan::{PlanReport, PlanStage};
+use crate::{cpv::Cpv, digest::Digest, id::*, name::Name, state::*, time::TimeMs};
+use serde::{Deserialize, Serialize};
+
+/// `POST /enrol`, without authentication: a machine asks to become a drone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct EnrolRequest {
+    /// The one-time token that an admin made.
+    pub token: String,
+    /// What the drone wants to be called.
+    pub name: Name,
+    /// What the machine is.
+    pub facts: DroneFacts,
+}
+
+/// What a drone says about its machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct DroneFacts {
+    /// Contents of `/etc/machine-id`, or empty.
+    pub machine_id: String,
+    /// Contents of `/proc/sys/kernel/random/boot_id`, or empty.
+    pub boot_id: String,
+    /// Usable processors.
+    pub cores: u32,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+    /// Version of `swarm-drone`.
+    pub version: String,
+    /// Profiles it builds for; empty means any.
+    pub profiles: Vec<Name>,
+}
+
+/// Answer to an enrolment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct EnrolReply {
+    /// The drone's id.
+    pub drone: DroneId,
+    /// The secret that acts for this drone. It is shown once and stored only as a digest.
+    pub credential: String,
+}
+
+/// `POST /claim`: give me work, and wait for it if there is none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ClaimRequest {
+    /// Made anew for each claim, kept when a claim is repeated because its answer was
+    /// lost: the repeat then gets the same attempt. At most 64 characters.
+    pub key: String,
+    /// How long the orchestrator may keep the request open, in milliseconds.
+    pub wait_ms: u64,
+    /// Free memory in bytes.
+    pub memory_free_bytes: u64,
+}
+
+/// Answer to a claim.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ClaimReply {
+    /// The work, if there is any for this drone.
+    pub assignment: Option<Assignment>,
+    /// Why there is none.
+    pub reason: Option<String>,
+}
+
+/// One attempt, as its drone is told of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Assignment {
+    /// The attempt; every later message about this work carries it.
+    pub attempt: AttemptId,
+    /// The run it belongs to.
+    pub run: RunId,
+    /// The profile to build for.
+    pub profile: Name,
+    /// The pinned configuration and repositories.
+    pub snapshot: Digest,
+    /// Path of the binary package host that has the dependencies, relative to the
+    /// orchestrator's address.
+    pub binhost: String,
+    /// The lease runs out this long after the last heartbeat that names the attempt.
+    pub lease_ms: u64,
+    /// Bounds of the build.
+    pub limits: BuildLimits,
+    /// What to do.
+    pub work: Work,
+}
+
+/// Bounds of one build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct BuildLimits {
+    /// The whole build may take this long.
+    pub build_timeout_ms: u64,
+    /// It may print nothing for this long.
+    pub silence_timeout_ms: u64,
+    /// The log is cut off here.
+    pub log_bytes: u64,
+    /// Upper bound for parallel jobs; 0 means what the drone is configured for.
+    pub jobs: u32,
+}
+
+/// What an attempt is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Work {
+    /// Run the resolver over the world set.
+    Plan,
+    /// Build a package.
+    Build(BuildOrder),
+}
+
+/// What to build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct BuildOrder {
+    /// The package's id.
+    pub package: PackageId,
+    /// The files that must come back: one, or one for each member of a cycle.
+    pub targets: Vec<Target>,
+    /// For a cycle: what to build in which order; `package` counts in `targets`. Empty
+    /// for a single package.
+    pub stages: Vec<PlanStage>,
+}
+
+/// One package file that is asked for. The orchestrator refuses any other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Target {
+    /// What it is.
+    pub cpv: Cpv,
+    /// Its slot without the sub-slot.
+    pub slot: String,
+    /// Its sub-slot.
+    pub subslot: String,
+    /// Its repository.
+    pub repository: String,
+    /// Enabled USE flags, sorted.
+    pub use_flags: Vec<String>,
+    /// Known USE flags, sorted.
+    pub iuse: Vec<String>,
+    /// Machine triple.
+    pub chost: String,
+    /// The build id to give it. Unique for each attempt at a version in a profile, so a
+    /// published path never changes its bytes.
+    pub build_id: u32,
+}
+
+impl Target {
+    /// `dev-libs/icu/icu-75.1-2.gpkg.tar`: the path in the binary package host.
+    #[must_use]
+    pub fn path(&self) -> String {
+        format!("{}/{}-{}.gpkg.tar", self.cpv.cp(), self.cpv.pf(), self.build_id)
+    }
+}
+
+/// `POST /heartbeat`: I live, and this is what I do. Renews the leases it names.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct HeartbeatRequest {
+    /// How the machine is.
+    pub vitals: Vitals,
+    /// Every attempt the drone has, finished ones that wait for upload included.
+    pub attempts: Vec<AttemptStatus>,
+    /// The drone was told to stop and takes no more work.
+    pub draining: bool,
+    /// Boot id of the machine, so that a reboot is seen.
+    pub boot_id: String,
+}
+
+/// How a machine is.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Vitals {
+    /// Load average of one minute.
+    pub load1: f64,
+    /// Free memory in bytes.
+    pub memory_free_bytes: u64,
+    /// Free bytes where build roots are made.
+    pub disk_free_bytes: u64,
+}
+
+/// How one attempt is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct AttemptStatus {
+    /// Which.
+    pub attempt: AttemptId,
+    /// How far.
+    pub phase: Phase,
+}
+
+/// Answer to a heartbeat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct HeartbeatReply {
+    /// Attempts to stop and forget, with the reason.
+    pub cancel: Vec<Cancellation>,
+    /// The drone's state, as the orchestrator sees it.
+    pub state: DroneState,
+    /// The orchestrator's time.
+    pub now: TimeMs,
+}
+
+/// An attempt that is no longer wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Cancellation {
+    /// Which.
+    pub attempt: AttemptId,
+    /// Why.
+    pub reason: String,
+}
+
+/// `POST /attempts/{a}/report`: how an attempt ended. A repeat gets the first answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ReportRequest {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What it took.
+    pub usage: Usage,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Outcome {
+    /// The resolver's answer.
+    Planned {
+        /// The plan.
+        plan: PlanReport,
+    },
+    /// All files were uploaded; their digests, in the order of the targets.
+    Built {
+        /// Digests of the uploaded files, as uploaded.
+        artifacts: Vec<Digest>,
+    },
+    /// It failed.
+    Failed {
+        /// Why.
+        failure: Failure,
+    },
+    /// The drone stops and gives the work back; nobody's fault.
+    HandedBack {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Why an attempt failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Failure {
+    /// Whose fault, so far as the drone can tell.
+    pub class: FailureClass,
+    /// Where it happened.
+    pub phase: Phase,
+    /// The first error, normalised (no paths, numbers, times), to tell like from like.
+    /// At most 200 characters.
+    pub signature: String,
+    /// The first error as it was printed. At most 4 KiB.
+    pub message: String,
+}
+
+/// What an attempt took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Usage {
+    /// From assignment to the end of the build.
+    pub wall_ms: u64,
+    /// User and system time of all processes.
+    pub cpu_ms: u64,
+    /// Largest resident memory in bytes.
+    pub peak_memory_bytes: u64,
+}
+
+/// Answer to a report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ReportReply {
+    /// Whether the result counts. If not, another attempt's did, or the work was cancelled.
+    pub accepted: bool,
+    /// What became of it.
+    pub reason: String,
+}
+
+/// `POST /attempts/{a}/uploads`: a file is about to come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct UploadRequest {
+    /// SHA-256 of the whole file; also the upload's name.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Which target it is.
+    pub cpv: Cpv,
+}
+
+/// Where an upload stands. Bytes follow as `PATCH /attempts/{a}/uploads/{digest}` with
+/// `Upload-Offset`, as in the IETF draft on resumable uploads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct UploadStatus {
+    /// Bytes safely stored so far; the next piece begins here.
+    pub offset: u64,
+    /// All bytes are there and the file passed every check.
+    pub verified: bool,
+}
+
+/// `POST /sign-off`: the drone stops. Its unfinished attempts are needed again at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SignOffRequest {
+    /// Why, for the record.
+    pub reason: String,
+}

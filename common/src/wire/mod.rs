@@ -1,0 +1,13 @@
+//! What travels over HTTP, as types. Requests and replies of the drone protocol are in
+//! [`drone`], plans in [`plan`], artifacts in [`artifact`], what people look at in
+//! [`view`], what an admin sends in [`admin`], errors in [`problem`].
+
+pub mod admin;
+pub mod artifact;
+pub mod drone;
+pub mod plan;
+pub mod problem;
+pub mod view;
+
+/// The first path segments of every API route.
+pub const API_PREFIX: &str = "/api/v1";

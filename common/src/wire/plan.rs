@@ -1,0 +1,125 @@
+//! The dependency graph that a plan attempt brings back.
+
+use crate::{cpv::Cpv, digest::Digest};
+use serde::{Deserialize, Serialize};
+
+/// What the resolver said about a profile's world.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct PlanReport {
+    /// Every package of the plan; edges and cycles name them by position.
+    pub packages: Vec<PlanPackage>,
+    /// Who depends on whom.
+    pub edges: Vec<PlanEdge>,
+    /// Cycles the resolver reported, each with the stages that build it.
+    pub cycles: Vec<PlanCycle>,
+    /// What the resolver refused. The rest of the plan still builds.
+    pub problems: Vec<PlanProblem>,
+    /// Digest of what every package of the profile is built with: CHOST, compiler
+    /// version, libc, flags.
+    pub toolchain: Digest,
+}
+
+/// One package of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct PlanPackage {
+    /// What it is.
+    pub cpv: Cpv,
+    /// Its slot without the sub-slot.
+    pub slot: String,
+    /// Its sub-slot; equal to the slot where the ebuild names none.
+    pub subslot: String,
+    /// The repository it comes from.
+    pub repository: String,
+    /// Enabled USE flags out of `iuse`, sorted.
+    pub use_flags: Vec<String>,
+    /// Every USE flag that the ebuild knows, sorted, without `+` and `-`.
+    pub iuse: Vec<String>,
+    /// The machine triple it is built for.
+    pub chost: String,
+    /// Digest of the ebuild, its eclasses, its files and the settings it is built with.
+    pub inputs: Digest,
+}
+
+/// `from` depends on `to`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct PlanEdge {
+    /// Position of the dependant.
+    pub from: u32,
+    /// Position of the dependency.
+    pub to: u32,
+    /// `to` must be installed while `from` is built (DEPEND, BDEPEND).
+    pub build: bool,
+    /// `to` must be installed for `from` to work (RDEPEND, PDEPEND, IDEPEND).
+    pub runtime: bool,
+    /// `from` is bound to the slot and sub-slot of `to` (`:=`).
+    pub slot_operator: bool,
+    /// The base root of the plan has something installed that already satisfies this edge.
+    pub satisfied: bool,
+}
+
+/// Packages that need each other. They become one node that one drone builds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct PlanCycle {
+    /// Positions of the members.
+    pub members: Vec<u32>,
+    /// What to build, in this order. The last stage of a member builds what is published.
+    pub stages: Vec<PlanStage>,
+}
+
+/// One step of building a cycle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct PlanStage {
+    /// Position of the member to build.
+    pub package: u32,
+    /// USE changes for this step only, such as `-shaper`.
+    pub use_changes: Vec<String>,
+}
+
+/// Something the resolver refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct PlanProblem {
+    /// What kind of refusal.
+    pub kind: ProblemKind,
+    /// The atoms concerned; those of the world set were left out of the plan.
+    pub atoms: Vec<String>,
+    /// The resolver's own words.
+    pub message: String,
+    /// What the admin can change, in the form it is written to `etc/portage`, if the
+    /// resolver offers something.
+    pub suggestion: Option<String>,
+}
+
+/// Kinds of refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum ProblemKind {
+    /// A USE flag would have to change.
+    UseChange,
+    /// A keyword would have to be accepted.
+    Keyword,
+    /// A licence would have to be accepted.
+    License,
+    /// A mask would have to be lifted.
+    Mask,
+    /// Two packages want the same slot.
+    SlotConflict,
+    /// Nothing satisfies an atom.
+    Unsatisfied,
+    /// A cycle that no USE change breaks.
+    Circular,
+    /// Anything else; the message says what.
+    Other,
+}

@@ -1,0 +1,21 @@
+//! Errors over HTTP: RFC 9457 problem details, `application/problem+json`.
+
+use serde::{Deserialize, Serialize};
+
+/// An RFC 9457 problem. `kind` (`type` in JSON) is stable; `detail` is for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Problem {
+    /// A stable name of what went wrong, such as `/problems/stale-attempt`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What went wrong, in a few words; the same for every problem of this kind.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What happened this time, why, and what to do.
+    pub detail: String,
+    /// The request's id, as it stands in the orchestrator's log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+}

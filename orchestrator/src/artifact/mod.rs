@@ -1,0 +1,1 @@
+//! Package files: intake and store.

@@ -1,0 +1,1 @@
+//! The OpenPGP key and what it signs.
