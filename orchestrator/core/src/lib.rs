@@ -1,1 +1,39 @@
-//! Placeholder while the workspace is laid out.
+//! The functional core of Build Swarm: every rule of the queue, of scheduling, of
+//! judging failures and of healing, as plain functions over plain data.
+//!
+//! ```text
+//! decide(&Swarm, &Request) -> Result<(Vec<Event>, Reply), Refusal>   changes nothing
+//! apply(&mut Swarm, &Record)                                         total, never fails
+//! settle(&Swarm, now) -> Vec<Event>                                  what follows by itself
+//! ```
+//!
+//! A request carries its time and its randomness, so the same events always give the
+//! same [`Swarm`]. There is no clock, no randomness, no I/O, no logging and no async
+//! here; the shell (`swarm-orchestrator`) and the simulation bring all of that.
+
+mod apply;
+pub mod attempt;
+pub mod command;
+pub mod decide;
+pub mod drone;
+pub mod estimate;
+pub mod event;
+pub mod explain;
+pub mod graph;
+pub mod invariants;
+pub mod judge;
+pub mod package;
+pub mod plan;
+pub mod policy;
+pub mod profile;
+pub mod refusal;
+pub mod run;
+pub mod schedule;
+pub mod settle;
+pub mod swarm;
+
+pub use command::{Command, Reply, Request};
+pub use event::{Event, Record};
+pub use policy::Policy;
+pub use refusal::Refusal;
+pub use swarm::Swarm;

@@ -1,0 +1,141 @@
+//! An attempt: one delegation of work to one drone, and the fence that decides whether
+//! its result still counts.
+
+use crate::{refusal::Refusal, swarm::Swarm};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use swarm_common::{
+    id::*,
+    name::Name,
+    state::*,
+    time::TimeMs,
+    wire::drone::{Failure, Usage},
+};
+
+/// What an attempt is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Job {
+    /// Make the plan of a run.
+    Plan(RunId),
+    /// Build a package.
+    Build(PackageId),
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// Its result was accepted.
+    Accepted,
+    /// It failed.
+    Failed(Failure),
+    /// It brought something that was refused.
+    Rejected(String),
+    /// Its drone gave it back.
+    HandedBack(String),
+    /// Nobody renewed its lease. Its result still counts if nobody else delivers first.
+    Lost(String),
+    /// Another attempt delivered first.
+    Superseded,
+    /// Its run was stopped.
+    Cancelled,
+}
+
+impl Ending {
+    /// The ending in words.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match self {
+            Self::Accepted => "its result was accepted".into(),
+            Self::Failed(failure) => format!("it failed ({})", failure.class),
+            Self::Rejected(reason) => format!("its result was refused: {reason}"),
+            Self::HandedBack(reason) => format!("it was handed back: {reason}"),
+            Self::Lost(reason) => format!("it was lost: {reason}"),
+            Self::Superseded => "another attempt delivered first".into(),
+            Self::Cancelled => "its run was cancelled".into(),
+        }
+    }
+}
+
+/// One delegation of work to one drone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// What for.
+    pub job: Job,
+    /// Which drone has it.
+    pub drone: DroneId,
+    /// That drone's name, which outlives the drone's removal.
+    pub drone_name: Name,
+    /// The key of the claim that got it.
+    pub key: String,
+    /// The build id of each target.
+    pub build_ids: Vec<u32>,
+    /// When it was handed out.
+    pub started_at: TimeMs,
+    /// When it ended.
+    pub ended_at: Option<TimeMs>,
+    /// When each phase began.
+    pub phases: BTreeMap<Phase, TimeMs>,
+    /// How it ended; `None` while it is live.
+    pub ending: Option<Ending>,
+    /// What it took.
+    pub usage: Option<Usage>,
+}
+
+impl Attempt {
+    /// Whether it has not ended.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.ending.is_none()
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.phases.keys().next_back().copied().unwrap_or(Phase::Assigned)
+    }
+}
+
+/// What the fence says to a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fence {
+    /// It counts.
+    Open,
+    /// It counted already; the drone did not hear the answer.
+    Repeat,
+}
+
+/// Whether the result of `attempt`, brought by `drone`, still counts.
+///
+/// This check alone makes sure that of all attempts at a package exactly one result is
+/// accepted: an attempt that is live, or was lost while nobody else has delivered,
+/// passes; every other one is stale.
+///
+/// # Errors
+/// Unknown or another drone's attempt; an attempt whose end leaves no way back; work
+/// that is received, quarantined, cancelled or over.
+pub fn fence(swarm: &Swarm, drone: DroneId, attempt: AttemptId) -> Result<Fence, Refusal> {
+    let record = swarm.attempts.get(&attempt).ok_or(Refusal::UnknownAttempt(attempt))?;
+    if record.drone != drone {
+        return Err(Refusal::NotYours { attempt, drone });
+    }
+    let stale = |reason: String| Err(Refusal::StaleAttempt { attempt, reason });
+    match &record.ending {
+        Some(Ending::Accepted) => return Ok(Fence::Repeat),
+        None | Some(Ending::Lost(_)) => {}
+        Some(ending) => return stale(ending.words()),
+    }
+    match record.job {
+        Job::Plan(run) => match swarm.runs.get(&run).map(|r| r.state) {
+            Some(RunState::Planning) => Ok(Fence::Open),
+            Some(state) => stale(format!("run {run} is {state}")),
+            None => stale(format!("run {run} is gone")),
+        },
+        Job::Build(package) => match swarm.packages.get(&package).map(|p| p.state) {
+            Some(PackageState::Needed | PackageState::Delegated) => Ok(Fence::Open),
+            Some(state) => stale(format!("package {package} is {state}")),
+            None => stale(format!("package {package} is gone")),
+        },
+    }
+}

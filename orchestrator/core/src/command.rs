@@ -1,0 +1,186 @@
+//! What can be asked of the swarm. A command is a wish; [`crate::decide`] turns it into
+//! events or refuses it.
+
+use serde::{Deserialize, Serialize};
+use swarm_common::{
+    digest::Digest,
+    id::*,
+    name::Name,
+    state::RunClass,
+    time::TimeMs,
+    wire::{admin::ProfileRequest, artifact::Artifact, drone::*, plan::PlanReport},
+};
+
+/// A command with all that it may depend on besides the state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// The time, never earlier than that of any request before.
+    pub now: TimeMs,
+    /// Randomness, for the jitter of retries.
+    pub entropy: u64,
+    /// Idempotency key of an admin's command: a repeat gets the first answer.
+    pub key: Option<String>,
+    /// What is asked.
+    pub command: Command,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// The orchestrator has started and read its journal.
+    StartOrchestrator,
+    /// Look at everything that time alone changes: leases, silence, pauses.
+    Maintain,
+
+    /// Make a one-time enrolment token known.
+    IssueEnrolToken {
+        /// Digest of the token.
+        token_hash: Digest,
+        /// It works for this long.
+        valid_ms: u64,
+        /// Whoever enrols with it is approved already.
+        approved: bool,
+    },
+    /// A machine asks to become a drone.
+    EnrolDrone {
+        /// Digest of the token it brought.
+        token_hash: Digest,
+        /// What it wants to be called.
+        name: Name,
+        /// Digest of the credential made for it.
+        credential_hash: Digest,
+        /// What its machine is.
+        facts: DroneFacts,
+    },
+    /// Let a pending drone work.
+    ApproveDrone(DroneId),
+    /// Give a drone nothing more.
+    DrainDrone(DroneId),
+    /// Let a drained, grounded or lost drone work again.
+    ResumeDrone(DroneId),
+    /// Forget a drone and void its credential.
+    RemoveDrone(DroneId),
+
+    /// Make a profile or pin it to another snapshot.
+    PutProfile {
+        /// Its name.
+        name: Name,
+        /// Its content.
+        request: ProfileRequest,
+    },
+    /// Forget a profile.
+    RemoveProfile(Name),
+    /// Start a run.
+    StartRun {
+        /// For which profile.
+        profile: Name,
+        /// How urgent.
+        class: RunClass,
+    },
+    /// Stop a run.
+    CancelRun(RunId),
+    /// Try a package again, with its failures forgotten.
+    RetryPackage(PackageId),
+
+    /// A drone asks for work.
+    Claim {
+        /// Which drone.
+        drone: DroneId,
+        /// Its claim.
+        request: ClaimRequest,
+    },
+    /// A drone lives.
+    Heartbeat {
+        /// Which drone.
+        drone: DroneId,
+        /// What it says.
+        request: HeartbeatRequest,
+    },
+    /// A drone stops.
+    SignOff {
+        /// Which drone.
+        drone: DroneId,
+        /// Why.
+        reason: String,
+    },
+    /// A plan attempt brings its plan.
+    ReceivePlan {
+        /// Which drone.
+        drone: DroneId,
+        /// Which attempt.
+        attempt: AttemptId,
+        /// The plan.
+        plan: Box<PlanReport>,
+        /// What it took.
+        usage: Usage,
+    },
+    /// The shell has verified and stored everything that an attempt built.
+    ReceivePackage {
+        /// Which drone.
+        drone: DroneId,
+        /// Which attempt.
+        attempt: AttemptId,
+        /// The stored files, in the order of the targets.
+        artifacts: Vec<Artifact>,
+        /// What it took.
+        usage: Usage,
+    },
+    /// The shell has refused a file that an attempt brought.
+    RejectPackage {
+        /// Which drone.
+        drone: DroneId,
+        /// Which attempt.
+        attempt: AttemptId,
+        /// Why, in one line.
+        reason: String,
+    },
+    /// An attempt failed.
+    ReportFailure {
+        /// Which drone.
+        drone: DroneId,
+        /// Which attempt.
+        attempt: AttemptId,
+        /// Why.
+        failure: Failure,
+        /// What it took.
+        usage: Usage,
+    },
+    /// A drone gives work back.
+    HandBack {
+        /// Which drone.
+        drone: DroneId,
+        /// Which attempt.
+        attempt: AttemptId,
+        /// Why.
+        reason: String,
+    },
+    /// The publisher has switched a profile to a new generation.
+    RecordGeneration {
+        /// Which profile.
+        profile: Name,
+        /// The run whose packages it has.
+        run: RunId,
+        /// Number of the generation.
+        generation: u64,
+        /// Packages in it.
+        packages: u64,
+    },
+}
+
+/// The answer to a command that was not refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// Done, or already so.
+    Done,
+    /// The drone that was enrolled.
+    Drone(DroneId),
+    /// The run that was started.
+    Run(RunId),
+    /// Answer to a claim.
+    Claim(Box<ClaimReply>),
+    /// Answer to a heartbeat.
+    Heartbeat(HeartbeatReply),
+    /// Answer to a report.
+    Report(ReportReply),
+}

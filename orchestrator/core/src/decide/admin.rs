@@ -1,0 +1,96 @@
+//! Profiles, runs and retries: what people ask.
+
+use super::{Decision, already};
+use crate::{attempt::Job, command::Reply, event::Event, refusal::Refusal, swarm::Swarm};
+use swarm_common::{id::*, name::Name, state::*, wire::admin::ProfileRequest};
+
+pub(super) fn put_profile(swarm: &Swarm, name: &Name, request: &ProfileRequest) -> Decision {
+    if swarm.profiles.get(name).is_some_and(|p| p.request == *request) {
+        return already();
+    }
+    // A run under way keeps the snapshot that it began with.
+    Ok((vec![Event::ProfilePut { name: name.clone(), request: request.clone() }], Reply::Done))
+}
+
+pub(super) fn remove_profile(swarm: &Swarm, name: &Name) -> Decision {
+    if !swarm.profiles.contains_key(name) {
+        return Err(Refusal::UnknownProfile(name.clone()));
+    }
+    if let Some(run) = swarm.active_run(name) {
+        return Err(Refusal::RunUnderWay { run, profile: name.clone() });
+    }
+    let runs = swarm.runs.iter().filter(|(_, r)| r.profile == *name);
+    let mut events: Vec<Event> = runs.map(|(&run, _)| Event::RunForgotten { run }).collect();
+    events.push(Event::ProfileRemoved { name: name.clone() });
+    Ok((events, Reply::Done))
+}
+
+pub(super) fn start_run(swarm: &Swarm, name: &Name, class: RunClass) -> Decision {
+    let profile = swarm.profiles.get(name).ok_or_else(|| Refusal::UnknownProfile(name.clone()))?;
+    if let Some(run) = swarm.active_run(name) {
+        return Err(Refusal::RunUnderWay { run, profile: name.clone() });
+    }
+    let run = RunId(swarm.last.run + 1);
+    let snapshot = profile.request.snapshot;
+    Ok((vec![Event::RunStarted { run, profile: name.clone(), class, snapshot }], Reply::Run(run)))
+}
+
+pub(super) fn cancel_run(swarm: &Swarm, run: RunId) -> Decision {
+    match swarm.runs.get(&run).ok_or(Refusal::UnknownRun(run))?.state {
+        RunState::Cancelled => already(),
+        state if state.is_over() => Err(Refusal::WrongState {
+            what: format!("run {run}"),
+            state: state.word().into(),
+            hint: "it has ended and cannot be cancelled".into(),
+        }),
+        _ => {
+            let reason = "cancelled by an admin".to_owned();
+            Ok((vec![Event::RunEnded { run, state: RunState::Cancelled, reason }], Reply::Done))
+        }
+    }
+}
+
+pub(super) fn retry_package(swarm: &Swarm, id: PackageId) -> Decision {
+    let package = swarm.packages.get(&id).ok_or(Refusal::UnknownPackage(id))?;
+    let refuse = |hint: &str| {
+        Err(Refusal::WrongState {
+            what: package.title(),
+            state: package.state.word().into(),
+            hint: hint.into(),
+        })
+    };
+    match package.state {
+        PackageState::Quarantined | PackageState::Needed => {}
+        PackageState::Blocked => return refuse("retry what it waits for; `swarmctl why` names it"),
+        PackageState::Delegated => return refuse("a drone is building it right now"),
+        PackageState::Received => return refuse("it was built; start a new run to build it anew"),
+        PackageState::Cancelled => return refuse("its run was cancelled; start a new run"),
+    }
+    let run = swarm.runs.get(&package.run).ok_or(Refusal::UnknownRun(package.run))?;
+    let mut events = Vec::new();
+    if run.state.is_over() {
+        let newer = swarm.runs.iter().rfind(|(id, r)| **id > package.run && r.profile == run.profile);
+        if let Some((newer, _)) = newer {
+            return refuse(&format!("it belongs to run {}, and run {newer} is newer", package.run));
+        }
+        events.push(Event::RunReopened { run: package.run });
+    }
+    events.push(Event::PackageReleased { package: id });
+    debug_assert!(swarm.attempts_at(Job::Build(id)).next().is_none());
+    Ok((events, Reply::Done))
+}
+
+pub(super) fn record_generation(
+    swarm: &Swarm,
+    profile: &Name,
+    run: RunId,
+    generation: u64,
+    packages: u64,
+) -> Decision {
+    let known = swarm.profiles.get(profile).ok_or_else(|| Refusal::UnknownProfile(profile.clone()))?;
+    if generation <= known.generation {
+        return already();
+    }
+    let event = Event::GenerationPublished { profile: profile.clone(), run, generation, packages };
+    Ok((vec![event], Reply::Done))
+}

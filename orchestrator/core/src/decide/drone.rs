@@ -1,0 +1,91 @@
+//! Drones report for duty: heartbeats and sign-offs.
+
+use super::{Decision, already, known, maintain::return_job};
+use crate::{
+    attempt::{Ending, Job},
+    command::Reply,
+    event::Event,
+    swarm::Swarm,
+};
+use swarm_common::{id::*, state::*, time::TimeMs, wire::drone::*};
+
+/// A drone lives. Renews the leases it names, takes over the phases, revives lost
+/// attempts that nobody else works on, and answers which attempts are not wanted.
+pub(super) fn heartbeat(swarm: &Swarm, now: TimeMs, id: DroneId, request: &HeartbeatRequest) -> Decision {
+    let drone = known(swarm, id)?;
+    let mut events = vec![Event::DroneSeen { drone: id, vitals: Some(request.vitals) }];
+    if drone.offline.is_some() || drone.lost.is_some() {
+        events.push(Event::DroneReturned { drone: id });
+    }
+    if !request.boot_id.is_empty() && request.boot_id != drone.facts.boot_id {
+        events.push(Event::DroneRebooted { drone: id, boot_id: request.boot_id.clone() });
+    }
+    let (mut renewed, mut cancel) = (Vec::new(), Vec::new());
+    for status in &request.attempts {
+        match wanted(swarm, id, status.attempt) {
+            Ok(Wanted::Live) => renewed.push(status.attempt),
+            Ok(Wanted::Revived) => events.push(Event::AttemptRevived { attempt: status.attempt }),
+            Ok(Wanted::Racing) => {}
+            Err(reason) => {
+                cancel.push(Cancellation { attempt: status.attempt, reason });
+                continue;
+            }
+        }
+        let known = swarm.attempts.get(&status.attempt).map(crate::attempt::Attempt::phase);
+        if known.is_some_and(|phase| status.phase > phase) {
+            events.push(Event::AttemptPhaseReached { attempt: status.attempt, phase: status.phase });
+        }
+    }
+    if !renewed.is_empty() {
+        events.push(Event::LeasesRenewed { attempts: renewed, until: now + swarm.policy.lease_ms });
+    }
+    let state = match drone.state() {
+        DroneState::Offline | DroneState::Lost => DroneState::Online,
+        state => state,
+    };
+    Ok((events, Reply::Heartbeat(HeartbeatReply { cancel, state, now })))
+}
+
+enum Wanted {
+    Live,
+    /// It was lost, but nobody else took the work.
+    Revived,
+    /// It was lost and another drone has the work; the first to deliver wins.
+    Racing,
+}
+
+fn wanted(swarm: &Swarm, drone: DroneId, id: AttemptId) -> Result<Wanted, String> {
+    let Some(attempt) = swarm.attempts.get(&id).filter(|a| a.drone == drone) else {
+        return Err("this drone has no such attempt".into());
+    };
+    match (&attempt.ending, attempt.job) {
+        (None, _) => Ok(Wanted::Live),
+        (Some(Ending::Lost(_)), Job::Build(package)) => match swarm.packages.get(&package).map(|p| p.state) {
+            Some(PackageState::Needed) => Ok(Wanted::Revived),
+            Some(PackageState::Delegated) => Ok(Wanted::Racing),
+            Some(state) => Err(format!("the package is {state}")),
+            None => Err("the package is gone".into()),
+        },
+        (Some(Ending::Lost(_)), Job::Plan(run)) => match swarm.runs.get(&run).map(|r| r.state) {
+            Some(RunState::Planning) => Ok(Wanted::Racing),
+            _ => Err("the run has its plan".into()),
+        },
+        (Some(ending), _) => Err(ending.words()),
+    }
+}
+
+/// A drone stops. What it has not finished is needed again at once, without a strike.
+pub(super) fn sign_off(swarm: &Swarm, now: TimeMs, id: DroneId, reason: &str) -> Decision {
+    let drone = known(swarm, id)?;
+    if drone.offline.is_some() {
+        return already();
+    }
+    let mut events = Vec::new();
+    for (attempt, record) in swarm.attempts_of(id) {
+        events.push(Event::AttemptHandedBack { attempt, reason: reason.to_owned() });
+        let reason = format!("{} signed off: {reason}", drone.name);
+        events.extend(return_job(swarm, now, record.job, attempt, reason));
+    }
+    events.push(Event::DroneWentOffline { drone: id, reason: format!("signed off: {reason}") });
+    Ok((events, Reply::Done))
+}

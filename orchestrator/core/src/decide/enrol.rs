@@ -1,0 +1,66 @@
+//! How machines become drones, and what an admin does with drones.
+
+use super::{Decision, already, known};
+use crate::{command::Reply, event::Event, refusal::Refusal, swarm::Swarm};
+use swarm_common::{
+    digest::Digest, id::*, name::Name, state::DroneState, time::TimeMs, wire::drone::DroneFacts,
+};
+
+pub(super) fn enrol(
+    swarm: &Swarm,
+    now: TimeMs,
+    token_hash: Digest,
+    name: &Name,
+    credential_hash: Digest,
+    facts: &DroneFacts,
+) -> Decision {
+    let token = swarm.tokens.get(&token_hash).filter(|t| now < t.expires_at).ok_or(Refusal::BadEnrolToken)?;
+    if swarm.drones.values().any(|d| d.name == *name) {
+        return Err(Refusal::NameTaken(name.clone()));
+    }
+    let drone = DroneId(swarm.last.drone + 1);
+    let event = Event::DroneEnrolled {
+        drone,
+        name: name.clone(),
+        token_hash,
+        credential_hash,
+        facts: facts.clone(),
+        approved: token.approved,
+    };
+    Ok((vec![event], Reply::Drone(drone)))
+}
+
+pub(super) fn approve(swarm: &Swarm, drone: DroneId) -> Decision {
+    if known(swarm, drone)?.approved {
+        return already();
+    }
+    Ok((vec![Event::DroneApproved { drone }], Reply::Done))
+}
+
+pub(super) fn drain(swarm: &Swarm, drone: DroneId) -> Decision {
+    if known(swarm, drone)?.draining.is_some() {
+        return already();
+    }
+    let reason = "drained by an admin".to_owned();
+    Ok((vec![Event::DroneDrained { drone, reason }], Reply::Done))
+}
+
+pub(super) fn resume(swarm: &Swarm, drone: DroneId) -> Decision {
+    let record = known(swarm, drone)?;
+    match record.state() {
+        DroneState::Pending => Err(Refusal::WrongState {
+            what: format!("drone {}", record.name),
+            state: "pending".into(),
+            hint: format!("approve it with `swarmctl drone approve {}`", record.name),
+        }),
+        DroneState::Online if record.strikes == 0 => already(),
+        _ => Ok((vec![Event::DroneResumed { drone }], Reply::Done)),
+    }
+}
+
+pub(super) fn remove(swarm: &Swarm, now: TimeMs, drone: DroneId) -> Decision {
+    known(swarm, drone)?;
+    let mut events = super::maintain::lose_all(swarm, now, drone, "its drone was removed");
+    events.push(Event::DroneRemoved { drone });
+    Ok((events, Reply::Done))
+}

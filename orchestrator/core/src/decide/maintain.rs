@@ -1,0 +1,77 @@
+//! What time alone changes: leases run out, drones fall silent, pauses end.
+//!
+//! Level-triggered: every pass looks at the whole state and does what is missing, so a
+//! pass that was skipped is made up for by the next.
+
+use crate::{
+    attempt::{Attempt, Job},
+    event::Event,
+    swarm::Swarm,
+};
+use swarm_common::{id::*, state::PackageState, time::TimeMs};
+
+/// Everything that is due at `now`.
+pub(super) fn maintain(swarm: &Swarm, now: TimeMs) -> Vec<Event> {
+    let mut events = Vec::new();
+    for (&token_hash, _) in swarm.tokens.iter().filter(|(_, t)| t.expires_at <= now) {
+        events.push(Event::EnrolTokenExpired { token_hash });
+    }
+    for (&drone, record) in &swarm.drones {
+        if record.grounded.as_ref().is_some_and(|g| g.until <= now) {
+            events.push(Event::DroneUngrounded { drone });
+        }
+        let silent_ms = now.since(swarm.live.seen.get(&drone).copied().unwrap_or_default());
+        let in_grace = now < swarm.grace_until();
+        if record.approved
+            && record.offline.is_none()
+            && !in_grace
+            && silent_ms > swarm.policy.offline_after_ms
+        {
+            let reason = format!("silent for {} s", silent_ms / 1000);
+            events.extend(lose_all(swarm, now, drone, &reason));
+            events.push(Event::DroneWentOffline { drone, reason });
+            continue;
+        }
+        for (id, attempt) in swarm.attempts_of(drone) {
+            if swarm.live.leases.get(&id).is_none_or(|&until| until < now) {
+                lose(&mut events, swarm, now, id, attempt, "its lease ran out");
+            }
+        }
+    }
+    events
+}
+
+/// Ends every live attempt of a drone as lost.
+pub(super) fn lose_all(swarm: &Swarm, now: TimeMs, drone: DroneId, reason: &str) -> Vec<Event> {
+    let mut events = Vec::new();
+    for (id, attempt) in swarm.attempts_of(drone) {
+        lose(&mut events, swarm, now, id, attempt, reason);
+    }
+    events
+}
+
+fn lose(events: &mut Vec<Event>, swarm: &Swarm, now: TimeMs, id: AttemptId, attempt: &Attempt, reason: &str) {
+    events.push(Event::AttemptLost { attempt: id, reason: reason.to_owned() });
+    let reason = format!("{id} on {} was lost: {reason}", attempt.drone_name);
+    events.extend(return_job(swarm, now, attempt.job, id, reason));
+}
+
+/// What makes a job claimable again after `ended`, unless another attempt is still at it.
+pub(crate) fn return_job(
+    swarm: &Swarm,
+    not_before: TimeMs,
+    job: Job,
+    ended: AttemptId,
+    reason: String,
+) -> Option<Event> {
+    if swarm.attempts_at(job).any(|(other, _)| other != ended) {
+        return None;
+    }
+    match job {
+        Job::Plan(run) => Some(Event::PlanNeeded { run, not_before, reason }),
+        Job::Build(package) => {
+            let delegated = swarm.packages.get(&package)?.state == PackageState::Delegated;
+            delegated.then_some(Event::PackageNeeded { package, not_before, reason })
+        }
+    }
+}

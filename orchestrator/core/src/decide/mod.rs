@@ -1,0 +1,90 @@
+//! From a command to events, or to a refusal. Nothing here changes the state: a refused
+//! command leaves everything as it was because there is nothing that could be half done.
+//!
+//! [`admin`] decides what people ask, [`enrol`] how machines become drones, [`drone`] how
+//! drones report for duty, [`result`] what they bring, [`maintain`] what time alone
+//! changes. Who gets which package is [`crate::schedule`], whose fault a failure is
+//! [`crate::judge`].
+
+mod admin;
+mod drone;
+mod enrol;
+mod maintain;
+mod result;
+
+use crate::{
+    command::{Command, Reply, Request},
+    event::Event,
+    refusal::Refusal,
+    schedule,
+    swarm::Swarm,
+};
+pub(crate) use maintain::return_job;
+use swarm_common::id::*;
+
+/// What a command leads to, if it is not refused.
+pub type Decision = Result<(Vec<Event>, Reply), Refusal>;
+
+/// Decides a request. See [`Swarm::handle`], which also applies.
+///
+/// # Errors
+/// The refusal, if the rules do not allow it.
+pub fn decide(swarm: &Swarm, request: &Request) -> Decision {
+    let now = request.now;
+    match &request.command {
+        Command::StartOrchestrator => Ok((vec![Event::OrchestratorStarted], Reply::Done)),
+        Command::Maintain => Ok((maintain::maintain(swarm, now), Reply::Done)),
+
+        Command::IssueEnrolToken { token_hash, valid_ms, approved } => {
+            let expires_at = now + *valid_ms;
+            let event = Event::EnrolTokenIssued { token_hash: *token_hash, expires_at, approved: *approved };
+            Ok((vec![event], Reply::Done))
+        }
+        Command::EnrolDrone { token_hash, name, credential_hash, facts } => {
+            enrol::enrol(swarm, now, *token_hash, name, *credential_hash, facts)
+        }
+        Command::ApproveDrone(drone) => enrol::approve(swarm, *drone),
+        Command::DrainDrone(drone) => enrol::drain(swarm, *drone),
+        Command::ResumeDrone(drone) => enrol::resume(swarm, *drone),
+        Command::RemoveDrone(drone) => enrol::remove(swarm, now, *drone),
+
+        Command::PutProfile { name, request } => admin::put_profile(swarm, name, request),
+        Command::RemoveProfile(name) => admin::remove_profile(swarm, name),
+        Command::StartRun { profile, class } => admin::start_run(swarm, profile, *class),
+        Command::CancelRun(run) => admin::cancel_run(swarm, *run),
+        Command::RetryPackage(package) => admin::retry_package(swarm, *package),
+        Command::RecordGeneration { profile, run, generation, packages } => {
+            admin::record_generation(swarm, profile, *run, *generation, *packages)
+        }
+
+        Command::Claim { drone, request } => schedule::claim(swarm, now, *drone, request),
+        Command::Heartbeat { drone, request } => drone::heartbeat(swarm, now, *drone, request),
+        Command::SignOff { drone, reason } => drone::sign_off(swarm, now, *drone, reason),
+
+        Command::ReceivePlan { drone, attempt, plan, usage } => {
+            result::receive_plan(swarm, *drone, *attempt, plan, *usage)
+        }
+        Command::ReceivePackage { drone, attempt, artifacts, usage } => {
+            result::receive_package(swarm, *drone, *attempt, artifacts, *usage)
+        }
+        Command::RejectPackage { drone, attempt, reason } => {
+            result::reject(swarm, request, *drone, *attempt, reason)
+        }
+        Command::ReportFailure { drone, attempt, failure, usage } => {
+            result::fail(swarm, request, *drone, *attempt, failure, *usage)
+        }
+        Command::HandBack { drone, attempt, reason } => {
+            result::hand_back(swarm, now, *drone, *attempt, reason)
+        }
+    }
+}
+
+/// The drone, or the refusal that says there is none.
+pub(crate) fn known(swarm: &Swarm, drone: DroneId) -> Result<&crate::drone::Drone, Refusal> {
+    swarm.drones.get(&drone).ok_or(Refusal::UnknownDrone(drone))
+}
+
+/// `Done` without any event: it is so already.
+fn already() -> Decision {
+    Ok((Vec::new(), Reply::Done))
+}

@@ -1,0 +1,184 @@
+//! What drones bring: plans, packages, failures, and work given back. All of it passes
+//! the [`fence`] first.
+
+use super::{Decision, maintain::return_job};
+use crate::{
+    attempt::{Ending, Fence, Job, fence},
+    command::{Reply, Request},
+    event::Event,
+    judge::{self, Verdict},
+    plan,
+    refusal::Refusal,
+    swarm::Swarm,
+};
+use swarm_common::{
+    id::*,
+    state::*,
+    time::TimeMs,
+    wire::{artifact::Artifact, drone::*, plan::PlanReport},
+};
+
+fn answer(accepted: bool, reason: impl Into<String>) -> Reply {
+    Reply::Report(ReportReply { accepted, reason: reason.into() })
+}
+
+fn job_of(swarm: &Swarm, attempt: AttemptId) -> Result<Job, Refusal> {
+    swarm.attempts.get(&attempt).map(|a| a.job).ok_or(Refusal::UnknownAttempt(attempt))
+}
+
+pub(super) fn receive_plan(
+    swarm: &Swarm,
+    drone: DroneId,
+    attempt: AttemptId,
+    report: &PlanReport,
+    usage: Usage,
+) -> Decision {
+    let Job::Plan(run) = job_of(swarm, attempt)? else {
+        return Err(Refusal::Invalid(format!("attempt {attempt} builds a package and cannot bring a plan")));
+    };
+    if fence(swarm, drone, attempt)? == Fence::Repeat {
+        return Ok((Vec::new(), answer(true, "the plan was received")));
+    }
+    plan::check(report).map_err(Refusal::Invalid)?;
+    let first_package = PackageId(swarm.last.package + 1);
+    let mut events =
+        vec![Event::PlanReceived { run, attempt, first_package, plan: Box::new(report.clone()), usage }];
+    let built = swarm.runs.get(&run).and_then(|r| swarm.profiles.get(&r.profile)).map(|p| &p.built);
+    for (n, node) in plan::nodes(report).iter().enumerate() {
+        if let Some(artifacts) = built.and_then(|b| b.get(&node.build_key)) {
+            let package = PackageId(first_package.0 + n as u64);
+            events.push(Event::PackageReused { package, artifacts: artifacts.clone() });
+        }
+    }
+    Ok((events, answer(true, "the plan was received")))
+}
+
+pub(super) fn receive_package(
+    swarm: &Swarm,
+    drone: DroneId,
+    attempt: AttemptId,
+    artifacts: &[Artifact],
+    usage: Usage,
+) -> Decision {
+    let Job::Build(package) = job_of(swarm, attempt)? else {
+        return Err(Refusal::Invalid(format!("attempt {attempt} makes a plan and cannot bring a package")));
+    };
+    if fence(swarm, drone, attempt)? == Fence::Repeat {
+        return Ok((Vec::new(), answer(true, "the package was received")));
+    }
+    let targets = swarm.packages.get(&package).map_or(0, |p| p.targets.len());
+    if artifacts.len() != targets {
+        let text =
+            format!("attempt {attempt} brings {} files where {targets} were asked for", artifacts.len());
+        return Err(Refusal::Invalid(text));
+    }
+    let event = Event::PackageReceived { package, attempt, artifacts: artifacts.to_vec(), usage };
+    Ok((vec![event], answer(true, "the package was received")))
+}
+
+/// A failure that an attempt reports. Of a lost attempt it is only noted: the work has
+/// been given back already.
+pub(super) fn fail(
+    swarm: &Swarm,
+    request: &Request,
+    drone: DroneId,
+    attempt: AttemptId,
+    failure: &Failure,
+    usage: Usage,
+) -> Decision {
+    let Some((job, live)) = open(swarm, drone, attempt)? else {
+        return Ok((Vec::new(), answer(true, "noted")));
+    };
+    let mut events = vec![Event::AttemptFailed { attempt, failure: failure.clone(), usage }];
+    if live {
+        events.extend(consequences(swarm, request, job, attempt, failure));
+        if failure.class == FailureClass::Drone {
+            events.extend(judge::strike(swarm, request.now, drone, attempt, &failure.signature));
+        }
+    }
+    Ok((events, answer(true, "noted")))
+}
+
+/// A file that the intake refused. The drone lied or is broken, which counts against it,
+/// and the package is tried elsewhere.
+pub(super) fn reject(
+    swarm: &Swarm,
+    request: &Request,
+    drone: DroneId,
+    attempt: AttemptId,
+    reason: &str,
+) -> Decision {
+    let Some((job, live)) = open(swarm, drone, attempt)? else {
+        return Ok((Vec::new(), answer(true, "the package was received")));
+    };
+    let mut events = vec![Event::AttemptRejected { attempt, reason: reason.to_owned() }];
+    if live {
+        let failure = Failure {
+            class: FailureClass::Package,
+            phase: Phase::Verifying,
+            signature: reason.to_owned(),
+            message: reason.to_owned(),
+        };
+        events.extend(consequences(swarm, request, job, attempt, &failure));
+        events.extend(judge::strike(swarm, request.now, drone, attempt, reason));
+    }
+    Ok((events, answer(false, reason)))
+}
+
+pub(super) fn hand_back(
+    swarm: &Swarm,
+    now: TimeMs,
+    drone: DroneId,
+    attempt: AttemptId,
+    reason: &str,
+) -> Decision {
+    let Some((job, live)) = open(swarm, drone, attempt)? else {
+        return Ok((Vec::new(), answer(true, "noted")));
+    };
+    let mut events = vec![Event::AttemptHandedBack { attempt, reason: reason.to_owned() }];
+    if live {
+        events.extend(return_job(swarm, now, job, attempt, format!("handed back: {reason}")));
+    }
+    Ok((events, answer(true, "noted")))
+}
+
+/// The job of an attempt that may still end, and whether it is live; `None` if it was
+/// accepted. A drone that repeats a report because the answer was lost finds its attempt
+/// ended just so, which is as good as noted.
+fn open(swarm: &Swarm, drone: DroneId, attempt: AttemptId) -> Result<Option<(Job, bool)>, Refusal> {
+    let record = swarm.attempts.get(&attempt).ok_or(Refusal::UnknownAttempt(attempt))?;
+    let ended_by_report =
+        matches!(record.ending, Some(Ending::Failed(_) | Ending::Rejected(_) | Ending::HandedBack(_)));
+    if record.drone == drone && ended_by_report {
+        return Ok(None);
+    }
+    match fence(swarm, drone, attempt)? {
+        Fence::Repeat => Ok(None),
+        Fence::Open => Ok(Some((record.job, record.is_live()))),
+    }
+}
+
+/// What a failure means for the work.
+fn consequences(
+    swarm: &Swarm,
+    request: &Request,
+    job: Job,
+    attempt: AttemptId,
+    failure: &Failure,
+) -> Vec<Event> {
+    let verdict = match job {
+        Job::Plan(run) => judge::plan(swarm, run, failure, request.entropy),
+        Job::Build(package) => judge::package(swarm, package, attempt, failure, request.entropy),
+    };
+    match (verdict, job) {
+        (Verdict::Retry { after_ms, reason }, job) => {
+            return_job(swarm, request.now + after_ms, job, attempt, reason).into_iter().collect()
+        }
+        (Verdict::GiveUp { reason }, Job::Build(package)) => {
+            vec![Event::PackageQuarantined { package, reason }]
+        }
+        (Verdict::GiveUp { reason }, Job::Plan(run)) => {
+            vec![Event::RunEnded { run, state: RunState::Failed, reason }]
+        }
+    }
+}

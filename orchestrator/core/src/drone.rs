@@ -1,0 +1,120 @@
+//! A drone, as the core knows it.
+
+use serde::{Deserialize, Serialize};
+use swarm_common::{digest::Digest, name::Name, state::DroneState, time::TimeMs, wire::drone::DroneFacts};
+
+/// A drone. Its state is not stored but follows from independent facts, so that for
+/// instance a draining drone that goes silent and returns is still draining.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Drone {
+    /// What it is called.
+    pub name: Name,
+    /// Digest of its credential.
+    pub credential_hash: Digest,
+    /// What its machine is.
+    pub facts: DroneFacts,
+    /// When it enrolled.
+    pub enrolled_at: TimeMs,
+    /// An admin lets it work.
+    pub approved: bool,
+    /// Why it gets nothing more, if so.
+    pub draining: Option<String>,
+    /// Its pause, if it is in one.
+    pub grounded: Option<Grounding>,
+    /// Why it counts as silent, if it does.
+    pub offline: Option<String>,
+    /// Why healing gave it up, if it did.
+    pub lost: Option<String>,
+    /// Failures in a row that were its own.
+    pub strikes: u32,
+    /// Groundings since its last success; each doubles the next one's length.
+    pub groundings: u32,
+    /// Learned speed in thousandths: 1000 is average.
+    pub speed_permille: u64,
+}
+
+/// A pause after too many strikes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Grounding {
+    /// When it ends.
+    pub until: TimeMs,
+    /// What for.
+    pub reason: String,
+}
+
+impl Drone {
+    /// Where it stands. What keeps it longest from work wins.
+    #[must_use]
+    pub fn state(&self) -> DroneState {
+        if !self.approved {
+            DroneState::Pending
+        } else if self.lost.is_some() {
+            DroneState::Lost
+        } else if self.offline.is_some() {
+            DroneState::Offline
+        } else if self.draining.is_some() {
+            DroneState::Draining
+        } else if self.grounded.is_some() {
+            DroneState::Grounded
+        } else {
+            DroneState::Online
+        }
+    }
+
+    /// Whether it builds for a profile.
+    #[must_use]
+    pub fn builds_for(&self, profile: &Name) -> bool {
+        self.facts.profiles.is_empty() || self.facts.profiles.contains(profile)
+    }
+
+    /// How long work of `work_ms` takes it, without overhead.
+    #[must_use]
+    pub fn duration_ms(&self, work_ms: u64) -> u64 {
+        work_ms.saturating_mul(1000) / self.speed_permille.max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drone(bits: u8) -> Drone {
+        let set = |n: u8| bits & (1 << n) != 0;
+        Drone {
+            name: "d".parse().unwrap(),
+            credential_hash: Digest::of(b""),
+            facts: DroneFacts {
+                machine_id: String::new(),
+                boot_id: String::new(),
+                cores: 1,
+                memory_bytes: 1,
+                version: String::new(),
+                profiles: vec![],
+            },
+            enrolled_at: TimeMs(0),
+            approved: set(0),
+            draining: set(1).then(String::new),
+            grounded: set(2).then(|| Grounding { until: TimeMs(1), reason: String::new() }),
+            offline: set(3).then(String::new),
+            lost: set(4).then(String::new),
+            strikes: 0,
+            groundings: 0,
+            speed_permille: 1000,
+        }
+    }
+
+    #[test]
+    fn only_a_drone_that_nothing_holds_back_is_online() {
+        let online: Vec<u8> = (0..32).filter(|&bits| drone(bits).state() == DroneState::Online).collect();
+        assert_eq!(online, [1]);
+    }
+
+    #[test]
+    fn approval_comes_first_and_silence_hides_the_drain() {
+        assert_eq!(drone(0b11110).state(), DroneState::Pending);
+        assert_eq!(drone(0b11111).state(), DroneState::Lost);
+        assert_eq!(drone(0b01111).state(), DroneState::Offline);
+        assert_eq!(drone(0b00111).state(), DroneState::Draining);
+        assert_eq!(drone(0b00101).state(), DroneState::Grounded);
+    }
+}

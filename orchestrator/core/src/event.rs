@@ -1,0 +1,150 @@
+//! What has happened. Events are facts: they carry everything [`crate::swarm`] needs
+//! to apply them and are never refused.
+//!
+//! Durable events go to the journal. Fleeting ones (`LeasesRenewed`, `DroneSeen`,
+//! `DroneWaits`) come with every heartbeat; losing them at a restart costs nothing, as
+//! `OrchestratorStarted` gives everybody a grace time anyway.
+
+use crate::command::Reply;
+use serde::{Deserialize, Serialize};
+use swarm_common::{
+    digest::Digest,
+    id::*,
+    name::Name,
+    state::*,
+    time::TimeMs,
+    wire::{admin::ProfileRequest, artifact::Artifact, drone::*, plan::PlanReport},
+};
+
+/// An event with its place in the journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// 1 for the first; without gaps. Fleeting events carry the number of the last
+    /// durable one.
+    pub seq: u64,
+    /// When.
+    pub at: TimeMs,
+    /// What.
+    pub event: Event,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[allow(missing_docs)] // The fields are those of the commands; the names say the rest.
+pub enum Event {
+    /// The orchestrator started; leases and silence are counted from here.
+    OrchestratorStarted,
+    /// The answer to a command with an idempotency key.
+    CommandAnswered { key: String, reply: Reply },
+
+    /// A one-time token is valid.
+    EnrolTokenIssued { token_hash: Digest, expires_at: TimeMs, approved: bool },
+    /// A token ran out unused.
+    EnrolTokenExpired { token_hash: Digest },
+    /// A machine became a drone; its token is used up.
+    DroneEnrolled {
+        drone: DroneId,
+        name: Name,
+        token_hash: Digest,
+        credential_hash: Digest,
+        facts: DroneFacts,
+        approved: bool,
+    },
+    /// An admin let a pending drone work.
+    DroneApproved { drone: DroneId },
+    /// The drone gets nothing more.
+    DroneDrained { drone: DroneId, reason: String },
+    /// A drained, grounded or lost drone may work again; its strikes are forgotten.
+    DroneResumed { drone: DroneId },
+    /// The drone is forgotten and its credential void.
+    DroneRemoved { drone: DroneId },
+    /// Silent for too long.
+    DroneWentOffline { drone: DroneId, reason: String },
+    /// Heard again.
+    DroneReturned { drone: DroneId },
+    /// Its machine has booted anew.
+    DroneRebooted { drone: DroneId, boot_id: String },
+    /// A failure counts against it.
+    DroneStruck { drone: DroneId, attempt: AttemptId, reason: String },
+    /// Too many strikes in a row.
+    DroneGrounded { drone: DroneId, until: TimeMs, reason: String },
+    /// Its pause is over.
+    DroneUngrounded { drone: DroneId },
+
+    /// A profile exists, or is pinned anew.
+    ProfilePut { name: Name, request: ProfileRequest },
+    /// A profile is forgotten.
+    ProfileRemoved { name: Name },
+    /// A new generation is what clients see.
+    GenerationPublished { profile: Name, run: RunId, generation: u64, packages: u64 },
+
+    /// A run began.
+    RunStarted { run: RunId, profile: Name, class: RunClass, snapshot: Digest },
+    /// A drone has the run's plan to make.
+    PlanDelegated { run: RunId, attempt: AttemptId, drone: DroneId, key: String },
+    /// The run has its plan. The packages get the ids from `first_package` on.
+    PlanReceived {
+        run: RunId,
+        attempt: AttemptId,
+        first_package: PackageId,
+        plan: Box<PlanReport>,
+        usage: Usage,
+    },
+    /// The plan is to be tried again.
+    PlanNeeded { run: RunId, not_before: TimeMs, reason: String },
+    /// The run is over.
+    RunEnded { run: RunId, state: RunState, reason: String },
+    /// An admin's retry opened an ended run again.
+    RunReopened { run: RunId },
+    /// An old run's records are dropped.
+    RunForgotten { run: RunId },
+
+    /// Its build key was built before: nothing to do.
+    PackageReused { package: PackageId, artifacts: Vec<Artifact> },
+    /// A drone has it.
+    PackageDelegated {
+        package: PackageId,
+        attempt: AttemptId,
+        drone: DroneId,
+        key: String,
+        /// The build id for each target.
+        build_ids: Vec<u32>,
+    },
+    /// It is to be tried again.
+    PackageNeeded { package: PackageId, not_before: TimeMs, reason: String },
+    /// Verified and stored. Every other attempt at it ends.
+    PackageReceived { package: PackageId, attempt: AttemptId, artifacts: Vec<Artifact>, usage: Usage },
+    /// Judged broken or untrustworthy.
+    PackageQuarantined { package: PackageId, reason: String },
+    /// An admin wants it tried again; its failures are forgotten.
+    PackageReleased { package: PackageId },
+
+    /// An attempt has reached a phase.
+    AttemptPhaseReached { attempt: AttemptId, phase: Phase },
+    /// An attempt failed.
+    AttemptFailed { attempt: AttemptId, failure: Failure, usage: Usage },
+    /// An attempt brought something that was refused.
+    AttemptRejected { attempt: AttemptId, reason: String },
+    /// A drone gave an attempt back.
+    AttemptHandedBack { attempt: AttemptId, reason: String },
+    /// Nobody renewed its lease.
+    AttemptLost { attempt: AttemptId, reason: String },
+    /// Its drone is back, still works on it, and nobody else does.
+    AttemptRevived { attempt: AttemptId },
+
+    /// Fleeting: a drone was heard.
+    DroneSeen { drone: DroneId, vitals: Option<Vitals> },
+    /// Fleeting: attempts may go on until then.
+    LeasesRenewed { attempts: Vec<AttemptId>, until: TimeMs },
+    /// Fleeting: a drone waits for work until then.
+    DroneWaits { drone: DroneId, until: TimeMs },
+}
+
+impl Event {
+    /// Whether the journal keeps it.
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        !matches!(self, Self::DroneSeen { .. } | Self::LeasesRenewed { .. } | Self::DroneWaits { .. })
+    }
+}

@@ -1,0 +1,107 @@
+//! Why things are as they are, in one line each, for people.
+
+use crate::{attempt::Job, package::Package, swarm::Swarm};
+use std::collections::BTreeSet;
+use swarm_common::{id::*, state::*, time::TimeMs};
+
+/// Packages that keep `id` blocked: those of its build's needs, and of what these need
+/// at run time, that are not received.
+#[must_use]
+pub fn blocked_on(swarm: &Swarm, id: PackageId) -> Vec<PackageId> {
+    let Some(package) = swarm.packages.get(&id) else { return Vec::new() };
+    let mut seen = BTreeSet::new();
+    let mut open: Vec<PackageId> = package.build_deps.clone();
+    let mut missing = BTreeSet::new();
+    while let Some(next) = open.pop() {
+        if !seen.insert(next) {
+            continue;
+        }
+        let Some(dep) = swarm.packages.get(&next) else { continue };
+        if dep.state != PackageState::Received {
+            missing.insert(next);
+        }
+        open.extend(&dep.runtime_deps);
+    }
+    missing.into_iter().collect()
+}
+
+/// Quarantined packages that `id` waits for, through however many others.
+#[must_use]
+pub fn stuck_on(swarm: &Swarm, id: PackageId) -> Vec<PackageId> {
+    let mut seen = BTreeSet::new();
+    let mut open = vec![id];
+    let mut stuck = BTreeSet::new();
+    while let Some(next) = open.pop() {
+        for dep in blocked_on(swarm, next) {
+            if !seen.insert(dep) {
+                continue;
+            }
+            match swarm.packages.get(&dep).map(|p| p.state) {
+                Some(PackageState::Quarantined | PackageState::Cancelled) => {
+                    stuck.insert(dep);
+                }
+                Some(PackageState::Blocked) => open.push(dep),
+                _ => {}
+            }
+        }
+    }
+    stuck.into_iter().collect()
+}
+
+/// Why a package is where it is. Empty only for one that was received by being built.
+#[must_use]
+pub fn reason(swarm: &Swarm, now: TimeMs, id: PackageId) -> String {
+    let Some(package) = swarm.packages.get(&id) else { return String::new() };
+    match package.state {
+        PackageState::Received if package.reused => {
+            "taken over from an earlier run: its build key is the same".into()
+        }
+        PackageState::Received => String::new(),
+        PackageState::Cancelled => "its run was cancelled".into(),
+        PackageState::Quarantined => package.reason.clone(),
+        PackageState::Delegated => swarm
+            .attempts_at(Job::Build(id))
+            .next()
+            .map(|(attempt, a)| {
+                format!(
+                    "{attempt} on {}, {} for {} s",
+                    a.drone_name,
+                    a.phase(),
+                    now.since(a.started_at) / 1000
+                )
+            })
+            .unwrap_or_default(),
+        PackageState::Needed => needed(swarm, now, package),
+        PackageState::Blocked => blocked(swarm, id),
+    }
+}
+
+fn needed(swarm: &Swarm, now: TimeMs, package: &Package) -> String {
+    let after = if package.reason.is_empty() { String::new() } else { format!("; {}", package.reason) };
+    if package.not_before > now {
+        return format!("tried again in {} s{after}", package.not_before.since(now).div_ceil(1000));
+    }
+    let profile = swarm.runs.get(&package.run).map(|r| &r.profile);
+    let able = |d: &&crate::drone::Drone| profile.is_some_and(|p| d.builds_for(p));
+    let online = swarm.drones.values().filter(able).filter(|d| d.state() == DroneState::Online).count();
+    match online {
+        0 => format!("waits for a drone: none that can build it is online{after}"),
+        _ => format!("waits for one of {online} drones{after}"),
+    }
+}
+
+fn blocked(swarm: &Swarm, id: PackageId) -> String {
+    let name = |p: &PackageId| swarm.packages.get(p).map(Package::title).unwrap_or_default();
+    let list = |ids: &[PackageId]| {
+        let names: Vec<String> = ids.iter().take(3).map(name).collect();
+        let more = ids.len().saturating_sub(3);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("{}{more}", names.join(", "))
+    };
+    let stuck = stuck_on(swarm, id);
+    if stuck.is_empty() {
+        format!("waits for {}", list(&blocked_on(swarm, id)))
+    } else {
+        format!("waits for {}, which will not come without a person", list(&stuck))
+    }
+}

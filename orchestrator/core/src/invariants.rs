@@ -1,0 +1,134 @@
+//! What must hold after every event, as code. The simulation checks it all the time,
+//! debug builds after every batch.
+//!
+//! The numbers are those of the design: 1 one live lease, one result; 3 everything has a
+//! reason and the reasons end; 4 the counters agree with what they count (a refused
+//! command changing something would show here); 5 who may not work has no work; 7
+//! attempts are bounded. 2 and 6 speak of files and are checked where the files are.
+
+use crate::{
+    attempt::{Ending, Job},
+    explain,
+    swarm::Swarm,
+};
+use std::{cmp::Reverse, collections::BTreeMap};
+use swarm_common::{id::*, state::*};
+
+/// The first invariant found broken.
+///
+/// # Errors
+/// Which, and by what.
+pub fn check(swarm: &Swarm) -> Result<(), String> {
+    one_result(swarm)?;
+    one_plan(swarm)?;
+    stated_reasons(swarm)?;
+    counters(swarm)?;
+    idle_where_due(swarm)?;
+    bounded(swarm)
+}
+
+fn one_result(swarm: &Swarm) -> Result<(), String> {
+    for (&id, package) in &swarm.packages {
+        let live = swarm.attempts_at(Job::Build(id)).count();
+        let delegated = package.state == PackageState::Delegated;
+        if live != usize::from(delegated) {
+            return Err(format!("1: {id} is {} with {live} live attempts", package.state));
+        }
+        let accepted = package.attempts.iter().filter_map(|a| swarm.attempts.get(a));
+        let accepted = accepted.filter(|a| a.ending == Some(Ending::Accepted)).count();
+        let received = package.state == PackageState::Received;
+        let built = usize::from(received && !package.reused);
+        if accepted != built {
+            return Err(format!("1: {id} is {} with {accepted} accepted results", package.state));
+        }
+        if received && package.artifacts.len() != package.targets.len() {
+            return Err(format!("2: {id} is received without its artifacts"));
+        }
+    }
+    Ok(())
+}
+
+fn stated_reasons(swarm: &Swarm) -> Result<(), String> {
+    for (&id, run) in &swarm.runs {
+        let moving = run.count(PackageState::Needed) + run.count(PackageState::Delegated) > 0;
+        if run.state == RunState::Building && !moving {
+            return Err(format!("3: {id} is building but nothing of it is needed or delegated"));
+        }
+        for &p in &run.packages {
+            let Some(package) = swarm.packages.get(&p) else { return Err(format!("3: {p} of {id} is gone")) };
+            match package.state {
+                PackageState::Blocked if package.unmet == 0 => {
+                    return Err(format!("3: {p} is blocked on nothing"));
+                }
+                PackageState::Needed if package.unmet > 0 => {
+                    return Err(format!("3: {p} is needed while {} things are missing", package.unmet));
+                }
+                PackageState::Quarantined if package.reason.is_empty() => {
+                    return Err(format!("3: {p} is quarantined without a reason"));
+                }
+                PackageState::Blocked
+                    if run.state == RunState::Partial && explain::stuck_on(swarm, p).is_empty() =>
+                {
+                    return Err(format!("3: {p} is blocked in an ended run by nothing that is stuck"));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+fn counters(swarm: &Swarm) -> Result<(), String> {
+    for (&id, run) in &swarm.runs {
+        let mut counts: BTreeMap<PackageState, u64> = BTreeMap::new();
+        for (p, package) in run.packages.iter().filter_map(|p| Some((p, swarm.packages.get(p)?))) {
+            *counts.entry(package.state).or_default() += 1;
+            let ready = run.ready.contains(&(Reverse(package.rank_ms), *p));
+            if ready != (package.state == PackageState::Needed) {
+                return Err(format!("4: {p} is {} but ready is {ready}", package.state));
+            }
+        }
+        if PackageState::ALL.iter().any(|s| run.count(*s) != counts.get(s).copied().unwrap_or(0)) {
+            return Err(format!("4: the counts of {id} are {:?}, found {counts:?}", run.counts));
+        }
+    }
+    for (&drone, live) in &swarm.at_work {
+        let stray = live
+            .iter()
+            .find(|a| swarm.attempts.get(a).is_none_or(|record| record.drone != drone || !record.is_live()));
+        if let Some(stray) = stray {
+            return Err(format!("4: {stray} counts as work of {drone} but is not"));
+        }
+    }
+    Ok(())
+}
+
+fn idle_where_due(swarm: &Swarm) -> Result<(), String> {
+    for (&id, drone) in &swarm.drones {
+        let may_work = matches!(drone.state(), DroneState::Online | DroneState::Draining);
+        if let Some((attempt, _)) = swarm.attempts_of(id).next().filter(|_| !may_work) {
+            return Err(format!("5: {id} is {} but has {attempt}", drone.state()));
+        }
+    }
+    Ok(())
+}
+
+fn bounded(swarm: &Swarm) -> Result<(), String> {
+    for (&id, package) in &swarm.packages {
+        let counted = package.attempts.iter().skip(package.forgiven).filter_map(|a| swarm.attempts.get(a));
+        let failed =
+            counted.filter(|a| matches!(a.ending, Some(Ending::Failed(_) | Ending::Rejected(_)))).count();
+        if failed > swarm.policy.failures_in_all as usize {
+            return Err(format!("7: {id} has failed {failed} times"));
+        }
+    }
+    Ok(())
+}
+
+fn one_plan(swarm: &Swarm) -> Result<(), String> {
+    let live = |run: RunId| swarm.attempts_at(Job::Plan(run)).count();
+    match swarm.runs.keys().find(|&&run| live(run) > 1) {
+        Some(run) => Err(format!("1: {run} has {} live plan attempts", live(*run))),
+        None => Ok(()),
+    }
+}

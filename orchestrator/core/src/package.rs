@@ -1,0 +1,149 @@
+//! A package: one buildable node of a run's plan, and the table of its states.
+
+use serde::{Deserialize, Serialize};
+use swarm_common::{
+    digest::Digest,
+    id::*,
+    state::PackageState,
+    time::TimeMs,
+    wire::{artifact::Artifact, drone::Target, plan::PlanStage},
+};
+
+/// One buildable node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Package {
+    /// Its run.
+    pub run: RunId,
+    /// What decides its content.
+    pub build_key: Digest,
+    /// The files it consists of. Their build ids are 0 here; each attempt has its own.
+    pub targets: Vec<Target>,
+    /// For a cycle: the order of building.
+    pub stages: Vec<PlanStage>,
+    /// Where it stands.
+    pub state: PackageState,
+    /// Why it is needed again, or quarantined. Empty where the state says it all.
+    pub reason: String,
+    /// Not to be claimed before.
+    pub not_before: TimeMs,
+    /// What must be installed while it is built.
+    pub build_deps: Vec<PackageId>,
+    /// What must be installed for it to work.
+    pub runtime_deps: Vec<PackageId>,
+    /// The bundle it becomes installable with ([`crate::graph`]).
+    pub bundle: u32,
+    /// Bundles it needs for its build that are not installable yet.
+    pub unmet: u32,
+    /// Its attempts, oldest first.
+    pub attempts: Vec<AttemptId>,
+    /// How many of them an admin has forgiven.
+    pub forgiven: usize,
+    /// What was received.
+    pub artifacts: Vec<Artifact>,
+    /// Whether what was received had been built by an earlier run.
+    pub reused: bool,
+    /// Predicted work in milliseconds on a drone of speed 1.
+    pub predicted_ms: u64,
+    /// Length of the longest chain of work that waits for it, itself included.
+    pub rank_ms: u64,
+}
+
+impl Package {
+    /// What people call it: its version, or those of a cycle's members.
+    #[must_use]
+    pub fn title(&self) -> String {
+        let names: Vec<_> = self.targets.iter().map(|t| t.cpv.as_str()).collect();
+        names.join(" + ")
+    }
+}
+
+/// What can happen to a package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The last thing that its build needs became installable.
+    Unblock,
+    /// A drone gets it.
+    Delegate,
+    /// Its attempt ended without a result.
+    Return,
+    /// A result was verified and stored, or an earlier run's is taken.
+    Receive,
+    /// It is judged broken.
+    Quarantine,
+    /// Its run is stopped.
+    Cancel,
+    /// An admin wants it tried again.
+    Release,
+}
+
+impl Step {
+    /// Every step.
+    pub const ALL: &'static [Self] = &[
+        Self::Unblock,
+        Self::Delegate,
+        Self::Return,
+        Self::Receive,
+        Self::Quarantine,
+        Self::Cancel,
+        Self::Release,
+    ];
+}
+
+/// The table: where a step leads from a state, or `None` if it may not happen there.
+///
+/// `Receive` is allowed from `Blocked` (reuse needs no dependency) and from `Needed` (a
+/// drone that was thought lost delivers). Nothing but an admin leads out of
+/// `Quarantined`, and nothing at all out of `Received`.
+#[must_use]
+pub fn next(state: PackageState, step: Step) -> Option<PackageState> {
+    use PackageState::*;
+    match (state, step) {
+        (Blocked, Step::Unblock) => Some(Needed),
+        (Needed, Step::Delegate) => Some(Delegated),
+        (Delegated, Step::Return) => Some(Needed),
+        (Blocked | Needed | Delegated, Step::Receive) => Some(Received),
+        (Needed | Delegated, Step::Quarantine) => Some(Quarantined),
+        (Blocked | Needed | Delegated, Step::Cancel) => Some(Cancelled),
+        (Quarantined, Step::Release) => Some(Needed),
+        // An admin's retry of a package that waits for its backoff.
+        (Needed, Step::Release) => Some(Needed),
+        (Received | Quarantined | Cancelled, _) => None,
+        (Blocked | Needed | Delegated, _) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use PackageState::*;
+
+    #[test]
+    fn the_table_allows_exactly_these_steps() {
+        let allowed = [
+            (Blocked, Step::Unblock, Needed),
+            (Blocked, Step::Receive, Received),
+            (Blocked, Step::Cancel, Cancelled),
+            (Needed, Step::Delegate, Delegated),
+            (Needed, Step::Receive, Received),
+            (Needed, Step::Quarantine, Quarantined),
+            (Needed, Step::Cancel, Cancelled),
+            (Needed, Step::Release, Needed),
+            (Delegated, Step::Return, Needed),
+            (Delegated, Step::Receive, Received),
+            (Delegated, Step::Quarantine, Quarantined),
+            (Delegated, Step::Cancel, Cancelled),
+            (Quarantined, Step::Release, Needed),
+        ];
+        for &state in PackageState::ALL {
+            for &step in Step::ALL {
+                let expected = allowed.iter().find(|a| (a.0, a.1) == (state, step)).map(|a| a.2);
+                assert_eq!(next(state, step), expected, "{state} {step:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_leads_out_of_received() {
+        assert!(Step::ALL.iter().all(|&step| next(Received, step).is_none()));
+    }
+}

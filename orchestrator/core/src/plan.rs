@@ -1,0 +1,374 @@
+//! From the resolver's answer to buildable nodes.
+//!
+//! A drone's report is hostile until checked: positions must exist, cycles must be
+//! disjoint, sizes are bounded. After [`nodes`] no package waits for itself, by
+//! construction: what needs itself to be built is one node, built in stages.
+
+use crate::graph::components;
+use std::collections::{BTreeMap, BTreeSet};
+use swarm_common::{
+    digest::Digest,
+    wire::{
+        drone::Target,
+        plan::{PlanEdge, PlanPackage, PlanReport, PlanStage},
+    },
+};
+
+/// The most packages a plan may have. The Gentoo tree has about 20,000.
+pub const MOST_PACKAGES: usize = 50_000;
+/// The most edges a plan may have.
+pub const MOST_EDGES: usize = 2_000_000;
+
+/// A buildable node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// The files it consists of, with build id 0.
+    pub targets: Vec<Target>,
+    /// For a cycle: what to build in which order, counting in `targets`.
+    pub stages: Vec<PlanStage>,
+    /// Positions of the nodes that must be installed while it is built, sorted.
+    pub build: Vec<u32>,
+    /// Positions of the nodes that must be installed for it to work, sorted.
+    pub runtime: Vec<u32>,
+    /// Digest of everything that decides its content.
+    pub build_key: Digest,
+}
+
+/// Checks what a resolver could not have said.
+///
+/// # Errors
+/// What is wrong, in one line.
+pub fn check(report: &PlanReport) -> Result<(), String> {
+    let packages = report.packages.len();
+    if packages > MOST_PACKAGES || report.edges.len() > MOST_EDGES {
+        return Err(format!(
+            "the plan is too large: {packages} packages and {} edges; at most {MOST_PACKAGES} and {MOST_EDGES} are taken",
+            report.edges.len()
+        ));
+    }
+    let exists = |position: u32| (position as usize) < packages;
+    if let Some(edge) = report.edges.iter().find(|e| !exists(e.from) || !exists(e.to)) {
+        return Err(format!(
+            "the plan has an edge {} -> {} but only {packages} packages",
+            edge.from, edge.to
+        ));
+    }
+    let mut seen = BTreeSet::new();
+    for cycle in &report.cycles {
+        let members: BTreeSet<u32> = cycle.members.iter().copied().collect();
+        let built: BTreeSet<u32> = cycle.stages.iter().map(|s| s.package).collect();
+        if cycle.members.len() < 2 || !cycle.members.iter().all(|&m| exists(m) && seen.insert(m)) {
+            return Err("a cycle of the plan names a package that is absent or in another cycle".into());
+        }
+        if members != built || cycle.stages.len() > 4 * members.len() {
+            return Err("the stages of a cycle do not build just its members".into());
+        }
+    }
+    Ok(())
+}
+
+/// The buildable nodes of a checked report.
+#[must_use]
+pub fn nodes(report: &PlanReport) -> Vec<Node> {
+    let mut group: Vec<u32> = (0..report.packages.len() as u32).collect();
+    for cycle in &report.cycles {
+        join(&mut group, &cycle.members);
+    }
+    let mut edges: Vec<&PlanEdge> = report.edges.iter().collect();
+    loop {
+        let tangled = tangles(&group, &edges);
+        if tangled.is_empty() {
+            break;
+        }
+        // What the base root already has breaks a cycle for free; only what still hangs
+        // together after that must be built together.
+        let inside = |e: &PlanEdge| {
+            tangled.iter().any(|t| t.contains(&group[e.from as usize]) && t.contains(&group[e.to as usize]))
+        };
+        let before = edges.len();
+        edges.retain(|e| !(e.build && e.satisfied && inside(e)));
+        if edges.len() == before {
+            for tangle in &tangled {
+                let members: Vec<u32> =
+                    (0..group.len() as u32).filter(|&p| tangle.contains(&group[p as usize])).collect();
+                join(&mut group, &members);
+            }
+        }
+    }
+    assemble(report, &group, &edges)
+}
+
+/// Puts packages and everything grouped with them into one group.
+fn join(group: &mut [u32], members: &[u32]) {
+    let old: BTreeSet<u32> = members.iter().map(|&m| group[m as usize]).collect();
+    let Some(&first) = old.first() else { return };
+    for g in group.iter_mut().filter(|g| old.contains(g)) {
+        *g = first;
+    }
+}
+
+/// Sets of groups that need themselves to be built. A group has two nodes, its build
+/// and its installation: the build needs installations, an installation needs the build
+/// and other installations. Only a cycle through a build is a tangle.
+fn tangles(group: &[u32], edges: &[&PlanEdge]) -> Vec<BTreeSet<u32>> {
+    let packages = group.len();
+    let mut needs: Vec<BTreeSet<u32>> = vec![BTreeSet::new(); 2 * packages];
+    let install = |g: u32| packages as u32 + g;
+    for &g in group {
+        needs[install(g) as usize].insert(g);
+    }
+    for edge in edges {
+        let (from, to) = (group[edge.from as usize], group[edge.to as usize]);
+        if from != to && edge.build {
+            needs[from as usize].insert(install(to));
+        }
+        if from != to && edge.runtime {
+            needs[install(from) as usize].insert(install(to));
+        }
+    }
+    let needs: Vec<Vec<u32>> = needs.into_iter().map(|n| n.into_iter().collect()).collect();
+    let component = components(&needs);
+    let mut members: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+    let mut sizes: BTreeMap<u32, u32> = BTreeMap::new();
+    for (node, &component) in component.iter().enumerate() {
+        *sizes.entry(component).or_default() += 1;
+        members.entry(component).or_default().insert((node % packages) as u32);
+    }
+    let with_build: BTreeSet<u32> = (0..packages).map(|n| component[n]).collect();
+    members
+        .into_iter()
+        .filter(|(c, _)| sizes[c] > 1 && with_build.contains(c))
+        .map(|(_, groups)| groups)
+        .collect()
+}
+
+/// One node for each group, in the order of their first packages.
+fn assemble(report: &PlanReport, group: &[u32], edges: &[&PlanEdge]) -> Vec<Node> {
+    let mut position: BTreeMap<u32, u32> = BTreeMap::new();
+    let mut members: Vec<Vec<u32>> = Vec::new();
+    for (package, &g) in group.iter().enumerate() {
+        let at = *position.entry(g).or_insert_with(|| {
+            members.push(Vec::new());
+            members.len() as u32 - 1
+        });
+        members[at as usize].push(package as u32);
+    }
+    let at = |package: u32| position[&group[package as usize]];
+    let mut build = vec![BTreeSet::new(); members.len()];
+    let mut runtime = vec![BTreeSet::new(); members.len()];
+    let mut bound = vec![BTreeSet::new(); members.len()];
+    for edge in edges {
+        let (from, to) = (at(edge.from), at(edge.to));
+        if from == to {
+            continue;
+        }
+        if edge.build {
+            build[from as usize].insert(to);
+        }
+        if edge.runtime {
+            runtime[from as usize].insert(to);
+        }
+        if edge.slot_operator {
+            let dep = &report.packages[edge.to as usize];
+            bound[from as usize].insert(format!("{}:{}/{}", dep.cpv.cp(), dep.slot, dep.subslot));
+        }
+    }
+    let build: Vec<Vec<u32>> = build.into_iter().map(|b| b.into_iter().collect()).collect();
+    let mut nodes: Vec<Node> = members
+        .iter()
+        .enumerate()
+        .map(|(n, members)| Node {
+            targets: members.iter().map(|&m| target(&report.packages[m as usize])).collect(),
+            stages: stages(report, members),
+            build: build[n].clone(),
+            runtime: runtime[n].iter().copied().collect(),
+            build_key: Digest::of(b""),
+        })
+        .collect();
+    // A node's key needs those of what it is built with, so those come first.
+    let order = components(&build);
+    let mut positions: Vec<usize> = (0..nodes.len()).collect();
+    positions.sort_by_key(|&n| order[n]);
+    for n in positions {
+        nodes[n].build_key = build_key(report, &members[n], &nodes, n, &bound[n]);
+    }
+    nodes
+}
+
+fn target(package: &PlanPackage) -> Target {
+    Target {
+        cpv: package.cpv.clone(),
+        slot: package.slot.clone(),
+        subslot: package.subslot.clone(),
+        repository: package.repository.clone(),
+        use_flags: package.use_flags.clone(),
+        iuse: package.iuse.clone(),
+        chost: package.chost.clone(),
+        build_id: 0,
+    }
+}
+
+/// How a group is built: as the resolver said, or its members in the resolver's order.
+fn stages(report: &PlanReport, members: &[u32]) -> Vec<PlanStage> {
+    if members.len() == 1 {
+        return Vec::new();
+    }
+    let within = |package: u32| members.iter().position(|&m| m == package).map(|p| p as u32);
+    let mut planned = Vec::new();
+    let mut in_cycles = BTreeSet::new();
+    for cycle in report.cycles.iter().filter(|c| c.members.iter().all(|m| members.contains(m))) {
+        in_cycles.extend(cycle.members.iter().copied());
+        planned.extend(cycle.stages.iter().cloned());
+    }
+    let rest = members.iter().filter(|m| !in_cycles.contains(m));
+    let rest = rest.map(|&package| PlanStage { package, use_changes: Vec::new() });
+    rest.chain(planned)
+        .filter_map(|s| Some(PlanStage { package: within(s.package)?, use_changes: s.use_changes }))
+        .collect()
+}
+
+/// Digest of the toolchain, of each member's inputs, version, slot, USE and machine, of
+/// the stages, of the build keys of everything it is built with, and of the slots that
+/// its run-time dependencies bind it to.
+fn build_key(
+    report: &PlanReport,
+    members: &[u32],
+    nodes: &[Node],
+    n: usize,
+    bound: &BTreeSet<String>,
+) -> Digest {
+    let mut fields: Vec<Vec<u8>> = vec![b"build-key-1".to_vec(), report.toolchain.0.to_vec()];
+    for &member in members {
+        let package = &report.packages[member as usize];
+        for text in
+            [package.cpv.as_str(), &package.slot, &package.subslot, &package.repository, &package.chost]
+        {
+            fields.push(text.as_bytes().to_vec());
+        }
+        fields.push(package.use_flags.join(" ").into_bytes());
+        fields.push(package.inputs.0.to_vec());
+    }
+    for stage in &nodes[n].stages {
+        fields.push(format!("{} {}", stage.package, stage.use_changes.join(" ")).into_bytes());
+    }
+    let mut deps: Vec<[u8; 32]> = nodes[n].build.iter().map(|&d| nodes[d as usize].build_key.0).collect();
+    deps.sort_unstable();
+    fields.extend(deps.iter().map(|d| d.to_vec()));
+    fields.extend(bound.iter().map(|b| b.clone().into_bytes()));
+    Digest::of_fields(fields.iter().map(Vec::as_slice))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use swarm_common::wire::plan::PlanCycle;
+
+    fn package(name: &str) -> PlanPackage {
+        PlanPackage {
+            cpv: format!("a/{name}-1").parse().unwrap(),
+            slot: "0".into(),
+            subslot: "0".into(),
+            repository: "r".into(),
+            use_flags: vec![],
+            iuse: vec![],
+            chost: "x86_64-pc-linux-gnu".into(),
+            inputs: Digest::of(name.as_bytes()),
+        }
+    }
+
+    fn edge(from: u32, to: u32, kind: &str) -> PlanEdge {
+        PlanEdge {
+            from,
+            to,
+            build: kind.contains('b'),
+            runtime: kind.contains('r'),
+            slot_operator: kind.contains('='),
+            satisfied: kind.contains('s'),
+        }
+    }
+
+    fn report(names: &[&str], edges: Vec<PlanEdge>) -> PlanReport {
+        PlanReport {
+            packages: names.iter().map(|n| package(n)).collect(),
+            edges,
+            cycles: vec![],
+            problems: vec![],
+            toolchain: Digest::of(b"gcc"),
+        }
+    }
+
+    #[test]
+    fn a_cycle_of_the_resolver_becomes_one_node_with_its_stages() {
+        let mut report =
+            report(&["user", "font", "shape"], vec![edge(0, 1, "br"), edge(1, 2, "b"), edge(2, 1, "b")]);
+        let stage = |package, change: &str| PlanStage {
+            package,
+            use_changes: change.split_whitespace().map(str::to_owned).collect(),
+        };
+        report.cycles = vec![PlanCycle {
+            members: vec![1, 2],
+            stages: vec![stage(1, "-shape"), stage(2, ""), stage(1, "")],
+        }];
+        check(&report).unwrap();
+        let nodes = nodes(&report);
+        assert_eq!(nodes.len(), 2);
+        assert_eq!(nodes[0].build, [1]);
+        assert_eq!(nodes[1].stages, [stage(0, "-shape"), stage(1, ""), stage(0, "")]);
+        assert!(nodes[1].build.is_empty());
+    }
+
+    #[test]
+    fn a_tool_that_needs_its_user_at_run_time_is_built_with_it() {
+        let nodes = nodes(&report(&["lib", "tool"], vec![edge(0, 1, "b"), edge(1, 0, "r")]));
+        assert_eq!(nodes.len(), 1);
+        assert_eq!(nodes[0].targets.len(), 2);
+        assert_eq!(nodes[0].stages.len(), 2);
+    }
+
+    #[test]
+    fn what_the_base_root_has_breaks_a_cycle() {
+        let nodes = nodes(&report(&["gcc", "zlib"], vec![edge(0, 1, "b"), edge(1, 0, "bs")]));
+        assert_eq!(nodes.len(), 2);
+        assert_eq!(nodes[0].build, [1]);
+        assert!(nodes[1].build.is_empty());
+    }
+
+    #[test]
+    fn run_time_cycles_are_left_alone() {
+        let nodes = nodes(&report(&["a", "b"], vec![edge(0, 1, "r"), edge(1, 0, "r")]));
+        assert_eq!(nodes.len(), 2);
+    }
+
+    #[test]
+    fn a_build_key_changes_with_what_a_package_is_built_with_and_with_nothing_else() {
+        let edges = vec![edge(0, 1, "br="), edge(2, 1, "r")];
+        let before = nodes(&report(&["app", "lib", "other"], edges.clone()));
+        let mut changed = report(&["app", "lib", "other"], edges);
+        changed.packages[1].inputs = Digest::of(b"patched");
+        let after = nodes(&changed);
+        assert_ne!(before[0].build_key, after[0].build_key);
+        assert_ne!(before[1].build_key, after[1].build_key);
+        assert_eq!(before[2].build_key, after[2].build_key);
+    }
+
+    #[test]
+    fn a_run_time_slot_binding_is_part_of_the_key() {
+        let edges = vec![edge(0, 1, "r=")];
+        let before = nodes(&report(&["app", "lib"], edges.clone()));
+        let mut changed = report(&["app", "lib"], edges);
+        changed.packages[1].subslot = "2".into();
+        assert_ne!(before[0].build_key, nodes(&changed)[0].build_key);
+    }
+
+    #[test]
+    fn hostile_plans_are_refused_with_a_reason() {
+        assert!(check(&report(&["a"], vec![edge(0, 7, "b")])).unwrap_err().contains("edge 0 -> 7"));
+        let mut twice = report(&["a", "b"], vec![]);
+        let stage = |package| PlanStage { package, use_changes: vec![] };
+        let cycle = PlanCycle { members: vec![0, 1], stages: vec![stage(0), stage(1)] };
+        twice.cycles = vec![cycle.clone(), cycle.clone()];
+        assert!(check(&twice).is_err());
+        twice.cycles = vec![PlanCycle { stages: vec![stage(0)], ..cycle }];
+        assert!(check(&twice).unwrap_err().contains("stages"));
+    }
+}

@@ -1,0 +1,62 @@
+//! The numbers behind the rules. They are configuration, not state: the journal does
+//! not keep them, and what they decided stands in the events.
+
+/// Every bound and waiting time of the core. Times are milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// An attempt that nobody renewed for this long is lost.
+    pub lease_ms: u64,
+    /// A drone silent for this long is offline.
+    pub offline_after_ms: u64,
+    /// After the orchestrator's own start nobody is judged silent for this long.
+    pub startup_grace_ms: u64,
+    /// Strikes in a row that ground a drone.
+    pub strikes_to_ground: u32,
+    /// The first grounding lasts this long; each further one twice as long.
+    pub ground_ms: u64,
+    /// The longest grounding.
+    pub ground_max_ms: u64,
+    /// Failures of its own (`package`, `timeout`) that quarantine a package.
+    pub package_failures: u32,
+    /// Failures of any class that quarantine a package.
+    pub failures_in_all: u32,
+    /// Attempts at a plan before its run fails.
+    pub plan_attempts: u32,
+    /// Waiting time before the second attempt; doubles with each further one.
+    pub backoff_ms: u64,
+    /// The longest waiting time between attempts.
+    pub backoff_max_ms: u64,
+    /// Ended runs kept for each profile.
+    pub keep_runs: usize,
+    /// Limits that go out with each assignment.
+    pub build_timeout_ms: u64,
+    /// The longest silence of a build.
+    pub silence_timeout_ms: u64,
+    /// The largest log of an attempt in bytes.
+    pub log_bytes: u64,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        const SECOND: u64 = 1000;
+        const MINUTE: u64 = 60 * SECOND;
+        const HOUR: u64 = 60 * MINUTE;
+        Self {
+            lease_ms: MINUTE,
+            offline_after_ms: MINUTE,
+            startup_grace_ms: 90 * SECOND,
+            strikes_to_ground: 5,
+            ground_ms: 5 * MINUTE,
+            ground_max_ms: HOUR,
+            package_failures: 3,
+            failures_in_all: 12,
+            plan_attempts: 3,
+            backoff_ms: 2 * SECOND,
+            backoff_max_ms: 10 * MINUTE,
+            keep_runs: 10,
+            build_timeout_ms: 10 * HOUR,
+            silence_timeout_ms: HOUR,
+            log_bytes: 64 << 20,
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! What follows by itself once events have been applied: runs end, old runs go.
+//!
+//! Looking at the state instead of at each event keeps this in one place: however the
+//! last package of a run came to rest, the run is over.
+
+use crate::{event::Event, swarm::Swarm};
+use std::collections::BTreeMap;
+use swarm_common::{id::*, name::Name, state::*};
+
+/// The events that are missing. Empty when the state is at rest.
+#[must_use]
+pub fn settle(swarm: &Swarm) -> Vec<Event> {
+    let over = swarm.runs.iter().filter_map(|(&id, run)| {
+        let at_rest = run.state == RunState::Building
+            && run.count(PackageState::Needed) == 0
+            && run.count(PackageState::Delegated) == 0;
+        at_rest.then(|| {
+            let quarantined = run.count(PackageState::Quarantined);
+            let blocked = run.count(PackageState::Blocked);
+            let refused = run.problems.len();
+            let (state, reason) = if quarantined + blocked == 0 && refused == 0 {
+                (RunState::Succeeded, String::new())
+            } else {
+                let parts = [
+                    (quarantined, "quarantined"),
+                    (blocked, "blocked by them"),
+                    (refused as u64, "refused by the resolver"),
+                ];
+                let parts = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}"));
+                (RunState::Partial, parts.collect::<Vec<_>>().join(", "))
+            };
+            Event::RunEnded { run: id, state, reason }
+        })
+    });
+    let events: Vec<Event> = over.collect();
+    if events.is_empty() { forget(swarm) } else { events }
+}
+
+/// Ended runs beyond those that are kept.
+fn forget(swarm: &Swarm) -> Vec<Event> {
+    let mut ended: BTreeMap<&Name, Vec<RunId>> = BTreeMap::new();
+    for (&id, run) in swarm.runs.iter().filter(|(_, r)| r.state.is_over()) {
+        ended.entry(&run.profile).or_default().push(id);
+    }
+    let old = |runs: Vec<RunId>| {
+        let surplus = runs.len().saturating_sub(swarm.policy.keep_runs);
+        runs.into_iter().take(surplus).map(|run| Event::RunForgotten { run })
+    };
+    ended.into_values().flat_map(old).collect()
+}

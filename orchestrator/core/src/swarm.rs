@@ -1,0 +1,163 @@
+//! The state of everything. Only [`Swarm::apply`] changes it, and only events do that.
+
+use crate::{
+    attempt::{Attempt, Job},
+    command::{Reply, Request},
+    decide::decide,
+    drone::Drone,
+    estimate::History,
+    event::{Event, Record},
+    package::Package,
+    policy::Policy,
+    profile::Profile,
+    refusal::Refusal,
+    run::Run,
+    settle::settle,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use swarm_common::{digest::Digest, id::*, name::Name, time::TimeMs, wire::drone::Vitals};
+
+/// The state of everything. All maps are ordered, so that walking them is the same
+/// every time.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Swarm {
+    /// Configuration; not part of what the journal keeps.
+    #[serde(skip)]
+    pub policy: Policy,
+    /// What heartbeats say. Lost at a restart, and rebuilt from the next ones.
+    #[serde(skip)]
+    pub live: Live,
+    /// Number of the last durable event.
+    pub seq: u64,
+    /// Its time.
+    pub at: TimeMs,
+    /// The last id handed out of each kind.
+    pub last: LastIds,
+    /// Enrolment tokens that are valid, by digest.
+    pub tokens: BTreeMap<Digest, EnrolToken>,
+    /// Enrolled drones.
+    pub drones: BTreeMap<DroneId, Drone>,
+    /// Live attempts of each drone.
+    pub at_work: BTreeMap<DroneId, BTreeSet<AttemptId>>,
+    /// Profiles.
+    pub profiles: BTreeMap<Name, Profile>,
+    /// Runs that are kept.
+    pub runs: BTreeMap<RunId, Run>,
+    /// Packages of those runs.
+    pub packages: BTreeMap<PackageId, Package>,
+    /// Attempts at their plans and packages.
+    pub attempts: BTreeMap<AttemptId, Attempt>,
+    /// First answers to commands with an idempotency key, with the event's number.
+    pub answers: BTreeMap<String, (u64, Reply)>,
+    /// What past attempts took.
+    pub history: History,
+}
+
+/// The last id handed out of each kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct LastIds {
+    pub run: u64,
+    pub package: u64,
+    pub attempt: u64,
+    pub drone: u64,
+}
+
+/// A one-time enrolment token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnrolToken {
+    /// It ends.
+    pub expires_at: TimeMs,
+    /// Whoever uses it is approved.
+    pub approved: bool,
+}
+
+/// What only this process's heartbeats told.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Live {
+    /// When the orchestrator started.
+    pub started_at: TimeMs,
+    /// When each drone was last heard.
+    pub seen: BTreeMap<DroneId, TimeMs>,
+    /// How each drone's machine is.
+    pub vitals: BTreeMap<DroneId, Vitals>,
+    /// Until when each live attempt may go on.
+    pub leases: BTreeMap<AttemptId, TimeMs>,
+    /// Drones that wait for work, and until when they do.
+    pub waiting: BTreeMap<DroneId, TimeMs>,
+}
+
+impl Swarm {
+    /// An empty swarm.
+    #[must_use]
+    pub fn new(policy: Policy) -> Self {
+        Self { policy, ..Self::default() }
+    }
+
+    /// Decides a request and applies what follows from it.
+    ///
+    /// Gives the records that happened, fleeting ones included; the shell journals the
+    /// durable ones before it lets the reply out. A repeated idempotency key gets its
+    /// first answer and nothing happens.
+    ///
+    /// # Errors
+    /// The refusal; then nothing has changed.
+    pub fn handle(&mut self, request: &Request) -> Result<(Vec<Record>, Reply), Refusal> {
+        if let Some((_, reply)) = request.key.as_ref().and_then(|key| self.answers.get(key)) {
+            return Ok((Vec::new(), reply.clone()));
+        }
+        let (mut events, reply) = decide(self, request)?;
+        if let Some(key) = &request.key {
+            events.push(Event::CommandAnswered { key: key.clone(), reply: reply.clone() });
+        }
+        let mut records = Vec::with_capacity(events.len());
+        while !events.is_empty() {
+            for event in events.drain(..) {
+                let seq = self.seq + u64::from(event.is_durable());
+                let record = Record { seq, at: request.now, event };
+                self.apply(&record);
+                records.push(record);
+            }
+            events = settle(self);
+        }
+        Ok((records, reply))
+    }
+
+    /// Live attempts of a drone.
+    pub fn attempts_of(&self, drone: DroneId) -> impl Iterator<Item = (AttemptId, &Attempt)> {
+        let ids = self.at_work.get(&drone).into_iter().flatten();
+        ids.filter_map(|id| Some((*id, self.attempts.get(id)?)))
+    }
+
+    /// Live attempts at a job.
+    pub fn attempts_at(&self, job: Job) -> impl Iterator<Item = (AttemptId, &Attempt)> {
+        let ids = match job {
+            Job::Plan(run) => self.runs.get(&run).map(|r| &r.plan_attempts),
+            Job::Build(package) => self.packages.get(&package).map(|p| &p.attempts),
+        };
+        ids.into_iter()
+            .flatten()
+            .filter_map(|id| Some((*id, self.attempts.get(id)?)))
+            .filter(|(_, attempt)| attempt.is_live())
+    }
+
+    /// The drone that a credential acts for.
+    #[must_use]
+    pub fn drone_of_credential(&self, hash: &Digest) -> Option<DroneId> {
+        // The digest of 256 random bits is compared, so timing tells nothing useful.
+        self.drones.iter().find(|(_, d)| d.credential_hash == *hash).map(|(id, _)| *id)
+    }
+
+    /// The run of a profile that is under way.
+    #[must_use]
+    pub fn active_run(&self, profile: &Name) -> Option<RunId> {
+        self.runs.iter().find(|(_, r)| r.profile == *profile && !r.state.is_over()).map(|(id, _)| *id)
+    }
+
+    /// Until when nobody is judged silent, because the orchestrator has just started.
+    #[must_use]
+    pub fn grace_until(&self) -> TimeMs {
+        self.live.started_at + self.policy.startup_grace_ms
+    }
+}
