@@ -178,8 +178,24 @@ mod tests {
     fn hostile_and_malformed_names_are_refused() {
         let long = format!("a/{}-1", "b".repeat(10_000));
         for bad in [
-            "", "/", "a/b", "a/-1", "a/b-", "/b-1", "a/b-1;rm -rf", "a/b-1\n", "../b-1", "-a/b-1",
-            "a/b-1-r", "a/b-1-rx", "a/b-1_foo", "a/b-1..2", "a/ä-1", "a/b/c-1", "=a/b-1", &long,
+            "",
+            "/",
+            "a/b",
+            "a/-1",
+            "a/b-",
+            "/b-1",
+            "a/b-1;rm -rf",
+            "a/b-1\n",
+            "../b-1",
+            "-a/b-1",
+            "a/b-1-r",
+            "a/b-1-rx",
+            "a/b-1_foo",
+            "a/b-1..2",
+            "a/ä-1",
+            "a/b/c-1",
+            "=a/b-1",
+            &long,
         ] {
             assert!(bad.parse::<Cpv>().is_err(), "{bad:?}");
         }

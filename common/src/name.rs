@@ -28,9 +28,8 @@ impl FromStr for Name {
     fn from_str(text: &str) -> Result<Self, ParseNameError> {
         let first = text.bytes().next();
         let starts_well = first.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-        let rest_is_well = text
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b));
+        let rest_is_well =
+            text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b));
         if starts_well && rest_is_well && text.len() <= 64 {
             Ok(Self(text.to_owned()))
         } else {
