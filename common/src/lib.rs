@@ -14,6 +14,7 @@ pub mod digest;
 pub mod format;
 pub mod id;
 pub mod name;
+pub mod secret;
 pub mod state;
 pub mod time;
 pub mod wire;

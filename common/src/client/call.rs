@@ -1,0 +1,124 @@
+//! One request, described: what to send and how long to wait. It owns all it needs, so
+//! that it can be sent again, to another orchestrator.
+
+use super::IdempotencyKey;
+use bytes::Bytes;
+use reqwest::Method;
+use serde::Serialize;
+use std::{path::PathBuf, time::Duration};
+
+/// How long a plain request may take.
+const PLAIN: Duration = Duration::from_secs(30);
+/// Time for the two ends to act on a large body, besides its transfer.
+const BODY_GRACE: Duration = Duration::from_secs(60);
+/// Slower than this many bytes a second is a stalled transfer.
+const SLOWEST_BYTES_PER_S: u64 = 32 * 1024;
+
+/// One request.
+pub(super) struct Call {
+    pub(super) method: Method,
+    /// Path below the API's prefix, in segments that are not yet escaped.
+    pub(super) path: Vec<String>,
+    pub(super) query: Vec<(&'static str, String)>,
+    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) body: Body,
+    pub(super) wait: Wait,
+    /// Whether sending it twice does no harm.
+    pub(super) repeatable: bool,
+}
+
+/// What a request carries.
+pub(super) enum Body {
+    Empty,
+    Json(Result<Bytes, String>),
+    Bytes(Bytes),
+    /// A file from a byte on, read while it is sent.
+    File {
+        path: PathBuf,
+        offset: u64,
+    },
+}
+
+/// How long to wait.
+#[derive(Clone, Copy)]
+pub(super) enum Wait {
+    /// Until the whole answer is there.
+    Whole(Duration),
+    /// Until the answer begins; what follows may take as long as it likes.
+    Head(Duration),
+}
+
+impl Call {
+    pub(super) fn new(method: Method, path: &[&str]) -> Self {
+        Self {
+            method,
+            path: path.iter().map(|&segment| segment.to_owned()).collect(),
+            query: Vec::new(),
+            headers: Vec::new(),
+            body: Body::Empty,
+            wait: Wait::Whole(PLAIN),
+            repeatable: true,
+        }
+    }
+
+    pub(super) fn get(path: &[&str]) -> Self {
+        Self::new(Method::GET, path)
+    }
+
+    pub(super) fn post(path: &[&str]) -> Self {
+        Self::new(Method::POST, path)
+    }
+
+    pub(super) fn json(mut self, value: &impl Serialize) -> Self {
+        let bytes = serde_json::to_vec(value)
+            .map(Bytes::from)
+            .map_err(|e| e.to_string());
+        self.body = Body::Json(bytes);
+        self
+    }
+
+    pub(super) fn bytes(mut self, bytes: Bytes) -> Self {
+        self.wait = Wait::Whole(transfer_time(bytes.len() as u64));
+        self.body = Body::Bytes(bytes);
+        self
+    }
+
+    /// Sends a file from `offset` on; `size` is the whole file's.
+    pub(super) fn file(mut self, path: PathBuf, offset: u64, size: u64) -> Self {
+        self.wait = Wait::Whole(transfer_time(size.saturating_sub(offset)));
+        self.body = Body::File { path, offset };
+        self
+    }
+
+    pub(super) fn query(mut self, name: &'static str, value: Option<impl ToString>) -> Self {
+        if let Some(value) = value {
+            self.query.push((name, value.to_string()));
+        }
+        self
+    }
+
+    pub(super) fn header(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.headers.push((name, value.to_string()));
+        self
+    }
+
+    pub(super) fn once(self, key: &IdempotencyKey) -> Self {
+        self.header("idempotency-key", key)
+    }
+
+    pub(super) fn wait(mut self, wait: Wait) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// Sending it twice is not the same as sending it once.
+    pub(super) fn unrepeatable(mut self) -> Self {
+        self.repeatable = false;
+        self
+    }
+}
+
+/// How long a body of so many bytes may take.
+fn transfer_time(bytes: u64) -> Duration {
+    BODY_GRACE + Duration::from_secs(bytes / SLOWEST_BYTES_PER_S)
+}

@@ -1,0 +1,207 @@
+//! The client against sockets that answer with fixed bytes: what it makes of answers
+//! that a sound orchestrator never gives. Sound answers are tested with the real one.
+
+use super::*;
+use crate::{
+    digest::Digest, id::AttemptId, secret::Secret, wire::drone::ClaimRequest, wire::view::KeyView,
+};
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+    thread::JoinHandle,
+};
+
+/// A server that answers one request with `answer` and gives back what it was sent.
+fn answers_once(answer: String) -> (Url, JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    let thread = std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut got = Vec::new();
+        let mut piece = [0; 4096];
+        loop {
+            let n = socket.read(&mut piece).unwrap();
+            got.extend_from_slice(&piece[..n]);
+            let text = String::from_utf8_lossy(&got);
+            let Some((head, body)) = text.split_once("\r\n\r\n") else {
+                continue;
+            };
+            let length = head
+                .lines()
+                .find_map(|l| l.strip_prefix("content-length: ")?.parse::<usize>().ok())
+                .unwrap_or(0);
+            if n == 0 || body.len() >= length {
+                break;
+            }
+        }
+        socket.write_all(answer.as_bytes()).unwrap();
+        String::from_utf8(got).unwrap()
+    });
+    (url, thread)
+}
+
+fn answer(head: &str, body: &str) -> String {
+    format!(
+        "HTTP/1.1 {head}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+fn key_json() -> String {
+    serde_json::to_string(&KeyView {
+        fingerprint: "AB".into(),
+        public_key: "k".into(),
+    })
+    .unwrap()
+}
+
+/// An address where nobody listens.
+fn nobody() -> Url {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap()
+}
+
+fn client(urls: &[Url]) -> Client {
+    Client::new(urls, Some(Secret::new("s3cret"))).unwrap()
+}
+
+#[tokio::test]
+async fn the_next_address_is_asked_when_one_is_silent_and_is_asked_first_from_then_on() {
+    let (url, sent) = answers_once(answer("200 OK", &key_json()));
+    let client = client(&[nobody(), url.clone()]);
+    assert_eq!(client.key().await.unwrap().fingerprint, "AB");
+    assert_eq!(client.address(), &url);
+    let sent = sent.join().unwrap();
+    assert!(sent.starts_with("GET /api/v1/key HTTP/1.1\r\n"), "{sent}");
+    assert!(sent.contains("authorization: Bearer s3cret"), "{sent}");
+    assert!(sent.contains("x-request-id: "), "{sent}");
+}
+
+#[tokio::test]
+async fn a_standby_that_answers_503_is_passed_over() {
+    let (standby, _) = answers_once(answer("503 Service Unavailable", ""));
+    let (leader, _) = answers_once(answer("200 OK", &key_json()));
+    assert!(client(&[standby, leader]).key().await.is_ok());
+}
+
+#[tokio::test]
+async fn when_nobody_answers_every_address_is_named() {
+    let urls = [nobody(), nobody()];
+    let error = client(&urls).status().await.unwrap_err();
+    let said = error.to_string();
+    assert!(error.is_transient());
+    for url in urls {
+        assert!(said.contains(url.as_str().trim_end_matches('/')), "{said}");
+    }
+    assert!(said.contains("Connection refused"), "{said}");
+}
+
+#[tokio::test]
+async fn a_problem_document_becomes_a_problem() {
+    let body = r#"{"type":"/problems/no-such-run","title":"There is no such run","status":404,"detail":"r9 was never started"}"#;
+    let (url, _) = answers_once(answer(
+        "404 Not Found\r\ncontent-type: application/problem+json",
+        body,
+    ));
+    let error = client(&[url]).status().await.unwrap_err();
+    assert_eq!(error.status(), Some(404));
+    assert_eq!(
+        error.to_string(),
+        "There is no such run: r9 was never started"
+    );
+}
+
+#[tokio::test]
+async fn an_answer_of_something_else_is_a_protocol_error_that_shows_it() {
+    for (head, body) in [
+        ("200 OK", "<html>router login</html>"),
+        ("404 Not Found", "nginx"),
+    ] {
+        let (url, _) = answers_once(answer(head, body));
+        let error = client(&[url]).status().await.unwrap_err();
+        assert!(matches!(error, ClientError::Protocol { .. }), "{error:?}");
+        assert!(!error.is_transient());
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_with_our_credential() {
+    let (target, _thread) = answers_once(answer("200 OK", &key_json()));
+    let (url, _) = answers_once(answer(
+        &format!("307 Temporary Redirect\r\nlocation: {target}"),
+        "",
+    ));
+    let error = client(&[url]).key().await.unwrap_err();
+    assert!(error.to_string().contains("redirects to"), "{error}");
+}
+
+#[tokio::test]
+async fn bytes_that_do_not_fit_on_tell_where_to_go_on() {
+    let attempt = AttemptId(3);
+    let conflict = || answer("409 Conflict\r\nupload-offset: 41", "");
+    let (url, sent) = answers_once(conflict());
+    let got = client(&[url])
+        .append_log(attempt, 99, Bytes::from_static(b"tail"))
+        .await
+        .unwrap();
+    assert_eq!(got, LogAppend::StandsAt(41));
+    assert!(
+        sent.join()
+            .unwrap()
+            .starts_with("POST /api/v1/attempts/a3/log?offset=99 ")
+    );
+
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("f");
+    std::fs::write(&file, b"0123456789").unwrap();
+    let (url, sent) = answers_once(conflict());
+    let got = client(&[url])
+        .upload_file(attempt, Digest::of(b""), &file, 4)
+        .await
+        .unwrap();
+    assert_eq!((got.offset, got.verified), (41, false));
+    let sent = sent.join().unwrap();
+    assert!(
+        sent.contains("upload-offset: 4\r\n") && sent.contains("content-length: 6\r\n"),
+        "{sent}"
+    );
+    assert!(sent.ends_with("\r\n\r\n456789"), "{sent}");
+}
+
+#[tokio::test]
+async fn a_change_that_may_have_arrived_is_repeated_only_if_that_is_harmless() {
+    // The first orchestrator takes the request and hangs up without an answer.
+    let claim = ClaimRequest {
+        key: "k".into(),
+        wait_ms: 0,
+        memory_free_bytes: 0,
+    };
+    let (dead, _) = answers_once(String::new());
+    let (alive, _) = answers_once(answer("200 OK", r#"{"assignment":null,"reason":"idle"}"#));
+    assert!(client(&[dead, alive]).claim(&claim).await.is_ok());
+
+    let (dead, _) = answers_once(String::new());
+    let enrol = crate::wire::drone::EnrolRequest {
+        token: "t".into(),
+        name: "d".parse().unwrap(),
+        facts: crate::wire::drone::DroneFacts {
+            machine_id: String::new(),
+            boot_id: String::new(),
+            cores: 1,
+            memory_bytes: 1,
+            version: String::new(),
+            profiles: Vec::new(),
+        },
+    };
+    let error = client(&[dead.clone(), nobody()])
+        .enrol(&enrol)
+        .await
+        .unwrap_err();
+    let ClientError::Unreachable { tried } = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(
+        tried.iter().map(|t| &t.address).collect::<Vec<_>>(),
+        [&dead]
+    );
+}

@@ -1,0 +1,422 @@
+//! Sending requests: which orchestrator, for how long, and what its answer means.
+//!
+//! The addresses are tried in turn, beginning with the one that answered last. An
+//! address is passed over when nothing answers there, or when it answers 503 while
+//! there is another (a standby does). Redirects are not followed: a credential goes
+//! only where its owner said.
+
+use super::{
+    ClientError, Tried,
+    call::{Body, Call, Wait},
+    error::with_causes,
+    key::random_id,
+};
+use crate::{
+    secret::Secret,
+    wire::{API_PREFIX, problem::Problem},
+};
+use reqwest::{Response, StatusCode, Url};
+use serde::de::DeserializeOwned;
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+/// How long a TCP and TLS handshake may take.
+const CONNECT: Duration = Duration::from_secs(5);
+/// A JSON answer is never larger.
+const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
+/// How much of an answer that is no problem document is shown.
+const SHOWN_CHARS: usize = 200;
+
+/// A client of one swarm. Cheap to clone; clones share connections.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    addresses: Arc<[Url]>,
+    credential: Option<Secret>,
+    /// Position of the address that answered last.
+    current: Arc<AtomicUsize>,
+}
+
+/// Reads an orchestrator's address, such as `http://nas:8470`.
+///
+/// # Errors
+/// What is wrong with the text, and what an address looks like.
+pub fn parse_address(text: &str) -> Result<Url, String> {
+    let shown: String = text.chars().take(80).collect();
+    let like = "expected something like http://nas:8470";
+    let url = Url::parse(text).map_err(|e| format!("`{shown}` is not an address ({e}); {like}"))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(format!("`{shown}` is not an http or https address; {like}"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("an address must not hold a user or password; use the token's file".to_owned());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(format!("`{shown}` has a query or fragment; {like}"));
+    }
+    Ok(url)
+}
+
+impl Client {
+    /// A client of the orchestrators at `addresses`, which act as one.
+    ///
+    /// # Errors
+    /// There is no address, the credential cannot stand in a header, or TLS cannot be
+    /// set up (an `https` address, and no trusted certificates on this machine).
+    pub fn new(addresses: &[Url], credential: Option<Secret>) -> Result<Self, ClientError> {
+        if addresses.is_empty() {
+            return Err(ClientError::Local(
+                "no orchestrator's address is known".to_owned(),
+            ));
+        }
+        if credential.as_ref().is_some_and(|c| !c.is_well_formed()) {
+            return Err(ClientError::Local(
+                "the credential is not a usable token".to_owned(),
+            ));
+        }
+        // A second installation is refused and harmless: it is the same provider.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("build-swarm/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT);
+        if addresses.iter().all(|url| url.scheme() == "http") {
+            // Where TLS is not spoken, a machine without certificates is no obstacle.
+            builder = builder.tls_certs_only([]);
+        }
+        let http = builder.build().map_err(|e| {
+            ClientError::Local(format!(
+                "the HTTP client cannot be set up: {}",
+                with_causes(&e)
+            ))
+        })?;
+        let current = Arc::new(AtomicUsize::new(0));
+        Ok(Self {
+            http,
+            addresses: addresses.into(),
+            credential,
+            current,
+        })
+    }
+
+    /// The same connections with another credential.
+    #[must_use]
+    pub fn with_credential(&self, credential: Secret) -> Self {
+        Self {
+            credential: Some(credential),
+            ..self.clone()
+        }
+    }
+
+    /// The address that answered last, or the first.
+    #[must_use]
+    pub fn address(&self) -> &Url {
+        let at = self.current.load(Ordering::Relaxed);
+        &self.addresses[at % self.addresses.len()]
+    }
+
+    /// Sends a request and reads its JSON answer.
+    pub(super) async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T, ClientError> {
+        let response = self.send(&call).await?;
+        let url = response.url().to_string();
+        let body = read_bounded(response).await?;
+        serde_json::from_slice(&body).map_err(|e| ClientError::Protocol {
+            url,
+            what: format!("{e}; is the orchestrator of another version?"),
+        })
+    }
+
+    /// Sends a request of which only success matters.
+    pub(super) async fn done(&self, call: Call) -> Result<(), ClientError> {
+        self.send(&call).await.map(|_| ())
+    }
+
+    /// Sends a request and gives the answer, if it is a success.
+    pub(super) async fn send(&self, call: &Call) -> Result<Response, ClientError> {
+        success(self.answer(call).await?).await
+    }
+
+    /// Sends a request to one orchestrator after another until one answers, and gives
+    /// the answer whatever its status.
+    pub(super) async fn answer(&self, call: &Call) -> Result<Response, ClientError> {
+        let request_id = random_id()?;
+        let count = self.addresses.len();
+        let first = self.current.load(Ordering::Relaxed);
+        let mut tried = Vec::new();
+        let mut standby = None;
+        for at in (first..first + count).map(|at| at % count) {
+            let address = &self.addresses[at];
+            match self.try_one(call, address, &request_id).await? {
+                Ok(response)
+                    if response.status() == StatusCode::SERVICE_UNAVAILABLE && count > 1 =>
+                {
+                    standby.get_or_insert(response);
+                }
+                Ok(response) => {
+                    self.current.store(at, Ordering::Relaxed);
+                    return Ok(response);
+                }
+                Err(failed) => {
+                    tried.push(Tried {
+                        address: address.clone(),
+                        why: failed.why,
+                    });
+                    // It may have arrived, and a second one would be a second thing.
+                    if failed.sent && !call.repeatable {
+                        break;
+                    }
+                }
+            }
+        }
+        standby.ok_or(ClientError::Unreachable { tried })
+    }
+
+    /// Sends a request to one orchestrator. The outer error ends the attempts, the
+    /// inner one is about this address.
+    async fn try_one(
+        &self,
+        call: &Call,
+        address: &Url,
+        request_id: &str,
+    ) -> Result<Result<Response, Failed>, ClientError> {
+        let mut request = self
+            .http
+            .request(call.method.clone(), url_of(call, address)?)
+            .header("x-request-id", request_id);
+        if let Some(credential) = &self.credential {
+            request = request.bearer_auth(credential.expose());
+        }
+        for (name, value) in &call.headers {
+            request = request.header(*name, value);
+        }
+        request = match &call.body {
+            Body::Empty => request,
+            Body::Json(bytes) => {
+                let bytes = bytes.clone().map_err(ClientError::Local)?;
+                request
+                    .header("content-type", "application/json")
+                    .body(bytes)
+            }
+            Body::Bytes(bytes) => request
+                .header("content-type", "application/octet-stream")
+                .body(bytes.clone()),
+            Body::File { path, offset } => {
+                let (length, body) = file_body(path, *offset).await?;
+                request
+                    .header("content-type", "application/octet-stream")
+                    .header("content-length", length)
+                    .body(body)
+            }
+        };
+        let limit = match call.wait {
+            Wait::Whole(limit) => {
+                request = request.timeout(limit);
+                limit
+            }
+            Wait::Head(limit) => limit,
+        };
+        Ok(match tokio::time::timeout(limit, request.send()).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(e)) => Err(Failed::from_reqwest(&e, limit)),
+            Err(_) => Err(Failed {
+                sent: true,
+                why: format!("no answer within {} s", limit.as_secs()),
+            }),
+        })
+    }
+}
+
+/// Why one address gave no answer.
+struct Failed {
+    /// Whether the request may have arrived.
+    sent: bool,
+    why: String,
+}
+
+impl Failed {
+    fn from_reqwest(error: &reqwest::Error, limit: Duration) -> Self {
+        let why = if error.is_connect() && error.is_timeout() {
+            format!("no connection within {} s", CONNECT.as_secs())
+        } else if error.is_timeout() {
+            format!("no whole answer within {} s", limit.as_secs())
+        } else {
+            // The innermost cause says it best: "Connection refused (os error 111)".
+            let mut cause: &dyn std::error::Error = error;
+            while let Some(source) = cause.source() {
+                cause = source;
+            }
+            cause.to_string()
+        };
+        Self {
+            sent: !error.is_connect(),
+            why,
+        }
+    }
+}
+
+/// The whole URL of a request to `address`, with every segment escaped.
+fn url_of(call: &Call, address: &Url) -> Result<Url, ClientError> {
+    let mut url = address.clone();
+    match url.path_segments_mut() {
+        Ok(mut path) => {
+            path.pop_if_empty();
+            path.extend(API_PREFIX.split('/').filter(|segment| !segment.is_empty()));
+            path.extend(&call.path);
+        }
+        Err(()) => return Err(ClientError::Local(format!("{address} cannot have a path"))),
+    }
+    if !call.query.is_empty() {
+        url.query_pairs_mut().extend_pairs(&call.query);
+    }
+    Ok(url)
+}
+
+/// A body that reads a file from `offset` on, and how many bytes it will have.
+async fn file_body(path: &Path, offset: u64) -> Result<(u64, reqwest::Body), ClientError> {
+    use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+    let open = async {
+        let mut file = tokio::fs::File::open(path).await?;
+        let size = file.metadata().await?.len();
+        file.seek(std::io::SeekFrom::Start(offset)).await?;
+        Ok::<_, std::io::Error>((size.saturating_sub(offset), file))
+    };
+    let (length, file) = open
+        .await
+        .map_err(|e| ClientError::Local(format!("{}: cannot be read: {e}", path.display())))?;
+    // Never more than was promised, even if the file grows meanwhile.
+    let pieces = futures_util::stream::try_unfold(file.take(length), |mut file| async move {
+        let mut piece = bytes::BytesMut::with_capacity(128 * 1024);
+        let read = file.read_buf(&mut piece).await?;
+        Ok::<_, std::io::Error>((read > 0).then(|| (piece.freeze(), file)))
+    });
+    Ok((length, reqwest::Body::wrap_stream(pieces)))
+}
+
+/// The answer if it is a success, its problem otherwise.
+pub(super) async fn success(response: Response) -> Result<Response, ClientError> {
+    if response.status().is_success() {
+        Ok(response)
+    } else {
+        Err(problem_of(response).await)
+    }
+}
+
+/// The problem that an answer carries.
+pub(super) async fn problem_of(response: Response) -> ClientError {
+    let status = response.status();
+    let url = response.url().to_string();
+    if status.is_redirection() {
+        let to = response
+            .headers()
+            .get("location")
+            .and_then(|v| v.to_str().ok());
+        let what = format!(
+            "it redirects to {}; use that address instead",
+            to.unwrap_or("nowhere")
+        );
+        return ClientError::Protocol { url, what };
+    }
+    let is_problem = response
+        .headers()
+        .get("content-type")
+        .and_then(|v| v.to_str().ok())
+        .is_some_and(|v| v.starts_with("application/problem+json"));
+    let body = match read_bounded(response).await {
+        Ok(body) => body,
+        Err(e) => return e,
+    };
+    match serde_json::from_slice::<Problem>(&body) {
+        Ok(problem) if is_problem => ClientError::Problem(Box::new(problem)),
+        _ => {
+            let text = String::from_utf8_lossy(&body);
+            let shown: String = text.trim().chars().take(SHOWN_CHARS).collect();
+            let what = format!("HTTP {status} without a problem document: `{shown}`");
+            ClientError::Protocol { url, what }
+        }
+    }
+}
+
+/// Reads a whole answer, up to [`MAX_ANSWER_BYTES`].
+async fn read_bounded(mut response: Response) -> Result<Vec<u8>, ClientError> {
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(piece)) if body.len() + piece.len() <= MAX_ANSWER_BYTES => {
+                body.extend_from_slice(&piece);
+            }
+            Ok(Some(_)) => {
+                let what = format!("its answer is larger than {MAX_ANSWER_BYTES} bytes");
+                return Err(ClientError::Protocol {
+                    url: response.url().to_string(),
+                    what,
+                });
+            }
+            Ok(None) => return Ok(body),
+            Err(e) => return Err(broken_off(response.url(), &e)),
+        }
+    }
+}
+
+/// The connection ended within an answer.
+pub(super) fn broken_off(url: &Url, error: &reqwest::Error) -> ClientError {
+    let mut address = url.clone();
+    address.set_path("");
+    address.set_query(None);
+    let why = format!("the answer broke off: {}", with_causes(error));
+    ClientError::Unreachable {
+        tried: vec![Tried { address, why }],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_and_queries_are_escaped_below_any_prefix() {
+        let call = Call::get(&["why", "cat/na me-1?x=#"]).query("name", Some("a&b"));
+        for (address, want) in [
+            (
+                "http://nas:8470",
+                "http://nas:8470/api/v1/why/cat%2Fna%20me-1%3Fx=%23?name=a%26b",
+            ),
+            (
+                "http://nas/swarm/",
+                "http://nas/swarm/api/v1/why/cat%2Fna%20me-1%3Fx=%23?name=a%26b",
+            ),
+        ] {
+            let url = url_of(&call, &parse_address(address).unwrap()).unwrap();
+            assert_eq!(url.as_str(), want);
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused_with_an_example() {
+        for bad in [
+            "nas:8470",
+            "nas",
+            "",
+            "ftp://nas",
+            "http://u:p@nas",
+            "http://nas/?a=b",
+        ] {
+            assert!(parse_address(bad).is_err(), "{bad}");
+        }
+        assert!(
+            !parse_address("http://u:pass1@nas")
+                .unwrap_err()
+                .contains("pass1")
+        );
+        assert!(
+            parse_address("nas:8470")
+                .unwrap_err()
+                .contains("http://nas:8470")
+        );
+    }
+}

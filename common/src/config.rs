@@ -1,1 +1,0 @@
-//! Reading TOML configuration files.

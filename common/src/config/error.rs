@@ -1,0 +1,137 @@
+//! What is wrong with a configuration file, in words a person can act on.
+//!
+//! The TOML reader and serde give a byte range and a sentence. Here the range becomes
+//! `file:line:column` and serde's list of expected fields becomes a suggestion. The
+//! sentence's form (``unknown field `x`, expected one of `a`, `b` ``) is that of
+//! `serde::de::Error::unknown_field`; if it ever changes, the sentence is shown as it is.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+/// Exit code for a configuration that cannot be used (`EX_CONFIG` of sysexits.h).
+pub const EXIT_CONFIG: u8 = 78;
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{}: cannot be read: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is far too large for a configuration.
+    #[error("{}: {bytes} bytes are too many for a configuration file; is it the right file?", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+    },
+    /// The file is not UTF-8.
+    #[error("{}:{line}: not valid UTF-8; save the file as UTF-8", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// Where, counted from 1.
+        line: usize,
+    },
+    /// A key or value is wrong.
+    #[error("{}:{line}:{column}: {what}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Where, counted from 1.
+        line: usize,
+        /// Where in the line, in characters counted from 1.
+        column: usize,
+        /// What is wrong and what to do.
+        what: String,
+    },
+    /// A secret's file is not safe or not usable.
+    #[error("{}: {what}", path.display())]
+    Secret {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        what: String,
+    },
+}
+
+impl ConfigError {
+    /// Turns the TOML reader's error into ours.
+    pub(super) fn from_toml(path: &Path, text: &str, error: &toml::de::Error) -> Self {
+        let at = error.span().map_or(0, |span| span.start);
+        let (line, column) = position(text, at);
+        Self::Invalid {
+            path: path.to_owned(),
+            line,
+            column,
+            what: explain(error.message()),
+        }
+    }
+}
+
+/// Line and column of the byte at `at`, both counted from 1.
+fn position(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let line = before.matches('\n').count() + 1;
+    (line, before[line_start..].chars().count() + 1)
+}
+
+/// Rewords serde's sentences about fields; others stay as they are.
+fn explain(message: &str) -> String {
+    let message = message.trim_end();
+    if let Some(rest) = message.strip_prefix("missing field ") {
+        return format!("missing key {rest}; add it");
+    }
+    let Some(rest) = message.strip_prefix("unknown field `") else {
+        return message.replace('\n', "; ");
+    };
+    let Some((key, expected)) = rest.split_once('`') else {
+        return message.to_owned();
+    };
+    let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
+    match nearest(key, &known) {
+        Some(near) => format!("unknown key `{key}`; did you mean `{near}`?"),
+        None if known.is_empty() => format!("unknown key `{key}`; no key is known here, remove it"),
+        None => {
+            let list: Vec<String> = known.iter().map(|k| format!("`{k}`")).collect();
+            format!("unknown key `{key}`; known here: {}", list.join(", "))
+        }
+    }
+}
+
+/// The candidate that is most like `word`, if any is like it at all.
+#[must_use]
+pub fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
+    candidates
+        .iter()
+        .map(|candidate| (strsim::jaro_winkler(word, candidate), *candidate))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_count_characters_and_not_bytes() {
+        let text = "a = 1\nb = { \"\u{fc}\u{fc}\" = 2, x = 1 }\n";
+        let at = text.find('x').unwrap();
+        assert_eq!(position(text, at), (2, 17));
+        assert_eq!(position(text, 0), (1, 1));
+        assert_eq!(
+            position(text, text.len() + 5),
+            (3, 1),
+            "past the end is the end"
+        );
+    }
+}

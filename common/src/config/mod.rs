@@ -1,0 +1,137 @@
+//! Reading TOML configuration files. [`load`] turns a file into a type and every
+//! mistake in it into a message that says where, what and what to do; [`secret`] reads
+//! tokens from files of their own.
+//!
+//! Nothing here knows any setting: the types, with `#[serde(deny_unknown_fields)]`,
+//! belong to the programs.
+
+mod error;
+pub mod secret;
+
+pub use error::{ConfigError, EXIT_CONFIG, nearest};
+
+use serde::de::DeserializeOwned;
+use std::{fs, path::Path};
+
+/// A configuration file larger than this is a mistake.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// Reads the configuration file at `path`.
+///
+/// # Errors
+/// The file cannot be read, is not TOML, or does not fit `T`.
+pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
+    let unreadable = |source| ConfigError::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
+    let size = fs::metadata(path).map_err(unreadable)?.len();
+    if size > MAX_BYTES {
+        return Err(ConfigError::TooLarge {
+            path: path.to_owned(),
+            bytes: size,
+        });
+    }
+    let bytes = fs::read(path).map_err(unreadable)?;
+    let text = String::from_utf8(bytes).map_err(|e| {
+        let before = e
+            .as_bytes()
+            .get(..e.utf8_error().valid_up_to())
+            .unwrap_or_default();
+        let line = before.iter().filter(|&&b| b == b'\n').count() + 1;
+        ConfigError::NotText {
+            path: path.to_owned(),
+            line,
+        }
+    })?;
+    parse(path, &text)
+}
+
+/// Reads configuration out of `text`; `path` is only named in errors.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError> {
+    toml::from_str(text).map_err(|e| ConfigError::from_toml(path, text, &e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code, reason = "only the shape matters")]
+    struct Outer {
+        listen: String,
+        #[serde(default)]
+        build: Inner,
+    }
+
+    #[derive(Debug, Default, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code, reason = "only the shape matters")]
+    struct Inner {
+        jobs: Option<u32>,
+        build_timeout_ms: Option<u64>,
+        silence_timeout_ms: Option<u64>,
+    }
+
+    fn refusal(text: &str) -> String {
+        parse::<Outer>(&PathBuf::from("drone.toml"), text)
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_place_and_the_nearest_known_one() {
+        let text = "listen = \"x\"\n\n[build]\njobs = 2\nbuild_timout_ms = 5\n";
+        let said = refusal(text);
+        assert!(said.starts_with("drone.toml:5:1: "), "{said}");
+        assert!(said.contains("unknown key `build_timout_ms`"), "{said}");
+        assert!(said.contains("did you mean `build_timeout_ms`?"), "{said}");
+    }
+
+    #[test]
+    fn an_unknown_key_like_no_other_lists_the_known_ones() {
+        let said = refusal("listen = \"x\"\ncolour = 1\n");
+        assert!(
+            said.starts_with("drone.toml:2:1: unknown key `colour`"),
+            "{said}"
+        );
+        assert!(said.contains("known here: `listen`, `build`"), "{said}");
+    }
+
+    #[test]
+    fn a_wrong_type_says_where_and_what_was_expected() {
+        let said = refusal("listen = \"x\"\n[build]\njobs = \"two\"\n");
+        assert!(said.starts_with("drone.toml:3:8: "), "{said}");
+        assert!(said.contains("u32"), "{said}");
+    }
+
+    #[test]
+    fn a_missing_key_and_broken_toml_are_told() {
+        assert!(refusal("[build]\n").contains("missing key `listen`"));
+        let said = refusal("listen = \"x\n");
+        assert!(said.starts_with("drone.toml:1:"), "{said}");
+    }
+
+    #[test]
+    fn a_missing_file_says_how_to_go_on() {
+        let said = load::<Outer>(Path::new("/nowhere/x.toml"))
+            .unwrap_err()
+            .to_string();
+        assert!(said.contains("/nowhere/x.toml"), "{said}");
+        assert!(said.contains("No such file"), "{said}");
+    }
+
+    #[test]
+    fn bytes_that_are_not_text_are_told_with_their_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("bad.toml");
+        std::fs::write(&path, b"listen = \"x\"\n# \xff\n").unwrap();
+        let said = load::<Outer>(&path).unwrap_err().to_string();
+        assert!(said.contains("bad.toml:2: "), "{said}");
+    }
+}

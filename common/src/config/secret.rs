@@ -1,0 +1,124 @@
+//! Secrets that live in files: an admin token, a drone's credential. A file that others
+//! may read is refused, because a secret that has been readable must be replaced, and
+//! only a person can do that.
+
+use super::ConfigError;
+use crate::secret::Secret;
+use std::{
+    fs::{File, OpenOptions},
+    io::{Read, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::Path,
+};
+
+/// Permission bits of group and others, without the group's right to read.
+const TOO_OPEN: u32 = 0o037;
+
+/// Reads a secret of one line from a file. The owner and the file's group may read it,
+/// as systemd's `LoadCredential=` and a service group have it; nobody else may.
+///
+/// # Errors
+/// The file cannot be read, is open to others, or holds no usable secret.
+pub fn read_secret(path: &Path) -> Result<Secret, ConfigError> {
+    let unreadable = |source| ConfigError::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
+    let refuse = |what: String| ConfigError::Secret {
+        path: path.to_owned(),
+        what,
+    };
+    let file = File::open(path).map_err(unreadable)?;
+    // The mode of the opened file, so that no other can be slipped in between.
+    let meta = file.metadata().map_err(unreadable)?;
+    let mode = meta.mode() & 0o7777;
+    if meta.is_file() && mode & TOO_OPEN != 0 {
+        return Err(refuse(format!(
+            "holds a secret, but its mode {mode:04o} lets others at it; \
+             run `chmod 600 {}`, and replace the secret if others use this machine",
+            path.display()
+        )));
+    }
+    let mut text = String::new();
+    (&file)
+        .take(4096)
+        .read_to_string(&mut text)
+        .map_err(unreadable)?;
+    let secret = Secret::new(&text);
+    if secret.is_empty() {
+        return Err(refuse(
+            "is empty; it should hold the secret in one line".to_owned(),
+        ));
+    }
+    if !secret.is_well_formed() {
+        return Err(refuse(
+            "does not hold one line of visible ASCII characters".to_owned(),
+        ));
+    }
+    Ok(secret)
+}
+
+/// Writes `contents` to a file that only its owner can read, replacing what was there
+/// in one step.
+///
+/// # Errors
+/// The directory cannot be made or the file cannot be written.
+pub fn write_private(path: &Path, contents: &str) -> Result<(), ConfigError> {
+    let unwritable = |source| ConfigError::Secret {
+        path: path.to_owned(),
+        what: format!("cannot be written: {source}"),
+    };
+    let write = || -> std::io::Result<()> {
+        if let Some(dir) = path.parent() {
+            std::fs::create_dir_all(dir)?;
+        }
+        let beside = path.with_extension(format!("new.{}", std::process::id()));
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&beside)?;
+        file.write_all(contents.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&beside, path)
+    };
+    write().map_err(unwritable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    #[test]
+    fn a_private_file_is_read_and_an_open_one_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sub/token");
+        write_private(&path, "abc123\n").unwrap();
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert_eq!(read_secret(&path).unwrap().expose(), "abc123");
+
+        for mode in [0o604, 0o644, 0o660, 0o602] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let said = read_secret(&path).unwrap_err().to_string();
+            assert!(said.contains("chmod 600"), "{said}");
+            assert!(!said.contains("abc123"), "{said}");
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(read_secret(&path).is_ok(), "a service group may read");
+    }
+
+    #[test]
+    fn a_file_without_one_usable_line_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        for bad in ["", "\n", "two\nlines\n", "sp ace"] {
+            write_private(&path, bad).unwrap();
+            assert!(read_secret(&path).is_err(), "{bad:?}");
+        }
+    }
+}
