@@ -1,1 +1,6 @@
-//! Placeholder while the workspace is laid out.
+//! The drone: claims work, builds it in clean roots, spools and uploads the results.
+//!
+//! [`agent`] decides, everything else does. No rule about packages lives here: a drone
+//! builds what it is told and tells what happened.
+
+pub mod agent;

@@ -1,0 +1,402 @@
+//! The agent: everything a drone decides, as a machine without clock, network or disk.
+//!
+//! The loop around it feeds it what happened ([`Input`]) with the time, and does what it
+//! says ([`Output`]). The simulation drives the same machine through lost, doubled and
+//! late messages, crashes and stops.
+//!
+//! What it keeps to:
+//! - One build at a time. A claim whose answer was lost is repeated with its key, so that
+//!   the orchestrator hands out the same attempt and not a second one.
+//! - Every attempt it holds is named in every heartbeat, until the orchestrator has
+//!   acknowledged its end or cancelled it. Results are spooled on disk before anything is
+//!   said about them, and delivery is tried for ever.
+//! - The orchestrator being away changes nothing for a running build.
+//! - The first stop lets the build finish, the second does not.
+
+mod delivery;
+
+pub use delivery::Delivery;
+use delivery::{Backoff, Item, Stage};
+use std::collections::BTreeMap;
+use swarm_common::{
+    id::AttemptId,
+    state::{FailureClass, Phase},
+    time::TimeMs,
+    wire::drone::*,
+};
+
+/// After a forced stop, delivery of what was handed back is tried for this long.
+const LAST_WORDS_MS: u64 = 10_000;
+
+/// Two claims are at least this far apart, however fast the answers come.
+const CLAIM_SPACING_MS: u64 = 1_000;
+
+/// Times that the agent keeps, in milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timing {
+    /// Between two heartbeats.
+    pub heartbeat_ms: u64,
+    /// How long a claim may wait at the orchestrator.
+    pub claim_wait_ms: u64,
+    /// How long the first stop lets a build go on.
+    pub drain_timeout_ms: u64,
+    /// First waiting time after something could not be delivered; doubles each time.
+    pub backoff_ms: u64,
+    /// The longest such waiting time.
+    pub backoff_max_ms: u64,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            heartbeat_ms: 10_000,
+            claim_wait_ms: 30_000,
+            drain_timeout_ms: 3_600_000,
+            backoff_ms: 1_000,
+            backoff_max_ms: 60_000,
+        }
+    }
+}
+
+/// What a restarted drone finds in its spool.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Recovered {
+    /// A build was under way when the drone ended.
+    Unfinished(AttemptId),
+    /// A result that was not acknowledged.
+    Finished(AttemptId, ReportRequest),
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// Time passed.
+    Tick,
+    /// The answer to the last claim; `None` if there was none.
+    ClaimAnswered(Option<ClaimReply>),
+    /// The answer to the last heartbeat; `None` if there was none.
+    HeartbeatAnswered(Option<HeartbeatReply>),
+    /// A build has reached a phase.
+    PhaseReached(AttemptId, Phase),
+    /// A build has ended and its report is spooled; `None` if it was killed on request.
+    BuildEnded(AttemptId, Option<ReportRequest>),
+    /// How sending the files of an attempt went.
+    UploadEnded(AttemptId, Delivery),
+    /// How sending the report of an attempt went.
+    ReportEnded(AttemptId, Delivery),
+    /// The drone is asked to stop. The second time it does so without waiting.
+    StopRequested,
+    /// The sign-off was sent, or could not be.
+    SignedOff,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// Send a claim with this key and answer with [`Input::ClaimAnswered`].
+    Claim(ClaimRequest),
+    /// Send a heartbeat about these attempts and answer with [`Input::HeartbeatAnswered`].
+    Heartbeat {
+        /// Every attempt the drone has.
+        attempts: Vec<AttemptStatus>,
+        /// Whether it takes no more work.
+        draining: bool,
+    },
+    /// Note the assignment on disk and start the build.
+    Start(Box<Assignment>),
+    /// Kill a build and everything it started; then [`Input::BuildEnded`] with `None`.
+    Kill(AttemptId),
+    /// Send the spooled files of an attempt.
+    Upload(AttemptId),
+    /// Send the report of an attempt.
+    Report(AttemptId, Box<ReportRequest>),
+    /// Note on disk that the attempt ends with this report.
+    Spool(AttemptId, Box<ReportRequest>),
+    /// Remove the attempt from disk.
+    Forget(AttemptId),
+    /// Say goodbye and answer with [`Input::SignedOff`].
+    SignOff,
+    /// End the program.
+    Exit,
+}
+
+/// The agent.
+#[derive(Debug)]
+pub struct Agent {
+    timing: Timing,
+    /// Makes claim keys unique across restarts, and spreads retries.
+    nonce: u64,
+    items: BTreeMap<AttemptId, Item>,
+    claim: ClaimState,
+    claims_made: u64,
+    claim_backoff: Backoff,
+    claim_at: TimeMs,
+    beat_at: TimeMs,
+    beat_open: bool,
+    stop: Option<Stop>,
+}
+
+/// Where the present claim stands.
+#[derive(Debug, PartialEq)]
+enum ClaimState {
+    /// The next claim gets a new key.
+    Idle,
+    /// This key was sent and its answer is awaited.
+    Open(String),
+    /// This key was sent and no answer came: the next claim repeats it.
+    Unanswered(String),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Stop {
+    /// Nothing is waited for after this.
+    deadline: TimeMs,
+    forced: bool,
+    signing_off: bool,
+}
+
+impl Agent {
+    /// An agent that begins at `now` with what the spool holds. `nonce` is random.
+    #[must_use]
+    pub fn new(timing: Timing, nonce: u64, now: TimeMs, recovered: Vec<Recovered>) -> (Self, Vec<Output>) {
+        let mut agent = Self {
+            timing,
+            nonce,
+            items: BTreeMap::new(),
+            claim: ClaimState::Idle,
+            claims_made: 0,
+            claim_backoff: Backoff::default(),
+            claim_at: now,
+            beat_at: now,
+            beat_open: false,
+            stop: None,
+        };
+        let mut outputs = Vec::new();
+        for found in recovered {
+            let (attempt, report) = match found {
+                Recovered::Finished(attempt, report) => (attempt, report),
+                Recovered::Unfinished(attempt) => {
+                    let report = cut_off();
+                    outputs.push(Output::Spool(attempt, Box::new(report.clone())));
+                    (attempt, report)
+                }
+            };
+            agent.items.insert(attempt, Item::delivering(report));
+        }
+        outputs.extend(agent.pump(now));
+        (agent, outputs)
+    }
+
+    /// Takes what happened at `now`; gives what to do.
+    pub fn step(&mut self, now: TimeMs, input: Input) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        match input {
+            Input::Tick => {}
+            Input::ClaimAnswered(reply) => self.claim_answered(now, reply, &mut outputs),
+            Input::HeartbeatAnswered(reply) => {
+                self.beat_open = false;
+                self.beat_at = now + self.timing.heartbeat_ms;
+                for cancelled in reply.into_iter().flat_map(|r| r.cancel) {
+                    self.cancel(cancelled.attempt, &mut outputs);
+                }
+            }
+            Input::PhaseReached(attempt, phase) => {
+                if let Some(Item { stage: Stage::Building(at), .. }) = self.items.get_mut(&attempt) {
+                    *at = (*at).max(phase);
+                    // A phase is worth telling at once; the next beat is then due later.
+                    self.beat_at = now;
+                }
+            }
+            Input::BuildEnded(attempt, report) => self.build_ended(attempt, report, &mut outputs),
+            Input::UploadEnded(attempt, delivery) => {
+                let step =
+                    self.items.get_mut(&attempt).map(|i| i.uploaded(now, delivery, &self.timing, self.nonce));
+                self.drop_if_done(attempt, step, &mut outputs);
+            }
+            Input::ReportEnded(attempt, delivery) => {
+                let step =
+                    self.items.get_mut(&attempt).map(|i| i.reported(now, delivery, &self.timing, self.nonce));
+                self.drop_if_done(attempt, step, &mut outputs);
+            }
+            Input::StopRequested => self.stop_requested(now),
+            Input::SignedOff => {
+                outputs.push(Output::Exit);
+                return outputs;
+            }
+        }
+        outputs.extend(self.pump(now));
+        outputs
+    }
+
+    /// When [`Input::Tick`] is due at the latest.
+    #[must_use]
+    pub fn next_tick(&self) -> TimeMs {
+        let deliveries = self.items.values().filter_map(Item::due_at);
+        let claim = self.wants_work().then_some(self.claim_at);
+        let beat = (!self.beat_open).then_some(self.beat_at);
+        let stop = self.stop.map(|s| s.deadline);
+        let far = TimeMs(u64::MAX);
+        deliveries.chain(claim).chain(beat).chain(stop).min().unwrap_or(far)
+    }
+
+    /// Whether it builds something.
+    #[must_use]
+    pub fn is_building(&self) -> bool {
+        self.items.values().any(Item::is_building)
+    }
+
+    fn wants_work(&self) -> bool {
+        self.stop.is_none() && !matches!(self.claim, ClaimState::Open(_)) && !self.is_building()
+    }
+
+    fn claim_answered(&mut self, now: TimeMs, reply: Option<ClaimReply>, outputs: &mut Vec<Output>) {
+        let ClaimState::Open(key) = std::mem::replace(&mut self.claim, ClaimState::Idle) else { return };
+        let Some(reply) = reply else {
+            self.claim = ClaimState::Unanswered(key);
+            self.claim_at = now + self.claim_backoff.next_ms(&self.timing, self.nonce);
+            return;
+        };
+        self.claim_backoff = Backoff::default();
+        let Some(assignment) = reply.assignment else { return };
+        let attempt = assignment.attempt;
+        if self.items.contains_key(&attempt) {
+            return;
+        }
+        if self.stop.is_some() {
+            let report = handed_back("the drone is stopping");
+            outputs.push(Output::Spool(attempt, Box::new(report.clone())));
+            self.items.insert(attempt, Item::delivering(report));
+        } else {
+            self.items.insert(attempt, Item::building());
+            outputs.push(Output::Start(Box::new(assignment)));
+        }
+    }
+
+    fn cancel(&mut self, attempt: AttemptId, outputs: &mut Vec<Output>) {
+        match self.items.get_mut(&attempt) {
+            Some(item) if item.is_building() => {
+                item.stage = Stage::Killing { hand_back: None };
+                outputs.push(Output::Kill(attempt));
+            }
+            Some(Item { stage: Stage::Killing { hand_back }, .. }) => *hand_back = None,
+            Some(_) => {
+                self.items.remove(&attempt);
+                outputs.push(Output::Forget(attempt));
+            }
+            // Left over from a spool that could not be read: nothing is held.
+            None => {}
+        }
+    }
+
+    fn build_ended(&mut self, attempt: AttemptId, report: Option<ReportRequest>, outputs: &mut Vec<Output>) {
+        let Some(item) = self.items.get_mut(&attempt) else { return };
+        let report = match (&item.stage, report) {
+            // It ended by itself before the kill for a stop arrived: the result counts.
+            (Stage::Building(_) | Stage::Killing { hand_back: Some(_) }, Some(report)) => Some(report),
+            (Stage::Killing { hand_back: Some(reason) }, None) => Some(handed_back(reason)),
+            (Stage::Building(_), None) => Some(handed_back("the build was stopped")),
+            (Stage::Killing { hand_back: None }, _) => None,
+            (Stage::Delivering { .. }, _) => return,
+        };
+        match report {
+            Some(report) => {
+                outputs.push(Output::Spool(attempt, Box::new(report.clone())));
+                *item = Item::delivering(report);
+            }
+            None => {
+                self.items.remove(&attempt);
+                outputs.push(Output::Forget(attempt));
+            }
+        }
+    }
+
+    fn drop_if_done(&mut self, attempt: AttemptId, done: Option<bool>, outputs: &mut Vec<Output>) {
+        if done == Some(true) {
+            self.items.remove(&attempt);
+            outputs.push(Output::Forget(attempt));
+        }
+    }
+
+    fn stop_requested(&mut self, now: TimeMs) {
+        self.stop = Some(match self.stop {
+            None => Stop { deadline: now + self.timing.drain_timeout_ms, forced: false, signing_off: false },
+            Some(stop) if !stop.forced => {
+                Stop { deadline: now + LAST_WORDS_MS, forced: true, signing_off: stop.signing_off }
+            }
+            Some(stop) => stop,
+        });
+        // The orchestrator should know at once.
+        self.beat_at = now;
+    }
+
+    /// Everything that is due at `now`.
+    fn pump(&mut self, now: TimeMs) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        self.pump_stop(now, &mut outputs);
+        if !self.beat_open && self.beat_at <= now {
+            self.beat_open = true;
+            let status =
+                |(&attempt, item): (&AttemptId, &Item)| AttemptStatus { attempt, phase: item.phase() };
+            let attempts = self.items.iter().map(status).collect();
+            outputs.push(Output::Heartbeat { attempts, draining: self.stop.is_some() });
+        }
+        for (&attempt, item) in &mut self.items {
+            outputs.extend(item.pump(now, attempt));
+        }
+        if self.wants_work() && self.claim_at <= now {
+            let key = match std::mem::replace(&mut self.claim, ClaimState::Idle) {
+                ClaimState::Unanswered(key) => key,
+                ClaimState::Idle | ClaimState::Open(_) => {
+                    self.claims_made += 1;
+                    format!("{:016x}-{}", self.nonce, self.claims_made)
+                }
+            };
+            self.claim = ClaimState::Open(key.clone());
+            self.claim_at = now + CLAIM_SPACING_MS;
+            let wait_ms = self.timing.claim_wait_ms;
+            outputs.push(Output::Claim(ClaimRequest { key, wait_ms, memory_free_bytes: 0 }));
+        }
+        outputs
+    }
+
+    fn pump_stop(&mut self, now: TimeMs, outputs: &mut Vec<Output>) {
+        let Some(mut stop) = self.stop else { return };
+        if !stop.forced && now >= stop.deadline {
+            stop = Stop { deadline: now + LAST_WORDS_MS, forced: true, ..stop };
+        }
+        if stop.forced {
+            for (&attempt, item) in self.items.iter_mut().filter(|(_, i)| i.is_building()) {
+                let reason = "the drone was stopped before the build ended".to_owned();
+                item.stage = Stage::Killing { hand_back: Some(reason) };
+                outputs.push(Output::Kill(attempt));
+            }
+        }
+        // An open claim may still bring an attempt, which is handed back before the end.
+        let nothing_left = self.items.is_empty() && !matches!(self.claim, ClaimState::Open(_));
+        let out_of_time = stop.forced && now >= stop.deadline;
+        if (nothing_left || out_of_time || (stop.forced && self.items.is_empty())) && !stop.signing_off {
+            stop.signing_off = true;
+            outputs.push(Output::SignOff);
+        }
+        self.stop = Some(stop);
+    }
+}
+
+fn handed_back(reason: &str) -> ReportRequest {
+    ReportRequest { outcome: Outcome::HandedBack { reason: reason.to_owned() }, usage: Usage::default() }
+}
+
+/// The report of a build that ended with its drone. It counts as a failed attempt, as a
+/// package that brings its machine down must not be tried for ever.
+fn cut_off() -> ReportRequest {
+    let failure = Failure {
+        class: FailureClass::Lost,
+        phase: Phase::Building,
+        signature: "the drone ended during the build".into(),
+        message: "swarm-drone was killed, or its machine went down, while it was building".into(),
+    };
+    ReportRequest { outcome: Outcome::Failed { failure }, usage: Usage::default() }
+}
+
+#[cfg(test)]
+mod tests;

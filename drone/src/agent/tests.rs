@@ -1,0 +1,202 @@
+//! The agent, step by step.
+
+use super::*;
+use swarm_common::{digest::Digest, id::*, state::DroneState};
+
+const T: u64 = 1_000_000;
+
+fn agent() -> (Agent, Vec<Output>) {
+    Agent::new(Timing::default(), 1, TimeMs(T), vec![])
+}
+
+fn assignment(attempt: u64) -> Assignment {
+    Assignment {
+        attempt: AttemptId(attempt),
+        run: RunId(1),
+        profile: "desk".parse().unwrap(),
+        snapshot: Digest::of(b""),
+        binhost: "/binhost/desk/runs/r1".into(),
+        lease_ms: 60_000,
+        limits: BuildLimits { build_timeout_ms: 1, silence_timeout_ms: 1, log_bytes: 1, jobs: 0 },
+        work: Work::Plan,
+    }
+}
+
+fn work(attempt: u64) -> Input {
+    Input::ClaimAnswered(Some(ClaimReply { assignment: Some(assignment(attempt)), reason: None }))
+}
+
+fn built() -> ReportRequest {
+    ReportRequest { outcome: Outcome::Built { artifacts: vec![Digest::of(b"x")] }, usage: Usage::default() }
+}
+
+fn cancel(attempt: u64) -> Input {
+    let cancel = vec![Cancellation { attempt: AttemptId(attempt), reason: "superseded".into() }];
+    Input::HeartbeatAnswered(Some(HeartbeatReply { cancel, state: DroneState::Online, now: TimeMs(T) }))
+}
+
+fn claim_key(outputs: &[Output]) -> Option<String> {
+    outputs.iter().find_map(|o| match o {
+        Output::Claim(request) => Some(request.key.clone()),
+        _ => None,
+    })
+}
+
+#[test]
+fn it_starts_with_a_heartbeat_and_a_claim() {
+    let (_, outputs) = agent();
+    assert!(matches!(outputs[0], Output::Heartbeat { draining: false, .. }));
+    assert!(claim_key(&outputs).is_some());
+}
+
+#[test]
+fn a_claim_without_an_answer_is_repeated_with_its_key_and_an_answered_one_is_not() {
+    let (mut agent, outputs) = agent();
+    let first = claim_key(&outputs);
+    assert_eq!(claim_key(&agent.step(TimeMs(T), Input::ClaimAnswered(None))), None);
+    assert_eq!(claim_key(&agent.step(TimeMs(T + 5_000), Input::Tick)), first);
+    let nothing = ClaimReply { assignment: None, reason: Some("no run".into()) };
+    let next = claim_key(&agent.step(TimeMs(T + 40_000), Input::ClaimAnswered(Some(nothing))));
+    assert!(next.is_some() && next != first);
+}
+
+#[test]
+fn it_builds_one_thing_at_a_time_and_claims_again_while_it_uploads() {
+    let (mut agent, _) = agent();
+    let outputs = agent.step(TimeMs(T), work(7));
+    assert!(matches!(outputs[..], [Output::Start(_)]));
+    assert_eq!(claim_key(&agent.step(TimeMs(T + 60_000), Input::Tick)), None);
+    let outputs = agent.step(TimeMs(T + 60_000), Input::BuildEnded(AttemptId(7), Some(built())));
+    assert!(outputs.contains(&Output::Upload(AttemptId(7))));
+    assert!(claim_key(&outputs).is_some());
+}
+
+#[test]
+fn a_result_is_spooled_then_uploaded_then_reported_then_forgotten() {
+    let (mut agent, _) = agent();
+    agent.step(TimeMs(T), work(7));
+    let outputs = agent.step(TimeMs(T), Input::BuildEnded(AttemptId(7), Some(built())));
+    assert_eq!(outputs[..2], [Output::Spool(AttemptId(7), Box::new(built())), Output::Upload(AttemptId(7))]);
+    let outputs = agent.step(TimeMs(T), Input::UploadEnded(AttemptId(7), Delivery::Done));
+    assert!(matches!(&outputs[..], [Output::Report(AttemptId(7), _)]));
+    let outputs = agent.step(TimeMs(T), Input::ReportEnded(AttemptId(7), Delivery::Done));
+    assert_eq!(outputs, [Output::Forget(AttemptId(7))]);
+}
+
+#[test]
+fn delivery_is_tried_for_ever_with_growing_pauses() {
+    let (mut agent, _) = agent();
+    agent.step(TimeMs(T), work(7));
+    agent.step(TimeMs(T), Input::BuildEnded(AttemptId(7), Some(built())));
+    let mut now = TimeMs(T);
+    let mut last_pause = 0;
+    for tries in 0..40 {
+        agent.step(now, Input::UploadEnded(AttemptId(7), Delivery::Failed));
+        let due = agent.items[&AttemptId(7)].due_at().unwrap();
+        last_pause = due.since(now);
+        assert!(last_pause <= 75_000, "try {tries}: {last_pause}");
+        now = due;
+        let outputs = agent.step(now, Input::Tick);
+        assert!(outputs.contains(&Output::Upload(AttemptId(7))), "try {tries}");
+    }
+    assert!(last_pause >= 45_000);
+}
+
+#[test]
+fn files_that_the_orchestrator_lost_are_sent_again() {
+    let (mut agent, _) = agent();
+    agent.step(TimeMs(T), work(7));
+    agent.step(TimeMs(T), Input::BuildEnded(AttemptId(7), Some(built())));
+    agent.step(TimeMs(T), Input::UploadEnded(AttemptId(7), Delivery::Done));
+    agent.step(TimeMs(T), Input::ReportEnded(AttemptId(7), Delivery::FilesMissing));
+    assert!(agent.step(TimeMs(T + 5_000), Input::Tick).contains(&Output::Upload(AttemptId(7))));
+}
+
+#[test]
+fn a_cancelled_build_is_killed_and_forgotten() {
+    let (mut agent, _) = agent();
+    agent.step(TimeMs(T), work(7));
+    assert_eq!(agent.step(TimeMs(T), cancel(7))[..], [Output::Kill(AttemptId(7))]);
+    let outputs = agent.step(TimeMs(T), Input::BuildEnded(AttemptId(7), None));
+    assert_eq!(outputs[0], Output::Forget(AttemptId(7)));
+}
+
+#[test]
+fn every_attempt_is_named_in_every_heartbeat_until_it_is_acknowledged() {
+    let (mut agent, _) = agent();
+    agent.step(TimeMs(T), work(7));
+    agent.step(TimeMs(T + 5_000), Input::BuildEnded(AttemptId(7), Some(built())));
+    agent.step(TimeMs(T + 5_000), work(8));
+    agent.step(TimeMs(T + 5_000), Input::HeartbeatAnswered(None));
+    let outputs = agent.step(TimeMs(T + 15_000), Input::Tick);
+    let named = outputs.iter().find_map(|o| match o {
+        Output::Heartbeat { attempts, .. } => Some(attempts.iter().map(|a| a.attempt.0).collect::<Vec<_>>()),
+        _ => None,
+    });
+    assert_eq!(named, Some(vec![7, 8]));
+}
+
+#[test]
+fn the_first_stop_lets_the_build_finish_and_deliver() {
+    let (mut agent, _) = agent();
+    agent.step(TimeMs(T), work(7));
+    assert!(!agent.step(TimeMs(T), Input::StopRequested).contains(&Output::Kill(AttemptId(7))));
+    let outputs = agent.step(TimeMs(T + 9), Input::BuildEnded(AttemptId(7), Some(built())));
+    assert_eq!(claim_key(&outputs), None);
+    agent.step(TimeMs(T + 9), Input::UploadEnded(AttemptId(7), Delivery::Done));
+    let outputs = agent.step(TimeMs(T + 9), Input::ReportEnded(AttemptId(7), Delivery::Done));
+    assert_eq!(outputs, [Output::Forget(AttemptId(7)), Output::SignOff]);
+    assert_eq!(agent.step(TimeMs(T + 9), Input::SignedOff), [Output::Exit]);
+}
+
+#[test]
+fn the_second_stop_or_the_time_out_kills_the_build_and_hands_it_back() {
+    for times in [1, 2] {
+        let (mut agent, _) = agent();
+        agent.step(TimeMs(T), work(7));
+        agent.step(TimeMs(T), Input::StopRequested);
+        let at = if times == 2 { T } else { T + Timing::default().drain_timeout_ms };
+        let input = if times == 2 { Input::StopRequested } else { Input::Tick };
+        assert!(agent.step(TimeMs(at), input).contains(&Output::Kill(AttemptId(7))));
+        let outputs = agent.step(TimeMs(at), Input::BuildEnded(AttemptId(7), None));
+        let report = outputs.iter().find_map(|o| match o {
+            Output::Report(_, report) => Some(&report.outcome),
+            _ => None,
+        });
+        assert!(matches!(report, Some(Outcome::HandedBack { .. })), "{outputs:?}");
+    }
+}
+
+#[test]
+fn a_stopping_drone_does_not_wait_for_ever_for_an_orchestrator_that_is_away() {
+    let (mut agent, _) = agent();
+    agent.step(TimeMs(T), Input::ClaimAnswered(None));
+    agent.step(TimeMs(T), Input::StopRequested);
+    agent.step(TimeMs(T), Input::StopRequested);
+    let outputs = agent.step(TimeMs(T + LAST_WORDS_MS), Input::Tick);
+    assert!(outputs.is_empty() || outputs.contains(&Output::SignOff));
+    assert!(agent.stop.unwrap().signing_off);
+}
+
+#[test]
+fn work_that_arrives_while_stopping_is_handed_back() {
+    let (mut agent, _) = agent();
+    agent.step(TimeMs(T), Input::StopRequested);
+    let outputs = agent.step(TimeMs(T), work(7));
+    assert!(outputs.iter().any(|o| matches!(o, Output::Report(AttemptId(7), _))));
+    assert!(!outputs.iter().any(|o| matches!(o, Output::Start(_))));
+}
+
+#[test]
+fn a_restarted_drone_delivers_its_spool_and_reports_what_was_cut_off() {
+    let spool = vec![Recovered::Finished(AttemptId(5), built()), Recovered::Unfinished(AttemptId(6))];
+    let (_, outputs) = Agent::new(Timing::default(), 2, TimeMs(T), spool);
+    assert!(outputs.contains(&Output::Upload(AttemptId(5))));
+    let lost = outputs.iter().any(|o| match o {
+        Output::Report(AttemptId(6), r) => {
+            matches!(&r.outcome, Outcome::Failed { failure } if failure.class == FailureClass::Lost)
+        }
+        _ => false,
+    });
+    assert!(lost, "{outputs:?}");
+}
