@@ -5,6 +5,8 @@
 //! goes on. A machine without systemd or shellcheck (a Gentoo with OpenRC) says so and skips
 //! what it cannot check; `scripts/test` installs both where it can.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on stops")]
+
 use std::{
     fs,
     path::{Path, PathBuf},
