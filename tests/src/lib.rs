@@ -1,1 +1,3 @@
-//! Placeholder while the workspace is laid out.
+//! What the tests of the whole swarm share. The tests themselves stand in `tests/`.
+
+pub mod e2e;

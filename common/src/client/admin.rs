@@ -22,8 +22,7 @@ impl Client {
         request: &EnrolTokenRequest,
         key: &IdempotencyKey,
     ) -> Result<EnrolTokenReply, ClientError> {
-        self.json(Call::post(&["enrol-tokens"]).json(request).once(key))
-            .await
+        self.json(Call::post(&["enrol-tokens"]).json(request).once(key)).await
     }
 
     /// Starts a run.
@@ -35,8 +34,7 @@ impl Client {
         request: &StartRunRequest,
         key: &IdempotencyKey,
     ) -> Result<StartRunReply, ClientError> {
-        self.json(Call::post(&["runs"]).json(request).once(key))
-            .await
+        self.json(Call::post(&["runs"]).json(request).once(key)).await
     }
 
     /// Cancels a run.
@@ -44,8 +42,7 @@ impl Client {
     /// # Errors
     /// As every request; it may be over already.
     pub async fn cancel_run(&self, run: RunId, key: &IdempotencyKey) -> Result<(), ClientError> {
-        self.done(Call::post(&["runs", &run.to_string(), "cancel"]).once(key))
-            .await
+        self.done(Call::post(&["runs", &run.to_string(), "cancel"]).once(key)).await
     }
 
     /// Lets a package be tried again.
@@ -53,33 +50,23 @@ impl Client {
     /// # Errors
     /// As every request; its state may not allow it.
     pub async fn retry(&self, package: PackageId, key: &IdempotencyKey) -> Result<(), ClientError> {
-        self.done(Call::post(&["packages", &package.to_string(), "retry"]).once(key))
-            .await
+        self.done(Call::post(&["packages", &package.to_string(), "retry"]).once(key)).await
     }
 
     /// Takes a package out of quarantine, to be tried again.
     ///
     /// # Errors
     /// As every request; it may not be quarantined.
-    pub async fn release(
-        &self,
-        package: PackageId,
-        key: &IdempotencyKey,
-    ) -> Result<(), ClientError> {
+    pub async fn release(&self, package: PackageId, key: &IdempotencyKey) -> Result<(), ClientError> {
         let call = Call::post(&["packages", &package.to_string(), "release"]);
-        self.done(call.json(&json!({ "verdict": "retry" })).once(key))
-            .await
+        self.done(call.json(&json!({ "verdict": "retry" })).once(key)).await
     }
 
     /// Lets an enrolled machine work.
     ///
     /// # Errors
     /// As every request.
-    pub async fn approve_drone(
-        &self,
-        drone: DroneId,
-        key: &IdempotencyKey,
-    ) -> Result<(), ClientError> {
+    pub async fn approve_drone(&self, drone: DroneId, key: &IdempotencyKey) -> Result<(), ClientError> {
         self.drone_verb(drone, "approve", key).await
     }
 
@@ -87,11 +74,7 @@ impl Client {
     ///
     /// # Errors
     /// As every request.
-    pub async fn drain_drone(
-        &self,
-        drone: DroneId,
-        key: &IdempotencyKey,
-    ) -> Result<(), ClientError> {
+    pub async fn drain_drone(&self, drone: DroneId, key: &IdempotencyKey) -> Result<(), ClientError> {
         self.drone_verb(drone, "drain", key).await
     }
 
@@ -99,11 +82,7 @@ impl Client {
     ///
     /// # Errors
     /// As every request.
-    pub async fn resume_drone(
-        &self,
-        drone: DroneId,
-        key: &IdempotencyKey,
-    ) -> Result<(), ClientError> {
+    pub async fn resume_drone(&self, drone: DroneId, key: &IdempotencyKey) -> Result<(), ClientError> {
         self.drone_verb(drone, "resume", key).await
     }
 
@@ -111,23 +90,12 @@ impl Client {
     ///
     /// # Errors
     /// As every request.
-    pub async fn remove_drone(
-        &self,
-        drone: DroneId,
-        key: &IdempotencyKey,
-    ) -> Result<(), ClientError> {
-        self.done(Call::new(Method::DELETE, &["drones", &drone.to_string()]).once(key))
-            .await
+    pub async fn remove_drone(&self, drone: DroneId, key: &IdempotencyKey) -> Result<(), ClientError> {
+        self.done(Call::new(Method::DELETE, &["drones", &drone.to_string()]).once(key)).await
     }
 
-    async fn drone_verb(
-        &self,
-        drone: DroneId,
-        verb: &str,
-        key: &IdempotencyKey,
-    ) -> Result<(), ClientError> {
-        self.done(Call::post(&["drones", &drone.to_string(), verb]).once(key))
-            .await
+    async fn drone_verb(&self, drone: DroneId, verb: &str, key: &IdempotencyKey) -> Result<(), ClientError> {
+        self.done(Call::post(&["drones", &drone.to_string(), verb]).once(key)).await
     }
 
     /// Makes a profile or pins it to another snapshot.
@@ -148,13 +116,8 @@ impl Client {
     ///
     /// # Errors
     /// As every request; it may have a run under way.
-    pub async fn remove_profile(
-        &self,
-        name: &Name,
-        key: &IdempotencyKey,
-    ) -> Result<(), ClientError> {
-        self.done(Call::new(Method::DELETE, &["profiles", name.as_str()]).once(key))
-            .await
+    pub async fn remove_profile(&self, name: &Name, key: &IdempotencyKey) -> Result<(), ClientError> {
+        self.done(Call::new(Method::DELETE, &["profiles", name.as_str()]).once(key)).await
     }
 
     /// Whether the orchestrator has a snapshot.

@@ -70,9 +70,7 @@ impl Call {
     }
 
     pub(super) fn json(mut self, value: &impl Serialize) -> Self {
-        let bytes = serde_json::to_vec(value)
-            .map(Bytes::from)
-            .map_err(|e| e.to_string());
+        let bytes = serde_json::to_vec(value).map(Bytes::from).map_err(|e| e.to_string());
         self.body = Body::Json(bytes);
         self
     }

@@ -37,8 +37,7 @@ impl Client {
     /// # Errors
     /// As every request; a used or unknown token is refused.
     pub async fn enrol(&self, request: &EnrolRequest) -> Result<EnrolReply, ClientError> {
-        self.json(Call::post(&["enrol"]).json(request).unrepeatable())
-            .await
+        self.json(Call::post(&["enrol"]).json(request).unrepeatable()).await
     }
 
     /// Asks for work and waits for it as long as the request says.
@@ -47,18 +46,14 @@ impl Client {
     /// As every request.
     pub async fn claim(&self, request: &ClaimRequest) -> Result<ClaimReply, ClientError> {
         let wait = Duration::from_millis(request.wait_ms) + CLAIM_GRACE;
-        self.json(Call::post(&["claim"]).json(request).wait(Wait::Whole(wait)))
-            .await
+        self.json(Call::post(&["claim"]).json(request).wait(Wait::Whole(wait))).await
     }
 
     /// Says that the drone lives and what it does.
     ///
     /// # Errors
     /// As every request.
-    pub async fn heartbeat(
-        &self,
-        request: &HeartbeatRequest,
-    ) -> Result<HeartbeatReply, ClientError> {
+    pub async fn heartbeat(&self, request: &HeartbeatRequest) -> Result<HeartbeatReply, ClientError> {
         self.json(Call::post(&["heartbeat"]).json(request)).await
     }
 
@@ -80,9 +75,8 @@ impl Client {
         offset: u64,
         bytes: Bytes,
     ) -> Result<LogAppend, ClientError> {
-        let call = Call::post(&["attempts", &attempt.to_string(), "log"])
-            .query("offset", Some(offset))
-            .bytes(bytes);
+        let call =
+            Call::post(&["attempts", &attempt.to_string(), "log"]).query("offset", Some(offset)).bytes(bytes);
         let response = self.answer(&call).await?;
         match offset_conflict(&response) {
             Some(offset) => Ok(LogAppend::StandsAt(offset)),
@@ -99,8 +93,7 @@ impl Client {
         attempt: AttemptId,
         request: &UploadRequest,
     ) -> Result<UploadStatus, ClientError> {
-        self.json(Call::post(&["attempts", &attempt.to_string(), "uploads"]).json(request))
-            .await
+        self.json(Call::post(&["attempts", &attempt.to_string(), "uploads"]).json(request)).await
     }
 
     /// Sends a file from the byte `offset` on. If the orchestrator stands elsewhere, the
@@ -131,26 +124,19 @@ impl Client {
         offset: u64,
         piece: Bytes,
     ) -> Result<UploadStatus, ClientError> {
-        self.upload(upload_call(attempt, digest, offset).bytes(piece))
-            .await
+        self.upload(upload_call(attempt, digest, offset).bytes(piece)).await
     }
 
     async fn upload(&self, call: Call) -> Result<UploadStatus, ClientError> {
         let response = self.answer(&call).await?;
         if let Some(offset) = offset_conflict(&response) {
-            return Ok(UploadStatus {
-                offset,
-                verified: false,
-            });
+            return Ok(UploadStatus { offset, verified: false });
         }
         if !response.status().is_success() {
             return Err(problem_of(response).await);
         }
         let url = response.url().to_string();
-        response.json().await.map_err(|e| ClientError::Protocol {
-            url,
-            what: e.to_string(),
-        })
+        response.json().await.map_err(|e| ClientError::Protocol { url, what: e.to_string() })
     }
 
     /// Says how an attempt ended.
@@ -178,12 +164,7 @@ impl Client {
 }
 
 fn upload_call(attempt: AttemptId, digest: Digest, offset: u64) -> Call {
-    let path = [
-        "attempts",
-        &attempt.to_string(),
-        "uploads",
-        &digest.to_string(),
-    ];
+    let path = ["attempts", &attempt.to_string(), "uploads", &digest.to_string()];
     Call::new(Method::PATCH, &path).header(UPLOAD_OFFSET, offset)
 }
 
@@ -192,13 +173,7 @@ fn offset_conflict(response: &Response) -> Option<u64> {
     if response.status() != StatusCode::CONFLICT {
         return None;
     }
-    response
-        .headers()
-        .get(UPLOAD_OFFSET)?
-        .to_str()
-        .ok()?
-        .parse()
-        .ok()
+    response.headers().get(UPLOAD_OFFSET)?.to_str().ok()?.parse().ok()
 }
 
 /// The size of a file that is to be sent.

@@ -41,21 +41,12 @@ pub struct Tried {
 
 impl fmt::Display for Tried {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}: {}",
-            self.address.as_str().trim_end_matches('/'),
-            self.why
-        )
+        write!(f, "{}: {}", self.address.as_str().trim_end_matches('/'), self.why)
     }
 }
 
 fn join(tried: &[Tried]) -> String {
-    tried
-        .iter()
-        .map(Tried::to_string)
-        .collect::<Vec<_>>()
-        .join("; ")
+    tried.iter().map(Tried::to_string).collect::<Vec<_>>().join("; ")
 }
 
 fn describe(problem: &Problem) -> String {
@@ -63,11 +54,7 @@ fn describe(problem: &Problem) -> String {
     if !problem.detail.is_empty() && problem.detail != problem.title {
         text = format!("{text}: {}", problem.detail);
     }
-    if let Some(id) = problem
-        .request_id
-        .as_ref()
-        .filter(|_| problem.status >= 500)
-    {
+    if let Some(id) = problem.request_id.as_ref().filter(|_| problem.status >= 500) {
         // Only what went wrong over there needs the way into its log.
         text = format!("{text} (request {id})");
     }

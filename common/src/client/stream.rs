@@ -43,9 +43,7 @@ impl ByteStream {
                 Ok(piece) => piece,
                 Err(_) => {
                     let why = format!("sent nothing for {} s", idle.as_secs());
-                    return Err(ClientError::Unreachable {
-                        tried: vec![super::Tried { address: url, why }],
-                    });
+                    return Err(ClientError::Unreachable { tried: vec![super::Tried { address: url, why }] });
                 }
             },
         };
@@ -61,10 +59,7 @@ pub struct EventStream {
 
 impl EventStream {
     pub(super) fn new(bytes: ByteStream) -> Self {
-        Self {
-            bytes,
-            parser: Parser::default(),
-        }
+        Self { bytes, parser: Parser::default() }
     }
 
     /// The next event; `None` when the orchestrator closes the stream, as it does when
@@ -73,12 +68,8 @@ impl EventStream {
     /// # Errors
     /// The connection broke, or something came that is no event.
     pub async fn next(&mut self) -> Result<Option<EventView>, ClientError> {
-        let wrong = |url: &reqwest::Url, what: String| {
-            Err(ClientError::Protocol {
-                url: url.to_string(),
-                what,
-            })
-        };
+        let wrong =
+            |url: &reqwest::Url, what: String| Err(ClientError::Protocol { url: url.to_string(), what });
         loop {
             if let Some(data) = self.parser.ready.pop_front() {
                 return match serde_json::from_str(&data) {
@@ -151,13 +142,10 @@ mod tests {
 
     #[test]
     fn events_are_the_same_however_the_bytes_are_cut() {
-        let text = ": hello\n\nid: 7\ndata: {\"a\":\ndata: 1}\n\nevent: x\r\ndata:zwei\u{fc}\r\n\r\n:\n\ndata: half";
+        let text =
+            ": hello\n\nid: 7\ndata: {\"a\":\ndata: 1}\n\nevent: x\r\ndata:zwei\u{fc}\r\n\r\n:\n\ndata: half";
         for size in [1, 2, 3, 7, 1000] {
-            assert_eq!(
-                parse_in_pieces(text, size),
-                ["{\"a\":\n1}", "zwei\u{fc}"],
-                "{size}"
-            );
+            assert_eq!(parse_in_pieces(text, size), ["{\"a\":\n1}", "zwei\u{fc}"], "{size}");
         }
     }
 }

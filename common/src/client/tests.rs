@@ -2,9 +2,7 @@
 //! that a sound orchestrator never gives. Sound answers are tested with the real one.
 
 use super::*;
-use crate::{
-    digest::Digest, id::AttemptId, secret::Secret, wire::drone::ClaimRequest, wire::view::KeyView,
-};
+use crate::{digest::Digest, id::AttemptId, secret::Secret, wire::drone::ClaimRequest, wire::view::KeyView};
 use std::{
     io::{Read, Write},
     net::TcpListener,
@@ -41,18 +39,11 @@ fn answers_once(answer: String) -> (Url, JoinHandle<String>) {
 }
 
 fn answer(head: &str, body: &str) -> String {
-    format!(
-        "HTTP/1.1 {head}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-        body.len()
-    )
+    format!("HTTP/1.1 {head}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
 }
 
 fn key_json() -> String {
-    serde_json::to_string(&KeyView {
-        fingerprint: "AB".into(),
-        public_key: "k".into(),
-    })
-    .unwrap()
+    serde_json::to_string(&KeyView { fingerprint: "AB".into(), public_key: "k".into() }).unwrap()
 }
 
 /// An address where nobody listens.
@@ -99,24 +90,15 @@ async fn when_nobody_answers_every_address_is_named() {
 #[tokio::test]
 async fn a_problem_document_becomes_a_problem() {
     let body = r#"{"type":"/problems/no-such-run","title":"There is no such run","status":404,"detail":"r9 was never started"}"#;
-    let (url, _) = answers_once(answer(
-        "404 Not Found\r\ncontent-type: application/problem+json",
-        body,
-    ));
+    let (url, _) = answers_once(answer("404 Not Found\r\ncontent-type: application/problem+json", body));
     let error = client(&[url]).status().await.unwrap_err();
     assert_eq!(error.status(), Some(404));
-    assert_eq!(
-        error.to_string(),
-        "There is no such run: r9 was never started"
-    );
+    assert_eq!(error.to_string(), "There is no such run: r9 was never started");
 }
 
 #[tokio::test]
 async fn an_answer_of_something_else_is_a_protocol_error_that_shows_it() {
-    for (head, body) in [
-        ("200 OK", "<html>router login</html>"),
-        ("404 Not Found", "nginx"),
-    ] {
+    for (head, body) in [("200 OK", "<html>router login</html>"), ("404 Not Found", "nginx")] {
         let (url, _) = answers_once(answer(head, body));
         let error = client(&[url]).status().await.unwrap_err();
         assert!(matches!(error, ClientError::Protocol { .. }), "{error:?}");
@@ -127,10 +109,7 @@ async fn an_answer_of_something_else_is_a_protocol_error_that_shows_it() {
 #[tokio::test]
 async fn a_redirect_is_not_followed_with_our_credential() {
     let (target, _thread) = answers_once(answer("200 OK", &key_json()));
-    let (url, _) = answers_once(answer(
-        &format!("307 Temporary Redirect\r\nlocation: {target}"),
-        "",
-    ));
+    let (url, _) = answers_once(answer(&format!("307 Temporary Redirect\r\nlocation: {target}"), ""));
     let error = client(&[url]).key().await.unwrap_err();
     assert!(error.to_string().contains("redirects to"), "{error}");
 }
@@ -140,42 +119,25 @@ async fn bytes_that_do_not_fit_on_tell_where_to_go_on() {
     let attempt = AttemptId(3);
     let conflict = || answer("409 Conflict\r\nupload-offset: 41", "");
     let (url, sent) = answers_once(conflict());
-    let got = client(&[url])
-        .append_log(attempt, 99, Bytes::from_static(b"tail"))
-        .await
-        .unwrap();
+    let got = client(&[url]).append_log(attempt, 99, Bytes::from_static(b"tail")).await.unwrap();
     assert_eq!(got, LogAppend::StandsAt(41));
-    assert!(
-        sent.join()
-            .unwrap()
-            .starts_with("POST /api/v1/attempts/a3/log?offset=99 ")
-    );
+    assert!(sent.join().unwrap().starts_with("POST /api/v1/attempts/a3/log?offset=99 "));
 
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("f");
     std::fs::write(&file, b"0123456789").unwrap();
     let (url, sent) = answers_once(conflict());
-    let got = client(&[url])
-        .upload_file(attempt, Digest::of(b""), &file, 4)
-        .await
-        .unwrap();
+    let got = client(&[url]).upload_file(attempt, Digest::of(b""), &file, 4).await.unwrap();
     assert_eq!((got.offset, got.verified), (41, false));
     let sent = sent.join().unwrap();
-    assert!(
-        sent.contains("upload-offset: 4\r\n") && sent.contains("content-length: 6\r\n"),
-        "{sent}"
-    );
+    assert!(sent.contains("upload-offset: 4\r\n") && sent.contains("content-length: 6\r\n"), "{sent}");
     assert!(sent.ends_with("\r\n\r\n456789"), "{sent}");
 }
 
 #[tokio::test]
 async fn a_change_that_may_have_arrived_is_repeated_only_if_that_is_harmless() {
     // The first orchestrator takes the request and hangs up without an answer.
-    let claim = ClaimRequest {
-        key: "k".into(),
-        wait_ms: 0,
-        memory_free_bytes: 0,
-    };
+    let claim = ClaimRequest { key: "k".into(), wait_ms: 0, memory_free_bytes: 0 };
     let (dead, _) = answers_once(String::new());
     let (alive, _) = answers_once(answer("200 OK", r#"{"assignment":null,"reason":"idle"}"#));
     assert!(client(&[dead, alive]).claim(&claim).await.is_ok());
@@ -193,15 +155,7 @@ async fn a_change_that_may_have_arrived_is_repeated_only_if_that_is_harmless() {
             profiles: Vec::new(),
         },
     };
-    let error = client(&[dead.clone(), nobody()])
-        .enrol(&enrol)
-        .await
-        .unwrap_err();
-    let ClientError::Unreachable { tried } = error else {
-        panic!("{error:?}")
-    };
-    assert_eq!(
-        tried.iter().map(|t| &t.address).collect::<Vec<_>>(),
-        [&dead]
-    );
+    let error = client(&[dead.clone(), nobody()]).enrol(&enrol).await.unwrap_err();
+    let ClientError::Unreachable { tried } = error else { panic!("{error:?}") };
+    assert_eq!(tried.iter().map(|t| &t.address).collect::<Vec<_>>(), [&dead]);
 }

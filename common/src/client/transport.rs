@@ -71,14 +71,10 @@ impl Client {
     /// set up (an `https` address, and no trusted certificates on this machine).
     pub fn new(addresses: &[Url], credential: Option<Secret>) -> Result<Self, ClientError> {
         if addresses.is_empty() {
-            return Err(ClientError::Local(
-                "no orchestrator's address is known".to_owned(),
-            ));
+            return Err(ClientError::Local("no orchestrator's address is known".to_owned()));
         }
         if credential.as_ref().is_some_and(|c| !c.is_well_formed()) {
-            return Err(ClientError::Local(
-                "the credential is not a usable token".to_owned(),
-            ));
+            return Err(ClientError::Local("the credential is not a usable token".to_owned()));
         }
         // A second installation is refused and harmless: it is the same provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -91,27 +87,16 @@ impl Client {
             builder = builder.tls_certs_only([]);
         }
         let http = builder.build().map_err(|e| {
-            ClientError::Local(format!(
-                "the HTTP client cannot be set up: {}",
-                with_causes(&e)
-            ))
+            ClientError::Local(format!("the HTTP client cannot be set up: {}", with_causes(&e)))
         })?;
         let current = Arc::new(AtomicUsize::new(0));
-        Ok(Self {
-            http,
-            addresses: addresses.into(),
-            credential,
-            current,
-        })
+        Ok(Self { http, addresses: addresses.into(), credential, current })
     }
 
     /// The same connections with another credential.
     #[must_use]
     pub fn with_credential(&self, credential: Secret) -> Self {
-        Self {
-            credential: Some(credential),
-            ..self.clone()
-        }
+        Self { credential: Some(credential), ..self.clone() }
     }
 
     /// The address that answered last, or the first.
@@ -153,9 +138,7 @@ impl Client {
         for at in (first..first + count).map(|at| at % count) {
             let address = &self.addresses[at];
             match self.try_one(call, address, &request_id).await? {
-                Ok(response)
-                    if response.status() == StatusCode::SERVICE_UNAVAILABLE && count > 1 =>
-                {
+                Ok(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE && count > 1 => {
                     standby.get_or_insert(response);
                 }
                 Ok(response) => {
@@ -163,10 +146,7 @@ impl Client {
                     return Ok(response);
                 }
                 Err(failed) => {
-                    tried.push(Tried {
-                        address: address.clone(),
-                        why: failed.why,
-                    });
+                    tried.push(Tried { address: address.clone(), why: failed.why });
                     // It may have arrived, and a second one would be a second thing.
                     if failed.sent && !call.repeatable {
                         break;
@@ -185,10 +165,8 @@ impl Client {
         address: &Url,
         request_id: &str,
     ) -> Result<Result<Response, Failed>, ClientError> {
-        let mut request = self
-            .http
-            .request(call.method.clone(), url_of(call, address)?)
-            .header("x-request-id", request_id);
+        let mut request =
+            self.http.request(call.method.clone(), url_of(call, address)?).header("x-request-id", request_id);
         if let Some(credential) = &self.credential {
             request = request.bearer_auth(credential.expose());
         }
@@ -199,13 +177,11 @@ impl Client {
             Body::Empty => request,
             Body::Json(bytes) => {
                 let bytes = bytes.clone().map_err(ClientError::Local)?;
-                request
-                    .header("content-type", "application/json")
-                    .body(bytes)
+                request.header("content-type", "application/json").body(bytes)
             }
-            Body::Bytes(bytes) => request
-                .header("content-type", "application/octet-stream")
-                .body(bytes.clone()),
+            Body::Bytes(bytes) => {
+                request.header("content-type", "application/octet-stream").body(bytes.clone())
+            }
             Body::File { path, offset } => {
                 let (length, body) = file_body(path, *offset).await?;
                 request
@@ -224,10 +200,7 @@ impl Client {
         Ok(match tokio::time::timeout(limit, request.send()).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(e)) => Err(Failed::from_reqwest(&e, limit)),
-            Err(_) => Err(Failed {
-                sent: true,
-                why: format!("no answer within {} s", limit.as_secs()),
-            }),
+            Err(_) => Err(Failed { sent: true, why: format!("no answer within {} s", limit.as_secs()) }),
         })
     }
 }
@@ -253,10 +226,7 @@ impl Failed {
             }
             cause.to_string()
         };
-        Self {
-            sent: !error.is_connect(),
-            why,
-        }
+        Self { sent: !error.is_connect(), why }
     }
 }
 
@@ -286,9 +256,8 @@ async fn file_body(path: &Path, offset: u64) -> Result<(u64, reqwest::Body), Cli
         file.seek(std::io::SeekFrom::Start(offset)).await?;
         Ok::<_, std::io::Error>((size.saturating_sub(offset), file))
     };
-    let (length, file) = open
-        .await
-        .map_err(|e| ClientError::Local(format!("{}: cannot be read: {e}", path.display())))?;
+    let (length, file) =
+        open.await.map_err(|e| ClientError::Local(format!("{}: cannot be read: {e}", path.display())))?;
     // Never more than was promised, even if the file grows meanwhile.
     let pieces = futures_util::stream::try_unfold(file.take(length), |mut file| async move {
         let mut piece = bytes::BytesMut::with_capacity(128 * 1024);
@@ -300,11 +269,7 @@ async fn file_body(path: &Path, offset: u64) -> Result<(u64, reqwest::Body), Cli
 
 /// The answer if it is a success, its problem otherwise.
 pub(super) async fn success(response: Response) -> Result<Response, ClientError> {
-    if response.status().is_success() {
-        Ok(response)
-    } else {
-        Err(problem_of(response).await)
-    }
+    if response.status().is_success() { Ok(response) } else { Err(problem_of(response).await) }
 }
 
 /// The problem that an answer carries.
@@ -312,14 +277,8 @@ pub(super) async fn problem_of(response: Response) -> ClientError {
     let status = response.status();
     let url = response.url().to_string();
     if status.is_redirection() {
-        let to = response
-            .headers()
-            .get("location")
-            .and_then(|v| v.to_str().ok());
-        let what = format!(
-            "it redirects to {}; use that address instead",
-            to.unwrap_or("nowhere")
-        );
+        let to = response.headers().get("location").and_then(|v| v.to_str().ok());
+        let what = format!("it redirects to {}; use that address instead", to.unwrap_or("nowhere"));
         return ClientError::Protocol { url, what };
     }
     let is_problem = response
@@ -352,10 +311,7 @@ async fn read_bounded(mut response: Response) -> Result<Vec<u8>, ClientError> {
             }
             Ok(Some(_)) => {
                 let what = format!("its answer is larger than {MAX_ANSWER_BYTES} bytes");
-                return Err(ClientError::Protocol {
-                    url: response.url().to_string(),
-                    what,
-                });
+                return Err(ClientError::Protocol { url: response.url().to_string(), what });
             }
             Ok(None) => return Ok(body),
             Err(e) => return Err(broken_off(response.url(), &e)),
@@ -369,9 +325,7 @@ pub(super) fn broken_off(url: &Url, error: &reqwest::Error) -> ClientError {
     address.set_path("");
     address.set_query(None);
     let why = format!("the answer broke off: {}", with_causes(error));
-    ClientError::Unreachable {
-        tried: vec![Tried { address, why }],
-    }
+    ClientError::Unreachable { tried: vec![Tried { address, why }] }
 }
 
 #[cfg(test)]
@@ -382,14 +336,8 @@ mod tests {
     fn segments_and_queries_are_escaped_below_any_prefix() {
         let call = Call::get(&["why", "cat/na me-1?x=#"]).query("name", Some("a&b"));
         for (address, want) in [
-            (
-                "http://nas:8470",
-                "http://nas:8470/api/v1/why/cat%2Fna%20me-1%3Fx=%23?name=a%26b",
-            ),
-            (
-                "http://nas/swarm/",
-                "http://nas/swarm/api/v1/why/cat%2Fna%20me-1%3Fx=%23?name=a%26b",
-            ),
+            ("http://nas:8470", "http://nas:8470/api/v1/why/cat%2Fna%20me-1%3Fx=%23?name=a%26b"),
+            ("http://nas/swarm/", "http://nas/swarm/api/v1/why/cat%2Fna%20me-1%3Fx=%23?name=a%26b"),
         ] {
             let url = url_of(&call, &parse_address(address).unwrap()).unwrap();
             assert_eq!(url.as_str(), want);
@@ -398,25 +346,10 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused_with_an_example() {
-        for bad in [
-            "nas:8470",
-            "nas",
-            "",
-            "ftp://nas",
-            "http://u:p@nas",
-            "http://nas/?a=b",
-        ] {
+        for bad in ["nas:8470", "nas", "", "ftp://nas", "http://u:p@nas", "http://nas/?a=b"] {
             assert!(parse_address(bad).is_err(), "{bad}");
         }
-        assert!(
-            !parse_address("http://u:pass1@nas")
-                .unwrap_err()
-                .contains("pass1")
-        );
-        assert!(
-            parse_address("nas:8470")
-                .unwrap_err()
-                .contains("http://nas:8470")
-        );
+        assert!(!parse_address("http://u:pass1@nas").unwrap_err().contains("pass1"));
+        assert!(parse_address("nas:8470").unwrap_err().contains("http://nas:8470"));
     }
 }

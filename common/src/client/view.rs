@@ -71,8 +71,7 @@ impl Client {
     /// # Errors
     /// As every request.
     pub async fn package(&self, package: PackageId) -> Result<PackageView, ClientError> {
-        self.json(Call::get(&["packages", &package.to_string()]))
-            .await
+        self.json(Call::get(&["packages", &package.to_string()])).await
     }
 
     /// A package's log: of the given attempt or the newest, to its present end, or, if
@@ -133,8 +132,7 @@ impl Client {
     /// # Errors
     /// As every request.
     pub async fn artifacts(&self, profile: Option<&Name>) -> Result<Vec<Artifact>, ClientError> {
-        self.json(Call::get(&["artifacts"]).query("profile", profile))
-            .await
+        self.json(Call::get(&["artifacts"]).query("profile", profile)).await
     }
 
     /// The journal's events after the number `after`, or from now on, as they happen.
@@ -142,16 +140,11 @@ impl Client {
     /// # Errors
     /// As every request.
     pub async fn events(&self, after: Option<u64>) -> Result<EventStream, ClientError> {
-        let mut call = Call::get(&["events"])
-            .header("accept", "text/event-stream")
-            .wait(Wait::Head(HEAD));
+        let mut call = Call::get(&["events"]).header("accept", "text/event-stream").wait(Wait::Head(HEAD));
         if let Some(seq) = after {
             call = call.header("last-event-id", seq);
         }
-        Ok(EventStream::new(ByteStream::new(
-            self.send(&call).await?,
-            None,
-        )))
+        Ok(EventStream::new(ByteStream::new(self.send(&call).await?, None)))
     }
 
     /// Checks the journal's hash chain and every artifact.
@@ -159,8 +152,7 @@ impl Client {
     /// # Errors
     /// As every request.
     pub async fn audit(&self) -> Result<AuditView, ClientError> {
-        self.json(Call::get(&["audit"]).wait(Wait::Whole(AUDIT)))
-            .await
+        self.json(Call::get(&["audit"]).wait(Wait::Whole(AUDIT))).await
     }
 
     /// The key that signs the packages.

@@ -67,12 +67,7 @@ impl ConfigError {
     pub(super) fn from_toml(path: &Path, text: &str, error: &toml::de::Error) -> Self {
         let at = error.span().map_or(0, |span| span.start);
         let (line, column) = position(text, at);
-        Self::Invalid {
-            path: path.to_owned(),
-            line,
-            column,
-            what: explain(error.message()),
-        }
+        Self::Invalid { path: path.to_owned(), line, column, what: explain(error.message()) }
     }
 }
 
@@ -128,10 +123,6 @@ mod tests {
         let at = text.find('x').unwrap();
         assert_eq!(position(text, at), (2, 17));
         assert_eq!(position(text, 0), (1, 1));
-        assert_eq!(
-            position(text, text.len() + 5),
-            (3, 1),
-            "past the end is the end"
-        );
+        assert_eq!(position(text, text.len() + 5), (3, 1), "past the end is the end");
     }
 }

@@ -21,28 +21,16 @@ const MAX_BYTES: u64 = 1024 * 1024;
 /// # Errors
 /// The file cannot be read, is not TOML, or does not fit `T`.
 pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
-    let unreadable = |source| ConfigError::Unreadable {
-        path: path.to_owned(),
-        source,
-    };
+    let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
     let size = fs::metadata(path).map_err(unreadable)?.len();
     if size > MAX_BYTES {
-        return Err(ConfigError::TooLarge {
-            path: path.to_owned(),
-            bytes: size,
-        });
+        return Err(ConfigError::TooLarge { path: path.to_owned(), bytes: size });
     }
     let bytes = fs::read(path).map_err(unreadable)?;
     let text = String::from_utf8(bytes).map_err(|e| {
-        let before = e
-            .as_bytes()
-            .get(..e.utf8_error().valid_up_to())
-            .unwrap_or_default();
+        let before = e.as_bytes().get(..e.utf8_error().valid_up_to()).unwrap_or_default();
         let line = before.iter().filter(|&&b| b == b'\n').count() + 1;
-        ConfigError::NotText {
-            path: path.to_owned(),
-            line,
-        }
+        ConfigError::NotText { path: path.to_owned(), line }
     })?;
     parse(path, &text)
 }
@@ -79,9 +67,7 @@ mod tests {
     }
 
     fn refusal(text: &str) -> String {
-        parse::<Outer>(&PathBuf::from("drone.toml"), text)
-            .unwrap_err()
-            .to_string()
+        parse::<Outer>(&PathBuf::from("drone.toml"), text).unwrap_err().to_string()
     }
 
     #[test]
@@ -96,10 +82,7 @@ mod tests {
     #[test]
     fn an_unknown_key_like_no_other_lists_the_known_ones() {
         let said = refusal("listen = \"x\"\ncolour = 1\n");
-        assert!(
-            said.starts_with("drone.toml:2:1: unknown key `colour`"),
-            "{said}"
-        );
+        assert!(said.starts_with("drone.toml:2:1: unknown key `colour`"), "{said}");
         assert!(said.contains("known here: `listen`, `build`"), "{said}");
     }
 
@@ -119,9 +102,7 @@ mod tests {
 
     #[test]
     fn a_missing_file_says_how_to_go_on() {
-        let said = load::<Outer>(Path::new("/nowhere/x.toml"))
-            .unwrap_err()
-            .to_string();
+        let said = load::<Outer>(Path::new("/nowhere/x.toml")).unwrap_err().to_string();
         assert!(said.contains("/nowhere/x.toml"), "{said}");
         assert!(said.contains("No such file"), "{said}");
     }

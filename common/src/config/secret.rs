@@ -20,14 +20,8 @@ const TOO_OPEN: u32 = 0o037;
 /// # Errors
 /// The file cannot be read, is open to others, or holds no usable secret.
 pub fn read_secret(path: &Path) -> Result<Secret, ConfigError> {
-    let unreadable = |source| ConfigError::Unreadable {
-        path: path.to_owned(),
-        source,
-    };
-    let refuse = |what: String| ConfigError::Secret {
-        path: path.to_owned(),
-        what,
-    };
+    let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
+    let refuse = |what: String| ConfigError::Secret { path: path.to_owned(), what };
     let file = File::open(path).map_err(unreadable)?;
     // The mode of the opened file, so that no other can be slipped in between.
     let meta = file.metadata().map_err(unreadable)?;
@@ -40,20 +34,13 @@ pub fn read_secret(path: &Path) -> Result<Secret, ConfigError> {
         )));
     }
     let mut text = String::new();
-    (&file)
-        .take(4096)
-        .read_to_string(&mut text)
-        .map_err(unreadable)?;
+    (&file).take(4096).read_to_string(&mut text).map_err(unreadable)?;
     let secret = Secret::new(&text);
     if secret.is_empty() {
-        return Err(refuse(
-            "is empty; it should hold the secret in one line".to_owned(),
-        ));
+        return Err(refuse("is empty; it should hold the secret in one line".to_owned()));
     }
     if !secret.is_well_formed() {
-        return Err(refuse(
-            "does not hold one line of visible ASCII characters".to_owned(),
-        ));
+        return Err(refuse("does not hold one line of visible ASCII characters".to_owned()));
     }
     Ok(secret)
 }
@@ -64,21 +51,15 @@ pub fn read_secret(path: &Path) -> Result<Secret, ConfigError> {
 /// # Errors
 /// The directory cannot be made or the file cannot be written.
 pub fn write_private(path: &Path, contents: &str) -> Result<(), ConfigError> {
-    let unwritable = |source| ConfigError::Secret {
-        path: path.to_owned(),
-        what: format!("cannot be written: {source}"),
-    };
+    let unwritable =
+        |source| ConfigError::Secret { path: path.to_owned(), what: format!("cannot be written: {source}") };
     let write = || -> std::io::Result<()> {
         if let Some(dir) = path.parent() {
             std::fs::create_dir_all(dir)?;
         }
         let beside = path.with_extension(format!("new.{}", std::process::id()));
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&beside)?;
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
         file.write_all(contents.as_bytes())?;
         file.sync_all()?;
         std::fs::rename(&beside, path)
@@ -96,10 +77,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("sub/token");
         write_private(&path, "abc123\n").unwrap();
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(read_secret(&path).unwrap().expose(), "abc123");
 
         for mode in [0o604, 0o644, 0o660, 0o602] {

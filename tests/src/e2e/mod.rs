@@ -1,0 +1,12 @@
+//! Whole swarms of real processes: the real `swarm-orchestrator`, `swarm-drone`, `swarmctl`
+//! and Portage, on loopback, in a folder that is removed afterwards.
+//!
+//! Nothing here looks inside the programs. What a test sees is what an admin sees:
+//! `swarmctl --json`, log files, and a workstation that installs packages or refuses to.
+
+pub mod binhost;
+pub mod process;
+pub mod programs;
+pub mod tamper;
+pub mod wait;
+pub mod workstation;

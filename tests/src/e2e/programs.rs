@@ -1,0 +1,59 @@
+//! The programs under test, built once, and the scripts and examples beside them.
+//!
+//! Cargo tells a test only where the programs of its own package are, and this package has
+//! none. So they are looked for beside the test itself, after Cargo was asked to build them.
+
+use anyhow::{Context, Result, ensure};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+/// The programs of the swarm.
+const PACKAGES: [&str; 3] = ["swarm-orchestrator", "swarm-drone", "swarmctl"];
+
+/// The project's folder.
+#[must_use]
+pub fn repository() -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().unwrap_or(tests).to_owned()
+}
+
+/// A file of the project, such as `examples/desktop`.
+#[must_use]
+pub fn part(path: &str) -> PathBuf {
+    repository().join(path)
+}
+
+/// The path of one of the programs.
+///
+/// # Errors
+/// They do not compile.
+pub fn program(name: &str) -> Result<PathBuf> {
+    static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    match FOLDER.get_or_init(|| build().map_err(|e| format!("{e:#}"))) {
+        Ok(folder) => Ok(folder.join(name)),
+        Err(why) => anyhow::bail!("the programs could not be built: {why}"),
+    }
+}
+
+/// Builds the programs and says where they are.
+fn build() -> Result<PathBuf> {
+    // This test is target/debug/deps/NAME-HASH.
+    let test = env::current_exe()?;
+    let folder = test.ancestors().nth(2).context("a test outside a target folder")?;
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(repository()).args(["build", "--quiet", "--bins", "--locked"]);
+    cargo.arg("--target-dir").arg(folder.parent().context("a test outside a target folder")?);
+    if folder.ends_with("release") {
+        cargo.arg("--release");
+    }
+    for package in PACKAGES {
+        cargo.args(["--package", package]);
+    }
+    let built = cargo.output()?;
+    ensure!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    Ok(folder.to_owned())
+}

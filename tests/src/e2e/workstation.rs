@@ -1,0 +1,166 @@
+//! A Gentoo workstation: the real Portage with a root of its own, set up as
+//! `swarmctl client setup` says.
+
+use anyhow::{Context, Result, ensure};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+use tempfile::TempDir;
+
+use super::programs;
+
+/// A workstation in a folder. Dropping it removes everything.
+#[derive(Debug)]
+pub struct Workstation {
+    folder: TempDir,
+}
+
+impl Workstation {
+    /// Makes one, with nothing installed, for the packages of `repository`.
+    ///
+    /// # Errors
+    /// Portage is missing and cannot be installed.
+    pub fn new(repository: &Path) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let bundle = programs::part("examples/desktop");
+        let made = script("new", folder.path()).arg(repository).arg(bundle).output()?;
+        ensure!(made.status.success(), "{}", text(&made));
+        Ok(Self { folder })
+    }
+
+    /// A path below its root directory.
+    #[must_use]
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join("root").join(path.trim_start_matches('/'))
+    }
+
+    /// The folder that has everything of it, not only its root directory.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Takes packages from `uri`, and demands their signatures.
+    ///
+    /// # Errors
+    /// The configuration cannot be written.
+    pub fn use_binhost(&self, uri: &str) -> Result<()> {
+        let cache = self.folder.path().join("binhost");
+        for part in ["root", "host"] {
+            let file = self.folder.path().join(part).join("etc/portage/binrepos.conf");
+            let text = format!(
+                "[swarm]\nsync-uri = {uri}\nlocation = {}\npriority = 10\nverify-signature = true\n",
+                cache.display()
+            );
+            fs::write(file, text)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a newer state of the package repository.
+    ///
+    /// # Errors
+    /// It cannot be copied.
+    pub fn sync(&self, from: &Path) -> Result<()> {
+        copy(from, &self.folder.path().join("repository"))
+    }
+
+    /// Trusts an OpenPGP key, given as armored text, in the steps a person takes.
+    ///
+    /// # Errors
+    /// gpg refuses the key.
+    pub fn trust(&self, public_key: &str, fingerprint: &str) -> Result<()> {
+        let home = self.path("etc/portage/gnupg");
+        let key = self.folder.path().join("key.asc");
+        fs::write(&key, public_key)?;
+        let steps = format!(
+            "set -e; mkdir -p -m 755 '{home}'; export GNUPGHOME='{home}'
+             gpg --batch --quiet --import '{key}'
+             echo '{fingerprint}:6:' | gpg --batch --quiet --import-ownertrust
+             gpg --batch --quiet --check-trustdb
+             gpgconf --kill all
+             find '{home}' -type d -exec chmod 755 {{}} + ; find '{home}' -type f -exec chmod 644 {{}} +",
+            home = home.display(),
+            key = key.display()
+        );
+        let done = Command::new("sh").args(["-c", &steps]).output()?;
+        ensure!(done.status.success(), "{}", text(&done));
+        Ok(())
+    }
+
+    /// Runs emerge with `arguments`; its whole output is in the answer.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn emerge(&self, arguments: &[&str]) -> Result<(bool, String)> {
+        let mut command = self.command("emerge");
+        let done = command.args(["--color=n", "--quiet-build=y"]).args(arguments).output()?;
+        Ok((done.status.success(), text(&done)))
+    }
+
+    /// Updates the world with nothing but binary packages, as the README says.
+    ///
+    /// # Errors
+    /// emerge fails.
+    pub fn update(&self) -> Result<String> {
+        let (good, output) =
+            self.emerge(&["--usepkg", "--usepkgonly", "--getbinpkg", "--update", "--deep", "@world"])?;
+        ensure!(good, "{output}");
+        Ok(output)
+    }
+
+    /// A command of Portage on this workstation.
+    #[must_use]
+    pub fn command(&self, name: &str) -> Command {
+        let mut command = script("in", self.folder.path());
+        command.arg(name);
+        command
+    }
+
+    /// Runs an installed program and gives what it prints.
+    ///
+    /// # Errors
+    /// It is not there, or fails.
+    pub fn run(&self, program: &str, arguments: &[&str]) -> Result<String> {
+        let done = script("run", self.folder.path()).arg(program).args(arguments).output()?;
+        ensure!(done.status.success(), "{program}: {}", text(&done));
+        Ok(text(&done))
+    }
+
+    /// Whether a package version is installed.
+    #[must_use]
+    pub fn has(&self, cpv: &str) -> bool {
+        self.path("var/db/pkg").join(cpv).is_dir()
+    }
+}
+
+fn script(verb: &str, folder: &Path) -> Command {
+    let mut command = Command::new(programs::part("scripts/workstation"));
+    command.arg(verb).arg(folder).stdin(std::process::Stdio::null());
+    command
+}
+
+/// What a finished command printed.
+pub(super) fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Copies the files of a folder over another, as `cp -r FROM/. TO` does.
+///
+/// # Errors
+/// A file cannot be copied.
+pub fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
