@@ -1,0 +1,60 @@
+//! The metadata archive: one regular file `metadata/KEY` for each value.
+
+use super::{Limits, error::GpkgError, error::printable};
+use crate::format::tar_reader::{EntryKind, TarReader};
+use std::{
+    collections::BTreeMap,
+    io::{self, Read},
+};
+
+/// Values by key, as they stand in the file (mostly one line and a newline).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Metadata(pub BTreeMap<String, Vec<u8>>);
+
+impl Metadata {
+    /// A value with all white space runs made one blank, as Portage puts it into an index.
+    /// Empty if the key is absent.
+    #[must_use]
+    pub fn line(&self, key: &str) -> String {
+        let bytes = self.0.get(key).map_or(&[][..], Vec::as_slice);
+        // Python's idea of white space includes the four information separators.
+        let blank = |c: char| c.is_whitespace() || ('\x1c'..='\x1f').contains(&c);
+        let text = String::from_utf8_lossy(bytes);
+        text.split(blank).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    }
+}
+
+const PLACE: &str = "the metadata archive";
+
+/// Reads the archive from its decompressed bytes, to their end.
+pub(super) fn read(inflated: impl Read, limits: &Limits) -> Result<Metadata, GpkgError> {
+    let mut tar = TarReader::new(inflated);
+    let mut values = BTreeMap::new();
+    while let Some(entry) = tar.next_entry().map_err(|error| GpkgError::archive(PLACE, error))? {
+        let refuse = |reason| GpkgError::Metadata { entry: printable(&entry.path), reason };
+        if entry.kind == EntryKind::Directory && matches!(entry.path.as_slice(), b"metadata" | b"metadata/") {
+            continue;
+        }
+        if entry.kind != EntryKind::File {
+            return Err(refuse("is not a regular file"));
+        }
+        let key = entry.path.strip_prefix(b"metadata/").and_then(|key| std::str::from_utf8(key).ok());
+        let key = key
+            .filter(|key| !key.is_empty() && !key.contains('/') && *key != "." && *key != "..")
+            .ok_or_else(|| refuse("is not directly below metadata/"))?;
+        if entry.size > limits.metadata_bytes {
+            let limit = limits.metadata_bytes;
+            return Err(GpkgError::TooLarge {
+                place: PLACE.to_owned(),
+                what: "an entry's size in bytes",
+                limit,
+            });
+        }
+        let mut value = Vec::new();
+        io::Read::read_to_end(&mut tar, &mut value).map_err(|error| GpkgError::reading(PLACE, error))?;
+        if values.insert(key.to_owned(), value).is_some() {
+            return Err(refuse("is there twice"));
+        }
+    }
+    Ok(Metadata(values))
+}

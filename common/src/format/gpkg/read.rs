@@ -1,0 +1,217 @@
+//! One pass over a GPKG.
+
+use super::{
+    ImageSummary, Limits, Metadata,
+    compression::Compression,
+    error::{GpkgError, printable},
+    image,
+    manifest::{self, Manifest, ManifestEntry},
+    metadata,
+};
+use crate::format::{
+    bounded::{Inflated, Source},
+    digests::{FileDigests, MemberReader},
+    tar_reader::{EntryKind, TarEntry, TarReader},
+};
+use std::{
+    cell::Cell,
+    io::{self, Read},
+    rc::Rc,
+};
+
+/// A package whose container, Manifest and inner archives are all sound.
+#[derive(Debug, Clone)]
+pub struct Gpkg {
+    /// The one directory of the container, such as `icu-75.1-2`.
+    pub directory: String,
+    /// What the package says about itself.
+    pub metadata: Metadata,
+    /// What it would merge.
+    pub image: ImageSummary,
+    /// Every member but the Manifest with its proven digests, in the order of the file.
+    pub members: Vec<ManifestEntry>,
+    /// The Manifest or any member carries a signature, by whomever.
+    pub signed: bool,
+    /// The whole file.
+    pub digests: FileDigests,
+}
+
+const CONTAINER: &str = "the container";
+
+/// Reads a whole GPKG from `reader` and checks everything about it that needs no
+/// knowledge of what was asked for. Signatures are not checked.
+///
+/// # Errors
+/// [`GpkgError::Io`] if reading fails; every other variant is a fault of the file.
+pub fn verify(reader: impl Read, limits: &Limits) -> Result<Gpkg, GpkgError> {
+    let source = Source::new(reader, limits.file_bytes);
+    let mut pass = Pass::new(limits, source.counter());
+    let mut tar = TarReader::new(source);
+    while let Some(entry) = tar.next_entry().map_err(|error| GpkgError::archive(CONTAINER, error))? {
+        pass.take_member(&entry, &mut tar)?;
+    }
+    pass.finish(tar.into_inner().finish())
+}
+
+/// What was seen so far.
+struct Pass<'l> {
+    limits: &'l Limits,
+    consumed: Rc<Cell<u64>>,
+    directory: Option<String>,
+    members: Vec<ManifestEntry>,
+    manifest: Option<Manifest>,
+    metadata: Option<Metadata>,
+    image: Option<ImageSummary>,
+}
+
+impl<'l> Pass<'l> {
+    fn new(limits: &'l Limits, consumed: Rc<Cell<u64>>) -> Self {
+        Self {
+            limits,
+            consumed,
+            directory: None,
+            members: Vec::new(),
+            manifest: None,
+            metadata: None,
+            image: None,
+        }
+    }
+
+    fn take_member<R: Read>(&mut self, entry: &TarEntry, tar: &mut TarReader<R>) -> Result<(), GpkgError> {
+        let name = self.check_name(entry)?;
+        let member = || name.clone();
+        if name == "Manifest" {
+            self.manifest = Some(Manifest::parse(&small_member(&name, entry, tar)?)?);
+            return Ok(());
+        }
+        let mut reader = MemberReader::new(tar);
+        let unreadable = |error| GpkgError::reading(&name, error);
+        if let Some(base) = name.strip_suffix(".sig") {
+            if !base.starts_with("metadata.tar") && !base.starts_with("image.tar") && base != "gpkg-1" {
+                return Err(GpkgError::Member { member: member(), reason: "signs nothing that a GPKG has" });
+            }
+        } else if let Some(suffix) = name.strip_prefix("metadata.tar") {
+            if self.metadata.is_some() {
+                return Err(GpkgError::Member { member: member(), reason: "is a second metadata archive" });
+            }
+            let compression =
+                Compression::of_suffix(suffix).ok_or_else(|| GpkgError::Compressor { member: member() })?;
+            let inflated =
+                self.inflate(compression, &mut reader, self.limits.metadata_bytes).map_err(unreadable)?;
+            self.metadata = Some(metadata::read(inflated, self.limits)?);
+        } else if let Some(suffix) = name.strip_prefix("image.tar") {
+            if self.image.is_some() {
+                return Err(GpkgError::Member { member: member(), reason: "is a second image archive" });
+            }
+            let compression =
+                Compression::of_suffix(suffix).ok_or_else(|| GpkgError::Compressor { member: member() })?;
+            let inflated =
+                self.inflate(compression, &mut reader, self.limits.image_bytes).map_err(unreadable)?;
+            self.image = Some(image::check(inflated, self.limits)?);
+        } else if name == "gpkg-1" {
+            if entry.size > manifest::MAX_BYTES {
+                return Err(GpkgError::Member { member: name, reason: "is too large" });
+            }
+        } else {
+            return Err(GpkgError::Member { member: name, reason: "does not belong into a GPKG" });
+        }
+        // What a decompressor left over counts for the digests, too.
+        io::copy(&mut reader, &mut io::sink()).map_err(unreadable)?;
+        self.members.push(ManifestEntry { name, digests: reader.finish() });
+        Ok(())
+    }
+
+    /// The name without the directory, if the member may be there at all.
+    fn check_name(&mut self, entry: &TarEntry) -> Result<String, GpkgError> {
+        let refuse = |reason| GpkgError::Member { member: printable(&entry.path), reason };
+        if entry.kind != EntryKind::File {
+            return Err(refuse("is not a regular file"));
+        }
+        let text = std::str::from_utf8(&entry.path).map_err(|_| refuse("has a name that is not UTF-8"))?;
+        let odd = |c: char| c.is_control() || c.is_whitespace();
+        let split = text.split_once('/').filter(|(directory, name)| {
+            let plain = |part: &str| !part.is_empty() && part != "." && part != ".." && part.len() <= 255;
+            plain(directory) && plain(name) && !name.contains('/') && !text.contains(odd)
+        });
+        let (directory, name) =
+            split.ok_or_else(|| refuse("is not a file directly in the package's directory"))?;
+        if self.directory.get_or_insert_with(|| directory.to_owned()) != directory {
+            return Err(refuse("lies in another directory than the rest"));
+        }
+        let seen = self.members.iter().any(|member| member.name == name);
+        if seen || (name == "Manifest" && self.manifest.is_some()) {
+            return Err(refuse("is there twice"));
+        }
+        if self.members.len() >= self.limits.members {
+            let limit = self.limits.members as u64;
+            return Err(GpkgError::TooLarge {
+                place: CONTAINER.to_owned(),
+                what: "the number of members",
+                limit,
+            });
+        }
+        Ok(name.to_owned())
+    }
+
+    fn inflate<'r>(
+        &self,
+        how: Compression,
+        reader: impl Read + 'r,
+        limit: u64,
+    ) -> io::Result<Inflated<Box<dyn Read + 'r>>> {
+        let consumed = Rc::clone(&self.consumed);
+        // Tar headers and padding come on top of the files' own bytes.
+        let limit = limit.saturating_add(limit / 8).saturating_add(1 << 20);
+        Ok(Inflated::new(how.decoder(reader)?, consumed, limit, self.limits.ratio))
+    }
+
+    fn finish(self, digests: FileDigests) -> Result<Gpkg, GpkgError> {
+        if !self.members.iter().any(|member| member.name == "gpkg-1") {
+            return Err(GpkgError::Missing("gpkg-1"));
+        }
+        let manifest = self.manifest.ok_or(GpkgError::Missing("Manifest"))?;
+        check_against(&manifest, &self.members)?;
+        let metadata = self.metadata.ok_or(GpkgError::Missing("metadata.tar.zst"))?;
+        let image = self.image.ok_or(GpkgError::Missing("image.tar.zst"))?;
+        let signed = manifest.signed || self.members.iter().any(|member| member.name.ends_with(".sig"));
+        let directory = self.directory.ok_or(GpkgError::Missing("gpkg-1"))?;
+        Ok(Gpkg { directory, metadata, image, members: self.members, signed, digests })
+    }
+}
+
+/// A member that is kept in memory while it is looked at.
+fn small_member<R: Read>(name: &str, entry: &TarEntry, tar: &mut TarReader<R>) -> Result<Vec<u8>, GpkgError> {
+    if entry.size > manifest::MAX_BYTES {
+        let place = format!("`{name}`");
+        return Err(GpkgError::TooLarge { place, what: "its size in bytes", limit: manifest::MAX_BYTES });
+    }
+    let mut bytes = Vec::new();
+    tar.read_to_end(&mut bytes).map_err(|error| GpkgError::reading(name, error))?;
+    Ok(bytes)
+}
+
+/// Every member is listed and as listed, and nothing else is listed.
+fn check_against(manifest: &Manifest, members: &[ManifestEntry]) -> Result<(), GpkgError> {
+    for member in members {
+        let listed = manifest.entries.iter().find(|entry| entry.name == member.name);
+        let listed = listed
+            .ok_or_else(|| GpkgError::Manifest { reason: format!("does not list `{}`", member.name) })?;
+        let (is, must) = (&member.digests, &listed.digests);
+        for (same, what) in [
+            (is.size == must.size, "size"),
+            (is.sha512 == must.sha512, "SHA512"),
+            (is.blake2b == must.blake2b, "BLAKE2B"),
+        ] {
+            if !same {
+                return Err(GpkgError::Mismatch { member: member.name.clone(), what });
+            }
+        }
+    }
+    match manifest.entries.iter().find(|entry| !members.iter().any(|member| member.name == entry.name)) {
+        Some(absent) => {
+            let reason = format!("lists `{}`, which is not there", printable(absent.name.as_bytes()));
+            Err(GpkgError::Manifest { reason })
+        }
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,215 @@
+//! The whole index.
+
+use super::entry::{Entry, internal_name};
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
+
+/// Portage orders by the text of CPV; builds of one version are ordered by build id here.
+type Key = (String, u64, String);
+
+/// A header and packages, each kept with its rendered block, so that adding one package
+/// renders one block.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PackagesIndex {
+    header: BTreeMap<String, String>,
+    packages: BTreeMap<Key, (Entry, String)>,
+}
+
+/// Why a text is not an index.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IndexError {
+    /// VERSION is not 0.
+    #[error("not a package index of version 0: it says VERSION `{0}`")]
+    Version(String),
+    /// A line is not `KEY: value`.
+    #[error("line {0} of the package index is not `KEY: value`")]
+    Line(usize),
+    /// A package has no CPV.
+    #[error("the package that ends in line {0} of the package index has no CPV")]
+    NoCpv(usize),
+    /// PACKAGES tells another number.
+    #[error("the package index says PACKAGES {said} but has {found}: it is incomplete")]
+    Count {
+        /// What the header says.
+        said: String,
+        /// How many there are.
+        found: usize,
+    },
+}
+
+/// Header keys that the index itself decides.
+const OWN_KEYS: [&str; 3] = ["PACKAGES", "TIMESTAMP", "VERSION"];
+
+fn key_of(entry: &Entry) -> Key {
+    (entry.cpv().to_owned(), entry.build_id(), entry.path().to_owned())
+}
+
+impl PackagesIndex {
+    /// An empty index. `header` holds what the profile says (ARCH, CHOST, USE ...);
+    /// PACKAGES, TIMESTAMP and VERSION in it are ignored.
+    #[must_use]
+    pub fn new(header: BTreeMap<String, String>) -> Self {
+        let mut index = Self::default();
+        index.set_header(header);
+        index
+    }
+
+    /// Replaces the profile's part of the header. Blocks are rendered anew only if CHOST
+    /// changed.
+    pub fn set_header(&mut self, mut header: BTreeMap<String, String>) {
+        header.retain(|key, value| {
+            let words: Vec<&str> = value.split_whitespace().collect();
+            *value = words.join(" ");
+            !OWN_KEYS.contains(&key.as_str()) && !value.is_empty() && is_key(key)
+        });
+        header.insert("VERSION".to_owned(), "0".to_owned());
+        if let Some(timestamp) = self.header.get("TIMESTAMP") {
+            header.insert("TIMESTAMP".to_owned(), timestamp.clone());
+        }
+        let inherited_change =
+            ["CHOST", "repository"].iter().any(|key| header.get(*key) != self.header.get(*key));
+        self.header = header;
+        if inherited_change {
+            for (entry, block) in self.packages.values_mut() {
+                *block = entry.render(&self.header);
+            }
+        }
+    }
+
+    /// The header as it will be written, PACKAGES included.
+    #[must_use]
+    pub fn header(&self) -> BTreeMap<String, String> {
+        let mut header = self.header.clone();
+        header.insert("PACKAGES".to_owned(), self.packages.len().to_string());
+        header
+    }
+
+    /// Seconds since the epoch at which the index was published; 0 if never.
+    #[must_use]
+    pub fn timestamp(&self) -> u64 {
+        self.header.get("TIMESTAMP").and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
+
+    /// Sets when the index is published, in seconds since the epoch.
+    pub fn set_timestamp(&mut self, seconds: u64) {
+        self.header.insert("TIMESTAMP".to_owned(), seconds.to_string());
+    }
+
+    /// Adds a package, or replaces the one with the same version, build id and path.
+    pub fn insert(&mut self, entry: Entry) {
+        let block = entry.render(&self.header);
+        self.packages.insert(key_of(&entry), (entry, block));
+    }
+
+    /// Takes a package out. Whether it was there.
+    pub fn remove(&mut self, entry: &Entry) -> bool {
+        self.packages.remove(&key_of(entry)).is_some()
+    }
+
+    /// Whether exactly this package is in the index.
+    #[must_use]
+    pub fn contains(&self, entry: &Entry) -> bool {
+        self.packages.get(&key_of(entry)).is_some_and(|(there, _)| there == entry)
+    }
+
+    /// The packages in the order of the file.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.packages.values().map(|(entry, _)| entry)
+    }
+
+    /// How many packages there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.packages.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.packages.is_empty()
+    }
+
+    /// Writes the index.
+    ///
+    /// # Errors
+    /// Whatever writing says.
+    pub fn write(&self, mut out: impl Write) -> io::Result<()> {
+        for (key, value) in self.header() {
+            writeln!(out, "{key}: {value}")?;
+        }
+        writeln!(out)?;
+        self.packages.values().try_for_each(|(_, block)| out.write_all(block.as_bytes()))
+    }
+
+    /// The index as bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        // Writing to a Vec cannot fail.
+        let _ = self.write(&mut bytes);
+        bytes
+    }
+
+    /// Reads an index. Unknown keys are kept.
+    ///
+    /// # Errors
+    /// If it is of another version, malformed or incomplete.
+    pub fn parse(text: &str) -> Result<Self, IndexError> {
+        let mut lines = text.lines().enumerate();
+        let header = block(&mut lines)?.0;
+        let version = header.get("VERSION").map_or("", String::as_str);
+        if version != "0" {
+            return Err(IndexError::Version(version.chars().take(40).collect()));
+        }
+        let mut index = Self { header: header.clone(), packages: BTreeMap::new() };
+        let mut found = 0;
+        loop {
+            let (mut values, end) = block(&mut lines)?;
+            if values.is_empty() {
+                break;
+            }
+            for key in ["CHOST", "repository"] {
+                if let Some(inherited) = header.get(key) {
+                    values.entry(key.to_owned()).or_insert_with(|| inherited.clone());
+                }
+            }
+            let entry = Entry::from_values(values);
+            if entry.cpv().is_empty() {
+                return Err(IndexError::NoCpv(end));
+            }
+            index.insert(entry);
+            found += 1;
+        }
+        let said = header.get("PACKAGES").cloned().unwrap_or_default();
+        if said != found.to_string() {
+            return Err(IndexError::Count { said: said.chars().take(40).collect(), found });
+        }
+        index.header.remove("PACKAGES");
+        Ok(index)
+    }
+}
+
+fn is_key(key: &str) -> bool {
+    !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+type Block = (BTreeMap<String, String>, usize);
+
+/// The next block by internal keys, and the line it ends in; empty at the end.
+fn block<'t>(lines: &mut impl Iterator<Item = (usize, &'t str)>) -> Result<Block, IndexError> {
+    let mut values = BTreeMap::new();
+    let mut end = 0;
+    for (at, line) in lines {
+        end = at + 1;
+        if line.is_empty() {
+            break;
+        }
+        let (key, value) =
+            line.split_once(':').filter(|(key, _)| is_key(key)).ok_or(IndexError::Line(end))?;
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        values.insert(internal_name(key).to_owned(), value.to_owned());
+    }
+    Ok((values, end))
+}

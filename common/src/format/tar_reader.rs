@@ -1,0 +1,296 @@
+//! A tar reader for archives nobody vouches for.
+//!
+//! It exists beside the `tar` crate because a GNU long name or a PAX header there is read
+//! into memory at whatever size the archive claims, and because two readers that disagree
+//! about an archive are a way to smuggle a file past one of them. So everything that other
+//! readers see differently is refused here: bad checksums, sparse files, global PAX
+//! headers, anything after the end mark.
+//!
+//! Formats: POSIX.1-2017 `pax` (ustar with extended headers) and the GNU variant
+//! (`L`, `K`, base-256 numbers).
+
+use super::bounded::Fault;
+use std::io::{self, Read};
+
+const BLOCK: usize = 512;
+/// Longest path or extended header that is accepted, in bytes.
+const MAX_NAME: u64 = 64 * 1024;
+
+/// What an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A second name of an earlier file.
+    Hardlink,
+    /// A device, fifo or anything else; the type byte.
+    Special(u8),
+}
+
+/// One entry's header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TarEntry {
+    /// The path as it stands in the archive, not checked.
+    pub path: Vec<u8>,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Size of its data in bytes.
+    pub size: u64,
+    /// Where a link points; empty for others.
+    pub link: Vec<u8>,
+}
+
+/// Why an archive cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum TarError {
+    /// The source failed, or a decompressor refused its input.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The archive itself is wrong; what is wrong.
+    #[error("{0}")]
+    Malformed(&'static str),
+}
+
+/// Reads an archive entry by entry. The data of the current entry is read through
+/// [`Read`]; what is left of it is skipped by the next [`TarReader::next_entry`].
+pub struct TarReader<R> {
+    inner: R,
+    remaining: u64,
+    padding: u64,
+    ended: bool,
+}
+
+impl<R: Read> TarReader<R> {
+    /// Begins an archive.
+    pub fn new(inner: R) -> Self {
+        Self { inner, remaining: 0, padding: 0, ended: false }
+    }
+
+    /// What the archive is read from.
+    pub fn into_inner(self) -> R {
+        self.inner
+    }
+
+    /// The next entry, or `None` after the last, when everything up to the end of the
+    /// source has been seen to be padding.
+    ///
+    /// # Errors
+    /// If the source fails or ends too early, or the archive is malformed.
+    pub fn next_entry(&mut self) -> Result<Option<TarEntry>, TarError> {
+        let mut long_path = None;
+        let mut long_link = None;
+        let mut pax = Pax::default();
+        loop {
+            self.skip_data()?;
+            let Some(header) = self.next_header()? else {
+                if long_path.is_some() || long_link.is_some() || pax.seen {
+                    return Err(TarError::Malformed("an extended header without an entry"));
+                }
+                return Ok(None);
+            };
+            self.remaining = number(&header[124..136])?;
+            match header[156] {
+                b'L' if long_path.is_none() => long_path = Some(self.read_name()?),
+                b'K' if long_link.is_none() => long_link = Some(self.read_name()?),
+                b'x' if !pax.seen => pax = Pax::parse(&self.read_extension()?)?,
+                b'L' | b'K' | b'x' => return Err(TarError::Malformed("a repeated extended header")),
+                b'g' => return Err(TarError::Malformed("a global extended header")),
+                type_byte => {
+                    let kind = match type_byte {
+                        b'0' | 0 => EntryKind::File,
+                        b'1' => EntryKind::Hardlink,
+                        b'2' => EntryKind::Symlink,
+                        b'5' => EntryKind::Directory,
+                        other => EntryKind::Special(other),
+                    };
+                    if let Some(size) = pax.size {
+                        self.remaining = size;
+                    }
+                    if kind != EntryKind::File && self.remaining != 0 {
+                        return Err(TarError::Malformed("an entry with data that may have none"));
+                    }
+                    self.set_padding();
+                    let path = pax.path.or(long_path).unwrap_or_else(|| plain_path(&header));
+                    let link = pax.link.or(long_link).unwrap_or_else(|| text(&header[157..257]));
+                    // Old archives mark a directory by the slash alone; readers differ.
+                    if kind == EntryKind::File && path.last() == Some(&b'/') {
+                        return Err(TarError::Malformed("a file whose name ends in a slash"));
+                    }
+                    if path.contains(&0) || link.contains(&0) {
+                        return Err(TarError::Malformed("a name with a NUL byte"));
+                    }
+                    return Ok(Some(TarEntry { path, kind, size: self.remaining, link }));
+                }
+            }
+        }
+    }
+
+    fn set_padding(&mut self) {
+        self.padding = (BLOCK as u64 - self.remaining % BLOCK as u64) % BLOCK as u64;
+    }
+
+    fn skip_data(&mut self) -> Result<(), TarError> {
+        let rest = self.remaining + self.padding;
+        let skipped = io::copy(&mut self.inner.by_ref().take(rest), &mut io::sink())?;
+        if skipped < rest {
+            return Err(Fault::Truncated.into_io().into());
+        }
+        (self.remaining, self.padding) = (0, 0);
+        Ok(())
+    }
+
+    /// The next header with its checksum proved, or `None` at the end mark.
+    fn next_header(&mut self) -> Result<Option<[u8; BLOCK]>, TarError> {
+        if self.ended {
+            return Ok(None);
+        }
+        let mut header = [0; BLOCK];
+        self.inner.read_exact(&mut header).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => Fault::Truncated.into_io(),
+            _ => error,
+        })?;
+        if header.iter().all(|&b| b == 0) {
+            self.ended = true;
+            self.expect_only_padding()?;
+            return Ok(None);
+        }
+        let told = number(&header[148..156])?;
+        let sum: u64 = header.iter().map(|&b| u64::from(b)).sum();
+        let field: u64 = header[148..156].iter().map(|&b| u64::from(b)).sum();
+        if told != sum - field + 8 * u64::from(b' ') {
+            return Err(TarError::Malformed("a header with a wrong checksum"));
+        }
+        Ok(Some(header))
+    }
+
+    fn expect_only_padding(&mut self) -> Result<(), TarError> {
+        let mut buffer = [0; 8192];
+        loop {
+            match self.inner.read(&mut buffer)? {
+                0 => return Ok(()),
+                n if buffer[..n].iter().any(|&b| b != 0) => {
+                    return Err(TarError::Malformed("data after the end of the archive"));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn read_extension(&mut self) -> Result<Vec<u8>, TarError> {
+        if self.remaining > MAX_NAME {
+            return Err(TarError::Malformed("an extended header that is too long"));
+        }
+        self.set_padding();
+        let mut bytes = Vec::new();
+        let size = self.remaining;
+        self.read_to_end(&mut bytes)?;
+        if (bytes.len() as u64) < size {
+            return Err(Fault::Truncated.into_io().into());
+        }
+        Ok(bytes)
+    }
+
+    fn read_name(&mut self) -> Result<Vec<u8>, TarError> {
+        Ok(text(&self.read_extension()?))
+    }
+}
+
+impl<R: Read> Read for TarReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let want = buffer.len().min(usize::try_from(self.remaining).unwrap_or(usize::MAX));
+        if want == 0 {
+            return Ok(0);
+        }
+        let n = self.inner.read(&mut buffer[..want])?;
+        if n == 0 {
+            return Err(Fault::Truncated.into_io());
+        }
+        self.remaining -= n as u64;
+        Ok(n)
+    }
+}
+
+/// The bytes up to the first NUL.
+fn text(field: &[u8]) -> Vec<u8> {
+    field.split(|&b| b == 0).next().unwrap_or_default().to_vec()
+}
+
+/// `prefix/name` of a ustar header, or the name alone where there is no prefix field.
+fn plain_path(header: &[u8; BLOCK]) -> Vec<u8> {
+    let name = text(&header[..100]);
+    let prefix = text(&header[345..500]);
+    if &header[257..263] == b"ustar\0" && !prefix.is_empty() { [prefix, name].join(&b'/') } else { name }
+}
+
+/// An octal field, or a GNU base-256 one.
+fn number(field: &[u8]) -> Result<u64, TarError> {
+    let malformed = TarError::Malformed("a header with a malformed number");
+    if field[0] & 0x80 != 0 {
+        // Only non-negative numbers of at most 63 bits; more is no size.
+        let (head, tail) = field.split_at(field.len().saturating_sub(8));
+        if head.iter().skip(1).any(|&b| b != 0) || (!head.is_empty() && head[0] != 0x80) {
+            return Err(malformed);
+        }
+        let mut value = tail.iter().fold(0_u64, |sum, &b| (sum << 8) | u64::from(b));
+        if head.is_empty() {
+            value &= u64::MAX >> 1;
+        }
+        return if value > i64::MAX as u64 { Err(malformed) } else { Ok(value) };
+    }
+    let digits = field.iter().position(|b| matches!(b, b' ' | 0)).map_or(field, |end| {
+        // Leading blanks are allowed by old writers.
+        if end == 0 { field.trim_ascii_start() } else { &field[..end] }
+    });
+    let digits = digits.split(|b| matches!(b, b' ' | 0)).next().unwrap_or_default();
+    digits.iter().try_fold(0_u64, |sum, &b| match b {
+        b'0'..=b'7' if sum >> 60 == 0 => Ok(sum << 3 | u64::from(b - b'0')),
+        _ => Err(TarError::Malformed("a header with a malformed number")),
+    })
+}
+
+/// What an extended header says about the next entry.
+#[derive(Default)]
+struct Pax {
+    seen: bool,
+    path: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+    size: Option<u64>,
+}
+
+impl Pax {
+    /// Records are `LENGTH KEY=VALUE\n`, the length in decimal and counting itself.
+    fn parse(mut rest: &[u8]) -> Result<Self, TarError> {
+        let malformed = || TarError::Malformed("a malformed extended header");
+        let decimal = |bytes: &[u8]| {
+            let plain = !bytes.is_empty() && bytes.iter().all(u8::is_ascii_digit);
+            std::str::from_utf8(bytes).ok().filter(|_| plain)?.parse::<u64>().ok()
+        };
+        let mut pax = Self { seen: true, ..Self::default() };
+        while !rest.is_empty() {
+            let blank = rest.iter().position(|&b| b == b' ').ok_or_else(malformed)?;
+            let length = decimal(&rest[..blank]).and_then(|n| usize::try_from(n).ok());
+            let length = length.filter(|&n| n > blank + 1 && n <= rest.len()).ok_or_else(malformed)?;
+            let record = rest[blank + 1..length].strip_suffix(b"\n").ok_or_else(malformed)?;
+            let equals = record.iter().position(|&b| b == b'=').ok_or_else(malformed)?;
+            let (key, value) = (&record[..equals], &record[equals + 1..]);
+            match key {
+                b"path" => pax.path = Some(value.to_vec()),
+                b"linkpath" => pax.link = Some(value.to_vec()),
+                b"size" => pax.size = Some(decimal(value).ok_or_else(malformed)?),
+                _ if key.starts_with(b"GNU.sparse") => {
+                    return Err(TarError::Malformed("a sparse file"));
+                }
+                _ => {}
+            }
+            rest = &rest[length..];
+        }
+        if pax.size.is_some_and(|size| size > i64::MAX as u64) {
+            return Err(malformed());
+        }
+        Ok(pax)
+    }
+}

@@ -1,0 +1,148 @@
+//! Our readers and our index writer against files that the real Portage wrote
+//! (`data/README.md`).
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
+use swarm_common::format::{
+    digests::FileHasher,
+    gpkg::{self, Limits},
+    packages_index::{Entry, IndexError, PackagesIndex, PublishedFile},
+    xpak,
+};
+
+fn data(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/binhost").join(name)
+}
+
+/// Portage's own index, without the key that it drops itself at the next rewrite.
+fn portage_index() -> String {
+    let text = fs::read_to_string(data("Packages")).unwrap();
+    text.lines().filter(|line| !line.starts_with("REPO_REVISIONS")).map(|line| format!("{line}\n")).collect()
+}
+
+/// Entries made by us from the package files, times and paths taken from Portage's index.
+fn our_entries(theirs: &PackagesIndex) -> Vec<Entry> {
+    let entries = theirs.entries().map(|entry| {
+        let file = data(Path::new(entry.path()).file_name().unwrap().to_str().unwrap());
+        let mtime = entry.get("_mtime_").parse().unwrap();
+        let (metadata, digests) = if entry.path().ends_with(".xpak") {
+            let digests = FileHasher::read_all(File::open(&file).unwrap()).unwrap();
+            (xpak::read_metadata(File::open(&file).unwrap()).unwrap(), digests)
+        } else {
+            let gpkg = gpkg::verify(File::open(&file).unwrap(), &Limits::default()).unwrap();
+            (gpkg.metadata, gpkg.digests)
+        };
+        Entry::new(&metadata, &PublishedFile { path: entry.path().to_owned(), digests, mtime }).unwrap()
+    });
+    entries.collect()
+}
+
+#[test]
+fn our_index_of_the_same_packages_is_byte_identical() {
+    let theirs = PackagesIndex::parse(&portage_index()).unwrap();
+    assert_eq!(theirs.len(), 6);
+    let mut ours = PackagesIndex::new(theirs.header());
+    ours.set_timestamp(theirs.timestamp());
+    // The order of insertion must not matter.
+    for entry in our_entries(&theirs).into_iter().rev() {
+        ours.insert(entry);
+    }
+    assert_eq!(String::from_utf8(ours.to_bytes()).unwrap(), portage_index());
+}
+
+#[test]
+fn an_index_that_is_read_and_written_stays_the_same() {
+    let index = PackagesIndex::parse(&portage_index()).unwrap();
+    assert_eq!(String::from_utf8(index.to_bytes()).unwrap(), portage_index());
+}
+
+#[test]
+fn a_package_can_be_taken_out_and_put_back() {
+    let mut index = PackagesIndex::parse(&portage_index()).unwrap();
+    let before = index.to_bytes();
+    let entry = index.entries().nth(2).unwrap().clone();
+    assert!(index.contains(&entry) && index.remove(&entry) && !index.remove(&entry));
+    assert!(!index.contains(&entry));
+    assert!(String::from_utf8(index.to_bytes()).unwrap().contains("PACKAGES: 5\n"));
+    index.insert(entry);
+    assert_eq!(index.to_bytes(), before);
+}
+
+#[test]
+fn another_chost_in_the_header_appears_in_every_block() {
+    let mut index = PackagesIndex::parse(&portage_index()).unwrap();
+    let mut header = index.header();
+    header.insert("CHOST".to_owned(), "riscv64-unknown-linux-gnu".to_owned());
+    index.set_header(header);
+    let text = String::from_utf8(index.to_bytes()).unwrap();
+    assert_eq!(text.matches("\nCHOST: x86_64-pc-linux-gnu\n").count(), 6);
+    assert_eq!(PackagesIndex::parse(&text).unwrap(), index);
+}
+
+#[test]
+fn damaged_indexes_are_refused() {
+    let good = portage_index();
+    let cases = [
+        (good.replace("VERSION: 0", "VERSION: 1"), "version"),
+        (good.replace("PACKAGES: 6", "PACKAGES: 7"), "incomplete"),
+        (good.replace("CPV: app-misc/cairn-3\n", ""), "no CPV"),
+        (good.replace("EAPI: 8", "EAPI 8"), "not `KEY: value`"),
+        (good[..good.len() / 2].to_owned(), ""),
+        (String::new(), "version"),
+    ];
+    for (text, needle) in cases {
+        let error: IndexError = PackagesIndex::parse(&text).unwrap_err();
+        assert!(error.to_string().contains(needle), "{error}");
+    }
+}
+
+#[test]
+fn a_header_cannot_smuggle_lines() {
+    let header = BTreeMap::from([
+        ("ARCH".to_owned(), "amd64\n\nCPV: evil/evil-1".to_owned()),
+        ("A: b\nCPV".to_owned(), "x".to_owned()),
+    ]);
+    let text = String::from_utf8(PackagesIndex::new(header).to_bytes()).unwrap();
+    assert_eq!(text, "ARCH: amd64 CPV: evil/evil-1\nPACKAGES: 0\nVERSION: 0\n\n");
+}
+
+#[test]
+fn a_gpkg_tells_what_it_is() {
+    let file = File::open(data("pebble-1.2-2.gpkg.tar")).unwrap();
+    let gpkg = gpkg::verify(file, &Limits::default()).unwrap();
+    assert_eq!(gpkg.directory, "pebble-1.2-2");
+    assert!(!gpkg.signed);
+    assert_eq!(gpkg.metadata.line("SLOT"), "0/12");
+    assert_eq!(gpkg.metadata.line("BUILD_ID"), "2");
+    assert_eq!(gpkg.metadata.line("USE"), "amd64 elibc_glibc kernel_linux");
+    assert_eq!(gpkg.digests.size, 10240);
+    let names: Vec<_> = gpkg.members.iter().map(|member| member.name.as_str()).collect();
+    assert_eq!(names, ["gpkg-1", "metadata.tar.zst", "image.tar.zst"]);
+    assert!(gpkg.image.entries >= 6);
+}
+
+#[test]
+fn an_xpak_tells_what_it_is_and_damage_never_panics() {
+    let bytes = fs::read(data("marker-0.5_rc1-r2-2.xpak")).unwrap();
+    let metadata = xpak::read_metadata(std::io::Cursor::new(&bytes)).unwrap();
+    assert_eq!(metadata.line("PF"), "marker-0.5_rc1-r2");
+    assert_eq!(metadata.line("SLOT"), "2");
+    for cut in 0..bytes.len() {
+        // A cut in front removes image only; a cut behind removes the trailer.
+        assert!(xpak::read_metadata(std::io::Cursor::new(&bytes[..cut])).is_err(), "{cut}");
+    }
+    for at in 0..bytes.len() {
+        for bit in [0x01, 0x80] {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= bit;
+            // Without digests, damage may go unseen here; it must only not panic.
+            let _ = xpak::read_metadata(std::io::Cursor::new(&damaged));
+        }
+    }
+    assert!(xpak::read_metadata(std::io::Cursor::new(b"XPAKSTOP\xff\xff\xff\xffSTOP")).is_err());
+}
