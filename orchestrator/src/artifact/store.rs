@@ -1,0 +1,307 @@
+//! Files by their SHA-256: `sha256/ab/abcd...`.
+//!
+//! A name in the store means complete, durable bytes: content is synced before the name
+//! appears, and the name before anyone is told. Only whole files enter, so a crash leaves
+//! at most something in `tmp/`, which the next start empties.
+
+use super::disk::{self, DiskError};
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+use swarm_common::{
+    digest::Digest,
+    format::digests::{FileDigests, FileHasher, FileWriter},
+};
+
+/// Why the store did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The bytes are not those of the name.
+    #[error("the artifact {expected} is damaged: its bytes have the digest {found}")]
+    Damaged {
+        /// The name.
+        expected: Digest,
+        /// What the bytes are.
+        found: Digest,
+    },
+    /// There is no such artifact.
+    #[error("there is no artifact {0} in the store")]
+    Absent(Digest),
+    /// The disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// A directory of files by digest.
+#[derive(Debug, Clone)]
+pub struct Store {
+    dir: PathBuf,
+}
+
+impl Store {
+    /// Uses `dir`, which is made if needed. What a crash left half written is removed, so
+    /// only one process may do this at a time (the state directory's lock sees to that).
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn open(dir: impl Into<PathBuf>) -> Result<Self, DiskError> {
+        let store = Self { dir: dir.into() };
+        disk::make_dirs(&store.dir.join("sha256"))?;
+        let tmp = store.dir.join("tmp");
+        match fs::remove_dir_all(&tmp) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(DiskError::new("empty", &tmp, error));
+            }
+            _ => disk::make_dirs(&tmp)?,
+        }
+        disk::sync_dir(&store.dir)?;
+        Ok(store)
+    }
+
+    /// Where the file with this digest is, or would be.
+    #[must_use]
+    pub fn path(&self, digest: Digest) -> PathBuf {
+        let name = digest.to_string();
+        self.dir.join("sha256").join(&name[..2]).join(name)
+    }
+
+    /// Its size in bytes, if it is there.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn size(&self, digest: Digest) -> Result<Option<u64>, DiskError> {
+        let path = self.path(digest);
+        match fs::metadata(&path) {
+            Ok(meta) => Ok(Some(meta.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(DiskError::new("look at", &path, error)),
+        }
+    }
+
+    /// Opens a file for reading.
+    ///
+    /// # Errors
+    /// [`StoreError::Absent`], or the disk fails.
+    pub fn read(&self, digest: Digest) -> Result<File, StoreError> {
+        let path = self.path(digest);
+        File::open(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => StoreError::Absent(digest),
+            _ => DiskError::new("open", &path, error).into(),
+        })
+    }
+
+    /// Begins a new file, whose digest is not known yet.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn create(&self) -> Result<NewArtifact<'_>, DiskError> {
+        let tmp = self.dir.join("tmp");
+        let file = tempfile::NamedTempFile::new_in(&tmp).map_err(DiskError::at("make a file in", &tmp))?;
+        Ok(NewArtifact { store: self, out: FileWriter::new(io::BufWriter::with_capacity(256 * 1024, file)) })
+    }
+
+    /// Takes the file at `from`, whose digest the caller has proved, out of its place. If
+    /// the artifact is there already it is replaced, which heals damage.
+    ///
+    /// # Errors
+    /// If the disk fails; `from` is then still there.
+    pub fn adopt(&self, from: &Path, digest: Digest) -> Result<(), StoreError> {
+        let file = File::open(from).map_err(DiskError::at("open", from))?;
+        let to = self.place(digest)?;
+        match disk::rename_durably(&file, from, &to) {
+            Err(DiskError::Io { source, .. }) if source.kind() == io::ErrorKind::CrossesDevices => {
+                let mut new = self.create()?;
+                io::copy(&mut &file, &mut new).map_err(DiskError::at("copy", from))?;
+                new.commit(Some(digest))?;
+                disk::remove_file(from)?;
+                Ok(())
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// Reads a file whole and compares it with its name.
+    ///
+    /// # Errors
+    /// [`StoreError::Absent`], [`StoreError::Damaged`], or the disk fails.
+    pub fn verify(&self, digest: Digest) -> Result<FileDigests, StoreError> {
+        let file = self.read(digest)?;
+        let digests = FileHasher::read_all(file).map_err(DiskError::at("read", &self.path(digest)))?;
+        if digests.sha256 == digest {
+            Ok(digests)
+        } else {
+            Err(StoreError::Damaged { expected: digest, found: digests.sha256 })
+        }
+    }
+
+    /// Removes a file. Whether it was there.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn remove(&self, digest: Digest) -> Result<bool, DiskError> {
+        disk::remove_file(&self.path(digest))
+    }
+
+    /// Every file with its size in bytes, ordered by digest.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn list(&self) -> Result<Vec<(Digest, u64)>, DiskError> {
+        let mut found = Vec::new();
+        let top = self.dir.join("sha256");
+        for shelf in fs::read_dir(&top).map_err(DiskError::at("list", &top))? {
+            let shelf = shelf.map_err(DiskError::at("list", &top))?.path();
+            for entry in fs::read_dir(&shelf).map_err(DiskError::at("list", &shelf))? {
+                let entry = entry.map_err(DiskError::at("list", &shelf))?;
+                let name = entry.file_name();
+                if let Some(digest) = name.to_str().and_then(|name| name.parse().ok()) {
+                    let meta = entry.metadata().map_err(DiskError::at("look at", &entry.path()))?;
+                    found.push((digest, meta.len()));
+                }
+            }
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// Bytes of all files.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn total_size(&self) -> Result<u64, DiskError> {
+        Ok(self.list()?.iter().map(|(_, size)| size).sum())
+    }
+
+    /// The path with its directory made durable.
+    fn place(&self, digest: Digest) -> Result<PathBuf, DiskError> {
+        let path = self.path(digest);
+        if let Some(shelf) = path.parent().filter(|shelf| !shelf.exists()) {
+            disk::make_dirs(shelf)?;
+            disk::sync_dir(&self.dir.join("sha256"))?;
+        }
+        Ok(path)
+    }
+}
+
+/// A file on its way into the store. Dropped without [`NewArtifact::commit`] it is gone.
+pub struct NewArtifact<'s> {
+    store: &'s Store,
+    out: FileWriter<io::BufWriter<tempfile::NamedTempFile>>,
+}
+
+impl NewArtifact<'_> {
+    /// Makes the file part of the store under the digest of its bytes.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] if `expected` is another digest, or the disk fails.
+    pub fn commit(self, expected: Option<Digest>) -> Result<FileDigests, StoreError> {
+        let (out, digests) = self.out.finish();
+        if let Some(expected) = expected.filter(|expected| *expected != digests.sha256) {
+            return Err(StoreError::Damaged { expected, found: digests.sha256 });
+        }
+        let to = self.store.place(digests.sha256)?;
+        let temp = out.into_inner().map_err(|error| DiskError::new("write", &to, error.into_error()))?;
+        make_readable(temp.as_file()).map_err(DiskError::at("set the mode of", &to))?;
+        temp.as_file().sync_all().map_err(DiskError::at("sync", &to))?;
+        temp.persist(&to).map_err(|error| DiskError::new("rename to", &to, error.error))?;
+        to.parent().map_or(Ok(()), disk::sync_dir)?;
+        Ok(digests)
+    }
+}
+
+impl Write for NewArtifact<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// Temporary files are private; artifacts may be served by another program.
+fn make_readable(file: &File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.set_permissions(fs::Permissions::from_mode(0o644))
+}
+
+/// Copies everything from `reader` into a new artifact.
+///
+/// # Errors
+/// As [`NewArtifact::commit`]; a failure to read counts as the disk's.
+pub fn insert(
+    store: &Store,
+    mut reader: impl Read,
+    expected: Option<Digest>,
+) -> Result<FileDigests, StoreError> {
+    let mut new = store.create()?;
+    io::copy(&mut reader, &mut new).map_err(DiskError::at("write into", &store.dir))?;
+    new.commit(expected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path().join("store")).unwrap();
+        (dir, store)
+    }
+
+    #[test]
+    fn what_is_inserted_twice_is_there_once() {
+        let (_dir, store) = store();
+        let digest = insert(&store, &b"bytes"[..], None).unwrap().sha256;
+        assert_eq!(insert(&store, &b"bytes"[..], Some(digest)).unwrap().size, 5);
+        assert_eq!(store.list().unwrap(), [(digest, 5)]);
+        assert_eq!(store.verify(digest).unwrap().sha256, digest);
+        assert_eq!(store.total_size().unwrap(), 5);
+        assert!(store.remove(digest).unwrap() && !store.remove(digest).unwrap());
+        assert!(matches!(store.read(digest), Err(StoreError::Absent(_))));
+    }
+
+    #[test]
+    fn a_file_is_adopted_once_or_twice() {
+        let (dir, store) = store();
+        let digest = Digest::of(b"bytes");
+        for _ in 0..2 {
+            let from = dir.path().join("upload");
+            fs::write(&from, b"bytes").unwrap();
+            store.adopt(&from, digest).unwrap();
+            assert!(!from.exists());
+        }
+        store.verify(digest).unwrap();
+    }
+
+    #[test]
+    fn other_bytes_than_expected_do_not_enter() {
+        let (dir, store) = store();
+        let result = insert(&store, &b"bytes"[..], Some(Digest::of(b"other")));
+        assert!(matches!(result, Err(StoreError::Damaged { .. })));
+        assert_eq!(store.list().unwrap(), []);
+        assert_eq!(fs::read_dir(dir.path().join("store/tmp")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn damage_is_found_and_healed_by_a_new_insert() {
+        let (_dir, store) = store();
+        let digest = insert(&store, &b"bytes"[..], None).unwrap().sha256;
+        fs::write(store.path(digest), b"bytez").unwrap();
+        assert!(matches!(store.verify(digest), Err(StoreError::Damaged { .. })));
+        insert(&store, &b"bytes"[..], None).unwrap();
+        store.verify(digest).unwrap();
+    }
+
+    #[test]
+    fn a_crash_leaves_nothing_behind() {
+        let (dir, store) = store();
+        fs::write(dir.path().join("store/tmp/half"), b"by").unwrap();
+        let digest = insert(&store, &b"bytes"[..], None).unwrap().sha256;
+        let store = Store::open(dir.path().join("store")).unwrap();
+        assert_eq!(fs::read_dir(dir.path().join("store/tmp")).unwrap().count(), 0);
+        assert_eq!(store.list().unwrap(), [(digest, 5)]);
+    }
+}
