@@ -2,11 +2,13 @@
 //!
 //! Nothing here knows the swarm: no policy, no files by name, no clock. Every reader works
 //! in one pass over any [`std::io::Read`], holds a bounded amount of memory whatever the
-//! input claims, and answers bad input with a typed error and never with a panic.
+//! input claims, and answers bad input with a typed error and never with a panic. Only
+//! [`snapshot`] touches the disk, because a snapshot is a directory.
 
 mod bounded;
 pub mod digests;
 pub mod gpkg;
 pub mod packages_index;
+pub mod snapshot;
 pub mod tar_reader;
 pub mod xpak;

@@ -1,0 +1,191 @@
+//! Snapshots there and back, and snapshots made to do harm.
+
+use super::*;
+use crate::digest::Digest;
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
+};
+use tar::{EntryType, Header};
+
+fn manifest() -> SnapshotManifest {
+    SnapshotManifest {
+        format: FORMAT,
+        portage_profile: "example/amd64".into(),
+        main_repository: "example".into(),
+        repositories: vec![SnapshotRepository { name: "example".into(), commit: None }],
+    }
+}
+
+/// A small repository on disk.
+fn tree(root: &Path) -> Vec<String> {
+    let long = format!("app-misc/{}/files/{}", "n".repeat(80), "f".repeat(90));
+    for (path, text) in [("profiles/example/amd64/eapi", "8\n"), ("a/run.sh", "#!/bin/sh\n"), (&long, "long")]
+    {
+        let at = root.join(path);
+        fs::create_dir_all(at.parent().unwrap()).unwrap();
+        fs::write(at, text).unwrap();
+    }
+    fs::set_permissions(root.join("a/run.sh"), fs::Permissions::from_mode(0o700)).unwrap();
+    symlink("../profiles/example", root.join("a/link")).unwrap();
+    vec![long, "a/run.sh".into(), "profiles/example/amd64/eapi".into(), "a/link".into()]
+}
+
+fn contents(root: &Path, files: &[String]) -> SnapshotContents {
+    let mut contents = SnapshotContents::new(manifest()).unwrap();
+    for file in files {
+        contents.add_from("repos/example", root, file).unwrap();
+    }
+    contents.add_bytes("world", b"app-misc/a\n".to_vec()).unwrap();
+    contents
+}
+
+#[test]
+fn what_is_packed_is_unpacked_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = tree(&dir.path().join("from"));
+    let mut archive = Vec::new();
+    let mut count = 0;
+    let digest = contents(&dir.path().join("from"), &files).write(&mut archive, || count += 1).unwrap();
+    assert_eq!(count, 5);
+    assert_eq!(verify(archive.as_slice(), digest).unwrap(), manifest());
+
+    let to = dir.path().join("to");
+    assert_eq!(unpack(archive.as_slice(), digest, &to).unwrap(), manifest());
+    assert_eq!(fs::read_to_string(to.join("world")).unwrap(), "app-misc/a\n");
+    assert_eq!(fs::read_to_string(to.join("repos/example").join(&files[0])).unwrap(), "long");
+    assert_eq!(fs::read_link(to.join("repos/example/a/link")).unwrap(), Path::new("../profiles/example"));
+    let mode = |path: &str| fs::metadata(to.join(path)).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode("repos/example/a/run.sh"), 0o755);
+    assert_eq!(mode("world"), 0o644);
+    assert_eq!(mode("repos/example/a"), 0o755);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is left beside it");
+}
+
+#[test]
+fn the_same_content_has_the_same_digest_whatever_its_order_owner_or_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+    let mut files = tree(&one);
+    tree(&two);
+    fs::set_permissions(two.join("a/run.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+    let old = std::time::SystemTime::UNIX_EPOCH;
+    fs::File::open(two.join("a/run.sh")).unwrap().set_modified(old).unwrap();
+    let first = contents(&one, &files).write(std::io::sink(), || ()).unwrap();
+    files.reverse();
+    assert_eq!(contents(&two, &files).write(std::io::sink(), || ()).unwrap(), first);
+    fs::write(two.join("a/run.sh"), "#!/bin/bash\n").unwrap();
+    assert_ne!(contents(&two, &files).write(std::io::sink(), || ()).unwrap(), first);
+}
+
+#[test]
+fn a_link_out_of_its_repository_and_a_socket_are_not_packed() {
+    let dir = tempfile::tempdir().unwrap();
+    symlink("../../etc/passwd", dir.path().join("out")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
+    let mut contents = SnapshotContents::new(manifest()).unwrap();
+    for bad in ["out", "socket", "missing"] {
+        assert!(contents.add_from("repos/example", dir.path(), bad).is_err(), "{bad}");
+    }
+    assert!(contents.is_empty());
+}
+
+/// One entry of a hand-made tar; the path goes in as it is, past the tar crate's checks.
+struct Raw<'a>(EntryType, &'a str, &'a str, &'a [u8]);
+
+fn hostile(entries: &[Raw<'_>]) -> (Vec<u8>, Digest) {
+    let manifest = serde_json::to_vec(&manifest()).unwrap();
+    let sound = [
+        Raw(EntryType::Regular, MANIFEST, "", &manifest),
+        Raw(EntryType::Regular, "repos/example/profiles/example/amd64/eapi", "", b"8"),
+    ];
+    let mut tar = Vec::new();
+    for Raw(kind, path, target, bytes) in sound.iter().chain(entries) {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(*kind);
+        header.set_mode(0o644);
+        header.set_size(bytes.len() as u64);
+        let gnu = header.as_gnu_mut().unwrap();
+        gnu.name[..path.len()].copy_from_slice(path.as_bytes());
+        gnu.linkname[..target.len()].copy_from_slice(target.as_bytes());
+        header.set_cksum();
+        tar.extend_from_slice(header.as_bytes());
+        tar.extend_from_slice(bytes);
+        tar.resize(tar.len().next_multiple_of(512), 0);
+    }
+    tar.resize(tar.len() + 1024, 0);
+    (zstd::encode_all(tar.as_slice(), 1).unwrap(), Digest::of(&tar))
+}
+
+#[test]
+fn an_archive_made_to_do_harm_is_refused_and_leaves_nothing() {
+    use EntryType::{Block, Char, Directory, Fifo, GNULongName, GNUSparse, Link, Regular, Symlink, XHeader};
+    let long = vec![b'a'; 5000];
+    let cases: Vec<(&str, Vec<Raw<'_>>)> = vec![
+        ("traversal", vec![Raw(Regular, "../evil", "", b"x")]),
+        ("traversal inside", vec![Raw(Regular, "a/../../evil", "", b"x")]),
+        ("absolute", vec![Raw(Regular, "/tmp/evil", "", b"x")]),
+        ("link out", vec![Raw(Symlink, "l", "../..", b"")]),
+        ("absolute link", vec![Raw(Symlink, "l", "/etc", b"")]),
+        ("through a link", vec![Raw(Symlink, "l", "repos", b""), Raw(Regular, "l/evil", "", b"x")]),
+        ("link over a directory", vec![Raw(Regular, "l/x", "", b"x"), Raw(Symlink, "l", "repos", b"")]),
+        ("below a file", vec![Raw(Regular, "f", "", b"x"), Raw(Regular, "f/g", "", b"x")]),
+        ("twice", vec![Raw(Regular, "f", "", b"x"), Raw(Regular, "f", "", b"y")]),
+        ("hard link", vec![Raw(Link, "h", "world", b"")]),
+        ("character device", vec![Raw(Char, "c", "", b"")]),
+        ("block device", vec![Raw(Block, "b", "", b"")]),
+        ("pipe", vec![Raw(Fifo, "p", "", b"")]),
+        ("directory", vec![Raw(Directory, "d", "", b"")]),
+        ("sparse", vec![Raw(GNUSparse, "s", "", b"")]),
+        ("pax header", vec![Raw(XHeader, "x", "", b"30 path=../../../../evil\n")]),
+        ("endless name", vec![Raw(GNULongName, "././@LongLink", "", &long), Raw(Regular, "n", "", b"x")]),
+        (
+            "long traversal",
+            vec![Raw(GNULongName, "././@LongLink", "", b"../evil\0"), Raw(Regular, "n", "", b"x")],
+        ),
+        ("second manifest", vec![Raw(Regular, MANIFEST, "", b"{}")]),
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    for (what, entries) in cases {
+        let (archive, digest) = hostile(&entries);
+        let error = unpack(archive.as_slice(), digest, &dir.path().join("to")).unwrap_err();
+        assert!(matches!(error, SnapshotError::Entry { .. }), "{what}: {error}");
+        assert!(verify(archive.as_slice(), digest).is_err(), "{what}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "{what}");
+    }
+    let (archive, digest) = hostile(&[]);
+    assert!(unpack(archive.as_slice(), digest, &dir.path().join("to")).is_ok(), "the rest is sound");
+}
+
+#[test]
+fn other_content_and_a_cut_off_archive_are_refused() {
+    let (archive, digest) = hostile(&[Raw(EntryType::Regular, "f", "", &[7; 4000])]);
+    let dir = tempfile::tempdir().unwrap();
+    let to = dir.path().join("to");
+    let error = unpack(archive.as_slice(), Digest::of(b"other"), &to).unwrap_err();
+    assert!(matches!(error, SnapshotError::WrongDigest { .. }), "{error}");
+    for length in 0..archive.len() {
+        assert!(unpack(&archive[..length], digest, &to).is_err(), "{length}");
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_manifest_that_fits_nothing_is_refused() {
+    let good = manifest();
+    assert!(good.check().is_ok());
+    for bad in [
+        SnapshotManifest { format: 2, ..good.clone() },
+        SnapshotManifest { main_repository: "other".into(), ..good.clone() },
+        SnapshotManifest { portage_profile: "../../etc".into(), ..good.clone() },
+        SnapshotManifest { repositories: vec![good.repositories[0].clone(); 2], ..good.clone() },
+        SnapshotManifest {
+            repositories: vec![SnapshotRepository { name: "a/b".into(), commit: None }],
+            main_repository: "a/b".into(),
+            ..good
+        },
+    ] {
+        assert!(bad.check().is_err(), "{bad:?}");
+    }
+}
