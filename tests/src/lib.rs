@@ -1,3 +1,5 @@
-//! What the tests of the whole swarm share. The tests themselves stand in `tests/`.
+//! What the tests of the whole swarm share. The tests themselves stand in `tests/`, one
+//! file for each subject.
 
 pub mod e2e;
+pub mod sim;

@@ -116,8 +116,9 @@ fn idle_where_due(swarm: &Swarm) -> Result<(), String> {
 fn bounded(swarm: &Swarm) -> Result<(), String> {
     for (&id, package) in &swarm.packages {
         let counted = package.attempts.iter().skip(package.forgiven).filter_map(|a| swarm.attempts.get(a));
-        let failed =
-            counted.filter(|a| matches!(a.ending, Some(Ending::Failed(_) | Ending::Rejected(_)))).count();
+        let failed = counted
+            .filter(|a| matches!(a.ending, Some(Ending::Failed(_) | Ending::Rejected(_) | Ending::Lost(_))))
+            .count();
         if failed > swarm.policy.failures_in_all as usize {
             return Err(format!("7: {id} has failed {failed} times"));
         }

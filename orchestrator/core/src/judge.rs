@@ -7,6 +7,7 @@
 use crate::{
     attempt::{Attempt, Ending},
     event::Event,
+    package::Package,
     swarm::Swarm,
 };
 use swarm_common::{id::*, state::*, time::TimeMs, wire::drone::Failure};
@@ -34,11 +35,7 @@ pub fn package(swarm: &Swarm, id: PackageId, attempt: AttemptId, failure: &Failu
     let (Some(package), Some(current)) = (swarm.packages.get(&id), swarm.attempts.get(&attempt)) else {
         return Verdict::GiveUp { reason: "its records are gone".into() };
     };
-    let past: Vec<&Attempt> = package.attempts[package.forgiven.min(package.attempts.len())..]
-        .iter()
-        .filter(|&&a| a != attempt)
-        .filter_map(|a| swarm.attempts.get(a))
-        .collect();
+    let past: Vec<&Attempt> = past(swarm, package, attempt).collect();
     let is_own = |class| matches!(class, FailureClass::Package | FailureClass::Timeout);
     let what = format!("{} failed on {}: {}", failure.phase, current.drone_name, failure.signature);
     if is_own(failure.class) {
@@ -58,11 +55,30 @@ pub fn package(swarm: &Swarm, id: PackageId, attempt: AttemptId, failure: &Failu
             return Verdict::GiveUp { reason: format!("{own} failures of its own, the last: {what}") };
         }
     }
-    let failures = past.iter().filter(|a| !matches!(a.ending, Some(Ending::HandedBack(_)))).count() + 1;
-    if failures >= swarm.policy.failures_in_all as usize {
+    let failures = past.iter().filter(|a| counts(a)).count() + 1;
+    if is_spent(swarm, id, attempt) {
         return Verdict::GiveUp { reason: format!("{failures} failed attempts, the last: {what}") };
     }
     Verdict::Retry { after_ms: backoff_ms(swarm, failures, entropy), reason: what }
+}
+
+/// Whether a package has used up its attempts now that `attempt` has ended badly.
+#[must_use]
+pub fn is_spent(swarm: &Swarm, id: PackageId, attempt: AttemptId) -> bool {
+    let Some(package) = swarm.packages.get(&id) else { return true };
+    let failures = past(swarm, package, attempt).filter(|a| counts(a)).count() + 1;
+    failures >= swarm.policy.failures_in_all as usize
+}
+
+/// The attempts at a package that are held against it, without `current`.
+fn past<'a>(swarm: &'a Swarm, package: &'a Package, current: AttemptId) -> impl Iterator<Item = &'a Attempt> {
+    let unforgiven = package.attempts.iter().skip(package.forgiven);
+    unforgiven.filter(move |&&a| a != current).filter_map(|a| swarm.attempts.get(a))
+}
+
+/// Whether an attempt was a try that came to nothing.
+fn counts(attempt: &Attempt) -> bool {
+    matches!(attempt.ending, Some(Ending::Failed(_) | Ending::Rejected(_) | Ending::Lost(_)))
 }
 
 /// Judges a plan after an attempt at it failed.

@@ -6,6 +6,7 @@
 use crate::{
     attempt::{Attempt, Job},
     event::Event,
+    judge,
     swarm::Swarm,
 };
 use swarm_common::{id::*, state::PackageState, time::TimeMs};
@@ -53,7 +54,15 @@ pub(super) fn lose_all(swarm: &Swarm, now: TimeMs, drone: DroneId, reason: &str)
 fn lose(events: &mut Vec<Event>, swarm: &Swarm, now: TimeMs, id: AttemptId, attempt: &Attempt, reason: &str) {
     events.push(Event::AttemptLost { attempt: id, reason: reason.to_owned() });
     let reason = format!("{id} on {} was lost: {reason}", attempt.drone_name);
-    events.extend(return_job(swarm, now, attempt.job, id, reason));
+    // Losing drones is nobody's fault, but a package that brings each of them down must
+    // not be tried for ever.
+    match attempt.job {
+        Job::Build(package) if judge::is_spent(swarm, package, id) => {
+            events
+                .push(Event::PackageQuarantined { package, reason: format!("too many attempts; {reason}") });
+        }
+        job => events.extend(return_job(swarm, now, job, id, reason)),
+    }
 }
 
 /// What makes a job claimable again after `ended`, unless another attempt is still at it.

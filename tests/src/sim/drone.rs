@@ -1,0 +1,243 @@
+//! A drone of the simulation: the real agent, a disk that survives its crashes, and
+//! builds that take virtual time.
+
+use super::{
+    faults::Faults,
+    plan::{Behaviour, Script},
+    rng::Rng,
+};
+use std::collections::BTreeMap;
+use swarm_common::{digest::Digest, id::*, state::*, time::TimeMs, wire::drone::*};
+use swarm_drone::agent::{Agent, Input, Output, Recovered, Timing};
+
+/// What a drone sends.
+#[derive(Debug, Clone)]
+pub enum Message {
+    /// A claim.
+    Claim(ClaimRequest),
+    /// A heartbeat.
+    Heartbeat(HeartbeatRequest),
+    /// The files of an attempt.
+    Upload(AttemptId, Vec<Digest>),
+    /// The end of an attempt.
+    Report(AttemptId, Box<ReportRequest>),
+    /// Goodbye.
+    SignOff,
+}
+
+/// What an entry of the spool says.
+#[derive(Debug, Clone)]
+enum Spooled {
+    Unfinished,
+    Finished(ReportRequest),
+}
+
+/// A drone with its machine.
+#[derive(Debug)]
+pub struct Drone {
+    /// Its id.
+    pub id: DroneId,
+    /// Speed in thousandths.
+    pub speed_permille: u64,
+    /// The running program; `None` while it is down.
+    pub agent: Option<Agent>,
+    /// Counts its starts; messages to an earlier start are lost.
+    pub incarnation: u64,
+    /// The build under way: its attempt, and its report if it is let end.
+    pub building: Option<(AttemptId, Option<ReportRequest>)>,
+    /// When its next tick comes.
+    pub tick_at: Option<TimeMs>,
+    spool: BTreeMap<AttemptId, Spooled>,
+}
+
+/// What follows from a drone's step.
+#[derive(Debug, Default)]
+pub struct Doings {
+    /// Messages to send.
+    pub messages: Vec<Message>,
+    /// A build was started and ends by itself then; `None` means it hangs.
+    pub build_ends_at: Option<(AttemptId, TimeMs)>,
+    /// A build was killed; tell the agent so.
+    pub killed: Option<AttemptId>,
+    /// The program ended.
+    pub exited: bool,
+}
+
+impl Drone {
+    /// A drone that is down, with an empty disk.
+    #[must_use]
+    pub fn new(id: DroneId, speed_permille: u64) -> Self {
+        Self {
+            id,
+            speed_permille,
+            agent: None,
+            incarnation: 0,
+            building: None,
+            tick_at: None,
+            spool: BTreeMap::new(),
+        }
+    }
+
+    /// Starts the program.
+    pub fn start(&mut self, now: TimeMs, rng: &mut Rng, context: &Context) -> Doings {
+        self.incarnation += 1;
+        self.tick_at = None;
+        let recovered = self.spool.iter().map(|(&attempt, entry)| match entry {
+            Spooled::Unfinished => Recovered::Unfinished(attempt),
+            Spooled::Finished(report) => Recovered::Finished(attempt, report.clone()),
+        });
+        let (agent, outputs) = Agent::new(Timing::default(), rng.bits(), now, recovered.collect());
+        self.agent = Some(agent);
+        self.do_all(now, rng, context, outputs)
+    }
+
+    /// The program or its machine dies.
+    pub fn crash(&mut self) {
+        self.agent = None;
+        self.building = None;
+    }
+
+    /// Feeds the agent.
+    pub fn step(&mut self, now: TimeMs, rng: &mut Rng, context: &Context, input: Input) -> Doings {
+        let Some(agent) = &mut self.agent else { return Doings::default() };
+        let outputs = agent.step(now, input);
+        self.do_all(now, rng, context, outputs)
+    }
+
+    fn do_all(&mut self, now: TimeMs, rng: &mut Rng, context: &Context, outputs: Vec<Output>) -> Doings {
+        let mut doings = Doings::default();
+        for output in outputs {
+            match output {
+                Output::Claim(request) => doings.messages.push(Message::Claim(request)),
+                Output::Heartbeat { attempts, draining } => {
+                    doings.messages.push(Message::Heartbeat(HeartbeatRequest {
+                        vitals: Vitals::default(),
+                        attempts,
+                        draining,
+                        boot_id: format!("boot {}", self.incarnation),
+                    }));
+                }
+                Output::Start(assignment) => {
+                    self.spool.insert(assignment.attempt, Spooled::Unfinished);
+                    let (report, length_ms) = self.build(rng, context, &assignment);
+                    self.building = Some((assignment.attempt, Some(report)));
+                    let hangs = context.faults_on(now) && rng.chance(context.faults.hang);
+                    // A build that hangs is ended by its time-out, as a real one is.
+                    let length_ms = if hangs { 4 * 3_600_000 } else { length_ms };
+                    if hangs {
+                        self.building =
+                            Some((assignment.attempt, Some(failed(FailureClass::Timeout, "hangs"))));
+                    }
+                    doings.build_ends_at = Some((assignment.attempt, now + length_ms));
+                }
+                Output::Kill(attempt) => {
+                    if self.building.take_if(|(building, _)| *building == attempt).is_some() {
+                        doings.killed = Some(attempt);
+                    }
+                }
+                Output::Upload(attempt) => {
+                    if let Some(Spooled::Finished(ReportRequest {
+                        outcome: Outcome::Built { artifacts },
+                        ..
+                    })) = self.spool.get(&attempt)
+                    {
+                        doings.messages.push(Message::Upload(attempt, artifacts.clone()));
+                    }
+                }
+                Output::Report(attempt, report) => doings.messages.push(Message::Report(attempt, report)),
+                Output::Spool(attempt, report) => {
+                    self.spool.insert(attempt, Spooled::Finished(*report));
+                }
+                Output::Forget(attempt) => {
+                    self.spool.remove(&attempt);
+                }
+                Output::SignOff => doings.messages.push(Message::SignOff),
+                Output::Exit => {
+                    self.agent = None;
+                    doings.exited = true;
+                }
+            }
+        }
+        doings
+    }
+
+    /// What a build brings and how long it takes.
+    fn build(&self, rng: &mut Rng, context: &Context, assignment: &Assignment) -> (ReportRequest, u64) {
+        let order = match &assignment.work {
+            Work::Plan => {
+                let plan = context.script(assignment.run).report.clone();
+                let usage = Usage { wall_ms: 5_000, ..Usage::default() };
+                return (ReportRequest { outcome: Outcome::Planned { plan }, usage }, 5_000);
+            }
+            Work::Build(order) => order,
+        };
+        let script = context.script(assignment.run);
+        let members: Vec<(Behaviour, u64)> = order
+            .targets
+            .iter()
+            .filter_map(|t| script.report.packages.iter().position(|p| p.cpv == t.cpv))
+            .map(|position| script.packages[position])
+            .collect();
+        let work_ms: u64 = members.iter().map(|(_, work)| work).sum();
+        let length_ms = 2_000 + work_ms * 1000 / self.speed_permille;
+        let usage = Usage { wall_ms: length_ms, ..Usage::default() };
+        let fails = members.iter().any(|(behaviour, _)| match behaviour {
+            Behaviour::Good => false,
+            Behaviour::Broken => true,
+            Behaviour::Flaky(times) => rng.below(u64::from(*times) + 1) > 0,
+        });
+        let report = if context.drone_fault(rng) {
+            failed(FailureClass::Drone, "no space left on device")
+        } else if context.infra_fault(rng) {
+            failed(FailureClass::Infra, "connection refused")
+        } else if fails {
+            failed(FailureClass::Package, &format!("error in {}", order.package))
+        } else {
+            let digest = |t: &Target| Digest::of(format!("{} {}", t.path(), assignment.attempt).as_bytes());
+            ReportRequest {
+                outcome: Outcome::Built { artifacts: order.targets.iter().map(digest).collect() },
+                usage,
+            }
+        };
+        (report, length_ms)
+    }
+}
+
+fn failed(class: FailureClass, signature: &str) -> ReportRequest {
+    let failure =
+        Failure { class, phase: Phase::Building, signature: signature.into(), message: signature.into() };
+    ReportRequest { outcome: Outcome::Failed { failure }, usage: Usage { wall_ms: 1000, ..Usage::default() } }
+}
+
+/// What every drone's builds depend on.
+#[derive(Debug)]
+pub struct Context {
+    /// The scripts of runs 1, 2, …
+    pub scripts: Vec<Script>,
+    /// The faults.
+    pub faults: Faults,
+    /// When the simulation began.
+    pub began_at: TimeMs,
+    /// The present time.
+    pub now: TimeMs,
+}
+
+impl Context {
+    /// Whether faults still happen.
+    #[must_use]
+    pub fn faults_on(&self, now: TimeMs) -> bool {
+        now.since(self.began_at) < self.faults.until_ms
+    }
+
+    fn script(&self, run: RunId) -> &Script {
+        &self.scripts[(run.0 as usize - 1).min(self.scripts.len() - 1)]
+    }
+
+    fn drone_fault(&self, rng: &mut Rng) -> bool {
+        self.faults_on(self.now) && rng.chance(self.faults.drone_fault)
+    }
+
+    fn infra_fault(&self, rng: &mut Rng) -> bool {
+        self.faults_on(self.now) && rng.chance(self.faults.infra_fault)
+    }
+}

@@ -1,0 +1,77 @@
+//! How badly a seed treats its swarm.
+
+use super::rng::Rng;
+
+/// Chances in thousandths, times in milliseconds.
+#[derive(Debug, Clone)]
+pub struct Faults {
+    /// A message is lost.
+    pub drop: u64,
+    /// A message arrives twice.
+    pub double: u64,
+    /// A message takes up to a minute instead of up to `latency_ms`.
+    pub delay: u64,
+    /// Usual bound of a message's way.
+    pub latency_ms: u64,
+    /// Mean time between a drone's crashes; 0 is never.
+    pub drone_crash_ms: u64,
+    /// A build hangs until something ends it.
+    pub hang: u64,
+    /// A build fails by the drone's fault.
+    pub drone_fault: u64,
+    /// A build fails by the network's fault.
+    pub infra_fault: u64,
+    /// Mean time between kills of the orchestrator; 0 is never.
+    pub orchestrator_kill_ms: u64,
+    /// Mean time between failures of the journal; 0 is never.
+    pub journal_failure_ms: u64,
+    /// The clock jumps at a restart of the orchestrator.
+    pub clock_jump: u64,
+    /// A drone is asked to stop instead of crashing.
+    pub polite_stop: u64,
+    /// No fault after this; then everything must come to an end.
+    pub until_ms: u64,
+}
+
+impl Faults {
+    /// Nothing goes wrong.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            drop: 0,
+            double: 0,
+            delay: 0,
+            latency_ms: 50,
+            drone_crash_ms: 0,
+            hang: 0,
+            drone_fault: 0,
+            infra_fault: 0,
+            orchestrator_kill_ms: 0,
+            journal_failure_ms: 0,
+            clock_jump: 0,
+            polite_stop: 0,
+            until_ms: 0,
+        }
+    }
+
+    /// What a seed brings: each kind of fault is there or not, mild or hard.
+    #[must_use]
+    pub fn from(rng: &mut Rng) -> Self {
+        let mut some = |high: u64| if rng.chance(600) { rng.range(1, high) } else { 0 };
+        Self {
+            drop: some(200),
+            double: some(200),
+            delay: some(50),
+            latency_ms: 1 + some(2_000),
+            drone_crash_ms: some(20) * 60_000,
+            hang: some(30),
+            drone_fault: some(100),
+            infra_fault: some(100),
+            orchestrator_kill_ms: some(20) * 60_000,
+            journal_failure_ms: some(20) * 60_000,
+            clock_jump: some(1000),
+            polite_stop: some(600),
+            until_ms: 3_600_000,
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! The orchestrator of the simulation: the real core, a journal that survives kills, a
+//! store, and the parts of engine and handlers that matter to what is promised.
+
+use super::{drone::Message, oracle::Oracle, rng::Rng};
+use std::collections::{BTreeMap, BTreeSet};
+use swarm_common::{
+    digest::Digest,
+    id::*,
+    time::TimeMs,
+    wire::{artifact::Artifact, drone::*},
+};
+use swarm_core::{Command, Policy, Record, Refusal, Reply, Request, Swarm, attempt};
+use swarm_drone::agent::{Delivery, Input};
+
+/// Whom an answer goes to: a request of a drone's start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// Which drone.
+    pub drone: DroneId,
+    /// Which of its starts.
+    pub incarnation: u64,
+    /// Which of its requests.
+    pub request: u64,
+}
+
+/// How a command ended.
+enum Ended {
+    Answered(Result<Reply, Refusal>),
+    /// The journal cannot be written; the command may still happen.
+    Stalled,
+    /// The orchestrator died over it.
+    Died,
+}
+
+/// When the next append kills the orchestrator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KillPoint {
+    /// The events are lost.
+    BeforeAppend,
+    /// The events are kept, the answer is lost.
+    AfterAppend,
+}
+
+/// The orchestrator with its disks.
+#[derive(Debug)]
+pub struct Orchestrator {
+    /// The running program; `None` while it is down.
+    pub swarm: Option<Swarm>,
+    /// What watches it.
+    pub oracle: Oracle,
+    /// The next append kills it there.
+    pub kill_at: Option<KillPoint>,
+    /// The journal cannot be written before.
+    pub stalled_until: TimeMs,
+    /// What its clock adds to the true time; may be negative.
+    pub clock_offset_ms: i64,
+    /// Results that a drone was told are accepted.
+    pub acknowledged: BTreeMap<PackageId, AttemptId>,
+    journal: Vec<Record>,
+    snapshot: Option<(usize, String)>,
+    /// Follows the journal from the first event on; every restart is compared with it.
+    shadow: Swarm,
+    pending: Option<Vec<Record>>,
+    parked: Vec<(Caller, ClaimRequest, TimeMs)>,
+    /// The last event that parked claims were looked at after.
+    looked_at: u64,
+    uploads: BTreeMap<AttemptId, BTreeSet<Digest>>,
+    store: BTreeSet<Digest>,
+}
+
+impl Default for Orchestrator {
+    fn default() -> Self {
+        Self {
+            swarm: None,
+            oracle: Oracle::default(),
+            kill_at: None,
+            stalled_until: TimeMs(0),
+            clock_offset_ms: 0,
+            acknowledged: BTreeMap::new(),
+            journal: Vec::new(),
+            snapshot: None,
+            shadow: Swarm::new(Policy::default()),
+            pending: None,
+            parked: Vec::new(),
+            looked_at: 0,
+            uploads: BTreeMap::new(),
+            store: BTreeSet::new(),
+        }
+    }
+}
+
+impl Orchestrator {
+    /// Starts the program from snapshot and journal.
+    ///
+    /// # Errors
+    /// The rebuilt state is not the state that was journaled.
+    pub fn start(&mut self, now: TimeMs, rng: &mut Rng) -> Result<(), String> {
+        let (from, mut swarm) = match &self.snapshot {
+            Some((seq, text)) => {
+                (*seq, serde_json::from_str::<Swarm>(text).map_err(|e| format!("the snapshot: {e}"))?)
+            }
+            None => (0, Swarm::default()),
+        };
+        swarm.policy = Policy::default();
+        for record in &self.journal[from..] {
+            swarm.apply(record);
+        }
+        let mut expected = self.shadow.clone();
+        (swarm.live, expected.live) = Default::default();
+        if swarm != expected {
+            return Err(format!("a restart at event {} does not give the journaled state", swarm.seq));
+        }
+        if rng.chance(300) {
+            let text = serde_json::to_string(&swarm).map_err(|e| format!("the snapshot: {e}"))?;
+            self.snapshot = Some((self.journal.len(), text));
+        }
+        self.swarm = Some(swarm);
+        self.command(now, rng, Command::StartOrchestrator, None).map(|_| ())
+    }
+
+    /// The program dies. What was not appended is gone.
+    pub fn die(&mut self) {
+        self.swarm = None;
+        self.pending = None;
+        self.parked.clear();
+        self.kill_at = None;
+        self.stalled_until = TimeMs(0);
+    }
+
+    /// The time on its clock, which never runs behind its journal.
+    fn clock(&self, now: TimeMs) -> TimeMs {
+        let shown = TimeMs(now.0.saturating_add_signed(self.clock_offset_ms));
+        shown.max(self.swarm.as_ref().map_or(TimeMs(0), |s| s.at))
+    }
+
+    fn command(
+        &mut self,
+        now: TimeMs,
+        rng: &mut Rng,
+        command: Command,
+        key: Option<String>,
+    ) -> Result<Ended, String> {
+        if let Some(records) = self.pending.take() {
+            // The batch that failed goes in before anything else is decided.
+            if now < self.stalled_until {
+                self.pending = Some(records);
+                return Ok(Ended::Stalled);
+            }
+            self.commit(records)?;
+        }
+        let request = Request { now: self.clock(now), entropy: rng.bits(), key, command };
+        let Some(swarm) = &mut self.swarm else { return Ok(Ended::Died) };
+        let (records, reply) = match swarm.handle(&request) {
+            Ok(done) => done,
+            Err(refusal) => return Ok(Ended::Answered(Err(refusal))),
+        };
+        let durable: Vec<Record> = records.into_iter().filter(|r| r.event.is_durable()).collect();
+        if durable.is_empty() {
+            return Ok(Ended::Answered(Ok(reply)));
+        }
+        if self.kill_at == Some(KillPoint::BeforeAppend) {
+            self.die();
+            return Ok(Ended::Died);
+        }
+        if now < self.stalled_until {
+            self.pending = Some(durable);
+            return Ok(Ended::Stalled);
+        }
+        self.commit(durable)?;
+        if self.kill_at == Some(KillPoint::AfterAppend) {
+            self.die();
+            return Ok(Ended::Died);
+        }
+        Ok(Ended::Answered(Ok(reply)))
+    }
+
+    fn commit(&mut self, records: Vec<Record>) -> Result<(), String> {
+        for record in &records {
+            self.shadow.apply(record);
+        }
+        if let Some(swarm) = &self.swarm {
+            self.oracle.committed(swarm, &records, &self.store)?;
+        }
+        self.journal.extend(records);
+        Ok(())
+    }
+
+    /// Time passes: the journal may work again, the maintenance pass runs, parked claims
+    /// are looked at.
+    ///
+    /// # Errors
+    /// What the oracle says.
+    pub fn tick(&mut self, now: TimeMs, rng: &mut Rng) -> Result<Vec<(Caller, Input)>, String> {
+        self.command(now, rng, Command::Maintain, None)?;
+        self.unpark(now, rng)
+    }
+
+    /// Starts a run, if it can.
+    ///
+    /// # Errors
+    /// What the oracle says.
+    pub fn admin(
+        &mut self,
+        now: TimeMs,
+        rng: &mut Rng,
+        command: Command,
+        key: &str,
+    ) -> Result<Option<Reply>, String> {
+        match self.command(now, rng, command, Some(key.to_owned()))? {
+            Ended::Answered(Ok(reply)) => Ok(Some(reply)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Takes a drone's message.
+    ///
+    /// # Errors
+    /// What the oracle says.
+    pub fn receive(
+        &mut self,
+        now: TimeMs,
+        rng: &mut Rng,
+        caller: Caller,
+        message: Message,
+    ) -> Result<Vec<(Caller, Input)>, String> {
+        let drone = caller.drone;
+        let mut answers = Vec::new();
+        match message {
+            Message::Claim(request) => self.claim(now, rng, caller, request, None, &mut answers)?,
+            Message::Heartbeat(request) => {
+                match self.command(now, rng, Command::Heartbeat { drone, request }, None)? {
+                    Ended::Answered(Ok(Reply::Heartbeat(reply))) => {
+                        answers.push((caller, Input::HeartbeatAnswered(Some(reply))));
+                    }
+                    Ended::Answered(_) | Ended::Stalled => {
+                        answers.push((caller, Input::HeartbeatAnswered(None)))
+                    }
+                    Ended::Died => {}
+                }
+            }
+            Message::Upload(id, digests) => {
+                let Some(swarm) = &self.swarm else { return Ok(answers) };
+                let delivery = match attempt::fence(swarm, drone, id) {
+                    Ok(_) => {
+                        self.uploads.entry(id).or_default().extend(digests);
+                        Delivery::Done
+                    }
+                    Err(_) => Delivery::Refused,
+                };
+                answers.push((caller, Input::UploadEnded(id, delivery)));
+            }
+            Message::Report(id, report) => {
+                if let Some(delivery) = self.report(now, rng, drone, id, *report)? {
+                    answers.push((caller, Input::ReportEnded(id, delivery)));
+                }
+            }
+            Message::SignOff => {
+                let reason = "stopping".to_owned();
+                self.command(now, rng, Command::SignOff { drone, reason }, None)?;
+                answers.push((caller, Input::SignedOff));
+            }
+        }
+        if self.swarm.as_ref().is_some_and(|s| s.seq != self.looked_at) {
+            answers.extend(self.unpark(now, rng)?);
+        }
+        Ok(answers)
+    }
+
+    /// Answers a claim, or parks it until `deadline`.
+    fn claim(
+        &mut self,
+        now: TimeMs,
+        rng: &mut Rng,
+        caller: Caller,
+        request: ClaimRequest,
+        deadline: Option<TimeMs>,
+        answers: &mut Vec<(Caller, Input)>,
+    ) -> Result<(), String> {
+        let deadline = deadline.unwrap_or(now + request.wait_ms);
+        let command = Command::Claim { drone: caller.drone, request: request.clone() };
+        match self.command(now, rng, command, None)? {
+            Ended::Answered(Ok(Reply::Claim(reply))) if reply.assignment.is_some() || now >= deadline => {
+                answers.push((caller, Input::ClaimAnswered(Some(*reply))));
+            }
+            Ended::Answered(Ok(_)) => self.parked.push((caller, request, deadline)),
+            Ended::Answered(Err(_)) | Ended::Stalled => answers.push((caller, Input::ClaimAnswered(None))),
+            Ended::Died => {}
+        }
+        Ok(())
+    }
+
+    fn unpark(&mut self, now: TimeMs, rng: &mut Rng) -> Result<Vec<(Caller, Input)>, String> {
+        let mut answers = Vec::new();
+        self.looked_at = self.swarm.as_ref().map_or(0, |s| s.seq);
+        for (caller, request, deadline) in std::mem::take(&mut self.parked) {
+            if self.swarm.is_some() {
+                self.claim(now, rng, caller, request, Some(deadline), &mut answers)?;
+            }
+        }
+        Ok(answers)
+    }
+
+    fn report(
+        &mut self,
+        now: TimeMs,
+        rng: &mut Rng,
+        drone: DroneId,
+        id: AttemptId,
+        report: ReportRequest,
+    ) -> Result<Option<Delivery>, String> {
+        let usage = report.usage;
+        let mut built = None;
+        let command = match report.outcome {
+            Outcome::Planned { plan } => {
+                Command::ReceivePlan { drone, attempt: id, plan: Box::new(plan), usage }
+            }
+            Outcome::Failed { failure } => Command::ReportFailure { drone, attempt: id, failure, usage },
+            Outcome::HandedBack { reason } => Command::HandBack { drone, attempt: id, reason },
+            Outcome::Built { artifacts } => {
+                let there = self.uploads.get(&id);
+                if artifacts.iter().any(|d| there.is_none_or(|files| !files.contains(d))) {
+                    return Ok(Some(Delivery::FilesMissing));
+                }
+                let Some((package, artifacts)) = self.artifacts(drone, id, &artifacts) else {
+                    return Ok(Some(Delivery::Refused));
+                };
+                self.store.extend(artifacts.iter().map(|a| a.digest));
+                built = Some(package);
+                Command::ReceivePackage { drone, attempt: id, artifacts, usage }
+            }
+        };
+        Ok(match self.command(now, rng, command, None)? {
+            Ended::Answered(Ok(_)) => {
+                if let Some(package) = built {
+                    self.acknowledged.insert(package, id);
+                }
+                Some(Delivery::Done)
+            }
+            Ended::Answered(Err(_)) => Some(Delivery::Refused),
+            Ended::Stalled => Some(Delivery::Failed),
+            Ended::Died => None,
+        })
+    }
+
+    fn artifacts(
+        &self,
+        drone: DroneId,
+        id: AttemptId,
+        digests: &[Digest],
+    ) -> Option<(PackageId, Vec<Artifact>)> {
+        let swarm = self.swarm.as_ref()?;
+        let attempt = swarm.attempts.get(&id)?;
+        let attempt::Job::Build(package) = attempt.job else { return None };
+        let targets = &swarm.packages.get(&package)?.targets;
+        let made =
+            targets.iter().zip(&attempt.build_ids).zip(digests).map(|((target, &build_id), &digest)| {
+                Artifact {
+                    target: Target { build_id, ..target.clone() },
+                    digest,
+                    uploaded_digest: digest,
+                    size: 1,
+                    attempt: id,
+                    drone,
+                    received_at: swarm.at,
+                }
+            });
+        Some((package, made.collect()))
+    }
+}

@@ -1,0 +1,97 @@
+//! Plans of a seed, and how each of their packages behaves when it is built.
+
+use super::rng::Rng;
+use swarm_common::{
+    digest::Digest,
+    wire::plan::{PlanCycle, PlanEdge, PlanPackage, PlanReport, PlanStage},
+};
+
+/// How a package behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behaviour {
+    /// It builds.
+    Good,
+    /// It never builds.
+    Broken,
+    /// It fails so many times first.
+    Flaky(u32),
+}
+
+/// A plan with what it takes to build it.
+#[derive(Debug, Clone)]
+pub struct Script {
+    /// The plan.
+    pub report: PlanReport,
+    /// For each package how it behaves and its work in milliseconds at speed 1.
+    pub packages: Vec<(Behaviour, u64)>,
+}
+
+/// A plan of `size` packages. `version` goes into some of the packages' inputs, so that
+/// the next version of the plan shares the rest.
+pub fn make(rng: &mut Rng, size: u32, version: u32) -> Script {
+    let mut report = PlanReport {
+        packages: Vec::new(),
+        edges: Vec::new(),
+        cycles: Vec::new(),
+        problems: Vec::new(),
+        toolchain: Digest::of(b"gcc"),
+    };
+    let mut packages = Vec::new();
+    for n in 0..size {
+        let inputs = format!("{n} {}", if n % 3 == 0 { version } else { 0 });
+        report.packages.push(package(n, &inputs));
+        let behaviour = match rng.below(40) {
+            0 => Behaviour::Broken,
+            1 => Behaviour::Flaky(1),
+            _ => Behaviour::Good,
+        };
+        // Log-uniform between one second and about four minutes.
+        let work_ms = 1000 << rng.below(8);
+        packages.push((behaviour, work_ms + rng.below(work_ms)));
+        for _ in 0..rng.below(4).min(u64::from(n)) {
+            let to = n - 1 - rng.below(u64::from(n.min(20))) as u32;
+            report.edges.push(edge(rng, n, to));
+        }
+        // Run-time needs may point forward, and so make cycles.
+        if rng.chance(50) {
+            let to = rng.below(u64::from(size)) as u32;
+            if to != n {
+                report.edges.push(PlanEdge { build: false, runtime: true, ..edge(rng, n, to) });
+            }
+        }
+    }
+    if size >= 8 && rng.chance(500) {
+        let first = rng.below(u64::from(size) - 1) as u32;
+        let stage = |package| PlanStage { package, use_changes: Vec::new() };
+        report.cycles.push(PlanCycle {
+            members: vec![first, first + 1],
+            stages: vec![stage(first), stage(first + 1), stage(first)],
+        });
+    }
+    Script { report, packages }
+}
+
+fn package(n: u32, inputs: &str) -> PlanPackage {
+    PlanPackage {
+        cpv: format!("sim/package{n}x-1").parse().unwrap_or_else(|e| unreachable!("{e}")),
+        slot: "0".into(),
+        subslot: "0".into(),
+        repository: "sim".into(),
+        use_flags: Vec::new(),
+        iuse: Vec::new(),
+        chost: "x86_64-pc-linux-gnu".into(),
+        inputs: Digest::of(inputs.as_bytes()),
+    }
+}
+
+fn edge(rng: &mut Rng, from: u32, to: u32) -> PlanEdge {
+    let build = rng.chance(600);
+    PlanEdge {
+        from,
+        to,
+        build,
+        runtime: !build || rng.chance(500),
+        slot_operator: rng.chance(200),
+        satisfied: rng.chance(50),
+    }
+}

@@ -1,0 +1,437 @@
+//! The event loop: a heap of what happens when.
+
+use super::{
+    drone::{Context, Doings, Drone, Message},
+    faults::Faults,
+    oracle::Oracle,
+    orchestrator::{Caller, KillPoint, Orchestrator},
+    plan,
+    rng::Rng,
+};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
+};
+use swarm_common::{
+    digest::Digest,
+    id::*,
+    name::Name,
+    state::*,
+    time::TimeMs,
+    wire::{
+        admin::{BuilderKind, ProfileRequest},
+        drone::DroneFacts,
+    },
+};
+use swarm_core::{Command, Reply, invariants};
+use swarm_drone::agent::{Delivery, Input};
+
+/// How large a world is.
+#[derive(Debug, Clone)]
+pub struct Size {
+    /// Packages of each run.
+    pub packages: u32,
+    /// Drones.
+    pub drones: u64,
+    /// Runs, one after the other.
+    pub runs: u32,
+    /// The invariants are checked after every so many events.
+    pub check_every: u64,
+}
+
+/// What a world was like.
+#[derive(Debug, Default, Clone)]
+pub struct Summary {
+    /// Things that happened.
+    pub events: u64,
+    /// Virtual milliseconds.
+    pub virtual_ms: u64,
+    /// Packages received by being built.
+    pub received: u64,
+    /// Packages taken over from earlier runs.
+    pub reused: u64,
+    /// Packages quarantined.
+    pub quarantined: u64,
+    /// Attempts handed out.
+    pub attempts: u64,
+    /// Times the orchestrator was killed.
+    pub kills: u64,
+}
+
+#[derive(Debug)]
+enum What {
+    Arrives(Caller, Message),
+    Answer(Caller, Input),
+    TimesOut(Caller, Input),
+    DroneTick(usize, u64),
+    BuildEnds(usize, u64, AttemptId),
+    DroneDown(usize),
+    DroneUp(usize),
+    Kill,
+    OrchestratorUp,
+    JournalFails,
+    Maintain,
+}
+
+const BEGAN_AT: TimeMs = TimeMs(1_800_000_000_000);
+const MAINTAIN_MS: u64 = 5_000;
+/// A request without an answer is given up after this, beyond what it may wait for.
+const PATIENCE_MS: u64 = 15_000;
+/// No world may last longer.
+const LIMIT_MS: u64 = 10 * 24 * 3_600_000;
+
+/// A swarm in virtual time.
+pub struct World {
+    rng: Rng,
+    now: TimeMs,
+    next: BinaryHeap<Reverse<(TimeMs, u64)>>,
+    what: BTreeMap<u64, What>,
+    last_what: u64,
+    orchestrator: Orchestrator,
+    drones: Vec<Drone>,
+    open: BTreeSet<(DroneId, u64)>,
+    last_request: u64,
+    context: Context,
+    size: Size,
+    summary: Summary,
+}
+
+impl World {
+    /// Runs a seed's world to its end.
+    ///
+    /// # Errors
+    /// What the oracle saw, and when.
+    pub fn run(seed: u64, size: Size, faults: Option<Faults>) -> Result<Summary, String> {
+        let mut rng = Rng::new(seed);
+        let faults = faults.unwrap_or_else(|| Faults::from(&mut rng));
+        let scripts = (0..size.runs).map(|version| plan::make(&mut rng, size.packages, version)).collect();
+        let mut world = Self {
+            now: BEGAN_AT,
+            next: BinaryHeap::new(),
+            what: BTreeMap::new(),
+            last_what: 0,
+            orchestrator: Orchestrator::default(),
+            drones: Vec::new(),
+            open: BTreeSet::new(),
+            last_request: 0,
+            context: Context { scripts, faults, began_at: BEGAN_AT, now: BEGAN_AT },
+            size,
+            summary: Summary::default(),
+            rng,
+        };
+        let outcome = world.begin().and_then(|()| world.go_on());
+        outcome.map_err(|e| {
+            format!("after {} ms and {} events: {e}", world.now.since(BEGAN_AT), world.summary.events)
+        })?;
+        Ok(world.summary)
+    }
+
+    fn begin(&mut self) -> Result<(), String> {
+        self.orchestrator.start(self.now, &mut self.rng)?;
+        let profile = Command::PutProfile {
+            name: desk(),
+            request: ProfileRequest {
+                builder: BuilderKind::Portage,
+                snapshot: Digest::of(b"snapshot"),
+                source: "the simulation".into(),
+            },
+        };
+        self.orchestrator.admin(self.now, &mut self.rng, profile, "profile")?;
+        for n in 0..self.size.drones {
+            let id = self.enrol(n)?;
+            let speed = [250, 500, 1000, 1000, 2000, 4000][self.rng.below(6) as usize];
+            self.drones.push(Drone::new(id, speed));
+            let start = self.rng.below(30_000);
+            self.at(start, What::DroneUp(n as usize));
+        }
+        self.at(0, What::Maintain);
+        let faults = self.context.faults.clone();
+        if faults.orchestrator_kill_ms > 0 {
+            self.soon(faults.orchestrator_kill_ms, What::Kill);
+        }
+        if faults.journal_failure_ms > 0 {
+            self.soon(faults.journal_failure_ms, What::JournalFails);
+        }
+        Ok(())
+    }
+
+    fn enrol(&mut self, n: u64) -> Result<DroneId, String> {
+        let token_hash = Digest::of(format!("token {n}").as_bytes());
+        let issue = Command::IssueEnrolToken { token_hash, valid_ms: 1000, approved: true };
+        self.orchestrator.admin(self.now, &mut self.rng, issue, &format!("token {n}"))?;
+        let facts = DroneFacts {
+            machine_id: format!("machine {n}"),
+            boot_id: "boot 0".into(),
+            cores: 4,
+            memory_bytes: 8 << 30,
+            version: "0".into(),
+            profiles: Vec::new(),
+        };
+        let name = format!("drone{n}").parse().map_err(|e| format!("{e}"))?;
+        let credential_hash = Digest::of(format!("credential {n}").as_bytes());
+        let enrol = Command::EnrolDrone { token_hash, name, credential_hash, facts };
+        match self.orchestrator.admin(self.now, &mut self.rng, enrol, &format!("enrol {n}"))? {
+            Some(Reply::Drone(id)) => Ok(id),
+            other => Err(format!("enrolling ended in {other:?}")),
+        }
+    }
+
+    fn at(&mut self, in_ms: u64, what: What) {
+        self.last_what += 1;
+        self.next.push(Reverse((self.now + in_ms, self.last_what)));
+        self.what.insert(self.last_what, what);
+    }
+
+    /// At a random time with this mean.
+    fn soon(&mut self, mean_ms: u64, what: What) {
+        let in_ms = self.rng.below(2 * mean_ms);
+        self.at(in_ms, what);
+    }
+
+    fn faults_on(&self) -> bool {
+        self.context.faults_on(self.now)
+    }
+
+    fn go_on(&mut self) -> Result<(), String> {
+        while let Some(Reverse((time, id))) = self.next.pop() {
+            let Some(what) = self.what.remove(&id) else { continue };
+            (self.now, self.context.now) = (time, time);
+            self.summary.events += 1;
+            self.happen(what)?;
+            if self.summary.events.is_multiple_of(self.size.check_every)
+                && let Some(swarm) = &self.orchestrator.swarm
+            {
+                invariants::check(swarm)?;
+            }
+            if self.is_over() {
+                return self.end();
+            }
+            if self.now.since(BEGAN_AT) > LIMIT_MS {
+                let swarm = self.orchestrator.swarm.as_ref();
+                let why = swarm.map_or(Ok(()), Oracle::at_rest);
+                return Err(format!("it does not end: {why:?}"));
+            }
+        }
+        Err("nothing more happens".into())
+    }
+
+    fn is_over(&self) -> bool {
+        let Some(swarm) = &self.orchestrator.swarm else { return false };
+        !self.faults_on()
+            && swarm.last.run == u64::from(self.size.runs)
+            && swarm.runs.values().all(|r| r.state.is_over())
+    }
+
+    /// Checks what the world has come to.
+    fn end(&mut self) -> Result<(), String> {
+        let Some(swarm) = &self.orchestrator.swarm else { return Err("the orchestrator is down".into()) };
+        invariants::check(swarm)?;
+        Oracle::at_rest(swarm)?;
+        for (package, attempt) in &self.orchestrator.acknowledged {
+            let accepted = swarm.attempts.get(attempt).and_then(|a| a.ending.clone());
+            if accepted != Some(swarm_core::attempt::Ending::Accepted) {
+                return Err(format!("{attempt} at {package} was acknowledged, but ended {accepted:?}"));
+            }
+        }
+        let count = |state| swarm.packages.values().filter(|p| p.state == state).count() as u64;
+        self.summary.reused = swarm.runs.values().map(|r| r.reused).sum();
+        self.summary.received = count(PackageState::Received) - self.summary.reused;
+        self.summary.quarantined = count(PackageState::Quarantined);
+        self.summary.attempts = swarm.last.attempt;
+        self.summary.virtual_ms = self.now.since(BEGAN_AT);
+        Ok(())
+    }
+
+    fn happen(&mut self, what: What) -> Result<(), String> {
+        match what {
+            What::Arrives(caller, message) => {
+                if self.orchestrator.swarm.is_some() {
+                    let answers = self.orchestrator.receive(self.now, &mut self.rng, caller, message)?;
+                    self.answer(answers);
+                }
+            }
+            What::Answer(caller, input) | What::TimesOut(caller, input) => {
+                let n = self.index(caller.drone);
+                let current = self.drones[n].incarnation == caller.incarnation;
+                if self.open.remove(&(caller.drone, caller.request)) && current {
+                    self.feed(n, input);
+                }
+            }
+            What::DroneTick(n, incarnation) => {
+                let drone = &mut self.drones[n];
+                // An earlier tick replaced this one unless it is still the one awaited.
+                if drone.incarnation == incarnation && drone.tick_at.take_if(|at| *at == self.now).is_some() {
+                    self.feed(n, Input::Tick);
+                }
+            }
+            What::BuildEnds(n, incarnation, attempt) => {
+                let current = self.drones[n].incarnation == incarnation;
+                if current && let Some((_, report)) = self.drones[n].building.take_if(|(a, _)| *a == attempt)
+                {
+                    self.feed(n, Input::BuildEnded(attempt, report));
+                }
+            }
+            What::DroneDown(n) => self.drone_down(n),
+            What::DroneUp(n) => {
+                if self.drones[n].agent.is_none() {
+                    let doings = self.drones[n].start(self.now, &mut self.rng, &self.context);
+                    self.follow(n, doings);
+                    if self.context.faults.drone_crash_ms > 0 {
+                        self.soon(self.context.faults.drone_crash_ms, What::DroneDown(n));
+                    }
+                }
+            }
+            What::Kill => {
+                if self.faults_on() {
+                    self.kill();
+                    self.soon(self.context.faults.orchestrator_kill_ms, What::Kill);
+                }
+            }
+            What::OrchestratorUp => {
+                if self.orchestrator.swarm.is_none() {
+                    if self.rng.chance(self.context.faults.clock_jump) {
+                        self.orchestrator.clock_offset_ms += self.rng.below(7_200_000) as i64 - 3_600_000;
+                    }
+                    self.orchestrator.start(self.now, &mut self.rng)?;
+                }
+            }
+            What::JournalFails => {
+                if self.faults_on() {
+                    self.orchestrator.stalled_until = self.now + self.rng.below(120_000);
+                    self.soon(self.context.faults.journal_failure_ms, What::JournalFails);
+                }
+            }
+            What::Maintain => self.maintain()?,
+        }
+        if self.orchestrator.swarm.is_none() && !self.what.values().any(|w| matches!(w, What::OrchestratorUp))
+        {
+            self.summary.kills += 1;
+            let downtime = self.rng.below(180_000);
+            self.at(downtime, What::OrchestratorUp);
+        }
+        Ok(())
+    }
+
+    fn maintain(&mut self) -> Result<(), String> {
+        self.at(MAINTAIN_MS, What::Maintain);
+        if self.orchestrator.swarm.is_none() {
+            return Ok(());
+        }
+        let answers = self.orchestrator.tick(self.now, &mut self.rng)?;
+        self.answer(answers);
+        let due =
+            self.orchestrator.swarm.as_ref().filter(|s| {
+                s.last.run < u64::from(self.size.runs) && s.runs.values().all(|r| r.state.is_over())
+            });
+        if let Some(run) = due.map(|s| s.last.run + 1) {
+            let start = Command::StartRun { profile: desk(), class: RunClass::Nightly };
+            self.orchestrator.admin(self.now, &mut self.rng, start, &format!("run {run}"))?;
+        }
+        Ok(())
+    }
+
+    /// Kills the orchestrator now, or at its next append, on either side of it.
+    fn kill(&mut self) {
+        match self.rng.below(3) {
+            0 => self.orchestrator.kill_at = Some(KillPoint::BeforeAppend),
+            1 => self.orchestrator.kill_at = Some(KillPoint::AfterAppend),
+            _ => self.orchestrator.die(),
+        }
+    }
+
+    fn drone_down(&mut self, n: usize) {
+        if !self.faults_on() || self.drones[n].agent.is_none() {
+            return;
+        }
+        if self.rng.chance(self.context.faults.polite_stop) {
+            self.feed(n, Input::StopRequested);
+            if self.rng.chance(500) {
+                self.feed(n, Input::StopRequested);
+            }
+        } else {
+            self.drones[n].crash();
+            let downtime = self.rng.below(600_000);
+            self.at(downtime, What::DroneUp(n));
+        }
+    }
+
+    fn index(&self, id: DroneId) -> usize {
+        (id.0 - 1) as usize
+    }
+
+    fn feed(&mut self, n: usize, input: Input) {
+        let doings = self.drones[n].step(self.now, &mut self.rng, &self.context, input);
+        self.follow(n, doings);
+    }
+
+    fn follow(&mut self, n: usize, doings: Doings) {
+        let (id, incarnation) = (self.drones[n].id, self.drones[n].incarnation);
+        for message in doings.messages {
+            self.send(Caller { drone: id, incarnation, request: 0 }, message);
+        }
+        if let Some((attempt, ends_at)) = doings.build_ends_at {
+            self.at(ends_at.since(self.now), What::BuildEnds(n, incarnation, attempt));
+        }
+        if let Some(attempt) = doings.killed {
+            self.feed(n, Input::BuildEnded(attempt, None));
+        }
+        if doings.exited {
+            let downtime = self.rng.below(600_000);
+            self.at(downtime, What::DroneUp(n));
+        }
+        if let Some(agent) = &self.drones[n].agent {
+            let tick = agent.next_tick().max(self.now + 1);
+            if tick < TimeMs(u64::MAX) && self.drones[n].tick_at != Some(tick) {
+                self.drones[n].tick_at = Some(tick);
+                self.at(tick.since(self.now), What::DroneTick(n, incarnation));
+            }
+        }
+    }
+
+    /// A drone's message sets out. It may be lost, late or doubled on its way; the drone
+    /// notices a missing answer by time alone.
+    fn send(&mut self, caller: Caller, message: Message) {
+        self.last_request += 1;
+        let caller = Caller { request: self.last_request, ..caller };
+        self.open.insert((caller.drone, caller.request));
+        let (patience, no_answer) = match &message {
+            Message::Claim(request) => (request.wait_ms + PATIENCE_MS, Input::ClaimAnswered(None)),
+            Message::Heartbeat(_) => (PATIENCE_MS, Input::HeartbeatAnswered(None)),
+            Message::Upload(attempt, _) => (PATIENCE_MS, Input::UploadEnded(*attempt, Delivery::Failed)),
+            Message::Report(attempt, _) => (PATIENCE_MS, Input::ReportEnded(*attempt, Delivery::Failed)),
+            Message::SignOff => (PATIENCE_MS, Input::SignedOff),
+        };
+        self.at(patience, What::TimesOut(caller, no_answer));
+        for in_ms in self.ways() {
+            self.at(in_ms, What::Arrives(caller, message.clone()));
+        }
+    }
+
+    fn answer(&mut self, answers: Vec<(Caller, Input)>) {
+        for (caller, input) in answers {
+            for in_ms in self.ways() {
+                self.at(in_ms, What::Answer(caller, input.clone()));
+            }
+        }
+    }
+
+    /// How long each copy of a message travels: none if it is lost.
+    fn ways(&mut self) -> Vec<u64> {
+        let faults = self.context.faults.clone();
+        let on = self.faults_on();
+        if on && self.rng.chance(faults.drop) {
+            return Vec::new();
+        }
+        let copies = 1 + usize::from(on && self.rng.chance(faults.double));
+        (0..copies)
+            .map(|_| {
+                let late = on && self.rng.chance(faults.delay);
+                1 + self.rng.below(if late { 60_000 } else { faults.latency_ms })
+            })
+            .collect()
+    }
+}
+
+fn desk() -> Name {
+    "desk".parse().unwrap_or_else(|e| unreachable!("{e}"))
+}

@@ -1,0 +1,82 @@
+//! Thousands of swarms in virtual time, each treated badly in its own way.
+//!
+//! A failing seed prints the command that repeats it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use swarm_tests::sim::{
+    faults::Faults,
+    rng::Rng,
+    world::{Size, Summary, World},
+};
+
+const SEEDS: u64 = 2_000;
+
+/// The size is the seed's own, too.
+fn size(seed: u64) -> Size {
+    let mut rng = Rng::new(!seed);
+    Size { packages: 1 + rng.below(40) as u32, drones: 1 + rng.below(6), runs: 2, check_every: 1 }
+}
+
+fn try_seed(seed: u64) -> Result<Summary, String> {
+    World::run(seed, size(seed), None).map_err(|e| {
+        format!("seed {seed}: {e}\n  repeat: SWARM_SEED={seed} cargo test -p swarm-tests --test simulation one_seed")
+    })
+}
+
+#[test]
+fn every_seed_ends_with_every_package_received_or_quarantined_with_a_reason() {
+    let seeds = std::env::var("SWARM_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(SEEDS);
+    let next = AtomicU64::new(0);
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let outcomes: Vec<Result<Summary, String>> = std::thread::scope(|scope| {
+        let worker = || {
+            let seeds =
+                std::iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)).filter(|s| *s < seeds));
+            seeds.map(try_seed).collect::<Vec<_>>()
+        };
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().flat_map(|w| w.join().unwrap()).collect()
+    });
+    let failures: Vec<_> = outcomes.iter().filter_map(|o| o.as_ref().err()).cloned().collect();
+    let few = failures.iter().take(5).cloned().collect::<Vec<_>>().join("\n");
+    assert!(failures.is_empty(), "{} of {seeds} seeds failed:\n{few}", failures.len());
+    // A simulation in which nothing goes wrong proves nothing.
+    let total = |f: fn(&Summary) -> u64| outcomes.iter().flatten().map(f).sum::<u64>();
+    let (received, kills) = (total(|s| s.received), total(|s| s.kills));
+    println!(
+        "{seeds} seeds: {} events, {received} received, {} attempts, {kills} kills",
+        total(|s| s.events),
+        total(|s| s.attempts)
+    );
+    assert!(received > seeds && kills > seeds && total(|s| s.quarantined) > 0 && total(|s| s.reused) > 0);
+    assert!(total(|s| s.attempts) > received + 4 * seeds, "too few attempts were lost");
+}
+
+#[test]
+fn one_seed() {
+    let seed = std::env::var("SWARM_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    if let Err(error) = try_seed(seed) {
+        panic!("{error}");
+    }
+}
+
+#[test]
+fn without_faults_nothing_is_built_twice() {
+    for seed in 0..50 {
+        let size = size(seed);
+        let summary = World::run(seed, size, Some(Faults::none())).unwrap();
+        let failed_tries = summary.attempts - summary.received - 2;
+        assert!(failed_tries <= 3 * summary.quarantined + summary.received, "seed {seed}: {summary:?}");
+    }
+}
+
+#[test]
+fn five_thousand_packages_on_sixty_four_drones_come_to_rest() {
+    let hourly = 3_600_000;
+    let faults =
+        Faults { orchestrator_kill_ms: hourly, drone_crash_ms: hourly, ..Faults::from(&mut Rng::new(64)) };
+    let size = Size { packages: 5_000, drones: 64, runs: 1, check_every: 5_000 };
+    let summary = World::run(64, size, Some(faults)).unwrap();
+    println!("{summary:?}");
+    assert!(summary.received > 1_000 && summary.kills > 0, "{summary:?}");
+}
