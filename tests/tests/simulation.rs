@@ -72,9 +72,13 @@ fn without_faults_nothing_is_built_twice() {
 
 #[test]
 fn five_thousand_packages_on_sixty_four_drones_come_to_rest() {
-    let hourly = 3_600_000;
-    let faults =
-        Faults { orchestrator_kill_ms: hourly, drone_crash_ms: hourly, ..Faults::from(&mut Rng::new(64)) };
+    let often = 1_200_000;
+    let faults = Faults {
+        orchestrator_kill_ms: often,
+        drone_crash_ms: often,
+        until_ms: 4 * 3_600_000,
+        ..Faults::from(&mut Rng::new(64))
+    };
     let size = Size { packages: 5_000, drones: 64, runs: 1, check_every: 5_000 };
     let summary = World::run(64, size, Some(faults)).unwrap();
     println!("{summary:?}");

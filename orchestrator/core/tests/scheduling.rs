@@ -1,5 +1,7 @@
 //! Who gets which package, and what a drone without work is told.
 
+#![allow(clippy::unwrap_used)] // A test may unwrap.
+
 mod kit;
 
 use kit::{Kit, package_of};
