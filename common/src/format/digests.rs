@@ -148,6 +148,12 @@ impl<W: Write> FileWriter<W> {
         Self { inner, hasher: FileHasher::default() }
     }
 
+    /// Bytes written so far.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.hasher.size
+    }
+
     /// The writer and the digests of everything that was written.
     #[must_use]
     pub fn finish(self) -> (W, FileDigests) {

@@ -1,0 +1,268 @@
+//! Writing a signed GPKG from an unsigned one, or one signed by somebody else.
+//!
+//! Members are copied in their order while they are hashed and signed; each inner archive
+//! is followed by its detached signature, and the clear-signed Manifest comes last, as
+//! Portage's own signer does it. The copied bytes are compared with the old Manifest, so a
+//! file that was damaged since it was checked is not signed.
+
+use super::key::{DetachedSigner, KeyError, OpenPgpKey};
+use std::io::{self, Read, Write};
+use swarm_common::format::{
+    digests::{FileDigests, FileWriter, MemberHasher},
+    gpkg::{
+        GpkgError,
+        manifest::{self, Manifest, ManifestEntry},
+    },
+    tar_reader::{TarEntry, TarError, TarReader},
+};
+
+/// Why a package was not signed.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    /// The input is not readable, or no tar archive.
+    #[error("cannot read the package to be signed: {0}")]
+    Read(#[from] TarError),
+    /// The input is not the sound package that it was when it was verified.
+    #[error("the package to be signed is not sound: {0}")]
+    Unsound(String),
+    /// The output could not be written.
+    #[error("cannot write the signed package: {0}")]
+    Write(#[source] io::Error),
+    /// The key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+impl From<GpkgError> for SignError {
+    fn from(error: GpkgError) -> Self {
+        Self::Unsound(error.to_string())
+    }
+}
+
+/// Every file of Python's `tarfile`, and so of Portage, is padded to this.
+const RECORD: u64 = 10240;
+/// The largest size that an octal field of a ustar header can hold.
+const USTAR_SIZE: u64 = 0o777_7777_7777;
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signed<W> {
+    /// What it was written to.
+    pub output: W,
+    /// The whole signed file.
+    pub digests: FileDigests,
+}
+
+/// Reads a package that passed intake from `input` and writes it signed to `output`.
+/// Signatures that it has are dropped. `mtime` (seconds since the epoch) is given to all
+/// members.
+///
+/// # Errors
+/// If reading or writing fails, the input is not as its Manifest says, or the key does not
+/// sign. What was written by then is of no use.
+pub fn sign_gpkg<W: Write>(
+    key: &OpenPgpKey,
+    input: impl Read,
+    output: W,
+    mtime: u64,
+) -> Result<Signed<W>, SignError> {
+    let mut tar = TarReader::new(input);
+    let mut out = Container { tar: tar::Builder::new(FileWriter::new(output)), mtime, entries: Vec::new() };
+    let mut old_manifest = None;
+    let mut directory = None;
+    while let Some(entry) = tar.next_entry()? {
+        let path = std::str::from_utf8(&entry.path).ok().and_then(|path| path.split_once('/'));
+        let (place, name) = path.ok_or_else(|| SignError::Unsound("a member has an odd name".to_owned()))?;
+        if directory.get_or_insert_with(|| place.to_owned()) != place {
+            return Err(SignError::Unsound("it has more than one directory".to_owned()));
+        }
+        if name == "Manifest" {
+            if entry.size > manifest::MAX_BYTES {
+                return Err(SignError::Unsound("its Manifest is too large".to_owned()));
+            }
+            let mut bytes = Vec::new();
+            tar.read_to_end(&mut bytes).map_err(TarError::Io)?;
+            old_manifest = Some(Manifest::parse(&bytes)?);
+        } else if !name.ends_with(".sig") {
+            let signer = if name == "gpkg-1" { None } else { Some(key.detached()?) };
+            if let Some(signature) = out.copy(place, name, &entry, &mut tar, signer)? {
+                out.add(place, &format!("{name}.sig"), signature.finish()?.as_bytes())?;
+            }
+        }
+    }
+    let old_manifest = old_manifest.ok_or_else(|| SignError::Unsound("it has no Manifest".to_owned()))?;
+    let directory = directory.unwrap_or_default();
+    for entry in out.entries.iter().filter(|entry| !entry.name.ends_with(".sig")) {
+        if !old_manifest.entries.contains(entry) {
+            return Err(SignError::Unsound(format!("`{}` is not as the Manifest says", entry.name)));
+        }
+    }
+    let manifest = key.clear_sign(&Manifest::render(&out.entries))?;
+    out.add(&directory, "Manifest", manifest.as_bytes())?;
+    let (output, digests) = out.finish()?.finish();
+    Ok(Signed { output, digests })
+}
+
+/// The container that is being written.
+struct Container<W: Write> {
+    tar: tar::Builder<FileWriter<W>>,
+    mtime: u64,
+    entries: Vec<ManifestEntry>,
+}
+
+impl<W: Write> Container<W> {
+    /// Appends a member whose bytes are here.
+    fn add(&mut self, directory: &str, name: &str, bytes: &[u8]) -> Result<(), SignError> {
+        let mut hasher = MemberHasher::default();
+        hasher.update(bytes);
+        self.append(&format!("{directory}/{name}"), bytes.len() as u64, bytes)?;
+        self.entries.push(ManifestEntry { name: name.to_owned(), digests: hasher.finish() });
+        Ok(())
+    }
+
+    /// Copies a member from the input, through the signer if there is one.
+    fn copy<'k>(
+        &mut self,
+        directory: &str,
+        name: &str,
+        entry: &TarEntry,
+        reader: &mut impl Read,
+        signer: Option<DetachedSigner<'k>>,
+    ) -> Result<Option<DetachedSigner<'k>>, SignError> {
+        let mut tee = Tee { reader, hasher: MemberHasher::default(), signer, failed: None };
+        let result = self.append(&format!("{directory}/{name}"), entry.size, &mut tee);
+        if let Some(error) = tee.failed {
+            return Err(TarError::Io(error).into());
+        }
+        result?;
+        self.entries.push(ManifestEntry { name: name.to_owned(), digests: tee.hasher.finish() });
+        Ok(tee.signer)
+    }
+
+    fn append(&mut self, path: &str, size: u64, reader: impl Read) -> Result<(), SignError> {
+        // The same choice as Portage's: ustar, and the GNU format where that is too small.
+        let fits = path.len() <= 100 && size <= USTAR_SIZE;
+        let mut header = if fits { tar::Header::new_ustar() } else { tar::Header::new_gnu() };
+        header.set_size(size);
+        header.set_mode(0o644);
+        header.set_mtime(self.mtime);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_entry_type(tar::EntryType::Regular);
+        self.tar.append_data(&mut header, path, reader).map_err(SignError::Write)
+    }
+
+    fn finish(self) -> Result<FileWriter<W>, SignError> {
+        let mut out = self.tar.into_inner().map_err(SignError::Write)?;
+        let padding = out.written().next_multiple_of(RECORD) - out.written();
+        io::copy(&mut io::repeat(0).take(padding), &mut out).map_err(SignError::Write)?;
+        out.flush().map_err(SignError::Write)?;
+        Ok(out)
+    }
+}
+
+/// Passes bytes through, hashes and signs them, and keeps the reader's error apart from
+/// the writer's.
+struct Tee<'k, R> {
+    reader: R,
+    hasher: MemberHasher,
+    signer: Option<DetachedSigner<'k>>,
+    failed: Option<io::Error>,
+}
+
+impl<R: Read> Read for Tee<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.reader.read(buffer).map_err(|error| {
+            let kind = error.kind();
+            self.failed = Some(error);
+            io::Error::from(kind)
+        })?;
+        self.hasher.update(&buffer[..n]);
+        if let Some(signer) = &mut self.signer {
+            signer.write_all(&buffer[..n])?;
+        }
+        Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::{Path, PathBuf};
+    use swarm_common::format::gpkg::{self, Limits};
+
+    fn fixture(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../common/tests/data/binhost").join(name)
+    }
+
+    fn unsigned() -> Vec<u8> {
+        std::fs::read(fixture("pebble-1.2-1.gpkg.tar")).unwrap()
+    }
+
+    fn names(bytes: &[u8]) -> Vec<String> {
+        let mut archive = tar::Archive::new(bytes);
+        archive.entries().unwrap().map(|e| e.unwrap().path().unwrap().to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_signed_package_is_sound_and_has_the_same_content() {
+        let key = OpenPgpKey::generate("Test <test@example.org>").unwrap();
+        let input = unsigned();
+        let before = gpkg::verify(&input[..], &Limits::default()).unwrap();
+        let signed = sign_gpkg(&key, &input[..], Vec::new(), 1_700_000_000).unwrap();
+        let after = gpkg::verify(&signed.output[..], &Limits::default()).unwrap();
+        assert_eq!(after.metadata, before.metadata);
+        assert_eq!(after.digests, signed.digests);
+        assert!(after.signed && !before.signed);
+        assert_eq!(signed.output.len() as u64 % RECORD, 0);
+        let expected = [
+            "gpkg-1",
+            "metadata.tar.zst",
+            "metadata.tar.zst.sig",
+            "image.tar.zst",
+            "image.tar.zst.sig",
+            "Manifest",
+        ];
+        assert_eq!(names(&signed.output), expected.map(|name| format!("pebble-1.2-1/{name}")));
+    }
+
+    #[test]
+    fn signatures_of_others_are_replaced() {
+        let other = OpenPgpKey::generate("Other").unwrap();
+        let key = OpenPgpKey::generate("Test").unwrap();
+        let foreign = sign_gpkg(&other, &unsigned()[..], Vec::new(), 1).unwrap();
+        let signed = sign_gpkg(&key, &foreign.output[..], Vec::new(), 1).unwrap();
+        assert_eq!(names(&signed.output), names(&foreign.output));
+        gpkg::verify(&signed.output[..], &Limits::default()).unwrap();
+    }
+
+    #[test]
+    fn damage_since_the_check_is_not_signed() {
+        let key = OpenPgpKey::generate("Test").unwrap();
+        let good = unsigned();
+        let manifest_at = good.windows(9).position(|window| window == b"DATA gpkg").unwrap();
+        for at in (1100..manifest_at).step_by(97) {
+            let mut damaged = good.clone();
+            damaged[at] ^= 1;
+            if damaged != good && sign_gpkg(&key, &damaged[..], Vec::new(), 1).is_ok() {
+                // Only tar padding may change without a trace, and that is not copied.
+                let again = gpkg::verify(&damaged[..], &Limits::default());
+                assert!(again.is_ok(), "byte {at} was signed");
+            }
+        }
+        let content = good.iter().rposition(|&b| b != 0).unwrap();
+        for cut in (0..content).step_by(511) {
+            assert!(sign_gpkg(&key, &good[..cut], Vec::new(), 1).is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_told_apart_from_a_bad_package() {
+        let key = OpenPgpKey::generate("Test").unwrap();
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        match sign_gpkg(&key, &unsigned()[..], full, 1).err().unwrap() {
+            SignError::Write(error) => assert_eq!(error.kind(), io::ErrorKind::StorageFull),
+            other => panic!("{other}"),
+        }
+    }
+}

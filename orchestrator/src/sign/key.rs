@@ -1,0 +1,271 @@
+//! The OpenPGP secret key: made at the first start, or brought by the admin.
+//!
+//! Version 4 with legacy Ed25519, because the GnuPG 2.2 of today's workstations knows
+//! nothing newer (RFC 9580 calls it legacy for that reason). The file is an armored secret
+//! key without a passphrase: the orchestrator signs at night, when nobody is there to type
+//! one, so the file's mode protects it and is enforced.
+
+use crate::artifact::disk::{self, DiskError};
+use pgp::{
+    composed::{
+        ArmorOptions, CleartextSignedMessage, Deserializable, DetachedSignature, KeyType,
+        SecretKeyParamsBuilder, SignedPublicKey, SignedSecretKey,
+    },
+    crypto::hash::HashAlgorithm,
+    packet::{SignatureConfig, SignatureHasher, SignatureType, Subpacket, SubpacketData},
+    types::{KeyDetails, KeyVersion, Password, SigningKey, Timestamp},
+};
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+/// Why there is no usable key, or it did not sign.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The file's text is no usable secret key.
+    #[error("the signing key in {} is not usable: {reason}", path.display())]
+    Unusable {
+        /// Which file.
+        path: PathBuf,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// The file may be read by others.
+    #[error("the signing key in {} can be read by others (mode {mode:o}): chmod 600 it", path.display())]
+    Exposed {
+        /// Which file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// OpenPGP said no.
+    #[error("OpenPGP: {0}")]
+    OpenPgp(#[from] pgp::errors::Error),
+    /// The disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// A secret key that can sign, and its public half. It has no `Debug`, so that it cannot
+/// reach a log.
+pub struct OpenPgpKey {
+    secret: SignedSecretKey,
+    /// Position of the subkey that signs; the primary key otherwise.
+    subkey: Option<usize>,
+}
+
+impl OpenPgpKey {
+    /// Loads the key from `path`, or makes one there for `user_id` (such as
+    /// `Build Swarm <swarm@nas>`) if there is no file. Whether it was made now comes with it.
+    ///
+    /// # Errors
+    /// If the file is exposed, damaged or unusable, or the disk fails.
+    pub fn load_or_create(path: &Path, user_id: &str) -> Result<(Self, bool), KeyError> {
+        match Self::load(path) {
+            Err(KeyError::Disk(DiskError::Io { source, .. })) if source.kind() == io::ErrorKind::NotFound => {
+                let key = Self::generate(user_id)?;
+                key.save(path)?;
+                Ok((key, true))
+            }
+            other => Ok((other?, false)),
+        }
+    }
+
+    /// Loads an armored secret key without a passphrase.
+    ///
+    /// # Errors
+    /// As [`OpenPgpKey::load_or_create`]; also if there is no file.
+    pub fn load(path: &Path) -> Result<Self, KeyError> {
+        let meta = fs::metadata(path).map_err(DiskError::at("open", path))?;
+        let mode = meta.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(KeyError::Exposed { path: path.to_owned(), mode });
+        }
+        let text = fs::read_to_string(path).map_err(DiskError::at("read", path))?;
+        Self::from_armored(&text).map_err(|reason| KeyError::Unusable { path: path.to_owned(), reason })
+    }
+
+    /// Reads an armored secret key; the error says why not, and what to do.
+    ///
+    /// # Errors
+    /// If it is none, has a passphrase, is of another version than 4, or cannot sign.
+    pub fn from_armored(text: &str) -> Result<Self, String> {
+        let (secret, _) = SignedSecretKey::from_string(text)
+            .map_err(|error| format!("{error}; export one with gpg --armor --export-secret-keys"))?;
+        secret.verify_bindings().map_err(|error| format!("its parts do not belong together: {error}"))?;
+        if secret.primary_key.version() != KeyVersion::V4 {
+            return Err("it is not of OpenPGP version 4, which is all that GnuPG 2.2 knows".to_owned());
+        }
+        let signs = |signature: &pgp::packet::Signature| signature.key_flags().sign();
+        let subkey = secret.secret_subkeys.iter().rposition(|key| key.signatures.iter().any(signs));
+        let key = Self { secret, subkey };
+        key.detached()
+            .and_then(DetachedSigner::finish)
+            .map_err(|error| format!("it does not sign ({error}); it must have no passphrase"))?;
+        Ok(key)
+    }
+
+    /// Makes a key that does nothing but sign, and never expires.
+    ///
+    /// # Errors
+    /// If the user id is not acceptable.
+    pub fn generate(user_id: &str) -> Result<Self, KeyError> {
+        let params = SecretKeyParamsBuilder::default()
+            .key_type(KeyType::Ed25519Legacy)
+            .can_certify(true)
+            .can_sign(true)
+            .primary_user_id(user_id.to_owned())
+            .build()
+            .map_err(|error| pgp::errors::Error::from(io::Error::other(error.to_string())))?;
+        let secret = params.generate(rand::rngs::OsRng)?;
+        Ok(Self { secret, subkey: None })
+    }
+
+    /// Writes the secret key to a new file that only its owner can read.
+    ///
+    /// # Errors
+    /// If the disk fails, or there is a file already.
+    pub fn save(&self, path: &Path) -> Result<(), KeyError> {
+        let text = self.secret.to_armored_string(ArmorOptions::default())?;
+        let temp = path.with_extension("new");
+        disk::remove_file(&temp)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&temp)
+            .map_err(DiskError::at("make", &temp))?;
+        file.write_all(text.as_bytes()).map_err(DiskError::at("write", &temp))?;
+        file.sync_all().map_err(DiskError::at("sync", &temp))?;
+        // A link, not a rename: a key that is there is never replaced.
+        fs::hard_link(&temp, path).map_err(DiskError::at("make", path))?;
+        disk::remove_file(&temp)?;
+        path.parent().map_or(Ok(()), disk::sync_dir)?;
+        Ok(())
+    }
+
+    /// The public key, armored, for workstations to import.
+    ///
+    /// # Errors
+    /// If it cannot be serialised.
+    pub fn public_armored(&self) -> Result<String, KeyError> {
+        Ok(SignedPublicKey::from(self.secret.clone()).to_armored_string(ArmorOptions::default())?)
+    }
+
+    /// Fingerprint of the primary key, 40 upper-case hexadecimal digits, as `gpg` takes it
+    /// for the owner trust.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        hex::encode_upper(self.secret.primary_key.fingerprint().as_bytes())
+    }
+
+    /// Begins a detached signature; the signed bytes are written into the signer.
+    ///
+    /// # Errors
+    /// If the key cannot sign.
+    pub fn detached(&self) -> Result<DetachedSigner<'_>, KeyError> {
+        let hasher = self.config(SignatureType::Binary)?.into_hasher()?;
+        Ok(DetachedSigner { key: self, hasher })
+    }
+
+    /// `text` with a clear signature around it (RFC 9580, section 7).
+    ///
+    /// # Errors
+    /// If the key cannot sign.
+    pub fn clear_sign(&self, text: &str) -> Result<String, KeyError> {
+        // The line break before the signature is not part of the text.
+        let text = text.strip_suffix('\n').unwrap_or(text);
+        let config = self.config(SignatureType::Text)?;
+        let message = CleartextSignedMessage::new(text, config, &self.signer(), &Password::empty())?;
+        Ok(message.to_armored_string(ArmorOptions::default())?)
+    }
+
+    fn signer(&self) -> Box<&dyn SigningKey> {
+        match self.subkey.and_then(|at| self.secret.secret_subkeys.get(at)) {
+            Some(subkey) => Box::new(&subkey.key),
+            None => Box::new(&self.secret.primary_key),
+        }
+    }
+
+    fn config(&self, typ: SignatureType) -> Result<SignatureConfig, KeyError> {
+        let key = self.signer();
+        let mut config = SignatureConfig::v4(typ, key.algorithm(), HashAlgorithm::Sha512);
+        // A clock that was set back must not make signatures older than their key, which
+        // every workstation would refuse.
+        let now = Timestamp::now().max(key.created_at());
+        config.hashed_subpackets = vec![
+            Subpacket::regular(SubpacketData::IssuerFingerprint(key.fingerprint()))?,
+            Subpacket::regular(SubpacketData::SignatureCreationTime(now))?,
+        ];
+        config.unhashed_subpackets =
+            vec![Subpacket::regular(SubpacketData::IssuerKeyId(key.legacy_key_id()))?];
+        Ok(config)
+    }
+}
+
+/// Takes bytes and becomes a signature over them.
+pub struct DetachedSigner<'k> {
+    key: &'k OpenPgpKey,
+    hasher: SignatureHasher,
+}
+
+impl DetachedSigner<'_> {
+    /// The armored signature over everything that was written.
+    ///
+    /// # Errors
+    /// If the key cannot sign.
+    pub fn finish(self) -> Result<String, KeyError> {
+        let signature = self.hasher.sign(&self.key.signer(), &Password::empty())?;
+        Ok(DetachedSignature::new(signature).to_armored_string(ArmorOptions::default())?)
+    }
+}
+
+impl Write for DetachedSigner<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.hasher.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_made_once_and_found_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("signing-key.asc");
+        let (first, made) = OpenPgpKey::load_or_create(&path, "Test <test@example.org>").unwrap();
+        assert!(made);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let (second, made) = OpenPgpKey::load_or_create(&path, "Other").unwrap();
+        assert!(!made);
+        assert_eq!(first.fingerprint(), second.fingerprint());
+        assert_eq!(first.fingerprint().len(), 40);
+        assert!(first.public_armored().unwrap().starts_with("-----BEGIN PGP PUBLIC KEY BLOCK-----"));
+        assert!(first.save(&path).is_err(), "a key that is there is never replaced");
+    }
+
+    #[test]
+    fn an_exposed_or_damaged_key_is_refused_with_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        OpenPgpKey::generate("Test").unwrap().save(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let error = OpenPgpKey::load(&path).err().unwrap();
+        assert!(error.to_string().contains("chmod 600"), "{error}");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, &text[..text.len() / 2]).unwrap();
+        assert!(matches!(OpenPgpKey::load(&path), Err(KeyError::Unusable { .. })));
+        fs::write(&path, OpenPgpKey::generate("Test").unwrap().public_armored().unwrap()).unwrap();
+        let error = OpenPgpKey::load(&path).err().unwrap();
+        assert!(error.to_string().contains("--export-secret-keys"), "{error}");
+    }
+}
