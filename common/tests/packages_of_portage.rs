@@ -146,3 +146,14 @@ fn an_xpak_tells_what_it_is_and_damage_never_panics() {
     }
     assert!(xpak::read_metadata(std::io::Cursor::new(b"XPAKSTOP\xff\xff\xff\xffSTOP")).is_err());
 }
+
+#[test]
+fn an_entry_survives_being_kept_on_its_own() {
+    let index = PackagesIndex::parse(&portage_index()).unwrap();
+    for entry in index.entries() {
+        let text = entry.to_text();
+        assert_eq!(Entry::parse(&text).as_ref(), Some(entry));
+        assert_eq!(Entry::parse(&text[..text.len() - 1]), None);
+        assert_eq!(Entry::parse(&text.replace("CPV", "XPV")), None);
+    }
+}

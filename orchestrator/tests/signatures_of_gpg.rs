@@ -1,6 +1,6 @@
 //! What we sign, the real `gpg` verifies; keys that the real `gpg` made, we sign with.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::{
     fs,

@@ -1,1 +1,16 @@
-//! Writing the binary package host.
+//! Writing the binary package hosts that drones and workstations install from.
+//!
+//! A [`Binhost`] is one directory: an index and hard links into the store, so several of
+//! them (one per run, and `stable` of each profile) share the bytes. Nothing here decides
+//! what belongs into a channel, signs anything or speaks HTTP; [`conditional`] and
+//! [`layout`] hold the pure rules that the HTTP side needs.
+
+mod binhost;
+pub mod conditional;
+pub mod entries;
+mod generations;
+pub mod layout;
+
+pub use binhost::{Binhost, Outcome, PublishError, Published};
+pub use entries::EntryBook;
+pub use generations::Generations;

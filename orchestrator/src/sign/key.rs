@@ -183,6 +183,7 @@ impl OpenPgpKey {
         Ok(message.to_armored_string(ArmorOptions::default())?)
     }
 
+    #[expect(clippy::redundant_allocation, reason = "the crate takes trait objects in this form only")]
     fn signer(&self) -> Box<&dyn SigningKey> {
         match self.subkey.and_then(|at| self.secret.secret_subkeys.get(at)) {
             Some(subkey) => Box::new(&subkey.key),

@@ -129,6 +129,25 @@ impl Entry {
         Self { values }
     }
 
+    /// The entry on its own, for keeping it outside an index; [`Entry::parse`] reads it.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        self.render(&BTreeMap::new())
+    }
+
+    /// Reads what [`Entry::to_text`] wrote. `None` if it is anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let body = text.strip_suffix("\n\n")?;
+        let pair = |line: &str| {
+            let (key, value) = line.split_once(": ")?;
+            Some((internal_name(key).to_owned(), value.to_owned()))
+        };
+        let values: BTreeMap<String, String> = body.split('\n').map(pair).collect::<Option<_>>()?;
+        let entry = Self::from_values(values);
+        ["CPV", "PATH", "SIZE", "MD5", "SHA1"].iter().all(|key| !entry.get(key).is_empty()).then_some(entry)
+    }
+
     /// The block as it stands in the index, its empty line included. CHOST and REPO are
     /// left out where the header says the same.
     pub(super) fn render(&self, header: &BTreeMap<String, String>) -> String {

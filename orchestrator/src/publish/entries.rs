@@ -1,0 +1,174 @@
+//! Index entries of stored artifacts, kept beside them so that a restart with thousands of
+//! packages reads thousands of small files and not every package.
+//!
+//! A cache: what is missing or damaged is made anew from the package itself.
+
+use crate::artifact::{
+    disk::{self, DiskError},
+    store::{Store, StoreError},
+};
+use std::{
+    fs,
+    io::{self, BufReader, Write},
+    path::PathBuf,
+};
+use swarm_common::{
+    digest::Digest,
+    format::{
+        gpkg::{self, GpkgError, Limits},
+        packages_index::{Entry, EntryError, PublishedFile},
+    },
+    wire::artifact::Artifact,
+};
+
+/// Why there is no entry for an artifact.
+#[derive(Debug, thiserror::Error)]
+pub enum EntriesError {
+    /// The artifact is not in the store, or the disk fails.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The stored file is no longer a sound package.
+    #[error("the stored artifact {digest} cannot be indexed: {source}")]
+    Unsound {
+        /// Which.
+        digest: Digest,
+        /// Why.
+        source: GpkgError,
+    },
+    /// Its metadata makes no entry.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+}
+
+/// The directory of entries, one file for each artifact.
+#[derive(Debug, Clone)]
+pub struct EntryBook {
+    dir: PathBuf,
+    limits: Limits,
+}
+
+impl EntryBook {
+    /// Uses `dir`, which is made if needed.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn open(dir: impl Into<PathBuf>, limits: Limits) -> Result<Self, DiskError> {
+        let dir = dir.into();
+        disk::make_dirs(&dir)?;
+        Ok(Self { dir, limits })
+    }
+
+    /// Keeps an entry. It may be lost in a crash, and is then made anew.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn put(&self, digest: Digest, entry: &Entry) -> Result<(), DiskError> {
+        let path = self.path(digest);
+        let mut temp =
+            tempfile::NamedTempFile::new_in(&self.dir).map_err(DiskError::at("make a file in", &self.dir))?;
+        temp.write_all(entry.to_text().as_bytes()).map_err(DiskError::at("write", &path))?;
+        temp.persist(&path).map_err(|error| DiskError::new("rename to", &path, error.error))?;
+        Ok(())
+    }
+
+    /// The entry of an artifact under [`Target::path`](swarm_common::wire::drone::Target::path),
+    /// its MTIME being when it was received.
+    ///
+    /// # Errors
+    /// If neither the entry nor a sound package is there.
+    pub fn entry(&self, store: &Store, artifact: &Artifact) -> Result<Entry, EntriesError> {
+        let (path, mtime) = (artifact.target.path(), artifact.received_at.as_secs());
+        if let Some(entry) = self.kept(artifact) {
+            return Ok(entry.moved(&path, mtime));
+        }
+        let file = store.read(artifact.digest)?;
+        let package = gpkg::verify(BufReader::with_capacity(256 * 1024, file), &self.limits)
+            .map_err(|source| EntriesError::Unsound { digest: artifact.digest, source })?;
+        if package.digests.sha256 != artifact.digest {
+            let (expected, found) = (artifact.digest, package.digests.sha256);
+            return Err(StoreError::Damaged { expected, found }.into());
+        }
+        let entry = Entry::new(&package.metadata, &PublishedFile { path, digests: package.digests, mtime })?;
+        self.put(artifact.digest, &entry).map_err(StoreError::Disk)?;
+        Ok(entry)
+    }
+
+    /// Forgets an artifact.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn remove(&self, digest: Digest) -> Result<bool, DiskError> {
+        disk::remove_file(&self.path(digest))
+    }
+
+    /// The kept entry, if it can be read and speaks of this artifact.
+    fn kept(&self, artifact: &Artifact) -> Option<Entry> {
+        let text = match fs::read_to_string(self.path(artifact.digest)) {
+            Ok(text) => text,
+            Err(error) => {
+                if error.kind() != io::ErrorKind::NotFound {
+                    tracing::warn!(digest = %artifact.digest, %error, "cannot read a kept index entry; making it anew");
+                }
+                return None;
+            }
+        };
+        Entry::parse(&text).filter(|entry| {
+            entry.cpv() == artifact.target.cpv.as_str() && entry.get("SIZE") == artifact.size.to_string()
+        })
+    }
+
+    fn path(&self, digest: Digest) -> PathBuf {
+        self.dir.join(digest.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use swarm_common::{
+        id::{AttemptId, DroneId},
+        time::TimeMs,
+        wire::drone::Target,
+    };
+
+    #[test]
+    fn an_entry_is_made_once_and_anew_if_it_is_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path().join("store")).unwrap();
+        let fixture =
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../common/tests/data/binhost/pebble-1.2-1.gpkg.tar");
+        let bytes = fs::read(fixture).unwrap();
+        let digest = crate::artifact::store::insert(&store, &bytes[..], None).unwrap().sha256;
+        let target = Target {
+            cpv: "dev-libs/pebble-1.2".parse().unwrap(),
+            slot: "0".to_owned(),
+            subslot: "12".to_owned(),
+            repository: "fixture".to_owned(),
+            use_flags: Vec::new(),
+            iuse: Vec::new(),
+            chost: "x86_64-pc-linux-gnu".to_owned(),
+            build_id: 1,
+        };
+        let artifact = Artifact {
+            target,
+            digest,
+            uploaded_digest: digest,
+            size: bytes.len() as u64,
+            attempt: AttemptId(1),
+            drone: DroneId(1),
+            received_at: TimeMs(1_700_000_000_999),
+        };
+        let book = EntryBook::open(dir.path().join("entries"), Limits::default()).unwrap();
+        let entry = book.entry(&store, &artifact).unwrap();
+        assert_eq!(entry.path(), artifact.target.path());
+        assert_eq!(entry.get("_mtime_"), "1700000000");
+        let kept = dir.path().join("entries").join(digest.to_string());
+        fs::write(&kept, b"CPV: x").unwrap();
+        assert_eq!(book.entry(&store, &artifact).unwrap(), entry);
+        // From here on the package itself is not needed.
+        store.remove(digest).unwrap();
+        assert_eq!(book.entry(&store, &artifact).unwrap(), entry);
+        assert!(book.remove(digest).unwrap());
+        assert!(matches!(book.entry(&store, &artifact), Err(EntriesError::Store(StoreError::Absent(_)))));
+    }
+}
