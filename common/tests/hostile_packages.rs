@@ -151,6 +151,19 @@ fn members_that_are_no_regular_files_are_refused() {
 }
 
 #[test]
+fn entries_whose_name_readers_differ_about_are_refused() {
+    let long = raw(b"././@LongLink", b'L', b"", b"x-1-1/gpkg-1\0");
+    let pax = raw(b"x-1-1/p", b'x', b"", b"21 path=x-1-1/gpkg-2\n");
+    let twice = [long, pax, Forge::new().build()].concat();
+    refused(&twice, "bad-archive", "two names");
+    let mut prefixed = raw(b"x-1-1/gpkg-1", b'0', b"", b"");
+    prefixed[257..265].copy_from_slice(b"ustar  \0");
+    prefixed[345..348].copy_from_slice(b"etc");
+    seal(&mut prefixed[..512]);
+    refused(&[prefixed, Forge::new().build()].concat(), "bad-archive", "two names");
+}
+
+#[test]
 fn duplicate_foreign_and_absent_members_are_refused() {
     let mut twice = Forge::new();
     twice.members.push(twice.members[2].clone());

@@ -114,6 +114,14 @@ impl<R: Read> TarReader<R> {
                         return Err(TarError::Malformed("an entry with data that may have none"));
                     }
                     self.set_padding();
+                    // Readers differ about which of two names counts, and about a prefix
+                    // in a header of another format.
+                    let contested = (pax.path.is_some() && long_path.is_some())
+                        || (pax.link.is_some() && long_link.is_some())
+                        || (header[345] != 0 && &header[257..263] != b"ustar\0");
+                    if contested {
+                        return Err(TarError::Malformed("an entry with two names"));
+                    }
                     let path = pax.path.or(long_path).unwrap_or_else(|| plain_path(&header));
                     let link = pax.link.or(long_link).unwrap_or_else(|| text(&header[157..257]));
                     // Old archives mark a directory by the slash alone; readers differ.
