@@ -4,7 +4,9 @@
 //! was asked for, [`store`] keeps it. None of them knows the engine or signs anything; the
 //! caller passes plain values and appends the event after the file is safely stored.
 
+pub mod accept;
 pub mod disk;
+pub mod entries;
 pub mod intake;
 pub mod store;
 pub mod upload;

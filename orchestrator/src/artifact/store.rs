@@ -6,6 +6,7 @@
 
 use super::disk::{self, DiskError};
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
@@ -166,6 +167,20 @@ impl Store {
         Ok(found)
     }
 
+    /// Removes every file that is not in `keep`. How many bytes that freed. Only for a start,
+    /// when nothing is on its way from the store into the journal.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn remove_others(&self, keep: &BTreeSet<Digest>) -> Result<u64, DiskError> {
+        let mut freed = 0;
+        for (digest, size) in self.list()?.into_iter().filter(|(digest, _)| !keep.contains(digest)) {
+            self.remove(digest)?;
+            freed += size;
+        }
+        Ok(freed)
+    }
+
     /// Bytes of all files.
     ///
     /// # Errors
@@ -259,6 +274,10 @@ mod tests {
         assert_eq!(store.list().unwrap(), [(digest, 5)]);
         assert_eq!(store.verify(digest).unwrap().sha256, digest);
         assert_eq!(store.total_size().unwrap(), 5);
+        assert_eq!(store.remove_others(&BTreeSet::from([digest])).unwrap(), 0);
+        let other = insert(&store, &b"other bytes"[..], None).unwrap().sha256;
+        assert_eq!(store.remove_others(&BTreeSet::from([digest])).unwrap(), 11);
+        assert!(matches!(store.read(other), Err(StoreError::Absent(_))));
         assert!(store.remove(digest).unwrap() && !store.remove(digest).unwrap());
         assert!(matches!(store.read(digest), Err(StoreError::Absent(_))));
     }

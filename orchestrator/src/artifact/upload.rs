@@ -349,6 +349,20 @@ mod tests {
     }
 
     #[test]
+    fn a_full_disk_is_told_and_what_was_there_stays() {
+        let (dir, incoming) = incoming();
+        let digest = Digest::of(b"x");
+        let home = dir.path().join("incoming/a7");
+        fs::create_dir_all(&home).unwrap();
+        // The kernel's own full device stands in for the file.
+        std::os::unix::fs::symlink("/dev/full", home.join(format!("{digest}-4"))).unwrap();
+        let mut piece = incoming.append(A, digest, 0).unwrap();
+        let error = piece.write(b"abcd").unwrap_err();
+        assert!(matches!(error, UploadError::Disk(DiskError::Full { .. })), "{error}");
+        assert_eq!(incoming.status(A, digest).unwrap().offset, 0);
+    }
+
+    #[test]
     fn of_two_requests_at_once_one_is_refused() {
         let (_dir, incoming) = incoming();
         let digest = Digest::of(b"x");

@@ -7,10 +7,8 @@
 
 mod binhost;
 pub mod conditional;
-pub mod entries;
 mod generations;
 pub mod layout;
 
 pub use binhost::{Binhost, Outcome, PublishError, Published};
-pub use entries::EntryBook;
 pub use generations::Generations;

@@ -227,6 +227,25 @@ mod tests {
     }
 
     #[test]
+    fn a_name_too_long_for_ustar_is_signed_as_well() {
+        let key = OpenPgpKey::generate("Test").unwrap();
+        let long = "p".repeat(120);
+        let mut renamed = tar::Builder::new(Vec::new());
+        let input = unsigned();
+        let mut archive = tar::Archive::new(&input[..]);
+        for entry in archive.entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let mut header = tar::Header::new_gnu();
+            header.set_size(entry.size());
+            header.set_mode(0o644);
+            let path = entry.path().unwrap().to_str().unwrap().replace("pebble-1.2-1", &long);
+            renamed.append_data(&mut header, path, &mut entry).unwrap();
+        }
+        let signed = sign_gpkg(&key, &renamed.into_inner().unwrap()[..], Vec::new(), 1).unwrap();
+        assert_eq!(gpkg::verify(&signed.output[..], &Limits::default()).unwrap().directory, long);
+    }
+
+    #[test]
     fn signatures_of_others_are_replaced() {
         let other = OpenPgpKey::generate("Other").unwrap();
         let key = OpenPgpKey::generate("Test").unwrap();

@@ -3,7 +3,7 @@
 //!
 //! A cache: what is missing or damaged is made anew from the package itself.
 
-use crate::artifact::{
+use super::{
     disk::{self, DiskError},
     store::{Store, StoreError},
 };
