@@ -10,3 +10,4 @@ pub mod http;
 pub mod journal;
 pub mod publish;
 pub mod sign;
+pub mod state_dir;

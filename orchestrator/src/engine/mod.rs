@@ -1,1 +1,231 @@
-//! The one task that owns the swarm's state.
+//! The engine: the one thread that changes the swarm.
+//!
+//! It takes the commands that are waiting, decides and applies them in order, appends
+//! their events to the journal in one transaction (group commit), and only then answers.
+//! So nothing is ever said that a crash can take back. While the journal cannot be
+//! written nothing else is decided: the same batch is tried again, everybody who asks is
+//! told why, and it goes on by itself.
+//!
+//! Reading may be ahead of the journal by the batch that is being written. Answers to
+//! commands never are.
+
+mod claims;
+mod clock;
+mod work;
+
+pub use clock::{Clock, SystemClock};
+
+use crate::journal::{Journal, JournalError, JournalReader, Verified};
+use std::sync::{
+    Arc, Mutex, PoisonError, RwLock,
+    mpsc::{SyncSender, TrySendError, sync_channel},
+};
+use swarm_common::{id::DroneId, time::TimeMs, wire::drone::*};
+use swarm_core::{Command, Policy, Record, Refusal, Reply, Swarm};
+use tokio::sync::{broadcast, oneshot, watch};
+
+/// Commands that may wait before further ones are turned away.
+const QUEUE: usize = 4096;
+
+/// Records that a slow subscriber may be behind before it misses some.
+const BACKLOG: usize = 4096;
+
+/// A handle to the engine. Clones are cheap.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+    commands: SyncSender<Message>,
+}
+
+/// The running engine.
+pub struct EngineTask {
+    commands: SyncSender<Message>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+/// What handle and engine both see.
+struct Shared {
+    swarm: RwLock<Swarm>,
+    clock: Arc<dyn Clock>,
+    /// What the clock lacked at the start to be no earlier than the journal.
+    offset_ms: u64,
+    trouble: RwLock<Option<String>>,
+    committed: watch::Sender<u64>,
+    records: broadcast::Sender<Arc<Record>>,
+    reader: Arc<Mutex<Box<dyn JournalReader>>>,
+}
+
+type Answer = oneshot::Sender<Result<Reply, EngineError>>;
+
+enum Message {
+    Submit { command: Box<Command>, key: Option<String>, answer: Answer },
+    Claim { drone: DroneId, request: ClaimRequest, answer: Answer },
+    Stop,
+}
+
+/// Why a command was not done.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum EngineError {
+    /// The rules do not allow it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// It cannot be written down at present.
+    #[error("the orchestrator cannot take commands at present: {0}")]
+    Stalled(String),
+    /// The orchestrator is stopping.
+    #[error("the orchestrator is stopping")]
+    Stopped,
+}
+
+impl Engine {
+    /// Reads the journal and starts the engine.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub async fn start(
+        journal: Box<dyn Journal>,
+        policy: Policy,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Self, EngineTask), JournalError> {
+        let load = tokio::task::spawn_blocking(move || work::load(journal, policy));
+        let loaded = load.await.map_err(|e| JournalError::Unusable {
+            path: "journal".into(),
+            what: format!("reading it ended in {e}"),
+        })?;
+        let (journal, swarm) = loaded?;
+        let shared = Arc::new(Shared {
+            offset_ms: swarm.at.since(clock.now()),
+            reader: Arc::new(Mutex::new(journal.reader()?)),
+            committed: watch::Sender::new(swarm.seq),
+            records: broadcast::Sender::new(BACKLOG),
+            trouble: RwLock::new(None),
+            swarm: RwLock::new(swarm),
+            clock,
+        });
+        let (commands, waiting) = sync_channel(QUEUE);
+        let worker = work::Worker::new(Arc::clone(&shared), journal, waiting);
+        let thread = std::thread::Builder::new().name("engine".into()).spawn(move || worker.run());
+        let thread =
+            thread.map_err(|e| JournalError::Unusable { path: "engine".into(), what: e.to_string() })?;
+        let engine = Self { shared, commands: commands.clone() };
+        // A journal that cannot be written yet stalls this, and status says so.
+        match engine.submit(Command::StartOrchestrator, None).await {
+            Ok(_) | Err(EngineError::Stalled(_)) => {}
+            Err(error) => tracing::error!(%error, "the start could not be noted"),
+        }
+        Ok((engine, EngineTask { commands, thread }))
+    }
+
+    /// Has a command decided. Answers when its events are durable. `key` makes a repeat
+    /// of the same command get the first answer.
+    ///
+    /// # Errors
+    /// It was refused, or cannot be done now.
+    pub async fn submit(&self, command: Command, key: Option<String>) -> Result<Reply, EngineError> {
+        let command = Box::new(command);
+        self.send(|answer| Message::Submit { command, key, answer }).await
+    }
+
+    /// Claims work for a drone and waits for it as long as the request says.
+    ///
+    /// # Errors
+    /// As [`Engine::submit`].
+    pub async fn claim(&self, drone: DroneId, request: ClaimRequest) -> Result<ClaimReply, EngineError> {
+        match self.send(|answer| Message::Claim { drone, request, answer }).await? {
+            Reply::Claim(reply) => Ok(*reply),
+            other => Err(EngineError::Stalled(format!("a claim was answered with {other:?}"))),
+        }
+    }
+
+    async fn send(&self, message: impl FnOnce(Answer) -> Message) -> Result<Reply, EngineError> {
+        let (answer, wait) = oneshot::channel();
+        match self.commands.try_send(message(answer)) {
+            Ok(()) => wait.await.unwrap_or(Err(EngineError::Stopped)),
+            Err(TrySendError::Full(_)) => Err(EngineError::Stalled(
+                self.trouble().unwrap_or_else(|| format!("{QUEUE} commands are waiting")),
+            )),
+            Err(TrySendError::Disconnected(_)) => Err(EngineError::Stopped),
+        }
+    }
+
+    /// Looks at the state. `look` must be short: it holds up the engine.
+    pub fn read<R>(&self, look: impl FnOnce(&Swarm) -> R) -> R {
+        look(&self.shared.swarm.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The engine's time.
+    #[must_use]
+    pub fn now(&self) -> TimeMs {
+        self.shared.now()
+    }
+
+    /// The number of the last journaled event, to wait on.
+    #[must_use]
+    pub fn committed(&self) -> watch::Receiver<u64> {
+        self.shared.committed.subscribe()
+    }
+
+    /// Records as they are journaled.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Record>> {
+        self.shared.records.subscribe()
+    }
+
+    /// Why the journal cannot be written at present, in one line; `None` if it can.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.trouble.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Up to `limit` journaled records after event `after`.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub async fn records(&self, after: u64, limit: usize) -> Result<Vec<Record>, JournalError> {
+        self.with_reader(move |reader| reader.records(after, limit)).await
+    }
+
+    /// Checks the hash chain of the whole journal.
+    ///
+    /// # Errors
+    /// Where it breaks.
+    pub async fn audit(&self) -> Result<Verified, JournalError> {
+        self.with_reader(|reader| reader.verify()).await
+    }
+
+    async fn with_reader<R: Send + 'static>(
+        &self,
+        read: impl FnOnce(&mut dyn JournalReader) -> Result<R, JournalError> + Send + 'static,
+    ) -> Result<R, JournalError> {
+        let reader = Arc::clone(&self.shared.reader);
+        let task = tokio::task::spawn_blocking(move || {
+            read(reader.lock().unwrap_or_else(PoisonError::into_inner).as_mut())
+        });
+        let ended =
+            |e| JournalError::Unusable { path: "journal".into(), what: format!("reading it ended in {e}") };
+        task.await.map_err(ended)?
+    }
+}
+
+impl EngineTask {
+    /// Stops the engine: what waits is answered, a snapshot is written, the thread ends.
+    /// A journal that cannot be written is not waited for.
+    pub async fn stop(self) {
+        // A full queue drains, so this waits for a place in it at most.
+        let end = tokio::task::spawn_blocking(move || {
+            if self.commands.send(Message::Stop).is_ok() { self.thread.join().is_ok() } else { true }
+        });
+        if !end.await.unwrap_or(false) {
+            tracing::error!("the engine did not end in order");
+        }
+    }
+}
+
+impl Shared {
+    fn now(&self) -> TimeMs {
+        self.clock.now() + self.offset_ms
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,142 @@
-//! The append-only list of events.
+//! The append-only, hash-chained list of events: what the swarm is, on disk.
+//!
+//! A journal keeps records and the newest snapshots, and nothing else: it knows no rule.
+//! [`sqlite`] is the embedded one. Every journal passes the same contract suite
+//! (`contract`).
+
+#[cfg(test)]
+pub(crate) mod contract;
+mod sqlite;
+
+pub use sqlite::SqliteJournal;
+
+use std::path::PathBuf;
+use swarm_common::{digest::Digest, time::TimeMs};
+use swarm_core::Record;
+
+/// Where records go and come from.
+pub trait Journal: Send {
+    /// What a start needs: the newest snapshot and the records after it.
+    ///
+    /// # Errors
+    /// A journal that is damaged, has a gap, or comes from a newer version. Nothing is
+    /// repaired and nothing new is begun beside it.
+    fn load(&mut self) -> Result<Loaded, JournalError>;
+
+    /// Adds records in one transaction, durably: when this returns, a power cut does not
+    /// take them back.
+    ///
+    /// # Errors
+    /// The journal does not end at `expected_seq`, or cannot be written; then none of the
+    /// records is kept, and the same call may be made again.
+    fn append(&mut self, expected_seq: u64, records: &[Record]) -> Result<(), JournalError>;
+
+    /// Keeps the state after event `seq`, as JSON, so that a start need not replay what
+    /// came before.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    fn snapshot(&mut self, seq: u64, state: &str) -> Result<(), JournalError>;
+
+    /// A second way in, for reading beside the writer.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    fn reader(&self) -> Result<Box<dyn JournalReader>, JournalError>;
+}
+
+/// Reading beside the writer.
+pub trait JournalReader: Send {
+    /// Up to `limit` records after event `after`.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn records(&mut self, after: u64, limit: usize) -> Result<Vec<Record>, JournalError>;
+
+    /// Checks the hash chain from the first event to the last.
+    ///
+    /// # Errors
+    /// Where it breaks.
+    fn verify(&mut self) -> Result<Verified, JournalError>;
+}
+
+/// What a start needs.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// The newest snapshot, as JSON.
+    pub snapshot: Option<String>,
+    /// The records after it.
+    pub records: Vec<Record>,
+}
+
+/// A journal whose chain is whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verified {
+    /// How many events it has.
+    pub events: u64,
+    /// Hash of the last.
+    pub head: Digest,
+}
+
+/// What can be wrong with a journal.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The disk is full.
+    #[error("no space left for the journal {path}: free some; nothing was lost, and it goes on by itself")]
+    NoSpace {
+        /// The journal.
+        path: PathBuf,
+    },
+    /// Its content is not what was written.
+    #[error(
+        "the journal {path} is damaged: {what}; keep a copy, then restore a backup, or recover what is readable with `sqlite3 {path} .recover`"
+    )]
+    Damaged {
+        /// The journal.
+        path: PathBuf,
+        /// What does not fit.
+        what: String,
+    },
+    /// A newer version wrote it.
+    #[error(
+        "the journal {path} has format {found}, and this version reads up to {known}: start the newer version"
+    )]
+    Newer {
+        /// The journal.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The newest that is known.
+        known: u32,
+    },
+    /// Someone else has written to it.
+    #[error(
+        "the journal ends at event {found} where {expected} was expected: another orchestrator writes to it"
+    )]
+    Moved {
+        /// Where the writer thought it ends.
+        expected: u64,
+        /// Where it ends.
+        found: u64,
+    },
+    /// Anything else.
+    #[error("the journal {path} cannot be used: {what}")]
+    Unusable {
+        /// The journal.
+        path: PathBuf,
+        /// What the system said.
+        what: String,
+    },
+}
+
+/// The hash of a record: of the hash before it, its number, its time and its body.
+#[must_use]
+pub fn chain(before: Digest, seq: u64, at: TimeMs, body: &[u8]) -> Digest {
+    Digest::of_fields([&before.0[..], &seq.to_be_bytes(), &at.0.to_be_bytes(), body])
+}
+
+/// The hash before the first record.
+#[must_use]
+pub fn genesis() -> Digest {
+    Digest::of(b"build-swarm journal 1")
+}

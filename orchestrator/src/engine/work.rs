@@ -1,0 +1,231 @@
+//! The engine's thread: batch, decide, append, answer.
+
+use super::{
+    Answer, EngineError, Message, Shared,
+    claims::{Next, Parked},
+};
+use crate::journal::{Journal, JournalError};
+use std::{
+    sync::{Arc, PoisonError, RwLockWriteGuard, mpsc::Receiver, mpsc::RecvTimeoutError},
+    time::{Duration, Instant},
+};
+use swarm_core::{Command, Policy, Record, Reply, Request, Swarm};
+
+/// Commands decided before they are written together.
+const BATCH: usize = 1024;
+
+/// How often time alone is looked at.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Events between two snapshots.
+const SNAPSHOT_EVERY: u64 = 10_000;
+
+/// The longest pause between two tries to write a batch.
+const LONGEST_RETRY: Duration = Duration::from_secs(5);
+
+/// The state that a journal holds.
+pub(super) fn load(
+    mut journal: Box<dyn Journal>,
+    policy: Policy,
+) -> Result<(Box<dyn Journal>, Swarm), JournalError> {
+    let loaded = journal.load()?;
+    let mut swarm = match loaded.snapshot {
+        Some(state) => serde_json::from_str(&state)
+            .map_err(|e| JournalError::Damaged { path: "its snapshot".into(), what: e.to_string() })?,
+        None => Swarm::default(),
+    };
+    swarm.policy = policy;
+    for record in &loaded.records {
+        swarm.apply(record);
+    }
+    Ok((journal, swarm))
+}
+
+/// The thread's state.
+pub(super) struct Worker {
+    shared: Arc<Shared>,
+    journal: Box<dyn Journal>,
+    waiting: Receiver<Message>,
+    parked: Vec<Parked>,
+    last_tick: Instant,
+    last_snapshot: u64,
+    stopping: bool,
+}
+
+/// What one round has decided and not yet written.
+#[derive(Default)]
+struct Batch {
+    records: Vec<Record>,
+    answers: Vec<(Answer, Result<Reply, EngineError>)>,
+}
+
+impl Worker {
+    pub(super) fn new(shared: Arc<Shared>, journal: Box<dyn Journal>, waiting: Receiver<Message>) -> Self {
+        let last_snapshot = *shared.committed.borrow();
+        let parked = Vec::new();
+        Self { shared, journal, waiting, parked, last_tick: Instant::now(), last_snapshot, stopping: false }
+    }
+
+    /// Works until it is told to stop or every handle is gone.
+    pub(super) fn run(mut self) {
+        while !self.stopping {
+            let first = match self.waiting.recv_timeout(TICK.saturating_sub(self.last_tick.elapsed())) {
+                Ok(message) => Some(message),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            let messages: Vec<Message> =
+                first.into_iter().chain(self.waiting.try_iter().take(BATCH)).collect();
+            let batch = self.decide(messages);
+            self.write(batch);
+        }
+        for parked in self.parked.drain(..) {
+            // A caller that has gone needs no answer.
+            let _ = parked.answer.send(Err(EngineError::Stopped));
+        }
+        self.take_snapshot();
+    }
+
+    /// Decides everything that waits, then looks again at the claims that had no work.
+    fn decide(&mut self, messages: Vec<Message>) -> Batch {
+        let shared = Arc::clone(&self.shared);
+        let mut swarm = shared.swarm.write().unwrap_or_else(PoisonError::into_inner);
+        let mut batch = Batch::default();
+        for message in messages {
+            match message {
+                Message::Submit { command, key, answer } => {
+                    let reply = self.handle(&mut swarm, &mut batch, *command, key);
+                    batch.answers.push((answer, reply));
+                }
+                Message::Claim { drone, request, answer } => {
+                    let parked = Parked::new(self.shared.now(), drone, request, answer);
+                    self.try_claim(&mut swarm, &mut batch, parked);
+                }
+                Message::Stop => self.stopping = true,
+            }
+        }
+        let tick = self.last_tick.elapsed() >= TICK;
+        if tick {
+            self.last_tick = Instant::now();
+            // Maintaining is never refused.
+            let _ = self.handle(&mut swarm, &mut batch, Command::Maintain, None);
+        }
+        if tick || !batch.records.is_empty() {
+            for parked in std::mem::take(&mut self.parked) {
+                self.try_claim(&mut swarm, &mut batch, parked);
+            }
+        }
+        if cfg!(debug_assertions)
+            && !batch.records.is_empty()
+            && let Err(breach) = swarm_core::invariants::check(&swarm)
+        {
+            tracing::error!(breach, "an invariant is broken");
+            debug_assert!(false, "an invariant is broken: {breach}");
+        }
+        batch
+    }
+
+    fn try_claim(&mut self, swarm: &mut RwLockWriteGuard<'_, Swarm>, batch: &mut Batch, claim: Parked) {
+        if claim.is_abandoned() {
+            return;
+        }
+        let command = Command::Claim { drone: claim.drone, request: claim.request.clone() };
+        let reply = self.handle(swarm, batch, command, None);
+        match claim.decided(self.shared.now(), reply) {
+            Next::Answer(answer, reply) => batch.answers.push((answer, reply)),
+            Next::Park(claim) => self.parked.push(claim),
+        }
+    }
+
+    fn handle(
+        &self,
+        swarm: &mut RwLockWriteGuard<'_, Swarm>,
+        batch: &mut Batch,
+        command: Command,
+        key: Option<String>,
+    ) -> Result<Reply, EngineError> {
+        let entropy = getrandom::u64().unwrap_or_default();
+        let request = Request { now: self.shared.now(), entropy, key, command };
+        let (records, reply) = swarm.handle(&request)?;
+        batch.records.extend(records.into_iter().filter(|r| r.event.is_durable()));
+        Ok(reply)
+    }
+
+    /// Appends a batch, however long that takes, then answers.
+    fn write(&mut self, batch: Batch) {
+        if let Some(first) = batch.records.first() {
+            let mut pause = Duration::from_millis(50);
+            while let Err(error) = self.journal.append(first.seq - 1, &batch.records) {
+                self.report(Some(error.to_string()));
+                if self.stopping {
+                    // What is not written was not answered, and is as if it never was.
+                    return;
+                }
+                self.turn_away(pause, &error);
+                pause = (pause * 2).min(LONGEST_RETRY);
+            }
+            self.report(None);
+        }
+        let last = batch.records.last().map(|r| r.seq);
+        for record in batch.records {
+            // Nobody may be listening.
+            let _ = self.shared.records.send(Arc::new(record));
+        }
+        if let Some(seq) = last {
+            self.shared.committed.send_replace(seq);
+        }
+        for (answer, reply) in batch.answers {
+            // A caller that has gone finds its answer when it repeats its command.
+            let _ = answer.send(reply);
+        }
+        if last.is_some_and(|seq| seq >= self.last_snapshot + SNAPSHOT_EVERY) {
+            self.take_snapshot();
+        }
+    }
+
+    /// Tells everybody who asks in the meantime why nothing can be decided.
+    fn turn_away(&mut self, pause: Duration, error: &JournalError) {
+        let end = Instant::now() + pause;
+        while let Ok(message) = self.waiting.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            let answer = match message {
+                Message::Submit { answer, .. } | Message::Claim { answer, .. } => answer,
+                Message::Stop => {
+                    self.stopping = true;
+                    return;
+                }
+            };
+            let _ = answer.send(Err(EngineError::Stalled(error.to_string())));
+        }
+    }
+
+    fn report(&self, trouble: Option<String>) {
+        let mut shown = self.shared.trouble.write().unwrap_or_else(PoisonError::into_inner);
+        if *shown != trouble {
+            match &trouble {
+                Some(what) => {
+                    tracing::error!(what, "the journal cannot be written; nothing is decided until it can")
+                }
+                None => tracing::info!("the journal can be written again"),
+            }
+            *shown = trouble;
+        }
+    }
+
+    fn take_snapshot(&mut self) {
+        let swarm = self.shared.swarm.read().unwrap_or_else(PoisonError::into_inner);
+        let seq = swarm.seq;
+        if seq == self.last_snapshot || seq != *self.shared.committed.borrow() {
+            return;
+        }
+        let state = serde_json::to_string(&*swarm);
+        drop(swarm);
+        let kept = state
+            .map_err(|e| e.to_string())
+            .and_then(|s| self.journal.snapshot(seq, &s).map_err(|e| e.to_string()));
+        match kept {
+            Ok(()) => self.last_snapshot = seq,
+            // A start then replays more; nothing is lost.
+            Err(error) => tracing::warn!(error, "no snapshot could be kept"),
+        }
+    }
+}
