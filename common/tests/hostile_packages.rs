@@ -239,7 +239,7 @@ fn bombs_are_stopped_early() {
     io::copy(&mut io::repeat(0).take(256 << 20), &mut encoder).unwrap();
     let mut forge = Forge::new();
     forge.members[2].1 = encoder.finish().unwrap();
-    refused(&forge.build(), "too-large", "image");
+    refused(&forge.build(), "too-large", "compression ratio");
 
     let limits = Limits { image_bytes: 1000, ..Limits::default() };
     let error = gpkg::verify(&forge.build()[..], &limits).unwrap_err();

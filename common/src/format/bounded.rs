@@ -19,8 +19,8 @@ pub(crate) enum Fault {
     Source(io::Error),
     #[error("the data ends too early")]
     Truncated,
-    #[error("more than {limit} bytes")]
-    TooLarge { limit: u64 },
+    #[error("{what} exceeds {limit}")]
+    TooLarge { what: &'static str, limit: u64 },
 }
 
 impl Fault {
@@ -73,7 +73,8 @@ impl<R: Read> Read for Source<R> {
         self.hasher.update(&buffer[..n]);
         self.seen.set(self.seen.get() + n as u64);
         if self.seen.get() > self.limit {
-            return Err(Fault::TooLarge { limit: self.limit }.into_io());
+            let what = "its size in bytes";
+            return Err(Fault::TooLarge { what, limit: self.limit }.into_io());
         }
         Ok(n)
     }
@@ -108,10 +109,13 @@ impl<R: Read> Read for Inflated<R> {
         self.produced += n as u64;
         let consumed = self.consumed.get().saturating_sub(self.start);
         let by_ratio = consumed.saturating_mul(self.ratio).saturating_add(FREE_BYTES);
-        let limit = self.limit.min(by_ratio);
-        if self.produced > limit {
-            return Err(Fault::TooLarge { limit }.into_io());
-        }
-        Ok(n)
+        let fault = if self.produced > self.limit {
+            Fault::TooLarge { what: "its decompressed size in bytes", limit: self.limit }
+        } else if self.produced > by_ratio {
+            Fault::TooLarge { what: "its compression ratio", limit: self.ratio }
+        } else {
+            return Ok(n);
+        };
+        Err(fault.into_io())
     }
 }

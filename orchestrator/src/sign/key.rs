@@ -254,6 +254,12 @@ mod tests {
     }
 
     #[test]
+    fn a_key_can_be_shared_between_threads() {
+        fn shared<T: Send + Sync>(_: &T) {}
+        shared(&OpenPgpKey::generate("Test").unwrap());
+    }
+
+    #[test]
     fn an_exposed_or_damaged_key_is_refused_with_what_to_do() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");

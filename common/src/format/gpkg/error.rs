@@ -117,7 +117,7 @@ impl GpkgError {
         match Fault::of(error) {
             Ok(Fault::Source(error)) => Self::Io(error),
             Ok(Fault::Truncated) => Self::Truncated { place },
-            Ok(Fault::TooLarge { limit }) => Self::TooLarge { place, what: "its size in bytes", limit },
+            Ok(Fault::TooLarge { what, limit }) => Self::TooLarge { place, what, limit },
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Self::Truncated { place },
             Err(error) => Self::Compressed { place, reason: printable(error.to_string().as_bytes()) },
         }
