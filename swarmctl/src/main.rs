@@ -1,2 +1,55 @@
-//! Entry point.
-fn main() {}
+//! The admin's command line of Build Swarm. It knows the HTTP API and nothing else: what
+//! it cannot ask over the network it does not know.
+
+mod cli;
+mod cmd;
+mod config;
+mod failure;
+mod output;
+mod session;
+mod snapshot;
+
+use clap::Parser;
+use failure::Failure;
+use output::{Output, Paint, Tone};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let output = Output::new(cli.json, cli.color);
+    match run(cli, output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            tell(&failure, output);
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn run(cli: cli::Cli, output: Output) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::Failed(format!("the runtime cannot be started: {e}")))?;
+    runtime.block_on(async {
+        tokio::select! {
+            done = Box::pin(cmd::run(cli, output)) => done,
+            _ = tokio::signal::ctrl_c() => Err(Failure::Silent(failure::INTERRUPTED)),
+        }
+    })
+}
+
+fn tell(failure: &Failure, output: Output) {
+    if matches!(failure, Failure::Silent(_)) {
+        return;
+    }
+    if output.json {
+        output.say(&failure.to_json().to_string());
+        return;
+    }
+    let paint = Paint::new(output.live && std::env::var_os("NO_COLOR").is_none());
+    output.say(&format!("{} {}", paint.tone(Tone::Bad, "error:"), output::text::clean(&failure.to_string())));
+    if let Some(hint) = failure.hint() {
+        output.say(&format!("  {hint}"));
+    }
+}

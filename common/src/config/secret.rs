@@ -20,6 +20,24 @@ const TOO_OPEN: u32 = 0o037;
 /// # Errors
 /// The file cannot be read, is open to others, or holds no usable secret.
 pub fn read_secret(path: &Path) -> Result<Secret, ConfigError> {
+    let text = read_private(path)?;
+    let refuse = |what: &str| ConfigError::Secret { path: path.to_owned(), what: what.to_owned() };
+    let secret = Secret::new(&text);
+    if secret.is_empty() {
+        return Err(refuse("is empty; it should hold the secret in one line"));
+    }
+    if !secret.is_well_formed() {
+        return Err(refuse("does not hold one line of visible ASCII characters"));
+    }
+    Ok(secret)
+}
+
+/// Reads a text that holds a secret among other things, with the same rule about who
+/// may read the file. At most 64 KiB are read.
+///
+/// # Errors
+/// The file cannot be read or is open to others.
+pub fn read_private(path: &Path) -> Result<String, ConfigError> {
     let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
     let refuse = |what: String| ConfigError::Secret { path: path.to_owned(), what };
     let file = File::open(path).map_err(unreadable)?;
@@ -34,15 +52,8 @@ pub fn read_secret(path: &Path) -> Result<Secret, ConfigError> {
         )));
     }
     let mut text = String::new();
-    (&file).take(4096).read_to_string(&mut text).map_err(unreadable)?;
-    let secret = Secret::new(&text);
-    if secret.is_empty() {
-        return Err(refuse("is empty; it should hold the secret in one line".to_owned()));
-    }
-    if !secret.is_well_formed() {
-        return Err(refuse("does not hold one line of visible ASCII characters".to_owned()));
-    }
-    Ok(secret)
+    (&file).take(64 * 1024).read_to_string(&mut text).map_err(unreadable)?;
+    Ok(text)
 }
 
 /// Writes `contents` to a file that only its owner can read, replacing what was there

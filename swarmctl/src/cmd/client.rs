@@ -1,0 +1,270 @@
+//! `client setup`: what a workstation needs to install the swarm's packages, and to
+//! refuse everybody else's.
+//!
+//! Portage verifies signatures as the user nobody, with the keys of one directory
+//! (`BINPKG_GPG_VERIFY_GPG_HOME`, /etc/portage/gnupg unless set), and wants full trust in
+//! the key; gpg sees that trust only after `--check-trustdb`.
+
+use crate::{
+    failure::Failure,
+    output::{Paint, Tone},
+    session::Session,
+};
+use serde::Serialize;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+use swarm_common::{
+    client::{Url, parse_address},
+    name::Name,
+    wire::view::KeyView,
+};
+
+/// Verbs of `client`.
+#[derive(Debug, clap::Subcommand)]
+#[command(after_help = "Examples:
+  swarmctl client setup desk
+  swarmctl client setup desk --address http://nas:8470 --out /mnt/workstation
+  swarmctl client setup desk --json | jq -r .emerge")]
+pub enum Verb {
+    /// Print what to put on a workstation
+    Setup {
+        /// Which profile
+        profile: Name,
+        /// The orchestrator's address as workstations reach it [default: as swarmctl reaches it]
+        #[arg(long, value_name = "URL", value_parser = parse_address)]
+        address: Option<Url>,
+        /// Write the files below this directory and not to the screen
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+}
+
+/// The parts of a workstation's setup.
+#[derive(Debug, Serialize)]
+struct Setup {
+    /// Name of the repository in binrepos.conf.
+    name: String,
+    sync_uri: String,
+    binrepos_conf: String,
+    fingerprint: String,
+    public_key: String,
+    /// A script that imports and trusts the key, which lies beside it as `key.asc`.
+    trust_script: String,
+    make_conf: String,
+    emerge: String,
+}
+
+/// Prints or writes the setup.
+///
+/// # Errors
+/// There is no such profile, or the orchestrator did not answer.
+pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
+    let Verb::Setup { profile, address, out } = verb;
+    let client = session.client()?;
+    let view = client.profile(&profile).await?;
+    let key = client.key().await?;
+    let address = address.unwrap_or_else(|| client.address().clone());
+    let setup = setup(&profile, &address, &view.binhost, &key)?;
+    if is_local(&address) {
+        session.output.say(&format!(
+            "note: {address} means this machine only; for others say --address http://NAME:PORT"
+        ));
+    }
+    if view.generation == 0 {
+        session
+            .output
+            .say(&format!("note: nothing is published yet; first run: swarmctl run start {profile} --wait"));
+    }
+    match out {
+        None => session.output.show(&setup, |paint| render(&setup, paint)),
+        Some(root) => {
+            let written = write(&setup, &root)?;
+            session.output.show(&setup, |_| {
+                let mut text: String =
+                    written.iter().map(|path| format!("wrote {}\n", path.display())).collect();
+                text.push_str(&format!("Next, once: sh {}\nThen: {}\n", written[2].display(), setup.emerge));
+                text
+            })
+        }
+    }
+}
+
+fn is_local(address: &Url) -> bool {
+    let host = address.host_str().unwrap_or_default();
+    host == "localhost" || host.starts_with("127.") || host == "[::1]"
+}
+
+fn setup(profile: &Name, address: &Url, binhost: &str, key: &KeyView) -> Result<Setup, Failure> {
+    let hexadecimal =
+        (40..=64).contains(&key.fingerprint.len()) && key.fingerprint.bytes().all(|b| b.is_ascii_hexdigit());
+    // It goes into a script that root runs.
+    if !hexadecimal || !is_armor(&key.public_key) {
+        return Err(Failure::Failed("the orchestrator's key is not an armored OpenPGP key".to_owned()));
+    }
+    let name = format!("swarm-{profile}");
+    let sync_uri = format!("{}/{}", address.as_str().trim_end_matches('/'), binhost.trim_matches('/'));
+    if sync_uri.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(Failure::Failed("the binary package host's address has white space in it".to_owned()));
+    }
+    Ok(Setup {
+        binrepos_conf: format!(
+            "[{name}]\nsync-uri = {sync_uri}\npriority = 10\nlocation = /var/cache/binhost/{name}\nverify-signature = true\n"
+        ),
+        fingerprint: key.fingerprint.clone(),
+        public_key: key.public_key.trim_end().to_owned() + "\n",
+        trust_script: trust_script(&key.fingerprint),
+        make_conf: "FEATURES=\"${FEATURES} getbinpkg\"\n".to_owned(),
+        emerge: "emerge --usepkg --usepkgonly --getbinpkg --update --deep @world".to_owned(),
+        name,
+        sync_uri,
+    })
+}
+
+/// Whether a text is one armored public key and nothing that could end a here-document.
+fn is_armor(text: &str) -> bool {
+    let text = text.trim();
+    text.starts_with("-----BEGIN PGP PUBLIC KEY BLOCK-----")
+        && text.ends_with("-----END PGP PUBLIC KEY BLOCK-----")
+        && text.chars().all(|c| c == '\n' || c == '\r' || c.is_ascii_graphic() || c == ' ')
+}
+
+fn trust_script(fingerprint: &str) -> String {
+    format!(
+        "\
+#!/bin/sh
+# Trusts the swarm's signing key. It may run again.
+set -eu
+here=$(cd \"$(dirname \"$0\")\" && pwd)
+home=${{1:-${{here%/*}}/gnupg}}
+mkdir -p \"$home\"
+chmod 755 \"$home\"
+gpg --homedir \"$home\" --batch --quiet --import \"$here/key.asc\"
+echo '{fingerprint}:6:' | gpg --homedir \"$home\" --batch --quiet --import-ownertrust
+gpg --homedir \"$home\" --batch --quiet --check-trustdb
+# Portage verifies as the user nobody, who must be able to read the public parts.
+for file in pubring.kbx pubring.gpg trustdb.gpg; do
+\tif [ -e \"$home/$file\" ]; then chmod 644 \"$home/$file\"; fi
+done
+gpgconf --homedir \"$home\" --kill all 2>/dev/null || true
+"
+    )
+}
+
+fn render(setup: &Setup, paint: Paint) -> String {
+    let step = |text: &str| paint.tone(Tone::Bold, text);
+    let name = &setup.name;
+    format!(
+        "\
+{}
+
+cat > /etc/portage/binrepos.conf/{name}.conf <<'END'
+{}END
+
+{}
+
+mkdir -p /etc/portage/{name}
+cat > /etc/portage/{name}/key.asc <<'END'
+{}END
+cat > /etc/portage/{name}/trust <<'END'
+{}END
+sh /etc/portage/{name}/trust
+
+{}
+
+{}
+{}
+
+{}
+",
+        step("# 1. As root on the workstation: where the packages are"),
+        setup.binrepos_conf,
+        step(&format!("# 2. Trust the key that signs them, {}", setup.fingerprint)),
+        setup.public_key,
+        setup.trust_script,
+        step("# 3. In /etc/portage/make.conf; USE and CHOST as in the profile's own"),
+        setup.make_conf,
+        step("# 4. From now on, an update compiles nothing:"),
+        setup.emerge
+    )
+}
+
+/// Writes the parts below `root`: binrepos.conf entry, key, script, make.conf lines.
+fn write(setup: &Setup, root: &Path) -> Result<[PathBuf; 4], Failure> {
+    let portage = root.join("etc/portage");
+    let binrepos = portage.join("binrepos.conf");
+    if binrepos.is_file() {
+        return Err(Failure::Failed(format!(
+            "{0} is a file; make it a directory first: mv {0} {0}.old && mkdir {0} && mv {0}.old {0}/old.conf",
+            binrepos.display()
+        )));
+    }
+    let own = portage.join(&setup.name);
+    let files = [
+        (binrepos.join(format!("{}.conf", setup.name)), &setup.binrepos_conf),
+        (own.join("key.asc"), &setup.public_key),
+        (own.join("trust"), &setup.trust_script),
+        (own.join("make.conf"), &setup.make_conf),
+    ];
+    for (path, text) in &files {
+        let dir = path.parent().unwrap_or(root);
+        fs::create_dir_all(dir)
+            .and_then(|()| fs::write(path, text))
+            .map_err(|e| Failure::Failed(format!("{}: {e}", path.display())))?;
+    }
+    Ok(files.map(|(path, _)| path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> KeyView {
+        KeyView {
+            fingerprint: "0123456789ABCDEF0123456789ABCDEF01234567".into(),
+            public_key: "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nxyz=\n-----END PGP PUBLIC KEY BLOCK-----\n"
+                .into(),
+        }
+    }
+
+    fn desk(key: &KeyView) -> Result<Setup, Failure> {
+        setup(&"desk".parse().unwrap(), &parse_address("http://nas:8470").unwrap(), "/binhost/desk/", key)
+    }
+
+    #[test]
+    fn a_workstation_is_told_to_verify_and_whom_to_trust() {
+        let setup = desk(&key()).unwrap();
+        assert_eq!(setup.sync_uri, "http://nas:8470/binhost/desk");
+        assert!(setup.binrepos_conf.contains("verify-signature = true\n"));
+        let text = render(&setup, Paint::new(false));
+        for part in ["0123456789ABCDEF0123456789ABCDEF01234567:6:", "--check-trustdb", "--usepkgonly", "xyz="]
+        {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_would_steer_a_root_shell_is_refused() {
+        for fingerprint in ["", "x'; rm -rf / #", "0123"] {
+            assert!(desk(&KeyView { fingerprint: fingerprint.into(), ..key() }).is_err());
+        }
+        for public_key in ["END\nrm -rf /\n", "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\x1b"] {
+            assert!(desk(&KeyView { public_key: public_key.into(), ..key() }).is_err());
+        }
+    }
+
+    #[test]
+    fn files_go_below_the_root_and_never_over_a_file_that_is_a_persons() {
+        let dir = tempfile::tempdir().unwrap();
+        let setup = desk(&key()).unwrap();
+        for path in write(&setup, dir.path()).unwrap() {
+            assert!(path.starts_with(dir.path()) && path.is_file());
+        }
+        let other = tempfile::tempdir().unwrap();
+        fs::create_dir_all(other.path().join("etc/portage")).unwrap();
+        fs::write(other.path().join("etc/portage/binrepos.conf"), "mine").unwrap();
+        assert!(write(&setup, other.path()).unwrap_err().to_string().contains("is a file"));
+        assert_eq!(fs::read_to_string(other.path().join("etc/portage/binrepos.conf")).unwrap(), "mine");
+    }
+}

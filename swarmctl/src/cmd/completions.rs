@@ -1,0 +1,45 @@
+//! `completions`: a completion script for a shell.
+
+use crate::{cli::Cli, failure::Failure, session::Session};
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+/// Arguments of `completions`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  swarmctl completions bash > /usr/share/bash-completion/completions/swarmctl
+  swarmctl completions zsh > ~/.zfunc/_swarmctl
+  swarmctl completions fish > ~/.config/fish/completions/swarmctl.fish")]
+pub struct Args {
+    /// Which shell
+    shell: Shell,
+}
+
+/// Prints the script.
+///
+/// # Errors
+/// stdout cannot be written.
+pub fn run(session: &Session, args: Args) -> Result<(), Failure> {
+    session.output.print(&script(args.shell))
+}
+
+fn script(shell: Shell) -> String {
+    let mut bytes = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "swarmctl", &mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shell_gets_the_verbs() {
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let script = script(shell);
+            for verb in ["status", "quarantine", "completions"] {
+                assert!(script.contains(verb), "{shell}: {verb}");
+            }
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! `drone`: the machines that build. A drone is meant by its name or its id.
+
+use crate::{
+    failure::Failure,
+    output::{
+        Cell, Paint, Table, Tone,
+        text::{clean, size, span},
+    },
+    session::Session,
+};
+use serde_json::json;
+use swarm_common::{
+    state::DroneState,
+    wire::{admin::EnrolTokenRequest, view::DroneView},
+};
+
+/// Verbs of `drone`.
+#[derive(Debug, clap::Subcommand)]
+#[command(after_help = "Examples:
+  swarmctl drone token --approved        let one machine join
+  swarmctl drone approve oak
+  swarmctl drone drain oak               before maintenance; later: swarmctl drone resume oak")]
+pub enum Verb {
+    /// Every drone
+    List,
+    /// Let an enrolled machine work
+    Approve {
+        /// Drones, by name or id
+        #[arg(required = true)]
+        drones: Vec<String>,
+    },
+    /// Let a drone finish what it has, and give it nothing more
+    Drain {
+        /// Drones, by name or id
+        #[arg(required = true)]
+        drones: Vec<String>,
+    },
+    /// Give a drained, grounded or lost drone work again
+    Resume {
+        /// Drones, by name or id
+        #[arg(required = true)]
+        drones: Vec<String>,
+    },
+    /// Forget a drone and revoke its credential
+    Remove {
+        /// Drones, by name or id
+        #[arg(required = true)]
+        drones: Vec<String>,
+    },
+    /// Make a token with which one machine may enrol
+    Token {
+        /// It works for this long, such as 30min, 2h or 1d
+        #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_span)]
+        valid: u64,
+        /// The drone that enrols with it needs no approval
+        #[arg(long)]
+        approved: bool,
+    },
+}
+
+/// Lists or changes drones.
+///
+/// # Errors
+/// There is no such drone, or the orchestrator refused or did not answer.
+pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
+    let client = session.client()?;
+    let names = match &verb {
+        Verb::List => {
+            let drones = client.drones().await?;
+            return session.output.show(&drones, |paint| match drones.is_empty() {
+                true => {
+                    "No drone has enrolled yet; `swarmctl drone token` lets a machine enrol.\n".to_owned()
+                }
+                false => render(&drones, paint),
+            });
+        }
+        Verb::Token { valid, approved } => return token(session, *valid, *approved).await,
+        Verb::Approve { drones }
+        | Verb::Drain { drones }
+        | Verb::Resume { drones }
+        | Verb::Remove { drones } => drones,
+    };
+    // All are looked up before any is changed, so that a typo changes nothing.
+    let mut found = Vec::new();
+    for name in names {
+        found.push(session.drone(&client, name).await?);
+    }
+    if matches!(verb, Verb::Remove { .. }) {
+        let list: Vec<&str> = found.iter().map(|drone| drone.name.as_str()).collect();
+        session.confirm(&format!("Remove {} and revoke the credential?", list.join(", ")))?;
+    }
+    for drone in &found {
+        let id = drone.id;
+        match &verb {
+            Verb::Approve { .. } => session.change(async |key| client.approve_drone(id, key).await).await?,
+            Verb::Drain { .. } => session.change(async |key| client.drain_drone(id, key).await).await?,
+            Verb::Resume { .. } => session.change(async |key| client.resume_drone(id, key).await).await?,
+            Verb::Remove { .. } => session.change(async |key| client.remove_drone(id, key).await).await?,
+            Verb::List | Verb::Token { .. } => {}
+        }
+    }
+    let now: Vec<DroneView> =
+        client.drones().await?.into_iter().filter(|drone| found.iter().any(|f| f.id == drone.id)).collect();
+    session.output.show(&now, |_| {
+        found
+            .iter()
+            .map(|drone| match now.iter().find(|n| n.id == drone.id) {
+                Some(n) if n.reason.is_empty() => format!("{} is {}\n", n.name, n.state),
+                Some(n) => format!("{} is {}: {}\n", n.name, n.state, clean(&n.reason)),
+                None => format!("{} is removed\n", drone.name),
+            })
+            .collect()
+    })
+}
+
+async fn token(session: &Session, valid_ms: u64, approved: bool) -> Result<(), Failure> {
+    let client = session.client()?;
+    let request = EnrolTokenRequest { valid_ms, approved };
+    let token = session.change(async |key| client.make_enrol_token(&request, key).await).await?.token;
+    if session.output.json {
+        return session.output.json(&json!({ "token": token, "valid_ms": valid_ms, "approved": approved }));
+    }
+    // Only the token on stdout, so that it can go straight into a file.
+    session.output.print(&format!("{}\n", clean(&token)))?;
+    session.output.say(&format!(
+        "For one machine, within {}. Put it into the file that `enrol_token_file` names in the drone's configuration.{}",
+        span(valid_ms),
+        if approved { "" } else { " Once it has enrolled: swarmctl drone approve NAME" }
+    ));
+    Ok(())
+}
+
+fn render(drones: &[DroneView], paint: Paint) -> String {
+    let mut table =
+        Table::new(&["ID", "NAME", "STATE", "CORES", "MEMORY", "SPEED", "STRIKES", "VERSION", "DOES"]);
+    for drone in drones {
+        let does = match drone.working_on.first() {
+            Some(work) => format!("{}: {}", clean(&work.title), work.phase),
+            None if drone.state == DroneState::Online => "idle".to_owned(),
+            None => clean(&drone.reason),
+        };
+        let strikes = match drone.strikes {
+            0 => Cell::from("0"),
+            n => Cell::toned(Tone::Warn, n),
+        };
+        table.row([
+            drone.id.to_string().into(),
+            drone.name.as_str().into(),
+            Cell::toned(drone.state.into(), drone.state),
+            drone.facts.cores.to_string().into(),
+            size(drone.facts.memory_bytes).into(),
+            format!("{:.2}", drone.speed).into(),
+            strikes,
+            clean(&drone.facts.version).into(),
+            does.into(),
+        ]);
+    }
+    table.render(paint)
+}
+
+/// Reads a span of time: a number and `s`, `min`, `h` or `d`. In milliseconds.
+fn parse_span(text: &str) -> Result<u64, String> {
+    let wrong = || "expected a number and s, min, h or d, such as 30min".to_owned();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit_s: u64 = match &text[digits.len()..] {
+        "s" => 1,
+        "min" | "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = digits.trim().parse().map_err(|_| wrong())?;
+    number.checked_mul(unit_s * 1000).filter(|&ms| ms > 0).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cmd::fixtures;
+
+    #[test]
+    fn spans_are_read_with_their_unit_only() {
+        assert_eq!(parse_span("30min"), Ok(1_800_000));
+        assert_eq!(parse_span("2h"), Ok(7_200_000));
+        assert_eq!(parse_span("1d"), Ok(86_400_000));
+        for bad in ["", "30", "h", "0s", "-1h", "1w", "99999999999999999d", "1.5h", "ü"] {
+            assert!(parse_span(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn drones_are_listed_one_a_line() {
+        let text = render(&fixtures::status().drones, Paint::new(false));
+        assert_eq!(text.lines().count(), 3, "{text}");
+        assert!(text.contains("d1  oak"), "{text}");
+        assert!(!text.contains('\x1b'), "{text:?}");
+    }
+}

@@ -1,0 +1,145 @@
+//! Fixed views for the tests of rendering. Names and reasons hold what a hostile drone
+//! might send.
+
+use std::collections::BTreeMap;
+use swarm_common::{
+    digest::Digest,
+    id::*,
+    name::Name,
+    state::*,
+    time::TimeMs,
+    wire::{drone::*, plan::*, view::*},
+};
+
+/// The orchestrator's time in the fixtures.
+pub const NOW: TimeMs = TimeMs(1_795_250_000_000);
+
+/// A name.
+pub fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+/// A run that is under way.
+pub fn run() -> RunView {
+    RunView {
+        id: RunId(7),
+        profile: name("desk"),
+        class: RunClass::Nightly,
+        state: RunState::Building,
+        reason: None,
+        snapshot: Digest::of(b"snapshot"),
+        started_at: NOW - 600_000,
+        ended_at: None,
+        counts: counts(),
+        reused: 4,
+        eta: Some(NOW + 300_000),
+        problems: vec![PlanProblem {
+            kind: ProblemKind::UseChange,
+            atoms: vec!["app-text/typeset".into()],
+            message: "needs\x1b[31m fonts".into(),
+            suggestion: Some(">=media-libs/typefont-1 shaper".into()),
+        }],
+    }
+}
+
+fn counts() -> BTreeMap<PackageState, u64> {
+    [
+        (PackageState::Blocked, 3),
+        (PackageState::Needed, 2),
+        (PackageState::Delegated, 1),
+        (PackageState::Received, 12),
+        (PackageState::Quarantined, 2),
+    ]
+    .into()
+}
+
+/// A drone.
+pub fn drone(id: u64, drone_name: &str, state: DroneState) -> DroneView {
+    DroneView {
+        id: DroneId(id),
+        name: name(drone_name),
+        state,
+        reason: String::new(),
+        facts: DroneFacts {
+            machine_id: String::new(),
+            boot_id: String::new(),
+            cores: 4,
+            memory_bytes: 8 << 30,
+            version: "0.1.0".into(),
+            profiles: vec![],
+        },
+        vitals: None,
+        last_seen: None,
+        strikes: 0,
+        speed: 1.0,
+        working_on: vec![],
+    }
+}
+
+/// A swarm with one good drone and one bad one.
+pub fn status() -> StatusView {
+    let oak = DroneView {
+        vitals: Some(Vitals { load1: 1.5, memory_free_bytes: 2 << 30, disk_free_bytes: 40 << 30 }),
+        last_seen: Some(NOW),
+        working_on: vec![WorkView {
+            attempt: AttemptId(31),
+            title: "app-misc/reckon-1.0".into(),
+            phase: Phase::Building,
+            since: NOW - 90_000,
+        }],
+        ..drone(1, "oak", DroneState::Online)
+    };
+    let birch = DroneView {
+        reason: "five strikes\x1b[2J".into(),
+        strikes: 5,
+        last_seen: Some(NOW - 40_000),
+        ..drone(2, "birch", DroneState::Grounded)
+    };
+    StatusView {
+        version: "0.1.0".into(),
+        now: NOW,
+        started_at: NOW - 7_200_000,
+        healthy: false,
+        concerns: vec![Concern { what: "birch is grounded".into(), next: "it comes back in 3 min".into() }],
+        next_action: Some("swarmctl quarantine list".into()),
+        runs: vec![run()],
+        drones: vec![oak, birch],
+        queue: counts(),
+        journal_seq: 99,
+    }
+}
+
+/// A package that failed once.
+pub fn package() -> PackageView {
+    PackageView {
+        id: PackageId(12),
+        run: RunId(7),
+        profile: name("desk"),
+        title: "app-misc/wontbuild-1.0".into(),
+        targets: vec![],
+        state: PackageState::Quarantined,
+        reason: "it failed alike on 2 drones".into(),
+        build_key: Digest::of(b"key"),
+        blocked_on: vec![],
+        dependants: 1,
+        attempts: vec![AttemptView {
+            id: AttemptId(30),
+            drone: DroneId(1),
+            drone_name: name("oak"),
+            started_at: NOW - 60_000,
+            ended_at: Some(NOW - 30_000),
+            phase: Phase::Building,
+            phases: BTreeMap::new(),
+            outcome: Some("package".into()),
+            failure: Some(Failure {
+                class: FailureClass::Package,
+                phase: Phase::Building,
+                signature: "error: x".into(),
+                message: "main.c:1: error: \x1b]0;x\x07\nmake: failed".into(),
+            }),
+            usage: Some(Usage { wall_ms: 30_000, cpu_ms: 25_000, peak_memory_bytes: 100 << 20 }),
+        }],
+        artifacts: vec![],
+        predicted_s: 30,
+    }
+}

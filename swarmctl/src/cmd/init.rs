@@ -1,0 +1,53 @@
+//! `init`: log in with the token that the orchestrator wrote on this machine.
+
+use super::login::keep;
+use crate::{failure::Failure, session::Session};
+use std::path::PathBuf;
+use swarm_common::{
+    client::{Url, parse_address},
+    config::secret::read_secret,
+};
+
+/// Where an orchestrator on this machine listens unless told otherwise.
+const DEFAULT_ADDRESS: &str = "http://127.0.0.1:8470";
+
+/// Arguments of `init`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  sudo swarmctl init\n  swarmctl init --state-dir ./state --address http://127.0.0.1:9000"
+)]
+pub struct Args {
+    /// The orchestrator's state directory, which holds admin.token
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/build-swarm")]
+    state_dir: PathBuf,
+    /// The orchestrator's address
+    #[arg(long, value_name = "URL", value_parser = parse_address, default_value = DEFAULT_ADDRESS)]
+    address: Url,
+}
+
+/// Logs in.
+///
+/// # Errors
+/// There is no token, or the orchestrator does not take it.
+pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
+    let path = args.state_dir.join("admin.token");
+    if let Err(e) = std::fs::metadata(&path) {
+        let shown = path.display();
+        return Err(Failure::Failed(match e.kind() {
+            std::io::ErrorKind::NotFound => format!(
+                "there is no {shown}; the orchestrator writes it when it first starts. \
+                 If it keeps its state elsewhere, say --state-dir DIR"
+            ),
+            std::io::ErrorKind::PermissionDenied => format!(
+                "{shown} is not yours to read; as yourself you can log in with \
+                 `sudo cat {shown} | swarmctl login {DEFAULT_ADDRESS} --token-file -`"
+            ),
+            _ => format!("{shown}: {e}"),
+        }));
+    }
+    let addresses = match session.connection.orchestrator.as_slice() {
+        [] => vec![args.address],
+        given => given.to_vec(),
+    };
+    keep(session, addresses, read_secret(&path)?).await
+}

@@ -1,0 +1,53 @@
+//! The verbs, one file each: arguments, requests, and how the answer reads.
+
+pub mod audit;
+pub mod client;
+pub mod completions;
+pub mod drone;
+pub mod events;
+#[cfg(test)]
+pub mod fixtures;
+pub mod init;
+pub mod login;
+pub mod logs;
+pub mod profile;
+pub mod quarantine;
+pub mod queue;
+pub mod retry;
+pub mod run;
+pub mod status;
+mod watch;
+pub mod why;
+
+use crate::{
+    cli::{Cli, Command},
+    failure::Failure,
+    output::Output,
+    session::Session,
+};
+
+/// Does what the command line says.
+///
+/// # Errors
+/// It could not be done, or what was looked at is not healthy.
+pub async fn run(cli: Cli, output: Output) -> Result<(), Failure> {
+    let session = Session { connection: cli.connection, output, yes: cli.yes };
+    let s = &session;
+    match cli.command {
+        Command::Init(args) => init::run(s, args).await,
+        Command::Login(args) => login::run(s, args).await,
+        Command::Status => status::run(s).await,
+        Command::Run(verb) => run::run(s, verb).await,
+        Command::Queue(args) => queue::run(s, args).await,
+        Command::Why(args) => why::run(s, args).await,
+        Command::Logs(args) => logs::run(s, args).await,
+        Command::Retry(args) => retry::run(s, args).await,
+        Command::Quarantine(verb) => quarantine::run(s, verb).await,
+        Command::Drone(verb) => drone::run(s, verb).await,
+        Command::Profile(verb) => profile::run(s, verb).await,
+        Command::Client(verb) => client::run(s, verb).await,
+        Command::Audit(verb) => audit::run(s, verb).await,
+        Command::Events(args) => events::run(s, args).await,
+        Command::Completions(args) => completions::run(s, args),
+    }
+}

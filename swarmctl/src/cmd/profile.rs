@@ -1,0 +1,208 @@
+//! `profile`: what is built. Adding one pins a configuration bundle and repositories as a
+//! snapshot, sends it if the orchestrator does not have it, and names it.
+
+use crate::{
+    failure::Failure,
+    output::{
+        Paint, Table,
+        text::{clean, size},
+    },
+    session::Session,
+    snapshot::{self, Made, Sources},
+};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::{path::PathBuf, time::Duration};
+use swarm_common::{
+    client::Client,
+    name::Name,
+    wire::{
+        admin::{BuilderKind, ProfileRequest},
+        view::ProfileView,
+    },
+};
+
+/// Where the content of a profile comes from.
+#[derive(Debug, clap::Args)]
+pub struct From {
+    /// Configuration bundle: etc/portage, world, profile.toml and perhaps distfiles
+    #[arg(long, value_name = "DIR")]
+    from: PathBuf,
+    /// Package repository, a directory or Git checkout; may be repeated
+    #[arg(long, value_name = "DIR", required = true)]
+    repository: Vec<PathBuf>,
+    /// Take a Git checkout although it has uncommitted changes
+    #[arg(long)]
+    allow_dirty: bool,
+}
+
+/// Verbs of `profile`.
+#[derive(Debug, clap::Subcommand)]
+#[command(after_help = "A bundle is a directory with
+  etc/portage/    make.conf, package.use, ... as on a workstation
+  world           one package a line, as in /var/lib/portage/world
+  profile.toml    portage_profile = \"default/linux/amd64/23.0\"
+                  main_repository = \"gentoo\"     (if there are several)
+  distfiles/      sources that cannot be fetched, if any
+
+Examples:
+  swarmctl profile add desk --from ./desk --repository /var/db/repos/gentoo
+  swarmctl profile update desk --from ./desk --repository /var/db/repos/gentoo && swarmctl run start desk")]
+pub enum Verb {
+    /// Make a profile
+    Add {
+        /// What to call it
+        name: Name,
+        /// Its content
+        #[command(flatten)]
+        from: From,
+    },
+    /// Pin a profile to the present content of its sources
+    Update {
+        /// Which profile
+        name: Name,
+        /// Its content
+        #[command(flatten)]
+        from: From,
+    },
+    /// Every profile
+    List,
+    /// One profile
+    Show {
+        /// Which profile
+        name: Name,
+    },
+    /// Remove a profile; workstations that use it get no more updates
+    Remove {
+        /// Which profile
+        name: Name,
+    },
+}
+
+/// Lists or changes profiles.
+///
+/// # Errors
+/// The sources cannot be used, or the orchestrator refused or did not answer.
+pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
+    let client = session.client()?;
+    match verb {
+        Verb::List => {
+            let profiles = client.profiles().await?;
+            session.output.show(&profiles, |paint| match profiles.is_empty() {
+                true => "No profile yet; see `swarmctl profile add --help`.\n".to_owned(),
+                false => list(&profiles, paint),
+            })
+        }
+        Verb::Show { name } => {
+            let profile = client.profile(&name).await?;
+            session.output.show(&profile, |_| show(&profile))
+        }
+        Verb::Remove { name } => {
+            let profile = client.profile(&name).await?;
+            session.confirm(&format!("Remove the profile {name} and its binary package host?"))?;
+            session.change(async |key| client.remove_profile(&name, key).await).await?;
+            session.output.show(&profile, |_| format!("{name} is removed\n"))
+        }
+        Verb::Add { name, from } => {
+            if known(&client, &name).await? {
+                return Err(Failure::Failed(format!(
+                    "there is a profile {name} already; `swarmctl profile update {name}` pins it anew"
+                )));
+            }
+            pin(session, &client, &name, from).await
+        }
+        Verb::Update { name, from } => {
+            if !known(&client, &name).await? {
+                return Err(Failure::Failed(format!(
+                    "there is no profile {name}; `swarmctl profile add {name}` makes it, `swarmctl profile list` lists all"
+                )));
+            }
+            pin(session, &client, &name, from).await
+        }
+    }
+}
+
+async fn known(client: &Client, name: &Name) -> Result<bool, Failure> {
+    match client.profile(name).await {
+        Ok(_) => Ok(true),
+        Err(e) if e.status() == Some(404) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}
+
+async fn pin(session: &Session, client: &Client, name: &Name, from: From) -> Result<(), Failure> {
+    let bar = bar(session.output.live);
+    let sources = Sources { bundle: from.from, repositories: from.repository, allow_dirty: from.allow_dirty };
+    let moving = bar.clone();
+    // Reading a whole repository and compressing it would stall the client meanwhile.
+    let made: Made = tokio::task::spawn_blocking(move || {
+        snapshot::make(&sources, |total, done| {
+            moving.set_length(total);
+            moving.set_position(done);
+        })
+    })
+    .await
+    .map_err(|e| Failure::Failed(format!("making the snapshot broke off: {e}")))??;
+    bar.finish_and_clear();
+    for note in &made.notes {
+        session.output.say(&format!("note: {}", clean(note)));
+    }
+    let sent = !client.has_snapshot(made.digest).await?;
+    if sent {
+        session.output.say(&format!(
+            "sending snapshot {} ({} entries, {})",
+            made.digest.short(),
+            made.entries,
+            size(made.archive.as_file().metadata().map_or(0, |meta| meta.len()))
+        ));
+        client.put_snapshot(made.digest, made.archive.path()).await?;
+    }
+    let request =
+        ProfileRequest { builder: BuilderKind::Portage, snapshot: made.digest, source: made.source };
+    let profile = session.change(async |key| client.put_profile(name, &request, key).await).await?;
+    session.output.show(&profile, |_| {
+        let how = if sent { "" } else { ", which the orchestrator had" };
+        format!(
+            "{name} is pinned to snapshot {}{how}\nNext: swarmctl run start {name} --wait\n",
+            profile.snapshot.short()
+        )
+    })
+}
+
+fn bar(live: bool) -> ProgressBar {
+    if !live {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("packing {bar:30.cyan} {pos}/{len} ready in {eta}") {
+        bar.set_style(style.progress_chars("━╸─"));
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+fn list(profiles: &[ProfileView], paint: Paint) -> String {
+    let mut table = Table::new(&["PROFILE", "SNAPSHOT", "GENERATION", "PACKAGES", "SOURCE"]);
+    for profile in profiles {
+        table.row([
+            profile.name.as_str().into(),
+            profile.snapshot.short().into(),
+            profile.generation.to_string().into(),
+            profile.published_packages.to_string().into(),
+            clean(&profile.source).into(),
+        ]);
+    }
+    table.render(paint)
+}
+
+fn show(profile: &ProfileView) -> String {
+    format!(
+        "{}\n  snapshot    {}\n  source      {}\n  generation  {} with {} packages\n  binhost     {}\nFor workstations: swarmctl client setup {}\n",
+        profile.name,
+        profile.snapshot,
+        clean(&profile.source),
+        profile.generation,
+        profile.published_packages,
+        clean(&profile.binhost),
+        profile.name
+    )
+}

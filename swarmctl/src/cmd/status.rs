@@ -1,0 +1,228 @@
+//! `status`: the swarm on one screen, and whether a person is needed.
+
+use crate::{
+    failure::{FAILED, Failure},
+    output::{
+        Cell, Paint, Table, Tone,
+        text::{ago, clean, count, size, span},
+    },
+    session::Session,
+};
+use swarm_common::{
+    state::{DroneState, PackageState},
+    wire::view::{DroneView, RunView, StatusView},
+};
+
+/// More drones than this are summed up, so that all stays on one screen.
+const MAX_DRONES: usize = 12;
+/// More concerns than this are counted.
+const MAX_CONCERNS: usize = 6;
+
+/// Shows the status.
+///
+/// # Errors
+/// The orchestrator did not answer; silently, if something is wrong.
+pub async fn run(session: &Session) -> Result<(), Failure> {
+    let client = session.client()?;
+    let status = client.status().await?;
+    let address = client.address().as_str().trim_end_matches('/').to_owned();
+    session.output.show(&status, |paint| render(&status, &address, paint))?;
+    if status.healthy { Ok(()) } else { Err(Failure::Silent(FAILED)) }
+}
+
+fn render(status: &StatusView, address: &str, paint: Paint) -> String {
+    let up = span(status.now.since(status.started_at));
+    let mut out = format!(
+        "{} {} at {address}, up {up}\n",
+        paint.tone(Tone::Bold, "Build Swarm"),
+        clean(&status.version)
+    );
+    let heading = |name: &str| format!("\n{}\n", paint.tone(Tone::Bold, name));
+
+    out.push_str(&heading("Drones"));
+    out.push_str(&drones(status, paint));
+    out.push_str(&heading("Runs"));
+    if status.runs.is_empty() {
+        out.push_str("  none yet\n");
+    } else {
+        out.push_str(&runs(status, paint));
+    }
+    if status.queue.values().any(|&n| n > 0) {
+        let parts: Vec<String> = PackageState::ALL
+            .iter()
+            .filter_map(|state| Some((state, *status.queue.get(state)?)))
+            .filter(|&(_, n)| n > 0)
+            .map(|(state, n)| format!("{} {n}", paint.tone((*state).into(), state.word())))
+            .collect();
+        out.push_str(&format!("\n{}  {}\n", paint.tone(Tone::Bold, "Queue"), parts.join("  ")));
+    }
+    if !status.concerns.is_empty() {
+        out.push_str(&heading("Concerns"));
+        for concern in status.concerns.iter().take(MAX_CONCERNS) {
+            out.push_str(&format!("  {} {}\n", paint.tone(Tone::Bad, "!"), clean(&concern.what)));
+            if !concern.next.is_empty() {
+                out.push_str(&format!("    {}\n", clean(&concern.next)));
+            }
+        }
+        let more = status.concerns.len().saturating_sub(MAX_CONCERNS);
+        if more > 0 {
+            out.push_str(&format!("  and {more} more; see `swarmctl status --json`\n"));
+        }
+    }
+    out.push('\n');
+    match (&status.next_action, status.healthy) {
+        (Some(next), _) => out.push_str(&format!("{} {}\n", paint.tone(Tone::Bold, "Next:"), clean(next))),
+        (None, true) => out.push_str(&format!("{}\n", paint.tone(Tone::Good, "All is well."))),
+        (None, false) => out.push_str("Not healthy, but nothing is asked of you.\n"),
+    }
+    out
+}
+
+fn drones(status: &StatusView, paint: Paint) -> String {
+    if status.drones.is_empty() {
+        return "  none yet; `swarmctl drone token` lets a machine enrol\n".to_owned();
+    }
+    // On a small screen those that are not as they should be come first.
+    let mut shown: Vec<&DroneView> = status.drones.iter().collect();
+    if shown.len() > MAX_DRONES {
+        shown.sort_by_key(|drone| (drone.state == DroneState::Online, drone.working_on.is_empty()));
+        shown.truncate(MAX_DRONES);
+    }
+    let mut table =
+        Table::new(&["NAME", "STATE", "LOAD", "FREE MEMORY", "FREE DISK", "STRIKES", "DOES"]).indented("  ");
+    for drone in &shown {
+        let vitals = |of: fn(&swarm_common::wire::drone::Vitals) -> String| {
+            drone.vitals.as_ref().map_or(String::new(), of)
+        };
+        let strikes = match drone.strikes {
+            0 => Cell::from(""),
+            n => Cell::toned(Tone::Warn, n),
+        };
+        table.row([
+            drone.name.as_str().into(),
+            Cell::toned(drone.state.into(), drone.state),
+            vitals(|v| format!("{:.1}", v.load1)).into(),
+            vitals(|v| size(v.memory_free_bytes)).into(),
+            vitals(|v| size(v.disk_free_bytes)).into(),
+            strikes,
+            does(status, drone).into(),
+        ]);
+    }
+    let mut out = table.render(paint);
+    let more = status.drones.len() - shown.len();
+    if more > 0 {
+        out.push_str(&format!("  and {}; see `swarmctl drone list`\n", count(more as u64, "more drone")));
+    }
+    out
+}
+
+/// What a drone works on, or why it does not.
+fn does(status: &StatusView, drone: &DroneView) -> String {
+    if let [first, rest @ ..] = drone.working_on.as_slice() {
+        let more = if rest.is_empty() { String::new() } else { format!(", and {} more", rest.len()) };
+        let since = span(status.now.since(first.since));
+        return format!("{}: {} for {since}{more}", clean(&first.title), first.phase);
+    }
+    if drone.state == DroneState::Online {
+        return "idle".to_owned();
+    }
+    match drone.last_seen {
+        Some(seen) => format!("{} (heard from {})", clean(&drone.reason), ago(status.now, seen)),
+        None => clean(&drone.reason),
+    }
+}
+
+fn runs(status: &StatusView, paint: Paint) -> String {
+    let mut table = Table::new(&["RUN", "PROFILE", "CLASS", "STATE", "PACKAGES", ""]).indented("  ");
+    for run in &status.runs {
+        let when = match (run.eta, run.ended_at) {
+            (_, Some(end)) => format!("ended {}", ago(status.now, end)),
+            (Some(eta), None) => format!("ready in about {}", span(eta.since(status.now))),
+            (None, None) => run.reason.as_deref().map(clean).unwrap_or_default(),
+        };
+        table.row([
+            run.id.to_string().into(),
+            run.profile.as_str().into(),
+            run.class.word().into(),
+            Cell::toned(run.state.into(), run.state),
+            progress(run).into(),
+            when.into(),
+        ]);
+    }
+    table.render(paint)
+}
+
+/// `12 of 40, 3 quarantined`.
+pub(super) fn progress(run: &RunView) -> String {
+    let total: u64 = run.counts.values().sum();
+    let of = |state| run.counts.get(&state).copied().unwrap_or(0);
+    let mut text = format!("{} of {total}", of(PackageState::Received));
+    for state in [PackageState::Delegated, PackageState::Quarantined, PackageState::Cancelled] {
+        if of(state) > 0 {
+            text.push_str(&format!(", {} {state}", of(state)));
+        }
+    }
+    if run.reused > 0 {
+        text.push_str(&format!(", {} reused", run.reused));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cmd::fixtures;
+
+    #[test]
+    fn a_swarm_in_trouble_is_told_on_one_screen_with_the_next_action_last() {
+        let text = render(&fixtures::status(), "http://nas:8470", Paint::new(false));
+        assert_eq!(
+            text,
+            "\
+Build Swarm 0.1.0 at http://nas:8470, up 2 h
+
+Drones
+  NAME   STATE     LOAD  FREE MEMORY  FREE DISK  STRIKES  DOES
+  oak    online    1.5   2.0 GiB      40.0 GiB            app-misc/reckon-1.0: building for 1 min 30 s
+  birch  grounded                                5        five strikes\\u{1b}[2J (heard from 40 s ago)
+
+Runs
+  RUN  PROFILE  CLASS    STATE     PACKAGES
+  r7   desk     nightly  building  12 of 20, 1 delegated, 2 quarantined, 4 reused  ready in about 5 min
+
+Queue  blocked 3  needed 2  delegated 1  received 12  quarantined 2
+
+Concerns
+  ! birch is grounded
+    it comes back in 3 min
+
+Next: swarmctl quarantine list
+"
+        );
+        assert!(text.lines().count() <= 24, "it fits a screen");
+    }
+
+    #[test]
+    fn a_new_swarm_says_how_to_begin_and_a_well_one_that_it_is() {
+        let mut status = fixtures::status();
+        status.drones.clear();
+        status.runs.clear();
+        status.queue.clear();
+        status.concerns.clear();
+        status.next_action = None;
+        status.healthy = true;
+        let text = render(&status, "x", Paint::new(false));
+        assert!(text.contains("swarmctl drone token"), "{text}");
+        assert!(text.ends_with("All is well.\n"), "{text}");
+    }
+
+    #[test]
+    fn many_drones_still_fit_and_the_troubled_ones_are_shown() {
+        let mut status = fixtures::status();
+        let (oak, birch) = (status.drones[0].clone(), status.drones[1].clone());
+        status.drones = vec![oak; 63];
+        status.drones.push(birch);
+        let text = render(&status, "x", Paint::new(false));
+        assert!(text.contains("birch") && text.contains("and 52 more drones"), "{text}");
+    }
+}

@@ -1,0 +1,220 @@
+//! Watching a run: what changed since the last look, as lines; on a terminal with a bar
+//! and the predicted end below them. The orchestrator may restart meanwhile.
+
+use super::run::show;
+use crate::{
+    failure::{FAILED, Failure},
+    output::{
+        Paint, Tone,
+        text::{clean, now, span},
+    },
+    session::Session,
+};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+use swarm_common::{
+    client::{Client, ClientError, PackageFilter},
+    id::{PackageId, RunId},
+    state::{PackageState, RunState},
+    time::TimeMs,
+    wire::view::{PackageRow, RunView},
+};
+
+/// Pause between looks, and more of it for long lists.
+const PAUSE: Duration = Duration::from_millis(700);
+/// How long an orchestrator may be away.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Watches a run until it ends.
+///
+/// # Errors
+/// There is no such run, or the orchestrator stays away; silently, if not every package
+/// was received.
+pub async fn watch(session: &Session, client: &Client, run: RunId) -> Result<(), Failure> {
+    let bar = bar(session.output.live);
+    let filter = PackageFilter { run: Some(run), ..PackageFilter::default() };
+    let mut seen = Seen::default();
+    let mut away: Option<Instant> = None;
+    loop {
+        // The run first: if it is over, the packages read after it are final as well.
+        let looked =
+            async { Ok::<_, ClientError>((client.run(run).await?, client.packages(&filter).await?)) };
+        let (view, rows) = match looked.await {
+            Ok(looked) => looked,
+            Err(e) if e.is_transient() && away.is_none_or(|since| since.elapsed() < PATIENCE) => {
+                if away.is_none() {
+                    bar.suspend(|| {
+                        session
+                            .output
+                            .say(&format!("waiting for the orchestrator: {}", clean(&e.to_string())))
+                    });
+                }
+                away.get_or_insert_with(Instant::now);
+                tokio::time::sleep(PAUSE * 2).await;
+                continue;
+            }
+            Err(e) => return Err(e.into()),
+        };
+        if away.take().is_some() {
+            bar.suspend(|| session.output.say("the orchestrator is back"));
+        }
+        let lines = seen.changes(&view, &rows, session.output.paint);
+        if !session.output.json && !lines.is_empty() {
+            bar.suspend(|| session.output.print(&lines.concat()))?;
+        }
+        move_bar(&bar, &view, &rows);
+        if view.state.is_over() {
+            bar.finish_and_clear();
+            session.output.show(&view, |paint| show(&view, paint))?;
+            return match view.state {
+                RunState::Succeeded => Ok(()),
+                _ => Err(Failure::Silent(FAILED)),
+            };
+        }
+        tokio::time::sleep(PAUSE + Duration::from_millis(rows.len() as u64)).await;
+    }
+}
+
+/// The states in which the last look found things.
+#[derive(Debug, Default)]
+struct Seen {
+    run: Option<RunState>,
+    packages: HashMap<PackageId, (PackageState, Option<String>)>,
+    problems: bool,
+}
+
+impl Seen {
+    /// What a person wants to know of the changes since the last look.
+    fn changes(&mut self, run: &RunView, rows: &[PackageRow], paint: Paint) -> Vec<String> {
+        let mut lines = Vec::new();
+        if self.run.replace(run.state) != Some(run.state) && !run.state.is_over() {
+            let reason =
+                run.reason.as_deref().map(|reason| format!(": {}", clean(reason))).unwrap_or_default();
+            lines.push(format!("{} is {}{reason}\n", run.id, run.state));
+        }
+        if !run.problems.is_empty() && !std::mem::replace(&mut self.problems, true) {
+            lines.push(format!(
+                "the resolver refused {}; see `swarmctl run show {}`\n",
+                run.problems.len(),
+                run.id
+            ));
+        }
+        let first_look = self.packages.is_empty();
+        if first_look && !rows.is_empty() {
+            lines.push(format!("{} packages\n", rows.len()));
+        }
+        for row in rows {
+            let drone = row.drone.as_ref().map(ToString::to_string);
+            let before = self.packages.insert(row.id, (row.state, drone.clone()));
+            let (old, old_drone) = before.clone().unwrap_or((PackageState::Blocked, None));
+            let unchanged = old == row.state && (row.state != PackageState::Delegated || old_drone == drone);
+            // What was received before the first look is in the bar.
+            if unchanged || (first_look && row.state == PackageState::Received) {
+                continue;
+            }
+            let about = match row.state {
+                PackageState::Delegated => drone.unwrap_or_default(),
+                PackageState::Received => old_drone.unwrap_or_default(),
+                PackageState::Quarantined => clean(&row.reason),
+                // Given back after a failed attempt.
+                PackageState::Needed if old == PackageState::Delegated => clean(&row.reason),
+                _ => continue,
+            };
+            let word = paint.tone(row.state.into(), &format!("{:<11}", row.state));
+            lines.push(
+                format!("{word} {}  {}", clean(&row.title), paint.tone(Tone::Dim, &about))
+                    .trim_end()
+                    .to_owned()
+                    + "\n",
+            );
+        }
+        lines
+    }
+}
+
+fn bar(live: bool) -> ProgressBar {
+    if !live {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("{bar:30.cyan} {pos}/{len}  {msg}") {
+        bar.set_style(style.progress_chars("━╸─"));
+    }
+    bar
+}
+
+fn move_bar(bar: &ProgressBar, run: &RunView, rows: &[PackageRow]) {
+    bar.set_length(rows.len() as u64);
+    bar.set_position(rows.iter().filter(|row| row.state.is_final()).count() as u64);
+    bar.set_message(message(run, rows, now()));
+}
+
+/// What stands beside the bar.
+fn message(run: &RunView, rows: &[PackageRow], now: TimeMs) -> String {
+    let busy: Vec<&str> = rows
+        .iter()
+        .filter(|row| row.state == PackageState::Delegated)
+        .map(|row| row.title.as_str())
+        .collect();
+    let mut parts = Vec::new();
+    if let Some(eta) = run.eta {
+        parts.push(format!("ready in about {}", span(eta.since(now))));
+    }
+    match busy.as_slice() {
+        [] => parts.push(run.state.to_string()),
+        [one] => parts.push(clean(one)),
+        [first, rest @ ..] => parts.push(format!("{} and {} more", clean(first), rest.len())),
+    }
+    parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cmd::fixtures;
+
+    fn row(id: u64, state: PackageState, drone: Option<&str>) -> PackageRow {
+        PackageRow {
+            id: PackageId(id),
+            run: RunId(7),
+            title: format!("app-misc/a{id}-1"),
+            state,
+            reason: "because\x1b".into(),
+            drone: drone.map(fixtures::name),
+            phase: None,
+            attempts: 1,
+        }
+    }
+
+    #[test]
+    fn each_change_is_told_once() {
+        use PackageState::*;
+        let (run, paint) = (fixtures::run(), Paint::new(false));
+        let mut seen = Seen::default();
+        let first = seen.changes(&run, &[row(1, Delegated, Some("oak")), row(2, Received, None)], paint);
+        assert_eq!(
+            first,
+            [
+                "r7 is building\n",
+                "the resolver refused 1; see `swarmctl run show r7`\n",
+                "2 packages\n",
+                "delegated   app-misc/a1-1  oak\n"
+            ]
+        );
+        let second = seen.changes(&run, &[row(1, Received, None), row(2, Received, None)], paint);
+        assert_eq!(second, ["received    app-misc/a1-1  oak\n"]);
+        let third = seen.changes(&run, &[row(1, Received, None), row(2, Quarantined, None)], paint);
+        assert_eq!(third, ["quarantined app-misc/a2-1  because\\u{1b}\n"]);
+        assert!(seen.changes(&run, &[row(1, Received, None), row(2, Quarantined, None)], paint).is_empty());
+    }
+
+    #[test]
+    fn the_bar_says_what_is_built_and_when_it_ends() {
+        let rows = [row(1, PackageState::Delegated, None), row(2, PackageState::Delegated, None)];
+        let text = message(&fixtures::run(), &rows, fixtures::NOW);
+        assert_eq!(text, "ready in about 5 min, app-misc/a1-1 and 1 more");
+    }
+}

@@ -1,0 +1,112 @@
+//! Why a command fails, and with which exit code. The codes are part of the interface
+//! and stand in `swarmctl --help`; 69 to 78 are those of sysexits.h.
+
+use serde_json::json;
+use swarm_common::{client::ClientError, config::ConfigError};
+
+/// Something is not as it should be.
+pub const FAILED: u8 = 1;
+/// The command line is wrong.
+pub const USAGE: u8 = 2;
+/// No orchestrator answered.
+pub const UNREACHABLE: u8 = 69;
+/// It may work later.
+pub const TRY_AGAIN: u8 = 75;
+/// The token is not good enough.
+pub const DENIED: u8 = 77;
+/// The configuration is wrong.
+pub const CONFIG: u8 = 78;
+/// Stopped with control-C, as a shell reports it.
+pub const INTERRUPTED: u8 = 130;
+
+/// Why a command fails.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The request failed.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The command line is wrong in a way that its parser cannot see.
+    #[error("{0}")]
+    Usage(String),
+    /// The command could not do its work.
+    #[error("{0}")]
+    Failed(String),
+    /// Everything was said already; only the exit code is left.
+    #[error("")]
+    Silent(u8),
+}
+
+impl Failure {
+    /// The exit code.
+    #[must_use]
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Client(ClientError::Unreachable { .. }) => UNREACHABLE,
+            Self::Client(e) if e.is_denied() => DENIED,
+            Self::Client(e) if e.is_transient() => TRY_AGAIN,
+            Self::Client(_) | Self::Failed(_) => FAILED,
+            Self::Config(_) => CONFIG,
+            Self::Usage(_) => USAGE,
+            Self::Silent(code) => *code,
+        }
+    }
+
+    /// What to do, where the message does not say so.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Client(ClientError::Unreachable { .. }) => Some(
+                "is the orchestrator running, and is its address right? `swarmctl login URL` sets another",
+            ),
+            Self::Client(e) if e.status() == Some(401) => {
+                Some("log in again: `swarmctl init` on the orchestrator's machine, or `swarmctl login URL`")
+            }
+            Self::Client(e) if e.is_transient() => Some("the same command may work in a moment"),
+            _ => None,
+        }
+    }
+
+    /// The failure for programs, as `--json` prints it to stderr.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        let problem = match self {
+            Self::Client(ClientError::Problem(problem)) => serde_json::to_value(problem).ok(),
+            _ => None,
+        };
+        json!({ "error": { "message": self.to_string(), "exit_code": self.code(), "problem": problem } })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use swarm_common::wire::problem::Problem;
+
+    fn problem(status: u16) -> Failure {
+        ClientError::Problem(Box::new(Problem {
+            kind: "/problems/x".into(),
+            title: "No".into(),
+            status,
+            detail: String::new(),
+            request_id: None,
+        }))
+        .into()
+    }
+
+    #[test]
+    fn every_failure_has_its_documented_exit_code() {
+        assert_eq!(Failure::from(ClientError::Unreachable { tried: vec![] }).code(), 69);
+        for (status, code) in
+            [(401, 77), (403, 77), (404, 1), (409, 1), (429, 75), (503, 75), (507, 75), (500, 1)]
+        {
+            assert_eq!(problem(status).code(), code, "{status}");
+        }
+        assert_eq!(Failure::Usage(String::new()).code(), 2);
+        assert_eq!(Failure::Failed(String::new()).code(), 1);
+        let config = ConfigError::Secret { path: "x".into(), what: String::new() };
+        assert_eq!(Failure::from(config).code(), 78);
+    }
+}

@@ -1,0 +1,121 @@
+//! Words and numbers as people read them, and other people's text made safe to print.
+
+use jiff::{Timestamp, tz::TimeZone};
+use swarm_common::time::TimeMs;
+
+/// Text from a drone, a build or a resolver, for one line on a terminal: control
+/// characters, which could move the cursor or hide what follows, become visible.
+#[must_use]
+pub fn clean(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.trim_end().chars() {
+        push_clean(&mut out, c);
+    }
+    out
+}
+
+/// The same for text of several lines.
+#[must_use]
+pub fn clean_lines(text: &str) -> String {
+    text.lines().map(clean).collect::<Vec<_>>().join("\n")
+}
+
+/// Appends `c`, escaped if it is not to be printed as it is.
+pub fn push_clean(out: &mut String, c: char) {
+    // Besides control characters: those that change the direction of text or are not seen.
+    let hidden =
+        matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    if c.is_control() || hidden {
+        out.extend(c.escape_default());
+    } else {
+        out.push(c);
+    }
+}
+
+/// A span of time in its two largest units: `45 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`.
+#[must_use]
+pub fn span(ms: u64) -> String {
+    let s = ms / 1000;
+    let pair = |big: u64, big_unit: &str, small: u64, small_unit: &str| match small {
+        0 => format!("{big} {big_unit}"),
+        _ => format!("{big} {big_unit} {small} {small_unit}"),
+    };
+    match s {
+        0..60 => format!("{s} s"),
+        60..3600 => pair(s / 60, "min", s % 60, "s"),
+        3600..86_400 => pair(s / 3600, "h", s % 3600 / 60, "min"),
+        _ => pair(s / 86_400, "d", s % 86_400 / 3600, "h"),
+    }
+}
+
+/// How long ago `then` was.
+#[must_use]
+pub fn ago(now: TimeMs, then: TimeMs) -> String {
+    format!("{} ago", span(now.since(then)))
+}
+
+/// Bytes in binary units.
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < units.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 || value >= 100.0 {
+        format!("{value:.0} {}", units[unit])
+    } else {
+        format!("{value:.1} {}", units[unit])
+    }
+}
+
+/// A point in time in this machine's time zone: `2026-11-21 07:20:05`.
+#[must_use]
+pub fn moment(time: TimeMs) -> String {
+    match i64::try_from(time.0).map(Timestamp::from_millisecond) {
+        Ok(Ok(stamp)) => stamp.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        _ => format!("{} ms", time.0),
+    }
+}
+
+/// The present, by this machine's clock.
+#[must_use]
+pub fn now() -> TimeMs {
+    TimeMs(u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0))
+}
+
+/// `1 drone`, `2 drones`.
+#[must_use]
+pub fn count(n: u64, noun: &str) -> String {
+    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_steers_a_terminal_gets_through() {
+        assert_eq!(clean("a\x1b[2Jb\r\n"), "a\\u{1b}[2Jb");
+        assert_eq!(clean("a\nb\tc\u{7}\u{9b}"), "a\\nb\\tc\\u{7}\\u{9b}");
+        assert_eq!(clean("exe\u{202e}txt"), "exe\\u{202e}txt");
+        assert_eq!(clean("grün ✓"), "grün ✓");
+        assert_eq!(clean_lines("a\x1bb\nc\n"), "a\\u{1b}b\nc");
+    }
+
+    #[test]
+    fn spans_and_sizes_read_well() {
+        assert_eq!(span(0), "0 s");
+        assert_eq!(span(59_999), "59 s");
+        assert_eq!(span(60_000), "1 min");
+        assert_eq!(span(185_000), "3 min 5 s");
+        assert_eq!(span(7_800_000), "2 h 10 min");
+        assert_eq!(span(273_600_000), "3 d 4 h");
+        assert_eq!(size(0), "0 B");
+        assert_eq!(size(1536), "1.5 KiB");
+        assert_eq!(size(200 << 30), "200 GiB");
+        assert_eq!(size(u64::MAX), "16777216 TiB");
+    }
+}

@@ -1,0 +1,136 @@
+//! What every command has at hand: the client, the output, and the ways in which people
+//! name things. Changes are repeated here, under the same key, when their answer is lost.
+
+use crate::{config::ConnectionArgs, failure::Failure, output::Output};
+use std::{
+    io::{IsTerminal, Write},
+    time::Duration,
+};
+use swarm_common::{
+    client::{Client, ClientError, IdempotencyKey},
+    id::{DroneId, PackageId},
+    wire::view::DroneView,
+};
+
+/// Pauses before a change is sent again.
+const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(1500)];
+
+/// One invocation.
+#[derive(Debug)]
+pub struct Session {
+    /// Where the orchestrators are.
+    pub connection: ConnectionArgs,
+    /// How to print.
+    pub output: Output,
+    /// Yes was said beforehand.
+    pub yes: bool,
+}
+
+impl Session {
+    /// The client, as the admin.
+    ///
+    /// # Errors
+    /// Nobody has logged in, or the configuration is wrong.
+    pub fn client(&self) -> Result<Client, Failure> {
+        let connection = self.connection.connection()?;
+        Ok(Client::new(&connection.orchestrators, Some(connection.token))?)
+    }
+
+    /// Makes a change, and sends it again under the same key when no answer comes.
+    ///
+    /// # Errors
+    /// The change was refused, or no answer came in the end.
+    pub async fn change<T>(
+        &self,
+        send: impl AsyncFn(&IdempotencyKey) -> Result<T, ClientError>,
+    ) -> Result<T, Failure> {
+        let key = IdempotencyKey::random()?;
+        for pause in PAUSES {
+            match send(&key).await {
+                Err(e) if e.is_transient() => tokio::time::sleep(pause).await,
+                done => return Ok(done?),
+            }
+        }
+        Ok(send(&key).await?)
+    }
+
+    /// Asks before something that cannot be undone.
+    ///
+    /// # Errors
+    /// The answer was no, or there is nobody to ask.
+    pub fn confirm(&self, question: &str) -> Result<(), Failure> {
+        if self.yes {
+            return Ok(());
+        }
+        if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+            return Err(Failure::Usage(format!(
+                "{question} Say --yes, since there is no terminal to ask at"
+            )));
+        }
+        let mut terminal = std::io::stderr().lock();
+        let asked = write!(terminal, "{question} [y/N] ").and_then(|()| terminal.flush());
+        let mut answer = String::new();
+        asked
+            .and_then(|()| std::io::stdin().read_line(&mut answer))
+            .map_err(|e| Failure::Failed(format!("the terminal cannot be read: {e}")))?;
+        match answer.trim() {
+            "y" | "Y" | "yes" => Ok(()),
+            _ => Err(Failure::Failed("not done".to_owned())),
+        }
+    }
+
+    /// The drone that is meant by an id or a name.
+    ///
+    /// # Errors
+    /// There is no such drone; the known ones are named.
+    pub async fn drone(&self, client: &Client, text: &str) -> Result<DroneView, Failure> {
+        find_drone(client.drones().await?, text)
+    }
+
+    /// The package that is meant by an id or a name; the newest of that name.
+    ///
+    /// # Errors
+    /// There is no such package.
+    pub async fn package(&self, client: &Client, text: &str) -> Result<PackageId, Failure> {
+        match text.parse() {
+            Ok(id) => Ok(id),
+            Err(_) => Ok(client.why(text).await?.package.id),
+        }
+    }
+}
+
+fn find_drone(drones: Vec<DroneView>, text: &str) -> Result<DroneView, Failure> {
+    let id = text.parse::<DroneId>().ok();
+    let names: Vec<String> = drones.iter().map(|drone| drone.name.to_string()).collect();
+    // A name wins: somebody may have called a drone `d2`.
+    let found = drones
+        .iter()
+        .position(|drone| drone.name.as_str() == text)
+        .or_else(|| drones.iter().position(|drone| Some(drone.id) == id));
+    if let Some(at) = found {
+        return drones.into_iter().nth(at).ok_or_else(|| Failure::Failed("no such drone".to_owned()));
+    }
+    let candidates: Vec<&str> = names.iter().map(String::as_str).collect();
+    let help = match swarm_common::config::nearest(text, &candidates) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if names.is_empty() => "none has enrolled yet; see `swarmctl drone token`".to_owned(),
+        None => format!("there are {}", names.join(", ")),
+    };
+    Err(Failure::Failed(format!("there is no drone `{}`; {help}", text.escape_debug())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cmd::fixtures;
+
+    #[test]
+    fn a_drone_is_found_by_name_or_id_and_a_typo_is_answered() {
+        let drones = || fixtures::status().drones;
+        assert_eq!(find_drone(drones(), "oak").unwrap().id, DroneId(1));
+        assert_eq!(find_drone(drones(), "d2").unwrap().name.as_str(), "birch");
+        let said = find_drone(drones(), "brich").unwrap_err().to_string();
+        assert!(said.contains("did you mean `birch`?"), "{said}");
+        assert!(find_drone(vec![], "x").unwrap_err().to_string().contains("drone token"));
+    }
+}
