@@ -28,7 +28,7 @@ pub struct Cli {
     /// Print JSON for programs
     #[arg(long, global = true, help_heading = "Output")]
     pub json: bool,
-    /// When to use colour; NO_COLOR is heeded
+    /// When to use colour: auto, always or never; NO_COLOR is heeded
     #[arg(
         long,
         global = true,
@@ -110,7 +110,7 @@ mod tests {
             (vec!["queue", "--state", "broken"], "quarantined"),
             (vec!["run", "show", "12"], "r12"),
             (vec!["run", "start", "Desk"], "a-z"),
-            (vec!["login", "nas:8470", "--token-file", "-"], "http://nas:8470"),
+            (vec!["login", "nas:8100", "--token-file", "-"], "http://nas:8100"),
             (vec!["drone", "token", "--valid", "soon"], "30min"),
         ] {
             let error = Cli::try_parse_from(std::iter::once("swarmctl").chain(args)).unwrap_err();

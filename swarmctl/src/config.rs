@@ -27,7 +27,7 @@ struct File {
 /// What the command line and the environment say.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct ConnectionArgs {
-    /// Address of an orchestrator, such as http://nas:8470; may be repeated
+    /// Address of an orchestrator, such as http://nas:8100; may be repeated
     #[arg(long, global = true, value_name = "URL", env = "SWARM_ORCHESTRATOR", value_delimiter = ',', value_parser = parse_address, help_heading = "Connection")]
     pub orchestrator: Vec<Url>,
     /// File that holds the admin token
@@ -140,7 +140,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("swarmctl/config.toml");
         let connection = Connection {
-            orchestrators: vec![parse_address("http://nas:8470").unwrap()],
+            orchestrators: vec![parse_address("http://nas:8100").unwrap()],
             token: Secret::new("t0k"),
         };
         connection.save(&path).unwrap();

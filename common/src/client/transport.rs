@@ -28,6 +28,8 @@ use std::{
 
 /// How long a TCP and TLS handshake may take.
 const CONNECT: Duration = Duration::from_secs(5);
+/// How long an unused connection is kept.
+const POOL_IDLE: Duration = Duration::from_secs(10);
 /// A JSON answer is never larger.
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 /// How much of an answer that is no problem document is shown.
@@ -43,13 +45,13 @@ pub struct Client {
     current: Arc<AtomicUsize>,
 }
 
-/// Reads an orchestrator's address, such as `http://nas:8470`.
+/// Reads an orchestrator's address, such as `http://nas:8100`.
 ///
 /// # Errors
 /// What is wrong with the text, and what an address looks like.
 pub fn parse_address(text: &str) -> Result<Url, String> {
     let shown: String = text.chars().take(80).collect();
-    let like = "expected something like http://nas:8470";
+    let like = "expected something like http://nas:8100";
     let url = Url::parse(text).map_err(|e| format!("`{shown}` is not an address ({e}); {like}"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return Err(format!("`{shown}` is not an http or https address; {like}"));
@@ -81,7 +83,10 @@ impl Client {
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("build-swarm/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT);
+            .connect_timeout(CONNECT)
+            // Sooner than the orchestrator hangs up on an idle connection, so that no
+            // request meets one that is about to close.
+            .pool_idle_timeout(POOL_IDLE);
         if addresses.iter().all(|url| url.scheme() == "http") {
             // Where TLS is not spoken, a machine without certificates is no obstacle.
             builder = builder.tls_certs_only([]);
@@ -336,7 +341,7 @@ mod tests {
     fn segments_and_queries_are_escaped_below_any_prefix() {
         let call = Call::get(&["why", "cat/na me-1?x=#"]).query("name", Some("a&b"));
         for (address, want) in [
-            ("http://nas:8470", "http://nas:8470/api/v1/why/cat%2Fna%20me-1%3Fx=%23?name=a%26b"),
+            ("http://nas:8100", "http://nas:8100/api/v1/why/cat%2Fna%20me-1%3Fx=%23?name=a%26b"),
             ("http://nas/swarm/", "http://nas/swarm/api/v1/why/cat%2Fna%20me-1%3Fx=%23?name=a%26b"),
         ] {
             let url = url_of(&call, &parse_address(address).unwrap()).unwrap();
@@ -346,10 +351,10 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused_with_an_example() {
-        for bad in ["nas:8470", "nas", "", "ftp://nas", "http://u:p@nas", "http://nas/?a=b"] {
+        for bad in ["nas:8100", "nas", "", "ftp://nas", "http://u:p@nas", "http://nas/?a=b"] {
             assert!(parse_address(bad).is_err(), "{bad}");
         }
         assert!(!parse_address("http://u:pass1@nas").unwrap_err().contains("pass1"));
-        assert!(parse_address("nas:8470").unwrap_err().contains("http://nas:8470"));
+        assert!(parse_address("nas:8100").unwrap_err().contains("http://nas:8100"));
     }
 }

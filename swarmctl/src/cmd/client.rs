@@ -25,7 +25,7 @@ use swarm_common::{
 #[derive(Debug, clap::Subcommand)]
 #[command(after_help = "Examples:
   swarmctl client setup desk
-  swarmctl client setup desk --address http://nas:8470 --out /mnt/workstation
+  swarmctl client setup desk --address http://nas:8100 --out /mnt/workstation
   swarmctl client setup desk --json | jq -r .emerge")]
 pub enum Verb {
     /// Print what to put on a workstation
@@ -140,9 +140,13 @@ here=$(cd \"$(dirname \"$0\")\" && pwd)
 home=${{1:-${{here%/*}}/gnupg}}
 mkdir -p \"$home\"
 chmod 755 \"$home\"
-gpg --homedir \"$home\" --batch --quiet --import \"$here/key.asc\"
-echo '{fingerprint}:6:' | gpg --homedir \"$home\" --batch --quiet --import-ownertrust
-gpg --homedir \"$home\" --batch --quiet --check-trustdb
+# The home is open to read on purpose, of which gpg would warn.
+trust() {{
+\tgpg --homedir \"$home\" --batch --quiet --no-permission-warning \"$@\"
+}}
+trust --import \"$here/key.asc\"
+echo '{fingerprint}:6:' | trust --import-ownertrust
+trust --check-trustdb
 # Portage verifies as the user nobody, who must be able to read the public parts.
 for file in pubring.kbx pubring.gpg trustdb.gpg; do
 \tif [ -e \"$home/$file\" ]; then chmod 644 \"$home/$file\"; fi
@@ -229,13 +233,13 @@ mod tests {
     }
 
     fn desk(key: &KeyView) -> Result<Setup, Failure> {
-        setup(&"desk".parse().unwrap(), &parse_address("http://nas:8470").unwrap(), "/binhost/desk/", key)
+        setup(&"desk".parse().unwrap(), &parse_address("http://nas:8100").unwrap(), "/binhost/desk/", key)
     }
 
     #[test]
     fn a_workstation_is_told_to_verify_and_whom_to_trust() {
         let setup = desk(&key()).unwrap();
-        assert_eq!(setup.sync_uri, "http://nas:8470/binhost/desk");
+        assert_eq!(setup.sync_uri, "http://nas:8100/binhost/desk");
         assert!(setup.binrepos_conf.contains("verify-signature = true\n"));
         let text = render(&setup, Paint::new(false));
         for part in ["0123456789ABCDEF0123456789ABCDEF01234567:6:", "--check-trustdb", "--usepkgonly", "xyz="]

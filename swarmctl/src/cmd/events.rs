@@ -93,7 +93,7 @@ fn words(event: &serde_json::Value) -> String {
             .collect()
     };
     let Some(map) = event.as_object() else { return plain(event) };
-    let tag = ["kind", "type", "event"].into_iter().find(|tag| map.get(*tag).is_some_and(|v| v.is_string()));
+    let tag = ["event", "kind", "type"].into_iter().find(|tag| map.get(*tag).is_some_and(|v| v.is_string()));
     match (tag, map.iter().next()) {
         (Some(tag), _) => format!("{}{}", plain(&map[tag]), fields(map, tag)),
         (None, Some((name, value))) if map.len() == 1 => match value.as_object() {

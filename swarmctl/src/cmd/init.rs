@@ -9,7 +9,7 @@ use swarm_common::{
 };
 
 /// Where an orchestrator on this machine listens unless told otherwise.
-const DEFAULT_ADDRESS: &str = "http://127.0.0.1:8470";
+const DEFAULT_ADDRESS: &str = "http://127.0.0.1:8100";
 
 /// Arguments of `init`.
 #[derive(Debug, clap::Args)]

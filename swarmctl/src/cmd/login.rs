@@ -13,8 +13,8 @@ use swarm_common::{
 /// Arguments of `login`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  ssh nas cat /var/lib/build-swarm/admin.token | swarmctl login http://nas:8470 --token-file -
-  swarmctl login http://nas:8470 http://spare:8470 --token-file ./token")]
+  ssh nas cat /var/lib/build-swarm/admin.token | swarmctl login http://nas:8100 --token-file -
+  swarmctl login http://nas:8100 http://spare:8100 --token-file ./token")]
 pub struct Args {
     /// Addresses of the orchestrators
     #[arg(required = true, value_name = "URL", value_parser = parse_address)]

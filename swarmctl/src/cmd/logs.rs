@@ -1,8 +1,16 @@
 //! `logs`: what a build printed, as it prints it if wanted.
 
-use crate::{failure::Failure, output::LogCleaner, session::Session};
+use crate::{
+    failure::Failure,
+    output::{LogCleaner, text::clean},
+    session::Session,
+};
 use serde_json::json;
-use swarm_common::id::AttemptId;
+use std::time::Duration;
+use swarm_common::{
+    client::{ByteStream, Client},
+    id::{AttemptId, PackageId},
+};
 
 /// Arguments of `logs`.
 #[derive(Debug, clap::Args)]
@@ -27,7 +35,7 @@ pub struct Args {
 pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
     let client = session.client()?;
     let package = session.package(&client, &args.package).await?;
-    let mut log = client.package_log(package, args.attempt, args.follow).await?;
+    let mut log = begin(session, &client, package, &args).await?;
     let mut cleaner = LogCleaner::default();
     // Programs get a line of JSON for each piece, so that following works for them too.
     let print = |text: String| match session.output.json {
@@ -39,4 +47,33 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
         print(cleaner.clean(&piece))?;
     }
     print(cleaner.finish())
+}
+
+/// Opens the log. Who follows a package that nobody has begun yet waits for it.
+async fn begin(
+    session: &Session,
+    client: &Client,
+    package: PackageId,
+    args: &Args,
+) -> Result<ByteStream, Failure> {
+    let mut told = false;
+    loop {
+        let absent = match client.package_log(package, args.attempt, args.follow).await {
+            Err(e) if e.status() == Some(404) && args.follow && args.attempt.is_none() => e,
+            answer => return Ok(answer?),
+        };
+        let view = client.package(package).await?;
+        if view.state.is_final() {
+            return Err(absent.into());
+        }
+        if !std::mem::replace(&mut told, true) {
+            session.output.say(&format!(
+                "{} is {}: {}; waiting",
+                clean(&view.title),
+                view.state,
+                clean(&view.reason)
+            ));
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }

@@ -175,11 +175,11 @@ mod tests {
 
     #[test]
     fn a_swarm_in_trouble_is_told_on_one_screen_with_the_next_action_last() {
-        let text = render(&fixtures::status(), "http://nas:8470", Paint::new(false));
+        let text = render(&fixtures::status(), "http://nas:8100", Paint::new(false));
         assert_eq!(
             text,
             "\
-Build Swarm 0.1.0 at http://nas:8470, up 2 h
+Build Swarm 0.1.0 at http://nas:8100, up 2 h
 
 Drones
   NAME   STATE     LOAD  FREE MEMORY  FREE DISK  STRIKES  DOES

@@ -20,6 +20,9 @@ use swarm_common::{
 };
 use tempfile::NamedTempFile;
 
+/// The orchestrator keeps no longer text about a profile's source.
+const LONGEST_SOURCE: usize = 500;
+
 /// What a snapshot is made from.
 #[derive(Debug)]
 pub struct Sources {
@@ -102,7 +105,10 @@ pub fn make(sources: &Sources, progress: impl Fn(u64, u64)) -> Result<Made, Fail
         digest,
         archive,
         entries: contents.len(),
-        source: format!("{}; {}", sources.bundle.display(), described.join("; ")),
+        source: format!("{}; {}", sources.bundle.display(), described.join("; "))
+            .chars()
+            .take(LONGEST_SOURCE)
+            .collect(),
         notes: bundle.notes,
     })
 }
