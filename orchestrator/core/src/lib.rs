@@ -31,6 +31,7 @@ pub mod run;
 pub mod schedule;
 pub mod settle;
 pub mod swarm;
+pub mod view;
 
 pub use command::{Command, Reply, Request};
 pub use event::{Event, Record};

@@ -1,0 +1,68 @@
+//! Drones, as people see them.
+
+use crate::{
+    attempt::{Attempt, Job},
+    drone::Drone,
+    swarm::Swarm,
+};
+use swarm_common::{
+    id::*,
+    state::DroneState,
+    time::TimeMs,
+    wire::view::{DroneView, WorkView},
+};
+
+/// Every drone, in the order of enrolment.
+#[must_use]
+pub fn drones(swarm: &Swarm, now: TimeMs) -> Vec<DroneView> {
+    swarm.drones.iter().map(|(&id, drone)| view(swarm, now, id, drone)).collect()
+}
+
+/// One drone.
+#[must_use]
+pub fn drone(swarm: &Swarm, now: TimeMs, id: DroneId) -> Option<DroneView> {
+    swarm.drones.get(&id).map(|drone| view(swarm, now, id, drone))
+}
+
+fn view(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> DroneView {
+    DroneView {
+        id,
+        name: drone.name.clone(),
+        state: drone.state(),
+        reason: reason(swarm, now, id, drone),
+        facts: drone.facts.clone(),
+        vitals: swarm.live.vitals.get(&id).copied(),
+        last_seen: swarm.live.seen.get(&id).copied(),
+        strikes: drone.strikes,
+        speed: drone.speed_permille as f64 / 1000.0,
+        working_on: swarm.attempts_of(id).map(|(attempt, a)| work(swarm, attempt, a)).collect(),
+    }
+}
+
+fn work(swarm: &Swarm, id: AttemptId, attempt: &Attempt) -> WorkView {
+    let title = match attempt.job {
+        Job::Plan(run) => format!("plan of {run}"),
+        Job::Build(package) => {
+            swarm.packages.get(&package).map(crate::package::Package::title).unwrap_or_default()
+        }
+    };
+    WorkView { attempt: id, title, phase: attempt.phase(), since: attempt.started_at }
+}
+
+/// Why a drone is where it is, and until when.
+fn reason(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> String {
+    match drone.state() {
+        DroneState::Pending => "enrolled, and waits for an admin's approval".into(),
+        DroneState::Lost => drone.lost.clone().unwrap_or_default(),
+        DroneState::Offline => drone.offline.clone().unwrap_or_default(),
+        DroneState::Draining => drone.draining.clone().unwrap_or_default(),
+        DroneState::Grounded => drone.grounded.as_ref().map_or_else(String::new, |g| {
+            format!("{}; works again in {} s", g.reason, g.until.since(now).div_ceil(1000))
+        }),
+        DroneState::Online if swarm.attempts_of(id).next().is_some() => "at work".into(),
+        DroneState::Online if drone.strikes > 0 => {
+            format!("waits for work; {} strikes", drone.strikes)
+        }
+        DroneState::Online => "waits for work".into(),
+    }
+}

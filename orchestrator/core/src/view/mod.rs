@@ -1,0 +1,59 @@
+//! What people look at, computed from the state: pure functions of the swarm and the
+//! time, so that the same state always reads the same. Nothing here decides anything;
+//! which words explain a package is in [`crate::explain`].
+
+mod drone;
+mod package;
+mod run;
+mod status;
+mod why;
+
+pub use drone::{drone, drones};
+pub use package::{package, packages, row};
+pub use run::{run, runs};
+pub use status::{Trouble, status};
+pub use why::{FindError, find, why};
+
+use crate::{profile::Profile, run::Run, swarm::Swarm};
+use std::collections::{BTreeMap, BTreeSet};
+use swarm_common::{id::*, name::Name, state::*, wire::view::ProfileView};
+
+/// A profile as people see it.
+#[must_use]
+pub fn profile(name: &Name, profile: &Profile) -> ProfileView {
+    ProfileView {
+        name: name.clone(),
+        builder: profile.request.builder,
+        snapshot: profile.request.snapshot,
+        source: profile.request.source.clone(),
+        generation: profile.generation,
+        published_packages: profile.published_packages,
+        binhost: format!("/binhost/{name}"),
+    }
+}
+
+/// The blocked packages of a run that wait, through however many others, for any of
+/// `roots`.
+fn waiting_for(swarm: &Swarm, run: &Run, roots: impl IntoIterator<Item = PackageId>) -> BTreeSet<PackageId> {
+    let mut dependants: BTreeMap<PackageId, Vec<PackageId>> = BTreeMap::new();
+    for &id in &run.packages {
+        let Some(package) = swarm.packages.get(&id) else { continue };
+        for &dep in package.build_deps.iter().chain(&package.runtime_deps) {
+            dependants.entry(dep).or_default().push(id);
+        }
+    }
+    let mut open: Vec<PackageId> = roots.into_iter().collect();
+    let mut seen: BTreeSet<PackageId> = open.iter().copied().collect();
+    let mut waiting = BTreeSet::new();
+    while let Some(next) = open.pop() {
+        for &dependant in dependants.get(&next).into_iter().flatten() {
+            if seen.insert(dependant) {
+                open.push(dependant);
+                if swarm.packages.get(&dependant).is_some_and(|p| p.state == PackageState::Blocked) {
+                    waiting.insert(dependant);
+                }
+            }
+        }
+    }
+    waiting
+}

@@ -1,0 +1,121 @@
+//! Packages and their attempts, as people see them.
+
+use super::waiting_for;
+use crate::{
+    attempt::{Attempt, Ending, Job},
+    explain,
+    package::Package,
+    swarm::Swarm,
+};
+use swarm_common::{
+    id::*,
+    state::*,
+    time::TimeMs,
+    wire::{
+        drone::Target,
+        view::{AttemptView, PackageRow, PackageView},
+    },
+};
+
+/// The packages that are of `run`, in `state`, and have `name` in their title, by run and
+/// then in the order of the plan; what is `None` does not matter.
+#[must_use]
+pub fn packages(
+    swarm: &Swarm,
+    now: TimeMs,
+    run: Option<RunId>,
+    state: Option<PackageState>,
+    name: Option<&str>,
+) -> Vec<PackageRow> {
+    swarm
+        .packages
+        .iter()
+        .filter(|(_, p)| run.is_none_or(|run| p.run == run))
+        .filter(|(_, p)| state.is_none_or(|state| p.state == state))
+        .filter(|(_, p)| name.is_none_or(|name| p.title().contains(name)))
+        .map(|(&id, package)| row(swarm, now, id, package))
+        .collect()
+}
+
+/// A package in a list.
+#[must_use]
+pub fn row(swarm: &Swarm, now: TimeMs, id: PackageId, package: &Package) -> PackageRow {
+    let live = swarm.attempts_at(Job::Build(id)).next();
+    PackageRow {
+        id,
+        run: package.run,
+        title: package.title(),
+        state: package.state,
+        reason: explain::reason(swarm, now, id),
+        drone: live.map(|(_, a)| a.drone_name.clone()),
+        phase: live.map(|(_, a)| a.phase()),
+        attempts: u32::try_from(package.attempts.len()).unwrap_or(u32::MAX),
+    }
+}
+
+/// One package.
+#[must_use]
+pub fn package(swarm: &Swarm, now: TimeMs, id: PackageId) -> Option<PackageView> {
+    let package = swarm.packages.get(&id)?;
+    let run = swarm.runs.get(&package.run)?;
+    let blocked_on =
+        if package.state == PackageState::Blocked { explain::blocked_on(swarm, id) } else { Vec::new() };
+    Some(PackageView {
+        id,
+        run: package.run,
+        profile: run.profile.clone(),
+        title: package.title(),
+        targets: targets(swarm, package),
+        state: package.state,
+        reason: explain::reason(swarm, now, id),
+        build_key: package.build_key,
+        blocked_on,
+        dependants: waiting_for(swarm, run, [id]).len() as u64,
+        attempts: package.attempts.iter().filter_map(|a| Some(attempt(*a, swarm.attempts.get(a)?))).collect(),
+        artifacts: package.artifacts.clone(),
+        predicted_s: package.predicted_ms / 1000,
+    })
+}
+
+/// The targets with the build ids of the last attempt.
+fn targets(swarm: &Swarm, package: &Package) -> Vec<Target> {
+    let last = package.attempts.last().and_then(|a| swarm.attempts.get(a));
+    let build_ids = last.map(|a| a.build_ids.as_slice()).unwrap_or_default();
+    let mut targets = package.targets.clone();
+    for (target, &build_id) in targets.iter_mut().zip(build_ids) {
+        target.build_id = build_id;
+    }
+    targets
+}
+
+fn attempt(id: AttemptId, attempt: &Attempt) -> AttemptView {
+    let failure = match &attempt.ending {
+        Some(Ending::Failed(failure)) => Some(failure.clone()),
+        _ => None,
+    };
+    AttemptView {
+        id,
+        drone: attempt.drone,
+        drone_name: attempt.drone_name.clone(),
+        started_at: attempt.started_at,
+        ended_at: attempt.ended_at,
+        phase: attempt.phase(),
+        phases: attempt.phases.clone(),
+        outcome: attempt.ending.as_ref().map(|ending| outcome(attempt.job, ending)),
+        failure,
+        usage: attempt.usage,
+    }
+}
+
+fn outcome(job: Job, ending: &Ending) -> String {
+    match (ending, job) {
+        (Ending::Accepted, Job::Build(_)) => "built".into(),
+        (Ending::Accepted, Job::Plan(_)) => "planned".into(),
+        (Ending::Failed(failure), _) => failure.class.word().into(),
+        (Ending::Rejected(reason), _) => format!("refused: {reason}"),
+        (Ending::HandedBack(_), _) => "handed back".into(),
+        (Ending::Lost(_), _) => FailureClass::Lost.word().into(),
+        (Ending::Superseded, _) => "superseded".into(),
+        (Ending::Cancelled, _) => FailureClass::Cancelled.word().into(),
+    }
+}

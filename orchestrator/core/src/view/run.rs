@@ -1,0 +1,84 @@
+//! Runs, as people see them, and when they will end.
+
+use super::waiting_for;
+use crate::{attempt::Job, estimate::OVERHEAD_MS, run::Run, swarm::Swarm};
+use swarm_common::{id::*, state::*, time::TimeMs, wire::view::RunView};
+
+/// Every run that is kept, the newest first.
+#[must_use]
+pub fn runs(swarm: &Swarm, now: TimeMs) -> Vec<RunView> {
+    swarm.runs.iter().rev().map(|(&id, run)| view(swarm, now, id, run)).collect()
+}
+
+/// One run.
+#[must_use]
+pub fn run(swarm: &Swarm, now: TimeMs, id: RunId) -> Option<RunView> {
+    swarm.runs.get(&id).map(|run| view(swarm, now, id, run))
+}
+
+fn view(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> RunView {
+    RunView {
+        id,
+        profile: run.profile.clone(),
+        class: run.class,
+        state: run.state,
+        reason: reason(swarm, id, run),
+        snapshot: run.snapshot,
+        started_at: run.started_at,
+        ended_at: run.ended_at,
+        counts: run.counts.iter().filter(|(_, n)| **n > 0).map(|(&state, &n)| (state, n)).collect(),
+        reused: run.reused,
+        eta: eta(swarm, now, run),
+        problems: run.problems.clone(),
+    }
+}
+
+fn reason(swarm: &Swarm, id: RunId, run: &Run) -> Option<String> {
+    let told = (!run.reason.is_empty()).then(|| run.reason.clone());
+    if run.state != RunState::Planning {
+        return told;
+    }
+    match swarm.attempts_at(Job::Plan(id)).next() {
+        Some((attempt, a)) => Some(format!("{attempt} on {} makes the plan", a.drone_name)),
+        None => {
+            let waits = "waits for a drone that makes the plan";
+            Some(told.map_or_else(|| waits.to_owned(), |why| format!("{waits}; {why}")))
+        }
+    }
+}
+
+/// The predicted end: the work left over all drones that may do it, and never sooner than
+/// the longest chain on the fastest of them. Unknown while there is no plan or no drone.
+fn eta(swarm: &Swarm, now: TimeMs, run: &Run) -> Option<TimeMs> {
+    if run.state != RunState::Building {
+        return None;
+    }
+    let able =
+        swarm.drones.values().filter(|d| d.state() == DroneState::Online && d.builds_for(&run.profile));
+    let speeds: Vec<u64> = able.map(|d| d.speed_permille.max(1)).collect();
+    let fastest = *speeds.iter().max()?;
+    let hopeless = run.packages.iter().copied().filter(|p| {
+        swarm
+            .packages
+            .get(p)
+            .is_some_and(|p| matches!(p.state, PackageState::Quarantined | PackageState::Cancelled))
+    });
+    let stuck = waiting_for(swarm, run, hopeless);
+    let (mut work_ms, mut chain_ms) = (0u64, 0u64);
+    for id in run.packages.iter().filter(|id| !stuck.contains(id)) {
+        let Some(package) = swarm.packages.get(id).filter(|p| !p.state.is_final()) else { continue };
+        let done_ms = swarm
+            .attempts_at(Job::Build(*id))
+            .map(|(_, a)| now.since(a.started_at))
+            .max()
+            .unwrap_or_default();
+        let own_ms = package.predicted_ms + OVERHEAD_MS;
+        work_ms = work_ms.saturating_add(own_ms.saturating_sub(done_ms).max(1000));
+        if package.state != PackageState::Blocked {
+            chain_ms = chain_ms.max(package.rank_ms.saturating_sub(done_ms.min(own_ms)));
+        }
+    }
+    let spread_ms = work_ms.saturating_mul(1000) / speeds.iter().sum::<u64>();
+    let alone_ms = chain_ms.saturating_mul(1000) / fastest;
+    Some(now + spread_ms.max(alone_ms))
+}

@@ -1,0 +1,177 @@
+//! The swarm on one screen: what is wrong, worst first, and the one thing to do next.
+
+use super::{drones, run};
+use crate::{attempt::Job, package::Package, run::Run, swarm::Swarm};
+use std::collections::BTreeMap;
+use swarm_common::{
+    id::*,
+    name::Name,
+    state::*,
+    time::TimeMs,
+    wire::view::{Concern, StatusView},
+};
+
+/// Something wrong in the shell, which the core cannot see: the journal, a disk, the
+/// publisher.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// What is wrong and why, in one line.
+    pub what: String,
+    /// What will happen by itself, or what to do.
+    pub next: String,
+}
+
+/// A concern, with the command that mends it if one does.
+struct Found {
+    what: String,
+    next: String,
+    action: Option<String>,
+}
+
+impl Found {
+    fn mended_by(what: String, command: String) -> Self {
+        Self { what, next: format!("`{command}`"), action: Some(command) }
+    }
+
+    fn passing(what: String, next: &str) -> Self {
+        Self { what, next: next.to_owned(), action: None }
+    }
+}
+
+/// The swarm on one screen.
+#[must_use]
+pub fn status(swarm: &Swarm, now: TimeMs, version: &str, troubles: &[Trouble]) -> StatusView {
+    let shown = shown_runs(swarm);
+    let mut found: Vec<Found> = troubles
+        .iter()
+        .map(|t| Found { what: t.what.clone(), next: t.next.clone(), action: Some(t.next.clone()) })
+        .collect();
+    for &(id, run) in &shown {
+        of_run(swarm, id, run, &mut found);
+    }
+    of_drones(swarm, now, &mut found);
+    if swarm.profiles.is_empty() && swarm.drones.is_empty() {
+        found.push(Found::mended_by(
+            "there is no profile and no drone yet".into(),
+            "swarmctl profile add NAME --from DIR".into(),
+        ));
+    }
+    let mut queue: BTreeMap<PackageState, u64> = BTreeMap::new();
+    for (_, run) in shown.iter().filter(|(_, run)| !run.state.is_over()) {
+        for (&state, &n) in run.counts.iter().filter(|(_, n)| **n > 0) {
+            *queue.entry(state).or_default() += n;
+        }
+    }
+    StatusView {
+        version: version.to_owned(),
+        now,
+        started_at: swarm.live.started_at,
+        healthy: found.is_empty(),
+        next_action: found.iter().find_map(|f| f.action.clone()),
+        concerns: found.into_iter().map(|f| Concern { what: f.what, next: f.next }).collect(),
+        runs: shown.iter().filter_map(|&(id, _)| run(swarm, now, id)).collect(),
+        drones: drones(swarm, now),
+        queue,
+        journal_seq: swarm.seq,
+    }
+}
+
+/// Runs under way, and the last ended one of each profile; the newest first.
+fn shown_runs(swarm: &Swarm) -> Vec<(RunId, &Run)> {
+    let mut ended: Vec<&Name> = Vec::new();
+    let mut shown = Vec::new();
+    for (&id, run) in swarm.runs.iter().rev() {
+        if run.state.is_over() {
+            if ended.contains(&&run.profile) {
+                continue;
+            }
+            ended.push(&run.profile);
+        }
+        shown.push((id, run));
+    }
+    shown
+}
+
+fn of_run(swarm: &Swarm, id: RunId, run: &Run, found: &mut Vec<Found>) {
+    let able = swarm.drones.values().filter(|d| d.builds_for(&run.profile));
+    let online = able.filter(|d| d.state() == DroneState::Online).count();
+    let profile = &run.profile;
+    if run.state == RunState::Planning && swarm.attempts_at(Job::Plan(id)).next().is_none() && online == 0 {
+        found.push(Found::passing(
+            format!("run {id} of {profile} waits for its plan, and no drone that can make it is online"),
+            "start a drone for this profile; the plan is made at once when one is there",
+        ));
+    }
+    if run.state == RunState::Building && online == 0 {
+        found.push(Found::passing(
+            format!("run {id} of {profile} stands still: no drone that can build for it is online"),
+            "start a drone for this profile; the run goes on when one is there",
+        ));
+    }
+    if run.state == RunState::Failed {
+        found.push(Found::mended_by(
+            format!("run {id} of {profile} failed: {}", run.reason),
+            format!("swarmctl run start {profile}"),
+        ));
+    }
+    let quarantined: Vec<(PackageId, &Package)> = run
+        .packages
+        .iter()
+        .filter_map(|p| Some((*p, swarm.packages.get(p)?)))
+        .filter(|(_, p)| p.state == PackageState::Quarantined)
+        .collect();
+    if let Some((package, first)) = quarantined.first() {
+        let blocked = run.count(PackageState::Blocked);
+        let also = match (quarantined.len() - 1, blocked) {
+            (0, 0) => String::new(),
+            (0, n) => format!(" ({n} wait for it)"),
+            (more, 0) => format!(" (and {more} more)"),
+            (more, n) => format!(" (and {more} more; {n} wait for them)"),
+        };
+        found.push(Found::mended_by(
+            format!("{} is quarantined in {id}{also}: {}", first.title(), first.reason),
+            format!("swarmctl why {package}"),
+        ));
+    }
+    if let Some(problem) = run.problems.first() {
+        let more = run.problems.len() - 1;
+        let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+        let atoms = problem.atoms.join(" ");
+        let message = problem.message.lines().next().unwrap_or_default();
+        found.push(Found::mended_by(
+            format!("the resolver refused {atoms} in {id} of {profile}{more}: {message}"),
+            format!("swarmctl run show {id}"),
+        ));
+    }
+}
+
+fn of_drones(swarm: &Swarm, now: TimeMs, found: &mut Vec<Found>) {
+    let in_state = |state| swarm.drones.values().filter(move |d| d.state() == state);
+    for drone in in_state(DroneState::Lost) {
+        let why = drone.lost.as_deref().unwrap_or_default();
+        let what = format!("drone {} is lost: {why}", drone.name);
+        found.push(Found::mended_by(what, format!("swarmctl drone resume {}", drone.name)));
+    }
+    for drone in in_state(DroneState::Grounded) {
+        let Some(pause) = &drone.grounded else { continue };
+        let seconds = pause.until.since(now).div_ceil(1000);
+        found.push(Found::passing(
+            format!("drone {} is grounded for {seconds} s: {}", drone.name, pause.reason),
+            "it works again by itself after its pause",
+        ));
+    }
+    for drone in in_state(DroneState::Offline) {
+        let why = drone.offline.as_deref().unwrap_or_default();
+        // A machine that said goodbye is off because somebody wants it so.
+        if !why.starts_with("signed off") {
+            found.push(Found::passing(
+                format!("drone {} is offline: {why}", drone.name),
+                "it comes back by itself once its machine and `swarm-drone` run",
+            ));
+        }
+    }
+    for drone in in_state(DroneState::Pending) {
+        let what = format!("drone {} waits for approval", drone.name);
+        found.push(Found::mended_by(what, format!("swarmctl drone approve {}", drone.name)));
+    }
+}

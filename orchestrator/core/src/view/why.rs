@@ -1,0 +1,149 @@
+//! Which package a person means, and everything that explains where it stands.
+
+use super::package::package;
+use crate::{explain, package::Package, swarm::Swarm};
+use swarm_common::{id::*, state::*, time::TimeMs, wire::view::WhyView};
+
+/// Candidates that are listed when a name is ambiguous.
+const LISTED: usize = 10;
+
+/// Why a query means no package.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FindError {
+    /// Nothing has that name.
+    #[error(
+        "no package of a kept run is called `{0}`: give its id, name, category/name or category/name-version"
+    )]
+    Unknown(String),
+    /// Several have.
+    #[error("`{query}` means several packages: {}; name one of them", candidates.join(", "))]
+    Ambiguous {
+        /// What was asked.
+        query: String,
+        /// What it may mean: titles with ids.
+        candidates: Vec<String>,
+    },
+}
+
+/// The package that a person means by `p12`, `name`, `category/name` or
+/// `category/name-version`. The newest run that has one counts.
+///
+/// # Errors
+/// None is called so, or several are.
+pub fn find(swarm: &Swarm, query: &str) -> Result<PackageId, FindError> {
+    let shown: String = query.chars().take(80).collect();
+    if let Some(id) = query.parse().ok().filter(|id| swarm.packages.contains_key(id)) {
+        return Ok(id);
+    }
+    let is_meant = |package: &Package| {
+        package.targets.iter().any(|t| {
+            let cpv = &t.cpv;
+            [cpv.as_str(), cpv.cp(), cpv.pn(), cpv.pf()].contains(&query)
+        })
+    };
+    for run in swarm.runs.values().rev() {
+        let found: Vec<(PackageId, &Package)> = run
+            .packages
+            .iter()
+            .filter_map(|id| Some((*id, swarm.packages.get(id)?)))
+            .filter(|(_, p)| is_meant(p))
+            .collect();
+        match found.as_slice() {
+            [] => {}
+            [(id, _)] => return Ok(*id),
+            several => {
+                let mut candidates: Vec<String> =
+                    several.iter().take(LISTED).map(|(id, p)| format!("{} ({id})", p.title())).collect();
+                if several.len() > LISTED {
+                    candidates.push(format!("{} more", several.len() - LISTED));
+                }
+                return Err(FindError::Ambiguous { query: shown, candidates });
+            }
+        }
+    }
+    Err(FindError::Unknown(shown))
+}
+
+/// What stands, what the package waits for, and how that ends.
+#[must_use]
+pub fn why(swarm: &Swarm, now: TimeMs, id: PackageId) -> Option<WhyView> {
+    let record = swarm.packages.get(&id)?;
+    let package = package(swarm, now, id)?;
+    let mut lines =
+        vec![format!("{} is {} in {} of {}.", package.title, package.state, package.run, package.profile)];
+    if !package.reason.is_empty() {
+        lines.push(sentence(&package.reason));
+    }
+    for attempt in &package.attempts {
+        let ended = attempt.outcome.as_deref().unwrap_or("under way");
+        let mut line = format!("Attempt {} on {}: {ended}", attempt.id, attempt.drone_name);
+        if let Some(failure) = &attempt.failure {
+            let first = failure.message.lines().next().unwrap_or_default();
+            line.push_str(&format!(" while {}: {first}", failure.phase));
+        }
+        lines.push(sentence(&line));
+    }
+    for line in causes(swarm, now, id) {
+        lines.push(line);
+    }
+    if package.dependants > 0 {
+        lines.push(format!("{} packages wait for it.", package.dependants));
+    }
+    lines.push(ending(swarm, now, id, record));
+    Some(WhyView { package, lines })
+}
+
+/// What a blocked package waits for, each with its own reason.
+fn causes(swarm: &Swarm, now: TimeMs, id: PackageId) -> Vec<String> {
+    if swarm.packages.get(&id).is_none_or(|p| p.state != PackageState::Blocked) {
+        return Vec::new();
+    }
+    let stuck = explain::stuck_on(swarm, id);
+    let causes = if stuck.is_empty() { explain::blocked_on(swarm, id) } else { stuck };
+    causes
+        .iter()
+        .take(LISTED)
+        .filter_map(|cause| {
+            let package = swarm.packages.get(cause)?;
+            let reason = explain::reason(swarm, now, *cause);
+            let reason = if reason.is_empty() { reason } else { format!(": {reason}") };
+            Some(sentence(&format!(
+                "It waits for {} ({cause}), which is {}{reason}",
+                package.title(),
+                package.state
+            )))
+        })
+        .collect()
+}
+
+/// How the present state ends.
+fn ending(swarm: &Swarm, now: TimeMs, id: PackageId, package: &Package) -> String {
+    match package.state {
+        PackageState::Received => "Nothing is left to do: it is stored and published.".into(),
+        PackageState::Quarantined => format!(
+            "It stays so until a newer plan or a person: `swarmctl logs {id}` shows its log, \
+             `swarmctl retry {id}` tries it again."
+        ),
+        PackageState::Cancelled => "A new run plans it again.".into(),
+        PackageState::Delegated => {
+            "It is received when the attempt delivers; if the attempt is lost or fails, it is tried again."
+                .into()
+        }
+        PackageState::Needed if package.not_before > now => {
+            "It is tried again by itself when its waiting time is over.".into()
+        }
+        PackageState::Needed => "It is given to the next drone that will finish it soonest.".into(),
+        PackageState::Blocked => match explain::stuck_on(swarm, id).first() {
+            Some(cause) => format!("It goes on when a person has mended {cause}: `swarmctl why {cause}`."),
+            None => "It is needed as soon as they are received.".into(),
+        },
+    }
+}
+
+/// `text` with a capital first letter and a full stop.
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    let first: String = chars.next().map(|c| c.to_uppercase().collect()).unwrap_or_default();
+    let rest = chars.as_str().trim_end_matches('.');
+    format!("{first}{rest}.")
+}

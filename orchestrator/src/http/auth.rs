@@ -1,0 +1,92 @@
+//! Who asks. Every route says which role it needs ([`super::route::Role`]); this is the
+//! only place that looks at credentials.
+//!
+//! Digests are compared instead of secrets, so how long a comparison takes tells nothing
+//! that could be used.
+
+use super::{problem::ApiError, route::Role};
+use crate::server::App;
+use axum::{
+    extract::{FromRequestParts, Request},
+    http::{HeaderMap, header, request::Parts},
+};
+use swarm_common::{digest::Digest, id::DroneId};
+
+/// Whose credential came with the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Who {
+    /// Nobody's; the route is open.
+    Anyone,
+    /// The admin's.
+    Admin,
+    /// A drone's.
+    Drone(DroneId),
+}
+
+/// Finds out who asks and whether the role fits.
+pub(super) fn authenticate(app: &App, role: Role, request: &mut Request) -> Result<Who, ApiError> {
+    let who = if role == Role::Anyone { Who::Anyone } else { who(app, request.headers())? };
+    match (role, who) {
+        (Role::Anyone, _) | (Role::Admin, Who::Admin) | (Role::Drone, Who::Drone(_)) => {}
+        (Role::AdminOrDrone, Who::Admin | Who::Drone(_)) => {}
+        (Role::Admin, _) => return Err(ApiError::WrongRole("this needs the admin's token, not a drone's credential")),
+        (Role::Drone | Role::AdminOrDrone, _) => {
+            return Err(ApiError::WrongRole("this needs a drone's credential, not the admin's token"));
+        }
+    }
+    request.extensions_mut().insert(who);
+    Ok(who)
+}
+
+fn who(app: &App, headers: &HeaderMap) -> Result<Who, ApiError> {
+    let value = headers.get(header::AUTHORIZATION).ok_or(ApiError::NoCredential)?;
+    let (scheme, secret) =
+        value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(ApiError::NoCredential)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(ApiError::NoCredential);
+    }
+    let hash = Digest::of(secret.trim().as_bytes());
+    if hash == app.admin {
+        return Ok(Who::Admin);
+    }
+    let drone = app.engine.read(|swarm| swarm.drone_of_credential(&hash));
+    drone.map(Who::Drone).ok_or(ApiError::UnknownCredential)
+}
+
+/// The drone that asks, on routes for drones.
+pub(super) struct Drone(pub(super) DroneId);
+
+impl<S: Sync> FromRequestParts<S> for Drone {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        match parts.extensions.get::<Who>() {
+            Some(Who::Drone(drone)) => Ok(Self(*drone)),
+            _ => Err(ApiError::NoCredential),
+        }
+    }
+}
+
+/// The key under which the engine keeps the answer to this request, if it has one. Route
+/// and role are part of it: one key never answers two kinds of request.
+pub(super) struct Once(pub(super) Option<String>);
+
+/// Characters of an idempotency key.
+const LONGEST_KEY: usize = 128;
+
+impl<S: Sync> FromRequestParts<S> for Once {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let Some(value) = parts.headers.get("idempotency-key") else { return Ok(Self(None)) };
+        let key = value
+            .to_str()
+            .ok()
+            .filter(|key| !key.is_empty() && key.len() <= LONGEST_KEY)
+            .ok_or_else(|| ApiError::BadRequest(format!("Idempotency-Key takes 1 to {LONGEST_KEY} visible characters")))?;
+        let who = match parts.extensions.get::<Who>() {
+            Some(Who::Drone(drone)) => drone.to_string(),
+            Some(Who::Admin) => "admin".to_owned(),
+            Some(Who::Anyone) | None => return Ok(Self(None)),
+        };
+        Ok(Self(Some(format!("{who} {} {} {key}", parts.method, parts.uri.path()))))
+    }
+}

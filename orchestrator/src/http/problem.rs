@@ -1,0 +1,268 @@
+//! Everything that can go wrong with a request, and the one table from there to HTTP:
+//! status, stable kind, title. RFC 9457 problem details.
+//!
+//! The table has no catch-all arm on purpose: whoever adds an error decides here what a
+//! client is to make of it.
+
+use crate::{
+    artifact::{disk::DiskError, store::StoreError, upload::UploadError},
+    engine::EngineError,
+};
+use axum::{
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use swarm_common::wire::problem::Problem;
+use swarm_core::Refusal;
+
+/// Where an upload or a log stands, or a piece begins.
+pub(super) const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
+
+/// A client may try again after this many seconds.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
+
+/// Why a request was not done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    /// No credential came.
+    #[error("this needs a credential: send `Authorization: Bearer …`")]
+    NoCredential,
+    /// The credential is not known, or was revoked.
+    #[error("the credential is unknown or revoked")]
+    UnknownCredential,
+    /// The credential is for something else.
+    #[error("{0}")]
+    WrongRole(&'static str),
+    /// The engine did not do it.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The rules do not allow it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// What was asked for is not there.
+    #[error("{0}")]
+    Absent(String),
+    /// What was asked for may be several things.
+    #[error("{0}")]
+    Ambiguous(String),
+    /// The request makes no sense.
+    #[error("{0}")]
+    BadRequest(String),
+    /// The request is well formed, and what it says cannot be.
+    #[error("{0}")]
+    Unprocessable(String),
+    /// The body is larger than this route takes.
+    #[error("the body is larger than the {limit} bytes that are taken here")]
+    BodyTooLarge {
+        /// The bound in bytes.
+        limit: u64,
+    },
+    /// No byte of the body came for too long.
+    #[error("no byte of the body came for {seconds} s; the connection is closed")]
+    BodyStalled {
+        /// The longest silence.
+        seconds: u64,
+    },
+    /// The connection broke within the body.
+    #[error("the body broke off: {0}")]
+    BodyBroken(String),
+    /// An uploaded file is not what was asked for.
+    #[error("{message}")]
+    PackageRejected {
+        /// Which check failed.
+        kind: &'static str,
+        /// In words.
+        message: String,
+    },
+    /// A report names a file that was not uploaded.
+    #[error("{0}")]
+    NotUploaded(String),
+    /// A piece does not begin where the stored bytes end.
+    #[error("the piece begins at {given}, but {offset} bytes are stored: go on from there")]
+    WrongOffset {
+        /// Where it begins.
+        given: u64,
+        /// Where it must begin.
+        offset: u64,
+    },
+    /// The upload was not taken.
+    #[error(transparent)]
+    Upload(UploadError),
+    /// A disk of the orchestrator failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Something is not in order now and will be.
+    #[error("{0}")]
+    Unavailable(String),
+    /// Something of our own is wrong.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl From<UploadError> for ApiError {
+    fn from(error: UploadError) -> Self {
+        match error {
+            UploadError::WrongOffset { given, offset } => Self::WrongOffset { given, offset },
+            UploadError::Disk(error) => Self::Disk(error),
+            other => Self::Upload(other),
+        }
+    }
+}
+
+impl ApiError {
+    /// Status, stable kind and title.
+    fn row(&self) -> (StatusCode, &'static str, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::NoCredential => (S::UNAUTHORIZED, "no-credential", "a credential is needed"),
+            Self::UnknownCredential => (S::UNAUTHORIZED, "unknown-credential", "unknown credential"),
+            Self::WrongRole(_) => (S::FORBIDDEN, "wrong-role", "not with this credential"),
+            Self::Engine(EngineError::Refused(refusal)) | Self::Refused(refusal) => refused(refusal),
+            Self::Engine(EngineError::Stalled(_)) => {
+                (S::SERVICE_UNAVAILABLE, "journal-stalled", "the journal cannot be written")
+            }
+            Self::Engine(EngineError::Stopped) => {
+                (S::SERVICE_UNAVAILABLE, "stopping", "the orchestrator stops")
+            }
+            Self::Absent(_) => (S::NOT_FOUND, "not-found", "not found"),
+            Self::Ambiguous(_) => (S::CONFLICT, "ambiguous", "the name means several things"),
+            Self::BadRequest(_) => (S::BAD_REQUEST, "bad-request", "the request makes no sense"),
+            Self::Unprocessable(_) => (S::UNPROCESSABLE_ENTITY, "invalid", "what was sent is not valid"),
+            Self::BodyTooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "too-large", "the body is too large"),
+            Self::BodyStalled { .. } => (S::REQUEST_TIMEOUT, "body-stalled", "the body did not come"),
+            Self::BodyBroken(_) => (S::BAD_REQUEST, "body-broken", "the body broke off"),
+            Self::PackageRejected { .. } => {
+                (S::UNPROCESSABLE_ENTITY, "package-rejected", "the package is refused")
+            }
+            Self::NotUploaded(_) => (S::CONFLICT, "not-uploaded", "a file was not uploaded"),
+            Self::WrongOffset { .. } => (S::CONFLICT, "wrong-offset", "the piece does not fit on"),
+            Self::Upload(error) => upload(error),
+            Self::Disk(error) | Self::Store(StoreError::Disk(error)) => disk(error),
+            Self::Store(StoreError::Absent(_)) => (S::NOT_FOUND, "not-found", "not found"),
+            Self::Store(StoreError::Damaged { .. }) => {
+                (S::INTERNAL_SERVER_ERROR, "damaged", "a stored file is damaged")
+            }
+            Self::Unavailable(_) => (S::SERVICE_UNAVAILABLE, "unavailable", "not available now"),
+            Self::Internal(_) => (S::INTERNAL_SERVER_ERROR, "internal", "something of our own is wrong"),
+        }
+    }
+}
+
+fn refused(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
+    use StatusCode as S;
+    match refusal {
+        Refusal::UnknownDrone(_) => (S::NOT_FOUND, "unknown-drone", "no such drone"),
+        Refusal::UnknownProfile(_) => (S::NOT_FOUND, "unknown-profile", "no such profile"),
+        Refusal::UnknownRun(_) => (S::NOT_FOUND, "unknown-run", "no such run"),
+        Refusal::UnknownPackage(_) => (S::NOT_FOUND, "unknown-package", "no such package"),
+        Refusal::UnknownAttempt(_) => (S::NOT_FOUND, "unknown-attempt", "no such attempt"),
+        Refusal::BadEnrolToken => (S::FORBIDDEN, "bad-enrol-token", "the token does not work"),
+        Refusal::NameTaken(_) => (S::CONFLICT, "name-taken", "the name is taken"),
+        Refusal::NotYours { .. } => (S::FORBIDDEN, "not-yours", "another drone's attempt"),
+        Refusal::StaleAttempt { .. } => (S::CONFLICT, "stale-attempt", "the attempt is over"),
+        Refusal::NotWorking { .. } => (S::CONFLICT, "not-working", "the drone gets no work"),
+        Refusal::WrongState { .. } => (S::CONFLICT, "wrong-state", "not in this state"),
+        Refusal::RunUnderWay { .. } => (S::CONFLICT, "run-under-way", "a run is under way"),
+        Refusal::Invalid(_) => (S::UNPROCESSABLE_ENTITY, "invalid", "what was sent is not valid"),
+    }
+}
+
+fn upload(error: &UploadError) -> (StatusCode, &'static str, &'static str) {
+    use StatusCode as S;
+    match error {
+        UploadError::Unknown => (S::NOT_FOUND, "unknown-upload", "the upload was not announced"),
+        UploadError::TooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "too-large", "the file is too large"),
+        UploadError::SizeChanged { .. } => (S::CONFLICT, "size-changed", "the file's size changed"),
+        UploadError::WrongOffset { .. } => (S::CONFLICT, "wrong-offset", "the piece does not fit on"),
+        UploadError::TooMany { .. } => (S::UNPROCESSABLE_ENTITY, "too-many-bytes", "more than announced"),
+        UploadError::Busy => (S::SERVICE_UNAVAILABLE, "upload-busy", "another request sends this file"),
+        UploadError::Disk(error) => disk(error),
+    }
+}
+
+fn disk(error: &DiskError) -> (StatusCode, &'static str, &'static str) {
+    match error {
+        DiskError::Full { .. } => {
+            (StatusCode::INSUFFICIENT_STORAGE, "disk-full", "the orchestrator's disk is full")
+        }
+        DiskError::Io { .. } => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "disk", "a disk of the orchestrator fails")
+        }
+    }
+}
+
+/// A problem on its way to the outermost layer, which adds the request's id and writes it.
+#[derive(Debug, Clone)]
+pub(super) struct Pending(pub(super) Problem);
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, kind, title) = self.row();
+        let mut headers = HeaderMap::new();
+        if status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static("Bearer realm=\"build-swarm\"");
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
+        if let Self::WrongOffset { offset, .. } = self {
+            headers.insert(UPLOAD_OFFSET, offset.into());
+        }
+        if matches!(self, Self::BodyStalled { .. } | Self::BodyBroken(_) | Self::BodyTooLarge { .. }) {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        let kind = match &self {
+            Self::PackageRejected { kind, .. } => format!("/problems/package-rejected/{kind}"),
+            _ => format!("/problems/{kind}"),
+        };
+        let problem =
+            Problem { kind, title: title.to_owned(), status: status.as_u16(), detail: self.to_string(), request_id: None };
+        let mut response = (status, headers).into_response();
+        response.extensions_mut().insert(Pending(problem));
+        response
+    }
+}
+
+/// A problem's response, written out.
+pub(super) fn write(problem: &Problem, mut response: Response) -> Response {
+    let body = serde_json::to_vec(problem).unwrap_or_default();
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    let kind = HeaderValue::from_static("application/problem+json");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    *response.body_mut() = axum::body::Body::from(body);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use swarm_common::id::AttemptId;
+
+    fn status(error: impl Into<ApiError>) -> u16 {
+        error.into().into_response().status().as_u16()
+    }
+
+    #[test]
+    fn a_stall_says_when_to_come_back_and_a_wrong_offset_where_to_go_on() {
+        let response = ApiError::from(EngineError::Stalled("disk full".into())).into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "2");
+
+        let response = ApiError::from(UploadError::WrongOffset { given: 1, offset: 7 }).into_response();
+        assert_eq!(response.status(), StatusCode::CONFLICT);
+        assert_eq!(response.headers()[UPLOAD_OFFSET], "7");
+    }
+
+    #[test]
+    fn a_missing_credential_is_challenged_and_a_full_disk_has_its_own_status() {
+        let response = ApiError::NoCredential.into_response();
+        assert!(response.headers().contains_key(header::WWW_AUTHENTICATE));
+        assert_eq!(status(DiskError::Full { path: "/x".into() }), 507);
+        assert_eq!(status(Refusal::BadEnrolToken), 403);
+        assert_eq!(status(Refusal::UnknownAttempt(AttemptId(1))), 404);
+    }
+}
