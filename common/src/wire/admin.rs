@@ -65,3 +65,21 @@ pub enum BuilderKind {
     /// Gentoo's Portage.
     Portage,
 }
+
+/// `POST /packages/{p}/release`: take a package out of quarantine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseRequest {
+    /// What becomes of it.
+    pub verdict: Verdict,
+}
+
+/// What becomes of a package that leaves quarantine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It is tried again, with its failures forgotten.
+    Retry,
+}

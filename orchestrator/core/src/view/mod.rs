@@ -16,7 +16,13 @@ pub use why::{FindError, find, why};
 
 use crate::{profile::Profile, run::Run, swarm::Swarm};
 use std::collections::{BTreeMap, BTreeSet};
-use swarm_common::{id::*, name::Name, state::*, wire::view::ProfileView};
+use swarm_common::{
+    digest::Digest,
+    id::*,
+    name::Name,
+    state::*,
+    wire::{artifact::Artifact, view::ProfileView},
+};
 
 /// A profile as people see it.
 #[must_use]
@@ -30,6 +36,19 @@ pub fn profile(name: &Name, profile: &Profile) -> ProfileView {
         published_packages: profile.published_packages,
         binhost: format!("/binhost/{name}"),
     }
+}
+
+/// Every artifact that a kept run received or that a profile may use again, once each, by
+/// published path; of one profile or of all.
+#[must_use]
+pub fn artifacts(swarm: &Swarm, profile: Option<&Name>) -> Vec<Artifact> {
+    let wanted = |name: &Name| profile.is_none_or(|profile| profile == name);
+    let built = swarm.profiles.iter().filter(|(name, _)| wanted(name)).flat_map(|(_, p)| p.built.values());
+    let of_run = |run: &RunId| swarm.runs.get(run).is_some_and(|run| wanted(&run.profile));
+    let received = swarm.packages.values().filter(|p| of_run(&p.run)).map(|p| &p.artifacts);
+    let all = built.chain(received).flatten();
+    let once: BTreeMap<(String, Digest), &Artifact> = all.map(|a| ((a.target.path(), a.digest), a)).collect();
+    once.into_values().cloned().collect()
 }
 
 /// The blocked packages of a run that wait, through however many others, for any of
