@@ -3,11 +3,24 @@
 //!
 //! No rule about packages, drones or runs lives here; handlers and passes reach the
 //! state only through the engine's handle.
+//!
+//! [`server`] puts everything together. [`http`] is the API, [`receiving`] the way of a
+//! package file in, [`publisher`] and [`pass_leftovers`] the passes.
 
 pub mod artifact;
+pub mod config;
 pub mod engine;
 pub mod http;
 pub mod journal;
+pub mod logs;
+pub mod notify;
+pub mod pass_leftovers;
 pub mod publish;
+pub mod publisher;
+mod random;
+pub mod receiving;
+pub mod server;
 pub mod sign;
+pub mod snapshots;
 pub mod state_dir;
+pub mod telemetry;

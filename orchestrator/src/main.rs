@@ -1,2 +1,91 @@
-//! Entry point.
-fn main() {}
+//! `swarm-orchestrator`: reads its configuration, starts the server, and turns signals and
+//! errors into what a supervisor understands. Everything else is in the library.
+
+use anyhow::Context as _;
+use clap::Parser;
+use std::{path::PathBuf, process::ExitCode};
+use swarm_common::config::EXIT_CONFIG;
+use swarm_orchestrator::{
+    config::Config,
+    notify,
+    server::{self, StartError},
+    telemetry,
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Something of the system failed (`EX_IOERR` of sysexits.h).
+const EXIT_IO: u8 = 74;
+
+/// The orchestrator of a Build Swarm.
+///
+/// Exit codes: 0 stopped as told, 74 the journal or a disk fails, 75 another orchestrator
+/// has the state directory, 78 the configuration is wrong.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Arguments {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", default_value = "/etc/build-swarm/orchestrator.toml")]
+    config: PathBuf,
+    /// Check the configuration and change nothing.
+    #[arg(long)]
+    check_config: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let config = match Config::load(&arguments.config) {
+        Ok(config) => config,
+        Err(error) => return fail(EXIT_CONFIG, &error),
+    };
+    let telemetry = match telemetry::start(&config.log, !arguments.check_config) {
+        Ok(telemetry) => telemetry,
+        Err(error) => return fail(EXIT_CONFIG, &error),
+    };
+    if arguments.check_config {
+        println!("{}: the configuration is in order", arguments.config.display());
+        return ExitCode::SUCCESS;
+    }
+    let code = match run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(exit_code(&error), &format!("{error:#}")),
+    };
+    drop(telemetry);
+    code
+}
+
+fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("swarm-orchestrator: {error}");
+    ExitCode::from(code)
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref::<StartError>() {
+        Some(error) => error.exit_code(),
+        None => EXIT_IO,
+    }
+}
+
+#[tokio::main]
+async fn run(config: Config) -> anyhow::Result<()> {
+    // Before anything is told to be ready, so that no stop is missed.
+    let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
+    let token_file = config.admin_token_file();
+    let server = server::build(config).await?;
+    let address = server.address();
+    if server.is_first_start() {
+        println!("log in with: swarmctl login http://{address} --token-file {}", token_file.display());
+    }
+    tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "ready");
+    if let Err(error) = notify::ready() {
+        tracing::warn!(%error, "the supervisor cannot be told that we are ready");
+    }
+    let stop = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    server.serve(stop).await;
+    Ok(())
+}

@@ -29,7 +29,9 @@ pub(super) fn authenticate(app: &App, role: Role, request: &mut Request) -> Resu
     match (role, who) {
         (Role::Anyone, _) | (Role::Admin, Who::Admin) | (Role::Drone, Who::Drone(_)) => {}
         (Role::AdminOrDrone, Who::Admin | Who::Drone(_)) => {}
-        (Role::Admin, _) => return Err(ApiError::WrongRole("this needs the admin's token, not a drone's credential")),
+        (Role::Admin, _) => {
+            return Err(ApiError::WrongRole("this needs the admin's token, not a drone's credential"));
+        }
         (Role::Drone | Role::AdminOrDrone, _) => {
             return Err(ApiError::WrongRole("this needs a drone's credential, not the admin's token"));
         }
@@ -77,11 +79,9 @@ impl<S: Sync> FromRequestParts<S> for Once {
     type Rejection = ApiError;
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let Some(value) = parts.headers.get("idempotency-key") else { return Ok(Self(None)) };
-        let key = value
-            .to_str()
-            .ok()
-            .filter(|key| !key.is_empty() && key.len() <= LONGEST_KEY)
-            .ok_or_else(|| ApiError::BadRequest(format!("Idempotency-Key takes 1 to {LONGEST_KEY} visible characters")))?;
+        let key = value.to_str().ok().filter(|key| !key.is_empty() && key.len() <= LONGEST_KEY).ok_or_else(
+            || ApiError::BadRequest(format!("Idempotency-Key takes 1 to {LONGEST_KEY} visible characters")),
+        )?;
         let who = match parts.extensions.get::<Who>() {
             Some(Who::Drone(drone)) => drone.to_string(),
             Some(Who::Admin) => "admin".to_owned(),

@@ -24,15 +24,16 @@ pub(super) fn guard(body: Body, limit: u64, idle: Duration) -> Body {
     let state = Some((body.into_data_stream(), limit));
     Body::from_stream(stream::unfold(state, move |state| async move {
         let (mut inner, left) = state?;
-        let item: Result<Bytes, Box<dyn Error + Send + Sync>> = match tokio::time::timeout(idle, inner.next()).await {
-            Err(_) => Err(BodyError::Stalled(idle.as_secs()).into()),
-            Ok(None) => return None,
-            Ok(Some(Err(error))) => Err(error.into()),
-            Ok(Some(Ok(bytes))) => match left.checked_sub(bytes.len() as u64) {
-                Some(left) => return Some((Ok(bytes), Some((inner, left)))),
-                None => Err(BodyError::TooLarge(limit).into()),
-            },
-        };
+        let item: Result<Bytes, Box<dyn Error + Send + Sync>> =
+            match tokio::time::timeout(idle, inner.next()).await {
+                Err(_) => Err(BodyError::Stalled(idle.as_secs()).into()),
+                Ok(None) => return None,
+                Ok(Some(Err(error))) => Err(error.into()),
+                Ok(Some(Ok(bytes))) => match left.checked_sub(bytes.len() as u64) {
+                    Some(left) => return Some((Ok(bytes), Some((inner, left)))),
+                    None => Err(BodyError::TooLarge(limit).into()),
+                },
+            };
         Some((item, None))
     }))
 }

@@ -1,1 +1,82 @@
-//! The HTTP API.
+//! The HTTP API below `/api/v1`, the health routes and the binary package host.
+//!
+//! A handler reads its request, asks the engine, and writes the answer. It knows no rule
+//! and never touches the journal. Each file is one resource; [`route`] is the shape they
+//! share, [`auth`] who asks, [`body`] how much, [`problem`] what went wrong.
+
+mod artifacts;
+mod audit;
+mod auth;
+mod binhost;
+mod body;
+pub(crate) mod connection;
+mod drones;
+mod duty;
+mod enrol;
+mod envelope;
+mod events;
+mod file;
+mod health;
+mod key;
+mod log;
+pub mod openapi;
+mod packages;
+mod problem;
+mod profiles;
+mod report;
+mod route;
+mod runs;
+mod snapshots;
+mod status;
+mod uploads;
+mod why;
+
+pub(crate) use problem::ApiError;
+
+use crate::server::App;
+use axum::{Router, http::StatusCode, middleware};
+use route::Route;
+use std::sync::Arc;
+use swarm_common::wire::API_PREFIX;
+use tower_http::catch_panic::CatchPanicLayer;
+
+/// Every route of the API.
+fn routes() -> Vec<Route> {
+    [
+        enrol::routes(),
+        duty::routes(),
+        log::routes(),
+        uploads::routes(),
+        report::routes(),
+        snapshots::routes(),
+        profiles::routes(),
+        runs::routes(),
+        packages::routes(),
+        why::routes(),
+        drones::routes(),
+        artifacts::routes(),
+        status::routes(),
+        events::routes(),
+        audit::routes(),
+        key::routes(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Everything that is served.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let mut router = Router::new().merge(health::router()).merge(binhost::router());
+    for route in routes() {
+        router = route.mount(router, &app, API_PREFIX);
+    }
+    router
+        .fallback(|| async {
+            ApiError::Absent("there is nothing at this path; see /api/v1/openapi.json".into())
+        })
+        .method_not_allowed_fallback(|| async { StatusCode::METHOD_NOT_ALLOWED })
+        .layer(CatchPanicLayer::new())
+        .layer(middleware::from_fn(envelope::wrap))
+        .with_state(app)
+}

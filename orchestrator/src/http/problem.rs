@@ -113,6 +113,11 @@ impl From<UploadError> for ApiError {
 }
 
 impl ApiError {
+    /// The engine answered something that does not belong to what was asked.
+    pub(super) fn unexpected(reply: &swarm_core::Reply) -> Self {
+        Self::Internal(format!("the engine answered {reply:?}, which does not belong to this request"))
+    }
+
     /// Status, stable kind and title.
     fn row(&self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as S;
@@ -219,8 +224,13 @@ impl IntoResponse for ApiError {
             Self::PackageRejected { kind, .. } => format!("/problems/package-rejected/{kind}"),
             _ => format!("/problems/{kind}"),
         };
-        let problem =
-            Problem { kind, title: title.to_owned(), status: status.as_u16(), detail: self.to_string(), request_id: None };
+        let problem = Problem {
+            kind,
+            title: title.to_owned(),
+            status: status.as_u16(),
+            detail: self.to_string(),
+            request_id: None,
+        };
         let mut response = (status, headers).into_response();
         response.extensions_mut().insert(Pending(problem));
         response

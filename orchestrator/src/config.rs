@@ -1,0 +1,291 @@
+//! The orchestrator's configuration: every setting with its unit and default. A setting
+//! that is not here is a typing mistake and refused.
+
+use serde::Deserialize;
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use swarm_common::config::{self, ConfigError};
+use swarm_core::Policy;
+
+/// The configuration file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Address and port to serve on. Default `127.0.0.1:8100`, which only this machine
+    /// reaches; `0.0.0.0:8100` is for a network that you trust, or behind a TLS proxy.
+    pub listen: SocketAddr,
+    /// Where the journal, tokens, keys and logs are. Default `/var/lib/build-swarm`.
+    pub state_dir: PathBuf,
+    /// Where package files, snapshots and the binary package hosts are, if not in the state
+    /// directory: they are large.
+    pub artifact_dir: Option<PathBuf>,
+    /// Signing of packages.
+    pub signing: Signing,
+    /// The orchestrator's own log.
+    pub log: Log,
+    /// Bounds of what is taken in.
+    pub limits: Limits,
+    /// Numbers behind the rules.
+    pub policy: PolicyOverrides,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8100)),
+            state_dir: "/var/lib/build-swarm".into(),
+            artifact_dir: None,
+            signing: Signing::default(),
+            log: Log::default(),
+            limits: Limits::default(),
+            policy: PolicyOverrides::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads the configuration file.
+    ///
+    /// # Errors
+    /// It cannot be read, or something in it is wrong; the message says where.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let config: Self = config::load(path)?;
+        let invalid = |what: String| ConfigError::Invalid { path: path.to_owned(), line: 1, column: 1, what };
+        config.check().map_err(invalid)?;
+        Ok(config)
+    }
+
+    /// What the types cannot tell.
+    fn check(&self) -> Result<(), String> {
+        for (name, dir) in
+            [("state_dir", Some(&self.state_dir)), ("artifact_dir", self.artifact_dir.as_ref())]
+        {
+            if dir.is_some_and(|dir| !dir.is_absolute()) {
+                return Err(format!("`{name}` must be an absolute path"));
+            }
+        }
+        if self.limits.connections == 0 || self.limits.body_idle_ms == 0 || self.limits.header_ms == 0 {
+            return Err(
+                "`connections`, `body_idle_ms` and `header_ms` of `[limits]` must be at least 1".into()
+            );
+        }
+        if self.policy.lease_ms.is_some_and(|ms| ms < 1000) {
+            return Err("`lease_ms` of `[policy]` is in milliseconds and must be at least 1000".into());
+        }
+        Ok(())
+    }
+
+    /// Where package files, snapshots and binary package hosts are.
+    #[must_use]
+    pub fn artifact_dir(&self) -> &Path {
+        self.artifact_dir.as_deref().unwrap_or(&self.state_dir)
+    }
+
+    /// The file with the admin's token.
+    #[must_use]
+    pub fn admin_token_file(&self) -> PathBuf {
+        self.state_dir.join("admin.token")
+    }
+
+    /// The file with the key that signs packages.
+    #[must_use]
+    pub fn key_file(&self) -> PathBuf {
+        self.signing.key_file.clone().unwrap_or_else(|| self.state_dir.join("signing-key.asc"))
+    }
+}
+
+/// `[signing]`: OpenPGP signatures of packages. Portage asks for them by default.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Signing {
+    /// Whether packages are signed. Default true.
+    pub enabled: bool,
+    /// The armored secret key, without a passphrase. Made at the first start if it is not
+    /// there. Default `signing-key.asc` in the state directory.
+    pub key_file: Option<PathBuf>,
+    /// The user id of a key that is made. Default `Build Swarm <build-swarm@localhost>`.
+    pub user_id: String,
+}
+
+impl Default for Signing {
+    fn default() -> Self {
+        Self { enabled: true, key_file: None, user_id: "Build Swarm <build-swarm@localhost>".into() }
+    }
+}
+
+/// `[log]`: what the orchestrator itself tells.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug` or `trace`, also per part, such as
+    /// `info,swarm_orchestrator::http=debug`. Default `info`.
+    pub level: String,
+    /// Also write one file a day into this directory. Default none: standard error only.
+    pub dir: Option<PathBuf>,
+    /// How many of those files are kept. Default 14.
+    pub files_kept: usize,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".into(), dir: None, files_kept: 14 }
+    }
+}
+
+/// `[limits]`: bounds of what comes over the network.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections at once; more have to wait. Default 1024.
+    pub connections: usize,
+    /// Milliseconds that a request's head may take, and that a connection may be idle.
+    /// Default 15000.
+    pub header_ms: u64,
+    /// Milliseconds without a byte of a request's body. Default 15000.
+    pub body_idle_ms: u64,
+    /// Bytes of a report. The largest is the plan of a whole world. Default 64 MiB.
+    pub plan_bytes: u64,
+    /// Bytes of one piece of a log. Default 1 MiB.
+    pub log_piece_bytes: u64,
+    /// Bytes of a package file. Default 8 GiB.
+    pub upload_bytes: u64,
+    /// Bytes of a compressed snapshot. Default 2 GiB.
+    pub snapshot_bytes: u64,
+    /// Milliseconds that an assignment waits for the index to catch up. Default 20000.
+    pub publish_wait_ms: u64,
+    /// Milliseconds that open requests get when the orchestrator stops. Default 10000.
+    pub drain_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            header_ms: 15_000,
+            body_idle_ms: 15_000,
+            plan_bytes: 64 << 20,
+            log_piece_bytes: 1 << 20,
+            upload_bytes: 8 << 30,
+            snapshot_bytes: 2 << 30,
+            publish_wait_ms: 20_000,
+            drain_ms: 10_000,
+        }
+    }
+}
+
+impl Limits {
+    /// The longest silence within a request's body.
+    #[must_use]
+    pub fn body_idle(&self) -> Duration {
+        Duration::from_millis(self.body_idle_ms)
+    }
+
+    /// The longest time for a request's head.
+    #[must_use]
+    pub fn header(&self) -> Duration {
+        Duration::from_millis(self.header_ms)
+    }
+
+    /// How long an assignment waits for the index.
+    #[must_use]
+    pub fn publish_wait(&self) -> Duration {
+        Duration::from_millis(self.publish_wait_ms)
+    }
+
+    /// How long open requests get at the end.
+    #[must_use]
+    pub fn drain(&self) -> Duration {
+        Duration::from_millis(self.drain_ms)
+    }
+}
+
+macro_rules! overrides {
+    ($($(#[$doc:meta])* $field:ident: $type:ty,)+) => {
+        /// `[policy]`: numbers behind the rules; what is absent keeps its default, which
+        /// the annotated example shows.
+        #[derive(Debug, Clone, Default, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct PolicyOverrides {
+            $($(#[$doc])* pub $field: Option<$type>,)+
+        }
+
+        impl PolicyOverrides {
+            /// The policy with these numbers.
+            #[must_use]
+            pub fn policy(&self) -> Policy {
+                let default = Policy::default();
+                Policy { $($field: self.$field.unwrap_or(default.$field),)+ }
+            }
+        }
+    };
+}
+
+overrides! {
+    /// Milliseconds after which an attempt that nobody renewed is lost.
+    lease_ms: u64,
+    /// Milliseconds of silence after which a drone is offline.
+    offline_after_ms: u64,
+    /// Milliseconds after a start in which nobody is judged silent.
+    startup_grace_ms: u64,
+    /// Strikes in a row that ground a drone.
+    strikes_to_ground: u32,
+    /// Milliseconds of the first grounding; each further one is twice as long.
+    ground_ms: u64,
+    /// Milliseconds of the longest grounding.
+    ground_max_ms: u64,
+    /// Failures of its own that quarantine a package.
+    package_failures: u32,
+    /// Failures of any kind that quarantine a package.
+    failures_in_all: u32,
+    /// Attempts at a plan before its run fails.
+    plan_attempts: u32,
+    /// Milliseconds before the second attempt; doubles with each further one.
+    backoff_ms: u64,
+    /// Milliseconds of the longest wait between attempts.
+    backoff_max_ms: u64,
+    /// Ended runs kept for each profile.
+    keep_runs: usize,
+    /// Milliseconds of the longest build.
+    build_timeout_ms: u64,
+    /// Milliseconds of a build's longest silence.
+    silence_timeout_ms: u64,
+    /// Bytes of an attempt's log.
+    log_bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_annotated_example_is_the_default_configuration() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("orchestrator.example.toml");
+        let example = Config::load(&path).unwrap();
+        let (example, default) = (format!("{example:?}"), format!("{:?}", Config::default()));
+        assert_eq!(example, default);
+    }
+
+    #[test]
+    fn every_setting_of_the_example_can_be_uncommented() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("orchestrator.example.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        // Settings are commented as `#name = value`, prose as `# Prose`.
+        let text: Vec<&str> = text
+            .lines()
+            .map(|l| l.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(l))
+            .collect();
+        let config: Config = config::parse(&path, &text.join("\n")).unwrap();
+        assert_eq!(config.policy.policy(), Policy::default());
+        assert!(config.artifact_dir.is_some() && config.log.dir.is_some());
+    }
+
+    #[test]
+    fn a_typing_mistake_is_named_with_its_line_and_the_nearest_setting() {
+        let text = "[limits]\nbody_idel_ms = 5\n";
+        let said = config::parse::<Config>(Path::new("o.toml"), text).unwrap_err().to_string();
+        assert!(said.starts_with("o.toml:2:1: ") && said.contains("`body_idle_ms`"), "{said}");
+    }
+}

@@ -1,0 +1,73 @@
+//! Drones, as an admin sees and moves them.
+
+use super::{
+    auth::Once,
+    problem::ApiError,
+    route::{Role, Route},
+};
+use crate::server::App;
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::Method,
+};
+use std::sync::Arc;
+use swarm_common::{id::DroneId, wire::view::DroneView};
+use swarm_core::{Command, view};
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::new(Method::GET, "/drones", Role::Admin, "Every drone", list).gives_list::<DroneView>(),
+        Route::new(Method::POST, "/drones/{drone}/approve", Role::Admin, "Let a pending drone work", approve),
+        Route::new(Method::POST, "/drones/{drone}/drain", Role::Admin, "Give a drone nothing more", drain),
+        Route::new(Method::POST, "/drones/{drone}/resume", Role::Admin, "Give a drone work again", resume),
+        Route::new(
+            Method::DELETE,
+            "/drones/{drone}",
+            Role::Admin,
+            "Forget a drone and void its credential",
+            remove,
+        ),
+    ]
+}
+
+async fn list(State(app): State<Arc<App>>) -> Json<Vec<DroneView>> {
+    let now = app.engine.now();
+    Json(app.engine.read(|swarm| view::drones(swarm, now)))
+}
+
+async fn approve(
+    State(app): State<Arc<App>>,
+    Path(drone): Path<DroneId>,
+    Once(key): Once,
+) -> Result<(), ApiError> {
+    app.engine.submit(Command::ApproveDrone(drone), key).await?;
+    Ok(())
+}
+
+async fn drain(
+    State(app): State<Arc<App>>,
+    Path(drone): Path<DroneId>,
+    Once(key): Once,
+) -> Result<(), ApiError> {
+    app.engine.submit(Command::DrainDrone(drone), key).await?;
+    Ok(())
+}
+
+async fn resume(
+    State(app): State<Arc<App>>,
+    Path(drone): Path<DroneId>,
+    Once(key): Once,
+) -> Result<(), ApiError> {
+    app.engine.submit(Command::ResumeDrone(drone), key).await?;
+    Ok(())
+}
+
+async fn remove(
+    State(app): State<Arc<App>>,
+    Path(drone): Path<DroneId>,
+    Once(key): Once,
+) -> Result<(), ApiError> {
+    app.engine.submit(Command::RemoveDrone(drone), key).await?;
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! What a drone says while it is on duty: claim, heartbeat, sign-off.
+
+use super::{
+    auth::Drone,
+    body::read_json,
+    problem::ApiError,
+    route::{Role, Route},
+};
+use crate::server::App;
+use axum::{Json, body::Body, extract::State, http::Method};
+use std::sync::Arc;
+use swarm_common::wire::drone::*;
+use swarm_core::{Command, Reply};
+
+/// Characters of a claim's key.
+const LONGEST_KEY: usize = 64;
+
+/// Characters of a reason, for the journal's sake.
+const LONGEST_REASON: usize = 500;
+
+/// Attempts that a heartbeat may name.
+const MOST_ATTEMPTS: usize = 1000;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::new(Method::POST, "/claim", Role::Drone, "Ask for work and wait for it", claim)
+            .takes::<ClaimRequest>()
+            .gives::<ClaimReply>(),
+        Route::new(
+            Method::POST,
+            "/heartbeat",
+            Role::Drone,
+            "Renew leases, tell phases and vitals",
+            heartbeat,
+        )
+        .takes::<HeartbeatRequest>()
+        .gives::<HeartbeatReply>(),
+        Route::new(Method::POST, "/sign-off", Role::Drone, "Stop, and give everything back", sign_off)
+            .takes::<SignOffRequest>(),
+    ]
+}
+
+async fn claim(
+    State(app): State<Arc<App>>,
+    Drone(drone): Drone,
+    body: Body,
+) -> Result<Json<ClaimReply>, ApiError> {
+    let request: ClaimRequest = read_json(body, app.config.limits.body_idle()).await?;
+    if request.key.is_empty() || request.key.len() > LONGEST_KEY {
+        return Err(ApiError::Unprocessable(format!("a claim's key has 1 to {LONGEST_KEY} characters")));
+    }
+    let reply = tokio::select! {
+        reply = app.engine.claim(drone, request) => reply?,
+        () = app.stopping.cancelled() => {
+            ClaimReply { assignment: None, reason: Some("the orchestrator stops".into()) }
+        }
+    };
+    if let Some(assignment) = &reply.assignment {
+        // What the build depends on was received before it was assigned, so once the index
+        // has caught up with the journal, the drone finds all of it.
+        let seq = app.engine.read(|swarm| swarm.seq);
+        if !app.published.reached(seq, app.config.limits.publish_wait()).await {
+            tracing::warn!(attempt = %assignment.attempt, seq, "the index is behind; a dependency may be missing");
+        }
+    }
+    Ok(Json(reply))
+}
+
+async fn heartbeat(
+    State(app): State<Arc<App>>,
+    Drone(drone): Drone,
+    body: Body,
+) -> Result<Json<HeartbeatReply>, ApiError> {
+    let mut request: HeartbeatRequest = read_json(body, app.config.limits.body_idle()).await?;
+    request.boot_id = shortened(request.boot_id);
+    if request.attempts.len() > MOST_ATTEMPTS {
+        return Err(ApiError::Unprocessable(format!("a heartbeat names at most {MOST_ATTEMPTS} attempts")));
+    }
+    match app.engine.submit(Command::Heartbeat { drone, request }, None).await? {
+        Reply::Heartbeat(reply) => Ok(Json(reply)),
+        other => Err(ApiError::unexpected(&other)),
+    }
+}
+
+async fn sign_off(State(app): State<Arc<App>>, Drone(drone): Drone, body: Body) -> Result<(), ApiError> {
+    let request: SignOffRequest = read_json(body, app.config.limits.body_idle()).await?;
+    app.engine.submit(Command::SignOff { drone, reason: shortened(request.reason) }, None).await?;
+    Ok(())
+}
+
+/// A text of a drone, cut to what the journal keeps.
+pub(super) fn shortened(text: String) -> String {
+    if text.chars().count() <= LONGEST_REASON { text } else { text.chars().take(LONGEST_REASON).collect() }
+}

@@ -1,0 +1,99 @@
+//! Around every request: its id, its line in the log, and problems written out.
+//!
+//! Errors of the HTTP library itself (an id in the path that is none, a method that does
+//! not exist) are made problems here too, so that a client never has to read anything else.
+
+use super::problem::{self, Pending};
+use axum::{
+    body::to_bytes,
+    extract::Request,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    middleware::Next,
+    response::Response,
+};
+use std::time::Instant;
+use swarm_common::wire::problem::Problem;
+use tracing::Instrument as _;
+
+/// The request's id, in requests and answers.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// How much of a foreign error's text is kept.
+const KEPT_BYTES: usize = 4096;
+
+/// Marks an answer that is no API's and stays as it is, whatever its status.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plain;
+
+/// Wraps one request.
+pub(super) async fn wrap(request: Request, next: Next) -> Response {
+    let id = request_id(request.headers());
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let span = tracing::info_span!("request", id = %id, %method, %path);
+    let began = Instant::now();
+    async move {
+        let response = next.run(request).await;
+        let mut response = write_problem(response, &id).await;
+        let (status, took_ms) = (response.status().as_u16(), began.elapsed().as_millis());
+        if response.status().is_server_error() {
+            tracing::warn!(status, took_ms, "answered");
+        } else {
+            tracing::debug!(status, took_ms, "answered");
+        }
+        if let Ok(value) = HeaderValue::from_str(&id) {
+            response.headers_mut().insert(REQUEST_ID, value);
+        }
+        response
+    }
+    .instrument(span)
+    .await
+}
+
+/// The id that the client gave, if it is fit for a log, or a fresh one.
+fn request_id(headers: &HeaderMap) -> String {
+    let fit = |id: &&str| {
+        !id.is_empty()
+            && id.len() <= 64
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+    };
+    let given = headers.get(REQUEST_ID).and_then(|v| v.to_str().ok()).filter(fit);
+    given.map_or_else(crate::random::id, str::to_owned)
+}
+
+async fn write_problem(mut response: Response, id: &str) -> Response {
+    let status = response.status();
+    if let Some(Pending(mut problem)) = response.extensions_mut().remove::<Pending>() {
+        tracing::info!(kind = %problem.kind, detail = %problem.detail, "refused");
+        problem.request_id = Some(id.to_owned());
+        return problem::write(&problem, response);
+    }
+    // The binary package host answers plainly, as its clients are no API clients.
+    let foreign = status.is_client_error() || status.is_server_error();
+    if !foreign || response.extensions().get::<Plain>().is_some() {
+        return response;
+    }
+    let (parts, body) = response.into_parts();
+    let text = to_bytes(body, KEPT_BYTES).await.unwrap_or_default();
+    let detail = String::from_utf8_lossy(&text).trim().to_owned();
+    let title = status.canonical_reason().unwrap_or("refused").to_lowercase();
+    let problem = Problem {
+        kind: format!("/problems/{}", kind_of(status)),
+        detail: if detail.is_empty() { title.clone() } else { detail },
+        title,
+        status: status.as_u16(),
+        request_id: Some(id.to_owned()),
+    };
+    let mut response = Response::from_parts(parts, axum::body::Body::empty());
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    problem::write(&problem, response)
+}
+
+fn kind_of(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::NOT_FOUND => "not-found",
+        StatusCode::METHOD_NOT_ALLOWED => "method-not-allowed",
+        StatusCode::PAYLOAD_TOO_LARGE => "too-large",
+        status if status.is_server_error() => "internal",
+        _ => "bad-request",
+    }
+}

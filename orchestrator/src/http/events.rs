@@ -1,0 +1,109 @@
+//! The journal as server-sent events. What is sent is read from the journal, never from
+//! memory, so a stream has no gaps whatever its reader's pace, and resumes where it ended.
+
+use super::{
+    problem::ApiError,
+    route::{Role, Route},
+};
+use crate::{engine::Engine, server::App};
+use axum::{
+    body::{Body, Bytes},
+    extract::State,
+    http::{HeaderMap, Method, header},
+    response::{IntoResponse as _, Response},
+};
+use futures_util::stream;
+use std::{sync::Arc, time::Duration};
+use swarm_common::wire::view::EventView;
+use swarm_core::Record;
+use tokio::sync::watch;
+
+/// Events read at once.
+const BATCH: usize = 256;
+
+/// A sign of life after this much silence, so that a dead reader is noticed.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::new(
+            Method::GET,
+            "/events",
+            Role::Admin,
+            "The journal as it grows; `Last-Event-ID` resumes after that event",
+            events,
+        )
+        .gives_bytes("text/event-stream"),
+    ]
+}
+
+/// Where one stream stands.
+struct Reader {
+    app: Arc<App>,
+    after: u64,
+    committed: watch::Receiver<u64>,
+    greeted: bool,
+}
+
+async fn events(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, ApiError> {
+    let after = match headers.get("last-event-id") {
+        None => app.engine.read(|swarm| swarm.seq),
+        Some(value) => value
+            .to_str()
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .ok_or_else(|| ApiError::BadRequest("Last-Event-ID is the number of an event".into()))?,
+    };
+    let committed = app.engine.committed();
+    let reader = Reader { app, after, committed, greeted: false };
+    let body = Body::from_stream(stream::unfold(reader, |mut reader| async move {
+        let piece = next(&mut reader).await?;
+        Some((Ok::<_, std::convert::Infallible>(piece), reader))
+    }));
+    let kind = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
+    Ok((kind, body).into_response())
+}
+
+/// The next piece of the stream; `None` ends it.
+async fn next(reader: &mut Reader) -> Option<Bytes> {
+    if !std::mem::replace(&mut reader.greeted, true) {
+        // So that the reader sees at once that it is connected.
+        return Some(Bytes::from_static(b": connected\n\n"));
+    }
+    loop {
+        reader.committed.mark_unchanged();
+        let records = read(&reader.app.engine, reader.after).await?;
+        if let Some(last) = records.last() {
+            reader.after = last.seq;
+            return Some(write(&records));
+        }
+        tokio::select! {
+            biased;
+            () = reader.app.stopping.cancelled() => return None,
+            changed = reader.committed.changed() => changed.ok()?,
+            () = tokio::time::sleep(KEEP_ALIVE) => return Some(Bytes::from_static(b":\n\n")),
+        }
+    }
+}
+
+async fn read(engine: &Engine, after: u64) -> Option<Vec<Record>> {
+    match engine.records(after, BATCH).await {
+        Ok(records) => Some(records),
+        Err(error) => {
+            // The reader comes back by itself and resumes.
+            tracing::warn!(%error, "an event stream ends: the journal cannot be read");
+            None
+        }
+    }
+}
+
+fn write(records: &[Record]) -> Bytes {
+    let mut text = String::new();
+    for record in records {
+        let event = serde_json::to_value(&record.event).unwrap_or_default();
+        let view = EventView { seq: record.seq, at: record.at, event };
+        let data = serde_json::to_string(&view).unwrap_or_default();
+        text.push_str(&format!("id: {}\ndata: {data}\n\n", record.seq));
+    }
+    text.into()
+}

@@ -1,0 +1,182 @@
+//! Logs of attempts: drones append, people read and follow.
+
+use super::{
+    auth::Drone,
+    body,
+    problem::{ApiError, UPLOAD_OFFSET},
+    route::{Limit, Role, Route},
+};
+use crate::{logs::LogError, server::App};
+use axum::{
+    body::{Body, Bytes},
+    extract::{Path, Query, State},
+    http::{Method, header},
+    response::{IntoResponse as _, Response},
+};
+use futures_util::stream;
+use serde::Deserialize;
+use std::sync::Arc;
+use swarm_common::id::{AttemptId, PackageId};
+use swarm_core::Refusal;
+use tokio::sync::watch;
+
+/// Bytes that are read at once.
+const PIECE: u64 = 256 * 1024;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::new(
+            Method::POST,
+            "/attempts/{attempt}/log",
+            Role::Drone,
+            "Append to an attempt's log",
+            append,
+        )
+        .queries(&[("offset", "the byte at which the piece begins")])
+        .takes_bytes("application/octet-stream", Limit::LogPiece),
+        Route::new(Method::GET, "/attempts/{attempt}/log", Role::Admin, "An attempt's log", of_attempt)
+            .queries(&[("follow", "`true`: until the attempt ends")])
+            .gives_bytes("text/plain"),
+        Route::new(Method::GET, "/packages/{package}/log", Role::Admin, "A package's log", of_package)
+            .queries(&[
+                ("attempt", "of this attempt; else of the newest"),
+                ("follow", "`true`: until the attempt ends"),
+            ])
+            .gives_bytes("text/plain"),
+    ]
+}
+
+/// Where a piece begins.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct At {
+    offset: u64,
+}
+
+async fn append(
+    State(app): State<Arc<App>>,
+    Drone(drone): Drone,
+    Path(attempt): Path<AttemptId>,
+    Query(At { offset }): Query<At>,
+    body: Body,
+) -> Result<Response, ApiError> {
+    // Also of an attempt that is over: its last lines are what a person wants to see.
+    app.engine.read(|swarm| match swarm.attempts.get(&attempt) {
+        None => Err(Refusal::UnknownAttempt(attempt)),
+        Some(record) if record.drone != drone => Err(Refusal::NotYours { attempt, drone }),
+        Some(_) => Ok(()),
+    })?;
+    let bytes = body::read(body, app.config.limits.body_idle()).await?;
+    let end = offset.saturating_add(bytes.len() as u64);
+    let limit = app.engine.read(|swarm| swarm.policy.log_bytes);
+    let append = move || app.logs.append(attempt, offset, &bytes, limit);
+    let appended =
+        tokio::task::spawn_blocking(append).await.map_err(|e| ApiError::Internal(e.to_string()))?;
+    appended.map_err(|error| match error {
+        LogError::WrongOffset { offset: next } => ApiError::WrongOffset { given: offset, offset: next },
+        LogError::TooLarge { limit } => ApiError::BodyTooLarge { limit },
+        LogError::Disk(error) => ApiError::Disk(error),
+    })?;
+    Ok([(UPLOAD_OFFSET, end.to_string())].into_response())
+}
+
+/// Which log, and how.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    attempt: Option<AttemptId>,
+    #[serde(default)]
+    follow: bool,
+}
+
+async fn of_attempt(
+    State(app): State<Arc<App>>,
+    Path(attempt): Path<AttemptId>,
+    Query(wanted): Query<Wanted>,
+) -> Result<Response, ApiError> {
+    if !app.engine.read(|swarm| swarm.attempts.contains_key(&attempt)) {
+        return Err(Refusal::UnknownAttempt(attempt).into());
+    }
+    send(app, attempt, wanted.follow).await
+}
+
+async fn of_package(
+    State(app): State<Arc<App>>,
+    Path(package): Path<PackageId>,
+    Query(wanted): Query<Wanted>,
+) -> Result<Response, ApiError> {
+    let attempts = app.engine.read(|swarm| swarm.packages.get(&package).map(|p| p.attempts.clone()));
+    let attempts = attempts.ok_or(Refusal::UnknownPackage(package))?;
+    let chosen = match wanted.attempt {
+        Some(attempt) => attempts.contains(&attempt).then_some(attempt),
+        None => attempts.last().copied(),
+    };
+    let attempt = chosen.ok_or_else(|| match wanted.attempt {
+        Some(attempt) => ApiError::Absent(format!("attempt {attempt} is not one at {package}")),
+        None => ApiError::Absent(format!(
+            "{package} has no attempt yet, so it has no log: see `swarmctl why {package}`"
+        )),
+    })?;
+    send(app, attempt, wanted.follow).await
+}
+
+/// Where one reader of a log stands.
+struct Reader {
+    app: Arc<App>,
+    attempt: AttemptId,
+    offset: u64,
+    follow: bool,
+    grown: watch::Receiver<u64>,
+    committed: watch::Receiver<u64>,
+}
+
+async fn send(app: Arc<App>, attempt: AttemptId, follow: bool) -> Result<Response, ApiError> {
+    let (grown, committed) = (app.logs.grown(), app.engine.committed());
+    let mut reader = Reader { app, attempt, offset: 0, follow, grown, committed };
+    if !follow && reader.read().await?.is_none() {
+        return Err(ApiError::Absent(format!("attempt {attempt} has printed nothing yet")));
+    }
+    reader.offset = 0;
+    let body = Body::from_stream(stream::unfold(reader, |mut reader| async move {
+        match reader.next().await {
+            Ok(piece) => Some((Ok(piece?), reader)),
+            Err(error) => Some((Err(error), reader)),
+        }
+    }));
+    let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "no-store")];
+    Ok((kind, body).into_response())
+}
+
+impl Reader {
+    /// What is there beyond the offset; `None` if there is no log at all.
+    async fn read(&mut self) -> Result<Option<Bytes>, ApiError> {
+        let (app, attempt, offset) = (self.app.clone(), self.attempt, self.offset);
+        let read = move || app.logs.read(attempt, offset, PIECE);
+        let read = tokio::task::spawn_blocking(read).await.map_err(|e| ApiError::Internal(e.to_string()))?;
+        let bytes = read?;
+        self.offset += bytes.as_ref().map_or(0, |b| b.len() as u64);
+        Ok(bytes.map(Bytes::from))
+    }
+
+    /// The next piece; `None` at the end.
+    async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
+        loop {
+            self.grown.mark_unchanged();
+            self.committed.mark_unchanged();
+            // Looked at before reading: what was written before the end is then read.
+            let attempt = self.attempt;
+            let live = self.app.engine.read(|s| s.attempts.get(&attempt).is_some_and(|a| a.is_live()));
+            if let Some(bytes) = self.read().await?.filter(|bytes| !bytes.is_empty()) {
+                return Ok(Some(bytes));
+            }
+            if !(self.follow && live) {
+                return Ok(None);
+            }
+            tokio::select! {
+                () = self.app.stopping.cancelled() => return Ok(None),
+                grown = self.grown.changed() => if grown.is_err() { return Ok(None) },
+                committed = self.committed.changed() => if committed.is_err() { return Ok(None) },
+            }
+        }
+    }
+}

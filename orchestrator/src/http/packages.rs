@@ -1,0 +1,100 @@
+//! Packages: look, try again, release. Their logs are in [`super::log`].
+
+use super::{
+    auth::Once,
+    body::read_json,
+    problem::ApiError,
+    route::{Role, Route},
+};
+use crate::server::App;
+use axum::{
+    Json,
+    body::Body,
+    extract::{Path, Query, State},
+    http::Method,
+};
+use serde::Deserialize;
+use std::sync::Arc;
+use swarm_common::{
+    id::{PackageId, RunId},
+    state::PackageState,
+    wire::{
+        admin::{ReleaseRequest, Verdict},
+        view::{PackageRow, PackageView},
+    },
+};
+use swarm_core::{Command, Refusal, view};
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::new(Method::GET, "/packages", Role::Admin, "Packages of the runs that are kept", list)
+            .queries(&[
+                ("run", "of this run"),
+                ("state", "in this state"),
+                ("name", "with this in their title"),
+            ])
+            .gives_list::<PackageRow>(),
+        Route::new(Method::GET, "/packages/{package}", Role::Admin, "One package", show)
+            .gives::<PackageView>(),
+        Route::new(Method::POST, "/packages/{package}/retry", Role::Admin, "Try a package again", retry),
+        Route::new(
+            Method::POST,
+            "/packages/{package}/release",
+            Role::Admin,
+            "Take a package out of quarantine",
+            release,
+        )
+        .takes::<ReleaseRequest>(),
+    ]
+}
+
+/// Which packages are wanted.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Filter {
+    run: Option<RunId>,
+    state: Option<PackageState>,
+    name: Option<String>,
+}
+
+async fn list(State(app): State<Arc<App>>, Query(filter): Query<Filter>) -> Json<Vec<PackageRow>> {
+    let now = app.engine.now();
+    let name = filter.name.as_deref();
+    Json(app.engine.read(|swarm| view::packages(swarm, now, filter.run, filter.state, name)))
+}
+
+async fn show(
+    State(app): State<Arc<App>>,
+    Path(package): Path<PackageId>,
+) -> Result<Json<PackageView>, ApiError> {
+    let now = app.engine.now();
+    let view = app.engine.read(|swarm| view::package(swarm, now, package));
+    Ok(Json(view.ok_or(Refusal::UnknownPackage(package))?))
+}
+
+async fn retry(
+    State(app): State<Arc<App>>,
+    Path(package): Path<PackageId>,
+    Once(key): Once,
+) -> Result<(), ApiError> {
+    app.engine.submit(Command::RetryPackage(package), key).await?;
+    Ok(())
+}
+
+async fn release(
+    State(app): State<Arc<App>>,
+    Path(package): Path<PackageId>,
+    Once(key): Once,
+    body: Body,
+) -> Result<(), ApiError> {
+    let ReleaseRequest { verdict: Verdict::Retry } = read_json(body, app.config.limits.body_idle()).await?;
+    let answered = key.as_ref().is_some_and(|key| app.engine.read(|swarm| swarm.answers.contains_key(key)));
+    let known = app.engine.read(|swarm| swarm.packages.get(&package).map(|p| (p.title(), p.state)));
+    let (title, state) = known.ok_or(Refusal::UnknownPackage(package))?;
+    if state != PackageState::Quarantined && !answered {
+        let hint = format!("only a quarantined package can be released; see `swarmctl why {package}`");
+        return Err(Refusal::WrongState { what: title, state: state.word().into(), hint }.into());
+    }
+    app.engine.submit(Command::RetryPackage(package), key).await?;
+    Ok(())
+}

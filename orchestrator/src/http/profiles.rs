@@ -1,0 +1,73 @@
+//! Profiles.
+
+use super::{
+    auth::Once,
+    body::read_json,
+    problem::ApiError,
+    route::{Role, Route},
+};
+use crate::server::App;
+use axum::{
+    Json,
+    body::Body,
+    extract::{Path, State},
+    http::Method,
+};
+use std::sync::Arc;
+use swarm_common::{
+    name::Name,
+    wire::{admin::ProfileRequest, view::ProfileView},
+};
+use swarm_core::{Command, Refusal, view};
+
+/// Characters that say where a profile came from.
+const LONGEST_SOURCE: usize = 500;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::new(Method::GET, "/profiles", Role::Admin, "Every profile", list).gives_list::<ProfileView>(),
+        Route::new(Method::GET, "/profiles/{name}", Role::Admin, "One profile", show).gives::<ProfileView>(),
+        Route::new(Method::PUT, "/profiles/{name}", Role::Admin, "Make a profile, or pin it anew", put)
+            .takes::<ProfileRequest>()
+            .gives::<ProfileView>(),
+        Route::new(Method::DELETE, "/profiles/{name}", Role::Admin, "Forget a profile", remove),
+    ]
+}
+
+async fn list(State(app): State<Arc<App>>) -> Json<Vec<ProfileView>> {
+    let all = app.engine.read(|s| s.profiles.iter().map(|(name, p)| view::profile(name, p)).collect());
+    Json(all)
+}
+
+async fn show(State(app): State<Arc<App>>, Path(name): Path<Name>) -> Result<Json<ProfileView>, ApiError> {
+    let found = app.engine.read(|s| s.profiles.get(&name).map(|p| view::profile(&name, p)));
+    Ok(Json(found.ok_or(Refusal::UnknownProfile(name))?))
+}
+
+async fn put(
+    State(app): State<Arc<App>>,
+    Path(name): Path<Name>,
+    Once(key): Once,
+    body: Body,
+) -> Result<Json<ProfileView>, ApiError> {
+    let request: ProfileRequest = read_json(body, app.config.limits.body_idle()).await?;
+    if request.source.chars().count() > LONGEST_SOURCE {
+        return Err(ApiError::Unprocessable(format!("a source has at most {LONGEST_SOURCE} characters")));
+    }
+    let digest = request.snapshot;
+    if !app.snapshots.has(digest).await? {
+        let text = format!("snapshot {digest} is not here: send it first as PUT /api/v1/snapshots/{digest}");
+        return Err(ApiError::Unprocessable(text));
+    }
+    app.engine.submit(Command::PutProfile { name: name.clone(), request }, key).await?;
+    show(State(app), Path(name)).await
+}
+
+async fn remove(
+    State(app): State<Arc<App>>,
+    Path(name): Path<Name>,
+    Once(key): Once,
+) -> Result<(), ApiError> {
+    app.engine.submit(Command::RemoveProfile(name), key).await?;
+    Ok(())
+}

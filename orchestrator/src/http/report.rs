@@ -1,0 +1,127 @@
+//! How attempts end: plans, packages, failures, work given back.
+//!
+//! A result that no longer counts is no error of the drone's: it is told so, with the
+//! reason, and may forget the work.
+
+use super::{
+    auth::Drone,
+    body::read_json,
+    problem::ApiError,
+    route::{Limit, Role, Route},
+    uploads,
+};
+use crate::{engine::EngineError, receiving, server::App};
+use axum::{
+    Json,
+    body::Body,
+    extract::{Path, State},
+    http::Method,
+};
+use std::sync::Arc;
+use swarm_common::{
+    digest::Digest,
+    id::{AttemptId, DroneId},
+    wire::drone::{Failure, Outcome, ReportReply, ReportRequest, Usage},
+};
+use swarm_core::{
+    Command, Refusal, Reply,
+    attempt::{Fence, fence},
+};
+
+/// Characters of a failure's signature and bytes of its message.
+const LONGEST_SIGNATURE: usize = 200;
+const LONGEST_MESSAGE: usize = 4096;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::new(Method::POST, "/attempts/{attempt}/report", Role::Drone, "How an attempt ended", report)
+            .takes::<ReportRequest>()
+            .limit(Limit::Plan)
+            .gives::<ReportReply>(),
+    ]
+}
+
+async fn report(
+    State(app): State<Arc<App>>,
+    Drone(drone): Drone,
+    Path(attempt): Path<AttemptId>,
+    body: Body,
+) -> Result<Json<ReportReply>, ApiError> {
+    let ReportRequest { outcome, usage } = read_json(body, app.config.limits.body_idle()).await?;
+    let answered = match outcome {
+        Outcome::Planned { plan } => {
+            submit(&app, Command::ReceivePlan { drone, attempt, plan: Box::new(plan), usage }).await
+        }
+        Outcome::Built { artifacts } => built(&app, drone, attempt, artifacts, usage).await,
+        Outcome::Failed { failure } => {
+            let failure = bounded(failure);
+            submit(&app, Command::ReportFailure { drone, attempt, failure, usage }).await
+        }
+        Outcome::HandedBack { reason } => {
+            let reason = super::duty::shortened(reason);
+            submit(&app, Command::HandBack { drone, attempt, reason }).await
+        }
+    };
+    match answered {
+        Err(
+            ApiError::Refused(stale @ Refusal::StaleAttempt { .. })
+            | ApiError::Engine(EngineError::Refused(stale @ Refusal::StaleAttempt { .. })),
+        ) => {
+            app.receiving.forget(attempt).await;
+            Ok(Json(ReportReply { accepted: false, reason: stale.to_string() }))
+        }
+        other => other.map(Json),
+    }
+}
+
+async fn submit(app: &App, command: Command) -> Result<ReportReply, ApiError> {
+    match app.engine.submit(command, None).await? {
+        Reply::Report(reply) => Ok(reply),
+        other => Err(ApiError::unexpected(&other)),
+    }
+}
+
+/// Signs and stores what was built, and only then tells the engine.
+async fn built(
+    app: &App,
+    drone: DroneId,
+    attempt: AttemptId,
+    digests: Vec<Digest>,
+    usage: Usage,
+) -> Result<ReportReply, ApiError> {
+    let _turn = app.receiving.turn(attempt).await;
+    let targets = app.engine.read(|swarm| match fence(swarm, drone, attempt)? {
+        Fence::Open => receiving::targets(swarm, attempt).map(Some),
+        Fence::Repeat => Ok(None),
+    })?;
+    let artifacts = match targets {
+        None => Vec::new(),
+        Some(targets) if targets.len() != digests.len() => {
+            let text =
+                format!("{} files were asked for, and the report names {}", targets.len(), digests.len());
+            return Err(ApiError::Unprocessable(text));
+        }
+        Some(targets) => {
+            let files = digests.into_iter().zip(targets).collect();
+            match app.receiving.artifacts(attempt, drone, files, app.engine.now()).await {
+                Ok(artifacts) => artifacts,
+                Err(error) => return Err(uploads::refuse(app, drone, attempt, error).await?),
+            }
+        }
+    };
+    let reply = submit(app, Command::ReceivePackage { drone, attempt, artifacts, usage }).await?;
+    app.receiving.forget(attempt).await;
+    Ok(reply)
+}
+
+/// A failure with its texts cut to what the journal keeps.
+fn bounded(mut failure: Failure) -> Failure {
+    if failure.signature.chars().count() > LONGEST_SIGNATURE {
+        failure.signature = failure.signature.chars().take(LONGEST_SIGNATURE).collect();
+    }
+    if failure.message.len() > LONGEST_MESSAGE {
+        let end = (0..=LONGEST_MESSAGE).rev().find(|&at| failure.message.is_char_boundary(at));
+        failure.message.truncate(end.unwrap_or(0));
+    }
+    failure
+}

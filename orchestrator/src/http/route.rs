@@ -1,0 +1,211 @@
+//! The shape of a route: what it is called, who may use it, what goes in and out. One list
+//! of these makes both the router and the OpenAPI document, so neither can know a route
+//! that the other does not, and no route can be without a role.
+
+use super::{auth, body};
+use crate::server::App;
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    handler::Handler,
+    http::{Method, header},
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response},
+    routing::{MethodFilter, MethodRouter, on},
+};
+use std::{collections::BTreeMap, sync::Arc};
+use utoipa::ToSchema;
+
+/// Who may use a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Anybody, without a credential.
+    Anyone,
+    /// A drone, with its credential.
+    Drone,
+    /// The admin.
+    Admin,
+    /// Either.
+    AdminOrDrone,
+}
+
+/// How large a body may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Limit {
+    /// 1 MiB: what people and heartbeats send.
+    Small,
+    /// The largest report: a plan.
+    Plan,
+    /// A piece of a log.
+    LogPiece,
+    /// The largest package file.
+    Upload,
+    /// The largest snapshot.
+    Snapshot,
+}
+
+impl Limit {
+    fn bytes(self, app: &App) -> u64 {
+        let limits = &app.config.limits;
+        match self {
+            Self::Small => 1 << 20,
+            Self::Plan => limits.plan_bytes,
+            Self::LogPiece => limits.log_piece_bytes,
+            Self::Upload => limits.upload_bytes,
+            Self::Snapshot => limits.snapshot_bytes,
+        }
+    }
+}
+
+/// What goes in or out.
+#[derive(Debug, Clone)]
+pub(super) enum Content {
+    /// Nothing.
+    Nothing,
+    /// JSON of a schema, alone or in a list.
+    Json {
+        /// The schema's name.
+        name: String,
+        /// Many of them.
+        list: bool,
+    },
+    /// Other bytes, of this media type.
+    Bytes(&'static str),
+}
+
+/// Schemas by name.
+pub(super) type Schemas = BTreeMap<String, serde_json::Value>;
+
+/// One route.
+pub(super) struct Route {
+    pub(super) method: Method,
+    pub(super) path: &'static str,
+    pub(super) role: Role,
+    pub(super) about: &'static str,
+    pub(super) limit: Limit,
+    pub(super) takes: Content,
+    pub(super) gives: Content,
+    pub(super) queries: &'static [(&'static str, &'static str)],
+    pub(super) schemas: Schemas,
+    handler: MethodRouter<Arc<App>>,
+}
+
+impl Route {
+    /// A route below the API's prefix.
+    pub(super) fn new<H, T>(
+        method: Method,
+        path: &'static str,
+        role: Role,
+        about: &'static str,
+        handler: H,
+    ) -> Self
+    where
+        H: Handler<T, Arc<App>>,
+        T: 'static,
+    {
+        let filter = match method {
+            Method::POST => MethodFilter::POST,
+            Method::PUT => MethodFilter::PUT,
+            Method::PATCH => MethodFilter::PATCH,
+            Method::DELETE => MethodFilter::DELETE,
+            _ => MethodFilter::GET,
+        };
+        Self {
+            method,
+            path,
+            role,
+            about,
+            limit: Limit::Small,
+            takes: Content::Nothing,
+            gives: Content::Nothing,
+            queries: &[],
+            schemas: Schemas::new(),
+            handler: on(filter, handler),
+        }
+    }
+
+    /// Takes JSON of this type.
+    pub(super) fn takes<T: ToSchema>(mut self) -> Self {
+        self.takes = Content::Json { name: self.schema::<T>(), list: false };
+        self
+    }
+
+    /// Takes bytes of a media type, of at most `limit`.
+    pub(super) fn takes_bytes(mut self, kind: &'static str, limit: Limit) -> Self {
+        self.takes = Content::Bytes(kind);
+        self.limit = limit;
+        self
+    }
+
+    /// Bodies may be this large.
+    pub(super) fn limit(mut self, limit: Limit) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Gives JSON of this type.
+    pub(super) fn gives<T: ToSchema>(mut self) -> Self {
+        self.gives = Content::Json { name: self.schema::<T>(), list: false };
+        self
+    }
+
+    /// Gives a JSON list of this type.
+    pub(super) fn gives_list<T: ToSchema>(mut self) -> Self {
+        self.gives = Content::Json { name: self.schema::<T>(), list: true };
+        self
+    }
+
+    /// Gives bytes of a media type.
+    pub(super) fn gives_bytes(mut self, kind: &'static str) -> Self {
+        self.gives = Content::Bytes(kind);
+        self
+    }
+
+    /// Understands these query parameters: name and meaning.
+    pub(super) fn queries(mut self, queries: &'static [(&'static str, &'static str)]) -> Self {
+        self.queries = queries;
+        self
+    }
+
+    fn schema<T: ToSchema>(&mut self) -> String {
+        let mut found = vec![(T::name().into_owned(), T::schema())];
+        T::schemas(&mut found);
+        for (name, schema) in found {
+            // A schema is plain data; it always has a JSON form.
+            self.schemas.insert(name, serde_json::to_value(schema).unwrap_or_default());
+        }
+        T::name().into_owned()
+    }
+
+    /// Adds the route to a router.
+    pub(super) fn mount(self, router: Router<Arc<App>>, app: &Arc<App>, prefix: &str) -> Router<Arc<App>> {
+        let gate = Gate { app: app.clone(), role: self.role, limit: self.limit.bytes(app) };
+        let handler = self.handler.route_layer(middleware::from_fn_with_state(gate, pass));
+        router.route(&format!("{prefix}{}", self.path), handler)
+    }
+}
+
+/// What every request of a route passes before its handler sees it.
+#[derive(Clone)]
+struct Gate {
+    app: Arc<App>,
+    role: Role,
+    limit: u64,
+}
+
+/// First who asks, then how much is sent, then the handler.
+async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+    if let Err(error) = auth::authenticate(&gate.app, gate.role, &mut request) {
+        return error.into_response();
+    }
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
+    if length.is_some_and(|length| length > gate.limit) {
+        return super::problem::ApiError::BodyTooLarge { limit: gate.limit }.into_response();
+    }
+    let idle = gate.app.config.limits.body_idle();
+    let guarded = std::mem::replace(request.body_mut(), Body::empty());
+    *request.body_mut() = body::guard(guarded, gate.limit, idle);
+    next.run(request).await
+}

@@ -1,0 +1,69 @@
+//! Runs: start, look, cancel.
+
+use super::{
+    auth::Once,
+    body::read_json,
+    problem::ApiError,
+    route::{Role, Route},
+};
+use crate::server::App;
+use axum::{
+    Json,
+    body::Body,
+    extract::{Path, State},
+    http::Method,
+};
+use std::sync::Arc;
+use swarm_common::{
+    id::RunId,
+    wire::{
+        admin::{StartRunReply, StartRunRequest},
+        view::RunView,
+    },
+};
+use swarm_core::{Command, Refusal, Reply, view};
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::new(Method::POST, "/runs", Role::Admin, "Start a run", start)
+            .takes::<StartRunRequest>()
+            .gives::<StartRunReply>(),
+        Route::new(Method::GET, "/runs", Role::Admin, "Every run, newest first", list)
+            .gives_list::<RunView>(),
+        Route::new(Method::GET, "/runs/{run}", Role::Admin, "One run", show).gives::<RunView>(),
+        Route::new(Method::POST, "/runs/{run}/cancel", Role::Admin, "Stop a run", cancel),
+    ]
+}
+
+async fn start(
+    State(app): State<Arc<App>>,
+    Once(key): Once,
+    body: Body,
+) -> Result<Json<StartRunReply>, ApiError> {
+    let request: StartRunRequest = read_json(body, app.config.limits.body_idle()).await?;
+    let command = Command::StartRun { profile: request.profile, class: request.class };
+    match app.engine.submit(command, key).await? {
+        Reply::Run(run) => Ok(Json(StartRunReply { run })),
+        other => Err(ApiError::unexpected(&other)),
+    }
+}
+
+async fn list(State(app): State<Arc<App>>) -> Json<Vec<RunView>> {
+    let now = app.engine.now();
+    Json(app.engine.read(|swarm| view::runs(swarm, now)))
+}
+
+async fn show(State(app): State<Arc<App>>, Path(run): Path<RunId>) -> Result<Json<RunView>, ApiError> {
+    let now = app.engine.now();
+    let view = app.engine.read(|swarm| view::run(swarm, now, run));
+    Ok(Json(view.ok_or(Refusal::UnknownRun(run))?))
+}
+
+async fn cancel(
+    State(app): State<Arc<App>>,
+    Path(run): Path<RunId>,
+    Once(key): Once,
+) -> Result<(), ApiError> {
+    app.engine.submit(Command::CancelRun(run), key).await?;
+    Ok(())
+}

@@ -1,0 +1,30 @@
+//! The swarm on one screen, and this document's own description.
+
+use super::{
+    openapi,
+    route::{Role, Route},
+};
+use crate::server::App;
+use axum::{Json, extract::State, http::Method};
+use std::sync::Arc;
+use swarm_common::wire::view::StatusView;
+use swarm_core::view;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::new(Method::GET, "/status", Role::Admin, "The swarm on one screen", status)
+            .gives::<StatusView>(),
+        Route::new(Method::GET, "/openapi.json", Role::Anyone, "This document", document)
+            .gives_bytes("application/json"),
+    ]
+}
+
+async fn status(State(app): State<Arc<App>>) -> Json<StatusView> {
+    let troubles = app.troubles();
+    let now = app.engine.now();
+    Json(app.engine.read(|swarm| view::status(swarm, now, env!("CARGO_PKG_VERSION"), &troubles)))
+}
+
+async fn document() -> Json<serde_json::Value> {
+    Json(openapi::document())
+}

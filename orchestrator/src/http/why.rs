@@ -1,0 +1,40 @@
+//! Why a package is where it is.
+
+use super::{
+    problem::ApiError,
+    route::{Role, Route},
+};
+use crate::server::App;
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::Method,
+};
+use std::sync::Arc;
+use swarm_common::wire::view::WhyView;
+use swarm_core::view::{self, FindError};
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::new(
+            Method::GET,
+            "/why/{query}",
+            Role::Admin,
+            "Why a package is where it is: by id, name, category/name or category/name-version",
+            why,
+        )
+        .gives::<WhyView>(),
+    ]
+}
+
+async fn why(State(app): State<Arc<App>>, Path(query): Path<String>) -> Result<Json<WhyView>, ApiError> {
+    let now = app.engine.now();
+    let found = app.engine.read(|swarm| {
+        let id = view::find(swarm, &query)?;
+        view::why(swarm, now, id).ok_or(FindError::Unknown(query.clone()))
+    });
+    found.map(Json).map_err(|error| match &error {
+        FindError::Unknown(_) => ApiError::Absent(error.to_string()),
+        FindError::Ambiguous { .. } => ApiError::Ambiguous(error.to_string()),
+    })
+}

@@ -1,0 +1,154 @@
+//! The pass that removes what nobody needs any more: uploads, logs, snapshots and
+//! artifacts of forgotten work, binary package hosts of forgotten runs, files of replaced
+//! generations.
+//!
+//! Everything here is garbage only by the state's word, and young files are left alone, as
+//! a file is stored before the state hears of it.
+
+use crate::{
+    artifact::disk::DiskError,
+    publish::{Binhost, Generations},
+    server::App,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use swarm_common::{
+    digest::Digest,
+    id::{AttemptId, RunId},
+    name::Name,
+};
+use swarm_core::{Swarm, attempt::Ending, view};
+
+/// From one pass to the next.
+const EVERY: Duration = Duration::from_secs(3600);
+
+/// Files younger than this are left alone.
+const YOUNG: Duration = Duration::from_secs(3600);
+
+/// Uploads and snapshots that nobody named are kept this long.
+const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+
+/// Files of a replaced generation stay this long, for workstations that read its index.
+const GRACE_SECS: u64 = 24 * 3600;
+
+/// What the state still needs.
+struct Needed {
+    attempts: BTreeSet<AttemptId>,
+    /// Attempts that may still bring files.
+    open: BTreeSet<AttemptId>,
+    artifacts: BTreeSet<Digest>,
+    snapshots: BTreeSet<Digest>,
+    runs: BTreeMap<Name, BTreeSet<RunId>>,
+}
+
+impl Needed {
+    fn of(swarm: &Swarm) -> Self {
+        let mut runs: BTreeMap<Name, BTreeSet<RunId>> =
+            swarm.profiles.keys().map(|name| (name.clone(), BTreeSet::new())).collect();
+        for (&id, run) in &swarm.runs {
+            runs.entry(run.profile.clone()).or_default().insert(id);
+        }
+        let open = swarm.attempts.iter().filter(|(_, a)| matches!(a.ending, None | Some(Ending::Lost(_))));
+        let pinned = swarm.profiles.values().map(|p| p.request.snapshot);
+        Self {
+            attempts: swarm.attempts.keys().copied().collect(),
+            open: open.map(|(&id, _)| id).collect(),
+            artifacts: view::artifacts(swarm, None).into_iter().map(|a| a.digest).collect(),
+            snapshots: pinned.chain(swarm.runs.values().map(|r| r.snapshot)).collect(),
+            runs,
+        }
+    }
+}
+
+/// Passes at once and then every hour, until the orchestrator stops.
+pub async fn run(app: Arc<App>) {
+    loop {
+        let needed = app.engine.read(Needed::of);
+        let now = app.engine.now().as_secs();
+        let shared = app.clone();
+        match tokio::task::spawn_blocking(move || sweep(&shared, &needed, now)).await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(removed)) => tracing::info!(removed, "leftovers are removed"),
+            // What stays only costs space; the next pass tries again.
+            Ok(Err(error)) => tracing::warn!(%error, "leftovers cannot be removed"),
+            Err(error) => tracing::error!(%error, "removing leftovers broke off"),
+        }
+        tokio::select! {
+            () = app.stopping.cancelled() => return,
+            () = tokio::time::sleep(EVERY) => {}
+        }
+    }
+}
+
+/// Removes what is not needed. How many files and directories went.
+fn sweep(app: &App, needed: &Needed, now: u64) -> Result<usize, DiskError> {
+    let clock = SystemTime::now();
+    let before = |age: Duration| clock.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
+    let mut removed = app.logs.retain(|attempt| needed.attempts.contains(&attempt))?;
+    removed += app.snapshots.retain(before(PATIENCE), |digest| needed.snapshots.contains(&digest))?;
+    let incoming = app.receiving.incoming();
+    for upload in incoming.list()? {
+        if !needed.open.contains(&upload.attempt) && upload.modified < before(YOUNG) {
+            incoming.remove_attempt(upload.attempt)?;
+            removed += 1;
+        }
+    }
+    removed += incoming.expire(before(PATIENCE))?.len();
+    for (digest, _) in app.store.list()? {
+        if !needed.artifacts.contains(&digest) && is_older(&app.store.path(digest), before(YOUNG))? {
+            app.store.remove(digest)?;
+            app.entries.remove(digest)?;
+            removed += 1;
+        }
+    }
+    Ok(removed + sweep_binhosts(app, needed, now)?)
+}
+
+fn sweep_binhosts(app: &App, needed: &Needed, now: u64) -> Result<usize, DiskError> {
+    // A file is placed before an index names it, so nobody may publish meanwhile.
+    let _writing = app.binhosts.write();
+    let mut removed = 0;
+    for name in names(app.binhosts.dir())? {
+        let Ok(profile) = name.parse::<Name>() else { continue };
+        let Some(runs) = needed.runs.get(&profile) else {
+            remove_dir(&app.binhosts.dir().join(name))?;
+            removed += 1;
+            continue;
+        };
+        let dir = app.binhosts.runs(&profile);
+        for name in names(&dir)? {
+            if name.parse::<RunId>().is_ok_and(|run| !runs.contains(&run)) {
+                remove_dir(&dir.join(name))?;
+                removed += 1;
+            }
+        }
+        let stable = app.binhosts.stable(&profile);
+        if stable.is_dir() {
+            removed += Binhost::open(stable, Generations::Keep, BTreeMap::new())?.sweep(now, GRACE_SECS)?;
+        }
+    }
+    Ok(removed)
+}
+
+fn is_older(path: &Path, than: SystemTime) -> Result<bool, DiskError> {
+    let modified = fs::metadata(path).and_then(|meta| meta.modified());
+    Ok(modified.map_err(DiskError::at("look at", path))? < than)
+}
+
+fn names(dir: &Path) -> Result<Vec<String>, DiskError> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(DiskError::at("list", dir))?,
+    };
+    let names = entries.filter_map(|entry| entry.map(|e| e.file_name().into_string().ok()).transpose());
+    names.collect::<Result<_, _>>().map_err(DiskError::at("list", dir))
+}
+
+fn remove_dir(dir: &Path) -> Result<(), DiskError> {
+    fs::remove_dir_all(dir).map_err(DiskError::at("remove", dir))
+}

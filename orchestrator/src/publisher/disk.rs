@@ -1,0 +1,165 @@
+//! The half of publishing that touches the disk, apart from the rest so that it can be
+//! taken to where blocking harms nobody.
+
+use super::{
+    Binhosts,
+    todo::{Done, RunTodo, StableTodo, Todo},
+};
+use crate::{
+    artifact::{
+        disk::DiskError,
+        entries::{EntriesError, EntryBook},
+        store::Store,
+    },
+    publish::{Binhost, Generations, PublishError, Published},
+};
+use std::collections::BTreeMap;
+use swarm_common::{
+    digest::Digest, format::packages_index::Entry, id::RunId, name::Name, wire::artifact::Artifact,
+};
+
+/// Why something was not published.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DiskPassError {
+    #[error("the index of {profile} cannot be published: {source}")]
+    Publish { profile: Name, source: PublishError },
+    #[error("a package of {profile} cannot be indexed: {source}")]
+    Entries { profile: Name, source: EntriesError },
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    #[error(
+        "{count} received packages of {profile} are not in the store, the first is {first}: \
+         `swarmctl audit verify` lists what is damaged"
+    )]
+    Missing { profile: Name, count: usize, first: Digest },
+}
+
+/// A stable channel has another generation than the journal knows of.
+pub(super) struct Switched {
+    pub(super) profile: Name,
+    pub(super) run: RunId,
+    pub(super) generation: u64,
+    pub(super) packages: u64,
+}
+
+/// Publishes, and remembers what it published.
+pub(super) struct Disk {
+    binhosts: Binhosts,
+    store: Store,
+    entries: EntryBook,
+    open: BTreeMap<RunId, (Binhost, Vec<Published>)>,
+    done: Done,
+}
+
+impl Disk {
+    pub(super) fn new(binhosts: Binhosts, store: Store, entries: EntryBook) -> Self {
+        Self { binhosts, store, entries, open: BTreeMap::new(), done: Done::default() }
+    }
+
+    /// What was published already.
+    pub(super) fn done(&self) -> &Done {
+        &self.done
+    }
+
+    /// Forgets that a stable channel was published, as nobody could be told.
+    pub(super) fn redo(&mut self, profile: &Name) {
+        self.done.stable.remove(profile);
+    }
+
+    /// Does what is missing. One profile's failure does not hold up the others; the first
+    /// is given back.
+    pub(super) fn publish(&mut self, now: u64, todo: Todo) -> (Vec<Switched>, Option<DiskPassError>) {
+        let binhosts = self.binhosts.clone();
+        let _writing = binhosts.write();
+        let mut failed = None;
+        for run in todo.runs {
+            if let Err(error) = self.publish_run(now, run) {
+                failed.get_or_insert(error);
+            }
+        }
+        for run in todo.ended {
+            self.open.remove(&run);
+            self.done.runs.remove(&run);
+        }
+        let mut switched = Vec::new();
+        for stable in todo.stable {
+            match self.publish_stable(now, stable) {
+                Ok(switch) => switched.extend(switch),
+                Err(error) => {
+                    failed.get_or_insert(error);
+                }
+            }
+        }
+        (switched, failed)
+    }
+
+    fn publish_run(&mut self, now: u64, todo: RunTodo) -> Result<(), DiskPassError> {
+        let RunTodo { run, profile, received, artifacts } = todo;
+        let new = self.published(&profile, &artifacts)?;
+        if !self.open.contains_key(&run) {
+            let dir = self.binhosts.run(&profile, run);
+            let binhost = Binhost::open(dir, Generations::CurrentOnly, BTreeMap::new())?;
+            self.open.insert(run, (binhost, Vec::new()));
+        }
+        let Some((binhost, packages)) = self.open.get_mut(&run) else { return Ok(()) };
+        let before = packages.len();
+        packages.extend(new);
+        let outcome = match binhost.publish(now, packages, &self.store) {
+            Ok(outcome) => outcome,
+            Err(source) => {
+                packages.truncate(before);
+                return Err(DiskPassError::Publish { profile, source });
+            }
+        };
+        if let Some(&first) = outcome.missing.first() {
+            packages.truncate(before);
+            return Err(DiskPassError::Missing { profile, count: outcome.missing.len(), first });
+        }
+        let digests = packages.iter().map(|p| p.digest).collect();
+        self.done.runs.insert(run, (received, digests));
+        Ok(())
+    }
+
+    fn publish_stable(&mut self, now: u64, todo: StableTodo) -> Result<Option<Switched>, DiskPassError> {
+        let StableTodo { profile, run, received, artifacts, kept, digests, recorded } = todo;
+        let mut packages = self.published(&profile, &artifacts)?;
+        let dir = self.binhosts.stable(&profile);
+        let mut binhost = Binhost::open(dir, Generations::Keep, BTreeMap::new())?;
+        let stays = |entry: &&Entry| kept.contains(&place(entry));
+        for entry in binhost.index().entries().filter(stays) {
+            // A file that lies in its place is not looked for in the store.
+            let digest = digests.get(entry.path()).copied().unwrap_or(Digest([0; 32]));
+            packages.push(Published { digest, entry: entry.clone() });
+        }
+        let outcome = binhost
+            .publish(now, &packages, &self.store)
+            .map_err(|source| DiskPassError::Publish { profile: profile.clone(), source })?;
+        let lost = outcome.missing.iter().filter(|digest| artifacts.iter().any(|a| a.digest == **digest));
+        let lost: Vec<Digest> = lost.copied().collect();
+        if let Some(&first) = lost.first() {
+            return Err(DiskPassError::Missing { profile, count: lost.len(), first });
+        }
+        self.done.stable.insert(profile.clone(), (run, received));
+        let packages = binhost.index().len() as u64;
+        let generation = outcome.generation;
+        Ok((generation > recorded).then_some(Switched { profile, run, generation, packages }))
+    }
+
+    fn published(&self, profile: &Name, artifacts: &[Artifact]) -> Result<Vec<Published>, DiskPassError> {
+        let one = |artifact: &Artifact| {
+            let entry = self.entries.entry(&self.store, artifact);
+            let entry =
+                entry.map_err(|source| DiskPassError::Entries { profile: profile.clone(), source })?;
+            Ok(Published { digest: artifact.digest, entry })
+        };
+        artifacts.iter().map(one).collect()
+    }
+}
+
+/// `category/name:slot` of an index entry.
+fn place(entry: &Entry) -> String {
+    let slot = entry.get("SLOT");
+    let slot = slot.split_once('/').map_or(slot, |(slot, _)| slot);
+    let cp = entry.cpv().parse::<swarm_common::cpv::Cpv>();
+    cp.map(|cpv| format!("{}:{slot}", cpv.cp())).unwrap_or_default()
+}

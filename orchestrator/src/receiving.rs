@@ -1,0 +1,248 @@
+//! From the last uploaded byte to a stored, signed package: what lies between the upload's
+//! bytes ([`crate::artifact::upload`]) and the command that tells the engine.
+//!
+//! The order is the point: checked, signed, stored and synced first, then told. Whatever
+//! breaks in between is repeated by the drone, which keeps its file until it is told that
+//! the package was received.
+
+use crate::{
+    artifact::{
+        accept::{AcceptError, Acceptance, Accepted},
+        disk::DiskError,
+        entries::EntryBook,
+        intake::Rejection,
+        store::Store,
+        upload::{Incoming, UploadError},
+    },
+    sign::OpenPgpKey,
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use swarm_common::{
+    digest::Digest,
+    format::gpkg::Limits,
+    id::{AttemptId, DroneId},
+    time::TimeMs,
+    wire::{artifact::Artifact, drone::Target, view::KeyView},
+};
+use swarm_core::{Refusal, Swarm, attempt::Job};
+use tokio::sync::Semaphore;
+
+/// Attempts share this many locks.
+const TURNS: usize = 64;
+
+/// Packages that are checked and signed at once; each keeps a processor busy.
+const AT_ONCE: usize = 4;
+
+/// Why a file of an attempt was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiveError {
+    /// The file is at fault, or our disk or key.
+    #[error(transparent)]
+    Accept(#[from] AcceptError),
+    /// It was never uploaded, or not to its end.
+    #[error("file {0} was not uploaded: announce and send it, then report again")]
+    NotUploaded(Digest),
+    /// The upload.
+    #[error(transparent)]
+    Upload(#[from] UploadError),
+    /// Work in the background broke off.
+    #[error("checking the package broke off: {0}")]
+    Broken(#[from] tokio::task::JoinError),
+}
+
+/// A file that was taken, and as which target.
+#[derive(Debug, Clone)]
+struct Taken {
+    target: Target,
+    accepted: Accepted,
+    at: TimeMs,
+}
+
+/// Takes package files in.
+pub struct Receiving {
+    incoming: Incoming,
+    store: Store,
+    entries: EntryBook,
+    key: Option<OpenPgpKey>,
+    limits: Limits,
+    /// What this process has taken and the engine has not been told of. Lost at a restart;
+    /// then the upload, which is still there, is taken again.
+    taken: Mutex<BTreeMap<(AttemptId, Digest), Taken>>,
+    turns: [tokio::sync::Mutex<()>; TURNS],
+    at_once: Semaphore,
+}
+
+impl Receiving {
+    /// Uses these directories, and `key` for signing.
+    #[must_use]
+    pub fn new(
+        incoming: Incoming,
+        store: Store,
+        entries: EntryBook,
+        key: Option<OpenPgpKey>,
+        limits: Limits,
+    ) -> Self {
+        Self {
+            incoming,
+            store,
+            entries,
+            key,
+            limits,
+            taken: Mutex::default(),
+            turns: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
+            at_once: Semaphore::new(AT_ONCE),
+        }
+    }
+
+    /// Unfinished uploads.
+    #[must_use]
+    pub fn incoming(&self) -> &Incoming {
+        &self.incoming
+    }
+
+    /// The key that signs, if signing is on.
+    #[must_use]
+    pub fn key_view(&self) -> Option<KeyView> {
+        let key = self.key.as_ref()?;
+        let public_key = match key.public_armored() {
+            Ok(text) => text,
+            Err(error) => {
+                tracing::error!(%error, "the public key cannot be written");
+                return None;
+            }
+        };
+        Some(KeyView { fingerprint: key.fingerprint(), public_key })
+    }
+
+    /// Waits until nobody else takes or reports files of this attempt.
+    pub async fn turn(&self, attempt: AttemptId) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turns[(attempt.0 % TURNS as u64) as usize].lock().await
+    }
+
+    /// Takes an uploaded file, which must be one of `candidates`: checks, signs, stores and
+    /// indexes it.
+    ///
+    /// # Errors
+    /// It is none of them, is not whole, or the disk fails. A file that is at fault is
+    /// removed.
+    pub async fn take(
+        self: &Arc<Self>,
+        attempt: AttemptId,
+        digest: Digest,
+        candidates: Vec<Target>,
+        now: TimeMs,
+    ) -> Result<(), ReceiveError> {
+        if self.find(attempt, digest).is_some_and(|taken| candidates.contains(&taken.target)) {
+            return Ok(());
+        }
+        let _permit = self.at_once.acquire().await;
+        let this = self.clone();
+        tokio::task::spawn_blocking(move || this.take_now(attempt, digest, candidates, now)).await?
+    }
+
+    fn take_now(
+        &self,
+        attempt: AttemptId,
+        digest: Digest,
+        candidates: Vec<Target>,
+        now: TimeMs,
+    ) -> Result<(), ReceiveError> {
+        let upload = match self.incoming.status(attempt, digest) {
+            Ok(upload) if upload.is_complete() => upload,
+            Ok(_) | Err(UploadError::Unknown) => return Err(ReceiveError::NotUploaded(digest)),
+            Err(error) => return Err(error.into()),
+        };
+        let acceptance = Acceptance {
+            limits: &self.limits,
+            key: self.key.as_ref(),
+            store: &self.store,
+            entries: &self.entries,
+        };
+        let mut refused = None;
+        for target in candidates {
+            match acceptance.accept(&upload.path, &target, digest, now) {
+                Ok(accepted) => {
+                    self.taken().insert((attempt, digest), Taken { target, accepted, at: now });
+                    return Ok(());
+                }
+                Err(AcceptError::Rejected(rejection)) => refused = Some(rejection),
+                Err(error @ (AcceptError::Full(_) | AcceptError::Failed(_))) => return Err(error.into()),
+            }
+        }
+        self.incoming.remove(attempt, digest)?;
+        let message = "no file was asked for".to_owned();
+        Err(AcceptError::Rejected(refused.unwrap_or(Rejection { kind: "not-asked-for", message })).into())
+    }
+
+    /// The artifacts that an attempt brought, in the order of its targets.
+    ///
+    /// # Errors
+    /// A file is not there or not what was asked for, or a disk fails.
+    pub async fn artifacts(
+        self: &Arc<Self>,
+        attempt: AttemptId,
+        drone: DroneId,
+        files: Vec<(Digest, Target)>,
+        now: TimeMs,
+    ) -> Result<Vec<Artifact>, ReceiveError> {
+        let mut artifacts = Vec::with_capacity(files.len());
+        for (uploaded_digest, target) in files {
+            self.take(attempt, uploaded_digest, vec![target.clone()], now).await?;
+            let taken = self.find(attempt, uploaded_digest);
+            let Taken { accepted, at, .. } = taken.ok_or(ReceiveError::NotUploaded(uploaded_digest))?;
+            let Accepted { digest, size } = accepted;
+            artifacts.push(Artifact {
+                target,
+                digest,
+                uploaded_digest,
+                size,
+                attempt,
+                drone,
+                received_at: at,
+            });
+        }
+        Ok(artifacts)
+    }
+
+    /// Drops everything that an attempt uploaded; what was received is in the store.
+    pub async fn forget(self: &Arc<Self>, attempt: AttemptId) {
+        self.taken().retain(|(of, _), _| *of != attempt);
+        let this = self.clone();
+        let removed = tokio::task::spawn_blocking(move || this.incoming.remove_attempt(attempt)).await;
+        let removed = removed.map_err(|error| error.to_string());
+        if let Err(error) =
+            removed.and_then(|removed: Result<(), DiskError>| removed.map_err(|e| e.to_string()))
+        {
+            // It only costs space, and the next sweep tries again.
+            tracing::warn!(%attempt, %error, "an upload that is no longer needed is left over");
+        }
+    }
+
+    fn find(&self, attempt: AttemptId, digest: Digest) -> Option<Taken> {
+        self.taken().get(&(attempt, digest)).cloned()
+    }
+
+    fn taken(&self) -> MutexGuard<'_, BTreeMap<(AttemptId, Digest), Taken>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The files that an attempt must bring, with its build ids.
+///
+/// # Errors
+/// There is no such attempt, it makes a plan, or its package is gone.
+pub fn targets(swarm: &Swarm, attempt: AttemptId) -> Result<Vec<Target>, Refusal> {
+    let record = swarm.attempts.get(&attempt).ok_or(Refusal::UnknownAttempt(attempt))?;
+    let Job::Build(package) = record.job else {
+        return Err(Refusal::Invalid(format!("attempt {attempt} makes a plan and brings no files")));
+    };
+    let package = swarm.packages.get(&package).ok_or(Refusal::UnknownPackage(package))?;
+    let mut targets = package.targets.clone();
+    for (target, &build_id) in targets.iter_mut().zip(&record.build_ids) {
+        target.build_id = build_id;
+    }
+    Ok(targets)
+}

@@ -1,0 +1,282 @@
+//! The whole orchestrator put together, for the program and for the tests alike: [`build`]
+//! opens everything and binds the address, [`Server::serve`] runs until it is told to stop.
+
+use crate::{
+    artifact::{disk::DiskError, entries::EntryBook, store::Store, upload::Incoming},
+    config::Config,
+    engine::{Clock, Engine, EngineTask, SystemClock},
+    http::{self, connection},
+    journal::{JournalError, SqliteJournal},
+    logs::Logs,
+    pass_leftovers,
+    publisher::{Binhosts, Progress, Publisher},
+    random::{self, RandomError},
+    receiving::Receiving,
+    sign::{KeyError, OpenPgpKey},
+    snapshots::Snapshots,
+    state_dir::{StateDir, StateDirError},
+};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
+use swarm_common::{
+    config::{
+        ConfigError,
+        secret::{read_secret, write_private},
+    },
+    digest::Digest,
+    format::gpkg,
+    secret::Secret,
+};
+use swarm_core::view::Trouble;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// Why the orchestrator did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The state directory is in use or cannot be used.
+    #[error(transparent)]
+    StateDir(#[from] StateDirError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A directory.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The admin's token.
+    #[error("the admin's token: {0}")]
+    Token(#[from] ConfigError),
+    /// No randomness.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// The key that signs.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The address.
+    #[error("cannot listen on {address}: {source}; is another program there, or is `listen` wrong?")]
+    Listen {
+        /// The configured address.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// What handlers and passes share.
+pub struct App {
+    /// The only way to the state.
+    pub engine: Engine,
+    /// The configuration.
+    pub config: Config,
+    /// Digest of the admin's token.
+    pub admin: Digest,
+    /// The admin's token.
+    pub admin_token: Secret,
+    /// Package files.
+    pub store: Store,
+    /// Their index entries.
+    pub entries: EntryBook,
+    /// The way of package files in.
+    pub receiving: Arc<Receiving>,
+    /// Snapshots.
+    pub snapshots: Snapshots,
+    /// Logs of attempts.
+    pub logs: Logs,
+    /// Where the binary package hosts are.
+    pub binhosts: Binhosts,
+    /// How far publishing is.
+    pub published: Arc<Progress>,
+    /// Cancelled when the orchestrator stops.
+    pub stopping: CancellationToken,
+}
+
+impl App {
+    /// What is wrong in the shell, worst first.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<Trouble> {
+        let journal = self.engine.trouble().map(|why| Trouble {
+            what: format!("the journal cannot be written: {why}"),
+            next: format!(
+                "free space on, or repair, the disk of {}; it goes on by itself",
+                self.config.state_dir.display()
+            ),
+        });
+        let publisher = self.published.trouble().map(|why| Trouble {
+            what: format!("publishing fails: {why}"),
+            next: format!(
+                "look at the disk of {}; it is tried again by itself",
+                self.config.artifact_dir().display()
+            ),
+        });
+        journal.into_iter().chain(publisher).collect()
+    }
+
+    /// Whether a file can be written to the store; if not, why.
+    ///
+    /// # Errors
+    /// The reason, for a person.
+    pub async fn probe_store(&self) -> Result<(), String> {
+        let store = self.store.clone();
+        let probe = move || {
+            use std::io::Write as _;
+            let mut file = store.create()?;
+            // More than what a full file system still has in its last block.
+            let written = file.write_all(&[0; 64 * 1024]).and_then(|()| file.flush());
+            written.map_err(DiskError::at("write into the store below", &store.path(Digest([0; 32]))))
+        };
+        match tokio::task::spawn_blocking(probe).await {
+            Ok(written) => written.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+/// A server that listens and is not served yet.
+pub struct Server {
+    app: Arc<App>,
+    listener: TcpListener,
+    address: SocketAddr,
+    engine_task: EngineTask,
+    first_start: bool,
+    /// Held as long as the server lives.
+    _state_dir: StateDir,
+}
+
+/// Opens everything and binds the address.
+///
+/// # Errors
+/// Something cannot be opened; nothing is left running.
+pub async fn build(config: Config) -> Result<Server, StartError> {
+    build_with(config, Arc::new(SystemClock::new())).await
+}
+
+/// As [`build`], with another clock.
+///
+/// # Errors
+/// As [`build`].
+pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server, StartError> {
+    let state_dir = StateDir::open(&config.state_dir)?;
+    let (admin_token, first_start) = admin_token(&config)?;
+    let artifacts = config.artifact_dir();
+    let store = Store::open(artifacts.join("store"))?;
+    let limits = gpkg::Limits::default();
+    let entries = EntryBook::open(artifacts.join("entries"), limits)?;
+    let incoming = Incoming::open(artifacts.join("incoming"), config.limits.upload_bytes)?;
+    let snapshots = Snapshots::open(artifacts.join("snapshots"))?;
+    let binhosts = Binhosts::new(artifacts.join("binhost"));
+    let logs = Logs::open(config.state_dir.join("logs"))?;
+    let key = signing_key(&config)?;
+    let address = config.listen;
+    let listen = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(listen)?;
+    let address = listener.local_addr().map_err(listen)?;
+    let journal = SqliteJournal::open(&config.state_dir.join("journal.sqlite"))?;
+    let (engine, engine_task) = Engine::start(Box::new(journal), config.policy.policy(), clock).await?;
+    let receiving = Receiving::new(incoming, store.clone(), entries.clone(), key, limits);
+    let app = Arc::new(App {
+        engine,
+        admin: Digest::of(admin_token.expose().as_bytes()),
+        admin_token,
+        store,
+        entries,
+        receiving: Arc::new(receiving),
+        snapshots,
+        logs,
+        binhosts,
+        published: Arc::default(),
+        stopping: CancellationToken::new(),
+        config,
+    });
+    Ok(Server { app, listener, address, engine_task, first_start, _state_dir: state_dir })
+}
+
+/// The admin's token, and whether it was made just now.
+fn admin_token(config: &Config) -> Result<(Secret, bool), StartError> {
+    let path = config.admin_token_file();
+    match read_secret(&path) {
+        Ok(token) => Ok((token, false)),
+        Err(ConfigError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            let token = random::secret("admin-")?;
+            write_private(&path, &format!("{token}\n"))?;
+            Ok((Secret::new(&token), true))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn signing_key(config: &Config) -> Result<Option<OpenPgpKey>, StartError> {
+    if !config.signing.enabled {
+        return Ok(None);
+    }
+    let path: PathBuf = config.key_file();
+    let (key, made) = OpenPgpKey::load_or_create(&path, &config.signing.user_id)?;
+    if made {
+        tracing::info!(file = %path.display(), fingerprint = %key.fingerprint(), "a signing key was made; keep a copy");
+    }
+    Ok(Some(key))
+}
+
+impl StartError {
+    /// The program's exit code: 74 for disks, 75 for a state directory that is held, 78 for
+    /// what the configuration has to change.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::StateDir(StateDirError::Held { .. }) => 75,
+            Self::StateDir(StateDirError::Io { .. }) | Self::Journal(_) | Self::Disk(_) | Self::Random(_) => {
+                74
+            }
+            Self::Token(_) | Self::Key(_) | Self::Listen { .. } => swarm_common::config::EXIT_CONFIG,
+        }
+    }
+}
+
+impl Server {
+    /// The address that it listens on.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What handlers and passes share.
+    #[must_use]
+    pub fn app(&self) -> Arc<App> {
+        self.app.clone()
+    }
+
+    /// Whether the admin's token was made just now.
+    #[must_use]
+    pub fn is_first_start(&self) -> bool {
+        self.first_start
+    }
+
+    /// Serves until `stop`, lets open requests end, and closes the journal.
+    pub async fn serve(self, stop: impl Future<Output = ()>) {
+        let Self { app, listener, engine_task, .. } = self;
+        let stopping = app.stopping.clone();
+        let publisher = Publisher::new(
+            app.engine.clone(),
+            app.published.clone(),
+            app.binhosts.clone(),
+            app.store.clone(),
+            app.entries.clone(),
+        );
+        let publisher = tokio::spawn(publisher.run(stopping.clone()));
+        let leftovers = tokio::spawn(pass_leftovers::run(app.clone()));
+        let limits = app.config.limits;
+        let router = http::router(app.clone());
+        let connections = connection::serve(listener, router, limits, stopping.clone());
+        let stopper = async {
+            stop.await;
+            tracing::info!("stopping: no new requests, open ones may end");
+            stopping.cancel();
+        };
+        tokio::join!(connections, stopper);
+        for (name, task) in [("publisher", publisher), ("leftovers", leftovers)] {
+            if let Err(error) = task.await {
+                tracing::error!(name, %error, "a pass broke off");
+            }
+        }
+        drop(app);
+        engine_task.stop().await;
+    }
+}
