@@ -21,8 +21,18 @@ const KNOWN_IN_ONE_PLACE: &[(&str, &str)] = &[
 
 /// What the core must not say: clock, chance, I/O and threads come from outside.
 const NOT_IN_THE_CORE: &[&str] = &[
-    "Instant::now", "SystemTime", "std::fs", "std::net", "std::io", "std::thread", "std::env", "tokio", "tracing",
-    "rand::", "getrandom", "println!",
+    "Instant::now",
+    "SystemTime",
+    "std::fs",
+    "std::net",
+    "std::io",
+    "std::thread",
+    "std::env",
+    "tokio",
+    "tracing",
+    "rand::",
+    "getrandom",
+    "println!",
 ];
 
 /// What stands for work that is not done.
