@@ -14,6 +14,7 @@
 //! - The first stop lets the build finish, the second does not.
 
 mod delivery;
+mod timing;
 
 pub use delivery::Delivery;
 use delivery::{Backoff, Item, Stage};
@@ -24,39 +25,13 @@ use swarm_common::{
     time::TimeMs,
     wire::drone::*,
 };
+pub use timing::Timing;
 
 /// After a forced stop, delivery of what was handed back is tried for this long.
 const LAST_WORDS_MS: u64 = 10_000;
 
 /// Two claims are at least this far apart, however fast the answers come.
 const CLAIM_SPACING_MS: u64 = 1_000;
-
-/// Times that the agent keeps, in milliseconds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Timing {
-    /// Between two heartbeats.
-    pub heartbeat_ms: u64,
-    /// How long a claim may wait at the orchestrator.
-    pub claim_wait_ms: u64,
-    /// How long the first stop lets a build go on.
-    pub drain_timeout_ms: u64,
-    /// First waiting time after something could not be delivered; doubles each time.
-    pub backoff_ms: u64,
-    /// The longest such waiting time.
-    pub backoff_max_ms: u64,
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        Self {
-            heartbeat_ms: 10_000,
-            claim_wait_ms: 30_000,
-            drain_timeout_ms: 3_600_000,
-            backoff_ms: 1_000,
-            backoff_max_ms: 60_000,
-        }
-    }
-}
 
 /// What a restarted drone finds in its spool.
 #[derive(Debug, Clone, PartialEq)]

@@ -24,7 +24,7 @@ use swarm_common::{
     },
 };
 use swarm_core::{Command, Reply, invariants};
-use swarm_drone::agent::{Delivery, Input};
+use swarm_drone::agent::Input;
 
 /// How large a world is.
 #[derive(Debug, Clone)]
@@ -59,7 +59,7 @@ pub struct Summary {
 }
 
 #[derive(Debug)]
-enum What {
+pub(super) enum What {
     Arrives(Caller, Message),
     Answer(Caller, Input),
     TimesOut(Caller, Input),
@@ -75,23 +75,21 @@ enum What {
 
 const BEGAN_AT: TimeMs = TimeMs(1_800_000_000_000);
 const MAINTAIN_MS: u64 = 5_000;
-/// A request without an answer is given up after this, beyond what it may wait for.
-const PATIENCE_MS: u64 = 15_000;
 /// No world may last longer.
 const LIMIT_MS: u64 = 10 * 24 * 3_600_000;
 
 /// A swarm in virtual time.
 pub struct World {
-    rng: Rng,
+    pub(super) rng: Rng,
     now: TimeMs,
     next: BinaryHeap<Reverse<(TimeMs, u64)>>,
     what: BTreeMap<u64, What>,
     last_what: u64,
     orchestrator: Orchestrator,
     drones: Vec<Drone>,
-    open: BTreeSet<(DroneId, u64)>,
-    last_request: u64,
-    context: Context,
+    pub(super) open: BTreeSet<(DroneId, u64)>,
+    pub(super) last_request: u64,
+    pub(super) context: Context,
     size: Size,
     summary: Summary,
 }
@@ -176,7 +174,7 @@ impl World {
         }
     }
 
-    fn at(&mut self, in_ms: u64, what: What) {
+    pub(super) fn at(&mut self, in_ms: u64, what: What) {
         self.last_what += 1;
         self.next.push(Reverse((self.now + in_ms, self.last_what)));
         self.what.insert(self.last_what, what);
@@ -188,7 +186,7 @@ impl World {
         self.at(in_ms, what);
     }
 
-    fn faults_on(&self) -> bool {
+    pub(super) fn faults_on(&self) -> bool {
         self.context.faults_on(self.now)
     }
 
@@ -386,49 +384,6 @@ impl World {
                 self.at(tick.since(self.now), What::DroneTick(n, incarnation));
             }
         }
-    }
-
-    /// A drone's message sets out. It may be lost, late or doubled on its way; the drone
-    /// notices a missing answer by time alone.
-    fn send(&mut self, caller: Caller, message: Message) {
-        self.last_request += 1;
-        let caller = Caller { request: self.last_request, ..caller };
-        self.open.insert((caller.drone, caller.request));
-        let (patience, no_answer) = match &message {
-            Message::Claim(request) => (request.wait_ms + PATIENCE_MS, Input::ClaimAnswered(None)),
-            Message::Heartbeat(_) => (PATIENCE_MS, Input::HeartbeatAnswered(None)),
-            Message::Upload(attempt, _) => (PATIENCE_MS, Input::UploadEnded(*attempt, Delivery::Failed)),
-            Message::Report(attempt, _) => (PATIENCE_MS, Input::ReportEnded(*attempt, Delivery::Failed)),
-            Message::SignOff => (PATIENCE_MS, Input::SignedOff),
-        };
-        self.at(patience, What::TimesOut(caller, no_answer));
-        for in_ms in self.ways() {
-            self.at(in_ms, What::Arrives(caller, message.clone()));
-        }
-    }
-
-    fn answer(&mut self, answers: Vec<(Caller, Input)>) {
-        for (caller, input) in answers {
-            for in_ms in self.ways() {
-                self.at(in_ms, What::Answer(caller, input.clone()));
-            }
-        }
-    }
-
-    /// How long each copy of a message travels: none if it is lost.
-    fn ways(&mut self) -> Vec<u64> {
-        let faults = self.context.faults.clone();
-        let on = self.faults_on();
-        if on && self.rng.chance(faults.drop) {
-            return Vec::new();
-        }
-        let copies = 1 + usize::from(on && self.rng.chance(faults.double));
-        (0..copies)
-            .map(|_| {
-                let late = on && self.rng.chance(faults.delay);
-                1 + self.rng.below(if late { 60_000 } else { faults.latency_ms })
-            })
-            .collect()
     }
 }
 

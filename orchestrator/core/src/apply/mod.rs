@@ -4,26 +4,22 @@
 //! [`crate::decide`] made sure of the fit) leaves the state as it is rather than stop
 //! the program; [`crate::invariants`] would tell.
 
+mod attempt;
+mod run;
+
 use crate::{
-    attempt::{Attempt, Ending, Job},
+    attempt::{Ending, Job},
     command::Reply,
     drone::{Drone, Grounding},
-    estimate::{OVERHEAD_MS, UNKNOWN_MS, learn_speed},
     event::{Event, Record},
     graph::Graph,
-    package::{Package, Step, next},
-    plan,
+    package::{Step, next},
     profile::Profile,
     run::Run,
     swarm::{EnrolToken, Live, Swarm},
 };
 use std::{cmp::Reverse, collections::BTreeMap};
-use swarm_common::{
-    id::*,
-    state::*,
-    time::TimeMs,
-    wire::{artifact::Artifact, drone::Usage, plan::PlanReport},
-};
+use swarm_common::{id::*, state::*, time::TimeMs};
 
 /// First answers kept for repeated commands.
 const ANSWERS_KEPT: usize = 1024;
@@ -275,7 +271,7 @@ impl Swarm {
     }
 
     /// Takes a package along the table. False if the table does not allow it.
-    fn step(&mut self, id: PackageId, step: Step) -> bool {
+    pub(super) fn step(&mut self, id: PackageId, step: Step) -> bool {
         let Some(package) = self.packages.get_mut(&id) else { return false };
         let Some(state) = next(package.state, step) else { return false };
         if let Some(run) = self.runs.get_mut(&package.run) {
@@ -292,218 +288,4 @@ impl Swarm {
         package.state = state;
         true
     }
-
-    fn delegate(
-        &mut self,
-        at: TimeMs,
-        id: AttemptId,
-        job: Job,
-        drone: DroneId,
-        key: &str,
-        build_ids: Vec<u32>,
-    ) {
-        let Some(name) = self.drones.get(&drone).map(|d| d.name.clone()) else { return };
-        self.last.attempt = id.0;
-        self.at_work.entry(drone).or_default().insert(id);
-        self.live.leases.insert(id, at + self.policy.lease_ms);
-        self.live.waiting.remove(&drone);
-        self.attempts.insert(
-            id,
-            Attempt {
-                job,
-                drone,
-                drone_name: name,
-                key: key.to_owned(),
-                build_ids,
-                started_at: at,
-                ended_at: None,
-                phases: BTreeMap::from([(Phase::Assigned, at)]),
-                ending: None,
-                usage: None,
-            },
-        );
-    }
-
-    fn end(&mut self, at: TimeMs, id: AttemptId, ending: Ending, usage: Option<Usage>) {
-        let Some(attempt) = self.attempts.get_mut(&id) else { return };
-        attempt.ending = Some(ending);
-        attempt.ended_at = Some(at);
-        attempt.usage = usage.or(attempt.usage);
-        self.live.leases.remove(&id);
-        if let Some(live) = self.at_work.get_mut(&attempt.drone) {
-            live.remove(&id);
-        }
-    }
-
-    fn supersede(&mut self, at: TimeMs, job: Job) {
-        let others: Vec<AttemptId> = self.attempts_at(job).map(|(id, _)| id).collect();
-        for other in others {
-            self.end(at, other, Ending::Superseded, None);
-        }
-    }
-
-    fn revive(&mut self, at: TimeMs, id: AttemptId) {
-        let Some(attempt) = self.attempts.get(&id) else { return };
-        let drone = attempt.drone;
-        if let Job::Build(package) = attempt.job
-            && !self.step(package, Step::Delegate)
-        {
-            return;
-        }
-        if let Some(attempt) = self.attempts.get_mut(&id) {
-            (attempt.ending, attempt.ended_at) = (None, None);
-        }
-        self.at_work.entry(drone).or_default().insert(id);
-        self.live.leases.insert(id, at + self.policy.lease_ms);
-    }
-
-    fn note_build_ids(&mut self, id: PackageId, build_ids: &[u32]) {
-        let Some(package) = self.packages.get(&id) else { return };
-        let Some(run) = self.runs.get(&package.run) else { return };
-        let Some(profile) = self.profiles.get_mut(&run.profile) else { return };
-        for (target, &build_id) in package.targets.iter().zip(build_ids) {
-            profile.build_ids.insert(target.cpv.clone(), build_id);
-        }
-    }
-
-    fn take_plan(&mut self, id: RunId, first: PackageId, report: &PlanReport) {
-        let nodes = plan::nodes(report);
-        let build: Vec<Vec<u32>> = nodes.iter().map(|n| n.build.clone()).collect();
-        let runtime: Vec<Vec<u32>> = nodes.iter().map(|n| n.runtime.clone()).collect();
-        let (graph, bundle, unmet) = Graph::new(&build, &runtime);
-        let typical = self.history.typical().unwrap_or(UNKNOWN_MS);
-        let predicted: Vec<u64> = nodes
-            .iter()
-            .map(|n| self.history.predict(&history_name(&n.targets)).unwrap_or(typical))
-            .collect();
-        let work: Vec<u64> = predicted.iter().map(|ms| ms + OVERHEAD_MS).collect();
-        let rank = graph.ranks(&bundle, &work);
-        let Some(run) = self.runs.get_mut(&id) else { return };
-        let absolute =
-            |positions: &[u32]| positions.iter().map(|&p| PackageId(first.0 + u64::from(p))).collect();
-        for (n, node) in nodes.into_iter().enumerate() {
-            let package = PackageId(first.0 + n as u64);
-            let state = if unmet[n] == 0 { PackageState::Needed } else { PackageState::Blocked };
-            *run.counts.entry(state).or_default() += 1;
-            if state == PackageState::Needed {
-                run.ready.insert((Reverse(rank[n]), package));
-            }
-            run.packages.push(package);
-            self.packages.insert(
-                package,
-                Package {
-                    run: id,
-                    build_key: node.build_key,
-                    build_deps: absolute(&node.build),
-                    runtime_deps: absolute(&node.runtime),
-                    targets: node.targets,
-                    stages: node.stages,
-                    state,
-                    reason: String::new(),
-                    not_before: TimeMs(0),
-                    bundle: bundle[n],
-                    unmet: unmet[n],
-                    attempts: Vec::new(),
-                    forgiven: 0,
-                    artifacts: Vec::new(),
-                    reused: false,
-                    predicted_ms: predicted[n],
-                    rank_ms: rank[n],
-                },
-            );
-        }
-        self.last.package = first.0 - 1 + run.packages.len() as u64;
-        run.graph = graph;
-        run.problems.clone_from(&report.problems);
-        run.state = RunState::Building;
-        run.reason.clear();
-    }
-
-    fn receive(&mut self, id: PackageId, artifacts: &[Artifact], reused: bool) {
-        if !self.step(id, Step::Receive) {
-            return;
-        }
-        let Some(package) = self.packages.get_mut(&id) else { return };
-        package.artifacts = artifacts.to_vec();
-        package.reused = reused;
-        package.reason.clear();
-        let (bundle, key) = (package.bundle, package.build_key);
-        let Some(run) = self.runs.get_mut(&package.run) else { return };
-        run.reused += u64::from(reused);
-        if let Some(profile) = self.profiles.get_mut(&run.profile) {
-            profile.built.insert(key, artifacts.to_vec());
-        }
-        let first = run.packages.first().map_or(0, |p| p.0);
-        for position in run.graph.receive(bundle) {
-            let dependant = PackageId(first + u64::from(position));
-            let Some(package) = self.packages.get_mut(&dependant) else { continue };
-            package.unmet = package.unmet.saturating_sub(1);
-            if package.unmet == 0 {
-                self.step(dependant, Step::Unblock);
-            }
-        }
-    }
-
-    /// What a success teaches: the package's work, the drone's speed, and that the drone
-    /// is in order.
-    fn learn(&mut self, at: TimeMs, id: PackageId, attempt: AttemptId, usage: Usage) {
-        let (Some(package), Some(attempt)) = (self.packages.get(&id), self.attempts.get(&attempt)) else {
-            return;
-        };
-        let Some(drone) = self.drones.get_mut(&attempt.drone) else { return };
-        // A drone may claim any figure; it cannot have taken longer than it had.
-        let took_ms = usage.wall_ms.min(at.since(attempt.started_at)).max(1);
-        let name = history_name(&package.targets);
-        if let Some(known) = self.history.predict(&name) {
-            drone.speed_permille = learn_speed(drone.speed_permille, known, took_ms);
-        }
-        self.history.note(&name, took_ms.saturating_mul(drone.speed_permille) / 1000);
-        (drone.strikes, drone.groundings) = (0, 0);
-    }
-
-    fn end_run(&mut self, at: TimeMs, id: RunId, state: RunState, reason: &str) {
-        let Some(run) = self.runs.get_mut(&id) else { return };
-        (run.state, run.ended_at) = (state, Some(at));
-        run.reason = reason.to_owned();
-        if state != RunState::Cancelled {
-            return;
-        }
-        let jobs: Vec<Job> = run.packages.iter().map(|&p| Job::Build(p)).chain([Job::Plan(id)]).collect();
-        for job in jobs {
-            let live: Vec<AttemptId> = self.attempts_at(job).map(|(id, _)| id).collect();
-            for attempt in live {
-                self.end(at, attempt, Ending::Cancelled, None);
-            }
-            if let Job::Build(package) = job {
-                self.step(package, Step::Cancel);
-            }
-        }
-    }
-
-    fn forget_run(&mut self, id: RunId) {
-        let Some(run) = self.runs.remove(&id) else { return };
-        let mut attempts = run.plan_attempts;
-        for package in &run.packages {
-            attempts.extend(self.packages.remove(package).into_iter().flat_map(|p| p.attempts));
-        }
-        for attempt in attempts {
-            self.attempts.remove(&attempt);
-        }
-        let kept: std::collections::BTreeSet<_> = self
-            .runs
-            .values()
-            .filter(|r| r.profile == run.profile)
-            .flat_map(|r| &r.packages)
-            .filter_map(|p| Some(self.packages.get(p)?.build_key))
-            .collect();
-        if let Some(profile) = self.profiles.get_mut(&run.profile) {
-            profile.built.retain(|key, _| kept.contains(key));
-        }
-    }
-}
-
-/// The name under which a package's work is remembered: without versions.
-pub(crate) fn history_name(targets: &[swarm_common::wire::drone::Target]) -> String {
-    let names: Vec<_> = targets.iter().map(|t| t.cpv.cp()).collect();
-    names.join("+")
 }

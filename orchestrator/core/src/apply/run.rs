@@ -1,0 +1,138 @@
+//! Runs get their plan, their packages come in, and they end.
+
+use super::attempt::history_name;
+use crate::{
+    attempt::{Ending, Job},
+    estimate::{OVERHEAD_MS, UNKNOWN_MS},
+    graph::Graph,
+    package::{Package, Step},
+    plan,
+    swarm::Swarm,
+};
+use std::{cmp::Reverse, collections::BTreeSet};
+use swarm_common::{
+    id::*,
+    state::*,
+    time::TimeMs,
+    wire::{artifact::Artifact, plan::PlanReport},
+};
+
+impl Swarm {
+    pub(super) fn take_plan(&mut self, id: RunId, first: PackageId, report: &PlanReport) {
+        let nodes = plan::nodes(report);
+        let build: Vec<Vec<u32>> = nodes.iter().map(|n| n.build.clone()).collect();
+        let runtime: Vec<Vec<u32>> = nodes.iter().map(|n| n.runtime.clone()).collect();
+        let (graph, bundle, unmet) = Graph::new(&build, &runtime);
+        let typical = self.history.typical().unwrap_or(UNKNOWN_MS);
+        let predicted: Vec<u64> = nodes
+            .iter()
+            .map(|n| self.history.predict(&history_name(&n.targets)).unwrap_or(typical))
+            .collect();
+        let work: Vec<u64> = predicted.iter().map(|ms| ms + OVERHEAD_MS).collect();
+        let rank = graph.ranks(&bundle, &work);
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let absolute =
+            |positions: &[u32]| positions.iter().map(|&p| PackageId(first.0 + u64::from(p))).collect();
+        for (n, node) in nodes.into_iter().enumerate() {
+            let package = PackageId(first.0 + n as u64);
+            let state = if unmet[n] == 0 { PackageState::Needed } else { PackageState::Blocked };
+            *run.counts.entry(state).or_default() += 1;
+            if state == PackageState::Needed {
+                run.ready.insert((Reverse(rank[n]), package));
+            }
+            run.packages.push(package);
+            self.packages.insert(
+                package,
+                Package {
+                    run: id,
+                    build_key: node.build_key,
+                    build_deps: absolute(&node.build),
+                    runtime_deps: absolute(&node.runtime),
+                    targets: node.targets,
+                    stages: node.stages,
+                    state,
+                    reason: String::new(),
+                    not_before: TimeMs(0),
+                    bundle: bundle[n],
+                    unmet: unmet[n],
+                    attempts: Vec::new(),
+                    forgiven: 0,
+                    artifacts: Vec::new(),
+                    reused: false,
+                    predicted_ms: predicted[n],
+                    rank_ms: rank[n],
+                },
+            );
+        }
+        self.last.package = first.0 - 1 + run.packages.len() as u64;
+        run.graph = graph;
+        run.problems.clone_from(&report.problems);
+        run.state = RunState::Building;
+        run.reason.clear();
+    }
+
+    pub(super) fn receive(&mut self, id: PackageId, artifacts: &[Artifact], reused: bool) {
+        if !self.step(id, Step::Receive) {
+            return;
+        }
+        let Some(package) = self.packages.get_mut(&id) else { return };
+        package.artifacts = artifacts.to_vec();
+        package.reused = reused;
+        package.reason.clear();
+        let (bundle, key) = (package.bundle, package.build_key);
+        let Some(run) = self.runs.get_mut(&package.run) else { return };
+        run.reused += u64::from(reused);
+        if let Some(profile) = self.profiles.get_mut(&run.profile) {
+            profile.built.insert(key, artifacts.to_vec());
+        }
+        let first = run.packages.first().map_or(0, |p| p.0);
+        for position in run.graph.receive(bundle) {
+            let dependant = PackageId(first + u64::from(position));
+            let Some(package) = self.packages.get_mut(&dependant) else { continue };
+            package.unmet = package.unmet.saturating_sub(1);
+            if package.unmet == 0 {
+                self.step(dependant, Step::Unblock);
+            }
+        }
+    }
+
+    pub(super) fn end_run(&mut self, at: TimeMs, id: RunId, state: RunState, reason: &str) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        (run.state, run.ended_at) = (state, Some(at));
+        run.reason = reason.to_owned();
+        if state != RunState::Cancelled {
+            return;
+        }
+        let jobs: Vec<Job> = run.packages.iter().map(|&p| Job::Build(p)).chain([Job::Plan(id)]).collect();
+        for job in jobs {
+            let live: Vec<AttemptId> = self.attempts_at(job).map(|(id, _)| id).collect();
+            for attempt in live {
+                self.end(at, attempt, Ending::Cancelled, None);
+            }
+            if let Job::Build(package) = job {
+                self.step(package, Step::Cancel);
+            }
+        }
+    }
+
+    pub(super) fn forget_run(&mut self, id: RunId) {
+        let Some(run) = self.runs.remove(&id) else { return };
+        let mut attempts = run.plan_attempts;
+        for package in &run.packages {
+            attempts.extend(self.packages.remove(package).into_iter().flat_map(|p| p.attempts));
+        }
+        for attempt in attempts {
+            self.attempts.remove(&attempt);
+        }
+        let kept: BTreeSet<_> = self
+            .runs
+            .values()
+            .filter(|r| r.profile == run.profile)
+            .flat_map(|r| &r.packages)
+            .filter_map(|p| Some(self.packages.get(p)?.build_key))
+            .collect();
+        if let Some(profile) = self.profiles.get_mut(&run.profile) {
+            profile.built.retain(|key, _| kept.contains(key));
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The network between drones and orchestrator: it loses, doubles and delays.
+
+use super::{
+    drone::Message,
+    orchestrator::Caller,
+    world::{What, World},
+};
+use swarm_drone::agent::{Delivery, Input};
+
+/// A request without an answer is given up after this, beyond what it may wait for.
+const PATIENCE_MS: u64 = 15_000;
+
+impl World {
+    /// A drone's message sets out. It may be lost, late or doubled on its way; the drone
+    /// notices a missing answer by time alone.
+    pub(super) fn send(&mut self, caller: Caller, message: Message) {
+        self.last_request += 1;
+        let caller = Caller { request: self.last_request, ..caller };
+        self.open.insert((caller.drone, caller.request));
+        let (patience, no_answer) = match &message {
+            Message::Claim(request) => (request.wait_ms + PATIENCE_MS, Input::ClaimAnswered(None)),
+            Message::Heartbeat(_) => (PATIENCE_MS, Input::HeartbeatAnswered(None)),
+            Message::Upload(attempt, _) => (PATIENCE_MS, Input::UploadEnded(*attempt, Delivery::Failed)),
+            Message::Report(attempt, _) => (PATIENCE_MS, Input::ReportEnded(*attempt, Delivery::Failed)),
+            Message::SignOff => (PATIENCE_MS, Input::SignedOff),
+        };
+        self.at(patience, What::TimesOut(caller, no_answer));
+        for in_ms in self.ways() {
+            self.at(in_ms, What::Arrives(caller, message.clone()));
+        }
+    }
+
+    pub(super) fn answer(&mut self, answers: Vec<(Caller, Input)>) {
+        for (caller, input) in answers {
+            for in_ms in self.ways() {
+                self.at(in_ms, What::Answer(caller, input.clone()));
+            }
+        }
+    }
+
+    /// How long each copy of a message travels: none if it is lost.
+    pub(super) fn ways(&mut self) -> Vec<u64> {
+        let faults = self.context.faults.clone();
+        let on = self.faults_on();
+        if on && self.rng.chance(faults.drop) {
+            return Vec::new();
+        }
+        let copies = 1 + usize::from(on && self.rng.chance(faults.double));
+        (0..copies)
+            .map(|_| {
+                let late = on && self.rng.chance(faults.delay);
+                1 + self.rng.below(if late { 60_000 } else { faults.latency_ms })
+            })
+            .collect()
+    }
+}
