@@ -34,7 +34,10 @@ fn run(cli: cli::Cli, output: Output) -> Result<(), Failure> {
     runtime.block_on(async {
         tokio::select! {
             done = Box::pin(cmd::run(cli, output)) => done,
-            _ = tokio::signal::ctrl_c() => Err(Failure::Silent(failure::INTERRUPTED)),
+            _ = tokio::signal::ctrl_c() => {
+                output.say("\nstopped looking; what the swarm does goes on");
+                Err(Failure::Silent(failure::INTERRUPTED))
+            }
         }
     })
 }
