@@ -9,7 +9,6 @@ use crate::{
     wire::{admin::*, view::ProfileView},
 };
 use reqwest::{Method, StatusCode};
-use serde_json::json;
 use std::path::Path;
 
 impl Client {
@@ -59,7 +58,7 @@ impl Client {
     /// As every request; it may not be quarantined.
     pub async fn release(&self, package: PackageId, key: &IdempotencyKey) -> Result<(), ClientError> {
         let call = Call::post(&["packages", &package.to_string(), "release"]);
-        self.done(call.json(&json!({ "verdict": "retry" })).once(key)).await
+        self.done(call.json(&ReleaseRequest { verdict: Verdict::Retry }).once(key)).await
     }
 
     /// Lets an enrolled machine work.

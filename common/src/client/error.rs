@@ -50,15 +50,13 @@ fn join(tried: &[Tried]) -> String {
 }
 
 fn describe(problem: &Problem) -> String {
-    let mut text = problem.title.clone();
-    if !problem.detail.is_empty() && problem.detail != problem.title {
-        text = format!("{text}: {}", problem.detail);
-    }
-    if let Some(id) = problem.request_id.as_ref().filter(|_| problem.status >= 500) {
+    // The detail says all that the title says, and of this time.
+    let said = if problem.detail.is_empty() { &problem.title } else { &problem.detail };
+    match &problem.request_id {
         // Only what went wrong over there needs the way into its log.
-        text = format!("{text} (request {id})");
+        Some(id) if problem.status >= 500 => format!("{said} (request {id})"),
+        _ => said.clone(),
     }
-    text
 }
 
 impl ClientError {

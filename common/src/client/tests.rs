@@ -93,7 +93,7 @@ async fn a_problem_document_becomes_a_problem() {
     let (url, _) = answers_once(answer("404 Not Found\r\ncontent-type: application/problem+json", body));
     let error = client(&[url]).status().await.unwrap_err();
     assert_eq!(error.status(), Some(404));
-    assert_eq!(error.to_string(), "There is no such run: r9 was never started");
+    assert_eq!(error.to_string(), "r9 was never started");
 }
 
 #[tokio::test]

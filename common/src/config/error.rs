@@ -105,17 +105,32 @@ fn explain(message: &str) -> String {
 /// The candidate that is most like `word`, if any is like it at all.
 #[must_use]
 pub fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
+    // Short words are told apart by single letters, long ones by how they begin.
+    let like = |candidate: &str| {
+        let letters = strsim::damerau_levenshtein(word, candidate);
+        strsim::jaro_winkler(word, candidate) > 0.8 || (letters == 1 && word.len() > 1)
+    };
     candidates
         .iter()
-        .map(|candidate| (strsim::jaro_winkler(word, candidate), *candidate))
-        .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate)
+        .copied()
+        .filter(|candidate| like(candidate))
+        .min_by_key(|candidate| strsim::damerau_levenshtein(word, candidate))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_typo_finds_its_word_and_another_word_does_not() {
+        let known = ["oak", "birch", "listen", "build_timeout_ms"];
+        assert_eq!(nearest("oka", &known), Some("oak"));
+        assert_eq!(nearest("brich", &known), Some("birch"));
+        assert_eq!(nearest("build_timeout", &known), Some("build_timeout_ms"));
+        for other in ["colour", "x", "", "pine"] {
+            assert_eq!(nearest(other, &known), None, "{other}");
+        }
+    }
 
     #[test]
     fn columns_count_characters_and_not_bytes() {

@@ -73,7 +73,7 @@ fn render(status: &StatusView, address: &str, paint: Paint) -> String {
     match (&status.next_action, status.healthy) {
         (Some(next), _) => out.push_str(&format!("{} {}\n", paint.tone(Tone::Bold, "Next:"), clean(next))),
         (None, true) => out.push_str(&format!("{}\n", paint.tone(Tone::Good, "All is well."))),
-        (None, false) => out.push_str("Not healthy, but nothing is asked of you.\n"),
+        (None, false) => out.push_str("Not healthy; the concerns above say why and what follows.\n"),
     }
     out
 }

@@ -140,7 +140,7 @@ fn bar(live: bool) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("{bar:30.cyan} {pos}/{len}  {msg}") {
+    if let Ok(style) = ProgressStyle::with_template("{bar:30.cyan} {pos}/{len}  {wide_msg}") {
         bar.set_style(style.progress_chars("━╸─"));
     }
     bar

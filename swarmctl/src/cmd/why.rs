@@ -39,7 +39,9 @@ fn render(why: &WhyView, paint: Paint) -> String {
         package.run,
         package.profile,
     );
-    for line in &why.lines {
+    // The first line often says what the heading has said.
+    let said = format!("{} is {}", package.title, package.state);
+    for line in why.lines.iter().filter(|line| !line.starts_with(&said)) {
         out.push_str(&format!("  {}\n", clean(line)));
     }
     if why.lines.is_empty() && !package.reason.is_empty() {
@@ -91,13 +93,18 @@ mod tests {
 
     #[test]
     fn a_failed_package_tells_its_story_and_steers_no_terminal() {
-        let lines = vec!["It failed alike on 2 drones.".into(), "An admin may release it.\x1b[1A".into()];
+        let lines = vec![
+            "app-misc/wontbuild-1.0 is quarantined in r7.".into(),
+            "It failed alike on 2 drones.".into(),
+            "An admin may release it.\x1b[1A".into(),
+        ];
         let why = WhyView { package: fixtures::package(), lines };
         let text = render(&why, Paint::new(false));
         assert!(
             text.starts_with("app-misc/wontbuild-1.0 is quarantined (p12 of r7, profile desk)\n"),
             "{text}"
         );
+        assert!(!text.contains("in r7.\n"), "the heading is not said twice: {text}");
         assert!(text.contains("  main.c:1: error: \\u{1b}]0;x\\u{7}\n  make: failed\n"), "{text}");
         assert!(text.contains("swarmctl logs p12"), "{text}");
         assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");

@@ -61,7 +61,9 @@ impl Repository {
                 first.join(", ")
             )));
         }
-        let head = git(root, &["rev-parse", "HEAD"])?.trim().to_owned();
+        // Not HEAD: a checkout may hold more than this repository, and a commit to the rest
+        // does not make this another.
+        let head = git(root, &["rev-list", "-1", "HEAD", "--", "."])?.trim().to_owned();
         let mut files: Vec<String> =
             git(root, &["ls-files", "-z", "--cached", "--others", "--exclude-standard"])?
                 .split_terminator('\0')
