@@ -10,7 +10,7 @@ pub mod text;
 pub use log::LogCleaner;
 pub use table::{Cell, Table};
 
-use crate::failure::{FAILED, Failure};
+use crate::failure::Failure;
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
 use swarm_common::state::{DroneState, PackageState, RunState};
@@ -75,7 +75,8 @@ impl Output {
     pub fn print(&self, text: &str) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
         out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|e| match e.kind() {
-            io::ErrorKind::BrokenPipe => Failure::Silent(FAILED),
+            // `head` and `grep -q` have read enough; that is no failure of ours.
+            io::ErrorKind::BrokenPipe => Failure::Silent(0),
             _ => Failure::Failed(format!("stdout cannot be written: {e}")),
         })
     }
