@@ -4,3 +4,6 @@
 //! builds what it is told and tells what happened.
 
 pub mod agent;
+pub mod builder;
+pub mod buildroot;
+pub mod process;

@@ -1,0 +1,252 @@
+//! Why a build failed, read from what it printed.
+//!
+//! The first error is what a person wants to see; the last lines are mostly about the
+//! last lines. The signature is that error without what differs from drone to drone and
+//! from try to try, so that the orchestrator can tell like from like. The class is a
+//! guess by the drone; the orchestrator judges.
+
+use swarm_common::{
+    state::{FailureClass, Phase},
+    wire::drone::Failure,
+};
+
+/// Longest message in bytes, and signature in characters, as the wire has it.
+const MESSAGE_BYTES: usize = 4096;
+const SIGNATURE_CHARS: usize = 200;
+/// How many lines follow an error in its message.
+const LINES_AFTER: usize = 20;
+
+/// What a compiler or build tool calls an error.
+const ERRORS: [&str; 14] = [
+    " error:",
+    "error: ",
+    "Error: ",
+    "undefined reference to",
+    "cannot find -l",
+    "No such file or directory",
+    "No space left on device",
+    "Cannot allocate memory",
+    "Killed signal terminated program",
+    "virtual memory exhausted",
+    "command not found",
+    ": not found",
+    "configure: error",
+    "*** [",
+];
+/// What Portage says of it afterwards, or of its own troubles.
+const VERDICTS: [&str; 6] = [
+    "!!! ",
+    "* ERROR: ",
+    "emerge: ",
+    "Traceback (most recent call last)",
+    "failed (",
+    "requires all dependencies",
+];
+/// The machine is at fault.
+const DRONE: [&str; 10] = [
+    "No space left on device",
+    "Disk quota exceeded",
+    "Read-only file system",
+    "Cannot allocate memory",
+    "virtual memory exhausted",
+    "Killed signal terminated program",
+    "no acceptable C compiler",
+    "C compiler cannot create executables",
+    "internal compiler error: Segmentation fault",
+    "emerge: not found",
+];
+/// Programs without which nothing builds.
+const TOOLS: [&str; 10] = ["cc", "gcc", "g++", "c++", "clang", "make", "patch", "ld", "as", "zstd"];
+/// The network or the package host is at fault.
+const INFRA: [&str; 8] = [
+    "Error fetching binhost package info",
+    "Fetch failed for",
+    "Couldn't download",
+    "Fetcher exited with a failure",
+    "Unable to resolve host",
+    "Temporary failure in name resolution",
+    "failed Size verification",
+    "Fetched file:",
+];
+
+/// The errors of one step.
+#[derive(Debug, Default)]
+pub(super) struct Errors {
+    error: Option<Capture>,
+    verdict: Option<Capture>,
+    last: Vec<String>,
+    drone: bool,
+    infra: bool,
+}
+
+#[derive(Debug)]
+struct Capture {
+    text: String,
+    lines: usize,
+}
+
+impl Capture {
+    fn add(&mut self, line: &str) {
+        if self.lines <= LINES_AFTER && self.text.len() + line.len() < MESSAGE_BYTES {
+            self.text.push_str(line);
+            self.text.push('\n');
+            self.lines += 1;
+        }
+    }
+}
+
+fn has(line: &str, any: &[&str]) -> bool {
+    any.iter().any(|text| line.contains(text))
+}
+
+impl Errors {
+    /// Looks at one line.
+    pub fn see(&mut self, line: &str) {
+        if line.trim().is_empty() {
+            return;
+        }
+        let verdict = has(line, &VERDICTS);
+        for (slot, begins) in
+            [(&mut self.error, !verdict && has(line, &ERRORS)), (&mut self.verdict, verdict)]
+        {
+            match slot {
+                Some(capture) => capture.add(line),
+                None if begins => {
+                    let mut capture = Capture { text: String::new(), lines: 0 };
+                    capture.add(clip(line, MESSAGE_BYTES / 2));
+                    *slot = Some(capture);
+                }
+                None => {}
+            }
+        }
+        let missing_tool = (line.ends_with("command not found") || line.ends_with(": not found"))
+            && line.rsplit(':').nth(1).is_some_and(|tool| TOOLS.contains(&tool.trim()));
+        self.drone |= has(line, &DRONE) || missing_tool;
+        self.infra |= has(line, &INFRA);
+        if self.last.len() == LINES_AFTER {
+            self.last.remove(0);
+        }
+        self.last.push(clip(line, 200).to_owned());
+    }
+
+    /// The first error and what followed, if there was one.
+    pub fn first(&self) -> Option<&str> {
+        self.error.as_ref().or(self.verdict.as_ref()).map(|capture| capture.text.as_str())
+    }
+
+    /// What Portage itself said first.
+    pub fn verdict(&self) -> Option<&str> {
+        self.verdict.as_ref().map(|capture| capture.text.as_str())
+    }
+
+    /// The class that the output speaks for.
+    pub fn class(&self) -> Option<FailureClass> {
+        match (self.drone, self.infra) {
+            (true, _) => Some(FailureClass::Drone),
+            (_, true) => Some(FailureClass::Infra),
+            _ => None,
+        }
+    }
+
+    /// The last lines, if nothing else tells.
+    pub fn last(&self) -> String {
+        self.last.join("\n")
+    }
+}
+
+/// The failure that this message tells of.
+pub(super) fn of(class: FailureClass, phase: Phase, message: String) -> Failure {
+    let message = clip(message.trim_end(), MESSAGE_BYTES).to_owned();
+    Failure { class, phase, signature: signature(message.lines().next().unwrap_or_default()), message }
+}
+
+/// At most this many bytes of it, in whole characters.
+fn clip(text: &str, bytes: usize) -> &str {
+    let mut end = bytes.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// The line without paths, numbers and times: of a path the last part stays, and a run of
+/// digits (hexadecimal after `0x`) becomes `N`.
+fn signature(line: &str) -> String {
+    let words: Vec<String> = line
+        .split_whitespace()
+        .map(|word| {
+            let word = match word.trim_end_matches('/').rfind('/') {
+                Some(at) => &word[at + 1..],
+                None => word,
+            };
+            let mut out = String::new();
+            let mut chars = word.chars().filter(|c| !c.is_control()).peekable();
+            while let Some(c) = chars.next() {
+                if !c.is_ascii_digit() {
+                    out.push(c);
+                    continue;
+                }
+                let hex = c == '0' && chars.next_if_eq(&'x').is_some();
+                while chars.next_if(|c| c.is_ascii_digit() || (hex && c.is_ascii_hexdigit())).is_some() {}
+                out.push('N');
+            }
+            out
+        })
+        .collect();
+    words.join(" ").chars().take(SIGNATURE_CHARS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(text: &str) -> Errors {
+        let mut errors = Errors::default();
+        text.lines().for_each(|line| errors.see(line));
+        errors
+    }
+
+    #[test]
+    fn the_first_error_of_the_compiler_counts_not_the_last_words_of_portage() {
+        let errors = seen(
+            "cc -c x.c\nx.c: In function 'main':\nx.c:3:5: error: unknown type name 'foo'\n  3 | foo\nx.c:9:1: error: late\n * ERROR: a/b-1::r failed (compile phase):\n",
+        );
+        let failure = of(FailureClass::Package, Phase::Building, errors.first().unwrap().into());
+        assert_eq!(failure.signature, "x.c:N:N: error: unknown type name 'foo'");
+        assert!(failure.message.contains("late"));
+        assert_eq!(errors.class(), None);
+        assert!(errors.verdict().unwrap().starts_with(" * ERROR: a/b-1"));
+    }
+
+    #[test]
+    fn the_same_error_elsewhere_and_later_has_the_same_signature() {
+        let one = signature("12:30:59 /var/tmp/a/7/work/src/x.c:31:4: fatal error: cannot open 0x7ffd12ab");
+        let two = signature("01:02:03 /tmp/other/99/src/x.c:310:44: fatal error: cannot open 0x55");
+        assert_eq!(one, two);
+        assert_eq!(one, "N:N:N x.c:N:N: fatal error: cannot open N");
+        assert!(signature(&"ä".repeat(5000)).chars().count() <= 200);
+    }
+
+    #[test]
+    fn what_the_machine_or_the_network_did_is_told_apart() {
+        for (text, class) in [
+            ("/usr/bin/ld: final link failed: No space left on device", Some(FailureClass::Drone)),
+            ("gcc: fatal error: Killed signal terminated program cc1", Some(FailureClass::Drone)),
+            ("/x/environment: line 4: cc: command not found", Some(FailureClass::Drone)),
+            ("/x/environment: line 4: frobnicate: command not found", None),
+            ("!!! Couldn't download 'x.tar.gz'. Aborting.", Some(FailureClass::Infra)),
+            ("x.c:1:1: error: no", None),
+        ] {
+            assert_eq!(seen(text).class(), class, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_bounded_and_never_cut_within_a_character() {
+        let failure = of(FailureClass::Package, Phase::Building, "ü".repeat(10_000));
+        assert!(failure.message.len() <= MESSAGE_BYTES);
+        let errors = seen(&format!("error: {}\n{}", "é".repeat(9000), "after\n".repeat(100)));
+        assert!(errors.first().unwrap().len() <= MESSAGE_BYTES);
+        assert!(errors.last().len() < MESSAGE_BYTES * 2);
+    }
+}

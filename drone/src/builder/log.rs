@@ -1,0 +1,209 @@
+//! The output of a build: streamed on up to a limit, and watched for phases and errors.
+//!
+//! What is beyond the limit is not streamed but still watched: the error that matters is
+//! at the end of a long log. Memory stays the same however much is printed.
+
+use super::{BuildNote, failure::Errors};
+use crate::process::Sink;
+use std::ops::ControlFlow;
+use swarm_common::state::Phase;
+use tokio::sync::mpsc::Sender;
+
+/// Longer lines are watched only up to here.
+const LINE_BYTES: usize = 4096;
+
+/// Where the output of all steps of an attempt goes.
+#[derive(Debug)]
+pub(super) struct Log {
+    notes: Sender<BuildNote>,
+    left: u64,
+    limit: u64,
+    phase: Phase,
+    line: Vec<u8>,
+    /// What the current step printed of errors.
+    pub errors: Errors,
+    /// Stop at the first package that is built from source.
+    pub only_binaries: bool,
+    /// The package that was.
+    pub source: Option<String>,
+}
+
+impl Log {
+    pub fn new(notes: Sender<BuildNote>, limit: u64) -> Self {
+        Self {
+            notes,
+            left: limit,
+            limit,
+            phase: Phase::Assigned,
+            line: Vec::new(),
+            errors: Errors::default(),
+            only_binaries: false,
+            source: None,
+        }
+    }
+
+    /// The phase the attempt is in.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Begins a step: forgets the errors of the one before.
+    pub fn begin(&mut self, only_binaries: bool) {
+        self.line.clear();
+        self.errors = Errors::default();
+        self.only_binaries = only_binaries;
+        self.source = None;
+    }
+
+    /// Tells of a phase, if it is another one.
+    pub async fn enter(&mut self, phase: Phase) {
+        if self.phase != phase {
+            self.phase = phase;
+            // Nobody listens any more: the build ends by its token, not by its log.
+            let _ = self.notes.send(BuildNote::Phase(phase)).await;
+        }
+    }
+
+    /// Adds a line of the drone's own.
+    pub async fn say(&mut self, text: &str) {
+        self.stream(format!("--- {text}\n").as_bytes()).await;
+    }
+
+    async fn stream(&mut self, piece: &[u8]) {
+        if self.left == 0 {
+            return;
+        }
+        let fits = usize::try_from(self.left).unwrap_or(usize::MAX).min(piece.len());
+        self.left -= fits as u64;
+        let mut bytes = piece[..fits].to_vec();
+        if fits < piece.len() || self.left == 0 {
+            self.left = 0;
+            let note = format!("\n--- the log is cut here, after {} bytes; the build goes on\n", self.limit);
+            bytes.extend_from_slice(note.as_bytes());
+        }
+        let _ = self.notes.send(BuildNote::Log(bytes)).await;
+    }
+
+    /// Looks at the lines that end in this piece; gives the phase they lead to.
+    fn watch(&mut self, piece: &[u8]) -> Option<Phase> {
+        let mut phase = None;
+        for part in piece.split_inclusive(|b| *b == b'\n') {
+            let room = LINE_BYTES.saturating_sub(self.line.len());
+            self.line.extend_from_slice(&part[..part.len().min(room)]);
+            if part.last() == Some(&b'\n') {
+                let line = std::mem::take(&mut self.line);
+                phase = self.see(String::from_utf8_lossy(&line).trim_end()).or(phase);
+            }
+        }
+        phase
+    }
+
+    fn see(&mut self, line: &str) -> Option<Phase> {
+        self.errors.see(line);
+        let line = line.trim_start_matches([' ', '*']);
+        if let Some(rest) = line.strip_prefix(">>> Emerging (") {
+            // `1 of 2) dev-libs/x-1::repo for /root/`
+            let cpv = rest.split_once(") ").map_or(rest, |(_, r)| r).split([':', ' ']).next();
+            if self.only_binaries && self.source.is_none() {
+                self.source = cpv.map(str::to_owned);
+            }
+            return Some(Phase::Fetching);
+        }
+        [
+            (">>> Downloading", Phase::Fetching),
+            (">>> Fetching", Phase::Fetching),
+            (">>> Emerging binary", Phase::Preparing),
+            (">>> Unpacking source", Phase::Building),
+            (">>> Compiling source", Phase::Building),
+            (">>> Completed installing", Phase::Packaging),
+            (">>> Building package", Phase::Packaging),
+        ]
+        .iter()
+        .find(|(start, _)| line.starts_with(start))
+        .map(|(_, phase)| *phase)
+    }
+}
+
+impl Sink for Log {
+    async fn take(&mut self, piece: &[u8]) -> ControlFlow<()> {
+        let phase = self.watch(piece);
+        self.stream(piece).await;
+        if self.only_binaries && self.source.is_some() {
+            return ControlFlow::Break(());
+        }
+        if let Some(phase) = phase {
+            // Dependencies are unpacked and downloaded, too; that is all preparing.
+            self.enter(if self.only_binaries { Phase::Preparing } else { phase }).await;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::mpsc::{Receiver, channel};
+
+    fn text(rx: &mut Receiver<BuildNote>) -> (String, Vec<Phase>) {
+        let (mut log, mut phases) = (Vec::new(), Vec::new());
+        while let Ok(note) = rx.try_recv() {
+            match note {
+                BuildNote::Log(bytes) => log.extend(bytes),
+                BuildNote::Phase(phase) => phases.push(phase),
+            }
+        }
+        (String::from_utf8_lossy(&log).into_owned(), phases)
+    }
+
+    #[tokio::test]
+    async fn the_log_is_cut_at_its_limit_and_says_so_once() {
+        let (tx, mut rx) = channel(100);
+        let mut log = Log::new(tx, 10);
+        for _ in 0..20 {
+            assert!(log.take(b"1234567\n").await.is_continue());
+        }
+        assert!(log.take(b"x.c:1:2: error: late\n").await.is_continue());
+        let (text, _) = text(&mut rx);
+        assert!(text.starts_with("1234567\n12\n---"), "{text}");
+        assert_eq!(text.matches("cut here, after 10 bytes").count(), 1);
+        assert!(log.errors.first().unwrap().contains("late"), "what is cut off is still watched");
+    }
+
+    #[tokio::test]
+    async fn a_gigabyte_in_one_line_takes_no_memory() {
+        let (tx, mut rx) = channel(100);
+        let mut log = Log::new(tx, 1000);
+        let piece = vec![0xff; 64 * 1024];
+        for _ in 0..16 * 1024 {
+            assert!(log.take(&piece).await.is_continue());
+        }
+        assert!(log.line.capacity() <= 2 * LINE_BYTES);
+        assert!(text(&mut rx).0.contains("cut here"));
+    }
+
+    #[tokio::test]
+    async fn phases_are_read_from_the_output_even_in_pieces() {
+        let (tx, mut rx) = channel(100);
+        let mut log = Log::new(tx, 1 << 20);
+        log.begin(false);
+        for piece in [
+            ">>> Emerg",
+            "ing (1 of 1) a/b-1::r\n",
+            ">>> Unpacking source...\n>>> Compiling so",
+            "urce in /x\n",
+        ] {
+            assert!(log.take(piece.as_bytes()).await.is_continue());
+        }
+        assert_eq!(text(&mut rx).1, [Phase::Fetching, Phase::Building]);
+    }
+
+    #[tokio::test]
+    async fn a_dependency_that_would_be_compiled_stops_the_step() {
+        let (tx, _rx) = channel(100);
+        let mut log = Log::new(tx, 1 << 20);
+        log.begin(true);
+        assert!(log.take(b">>> Emerging binary (1 of 2) a/b-1::r for /x/\n").await.is_continue());
+        assert!(log.take(b">>> Emerging (2 of 2) a/c-1.2::r for /x/\n").await.is_break());
+        assert_eq!(log.source.as_deref(), Some("a/c-1.2"));
+    }
+}

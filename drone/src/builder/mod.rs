@@ -1,0 +1,174 @@
+//! Doing what an assignment says: a plan, or packages.
+//!
+//! [`run`] is all that the agent calls. It streams what happens as [`BuildNote`]s, ends
+//! with exactly one [`BuildEnd`], and leaves no process behind, whatever happens; what is
+//! left of the attempt's directory is the files it returns. It decides nothing: what to
+//! build, whether to try again and who is to blame is the orchestrator's business.
+
+mod config;
+mod failure;
+mod log;
+mod plan;
+mod portage;
+mod steps;
+
+pub use config::BuilderConfig;
+
+use crate::buildroot::{RootError, Scratch};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
+use swarm_common::{
+    state::{FailureClass, Phase},
+    wire::{
+        drone::{Assignment, Failure, Usage, Work},
+        plan::PlanReport,
+    },
+};
+use tokio::sync::mpsc::Sender;
+use tokio_util::sync::CancellationToken;
+
+/// What to do, and where.
+#[derive(Debug, Clone)]
+pub struct BuildContext {
+    /// The attempt.
+    pub assignment: Assignment,
+    /// Its snapshot, unpacked. It is only read.
+    pub snapshot: PathBuf,
+    /// Base address of the orchestrator, such as `http://nas:8470`.
+    pub orchestrator: String,
+    /// The drone's settings.
+    pub config: BuilderConfig,
+    /// A fresh directory on disk. It is used wholly, and emptied except for the files that
+    /// are returned.
+    pub attempt_dir: PathBuf,
+}
+
+/// Something that happens meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BuildNote {
+    /// The attempt is in this phase now.
+    Phase(Phase),
+    /// A piece of the log, as it was printed: any bytes.
+    Log(Vec<u8>),
+}
+
+/// How it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BuildEnd {
+    /// The package files, in the order of the targets; they lie in the attempt's directory.
+    Built {
+        /// The files.
+        files: Vec<PathBuf>,
+        /// What it took.
+        usage: Usage,
+    },
+    /// The plan.
+    Planned {
+        /// The plan.
+        plan: PlanReport,
+        /// What it took.
+        usage: Usage,
+    },
+    /// It failed.
+    Failed {
+        /// Why.
+        failure: Failure,
+        /// What it took.
+        usage: Usage,
+    },
+    /// The caller cancelled.
+    Cancelled,
+}
+
+/// Why an attempt came to no result.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// It failed.
+    Failed(Failure),
+    /// The caller cancelled.
+    Cancelled,
+}
+
+impl Stop {
+    /// A failure that no program's output tells of.
+    fn failed(class: FailureClass, phase: Phase, message: impl Into<String>) -> Self {
+        Self::Failed(failure::of(class, phase, message.into()))
+    }
+}
+
+impl From<RootError> for Stop {
+    fn from(error: RootError) -> Self {
+        let class = match error {
+            RootError::Io { .. } | RootError::NoPortage(..) => FailureClass::Drone,
+            // Every drone would refuse it; the orchestrator gave it out.
+            RootError::Snapshot(_) => FailureClass::Infra,
+        };
+        Self::failed(class, Phase::Preparing, error.to_string())
+    }
+}
+
+/// Does the work. On `cancel` everything it started is killed and removed first.
+pub async fn run(context: BuildContext, notes: Sender<BuildNote>, cancel: CancellationToken) -> BuildEnd {
+    let started = Instant::now();
+    let mut steps = steps::Steps::new(&context, notes, cancel, started);
+    let result = work(&context, &mut steps).await;
+    let usage = steps.usage(started);
+    let keep = match &result {
+        Ok(Done::Built(files)) => files.first().and_then(|f| f.ancestors().nth(3)).map(Path::to_owned),
+        _ => None,
+    };
+    let dir = context.attempt_dir.clone();
+    if let Err(e) = tokio::task::spawn_blocking(move || clear(&dir, keep.as_deref())).await {
+        tracing::warn!(attempt = %context.assignment.attempt, error = %e, "the build root was not removed");
+    }
+    match result {
+        Ok(Done::Built(files)) => BuildEnd::Built { files, usage },
+        Ok(Done::Planned(plan)) => BuildEnd::Planned { plan, usage },
+        Err(Stop::Failed(failure)) => BuildEnd::Failed { failure, usage },
+        Err(Stop::Cancelled) => BuildEnd::Cancelled,
+    }
+}
+
+enum Done {
+    Built(Vec<PathBuf>),
+    Planned(PlanReport),
+}
+
+async fn work(context: &BuildContext, steps: &mut steps::Steps) -> Result<Done, Stop> {
+    steps.phase(Phase::Preparing).await;
+    let made = {
+        let (attempt, snapshot) = (context.attempt_dir.clone(), context.snapshot.clone());
+        let (orchestrator, assignment) = (context.orchestrator.clone(), context.assignment.clone());
+        let config = context.config.clone();
+        tokio::task::spawn_blocking(move || {
+            Scratch::make(&attempt, &snapshot, &orchestrator, &assignment, &config)
+        })
+    };
+    let root = made.await.map_err(|e| {
+        Stop::failed(FailureClass::Drone, Phase::Preparing, format!("making the build root broke off: {e}"))
+    })??;
+    match &context.assignment.work {
+        Work::Plan => plan::plan(&root, steps).await.map(Done::Planned),
+        Work::Build(order) => portage::build(&root, order, steps).await.map(Done::Built),
+    }
+}
+
+/// Removes the attempt's directory, or all of it but `keep`.
+fn clear(dir: &Path, keep: Option<&Path>) {
+    let Some(keep) = keep else {
+        if let Err(e) = std::fs::remove_dir_all(dir) {
+            tracing::warn!(dir = %dir.display(), error = %e, "the build root was not removed");
+        }
+        return;
+    };
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    for path in entries.flatten().map(|e| e.path()).filter(|p| p.file_name() != keep.file_name()) {
+        let removed =
+            if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        if let Err(e) = removed {
+            tracing::warn!(path = %path.display(), error = %e, "a part of the build root was not removed");
+        }
+    }
+}

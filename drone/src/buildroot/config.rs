@@ -1,0 +1,198 @@
+//! The configuration that Portage reads in a build root: the profile's bundle, and after
+//! it what the drone has to say about places, packaging and safety.
+//!
+//! The bundle comes first and the drone's settings last, so that the drone wins where
+//! both speak. Nothing here changes what is in a package: that is the bundle's business
+//! alone, or two drones would build different packages from one snapshot.
+
+use super::{RootError, Scratch, scratch::make_dir};
+use std::{
+    fmt::Write as _,
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+
+/// Last in every configuration directory, so that it is read last.
+const OURS: &str = "zzzz-swarm";
+
+/// Writes all of `etc/portage`.
+pub(super) fn write(root: &Scratch) -> Result<(), RootError> {
+    let etc = root.etc();
+    make_dir(&etc)?;
+    let bundle = root.paths().snapshot.join("etc/portage");
+    if bundle.exists() {
+        copy(&bundle, &etc)?;
+    }
+    // What the snapshot must not bring, because it is different on every machine.
+    for name in ["make.profile", "repos.conf", "binrepos.conf"] {
+        if etc.join(name).symlink_metadata().is_ok() {
+            return Err(RootError::Snapshot(format!("it brings its own etc/portage/{name}")));
+        }
+    }
+    for name in ["make.conf", "package.use"] {
+        as_directory(&etc.join(name))?;
+    }
+    profile(root)?;
+    put(&etc.join("repos.conf"), &repositories(root))?;
+    put(&etc.join("binrepos.conf"), &binhost(root))?;
+    write_settings(root, &root.paths().packages)
+}
+
+/// The link to the profile.
+fn profile(root: &Scratch) -> Result<(), RootError> {
+    let manifest = root.manifest();
+    let repo = root.paths().snapshot.join("repos").join(&manifest.main_repository);
+    let profile = repo.join("profiles").join(&manifest.portage_profile);
+    if !profile.is_dir() {
+        let why =
+            format!("repository {} has no profile {}", manifest.main_repository, manifest.portage_profile);
+        return Err(RootError::Snapshot(why));
+    }
+    let at = root.etc().join("make.profile");
+    symlink(profile, &at).map_err(RootError::io("link", at))
+}
+
+fn repositories(root: &Scratch) -> String {
+    let manifest = root.manifest();
+    let mut text = format!("[DEFAULT]\nmain-repo = {}\n", manifest.main_repository);
+    for repository in &manifest.repositories {
+        let location = root.paths().snapshot.join("repos").join(&repository.name);
+        // `volatile = no`: the content never changes under this path, so caches hold.
+        let _ = write!(
+            text,
+            "\n[{}]\nlocation = {}\nauto-sync = no\nvolatile = no\n",
+            repository.name,
+            location.display()
+        );
+    }
+    text
+}
+
+fn binhost(root: &Scratch) -> String {
+    // Signatures are for workstations, which know nothing but a web address. A drone takes
+    // its dependencies from the orchestrator that it has authenticated, and the packages
+    // of a run that is still going on are not signed for anybody yet.
+    format!(
+        "[swarm]\npriority = 10\nsync-uri = {}\nlocation = {}\nverify-signature = false\n",
+        root.binhost(),
+        root.paths().binhost.display()
+    )
+}
+
+/// Writes the settings that follow the bundle's `make.conf`.
+pub(super) fn write_settings(root: &Scratch, packages: &Path) -> Result<(), RootError> {
+    let p = root.paths();
+    let mut text = String::from("# Written by swarm-drone for one attempt.\n");
+    let mut set = |key: &str, value: &str| {
+        let _ = writeln!(text, "{key}=\"{value}\"");
+    };
+    set("FEATURES", &format!("${{FEATURES}} {}", features(root)));
+    set("DISTDIR", &p.distfiles.display().to_string());
+    set("PKGDIR", &packages.display().to_string());
+    set("PORTAGE_TMPDIR", &p.tmp.display().to_string());
+    set("PORTAGE_DEPCACHEDIR", &p.depcache.display().to_string());
+    set("MAKEOPTS", &format!("-j{} -l{}", root.jobs(), root.config().load()));
+    set("BINPKG_FORMAT", "gpkg");
+    set("BINPKG_COMPRESS", "zstd");
+    set("PORTAGE_BINHOST", "");
+    set("PORTAGE_TRUST_HELPER", "");
+    set("PORTAGE_ELOG_SYSTEM", "echo");
+    set("EMERGE_DEFAULT_OPTS", "");
+    set("EMERGE_WARNING_DELAY", "0");
+    set("CLEAN_DELAY", "0");
+    let mirror = p.snapshot.join("distfiles");
+    if mirror.is_dir() {
+        set("GENTOO_MIRRORS", &format!("{} ${{GENTOO_MIRRORS}}", mirror.display()));
+    }
+    // Portage drops root's rights to a user of this name; where there is none (anywhere
+    // but on Gentoo) it would fail.
+    if rustix::process::geteuid().is_root() && !has_user("portage") {
+        set("PORTAGE_USERNAME", "root");
+        set("PORTAGE_GRPNAME", "root");
+    }
+    put(&root.etc().join("make.conf").join(OURS), &text)
+}
+
+/// FEATURES of ours. None of them changes what is in a package.
+fn features(root: &Scratch) -> String {
+    let mut features = vec![
+        "binpkg-multi-instance",
+        // Both ask at every installation for what a root that is thrown away does not need.
+        "-merge-sync",
+        "-news",
+        "-merge-wait",
+        // The orchestrator signs and checks; the client here is the drone itself.
+        "-binpkg-signing",
+        "-binpkg-request-signature",
+        "-getbinpkg",
+        "-buildpkg",
+        "-buildsyspkg",
+        "-parallel-install",
+        "-collision-protect",
+        "-preserve-libs",
+    ];
+    if !Path::new("/usr/bin/sandbox").exists() {
+        features.extend(["-sandbox", "-usersandbox"]);
+    }
+    if rustix::process::geteuid().is_root() {
+        // Portage tries each and goes without where the kernel refuses.
+        features.extend(["network-sandbox", "ipc-sandbox", "pid-sandbox", "mount-sandbox"]);
+    }
+    features.extend(root.config().extra_features.iter().map(String::as_str));
+    features.join(" ")
+}
+
+fn has_user(name: &str) -> bool {
+    fs::read_to_string("/etc/passwd")
+        .is_ok_and(|text| text.lines().any(|line| line.split(':').next() == Some(name)))
+}
+
+/// Writes the USE flags that this attempt is about.
+pub(super) fn write_use(root: &Scratch, entries: &[(String, Vec<String>)]) -> Result<(), RootError> {
+    let mut text = String::from("# Written by swarm-drone for one attempt.\n");
+    for (atom, flags) in entries.iter().filter(|(_, flags)| !flags.is_empty()) {
+        let _ = writeln!(text, "{atom} {}", flags.join(" "));
+    }
+    put(&root.etc().join("package.use").join(OURS), &text)
+}
+
+/// Portage takes a file or a directory of files; a directory can be added to.
+fn as_directory(path: &Path) -> Result<(), RootError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let aside = path.with_extension("bundle");
+    let there = path.exists();
+    if there {
+        fs::rename(path, &aside).map_err(RootError::io("move", path))?;
+    }
+    make_dir(path)?;
+    if there {
+        fs::rename(&aside, path.join("00-bundle")).map_err(RootError::io("move", &aside))?;
+    }
+    Ok(())
+}
+
+fn put(path: &Path, text: &str) -> Result<(), RootError> {
+    fs::write(path, text).map_err(RootError::io("write", path))
+}
+
+/// Copies a tree of files, directories and links.
+fn copy(from: &Path, to: &Path) -> Result<(), RootError> {
+    make_dir(to)?;
+    for entry in fs::read_dir(from).map_err(RootError::io("read", from))? {
+        let entry = entry.map_err(RootError::io("read", from))?;
+        let (path, kind) = (entry.path(), entry.file_type().map_err(RootError::io("read", from))?);
+        let at: PathBuf = to.join(entry.file_name());
+        if kind.is_dir() {
+            copy(&path, &at)?;
+        } else if kind.is_symlink() {
+            let target = fs::read_link(&path).map_err(RootError::io("read", &path))?;
+            symlink(target, &at).map_err(RootError::io("link", &at))?;
+        } else {
+            fs::copy(&path, &at).map_err(RootError::io("copy", &path))?;
+        }
+    }
+    Ok(())
+}

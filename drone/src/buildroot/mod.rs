@@ -1,0 +1,55 @@
+//! The place one attempt builds in: made from nothing, gone afterwards.
+//!
+//! A [`Scratch`] root is a directory with two empty Portage roots: `root`, where
+//! libraries are installed and against which packages are built, and `broot`, where
+//! build tools are installed. Packages have plain `/usr` paths, and the machine's own
+//! packages are neither used nor changed (the compiler and the shell are the machine's).
+//! It needs no privileges and no Gentoo: a Portage in a Python environment is enough.
+//!
+//! This module writes what Portage reads and decides nothing about packages.
+
+mod config;
+mod scratch;
+
+pub use scratch::{Paths, Scratch};
+
+use std::{io, path::PathBuf};
+
+/// How a build root is made. More kinds will only be named here once they work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RootKind {
+    /// Two empty roots in a directory of the attempt.
+    #[default]
+    Scratch,
+}
+
+/// Why there is no build root.
+#[derive(Debug, thiserror::Error)]
+pub enum RootError {
+    /// The disk, or a permission.
+    #[error("the build root cannot be made: {what} {path}: {source}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// What came of it.
+        source: io::Error,
+    },
+    /// The snapshot is not one that can be built from.
+    #[error("the snapshot cannot be built from: {0}")]
+    Snapshot(String),
+    /// There is no Portage where the configuration says.
+    #[error(
+        "there is no Portage in {0}: {1} is missing; set builder.portage_prefix to where Portage is installed"
+    )]
+    NoPortage(PathBuf, PathBuf),
+}
+
+impl RootError {
+    fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { what, path, source }
+    }
+}

@@ -1,0 +1,267 @@
+//! A build root made of two empty Portage roots.
+//!
+//! Portage is told of them by its environment: `PORTAGE_OVERRIDE_EPREFIX` is where it
+//! believes itself to be installed (build tools go there), `ROOT` and `SYSROOT` are where
+//! packages go. `EPREFIX` must be set and empty, or packages would contain the path.
+
+use super::{RootError, config};
+use crate::builder::BuilderConfig;
+use std::{
+    ffi::OsString,
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+use swarm_common::{
+    format::snapshot::{MANIFEST, SnapshotManifest},
+    wire::drone::Assignment,
+};
+
+/// Variables that a build's downloads need on networks with a proxy or a company's own
+/// certificates. Nothing else of the drone's environment is passed on.
+const PASSED_ON: [&str; 9] = [
+    "http_proxy",
+    "https_proxy",
+    "ftp_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+];
+
+/// Where everything of one build root is.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    /// The attempt's directory.
+    pub attempt: PathBuf,
+    /// Packages are installed here and built against this.
+    pub root: PathBuf,
+    /// Build tools are installed here.
+    pub broot: PathBuf,
+    /// Finished packages.
+    pub packages: PathBuf,
+    /// Packages that only later stages of a cycle need.
+    pub stages: PathBuf,
+    /// Packages from the binary package host.
+    pub binhost: PathBuf,
+    /// Portage's working directory, with the build logs.
+    pub tmp: PathBuf,
+    /// Shared: downloaded sources.
+    pub distfiles: PathBuf,
+    /// Shared: metadata of this snapshot's ebuilds.
+    pub depcache: PathBuf,
+    /// The unpacked snapshot.
+    pub snapshot: PathBuf,
+}
+
+/// A made build root.
+#[derive(Debug)]
+pub struct Scratch {
+    paths: Paths,
+    manifest: SnapshotManifest,
+    prefix: PathBuf,
+    config: BuilderConfig,
+    binhost: String,
+    jobs: u32,
+}
+
+impl Scratch {
+    /// Makes it in `attempt`, which is there and empty. The drone removes that directory,
+    /// so there is nothing to undo on an error.
+    ///
+    /// # Errors
+    /// The disk, the snapshot or the installation of Portage does not allow it.
+    pub fn make(
+        attempt: &Path,
+        snapshot: &Path,
+        orchestrator: &str,
+        assignment: &Assignment,
+        config: &BuilderConfig,
+    ) -> Result<Self, RootError> {
+        let manifest = read_manifest(snapshot)?;
+        let prefix = config.portage_prefix.clone().unwrap_or_else(|| PathBuf::from("/usr"));
+        for needed in ["bin/emerge", "share/portage/config/make.globals"] {
+            let path = prefix.join(needed);
+            if !path.exists() {
+                return Err(RootError::NoPortage(prefix, path));
+            }
+        }
+        // Symbolic links and Portage's own idea of a path must agree.
+        let real = |path: &Path| path.canonicalize().map_err(RootError::io("find", path));
+        let (attempt, snapshot) = (real(attempt)?, real(snapshot)?);
+        make_dir(&config.cache_dir)?;
+        let cache = real(&config.cache_dir)?;
+        let paths = Paths {
+            root: attempt.join("root"),
+            broot: attempt.join("broot"),
+            packages: attempt.join("packages"),
+            stages: attempt.join("stages"),
+            binhost: attempt.join("binhost"),
+            tmp: attempt.join("tmp"),
+            distfiles: cache.join("distfiles"),
+            depcache: cache.join("metadata").join(assignment.snapshot.to_string()),
+            attempt,
+            snapshot,
+        };
+        let jobs = match (assignment.limits.jobs, config.jobs()) {
+            (0, own) => own,
+            (limit, own) => limit.min(own),
+        };
+        let binhost =
+            format!("{}/{}", orchestrator.trim_end_matches('/'), assignment.binhost.trim_start_matches('/'));
+        let scratch = Self { paths, manifest, prefix, config: config.clone(), binhost, jobs };
+        scratch.fill()?;
+        Ok(scratch)
+    }
+
+    fn fill(&self) -> Result<(), RootError> {
+        let p = &self.paths;
+        for dir in [&p.packages, &p.stages, &p.binhost, &p.tmp, &p.distfiles, &p.depcache] {
+            make_dir(dir)?;
+        }
+        for root in [&p.root, &p.broot] {
+            for dir in ["etc", "var/lib/portage", "var/db/pkg", "var/cache/edb", "var/log", "tmp"] {
+                make_dir(&root.join(dir))?;
+            }
+        }
+        for dir in ["home", "tools"] {
+            make_dir(&p.attempt.join(dir))?;
+        }
+        // A Portage looks for its defaults below the prefix it believes in; where exactly
+        // was decided when it was installed.
+        for below in ["share/portage/config", "usr/share/portage/config"] {
+            let to = p.broot.join(below);
+            make_dir(&to)?;
+            // Not its `repos.conf`: that would bring in a repository that is not there.
+            for name in ["make.globals", "sets"] {
+                link(&self.prefix.join("share/portage/config").join(name), &to.join(name))?;
+            }
+        }
+        // Portage unpacks with gtar, which only Gentoo calls so.
+        if find("gtar", &["/usr/bin", "/bin"]).is_none() {
+            if let Some(tar) = find("tar", &["/usr/bin", "/bin"]) {
+                link(&tar, &p.attempt.join("tools/gtar"))?;
+            }
+        }
+        config::write(self)?;
+        // One configuration for both roots.
+        make_dir(&p.broot.join("etc"))?;
+        link(&p.root.join("etc/portage"), &p.broot.join("etc/portage"))
+    }
+
+    /// Where everything is.
+    #[must_use]
+    pub fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
+    /// What the snapshot says of itself.
+    #[must_use]
+    pub fn manifest(&self) -> &SnapshotManifest {
+        &self.manifest
+    }
+
+    /// The drone's settings.
+    #[must_use]
+    pub fn config(&self) -> &BuilderConfig {
+        &self.config
+    }
+
+    /// Address of the binary package host.
+    #[must_use]
+    pub fn binhost(&self) -> &str {
+        &self.binhost
+    }
+
+    /// How many compilers may run at once.
+    #[must_use]
+    pub fn jobs(&self) -> u32 {
+        self.jobs
+    }
+
+    /// A program of Portage's installation, such as `emerge`.
+    #[must_use]
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.prefix.join("bin").join(name)
+    }
+
+    /// The Python that Portage runs with.
+    #[must_use]
+    pub fn python(&self) -> PathBuf {
+        let own = self.prefix.join("bin/python");
+        if own.exists() { own } else { PathBuf::from("/usr/bin/python3") }
+    }
+
+    /// The whole environment of Portage's programs in this root.
+    #[must_use]
+    pub fn environment(&self) -> Vec<(OsString, OsString)> {
+        let p = &self.paths;
+        let mut path = p.attempt.join("tools").into_os_string();
+        path.push(":");
+        path.push(self.prefix.join("bin"));
+        path.push(":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        let mut env: Vec<(OsString, OsString)> = vec![
+            ("HOME".into(), p.attempt.join("home").into()),
+            ("PATH".into(), path),
+            ("TERM".into(), "dumb".into()),
+            ("NOCOLOR".into(), "true".into()),
+            ("LC_ALL".into(), "C.UTF-8".into()),
+            ("PYTHONUNBUFFERED".into(), "1".into()),
+            ("PORTAGE_OVERRIDE_EPREFIX".into(), p.broot.clone().into()),
+            ("EPREFIX".into(), "".into()),
+            ("ROOT".into(), p.root.clone().into()),
+            ("SYSROOT".into(), p.root.clone().into()),
+            ("PORTAGE_CONFIGROOT".into(), p.root.clone().into()),
+        ];
+        for name in PASSED_ON {
+            env.extend(std::env::var_os(name).map(|value| (name.into(), value)));
+        }
+        env
+    }
+
+    /// The directory of the configuration.
+    #[must_use]
+    pub fn etc(&self) -> PathBuf {
+        self.paths.root.join("etc/portage")
+    }
+
+    /// Says which USE flags packages are built with, each as an atom and its flags. It
+    /// takes the place of what was said before.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn set_use(&self, entries: &[(String, Vec<String>)]) -> Result<(), RootError> {
+        config::write_use(self, entries)
+    }
+
+    /// Says where finished packages go, and from where installed ones may come.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn set_packages(&self, dir: &Path) -> Result<(), RootError> {
+        config::write_settings(self, dir)
+    }
+}
+
+fn read_manifest(snapshot: &Path) -> Result<SnapshotManifest, RootError> {
+    let path = snapshot.join(MANIFEST);
+    let text = fs::read_to_string(&path).map_err(RootError::io("read", &path))?;
+    let manifest: SnapshotManifest =
+        serde_json::from_str(&text).map_err(|e| RootError::Snapshot(format!("{MANIFEST}: {e}")))?;
+    manifest.check().map_err(|e| RootError::Snapshot(e.to_string()))?;
+    Ok(manifest)
+}
+
+pub(super) fn make_dir(path: &Path) -> Result<(), RootError> {
+    fs::create_dir_all(path).map_err(RootError::io("make the directory", path))
+}
+
+fn link(target: &Path, at: &Path) -> Result<(), RootError> {
+    symlink(target, at).map_err(RootError::io("link", at))
+}
+
+fn find(program: &str, dirs: &[&str]) -> Option<PathBuf> {
+    dirs.iter().map(|dir| Path::new(dir).join(program)).find(|path| path.exists())
+}

@@ -1,0 +1,107 @@
+//! The process table as `/proc` shows it.
+//!
+//! Only what finding and counting a build's processes takes. A process may vanish while
+//! it is read; it is then simply not there.
+
+use rustix::process::Pid;
+use std::{collections::HashSet, fs, path::Path};
+
+/// One process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub pid: i32,
+    pub parent: i32,
+    /// Its process group.
+    pub group: i32,
+    /// Its session.
+    pub session: i32,
+    /// A process that is dead and only not yet reaped.
+    pub zombie: bool,
+    /// User and system time, its own and that of children it waited for, in ticks.
+    pub ticks: u64,
+    /// Resident pages.
+    pub pages: u64,
+}
+
+impl Entry {
+    /// As a signal's destination; never 0 or negative, which would be groups.
+    pub fn id(&self) -> Option<Pid> {
+        Pid::from_raw(self.pid).filter(|_| self.pid > 1)
+    }
+}
+
+/// Every process.
+pub(super) fn all() -> Vec<Entry> {
+    let Ok(dir) = fs::read_dir("/proc") else { return Vec::new() };
+    dir.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).filter_map(one).collect()
+}
+
+/// One process, if it is there.
+pub(super) fn one(pid: i32) -> Option<Entry> {
+    parse(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// Reads `/proc/PID/stat`, see proc_pid_stat(5). The name in it may hold anything,
+/// brackets included, so fields are counted from the last closing one.
+fn parse(pid: i32, stat: &str) -> Option<Entry> {
+    let fields: Vec<&str> = stat.get(stat.rfind(')')? + 1..)?.split_whitespace().collect();
+    let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
+    let id = |at: usize| fields.get(at)?.parse::<i32>().ok();
+    Some(Entry {
+        pid,
+        zombie: matches!(*fields.first()?, "Z" | "X"),
+        parent: id(1)?,
+        group: id(2)?,
+        session: id(3)?,
+        ticks: number(11)? + number(12)? + number(13)? + number(14)?,
+        pages: number(21)?,
+    })
+}
+
+/// Whether the environment a process was started with has exactly this entry.
+pub(super) fn has_mark(pid: i32, mark: &[u8]) -> bool {
+    fs::read(Path::new("/proc").join(pid.to_string()).join("environ"))
+        .is_ok_and(|bytes| bytes.split(|b| *b == 0).any(|entry| entry == mark))
+}
+
+/// The processes of a tree: descendants of `leader`, its process group, its session, and
+/// the bearers of `mark`, with their descendants in turn.
+pub(super) fn family(leader: i32, mark: &[u8]) -> Vec<Entry> {
+    let all = all();
+    let mut known: HashSet<i32> = all
+        .iter()
+        .filter(|e| leader > 1 && (e.group == leader || e.session == leader))
+        .map(|e| e.pid)
+        .collect();
+    known.extend(all.iter().filter(|e| has_mark(e.pid, mark)).map(|e| e.pid));
+    loop {
+        let before = known.len();
+        let children: Vec<i32> = all.iter().filter(|e| known.contains(&e.parent)).map(|e| e.pid).collect();
+        known.extend(children);
+        if known.len() == before {
+            break;
+        }
+    }
+    // Whatever was found, this program is not part of it.
+    let own = std::process::id();
+    all.into_iter().filter(|e| known.contains(&e.pid) && u32::try_from(e.pid) != Ok(own)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_brackets_and_spaces_does_not_shift_the_fields() {
+        let stat = "42 (a) b (c)) S 7 40 39 0 -1 4194304 1 2 3 4 10 20 30 40 20 0 1 0 99 1000 5 0";
+        let entry = parse(42, stat).unwrap();
+        assert_eq!((entry.parent, entry.group, entry.session), (7, 40, 39));
+        assert_eq!((entry.ticks, entry.pages, entry.zombie), (100, 5, false));
+    }
+
+    #[test]
+    fn this_process_is_in_the_table() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        assert!(all().iter().any(|e| e.pid == own && !e.zombie && e.pages > 0));
+    }
+}

@@ -1,0 +1,187 @@
+//! Real processes that behave badly.
+
+use super::*;
+use crate::process::table;
+
+/// Keeps the end of the output and counts all of it.
+#[derive(Default)]
+struct Keep {
+    bytes: usize,
+    tail: Vec<u8>,
+    stop_at: Option<&'static str>,
+}
+
+impl Sink for Keep {
+    async fn take(&mut self, piece: &[u8]) -> ControlFlow<()> {
+        self.bytes += piece.len();
+        self.tail.extend_from_slice(piece);
+        let cut = self.tail.len().saturating_sub(4096);
+        self.tail.drain(..cut);
+        match self.stop_at {
+            Some(text) if String::from_utf8_lossy(&self.tail).contains(text) => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+fn shell(script: &str) -> (Job, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let job = Job {
+        program: "/bin/bash".into(),
+        args: vec!["-c".into(), script.into()],
+        env: vec![("PATH".into(), "/usr/bin:/bin".into())],
+        dir: dir.path().into(),
+        owner: dir.path().into(),
+        timeout: Duration::from_secs(60),
+        silence: Duration::from_secs(60),
+        grace: Duration::from_millis(300),
+    };
+    (job, dir)
+}
+
+/// Processes whose environment names this directory as their drone's.
+fn alive(dir: &std::path::Path) -> usize {
+    let mark = format!("SWARM_DRONE_DIR={}", dir.display());
+    table::family(0, mark.as_bytes()).iter().filter(|e| !e.zombie).count()
+}
+
+async fn ran(job: &Job, keep: &mut Keep) -> Ran {
+    run(job, keep, &CancellationToken::new()).await.unwrap()
+}
+
+#[tokio::test]
+async fn output_of_both_streams_comes_with_the_status_and_an_empty_environment() {
+    let (job, _dir) =
+        shell("echo out; echo err >&2; printf 'nul \\0 bad \\xff\\xfe'; env | grep -c HOME; exit 7");
+    let mut keep = Keep::default();
+    let ran = ran(&job, &mut keep).await;
+    assert!(matches!(ran.end, End::Exited(status) if status.code() == Some(7)), "{ran:?}");
+    assert_eq!(keep.tail, b"out\nerr\nnul \0 bad \xff\xfe0\n");
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_there_is_told() {
+    let (mut job, _dir) = shell("");
+    job.program = "/nonexistent/emerge".into();
+    let mut keep = Keep::default();
+    let ran = ran(&job, &mut keep).await;
+    assert!(matches!(ran.end, End::Exited(status) if status.code() == Some(127)), "{ran:?}");
+    assert!(String::from_utf8_lossy(&keep.tail).contains("/nonexistent/emerge"));
+}
+
+#[tokio::test]
+async fn too_long_is_ended_even_if_it_ignores_the_request() {
+    let (mut job, dir) = shell("trap '' TERM; while :; do echo tick; sleep 0.05; done");
+    job.timeout = Duration::from_millis(700);
+    let ran = ran(&job, &mut Keep::default()).await;
+    assert_eq!(ran.end, End::TimedOut);
+    assert_eq!(alive(dir.path()), 0);
+}
+
+#[tokio::test]
+async fn silence_is_not_the_same_as_length() {
+    let (mut job, _dir) = shell("for i in 1 2 3 4 5 6; do echo $i; sleep 0.2; done; sleep 50");
+    job.silence = Duration::from_millis(800);
+    let mut keep = Keep::default();
+    let ran = ran(&job, &mut keep).await;
+    assert_eq!(ran.end, End::Silent);
+    assert_eq!(keep.tail, b"1\n2\n3\n4\n5\n6\n");
+}
+
+#[tokio::test]
+async fn an_orphan_in_a_session_of_its_own_that_ignores_term_dies_too() {
+    let orphan = "(trap '' TERM HUP; exec setsid bash -c 'trap \"\" TERM; echo away; while :; do sleep 1; done') & disown";
+    let (job, dir) = shell(&format!("{orphan}; sleep 0.3; exit 0"));
+    let mut keep = Keep::default();
+    let ran = ran(&job, &mut keep).await;
+    assert!(matches!(ran.end, End::Exited(status) if status.success()));
+    assert_eq!(alive(dir.path()), 0);
+    assert_eq!(keep.tail, b"away\n");
+}
+
+#[tokio::test]
+async fn without_a_control_group_the_orphan_is_found_all_the_same() {
+    let (job, dir) = shell("setsid -f sleep 1000; setsid -f sleep 1000; sleep 1000");
+    let mut group = Group::new(&job.owner);
+    group.forget_cgroups();
+    let (_reader, writer) = io::pipe().unwrap();
+    let mut child = command(&job, &group, writer).unwrap().spawn().unwrap();
+    let mut group = group.leader(child.id());
+    while alive(dir.path()) < 3 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    group.sample();
+    let (_, memory, _) = group.end().await;
+    assert!(memory > 0);
+    assert_eq!(alive(dir.path()), 0);
+    child.wait().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_fork_bomb_is_put_out() {
+    let (job, dir) =
+        shell("for i in $(seq 60); do (trap '' TERM; while :; do sleep 0.01; done) & done; echo lit; wait");
+    let mut keep = Keep { stop_at: Some("lit"), ..Keep::default() };
+    let ran = ran(&job, &mut keep).await;
+    assert_eq!(ran.end, End::Stopped);
+    assert_eq!(alive(dir.path()), 0);
+}
+
+#[tokio::test]
+async fn cancelling_leaves_no_process_and_no_control_group() {
+    let (job, dir) = shell("trap '' TERM; echo on; sleep 1000 & wait; sleep 1000");
+    let cancel = CancellationToken::new();
+    struct CancelAtFirst(CancellationToken);
+    impl Sink for CancelAtFirst {
+        async fn take(&mut self, _: &[u8]) -> ControlFlow<()> {
+            self.0.cancel();
+            ControlFlow::Continue(())
+        }
+    }
+    let ran = run(&job, &mut CancelAtFirst(cancel.clone()), &cancel).await.unwrap();
+    assert_eq!(ran.end, End::Cancelled);
+    assert_eq!(alive(dir.path()), 0);
+    assert!(group::left_groups(dir.path()).is_empty());
+}
+
+#[tokio::test]
+async fn dropping_the_future_kills_as_well() {
+    let (job, dir) = shell("echo on; setsid -f sleep 1000; sleep 1000");
+    let cancel = CancellationToken::new();
+    let mut keep = Keep::default();
+    let _ =
+        tokio::time::timeout(Duration::from_millis(600), run(&job, &mut keep, &cancel)).await.unwrap_err();
+    assert_eq!(keep.tail, b"on\n");
+    assert_eq!(alive(dir.path()), 0);
+}
+
+#[tokio::test]
+async fn a_later_drone_finds_what_an_earlier_one_left() {
+    let (job, dir) = shell("setsid -f sleep 1000; sleep 1000");
+    // As if the drone had been killed: the group is neither ended nor dropped.
+    let group = Group::new(&job.owner);
+    let (_reader, writer) = io::pipe().unwrap();
+    let mut child = command(&job, &group, writer).unwrap().kill_on_drop(false).spawn().unwrap();
+    std::mem::forget(group);
+    while alive(dir.path()) < 2 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(sweep_leftovers(dir.path()).await >= 2);
+    assert_eq!(alive(dir.path()), 0);
+    child.wait().await.unwrap();
+    assert!(group::left_groups(dir.path()).is_empty());
+    assert_eq!(sweep_leftovers(dir.path()).await, 0);
+}
+
+#[tokio::test]
+async fn time_and_memory_are_counted() {
+    let (job, _dir) = shell(
+        "x=$(head -c 30000000 /dev/zero | tr '\\0' x); end=$((SECONDS+2)); while ((SECONDS<end)); do :; done; echo ${#x}",
+    );
+    let mut keep = Keep::default();
+    let ran = ran(&job, &mut keep).await;
+    assert_eq!(keep.tail, b"30000000\n");
+    assert!(ran.cpu_ms >= 200, "{ran:?}");
+    assert!(ran.peak_memory_bytes >= 30_000_000, "{ran:?}");
+    assert!(!ran.out_of_memory);
+}

@@ -1,0 +1,405 @@
+//! The builder against the real Portage and the example repository.
+//!
+//! Where Portage is: `SWARM_PORTAGE`, the directory with `bin/emerge`, or else what
+//! `scripts/portage` says, which installs it. A missing Portage is a failure, not a skip:
+//! everything the drone is for would be untested.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{LazyLock, OnceLock},
+};
+use swarm_common::{
+    digest::Digest,
+    id::{AttemptId, PackageId, RunId},
+    state::{FailureClass, Phase},
+    wire::{
+        drone::{Assignment, BuildLimits, BuildOrder, Target, Work},
+        plan::{PlanPackage, PlanReport, PlanStage, ProblemKind},
+    },
+};
+use swarm_drone::builder::{BuildContext, BuildEnd, BuildNote, BuilderConfig, run};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    sync::mpsc,
+};
+use tokio_util::sync::CancellationToken;
+
+fn portage() -> &'static Path {
+    static PREFIX: LazyLock<PathBuf> = LazyLock::new(|| {
+        if let Some(prefix) = std::env::var_os("SWARM_PORTAGE") {
+            return prefix.into();
+        }
+        let script = workspace().join("scripts/portage");
+        let ran = Command::new(&script).output();
+        match ran {
+            Ok(ran) if ran.status.success() => String::from_utf8(ran.stdout).unwrap().trim().into(),
+            other => panic!("no Portage: run scripts/portage or set SWARM_PORTAGE ({other:?})"),
+        }
+    });
+    &PREFIX
+}
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// A drone's directories, and a snapshot of the example repository.
+struct Lab {
+    dir: tempfile::TempDir,
+}
+
+impl Lab {
+    fn new() -> Self {
+        let lab = Self { dir: tempfile::tempdir().unwrap() };
+        let snapshot = lab.snapshot();
+        fs::create_dir_all(snapshot.join("repos")).unwrap();
+        let examples = workspace().join("examples");
+        copy(&examples.join("repository"), &snapshot.join("repos/swarm-example"));
+        copy(&examples.join("desktop/etc"), &snapshot.join("etc"));
+        copy(&examples.join("desktop/distfiles"), &snapshot.join("distfiles"));
+        fs::copy(examples.join("desktop/world"), snapshot.join("world")).unwrap();
+        let manifest = r#"{"format":1,"portage_profile":"example/amd64","main_repository":"swarm-example",
+            "repositories":[{"name":"swarm-example","commit":null}]}"#;
+        fs::write(snapshot.join("snapshot.json"), manifest).unwrap();
+        lab
+    }
+
+    fn snapshot(&self) -> PathBuf {
+        self.dir.path().join("snapshot")
+    }
+
+    fn world(&self, atoms: &str) -> &Self {
+        fs::write(self.snapshot().join("world"), atoms).unwrap();
+        self
+    }
+
+    /// Adds or replaces a file of the repository.
+    fn file(&self, path: &str, text: &str) -> &Self {
+        let at = self.snapshot().join("repos/swarm-example").join(path);
+        fs::create_dir_all(at.parent().unwrap()).unwrap();
+        fs::write(at, text).unwrap();
+        self
+    }
+
+    fn context(&self, work: Work, orchestrator: &str) -> BuildContext {
+        static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+        let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let work_dir = self.dir.path().join("work");
+        let attempt_dir = work_dir.join(number.to_string());
+        fs::create_dir_all(&attempt_dir).unwrap();
+        BuildContext {
+            assignment: Assignment {
+                attempt: AttemptId(number),
+                run: RunId(1),
+                profile: "desktop".parse().unwrap(),
+                snapshot: Digest::of(b"example"),
+                binhost: "binhost/desktop/building".into(),
+                lease_ms: 60_000,
+                limits: BuildLimits {
+                    build_timeout_ms: 300_000,
+                    silence_timeout_ms: 120_000,
+                    log_bytes: 4 << 20,
+                    jobs: 0,
+                },
+                work,
+            },
+            snapshot: self.snapshot(),
+            orchestrator: orchestrator.to_owned(),
+            config: BuilderConfig {
+                work_dir,
+                cache_dir: self.dir.path().join("cache"),
+                portage_prefix: Some(portage().to_owned()),
+                ..BuilderConfig::default()
+            },
+            attempt_dir,
+        }
+    }
+
+    async fn plan(&self) -> PlanReport {
+        let context = self.context(Work::Plan, "http://127.0.0.1:9");
+        let (end, log, _) = play(context).await;
+        let BuildEnd::Planned { plan, usage } = end else { panic!("{end:?}\n{log}") };
+        assert!(usage.cpu_ms > 0);
+        plan
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let at = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &at);
+        } else {
+            fs::copy(entry.path(), at).unwrap();
+        }
+    }
+}
+
+/// Runs it to its end; gives that, the log, and the phases.
+async fn play(context: BuildContext) -> (BuildEnd, String, Vec<Phase>) {
+    let (tx, mut rx) = mpsc::channel(16);
+    let listen = async move {
+        let (mut log, mut phases) = (Vec::new(), Vec::new());
+        while let Some(note) = rx.recv().await {
+            match note {
+                BuildNote::Log(bytes) => log.extend(bytes),
+                BuildNote::Phase(phase) => phases.push(phase),
+            }
+        }
+        (String::from_utf8_lossy(&log).into_owned(), phases)
+    };
+    let (end, (log, phases)) = tokio::join!(run(context, tx, CancellationToken::new()), listen);
+    (end, log, phases)
+}
+
+fn target(cpv: &str, subslot: &str, build_id: u32) -> Target {
+    Target {
+        cpv: cpv.parse().unwrap(),
+        slot: "0".into(),
+        subslot: subslot.into(),
+        repository: "swarm-example".into(),
+        use_flags: vec![],
+        iuse: vec![],
+        chost: "x86_64-pc-linux-gnu".into(),
+        build_id,
+    }
+}
+
+fn with_use(mut target: Target, on: &[&str], known: &[&str]) -> Target {
+    target.use_flags = on.iter().map(ToString::to_string).collect();
+    target.iuse = known.iter().map(ToString::to_string).collect();
+    target
+}
+
+fn order(targets: Vec<Target>, stages: Vec<PlanStage>) -> Work {
+    Work::Build(BuildOrder { package: PackageId(1), targets, stages })
+}
+
+/// A package host on the loopback interface: files below a directory, and what was asked.
+struct Binhost {
+    address: SocketAddr,
+    asked: std::sync::Arc<std::sync::Mutex<Vec<String>>>,
+}
+
+impl Binhost {
+    async fn serve(dir: PathBuf) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let asked = std::sync::Arc::<std::sync::Mutex<Vec<String>>>::default();
+        let log = asked.clone();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let (dir, log) = (dir.clone(), log.clone());
+                tokio::spawn(async move {
+                    let mut request = Vec::new();
+                    while !request.ends_with(b"\r\n\r\n") {
+                        let mut byte = [0];
+                        if stream.read(&mut byte).await.unwrap_or(0) == 0 {
+                            return;
+                        }
+                        request.push(byte[0]);
+                    }
+                    let request = String::from_utf8_lossy(&request).into_owned();
+                    let path = request.split(' ').nth(1).unwrap().to_owned();
+                    log.lock().unwrap().push(path.clone());
+                    let body = path
+                        .strip_prefix("/binhost/desktop/building/")
+                        .and_then(|p| fs::read(dir.join(p)).ok());
+                    let head = match &body {
+                        Some(body) => format!("200 OK\r\nContent-Length: {}", body.len()),
+                        None => "404 Not Found\r\nContent-Length: 0".to_owned(),
+                    };
+                    let head = format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n");
+                    let _ = stream.write_all(head.as_bytes()).await;
+                    let _ = stream.write_all(&body.unwrap_or_default()).await;
+                });
+            }
+        });
+        Self { address, asked }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+/// The directory that has the packages of a build: the one with Portage's own index.
+fn package_dir(file: &Path) -> PathBuf {
+    file.ancestors().nth(3).unwrap().to_owned()
+}
+
+/// What Portage wrote into a package: `metadata/KEY`.
+fn metadata(file: &Path, key: &str) -> String {
+    let mut outer = tar::Archive::new(fs::File::open(file).unwrap());
+    for member in outer.entries().unwrap().map(Result::unwrap) {
+        if member.path().unwrap().file_name().unwrap() != "metadata.tar.zst" {
+            continue;
+        }
+        let mut inner = tar::Archive::new(zstd::Decoder::new(member).unwrap());
+        for mut value in inner.entries().unwrap().map(Result::unwrap) {
+            if value.path().unwrap() == Path::new("metadata").join(key) {
+                let mut text = String::new();
+                std::io::Read::read_to_string(&mut value, &mut text).unwrap();
+                return text.trim().to_owned();
+            }
+        }
+    }
+    String::new()
+}
+
+fn flags(file: &Path) -> Vec<String> {
+    metadata(file, "USE").split_whitespace().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn a_library_is_built_and_then_its_dependant_against_it() {
+    let lab = Lab::new();
+    let libbuf = with_use(target("dev-libs/libbuf-1.2", "1", 3), &["static-libs"], &["static-libs"]);
+    let (end, log, phases) = play(lab.context(order(vec![libbuf], vec![]), "http://127.0.0.1:9")).await;
+    let BuildEnd::Built { files, usage } = end else { panic!("{end:?}\n{log}") };
+    assert!(files[0].ends_with("packages/dev-libs/libbuf/libbuf-1.2-3.gpkg.tar"), "{files:?}");
+    assert_eq!(metadata(&files[0], "BUILD_ID"), "3");
+    assert!(flags(&files[0]).contains(&"static-libs".to_owned()));
+    assert!(metadata(&files[0], "PROVIDES").contains("libbuf.so.1"));
+    assert!(usage.cpu_ms > 100 && usage.wall_ms > 100 && usage.peak_memory_bytes > 1 << 20, "{usage:?}");
+    assert!(phases.contains(&Phase::Building) && phases.last() == Some(&Phase::Packaging), "{phases:?}");
+    let left: Vec<_> = fs::read_dir(package_dir(&files[0]).parent().unwrap()).unwrap().flatten().collect();
+    assert_eq!(left.len(), 1, "of the build root only the packages are left: {left:?}");
+
+    let binhost = Binhost::serve(package_dir(&files[0])).await;
+    let tally = with_use(target("dev-libs/libtally-1.0", "1", 1), &[], &["static-libs"]);
+    let (end, log, _) = play(lab.context(order(vec![tally], vec![]), &binhost.url())).await;
+    let BuildEnd::Built { files, .. } = end else { panic!("{end:?}\n{log}") };
+    assert!(!flags(&files[0]).contains(&"static-libs".to_owned()));
+    assert_eq!(metadata(&files[0], "RDEPEND"), "dev-libs/libbuf:0/1=");
+    assert!(metadata(&files[0], "REQUIRES").contains("libbuf.so.1"));
+    let asked = binhost.asked.lock().unwrap().clone();
+    assert!(asked.iter().any(|path| path.ends_with("libbuf-1.2-3.gpkg.tar")), "{asked:?}");
+    assert!(!log.contains("Compiling source in") || !log.contains("libbuf-1.2/work"), "{log}");
+}
+
+#[tokio::test]
+async fn a_missing_dependency_is_named_and_not_compiled() {
+    let lab = Lab::new();
+    let empty = lab.dir.path().join("empty");
+    fs::create_dir_all(&empty).unwrap();
+    fs::write(empty.join("Packages"), "PACKAGES: 0\nTIMESTAMP: 1000\nVERSION: 0\n\n").unwrap();
+    let binhost = Binhost::serve(empty).await;
+    let work = order(vec![with_use(target("dev-libs/libtally-1.0", "1", 1), &[], &["static-libs"])], vec![]);
+    let context = lab.context(work, &binhost.url());
+    let attempt = context.attempt_dir.clone();
+    let (end, log, _) = play(context).await;
+    let BuildEnd::Failed { failure, .. } = end else { panic!("{end:?}\n{log}") };
+    assert_eq!(failure.class, FailureClass::Infra, "{failure:?}");
+    assert!(failure.message.contains("dev-libs/libbuf-1.2"), "{failure:?}");
+    assert!(!attempt.exists());
+}
+
+#[tokio::test]
+async fn a_package_that_does_not_compile_fails_with_the_compilers_first_error() {
+    let lab = Lab::new();
+    lab.file(
+        "app-misc/broken/broken-1.ebuild",
+        "EAPI=8\ninherit small-c\nDESCRIPTION=\"x\"\nsrc_compile() { small-c_cc -o broken broken.c; }\n",
+    );
+    lab.file("app-misc/broken/files/broken.c", "int main(void) { return missing_name; }\n");
+    let work = order(vec![target("app-misc/broken-1", "0", 1)], vec![]);
+    let (end, log, _) = play(lab.context(work, "http://127.0.0.1:9")).await;
+    let BuildEnd::Failed { failure, .. } = end else { panic!("{end:?}\n{log}") };
+    assert_eq!(
+        (failure.class, failure.phase),
+        (FailureClass::Package, Phase::Building),
+        "{failure:?}\n{log}"
+    );
+    assert!(
+        failure.signature.contains("missing_name") && failure.signature.starts_with("broken.c:N:N: error:")
+    );
+    assert!(log.contains("failed (compile phase)"), "the whole log is streamed");
+}
+
+#[tokio::test]
+async fn a_build_that_hangs_is_stopped_and_says_so() {
+    let lab = Lab::new();
+    lab.file(
+        "app-misc/sleeper/sleeper-1.ebuild",
+        "EAPI=8\nDESCRIPTION=\"x\"\nSLOT=0\nKEYWORDS=amd64\nS=\"${WORKDIR}\"\nsrc_compile() { echo zzz; sleep 1000; }\n",
+    );
+    let mut context =
+        lab.context(order(vec![target("app-misc/sleeper-1", "0", 1)], vec![]), "http://127.0.0.1:9");
+    context.assignment.limits.silence_timeout_ms = 10_000;
+    let (end, log, _) = play(context).await;
+    let BuildEnd::Failed { failure, .. } = end else { panic!("{end:?}\n{log}") };
+    assert_eq!(failure.class, FailureClass::Timeout, "{failure:?}");
+    assert!(failure.message.contains("zzz"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn cancelling_leaves_no_process_and_no_directory() {
+    let lab = Lab::new();
+    lab.file(
+        "app-misc/daemon/daemon-1.ebuild",
+        "EAPI=8\nDESCRIPTION=\"x\"\nSLOT=0\nKEYWORDS=amd64\nS=\"${WORKDIR}\"\n\
+         src_compile() { trap '' TERM; setsid -f sleep 4242; echo now-cancel-me; sleep 1000; }\n",
+    );
+    let context = lab.context(order(vec![target("app-misc/daemon-1", "0", 1)], vec![]), "http://127.0.0.1:9");
+    let attempt = context.attempt_dir.clone();
+    let cancel = CancellationToken::new();
+    let (tx, mut rx) = mpsc::channel(16);
+    let stop = cancel.clone();
+    let listen = async move {
+        let mut log = String::new();
+        while let Some(note) = rx.recv().await {
+            if let BuildNote::Log(bytes) = note {
+                log.push_str(&String::from_utf8_lossy(&bytes));
+            }
+            if log.contains("now-cancel-me") {
+                stop.cancel();
+            }
+        }
+    };
+    let (end, ()) = tokio::join!(run(context, tx, cancel), listen);
+    assert_eq!(end, BuildEnd::Cancelled);
+    assert!(!attempt.exists());
+    let marked = format!("SWARM_DRONE_DIR={}", lab.dir.path().join("work").display());
+    for process in fs::read_dir("/proc").unwrap().flatten() {
+        let environ = fs::read(process.path().join("environ")).unwrap_or_default();
+        let cmdline = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        assert!(
+            !environ.split(|b| *b == 0).any(|e| e == marked.as_bytes()),
+            "still there: {}",
+            String::from_utf8_lossy(&cmdline)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_cycle_is_built_in_stages_and_each_member_ends_with_its_own_use() {
+    let lab = Lab::new();
+    let utf = target("dev-libs/libutf-0.9", "1", 1);
+    let (end, log, _) = play(lab.context(order(vec![utf], vec![]), "http://127.0.0.1:9")).await;
+    let BuildEnd::Built { files, .. } = end else { panic!("{end:?}\n{log}") };
+    let binhost = Binhost::serve(package_dir(&files[0])).await;
+    let targets = vec![
+        with_use(target("media-libs/glyphkit-1.4", "1", 2), &["linefit"], &["linefit"]),
+        with_use(target("media-libs/linefit-0.8", "1", 1), &["glyphkit"], &["glyphkit"]),
+    ];
+    let stage = |package, changes: &[&str]| PlanStage {
+        package,
+        use_changes: changes.iter().map(ToString::to_string).collect(),
+    };
+    let stages = vec![stage(0, &["-linefit"]), stage(1, &[]), stage(0, &[])];
+    let (end, log, _) = play(lab.context(order(targets, stages), &binhost.url())).await;
+    let BuildEnd::Built { files, .. } = end else { panic!("{end:?}\n{log}") };
+    assert!(files[0].ends_with("media-libs/glyphkit/glyphkit-1.4-2.gpkg.tar"), "{files:?}");
+    assert!(files[1].ends_with("media-libs/linefit/linefit-0.8-1.gpkg.tar"), "{files:?}");
+    assert!(flags(&files[0]).contains(&"linefit".to_owned()));
+    assert!(flags(&files[1]).contains(&"glyphkit".to_owned()));
+    assert_eq!(metadata(&files[0], "BUILD_ID"), "2");
+    assert!(metadata(&files[0], "REQUIRES").contains("liblinefit.so.1"));
+}
