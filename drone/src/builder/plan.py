@@ -13,6 +13,7 @@ kind a dependency is of, nor what breaks a cycle, nor who is to blame for a refu
 """
 
 import contextlib
+import functools
 import glob
 import hashlib
 import io
@@ -35,6 +36,8 @@ FEATURES = {"compressdebug", "dedupdebug", "installsources", "nodoc", "noinfo", 
 MESSAGE_CHARS = 4000
 # A resolution each; a world with more cycles than this is not one that USE changes bootstrap.
 MOST_BREAKERS = 24
+# Of the atoms that were left out together; a resolution each, too.
+MOST_TRIED_AGAIN = 24
 
 
 class NoPlan(Exception):
@@ -74,37 +77,44 @@ class Portage:
         manager.getPUSE = lambda package: " ".join(
             [own(package), *self.changes.get(str(getattr(package, "cpv", package)), ())]).strip()
 
-    def resolve(self, atoms, changes=None):
-        """One resolution, with USE changes ({cpv: flags}) for the while."""
+    def resolve(self, atoms, changes=None, survey=False):
+        """One resolution, with USE changes ({cpv: flags}) for the while.
+
+        A survey goes on after a dependency that nothing satisfies, to see all who want it.
+        """
         from _emerge.create_depgraph_params import create_depgraph_params
-        from _emerge.depgraph import backtrack_depgraph
-        say(f"resolving {len(atoms)} atoms" + (f" with {changes}" if changes else ""))
+        from _emerge.depgraph import backtrack_depgraph, depgraph
+        say(f"{'surveying' if survey else 'resolving'} {len(atoms)} atoms" + (f" with {changes}" if changes else ""))
+        options, create = dict(self.options), depgraph._create_graph
+        if survey:
+            options["--backtrack"] = 0
+            depgraph._create_graph = lambda graph, allow_unsatisfied=False: create(graph, True)
         self.changes = changes or {}
         try:
             # Made anew each time: the resolver writes into them.
-            params = create_depgraph_params(self.options, self.action)
+            params = create_depgraph_params(options, self.action)
             done, graph, _ = backtrack_depgraph(
-                self.settings, self.trees, dict(self.options), params, self.action, list(atoms), None)
-            return Outcome(self, bool(done), graph)
+                self.settings, self.trees, options, params, self.action, list(atoms), None)
+            return Outcome(self, atoms, bool(done), graph, survey)
         finally:
-            self.changes = {}
+            depgraph._create_graph, self.changes = create, {}
 
 
 class Outcome:
     """What came of one resolution."""
 
-    def __init__(self, portage, done, graph):
+    def __init__(self, portage, atoms, done, graph, survey):
         from _emerge.Package import Package
-        self.portage, self.done, self.graph, self.failure = portage, done, graph, None
+        self.portage, self.atoms, self.graph, self.order = portage, atoms, graph, None
         self.state = graph._dynamic_config
         self.digraph = self.state.digraph
-        if done:
+        if done and not survey:
             # The order is only worked out here, and may fail too.
             with contextlib.suppress(graph._unknown_internal_error):
                 self.order = [p for p in graph.altlist() if isinstance(p, Package) and p.operation == "merge"]
-            self.done = hasattr(self, "order") and not self.state._unsatisfied_blockers_for_display
+        self.done = self.order is not None and not self.state._unsatisfied_blockers_for_display
         self.circular = not self.done and self.state._circular_deps_for_display is not None
-        if not self.done:
+        if not self.done and not survey:
             graph.display_problems()
 
     def packages(self):
@@ -151,7 +161,9 @@ def said(portage, show):
     for root in sorted(portage.trees, key=len, reverse=True):
         if root != "/":
             text = text.replace(f" for {root}", "").replace(f" to {root}", "").replace(root, "/")
-    text = re.sub(r"\n{3,}", "\n\n", text).strip()
+    for repository in portage.settings.repositories:
+        text = text.replace(f"{repository.location}/", f"{repository.name}/")
+    text = re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+\n", "\n", text)).strip()
     return text if len(text) <= MESSAGE_CHARS else text[:MESSAGE_CHARS] + "\n[...]"
 
 
@@ -165,8 +177,22 @@ def changes(outcome):
     """Settings that would have to change."""
     from _emerge.depgraph import _get_masking_status
     graph, state, found = outcome.graph, outcome.state, []
-    state._displayed_autounmask = False
-    text = said(outcome.portage, graph._display_autounmask)
+    needed = ("_needed_use_config_changes", "_needed_unstable_keywords", "_needed_p_mask_changes",
+              "_needed_license_changes")
+    state._autounmask_backtrack_disabled = False
+
+    def words(package):
+        """Portage's own, about one package only."""
+        everything = {name: getattr(state, name) for name in needed}
+        state._displayed_autounmask = False
+        try:
+            for name, all_of in everything.items():
+                some = [p for p in all_of if p == package]
+                setattr(state, name, {p: all_of[p] for p in some} if isinstance(all_of, dict) else set(some))
+            return said(outcome.portage, graph._display_autounmask)
+        finally:
+            for name, all_of in everything.items():
+                setattr(state, name, all_of)
 
     def hints(package, key):
         settings = graph._frozen_config.pkgsettings[package.root]
@@ -180,7 +206,7 @@ def changes(outcome):
 
     def add(kind, package, suggestion, test):
         culprits = outcome.world([package], outcome.wants(test))
-        found.append((kind, culprits, text, suggestion))
+        found.append((kind, culprits, words(package), suggestion))
 
     def nodes(packages):
         return sorted((p for p in packages if p in outcome.digraph), key=lambda p: (p.cpv, p.root))
@@ -214,10 +240,17 @@ def unsatisfied(outcome):
         text = said(outcome.portage, lambda: outcome.graph._show_unsatisfied_dep(*arguments, **options))
         culprits = {str(parent.arg)} if hasattr(parent, "arg") else outcome.world([parent] if parent else [])
         if package is not None:
-            found.append(("use-change", culprits, text, consistent_use(outcome.graph, package)))
+            line = consistent_use(outcome.graph, package)
+            fix = {str(package.cpv): line.split()[1:]} if line else None
+            kind, wanted = "use-change", package if line else None
         else:
             kind = "use-change" if "Change USE" in text else "mask" if "masked by:" in text else "unsatisfied"
-            found.append((kind, culprits, text, None))
+            line, fix, wanted = None, None, parent if hasattr(parent, "cpv") else None
+        if wanted is not None:
+            # The resolver stopped here; others of the world may lead here too.
+            survey = outcome.portage.resolve(outcome.atoms, fix, survey=True)
+            culprits |= survey.world([p for p in survey.packages() if p.cpv == wanted.cpv])
+        found.append((kind, culprits, text, line))
     return found
 
 
@@ -238,12 +271,19 @@ def consistent_use(graph, package):
 
 def conflicts(outcome):
     """Packages that want the same slot; the side that fewer atoms want has to go."""
+    from portage._sets.base import InternalPackageSet
     for conflict in outcome.state._package_tracker.slot_conflicts():
         text = said(outcome.portage, outcome.graph._show_slot_collision_notice)
-        sides = [(package, outcome.world([package])) for package in sorted(conflict)]
-        both = set.intersection(*(atoms for _, atoms in sides))
-        # Who wants all of them cannot be helped; else the older one goes.
-        culprits = both or min((atoms for _, atoms in sides if atoms), key=len, default=set())
+        packages = sorted(conflict)
+
+        def picky(atom, package):
+            wanted = InternalPackageSet(initial_atoms=(atom,))
+            use = outcome.graph._pkg_use_enabled
+            return not all(wanted.findAtomForPackage(p, modified_use=use(p)) for p in packages if p is not package)
+
+        sides = [outcome.world([package], outcome.wants(picky)) for package in packages]
+        # Who wants several of them cannot be helped; else the older one goes.
+        culprits = set.intersection(*sides) or min((atoms for atoms in sides if atoms), key=len, default=set())
         return [("slot-conflict", culprits, text, None)]
     return []
 
@@ -306,7 +346,7 @@ class Plan:
         if problem not in self.problems:
             self.problems.append(problem)
 
-    def settle(self, atoms):
+    def settle(self, atoms, why=True):
         """Resolves, breaking cycles. Gives the refusals; with none of them the plan is set."""
         outcome = self.portage.resolve(atoms)
         final, tried, changes, extra = outcome, set(), {}, []
@@ -330,6 +370,8 @@ class Plan:
                 return failed
         if outcome.circular:
             return failed
+        if not outcome.done and not why:
+            return [None]
         if not outcome.done:
             return problems(outcome) or [("other", set(), said(outcome.portage, outcome.graph.display_problems), None)]
         self.final, self.ordered, self.changes = final, outcome, changes
@@ -342,7 +384,7 @@ class Plan:
         def add(part):
             if not part:
                 return
-            if not self.settle([*good, *part]):
+            if not self.settle([*good, *part], why=False):
                 good.extend(part)
             elif len(part) == 1:
                 bad.update(part)
@@ -356,18 +398,25 @@ class Plan:
 
     def take_back(self):
         """Of several atoms left out for one reason, some may go well without the others."""
-        for problem in self.problems:
-            for atom in problem["atoms"] if len(problem["atoms"]) > 1 else []:
-                with_it = sorted([*self.kept, atom])
-                if atom not in self.kept and not self.settle(with_it):
-                    say(f"{atom} is not to blame")
-                    self.kept = with_it
+        doubtful = [a for p in self.problems for a in p["atoms"] if len(p["atoms"]) > 1]
+        for atom in doubtful[:MOST_TRIED_AGAIN]:
+            with_it = sorted([*self.kept, atom])
+            if atom not in self.kept and not self.settle(with_it, why=False):
+                say(f"{atom} is not to blame")
+                self.kept = with_it
         for problem in self.problems:
             problem["atoms"] = [a for a in problem["atoms"] if a not in self.kept]
         self.problems = [p for p in self.problems if p["atoms"]]
 
 
 # -------------------------------------------------------------------------------------- digests
+
+@functools.cache
+def file_digest(path):
+    """Kept, because every package inherits the same few eclasses."""
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).digest()
+
 
 class Fields:
     """A digest over named byte strings, none of which can be mistaken for its neighbour."""
@@ -384,8 +433,7 @@ class Fields:
     def tree(self, name, top):
         """A file, or all files below a directory by their relative names."""
         if os.path.isfile(top):
-            with open(top, "rb") as file:
-                self.add(name, file.read())
+            self.add(name, file_digest(top))
         for folder, folders, files in os.walk(top):
             folders.sort()
             for file in sorted(files):
@@ -398,6 +446,7 @@ class Fields:
 
 def inputs(graph, package):
     """Digest of what a package is built from and with, the same on every machine."""
+    from portage.package.ebuild._config.helper import ordered_by_atom_specificity
     fields = Fields("inputs-1")
     database = package.root_config.trees["porttree"].dbapi
     ebuild, repository = database.findname2(package.cpv, myrepo=package.repo)
@@ -422,8 +471,11 @@ def inputs(graph, package):
     for name in SETTINGS:
         fields.add(name, " ".join(settings.get(name, "").split()))
     fields.add("FEATURES", " ".join(sorted(FEATURES & set(settings.features))))
-    # The admin's patches and hooks for this package.
+    # The admin's environment, patches and hooks for this package.
     etc = os.path.join(settings["PORTAGE_CONFIGROOT"], "etc/portage")
+    named = ordered_by_atom_specificity(settings._penvdict.get(package.cp) or {}, package)
+    for name in itertools.chain.from_iterable(named):
+        fields.tree(f"package.env/{name}", os.path.join(etc, "env", name))
     pn, pf = package.cp.split("/")[1], package.cpv.split("/")[1]
     p = re.sub(r"-r\d+$", "", pf)
     for kind, name in itertools.product(("patches", "env"), sorted({pn, p, pf})):
@@ -437,18 +489,20 @@ def toolchain(portage):
     """Digest of what every package of the profile is built with."""
     settings, fields = portage.settings, Fields("toolchain-1")
     compiler = settings.get("CC", "cc").split() or ["cc"]
-    for question in ("-dumpfullversion", "-dumpmachine"):
-        answer = subprocess.run([*compiler, question], capture_output=True, text=True, timeout=60)
-        if answer.returncode and question == "-dumpfullversion":    # clang knows only this one
-            answer = subprocess.run([*compiler, "-dumpversion"], capture_output=True, text=True, timeout=60)
-        if answer.returncode:
-            raise NoPlan(f"the compiler does not answer `{' '.join(compiler)} {question}`: {answer.stderr.strip()}")
-        fields.add(question, answer.stdout.strip())
+    ask = functools.partial(subprocess.run, capture_output=True, text=True, timeout=60, env={**os.environ, "LC_ALL": "C"})
+    for questions in (("-dumpfullversion", "-dumpversion"), ("-dumpmachine",)):    # clang knows only the second
+        try:
+            answers = [answer for answer in (ask([*compiler, q]) for q in questions) if answer.returncode == 0]
+        except OSError as error:
+            raise NoPlan(f"the compiler cannot be run: {error}") from error
+        if not answers:
+            raise NoPlan(f"the compiler `{' '.join(compiler)}` does not answer {questions[0]}")
+        fields.add(questions[0], answers[0].stdout.strip())
     try:
         fields.add("libc", os.confstr("CS_GNU_LIBC_VERSION") or "")
     except (ValueError, OSError):    # musl has no such name; its loader says its version
-        loader = (sorted(glob.glob("/lib/ld-musl-*")) or ["/bin/false"])[0]
-        fields.add("libc", subprocess.run([loader], capture_output=True, text=True, timeout=60).stderr)
+        loaders = sorted(glob.glob("/lib/ld-musl-*"))
+        fields.add("libc", ask(loaders[:1]).stderr if loaders else "")
     for name in ["CHOST", "CFLAGS", "CXXFLAGS", "LDFLAGS", "ABI", "DEFAULT_ABI", "MULTILIB_ABIS", "ELIBC"]:
         fields.add(name, " ".join(settings.get(name, "").split()))
     hooks = [os.path.join(p, "profile.bashrc") for p in settings.profiles]
@@ -480,18 +534,21 @@ def report(portage, plan):
                 "inputs": inputs(final.graph, package)})
         at[name] = positions[key]
     edges = {}
-    for outcome in (final, ordered) if plan.changes else (final,):
-        collect(outcome, at, edges)
+    collect(final, at, edges)
+    # A first stage may be built with what the last one is not.
+    collect(ordered, at, edges, only=plan.changes)
     edges = [edges[pair] for pair in sorted(edges)]
     return {"packages": packages, "edges": edges, "cycles": cycles(plan, packages, edges),
             "problems": sorted(plan.problems, key=lambda p: (p["kind"], p["atoms"], p["suggestion"] or "")),
             "toolchain": toolchain(portage)}
 
 
-def collect(outcome, at, edges):
-    """Adds the dependencies between packages, merged by pair."""
+def collect(outcome, at, edges, only=None):
+    """Adds the dependencies between packages (or of some cpvs only), merged by pair."""
     for child in outcome.packages():
         for parent, priorities in outcome.digraph.nodes[child][1].items():
+            if only is not None and str(getattr(parent, "cpv", "")) not in only:
+                continue
             pair = tuple(at.get((str(p.cpv), p.repo, p.root)) if hasattr(p, "cpv") else None for p in (parent, child))
             kinds = [k for k in priorities if not getattr(k, "optional", False)]
             build = any(getattr(k, "buildtime", False) for k in kinds)
@@ -512,13 +569,10 @@ def collect(outcome, at, edges):
 def cycles(plan, packages, edges):
     """The packages that need each other, with the stages that the USE changes allow."""
     changed = {i: list(plan.changes[p["cpv"]]) for i, p in enumerate(packages) if p["cpv"] in plan.changes}
-    needs = {}
+    needs, backwards = {}, {}
     for edge in edges:
         if not edge["satisfied"]:
             needs.setdefault(edge["from"], set()).add(edge["to"])
-    backwards = {}
-    for edge in edges:
-        if not edge["satisfied"]:
             backwards.setdefault(edge["to"], set()).add(edge["from"])
 
     def reach(start, steps):
