@@ -6,4 +6,15 @@
 pub mod agent;
 pub mod builder;
 pub mod buildroot;
+pub mod config;
+pub mod deliver;
+pub mod enrol;
+pub mod lock;
+pub mod logs;
+pub mod machine;
 pub mod process;
+pub mod run;
+pub mod snapshots;
+pub mod spool;
+pub mod vitals;
+pub mod work;

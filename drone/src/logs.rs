@@ -1,0 +1,111 @@
+//! Build logs on their way to the orchestrator: live while the build runs, and from the
+//! spool for what could not be sent then.
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use swarm_common::{
+    client::{Client, ClientError, LogAppend},
+    id::AttemptId,
+};
+use tokio::sync::watch;
+
+/// A piece that is sent at once.
+const PIECE: usize = 256 << 10;
+
+/// Between two looks at a log that grows.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The log of one attempt on disk; whatever is written can be sent.
+#[derive(Debug)]
+pub struct LogFile {
+    file: File,
+    length: watch::Sender<u64>,
+    path: PathBuf,
+}
+
+impl LogFile {
+    /// Begins a log.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        Ok(Self { file: File::create(path)?, length: watch::Sender::new(0), path: path.to_owned() })
+    }
+
+    /// Adds to the log.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.length.send_modify(|length| *length += bytes.len() as u64);
+        Ok(())
+    }
+
+    /// Sends the log while it grows, until this value is dropped. What the orchestrator
+    /// cannot take now stays for [`deliver`].
+    pub fn follow(&self, client: Client, attempt: AttemptId) -> impl Future<Output = ()> + use<> {
+        let mut length = self.length.subscribe();
+        let path = self.path.clone();
+        async move {
+            let mut sent = 0;
+            while length.changed().await.is_ok() {
+                let end = *length.borrow_and_update();
+                if let Err(error) = send(&client, attempt, &path, &mut sent, end).await {
+                    tracing::debug!(%attempt, %error, "the log cannot be sent now");
+                    if !error.is_transient() {
+                        return;
+                    }
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Sends whatever the orchestrator does not have yet of a finished log.
+///
+/// # Errors
+/// It cannot be sent. A log that is not there is no error: nothing was printed.
+pub async fn deliver(client: &Client, attempt: AttemptId, path: &Path) -> Result<(), ClientError> {
+    let Ok(end) = std::fs::metadata(path).map(|m| m.len()) else { return Ok(()) };
+    // An append at the end tells where the orchestrator stands.
+    let mut sent = end;
+    send(client, attempt, path, &mut sent, end).await
+}
+
+async fn send(
+    client: &Client,
+    attempt: AttemptId,
+    path: &Path,
+    sent: &mut u64,
+    end: u64,
+) -> Result<(), ClientError> {
+    loop {
+        let piece = read_piece(path, *sent, end).map_err(|e| ClientError::Local(e.to_string()))?;
+        let length = piece.len() as u64;
+        match client.append_log(attempt, *sent, piece.into()).await? {
+            LogAppend::Stored => *sent += length,
+            LogAppend::StandsAt(stored) if stored > end => return Ok(()),
+            LogAppend::StandsAt(stored) => {
+                *sent = stored;
+                continue;
+            }
+        }
+        if *sent >= end {
+            return Ok(());
+        }
+    }
+}
+
+fn read_piece(path: &Path, from: u64, end: u64) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(from))?;
+    let mut piece = Vec::new();
+    file.take(end.saturating_sub(from).min(PIECE as u64)).read_to_end(&mut piece)?;
+    Ok(piece)
+}

@@ -1,0 +1,36 @@
+//! What the machine says of itself.
+
+use crate::vitals;
+use std::{fs, path::Path};
+use swarm_common::{name::Name, wire::drone::DroneFacts};
+
+/// What an enrolment tells of the machine.
+#[must_use]
+pub fn facts(profiles: &[Name]) -> DroneFacts {
+    DroneFacts {
+        machine_id: line(Path::new("/etc/machine-id")),
+        boot_id: boot_id(),
+        cores: std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),
+        memory_bytes: vitals::total_memory(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        profiles: profiles.to_vec(),
+    }
+}
+
+/// The id of the present boot, by which a reboot is seen.
+#[must_use]
+pub fn boot_id() -> String {
+    line(Path::new("/proc/sys/kernel/random/boot_id"))
+}
+
+/// The machine's host name as a drone's name, if it can be one.
+#[must_use]
+pub fn host_name() -> Option<Name> {
+    let host = line(Path::new("/proc/sys/kernel/hostname")).to_ascii_lowercase();
+    host.split('.').next()?.parse().ok()
+}
+
+/// A file's only line, or nothing: these files are not on every machine.
+fn line(path: &Path) -> String {
+    fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
+}

@@ -1,0 +1,319 @@
+//! The loop around the agent: feeds it what happened, does what it says.
+
+use crate::{
+    agent::{Agent, Input, Output},
+    config::Config,
+    deliver,
+    enrol::{self, EnrolError},
+    machine,
+    snapshots::Snapshots,
+    spool::Spool,
+    vitals,
+    work::{self, Workshop},
+};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+use swarm_common::{
+    client::{Client, ClientError},
+    id::AttemptId,
+    state::Phase,
+    time::TimeMs,
+    wire::drone::*,
+};
+use tokio::{sync::mpsc, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+/// Saying goodbye takes no longer.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// Why a drone ended otherwise than asked.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// It could not enrol.
+    #[error(transparent)]
+    Enrol(#[from] EnrolError),
+    /// Its directories cannot be used.
+    #[error("{path} cannot be used: {source}")]
+    Io {
+        /// What.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Its credential is no longer valid.
+    #[error(
+        "the orchestrator does not know this drone any more ({0}): enrol it again with a new token, after removing {1}"
+    )]
+    Unknown(String, String),
+}
+
+/// Runs the drone until it is asked to stop. Each message on `stop` is one request.
+///
+/// # Errors
+/// It cannot begin, or the orchestrator does not know it any more.
+pub async fn run(config: Config, stop: mpsc::Receiver<()>) -> Result<(), RunError> {
+    let io = |path: &Path| {
+        let path = path.display().to_string();
+        move |source| RunError::Io { path, source }
+    };
+    let spool_dir = config.state_dir.join("spool");
+    let spool = Spool::open(&spool_dir).map_err(io(&spool_dir))?;
+    let snapshots = Snapshots::open(&config.cache_dir.join("snapshots")).map_err(io(&config.cache_dir))?;
+    let work_dir = config.builder.work_dir.clone();
+    // Build roots of an earlier start are rubbish.
+    clear(&work_dir).map_err(io(&work_dir))?;
+    let recovered = spool.recover().map_err(io(&spool_dir))?;
+    let client = enrol::client(&config).await?;
+    let orchestrator = config.orchestrators.first().cloned().unwrap_or_default();
+    let workshop =
+        Arc::new(Workshop { builder: config.builder.clone(), orchestrator, work_dir, snapshots, spool });
+    let nonce = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
+    let clock = Clock::new();
+    let (agent, outputs) = Agent::new(config.timing(), nonce, clock.now(), recovered);
+    let (inputs, incoming) = mpsc::channel(256);
+    let state = Loop {
+        credential_file: config.state_dir.join("credential").display().to_string(),
+        agent,
+        clock,
+        client,
+        workshop,
+        inputs,
+        builds: BTreeMap::new(),
+        reports: BTreeMap::new(),
+        tasks: JoinSet::new(),
+        was_reachable: true,
+    };
+    state.go_on(outputs, incoming, stop).await
+}
+
+fn clear(dir: &Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(dir) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
+        _ => std::fs::create_dir_all(dir),
+    }
+}
+
+/// Wall time at the start, steady from there on: setting the machine's clock moves no
+/// deadline.
+struct Clock {
+    started_at: TimeMs,
+    started: Instant,
+}
+
+impl Clock {
+    fn new() -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { started_at: TimeMs(now.as_millis() as u64), started: Instant::now() }
+    }
+
+    fn now(&self) -> TimeMs {
+        self.started_at + self.started.elapsed().as_millis() as u64
+    }
+}
+
+struct Loop {
+    agent: Agent,
+    clock: Clock,
+    client: Client,
+    workshop: Arc<Workshop>,
+    credential_file: String,
+    inputs: mpsc::Sender<Event>,
+    builds: BTreeMap<AttemptId, CancellationToken>,
+    /// Reports on their way, which their uploads need too.
+    reports: BTreeMap<AttemptId, Arc<ReportRequest>>,
+    tasks: JoinSet<()>,
+    was_reachable: bool,
+}
+
+/// What tasks tell the loop.
+enum Event {
+    Happened(Input),
+    /// The orchestrator answered, or not and why.
+    Contact(Option<ClientError>),
+}
+
+impl Loop {
+    async fn go_on(
+        mut self,
+        outputs: Vec<Output>,
+        mut incoming: mpsc::Receiver<Event>,
+        mut stop: mpsc::Receiver<()>,
+    ) -> Result<(), RunError> {
+        let mut exit = self.perform(outputs);
+        while !exit {
+            let wait = self.agent.next_tick().since(self.clock.now()).min(60_000);
+            let input = tokio::select! {
+                event = incoming.recv() => match event {
+                    Some(Event::Happened(input)) => input,
+                    Some(Event::Contact(error)) => {
+                        self.note_contact(error)?;
+                        continue;
+                    }
+                    None => break,
+                },
+                Some(()) = stop.recv() => {
+                    tracing::info!(building = self.agent.is_building(), "asked to stop");
+                    Input::StopRequested
+                }
+                Some(_) = self.tasks.join_next() => continue,
+                () = tokio::time::sleep(Duration::from_millis(wait)) => Input::Tick,
+            };
+            let outputs = self.agent.step(self.clock.now(), input);
+            exit = self.perform(outputs);
+        }
+        self.tasks.shutdown().await;
+        Ok(())
+    }
+
+    /// Says once when the orchestrator goes and once when it is back.
+    fn note_contact(&mut self, error: Option<ClientError>) -> Result<(), RunError> {
+        match error {
+            Some(error) if error.status() == Some(401) => {
+                return Err(RunError::Unknown(error.to_string(), self.credential_file.clone()));
+            }
+            Some(error) if self.was_reachable => {
+                tracing::warn!(%error, "the orchestrator is away; builds go on and results are kept");
+                self.was_reachable = false;
+            }
+            None if !self.was_reachable => {
+                tracing::info!("the orchestrator is back");
+                self.was_reachable = true;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Does what the agent says. True if the program is to end.
+    fn perform(&mut self, outputs: Vec<Output>) -> bool {
+        let mut exit = false;
+        for output in outputs {
+            match output {
+                Output::Claim(request) => self.claim(request),
+                Output::Heartbeat { attempts, draining } => self.heartbeat(attempts, draining),
+                Output::Start(assignment) => self.start(*assignment),
+                Output::Kill(attempt) => {
+                    tracing::info!(%attempt, "the build is stopped");
+                    if let Some(cancel) = self.builds.get(&attempt) {
+                        cancel.cancel();
+                    }
+                }
+                Output::Spool(attempt, report) => {
+                    if let Err(error) = self.workshop.spool.finish(attempt, &report) {
+                        tracing::error!(%attempt, %error, "the report cannot be spooled; it is lost if the drone stops now");
+                    }
+                    self.reports.insert(attempt, Arc::from(report));
+                }
+                Output::Upload(attempt) => self.upload(attempt),
+                Output::Report(attempt, report) => self.report(attempt, *report),
+                Output::Forget(attempt) => {
+                    self.reports.remove(&attempt);
+                    if let Err(error) = self.workshop.spool.forget(attempt) {
+                        tracing::warn!(%attempt, %error, "what is done with cannot be removed from the spool");
+                    }
+                }
+                Output::SignOff => self.sign_off(),
+                Output::Exit => exit = true,
+            }
+        }
+        exit
+    }
+
+    /// Runs a task that ends in an input.
+    fn spawn(&mut self, task: impl Future<Output = Event> + Send + 'static) {
+        let inputs = self.inputs.clone();
+        self.tasks.spawn(async move {
+            let event = task.await;
+            // The loop has gone only when the program ends.
+            let _ = inputs.send(event).await;
+        });
+    }
+
+    fn claim(&mut self, mut request: ClaimRequest) {
+        let (client, inputs) = (self.client.clone(), self.inputs.clone());
+        request.memory_free_bytes = vitals::read(&self.workshop.work_dir).memory_free_bytes;
+        self.spawn(async move {
+            let reply = client.claim(&request).await;
+            let (reply, error) = reply.map_or_else(|e| (None, Some(e)), |r| (Some(r), None));
+            let _ = inputs.send(Event::Contact(error)).await;
+            Event::Happened(Input::ClaimAnswered(reply))
+        });
+    }
+
+    fn heartbeat(&mut self, attempts: Vec<AttemptStatus>, draining: bool) {
+        let (client, inputs) = (self.client.clone(), self.inputs.clone());
+        let vitals = vitals::read(&self.workshop.work_dir);
+        let request = HeartbeatRequest { vitals, attempts, draining, boot_id: machine::boot_id() };
+        self.spawn(async move {
+            let reply = client.heartbeat(&request).await;
+            let (reply, error) = reply.map_or_else(|e| (None, Some(e)), |r| (Some(r), None));
+            let _ = inputs.send(Event::Contact(error)).await;
+            Event::Happened(Input::HeartbeatAnswered(reply))
+        });
+    }
+
+    fn start(&mut self, assignment: Assignment) {
+        let attempt = assignment.attempt;
+        let cancel = CancellationToken::new();
+        self.builds.insert(attempt, cancel.clone());
+        let (phases, mut reached) = mpsc::channel::<(AttemptId, Phase)>(16);
+        let inputs = self.inputs.clone();
+        self.tasks.spawn(async move {
+            while let Some((attempt, phase)) = reached.recv().await {
+                let _ = inputs.send(Event::Happened(Input::PhaseReached(attempt, phase))).await;
+            }
+        });
+        let work = work::attempt(Arc::clone(&self.workshop), self.client.clone(), assignment, phases, cancel);
+        self.spawn(async move { Event::Happened(Input::BuildEnded(attempt, work.await)) });
+    }
+
+    fn upload(&mut self, attempt: AttemptId) {
+        let Some(report) = self.spooled(attempt) else { return };
+        let (client, workshop) = (self.client.clone(), Arc::clone(&self.workshop));
+        self.builds.remove(&attempt);
+        self.spawn(async move {
+            let delivery = deliver::files(&client, &workshop.spool, attempt, &report).await;
+            Event::Happened(Input::UploadEnded(attempt, delivery))
+        });
+    }
+
+    /// The report whose files are to be sent: in memory, or after a restart on disk.
+    fn spooled(&mut self, attempt: AttemptId) -> Option<Arc<ReportRequest>> {
+        if let Some(report) = self.reports.get(&attempt) {
+            return Some(Arc::clone(report));
+        }
+        match self.workshop.spool.report(attempt) {
+            Ok(report) => Some(Arc::clone(self.reports.entry(attempt).or_insert(Arc::new(report)))),
+            Err(error) => {
+                tracing::error!(%attempt, %error, "a spooled report cannot be read");
+                None
+            }
+        }
+    }
+
+    fn report(&mut self, attempt: AttemptId, report: ReportRequest) {
+        let (client, workshop) = (self.client.clone(), Arc::clone(&self.workshop));
+        self.builds.remove(&attempt);
+        self.spawn(async move {
+            let delivery = deliver::report(&client, &workshop.spool, attempt, &report).await;
+            Event::Happened(Input::ReportEnded(attempt, delivery))
+        });
+    }
+
+    fn sign_off(&mut self) {
+        let client = self.client.clone();
+        self.spawn(async move {
+            let request = SignOffRequest { reason: "the drone was asked to stop".into() };
+            match tokio::time::timeout(GOODBYE, client.sign_off(&request)).await {
+                Ok(Ok(())) => tracing::info!("signed off"),
+                Ok(Err(error)) => tracing::warn!(%error, "could not sign off"),
+                Err(_) => tracing::warn!("could not sign off in {} s", GOODBYE.as_secs()),
+            }
+            Event::Happened(Input::SignedOff)
+        });
+    }
+}

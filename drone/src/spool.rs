@@ -1,0 +1,264 @@
+//! What must not be lost: for each attempt a directory with its assignment, its log, its
+//! files and, last, its report.
+//!
+//! The report is put in place by rename after everything it speaks of is on disk. So a
+//! directory with a report is finished, one without was cut off, and there is nothing in
+//! between, whenever the power goes.
+
+use crate::agent::Recovered;
+use serde::{Serialize, de::DeserializeOwned};
+use sha2::{Digest as _, Sha256};
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+use swarm_common::{
+    digest::Digest,
+    id::AttemptId,
+    wire::drone::{Assignment, ReportRequest},
+};
+
+/// The spool's directory.
+#[derive(Debug, Clone)]
+pub struct Spool {
+    dir: PathBuf,
+}
+
+/// A file of a finished attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpooledFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// SHA-256 of its bytes.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+impl Spool {
+    /// Opens the spool.
+    ///
+    /// # Errors
+    /// The directory cannot be made.
+    pub fn open(dir: &Path) -> io::Result<Self> {
+        fs::create_dir_all(dir)?;
+        Ok(Self { dir: dir.to_owned() })
+    }
+
+    /// The directory of an attempt.
+    #[must_use]
+    pub fn of(&self, attempt: AttemptId) -> PathBuf {
+        self.dir.join(attempt.to_string())
+    }
+
+    /// Where an attempt's log is kept until it is delivered.
+    #[must_use]
+    pub fn log(&self, attempt: AttemptId) -> PathBuf {
+        self.of(attempt).join("log")
+    }
+
+    /// Notes that an attempt begins.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn begin(&self, assignment: &Assignment) -> io::Result<()> {
+        let dir = self.of(assignment.attempt);
+        fs::create_dir_all(&dir)?;
+        write_json(&dir, "assignment.json", assignment)?;
+        sync_dir(&self.dir)
+    }
+
+    /// Takes over a file that an attempt built.
+    ///
+    /// # Errors
+    /// It cannot be read, copied or made durable.
+    pub fn keep(&self, attempt: AttemptId, file: &Path) -> io::Result<SpooledFile> {
+        let (digest, size) = digest_of(file)?;
+        let path = self.of(attempt).join(digest.to_string());
+        // On the same file system a rename; else a copy beside and a rename.
+        if fs::rename(file, &path).is_err() {
+            let partial = path.with_extension("partial");
+            fs::copy(file, &partial)?;
+            fs::rename(&partial, &path)?;
+        }
+        File::open(&path)?.sync_all()?;
+        sync_dir(&self.of(attempt))?;
+        Ok(SpooledFile { path, digest, size })
+    }
+
+    /// Notes how an attempt ended. Its files were kept before.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn finish(&self, attempt: AttemptId, report: &ReportRequest) -> io::Result<()> {
+        let dir = self.of(attempt);
+        fs::create_dir_all(&dir)?;
+        write_json(&dir, "report.json", report)
+    }
+
+    /// The file of an attempt with this digest.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn file(&self, attempt: AttemptId, digest: Digest) -> io::Result<SpooledFile> {
+        let path = self.of(attempt).join(digest.to_string());
+        let size = fs::metadata(&path)?.len();
+        Ok(SpooledFile { path, digest, size })
+    }
+
+    /// What an attempt was asked for.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn assignment(&self, attempt: AttemptId) -> io::Result<Assignment> {
+        read_json(&self.of(attempt).join("assignment.json"))
+    }
+
+    /// How an attempt ended.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn report(&self, attempt: AttemptId) -> io::Result<ReportRequest> {
+        read_json(&self.of(attempt).join("report.json"))
+    }
+
+    /// Removes everything of an attempt.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn forget(&self, attempt: AttemptId) -> io::Result<()> {
+        match fs::remove_dir_all(self.of(attempt)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
+    }
+
+    /// What an earlier start left. An entry that cannot be read is set aside under a name
+    /// that says so, with everything in it.
+    ///
+    /// # Errors
+    /// The spool itself cannot be read.
+    pub fn recover(&self) -> io::Result<Vec<Recovered>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            let Some(attempt) = entry.file_name().to_str().and_then(|n| n.parse::<AttemptId>().ok()) else {
+                continue;
+            };
+            let report = entry.path().join("report.json");
+            if !report.exists() {
+                found.push(Recovered::Unfinished(attempt));
+                continue;
+            }
+            match read_json(&report) {
+                Ok(report) => found.push(Recovered::Finished(attempt, report)),
+                Err(error) => {
+                    let aside = self.dir.join(format!("unreadable-{attempt}"));
+                    tracing::error!(%attempt, %error, aside = %aside.display(), "a spooled result cannot be read; it is set aside");
+                    fs::rename(entry.path(), aside)?;
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn digest_of(path: &Path) -> io::Result<(Digest, u64)> {
+    let mut file = File::open(path)?;
+    let mut hash = Sha256::new();
+    let mut piece = vec![0; 1 << 16];
+    let mut size = 0;
+    loop {
+        let read = file.read(&mut piece)?;
+        if read == 0 {
+            return Ok((Digest(hash.finalize().into()), size));
+        }
+        hash.update(&piece[..read]);
+        size += read as u64;
+    }
+}
+
+/// Writes a file so that it is there whole or not at all, whatever happens.
+fn write_json(dir: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
+    let partial = dir.join(format!("{name}.partial"));
+    let mut file = File::create(&partial)?;
+    file.write_all(&serde_json::to_vec(value)?)?;
+    file.sync_all()?;
+    fs::rename(partial, dir.join(name))?;
+    sync_dir(dir)
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<T> {
+    Ok(serde_json::from_slice(&fs::read(path)?)?)
+}
+
+/// A rename is durable only once its directory is.
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use swarm_common::wire::drone::{BuildLimits, Outcome, Usage, Work};
+
+    fn assignment(attempt: u64) -> Assignment {
+        Assignment {
+            attempt: AttemptId(attempt),
+            run: swarm_common::id::RunId(1),
+            profile: "desk".parse().unwrap(),
+            snapshot: Digest::of(b""),
+            binhost: String::new(),
+            lease_ms: 1,
+            limits: BuildLimits { build_timeout_ms: 1, silence_timeout_ms: 1, log_bytes: 1, jobs: 0 },
+            work: Work::Plan,
+        }
+    }
+
+    fn report() -> ReportRequest {
+        let reason = "a test".into();
+        ReportRequest { outcome: Outcome::HandedBack { reason }, usage: Usage::default() }
+    }
+
+    #[test]
+    fn whatever_was_done_last_a_restart_finds_cut_off_or_finished() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::open(folder.path()).unwrap();
+        spool.begin(&assignment(1)).unwrap();
+        assert_eq!(spool.recover().unwrap(), [Recovered::Unfinished(AttemptId(1))]);
+        // The power goes while the report is being written.
+        fs::write(spool.of(AttemptId(1)).join("report.json.partial"), "{\"outc").unwrap();
+        assert_eq!(spool.recover().unwrap(), [Recovered::Unfinished(AttemptId(1))]);
+        spool.finish(AttemptId(1), &report()).unwrap();
+        assert_eq!(spool.recover().unwrap(), [Recovered::Finished(AttemptId(1), report())]);
+        spool.forget(AttemptId(1)).unwrap();
+        spool.forget(AttemptId(1)).unwrap();
+        assert_eq!(spool.recover().unwrap(), []);
+    }
+
+    #[test]
+    fn a_kept_file_is_found_by_its_digest() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::open(&folder.path().join("spool")).unwrap();
+        spool.begin(&assignment(1)).unwrap();
+        let built = folder.path().join("x.gpkg.tar");
+        fs::write(&built, "package").unwrap();
+        let kept = spool.keep(AttemptId(1), &built).unwrap();
+        assert_eq!((kept.digest, kept.size), (Digest::of(b"package"), 7));
+        assert_eq!(spool.file(AttemptId(1), kept.digest).unwrap(), kept);
+        assert!(!built.exists());
+    }
+
+    #[test]
+    fn an_entry_that_cannot_be_read_is_set_aside_and_the_rest_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::open(folder.path()).unwrap();
+        spool.begin(&assignment(1)).unwrap();
+        spool.begin(&assignment(2)).unwrap();
+        fs::write(spool.of(AttemptId(1)).join("report.json"), "not json").unwrap();
+        fs::write(folder.path().join("stray file"), "").unwrap();
+        assert_eq!(spool.recover().unwrap(), [Recovered::Unfinished(AttemptId(2))]);
+        assert!(folder.path().join("unreadable-a1/assignment.json").exists());
+    }
+}

@@ -1,0 +1,47 @@
+//! How the machine is. The only module that knows `sysinfo`.
+
+use std::path::Path;
+use swarm_common::wire::drone::Vitals;
+use sysinfo::{MemoryRefreshKind, RefreshKind, System};
+
+/// How the machine is now. `work_dir` is where build roots are made.
+#[must_use]
+pub fn read(work_dir: &Path) -> Vitals {
+    let memory = memory();
+    Vitals {
+        load1: System::load_average().map_or(0.0, |load| load.one),
+        memory_free_bytes: memory.map_or(0, |(_, free)| free),
+        disk_free_bytes: disk_free(work_dir),
+    }
+}
+
+/// Bytes of memory.
+#[must_use]
+pub fn total_memory() -> u64 {
+    memory().map_or(0, |(total, _)| total)
+}
+
+/// Total and available bytes.
+fn memory() -> Option<(u64, u64)> {
+    let only_memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
+    let system = System::new_with_specifics(only_memory).ok()?;
+    Some((system.total_memory(), system.available_memory()))
+}
+
+/// Free bytes of the file system that holds `path`, or the nearest parent that is there.
+fn disk_free(path: &Path) -> u64 {
+    let status = path.ancestors().find_map(|p| rustix::fs::statvfs(p).ok());
+    status.map_or(0, |s| s.f_bavail.saturating_mul(s.f_frsize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_running_machine_has_memory_and_disk() {
+        let vitals = read(Path::new("/tmp/not/there/yet"));
+        assert!(vitals.memory_free_bytes > 0 && vitals.memory_free_bytes <= total_memory());
+        assert!(vitals.disk_free_bytes > 0);
+    }
+}

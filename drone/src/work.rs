@@ -1,0 +1,154 @@
+//! One attempt from assignment to report: snapshot, build, log, spool.
+
+use crate::{
+    builder::{self, BuildContext, BuildEnd, BuildNote, BuilderConfig},
+    logs::LogFile,
+    snapshots::Snapshots,
+    spool::Spool,
+};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use swarm_common::{
+    client::Client,
+    id::AttemptId,
+    state::{FailureClass, Phase},
+    wire::drone::*,
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// How long the last lines of a log are waited for before the result goes ahead.
+const LAST_LINES: Duration = Duration::from_secs(5);
+
+/// What every attempt needs.
+#[derive(Debug)]
+pub struct Workshop {
+    /// How packages are built.
+    pub builder: BuilderConfig,
+    /// Address that packages are fetched from.
+    pub orchestrator: String,
+    /// Where build roots are made.
+    pub work_dir: PathBuf,
+    /// Unpacked snapshots.
+    pub snapshots: Snapshots,
+    /// Where results are kept.
+    pub spool: Spool,
+}
+
+/// Does an attempt. Gives its report, or `None` if it was cancelled.
+pub async fn attempt(
+    workshop: Arc<Workshop>,
+    client: Client,
+    assignment: Assignment,
+    phases: mpsc::Sender<(AttemptId, Phase)>,
+    cancel: CancellationToken,
+) -> Option<ReportRequest> {
+    let id = assignment.attempt;
+    tracing::info!(attempt = %id, run = %assignment.run, what = %title(&assignment), "begins");
+    if let Err(error) = workshop.spool.begin(&assignment) {
+        return Some(own_failure(Phase::Assigned, format!("the spool cannot be written: {error}")));
+    }
+    let fetched = tokio::select! {
+        fetched = workshop.snapshots.get(&client, assignment.snapshot) => fetched,
+        () = cancel.cancelled() => return None,
+    };
+    let snapshot = match fetched {
+        Ok(dir) => dir,
+        Err(what) => return Some(failure(FailureClass::Infra, Phase::Preparing, what)),
+    };
+    let attempt_dir = workshop.work_dir.join(id.to_string());
+    if let Err(error) = tokio::fs::create_dir_all(&attempt_dir).await {
+        return Some(own_failure(
+            Phase::Preparing,
+            format!("{} cannot be made: {error}", attempt_dir.display()),
+        ));
+    }
+    let context = BuildContext {
+        attempt_dir: attempt_dir.clone(),
+        orchestrator: workshop.orchestrator.clone(),
+        config: workshop.builder.clone(),
+        assignment,
+        snapshot,
+    };
+    let end = build(&workshop, &client, context, phases, cancel).await;
+    let (outcome, usage) = match end {
+        BuildEnd::Cancelled => return None,
+        BuildEnd::Failed { failure, usage } => (Outcome::Failed { failure }, usage),
+        BuildEnd::Planned { plan, usage } => (Outcome::Planned { plan }, usage),
+        BuildEnd::Built { files, usage } => match keep(&workshop, id, files).await {
+            Ok(artifacts) => (Outcome::Built { artifacts }, usage),
+            Err(error) => {
+                let what = format!("the built package cannot be spooled: {error}");
+                return Some(own_failure(Phase::Packaging, what));
+            }
+        },
+    };
+    // What was built is in the spool; the rest is rubbish that the next start removes too.
+    let _ = tokio::fs::remove_dir_all(attempt_dir).await;
+    Some(ReportRequest { outcome, usage })
+}
+
+/// Runs the build with its log and its phases on their way.
+async fn build(
+    workshop: &Workshop,
+    client: &Client,
+    context: BuildContext,
+    phases: mpsc::Sender<(AttemptId, Phase)>,
+    cancel: CancellationToken,
+) -> BuildEnd {
+    let id = context.assignment.attempt;
+    let (notes, mut incoming) = mpsc::channel(256);
+    let log = LogFile::create(&workshop.spool.log(id));
+    let mut log = log.inspect_err(|error| tracing::warn!(attempt = %id, %error, "no log is kept")).ok();
+    let follow = log.as_ref().map(|log| tokio::spawn(log.follow(client.clone(), id)));
+    let take = async move {
+        while let Some(note) = incoming.recv().await {
+            match note {
+                // The agent is gone only when the program ends.
+                BuildNote::Phase(phase) => drop(phases.send((id, phase)).await),
+                BuildNote::Log(bytes) => {
+                    if let Some(Err(error)) = log.as_mut().map(|log| log.write(&bytes)) {
+                        tracing::warn!(attempt = %id, %error, "the log ends here");
+                        log = None;
+                    }
+                }
+            }
+        }
+    };
+    let (end, ()) = tokio::join!(builder::run(context, notes, cancel), take);
+    if let Some(mut follow) = follow
+        && tokio::time::timeout(LAST_LINES, &mut follow).await.is_err()
+    {
+        follow.abort();
+    }
+    end
+}
+
+async fn keep(
+    workshop: &Workshop,
+    id: AttemptId,
+    files: Vec<PathBuf>,
+) -> std::io::Result<Vec<swarm_common::digest::Digest>> {
+    let spool = workshop.spool.clone();
+    let keep = move || files.iter().map(|file| spool.keep(id, file).map(|kept| kept.digest)).collect();
+    tokio::task::spawn_blocking(keep).await.map_err(std::io::Error::other)?
+}
+
+fn title(assignment: &Assignment) -> String {
+    match &assignment.work {
+        Work::Plan => format!("plan of {}", assignment.profile),
+        Work::Build(order) => {
+            let names: Vec<_> = order.targets.iter().map(|t| t.cpv.as_str()).collect();
+            names.join(" + ")
+        }
+    }
+}
+
+fn own_failure(phase: Phase, what: String) -> ReportRequest {
+    failure(FailureClass::Drone, phase, what)
+}
+
+fn failure(class: FailureClass, phase: Phase, message: String) -> ReportRequest {
+    let signature = message.chars().take(200).collect();
+    let failure = Failure { class, phase, signature, message };
+    ReportRequest { outcome: Outcome::Failed { failure }, usage: Usage::default() }
+}
