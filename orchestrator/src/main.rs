@@ -7,6 +7,7 @@ use std::{path::PathBuf, process::ExitCode};
 use swarm_common::config::EXIT_CONFIG;
 use swarm_orchestrator::{
     config::Config,
+    http::openapi,
     notify,
     server::{self, StartError},
     telemetry,
@@ -29,10 +30,17 @@ struct Arguments {
     /// Check the configuration and change nothing.
     #[arg(long)]
     check_config: bool,
+    /// Print the OpenAPI document, as `docs/openapi.json` has it.
+    #[arg(long, conflicts_with = "check_config")]
+    print_openapi: bool,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if arguments.print_openapi {
+        print!("{}", openapi::text());
+        return ExitCode::SUCCESS;
+    }
     let config = match Config::load(&arguments.config) {
         Ok(config) => config,
         Err(error) => return fail(EXIT_CONFIG, &error),

@@ -1,6 +1,7 @@
 //! What the tests of the whole swarm share. The tests themselves stand in `tests/`, one
 //! file for each subject.
 
+pub mod api;
 pub mod e2e;
 pub mod sim;
 pub mod tidy;

@@ -37,6 +37,12 @@ pub fn document() -> Value {
     })
 }
 
+/// The document as text, ordered and indented, so that a change is a small difference.
+#[must_use]
+pub fn text() -> String {
+    format!("{:#}\n", document())
+}
+
 fn operation(route: &Route) -> Value {
     let in_path = route.path.split('/').filter_map(|s| s.strip_prefix('{')?.strip_suffix('}'));
     let in_path = in_path

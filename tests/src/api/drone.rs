@@ -1,0 +1,134 @@
+//! A drone that says what drones say and builds nothing.
+
+use super::parts::{facts, name, package_file};
+use anyhow::{Context, Result, ensure};
+use swarm_common::{
+    client::{Bytes, Client, ClientError},
+    digest::Digest,
+    id::{AttemptId, DroneId},
+    secret::Secret,
+    wire::{drone::*, plan::PlanReport},
+};
+
+/// An enrolled drone.
+pub struct FakeDrone {
+    /// Its client.
+    pub client: Client,
+    /// Its id.
+    pub id: DroneId,
+    /// Its credential, for raw requests.
+    pub credential: String,
+}
+
+/// Vitals without anything in them.
+#[must_use]
+pub fn nothing_free() -> Vitals {
+    Vitals { load1: 0.0, memory_free_bytes: 0, disk_free_bytes: 0 }
+}
+
+impl FakeDrone {
+    /// Enrols with a token.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub async fn enrol(nobody: &Client, token: &str, called: &str) -> Result<Self> {
+        let request = EnrolRequest { token: token.to_owned(), name: name(called), facts: facts() };
+        let EnrolReply { drone, credential } = nobody.enrol(&request).await?;
+        let client = nobody.with_credential(Secret::new(&credential));
+        Ok(Self { client, id: drone, credential })
+    }
+
+    /// Asks for work with a key of its own, without waiting.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub async fn ask(&self, key: &str, wait_ms: u64) -> Result<ClaimReply, ClientError> {
+        let request = ClaimRequest { key: key.to_owned(), wait_ms, memory_free_bytes: 1 << 30 };
+        self.client.claim(&request).await
+    }
+
+    /// Asks for work and gets some.
+    ///
+    /// # Errors
+    /// There is none within five seconds.
+    pub async fn work(&self) -> Result<Assignment> {
+        let key = format!("{:p}-{}", self, swarm_common::client::IdempotencyKey::random()?);
+        let reply = self.ask(&key[..key.len().min(64)], 5_000).await?;
+        reply.assignment.with_context(|| format!("no work: {:?}", reply.reason))
+    }
+
+    /// Takes the plan attempt and brings this plan.
+    ///
+    /// # Errors
+    /// There is none to make, or it is refused.
+    pub async fn bring_plan(&self, plan: PlanReport) -> Result<AttemptId> {
+        let assignment = self.work().await?;
+        ensure!(assignment.work == Work::Plan, "{assignment:?} is no plan");
+        let reply = self.report(assignment.attempt, Outcome::Planned { plan }).await?;
+        ensure!(reply.accepted, "the plan was not accepted: {}", reply.reason);
+        Ok(assignment.attempt)
+    }
+
+    /// Takes a build attempt.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn build_order(&self) -> Result<(AttemptId, BuildOrder)> {
+        let assignment = self.work().await?;
+        match assignment.work {
+            Work::Build(order) => Ok((assignment.attempt, order)),
+            Work::Plan => anyhow::bail!("{} makes a plan", assignment.attempt),
+        }
+    }
+
+    /// Uploads the package file that an order asks for, whole.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub async fn upload(&self, attempt: AttemptId, target: &Target) -> Result<Digest> {
+        let bytes = std::fs::read(package_file(target))?;
+        let digest = Digest::of(&bytes);
+        let request = UploadRequest { digest, size: bytes.len() as u64, cpv: target.cpv.clone() };
+        let status = self.client.begin_upload(attempt, &request).await?;
+        if !status.verified {
+            let rest = Bytes::from(bytes).slice(usize::try_from(status.offset)?..);
+            let status = self.client.upload_piece(attempt, digest, status.offset, rest).await?;
+            ensure!(status.verified, "the upload was not verified: {status:?}");
+        }
+        Ok(digest)
+    }
+
+    /// Takes a build attempt, brings what it asks for and reports it.
+    ///
+    /// # Errors
+    /// Something on the way is refused.
+    pub async fn build(&self) -> Result<AttemptId> {
+        let (attempt, order) = self.build_order().await?;
+        let mut artifacts = Vec::new();
+        for target in &order.targets {
+            artifacts.push(self.upload(attempt, target).await?);
+        }
+        let reply = self.report(attempt, Outcome::Built { artifacts }).await?;
+        ensure!(reply.accepted, "the package was not accepted: {}", reply.reason);
+        Ok(attempt)
+    }
+
+    /// Reports how an attempt ended.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub async fn report(&self, attempt: AttemptId, outcome: Outcome) -> Result<ReportReply, ClientError> {
+        let usage = Usage { wall_ms: 1000, cpu_ms: 1000, peak_memory_bytes: 1 << 20 };
+        self.client.report(attempt, &ReportRequest { outcome, usage }).await
+    }
+
+    /// A heartbeat that names these attempts.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub async fn heartbeat(&self, attempts: Vec<AttemptStatus>) -> Result<HeartbeatReply, ClientError> {
+        let request =
+            HeartbeatRequest { vitals: nothing_free(), attempts, draining: false, boot_id: "b".to_owned() };
+        self.client.heartbeat(&request).await
+    }
+}

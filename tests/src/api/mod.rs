@@ -1,0 +1,190 @@
+//! A whole orchestrator in this process, on a port of its own, spoken to by the real
+//! client: what the API tests stand on.
+//!
+//! Its journal, its disks and its signatures are real. Only drones are played: they say
+//! what a drone says, and bring packages that real Portage built once
+//! (`common/tests/data/binhost`).
+
+mod drone;
+mod parts;
+mod raw;
+
+pub use drone::{FakeDrone, nothing_free};
+pub use parts::{facts, fixture, limit_plan, name, package_file, pebble, pebble_at, plan_of, snapshot};
+pub use raw::{Answer, Raw};
+
+use anyhow::{Context, Result};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use swarm_common::{
+    client::{Client, IdempotencyKey, parse_address},
+    config::secret::read_secret,
+    digest::Digest,
+    id::RunId,
+    state::RunClass,
+    wire::admin::{BuilderKind, EnrolTokenRequest, ProfileRequest, StartRunRequest},
+};
+use swarm_orchestrator::{
+    config::Config,
+    server::{self, App},
+};
+use tempfile::TempDir;
+use tokio::{sync::oneshot, task::JoinHandle};
+
+/// The profile that the tests build for.
+pub const PROFILE: &str = "desk";
+
+/// An orchestrator that runs in this process, and its admin.
+pub struct Swarm {
+    /// The admin's client.
+    pub admin: Client,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What its handlers share, for looking behind the API.
+    pub app: Arc<App>,
+    config: Config,
+    stop: Option<oneshot::Sender<()>>,
+    served: JoinHandle<()>,
+    dir: TempDir,
+}
+
+impl Swarm {
+    /// A fresh one.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start() -> Result<Self> {
+        Self::start_with(|_| {}).await
+    }
+
+    /// A fresh one with a changed configuration.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start_with(change: impl FnOnce(&mut Config)) -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let mut config = Config {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            state_dir: dir.path().join("state"),
+            ..Config::default()
+        };
+        // No test should wait out a grace time that is meant for a house full of machines.
+        config.policy.startup_grace_ms = Some(0);
+        config.policy.backoff_ms = Some(1);
+        config.policy.backoff_max_ms = Some(1);
+        change(&mut config);
+        Self::serve(dir, config).await
+    }
+
+    async fn serve(dir: TempDir, config: Config) -> Result<Self> {
+        let server = server::build(config.clone()).await?;
+        let (address, app) = (server.address(), server.app());
+        let token = read_secret(&config.admin_token_file())?;
+        let url = parse_address(&format!("http://{address}")).map_err(anyhow::Error::msg)?;
+        let admin = Client::new(&[url], Some(token))?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let served = tokio::spawn(server.serve(async move {
+            // A test that is over without stopping drops the sender, which stops it too.
+            let _told = stopped.await;
+        }));
+        Ok(Self { admin, address, app, config, stop: Some(stop), served, dir })
+    }
+
+    /// Stops it as a supervisor would, and waits until it has.
+    ///
+    /// # Errors
+    /// It broke off.
+    pub async fn stop(mut self) -> Result<(TempDir, Config)> {
+        drop(self.stop.take());
+        drop(self.app);
+        self.served.await.context("the server broke off")?;
+        Ok((self.dir, self.config))
+    }
+
+    /// Stops it and starts it on the same state, at another port.
+    ///
+    /// # Errors
+    /// It broke off or does not start.
+    pub async fn restart(self) -> Result<Self> {
+        let (dir, config) = self.stop().await?;
+        Self::serve(dir, config).await
+    }
+
+    /// The state directory.
+    #[must_use]
+    pub fn state_dir(&self) -> PathBuf {
+        self.config.state_dir.clone()
+    }
+
+    /// A client without any credential.
+    ///
+    /// # Errors
+    /// It cannot be set up.
+    pub fn nobody(&self) -> Result<Client> {
+        Ok(Client::new(&[self.admin.address().clone()], None)?)
+    }
+
+    /// A drone that is enrolled and approved.
+    ///
+    /// # Errors
+    /// Something on the way is refused.
+    pub async fn drone(&self, name: &str) -> Result<FakeDrone> {
+        self.enrol(name, true).await
+    }
+
+    /// A drone that is enrolled.
+    ///
+    /// # Errors
+    /// Something on the way is refused.
+    pub async fn enrol(&self, name: &str, approved: bool) -> Result<FakeDrone> {
+        let request = EnrolTokenRequest { valid_ms: 60_000, approved };
+        let token = self.admin.make_enrol_token(&request, &IdempotencyKey::random()?).await?.token;
+        FakeDrone::enrol(&self.nobody()?, &token, name).await
+    }
+
+    /// A profile that is pinned to a small snapshot. Gives the snapshot's digest.
+    ///
+    /// # Errors
+    /// Something on the way is refused.
+    pub async fn profile(&self) -> Result<Digest> {
+        let (digest, archive) = snapshot(&self.dir.path().join("snapshot.tar.zst"))?;
+        self.admin.put_snapshot(digest, &archive).await?;
+        let request =
+            ProfileRequest { builder: BuilderKind::Portage, snapshot: digest, source: "test".to_owned() };
+        self.admin.put_profile(&name(PROFILE), &request, &IdempotencyKey::random()?).await?;
+        Ok(digest)
+    }
+
+    /// Starts a run of the profile.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub async fn run(&self) -> Result<RunId> {
+        let request = StartRunRequest { profile: name(PROFILE), class: RunClass::Interactive };
+        Ok(self.admin.start_run(&request, &IdempotencyKey::random()?).await?.run)
+    }
+
+    /// A profile, and a run of it whose plan `drone` has brought: `pebble` alone.
+    ///
+    /// # Errors
+    /// Something on the way is refused.
+    pub async fn planned(&self, drone: &FakeDrone) -> Result<RunId> {
+        self.profile().await?;
+        let run = self.run().await?;
+        drone.bring_plan(plan_of(&[pebble()])).await?;
+        Ok(run)
+    }
+
+    /// A raw connection to it.
+    ///
+    /// # Errors
+    /// It does not listen.
+    pub async fn raw(&self) -> Result<Raw> {
+        Raw::connect(self.address).await
+    }
+
+    /// The admin's token, for raw requests.
+    #[must_use]
+    pub fn admin_token(&self) -> String {
+        self.app.admin_token.expose().to_owned()
+    }
+}

@@ -1,0 +1,119 @@
+//! Names, plans, snapshots and package files that the tests send.
+
+use anyhow::Result;
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
+use swarm_common::{
+    digest::Digest,
+    format::snapshot::{FORMAT, SnapshotContents, SnapshotManifest, SnapshotRepository},
+    name::Name,
+    wire::{
+        drone::{DroneFacts, Target},
+        plan::{PlanEdge, PlanPackage, PlanReport},
+    },
+};
+
+/// A name that is known to be one.
+///
+/// # Panics
+/// It is none.
+#[must_use]
+pub fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+/// What a drone says about its machine.
+#[must_use]
+pub fn facts() -> DroneFacts {
+    DroneFacts {
+        machine_id: "m".to_owned(),
+        boot_id: "b".to_owned(),
+        cores: 4,
+        memory_bytes: 8 << 30,
+        version: "0.1.0".to_owned(),
+        profiles: Vec::new(),
+    }
+}
+
+/// A package file that real Portage built.
+#[must_use]
+pub fn fixture(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../common/tests/data/binhost").join(file)
+}
+
+/// The file that a target asks for.
+#[must_use]
+pub fn package_file(target: &Target) -> PathBuf {
+    fixture(&format!("{}-{}.gpkg.tar", target.cpv.pf(), target.build_id))
+}
+
+/// A package of a plan, as the file `pebble-1.2-1.gpkg.tar` is.
+#[must_use]
+pub fn pebble() -> PlanPackage {
+    pebble_at("1.2", "12")
+}
+
+/// The same at another version and sub-slot; `1.10` with `0` exists too.
+///
+/// # Panics
+/// It is no version.
+#[must_use]
+pub fn pebble_at(version: &str, subslot: &str) -> PlanPackage {
+    PlanPackage {
+        cpv: format!("dev-libs/pebble-{version}").parse().unwrap(),
+        slot: "0".to_owned(),
+        subslot: subslot.to_owned(),
+        repository: "fixture".to_owned(),
+        use_flags: vec!["smooth".to_owned()],
+        iuse: vec!["smooth".to_owned(), "wet".to_owned()],
+        chost: "x86_64-pc-linux-gnu".to_owned(),
+        inputs: Digest::of(version.as_bytes()),
+    }
+}
+
+/// A plan of packages; each needs the one before it to be built.
+#[must_use]
+pub fn plan_of(packages: &[PlanPackage]) -> PlanReport {
+    let edge = |to: u32| PlanEdge {
+        from: to + 1,
+        to,
+        build: true,
+        runtime: false,
+        slot_operator: false,
+        satisfied: false,
+    };
+    PlanReport {
+        packages: packages.to_vec(),
+        edges: (1..packages.len() as u32).map(|from| edge(from - 1)).collect(),
+        cycles: Vec::new(),
+        problems: Vec::new(),
+        toolchain: Digest::of(b"toolchain"),
+    }
+}
+
+/// A plan whose JSON is larger than `bytes`.
+#[must_use]
+pub fn limit_plan(bytes: usize) -> PlanReport {
+    let mut package = pebble();
+    package.repository = "x".repeat(bytes);
+    plan_of(&[package])
+}
+
+/// Writes a small snapshot to `path`. Gives its digest and the path.
+///
+/// # Errors
+/// It cannot be written.
+pub fn snapshot(path: &Path) -> Result<(Digest, PathBuf)> {
+    let mut contents = SnapshotContents::new(SnapshotManifest {
+        format: FORMAT,
+        portage_profile: "default".to_owned(),
+        main_repository: "fixture".to_owned(),
+        repositories: vec![SnapshotRepository { name: "fixture".to_owned(), commit: None }],
+    })?;
+    contents.add_bytes("repos/fixture/profiles/default/parent", b"..\n".to_vec())?;
+    contents.add_bytes("world", b"dev-libs/pebble\n".to_vec())?;
+    let digest = contents.write(File::create(path)?, || {})?;
+    Ok((digest, path.to_owned()))
+}

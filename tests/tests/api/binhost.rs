@@ -1,0 +1,175 @@
+//! The binary package hosts over HTTP, as Portage asks for them.
+
+use swarm_common::{
+    format::packages_index::PackagesIndex,
+    state::*,
+    wire::drone::{Failure, Outcome},
+};
+use swarm_tests::api::{Answer, PROFILE, Swarm, name, pebble, pebble_at, plan_of};
+
+/// How Portage calls itself.
+const PORTAGE: (&str, &str) = ("user-agent", "Gentoo Portage/3.0.83");
+
+async fn get(swarm: &Swarm, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let line = format!("GET /binhost/{path}");
+    swarm.raw().await.unwrap().ask(&line, headers, b"").await.unwrap()
+}
+
+async fn index(swarm: &Swarm, path: &str) -> Vec<String> {
+    let answer = get(swarm, &format!("{path}/Packages"), &[]).await;
+    assert_eq!(answer.status, 200, "{path}");
+    let index = PackagesIndex::parse(std::str::from_utf8(&answer.body).unwrap()).unwrap();
+    index.entries().map(|entry| entry.path().to_owned()).collect()
+}
+
+/// Waits until the profile's stable channel has this generation.
+pub async fn generation(swarm: &Swarm, wanted: u64) {
+    let mut committed = swarm.app.engine.committed();
+    loop {
+        let generation = swarm.app.engine.read(|s| s.profiles[&name(PROFILE)].generation);
+        if generation >= wanted {
+            return;
+        }
+        committed.changed().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_drone_that_gets_a_package_finds_its_dependencies_in_the_runs_index() {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    swarm.profile().await.unwrap();
+    let run = swarm.run().await.unwrap();
+    let plan = drone.work().await.unwrap();
+    assert_eq!(plan.binhost, format!("/binhost/desk/runs/{run}"));
+    let binhost = plan.binhost.trim_start_matches("/binhost/");
+    assert!(index(&swarm, binhost).await.is_empty(), "there is an index from the first assignment on");
+    let planned = Outcome::Planned { plan: plan_of(&[pebble(), pebble_at("1.10", "0")]) };
+    drone.report(plan.attempt, planned).await.unwrap();
+    drone.build().await.unwrap();
+    let (_, order) = drone.build_order().await.unwrap();
+    assert_eq!(order.targets[0].cpv.version(), "1.10");
+    assert_eq!(index(&swarm, binhost).await, ["dev-libs/pebble/pebble-1.2-1.gpkg.tar"]);
+    assert_eq!(get(&swarm, "desk/Packages", &[]).await.status, 404, "nothing is stable yet");
+}
+
+#[tokio::test]
+async fn an_ended_run_is_published_as_a_new_generation() {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    swarm.planned(&drone).await.unwrap();
+    drone.build().await.unwrap();
+    generation(&swarm, 1).await;
+    let path = "dev-libs/pebble/pebble-1.2-1.gpkg.tar";
+    assert_eq!(index(&swarm, "desk").await, [path]);
+    let view = swarm.admin.profile(&name(PROFILE)).await.unwrap();
+    assert_eq!((view.generation, view.published_packages), (1, 1));
+    let artifact = &swarm.admin.artifacts(None).await.unwrap()[0];
+    let file = get(&swarm, &format!("desk/{path}"), &[]).await;
+    assert_eq!(swarm_common::digest::Digest::of(&file.body), artifact.digest);
+    let compressed = get(&swarm, "desk/Packages.gz", &[]).await;
+    assert_eq!(&compressed.body[..2], [0x1f, 0x8b]);
+    assert_eq!(compressed.header("content-encoding"), "");
+}
+
+#[tokio::test]
+async fn what_a_newer_run_could_not_build_stays_published_as_it_was() {
+    let swarm = Swarm::start_with(|config| config.policy.package_failures = Some(1)).await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    swarm.planned(&drone).await.unwrap();
+    drone.build().await.unwrap();
+    generation(&swarm, 1).await;
+    let second = swarm.run().await.unwrap();
+    drone.bring_plan(plan_of(&[pebble_at("1.10", "0")])).await.unwrap();
+    let (attempt, _) = drone.build_order().await.unwrap();
+    let failure = Failure {
+        class: FailureClass::Package,
+        phase: Phase::Building,
+        signature: "e".to_owned(),
+        message: "e".to_owned(),
+    };
+    drone.report(attempt, Outcome::Failed { failure }).await.unwrap();
+    assert_eq!(swarm.admin.run(second).await.unwrap().state, RunState::Partial);
+    let seq = swarm.app.engine.read(|s| s.seq);
+    assert!(swarm.app.published.reached(seq, std::time::Duration::from_secs(10)).await);
+    assert_eq!(index(&swarm, "desk").await, ["dev-libs/pebble/pebble-1.2-1.gpkg.tar"]);
+
+    // A third run that builds the new version replaces the old one.
+    swarm.run().await.unwrap();
+    drone.bring_plan(plan_of(&[pebble_at("1.10", "0")])).await.unwrap();
+    let (attempt, order) = drone.build_order().await.unwrap();
+    assert_eq!(order.targets[0].build_id, 2, "a build id is never used twice");
+    drone.report(attempt, Outcome::HandedBack { reason: "x".to_owned() }).await.unwrap();
+}
+
+#[tokio::test]
+async fn conditional_requests_are_answered_for_portages_habit_of_five_seconds() {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    swarm.planned(&drone).await.unwrap();
+    drone.build().await.unwrap();
+    generation(&swarm, 1).await;
+    let first = get(&swarm, "desk/Packages.gz", &[]).await;
+    let modified = first.header("last-modified").to_owned();
+    let text = get(&swarm, "desk/Packages", &[]).await;
+    let text = PackagesIndex::parse(std::str::from_utf8(&text.body).unwrap()).unwrap();
+    let dated = swarm_orchestrator::publish::conditional::http_date;
+    assert_eq!(modified, dated(text.timestamp()), "Last-Modified is TIMESTAMP");
+    let ask = async |seconds: u64| {
+        let since = dated(seconds);
+        get(&swarm, "desk/Packages.gz", &[PORTAGE, ("if-modified-since", since.as_str())]).await.status
+    };
+    assert_eq!(ask(text.timestamp() + 5).await, 304);
+    assert_eq!(ask(text.timestamp() + 4).await, 200, "as if it had an index one second older");
+}
+
+#[tokio::test]
+async fn ranges_and_heads_are_answered() {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    swarm.planned(&drone).await.unwrap();
+    drone.build().await.unwrap();
+    generation(&swarm, 1).await;
+    let path = "desk/dev-libs/pebble/pebble-1.2-1.gpkg.tar";
+    let whole = get(&swarm, path, &[]).await;
+    let size = whole.body.len();
+    let part = get(&swarm, path, &[("range", "bytes=100-199")]).await;
+    assert_eq!((part.status, &part.body[..]), (206, &whole.body[100..200]));
+    assert_eq!(part.header("content-range"), format!("bytes 100-199/{size}"));
+    let rest = get(&swarm, path, &[("range", "bytes=-10")]).await;
+    assert_eq!(&rest.body[..], &whole.body[size - 10..]);
+    let beyond = get(&swarm, path, &[("range", "bytes=99999999-")]).await;
+    assert_eq!((beyond.status, beyond.header("content-range")), (416, &*format!("bytes */{size}")));
+    let line = format!("HEAD /binhost/{path}");
+    let head = swarm.raw().await.unwrap().ask(&line, &[], b"").await.unwrap();
+    assert_eq!((head.status, head.header("content-length")), (200, &*size.to_string()));
+}
+
+#[tokio::test]
+async fn whatever_is_absent_or_not_for_clients_is_not_found() {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    let run = swarm.planned(&drone).await.unwrap();
+    drone.build().await.unwrap();
+    generation(&swarm, 1).await;
+    for path in [
+        "none/Packages",
+        "desk/packages",
+        "desk/dev-libs/pebble/pebble-9-1.gpkg.tar",
+        "desk/generations/1/Packages",
+        "desk/../../admin.token",
+        "desk/..%2f..%2f..%2fadmin.token",
+        "desk/%2e%2e/%2e%2e/signing-key.asc",
+        "desk/..%2fruns%2fr1%2fPackages",
+        "..%2f..%2fstate/Packages",
+        "desk/runs/r99/Packages",
+        "desk/runs/..%2fstable/Packages",
+        "desk/dev-libs",
+        "desk/",
+        "desk/dev-libs/pebble%00/x.gpkg.tar",
+    ] {
+        let answer = get(&swarm, path, &[]).await;
+        assert_eq!(answer.status, 404, "{path}: {}", String::from_utf8_lossy(&answer.body));
+    }
+    assert_eq!(get(&swarm, &format!("desk/runs/{run}/Packages"), &[]).await.status, 200);
+}

@@ -1,0 +1,116 @@
+//! A full disk under the artifact store: said so, nothing lost, and it goes on by itself.
+//!
+//! The disk is a tiny tmpfs, which takes root to mount; others are told and skip.
+
+use crate::refused;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+use swarm_common::{
+    client::Bytes,
+    digest::Digest,
+    state::RunState,
+    wire::drone::{Outcome, UploadRequest},
+};
+use swarm_tests::api::{Swarm, package_file};
+
+/// A small disk of its own.
+struct TinyDisk {
+    at: PathBuf,
+}
+
+impl TinyDisk {
+    fn mount(at: &Path, bytes: u64) -> Option<Self> {
+        std::fs::create_dir_all(at).unwrap();
+        let size = format!("size={bytes}");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(at).output();
+        match mounted {
+            Ok(output) if output.status.success() => Some(Self { at: at.to_owned() }),
+            _ if rustix::process::geteuid().is_root() => panic!("root cannot mount a tmpfs: {mounted:?}"),
+            _ => {
+                eprintln!("not checked: only root can mount a tmpfs");
+                None
+            }
+        }
+    }
+
+    /// Fills it up but for `spare` bytes. Gives the file that does.
+    fn fill(&self, spare: u64) -> PathBuf {
+        let space = rustix::fs::statvfs(&self.at).unwrap();
+        let free = space.f_bavail * space.f_frsize;
+        let path = self.at.join("ballast");
+        std::fs::write(&path, vec![0; usize::try_from(free.saturating_sub(spare)).unwrap()]).unwrap();
+        path
+    }
+}
+
+impl Drop for TinyDisk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("--lazy").arg(&self.at).status();
+        assert!(unmounted.is_ok_and(|status| status.success()), "{} stays mounted", self.at.display());
+    }
+}
+
+#[tokio::test]
+async fn a_full_store_is_507_and_the_same_upload_goes_on_when_there_is_space() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("disk");
+    let Some(disk) = TinyDisk::mount(&at, 2 << 20) else { return };
+    let swarm = Swarm::start_with(|config| config.artifact_dir = Some(at.clone())).await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    let run = swarm.planned(&drone).await.unwrap();
+    let (attempt, order) = drone.build_order().await.unwrap();
+    let bytes = Bytes::from(std::fs::read(package_file(&order.targets[0])).unwrap());
+    let digest = Digest::of(&bytes);
+    let request = UploadRequest { digest, size: bytes.len() as u64, cpv: order.targets[0].cpv.clone() };
+    drone.client.begin_upload(attempt, &request).await.unwrap();
+
+    // Full while the bytes come.
+    let ballast = disk.fill(4096);
+    let full = drone.client.upload_piece(attempt, digest, 0, bytes.clone()).await;
+    assert_eq!(refused(full), 507);
+    let ready = swarm.raw().await.unwrap().ask("GET /readyz", &[], b"").await.unwrap();
+    assert_eq!(ready.status, 503);
+    std::fs::remove_file(ballast).unwrap();
+
+    // Full when the whole file is signed into the store.
+    let offset = drone.client.begin_upload(attempt, &request).await.unwrap().offset;
+    let rest = bytes.slice(usize::try_from(offset).unwrap()..);
+    let ballast = disk.fill(rest.len() as u64 + 8192);
+    assert_eq!(refused(drone.client.upload_piece(attempt, digest, offset, rest).await), 507);
+    std::fs::remove_file(ballast).unwrap();
+
+    let status = drone.client.begin_upload(attempt, &request).await.unwrap();
+    assert!(status.verified, "{status:?}");
+    let reply = drone.report(attempt, Outcome::Built { artifacts: vec![digest] }).await.unwrap();
+    assert!(reply.accepted);
+    assert_eq!(swarm.admin.run(run).await.unwrap().state, RunState::Succeeded);
+    let ready = swarm.raw().await.unwrap().ask("GET /readyz", &[], b"").await.unwrap();
+    assert_eq!(ready.status, 200);
+    swarm.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_disk_that_fills_before_publishing_holds_up_nothing_but_publishing() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("disk");
+    let Some(disk) = TinyDisk::mount(&at.join("binhost"), 64 << 10) else { return };
+    let swarm = Swarm::start_with(|config| config.artifact_dir = Some(at.clone())).await.unwrap();
+    let ballast = disk.fill(0);
+    let drone = swarm.drone("one").await.unwrap();
+    swarm.profile().await.unwrap();
+    swarm.run().await.unwrap();
+    while swarm.app.published.trouble().is_none() {
+        tokio::task::yield_now().await;
+    }
+    let status = swarm.admin.status().await.unwrap();
+    assert!(status.concerns[0].what.contains("no space left"), "{:?}", status.concerns);
+    std::fs::remove_file(ballast).unwrap();
+    assert!(swarm.app.published.reached(1, std::time::Duration::from_secs(20)).await);
+    while swarm.app.published.trouble().is_some() {
+        tokio::task::yield_now().await;
+    }
+    drone.work().await.unwrap();
+    swarm.stop().await.unwrap();
+}

@@ -1,0 +1,98 @@
+//! Drones, as an admin moves them.
+
+use crate::{key, refused};
+use swarm_common::{id::DroneId, state::*, wire::drone::*};
+use swarm_tests::api::Swarm;
+
+#[tokio::test]
+async fn a_drained_drone_gets_no_work_until_it_is_resumed() {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    swarm.profile().await.unwrap();
+    swarm.run().await.unwrap();
+    swarm.admin.drain_drone(drone.id, &key()).await.unwrap();
+    let told = drone.ask("k1", 0).await.unwrap();
+    assert!(told.assignment.is_none() && told.reason.unwrap().contains("draining"));
+    swarm.admin.resume_drone(drone.id, &key()).await.unwrap();
+    drone.work().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_removed_drone_is_nobody_and_its_work_is_needed_again() {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    let run = swarm.planned(&drone).await.unwrap();
+    drone.build_order().await.unwrap();
+    swarm.admin.remove_drone(drone.id, &key()).await.unwrap();
+    assert_eq!(refused(drone.heartbeat(Vec::new()).await), 401);
+    let run = swarm.admin.run(run).await.unwrap();
+    assert_eq!(run.counts.get(&PackageState::Needed), Some(&1));
+    assert_eq!(refused(swarm.admin.remove_drone(drone.id, &key()).await), 404);
+}
+
+#[tokio::test]
+async fn a_drone_that_signs_off_gives_its_work_back_at_once() {
+    let swarm = Swarm::start().await.unwrap();
+    let (one, two) = (swarm.drone("one").await.unwrap(), swarm.drone("two").await.unwrap());
+    swarm.planned(&one).await.unwrap();
+    one.build_order().await.unwrap();
+    one.client.sign_off(&SignOffRequest { reason: "bedtime".to_owned() }).await.unwrap();
+    let (_, order) = two.build_order().await.unwrap();
+    assert_eq!(order.targets[0].cpv.as_str(), "dev-libs/pebble-1.2");
+    let view = &swarm.admin.drones().await.unwrap()[0];
+    assert_eq!((view.state, view.strikes), (DroneState::Offline, 0));
+    assert!(view.reason.contains("bedtime"), "{}", view.reason);
+}
+
+#[tokio::test]
+async fn heartbeats_carry_phases_and_bring_back_what_is_not_wanted() {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    let run = swarm.planned(&drone).await.unwrap();
+    let (attempt, _) = drone.build_order().await.unwrap();
+    let building = vec![AttemptStatus { attempt, phase: Phase::Building }];
+    assert!(drone.heartbeat(building.clone()).await.unwrap().cancel.is_empty());
+    let view = &swarm.admin.drones().await.unwrap()[0];
+    assert_eq!(view.working_on[0].phase, Phase::Building);
+    assert!(view.vitals.is_some() && view.last_seen.is_some());
+
+    swarm.admin.cancel_run(run, &key()).await.unwrap();
+    let cancelled = drone.heartbeat(building).await.unwrap().cancel;
+    assert_eq!(cancelled[0].attempt, attempt);
+    assert!(cancelled[0].reason.contains("cancelled"), "{}", cancelled[0].reason);
+}
+
+#[tokio::test]
+async fn a_claim_that_waits_is_answered_when_there_is_work() {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    swarm.profile().await.unwrap();
+    let (claimed, started) = tokio::join!(drone.ask("k1", 20_000), swarm.run());
+    let assignment = claimed.unwrap().assignment.expect("the run began while the claim waited");
+    assert_eq!(assignment.run, started.unwrap());
+}
+
+#[tokio::test]
+async fn a_claim_whose_answer_was_lost_gets_the_same_attempt_again() {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    swarm.profile().await.unwrap();
+    swarm.run().await.unwrap();
+    let first = drone.ask("k1", 0).await.unwrap().assignment.unwrap();
+    assert_eq!(drone.ask("k1", 0).await.unwrap().assignment.unwrap(), first);
+    assert!(drone.ask("k2", 0).await.unwrap().assignment.is_none());
+    assert_eq!(refused(drone.ask("", 0).await), 422);
+    assert_eq!(refused(drone.ask(&"k".repeat(65), 0).await), 422);
+}
+
+#[tokio::test]
+async fn an_unknown_drone_is_not_found() {
+    let swarm = Swarm::start().await.unwrap();
+    for answer in [
+        swarm.admin.approve_drone(DroneId(9), &key()).await,
+        swarm.admin.drain_drone(DroneId(9), &key()).await,
+        swarm.admin.resume_drone(DroneId(9), &key()).await,
+    ] {
+        assert_eq!(refused(answer), 404);
+    }
+}

@@ -1,0 +1,54 @@
+//! Health, and the envelope of every answer.
+
+use swarm_tests::api::Swarm;
+
+#[tokio::test]
+async fn health_needs_no_credential() {
+    let swarm = Swarm::start().await.unwrap();
+    for path in ["/healthz", "/readyz"] {
+        let answer = swarm.raw().await.unwrap().ask(&format!("GET {path}"), &[], b"").await.unwrap();
+        assert_eq!(answer.status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_id_is_taken_over_if_it_is_fit_for_a_log() {
+    let swarm = Swarm::start().await.unwrap();
+    let ask = async |id: &str| {
+        let headers = [("x-request-id", id)];
+        let mut raw = swarm.raw().await.unwrap();
+        raw.ask("GET /api/v1/nothing", &headers, b"").await.unwrap()
+    };
+    let answer = ask("night-7.b_1").await;
+    assert_eq!(answer.header("x-request-id"), "night-7.b_1");
+    assert_eq!(answer.json().unwrap()["request_id"], "night-7.b_1");
+    for unfit in ["a b", "<script>", &"x".repeat(65)] {
+        let answer = ask(unfit).await;
+        assert_ne!(answer.header("x-request-id"), unfit);
+        assert_eq!(answer.json().unwrap()["request_id"], answer.header("x-request-id"));
+    }
+}
+
+#[tokio::test]
+async fn errors_of_the_http_library_are_problems_too() {
+    let swarm = Swarm::start().await.unwrap();
+    let bearer = format!("Bearer {}", swarm.admin_token());
+    let headers = [("authorization", bearer.as_str())];
+    for (line, body, status) in [
+        ("GET /api/v1/runs/p1", "", 400),
+        ("GET /api/v1/packages?state=tired", "", 400),
+        ("GET /api/v1/packages?colour=red", "", 400),
+        ("DELETE /api/v1/status", "", 405),
+        ("GET /api/v2/status", "", 404),
+        ("POST /api/v1/runs", "{", 400),
+        ("POST /api/v1/runs", r#"{"profile":"A B","class":"nightly"}"#, 422),
+        ("POST /api/v1/runs", r#"{"profile":"a","class":"nightly","colour":1}"#, 422),
+    ] {
+        let answer = swarm.raw().await.unwrap().ask(line, &headers, body.as_bytes()).await.unwrap();
+        assert_eq!(answer.status, status, "{line} {body}");
+        assert_eq!(answer.header("content-type"), "application/problem+json", "{line}");
+        let problem = answer.json().unwrap();
+        assert_eq!(problem["status"], status);
+        assert!(problem["detail"].as_str().is_some_and(|d| !d.is_empty()), "{problem}");
+    }
+}

@@ -1,0 +1,43 @@
+//! The HTTP API, one file for each resource: the real client against the real server in
+//! this process, on a port of its own.
+
+mod audit;
+mod binhost;
+mod credentials;
+mod disk_full;
+mod drones;
+mod enrol;
+mod events;
+mod health;
+mod idempotency;
+mod limits;
+mod logs;
+mod openapi;
+mod packages;
+mod profiles;
+mod reports;
+mod restart;
+mod runs;
+mod snapshots;
+mod status;
+mod uploads;
+
+use swarm_common::client::{ClientError, IdempotencyKey};
+
+/// A fresh key.
+fn key() -> IdempotencyKey {
+    IdempotencyKey::random().unwrap()
+}
+
+/// The status of a refusal.
+#[track_caller]
+fn refused<T: std::fmt::Debug>(answer: Result<T, ClientError>) -> u16 {
+    match answer {
+        Err(ClientError::Problem(problem)) => {
+            assert!(problem.request_id.is_some() && !problem.detail.is_empty(), "{problem:?}");
+            assert!(problem.kind.starts_with("/problems/"), "{problem:?}");
+            problem.status
+        }
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+}

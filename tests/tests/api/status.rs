@@ -1,0 +1,48 @@
+//! The swarm on one screen.
+
+use crate::key;
+use swarm_common::state::*;
+use swarm_tests::api::Swarm;
+
+#[tokio::test]
+async fn an_empty_swarm_says_what_to_do_first() {
+    let swarm = Swarm::start().await.unwrap();
+    let status = swarm.admin.status().await.unwrap();
+    assert!(!status.healthy);
+    assert!(status.next_action.unwrap().starts_with("swarmctl profile add"));
+}
+
+#[tokio::test]
+async fn a_drone_that_waits_for_approval_is_a_concern_with_the_command_that_mends_it() {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.enrol("slow", false).await.unwrap();
+    let status = swarm.admin.status().await.unwrap();
+    assert_eq!(status.next_action.as_deref(), Some("swarmctl drone approve slow"));
+    swarm.admin.approve_drone(drone.id, &key()).await.unwrap();
+    let status = swarm.admin.status().await.unwrap();
+    assert!(status.healthy, "{:?}", status.concerns);
+    assert_eq!(status.next_action, None);
+}
+
+#[tokio::test]
+async fn a_run_that_no_drone_can_plan_is_a_concern() {
+    let swarm = Swarm::start().await.unwrap();
+    swarm.profile().await.unwrap();
+    swarm.run().await.unwrap();
+    let status = swarm.admin.status().await.unwrap();
+    assert!(status.concerns[0].what.contains("waits for its plan"), "{:?}", status.concerns);
+}
+
+#[tokio::test]
+async fn a_run_under_way_shows_its_queue_and_who_works_on_what() {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    let run = swarm.planned(&drone).await.unwrap();
+    drone.build_order().await.unwrap();
+    let status = swarm.admin.status().await.unwrap();
+    assert!(status.healthy, "{:?}", status.concerns);
+    assert_eq!(status.runs[0].id, run);
+    assert_eq!(status.queue.get(&PackageState::Delegated), Some(&1));
+    assert_eq!(status.drones[0].working_on[0].title, "dev-libs/pebble-1.2");
+    assert!(status.journal_seq > 0);
+}

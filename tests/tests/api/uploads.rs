@@ -1,0 +1,158 @@
+//! Uploads of package files: resumed, refused, another drone's.
+
+use crate::refused;
+use swarm_common::{
+    client::Bytes,
+    digest::Digest,
+    id::AttemptId,
+    state::*,
+    wire::drone::{Target, UploadRequest},
+};
+use swarm_tests::api::{FakeDrone, Swarm, fixture, package_file};
+
+fn file_of(target: &Target) -> (Digest, Bytes) {
+    let bytes = std::fs::read(package_file(target)).unwrap();
+    (Digest::of(&bytes), bytes.into())
+}
+
+async fn begun(drone: &FakeDrone, attempt: AttemptId, target: &Target, bytes: &Bytes) -> Digest {
+    let digest = Digest::of(bytes);
+    let request = UploadRequest { digest, size: bytes.len() as u64, cpv: target.cpv.clone() };
+    let status = drone.client.begin_upload(attempt, &request).await.unwrap();
+    assert_eq!((status.offset, status.verified), (0, false));
+    digest
+}
+
+#[tokio::test]
+async fn an_upload_goes_on_where_it_stopped() {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    swarm.planned(&drone).await.unwrap();
+    let (attempt, order) = drone.build_order().await.unwrap();
+    let (digest, bytes) = file_of(&order.targets[0]);
+    begun(&drone, attempt, &order.targets[0], &bytes).await;
+    let half = bytes.len() / 2;
+    let status = drone.client.upload_piece(attempt, digest, 0, bytes.slice(..half)).await.unwrap();
+    assert_eq!((status.offset, status.verified), (half as u64, false));
+    // The first piece again, as if its answer had been lost: told where to go on.
+    let status = drone.client.upload_piece(attempt, digest, 0, bytes.slice(..half)).await.unwrap();
+    assert_eq!((status.offset, status.verified), (half as u64, false));
+    let request = UploadRequest { digest, size: bytes.len() as u64, cpv: order.targets[0].cpv.clone() };
+    assert_eq!(drone.client.begin_upload(attempt, &request).await.unwrap().offset, half as u64);
+    let status = drone.client.upload_piece(attempt, digest, half as u64, bytes.slice(half..)).await.unwrap();
+    assert!(status.verified);
+    assert!(drone.client.begin_upload(attempt, &request).await.unwrap().verified);
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_what_was_asked_for_ends_the_attempt_with_the_reason() {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    swarm.planned(&drone).await.unwrap();
+    let (attempt, order) = drone.build_order().await.unwrap();
+    let wrong: Bytes = std::fs::read(fixture("cairn-3-1.gpkg.tar")).unwrap().into();
+    let digest = begun(&drone, attempt, &order.targets[0], &wrong).await;
+    let error = drone.client.upload_piece(attempt, digest, 0, wrong).await.unwrap_err();
+    assert_eq!(error.status(), Some(422));
+    assert!(error.to_string().contains("`app-misc`, but `dev-libs` was asked for"), "{error}");
+
+    let view = swarm.admin.package(order.package).await.unwrap();
+    assert_eq!(view.state, PackageState::Needed);
+    assert!(view.attempts[0].outcome.as_ref().unwrap().contains("refused"), "{:?}", view.attempts);
+    assert_eq!(swarm.admin.drones().await.unwrap()[0].strikes, 1);
+    assert!(swarm.admin.artifacts(None).await.unwrap().is_empty());
+    // Its attempt is over, and says so.
+    let request = UploadRequest { digest, size: 1, cpv: order.targets[0].cpv.clone() };
+    assert_eq!(refused(drone.client.begin_upload(attempt, &request).await), 409);
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_refused_and_nothing_of_it_is_kept() {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    swarm.planned(&drone).await.unwrap();
+    let (attempt, order) = drone.build_order().await.unwrap();
+    let (_, bytes) = file_of(&order.targets[0]);
+    let mut damaged = bytes.to_vec();
+    let at = damaged.len() / 2;
+    damaged[at] ^= 1;
+    let damaged = Bytes::from(damaged);
+    let digest = begun(&drone, attempt, &order.targets[0], &damaged).await;
+    assert_eq!(refused(drone.client.upload_piece(attempt, digest, 0, damaged).await), 422);
+    assert_eq!(swarm.app.store.list().unwrap(), []);
+    assert_eq!(swarm.app.receiving.incoming().list().unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_drone_cannot_touch_another_drones_attempt() {
+    let swarm = Swarm::start().await.unwrap();
+    let (one, two) = (swarm.drone("one").await.unwrap(), swarm.drone("two").await.unwrap());
+    swarm.planned(&one).await.unwrap();
+    let (attempt, order) = one.build_order().await.unwrap();
+    let (digest, bytes) = file_of(&order.targets[0]);
+    let request = UploadRequest { digest, size: bytes.len() as u64, cpv: order.targets[0].cpv.clone() };
+    assert_eq!(refused(two.client.begin_upload(attempt, &request).await), 403);
+    one.client.begin_upload(attempt, &request).await.unwrap();
+    assert_eq!(refused(two.client.upload_piece(attempt, digest, 0, bytes).await), 403);
+    assert_eq!(refused(two.client.append_log(attempt, 0, Bytes::from_static(b"x")).await), 403);
+    assert_eq!(refused(one.client.begin_upload(AttemptId(99), &request).await), 404);
+    one.upload(attempt, &order.targets[0]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_was_not_asked_for_is_not_even_announced() {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    swarm.planned(&drone).await.unwrap();
+    let (attempt, _) = drone.build_order().await.unwrap();
+    let cpv = "dev-libs/boulder-1".parse().unwrap();
+    let request = UploadRequest { digest: Digest::of(b"x"), size: 1, cpv };
+    assert_eq!(refused(drone.client.begin_upload(attempt, &request).await), 422);
+}
+
+#[tokio::test]
+async fn a_file_larger_than_allowed_or_than_announced_is_refused() {
+    let swarm = Swarm::start_with(|config| config.limits.upload_bytes = 100).await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    swarm.planned(&drone).await.unwrap();
+    let (attempt, order) = drone.build_order().await.unwrap();
+    let cpv = order.targets[0].cpv.clone();
+    let mut request = UploadRequest { digest: Digest::of(b"x"), size: 101, cpv };
+    assert_eq!(refused(drone.client.begin_upload(attempt, &request).await), 413);
+    request.size = 10;
+    drone.client.begin_upload(attempt, &request).await.unwrap();
+    let more = Bytes::from(vec![0; 11]);
+    assert_eq!(refused(drone.client.upload_piece(attempt, request.digest, 0, more).await), 422);
+    let unannounced = drone.client.upload_piece(attempt, Digest::of(b"y"), 0, Bytes::from_static(b"y")).await;
+    assert_eq!(refused(unannounced), 404);
+}
+
+#[tokio::test]
+async fn an_upload_that_breaks_off_keeps_what_came() {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    swarm.planned(&drone).await.unwrap();
+    let (attempt, order) = drone.build_order().await.unwrap();
+    let (digest, bytes) = file_of(&order.targets[0]);
+    begun(&drone, attempt, &order.targets[0], &bytes).await;
+    let mut raw = swarm.raw().await.unwrap();
+    let head = format!(
+        "PATCH /api/v1/attempts/{attempt}/uploads/{digest} HTTP/1.1\r\nhost: s\r\nupload-offset: 0\r\n\
+         authorization: Bearer {}\r\ncontent-length: {}\r\n\r\n",
+        drone.credential,
+        bytes.len()
+    );
+    raw.send(head).await.unwrap();
+    raw.send(&bytes[..1000]).await.unwrap();
+    drop(raw);
+    // The other end has noticed when the file is no longer locked by the broken request.
+    let rest = bytes.slice(1000..);
+    loop {
+        match drone.client.upload_piece(attempt, digest, 1000, rest.clone()).await {
+            Ok(status) if status.verified => break,
+            Ok(status) => assert!(status.offset <= 1000, "{status:?}"),
+            Err(error) => assert_eq!(error.status(), Some(503), "{error}"),
+        }
+        tokio::task::yield_now().await;
+    }
+}
