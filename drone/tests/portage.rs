@@ -4,13 +4,14 @@
 //! `scripts/portage` says, which installs it. A missing Portage is a failure, not a skip:
 //! everything the drone is for would be untested.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by a panic")]
+
 use std::{
-    collections::BTreeMap,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
-    sync::{LazyLock, OnceLock},
+    sync::LazyLock,
 };
 use swarm_common::{
     digest::Digest,
@@ -18,7 +19,7 @@ use swarm_common::{
     state::{FailureClass, Phase},
     wire::{
         drone::{Assignment, BuildLimits, BuildOrder, Target, Work},
-        plan::{PlanPackage, PlanReport, PlanStage, ProblemKind},
+        plan::{PlanReport, PlanStage, ProblemKind},
     },
 };
 use swarm_drone::builder::{BuildContext, BuildEnd, BuildNote, BuilderConfig, run};
@@ -402,4 +403,88 @@ async fn a_cycle_is_built_in_stages_and_each_member_ends_with_its_own_use() {
     assert!(flags(&files[1]).contains(&"glyphkit".to_owned()));
     assert_eq!(metadata(&files[0], "BUILD_ID"), "2");
     assert!(metadata(&files[0], "REQUIRES").contains("liblinefit.so.1"));
+}
+
+/// Position of a version in a plan.
+fn at(plan: &PlanReport, cpv: &str) -> u32 {
+    let found = plan.packages.iter().position(|p| p.cpv.as_str() == cpv);
+    u32::try_from(found.unwrap_or_else(|| panic!("{cpv} is not in the plan"))).unwrap()
+}
+
+#[tokio::test]
+async fn the_example_world_is_planned_whole_and_always_the_same() {
+    let lab = Lab::new();
+    let plan = lab.plan().await;
+    assert_eq!(plan.problems, []);
+    assert_eq!(plan.packages.len(), 25, "all but the other provider of the virtual");
+    let (tally, buf) = (at(&plan, "dev-libs/libtally-1.0"), at(&plan, "dev-libs/libbuf-1.2"));
+    let edge = plan.edges.iter().find(|e| (e.from, e.to) == (tally, buf)).unwrap();
+    assert!(edge.build && edge.runtime && edge.slot_operator && !edge.satisfied, "{edge:?}");
+    let (banner, embed) = (at(&plan, "app-text/banner-2.0"), at(&plan, "dev-build/embed-1.0"));
+    let edge = plan.edges.iter().find(|e| (e.from, e.to) == (banner, embed)).unwrap();
+    assert!(edge.build && !edge.runtime, "{edge:?}");
+    assert_eq!(plan.packages[banner as usize].use_flags, ["banner_fonts_block", "banner_fonts_slim"]);
+    assert_eq!(plan.packages[buf as usize].iuse, ["static-libs"]);
+    // What never compiles is planned like everything else.
+    at(&plan, "app-misc/wontbuild-0.1");
+    assert_eq!(plan.cycles.len(), 1);
+    let cycle = &plan.cycles[0];
+    assert_eq!(cycle.members.len(), 2);
+    assert_eq!(cycle.stages.len(), 3);
+    assert_eq!((cycle.stages[0].package, cycle.stages[2].use_changes.len()), (cycle.stages[2].package, 0));
+    assert_eq!(cycle.stages[0].use_changes.len(), 1);
+    // The plan depends neither on the drone nor on what was planned before.
+    assert_eq!(Lab::new().plan().await, plan);
+}
+
+#[tokio::test]
+async fn what_the_resolver_refuses_is_told_and_the_rest_is_planned() {
+    let lab = Lab::new();
+    lab.file(
+        "app-misc/testing/testing-1.ebuild",
+        "EAPI=8\nDESCRIPTION=\"x\"\nSLOT=0\nKEYWORDS=\"~amd64\"\nS=\"${WORKDIR}\"\n",
+    );
+    lab.file(
+        "app-misc/wants/wants-1.ebuild",
+        "EAPI=8\nDESCRIPTION=\"x\"\nSLOT=0\nKEYWORDS=amd64\nRDEPEND=\"dev-libs/libgrid[static-libs]\"\nS=\"${WORKDIR}\"\n",
+    );
+    lab.world("app-misc/reckon\napp-misc/testing\n# a comment\napp-misc/wants\napp-misc/not-there\n");
+    let plan = lab.plan().await;
+    let kinds: Vec<_> = plan.problems.iter().map(|p| p.kind).collect();
+    for (kind, atom, suggestion) in [
+        (ProblemKind::Keyword, "app-misc/testing", Some("~amd64")),
+        (ProblemKind::UseChange, "app-misc/wants", Some("static-libs")),
+        (ProblemKind::Unsatisfied, "app-misc/not-there", None),
+    ] {
+        let found = plan.problems.iter().find(|p| p.kind == kind && p.atoms.iter().any(|a| a.contains(atom)));
+        let problem = found.unwrap_or_else(|| panic!("{kind:?} {atom} is not in {:?}", plan.problems));
+        assert!(!problem.message.is_empty());
+        if let Some(text) = suggestion {
+            assert!(problem.suggestion.as_deref().is_some_and(|s| s.contains(text)), "{problem:?}");
+        }
+    }
+    assert_eq!(kinds.len(), 3, "{:?}", plan.problems);
+    at(&plan, "app-misc/reckon-1.1");
+    assert!(plan.packages.iter().all(|p| !["wants", "testing"].contains(&p.cpv.pn())));
+}
+
+#[tokio::test]
+async fn a_snapshot_without_its_profile_is_not_blamed_on_the_drone() {
+    let lab = Lab::new();
+    fs::remove_dir_all(lab.snapshot().join("repos/swarm-example/profiles/example")).unwrap();
+    let (end, _, _) = play(lab.context(Work::Plan, "http://127.0.0.1:9")).await;
+    let BuildEnd::Failed { failure, .. } = end else { panic!("{end:?}") };
+    assert_eq!(failure.class, FailureClass::Infra);
+    assert!(failure.message.contains("has no profile example/amd64"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn a_missing_portage_is_told_with_the_setting_to_change() {
+    let lab = Lab::new();
+    let mut context = lab.context(Work::Plan, "http://127.0.0.1:9");
+    context.config.portage_prefix = Some("/nonexistent".into());
+    let (end, _, _) = play(context).await;
+    let BuildEnd::Failed { failure, .. } = end else { panic!("{end:?}") };
+    assert_eq!(failure.class, FailureClass::Drone);
+    assert!(failure.message.contains("portage_prefix"), "{failure:?}");
 }

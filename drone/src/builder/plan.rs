@@ -33,11 +33,11 @@ pub(super) async fn plan(root: &Scratch, steps: &mut Steps) -> Result<PlanReport
         program: root.python(),
         args: vec![script.into(), paths.snapshot.join("world").into(), report.clone().into()],
         env: Vec::new(),
-        only_binaries: false,
+        dependencies_of: None,
         root,
     };
-    let status = steps.run(step).await?;
-    if !status.success() {
+    let succeeded = steps.run(step).await?;
+    if !succeeded {
         // The snapshot is what a plan is made of: another drone would say the same.
         return Err(steps.failed(FailureClass::Package));
     }

@@ -54,6 +54,9 @@ pub(super) async fn build(
         let paths = root.paths();
         root.set_packages(&paths.stages)?;
         let wanted = stages.len() > 1 || may_have_build_dependencies(&paths.snapshot, target);
+        if number > 0 {
+            index_stages(root, steps).await?;
+        }
         if wanted {
             install_dependencies(root, target, steps).await?;
         }
@@ -193,9 +196,24 @@ async fn install_dependencies(root: &Scratch, target: &Target, steps: &mut Steps
         "--binpkg-respect-use=y",
     ];
     let args = arguments(true, &args, &atom(target));
-    let step = Step { program: root.program("emerge"), args, env: Vec::new(), only_binaries: true, root };
-    let status = steps.run(step).await?;
-    if status.success() { Ok(()) } else { Err(steps.failed(FailureClass::Infra)) }
+    let step = Step {
+        program: root.program("emerge"),
+        args,
+        env: Vec::new(),
+        dependencies_of: Some(&target.cpv),
+        root,
+    };
+    let succeeded = steps.run(step).await?;
+    if succeeded { Ok(()) } else { Err(steps.failed(FailureClass::Infra)) }
+}
+
+/// Makes the packages of the stages so far known: of those that were put there by another
+/// hand, the resolver sees only what the directory's index has.
+async fn index_stages(root: &Scratch, steps: &mut Steps) -> Result<(), Stop> {
+    let args = ["--fix", "binhost"].map(OsString::from).to_vec();
+    let step = Step { program: root.program("emaint"), args, env: Vec::new(), dependencies_of: None, root };
+    let succeeded = steps.run(step).await?;
+    if succeeded { Ok(()) } else { Err(steps.failed(FailureClass::Drone)) }
 }
 
 /// Builds the target. `false`, if that is `tentative`: dependencies turned out to be missing.
@@ -203,9 +221,9 @@ async fn compile(root: &Scratch, target: &Target, steps: &mut Steps, tentative: 
     steps.phase(Phase::Building).await;
     // Nothing of the package host is asked for: its build ids would be counted.
     let args = arguments(true, &["--buildpkgonly", "--usepkg=n", "--getbinpkg=n"], &atom(target));
-    let step = Step { program: root.program("emerge"), args, env: Vec::new(), only_binaries: false, root };
-    let status = steps.run(step).await?;
-    if status.success() {
+    let step = Step { program: root.program("emerge"), args, env: Vec::new(), dependencies_of: None, root };
+    let succeeded = steps.run(step).await?;
+    if succeeded {
         steps.phase(Phase::Packaging).await;
         return Ok(true);
     }

@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 use swarm_common::{
+    cpv::Cpv,
     state::{FailureClass, Phase},
     wire::drone::Usage,
 };
@@ -42,8 +43,9 @@ pub(super) struct Step<'a> {
     pub args: Vec<OsString>,
     /// Environment on top of the build root's.
     pub env: Vec<(OsString, OsString)>,
-    /// Stop when a package is about to be built from source.
-    pub only_binaries: bool,
+    /// The step installs build dependencies of this version: stop when a package is about
+    /// to be built from source.
+    pub dependencies_of: Option<&'a Cpv>,
     /// The build root.
     pub root: &'a Scratch,
 }
@@ -83,10 +85,10 @@ impl Steps {
         }
     }
 
-    /// Runs one program to its end. What is an error of the drone's own, or no error of
-    /// the program at all, is a [`Stop`]; what it means that it ended so is the caller's
-    /// to say.
-    pub async fn run(&mut self, step: Step<'_>) -> Result<ExitStatus, Stop> {
+    /// Runs one program to its end; gives whether it succeeded. What is an error of the
+    /// drone's own, or no error of the program at all, is a [`Stop`]; what it means that
+    /// the program failed is the caller's to say.
+    pub async fn run(&mut self, step: Step<'_>) -> Result<bool, Stop> {
         let mut env = step.root.environment();
         env.extend(step.env);
         let job = Job {
@@ -99,16 +101,16 @@ impl Steps {
             silence: self.silence,
             grace: self.grace,
         };
-        self.log.begin(step.only_binaries);
+        self.log.begin(step.dependencies_of.is_some());
         let ran = process::run(&job, &mut self.log, &self.cancel)
             .await
             .map_err(|e| Stop::failed(FailureClass::Drone, self.log.phase(), e.to_string()))?;
         self.cpu_ms += ran.cpu_ms;
         self.peak_memory_bytes = self.peak_memory_bytes.max(ran.peak_memory_bytes);
-        self.judge(&ran, &job.program)
+        self.judge(&ran, &job.program, step.dependencies_of)
     }
 
-    fn judge(&self, ran: &Ran, program: &Path) -> Result<ExitStatus, Stop> {
+    fn judge(&self, ran: &Ran, program: &Path, target: Option<&Cpv>) -> Result<bool, Stop> {
         let phase = self.log.phase();
         let timeout = |what: String| {
             let mut message = what;
@@ -120,6 +122,11 @@ impl Steps {
             End::Cancelled => Err(Stop::Cancelled),
             End::TimedOut => timeout(format!("stopped: it took longer than {} s", self.timeout.as_secs())),
             End::Silent => timeout(format!("stopped: it printed nothing for {} s", self.silence.as_secs())),
+            // In a cycle the target is among its own dependencies. When it is its turn to
+            // be built, what it takes to build it is there.
+            End::Stopped if target.is_some_and(|t| self.log.source.as_deref() == Some(t.as_str())) => {
+                Ok(true)
+            }
             End::Stopped => {
                 let cpv = self.log.source.as_deref().unwrap_or("a package");
                 let message = format!(
@@ -139,7 +146,7 @@ impl Steps {
                 let message = format!("{} cannot be run\n{}", program.display(), self.log.errors.last());
                 Err(Stop::failed(FailureClass::Drone, phase, message))
             }
-            End::Exited(status) => Ok(status),
+            End::Exited(status) => Ok(status.success()),
         }
     }
 
