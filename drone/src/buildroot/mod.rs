@@ -11,7 +11,7 @@
 mod config;
 mod scratch;
 
-pub use scratch::{Paths, Scratch};
+pub use scratch::{Paths, Scratch, prune_cache};
 
 use std::{io, path::PathBuf};
 

@@ -11,6 +11,7 @@ use std::{
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
+    time::Duration,
 };
 use swarm_common::{
     format::snapshot::{MANIFEST, SnapshotManifest},
@@ -30,6 +31,11 @@ const PASSED_ON: [&str; 9] = [
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
 ];
+
+/// How long the metadata of a snapshot is kept after it was last used.
+const METADATA_AGE: Duration = Duration::from_secs(21 * 24 * 3600);
+/// Names the last use by its time.
+const USED: &str = ".used";
 
 /// Where everything of one build root is.
 #[derive(Debug, Clone)]
@@ -121,6 +127,11 @@ impl Scratch {
         for dir in [&p.packages, &p.stages, &p.binhost, &p.tmp, &p.distfiles, &p.depcache] {
             make_dir(dir)?;
         }
+        // Writing a new name sets the directory's time, which tells the last use.
+        let used = p.depcache.join(USED);
+        fs::write(&used, "").map_err(RootError::io("write", &used))?;
+        // Another attempt of the same snapshot may have removed it.
+        let _ = fs::remove_file(&used);
         for root in [&p.root, &p.broot] {
             for dir in ["etc", "var/lib/portage", "var/db/pkg", "var/cache/edb", "var/log", "tmp"] {
                 make_dir(&root.join(dir))?;
@@ -140,10 +151,9 @@ impl Scratch {
             }
         }
         // Portage unpacks with gtar, which only Gentoo calls so.
-        if find("gtar", &["/usr/bin", "/bin"]).is_none() {
-            if let Some(tar) = find("tar", &["/usr/bin", "/bin"]) {
-                link(&tar, &p.attempt.join("tools/gtar"))?;
-            }
+        let on_path = |program| find(program, &["/usr/bin", "/bin"]);
+        if let (None, Some(tar)) = (on_path("gtar"), on_path("tar")) {
+            link(&tar, &p.attempt.join("tools/gtar"))?;
         }
         config::write(self)?;
         // One configuration for both roots.
@@ -245,6 +255,26 @@ impl Scratch {
     }
 }
 
+/// Removes from the cache the ebuild metadata of snapshots that nobody built from in the
+/// last weeks. Sources are kept: they may be gone from where they came from.
+///
+/// # Errors
+/// The disk. A cache that is not there yet is in order.
+pub fn prune_cache(config: &BuilderConfig) -> Result<(), RootError> {
+    let dir = config.cache_dir.join("metadata");
+    let entries = match fs::read_dir(&dir) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(RootError::io("read", &dir))?,
+    };
+    for path in entries.flatten().map(|e| e.path()) {
+        let changed = path.metadata().and_then(|m| m.modified()).map_err(RootError::io("look at", &path))?;
+        if changed.elapsed().is_ok_and(|age| age > METADATA_AGE) {
+            fs::remove_dir_all(&path).map_err(RootError::io("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
 fn read_manifest(snapshot: &Path) -> Result<SnapshotManifest, RootError> {
     let path = snapshot.join(MANIFEST);
     let text = fs::read_to_string(&path).map_err(RootError::io("read", &path))?;
@@ -264,4 +294,25 @@ fn link(target: &Path, at: &Path) -> Result<(), RootError> {
 
 fn find(program: &str, dirs: &[&str]) -> Option<PathBuf> {
     dirs.iter().map(|dir| Path::new(dir).join(program)).find(|path| path.exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs::File, time::SystemTime};
+
+    #[test]
+    fn only_metadata_that_was_not_used_for_long_is_pruned() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = BuilderConfig { cache_dir: dir.path().into(), ..BuilderConfig::default() };
+        prune_cache(&config).unwrap();
+        let of = |name: &str| dir.path().join("metadata").join(name);
+        for name in ["old", "new"] {
+            make_dir(&of(name)).unwrap();
+        }
+        make_dir(&dir.path().join("distfiles")).unwrap();
+        File::open(of("old")).unwrap().set_modified(SystemTime::now() - METADATA_AGE * 2).unwrap();
+        prune_cache(&config).unwrap();
+        assert!(!of("old").exists() && of("new").exists() && dir.path().join("distfiles").exists());
+    }
 }

@@ -45,6 +45,16 @@ fn alive(dir: &std::path::Path) -> usize {
     table::family(0, mark.as_bytes()).iter().filter(|e| !e.zombie).count()
 }
 
+/// Waits until so many are alive.
+async fn until_alive(dir: &std::path::Path, count: usize) {
+    let wait = async {
+        while alive(dir) < count {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("they never came to life");
+}
+
 async fn ran(job: &Job, keep: &mut Keep) -> Ran {
     run(job, keep, &CancellationToken::new()).await.unwrap()
 }
@@ -107,9 +117,7 @@ async fn without_a_control_group_the_orphan_is_found_all_the_same() {
     let (_reader, writer) = io::pipe().unwrap();
     let mut child = command(&job, &group, writer).unwrap().spawn().unwrap();
     let mut group = group.leader(child.id());
-    while alive(dir.path()) < 3 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until_alive(dir.path(), 3).await;
     group.sample();
     let (_, memory, _) = group.end().await;
     assert!(memory > 0);
@@ -163,9 +171,7 @@ async fn a_later_drone_finds_what_an_earlier_one_left() {
     let (_reader, writer) = io::pipe().unwrap();
     let mut child = command(&job, &group, writer).unwrap().kill_on_drop(false).spawn().unwrap();
     std::mem::forget(group);
-    while alive(dir.path()) < 2 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until_alive(dir.path(), 2).await;
     assert!(sweep_leftovers(dir.path()).await >= 2);
     assert_eq!(alive(dir.path()), 0);
     child.wait().await.unwrap();
