@@ -2,10 +2,11 @@
 
 use crate::{
     agent::{Agent, Input, Output},
+    buildroot,
     config::Config,
     deliver,
     enrol::{self, EnrolError},
-    machine,
+    machine, process,
     snapshots::Snapshots,
     spool::Spool,
     vitals,
@@ -64,8 +65,15 @@ pub async fn run(config: Config, stop: mpsc::Receiver<()>) -> Result<(), RunErro
     let spool = Spool::open(&spool_dir).map_err(io(&spool_dir))?;
     let snapshots = Snapshots::open(&config.cache_dir.join("snapshots")).map_err(io(&config.cache_dir))?;
     let work_dir = config.builder.work_dir.clone();
-    // Build roots of an earlier start are rubbish.
+    // Processes and build roots of an earlier start that did not end in order.
+    let swept = process::sweep_leftovers(&work_dir).await;
+    if swept > 0 {
+        tracing::warn!(processes = swept, "an earlier start left a build running; it was ended");
+    }
     clear(&work_dir).map_err(io(&work_dir))?;
+    let builder = config.builder.clone();
+    // It only saves space, and takes none of the drone's time.
+    tokio::task::spawn_blocking(move || buildroot::prune_cache(&builder));
     let recovered = spool.recover().map_err(io(&spool_dir))?;
     let client = enrol::client(&config).await?;
     let orchestrator = config.orchestrators.first().cloned().unwrap_or_default();
