@@ -154,7 +154,8 @@ pub struct Limits {
     pub upload_bytes: u64,
     /// Bytes of a compressed snapshot. Default 2 GiB.
     pub snapshot_bytes: u64,
-    /// Milliseconds that an assignment waits for the index to catch up. Default 20000.
+    /// Milliseconds that an assignment waits for the index to catch up. Default 10000; a
+    /// drone gives a claim up 15 s after the time that it was willing to wait.
     pub publish_wait_ms: u64,
     /// Milliseconds that open requests get when the orchestrator stops. Default 10000.
     pub drain_ms: u64,
@@ -170,7 +171,7 @@ impl Default for Limits {
             log_piece_bytes: 1 << 20,
             upload_bytes: 8 << 30,
             snapshot_bytes: 2 << 30,
-            publish_wait_ms: 20_000,
+            publish_wait_ms: 10_000,
             drain_ms: 10_000,
         }
     }

@@ -91,17 +91,24 @@ fn needed(swarm: &Swarm, now: TimeMs, package: &Package) -> String {
 }
 
 fn blocked(swarm: &Swarm, id: PackageId) -> String {
-    let name = |p: &PackageId| swarm.packages.get(p).map(Package::title).unwrap_or_default();
-    let list = |ids: &[PackageId]| {
-        let names: Vec<String> = ids.iter().take(3).map(name).collect();
-        let more = ids.len().saturating_sub(3);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        format!("{}{more}", names.join(", "))
-    };
     let stuck = stuck_on(swarm, id);
-    if stuck.is_empty() {
-        format!("waits for {}", list(&blocked_on(swarm, id)))
-    } else {
-        format!("waits for {}, which will not come without a person", list(&stuck))
-    }
+    if stuck.is_empty() { waits_for(swarm, &blocked_on(swarm, id)) } else { stuck_behind(swarm, &stuck) }
+}
+
+/// The line of a package that waits for others which are under way.
+pub(crate) fn waits_for(swarm: &Swarm, others: &[PackageId]) -> String {
+    format!("waits for {}", list(swarm, others))
+}
+
+/// The line of a package that waits for others which nobody builds any more.
+pub(crate) fn stuck_behind(swarm: &Swarm, others: &[PackageId]) -> String {
+    format!("waits for {}, which will not come without a person", list(swarm, others))
+}
+
+fn list(swarm: &Swarm, ids: &[PackageId]) -> String {
+    let name = |p: &PackageId| swarm.packages.get(p).map(Package::title).unwrap_or_default();
+    let names: Vec<String> = ids.iter().take(3).map(name).collect();
+    let more = ids.len().saturating_sub(3);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", names.join(", "))
 }

@@ -9,7 +9,7 @@ mod status;
 mod why;
 
 pub use drone::{drone, drones};
-pub use package::{package, packages, row};
+pub use package::{package, packages};
 pub use run::{run, runs};
 pub use status::{Trouble, status};
 pub use why::{FindError, find, why};
@@ -51,28 +51,56 @@ pub fn artifacts(swarm: &Swarm, profile: Option<&Name>) -> Vec<Artifact> {
     once.into_values().cloned().collect()
 }
 
-/// The blocked packages of a run that wait, through however many others, for any of
-/// `roots`.
-fn waiting_for(swarm: &Swarm, run: &Run, roots: impl IntoIterator<Item = PackageId>) -> BTreeSet<PackageId> {
-    let mut dependants: BTreeMap<PackageId, Vec<PackageId>> = BTreeMap::new();
-    for &id in &run.packages {
-        let Some(package) = swarm.packages.get(&id) else { continue };
-        for &dep in package.build_deps.iter().chain(&package.runtime_deps) {
-            dependants.entry(dep).or_default().push(id);
+/// Who in a run depends on whom, the other way round.
+struct Dependants {
+    build: BTreeMap<PackageId, Vec<PackageId>>,
+    runtime: BTreeMap<PackageId, Vec<PackageId>>,
+}
+
+impl Dependants {
+    fn of(swarm: &Swarm, run: &Run) -> Self {
+        let mut dependants = Self { build: BTreeMap::new(), runtime: BTreeMap::new() };
+        for &id in &run.packages {
+            let Some(package) = swarm.packages.get(&id) else { continue };
+            for &dep in &package.build_deps {
+                dependants.build.entry(dep).or_default().push(id);
+            }
+            for &dep in &package.runtime_deps {
+                dependants.runtime.entry(dep).or_default().push(id);
+            }
         }
+        dependants
     }
-    let mut open: Vec<PackageId> = roots.into_iter().collect();
-    let mut seen: BTreeSet<PackageId> = open.iter().copied().collect();
-    let mut waiting = BTreeSet::new();
-    while let Some(next) = open.pop() {
-        for &dependant in dependants.get(&next).into_iter().flatten() {
-            if seen.insert(dependant) {
-                open.push(dependant);
-                if swarm.packages.get(&dependant).is_some_and(|p| p.state == PackageState::Blocked) {
-                    waiting.insert(dependant);
+
+    /// The blocked packages that wait, through however many others, for any of `roots`. The
+    /// mirror of [`crate::explain::blocked_on`]: one needs `root` for its build if it needs
+    /// for that something which has `root` among its run-time dependencies.
+    fn waiting_for(&self, swarm: &Swarm, roots: impl IntoIterator<Item = PackageId>) -> BTreeSet<PackageId> {
+        let mut open: Vec<PackageId> = roots.into_iter().collect();
+        let mut seen: BTreeSet<PackageId> = open.iter().copied().collect();
+        let mut waiting = BTreeSet::new();
+        while let Some(next) = open.pop() {
+            for &carrier in self.runtime.get(&next).into_iter().flatten() {
+                if seen.insert(carrier) {
+                    open.push(carrier);
+                }
+            }
+            for &dependant in self.build.get(&next).into_iter().flatten() {
+                let blocked =
+                    swarm.packages.get(&dependant).is_some_and(|p| p.state == PackageState::Blocked);
+                if blocked && waiting.insert(dependant) && seen.insert(dependant) {
+                    open.push(dependant);
                 }
             }
         }
+        waiting
     }
-    waiting
+}
+
+/// The packages of a run that only a person can bring on.
+fn hopeless<'s>(swarm: &'s Swarm, run: &'s Run) -> impl Iterator<Item = PackageId> + 's {
+    run.packages.iter().copied().filter(|id| {
+        let state = swarm.packages.get(id).map(|p| p.state);
+        matches!(state, Some(PackageState::Quarantined | PackageState::Cancelled))
+    })
 }

@@ -1,12 +1,13 @@
 //! Packages and their attempts, as people see them.
 
-use super::waiting_for;
+use super::{Dependants, hopeless};
 use crate::{
     attempt::{Attempt, Ending, Job},
     explain,
     package::Package,
     swarm::Swarm,
 };
+use std::collections::BTreeMap;
 use swarm_common::{
     id::*,
     state::*,
@@ -27,26 +28,56 @@ pub fn packages(
     state: Option<PackageState>,
     name: Option<&str>,
 ) -> Vec<PackageRow> {
+    let mut stuck: BTreeMap<RunId, Stuck> = BTreeMap::new();
     swarm
         .packages
         .iter()
         .filter(|(_, p)| run.is_none_or(|run| p.run == run))
         .filter(|(_, p)| state.is_none_or(|state| p.state == state))
         .filter(|(_, p)| name.is_none_or(|name| p.title().contains(name)))
-        .map(|(&id, package)| row(swarm, now, id, package))
+        .map(|(&id, package)| {
+            let stuck = stuck.entry(package.run).or_insert_with(|| Stuck::of(swarm, package.run));
+            row(swarm, id, package, stuck.reason(swarm, now, id, package))
+        })
         .collect()
 }
 
+/// What the blocked packages of a run are stuck behind, found once for all of them: in a
+/// list of thousands, asking for each alone would hold up the engine for seconds.
+struct Stuck(BTreeMap<PackageId, Vec<PackageId>>);
+
+impl Stuck {
+    fn of(swarm: &Swarm, run: RunId) -> Self {
+        let mut stuck: BTreeMap<PackageId, Vec<PackageId>> = BTreeMap::new();
+        let Some(run) = swarm.runs.get(&run) else { return Self(stuck) };
+        let dependants = Dependants::of(swarm, run);
+        for root in hopeless(swarm, run) {
+            for waiting in dependants.waiting_for(swarm, [root]) {
+                stuck.entry(waiting).or_default().push(root);
+            }
+        }
+        Self(stuck)
+    }
+
+    /// As [`explain::reason`].
+    fn reason(&self, swarm: &Swarm, now: TimeMs, id: PackageId, package: &Package) -> String {
+        match self.0.get(&id) {
+            _ if package.state != PackageState::Blocked => explain::reason(swarm, now, id),
+            Some(roots) => explain::stuck_behind(swarm, roots),
+            None => explain::waits_for(swarm, &explain::blocked_on(swarm, id)),
+        }
+    }
+}
+
 /// A package in a list.
-#[must_use]
-pub fn row(swarm: &Swarm, now: TimeMs, id: PackageId, package: &Package) -> PackageRow {
+fn row(swarm: &Swarm, id: PackageId, package: &Package, reason: String) -> PackageRow {
     let live = swarm.attempts_at(Job::Build(id)).next();
     PackageRow {
         id,
         run: package.run,
         title: package.title(),
         state: package.state,
-        reason: explain::reason(swarm, now, id),
+        reason,
         drone: live.map(|(_, a)| a.drone_name.clone()),
         phase: live.map(|(_, a)| a.phase()),
         attempts: u32::try_from(package.attempts.len()).unwrap_or(u32::MAX),
@@ -70,7 +101,7 @@ pub fn package(swarm: &Swarm, now: TimeMs, id: PackageId) -> Option<PackageView>
         reason: explain::reason(swarm, now, id),
         build_key: package.build_key,
         blocked_on,
-        dependants: waiting_for(swarm, run, [id]).len() as u64,
+        dependants: Dependants::of(swarm, run).waiting_for(swarm, [id]).len() as u64,
         attempts: package.attempts.iter().filter_map(|a| Some(attempt(*a, swarm.attempts.get(a)?))).collect(),
         artifacts: package.artifacts.clone(),
         predicted_s: package.predicted_ms / 1000,

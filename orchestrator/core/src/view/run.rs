@@ -1,6 +1,6 @@
 //! Runs, as people see them, and when they will end.
 
-use super::waiting_for;
+use super::{Dependants, hopeless};
 use crate::{attempt::Job, estimate::OVERHEAD_MS, run::Run, swarm::Swarm};
 use swarm_common::{id::*, state::*, time::TimeMs, wire::view::RunView};
 
@@ -57,13 +57,7 @@ fn eta(swarm: &Swarm, now: TimeMs, run: &Run) -> Option<TimeMs> {
         swarm.drones.values().filter(|d| d.state() == DroneState::Online && d.builds_for(&run.profile));
     let speeds: Vec<u64> = able.map(|d| d.speed_permille.max(1)).collect();
     let fastest = *speeds.iter().max()?;
-    let hopeless = run.packages.iter().copied().filter(|p| {
-        swarm
-            .packages
-            .get(p)
-            .is_some_and(|p| matches!(p.state, PackageState::Quarantined | PackageState::Cancelled))
-    });
-    let stuck = waiting_for(swarm, run, hopeless);
+    let stuck = Dependants::of(swarm, run).waiting_for(swarm, hopeless(swarm, run));
     let (mut work_ms, mut chain_ms) = (0u64, 0u64);
     for id in run.packages.iter().filter(|id| !stuck.contains(id)) {
         let Some(package) = swarm.packages.get(id).filter(|p| !p.state.is_final()) else { continue };
