@@ -1,0 +1,210 @@
+//! The program as a supervisor sees it: exit codes, signals, what it says and when.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    os::unix::{fs::PermissionsExt as _, net::UnixDatagram},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+/// Nothing that is waited for here takes longer.
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_swarm-orchestrator"));
+    command.env_remove("NOTIFY_SOCKET").stdin(Stdio::null());
+    command
+}
+
+fn config(folder: &Path, more: &str) -> PathBuf {
+    let path = folder.join("orchestrator.toml");
+    let state = folder.join("state");
+    let text = format!("listen = \"127.0.0.1:0\"\nstate_dir = \"{}\"\n{more}", state.display());
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn run(arguments: &[&str], config: &Path) -> Output {
+    program().arg("--config").arg(config).args(arguments).output().unwrap()
+}
+
+/// A running orchestrator; killed if a test ends early.
+struct Running {
+    child: Child,
+    address: String,
+    errors: BufReader<std::process::ChildStderr>,
+}
+
+impl Running {
+    fn start(config: &Path, notify: Option<&Path>) -> Self {
+        let mut command = program();
+        if let Some(socket) = notify {
+            command.env("NOTIFY_SOCKET", socket);
+        }
+        let mut child = command
+            .arg("--config")
+            .arg(config)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut errors = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.contains(" ready ") {
+            line.clear();
+            assert!(errors.read_line(&mut line).unwrap() > 0, "it ended before it was ready");
+        }
+        let address = line.split("address=").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+        Self { child, address, errors }
+    }
+
+    fn terminate(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+
+    fn ended(&mut self) -> ExitStatus {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(began.elapsed() < LIMIT, "it does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself, which is as good.
+        let _gone = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+#[test]
+fn a_typing_mistake_in_the_configuration_is_78_with_place_and_suggestion() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = config(folder.path(), "[limits]\nconections = 5\n");
+    for arguments in [&["--check-config"][..], &[]] {
+        let output = run(arguments, &path);
+        assert_eq!(output.status.code(), Some(78));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("orchestrator.toml:4:1: ") && said.contains("`connections`"), "{said}");
+    }
+    assert!(!folder.path().join("state").exists(), "nothing was touched");
+}
+
+#[test]
+fn a_missing_file_a_wrong_level_and_an_address_in_use_are_78() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(&[], &folder.path().join("nowhere.toml"));
+    assert_eq!(output.status.code(), Some(78));
+    let path = config(folder.path(), "[log]\nlevel = \"loud=very\"\n");
+    let output = run(&["--check-config"], &path);
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let text = format!(
+        "listen = \"{}\"\nstate_dir = \"{}\"\n",
+        taken.local_addr().unwrap(),
+        folder.path().join("s").display()
+    );
+    std::fs::write(&path, text).unwrap();
+    let output = run(&[], &path);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot listen on 127.0.0.1:"));
+}
+
+#[test]
+fn a_configuration_in_order_is_said_so_and_nothing_is_touched() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = config(folder.path(), "");
+    let output = run(&["--check-config"], &path);
+    assert!(output.status.success());
+    assert!(String::from_utf8_lossy(&output.stdout).contains("in order"));
+    assert!(!folder.path().join("state").exists());
+}
+
+#[test]
+fn the_second_orchestrator_on_a_state_directory_names_the_first_and_is_75() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = config(folder.path(), "");
+    let first = Running::start(&path, None);
+    let output = run(&[], &path);
+    assert_eq!(output.status.code(), Some(75));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains(&format!("process {}", first.child.id())), "{said}");
+}
+
+#[test]
+fn a_damaged_journal_is_74_and_is_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = config(folder.path(), "");
+    let mut first = Running::start(&path, None);
+    first.terminate();
+    assert!(first.ended().success());
+    let journal = folder.path().join("state/journal.sqlite");
+    std::fs::write(&journal, b"this is no database, and long enough to be looked at as one").unwrap();
+    let output = run(&[], &path);
+    assert_eq!(output.status.code(), Some(74), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(std::fs::read(&journal).unwrap().starts_with(b"this is no database"));
+}
+
+#[test]
+fn the_first_start_prints_one_line_how_to_log_in_and_the_second_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = config(folder.path(), "");
+    for expected in [1, 0] {
+        let mut running = Running::start(&path, None);
+        running.terminate();
+        assert!(running.ended().success());
+        let mut said = String::new();
+        running.child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(said.lines().count(), expected, "{said}");
+        if expected == 1 {
+            let token = folder.path().join("state/admin.token");
+            assert!(said.contains("swarmctl login") && said.contains(token.to_str().unwrap()), "{said}");
+            let secret = std::fs::read_to_string(&token).unwrap();
+            assert!(!said.contains(secret.trim()), "the token itself is not printed");
+            assert_eq!(std::fs::metadata(&token).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        let mut log = String::new();
+        running.errors.read_to_string(&mut log).unwrap();
+        assert!(!log.contains('\u{1b}'), "no colour into a pipe: {log}");
+    }
+}
+
+#[test]
+fn a_supervisor_is_told_when_it_serves_and_a_stop_ends_open_streams() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = config(folder.path(), "");
+    let socket = folder.path().join("notify");
+    let supervisor = UnixDatagram::bind(&socket).unwrap();
+    supervisor.set_read_timeout(Some(LIMIT)).unwrap();
+    let mut running = Running::start(&path, Some(&socket));
+    let mut word = [0; 64];
+    let length = supervisor.recv(&mut word).unwrap();
+    assert_eq!(&word[..length], b"READY=1\n");
+
+    let token = std::fs::read_to_string(folder.path().join("state/admin.token")).unwrap();
+    let mut stream = TcpStream::connect(&running.address).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    write!(
+        stream,
+        "GET /api/v1/events HTTP/1.1\r\nhost: s\r\nauthorization: Bearer {}\r\n\r\n",
+        token.trim()
+    )
+    .unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    let began = Instant::now();
+    running.terminate();
+    assert!(running.ended().success());
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+}
