@@ -27,6 +27,19 @@ impl Parked {
         Self { drone, request, deadline, answer }
     }
 
+    /// Whether it takes the place of an older claim. A drone asks once at a time, so with
+    /// a new key it has forgotten the old claim, though its connection may not show that
+    /// yet, as after a power cut.
+    pub(super) fn replaces(&self, older: &Self) -> bool {
+        self.drone == older.drone && self.request.key != older.request.key
+    }
+
+    /// The answer to a claim that another took the place of.
+    pub(super) fn replaced(self) -> (Answer, Result<Reply, EngineError>) {
+        let reason = Some("a newer claim of this drone took its place".into());
+        (self.answer, Ok(Reply::Claim(Box::new(ClaimReply { assignment: None, reason }))))
+    }
+
     /// Whether its caller has gone. Then it must not be given work.
     pub(super) fn is_abandoned(&self) -> bool {
         self.answer.is_closed()

@@ -7,7 +7,8 @@
 //! told why, and it goes on by itself.
 //!
 //! Reading may be ahead of the journal by the batch that is being written. Answers to
-//! commands never are.
+//! commands never are. Whoever acts on what it read and cannot take the act back waits
+//! until [`Engine::committed`] has reached the `seq` that it read.
 
 mod claims;
 mod clock;
@@ -30,6 +31,9 @@ const QUEUE: usize = 4096;
 /// Records that a slow subscriber may be behind before it misses some.
 const BACKLOG: usize = 4096;
 
+/// A clock that is this far behind the journal is worth a warning.
+const CLOCK_BEHIND_MS: u64 = 60_000;
+
 /// A handle to the engine. Clones are cheap.
 #[derive(Clone)]
 pub struct Engine {
@@ -49,11 +53,15 @@ struct Shared {
     clock: Arc<dyn Clock>,
     /// What the clock lacked at the start to be no earlier than the journal.
     offset_ms: u64,
-    trouble: RwLock<Option<String>>,
+    trouble: watch::Sender<Option<String>>,
     committed: watch::Sender<u64>,
     records: broadcast::Sender<Arc<Record>>,
-    reader: Arc<Mutex<Box<dyn JournalReader>>>,
+    reader: Reader,
+    /// Of its own, as an audit takes its time.
+    auditor: Reader,
 }
+
+type Reader = Arc<Mutex<Box<dyn JournalReader>>>;
 
 type Answer = oneshot::Sender<Result<Reply, EngineError>>;
 
@@ -92,26 +100,39 @@ impl Engine {
             path: "journal".into(),
             what: format!("reading it ended in {e}"),
         })?;
-        let (journal, swarm) = loaded?;
+        let (journal, work::Restored { swarm, snapshot }) = loaded?;
+        let offset_ms = swarm.at.since(clock.now());
+        if offset_ms > CLOCK_BEHIND_MS {
+            tracing::warn!(
+                offset_ms,
+                "the machine's clock is behind the journal; times go on from the journal's last"
+            );
+        }
         let shared = Arc::new(Shared {
-            offset_ms: swarm.at.since(clock.now()),
+            offset_ms,
             reader: Arc::new(Mutex::new(journal.reader()?)),
+            auditor: Arc::new(Mutex::new(journal.reader()?)),
             committed: watch::Sender::new(swarm.seq),
             records: broadcast::Sender::new(BACKLOG),
-            trouble: RwLock::new(None),
+            trouble: watch::Sender::new(None),
             swarm: RwLock::new(swarm),
             clock,
         });
         let (commands, waiting) = sync_channel(QUEUE);
-        let worker = work::Worker::new(Arc::clone(&shared), journal, waiting);
+        let worker = work::Worker::new(Arc::clone(&shared), journal, waiting, snapshot);
         let thread = std::thread::Builder::new().name("engine".into()).spawn(move || worker.run());
         let thread =
             thread.map_err(|e| JournalError::Unusable { path: "engine".into(), what: e.to_string() })?;
         let engine = Self { shared, commands: commands.clone() };
-        // A journal that cannot be written yet stalls this, and status says so.
-        match engine.submit(Command::StartOrchestrator, None).await {
-            Ok(_) | Err(EngineError::Stalled(_)) => {}
-            Err(error) => tracing::error!(%error, "the start could not be noted"),
+        let mut trouble = engine.shared.trouble.subscribe();
+        tokio::select! {
+            started = engine.submit(Command::StartOrchestrator, None) => {
+                if let Err(error) = started {
+                    tracing::error!(%error, "the start could not be noted");
+                }
+            }
+            // It is noted once the journal can be written; until then status says why not.
+            _ = trouble.wait_for(Option::is_some) => {}
         }
         Ok((engine, EngineTask { commands, thread }))
     }
@@ -174,7 +195,7 @@ impl Engine {
     /// Why the journal cannot be written at present, in one line; `None` if it can.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        self.shared.trouble.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.trouble.borrow().clone()
     }
 
     /// Up to `limit` journaled records after event `after`.
@@ -182,7 +203,7 @@ impl Engine {
     /// # Errors
     /// They cannot be read.
     pub async fn records(&self, after: u64, limit: usize) -> Result<Vec<Record>, JournalError> {
-        self.with_reader(move |reader| reader.records(after, limit)).await
+        read_journal(&self.shared.reader, move |reader| reader.records(after, limit)).await
     }
 
     /// Checks the hash chain of the whole journal.
@@ -190,21 +211,21 @@ impl Engine {
     /// # Errors
     /// Where it breaks.
     pub async fn audit(&self) -> Result<Verified, JournalError> {
-        self.with_reader(|reader| reader.verify()).await
+        read_journal(&self.shared.auditor, |reader| reader.verify()).await
     }
+}
 
-    async fn with_reader<R: Send + 'static>(
-        &self,
-        read: impl FnOnce(&mut dyn JournalReader) -> Result<R, JournalError> + Send + 'static,
-    ) -> Result<R, JournalError> {
-        let reader = Arc::clone(&self.shared.reader);
-        let task = tokio::task::spawn_blocking(move || {
-            read(reader.lock().unwrap_or_else(PoisonError::into_inner).as_mut())
-        });
-        let ended =
-            |e| JournalError::Unusable { path: "journal".into(), what: format!("reading it ended in {e}") };
-        task.await.map_err(ended)?
-    }
+async fn read_journal<R: Send + 'static>(
+    reader: &Reader,
+    read: impl FnOnce(&mut dyn JournalReader) -> Result<R, JournalError> + Send + 'static,
+) -> Result<R, JournalError> {
+    let reader = Arc::clone(reader);
+    let task = tokio::task::spawn_blocking(move || {
+        read(reader.lock().unwrap_or_else(PoisonError::into_inner).as_mut())
+    });
+    let ended =
+        |e| JournalError::Unusable { path: "journal".into(), what: format!("reading it ended in {e}") };
+    task.await.map_err(ended)?
 }
 
 impl EngineTask {

@@ -1,7 +1,7 @@
 //! The engine with its journal: what is answered is written, and what waits is woken.
 
 use super::*;
-use crate::journal::{Loaded, SqliteJournal};
+use crate::journal::{Replay, SqliteJournal};
 use std::{path::Path, time::Duration};
 use swarm_common::{digest::Digest, id::RunId, state::RunClass, wire::admin::*};
 
@@ -79,6 +79,13 @@ async fn a_claim_whose_caller_has_gone_is_given_nothing() {
     task.stop().await;
 }
 
+/// The state without what only this process knows and what the start itself changes.
+fn state(engine: &Engine) -> String {
+    let mut swarm = engine.read(Swarm::clone);
+    (swarm.seq, swarm.at) = (0, TimeMs(0));
+    serde_json::to_string(&swarm).unwrap()
+}
+
 #[tokio::test]
 async fn a_restart_gives_the_same_state_with_and_without_a_snapshot() {
     let folder = tempfile::tempdir().unwrap();
@@ -87,13 +94,6 @@ async fn a_restart_gives_the_same_state_with_and_without_a_snapshot() {
     put_profile(&engine).await;
     engine.submit(start_run(), Some("key".into())).await.unwrap();
     engine.claim(drone, claim("k", 0)).await.unwrap();
-    let state = |engine: &Engine| {
-        engine.read(|swarm| {
-            let mut swarm = swarm.clone();
-            (swarm.seq, swarm.at) = (0, TimeMs(0));
-            serde_json::to_string(&swarm).unwrap()
-        })
-    };
     let before = state(&engine);
     task.stop().await;
     let (engine, task) = start(folder.path()).await;
@@ -105,19 +105,86 @@ async fn a_restart_gives_the_same_state_with_and_without_a_snapshot() {
     task.stop().await;
 }
 
-/// A journal on a disk that is full until told otherwise.
-struct FullDisk {
-    inner: SqliteJournal,
-    full: Arc<std::sync::atomic::AtomicBool>,
+#[tokio::test]
+async fn replaying_every_record_gives_the_live_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let (engine, task) = start(folder.path()).await;
+    let drone = enrol(&engine).await;
+    put_profile(&engine).await;
+    engine.submit(start_run(), Some("key".into())).await.unwrap();
+    for n in 0..20 {
+        let reply = engine.claim(drone, claim(&format!("k{n}"), 0)).await.unwrap();
+        let attempt = reply.assignment.unwrap().attempt;
+        let give_back = Command::HandBack { drone, attempt, reason: "test".into() };
+        engine.submit(give_back, None).await.unwrap();
+    }
+    let mut replayed = Swarm::new(Policy::default());
+    for record in engine.records(0, usize::MAX).await.unwrap() {
+        replayed.apply(&record);
+    }
+    let live = engine.read(|swarm| serde_json::to_string(swarm).unwrap());
+    assert_eq!(serde_json::to_string(&replayed).unwrap(), live);
+    assert_eq!(*engine.committed().borrow(), replayed.seq);
+    task.stop().await;
 }
 
-impl Journal for FullDisk {
-    fn load(&mut self) -> Result<Loaded, JournalError> {
-        self.inner.load()
+#[tokio::test]
+async fn a_claim_that_waited_in_vain_is_told_why_when_its_time_is_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let (engine, task) = start(folder.path()).await;
+    let drone = enrol(&engine).await;
+    let begun = std::time::Instant::now();
+    let reply = engine.claim(drone, claim("k", 100)).await.unwrap();
+    assert!(begun.elapsed() >= Duration::from_millis(100));
+    assert_eq!((reply.assignment, reply.reason.as_deref()), (None, Some("no run is under way")));
+    task.stop().await;
+}
+
+#[tokio::test]
+async fn a_newer_claim_of_a_drone_takes_the_place_of_the_older() {
+    let folder = tempfile::tempdir().unwrap();
+    let (engine, task) = start(folder.path()).await;
+    let drone = enrol(&engine).await;
+    put_profile(&engine).await;
+    let wait_for_work = |key: &str| {
+        let (engine, request) = (engine.clone(), claim(key, 60_000));
+        tokio::spawn(async move { engine.claim(drone, request).await.unwrap() })
+    };
+    // A claim is before the engine once the drone counts as waiting.
+    let older = wait_for_work("older");
+    wait_for(|| engine.read(|swarm| swarm.live.waiting.get(&drone).copied())).await;
+    let newer = wait_for_work("newer");
+    let reply = tokio::time::timeout(LIMIT, older).await.unwrap().unwrap();
+    assert!(reply.assignment.is_none() && reply.reason.unwrap().contains("newer claim"));
+    engine.submit(start_run(), None).await.unwrap();
+    let reply = tokio::time::timeout(LIMIT, newer).await.unwrap().unwrap();
+    assert!(reply.assignment.is_some());
+    task.stop().await;
+}
+
+/// What is the matter with the disk.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Disk {
+    Fine,
+    Full,
+    Defect,
+}
+
+/// A journal on a disk that fails when it is told to.
+struct OnDisk {
+    inner: SqliteJournal,
+    disk: watch::Receiver<Disk>,
+}
+
+impl Journal for OnDisk {
+    fn load(&mut self, into: &mut dyn Replay) -> Result<(), JournalError> {
+        self.inner.load(into)
     }
     fn append(&mut self, expected_seq: u64, records: &[Record]) -> Result<(), JournalError> {
-        if self.full.load(std::sync::atomic::Ordering::SeqCst) {
-            return Err(JournalError::NoSpace { path: "/var/lib/build-swarm/journal.sqlite".into() });
+        match *self.disk.borrow() {
+            Disk::Fine => {}
+            Disk::Full => return Err(JournalError::NoSpace { path: "/var/lib/build-swarm/journal".into() }),
+            Disk::Defect => panic!("a defect, as told by the test"),
         }
         self.inner.append(expected_seq, records)
     }
@@ -129,17 +196,20 @@ impl Journal for FullDisk {
     }
 }
 
+async fn start_on(folder: &Path, disk: &watch::Sender<Disk>) -> (Engine, EngineTask) {
+    let inner = SqliteJournal::open(&folder.join("journal.sqlite")).unwrap();
+    let journal = Box::new(OnDisk { inner, disk: disk.subscribe() });
+    let start = Engine::start(journal, Policy::default(), Arc::new(SystemClock::new()));
+    tokio::time::timeout(LIMIT, start).await.unwrap().unwrap()
+}
+
 #[tokio::test]
 async fn a_full_disk_stops_everything_with_a_reason_and_then_it_goes_on_by_itself() {
-    use std::sync::atomic::{AtomicBool, Ordering};
     let folder = tempfile::tempdir().unwrap();
-    let full = Arc::new(AtomicBool::new(false));
-    let inner = SqliteJournal::open(&folder.path().join("journal.sqlite")).unwrap();
-    let journal = Box::new(FullDisk { inner, full: Arc::clone(&full) });
-    let clock = Arc::new(SystemClock::new());
-    let (engine, task) = Engine::start(journal, Policy::default(), clock).await.unwrap();
+    let disk = watch::Sender::new(Disk::Fine);
+    let (engine, task) = start_on(folder.path(), &disk).await;
     put_profile(&engine).await;
-    full.store(true, Ordering::SeqCst);
+    disk.send_replace(Disk::Full);
     let stuck = tokio::spawn({
         let engine = engine.clone();
         async move { engine.submit(start_run(), None).await }
@@ -149,10 +219,60 @@ async fn a_full_disk_stops_everything_with_a_reason_and_then_it_goes_on_by_itsel
     let refused = engine.submit(start_run(), None).await.unwrap_err();
     assert!(matches!(&refused, EngineError::Stalled(why) if why.contains("no space left")), "{refused}");
     assert!(!stuck.is_finished());
-    full.store(false, Ordering::SeqCst);
+    disk.send_replace(Disk::Fine);
     let reply = tokio::time::timeout(LIMIT, stuck).await.unwrap().unwrap().unwrap();
     assert_eq!(reply, Reply::Run(RunId(1)));
     assert_eq!(engine.trouble(), None);
+    task.stop().await;
+}
+
+#[tokio::test]
+async fn a_start_on_a_full_disk_says_so_and_is_noted_when_there_is_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = watch::Sender::new(Disk::Full);
+    let (engine, task) = start_on(folder.path(), &disk).await;
+    assert!(engine.trouble().is_some_and(|why| why.contains("no space left")));
+    assert_eq!(*engine.committed().borrow(), 0);
+    disk.send_replace(Disk::Fine);
+    let mut committed = engine.committed();
+    tokio::time::timeout(LIMIT, committed.wait_for(|&seq| seq == 1)).await.unwrap().unwrap();
+    put_profile(&engine).await;
+    task.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_full_disk_and_takes_nothing_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = watch::Sender::new(Disk::Fine);
+    let (engine, task) = start_on(folder.path(), &disk).await;
+    put_profile(&engine).await;
+    disk.send_replace(Disk::Full);
+    let stuck = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.submit(start_run(), None).await }
+    });
+    wait_for(|| engine.trouble()).await;
+    tokio::time::timeout(LIMIT, task.stop()).await.unwrap();
+    assert!(matches!(stuck.await.unwrap(), Err(EngineError::Stopped)));
+    let (engine, task) = start(folder.path()).await;
+    let kept = engine.read(|swarm| (swarm.profiles.len(), swarm.runs.len()));
+    assert_eq!(kept, (1, 0));
+    task.stop().await;
+}
+
+#[tokio::test]
+async fn an_engine_that_broke_off_does_not_look_healthy() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = watch::Sender::new(Disk::Fine);
+    let (engine, task) = start_on(folder.path(), &disk).await;
+    disk.send_replace(Disk::Defect);
+    let name = "desk".parse().unwrap();
+    let request =
+        ProfileRequest { builder: BuilderKind::Portage, snapshot: Digest::of(b"s"), source: "test".into() };
+    let answer = engine.submit(Command::PutProfile { name, request }, None).await;
+    assert!(matches!(answer, Err(EngineError::Stopped)));
+    let trouble = wait_for(|| engine.trouble()).await;
+    assert!(trouble.contains("restart the orchestrator"), "{trouble}");
     task.stop().await;
 }
 

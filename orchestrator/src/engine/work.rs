@@ -4,7 +4,7 @@ use super::{
     Answer, EngineError, Message, Shared,
     claims::{Next, Parked},
 };
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Journal, JournalError, Replay};
 use std::{
     sync::{Arc, PoisonError, RwLockWriteGuard, mpsc::Receiver, mpsc::RecvTimeoutError},
     time::{Duration, Instant},
@@ -23,22 +23,43 @@ const SNAPSHOT_EVERY: u64 = 10_000;
 /// The longest pause between two tries to write a batch.
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
 
-/// The state that a journal holds.
+/// The state as a journal holds it.
+pub(super) struct Restored {
+    pub(super) swarm: Swarm,
+    /// The event of the snapshot that it was begun from; 0 if from none.
+    pub(super) snapshot: u64,
+}
+
+/// The journal, and the state that it holds.
 pub(super) fn load(
     mut journal: Box<dyn Journal>,
     policy: Policy,
-) -> Result<(Box<dyn Journal>, Swarm), JournalError> {
-    let loaded = journal.load()?;
-    let mut swarm = match loaded.snapshot {
-        Some(state) => serde_json::from_str(&state)
-            .map_err(|e| JournalError::Damaged { path: "its snapshot".into(), what: e.to_string() })?,
-        None => Swarm::default(),
-    };
-    swarm.policy = policy;
-    for record in &loaded.records {
-        swarm.apply(record);
+) -> Result<(Box<dyn Journal>, Restored), JournalError> {
+    let mut restored = Restored { swarm: Swarm::new(policy), snapshot: 0 };
+    journal.load(&mut restored)?;
+    Ok((journal, restored))
+}
+
+impl Replay for Restored {
+    fn snapshot(&mut self, state: &str) -> bool {
+        match serde_json::from_str::<Swarm>(state) {
+            Ok(swarm) => {
+                self.snapshot = swarm.seq;
+                let policy = std::mem::take(&mut self.swarm.policy);
+                self.swarm = Swarm { policy, ..swarm };
+                true
+            }
+            // As after an update that keeps more of the state than before.
+            Err(error) => {
+                tracing::warn!(%error, "a snapshot cannot be read");
+                false
+            }
+        }
     }
-    Ok((journal, swarm))
+
+    fn record(&mut self, record: Record) {
+        self.swarm.apply(&record);
+    }
 }
 
 /// The thread's state.
@@ -60,8 +81,13 @@ struct Batch {
 }
 
 impl Worker {
-    pub(super) fn new(shared: Arc<Shared>, journal: Box<dyn Journal>, waiting: Receiver<Message>) -> Self {
-        let last_snapshot = *shared.committed.borrow();
+    /// A worker at the beginning. `last_snapshot` is the event of the newest snapshot.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        journal: Box<dyn Journal>,
+        waiting: Receiver<Message>,
+        last_snapshot: u64,
+    ) -> Self {
         let parked = Vec::new();
         Self { shared, journal, waiting, parked, last_tick: Instant::now(), last_snapshot, stopping: false }
     }
@@ -69,9 +95,12 @@ impl Worker {
     /// Works until it is told to stop or every handle is gone.
     pub(super) fn run(mut self) {
         while !self.stopping {
-            let first = match self.waiting.recv_timeout(TICK.saturating_sub(self.last_tick.elapsed())) {
+            let first = match self.waiting.recv_timeout(self.pause()) {
                 Ok(message) => Some(message),
-                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.keep_snapshot(SNAPSHOT_EVERY);
+                    None
+                }
                 Err(RecvTimeoutError::Disconnected) => break,
             };
             let messages: Vec<Message> =
@@ -83,7 +112,15 @@ impl Worker {
             // A caller that has gone needs no answer.
             let _ = parked.answer.send(Err(EngineError::Stopped));
         }
-        self.take_snapshot();
+        self.keep_snapshot(1);
+    }
+
+    /// How long nothing happens unless someone asks.
+    fn pause(&self) -> Duration {
+        let now = self.shared.now();
+        let tick = TICK.saturating_sub(self.last_tick.elapsed());
+        let deadlines = self.parked.iter().map(|p| Duration::from_millis(p.deadline.since(now)));
+        deadlines.fold(tick, Duration::min)
     }
 
     /// Decides everything that waits, then looks again at the claims that had no work.
@@ -98,8 +135,12 @@ impl Worker {
                     batch.answers.push((answer, reply));
                 }
                 Message::Claim { drone, request, answer } => {
-                    let parked = Parked::new(self.shared.now(), drone, request, answer);
-                    self.try_claim(&mut swarm, &mut batch, parked);
+                    let claim = Parked::new(self.shared.now(), drone, request, answer);
+                    let (older, rest) =
+                        std::mem::take(&mut self.parked).into_iter().partition(|p| claim.replaces(p));
+                    self.parked = rest;
+                    batch.answers.extend(Vec::into_iter(older).map(Parked::replaced));
+                    self.try_claim(&mut swarm, &mut batch, claim);
                 }
                 Message::Stop => self.stopping = true,
             }
@@ -110,7 +151,8 @@ impl Worker {
             // Maintaining is never refused.
             let _ = self.handle(&mut swarm, &mut batch, Command::Maintain, None);
         }
-        if tick || !batch.records.is_empty() {
+        let now = self.shared.now();
+        if tick || !batch.records.is_empty() || self.parked.iter().any(|p| p.deadline <= now) {
             for parked in std::mem::take(&mut self.parked) {
                 self.try_claim(&mut swarm, &mut batch, parked);
             }
@@ -144,6 +186,7 @@ impl Worker {
         command: Command,
         key: Option<String>,
     ) -> Result<Reply, EngineError> {
+        // It spreads retries; without it they come together, which is no harm.
         let entropy = getrandom::u64().unwrap_or_default();
         let request = Request { now: self.shared.now(), entropy, key, command };
         let (records, reply) = swarm.handle(&request)?;
@@ -178,9 +221,8 @@ impl Worker {
             // A caller that has gone finds its answer when it repeats its command.
             let _ = answer.send(reply);
         }
-        if last.is_some_and(|seq| seq >= self.last_snapshot + SNAPSHOT_EVERY) {
-            self.take_snapshot();
-        }
+        // Better in a pause, but not put off for ever.
+        self.keep_snapshot(2 * SNAPSHOT_EVERY);
     }
 
     /// Tells everybody who asks in the meantime why nothing can be decided.
@@ -199,22 +241,27 @@ impl Worker {
     }
 
     fn report(&self, trouble: Option<String>) {
-        let mut shown = self.shared.trouble.write().unwrap_or_else(PoisonError::into_inner);
-        if *shown != trouble {
+        self.shared.trouble.send_if_modified(|shown| {
+            if *shown == trouble {
+                return false;
+            }
             match &trouble {
                 Some(what) => {
-                    tracing::error!(what, "the journal cannot be written; nothing is decided until it can")
+                    tracing::error!(what, "the journal cannot be written; nothing is decided until it can");
                 }
                 None => tracing::info!("the journal can be written again"),
             }
             *shown = trouble;
-        }
+            true
+        });
     }
 
-    fn take_snapshot(&mut self) {
+    /// Keeps a snapshot if so many events came since the last.
+    fn keep_snapshot(&mut self, events: u64) {
         let swarm = self.shared.swarm.read().unwrap_or_else(PoisonError::into_inner);
         let seq = swarm.seq;
-        if seq == self.last_snapshot || seq != *self.shared.committed.borrow() {
+        // What is not journaled must not be kept either.
+        if seq < self.last_snapshot + events || seq != *self.shared.committed.borrow() {
             return;
         }
         let state = serde_json::to_string(&*swarm);
@@ -226,6 +273,16 @@ impl Worker {
             Ok(()) => self.last_snapshot = seq,
             // A start then replays more; nothing is lost.
             Err(error) => tracing::warn!(error, "no snapshot could be kept"),
+        }
+    }
+}
+
+impl Drop for Worker {
+    /// A defect ends the engine in the middle of something. That must not look like health.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let what = "the engine broke off by a defect, see the log; restart the orchestrator";
+            self.shared.trouble.send_replace(Some(what.into()));
         }
     }
 }

@@ -1,8 +1,37 @@
 //! What every journal must do, as one suite that each implementation runs.
 
-use super::{Journal, JournalError, genesis};
+use super::{Journal, JournalError, Replay, genesis};
 use swarm_common::{digest::Digest, id::DroneId, time::TimeMs};
 use swarm_core::{Event, Record};
+
+/// What a load brought.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Replayed {
+    /// Snapshots that it must say it cannot read.
+    pub(crate) unreadable: Vec<String>,
+    pub(crate) snapshot: Option<String>,
+    pub(crate) records: Vec<Record>,
+}
+
+impl Replay for Replayed {
+    fn snapshot(&mut self, state: &str) -> bool {
+        let readable = !self.unreadable.iter().any(|s| s == state);
+        if readable {
+            self.snapshot = Some(state.to_owned());
+        }
+        readable
+    }
+    fn record(&mut self, record: Record) {
+        self.records.push(record);
+    }
+}
+
+/// What a journal brings back.
+pub(crate) fn load(journal: &mut dyn Journal) -> Result<Replayed, JournalError> {
+    let mut replayed = Replayed::default();
+    journal.load(&mut replayed)?;
+    Ok(replayed)
+}
 
 /// `count` records from number `first` on.
 pub(crate) fn records(first: u64, count: u64) -> Vec<Record> {
@@ -17,16 +46,20 @@ pub(crate) fn records(first: u64, count: u64) -> Vec<Record> {
     (first..first + count).map(|seq| Record { seq, at: TimeMs(1000 + seq), event: event(seq) }).collect()
 }
 
-/// Runs the suite on an empty journal; `reopen` opens the same one as a restart does.
-pub(crate) fn check(mut journal: Box<dyn Journal>, reopen: impl Fn() -> Box<dyn Journal>) {
-    let empty = journal.load().unwrap();
-    assert!(empty.snapshot.is_none() && empty.records.is_empty());
-    assert_eq!(journal.reader().unwrap().verify().unwrap().head, genesis());
+/// Runs the suite; `open` opens the same journal anew as a restart does, the first time
+/// with nothing in it.
+pub(crate) fn check(open: impl Fn() -> Box<dyn Journal>) {
+    records_come_back_in_order(&open);
+    a_load_begins_at_the_newest_snapshot_that_can_be_read(&open);
+    of_two_writers_one_is_refused(&open);
+}
 
+fn records_come_back_in_order(open: &impl Fn() -> Box<dyn Journal>) {
+    let mut journal = open();
+    assert_eq!(load(journal.as_mut()).unwrap(), Replayed::default());
+    assert_eq!(journal.reader().unwrap().verify().unwrap().head, genesis());
     journal.append(0, &records(1, 3)).unwrap();
     journal.append(3, &records(4, 2)).unwrap();
-    let refused = journal.append(3, &records(4, 2)).unwrap_err();
-    assert!(matches!(refused, JournalError::Moved { expected: 3, found: 5 }), "{refused}");
 
     let mut reader = journal.reader().unwrap();
     assert_eq!(reader.records(0, 100).unwrap(), records(1, 5));
@@ -34,22 +67,48 @@ pub(crate) fn check(mut journal: Box<dyn Journal>, reopen: impl Fn() -> Box<dyn 
     assert_eq!(reader.records(5, 2).unwrap(), []);
     let before = reader.verify().unwrap();
     assert_eq!(before.events, 5);
-
     drop((reader, journal));
-    let mut journal = reopen();
-    assert_eq!(journal.load().unwrap().records, records(1, 5));
-    journal.snapshot(5, "{\"state\":5}").unwrap();
-    journal.append(5, &records(6, 1)).unwrap();
-    assert_ne!(journal.reader().unwrap().verify().unwrap().head, before.head);
 
-    drop(journal);
-    let mut journal = reopen();
-    let loaded = journal.load().unwrap();
-    assert_eq!(loaded.snapshot.as_deref(), Some("{\"state\":5}"));
-    assert_eq!(loaded.records, records(6, 1));
-    journal.append(6, &records(7, 1)).unwrap();
-    for seq in [6, 7] {
-        journal.snapshot(seq, "{}").unwrap();
+    let mut journal = open();
+    assert_eq!(load(journal.as_mut()).unwrap().records, records(1, 5));
+    journal.append(5, &records(6, 1)).unwrap();
+    let after = journal.reader().unwrap().verify().unwrap();
+    assert_eq!(after.events, 6);
+    assert_ne!(after.head, before.head);
+}
+
+fn a_load_begins_at_the_newest_snapshot_that_can_be_read(open: &impl Fn() -> Box<dyn Journal>) {
+    let mut journal = open();
+    load(journal.as_mut()).unwrap();
+    assert!(journal.snapshot(7, "{}").is_err(), "a snapshot of an event that is not there");
+    for seq in [2, 4, 6] {
+        journal.snapshot(seq, &format!("{{\"state\":{seq}}}")).unwrap();
     }
-    assert_eq!(journal.reader().unwrap().verify().unwrap().events, 7);
+    drop(journal);
+    let newest = load(open().as_mut()).unwrap();
+    assert_eq!((newest.snapshot.as_deref(), newest.records), (Some("{\"state\":6}"), vec![]));
+
+    let mut older = Replayed { unreadable: vec!["{\"state\":6}".into()], ..Replayed::default() };
+    open().load(&mut older).unwrap();
+    assert_eq!((older.snapshot.as_deref(), older.records), (Some("{\"state\":4}"), records(5, 2)));
+
+    let unreadable = [2, 4, 6].map(|seq| format!("{{\"state\":{seq}}}")).to_vec();
+    let mut none = Replayed { unreadable, ..Replayed::default() };
+    open().load(&mut none).unwrap();
+    assert_eq!((none.snapshot, none.records), (None, records(1, 6)));
+}
+
+fn of_two_writers_one_is_refused(open: &impl Fn() -> Box<dyn Journal>) {
+    let (mut one, mut other) = (open(), open());
+    load(one.as_mut()).unwrap();
+    load(other.as_mut()).unwrap();
+    one.append(6, &records(7, 1)).unwrap();
+    let refused = one.append(6, &records(7, 1)).unwrap_err();
+    assert!(matches!(refused, JournalError::Moved { expected: 6, found: 7 }), "{refused}");
+    let refused = other.append(6, &records(8, 1)).unwrap_err();
+    assert!(matches!(refused, JournalError::Moved { expected: 6, found: 7 }), "{refused}");
+    // The very same records are there: as after a try whose answer was lost.
+    other.append(6, &records(7, 1)).unwrap();
+    other.append(7, &records(8, 1)).unwrap();
+    assert_eq!(other.reader().unwrap().verify().unwrap().events, 8);
 }

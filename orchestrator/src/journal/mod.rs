@@ -16,19 +16,21 @@ use swarm_core::Record;
 
 /// Where records go and come from.
 pub trait Journal: Send {
-    /// What a start needs: the newest snapshot and the records after it.
+    /// Replays what a start needs: the newest snapshot that can be used, and the records
+    /// after it. Must come before anything is appended.
     ///
     /// # Errors
-    /// A journal that is damaged, has a gap, or comes from a newer version. Nothing is
-    /// repaired and nothing new is begun beside it.
-    fn load(&mut self) -> Result<Loaded, JournalError>;
+    /// A journal that is damaged or has a gap. Nothing is repaired and nothing new is
+    /// begun beside it.
+    fn load(&mut self, into: &mut dyn Replay) -> Result<(), JournalError>;
 
     /// Adds records in one transaction, durably: when this returns, a power cut does not
     /// take them back.
     ///
     /// # Errors
     /// The journal does not end at `expected_seq`, or cannot be written; then none of the
-    /// records is kept, and the same call may be made again.
+    /// records is kept, and the same call may be made again. Should a try have been kept
+    /// in spite of its error, the next one finds that and is content.
     fn append(&mut self, expected_seq: u64, records: &[Record]) -> Result<(), JournalError>;
 
     /// Keeps the state after event `seq`, as JSON, so that a start need not replay what
@@ -60,13 +62,13 @@ pub trait JournalReader: Send {
     fn verify(&mut self) -> Result<Verified, JournalError>;
 }
 
-/// What a start needs.
-#[derive(Debug, Default)]
-pub struct Loaded {
-    /// The newest snapshot, as JSON.
-    pub snapshot: Option<String>,
-    /// The records after it.
-    pub records: Vec<Record>,
+/// What a start replays into.
+pub trait Replay {
+    /// Begins with this state, as JSON, if it can be read; says whether it can.
+    fn snapshot(&mut self, state: &str) -> bool;
+
+    /// What happened next.
+    fn record(&mut self, record: Record);
 }
 
 /// A journal whose chain is whole.

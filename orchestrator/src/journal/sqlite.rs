@@ -1,11 +1,18 @@
 //! The embedded journal: one SQLite file, also readable with the `sqlite3` shell.
 //!
 //! WAL with `synchronous=FULL`: a transaction that has returned survives a power cut, and
-//! readers do not hold up the writer.
+//! readers do not hold up the writer. A new file is made aside and renamed, so a file that
+//! is there is whole: an empty one has lost its content and is refused, not begun anew.
 
-use super::{Journal, JournalError, JournalReader, Loaded, Verified, chain, genesis};
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
-use std::path::{Path, PathBuf};
+use super::{Journal, JournalError, JournalReader, Replay, Verified, chain, genesis};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
+};
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use swarm_common::{digest::Digest, time::TimeMs};
 use swarm_core::{Event, Record};
 
@@ -15,11 +22,15 @@ const FORMAT: u32 = 1;
 /// Snapshots kept: one more than needed, should the newest be unreadable.
 const SNAPSHOTS_KEPT: u32 = 2;
 
+/// How long to wait for another program that has the file locked. The engine tries again
+/// by itself and tells its callers why in the meantime, so this is short.
+const LOCKED: Duration = Duration::from_millis(500);
+
 const SCHEMA: &str = "
-    CREATE TABLE IF NOT EXISTS events (
+    CREATE TABLE events (
         seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, body TEXT NOT NULL, hash BLOB NOT NULL
     ) STRICT;
-    CREATE TABLE IF NOT EXISTS snapshots (
+    CREATE TABLE snapshots (
         seq INTEGER PRIMARY KEY, hash BLOB NOT NULL, state TEXT NOT NULL
     ) STRICT;
 ";
@@ -28,8 +39,8 @@ const SCHEMA: &str = "
 pub struct SqliteJournal {
     connection: Connection,
     path: PathBuf,
-    seq: u64,
-    head: Digest,
+    /// Number and hash of the last event.
+    end: (u64, Digest),
 }
 
 impl SqliteJournal {
@@ -38,85 +49,103 @@ impl SqliteJournal {
     /// # Errors
     /// It cannot be opened, or is not one that this version can read.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
-        let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        if !path.try_exists().map_err(|e| unusable(path, &e))? {
+            begin(path)?;
+        }
+        let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let explain = |e| explain(path, &e);
         let found: u32 =
             connection.pragma_query_value(None, "user_version", |r| r.get(0)).map_err(explain)?;
         if found > FORMAT {
             return Err(JournalError::Newer { path: path.to_owned(), found, known: FORMAT });
         }
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(explain)?;
-        connection.pragma_update(None, "synchronous", "FULL").map_err(explain)?;
         if found == 0 {
-            let tables: u32 = connection
-                .query_row("SELECT count(*) FROM sqlite_master", [], |r| r.get(0))
-                .map_err(explain)?;
-            if tables > 0 {
-                return Err(damaged(path, "it is a database of something else"));
-            }
-            connection.execute_batch(SCHEMA).map_err(explain)?;
-            connection.pragma_update(None, "user_version", FORMAT).map_err(explain)?;
+            return Err(damaged(path, "it is empty, or a database of something else"));
         }
-        Ok(Self { connection, path: path.to_owned(), seq: 0, head: genesis() })
+        connection.pragma_update(None, "synchronous", "FULL").map_err(explain)?;
+        Ok(Self { connection, path: path.to_owned(), end: (0, genesis()) })
     }
 
-    /// The newest snapshot that belongs to the chain: its event, hash and state.
-    fn newest_snapshot(&self) -> Result<Option<(u64, Digest, String)>, JournalError> {
-        let sql = "SELECT s.seq, s.hash, s.state FROM snapshots s JOIN events e ON e.seq = s.seq
-                   WHERE e.hash = s.hash ORDER BY s.seq DESC LIMIT 1";
-        let row = self
-            .connection
-            .query_row(sql, [], |r| Ok((r.get::<_, u64>(0)?, r.get::<_, Vec<u8>>(1)?, r.get(2)?)))
-            .optional()
-            .map_err(|e| explain(&self.path, &e))?;
-        row.map(|(seq, hash, state)| Ok((seq, digest(&self.path, &hash)?, state))).transpose()
+    /// Hands over the newest snapshot that is whole, belongs to the chain and is wanted.
+    /// Gives the number and hash of its event.
+    fn replay_snapshot(&self, into: &mut dyn Replay) -> Result<(u64, Digest), JournalError> {
+        let explain = |e| explain(&self.path, &e);
+        let sql = "SELECT s.seq, e.hash, s.hash, s.state
+                   FROM snapshots s LEFT JOIN events e ON e.seq = s.seq ORDER BY s.seq DESC";
+        let mut statement = self.connection.prepare(sql).map_err(explain)?;
+        let mut rows = statement.query([]).map_err(explain)?;
+        while let Some(row) = rows.next().map_err(explain)? {
+            let seq: u64 = row.get(0).map_err(explain)?;
+            let Some(event) = row.get::<_, Option<Vec<u8>>>(1).map_err(explain)? else {
+                return Err(damaged(
+                    &self.path,
+                    &format!("it has a snapshot of event {seq} without the event"),
+                ));
+            };
+            let event = digest(&self.path, &event)?;
+            let hash: Vec<u8> = row.get(2).map_err(explain)?;
+            let state: String = row.get(3).map_err(explain)?;
+            if binding(event, &state).0 == hash[..] && into.snapshot(&state) {
+                return Ok((seq, event));
+            }
+            tracing::warn!(seq, "a snapshot cannot be used; the events before it are replayed instead");
+        }
+        Ok((0, genesis()))
     }
 }
 
 impl Journal for SqliteJournal {
-    fn load(&mut self) -> Result<Loaded, JournalError> {
-        let snapshot = self.newest_snapshot()?;
-        let (from, before) = snapshot.as_ref().map_or((0, genesis()), |(seq, hash, _)| (*seq, *hash));
-        let mut records = Vec::new();
-        let end = walk(&self.connection, &self.path, (from, before), usize::MAX, |r| records.push(r))?;
-        (self.seq, self.head) = end;
-        Ok(Loaded { snapshot: snapshot.map(|(_, _, state)| state), records })
+    fn load(&mut self, into: &mut dyn Replay) -> Result<(), JournalError> {
+        let from = self.replay_snapshot(into)?;
+        self.end = walk(&self.connection, &self.path, from, usize::MAX, |r| into.record(r))?;
+        Ok(())
     }
 
     fn append(&mut self, expected_seq: u64, records: &[Record]) -> Result<(), JournalError> {
-        if expected_seq != self.seq {
-            return Err(JournalError::Moved { expected: expected_seq, found: self.seq });
-        }
         let path = &self.path;
         let explain = |e| explain(path, &e);
-        let mut head = self.head;
-        let mut seq = self.seq;
-        let transaction = self.connection.transaction().map_err(explain)?;
+        let mut end = self.end;
+        let mut rows = Vec::with_capacity(records.len());
+        for record in records {
+            let body = serde_json::to_string(&record.event).map_err(|e| unusable(path, &e))?;
+            end = (record.seq, chain(end.1, record.seq, record.at, body.as_bytes()));
+            rows.push((record, body, end.1));
+        }
+        let begun = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);
+        let transaction = begun.map_err(explain)?;
+        let found = last(&transaction, path)?;
+        if found == end {
+            // The try before this one said it failed, and yet it did not.
+            self.end = end;
+            return Ok(());
+        }
+        if expected_seq != self.end.0 || found != self.end {
+            return Err(JournalError::Moved { expected: expected_seq, found: found.0 });
+        }
         {
-            let mut insert = transaction
-                .prepare_cached("INSERT INTO events (seq, at, body, hash) VALUES (?1, ?2, ?3, ?4)")
-                .map_err(explain)?;
-            for record in records {
-                let body = serde_json::to_string(&record.event).map_err(|e| damaged(path, &e.to_string()))?;
-                head = chain(head, record.seq, record.at, body.as_bytes());
-                seq = record.seq;
-                insert.execute(params![record.seq, record.at.0, body, head.0]).map_err(explain)?;
+            let sql = "INSERT INTO events (seq, at, body, hash) VALUES (?1, ?2, ?3, ?4)";
+            let mut insert = transaction.prepare_cached(sql).map_err(explain)?;
+            for (record, body, hash) in rows {
+                insert.execute(params![record.seq, record.at.0, body, hash.0]).map_err(explain)?;
             }
         }
         transaction.commit().map_err(explain)?;
-        (self.seq, self.head) = (seq, head);
+        self.end = end;
         Ok(())
     }
 
     fn snapshot(&mut self, seq: u64, state: &str) -> Result<(), JournalError> {
-        let explain = |e| explain(&self.path, &e);
-        let sql = "INSERT OR REPLACE INTO snapshots (seq, hash, state)
-                   SELECT seq, hash, ?2 FROM events WHERE seq = ?1";
-        self.connection.execute(sql, params![seq, state]).map_err(explain)?;
+        let path = &self.path;
+        let explain = |e| explain(path, &e);
+        let transaction = self.connection.transaction().map_err(explain)?;
+        let event = hash_of(&transaction, path, seq)?
+            .ok_or_else(|| unusable(path, &format!("there is no event {seq} to keep a snapshot of")))?;
+        let insert = "INSERT OR REPLACE INTO snapshots (seq, hash, state) VALUES (?1, ?2, ?3)";
+        transaction.execute(insert, params![seq, binding(event, state).0, state]).map_err(explain)?;
         let old =
             "DELETE FROM snapshots WHERE seq NOT IN (SELECT seq FROM snapshots ORDER BY seq DESC LIMIT ?1)";
-        self.connection.execute(old, [SNAPSHOTS_KEPT]).map_err(explain)?;
-        Ok(())
+        transaction.execute(old, [SNAPSHOTS_KEPT]).map_err(explain)?;
+        transaction.commit().map_err(explain)
     }
 
     fn reader(&self) -> Result<Box<dyn JournalReader>, JournalError> {
@@ -132,13 +161,7 @@ struct SqliteReader {
 
 impl JournalReader for SqliteReader {
     fn records(&mut self, after: u64, limit: usize) -> Result<Vec<Record>, JournalError> {
-        let sql = "SELECT hash FROM events WHERE seq = ?1";
-        let hash: Option<Vec<u8>> = self
-            .connection
-            .query_row(sql, [after], |r| r.get(0))
-            .optional()
-            .map_err(|e| explain(&self.path, &e))?;
-        let before = hash.map_or(Ok(genesis()), |h| digest(&self.path, &h))?;
+        let before = hash_of(&self.connection, &self.path, after)?.unwrap_or_else(genesis);
         let mut records = Vec::new();
         walk(&self.connection, &self.path, (after, before), limit, |r| records.push(r))?;
         Ok(records)
@@ -148,6 +171,63 @@ impl JournalReader for SqliteReader {
         let (events, head) = walk(&self.connection, &self.path, (0, genesis()), usize::MAX, drop)?;
         Ok(Verified { events, head })
     }
+}
+
+/// Makes a new journal under another name and gives it its own when it is whole.
+fn begin(path: &Path) -> Result<(), JournalError> {
+    let beside = |ending: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(ending);
+        PathBuf::from(name)
+    };
+    let log = beside("-wal");
+    if fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
+        return Err(damaged(path, &format!("it is gone, but its log {} is there", log.display())));
+    }
+    let new = beside(".new");
+    let io = |e: std::io::Error| explain_io(path, &e);
+    for left in [&new, &beside(".new-wal"), &beside(".new-shm")] {
+        // What a start that was broken off has left.
+        match fs::remove_file(left) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io(e)),
+            _ => {}
+        }
+    }
+    let explain = |e| explain(path, &e);
+    let connection = connect(&new, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+    connection.pragma_update(None, "journal_mode", "WAL").map_err(explain)?;
+    connection.pragma_update(None, "synchronous", "FULL").map_err(explain)?;
+    connection
+        .execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT"))
+        .map_err(explain)?;
+    // Closing brings the log into the file.
+    connection.close().map_err(|(_, e)| explain(e))?;
+    File::open(&new).and_then(|file| file.sync_all()).map_err(io)?;
+    fs::rename(&new, path).map_err(io)?;
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)
+}
+
+/// Number and hash of the last event in the file.
+fn last(transaction: &Transaction<'_>, path: &Path) -> Result<(u64, Digest), JournalError> {
+    let sql = "SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1";
+    let row = transaction
+        .prepare_cached(sql)
+        .and_then(|mut s| s.query_row([], |r| Ok((r.get(0)?, r.get::<_, Vec<u8>>(1)?))).optional())
+        .map_err(|e| explain(path, &e))?;
+    row.map_or(Ok((0, genesis())), |(seq, hash)| Ok((seq, digest(path, &hash)?)))
+}
+
+fn hash_of(connection: &Connection, path: &Path, seq: u64) -> Result<Option<Digest>, JournalError> {
+    let sql = "SELECT hash FROM events WHERE seq = ?1";
+    let hash: Option<Vec<u8>> =
+        connection.query_row(sql, [seq], |r| r.get(0)).optional().map_err(|e| explain(path, &e))?;
+    hash.map(|h| digest(path, &h)).transpose()
+}
+
+/// What ties a snapshot to its event, and shows that it is as it was written.
+fn binding(event: Digest, state: &str) -> Digest {
+    Digest::of_fields([&event.0[..], state.as_bytes()])
 }
 
 /// Reads up to `limit` events after `from`, checking number and hash of each. Gives where
@@ -187,7 +267,7 @@ fn walk(
 
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, JournalError> {
     let connection = Connection::open_with_flags(path, flags).map_err(|e| explain(path, &e))?;
-    connection.busy_timeout(std::time::Duration::from_secs(5)).map_err(|e| explain(path, &e))?;
+    connection.busy_timeout(LOCKED).map_err(|e| explain(path, &e))?;
     Ok(connection)
 }
 
@@ -199,89 +279,37 @@ fn damaged(path: &Path, what: &str) -> JournalError {
     JournalError::Damaged { path: path.to_owned(), what: what.to_owned() }
 }
 
+fn unusable(path: &Path, what: &dyn std::fmt::Display) -> JournalError {
+    JournalError::Unusable { path: path.to_owned(), what: what.to_string() }
+}
+
+fn explain_io(path: &Path, error: &std::io::Error) -> JournalError {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull => JournalError::NoSpace { path: path.to_owned() },
+        _ => unusable(path, error),
+    }
+}
+
 fn explain(path: &Path, error: &rusqlite::Error) -> JournalError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => JournalError::NoSpace { path: path.to_owned() },
+        // The shared index of the log cannot grow either, and SQLite does not say why.
+        Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) if is_full(path) => {
+            JournalError::NoSpace { path: path.to_owned() }
+        }
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => damaged(path, &error.to_string()),
-        _ => JournalError::Unusable { path: path.to_owned(), what: error.to_string() },
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            unusable(path, &"another program has it locked: close it, or end its transaction")
+        }
+        _ => unusable(path, error),
     }
+}
+
+/// Whether the file system has no room left for the file to grow, or for files beside it.
+fn is_full(path: &Path) -> bool {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    rustix::fs::statvfs(folder).is_ok_and(|fs| fs.f_bavail == 0 || (fs.f_files > 0 && fs.f_favail == 0))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::journal::contract;
-
-    fn journal() -> (tempfile::TempDir, SqliteJournal) {
-        let folder = tempfile::tempdir().unwrap();
-        let journal = SqliteJournal::open(&folder.path().join("journal.sqlite")).unwrap();
-        (folder, journal)
-    }
-
-    fn reopen(folder: &tempfile::TempDir) -> Result<SqliteJournal, JournalError> {
-        SqliteJournal::open(&folder.path().join("journal.sqlite"))
-    }
-
-    fn tamper(folder: &tempfile::TempDir, sql: &str) {
-        let connection = Connection::open(folder.path().join("journal.sqlite")).unwrap();
-        connection.execute_batch(sql).unwrap();
-    }
-
-    #[test]
-    fn it_keeps_the_contract() {
-        let (folder, journal) = journal();
-        contract::check(Box::new(journal), || Box::new(reopen(&folder).unwrap()));
-    }
-
-    #[test]
-    fn a_changed_event_breaks_the_chain() {
-        let (folder, mut journal) = journal();
-        journal.load().unwrap();
-        journal.append(0, &contract::records(1, 3)).unwrap();
-        drop(journal);
-        tamper(&folder, "UPDATE events SET at = at + 1 WHERE seq = 2");
-        let error = reopen(&folder).unwrap().load().unwrap_err().to_string();
-        assert!(error.contains("event 2 does not fit the hash chain"), "{error}");
-        assert!(error.contains("restore a backup"), "{error}");
-    }
-
-    #[test]
-    fn a_missing_event_is_a_gap() {
-        let (folder, mut journal) = journal();
-        journal.load().unwrap();
-        journal.append(0, &contract::records(1, 3)).unwrap();
-        drop(journal);
-        tamper(&folder, "DELETE FROM events WHERE seq = 2");
-        let error = reopen(&folder).unwrap().load().unwrap_err().to_string();
-        assert!(error.contains("event 3 follows event 1"), "{error}");
-    }
-
-    #[test]
-    fn a_newer_format_and_a_foreign_file_are_refused_and_left_alone() {
-        let (folder, journal) = journal();
-        drop(journal);
-        tamper(&folder, "PRAGMA user_version = 99");
-        let error = reopen(&folder).err().unwrap().to_string();
-        assert!(error.contains("format 99") && error.contains("newer version"), "{error}");
-        let path = folder.path().join("other");
-        std::fs::write(&path, "this is not a database, but it is long enough to be looked at").unwrap();
-        let error = SqliteJournal::open(&path).err().unwrap();
-        assert!(matches!(error, JournalError::Damaged { .. }), "{error}");
-        assert!(std::fs::read_to_string(&path).unwrap().starts_with("this is not"));
-    }
-
-    #[test]
-    fn a_damaged_page_is_found_at_the_start() {
-        let (folder, mut journal) = journal();
-        journal.load().unwrap();
-        journal.append(0, &contract::records(1, 2000)).unwrap();
-        drop(journal);
-        let path = folder.path().join("journal.sqlite");
-        let mut bytes = std::fs::read(&path).unwrap();
-        let middle = bytes.len() / 2;
-        bytes[middle..middle + 4096].fill(0x5a);
-        std::fs::write(&path, bytes).unwrap();
-        let error = reopen(&folder).and_then(|mut j| j.load()).unwrap_err();
-        assert!(matches!(error, JournalError::Damaged { .. }), "{error}");
-    }
-}
+mod tests;
