@@ -3,5 +3,6 @@
 
 pub mod api;
 pub mod e2e;
+pub mod faults;
 pub mod sim;
 pub mod tidy;

@@ -1,0 +1,116 @@
+//! A real orchestrator that is killed in the middle of things and started again on what
+//! it left behind.
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+use std::{fs, path::PathBuf, process::Command, time::Duration};
+use swarm_common::{
+    client::{Client, parse_address},
+    config::secret::read_secret,
+};
+use swarm_core::Record;
+use swarm_orchestrator::journal::{Journal, SqliteJournal};
+use tempfile::TempDir;
+
+use crate::e2e::{process::Process, programs::program, wait};
+
+/// A start or an end takes no longer, on a machine that does much else.
+const SOON: Duration = Duration::from_secs(60);
+
+/// What the program logs once it listens; the address follows.
+const READY: &str = "ready address=";
+
+/// The orchestrator, running or dead, and its state directory.
+#[derive(Debug)]
+pub struct Victim {
+    // Dropped in this order: the process before its files.
+    running: Option<Process>,
+    starts: usize,
+    folder: TempDir,
+}
+
+impl Victim {
+    /// One that has never run.
+    ///
+    /// # Errors
+    /// Its files cannot be written.
+    pub fn new() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let config = format!(
+            "listen = \"127.0.0.1:0\"\nstate_dir = \"{}\"\n[signing]\nenabled = false\n",
+            folder.path().join("state").display()
+        );
+        fs::write(folder.path().join("orchestrator.toml"), config)?;
+        Ok(Self { running: None, starts: 0, folder })
+    }
+
+    /// Starts it. Gives the admin's client, which knows where it listens this time.
+    ///
+    /// # Errors
+    /// It ends instead; the error has its log.
+    pub fn start(&mut self) -> Result<Client> {
+        let mut command = Command::new(program("swarm-orchestrator")?);
+        command.arg("--config").arg(self.folder.path().join("orchestrator.toml"));
+        let mut process = Process::start(&mut command, &self.folder.path().join("log"))?;
+        self.starts += 1;
+        let starts = self.starts;
+        let address = wait::until("the orchestrator is ready", SOON, || {
+            ensure!(process.ended()?.is_none(), "the orchestrator ended");
+            let log = process.output();
+            let address = log.split(READY).skip(1).nth(starts - 1);
+            Ok(address.and_then(|rest| rest.split_once(' ')).map(|(address, _)| address.to_owned()))
+        })
+        .with_context(|| process.output())?;
+        self.running = Some(process);
+        let url = parse_address(&format!("http://{address}")).map_err(anyhow::Error::msg)?;
+        let token = read_secret(&self.state().join("admin.token"))?;
+        Ok(Client::new(&[url], Some(token))?)
+    }
+
+    /// Kills it as a power cut would, whatever it is doing.
+    ///
+    /// # Errors
+    /// It was not running.
+    pub fn kill(&mut self) -> Result<()> {
+        self.running.take().context("it does not run")?.kill()
+    }
+
+    /// Stops it as a supervisor does.
+    ///
+    /// # Errors
+    /// It does not end, or not well.
+    pub fn stop(&mut self) -> Result<()> {
+        let mut process = self.running.take().context("it does not run")?;
+        process.signal(Signal::TERM)?;
+        let status = process.end(SOON)?;
+        ensure!(status.success(), "it ended with {status}:\n{}", process.output());
+        Ok(())
+    }
+
+    /// Everything that the journal holds, with its chain checked. Reads a copy: the
+    /// recovery of the file itself is left to the next start.
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub fn journal(&self) -> Result<Vec<Record>> {
+        let copy = tempfile::tempdir()?;
+        for name in ["journal.sqlite", "journal.sqlite-wal"] {
+            let from = self.state().join(name);
+            if from.exists() {
+                fs::copy(from, copy.path().join(name))?;
+            }
+        }
+        let journal = SqliteJournal::open(&copy.path().join("journal.sqlite"))?;
+        Ok(journal.reader()?.records(0, usize::MAX)?)
+    }
+
+    /// A place for a test's own files.
+    #[must_use]
+    pub fn scratch(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+}

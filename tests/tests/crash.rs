@@ -1,0 +1,229 @@
+//! The orchestrator is killed with SIGKILL again and again while drones and admins use
+//! it. Whatever it acknowledged is in its journal afterwards; whatever is repeated
+//! because its answer was lost happens once.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on stops")]
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use swarm_common::{
+    client::{Client, ClientError, IdempotencyKey},
+    digest::Digest,
+    id::*,
+    name::Name,
+    secret::Secret,
+    state::RunClass,
+    wire::{admin::*, drone::*},
+};
+use swarm_core::{Event, Record};
+use swarm_tests::{
+    api::{facts, name, snapshot},
+    faults::Victim,
+};
+use tokio::sync::watch;
+
+/// How often it is killed.
+const KILLS: u32 = 24;
+
+/// Drones that claim and give back, each for a profile of its own.
+const DRONES: usize = 3;
+
+/// Machines that enrol, one after the other, in parallel so often.
+const ENROLERS: usize = 2;
+
+/// No round takes longer.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// What was acknowledged, as what must be in the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fact {
+    Token(Digest),
+    Enrolled(DroneId),
+    Delegated(AttemptId),
+    HandedBack(AttemptId),
+    RunStarted(RunId),
+    RunEnded(RunId),
+}
+
+impl Fact {
+    fn of(record: &Record) -> Option<Self> {
+        match &record.event {
+            Event::EnrolTokenIssued { token_hash, .. } => Some(Self::Token(*token_hash)),
+            Event::DroneEnrolled { drone, .. } => Some(Self::Enrolled(*drone)),
+            Event::PlanDelegated { attempt, .. } => Some(Self::Delegated(*attempt)),
+            Event::AttemptHandedBack { attempt, .. } => Some(Self::HandedBack(*attempt)),
+            Event::RunStarted { run, .. } => Some(Self::RunStarted(*run)),
+            Event::RunEnded { run, .. } => Some(Self::RunEnded(*run)),
+            _ => None,
+        }
+    }
+}
+
+/// Everything that was acknowledged so far.
+#[derive(Clone)]
+struct Acknowledged {
+    facts: Arc<Mutex<Vec<Fact>>>,
+    count: watch::Sender<usize>,
+}
+
+impl Acknowledged {
+    fn note(&self, fact: Fact) {
+        self.facts.lock().unwrap().push(fact);
+        self.count.send_modify(|count| *count += 1);
+    }
+}
+
+/// Who uses the orchestrator. What is not answered is kept and asked again.
+enum User {
+    Drone { credential: String, key: String, held: Option<AttemptId>, claims: u32 },
+    Enroler { number: usize, enrolled: u32 },
+    Admin { key: IdempotencyKey, started: Option<RunId> },
+}
+
+impl User {
+    /// Goes on until there is no answer.
+    async fn work(mut self, client: Client, acknowledged: Acknowledged) -> Self {
+        loop {
+            match self.step(&client, &acknowledged).await {
+                Ok(()) => {}
+                // An answer may also break off in the middle.
+                Err(ClientError::Unreachable { .. } | ClientError::Protocol { .. }) => return self,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    async fn step(&mut self, client: &Client, acknowledged: &Acknowledged) -> Result<(), ClientError> {
+        match self {
+            Self::Drone { credential, key, held, claims } => {
+                let client = client.with_credential(Secret::new(credential));
+                if let Some(attempt) = *held {
+                    let outcome = Outcome::HandedBack { reason: "test".into() };
+                    client.report(attempt, &ReportRequest { outcome, usage: Usage::default() }).await?;
+                    acknowledged.note(Fact::HandedBack(attempt));
+                    *held = None;
+                    *claims += 1;
+                    *key = format!("claim-{claims}");
+                    return Ok(());
+                }
+                let request = ClaimRequest { key: key.clone(), wait_ms: 5_000, memory_free_bytes: 0 };
+                if let Some(assignment) = client.claim(&request).await?.assignment {
+                    acknowledged.note(Fact::Delegated(assignment.attempt));
+                    *held = Some(assignment.attempt);
+                }
+            }
+            Self::Enroler { number, enrolled } => {
+                *enrolled += 1;
+                let request = EnrolTokenRequest { valid_ms: 600_000, approved: false };
+                let token = client.make_enrol_token(&request, &IdempotencyKey::random()?).await?.token;
+                acknowledged.note(Fact::Token(Digest::of(token.as_bytes())));
+                let called = name(&format!("machine-{number}-{enrolled}"));
+                let enrolled = client.enrol(&EnrolRequest { token, name: called, facts: facts() }).await?;
+                acknowledged.note(Fact::Enrolled(enrolled.drone));
+            }
+            Self::Admin { key, started: None } => {
+                let run = client.start_run(&run_of(DRONES), key).await?.run;
+                acknowledged.note(Fact::RunStarted(run));
+                *self = Self::Admin { key: IdempotencyKey::random()?, started: Some(run) };
+            }
+            Self::Admin { key, started: Some(run) } => {
+                client.cancel_run(*run, key).await?;
+                acknowledged.note(Fact::RunEnded(*run));
+                *self = Self::Admin { key: IdempotencyKey::random()?, started: None };
+            }
+        }
+        Ok(())
+    }
+}
+
+fn profile(number: usize) -> Name {
+    name(&format!("profile-{number}"))
+}
+
+fn run_of(number: usize) -> StartRunRequest {
+    StartRunRequest { profile: profile(number), class: RunClass::Nightly }
+}
+
+/// Profiles with runs that wait for their plans, and drones for them.
+async fn set_up(admin: &Client, victim: &Victim) -> Vec<User> {
+    let key = || IdempotencyKey::random().unwrap();
+    let (snapshot, archive) = snapshot(&victim.scratch("snapshot.tar.zst")).unwrap();
+    admin.put_snapshot(snapshot, &archive).await.unwrap();
+    let mut users = Vec::new();
+    for number in 0..=DRONES {
+        let request = ProfileRequest { builder: BuilderKind::Portage, snapshot, source: "test".into() };
+        admin.put_profile(&profile(number), &request, &key()).await.unwrap();
+        if number == DRONES {
+            users.push(User::Admin { key: key(), started: None });
+            continue;
+        }
+        admin.start_run(&run_of(number), &key()).await.unwrap();
+        let token = EnrolTokenRequest { valid_ms: 600_000, approved: true };
+        let token = admin.make_enrol_token(&token, &key()).await.unwrap().token;
+        let facts = DroneFacts { profiles: vec![profile(number)], ..facts() };
+        let request = EnrolRequest { token, name: name(&format!("drone-{number}")), facts };
+        let credential = admin.enrol(&request).await.unwrap().credential;
+        users.push(User::Drone { credential, key: "claim-0".into(), held: None, claims: 0 });
+    }
+    users.extend((0..ENROLERS).map(|number| User::Enroler { number, enrolled: 0 }));
+    users
+}
+
+/// What a journal says, each thing once.
+fn facts_of(records: &[Record]) -> BTreeSet<Fact> {
+    let mut facts = BTreeSet::new();
+    for record in records {
+        if let Some(fact) = Fact::of(record) {
+            assert!(facts.insert(fact), "{fact:?} happened twice");
+        }
+    }
+    facts
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_survives_every_kill() {
+    let mut victim = Victim::new().unwrap();
+    let mut admin = victim.start().unwrap();
+    let mut users = set_up(&admin, &victim).await;
+    let acknowledged = Acknowledged { facts: Arc::default(), count: watch::Sender::new(0) };
+    for kill in 0..KILLS {
+        let tasks: Vec<_> = users
+            .drain(..)
+            .map(|user| tokio::spawn(user.work(admin.clone(), acknowledged.clone())))
+            .collect();
+        // After a number of answers that is another each time, while others are under way.
+        let mut count = acknowledged.count.subscribe();
+        let enough = *count.borrow() + 10 + (kill * 7 % 41) as usize;
+        let worked = tokio::time::timeout(LIMIT, count.wait_for(|&count| count >= enough)).await;
+        worked.expect("the users get no answers").unwrap();
+        victim.kill().unwrap();
+        for task in tasks {
+            users.push(task.await.unwrap());
+        }
+        let journal = facts_of(&victim.journal().unwrap());
+        for fact in acknowledged.facts.lock().unwrap().iter() {
+            assert!(journal.contains(fact), "kill {kill}: {fact:?} was acknowledged and is gone");
+        }
+        // Of runs that were started, at most the one whose answer was lost is not known.
+        let known = acknowledged.facts.lock().unwrap().iter().filter(|f| is_start(f)).count();
+        let started = journal.iter().filter(|f| is_start(f)).count() - DRONES;
+        assert!(started == known || started == known + 1, "{started} runs for {known} answers");
+        admin = victim.start().unwrap();
+    }
+    let audit = admin.audit().await.unwrap();
+    assert_eq!(audit.faults, Vec::<String>::new());
+    victim.stop().unwrap();
+    let kinds = acknowledged.facts.lock().unwrap().iter().map(std::mem::discriminant).collect::<Vec<_>>();
+    println!("{KILLS} kills, {} acknowledged, {} events, none lost", kinds.len(), audit.events);
+    for kind in kinds.iter().collect::<std::collections::HashSet<_>>() {
+        let count = kinds.iter().filter(|k| *k == kind).count();
+        assert!(count > 10, "some kind of command hardly happened: {count} times");
+    }
+}
+
+fn is_start(fact: &Fact) -> bool {
+    matches!(fact, Fact::RunStarted(_))
+}
