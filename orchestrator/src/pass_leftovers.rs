@@ -68,7 +68,10 @@ impl Needed {
 /// Passes at once and then every hour, until the orchestrator stops.
 pub async fn run(app: Arc<App>) {
     loop {
-        let needed = app.engine.read(Needed::of);
+        // In this order: what is reported in between is then found in the state.
+        let untold = app.receiving.untold();
+        let mut needed = app.engine.read(Needed::of);
+        needed.artifacts.extend(untold);
         let now = app.engine.now().as_secs();
         let shared = app.clone();
         match tokio::task::spawn_blocking(move || sweep(&shared, &needed, now)).await {
@@ -91,6 +94,7 @@ fn sweep(app: &App, needed: &Needed, now: u64) -> Result<usize, DiskError> {
     let before = |age: Duration| clock.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
     let mut removed = app.logs.retain(|attempt| needed.attempts.contains(&attempt))?;
     removed += app.snapshots.retain(before(PATIENCE), |digest| needed.snapshots.contains(&digest))?;
+    app.receiving.retain(|attempt| needed.open.contains(&attempt));
     let incoming = app.receiving.incoming();
     for upload in incoming.list()? {
         if !needed.open.contains(&upload.attempt) && upload.modified < before(YOUNG) {

@@ -17,7 +17,7 @@ use crate::{
     sign::OpenPgpKey,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use swarm_common::{
@@ -205,6 +205,17 @@ impl Receiving {
             });
         }
         Ok(artifacts)
+    }
+
+    /// Artifacts that are stored and that the engine has not been told of.
+    #[must_use]
+    pub fn untold(&self) -> BTreeSet<Digest> {
+        self.taken().values().map(|taken| taken.accepted.digest).collect()
+    }
+
+    /// Forgets what was taken for attempts that cannot report it any more.
+    pub fn retain(&self, open: impl Fn(AttemptId) -> bool) {
+        self.taken().retain(|(attempt, _), _| open(*attempt));
     }
 
     /// Drops everything that an attempt uploaded; what was received is in the store.

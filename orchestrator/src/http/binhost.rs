@@ -15,19 +15,23 @@ use crate::{
 };
 use axum::{
     Router,
+    body::Body,
     extract::{Path, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
 use std::{
-    io::SeekFrom,
+    io::{Read as _, SeekFrom},
     path::{Path as FilePath, PathBuf},
     sync::Arc,
     time::UNIX_EPOCH,
 };
 use swarm_common::{id::RunId, name::Name};
 use tokio::{fs::File, io::AsyncSeekExt as _};
+
+/// Files up to this many bytes are read whole.
+const SMALL: u64 = 256 * 1024;
 
 pub(super) fn router() -> Router<Arc<App>> {
     Router::new()
@@ -73,12 +77,9 @@ async fn serve(path: &FilePath, kind: Servable, method: &Method, headers: &Heade
     let file = match open(path).await {
         Ok(Some(file)) => file,
         Ok(None) => return absent(),
-        Err(error) => {
-            tracing::error!(path = %path.display(), %error, "a published file cannot be read");
-            return (StatusCode::INTERNAL_SERVER_ERROR, "the file cannot be read\n").into_response();
-        }
+        Err(error) => return unreadable(path, &error),
     };
-    let Opened { mut file, size, modified } = file;
+    let Opened { content, size, modified } = file;
     let text = |name: HeaderName| headers.get(name).and_then(|v| v.to_str().ok());
     let mut out = HeaderMap::new();
     let mut set = |name: HeaderName, value: String| {
@@ -114,32 +115,67 @@ async fn serve(path: &FilePath, kind: Servable, method: &Method, headers: &Heade
     if method == Method::HEAD {
         return (status, out).into_response();
     }
-    if let Err(error) = file.seek(SeekFrom::Start(first)).await {
-        tracing::error!(path = %path.display(), %error, "a published file cannot be read");
-        return (StatusCode::INTERNAL_SERVER_ERROR, "the file cannot be read\n").into_response();
-    }
-    (status, out, file::body(file, length)).into_response()
+    let body = match content {
+        Content::Whole(bytes) => {
+            // Both fit into memory, as the whole file does.
+            let first = usize::try_from(first).unwrap_or(usize::MAX).min(bytes.len());
+            let end = first.saturating_add(usize::try_from(length).unwrap_or(usize::MAX)).min(bytes.len());
+            Body::from(bytes.slice(first..end))
+        }
+        Content::File(mut file) => match file.seek(SeekFrom::Start(first)).await {
+            Ok(_) => file::body(file, length),
+            Err(error) => return unreadable(path, &error),
+        },
+    };
+    (status, out, body).into_response()
+}
+
+fn unreadable(path: &FilePath, error: &std::io::Error) -> Response {
+    tracing::error!(path = %path.display(), %error, "a published file cannot be read");
+    (StatusCode::INTERNAL_SERVER_ERROR, "the file cannot be read\n").into_response()
 }
 
 /// A file and what its answer says of it, all from one opening, so that they agree even if
 /// the name is switched to another file meanwhile.
 struct Opened {
-    file: File,
+    content: Content,
     size: u64,
     /// Seconds since the epoch.
     modified: u64,
 }
 
+/// A file's bytes, or the way to them.
+enum Content {
+    Whole(axum::body::Bytes),
+    File(File),
+}
+
+/// Opens a file, and reads it at once if it is small: one trip to where blocking is
+/// allowed instead of four, which is most of the time of a small answer.
 async fn open(path: &FilePath) -> std::io::Result<Option<Opened>> {
+    let path = path.to_owned();
+    tokio::task::spawn_blocking(move || open_now(&path)).await?
+}
+
+fn open_now(path: &FilePath) -> std::io::Result<Option<Opened>> {
     use std::io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
-    let file = match File::open(path).await {
+    let mut file = match std::fs::File::open(path) {
         Err(error) if matches!(error.kind(), NotFound | NotADirectory | IsADirectory) => return Ok(None),
         other => other?,
     };
-    let meta = file.metadata().await?;
+    let meta = file.metadata()?;
     if !meta.is_file() {
         return Ok(None);
     }
     let modified = meta.modified()?.duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs());
-    Ok(Some(Opened { file, size: meta.len(), modified }))
+    let size = meta.len();
+    let content = if size <= SMALL {
+        let mut bytes = vec![0; usize::try_from(size).unwrap_or_default()];
+        // What is published is never changed in place, so it has the size that it had.
+        file.read_exact(&mut bytes)?;
+        Content::Whole(bytes.into())
+    } else {
+        Content::File(File::from_std(file))
+    };
+    Ok(Some(Opened { content, size, modified }))
 }

@@ -105,7 +105,16 @@ impl Swarm {
     /// # Errors
     /// It broke off or does not start.
     pub async fn restart(self) -> Result<Self> {
+        self.restart_after(|_| {}).await
+    }
+
+    /// As [`Swarm::restart`], with something done to its disk in between.
+    ///
+    /// # Errors
+    /// It broke off or does not start.
+    pub async fn restart_after(self, between: impl FnOnce(&Config)) -> Result<Self> {
         let (dir, config) = self.stop().await?;
+        between(&config);
         Self::serve(dir, config).await
     }
 

@@ -173,3 +173,25 @@ async fn whatever_is_absent_or_not_for_clients_is_not_found() {
     }
     assert_eq!(get(&swarm, &format!("desk/runs/{run}/Packages"), &[]).await.status, 200);
 }
+
+#[tokio::test]
+async fn large_files_are_streamed_whole_and_in_parts() {
+    let swarm = Swarm::start().await.unwrap();
+    swarm.profile().await.unwrap();
+    let run = swarm.run().await.unwrap();
+    let dir = swarm.app.binhosts.run(&name(PROFILE), run).join("dev-libs/cliff");
+    std::fs::create_dir_all(&dir).unwrap();
+    let bytes: Vec<u8> = (0..3_000_000_u32).map(|n| (n / 7) as u8).collect();
+    std::fs::write(dir.join("cliff-1-1.gpkg.tar"), &bytes).unwrap();
+    let path = &format!("desk/runs/{run}/dev-libs/cliff/cliff-1-1.gpkg.tar");
+    assert!(get(&swarm, path, &[]).await.body == bytes);
+    let part = get(&swarm, path, &[("range", "bytes=1000000-1999999")]).await;
+    assert_eq!(part.status, 206);
+    assert!(part.body == bytes[1_000_000..2_000_000]);
+    let modified = part.header("last-modified").to_owned();
+    let resumed = [("range", "bytes=2999990-"), ("if-range", modified.as_str())];
+    assert_eq!(&get(&swarm, path, &resumed).await.body[..], &bytes[2_999_990..]);
+    let old = "Thu, 01 Jan 1970 00:00:00 GMT";
+    let changed = get(&swarm, path, &[("range", "bytes=2999990-"), ("if-range", old)]).await;
+    assert_eq!((changed.status, changed.body.len()), (200, bytes.len()));
+}

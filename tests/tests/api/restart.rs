@@ -1,5 +1,9 @@
 //! An orchestrator that stops and starts again on the same state.
 
+use std::{
+    path::Path,
+    time::{Duration, SystemTime},
+};
 use swarm_common::{
     client::Bytes,
     digest::Digest,
@@ -55,20 +59,50 @@ async fn a_published_index_that_was_lost_is_made_again() {
     let profile = swarm_tests::api::name(swarm_tests::api::PROFILE);
     let stable = swarm.app.binhosts.stable(&profile);
     crate::binhost::generation(&swarm, 1).await;
-    let (dir, config) = swarm.stop().await.unwrap();
-    std::fs::remove_dir_all(&stable).unwrap();
-    let _kept = &dir;
-    let server = swarm_orchestrator::server::build(config).await.unwrap();
-    let app = server.app();
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let served = tokio::spawn(server.serve(async move {
-        let _told = stopped.await;
-    }));
-    let seq = app.engine.read(|s| s.seq);
-    assert!(app.published.reached(seq, std::time::Duration::from_secs(10)).await);
+    let swarm = swarm.restart_after(|_| std::fs::remove_dir_all(&stable).unwrap()).await.unwrap();
+    let seq = swarm.app.engine.read(|s| s.seq);
+    assert!(swarm.app.published.reached(seq, Duration::from_secs(10)).await);
     assert!(std::fs::read_to_string(stable.join("Packages")).unwrap().contains("dev-libs/pebble-1.2"));
     assert!(stable.join("dev-libs/pebble/pebble-1.2-1.gpkg.tar").is_file());
-    drop(stop);
-    drop(app);
-    served.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_nobody_needs_is_removed_and_what_may_yet_be_needed_stays() {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    swarm.planned(&drone).await.unwrap();
+    drone.build().await.unwrap();
+    let received = swarm.admin.artifacts(None).await.unwrap()[0].digest;
+    let store = swarm.app.store.clone();
+    let (old, young) = (Digest::of(b"old"), Digest::of(b"young"));
+    let days_ago = SystemTime::now() - Duration::from_secs(3 * 24 * 3600);
+    let put = |path: &Path, bytes: &[u8], modified: Option<SystemTime>| {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+        if let Some(modified) = modified {
+            std::fs::File::open(path).unwrap().set_modified(modified).unwrap();
+        }
+    };
+    let swarm = swarm
+        .restart_after(|config| {
+            put(&store.path(old), b"old", Some(days_ago));
+            put(&store.path(young), b"young", None);
+            put(&config.state_dir.join("logs/a99.log"), b"of nobody", None);
+            put(&config.state_dir.join("binhost/gone/stable/Packages"), b"", None);
+            let snapshot = format!("snapshots/{old}.tar.zst");
+            put(&config.state_dir.join(snapshot), b"", Some(days_ago));
+        })
+        .await
+        .unwrap();
+    let state = swarm.state_dir();
+    // The binary package hosts are looked at last.
+    while state.join("binhost/gone").exists() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!store.path(old).exists());
+    assert!(store.path(young).exists(), "it may be a package that is not reported yet");
+    assert!(store.path(received).exists());
+    assert!(!state.join("logs/a99.log").exists());
+    assert!(!state.join(format!("snapshots/{old}.tar.zst")).exists());
+    assert_eq!(std::fs::read_dir(state.join("snapshots")).unwrap().count(), 1, "the profile's own stays");
 }
