@@ -4,10 +4,12 @@
 //! Nothing here looks inside the programs. What a test sees is what an admin sees:
 //! `swarmctl --json`, log files, and a workstation that installs packages or refuses to.
 
+mod admin;
 pub mod binhost;
 pub mod forger;
 pub mod process;
 pub mod programs;
+pub mod swarm;
 pub mod tamper;
 pub mod wait;
 pub mod workstation;

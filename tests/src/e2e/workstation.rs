@@ -42,19 +42,48 @@ impl Workstation {
         self.folder.path()
     }
 
-    /// Takes packages from `uri`, and demands their signatures.
+    /// Takes packages from another address than `swarmctl client setup` said, and goes on
+    /// demanding signatures.
     ///
     /// # Errors
     /// The configuration cannot be written.
-    pub fn use_binhost(&self, uri: &str) -> Result<()> {
-        let cache = self.folder.path().join("binhost");
-        for part in ["root", "host"] {
-            let file = self.folder.path().join(part).join("etc/portage/binrepos.conf");
-            let text = format!(
-                "[swarm]\nsync-uri = {uri}\nlocation = {}\npriority = 10\nverify-signature = true\n",
-                cache.display()
-            );
-            fs::write(file, text)?;
+    pub fn redirect(&self, uri: &str) -> Result<()> {
+        let folder = self.folder.path().join("binhost");
+        self.rewrite_binrepos("sync-uri", uri)?;
+        // What was fetched from there is not to be mixed with what is fetched from here.
+        if folder.exists() {
+            fs::remove_dir_all(folder)?;
+        }
+        Ok(())
+    }
+
+    /// Makes what `swarmctl client setup --out` wrote fit a root directory that is not `/`:
+    /// Portage's cache of packages goes there, too, and the key is trusted.
+    ///
+    /// # Errors
+    /// gpg refuses the key.
+    pub(super) fn finish_setup(&self, name: &str) -> Result<()> {
+        self.rewrite_binrepos("location", &self.folder.path().join("binhost").display().to_string())?;
+        let script = self.path("etc/portage").join(name).join("trust");
+        let done = Command::new("sh").arg(script).output()?;
+        ensure!(done.status.success(), "{}", text(&done));
+        Ok(())
+    }
+
+    fn rewrite_binrepos(&self, key: &str, value: &str) -> Result<()> {
+        for entry in fs::read_dir(self.path("etc/portage/binrepos.conf"))? {
+            let file = entry?.path();
+            let lines = fs::read_to_string(&file)?;
+            let starts = format!("{key} = ");
+            let lines: Vec<String> = lines
+                .lines()
+                .map(
+                    |line| {
+                        if line.starts_with(&starts) { format!("{starts}{value}") } else { line.to_owned() }
+                    },
+                )
+                .collect();
+            fs::write(&file, lines.join("\n") + "\n")?;
         }
         Ok(())
     }

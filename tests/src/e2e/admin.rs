@@ -1,0 +1,135 @@
+//! What an admin of a [`Swarm`] asks and says, through `swarmctl` alone.
+
+use anyhow::{Context, Result, ensure};
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+use swarm_common::{
+    id::RunId,
+    state::Phase,
+    wire::{
+        admin::StartRunReply,
+        view::{ProfileView, RunView, StatusView, WhyView},
+    },
+};
+
+use super::{
+    swarm::{PROFILE, Swarm},
+    wait,
+    workstation::{Workstation, text},
+};
+
+impl Swarm {
+    /// Runs `swarmctl` and gives what it printed.
+    ///
+    /// # Errors
+    /// It fails; the error has what it said.
+    pub fn ctl(&self, arguments: &[&str]) -> Result<String> {
+        let done = self.swarmctl()?.args(arguments).output()?;
+        ensure!(done.status.success(), "swarmctl {}: {}\n{}", arguments.join(" "), done.status, text(&done));
+        Ok(String::from_utf8(done.stdout)?)
+    }
+
+    /// The exit code of a `swarmctl` command.
+    ///
+    /// # Errors
+    /// It was killed.
+    pub fn exit_code(&self, arguments: &[&str]) -> Result<i32> {
+        self.swarmctl()?.args(arguments).output()?.status.code().context("swarmctl was killed")
+    }
+
+    /// What `swarmctl --json …` prints, whatever its exit code: a swarm that needs somebody
+    /// answers with a code of its own.
+    ///
+    /// # Errors
+    /// It does not print that.
+    pub fn ask<T: DeserializeOwned>(&self, arguments: &[&str]) -> Result<T> {
+        let done = self.swarmctl()?.arg("--json").args(arguments).output()?;
+        serde_json::from_slice(&done.stdout).with_context(|| format!("{arguments:?}: {}", text(&done)))
+    }
+
+    /// `swarmctl status`.
+    ///
+    /// # Errors
+    /// The orchestrator does not answer.
+    pub fn status(&self) -> Result<StatusView> {
+        self.ask(&["status"])
+    }
+
+    /// `swarmctl why PACKAGE`.
+    ///
+    /// # Errors
+    /// The package is unknown.
+    pub fn why(&self, package: &str) -> Result<WhyView> {
+        self.ask(&["why", package])
+    }
+
+    /// Starts a run and does not wait for it.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start_run(&self) -> Result<RunId> {
+        let reply: StartRunReply = self.ask(&["run", "start", PROFILE])?;
+        Ok(reply.run)
+    }
+
+    /// How a run is.
+    ///
+    /// # Errors
+    /// The orchestrator does not know it.
+    pub fn run_view(&self, run: RunId) -> Result<RunView> {
+        self.ask(&["run", "show", &run.to_string()])
+    }
+
+    /// Waits until a run has ended.
+    ///
+    /// # Errors
+    /// It has not after `limit`; the error has the status.
+    pub fn run_to_its_end(&self, run: RunId, limit: Duration) -> Result<RunView> {
+        wait::until("the run ends", limit, || {
+            let view = self.run_view(run)?;
+            Ok(view.state.is_over().then_some(view))
+        })
+        .with_context(|| self.ctl(&["status"]).unwrap_or_else(|error| format!("{error:#}")))
+    }
+
+    /// Waits until some drone is in `phase` with something, and says which drone and with what.
+    ///
+    /// # Errors
+    /// None is within `limit`.
+    pub fn drone_in(&self, phase: Phase, limit: Duration) -> Result<(String, String)> {
+        wait::until(&format!("a drone is {phase}"), limit, || {
+            let found = self.status()?.drones.into_iter().find_map(|drone| {
+                let work = drone.working_on.iter().find(|work| work.phase == phase)?;
+                Some((drone.name.to_string(), work.title.clone()))
+            });
+            Ok(found)
+        })
+    }
+
+    /// The profile.
+    ///
+    /// # Errors
+    /// The orchestrator does not answer.
+    pub fn profile(&self) -> Result<ProfileView> {
+        let all: Vec<ProfileView> = self.ask(&["profile", "list"])?;
+        all.into_iter().find(|profile| profile.name.as_str() == PROFILE).context("no profile")
+    }
+
+    /// Makes a workstation one of this swarm's, as `swarmctl client setup` says.
+    ///
+    /// # Errors
+    /// swarmctl or gpg refuse.
+    pub fn set_up(&self, workstation: &Workstation) -> Result<()> {
+        let root = workstation.path("").display().to_string();
+        self.ctl(&["client", "setup", PROFILE, "--out", &root])?;
+        workstation.finish_setup(&format!("swarm-{PROFILE}"))
+    }
+
+    /// Where workstations fetch packages.
+    ///
+    /// # Errors
+    /// The orchestrator does not answer.
+    pub fn binhost(&self) -> Result<String> {
+        Ok(format!("{}/{}", self.url(), self.profile()?.binhost.trim_start_matches('/')))
+    }
+}

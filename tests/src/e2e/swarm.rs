@@ -1,0 +1,184 @@
+//! A swarm on this machine: one orchestrator and some drones as real processes, and the
+//! admin's `swarmctl` logged in to it.
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+use swarm_common::state::DroneState;
+use tempfile::TempDir;
+
+use super::{
+    process::Process,
+    programs::{part, program},
+    wait,
+    workstation::copy,
+};
+
+/// The profile that every such swarm has.
+pub const PROFILE: &str = "desktop";
+
+/// A wait for something that takes no building.
+const SOON: Duration = Duration::from_secs(60);
+
+/// A running swarm. Dropping it kills its processes and removes its files.
+#[derive(Debug)]
+pub struct Swarm {
+    // Dropped in this order: the processes before their files.
+    drones: BTreeMap<String, Process>,
+    orchestrator: Option<Process>,
+    port: u16,
+    folder: TempDir,
+}
+
+impl Swarm {
+    /// Starts an orchestrator with the example repository as its profile, and `drones`.
+    /// `world` replaces the example's world set if it is not empty.
+    ///
+    /// # Errors
+    /// Some part of it does not start; the error has its log.
+    pub fn start(drones: &[&str], world: &[&str]) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        // The orchestrator must come back on the same port after it was killed.
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let mut swarm = Self { drones: BTreeMap::new(), orchestrator: None, port, folder };
+        copy(&part("examples/repository"), &swarm.repository())?;
+        copy(&part("examples/desktop"), &swarm.bundle())?;
+        if !world.is_empty() {
+            fs::write(swarm.bundle().join("world"), world.join("\n") + "\n")?;
+        }
+        swarm.start_orchestrator()?;
+        let state = shown(&swarm.path("orchestrator"));
+        swarm.ctl(&["init", "--state-dir", &state, "--address", &swarm.url()])?;
+        swarm.profile_verb("add")?;
+        for name in drones {
+            swarm.enrol(name)?;
+        }
+        Ok(swarm)
+    }
+
+    /// The package repository that [`Swarm::pin_anew`] pins.
+    #[must_use]
+    pub fn repository(&self) -> PathBuf {
+        self.path("repository")
+    }
+
+    fn bundle(&self) -> PathBuf {
+        self.path("bundle")
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Pins the profile to the repository as it is now.
+    ///
+    /// # Errors
+    /// swarmctl refuses.
+    pub fn pin_anew(&self) -> Result<()> {
+        self.profile_verb("update")
+    }
+
+    fn profile_verb(&self, verb: &str) -> Result<()> {
+        let (bundle, repository) = (shown(&self.bundle()), shown(&self.repository()));
+        self.ctl(&["profile", verb, PROFILE, "--from", &bundle, "--repository", &repository])?;
+        Ok(())
+    }
+
+    /// Starts the orchestrator, for the first time or again.
+    ///
+    /// # Errors
+    /// It does not become ready.
+    pub fn start_orchestrator(&mut self) -> Result<()> {
+        let config = self.path("orchestrator.toml");
+        fs::write(
+            &config,
+            format!(
+                "state_dir = \"{}\"\nlisten = \"127.0.0.1:{}\"\n",
+                self.path("orchestrator").display(),
+                self.port
+            ),
+        )?;
+        let mut command = Command::new(program("swarm-orchestrator")?);
+        command.arg("--config").arg(config);
+        let mut process = Process::start(&mut command, &self.path("orchestrator.log"))?;
+        let ready = format!("{}/readyz", self.url());
+        wait::until("the orchestrator is ready", SOON, || {
+            ensure!(process.ended()?.is_none(), "the orchestrator ended:\n{}", process.output());
+            let mut wget = Command::new("wget");
+            let answer = wget.args(["-q", "-O", "/dev/null", "--tries=1", "--timeout=5", &ready]).status()?;
+            Ok(answer.success().then_some(()))
+        })
+        .with_context(|| process.output())?;
+        self.orchestrator = Some(process);
+        Ok(())
+    }
+
+    /// Kills the orchestrator as a power cut would.
+    ///
+    /// # Errors
+    /// It was not running.
+    pub fn kill_orchestrator(&mut self) -> Result<()> {
+        self.orchestrator.take().context("no orchestrator runs")?.kill()
+    }
+
+    fn enrol(&mut self, name: &str) -> Result<()> {
+        let token = self.ctl(&["drone", "token", "--approved"])?;
+        let token_file = self.path(&format!("{name}.token"));
+        fs::write(&token_file, token.trim())?;
+        let config = self.path(&format!("{name}.toml"));
+        fs::write(&config, format!("name = \"{name}\"\norchestrators = [\"{}\"]\n", self.url()))?;
+        let mut command = Command::new(program("swarm-drone")?);
+        command.arg("--config").arg(&config);
+        let process = Process::start(&mut command, &self.path(&format!("{name}.log")))?;
+        self.drones.insert(name.to_owned(), process);
+        wait::until("the drone is online", SOON, || {
+            let status = self.status()?;
+            Ok(status
+                .drones
+                .iter()
+                .any(|d| d.name.as_str() == name && d.state == DroneState::Online)
+                .then_some(()))
+        })
+        .with_context(|| self.drones[name].output())
+    }
+
+    /// Kills a drone and everything it builds with, as a power cut would.
+    ///
+    /// # Errors
+    /// There is no such drone.
+    pub fn kill_drone(&mut self, name: &str) -> Result<()> {
+        self.drones.remove(name).context("no such drone")?.kill()
+    }
+
+    /// Asks a drone to stop, and waits until it has.
+    ///
+    /// # Errors
+    /// There is no such drone, or it does not stop within `limit`.
+    pub fn stop_drone(&mut self, name: &str, limit: Duration) -> Result<bool> {
+        let mut drone = self.drones.remove(name).context("no such drone")?;
+        drone.signal(Signal::TERM)?;
+        Ok(drone.end(limit)?.success())
+    }
+
+    /// `swarmctl`, logged in.
+    pub(super) fn swarmctl(&self) -> Result<Command> {
+        let mut command = Command::new(program("swarmctl")?);
+        command.env("SWARMCTL_CONFIG", self.path("swarmctl.toml")).stdin(Stdio::null());
+        Ok(command)
+    }
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
