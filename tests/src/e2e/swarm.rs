@@ -11,14 +11,14 @@ use std::{
     process::{Command, Stdio},
     time::Duration,
 };
-use swarm_common::state::DroneState;
+use swarm_common::{config::secret::write_private, state::DroneState};
 use tempfile::TempDir;
 
 use super::{
     process::Process,
     programs::{part, program},
     wait,
-    workstation::copy,
+    workstation::{copy, text},
 };
 
 /// The profile that every such swarm has.
@@ -104,7 +104,9 @@ impl Swarm {
         fs::write(
             &config,
             format!(
-                "state_dir = \"{}\"\nlisten = \"127.0.0.1:{}\"\n",
+                // Silence is noticed soon, so that a test need not wait for it.
+                "state_dir = \"{}\"\nlisten = \"127.0.0.1:{}\"\n\
+                 [policy]\nlease_ms = 10000\noffline_after_ms = 10000\nstartup_grace_ms = 10000\n",
                 self.path("orchestrator").display(),
                 self.port
             ),
@@ -134,23 +136,33 @@ impl Swarm {
 
     fn enrol(&mut self, name: &str) -> Result<()> {
         let token = self.ctl(&["drone", "token", "--approved"])?;
-        let token_file = self.path(&format!("{name}.token"));
-        fs::write(&token_file, token.trim())?;
+        write_private(&self.path(&format!("{name}.token")), token.trim())?;
         let config = self.path(&format!("{name}.toml"));
-        fs::write(&config, format!("name = \"{name}\"\norchestrators = [\"{}\"]\n", self.url()))?;
+        fs::write(&config, self.drone_settings(name)?)?;
         let mut command = Command::new(program("swarm-drone")?);
         command.arg("--config").arg(&config);
         let process = Process::start(&mut command, &self.path(&format!("{name}.log")))?;
         self.drones.insert(name.to_owned(), process);
         wait::until("the drone is online", SOON, || {
-            let status = self.status()?;
-            Ok(status
-                .drones
-                .iter()
-                .any(|d| d.name.as_str() == name && d.state == DroneState::Online)
-                .then_some(()))
+            let mut drones = self.status()?.drones.into_iter();
+            Ok(drones.any(|d| d.name.as_str() == name && d.state == DroneState::Online).then_some(()))
         })
         .with_context(|| self.drones[name].output())
+    }
+
+    fn drone_settings(&self, name: &str) -> Result<String> {
+        let folder = self.path(name);
+        let portage = Command::new(part("scripts/portage")).stdin(Stdio::null()).output()?;
+        ensure!(portage.status.success(), "{}", text(&portage));
+        Ok(format!(
+            "name = \"{name}\"\norchestrators = [\"{url}\"]\ntoken_file = \"{folder}.token\"\n\
+             state_dir = \"{folder}/state\"\ncache_dir = \"{folder}/snapshots\"\nheartbeat_s = 2\n\
+             [builder]\nwork_dir = \"{folder}/roots\"\ncache_dir = \"{folder}/cache\"\n\
+             portage_prefix = \"{portage}\"\n",
+            url = self.url(),
+            folder = folder.display(),
+            portage = String::from_utf8(portage.stdout)?.trim(),
+        ))
     }
 
     /// Kills a drone and everything it builds with, as a power cut would.
