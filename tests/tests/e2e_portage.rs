@@ -6,7 +6,7 @@
 
 use anyhow::{Result, ensure};
 use std::{path::Path, time::Duration};
-use swarm_common::state::{PackageState, Phase, RunState};
+use swarm_common::state::{PackageState, RunState};
 use swarm_tests::e2e::{
     binhost::BinhostCopy,
     forger,
@@ -103,7 +103,7 @@ fn what_a_killed_drone_was_building_is_built_by_another() {
 fn drone_killed() -> Result<()> {
     let mut swarm = Swarm::start(&["ada", "bob"], &["app-misc/reckon", "app-text/banner"])?;
     let run = swarm.start_run()?;
-    let (drone, package) = swarm.drone_in(Phase::Building, FIRST)?;
+    let (drone, package) = swarm.builds(FIRST)?;
     swarm.kill_drone(&drone)?;
 
     let ended = swarm.run_to_its_end(run, RUN)?;
@@ -123,7 +123,7 @@ fn orchestrator_killed() -> Result<()> {
     let mut swarm = Swarm::start(&["ada", "bob"], &["app-misc/reckon", "app-misc/lifegame"])?;
     let run = swarm.start_run()?;
     for _ in 0..3 {
-        swarm.drone_in(Phase::Building, FIRST)?;
+        swarm.builds(FIRST)?;
         swarm.kill_orchestrator()?;
         swarm.start_orchestrator()?;
         if swarm.run_view(run)?.state.is_over() {

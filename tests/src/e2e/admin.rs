@@ -8,7 +8,7 @@ use swarm_common::{
     state::Phase,
     wire::{
         admin::StartRunReply,
-        view::{ProfileView, RunView, StatusView, WhyView},
+        view::{ProfileView, RunView, StatusView, WhyView, WorkView},
     },
 };
 
@@ -92,14 +92,16 @@ impl Swarm {
         .with_context(|| self.ctl(&["status"]).unwrap_or_else(|error| format!("{error:#}")))
     }
 
-    /// Waits until some drone is in `phase` with something, and says which drone and with what.
+    /// Waits until some drone builds a package, and says which drone and which package.
     ///
     /// # Errors
-    /// None is within `limit`.
-    pub fn drone_in(&self, phase: Phase, limit: Duration) -> Result<(String, String)> {
-        wait::until(&format!("a drone is {phase}"), limit, || {
+    /// None does within `limit`.
+    pub fn builds(&self, limit: Duration) -> Result<(String, String)> {
+        wait::until("a drone builds a package", limit, || {
             let found = self.status()?.drones.into_iter().find_map(|drone| {
-                let work = drone.working_on.iter().find(|work| work.phase == phase)?;
+                // A plan is work as well, but of no package.
+                let package = |work: &&WorkView| work.phase == Phase::Building && work.title.contains('/');
+                let work = drone.working_on.iter().find(package)?;
                 Some((drone.name.to_string(), work.title.clone()))
             });
             Ok(found)
