@@ -7,17 +7,27 @@ use swarm_common::{
     wire::drone::{Outcome, ReportRequest, UploadRequest, Work},
 };
 
-/// Problems whose cure is to send the files again.
-const FILES_MISSING: &str = "/problems/files-missing";
+/// The orchestrator lacks a file that a report names.
+const NOT_UPLOADED: &str = "/problems/not-uploaded";
+
+/// Refusals of this one request, not of the work: sent anew it may be taken.
+const WORTH_REPEATING: [&str; 3] = [NOT_UPLOADED, "/problems/unknown-upload", "/problems/body-broken"];
+
+/// How often the orchestrator may say that it stands elsewhere before it is left alone.
+const ROUNDS: u32 = 16;
 
 /// Sends the log and the files of an attempt.
 pub async fn files(client: &Client, spool: &Spool, attempt: AttemptId, report: &ReportRequest) -> Delivery {
     match try_files(client, spool, attempt, report).await {
         Ok(()) => Delivery::Done,
         Err(Trouble::Client(error)) => judge(attempt, "the files were not taken", &error),
-        Err(Trouble::Spool(error)) => {
-            tracing::error!(%attempt, %error, "the spooled files cannot be read; the work is given up");
+        Err(Trouble::Spool(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+            tracing::error!(%attempt, %error, "a spooled file is gone; the work is given up");
             Delivery::Refused
+        }
+        Err(Trouble::Spool(error)) => {
+            tracing::error!(%attempt, %error, "a spooled file cannot be read; tried again later");
+            Delivery::Failed
         }
     }
 }
@@ -38,11 +48,18 @@ async fn try_files(
     let Work::Build(order) = assignment.work else { return Ok(()) };
     for (digest, target) in artifacts.iter().zip(order.targets) {
         let file = spool.file(attempt, *digest).map_err(Trouble::Spool)?;
-        let request = UploadRequest { digest: file.digest, size: file.size, cpv: target.cpv };
+        let request = UploadRequest { digest: file.digest, size: file.size, cpv: target.cpv.clone() };
         let mut status = client.begin_upload(attempt, &request).await.map_err(Trouble::Client)?;
-        while !status.verified {
+        for _ in 0..ROUNDS {
+            if status.verified {
+                break;
+            }
             let sent = client.upload_file(attempt, file.digest, &file.path, status.offset).await;
             status = sent.map_err(Trouble::Client)?;
+        }
+        if !status.verified {
+            let what = format!("{} is not taken: the upload stays at byte {}", target.cpv, status.offset);
+            return Err(Trouble::Client(ClientError::Local(what)));
         }
     }
     Ok(())
@@ -59,18 +76,75 @@ pub async fn report(client: &Client, spool: &Spool, attempt: AttemptId, report: 
             tracing::info!(%attempt, accepted = reply.accepted, reason = reply.reason, "reported");
             Delivery::Done
         }
-        Err(ClientError::Problem(problem)) if problem.kind == FILES_MISSING => Delivery::FilesMissing,
+        Err(ClientError::Problem(problem)) if problem.kind == NOT_UPLOADED => {
+            tracing::warn!(%attempt, error = %ClientError::Problem(problem), "the files are sent again");
+            Delivery::FilesMissing
+        }
         Err(error) => judge(attempt, "the report was not taken", &error),
     }
 }
 
-/// Whether it is worth another try.
+/// Whether it is worth another try. Only a refusal of the work itself is final: whatever
+/// else goes wrong, an orchestrator's own faults and a doubtful credential included, is no
+/// reason to throw away what was built.
 fn judge(attempt: AttemptId, what: &str, error: &ClientError) -> Delivery {
-    if error.is_transient() || matches!(error, ClientError::Protocol { .. } | ClientError::Local(_)) {
-        tracing::warn!(%attempt, %error, "{what}; tried again later");
-        Delivery::Failed
-    } else {
+    let is_final = match error {
+        ClientError::Problem(problem) => {
+            matches!(problem.status, 400 | 403 | 404 | 409 | 410 | 413 | 422)
+                && !WORTH_REPEATING.contains(&problem.kind.as_str())
+        }
+        ClientError::Unreachable { .. } | ClientError::Protocol { .. } | ClientError::Local(_) => false,
+    };
+    if is_final {
         tracing::warn!(%attempt, %error, "{what}, for good");
         Delivery::Refused
+    } else {
+        tracing::warn!(%attempt, %error, "{what}; tried again later");
+        Delivery::Failed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use swarm_common::wire::problem::Problem;
+
+    fn after(status: u16, kind: &str) -> Delivery {
+        let problem = Problem {
+            kind: format!("/problems/{kind}"),
+            title: String::new(),
+            status,
+            detail: String::new(),
+            request_id: None,
+        };
+        judge(AttemptId(1), "a test", &ClientError::Problem(Box::new(problem)))
+    }
+
+    #[test]
+    fn only_a_refusal_of_the_work_itself_ends_delivery() {
+        for (status, kind) in [
+            (403, "not-yours"),
+            (404, "unknown-attempt"),
+            (409, "stale-attempt"),
+            (413, "too-large"),
+            (422, "package-rejected/identity"),
+        ] {
+            assert_eq!(after(status, kind), Delivery::Refused, "{status} {kind}");
+        }
+        for (status, kind) in [
+            (400, "body-broken"),
+            (401, "unknown-credential"),
+            (404, "unknown-upload"),
+            (408, "body-stalled"),
+            (409, "not-uploaded"),
+            (429, "slow-down"),
+            (500, "internal"),
+            (503, "upload-busy"),
+            (507, "disk-full"),
+        ] {
+            assert_eq!(after(status, kind), Delivery::Failed, "{status} {kind}");
+        }
+        let away = ClientError::Unreachable { tried: Vec::new() };
+        assert_eq!(judge(AttemptId(1), "a test", &away), Delivery::Failed);
     }
 }

@@ -91,6 +91,11 @@ async fn send(
         match client.append_log(attempt, *sent, piece.into()).await? {
             LogAppend::Stored => *sent += length,
             LogAppend::StandsAt(stored) if stored > end => return Ok(()),
+            // It contradicts itself: asking on would never end.
+            LogAppend::StandsAt(stored) if stored == *sent => {
+                let what = format!("it refuses byte {stored} of the log and asks for it");
+                return Err(ClientError::Local(what));
+            }
             LogAppend::StandsAt(stored) => {
                 *sent = stored;
                 continue;
