@@ -79,8 +79,11 @@ impl Spool {
         // On the same file system a rename; else a copy beside and a rename.
         if fs::rename(file, &path).is_err() {
             let partial = path.with_extension("partial");
-            fs::copy(file, &partial)?;
-            fs::rename(&partial, &path)?;
+            if let Err(error) = fs::copy(file, &partial).and_then(|_| fs::rename(&partial, &path)) {
+                // Most likely the disk is full, and half a file must not keep it so.
+                let _ = fs::remove_file(&partial);
+                return Err(error);
+            }
         }
         File::open(&path)?.sync_all()?;
         sync_dir(&self.of(attempt))?;

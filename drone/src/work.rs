@@ -53,7 +53,7 @@ pub async fn attempt(
     };
     let snapshot = match fetched {
         Ok(dir) => dir,
-        Err(what) => return Some(failure(FailureClass::Infra, Phase::Preparing, what)),
+        Err(error) => return Some(failure(error.class(), Phase::Preparing, error.to_string())),
     };
     let attempt_dir = workshop.work_dir.join(id.to_string());
     if let Err(error) = tokio::fs::create_dir_all(&attempt_dir).await {
@@ -70,21 +70,31 @@ pub async fn attempt(
         snapshot,
     };
     let end = build(&workshop, &client, context, phases, cancel).await;
-    let (outcome, usage) = match end {
-        BuildEnd::Cancelled => return None,
-        BuildEnd::Failed { failure, usage } => (Outcome::Failed { failure }, usage),
-        BuildEnd::Planned { plan, usage } => (Outcome::Planned { plan }, usage),
-        BuildEnd::Built { files, usage } => match keep(&workshop, id, files).await {
-            Ok(artifacts) => (Outcome::Built { artifacts }, usage),
+    let report = match end {
+        BuildEnd::Cancelled => None,
+        BuildEnd::Failed { failure, usage } => {
+            Some(ReportRequest { outcome: Outcome::Failed { failure }, usage })
+        }
+        BuildEnd::Planned { plan, usage } => {
+            Some(ReportRequest { outcome: Outcome::Planned { plan }, usage })
+        }
+        BuildEnd::Built { files, usage } => Some(match keep(&workshop, id, files).await {
+            Ok(artifacts) => ReportRequest { outcome: Outcome::Built { artifacts }, usage },
             Err(error) => {
                 let what = format!("the built package cannot be spooled: {error}");
-                return Some(own_failure(Phase::Packaging, what));
+                own_failure(Phase::Packaging, what)
             }
-        },
+        }),
     };
-    // What was built is in the spool; the rest is rubbish that the next start removes too.
-    let _ = tokio::fs::remove_dir_all(attempt_dir).await;
-    Some(ReportRequest { outcome, usage })
+    // What was built is in the spool; the rest is rubbish, which on a full disk must not
+    // wait for the next start.
+    match tokio::fs::remove_dir_all(&attempt_dir).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(attempt = %id, %error, "the build root was not removed");
+        }
+        _ => {}
+    }
+    report
 }
 
 /// Runs the build with its log and its phases on their way.
