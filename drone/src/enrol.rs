@@ -68,10 +68,15 @@ async fn enrol(config: &Config, client: &Client, token: &Secret, kept: &Path) ->
         match client.enrol(&request).await {
             Ok(reply) => {
                 write_private(kept, &reply.credential)?;
+                // The token is used up, so the credential must outlive a power cut.
+                let synced = std::fs::File::open(&config.state_dir).and_then(|dir| dir.sync_all());
+                if let Err(error) = synced {
+                    tracing::warn!(%error, "the state directory cannot be synchronised");
+                }
                 tracing::info!(drone = %reply.drone, %name, "enrolled");
                 return Ok(Secret::new(&reply.credential));
             }
-            Err(error) if error.is_transient() => {
+            Err(error) if error.is_transient() || error.status().is_some_and(|status| status >= 500) => {
                 tracing::warn!(%error, "not enrolled yet; tried again in {} s", PAUSE.as_secs());
                 tokio::time::sleep(PAUSE).await;
             }

@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod builder;
 pub mod buildroot;
+pub mod clock;
 pub mod config;
 pub mod deliver;
 pub mod enrol;

@@ -1,8 +1,9 @@
 //! The loop around the agent: feeds it what happened, does what it says.
 
 use crate::{
-    agent::{Agent, Input, Output},
+    agent::{Agent, Delivery, Input, Output, Recovered},
     buildroot,
+    clock::Clock,
     config::Config,
     deliver,
     enrol::{self, EnrolError},
@@ -12,17 +13,11 @@ use crate::{
     vitals,
     work::{self, Workshop},
 };
-use std::{
-    collections::BTreeMap,
-    path::Path,
-    sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 use swarm_common::{
     client::{Client, ClientError},
     id::AttemptId,
-    state::Phase,
-    time::TimeMs,
+    state::{DroneState, Phase},
     wire::drone::*,
 };
 use tokio::{sync::mpsc, task::JoinSet};
@@ -30,6 +25,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Saying goodbye takes no longer.
 const GOODBYE: Duration = Duration::from_secs(5);
+
+/// What is stopped with the drone may take so much longer than a build's own grace.
+const LAST_TASKS: Duration = Duration::from_secs(10);
 
 /// Why a drone ended otherwise than asked.
 #[derive(Debug, thiserror::Error)]
@@ -50,13 +48,16 @@ pub enum RunError {
         "the orchestrator does not know this drone any more ({0}): enrol it again with a new token, after removing {1}"
     )]
     Unknown(String, String),
+    /// A part of the drone broke off. Nothing of the spool is lost; a start goes on with it.
+    #[error("a part of the drone broke off, which is an error in it: {0}")]
+    Broken(tokio::task::JoinError),
 }
 
 /// Runs the drone until it is asked to stop. Each message on `stop` is one request.
 ///
 /// # Errors
 /// It cannot begin, or the orchestrator does not know it any more.
-pub async fn run(config: Config, stop: mpsc::Receiver<()>) -> Result<(), RunError> {
+pub async fn run(config: Config, mut stop: mpsc::Receiver<()>) -> Result<(), RunError> {
     let io = |path: &Path| {
         let path = path.display().to_string();
         move |source| RunError::Io { path, source }
@@ -75,12 +76,24 @@ pub async fn run(config: Config, stop: mpsc::Receiver<()>) -> Result<(), RunErro
     // It only saves space, and takes none of the drone's time.
     tokio::task::spawn_blocking(move || buildroot::prune_cache(&builder));
     let recovered = spool.recover().map_err(io(&spool_dir))?;
-    let client = enrol::client(&config).await?;
+    // As long as no orchestrator answers this waits, and a stop must not wait with it.
+    let client = tokio::select! {
+        client = enrol::client(&config) => client?,
+        Some(()) = stop.recv() => {
+            tracing::info!("asked to stop before it was enrolled");
+            return Ok(());
+        }
+    };
     let orchestrator = config.orchestrators.first().cloned().unwrap_or_default();
     let workshop =
         Arc::new(Workshop { builder: config.builder.clone(), orchestrator, work_dir, snapshots, spool });
     let nonce = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
     let clock = Clock::new();
+    let finished = recovered.iter().filter_map(|found| match found {
+        Recovered::Finished(attempt, report) => Some((*attempt, Arc::new(report.clone()))),
+        Recovered::Unfinished(_) => None,
+    });
+    let reports = finished.collect();
     let (agent, outputs) = Agent::new(config.timing(), nonce, clock.now(), recovered);
     let (inputs, incoming) = mpsc::channel(256);
     let state = Loop {
@@ -91,9 +104,11 @@ pub async fn run(config: Config, stop: mpsc::Receiver<()>) -> Result<(), RunErro
         workshop,
         inputs,
         builds: BTreeMap::new(),
-        reports: BTreeMap::new(),
+        reports,
         tasks: JoinSet::new(),
         was_reachable: true,
+        state: None,
+        last_tasks: config.builder.grace() + LAST_TASKS,
     };
     state.go_on(outputs, incoming, stop).await
 }
@@ -102,24 +117,6 @@ fn clear(dir: &Path) -> std::io::Result<()> {
     match std::fs::remove_dir_all(dir) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
         _ => std::fs::create_dir_all(dir),
-    }
-}
-
-/// Wall time at the start, steady from there on: setting the machine's clock moves no
-/// deadline.
-struct Clock {
-    started_at: TimeMs,
-    started: Instant,
-}
-
-impl Clock {
-    fn new() -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { started_at: TimeMs(now.as_millis() as u64), started: Instant::now() }
-    }
-
-    fn now(&self) -> TimeMs {
-        self.started_at + self.started.elapsed().as_millis() as u64
     }
 }
 
@@ -135,6 +132,9 @@ struct Loop {
     reports: BTreeMap<AttemptId, Arc<ReportRequest>>,
     tasks: JoinSet<()>,
     was_reachable: bool,
+    /// What the orchestrator last said the drone is.
+    state: Option<DroneState>,
+    last_tasks: Duration,
 }
 
 /// What tasks tell the loop.
@@ -150,6 +150,17 @@ impl Loop {
         outputs: Vec<Output>,
         mut incoming: mpsc::Receiver<Event>,
         mut stop: mpsc::Receiver<()>,
+    ) -> Result<(), RunError> {
+        let ended = self.until_exit(outputs, &mut incoming, &mut stop).await;
+        self.end_tasks(incoming).await;
+        ended
+    }
+
+    async fn until_exit(
+        &mut self,
+        outputs: Vec<Output>,
+        incoming: &mut mpsc::Receiver<Event>,
+        stop: &mut mpsc::Receiver<()>,
     ) -> Result<(), RunError> {
         let mut exit = self.perform(outputs);
         while !exit {
@@ -167,14 +178,51 @@ impl Loop {
                     tracing::info!(building = self.agent.is_building(), "asked to stop");
                     Input::StopRequested
                 }
-                Some(_) = self.tasks.join_next() => continue,
+                // A task that broke off owes an input that would be waited for in vain.
+                Some(ended) = self.tasks.join_next() => {
+                    ended.map_err(RunError::Broken)?;
+                    continue;
+                }
                 () = tokio::time::sleep(Duration::from_millis(wait)) => Input::Tick,
             };
+            self.note_state(&input);
             let outputs = self.agent.step(self.clock.now(), input);
             exit = self.perform(outputs);
         }
-        self.tasks.shutdown().await;
         Ok(())
+    }
+
+    /// Stops the builds, so that no compiler outlives the drone, then everything else.
+    async fn end_tasks(mut self, incoming: mpsc::Receiver<Event>) {
+        // Nobody listens any more; a task that waits for room to speak goes on.
+        drop(incoming);
+        let was_building = !self.builds.is_empty();
+        self.builds.values().for_each(CancellationToken::cancel);
+        if was_building {
+            let tasks = &mut self.tasks;
+            let all = async { while tasks.join_next().await.is_some() {} };
+            if tokio::time::timeout(self.last_tasks, all).await.is_err() {
+                tracing::debug!("not everything ended in time");
+            }
+        }
+        self.tasks.shutdown().await;
+    }
+
+    /// Says once what the orchestrator makes of this drone, and what to do about it.
+    fn note_state(&mut self, input: &Input) {
+        let Input::HeartbeatAnswered(Some(reply)) = input else { return };
+        if self.state.replace(reply.state) == Some(reply.state) {
+            return;
+        }
+        match reply.state {
+            DroneState::Pending => tracing::warn!(
+                "waiting for an admin's approval: `swarmctl drone list` shows this drone, `swarmctl drone approve` lets it work"
+            ),
+            DroneState::Grounded => {
+                tracing::warn!("grounded after several failures; it gets work again after a while");
+            }
+            state => tracing::info!(%state, "on duty"),
+        }
     }
 
     /// Says once when the orchestrator goes and once when it is back.
@@ -182,6 +230,10 @@ impl Loop {
         match error {
             Some(error) if error.status() == Some(401) => {
                 return Err(RunError::Unknown(error.to_string(), self.credential_file.clone()));
+            }
+            // It answered: what it does not like is told, and changes nothing else.
+            Some(error) if error.status().is_some_and(|status| status < 500) => {
+                tracing::warn!(%error, "the orchestrator refuses a request");
             }
             Some(error) if self.was_reachable => {
                 tracing::warn!(%error, "the orchestrator is away; builds go on and results are kept");
@@ -219,6 +271,7 @@ impl Loop {
                 Output::Upload(attempt) => self.upload(attempt),
                 Output::Report(attempt, report) => self.report(attempt, *report),
                 Output::Forget(attempt) => {
+                    self.builds.remove(&attempt);
                     self.reports.remove(&attempt);
                     if let Err(error) = self.workshop.spool.forget(attempt) {
                         tracing::warn!(%attempt, %error, "what is done with cannot be removed from the spool");
@@ -280,27 +333,18 @@ impl Loop {
     }
 
     fn upload(&mut self, attempt: AttemptId) {
-        let Some(report) = self.spooled(attempt) else { return };
+        let Some(report) = self.reports.get(&attempt).map(Arc::clone) else {
+            // Every report is noted before its files are sent.
+            tracing::error!(%attempt, "there is no report to send files for");
+            return self
+                .spawn(async move { Event::Happened(Input::UploadEnded(attempt, Delivery::Refused)) });
+        };
         let (client, workshop) = (self.client.clone(), Arc::clone(&self.workshop));
         self.builds.remove(&attempt);
         self.spawn(async move {
             let delivery = deliver::files(&client, &workshop.spool, attempt, &report).await;
             Event::Happened(Input::UploadEnded(attempt, delivery))
         });
-    }
-
-    /// The report whose files are to be sent: in memory, or after a restart on disk.
-    fn spooled(&mut self, attempt: AttemptId) -> Option<Arc<ReportRequest>> {
-        if let Some(report) = self.reports.get(&attempt) {
-            return Some(Arc::clone(report));
-        }
-        match self.workshop.spool.report(attempt) {
-            Ok(report) => Some(Arc::clone(self.reports.entry(attempt).or_insert(Arc::new(report)))),
-            Err(error) => {
-                tracing::error!(%attempt, %error, "a spooled report cannot be read");
-                None
-            }
-        }
     }
 
     fn report(&mut self, attempt: AttemptId, report: ReportRequest) {
