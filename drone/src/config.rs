@@ -3,7 +3,13 @@
 use crate::{agent::Timing, builder::BuilderConfig};
 use serde::Deserialize;
 use std::path::PathBuf;
-use swarm_common::name::Name;
+use swarm_common::{client::parse_address, name::Name};
+
+/// Beats that are further apart come too late too easily: a drone is given up after 60 s.
+const SLOWEST_BEAT_S: u64 = 30;
+
+/// A longer drain is a typing error.
+const LONGEST_DRAIN_S: u64 = 7 * 24 * 3600;
 
 /// Everything that can be set.
 #[derive(Debug, Clone, Deserialize)]
@@ -73,12 +79,39 @@ fn default_heartbeat_s() -> u64 {
 }
 
 impl Config {
+    /// Whether it can be used.
+    ///
+    /// # Errors
+    /// Which setting cannot, and why.
+    pub fn check(&self) -> Result<(), String> {
+        if self.orchestrators.is_empty() {
+            return Err("orchestrators is empty; name at least one, such as \"http://nas:8100\"".into());
+        }
+        for address in &self.orchestrators {
+            parse_address(address).map_err(|why| format!("orchestrators: {why}"))?;
+        }
+        for (setting, path) in [("state_dir", &self.state_dir), ("cache_dir", &self.cache_dir)] {
+            if !path.is_absolute() {
+                return Err(format!("{setting} is `{}`; it must be an absolute path", path.display()));
+            }
+        }
+        if !(1..=SLOWEST_BEAT_S).contains(&self.heartbeat_s) {
+            let given = self.heartbeat_s;
+            return Err(format!("heartbeat_s is {given}; it must be from 1 to {SLOWEST_BEAT_S}"));
+        }
+        if self.drain_timeout_s > LONGEST_DRAIN_S {
+            let given = self.drain_timeout_s;
+            return Err(format!("drain_timeout_s is {given}; it must be at most {LONGEST_DRAIN_S}"));
+        }
+        self.builder.check()
+    }
+
     /// The agent's times.
     #[must_use]
     pub fn timing(&self) -> Timing {
         Timing {
-            heartbeat_ms: self.heartbeat_s.max(1) * 1000,
-            drain_timeout_ms: self.drain_timeout_s * 1000,
+            heartbeat_ms: self.heartbeat_s.max(1).saturating_mul(1000),
+            drain_timeout_ms: self.drain_timeout_s.saturating_mul(1000),
             ..Timing::default()
         }
     }
@@ -96,6 +129,7 @@ mod tests {
         assert_eq!(config.state_dir, default_state_dir());
         assert_eq!(config.drain_timeout_s, default_drain_timeout_s());
         assert_eq!(config.log.keep_files, LogConfig::default().keep_files);
+        assert_eq!(config.check(), Ok(()));
     }
 
     #[test]
@@ -104,5 +138,29 @@ mod tests {
         let error = swarm_common::config::parse::<Config>(Path::new("drone.toml"), text).unwrap_err();
         let error = error.to_string();
         assert!(error.contains("drone.toml:2") && error.contains("state_dir"), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_the_settings_name() {
+        let check = |text: &str| {
+            let text = format!("orchestrators = [\"http://nas:8100\"]\n{text}");
+            swarm_common::config::parse::<Config>(Path::new("drone.toml"), &text).unwrap().check()
+        };
+        assert_eq!(check(""), Ok(()));
+        for (text, named) in [
+            ("heartbeat_s = 0", "heartbeat_s"),
+            ("heartbeat_s = 60", "heartbeat_s"),
+            ("drain_timeout_s = 9223372036854775807", "drain_timeout_s"),
+            ("state_dir = \"state\"", "state_dir"),
+            ("[builder]\nload = -1.0", "builder.load"),
+        ] {
+            assert!(check(text).unwrap_err().contains(named), "{text}");
+        }
+        let nobody = "orchestrators = []";
+        let nobody = swarm_common::config::parse::<Config>(Path::new("drone.toml"), nobody).unwrap();
+        assert!(nobody.check().unwrap_err().contains("orchestrators"));
+        let bare = "orchestrators = [\"nas:8100\"]";
+        let bare = swarm_common::config::parse::<Config>(Path::new("drone.toml"), bare).unwrap();
+        assert!(bare.check().unwrap_err().contains("http://nas:8100"));
     }
 }

@@ -6,7 +6,7 @@ use std::{path::PathBuf, process::ExitCode};
 use swarm_common::config;
 use swarm_drone::{
     config::{Config, LogConfig},
-    lock::Lock,
+    lock::{Lock, LockError},
     run::{RunError, run},
 };
 use tokio::{
@@ -46,8 +46,11 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => return complain(CONFIG, &error),
     };
-    if let Err(error) = config.builder.check() {
+    if let Err(error) = config.check() {
         return complain(CONFIG, &format!("{}: {error}", arguments.config.display()));
+    }
+    if let Err(error) = filter(&config.log) {
+        return complain(CONFIG, &format!("{}: {error:#}", arguments.config.display()));
     }
     if arguments.check_config {
         println!("{}: fine", arguments.config.display());
@@ -59,7 +62,8 @@ fn main() -> ExitCode {
     };
     let _lock = match Lock::take(&config.state_dir) {
         Ok(lock) => lock,
-        Err(error) => return complain(TRY_AGAIN, &error),
+        Err(error @ LockError::Held { .. }) => return complain(TRY_AGAIN, &error),
+        Err(error @ LockError::Io { .. }) => return complain(1, &error),
     };
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
@@ -101,10 +105,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     Ok(ended?)
 }
 
+fn filter(log: &LogConfig) -> anyhow::Result<tracing_subscriber::EnvFilter> {
+    tracing_subscriber::EnvFilter::try_new(&log.level).with_context(|| {
+        format!("log.level `{}` is not a filter such as \"info\" or \"swarm_drone=debug\"", log.level)
+    })
+}
+
 fn log_to(log: &LogConfig) -> anyhow::Result<Option<tracing_appender::non_blocking::WorkerGuard>> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&log.level)
-        .with_context(|| format!("log.level `{}` is not a filter", log.level))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter(log)?);
     let Some(dir) = &log.dir else {
         let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
         builder.with_writer(std::io::stderr).with_ansi(colour).init();
