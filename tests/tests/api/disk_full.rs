@@ -1,8 +1,9 @@
-//! A full disk under the artifact store: said so, nothing lost, and it goes on by itself.
+//! A full disk under the artifact store, the binary package host or the journal: said so,
+//! nothing lost, and it goes on by itself.
 //!
 //! The disk is a tiny tmpfs, which takes root to mount; others are told and skip.
 
-use crate::refused;
+use crate::{key, refused};
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -11,9 +12,15 @@ use swarm_common::{
     client::Bytes,
     digest::Digest,
     state::RunState,
-    wire::drone::{Outcome, UploadRequest},
+    wire::{
+        admin::EnrolTokenRequest,
+        drone::{Outcome, UploadRequest},
+    },
 };
-use swarm_tests::api::{Swarm, package_file};
+use swarm_tests::api::{FakeDrone, Swarm, package_file};
+
+/// A change that is small and can be made any number of times.
+const TOKEN: EnrolTokenRequest = EnrolTokenRequest { valid_ms: 60_000, approved: true };
 
 /// A small disk of its own.
 struct TinyDisk {
@@ -113,4 +120,53 @@ async fn a_disk_that_fills_before_publishing_holds_up_nothing_but_publishing() {
     }
     drone.work().await.unwrap();
     swarm.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_disk_under_the_journal_is_503_until_there_is_space_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("disk");
+    let Some(disk) = TinyDisk::mount(&at, 2 << 20) else { return };
+    let artifacts = folder.path().join("artifacts");
+    let swarm = Swarm::start_with(|config| {
+        (config.state_dir, config.artifact_dir) = (at.join("state"), Some(artifacts));
+    });
+    let swarm = swarm.await.unwrap();
+    let ballast = disk.fill(0);
+    // The journal still has some room in its log; then one of these is the one too many.
+    let mut made = Vec::new();
+    let stuck = loop {
+        let admin = swarm.admin.clone();
+        let mut next =
+            tokio::spawn(async move { admin.make_enrol_token(&TOKEN, &key()).await.map(|made| made.token) });
+        tokio::select! {
+            token = &mut next => made.push(token.unwrap().unwrap()),
+            () = trouble(&swarm) => break next,
+        }
+    };
+    let ready = swarm.raw().await.unwrap().ask("GET /readyz", &[], b"").await.unwrap();
+    assert_eq!(ready.status, 503);
+    let text = String::from_utf8_lossy(&ready.body);
+    assert!(text.contains("no space left for the journal"), "{text}");
+    assert_eq!(refused(swarm.admin.make_enrol_token(&TOKEN, &key()).await), 503);
+    // Reading goes on.
+    let status = swarm.admin.status().await.unwrap();
+    assert!(status.concerns[0].what.contains("no space left"), "{:?}", status.concerns);
+
+    std::fs::remove_file(ballast).unwrap();
+    made.push(stuck.await.unwrap().unwrap());
+    let ready = swarm.raw().await.unwrap().ask("GET /readyz", &[], b"").await.unwrap();
+    assert_eq!(ready.status, 200);
+    let swarm = swarm.restart().await.unwrap();
+    for (number, token) in made.iter().enumerate().rev().take(5) {
+        FakeDrone::enrol(&swarm.nobody().unwrap(), token, &format!("drone-{number}")).await.unwrap();
+    }
+    assert_eq!(swarm.admin.audit().await.unwrap().faults, Vec::<String>::new());
+    swarm.stop().await.unwrap();
+}
+
+async fn trouble(swarm: &Swarm) {
+    while swarm.app.engine.trouble().is_none() {
+        tokio::task::yield_now().await;
+    }
 }
