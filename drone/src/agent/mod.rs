@@ -206,6 +206,9 @@ impl Agent {
     /// When [`Input::Tick`] is due at the latest.
     #[must_use]
     pub fn next_tick(&self) -> TimeMs {
+        if self.is_signing_off() {
+            return TimeMs(u64::MAX);
+        }
         let deliveries = self.items.values().filter_map(Item::due_at);
         let claim = self.wants_work().then_some(self.claim_at);
         let beat = (!self.beat_open).then_some(self.beat_at);
@@ -218,6 +221,10 @@ impl Agent {
     #[must_use]
     pub fn is_building(&self) -> bool {
         self.items.values().any(Item::is_building)
+    }
+
+    fn is_signing_off(&self) -> bool {
+        self.stop.is_some_and(|stop| stop.signing_off)
     }
 
     fn wants_work(&self) -> bool {
@@ -308,6 +315,9 @@ impl Agent {
     fn pump(&mut self, now: TimeMs) -> Vec<Output> {
         let mut outputs = Vec::new();
         self.pump_stop(now, &mut outputs);
+        if self.is_signing_off() {
+            return outputs;
+        }
         if !self.beat_open && self.beat_at <= now {
             self.beat_open = true;
             let status =
@@ -347,9 +357,11 @@ impl Agent {
             }
         }
         // An open claim may still bring an attempt, which is handed back before the end.
-        let nothing_left = self.items.is_empty() && !matches!(self.claim, ClaimState::Open(_));
+        let claim_open = matches!(self.claim, ClaimState::Open(_));
+        // A heartbeat that arrives after the sign-off would say that the drone is back.
+        let nothing_left = self.items.is_empty() && (stop.forced || !claim_open) && !self.beat_open;
         let out_of_time = stop.forced && now >= stop.deadline;
-        if (nothing_left || out_of_time || (stop.forced && self.items.is_empty())) && !stop.signing_off {
+        if (nothing_left || out_of_time) && !stop.signing_off {
             stop.signing_off = true;
             outputs.push(Output::SignOff);
         }

@@ -145,7 +145,8 @@ fn the_first_stop_lets_the_build_finish_and_deliver() {
     assert_eq!(claim_key(&outputs), None);
     agent.step(TimeMs(T + 9), Input::UploadEnded(AttemptId(7), Delivery::Done));
     let outputs = agent.step(TimeMs(T + 9), Input::ReportEnded(AttemptId(7), Delivery::Done));
-    assert_eq!(outputs, [Output::Forget(AttemptId(7)), Output::SignOff]);
+    assert_eq!(outputs, [Output::Forget(AttemptId(7))], "a heartbeat is on its way");
+    assert_eq!(agent.step(TimeMs(T + 9), Input::HeartbeatAnswered(None)), [Output::SignOff]);
     assert_eq!(agent.step(TimeMs(T + 9), Input::SignedOff), [Output::Exit]);
 }
 
@@ -176,6 +177,17 @@ fn a_stopping_drone_does_not_wait_for_ever_for_an_orchestrator_that_is_away() {
     let outputs = agent.step(TimeMs(T + LAST_WORDS_MS), Input::Tick);
     assert!(outputs.is_empty() || outputs.contains(&Output::SignOff));
     assert!(agent.stop.unwrap().signing_off);
+}
+
+#[test]
+fn no_heartbeat_is_sent_with_or_after_the_sign_off() {
+    let (mut agent, _) = agent();
+    agent.step(TimeMs(T), Input::HeartbeatAnswered(None));
+    agent.step(TimeMs(T), Input::ClaimAnswered(None));
+    assert_eq!(agent.step(TimeMs(T + 1), Input::StopRequested), [Output::SignOff]);
+    assert_eq!(agent.step(TimeMs(T + 60_000), Input::Tick), []);
+    assert_eq!(agent.next_tick(), TimeMs(u64::MAX), "nothing is due but the answer");
+    assert_eq!(agent.step(TimeMs(T + 60_000), Input::SignedOff), [Output::Exit]);
 }
 
 #[test]
