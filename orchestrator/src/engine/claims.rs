@@ -34,9 +34,9 @@ impl Parked {
         self.drone == older.drone && self.request.key != older.request.key
     }
 
-    /// The answer to a claim that another took the place of.
-    pub(super) fn replaced(self) -> (Answer, Result<Reply, EngineError>) {
-        let reason = Some("a newer claim of this drone took its place".into());
+    /// The answer to a claim that is not waited for any longer.
+    pub(super) fn dismissed(self, reason: &str) -> (Answer, Result<Reply, EngineError>) {
+        let reason = Some(reason.to_owned());
         (self.answer, Ok(Reply::Claim(Box::new(ClaimReply { assignment: None, reason }))))
     }
 

@@ -87,6 +87,28 @@ fn state(engine: &Engine) -> String {
 }
 
 #[tokio::test]
+async fn a_stopping_drone_need_not_wait_for_its_claim() {
+    let folder = tempfile::tempdir().unwrap();
+    let (engine, task) = start(folder.path()).await;
+    let drone = enrol(&engine).await;
+    let waiting = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.claim(drone, claim("k", 60_000)).await }
+    });
+    wait_for(|| engine.read(|s| s.live.waiting.contains_key(&drone)).then_some(())).await;
+    let request = HeartbeatRequest {
+        vitals: Vitals::default(),
+        attempts: vec![],
+        draining: true,
+        boot_id: String::new(),
+    };
+    engine.submit(Command::Heartbeat { drone, request }, None).await.unwrap();
+    let reply = tokio::time::timeout(LIMIT, waiting).await.unwrap().unwrap().unwrap();
+    assert_eq!(reply.reason.as_deref(), Some("the drone is stopping"));
+    task.stop().await;
+}
+
+#[tokio::test]
 async fn a_restart_gives_the_same_state_with_and_without_a_snapshot() {
     let folder = tempfile::tempdir().unwrap();
     let (engine, task) = start(folder.path()).await;

@@ -131,15 +131,19 @@ impl Worker {
         for message in messages {
             match message {
                 Message::Submit { command, key, answer } => {
+                    if let Command::Heartbeat { drone, request } = &*command
+                        && request.draining
+                    {
+                        let drone = *drone;
+                        self.dismiss(&mut batch, "the drone is stopping", |claim| claim.drone == drone);
+                    }
                     let reply = self.handle(&mut swarm, &mut batch, *command, key);
                     batch.answers.push((answer, reply));
                 }
                 Message::Claim { drone, request, answer } => {
                     let claim = Parked::new(self.shared.now(), drone, request, answer);
-                    let (older, rest) =
-                        std::mem::take(&mut self.parked).into_iter().partition(|p| claim.replaces(p));
-                    self.parked = rest;
-                    batch.answers.extend(Vec::into_iter(older).map(Parked::replaced));
+                    let newer = "a newer claim of this drone took its place";
+                    self.dismiss(&mut batch, newer, |older| claim.replaces(older));
                     self.try_claim(&mut swarm, &mut batch, claim);
                 }
                 Message::Stop => self.stopping = true,
@@ -165,6 +169,14 @@ impl Worker {
             debug_assert!(false, "an invariant is broken: {breach}");
         }
         batch
+    }
+
+    /// Answers parked claims that need not wait any longer.
+    fn dismiss(&mut self, batch: &mut Batch, reason: &str, which: impl FnMut(&Parked) -> bool) {
+        let (dismissed, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.parked).into_iter().partition(which);
+        self.parked = rest;
+        batch.answers.extend(dismissed.into_iter().map(|claim| claim.dismissed(reason)));
     }
 
     fn try_claim(&mut self, swarm: &mut RwLockWriteGuard<'_, Swarm>, batch: &mut Batch, claim: Parked) {

@@ -123,7 +123,7 @@ async fn token(session: &Session, valid_ms: u64, approved: bool) -> Result<(), F
     // Only the token on stdout, so that it can go straight into a file.
     session.output.print(&format!("{}\n", clean(&token)))?;
     session.output.say(&format!(
-        "For one machine, within {}. Put it into the file that `enrol_token_file` names in the drone's configuration.{}",
+        "For one machine, within {}. Put it into the file that `token_file` names in the drone's configuration.{}",
         span(valid_ms),
         if approved { "" } else { " Once it has enrolled: swarmctl drone approve NAME" }
     ));

@@ -50,11 +50,15 @@ pub fn status(swarm: &Swarm, now: TimeMs, version: &str, troubles: &[Trouble]) -
         of_run(swarm, id, run, &mut found);
     }
     of_drones(swarm, now, &mut found);
-    if swarm.profiles.is_empty() && swarm.drones.is_empty() {
+    if swarm.profiles.is_empty() {
         found.push(Found::mended_by(
-            "there is no profile and no drone yet".into(),
+            "there is no profile yet, so there is nothing to build".into(),
             "swarmctl profile add NAME --from DIR".into(),
         ));
+    }
+    if swarm.drones.is_empty() {
+        let what = "there is no drone yet, so nothing is built".into();
+        found.push(Found::mended_by(what, "swarmctl drone token".into()));
     }
     let mut queue: BTreeMap<PackageState, u64> = BTreeMap::new();
     for (_, run) in shown.iter().filter(|(_, run)| !run.state.is_over()) {
