@@ -107,6 +107,7 @@ pub async fn run(config: Config, mut stop: mpsc::Receiver<()>) -> Result<(), Run
         reports,
         tasks: JoinSet::new(),
         was_reachable: true,
+        stopping: CancellationToken::new(),
         state: None,
         last_tasks: config.builder.grace() + LAST_TASKS,
     };
@@ -132,6 +133,8 @@ struct Loop {
     reports: BTreeMap<AttemptId, Arc<ReportRequest>>,
     tasks: JoinSet<()>,
     was_reachable: bool,
+    /// Ends the claim that waits for work.
+    stopping: CancellationToken,
     /// What the orchestrator last said the drone is.
     state: Option<DroneState>,
     last_tasks: Duration,
@@ -176,6 +179,8 @@ impl Loop {
                 },
                 Some(()) = stop.recv() => {
                     tracing::info!(building = self.agent.is_building(), "asked to stop");
+                    // What it might just have brought is handed back by the sign-off.
+                    self.stopping.cancel();
                     Input::StopRequested
                 }
                 // A task that broke off owes an input that would be waited for in vain.
@@ -296,9 +301,13 @@ impl Loop {
 
     fn claim(&mut self, mut request: ClaimRequest) {
         let (client, inputs) = (self.client.clone(), self.inputs.clone());
+        let stopping = self.stopping.clone();
         request.memory_free_bytes = vitals::read(&self.workshop.work_dir).memory_free_bytes;
         self.spawn(async move {
-            let reply = client.claim(&request).await;
+            let reply = tokio::select! {
+                reply = client.claim(&request) => reply,
+                () = stopping.cancelled() => return Event::Happened(Input::ClaimAnswered(None)),
+            };
             let (reply, error) = reply.map_or_else(|e| (None, Some(e)), |r| (Some(r), None));
             let _ = inputs.send(Event::Contact(error)).await;
             Event::Happened(Input::ClaimAnswered(reply))

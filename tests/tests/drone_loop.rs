@@ -160,6 +160,20 @@ async fn a_drone_waits_for_approval_works_reports_its_failure_and_signs_off() {
     assert_eq!(entries(dir.path().join("roots")), Vec::<String>::new());
 }
 
+#[tokio::test]
+async fn an_idle_drone_stops_without_waiting_for_work() {
+    let swarm = Swarm::start().await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    write_token(&swarm, dir.path(), true).await;
+    let drone = Running::start(config(dir.path(), &address(&swarm)));
+    let id = ada(&swarm.admin, DroneState::Online).await.id;
+    until("it waits for work", async || swarm.app.engine.read(|s| s.live.waiting.get(&id).copied())).await;
+    let asked = std::time::Instant::now();
+    drone.stop().await.unwrap();
+    assert!(asked.elapsed() < Duration::from_secs(15), "a claim waits for 30 s: {:?}", asked.elapsed());
+    ada(&swarm.admin, DroneState::Offline).await;
+}
+
 /// A drone that was enrolled, and got a build, in an earlier life.
 struct Earlier {
     dir: tempfile::TempDir,
