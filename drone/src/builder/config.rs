@@ -17,8 +17,11 @@ pub struct BuilderConfig {
     /// Where Portage is installed, if not in `/usr`: a directory with `bin/emerge` and
     /// `share/portage/config`, such as a Python environment. Default: none.
     pub portage_prefix: Option<PathBuf>,
-    /// How build roots are made: `scratch`. Default `scratch`.
+    /// How build roots are made: `scratch` or `overlay`. Default `scratch`.
     pub root_kind: RootKind,
+    /// What an `overlay` is laid over, such as an unpacked stage3; `/` is the machine
+    /// itself. It is only read. Default: none.
+    pub base_root: Option<PathBuf>,
     /// Compilers that may run at once (`make -j`). Default 0: as many as there are
     /// processors. An assignment may ask for fewer, never for more.
     pub jobs: u32,
@@ -40,6 +43,7 @@ impl Default for BuilderConfig {
             cache_dir: "/var/cache/swarm-drone".into(),
             portage_prefix: None,
             root_kind: RootKind::Scratch,
+            base_root: None,
             jobs: 0,
             load: 0.0,
             extra_features: Vec::new(),
@@ -89,6 +93,27 @@ impl BuilderConfig {
                 ));
             }
         }
+        if self.root_kind == RootKind::Overlay {
+            let Some(base) = &self.base_root else {
+                return Err(
+                    "builder.root_kind is overlay; set builder.base_root to what it is laid over".into()
+                );
+            };
+            if !base.is_absolute() {
+                return Err(format!(
+                    "builder.base_root is `{}`; it must be an absolute path",
+                    base.display()
+                ));
+            }
+            for (field, path) in [("base_root", base), ("work_dir", &self.work_dir)] {
+                if path.to_string_lossy().contains([',', ':', '\\']) {
+                    return Err(format!(
+                        "builder.{field} is `{}`; an overlay can use no path with commas, colons or backslashes",
+                        path.display()
+                    ));
+                }
+            }
+        }
         if !self.load.is_finite() || self.load < 0.0 {
             return Err(format!("builder.load is {}; it must be 0 or more", self.load));
         }
@@ -109,7 +134,7 @@ mod tests {
     fn an_empty_section_is_the_default_and_a_misspelt_field_is_refused() {
         assert_eq!(toml::from_str::<BuilderConfig>("").unwrap(), BuilderConfig::default());
         assert!(toml::from_str::<BuilderConfig>("job = 3").unwrap_err().to_string().contains("job"));
-        assert!(toml::from_str::<BuilderConfig>("root_kind = \"overlay\"").is_err());
+        assert!(toml::from_str::<BuilderConfig>("root_kind = \"none\"").is_err());
     }
 
     #[test]
@@ -117,8 +142,14 @@ mod tests {
         let with = |text: &str| toml::from_str::<BuilderConfig>(text).unwrap().check();
         assert_eq!(with(""), Ok(()));
         assert_eq!(with("extra_features = [\"-network-sandbox\", \"test\"]"), Ok(()));
-        for bad in ["work_dir = \"x\"", "cache_dir = \"/a b\"", "load = -1.0", "extra_features = [\"$(x)\"]"]
-        {
+        assert_eq!(with("root_kind = \"overlay\"\nbase_root = \"/\""), Ok(()));
+        for bad in [
+            "root_kind = \"overlay\"",
+            "work_dir = \"x\"",
+            "cache_dir = \"/a b\"",
+            "load = -1.0",
+            "extra_features = [\"$(x)\"]",
+        ] {
             assert!(with(bad).is_err(), "{bad}");
         }
     }

@@ -101,7 +101,7 @@ impl Stop {
 impl From<RootError> for Stop {
     fn from(error: RootError) -> Self {
         let class = match error {
-            RootError::Io { .. } | RootError::NoPortage(..) => FailureClass::Drone,
+            RootError::Io { .. } | RootError::NoPortage(..) | RootError::NotRoot => FailureClass::Drone,
             // Every drone would refuse it; the orchestrator gave it out.
             RootError::Snapshot(_) => FailureClass::Infra,
         };

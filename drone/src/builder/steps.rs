@@ -91,9 +91,10 @@ impl Steps {
     pub async fn run(&mut self, step: Step<'_>) -> Result<bool, Stop> {
         let mut env = step.root.environment();
         env.extend(step.env);
+        let (program, args) = step.root.command(&step.program, step.args);
         let job = Job {
-            program: step.program,
-            args: step.args,
+            program,
+            args,
             env,
             dir: step.root.paths().attempt.clone(),
             owner: self.owner.clone(),
@@ -107,7 +108,7 @@ impl Steps {
             .map_err(|e| Stop::failed(FailureClass::Drone, self.log.phase(), e.to_string()))?;
         self.cpu_ms += ran.cpu_ms;
         self.peak_memory_bytes = self.peak_memory_bytes.max(ran.peak_memory_bytes);
-        self.judge(&ran, &job.program, step.dependencies_of)
+        self.judge(&ran, &step.program, step.dependencies_of)
     }
 
     fn judge(&self, ran: &Ran, program: &Path, target: Option<&Cpv>) -> Result<bool, Stop> {

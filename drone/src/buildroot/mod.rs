@@ -9,6 +9,7 @@
 //! This module writes what Portage reads and decides nothing about packages.
 
 mod config;
+mod overlay;
 mod scratch;
 
 pub use scratch::{Paths, Scratch, prune_cache};
@@ -22,6 +23,9 @@ pub enum RootKind {
     /// Two empty roots in a directory of the attempt.
     #[default]
     Scratch,
+    /// The same, but packages are built and installed in an overlay over `base_root`, as its
+    /// `/`. Takes root. Plans are still made against the two empty roots, inside.
+    Overlay,
 }
 
 /// Why there is no build root.
@@ -40,6 +44,11 @@ pub enum RootError {
     /// The snapshot is not one that can be built from.
     #[error("the snapshot cannot be built from: {0}")]
     Snapshot(String),
+    /// Only root can mount.
+    #[error(
+        "root_kind overlay needs a drone that runs as root; run it so, or set builder.root_kind to scratch"
+    )]
+    NotRoot,
     /// There is no Portage where the configuration says.
     #[error(
         "there is no Portage in {0}: {1} is missing; set builder.portage_prefix to where Portage is installed"

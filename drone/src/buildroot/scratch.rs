@@ -4,7 +4,7 @@
 //! believes itself to be installed (build tools go there), `ROOT` and `SYSROOT` are where
 //! packages go. `EPREFIX` must be set and empty, or packages would contain the path.
 
-use super::{RootError, config};
+use super::{RootError, RootKind, config, overlay::Overlay};
 use crate::builder::BuilderConfig;
 use std::{
     ffi::OsString,
@@ -15,7 +15,7 @@ use std::{
 };
 use swarm_common::{
     format::snapshot::{MANIFEST, SnapshotManifest},
-    wire::drone::Assignment,
+    wire::drone::{Assignment, Work},
 };
 
 /// Variables that a build's downloads need on networks with a proxy or a company's own
@@ -71,6 +71,8 @@ pub struct Scratch {
     config: BuilderConfig,
     binhost: String,
     jobs: u32,
+    overlay: Option<Overlay>,
+    planning: bool,
 }
 
 impl Scratch {
@@ -88,8 +90,12 @@ impl Scratch {
     ) -> Result<Self, RootError> {
         let manifest = read_manifest(snapshot)?;
         let prefix = config.portage_prefix.clone().unwrap_or_else(|| PathBuf::from("/usr"));
+        let base = config.base_root.as_deref().filter(|_| config.root_kind == RootKind::Overlay);
         for needed in ["bin/emerge", "share/portage/config/make.globals"] {
-            let path = prefix.join(needed);
+            let mut path = prefix.join(needed);
+            if let (None, Some(base)) = (&config.portage_prefix, base) {
+                path = base.join(path.strip_prefix("/").unwrap_or(&path));
+            }
             if !path.exists() {
                 return Err(RootError::NoPortage(prefix, path));
             }
@@ -117,7 +123,17 @@ impl Scratch {
         };
         let binhost =
             format!("{}/{}", orchestrator.trim_end_matches('/'), assignment.binhost.trim_start_matches('/'));
-        let scratch = Self { paths, manifest, prefix, config: config.clone(), binhost, jobs };
+        let overlay = match base {
+            None => None,
+            Some(base) => {
+                let mut seen = vec![paths.attempt.clone(), paths.snapshot.clone(), cache];
+                seen.extend(config.portage_prefix.clone());
+                Some(Overlay::make(base, &paths.attempt, seen)?)
+            }
+        };
+        let planning = matches!(assignment.work, Work::Plan);
+        let scratch =
+            Self { paths, manifest, prefix, config: config.clone(), binhost, jobs, overlay, planning };
         scratch.fill()?;
         Ok(scratch)
     }
@@ -142,8 +158,12 @@ impl Scratch {
         }
         // A Portage looks for its defaults below the prefix it believes in; where exactly
         // was decided when it was installed.
-        for below in ["share/portage/config", "usr/share/portage/config"] {
-            let to = p.broot.join(below);
+        let mut prefixes = vec![p.broot.clone()];
+        if self.config.portage_prefix.is_some() {
+            prefixes.extend(self.overlay.as_ref().map(Overlay::upper));
+        }
+        let below = ["share/portage/config", "usr/share/portage/config"];
+        for to in prefixes.iter().flat_map(|prefix| below.map(|below| prefix.join(below))) {
             make_dir(&to)?;
             // Not its `repos.conf`: that would bring in a repository that is not there.
             for name in ["make.globals", "sets"] {
@@ -204,6 +224,15 @@ impl Scratch {
         if own.exists() { own } else { PathBuf::from("/usr/bin/python3") }
     }
 
+    /// The command that runs a program in this root.
+    #[must_use]
+    pub fn command(&self, program: &Path, args: Vec<OsString>) -> (PathBuf, Vec<OsString>) {
+        match &self.overlay {
+            Some(overlay) => overlay.command(program, &args),
+            None => (program.to_owned(), args),
+        }
+    }
+
     /// The whole environment of Portage's programs in this root.
     #[must_use]
     pub fn environment(&self) -> Vec<(OsString, OsString)> {
@@ -212,6 +241,11 @@ impl Scratch {
         path.push(":");
         path.push(self.prefix.join("bin"));
         path.push(":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        let (root, broot): (OsString, OsString) = if self.overlay.is_some() && !self.planning {
+            ("/".into(), "".into())
+        } else {
+            (p.root.clone().into(), p.broot.clone().into())
+        };
         let mut env: Vec<(OsString, OsString)> = vec![
             ("HOME".into(), p.attempt.join("home").into()),
             ("PATH".into(), path),
@@ -219,10 +253,10 @@ impl Scratch {
             ("NOCOLOR".into(), "true".into()),
             ("LC_ALL".into(), "C.UTF-8".into()),
             ("PYTHONUNBUFFERED".into(), "1".into()),
-            ("PORTAGE_OVERRIDE_EPREFIX".into(), p.broot.clone().into()),
+            ("PORTAGE_OVERRIDE_EPREFIX".into(), broot),
             ("EPREFIX".into(), "".into()),
-            ("ROOT".into(), p.root.clone().into()),
-            ("SYSROOT".into(), p.root.clone().into()),
+            ("ROOT".into(), root.clone()),
+            ("SYSROOT".into(), root),
             ("PORTAGE_CONFIGROOT".into(), p.root.clone().into()),
         ];
         for name in PASSED_ON {

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by a panic")]
 
 mod lab;
+mod overlay;
 
 use lab::{Binhost, Lab, flags, metadata, order, package_dir, play, target, with_use};
 use std::fs;
