@@ -15,6 +15,7 @@ async fn an_empty_swarm_says_what_to_do_first() {
 #[tokio::test]
 async fn a_drone_that_waits_for_approval_is_a_concern_with_the_command_that_mends_it() {
     let swarm = Swarm::start().await.unwrap();
+    swarm.profile().await.unwrap();
     let drone = swarm.enrol("slow", false).await.unwrap();
     let status = swarm.admin.status().await.unwrap();
     assert_eq!(status.next_action.as_deref(), Some("swarmctl drone approve slow"));
