@@ -8,9 +8,8 @@ use swarm_common::config::EXIT_CONFIG;
 use swarm_orchestrator::{
     config::Config,
     http::openapi,
-    notify,
     server::{self, StartError},
-    telemetry,
+    supervisor, telemetry,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -85,7 +84,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         println!("log in with: swarmctl login http://{address} --token-file {}", token_file.display());
     }
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "ready");
-    if let Err(error) = notify::ready() {
+    if let Err(error) = supervisor::ready() {
         tracing::warn!(%error, "the supervisor cannot be told that we are ready");
     }
     let stop = async move {
