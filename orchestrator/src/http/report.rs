@@ -25,7 +25,7 @@ use swarm_common::{
 };
 use swarm_core::{
     Command, Refusal, Reply,
-    attempt::{Fence, fence},
+    fence::{Fence, fence},
 };
 
 /// Characters of a failure's signature and bytes of its message.

@@ -29,7 +29,7 @@ use swarm_common::{
 };
 use swarm_core::{
     Command,
-    attempt::{Fence, fence},
+    fence::{Fence, fence},
 };
 use tokio::{sync::mpsc, task::spawn_blocking};
 

@@ -9,7 +9,7 @@ use swarm_common::{
     time::TimeMs,
     wire::{artifact::Artifact, drone::*},
 };
-use swarm_core::{Command, Policy, Record, Refusal, Reply, Request, Swarm, attempt};
+use swarm_core::{Command, Policy, Record, Refusal, Reply, Request, Swarm, attempt, fence};
 use swarm_drone::agent::{Delivery, Input};
 
 /// Whom an answer goes to: a request of a drone's start.
@@ -240,7 +240,7 @@ impl Orchestrator {
             }
             Message::Upload(id, digests) => {
                 let Some(swarm) = &self.swarm else { return Ok(answers) };
-                let delivery = match attempt::fence(swarm, drone, id) {
+                let delivery = match fence::fence(swarm, drone, id) {
                     Ok(_) => {
                         self.uploads.entry(id).or_default().extend(digests);
                         Delivery::Done

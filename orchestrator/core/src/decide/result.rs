@@ -1,11 +1,12 @@
 //! What drones bring: plans, packages, failures, and work given back. All of it passes
-//! the [`fence`] first.
+//! the [`fence`](crate::fence) first.
 
 use super::{Decision, maintain::return_job};
 use crate::{
-    attempt::{Ending, Fence, Job, fence},
+    attempt::{Ending, Job},
     command::{Reply, Request},
     event::Event,
+    fence::{Fence, fence},
     judge::{self, Verdict},
     plan,
     refusal::Refusal,
