@@ -5,7 +5,7 @@
 //! state only through the engine's handle.
 //!
 //! [`server`] puts everything together. [`http`] is the API, [`receiving`] the way of a
-//! package file in, [`publisher`] and [`pass_leftovers`] the passes.
+//! package file in, [`publisher`] and [`pass_leftovers`] the passes, [`passes`] what they did.
 
 pub mod artifact;
 pub mod config;
@@ -14,6 +14,7 @@ pub mod http;
 pub mod journal;
 pub mod logs;
 pub mod pass_leftovers;
+pub mod passes;
 pub mod publish;
 pub mod publisher;
 mod random;

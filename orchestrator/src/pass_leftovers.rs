@@ -24,6 +24,9 @@ use swarm_common::{
 };
 use swarm_core::{Swarm, attempt::Ending, view};
 
+/// What it is called in the list of passes.
+const NAME: &str = "leftovers";
+
 /// From one pass to the next.
 const EVERY: Duration = Duration::from_secs(3600);
 
@@ -75,11 +78,20 @@ pub async fn run(app: Arc<App>) {
         let now = app.engine.now().as_secs();
         let shared = app.clone();
         match tokio::task::spawn_blocking(move || sweep(&shared, &needed, now)).await {
-            Ok(Ok(0)) => {}
-            Ok(Ok(removed)) => tracing::info!(removed, "leftovers are removed"),
+            Ok(Ok(0)) => app.passes.note(NAME, ""),
+            Ok(Ok(removed)) => {
+                tracing::info!(removed, "leftovers are removed");
+                app.passes.note(NAME, format!("{removed} removed"));
+            }
             // What stays only costs space; the next pass tries again.
-            Ok(Err(error)) => tracing::warn!(%error, "leftovers cannot be removed"),
-            Err(error) => tracing::error!(%error, "removing leftovers broke off"),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "leftovers cannot be removed");
+                app.passes.fail(NAME, error.to_string());
+            }
+            Err(error) => {
+                tracing::error!(%error, "removing leftovers broke off");
+                app.passes.fail(NAME, error.to_string());
+            }
         }
         tokio::select! {
             () = app.stopping.cancelled() => return,

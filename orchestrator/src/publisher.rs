@@ -16,6 +16,7 @@ mod todo;
 use crate::{
     artifact::{entries::EntryBook, store::Store},
     engine::{Engine, EngineError},
+    passes::Passes,
 };
 use disk::{Disk, DiskPassError, Switched};
 use std::{
@@ -27,6 +28,9 @@ use swarm_common::{id::RunId, name::Name};
 use swarm_core::Command;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+/// What it is called in the list of passes.
+const NAME: &str = "publisher";
 
 /// A failed pass is tried again after this time.
 const RETRY: Duration = Duration::from_secs(1);
@@ -121,6 +125,7 @@ enum PassError {
 pub struct Publisher {
     engine: Engine,
     progress: Arc<Progress>,
+    passes: Arc<Passes>,
     binhosts: Binhosts,
     store: Store,
     entries: EntryBook,
@@ -132,11 +137,12 @@ impl Publisher {
     pub fn new(
         engine: Engine,
         progress: Arc<Progress>,
+        passes: Arc<Passes>,
         binhosts: Binhosts,
         store: Store,
         entries: EntryBook,
     ) -> Self {
-        Self { engine, progress, binhosts, store, entries }
+        Self { engine, progress, passes, binhosts, store, entries }
     }
 
     /// Passes whenever something was journaled, until `stopping`.
@@ -149,6 +155,10 @@ impl Publisher {
             disk = after;
             if let Some(error) = &failed {
                 tracing::error!(%error, "publishing failed; the old index stands, and it is tried again");
+            }
+            match &failed {
+                Some(error) => self.passes.fail(NAME, error.to_string()),
+                None => self.passes.note(NAME, ""),
             }
             self.progress.tell(seq, failed.as_ref());
             tokio::select! {
@@ -173,6 +183,7 @@ impl Publisher {
             return (disk, seq, None);
         }
         let now = self.engine.now().as_secs();
+        let placed: usize = todo.runs.iter().map(|run| run.artifacts.len()).sum();
         let published = tokio::task::spawn_blocking(move || {
             let (switched, failed) = disk.publish(now, todo);
             (disk, switched, failed)
@@ -182,8 +193,12 @@ impl Publisher {
             // What was known went with it; the next pass looks at everything anew.
             Err(error) => return (self.fresh(), seq, Some(error.into())),
         };
+        if placed > 0 && failed.is_none() {
+            self.passes.note(NAME, format!("{placed} placed for drones"));
+        }
         for Switched { profile, run, generation, packages } in switched {
             tracing::info!(%profile, %run, generation, packages, "a new generation is published");
+            self.passes.note(NAME, format!("{profile} is at generation {generation}"));
             let command = Command::RecordGeneration { profile: profile.clone(), run, generation, packages };
             match self.engine.submit(command, None).await {
                 // The profile was removed meanwhile: nothing is left to record.

@@ -9,6 +9,7 @@ use crate::{
     journal::{JournalError, SqliteJournal},
     logs::Logs,
     pass_leftovers,
+    passes::Passes,
     publisher::{Binhosts, Progress, Publisher},
     random::{self, RandomError},
     receiving::Receiving,
@@ -85,6 +86,8 @@ pub struct App {
     pub binhosts: Binhosts,
     /// How far publishing is.
     pub published: Arc<Progress>,
+    /// When each pass last ran and what it did.
+    pub passes: Arc<Passes>,
     /// Cancelled when the orchestrator stops.
     pub stopping: CancellationToken,
 }
@@ -173,6 +176,7 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
     let (engine, engine_task) = Engine::start(Box::new(journal), config.policy.policy(), clock).await?;
     let receiving = Receiving::new(incoming, store.clone(), entries.clone(), key, limits);
     let app = Arc::new(App {
+        passes: Arc::new(Passes::new(engine.clone())),
         engine,
         admin: Digest::of(admin_token.expose().as_bytes()),
         admin_token,
@@ -256,6 +260,7 @@ impl Server {
         let publisher = Publisher::new(
             app.engine.clone(),
             app.published.clone(),
+            app.passes.clone(),
             app.binhosts.clone(),
             app.store.clone(),
             app.entries.clone(),

@@ -29,6 +29,25 @@ pub struct StatusView {
     pub queue: BTreeMap<PackageState, u64>,
     /// Number of the last journaled event.
     pub journal_seq: u64,
+    /// What works in the background, and when it last did.
+    #[serde(default)]
+    pub passes: Vec<PassView>,
+}
+
+/// A pass: work that the orchestrator does by itself, again and again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PassView {
+    /// What it is called.
+    pub name: String,
+    /// When it last ran.
+    pub last_run: TimeMs,
+    /// What it did when it last had something to do; empty if it never had.
+    pub did: String,
+    /// When that was.
+    pub did_at: Option<TimeMs>,
+    /// Why its last run failed, if it did.
+    pub trouble: Option<String>,
 }
 
 /// Something that is wrong.

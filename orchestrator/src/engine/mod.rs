@@ -12,6 +12,7 @@
 
 mod claims;
 mod clock;
+mod upkeep;
 mod work;
 
 pub use clock::{Clock, SystemClock};
@@ -21,7 +22,11 @@ use std::sync::{
     Arc, Mutex, PoisonError, RwLock,
     mpsc::{SyncSender, TrySendError, sync_channel},
 };
-use swarm_common::{id::DroneId, time::TimeMs, wire::drone::*};
+use swarm_common::{
+    id::DroneId,
+    time::TimeMs,
+    wire::{drone::*, view::PassView},
+};
 use swarm_core::{Command, Policy, Record, Refusal, Reply, Swarm};
 use tokio::sync::{broadcast, oneshot, watch};
 
@@ -54,6 +59,7 @@ struct Shared {
     /// What the clock lacked at the start to be no earlier than the journal.
     offset_ms: u64,
     trouble: watch::Sender<Option<String>>,
+    upkeep: Mutex<Option<PassView>>,
     committed: watch::Sender<u64>,
     records: broadcast::Sender<Arc<Record>>,
     reader: Reader,
@@ -115,6 +121,7 @@ impl Engine {
             committed: watch::Sender::new(swarm.seq),
             records: broadcast::Sender::new(BACKLOG),
             trouble: watch::Sender::new(None),
+            upkeep: Mutex::default(),
             swarm: RwLock::new(swarm),
             clock,
         });

@@ -152,8 +152,10 @@ impl Worker {
         let tick = self.last_tick.elapsed() >= TICK;
         if tick {
             self.last_tick = Instant::now();
+            let before = batch.records.len();
             // Maintaining is never refused.
             let _ = self.handle(&mut swarm, &mut batch, Command::Maintain, None);
+            self.shared.note_upkeep(&batch.records[before..]);
         }
         let now = self.shared.now();
         if tick || !batch.records.is_empty() || self.parked.iter().any(|p| p.deadline <= now) {

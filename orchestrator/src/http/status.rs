@@ -20,9 +20,11 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 async fn status(State(app): State<Arc<App>>) -> Json<StatusView> {
-    let troubles = app.troubles();
+    let mut troubles = app.troubles();
+    troubles.extend(app.passes.troubles(&["publisher"]));
     let now = app.engine.now();
-    Json(app.engine.read(|swarm| view::status(swarm, now, env!("CARGO_PKG_VERSION"), &troubles)))
+    let status = app.engine.read(|swarm| view::status(swarm, now, env!("CARGO_PKG_VERSION"), &troubles));
+    Json(StatusView { passes: app.passes.list(), ..status })
 }
 
 async fn document() -> Json<serde_json::Value> {

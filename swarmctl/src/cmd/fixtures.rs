@@ -106,6 +106,22 @@ pub fn status() -> StatusView {
         drones: vec![oak, birch],
         queue: counts(),
         journal_seq: 99,
+        passes: vec![
+            PassView {
+                name: "publisher".into(),
+                last_run: NOW - 9_000,
+                did: "3 placed for drones".into(),
+                did_at: Some(NOW - 9_000),
+                trouble: None,
+            },
+            PassView {
+                name: "upkeep".into(),
+                last_run: NOW - 1_000,
+                did: String::new(),
+                did_at: None,
+                trouble: Some("no\x1b[2J".into()),
+            },
+        ],
     }
 }
 

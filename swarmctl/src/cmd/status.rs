@@ -10,7 +10,7 @@ use crate::{
 };
 use swarm_common::{
     state::{DroneState, PackageState},
-    wire::view::{DroneView, RunView, StatusView},
+    wire::view::{DroneView, PassView, RunView, StatusView},
 };
 
 /// More drones than this are summed up, so that all stays on one screen.
@@ -55,6 +55,10 @@ fn render(status: &StatusView, address: &str, paint: Paint) -> String {
             .map(|(state, n)| format!("{} {n}", paint.tone((*state).into(), state.word())))
             .collect();
         out.push_str(&format!("\n{}  {}\n", paint.tone(Tone::Bold, "Queue"), parts.join("  ")));
+    }
+    if !status.passes.is_empty() {
+        out.push_str(&heading("Passes"));
+        out.push_str(&passes(status, paint));
     }
     if !status.concerns.is_empty() {
         out.push_str(&heading("Concerns"));
@@ -152,6 +156,20 @@ fn runs(status: &StatusView, paint: Paint) -> String {
     table.render(paint)
 }
 
+/// When each pass last ran, and what it did when it last had something to do.
+fn passes(status: &StatusView, paint: Paint) -> String {
+    let mut table = Table::new(&["PASS", "LAST RAN", "DID"]).indented("  ");
+    for pass in &status.passes {
+        let did = match (&pass.trouble, pass.did_at) {
+            (Some(why), _) => Cell::toned(Tone::Bad, format!("failed: {}", clean(why))),
+            (None, Some(at)) => format!("{} ({})", clean(&pass.did), ago(status.now, at)).into(),
+            (None, None) => "nothing to do yet".into(),
+        };
+        table.row([clean(&pass.name).into(), ago(status.now, pass.last_run).into(), did]);
+    }
+    table.render(paint)
+}
+
 /// `12 of 40, 3 quarantined`.
 pub(super) fn progress(run: &RunView) -> String {
     let total: u64 = run.counts.values().sum();
@@ -191,6 +209,11 @@ Runs
   r7   desk     nightly  building  12 of 20, 1 delegated, 2 quarantined, 4 reused  ready in about 5 min
 
 Queue  blocked 3  needed 2  delegated 1  received 12  quarantined 2
+
+Passes
+  PASS       LAST RAN  DID
+  publisher  9 s ago   3 placed for drones (9 s ago)
+  upkeep     1 s ago   failed: no\\u{1b}[2J
 
 Concerns
   ! birch is grounded

@@ -47,3 +47,28 @@ async fn a_run_under_way_shows_its_queue_and_who_works_on_what() {
     assert_eq!(status.drones[0].working_on[0].title, "dev-libs/pebble-1.2");
     assert!(status.journal_seq > 0);
 }
+
+#[tokio::test]
+async fn status_says_when_each_pass_last_ran_and_what_it_did() {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    swarm.planned(&drone).await.unwrap();
+    drone.build().await.unwrap();
+    crate::binhost::generation(&swarm, 1).await;
+    swarm.app.passes.fail("visitor", "the door is shut");
+    let passes = loop {
+        let status = swarm.admin.status().await.unwrap();
+        let ran =
+            |name: &str| status.passes.iter().any(|p| p.name == name && p.last_run >= status.started_at);
+        if ran("publisher") && ran("upkeep") && ran("leftovers") {
+            assert!(status.concerns.iter().any(|c| c.what == "the visitor fails: the door is shut"));
+            break status.passes;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    };
+    let publisher = passes.iter().find(|p| p.name == "publisher").unwrap();
+    assert_eq!((publisher.did.as_str(), &publisher.trouble), ("desk is at generation 1", &None));
+    swarm.app.passes.note("visitor", "");
+    let status = swarm.admin.status().await.unwrap();
+    assert!(!status.concerns.iter().any(|c| c.what.contains("visitor")), "{:?}", status.concerns);
+}

@@ -77,6 +77,8 @@ pub fn status(swarm: &Swarm, now: TimeMs, version: &str, troubles: &[Trouble]) -
         drones: drones(swarm, now),
         queue,
         journal_seq: swarm.seq,
+        // The shell's; it adds them.
+        passes: Vec::new(),
     }
 }
 

@@ -1,0 +1,45 @@
+//! When the engine last looked at what time alone changes, and what it changed.
+
+use super::{Engine, Shared};
+use std::{collections::BTreeMap, sync::PoisonError};
+use swarm_common::wire::view::PassView;
+use swarm_core::{Event, Record};
+
+impl Engine {
+    /// The engine's own pass; `None` before its first.
+    #[must_use]
+    pub fn upkeep(&self) -> Option<PassView> {
+        self.shared.upkeep.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Shared {
+    /// A pass has run and led to these records.
+    pub(super) fn note_upkeep(&self, records: &[Record]) {
+        let now = self.now();
+        let mut noted = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = noted.take();
+        let (did, did_at) = match (records, before) {
+            ([], None) => (String::new(), None),
+            ([], Some(before)) => (before.did, before.did_at),
+            (records, _) => (words(records), Some(now)),
+        };
+        *noted = Some(PassView { name: "upkeep".into(), last_run: now, did, did_at, trouble: None });
+    }
+}
+
+/// What happened, by the names that events have in the journal: `2 attempt lost, 1 drone
+/// went offline`.
+fn words(records: &[Record]) -> String {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for record in records {
+        *counts.entry(name(&record.event)).or_default() += 1;
+    }
+    let parts: Vec<String> = counts.iter().map(|(name, n)| format!("{n} {name}")).collect();
+    parts.join(", ")
+}
+
+fn name(event: &Event) -> String {
+    let value = serde_json::to_value(event).unwrap_or_default();
+    value["event"].as_str().unwrap_or("event").replace('_', " ")
+}
