@@ -8,17 +8,19 @@ use swarm_common::config::EXIT_CONFIG;
 use swarm_orchestrator::{
     config::Config,
     http::openapi,
-    server::{self, StartError},
+    server::{self, ServeError, StartError},
     supervisor, telemetry,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
+/// A defect of our own (`EX_SOFTWARE`); a restart goes on from the journal.
+const EXIT_DEFECT: u8 = 70;
 /// Something of the system failed (`EX_IOERR` of sysexits.h).
 const EXIT_IO: u8 = 74;
 
 /// The orchestrator of a Build Swarm.
 ///
-/// Exit codes: 0 stopped as told, 74 the journal or a disk fails, 75 another orchestrator
+/// Exit codes: 0 stopped as told, 70 a defect broke it off (restart it), 74 the journal or a disk fails, 75 another orchestrator
 /// has the state directory, 78 the configuration is wrong.
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -66,9 +68,10 @@ fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
-    match error.downcast_ref::<StartError>() {
-        Some(error) => error.exit_code(),
-        None => EXIT_IO,
+    match (error.downcast_ref::<StartError>(), error.downcast_ref::<ServeError>()) {
+        (Some(error), _) => error.exit_code(),
+        (None, Some(ServeError::EngineBroke)) => EXIT_DEFECT,
+        (None, None) => EXIT_IO,
     }
 }
 
@@ -93,6 +96,5 @@ async fn run(config: Config) -> anyhow::Result<()> {
             _ = interrupt.recv() => {}
         }
     };
-    server.serve(stop).await;
-    Ok(())
+    Ok(server.serve(stop).await?)
 }

@@ -62,6 +62,17 @@ pub enum StartError {
     },
 }
 
+/// Why the orchestrator did not serve until it was told to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The engine's thread ended by a defect. What it had answered is in the journal.
+    #[error(
+        "the engine broke off by a defect, see the log; everything that was answered is in the journal, \
+         and a restart goes on from there"
+    )]
+    EngineBroke,
+}
+
 /// What handlers and passes share.
 pub struct App {
     /// The only way to the state.
@@ -254,7 +265,11 @@ impl Server {
     }
 
     /// Serves until `stop`, lets open requests end, and closes the journal.
-    pub async fn serve(self, stop: impl Future<Output = ()>) {
+    ///
+    /// # Errors
+    /// A defect ended the engine. Living on without it would look alive to a supervisor
+    /// and do nothing for anybody.
+    pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
         let Self { app, listener, engine_task, .. } = self;
         let stopping = app.stopping.clone();
         let publisher = Publisher::new(
@@ -271,11 +286,15 @@ impl Server {
         let router = http::router(app.clone());
         let connections = connection::serve(listener, router, limits, stopping.clone());
         let stopper = async {
-            stop.await;
+            let told = tokio::select! {
+                () = stop => Ok(()),
+                () = app.engine.broken() => Err(ServeError::EngineBroke),
+            };
             tracing::info!("stopping: no new requests, open ones may end");
             stopping.cancel();
+            told
         };
-        tokio::join!(connections, stopper);
+        let ((), told) = tokio::join!(connections, stopper);
         for (name, task) in [("publisher", publisher), ("leftovers", leftovers)] {
             if let Err(error) = task.await {
                 tracing::error!(name, %error, "a pass broke off");
@@ -283,5 +302,6 @@ impl Server {
         }
         drop(app);
         engine_task.stop().await;
+        told
     }
 }

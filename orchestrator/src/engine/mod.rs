@@ -29,6 +29,7 @@ use swarm_common::{
 };
 use swarm_core::{Command, Policy, Record, Refusal, Reply, Swarm};
 use tokio::sync::{broadcast, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 /// Commands that may wait before further ones are turned away.
 const QUEUE: usize = 4096;
@@ -59,6 +60,8 @@ struct Shared {
     /// What the clock lacked at the start to be no earlier than the journal.
     offset_ms: u64,
     trouble: watch::Sender<Option<String>>,
+    /// Cancelled when a defect has ended the engine's thread.
+    broken: CancellationToken,
     upkeep: Mutex<Option<PassView>>,
     committed: watch::Sender<u64>,
     records: broadcast::Sender<Arc<Record>>,
@@ -121,6 +124,7 @@ impl Engine {
             committed: watch::Sender::new(swarm.seq),
             records: broadcast::Sender::new(BACKLOG),
             trouble: watch::Sender::new(None),
+            broken: CancellationToken::new(),
             upkeep: Mutex::default(),
             swarm: RwLock::new(swarm),
             clock,
@@ -203,6 +207,12 @@ impl Engine {
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         self.shared.trouble.borrow().clone()
+    }
+
+    /// Waits until a defect has ended the engine's thread, which in order it never does.
+    /// Nothing can be decided any more; the process has to begin anew.
+    pub async fn broken(&self) {
+        self.shared.broken.cancelled().await;
     }
 
     /// Up to `limit` journaled records after event `after`.

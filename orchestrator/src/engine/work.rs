@@ -297,6 +297,7 @@ impl Drop for Worker {
         if std::thread::panicking() {
             let what = "the engine broke off by a defect, see the log; restart the orchestrator";
             self.shared.trouble.send_replace(Some(what.into()));
+            self.shared.broken.cancel();
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::{
 };
 use swarm_common::{
     state::{DroneState, PackageState},
-    wire::view::{DroneView, PassView, RunView, StatusView},
+    wire::view::{DroneView, RunView, StatusView},
 };
 
 /// More drones than this are summed up, so that all stays on one screen.

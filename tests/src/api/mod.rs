@@ -25,7 +25,8 @@ use swarm_common::{
 };
 use swarm_orchestrator::{
     config::Config,
-    server::{self, App},
+    engine::{Clock, SystemClock},
+    server::{self, App, ServeError},
 };
 use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle};
@@ -42,8 +43,9 @@ pub struct Swarm {
     /// What its handlers share, for looking behind the API.
     pub app: Arc<App>,
     config: Config,
+    clock: Option<Arc<dyn Clock>>,
     stop: Option<oneshot::Sender<()>>,
-    served: JoinHandle<()>,
+    served: JoinHandle<Result<(), ServeError>>,
     dir: TempDir,
 }
 
@@ -61,6 +63,14 @@ impl Swarm {
     /// # Errors
     /// It does not start.
     pub async fn start_with(change: impl FnOnce(&mut Config)) -> Result<Self> {
+        Self::start_at(None, change).await
+    }
+
+    /// A fresh one with another clock and a changed configuration.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start_at(clock: Option<Arc<dyn Clock>>, change: impl FnOnce(&mut Config)) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let mut config = Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -72,11 +82,12 @@ impl Swarm {
         config.policy.backoff_ms = Some(1);
         config.policy.backoff_max_ms = Some(1);
         change(&mut config);
-        Self::serve(dir, config).await
+        Self::serve(dir, config, clock).await
     }
 
-    async fn serve(dir: TempDir, config: Config) -> Result<Self> {
-        let server = server::build(config.clone()).await?;
+    async fn serve(dir: TempDir, config: Config, clock: Option<Arc<dyn Clock>>) -> Result<Self> {
+        let now = clock.clone().unwrap_or_else(|| Arc::new(SystemClock::new()));
+        let server = server::build_with(config.clone(), now).await?;
         let (address, app) = (server.address(), server.app());
         let token = read_secret(&config.admin_token_file())?;
         let url = parse_address(&format!("http://{address}")).map_err(anyhow::Error::msg)?;
@@ -86,7 +97,7 @@ impl Swarm {
             // A test that is over without stopping drops the sender, which stops it too.
             let _told = stopped.await;
         }));
-        Ok(Self { admin, address, app, config, stop: Some(stop), served, dir })
+        Ok(Self { admin, address, app, config, clock, stop: Some(stop), served, dir })
     }
 
     /// Stops it as a supervisor would, and waits until it has.
@@ -96,8 +107,19 @@ impl Swarm {
     pub async fn stop(mut self) -> Result<(TempDir, Config)> {
         drop(self.stop.take());
         drop(self.app);
-        self.served.await.context("the server broke off")?;
+        self.served.await.context("the server broke off")??;
         Ok((self.dir, self.config))
+    }
+
+    /// Waits until it ends without being told to.
+    ///
+    /// # Errors
+    /// It broke off; inside, why it ended.
+    pub async fn ended(self) -> Result<Result<(), ServeError>> {
+        let Self { served, stop, .. } = self;
+        let ended = served.await.context("the server broke off");
+        drop(stop);
+        ended
     }
 
     /// Stops it and starts it on the same state, at another port.
@@ -113,9 +135,10 @@ impl Swarm {
     /// # Errors
     /// It broke off or does not start.
     pub async fn restart_after(self, between: impl FnOnce(&Config)) -> Result<Self> {
+        let clock = self.clock.clone();
         let (dir, config) = self.stop().await?;
         between(&config);
-        Self::serve(dir, config).await
+        Self::serve(dir, config, clock).await
     }
 
     /// The state directory.

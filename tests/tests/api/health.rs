@@ -1,5 +1,17 @@
 //! Health, and the envelope of every answer.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use swarm_common::time::TimeMs;
+use swarm_orchestrator::{
+    engine::{Clock, SystemClock},
+    server::ServeError,
+};
 use swarm_tests::api::Swarm;
 
 #[tokio::test]
@@ -51,4 +63,28 @@ async fn errors_of_the_http_library_are_problems_too() {
         assert_eq!(problem["status"], status);
         assert!(problem["detail"].as_str().is_some_and(|d| !d.is_empty()), "{problem}");
     }
+}
+
+/// A clock with which the engine's thread breaks off once it is told to.
+struct Defect {
+    clock: SystemClock,
+    strikes: AtomicBool,
+}
+
+impl Clock for Defect {
+    fn now(&self) -> TimeMs {
+        let engine = std::thread::current().name() == Some("engine");
+        assert!(!(engine && self.strikes.load(Ordering::SeqCst)), "the defect that a test asked for");
+        self.clock.now()
+    }
+}
+
+#[tokio::test]
+async fn a_defect_in_the_engine_ends_the_server_with_an_error() {
+    let clock = Arc::new(Defect { clock: SystemClock::new(), strikes: AtomicBool::new(false) });
+    let swarm = Swarm::start_at(Some(clock.clone()), |_| {}).await.unwrap();
+    clock.strikes.store(true, Ordering::SeqCst);
+    let ended = tokio::time::timeout(Duration::from_secs(20), swarm.ended()).await;
+    let error = ended.expect("it lives on without its engine").unwrap().unwrap_err();
+    assert!(matches!(error, ServeError::EngineBroke), "{error}");
 }
