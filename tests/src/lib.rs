@@ -4,5 +4,6 @@
 pub mod api;
 pub mod e2e;
 pub mod faults;
+pub mod replay;
 pub mod sim;
 pub mod tidy;
