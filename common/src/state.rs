@@ -117,6 +117,18 @@ words! {
 }
 
 words! {
+    /// What the machine lacked, where a drone can tell for certain.
+    FailureCause {
+        /// The kernel killed a process of the build for want of memory, or refused it more.
+        OutOfMemory = "out_of_memory",
+        /// The disk that is built on is full.
+        DiskFull = "disk_full",
+        /// A program without which nothing builds is not there, such as the compiler.
+        MissingToolchain = "missing_toolchain",
+    }
+}
+
+words! {
     /// Where a run stands.
     RunState {
         /// The resolver is at work, or waits for a drone.

@@ -158,7 +158,6 @@ fn own_failure(phase: Phase, what: String) -> ReportRequest {
 }
 
 fn failure(class: FailureClass, phase: Phase, message: String) -> ReportRequest {
-    let signature = message.chars().take(200).collect();
-    let failure = Failure { class, phase, signature, message };
+    let failure = builder::failure(class, phase, message);
     ReportRequest { outcome: Outcome::Failed { failure }, usage: Usage::default() }
 }

@@ -272,6 +272,9 @@ pub enum Outcome {
 pub struct Failure {
     /// Whose fault, so far as the drone can tell.
     pub class: FailureClass,
+    /// What the machine lacked, if that is why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<FailureCause>,
     /// Where it happened.
     pub phase: Phase,
     /// The first error, normalised (no paths, numbers, times), to tell like from like.

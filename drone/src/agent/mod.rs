@@ -378,6 +378,7 @@ fn handed_back(reason: &str) -> ReportRequest {
 fn cut_off() -> ReportRequest {
     let failure = Failure {
         class: FailureClass::Lost,
+        cause: None,
         phase: Phase::Building,
         signature: "the drone ended during the build".into(),
         message: "swarm-drone was killed, or its machine went down, while it was building".into(),

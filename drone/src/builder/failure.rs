@@ -5,8 +5,9 @@
 //! from try to try, so that the orchestrator can tell like from like. The class is a
 //! guess by the drone; the orchestrator judges.
 
+use super::lack::Lack;
 use swarm_common::{
-    state::{FailureClass, Phase},
+    state::{FailureCause, FailureClass, Phase},
     wire::drone::Failure,
 };
 
@@ -42,21 +43,9 @@ const VERDICTS: [&str; 6] = [
     "failed (",
     "requires all dependencies",
 ];
-/// The machine is at fault.
-const DRONE: [&str; 10] = [
-    "No space left on device",
-    "Disk quota exceeded",
-    "Read-only file system",
-    "Cannot allocate memory",
-    "virtual memory exhausted",
-    "Killed signal terminated program",
-    "no acceptable C compiler",
-    "C compiler cannot create executables",
-    "internal compiler error: Segmentation fault",
-    "emerge: not found",
-];
-/// Programs without which nothing builds.
-const TOOLS: [&str; 10] = ["cc", "gcc", "g++", "c++", "clang", "make", "patch", "ld", "as", "zstd"];
+/// The machine is at fault, in other ways than by a [`Lack`].
+const DRONE: [&str; 3] =
+    ["Read-only file system", "internal compiler error: Segmentation fault", "emerge: not found"];
 /// The network or the package host is at fault.
 const INFRA: [&str; 8] = [
     "Error fetching binhost package info",
@@ -75,6 +64,7 @@ pub(super) struct Errors {
     error: Option<Capture>,
     verdict: Option<Capture>,
     last: Vec<String>,
+    lack: Option<Lack>,
     drone: bool,
     infra: bool,
 }
@@ -119,9 +109,9 @@ impl Errors {
                 None => {}
             }
         }
-        let missing_tool = (line.ends_with("command not found") || line.ends_with(": not found"))
-            && line.rsplit(':').nth(1).is_some_and(|tool| TOOLS.contains(&tool.trim()));
-        self.drone |= has(line, &DRONE) || missing_tool;
+        // What comes later mostly comes of it.
+        self.lack = self.lack.take().or_else(|| Lack::in_line(line));
+        self.drone |= has(line, &DRONE);
         self.infra |= has(line, &INFRA);
         if self.last.len() == LINES_AFTER {
             self.last.remove(0);
@@ -141,11 +131,16 @@ impl Errors {
 
     /// The class that the output speaks for.
     pub fn class(&self) -> Option<FailureClass> {
-        match (self.drone, self.infra) {
+        match (self.drone || self.lack.is_some(), self.infra) {
             (true, _) => Some(FailureClass::Drone),
             (_, true) => Some(FailureClass::Infra),
             _ => None,
         }
+    }
+
+    /// What the machine lacked.
+    pub fn lack(&self) -> Option<&Lack> {
+        self.lack.as_ref()
     }
 
     /// The last lines, if nothing else tells.
@@ -154,10 +149,26 @@ impl Errors {
     }
 }
 
-/// The failure that this message tells of.
-pub(super) fn of(class: FailureClass, phase: Phase, message: String) -> Failure {
+/// The failure that this message tells of. Of the drone's own words it also tells what the
+/// machine lacked.
+pub(crate) fn of(class: FailureClass, phase: Phase, message: String) -> Failure {
+    let own = || message.lines().find_map(Lack::in_line);
+    match (class == FailureClass::Drone).then(own).flatten() {
+        Some(lack) => for_want(&lack, phase, None, &message),
+        None => made(class, None, phase, &message),
+    }
+}
+
+/// The failure for want of something; it is named first, so that it is the signature.
+pub(super) fn for_want(lack: &Lack, phase: Phase, peak_memory_bytes: Option<u64>, said: &str) -> Failure {
+    let message = format!("{}\n{said}", lack.words(peak_memory_bytes));
+    made(FailureClass::Drone, Some(lack.cause), phase, &message)
+}
+
+fn made(class: FailureClass, cause: Option<FailureCause>, phase: Phase, message: &str) -> Failure {
     let message = clip(message.trim_end(), MESSAGE_BYTES).to_owned();
-    Failure { class, phase, signature: signature(message.lines().next().unwrap_or_default()), message }
+    let signature = signature(message.lines().next().unwrap_or_default());
+    Failure { class, cause, phase, signature, message }
 }
 
 /// At most this many bytes of it, in whole characters.
@@ -232,7 +243,7 @@ mod tests {
         for (text, class) in [
             ("/usr/bin/ld: final link failed: No space left on device", Some(FailureClass::Drone)),
             ("gcc: fatal error: Killed signal terminated program cc1", Some(FailureClass::Drone)),
-            ("/x/environment: line 4: cc: command not found", Some(FailureClass::Drone)),
+            ("internal compiler error: Segmentation fault", Some(FailureClass::Drone)),
             ("/x/environment: line 4: frobnicate: command not found", None),
             ("!!! Couldn't download 'x.tar.gz'. Aborting.", Some(FailureClass::Infra)),
             ("x.c:1:1: error: no", None),

@@ -7,12 +7,14 @@
 
 mod config;
 mod failure;
+mod lack;
 mod log;
 mod plan;
 mod portage;
 mod steps;
 
 pub use config::BuilderConfig;
+pub(crate) use failure::of as failure;
 
 use crate::buildroot::{RootError, Scratch};
 use std::{

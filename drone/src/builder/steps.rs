@@ -1,7 +1,7 @@
 //! The programs that an attempt runs, one after another, within one budget: time, log,
 //! and the count of what they used.
 
-use super::{BuildContext, BuildNote, Stop, failure, log::Log};
+use super::{BuildContext, BuildNote, Stop, failure, lack::Lack, log::Log};
 use crate::{
     buildroot::Scratch,
     process::{self, End, Job, Ran},
@@ -137,10 +137,9 @@ impl Steps {
                 Err(Stop::failed(FailureClass::Infra, phase, message))
             }
             End::Exited(status) if !status.success() && (ran.out_of_memory || killed(status)) => {
-                let first = self.log.errors.first().unwrap_or_default();
-                let message =
-                    format!("a process of the build was killed, most likely for want of memory\n{first}");
-                Err(Stop::failed(FailureClass::Drone, phase, message))
+                let said = self.log.errors.first().unwrap_or_default();
+                let (lack, peak) = (Lack::of_memory(ran.out_of_memory), Some(ran.peak_memory_bytes));
+                Err(Stop::Failed(failure::for_want(&lack, phase, peak, said)))
             }
             // The shell's word for a program that is not there or not one.
             End::Exited(status) if matches!(status.code(), Some(126 | 127)) => {
@@ -163,7 +162,11 @@ impl Steps {
             (Some(first), _) => first.to_owned(),
             (None, _) => format!("it failed without a word of why; the last lines were:\n{}", errors.last()),
         };
-        Stop::Failed(failure::of(errors.class().unwrap_or(class), self.log.phase(), message))
+        let phase = self.log.phase();
+        Stop::Failed(match errors.lack() {
+            Some(lack) => failure::for_want(lack, phase, Some(self.peak_memory_bytes), &message),
+            None => failure::of(errors.class().unwrap_or(class), phase, message),
+        })
     }
 }
 

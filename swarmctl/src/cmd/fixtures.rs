@@ -149,6 +149,7 @@ pub fn package() -> PackageView {
             outcome: Some("package".into()),
             failure: Some(Failure {
                 class: FailureClass::Package,
+                cause: None,
                 phase: Phase::Building,
                 signature: "error: x".into(),
                 message: "main.c:1: error: \x1b]0;x\x07\nmake: failed".into(),

@@ -204,8 +204,13 @@ impl Drone {
 }
 
 fn failed(class: FailureClass, signature: &str) -> ReportRequest {
-    let failure =
-        Failure { class, phase: Phase::Building, signature: signature.into(), message: signature.into() };
+    let failure = Failure {
+        class,
+        cause: None,
+        phase: Phase::Building,
+        signature: signature.into(),
+        message: signature.into(),
+    };
     ReportRequest { outcome: Outcome::Failed { failure }, usage: Usage { wall_ms: 1000, ..Usage::default() } }
 }
 

@@ -84,6 +84,7 @@ async fn what_a_newer_run_could_not_build_stays_published_as_it_was() {
     let (attempt, _) = drone.build_order().await.unwrap();
     let failure = Failure {
         class: FailureClass::Package,
+        cause: None,
         phase: Phase::Building,
         signature: "e".to_owned(),
         message: "e".to_owned(),

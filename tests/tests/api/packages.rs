@@ -13,6 +13,7 @@ fn broken() -> Outcome {
     Outcome::Failed {
         failure: Failure {
             class: FailureClass::Package,
+            cause: None,
             phase: Phase::Building,
             signature: "error: expected ;".to_owned(),
             message: "pebble.c:7: error: expected ;".to_owned(),

@@ -12,6 +12,7 @@ fn failed(class: FailureClass) -> Outcome {
     Outcome::Failed {
         failure: Failure {
             class,
+            cause: None,
             phase: Phase::Building,
             signature: "s".repeat(5000),
             message: "\u{fc}".repeat(5000),

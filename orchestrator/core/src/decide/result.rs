@@ -116,6 +116,7 @@ pub(super) fn reject(
     if live {
         let failure = Failure {
             class: FailureClass::Package,
+            cause: None,
             phase: Phase::Verifying,
             signature: reason.to_owned(),
             message: reason.to_owned(),

@@ -139,8 +139,13 @@ impl Kit {
     }
 
     pub fn fail(&mut self, drone: DroneId, assignment: &Assignment, class: FailureClass, signature: &str) {
-        let failure =
-            Failure { class, phase: Phase::Building, signature: signature.into(), message: signature.into() };
+        let failure = Failure {
+            class,
+            cause: None,
+            phase: Phase::Building,
+            signature: signature.into(),
+            message: signature.into(),
+        };
         let attempt = assignment.attempt;
         self.must(Command::ReportFailure { drone, attempt, failure, usage: Usage::default() });
     }
