@@ -14,6 +14,7 @@ const LONGEST_FILE: usize = 400;
 /// Crates that only one module may know, and where that module is.
 const KNOWN_IN_ONE_PLACE: &[(&str, &str)] = &[
     ("rusqlite", "orchestrator/src/journal/sqlite"),
+    ("redis", "orchestrator/src/journal/"),
     ("pgp", "orchestrator/src/sign/"),
     ("sysinfo", "drone/src/vitals.rs"),
     ("reqwest", "common/src/client/"),

@@ -1,7 +1,7 @@
 //! The engine with its journal: what is answered is written, and what waits is woken.
 
 use super::*;
-use crate::journal::{Replay, SqliteJournal};
+use crate::journal::{Moves, Replay, SqliteJournal};
 use std::{path::Path, time::Duration};
 use swarm_common::{digest::Digest, id::RunId, state::RunClass, wire::admin::*};
 
@@ -202,13 +202,13 @@ impl Journal for OnDisk {
     fn load(&mut self, into: &mut dyn Replay) -> Result<(), JournalError> {
         self.inner.load(into)
     }
-    fn append(&mut self, expected_seq: u64, records: &[Record]) -> Result<(), JournalError> {
+    fn append(&mut self, expected_seq: u64, records: &[Record], moves: &Moves) -> Result<(), JournalError> {
         match *self.disk.borrow() {
             Disk::Fine => {}
             Disk::Full => return Err(JournalError::NoSpace { path: "/var/lib/build-swarm/journal".into() }),
             Disk::Defect => panic!("a defect, as told by the test"),
         }
-        self.inner.append(expected_seq, records)
+        self.inner.append(expected_seq, records, moves)
     }
     fn snapshot(&mut self, seq: u64, state: &str) -> Result<(), JournalError> {
         self.inner.snapshot(seq, state)

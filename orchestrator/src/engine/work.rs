@@ -4,7 +4,7 @@ use super::{
     Answer, EngineError, Message, Shared,
     claims::{Next, Parked},
 };
-use crate::journal::{Journal, JournalError, Replay};
+use crate::journal::{Journal, JournalError, Moves, Replay, Shown};
 use std::{
     sync::{Arc, PoisonError, RwLockWriteGuard, mpsc::Receiver, mpsc::RecvTimeoutError},
     time::{Duration, Instant},
@@ -70,6 +70,8 @@ pub(super) struct Worker {
     parked: Vec<Parked>,
     last_tick: Instant,
     last_snapshot: u64,
+    /// The queue as the journal shows it, if it does.
+    shown: Option<Shown>,
     stopping: bool,
 }
 
@@ -77,6 +79,7 @@ pub(super) struct Worker {
 #[derive(Default)]
 struct Batch {
     records: Vec<Record>,
+    moves: Moves,
     answers: Vec<(Answer, Result<Reply, EngineError>)>,
 }
 
@@ -89,7 +92,9 @@ impl Worker {
         last_snapshot: u64,
     ) -> Self {
         let parked = Vec::new();
-        Self { shared, journal, waiting, parked, last_tick: Instant::now(), last_snapshot, stopping: false }
+        let shown = journal.shows_queue().then(Shown::default);
+        let last_tick = Instant::now();
+        Self { shared, journal, waiting, parked, last_tick, last_snapshot, shown, stopping: false }
     }
 
     /// Works until it is told to stop or every handle is gone.
@@ -163,6 +168,11 @@ impl Worker {
                 self.try_claim(&mut swarm, &mut batch, parked);
             }
         }
+        if let Some(shown) = &mut self.shown
+            && !batch.records.is_empty()
+        {
+            batch.moves = shown.moves(&swarm);
+        }
         if cfg!(debug_assertions)
             && !batch.records.is_empty()
             && let Err(breach) = swarm_core::invariants::check(&swarm)
@@ -212,7 +222,7 @@ impl Worker {
     fn write(&mut self, batch: Batch) {
         if let Some(first) = batch.records.first() {
             let mut pause = Duration::from_millis(50);
-            while let Err(error) = self.journal.append(first.seq - 1, &batch.records) {
+            while let Err(error) = self.journal.append(first.seq - 1, &batch.records, &batch.moves) {
                 self.report(Some(error.to_string()));
                 if self.stopping {
                     // What is not written was not answered, and is as if it never was.

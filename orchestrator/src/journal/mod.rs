@@ -1,13 +1,19 @@
 //! The append-only, hash-chained list of events: what the swarm is, on disk.
 //!
 //! A journal keeps records and the newest snapshots, and nothing else: it knows no rule.
-//! [`sqlite`] is the embedded one. Every journal passes the same contract suite
-//! (`contract`).
+//! [`sqlite`] is the embedded one, [`redis`] the one for several orchestrators. Every
+//! journal passes the same contract suite (`contract`).
 
 #[cfg(test)]
 pub(crate) mod contract;
+mod queue;
+mod redis;
+mod settings;
 mod sqlite;
 
+pub use queue::{Moves, Shown};
+pub use redis::RedisJournal;
+pub use settings::{JournalSettings, Place, RedisSettings};
 pub use sqlite::SqliteJournal;
 
 use std::path::PathBuf;
@@ -31,7 +37,38 @@ pub trait Journal: Send {
     /// The journal does not end at `expected_seq`, or cannot be written; then none of the
     /// records is kept, and the same call may be made again. Should a try have been kept
     /// in spite of its error, the next one finds that and is content.
-    fn append(&mut self, expected_seq: u64, records: &[Record]) -> Result<(), JournalError>;
+    ///
+    /// `moves` is for people who look at the queue; see [`Journal::shows_queue`].
+    fn append(&mut self, expected_seq: u64, records: &[Record], moves: &Moves) -> Result<(), JournalError>;
+
+    /// Whether it wants to be told which packages changed their state.
+    fn shows_queue(&self) -> bool {
+        false
+    }
+
+    /// Asks to be the one who appends. A journal that only one process can open says yes.
+    ///
+    /// # Errors
+    /// It cannot be asked, or lost events that were acknowledged.
+    fn lead(&mut self) -> Result<Lead, JournalError> {
+        Ok(Lead::Ours)
+    }
+
+    /// Whether nobody else can append at this moment.
+    ///
+    /// # Errors
+    /// [`JournalError::Deposed`] if somebody else can; anything else if that is not known.
+    fn held(&self) -> Result<(), JournalError> {
+        Ok(())
+    }
+
+    /// Hands over the records that others appended since the last load or follow.
+    ///
+    /// # Errors
+    /// They cannot be read, or what was read before is not there any more.
+    fn follow(&mut self, _into: &mut dyn Replay) -> Result<(), JournalError> {
+        Ok(())
+    }
 
     /// Keeps the state after event `seq`, as JSON, so that a start need not replay what
     /// came before.
@@ -45,6 +82,15 @@ pub trait Journal: Send {
     /// # Errors
     /// It cannot be opened.
     fn reader(&self) -> Result<Box<dyn JournalReader>, JournalError>;
+}
+
+/// Who appends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lead {
+    /// We do, until [`Journal::held`] says otherwise.
+    Ours,
+    /// Somebody else, at this address if it is known.
+    Theirs(Option<String>),
 }
 
 /// Reading beside the writer.
@@ -81,7 +127,7 @@ pub struct Verified {
 }
 
 /// What can be wrong with a journal.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum JournalError {
     /// The disk is full.
     #[error("no space left for the journal {path}: free some; nothing was lost, and it goes on by itself")]
@@ -121,6 +167,34 @@ pub enum JournalError {
         /// Where it ends.
         found: u64,
     },
+    /// It cannot be reached, so nothing is known about its state.
+    #[error("the journal {journal} does not answer: {what}; nothing was lost, and it goes on by itself")]
+    Away {
+        /// The journal.
+        journal: String,
+        /// What happened.
+        what: String,
+    },
+    /// Somebody else appends now.
+    #[error("another orchestrator leads now: {by}")]
+    Deposed {
+        /// Who.
+        by: String,
+    },
+    /// It came back with less than it had.
+    #[error(
+        "the journal {journal} lost acknowledged events: event {known} was there, and it ends at {found}; \
+         nothing is written until its data is restored from a replica or a backup. To accept the loss, see \
+         `Redis lost events` in the handbook"
+    )]
+    LostTail {
+        /// The journal.
+        journal: String,
+        /// An event that was there.
+        known: u64,
+        /// Where it ends.
+        found: u64,
+    },
     /// Anything else.
     #[error("the journal {path} cannot be used: {what}")]
     Unusable {
@@ -135,6 +209,11 @@ pub enum JournalError {
 #[must_use]
 pub fn chain(before: Digest, seq: u64, at: TimeMs, body: &[u8]) -> Digest {
     Digest::of_fields([&before.0[..], &seq.to_be_bytes(), &at.0.to_be_bytes(), body])
+}
+
+/// What ties a snapshot to its event, and shows that it is as it was written.
+fn binding(event: Digest, state: &str) -> Digest {
+    Digest::of_fields([&event.0[..], state.as_bytes()])
 }
 
 /// The hash before the first record.

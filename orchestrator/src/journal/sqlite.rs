@@ -4,7 +4,7 @@
 //! readers do not hold up the writer. A new file is made aside and renamed, so a file that
 //! is there is whole: an empty one has lost its content and is refused, not begun anew.
 
-use super::{Journal, JournalError, JournalReader, Replay, Verified, chain, genesis};
+use super::{Journal, JournalError, JournalReader, Moves, Replay, Verified, binding, chain, genesis};
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
 };
@@ -101,7 +101,7 @@ impl Journal for SqliteJournal {
         Ok(())
     }
 
-    fn append(&mut self, expected_seq: u64, records: &[Record]) -> Result<(), JournalError> {
+    fn append(&mut self, expected_seq: u64, records: &[Record], _: &Moves) -> Result<(), JournalError> {
         let path = &self.path;
         let explain = |e| explain(path, &e);
         let mut end = self.end;
@@ -223,11 +223,6 @@ fn hash_of(connection: &Connection, path: &Path, seq: u64) -> Result<Option<Dige
     let hash: Option<Vec<u8>> =
         connection.query_row(sql, [seq], |r| r.get(0)).optional().map_err(|e| explain(path, &e))?;
     hash.map(|h| digest(path, &h)).transpose()
-}
-
-/// What ties a snapshot to its event, and shows that it is as it was written.
-fn binding(event: Digest, state: &str) -> Digest {
-    Digest::of_fields([&event.0[..], state.as_bytes()])
 }
 
 /// Reads up to `limit` events after `from`, checking number and hash of each. Gives where

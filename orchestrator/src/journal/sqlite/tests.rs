@@ -1,7 +1,7 @@
 //! The embedded journal: its contract, and what it says of a file that is not in order.
 
 use super::*;
-use crate::journal::contract::{self, load, records};
+use crate::journal::contract::{self, append, load, records};
 use tempfile::TempDir;
 
 fn open(folder: &TempDir) -> Result<SqliteJournal, JournalError> {
@@ -13,7 +13,7 @@ fn journal_of(events: u64) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let mut journal = open(&folder).unwrap();
     load(&mut journal).unwrap();
-    journal.append(0, &records(1, events)).unwrap();
+    append(&mut journal, 0, &records(1, events)).unwrap();
     folder
 }
 
@@ -103,7 +103,7 @@ fn nothing_is_begun_beside_the_log_of_a_journal_that_is_gone() {
     let folder = tempfile::tempdir().unwrap();
     let mut journal = open(&folder).unwrap();
     load(&mut journal).unwrap();
-    journal.append(0, &records(1, 3)).unwrap();
+    append(&mut journal, 0, &records(1, 3)).unwrap();
     fs::remove_file(folder.path().join("journal.sqlite")).unwrap();
     let error = refusal(&folder);
     assert!(error.contains("is gone, but its log"), "{error}");
@@ -134,8 +134,8 @@ fn a_log_that_was_cut_off_gives_the_events_before_the_cut() {
     let folder = tempfile::tempdir().unwrap();
     let mut journal = open(&folder).unwrap();
     load(&mut journal).unwrap();
-    journal.append(0, &records(1, 50)).unwrap();
-    journal.append(50, &records(51, 50)).unwrap();
+    append(&mut journal, 0, &records(1, 50)).unwrap();
+    append(&mut journal, 50, &records(51, 50)).unwrap();
     // As a crash leaves it: the writer has not closed the file.
     let copy = tempfile::tempdir().unwrap();
     for name in ["journal.sqlite", "journal.sqlite-wal"] {
@@ -145,7 +145,7 @@ fn a_log_that_was_cut_off_gives_the_events_before_the_cut() {
     log.set_len(log.metadata().unwrap().len() - 5).unwrap();
     let mut journal = open(&copy).unwrap();
     assert_eq!(load(&mut journal).unwrap().records, records(1, 50));
-    journal.append(50, &records(51, 1)).unwrap();
+    append(&mut journal, 50, &records(51, 1)).unwrap();
     assert_eq!(journal.reader().unwrap().verify().unwrap().events, 51);
 }
 
@@ -156,8 +156,8 @@ fn a_file_that_another_program_has_locked_is_named_and_can_be_written_later() {
     load(&mut journal).unwrap();
     let other = Connection::open(folder.path().join("journal.sqlite")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let error = journal.append(3, &records(4, 1)).unwrap_err().to_string();
+    let error = append(&mut journal, 3, &records(4, 1)).unwrap_err().to_string();
     assert!(error.contains("another program has it locked"), "{error}");
     other.execute_batch("ROLLBACK").unwrap();
-    journal.append(3, &records(4, 1)).unwrap();
+    append(&mut journal, 3, &records(4, 1)).unwrap();
 }

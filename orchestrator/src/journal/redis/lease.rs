@@ -1,0 +1,220 @@
+//! The lock: taken once, renewed by a thread of its own so that a slow batch does not let
+//! it lapse, given up in order.
+//!
+//! The lock only says who should write. That nobody else does is the script's matter, which
+//! checks holder and fence with every batch; so a thread that is late does no harm.
+
+use super::{
+    keys::Keys,
+    link::Link,
+    script::{self, Term, Verdict},
+    stream,
+};
+use crate::journal::JournalError;
+use std::{
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+use swarm_common::digest::Digest;
+
+/// Renewals within a lock's life.
+const RENEWALS: u32 = 4;
+
+/// A lock that is ours until somebody else has it.
+pub(super) struct Lease {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What came of the wish to lead.
+pub(super) enum Taken {
+    /// We lead.
+    Ours(Lease),
+    /// Somebody else does: id and address.
+    Theirs(String),
+}
+
+struct Shared {
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+struct State {
+    fence: u64,
+    /// Until when nobody else can have taken the lock.
+    until: Instant,
+    /// The last event that we know to be there.
+    end: (u64, Digest),
+    /// Why it cannot be renewed at present.
+    trouble: Option<JournalError>,
+    /// Who took it.
+    lost: Option<String>,
+    stop: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the thread works with.
+struct Keeper {
+    shared: Arc<Shared>,
+    link: Link,
+    keys: Keys,
+    holder: String,
+    life: Duration,
+}
+
+impl Lease {
+    /// Takes the lock if it is free, and keeps it from then on. `end` is the last event
+    /// that we know.
+    pub(super) fn take(
+        mut link: Link,
+        keys: &Keys,
+        holder: &str,
+        life: Duration,
+        end: (u64, Digest),
+    ) -> Result<Taken, JournalError> {
+        let (fence, until) = match seize(&mut link, keys, holder, life)? {
+            Ok(seized) => seized,
+            Err(other) => return Ok(Taken::Theirs(other)),
+        };
+        let state = State { fence, until, end, trouble: None, lost: None, stop: false };
+        let shared = Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new() });
+        let keeper =
+            Keeper { shared: Arc::clone(&shared), link, keys: keys.clone(), holder: holder.to_owned(), life };
+        let path = keeper.link.name();
+        let thread = std::thread::Builder::new().name("lease".into()).spawn(move || keeper.run());
+        let thread = thread.map_err(|e| JournalError::Unusable { path: path.into(), what: e.to_string() })?;
+        Ok(Taken::Ours(Self { shared, thread: Some(thread) }))
+    }
+
+    /// The fence of this term.
+    pub(super) fn fence(&self) -> u64 {
+        self.shared.lock().fence
+    }
+
+    /// Notes the last event that is there.
+    pub(super) fn knows(&self, end: (u64, Digest)) {
+        self.shared.lock().end = end;
+    }
+
+    /// Whether nobody else can lead at this moment.
+    pub(super) fn held(&self, journal: &str) -> Result<(), JournalError> {
+        let state = self.shared.lock();
+        if let Some(by) = &state.lost {
+            return Err(JournalError::Deposed { by: by.clone() });
+        }
+        if Instant::now() < state.until {
+            return Ok(());
+        }
+        let lapsed = || JournalError::Away {
+            journal: journal.to_owned(),
+            what: "the lock lapsed and is taken anew".to_owned(),
+        };
+        Err(state.trouble.clone().unwrap_or_else(lapsed))
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.shared.lock().stop = true;
+        self.shared.wake.notify_all();
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the lock's thread broke off");
+        }
+    }
+}
+
+impl Keeper {
+    fn run(mut self) {
+        let pause = self.life / RENEWALS;
+        loop {
+            let state = self.shared.lock();
+            let waited = self.shared.wake.wait_timeout_while(state, pause, |state| !state.stop);
+            let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            let (stop, fence, end) = (state.stop, state.fence, state.end);
+            if state.lost.is_some() {
+                return;
+            }
+            drop(state);
+            if stop {
+                let term = Term { holder: &self.holder, fence, life: Duration::ZERO };
+                // If it cannot be given up it lapses.
+                let _ = script::run(&mut self.link, &self.keys, &term, None);
+                return;
+            }
+            let renewed = self.renew(fence, end);
+            let mut state = self.shared.lock();
+            match renewed {
+                Ok(Ok((fence, until))) => {
+                    (state.fence, state.until, state.trouble) = (fence, until, None);
+                }
+                Ok(Err(by)) => state.lost = Some(by),
+                Err(error) => state.trouble = Some(error),
+            }
+        }
+    }
+
+    /// Renews the lock. The inner error is who has it instead.
+    fn renew(
+        &mut self,
+        fence: u64,
+        end: (u64, Digest),
+    ) -> Result<Result<(u64, Instant), String>, JournalError> {
+        let began = Instant::now();
+        let term = Term { holder: &self.holder, fence, life: self.life };
+        match script::run(&mut self.link, &self.keys, &term, None)? {
+            Verdict::Held | Verdict::Kept | Verdict::Moved(_) => Ok(Ok((fence, began + self.life))),
+            Verdict::Deposed(by) => Ok(Err(by)),
+            Verdict::Lapsed => self.regain(fence, end),
+        }
+    }
+
+    /// The lock has lapsed, as when this process or Redis stood still. If nobody led in
+    /// between we go on with what we know; the next fence says whether somebody did.
+    fn regain(
+        &mut self,
+        fence: u64,
+        end: (u64, Digest),
+    ) -> Result<Result<(u64, Instant), String>, JournalError> {
+        let is_there = stream::hash_of(&mut self.link, &self.keys, end.0)? == Some(end.1);
+        if !is_there {
+            let (found, _) = stream::last(&mut self.link, &self.keys)?;
+            return Err(JournalError::LostTail { journal: self.link.name(), known: end.0, found });
+        }
+        match seize(&mut self.link, &self.keys, &self.holder, self.life)? {
+            Err(other) => Ok(Err(other)),
+            Ok((next, until)) if next == fence + 1 => {
+                tracing::warn!(fence = next, "the lock had lapsed; nobody led meanwhile, so we go on");
+                Ok(Ok((next, until)))
+            }
+            Ok((next, _)) => Ok(Err(format!("somebody led in between (fence {next})"))),
+        }
+    }
+}
+
+/// Takes a free lock and the next fence. The inner error is who has it.
+fn seize(
+    link: &mut Link,
+    keys: &Keys,
+    holder: &str,
+    life: Duration,
+) -> Result<Result<(u64, Instant), String>, JournalError> {
+    let began = Instant::now();
+    let life_ms = u64::try_from(life.as_millis()).unwrap_or(u64::MAX);
+    let taken: Option<String> = link
+        .with(|c| redis::cmd("SET").arg(&keys.lock).arg(holder).arg("NX").arg("PX").arg(life_ms).query(c))?;
+    if taken.is_none() {
+        let other: Option<String> = link.with(|c| redis::cmd("GET").arg(&keys.lock).query(c))?;
+        // Ours: the answer to an earlier try was lost. Its fence may not be taken yet.
+        if other.as_deref() != Some(holder) {
+            return Ok(Err(other.unwrap_or_else(|| "somebody else".to_owned())));
+        }
+    }
+    let fence: u64 = link.with(|c| redis::cmd("INCR").arg(&keys.fence).query(c))?;
+    Ok(Ok((fence, began + life)))
+}

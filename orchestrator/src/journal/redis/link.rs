@@ -1,0 +1,197 @@
+//! The way to a Redis: finding the master, time-outs on everything, and what its errors
+//! mean to a person.
+
+use super::super::{
+    JournalError,
+    settings::{Place, RedisSettings},
+};
+use redis::{Connection, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError, RedisResult};
+use redis::{RedisConnectionInfo, ServerErrorKind};
+use std::time::Duration;
+use swarm_common::{config::secret::read_secret, secret::Secret};
+
+/// How long connecting may take, the handshake included.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// How long an answer may take; then its outcome is unknown.
+const ANSWER: Duration = Duration::from_secs(3);
+
+/// A connection that is made when it is needed and made anew when it breaks.
+pub(super) struct Link {
+    place: Place,
+    username: Option<String>,
+    password: Option<Secret>,
+    connection: Option<Connection>,
+}
+
+impl Link {
+    /// A way to this Redis; nothing is sent yet.
+    ///
+    /// # Errors
+    /// The password's file cannot be used.
+    pub(super) fn new(settings: &RedisSettings) -> Result<Self, JournalError> {
+        let unusable = |e: swarm_common::config::ConfigError| JournalError::Unusable {
+            path: name(&settings.place).into(),
+            what: format!("`password_file` of `[journal]`: {e}"),
+        };
+        let password = settings.password_file.as_deref().map(read_secret).transpose().map_err(unusable)?;
+        let (place, username) = (settings.place.clone(), settings.username.clone());
+        Ok(Self { place, username, password, connection: None })
+    }
+
+    /// Another connection to the same Redis.
+    pub(super) fn another(&self) -> Self {
+        let (place, username) = (self.place.clone(), self.username.clone());
+        Self { place, username, password: self.password.clone(), connection: None }
+    }
+
+    /// What it is called in messages.
+    pub(super) fn name(&self) -> String {
+        name(&self.place)
+    }
+
+    /// Does something with the connection.
+    ///
+    /// # Errors
+    /// It cannot be reached or refuses. If the answer did not come, whether it was done is
+    /// not known.
+    pub(super) fn with<T>(
+        &mut self,
+        act: impl FnOnce(&mut Connection) -> RedisResult<T>,
+    ) -> Result<T, JournalError> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.connect().map_err(|e| self.explain(&e))?,
+        };
+        let done = act(&mut connection);
+        // After a lost answer the next one would be taken for it, and a replica that was
+        // once the master stays connected: both begin anew.
+        let keep = match &done {
+            Ok(_) => true,
+            Err(e) => !is_broken(e) && e.kind() != ErrorKind::Server(ServerErrorKind::ReadOnly),
+        };
+        self.connection = keep.then_some(connection);
+        done.map_err(|e| self.explain(&e))
+    }
+
+    fn connect(&self) -> RedisResult<Connection> {
+        match &self.place {
+            Place::Url(url) => self.open(url.as_str().into_connection_info()?),
+            Place::Sentinels { addresses, master } => {
+                let mut failed = None;
+                for sentinel in addresses {
+                    match self.by_sentinel(sentinel, master) {
+                        Ok(connection) => return Ok(connection),
+                        Err(error) => failed = Some(error),
+                    }
+                }
+                let none = || (ErrorKind::InvalidClientConfig, "no sentinel is configured").into();
+                Err(failed.unwrap_or_else(none))
+            }
+        }
+    }
+
+    /// Asks one sentinel and connects to where it points, if that is a master.
+    fn by_sentinel(&self, sentinel: &str, master: &str) -> RedisResult<Connection> {
+        let mut asked = opened(format!("redis://{sentinel}").into_connection_info()?)?;
+        let found: Option<(String, u16)> =
+            redis::cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(master).query(&mut asked)?;
+        let unknown = || -> RedisError {
+            let what = format!("the sentinel {sentinel} knows no master `{master}`");
+            (ErrorKind::MasterNameNotFoundBySentinel, "no master", what).into()
+        };
+        let (host, port) = found.ok_or_else(unknown)?;
+        let mut connection = self.open(format!("redis://{host}:{port}").into_connection_info()?)?;
+        let role: Vec<redis::Value> = redis::cmd("ROLE").query(&mut connection)?;
+        let is_master = matches!(role.first(), Some(redis::Value::BulkString(role)) if role == b"master");
+        if is_master {
+            return Ok(connection);
+        }
+        let what = format!("{host}:{port} is no master yet; a failover is under way");
+        Err((ErrorKind::Server(ServerErrorKind::MasterDown), "no master", what).into())
+    }
+
+    fn open(&self, info: ConnectionInfo) -> RedisResult<Connection> {
+        let mut user =
+            RedisConnectionInfo::default().set_db(info.redis_settings().db()).set_skip_set_lib_name();
+        if let Some(password) = &self.password {
+            user = user.set_password(password.expose());
+        }
+        if let Some(username) = &self.username {
+            user = user.set_username(username);
+        }
+        opened(info.set_redis_settings(user))
+    }
+
+    /// An error of Redis in words that say what to do.
+    fn explain(&self, error: &RedisError) -> JournalError {
+        let path = self.name();
+        let away = |what: String| JournalError::Away { journal: path.clone(), what };
+        let unusable = |what: String| JournalError::Unusable { path: path.clone().into(), what };
+        let said = error.to_string();
+        match error.kind() {
+            _ if is_broken(error) => away(said),
+            ErrorKind::Server(
+                ServerErrorKind::BusyLoading | ServerErrorKind::MasterDown | ServerErrorKind::TryAgain,
+            ) => away(said),
+            ErrorKind::MasterNameNotFoundBySentinel => away(said),
+            ErrorKind::Server(ServerErrorKind::ReadOnly) => unusable(
+                "it is a read-only replica; name the master in `url` of `[journal]`, or name its `sentinels`"
+                    .into(),
+            ),
+            ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm) => {
+                unusable(format!("it refuses us, see `username` and `password_file` of `[journal]`: {said}"))
+            }
+            _ => unusable(match error.code() {
+                Some("OOM") => "it is out of memory; raise its maxmemory or remove other data; nothing was \
+                                lost, and it goes on by itself"
+                    .into(),
+                Some("NOREPLICAS") => "it has too few replicas in step (min-replicas-to-write); nothing was \
+                                       lost, and it goes on by itself"
+                    .into(),
+                Some("WRONGTYPE") => {
+                    "a key of ours holds something else; does another program use the name? \
+                                      Set another `swarm` in `[journal]`"
+                        .into()
+                }
+                Some("NOAUTH" | "WRONGPASS") => {
+                    format!("it refuses us, see `username` and `password_file` of `[journal]`: {said}")
+                }
+                _ => said,
+            }),
+        }
+    }
+}
+
+/// Whether an address can be used at all.
+///
+/// # Errors
+/// Why not.
+pub(crate) fn check_url(url: &str) -> Result<(), String> {
+    if url.starts_with("rediss:") {
+        return Err("TLS to Redis is not supported; use a tunnel, or a network of their own".into());
+    }
+    url.into_connection_info().map(|_| ()).map_err(|e| e.to_string())
+}
+
+fn opened(info: ConnectionInfo) -> RedisResult<Connection> {
+    let connection = redis::Client::open(info)?.get_connection_with_timeout(CONNECT)?;
+    connection.set_read_timeout(Some(ANSWER))?;
+    connection.set_write_timeout(Some(ANSWER))?;
+    Ok(connection)
+}
+
+/// Whether the answer did not come, or not whole.
+fn is_broken(error: &RedisError) -> bool {
+    error.is_io_error()
+        || error.is_timeout()
+        || error.is_connection_dropped()
+        || error.kind() == ErrorKind::Parse
+}
+
+fn name(place: &Place) -> String {
+    match place {
+        Place::Url(url) => url.clone(),
+        Place::Sentinels { master, addresses } => format!("redis `{master}` of {}", addresses.join(", ")),
+    }
+}

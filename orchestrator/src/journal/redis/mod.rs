@@ -1,0 +1,277 @@
+//! The journal on Redis, for several orchestrators: a stream of events that only the holder
+//! of a lock, with the newest fence, can add to. What it is kept with, and what that
+//! promises, stands in docs/handbook.md.
+//!
+//! - [`link`]: connections and what errors mean. [`keys`]: names.
+//! - [`lease`]: the lock. [`script`]: the one way to write. [`stream`]: reading.
+//! - [`mark`]: what this machine knows to have been acknowledged.
+
+mod keys;
+mod lease;
+mod link;
+mod mark;
+mod script;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use link::check_url;
+
+use super::{
+    Journal, JournalError, JournalReader, Lead, Moves, Replay, Verified, chain, genesis,
+    settings::RedisSettings,
+};
+use keys::{FORMAT, Keys};
+use lease::{Lease, Taken};
+use link::Link;
+use mark::Mark;
+use script::{Batch, Term, Verdict};
+use std::{path::Path, time::Duration};
+use swarm_common::digest::Digest;
+use swarm_core::Record;
+
+/// Snapshots kept: one more than needed, should the newest be unreadable.
+const SNAPSHOTS_KEPT: usize = 2;
+
+/// How long replicas may take to confirm a batch.
+const CONFIRM_MS: u64 = 2000;
+
+/// A journal on Redis.
+pub struct RedisJournal {
+    link: Link,
+    keys: Keys,
+    /// A random id and our address: what the lock holds while we lead.
+    holder: String,
+    life: Duration,
+    wait_replicas: u32,
+    mark: Mark,
+    /// Number and hash of the last event that we know.
+    end: (u64, Digest),
+    lease: Option<Lease>,
+}
+
+impl RedisJournal {
+    /// A journal that is not read yet. `id` is random and `address` where this orchestrator
+    /// is reached; `mark` is the file for what is known to have been acknowledged.
+    ///
+    /// # Errors
+    /// The password or the mark cannot be read.
+    pub fn open(
+        settings: &RedisSettings,
+        id: &str,
+        address: &str,
+        mark: &Path,
+    ) -> Result<Self, JournalError> {
+        Ok(Self {
+            link: Link::new(settings)?,
+            keys: Keys::of(&settings.swarm),
+            holder: format!("{id} {address}"),
+            life: Duration::from_millis(settings.lock_ms),
+            wait_replicas: settings.wait_replicas,
+            mark: Mark::open(mark)?,
+            end: (0, genesis()),
+            lease: None,
+        })
+    }
+
+    fn check_format(&mut self) -> Result<(), JournalError> {
+        let format = &self.keys.format;
+        let found: Option<u32> = self.link.with(|c| redis::cmd("GET").arg(format).query(c))?;
+        match found {
+            Some(found) if found > FORMAT => {
+                Err(JournalError::Newer { path: self.link.name().into(), found, known: FORMAT })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether an event that was there still is. Anything else means that Redis came back
+    /// with less than it had.
+    fn check_known(&mut self, known: (u64, Digest)) -> Result<(), JournalError> {
+        if stream::hash_of(&mut self.link, &self.keys, known.0)? == Some(known.1) {
+            return Ok(());
+        }
+        let (found, _) = stream::last(&mut self.link, &self.keys)?;
+        Err(self.lost(known.0, found))
+    }
+
+    fn lost(&self, known: u64, found: u64) -> JournalError {
+        tracing::debug!(known, found, mark = %self.mark.path().display(), "the tail is lost");
+        JournalError::LostTail { journal: self.link.name(), known, found }
+    }
+
+    /// Hands over the newest snapshot that is whole, belongs to the chain and is wanted.
+    fn replay_snapshot(&mut self, into: &mut dyn Replay) -> Result<(u64, Digest), JournalError> {
+        let key = self.keys.snapshots.clone();
+        let mut kept: Vec<u64> = self.link.with(|c| redis::cmd("HKEYS").arg(&key).query(c))?;
+        kept.sort_unstable_by(|a, b| b.cmp(a));
+        for seq in kept {
+            let Some(event) = stream::hash_of(&mut self.link, &self.keys, seq)? else {
+                let (found, _) = stream::last(&mut self.link, &self.keys)?;
+                return Err(self.lost(seq, found));
+            };
+            let found: Option<String> = self.link.with(|c| redis::cmd("HGET").arg(&key).arg(seq).query(c))?;
+            let whole = found
+                .as_deref()
+                .and_then(|text| text.split_once('\n'))
+                .filter(|(hash, state)| hash.parse() == Ok(super::binding(event, state)));
+            if let Some((_, state)) = whole
+                && into.snapshot(state)
+            {
+                return Ok((seq, event));
+            }
+            tracing::warn!(seq, "a snapshot cannot be used; the events before it are replayed instead");
+        }
+        Ok((0, genesis()))
+    }
+
+    fn know(&mut self, end: (u64, Digest)) {
+        self.end = end;
+        self.mark.set(end);
+        if let Some(lease) = &self.lease {
+            lease.knows(end);
+        }
+    }
+
+    /// Waits until so many replicas have what was written as the settings say.
+    fn confirm(&mut self) -> Result<(), JournalError> {
+        let wanted = self.wait_replicas;
+        if wanted == 0 {
+            return Ok(());
+        }
+        let found: u32 = self.link.with(|c| redis::cmd("WAIT").arg(wanted).arg(CONFIRM_MS).query(c))?;
+        if found >= wanted {
+            return Ok(());
+        }
+        let what = format!("{found} of {wanted} replicas confirmed the batch; it is tried again");
+        Err(JournalError::Away { journal: self.link.name(), what })
+    }
+}
+
+impl Journal for RedisJournal {
+    fn load(&mut self, into: &mut dyn Replay) -> Result<(), JournalError> {
+        self.check_format()?;
+        if let Some(known) = self.mark.at() {
+            self.check_known(known)?;
+        }
+        let from = self.replay_snapshot(into)?;
+        let end = stream::walk(&mut self.link, &self.keys, from, usize::MAX, |r| into.record(r))?;
+        self.know(end);
+        Ok(())
+    }
+
+    fn follow(&mut self, into: &mut dyn Replay) -> Result<(), JournalError> {
+        self.check_known(self.end)?;
+        let end = stream::walk(&mut self.link, &self.keys, self.end, usize::MAX, |r| into.record(r))?;
+        self.know(end);
+        Ok(())
+    }
+
+    fn lead(&mut self) -> Result<Lead, JournalError> {
+        self.check_known(self.end)?;
+        let link = self.link.another();
+        Ok(match Lease::take(link, &self.keys, &self.holder, self.life, self.end)? {
+            Taken::Theirs(other) => {
+                let address = other.split_once(' ').map(|(_, address)| address.to_owned());
+                Lead::Theirs(address.filter(|address| !address.is_empty()))
+            }
+            Taken::Ours(lease) => {
+                self.lease = Some(lease);
+                let format = &self.keys.format;
+                self.link.with(|c| redis::cmd("SET").arg(format).arg(FORMAT).query::<()>(c))?;
+                Lead::Ours
+            }
+        })
+    }
+
+    fn held(&self) -> Result<(), JournalError> {
+        match &self.lease {
+            Some(lease) => lease.held(&self.link.name()),
+            None => Err(JournalError::Deposed { by: "nobody: the lock was never ours".into() }),
+        }
+    }
+
+    fn shows_queue(&self) -> bool {
+        true
+    }
+
+    fn append(&mut self, expected_seq: u64, records: &[Record], moves: &Moves) -> Result<(), JournalError> {
+        let Some(lease) = &self.lease else {
+            return Err(JournalError::Deposed { by: "nobody: the lock was never ours".into() });
+        };
+        if expected_seq != self.end.0 {
+            return Err(JournalError::Moved { expected: expected_seq, found: self.end.0 });
+        }
+        let mut end = self.end;
+        let mut rows = Vec::with_capacity(records.len());
+        for record in records {
+            let unusable = |e: serde_json::Error| JournalError::Unusable {
+                path: self.link.name().into(),
+                what: e.to_string(),
+            };
+            let body = serde_json::to_string(&record.event).map_err(unusable)?;
+            end = (record.seq, chain(end.1, record.seq, record.at, body.as_bytes()));
+            rows.push((record.seq, record.at.0, body, end.1));
+        }
+        let term = Term { holder: &self.holder, fence: lease.fence(), life: self.life };
+        let batch = Batch { after: self.end, end, rows, moves };
+        match script::run(&mut self.link, &self.keys, &term, Some(&batch))? {
+            Verdict::Kept => {
+                self.confirm()?;
+                self.know(end);
+                Ok(())
+            }
+            Verdict::Moved(found) if found < self.end.0 => Err(self.lost(self.end.0, found)),
+            Verdict::Moved(found) => Err(JournalError::Moved { expected: expected_seq, found }),
+            Verdict::Deposed(by) => Err(JournalError::Deposed { by }),
+            Verdict::Lapsed | Verdict::Held => {
+                let what = "the lock lapsed and is taken anew".to_owned();
+                Err(JournalError::Away { journal: self.link.name(), what })
+            }
+        }
+    }
+
+    fn snapshot(&mut self, seq: u64, state: &str) -> Result<(), JournalError> {
+        let event = stream::hash_of(&mut self.link, &self.keys, seq)?;
+        let missing = || JournalError::Unusable {
+            path: self.link.name().into(),
+            what: format!("there is no event {seq} to keep a snapshot of"),
+        };
+        let event = event.filter(|_| seq > 0).ok_or_else(missing)?;
+        let key = &self.keys.snapshots;
+        let text = format!("{}\n{state}", super::binding(event, state));
+        self.link.with(|c| redis::cmd("HSET").arg(key).arg(seq).arg(&text).query::<()>(c))?;
+        let mut kept: Vec<u64> = self.link.with(|c| redis::cmd("HKEYS").arg(key).query(c))?;
+        kept.sort_unstable_by(|a, b| b.cmp(a));
+        for old in kept.into_iter().skip(SNAPSHOTS_KEPT) {
+            self.link.with(|c| redis::cmd("HDEL").arg(key).arg(old).query::<()>(c))?;
+        }
+        Ok(())
+    }
+
+    fn reader(&self) -> Result<Box<dyn JournalReader>, JournalError> {
+        Ok(Box::new(RedisReader { link: self.link.another(), keys: self.keys.clone() }))
+    }
+}
+
+struct RedisReader {
+    link: Link,
+    keys: Keys,
+}
+
+impl JournalReader for RedisReader {
+    fn records(&mut self, after: u64, limit: usize) -> Result<Vec<Record>, JournalError> {
+        let Some(before) = stream::hash_of(&mut self.link, &self.keys, after)? else {
+            return Ok(Vec::new());
+        };
+        let mut records = Vec::new();
+        stream::walk(&mut self.link, &self.keys, (after, before), limit, |r| records.push(r))?;
+        Ok(records)
+    }
+
+    fn verify(&mut self) -> Result<Verified, JournalError> {
+        let from = (0, genesis());
+        let (events, head) = stream::walk(&mut self.link, &self.keys, from, usize::MAX, drop)?;
+        Ok(Verified { events, head })
+    }
+}

@@ -1,0 +1,85 @@
+//! The one script that writes, and what it answers.
+
+use super::{
+    keys::{Keys, place},
+    link::Link,
+};
+use crate::journal::{JournalError, queue::Moves};
+use std::{sync::LazyLock, time::Duration};
+use swarm_common::digest::Digest;
+
+static SCRIPT: LazyLock<redis::Script> = LazyLock::new(|| redis::Script::new(include_str!("script.lua")));
+
+/// Who writes.
+pub(super) struct Term<'a> {
+    pub(super) holder: &'a str,
+    pub(super) fence: u64,
+    /// How long the lock lives from now on; zero gives it up.
+    pub(super) life: Duration,
+}
+
+/// Events to write, and where they belong.
+pub(super) struct Batch<'a> {
+    pub(super) after: (u64, Digest),
+    pub(super) end: (u64, Digest),
+    /// Number, time in milliseconds, body and hash of each.
+    pub(super) rows: Vec<(u64, u64, String, Digest)>,
+    pub(super) moves: &'a Moves,
+}
+
+/// What Redis says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The lock is ours still.
+    Held,
+    /// The events are there.
+    Kept,
+    /// It ends at another event than the batch belongs after.
+    Moved(u64),
+    /// Nobody has the lock.
+    Lapsed,
+    /// Somebody else has it, or had it.
+    Deposed(String),
+}
+
+/// Renews the lock and writes the batch, if there is one.
+pub(super) fn run(
+    link: &mut Link,
+    keys: &Keys,
+    term: &Term<'_>,
+    batch: Option<&Batch<'_>>,
+) -> Result<Verdict, JournalError> {
+    let mut call = SCRIPT.prepare_invoke();
+    call.key(&keys.lock).key(&keys.fence).key(&keys.events);
+    for set in &keys.queue {
+        call.key(set);
+    }
+    let life = u64::try_from(term.life.as_millis()).unwrap_or(u64::MAX);
+    call.arg(term.holder).arg(term.fence).arg(life);
+    match batch {
+        None => {
+            call.arg(0).arg("").arg(0).arg("").arg(0).arg(0);
+        }
+        Some(batch) => {
+            let anew = u8::from(batch.moves.anew);
+            call.arg(batch.after.0).arg(batch.after.1.to_string());
+            call.arg(batch.end.0).arg(batch.end.1.to_string());
+            call.arg(anew).arg(batch.rows.len());
+            for (seq, at, body, hash) in &batch.rows {
+                call.arg(*seq).arg(*at).arg(body).arg(hash.to_string());
+            }
+            for (member, from, to) in &batch.moves.moved {
+                call.arg(member).arg(place(*from)).arg(place(*to));
+            }
+        }
+    }
+    let said: Vec<String> = link.with(|c| call.invoke(c))?;
+    let word = |at: usize| said.get(at).cloned().unwrap_or_default();
+    Ok(match word(0).as_str() {
+        "held" => Verdict::Held,
+        "kept" => Verdict::Kept,
+        "lapsed" => Verdict::Lapsed,
+        "moved" => Verdict::Moved(word(1).split('-').next().and_then(|n| n.parse().ok()).unwrap_or(0)),
+        _ => Verdict::Deposed(word(1)),
+    })
+}

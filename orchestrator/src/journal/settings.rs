@@ -1,0 +1,255 @@
+//! `[journal]` of the configuration: where the journal is. A section that names a Redis
+//! it does not use, or the other way round, is refused, because whoever wrote it expects
+//! something else than what would happen.
+
+use serde::Deserialize;
+use std::path::PathBuf;
+
+/// The shortest life of a lock: a third of it must suffice for a slow network.
+const SHORTEST_LOCK_MS: u64 = 500;
+
+/// The longest: nobody leads for so long after a power cut.
+const LONGEST_LOCK_MS: u64 = 600_000;
+
+/// Which journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A file in the state directory.
+    #[default]
+    Sqlite,
+    /// A Redis, for several orchestrators.
+    Redis,
+}
+
+/// `[journal]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(try_from = "Written")]
+pub struct JournalSettings {
+    /// The Redis; `None` is the file in the state directory.
+    pub redis: Option<RedisSettings>,
+}
+
+/// A journal on Redis.
+#[derive(Debug, Clone)]
+pub struct RedisSettings {
+    /// Where it is.
+    pub place: Place,
+    /// The user of its access list, if not the default one.
+    pub username: Option<String>,
+    /// A file with the password.
+    pub password_file: Option<PathBuf>,
+    /// The name that its keys begin with.
+    pub swarm: String,
+    /// This orchestrator's own address, to which a standby sends writers.
+    pub address: Option<String>,
+    /// How long the lock lives when nobody renews it, in milliseconds.
+    pub lock_ms: u64,
+    /// Replicas that must have a batch before it is acknowledged.
+    pub wait_replicas: u32,
+}
+
+/// Where a Redis is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// At this address, `redis://HOST:PORT/DATABASE`.
+    Url(String),
+    /// Wherever its sentinels say.
+    Sentinels {
+        /// Their addresses, `HOST:PORT`.
+        addresses: Vec<String>,
+        /// What they call the master.
+        master: String,
+    },
+}
+
+/// The section as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Written {
+    kind: Kind,
+    url: Option<String>,
+    sentinels: Vec<String>,
+    sentinel_master: Option<String>,
+    username: Option<String>,
+    password_file: Option<PathBuf>,
+    swarm: Option<String>,
+    address: Option<String>,
+    lock_ms: Option<u64>,
+    wait_replicas: Option<u32>,
+}
+
+impl Default for Written {
+    fn default() -> Self {
+        Self {
+            kind: Kind::Sqlite,
+            url: None,
+            sentinels: Vec::new(),
+            sentinel_master: None,
+            username: None,
+            password_file: None,
+            swarm: None,
+            address: None,
+            lock_ms: None,
+            wait_replicas: None,
+        }
+    }
+}
+
+impl RedisSettings {
+    /// A Redis at this address, everything else by default.
+    #[must_use]
+    pub fn at(url: &str) -> Self {
+        Self {
+            place: Place::Url(url.to_owned()),
+            username: None,
+            password_file: None,
+            swarm: "swarm".to_owned(),
+            address: None,
+            lock_ms: 10_000,
+            wait_replicas: 0,
+        }
+    }
+}
+
+impl TryFrom<Written> for JournalSettings {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        match written.kind {
+            Kind::Sqlite => written.unused().map(|()| Self { redis: None }),
+            Kind::Redis => written.redis().map(|redis| Self { redis: Some(redis) }),
+        }
+    }
+}
+
+impl Written {
+    fn unused(&self) -> Result<(), String> {
+        let set = [
+            ("url", self.url.is_some()),
+            ("sentinels", !self.sentinels.is_empty()),
+            ("sentinel_master", self.sentinel_master.is_some()),
+            ("username", self.username.is_some()),
+            ("password_file", self.password_file.is_some()),
+            ("swarm", self.swarm.is_some()),
+            ("address", self.address.is_some()),
+            ("lock_ms", self.lock_ms.is_some()),
+            ("wait_replicas", self.wait_replicas.is_some()),
+        ];
+        match set.iter().find(|(_, set)| *set) {
+            Some((name, _)) => Err(format!(
+                "`{name}` of `[journal]` is for Redis, but its kind is sqlite; add `kind = \"redis\"` or remove `{name}`"
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn redis(self) -> Result<RedisSettings, String> {
+        let place = match (self.url, self.sentinels, self.sentinel_master) {
+            (Some(url), sentinels, None) if sentinels.is_empty() => Place::Url(plain(url)?),
+            (None, addresses, Some(master)) if !addresses.is_empty() => {
+                for address in &addresses {
+                    let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+                    port.ok_or(format!("`{address}` of `sentinels` is not HOST:PORT, such as nas:26379"))?;
+                }
+                Place::Sentinels { addresses, master }
+            }
+            _ => {
+                return Err("a `[journal]` on Redis needs either `url = \"redis://HOST:6379\"`, or \
+                            `sentinels = [\"HOST:26379\", …]` with `sentinel_master = \"NAME\"`"
+                    .into());
+            }
+        };
+        let swarm = self.swarm.unwrap_or_else(|| "swarm".to_owned());
+        let sound = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_' || c == '.';
+        if swarm.is_empty() || swarm.len() > 64 || !swarm.chars().all(sound) {
+            return Err("`swarm` of `[journal]` is 1 to 64 letters, digits, `-`, `_` or `.`".into());
+        }
+        let lock_ms = self.lock_ms.unwrap_or(10_000);
+        if !(SHORTEST_LOCK_MS..=LONGEST_LOCK_MS).contains(&lock_ms) {
+            return Err(format!(
+                "`lock_ms` of `[journal]` is in milliseconds, from {SHORTEST_LOCK_MS} to {LONGEST_LOCK_MS}"
+            ));
+        }
+        if self.address.as_ref().is_some_and(|a| !a.starts_with("http://") && !a.starts_with("https://")) {
+            return Err("`address` of `[journal]` is how others reach this orchestrator, such as \
+                        \"http://nas:8100\""
+                .into());
+        }
+        Ok(RedisSettings {
+            place,
+            username: self.username,
+            password_file: self.password_file,
+            swarm,
+            address: self.address,
+            lock_ms,
+            wait_replicas: self.wait_replicas.unwrap_or(0),
+        })
+    }
+}
+
+/// An address without a secret in it.
+fn plain(url: String) -> Result<String, String> {
+    if url.contains('@') {
+        return Err("`url` of `[journal]` must not hold a user or password: use `username` and \
+                    `password_file`"
+            .into());
+    }
+    match super::redis::check_url(&url) {
+        Ok(()) => Ok(url),
+        Err(why) => Err(format!("`url` of `[journal]`: {why}; expected redis://HOST:6379 or unix:///PATH")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[derive(Debug, Deserialize)]
+    struct File {
+        journal: JournalSettings,
+    }
+
+    fn parse(section: &str) -> Result<JournalSettings, String> {
+        let text = format!("# A comment.\n\n[journal]\n{section}\n");
+        let parsed = swarm_common::config::parse::<File>(Path::new("o.toml"), &text);
+        parsed.map(|file| file.journal).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_redis_is_found_by_its_address_or_by_its_sentinels() {
+        let redis = parse("kind = \"redis\"\nurl = \"redis://nas:6379/2\"").unwrap().redis.unwrap();
+        assert_eq!(redis.place, Place::Url("redis://nas:6379/2".into()));
+        let text = "kind = \"redis\"\nsentinels = [\"a:26379\"]\nsentinel_master = \"m\"\nswarm = \"home\"";
+        let redis = parse(text).unwrap().redis.unwrap();
+        assert!(matches!(&redis.place, Place::Sentinels { master, .. } if master == "m"));
+        assert_eq!((redis.swarm.as_str(), redis.lock_ms), ("home", 10_000));
+        assert!(parse("").unwrap().redis.is_none());
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_with_its_line() {
+        for (section, want) in [
+            ("url = \"redis://nas\"", "kind is sqlite"),
+            ("kind = \"redis\"", "needs either `url"),
+            ("kind = \"redis\"\nurl = \"redis://nas\"\nsentinels = [\"a:1\"]", "needs either `url"),
+            ("kind = \"redis\"\nurl = \"nas:6379\"", "expected redis://"),
+            ("kind = \"redis\"\nurl = \"rediss://nas:6379\"", "TLS"),
+            ("kind = \"redis\"\nurl = \"redis://:hunter2@nas\"", "password_file"),
+            ("kind = \"redis\"\nurl = \"redis://nas\"\nlock_ms = 5", "milliseconds"),
+            ("kind = \"redis\"\nurl = \"redis://nas\"\nswarm = \"a b\"", "letters"),
+            ("kind = \"redis\"\nurl = \"redis://nas\"\naddress = \"nas\"", "http://nas:8100"),
+            ("kind = \"redis\"\nsentinels = [\"a\"]\nsentinel_master = \"m\"", "HOST:PORT"),
+            ("kind = \"postgres\"", "redis"),
+            ("kind = \"redis\"\nurll = \"redis://nas\"", "did you mean `url`"),
+        ] {
+            let said = parse(section).unwrap_err();
+            assert!(said.contains(want), "{section}: {said}");
+            let line: usize =
+                said.strip_prefix("o.toml:").unwrap().split(':').next().unwrap().parse().unwrap();
+            assert!(line >= 3, "{said}");
+            assert!(!said.contains("hunter2"), "{said}");
+        }
+    }
+}

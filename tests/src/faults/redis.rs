@@ -1,0 +1,167 @@
+//! A real redis-server, or a sentinel, on a free port of this machine, that can be killed,
+//! paused, and started again on what it left. The orchestrator's own tests use this file
+//! too, so it needs nothing but the standard library and `tempfile`.
+
+use std::{
+    fs::File,
+    io::{self, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// A start takes no longer, on a machine that does much else.
+const SOON: Duration = Duration::from_secs(30);
+
+/// A Redis, running or not, and its data.
+#[derive(Debug)]
+pub struct Redis {
+    folder: TempDir,
+    port: u16,
+    args: Vec<String>,
+    running: Option<Child>,
+}
+
+impl Redis {
+    /// One whose every write is on the disk before it is answered.
+    ///
+    /// # Errors
+    /// It does not start; the message says what to install.
+    pub fn start() -> io::Result<Self> {
+        Self::start_with(&["--appendonly", "yes", "--appendfsync", "always"])
+    }
+
+    /// One with these settings.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_with(args: &[&str]) -> io::Result<Self> {
+        let args = ["--save", ""].iter().chain(args).map(|&arg| arg.to_owned()).collect();
+        let mut redis = Self { folder: tempfile::tempdir()?, port: free_port()?, args, running: None };
+        redis.run()?;
+        Ok(redis)
+    }
+
+    /// A sentinel that watches the Redis at `port` under the name `swarm`, alone.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn sentinel(port: u16) -> io::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let config = format!(
+            "sentinel monitor swarm 127.0.0.1 {port} 1\nsentinel down-after-milliseconds swarm 1000\n\
+             sentinel failover-timeout swarm 5000\n"
+        );
+        std::fs::write(folder.path().join("sentinel.conf"), config)?;
+        let mut sentinel =
+            Self { folder, port: free_port()?, args: vec!["--sentinel".into()], running: None };
+        sentinel.run()?;
+        Ok(sentinel)
+    }
+
+    /// Starts it on the data that it left.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn run(&mut self) -> io::Result<()> {
+        let mut command = Command::new("redis-server");
+        if self.args.first().is_some_and(|arg| arg == "--sentinel") {
+            command.arg("sentinel.conf");
+        }
+        let log = File::options().create(true).append(true).open(self.folder.path().join("log"))?;
+        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"]);
+        command.args(&self.args).current_dir(self.folder.path());
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let missing =
+            "redis-server cannot be started; install it: apt-get install redis-server redis-sentinel";
+        let started = command.spawn().map_err(|e| io::Error::new(e.kind(), format!("{missing}: {e}")))?;
+        self.running = Some(started);
+        let deadline = Instant::now() + SOON;
+        while !self.say("PING").is_ok_and(|said| said.starts_with("+PONG") || said.starts_with("-NOAUTH")) {
+            let ended = self.running.as_mut().map(Child::try_wait).transpose()?.flatten();
+            if ended.is_some() || Instant::now() > deadline {
+                let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+                return Err(io::Error::other(format!("redis-server did not start:\n{log}")));
+            }
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Kills it as a power cut would.
+    ///
+    /// # Errors
+    /// It was not running.
+    pub fn kill(&mut self) -> io::Result<()> {
+        let mut child = self.running.take().ok_or_else(|| io::Error::other("it does not run"))?;
+        child.kill()?;
+        child.wait().map(|_| ())
+    }
+
+    /// Removes all that it kept. It must not run.
+    ///
+    /// # Errors
+    /// The files cannot be removed.
+    pub fn forget(&self) -> io::Result<()> {
+        match std::fs::remove_dir_all(self.folder.path().join("appendonlydir")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Where its files are.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Its process, while it runs.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.running.as_ref().map(Child::id)
+    }
+
+    /// Its port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its address, as the configuration has it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Says one command, as in `redis-cli`, and gives the raw answer.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn say(&self, command: &str) -> io::Result<String> {
+        let address = SocketAddr::from(([127, 0, 0, 1], self.port));
+        let mut socket = TcpStream::connect_timeout(&address, Duration::from_secs(2))?;
+        socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+        // The answer to QUIT ends the connection, so that the answer before it is whole.
+        socket.write_all(format!("{command}\r\nQUIT\r\n").as_bytes())?;
+        let mut said = Vec::new();
+        socket.read_to_end(&mut said)?;
+        let said = String::from_utf8_lossy(&said).into_owned();
+        Ok(said.strip_suffix("+OK\r\n").map_or(said.clone(), str::to_owned))
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        if self.running.is_some()
+            && let Err(error) = self.kill()
+        {
+            eprintln!("left running: redis-server on port {} ({error})", self.port);
+        }
+    }
+}
+
+fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
