@@ -241,6 +241,8 @@ overrides! {
     package_failures: u32,
     /// Failures of any kind that quarantine a package.
     failures_in_all: u32,
+    /// Failed attempts that a run may have beyond one for each package; then nothing is retried.
+    failures_per_run: u32,
     /// Attempts at a plan before its run fails.
     plan_attempts: u32,
     /// Milliseconds before the second attempt; doubles with each further one.

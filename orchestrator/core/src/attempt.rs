@@ -41,6 +41,12 @@ pub enum Ending {
 }
 
 impl Ending {
+    /// Whether it was a try that came to nothing. Work given back or cancelled was not.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        matches!(self, Self::Failed(_) | Self::Rejected(_) | Self::Lost(_))
+    }
+
     /// The ending in words.
     #[must_use]
     pub fn words(&self) -> String {
@@ -86,6 +92,12 @@ impl Attempt {
     #[must_use]
     pub fn is_live(&self) -> bool {
         self.ending.is_none()
+    }
+
+    /// Whether it ended without a result.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.ending.as_ref().is_some_and(Ending::is_failure)
     }
 
     /// How far it is.

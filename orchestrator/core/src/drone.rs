@@ -1,7 +1,10 @@
 //! A drone, as the core knows it.
 
 use serde::{Deserialize, Serialize};
-use swarm_common::{digest::Digest, name::Name, state::DroneState, time::TimeMs, wire::drone::DroneFacts};
+use std::collections::BTreeMap;
+use swarm_common::{
+    digest::Digest, id::AttemptId, name::Name, state::DroneState, time::TimeMs, wire::drone::DroneFacts,
+};
 
 /// A drone. Its state is not stored but follows from independent facts, so that for
 /// instance a draining drone that goes silent and returns is still draining.
@@ -25,8 +28,10 @@ pub struct Drone {
     pub offline: Option<String>,
     /// Why healing gave it up, if it did.
     pub lost: Option<String>,
-    /// Failures in a row that were its own.
-    pub strikes: u32,
+    /// Failures since its last success that count against it, and why they do.
+    pub strikes: BTreeMap<AttemptId, String>,
+    /// When it last delivered something that was accepted.
+    pub succeeded_at: TimeMs,
     /// Groundings since its last success; each doubles the next one's length.
     pub groundings: u32,
     /// Learned speed in thousandths: 1000 is average.
@@ -97,7 +102,8 @@ mod tests {
             grounded: set(2).then(|| Grounding { until: TimeMs(1), reason: String::new() }),
             offline: set(3).then(String::new),
             lost: set(4).then(String::new),
-            strikes: 0,
+            strikes: BTreeMap::new(),
+            succeeded_at: TimeMs(0),
             groundings: 0,
             speed_permille: 1000,
         }

@@ -67,6 +67,8 @@ pub enum Event {
     DroneRebooted { drone: DroneId, boot_id: String },
     /// A failure counts against it.
     DroneStruck { drone: DroneId, attempt: AttemptId, reason: String },
+    /// What was counted against it turned out to be the package's fault.
+    StrikesForgiven { drone: DroneId, attempts: Vec<AttemptId>, reason: String },
     /// Too many strikes in a row.
     DroneGrounded { drone: DroneId, until: TimeMs, reason: String },
     /// Its pause is over.

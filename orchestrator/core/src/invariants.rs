@@ -8,7 +8,7 @@
 
 use crate::{
     attempt::{Ending, Job},
-    explain,
+    explain, judge,
     swarm::Swarm,
 };
 use std::{cmp::Reverse, collections::BTreeMap};
@@ -114,13 +114,21 @@ fn idle_where_due(swarm: &Swarm) -> Result<(), String> {
 }
 
 fn bounded(swarm: &Swarm) -> Result<(), String> {
-    for (&id, package) in &swarm.packages {
-        let counted = package.attempts.iter().skip(package.forgiven).filter_map(|a| swarm.attempts.get(a));
-        let failed = counted
-            .filter(|a| matches!(a.ending, Some(Ending::Failed(_) | Ending::Rejected(_) | Ending::Lost(_))))
-            .count();
-        if failed > swarm.policy.failures_in_all as usize {
-            return Err(format!("7: {id} has failed {failed} times"));
+    for (&id, run) in &swarm.runs {
+        let mut in_all = 0;
+        for &package in &run.packages {
+            let failed = judge::failures(swarm, package);
+            if failed > swarm.policy.failures_in_all as usize {
+                return Err(format!("7: {package} has failed {failed} times"));
+            }
+            in_all += failed as u64;
+        }
+        if in_all != run.failures {
+            return Err(format!("7: {id} counts {} failures, found {in_all}", run.failures));
+        }
+        let most = judge::most_failures(swarm, run) + run.packages.len() as u64;
+        if in_all > most {
+            return Err(format!("7: {id} has had {in_all} failures where {most} are the most"));
         }
     }
     Ok(())

@@ -20,6 +20,9 @@ pub struct Policy {
     pub package_failures: u32,
     /// Failures of any class that quarantine a package.
     pub failures_in_all: u32,
+    /// A run may have this many failed attempts more than it has packages. After that
+    /// whatever fails is quarantined at once, so that every run ends.
+    pub failures_per_run: u32,
     /// Attempts at a plan before its run fails.
     pub plan_attempts: u32,
     /// Waiting time before the second attempt; doubles with each further one.
@@ -50,6 +53,7 @@ impl Default for Policy {
             ground_max_ms: HOUR,
             package_failures: 3,
             failures_in_all: 12,
+            failures_per_run: 100,
             plan_attempts: 3,
             backoff_ms: 2 * SECOND,
             backoff_max_ms: 10 * MINUTE,

@@ -37,6 +37,8 @@ pub struct Run {
     pub counts: BTreeMap<PackageState, u64>,
     /// The needed ones, the longest chain of waiting work first.
     pub ready: BTreeSet<(Reverse<u64>, PackageId)>,
+    /// Failed, refused and lost attempts at its packages that nobody has forgiven.
+    pub failures: u64,
     /// Packages taken over from earlier runs.
     pub reused: u64,
     /// What the resolver refused.

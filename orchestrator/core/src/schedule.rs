@@ -17,7 +17,7 @@ use crate::{
     drone::Drone,
     estimate::OVERHEAD_MS,
     event::Event,
-    judge::own_signature,
+    judge::{memory, own_signature},
     package::Package,
     run::Run,
     swarm::Swarm,
@@ -46,7 +46,7 @@ pub(crate) fn claim(swarm: &Swarm, now: TimeMs, id: DroneId, request: &ClaimRequ
     let mut events = vec![Event::DroneSeen { drone: id, vitals: None }];
     let nothing = |reason: String| ClaimReply { assignment: None, reason: Some(reason) };
     if let Some((attempt, record)) = swarm.attempts_of(id).find(|(_, a)| a.key == request.key) {
-        let assignment = assignment(swarm, attempt, record.job, &record.build_ids);
+        let assignment = assignment(swarm, attempt, record.job, drone, &record.build_ids);
         return Ok((events, Reply::Claim(Box::new(ClaimReply { assignment, reason: None }))));
     }
     if drone.offline.is_some() || drone.lost.is_some() {
@@ -60,12 +60,12 @@ pub(crate) fn claim(swarm: &Swarm, now: TimeMs, id: DroneId, request: &ClaimRequ
     let reply = match choose(swarm, now, id, drone) {
         Choice::Plan(run) => {
             events.push(Event::PlanDelegated { run, attempt, drone: id, key });
-            ClaimReply { assignment: assignment(swarm, attempt, Job::Plan(run), &[]), reason: None }
+            ClaimReply { assignment: assignment(swarm, attempt, Job::Plan(run), drone, &[]), reason: None }
         }
         Choice::Build(package) => {
             let build_ids = next_build_ids(swarm, package);
             let reply = ClaimReply {
-                assignment: assignment(swarm, attempt, Job::Build(package), &build_ids),
+                assignment: assignment(swarm, attempt, Job::Build(package), drone, &build_ids),
                 reason: None,
             };
             events.push(Event::PackageDelegated { package, attempt, drone: id, key, build_ids });
@@ -129,7 +129,7 @@ fn choose(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> Choice {
             waiting_ms = Some(waiting_ms.map_or(ms, |least| least.min(ms)));
             continue;
         }
-        let Some((best, finish)) = soonest(swarm, now, run, package, &free_at) else {
+        let Some((best, finish)) = soonest(swarm, now, run, (package_id, package), &free_at) else {
             not_for_it += 1;
             continue;
         };
@@ -192,7 +192,7 @@ fn soonest(
     swarm: &Swarm,
     now: TimeMs,
     run: &Run,
-    package: &Package,
+    (id, package): (PackageId, &Package),
     free_at: &BTreeMap<DroneId, TimeMs>,
 ) -> Option<(DroneId, TimeMs)> {
     let avoided: Vec<DroneId> = package.attempts[package.forgiven.min(package.attempts.len())..]
@@ -201,11 +201,12 @@ fn soonest(
         .filter(|a| speaks_against(a))
         .map(|a| a.drone)
         .collect();
+    let floor_bytes = memory::floor_bytes(swarm, id);
     let able = |avoided: &[DroneId]| {
         let counted = free_at.iter().filter(|(id, _)| !avoided.contains(id));
         counted
             .filter_map(|(&id, &free)| Some((id, free, swarm.drones.get(&id)?)))
-            .filter(|(_, _, drone)| drone.builds_for(&run.profile))
+            .filter(|(_, _, drone)| drone.builds_for(&run.profile) && memory::fits(floor_bytes, drone))
             .map(|(id, free, drone)| {
                 let finish = free.max(now) + OVERHEAD_MS + drone.duration_ms(package.predicted_ms);
                 (finish, Reverse(drone.speed_permille), id)
@@ -218,8 +219,9 @@ fn soonest(
 
 /// Whether an attempt speaks against trying again on its drone.
 fn speaks_against(attempt: &Attempt) -> bool {
-    own_signature(attempt).is_some()
-        || matches!(&attempt.ending, Some(Ending::Failed(f)) if f.class == FailureClass::Drone)
+    let own = own_signature(attempt).is_some()
+        || matches!(&attempt.ending, Some(Ending::Failed(f)) if f.class == FailureClass::Drone);
+    own && !memory::was_killed(attempt)
 }
 
 /// A build id for each target that its profile has never used for that version.
@@ -231,9 +233,15 @@ fn next_build_ids(swarm: &Swarm, id: PackageId) -> Vec<u32> {
 }
 
 /// What a drone is told of an attempt. `None` if its records are gone.
-fn assignment(swarm: &Swarm, attempt: AttemptId, job: Job, build_ids: &[u32]) -> Option<Assignment> {
-    let (run_id, work) = match job {
-        Job::Plan(run) => (run, Work::Plan),
+fn assignment(
+    swarm: &Swarm,
+    attempt: AttemptId,
+    job: Job,
+    drone: &Drone,
+    build_ids: &[u32],
+) -> Option<Assignment> {
+    let (run_id, work, jobs) = match job {
+        Job::Plan(run) => (run, Work::Plan, 0),
         Job::Build(id) => {
             let package = swarm.packages.get(&id)?;
             let mut targets = package.targets.clone();
@@ -241,7 +249,7 @@ fn assignment(swarm: &Swarm, attempt: AttemptId, job: Job, build_ids: &[u32]) ->
                 target.build_id = build_id;
             }
             let order = BuildOrder { package: id, targets, stages: package.stages.clone() };
-            (package.run, Work::Build(order))
+            (package.run, Work::Build(order), memory::jobs(swarm, id, drone))
         }
     };
     let run = swarm.runs.get(&run_id)?;
@@ -257,7 +265,7 @@ fn assignment(swarm: &Swarm, attempt: AttemptId, job: Job, build_ids: &[u32]) ->
             build_timeout_ms: policy.build_timeout_ms,
             silence_timeout_ms: policy.silence_timeout_ms,
             log_bytes: policy.log_bytes,
-            jobs: 0,
+            jobs,
         },
         work,
     })

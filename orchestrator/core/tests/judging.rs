@@ -23,7 +23,7 @@ fn the_same_error_on_two_drones_quarantines_the_package_and_strikes_nobody() {
     kit.fail(b, &again, FailureClass::Package, "undeclared");
     assert_eq!(kit.state(2), PackageState::Quarantined);
     assert!(kit.swarm.packages[&PackageId(2)].reason.contains("alike on a and b"));
-    assert_eq!(kit.swarm.drones[&a].strikes + kit.swarm.drones[&b].strikes, 0);
+    assert_eq!((kit.strikes(a), kit.strikes(b)), (0, 0));
     // The rest still builds, and the run ends partial.
     let good = kit.claim(a).unwrap();
     kit.deliver(a, &good).unwrap();
@@ -96,7 +96,7 @@ fn the_last_drone_able_to_work_is_not_grounded() {
         kit.fail(DroneId(1), &got, FailureClass::Drone, "no space left");
     }
     assert_eq!(kit.drone_state(DroneId(1)), DroneState::Online);
-    assert_eq!(kit.swarm.drones[&DroneId(1)].strikes, 6);
+    assert_eq!(kit.strikes(DroneId(1)), 6);
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn a_refused_file_is_a_strike_and_the_package_is_tried_elsewhere() {
     let got = kit.claim(a).unwrap();
     let reason = "its SLOT is 1 where 0 was asked for".to_owned();
     kit.must(Command::RejectPackage { drone: a, attempt: got.attempt, reason });
-    assert_eq!((kit.state(1), kit.swarm.drones[&a].strikes), (PackageState::Needed, 1));
+    assert_eq!((kit.state(1), kit.strikes(a)), (PackageState::Needed, 1));
     assert!(kit.deliver(a, &got).is_err());
     kit.pass(10_000, &[a, b]);
     assert!(kit.claim(b).is_some());
@@ -157,4 +157,124 @@ fn a_plan_that_keeps_failing_fails_its_run() {
     }
     assert_eq!(kit.swarm.runs[&RunId(1)].state, RunState::Failed);
     assert!(kit.swarm.runs[&RunId(1)].reason.contains("no profile"));
+}
+
+#[test]
+fn different_packages_failing_on_one_drone_strike_it() {
+    let mut kit = Kit::new(TWO);
+    let (a, b) = (DroneId(1), DroneId(2));
+    kit.run(&["x-1", "y-1", "z-1"], &[]);
+    kit.must(Command::DrainDrone(b));
+    for (n, strikes) in [(1, 0), (2, 1), (3, 2)] {
+        let got = kit.claim(a).unwrap();
+        kit.fail(a, &got, FailureClass::Package, &format!("odd error {n}"));
+        assert_eq!(kit.strikes(a), strikes, "the first may be the package's fault");
+    }
+    let last = kit.swarm.drones[&a].strikes.values().next_back().unwrap();
+    assert!(last.contains("different packages fail on it"), "{last}");
+}
+
+#[test]
+fn a_package_that_is_built_elsewhere_speaks_against_the_drone_it_failed_on() {
+    let mut kit = Kit::new(TWO);
+    let (a, b) = (DroneId(1), DroneId(2));
+    kit.run(&["x-1", "y-1"], &[]);
+    let got = kit.claim(a).unwrap();
+    kit.fail(a, &got, FailureClass::Package, "odd");
+    assert_eq!(kit.strikes(a), 0);
+    kit.pass(10_000, &[a, b]);
+    let again = kit.claim(b).unwrap();
+    assert_eq!(package_of(&again), package_of(&got));
+    kit.deliver(b, &again).unwrap();
+    assert_eq!((kit.strikes(a), kit.strikes(b)), (1, 0));
+    // A success forgives.
+    let other = kit.claim(a).unwrap();
+    kit.deliver(a, &other).unwrap();
+    assert_eq!(kit.strikes(a), 0);
+}
+
+#[test]
+fn a_strike_is_taken_back_when_the_package_fails_alike_elsewhere() {
+    let mut kit = Kit::new(TWO);
+    let (a, b) = (DroneId(1), DroneId(2));
+    kit.run(&["x-1", "y-1"], &[]);
+    kit.must(Command::DrainDrone(b));
+    let x = kit.claim(a).unwrap();
+    kit.fail(a, &x, FailureClass::Package, "one");
+    let y = kit.claim(a).unwrap();
+    kit.fail(a, &y, FailureClass::Package, "two");
+    assert_eq!(kit.strikes(a), 1);
+    kit.must(Command::ResumeDrone(b));
+    kit.pass(10_000, &[a, b]);
+    for _ in 0..2 {
+        let got = kit.claim(b).unwrap();
+        let signature = if package_of(&got) == package_of(&x) { "one" } else { "two" };
+        kit.fail(b, &got, FailureClass::Package, signature);
+    }
+    assert_eq!((kit.state(1), kit.state(2)), (PackageState::Quarantined, PackageState::Quarantined));
+    assert_eq!((kit.strikes(a), kit.strikes(b)), (0, 0));
+}
+
+#[test]
+fn a_grounded_drone_comes_back_early_when_nobody_else_can_work() {
+    let mut kit = Kit::new(TWO);
+    let (a, b) = (DroneId(1), DroneId(2));
+    kit.run(&["u-1", "v-1", "w-1", "x-1", "y-1", "z-1"], &[]);
+    for _ in 0..5 {
+        let got = kit.claim(a).unwrap();
+        kit.fail(a, &got, FailureClass::Drone, "no space left");
+    }
+    assert_eq!(kit.drone_state(a), DroneState::Grounded);
+    // b dies; without a nothing would be built for minutes.
+    kit.pass(kit.swarm.policy.startup_grace_ms + 70_000, &[a]);
+    assert_eq!(kit.drone_state(b), DroneState::Offline);
+    kit.pass(10_000, &[a]);
+    assert_eq!(kit.drone_state(a), DroneState::Online);
+}
+
+#[test]
+fn a_package_killed_for_its_memory_gets_fewer_jobs_then_a_larger_drone() {
+    let mut kit = Kit::new(&[]);
+    let small = kit.enrol("small");
+    let large = kit.enrol_with("large", 16, 32 << 30);
+    kit.run(&["big-1"], &[]);
+    kit.must(Command::DrainDrone(large));
+    let kill = |kit: &mut Kit, drone| {
+        kit.pass(10_000, &[small, large]);
+        let got = kit.claim(drone).unwrap();
+        let cause = Some(FailureCause::OutOfMemory);
+        kit.fail_for(drone, &got, FailureClass::Drone, "killed for its memory use", cause);
+        got.limits.jobs
+    };
+    assert_eq!(kill(&mut kit, small), 0, "the drone's own setting");
+    assert_eq!(kill(&mut kit, small), 1, "a quarter of its four cores");
+    assert_eq!(kit.strikes(small), 0, "it is nobody's fault");
+    kit.must(Command::ResumeDrone(large));
+    kit.pass(10_000, &[small, large]);
+    let reply = kit.claim_reply(small, "small again");
+    assert!(reply.assignment.is_none(), "8 GiB were not enough for one job");
+    let got = kit.claim(large).unwrap();
+    assert_eq!(got.limits.jobs, 1, "two kills leave a sixteenth of 16 cores");
+    let cause = Some(FailureCause::OutOfMemory);
+    kit.fail_for(large, &got, FailureClass::Drone, "killed for its memory use", cause);
+    assert_eq!(kit.state(1), PackageState::Quarantined);
+    let reason = &kit.swarm.packages[&PackageId(1)].reason;
+    assert!(reason.contains("no drone has more than 32.0 GiB"), "{reason}");
+}
+
+#[test]
+fn a_run_that_fails_everywhere_ends_and_does_not_retry_for_ever() {
+    let mut kit = Kit::new(ALONE);
+    kit.swarm.policy.failures_per_run = 0;
+    let run = kit.run(&["w-1", "x-1", "y-1", "z-1"], &[]);
+    let mut tries = 0;
+    while !kit.swarm.runs[&run].state.is_over() {
+        kit.pass(900_000, &[DroneId(1)]);
+        let got = kit.claim(DroneId(1)).unwrap();
+        kit.fail(DroneId(1), &got, FailureClass::Infra, "mirror is down");
+        tries += 1;
+    }
+    assert_eq!(tries, 8, "four, and one more for each that is then given up");
+    let reason = &kit.swarm.packages[&PackageId(1)].reason;
+    assert!(reason.contains("its run has had 4 failed attempts"), "{reason}");
 }

@@ -178,7 +178,7 @@ fn a_drone_that_signs_off_gives_its_work_back_without_a_strike() {
     kit.claim(DroneId(1)).unwrap();
     kit.must(Command::SignOff { drone: DroneId(1), reason: "shutting down".into() });
     assert_eq!(kit.state(1), PackageState::Needed);
-    assert_eq!(kit.swarm.drones[&DroneId(1)].strikes, 0);
+    assert_eq!(kit.strikes(DroneId(1)), 0);
     assert!(kit.claim(DroneId(2)).is_some());
 }
 

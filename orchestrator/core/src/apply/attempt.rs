@@ -48,12 +48,19 @@ impl Swarm {
 
     pub(super) fn end(&mut self, at: TimeMs, id: AttemptId, ending: Ending, usage: Option<Usage>) {
         let Some(attempt) = self.attempts.get_mut(&id) else { return };
+        // A lost attempt may still fail by report, or be accepted.
+        let (was, is) = (attempt.has_failed(), ending.is_failure());
         attempt.ending = Some(ending);
         attempt.ended_at = Some(at);
         attempt.usage = usage.or(attempt.usage);
         self.live.leases.remove(&id);
         if let Some(live) = self.at_work.get_mut(&attempt.drone) {
             live.remove(&id);
+        }
+        if let Job::Build(package) = attempt.job
+            && let Some(run) = self.packages.get(&package).and_then(|p| self.runs.get_mut(&p.run))
+        {
+            run.failures = run.failures + u64::from(is) - u64::from(was && run.failures > 0);
         }
     }
 
@@ -66,14 +73,19 @@ impl Swarm {
 
     pub(super) fn revive(&mut self, at: TimeMs, id: AttemptId) {
         let Some(attempt) = self.attempts.get(&id) else { return };
-        let drone = attempt.drone;
-        if let Job::Build(package) = attempt.job
+        let (drone, job, had_failed) = (attempt.drone, attempt.job, attempt.has_failed());
+        if let Job::Build(package) = job
             && !self.step(package, Step::Delegate)
         {
             return;
         }
         if let Some(attempt) = self.attempts.get_mut(&id) {
             (attempt.ending, attempt.ended_at) = (None, None);
+        }
+        if let Job::Build(package) = job
+            && let Some(run) = self.packages.get(&package).and_then(|p| self.runs.get_mut(&p.run))
+        {
+            run.failures = run.failures.saturating_sub(u64::from(had_failed));
         }
         self.at_work.entry(drone).or_default().insert(id);
         self.live.leases.insert(id, at + self.policy.lease_ms);
@@ -102,7 +114,8 @@ impl Swarm {
             drone.speed_permille = learn_speed(drone.speed_permille, known, took_ms);
         }
         self.history.note(&name, took_ms.saturating_mul(drone.speed_permille) / 1000);
-        (drone.strikes, drone.groundings) = (0, 0);
+        drone.strikes.clear();
+        (drone.groundings, drone.succeeded_at) = (0, at);
     }
 }
 

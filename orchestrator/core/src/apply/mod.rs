@@ -13,6 +13,7 @@ use crate::{
     drone::{Drone, Grounding},
     event::{Event, Record},
     graph::Graph,
+    judge,
     package::{Step, next},
     profile::Profile,
     run::Run,
@@ -23,6 +24,9 @@ use swarm_common::{id::*, state::*, time::TimeMs};
 
 /// First answers kept for repeated commands.
 const ANSWERS_KEPT: usize = 1024;
+
+/// Strikes kept of a drone that cannot be grounded, in groundings' worth.
+const STRIKES_KEPT: usize = 4;
 
 impl Swarm {
     /// Applies one event.
@@ -60,7 +64,8 @@ impl Swarm {
                         grounded: None,
                         offline: None,
                         lost: None,
-                        strikes: 0,
+                        strikes: BTreeMap::new(),
+                        succeeded_at: TimeMs(0),
                         groundings: 0,
                         speed_permille: 1000,
                     },
@@ -72,7 +77,8 @@ impl Swarm {
             }
             Event::DroneResumed { drone } => self.drone(*drone, |d| {
                 (d.draining, d.grounded, d.lost) = (None, None, None);
-                (d.strikes, d.groundings) = (0, 0);
+                d.strikes.clear();
+                d.groundings = 0;
             }),
             Event::DroneRemoved { drone } => {
                 self.drones.remove(drone);
@@ -89,10 +95,22 @@ impl Swarm {
             Event::DroneRebooted { drone, boot_id } => {
                 self.drone(*drone, |d| d.facts.boot_id.clone_from(boot_id));
             }
-            Event::DroneStruck { drone, .. } => self.drone(*drone, |d| d.strikes += 1),
+            Event::DroneStruck { drone, attempt, reason } => {
+                let most = self.policy.strikes_to_ground as usize * STRIKES_KEPT;
+                self.drone(*drone, |d| {
+                    d.strikes.insert(*attempt, reason.clone());
+                    while d.strikes.len() > most.max(1) {
+                        d.strikes.pop_first();
+                    }
+                });
+            }
+            Event::StrikesForgiven { drone, attempts, .. } => {
+                self.drone(*drone, |d| d.strikes.retain(|attempt, _| !attempts.contains(attempt)));
+            }
             Event::DroneGrounded { drone, until, reason } => self.drone(*drone, |d| {
                 d.grounded = Some(Grounding { until: *until, reason: reason.clone() });
-                (d.strikes, d.groundings) = (0, d.groundings + 1);
+                d.strikes.clear();
+                d.groundings += 1;
             }),
             Event::DroneUngrounded { drone } => self.drone(*drone, |d| d.grounded = None),
 
@@ -133,6 +151,7 @@ impl Swarm {
                         graph: Graph::default(),
                         counts: BTreeMap::new(),
                         ready: Default::default(),
+                        failures: 0,
                         reused: 0,
                         problems: Vec::new(),
                     },
@@ -198,10 +217,14 @@ impl Swarm {
                 }
             }
             Event::PackageReleased { package } => {
+                let forgiven = judge::failures(self, *package) as u64;
                 if let Some(p) = self.packages.get_mut(package) {
                     p.forgiven = p.attempts.len();
                     p.not_before = at;
                     p.reason = "an admin wants it tried again".into();
+                    if let Some(run) = self.runs.get_mut(&p.run) {
+                        run.failures = run.failures.saturating_sub(forgiven);
+                    }
                 }
                 self.step(*package, Step::Release);
             }

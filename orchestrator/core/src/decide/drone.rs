@@ -1,10 +1,11 @@
 //! Drones report for duty: heartbeats and sign-offs.
 
-use super::{Decision, already, known, maintain::return_job};
+use super::{Decision, already, known};
 use crate::{
     attempt::{Ending, Job},
     command::Reply,
     event::Event,
+    judge::return_job,
     swarm::Swarm,
 };
 use swarm_common::{id::*, state::*, time::TimeMs, wire::drone::*};

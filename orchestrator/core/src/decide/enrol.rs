@@ -53,7 +53,7 @@ pub(super) fn resume(swarm: &Swarm, drone: DroneId) -> Decision {
             state: "pending".into(),
             hint: format!("approve it with `swarmctl drone approve {}`", record.name),
         }),
-        DroneState::Online if record.strikes == 0 => already(),
+        DroneState::Online if record.strikes.is_empty() => already(),
         _ => Ok((vec![Event::DroneResumed { drone }], Reply::Done)),
     }
 }

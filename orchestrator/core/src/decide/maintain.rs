@@ -5,11 +5,12 @@
 
 use crate::{
     attempt::{Attempt, Job},
+    drone::Grounding,
     event::Event,
     judge,
     swarm::Swarm,
 };
-use swarm_common::{id::*, state::PackageState, time::TimeMs};
+use swarm_common::{id::*, time::TimeMs};
 
 /// Everything that is due at `now`.
 pub(super) fn maintain(swarm: &Swarm, now: TimeMs) -> Vec<Event> {
@@ -18,7 +19,8 @@ pub(super) fn maintain(swarm: &Swarm, now: TimeMs) -> Vec<Event> {
         events.push(Event::EnrolTokenExpired { token_hash });
     }
     for (&drone, record) in &swarm.drones {
-        if record.grounded.as_ref().is_some_and(|g| g.until <= now) {
+        let over = |g: &Grounding| g.until <= now || judge::strike::is_needed_back(swarm, drone);
+        if record.grounded.as_ref().is_some_and(over) {
             events.push(Event::DroneUngrounded { drone });
         }
         let silent_ms = now.since(swarm.live.seen.get(&drone).copied().unwrap_or_default());
@@ -57,30 +59,10 @@ fn lose(events: &mut Vec<Event>, swarm: &Swarm, now: TimeMs, id: AttemptId, atte
     // Losing drones is nobody's fault, but a package that brings each of them down must
     // not be tried for ever.
     match attempt.job {
-        Job::Build(package) if judge::is_spent(swarm, package, id) => {
+        Job::Build(package) if let Some(spent) = judge::spent(swarm, package, id) => {
             events
-                .push(Event::PackageQuarantined { package, reason: format!("too many attempts; {reason}") });
+                .push(Event::PackageQuarantined { package, reason: format!("{spent}, the last: {reason}") });
         }
-        job => events.extend(return_job(swarm, now, job, id, reason)),
-    }
-}
-
-/// What makes a job claimable again after `ended`, unless another attempt is still at it.
-pub(crate) fn return_job(
-    swarm: &Swarm,
-    not_before: TimeMs,
-    job: Job,
-    ended: AttemptId,
-    reason: String,
-) -> Option<Event> {
-    if swarm.attempts_at(job).any(|(other, _)| other != ended) {
-        return None;
-    }
-    match job {
-        Job::Plan(run) => Some(Event::PlanNeeded { run, not_before, reason }),
-        Job::Build(package) => {
-            let delegated = swarm.packages.get(&package)?.state == PackageState::Delegated;
-            delegated.then_some(Event::PackageNeeded { package, not_before, reason })
-        }
+        job => events.extend(judge::return_job(swarm, now, job, id, reason)),
     }
 }

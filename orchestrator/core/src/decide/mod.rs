@@ -19,7 +19,6 @@ use crate::{
     schedule,
     swarm::Swarm,
 };
-pub(crate) use maintain::return_job;
 use swarm_common::id::*;
 
 /// What a command leads to, if it is not refused.
@@ -65,7 +64,7 @@ pub fn decide(swarm: &Swarm, request: &Request) -> Decision {
             result::receive_plan(swarm, *drone, *attempt, plan, *usage)
         }
         Command::ReceivePackage { drone, attempt, artifacts, usage } => {
-            result::receive_package(swarm, *drone, *attempt, artifacts, *usage)
+            result::receive_package(swarm, now, *drone, *attempt, artifacts, *usage)
         }
         Command::RejectPackage { drone, attempt, reason } => {
             result::reject(swarm, request, *drone, *attempt, reason)

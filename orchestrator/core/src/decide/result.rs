@@ -1,13 +1,16 @@
 //! What drones bring: plans, packages, failures, and work given back. All of it passes
 //! the [`fence`](crate::fence) first.
 
-use super::{Decision, maintain::return_job};
+use super::Decision;
 use crate::{
     attempt::{Ending, Job},
     command::{Reply, Request},
     event::Event,
     fence::{Fence, fence},
-    judge::{self, Verdict},
+    judge::{
+        self, Verdict, return_job,
+        strike::{self, strike},
+    },
     plan,
     refusal::Refusal,
     swarm::Swarm,
@@ -56,6 +59,7 @@ pub(super) fn receive_plan(
 
 pub(super) fn receive_package(
     swarm: &Swarm,
+    now: TimeMs,
     drone: DroneId,
     attempt: AttemptId,
     artifacts: &[Artifact],
@@ -73,8 +77,9 @@ pub(super) fn receive_package(
             format!("attempt {attempt} brings {} files where {targets} were asked for", artifacts.len());
         return Err(Refusal::Invalid(text));
     }
-    let event = Event::PackageReceived { package, attempt, artifacts: artifacts.to_vec(), usage };
-    Ok((vec![event], answer(true, "the package was received")))
+    let mut events = strike::refuted(swarm, now, package, drone);
+    events.push(Event::PackageReceived { package, attempt, artifacts: artifacts.to_vec(), usage });
+    Ok((events, answer(true, "the package was received")))
 }
 
 /// A failure that an attempt reports. Of a lost attempt it is only noted: the work has
@@ -92,10 +97,11 @@ pub(super) fn fail(
     };
     let mut events = vec![Event::AttemptFailed { attempt, failure: failure.clone(), usage }];
     if live {
-        events.extend(consequences(swarm, request, job, attempt, failure));
-        if failure.class == FailureClass::Drone {
-            events.extend(judge::strike(swarm, request.now, drone, attempt, &failure.signature));
+        let verdict = verdict(swarm, request, job, attempt, failure);
+        if let Some(reason) = blame(swarm, job, drone, failure, &verdict) {
+            events.extend(strike(swarm, request.now, drone, attempt, &reason));
         }
+        events.extend(consequences(swarm, request.now, job, attempt, verdict));
     }
     Ok((events, answer(true, "noted")))
 }
@@ -121,8 +127,9 @@ pub(super) fn reject(
             signature: reason.to_owned(),
             message: reason.to_owned(),
         };
-        events.extend(consequences(swarm, request, job, attempt, &failure));
-        events.extend(judge::strike(swarm, request.now, drone, attempt, reason));
+        let verdict = verdict(swarm, request, job, attempt, &failure);
+        events.extend(consequences(swarm, request.now, job, attempt, verdict));
+        events.extend(strike(swarm, request.now, drone, attempt, reason));
     }
     Ok((events, answer(false, reason)))
 }
@@ -160,27 +167,41 @@ fn open(swarm: &Swarm, drone: DroneId, attempt: AttemptId) -> Result<Option<(Job
     }
 }
 
-/// What a failure means for the work.
-fn consequences(
-    swarm: &Swarm,
-    request: &Request,
-    job: Job,
-    attempt: AttemptId,
-    failure: &Failure,
-) -> Vec<Event> {
-    let verdict = match job {
+fn verdict(swarm: &Swarm, request: &Request, job: Job, attempt: AttemptId, failure: &Failure) -> Verdict {
+    match job {
         Job::Plan(run) => judge::plan(swarm, run, failure, request.entropy),
         Job::Build(package) => judge::package(swarm, package, attempt, failure, request.entropy),
-    };
+    }
+}
+
+/// What a verdict means for the work.
+fn consequences(swarm: &Swarm, now: TimeMs, job: Job, attempt: AttemptId, verdict: Verdict) -> Vec<Event> {
     match (verdict, job) {
         (Verdict::Retry { after_ms, reason }, job) => {
-            return_job(swarm, request.now + after_ms, job, attempt, reason).into_iter().collect()
+            return_job(swarm, now + after_ms, job, attempt, reason).into_iter().collect()
         }
         (Verdict::GiveUp { reason }, Job::Build(package)) => {
-            vec![Event::PackageQuarantined { package, reason }]
+            let mut events = strike::forgive(swarm, package);
+            events.push(Event::PackageQuarantined { package, reason });
+            events
         }
         (Verdict::GiveUp { reason }, Job::Plan(run)) => {
             vec![Event::RunEnded { run, state: RunState::Failed, reason }]
         }
+    }
+}
+
+/// Why a failure counts against the drone, if it does. Not if the package is judged
+/// broken by it, or was killed for its use of memory.
+fn blame(swarm: &Swarm, job: Job, drone: DroneId, failure: &Failure, verdict: &Verdict) -> Option<String> {
+    if failure.cause == Some(FailureCause::OutOfMemory) {
+        return None;
+    }
+    match (failure.class, job, verdict) {
+        (FailureClass::Drone, ..) => Some(failure.signature.clone()),
+        (FailureClass::Package | FailureClass::Timeout, Job::Build(package), Verdict::Retry { .. }) => {
+            strike::suspicion(swarm, drone, package, failure)
+        }
+        _ => None,
     }
 }

@@ -33,7 +33,7 @@ fn view(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> DroneView {
         facts: drone.facts.clone(),
         vitals: swarm.live.vitals.get(&id).copied(),
         last_seen: swarm.live.seen.get(&id).copied(),
-        strikes: drone.strikes,
+        strikes: u32::try_from(drone.strikes.len()).unwrap_or(u32::MAX),
         speed: drone.speed_permille as f64 / 1000.0,
         working_on: swarm.attempts_of(id).map(|(attempt, a)| work(swarm, attempt, a)).collect(),
     }
@@ -60,9 +60,10 @@ fn reason(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> String {
             format!("{}; works again in {} s", g.reason, g.until.since(now).div_ceil(1000))
         }),
         DroneState::Online if swarm.attempts_of(id).next().is_some() => "at work".into(),
-        DroneState::Online if drone.strikes > 0 => {
-            format!("waits for work; {} strikes", drone.strikes)
-        }
-        DroneState::Online => "waits for work".into(),
+        DroneState::Online => match drone.strikes.len() {
+            0 => "waits for work".into(),
+            1 => "waits for work; 1 strike".into(),
+            n => format!("waits for work; {n} strikes"),
+        },
     }
 }

@@ -1,7 +1,7 @@
 //! The swarm on one screen: what is wrong, worst first, and the one thing to do next.
 
 use super::{drones, run};
-use crate::{attempt::Job, package::Package, run::Run, swarm::Swarm};
+use crate::{attempt::Job, judge::strike, package::Package, run::Run, swarm::Swarm};
 use std::collections::BTreeMap;
 use swarm_common::{
     id::*,
@@ -165,6 +165,16 @@ fn of_drones(swarm: &Swarm, now: TimeMs, found: &mut Vec<Found>) {
             format!("drone {} is grounded for {seconds} s: {}", drone.name, pause.reason),
             "it works again by itself after its pause",
         ));
+    }
+    for (id, drone) in swarm.drones.iter().filter(|(_, d)| d.state() == DroneState::Online) {
+        let strikes = drone.strikes.len();
+        if strikes >= swarm.policy.strikes_to_ground as usize && strike::is_last_able(swarm, *id) {
+            let last = drone.strikes.values().next_back().map_or("", String::as_str);
+            found.push(Found::passing(
+                format!("drone {} has {strikes} strikes but is the last that can build: {last}", drone.name),
+                "it goes on; mend it, or start another drone so that it can be grounded",
+            ));
+        }
     }
     for drone in in_state(DroneState::Offline) {
         let why = drone.offline.as_deref().unwrap_or_default();

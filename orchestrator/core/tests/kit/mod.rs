@@ -49,6 +49,10 @@ impl Kit {
     }
 
     pub fn enrol(&mut self, drone: &str) -> DroneId {
+        self.enrol_with(drone, 4, 8 << 30)
+    }
+
+    pub fn enrol_with(&mut self, drone: &str, cores: u32, memory_bytes: u64) -> DroneId {
         let token_hash = Digest::of(drone.as_bytes());
         self.must(Command::IssueEnrolToken { token_hash, valid_ms: 1000, approved: true });
         let reply = self.must(Command::EnrolDrone {
@@ -58,8 +62,8 @@ impl Kit {
             facts: DroneFacts {
                 machine_id: drone.into(),
                 boot_id: "1".into(),
-                cores: 4,
-                memory_bytes: 8 << 30,
+                cores,
+                memory_bytes,
                 version: "0".into(),
                 profiles: vec![],
             },
@@ -139,12 +143,23 @@ impl Kit {
     }
 
     pub fn fail(&mut self, drone: DroneId, assignment: &Assignment, class: FailureClass, signature: &str) {
+        self.fail_for(drone, assignment, class, signature, None);
+    }
+
+    pub fn fail_for(
+        &mut self,
+        drone: DroneId,
+        assignment: &Assignment,
+        class: FailureClass,
+        signature: &str,
+        cause: Option<FailureCause>,
+    ) {
         let failure = Failure {
             class,
-            cause: None,
             phase: Phase::Building,
             signature: signature.into(),
             message: signature.into(),
+            cause,
         };
         let attempt = assignment.attempt;
         self.must(Command::ReportFailure { drone, attempt, failure, usage: Usage::default() });
@@ -166,6 +181,10 @@ impl Kit {
 
     pub fn state(&self, package: u64) -> PackageState {
         self.swarm.packages[&PackageId(package)].state
+    }
+
+    pub fn strikes(&self, drone: DroneId) -> usize {
+        self.swarm.drones[&drone].strikes.len()
     }
 
     pub fn drone_state(&self, drone: DroneId) -> DroneState {

@@ -1,13 +1,17 @@
 //! Whose fault a failure is, and what follows: another try, quarantine, a strike.
 //!
 //! A failure is judged by its class and by its company. The same error on two drones is
-//! the package's; what the network or a lost lease did is nobody's; only a drone's own
-//! trouble is a strike.
+//! the package's; what the network or a lost lease did is nobody's; a drone's own
+//! trouble, and different packages failing on it one after the other, is a [`strike`].
+//! A package that was killed for its [`memory`] use gets another kind of try.
+
+pub mod memory;
+pub mod strike;
 
 use crate::{
-    attempt::{Attempt, Ending},
+    attempt::{Attempt, Ending, Job},
     event::Event,
-    package::Package,
+    run::Run,
     swarm::Swarm,
 };
 use swarm_common::{id::*, state::*, time::TimeMs, wire::drone::Failure};
@@ -32,13 +36,16 @@ pub enum Verdict {
 /// Judges a package after `attempt` at it failed.
 #[must_use]
 pub fn package(swarm: &Swarm, id: PackageId, attempt: AttemptId, failure: &Failure, entropy: u64) -> Verdict {
-    let (Some(package), Some(current)) = (swarm.packages.get(&id), swarm.attempts.get(&attempt)) else {
+    let Some(current) = swarm.attempts.get(&attempt) else {
         return Verdict::GiveUp { reason: "its records are gone".into() };
     };
-    let past: Vec<&Attempt> = past(swarm, package, attempt).collect();
-    let is_own = |class| matches!(class, FailureClass::Package | FailureClass::Timeout);
     let what = format!("{} failed on {}: {}", failure.phase, current.drone_name, failure.signature);
-    if is_own(failure.class) {
+    if failure.cause == Some(FailureCause::OutOfMemory) {
+        if let Some(reason) = memory::hopeless(swarm, id, current) {
+            return Verdict::GiveUp { reason };
+        }
+    } else if is_own(failure.class) {
+        let past: Vec<&Attempt> = past(swarm, id, attempt).filter(|a| own_signature(a).is_some()).collect();
         let alike = past.iter().find(|a| own_signature(a).is_some_and(|s| s == failure.signature));
         let only_drone = drones_for(swarm, id).all(|d| d == current.drone);
         if let Some(other) = alike.filter(|other| other.drone != current.drone || only_drone) {
@@ -50,35 +57,53 @@ pub fn package(swarm: &Swarm, id: PackageId, attempt: AttemptId, failure: &Failu
             let reason = format!("failed alike {names}: {}", failure.signature);
             return Verdict::GiveUp { reason };
         }
-        let own = 1 + past.iter().filter(|a| own_signature(a).is_some()).count();
+        let own = 1 + past.len();
         if own >= swarm.policy.package_failures as usize {
             return Verdict::GiveUp { reason: format!("{own} failures of its own, the last: {what}") };
         }
     }
-    let failures = past.iter().filter(|a| counts(a)).count() + 1;
-    if is_spent(swarm, id, attempt) {
-        return Verdict::GiveUp { reason: format!("{failures} failed attempts, the last: {what}") };
+    match spent(swarm, id, attempt) {
+        Some(why) => Verdict::GiveUp { reason: format!("{why}, the last: {what}") },
+        None => {
+            let failures = past(swarm, id, attempt).count() + 1;
+            Verdict::Retry { after_ms: backoff_ms(swarm, failures, entropy), reason: what }
+        }
     }
-    Verdict::Retry { after_ms: backoff_ms(swarm, failures, entropy), reason: what }
 }
 
-/// Whether a package has used up its attempts now that `attempt` has ended badly.
+/// Why a package gets no further try now that `attempt` has ended badly, if it gets none:
+/// it, or its run, has used up the attempts.
 #[must_use]
-pub fn is_spent(swarm: &Swarm, id: PackageId, attempt: AttemptId) -> bool {
-    let Some(package) = swarm.packages.get(&id) else { return true };
-    let failures = past(swarm, package, attempt).filter(|a| counts(a)).count() + 1;
-    failures >= swarm.policy.failures_in_all as usize
+pub fn spent(swarm: &Swarm, id: PackageId, attempt: AttemptId) -> Option<String> {
+    let run = swarm.packages.get(&id).and_then(|p| swarm.runs.get(&p.run));
+    let Some(run) = run else { return Some("its records are gone".into()) };
+    let failures = past(swarm, id, attempt).count() + 1;
+    if failures >= swarm.policy.failures_in_all as usize {
+        return Some(format!("{failures} failed attempts"));
+    }
+    let most = most_failures(swarm, run);
+    (run.failures >= most).then(|| format!("its run has had {most} failed attempts, and retries no more"))
 }
 
-/// The attempts at a package that are held against it, without `current`.
-fn past<'a>(swarm: &'a Swarm, package: &'a Package, current: AttemptId) -> impl Iterator<Item = &'a Attempt> {
-    let unforgiven = package.attempts.iter().skip(package.forgiven);
-    unforgiven.filter(move |&&a| a != current).filter_map(|a| swarm.attempts.get(a))
+/// Failed attempts after which a run retries nothing any more.
+#[must_use]
+pub fn most_failures(swarm: &Swarm, run: &Run) -> u64 {
+    u64::from(swarm.policy.failures_per_run) + run.packages.len() as u64
 }
 
-/// Whether an attempt was a try that came to nothing.
-fn counts(attempt: &Attempt) -> bool {
-    matches!(attempt.ending, Some(Ending::Failed(_) | Ending::Rejected(_) | Ending::Lost(_)))
+/// How many attempts at a package failed and are not forgiven.
+#[must_use]
+pub fn failures(swarm: &Swarm, id: PackageId) -> usize {
+    past(swarm, id, AttemptId(0)).count()
+}
+
+/// The failed attempts that are held against a package, without `current`.
+pub(crate) fn past(swarm: &Swarm, id: PackageId, current: AttemptId) -> impl Iterator<Item = &Attempt> {
+    let unforgiven = swarm.packages.get(&id).into_iter().flat_map(|p| p.attempts.iter().skip(p.forgiven));
+    unforgiven
+        .filter(move |&&a| a != current)
+        .filter_map(|a| swarm.attempts.get(a))
+        .filter(|a| a.has_failed())
 }
 
 /// Judges a plan after an attempt at it failed.
@@ -92,28 +117,25 @@ pub fn plan(swarm: &Swarm, run: RunId, failure: &Failure, entropy: u64) -> Verdi
     Verdict::Retry { after_ms: backoff_ms(swarm, attempts, entropy), reason: what }
 }
 
-/// Counts a failure against a drone, and grounds it when that is one too many.
-///
-/// The last drone that is able to work is not grounded: an idle swarm helps nobody. Its
-/// strikes go on counting, and status tells.
+/// What makes a job claimable again after `ended`, unless another attempt is still at it.
 #[must_use]
-pub fn strike(swarm: &Swarm, now: TimeMs, id: DroneId, attempt: AttemptId, reason: &str) -> Vec<Event> {
-    let mut events = vec![Event::DroneStruck { drone: id, attempt, reason: reason.to_owned() }];
-    let Some(drone) = swarm.drones.get(&id) else { return events };
-    let strikes = drone.strikes + 1;
-    let others = swarm.drones.iter().any(|(&other, d)| other != id && d.state() == DroneState::Online);
-    if strikes >= swarm.policy.strikes_to_ground && others && drone.grounded.is_none() {
-        let length = swarm.policy.ground_ms.saturating_mul(1 << drone.groundings.min(10));
-        let until = now + length.min(swarm.policy.ground_max_ms);
-        let reason = format!("{strikes} strikes in a row, the last: {reason}");
-        for (other, record) in swarm.attempts_of(id).filter(|(a, _)| *a != attempt) {
-            let why = format!("{} was grounded", drone.name);
-            events.push(Event::AttemptHandedBack { attempt: other, reason: why.clone() });
-            events.extend(crate::decide::return_job(swarm, now, record.job, other, why));
-        }
-        events.push(Event::DroneGrounded { drone: id, until, reason });
+pub fn return_job(
+    swarm: &Swarm,
+    not_before: TimeMs,
+    job: Job,
+    ended: AttemptId,
+    reason: String,
+) -> Option<Event> {
+    if swarm.attempts_at(job).any(|(other, _)| other != ended) {
+        return None;
     }
-    events
+    match job {
+        Job::Plan(run) => Some(Event::PlanNeeded { run, not_before, reason }),
+        Job::Build(package) => {
+            let delegated = swarm.packages.get(&package)?.state == PackageState::Delegated;
+            delegated.then_some(Event::PackageNeeded { package, not_before, reason })
+        }
+    }
 }
 
 /// Drones that could be given the package sooner or later.
@@ -132,12 +154,14 @@ fn drones_for(swarm: &Swarm, package: PackageId) -> impl Iterator<Item = DroneId
         .map(|(id, _)| *id)
 }
 
+fn is_own(class: FailureClass) -> bool {
+    matches!(class, FailureClass::Package | FailureClass::Timeout)
+}
+
 /// The signature with which an attempt failed by the package's own fault.
 pub(crate) fn own_signature(attempt: &Attempt) -> Option<&str> {
     match attempt.ending.as_ref()? {
-        Ending::Failed(f) if matches!(f.class, FailureClass::Package | FailureClass::Timeout) => {
-            Some(&f.signature)
-        }
+        Ending::Failed(f) if is_own(f.class) => Some(&f.signature),
         Ending::Rejected(reason) => Some(reason),
         _ => None,
     }

@@ -1,0 +1,73 @@
+//! Packages that were killed for their use of memory: the next try has fewer jobs, and
+//! when one job was too many the package waits for a drone with more memory. It is
+//! nobody's fault, so nobody is struck.
+
+use super::past;
+use crate::{
+    attempt::{Attempt, Ending},
+    drone::Drone,
+    swarm::Swarm,
+};
+use swarm_common::{id::*, state::FailureCause, wire::drone::Failure};
+
+/// Each kill leaves a quarter of the jobs, so that even a large machine is down to one
+/// within a few tries.
+const SHIFT_PER_KILL: usize = 2;
+
+/// Whether an attempt was killed for its use of memory.
+#[must_use]
+pub fn was_killed(attempt: &Attempt) -> bool {
+    let cause = Some(FailureCause::OutOfMemory);
+    matches!(&attempt.ending, Some(Ending::Failed(Failure { cause: found, .. })) if *found == cause)
+}
+
+/// The most jobs that a drone may build the package with; 0 leaves it to the drone.
+#[must_use]
+pub fn jobs(swarm: &Swarm, package: PackageId, drone: &Drone) -> u32 {
+    match past(swarm, package, AttemptId(0)).filter(|a| was_killed(a)).count() {
+        0 => 0,
+        kills => jobs_after(drone, kills),
+    }
+}
+
+fn jobs_after(drone: &Drone, kills: usize) -> u32 {
+    let shift = u32::try_from(kills * SHIFT_PER_KILL).unwrap_or(u32::MAX);
+    drone.facts.cores.checked_shr(shift).unwrap_or(0).max(1)
+}
+
+/// Bytes of memory with which even one job was killed; a drone needs more. 0 if that has
+/// not happened.
+#[must_use]
+pub fn floor_bytes(swarm: &Swarm, package: PackageId) -> u64 {
+    let kills = past(swarm, package, AttemptId(0)).filter(|a| was_killed(a));
+    let floors = kills.enumerate().filter_map(|(before, attempt)| floor(swarm, attempt, before));
+    floors.max().unwrap_or(0)
+}
+
+/// The memory of a drone on which one job was killed, `before` kills having gone before.
+fn floor(swarm: &Swarm, attempt: &Attempt, before: usize) -> Option<u64> {
+    let drone = swarm.drones.get(&attempt.drone)?;
+    (jobs_after(drone, before) == 1).then_some(drone.facts.memory_bytes)
+}
+
+/// Whether a drone has the memory for a package, so far as kills have taught.
+#[must_use]
+pub fn fits(floor_bytes: u64, drone: &Drone) -> bool {
+    floor_bytes == 0 || drone.facts.memory_bytes > floor_bytes
+}
+
+/// Why no drone can build a package that was killed in `current` just now: one job was
+/// too many where most memory is.
+pub(super) fn hopeless(swarm: &Swarm, package: PackageId, current: &Attempt) -> Option<String> {
+    let before = past(swarm, package, AttemptId(0)).filter(|a| was_killed(a)).count();
+    let floor_bytes = floor_bytes(swarm, package).max(floor(swarm, current, before).unwrap_or(0));
+    let profile = swarm.packages.get(&package).and_then(|p| swarm.runs.get(&p.run)).map(|r| &r.profile)?;
+    let mut able = swarm.drones.values().filter(|d| d.approved && d.lost.is_none() && d.builds_for(profile));
+    (!able.any(|d| fits(floor_bytes, d))).then(|| {
+        let gib = floor_bytes as f64 / f64::from(1 << 30);
+        format!(
+            "killed for its memory use with one job on {}, and no drone has more than {gib:.1} GiB",
+            current.drone_name
+        )
+    })
+}

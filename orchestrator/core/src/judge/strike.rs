@@ -1,0 +1,119 @@
+//! Strikes: what counts against a drone, and when it is grounded for it.
+//!
+//! Sure signs are its own trouble (disk full, no compiler), a result that was refused,
+//! and a package that failed on it and then was built elsewhere. Different packages
+//! failing on it one after the other are a sign too, taken back when one of them turns
+//! out to fail alike elsewhere.
+
+use super::{own_signature, past, return_job};
+use crate::{drone::Drone, event::Event, package::Package, swarm::Swarm};
+use swarm_common::{id::*, state::*, time::TimeMs, wire::drone::Failure};
+
+/// Counts `attempt` against its drone, and grounds the drone when that is one too many.
+///
+/// The last drone able to do what is needed is not grounded: an idle swarm helps nobody.
+/// Its strikes go on counting, and status tells.
+#[must_use]
+pub fn strike(swarm: &Swarm, now: TimeMs, id: DroneId, attempt: AttemptId, reason: &str) -> Vec<Event> {
+    let mut events = vec![Event::DroneStruck { drone: id, attempt, reason: reason.to_owned() }];
+    let Some(drone) = swarm.drones.get(&id) else { return events };
+    let strikes = drone.strikes.len() + usize::from(!drone.strikes.contains_key(&attempt));
+    let enough = strikes >= swarm.policy.strikes_to_ground as usize;
+    if enough && drone.grounded.is_none() && !is_last_able(swarm, id) {
+        let length = swarm.policy.ground_ms.saturating_mul(1 << drone.groundings.min(10));
+        let until = now + length.min(swarm.policy.ground_max_ms);
+        let reason = format!("{strikes} strikes in a row, the last: {reason}");
+        for (other, record) in swarm.attempts_of(id).filter(|(a, _)| *a != attempt) {
+            let why = format!("{} was grounded", drone.name);
+            events.push(Event::AttemptHandedBack { attempt: other, reason: why.clone() });
+            events.extend(return_job(swarm, now, record.job, other, why));
+        }
+        events.push(Event::DroneGrounded { drone: id, until, reason });
+    }
+    events
+}
+
+/// Whether without this drone something that is needed or being built has nobody: for a
+/// run under way that it builds for no other drone is online.
+#[must_use]
+pub fn is_last_able(swarm: &Swarm, id: DroneId) -> bool {
+    let Some(drone) = swarm.drones.get(&id) else { return false };
+    let others = swarm.drones.iter().filter(|&(&o, d)| o != id && d.state() == DroneState::Online);
+    let others: Vec<&Drone> = others.map(|(_, d)| d).collect();
+    let mut runs = swarm.runs.values().filter(|r| !r.state.is_over() && drone.builds_for(&r.profile));
+    others.is_empty() || runs.any(|run| !others.iter().any(|other| other.builds_for(&run.profile)))
+}
+
+/// Why a failure of the package's own kind speaks against the drone: another package
+/// failed on it since its last success, and nothing says that it was that one's fault.
+#[must_use]
+pub fn suspicion(swarm: &Swarm, id: DroneId, package: PackageId, failure: &Failure) -> Option<String> {
+    let since = swarm.drones.get(&id)?.succeeded_at;
+    let other = swarm.packages.iter().find(|&(&other, record)| {
+        other != package
+            && record.state != PackageState::Quarantined
+            && past(swarm, other, AttemptId(0)).any(|a| {
+                a.drone == id && a.ended_at.is_some_and(|at| at > since) && own_signature(a).is_some()
+            })
+    });
+    let title = |id: PackageId| swarm.packages.get(&id).map(Package::title).unwrap_or_default();
+    other.map(|(&other, _)| {
+        format!(
+            "different packages fail on it, the last {} ({}), before that {}",
+            title(package),
+            failure.signature,
+            title(other)
+        )
+    })
+}
+
+/// Counts against the drones on which a package failed that it was built by `builder`.
+/// Whoever has had a success since is not struck for it.
+#[must_use]
+pub fn refuted(swarm: &Swarm, now: TimeMs, package: PackageId, builder: DroneId) -> Vec<Event> {
+    let Some(record) = swarm.packages.get(&package) else { return Vec::new() };
+    let by = swarm.drones.get(&builder).map(|d| d.name.to_string()).unwrap_or_default();
+    let failed = record.attempts.iter().skip(record.forgiven).filter_map(|id| {
+        let attempt = swarm.attempts.get(id)?;
+        let drone = swarm.drones.get(&attempt.drone)?;
+        let since = attempt.ended_at.is_some_and(|at| at > drone.succeeded_at);
+        let counts = since && attempt.drone != builder && own_signature(attempt).is_some();
+        (counts && !drone.strikes.contains_key(id)).then_some((*id, attempt.drone))
+    });
+    let mut struck = Vec::new();
+    let mut events = Vec::new();
+    for (attempt, drone) in failed {
+        if !struck.contains(&drone) {
+            struck.push(drone);
+            let reason = format!("{} failed on it, and was built by {by}", record.title());
+            events.extend(strike(swarm, now, drone, attempt, &reason));
+        }
+    }
+    events
+}
+
+/// Takes back what was counted against drones for a package that is judged broken itself.
+#[must_use]
+pub fn forgive(swarm: &Swarm, package: PackageId) -> Vec<Event> {
+    let Some(record) = swarm.packages.get(&package) else { return Vec::new() };
+    let by_package = |a: &AttemptId| {
+        record.attempts.contains(a) && swarm.attempts.get(a).is_some_and(|a| own_signature(a).is_some())
+    };
+    let forgiven = swarm.drones.iter().filter_map(|(&drone, d)| {
+        let attempts: Vec<AttemptId> = d.strikes.keys().filter(|a| by_package(a)).copied().collect();
+        let reason = format!("{} is broken itself", record.title());
+        (!attempts.is_empty()).then_some(Event::StrikesForgiven { drone, attempts, reason })
+    });
+    forgiven.collect()
+}
+
+/// Whether a grounded drone's pause should end early: it could do what nobody else can
+/// do now.
+#[must_use]
+pub fn is_needed_back(swarm: &Swarm, id: DroneId) -> bool {
+    let Some(drone) = swarm.drones.get(&id).filter(|d| d.state() == DroneState::Grounded) else {
+        return false;
+    };
+    let mut runs = swarm.runs.values();
+    runs.any(|r| !r.state.is_over() && drone.builds_for(&r.profile)) && is_last_able(swarm, id)
+}
