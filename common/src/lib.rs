@@ -10,6 +10,7 @@ pub mod client;
 pub mod config;
 pub mod cpv;
 pub mod digest;
+pub mod fingerprint;
 #[cfg(feature = "format")]
 pub mod format;
 pub mod id;

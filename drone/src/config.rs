@@ -3,7 +3,11 @@
 use crate::{agent::Timing, builder::BuilderConfig};
 use serde::Deserialize;
 use std::path::PathBuf;
-use swarm_common::{client::parse_address, name::Name};
+use swarm_common::{
+    client::{Trust, Url, parse_address},
+    fingerprint::Pins,
+    name::Name,
+};
 
 /// Beats that are further apart come too late too easily: a drone is given up after 60 s.
 const SLOWEST_BEAT_S: u64 = 30;
@@ -17,6 +21,12 @@ const LONGEST_DRAIN_S: u64 = 7 * 24 * 3600;
 pub struct Config {
     /// Addresses of the orchestrators, which act as one.
     pub orchestrators: Vec<String>,
+    /// The fingerprint of the certificate that they show, or a list of fingerprints.
+    #[serde(default)]
+    pub fingerprint: Pins,
+    /// A file of the authorities (PEM) that may sign it, if none is pinned. Default: those
+    /// that this machine trusts.
+    pub ca: Option<PathBuf>,
     /// What the drone is called. Default: the machine's host name.
     pub name: Option<Name>,
     /// Where credential and spool live. What is in it must survive a restart.
@@ -87,9 +97,7 @@ impl Config {
         if self.orchestrators.is_empty() {
             return Err("orchestrators is empty; name at least one, such as \"http://nas:8100\"".into());
         }
-        for address in &self.orchestrators {
-            parse_address(address).map_err(|why| format!("orchestrators: {why}"))?;
-        }
+        self.trust().check(&self.addresses()?)?;
         for (setting, path) in [("state_dir", &self.state_dir), ("cache_dir", &self.cache_dir)] {
             if !path.is_absolute() {
                 return Err(format!("{setting} is `{}`; it must be an absolute path", path.display()));
@@ -104,6 +112,21 @@ impl Config {
             return Err(format!("drain_timeout_s is {given}; it must be at most {LONGEST_DRAIN_S}"));
         }
         self.builder.check()
+    }
+
+    /// The addresses of the orchestrators.
+    ///
+    /// # Errors
+    /// One of them is none.
+    pub fn addresses(&self) -> Result<Vec<Url>, String> {
+        let parse = |text: &String| parse_address(text).map_err(|why| format!("orchestrators: {why}"));
+        self.orchestrators.iter().map(parse).collect()
+    }
+
+    /// Whom to believe that it is an orchestrator.
+    #[must_use]
+    pub fn trust(&self) -> Trust {
+        Trust { pins: self.fingerprint.clone(), ca: self.ca.clone() }
     }
 
     /// The agent's times.
@@ -152,6 +175,7 @@ mod tests {
             ("heartbeat_s = 60", "heartbeat_s"),
             ("drain_timeout_s = 9223372036854775807", "drain_timeout_s"),
             ("state_dir = \"state\"", "state_dir"),
+            ("ca = \"/etc/ca.pem\"", "https"),
             ("[builder]\nload = -1.0", "builder.load"),
         ] {
             assert!(check(text).unwrap_err().contains(named), "{text}");

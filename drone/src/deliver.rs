@@ -11,7 +11,8 @@ use swarm_common::{
 const NOT_UPLOADED: &str = "/problems/not-uploaded";
 
 /// Refusals of this one request, not of the work: sent anew it may be taken.
-const WORTH_REPEATING: [&str; 3] = [NOT_UPLOADED, "/problems/unknown-upload", "/problems/body-broken"];
+const WORTH_REPEATING: [&str; 4] =
+    [NOT_UPLOADED, "/problems/unknown-upload", "/problems/body-broken", "/problems/plain-http"];
 
 /// How often the orchestrator may say that it stands elsewhere before it is left alone.
 const ROUNDS: u32 = 16;
@@ -134,6 +135,7 @@ mod tests {
         for (status, kind) in [
             (400, "body-broken"),
             (401, "unknown-credential"),
+            (403, "plain-http"),
             (404, "unknown-upload"),
             (408, "body-stalled"),
             (409, "not-uploaded"),

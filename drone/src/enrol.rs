@@ -3,7 +3,7 @@
 use crate::{config::Config, machine};
 use std::{path::Path, time::Duration};
 use swarm_common::{
-    client::{Client, ClientError, parse_address},
+    client::{Client, ClientError},
     config::{
         ConfigError,
         secret::{read_secret, write_private},
@@ -35,10 +35,10 @@ pub enum EnrolError {
 /// # Errors
 /// The configuration lacks what is needed, or the orchestrator refuses.
 pub async fn client(config: &Config) -> Result<Client, EnrolError> {
-    let addresses = config.orchestrators.iter().map(|text| parse_address(text));
-    let addresses = addresses.collect::<Result<Vec<_>, _>>().map_err(EnrolError::Config)?;
-    let connect =
-        |credential| Client::new(&addresses, credential).map_err(|e| EnrolError::Config(e.to_string()));
+    let (addresses, trust) = (config.addresses().map_err(EnrolError::Config)?, config.trust());
+    let connect = |credential| {
+        Client::with_trust(&addresses, credential, &trust).map_err(|e| EnrolError::Config(e.to_string()))
+    };
     let kept = config.state_dir.join("credential");
     if kept.exists() {
         return connect(Some(read_secret(&kept)?));
@@ -80,6 +80,7 @@ async fn enrol(config: &Config, client: &Client, token: &Secret, kept: &Path) ->
                 tracing::warn!(%error, "not enrolled yet; tried again in {} s", PAUSE.as_secs());
                 tokio::time::sleep(PAUSE).await;
             }
+            Err(error) if error.is_untrusted() => return Err(EnrolError::Config(error.to_string())),
             Err(error) => return Err(EnrolError::Refused(error)),
         }
     }

@@ -14,6 +14,7 @@ pub mod lock;
 pub mod logs;
 pub mod machine;
 pub mod process;
+pub mod relay;
 pub mod run;
 pub mod snapshots;
 pub mod spool;

@@ -8,6 +8,7 @@ use crate::{
     deliver,
     enrol::{self, EnrolError},
     machine, process,
+    relay::Relay,
     snapshots::Snapshots,
     spool::Spool,
     vitals,
@@ -84,7 +85,8 @@ pub async fn run(config: Config, mut stop: mpsc::Receiver<()>) -> Result<(), Run
             return Ok(());
         }
     };
-    let orchestrator = config.orchestrators.first().cloned().unwrap_or_default();
+    let relay = Relay::start(&client).await.map_err(io(Path::new("the relay to the binary package host")))?;
+    let orchestrator = relay.url();
     let workshop =
         Arc::new(Workshop { builder: config.builder.clone(), orchestrator, work_dir, snapshots, spool });
     let nonce = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
@@ -111,7 +113,9 @@ pub async fn run(config: Config, mut stop: mpsc::Receiver<()>) -> Result<(), Run
         state: None,
         last_tasks: config.builder.grace() + LAST_TASKS,
     };
-    state.go_on(outputs, incoming, stop).await
+    let ended = state.go_on(outputs, incoming, stop).await;
+    drop(relay);
+    ended
 }
 
 fn clear(dir: &Path) -> std::io::Result<()> {

@@ -14,9 +14,14 @@ use swarm_core::Policy;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Address and port to serve on. Default `127.0.0.1:8100`, which only this machine
-    /// reaches; `0.0.0.0:8100` is for a network that you trust, or behind a TLS proxy.
+    /// Address and port to serve plain HTTP on. Default `127.0.0.1:8100`, which only this
+    /// machine reaches. Other machines get packages there, and the API over TLS.
     pub listen: SocketAddr,
+    /// Serve the API to other machines over plain HTTP, too, so that credentials cross the
+    /// network in the clear: for a network that you trust. Default false.
+    pub plain_api: bool,
+    /// HTTPS.
+    pub tls: Tls,
     /// Where the journal, tokens, keys and logs are. Default `/var/lib/build-swarm`.
     pub state_dir: PathBuf,
     /// Where package files, snapshots and the binary package hosts are, if not in the state
@@ -36,6 +41,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8100)),
+            plain_api: false,
+            tls: Tls::default(),
             state_dir: "/var/lib/build-swarm".into(),
             artifact_dir: None,
             signing: Signing::default(),
@@ -67,6 +74,7 @@ impl Config {
                 return Err(format!("`{name}` must be an absolute path"));
             }
         }
+        self.tls.check()?;
         if self.limits.connections == 0 || self.limits.body_idle_ms == 0 || self.limits.header_ms == 0 {
             return Err(
                 "`connections`, `body_idle_ms` and `header_ms` of `[limits]` must be at least 1".into()
@@ -90,10 +98,48 @@ impl Config {
         self.state_dir.join("admin.token")
     }
 
+    /// The file with the fingerprint of the TLS certificate that was shown last.
+    #[must_use]
+    pub fn tls_fingerprint_file(&self) -> PathBuf {
+        self.state_dir.join("tls.fingerprint")
+    }
+
     /// The file with the key that signs packages.
     #[must_use]
     pub fn key_file(&self) -> PathBuf {
         self.signing.key_file.clone().unwrap_or_else(|| self.state_dir.join("signing-key.asc"))
+    }
+}
+
+/// `[tls]`: HTTPS, for drones and for admins on other machines.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// Address and port to serve HTTPS on. Default none.
+    pub listen: Option<SocketAddr>,
+    /// Names and addresses of this machine, beside its host name, for a certificate that is
+    /// made. Default none.
+    pub names: Vec<String>,
+    /// A certificate with its chain (PEM), if none is to be made.
+    pub certificate: Option<PathBuf>,
+    /// Its private key (PEM), which only the owner and their group may read.
+    pub key: Option<PathBuf>,
+}
+
+impl Tls {
+    fn check(&self) -> Result<(), String> {
+        for (name, file) in [("certificate", &self.certificate), ("key", &self.key)] {
+            if file.as_ref().is_some_and(|file| !file.is_absolute()) {
+                return Err(format!("`{name}` of `[tls]` must be an absolute path"));
+            }
+        }
+        if self.certificate.is_some() != self.key.is_some() {
+            return Err("`[tls]` needs `certificate` and `key`, or neither".into());
+        }
+        if self.listen.is_none() && (self.certificate.is_some() || !self.names.is_empty()) {
+            return Err("`[tls]` is of no use without `listen`, such as \"0.0.0.0:8143\"".into());
+        }
+        Ok(())
     }
 }
 
@@ -283,6 +329,20 @@ mod tests {
         let config: Config = config::parse(&path, &text.join("\n")).unwrap();
         assert_eq!(config.policy.policy(), Policy::default());
         assert!(config.artifact_dir.is_some() && config.log.dir.is_some());
+        assert_eq!(config.check(), Ok(()));
+        assert!(config.tls.listen.is_some() && config.tls.key.is_some());
+    }
+
+    #[test]
+    fn half_a_tls_configuration_is_refused() {
+        for (text, said) in [
+            ("certificate = \"/c\"", "or neither"),
+            ("listen = \"[::]:8143\"\ncertificate = \"c\"\nkey = \"/k\"", "absolute"),
+            ("names = [\"nas\"]", "without `listen`"),
+        ] {
+            let config = config::parse::<Config>(Path::new("o.toml"), &format!("[tls]\n{text}\n")).unwrap();
+            assert!(config.check().unwrap_err().contains(said), "{text}");
+        }
     }
 
     #[test]

@@ -25,3 +25,4 @@ pub mod snapshots;
 pub mod state_dir;
 pub mod supervisor;
 pub mod telemetry;
+pub mod tls;

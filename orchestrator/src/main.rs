@@ -84,7 +84,17 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let server = server::build(config).await?;
     let address = server.address();
     if server.is_first_start() {
-        println!("log in with: swarmctl login http://{address} --token-file {}", token_file.display());
+        let (scheme, at, more) = match &server.app().tls {
+            Some(tls) => {
+                let at = format!("{}:{}", tls.name, tls.address.port());
+                ("https", at, format!(" --fingerprint {}", tls.fingerprint))
+            }
+            None => ("http", address.to_string(), String::new()),
+        };
+        println!("log in with: swarmctl login {scheme}://{at}{more} --token-file {}", token_file.display());
+    }
+    if let Some(tls) = &server.app().tls {
+        tracing::info!(address = %tls.address, fingerprint = %tls.fingerprint, "serves HTTPS");
     }
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "ready");
     if let Err(error) = supervisor::ready() {

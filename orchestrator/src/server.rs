@@ -5,7 +5,10 @@ use crate::{
     artifact::{disk::DiskError, entries::EntryBook, store::Store, upload::Incoming},
     config::Config,
     engine::{Clock, Engine, EngineTask, SystemClock},
-    http::{self, connection},
+    http::{
+        self,
+        connection::{self, Entrance},
+    },
     journal::{JournalError, SqliteJournal},
     logs::Logs,
     pass_leftovers,
@@ -16,6 +19,7 @@ use crate::{
     sign::{KeyError, OpenPgpKey},
     snapshots::Snapshots,
     state_dir::{StateDir, StateDirError},
+    tls::{self, TlsError},
 };
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 use swarm_common::{
@@ -24,6 +28,7 @@ use swarm_common::{
         secret::{read_secret, write_private},
     },
     digest::Digest,
+    fingerprint::Fingerprint,
     format::gpkg,
     secret::Secret,
 };
@@ -52,6 +57,9 @@ pub enum StartError {
     /// The key that signs.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The TLS certificate.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
     /// The address.
     #[error("cannot listen on {address}: {source}; is another program there, or is `listen` wrong?")]
     Listen {
@@ -83,6 +91,8 @@ pub struct App {
     pub admin: Digest,
     /// The admin's token.
     pub admin_token: Secret,
+    /// How it is reached over TLS, if it is.
+    pub tls: Option<Reached>,
     /// Package files.
     pub store: Store,
     /// Their index entries.
@@ -144,10 +154,21 @@ impl App {
     }
 }
 
+/// How the orchestrator is reached over TLS.
+#[derive(Debug, Clone)]
+pub struct Reached {
+    /// The address that it listens on.
+    pub address: SocketAddr,
+    /// What it is called, as far as it knows.
+    pub name: String,
+    /// The fingerprint of the certificate that it shows.
+    pub fingerprint: Fingerprint,
+}
+
 /// A server that listens and is not served yet.
 pub struct Server {
     app: Arc<App>,
-    listener: TcpListener,
+    entrances: Vec<Entrance>,
     address: SocketAddr,
     engine_task: EngineTask,
     first_start: bool,
@@ -179,10 +200,18 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
     let binhosts = Binhosts::new(artifacts.join("binhost"));
     let logs = Logs::open(config.state_dir.join("logs"))?;
     let key = signing_key(&config)?;
-    let address = config.listen;
-    let listen = |source| StartError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(listen)?;
-    let address = listener.local_addr().map_err(listen)?;
+    let (listener, address) = bind(config.listen).await?;
+    let mut entrances = vec![Entrance { listener, tls: None }];
+    let mut reached = None;
+    if let Some(wanted) = config.tls.listen {
+        let identity = tls::load(&config)?;
+        let (listener, address) = bind(wanted).await?;
+        let (name, fingerprint) = (identity.name, identity.fingerprint);
+        entrances.push(Entrance { listener, tls: Some(identity.server.into()) });
+        reached = Some(Reached { address, name, fingerprint });
+    } else if !(address.ip().is_loopback() || config.plain_api) {
+        tracing::warn!(%address, "other machines get packages only: set `listen` of `[tls]` to serve them the API");
+    }
     let journal = SqliteJournal::open(&config.state_dir.join("journal.sqlite"))?;
     let (engine, engine_task) = Engine::start(Box::new(journal), config.policy.policy(), clock).await?;
     let receiving = Receiving::new(incoming, store.clone(), entries.clone(), key, limits);
@@ -191,6 +220,7 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
         engine,
         admin: Digest::of(admin_token.expose().as_bytes()),
         admin_token,
+        tls: reached,
         store,
         entries,
         receiving: Arc::new(receiving),
@@ -201,7 +231,14 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
         stopping: CancellationToken::new(),
         config,
     });
-    Ok(Server { app, listener, address, engine_task, first_start, _state_dir: state_dir })
+    Ok(Server { app, entrances, address, engine_task, first_start, _state_dir: state_dir })
+}
+
+async fn bind(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Listen { address: wanted, source };
+    let listener = TcpListener::bind(wanted).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
 }
 
 /// The admin's token, and whether it was made just now.
@@ -240,13 +277,16 @@ impl StartError {
             Self::StateDir(StateDirError::Io { .. }) | Self::Journal(_) | Self::Disk(_) | Self::Random(_) => {
                 74
             }
-            Self::Token(_) | Self::Key(_) | Self::Listen { .. } => swarm_common::config::EXIT_CONFIG,
+            Self::Tls(error) if !error.is_configuration() => 74,
+            Self::Tls(_) | Self::Token(_) | Self::Key(_) | Self::Listen { .. } => {
+                swarm_common::config::EXIT_CONFIG
+            }
         }
     }
 }
 
 impl Server {
-    /// The address that it listens on.
+    /// The address that it listens on for plain HTTP.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -270,7 +310,7 @@ impl Server {
     /// A defect ended the engine. Living on without it would look alive to a supervisor
     /// and do nothing for anybody.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
-        let Self { app, listener, engine_task, .. } = self;
+        let Self { app, entrances, engine_task, .. } = self;
         let stopping = app.stopping.clone();
         let publisher = Publisher::new(
             app.engine.clone(),
@@ -284,7 +324,7 @@ impl Server {
         let leftovers = tokio::spawn(pass_leftovers::run(app.clone()));
         let limits = app.config.limits;
         let router = http::router(app.clone());
-        let connections = connection::serve(listener, router, limits, stopping.clone());
+        let connections = connection::serve(entrances, router, limits, stopping.clone());
         let stopper = async {
             let told = tokio::select! {
                 () = stop => Ok(()),

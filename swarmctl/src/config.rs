@@ -6,8 +6,9 @@ use crate::failure::Failure;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use swarm_common::{
-    client::{Url, parse_address},
+    client::{Client, Trust, Url, parse_address},
     config::{self, ConfigError, secret},
+    fingerprint::{Fingerprint, Pins},
     secret::Secret,
 };
 
@@ -18,10 +19,19 @@ struct File {
     /// Addresses of the orchestrators, tried in this order.
     #[serde(default)]
     orchestrators: Vec<String>,
+    /// The fingerprints of the certificates that they show.
+    #[serde(default, skip_serializing_if = "no_pins")]
+    fingerprint: Pins,
+    /// A file of the authorities that may sign them instead.
+    ca: Option<PathBuf>,
     /// The admin token.
     token: Option<String>,
     /// A file that has it instead.
     token_file: Option<PathBuf>,
+}
+
+fn no_pins(pins: &Pins) -> bool {
+    pins.0.is_empty()
 }
 
 /// What the command line and the environment say.
@@ -30,6 +40,26 @@ pub struct ConnectionArgs {
     /// Address of an orchestrator, such as http://nas:8100; may be repeated
     #[arg(long, global = true, value_name = "URL", env = "SWARM_ORCHESTRATOR", value_delimiter = ',', value_parser = parse_address, help_heading = "Connection")]
     pub orchestrator: Vec<Url>,
+    /// Fingerprint of the certificate that it shows, such as sha256:…; may be repeated
+    #[arg(
+        long,
+        global = true,
+        value_name = "FINGERPRINT",
+        env = "SWARM_FINGERPRINT",
+        value_delimiter = ',',
+        help_heading = "Connection"
+    )]
+    pub fingerprint: Vec<Fingerprint>,
+    /// File of the authorities that may sign it [default: those that this machine trusts]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "SWARM_CA",
+        conflicts_with = "fingerprint",
+        help_heading = "Connection"
+    )]
+    pub ca: Option<PathBuf>,
     /// File that holds the admin token
     #[arg(long, global = true, value_name = "FILE", env = "SWARM_TOKEN_FILE", help_heading = "Connection")]
     pub admin_token_file: Option<PathBuf>,
@@ -43,6 +73,8 @@ pub struct ConnectionArgs {
 pub struct Connection {
     /// The orchestrators.
     pub orchestrators: Vec<Url>,
+    /// Whom to believe that it is one.
+    pub trust: Trust,
     /// The admin token.
     pub token: Secret,
 }
@@ -65,6 +97,12 @@ impl ConnectionArgs {
             })
     }
 
+    /// Whom the command line says to believe.
+    #[must_use]
+    pub fn trust(&self) -> Trust {
+        Trust { pins: Pins(self.fingerprint.clone()), ca: self.ca.clone() }
+    }
+
     /// Puts together whom to ask and as whom.
     ///
     /// # Errors
@@ -77,11 +115,16 @@ impl ConnectionArgs {
         };
         let wrong = |what: String| Failure::from(ConfigError::Secret { path: path.clone(), what });
         let mut orchestrators = self.orchestrator.clone();
+        let mut trust = self.trust();
         if orchestrators.is_empty() {
+            if trust == Trust::default() {
+                trust = Trust { pins: file.fingerprint.clone(), ca: file.ca.clone() };
+            }
             for text in &file.orchestrators {
                 orchestrators.push(parse_address(text).map_err(|e| wrong(format!("orchestrators: {e}")))?);
             }
         }
+        trust.check(&orchestrators).map_err(&wrong)?;
         let token_file = self.admin_token_file.clone().or_else(|| {
             let dir = path.parent().unwrap_or(Path::new("/"));
             file.token_file.as_ref().filter(|_| file.token.is_none()).map(|name| dir.join(name))
@@ -92,7 +135,7 @@ impl ConnectionArgs {
             (None, None) => None,
         };
         match (orchestrators.is_empty(), token) {
-            (false, Some(token)) if token.is_well_formed() => Ok(Connection { orchestrators, token }),
+            (false, Some(token)) if token.is_well_formed() => Ok(Connection { orchestrators, trust, token }),
             (false, Some(_)) => {
                 Err(wrong("`token` is not a token; log in again: `swarmctl login URL`".to_owned()))
             }
@@ -106,6 +149,14 @@ impl ConnectionArgs {
 }
 
 impl Connection {
+    /// A client of it.
+    ///
+    /// # Errors
+    /// It cannot be set up.
+    pub fn client(&self) -> Result<Client, Failure> {
+        Ok(Client::with_trust(&self.orchestrators, Some(self.token.clone()), &self.trust)?)
+    }
+
     /// Keeps it in the file at `path`.
     ///
     /// # Errors
@@ -117,6 +168,8 @@ impl Connection {
                 .iter()
                 .map(|url| url.as_str().trim_end_matches('/').to_owned())
                 .collect(),
+            fingerprint: self.trust.pins.clone(),
+            ca: self.trust.ca.clone(),
             token: Some(self.token.expose().to_owned()),
             token_file: None,
         };
@@ -140,13 +193,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("swarmctl/config.toml");
         let connection = Connection {
-            orchestrators: vec![parse_address("http://nas:8100").unwrap()],
+            orchestrators: vec![parse_address("https://nas:8143").unwrap()],
+            trust: Trust { pins: Pins(vec![Fingerprint::of_certificate(b"nas")]), ca: None },
             token: Secret::new("t0k"),
         };
         connection.save(&path).unwrap();
         let found = args(&path).connection().unwrap();
         assert_eq!(found.orchestrators, connection.orchestrators);
         assert_eq!(found.token, connection.token);
+        assert_eq!(found.trust, connection.trust);
+
+        // Another address has another certificate.
+        let elsewhere = ConnectionArgs {
+            orchestrator: vec![parse_address("http://127.0.0.1:8100").unwrap()],
+            ..args(&path)
+        };
+        assert_eq!(elsewhere.connection().unwrap().trust, Trust::default());
 
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         let failure = args(&path).connection().unwrap_err();

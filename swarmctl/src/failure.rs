@@ -44,6 +44,8 @@ impl Failure {
     #[must_use]
     pub fn code(&self) -> u8 {
         match self {
+            // It takes the right fingerprint in the configuration.
+            Self::Client(e) if e.is_untrusted() => CONFIG,
             Self::Client(ClientError::Unreachable { .. }) => UNREACHABLE,
             Self::Client(e) if e.is_denied() => DENIED,
             Self::Client(e) if e.is_transient() => TRY_AGAIN,
@@ -58,6 +60,9 @@ impl Failure {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::Client(e) if e.is_untrusted() => {
+                Some("once you have compared it: `swarmctl login URL --fingerprint sha256:…` pins another")
+            }
             Self::Client(ClientError::Unreachable { .. }) => Some(
                 "is the orchestrator running, and is its address right? `swarmctl login URL` sets another",
             ),

@@ -32,8 +32,7 @@ impl Session {
     /// # Errors
     /// Nobody has logged in, or the configuration is wrong.
     pub fn client(&self) -> Result<Client, Failure> {
-        let connection = self.connection.connection()?;
-        Ok(Client::new(&connection.orchestrators, Some(connection.token))?)
+        self.connection.connection()?.client()
     }
 
     /// Makes a change, and sends it again under the same key when no answer comes.
@@ -54,6 +53,12 @@ impl Session {
         Ok(send(&key).await?)
     }
 
+    /// Whether there is somebody to ask.
+    #[must_use]
+    pub fn can_ask(&self) -> bool {
+        std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+    }
+
     /// Asks before something that cannot be undone.
     ///
     /// # Errors
@@ -62,7 +67,7 @@ impl Session {
         if self.yes {
             return Ok(());
         }
-        if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        if !self.can_ask() {
             return Err(Failure::Usage(format!(
                 "{question} Say --yes, since there is no terminal to ask at"
             )));

@@ -18,6 +18,8 @@ const KNOWN_IN_ONE_PLACE: &[(&str, &str)] = &[
     ("pgp", "orchestrator/src/sign/"),
     ("sysinfo", "drone/src/vitals.rs"),
     ("reqwest", "common/src/client/"),
+    ("rcgen", "orchestrator/src/tls/self_signed.rs"),
+    ("tokio_rustls", "orchestrator/src/http/connection.rs"),
 ];
 
 /// What the core must not say: clock, chance, I/O and threads come from outside.

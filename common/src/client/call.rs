@@ -19,6 +19,8 @@ pub(super) struct Call {
     pub(super) method: Method,
     /// Path below the API's prefix, in segments that are not yet escaped.
     pub(super) path: Vec<String>,
+    /// Path of something outside the API instead, escaped already.
+    pub(super) public: Option<String>,
     pub(super) query: Vec<(&'static str, String)>,
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) body: Body,
@@ -53,6 +55,7 @@ impl Call {
         Self {
             method,
             path: path.iter().map(|&segment| segment.to_owned()).collect(),
+            public: None,
             query: Vec::new(),
             headers: Vec::new(),
             body: Body::Empty,

@@ -37,6 +37,8 @@ pub struct Tried {
     pub address: Url,
     /// Why there was no answer.
     pub why: String,
+    /// Something answered, but its certificate is not to be believed.
+    pub untrusted: bool,
 }
 
 impl fmt::Display for Tried {
@@ -73,9 +75,19 @@ impl ClientError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } => true,
+            Self::Unreachable { .. } => !self.is_untrusted(),
             Self::Problem(problem) => matches!(problem.status, 408 | 425 | 429 | 502..=504 | 507),
             Self::Protocol { .. } | Self::Local(_) => false,
+        }
+    }
+
+    /// Whether all that answered were certificates that are not to be believed: a person
+    /// has to look at that.
+    #[must_use]
+    pub fn is_untrusted(&self) -> bool {
+        match self {
+            Self::Unreachable { tried } => !tried.is_empty() && tried.iter().all(|one| one.untrusted),
+            _ => false,
         }
     }
 

@@ -5,12 +5,14 @@
 //! and turns every answer into a type or a [`ClientError`]. When to try again after an
 //! error is its caller's to decide: a drone waits and goes on for ever, a person is told.
 //!
-//! - [`transport`]: addresses, time-outs, request ids, problems.
+//! - [`transport`]: addresses, time-outs, request ids, problems. [`tls`]: whom to believe.
 //! - [`drone`]: what a drone sends. [`admin`]: what an admin sends. [`view`]: reading.
+//! - [`binhost`]: the binary package host, for a drone's Portage.
 //! - [`stream`]: answers that are too large or too long-lived to hold: logs, archives,
 //!   events.
 
 mod admin;
+mod binhost;
 mod call;
 mod drone;
 mod error;
@@ -18,14 +20,17 @@ mod key;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod transport;
 mod view;
 
+pub use binhost::BinhostAnswer;
 pub use bytes::Bytes;
 pub use drone::LogAppend;
 pub use error::{ClientError, Tried};
 pub use key::IdempotencyKey;
 pub use reqwest::Url;
 pub use stream::{ByteStream, EventStream};
+pub use tls::{Trust, shown_fingerprint};
 pub use transport::{Client, parse_address};
 pub use view::PackageFilter;

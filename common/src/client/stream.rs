@@ -43,7 +43,8 @@ impl ByteStream {
                 Ok(piece) => piece,
                 Err(_) => {
                     let why = format!("sent nothing for {} s", idle.as_secs());
-                    return Err(ClientError::Unreachable { tried: vec![super::Tried { address: url, why }] });
+                    let tried = vec![super::Tried { address: url, why, untrusted: false }];
+                    return Err(ClientError::Unreachable { tried });
                 }
             },
         };

@@ -10,6 +10,7 @@ use super::{
     call::{Body, Call, Wait},
     error::with_causes,
     key::random_id,
+    tls::{self, Trust},
 };
 use crate::{
     secret::Secret,
@@ -66,12 +67,25 @@ pub fn parse_address(text: &str) -> Result<Url, String> {
 }
 
 impl Client {
-    /// A client of the orchestrators at `addresses`, which act as one.
+    /// A client of the orchestrators at `addresses`, which act as one, and which show
+    /// certificates that this machine trusts if they speak TLS.
+    ///
+    /// # Errors
+    /// As [`Client::with_trust`].
+    pub fn new(addresses: &[Url], credential: Option<Secret>) -> Result<Self, ClientError> {
+        Self::with_trust(addresses, credential, &Trust::default())
+    }
+
+    /// A client of the orchestrators at `addresses` that believes as `trust` says.
     ///
     /// # Errors
     /// There is no address, the credential cannot stand in a header, or TLS cannot be
     /// set up (an `https` address, and no trusted certificates on this machine).
-    pub fn new(addresses: &[Url], credential: Option<Secret>) -> Result<Self, ClientError> {
+    pub fn with_trust(
+        addresses: &[Url],
+        credential: Option<Secret>,
+        trust: &Trust,
+    ) -> Result<Self, ClientError> {
         if addresses.is_empty() {
             return Err(ClientError::Local("no orchestrator's address is known".to_owned()));
         }
@@ -80,18 +94,14 @@ impl Client {
         }
         // A second installation is refused and harmless: it is the same provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = reqwest::Client::builder()
+        let builder = reqwest::Client::builder()
             .user_agent(concat!("build-swarm/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT)
             // Sooner than the orchestrator hangs up on an idle connection, so that no
             // request meets one that is about to close.
             .pool_idle_timeout(POOL_IDLE);
-        if addresses.iter().all(|url| url.scheme() == "http") {
-            // Where TLS is not spoken, a machine without certificates is no obstacle.
-            builder = builder.tls_certs_only([]);
-        }
-        let http = builder.build().map_err(|e| {
+        let http = trust.apply(builder, addresses)?.build().map_err(|e| {
             ClientError::Local(format!("the HTTP client cannot be set up: {}", with_causes(&e)))
         })?;
         let current = Arc::new(AtomicUsize::new(0));
@@ -102,6 +112,12 @@ impl Client {
     #[must_use]
     pub fn with_credential(&self, credential: Secret) -> Self {
         Self { credential: Some(credential), ..self.clone() }
+    }
+
+    /// The same connections without any credential.
+    #[must_use]
+    pub fn without_credential(&self) -> Self {
+        Self { credential: None, ..self.clone() }
     }
 
     /// The address that answered last, or the first.
@@ -151,7 +167,8 @@ impl Client {
                     return Ok(response);
                 }
                 Err(failed) => {
-                    tried.push(Tried { address: address.clone(), why: failed.why });
+                    let (why, untrusted) = (failed.why, failed.untrusted);
+                    tried.push(Tried { address: address.clone(), why, untrusted });
                     // It may have arrived, and a second one would be a second thing.
                     if failed.sent && !call.repeatable {
                         break;
@@ -205,7 +222,10 @@ impl Client {
         Ok(match tokio::time::timeout(limit, request.send()).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(e)) => Err(Failed::from_reqwest(&e, limit)),
-            Err(_) => Err(Failed { sent: true, why: format!("no answer within {} s", limit.as_secs()) }),
+            Err(_) => {
+                let why = format!("no answer within {} s", limit.as_secs());
+                Err(Failed { sent: true, untrusted: false, why })
+            }
         })
     }
 }
@@ -214,12 +234,18 @@ impl Client {
 struct Failed {
     /// Whether the request may have arrived.
     sent: bool,
+    /// Whether the certificate was refused.
+    untrusted: bool,
     why: String,
 }
 
 impl Failed {
     fn from_reqwest(error: &reqwest::Error, limit: Duration) -> Self {
-        let why = if error.is_connect() && error.is_timeout() {
+        let refusal = tls::refusal(error);
+        let untrusted = refusal.is_some();
+        let why = if let Some(refusal) = refusal {
+            refusal
+        } else if error.is_connect() && error.is_timeout() {
             format!("no connection within {} s", CONNECT.as_secs())
         } else if error.is_timeout() {
             format!("no whole answer within {} s", limit.as_secs())
@@ -231,13 +257,17 @@ impl Failed {
             }
             cause.to_string()
         };
-        Self { sent: !error.is_connect(), why }
+        Self { sent: !error.is_connect(), untrusted, why }
     }
 }
 
 /// The whole URL of a request to `address`, with every segment escaped.
 fn url_of(call: &Call, address: &Url) -> Result<Url, ClientError> {
     let mut url = address.clone();
+    if let Some(public) = &call.public {
+        url.set_path(&format!("{}{public}", address.path().trim_end_matches('/')));
+        return Ok(url);
+    }
     match url.path_segments_mut() {
         Ok(mut path) => {
             path.pop_if_empty();
@@ -330,7 +360,7 @@ pub(super) fn broken_off(url: &Url, error: &reqwest::Error) -> ClientError {
     address.set_path("");
     address.set_query(None);
     let why = format!("the answer broke off: {}", with_causes(error));
-    ClientError::Unreachable { tried: vec![Tried { address, why }] }
+    ClientError::Unreachable { tried: vec![Tried { address, why, untrusted: false }] }
 }
 
 #[cfg(test)]

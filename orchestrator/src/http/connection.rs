@@ -1,21 +1,27 @@
-//! Connections: bounded in number, in the size and time of a request's head, and in what
-//! stopping may take. Plain `axum::serve` bounds none of these.
+//! Connections, plain or over TLS: bounded in number, in the time of a handshake, in the
+//! size and time of a request's head, and in what stopping may take. Plain `axum::serve`
+//! bounds none of these.
 
 use crate::config::Limits;
-use axum::Router;
+use axum::{Router, extract::Request};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
+    server::graceful::{GracefulShutdown, Watcher},
     service::TowerToHyperService,
 };
-use std::{sync::Arc, time::Duration};
+use rustls::ServerConfig;
+use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     task::JoinSet,
+    time::timeout,
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
 /// Bytes of a request's head.
 const HEAD_BYTES: usize = 64 * 1024;
@@ -27,60 +33,145 @@ const HEADERS: usize = 64;
 /// asking again at once would only burn the processor.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// An address that is listened on.
+pub(crate) struct Entrance {
+    /// The address.
+    pub(crate) listener: TcpListener,
+    /// What TLS is spoken with, if it is.
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+}
+
+/// Who is at the other end of a connection; every request carries it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer {
+    ip: IpAddr,
+    /// Whether nobody in between can read along.
+    pub(super) tls: bool,
+}
+
+impl Peer {
+    /// Whether it is a program of this machine.
+    pub(super) fn is_this_machine(&self) -> bool {
+        self.ip.to_canonical().is_loopback()
+    }
+}
+
 /// Serves until `stopping`, then lets open requests end, but not longer than the drain
-/// time; what is open then is cut off.
+/// time; what is open then is cut off. All entrances share one number of connections.
 pub(crate) async fn serve(
-    listener: TcpListener,
+    entrances: Vec<Entrance>,
     router: Router,
     limits: Limits,
     stopping: CancellationToken,
 ) {
-    let graceful = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(limits.connections));
-    let mut connections = JoinSet::new();
-    loop {
-        let accept = async {
-            let slot = slots.clone().acquire_owned().await;
-            (slot, listener.accept().await)
-        };
-        let (slot, stream) = tokio::select! {
-            () = stopping.cancelled() => break,
-            // Ended connections are taken from the set, so that it does not grow.
-            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-            (slot, accepted) = accept => match accepted {
-                Ok((stream, _)) => (slot, stream),
-                Err(error) => {
-                    tracing::warn!(%error, "a connection cannot be accepted");
-                    tokio::time::sleep(PAUSE).await;
-                    continue;
+    let served = entrances.into_iter().map(|entrance| {
+        let hall = Hall { router: router.clone(), limits, slots: slots.clone(), stopping: stopping.clone() };
+        hall.serve(entrance)
+    });
+    futures_util::future::join_all(served).await;
+}
+
+/// What the connections of an entrance share.
+#[derive(Clone)]
+struct Hall {
+    router: Router,
+    limits: Limits,
+    slots: Arc<Semaphore>,
+    stopping: CancellationToken,
+}
+
+impl Hall {
+    async fn serve(self, Entrance { listener, tls }: Entrance) {
+        let graceful = GracefulShutdown::new();
+        let acceptor = tls.map(TlsAcceptor::from);
+        let mut connections = JoinSet::new();
+        loop {
+            let accept = async {
+                let slot = self.slots.clone().acquire_owned().await;
+                (slot, listener.accept().await)
+            };
+            let (slot, stream, from) = tokio::select! {
+                () = self.stopping.cancelled() => break,
+                // Ended connections are taken from the set, so that it does not grow.
+                Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+                (slot, accepted) = accept => match accepted {
+                    Ok((stream, from)) => (slot, stream, from),
+                    Err(error) => {
+                        tracing::warn!(%error, "a connection cannot be accepted");
+                        tokio::time::sleep(PAUSE).await;
+                        continue;
+                    }
+                },
+            };
+            if let Err(error) = prepare(&stream) {
+                tracing::debug!(%error, "a connection broke at once");
+                continue;
+            }
+            let (hall, watcher, acceptor) = (self.clone(), graceful.watcher(), acceptor.clone());
+            let peer = Peer { ip: from.ip(), tls: acceptor.is_some() };
+            connections.spawn(async move {
+                match acceptor {
+                    None => hall.talk(stream, peer, watcher).await,
+                    Some(acceptor) => {
+                        if let Some(stream) = hall.greet(&acceptor, stream, peer).await {
+                            hall.talk(stream, peer, watcher).await;
+                        }
+                    }
                 }
-            },
-        };
-        if let Err(error) = prepare(&stream) {
-            tracing::debug!(%error, "a connection broke at once");
-            continue;
+                drop(slot);
+            });
         }
-        let service = TowerToHyperService::new(router.clone());
+        drop(listener);
+        if timeout(self.limits.drain(), graceful.shutdown()).await.is_err() {
+            tracing::warn!(open = connections.len(), "requests that did not end in time are cut off");
+        }
+        connections.shutdown().await;
+    }
+
+    /// The handshake, which may take as long as a request's head.
+    async fn greet(
+        &self,
+        acceptor: &TlsAcceptor,
+        stream: TcpStream,
+        peer: Peer,
+    ) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
+        let greeted = tokio::select! {
+            greeted = timeout(self.limits.header(), acceptor.accept(stream)) => greeted,
+            () = self.stopping.cancelled() => return None,
+        };
+        match greeted {
+            Ok(Ok(stream)) => return Some(stream),
+            // A client that does not trust the certificate says so, which tells a person more
+            // than the silence of a drone.
+            Ok(Err(error)) => tracing::info!(peer = %peer.ip, %error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!(peer = %peer.ip, "a TLS handshake did not end in time"),
+        }
+        None
+    }
+
+    /// Requests and answers.
+    async fn talk(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: Peer,
+        watcher: Watcher,
+    ) {
+        let router = self.router.clone().map_request(move |mut request: Request<_>| {
+            request.extensions_mut().insert(peer);
+            request
+        });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(limits.header())
+            .header_read_timeout(self.limits.header())
             .max_buf_size(HEAD_BYTES)
             .max_headers(HEADERS)
-            .serve_connection(TokioIo::new(stream), service);
-        let connection = graceful.watch(connection);
-        connections.spawn(async move {
-            // A client that goes away, or is too slow, is its own affair.
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended early");
-            }
-            drop(slot);
-        });
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        // A client that goes away, or is too slow, is its own affair.
+        if let Err(error) = watcher.watch(connection).await {
+            tracing::debug!(%error, "a connection ended early");
+        }
     }
-    drop(listener);
-    if tokio::time::timeout(limits.drain(), graceful.shutdown()).await.is_err() {
-        tracing::warn!(open = connections.len(), "requests that did not end in time are cut off");
-    }
-    connections.shutdown().await;
 }
 
 /// Small answers go out at once: header and body are separate writes, and Nagle's algorithm

@@ -2,7 +2,7 @@
 //!
 //! A handler reads its request, asks the engine, and writes the answer. It knows no rule
 //! and never touches the journal. Each file is one resource; [`route`] is the shape they
-//! share, [`auth`] who asks, [`body`] how much, [`problem`] what went wrong.
+//! share, [`plain`] what needs TLS, [`auth`] who asks, [`body`] how much, [`problem`] what went wrong.
 
 mod artifacts;
 mod audit;
@@ -21,6 +21,7 @@ mod key;
 mod log;
 pub mod openapi;
 mod packages;
+mod plain;
 mod problem;
 mod profiles;
 mod report;

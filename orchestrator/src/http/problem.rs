@@ -33,6 +33,9 @@ pub(crate) enum ApiError {
     /// The credential is for something else.
     #[error("{0}")]
     WrongRole(&'static str),
+    /// It must not come over plain HTTP.
+    #[error("{0}")]
+    PlainHttp(String),
     /// The engine did not do it.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -125,6 +128,7 @@ impl ApiError {
             Self::NoCredential => (S::UNAUTHORIZED, "no-credential", "a credential is needed"),
             Self::UnknownCredential => (S::UNAUTHORIZED, "unknown-credential", "unknown credential"),
             Self::WrongRole(_) => (S::FORBIDDEN, "wrong-role", "not with this credential"),
+            Self::PlainHttp(_) => (S::FORBIDDEN, "plain-http", "not over plain HTTP"),
             Self::Engine(EngineError::Refused(refusal)) | Self::Refused(refusal) => refused(refusal),
             Self::Engine(EngineError::Stalled(_)) => {
                 (S::SERVICE_UNAVAILABLE, "journal-stalled", "the journal cannot be written")

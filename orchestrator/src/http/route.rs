@@ -2,7 +2,7 @@
 //! of these makes both the router and the OpenAPI document, so neither can know a route
 //! that the other does not, and no route can be without a role.
 
-use super::{auth, body};
+use super::{auth, body, plain};
 use crate::server::App;
 use axum::{
     Router,
@@ -194,9 +194,10 @@ struct Gate {
     limit: u64,
 }
 
-/// First who asks, then how much is sent, then the handler.
+/// First whether it came a safe way, then who asks, how much is sent, and the handler.
 async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
-    if let Err(error) = auth::authenticate(&gate.app, gate.role, &mut request) {
+    let allowed = plain::check(&gate.app, gate.role, &request);
+    if let Err(error) = allowed.and_then(|()| auth::authenticate(&gate.app, gate.role, &mut request)) {
         return error.into_response();
     }
     let length = request.headers().get(header::CONTENT_LENGTH);

@@ -16,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use swarm_common::{
-    client::{Url, parse_address},
+    client::{Client, Trust, Url, parse_address},
     name::Name,
     wire::view::KeyView,
 };
@@ -32,7 +32,8 @@ pub enum Verb {
     Setup {
         /// Which profile
         profile: Name,
-        /// The orchestrator's address as workstations reach it [default: as swarmctl reaches it]
+        /// The orchestrator's address as workstations reach it [default: as swarmctl reaches it, or, where that
+        /// takes a pinned certificate, port 8100 of the same machine]
         #[arg(long, value_name = "URL", value_parser = parse_address)]
         address: Option<Url>,
         /// Write the files below this directory and not to the screen
@@ -65,7 +66,10 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
     let client = session.client()?;
     let view = client.profile(&profile).await?;
     let key = client.key().await?;
-    let address = address.unwrap_or_else(|| client.address().clone());
+    let address = match address {
+        Some(address) => address,
+        None => reachable(session, client.address(), &key).await?,
+    };
     let setup = setup(&profile, &address, &view.binhost, &key)?;
     if is_local(&address) {
         session.output.say(&format!(
@@ -91,7 +95,26 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
     }
 }
 
-fn is_local(address: &Url) -> bool {
+/// The address from which a workstation fetches. Portage pins no certificate, and need not:
+/// every package is signed. So where swarmctl pins one, plain HTTP is for workstations.
+async fn reachable(session: &Session, address: &Url, key: &KeyView) -> Result<Url, Failure> {
+    if session.connection.connection()?.trust == Trust::default() {
+        return Ok(address.clone());
+    }
+    let plain = parse_address(&format!("http://{}:8100", address.host_str().unwrap_or_default()));
+    let plain = plain.map_err(Failure::Failed)?;
+    // It is the same swarm if it signs with the same key.
+    match Client::new(std::slice::from_ref(&plain), None)?.key().await {
+        Ok(there) if there == *key => Ok(plain),
+        _ => Err(Failure::Usage(format!(
+            "Portage cannot check the certificate of {address}, and this swarm does not answer at {plain}; \
+             say its plain address as workstations reach it: --address http://NAME:PORT"
+        ))),
+    }
+}
+
+/// Whether an address means the machine that uses it.
+pub(super) fn is_local(address: &Url) -> bool {
     let host = address.host_str().unwrap_or_default();
     host == "localhost" || host.starts_with("127.") || host == "[::1]"
 }

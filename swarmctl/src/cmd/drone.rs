@@ -1,6 +1,8 @@
 //! `drone`: the machines that build. A drone is meant by its name or its id.
 
+use super::client::is_local;
 use crate::{
+    config::Connection,
     failure::Failure,
     output::{
         Cell, Paint, Table, Tone,
@@ -117,17 +119,48 @@ async fn token(session: &Session, valid_ms: u64, approved: bool) -> Result<(), F
     let client = session.client()?;
     let request = EnrolTokenRequest { valid_ms, approved };
     let token = session.change(async |key| client.make_enrol_token(&request, key).await).await?.token;
+    let connection = session.connection.connection()?;
     if session.output.json {
-        return session.output.json(&json!({ "token": token, "valid_ms": valid_ms, "approved": approved }));
+        let addresses: Vec<&str> =
+            connection.orchestrators.iter().map(|url| url.as_str().trim_end_matches('/')).collect();
+        return session.output.json(&json!({
+            "token": token, "valid_ms": valid_ms, "approved": approved,
+            "orchestrators": addresses, "fingerprint": connection.trust.pins,
+        }));
     }
     // Only the token on stdout, so that it can go straight into a file.
     session.output.print(&format!("{}\n", clean(&token)))?;
     session.output.say(&format!(
-        "For one machine, within {}. Put it into the file that `token_file` names in the drone's configuration.{}",
+        "For one machine, within {}. Put it into the file that `token_file` names in the drone's configuration, \
+         beside these lines:\n{}{}",
         span(valid_ms),
-        if approved { "" } else { " Once it has enrolled: swarmctl drone approve NAME" }
+        drone_lines(&connection)?,
+        if approved { "" } else { "Once it has enrolled: swarmctl drone approve NAME" }
     ));
     Ok(())
+}
+
+/// What a drone's configuration says about the orchestrators, as swarmctl reaches them.
+fn drone_lines(connection: &Connection) -> Result<String, Failure> {
+    let quoted = |text: &dyn std::fmt::Display| format!("\"{text}\"");
+    let addresses: Vec<String> =
+        connection.orchestrators.iter().map(|url| quoted(&url.as_str().trim_end_matches('/'))).collect();
+    let mut text = format!("  orchestrators = [{}]\n", addresses.join(", "));
+    match connection.trust.pins.0.iter().map(|pin| quoted(pin)).collect::<Vec<_>>().as_slice() {
+        [] => {}
+        [pin] => text.push_str(&format!("  fingerprint = {pin}\n")),
+        pins => text.push_str(&format!("  fingerprint = [{}]\n", pins.join(", "))),
+    }
+    if let Some(ca) = &connection.trust.ca {
+        text.push_str(&format!("  ca = \"{}\"    # copy this file to the drone\n", ca.display()));
+    }
+    if connection.orchestrators.iter().any(is_local) {
+        text.push_str(
+            "  (That address means this machine only. For others, log in as they reach it, then ask again: \
+             swarmctl init --address https://NAME:8143)\n",
+        );
+    }
+    Ok(text)
 }
 
 fn render(drones: &[DroneView], paint: Paint) -> String {

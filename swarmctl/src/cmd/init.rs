@@ -1,11 +1,13 @@
-//! `init`: log in with the token that the orchestrator wrote on this machine.
+//! `init`: log in with the token that the orchestrator wrote on this machine. Its state
+//! directory vouches for the certificate, too, so there is nothing to compare.
 
 use super::login::keep;
 use crate::{failure::Failure, session::Session};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use swarm_common::{
-    client::{Url, parse_address},
+    client::{Trust, Url, parse_address},
     config::secret::read_secret,
+    fingerprint::Pins,
 };
 
 /// Where an orchestrator on this machine listens unless told otherwise.
@@ -14,7 +16,7 @@ const DEFAULT_ADDRESS: &str = "http://127.0.0.1:8100";
 /// Arguments of `init`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  sudo swarmctl init\n  swarmctl init --state-dir ./state --address http://127.0.0.1:9000"
+    after_help = "Examples:\n  sudo swarmctl init\n  sudo swarmctl init --address https://nas:8143   as others reach it; pins its certificate\n  swarmctl init --state-dir ./state --address http://127.0.0.1:9000"
 )]
 pub struct Args {
     /// The orchestrator's state directory, which holds admin.token
@@ -49,5 +51,22 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
         [] => vec![args.address],
         given => given.to_vec(),
     };
-    keep(session, addresses, read_secret(&path)?).await
+    let mut trust = session.connection.trust();
+    if trust == Trust::default() && addresses.iter().all(|address| address.scheme() == "https") {
+        trust.pins = shown_here(&args.state_dir)?;
+    }
+    keep(session, addresses, trust, read_secret(&path)?).await
+}
+
+/// The fingerprint of the certificate that the orchestrator of this machine shows.
+fn shown_here(state_dir: &Path) -> Result<Pins, Failure> {
+    let path = state_dir.join("tls.fingerprint");
+    let wrong = |why: String| {
+        Failure::Failed(format!(
+            "{}: {why}; has the orchestrator been started with `listen` in `[tls]`?",
+            path.display()
+        ))
+    };
+    let text = std::fs::read_to_string(&path).map_err(|e| wrong(e.to_string()))?;
+    Ok(Pins(vec![text.parse().map_err(|e| wrong(format!("{e}")))?]))
 }

@@ -1,20 +1,24 @@
 //! `login`: log in with a token that somebody copied here. A token is tried before it
-//! is kept.
+//! is kept, and sent only to whom a person or an authority vouches for.
 
 use crate::{config::Connection, failure::Failure, session::Session};
 use serde_json::json;
 use std::{io::Read, path::PathBuf};
 use swarm_common::{
-    client::{Client, Url, parse_address},
+    client::{Client, ClientError, Trust, Url, parse_address, shown_fingerprint},
     config::secret::read_secret,
+    fingerprint::{Fingerprint, Pins},
     secret::Secret,
 };
 
 /// Arguments of `login`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  ssh nas cat /var/lib/build-swarm/admin.token | swarmctl login http://nas:8100 --token-file -
-  swarmctl login http://nas:8100 http://spare:8100 --token-file ./token")]
+  ssh nas sudo cat /var/lib/build-swarm/admin.token | swarmctl login https://nas:8143 --fingerprint sha256:… --token-file -
+  swarmctl login https://nas:8143 https://spare:8143 --token-file ./token
+
+A certificate that this machine does not trust is pinned by its fingerprint: on a terminal
+you are asked, elsewhere say --fingerprint. The orchestrator logs it when it starts.")]
 pub struct Args {
     /// Addresses of the orchestrators
     #[arg(required = true, value_name = "URL", value_parser = parse_address)]
@@ -44,14 +48,61 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
             "what was given is not a token: it is one line of visible characters".to_owned(),
         ));
     }
-    keep(session, args.addresses, token).await
+    let trust = trust(session, &args.addresses).await?;
+    keep(session, args.addresses, trust, token).await
+}
+
+/// Whom to believe at these addresses: as the command line says, or this machine's
+/// authorities, or a person who has compared the fingerprint.
+async fn trust(session: &Session, addresses: &[Url]) -> Result<Trust, Failure> {
+    let given = session.connection.trust();
+    given.check(addresses).map_err(Failure::Usage)?;
+    if given != Trust::default() {
+        return Ok(given);
+    }
+    let mut pins = Pins::default();
+    for address in addresses.iter().filter(|address| address.scheme() == "https") {
+        match Client::new(std::slice::from_ref(address), None)?.key().await {
+            Err(e) if e.is_untrusted() => pins.0.push(compared(session, address).await?),
+            Err(ClientError::Local(why)) => {
+                // Not a single authority is known here.
+                session.output.say(&format!("note: {why}"));
+                pins.0.push(compared(session, address).await?);
+            }
+            // Whatever else is the matter, the login itself says it.
+            _ => {}
+        }
+    }
+    pins.0.dedup();
+    Ok(Trust { pins, ca: None })
+}
+
+/// A fingerprint that a person says is the right one.
+async fn compared(session: &Session, address: &Url) -> Result<Fingerprint, Failure> {
+    let shown = shown_fingerprint(address).await?;
+    let what = format!(
+        "{address} shows a certificate that this machine does not trust: {shown}. \
+         The orchestrator logs its fingerprint when it starts, and keeps it in tls.fingerprint in its state directory."
+    );
+    if session.yes || !session.can_ask() {
+        return Err(Failure::Usage(format!(
+            "{what} If it is the same, say --fingerprint {shown}; it takes a person to compare them"
+        )));
+    }
+    session.confirm(&format!("{what}\nIs it the same?"))?;
+    Ok(shown)
 }
 
 /// Tries a connection and keeps it.
-pub(super) async fn keep(session: &Session, orchestrators: Vec<Url>, token: Secret) -> Result<(), Failure> {
-    let status = Client::new(&orchestrators, Some(token.clone()))?.status().await?;
+pub(super) async fn keep(
+    session: &Session,
+    orchestrators: Vec<Url>,
+    trust: Trust,
+    token: Secret,
+) -> Result<(), Failure> {
+    let connection = Connection { orchestrators, trust, token };
+    let status = connection.client()?.status().await?;
     let path = session.connection.path()?;
-    let connection = Connection { orchestrators, token };
     connection.save(&path)?;
     let address = connection.orchestrators[0].as_str().trim_end_matches('/');
     session.output.show(

@@ -1,0 +1,41 @@
+//! What plain HTTP is good for. To this machine itself, everything; to others, what is
+//! public and signed: packages, the public key, health. A credential that crosses a
+//! network in the clear is everybody's, so routes that take one are refused there, unless
+//! the admin says that the network is trusted (`plain_api`).
+
+use super::{connection::Peer, problem::ApiError, route::Role};
+use crate::server::App;
+use axum::{
+    extract::Request,
+    http::{Method, header, uri::Authority},
+};
+
+/// Refuses a request of the API that should have come over TLS.
+pub(super) fn check(app: &App, role: Role, request: &Request) -> Result<(), ApiError> {
+    let peer = request.extensions().get::<Peer>();
+    let private = peer.is_some_and(|peer| peer.tls || peer.is_this_machine());
+    // Enrolment is open to anyone, but brings a token and takes a credential away.
+    let public = role == Role::Anyone && request.method() == Method::GET;
+    if private || public || app.config.plain_api {
+        return Ok(());
+    }
+    Err(ApiError::PlainHttp(match &app.tls {
+        Some(tls) => format!(
+            "over plain HTTP other machines get packages only: use https://{}:{} for the API, whose certificate is {}",
+            asked_for(request).unwrap_or_else(|| tls.name.clone()),
+            tls.address.port(),
+            tls.fingerprint
+        ),
+        None => {
+            "over plain HTTP other machines get packages only: set `listen` of `[tls]` in the orchestrator's \
+                 configuration, or `plain_api = true` in a network that you trust"
+                .into()
+        }
+    }))
+}
+
+/// What the client calls us, which it surely can reach.
+fn asked_for(request: &Request) -> Option<String> {
+    let host = request.headers().get(header::HOST)?.to_str().ok()?;
+    Some(host.parse::<Authority>().ok()?.host().to_owned())
+}
