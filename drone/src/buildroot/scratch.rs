@@ -20,17 +20,8 @@ use swarm_common::{
 
 /// Variables that a build's downloads need on networks with a proxy or a company's own
 /// certificates. Nothing else of the drone's environment is passed on.
-const PASSED_ON: [&str; 9] = [
-    "http_proxy",
-    "https_proxy",
-    "ftp_proxy",
-    "no_proxy",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-];
+const PASSED_ON: [&str; 7] =
+    ["http_proxy", "https_proxy", "ftp_proxy", "HTTP_PROXY", "HTTPS_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"];
 
 /// How long the metadata of a snapshot is kept after it was last used.
 const METADATA_AGE: Duration = Duration::from_secs(21 * 24 * 3600);
@@ -261,6 +252,12 @@ impl Scratch {
         ];
         for name in PASSED_ON {
             env.extend(std::env::var_os(name).map(|value| (name.into(), value)));
+        }
+        for name in ["no_proxy", "NO_PROXY"] {
+            // The way to the swarm's own packages begins on this machine.
+            let mut hosts = std::env::var_os(name).filter(|hosts| !hosts.is_empty()).unwrap_or_default();
+            hosts.push(if hosts.is_empty() { "127.0.0.1" } else { ",127.0.0.1" });
+            env.push((name.into(), hosts));
         }
         env
     }

@@ -6,19 +6,22 @@
 //! (`common/tests/data/binhost`).
 
 mod drone;
+mod network;
 mod parts;
 mod raw;
 
 pub use drone::{FakeDrone, nothing_free};
+pub use network::in_a_network_of_its_own;
 pub use parts::{facts, fixture, limit_plan, name, package_file, pebble, pebble_at, plan_of, snapshot};
 pub use raw::{Answer, Raw};
 
 use anyhow::{Context, Result};
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use swarm_common::{
-    client::{Client, IdempotencyKey, parse_address},
+    client::{Client, IdempotencyKey, Trust, Url, parse_address},
     config::secret::read_secret,
     digest::Digest,
+    fingerprint::Pins,
     id::RunId,
     state::RunClass,
     wire::admin::{BuilderKind, EnrolTokenRequest, ProfileRequest, StartRunRequest},
@@ -153,6 +156,16 @@ impl Swarm {
     /// It cannot be set up.
     pub fn nobody(&self) -> Result<Client> {
         Ok(Client::new(&[self.admin.address().clone()], None)?)
+    }
+
+    /// Where it speaks TLS, and whom to believe there, if its configuration has it do so.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn over_tls(&self) -> Result<(Url, Trust)> {
+        let tls = self.app.tls.as_ref().context("it speaks no TLS")?;
+        let url = parse_address(&format!("https://{}", tls.address)).map_err(anyhow::Error::msg)?;
+        Ok((url, Trust { pins: Pins(vec![tls.fingerprint]), ca: None }))
     }
 
     /// A drone that is enrolled and approved.

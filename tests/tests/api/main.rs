@@ -20,6 +20,7 @@ mod restart;
 mod runs;
 mod snapshots;
 mod status;
+mod tls;
 mod uploads;
 
 use swarm_common::client::{ClientError, IdempotencyKey};
