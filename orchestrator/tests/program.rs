@@ -35,6 +35,8 @@ fn run(arguments: &[&str], config: &Path) -> Output {
 struct Running {
     child: Child,
     address: String,
+    /// What it logged until it was ready.
+    log: String,
     errors: BufReader<std::process::ChildStderr>,
 }
 
@@ -52,13 +54,14 @@ impl Running {
             .spawn()
             .unwrap();
         let mut errors = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
+        let (mut line, mut log) = (String::new(), String::new());
         while !line.contains(" ready ") {
             line.clear();
             assert!(errors.read_line(&mut line).unwrap() > 0, "it ended before it was ready");
+            log.push_str(&line);
         }
         let address = line.split("address=").nth(1).unwrap().split(' ').next().unwrap().to_owned();
-        Self { child, address, errors }
+        Self { child, address, log, errors }
     }
 
     fn terminate(&self) {
@@ -207,4 +210,83 @@ fn a_supervisor_is_told_when_it_serves_and_a_stop_ends_open_streams() {
     running.terminate();
     assert!(running.ended().success());
     assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+}
+
+/// The configuration of an orchestrator that speaks TLS, and the certificate and key that
+/// it made.
+fn with_tls(folder: &Path) -> (PathBuf, PathBuf, PathBuf) {
+    let path = config(folder, "[tls]\nlisten = \"127.0.0.1:0\"\nnames = [\"nas\"]\n");
+    let mut running = Running::start(&path, None);
+    running.terminate();
+    assert!(running.ended().success());
+    let mut said = String::new();
+    running.child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.contains("swarmctl login https://nas:") && said.contains("--fingerprint sha256:"), "{said}");
+    (path, folder.join("state/tls.crt"), folder.join("state/tls.key"))
+}
+
+#[test]
+fn a_certificate_or_key_that_cannot_be_used_is_78_and_says_which_file() {
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (_, certificate, key) = with_tls(one.path());
+    let (_, _, other_key) = with_tls(two.path());
+    let folder = tempfile::tempdir().unwrap();
+    let open = folder.path().join("open.key");
+    std::fs::copy(&key, &open).unwrap();
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let nothing = folder.path().join("nothing.pem");
+    std::fs::write(&nothing, "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n").unwrap();
+    std::fs::set_permissions(&nothing, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let missing = folder.path().join("missing.key");
+    for (certificate, key, said) in [
+        (&certificate, &other_key, "does not fit the certificate"),
+        (&certificate, &open, "chmod 600"),
+        (&certificate, &nothing, "no usable private key"),
+        (&certificate, &missing, "missing.key"),
+        (&nothing, &key, "nothing.pem: is no PEM file"),
+        (&key, &key, "holds no certificate"),
+    ] {
+        let files = format!("certificate = \"{}\"\nkey = \"{}\"\n", certificate.display(), key.display());
+        let path = config(folder.path(), &format!("[tls]\nlisten = \"127.0.0.1:0\"\n{files}"));
+        let output = run(&[], &path);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(78), "{said}: {errors}");
+        assert!(errors.contains(said), "{said}: {errors}");
+    }
+}
+
+#[test]
+fn the_log_tells_how_long_the_certificate_is_valid_and_that_it_was_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, certificate, key) = with_tls(folder.path());
+    let before = std::fs::read_to_string(folder.path().join("state/tls.fingerprint")).unwrap();
+    let log = || {
+        let mut running = Running::start(&path, None);
+        running.terminate();
+        assert!(running.ended().success());
+        let mut log = String::new();
+        running.errors.read_to_string(&mut log).unwrap();
+        (
+            running.log.clone() + &log,
+            std::fs::read_to_string(folder.path().join("state/tls.fingerprint")).unwrap(),
+        )
+    };
+    let (said, same) = log();
+    assert_eq!(same, before);
+    let in_ten_years = format!("valid_until={}", this_year() + 10);
+    assert!(said.contains(&in_ten_years) && said.contains(before.trim()), "{said}");
+    assert!(!said.contains("was replaced"), "{said}");
+    std::fs::remove_file(certificate).unwrap();
+    std::fs::remove_file(key).unwrap();
+    let (said, after) = log();
+    assert_ne!(after, before);
+    assert!(
+        said.contains("was replaced") && said.contains(before.trim()) && said.contains(after.trim()),
+        "{said}"
+    );
+}
+
+/// The year that it is.
+fn this_year() -> i16 {
+    jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).year()
 }

@@ -123,7 +123,7 @@ impl Swarm {
     /// swarmctl or gpg refuse.
     pub fn set_up(&self, workstation: &Workstation) -> Result<()> {
         let root = workstation.path("").display().to_string();
-        self.ctl(&["client", "setup", PROFILE, "--out", &root])?;
+        self.ctl(&["client", "setup", PROFILE, "--address", &self.url(), "--out", &root])?;
         workstation.finish_setup(&format!("swarm-{PROFILE}"))
     }
 

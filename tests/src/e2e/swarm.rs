@@ -33,7 +33,8 @@ pub struct Swarm {
     // Dropped in this order: the processes before their files.
     drones: BTreeMap<String, Process>,
     orchestrator: Option<Process>,
-    port: u16,
+    /// For plain HTTP, which workstations use, and for HTTPS, which all others do.
+    ports: (u16, u16),
     folder: TempDir,
 }
 
@@ -46,8 +47,10 @@ impl Swarm {
     pub fn start(drones: &[&str], world: &[&str]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         // The orchestrator must come back on the same port after it was killed.
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let mut swarm = Self { drones: BTreeMap::new(), orchestrator: None, port, folder };
+        let (plain, tls) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
+        let ports = (plain.local_addr()?.port(), tls.local_addr()?.port());
+        drop((plain, tls));
+        let mut swarm = Self { drones: BTreeMap::new(), orchestrator: None, ports, folder };
         copy(&part("examples/repository"), &swarm.repository())?;
         copy(&part("examples/desktop"), &swarm.bundle())?;
         if !world.is_empty() {
@@ -55,7 +58,7 @@ impl Swarm {
         }
         swarm.start_orchestrator()?;
         let state = shown(&swarm.path("orchestrator"));
-        swarm.ctl(&["init", "--state-dir", &state, "--address", &swarm.url()])?;
+        swarm.ctl(&["init", "--state-dir", &state, "--address", &swarm.https()])?;
         swarm.profile_verb("add")?;
         for name in drones {
             swarm.enrol(name)?;
@@ -78,7 +81,11 @@ impl Swarm {
     }
 
     pub(super) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://127.0.0.1:{}", self.ports.0)
+    }
+
+    fn https(&self) -> String {
+        format!("https://127.0.0.1:{}", self.ports.1)
     }
 
     /// Pins the profile to the repository as it is now.
@@ -105,10 +112,11 @@ impl Swarm {
             &config,
             format!(
                 // Silence is noticed soon, so that a test need not wait for it.
-                "state_dir = \"{}\"\nlisten = \"127.0.0.1:{}\"\n\
+                "state_dir = \"{}\"\nlisten = \"127.0.0.1:{}\"\n[tls]\nlisten = \"127.0.0.1:{}\"\n\
                  [policy]\nlease_ms = 10000\noffline_after_ms = 10000\nstartup_grace_ms = 10000\n",
                 self.path("orchestrator").display(),
-                self.port
+                self.ports.0,
+                self.ports.1
             ),
         )?;
         let mut command = Command::new(program("swarm-orchestrator")?);
@@ -152,14 +160,16 @@ impl Swarm {
 
     fn drone_settings(&self, name: &str) -> Result<String> {
         let folder = self.path(name);
+        let fingerprint = fs::read_to_string(self.path("orchestrator/tls.fingerprint"))?;
         let portage = Command::new(part("scripts/portage")).stdin(Stdio::null()).output()?;
         ensure!(portage.status.success(), "{}", text(&portage));
         Ok(format!(
-            "name = \"{name}\"\norchestrators = [\"{url}\"]\ntoken_file = \"{folder}.token\"\n\
+            "name = \"{name}\"\norchestrators = [\"{url}\"]\nfingerprint = \"{pin}\"\ntoken_file = \"{folder}.token\"\n\
              state_dir = \"{folder}/state\"\ncache_dir = \"{folder}/snapshots\"\nheartbeat_s = 2\n\
              [builder]\nwork_dir = \"{folder}/roots\"\ncache_dir = \"{folder}/cache\"\n\
              portage_prefix = \"{portage}\"\n",
-            url = self.url(),
+            url = self.https(),
+            pin = fingerprint.trim(),
             folder = folder.display(),
             portage = String::from_utf8(portage.stdout)?.trim(),
         ))

@@ -11,6 +11,7 @@ mod events;
 mod health;
 mod idempotency;
 mod limits;
+mod login;
 mod logs;
 mod openapi;
 mod packages;

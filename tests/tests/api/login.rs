@@ -1,0 +1,107 @@
+//! `swarmctl` as it comes to trust an orchestrator: the real program against a real server
+//! with a certificate that nobody vouches for.
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+use swarm_orchestrator::config::Config;
+use swarm_tests::{api::Swarm, e2e::programs::program};
+
+fn tls(config: &mut Config) {
+    config.tls.listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+}
+
+/// `swarmctl` with a home of its own.
+async fn swarmctl(home: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new("env");
+    command.arg(program("swarmctl").unwrap()).args(arguments).stdin(Stdio::null());
+    done(home, command).await
+}
+
+async fn done(home: &Path, mut command: Command) -> (i32, String, String) {
+    for name in ["SWARM_ORCHESTRATOR", "SWARM_FINGERPRINT", "SWARM_CA", "SWARM_TOKEN_FILE", "SWARMCTL_CONFIG"]
+    {
+        command.env_remove(name);
+    }
+    command.env("HOME", home).env_remove("XDG_CONFIG_HOME");
+    let ended = tokio::task::spawn_blocking(move || command.output().unwrap());
+    let Output { status, stdout, stderr } = ended.await.unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+#[tokio::test]
+async fn a_login_pins_only_what_was_said_or_asked() {
+    let swarm = Swarm::start_with(tls).await.unwrap();
+    let (url, trust) = swarm.over_tls().unwrap();
+    let (url, pin) = (url.as_str(), trust.pins.0[0].to_string());
+    let home = tempfile::tempdir().unwrap();
+    let config = home.path().join(".config/swarmctl/config.toml");
+    let token = swarm.state_dir().join("admin.token");
+    let login = ["login", url, "--token-file", token.to_str().unwrap()];
+
+    // Nobody to ask: `--yes` is no comparison.
+    for more in [&[][..], &["--yes"]] {
+        let (code, _, said) = swarmctl(home.path(), &[&login, more].concat()).await;
+        assert_eq!(code, 2, "{said}");
+        assert!(said.contains(&format!("--fingerprint {pin}")), "{said}");
+    }
+    let wrong = format!("sha256:{}", "0".repeat(64));
+    let (code, _, said) = swarmctl(home.path(), &[&login[..], &["--fingerprint", &wrong]].concat()).await;
+    assert_eq!(code, 78, "{said}");
+    assert!(
+        said.contains("not what is pinned") && said.contains("swarmctl login URL --fingerprint"),
+        "{said}"
+    );
+    assert!(!config.exists(), "nothing was kept");
+    let plain = format!("http://{}", swarm.address);
+    let arguments = ["login", &plain, "--fingerprint", &pin, "--token-file", login[3]];
+    let (code, _, said) = swarmctl(home.path(), &arguments).await;
+    assert_eq!(code, 2, "a pin that would not be looked at: {said}");
+
+    // A person on a terminal, who first says no.
+    for (answer, expected) in [("n", 1), ("y", 0)] {
+        let typed = format!("'{}' {}", program("swarmctl").unwrap().display(), login.join(" "));
+        let script = format!("echo {answer} | script --quiet --return --command \"{typed}\" /dev/null");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]);
+        let (code, shown, said) = done(home.path(), command).await;
+        assert_eq!(code, expected, "{shown}{said}");
+        assert!(shown.contains(&pin) && shown.contains("Is it the same?"), "{shown}{said}");
+        assert_eq!(config.exists(), expected == 0);
+    }
+    assert_eq!(swarmctl(home.path(), &["drone", "list"]).await.0, 0);
+
+    let (code, out, said) = swarmctl(home.path(), &["drone", "token"]).await;
+    assert_eq!((code, out.lines().count()), (0, 1), "{out}{said}");
+    let url = url.trim_end_matches('/');
+    assert!(said.contains(&format!("orchestrators = [\"{url}\"]\n")), "{said}");
+    assert!(said.contains(&format!("fingerprint = \"{pin}\"\n")), "{said}");
+    swarm.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn init_pins_what_the_state_directory_vouches_for() {
+    let swarm = Swarm::start_with(tls).await.unwrap();
+    let (url, trust) = swarm.over_tls().unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let state = swarm.state_dir();
+    let arguments = ["init", "--state-dir", state.to_str().unwrap(), "--address", url.as_str()];
+    let (code, _, said) = swarmctl(home.path(), &arguments).await;
+    assert_eq!(code, 0, "{said}");
+    let kept = std::fs::read_to_string(home.path().join(".config/swarmctl/config.toml")).unwrap();
+    assert!(kept.contains(&trust.pins.0[0].to_string()), "{kept}");
+
+    // A workstation's Portage pins nothing; it needs the plain address.
+    swarm.profile().await.unwrap();
+    let (code, _, said) = swarmctl(home.path(), &["client", "setup", "desk"]).await;
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("--address http://"), "{said}");
+    let plain = format!("http://{}", swarm.address);
+    let (code, out, said) = swarmctl(home.path(), &["client", "setup", "desk", "--address", &plain]).await;
+    assert_eq!(code, 0, "{said}");
+    assert!(out.contains(&format!("sync-uri = {plain}/binhost/desk")), "{out}");
+    swarm.stop().await.unwrap();
+}
