@@ -207,7 +207,7 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
         let identity = tls::load(&config)?;
         let (listener, address) = bind(wanted).await?;
         let (name, fingerprint) = (identity.name, identity.fingerprint);
-        entrances.push(Entrance { listener, tls: Some(identity.server.into()) });
+        entrances.push(Entrance { listener, tls: Some(identity.server) });
         reached = Some(Reached { address, name, fingerprint });
     } else if !(address.ip().is_loopback() || config.plain_api) {
         tracing::warn!(%address, "other machines get packages only: set `listen` of `[tls]` to serve them the API");
