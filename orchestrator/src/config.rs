@@ -297,6 +297,12 @@ overrides! {
     backoff_max_ms: u64,
     /// Ended runs kept for each profile.
     keep_runs: usize,
+    /// Milliseconds of the longest pause.
+    pause_max_ms: u64,
+    /// Milliseconds after which a due run that has not started is an alarm.
+    due_grace_ms: u64,
+    /// Milliseconds after which work that stands still while a drone idles is an alarm.
+    idle_alarm_ms: u64,
     /// Milliseconds of the longest build.
     build_timeout_ms: u64,
     /// Milliseconds of a build's longest silence.

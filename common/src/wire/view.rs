@@ -1,6 +1,6 @@
 //! What people look at: the replies of the reading routes, and `swarmctl --json`.
 
-use super::{admin::BuilderKind, artifact::Artifact, drone::*, plan::PlanProblem};
+use super::{admin::BuilderKind, artifact::Artifact, calendar::PauseView, drone::*, plan::PlanProblem};
 use crate::{digest::Digest, id::*, name::Name, state::*, time::TimeMs};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -29,6 +29,9 @@ pub struct StatusView {
     pub queue: BTreeMap<PackageState, u64>,
     /// Number of the last journaled event.
     pub journal_seq: u64,
+    /// The pause, if nothing is handed out.
+    #[serde(default)]
+    pub pause: Option<PauseView>,
     /// What works in the background, and when it last did.
     #[serde(default)]
     pub passes: Vec<PassView>,

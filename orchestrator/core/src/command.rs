@@ -1,6 +1,7 @@
 //! What can be asked of the swarm. A command is a wish; [`crate::decide`] turns it into
 //! events or refuses it.
 
+use crate::calendar::Forecast;
 use serde::{Deserialize, Serialize};
 use swarm_common::{
     digest::Digest,
@@ -8,7 +9,9 @@ use swarm_common::{
     name::Name,
     state::RunClass,
     time::TimeMs,
-    wire::{admin::ProfileRequest, artifact::Artifact, drone::*, plan::PlanReport},
+    wire::{
+        admin::ProfileRequest, artifact::Artifact, calendar::ScheduleRequest, drone::*, plan::PlanReport,
+    },
 };
 
 /// A command with all that it may depend on besides the state.
@@ -70,6 +73,42 @@ pub enum Command {
     },
     /// Forget a profile.
     RemoveProfile(Name),
+    /// Have runs of a profile start by themselves.
+    PutSchedule {
+        /// Which profile.
+        profile: Name,
+        /// When.
+        request: ScheduleRequest,
+        /// What that comes to.
+        forecast: Forecast,
+    },
+    /// Have them start no more.
+    RemoveSchedule(Name),
+    /// The rules of a schedule's time zone have changed.
+    Foresee {
+        /// Whose schedule.
+        profile: Name,
+        /// What it comes to now.
+        forecast: Forecast,
+    },
+    /// A due time has come, perhaps a while ago.
+    HandleDue {
+        /// Whose schedule.
+        profile: Name,
+        /// The last due time that has passed.
+        due: TimeMs,
+        /// What comes after it.
+        forecast: Forecast,
+    },
+    /// Hand out no work for a while.
+    Pause {
+        /// For this long.
+        for_ms: u64,
+        /// Why; may be empty.
+        reason: String,
+    },
+    /// Hand out work again.
+    Unpause,
     /// Start a run.
     StartRun {
         /// For which profile.

@@ -5,7 +5,10 @@
 //! `DroneWaits`) come with every heartbeat; losing them at a restart costs nothing, as
 //! `OrchestratorStarted` gives everybody a grace time anyway.
 
-use crate::command::Reply;
+use crate::{
+    calendar::{DueOutcome, Forecast},
+    command::Reply,
+};
 use serde::{Deserialize, Serialize};
 use swarm_common::{
     digest::Digest,
@@ -13,7 +16,9 @@ use swarm_common::{
     name::Name,
     state::*,
     time::TimeMs,
-    wire::{admin::ProfileRequest, artifact::Artifact, drone::*, plan::PlanReport},
+    wire::{
+        admin::ProfileRequest, artifact::Artifact, calendar::ScheduleRequest, drone::*, plan::PlanReport,
+    },
 };
 
 /// An event with its place in the journal.
@@ -80,6 +85,19 @@ pub enum Event {
     ProfileRemoved { name: Name },
     /// A new generation is what clients see.
     GenerationPublished { profile: Name, run: RunId, generation: u64, packages: u64 },
+
+    /// Runs of a profile start by themselves, or no more, or at other times.
+    SchedulePut { profile: Name, request: ScheduleRequest, forecast: Forecast },
+    /// Runs of a profile do not start by themselves any more.
+    ScheduleRemoved { profile: Name },
+    /// The next due time is another than was thought.
+    ScheduleForeseen { profile: Name, forecast: Forecast },
+    /// A due time has come, and this became of it. A run that it started began just before.
+    DueHandled { profile: Name, due: TimeMs, outcome: DueOutcome, forecast: Forecast },
+    /// Nothing is handed out until then.
+    PauseBegun { until: TimeMs, reason: String },
+    /// Work is handed out again.
+    PauseEnded { reason: String },
 
     /// A run began.
     RunStarted { run: RunId, profile: Name, class: RunClass, snapshot: Digest },

@@ -1,6 +1,6 @@
 //! Why things are as they are, in one line each, for people.
 
-use crate::{attempt::Job, package::Package, swarm::Swarm};
+use crate::{attempt::Job, calendar, package::Package, swarm::Swarm};
 use std::collections::BTreeSet;
 use swarm_common::{id::*, state::*, time::TimeMs};
 
@@ -80,6 +80,9 @@ fn needed(swarm: &Swarm, now: TimeMs, package: &Package) -> String {
     let after = if package.reason.is_empty() { String::new() } else { format!("; {}", package.reason) };
     if package.not_before > now {
         return format!("tried again in {} s{after}", package.not_before.since(now).div_ceil(1000));
+    }
+    if let Some(paused) = calendar::paused(swarm, now) {
+        return format!("waits, as {paused}{after}");
     }
     let profile = swarm.runs.get(&package.run).map(|r| &r.profile);
     let able = |d: &&crate::drone::Drone| profile.is_some_and(|p| d.builds_for(p));

@@ -13,6 +13,7 @@
 
 mod apply;
 pub mod attempt;
+pub mod calendar;
 pub mod command;
 pub mod decide;
 pub mod drone;

@@ -31,6 +31,12 @@ pub struct Policy {
     pub backoff_max_ms: u64,
     /// Ended runs kept for each profile.
     pub keep_runs: usize,
+    /// The longest pause.
+    pub pause_max_ms: u64,
+    /// A due run that has not started for this long is an alarm.
+    pub due_grace_ms: u64,
+    /// Work that stands still for this long while a drone idles is an alarm.
+    pub idle_alarm_ms: u64,
     /// Limits that go out with each assignment.
     pub build_timeout_ms: u64,
     /// The longest silence of a build.
@@ -58,6 +64,9 @@ impl Default for Policy {
             backoff_ms: 2 * SECOND,
             backoff_max_ms: 10 * MINUTE,
             keep_runs: 10,
+            pause_max_ms: 7 * 24 * HOUR,
+            due_grace_ms: 5 * MINUTE,
+            idle_alarm_ms: 10 * MINUTE,
             build_timeout_ms: 10 * HOUR,
             silence_timeout_ms: HOUR,
             log_bytes: 64 << 20,

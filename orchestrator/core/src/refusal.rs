@@ -11,6 +11,9 @@ pub enum Refusal {
     /// No such profile.
     #[error("there is no profile `{0}`: make it with `swarmctl profile add {0} --from DIR`")]
     UnknownProfile(Name),
+    /// The profile has no schedule.
+    #[error("`{0}` has no schedule: make one with `swarmctl schedule set {0} \"30 3 * * *\"`")]
+    UnknownSchedule(Name),
     /// No such run.
     #[error("there is no run {0}: `swarmctl run list` shows those that are kept")]
     UnknownRun(RunId),

@@ -12,6 +12,7 @@
 
 use crate::{
     attempt::{Attempt, Ending, Job},
+    calendar,
     command::Reply,
     decide::{Decision, known},
     drone::Drone,
@@ -52,7 +53,7 @@ pub(crate) fn claim(swarm: &Swarm, now: TimeMs, id: DroneId, request: &ClaimRequ
     if drone.offline.is_some() || drone.lost.is_some() {
         events.push(Event::DroneReturned { drone: id });
     }
-    if let Some(reason) = held(swarm, id, drone) {
+    if let Some(reason) = held(swarm, id, drone).or_else(|| calendar::paused(swarm, now)) {
         return Ok((events, Reply::Claim(Box::new(nothing(reason)))));
     }
     let attempt = AttemptId(swarm.last.attempt + 1);
@@ -90,6 +91,14 @@ fn held(swarm: &Swarm, id: DroneId, drone: &Drone) -> Option<String> {
             .attempts_of(id)
             .find(|(_, a)| is_building(a))
             .map(|(attempt, _)| format!("it has attempt {attempt} already")),
+    }
+}
+
+/// What a claim of this drone would be told if it got nothing; `None` if it got something.
+pub(crate) fn would_be_told(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> Option<String> {
+    match choose(swarm, now, id, drone) {
+        Choice::Nothing(reason) => Some(reason),
+        Choice::Plan(_) | Choice::Build(_) => None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     attempt::{Attempt, Job},
+    calendar::{Pause, Schedule},
     command::Reply,
     drone::Drone,
     estimate::History,
@@ -38,6 +39,12 @@ pub struct Swarm {
     pub at_work: BTreeMap<DroneId, BTreeSet<AttemptId>>,
     /// Profiles.
     pub profiles: BTreeMap<Name, Profile>,
+    /// When runs of a profile start by themselves.
+    #[serde(default)]
+    pub schedules: BTreeMap<Name, Schedule>,
+    /// Until when nothing is handed out.
+    #[serde(default)]
+    pub pause: Option<Pause>,
     /// Runs that are kept.
     pub runs: BTreeMap<RunId, Run>,
     /// Packages of those runs.
@@ -78,6 +85,8 @@ pub struct Live {
     pub seen: BTreeMap<DroneId, TimeMs>,
     /// How each drone's machine is.
     pub vitals: BTreeMap<DroneId, Vitals>,
+    /// Since when each drone could work, if that is later than the start.
+    pub ready_since: BTreeMap<DroneId, TimeMs>,
     /// Until when each live attempt may go on.
     pub leases: BTreeMap<AttemptId, TimeMs>,
     /// Drones that wait for work, and until when they do.

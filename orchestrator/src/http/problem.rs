@@ -165,6 +165,7 @@ fn refused(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
     match refusal {
         Refusal::UnknownDrone(_) => (S::NOT_FOUND, "unknown-drone", "no such drone"),
         Refusal::UnknownProfile(_) => (S::NOT_FOUND, "unknown-profile", "no such profile"),
+        Refusal::UnknownSchedule(_) => (S::NOT_FOUND, "unknown-schedule", "no such schedule"),
         Refusal::UnknownRun(_) => (S::NOT_FOUND, "unknown-run", "no such run"),
         Refusal::UnknownPackage(_) => (S::NOT_FOUND, "unknown-package", "no such package"),
         Refusal::UnknownAttempt(_) => (S::NOT_FOUND, "unknown-attempt", "no such attempt"),

@@ -5,6 +5,7 @@
 //! the program; [`crate::invariants`] would tell.
 
 mod attempt;
+mod calendar;
 mod run;
 
 use crate::{
@@ -35,6 +36,7 @@ impl Swarm {
             self.seq = record.seq;
             self.at = record.at;
         }
+        self.keep_calendar(record.at, &record.event);
         self.apply_event(record.at, &record.event);
     }
 
@@ -124,6 +126,12 @@ impl Swarm {
                 };
                 self.profiles.entry(name.clone()).or_insert_with(fresh).request = request.clone();
             }
+            Event::SchedulePut { .. }
+            | Event::ScheduleRemoved { .. }
+            | Event::ScheduleForeseen { .. }
+            | Event::DueHandled { .. }
+            | Event::PauseBegun { .. }
+            | Event::PauseEnded { .. } => {}
             Event::ProfileRemoved { name } => {
                 self.profiles.remove(name);
             }

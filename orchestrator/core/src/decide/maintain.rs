@@ -14,7 +14,7 @@ use swarm_common::{id::*, time::TimeMs};
 
 /// Everything that is due at `now`.
 pub(super) fn maintain(swarm: &Swarm, now: TimeMs) -> Vec<Event> {
-    let mut events = Vec::new();
+    let mut events: Vec<Event> = super::calendar::end_of_pause(swarm, now).into_iter().collect();
     for (&token_hash, _) in swarm.tokens.iter().filter(|(_, t)| t.expires_at <= now) {
         events.push(Event::EnrolTokenExpired { token_hash });
     }

@@ -1,12 +1,13 @@
 //! From a command to events, or to a refusal. Nothing here changes the state: a refused
 //! command leaves everything as it was because there is nothing that could be half done.
 //!
-//! [`admin`] decides what people ask, [`enrol`] how machines become drones, [`drone`] how
+//! [`admin`] and [`calendar`] decide what people ask, [`enrol`] how machines become drones, [`drone`] how
 //! drones report for duty, [`result`] what they bring, [`maintain`] what time alone
 //! changes. Who gets which package is [`crate::schedule`], whose fault a failure is
 //! [`crate::judge`].
 
 mod admin;
+mod calendar;
 mod drone;
 mod enrol;
 mod maintain;
@@ -49,6 +50,16 @@ pub fn decide(swarm: &Swarm, request: &Request) -> Decision {
 
         Command::PutProfile { name, request } => admin::put_profile(swarm, name, request),
         Command::RemoveProfile(name) => admin::remove_profile(swarm, name),
+        Command::PutSchedule { profile, request, forecast } => {
+            calendar::put_schedule(swarm, profile, request, *forecast)
+        }
+        Command::RemoveSchedule(profile) => calendar::remove_schedule(swarm, profile),
+        Command::Foresee { profile, forecast } => calendar::foresee(swarm, profile, *forecast),
+        Command::HandleDue { profile, due, forecast } => {
+            calendar::handle_due(swarm, now, profile, *due, *forecast)
+        }
+        Command::Pause { for_ms, reason } => calendar::pause(swarm, now, *for_ms, reason),
+        Command::Unpause => calendar::unpause(swarm),
         Command::StartRun { profile, class } => admin::start_run(swarm, profile, *class),
         Command::CancelRun(run) => admin::cancel_run(swarm, *run),
         Command::RetryPackage(package) => admin::retry_package(swarm, *package),

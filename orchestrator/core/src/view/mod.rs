@@ -2,12 +2,16 @@
 //! time, so that the same state always reads the same. Nothing here decides anything;
 //! which words explain a package is in [`crate::explain`].
 
+mod alarm;
+mod calendar;
 mod drone;
 mod package;
 mod run;
 mod status;
 mod why;
 
+pub use alarm::{Alarm, AlarmKind, alarms};
+pub use calendar::{pause, schedules};
 pub use drone::{drone, drones};
 pub use package::{package, packages};
 pub use run::{run, runs};

@@ -1,7 +1,7 @@
 //! Runs, as people see them, and when they will end.
 
 use super::{Dependants, hopeless};
-use crate::{attempt::Job, estimate::OVERHEAD_MS, run::Run, swarm::Swarm};
+use crate::{attempt::Job, calendar, estimate::OVERHEAD_MS, run::Run, swarm::Swarm};
 use swarm_common::{id::*, state::*, time::TimeMs, wire::view::RunView};
 
 /// Every run that is kept, the newest first.
@@ -22,7 +22,7 @@ fn view(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> RunView {
         profile: run.profile.clone(),
         class: run.class,
         state: run.state,
-        reason: reason(swarm, id, run),
+        reason: reason(swarm, now, id, run),
         snapshot: run.snapshot,
         started_at: run.started_at,
         ended_at: run.ended_at,
@@ -33,7 +33,7 @@ fn view(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> RunView {
     }
 }
 
-fn reason(swarm: &Swarm, id: RunId, run: &Run) -> Option<String> {
+fn reason(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> Option<String> {
     let told = (!run.reason.is_empty()).then(|| run.reason.clone());
     if run.state != RunState::Planning {
         return told;
@@ -41,8 +41,11 @@ fn reason(swarm: &Swarm, id: RunId, run: &Run) -> Option<String> {
     match swarm.attempts_at(Job::Plan(id)).next() {
         Some((attempt, a)) => Some(format!("{attempt} on {} makes the plan", a.drone_name)),
         None => {
-            let waits = "waits for a drone that makes the plan";
-            Some(told.map_or_else(|| waits.to_owned(), |why| format!("{waits}; {why}")))
+            let waits = match calendar::paused(swarm, now) {
+                Some(paused) => format!("waits for its plan, as {paused}"),
+                None => "waits for a drone that makes the plan".to_owned(),
+            };
+            Some(told.map_or_else(|| waits.clone(), |why| format!("{waits}; {why}")))
         }
     }
 }

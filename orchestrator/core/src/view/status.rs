@@ -1,6 +1,6 @@
 //! The swarm on one screen: what is wrong, worst first, and the one thing to do next.
 
-use super::{drones, run};
+use super::{alarms, drones, pause, run};
 use crate::{attempt::Job, judge::strike, package::Package, run::Run, swarm::Swarm};
 use std::collections::BTreeMap;
 use swarm_common::{
@@ -49,6 +49,11 @@ pub fn status(swarm: &Swarm, now: TimeMs, version: &str, troubles: &[Trouble]) -
     for &(id, run) in &shown {
         of_run(swarm, id, run, &mut found);
     }
+    found.extend(alarms(swarm, now).into_iter().map(|a| Found {
+        what: a.what,
+        next: a.next,
+        action: a.command,
+    }));
     of_drones(swarm, now, &mut found);
     if swarm.profiles.is_empty() {
         found.push(Found::mended_by(
@@ -77,6 +82,7 @@ pub fn status(swarm: &Swarm, now: TimeMs, version: &str, troubles: &[Trouble]) -
         drones: drones(swarm, now),
         queue,
         journal_seq: swarm.seq,
+        pause: pause(swarm, now),
         // The shell's; it adds them.
         passes: Vec::new(),
     }

@@ -1,0 +1,42 @@
+//! Schedules and the pause, as people see them.
+
+use crate::{
+    calendar::{self, Due, DueOutcome},
+    swarm::Swarm,
+};
+use swarm_common::{
+    time::TimeMs,
+    wire::calendar::{DueView, PauseView, ScheduleView},
+};
+
+/// Every schedule, by profile. Of the due times to come it has the next; the shell knows
+/// more.
+#[must_use]
+pub fn schedules(swarm: &Swarm) -> Vec<ScheduleView> {
+    let view = |(profile, s): (&swarm_common::name::Name, &calendar::Schedule)| ScheduleView {
+        profile: profile.clone(),
+        cron: s.cron.clone(),
+        zone: s.zone.clone(),
+        enabled: s.enabled,
+        upcoming: if s.enabled { vec![s.forecast.next] } else { Vec::new() },
+        last: s.last.as_ref().map(|last| due(swarm, last)),
+        succeeded_at: s.succeeded_at,
+    };
+    swarm.schedules.iter().map(view).collect()
+}
+
+fn due(swarm: &Swarm, last: &Due) -> DueView {
+    let (run, skipped) = match &last.outcome {
+        DueOutcome::Started(run) => (Some(*run), None),
+        DueOutcome::Skipped(reason) => (None, Some(reason.clone())),
+    };
+    let state = run.and_then(|run| swarm.runs.get(&run)).map(|run| run.state);
+    DueView { due: last.due, at: last.at, run, state, skipped }
+}
+
+/// The pause, if there is one.
+#[must_use]
+pub fn pause(swarm: &Swarm, now: TimeMs) -> Option<PauseView> {
+    let pause = calendar::pause(swarm, now)?;
+    Some(PauseView { since: pause.since, until: pause.until, reason: pause.reason.clone() })
+}
