@@ -3,6 +3,7 @@
 
 use crate::{
     artifact::{disk::DiskError, entries::EntryBook, store::Store, upload::Incoming},
+    calendar,
     config::Config,
     engine::{Clock, Engine, EngineTask, SystemClock},
     http::{
@@ -322,6 +323,7 @@ impl Server {
         );
         let publisher = tokio::spawn(publisher.run(stopping.clone()));
         let leftovers = tokio::spawn(pass_leftovers::run(app.clone()));
+        let schedule = tokio::spawn(calendar::run(app.clone()));
         let limits = app.config.limits;
         let router = http::router(app.clone());
         let connections = connection::serve(entrances, router, limits, stopping.clone());
@@ -335,7 +337,7 @@ impl Server {
             told
         };
         let ((), told) = tokio::join!(connections, stopper);
-        for (name, task) in [("publisher", publisher), ("leftovers", leftovers)] {
+        for (name, task) in [("publisher", publisher), ("leftovers", leftovers), ("schedule", schedule)] {
             if let Err(error) = task.await {
                 tracing::error!(name, %error, "a pass broke off");
             }

@@ -58,6 +58,13 @@ pub enum Command {
     /// Start, watch and cancel runs
     #[command(subcommand)]
     Run(cmd::run::Verb),
+    /// When runs start by themselves
+    #[command(subcommand)]
+    Schedule(cmd::schedule::Verb),
+    /// Hand out no work for a while; builds under way go on
+    Pause(cmd::pause::Args),
+    /// Hand out work again
+    Unpause,
     /// The packages of the runs under way
     Queue(cmd::queue::Args),
     /// Why a package is in the state that it is in

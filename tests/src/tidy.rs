@@ -16,6 +16,8 @@ const KNOWN_IN_ONE_PLACE: &[(&str, &str)] = &[
     ("rusqlite", "orchestrator/src/journal/sqlite"),
     ("redis", "orchestrator/src/journal/"),
     ("pgp", "orchestrator/src/sign/"),
+    ("croner", "orchestrator/src/calendar/due.rs"),
+    ("tokio_cron_scheduler", "orchestrator/src/calendar/ticker.rs"),
     ("sysinfo", "drone/src/vitals.rs"),
     ("reqwest", "common/src/client/"),
     ("rcgen", "orchestrator/src/tls/self_signed.rs"),

@@ -13,6 +13,7 @@
 
 mod admin;
 mod binhost;
+mod calendar;
 mod call;
 mod drone;
 mod error;

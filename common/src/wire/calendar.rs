@@ -3,7 +3,7 @@
 use crate::{id::RunId, name::Name, state::RunState, time::TimeMs};
 use serde::{Deserialize, Serialize};
 
-/// `PUT /schedules/{profile}`: when runs of a profile start by themselves.
+/// `PUT /schedules/{name}`: when runs of a profile start by themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]

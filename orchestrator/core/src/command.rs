@@ -84,7 +84,7 @@ pub enum Command {
     },
     /// Have them start no more.
     RemoveSchedule(Name),
-    /// The rules of a schedule's time zone have changed.
+    /// The next due time is another than was thought, as the rules of its zone have changed.
     Foresee {
         /// Whose schedule.
         profile: Name,

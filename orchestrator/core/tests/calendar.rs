@@ -49,8 +49,8 @@ fn alarm(kit: &Kit, kind: AlarmKind) -> Option<Alarm> {
 fn a_due_time_starts_one_run_however_often_it_is_said() {
     let mut kit = Kit::new(&["a"]);
     let first = nightly(&mut kit);
-    let early = Command::HandleDue { profile: name("desk"), due: first, forecast: forecast(first + DAY) };
-    assert!(matches!(kit.send(early), Err(Refusal::Invalid(_))), "it is not due yet");
+    let backwards = Command::HandleDue { profile: name("desk"), due: first, forecast: forecast(first) };
+    assert!(matches!(kit.send(backwards), Err(Refusal::Invalid(_))));
     kit.now = first;
     due(&mut kit, first);
     assert_eq!(outcome(&kit), DueOutcome::Started(RunId(1)));

@@ -191,6 +191,12 @@ impl Engine {
         self.shared.now()
     }
 
+    /// What the machine's clock shows, for what is due at a time of day.
+    #[must_use]
+    pub fn wall(&self) -> TimeMs {
+        self.shared.clock.wall()
+    }
+
     /// The number of the last journaled event, to wait on.
     #[must_use]
     pub fn committed(&self) -> watch::Receiver<u64> {

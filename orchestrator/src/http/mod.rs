@@ -27,6 +27,7 @@ mod profiles;
 mod report;
 mod route;
 mod runs;
+mod schedules;
 mod snapshots;
 mod status;
 mod uploads;
@@ -52,6 +53,7 @@ fn routes() -> Vec<Route> {
         snapshots::routes(),
         profiles::routes(),
         runs::routes(),
+        schedules::routes(),
         packages::routes(),
         why::routes(),
         drones::routes(),

@@ -192,7 +192,7 @@ fn render(drones: &[DroneView], paint: Paint) -> String {
 }
 
 /// Reads a span of time: a number and `s`, `min`, `h` or `d`. In milliseconds.
-fn parse_span(text: &str) -> Result<u64, String> {
+pub(super) fn parse_span(text: &str) -> Result<u64, String> {
     let wrong = || "expected a number and s, min, h or d, such as 30min".to_owned();
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit_s: u64 = match &text[digits.len()..] {

@@ -106,6 +106,7 @@ pub fn status() -> StatusView {
         drones: vec![oak, birch],
         queue: counts(),
         journal_seq: 99,
+        pause: None,
         passes: vec![
             PassView {
                 name: "publisher".into(),

@@ -10,11 +10,13 @@ pub mod fixtures;
 pub mod init;
 pub mod login;
 pub mod logs;
+pub mod pause;
 pub mod profile;
 pub mod quarantine;
 pub mod queue;
 pub mod retry;
 pub mod run;
+pub mod schedule;
 pub mod status;
 mod watch;
 pub mod why;
@@ -38,6 +40,9 @@ pub async fn run(cli: Cli, output: Output) -> Result<(), Failure> {
         Command::Login(args) => login::run(s, args).await,
         Command::Status => status::run(s).await,
         Command::Run(verb) => run::run(s, verb).await,
+        Command::Schedule(verb) => schedule::run(s, verb).await,
+        Command::Pause(args) => pause::run(s, args).await,
+        Command::Unpause => pause::end(s).await,
         Command::Queue(args) => queue::run(s, args).await,
         Command::Why(args) => why::run(s, args).await,
         Command::Logs(args) => logs::run(s, args).await,

@@ -4,7 +4,7 @@ use crate::{
     failure::{FAILED, Failure},
     output::{
         Cell, Paint, Table, Tone,
-        text::{ago, clean, count, size, span},
+        text::{ago, clean, count, moment, size, span},
     },
     session::Session,
 };
@@ -37,6 +37,12 @@ fn render(status: &StatusView, address: &str, paint: Paint) -> String {
         paint.tone(Tone::Bold, "Build Swarm"),
         clean(&status.version)
     );
+    if let Some(pause) = &status.pause {
+        let reason =
+            if pause.reason.is_empty() { String::new() } else { format!(": {}", clean(&pause.reason)) };
+        let until = format!("Paused until {}{reason}", moment(pause.until));
+        out.push_str(&format!("{}\n", paint.tone(Tone::Warn, &until)));
+    }
     let heading = |name: &str| format!("\n{}\n", paint.tone(Tone::Bold, name));
 
     out.push_str(&heading("Drones"));

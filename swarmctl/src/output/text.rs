@@ -80,6 +80,17 @@ pub fn moment(time: TimeMs) -> String {
     }
 }
 
+/// A point in time in a zone by its name: `2026-11-22 03:30 CET`. In this machine's zone if
+/// it does not know that one.
+#[must_use]
+pub fn moment_in(time: TimeMs, zone: &str) -> String {
+    let stamp = i64::try_from(time.0).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    match (stamp, TimeZone::get(zone)) {
+        (Some(stamp), Ok(zone)) => stamp.to_zoned(zone).strftime("%Y-%m-%d %H:%M %Z").to_string(),
+        _ => moment(time),
+    }
+}
+
 /// The present, by this machine's clock.
 #[must_use]
 pub fn now() -> TimeMs {

@@ -19,6 +19,7 @@ mod profiles;
 mod reports;
 mod restart;
 mod runs;
+mod schedules;
 mod snapshots;
 mod status;
 mod tls;

@@ -19,7 +19,7 @@ impl Swarm {
                     enabled: request.enabled,
                     set_at: at,
                     // What was due before, by another text or while it was off, is not made up for.
-                    handled: at,
+                    handled: forecast.next - 1,
                     forecast: *forecast,
                     last: before.as_ref().and_then(|s| s.last.clone()),
                     succeeded_at: before.and_then(|s| s.succeeded_at),
@@ -32,6 +32,7 @@ impl Swarm {
             Event::ScheduleForeseen { profile, forecast } => {
                 if let Some(schedule) = self.schedules.get_mut(profile) {
                     schedule.forecast = *forecast;
+                    schedule.handled = schedule.handled.min(forecast.next - 1);
                 }
             }
             Event::DueHandled { profile, due, outcome, forecast } => {

@@ -36,7 +36,8 @@ pub(super) fn remove_schedule(swarm: &Swarm, profile: &Name) -> Decision {
     Ok((vec![Event::ScheduleRemoved { profile: profile.clone() }], Reply::Done))
 }
 
-/// The rules of a zone have changed since the last forecast.
+/// The rules of a zone have changed since the last forecast, or the clock that it was made
+/// by was wrong.
 pub(super) fn foresee(swarm: &Swarm, profile: &Name, forecast: Forecast) -> Decision {
     match swarm.schedules.get(profile) {
         None => Err(Refusal::UnknownSchedule(profile.clone())),
@@ -55,8 +56,10 @@ pub(super) fn handle_due(
     forecast: Forecast,
 ) -> Decision {
     let schedule = swarm.schedules.get(profile).ok_or_else(|| Refusal::UnknownSchedule(profile.clone()))?;
-    if due > now || forecast.next <= due {
-        return Err(Refusal::Invalid(format!("a run of {profile} is not due yet")));
+    // The shell goes by the wall clock, which may differ from the engine's, so `due` is not
+    // compared with `now`.
+    if forecast.next <= due {
+        return Err(Refusal::Invalid(format!("what comes after a due time of {profile} lies before it")));
     }
     if !schedule.enabled || due <= schedule.handled {
         return already();

@@ -1,0 +1,124 @@
+//! Schedules, and the pause.
+
+use super::{
+    auth::Once,
+    body::read_json,
+    problem::ApiError,
+    route::{Role, Route},
+};
+use crate::{calendar::due::DueTimes, server::App};
+use axum::{
+    Json,
+    body::Body,
+    extract::{Path, State},
+    http::Method,
+};
+use std::sync::Arc;
+use swarm_common::{
+    name::Name,
+    wire::calendar::{PauseRequest, PauseView, ScheduleRequest, ScheduleView},
+};
+use swarm_core::{Command, Refusal, view};
+
+/// Due times that are shown.
+const SHOWN: usize = 3;
+
+/// Characters of a pause's reason.
+const LONGEST_REASON: usize = 200;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::new(Method::GET, "/schedules", Role::Admin, "Every schedule", list)
+            .gives_list::<ScheduleView>(),
+        Route::new(
+            Method::PUT,
+            "/schedules/{name}",
+            Role::Admin,
+            "Have runs of a profile start by themselves",
+            put,
+        )
+        .takes::<ScheduleRequest>()
+        .gives::<ScheduleView>(),
+        Route::new(
+            Method::DELETE,
+            "/schedules/{name}",
+            Role::Admin,
+            "Have runs of a profile start by themselves no more",
+            remove,
+        ),
+        Route::new(
+            Method::POST,
+            "/pause",
+            Role::Admin,
+            "Hand out no work for a while; it ends by itself",
+            pause,
+        )
+        .takes::<PauseRequest>()
+        .gives::<PauseView>(),
+        Route::new(Method::DELETE, "/pause", Role::Admin, "Hand out work again", unpause),
+    ]
+}
+
+/// Every schedule, with the due times to come.
+fn schedules(app: &App) -> Vec<ScheduleView> {
+    let mut all = app.engine.read(view::schedules);
+    for schedule in &mut all {
+        let (times, first) =
+            (DueTimes::read(&schedule.cron, &schedule.zone), schedule.upcoming.first().copied());
+        // That it cannot be worked out any more is told by the pass.
+        if let (Ok(times), Some(first)) = (times, first) {
+            schedule.upcoming.extend(times.upcoming(first, SHOWN - 1));
+        }
+    }
+    all
+}
+
+async fn list(State(app): State<Arc<App>>) -> Json<Vec<ScheduleView>> {
+    Json(schedules(&app))
+}
+
+async fn put(
+    State(app): State<Arc<App>>,
+    Path(profile): Path<Name>,
+    Once(key): Once,
+    body: Body,
+) -> Result<Json<ScheduleView>, ApiError> {
+    let request: ScheduleRequest = read_json(body, app.config.limits.body_idle()).await?;
+    let invalid = |error: crate::calendar::due::DueError| ApiError::Unprocessable(error.to_string());
+    let times = DueTimes::read(&request.cron, &request.zone).map_err(invalid)?;
+    let forecast = times.forecast(app.engine.wall()).map_err(invalid)?;
+    let request = ScheduleRequest { cron: times.text().to_owned(), zone: times.zone().to_owned(), ..request };
+    app.engine.submit(Command::PutSchedule { profile: profile.clone(), request, forecast }, key).await?;
+    let made = schedules(&app).into_iter().find(|s| s.profile == profile);
+    Ok(Json(made.ok_or(Refusal::UnknownSchedule(profile))?))
+}
+
+async fn remove(
+    State(app): State<Arc<App>>,
+    Path(profile): Path<Name>,
+    Once(key): Once,
+) -> Result<(), ApiError> {
+    app.engine.submit(Command::RemoveSchedule(profile), key).await?;
+    Ok(())
+}
+
+async fn pause(
+    State(app): State<Arc<App>>,
+    Once(key): Once,
+    body: Body,
+) -> Result<Json<PauseView>, ApiError> {
+    let PauseRequest { for_ms, reason } = read_json(body, app.config.limits.body_idle()).await?;
+    if reason.chars().count() > LONGEST_REASON || reason.chars().any(char::is_control) {
+        let text = format!("a reason is one line of at most {LONGEST_REASON} characters");
+        return Err(ApiError::Unprocessable(text));
+    }
+    app.engine.submit(Command::Pause { for_ms, reason }, key).await?;
+    let now = app.engine.now();
+    let pause = app.engine.read(|swarm| view::pause(swarm, now));
+    Ok(Json(pause.ok_or_else(|| ApiError::Unavailable("the pause is over already".into()))?))
+}
+
+async fn unpause(State(app): State<Arc<App>>, Once(key): Once) -> Result<(), ApiError> {
+    app.engine.submit(Command::Unpause, key).await?;
+    Ok(())
+}

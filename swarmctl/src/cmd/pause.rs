@@ -1,0 +1,55 @@
+//! `pause` and `unpause`: hand out nothing for a while.
+
+use super::drone::parse_span;
+use crate::{
+    failure::Failure,
+    output::text::{clean, moment, span},
+    session::Session,
+};
+use swarm_common::wire::calendar::PauseRequest;
+
+/// Arguments of `pause`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Builds under way go on, and a run that is due is started and waits. \
+A pause always ends by itself; set it again to change its end.
+
+Examples:
+  swarmctl pause --for 2h --reason \"the fuse is being changed\"
+  swarmctl unpause")]
+pub struct Args {
+    /// It ends by itself after this long, such as 30min, 2h or 1d; 7d at most
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_span)]
+    for_ms: u64,
+    /// What for, for others who look
+    #[arg(long, default_value = "")]
+    reason: String,
+}
+
+/// Pauses.
+///
+/// # Errors
+/// The orchestrator refused or did not answer.
+pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
+    let client = session.client()?;
+    let request = PauseRequest { for_ms: args.for_ms, reason: args.reason };
+    let pause = session.change(async |key| client.pause(&request, key).await).await?;
+    session.output.show(&pause, |_| {
+        let reason =
+            if pause.reason.is_empty() { String::new() } else { format!(" ({})", clean(&pause.reason)) };
+        format!(
+            "nothing is handed out until {}, for {}{reason}; `swarmctl unpause` ends that sooner\n",
+            moment(pause.until),
+            span(request.for_ms)
+        )
+    })
+}
+
+/// Ends a pause.
+///
+/// # Errors
+/// The orchestrator did not answer.
+pub async fn end(session: &Session) -> Result<(), Failure> {
+    let client = session.client()?;
+    session.change(async |key| client.unpause(key).await).await?;
+    session.output.show(&serde_json::json!({ "paused": false }), |_| "work is handed out again\n".to_owned())
+}

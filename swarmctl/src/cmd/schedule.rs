@@ -1,0 +1,173 @@
+//! `schedule`: when runs start by themselves.
+
+use crate::{
+    failure::Failure,
+    output::{
+        Cell, Paint, Table, Tone,
+        text::{ago, clean, moment_in, now, span},
+    },
+    session::Session,
+};
+use jiff::tz::TimeZone;
+use swarm_common::{
+    name::Name,
+    time::TimeMs,
+    wire::calendar::{DueView, ScheduleRequest, ScheduleView},
+};
+
+/// A run that began this long after it was due is told as late, in milliseconds.
+const LATE_MS: u64 = 60_000;
+
+/// Verbs of `schedule`.
+#[derive(Debug, clap::Subcommand)]
+#[command(after_help = "WHEN is minute, hour, day of month, month and day of week, as in crontab(5).
+
+Examples:
+  swarmctl schedule set desk \"30 3 * * *\"                         every night at 3:30, where you are
+  swarmctl schedule set desk \"0 4 * * SAT\" --zone Europe/Berlin   Saturdays at 4, there
+  swarmctl schedule set desk \"30 3 * * *\" --off                   keep it, but start nothing")]
+pub enum Verb {
+    /// Have runs of a profile start by themselves
+    Set {
+        /// Which profile
+        profile: Name,
+        /// When, such as "30 3 * * *"
+        when: String,
+        /// The time zone of that, such as Europe/Berlin [default: this machine's]
+        #[arg(long)]
+        zone: Option<String>,
+        /// Keep it without starting anything
+        #[arg(long)]
+        off: bool,
+    },
+    /// Every schedule: when the next runs are due, and what became of the last
+    List,
+    /// Have runs of a profile start by themselves no more
+    Remove {
+        /// Which profile
+        profile: Name,
+    },
+}
+
+/// Sets, lists or removes schedules.
+///
+/// # Errors
+/// The orchestrator refused, which says what is right, or did not answer.
+pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
+    let client = session.client()?;
+    match verb {
+        Verb::Set { profile, when, zone, off } => {
+            let zone = match zone {
+                Some(zone) => zone,
+                None => local_zone()?,
+            };
+            let request = ScheduleRequest { cron: when, zone, enabled: !off };
+            let made = session.change(async |key| client.put_schedule(&profile, &request, key).await).await?;
+            session.output.show(&made, |_| told(&made))
+        }
+        Verb::List => {
+            let schedules = client.schedules().await?;
+            session.output.show(&schedules, |paint| match schedules.is_empty() {
+                true => "No schedule yet; see `swarmctl schedule set --help`.\n".to_owned(),
+                false => list(&schedules, now(), paint),
+            })
+        }
+        Verb::Remove { profile } => {
+            session.change(async |key| client.remove_schedule(&profile, key).await).await?;
+            session.output.show(&serde_json::json!({ "removed": profile }), |_| {
+                format!("runs of {profile} start by themselves no more\n")
+            })
+        }
+    }
+}
+
+/// The name of this machine's time zone.
+fn local_zone() -> Result<String, Failure> {
+    let zone = TimeZone::system();
+    zone.iana_name().map(str::to_owned).ok_or_else(|| {
+        Failure::Usage("this machine's time zone has no name; say it: --zone Europe/Berlin".to_owned())
+    })
+}
+
+fn told(schedule: &ScheduleView) -> String {
+    match schedule.upcoming.first() {
+        Some(&next) => format!(
+            "the next run of {} starts by itself at {}\n",
+            schedule.profile,
+            moment_in(next, &schedule.zone)
+        ),
+        None => format!("runs of {} do not start by themselves until it is set again\n", schedule.profile),
+    }
+}
+
+fn list(schedules: &[ScheduleView], now: TimeMs, paint: Paint) -> String {
+    let mut table = Table::new(&["PROFILE", "WHEN", "ZONE", "NEXT", "LAST", "SUCCEEDED"]);
+    for schedule in schedules {
+        let next = match schedule.upcoming.first() {
+            Some(&next) => moment_in(next, &schedule.zone).into(),
+            None => Cell::toned(Tone::Dim, "off"),
+        };
+        table.row([
+            schedule.profile.as_str().into(),
+            clean(&schedule.cron).into(),
+            clean(&schedule.zone).into(),
+            next,
+            schedule.last.as_ref().map_or_else(|| "not due yet".into(), |last| became(last, now)),
+            schedule.succeeded_at.map_or_else(|| "not yet".to_owned(), |at| ago(now, at)).into(),
+        ]);
+    }
+    table.render(paint)
+}
+
+/// What became of a due time.
+fn became(last: &DueView, now: TimeMs) -> Cell {
+    let late = last.at.since(last.due);
+    let late = if late > LATE_MS { format!(", {} late", span(late)) } else { String::new() };
+    match (&last.skipped, last.run, last.state) {
+        (Some(why), ..) => Cell::toned(Tone::Warn, format!("skipped {}: {}", ago(now, last.due), clean(why))),
+        (None, Some(run), Some(state)) => {
+            Cell::toned(state.into(), format!("{run} {state}, {}{late}", ago(now, last.at)))
+        }
+        (None, Some(run), None) => format!("{run}, {}{late}", ago(now, last.at)).into(),
+        (None, None, _) => ago(now, last.at).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cmd::fixtures::{NOW, name};
+    use swarm_common::{id::RunId, state::RunState};
+
+    fn schedule(profile: &str, last: Option<DueView>) -> ScheduleView {
+        ScheduleView {
+            profile: name(profile),
+            cron: "30 3 * * *".into(),
+            zone: "Europe/Berlin".into(),
+            enabled: true,
+            // 2026-11-22, half past three in Berlin.
+            upcoming: vec![TimeMs(1_795_314_600_000)],
+            last,
+            succeeded_at: None,
+        }
+    }
+
+    #[test]
+    fn schedules_say_when_the_next_run_is_due_and_what_became_of_the_last() {
+        let due =
+            DueView { due: NOW - 7_200_000, at: NOW - 3_600_000, run: None, state: None, skipped: None };
+        let late = DueView { run: Some(RunId(7)), state: Some(RunState::Partial), ..due.clone() };
+        let skipped = DueView { skipped: Some("run r6 goes on\x1b[2J".into()), ..due };
+        let off = ScheduleView { upcoming: vec![], enabled: false, ..schedule("old", None) };
+        let all = [schedule("desk", Some(late)), schedule("den", Some(skipped)), off];
+        assert_eq!(
+            list(&all, NOW, Paint::new(false)),
+            "\
+PROFILE  WHEN        ZONE           NEXT                  LAST                                      SUCCEEDED
+desk     30 3 * * *  Europe/Berlin  2026-11-22 03:30 CET  r7 partial, 1 h ago, 1 h late             not yet
+den      30 3 * * *  Europe/Berlin  2026-11-22 03:30 CET  skipped 2 h ago: run r6 goes on\\u{1b}[2J  not yet
+old      30 3 * * *  Europe/Berlin  off                   not due yet                               not yet
+"
+        );
+    }
+}
