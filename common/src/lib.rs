@@ -17,5 +17,9 @@ pub mod id;
 pub mod name;
 pub mod secret;
 pub mod state;
+#[cfg(feature = "service")]
+pub mod supervisor;
+#[cfg(feature = "service")]
+pub mod telemetry;
 pub mod time;
 pub mod wire;

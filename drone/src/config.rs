@@ -7,6 +7,7 @@ use swarm_common::{
     client::{Trust, Url, parse_address},
     fingerprint::Pins,
     name::Name,
+    telemetry::{self, LogConfig},
 };
 
 /// Beats that are further apart come too late too easily: a drone is given up after 60 s.
@@ -54,24 +55,6 @@ pub struct Config {
     pub builder: BuilderConfig,
 }
 
-/// How much is logged, and where.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LogConfig {
-    /// A filter such as `info` or `swarm_drone=debug`.
-    pub level: String,
-    /// A directory for daily files. Default: standard error.
-    pub dir: Option<PathBuf>,
-    /// Daily files that are kept.
-    pub keep_files: usize,
-}
-
-impl Default for LogConfig {
-    fn default() -> Self {
-        Self { level: "info".into(), dir: None, keep_files: 14 }
-    }
-}
-
 fn default_state_dir() -> PathBuf {
     "/var/lib/swarm-drone".into()
 }
@@ -111,6 +94,7 @@ impl Config {
             let given = self.drain_timeout_s;
             return Err(format!("drain_timeout_s is {given}; it must be at most {LONGEST_DRAIN_S}"));
         }
+        telemetry::check(&self.log).map_err(|error| error.to_string())?;
         self.builder.check()
     }
 
@@ -151,7 +135,7 @@ mod tests {
         let config: Config = swarm_common::config::load(&path).unwrap();
         assert_eq!(config.state_dir, default_state_dir());
         assert_eq!(config.drain_timeout_s, default_drain_timeout_s());
-        assert_eq!(config.log.keep_files, LogConfig::default().keep_files);
+        assert_eq!(config.log, LogConfig::default());
         assert_eq!(config.check(), Ok(()));
     }
 

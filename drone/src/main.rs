@@ -2,12 +2,18 @@
 
 use anyhow::Context as _;
 use clap::Parser;
-use std::{path::PathBuf, process::ExitCode};
-use swarm_common::config;
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+use swarm_common::{
+    config::{self, changes::Written},
+    telemetry::{self, Telemetry},
+};
 use swarm_drone::{
-    config::{Config, LogConfig},
+    config::Config,
     lock::{Lock, LockError},
-    run::{RunError, run},
+    run::{Ask, RunError, run},
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -27,7 +33,8 @@ const CONFIG: u8 = 78;
   swarm-drone --config /etc/build-swarm/drone.toml
   swarm-drone --config drone.toml --check-config
 
-The first SIGTERM lets a build finish (drain_timeout_s), the second does not.
+Signals: the first SIGTERM lets a build finish (drain_timeout_s), the second does not. SIGUSR1: take no
+further work, SIGUSR2: take work again. SIGHUP: read log.level again.
 Exit codes: 0 stopped on request, 1 failed, 75 another drone uses the state directory,
 77 the orchestrator refuses this drone, 78 the configuration is wrong."
 )]
@@ -35,6 +42,9 @@ struct Arguments {
     /// The configuration file.
     #[arg(long, value_name = "FILE", default_value = "/etc/build-swarm/drone.toml")]
     config: PathBuf,
+    /// Write the log into files in this directory, whatever the configuration says.
+    #[arg(long, value_name = "DIR")]
+    log_dir: Option<PathBuf>,
     /// Check the configuration and end.
     #[arg(long)]
     check_config: bool,
@@ -42,23 +52,18 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let config: Config = match config::load(&arguments.config) {
+    let mut config = match load(&arguments.config) {
         Ok(config) => config,
         Err(error) => return complain(CONFIG, &error),
     };
-    if let Err(error) = config.check() {
-        return complain(CONFIG, &format!("{}: {error}", arguments.config.display()));
-    }
-    if let Err(error) = filter(&config.log) {
-        return complain(CONFIG, &format!("{}: {error:#}", arguments.config.display()));
-    }
     if arguments.check_config {
         println!("{}: fine", arguments.config.display());
         return ExitCode::SUCCESS;
     }
-    let _guard = match log_to(&config.log) {
-        Ok(guard) => guard,
-        Err(error) => return complain(CONFIG, &format!("{error:#}")),
+    config.log.dir = arguments.log_dir.or(config.log.dir);
+    let telemetry = match telemetry::start("swarm-drone", &config.log) {
+        Ok(telemetry) => telemetry,
+        Err(error) => return complain(CONFIG, &error),
     };
     let _lock = match Lock::take(&config.state_dir) {
         Ok(lock) => lock,
@@ -69,7 +74,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return complain(1, &error),
     };
-    match runtime.block_on(serve(config)) {
+    match runtime.block_on(serve(config, &arguments.config, &telemetry)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let code = match error.downcast_ref::<RunError>() {
@@ -79,55 +84,73 @@ fn main() -> ExitCode {
                 Some(RunError::Enrol(_)) => CONFIG,
                 _ => 1,
             };
+            tracing::error!("{error:#}");
             complain(code, &format!("{error:#}"))
         }
     }
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+/// The configuration, checked.
+fn load(path: &Path) -> Result<Config, String> {
+    let config: Config = config::load(path).map_err(|error| error.to_string())?;
+    config.check().map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(config)
+}
+
+async fn serve(config: Config, path: &Path, telemetry: &Telemetry) -> anyhow::Result<()> {
     // The handlers are in place before anything is begun.
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
-    let (ask, stop) = mpsc::channel(4);
-    let signals = tokio::spawn(async move {
+    let on = |kind, name| signal(kind).with_context(|| format!("{name} cannot be handled"));
+    let mut terminate = on(SignalKind::terminate(), "SIGTERM")?;
+    let mut interrupt = on(SignalKind::interrupt(), "SIGINT")?;
+    let mut pause = on(SignalKind::user_defined1(), "SIGUSR1")?;
+    let mut resume = on(SignalKind::user_defined2(), "SIGUSR2")?;
+    let mut hangup = on(SignalKind::hangup(), "SIGHUP")?;
+    let started = Written::load(path)?;
+    let (asks, asked) = mpsc::channel(4);
+    let signals = async {
         loop {
-            tokio::select! {
-                Some(()) = terminate.recv() => {}
-                Some(()) = interrupt.recv() => {}
-            }
-            if ask.send(()).await.is_err() {
-                return;
+            let ask = tokio::select! {
+                Some(()) = terminate.recv() => Ask::Stop,
+                Some(()) = interrupt.recv() => Ask::Stop,
+                Some(()) = pause.recv() => Ask::Pause,
+                Some(()) = resume.recv() => Ask::Resume,
+                Some(()) = hangup.recv() => {
+                    reload(path, &started, telemetry);
+                    continue;
+                }
+            };
+            if asks.send(ask).await.is_err() {
+                return std::future::pending::<()>().await;
             }
         }
-    });
-    let ended = run(config, stop).await;
-    signals.abort();
-    Ok(ended?)
-}
-
-fn filter(log: &LogConfig) -> anyhow::Result<tracing_subscriber::EnvFilter> {
-    tracing_subscriber::EnvFilter::try_new(&log.level).with_context(|| {
-        format!("log.level `{}` is not a filter such as \"info\" or \"swarm_drone=debug\"", log.level)
-    })
-}
-
-fn log_to(log: &LogConfig) -> anyhow::Result<Option<tracing_appender::non_blocking::WorkerGuard>> {
-    let builder = tracing_subscriber::fmt().with_env_filter(filter(log)?);
-    let Some(dir) = &log.dir else {
-        let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
-        builder.with_writer(std::io::stderr).with_ansi(colour).init();
-        return Ok(None);
     };
-    let files = tracing_appender::rolling::Builder::new()
-        .rotation(tracing_appender::rolling::Rotation::DAILY)
-        .filename_prefix("swarm-drone")
-        .filename_suffix("log")
-        .max_log_files(log.keep_files.max(1))
-        .build(dir)
-        .with_context(|| format!("log.dir {} cannot be used", dir.display()))?;
-    let (writer, guard) = tracing_appender::non_blocking(files);
-    builder.with_writer(writer).with_ansi(false).init();
-    Ok(Some(guard))
+    // Boxed, since it holds everything that the drone is.
+    tokio::select! {
+        ended = Box::pin(run(config, asked)) => Ok(ended?),
+        () = signals => Ok(()),
+    }
+}
+
+/// Takes over what can change while builds run, which is the log's level, and names the rest.
+fn reload(path: &Path, started: &Written, telemetry: &Telemetry) {
+    let read = || {
+        let config = load(path)?;
+        let written = Written::load(path).map_err(|error| error.to_string())?;
+        telemetry.set_level(&config.log.level).map_err(|error| error.to_string())?;
+        Ok::<_, String>(written)
+    };
+    match read() {
+        Ok(written) => {
+            tracing::info!("the configuration was read again");
+            let waiting: Vec<_> =
+                started.changes(&written).into_iter().filter(|name| name != "log.level").collect();
+            if !waiting.is_empty() {
+                let settings = waiting.join(", ");
+                tracing::warn!(settings, "these settings need a restart; the old ones are kept until then");
+            }
+        }
+        Err(error) => tracing::error!(error, "the new configuration is refused; the old one is kept"),
+    }
 }
 
 fn complain(code: u8, error: &impl std::fmt::Display) -> ExitCode {

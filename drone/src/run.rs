@@ -1,13 +1,16 @@
 //! The loop around the agent: feeds it what happened, does what it says.
 
+mod ask;
+mod enrolling;
+
+pub use ask::{Ask, RunError};
+
 use crate::{
     agent::{Agent, Delivery, Input, Output, Recovered},
     buildroot,
     clock::Clock,
     config::Config,
-    deliver,
-    enrol::{self, EnrolError},
-    machine, process,
+    deliver, machine, process,
     relay::Relay,
     snapshots::Snapshots,
     spool::Spool,
@@ -19,10 +22,17 @@ use swarm_common::{
     client::{Client, ClientError},
     id::AttemptId,
     state::{DroneState, Phase},
+    supervisor::Supervisor,
     wire::drone::*,
 };
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
+
+/// The loop comes round at least this often.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// A stop may take this much longer each time the loop comes round.
+const STOP_EXTENSION: Duration = Duration::from_secs(180);
 
 /// Saying goodbye takes no longer.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -30,35 +40,12 @@ const GOODBYE: Duration = Duration::from_secs(5);
 /// What is stopped with the drone may take so much longer than a build's own grace.
 const LAST_TASKS: Duration = Duration::from_secs(10);
 
-/// Why a drone ended otherwise than asked.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// It could not enrol.
-    #[error(transparent)]
-    Enrol(#[from] EnrolError),
-    /// Its directories cannot be used.
-    #[error("{path} cannot be used: {source}")]
-    Io {
-        /// What.
-        path: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// Its credential is no longer valid.
-    #[error(
-        "the orchestrator does not know this drone any more ({0}): enrol it again with a new token, after removing {1}"
-    )]
-    Unknown(String, String),
-    /// A part of the drone broke off. Nothing of the spool is lost; a start goes on with it.
-    #[error("a part of the drone broke off, which is an error in it: {0}")]
-    Broken(tokio::task::JoinError),
-}
-
-/// Runs the drone until it is asked to stop. Each message on `stop` is one request.
+/// Runs the drone until it is asked to stop.
 ///
 /// # Errors
 /// It cannot begin, or the orchestrator does not know it any more.
-pub async fn run(config: Config, mut stop: mpsc::Receiver<()>) -> Result<(), RunError> {
+pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), RunError> {
+    let supervisor = Supervisor::from_environment();
     let io = |path: &Path| {
         let path = path.display().to_string();
         move |source| RunError::Io { path, source }
@@ -77,13 +64,9 @@ pub async fn run(config: Config, mut stop: mpsc::Receiver<()>) -> Result<(), Run
     // It only saves space, and takes none of the drone's time.
     tokio::task::spawn_blocking(move || buildroot::prune_cache(&builder));
     let recovered = spool.recover().map_err(io(&spool_dir))?;
-    // As long as no orchestrator answers this waits, and a stop must not wait with it.
-    let client = tokio::select! {
-        client = enrol::client(&config) => client?,
-        Some(()) = stop.recv() => {
-            tracing::info!("asked to stop before it was enrolled");
-            return Ok(());
-        }
+    supervisor.ready("on its way to the orchestrator");
+    let Some((client, paused)) = enrolling::client(&config, &supervisor, &mut asked).await? else {
+        return Ok(());
     };
     let relay = Relay::start(&client).await.map_err(io(Path::new("the relay to the binary package host")))?;
     let orchestrator = relay.url();
@@ -96,7 +79,10 @@ pub async fn run(config: Config, mut stop: mpsc::Receiver<()>) -> Result<(), Run
         Recovered::Unfinished(_) => None,
     });
     let reports = finished.collect();
-    let (agent, outputs) = Agent::new(config.timing(), nonce, clock.now(), recovered);
+    let (mut agent, mut outputs) = Agent::new(config.timing(), nonce, clock.now(), recovered);
+    if paused {
+        outputs.extend(agent.step(clock.now(), Input::PauseRequested));
+    }
     let (inputs, incoming) = mpsc::channel(256);
     let state = Loop {
         credential_file: config.state_dir.join("credential").display().to_string(),
@@ -112,8 +98,10 @@ pub async fn run(config: Config, mut stop: mpsc::Receiver<()>) -> Result<(), Run
         stopping: CancellationToken::new(),
         state: None,
         last_tasks: config.builder.grace() + LAST_TASKS,
+        supervisor,
+        told: "",
     };
-    let ended = state.go_on(outputs, incoming, stop).await;
+    let ended = state.go_on(outputs, incoming, asked).await;
     drop(relay);
     ended
 }
@@ -142,6 +130,9 @@ struct Loop {
     /// What the orchestrator last said the drone is.
     state: Option<DroneState>,
     last_tasks: Duration,
+    supervisor: Supervisor,
+    /// What the supervisor was last told that the drone does.
+    told: &'static str,
 }
 
 /// What tasks tell the loop.
@@ -156,9 +147,9 @@ impl Loop {
         mut self,
         outputs: Vec<Output>,
         mut incoming: mpsc::Receiver<Event>,
-        mut stop: mpsc::Receiver<()>,
+        mut asked: mpsc::Receiver<Ask>,
     ) -> Result<(), RunError> {
-        let ended = self.until_exit(outputs, &mut incoming, &mut stop).await;
+        let ended = self.until_exit(outputs, &mut incoming, &mut asked).await;
         self.end_tasks(incoming).await;
         ended
     }
@@ -167,11 +158,13 @@ impl Loop {
         &mut self,
         outputs: Vec<Output>,
         incoming: &mut mpsc::Receiver<Event>,
-        stop: &mut mpsc::Receiver<()>,
+        asked: &mut mpsc::Receiver<Ask>,
     ) -> Result<(), RunError> {
         let mut exit = self.perform(outputs);
+        let pause = self.supervisor.ping_every().unwrap_or(LONGEST_PAUSE);
         while !exit {
-            let wait = self.agent.next_tick().since(self.clock.now()).min(60_000);
+            self.tell();
+            let wait = Duration::from_millis(self.agent.next_tick().since(self.clock.now())).min(pause);
             let input = tokio::select! {
                 event = incoming.recv() => match event {
                     Some(Event::Happened(input)) => input,
@@ -181,24 +174,46 @@ impl Loop {
                     }
                     None => break,
                 },
-                Some(()) = stop.recv() => {
-                    tracing::info!(building = self.agent.is_building(), "asked to stop");
-                    // What it might just have brought is handed back by the sign-off.
-                    self.stopping.cancel();
-                    Input::StopRequested
+                Some(ask) = asked.recv() => {
+                    tracing::info!(?ask, building = self.agent.is_building(), "asked");
+                    match ask {
+                        Ask::Stop => {
+                            // What it might just have brought is handed back by the sign-off.
+                            self.stopping.cancel();
+                            self.supervisor.stopping("stopping");
+                            Input::StopRequested
+                        }
+                        Ask::Pause => Input::PauseRequested,
+                        Ask::Resume => Input::ResumeRequested,
+                    }
                 }
                 // A task that broke off owes an input that would be waited for in vain.
                 Some(ended) = self.tasks.join_next() => {
                     ended.map_err(RunError::Broken)?;
                     continue;
                 }
-                () = tokio::time::sleep(Duration::from_millis(wait)) => Input::Tick,
+                () = tokio::time::sleep(wait) => Input::Tick,
             };
             self.note_state(&input);
             let outputs = self.agent.step(self.clock.now(), input);
             exit = self.perform(outputs);
         }
         Ok(())
+    }
+
+    /// Tells the supervisor that this loop has come round, and what the drone does. While it
+    /// stops the end is put off as long as it does come round, since a build may take longer
+    /// than a unit's time; `drain_timeout_s` bounds that.
+    fn tell(&mut self) {
+        self.supervisor.alive();
+        if self.stopping.is_cancelled() {
+            self.supervisor.extend(STOP_EXTENSION);
+        }
+        let words = self.agent.words();
+        if self.told != words {
+            self.told = words;
+            self.supervisor.status(words);
+        }
     }
 
     /// Stops the builds, so that no compiler outlives the drone, then everything else.

@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use swarm_common::config::{self, ConfigError};
+use swarm_common::{
+    config::{self, ConfigError},
+    telemetry::{self, LogConfig},
+};
 use swarm_core::Policy;
 
 /// The configuration file.
@@ -30,7 +33,9 @@ pub struct Config {
     /// Signing of packages.
     pub signing: Signing,
     /// The orchestrator's own log.
-    pub log: Log,
+    pub log: LogConfig,
+    /// Logs of builds.
+    pub build_logs: BuildLogs,
     /// Bounds of what is taken in.
     pub limits: Limits,
     /// Numbers behind the rules.
@@ -46,7 +51,8 @@ impl Default for Config {
             state_dir: "/var/lib/build-swarm".into(),
             artifact_dir: None,
             signing: Signing::default(),
-            log: Log::default(),
+            log: LogConfig::default(),
+            build_logs: BuildLogs::default(),
             limits: Limits::default(),
             policy: PolicyOverrides::default(),
         }
@@ -83,7 +89,10 @@ impl Config {
         if self.policy.lease_ms.is_some_and(|ms| ms < 1000) {
             return Err("`lease_ms` of `[policy]` is in milliseconds and must be at least 1000".into());
         }
-        Ok(())
+        if self.build_logs.days_kept == 0 {
+            return Err("`days_kept` of `[build_logs]` must be at least 1".into());
+        }
+        telemetry::check(&self.log).map_err(|error| error.to_string())
     }
 
     /// Where package files, snapshots and binary package hosts are.
@@ -162,22 +171,20 @@ impl Default for Signing {
     }
 }
 
-/// `[log]`: what the orchestrator itself tells.
-#[derive(Debug, Clone, Deserialize)]
+/// `[build_logs]`: bounds of what packages printed while they were built. Logs of runs that
+/// are no longer kept go with them.
+#[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Log {
-    /// `error`, `warn`, `info`, `debug` or `trace`, also per part, such as
-    /// `info,swarm_orchestrator::http=debug`. Default `info`.
-    pub level: String,
-    /// Also write one file a day into this directory. Default none: standard error only.
-    pub dir: Option<PathBuf>,
-    /// How many of those files are kept. Default 14.
-    pub files_kept: usize,
+pub struct BuildLogs {
+    /// Days after which a build's log goes. Default 90.
+    pub days_kept: u64,
+    /// Bytes of all logs together; the oldest go first. Default 4 GiB.
+    pub total_bytes: u64,
 }
 
-impl Default for Log {
+impl Default for BuildLogs {
     fn default() -> Self {
-        Self { level: "info".into(), dir: None, files_kept: 14 }
+        Self { days_kept: 90, total_bytes: 4 << 30 }
     }
 }
 

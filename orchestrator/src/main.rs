@@ -3,13 +3,21 @@
 
 use anyhow::Context as _;
 use clap::Parser;
-use std::{path::PathBuf, process::ExitCode};
-use swarm_common::config::EXIT_CONFIG;
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+use swarm_common::{
+    config::EXIT_CONFIG,
+    supervisor::Supervisor,
+    telemetry::{self, Telemetry},
+};
 use swarm_orchestrator::{
     config::Config,
     http::openapi,
-    server::{self, ServeError, StartError},
-    supervisor, telemetry,
+    reload::Reloader,
+    server::{self, App, ServeError, StartError},
+    watchdog::{self, Stuck},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -20,14 +28,19 @@ const EXIT_IO: u8 = 74;
 
 /// The orchestrator of a Build Swarm.
 ///
-/// Exit codes: 0 stopped as told, 70 a defect broke it off (restart it), 74 the journal or a disk fails, 75 another orchestrator
-/// has the state directory, 78 the configuration is wrong.
+/// SIGHUP reads the configuration again; a wrong one changes nothing.
+///
+/// Exit codes: 0 stopped as told, 70 a defect broke it off (restart it), 74 the journal or a disk
+/// fails, 75 another orchestrator has the state directory, 78 the configuration is wrong.
 #[derive(Debug, Parser)]
 #[command(version, about)]
 struct Arguments {
     /// The configuration file.
     #[arg(long, value_name = "FILE", default_value = "/etc/build-swarm/orchestrator.toml")]
     config: PathBuf,
+    /// Write the log into files in this directory, whatever the configuration says.
+    #[arg(long, value_name = "DIR")]
+    log_dir: Option<PathBuf>,
     /// Check the configuration and change nothing.
     #[arg(long)]
     check_config: bool,
@@ -42,22 +55,32 @@ fn main() -> ExitCode {
         print!("{}", openapi::text());
         return ExitCode::SUCCESS;
     }
-    let config = match Config::load(&arguments.config) {
+    let mut config = match Config::load(&arguments.config) {
         Ok(config) => config,
-        Err(error) => return fail(EXIT_CONFIG, &error),
-    };
-    let telemetry = match telemetry::start(&config.log, !arguments.check_config) {
-        Ok(telemetry) => telemetry,
         Err(error) => return fail(EXIT_CONFIG, &error),
     };
     if arguments.check_config {
         println!("{}: the configuration is in order", arguments.config.display());
         return ExitCode::SUCCESS;
     }
-    let code = match run(config) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(exit_code(&error), &format!("{error:#}")),
+    config.log.dir = arguments.log_dir.or(config.log.dir);
+    let telemetry = match telemetry::start("swarm-orchestrator", &config.log) {
+        Ok(telemetry) => telemetry,
+        Err(error) => return fail(EXIT_CONFIG, &error),
     };
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(EXIT_IO, &error),
+    };
+    let code = match runtime.block_on(run(config, &arguments.config, &telemetry)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            fail(exit_code(&error), &format!("{error:#}"))
+        }
+    };
+    // What hangs is not waited for.
+    runtime.shutdown_background();
     drop(telemetry);
     code
 }
@@ -68,21 +91,22 @@ fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
-    match (error.downcast_ref::<StartError>(), error.downcast_ref::<ServeError>()) {
-        (Some(error), _) => error.exit_code(),
-        (None, Some(ServeError::EngineBroke)) => EXIT_DEFECT,
-        (None, None) => EXIT_IO,
+    if error.is::<ServeError>() || error.is::<Stuck>() {
+        return EXIT_DEFECT;
     }
+    error.downcast_ref::<StartError>().map_or(EXIT_IO, StartError::exit_code)
 }
 
-#[tokio::main]
-async fn run(config: Config) -> anyhow::Result<()> {
-    // Before anything is told to be ready, so that no stop is missed.
+async fn run(config: Config, path: &Path, telemetry: &Telemetry) -> anyhow::Result<()> {
+    // Before anything is told to be ready, so that no signal is missed.
     let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
+    let mut hangup = signal(SignalKind::hangup()).context("cannot handle SIGHUP")?;
+    let mut reloader = Reloader::new(path)?;
+    let supervisor = Supervisor::from_environment();
     let token_file = config.admin_token_file();
     let server = server::build(config).await?;
-    let address = server.address();
+    let (address, app) = (server.address(), server.app());
     if server.is_first_start() {
         let (scheme, at, more) = match &server.app().tls {
             Some(tls) => {
@@ -97,14 +121,38 @@ async fn run(config: Config) -> anyhow::Result<()> {
         tracing::info!(address = %tls.address, fingerprint = %tls.fingerprint, "serves HTTPS");
     }
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "ready");
-    if let Err(error) = supervisor::ready() {
-        tracing::warn!(%error, "the supervisor cannot be told that we are ready");
-    }
-    let stop = async move {
+    supervisor.ready(&format!("serving on {address}"));
+    let stop = async {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+        supervisor.stopping("open requests end, then a snapshot is written");
     };
-    Ok(server.serve(stop).await?)
+    let reload = async {
+        while hangup.recv().await.is_some() {
+            reload(&mut reloader, &app, telemetry).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        served = server.serve(stop) => Ok(served?),
+        stuck = watchdog::watch(&app, &supervisor) => Err(stuck.into()),
+        () = reload => Ok(()),
+    }
+}
+
+async fn reload(reloader: &mut Reloader, app: &App, telemetry: &Telemetry) {
+    match reloader.reload(app, telemetry).await {
+        Ok(done) => {
+            tracing::info!(applied = done.applied.join(", "), "the configuration was read again");
+            if !done.waiting.is_empty() {
+                tracing::warn!(
+                    settings = done.waiting.join(", "),
+                    "these settings need a restart; the old ones are kept until then"
+                );
+            }
+        }
+        Err(error) => tracing::error!(%error, "the new configuration is refused; the old one is kept"),
+    }
 }

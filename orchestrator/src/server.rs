@@ -34,7 +34,7 @@ use swarm_common::{
     secret::Secret,
 };
 use swarm_core::view::Trouble;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 /// Why the orchestrator did not start.
@@ -86,8 +86,10 @@ pub enum ServeError {
 pub struct App {
     /// The only way to the state.
     pub engine: Engine,
-    /// The configuration.
+    /// The configuration of the start.
     pub config: Config,
+    /// The configuration as it is after the last reload, for what can change at runtime.
+    pub live: watch::Sender<Arc<Config>>,
     /// Digest of the admin's token.
     pub admin: Digest,
     /// The admin's token.
@@ -230,6 +232,7 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
         binhosts,
         published: Arc::default(),
         stopping: CancellationToken::new(),
+        live: watch::Sender::new(Arc::new(config.clone())),
         config,
     });
     Ok(Server { app, entrances, address, engine_task, first_start, _state_dir: state_dir })

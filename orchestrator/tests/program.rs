@@ -182,6 +182,65 @@ fn the_first_start_prints_one_line_how_to_log_in_and_the_second_none() {
     }
 }
 
+impl Running {
+    /// Reads the log until a line has `words`.
+    fn says(&mut self, words: &str) -> String {
+        let mut line = String::new();
+        while !line.contains(words) {
+            line.clear();
+            assert!(self.errors.read_line(&mut line).unwrap() > 0, "it ended before it said {words}");
+        }
+        line
+    }
+
+    fn hang_up(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+    }
+}
+
+#[test]
+fn a_changed_configuration_is_taken_over_and_a_wrong_one_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = config(folder.path(), "");
+    let mut running = Running::start(&path, None);
+
+    config(folder.path(), "[log]\nlevel = \"debug\"\n[policy]\nlease_ms = 5000\n[limits]\nconnections = 7\n");
+    running.hang_up();
+    let said = running.says("read again");
+    assert!(said.contains("log.level, policy.lease_ms") && !said.contains("limits"), "{said}");
+    let said = running.says("restart");
+    assert!(said.contains("limits.connections") && said.contains("WARN"), "{said}");
+
+    config(folder.path(), "[policy]\nlease_mss = 5000\n");
+    running.hang_up();
+    let said = running.says("refused");
+    assert!(said.contains("orchestrator.toml:4:1") && said.contains("`lease_ms`"), "{said}");
+    let _answers = TcpStream::connect(&running.address).unwrap();
+    running.terminate();
+    assert!(running.ended().success());
+}
+
+#[test]
+fn a_supervisors_watchdog_is_fed_as_long_as_the_engine_turns() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = config(folder.path(), "");
+    let socket = folder.path().join("notify");
+    let supervisor = UnixDatagram::bind(&socket).unwrap();
+    supervisor.set_read_timeout(Some(LIMIT)).unwrap();
+    let mut command = program();
+    command.env("NOTIFY_SOCKET", &socket).env("WATCHDOG_USEC", "300000").arg("--config").arg(&path);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut word = [0; 200];
+    let mut pings = 0;
+    while pings < 3 {
+        let length = supervisor.recv(&mut word).unwrap();
+        pings += usize::from(&word[..length] == b"WATCHDOG=1\n");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 #[test]
 fn a_supervisor_is_told_when_it_serves_and_a_stop_ends_open_streams() {
     let folder = tempfile::tempdir().unwrap();
@@ -190,9 +249,12 @@ fn a_supervisor_is_told_when_it_serves_and_a_stop_ends_open_streams() {
     let supervisor = UnixDatagram::bind(&socket).unwrap();
     supervisor.set_read_timeout(Some(LIMIT)).unwrap();
     let mut running = Running::start(&path, Some(&socket));
-    let mut word = [0; 64];
-    let length = supervisor.recv(&mut word).unwrap();
-    assert_eq!(&word[..length], b"READY=1\n");
+    let mut word = [0; 200];
+    let mut heard = || {
+        let length = supervisor.recv(&mut word).unwrap();
+        String::from_utf8_lossy(&word[..length]).into_owned()
+    };
+    assert!(heard().starts_with("READY=1\nSTATUS=serving on 127.0.0.1:"));
 
     let token = std::fs::read_to_string(folder.path().join("state/admin.token")).unwrap();
     let mut stream = TcpStream::connect(&running.address).unwrap();
@@ -210,6 +272,7 @@ fn a_supervisor_is_told_when_it_serves_and_a_stop_ends_open_streams() {
     running.terminate();
     assert!(running.ended().success());
     assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    while !heard().starts_with("STOPPING=1\n") {}
 }
 
 /// The configuration of an orchestrator that speaks TLS, and the certificate and key that

@@ -24,7 +24,7 @@ use swarm_drone::{
     config::Config,
     deliver,
     enrol::EnrolError,
-    run::{RunError, run},
+    run::{Ask, RunError, run},
     spool::Spool,
 };
 use swarm_tests::api::{FakeDrone, Swarm, package_file};
@@ -56,7 +56,7 @@ fn config(dir: &Path, orchestrator: &str) -> Config {
 
 /// A drone that runs in this process.
 struct Running {
-    stop: mpsc::Sender<()>,
+    stop: mpsc::Sender<Ask>,
     task: JoinHandle<Result<(), RunError>>,
 }
 
@@ -71,7 +71,7 @@ impl Running {
     }
 
     async fn stop(self) -> Result<(), RunError> {
-        self.stop.send(()).await.unwrap();
+        self.stop.send(Ask::Stop).await.unwrap();
         self.end().await
     }
 }
@@ -243,7 +243,7 @@ async fn a_result_waits_in_the_spool_while_the_orchestrator_is_away() {
 
     let drone = Running::start(config(earlier.dir.path(), &old));
     // The second request does not wait for what cannot be delivered.
-    drone.stop.send(()).await.unwrap();
+    drone.stop.send(Ask::Stop).await.unwrap();
     drone.stop().await.unwrap();
     assert_eq!(entries(earlier.dir.path().join("state/spool")), [earlier.assignment.attempt.to_string()]);
 

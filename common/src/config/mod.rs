@@ -1,10 +1,11 @@
 //! Reading TOML configuration files. [`load`] turns a file into a type and every
 //! mistake in it into a message that says where, what and what to do; [`secret`] reads
-//! tokens from files of their own.
+//! tokens from files of their own; [`changes`] tells what a reload changed.
 //!
 //! Nothing here knows any setting: the types, with `#[serde(deny_unknown_fields)]`,
 //! belong to the programs.
 
+pub mod changes;
 mod error;
 pub mod secret;
 

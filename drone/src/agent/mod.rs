@@ -15,17 +15,14 @@
 
 mod delivery;
 mod timing;
+mod words;
 
 pub use delivery::Delivery;
 use delivery::{Backoff, Item, Stage};
 use std::collections::BTreeMap;
-use swarm_common::{
-    id::AttemptId,
-    state::{FailureClass, Phase},
-    time::TimeMs,
-    wire::drone::*,
-};
+use swarm_common::{id::AttemptId, state::Phase, time::TimeMs, wire::drone::*};
 pub use timing::Timing;
+use words::{cut_off, handed_back};
 
 /// After a forced stop, delivery of what was handed back is tried for this long.
 const LAST_WORDS_MS: u64 = 10_000;
@@ -61,6 +58,10 @@ pub enum Input {
     ReportEnded(AttemptId, Delivery),
     /// The drone is asked to stop. The second time it does so without waiting.
     StopRequested,
+    /// The drone is to take no further work; what it has goes on.
+    PauseRequested,
+    /// It is to take work again.
+    ResumeRequested,
     /// The sign-off was sent, or could not be.
     SignedOff,
 }
@@ -108,6 +109,8 @@ pub struct Agent {
     claim_at: TimeMs,
     beat_at: TimeMs,
     beat_open: bool,
+    /// Whether it takes no further work until it is told otherwise.
+    paused: bool,
     stop: Option<Stop>,
 }
 
@@ -144,6 +147,7 @@ impl Agent {
             claim_at: now,
             beat_at: now,
             beat_open: false,
+            paused: false,
             stop: None,
         };
         let mut outputs = Vec::new();
@@ -194,6 +198,9 @@ impl Agent {
                 self.drop_if_done(attempt, step, &mut outputs);
             }
             Input::StopRequested => self.stop_requested(now),
+            // The orchestrator should know at once.
+            Input::PauseRequested => (self.paused, self.beat_at) = (true, now),
+            Input::ResumeRequested => (self.paused, self.beat_at) = (false, now),
             Input::SignedOff => {
                 outputs.push(Output::Exit);
                 return outputs;
@@ -228,7 +235,10 @@ impl Agent {
     }
 
     fn wants_work(&self) -> bool {
-        self.stop.is_none() && !matches!(self.claim, ClaimState::Open(_)) && !self.is_building()
+        self.stop.is_none()
+            && !self.paused
+            && !matches!(self.claim, ClaimState::Open(_))
+            && !self.is_building()
     }
 
     fn claim_answered(&mut self, now: TimeMs, reply: Option<ClaimReply>, outputs: &mut Vec<Output>) {
@@ -244,8 +254,8 @@ impl Agent {
         if self.items.contains_key(&attempt) {
             return;
         }
-        if self.stop.is_some() {
-            let report = handed_back("the drone is stopping");
+        if self.stop.is_some() || self.paused {
+            let report = handed_back("the drone takes no further work");
             outputs.push(Output::Spool(attempt, Box::new(report.clone())));
             self.items.insert(attempt, Item::delivering(report));
         } else {
@@ -323,7 +333,7 @@ impl Agent {
             let status =
                 |(&attempt, item): (&AttemptId, &Item)| AttemptStatus { attempt, phase: item.phase() };
             let attempts = self.items.iter().map(status).collect();
-            outputs.push(Output::Heartbeat { attempts, draining: self.stop.is_some() });
+            outputs.push(Output::Heartbeat { attempts, draining: self.stop.is_some() || self.paused });
         }
         for (&attempt, item) in &mut self.items {
             outputs.extend(item.pump(now, attempt));
@@ -367,23 +377,6 @@ impl Agent {
         }
         self.stop = Some(stop);
     }
-}
-
-fn handed_back(reason: &str) -> ReportRequest {
-    ReportRequest { outcome: Outcome::HandedBack { reason: reason.to_owned() }, usage: Usage::default() }
-}
-
-/// The report of a build that ended with its drone. It counts as a failed attempt, as a
-/// package that brings its machine down must not be tried for ever.
-fn cut_off() -> ReportRequest {
-    let failure = Failure {
-        class: FailureClass::Lost,
-        cause: None,
-        phase: Phase::Building,
-        signature: "the drone ended during the build".into(),
-        message: "swarm-drone was killed, or its machine went down, while it was building".into(),
-    };
-    ReportRequest { outcome: Outcome::Failed { failure }, usage: Usage::default() }
 }
 
 #[cfg(test)]

@@ -75,8 +75,20 @@ type Reader = Arc<Mutex<Box<dyn JournalReader>>>;
 type Answer = oneshot::Sender<Result<Reply, EngineError>>;
 
 enum Message {
-    Submit { command: Box<Command>, key: Option<String>, answer: Answer },
-    Claim { drone: DroneId, request: ClaimRequest, answer: Answer },
+    Submit {
+        command: Box<Command>,
+        key: Option<String>,
+        answer: Answer,
+    },
+    Claim {
+        drone: DroneId,
+        request: ClaimRequest,
+        answer: Answer,
+    },
+    /// Answered by the thread itself: it turns.
+    Pulse(oneshot::Sender<()>),
+    /// Decide by these numbers from now on.
+    Policy(Box<Policy>),
     Stop,
 }
 
@@ -169,15 +181,38 @@ impl Engine {
         }
     }
 
+    /// Waits until the engine's thread has come round, whatever the journal does.
+    ///
+    /// # Errors
+    /// The engine has ended, or cannot even be asked.
+    pub async fn pulse(&self) -> Result<(), EngineError> {
+        let (answer, wait) = oneshot::channel();
+        self.put(Message::Pulse(answer))?;
+        wait.await.map_err(|_| EngineError::Stopped)
+    }
+
+    /// Has everything after this decided by other numbers. They are no part of the state.
+    ///
+    /// # Errors
+    /// The engine cannot be told at present.
+    pub async fn set_policy(&self, policy: Policy) -> Result<(), EngineError> {
+        self.put(Message::Policy(Box::new(policy)))?;
+        self.pulse().await
+    }
+
     async fn send(&self, message: impl FnOnce(Answer) -> Message) -> Result<Reply, EngineError> {
         let (answer, wait) = oneshot::channel();
-        match self.commands.try_send(message(answer)) {
-            Ok(()) => wait.await.unwrap_or(Err(EngineError::Stopped)),
-            Err(TrySendError::Full(_)) => Err(EngineError::Stalled(
+        self.put(message(answer))?;
+        wait.await.unwrap_or(Err(EngineError::Stopped))
+    }
+
+    fn put(&self, message: Message) -> Result<(), EngineError> {
+        self.commands.try_send(message).map_err(|error| match error {
+            TrySendError::Full(_) => EngineError::Stalled(
                 self.trouble().unwrap_or_else(|| format!("{QUEUE} commands are waiting")),
-            )),
-            Err(TrySendError::Disconnected(_)) => Err(EngineError::Stopped),
-        }
+            ),
+            TrySendError::Disconnected(_) => EngineError::Stopped,
+        })
     }
 
     /// Looks at the state. `look` must be short: it holds up the engine.

@@ -151,6 +151,9 @@ impl Worker {
                     self.dismiss(&mut batch, newer, |older| claim.replaces(older));
                     self.try_claim(&mut swarm, &mut batch, claim);
                 }
+                // Whoever asked may have given up.
+                Message::Pulse(answer) => drop(answer.send(())),
+                Message::Policy(policy) => swarm.policy = *policy,
                 Message::Stop => self.stopping = true,
             }
         }
@@ -255,6 +258,16 @@ impl Worker {
         while let Ok(message) = self.waiting.recv_timeout(end.saturating_duration_since(Instant::now())) {
             let answer = match message {
                 Message::Submit { answer, .. } | Message::Claim { answer, .. } => answer,
+                Message::Pulse(answer) => {
+                    // Waiting for a disk is no reason to be restarted.
+                    let _ = answer.send(());
+                    continue;
+                }
+                Message::Policy(policy) => {
+                    let mut swarm = self.shared.swarm.write().unwrap_or_else(PoisonError::into_inner);
+                    swarm.policy = *policy;
+                    continue;
+                }
                 Message::Stop => {
                     self.stopping = true;
                     return;

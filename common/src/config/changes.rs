@@ -1,0 +1,60 @@
+//! What differs between two readings of a configuration file, for a reload that has to
+//! say which settings it takes over and which ones need a restart.
+
+use super::{ConfigError, load};
+use std::{collections::BTreeSet, path::Path};
+use toml::{Table, Value};
+
+/// A configuration file's settings as they were written.
+#[derive(Debug, Clone, Default)]
+pub struct Written(Table);
+
+impl Written {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// It cannot be read or is not TOML.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        load(path).map(Self)
+    }
+
+    /// The names of the settings that `newer` has otherwise, such as `log.level`.
+    #[must_use]
+    pub fn changes(&self, newer: &Self) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        compare("", &self.0, &newer.0, &mut names);
+        names
+    }
+}
+
+fn compare(within: &str, old: &Table, new: &Table, names: &mut BTreeSet<String>) {
+    let empty = Table::new();
+    for key in old.keys().chain(new.keys()).collect::<BTreeSet<_>>() {
+        let name = format!("{within}{key}");
+        match (old.get(key), new.get(key)) {
+            (Some(Value::Table(old)), Some(Value::Table(new))) => {
+                compare(&format!("{name}."), old, new, names)
+            }
+            (Some(Value::Table(table)), None) | (None, Some(Value::Table(table))) => {
+                compare(&format!("{name}."), table, &empty, names);
+            }
+            (old, new) if old == new => {}
+            _ => drop(names.insert(name)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changed_appeared_or_went_is_named_with_its_section() {
+        let written = |text: &str| Written(text.parse().unwrap());
+        let old = written("listen = \"a\"\n[log]\nlevel = \"info\"\ndir = \"/x\"\n[gone]\nx = 1\n");
+        let new = written("listen = \"a\"\n[log]\nlevel = \"debug\"\ndir = \"/x\"\n[policy]\nlease_ms = 5\n");
+        let names: Vec<_> = old.changes(&new).into_iter().collect();
+        assert_eq!(names, ["gone.x", "log.level", "policy.lease_ms"]);
+        assert!(new.changes(&new).is_empty());
+    }
+}

@@ -1,0 +1,110 @@
+//! What a daemon tells the supervisor that started it, after sd_notify(3): that it is
+//! ready, that it is alive, what it does, that it is stopping and needs more time.
+//!
+//! Without `NOTIFY_SOCKET`, as below OpenRC, everything here does nothing. Whoever calls
+//! [`Supervisor::alive`] does so from the loop that does the work, never from a timer of
+//! its own: a timer goes on ticking beside a loop that hangs.
+
+use std::{
+    ffi::OsString,
+    io,
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::{
+            ffi::OsStringExt as _,
+            net::{SocketAddr, UnixDatagram},
+        },
+    },
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+/// Pings per watchdog time: one may be late, and one lost.
+const PINGS: u32 = 3;
+
+/// The supervisor, if there is one that listens.
+#[derive(Debug)]
+pub struct Supervisor {
+    socket: Option<(UnixDatagram, SocketAddr)>,
+    watchdog: Option<Duration>,
+    last_ping: Mutex<Option<Instant>>,
+}
+
+impl Supervisor {
+    /// The one that the environment names: `NOTIFY_SOCKET`, `WATCHDOG_USEC` and
+    /// `WATCHDOG_PID` of sd_notify(3) and sd_watchdog_enabled(3).
+    #[must_use]
+    pub fn from_environment() -> Self {
+        let socket = std::env::var_os("NOTIFY_SOCKET").and_then(|name| match open(name) {
+            Ok(socket) => Some(socket),
+            Err(error) => {
+                tracing::warn!(%error, "NOTIFY_SOCKET is set and cannot be used; the supervisor is told nothing");
+                None
+            }
+        });
+        let is_ours = std::env::var("WATCHDOG_PID").map_or(true, |pid| pid == std::process::id().to_string());
+        let watchdog = std::env::var("WATCHDOG_USEC").ok().and_then(|usec| usec.parse().ok());
+        let watchdog = watchdog.filter(|&usec| usec > 0 && is_ours && socket.is_some());
+        Self { socket, watchdog: watchdog.map(Duration::from_micros), last_ping: Mutex::new(None) }
+    }
+
+    /// The daemon does what it is for.
+    pub fn ready(&self, status: &str) {
+        self.send(&format!("READY=1\nSTATUS={}\n", line(status)));
+    }
+
+    /// What it does, in one line for people.
+    pub fn status(&self, status: &str) {
+        self.send(&format!("STATUS={}\n", line(status)));
+    }
+
+    /// It is ending.
+    pub fn stopping(&self, status: &str) {
+        self.send(&format!("STOPPING=1\nSTATUS={}\n", line(status)));
+    }
+
+    /// The end takes this much longer from now on, however little time is configured.
+    pub fn extend(&self, by: Duration) {
+        self.send(&format!("EXTEND_TIMEOUT_USEC={}\n", by.as_micros()));
+    }
+
+    /// The loop that does the work has come round. Costs nothing when it does so often.
+    pub fn alive(&self) {
+        let Some(every) = self.ping_every() else { return };
+        let mut last = self.last_ping.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // A little early, or a loop that comes round just before the time would skip one.
+        if last.is_none_or(|last| last.elapsed() >= every / 2) {
+            *last = Some(Instant::now());
+            self.send("WATCHDOG=1\n");
+        }
+    }
+
+    /// How often [`Supervisor::alive`] must be called; `None` if nobody watches.
+    #[must_use]
+    pub fn ping_every(&self) -> Option<Duration> {
+        self.watchdog.map(|time| time / PINGS)
+    }
+
+    fn send(&self, message: &str) {
+        let Some((socket, address)) = &self.socket else { return };
+        if let Err(error) = socket.send_to_addr(message.as_bytes(), address) {
+            tracing::warn!(%error, message = message.trim_end(), "the supervisor cannot be told");
+        }
+    }
+}
+
+fn open(name: OsString) -> io::Result<(UnixDatagram, SocketAddr)> {
+    let address = match name.as_encoded_bytes().strip_prefix(b"@") {
+        Some(abstract_name) => SocketAddr::from_abstract_name(abstract_name)?,
+        None => SocketAddr::from_pathname(OsString::from_vec(name.into_encoded_bytes()))?,
+    };
+    let socket = UnixDatagram::unbound()?;
+    // A supervisor that does not read must not hold up the work.
+    socket.set_nonblocking(true)?;
+    Ok((socket, address))
+}
+
+/// A second line would be another message.
+fn line(text: &str) -> String {
+    text.replace('\n', "; ")
+}

@@ -1,0 +1,170 @@
+//! Log files with a bound on everything: `NAME.log` is written, `NAME.1.log` is the one
+//! before it, and so on. A new file is begun each day (UTC) and when one is full; files
+//! past the number or the age go.
+//!
+//! tracing-appender's own files know neither size nor age, so a loop that complains could
+//! fill the disk within a day.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// What the files may come to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// Files, the one that is written among them.
+    pub(super) files: usize,
+    /// Bytes of one file; a single longer line may exceed them.
+    pub(super) bytes: u64,
+    /// Days.
+    pub(super) days: u64,
+}
+
+/// The files, as one place to write to.
+#[derive(Debug)]
+pub(super) struct Files {
+    dir: PathBuf,
+    name: String,
+    bounds: Bounds,
+    file: File,
+    written: u64,
+    /// Of the file's last line, counted from the epoch.
+    day: u64,
+}
+
+impl Files {
+    /// Goes on with the newest file in `dir`, which is made if needed.
+    pub(super) fn open(dir: &Path, name: &str, bounds: Bounds) -> io::Result<Self> {
+        fs::create_dir_all(dir)?;
+        let path = path(dir, name, 0);
+        let file = append_to(&path)?;
+        let about = file.metadata()?;
+        let (written, day) = (about.len(), day_of(about.modified()?));
+        Ok(Self { dir: dir.to_owned(), name: name.to_owned(), bounds, file, written, day })
+    }
+
+    /// Makes room for a new file and begins it.
+    fn turn(&mut self, now: SystemTime) -> io::Result<()> {
+        let last = self.bounds.files.saturating_sub(1);
+        for number in (0..last).rev() {
+            let from = path(&self.dir, &self.name, number);
+            gone_is_fine(fs::rename(from, path(&self.dir, &self.name, number + 1)))?;
+        }
+        if last == 0 {
+            gone_is_fine(fs::remove_file(path(&self.dir, &self.name, 0)))?;
+        }
+        self.expire(now)?;
+        self.file = append_to(&path(&self.dir, &self.name, 0))?;
+        (self.written, self.day) = (0, day_of(now));
+        Ok(())
+    }
+
+    /// Removes what is too old, and what a larger number of files left.
+    fn expire(&self, now: SystemTime) -> io::Result<()> {
+        let oldest = now.checked_sub(DAY * u32::try_from(self.bounds.days).unwrap_or(u32::MAX));
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            let Some(number) = entry.file_name().to_str().and_then(|name| self.number_of(name)) else {
+                continue;
+            };
+            let is_old = oldest.is_some_and(|oldest| {
+                entry.metadata().and_then(|m| m.modified()).is_ok_and(|at| at < oldest)
+            });
+            if is_old || number >= self.bounds.files {
+                gone_is_fine(fs::remove_file(entry.path()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn number_of(&self, file: &str) -> Option<usize> {
+        file.strip_prefix(&self.name)?.strip_prefix('.')?.strip_suffix(".log")?.parse().ok()
+    }
+}
+
+impl Write for Files {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let now = SystemTime::now();
+        let is_full = self.written > 0 && self.written + line.len() as u64 > self.bounds.bytes;
+        if is_full || (self.written > 0 && day_of(now) != self.day) {
+            self.turn(now)?;
+        }
+        let count = self.file.write(line)?;
+        self.written += count as u64;
+        self.day = day_of(now);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+fn path(dir: &Path, name: &str, number: usize) -> PathBuf {
+    dir.join(if number == 0 { format!("{name}.log") } else { format!("{name}.{number}.log") })
+}
+
+fn append_to(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
+}
+
+fn day_of(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs() / DAY.as_secs()
+}
+
+fn gone_is_fine(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds { files: 3, bytes: 100, days: 2 };
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn however_much_is_written_the_files_stay_few_and_small_and_the_newest_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut files = Files::open(dir.path(), "d", BOUNDS).unwrap();
+        for number in 0..1000 {
+            files.write_all(format!("line {number}\n").as_bytes()).unwrap();
+        }
+        assert_eq!(names(dir.path()), ["d.1.log", "d.2.log", "d.log"]);
+        let sizes = names(dir.path()).iter().map(|n| fs::metadata(dir.path().join(n)).unwrap().len()).max();
+        assert!(sizes.unwrap() <= 100, "{sizes:?}");
+        assert!(fs::read_to_string(dir.path().join("d.log")).unwrap().ends_with("line 999\n"));
+    }
+
+    #[test]
+    fn a_new_day_begins_a_new_file_and_old_ones_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let ago = |days| SystemTime::now() - DAY * days;
+        let write = |name: &str, days| {
+            let path = dir.path().join(name);
+            fs::write(&path, "old\n").unwrap();
+            File::options().append(true).open(path).unwrap().set_modified(ago(days)).unwrap();
+        };
+        write("d.log", 1);
+        write("d.1.log", 5);
+        write("other.1.log", 5);
+        let mut files = Files::open(dir.path(), "d", BOUNDS).unwrap();
+        files.write_all(b"new\n").unwrap();
+        assert_eq!(names(dir.path()), ["d.1.log", "d.log", "other.1.log"]);
+        assert_eq!(fs::read_to_string(dir.path().join("d.log")).unwrap(), "new\n");
+    }
+}

@@ -1,0 +1,40 @@
+//! What the agent says of itself and of attempts that it gives up: text, no decision.
+
+use super::Agent;
+use swarm_common::{
+    state::{FailureClass, Phase},
+    wire::drone::*,
+};
+
+impl Agent {
+    /// What it does, in a few words.
+    #[must_use]
+    pub fn words(&self) -> &'static str {
+        match (self.is_building(), self.items.is_empty(), self.stop.is_some(), self.paused) {
+            (true, _, true, _) => "stopping, the build at hand is finished first",
+            (_, _, true, _) => "stopping",
+            (true, _, _, true) => "draining, the build at hand is finished",
+            (_, _, _, true) => "drained, it takes no work until it is resumed",
+            (true, ..) => "building",
+            (_, false, ..) => "delivering",
+            _ => "waiting for work",
+        }
+    }
+}
+
+pub(super) fn handed_back(reason: &str) -> ReportRequest {
+    ReportRequest { outcome: Outcome::HandedBack { reason: reason.to_owned() }, usage: Usage::default() }
+}
+
+/// The report of a build that ended with its drone. It counts as a failed attempt, as a
+/// package that brings its machine down must not be tried for ever.
+pub(super) fn cut_off() -> ReportRequest {
+    let failure = Failure {
+        class: FailureClass::Lost,
+        cause: None,
+        phase: Phase::Building,
+        signature: "the drone ended during the build".into(),
+        message: "swarm-drone was killed, or its machine went down, while it was building".into(),
+    };
+    ReportRequest { outcome: Outcome::Failed { failure }, usage: Usage::default() }
+}

@@ -1,0 +1,38 @@
+//! What is asked of a running drone, and why it ends otherwise than asked.
+
+use crate::enrol::EnrolError;
+
+/// What a person or a supervisor asks of the drone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// To stop; the second time without waiting for a build.
+    Stop,
+    /// To take no further work.
+    Pause,
+    /// To take work again.
+    Resume,
+}
+
+/// Why a drone ended otherwise than asked.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// It could not enrol.
+    #[error(transparent)]
+    Enrol(#[from] EnrolError),
+    /// Its directories cannot be used.
+    #[error("{path} cannot be used: {source}")]
+    Io {
+        /// What.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Its credential is no longer valid.
+    #[error(
+        "the orchestrator does not know this drone any more ({0}): enrol it again with a new token, after removing {1}"
+    )]
+    Unknown(String, String),
+    /// A part of the drone broke off. Nothing of the spool is lost; a start goes on with it.
+    #[error("a part of the drone broke off, which is an error in it: {0}")]
+    Broken(tokio::task::JoinError),
+}
