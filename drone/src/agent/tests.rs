@@ -1,7 +1,11 @@
 //! The agent, step by step.
 
 use super::*;
-use swarm_common::{digest::Digest, id::*, state::DroneState};
+use swarm_common::{
+    digest::Digest,
+    id::*,
+    state::{DroneState, FailureClass},
+};
 
 const T: u64 = 1_000_000;
 
@@ -211,4 +215,17 @@ fn a_restarted_drone_delivers_its_spool_and_reports_what_was_cut_off() {
         _ => false,
     });
     assert!(lost, "{outputs:?}");
+}
+
+#[test]
+fn a_paused_agent_finishes_what_it_builds_takes_nothing_more_and_works_again_when_resumed() {
+    let (mut agent, _) = agent();
+    agent.step(TimeMs(T), work(7));
+    let outputs = agent.step(TimeMs(T), Input::PauseRequested);
+    assert!(agent.is_building() && !outputs.contains(&Output::Kill(AttemptId(7))));
+    let outputs = agent.step(TimeMs(T), Input::BuildEnded(AttemptId(7), Some(built())));
+    assert!(outputs.contains(&Output::Upload(AttemptId(7))), "what was built is delivered");
+    assert_eq!(claim_key(&outputs), None);
+    assert_eq!(claim_key(&agent.step(TimeMs(T + 90_000), Input::Tick)), None);
+    assert!(claim_key(&agent.step(TimeMs(T + 91_000), Input::ResumeRequested)).is_some());
 }
