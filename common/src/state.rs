@@ -158,6 +158,69 @@ words! {
     }
 }
 
+words! {
+    /// A rung of the ladder by which a silent drone is healed.
+    HealStep {
+        /// Ask the machine who it is.
+        Probe = "probe",
+        /// Restart the service.
+        Restart = "restart",
+        /// Kill the service and start it.
+        Kill = "kill",
+        /// Reboot the machine.
+        Reboot = "reboot",
+    }
+}
+
+words! {
+    /// How a step of healing ended.
+    HealOutcome {
+        /// As it should.
+        Done = "done",
+        /// The command was not content.
+        Failed = "failed",
+        /// Nobody listens at the address.
+        Refused = "refused",
+        /// The machine did not answer in time.
+        TimedOut = "timed_out",
+        /// The connection broke while the command ran.
+        CutOff = "cut_off",
+        /// The command did not end in time.
+        Hung = "hung",
+        /// After a reboot the machine is back and has not booted anew.
+        SameBoot = "same_boot",
+        /// The orchestrator was stopped meanwhile, so nobody saw the end.
+        Unseen = "unseen",
+        /// The machine's host key is not among those that we know.
+        UnknownKey = "unknown_key",
+        /// The machine has another host key than the one that we know.
+        ChangedKey = "changed_key",
+        /// The machine does not accept our key, or we have none.
+        LoginDenied = "login_denied",
+        /// The address answers, but as another machine.
+        OtherMachine = "other_machine",
+        /// Neither systemd nor OpenRC runs there.
+        NoService = "no_service",
+    }
+}
+
+impl HealOutcome {
+    /// Nothing was reached: the machine or the way to it is away.
+    #[must_use]
+    pub fn is_absent(self) -> bool {
+        matches!(self, Self::Refused | Self::TimedOut)
+    }
+
+    /// Only a person can make this right, and until then the machine is not to be touched.
+    #[must_use]
+    pub fn is_hands_off(self) -> bool {
+        matches!(
+            self,
+            Self::UnknownKey | Self::ChangedKey | Self::LoginDenied | Self::OtherMachine | Self::NoService
+        )
+    }
+}
+
 impl RunState {
     /// Whether the run has ended.
     #[must_use]

@@ -1,6 +1,7 @@
 //! The orchestrator's configuration: every setting with its unit and default. A setting
 //! that is not here is a typing mistake and refused.
 
+use crate::healer::config::Healing;
 use serde::Deserialize;
 use std::{
     net::SocketAddr,
@@ -40,6 +41,8 @@ pub struct Config {
     pub limits: Limits,
     /// Numbers behind the rules.
     pub policy: PolicyOverrides,
+    /// Bringing silent drones back.
+    pub healing: Healing,
 }
 
 impl Default for Config {
@@ -55,6 +58,7 @@ impl Default for Config {
             build_logs: BuildLogs::default(),
             limits: Limits::default(),
             policy: PolicyOverrides::default(),
+            healing: Healing::default(),
         }
     }
 }
@@ -92,7 +96,14 @@ impl Config {
         if self.build_logs.days_kept == 0 {
             return Err("`days_kept` of `[build_logs]` must be at least 1".into());
         }
+        self.healing.check()?;
         telemetry::check(&self.log).map_err(|error| error.to_string())
+    }
+
+    /// The core's numbers.
+    #[must_use]
+    pub fn core_policy(&self) -> Policy {
+        Policy { heal: self.healing.policy(), ..self.policy.policy() }
     }
 
     /// Where package files, snapshots and binary package hosts are.
@@ -271,7 +282,7 @@ macro_rules! overrides {
             #[must_use]
             pub fn policy(&self) -> Policy {
                 let default = Policy::default();
-                Policy { $($field: self.$field.unwrap_or(default.$field),)+ }
+                Policy { $($field: self.$field.unwrap_or(default.$field),)+ ..default }
             }
         }
     };

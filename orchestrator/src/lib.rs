@@ -5,12 +5,14 @@
 //! state only through the engine's handle.
 //!
 //! [`server`] puts everything together. [`http`] is the API, [`receiving`] the way of a
-//! package file in, [`publisher`], [`calendar`] and [`pass_leftovers`] the passes, [`passes`] what they did.
+//! package file in, [`publisher`], [`calendar`], [`healer`] and [`pass_leftovers`] the passes, [`passes`]
+//! what they did.
 
 pub mod artifact;
 pub mod calendar;
 pub mod config;
 pub mod engine;
+pub mod healer;
 pub mod http;
 pub mod journal;
 pub mod logs;

@@ -6,6 +6,7 @@ use crate::{
     calendar,
     config::Config,
     engine::{Clock, Engine, EngineTask, SystemClock},
+    healer::Healer,
     http::{
         self,
         connection::{self, Entrance},
@@ -216,7 +217,7 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
         tracing::warn!(%address, "other machines get packages only: set `listen` of `[tls]` to serve them the API");
     }
     let journal = SqliteJournal::open(&config.state_dir.join("journal.sqlite"))?;
-    let (engine, engine_task) = Engine::start(Box::new(journal), config.policy.policy(), clock).await?;
+    let (engine, engine_task) = Engine::start(Box::new(journal), config.core_policy(), clock).await?;
     let receiving = Receiving::new(incoming, store.clone(), entries.clone(), key, limits);
     let app = Arc::new(App {
         passes: Arc::new(Passes::new(engine.clone())),
@@ -325,6 +326,9 @@ impl Server {
             app.entries.clone(),
         );
         let publisher = tokio::spawn(publisher.run(stopping.clone()));
+        let healer = tokio::spawn(
+            Healer::new(app.engine.clone(), app.passes.clone(), &app.config).run(stopping.clone()),
+        );
         let leftovers = tokio::spawn(pass_leftovers::run(app.clone()));
         let schedule = tokio::spawn(calendar::run(app.clone()));
         let limits = app.config.limits;
@@ -340,7 +344,9 @@ impl Server {
             told
         };
         let ((), told) = tokio::join!(connections, stopper);
-        for (name, task) in [("publisher", publisher), ("leftovers", leftovers), ("schedule", schedule)] {
+        let passes =
+            [("publisher", publisher), ("healer", healer), ("leftovers", leftovers), ("schedule", schedule)];
+        for (name, task) in passes {
             if let Err(error) = task.await {
                 tracing::error!(name, %error, "a pass broke off");
             }

@@ -4,6 +4,7 @@
 pub mod api;
 pub mod e2e;
 pub mod faults;
+pub mod machine;
 pub mod replay;
 pub mod sim;
 pub mod tidy;

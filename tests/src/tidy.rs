@@ -18,6 +18,7 @@ const KNOWN_IN_ONE_PLACE: &[(&str, &str)] = &[
     ("pgp", "orchestrator/src/sign/"),
     ("croner", "orchestrator/src/calendar/due.rs"),
     ("tokio_cron_scheduler", "orchestrator/src/calendar/ticker.rs"),
+    ("russh", "orchestrator/src/healer/ssh.rs"),
     ("sysinfo", "drone/src/vitals.rs"),
     ("reqwest", "common/src/client/"),
     ("rcgen", "orchestrator/src/tls/self_signed.rs"),

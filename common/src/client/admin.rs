@@ -85,6 +85,30 @@ impl Client {
         self.drone_verb(drone, "resume", key).await
     }
 
+    /// Keeps a drone's machine from reboots.
+    ///
+    /// # Errors
+    /// As every request.
+    pub async fn protect_drone(&self, drone: DroneId, key: &IdempotencyKey) -> Result<(), ClientError> {
+        self.drone_verb(drone, "protect", key).await
+    }
+
+    /// Lets healing reboot a drone's machine again.
+    ///
+    /// # Errors
+    /// As every request; the configuration may protect it.
+    pub async fn unprotect_drone(&self, drone: DroneId, key: &IdempotencyKey) -> Result<(), ClientError> {
+        self.drone_verb(drone, "unprotect", key).await
+    }
+
+    /// Lets healing reboot the machine of a silent drone, once the gentler steps failed.
+    ///
+    /// # Errors
+    /// As every request; the drone may be heard, protected, or not to be rebooted.
+    pub async fn confirm_reboot(&self, drone: DroneId, key: &IdempotencyKey) -> Result<(), ClientError> {
+        self.drone_verb(drone, "confirm-reboot", key).await
+    }
+
     /// Forgets a drone and revokes its credential.
     ///
     /// # Errors

@@ -193,6 +193,12 @@ pub struct DroneView {
     pub last_seen: Option<TimeMs>,
     /// Failures in a row that were its own.
     pub strikes: u32,
+    /// What healing does next about it and when, while it is silent.
+    #[serde(default)]
+    pub healing: Option<String>,
+    /// Its machine is never rebooted.
+    #[serde(default)]
+    pub protected: bool,
     /// Learned speed; 1 is average.
     pub speed: f64,
     /// What it works on.

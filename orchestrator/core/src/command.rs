@@ -7,7 +7,7 @@ use swarm_common::{
     digest::Digest,
     id::*,
     name::Name,
-    state::RunClass,
+    state::{HealOutcome, HealStep, RunClass},
     time::TimeMs,
     wire::{
         admin::ProfileRequest, artifact::Artifact, calendar::ScheduleRequest, drone::*, plan::PlanReport,
@@ -63,6 +63,36 @@ pub enum Command {
     ResumeDrone(DroneId),
     /// Forget a drone and void its credential.
     RemoveDrone(DroneId),
+
+    /// Keep a drone's machine from reboots, or no longer.
+    ProtectDrone {
+        /// Which drone.
+        drone: DroneId,
+        /// Whether it is kept from them.
+        protected: bool,
+    },
+    /// Let healing reboot the machine of a silent drone, once the gentler steps failed.
+    ConfirmReboot(DroneId),
+    /// The shell is about to take a step of healing.
+    BeginHealing {
+        /// Which drone.
+        drone: DroneId,
+        /// The step that is due.
+        step: HealStep,
+    },
+    /// The shell says how a step of healing ended.
+    ReportHealing {
+        /// Which drone.
+        drone: DroneId,
+        /// Which step.
+        step: HealStep,
+        /// How it ended.
+        outcome: HealOutcome,
+        /// What was seen, in one line.
+        detail: String,
+        /// The machine's boot id, if it proved to be the right one.
+        boot_id: Option<String>,
+    },
 
     /// Make a profile or pin it to another snapshot.
     PutProfile {

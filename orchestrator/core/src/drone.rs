@@ -1,5 +1,6 @@
 //! A drone, as the core knows it.
 
+use crate::heal::Healing;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use swarm_common::{
@@ -36,6 +37,9 @@ pub struct Drone {
     pub groundings: u32,
     /// Learned speed in thousandths: 1000 is average.
     pub speed_permille: u64,
+    /// How far healing has climbed for it.
+    #[serde(default)]
+    pub healing: Healing,
 }
 
 /// A pause after too many strikes.
@@ -64,6 +68,12 @@ impl Drone {
         } else {
             DroneState::Online
         }
+    }
+
+    /// Whether it said goodbye: then it is off because somebody wants it so.
+    #[must_use]
+    pub fn signed_off(&self) -> bool {
+        self.offline.as_deref().is_some_and(|why| why.starts_with("signed off"))
     }
 
     /// Whether it builds for a profile.
@@ -106,6 +116,7 @@ mod tests {
             succeeded_at: TimeMs(0),
             groundings: 0,
             speed_permille: 1000,
+            healing: Healing::default(),
         }
     }
 

@@ -78,6 +78,20 @@ pub enum Event {
     DroneGrounded { drone: DroneId, until: TimeMs, reason: String },
     /// Its pause is over.
     DroneUngrounded { drone: DroneId },
+    /// Healing gave it up: a person has to look.
+    DroneLost { drone: DroneId, reason: String },
+    /// It has worked long enough since it was heard again: its ladder is forgotten.
+    DroneHealed { drone: DroneId },
+    /// An admin keeps its machine from reboots, or no longer does.
+    DroneProtected { drone: DroneId, protected: bool },
+    /// A step of healing begins; nothing was done yet.
+    HealStepBegan { drone: DroneId, step: HealStep },
+    /// A step of healing ended.
+    HealStepEnded { drone: DroneId, step: HealStep, outcome: HealOutcome, detail: String },
+    /// Only a reboot is left, and an admin has to confirm it.
+    RebootWanted { drone: DroneId, reason: String },
+    /// An admin confirmed the reboot of a silent drone's machine.
+    RebootConfirmed { drone: DroneId },
 
     /// A profile exists, or is pinned anew.
     ProfilePut { name: Name, request: ProfileRequest },

@@ -23,6 +23,7 @@ pub mod explain;
 pub mod fence;
 pub mod graph;
 mod handle;
+pub mod heal;
 pub mod invariants;
 pub mod judge;
 pub mod package;

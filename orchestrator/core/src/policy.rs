@@ -1,6 +1,8 @@
 //! The numbers behind the rules. They are configuration, not state: the journal does
 //! not keep them, and what they decided stands in the events.
 
+use crate::heal::HealPolicy;
+
 /// Every bound and waiting time of the core. Times are milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
@@ -43,6 +45,8 @@ pub struct Policy {
     pub silence_timeout_ms: u64,
     /// The largest log of an attempt in bytes.
     pub log_bytes: u64,
+    /// The ladder of healing.
+    pub heal: HealPolicy,
 }
 
 impl Default for Policy {
@@ -70,6 +74,7 @@ impl Default for Policy {
             build_timeout_ms: 10 * HOUR,
             silence_timeout_ms: HOUR,
             log_bytes: 64 << 20,
+            heal: HealPolicy::default(),
         }
     }
 }

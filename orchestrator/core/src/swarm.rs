@@ -6,6 +6,7 @@ use crate::{
     command::Reply,
     drone::Drone,
     estimate::History,
+    heal::Act,
     package::Package,
     policy::Policy,
     profile::Profile,
@@ -55,6 +56,9 @@ pub struct Swarm {
     pub answers: BTreeMap<String, (u64, Reply)>,
     /// What past attempts took.
     pub history: History,
+    /// What healing did to machines within the last day, oldest first.
+    #[serde(default)]
+    pub acts: Vec<Act>,
 }
 
 /// The last id handed out of each kind.

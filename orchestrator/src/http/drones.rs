@@ -22,6 +22,27 @@ pub(super) fn routes() -> Vec<Route> {
         Route::new(Method::POST, "/drones/{drone}/drain", Role::Admin, "Give a drone nothing more", drain),
         Route::new(Method::POST, "/drones/{drone}/resume", Role::Admin, "Give a drone work again", resume),
         Route::new(
+            Method::POST,
+            "/drones/{drone}/protect",
+            Role::Admin,
+            "Keep a drone's machine from reboots",
+            protect,
+        ),
+        Route::new(
+            Method::POST,
+            "/drones/{drone}/unprotect",
+            Role::Admin,
+            "Let healing reboot a drone's machine again",
+            unprotect,
+        ),
+        Route::new(
+            Method::POST,
+            "/drones/{drone}/confirm-reboot",
+            Role::Admin,
+            "Let healing reboot the machine of a silent drone, once the gentler steps failed",
+            confirm_reboot,
+        ),
+        Route::new(
             Method::DELETE,
             "/drones/{drone}",
             Role::Admin,
@@ -60,6 +81,33 @@ async fn resume(
     Once(key): Once,
 ) -> Result<(), ApiError> {
     app.engine.submit(Command::ResumeDrone(drone), key).await?;
+    Ok(())
+}
+
+async fn protect(
+    State(app): State<Arc<App>>,
+    Path(drone): Path<DroneId>,
+    Once(key): Once,
+) -> Result<(), ApiError> {
+    app.engine.submit(Command::ProtectDrone { drone, protected: true }, key).await?;
+    Ok(())
+}
+
+async fn unprotect(
+    State(app): State<Arc<App>>,
+    Path(drone): Path<DroneId>,
+    Once(key): Once,
+) -> Result<(), ApiError> {
+    app.engine.submit(Command::ProtectDrone { drone, protected: false }, key).await?;
+    Ok(())
+}
+
+async fn confirm_reboot(
+    State(app): State<Arc<App>>,
+    Path(drone): Path<DroneId>,
+    Once(key): Once,
+) -> Result<(), ApiError> {
+    app.engine.submit(Command::ConfirmReboot(drone), key).await?;
     Ok(())
 }
 

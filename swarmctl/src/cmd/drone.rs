@@ -43,6 +43,24 @@ pub enum Verb {
         #[arg(required = true)]
         drones: Vec<String>,
     },
+    /// Keep a drone's machine from reboots by healing
+    Protect {
+        /// Drones, by name or id
+        #[arg(required = true)]
+        drones: Vec<String>,
+    },
+    /// Let healing reboot a drone's machine again
+    Unprotect {
+        /// Drones, by name or id
+        #[arg(required = true)]
+        drones: Vec<String>,
+    },
+    /// Let healing reboot a silent drone's machine, once restarts of its service failed
+    ConfirmReboot {
+        /// Drones, by name or id
+        #[arg(required = true)]
+        drones: Vec<String>,
+    },
     /// Forget a drone and revoke its credential
     Remove {
         /// Drones, by name or id
@@ -80,6 +98,9 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
         Verb::Approve { drones }
         | Verb::Drain { drones }
         | Verb::Resume { drones }
+        | Verb::Protect { drones }
+        | Verb::Unprotect { drones }
+        | Verb::ConfirmReboot { drones }
         | Verb::Remove { drones } => drones,
     };
     // All are looked up before any is changed, so that a typo changes nothing.
@@ -97,6 +118,13 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
             Verb::Approve { .. } => session.change(async |key| client.approve_drone(id, key).await).await?,
             Verb::Drain { .. } => session.change(async |key| client.drain_drone(id, key).await).await?,
             Verb::Resume { .. } => session.change(async |key| client.resume_drone(id, key).await).await?,
+            Verb::Protect { .. } => session.change(async |key| client.protect_drone(id, key).await).await?,
+            Verb::Unprotect { .. } => {
+                session.change(async |key| client.unprotect_drone(id, key).await).await?
+            }
+            Verb::ConfirmReboot { .. } => {
+                session.change(async |key| client.confirm_reboot(id, key).await).await?
+            }
             Verb::Remove { .. } => session.change(async |key| client.remove_drone(id, key).await).await?,
             Verb::List | Verb::Token { .. } => {}
         }
@@ -107,8 +135,7 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
         found
             .iter()
             .map(|drone| match now.iter().find(|n| n.id == drone.id) {
-                Some(n) if n.reason.is_empty() => format!("{} is {}\n", n.name, n.state),
-                Some(n) => format!("{} is {}: {}\n", n.name, n.state, clean(&n.reason)),
+                Some(n) => format!("{} is {}{}{}\n", n.name, n.state, prefixed(": ", &why(n)), shield(n)),
                 None => format!("{} is removed\n", drone.name),
             })
             .collect()
@@ -163,6 +190,22 @@ fn drone_lines(connection: &Connection) -> Result<String, Failure> {
     Ok(text)
 }
 
+/// Why a drone is where it is, and what healing does about it.
+fn why(drone: &DroneView) -> String {
+    match &drone.healing {
+        None => clean(&drone.reason),
+        Some(healing) => format!("{}; {}", clean(&drone.reason), clean(healing)),
+    }
+}
+
+fn prefixed(prefix: &str, text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!("{prefix}{text}") }
+}
+
+fn shield(drone: &DroneView) -> &'static str {
+    if drone.protected { " (never rebooted)" } else { "" }
+}
+
 fn render(drones: &[DroneView], paint: Paint) -> String {
     let mut table =
         Table::new(&["ID", "NAME", "STATE", "CORES", "MEMORY", "SPEED", "STRIKES", "VERSION", "DOES"]);
@@ -170,7 +213,7 @@ fn render(drones: &[DroneView], paint: Paint) -> String {
         let does = match drone.working_on.first() {
             Some(work) => format!("{}: {}", clean(&work.title), work.phase),
             None if drone.state == DroneState::Online => "idle".to_owned(),
-            None => clean(&drone.reason),
+            None => why(drone),
         };
         let strikes = match drone.strikes {
             0 => Cell::from("0"),
@@ -185,7 +228,7 @@ fn render(drones: &[DroneView], paint: Paint) -> String {
             format!("{:.2}", drone.speed).into(),
             strikes,
             clean(&drone.facts.version).into(),
-            does.into(),
+            format!("{does}{}", shield(drone)).into(),
         ]);
     }
     table.render(paint)

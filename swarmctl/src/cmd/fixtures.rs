@@ -71,6 +71,8 @@ pub fn drone(id: u64, drone_name: &str, state: DroneState) -> DroneView {
         vitals: None,
         last_seen: None,
         strikes: 0,
+        healing: None,
+        protected: false,
         speed: 1.0,
         working_on: vec![],
     }

@@ -6,6 +6,7 @@
 
 mod attempt;
 mod calendar;
+mod heal;
 mod run;
 
 use crate::{
@@ -70,6 +71,7 @@ impl Swarm {
                         succeeded_at: TimeMs(0),
                         groundings: 0,
                         speed_permille: 1000,
+                        healing: Default::default(),
                     },
                 );
             }
@@ -81,6 +83,7 @@ impl Swarm {
                 (d.draining, d.grounded, d.lost) = (None, None, None);
                 d.strikes.clear();
                 d.groundings = 0;
+                d.healing.start_anew();
             }),
             Event::DroneRemoved { drone } => {
                 self.drones.remove(drone);
@@ -91,9 +94,15 @@ impl Swarm {
             }
             Event::DroneWentOffline { drone, reason } => {
                 self.live.waiting.remove(drone);
-                self.drone(*drone, |d| d.offline = Some(reason.clone()));
+                self.drone(*drone, |d| {
+                    d.offline = Some(reason.clone());
+                    d.healing.fell_silent(at);
+                });
             }
-            Event::DroneReturned { drone } => self.drone(*drone, |d| (d.offline, d.lost) = (None, None)),
+            Event::DroneReturned { drone } => self.drone(*drone, |d| {
+                (d.offline, d.lost) = (None, None);
+                d.healing.returned(at);
+            }),
             Event::DroneRebooted { drone, boot_id } => {
                 self.drone(*drone, |d| d.facts.boot_id.clone_from(boot_id));
             }
@@ -115,6 +124,13 @@ impl Swarm {
                 d.groundings += 1;
             }),
             Event::DroneUngrounded { drone } => self.drone(*drone, |d| d.grounded = None),
+            Event::DroneLost { .. }
+            | Event::DroneHealed { .. }
+            | Event::DroneProtected { .. }
+            | Event::HealStepBegan { .. }
+            | Event::HealStepEnded { .. }
+            | Event::RebootWanted { .. }
+            | Event::RebootConfirmed { .. } => self.heal(at, event),
 
             Event::ProfilePut { name, request } => {
                 let fresh = || Profile {

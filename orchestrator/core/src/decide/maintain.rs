@@ -41,6 +41,7 @@ pub(super) fn maintain(swarm: &Swarm, now: TimeMs) -> Vec<Event> {
             }
         }
     }
+    events.extend(super::heal::overdue(swarm, now));
     events
 }
 

@@ -2,7 +2,7 @@
 //! command leaves everything as it was because there is nothing that could be half done.
 //!
 //! [`admin`] and [`calendar`] decide what people ask, [`enrol`] how machines become drones, [`drone`] how
-//! drones report for duty, [`result`] what they bring, [`maintain`] what time alone
+//! drones report for duty, [`heal`] how silent ones are brought back, [`result`] what they bring, [`maintain`] what time alone
 //! changes. Who gets which package is [`crate::schedule`], whose fault a failure is
 //! [`crate::judge`].
 
@@ -10,6 +10,7 @@ mod admin;
 mod calendar;
 mod drone;
 mod enrol;
+mod heal;
 mod maintain;
 mod result;
 
@@ -47,6 +48,13 @@ pub fn decide(swarm: &Swarm, request: &Request) -> Decision {
         Command::DrainDrone(drone) => enrol::drain(swarm, *drone),
         Command::ResumeDrone(drone) => enrol::resume(swarm, *drone),
         Command::RemoveDrone(drone) => enrol::remove(swarm, now, *drone),
+
+        Command::ProtectDrone { drone, protected } => heal::protect(swarm, *drone, *protected),
+        Command::ConfirmReboot(drone) => heal::confirm(swarm, *drone),
+        Command::BeginHealing { drone, step } => heal::begin(swarm, now, *drone, *step),
+        Command::ReportHealing { drone, step, outcome, detail, boot_id } => {
+            heal::report(swarm, *drone, *step, *outcome, detail, boot_id.as_deref())
+        }
 
         Command::PutProfile { name, request } => admin::put_profile(swarm, name, request),
         Command::RemoveProfile(name) => admin::remove_profile(swarm, name),

@@ -34,6 +34,9 @@ fn view(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> DroneView {
         vitals: swarm.live.vitals.get(&id).copied(),
         last_seen: swarm.live.seen.get(&id).copied(),
         strikes: u32::try_from(drone.strikes.len()).unwrap_or(u32::MAX),
+        healing: super::healing(swarm, now, id, drone),
+        protected: drone.healing.protected
+            || swarm.policy.heal.reach.get(&drone.name).is_some_and(|reach| reach.protected),
         speed: drone.speed_permille as f64 / 1000.0,
         working_on: swarm.attempts_of(id).map(|(attempt, a)| work(swarm, attempt, a)).collect(),
     }

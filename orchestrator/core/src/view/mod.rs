@@ -5,6 +5,7 @@
 mod alarm;
 mod calendar;
 mod drone;
+mod healing;
 mod package;
 mod run;
 mod status;
@@ -13,6 +14,7 @@ mod why;
 pub use alarm::{Alarm, AlarmKind, alarms};
 pub use calendar::{pause, schedules};
 pub use drone::{drone, drones};
+pub use healing::healing;
 pub use package::{package, packages};
 pub use run::{run, runs};
 pub use status::{Trouble, status};

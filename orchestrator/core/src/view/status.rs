@@ -1,7 +1,7 @@
 //! The swarm on one screen: what is wrong, worst first, and the one thing to do next.
 
-use super::{alarms, drones, pause, run};
-use crate::{attempt::Job, judge::strike, package::Package, run::Run, swarm::Swarm};
+use super::{alarms, drones, healing, pause, run};
+use crate::{attempt::Job, heal, judge::strike, package::Package, run::Run, swarm::Swarm};
 use std::collections::BTreeMap;
 use swarm_common::{
     id::*,
@@ -10,6 +10,8 @@ use swarm_common::{
     time::TimeMs,
     wire::view::{Concern, StatusView},
 };
+
+const BY_ITSELF: &str = "it comes back by itself once its machine and `swarm-drone` run";
 
 /// Something wrong in the shell, which the core cannot see: the journal, a disk, the
 /// publisher.
@@ -159,6 +161,11 @@ fn of_run(swarm: &Swarm, id: RunId, run: &Run, found: &mut Vec<Found>) {
 
 fn of_drones(swarm: &Swarm, now: TimeMs, found: &mut Vec<Found>) {
     let in_state = |state| swarm.drones.values().filter(move |d| d.state() == state);
+    let offline = swarm.drones.iter().filter(|(_, d)| d.state() == DroneState::Offline);
+    if let Some(what) = heal::cut_off(swarm) {
+        let next = "probably it is this machine's network: look there; healing rests until they are heard";
+        found.push(Found::passing(what, next));
+    }
     for drone in in_state(DroneState::Lost) {
         let why = drone.lost.as_deref().unwrap_or_default();
         let what = format!("drone {} is lost: {why}", drone.name);
@@ -182,15 +189,18 @@ fn of_drones(swarm: &Swarm, now: TimeMs, found: &mut Vec<Found>) {
             ));
         }
     }
-    for drone in in_state(DroneState::Offline) {
-        let why = drone.offline.as_deref().unwrap_or_default();
+    for (&id, drone) in offline {
         // A machine that said goodbye is off because somebody wants it so.
-        if !why.starts_with("signed off") {
-            found.push(Found::passing(
-                format!("drone {} is offline: {why}", drone.name),
-                "it comes back by itself once its machine and `swarm-drone` run",
-            ));
+        if drone.signed_off() {
+            continue;
         }
+        let why = drone.offline.as_deref().unwrap_or_default();
+        let what = format!("drone {} is offline: {why}{}", drone.name, healing::so_far(drone));
+        let next = super::healing(swarm, now, id, drone);
+        let next = next.unwrap_or_else(|| BY_ITSELF.to_owned());
+        let asks = drone.healing.asked && !drone.healing.confirmed;
+        let action = asks.then(|| format!("swarmctl drone confirm-reboot {}", drone.name));
+        found.push(Found { what, next, action });
     }
     for drone in in_state(DroneState::Pending) {
         let what = format!("drone {} waits for approval", drone.name);

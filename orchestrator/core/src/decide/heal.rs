@@ -1,0 +1,122 @@
+//! Healing, as commands: a step is announced, taken by the shell, and reported; an admin
+//! protects a machine or confirms its reboot. Which step is due is [`crate::heal`].
+
+use super::{Decision, already, known};
+use crate::{
+    command::Reply,
+    drone::Drone,
+    event::Event,
+    heal::{self, Next, RebootRule, UnderWay},
+    refusal::Refusal,
+    swarm::Swarm,
+};
+use swarm_common::{
+    id::DroneId,
+    state::{HealOutcome, HealStep},
+    time::TimeMs,
+};
+
+/// The longest account of a step's end in characters.
+const LONGEST_DETAIL: usize = 300;
+
+/// Only the step that is due may begin, so two that ask at once get one step.
+pub(super) fn begin(swarm: &Swarm, now: TimeMs, drone: DroneId, step: HealStep) -> Decision {
+    match heal::next(swarm, now, drone, known(swarm, drone)?) {
+        Next::Take(due, at) if due == step && at <= now => {
+            Ok((vec![Event::HealStepBegan { drone, step }], Reply::Done))
+        }
+        _ => Err(wrong(known(swarm, drone)?, format!("a {step} is not due now"))),
+    }
+}
+
+/// A report about a step that is over (its time ran out, or the drone was heard) tells at
+/// most of a reboot.
+pub(super) fn report(
+    swarm: &Swarm,
+    drone: DroneId,
+    step: HealStep,
+    outcome: HealOutcome,
+    detail: &str,
+    boot_id: Option<&str>,
+) -> Decision {
+    let record = known(swarm, drone)?;
+    let mut events = Vec::new();
+    if let Some(boot_id) = boot_id.filter(|id| !id.is_empty() && *id != record.facts.boot_id) {
+        events.push(Event::DroneRebooted { drone, boot_id: boot_id.to_owned() });
+    }
+    if record.healing.under_way.is_some_and(|u| u.step == step) {
+        let detail = detail.chars().filter(|c| !c.is_control()).take(LONGEST_DETAIL).collect();
+        events.push(Event::HealStepEnded { drone, step, outcome, detail });
+    }
+    Ok((events, Reply::Done))
+}
+
+pub(super) fn protect(swarm: &Swarm, drone: DroneId, protected: bool) -> Decision {
+    let record = known(swarm, drone)?;
+    let by_configuration = swarm.policy.heal.reach.get(&record.name).is_some_and(|r| r.protected);
+    if !protected && by_configuration {
+        return Err(wrong(record, format!("`[healing.drone.{}]` protects it: change that", record.name)));
+    }
+    if record.healing.protected == protected {
+        return already();
+    }
+    Ok((vec![Event::DroneProtected { drone, protected }], Reply::Done))
+}
+
+pub(super) fn confirm(swarm: &Swarm, drone: DroneId) -> Decision {
+    let record = known(swarm, drone)?;
+    let name = &record.name;
+    let reach = swarm.policy.heal.reach.get(name).copied();
+    let refuse = |hint: String| Err(wrong(record, hint));
+    if record.lost.is_some() {
+        return refuse(format!("healing gave it up; start over with `swarmctl drone resume {name}`"));
+    }
+    if record.offline.is_none() || record.signed_off() {
+        return refuse("healing has nothing to do, so it reboots nothing".into());
+    }
+    match reach {
+        None => refuse(format!("healing does not know its machine: configure `[healing.drone.{name}]`")),
+        Some(reach) if reach.protected => refuse(format!("`[healing.drone.{name}]` protects it")),
+        Some(_) if record.healing.protected => {
+            refuse(format!("it is protected; `swarmctl drone unprotect {name}` first"))
+        }
+        Some(reach) if reach.reboot == RebootRule::Never => {
+            refuse(format!("`[healing.drone.{name}]` says `reboot = \"never\"`; set it to \"ask\""))
+        }
+        Some(_) if record.healing.confirmed => already(),
+        Some(_) => Ok((vec![Event::RebootConfirmed { drone }], Reply::Done)),
+    }
+}
+
+fn wrong(drone: &Drone, hint: String) -> Refusal {
+    Refusal::WrongState { what: format!("drone {}", drone.name), state: drone.state().word().into(), hint }
+}
+
+/// What time brings to healing: steps nobody told the end of, drones that are given up or
+/// well again, and reboots that an admin has to be asked for.
+pub(super) fn overdue(swarm: &Swarm, now: TimeMs) -> Vec<Event> {
+    swarm.drones.iter().filter_map(|(&id, drone)| of_drone(swarm, now, id, drone)).collect()
+}
+
+fn of_drone(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> Option<Event> {
+    let (policy, healing) = (&swarm.policy.heal, &drone.healing);
+    if let Some(UnderWay { step, since }) = healing.under_way {
+        let time = if step == HealStep::Reboot { policy.reboot_ms + policy.step_ms } else { policy.step_ms };
+        let detail = format!("nobody saw how its {step} ended");
+        let outcome = HealOutcome::Unseen;
+        return (now.since(since) >= time).then_some(Event::HealStepEnded {
+            drone: id,
+            step,
+            outcome,
+            detail,
+        });
+    }
+    if healing.heard_since.is_some_and(|since| now.since(since) >= policy.calm_ms) {
+        return Some(Event::DroneHealed { drone: id });
+    }
+    match heal::next(swarm, now, id, drone) {
+        Next::GivesUp(at, reason) if at <= now => Some(Event::DroneLost { drone: id, reason }),
+        Next::Asks(reason) if !healing.asked => Some(Event::RebootWanted { drone: id, reason }),
+        _ => None,
+    }
+}

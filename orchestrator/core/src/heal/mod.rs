@@ -1,0 +1,230 @@
+//! The ladder: what is done, and in which order, about a drone that fell silent. Probe,
+//! restart of its service, kill and start, reboot of its machine, and then a person.
+//!
+//! Level-triggered: [`next`] looks at the state alone and says which step is due when. The
+//! shell asks, announces the step (so that it is in the journal before anything is done),
+//! takes it and reports how it ended. A step that was announced and never reported is
+//! judged again after its time. Nothing is done in a hurry: most silences end by
+//! themselves, and a reboot too many costs more than a drone too few.
+
+mod policy;
+mod restraint;
+
+pub use policy::{HealPolicy, Reach, RebootRule};
+pub(crate) use restraint::DAY;
+pub use restraint::{cut_off, rests};
+
+use crate::{drone::Drone, swarm::Swarm};
+use restraint::{affordable_at, is_silent};
+use serde::{Deserialize, Serialize};
+use swarm_common::{id::DroneId, state::*, time::TimeMs};
+
+/// However the steps go, a climb ends after so many.
+const LONGEST_CLIMB: usize = 32;
+
+/// How far healing has climbed for a drone.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Healing {
+    /// An admin keeps the machine from reboots.
+    pub protected: bool,
+    /// Since when it is silent, if it is.
+    pub silent_since: Option<TimeMs>,
+    /// Since when it is heard again, if something was done to it before.
+    pub heard_since: Option<TimeMs>,
+    /// Steps that were taken, oldest first.
+    pub tried: Vec<Tried>,
+    /// The step that is being taken.
+    pub under_way: Option<UnderWay>,
+    /// An admin was asked for a reboot.
+    pub asked: bool,
+    /// An admin confirmed it.
+    pub confirmed: bool,
+}
+
+/// A step that was taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    /// Which.
+    pub step: HealStep,
+    /// When it ended.
+    pub at: TimeMs,
+    /// How.
+    pub outcome: HealOutcome,
+    /// What was seen.
+    pub detail: String,
+}
+
+/// A step that is being taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnderWay {
+    /// Which.
+    pub step: HealStep,
+    /// Since when.
+    pub since: TimeMs,
+}
+
+/// Something that was done to a machine, as budgets count it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Act {
+    /// When.
+    pub at: TimeMs,
+    /// To whose machine.
+    pub drone: DroneId,
+    /// What.
+    pub step: HealStep,
+}
+
+/// What healing does next about a drone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing: it is heard, or it is away because somebody wants it so.
+    Nothing,
+    /// Nothing, as healing cannot: why.
+    Cannot(String),
+    /// Nothing while this is so.
+    Rests(String),
+    /// A step is being taken.
+    UnderWay(UnderWay),
+    /// This step, from this time on.
+    Take(HealStep, TimeMs),
+    /// An admin has to confirm a reboot: why.
+    Asks(String),
+    /// From this time on it is a person's: why.
+    GivesUp(TimeMs, String),
+}
+
+impl Healing {
+    pub(crate) fn fell_silent(&mut self, at: TimeMs) {
+        (self.silent_since, self.heard_since) = (Some(at), None);
+    }
+
+    /// What was done to the machine stays known until it has been well for a while: a drone
+    /// that comes and goes climbs on instead of beginning anew each time.
+    pub(crate) fn returned(&mut self, at: TimeMs) {
+        if let Some(UnderWay { step, .. }) = self.under_way.take() {
+            self.tried.push(Tried { step, at, outcome: HealOutcome::Done, detail: "it was heard".into() });
+        }
+        let done_to_it = |t: &Tried| t.step != HealStep::Probe && reached(t);
+        self.tried.retain(done_to_it);
+        (self.silent_since, self.asked, self.confirmed) = (None, false, false);
+        self.heard_since = (!self.tried.is_empty()).then_some(at);
+    }
+
+    /// An admin wants it tried from the bottom.
+    pub(crate) fn start_anew(&mut self) {
+        self.tried.clear();
+        (self.asked, self.confirmed, self.heard_since) = (false, false, None);
+    }
+
+    /// The last step that was taken.
+    #[must_use]
+    pub fn last(&self) -> Option<&Tried> {
+        self.tried.last()
+    }
+
+    /// How often a step reached the machine.
+    #[must_use]
+    pub fn count(&self, step: HealStep) -> usize {
+        self.tried.iter().filter(|t| t.step == step && reached(t)).count()
+    }
+}
+
+fn reached(tried: &Tried) -> bool {
+    !tried.outcome.is_absent() && !tried.outcome.is_hands_off()
+}
+
+/// Steps that are due, each for another drone.
+#[must_use]
+pub fn due(swarm: &Swarm, now: TimeMs) -> Vec<(DroneId, HealStep)> {
+    let step = |(&id, drone): (&DroneId, &Drone)| match next(swarm, now, id, drone) {
+        Next::Take(step, at) if at <= now => Some((id, step)),
+        _ => None,
+    };
+    swarm.drones.iter().filter_map(step).collect()
+}
+
+/// What healing does next about a drone, and when.
+#[must_use]
+pub fn next(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> Next {
+    let (policy, healing) = (&swarm.policy.heal, &drone.healing);
+    if !is_silent(drone) || drone.draining.is_some() {
+        return Next::Nothing;
+    }
+    if let Some(under_way) = healing.under_way {
+        return Next::UnderWay(under_way);
+    }
+    let Some(&reach) = policy.reach.get(&drone.name) else {
+        return Next::Cannot(format!("healing needs `[healing.drone.{}]` in its configuration", drone.name));
+    };
+    if drone.facts.machine_id.is_empty() {
+        return Next::Cannot(
+            "healing cannot tell its machine: it had no /etc/machine-id when it enrolled".into(),
+        );
+    }
+    if let Some(why) = rests(swarm, now) {
+        return Next::Rests(why);
+    }
+    let silent_since = healing.silent_since.unwrap_or(swarm.live.started_at);
+    match climb(policy, healing, reach) {
+        Next::Take(step, at) => {
+            let at = at.max(silent_since + policy.patience_ms).max(affordable_at(swarm, id, step));
+            Next::Take(step, at)
+        }
+        Next::GivesUp(at, why) => Next::GivesUp(at.max(silent_since + policy.patience_ms), why),
+        other => other,
+    }
+}
+
+/// The rung that comes after those that were tried, without regard to budgets.
+fn climb(policy: &HealPolicy, healing: &Healing, reach: Reach) -> Next {
+    let Some(last) = healing.last() else { return Next::Take(HealStep::Probe, TimeMs(0)) };
+    if last.outcome.is_hands_off() {
+        return Next::GivesUp(last.at, last.detail.clone());
+    }
+    if last.outcome.is_absent() {
+        let vain = healing.tried.iter().rev().take_while(|t| t.outcome.is_absent()).count();
+        if vain >= policy.probes as usize {
+            return Next::GivesUp(
+                last.at,
+                format!("its machine did not answer {vain} times: {}", last.detail),
+            );
+        }
+        let wait = policy.probe_every_ms.saturating_mul(1 << (vain - 1).min(16)).min(policy.probe_max_ms);
+        return Next::Take(HealStep::Probe, last.at + wait);
+    }
+    let act = healing.tried.iter().rev().find(|t| t.step != HealStep::Probe && reached(t));
+    let heard_by = act.map_or(last.at, |t| last.at.max(t.at + policy.recover_ms));
+    // Nobody saw whether it rebooted, and its boot id tells.
+    if (last.step, last.outcome) == (HealStep::Reboot, HealOutcome::Unseen) {
+        return Next::Take(HealStep::Probe, last.at);
+    }
+    let in_vain = |what: &str| Next::GivesUp(heard_by, format!("{what}: {}", told(act.unwrap_or(last))));
+    if healing.tried.len() >= LONGEST_CLIMB {
+        return in_vain("too many steps did not bring it back");
+    }
+    let hung = act.is_some_and(|t| t.outcome == HealOutcome::Hung);
+    if healing.count(HealStep::Kill) + healing.count(HealStep::Reboot) == 0 {
+        let more = healing.count(HealStep::Restart) < policy.restarts as usize && !hung;
+        return Next::Take(if more { HealStep::Restart } else { HealStep::Kill }, heard_by);
+    }
+    if healing.count(HealStep::Reboot) > 0 {
+        return in_vain("neither restarts nor a reboot brought it back");
+    }
+    match reach.reboot {
+        _ if reach.protected || healing.protected => {
+            in_vain("restarts did not bring it back, and it is protected from reboots")
+        }
+        RebootRule::Never => in_vain("restarts did not bring it back, and its machine may not be rebooted"),
+        RebootRule::Ask if !healing.confirmed => {
+            Next::Asks(format!("restarts did not bring it back: {}", told(act.unwrap_or(last))))
+        }
+        RebootRule::Ask | RebootRule::Allow => Next::Take(HealStep::Reboot, heard_by),
+    }
+}
+
+fn told(tried: &Tried) -> String {
+    match tried.detail.as_str() {
+        "" => format!("the last {} ended {}", tried.step, tried.outcome),
+        detail => detail.to_owned(),
+    }
+}

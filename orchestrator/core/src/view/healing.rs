@@ -1,0 +1,75 @@
+//! Healing, in words: what was done about a silent drone, what comes next, and when.
+
+use crate::{
+    drone::Drone,
+    heal::{self, Next},
+    swarm::Swarm,
+};
+use swarm_common::{
+    id::DroneId,
+    state::{HealOutcome, HealStep},
+    time::TimeMs,
+};
+
+/// What healing does next about a drone, in one line; nothing if there is nothing to heal.
+#[must_use]
+pub fn healing(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> Option<String> {
+    let policy = &swarm.policy.heal;
+    Some(match heal::next(swarm, now, id, drone) {
+        Next::Nothing => return None,
+        Next::Cannot(why) => format!("it comes back by itself once its machine and `swarm-drone` run; {why}"),
+        Next::Rests(why) => format!("healing rests: {why}"),
+        Next::UnderWay(step) => format!("{}, since {}", verb(step.step), span(now.since(step.since))),
+        Next::Take(HealStep::Restart, at) => {
+            let nth = drone.healing.count(HealStep::Restart) + 1;
+            format!("{} ({nth} of {})", soon(HealStep::Restart, now, at), policy.restarts)
+        }
+        Next::Take(step, at) => soon(step, now, at),
+        Next::Asks(_) => {
+            format!(
+                "its machine has to reboot: confirm it with `swarmctl drone confirm-reboot {}`",
+                drone.name
+            )
+        }
+        Next::GivesUp(at, why) => format!("healing gives it up {}: {why}", when(now, at)),
+    })
+}
+
+/// What the last step of healing brought, for the line that says what is wrong.
+pub(super) fn so_far(drone: &Drone) -> String {
+    match drone.healing.last() {
+        None => String::new(),
+        Some(last) if (last.step, last.outcome) == (HealStep::Probe, HealOutcome::Done) => {
+            "; its machine answers".into()
+        }
+        Some(last) if last.detail.is_empty() => {
+            format!("; the last {} ended {}", last.step, last.outcome)
+        }
+        Some(last) => format!("; {}", last.detail),
+    }
+}
+
+fn verb(step: HealStep) -> &'static str {
+    match step {
+        HealStep::Probe => "healing asks its machine",
+        HealStep::Restart => "healing restarts its service",
+        HealStep::Kill => "healing kills its service and starts it",
+        HealStep::Reboot => "healing reboots its machine",
+    }
+}
+
+fn soon(step: HealStep, now: TimeMs, at: TimeMs) -> String {
+    format!("{} {}", verb(step), when(now, at))
+}
+
+fn when(now: TimeMs, at: TimeMs) -> String {
+    if at <= now { "now".into() } else { format!("in {}", span(at.since(now))) }
+}
+
+fn span(ms: u64) -> String {
+    match ms.div_ceil(1000) {
+        s @ 0..120 => format!("{s} s"),
+        s @ 120..7200 => format!("{} min", s / 60),
+        s => format!("{} h", s / 3600),
+    }
+}

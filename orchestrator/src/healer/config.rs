@@ -1,0 +1,201 @@
+//! `[healing]` of the configuration: which machines healing may reach, what it may do there,
+//! and its numbers.
+
+use serde::Deserialize;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use swarm_common::name::Name;
+use swarm_core::heal::{HealPolicy, Reach, RebootRule};
+
+/// From the end of a step in the shell to its report in the journal, generously.
+const REPORT_MS: u64 = 30_000;
+
+/// `[healing]`: bringing silent drones back over SSH. Times are milliseconds.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Healing {
+    /// Host keys of the machines, as OpenSSH writes them. Default `ssh_known_hosts` in the
+    /// state directory.
+    pub known_hosts: Option<PathBuf>,
+    /// The private key to log in with, without a passphrase. Default `ssh_key` in the state
+    /// directory.
+    pub key_file: Option<PathBuf>,
+    /// The longest time until a machine has let us in. Default 10000.
+    pub connect_ms: u64,
+    /// The longest time of one command there. Default 60000.
+    pub exec_ms: u64,
+    /// The longest time of a whole step but the reboot. Default 90000.
+    pub step_ms: u64,
+    /// A drone that is offline for this long is probed for the first time. Default 60000.
+    pub patience_ms: u64,
+    /// Vain tries to reach a machine before it is given up. Default 5.
+    pub probes: u32,
+    /// Restarts of the service before it is killed. Default 2.
+    pub restarts: u32,
+    /// After each step a drone has this long to be heard again. Default 180000.
+    pub recover_ms: u64,
+    /// A machine that reboots has this long to be back. Default 600000.
+    pub reboot_ms: u64,
+    /// A drone that was heard again for this long starts at the bottom of the ladder.
+    /// Default 1800000.
+    pub calm_ms: u64,
+    /// Restarts and kills of one drone's service within a day. Default 6.
+    pub restarts_per_drone: u32,
+    /// Restarts and kills in the whole swarm within an hour. Default 10.
+    pub restarts_per_hour: u32,
+    /// Reboots of one machine within a day. Default 1.
+    pub reboots_per_drone: u32,
+    /// Reboots in the whole swarm within a day. Default 3.
+    pub reboots_per_day: u32,
+    /// `[healing.drone.NAME]`: the machines. A drone that has none is not healed.
+    pub drone: BTreeMap<Name, Host>,
+}
+
+/// `[healing.drone.NAME]`: a drone's machine.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Host {
+    /// Its name or address in the network.
+    pub address: String,
+    /// Port of its sshd. Default 22.
+    #[serde(default = "default_port")]
+    pub port: u16,
+    /// Who to log in as. Default `root`; another user needs `sudo` without a password.
+    #[serde(default = "default_user")]
+    pub user: String,
+    /// Whether it may be rebooted: `never` (default), `ask` or `allow`.
+    #[serde(default)]
+    pub reboot: RebootRule,
+    /// It is never rebooted, whatever an admin confirms. Default false.
+    #[serde(default)]
+    pub protected: bool,
+    /// What runs the service there: `auto` (default), `openrc` or `systemd`.
+    #[serde(default)]
+    pub service: ServiceManager,
+}
+
+/// What runs a machine's services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServiceManager {
+    /// Whichever is found there.
+    #[default]
+    Auto,
+    /// `rc-service`.
+    Openrc,
+    /// `systemctl`.
+    Systemd,
+}
+
+fn default_port() -> u16 {
+    22
+}
+
+fn default_user() -> String {
+    "root".into()
+}
+
+impl Default for Healing {
+    fn default() -> Self {
+        let policy = HealPolicy::default();
+        Self {
+            known_hosts: None,
+            key_file: None,
+            connect_ms: 10_000,
+            exec_ms: 60_000,
+            step_ms: policy.step_ms - REPORT_MS,
+            patience_ms: policy.patience_ms,
+            probes: policy.probes,
+            restarts: policy.restarts,
+            recover_ms: policy.recover_ms,
+            reboot_ms: policy.reboot_ms,
+            calm_ms: policy.calm_ms,
+            restarts_per_drone: policy.restarts_per_drone,
+            restarts_per_hour: policy.restarts_per_hour,
+            reboots_per_drone: policy.reboots_per_drone,
+            reboots_per_day: policy.reboots_per_day,
+            drone: BTreeMap::new(),
+        }
+    }
+}
+
+impl Healing {
+    /// The core's numbers.
+    #[must_use]
+    pub fn policy(&self) -> HealPolicy {
+        let reach = |host: &Host| Reach { reboot: host.reboot, protected: host.protected };
+        HealPolicy {
+            patience_ms: self.patience_ms,
+            probes: self.probes,
+            restarts: self.restarts,
+            recover_ms: self.recover_ms,
+            step_ms: self.step_ms + REPORT_MS,
+            reboot_ms: self.reboot_ms,
+            calm_ms: self.calm_ms,
+            restarts_per_drone: self.restarts_per_drone,
+            restarts_per_hour: self.restarts_per_hour,
+            reboots_per_drone: self.reboots_per_drone,
+            reboots_per_day: self.reboots_per_day,
+            reach: self.drone.iter().map(|(name, host)| (name.clone(), reach(host))).collect(),
+            ..HealPolicy::default()
+        }
+    }
+
+    /// What the types cannot tell.
+    ///
+    /// # Errors
+    /// What is wrong, and what to do.
+    pub fn check(&self) -> Result<(), String> {
+        let numbers = [
+            ("connect_ms", self.connect_ms),
+            ("exec_ms", self.exec_ms),
+            ("step_ms", self.step_ms),
+            ("reboot_ms", self.reboot_ms),
+            ("probes", self.probes.into()),
+            ("restarts_per_drone", self.restarts_per_drone.into()),
+            ("restarts_per_hour", self.restarts_per_hour.into()),
+            ("reboots_per_drone", self.reboots_per_drone.into()),
+            ("reboots_per_day", self.reboots_per_day.into()),
+        ];
+        if let Some((name, _)) = numbers.iter().find(|(_, number)| *number == 0) {
+            return Err(format!("`{name}` of `[healing]` must be at least 1"));
+        }
+        let mut places = BTreeMap::new();
+        for (name, host) in &self.drone {
+            let bad = |text: &str| text.is_empty() || text.contains(|c: char| c.is_whitespace() || c == '@');
+            if bad(&host.address) || bad(&host.user) {
+                return Err(format!(
+                    "`[healing.drone.{name}]`: `address` is a name or an IP address, `user` a user's name"
+                ));
+            }
+            if let Some(other) = places.insert((&host.address, host.port), name) {
+                return Err(format!(
+                    "`[healing.drone.{other}]` and `[healing.drone.{name}]` have the same address and port, \
+                     so one would be healed in place of the other"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The file with host keys.
+    #[must_use]
+    pub fn known_hosts(&self, state_dir: &Path) -> PathBuf {
+        self.known_hosts.clone().unwrap_or_else(|| state_dir.join("ssh_known_hosts"))
+    }
+
+    /// The file with our key.
+    #[must_use]
+    pub fn key_file(&self, state_dir: &Path) -> PathBuf {
+        self.key_file.clone().unwrap_or_else(|| state_dir.join("ssh_key"))
+    }
+
+    /// The longest time of a whole step but the reboot.
+    #[must_use]
+    pub fn step(&self) -> Duration {
+        Duration::from_millis(self.step_ms)
+    }
+}

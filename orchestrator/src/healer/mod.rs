@@ -1,0 +1,146 @@
+//! The pass that heals: asks the core which steps are due, announces, takes and reports
+//! them. It decides nothing; [`swarm_core::heal`] does.
+//!
+//! [`pass`] is one step, [`remote`] what is said to machines, [`ssh`] how.
+
+pub mod config;
+pub mod pass;
+pub mod remote;
+pub mod ssh;
+
+use crate::{
+    config::Config,
+    engine::{Engine, EngineError},
+    passes::Passes,
+};
+use pass::{Order, Report};
+use remote::Remote;
+use ssh::Ssh;
+use std::{collections::HashMap, sync::Arc, time::Duration};
+use swarm_common::{id::DroneId, name::Name, state::HealStep};
+use swarm_core::{Command, heal};
+use tokio::task::{self, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+/// What it is called in the list of passes.
+const NAME: &str = "healer";
+
+/// From one look at the state to the next, and between tries to report.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// The pass.
+pub struct Healer<R> {
+    engine: Engine,
+    passes: Arc<Passes>,
+    config: config::Healing,
+    remote: Arc<R>,
+}
+
+impl Healer<Ssh> {
+    /// A healer that uses SSH as configured.
+    #[must_use]
+    pub fn new(engine: Engine, passes: Arc<Passes>, config: &Config) -> Self {
+        let healing = config.healing.clone();
+        let remote = Ssh {
+            known_hosts: healing.known_hosts(&config.state_dir),
+            key_file: healing.key_file(&config.state_dir),
+            connect: Duration::from_millis(healing.connect_ms),
+            exec: Duration::from_millis(healing.exec_ms),
+        };
+        Self { engine, passes, config: healing, remote: Arc::new(remote) }
+    }
+}
+
+impl<R: Remote> Healer<R> {
+    /// Heals until the orchestrator stops. Steps that are being taken then are dropped: the
+    /// core judges them again once their time is over.
+    pub async fn run(self, stopping: CancellationToken) {
+        let mut steps = JoinSet::new();
+        let mut busy: HashMap<task::Id, DroneId> = HashMap::new();
+        loop {
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                Some(ended) = steps.join_next_with_id() => {
+                    let id = match ended {
+                        Ok((id, ())) => id,
+                        Err(error) => {
+                            tracing::error!(%error, "a step of healing broke off");
+                            error.id()
+                        }
+                    };
+                    busy.remove(&id);
+                }
+                () = tokio::time::sleep(EVERY) => {}
+            }
+            let now = self.engine.now();
+            let due = self.engine.read(|swarm| {
+                let known = |(id, step)| {
+                    let drone = swarm.drones.get(&id)?;
+                    Some((id, drone.name.clone(), drone.facts.machine_id.clone(), step))
+                };
+                heal::due(swarm, now).into_iter().filter_map(known).collect::<Vec<_>>()
+            });
+            self.passes.note(NAME, "");
+            for (id, name, machine_id, step) in due {
+                let Some(host) = self.config.drone.get(&name) else { continue };
+                if busy.values().any(|drone| *drone == id) {
+                    continue;
+                }
+                let order = Order {
+                    step,
+                    host: host.clone(),
+                    machine_id,
+                    step_limit: self.config.step(),
+                    reboot_limit: Duration::from_millis(self.config.reboot_ms),
+                };
+                let (engine, passes, remote) =
+                    (self.engine.clone(), self.passes.clone(), self.remote.clone());
+                let task = steps.spawn(async move {
+                    if let Some(did) = heal_one(&engine, &*remote, id, &name, &order).await {
+                        passes.note(NAME, did);
+                    }
+                });
+                busy.insert(task.id(), id);
+            }
+        }
+    }
+}
+
+/// Announces a step, takes it and reports it. What was done, in a few words.
+async fn heal_one<R: Remote>(
+    engine: &Engine,
+    remote: &R,
+    drone: DroneId,
+    name: &Name,
+    order: &Order,
+) -> Option<String> {
+    let step = order.step;
+    if let Err(error) = engine.submit(Command::BeginHealing { drone, step }, None).await {
+        // Things have changed since we looked; or the journal is stuck, and then nothing is done.
+        tracing::debug!(%drone, %step, %error, "a step of healing is not begun");
+        return None;
+    }
+    tracing::info!(%drone, %name, %step, "a step of healing begins");
+    let wanted = || engine.read(|swarm| is_under_way(swarm, drone, step));
+    let Some(Report { outcome, detail, boot_id }) = pass::take(remote, order, wanted).await else {
+        tracing::info!(%drone, %name, %step, "the drone is heard; the step is not needed");
+        return Some(format!("{step} of {name} was not needed"));
+    };
+    tracing::info!(%drone, %name, %step, %outcome, detail, "a step of healing has ended");
+    loop {
+        let (detail, boot_id) = (detail.clone(), boot_id.clone());
+        let report = Command::ReportHealing { drone, step, outcome, detail, boot_id };
+        match engine.submit(report, None).await {
+            Err(EngineError::Stalled(_)) => tokio::time::sleep(EVERY).await,
+            Ok(_) => return Some(format!("{step} of {name}: {outcome}")),
+            Err(error) => {
+                tracing::warn!(%drone, %name, %step, %error, "a step of healing is not reported");
+                return None;
+            }
+        }
+    }
+}
+
+fn is_under_way(swarm: &swarm_core::Swarm, drone: DroneId, step: HealStep) -> bool {
+    swarm.drones.get(&drone).and_then(|d| d.healing.under_way).is_some_and(|under_way| under_way.step == step)
+}

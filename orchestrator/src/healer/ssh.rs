@@ -1,0 +1,230 @@
+//! SSH, with host keys that must be known and a time-out on everything: russh itself waits
+//! for ever. The only module that knows russh.
+
+use super::{
+    config::Host,
+    remote::{Ended, Fault, Remote, Script, Session},
+};
+use russh::{
+    ChannelMsg, Preferred,
+    client::{self, Handle},
+    keys::{
+        Algorithm, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate, decode_secret_key,
+        known_hosts::known_host_keys_path,
+    },
+};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use swarm_common::{config::secret::read_private, state::HealOutcome};
+use tokio::{net::TcpStream, time::timeout};
+
+/// What is kept of a command's output and of its errors, in bytes.
+const KEPT: usize = 4096;
+
+/// A connection that nobody holds any more ends after this much silence.
+const IDLE: Duration = Duration::from_secs(180);
+
+/// SSH with our key and our list of host keys.
+#[derive(Debug, Clone)]
+pub struct Ssh {
+    /// Host keys.
+    pub known_hosts: PathBuf,
+    /// Our key.
+    pub key_file: PathBuf,
+    /// The longest time until a machine has let us in.
+    pub connect: Duration,
+    /// The longest time of one command.
+    pub exec: Duration,
+}
+
+/// A machine that has let us in.
+pub struct SshSession {
+    handle: Handle<Verifier>,
+    place: String,
+    exec: Duration,
+}
+
+/// Compares a machine's host key with those that we know.
+struct Verifier {
+    known: Vec<PublicKey>,
+    place: String,
+    known_hosts: PathBuf,
+    /// Why the key was not accepted, for whoever connects.
+    refused: Arc<Mutex<Option<Fault>>>,
+}
+
+impl client::Handler for Verifier {
+    type Error = russh::Error;
+
+    async fn check_server_key(&mut self, offered: &PublicKeyOrCertificate) -> Result<bool, Self::Error> {
+        let (place, file) = (&self.place, self.known_hosts.display());
+        let fault = match offered {
+            PublicKeyOrCertificate::PublicKey { key, .. } if self.known.contains(key) => return Ok(true),
+            PublicKeyOrCertificate::PublicKey { key, .. }
+                if self.known.iter().any(|known| known.algorithm() == key.algorithm()) =>
+            {
+                Fault::new(
+                    HealOutcome::ChangedKey,
+                    format!(
+                        "{place} has another host key than {file} says; if its machine was installed anew, \
+                         put the new key there"
+                    ),
+                )
+            }
+            _ => Fault::new(
+                HealOutcome::UnknownKey,
+                format!("the host key of {place} is not in {file}; `ssh-keyscan` shows it"),
+            ),
+        };
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+        Ok(false)
+    }
+}
+
+impl Remote for Ssh {
+    type Session = SshSession;
+
+    async fn open(&self, host: &Host) -> Result<SshSession, Fault> {
+        let place = format!("{}:{}", host.address, host.port);
+        match timeout(self.connect, self.login(host, &place)).await {
+            Ok(opened) => opened,
+            Err(_) => {
+                let within = self.connect.as_secs_f32();
+                let detail = format!("{place} did not let us in within {within} s");
+                Err(Fault::new(HealOutcome::TimedOut, detail))
+            }
+        }
+    }
+}
+
+impl Ssh {
+    async fn login(&self, host: &Host, place: &str) -> Result<SshSession, Fault> {
+        let key = self.key()?;
+        let known = known_keys(&host.address, host.port, &self.known_hosts)?;
+        let socket = TcpStream::connect((host.address.as_str(), host.port)).await;
+        let socket = socket.map_err(|error| unreached(place, &error))?;
+        let refused = Arc::new(Mutex::new(None));
+        let config = client::Config {
+            inactivity_timeout: Some(IDLE),
+            preferred: preferring(&known),
+            ..client::Config::default()
+        };
+        let verifier = Verifier {
+            known,
+            place: place.to_owned(),
+            known_hosts: self.known_hosts.clone(),
+            refused: refused.clone(),
+        };
+        let mut handle =
+            client::connect_stream(Arc::new(config), socket, verifier).await.map_err(|error| {
+                let refused = refused.lock().unwrap_or_else(PoisonError::into_inner).take();
+                refused.unwrap_or_else(|| {
+                    Fault::new(HealOutcome::Refused, format!("{place} does not speak SSH with us: {error}"))
+                })
+            })?;
+        let broke = |error: russh::Error| {
+            Fault::new(HealOutcome::Refused, format!("{place} broke off while we logged in: {error}"))
+        };
+        let hash = handle.best_supported_rsa_hash().await.map_err(broke)?.flatten();
+        let key = PrivateKeyWithHashAlg::new(Arc::new(key), hash);
+        let accepted = handle.authenticate_publickey(&host.user, key).await.map_err(broke)?;
+        if !accepted.success() {
+            return Err(Fault::new(
+                HealOutcome::LoginDenied,
+                format!(
+                    "{}@{place} does not accept the key {}; put its public half into authorized_keys there",
+                    host.user,
+                    self.key_file.display()
+                ),
+            ));
+        }
+        Ok(SshSession { handle, place: place.to_owned(), exec: self.exec })
+    }
+
+    fn key(&self) -> Result<russh::keys::PrivateKey, Fault> {
+        let denied = |what: String| Fault::new(HealOutcome::LoginDenied, what);
+        let path = &self.key_file;
+        let text = read_private(path).map_err(|error| {
+            denied(format!("{error}; `ssh-keygen -t ed25519 -N \"\" -f {}` makes a key", path.display()))
+        })?;
+        decode_secret_key(&text, None).map_err(|error| {
+            denied(format!("{}: not a private key without a passphrase: {error}", path.display()))
+        })
+    }
+}
+
+fn known_keys(address: &str, port: u16, file: &Path) -> Result<Vec<PublicKey>, Fault> {
+    let keys = known_host_keys_path(address, port, file).map_err(|error| {
+        let what = format!("{}: the host keys of {address} cannot be read: {error}", file.display());
+        Fault::new(HealOutcome::UnknownKey, what)
+    })?;
+    Ok(keys.into_iter().map(|(_, key)| key).collect())
+}
+
+/// A machine has keys of several kinds: ask for one of those that we know.
+fn preferring(known: &[PublicKey]) -> Preferred {
+    let preferred = Preferred::default();
+    let (first, rest): (Vec<Algorithm>, Vec<Algorithm>) =
+        preferred.key.iter().cloned().partition(|kind| known.iter().any(|key| key.algorithm() == *kind));
+    Preferred { key: first.into_iter().chain(rest).collect::<Vec<_>>().into(), ..preferred }
+}
+
+fn unreached(place: &str, error: &io::Error) -> Fault {
+    let outcome = match error.kind() {
+        io::ErrorKind::TimedOut => HealOutcome::TimedOut,
+        _ => HealOutcome::Refused,
+    };
+    Fault::new(outcome, format!("{place} cannot be reached: {error}"))
+}
+
+impl Session for SshSession {
+    async fn run(&mut self, script: Script) -> Result<Ended, Fault> {
+        match timeout(self.exec, self.exec(script)).await {
+            Ok(Ok(Some(ended))) => Ok(ended),
+            Ok(Ok(None)) => Err(self.cut_off("the connection was closed")),
+            Ok(Err(error)) => Err(self.cut_off(&error.to_string())),
+            Err(_) => {
+                let within = self.exec.as_secs_f32();
+                let detail = format!("{}: the command did not end within {within} s", self.place);
+                Err(Fault::new(HealOutcome::Hung, detail))
+            }
+        }
+    }
+}
+
+impl SshSession {
+    /// Nothing if the channel closed before the command's end was told.
+    async fn exec(&mut self, script: Script) -> Result<Option<Ended>, russh::Error> {
+        let mut channel = self.handle.channel_open_session().await?;
+        channel.exec(true, script.text()).await?;
+        let (mut code, mut output, mut errors) = (None, Vec::new(), Vec::new());
+        while let Some(message) = channel.wait().await {
+            match message {
+                ChannelMsg::Data { data } => keep(&mut output, &data),
+                ChannelMsg::ExtendedData { data, .. } => keep(&mut errors, &data),
+                ChannelMsg::ExitStatus { exit_status } => code = Some(exit_status),
+                // What a shell makes of a signal is above 128.
+                ChannelMsg::ExitSignal { .. } => code = Some(128),
+                _ => {}
+            }
+        }
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        Ok(code.map(|code| Ended { code, output: text(&output), errors: text(&errors) }))
+    }
+
+    fn cut_off(&self, why: &str) -> Fault {
+        Fault::new(
+            HealOutcome::CutOff,
+            format!("{}: the connection broke while the command ran: {why}", self.place),
+        )
+    }
+}
+
+fn keep(kept: &mut Vec<u8>, data: &[u8]) {
+    let room = KEPT.saturating_sub(kept.len()).min(data.len());
+    kept.extend_from_slice(&data[..room]);
+}
