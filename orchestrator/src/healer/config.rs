@@ -199,3 +199,61 @@ impl Healing {
         Duration::from_millis(self.step_ms)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use swarm_common::config;
+
+    fn read(text: &str) -> Result<Config, String> {
+        let config = config::parse::<Config>(Path::new("o.toml"), text).map_err(|e| e.to_string())?;
+        config.healing.check().map(|()| config)
+    }
+
+    #[test]
+    fn a_table_for_each_drone_says_what_may_be_done_with_its_machine() {
+        let text = "[healing.drone.oak]\naddress = \"oak.lan\"\n\
+                    [healing.drone.elm]\naddress = \"10.0.0.7\"\nport = 2222\nuser = \"heal\"\n\
+                    reboot = \"ask\"\nprotected = true\nservice = \"openrc\"\n";
+        let config = read(text).unwrap();
+        let reach: Vec<Reach> = config.core_policy().heal.reach.into_values().collect();
+        let (elm, oak) = (reach[0], reach[1]);
+        assert_eq!(oak, Reach { reboot: RebootRule::Never, protected: false });
+        assert_eq!(elm, Reach { reboot: RebootRule::Ask, protected: true });
+        let host = &config.healing.drone.values().next().unwrap();
+        assert_eq!((host.port, host.user.as_str(), host.service), (2222, "heal", ServiceManager::Openrc));
+    }
+
+    #[test]
+    fn a_typing_mistake_in_a_machines_table_is_named_with_what_was_meant() {
+        for (text, meant) in [
+            ("[healing]\nknown_host = \"/k\"\n", "`known_hosts`"),
+            ("[healing.drone.oak]\naddress = \"a\"\nreeboot = \"ask\"\n", "`reboot`"),
+            ("[healing.drone.oak]\naddress = \"a\"\nreboot = \"always\"\n", "allow"),
+            ("[healing.drone.oak]\naddress = \"a\"\nservice = \"upstart\"\n", "openrc"),
+            ("[healing.drone.oak]\nport = 22\n", "address"),
+            ("[healing.drone.oak]\naddress = \"root@oak\"\n", "`user`"),
+            ("[healing]\nprobes = 0\n", "`probes`"),
+        ] {
+            let said = read(text).unwrap_err();
+            assert!(said.contains(meant), "{text}: {said}");
+        }
+    }
+
+    #[test]
+    fn two_drones_at_one_address_are_refused() {
+        let table =
+            |name: &str, port: u16| format!("[healing.drone.{name}]\naddress = \"nat.lan\"\nport = {port}\n");
+        assert!(read(&(table("oak", 22) + &table("elm", 23))).is_ok());
+        let said = read(&(table("oak", 22) + &table("elm", 22))).unwrap_err();
+        assert!(said.contains("elm") && said.contains("oak"), "{said}");
+    }
+
+    #[test]
+    fn the_core_waits_longer_for_a_report_than_the_shell_for_its_step() {
+        let healing = Healing::default();
+        assert!(healing.policy().step_ms > healing.step_ms);
+        assert_eq!(healing.policy(), HealPolicy::default());
+    }
+}

@@ -1,6 +1,5 @@
 //! Steps of healing against a real sshd: what is done there, what never is, and what each
 //! way of going wrong is called.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on stops")]
 
 use std::{
     fs,

@@ -1,0 +1,6 @@
+//! Healing on machines with a real sshd: [`steps`] one by one, [`ladder`] with a whole
+//! orchestrator that climbs it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on stops")]
+
+mod ladder;
+mod steps;
