@@ -3,6 +3,8 @@
 // Each test file uses its own part, and a test may unwrap.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod ladder;
+
 use swarm_common::{
     digest::Digest,
     id::*,
