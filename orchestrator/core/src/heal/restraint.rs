@@ -2,7 +2,7 @@
 //! start, and the thought that we are the ones who are cut off.
 
 use super::Act;
-use crate::{drone::Drone, swarm::Swarm};
+use crate::{calendar, drone::Drone, swarm::Swarm};
 use swarm_common::{id::DroneId, state::HealStep, time::TimeMs};
 
 const HOUR: u64 = 3_600_000;
@@ -54,7 +54,7 @@ pub fn rests(swarm: &Swarm, now: TimeMs) -> Option<String> {
         let seconds = grace.since(now).div_ceil(1000);
         return Some(format!("the orchestrator has just started; {seconds} s more are theirs to be heard"));
     }
-    cut_off(swarm)
+    calendar::paused(swarm, now).or_else(|| cut_off(swarm))
 }
 
 /// What speaks for it that we are cut off, not the drones: more than half of them fell silent

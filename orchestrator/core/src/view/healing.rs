@@ -1,6 +1,7 @@
 //! Healing, in words: what was done about a silent drone, what comes next, and when.
 
 use crate::{
+    calendar::span,
     drone::Drone,
     heal::{self, Next},
     swarm::Swarm,
@@ -64,12 +65,4 @@ fn soon(step: HealStep, now: TimeMs, at: TimeMs) -> String {
 
 fn when(now: TimeMs, at: TimeMs) -> String {
     if at <= now { "now".into() } else { format!("in {}", span(at.since(now))) }
-}
-
-fn span(ms: u64) -> String {
-    match ms.div_ceil(1000) {
-        s @ 0..120 => format!("{s} s"),
-        s @ 120..7200 => format!("{} min", s / 60),
-        s => format!("{} h", s / 3600),
-    }
 }
