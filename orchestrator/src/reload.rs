@@ -15,7 +15,7 @@ use swarm_common::{
 
 /// Settings and sections that need no restart. Whoever uses one of them reads it from
 /// [`App::live`] each time.
-const AT_RUNTIME: &[&str] = &["policy", "log.level", "build_logs"];
+const AT_RUNTIME: &[&str] = &["policy", "healing", "log.level", "build_logs"];
 
 /// Why the old configuration stays.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +68,7 @@ impl Reloader {
         let config = Config::load(&self.path)?;
         let written = Written::load(&self.path)?;
         telemetry.set_level(&config.log.level)?;
-        app.engine.set_policy(config.policy.policy()).await?;
+        app.engine.set_policy(config.core_policy()).await?;
         app.live.send_replace(Arc::new(config));
         let applied = self.last.changes(&written).into_iter().filter(|name| at_runtime(name)).collect();
         let waiting = self.started.changes(&written).into_iter().filter(|name| !at_runtime(name)).collect();

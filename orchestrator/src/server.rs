@@ -327,7 +327,7 @@ impl Server {
         );
         let publisher = tokio::spawn(publisher.run(stopping.clone()));
         let healer = tokio::spawn(
-            Healer::new(app.engine.clone(), app.passes.clone(), &app.config).run(stopping.clone()),
+            Healer::new(app.engine.clone(), app.passes.clone(), app.live.subscribe()).run(stopping.clone()),
         );
         let leftovers = tokio::spawn(pass_leftovers::run(app.clone()));
         let schedule = tokio::spawn(calendar::run(app.clone()));

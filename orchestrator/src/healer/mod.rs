@@ -19,7 +19,10 @@ use ssh::Ssh;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use swarm_common::{id::DroneId, name::Name, state::HealStep};
 use swarm_core::{Command, heal};
-use tokio::task::{self, JoinSet};
+use tokio::{
+    sync::watch,
+    task::{self, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 
 /// What it is called in the list of passes.
@@ -29,29 +32,19 @@ const NAME: &str = "healer";
 const EVERY: Duration = Duration::from_secs(1);
 
 /// The pass.
-pub struct Healer<R> {
+pub struct Healer {
     engine: Engine,
     passes: Arc<Passes>,
-    config: config::Healing,
-    remote: Arc<R>,
+    live: watch::Receiver<Arc<Config>>,
 }
 
-impl Healer<Ssh> {
-    /// A healer that uses SSH as configured.
+impl Healer {
+    /// A healer that heals as `live` says at the time.
     #[must_use]
-    pub fn new(engine: Engine, passes: Arc<Passes>, config: &Config) -> Self {
-        let healing = config.healing.clone();
-        let remote = Ssh {
-            known_hosts: healing.known_hosts(&config.state_dir),
-            key_file: healing.key_file(&config.state_dir),
-            connect: Duration::from_millis(healing.connect_ms),
-            exec: Duration::from_millis(healing.exec_ms),
-        };
-        Self { engine, passes, config: healing, remote: Arc::new(remote) }
+    pub fn new(engine: Engine, passes: Arc<Passes>, live: watch::Receiver<Arc<Config>>) -> Self {
+        Self { engine, passes, live }
     }
-}
 
-impl<R: Remote> Healer<R> {
     /// Heals until the orchestrator stops. Steps that are being taken then are dropped: the
     /// core judges them again once their time is over.
     pub async fn run(self, stopping: CancellationToken) {
@@ -81,8 +74,10 @@ impl<R: Remote> Healer<R> {
                 heal::due(swarm, now).into_iter().filter_map(known).collect::<Vec<_>>()
             });
             self.passes.note(NAME, "");
+            let config = self.live.borrow().clone();
+            let healing = &config.healing;
             for (id, name, machine_id, step) in due {
-                let Some(host) = self.config.drone.get(&name) else { continue };
+                let Some(host) = healing.drone.get(&name) else { continue };
                 if busy.values().any(|drone| *drone == id) {
                     continue;
                 }
@@ -90,19 +85,28 @@ impl<R: Remote> Healer<R> {
                     step,
                     host: host.clone(),
                     machine_id,
-                    step_limit: self.config.step(),
-                    reboot_limit: Duration::from_millis(self.config.reboot_ms),
+                    step_limit: healing.step(),
+                    reboot_limit: Duration::from_millis(healing.reboot_ms),
                 };
-                let (engine, passes, remote) =
-                    (self.engine.clone(), self.passes.clone(), self.remote.clone());
+                let (engine, passes, ssh) = (self.engine.clone(), self.passes.clone(), ssh(&config));
                 let task = steps.spawn(async move {
-                    if let Some(did) = heal_one(&engine, &*remote, id, &name, &order).await {
+                    if let Some(did) = heal_one(&engine, &ssh, id, &name, &order).await {
                         passes.note(NAME, did);
                     }
                 });
                 busy.insert(task.id(), id);
             }
         }
+    }
+}
+
+fn ssh(config: &Config) -> Ssh {
+    let healing = &config.healing;
+    Ssh {
+        known_hosts: healing.known_hosts(&config.state_dir),
+        key_file: healing.key_file(&config.state_dir),
+        connect: Duration::from_millis(healing.connect_ms),
+        exec: Duration::from_millis(healing.exec_ms),
     }
 }
 
