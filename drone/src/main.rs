@@ -60,6 +60,9 @@ fn main() -> ExitCode {
         println!("{}: fine", arguments.config.display());
         return ExitCode::SUCCESS;
     }
+    if let Err(error) = config.builder.check_rights() {
+        return complain(CONFIG, &format!("{}: {error}", arguments.config.display()));
+    }
     config.log.dir = arguments.log_dir.or(config.log.dir);
     let telemetry = match telemetry::start("swarm-drone", &config.log) {
         Ok(telemetry) => telemetry,

@@ -17,8 +17,11 @@ pub struct BuilderConfig {
     /// Where Portage is installed, if not in `/usr`: a directory with `bin/emerge` and
     /// `share/portage/config`, such as a Python environment. Default: none.
     pub portage_prefix: Option<PathBuf>,
-    /// How build roots are made: `scratch` or `overlay`. Default `scratch`.
+    /// How build roots are made: `scratch`, `overlay` or `live`. Default `scratch`.
     pub root_kind: RootKind,
+    /// Allows `live`: packages are installed into this machine's own root, and stay there.
+    /// Default no.
+    pub live_changes_this_machine: bool,
     /// What an `overlay` is laid over, such as an unpacked stage3; `/` is the machine
     /// itself. It is only read. Default: none.
     pub base_root: Option<PathBuf>,
@@ -28,6 +31,10 @@ pub struct BuilderConfig {
     /// Load average above which no further compiler is started (`make -l`). Default 0: the
     /// number of processors.
     pub load: f64,
+    /// Memory in MiB that all processes of a build may take together; past it the kernel
+    /// ends the build and not the machine. Page cache is given back before. Default 0: all
+    /// there is. Takes a control group with the memory controller.
+    pub memory_max_mib: u64,
     /// Portage FEATURES to add, or with a leading `-` to take away. Default: none. What
     /// changes the content of packages belongs into the profile instead.
     pub extra_features: Vec<String>,
@@ -43,9 +50,11 @@ impl Default for BuilderConfig {
             cache_dir: "/var/cache/swarm-drone".into(),
             portage_prefix: None,
             root_kind: RootKind::Scratch,
+            live_changes_this_machine: false,
             base_root: None,
             jobs: 0,
             load: 0.0,
+            memory_max_mib: 0,
             extra_features: Vec::new(),
             grace_seconds: 3,
         }
@@ -73,6 +82,31 @@ impl BuilderConfig {
     #[must_use]
     pub fn grace(&self) -> Duration {
         Duration::from_secs(self.grace_seconds)
+    }
+
+    /// Memory that a build may take, in bytes.
+    #[must_use]
+    pub fn memory_max(&self) -> Option<u64> {
+        (self.memory_max_mib > 0).then(|| self.memory_max_mib.saturating_mul(1 << 20))
+    }
+
+    /// Whether this process has the rights it takes.
+    ///
+    /// # Errors
+    /// It has not; what it would take, and what works without.
+    pub fn check_rights(&self) -> Result<(), String> {
+        if self.root_kind == RootKind::Scratch || rustix::process::geteuid().is_root() {
+            return Ok(());
+        }
+        let why = match self.root_kind {
+            RootKind::Live => "packages are installed into /, which only root may change",
+            _ => "an overlay is mounted and entered with mount and chroot, which only root may",
+        };
+        let kind = self.root_kind.word();
+        Err(format!(
+            "builder.root_kind is {kind}: {why}, and the drone runs as an ordinary user; run it as root, or set \
+             builder.root_kind = \"scratch\", which needs no rights (but gets no network isolation either)"
+        ))
     }
 
     /// Whether it can be used.
@@ -114,6 +148,29 @@ impl BuilderConfig {
                 }
             }
         }
+        if self.root_kind == RootKind::Live {
+            if !self.live_changes_this_machine {
+                return Err(
+                    "builder.root_kind is live: every build installs packages into this machine's own root, and \
+                     nothing takes them out again; set builder.live_changes_this_machine = true if the machine is \
+                     there for nothing else, or use scratch or overlay"
+                        .into(),
+                );
+            }
+            if self.portage_prefix.is_some() {
+                return Err(
+                    "builder.root_kind is live, which builds with the machine's own Portage; remove \
+                            builder.portage_prefix, or use scratch"
+                        .into(),
+                );
+            }
+        }
+        if self.memory_max_mib != 0 && self.memory_max_mib < 64 {
+            return Err(format!(
+                "builder.memory_max_mib is {}; nothing builds with less than 64 (0: no limit)",
+                self.memory_max_mib
+            ));
+        }
         if !self.load.is_finite() || self.load < 0.0 {
             return Err(format!("builder.load is {}; it must be 0 or more", self.load));
         }
@@ -143,7 +200,12 @@ mod tests {
         assert_eq!(with(""), Ok(()));
         assert_eq!(with("extra_features = [\"-network-sandbox\", \"test\"]"), Ok(()));
         assert_eq!(with("root_kind = \"overlay\"\nbase_root = \"/\""), Ok(()));
+        assert_eq!(with("root_kind = \"live\"\nlive_changes_this_machine = true"), Ok(()));
+        let refusal = with("root_kind = \"live\"").unwrap_err();
+        assert!(refusal.contains("live_changes_this_machine = true"), "{refusal}");
         for bad in [
+            "root_kind = \"live\"\nlive_changes_this_machine = true\nportage_prefix = \"/opt/portage\"",
+            "memory_max_mib = 3",
             "root_kind = \"overlay\"",
             "work_dir = \"x\"",
             "cache_dir = \"/a b\"",

@@ -16,8 +16,9 @@ mod steps;
 pub use config::BuilderConfig;
 pub(crate) use failure::of as failure;
 
-use crate::buildroot::{RootError, Scratch};
+use crate::buildroot::{Root, RootError};
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -145,7 +146,7 @@ async fn work(context: &BuildContext, steps: &mut steps::Steps) -> Result<Done, 
         let (orchestrator, assignment) = (context.orchestrator.clone(), context.assignment.clone());
         let config = context.config.clone();
         tokio::task::spawn_blocking(move || {
-            Scratch::make(&attempt, &snapshot, &orchestrator, &assignment, &config)
+            Root::make(&attempt, &snapshot, &orchestrator, &assignment, &config)
         })
     };
     let root = made.await.map_err(|e| {
@@ -153,8 +154,26 @@ async fn work(context: &BuildContext, steps: &mut steps::Steps) -> Result<Done, 
     })??;
     match &context.assignment.work {
         Work::Plan => plan::plan(&root, steps).await.map(Done::Planned),
-        Work::Build(order) => portage::build(&root, order, steps).await.map(Done::Built),
+        Work::Build(order) => {
+            let before = root.live_packages();
+            let built = portage::build(&root, order, steps).await.map(Done::Built);
+            tell_changes(&root, before, steps).await;
+            built
+        }
     }
+}
+
+/// Says what the attempt changed of the machine itself, where it does that.
+async fn tell_changes(root: &Root, before: Option<BTreeSet<String>>, steps: &mut steps::Steps) {
+    let (Some(before), Some(after)) = (before, root.live_packages()) else { return };
+    let names = |a: &BTreeSet<String>, b: &BTreeSet<String>| {
+        let names: Vec<&str> = a.difference(b).map(String::as_str).collect();
+        if names.is_empty() { "nothing".to_owned() } else { names.join(" ") }
+    };
+    let (installed, removed) = (names(&after, &before), names(&before, &after));
+    tracing::info!(%installed, %removed, "this machine's own root was changed");
+    let text = format!("live: into this machine was installed: {installed}; removed: {removed}");
+    steps.log.say(&text).await;
 }
 
 /// Removes the attempt's directory, or all of it but `keep`.

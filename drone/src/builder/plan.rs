@@ -1,4 +1,4 @@
-//! Running the resolver: `plan.py` inside Portage's own Python, its answer as a report.
+//! Running the resolver: a script inside Portage's own Python, its answer as a report.
 //!
 //! The script uses Portage's resolver from within, because `emerge --pretend` prints
 //! neither the kinds of dependencies nor what breaks a cycle. It is part of this program,
@@ -9,25 +9,35 @@ use super::{
     Stop,
     steps::{Step, Steps},
 };
-use crate::buildroot::Scratch;
+use crate::buildroot::Root;
 use std::fs;
 use swarm_common::{
     state::{FailureClass, Phase},
     wire::plan::PlanReport,
 };
 
-const SCRIPT: &str = include_str!("plan.py");
+/// The script: a directory that Python runs as a program.
+const SCRIPT: [(&str, &str); 6] = [
+    ("__main__.py", include_str!("plan/__main__.py")),
+    ("digests.py", include_str!("plan/digests.py")),
+    ("planning.py", include_str!("plan/planning.py")),
+    ("refusals.py", include_str!("plan/refusals.py")),
+    ("report.py", include_str!("plan/report.py")),
+    ("resolver.py", include_str!("plan/resolver.py")),
+];
 /// A plan of a whole desktop takes some 2 MB; this is far more.
 const MAX_REPORT_BYTES: u64 = 256 << 20;
 
 /// Makes the plan of the snapshot's world.
-pub(super) async fn plan(root: &Scratch, steps: &mut Steps) -> Result<PlanReport, Stop> {
+pub(super) async fn plan(root: &Root, steps: &mut Steps) -> Result<PlanReport, Stop> {
     let disk = |what: &str, e: std::io::Error| {
         Stop::failed(FailureClass::Drone, Phase::Preparing, format!("{what}: {e}"))
     };
     let paths = root.paths();
-    let (script, report) = (paths.attempt.join("plan.py"), paths.attempt.join("plan.json"));
-    fs::write(&script, SCRIPT).map_err(|e| disk("the resolver's script cannot be written", e))?;
+    let (script, report) = (paths.attempt.join("plan"), paths.attempt.join("plan.json"));
+    let written = fs::create_dir_all(&script)
+        .and_then(|()| SCRIPT.iter().try_for_each(|(name, text)| fs::write(script.join(name), text)));
+    written.map_err(|e| disk("the resolver's script cannot be written", e))?;
     steps.phase(Phase::Building).await;
     let step = Step {
         program: root.python(),

@@ -12,7 +12,7 @@ use super::{
     Stop,
     steps::{Step, Steps},
 };
-use crate::buildroot::Scratch;
+use crate::buildroot::Root;
 use std::{
     ffi::OsString,
     fs, io,
@@ -28,12 +28,21 @@ use swarm_common::{
 const COMMON: [&str; 6] =
     ["--ignore-default-opts", "--color=n", "--nospinner", "--oneshot", "--quiet-build=n", "--autounmask=n"];
 
+/// Options that make what a system has installed already what the plan has: versions, USE
+/// flags, and builds of one version. What else is installed is nobody's business here.
+const AS_PLANNED: [&str; 7] = [
+    "--update",
+    // The target's dependencies count even if the target itself is installed already.
+    "--selective=n",
+    "--deep",
+    "--newuse",
+    "--rebuilt-binaries=y",
+    "--complete-graph-if-new-ver=n",
+    "--complete-graph-if-new-use=n",
+];
+
 /// Builds what is ordered; gives the files in the order of the targets.
-pub(super) async fn build(
-    root: &Scratch,
-    order: &BuildOrder,
-    steps: &mut Steps,
-) -> Result<Vec<PathBuf>, Stop> {
+pub(super) async fn build(root: &Root, order: &BuildOrder, steps: &mut Steps) -> Result<Vec<PathBuf>, Stop> {
     let stages = stages(order)?;
     // What each target is built with now; a stage may change its own for a while.
     let mut flags: Vec<Vec<String>> = order.targets.iter().map(|t| flags(t, &[])).collect();
@@ -180,7 +189,7 @@ fn arguments(common: bool, own: &[&str], atom: &str) -> Vec<OsString> {
 }
 
 /// Installs the build dependencies from the binary package host.
-async fn install_dependencies(root: &Scratch, target: &Target, steps: &mut Steps) -> Result<(), Stop> {
+async fn install_dependencies(root: &Root, target: &Target, steps: &mut Steps) -> Result<(), Stop> {
     steps.phase(Phase::Preparing).await;
     // The target itself must not come as a binary: then only what it needs to run would
     // be its dependencies.
@@ -195,6 +204,10 @@ async fn install_dependencies(root: &Scratch, target: &Target, steps: &mut Steps
         "--useoldpkg-atoms=*/*",
         "--binpkg-respect-use=y",
     ];
+    let mut args = args.to_vec();
+    if root.is_inhabited() {
+        args.extend(AS_PLANNED);
+    }
     let args = arguments(true, &args, &atom(target));
     let step = Step {
         program: root.program("emerge"),
@@ -209,7 +222,7 @@ async fn install_dependencies(root: &Scratch, target: &Target, steps: &mut Steps
 
 /// Makes the packages of the stages so far known: of those that were put there by another
 /// hand, the resolver sees only what the directory's index has.
-async fn index_stages(root: &Scratch, steps: &mut Steps) -> Result<(), Stop> {
+async fn index_stages(root: &Root, steps: &mut Steps) -> Result<(), Stop> {
     let args = ["--fix", "binhost"].map(OsString::from).to_vec();
     let step = Step { program: root.program("emaint"), args, env: Vec::new(), dependencies_of: None, root };
     let succeeded = steps.run(step).await?;
@@ -217,7 +230,7 @@ async fn index_stages(root: &Scratch, steps: &mut Steps) -> Result<(), Stop> {
 }
 
 /// Builds the target. `false`, if that is `tentative`: dependencies turned out to be missing.
-async fn compile(root: &Scratch, target: &Target, steps: &mut Steps, tentative: bool) -> Result<bool, Stop> {
+async fn compile(root: &Root, target: &Target, steps: &mut Steps, tentative: bool) -> Result<bool, Stop> {
     steps.phase(Phase::Building).await;
     // Nothing of the package host is asked for: its build ids would be counted.
     let args = arguments(true, &["--buildpkgonly", "--usepkg=n", "--getbinpkg=n"], &atom(target));

@@ -3,7 +3,7 @@
 
 use super::{BuildContext, BuildNote, Stop, failure, lack::Lack, log::Log};
 use crate::{
-    buildroot::Scratch,
+    buildroot::Root,
     process::{self, End, Job, Ran},
 };
 use std::{
@@ -47,7 +47,7 @@ pub(super) struct Step<'a> {
     /// to be built from source.
     pub dependencies_of: Option<&'a Cpv>,
     /// The build root.
-    pub root: &'a Scratch,
+    pub root: &'a Root,
 }
 
 impl Steps {
@@ -101,6 +101,7 @@ impl Steps {
             timeout: self.timeout.saturating_sub(self.started.elapsed()),
             silence: self.silence,
             grace: self.grace,
+            memory_max: step.root.config().memory_max(),
         };
         self.log.begin(step.dependencies_of.is_some());
         let ran = process::run(&job, &mut self.log, &self.cancel)

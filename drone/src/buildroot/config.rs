@@ -5,7 +5,7 @@
 //! both speak. Nothing here changes what is in a package: that is the bundle's business
 //! alone, or two drones would build different packages from one snapshot.
 
-use super::{RootError, Scratch, scratch::make_dir};
+use super::{Root, RootError, root::make_dir};
 use std::{
     fmt::Write as _,
     fs,
@@ -17,7 +17,7 @@ use std::{
 const OURS: &str = "zzzz-swarm";
 
 /// Writes all of `etc/portage`.
-pub(super) fn write(root: &Scratch) -> Result<(), RootError> {
+pub(super) fn write(root: &Root) -> Result<(), RootError> {
     let etc = root.etc();
     make_dir(&etc)?;
     let bundle = root.paths().snapshot.join("etc/portage");
@@ -34,13 +34,12 @@ pub(super) fn write(root: &Scratch) -> Result<(), RootError> {
         as_directory(&etc.join(name))?;
     }
     profile(root)?;
-    put(&etc.join("repos.conf"), &repositories(root))?;
     put(&etc.join("binrepos.conf"), &binhost(root))?;
     write_settings(root, &root.paths().packages)
 }
 
 /// The link to the profile.
-fn profile(root: &Scratch) -> Result<(), RootError> {
+fn profile(root: &Root) -> Result<(), RootError> {
     let manifest = root.manifest();
     let repo = root.paths().snapshot.join("repos").join(&manifest.main_repository);
     let profile = repo.join("profiles").join(&manifest.portage_profile);
@@ -53,7 +52,9 @@ fn profile(root: &Scratch) -> Result<(), RootError> {
     symlink(profile, &at).map_err(RootError::io("link", at))
 }
 
-fn repositories(root: &Scratch) -> String {
+/// What takes the place of every `repos.conf`: the one that a Portage brings along names a
+/// repository that is not the snapshot's.
+pub(super) fn repositories(root: &Root) -> String {
     let manifest = root.manifest();
     let mut text = format!("[DEFAULT]\nmain-repo = {}\n", manifest.main_repository);
     for repository in &manifest.repositories {
@@ -69,7 +70,7 @@ fn repositories(root: &Scratch) -> String {
     text
 }
 
-fn binhost(root: &Scratch) -> String {
+fn binhost(root: &Root) -> String {
     // Signatures are for workstations, which know nothing but a web address. A drone takes
     // its dependencies from the orchestrator that it has authenticated, and the packages
     // of a run that is still going on are not signed for anybody yet.
@@ -81,7 +82,7 @@ fn binhost(root: &Scratch) -> String {
 }
 
 /// Writes the settings that follow the bundle's `make.conf`.
-pub(super) fn write_settings(root: &Scratch, packages: &Path) -> Result<(), RootError> {
+pub(super) fn write_settings(root: &Root, packages: &Path) -> Result<(), RootError> {
     let p = root.paths();
     let mut text = String::from("# Written by swarm-drone for one attempt.\n");
     let mut set = |key: &str, value: &str| {
@@ -107,7 +108,7 @@ pub(super) fn write_settings(root: &Scratch, packages: &Path) -> Result<(), Root
     }
     // Portage drops root's rights to a user of this name; where there is none (anywhere
     // but on Gentoo) it would fail.
-    if rustix::process::geteuid().is_root() && !has_user("portage") {
+    if rustix::process::geteuid().is_root() && !root.tree().has_user("portage") {
         set("PORTAGE_USERNAME", "root");
         set("PORTAGE_GRPNAME", "root");
     }
@@ -115,24 +116,30 @@ pub(super) fn write_settings(root: &Scratch, packages: &Path) -> Result<(), Root
 }
 
 /// FEATURES of ours. None of them changes what is in a package.
-fn features(root: &Scratch) -> String {
+fn features(root: &Root) -> String {
     let mut features = vec![
         "binpkg-multi-instance",
-        // Both ask at every installation for what a root that is thrown away does not need.
-        "-merge-sync",
         "-news",
-        "-merge-wait",
-        // The orchestrator signs and checks; the client here is the drone itself.
+        // The orchestrator signs and checks; the client here is the drone itself, which has no
+        // keys to look at the signatures of an earlier run's packages with.
         "-binpkg-signing",
         "-binpkg-request-signature",
+        "binpkg-ignore-signature",
         "-getbinpkg",
         "-buildpkg",
         "-buildsyspkg",
-        "-parallel-install",
-        "-collision-protect",
-        "-preserve-libs",
     ];
-    if !Path::new("/usr/bin/sandbox").exists() {
+    if root.is_thrown_away() {
+        // Care for what a system has and keeps.
+        features.extend([
+            "-merge-sync",
+            "-merge-wait",
+            "-parallel-install",
+            "-collision-protect",
+            "-preserve-libs",
+        ]);
+    }
+    if root.tree().program("sandbox").is_none() {
         features.extend(["-sandbox", "-usersandbox"]);
     }
     if rustix::process::geteuid().is_root() {
@@ -143,13 +150,8 @@ fn features(root: &Scratch) -> String {
     features.join(" ")
 }
 
-fn has_user(name: &str) -> bool {
-    fs::read_to_string("/etc/passwd")
-        .is_ok_and(|text| text.lines().any(|line| line.split(':').next() == Some(name)))
-}
-
 /// Writes the USE flags that this attempt is about.
-pub(super) fn write_use(root: &Scratch, entries: &[(String, Vec<String>)]) -> Result<(), RootError> {
+pub(super) fn write_use(root: &Root, entries: &[(String, Vec<String>)]) -> Result<(), RootError> {
     let mut text = String::from("# Written by swarm-drone for one attempt.\n");
     for (atom, flags) in entries.iter().filter(|(_, flags)| !flags.is_empty()) {
         let _ = writeln!(text, "{atom} {}", flags.join(" "));

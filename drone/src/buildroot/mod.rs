@@ -1,22 +1,26 @@
 //! The place one attempt builds in: made from nothing, gone afterwards.
 //!
-//! A [`Scratch`] root is a directory with two empty Portage roots: `root`, where
+//! A scratch [`Root`] is a directory with two empty Portage roots: `root`, where
 //! libraries are installed and against which packages are built, and `broot`, where
 //! build tools are installed. Packages have plain `/usr` paths, and the machine's own
 //! packages are neither used nor changed (the compiler and the shell are the machine's).
 //! It needs no privileges and no Gentoo: a Portage in a Python environment is enough.
+//! The other kinds build in a whole system's `/`, which only root may.
 //!
 //! This module writes what Portage reads and decides nothing about packages.
 
+mod cache;
 mod config;
 mod overlay;
-mod scratch;
+mod root;
+mod tree;
 
-pub use scratch::{Paths, Scratch, prune_cache};
+pub use cache::prune_cache;
+pub use root::{Paths, Root};
 
 use std::{io, path::PathBuf};
 
-/// How a build root is made. More kinds will only be named here once they work.
+/// How a build root is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RootKind {
@@ -26,6 +30,21 @@ pub enum RootKind {
     /// The same, but packages are built and installed in an overlay over `base_root`, as its
     /// `/`. Takes root. Plans are still made against the two empty roots, inside.
     Overlay,
+    /// The same, but packages are installed into the machine's own `/`, for good. For a
+    /// machine that is nothing but a drone. Takes root.
+    Live,
+}
+
+impl RootKind {
+    /// The word in the configuration.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Scratch => "scratch",
+            Self::Overlay => "overlay",
+            Self::Live => "live",
+        }
+    }
 }
 
 /// Why there is no build root.
@@ -44,16 +63,16 @@ pub enum RootError {
     /// The snapshot is not one that can be built from.
     #[error("the snapshot cannot be built from: {0}")]
     Snapshot(String),
-    /// Only root can mount.
+    /// Only root can mount, and install into a `/`.
     #[error(
-        "root_kind overlay needs a drone that runs as root; run it so, or set builder.root_kind to scratch"
+        "root_kind overlay and live need a drone that runs as root; run it so, or set builder.root_kind to scratch"
     )]
     NotRoot,
     /// There is no Portage where the configuration says.
     #[error(
-        "there is no Portage in {0}: {1} is missing; set builder.portage_prefix to where Portage is installed"
+        "there is no Portage in {0} of the root {1}: {2} is missing; set builder.portage_prefix to where Portage is installed"
     )]
-    NoPortage(PathBuf, PathBuf),
+    NoPortage(PathBuf, PathBuf, PathBuf),
 }
 
 impl RootError {

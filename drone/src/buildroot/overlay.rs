@@ -5,14 +5,15 @@
 //! unmount, whoever was killed. What was written stays in the attempt's directory, so
 //! that the next program finds it. The base root is only read.
 
-use super::{RootError, scratch::make_dir};
+use super::{RootError, root::make_dir, tree::Tree};
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
 };
 
 /// Mounts and enters. Arguments: base root, the attempt's directory, paths to be seen
-/// inside as they are outside, `--`, and the program with its arguments. 126 is what a
+/// inside as they are outside, each before where that is inside without links (a link of
+/// the base would lead out of it here), `--`, and the program with its arguments. 126 is what a
 /// shell says of a program that cannot be run.
 const ENTER: &str = r#"fail() { echo "!!! the overlay root cannot be made: $1" >&2; exit 126; }
 base=$1 at=$2 in=$2/merged; shift 2
@@ -24,8 +25,8 @@ if [ -e /etc/resolv.conf ]; then
   cp -L --remove-destination /etc/resolv.conf "$in/etc/resolv.conf" || fail "/etc/resolv.conf"
 fi
 while [ "$1" != -- ]; do
-  mkdir -p "$in$1" && mount --bind "$1" "$in$1" || fail "$1"
-  shift
+  mkdir -p "$in$2" && mount --bind "$1" "$in$2" || fail "$1"
+  shift 2
 done
 shift
 exec chroot "$in" "$@""#;
@@ -35,19 +36,25 @@ exec chroot "$in" "$@""#;
 pub struct Overlay {
     base: PathBuf,
     attempt: PathBuf,
-    seen: Vec<PathBuf>,
+    seen: Vec<(PathBuf, PathBuf)>,
 }
 
 impl Overlay {
     /// Makes its directories. `seen` are the paths that are the same inside.
-    pub(super) fn make(base: &Path, attempt: &Path, seen: Vec<PathBuf>) -> Result<Self, RootError> {
+    pub(super) fn make(
+        base: &Path,
+        tree: &Tree,
+        attempt: &Path,
+        seen: Vec<PathBuf>,
+    ) -> Result<Self, RootError> {
         if !rustix::process::geteuid().is_root() {
             return Err(RootError::NotRoot);
         }
         for dir in ["upper", "overlay", "merged"] {
             make_dir(&attempt.join(dir))?;
         }
-        Ok(Self { base: base.to_owned(), attempt: attempt.to_owned(), seen })
+        let seen = seen.into_iter().map(|path| (tree.resolve(&path), path)).map(|(at, path)| (path, at));
+        Ok(Self { base: base.to_owned(), attempt: attempt.to_owned(), seen: seen.collect() })
     }
 
     /// Where the changes are.
@@ -61,7 +68,7 @@ impl Overlay {
         let fixed = ["--mount", "--propagation", "private", "--", "/bin/sh", "-c", ENTER, "sh"];
         let mut all: Vec<OsString> = fixed.map(OsString::from).to_vec();
         all.extend([self.base.clone().into(), self.attempt.clone().into()]);
-        all.extend(self.seen.iter().map(OsString::from));
+        all.extend(self.seen.iter().flat_map(|(path, at)| [path.into(), at.into()]));
         all.push("--".into());
         all.push(program.into());
         all.extend_from_slice(args);

@@ -159,6 +159,34 @@ impl Cgroups {
         })
     }
 
+    /// The most memory that was ever charged to them, page cache included, in bytes.
+    pub fn peak_bytes(&self) -> Option<u64> {
+        self.dirs.iter().find_map(|dir| match dir.kind {
+            Kind::Memory => read(dir, "memory.max_usage_in_bytes").ok()?.trim().parse().ok(),
+            Kind::Unified => read(dir, "memory.peak").ok()?.trim().parse().ok(),
+            Kind::Pids | Kind::CpuAcct => None,
+        })
+    }
+
+    /// Lets members have so many bytes together, without swap. Whether the kernel will
+    /// see to it.
+    pub fn limit_memory(&self, bytes: u64) -> bool {
+        let mut limited = false;
+        for dir in &self.dirs {
+            let (memory, swap, swap_bytes) = match dir.kind {
+                Kind::Memory => ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", bytes),
+                Kind::Unified => ("memory.max", "memory.swap.max", 0),
+                Kind::Pids | Kind::CpuAcct => continue,
+            };
+            if fs::write(dir.path.join(memory), bytes.to_string()).is_ok() {
+                limited = true;
+                // There is no such file where the kernel does not count swap.
+                let _ = fs::write(dir.path.join(swap), swap_bytes.to_string());
+            }
+        }
+        limited
+    }
+
     /// Whether the kernel killed a member for want of memory.
     pub fn out_of_memory(&self) -> bool {
         self.dirs.iter().any(|dir| {

@@ -43,13 +43,19 @@ fn prefix(owner: &Path) -> String {
 }
 
 impl Group {
-    /// A group without members as yet.
-    pub fn new(owner: &Path) -> Self {
+    /// A group without members as yet, that may have so many bytes of memory.
+    pub fn new(owner: &Path, memory_max: Option<u64>) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}{}-{count}", prefix(owner), std::process::id());
+        let cgroups = Cgroups::new(&name);
+        if let Some(bytes) = memory_max
+            && !cgroups.limit_memory(bytes)
+        {
+            tracing::warn!("there is no control group to limit memory with; builds take what they like");
+        }
         Self {
-            cgroups: Cgroups::new(&name),
+            cgroups,
             owner: owner.as_os_str().to_owned(),
             job: name,
             leader: 0,
@@ -120,6 +126,9 @@ impl Group {
             self.cpu_ms = self.cpu_ms.max(cpu);
         }
         let out_of_memory = self.cgroups.out_of_memory();
+        if out_of_memory {
+            self.peak_memory_bytes = self.peak_memory_bytes.max(self.cgroups.peak_bytes().unwrap_or(0));
+        }
         for _ in 0..ROUNDS {
             self.cgroups.remove();
             if self.cgroups.is_gone() {
@@ -160,6 +169,15 @@ impl Group {
     pub fn forget_cgroups(&mut self) {
         self.cgroups.remove();
     }
+}
+
+/// Whether this machine lets this process limit the memory of others.
+#[cfg(test)]
+pub(super) fn limits_memory(owner: &Path) -> bool {
+    let mut cgroups = Cgroups::new(&format!("{}probe", prefix(owner)));
+    let limits = cgroups.limit_memory(1 << 30);
+    cgroups.remove();
+    limits
 }
 
 /// Control groups of this owner that are still there.

@@ -58,6 +58,8 @@ pub struct Job {
     pub silence: Duration,
     /// How long it may take to end itself after SIGTERM.
     pub grace: Duration,
+    /// All its processes together may have this much memory, in bytes.
+    pub memory_max: Option<u64>,
 }
 
 /// Takes the output, both streams in one, as it comes. It may take its time: the program
@@ -90,7 +92,8 @@ pub struct Ran {
     /// User and system time of all its processes, in milliseconds.
     pub cpu_ms: u64,
     /// Largest memory of all its processes together, sampled, in bytes. Page cache is not
-    /// counted where the kernel tells it apart.
+    /// counted where the kernel tells it apart. When memory ran out it is all that was charged
+    /// at that moment, which no sample catches.
     pub peak_memory_bytes: u64,
     /// The kernel killed a process of it for want of memory.
     pub out_of_memory: bool,
@@ -101,7 +104,7 @@ pub struct Ran {
 /// # Errors
 /// The program cannot be started.
 pub async fn run(job: &Job, sink: &mut impl Sink, cancel: &CancellationToken) -> io::Result<Ran> {
-    let group = Group::new(&job.owner);
+    let group = Group::new(&job.owner, job.memory_max);
     let (reader, writer) = io::pipe()?;
     let mut command = command(job, &group, writer)?;
     let mut child = command

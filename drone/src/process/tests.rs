@@ -35,6 +35,7 @@ fn shell(script: &str) -> (Job, tempfile::TempDir) {
         timeout: Duration::from_secs(60),
         silence: Duration::from_secs(60),
         grace: Duration::from_millis(300),
+        memory_max: None,
     };
     (job, dir)
 }
@@ -112,7 +113,7 @@ async fn an_orphan_in_a_session_of_its_own_that_ignores_term_dies_too() {
 #[tokio::test]
 async fn without_a_control_group_the_orphan_is_found_all_the_same() {
     let (job, dir) = shell("setsid -f sleep 1000; setsid -f sleep 1000; sleep 1000");
-    let mut group = Group::new(&job.owner);
+    let mut group = Group::new(&job.owner, None);
     group.forget_cgroups();
     let (_reader, writer) = io::pipe().unwrap();
     let mut child = command(&job, &group, writer).unwrap().spawn().unwrap();
@@ -167,7 +168,7 @@ async fn dropping_the_future_kills_as_well() {
 async fn a_later_drone_finds_what_an_earlier_one_left() {
     let (job, dir) = shell("setsid -f sleep 1000; sleep 1000");
     // As if the drone had been killed: the group is neither ended nor dropped.
-    let group = Group::new(&job.owner);
+    let group = Group::new(&job.owner, None);
     let (_reader, writer) = io::pipe().unwrap();
     let mut child = command(&job, &group, writer).unwrap().kill_on_drop(false).spawn().unwrap();
     std::mem::forget(group);
@@ -190,4 +191,20 @@ async fn time_and_memory_are_counted() {
     assert!(ran.cpu_ms >= 200, "{ran:?}");
     assert!(ran.peak_memory_bytes >= 30_000_000, "{ran:?}");
     assert!(!ran.out_of_memory);
+}
+
+#[tokio::test]
+async fn what_takes_more_memory_than_it_may_is_killed_by_the_kernel_and_told() {
+    let (mut job, dir) = shell("x=$(head -c 300000000 /dev/zero | tr '\\0' x); echo survived");
+    job.memory_max = Some(100 << 20);
+    let mut keep = Keep::default();
+    let ran = ran(&job, &mut keep).await;
+    let survived = keep.tail.ends_with(b"survived\n");
+    if group::limits_memory(dir.path()) {
+        assert!(!survived && ran.out_of_memory, "{ran:?}");
+        assert!((90 << 20..=101 << 20).contains(&ran.peak_memory_bytes), "{ran:?}");
+    } else {
+        // Without the rights to a control group the setting is only warned about.
+        assert!(survived && !ran.out_of_memory, "{ran:?}");
+    }
 }

@@ -4,6 +4,7 @@
 use std::{
     fs,
     net::SocketAddr,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
     sync::LazyLock,
@@ -52,6 +53,8 @@ pub struct Lab {
 impl Lab {
     pub fn new() -> Self {
         let lab = Self { dir: tempfile::tempdir().unwrap() };
+        // Where Portage drops root's rights, its user has to get here.
+        fs::set_permissions(lab.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let snapshot = lab.snapshot();
         fs::create_dir_all(snapshot.join("repos")).unwrap();
         let examples = workspace().join("examples");

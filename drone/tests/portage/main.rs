@@ -7,7 +7,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by a panic")]
 
 mod lab;
+mod lack;
+mod live;
+mod ordinary;
 mod overlay;
+mod private;
+mod stage3;
 
 use lab::{Binhost, Lab, flags, metadata, order, package_dir, play, target, with_use};
 use std::fs;
@@ -18,7 +23,7 @@ use swarm_common::{
         plan::{PlanReport, PlanStage, ProblemKind},
     },
 };
-use swarm_drone::builder::{BuildEnd, BuildNote, run};
+use swarm_drone::builder::{BuildContext, BuildEnd, BuildNote, run};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -145,9 +150,13 @@ async fn cancelling_leaves_no_process_and_no_directory() {
 
 #[tokio::test]
 async fn a_cycle_is_built_in_stages_and_each_member_ends_with_its_own_use() {
-    let lab = Lab::new();
+    cycle(&Lab::new(), |context| context).await;
+}
+
+/// Builds the example's cycle, in the kind of root that `as_wanted` sets.
+async fn cycle(lab: &Lab, as_wanted: impl Fn(BuildContext) -> BuildContext) {
     let utf = target("dev-libs/libutf-0.9", "1", 1);
-    let (end, log, _) = play(lab.context(order(vec![utf], vec![]), "http://127.0.0.1:9")).await;
+    let (end, log, _) = play(as_wanted(lab.context(order(vec![utf], vec![]), "http://127.0.0.1:9"))).await;
     let BuildEnd::Built { files, .. } = end else { panic!("{end:?}\n{log}") };
     let binhost = Binhost::serve(package_dir(&files[0])).await;
     let targets = vec![
@@ -159,7 +168,7 @@ async fn a_cycle_is_built_in_stages_and_each_member_ends_with_its_own_use() {
         use_changes: changes.iter().map(ToString::to_string).collect(),
     };
     let stages = vec![stage(0, &["-linefit"]), stage(1, &[]), stage(0, &[])];
-    let (end, log, _) = play(lab.context(order(targets, stages), &binhost.url())).await;
+    let (end, log, _) = play(as_wanted(lab.context(order(targets, stages), &binhost.url()))).await;
     let BuildEnd::Built { files, .. } = end else { panic!("{end:?}\n{log}") };
     assert!(files[0].ends_with("media-libs/glyphkit/glyphkit-1.4-2.gpkg.tar"), "{files:?}");
     assert!(files[1].ends_with("media-libs/linefit/linefit-0.8-1.gpkg.tar"), "{files:?}");

@@ -1,17 +1,21 @@
-//! A build root made of two empty Portage roots.
+//! One attempt's build root: its directories, and how programs are run in it.
+//!
+//! Two empty Portage roots are made for every attempt. Plans are always made against them, so that
+//! a plan does not depend on the kind of root; packages are built against them too, unless
+//! the kind of root brings a `/` of its own.
 //!
 //! Portage is told of them by its environment: `PORTAGE_OVERRIDE_EPREFIX` is where it
 //! believes itself to be installed (build tools go there), `ROOT` and `SYSROOT` are where
 //! packages go. `EPREFIX` must be set and empty, or packages would contain the path.
 
-use super::{RootError, RootKind, config, overlay::Overlay};
+use super::{RootError, RootKind, cache, config, overlay::Overlay, tree::Tree};
 use crate::builder::BuilderConfig;
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    time::Duration,
 };
 use swarm_common::{
     format::snapshot::{MANIFEST, SnapshotManifest},
@@ -22,11 +26,6 @@ use swarm_common::{
 /// certificates. Nothing else of the drone's environment is passed on.
 const PASSED_ON: [&str; 7] =
     ["http_proxy", "https_proxy", "ftp_proxy", "HTTP_PROXY", "HTTPS_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"];
-
-/// How long the metadata of a snapshot is kept after it was last used.
-const METADATA_AGE: Duration = Duration::from_secs(21 * 24 * 3600);
-/// Names the last use by its time.
-const USED: &str = ".used";
 
 /// Where everything of one build root is.
 #[derive(Debug, Clone)]
@@ -53,20 +52,32 @@ pub struct Paths {
     pub snapshot: PathBuf,
 }
 
+/// Where packages are installed and built.
+#[derive(Debug)]
+enum Place {
+    /// In the two empty roots.
+    Apart,
+    /// In an overlay over a base root, as its `/`.
+    Overlay(Overlay),
+    /// In the machine's own `/`.
+    Live,
+}
+
 /// A made build root.
 #[derive(Debug)]
-pub struct Scratch {
+pub struct Root {
     paths: Paths,
     manifest: SnapshotManifest,
     prefix: PathBuf,
     config: BuilderConfig,
     binhost: String,
     jobs: u32,
-    overlay: Option<Overlay>,
+    place: Place,
+    tree: Tree,
     planning: bool,
 }
 
-impl Scratch {
+impl Root {
     /// Makes it in `attempt`, which is there and empty. The drone removes that directory,
     /// so there is nothing to undo on an error.
     ///
@@ -82,13 +93,13 @@ impl Scratch {
         let manifest = read_manifest(snapshot)?;
         let prefix = config.portage_prefix.clone().unwrap_or_else(|| PathBuf::from("/usr"));
         let base = config.base_root.as_deref().filter(|_| config.root_kind == RootKind::Overlay);
+        let tree = Tree::at(base.unwrap_or(Path::new("/")));
         for needed in ["bin/emerge", "share/portage/config/make.globals"] {
-            let mut path = prefix.join(needed);
-            if let (None, Some(base)) = (&config.portage_prefix, base) {
-                path = base.join(path.strip_prefix("/").unwrap_or(&path));
-            }
-            if !path.exists() {
-                return Err(RootError::NoPortage(prefix, path));
+            let path = prefix.join(needed);
+            // What is named in the configuration is brought along; else it is part of the tree.
+            let there = if config.portage_prefix.is_some() { path.exists() } else { tree.has(&path) };
+            if !there {
+                return Err(RootError::NoPortage(prefix, base.unwrap_or(Path::new("/")).to_owned(), path));
             }
         }
         // Symbolic links and Portage's own idea of a path must agree.
@@ -114,31 +125,29 @@ impl Scratch {
         };
         let binhost =
             format!("{}/{}", orchestrator.trim_end_matches('/'), assignment.binhost.trim_start_matches('/'));
-        let overlay = match base {
-            None => None,
-            Some(base) => {
+        let place = match (config.root_kind, base) {
+            (RootKind::Overlay, Some(base)) => {
                 let mut seen = vec![paths.attempt.clone(), paths.snapshot.clone(), cache];
                 seen.extend(config.portage_prefix.clone());
-                Some(Overlay::make(base, &paths.attempt, seen)?)
+                Place::Overlay(Overlay::make(base, &tree, &paths.attempt, seen)?)
             }
+            (RootKind::Live, _) if rustix::process::geteuid().is_root() => Place::Live,
+            (RootKind::Overlay | RootKind::Live, _) => return Err(RootError::NotRoot),
+            (RootKind::Scratch, _) => Place::Apart,
         };
         let planning = matches!(assignment.work, Work::Plan);
-        let scratch =
-            Self { paths, manifest, prefix, config: config.clone(), binhost, jobs, overlay, planning };
-        scratch.fill()?;
-        Ok(scratch)
+        let config = config.clone();
+        let root = Self { paths, manifest, prefix, config, binhost, jobs, place, tree, planning };
+        root.fill()?;
+        Ok(root)
     }
 
     fn fill(&self) -> Result<(), RootError> {
         let p = &self.paths;
-        for dir in [&p.packages, &p.stages, &p.binhost, &p.tmp, &p.distfiles, &p.depcache] {
+        for dir in [&p.packages, &p.stages, &p.binhost, &p.tmp, &p.distfiles] {
             make_dir(dir)?;
         }
-        // Writing a new name sets the directory's time, which tells the last use.
-        let used = p.depcache.join(USED);
-        fs::write(&used, "").map_err(RootError::io("write", &used))?;
-        // Another attempt of the same snapshot may have removed it.
-        let _ = fs::remove_file(&used);
+        cache::use_metadata(&p.depcache)?;
         for root in [&p.root, &p.broot] {
             for dir in ["etc", "var/lib/portage", "var/db/pkg", "var/cache/edb", "var/log", "tmp"] {
                 make_dir(&root.join(dir))?;
@@ -151,19 +160,17 @@ impl Scratch {
         // was decided when it was installed.
         let mut prefixes = vec![p.broot.clone()];
         if self.config.portage_prefix.is_some() {
-            prefixes.extend(self.overlay.as_ref().map(Overlay::upper));
+            prefixes.extend(self.overlay().map(Overlay::upper));
         }
         let below = ["share/portage/config", "usr/share/portage/config"];
         for to in prefixes.iter().flat_map(|prefix| below.map(|below| prefix.join(below))) {
             make_dir(&to)?;
-            // Not its `repos.conf`: that would bring in a repository that is not there.
             for name in ["make.globals", "sets"] {
                 link(&self.prefix.join("share/portage/config").join(name), &to.join(name))?;
             }
         }
         // Portage unpacks with gtar, which only Gentoo calls so.
-        let on_path = |program| find(program, &["/usr/bin", "/bin"]);
-        if let (None, Some(tar)) = (on_path("gtar"), on_path("tar")) {
+        if let (None, Some(tar)) = (self.tree.program("gtar"), self.tree.program("tar")) {
             link(&tar, &p.attempt.join("tools/gtar"))?;
         }
         config::write(self)?;
@@ -212,13 +219,51 @@ impl Scratch {
     #[must_use]
     pub fn python(&self) -> PathBuf {
         let own = self.prefix.join("bin/python");
-        if own.exists() { own } else { PathBuf::from("/usr/bin/python3") }
+        let brought = self.config.portage_prefix.is_some();
+        if brought && own.exists() {
+            return own;
+        }
+        // Links and all: what a virtual environment's Python is, its link says.
+        ["python3", "python"]
+            .iter()
+            .find_map(|name| self.tree.program(name))
+            .unwrap_or("/usr/bin/python3".into())
+    }
+
+    /// What the build's programs see as `/`.
+    pub(super) fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    fn overlay(&self) -> Option<&Overlay> {
+        match &self.place {
+            Place::Overlay(overlay) => Some(overlay),
+            Place::Apart | Place::Live => None,
+        }
+    }
+
+    /// Whether packages are installed where others are already, of whatever age.
+    #[must_use]
+    pub fn is_inhabited(&self) -> bool {
+        !matches!(self.place, Place::Apart)
+    }
+
+    /// What the machine itself has installed, if builds change that.
+    #[must_use]
+    pub fn live_packages(&self) -> Option<BTreeSet<String>> {
+        (matches!(self.place, Place::Live) && !self.planning).then(|| self.tree.packages())
+    }
+
+    /// Whether all that is installed is thrown away in the end.
+    #[must_use]
+    pub fn is_thrown_away(&self) -> bool {
+        !matches!(self.place, Place::Live)
     }
 
     /// The command that runs a program in this root.
     #[must_use]
     pub fn command(&self, program: &Path, args: Vec<OsString>) -> (PathBuf, Vec<OsString>) {
-        match &self.overlay {
+        match self.overlay() {
             Some(overlay) => overlay.command(program, &args),
             None => (program.to_owned(), args),
         }
@@ -232,7 +277,7 @@ impl Scratch {
         path.push(":");
         path.push(self.prefix.join("bin"));
         path.push(":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-        let (root, broot): (OsString, OsString) = if self.overlay.is_some() && !self.planning {
+        let (root, broot): (OsString, OsString) = if self.is_inhabited() && !self.planning {
             ("/".into(), "".into())
         } else {
             (p.root.clone().into(), p.broot.clone().into())
@@ -249,6 +294,7 @@ impl Scratch {
             ("ROOT".into(), root.clone()),
             ("SYSROOT".into(), root),
             ("PORTAGE_CONFIGROOT".into(), p.root.clone().into()),
+            ("PORTAGE_REPOSITORIES".into(), config::repositories(self).into()),
         ];
         for name in PASSED_ON {
             env.extend(std::env::var_os(name).map(|value| (name.into(), value)));
@@ -286,26 +332,6 @@ impl Scratch {
     }
 }
 
-/// Removes from the cache the ebuild metadata of snapshots that nobody built from in the
-/// last weeks. Sources are kept: they may be gone from where they came from.
-///
-/// # Errors
-/// The disk. A cache that is not there yet is in order.
-pub fn prune_cache(config: &BuilderConfig) -> Result<(), RootError> {
-    let dir = config.cache_dir.join("metadata");
-    let entries = match fs::read_dir(&dir) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        entries => entries.map_err(RootError::io("read", &dir))?,
-    };
-    for path in entries.flatten().map(|e| e.path()) {
-        let changed = path.metadata().and_then(|m| m.modified()).map_err(RootError::io("look at", &path))?;
-        if changed.elapsed().is_ok_and(|age| age > METADATA_AGE) {
-            fs::remove_dir_all(&path).map_err(RootError::io("remove", &path))?;
-        }
-    }
-    Ok(())
-}
-
 fn read_manifest(snapshot: &Path) -> Result<SnapshotManifest, RootError> {
     let path = snapshot.join(MANIFEST);
     let text = fs::read_to_string(&path).map_err(RootError::io("read", &path))?;
@@ -321,29 +347,4 @@ pub(super) fn make_dir(path: &Path) -> Result<(), RootError> {
 
 fn link(target: &Path, at: &Path) -> Result<(), RootError> {
     symlink(target, at).map_err(RootError::io("link", at))
-}
-
-fn find(program: &str, dirs: &[&str]) -> Option<PathBuf> {
-    dirs.iter().map(|dir| Path::new(dir).join(program)).find(|path| path.exists())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::{fs::File, time::SystemTime};
-
-    #[test]
-    fn only_metadata_that_was_not_used_for_long_is_pruned() {
-        let dir = tempfile::tempdir().unwrap();
-        let config = BuilderConfig { cache_dir: dir.path().into(), ..BuilderConfig::default() };
-        prune_cache(&config).unwrap();
-        let of = |name: &str| dir.path().join("metadata").join(name);
-        for name in ["old", "new"] {
-            make_dir(&of(name)).unwrap();
-        }
-        make_dir(&dir.path().join("distfiles")).unwrap();
-        File::open(of("old")).unwrap().set_modified(SystemTime::now() - METADATA_AGE * 2).unwrap();
-        prune_cache(&config).unwrap();
-        assert!(!of("old").exists() && of("new").exists() && dir.path().join("distfiles").exists());
-    }
 }

@@ -1,0 +1,68 @@
+//! What outlives build roots: downloaded sources and the metadata of ebuilds.
+
+use super::{RootError, root::make_dir};
+use crate::builder::BuilderConfig;
+use std::{fs, io, path::Path, time::Duration};
+
+/// How long the metadata of a snapshot is kept after it was last used.
+const METADATA_AGE: Duration = Duration::from_secs(21 * 24 * 3600);
+/// Names the last use by its time.
+const USED: &str = ".used";
+
+/// Notes that the metadata in `dir` is used now, and makes the directory.
+pub(super) fn use_metadata(dir: &Path) -> Result<(), RootError> {
+    make_dir(dir)?;
+    // Writing a new name sets the directory's time, which tells the last use.
+    let used = dir.join(USED);
+    fs::write(&used, "").map_err(RootError::io("write", &used))?;
+    match fs::remove_file(&used) {
+        // Another attempt of the same snapshot removed it.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(RootError::io("remove", &used)),
+    }
+}
+
+/// Removes the ebuild metadata of snapshots that nobody built from in the last weeks.
+/// Sources are kept: they may be gone from where they came from.
+///
+/// # Errors
+/// The disk. A cache that is not there yet is in order.
+pub fn prune_cache(config: &BuilderConfig) -> Result<(), RootError> {
+    let dir = config.cache_dir.join("metadata");
+    let entries = match fs::read_dir(&dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(RootError::io("read", &dir))?,
+    };
+    for path in entries.flatten().map(|e| e.path()) {
+        let changed = path.metadata().and_then(|m| m.modified()).map_err(RootError::io("look at", &path))?;
+        if changed.elapsed().is_ok_and(|age| age > METADATA_AGE) {
+            fs::remove_dir_all(&path).map_err(RootError::io("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs::File, time::SystemTime};
+
+    #[test]
+    fn only_metadata_that_was_not_used_for_long_is_pruned() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = BuilderConfig { cache_dir: dir.path().into(), ..BuilderConfig::default() };
+        prune_cache(&config).unwrap();
+        let of = |name: &str| dir.path().join("metadata").join(name);
+        for name in ["old", "new", "again"] {
+            make_dir(&of(name)).unwrap();
+        }
+        make_dir(&dir.path().join("distfiles")).unwrap();
+        for name in ["old", "again"] {
+            File::open(of(name)).unwrap().set_modified(SystemTime::now() - METADATA_AGE * 2).unwrap();
+        }
+        use_metadata(&of("again")).unwrap();
+        prune_cache(&config).unwrap();
+        assert!(!of("old").exists() && of("new").exists() && dir.path().join("distfiles").exists());
+        assert!(of("again").exists());
+    }
+}

@@ -1,0 +1,127 @@
+//! The tree that a build's programs see as `/`, looked at from outside.
+//!
+//! Whether a build has Portage, a user or a tool is decided by the tree it runs in and not
+//! by the drone's machine, which may be of another distribution. Symbolic links are followed as
+//! programs inside will: an absolute one begins at the tree's top, not at the machine's.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    ffi::OsString,
+    fs,
+    path::{Component, Path, PathBuf},
+};
+
+/// As many links as Linux follows.
+const MOST_LINKS: u32 = 40;
+
+/// A tree that will be somebody's `/`.
+#[derive(Debug, Clone)]
+pub(super) struct Tree {
+    top: PathBuf,
+}
+
+impl Tree {
+    /// The tree below `top`.
+    pub fn at(top: impl Into<PathBuf>) -> Self {
+        Self { top: top.into() }
+    }
+
+    /// What a path inside is without its links, still as a path inside. What is not there
+    /// is taken as it is written.
+    pub fn resolve(&self, path: &Path) -> PathBuf {
+        let parts = |path: &Path| -> Vec<OsString> {
+            let plain =
+                path.components().filter(|c| matches!(c, Component::Normal(_) | Component::ParentDir));
+            plain.map(|c| c.as_os_str().to_owned()).collect()
+        };
+        let mut left: VecDeque<OsString> = parts(path).into();
+        let (mut real, mut links) = (PathBuf::from("/"), 0);
+        while let Some(part) = left.pop_front() {
+            if part == ".." {
+                real.pop();
+                continue;
+            }
+            match fs::read_link(self.outside(&real.join(&part))) {
+                Ok(target) if links < MOST_LINKS => {
+                    links += 1;
+                    if target.is_absolute() {
+                        real = PathBuf::from("/");
+                    }
+                    parts(&target).into_iter().rev().for_each(|part| left.push_front(part));
+                }
+                _ => real.push(part),
+            }
+        }
+        real
+    }
+
+    /// Where a path inside is from outside, links not followed.
+    fn outside(&self, path: &Path) -> PathBuf {
+        self.top.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// Whether there is something at this path inside.
+    pub fn has(&self, path: &Path) -> bool {
+        self.outside(&self.resolve(path)).symlink_metadata().is_ok()
+    }
+
+    /// The path of a program inside.
+    pub fn program(&self, name: &str) -> Option<PathBuf> {
+        let dirs = ["/usr/bin", "/bin", "/usr/local/bin"];
+        dirs.iter().map(|dir| Path::new(dir).join(name)).find(|path| self.has(path))
+    }
+
+    /// Whether there is a user of this name.
+    pub fn has_user(&self, name: &str) -> bool {
+        fs::read_to_string(self.outside(&self.resolve(Path::new("/etc/passwd"))))
+            .is_ok_and(|text| text.lines().any(|line| line.split(':').next() == Some(name)))
+    }
+
+    /// What Portage has installed, as `category/name-version`.
+    pub fn packages(&self) -> BTreeSet<String> {
+        let names = |dir: &Path| -> Vec<String> {
+            let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+            let names = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned());
+            // One in the making begins with a dash.
+            names.filter(|name| !name.starts_with(['-', '.'])).collect()
+        };
+        let top = self.outside(&self.resolve(Path::new("/var/db/pkg")));
+        let of = |category: String| {
+            let packages = names(&top.join(&category));
+            packages.into_iter().map(move |name| format!("{category}/{name}"))
+        };
+        names(&top).into_iter().flat_map(of).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn links_are_followed_as_from_inside() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = Tree::at(dir.path());
+        for made in ["usr/bin", "usr/lib/python-exec", "var/db/pkg/dev-libs/icu-75.1", "etc"] {
+            fs::create_dir_all(dir.path().join(made)).unwrap();
+        }
+        symlink("usr/bin", dir.path().join("bin")).unwrap();
+        symlink("/usr/lib/python-exec/emerge", dir.path().join("usr/bin/emerge")).unwrap();
+        symlink("../../../usr/lib/../bin/round", dir.path().join("usr/bin/round")).unwrap();
+        symlink("/bin/sh", dir.path().join("usr/bin/outside")).unwrap();
+        assert_eq!(tree.resolve(Path::new("/bin/x/y")), Path::new("/usr/bin/x/y"));
+        assert!(!tree.has(Path::new("/bin/emerge")), "what it points to is not there yet");
+        fs::write(dir.path().join("usr/lib/python-exec/emerge"), "").unwrap();
+        assert_eq!(tree.program("emerge"), Some("/usr/bin/emerge".into()));
+        assert_eq!(tree.program("outside"), None, "the machine's own shell is not the tree's");
+        assert_eq!(tree.program("round"), Some("/usr/bin/round".into()), "a ring ends");
+        assert_eq!(tree.packages(), ["dev-libs/icu-75.1".to_owned()].into());
+        fs::write(
+            dir.path().join("etc/passwd"),
+            "root:x:0:0::/root:/bin/sh\nportage:x:250:250::/:/bin/false\n",
+        )
+        .unwrap();
+        assert!(tree.has_user("portage") && !tree.has_user("port"));
+    }
+}

@@ -1,0 +1,75 @@
+//! Builds that fail because the machine lacks something: told by their cause.
+
+use crate::{
+    lab::{Lab, order, play, target},
+    private::within,
+};
+use swarm_common::{
+    state::{FailureCause, FailureClass},
+    wire::drone::{Failure, Usage},
+};
+use swarm_drone::builder::{BuildContext, BuildEnd};
+
+async fn failed(context: BuildContext) -> (Failure, Usage, String) {
+    let (end, log, _) = play(context).await;
+    let BuildEnd::Failed { failure, usage } = end else { panic!("{end:?}\n{log}") };
+    assert_eq!(failure.class, FailureClass::Drone, "{failure:?}\n{log}");
+    (failure, usage, log)
+}
+
+fn ebuild(compile: &str) -> String {
+    format!(
+        "EAPI=8\nDESCRIPTION=\"x\"\nSLOT=0\nKEYWORDS=amd64\nS=\"${{WORKDIR}}\"\nsrc_compile() {{ {compile} || die; }}\n"
+    )
+}
+
+#[tokio::test]
+async fn a_build_that_the_kernel_kills_for_memory_says_so_with_its_peak() {
+    // Only root may make control groups everywhere; without one a program's own words tell.
+    let is_root = rustix::process::geteuid().is_root();
+    let eater = "python3 -c 'x = [bytearray(1 << 20) for _ in range(4096)]'";
+    let limited = if is_root { eater.to_owned() } else { format!("ulimit -v 400000; {eater}") };
+    let lab = Lab::new();
+    lab.file("app-misc/eater/eater-1.ebuild", &ebuild(&limited));
+    let mut signatures = Vec::new();
+    for mib in [200, 260] {
+        let work = order(vec![target("app-misc/eater-1", "0", 1)], vec![]);
+        let mut context = lab.context(work, "http://127.0.0.1:9");
+        context.config.memory_max_mib = mib;
+        let (failure, usage, log) = failed(context).await;
+        assert_eq!(failure.cause, Some(FailureCause::OutOfMemory), "{failure:?}\n{log}");
+        if is_root {
+            assert!(usage.peak_memory_bytes >= (mib - 20) << 20, "{usage:?}");
+            let peak = format!("(peak {} MiB)", usage.peak_memory_bytes >> 20);
+            assert!(failure.message.contains(&peak), "{failure:?}");
+            assert!(failure.signature.starts_with("out of memory: the kernel killed"), "{failure:?}");
+        }
+        signatures.push(failure.signature);
+    }
+    assert_eq!(signatures[0], signatures[1], "the same failure is to be known by its signature");
+}
+
+#[tokio::test]
+async fn a_full_disk_under_the_build_root_says_so() {
+    let small = "mkdir \"$place/small\"; mount -t tmpfs -o size=24m,mode=755 tmpfs \"$place/small\"";
+    within("lack::a_full_disk_under_the_build_root_says_so", small, async |place| {
+        let lab = Lab::new();
+        lab.file("app-misc/filler/filler-1.ebuild", &ebuild("head -c 64M /dev/zero > big"));
+        for room in ["much", "none"] {
+            let work = order(vec![target("app-misc/filler-1", "0", 1)], vec![]);
+            let mut context = lab.context(work, "http://127.0.0.1:9");
+            context.config.work_dir = place.join("small");
+            context.attempt_dir = place.join("small").join(room);
+            std::fs::create_dir(&context.attempt_dir).unwrap();
+            if room == "none" {
+                // So full that the build root cannot even be made.
+                let full = std::fs::write(place.join("small/ballast"), vec![0; 25 << 20]);
+                assert_eq!(full.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+            }
+            let (failure, _, log) = failed(context).await;
+            assert_eq!(failure.cause, Some(FailureCause::DiskFull), "{room}: {failure:?}\n{log}");
+            assert_eq!(failure.signature, "disk full: no space is left where the drone builds");
+        }
+    })
+    .await;
+}

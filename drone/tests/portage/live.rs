@@ -1,0 +1,83 @@
+//! Builds in the machine's own root, where the machine is one that goes with the test.
+
+use crate::{
+    lab::{Binhost, Lab, metadata, order, package_dir, play, target, with_use},
+    private::{BASE, ENTER, within},
+};
+use std::{fs, path::Path};
+use swarm_common::{digest::Digest, wire::drone::Work};
+use swarm_drone::{
+    builder::{BuildContext, BuildEnd},
+    buildroot::RootKind,
+};
+
+fn live(mut context: BuildContext) -> BuildContext {
+    context.config.root_kind = RootKind::Live;
+    context.config.live_changes_this_machine = true;
+    context.config.portage_prefix = None;
+    assert_eq!(context.config.check(), Ok(()));
+    context
+}
+
+/// Builds a package in scratch or live, and gives its file and the log.
+async fn built(context: BuildContext) -> (std::path::PathBuf, String) {
+    let (end, log, _) = play(context).await;
+    let BuildEnd::Built { files, .. } = end else { panic!("{end:?}\n{log}") };
+    (files[0].clone(), log)
+}
+
+#[tokio::test]
+async fn a_live_root_gets_the_plans_dependencies_and_keeps_its_own_configuration() {
+    let own =
+        "mkdir -p \"$base/etc/portage\"; echo 'CFLAGS=\"-no-such-flag\"' >\"$base/etc/portage/make.conf\"";
+    let machine = format!("{BASE}\n{own}\n{ENTER}");
+    let name = "live::a_live_root_gets_the_plans_dependencies_and_keeps_its_own_configuration";
+    within(name, &machine, async |_| {
+        assert!(Path::new("/usr/include/only-in-base.h").exists(), "this is not the test's own machine");
+        let own = fs::read_to_string("/etc/portage/make.conf").unwrap();
+        let lab = Lab::new();
+        let of = |cpv, id| with_use(target(cpv, "1", id), &[], &["static-libs"]);
+
+        let libbuf = order(vec![of("dev-libs/libbuf-1.2", 3)], vec![]);
+        let (file, log) = built(live(lab.context(libbuf, "http://127.0.0.1:9"))).await;
+        assert!(log.contains("live: into this machine was installed: nothing; removed: nothing"), "{log}");
+        let binhost = Binhost::serve(package_dir(&file)).await;
+        let tally = order(vec![of("dev-libs/libtally-1.0", 1)], vec![]);
+        let (file, log) = built(live(lab.context(tally, &binhost.url()))).await;
+        assert_eq!(metadata(&file, "RDEPEND"), "dev-libs/libbuf:0/1=");
+        let changed = "live: into this machine was installed: dev-libs/libbuf-1.2; removed: nothing";
+        assert!(log.contains(changed), "{log}");
+        assert!(
+            Path::new("/usr/include/buf.h").exists() && Path::new("/var/db/pkg/dev-libs/libbuf-1.2").exists()
+        );
+        assert!(!Path::new("/var/db/pkg/dev-libs/libtally-1.0").exists(), "the target is only packed");
+
+        // The machine has the library already, but the next plan has a newer one.
+        let ebuild = lab.snapshot().join("repos/swarm-example/dev-libs/libbuf/libbuf-1.2.ebuild");
+        let newer = fs::read_to_string(ebuild).unwrap().replace("0/1", "0/2");
+        lab.file("dev-libs/libbuf/libbuf-1.3.ebuild", &newer);
+        let next = |mut context: BuildContext| {
+            context.assignment.snapshot = Digest::of(b"the next snapshot");
+            live(context)
+        };
+        let libbuf = order(vec![of("dev-libs/libbuf-1.3", 1)], vec![]);
+        let (file, _) = built(next(lab.context(libbuf, "http://127.0.0.1:9"))).await;
+        let binhost = Binhost::serve(package_dir(&file)).await;
+        let tally = order(vec![of("dev-libs/libtally-1.0", 2)], vec![]);
+        let (file, log) = built(next(lab.context(tally, &binhost.url()))).await;
+        assert_eq!(metadata(&file, "RDEPEND"), "dev-libs/libbuf:0/2=");
+        let changed =
+            "live: into this machine was installed: dev-libs/libbuf-1.3; removed: dev-libs/libbuf-1.2";
+        assert!(log.contains(changed), "{log}");
+
+        let (end, log, _) = play(live(lab.context(Work::Plan, "http://127.0.0.1:9"))).await;
+        let BuildEnd::Planned { plan, .. } = end else { panic!("{end:?}\n{log}") };
+        assert!(
+            plan.packages.iter().any(|p| p.cpv.as_str() == "dev-libs/libbuf-1.3"),
+            "what is installed is planned"
+        );
+        assert_eq!(fs::read_to_string("/etc/portage/make.conf").unwrap(), own);
+        assert!(!Path::new("/var/lib/portage/world").exists(), "nothing was added to the machine's world");
+    })
+    .await;
+}

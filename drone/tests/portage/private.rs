@@ -1,0 +1,84 @@
+//! Tests that mount: each runs again, alone, as a process in a mount namespace of its own, so
+//! that nothing is left on this machine however it ends.
+
+use crate::lab::{portage, workspace};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Which test is inside, and where the prepared directory is.
+const INSIDE: &str = "SWARM_TEST_INSIDE";
+const PLACE: &str = "SWARM_TEST_PLACE";
+
+/// Makes `$place/base`: a tree like an unpacked stage3, from this machine's own and with a Portage
+/// of its own in /usr. This machine's Portage is hidden in it. Nothing of it is this machine's to
+/// find: `gtar`, the users, a `sandbox` and the marker are only in there.
+pub const BASE: &str = r#"
+mkdir -p "$place/base" "$place/base.upper" "$place/base.work"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$place/base.upper,workdir=$place/base.work" "$place/base"
+base=$place/base site=$(/usr/bin/python3 -c 'import site; print(site.getsitepackages()[0])')
+mkdir -p "$base$site"
+cp -a "$portage"/lib/python3*/site-packages/{portage,_emerge} "$portage"/lib/python3*/site-packages/portage-*.dist-info "$base$site/"
+mkdir -p "$base/usr/lib/portage" && cp -r "$portage/lib/portage/." "$base/usr/lib/portage/"
+cp -r "$portage/share/portage" "$base/usr/share/portage"
+for program in emerge ebuild emaint portageq; do
+	sed '1s|.*|#!/usr/bin/python3|' "$portage/bin/$program" >"$base/usr/bin/$program"
+	chmod 755 "$base/usr/bin/$program"
+done
+# This Portage was made for a Python environment, and looks for its defaults below the prefix.
+[ -e "$base/share" ] || ln -s usr/share "$base/share"
+rm -rf "$base$portage"
+ln -sf tar "$base/usr/bin/gtar"
+ln -sf /usr/bin/python3 "$base/usr/bin/python"
+echo 'portage:x:250:250:portage:/var/lib/portage/home:/bin/false' >>"$base/etc/passwd"
+echo 'portage:x:250:' >>"$base/etc/group"
+printf '#!/bin/bash\nexport SANDBOX_OF_THE_BASE=1\nexec /bin/bash -c "$*"\n' >"$base/usr/bin/sandbox"
+chmod 755 "$base/usr/bin/sandbox"
+echo '#define ONLY_IN_BASE 1' >"$base/usr/include/only-in-base.h"
+"#;
+
+/// Enters `$place/base` as if it were a machine, whose `/` then goes with the test.
+pub const ENTER: &str = r#"
+for dir in /proc /sys /dev; do mount --rbind "$dir" "$place/base$dir"; done
+for dir in "$workspace" "$(dirname "$1")"; do
+	mkdir -p "$place/base$dir" && mount --bind "$dir" "$place/base$dir"
+done
+mkdir -p "$place/base/tmp" && mount -t tmpfs -o mode=1777 tmpfs "$place/base/tmp"
+set -- chroot "$place/base" "$@"
+"#;
+
+/// Runs `body` in a mount namespace of its own, in which the shell lines `prepare` ran before;
+/// `name` is the test's own with its module. `None` outside, where that was done.
+///
+/// Without root's rights nothing can be mounted; then the drone must refuse what takes it.
+pub async fn within(name: &str, prepare: &str, body: impl AsyncFnOnce(PathBuf)) {
+    if std::env::var(INSIDE).is_ok_and(|inside| inside == name) {
+        return body(std::env::var_os(PLACE).unwrap().into()).await;
+    }
+    if !rustix::process::geteuid().is_root() {
+        return crate::ordinary::mounting_is_refused();
+    }
+    let place = tempfile::tempdir().unwrap();
+    let script = format!("set -e; place=$1 portage=$2 workspace=$3; shift 3\n{prepare}\nexec \"$@\"");
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "--", "/bin/bash", "-c", &script, "bash"]);
+    command.arg(place.path()).arg(portage()).arg(workspace());
+    rerun(command, name, place.path());
+}
+
+/// Runs the test once more behind this command.
+pub fn rerun(mut command: Command, name: &str, place: &Path) {
+    command.arg(std::env::current_exe().unwrap());
+    command.args(["--exact", name, "--nocapture", "--test-threads=1"]);
+    command.env(INSIDE, name).env(PLACE, place).env("SWARM_PORTAGE", portage());
+    let ran = command.output().expect("unshare and setpriv are part of util-linux; install it");
+    let said = [ran.stdout, ran.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(ran.status.success() && said.contains("1 passed"), "{name}: {}\n{said}", ran.status);
+}
+
+/// Whether this process is the one that [`rerun`] started for the test.
+pub fn is_inside(name: &str) -> bool {
+    std::env::var(INSIDE).is_ok_and(|inside| inside == name)
+}

@@ -1,0 +1,93 @@
+//! Builds in an overlay over a base root that is a system of its own.
+
+use crate::{
+    cycle,
+    lab::{Binhost, Lab, metadata, order, package_dir, play, target, with_use},
+    private::{BASE, within},
+};
+use std::path::Path;
+use swarm_common::{
+    state::{FailureCause, FailureClass},
+    wire::drone::Work,
+};
+use swarm_drone::{
+    builder::{BuildContext, BuildEnd},
+    buildroot::RootKind,
+};
+
+/// In an overlay over `base`, with its own Portage.
+fn over(base: &Path, mut context: BuildContext) -> BuildContext {
+    context.config.root_kind = RootKind::Overlay;
+    context.config.base_root = Some(base.into());
+    context.config.portage_prefix = None;
+    assert_eq!(context.config.check(), Ok(()));
+    context
+}
+
+/// Says what a build finds around it.
+const LOOKER: &str = "EAPI=8\nDESCRIPTION=\"x\"\nSLOT=0\nKEYWORDS=amd64\nS=\"${WORKDIR}\"\nDEPEND=\"dev-libs/libbuf:=\"\n\
+    src_compile() {\n\
+    echo \"user $(id -u) sandbox ${SANDBOX_OF_THE_BASE} emerge $(command -v emerge) gtar $(command -v gtar)\"\n\
+    printf '#include <only-in-base.h>\\n#include <buf.h>\\nint x = ONLY_IN_BASE;\\n' > x.c\n\
+    cc -c x.c || die\n}\nsrc_install() { dodoc x.c; }\n";
+
+#[tokio::test]
+async fn everything_a_build_uses_is_the_bases_own() {
+    within("stage3::everything_a_build_uses_is_the_bases_own", BASE, async |place| {
+        let base = place.join("base");
+        let host = ["/usr/bin/emerge", "/usr/bin/gtar", "/usr/bin/sandbox", "/usr/include/only-in-base.h"];
+        let elsewhere = host.iter().filter(|path| !Path::new(path).exists()).count();
+        assert!(elsewhere >= 3, "this machine has all of the base's own: nothing would be shown");
+        let lab = Lab::new();
+        lab.file("app-misc/looker/looker-1.ebuild", LOOKER);
+        let libbuf = with_use(target("dev-libs/libbuf-1.2", "1", 3), &[], &["static-libs"]);
+        let work = order(vec![libbuf], vec![]);
+        let (end, log, _) = play(over(&base, lab.context(work, "http://127.0.0.1:9"))).await;
+        let BuildEnd::Built { files, .. } = end else { panic!("{end:?}\n{log}") };
+        assert!(!log.contains("NO_PUBKEY"), "{log}");
+
+        let binhost = Binhost::serve(package_dir(&files[0])).await;
+        let work = order(vec![target("app-misc/looker-1", "0", 1)], vec![]);
+        let context = over(&base, lab.context(work, &binhost.url()));
+        let attempt = context.attempt_dir.clone();
+        let (end, log, _) = play(context).await;
+        let BuildEnd::Built { files, .. } = end else { panic!("{end:?}\n{log}") };
+        let found = "user 250 sandbox 1 emerge /usr/bin/emerge gtar /usr/bin/gtar";
+        assert!(log.contains(found), "{log}");
+        assert_eq!(metadata(&files[0], "DEPEND"), "dev-libs/libbuf:0/1=");
+        assert!(!base.join("usr/include/buf.h").exists() && !base.join("var/db/pkg").exists());
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+        assert!(!mounts.contains(&*attempt.to_string_lossy()), "{mounts}");
+
+        let (end, log, _) = play(over(&base, lab.context(Work::Plan, "http://127.0.0.1:9"))).await;
+        let BuildEnd::Planned { plan, .. } = end else { panic!("{end:?}\n{log}") };
+        assert_eq!(plan.packages.len(), 26 - 1);
+
+        cycle(&lab, |context| over(&base, context)).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_base_without_a_compiler_is_the_drones_lack_and_named() {
+    let bare = format!(
+        "{BASE}\nfor name in cc gcc c99 x86_64-linux-gnu-gcc; do rm -f \"$base\"/usr/bin/$name \"$base\"/usr/bin/$name-[0-9]*; done"
+    );
+    within("stage3::a_base_without_a_compiler_is_the_drones_lack_and_named", &bare, async |place| {
+        let lab = Lab::new();
+        let libbuf = with_use(target("dev-libs/libbuf-1.2", "1", 1), &[], &["static-libs"]);
+        for (work, tool) in [(order(vec![libbuf], vec![]), "cc"), (Work::Plan, "compiler")] {
+            let (end, log, _) =
+                play(over(&place.join("base"), lab.context(work, "http://127.0.0.1:9"))).await;
+            let BuildEnd::Failed { failure, .. } = end else { panic!("{end:?}\n{log}") };
+            let told = (failure.class, failure.cause);
+            assert_eq!(
+                told,
+                (FailureClass::Drone, Some(FailureCause::MissingToolchain)),
+                "{failure:?}\n{log}"
+            );
+            assert_eq!(failure.signature, format!("missing toolchain: the drone has no working {tool}"));
+        }
+    })
+    .await;
+}
