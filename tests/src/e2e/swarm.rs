@@ -61,7 +61,7 @@ impl Swarm {
         swarm.ctl(&["init", "--state-dir", &state, "--address", &swarm.https()])?;
         swarm.profile_verb("add")?;
         for name in drones {
-            swarm.enrol(name)?;
+            swarm.enrol(name, "")?;
         }
         Ok(swarm)
     }
@@ -76,7 +76,9 @@ impl Swarm {
         self.path("bundle")
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// A file or folder beside those of the orchestrator and the drones.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -142,13 +144,25 @@ impl Swarm {
         self.orchestrator.take().context("no orchestrator runs")?.kill()
     }
 
-    fn enrol(&mut self, name: &str) -> Result<()> {
+    /// Enrols a drone, with `settings` beside its usual ones, and waits until it is online.
+    ///
+    /// # Errors
+    /// It does not come.
+    pub fn enrol(&mut self, name: &str, settings: &str) -> Result<()> {
         let token = self.ctl(&["drone", "token", "--approved"])?;
         write_private(&self.path(&format!("{name}.token")), token.trim())?;
         let config = self.path(&format!("{name}.toml"));
-        fs::write(&config, self.drone_settings(name)?)?;
+        fs::write(&config, format!("{settings}\n{}", self.drone_settings(name)?))?;
+        self.start_drone(name)
+    }
+
+    /// Starts a drone that was enrolled before, and waits until it is online.
+    ///
+    /// # Errors
+    /// It does not come.
+    pub fn start_drone(&mut self, name: &str) -> Result<()> {
         let mut command = Command::new(program("swarm-drone")?);
-        command.arg("--config").arg(&config);
+        command.arg("--config").arg(self.path(&format!("{name}.toml")));
         let process = Process::start(&mut command, &self.path(&format!("{name}.log")))?;
         self.drones.insert(name.to_owned(), process);
         wait::until("the drone is online", SOON, || {
@@ -175,6 +189,14 @@ impl Swarm {
         ))
     }
 
+    /// The process of a drone.
+    ///
+    /// # Errors
+    /// There is no such drone.
+    pub fn drone(&mut self, name: &str) -> Result<&mut Process> {
+        self.drones.get_mut(name).context("no such drone")
+    }
+
     /// Kills a drone and everything it builds with, as a power cut would.
     ///
     /// # Errors
@@ -194,7 +216,10 @@ impl Swarm {
     }
 
     /// `swarmctl`, logged in.
-    pub(super) fn swarmctl(&self) -> Result<Command> {
+    ///
+    /// # Errors
+    /// It does not compile.
+    pub fn swarmctl(&self) -> Result<Command> {
         let mut command = Command::new(program("swarmctl")?);
         command.env("SWARMCTL_CONFIG", self.path("swarmctl.toml")).stdin(Stdio::null());
         Ok(command)
