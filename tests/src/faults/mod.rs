@@ -1,6 +1,8 @@
 //! What goes wrong in houses, done on purpose to real programs: see `tests/crash.rs`.
 
+mod builder;
 pub mod redis;
 mod victim;
 
+pub use builder::{Builder, Done, is_builders};
 pub use victim::Victim;

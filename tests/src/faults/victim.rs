@@ -2,13 +2,21 @@
 //! it left behind.
 
 use anyhow::{Context, Result, ensure};
+use md5::{Digest as _, Md5};
 use rustix::process::Signal;
-use std::{fs, path::PathBuf, process::Command, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 use swarm_common::{
     client::{Client, parse_address},
     config::secret::read_secret,
+    digest::Digest,
 };
-use swarm_core::Record;
+use swarm_core::{Event, Record};
+use swarm_orchestrator::artifact::store::Store;
 use swarm_orchestrator::journal::{Journal, SqliteJournal};
 use tempfile::TempDir;
 
@@ -37,7 +45,8 @@ impl Victim {
     pub fn new() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let config = format!(
-            "listen = \"127.0.0.1:0\"\nstate_dir = \"{}\"\n[signing]\nenabled = false\n",
+            "listen = \"127.0.0.1:0\"\nstate_dir = \"{}\"\n[signing]\nenabled = false\n\
+             [policy]\nbackoff_ms = 1\nbackoff_max_ms = 1\n",
             folder.path().join("state").display()
         );
         fs::write(folder.path().join("orchestrator.toml"), config)?;
@@ -104,6 +113,25 @@ impl Victim {
         Ok(journal.reader()?.records(0, usize::MAX)?)
     }
 
+    /// Checks what a kill left on disk: every package that the journal has as received is
+    /// whole in the store, and every index names whole files only. Gives how many files
+    /// the indexes name.
+    ///
+    /// # Errors
+    /// Which file is missing or damaged.
+    pub fn files(&self, journal: &[Record]) -> Result<usize> {
+        let store = Store::open(self.state().join("store"))?;
+        for record in journal {
+            let Event::PackageReceived { artifacts, attempt, .. } = &record.event else { continue };
+            for artifact in artifacts {
+                let path = store.path(artifact.digest);
+                let bytes = fs::read(&path).with_context(|| format!("{attempt}: {}", path.display()))?;
+                ensure!(Digest::of(&bytes) == artifact.digest, "{attempt}: {} is damaged", path.display());
+            }
+        }
+        named_files(&self.state().join("binhost"))
+    }
+
     /// A place for a test's own files.
     #[must_use]
     pub fn scratch(&self, name: &str) -> PathBuf {
@@ -113,4 +141,31 @@ impl Victim {
     fn state(&self) -> PathBuf {
         self.folder.path().join("state")
     }
+}
+
+/// Compares every file that an index below `folder` names with what the index says of it,
+/// as a workstation does that fetches at this moment.
+fn named_files(folder: &Path) -> Result<usize> {
+    let mut named = 0;
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        // Earlier generations may name what is swept meanwhile; nobody is served them.
+        if entry.path().is_dir() && entry.file_name() != "generations" {
+            named += named_files(&entry.path())?;
+        }
+    }
+    let index = folder.join("Packages");
+    if !index.exists() {
+        return Ok(named);
+    }
+    for block in fs::read_to_string(&index)?.split("\n\n") {
+        let value = |key: &str| block.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
+        let Some(path) = value("PATH") else { continue };
+        let bytes = fs::read(folder.join(path)).with_context(|| format!("{}: {path}", index.display()))?;
+        let digest = hex::encode(Md5::digest(&bytes));
+        let is = (Some(bytes.len().to_string()), Some(digest));
+        let said = (value("SIZE").map(str::to_owned), value("MD5").map(str::to_owned));
+        ensure!(is == said, "{}: {path} is {is:?}, not {said:?}", index.display());
+        named += 1;
+    }
+    Ok(named)
 }
