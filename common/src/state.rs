@@ -221,6 +221,18 @@ impl HealOutcome {
     }
 }
 
+words! {
+    /// How much something matters to a person.
+    Severity {
+        /// Good to know.
+        Info = "info",
+        /// Something is wrong; the rest goes on.
+        Warning = "warning",
+        /// Nothing goes on, or only a person can help.
+        Critical = "critical",
+    }
+}
+
 impl RunState {
     /// Whether the run has ended.
     #[must_use]

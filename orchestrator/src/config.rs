@@ -1,7 +1,7 @@
 //! The orchestrator's configuration: every setting with its unit and default. A setting
 //! that is not here is a typing mistake and refused.
 
-use crate::healer::config::Healing;
+use crate::{healer::config::Healing, notify::sink::Settings as Notify};
 use serde::Deserialize;
 use std::{
     net::SocketAddr,
@@ -37,6 +37,8 @@ pub struct Config {
     pub log: LogConfig,
     /// Logs of builds.
     pub build_logs: BuildLogs,
+    /// Whom to tell what.
+    pub notify: Notify,
     /// Bounds of what is taken in.
     pub limits: Limits,
     /// Numbers behind the rules.
@@ -56,6 +58,7 @@ impl Default for Config {
             signing: Signing::default(),
             log: LogConfig::default(),
             build_logs: BuildLogs::default(),
+            notify: Notify::default(),
             limits: Limits::default(),
             policy: PolicyOverrides::default(),
             healing: Healing::default(),

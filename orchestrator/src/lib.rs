@@ -5,8 +5,8 @@
 //! state only through the engine's handle.
 //!
 //! [`server`] puts everything together. [`http`] is the API, [`receiving`] the way of a
-//! package file in, [`publisher`], [`calendar`], [`healer`] and [`pass_leftovers`] the passes, [`passes`]
-//! what they did.
+//! package file in, [`publisher`], [`calendar`], [`healer`], [`notify`] and [`pass_leftovers`] the
+//! passes, [`passes`] what they did.
 
 pub mod artifact;
 pub mod calendar;
@@ -16,6 +16,7 @@ pub mod healer;
 pub mod http;
 pub mod journal;
 pub mod logs;
+pub mod notify;
 pub mod pass_leftovers;
 pub mod passes;
 pub mod publish;

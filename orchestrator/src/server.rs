@@ -13,6 +13,7 @@ use crate::{
     },
     journal::{JournalError, SqliteJournal},
     logs::Logs,
+    notify::{self, Notifier},
     pass_leftovers,
     passes::Passes,
     publisher::{Binhosts, Progress, Publisher},
@@ -53,6 +54,9 @@ pub enum StartError {
     /// The admin's token.
     #[error("the admin's token: {0}")]
     Token(#[from] ConfigError),
+    /// The secret of a notification sink.
+    #[error("a notification sink's secret: {0}")]
+    Notify(ConfigError),
     /// No randomness.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -113,12 +117,23 @@ pub struct App {
     pub published: Arc<Progress>,
     /// When each pass last ran and what it did.
     pub passes: Arc<Passes>,
+    /// Whom it tells what.
+    pub notifier: Notifier,
     /// Cancelled when the orchestrator stops.
     pub stopping: CancellationToken,
 }
 
 impl App {
     /// What is wrong in the shell, worst first.
+    #[must_use]
+    pub fn all_troubles(&self) -> Vec<Trouble> {
+        let mut troubles = self.troubles();
+        troubles.extend(self.passes.troubles(&["publisher"]));
+        troubles.extend(self.notifier.troubles());
+        troubles
+    }
+
+    /// That part of it without which it cannot do its work.
     #[must_use]
     pub fn troubles(&self) -> Vec<Trouble> {
         let journal = self.engine.trouble().map(|why| Trouble {
@@ -219,7 +234,10 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
     let journal = SqliteJournal::open(&config.state_dir.join("journal.sqlite"))?;
     let (engine, engine_task) = Engine::start(Box::new(journal), config.core_policy(), clock).await?;
     let receiving = Receiving::new(incoming, store.clone(), entries.clone(), key, limits);
+    let notifier = Notifier::open(engine.clone(), &config.notify, &config.state_dir.join("notify.json"))
+        .map_err(StartError::Notify)?;
     let app = Arc::new(App {
+        notifier,
         passes: Arc::new(Passes::new(engine.clone())),
         engine,
         admin: Digest::of(admin_token.expose().as_bytes()),
@@ -283,7 +301,7 @@ impl StartError {
                 74
             }
             Self::Tls(error) if !error.is_configuration() => 74,
-            Self::Tls(_) | Self::Token(_) | Self::Key(_) | Self::Listen { .. } => {
+            Self::Tls(_) | Self::Token(_) | Self::Notify(_) | Self::Key(_) | Self::Listen { .. } => {
                 swarm_common::config::EXIT_CONFIG
             }
         }
@@ -331,6 +349,7 @@ impl Server {
         );
         let leftovers = tokio::spawn(pass_leftovers::run(app.clone()));
         let schedule = tokio::spawn(calendar::run(app.clone()));
+        let notifier = tokio::spawn(notify::pass::run(app.clone()));
         let limits = app.config.limits;
         let router = http::router(app.clone());
         let connections = connection::serve(entrances, router, limits, stopping.clone());
@@ -344,8 +363,13 @@ impl Server {
             told
         };
         let ((), told) = tokio::join!(connections, stopper);
-        let passes =
-            [("publisher", publisher), ("healer", healer), ("leftovers", leftovers), ("schedule", schedule)];
+        let passes = [
+            ("publisher", publisher),
+            ("healer", healer),
+            ("leftovers", leftovers),
+            ("schedule", schedule),
+            ("notifier", notifier),
+        ];
         for (name, task) in passes {
             if let Err(error) = task.await {
                 tracing::error!(name, %error, "a pass broke off");

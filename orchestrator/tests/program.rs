@@ -103,6 +103,17 @@ fn a_typing_mistake_in_the_configuration_is_78_with_place_and_suggestion() {
 }
 
 #[test]
+fn a_wrong_address_of_a_notification_sink_is_78_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = config(folder.path(), "[[notify.sink]]\nurl = \"gopher://x/hidden\"\n");
+    let output = run(&["--check-config"], &path);
+    assert_eq!(output.status.code(), Some(78));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("orchestrator.toml:4:7: ") && said.contains("expected ntfy://"), "{said}");
+    assert!(!said.contains("hidden"), "{said}");
+}
+
+#[test]
 fn a_missing_file_a_wrong_level_and_an_address_in_use_are_78() {
     let folder = tempfile::tempdir().unwrap();
     let output = run(&[], &folder.path().join("nowhere.toml"));

@@ -88,6 +88,9 @@ pub enum Command {
     /// Whether journal and artifacts are whole
     #[command(subcommand)]
     Audit(cmd::audit::Verb),
+    /// How people are told, and whether that works
+    #[command(subcommand)]
+    Notify(cmd::notify::Verb),
     /// What has happened
     Events(cmd::events::Args),
     /// Completions for a shell

@@ -9,7 +9,11 @@ use crate::{
     id::*,
     name::Name,
     state::PackageState,
-    wire::{artifact::Artifact, view::*},
+    wire::{
+        artifact::Artifact,
+        notify::{SinkTestView, SinkView},
+        view::*,
+    },
 };
 use std::time::Duration;
 
@@ -161,5 +165,21 @@ impl Client {
     /// As every request; signing may be off.
     pub async fn key(&self) -> Result<KeyView, ClientError> {
         self.json(Call::get(&["key"])).await
+    }
+
+    /// Every notification sink and how it does.
+    ///
+    /// # Errors
+    /// As every request.
+    pub async fn notification_sinks(&self) -> Result<Vec<SinkView>, ClientError> {
+        self.json(Call::get(&["notify"])).await
+    }
+
+    /// Sends a test to every notification sink, and waits for them.
+    ///
+    /// # Errors
+    /// As every request; that a sink cannot be reached is none.
+    pub async fn test_notifications(&self) -> Result<Vec<SinkTestView>, ClientError> {
+        self.json(Call::post(&["notify", "test"]).unrepeatable()).await
     }
 }

@@ -1,11 +1,13 @@
 //! What travels over HTTP, as types. Requests and replies of the drone protocol are in
 //! [`drone`], plans in [`plan`], artifacts in [`artifact`], what people look at in
-//! [`view`], what an admin sends in [`admin`] and [`calendar`], errors in [`problem`].
+//! [`view`] and [`notify`], what an admin sends in [`admin`] and [`calendar`], errors in
+//! [`problem`].
 
 pub mod admin;
 pub mod artifact;
 pub mod calendar;
 pub mod drone;
+pub mod notify;
 pub mod plan;
 pub mod problem;
 pub mod view;

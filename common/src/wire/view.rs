@@ -61,6 +61,11 @@ pub struct Concern {
     pub what: String,
     /// What will happen by itself, or what to do.
     pub next: String,
+    /// Stays the same as long as the same thing is wrong, whatever counts, times and reasons
+    /// its words tell.
+    pub signature: String,
+    /// How much it matters.
+    pub severity: Severity,
 }
 
 /// A run.

@@ -19,6 +19,7 @@ mod file;
 mod health;
 mod key;
 mod log;
+mod notify;
 pub mod openapi;
 mod packages;
 mod plain;
@@ -62,6 +63,7 @@ fn routes() -> Vec<Route> {
         events::routes(),
         audit::routes(),
         key::routes(),
+        notify::routes(),
     ]
     .into_iter()
     .flatten()

@@ -20,8 +20,7 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 async fn status(State(app): State<Arc<App>>) -> Json<StatusView> {
-    let mut troubles = app.troubles();
-    troubles.extend(app.passes.troubles(&["publisher"]));
+    let troubles = app.all_troubles();
     let now = app.engine.now();
     let status = app.engine.read(|swarm| view::status(swarm, now, env!("CARGO_PKG_VERSION"), &troubles));
     Json(StatusView { passes: app.passes.list(), ..status })

@@ -102,7 +102,12 @@ pub fn status() -> StatusView {
         now: NOW,
         started_at: NOW - 7_200_000,
         healthy: false,
-        concerns: vec![Concern { what: "birch is grounded".into(), next: "it comes back in 3 min".into() }],
+        concerns: vec![Concern {
+            what: "birch is grounded".into(),
+            next: "it comes back in 3 min".into(),
+            signature: "birch is grounded".into(),
+            severity: Severity::Warning,
+        }],
         next_action: Some("swarmctl quarantine list".into()),
         runs: vec![run()],
         drones: vec![oak, birch],

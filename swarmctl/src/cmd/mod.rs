@@ -10,6 +10,7 @@ pub mod fixtures;
 pub mod init;
 pub mod login;
 pub mod logs;
+pub mod notify;
 pub mod pause;
 pub mod profile;
 pub mod quarantine;
@@ -52,6 +53,7 @@ pub async fn run(cli: Cli, output: Output) -> Result<(), Failure> {
         Command::Profile(verb) => profile::run(s, verb).await,
         Command::Client(verb) => client::run(s, verb).await,
         Command::Audit(verb) => audit::run(s, verb).await,
+        Command::Notify(verb) => notify::run(s, verb).await,
         Command::Events(args) => events::run(s, args).await,
         Command::Completions(args) => completions::run(s, args),
     }

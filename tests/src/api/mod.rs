@@ -5,15 +5,21 @@
 //! what a drone says, and bring packages that real Portage built once
 //! (`common/tests/data/binhost`).
 
+mod clock;
 mod drone;
+mod mailbox;
 mod network;
 mod parts;
 mod raw;
+mod receiver;
 
+pub use clock::TestClock;
 pub use drone::{FakeDrone, nothing_free};
+pub use mailbox::{Mail, Mailbox};
 pub use network::in_a_network_of_its_own;
 pub use parts::{facts, fixture, limit_plan, name, package_file, pebble, pebble_at, plan_of, snapshot};
 pub use raw::{Answer, Raw};
+pub use receiver::{Post, Receiver};
 
 use anyhow::{Context, Result};
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};

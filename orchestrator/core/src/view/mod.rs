@@ -4,6 +4,7 @@
 
 mod alarm;
 mod calendar;
+mod concern;
 mod drone;
 mod healing;
 mod package;
@@ -13,11 +14,12 @@ mod why;
 
 pub use alarm::{Alarm, AlarmKind, alarms};
 pub use calendar::{pause, schedules};
+pub use concern::of_outcome;
 pub use drone::{drone, drones};
 pub use healing::healing;
 pub use package::{package, packages};
 pub use run::{run, runs};
-pub use status::{Trouble, status};
+pub use status::{Trouble, concerns, status};
 pub use why::{FindError, find, why};
 
 use crate::{profile::Profile, run::Run, swarm::Swarm};

@@ -1,6 +1,6 @@
 //! The swarm on one screen: what is wrong, worst first, and the one thing to do next.
 
-use super::{alarms, drones, healing, pause, run};
+use super::{alarms, concern, drones, healing, pause, run};
 use crate::{attempt::Job, heal, judge::strike, package::Package, run::Run, swarm::Swarm};
 use std::collections::BTreeMap;
 use swarm_common::{
@@ -25,18 +25,34 @@ pub struct Trouble {
 
 /// A concern, with the command that mends it if one does.
 struct Found {
-    what: String,
-    next: String,
+    concern: Concern,
     action: Option<String>,
 }
 
 impl Found {
+    fn new(what: String, next: String, action: Option<String>) -> Self {
+        let signature = concern::signature(&what);
+        Self { concern: Concern { what, next, signature, severity: Severity::Warning }, action }
+    }
+
     fn mended_by(what: String, command: String) -> Self {
-        Self { what, next: format!("`{command}`"), action: Some(command) }
+        Self::new(what, format!("`{command}`"), Some(command))
     }
 
     fn passing(what: String, next: &str) -> Self {
-        Self { what, next: next.to_owned(), action: None }
+        Self::new(what, next.to_owned(), None)
+    }
+
+    /// It matters more, or less, than a warning.
+    fn weighs(mut self, severity: Severity) -> Self {
+        self.concern.severity = severity;
+        self
+    }
+
+    /// It is the same thing as long as this is the same, other than its words tell.
+    fn signed(mut self, signature: String) -> Self {
+        self.concern.signature = signature;
+        self
     }
 }
 
@@ -44,29 +60,7 @@ impl Found {
 #[must_use]
 pub fn status(swarm: &Swarm, now: TimeMs, version: &str, troubles: &[Trouble]) -> StatusView {
     let shown = shown_runs(swarm);
-    let mut found: Vec<Found> = troubles
-        .iter()
-        .map(|t| Found { what: t.what.clone(), next: t.next.clone(), action: Some(t.next.clone()) })
-        .collect();
-    for &(id, run) in &shown {
-        of_run(swarm, id, run, &mut found);
-    }
-    found.extend(alarms(swarm, now).into_iter().map(|a| Found {
-        what: a.what,
-        next: a.next,
-        action: a.command,
-    }));
-    of_drones(swarm, now, &mut found);
-    if swarm.profiles.is_empty() {
-        found.push(Found::mended_by(
-            "there is no profile yet, so there is nothing to build".into(),
-            "swarmctl profile add NAME --from DIR".into(),
-        ));
-    }
-    if swarm.drones.is_empty() {
-        let what = "there is no drone yet, so nothing is built".into();
-        found.push(Found::mended_by(what, "swarmctl drone token".into()));
-    }
+    let found = find(swarm, now, &shown, troubles);
     let mut queue: BTreeMap<PackageState, u64> = BTreeMap::new();
     for (_, run) in shown.iter().filter(|(_, run)| !run.state.is_over()) {
         for (&state, &n) in run.counts.iter().filter(|(_, n)| **n > 0) {
@@ -79,7 +73,7 @@ pub fn status(swarm: &Swarm, now: TimeMs, version: &str, troubles: &[Trouble]) -
         started_at: swarm.live.started_at,
         healthy: found.is_empty(),
         next_action: found.iter().find_map(|f| f.action.clone()),
-        concerns: found.into_iter().map(|f| Concern { what: f.what, next: f.next }).collect(),
+        concerns: found.into_iter().map(|f| f.concern).collect(),
         runs: shown.iter().filter_map(|&(id, _)| run(swarm, now, id)).collect(),
         drones: drones(swarm, now),
         queue,
@@ -88,6 +82,37 @@ pub fn status(swarm: &Swarm, now: TimeMs, version: &str, troubles: &[Trouble]) -
         // The shell's; it adds them.
         passes: Vec::new(),
     }
+}
+
+/// What is wrong, worst first: as [`status`] tells it, without the cost of the rest.
+#[must_use]
+pub fn concerns(swarm: &Swarm, now: TimeMs, troubles: &[Trouble]) -> Vec<Concern> {
+    find(swarm, now, &shown_runs(swarm), troubles).into_iter().map(|f| f.concern).collect()
+}
+
+fn find(swarm: &Swarm, now: TimeMs, shown: &[(RunId, &Run)], troubles: &[Trouble]) -> Vec<Found> {
+    let trouble = |t: &Trouble| {
+        Found::new(t.what.clone(), t.next.clone(), Some(t.next.clone())).weighs(Severity::Critical)
+    };
+    let mut found: Vec<Found> = troubles.iter().map(trouble).collect();
+    for &(id, run) in shown {
+        of_run(swarm, id, run, &mut found);
+    }
+    found.extend(alarms(swarm, now).into_iter().map(|alarm| {
+        let (severity, signature) = concern::of_alarm(alarm.kind, &alarm.subject);
+        Found::new(alarm.what, alarm.next, alarm.command).weighs(severity).signed(signature)
+    }));
+    of_drones(swarm, now, &mut found);
+    if swarm.profiles.is_empty() {
+        let what = "there is no profile yet, so there is nothing to build".into();
+        let mended = Found::mended_by(what, "swarmctl profile add NAME --from DIR".into());
+        found.push(mended.weighs(Severity::Info));
+    }
+    if swarm.drones.is_empty() {
+        let what = "there is no drone yet, so nothing is built".into();
+        found.push(Found::mended_by(what, "swarmctl drone token".into()).weighs(Severity::Info));
+    }
+    found
 }
 
 /// Runs under way, and the last ended one of each profile; the newest first.
@@ -111,22 +136,25 @@ fn of_run(swarm: &Swarm, id: RunId, run: &Run, found: &mut Vec<Found>) {
     let online = able.filter(|d| d.state() == DroneState::Online).count();
     let profile = &run.profile;
     if run.state == RunState::Planning && swarm.attempts_at(Job::Plan(id)).next().is_none() && online == 0 {
-        found.push(Found::passing(
+        let waits = Found::passing(
             format!("run {id} of {profile} waits for its plan, and no drone that can make it is online"),
             "start a drone for this profile; the plan is made at once when one is there",
-        ));
+        );
+        found.push(waits.weighs(Severity::Critical));
     }
     if run.state == RunState::Building && online == 0 {
-        found.push(Found::passing(
+        let stands = Found::passing(
             format!("run {id} of {profile} stands still: no drone that can build for it is online"),
             "start a drone for this profile; the run goes on when one is there",
-        ));
+        );
+        found.push(stands.weighs(Severity::Critical));
     }
     if run.state == RunState::Failed {
-        found.push(Found::mended_by(
+        let failed = Found::mended_by(
             format!("run {id} of {profile} failed: {}", run.reason),
             format!("swarmctl run start {profile}"),
-        ));
+        );
+        found.push(failed.weighs(Severity::Critical).signed(concern::failed(profile)));
     }
     let quarantined: Vec<(PackageId, &Package)> = run
         .packages
@@ -142,20 +170,22 @@ fn of_run(swarm: &Swarm, id: RunId, run: &Run, found: &mut Vec<Found>) {
             (more, 0) => format!(" (and {more} more)"),
             (more, n) => format!(" (and {more} more; {n} wait for them)"),
         };
-        found.push(Found::mended_by(
+        let quarantined = Found::mended_by(
             format!("{} is quarantined in {id}{also}: {}", first.title(), first.reason),
             format!("swarmctl why {package}"),
-        ));
+        );
+        found.push(quarantined.signed(concern::quarantined(profile)));
     }
     if let Some(problem) = run.problems.first() {
         let more = run.problems.len() - 1;
         let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
         let atoms = problem.atoms.join(" ");
         let message = problem.message.lines().next().unwrap_or_default();
-        found.push(Found::mended_by(
+        let refused = Found::mended_by(
             format!("the resolver refused {atoms} in {id} of {profile}{more}: {message}"),
             format!("swarmctl run show {id}"),
-        ));
+        );
+        found.push(refused.signed(concern::refused(profile)));
     }
 }
 
@@ -164,12 +194,13 @@ fn of_drones(swarm: &Swarm, now: TimeMs, found: &mut Vec<Found>) {
     let offline = swarm.drones.iter().filter(|(_, d)| d.state() == DroneState::Offline);
     if let Some(what) = heal::cut_off(swarm) {
         let next = "probably it is this machine's network: look there; healing rests until they are heard";
-        found.push(Found::passing(what, next));
+        found.push(Found::passing(what, next).weighs(Severity::Critical).signed("drones are cut off".into()));
     }
     for drone in in_state(DroneState::Lost) {
         let why = drone.lost.as_deref().unwrap_or_default();
         let what = format!("drone {} is lost: {why}", drone.name);
-        found.push(Found::mended_by(what, format!("swarmctl drone resume {}", drone.name)));
+        let lost = Found::mended_by(what, format!("swarmctl drone resume {}", drone.name));
+        found.push(lost.weighs(Severity::Critical));
     }
     for drone in in_state(DroneState::Grounded) {
         let Some(pause) = &drone.grounded else { continue };
@@ -200,7 +231,9 @@ fn of_drones(swarm: &Swarm, now: TimeMs, found: &mut Vec<Found>) {
         let next = next.unwrap_or_else(|| BY_ITSELF.to_owned());
         let asks = drone.healing.asked && !drone.healing.confirmed;
         let action = asks.then(|| format!("swarmctl drone confirm-reboot {}", drone.name));
-        found.push(Found { what, next, action });
+        // Only a person can go on from there.
+        let severity = if action.is_some() { Severity::Critical } else { Severity::Warning };
+        found.push(Found::new(what, next, action).weighs(severity));
     }
     for drone in in_state(DroneState::Pending) {
         let what = format!("drone {} waits for approval", drone.name);

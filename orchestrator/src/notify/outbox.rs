@@ -1,0 +1,139 @@
+//! What waits to be delivered to one sink, and when the next try is due.
+
+use super::message::Message;
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use swarm_common::time::TimeMs;
+
+/// Messages that wait for one sink; the oldest gives way to a further one.
+const LONGEST: usize = 64;
+
+/// The pause before the second try; doubles with each further one.
+const RETRY_MS: u64 = 5_000;
+
+/// The longest pause between two tries.
+const LONGEST_RETRY_MS: u64 = 600_000;
+
+/// Failures in a row after which somebody is told: a single one is nobody's concern.
+const TOLD_AFTER: u32 = 2;
+
+/// The messages for one sink.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Outbox {
+    /// Oldest first.
+    pub waiting: VecDeque<Message>,
+    /// Messages that gave way and are lost.
+    pub dropped: u64,
+    /// What went wrong since the last delivery. A restart tries at once.
+    #[serde(skip)]
+    pub failing: Option<Failing>,
+    /// When something was last delivered, since the orchestrator started.
+    #[serde(skip)]
+    pub delivered_at: Option<TimeMs>,
+}
+
+/// Deliveries that failed in a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failing {
+    /// Since when.
+    pub since: TimeMs,
+    /// How many.
+    pub times: u32,
+    /// What the last one said.
+    pub why: String,
+    /// The next try.
+    pub next: TimeMs,
+}
+
+impl Outbox {
+    /// One more message.
+    pub fn push(&mut self, message: Message) {
+        if self.waiting.len() >= LONGEST {
+            self.waiting.pop_front();
+            self.dropped += 1;
+        }
+        self.waiting.push_back(message);
+    }
+
+    /// What is to be sent now, and up to which message that reaches.
+    #[must_use]
+    pub fn due(&self, now: TimeMs) -> Option<(Message, u64)> {
+        if self.failing.as_ref().is_some_and(|failing| failing.next > now) {
+            return None;
+        }
+        let (mut message, count) = Message::joined(&self.waiting, now)?;
+        if self.dropped > 0 {
+            message.text.push_str(&format!(
+                "\n{} earlier messages were lost while this was unreachable.",
+                self.dropped
+            ));
+        }
+        Some((message, self.waiting.get(count - 1)?.id))
+    }
+
+    /// Everything up to this message was delivered.
+    pub fn delivered(&mut self, now: TimeMs, up_to: u64) {
+        self.waiting.retain(|message| message.id > up_to);
+        (self.dropped, self.failing, self.delivered_at) = (0, None, Some(now));
+    }
+
+    /// A delivery failed.
+    pub fn failed(&mut self, now: TimeMs, why: String) {
+        let before = self.failing.take();
+        let times = before.as_ref().map_or(0, |b| b.times) + 1;
+        let pause = (RETRY_MS << (times - 1).min(16)).min(LONGEST_RETRY_MS);
+        let since = before.map_or(now, |b| b.since);
+        self.failing = Some(Failing { since, times, why, next: now + pause });
+    }
+
+    /// Why somebody has to look after this sink, if so.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&Failing> {
+        self.failing.as_ref().filter(|failing| failing.times >= TOLD_AFTER)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::message::Kind;
+    use super::*;
+    use swarm_common::state::Severity;
+
+    fn message(id: u64) -> Message {
+        Message { id, ..Message::new(TimeMs(0), Kind::Concerns, Severity::Info, "t", &[]) }
+    }
+
+    #[test]
+    fn a_failed_delivery_is_tried_again_ever_more_rarely_and_becomes_a_trouble() {
+        let mut outbox = Outbox::default();
+        outbox.push(message(1));
+        let (mut now, mut pauses) = (TimeMs(0), Vec::new());
+        for _ in 0..12 {
+            assert!(outbox.due(now).is_some());
+            outbox.failed(now, "refused".into());
+            let next = outbox.failing.as_ref().unwrap().next;
+            assert!(outbox.due(TimeMs(next.0 - 1)).is_none());
+            pauses.push(next.since(now));
+            now = next;
+        }
+        assert_eq!(pauses[..3], [5_000, 10_000, 20_000]);
+        assert_eq!(pauses[11], LONGEST_RETRY_MS);
+        assert_eq!(outbox.trouble().unwrap().since, TimeMs(0));
+        let (_, up_to) = outbox.due(now).unwrap();
+        outbox.delivered(now, up_to);
+        assert!(outbox.waiting.is_empty() && outbox.trouble().is_none());
+    }
+
+    #[test]
+    fn a_full_outbox_lets_the_oldest_go_and_says_so() {
+        let mut outbox = Outbox::default();
+        for id in 1..=LONGEST as u64 + 3 {
+            outbox.push(message(id));
+        }
+        assert_eq!((outbox.waiting.len(), outbox.dropped), (LONGEST, 3));
+        let (sent, up_to) = outbox.due(TimeMs(0)).unwrap();
+        assert!(sent.text.contains("3 earlier messages were lost"), "{}", sent.text);
+        outbox.delivered(TimeMs(0), up_to);
+        assert_eq!(outbox.dropped, 0);
+    }
+}

@@ -1,0 +1,212 @@
+//! One place to tell people things, as the configuration names it: an address, the file of
+//! its secret, and from which severity on it is told.
+//!
+//! What is shown of an address is scheme and host. Its path and query may be secrets: a
+//! topic that anybody may read, a chat's webhook.
+
+use super::{mail::Smtp, message::Message, ntfy::Ntfy, webhook::Webhook};
+use reqwest::Url;
+use serde::Deserialize;
+use std::{fmt, path::PathBuf, str::FromStr};
+use swarm_common::{
+    config::{ConfigError, secret::read_secret},
+    secret::Secret,
+    state::Severity,
+};
+
+/// `[notify]`: whom to tell what.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Milliseconds in which concerns are gathered into one message. Default 600000.
+    pub window_ms: u64,
+    /// Where to send.
+    pub sink: Vec<Sink>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { window_ms: 600_000, sink: Vec::new() }
+    }
+}
+
+/// `[[notify.sink]]`: one place to send to.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "Written")]
+pub struct Sink {
+    /// Where.
+    pub address: Address,
+    /// What matters less is not sent.
+    pub minimum: Severity,
+    /// The file with the token or password.
+    pub secret_file: Option<PathBuf>,
+}
+
+/// A sink as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    /// `ntfy://`, `ntfys://`, `http://`, `https://`, `smtp://` or `smtps://`.
+    url: Address,
+    /// `info`, `warning` or `critical`. Default `info`.
+    minimum: Option<Severity>,
+    /// An access token of ntfy, or a webhook's bearer token.
+    token_file: Option<PathBuf>,
+    /// The password of a mail server's user.
+    password_file: Option<PathBuf>,
+}
+
+/// An address, by what speaks there.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Address {
+    shown: String,
+    kind: Kind,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Kind {
+    Ntfy(Ntfy),
+    Webhook(Webhook),
+    Mail(Smtp),
+}
+
+impl TryFrom<Written> for Sink {
+    type Error = String;
+    fn try_from(written: Written) -> Result<Self, String> {
+        let Written { url: address, minimum, token_file, password_file } = written;
+        let secret_file = match (&address.kind, token_file, password_file) {
+            (Kind::Mail(_), Some(_), _) => return Err("a mail server takes a `password_file`".into()),
+            (Kind::Mail(smtp), None, None) if smtp.has_user() => {
+                return Err("`url` names a user, so `password_file` is needed".into());
+            }
+            (Kind::Mail(smtp), None, Some(_)) if !smtp.has_user() => {
+                return Err("`password_file` is of no use without a user, as in smtp://user@host".into());
+            }
+            (Kind::Ntfy(_) | Kind::Webhook(_), _, Some(_)) => {
+                return Err("`password_file` is for mail; this takes a `token_file`".into());
+            }
+            (_, token, password) => token.or(password),
+        };
+        Ok(Self { address, minimum: minimum.unwrap_or(Severity::Info), secret_file })
+    }
+}
+
+impl FromStr for Address {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = "expected ntfy://, ntfys://, http://, https://, smtp:// or smtps://";
+        // The text is not repeated: parts of it may be secret.
+        let url = Url::parse(text).map_err(|e| format!("not an address ({e}); {known}"))?;
+        let kind = match url.scheme() {
+            "ntfy" | "ntfys" => Kind::Ntfy(Ntfy::parse(&url)?),
+            "http" | "https" => Kind::Webhook(Webhook::parse(&url)?),
+            "smtp" | "smtps" => Kind::Mail(Smtp::parse(&url)?),
+            other => return Err(format!("`{other}://` is not known; {known}")),
+        };
+        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        Ok(Self { shown: format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default()), kind })
+    }
+}
+
+impl TryFrom<String> for Address {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.shown)
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/…", self.shown)
+    }
+}
+
+impl Sink {
+    /// Reads its secret; each time anew, so that it can be replaced while we run.
+    ///
+    /// # Errors
+    /// The file cannot be read or others may read it.
+    pub fn secret(&self) -> Result<Option<Secret>, ConfigError> {
+        self.secret_file.as_deref().map(read_secret).transpose()
+    }
+
+    /// Sends a message, once.
+    ///
+    /// # Errors
+    /// Why that did not work, in one line, without any secret.
+    pub async fn send(&self, message: &Message) -> Result<(), String> {
+        let secret = self.secret().map_err(|e| e.to_string())?;
+        match &self.address.kind {
+            Kind::Ntfy(ntfy) => ntfy.send(secret.as_ref(), message).await,
+            Kind::Webhook(webhook) => webhook.send(secret.as_ref(), message).await,
+            Kind::Mail(smtp) => Box::pin(smtp.send(secret.as_ref(), message)).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_of_an_address_is_no_secret() {
+        for (text, shown) in [
+            ("ntfys://ntfy.sh/hidden-topic", "ntfys://ntfy.sh"),
+            ("ntfy://nas:8080/base/hidden-topic", "ntfy://nas:8080"),
+            ("https://hooks.example.org/T0/hidden?hidden=1", "https://hooks.example.org"),
+            ("smtp://hidden@mail:25?from=a@b.org&to=hidden@b.org", "smtp://mail:25"),
+            ("smtps://mail?from=a@b.org&to=c@d.org,me+swarm@b.org", "smtps://mail"),
+        ] {
+            let address: Address = text.parse().unwrap();
+            assert_eq!(address.to_string(), shown);
+            assert!(!format!("{address:?}").contains("hidden"));
+        }
+    }
+
+    #[test]
+    fn a_wrong_address_is_refused_with_what_is_right_and_without_its_secrets() {
+        for (text, want) in [
+            ("nonsense", "expected ntfy://"),
+            ("gopher://x/hidden", "`gopher://` is not known"),
+            ("ntfy://host", "topic"),
+            ("ntfy://host/a%20b", "topic"),
+            ("ntfy:///topic", "no host"),
+            ("ntfy://me:hidden@host/topic", "token_file"),
+            ("https://me:hidden@host/x", "token_file"),
+            ("smtp://me:hidden@host?from=a@b&to=c@d", "password_file"),
+            ("smtp://host?to=c@d.org", "`from` is missing"),
+            ("smtp://host?from=c@d.org", "`to` is missing"),
+            ("smtp://host?from=c@d.org&to=nobody", "not a mail address"),
+            ("smtp://host?from=c@d.org&to=c@d.org&cc=x", "`cc` is not one of"),
+            ("smtp://me@host?from=c@d.org&to=c@d.org&tls=none", "without TLS"),
+            ("smtps://host?from=c@d.org&to=c@d.org&tls=none", "only be `none`, with smtp"),
+        ] {
+            let said = text.parse::<Address>().unwrap_err();
+            assert!(said.contains(want), "{text}: {said}");
+            assert!(!said.contains("hidden"), "{said}");
+        }
+    }
+
+    #[test]
+    fn the_secret_must_fit_the_kind_of_sink() {
+        let parse = |text: &str| swarm_common::config::parse::<Sink>("s.toml".as_ref(), text);
+        for (text, want) in [
+            ("url = \"ntfy://h/t\"\npassword_file = \"/x\"", "takes a `token_file`"),
+            ("url = \"smtp://u@h?from=a@b.org&to=c@d.org\"", "`password_file` is needed"),
+            ("url = \"smtp://h?from=a@b.org&to=c@d.org\"\npassword_file = \"/x\"", "without a user"),
+            ("url = \"ntfy://h/t\"\nminimum = \"loud\"", "s.toml:2:"),
+            ("url = \"ntfy://h/t\"\ntokenfile = \"/x\"", "`token_file`"),
+        ] {
+            let said = parse(text).unwrap_err().to_string();
+            assert!(said.contains(want), "{text}: {said}");
+        }
+        assert_eq!(parse("url = \"ntfy://h/t\"").unwrap().minimum, Severity::Info);
+    }
+}

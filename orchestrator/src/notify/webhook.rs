@@ -1,0 +1,38 @@
+//! A webhook: the message as one JSON document. Title and text together are in `text`,
+//! the field that chat servers with plain incoming webhooks show.
+
+use super::{http, message::Message};
+use reqwest::Url;
+use serde_json::json;
+use swarm_common::secret::Secret;
+
+/// Whom to call.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Webhook {
+    url: Url,
+}
+
+impl Webhook {
+    /// Of `https://host/path` or `http://host/path`.
+    pub(super) fn parse(url: &Url) -> Result<Self, String> {
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("a user or password does not belong into a webhook's address; \
+                a bearer token can be named in `token_file`"
+                .to_owned());
+        }
+        Ok(Self { url: url.clone() })
+    }
+
+    pub(super) async fn send(&self, secret: Option<&Secret>, message: &Message) -> Result<(), String> {
+        let text = format!("{}\n{}", message.title, message.text);
+        let document = json!({
+            "id": message.id,
+            "at": message.at,
+            "kind": message.kind,
+            "severity": message.severity,
+            "title": message.title,
+            "text": text.trim_end(),
+        });
+        http::post(&self.url, secret, &document).await
+    }
+}
