@@ -29,6 +29,8 @@ pub struct Faults {
     pub clock_jump: u64,
     /// A drone is asked to stop instead of crashing.
     pub polite_stop: u64,
+    /// Mean time between pauses of the swarm; 0 is never.
+    pub pause_ms: u64,
     /// No fault after this; then everything must come to an end.
     pub until_ms: u64,
 }
@@ -50,6 +52,7 @@ impl Faults {
             journal_failure_ms: 0,
             clock_jump: 0,
             polite_stop: 0,
+            pause_ms: 0,
             until_ms: 0,
         }
     }
@@ -71,6 +74,7 @@ impl Faults {
             journal_failure_ms: some(20) * 60_000,
             clock_jump: some(1000),
             polite_stop: some(600),
+            pause_ms: some(40) * 60_000,
             until_ms: 3_600_000,
         }
     }

@@ -1,13 +1,14 @@
 //! The watcher: keeps its own account of what happened, from events alone, and compares.
 
 use std::collections::{BTreeMap, BTreeSet};
-use swarm_common::{digest::Digest, id::*, state::*};
+use swarm_common::{digest::Digest, id::*, state::*, time::TimeMs};
 use swarm_core::{Event, Record, Swarm};
 
 /// What the oracle has seen.
 #[derive(Debug, Default)]
 pub struct Oracle {
     accepted: BTreeMap<PackageId, AttemptId>,
+    paused_until: TimeMs,
     seq: u64,
 }
 
@@ -27,6 +28,7 @@ impl Oracle {
                 return Err(format!("event {} follows event {}", record.seq, self.seq));
             }
             self.seq = record.seq;
+            self.pauses(record)?;
             match &record.event {
                 Event::PackageReceived { package, attempt, artifacts, .. } => {
                     if let Some(first) = self.accepted.insert(*package, *attempt) {
@@ -42,6 +44,21 @@ impl Oracle {
                 Event::PackageDelegated { package, drone, .. } => self.delegated(swarm, *package, *drone)?,
                 _ => {}
             }
+        }
+        Ok(())
+    }
+
+    /// Nothing is handed out in a pause.
+    fn pauses(&mut self, record: &Record) -> Result<(), String> {
+        match &record.event {
+            Event::PauseBegun { until, .. } => self.paused_until = *until,
+            Event::PauseEnded { .. } => self.paused_until = TimeMs(0),
+            Event::PackageDelegated { attempt, .. } | Event::PlanDelegated { attempt, .. }
+                if record.at < self.paused_until =>
+            {
+                return Err(format!("{attempt} was handed out in a pause"));
+            }
+            _ => {}
         }
         Ok(())
     }

@@ -71,9 +71,10 @@ pub(super) enum What {
     OrchestratorUp,
     JournalFails,
     Maintain,
+    Pause,
 }
 
-const BEGAN_AT: TimeMs = TimeMs(1_800_000_000_000);
+pub(super) const BEGAN_AT: TimeMs = TimeMs(1_800_000_000_000);
 const MAINTAIN_MS: u64 = 5_000;
 /// No world may last longer.
 const LIMIT_MS: u64 = 10 * 24 * 3_600_000;
@@ -81,16 +82,16 @@ const LIMIT_MS: u64 = 10 * 24 * 3_600_000;
 /// A swarm in virtual time.
 pub struct World {
     pub(super) rng: Rng,
-    now: TimeMs,
+    pub(super) now: TimeMs,
     next: BinaryHeap<Reverse<(TimeMs, u64)>>,
     what: BTreeMap<u64, What>,
     last_what: u64,
-    orchestrator: Orchestrator,
+    pub(super) orchestrator: Orchestrator,
     drones: Vec<Drone>,
     pub(super) open: BTreeSet<(DroneId, u64)>,
     pub(super) last_request: u64,
     pub(super) context: Context,
-    size: Size,
+    pub(super) size: Size,
     summary: Summary,
 }
 
@@ -135,6 +136,7 @@ impl World {
             },
         };
         self.orchestrator.admin(self.now, &mut self.rng, profile, "profile")?;
+        self.set_schedule()?;
         for n in 0..self.size.drones {
             let id = self.enrol(n)?;
             let speed = [250, 500, 1000, 1000, 2000, 4000][self.rng.below(6) as usize];
@@ -181,7 +183,7 @@ impl World {
     }
 
     /// At a random time with this mean.
-    fn soon(&mut self, mean_ms: u64, what: What) {
+    pub(super) fn soon(&mut self, mean_ms: u64, what: What) {
         let in_ms = self.rng.below(2 * mean_ms);
         self.at(in_ms, what);
     }
@@ -300,6 +302,7 @@ impl World {
                 }
             }
             What::Maintain => self.maintain()?,
+            What::Pause => self.pause()?,
         }
         if self.orchestrator.swarm.is_none() && !self.what.values().any(|w| matches!(w, What::OrchestratorUp))
         {
@@ -317,15 +320,7 @@ impl World {
         }
         let answers = self.orchestrator.tick(self.now, &mut self.rng)?;
         self.answer(answers);
-        let due =
-            self.orchestrator.swarm.as_ref().filter(|s| {
-                s.last.run < u64::from(self.size.runs) && s.runs.values().all(|r| r.state.is_over())
-            });
-        if let Some(run) = due.map(|s| s.last.run + 1) {
-            let start = Command::StartRun { profile: desk(), class: RunClass::Nightly };
-            self.orchestrator.admin(self.now, &mut self.rng, start, &format!("run {run}"))?;
-        }
-        Ok(())
+        self.start_due_run()
     }
 
     /// Kills the orchestrator now, or at its next append, on either side of it.
@@ -387,6 +382,6 @@ impl World {
     }
 }
 
-fn desk() -> Name {
+pub(super) fn desk() -> Name {
     "desk".parse().unwrap_or_else(|e| unreachable!("{e}"))
 }

@@ -1,0 +1,66 @@
+//! The world's calendar: runs that are due, said more often than once, and pauses.
+
+use super::world::{BEGAN_AT, What, World, desk};
+use swarm_common::wire::calendar::ScheduleRequest;
+use swarm_core::{Command, calendar::Forecast};
+
+/// The longest pause.
+const PAUSE_MS: u64 = 1_200_000;
+
+impl World {
+    /// Makes the schedule that all runs come of.
+    pub(super) fn set_schedule(&mut self) -> Result<(), String> {
+        let put = Command::PutSchedule {
+            profile: desk(),
+            request: ScheduleRequest { cron: "30 3 * * *".into(), zone: "UTC".into(), enabled: true },
+            forecast: Forecast { next: BEGAN_AT + 1, period_ms: 1 },
+        };
+        self.orchestrator.admin(self.now, &mut self.rng, put, "schedule")?;
+        self.next_pause();
+        Ok(())
+    }
+
+    /// Says that the next run is due once the one before is over, and now and then that an
+    /// older one is. A run that this doubles is one too many at the end.
+    pub(super) fn start_due_run(&mut self) -> Result<(), String> {
+        let Some(swarm) = &self.orchestrator.swarm else { return Ok(()) };
+        let last = swarm.last.run;
+        let next = last < u64::from(self.size.runs) && swarm.runs.values().all(|r| r.state.is_over());
+        if next {
+            self.say_due(last + 1)?;
+        }
+        if last > 0 && self.rng.chance(50) {
+            self.say_due(last)?;
+        }
+        Ok(())
+    }
+
+    fn say_due(&mut self, n: u64) -> Result<(), String> {
+        let due = BEGAN_AT + n;
+        let forecast = Forecast { next: due + 1, period_ms: 1 };
+        let said = self.rng.bits();
+        let handle = Command::HandleDue { profile: desk(), due, forecast };
+        self.orchestrator.admin(self.now, &mut self.rng, handle, &format!("due {said}"))?;
+        Ok(())
+    }
+
+    /// Pauses the swarm for a while.
+    pub(super) fn pause(&mut self) -> Result<(), String> {
+        if self.faults_on() && self.orchestrator.swarm.is_some() {
+            let for_ms = 1 + self.rng.below(PAUSE_MS);
+            let pause = Command::Pause { for_ms, reason: "the simulation".into() };
+            let said = self.rng.bits();
+            self.orchestrator.admin(self.now, &mut self.rng, pause, &format!("pause {said}"))?;
+        }
+        if self.faults_on() {
+            self.next_pause();
+        }
+        Ok(())
+    }
+
+    fn next_pause(&mut self) {
+        if self.context.faults.pause_ms > 0 {
+            self.soon(self.context.faults.pause_ms, What::Pause);
+        }
+    }
+}
