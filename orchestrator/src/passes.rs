@@ -7,23 +7,42 @@
 
 use crate::engine::Engine;
 use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use swarm_common::{time::TimeMs, wire::view::PassView};
 use swarm_core::view::Trouble;
+use tokio::task::JoinHandle;
 
 /// What the passes said of themselves.
 pub struct Passes {
     engine: Engine,
     rows: Mutex<BTreeMap<&'static str, PassView>>,
+    /// Those that a defect ended.
+    ended: Mutex<BTreeSet<&'static str>>,
 }
 
 impl Passes {
     /// No pass has run yet. The engine gives the time.
     #[must_use]
     pub fn new(engine: Engine) -> Self {
-        Self { engine, rows: Mutex::default() }
+        Self { engine, rows: Mutex::default(), ended: Mutex::default() }
+    }
+
+    /// Runs a pass until it ends by itself. A defect that ends it is seen in the list.
+    pub fn spawn(
+        self: &Arc<Self>,
+        name: &'static str,
+        pass: impl Future<Output = ()> + Send + 'static,
+    ) -> JoinHandle<()> {
+        let passes = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = tokio::spawn(pass).await {
+                tracing::error!(name, %error, "a pass broke off");
+                passes.ended.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+                passes.fail(name, "a defect ended it");
+            }
+        })
     }
 
     /// A pass has run, and did this, in a few words; empty if there was nothing to do.
@@ -53,15 +72,22 @@ impl Passes {
         rows
     }
 
-    /// What is wrong with the passes named in neither of `told`, one line each.
+    /// What is wrong with the passes, one line each, but for those in `told`, whose failures
+    /// are told elsewhere.
     #[must_use]
     pub fn troubles(&self, told: &[&str]) -> Vec<Trouble> {
-        let rows = self.rows();
-        let failing = rows.values().filter(|row| !told.contains(&row.name.as_str()));
+        let (rows, ended) = (self.rows(), self.ended.lock().unwrap_or_else(PoisonError::into_inner));
+        let failing = rows.values().filter(|row| {
+            let name = row.name.as_str();
+            !told.contains(&name) || ended.contains(name)
+        });
         let line = |row: &PassView| {
             Some(Trouble {
                 what: format!("the {} fails: {}", row.name, row.trouble.as_ref()?),
-                next: "it is tried again by itself; the orchestrator's log has more".into(),
+                next: match ended.contains(row.name.as_str()) {
+                    true => "restart `swarm-orchestrator`; its log has more".into(),
+                    false => "it is tried again by itself; the orchestrator's log has more".into(),
+                },
             })
         };
         failing.filter_map(line).collect()

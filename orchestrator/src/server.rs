@@ -343,13 +343,12 @@ impl Server {
             app.store.clone(),
             app.entries.clone(),
         );
-        let publisher = tokio::spawn(publisher.run(stopping.clone()));
-        let healer = tokio::spawn(
-            Healer::new(app.engine.clone(), app.passes.clone(), app.live.subscribe()).run(stopping.clone()),
-        );
-        let leftovers = tokio::spawn(pass_leftovers::run(app.clone()));
-        let schedule = tokio::spawn(calendar::run(app.clone()));
-        let notifier = tokio::spawn(notify::pass::run(app.clone()));
+        let publisher = app.passes.spawn("publisher", publisher.run(stopping.clone()));
+        let healer = Healer::new(app.engine.clone(), app.passes.clone(), app.live.subscribe());
+        let healer = app.passes.spawn("healer", healer.run(stopping.clone()));
+        let leftovers = app.passes.spawn("leftovers", pass_leftovers::run(app.clone()));
+        let schedule = app.passes.spawn("schedule", calendar::run(app.clone()));
+        let notifier = app.passes.spawn("notifier", notify::pass::run(app.clone()));
         let limits = app.config.limits;
         let router = http::router(app.clone());
         let connections = connection::serve(entrances, router, limits, stopping.clone());

@@ -72,3 +72,13 @@ async fn status_says_when_each_pass_last_ran_and_what_it_did() {
     let status = swarm.admin.status().await.unwrap();
     assert!(!status.concerns.iter().any(|c| c.what.contains("visitor")), "{:?}", status.concerns);
 }
+
+#[tokio::test]
+async fn a_pass_that_a_defect_ended_is_a_concern_with_what_to_do() {
+    let swarm = Swarm::start().await.unwrap();
+    let pass = swarm.app.passes.spawn("clumsy", async { panic!("the defect that a test asked for") });
+    pass.await.unwrap();
+    let status = swarm.admin.status().await.unwrap();
+    let told = status.concerns.iter().find(|c| c.what == "the clumsy fails: a defect ended it");
+    assert_eq!(told.unwrap().next, "restart `swarm-orchestrator`; its log has more");
+}

@@ -156,14 +156,14 @@ fn idle(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> Option<Alarm> {
     }
     let ready = |drone: DroneId| swarm.live.ready_since.get(&drone).copied().unwrap_or(swarm.live.started_at);
     let asked = |drone: DroneId| swarm.live.waiting.get(&drone).copied().unwrap_or_default();
-    let able = swarm.drones.iter().filter(|&(&d, drone)| {
+    let mut able = swarm.drones.iter().filter(|&(&d, drone)| {
         drone.state() == DroneState::Online
             && drone.builds_for(&run.profile)
             && swarm.attempts_of(d).next().is_none()
             && now.since(ready(d)) > long_ms
     });
     let (drone_id, drone) =
-        able.filter(|&(&d, _)| at_work == 0 || now.since(asked(d).max(ready(d))) > long_ms).next()?;
+        able.find(|&(&d, _)| at_work == 0 || now.since(asked(d).max(ready(d))) > long_ms)?;
     let work = match run.state {
         RunState::Planning => "its plan".to_owned(),
         _ => format!("{needed} of its packages"),
