@@ -52,6 +52,10 @@ mount --bind "$1/boot-id" /proc/sys/kernel/random/boot_id
 mount -t tmpfs tmpfs /run
 mkdir -p /run/sshd
 [ "$(cat "$1/init")" != systemd ] || mkdir -p /run/systemd/system
+# Debian can have OpenRC beside systemd. What is no regular file is no command.
+for real in /sbin/rc-service /usr/sbin/rc-service /bin/rc-service /usr/bin/rc-service; do
+	[ ! -f "$real" ] || mount --bind /dev/null "$real"
+done
 exec "$SSHD" -D -e -f "$1/sshd_config"
 "#;
 
