@@ -285,7 +285,13 @@ macro_rules! overrides {
             #[must_use]
             pub fn policy(&self) -> Policy {
                 let default = Policy::default();
-                Policy { $($field: self.$field.unwrap_or(default.$field),)+ ..default }
+                Policy {
+                    $($field: match &self.$field {
+                        Some(set) => set.to_owned(),
+                        None => default.$field,
+                    },)+
+                    ..default
+                }
             }
         }
     };
@@ -316,6 +322,8 @@ overrides! {
     backoff_ms: u64,
     /// Milliseconds of the longest wait between attempts.
     backoff_max_ms: u64,
+    /// Groups of packages (`category/name`) of which at most one is built at a time.
+    exclusive: Vec<Vec<String>>,
     /// Ended runs kept for each profile.
     keep_runs: usize,
     /// Milliseconds of the longest pause.

@@ -73,6 +73,8 @@ pub struct Attempt {
     pub drone_name: Name,
     /// The key of the claim that got it.
     pub key: String,
+    /// The late attempt beside which it is a deliberate second.
+    pub duplicate_of: Option<AttemptId>,
     /// The build id of each target.
     pub build_ids: Vec<u32>,
     /// When it was handed out.

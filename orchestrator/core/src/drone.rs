@@ -40,6 +40,12 @@ pub struct Drone {
     /// How far healing has climbed for it.
     #[serde(default)]
     pub healing: Healing,
+    /// How many times in a row it was much slower (negative) or faster than that.
+    pub surprises: i8,
+    /// Learned cost of setting up a build, in milliseconds.
+    pub setup_ms: u64,
+    /// Learned time from the end of a build until its result is accepted.
+    pub upload_ms: u64,
 }
 
 /// A pause after too many strikes.
@@ -117,6 +123,9 @@ mod tests {
             groundings: 0,
             speed_permille: 1000,
             healing: Healing::default(),
+            surprises: 0,
+            setup_ms: 0,
+            upload_ms: 0,
         }
     }
 

@@ -144,6 +144,9 @@ pub enum Event {
         key: String,
         /// The build id for each target.
         build_ids: Vec<u32>,
+        /// The late attempt beside which this one is a deliberate second.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        duplicate_of: Option<AttemptId>,
     },
     /// It is to be tried again.
     PackageNeeded { package: PackageId, not_before: TimeMs, reason: String },

@@ -61,16 +61,14 @@ pub fn reason(swarm: &Swarm, now: TimeMs, id: PackageId) -> String {
         PackageState::Quarantined => package.reason.clone(),
         PackageState::Delegated => swarm
             .attempts_at(Job::Build(id))
-            .next()
             .map(|(attempt, a)| {
-                format!(
-                    "{attempt} on {}, {} for {} s",
-                    a.drone_name,
-                    a.phase(),
-                    now.since(a.started_at) / 1000
-                )
+                let second =
+                    if a.duplicate_of.is_some() { ", a second because the first is late" } else { "" };
+                let seconds = now.since(a.started_at) / 1000;
+                format!("{attempt} on {}, {} for {seconds} s{second}", a.drone_name, a.phase())
             })
-            .unwrap_or_default(),
+            .collect::<Vec<_>>()
+            .join("; "),
         PackageState::Needed => needed(swarm, now, package),
         PackageState::Blocked => blocked(swarm, id),
     }

@@ -7,24 +7,60 @@
 //! the edges it touches.
 
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The bundles of one run. Packages are numbered by their position in the run.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Graph {
+    tasks: Vec<Task>,
     bundles: Vec<Bundle>,
+}
+
+/// A package, as far as others wait for it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+struct Task {
+    /// The bundle it becomes installable with.
+    bundle: u32,
+    /// Bundles that its build needs.
+    needs: Vec<u32>,
+    /// What comes later in this order is never waited for by what comes earlier.
+    order: u32,
+    work_ms: u64,
+    rank_ms: u64,
 }
 
 /// Packages that become installable together.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 struct Bundle {
+    members: Vec<u32>,
     /// Members that are not received, plus bundles needed at run time that are not
     /// installable.
     unmet: u32,
+    /// Bundles that it needs at run time.
+    needs: Vec<u32>,
     /// Bundles that need this one at run time.
     needed_by: Vec<u32>,
     /// Packages whose build needs this bundle.
     builders: Vec<u32>,
+    /// Its place in the order of the tasks.
+    order: u32,
+    /// The longest chain of work that waits for it.
+    rank_ms: u64,
 }
+
+/// What has a rank.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Node {
+    Task(u32),
+    Bundle(u32),
+}
+
+/// When bundles will be installable, as far as that was looked for.
+#[derive(Debug, Default)]
+pub struct Foresight(BTreeMap<u32, Option<u64>>);
+
+/// Chains of bundles that are followed to foresee when something will be installable.
+const DEEPEST_FORESIGHT: u32 = 32;
 
 impl Graph {
     /// The graph of packages `0..build.len()`. `build[p]` and `runtime[p]` are what `p`
@@ -35,33 +71,55 @@ impl Graph {
         let bundle_of = components(runtime);
         let count = bundle_of.iter().max().map_or(0, |&max| max as usize + 1);
         let mut bundles = vec![Bundle::default(); count];
-        let mut unmet = vec![0; build.len()];
-        let mut needs: Vec<Vec<u32>> = vec![Vec::new(); count];
+        let mut tasks = Vec::with_capacity(build.len());
         for (package, &bundle) in bundle_of.iter().enumerate() {
-            bundles[bundle as usize].unmet += 1;
+            let own = &mut bundles[bundle as usize];
+            own.members.push(package as u32);
             for &dep in &runtime[package] {
                 let other = bundle_of[dep as usize];
                 if other != bundle {
-                    needs[bundle as usize].push(other);
+                    own.needs.push(other);
                 }
             }
-            let mut wanted: Vec<u32> = build[package].iter().map(|&d| bundle_of[d as usize]).collect();
-            wanted.sort_unstable();
-            wanted.dedup();
-            unmet[package] = wanted.len() as u32;
-            for other in wanted {
+            let mut needs: Vec<u32> = build[package].iter().map(|&d| bundle_of[d as usize]).collect();
+            needs.sort_unstable();
+            needs.dedup();
+            for &other in &needs {
                 bundles[other as usize].builders.push(package as u32);
             }
+            tasks.push(Task { bundle, needs, ..Task::default() });
         }
-        for (bundle, needed) in needs.iter_mut().enumerate() {
-            needed.sort_unstable();
-            needed.dedup();
-            bundles[bundle].unmet += needed.len() as u32;
-            for &other in needed.iter() {
+        for bundle in 0..count {
+            let mut needs = std::mem::take(&mut bundles[bundle].needs);
+            needs.sort_unstable();
+            needs.dedup();
+            for &other in &needs {
                 bundles[other as usize].needed_by.push(bundle as u32);
             }
+            bundles[bundle].unmet = (bundles[bundle].members.len() + needs.len()) as u32;
+            bundles[bundle].needs = needs;
         }
-        (Self { bundles }, bundle_of, unmet)
+        let mut graph = Self { tasks, bundles };
+        graph.put_in_order();
+        let unmet = graph.tasks.iter().map(|t| t.needs.len() as u32).collect();
+        (graph, bundle_of, unmet)
+    }
+
+    /// Numbers tasks and bundles so that whoever waits comes before what it waits for.
+    fn put_in_order(&mut self) {
+        let tasks = self.tasks.len();
+        let bundle = |b: &u32| tasks as u32 + b;
+        let mut waiters: Vec<Vec<u32>> = self.tasks.iter().map(|t| vec![bundle(&t.bundle)]).collect();
+        for b in &self.bundles {
+            waiters.push(b.builders.iter().copied().chain(b.needed_by.iter().map(bundle)).collect());
+        }
+        let order = components(&waiters);
+        for (task, &order) in self.tasks.iter_mut().zip(&order) {
+            task.order = order;
+        }
+        for (bundle, &order) in self.bundles.iter_mut().zip(&order[tasks..]) {
+            bundle.order = order;
+        }
     }
 
     /// Notes that one member of `bundle` was received. Gives the packages that wait for
@@ -86,26 +144,96 @@ impl Graph {
         self.bundles.get(bundle as usize).is_some_and(|b| b.unmet == 0)
     }
 
-    /// For each package the length of the longest chain of work that waits for it,
-    /// itself included (the upward rank of HEFT, Topcuoglu et al. 2002).
+    /// When everything that the build of `task` waits for will be there, if that can be
+    /// said: `end` tells when a package will be. `known` keeps what was found of bundles,
+    /// for the next tasks in the order of their ranks.
     #[must_use]
-    pub fn ranks(&self, bundle_of: &[u32], work_ms: &[u64]) -> Vec<u64> {
-        let packages = work_ms.len();
-        let mut waiters: Vec<Vec<u32>> = bundle_of.iter().map(|&b| vec![packages as u32 + b]).collect();
-        for bundle in &self.bundles {
-            let bundles = bundle.needed_by.iter().map(|&b| packages as u32 + b);
-            waiters.push(bundle.builders.iter().copied().chain(bundles).collect());
+    pub fn ready_at(
+        &self,
+        task: u32,
+        end: &dyn Fn(u32) -> Option<u64>,
+        known: &mut Foresight,
+    ) -> Option<u64> {
+        let needs = &self.tasks.get(task as usize)?.needs;
+        let open = needs.iter().filter(|&&b| !self.is_installable(b));
+        open.clone().try_fold(0, |latest, &b| Some(self.installable_at(b, end, known, 0)?.max(latest)))
+    }
+
+    fn installable_at(
+        &self,
+        bundle: u32,
+        end: &dyn Fn(u32) -> Option<u64>,
+        known: &mut Foresight,
+        depth: u32,
+    ) -> Option<u64> {
+        let record = self.bundles.get(bundle as usize).filter(|_| depth < DEEPEST_FORESIGHT)?;
+        if record.unmet == 0 {
+            return Some(0);
         }
-        let order = components(&waiters);
-        let mut nodes: Vec<usize> = (0..waiters.len()).collect();
-        nodes.sort_by_key(|&node| order[node]);
-        let mut rank = vec![0_u64; waiters.len()];
-        for node in nodes {
-            let longest = waiters[node].iter().map(|&w| rank[w as usize]).max().unwrap_or(0);
-            rank[node] = longest + work_ms.get(node).copied().unwrap_or(0);
+        if let Some(&found) = known.0.get(&bundle) {
+            return found;
         }
-        rank.truncate(packages);
-        rank
+        let members = record.members.iter().try_fold(0, |latest, &m| Some(end(m)?.max(latest)));
+        let found = record.needs.iter().try_fold(members, |latest, &other| {
+            let at = self.installable_at(other, end, known, depth + 1)?;
+            Some(latest.map(|latest: u64| latest.max(at)))
+        });
+        known.0.insert(bundle, found.flatten());
+        found.flatten()
+    }
+
+    /// The length of the longest chain of work that waits for a package, itself included
+    /// (the upward rank of HEFT, Topcuoglu et al. 2002).
+    #[must_use]
+    pub fn rank_ms(&self, task: u32) -> u64 {
+        self.tasks.get(task as usize).map_or(0, |t| t.rank_ms)
+    }
+
+    /// Notes how much work packages are. Gives those whose rank is another now; only
+    /// what hangs on a changed rank is looked at.
+    pub fn set_work(&mut self, work_ms: impl IntoIterator<Item = (u32, u64)>) -> Vec<u32> {
+        let mut open = BTreeSet::new();
+        for (n, work_ms) in work_ms {
+            if let Some(task) = self.tasks.get_mut(n as usize)
+                && (task.work_ms != work_ms || task.rank_ms == 0)
+            {
+                task.work_ms = work_ms;
+                open.insert((task.order, Node::Task(n)));
+            }
+        }
+        let mut changed = Vec::new();
+        while let Some((_, node)) = open.pop_first() {
+            match node {
+                Node::Task(n) => {
+                    let task = &self.tasks[n as usize];
+                    let rank = task.work_ms + self.bundles[task.bundle as usize].rank_ms;
+                    if rank == task.rank_ms {
+                        continue;
+                    }
+                    open.extend(
+                        task.needs.iter().map(|&b| (self.bundles[b as usize].order, Node::Bundle(b))),
+                    );
+                    self.tasks[n as usize].rank_ms = rank;
+                    changed.push(n);
+                }
+                Node::Bundle(b) => {
+                    let bundle = &self.bundles[b as usize];
+                    let builders = bundle.builders.iter().map(|&t| self.tasks[t as usize].rank_ms);
+                    let others = bundle.needed_by.iter().map(|&o| self.bundles[o as usize].rank_ms);
+                    let rank = builders.chain(others).max().unwrap_or(0);
+                    if rank == bundle.rank_ms {
+                        continue;
+                    }
+                    let members =
+                        bundle.members.iter().map(|&t| (self.tasks[t as usize].order, Node::Task(t)));
+                    let needs =
+                        bundle.needs.iter().map(|&o| (self.bundles[o as usize].order, Node::Bundle(o)));
+                    open.extend(members.chain(needs));
+                    self.bundles[b as usize].rank_ms = rank;
+                }
+            }
+        }
+        changed
     }
 }
 
@@ -205,7 +333,52 @@ mod tests {
         // 2 is built with 1, 1 with 0; 3 stands alone.
         let build = [vec![], vec![0], vec![1], vec![]];
         let runtime = [vec![], vec![], vec![], vec![]];
-        let (graph, bundle, _) = Graph::new(&build, &runtime);
-        assert_eq!(graph.ranks(&bundle, &[1, 10, 100, 5]), [111, 110, 100, 5]);
+        let (mut graph, ..) = Graph::new(&build, &runtime);
+        graph.set_work([(0, 1), (1, 10), (2, 100), (3, 5)]);
+        let ranks = |g: &Graph| (0..4).map(|n| g.rank_ms(n)).collect::<Vec<_>>();
+        assert_eq!(ranks(&graph), [111, 110, 100, 5]);
+        // Of what changes only those are named whose rank is another.
+        assert_eq!(graph.set_work([(1, 20), (3, 5)]), [1, 0]);
+        assert_eq!(ranks(&graph), [121, 120, 100, 5]);
+    }
+
+    #[test]
+    fn ranks_that_are_kept_are_those_of_a_graph_made_anew() {
+        let mut seed = 1_u64;
+        let mut dice = |n: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) % n
+        };
+        for _ in 0..50 {
+            let some = |n: u64, dice: &mut dyn FnMut(u64) -> u64| -> Vec<u32> {
+                (0..n).filter(|_| dice(8) == 0).map(|d| d as u32).collect()
+            };
+            let build: Vec<_> = (0..30).map(|n| some(n, &mut dice)).collect();
+            let runtime: Vec<_> = (0..30).map(|n| some(n, &mut dice)).collect();
+            let (fresh, ..) = Graph::new(&build, &runtime);
+            let mut kept = fresh.clone();
+            let mut work: Vec<u64> = (0..30).map(|_| 1 + dice(100)).collect();
+            kept.set_work(work.iter().enumerate().map(|(n, &w)| (n as u32, w)));
+            for _ in 0..20 {
+                let n = dice(30);
+                work[n as usize] = 1 + dice(100);
+                kept.set_work([(n as u32, work[n as usize])]);
+                let mut anew = fresh.clone();
+                anew.set_work(work.iter().enumerate().map(|(n, &w)| (n as u32, w)));
+                assert!(kept == anew);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_ready_when_follows_from_what_will_be_there_when() {
+        // 0 is built with 1, which works only with 2; 3 is built with 0.
+        let build = [vec![1], vec![], vec![], vec![0]];
+        let (graph, ..) = Graph::new(&build, &[vec![], vec![2], vec![], vec![]]);
+        let ends = |known: &'static [(u32, u64)]| move |n: u32| known.iter().find(|k| k.0 == n).map(|k| k.1);
+        assert_eq!(graph.ready_at(0, &ends(&[(1, 10), (2, 20)]), &mut Foresight::default()), Some(20));
+        assert_eq!(graph.ready_at(0, &ends(&[(1, 10)]), &mut Foresight::default()), None);
+        assert_eq!(graph.ready_at(3, &ends(&[(0, 50)]), &mut Foresight::default()), Some(50));
+        assert_eq!(graph.ready_at(1, &ends(&[]), &mut Foresight::default()), Some(0));
     }
 }

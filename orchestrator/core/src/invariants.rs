@@ -9,6 +9,7 @@
 use crate::{
     attempt::{Ending, Job},
     explain, judge,
+    schedule::MOST_DUPLICATES,
     swarm::Swarm,
 };
 use std::{cmp::Reverse, collections::BTreeMap};
@@ -31,7 +32,8 @@ fn one_result(swarm: &Swarm) -> Result<(), String> {
     for (&id, package) in &swarm.packages {
         let live = swarm.attempts_at(Job::Build(id)).count();
         let delegated = package.state == PackageState::Delegated;
-        if live != usize::from(delegated) {
+        let doubled = swarm.attempts_at(Job::Build(id)).filter(|(_, a)| a.duplicate_of.is_some()).count();
+        if (live > 0) != delegated || live > 1 + doubled || doubled > MOST_DUPLICATES {
             return Err(format!("1: {id} is {} with {live} live attempts", package.state));
         }
         let accepted = package.attempts.iter().filter_map(|a| swarm.attempts.get(a));
@@ -84,6 +86,10 @@ fn counters(swarm: &Swarm) -> Result<(), String> {
         for (p, package) in run.packages.iter().filter_map(|p| Some((p, swarm.packages.get(p)?))) {
             *counts.entry(package.state).or_default() += 1;
             let ready = run.ready.contains(&(Reverse(package.rank_ms), *p));
+            let open = run.open.contains(&(Reverse(package.rank_ms), *p));
+            if open != matches!(package.state, PackageState::Needed | PackageState::Blocked) {
+                return Err(format!("4: {p} is {} but open is {open}", package.state));
+            }
             if ready != (package.state == PackageState::Needed) {
                 return Err(format!("4: {p} is {} but ready is {ready}", package.state));
             }

@@ -44,6 +44,12 @@ pub struct Package {
     pub reused: bool,
     /// Predicted work in milliseconds on a drone of speed 1.
     pub predicted_ms: u64,
+    /// It was never built; the prediction is a guess.
+    pub guessed: bool,
+    /// The most memory it took in bytes, 0 if that is not known.
+    pub peak_memory_bytes: u64,
+    /// With how many processors it took that.
+    pub peak_cores: u32,
     /// Length of the longest chain of work that waits for it, itself included.
     pub rank_ms: u64,
 }
@@ -55,6 +61,15 @@ impl Package {
         let names: Vec<_> = self.targets.iter().map(|t| t.cpv.as_str()).collect();
         names.join(" + ")
     }
+
+    /// The memory it takes with so many processors, in bytes: what builds in parallel takes
+    /// it for each, but never less than a quarter of what it took.
+    #[must_use]
+    pub fn memory_on(&self, cores: u32) -> u64 {
+        let (cores, seen) = (u64::from(cores.max(1)), u64::from(self.peak_cores.max(1)));
+        let share = (self.peak_memory_bytes / seen).saturating_mul(cores.min(seen));
+        share.max(self.peak_memory_bytes / 4)
+    }
 }
 
 /// What can happen to a package.
@@ -64,6 +79,8 @@ pub enum Step {
     Unblock,
     /// A drone gets it.
     Delegate,
+    /// Another drone gets it as well, because the first is late.
+    Duplicate,
     /// Its attempt ended without a result.
     Return,
     /// A result was verified and stored, or an earlier run's is taken.
@@ -81,6 +98,7 @@ impl Step {
     pub const ALL: &'static [Self] = &[
         Self::Unblock,
         Self::Delegate,
+        Self::Duplicate,
         Self::Return,
         Self::Receive,
         Self::Quarantine,
@@ -100,6 +118,7 @@ pub fn next(state: PackageState, step: Step) -> Option<PackageState> {
     match (state, step) {
         (Blocked, Step::Unblock) => Some(Needed),
         (Needed, Step::Delegate) => Some(Delegated),
+        (Delegated, Step::Duplicate) => Some(Delegated),
         (Delegated, Step::Return) => Some(Needed),
         (Blocked | Needed | Delegated, Step::Receive) => Some(Received),
         (Needed | Delegated, Step::Quarantine) => Some(Quarantined),
@@ -128,6 +147,7 @@ mod tests {
             (Needed, Step::Quarantine, Quarantined),
             (Needed, Step::Cancel, Cancelled),
             (Needed, Step::Release, Needed),
+            (Delegated, Step::Duplicate, Delegated),
             (Delegated, Step::Return, Needed),
             (Delegated, Step::Receive, Received),
             (Delegated, Step::Quarantine, Quarantined),

@@ -31,6 +31,8 @@ pub struct Policy {
     pub backoff_ms: u64,
     /// The longest waiting time between attempts.
     pub backoff_max_ms: u64,
+    /// Groups of packages (`category/name`) of which at most one is built at a time.
+    pub exclusive: Vec<Vec<String>>,
     /// Ended runs kept for each profile.
     pub keep_runs: usize,
     /// The longest pause.
@@ -67,6 +69,7 @@ impl Default for Policy {
             plan_attempts: 3,
             backoff_ms: 2 * SECOND,
             backoff_max_ms: 10 * MINUTE,
+            exclusive: Vec::new(),
             keep_runs: 10,
             pause_max_ms: 7 * 24 * HOUR,
             due_grace_ms: 5 * MINUTE,

@@ -39,6 +39,8 @@ pub struct Run {
     pub ready: BTreeSet<(Reverse<u64>, PackageId)>,
     /// Failed, refused and lost attempts at its packages that nobody has forgiven.
     pub failures: u64,
+    /// The needed and the blocked ones, in the same order.
+    pub open: BTreeSet<(Reverse<u64>, PackageId)>,
     /// Packages taken over from earlier runs.
     pub reused: u64,
     /// What the resolver refused.

@@ -5,7 +5,7 @@ use crate::{
     calendar::{Pause, Schedule},
     command::Reply,
     drone::Drone,
-    estimate::History,
+    estimate::{History, SETUP_MS, UPLOAD_MS},
     heal::Act,
     package::Package,
     policy::Policy,
@@ -120,6 +120,14 @@ impl Swarm {
             .flatten()
             .filter_map(|id| Some((*id, self.attempts.get(id)?)))
             .filter(|(_, attempt)| attempt.is_live())
+    }
+
+    /// What setting up and sending cost on a usual drone, in milliseconds.
+    #[must_use]
+    pub fn overhead_ms(&self) -> u64 {
+        let mut costs: Vec<u64> = self.drones.values().map(|d| d.setup_ms + d.upload_ms).collect();
+        costs.sort_unstable();
+        costs.get(costs.len() / 2).copied().unwrap_or(SETUP_MS + UPLOAD_MS)
     }
 
     /// The drone that a credential acts for.

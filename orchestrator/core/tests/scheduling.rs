@@ -5,7 +5,7 @@
 mod kit;
 
 use kit::{Kit, package_of};
-use swarm_common::{id::*, state::*};
+use swarm_common::{id::*, state::*, wire::drone::Usage};
 use swarm_core::{Command, Swarm};
 
 fn set_speed(swarm: &mut Swarm, drone: DroneId, permille: u64) {
@@ -67,4 +67,172 @@ fn a_drone_without_work_is_told_why() {
     let reason = kit.claim_reply(DroneId(2), "3").reason.unwrap();
     assert_eq!(reason, "draining: drained by an admin");
     assert_eq!(kit.drone_state(DroneId(2)), DroneState::Draining);
+}
+
+/// Drones of 1, 1 and 4 with a run of packages that were all built before.
+fn with_history(packages: &[&str], works_ms: &[u64], edges: &[(u32, u32)], speeds: &[u64]) -> Kit {
+    let names: Vec<String> = (1..=speeds.len()).map(|n| format!("d{n}")).collect();
+    let mut kit = Kit::new(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    for (n, &speed) in speeds.iter().enumerate() {
+        let drone = kit.swarm.drones.get_mut(&DroneId(n as u64 + 1)).unwrap();
+        (drone.speed_permille, drone.setup_ms, drone.upload_ms) = (speed, 0, 0);
+    }
+    for (package, &work) in packages.iter().zip(works_ms) {
+        let (name, version) = package.rsplit_once('-').unwrap();
+        kit.swarm.history.note(&format!("app/{name}"), version, work, (0, 0));
+    }
+    kit.run(packages, edges);
+    kit
+}
+
+#[test]
+fn a_fast_drone_is_kept_free_for_what_will_be_ready_soon_unless_something_fits_before() {
+    // `next` is long and waits for `base`, which the slow drone has nearly done.
+    let packages = ["base-1", "next-1", "medium-1", "small-1"];
+    let mut kit = with_history(&packages, &[60_000, 4_000_000, 400_000, 20_000], &[(1, 0)], &[1000, 4000]);
+    let (slow, fast) = (DroneId(1), DroneId(2));
+    let first = kit.claim(fast).unwrap();
+    assert_eq!(package_of(&first), PackageId(1));
+    kit.now = kit.now + 5_000;
+    // Ten seconds are left until `next` is ready: `medium` would take the fast drone 100 s.
+    let got = kit.claim(slow).unwrap();
+    assert_eq!(package_of(&got), PackageId(3), "the fast drone is worth more to `next`");
+    kit.now = kit.now + 10_000;
+    kit.deliver(fast, &first).unwrap();
+    assert_eq!(package_of(&kit.claim(fast).unwrap()), PackageId(2));
+}
+
+#[test]
+fn a_straggler_is_given_to_a_second_drone_and_only_the_first_result_counts() {
+    let mut kit = with_history(&["long-1"], &[600_000], &[], &[1000, 1000]);
+    let (a, b) = (DroneId(1), DroneId(2));
+    let first = kit.claim(a).unwrap();
+    kit.pass(700_000, &[a, b]);
+    assert!(kit.claim(b).is_none(), "what is a little late is left alone");
+    kit.pass(700_000, &[a, b]);
+    let second = kit.claim(b).unwrap();
+    assert_eq!(package_of(&second), package_of(&first));
+    assert_eq!(kit.swarm.attempts[&second.attempt].duplicate_of, Some(first.attempt));
+    let second_build = &kit.swarm.attempts[&second.attempt].build_ids;
+    assert_ne!(&kit.swarm.attempts[&first.attempt].build_ids, second_build);
+    kit.now = kit.now + 600_000;
+    assert!(kit.deliver(b, &second).unwrap().accepted);
+    assert!(kit.deliver(a, &first).is_err());
+    let told = kit.heartbeat(a, &[first.attempt]);
+    assert_eq!(told.cancel[0].reason, "another attempt delivered first");
+    // What took it so long while another did the same is the drone's.
+    assert!(kit.swarm.drones[&a].speed_permille < 700);
+}
+
+#[test]
+fn when_one_of_two_attempts_is_lost_or_fails_the_other_goes_on() {
+    for lost in [true, false] {
+        let mut kit = with_history(&["long-1"], &[600_000], &[], &[1000, 1000]);
+        let (a, b) = (DroneId(1), DroneId(2));
+        let first = kit.claim(a).unwrap();
+        kit.pass(1_400_000, &[a, b]);
+        let second = kit.claim(b).unwrap();
+        if lost {
+            kit.pass(200_000, &[b]);
+        } else {
+            kit.fail(a, &first, FailureClass::Infra, "no route");
+        }
+        assert_eq!(kit.state(1), PackageState::Delegated);
+        assert!(kit.deliver(b, &second).unwrap().accepted);
+        assert_eq!(kit.state(1), PackageState::Received);
+    }
+}
+
+#[test]
+fn duplicates_are_bounded() {
+    let mut kit = with_history(&["long-1"], &[60_000], &[], &[1000; 6]);
+    let all: Vec<DroneId> = (1..=6).map(DroneId).collect();
+    let mut given = 0;
+    for _ in 0..20 {
+        for &drone in &all {
+            given += usize::from(kit.claim(drone).is_some());
+        }
+        kit.pass(600_000, &all);
+    }
+    assert!((2..=3).contains(&given), "{given} attempts at one package");
+}
+
+#[test]
+fn a_package_goes_to_a_drone_with_the_memory_it_took_before() {
+    let mut kit = with_history(&["big-1"], &[60_000], &[], &[4000, 1000]);
+    let (fast, roomy) = (DroneId(1), DroneId(2));
+    kit.swarm.drones.get_mut(&roomy).unwrap().facts.memory_bytes = 64 << 30;
+    kit.swarm.packages.get_mut(&PackageId(1)).unwrap().peak_memory_bytes = 12 << 30;
+    kit.swarm.packages.get_mut(&PackageId(1)).unwrap().peak_cores = 4;
+    let other = kit.enrol("other");
+    kit.swarm.drones.get_mut(&other).unwrap().facts.memory_bytes = 64 << 30;
+    kit.swarm.live.waiting.insert(other, kit.now + 60_000);
+    kit.swarm.live.waiting.insert(roomy, kit.now + 60_000);
+    let reason = kit.claim_reply(fast, "f").reason.unwrap();
+    assert!(reason.starts_with("held back: app/big-1"), "{reason}");
+    // The kit's claims say that 1 GiB is free, and another drone has room.
+    let reason = kit.claim_reply(roomy, "r").reason.unwrap();
+    assert_eq!(reason, "app/big-1 takes more memory than is free here");
+    // Where no other drone is left, memory is no reason: better swap than wait for ever.
+    kit.must(Command::RemoveDrone(other));
+    kit.must(Command::RemoveDrone(roomy));
+    assert!(kit.claim(fast).is_some());
+}
+
+#[test]
+fn of_a_group_one_package_is_built_at_a_time() {
+    let mut kit = with_history(&["x-1", "y-1", "z-1"], &[90_000, 80_000, 10_000], &[], &[1000, 1000]);
+    kit.swarm.policy.exclusive = vec![vec!["app/x".into(), "app/y".into()]];
+    let first = kit.claim(DroneId(1)).unwrap();
+    assert_eq!(package_of(&first), PackageId(1));
+    let other = kit.claim(DroneId(2)).unwrap();
+    assert_eq!(package_of(&other), PackageId(3));
+    kit.now = kit.now + 10_000;
+    kit.deliver(DroneId(2), &other).unwrap();
+    let reason = kit.claim_reply(DroneId(2), "k").reason.unwrap();
+    assert_eq!(reason, "app/y-1 must not be built beside another of its group");
+    kit.deliver(DroneId(1), &first).unwrap();
+    assert_eq!(package_of(&kit.claim(DroneId(2)).unwrap()), PackageId(2));
+}
+
+#[test]
+fn guesses_are_made_again_as_more_becomes_known() {
+    let mut kit = Kit::new(&["a"]);
+    kit.run(&["one-1", "two-1", "three-1", "four-1", "five-1"], &[]);
+    let before = kit.swarm.packages[&PackageId(5)].predicted_ms;
+    for _ in 0..4 {
+        let got = kit.claim(DroneId(1)).unwrap();
+        kit.now = kit.now + 10_000;
+        kit.deliver(DroneId(1), &got).unwrap();
+    }
+    let last = &kit.swarm.packages[&PackageId(5)];
+    assert!(last.guessed && last.predicted_ms < before && last.rank_ms < before);
+}
+
+#[test]
+fn setting_up_and_speed_are_learnt_from_the_phases() {
+    let mut kit = with_history(&["x-1", "y-1"], &[40_000, 40_000], &[], &[1000]);
+    let drone = DroneId(1);
+    for _ in 0..2 {
+        let got = kit.claim(drone).unwrap();
+        kit.now = kit.now + 8_000;
+        kit.heartbeat(drone, &[got.attempt]);
+        kit.now = kit.now + 10_000;
+        let artifacts = kit::artifacts(drone, &got);
+        let usage = Usage { wall_ms: 18_000, ..Usage::default() };
+        kit.must(Command::ReceivePackage { drone, attempt: got.attempt, artifacts, usage });
+    }
+    let record = &kit.swarm.drones[&drone];
+    assert!((300..8_000).contains(&record.setup_ms), "{}", record.setup_ms);
+    // Twice about three times as fast as believed.
+    assert!(record.speed_permille > 1_500, "{}", record.speed_permille);
+}
+
+#[test]
+fn why_tells_to_whom_a_needed_package_will_go() {
+    let mut kit = with_history(&["one-1", "two-1"], &[60_000, 30_000], &[], &[200, 4000]);
+    kit.claim(DroneId(2)).unwrap();
+    kit.claim_reply(DroneId(1), "s");
+    let why = swarm_core::view::why(&kit.swarm, kit.now, PackageId(2)).unwrap();
+    assert!(why.lines.last().unwrap().contains("d2 in about 15 s"), "{:?}", why.lines);
 }

@@ -162,11 +162,12 @@ impl Farm<'_> {
                 && let Some(record) = self.swarm.drones.get_mut(&drone)
             {
                 record.speed_permille = (self.night.machines[n].speed * 1000.0) as u64;
+                (record.setup_ms, record.upload_ms) = (self.night.setup_ms as u64, 0);
             }
         }
         if let Some(history) = &self.night.history_ms {
             for (n, ms) in history.iter().enumerate() {
-                self.swarm.history.note(&format!("replay/p{n}"), *ms as u64);
+                self.swarm.history.note(&format!("replay/p{n}"), "1", *ms as u64, (0, 1));
             }
         }
         self.send(Command::StartRun { profile: desk, class: RunClass::Nightly })?;
@@ -214,11 +215,13 @@ impl Farm<'_> {
     }
 
     fn go_on(&mut self) -> Result<()> {
-        let limit = self.began + (self.night.bound_ms * HOPELESS) as u64 + 3_600_000;
+        let limit = self.began + (self.night.bound_ms * HOPELESS) as u64;
         while let Some(Reverse((time, _, what))) = self.next.pop() {
             self.now = self.now.max(time);
             if self.now > limit {
-                bail!("the night does not end: {:?}", self.swarm.runs.values().next().map(|r| &r.counts));
+                let reason = self.claim_reply(self.drones[0])?.reason;
+                let counts = self.swarm.runs.values().next().map(|r| &r.counts);
+                bail!("the night does not end: {counts:?}; drone0 is told {reason:?}");
             }
             match what {
                 What::Tick => {
@@ -229,8 +232,9 @@ impl Farm<'_> {
                 What::Beat(n) => {
                     if !self.is_gone(n) {
                         self.at(self.now + HEARTBEAT_MS, What::Beat(n));
-                        self.beat(n)?;
-                        self.claims()?;
+                        if self.beat(n)? {
+                            self.claims()?;
+                        }
                     }
                 }
                 What::Builds(n, number) => {
@@ -303,17 +307,19 @@ impl Farm<'_> {
         Ok(true)
     }
 
-    fn beat(&mut self, n: usize) -> Result<()> {
+    fn beat(&mut self, n: usize) -> Result<bool> {
         let attempts =
             self.jobs[n].iter().map(|j| AttemptStatus { attempt: j.attempt, phase: j.phase }).collect();
         let vitals = Vitals { load1: 1.0, memory_free_bytes: 60 << 30, disk_free_bytes: 1 << 40 };
         let request = HeartbeatRequest { vitals, attempts, draining: false, boot_id: String::new() };
         let reply = self.send(Command::Heartbeat { drone: self.drones[n], request })?;
         let Reply::Heartbeat(reply) = reply else { bail!("a heartbeat was answered with {reply:?}") };
-        if self.jobs[n].as_ref().is_some_and(|j| reply.cancel.iter().any(|c| c.attempt == j.attempt)) {
+        let stops =
+            self.jobs[n].as_ref().is_some_and(|j| reply.cancel.iter().any(|c| c.attempt == j.attempt));
+        if stops {
             self.stop(n, false);
         }
-        Ok(())
+        Ok(stops)
     }
 
     /// The drone is done with what it has.

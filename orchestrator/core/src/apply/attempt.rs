@@ -2,7 +2,7 @@
 
 use crate::{
     attempt::{Attempt, Ending, Job},
-    estimate::learn_speed,
+    estimate::{Evidence, learn, smooth},
     package::Step,
     swarm::Swarm,
 };
@@ -23,6 +23,7 @@ impl Swarm {
         drone: DroneId,
         key: &str,
         build_ids: Vec<u32>,
+        duplicate_of: Option<AttemptId>,
     ) {
         let Some(name) = self.drones.get(&drone).map(|d| d.name.clone()) else { return };
         self.last.attempt = id.0;
@@ -36,6 +37,7 @@ impl Swarm {
                 drone,
                 drone_name: name,
                 key: key.to_owned(),
+                duplicate_of,
                 build_ids,
                 started_at: at,
                 ended_at: None,
@@ -100,27 +102,53 @@ impl Swarm {
         }
     }
 
-    /// What a success teaches: the package's work, the drone's speed, and that the drone
-    /// is in order.
+    /// What a success teaches: the package's work, the drone's speed and costs, and that
+    /// the drone is in order.
     pub(super) fn learn(&mut self, at: TimeMs, id: PackageId, attempt: AttemptId, usage: Usage) {
-        let (Some(package), Some(attempt)) = (self.packages.get(&id), self.attempts.get(&attempt)) else {
+        let (Some(package), Some(attempt)) = (self.packages.get_mut(&id), self.attempts.get(&attempt)) else {
             return;
         };
         let Some(drone) = self.drones.get_mut(&attempt.drone) else { return };
-        // A drone may claim any figure; it cannot have taken longer than it had.
-        let took_ms = usage.wall_ms.min(at.since(attempt.started_at)).max(1);
-        let name = history_name(&package.targets);
-        if let Some(known) = self.history.predict(&name) {
-            drone.speed_permille = learn_speed(drone.speed_permille, known, took_ms);
-        }
-        self.history.note(&name, took_ms.saturating_mul(drone.speed_permille) / 1000);
         drone.strikes.clear();
         (drone.groundings, drone.succeeded_at) = (0, at);
+        // A drone may claim any figure; it cannot have taken longer than it had.
+        let took_ms = usage.wall_ms.min(at.since(attempt.started_at));
+        if let Some(&builds) = attempt.phases.get(&Phase::Building) {
+            drone.setup_ms = smooth(drone.setup_ms, builds.since(attempt.started_at).min(took_ms));
+        }
+        drone.upload_ms = smooth(drone.upload_ms, at.since(attempt.started_at + took_ms));
+        let built_ms = took_ms.saturating_sub(drone.setup_ms).max(1);
+        let evidence = if package.guessed { Evidence::Guess } else { Evidence::History };
+        let believed = (drone.speed_permille, drone.surprises);
+        (drone.speed_permille, drone.surprises) = learn(believed, evidence, package.predicted_ms, built_ms);
+        let work_ms = (built_ms.saturating_mul(drone.speed_permille) / 1000).max(1);
+        let (name, version) = history_name(&package.targets);
+        self.history.guess.note(&name, package.build_deps.len(), work_ms);
+        self.history.note(&name, &version, work_ms, (usage.peak_memory_bytes, drone.facts.cores));
+        (package.predicted_ms, package.guessed) = (work_ms, false);
+    }
+
+    /// What a package's result teaches of those who were still at it: the same work has
+    /// taken them longer than this.
+    pub(super) fn learn_of_rivals(&mut self, at: TimeMs, id: PackageId) {
+        let Some(work_ms) = self.packages.get(&id).map(|p| p.predicted_ms) else { return };
+        let rivals: Vec<(DroneId, u64)> =
+            self.attempts_at(Job::Build(id)).map(|(_, a)| (a.drone, at.since(a.started_at))).collect();
+        for (drone, elapsed) in rivals {
+            let Some(drone) = self.drones.get_mut(&drone) else { continue };
+            let took_ms = elapsed.saturating_sub(drone.setup_ms);
+            if took_ms > drone.duration_ms(work_ms) {
+                let believed = (drone.speed_permille, drone.surprises);
+                (drone.speed_permille, drone.surprises) = learn(believed, Evidence::Rival, work_ms, took_ms);
+            }
+        }
     }
 }
 
-/// The name under which a package's work is remembered: without versions.
-pub(super) fn history_name(targets: &[Target]) -> String {
+/// The name under which a package's work is remembered, without versions, and the
+/// versions.
+pub(super) fn history_name(targets: &[Target]) -> (String, String) {
     let names: Vec<_> = targets.iter().map(|t| t.cpv.cp()).collect();
-    names.join("+")
+    let versions: Vec<_> = targets.iter().map(|t| t.cpv.version()).collect();
+    (names.join("+"), versions.join("+"))
 }

@@ -13,6 +13,7 @@ use crate::{
     attempt::{Ending, Job},
     command::Reply,
     drone::{Drone, Grounding},
+    estimate::{SETUP_MS, UPLOAD_MS, from_cores},
     event::{Event, Record},
     graph::Graph,
     judge,
@@ -70,7 +71,10 @@ impl Swarm {
                         strikes: BTreeMap::new(),
                         succeeded_at: TimeMs(0),
                         groundings: 0,
-                        speed_permille: 1000,
+                        speed_permille: from_cores(facts.cores),
+                        surprises: 0,
+                        setup_ms: SETUP_MS,
+                        upload_ms: UPLOAD_MS,
                         healing: Default::default(),
                     },
                 );
@@ -176,6 +180,7 @@ impl Swarm {
                         counts: BTreeMap::new(),
                         ready: Default::default(),
                         failures: 0,
+                        open: Default::default(),
                         reused: 0,
                         problems: Vec::new(),
                     },
@@ -185,7 +190,7 @@ impl Swarm {
                 if let Some(run) = self.runs.get_mut(run) {
                     run.plan_attempts.push(*attempt);
                 }
-                self.delegate(at, *attempt, Job::Plan(*run), *drone, key, Vec::new());
+                self.delegate(at, *attempt, Job::Plan(*run), *drone, key, Vec::new(), None);
             }
             Event::PlanReceived { run, attempt, first_package, plan, usage } => {
                 self.end(at, *attempt, Ending::Accepted, Some(*usage));
@@ -210,13 +215,15 @@ impl Swarm {
             Event::PackageReused { package, artifacts } => {
                 self.receive(*package, artifacts, true);
             }
-            Event::PackageDelegated { package, attempt, drone, key, build_ids } => {
-                if self.step(*package, Step::Delegate) {
+            Event::PackageDelegated { package, attempt, drone, key, build_ids, duplicate_of } => {
+                let step = if duplicate_of.is_some() { Step::Duplicate } else { Step::Delegate };
+                if self.step(*package, step) {
                     self.note_build_ids(*package, build_ids);
                     if let Some(package) = self.packages.get_mut(package) {
                         package.attempts.push(*attempt);
                     }
-                    self.delegate(at, *attempt, Job::Build(*package), *drone, key, build_ids.clone());
+                    let build_ids = build_ids.clone();
+                    self.delegate(at, *attempt, Job::Build(*package), *drone, key, build_ids, *duplicate_of);
                 }
             }
             Event::PackageNeeded { package, not_before, reason } => {
@@ -229,8 +236,10 @@ impl Swarm {
             Event::PackageReceived { package, attempt, artifacts, usage } => {
                 self.learn(at, *package, *attempt, *usage);
                 self.end(at, *attempt, Ending::Accepted, Some(*usage));
+                self.learn_of_rivals(at, *package);
                 self.supersede(at, Job::Build(*package));
                 self.receive(*package, artifacts, false);
+                self.guess_again();
             }
             Event::PackageQuarantined { package, reason } => {
                 self.supersede(at, Job::Build(*package));
@@ -324,12 +333,14 @@ impl Swarm {
         if let Some(run) = self.runs.get_mut(&package.run) {
             let place = (Reverse(package.rank_ms), id);
             run.ready.remove(&place);
+            run.open.remove(&place);
             if let Some(count) = run.counts.get_mut(&package.state) {
                 *count = count.saturating_sub(1);
             }
             *run.counts.entry(state).or_default() += 1;
             if state == PackageState::Needed {
                 run.ready.insert(place);
+                run.open.insert(place);
             }
         }
         package.state = state;

@@ -3,7 +3,7 @@
 use super::attempt::history_name;
 use crate::{
     attempt::{Ending, Job},
-    estimate::{OVERHEAD_MS, UNKNOWN_MS},
+    estimate::Prediction,
     graph::Graph,
     package::{Package, Step},
     plan,
@@ -22,14 +22,14 @@ impl Swarm {
         let nodes = plan::nodes(report);
         let build: Vec<Vec<u32>> = nodes.iter().map(|n| n.build.clone()).collect();
         let runtime: Vec<Vec<u32>> = nodes.iter().map(|n| n.runtime.clone()).collect();
-        let (graph, bundle, unmet) = Graph::new(&build, &runtime);
-        let typical = self.history.typical().unwrap_or(UNKNOWN_MS);
-        let predicted: Vec<u64> = nodes
-            .iter()
-            .map(|n| self.history.predict(&history_name(&n.targets)).unwrap_or(typical))
-            .collect();
-        let work: Vec<u64> = predicted.iter().map(|ms| ms + OVERHEAD_MS).collect();
-        let rank = graph.ranks(&bundle, &work);
+        let (mut graph, bundle, unmet) = Graph::new(&build, &runtime);
+        let predict = |node: &plan::Node| {
+            let (name, version) = history_name(&node.targets);
+            self.history.predict(&name, &version, node.build.len())
+        };
+        let predicted: Vec<Prediction> = nodes.iter().map(predict).collect();
+        let overhead_ms = self.overhead_ms();
+        graph.set_work(predicted.iter().enumerate().map(|(n, p)| (n as u32, p.work_ms + overhead_ms)));
         let Some(run) = self.runs.get_mut(&id) else { return };
         let absolute =
             |positions: &[u32]| positions.iter().map(|&p| PackageId(first.0 + u64::from(p))).collect();
@@ -38,8 +38,9 @@ impl Swarm {
             let state = if unmet[n] == 0 { PackageState::Needed } else { PackageState::Blocked };
             *run.counts.entry(state).or_default() += 1;
             if state == PackageState::Needed {
-                run.ready.insert((Reverse(rank[n]), package));
+                run.ready.insert((Reverse(graph.rank_ms(n as u32)), package));
             }
+            run.open.insert((Reverse(graph.rank_ms(n as u32)), package));
             run.packages.push(package);
             self.packages.insert(
                 package,
@@ -59,8 +60,11 @@ impl Swarm {
                     forgiven: 0,
                     artifacts: Vec::new(),
                     reused: false,
-                    predicted_ms: predicted[n],
-                    rank_ms: rank[n],
+                    predicted_ms: predicted[n].work_ms,
+                    guessed: predicted[n].guessed,
+                    peak_memory_bytes: predicted[n].peak.0,
+                    peak_cores: predicted[n].peak.1,
+                    rank_ms: graph.rank_ms(n as u32),
                 },
             );
         }
@@ -92,6 +96,38 @@ impl Swarm {
             package.unmet = package.unmet.saturating_sub(1);
             if package.unmet == 0 {
                 self.step(dependant, Step::Unblock);
+            }
+        }
+    }
+
+    /// Guesses anew what was never built, now that more is known of what was, and puts
+    /// what waits into its new order.
+    pub(super) fn guess_again(&mut self) {
+        if !self.history.guess.is_due() {
+            return;
+        }
+        let overhead_ms = self.overhead_ms();
+        for run in self.runs.values_mut().filter(|r| r.state == RunState::Building) {
+            let first = run.packages.first().map_or(0, |p| p.0);
+            let mut revised = Vec::new();
+            for &(_, id) in &run.open {
+                let Some(package) = self.packages.get_mut(&id).filter(|p| p.guessed) else { continue };
+                let (name, _) = history_name(&package.targets);
+                package.predicted_ms = self.history.guess.work_ms(&name, package.build_deps.len());
+                revised.push(((id.0 - first) as u32, package.predicted_ms + overhead_ms));
+            }
+            for position in run.graph.set_work(revised) {
+                let id = PackageId(first + u64::from(position));
+                let Some(package) = self.packages.get_mut(&id) else { continue };
+                let old = (Reverse(package.rank_ms), id);
+                package.rank_ms = run.graph.rank_ms(position);
+                let new = (Reverse(package.rank_ms), id);
+                if run.open.remove(&old) {
+                    run.open.insert(new);
+                }
+                if run.ready.remove(&old) {
+                    run.ready.insert(new);
+                }
             }
         }
     }

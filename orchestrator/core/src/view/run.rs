@@ -1,7 +1,7 @@
 //! Runs, as people see them, and when they will end.
 
 use super::{Dependants, hopeless};
-use crate::{attempt::Job, calendar, estimate::OVERHEAD_MS, run::Run, swarm::Swarm};
+use crate::{attempt::Job, calendar, run::Run, swarm::Swarm};
 use swarm_common::{id::*, state::*, time::TimeMs, wire::view::RunView};
 
 /// Every run that is kept, the newest first.
@@ -69,7 +69,7 @@ fn eta(swarm: &Swarm, now: TimeMs, run: &Run) -> Option<TimeMs> {
             .map(|(_, a)| now.since(a.started_at))
             .max()
             .unwrap_or_default();
-        let own_ms = package.predicted_ms + OVERHEAD_MS;
+        let own_ms = package.predicted_ms + swarm.overhead_ms();
         work_ms = work_ms.saturating_add(own_ms.saturating_sub(done_ms).max(1000));
         if package.state != PackageState::Blocked {
             chain_ms = chain_ms.max(package.rank_ms.saturating_sub(done_ms.min(own_ms)));

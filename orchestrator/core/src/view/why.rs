@@ -1,7 +1,7 @@
 //! Which package a person means, and everything that explains where it stands.
 
 use super::package::package;
-use crate::{explain, package::Package, swarm::Swarm};
+use crate::{explain, package::Package, schedule, swarm::Swarm};
 use swarm_common::{id::*, state::*, time::TimeMs, wire::view::WhyView};
 
 /// Candidates that are listed when a name is ambiguous.
@@ -132,7 +132,18 @@ fn ending(swarm: &Swarm, now: TimeMs, id: PackageId, package: &Package) -> Strin
         PackageState::Needed if package.not_before > now => {
             "It is tried again by itself when its waiting time is over.".into()
         }
-        PackageState::Needed => "It is given to the next drone that will finish it soonest.".into(),
+        PackageState::Needed => match schedule::outlook(swarm, now, id) {
+            Some((drone, start)) => {
+                let name = swarm.drones.get(&drone).map(|d| d.name.as_str()).unwrap_or_default();
+                match start.since(now) / 1000 {
+                    0 => format!("It goes to {name}, which will finish it soonest, when that asks."),
+                    s => format!(
+                        "It goes to {name} in about {s} s, which will finish it soonest all the same."
+                    ),
+                }
+            }
+            None => "It is given to the next drone that will finish it soonest.".into(),
+        },
         PackageState::Blocked => match explain::stuck_on(swarm, id).first() {
             Some(cause) => format!("It goes on when a person has mended {cause}: `swarmctl why {cause}`."),
             None => "It is needed as soon as they are received.".into(),

@@ -1,0 +1,106 @@
+//! Who is busy until when, and who would finish a piece of work soonest.
+
+use super::late::{expected_end, is_building, speed_now};
+use crate::{drone::Drone, swarm::Swarm};
+use std::cmp::Reverse;
+use swarm_common::{id::*, state::DroneState, time::TimeMs};
+
+/// Every drone that counts, with what it has to do.
+pub(super) struct Board<'a> {
+    pub(super) slots: Vec<Slot<'a>>,
+    now: u64,
+}
+
+/// A drone's time from now on.
+pub(super) struct Slot<'a> {
+    pub(super) id: DroneId,
+    pub(super) drone: &'a Drone,
+    speed_permille: u64,
+    /// When it is busy, in order, without overlaps.
+    busy: Vec<(u64, u64)>,
+}
+
+/// Where a piece of work would go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Position among the slots.
+    pub(super) slot: usize,
+    /// When it would begin.
+    pub(super) start: u64,
+    /// When its drone would be free again.
+    end: u64,
+    /// When its result would be there.
+    pub(super) finish: u64,
+}
+
+impl<'a> Board<'a> {
+    /// The drones that count, `claimant` included. The claimant and those that wait are
+    /// free now; a busy one when its attempt is expected to end.
+    pub(super) fn new(swarm: &'a Swarm, now: TimeMs, claimant: Option<DroneId>) -> Self {
+        let mut slots = Vec::with_capacity(swarm.drones.len());
+        for (&id, drone) in &swarm.drones {
+            let claims = claimant == Some(id);
+            if drone.state() != DroneState::Online && !claims {
+                continue;
+            }
+            let waits = claims || swarm.live.waiting.get(&id).is_some_and(|&until| until > now);
+            let busy = swarm.attempts_of(id).find(|(_, a)| is_building(a));
+            let busy = match busy {
+                Some((_, attempt)) => vec![(0, expected_end(swarm, now, attempt).0)],
+                None if waits => Vec::new(),
+                None => continue,
+            };
+            slots.push(Slot { id, drone, speed_permille: speed_now(swarm, now, id, drone), busy });
+        }
+        Self { slots, now: now.0 }
+    }
+
+    /// Where `work_ms` that may begin at `ready` would be finished soonest, of the slots
+    /// that may have it.
+    pub(super) fn soonest(&self, ready: u64, work_ms: u64, may: impl Fn(&Slot) -> bool) -> Option<Place> {
+        let ready = ready.max(self.now);
+        let mut best: Option<(u64, Reverse<u64>, Place)> = None;
+        for (n, slot) in self.slots.iter().enumerate() {
+            let length = slot.length_ms(work_ms);
+            let least = ready + length + slot.drone.upload_ms;
+            if best.as_ref().is_some_and(|(finish, ..)| least > *finish) || !may(slot) {
+                continue;
+            }
+            let start = slot.gap(ready, length);
+            let end = start + length;
+            let finish = end + slot.drone.upload_ms;
+            let place = (finish, Reverse(slot.speed_permille), Place { slot: n, start, end, finish });
+            // Equals keep their order, which is that of the drones' ids.
+            if best.as_ref().is_none_or(|b| (place.0, place.1) < (b.0, b.1)) {
+                best = Some(place);
+            }
+        }
+        best.map(|(.., place)| place)
+    }
+
+    /// Keeps the place for what goes there.
+    pub(super) fn take(&mut self, place: Place) {
+        let busy = &mut self.slots[place.slot].busy;
+        let at = busy.partition_point(|&(start, _)| start < place.start);
+        busy.insert(at, (place.start, place.end));
+    }
+}
+
+impl Slot<'_> {
+    /// How long it is busy with this work.
+    fn length_ms(&self, work_ms: u64) -> u64 {
+        self.drone.setup_ms + work_ms.saturating_mul(1000) / self.speed_permille.max(1)
+    }
+
+    /// When from `ready` on it has `length` free.
+    fn gap(&self, ready: u64, length: u64) -> u64 {
+        let mut start = ready;
+        for &(from, to) in &self.busy {
+            if start + length <= from {
+                break;
+            }
+            start = start.max(to);
+        }
+        start
+    }
+}

@@ -1,0 +1,310 @@
+//! What is chosen for a claim.
+//!
+//! The packages of the longest chains are placed one after the other on the board,
+//! those included that are still blocked but will not be for long: a fast drone is then
+//! kept free for what is about to come, unless something fits in before it.
+
+use super::{
+    board::{Board, Place, Slot},
+    fit::{Fit, Groups},
+    late::{Straggler, expected_end, is_building, straggler},
+};
+use crate::{attempt::Job, drone::Drone, graph::Foresight, package::Package, run::Run, swarm::Swarm};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
+use swarm_common::{id::*, state::*, time::TimeMs};
+
+/// How many packages of the longest chains are looked at, blocked ones included.
+const LOOK_AHEAD: usize = 64;
+
+/// How many needed packages beyond those, besides one for each drone.
+const MORE: usize = 64;
+
+/// What is chosen for a claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Choice {
+    Plan(RunId),
+    Build { package: PackageId, duplicate_of: Option<AttemptId> },
+    Nothing(String),
+}
+
+/// Why nothing was chosen, as it was come across.
+#[derive(Default)]
+struct Reasons {
+    held_back: Option<(PackageId, DroneId)>,
+    kept_free: Option<PackageId>,
+    waiting_ms: Option<u64>,
+    no_memory: Option<PackageId>,
+    not_for_it: usize,
+    kept_out: Option<PackageId>,
+}
+
+/// Runs under way, the most urgent first.
+fn by_urgency(swarm: &Swarm) -> Vec<(RunId, &Run)> {
+    let mut runs: Vec<_> =
+        swarm.runs.iter().filter(|(_, r)| !r.state.is_over()).map(|(&id, r)| (id, r)).collect();
+    runs.sort_by_key(|(id, run)| (run.class, *id));
+    runs
+}
+
+pub(super) fn choose(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone, free_bytes: u64) -> Choice {
+    let runs = by_urgency(swarm);
+    let planning = runs.iter().find(|(run, r)| {
+        r.state == RunState::Planning
+            && r.plan_not_before <= now
+            && drone.builds_for(&r.profile)
+            && swarm.attempts_at(Job::Plan(*run)).next().is_none()
+    });
+    if let Some((run, _)) = planning {
+        return Choice::Plan(*run);
+    }
+    let mut weighing = Weighing::new(swarm, now, Some((id, free_bytes)));
+    for (id, run) in &runs {
+        if let Some((package, duplicate_of)) = weighing.run(*id, run, |_, _| false) {
+            return Choice::Build { package, duplicate_of };
+        }
+    }
+    Choice::Nothing(weighing.reasons.words(swarm, runs.is_empty()))
+}
+
+/// The drone that a needed package will go to as things stand, and when.
+pub(crate) fn outlook(swarm: &Swarm, now: TimeMs, id: PackageId) -> Option<(DroneId, TimeMs)> {
+    let mut weighing = Weighing::new(swarm, now, None);
+    let mut found = None;
+    for (run_id, run) in by_urgency(swarm) {
+        weighing.run(run_id, run, |package, place| {
+            if package == id {
+                found = Some(place);
+            }
+            package == id
+        });
+        if found.is_some() {
+            break;
+        }
+    }
+    let place: Place = found?;
+    Some((weighing.board.slots[place.slot].id, TimeMs(place.start)))
+}
+
+/// When what is being built will be there.
+fn ends(swarm: &Swarm, now: TimeMs) -> BTreeMap<PackageId, u64> {
+    let mut ends: BTreeMap<PackageId, u64> = BTreeMap::new();
+    for attempt in swarm.at_work.values().flatten().filter_map(|id| swarm.attempts.get(id)) {
+        if let Job::Build(package) = attempt.job {
+            let upload_ms = swarm.drones.get(&attempt.drone).map_or(0, |d| d.upload_ms);
+            let building = is_building(attempt);
+            let end = if building { expected_end(swarm, now, attempt) } else { now };
+            let end = end.0 + upload_ms;
+            ends.entry(package).and_modify(|e| *e = end.min(*e)).or_insert(end);
+        }
+    }
+    ends
+}
+
+/// One look at the whole board.
+struct Weighing<'a> {
+    swarm: &'a Swarm,
+    now: TimeMs,
+    /// Who asks, and its free memory.
+    claimant: Option<(DroneId, u64)>,
+    board: Board<'a>,
+    groups: Groups<'a>,
+    /// When a package will be there: those being built, and those placed.
+    ends: BTreeMap<PackageId, u64>,
+    foresight: Foresight,
+    reasons: Reasons,
+}
+
+impl<'a> Weighing<'a> {
+    fn new(swarm: &'a Swarm, now: TimeMs, claimant: Option<(DroneId, u64)>) -> Self {
+        Self {
+            swarm,
+            now,
+            claimant,
+            board: Board::new(swarm, now, claimant.map(|(id, _)| id)),
+            groups: Groups::new(swarm),
+            ends: ends(swarm, now),
+            foresight: Foresight::default(),
+            reasons: Reasons::default(),
+        }
+    }
+
+    /// Places what a run still has to build, the longest chains first, until something
+    /// falls to the claimant now, or `stop` says so.
+    fn run(
+        &mut self,
+        run_id: RunId,
+        run: &'a Run,
+        mut stop: impl FnMut(PackageId, Place) -> bool,
+    ) -> Option<(PackageId, Option<AttemptId>)> {
+        self.foresight = Foresight::default();
+        let mut late = self.stragglers(run_id);
+        let mut ahead = run.open.iter().take(LOOK_AHEAD);
+        let last = run.open.iter().nth(LOOK_AHEAD - 1).copied();
+        let beyond = last.map(|last| run.ready.range((Bound::Excluded(last), Bound::Unbounded)));
+        let mut beyond = beyond.into_iter().flatten().take(self.board.slots.len() + MORE);
+        loop {
+            let next = ahead.next().or_else(|| beyond.next());
+            let rank = next.map(|(rank, _)| *rank);
+            while late.last().is_some_and(|(r, _)| rank.is_none_or(|rank| *r <= rank)) {
+                let (_, straggler) = late.pop()?;
+                if let Some(found) = self.duplicate(run, straggler) {
+                    return Some(found);
+                }
+            }
+            let &(_, id) = next?;
+            let Some(package) = self.swarm.packages.get(&id) else { continue };
+            let Some(place) = self.place(run, id, package) else { continue };
+            let slot = &self.board.slots[place.slot];
+            let now_here = place.start <= self.now.0 && package.state == PackageState::Needed;
+            if let Some((claimant, free_bytes)) = self.claimant {
+                if slot.id == claimant && now_here {
+                    let fit = self.fit(run, id, package);
+                    let mut slots = self.board.slots.iter();
+                    let others = slots.any(|s| s.id != claimant && fit.suits(s.id, s.drone));
+                    if !others || fit.has_room(slot.drone, free_bytes) {
+                        return Some((id, None));
+                    }
+                    self.reasons.no_memory.get_or_insert(id);
+                    continue;
+                }
+                if slot.id == claimant {
+                    self.reasons.kept_free.get_or_insert(id);
+                } else if package.state == PackageState::Needed {
+                    let other = slot.id;
+                    self.reasons.held_back.get_or_insert((id, other));
+                }
+            }
+            self.board.take(place);
+            self.groups.enter(package);
+            self.ends.insert(id, place.finish);
+            if stop(id, place) {
+                return None;
+            }
+        }
+    }
+
+    fn fit<'p>(&self, run: &'p Run, id: PackageId, package: &'p Package) -> Fit<'p> {
+        Fit::new(self.swarm, run, (id, package), self.board.slots.iter().map(|s| (s.id, s.drone)))
+    }
+
+    /// Where a package would go; `None` if it cannot be said, or nobody may have it.
+    fn place(&mut self, run: &Run, id: PackageId, package: &Package) -> Option<Place> {
+        let ready = match package.state {
+            PackageState::Needed if package.not_before > self.now => {
+                let ms = package.not_before.since(self.now);
+                let least = self.reasons.waiting_ms.map_or(ms, |least| least.min(ms));
+                self.reasons.waiting_ms = Some(least);
+                return None;
+            }
+            PackageState::Needed => self.now.0,
+            // Keeping a drone free for a guess costs more than it gains.
+            _ if package.guessed => return None,
+            _ => {
+                let first = run.packages.first()?.0;
+                let position = (id.0 - first) as u32;
+                let (ends, swarm) = (&self.ends, self.swarm);
+                let end = |member: u32| {
+                    let member = PackageId(first + u64::from(member));
+                    let there = || swarm.packages.get(&member).filter(|p| p.state == PackageState::Received);
+                    ends.get(&member).copied().or_else(|| there().map(|_| 0))
+                };
+                run.graph.ready_at(position, &end, &mut self.foresight)?
+            }
+        };
+        if self.groups.keep_out(package) {
+            self.reasons.kept_out.get_or_insert(id);
+            return None;
+        }
+        let fit = self.fit(run, id, package);
+        let place = self.board.soonest(ready, package.predicted_ms, |s| fit.suits(s.id, s.drone));
+        if let Some((claimant, _)) = self.claimant
+            && package.state == PackageState::Needed
+            && self.board.slots.iter().any(|s| s.id == claimant && !fit.suits(s.id, s.drone))
+        {
+            self.reasons.not_for_it += 1;
+        }
+        place
+    }
+
+    /// The late attempts of a run by rank, the longest chain last; none when a quarter of
+    /// the drones is busy with duplicates already.
+    fn stragglers(&self, run: RunId) -> Vec<(Reverse<u64>, Straggler)> {
+        let live = || self.swarm.at_work.values().flatten().filter_map(|id| self.swarm.attempts.get(id));
+        let doubled = live().filter(|a| a.duplicate_of.is_some()).count();
+        if doubled > self.board.slots.len() / 4 {
+            return Vec::new();
+        }
+        let jobs: BTreeSet<PackageId> = live()
+            .filter_map(|a| match a.job {
+                Job::Build(package) => Some(package),
+                Job::Plan(_) => None,
+            })
+            .collect();
+        let mut found: Vec<(Reverse<u64>, Straggler)> = jobs
+            .into_iter()
+            .filter_map(|id| {
+                let package = self.swarm.packages.get(&id).filter(|p| p.run == run)?;
+                Some((Reverse(package.rank_ms), straggler(self.swarm, self.now, id)?))
+            })
+            .collect();
+        found.sort_by_key(|(rank, s)| (Reverse(*rank), s.package));
+        found
+    }
+
+    /// A straggler's package goes to another drone that would be done sooner, if there is
+    /// one.
+    fn duplicate(&mut self, run: &Run, late: Straggler) -> Option<(PackageId, Option<AttemptId>)> {
+        let package = self.swarm.packages.get(&late.package)?;
+        let at_it: Vec<DroneId> =
+            self.swarm.attempts_at(Job::Build(late.package)).map(|(_, a)| a.drone).collect();
+        let fit = self.fit(run, late.package, package);
+        let may = |s: &Slot| !at_it.contains(&s.id) && fit.suits(s.id, s.drone);
+        let place = self.board.soonest(self.now.0, late.work_ms, may)?;
+        if place.finish >= late.finish {
+            return None;
+        }
+        let slot = &self.board.slots[place.slot];
+        if let Some((claimant, free_bytes)) = self.claimant
+            && slot.id == claimant
+            && place.start <= self.now.0
+            && fit.has_room(slot.drone, free_bytes)
+        {
+            return Some((late.package, Some(late.attempt)));
+        }
+        self.board.take(place);
+        self.ends.insert(late.package, place.finish);
+        None
+    }
+}
+
+impl Reasons {
+    /// What a drone that gets nothing is told.
+    fn words(&self, swarm: &Swarm, idle: bool) -> String {
+        let title = |id: &PackageId| swarm.packages.get(id).map(Package::title).unwrap_or_default();
+        if let Some(id) = &self.no_memory {
+            return format!("{} takes more memory than is free here", title(id));
+        }
+        if let Some((id, drone)) = &self.held_back {
+            let name = swarm.drones.get(drone).map(|d| d.name.to_string()).unwrap_or_default();
+            return format!("held back: {} will be finished sooner by {name}", title(id));
+        }
+        if let Some(id) = &self.kept_free {
+            return format!("kept free for {}, which will be ready soon", title(id));
+        }
+        if let Some(ms) = self.waiting_ms {
+            return format!("what is needed waits {} s before its next attempt", ms.div_ceil(1000));
+        }
+        if let Some(id) = &self.kept_out {
+            return format!("{} must not be built beside another of its group", title(id));
+        }
+        match (self.not_for_it, idle) {
+            (1.., _) => "what is needed is not for this drone".into(),
+            (_, true) => "no run is under way".into(),
+            _ => "everything left waits for packages that are being built".into(),
+        }
+    }
+}

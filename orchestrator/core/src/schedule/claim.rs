@@ -1,0 +1,128 @@
+//! A drone asks for work, and is answered.
+
+use super::{
+    LONGEST_WAIT_MS,
+    choice::{Choice, choose},
+    late::is_building,
+};
+use crate::{
+    attempt::Job,
+    calendar,
+    command::Reply,
+    decide::{Decision, known},
+    drone::Drone,
+    event::Event,
+    judge::memory,
+    swarm::Swarm,
+};
+use swarm_common::{id::*, state::*, time::TimeMs, wire::drone::*};
+
+/// A drone asks for work. Never refused for the state of drone or queue: the answer then
+/// is no work, and why.
+pub(crate) fn claim(swarm: &Swarm, now: TimeMs, id: DroneId, request: &ClaimRequest) -> Decision {
+    let drone = known(swarm, id)?;
+    let mut events = vec![Event::DroneSeen { drone: id, vitals: None }];
+    let nothing = |reason: String| ClaimReply { assignment: None, reason: Some(reason) };
+    if let Some((attempt, record)) = swarm.attempts_of(id).find(|(_, a)| a.key == request.key) {
+        let assignment = assignment(swarm, attempt, record.job, drone, &record.build_ids);
+        return Ok((events, Reply::Claim(Box::new(ClaimReply { assignment, reason: None }))));
+    }
+    if drone.offline.is_some() || drone.lost.is_some() {
+        events.push(Event::DroneReturned { drone: id });
+    }
+    if let Some(reason) = held(swarm, id, drone).or_else(|| calendar::paused(swarm, now)) {
+        return Ok((events, Reply::Claim(Box::new(nothing(reason)))));
+    }
+    let attempt = AttemptId(swarm.last.attempt + 1);
+    let key = request.key.clone();
+    let reply = match choose(swarm, now, id, drone, request.memory_free_bytes) {
+        Choice::Plan(run) => {
+            events.push(Event::PlanDelegated { run, attempt, drone: id, key });
+            ClaimReply { assignment: assignment(swarm, attempt, Job::Plan(run), drone, &[]), reason: None }
+        }
+        Choice::Build { package, duplicate_of } => {
+            let build_ids = next_build_ids(swarm, package);
+            let reply = ClaimReply {
+                assignment: assignment(swarm, attempt, Job::Build(package), drone, &build_ids),
+                reason: None,
+            };
+            let drone = id;
+            events.push(Event::PackageDelegated { package, attempt, drone, key, build_ids, duplicate_of });
+            reply
+        }
+        Choice::Nothing(reason) => {
+            let until = now + request.wait_ms.min(LONGEST_WAIT_MS);
+            events.push(Event::DroneWaits { drone: id, until });
+            nothing(reason)
+        }
+    };
+    Ok((events, Reply::Claim(Box::new(reply))))
+}
+
+/// Why a drone gets nothing whatever the queue has.
+fn held(swarm: &Swarm, id: DroneId, drone: &Drone) -> Option<String> {
+    match drone.state() {
+        DroneState::Pending => Some(format!("not approved yet: `swarmctl drone approve {}`", drone.name)),
+        DroneState::Draining => Some(format!("draining: {}", drone.draining.as_deref().unwrap_or_default())),
+        DroneState::Grounded => drone.grounded.as_ref().map(|g| format!("grounded: {}", g.reason)),
+        DroneState::Online | DroneState::Offline | DroneState::Lost => swarm
+            .attempts_of(id)
+            .find(|(_, a)| is_building(a))
+            .map(|(attempt, _)| format!("it has attempt {attempt} already")),
+    }
+}
+
+/// What a claim of this drone would be told if it got nothing; `None` if it got something.
+pub(crate) fn would_be_told(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> Option<String> {
+    match choose(swarm, now, id, drone, 0) {
+        Choice::Nothing(reason) => Some(reason),
+        Choice::Plan(_) | Choice::Build { .. } => None,
+    }
+}
+
+/// A build id for each target that its profile has never used for that version.
+fn next_build_ids(swarm: &Swarm, id: PackageId) -> Vec<u32> {
+    let Some(package) = swarm.packages.get(&id) else { return Vec::new() };
+    let profile = swarm.runs.get(&package.run).and_then(|r| swarm.profiles.get(&r.profile));
+    let last = |cpv| profile.and_then(|p| p.build_ids.get(cpv)).copied().unwrap_or(0);
+    package.targets.iter().map(|t| last(&t.cpv) + 1).collect()
+}
+
+/// What a drone is told of an attempt. `None` if its records are gone.
+fn assignment(
+    swarm: &Swarm,
+    attempt: AttemptId,
+    job: Job,
+    drone: &Drone,
+    build_ids: &[u32],
+) -> Option<Assignment> {
+    let (run_id, work, jobs) = match job {
+        Job::Plan(run) => (run, Work::Plan, 0),
+        Job::Build(id) => {
+            let package = swarm.packages.get(&id)?;
+            let mut targets = package.targets.clone();
+            for (target, &build_id) in targets.iter_mut().zip(build_ids) {
+                target.build_id = build_id;
+            }
+            let order = BuildOrder { package: id, targets, stages: package.stages.clone() };
+            (package.run, Work::Build(order), memory::jobs(swarm, id, drone))
+        }
+    };
+    let run = swarm.runs.get(&run_id)?;
+    let policy = &swarm.policy;
+    Some(Assignment {
+        attempt,
+        run: run_id,
+        profile: run.profile.clone(),
+        snapshot: run.snapshot,
+        binhost: format!("/binhost/{}/runs/{run_id}", run.profile),
+        lease_ms: policy.lease_ms,
+        limits: BuildLimits {
+            build_timeout_ms: policy.build_timeout_ms,
+            silence_timeout_ms: policy.silence_timeout_ms,
+            log_bytes: policy.log_bytes,
+            jobs,
+        },
+        work,
+    })
+}

@@ -1,0 +1,114 @@
+//! Which drone may have which package at all: profile, memory, past failures, and what
+//! must not be built at the same time.
+
+use crate::{
+    attempt::{Attempt, Ending, Job},
+    drone::Drone,
+    judge::{memory, own_signature},
+    package::Package,
+    run::Run,
+    swarm::Swarm,
+};
+use swarm_common::{id::*, state::*};
+
+/// What one package demands of its drone.
+pub(super) struct Fit<'a> {
+    run: &'a Run,
+    package: &'a Package,
+    avoided: Vec<DroneId>,
+    /// What an attempt that was killed for lack of memory has shown it to need.
+    floor_bytes: u64,
+    /// Whether a drone that counts has the memory; if none has, memory is no reason.
+    memory_matters: bool,
+}
+
+impl<'a> Fit<'a> {
+    /// The demands of `package`, given the drones that are there.
+    pub(super) fn new<'d>(
+        swarm: &Swarm,
+        run: &'a Run,
+        (id, package): (PackageId, &'a Package),
+        drones: impl Iterator<Item = (DroneId, &'d Drone)> + Clone,
+    ) -> Self {
+        let tried = &package.attempts[package.forgiven.min(package.attempts.len())..];
+        let tried = tried.iter().filter_map(|a| swarm.attempts.get(a));
+        let mut avoided: Vec<DroneId> = tried.filter(|a| speaks_against(a)).map(|a| a.drone).collect();
+        let floor_bytes = memory::floor_bytes(swarm, id);
+        let able = |d: &Drone| d.builds_for(&run.profile) && memory::fits(floor_bytes, d);
+        // On whom it failed is avoided only while there are others.
+        if !avoided.is_empty() && !drones.clone().any(|(id, d)| able(d) && !avoided.contains(&id)) {
+            avoided.clear();
+        }
+        let roomy = |d: &Drone| package.memory_on(d.facts.cores) <= d.facts.memory_bytes;
+        let memory_matters = package.peak_memory_bytes > 0 && {
+            let mut drones = drones;
+            drones.any(|(_, d)| able(d) && roomy(d))
+        };
+        Self { run, package, avoided, floor_bytes, memory_matters }
+    }
+
+    /// Whether the package may go to this drone at some time.
+    pub(super) fn suits(&self, id: DroneId, drone: &Drone) -> bool {
+        drone.builds_for(&self.run.profile)
+            && memory::fits(self.floor_bytes, drone)
+            && !self.avoided.contains(&id)
+            && (!self.memory_matters || self.package.memory_on(drone.facts.cores) <= drone.facts.memory_bytes)
+    }
+
+    /// Whether a drone with so much free memory (0 where it is not known) has room now.
+    pub(super) fn has_room(&self, drone: &Drone, free_bytes: u64) -> bool {
+        !self.memory_matters || free_bytes == 0 || self.package.memory_on(drone.facts.cores) <= free_bytes
+    }
+}
+
+/// Whether an attempt speaks against trying again on its drone.
+fn speaks_against(attempt: &Attempt) -> bool {
+    let own = own_signature(attempt).is_some()
+        || matches!(&attempt.ending, Some(Ending::Failed(f)) if f.class == FailureClass::Drone);
+    own && !memory::was_killed(attempt)
+}
+
+/// The groups of which at most one package is built at a time, and which of them are in
+/// use.
+pub(super) struct Groups<'a> {
+    groups: &'a [Vec<String>],
+    used: Vec<bool>,
+}
+
+impl<'a> Groups<'a> {
+    /// The groups as the live attempts leave them.
+    pub(super) fn new(swarm: &'a Swarm) -> Self {
+        let groups = &swarm.policy.exclusive;
+        let mut found = Self { groups, used: vec![false; groups.len()] };
+        if groups.is_empty() {
+            return found;
+        }
+        for attempt in swarm.at_work.values().flatten().filter_map(|id| swarm.attempts.get(id)) {
+            if let Job::Build(package) = attempt.job
+                && let Some(package) = swarm.packages.get(&package)
+            {
+                found.enter(package);
+            }
+        }
+        found
+    }
+
+    fn of(&self, package: &Package) -> impl Iterator<Item = usize> {
+        let groups = self.groups.iter().enumerate();
+        let names = &package.targets;
+        groups.filter(|(_, g)| names.iter().any(|t| g.iter().any(|n| n == t.cpv.cp()))).map(|(n, _)| n)
+    }
+
+    /// Whether another package of one of its groups is being built.
+    pub(super) fn keep_out(&self, package: &Package) -> bool {
+        self.of(package).any(|n| self.used[n])
+    }
+
+    /// The package's groups are in use from now on.
+    pub(super) fn enter(&mut self, package: &Package) {
+        let own: Vec<usize> = self.of(package).collect();
+        for n in own {
+            self.used[n] = true;
+        }
+    }
+}
