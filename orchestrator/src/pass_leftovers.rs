@@ -7,6 +7,7 @@
 
 use crate::{
     artifact::disk::DiskError,
+    logs::{self, Fate},
     publish::{Binhost, Generations},
     server::App,
 };
@@ -66,6 +67,20 @@ impl Needed {
             runs,
         }
     }
+
+    fn fate(&self, attempt: AttemptId) -> Fate {
+        match (self.attempts.contains(&attempt), self.open.contains(&attempt)) {
+            (_, true) => Fate::Open,
+            (true, false) => Fate::Ended,
+            (false, false) => Fate::Forgotten,
+        }
+    }
+}
+
+fn log_bounds(app: &App) -> logs::Bounds {
+    let bounds = app.live.borrow().build_logs;
+    let age = Duration::from_secs(bounds.days_kept.saturating_mul(24 * 3600));
+    logs::Bounds { age, total: bounds.total_bytes }
 }
 
 /// Passes at once and then every hour, until the orchestrator stops.
@@ -104,7 +119,7 @@ pub async fn run(app: Arc<App>) {
 fn sweep(app: &App, needed: &Needed, now: u64) -> Result<usize, DiskError> {
     let clock = SystemTime::now();
     let before = |age: Duration| clock.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
-    let mut removed = app.logs.retain(|attempt| needed.attempts.contains(&attempt))?;
+    let mut removed = app.logs.tidy(clock, log_bounds(app), |attempt| needed.fate(attempt))?;
     removed += app.snapshots.retain(before(PATIENCE), |digest| needed.snapshots.contains(&digest))?;
     app.receiving.retain(|attempt| needed.open.contains(&attempt));
     let incoming = app.receiving.incoming();

@@ -6,7 +6,11 @@ use super::{
     problem::{ApiError, UPLOAD_OFFSET},
     route::{Limit, Role, Route},
 };
-use crate::{logs::LogError, server::App};
+use crate::{
+    artifact::disk::DiskError,
+    logs::{LogError, LogReader},
+    server::App,
+};
 use axum::{
     body::{Body, Bytes},
     extract::{Path, Query, State},
@@ -69,9 +73,7 @@ async fn append(
     let bytes = body::read(body, app.config.limits.body_idle()).await?;
     let end = offset.saturating_add(bytes.len() as u64);
     let limit = app.engine.read(|swarm| swarm.policy.log_bytes);
-    let append = move || app.logs.append(attempt, offset, &bytes, limit);
-    let appended =
-        tokio::task::spawn_blocking(append).await.map_err(|e| ApiError::Internal(e.to_string()))?;
+    let appended = blocking(move || app.logs.append(attempt, offset, &bytes, limit)).await?;
     appended.map_err(|error| match error {
         LogError::WrongOffset { offset: next } => ApiError::WrongOffset { given: offset, offset: next },
         LogError::TooLarge { limit } => ApiError::BodyTooLarge { limit },
@@ -124,7 +126,8 @@ async fn of_package(
 struct Reader {
     app: Arc<App>,
     attempt: AttemptId,
-    offset: u64,
+    /// Opened as soon as there is a log.
+    log: Option<LogReader>,
     follow: bool,
     grown: watch::Receiver<u64>,
     committed: watch::Receiver<u64>,
@@ -132,11 +135,15 @@ struct Reader {
 
 async fn send(app: Arc<App>, attempt: AttemptId, follow: bool) -> Result<Response, ApiError> {
     let (grown, committed) = (app.logs.grown(), app.engine.committed());
-    let mut reader = Reader { app, attempt, offset: 0, follow, grown, committed };
-    if !follow && reader.read().await?.is_none() {
-        return Err(ApiError::Absent(format!("attempt {attempt} has printed nothing yet")));
+    let mut reader = Reader { app, attempt, log: None, follow, grown, committed };
+    reader.open().await?;
+    if !follow && reader.log.is_none() {
+        let days = reader.app.live.borrow().build_logs.days_kept;
+        return Err(ApiError::Absent(format!(
+            "there is no log of attempt {attempt}: it has printed nothing yet, or its log is gone, as logs are \
+             after {days} days or when all together are too large (`[build_logs]` of the configuration)"
+        )));
     }
-    reader.offset = 0;
     let body = Body::from_stream(stream::unfold(reader, |mut reader| async move {
         match reader.next().await {
             Ok(piece) => Some((Ok(piece?), reader)),
@@ -148,14 +155,26 @@ async fn send(app: Arc<App>, attempt: AttemptId, follow: bool) -> Result<Respons
 }
 
 impl Reader {
-    /// What is there beyond the offset; `None` if there is no log at all.
-    async fn read(&mut self) -> Result<Option<Bytes>, ApiError> {
-        let (app, attempt, offset) = (self.app.clone(), self.attempt, self.offset);
-        let read = move || app.logs.read(attempt, offset, PIECE);
-        let read = tokio::task::spawn_blocking(read).await.map_err(|e| ApiError::Internal(e.to_string()))?;
-        let bytes = read?;
-        self.offset += bytes.as_ref().map_or(0, |b| b.len() as u64);
-        Ok(bytes.map(Bytes::from))
+    async fn open(&mut self) -> Result<(), ApiError> {
+        if self.log.is_none() {
+            let (app, attempt) = (self.app.clone(), self.attempt);
+            self.log = blocking(move || app.logs.reader(attempt)).await??;
+        }
+        Ok(())
+    }
+
+    /// What is there beyond what was read.
+    async fn read(&mut self) -> Result<Bytes, ApiError> {
+        self.open().await?;
+        let Some(mut log) = self.log.take() else { return Ok(Bytes::new()) };
+        let (log, read) = blocking(move || {
+            let read = log.read(PIECE);
+            (log, read)
+        })
+        .await?;
+        self.log = Some(log);
+        let path = std::path::PathBuf::from(format!("the log of attempt {}", self.attempt));
+        Ok(Bytes::from(read.map_err(DiskError::at("read", &path))?))
     }
 
     /// The next piece; `None` at the end.
@@ -166,7 +185,8 @@ impl Reader {
             // Looked at before reading: what was written before the end is then read.
             let attempt = self.attempt;
             let live = self.app.engine.read(|s| s.attempts.get(&attempt).is_some_and(|a| a.is_live()));
-            if let Some(bytes) = self.read().await?.filter(|bytes| !bytes.is_empty()) {
+            let bytes = self.read().await?;
+            if !bytes.is_empty() {
                 return Ok(Some(bytes));
             }
             if !(self.follow && live) {
@@ -179,4 +199,8 @@ impl Reader {
             }
         }
     }
+}
+
+async fn blocking<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Result<R, ApiError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| ApiError::Internal(error.to_string()))
 }

@@ -172,7 +172,7 @@ fn script(verb: &str, folder: &Path) -> Command {
 }
 
 /// What a finished command printed.
-pub(super) fn text(output: &Output) -> String {
+pub fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 

@@ -1,0 +1,164 @@
+//! Logs of attempts: one file each, appended to at an offset that the drone names, so that
+//! a piece which is sent twice is stored once. Some time after its attempt has ended a log
+//! is compressed; readers do not notice.
+//!
+//! How many are kept is bounded in [`tidy`] by attempts, age and size.
+
+mod reader;
+mod tidy;
+
+pub use reader::LogReader;
+pub use tidy::{Bounds, Fate};
+
+use crate::artifact::disk::{self, DiskError};
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Seek as _, SeekFrom, Write as _},
+    path::PathBuf,
+};
+use swarm_common::id::AttemptId;
+use tokio::sync::watch;
+
+/// Why a piece was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// It does not begin where the log ends.
+    #[error("the log has {offset} bytes")]
+    WrongOffset {
+        /// Where the next piece must begin.
+        offset: u64,
+    },
+    /// The log would become too large.
+    #[error("a log has at most {limit} bytes")]
+    TooLarge {
+        /// The bound.
+        limit: u64,
+    },
+    /// The disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// The directory of logs.
+#[derive(Debug)]
+pub struct Logs {
+    dir: PathBuf,
+    /// Counts pieces of any log, so that followers wake.
+    grown: watch::Sender<u64>,
+    /// Held while a log changes its form, and while one is appended to.
+    forms: std::sync::Mutex<()>,
+}
+
+impl Logs {
+    /// Uses `dir`, which is made if needed.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn open(dir: impl Into<PathBuf>) -> Result<Self, DiskError> {
+        let dir = dir.into();
+        disk::make_dirs(&dir)?;
+        Ok(Self { dir, grown: watch::Sender::new(0), forms: std::sync::Mutex::new(()) })
+    }
+
+    /// Appends a piece that begins at `offset`.
+    ///
+    /// # Errors
+    /// It does not fit on or is too much, or the disk fails; then nothing of it is stored.
+    pub fn append(&self, attempt: AttemptId, offset: u64, bytes: &[u8], limit: u64) -> Result<(), LogError> {
+        let _whole = self.forms.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(length) = self.packed_length(attempt)? {
+            // A drone that was away brings the last lines of an attempt that is long over.
+            if length != offset {
+                return Err(LogError::WrongOffset { offset: length });
+            }
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            self.unpack(attempt)?;
+        }
+        let path = self.path(attempt);
+        let opened = OpenOptions::new().append(true).create(true).open(&path);
+        let mut file = opened.map_err(DiskError::at("open", &path))?;
+        let end = file.seek(SeekFrom::End(0)).map_err(DiskError::at("read", &path))?;
+        if end != offset {
+            return Err(LogError::WrongOffset { offset: end });
+        }
+        if end + bytes.len() as u64 > limit {
+            return Err(LogError::TooLarge { limit });
+        }
+        if let Err(error) = file.write_all(bytes) {
+            // Half a piece would make the drone's next one begin at a wrong place.
+            file.set_len(end).map_err(DiskError::at("cut", &path))?;
+            return Err(DiskError::new("write", &path, error).into());
+        }
+        self.grown.send_modify(|pieces| *pieces += 1);
+        Ok(())
+    }
+
+    /// A reader at the beginning of a log; `None` if there is no log.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn reader(&self, attempt: AttemptId) -> Result<Option<LogReader>, DiskError> {
+        // The first again: it may have been unpacked in between.
+        for path in [self.path(attempt), self.packed(attempt), self.path(attempt)] {
+            match LogReader::open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(DiskError::new("open", &path, error)),
+                Ok(reader) => return Ok(Some(reader)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Wakes whenever any log has grown.
+    #[must_use]
+    pub fn grown(&self) -> watch::Receiver<u64> {
+        self.grown.subscribe()
+    }
+
+    fn path(&self, attempt: AttemptId) -> PathBuf {
+        self.dir.join(format!("{attempt}.log"))
+    }
+
+    fn packed(&self, attempt: AttemptId) -> PathBuf {
+        self.dir.join(format!("{attempt}.log.zst"))
+    }
+
+    /// The bytes that a compressed log holds, `None` if the log is not compressed. The plain
+    /// file counts where both are there, as after a crash between two steps.
+    fn packed_length(&self, attempt: AttemptId) -> Result<Option<u64>, DiskError> {
+        let path = self.packed(attempt);
+        if !path.exists() || self.path(attempt).exists() {
+            return Ok(None);
+        }
+        reader::length(&path).map(Some).map_err(DiskError::at("read", &path))
+    }
+}
+
+/// Removes either form of a log.
+fn remove(logs: &Logs, attempt: AttemptId) -> Result<bool, DiskError> {
+    let plain = disk::remove_file(&logs.path(attempt))?;
+    Ok(disk::remove_file(&logs.packed(attempt))? || plain)
+}
+
+/// The names in a directory that are logs: attempt, and what the file system says.
+fn list(logs: &Logs) -> Result<Vec<(AttemptId, fs::Metadata, bool)>, DiskError> {
+    let dir = &logs.dir;
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).map_err(DiskError::at("list", dir))? {
+        let entry = entry.map_err(DiskError::at("list", dir))?;
+        let name = entry.file_name();
+        let Some((attempt, form)) = name.to_str().and_then(|name| name.split_once('.')) else { continue };
+        let (Ok(attempt), "log" | "log.zst") = (attempt.parse(), form) else { continue };
+        match entry.metadata() {
+            Ok(about) => found.push((attempt, about, form == "log.zst")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(DiskError::new("look at", &entry.path(), error)),
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests;
