@@ -6,5 +6,6 @@ pub mod e2e;
 pub mod faults;
 pub mod machine;
 pub mod replay;
+pub mod services;
 pub mod sim;
 pub mod tidy;

@@ -226,7 +226,7 @@ async fn a_result_in_the_spool_is_delivered_by_the_next_start_with_its_log() {
 
     let drone = Running::start(config(earlier.dir.path(), &address(&swarm)));
     earlier.is_received(&swarm).await;
-    let log = swarm.app.logs.read(attempt, 0, 1 << 20).unwrap().unwrap();
+    let log = swarm.app.logs.reader(attempt).unwrap().unwrap().read(1 << 20).unwrap();
     assert_eq!(String::from_utf8_lossy(&log), "said while nobody listened\n");
     drone.stop().await.unwrap();
     assert_eq!(entries(earlier.dir.path().join("state/spool")), Vec::<String>::new());
