@@ -121,6 +121,12 @@ impl Config {
         self.state_dir.join("admin.token")
     }
 
+    /// The file with the token that reads `/metrics` and nothing else.
+    #[must_use]
+    pub fn metrics_token_file(&self) -> PathBuf {
+        self.state_dir.join("metrics.token")
+    }
+
     /// The file with the fingerprint of the TLS certificate that was shown last.
     #[must_use]
     pub fn tls_fingerprint_file(&self) -> PathBuf {

@@ -16,6 +16,7 @@ pub mod healer;
 pub mod http;
 pub mod journal;
 pub mod logs;
+pub mod metrics;
 pub mod notify;
 pub mod pass_leftovers;
 pub mod passes;

@@ -24,7 +24,12 @@ use crate::{
     state_dir::{StateDir, StateDirError},
     tls::{self, TlsError},
 };
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 use swarm_common::{
     config::{
         ConfigError,
@@ -51,8 +56,8 @@ pub enum StartError {
     /// A directory.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// The admin's token.
-    #[error("the admin's token: {0}")]
+    /// The admin's token, or that for metrics.
+    #[error("a token of ours: {0}")]
     Token(#[from] ConfigError),
     /// The secret of a notification sink.
     #[error("a notification sink's secret: {0}")]
@@ -99,6 +104,8 @@ pub struct App {
     pub admin: Digest,
     /// The admin's token.
     pub admin_token: Secret,
+    /// Digest of the token that reads the metrics.
+    pub metrics_token: Digest,
     /// How it is reached over TLS, if it is.
     pub tls: Option<Reached>,
     /// Package files.
@@ -209,7 +216,8 @@ pub async fn build(config: Config) -> Result<Server, StartError> {
 /// As [`build`].
 pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server, StartError> {
     let state_dir = StateDir::open(&config.state_dir)?;
-    let (admin_token, first_start) = admin_token(&config)?;
+    let (admin_token, first_start) = token(&config.admin_token_file(), "admin-")?;
+    let (metrics_token, _) = token(&config.metrics_token_file(), "metrics-")?;
     let artifacts = config.artifact_dir();
     let store = Store::open(artifacts.join("store"))?;
     let limits = gpkg::Limits::default();
@@ -242,6 +250,7 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
         engine,
         admin: Digest::of(admin_token.expose().as_bytes()),
         admin_token,
+        metrics_token: Digest::of(metrics_token.expose().as_bytes()),
         tls: reached,
         store,
         entries,
@@ -264,14 +273,13 @@ async fn bind(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), StartErro
     Ok((listener, address))
 }
 
-/// The admin's token, and whether it was made just now.
-fn admin_token(config: &Config) -> Result<(Secret, bool), StartError> {
-    let path = config.admin_token_file();
-    match read_secret(&path) {
+/// The token in a file, and whether it was made just now.
+fn token(path: &Path, prefix: &str) -> Result<(Secret, bool), StartError> {
+    match read_secret(path) {
         Ok(token) => Ok((token, false)),
         Err(ConfigError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            let token = random::secret("admin-")?;
-            write_private(&path, &format!("{token}\n"))?;
+            let token = random::secret(prefix)?;
+            write_private(path, &format!("{token}\n"))?;
             Ok((Secret::new(&token), true))
         }
         Err(error) => Err(error.into()),

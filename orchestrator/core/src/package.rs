@@ -24,6 +24,9 @@ pub struct Package {
     pub state: PackageState,
     /// Why it is needed again, or quarantined. Empty where the state says it all.
     pub reason: String,
+    /// Since when it is needed, if it is or was.
+    #[serde(default)]
+    pub needed_since: TimeMs,
     /// Not to be claimed before.
     pub not_before: TimeMs,
     /// What must be installed while it is built.

@@ -60,6 +60,8 @@ struct Shared {
     /// What the clock lacked at the start to be no earlier than the journal.
     offset_ms: u64,
     trouble: watch::Sender<Option<String>>,
+    /// As many more references as there are commands without an answer.
+    waiting: Arc<()>,
     /// Cancelled when a defect has ended the engine's thread.
     broken: CancellationToken,
     upkeep: Mutex<Option<PassView>>,
@@ -136,6 +138,7 @@ impl Engine {
             committed: watch::Sender::new(swarm.seq),
             records: broadcast::Sender::new(BACKLOG),
             trouble: watch::Sender::new(None),
+            waiting: Arc::default(),
             broken: CancellationToken::new(),
             upkeep: Mutex::default(),
             swarm: RwLock::new(swarm),
@@ -167,6 +170,7 @@ impl Engine {
     /// It was refused, or cannot be done now.
     pub async fn submit(&self, command: Command, key: Option<String>) -> Result<Reply, EngineError> {
         let command = Box::new(command);
+        let _waits = Arc::clone(&self.shared.waiting);
         self.send(|answer| Message::Submit { command, key, answer }).await
     }
 
@@ -179,6 +183,12 @@ impl Engine {
             Reply::Claim(reply) => Ok(*reply),
             other => Err(EngineError::Stalled(format!("a claim was answered with {other:?}"))),
         }
+    }
+
+    /// Commands, other than claims, whose answer is not out yet.
+    #[must_use]
+    pub fn commands_waiting(&self) -> usize {
+        Arc::strong_count(&self.shared.waiting).saturating_sub(1)
     }
 
     /// Waits until the engine's thread has come round, whatever the journal does.

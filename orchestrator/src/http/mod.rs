@@ -19,6 +19,7 @@ mod file;
 mod health;
 mod key;
 mod log;
+mod metrics;
 mod notify;
 pub mod openapi;
 mod packages;
@@ -72,7 +73,7 @@ fn routes() -> Vec<Route> {
 
 /// Everything that is served.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    let mut router = Router::new().merge(health::router()).merge(binhost::router());
+    let mut router = Router::new().merge(health::router()).merge(binhost::router()).merge(metrics::router());
     for route in routes() {
         router = route.mount(router, &app, API_PREFIX);
     }

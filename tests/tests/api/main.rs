@@ -13,6 +13,7 @@ mod idempotency;
 mod limits;
 mod login;
 mod logs;
+mod metrics;
 mod notify;
 mod openapi;
 mod packages;

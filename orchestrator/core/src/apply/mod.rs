@@ -343,6 +343,9 @@ impl Swarm {
                 run.open.insert(place);
             }
         }
+        if state == PackageState::Needed {
+            package.needed_since = self.at;
+        }
         package.state = state;
         true
     }

@@ -53,6 +53,7 @@ impl Swarm {
                     stages: node.stages,
                     state,
                     reason: String::new(),
+                    needed_since: self.at,
                     not_before: TimeMs(0),
                     bundle: bundle[n],
                     unmet: unmet[n],

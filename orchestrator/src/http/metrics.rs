@@ -1,0 +1,34 @@
+//! `/metrics`, for Prometheus: to whoever has the metrics token, which can do nothing else,
+//! or the admin's. Where the request comes from does not count: behind a proxy on this
+//! machine everybody seems to be local.
+
+use super::{plain, problem::ApiError, route::Role};
+use crate::{metrics, server::App};
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::header,
+    response::IntoResponse,
+    routing::get,
+};
+use std::sync::Arc;
+use swarm_common::digest::Digest;
+
+pub(super) fn router() -> Router<Arc<App>> {
+    Router::new().route("/metrics", get(scrape))
+}
+
+async fn scrape(State(app): State<Arc<App>>, request: Request) -> Result<impl IntoResponse, ApiError> {
+    plain::check(&app, Role::Admin, &request)?;
+    let value = request.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+    let (scheme, token) = value.and_then(|v| v.split_once(' ')).ok_or(ApiError::NoCredential)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(ApiError::NoCredential);
+    }
+    // Digests are compared, so the time that takes tells nothing.
+    let hash = Digest::of(token.trim().as_bytes());
+    if hash != app.metrics_token && hash != app.admin {
+        return Err(ApiError::UnknownCredential);
+    }
+    Ok(([(header::CONTENT_TYPE, metrics::text::CONTENT_TYPE)], metrics::text(&app)))
+}

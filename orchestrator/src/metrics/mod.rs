@@ -1,0 +1,146 @@
+//! What `/metrics` tells: the state in numbers, read at each scrape. Labels are states,
+//! kinds, and what the configuration names (profiles, sinks, passes); never packages.
+
+pub mod text;
+
+use crate::server::App;
+use std::{collections::BTreeMap, path::Path};
+use swarm_common::{digest::Digest, name::Name, state::*, time::TimeMs};
+use swarm_core::{
+    Swarm,
+    view::{self, AlarmKind},
+};
+use text::{Text, Type::*};
+
+/// Everything, as Prometheus reads it.
+#[must_use]
+pub fn text(app: &App) -> String {
+    let mut out = Text::default();
+    let (now, troubles) = (app.engine.now(), app.all_troubles());
+    let version = [([("version", env!("CARGO_PKG_VERSION").to_owned())], 1)];
+    out.family("swarm_build_info", Gauge, "The orchestrator's version; always 1.", version);
+    app.engine.read(|swarm| {
+        let concerns = view::concerns(swarm, now, &troubles);
+        out.gauge(
+            "swarm_healthy",
+            "Whether nothing is wrong, as `swarmctl status` says.",
+            u8::from(concerns.is_empty()),
+        );
+        let of = |s: &Severity| concerns.iter().filter(|c| c.severity == *s).count();
+        let counts = Severity::ALL.iter().map(|s| ([("severity", s.to_string())], of(s)));
+        out.family("swarm_concerns", Gauge, "What is wrong, by how much it matters.", counts);
+        out.gauge(
+            "swarm_start_time_seconds",
+            "When the orchestrator started.",
+            seconds(swarm.live.started_at),
+        );
+        packages(swarm, now, &mut out);
+        drones(swarm, &mut out);
+        profiles(swarm, &mut out);
+        calendar(swarm, now, &mut out);
+        let events = [([], swarm.seq)];
+        out.family("swarm_journal_events_total", Counter, "Events in the journal.", events);
+        out.gauge("swarm_artifact_bytes", "Bytes of package files that are kept.", artifact_bytes(swarm));
+    });
+    out.gauge("swarm_engine_commands", "Commands that wait for their answer.", app.engine.commands_waiting());
+    disks(app, &mut out);
+    passes(app, &mut out);
+    sinks(app, &mut out);
+    out.finish()
+}
+
+fn packages(swarm: &Swarm, now: TimeMs, out: &mut Text) {
+    let active = || swarm.runs.values().filter(|run| !run.state.is_over());
+    let of = |state: PackageState| active().map(|run| run.count(state)).sum::<u64>();
+    let counts = PackageState::ALL.iter().map(|&s| ([("state", s.to_string())], of(s)));
+    out.family("swarm_packages", Gauge, "Packages of the runs under way, by state.", counts);
+    let needed = active().flat_map(|run| run.ready.iter()).filter_map(|(_, id)| swarm.packages.get(id));
+    let oldest = needed.map(|p| now.since(p.needed_since)).max().unwrap_or(0);
+    let help = "How long the longest needed package has been waiting for a drone.";
+    out.gauge("swarm_oldest_needed_age_seconds", help, oldest as f64 / 1000.0);
+    let of = |state: RunState| swarm.runs.values().filter(|run| run.state == state).count();
+    let counts = RunState::ALL.iter().map(|&s| ([("state", s.to_string())], of(s)));
+    out.family("swarm_runs", Gauge, "Runs that are under way or kept, by state or outcome.", counts);
+}
+
+fn drones(swarm: &Swarm, out: &mut Text) {
+    let of = |state: DroneState| swarm.drones.values().filter(|d| d.state() == state).count();
+    let counts = DroneState::ALL.iter().map(|&s| ([("state", s.to_string())], of(s)));
+    out.family("swarm_drones", Gauge, "Drones, by state.", counts);
+}
+
+fn profiles(swarm: &Swarm, out: &mut Text) {
+    let label = |name: &Name| [("profile", name.to_string())];
+    let last = |name: &Name, wanted: fn(RunState) -> bool| {
+        let runs = swarm.runs.values().filter(move |r| r.profile == *name && wanted(r.state));
+        runs.filter_map(|run| run.ended_at).max()
+    };
+    let succeeded = swarm.profiles.keys().filter_map(|name| {
+        // The schedule remembers it when the run itself is forgotten.
+        let told = swarm.schedules.get(name).and_then(|s| s.succeeded_at);
+        let at = last(name, |state| state == RunState::Succeeded).max(told)?;
+        Some((label(name), seconds(at)))
+    });
+    let help = "When a run last succeeded, by profile; absent before the first.";
+    out.family("swarm_last_success_timestamp_seconds", Gauge, help, succeeded);
+    let ended =
+        swarm.profiles.keys().filter_map(|name| Some((label(name), seconds(last(name, RunState::is_over)?))));
+    let help = "When a run last ended, however it did, by profile.";
+    out.family("swarm_last_run_end_timestamp_seconds", Gauge, help, ended);
+    let generations = swarm.profiles.iter().map(|(name, p)| (label(name), p.generation));
+    out.family("swarm_generation", Gauge, "Number of the published generation, by profile.", generations);
+    let published = swarm.profiles.iter().map(|(name, p)| (label(name), p.published_packages));
+    out.family("swarm_published_packages", Gauge, "Packages that workstations see, by profile.", published);
+}
+
+fn calendar(swarm: &Swarm, now: TimeMs, out: &mut Text) {
+    let until = view::pause(swarm, now).map_or(0.0, |pause| seconds(pause.until));
+    out.gauge("swarm_pause_until_timestamp_seconds", "When the pause ends; 0 without one.", until);
+    let alarms = view::alarms(swarm, now);
+    use AlarmKind::*;
+    let of = |kind: AlarmKind| alarms.iter().filter(|alarm| alarm.kind == kind).count();
+    let overdue = of(Overdue);
+    out.gauge("swarm_schedules_overdue", "Schedules whose due run was not started.", overdue);
+    let counts = [Overdue, Skipped, Stale, Idle, Paused].map(|k| ([("kind", k.word().to_owned())], of(k)));
+    out.family("swarm_alarms", Gauge, "What ought to happen and does not, by kind.", counts);
+}
+
+fn artifact_bytes(swarm: &Swarm) -> u64 {
+    let built = swarm.profiles.values().flat_map(|p| p.built.values()).flatten();
+    let received = swarm.packages.values().flat_map(|p| &p.artifacts);
+    let sizes: BTreeMap<Digest, u64> = built.chain(received).map(|a| (a.digest, a.size)).collect();
+    sizes.values().sum()
+}
+
+fn disks(app: &App, out: &mut Text) {
+    let free = |name: &str, dir: &Path| {
+        // A disk that cannot be asked has no sample, which an alert can be made of.
+        let stat = rustix::fs::statvfs(dir).ok()?;
+        Some(([("directory", name.to_owned())], stat.f_bavail.saturating_mul(stat.f_frsize)))
+    };
+    let dirs = [("state", app.config.state_dir.as_path()), ("artifacts", app.config.artifact_dir())];
+    let samples = dirs.into_iter().filter_map(|(name, dir)| free(name, dir));
+    out.family("swarm_disk_free_bytes", Gauge, "Free bytes on the disk of a directory.", samples);
+}
+
+fn passes(app: &App, out: &mut Text) {
+    let passes = app.passes.list();
+    let label = |name: &str| [("pass", name.to_owned())];
+    let ran = passes.iter().map(|p| (label(&p.name), seconds(p.last_run)));
+    out.family("swarm_pass_last_run_timestamp_seconds", Gauge, "When a pass last ran.", ran);
+    let failing = passes.iter().map(|p| (label(&p.name), u8::from(p.trouble.is_some())));
+    out.family("swarm_pass_failing", Gauge, "Whether a pass could not do its work.", failing);
+}
+
+fn sinks(app: &App, out: &mut Text) {
+    let sinks = app.notifier.list();
+    let label = |name: &str| [("sink", name.to_owned())];
+    let waiting = sinks.iter().map(|s| (label(&s.name), s.waiting));
+    out.family("swarm_notifications_waiting", Gauge, "Messages that a sink has not taken yet.", waiting);
+    let failing = sinks.iter().map(|s| (label(&s.name), u8::from(s.failing.is_some())));
+    out.family("swarm_notifications_failing", Gauge, "Whether a sink cannot be reached.", failing);
+}
+
+fn seconds(at: TimeMs) -> f64 {
+    at.0 as f64 / 1000.0
+}

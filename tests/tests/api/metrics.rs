@@ -1,0 +1,123 @@
+//! What Prometheus reads, checked by Prometheus' own promtool, and the alerts made of it.
+
+use std::{
+    collections::BTreeSet,
+    io::Write as _,
+    process::{Command, Output, Stdio},
+};
+use swarm_tests::{
+    api::{Answer, Swarm},
+    tidy::top,
+};
+
+/// The real promtool; `scripts/promtool` says what is missing if it cannot be had.
+fn promtool(arguments: &[&str], input: &str) -> Output {
+    let found = Command::new(top().join("scripts/promtool")).output().unwrap();
+    assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr));
+    let program = String::from_utf8(found.stdout).unwrap();
+    let mut child = Command::new(program.trim())
+        .args(arguments)
+        .current_dir(top().join("examples/prometheus"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[track_caller]
+fn content(output: &Output) {
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}");
+}
+
+async fn scrape(swarm: &Swarm, token: Option<&str>) -> Answer {
+    let bearer = token.map(|token| format!("Bearer {token}"));
+    let headers: Vec<(&str, &str)> = bearer.iter().map(|b| ("authorization", b.as_str())).collect();
+    swarm.raw().await.unwrap().ask("GET /metrics", &headers, b"").await.unwrap()
+}
+
+fn metrics_token(swarm: &Swarm) -> String {
+    std::fs::read_to_string(swarm.state_dir().join("metrics.token")).unwrap().trim().to_owned()
+}
+
+#[tokio::test]
+async fn the_state_is_told_in_numbers_that_promtool_has_no_fault_to_find_with() {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    swarm.planned(&drone).await.unwrap();
+    let token = metrics_token(&swarm);
+    let answer = scrape(&swarm, Some(&token)).await;
+    assert_eq!((answer.status, answer.header("content-type").split(';').next()), (200, Some("text/plain")));
+    let text = String::from_utf8(answer.body).unwrap();
+    for line in [
+        "swarm_build_info{version=\"0.1.0\"} 1",
+        "swarm_packages{state=\"needed\"} 1",
+        "swarm_drones{state=\"online\"} 1",
+        "swarm_runs{state=\"building\"} 1",
+        "swarm_pause_until_timestamp_seconds 0",
+        "swarm_schedules_overdue 0",
+        "swarm_engine_commands 0",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+    }
+    let age = text.lines().find_map(|l| l.strip_prefix("swarm_oldest_needed_age_seconds ")).unwrap();
+    assert!((0.0..60.0).contains(&age.parse::<f64>().unwrap()), "{age}");
+    content(&promtool(&["check", "metrics"], &text));
+
+    drone.build().await.unwrap();
+    crate::binhost::generation(&swarm, 1).await;
+    let text = String::from_utf8(scrape(&swarm, Some(&token)).await.body).unwrap();
+    assert!(text.contains("swarm_last_success_timestamp_seconds{profile=\"desk\"} 1"), "{text}");
+    let value = |name: &str| text.lines().find_map(|l| l.strip_prefix(name)).unwrap().trim().to_owned();
+    assert!(value("swarm_artifact_bytes ").parse::<u64>().unwrap() > 1000);
+    assert_eq!(value("swarm_generation{profile=\"desk\"} "), "1");
+    assert_eq!(value("swarm_packages{state=\"needed\"} "), "0");
+    content(&promtool(&["check", "metrics"], &text));
+}
+
+#[tokio::test]
+async fn only_the_metrics_token_and_the_admins_read_metrics_and_the_former_nothing_else() {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    let (token, admin) = (metrics_token(&swarm), swarm.admin_token());
+    for (credential, status) in [
+        (None, 401),
+        (Some("x"), 401),
+        (Some(&*drone.credential), 401),
+        (Some(&*token), 200),
+        (Some(&*admin), 200),
+    ] {
+        assert_eq!(scrape(&swarm, credential).await.status, status, "{credential:?}");
+    }
+    let bearer = format!("Bearer {token}");
+    let headers = [("authorization", bearer.as_str())];
+    let answer = swarm.raw().await.unwrap().ask("GET /api/v1/status", &headers, b"").await.unwrap();
+    assert_eq!(answer.status, 401);
+}
+
+#[tokio::test]
+async fn the_alerts_hold_their_tests_and_ask_for_nothing_that_is_not_told() {
+    content(&promtool(&["check", "rules", "alerts.yml"], ""));
+    content(&promtool(&["test", "rules", "alerts_test.yml"], ""));
+    let swarm = Swarm::start_with(|config| {
+        let sink = swarm_common::config::parse("s".as_ref(), "url = \"ntfy://127.0.0.1:1/x\"").unwrap();
+        config.notify.sink.push(sink);
+    });
+    let swarm = swarm.await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    swarm.planned(&drone).await.unwrap();
+    drone.build().await.unwrap();
+    let answer = scrape(&swarm, Some(&metrics_token(&swarm))).await;
+    let text = String::from_utf8(answer.body).unwrap();
+    let told: BTreeSet<&str> =
+        text.lines().filter_map(|l| l.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let alerts = std::fs::read_to_string(top().join("examples/prometheus/alerts.yml")).unwrap();
+    let words = alerts.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let asked: BTreeSet<&str> = words.filter(|word| word.starts_with("swarm_")).collect();
+    assert!(asked.len() >= 8, "{asked:?}");
+    assert!(asked.is_subset(&told), "not told: {:?}", asked.difference(&told));
+}
