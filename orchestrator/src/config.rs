@@ -1,7 +1,7 @@
 //! The orchestrator's configuration: every setting with its unit and default. A setting
 //! that is not here is a typing mistake and refused.
 
-use crate::{healer::config::Healing, notify::sink::Settings as Notify};
+use crate::{healer::config::Healing, journal::JournalSettings, notify::sink::Settings as Notify};
 use serde::Deserialize;
 use std::{
     net::SocketAddr,
@@ -31,6 +31,8 @@ pub struct Config {
     /// Where package files, snapshots and the binary package hosts are, if not in the state
     /// directory: they are large.
     pub artifact_dir: Option<PathBuf>,
+    /// Where the journal is.
+    pub journal: JournalSettings,
     /// Signing of packages.
     pub signing: Signing,
     /// The orchestrator's own log.
@@ -55,6 +57,7 @@ impl Default for Config {
             tls: Tls::default(),
             state_dir: "/var/lib/build-swarm".into(),
             artifact_dir: None,
+            journal: JournalSettings::default(),
             signing: Signing::default(),
             log: LogConfig::default(),
             build_logs: BuildLogs::default(),

@@ -2,7 +2,7 @@
 //! errors into what a supervisor understands. Everything else is in the library.
 
 use anyhow::Context as _;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -15,23 +15,30 @@ use swarm_common::{
 use swarm_orchestrator::{
     config::Config,
     http::openapi,
+    journal::migrate::{End, migrate},
     reload::Reloader,
     server::{self, App, ServeError, StartError},
     watchdog::{self, Stuck},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
+/// Another orchestrator leads now (`EX_UNAVAILABLE`); a restart makes this one a standby.
+const EXIT_DEPOSED: u8 = 69;
 /// A defect of our own (`EX_SOFTWARE`); a restart goes on from the journal.
 const EXIT_DEFECT: u8 = 70;
 /// Something of the system failed (`EX_IOERR` of sysexits.h).
 const EXIT_IO: u8 = 74;
 
+/// An orchestrator works with what was asked for (`EX_TEMPFAIL`).
+const EXIT_HELD: u8 = 75;
+
 /// The orchestrator of a Build Swarm.
 ///
 /// SIGHUP reads the configuration again; a wrong one changes nothing.
 ///
-/// Exit codes: 0 stopped as told, 70 a defect broke it off (restart it), 74 the journal or a disk
-/// fails, 75 another orchestrator has the state directory, 78 the configuration is wrong.
+/// Exit codes: 0 stopped as told, 69 another orchestrator took over (restart it, as a standby), 70 a
+/// defect broke it off (restart it), 74 the journal or a disk fails, 75 another orchestrator has the
+/// state directory, 78 the configuration is wrong.
 #[derive(Debug, Parser)]
 #[command(version, about)]
 struct Arguments {
@@ -47,6 +54,46 @@ struct Arguments {
     /// Print the OpenAPI document, as `docs/openapi.json` has it.
     #[arg(long, conflicts_with = "check_config")]
     print_openapi: bool,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Move the journal, while no orchestrator runs
+    #[command(subcommand)]
+    Journal(JournalVerb),
+}
+
+#[derive(Debug, Subcommand)]
+enum JournalVerb {
+    /// Copy every event from one journal into an empty one, and compare the chains
+    Migrate {
+        /// Where it is: sqlite:/var/lib/build-swarm/journal.sqlite or redis://HOST:PORT
+        #[arg(long, value_name = "JOURNAL")]
+        from: String,
+        /// Where it shall be, in the same form
+        #[arg(long, value_name = "JOURNAL")]
+        to: String,
+        /// The swarm's name in Redis
+        #[arg(long, default_value = "swarm")]
+        swarm: String,
+        /// A file with the password of Redis
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+    },
+}
+
+/// Moves a journal. The exit code of what went wrong comes with it.
+fn move_journal(verb: &JournalVerb) -> Result<(), (u8, String)> {
+    let JournalVerb::Migrate { from, to, swarm, password_file } = verb;
+    let end = |text: &str| End::parse(text, swarm, password_file.as_deref()).map_err(|e| (EXIT_CONFIG, e));
+    let (from, to) = (end(from)?, end(to)?);
+    let moved =
+        migrate(&from, &to).map_err(|e| (if e.is_held() { EXIT_HELD } else { EXIT_IO }, e.to_string()))?;
+    println!("{} events are in {to}, with the same last hash {}", moved.events, moved.head);
+    println!("now let `[journal]` of the configuration name it; {from} is left as it is");
+    Ok(())
 }
 
 fn main() -> ExitCode {
@@ -54,6 +101,12 @@ fn main() -> ExitCode {
     if arguments.print_openapi {
         print!("{}", openapi::text());
         return ExitCode::SUCCESS;
+    }
+    if let Some(Verb::Journal(verb)) = &arguments.verb {
+        return match move_journal(verb) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err((code, error)) => fail(code, &error),
+        };
     }
     let mut config = match Config::load(&arguments.config) {
         Ok(config) => config,
@@ -91,6 +144,9 @@ fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
+    if let Some(ServeError::Deposed(_)) = error.downcast_ref() {
+        return EXIT_DEPOSED;
+    }
     if error.is::<ServeError>() || error.is::<Stuck>() {
         return EXIT_DEFECT;
     }

@@ -1,6 +1,10 @@
 //! The whole orchestrator put together, for the program and for the tests alike: [`build`]
 //! opens everything and binds the address, [`Server::serve`] runs until it is told to stop.
 
+mod error;
+
+pub use error::{ServeError, StartError};
+
 use crate::{
     artifact::{disk::DiskError, entries::EntryBook, store::Store, upload::Incoming},
     calendar,
@@ -11,18 +15,18 @@ use crate::{
         self,
         connection::{self, Entrance},
     },
-    journal::{JournalError, SqliteJournal},
+    journal,
     logs::Logs,
     notify::{self, Notifier},
     pass_leftovers,
     passes::Passes,
     publisher::{Binhosts, Progress, Publisher},
-    random::{self, RandomError},
+    random,
     receiving::Receiving,
-    sign::{KeyError, OpenPgpKey},
+    sign::OpenPgpKey,
     snapshots::Snapshots,
-    state_dir::{StateDir, StateDirError},
-    tls::{self, TlsError},
+    state_dir::StateDir,
+    tls,
 };
 use std::{
     io,
@@ -43,54 +47,6 @@ use swarm_common::{
 use swarm_core::view::Trouble;
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
-
-/// Why the orchestrator did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The state directory is in use or cannot be used.
-    #[error(transparent)]
-    StateDir(#[from] StateDirError),
-    /// The journal.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// A directory.
-    #[error(transparent)]
-    Disk(#[from] DiskError),
-    /// The admin's token, or that for metrics.
-    #[error("a token of ours: {0}")]
-    Token(#[from] ConfigError),
-    /// The secret of a notification sink.
-    #[error("a notification sink's secret: {0}")]
-    Notify(ConfigError),
-    /// No randomness.
-    #[error(transparent)]
-    Random(#[from] RandomError),
-    /// The key that signs.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// The TLS certificate.
-    #[error("TLS: {0}")]
-    Tls(#[from] TlsError),
-    /// The address.
-    #[error("cannot listen on {address}: {source}; is another program there, or is `listen` wrong?")]
-    Listen {
-        /// The configured address.
-        address: SocketAddr,
-        /// Why not.
-        source: io::Error,
-    },
-}
-
-/// Why the orchestrator did not serve until it was told to stop.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// The engine's thread ended by a defect. What it had answered is in the journal.
-    #[error(
-        "the engine broke off by a defect, see the log; everything that was answered is in the journal, \
-         and a restart goes on from there"
-    )]
-    EngineBroke,
-}
 
 /// What handlers and passes share.
 pub struct App {
@@ -145,10 +101,15 @@ impl App {
     pub fn troubles(&self) -> Vec<Trouble> {
         let journal = self.engine.trouble().map(|why| Trouble {
             what: format!("the journal cannot be written: {why}"),
-            next: format!(
-                "free space on, or repair, the disk of {}; it goes on by itself",
-                self.config.state_dir.display()
-            ),
+            next: match self.config.journal.redis {
+                None => format!(
+                    "free space on, or repair, the disk of {}; it goes on by itself",
+                    self.config.state_dir.display()
+                ),
+                Some(_) => "see to Redis, as said above; drones go on building and keep their results, and \
+                            what is published is served meanwhile"
+                    .into(),
+            },
         });
         let publisher = self.published.trouble().map(|why| Trouble {
             what: format!("publishing fails: {why}"),
@@ -219,7 +180,10 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
     let (admin_token, first_start) = token(&config.admin_token_file(), "admin-")?;
     let (metrics_token, _) = token(&config.metrics_token_file(), "metrics-")?;
     let artifacts = config.artifact_dir();
-    let store = Store::open(artifacts.join("store"))?;
+    let store = match config.journal.redis {
+        None => Store::open(artifacts.join("store"))?,
+        Some(_) => Store::open_beside_others(artifacts.join("store"))?,
+    };
     let limits = gpkg::Limits::default();
     let entries = EntryBook::open(artifacts.join("entries"), limits)?;
     let incoming = Incoming::open(artifacts.join("incoming"), config.limits.upload_bytes)?;
@@ -239,8 +203,9 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
     } else if !(address.ip().is_loopback() || config.plain_api) {
         tracing::warn!(%address, "other machines get packages only: set `listen` of `[tls]` to serve them the API");
     }
-    let journal = SqliteJournal::open(&config.state_dir.join("journal.sqlite"))?;
-    let (engine, engine_task) = Engine::start(Box::new(journal), config.core_policy(), clock).await?;
+    let own = own_address(address, reached.as_ref());
+    let journal = journal::open(&config.journal, &config.state_dir, &own)?;
+    let (engine, engine_task) = Engine::start(journal, config.core_policy(), clock).await?;
     let receiving = Receiving::new(incoming, store.clone(), entries.clone(), key, limits);
     let notifier = Notifier::open(engine.clone(), &config.notify, &config.state_dir.join("notify.json"))
         .map_err(StartError::Notify)?;
@@ -273,6 +238,18 @@ async fn bind(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), StartErro
     Ok((listener, address))
 }
 
+/// Where others reach this orchestrator, as far as it knows itself.
+fn own_address(bound: SocketAddr, reached: Option<&Reached>) -> String {
+    match (reached, bound.ip()) {
+        (Some(tls), _) => format!("https://{}:{}", tls.name, tls.address.port()),
+        (None, ip) if ip.is_unspecified() => {
+            let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+            format!("http://{name}:{}", bound.port())
+        }
+        (None, _) => format!("http://{bound}"),
+    }
+}
+
 /// The token in a file, and whether it was made just now.
 fn token(path: &Path, prefix: &str) -> Result<(Secret, bool), StartError> {
     match read_secret(path) {
@@ -298,24 +275,6 @@ fn signing_key(config: &Config) -> Result<Option<OpenPgpKey>, StartError> {
     Ok(Some(key))
 }
 
-impl StartError {
-    /// The program's exit code: 74 for disks, 75 for a state directory that is held, 78 for
-    /// what the configuration has to change.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::StateDir(StateDirError::Held { .. }) => 75,
-            Self::StateDir(StateDirError::Io { .. }) | Self::Journal(_) | Self::Disk(_) | Self::Random(_) => {
-                74
-            }
-            Self::Tls(error) if !error.is_configuration() => 74,
-            Self::Tls(_) | Self::Token(_) | Self::Notify(_) | Self::Key(_) | Self::Listen { .. } => {
-                swarm_common::config::EXIT_CONFIG
-            }
-        }
-    }
-}
-
 impl Server {
     /// The address that it listens on for plain HTTP.
     #[must_use]
@@ -338,8 +297,8 @@ impl Server {
     /// Serves until `stop`, lets open requests end, and closes the journal.
     ///
     /// # Errors
-    /// A defect ended the engine. Living on without it would look alive to a supervisor
-    /// and do nothing for anybody.
+    /// A defect ended the engine, or another orchestrator took over. Living on would look
+    /// alive to a supervisor and do nothing for anybody.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
         let Self { app, entrances, engine_task, .. } = self;
         let stopping = app.stopping.clone();
@@ -351,12 +310,15 @@ impl Server {
             app.store.clone(),
             app.entries.clone(),
         );
-        let publisher = app.passes.spawn("publisher", publisher.run(stopping.clone()));
+        let publisher =
+            app.passes.spawn("publisher", when_leading(app.clone(), publisher.run(stopping.clone())));
         let healer = Healer::new(app.engine.clone(), app.passes.clone(), app.live.subscribe());
-        let healer = app.passes.spawn("healer", healer.run(stopping.clone()));
-        let leftovers = app.passes.spawn("leftovers", pass_leftovers::run(app.clone()));
-        let schedule = app.passes.spawn("schedule", calendar::run(app.clone()));
-        let notifier = app.passes.spawn("notifier", notify::pass::run(app.clone()));
+        let healer = app.passes.spawn("healer", when_leading(app.clone(), healer.run(stopping.clone())));
+        let leftovers =
+            app.passes.spawn("leftovers", when_leading(app.clone(), pass_leftovers::run(app.clone())));
+        let schedule = app.passes.spawn("schedule", when_leading(app.clone(), calendar::run(app.clone())));
+        let notifier =
+            app.passes.spawn("notifier", when_leading(app.clone(), notify::pass::run(app.clone())));
         let limits = app.config.limits;
         let router = http::router(app.clone());
         let connections = connection::serve(entrances, router, limits, stopping.clone());
@@ -369,7 +331,15 @@ impl Server {
             stopping.cancel();
             told
         };
-        let ((), told) = tokio::join!(connections, stopper);
+        let served = async { tokio::join!(connections, stopper).1 };
+        let told = tokio::select! {
+            told = served => told,
+            // At once: whatever is still open here would only be told what no longer counts.
+            by = app.engine.deposed() => {
+                stopping.cancel();
+                return Err(ServeError::Deposed(by));
+            }
+        };
         let passes = [
             ("publisher", publisher),
             ("healer", healer),
@@ -385,5 +355,13 @@ impl Server {
         drop(app);
         engine_task.stop().await;
         told
+    }
+}
+
+/// A pass works where commands are taken: it begins when this orchestrator leads.
+async fn when_leading(app: Arc<App>, pass: impl Future<Output = ()>) {
+    tokio::select! {
+        () = app.engine.leading() => pass.await,
+        () = app.stopping.cancelled() => {}
     }
 }

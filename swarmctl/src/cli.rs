@@ -91,6 +91,9 @@ pub enum Command {
     /// How people are told, and whether that works
     #[command(subcommand)]
     Notify(cmd::notify::Verb),
+    /// Where the journal is
+    #[command(subcommand)]
+    Journal(cmd::journal::Verb),
     /// What has happened
     Events(cmd::events::Args),
     /// Completions for a shell

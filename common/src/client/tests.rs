@@ -76,6 +76,21 @@ async fn a_standby_that_answers_503_is_passed_over() {
 }
 
 #[tokio::test]
+async fn the_leader_that_a_standby_names_is_asked_next_if_it_is_one_of_ours() {
+    let (leader, _) = answers_once(answer("200 OK", &key_json()));
+    let hint = |to: &Url| answer(&format!("503 Service Unavailable\r\nlocation: {to}"), "");
+    let (standby, _) = answers_once(hint(&leader));
+    let (other, not_asked) = answers_once(answer("200 OK", "{}"));
+    assert!(client(&[standby, other, leader]).key().await.is_ok());
+    assert!(!not_asked.is_finished());
+
+    let (stranger, not_asked) = answers_once(answer("200 OK", &key_json()));
+    let (standby, _) = answers_once(hint(&stranger));
+    assert_eq!(client(&[standby, nobody()]).key().await.unwrap_err().status(), None);
+    assert!(!not_asked.is_finished());
+}
+
+#[tokio::test]
 async fn when_nobody_answers_every_address_is_named() {
     let urls = [nobody(), nobody()];
     let error = client(&urls).status().await.unwrap_err();

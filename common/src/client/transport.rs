@@ -2,7 +2,7 @@
 //!
 //! The addresses are tried in turn, beginning with the one that answered last. An
 //! address is passed over when nothing answers there, or when it answers 503 while
-//! there is another (a standby does). Redirects are not followed: a credential goes
+//! there is another (a standby does, and names the leader, who is then asked next). Redirects are not followed: a credential goes
 //! only where its owner said.
 
 use super::{
@@ -19,6 +19,7 @@ use crate::{
 use reqwest::{Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use std::{
+    collections::VecDeque,
     path::Path,
     sync::{
         Arc,
@@ -154,13 +155,21 @@ impl Client {
         let request_id = random_id()?;
         let count = self.addresses.len();
         let first = self.current.load(Ordering::Relaxed);
+        let mut order: VecDeque<usize> = (first..first + count).map(|at| at % count).collect();
         let mut tried = Vec::new();
-        let mut standby = None;
-        for at in (first..first + count).map(|at| at % count) {
+        let mut refused: Option<Response> = None;
+        while let Some(at) = order.pop_front() {
             let address = &self.addresses[at];
             match self.try_one(call, address, &request_id).await? {
                 Ok(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE && count > 1 => {
-                    standby.get_or_insert(response);
+                    let leader = self.leader(&response);
+                    if let Some(next) = order.iter().position(|at| Some(*at) == leader) {
+                        order.swap(0, next);
+                    }
+                    // What a leader says is worth more than that somebody else leads.
+                    if leader.is_none() || refused.is_none() {
+                        refused = Some(response);
+                    }
                 }
                 Ok(response) => {
                     self.current.store(at, Ordering::Relaxed);
@@ -176,7 +185,15 @@ impl Client {
                 }
             }
         }
-        standby.ok_or(ClientError::Unreachable { tried })
+        refused.ok_or(ClientError::Unreachable { tried })
+    }
+
+    /// Which of our addresses a standby names as the leader's. Others are not followed: a
+    /// credential goes only where its owner said.
+    fn leader(&self, response: &Response) -> Option<usize> {
+        let named = response.headers().get("location")?.to_str().ok()?;
+        let named = Url::parse(named).ok()?;
+        self.addresses.iter().position(|address| *address == named)
     }
 
     /// Sends a request to one orchestrator. The outer error ends the attempts, the

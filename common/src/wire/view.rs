@@ -32,6 +32,9 @@ pub struct StatusView {
     /// The pause, if nothing is handed out.
     #[serde(default)]
     pub pause: Option<PauseView>,
+    /// Set if a standby answered: who leads, in a few words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standby: Option<String>,
     /// What works in the background, and when it last did.
     #[serde(default)]
     pub passes: Vec<PassView>,

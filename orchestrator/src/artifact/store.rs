@@ -10,11 +10,15 @@ use std::{
     fs::{self, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 use swarm_common::{
     digest::Digest,
     format::digests::{FileDigests, FileHasher, FileWriter},
 };
+
+/// A file that nobody has written to for so long is not being written any more.
+const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 
 /// Why the store did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +62,29 @@ impl Store {
             _ => disk::make_dirs(&tmp)?,
         }
         disk::sync_dir(&store.dir)?;
+        Ok(store)
+    }
+
+    /// As [`Store::open`], while another orchestrator may be at work in it: what is being
+    /// written at the moment is left alone.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn open_beside_others(dir: impl Into<PathBuf>) -> Result<Self, DiskError> {
+        let store = Self { dir: dir.into() };
+        let tmp = store.dir.join("tmp");
+        disk::make_dirs(&store.dir.join("sha256"))?;
+        disk::make_dirs(&tmp)?;
+        let look = DiskError::at("look through", &tmp);
+        let young = SystemTime::now().checked_sub(ABANDONED);
+        let found: Vec<_> = fs::read_dir(&tmp).and_then(Iterator::collect).map_err(look)?;
+        for entry in found {
+            let old = entry.metadata().and_then(|meta| meta.modified()).ok() < young;
+            // Whoever writes it may have ended meanwhile, and taken it along.
+            if old && fs::remove_file(entry.path()).is_ok() {
+                tracing::info!(file = %entry.path().display(), "a file that nobody finished is removed");
+            }
+        }
         Ok(store)
     }
 

@@ -12,14 +12,18 @@
 
 mod claims;
 mod clock;
+mod restore;
+mod role;
 mod upkeep;
 mod work;
 
 pub use clock::{Clock, SystemClock};
+pub use role::Role;
 
 use crate::journal::{Journal, JournalError, JournalReader, Verified};
 use std::sync::{
     Arc, Mutex, PoisonError, RwLock,
+    atomic::{AtomicU64, Ordering},
     mpsc::{SyncSender, TrySendError, sync_channel},
 };
 use swarm_common::{
@@ -57,8 +61,9 @@ pub struct EngineTask {
 struct Shared {
     swarm: RwLock<Swarm>,
     clock: Arc<dyn Clock>,
-    /// What the clock lacked at the start to be no earlier than the journal.
-    offset_ms: u64,
+    /// What the clock lacked to be no earlier than the journal when we began to lead.
+    offset_ms: AtomicU64,
+    role: watch::Sender<Role>,
     trouble: watch::Sender<Option<String>>,
     /// As many more references as there are commands without an answer.
     waiting: Arc<()>,
@@ -103,9 +108,22 @@ pub enum EngineError {
     /// It cannot be written down at present.
     #[error("the orchestrator cannot take commands at present: {0}")]
     Stalled(String),
+    /// Another orchestrator takes commands.
+    #[error("this orchestrator is a standby and takes no commands; {}", leader_words(leader.as_deref()))]
+    Standby {
+        /// The leader's address, if it is known.
+        leader: Option<String>,
+    },
     /// The orchestrator is stopping.
     #[error("the orchestrator is stopping")]
     Stopped,
+}
+
+fn leader_words(leader: Option<&str>) -> String {
+    match leader {
+        Some(leader) => format!("the leader is {leader}"),
+        None => "who leads is not known at the moment".into(),
+    }
 }
 
 impl Engine {
@@ -118,21 +136,18 @@ impl Engine {
         policy: Policy,
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, EngineTask), JournalError> {
-        let load = tokio::task::spawn_blocking(move || work::load(journal, policy));
+        let unread = policy.clone();
+        let load = tokio::task::spawn_blocking(move || restore::load(journal, policy));
         let loaded = load.await.map_err(|e| JournalError::Unusable {
             path: "journal".into(),
             what: format!("reading it ended in {e}"),
         })?;
-        let (journal, work::Restored { swarm, snapshot }) = loaded?;
-        let offset_ms = swarm.at.since(clock.now());
-        if offset_ms > CLOCK_BEHIND_MS {
-            tracing::warn!(
-                offset_ms,
-                "the machine's clock is behind the journal; times go on from the journal's last"
-            );
-        }
+        let (journal, restored) = loaded?;
+        let snapshot = restored.as_ref().map(|restored| restored.snapshot);
+        let swarm = restored.map_or_else(|| Swarm::new(unread), |restored| restored.swarm);
         let shared = Arc::new(Shared {
-            offset_ms,
+            offset_ms: AtomicU64::new(0),
+            role: watch::Sender::new(Role::Starting),
             reader: Arc::new(Mutex::new(journal.reader()?)),
             auditor: Arc::new(Mutex::new(journal.reader()?)),
             committed: watch::Sender::new(swarm.seq),
@@ -150,14 +165,10 @@ impl Engine {
         let thread =
             thread.map_err(|e| JournalError::Unusable { path: "engine".into(), what: e.to_string() })?;
         let engine = Self { shared, commands: commands.clone() };
-        let mut trouble = engine.shared.trouble.subscribe();
+        let (mut role, mut trouble) = (engine.role(), engine.shared.trouble.subscribe());
         tokio::select! {
-            started = engine.submit(Command::StartOrchestrator, None) => {
-                if let Err(error) = started {
-                    tracing::error!(%error, "the start could not be noted");
-                }
-            }
-            // It is noted once the journal can be written; until then status says why not.
+            _ = role.wait_for(|role| *role != Role::Starting) => {}
+            // It begins once the journal can be used; until then status says why not.
             _ = trouble.wait_for(Option::is_some) => {}
         }
         Ok((engine, EngineTask { commands, thread }))
@@ -312,7 +323,7 @@ impl EngineTask {
 
 impl Shared {
     fn now(&self) -> TimeMs {
-        self.clock.now() + self.offset_ms
+        self.clock.now() + self.offset_ms.load(Ordering::Relaxed)
     }
 }
 

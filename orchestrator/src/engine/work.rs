@@ -1,15 +1,15 @@
 //! The engine's thread: batch, decide, append, answer.
 
 use super::{
-    Answer, EngineError, Message, Shared,
+    Answer, EngineError, Message, Role, Shared,
     claims::{Next, Parked},
 };
-use crate::journal::{Journal, JournalError, Moves, Replay, Shown};
+use crate::journal::{Journal, JournalError, Moves, Shown};
 use std::{
     sync::{Arc, PoisonError, RwLockWriteGuard, mpsc::Receiver, mpsc::RecvTimeoutError},
     time::{Duration, Instant},
 };
-use swarm_core::{Command, Policy, Record, Reply, Request, Swarm};
+use swarm_core::{Command, Record, Reply, Request, Swarm};
 
 /// Commands decided before they are written together.
 const BATCH: usize = 1024;
@@ -20,59 +20,27 @@ const TICK: Duration = Duration::from_secs(1);
 /// Events between two snapshots.
 const SNAPSHOT_EVERY: u64 = 10_000;
 
+/// How long to wait when it is not known whether somebody else leads.
+const UNSURE: Duration = Duration::from_millis(100);
+
 /// The longest pause between two tries to write a batch.
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
 
-/// The state as a journal holds it.
-pub(super) struct Restored {
-    pub(super) swarm: Swarm,
-    /// The event of the snapshot that it was begun from; 0 if from none.
-    pub(super) snapshot: u64,
-}
-
-/// The journal, and the state that it holds.
-pub(super) fn load(
-    mut journal: Box<dyn Journal>,
-    policy: Policy,
-) -> Result<(Box<dyn Journal>, Restored), JournalError> {
-    let mut restored = Restored { swarm: Swarm::new(policy), snapshot: 0 };
-    journal.load(&mut restored)?;
-    Ok((journal, restored))
-}
-
-impl Replay for Restored {
-    fn snapshot(&mut self, state: &str) -> bool {
-        match serde_json::from_str::<Swarm>(state) {
-            Ok(swarm) => {
-                self.snapshot = swarm.seq;
-                let policy = std::mem::take(&mut self.swarm.policy);
-                self.swarm = Swarm { policy, ..swarm };
-                true
-            }
-            // As after an update that keeps more of the state than before.
-            Err(error) => {
-                tracing::warn!(%error, "a snapshot cannot be read");
-                false
-            }
-        }
-    }
-
-    fn record(&mut self, record: Record) {
-        self.swarm.apply(&record);
-    }
-}
-
 /// The thread's state.
 pub(super) struct Worker {
-    shared: Arc<Shared>,
-    journal: Box<dyn Journal>,
-    waiting: Receiver<Message>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) journal: Box<dyn Journal>,
+    pub(super) waiting: Receiver<Message>,
     parked: Vec<Parked>,
     last_tick: Instant,
-    last_snapshot: u64,
+    pub(super) last_snapshot: u64,
     /// The queue as the journal shows it, if it does.
     shown: Option<Shown>,
+    /// Whether the journal was read.
+    pub(super) loaded: bool,
     stopping: bool,
+    /// Another leads now: nothing may be said or written any more.
+    pub(super) deposed: bool,
 }
 
 /// What one round has decided and not yet written.
@@ -84,22 +52,44 @@ struct Batch {
 }
 
 impl Worker {
-    /// A worker at the beginning. `last_snapshot` is the event of the newest snapshot.
+    /// A worker at the beginning. `last_snapshot` is the event of the newest snapshot, if
+    /// the journal was read.
     pub(super) fn new(
         shared: Arc<Shared>,
         journal: Box<dyn Journal>,
         waiting: Receiver<Message>,
-        last_snapshot: u64,
+        last_snapshot: Option<u64>,
     ) -> Self {
-        let parked = Vec::new();
-        let shown = journal.shows_queue().then(Shown::default);
-        let last_tick = Instant::now();
-        Self { shared, journal, waiting, parked, last_tick, last_snapshot, shown, stopping: false }
+        Self {
+            parked: Vec::new(),
+            last_tick: Instant::now(),
+            last_snapshot: last_snapshot.unwrap_or(0),
+            shown: journal.shows_queue().then(Shown::default),
+            loaded: last_snapshot.is_some(),
+            stopping: false,
+            deposed: false,
+            shared,
+            journal,
+            waiting,
+        }
     }
 
-    /// Works until it is told to stop or every handle is gone.
+    /// Follows until it leads, then works until it is told to stop, every handle is gone,
+    /// or somebody else leads.
     pub(super) fn run(mut self) {
-        while !self.stopping {
+        if !self.follow() {
+            return;
+        }
+        self.begin();
+        while !self.stopping && !self.deposed {
+            if let Err(error) = self.journal.held() {
+                self.report(Some(&error));
+                if let EngineError::Stalled(_) = self.fallen(error.clone()) {
+                    self.turn_away(UNSURE, &error);
+                }
+                continue;
+            }
+            self.report(None);
             let first = match self.waiting.recv_timeout(self.pause()) {
                 Ok(message) => Some(message),
                 Err(RecvTimeoutError::Timeout) => {
@@ -117,7 +107,23 @@ impl Worker {
             // A caller that has gone needs no answer.
             let _ = parked.answer.send(Err(EngineError::Stopped));
         }
-        self.keep_snapshot(1);
+        if !self.deposed {
+            self.keep_snapshot(1);
+        }
+    }
+
+    /// Notes the start; from then on this orchestrator leads.
+    fn begin(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let mut swarm = shared.swarm.write().unwrap_or_else(PoisonError::into_inner);
+        shared.catch_up(swarm.at);
+        let mut batch = Batch::default();
+        // Starting is never refused.
+        let _ = self.handle(&mut swarm, &mut batch, Command::StartOrchestrator, None);
+        drop(swarm);
+        if self.write(batch) {
+            self.take_role(Role::Leader);
+        }
     }
 
     /// How long nothing happens unless someone asks.
@@ -221,20 +227,14 @@ impl Worker {
         Ok(reply)
     }
 
-    /// Appends a batch, however long that takes, then answers.
-    fn write(&mut self, batch: Batch) {
-        if let Some(first) = batch.records.first() {
-            let mut pause = Duration::from_millis(50);
-            while let Err(error) = self.journal.append(first.seq - 1, &batch.records, &batch.moves) {
-                self.report(Some(error.to_string()));
-                if self.stopping {
-                    // What is not written was not answered, and is as if it never was.
-                    return;
-                }
-                self.turn_away(pause, &error);
-                pause = (pause * 2).min(LONGEST_RETRY);
+    /// Appends a batch, however long that takes, then answers. Whether it was kept.
+    fn write(&mut self, batch: Batch) -> bool {
+        if let Err(error) = self.append(&batch) {
+            for (answer, _) in batch.answers {
+                // What is not written was not done.
+                let _ = answer.send(Err(error.clone()));
             }
-            self.report(None);
+            return false;
         }
         let last = batch.records.last().map(|r| r.seq);
         for record in batch.records {
@@ -250,6 +250,29 @@ impl Worker {
         }
         // Better in a pause, but not put off for ever.
         self.keep_snapshot(2 * SNAPSHOT_EVERY);
+        true
+    }
+
+    /// Makes a batch durable. Without records it is enough that nobody else leads.
+    fn append(&mut self, batch: &Batch) -> Result<(), EngineError> {
+        let Some(first) = batch.records.first() else {
+            return self.journal.held().map_err(|error| self.fallen(error));
+        };
+        let mut pause = Duration::from_millis(50);
+        while let Err(error) = self.journal.append(first.seq - 1, &batch.records, &batch.moves) {
+            self.report(Some(&error));
+            let fallen = self.fallen(error.clone());
+            if self.deposed {
+                return Err(fallen);
+            }
+            if self.stopping {
+                return Err(EngineError::Stopped);
+            }
+            self.turn_away(pause, &error);
+            pause = (pause * 2).min(LONGEST_RETRY);
+        }
+        self.report(None);
+        Ok(())
     }
 
     /// Tells everybody who asks in the meantime why nothing can be decided.
@@ -277,7 +300,8 @@ impl Worker {
         }
     }
 
-    fn report(&self, trouble: Option<String>) {
+    pub(super) fn report(&self, error: Option<&JournalError>) {
+        let trouble = error.map(ToString::to_string);
         self.shared.trouble.send_if_modified(|shown| {
             if *shown == trouble {
                 return false;

@@ -52,7 +52,11 @@ fn who(app: &App, headers: &HeaderMap) -> Result<Who, ApiError> {
         return Ok(Who::Admin);
     }
     let drone = app.engine.read(|swarm| swarm.drone_of_credential(&hash));
-    drone.map(Who::Drone).ok_or(ApiError::UnknownCredential)
+    match drone {
+        Some(drone) => Ok(Who::Drone(drone)),
+        // Whoever does not lead may not have heard of it yet.
+        None => Err(app.engine.leads().err().map_or(ApiError::UnknownCredential, ApiError::from)),
+    }
 }
 
 /// The drone that asks, on routes for drones.

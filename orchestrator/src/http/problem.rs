@@ -133,6 +133,9 @@ impl ApiError {
             Self::Engine(EngineError::Stalled(_)) => {
                 (S::SERVICE_UNAVAILABLE, "journal-stalled", "the journal cannot be written")
             }
+            Self::Engine(EngineError::Standby { .. }) => {
+                (S::SERVICE_UNAVAILABLE, "standby", "another orchestrator leads")
+            }
             Self::Engine(EngineError::Stopped) => {
                 (S::SERVICE_UNAVAILABLE, "stopping", "the orchestrator stops")
             }
@@ -218,6 +221,11 @@ impl IntoResponse for ApiError {
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
+        if let Self::Engine(EngineError::Standby { leader: Some(leader) }) = &self
+            && let Ok(leader) = HeaderValue::from_str(leader)
+        {
+            headers.insert(header::LOCATION, leader);
         }
         if let Self::WrongOffset { offset, .. } = self {
             headers.insert(UPLOAD_OFFSET, offset.into());

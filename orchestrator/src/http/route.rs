@@ -200,6 +200,12 @@ async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Res
     if let Err(error) = allowed.and_then(|()| auth::authenticate(&gate.app, gate.role, &mut request)) {
         return error.into_response();
     }
+    // Files that come with a command belong where the command is taken.
+    if !request.method().is_safe()
+        && let Err(error) = gate.app.engine.leads()
+    {
+        return super::problem::ApiError::from(error).into_response();
+    }
     let length = request.headers().get(header::CONTENT_LENGTH);
     let length = length.and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
     if length.is_some_and(|length| length > gate.limit) {

@@ -4,7 +4,7 @@ use super::{
     openapi,
     route::{Role, Route},
 };
-use crate::server::App;
+use crate::{engine::EngineError, server::App};
 use axum::{Json, extract::State, http::Method};
 use std::sync::Arc;
 use swarm_common::wire::view::StatusView;
@@ -23,7 +23,11 @@ async fn status(State(app): State<Arc<App>>) -> Json<StatusView> {
     let troubles = app.all_troubles();
     let now = app.engine.now();
     let status = app.engine.read(|swarm| view::status(swarm, now, env!("CARGO_PKG_VERSION"), &troubles));
-    Json(StatusView { passes: app.passes.list(), ..status })
+    let standby = match app.engine.leads() {
+        Err(EngineError::Standby { leader }) => Some(leader.unwrap_or_else(|| "another orchestrator".into())),
+        _ => None,
+    };
+    Json(StatusView { passes: app.passes.list(), standby, ..status })
 }
 
 async fn document() -> Json<serde_json::Value> {

@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 pub(crate) mod contract;
+pub mod migrate;
 mod queue;
 mod redis;
 mod settings;
@@ -16,7 +17,7 @@ pub use redis::RedisJournal;
 pub use settings::{JournalSettings, Place, RedisSettings};
 pub use sqlite::SqliteJournal;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use swarm_common::{digest::Digest, time::TimeMs};
 use swarm_core::Record;
 
@@ -91,6 +92,24 @@ pub enum Lead {
     Ours,
     /// Somebody else, at this address if it is known.
     Theirs(Option<String>),
+}
+
+/// The journal that the settings name. `own_address` is where others reach this
+/// orchestrator, unless the settings say so.
+///
+/// # Errors
+/// It cannot be opened.
+pub fn open(
+    settings: &JournalSettings,
+    state_dir: &Path,
+    own_address: &str,
+) -> Result<Box<dyn Journal>, JournalError> {
+    let Some(redis) = &settings.redis else {
+        return Ok(Box::new(SqliteJournal::open(&state_dir.join("journal.sqlite"))?));
+    };
+    let mark = state_dir.join(format!("journal-{}.mark", redis.swarm));
+    let address = redis.address.as_deref().unwrap_or(own_address);
+    Ok(Box::new(RedisJournal::open(redis, &crate::random::id(), address, &mark)?))
 }
 
 /// Reading beside the writer.
@@ -203,6 +222,15 @@ pub enum JournalError {
         /// What the system said.
         what: String,
     },
+}
+
+impl JournalError {
+    /// Whether the journal may be usable later without a change of ours, so that a start
+    /// waits for it. Serving what is published needs no journal.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Away { .. } | Self::LostTail { .. })
+    }
 }
 
 /// The hash of a record: of the hash before it, its number, its time and its body.

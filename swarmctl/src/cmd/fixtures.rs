@@ -114,6 +114,7 @@ pub fn status() -> StatusView {
         queue: counts(),
         journal_seq: 99,
         pause: None,
+        standby: None,
         passes: vec![
             PassView {
                 name: "publisher".into(),

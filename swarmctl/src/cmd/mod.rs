@@ -8,6 +8,7 @@ pub mod events;
 #[cfg(test)]
 pub mod fixtures;
 pub mod init;
+pub mod journal;
 pub mod login;
 pub mod logs;
 pub mod notify;
@@ -54,6 +55,7 @@ pub async fn run(cli: Cli, output: Output) -> Result<(), Failure> {
         Command::Client(verb) => client::run(s, verb).await,
         Command::Audit(verb) => audit::run(s, verb).await,
         Command::Notify(verb) => notify::run(s, verb).await,
+        Command::Journal(verb) => journal::run(verb),
         Command::Events(args) => events::run(s, args).await,
         Command::Completions(args) => completions::run(s, args),
     }

@@ -43,6 +43,9 @@ fn render(status: &StatusView, address: &str, paint: Paint) -> String {
         let until = format!("Paused until {}{reason}", moment(pause.until));
         out.push_str(&format!("{}\n", paint.tone(Tone::Warn, &until)));
     }
+    if let Some(leader) = &status.standby {
+        out.push_str(&format!("a standby answered; {} leads\n", clean(leader)));
+    }
     let heading = |name: &str| format!("\n{}\n", paint.tone(Tone::Bold, name));
 
     out.push_str(&heading("Drones"));

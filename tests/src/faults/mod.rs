@@ -1,6 +1,9 @@
-//! What goes wrong in houses, done on purpose to real programs: see `tests/crash.rs`.
+//! What goes wrong in houses, done on purpose to real programs: see `tests/crash.rs` and
+//! `tests/redis.rs`.
 
 mod builder;
+pub mod crew;
+pub mod house;
 pub mod redis;
 mod victim;
 

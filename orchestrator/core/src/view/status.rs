@@ -79,6 +79,7 @@ pub fn status(swarm: &Swarm, now: TimeMs, version: &str, troubles: &[Trouble]) -
         queue,
         journal_seq: swarm.seq,
         pause: pause(swarm, now),
+        standby: None,
         // The shell's; it adds them.
         passes: Vec::new(),
     }

@@ -17,6 +17,8 @@ pub(super) struct Keys {
     pub(super) fence: String,
     /// The events, a stream with ids `SEQ-0`.
     pub(super) events: String,
+    /// Up to which event all is acknowledged, which a standby may know.
+    pub(super) acked: String,
     /// Snapshots, a hash from the number of their event.
     pub(super) snapshots: String,
     /// Packages of the runs under way, a set for each state.
@@ -32,6 +34,7 @@ impl Keys {
             lock: key("lock"),
             fence: key("fence"),
             events: key("events"),
+            acked: key("acked"),
             snapshots: key("snapshots"),
             queue: PackageState::ALL.iter().map(|state| key(&format!("queue:{state}"))).collect(),
         }

@@ -44,7 +44,7 @@ struct State {
     fence: u64,
     /// Until when nobody else can have taken the lock.
     until: Instant,
-    /// The last event that we know to be there.
+    /// The last event that was acknowledged.
     end: (u64, Digest),
     /// Why it cannot be renewed at present.
     trouble: Option<JournalError>,
@@ -69,8 +69,8 @@ struct Keeper {
 }
 
 impl Lease {
-    /// Takes the lock if it is free, and keeps it from then on. `end` is the last event
-    /// that we know.
+    /// Takes the lock if it is free, and keeps it from then on. `end` is the last
+    /// event that was acknowledged.
     pub(super) fn take(
         mut link: Link,
         keys: &Keys,
@@ -97,7 +97,7 @@ impl Lease {
         self.shared.lock().fence
     }
 
-    /// Notes the last event that is there.
+    /// Notes the last event that was acknowledged.
     pub(super) fn knows(&self, end: (u64, Digest)) {
         self.shared.lock().end = end;
     }
@@ -142,7 +142,7 @@ impl Keeper {
             }
             drop(state);
             if stop {
-                let term = Term { holder: &self.holder, fence, life: Duration::ZERO };
+                let term = Term { holder: &self.holder, fence, life: Duration::ZERO, acked: end.0 };
                 // If it cannot be given up it lapses.
                 let _ = script::run(&mut self.link, &self.keys, &term, None);
                 return;
@@ -166,7 +166,7 @@ impl Keeper {
         end: (u64, Digest),
     ) -> Result<Result<(u64, Instant), String>, JournalError> {
         let began = Instant::now();
-        let term = Term { holder: &self.holder, fence, life: self.life };
+        let term = Term { holder: &self.holder, fence, life: self.life, acked: end.0 };
         match script::run(&mut self.link, &self.keys, &term, None)? {
             Verdict::Held | Verdict::Kept | Verdict::Moved(_) => Ok(Ok((fence, began + self.life))),
             Verdict::Deposed(by) => Ok(Err(by)),
@@ -192,7 +192,11 @@ impl Keeper {
                 tracing::warn!(fence = next, "the lock had lapsed; nobody led meanwhile, so we go on");
                 Ok(Ok((next, until)))
             }
-            Ok((next, _)) => Ok(Err(format!("somebody led in between (fence {next})"))),
+            Ok((next, _)) => {
+                let term = Term { holder: &self.holder, fence: next, life: Duration::ZERO, acked: end.0 };
+                script::run(&mut self.link, &self.keys, &term, None)?;
+                Ok(Err(format!("somebody led in between (fence {next} and not {})", fence + 1)))
+            }
         }
     }
 }

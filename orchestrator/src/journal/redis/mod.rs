@@ -45,7 +45,7 @@ pub struct RedisJournal {
     life: Duration,
     wait_replicas: u32,
     mark: Mark,
-    /// Number and hash of the last event that we know.
+    /// Number and hash of the last event that we have read or written.
     end: (u64, Digest),
     lease: Option<Lease>,
 }
@@ -77,6 +77,9 @@ impl RedisJournal {
     fn check_format(&mut self) -> Result<(), JournalError> {
         let format = &self.keys.format;
         let found: Option<u32> = self.link.with(|c| redis::cmd("GET").arg(format).query(c))?;
+        // Before anything is read of it, whether the key is a stream at all.
+        let events = &self.keys.events;
+        let _: u64 = self.link.with(|c| redis::cmd("XLEN").arg(events).query(c))?;
         match found {
             Some(found) if found > FORMAT => {
                 Err(JournalError::Newer { path: self.link.name().into(), found, known: FORMAT })
@@ -93,6 +96,11 @@ impl RedisJournal {
         }
         let (found, _) = stream::last(&mut self.link, &self.keys)?;
         Err(self.lost(known.0, found))
+    }
+
+    /// Whether what this machine knows to have been acknowledged is there.
+    fn check_mark(&mut self) -> Result<(), JournalError> {
+        self.mark.at().map_or(Ok(()), |known| self.check_known(known))
     }
 
     fn lost(&self, known: u64, found: u64) -> JournalError {
@@ -125,6 +133,28 @@ impl RedisJournal {
         Ok((0, genesis()))
     }
 
+    /// Reads what is new: all of it once we lead, before that what was acknowledged. The
+    /// rest a failover of Redis may take back.
+    fn read_on(&mut self, into: &mut dyn Replay) -> Result<(), JournalError> {
+        let leads = self.lease.is_some();
+        let limit = if leads {
+            usize::MAX
+        } else {
+            let key = &self.keys.acked;
+            let acked: Option<u64> = self.link.with(|c| redis::cmd("GET").arg(key).query(c))?;
+            let new = acked.unwrap_or(0).saturating_sub(self.end.0);
+            usize::try_from(new).unwrap_or(usize::MAX)
+        };
+        let end = stream::walk(&mut self.link, &self.keys, self.end, limit, |r| into.record(r))?;
+        if leads {
+            self.end = end;
+        } else {
+            self.know(end);
+        }
+        Ok(())
+    }
+
+    /// Notes that everything up to this event is acknowledged.
     fn know(&mut self, end: (u64, Digest)) {
         self.end = end;
         self.mark.set(end);
@@ -151,23 +181,22 @@ impl RedisJournal {
 impl Journal for RedisJournal {
     fn load(&mut self, into: &mut dyn Replay) -> Result<(), JournalError> {
         self.check_format()?;
-        if let Some(known) = self.mark.at() {
-            self.check_known(known)?;
-        }
-        let from = self.replay_snapshot(into)?;
-        let end = stream::walk(&mut self.link, &self.keys, from, usize::MAX, |r| into.record(r))?;
-        self.know(end);
-        Ok(())
+        self.check_mark()?;
+        self.end = self.replay_snapshot(into)?;
+        self.read_on(into)
     }
 
     fn follow(&mut self, into: &mut dyn Replay) -> Result<(), JournalError> {
         self.check_known(self.end)?;
-        let end = stream::walk(&mut self.link, &self.keys, self.end, usize::MAX, |r| into.record(r))?;
-        self.know(end);
-        Ok(())
+        self.read_on(into)
     }
 
     fn lead(&mut self) -> Result<Lead, JournalError> {
+        match self.held() {
+            Ok(()) => return Ok(Lead::Ours),
+            Err(JournalError::Deposed { .. }) => self.lease = None,
+            Err(error) => return Err(error),
+        }
         self.check_known(self.end)?;
         let link = self.link.another();
         Ok(match Lease::take(link, &self.keys, &self.holder, self.life, self.end)? {
@@ -213,7 +242,9 @@ impl Journal for RedisJournal {
             end = (record.seq, chain(end.1, record.seq, record.at, body.as_bytes()));
             rows.push((record.seq, record.at.0, body, end.1));
         }
-        let term = Term { holder: &self.holder, fence: lease.fence(), life: self.life };
+        // What no replica has to confirm is acknowledged with this very call.
+        let acked = if self.wait_replicas == 0 { end.0 } else { self.end.0 };
+        let term = Term { holder: &self.holder, fence: lease.fence(), life: self.life, acked };
         let batch = Batch { after: self.end, end, rows, moves };
         match script::run(&mut self.link, &self.keys, &term, Some(&batch))? {
             Verdict::Kept => {
@@ -221,10 +252,17 @@ impl Journal for RedisJournal {
                 self.know(end);
                 Ok(())
             }
-            Verdict::Moved(found) if found < self.end.0 => Err(self.lost(self.end.0, found)),
-            Verdict::Moved(found) => Err(JournalError::Moved { expected: expected_seq, found }),
+            Verdict::Moved(found) => {
+                self.check_mark()?;
+                let by =
+                    format!("the journal ends at event {found} and not at {}, where we were", self.end.0);
+                Err(JournalError::Deposed { by })
+            }
             Verdict::Deposed(by) => Err(JournalError::Deposed { by }),
             Verdict::Lapsed | Verdict::Held => {
+                // Whether it can be taken anew is its own thread's matter, which may know.
+                lease.held(&self.link.name())?;
+                self.check_mark()?;
                 let what = "the lock lapsed and is taken anew".to_owned();
                 Err(JournalError::Away { journal: self.link.name(), what })
             }

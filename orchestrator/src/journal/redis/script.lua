@@ -1,13 +1,13 @@
 -- Everything that is written to a journal on Redis goes through here, so that Redis itself
 -- refuses a stale holder, a repeat and a gap. No other rule lives in Lua.
 --
--- KEYS: lock, fence, events, then one set for each package state.
+-- KEYS: lock, fence, events, acked, then one set for each package state.
 -- ARGV: holder, fence, lock's life in ms (0 gives it up), number and hash of the last event,
---       number and hash of the batch's last event, 1 to empty the sets first,
---       how many events, (seq, at, body, hash) of each, then (member, from, to) of each move
+--       number and hash of the batch's last event, 1 to empty the sets first, up to which
+--       event all is acknowledged, how many events, (seq, at, body, hash) of each, then (member, from, to) of each move
 --       between the sets, which are counted from 1 with 0 for none.
 -- Gives: "held" | "kept" | "moved", last id, its hash | "lapsed" | "deposed", who or what.
-local lock, fence, events = KEYS[1], KEYS[2], KEYS[3]
+local lock, fence, events, acked = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local holder = redis.call('GET', lock)
 if not holder then return {'lapsed'} end
 if holder ~= ARGV[1] then return {'deposed', holder} end
@@ -17,10 +17,12 @@ if term ~= ARGV[2] then return {'lapsed'} end
 local function done(word)
   -- Also what WAIT counts from: it looks at the last thing that its connection wrote. Last,
   -- as Redis asks whether it has memory left only before a script's first write.
+  -- For standbys, whom it may reach late.
+  if redis.call('GET', acked) ~= ARGV[9] then redis.pcall('SET', acked, ARGV[9]) end
   redis.call('PEXPIRE', lock, ARGV[3])
   return {word}
 end
-local count = tonumber(ARGV[9])
+local count = tonumber(ARGV[10])
 if count == 0 then return done('held') end
 
 local id, hash = '0-0', ARGV[5]
@@ -36,17 +38,17 @@ if id == ARGV[6] .. '-0' and hash == ARGV[7] then return done('kept') end
 if id ~= ARGV[4] .. '-0' or hash ~= ARGV[5] then return {'moved', id, hash} end
 
 for i = 0, count - 1 do
-  local at = 10 + 4 * i
+  local at = 11 + 4 * i
   redis.call('XADD', events, ARGV[at] .. '-0', 'at', ARGV[at + 1], 'event', ARGV[at + 2],
     'hash', ARGV[at + 3], 'fence', term)
 end
 if ARGV[8] == '1' then
-  for i = 4, #KEYS do redis.call('DEL', KEYS[i]) end
+  for i = 5, #KEYS do redis.call('DEL', KEYS[i]) end
 end
-for i = 10 + 4 * count, #ARGV, 3 do
+for i = 11 + 4 * count, #ARGV, 3 do
   local from, to = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
   -- They are for people; what is wrong with them must not stop the journal.
-  if from > 0 then redis.pcall('SREM', KEYS[3 + from], ARGV[i]) end
-  if to > 0 then redis.pcall('SADD', KEYS[3 + to], ARGV[i]) end
+  if from > 0 then redis.pcall('SREM', KEYS[4 + from], ARGV[i]) end
+  if to > 0 then redis.pcall('SADD', KEYS[4 + to], ARGV[i]) end
 end
 return done('kept')

@@ -16,6 +16,8 @@ pub(super) struct Term<'a> {
     pub(super) fence: u64,
     /// How long the lock lives from now on; zero gives it up.
     pub(super) life: Duration,
+    /// Up to which event all was acknowledged, when this is done.
+    pub(super) acked: u64,
 }
 
 /// Events to write, and where they belong.
@@ -50,7 +52,7 @@ pub(super) fn run(
     batch: Option<&Batch<'_>>,
 ) -> Result<Verdict, JournalError> {
     let mut call = SCRIPT.prepare_invoke();
-    call.key(&keys.lock).key(&keys.fence).key(&keys.events);
+    call.key(&keys.lock).key(&keys.fence).key(&keys.events).key(&keys.acked);
     for set in &keys.queue {
         call.key(set);
     }
@@ -58,13 +60,13 @@ pub(super) fn run(
     call.arg(term.holder).arg(term.fence).arg(life);
     match batch {
         None => {
-            call.arg(0).arg("").arg(0).arg("").arg(0).arg(0);
+            call.arg(0).arg("").arg(0).arg("").arg(0).arg(term.acked).arg(0);
         }
         Some(batch) => {
             let anew = u8::from(batch.moves.anew);
             call.arg(batch.after.0).arg(batch.after.1.to_string());
             call.arg(batch.end.0).arg(batch.end.1.to_string());
-            call.arg(anew).arg(batch.rows.len());
+            call.arg(anew).arg(term.acked).arg(batch.rows.len());
             for (seq, at, body, hash) in &batch.rows {
                 call.arg(*seq).arg(*at).arg(body).arg(hash.to_string());
             }

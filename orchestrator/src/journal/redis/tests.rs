@@ -310,3 +310,33 @@ fn a_batch_that_replicas_must_have_is_not_acknowledged_without_them() {
     until("the replica is back", || append(&mut journal, 1, &records(2, 1)).is_ok());
     assert!(replica.say("XLEN {test}:events").unwrap().starts_with(":2"));
 }
+
+#[test]
+fn a_journal_moves_there_and_back_with_the_same_chain_and_never_while_somebody_has_it() {
+    use crate::journal::migrate::{End, MigrateError, migrate};
+    let redis = Redis::start().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| End::Sqlite(folder.path().join(name).join("journal.sqlite"));
+    let there = End::parse(&redis.url(), "test", None).unwrap();
+    let (first, back) = (file("first"), file("back"));
+    assert!(matches!(migrate(&first, &there), Err(MigrateError::Nothing(_))));
+
+    let state = crate::state_dir::StateDir::open(&folder.path().join("first")).unwrap();
+    let mut journal = crate::journal::SqliteJournal::open(&state.join("journal.sqlite")).unwrap();
+    load(&mut journal).unwrap();
+    append(&mut journal, 0, &records(1, 2500)).unwrap();
+    journal.snapshot(2000, "{}").unwrap();
+    let head = journal.reader().unwrap().verify().unwrap();
+    assert!(migrate(&first, &there).unwrap_err().is_held());
+    drop((journal, state));
+
+    assert_eq!(migrate(&first, &there).unwrap(), head);
+    let again = migrate(&first, &there).unwrap_err().to_string();
+    assert!(again.contains("2500 events already"), "{again}");
+    let mut leader = Machine::of(&redis).lead_after(2500);
+    assert!(migrate(&there, &back).unwrap_err().is_held());
+    append(&mut leader, 2501, &records(2502, 1)).unwrap();
+    let head = leader.reader().unwrap().verify().unwrap();
+    drop(leader);
+    assert_eq!(migrate(&there, &back).unwrap(), head);
+}

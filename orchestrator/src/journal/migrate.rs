@@ -1,0 +1,174 @@
+//! Moving a journal from one kind to the other: every event is copied, in order and with
+//! its chain, while no orchestrator has either. What it is moved from is left as it is.
+
+use super::{
+    Journal, JournalError, Lead, Moves, RedisJournal, RedisSettings, Replay, SqliteJournal, Verified,
+};
+use crate::{
+    random,
+    state_dir::{StateDir, StateDirError},
+};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+use swarm_core::Record;
+
+/// Events copied at once.
+const PIECE: usize = 1000;
+
+/// One end of a move.
+#[derive(Debug, Clone)]
+pub enum End {
+    /// This file, in an orchestrator's state directory.
+    Sqlite(PathBuf),
+    /// This Redis.
+    Redis(RedisSettings),
+}
+
+/// Why a journal was not moved. What it was moved from is whole.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// One of them cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// An orchestrator works with it, or its directory cannot be used.
+    #[error(transparent)]
+    StateDir(#[from] StateDirError),
+    /// An orchestrator leads.
+    #[error("an orchestrator ({by}) works with {end}: stop every orchestrator first")]
+    Held {
+        /// Which end.
+        end: String,
+        /// Who.
+        by: String,
+    },
+    /// There is nothing to move.
+    #[error("{0} holds no event: is it the right one?")]
+    Nothing(String),
+    /// There is something where it should go.
+    #[error("{end} holds {events} events already: move into an empty one, or remove it first")]
+    NotEmpty {
+        /// Which end.
+        end: String,
+        /// How many.
+        events: u64,
+    },
+    /// What was written is not what was read.
+    #[error("the copy in {0} is not the same; use neither it nor what it was made from before you know why")]
+    Differs(String),
+}
+
+impl MigrateError {
+    /// Whether it is only that an orchestrator still runs.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        matches!(self, Self::Held { .. } | Self::StateDir(StateDirError::Held { .. }))
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Redis(settings) => match &settings.place {
+                super::Place::Url(url) => write!(f, "{url} (`{}`)", settings.swarm),
+                super::Place::Sentinels { master, .. } => write!(f, "`{master}` (`{}`)", settings.swarm),
+            },
+        }
+    }
+}
+
+impl End {
+    /// Reads `sqlite:PATH` or `redis://HOST:PORT`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str, swarm: &str, password_file: Option<&Path>) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("sqlite:") {
+            return Ok(Self::Sqlite(path.into()));
+        }
+        let why = |why| format!("`{text}`: {why}; expected sqlite:PATH or redis://HOST:PORT");
+        if text.contains('@') {
+            return Err(why("an address must not hold a password, use --password-file".to_owned()));
+        }
+        super::redis::check_url(text).map_err(why)?;
+        let password_file = password_file.map(Path::to_owned);
+        Ok(Self::Redis(RedisSettings { swarm: swarm.into(), password_file, ..RedisSettings::at(text) }))
+    }
+
+    /// Opens it for nobody else.
+    fn open(&self) -> Result<Opened, MigrateError> {
+        match self {
+            Self::Sqlite(path) => {
+                let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+                let held = Some(StateDir::open(folder)?);
+                Ok(Opened { journal: Box::new(SqliteJournal::open(path)?), events: 0, _held: held })
+            }
+            Self::Redis(settings) => {
+                // What some machine knows is its own matter; here all that is there counts.
+                let nowhere = std::env::temp_dir().join(format!("journal-{}.mark", random::id()));
+                let journal = RedisJournal::open(settings, &random::id(), "journal migrate", &nowhere)?;
+                Ok(Opened { journal: Box::new(journal), events: 0, _held: None })
+            }
+        }
+    }
+}
+
+/// A journal that is ours alone.
+struct Opened {
+    journal: Box<dyn Journal>,
+    events: u64,
+    _held: Option<StateDir>,
+}
+
+/// Counts the events, and wants them all.
+impl Replay for u64 {
+    fn snapshot(&mut self, _: &str) -> bool {
+        false
+    }
+    fn record(&mut self, record: Record) {
+        *self = record.seq;
+    }
+}
+
+fn own(end: &End) -> Result<Opened, MigrateError> {
+    let mut opened = end.open()?;
+    opened.journal.load(&mut opened.events)?;
+    if let Lead::Theirs(by) = opened.journal.lead()? {
+        let by = by.unwrap_or_else(|| "of unknown address".into());
+        return Err(MigrateError::Held { end: end.to_string(), by });
+    }
+    opened.journal.follow(&mut opened.events)?;
+    Ok(opened)
+}
+
+/// Copies every event and compares the chains. Gives how many there are and the last hash.
+///
+/// # Errors
+/// Either is held, the target is not empty, or something cannot be read or written.
+pub fn migrate(from: &End, to: &End) -> Result<Verified, MigrateError> {
+    if let End::Sqlite(path) = from
+        && !path.exists()
+    {
+        return Err(MigrateError::Nothing(from.to_string()));
+    }
+    let source = own(from)?;
+    if source.events == 0 {
+        return Err(MigrateError::Nothing(from.to_string()));
+    }
+    let mut target = own(to)?;
+    if target.events > 0 {
+        return Err(MigrateError::NotEmpty { end: to.to_string(), events: target.events });
+    }
+    let mut reader = source.journal.reader()?;
+    let mut copied = 0;
+    loop {
+        let records = reader.records(copied, PIECE)?;
+        let Some(last) = records.last().map(|record| record.seq) else { break };
+        target.journal.append(copied, &records, &Moves::default())?;
+        copied = last;
+    }
+    let (before, after) = (reader.verify()?, target.journal.reader()?.verify()?);
+    if before == after { Ok(after) } else { Err(MigrateError::Differs(to.to_string())) }
+}

@@ -1,0 +1,221 @@
+//! Several real orchestrators on one Redis, with one artifact directory, as a house with a
+//! standby has them. Each can be killed, paused and started again.
+
+use super::redis::Redis;
+use crate::e2e::{process::Process, programs::program, wait};
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+use std::{
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus},
+    time::Duration,
+};
+use swarm_common::{
+    client::{Client, parse_address},
+    config::secret::write_private,
+    secret::Secret,
+};
+use swarm_core::Record;
+use swarm_orchestrator::journal::{Journal, RedisJournal, RedisSettings, Verified};
+use tempfile::TempDir;
+
+/// A start or an end takes no longer, on a machine that does much else.
+pub const SOON: Duration = Duration::from_secs(60);
+
+/// How long the lock lives when its holder is gone.
+pub const LOCK: Duration = Duration::from_millis(1500);
+
+/// The name of the swarm in Redis.
+pub const NAME: &str = "house";
+
+const TOKEN: &str = "admin-of-the-house";
+
+/// The orchestrators, running or not.
+#[derive(Debug)]
+pub struct House {
+    members: Vec<Member>,
+    folder: TempDir,
+}
+
+#[derive(Debug)]
+struct Member {
+    // Dropped before its files.
+    process: Option<Process>,
+    starts: usize,
+    address: String,
+    folder: PathBuf,
+}
+
+impl House {
+    /// So many orchestrators, none running. `place` is what `[journal]` says about where
+    /// Redis is.
+    ///
+    /// # Errors
+    /// Their files cannot be written.
+    pub fn new(count: usize, place: &str) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let mut members = Vec::new();
+        for n in 0..count {
+            let own = folder.path().join(n.to_string());
+            write_private(&own.join("state/admin.token"), TOKEN)?;
+            let listen = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+            let config = format!(
+                "listen = \"{listen}\"\nstate_dir = \"{}\"\nartifact_dir = \"{}\"\n\
+                 [signing]\nenabled = false\n\
+                 [policy]\nstartup_grace_ms = 1000\nbackoff_ms = 1\nbackoff_max_ms = 1\n\
+                 [journal]\nkind = \"redis\"\nswarm = \"{NAME}\"\nlock_ms = {}\n{place}\n",
+                own.join("state").display(),
+                folder.path().join("artifacts").display(),
+                LOCK.as_millis(),
+            );
+            fs::write(own.join("orchestrator.toml"), config)?;
+            members.push(Member {
+                process: None,
+                starts: 0,
+                address: format!("http://{listen}"),
+                folder: own,
+            });
+        }
+        Ok(Self { members, folder })
+    }
+
+    /// As many orchestrators as said on this Redis, the first of them leading.
+    ///
+    /// # Errors
+    /// They do not start.
+    pub fn on(redis: &Redis, count: usize) -> Result<Self> {
+        let mut house = Self::new(count, &format!("url = \"{}\"", redis.url()))?;
+        for n in 0..count {
+            house.start(n)?;
+        }
+        Ok(house)
+    }
+
+    /// Starts one and waits until it serves.
+    ///
+    /// # Errors
+    /// It ends instead; the error has its log.
+    pub fn start(&mut self, n: usize) -> Result<()> {
+        let member = &mut self.members[n];
+        let mut command = Command::new(program("swarm-orchestrator")?);
+        command.arg("--config").arg(member.folder.join("orchestrator.toml"));
+        let mut process = Process::start(&mut command, &member.folder.join("log"))?;
+        member.starts += 1;
+        wait::until("the orchestrator is ready", SOON, || {
+            ensure!(process.ended()?.is_none(), "the orchestrator ended");
+            Ok((process.output().matches("ready address=").count() >= member.starts).then_some(()))
+        })
+        .with_context(|| process.output())?;
+        member.process = Some(process);
+        Ok(())
+    }
+
+    /// Kills one as a power cut would.
+    ///
+    /// # Errors
+    /// It was not running.
+    pub fn kill(&mut self, n: usize) -> Result<()> {
+        self.members[n].process.take().context("it does not run")?.kill()
+    }
+
+    /// Sends one a signal.
+    ///
+    /// # Errors
+    /// It is not running.
+    pub fn signal(&self, n: usize, signal: Signal) -> Result<()> {
+        self.members[n].process.as_ref().context("it does not run")?.signal(signal)
+    }
+
+    /// Waits until one has ended by itself.
+    ///
+    /// # Errors
+    /// It goes on.
+    pub fn end(&mut self, n: usize) -> Result<ExitStatus> {
+        self.members[n].process.take().context("it does not run")?.end(SOON)
+    }
+
+    /// Starts those anew that have ended, as a supervisor does.
+    ///
+    /// # Errors
+    /// They do not start.
+    pub fn revive(&mut self) -> Result<()> {
+        for n in 0..self.members.len() {
+            let ended = self.members[n].process.as_mut().map(Process::ended).transpose()?.flatten();
+            if let Some(status) = ended {
+                ensure!(status.code() == Some(69), "it ended with {status}: {}", self.log(n));
+                self.start(n)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What one has logged, without what it said to those who asked.
+    #[must_use]
+    pub fn log(&self, n: usize) -> String {
+        let log = fs::read_to_string(self.members[n].folder.join("log")).unwrap_or_default();
+        let own = log.lines().filter(|line| !line.contains("request{"));
+        own.map(|line| format!("{line}\n")).collect()
+    }
+
+    /// The address of one.
+    #[must_use]
+    pub fn address(&self, n: usize) -> &str {
+        &self.members[n].address
+    }
+
+    /// A client of all of them, as the admin.
+    ///
+    /// # Errors
+    /// It cannot be set up.
+    pub fn client(&self) -> Result<Client> {
+        self.client_of(&(0..self.members.len()).collect::<Vec<_>>())
+    }
+
+    /// A client of some of them, as the admin.
+    ///
+    /// # Errors
+    /// It cannot be set up.
+    pub fn client_of(&self, which: &[usize]) -> Result<Client> {
+        let urls = which.iter().map(|&n| parse_address(&self.members[n].address));
+        let urls = urls.collect::<Result<Vec<_>, _>>().map_err(anyhow::Error::msg)?;
+        Ok(Client::new(&urls, Some(Secret::new(TOKEN)))?)
+    }
+
+    /// Who holds the lock, if anybody does.
+    ///
+    /// # Errors
+    /// Redis does not answer.
+    pub fn leader(&self, redis: &Redis) -> Result<Option<usize>> {
+        let holder = redis.say(&format!("GET {{{NAME}}}:lock"))?;
+        Ok(self.members.iter().position(|member| holder.contains(&member.address)))
+    }
+
+    /// Waits until this one leads.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn wait_for_leader(&self, redis: &Redis, n: usize) -> Result<()> {
+        wait::until("the other leads", SOON, || Ok((self.leader(redis)? == Some(n)).then_some(())))
+            .with_context(|| self.log(n))
+    }
+
+    /// Everything that the journal holds, with its chain checked.
+    ///
+    /// # Errors
+    /// It is damaged or does not answer.
+    pub fn journal(&self, redis: &Redis) -> Result<(Vec<Record>, Verified)> {
+        let settings = RedisSettings { swarm: NAME.into(), ..RedisSettings::at(&redis.url()) };
+        let nowhere = self.folder.path().join("none.mark");
+        let journal = RedisJournal::open(&settings, "a test", "", &nowhere)?;
+        let mut reader = journal.reader()?;
+        Ok((reader.records(0, usize::MAX)?, reader.verify()?))
+    }
+
+    /// A place for a test's own files.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
