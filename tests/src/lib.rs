@@ -8,4 +8,5 @@ pub mod machine;
 pub mod replay;
 pub mod services;
 pub mod sim;
+pub mod soak;
 pub mod tidy;

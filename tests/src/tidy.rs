@@ -157,6 +157,22 @@ mod tests {
     }
 
     #[test]
+    fn every_fault_of_the_table_names_a_test_that_exists() {
+        let table = std::fs::read_to_string(top().join("docs/faults.md")).unwrap();
+        let all: String = sources().into_iter().map(|(_, text)| text).collect();
+        let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+        assert_eq!(rows.len(), 46);
+        for row in rows {
+            let tried = row.rsplit(" | ").next().unwrap();
+            let names = tried.split('`').skip(1).step_by(2).filter(|name| !name.contains('/'));
+            for name in names.filter(|name| *name != "swarmctl") {
+                assert!(all.contains(&format!("fn {name}(")), "no test is called {name}");
+            }
+            assert!(tried.contains('`') || tried.contains("not "), "no test and no reason: {row}");
+        }
+    }
+
+    #[test]
     fn the_architecture_is_told_in_150_lines() {
         let text = std::fs::read_to_string(top().join("docs/ARCHITECTURE.md")).unwrap();
         assert!(text.lines().count() <= 150);

@@ -41,9 +41,10 @@ pub fn program(name: &str) -> Result<PathBuf> {
 
 /// Builds the programs and says where they are.
 fn build() -> Result<PathBuf> {
-    // This test is target/debug/deps/NAME-HASH.
-    let test = env::current_exe()?;
-    let folder = test.ancestors().nth(2).context("a test outside a target folder")?;
+    // A test is target/debug/deps/NAME-HASH, a program of this package target/debug/NAME.
+    let own = env::current_exe()?;
+    let folder = own.parent().context("a program outside a target folder")?;
+    let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(repository()).args(["build", "--quiet", "--bins", "--locked"]);
     cargo.arg("--target-dir").arg(folder.parent().context("a test outside a target folder")?);

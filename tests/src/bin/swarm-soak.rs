@@ -1,0 +1,61 @@
+//! `swarm-soak`: breaks a whole swarm for some minutes and looks at what is left. Started
+//! by `scripts/soak`, which gives it namespaces of its own.
+
+use clap::{Parser, ValueEnum};
+use std::process::ExitCode;
+use swarm_tests::soak::{self, JournalKind, Options};
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Journal {
+    Sqlite,
+    Redis,
+}
+
+/// Breaks a swarm of real processes for some minutes, then audits it
+///
+/// Exit codes: 0 nothing was wrong, 1 something was, 70 the swarm did not come to rest.
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = "Example:\n  scripts/soak 10 --journal redis --seed 7")]
+struct Arguments {
+    /// For how many minutes
+    #[arg(default_value_t = 10)]
+    minutes: u64,
+    /// How many drones
+    #[arg(long, default_value_t = 16)]
+    drones: usize,
+    /// Decides what breaks when
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Where the journal is
+    #[arg(long, value_enum, default_value = "redis")]
+    journal: Journal,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let options = Options {
+        minutes: arguments.minutes,
+        drones: arguments.drones,
+        seed: arguments.seed,
+        journal: match arguments.journal {
+            Journal::Sqlite => JournalKind::Sqlite,
+            Journal::Redis => JournalKind::Redis,
+        },
+    };
+    match soak::run(&options) {
+        Ok(report) => {
+            for (fault, times) in &report.faults {
+                println!("{times:4} x {fault}");
+            }
+            report.figures.iter().for_each(|line| println!("{line}"));
+            report.breaches.iter().for_each(|line| println!("WRONG: {line}"));
+            let verdict = if report.breaches.is_empty() { "clean" } else { "not clean" };
+            println!("soak: {verdict} ({:?})", arguments);
+            ExitCode::from(u8::from(!report.breaches.is_empty()))
+        }
+        Err(error) => {
+            eprintln!("swarm-soak: {error:#}");
+            ExitCode::from(70)
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! The swarm that is soaked: an orchestrator on a small disk of its own, Redis if wanted,
+//! and drones at the ends of their cables.
+//!
+//! The caller has put this process into network and mount namespaces of its own
+//! (`scripts/soak`), so nothing of the machine is touched.
+
+use super::{
+    node::{self, BRIDGE, CENTRE, Node, must},
+    worker::Ground,
+};
+use crate::{
+    e2e::{
+        process::Process,
+        programs::{part, program},
+        wait,
+        workstation::copy,
+    },
+    faults::redis::Redis,
+};
+use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+use swarm_common::{
+    config::secret::write_private,
+    state::{DroneState, RunState},
+    wire::view::{RunView, StatusView},
+};
+use tempfile::TempDir;
+
+const PORT: u16 = 8100;
+
+/// A start or an ordered end takes no longer, on a machine that does much else.
+const SOON: Duration = Duration::from_secs(120);
+
+/// The orchestrator's disk.
+const DISK_MIB: u64 = 192;
+
+/// Where the journal is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JournalKind {
+    /// In the embedded database.
+    Sqlite,
+    /// In a Redis that writes through (AOF always).
+    Redis,
+}
+
+/// The swarm.
+#[derive(Debug)]
+pub struct Farm {
+    /// The drones.
+    pub nodes: Vec<Node>,
+    /// Redis, if the journal is there.
+    pub redis: Option<Redis>,
+    // Dropped before its files.
+    orchestrator: Option<Process>,
+    ground: Ground,
+    disk: PathBuf,
+    _folder: TempDir,
+}
+
+impl Farm {
+    /// Lays the cables and starts everything.
+    ///
+    /// # Errors
+    /// Some part does not start; the error has its log.
+    pub fn start(drones: usize, journal: JournalKind) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        // Portage gives up its rights for parts of its work, and must be able to enter.
+        fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        let at = |name: &str| folder.path().join(name);
+        for command in [
+            "ip link set lo up".to_owned(),
+            format!("ip link add {BRIDGE} type bridge"),
+            format!("ip addr add {CENTRE}/24 dev {BRIDGE}"),
+            format!("ip link set {BRIDGE} up"),
+        ] {
+            must(&command)?;
+        }
+        let disk = at("orchestrator");
+        fs::create_dir(&disk)?;
+        must(&format!("mount -t tmpfs -o size={DISK_MIB}m soak {}", disk.display()))?;
+        let ground = Ground {
+            login: at("swarmctl.toml"),
+            bundle: at("bundle"),
+            repository: at("repository"),
+            url: format!("http://{CENTRE}:{PORT}"),
+        };
+        copy(&part("examples/repository"), &ground.repository)?;
+        copy(&part("examples/desktop"), &ground.bundle)?;
+        let redis = match journal {
+            JournalKind::Sqlite => None,
+            JournalKind::Redis => Some(Redis::start()?),
+        };
+        let mut farm = Self { nodes: Vec::new(), redis, orchestrator: None, ground, disk, _folder: folder };
+        farm.configure()?;
+        farm.start_orchestrator()?;
+        let state = farm.disk.display().to_string();
+        farm.ground.ctl(&["init", "--state-dir", &state, "--address", &farm.ground.url])?;
+        farm.ground.pin("add")?;
+        let portage = Command::new(part("scripts/portage")).stdin(Stdio::null()).output()?;
+        ensure!(portage.status.success(), "{}", String::from_utf8_lossy(&portage.stderr));
+        let portage = String::from_utf8(portage.stdout)?;
+        for number in 0..drones {
+            farm.add_node(number, portage.trim())?;
+        }
+        wait::until("every drone is online", SOON, || {
+            let drones = farm.status()?.drones;
+            Ok(drones.iter().all(|d| d.state == DroneState::Online).then_some(()))
+        })?;
+        Ok(farm)
+    }
+
+    fn configure(&self) -> Result<()> {
+        let journal = match &self.redis {
+            None => String::new(),
+            Some(redis) => {
+                format!("[journal]\nkind = \"redis\"\nurl = \"{}\"\nswarm = \"soak\"\n", redis.url())
+            }
+        };
+        // Silence is noticed soon, so that minutes are enough to see what follows.
+        let text = format!(
+            "state_dir = \"{}\"\nlisten = \"{CENTRE}:{PORT}\"\n{journal}\
+             [policy]\nlease_ms = 15000\noffline_after_ms = 15000\nstartup_grace_ms = 15000\nground_ms = 10000\n",
+            self.disk.display()
+        );
+        fs::write(self.file("orchestrator.toml"), text)?;
+        Ok(())
+    }
+
+    fn add_node(&mut self, number: usize, portage: &str) -> Result<()> {
+        let folder = self.folder().to_owned();
+        let mut node = Node::new(number, &folder)?;
+        let token = self.ground.ctl(&["drone", "token", "--approved"])?;
+        let name = node.name.clone();
+        write_private(&folder.join(format!("{name}.token")), token.trim())?;
+        let own = folder.join(&name);
+        let text = format!(
+            "name = \"{name}\"\norchestrators = [\"{url}\"]\ntoken_file = \"{own}.token\"\n\
+             state_dir = \"{own}/state\"\ncache_dir = \"{own}/snapshots\"\nheartbeat_s = 2\ndrain_timeout_s = 20\n\
+             [builder]\nwork_dir = \"{own}/roots\"\ncache_dir = \"{own}/cache\"\nportage_prefix = \"{portage}\"\n",
+            url = self.ground.url,
+            own = own.display(),
+        );
+        fs::write(node.config(), text)?;
+        node.start()?;
+        self.nodes.push(node);
+        Ok(())
+    }
+
+    fn folder(&self) -> &Path {
+        self.disk.parent().unwrap_or(&self.disk)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder().join(name)
+    }
+
+    /// Where clients read.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.ground.url.clone()
+    }
+
+    /// What somebody needs to work with it.
+    #[must_use]
+    pub fn ground(&self) -> Ground {
+        self.ground.clone()
+    }
+
+    /// `swarmctl status`.
+    ///
+    /// # Errors
+    /// The orchestrator does not answer.
+    pub fn status(&self) -> Result<StatusView> {
+        self.ground.ask(&["status"])
+    }
+
+    /// Every process that runs, with its name.
+    #[must_use]
+    pub fn processes(&self) -> Vec<(String, u32)> {
+        let drones = self.nodes.iter().filter_map(|n| Some((n.name.clone(), n.process.as_ref()?.id())));
+        let centre = self.orchestrator.iter().map(|p| ("orchestrator".to_owned(), p.id()));
+        centre.chain(drones).collect()
+    }
+
+    /// Fails if a process ended that nobody told to.
+    ///
+    /// # Errors
+    /// One did; the error has its log.
+    pub fn check_alive(&mut self) -> Result<()> {
+        if let Some(process) = &mut self.orchestrator
+            && let Some(status) = process.ended()?
+        {
+            // As its supervisor would; a broken journal is not to be forgiven, though.
+            ensure!(status.code() == Some(75), "the orchestrator ended ({status}):\n{}", process.output());
+            self.orchestrator = None;
+            self.start_orchestrator()?;
+        }
+        for node in &mut self.nodes {
+            let Some(process) = &mut node.process else { continue };
+            if let Some(status) = process.ended()? {
+                ensure!(status.success(), "{} ended ({status}):\n{}", node.name, process.output());
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts the orchestrator.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_orchestrator(&mut self) -> Result<()> {
+        let mut command = Command::new(program("swarm-orchestrator")?);
+        command.arg("--config").arg(self.file("orchestrator.toml"));
+        let mut process = Process::start(&mut command, &self.file("orchestrator.log"))?;
+        let ready = format!("{}/healthz", self.ground.url);
+        wait::until("the orchestrator answers", SOON, || {
+            ensure!(process.ended()?.is_none(), "the orchestrator ended:\n{}", process.output());
+            let mut wget = Command::new("wget");
+            let answer = wget.args(["-q", "-O", "/dev/null", "--tries=1", "--timeout=5", &ready]).status()?;
+            Ok(answer.success().then_some(()))
+        })?;
+        self.orchestrator = Some(process);
+        Ok(())
+    }
+
+    /// Kills it as a power cut would.
+    pub(super) fn kill_orchestrator(&mut self) -> Result<()> {
+        self.orchestrator.take().context("no orchestrator runs")?.kill()
+    }
+
+    /// Stops it as a supervisor does.
+    pub(super) fn stop_orchestrator(&mut self) -> Result<()> {
+        let mut process = self.orchestrator.take().context("no orchestrator runs")?;
+        process.signal(Signal::TERM)?;
+        let status = process.end(SOON)?;
+        ensure!(status.success(), "the orchestrator ended with {status}:\n{}", process.output());
+        Ok(())
+    }
+
+    pub(super) fn signal_orchestrator(&self, signal: Signal) -> Result<()> {
+        self.orchestrator.as_ref().context("no orchestrator runs")?.signal(signal)
+    }
+
+    pub(super) fn kill_drone(&mut self, n: usize) -> Result<()> {
+        self.nodes[n].process.take().context("the drone does not run")?.kill()
+    }
+
+    pub(super) fn signal_drone(&self, n: usize, signal: Signal) -> Result<()> {
+        self.nodes[n].process.as_ref().context("the drone does not run")?.signal(signal)
+    }
+
+    /// Starts a drone again that was killed or asked to stop.
+    pub(super) fn restart_drone(&mut self, n: usize) -> Result<()> {
+        if let Some(mut process) = self.nodes[n].process.take() {
+            let status = process.end(SOON)?;
+            ensure!(status.success(), "{} ended with {status}", self.nodes[n].name);
+        }
+        self.nodes[n].start()
+    }
+
+    pub(super) fn with_redis(&mut self, act: impl FnOnce(&mut Redis) -> io::Result<()>) -> Result<()> {
+        Ok(act(self.redis.as_mut().context("there is no Redis")?)?)
+    }
+
+    pub(super) fn signal_redis(&self, signal: Signal) -> Result<()> {
+        let id = self.redis.as_ref().and_then(Redis::id).context("no Redis runs")?;
+        let id = Pid::from_raw(i32::try_from(id)?).context("no process")?;
+        Ok(kill_process(id, signal)?)
+    }
+
+    /// Fills the orchestrator's disk to the last block.
+    pub(super) fn fill_disk(&self) -> Result<()> {
+        let mut filler = File::create(self.disk.join("filler"))?;
+        let block = [0_u8; 1 << 16];
+        loop {
+            match io::Write::write_all(&mut filler, &block) {
+                Ok(()) => {}
+                Err(full) if full.kind() == io::ErrorKind::StorageFull => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    pub(super) fn free_disk(&self) -> Result<()> {
+        Ok(fs::remove_file(self.disk.join("filler"))?)
+    }
+
+    /// Waits until every run has ended, and gives those that were not cancelled.
+    ///
+    /// # Errors
+    /// Some run has not ended after `limit`; the error has the status.
+    pub fn rest(&self, limit: Duration) -> Result<Vec<RunView>> {
+        wait::until("every run has ended", limit, || {
+            // While it recovers it may refuse for a moment.
+            let Ok(runs) = self.ground.ask::<Vec<RunView>>(&["run", "list"]) else { return Ok(None) };
+            Ok(runs.iter().all(|run| run.state.is_over()).then_some(runs))
+        })
+        .with_context(|| self.ground.ctl_whatever(&["status"]))
+        .map(|runs| runs.into_iter().filter(|r| r.state != RunState::Cancelled).collect())
+    }
+}
+
+impl Drop for Farm {
+    fn drop(&mut self) {
+        self.orchestrator = None;
+        self.nodes.clear();
+        if let Err(error) = node::must(&format!("umount -l {}", self.disk.display())) {
+            eprintln!("{error:#}");
+        }
+    }
+}

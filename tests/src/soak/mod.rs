@@ -1,0 +1,119 @@
+//! A soak: a whole swarm of real processes, each drone in a network of its own, that works
+//! for minutes while things break at random, and an audit of what is left.
+//!
+//! Nothing here forgives: whatever was published must be whole whenever it is read, every
+//! package must end received once or quarantined with a reason, and what a process holds
+//! must not grow.
+
+mod audit;
+mod farm;
+mod fault;
+mod footprint;
+mod node;
+mod reader;
+mod worker;
+
+pub use farm::{Farm, JournalKind};
+
+use crate::sim::rng::Rng;
+use anyhow::{Context, Result};
+use fault::Fault;
+use footprint::Footprint;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Time between two looks at everything.
+const TICK: Duration = Duration::from_millis(500);
+
+/// What is left to do after the last fault takes no longer.
+const REST: Duration = Duration::from_secs(900);
+
+/// What a soak is to be.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// For how long things break.
+    pub minutes: u64,
+    /// How many drones.
+    pub drones: usize,
+    /// Decides what breaks when.
+    pub seed: u64,
+    /// Where the journal is.
+    pub journal: JournalKind,
+}
+
+/// What a soak found.
+#[derive(Debug)]
+pub struct Report {
+    /// How often each fault was made.
+    pub faults: BTreeMap<String, u64>,
+    /// What was wrong; empty if nothing was.
+    pub breaches: Vec<String>,
+    /// Figures, one line each.
+    pub figures: Vec<String>,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// The swarm could not be started, or did not come to rest in the end.
+pub fn run(options: &Options) -> Result<Report> {
+    let mut farm = Farm::start(options.drones, options.journal)?;
+    let over = Arc::new(AtomicBool::new(false));
+    let reader = reader::start(farm.address(), over.clone());
+    let worker = worker::start(farm.ground(), over.clone());
+    let mut footprint = Footprint::default();
+    let mut rng = Rng::new(options.seed);
+    let mut faults: BTreeMap<String, u64> = BTreeMap::new();
+    let mut open: Vec<(Instant, Fault)> = Vec::new();
+    let (began, length) = (Instant::now(), Duration::from_secs(options.minutes * 60));
+    let mut next = began + Duration::from_secs(20);
+    while began.elapsed() < length {
+        thread::sleep(TICK);
+        footprint.look(&farm);
+        farm.check_alive()?;
+        let now = Instant::now();
+        let (ended, still): (Vec<_>, Vec<_>) = open.drain(..).partition(|(until, _)| *until <= now);
+        open = still;
+        for (_, fault) in ended {
+            fault.end(&mut farm).with_context(|| format!("the end of: {fault}"))?;
+        }
+        if now < next {
+            continue;
+        }
+        next = now + Duration::from_millis(rng.range(2_000, 10_000));
+        let fault = Fault::choose(&mut rng, &farm);
+        if open.iter().any(|(_, other)| other.excludes(&fault)) {
+            continue;
+        }
+        let length = Duration::from_millis(rng.range(1_000, fault.longest_ms()));
+        println!("{:5.0} s  {fault} for {:.0} s", began.elapsed().as_secs_f64(), length.as_secs_f64());
+        fault.begin(&mut farm).with_context(|| format!("the beginning of: {fault}"))?;
+        *faults.entry(fault.kind().to_owned()).or_default() += 1;
+        open.push((now + length, fault));
+    }
+    for (_, fault) in open {
+        fault.end(&mut farm).with_context(|| format!("the end of: {fault}"))?;
+    }
+    println!("{:5.0} s  no more faults; the swarm comes to rest", began.elapsed().as_secs_f64());
+    over.store(true, Ordering::Relaxed);
+    let worked = worker.join().map_err(|_| anyhow::anyhow!("the worker broke off"))??;
+    let runs = farm.rest(REST)?;
+    let read = reader.join().map_err(|_| anyhow::anyhow!("the reader broke off"))?;
+    let mut breaches = read.breaches;
+    breaches.extend(audit::breaches(&farm, &runs)?);
+    breaches.extend(footprint.breaches());
+    let mut figures = vec![
+        format!("{} runs started, {} ended as they should", worked, runs.len()),
+        format!("{} reads of the index, {} of packages, while faults went on", read.indexes, read.packages),
+    ];
+    figures.extend(audit::figures(&farm, &runs)?);
+    figures.extend(footprint.figures());
+    Ok(Report { faults, breaches, figures })
+}

@@ -1,0 +1,105 @@
+//! A client that reads the published index over and over, and fetches what it names:
+//! whatever is read at whatever instant must be whole.
+
+use crate::e2e::swarm::PROFILE;
+use md5::{Digest as _, Md5};
+use reqwest::StatusCode;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+use swarm_common::{
+    client::{Client, parse_address},
+    format::packages_index::{Entry, PackagesIndex},
+};
+
+/// A request that takes longer met a fault.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Files fetched for each reading of the index.
+const FILES: usize = 3;
+
+/// What was read.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    /// How often the index.
+    pub indexes: u64,
+    /// How many package files.
+    pub packages: u64,
+    /// What was not whole.
+    pub breaches: Vec<String>,
+}
+
+/// Reads until `over`.
+pub(super) fn start(address: String, over: Arc<AtomicBool>) -> JoinHandle<Read> {
+    thread::spawn(move || {
+        let mut read = Read::default();
+        // The swarm's own client chooses the cryptography for all of this process.
+        let chosen = parse_address(&address).and_then(|url| Client::new(&[url], None).map_err(|e| e.to_string()));
+        if let Err(error) = chosen {
+            read.breaches.push(error);
+            return read;
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let client = reqwest::Client::builder().timeout(PATIENCE).build();
+        match (runtime, client) {
+            (Ok(runtime), Ok(client)) => runtime.block_on(async {
+                let base = format!("{address}/binhost/{PROFILE}");
+                while !over.load(Ordering::Relaxed) {
+                    read.once(&client, &base).await;
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            }),
+            (Err(error), _) => read.breaches.push(error.to_string()),
+            (_, Err(error)) => read.breaches.push(error.to_string()),
+        }
+        read
+    })
+}
+
+impl Read {
+    async fn once(&mut self, client: &reqwest::Client, base: &str) {
+        // Connections that fail are the faults themselves; answers are what counts. A fresh
+        // swarm has no index yet.
+        let Some((status, bytes)) = get(client, &format!("{base}/Packages")).await else { return };
+        if status == StatusCode::NOT_FOUND && self.indexes == 0 {
+            return;
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        let index = match PackagesIndex::parse(&text) {
+            Ok(index) if status == StatusCode::OK => index,
+            Ok(_) => return self.breaches.push(format!("the index was answered with {status}")),
+            Err(error) => return self.breaches.push(format!("the index was not whole: {error}")),
+        };
+        self.indexes += 1;
+        let entries: Vec<&Entry> = index.entries().collect();
+        let step = (self.indexes as usize * FILES) % entries.len().max(1);
+        for entry in entries.iter().cycle().skip(step).take(FILES.min(entries.len())) {
+            self.file(client, base, entry).await;
+        }
+    }
+
+    async fn file(&mut self, client: &reqwest::Client, base: &str, entry: &Entry) {
+        let path = entry.path();
+        let Some((status, bytes)) = get(client, &format!("{base}/{path}")).await else { return };
+        let (size, md5) = (entry.get("SIZE"), hex::encode(Md5::digest(&bytes)));
+        if status != StatusCode::OK {
+            self.breaches.push(format!("the index named {path}, which was answered with {status}"));
+        } else if size != bytes.len().to_string() || entry.get("MD5") != md5 {
+            self.breaches.push(format!("{path} was not what the index says"));
+        } else {
+            self.packages += 1;
+        }
+    }
+}
+
+/// The whole answer, or `None` if the connection failed on the way.
+async fn get(client: &reqwest::Client, url: &str) -> Option<(StatusCode, Vec<u8>)> {
+    let answer = client.get(url).send().await.ok()?;
+    let status = answer.status();
+    Some((status, answer.bytes().await.ok()?.to_vec()))
+}

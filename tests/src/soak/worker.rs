@@ -1,0 +1,112 @@
+//! The admin of the soak: as soon as a run has ended, the repository is changed so that
+//! everything is to be built anew, and the next run begins.
+
+use crate::e2e::{programs::program, swarm::PROFILE};
+use anyhow::{Context, Result, ensure};
+use serde::de::DeserializeOwned;
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+use swarm_common::wire::view::RunView;
+
+/// What an admin works with.
+#[derive(Debug, Clone)]
+pub struct Ground {
+    /// Where swarmctl is logged in.
+    pub login: PathBuf,
+    /// The profile's configuration.
+    pub bundle: PathBuf,
+    /// The package repository.
+    pub repository: PathBuf,
+    /// The orchestrator's address.
+    pub url: String,
+}
+
+impl Ground {
+    fn swarmctl(&self) -> Result<Command> {
+        let mut command = Command::new(program("swarmctl")?);
+        command.env("SWARMCTL_CONFIG", &self.login).stdin(Stdio::null());
+        Ok(command)
+    }
+
+    /// What `swarmctl` printed.
+    pub(super) fn ctl(&self, arguments: &[&str]) -> Result<String> {
+        let done = self.swarmctl()?.args(arguments).output()?;
+        let said = String::from_utf8_lossy(&done.stderr);
+        ensure!(done.status.success(), "swarmctl {}: {said}", arguments.join(" "));
+        Ok(String::from_utf8(done.stdout)?)
+    }
+
+    /// The same, whatever its exit code and for people only.
+    pub(super) fn ctl_whatever(&self, arguments: &[&str]) -> String {
+        let done = self.swarmctl().and_then(|mut command| Ok(command.args(arguments).output()?));
+        match done {
+            Ok(done) => String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned(),
+            Err(error) => format!("{error:#}"),
+        }
+    }
+
+    /// What `swarmctl --json` printed, whatever its exit code.
+    pub(super) fn ask<T: DeserializeOwned>(&self, arguments: &[&str]) -> Result<T> {
+        let done = self.swarmctl()?.arg("--json").args(arguments).output()?;
+        let said = || String::from_utf8_lossy(&[done.stdout.clone(), done.stderr].concat()).into_owned();
+        serde_json::from_slice(&done.stdout).with_context(said)
+    }
+
+    /// Pins the profile to the repository as it is: `verb` is `add` or `update`.
+    pub(super) fn pin(&self, verb: &str) -> Result<()> {
+        let at = |path: &Path| path.display().to_string();
+        let (bundle, repository) = (at(&self.bundle), at(&self.repository));
+        self.ctl(&["profile", verb, PROFILE, "--from", &bundle, "--repository", &repository])?;
+        Ok(())
+    }
+
+    /// Changes every ebuild a little, and nothing that it does.
+    fn touch(&self, folder: &Path, round: u64) -> Result<()> {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                self.touch(&path, round)?;
+            } else if path.extension().is_some_and(|e| e == "ebuild") {
+                writeln!(fs::File::options().append(true).open(&path)?, "# round {round}")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a new round was begun.
+    fn begin_round(&self, round: u64) -> Result<bool> {
+        let runs: Vec<RunView> = self.ask(&["run", "list"])?;
+        if runs.iter().any(|run| !run.state.is_over()) {
+            return Ok(false);
+        }
+        self.touch(&self.repository, round)?;
+        self.pin("update")?;
+        self.ctl(&["run", "start", PROFILE])?;
+        Ok(true)
+    }
+}
+
+/// Goes on until `over`. Gives the number of runs that it started.
+pub(super) fn start(ground: Ground, over: Arc<AtomicBool>) -> JoinHandle<Result<u64>> {
+    thread::spawn(move || {
+        let mut rounds = 0;
+        while !over.load(Ordering::Relaxed) {
+            // The orchestrator may be away; then the same is tried again.
+            if let Ok(true) = ground.begin_round(rounds) {
+                rounds += 1;
+            }
+            thread::sleep(Duration::from_secs(1));
+        }
+        Ok(rounds)
+    })
+}
