@@ -11,9 +11,6 @@ use std::{
     sync::OnceLock,
 };
 
-/// The programs of the swarm.
-const PACKAGES: [&str; 3] = ["swarm-orchestrator", "swarm-drone", "swarmctl"];
-
 /// The project's folder.
 #[must_use]
 pub fn repository() -> PathBuf {
@@ -46,13 +43,12 @@ fn build() -> Result<PathBuf> {
     let folder = own.parent().context("a program outside a target folder")?;
     let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(repository()).args(["build", "--quiet", "--bins", "--locked"]);
+    // The whole workspace, as scripts/test builds it: with fewer packages the dependencies would
+    // have other features, and everything would be compiled a second time.
+    cargo.current_dir(repository()).args(["build", "--quiet", "--workspace", "--bins", "--locked"]);
     cargo.arg("--target-dir").arg(folder.parent().context("a test outside a target folder")?);
     if folder.ends_with("release") {
         cargo.arg("--release");
-    }
-    for package in PACKAGES {
-        cargo.args(["--package", package]);
     }
     let built = cargo.output()?;
     ensure!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));

@@ -125,7 +125,7 @@ impl Farm {
         };
         // Silence is noticed soon, so that minutes are enough to see what follows.
         let text = format!(
-            "state_dir = \"{}\"\nlisten = \"{CENTRE}:{PORT}\"\n{journal}\
+            "state_dir = \"{}\"\nlisten = \"{CENTRE}:{PORT}\"\nplain_api = true\n{journal}\
              [policy]\nlease_ms = 15000\noffline_after_ms = 15000\nstartup_grace_ms = 15000\nground_ms = 10000\n",
             self.disk.display()
         );

@@ -39,7 +39,8 @@ pub(super) fn start(address: String, over: Arc<AtomicBool>) -> JoinHandle<Read> 
     thread::spawn(move || {
         let mut read = Read::default();
         // The swarm's own client chooses the cryptography for all of this process.
-        let chosen = parse_address(&address).and_then(|url| Client::new(&[url], None).map_err(|e| e.to_string()));
+        let chosen =
+            parse_address(&address).and_then(|url| Client::new(&[url], None).map_err(|e| e.to_string()));
         if let Err(error) = chosen {
             read.breaches.push(error);
             return read;
