@@ -15,6 +15,7 @@ use swarm_common::{
 };
 
 impl Swarm {
+    /// Attempt `id` begins. Gives its record, for what a build has beyond a plan.
     pub(super) fn delegate(
         &mut self,
         at: TimeMs,
@@ -22,30 +23,27 @@ impl Swarm {
         job: Job,
         drone: DroneId,
         key: &str,
-        build_ids: Vec<u32>,
-        duplicate_of: Option<AttemptId>,
-    ) {
-        let Some(name) = self.drones.get(&drone).map(|d| d.name.clone()) else { return };
+    ) -> Option<&mut Attempt> {
+        let name = self.drones.get(&drone)?.name.clone();
         self.last.attempt = id.0;
         self.at_work.entry(drone).or_default().insert(id);
         self.live.leases.insert(id, at + self.policy.lease_ms);
         self.live.waiting.remove(&drone);
-        self.attempts.insert(
-            id,
-            Attempt {
-                job,
-                drone,
-                drone_name: name,
-                key: key.to_owned(),
-                duplicate_of,
-                build_ids,
-                started_at: at,
-                ended_at: None,
-                phases: BTreeMap::from([(Phase::Assigned, at)]),
-                ending: None,
-                usage: None,
-            },
-        );
+        let attempt = Attempt {
+            job,
+            drone,
+            drone_name: name,
+            key: key.to_owned(),
+            duplicate_of: None,
+            build_ids: Vec::new(),
+            started_at: at,
+            ended_at: None,
+            phases: BTreeMap::from([(Phase::Assigned, at)]),
+            ending: None,
+            usage: None,
+        };
+        self.attempts.insert(id, attempt);
+        self.attempts.get_mut(&id)
     }
 
     pub(super) fn end(&mut self, at: TimeMs, id: AttemptId, ending: Ending, usage: Option<Usage>) {

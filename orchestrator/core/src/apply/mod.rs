@@ -190,7 +190,7 @@ impl Swarm {
                 if let Some(run) = self.runs.get_mut(run) {
                     run.plan_attempts.push(*attempt);
                 }
-                self.delegate(at, *attempt, Job::Plan(*run), *drone, key, Vec::new(), None);
+                self.delegate(at, *attempt, Job::Plan(*run), *drone, key);
             }
             Event::PlanReceived { run, attempt, first_package, plan, usage } => {
                 self.end(at, *attempt, Ending::Accepted, Some(*usage));
@@ -223,7 +223,9 @@ impl Swarm {
                         package.attempts.push(*attempt);
                     }
                     let build_ids = build_ids.clone();
-                    self.delegate(at, *attempt, Job::Build(*package), *drone, key, build_ids, *duplicate_of);
+                    if let Some(record) = self.delegate(at, *attempt, Job::Build(*package), *drone, key) {
+                        (record.build_ids, record.duplicate_of) = (build_ids, *duplicate_of);
+                    }
                 }
             }
             Event::PackageNeeded { package, not_before, reason } => {

@@ -84,7 +84,7 @@ fn a_storm_of_concerns_is_at_most_two_messages_in_a_window() {
     let mut messages = Vec::new();
     for second in (0..3600).step_by(5) {
         // Every five seconds another thing breaks, every other one badly.
-        let severity = |n: u64| if n % 2 == 0 { Severity::Critical } else { Severity::Warning };
+        let severity = |n: u64| if n.is_multiple_of(2) { Severity::Critical } else { Severity::Warning };
         let present: Vec<Concern> =
             (0..=second / 5).map(|n| concern(&format!("c{n}"), severity(n))).collect();
         if !book.look(TimeMs(second * 1000), &present, WINDOW).is_empty() {
