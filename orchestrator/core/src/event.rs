@@ -179,6 +179,18 @@ pub enum Event {
 }
 
 impl Event {
+    /// The attempt that ends with it without a result, if one does.
+    #[must_use]
+    pub fn ends(&self) -> Option<AttemptId> {
+        match self {
+            Self::AttemptFailed { attempt, .. }
+            | Self::AttemptRejected { attempt, .. }
+            | Self::AttemptHandedBack { attempt, .. }
+            | Self::AttemptLost { attempt, .. } => Some(*attempt),
+            _ => None,
+        }
+    }
+
     /// Whether the journal keeps it.
     #[must_use]
     pub fn is_durable(&self) -> bool {

@@ -85,7 +85,7 @@ pub(super) fn sign_off(swarm: &Swarm, now: TimeMs, id: DroneId, reason: &str) ->
     for (attempt, record) in swarm.attempts_of(id) {
         events.push(Event::AttemptHandedBack { attempt, reason: reason.to_owned() });
         let reason = format!("{} signed off: {reason}", drone.name);
-        events.extend(return_job(swarm, now, record.job, attempt, reason));
+        events.extend(return_job(swarm, now, record.job, &[attempt], reason));
     }
     events.push(Event::DroneWentOffline { drone: id, reason: format!("signed off: {reason}") });
     Ok((events, Reply::Done))

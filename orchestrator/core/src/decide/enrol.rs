@@ -60,7 +60,8 @@ pub(super) fn resume(swarm: &Swarm, drone: DroneId) -> Decision {
 
 pub(super) fn remove(swarm: &Swarm, now: TimeMs, drone: DroneId) -> Decision {
     known(swarm, drone)?;
-    let mut events = super::maintain::lose_all(swarm, now, drone, "its drone was removed");
+    let mut events = Vec::new();
+    super::maintain::lose_all(&mut events, swarm, now, drone, "its drone was removed");
     events.push(Event::DroneRemoved { drone });
     Ok((events, Reply::Done))
 }

@@ -31,7 +31,7 @@ pub(super) fn maintain(swarm: &Swarm, now: TimeMs) -> Vec<Event> {
             && silent_ms > swarm.policy.offline_after_ms
         {
             let reason = format!("silent for {} s", silent_ms / 1000);
-            events.extend(lose_all(swarm, now, drone, &reason));
+            lose_all(&mut events, swarm, now, drone, &reason);
             events.push(Event::DroneWentOffline { drone, reason });
             continue;
         }
@@ -45,25 +45,25 @@ pub(super) fn maintain(swarm: &Swarm, now: TimeMs) -> Vec<Event> {
     events
 }
 
-/// Ends every live attempt of a drone as lost.
-pub(super) fn lose_all(swarm: &Swarm, now: TimeMs, drone: DroneId, reason: &str) -> Vec<Event> {
-    let mut events = Vec::new();
+/// Ends every live attempt of a drone as lost. Adds to `events`, the decision so far.
+pub(super) fn lose_all(events: &mut Vec<Event>, swarm: &Swarm, now: TimeMs, drone: DroneId, reason: &str) {
     for (id, attempt) in swarm.attempts_of(drone) {
-        lose(&mut events, swarm, now, id, attempt, reason);
+        lose(events, swarm, now, id, attempt, reason);
     }
-    events
 }
 
 fn lose(events: &mut Vec<Event>, swarm: &Swarm, now: TimeMs, id: AttemptId, attempt: &Attempt, reason: &str) {
     events.push(Event::AttemptLost { attempt: id, reason: reason.to_owned() });
     let reason = format!("{id} on {} was lost: {reason}", attempt.drone_name);
+    // A straggler and its duplicate may be lost together.
+    let ended: Vec<AttemptId> = events.iter().filter_map(Event::ends).collect();
     // Losing drones is nobody's fault, but a package that brings each of them down must
     // not be tried for ever.
     match attempt.job {
-        Job::Build(package) if let Some(spent) = judge::spent(swarm, package, id) => {
+        Job::Build(package) if let Some(spent) = judge::spent(swarm, package, &ended) => {
             events
                 .push(Event::PackageQuarantined { package, reason: format!("{spent}, the last: {reason}") });
         }
-        job => events.extend(judge::return_job(swarm, now, job, id, reason)),
+        job => events.extend(judge::return_job(swarm, now, job, &ended, reason)),
     }
 }

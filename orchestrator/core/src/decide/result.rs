@@ -99,7 +99,7 @@ pub(super) fn fail(
     if live {
         let verdict = verdict(swarm, request, job, attempt, failure);
         if let Some(reason) = blame(swarm, job, drone, failure, &verdict) {
-            events.extend(strike(swarm, request.now, drone, attempt, &reason));
+            strike(&mut events, swarm, request.now, drone, attempt, &reason);
         }
         events.extend(consequences(swarm, request.now, job, attempt, verdict));
     }
@@ -129,7 +129,7 @@ pub(super) fn reject(
         };
         let verdict = verdict(swarm, request, job, attempt, &failure);
         events.extend(consequences(swarm, request.now, job, attempt, verdict));
-        events.extend(strike(swarm, request.now, drone, attempt, reason));
+        strike(&mut events, swarm, request.now, drone, attempt, reason);
     }
     Ok((events, answer(false, reason)))
 }
@@ -146,7 +146,7 @@ pub(super) fn hand_back(
     };
     let mut events = vec![Event::AttemptHandedBack { attempt, reason: reason.to_owned() }];
     if live {
-        events.extend(return_job(swarm, now, job, attempt, format!("handed back: {reason}")));
+        events.extend(return_job(swarm, now, job, &[attempt], format!("handed back: {reason}")));
     }
     Ok((events, answer(true, "noted")))
 }
@@ -178,7 +178,7 @@ fn verdict(swarm: &Swarm, request: &Request, job: Job, attempt: AttemptId, failu
 fn consequences(swarm: &Swarm, now: TimeMs, job: Job, attempt: AttemptId, verdict: Verdict) -> Vec<Event> {
     match (verdict, job) {
         (Verdict::Retry { after_ms, reason }, job) => {
-            return_job(swarm, now + after_ms, job, attempt, reason).into_iter().collect()
+            return_job(swarm, now + after_ms, job, &[attempt], reason).into_iter().collect()
         }
         (Verdict::GiveUp { reason }, Job::Build(package)) => {
             let mut events = strike::forgive(swarm, package);

@@ -62,7 +62,7 @@ pub fn package(swarm: &Swarm, id: PackageId, attempt: AttemptId, failure: &Failu
             return Verdict::GiveUp { reason: format!("{own} failures of its own, the last: {what}") };
         }
     }
-    match spent(swarm, id, attempt) {
+    match spent(swarm, id, &[attempt]) {
         Some(why) => Verdict::GiveUp { reason: format!("{why}, the last: {what}") },
         None => {
             let failures = past(swarm, id, attempt).count() + 1;
@@ -71,13 +71,16 @@ pub fn package(swarm: &Swarm, id: PackageId, attempt: AttemptId, failure: &Failu
     }
 }
 
-/// Why a package gets no further try now that `attempt` has ended badly, if it gets none:
-/// it, or its run, has used up the attempts.
+/// Why a package gets no further try now that those of `ended` which were at it have ended
+/// badly, if it gets none: it, or its run, has used up the attempts.
 #[must_use]
-pub fn spent(swarm: &Swarm, id: PackageId, attempt: AttemptId) -> Option<String> {
+pub fn spent(swarm: &Swarm, id: PackageId, ended: &[AttemptId]) -> Option<String> {
     let run = swarm.packages.get(&id).and_then(|p| swarm.runs.get(&p.run));
     let Some(run) = run else { return Some("its records are gone".into()) };
-    let failures = past(swarm, id, attempt).count() + 1;
+    let now = ended
+        .iter()
+        .filter(|e| swarm.attempts.get(e).is_some_and(|a| a.is_live() && a.job == Job::Build(id)));
+    let failures = failures(swarm, id) + now.count();
     if failures >= swarm.policy.failures_in_all as usize {
         return Some(format!("{failures} failed attempts"));
     }
@@ -117,16 +120,17 @@ pub fn plan(swarm: &Swarm, run: RunId, failure: &Failure, entropy: u64) -> Verdi
     Verdict::Retry { after_ms: backoff_ms(swarm, attempts, entropy), reason: what }
 }
 
-/// What makes a job claimable again after `ended`, unless another attempt is still at it.
+/// What makes a job claimable again after those that end in this decision, `ended`, unless
+/// another attempt is still at it.
 #[must_use]
 pub fn return_job(
     swarm: &Swarm,
     not_before: TimeMs,
     job: Job,
-    ended: AttemptId,
+    ended: &[AttemptId],
     reason: String,
 ) -> Option<Event> {
-    if swarm.attempts_at(job).any(|(other, _)| other != ended) {
+    if swarm.attempts_at(job).any(|(other, _)| !ended.contains(&other)) {
         return None;
     }
     match job {

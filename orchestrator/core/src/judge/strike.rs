@@ -13,10 +13,18 @@ use swarm_common::{id::*, state::*, time::TimeMs, wire::drone::Failure};
 ///
 /// The last drone able to do what is needed is not grounded: an idle swarm helps nobody.
 /// Its strikes go on counting, and status tells.
-#[must_use]
-pub fn strike(swarm: &Swarm, now: TimeMs, id: DroneId, attempt: AttemptId, reason: &str) -> Vec<Event> {
-    let mut events = vec![Event::DroneStruck { drone: id, attempt, reason: reason.to_owned() }];
-    let Some(drone) = swarm.drones.get(&id) else { return events };
+///
+/// Adds to `events`, the decision so far: what ends in it is at work no more.
+pub fn strike(
+    events: &mut Vec<Event>,
+    swarm: &Swarm,
+    now: TimeMs,
+    id: DroneId,
+    attempt: AttemptId,
+    reason: &str,
+) {
+    events.push(Event::DroneStruck { drone: id, attempt, reason: reason.to_owned() });
+    let Some(drone) = swarm.drones.get(&id) else { return };
     let strikes = drone.strikes.len() + usize::from(!drone.strikes.contains_key(&attempt));
     let enough = strikes >= swarm.policy.strikes_to_ground as usize;
     if enough && drone.grounded.is_none() && !is_last_able(swarm, id) {
@@ -26,11 +34,11 @@ pub fn strike(swarm: &Swarm, now: TimeMs, id: DroneId, attempt: AttemptId, reaso
         for (other, record) in swarm.attempts_of(id).filter(|(a, _)| *a != attempt) {
             let why = format!("{} was grounded", drone.name);
             events.push(Event::AttemptHandedBack { attempt: other, reason: why.clone() });
-            events.extend(return_job(swarm, now, record.job, other, why));
+            let ended: Vec<AttemptId> = events.iter().filter_map(Event::ends).collect();
+            events.extend(return_job(swarm, now, record.job, &ended, why));
         }
         events.push(Event::DroneGrounded { drone: id, until, reason });
     }
-    events
 }
 
 /// Whether without this drone something that is needed or being built has nobody: for a
@@ -86,7 +94,7 @@ pub fn refuted(swarm: &Swarm, now: TimeMs, package: PackageId, builder: DroneId)
         if !struck.contains(&drone) {
             struck.push(drone);
             let reason = format!("{} failed on it, and was built by {by}", record.title());
-            events.extend(strike(swarm, now, drone, attempt, &reason));
+            strike(&mut events, swarm, now, drone, attempt, &reason);
         }
     }
     events
