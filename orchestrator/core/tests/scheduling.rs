@@ -144,6 +144,19 @@ fn when_one_of_two_attempts_is_lost_or_fails_the_other_goes_on() {
 }
 
 #[test]
+fn when_both_of_two_attempts_are_lost_in_one_pass_the_package_is_needed_again() {
+    let mut kit = with_history(&["long-1"], &[600_000], &[], &[1000, 1000]);
+    let (a, b) = (DroneId(1), DroneId(2));
+    kit.claim(a).unwrap();
+    kit.pass(1_400_000, &[a, b]);
+    kit.claim(b).unwrap();
+    kit.pass(200_000, &[]);
+    assert_eq!(kit.state(1), PackageState::Needed);
+    kit.heartbeat(a, &[]);
+    assert!(kit.claim(a).is_some());
+}
+
+#[test]
 fn duplicates_are_bounded() {
     let mut kit = with_history(&["long-1"], &[60_000], &[], &[1000; 6]);
     let all: Vec<DroneId> = (1..=6).map(DroneId).collect();
