@@ -1,3 +1,5 @@
+//! The logs of builds: how they grow, are compressed and expire.
+
 use super::*;
 use std::time::{Duration, SystemTime};
 
