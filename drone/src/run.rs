@@ -175,7 +175,7 @@ impl Loop {
                     None => break,
                 },
                 Some(ask) = asked.recv() => {
-                    tracing::info!(?ask, building = self.agent.is_building(), "asked");
+                    tracing::info!(building = self.agent.is_building(), "asked to {}", ask.words());
                     match ask {
                         Ask::Stop => {
                             // What it might just have brought is handed back by the sign-off.

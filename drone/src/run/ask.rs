@@ -13,6 +13,18 @@ pub enum Ask {
     Resume,
 }
 
+impl Ask {
+    /// What is asked, as it reads after "asked to".
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Pause => "take no further work",
+            Self::Resume => "take work again",
+        }
+    }
+}
+
 /// Why a drone ended otherwise than asked.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
