@@ -82,6 +82,9 @@ fn what_crashes_hangs_or_stands_still_is_started_anew_and_remembers_everything()
         let crashed = services.process(unit).unwrap();
         signal(crashed, Signal::KILL);
         let stopped = services.other_process(unit, crashed).unwrap();
+        // The watchdog counts from when it is ready on.
+        let active = || Ok((property(&services, unit, "ActiveState") == "active").then_some(()));
+        wait::until("it is ready again", SOON, active).unwrap();
         let restarts = property(&services, unit, "NRestarts");
         signal(stopped, Signal::STOP);
         services.other_process(unit, stopped).unwrap();
