@@ -4,7 +4,7 @@
 //! ```text
 //! decide(&Swarm, &Request) -> Result<(Vec<Event>, Reply), Refusal>   changes nothing
 //! apply(&mut Swarm, &Record)                                         total, never fails
-//! settle(&Swarm, now) -> Vec<Event>                                  what follows by itself
+//! settle(&Swarm) -> Vec<Event>                                       what follows by itself
 //! ```
 //!
 //! A request carries its time and its randomness, so the same events always give the
