@@ -33,12 +33,7 @@ fn a_crash_is_followed_by_a_new_start_a_bad_reload_by_nothing_and_a_crash_loop_b
     assert!(status(&services, ORCHESTRATOR).contains("started"));
     let pid = services.process(ORCHESTRATOR).unwrap();
 
-    services.machine.write(ORCHESTRATOR_CONFIG, &format!("{SETTINGS}keep_runs = 3\n")).unwrap();
-    services.tell("reload", ORCHESTRATOR).unwrap();
-    services.says(ORCHESTRATOR, "policy.keep_runs").unwrap();
-    services.machine.write(ORCHESTRATOR_CONFIG, "lisen = 5\n").unwrap();
-    let refused = services.tell("reload", ORCHESTRATOR).unwrap_err().to_string();
-    assert!(refused.contains("did you mean `listen`?"), "{refused}");
+    services.reload_well_and_badly().unwrap();
     assert_eq!(services.process(ORCHESTRATOR).unwrap(), pid);
     services.machine.write(ORCHESTRATOR_CONFIG, SETTINGS).unwrap();
 
@@ -68,7 +63,7 @@ fn drain_takes_nothing_more_and_stop_and_restart_let_the_build_finish() {
     services.build_something(12).unwrap();
     services.tell("restart", ORCHESTRATOR).unwrap();
     services.tell("drain", DRONE).unwrap();
-    services.says(DRONE, "Pause").unwrap();
+    services.says(DRONE, "asked to take no further work").unwrap();
     // It waits for the build, then starts the drone anew, which takes work again.
     services.tell("restart", DRONE).unwrap();
     let run = services.run_ends().unwrap();

@@ -14,7 +14,7 @@ use swarm_tests::{
     e2e::{process::Process, wait},
     services::{
         machine::Init,
-        swarm::{BUILT, DRONE, ORCHESTRATOR, ORCHESTRATOR_CONFIG, SETTINGS, SOON, Services},
+        swarm::{BUILT, DRONE, ORCHESTRATOR, SOON, Services},
     },
 };
 
@@ -48,13 +48,7 @@ fn a_good_reload_is_taken_over_a_bad_one_is_refused_and_a_stop_is_clean() {
     wait::until("the status line says what it does", SOON, told).unwrap();
     let pid = services.process(ORCHESTRATOR).unwrap();
 
-    services.machine.write(ORCHESTRATOR_CONFIG, &format!("{SETTINGS}keep_runs = 3\n")).unwrap();
-    services.tell("reload", ORCHESTRATOR).unwrap();
-    services.says(ORCHESTRATOR, "policy.keep_runs").unwrap();
-
-    services.machine.write(ORCHESTRATOR_CONFIG, "lisen = 5\n").unwrap();
-    let refused = services.tell("reload", ORCHESTRATOR).unwrap_err().to_string();
-    assert!(refused.contains("did you mean `listen`?"), "{refused}");
+    services.reload_well_and_badly().unwrap();
     // Also without the unit's own look at the file.
     signal(pid, Signal::HUP);
     services.says(ORCHESTRATOR, "the old one is kept").unwrap();

@@ -157,6 +157,25 @@ pub async fn play(context: BuildContext) -> (BuildEnd, String, Vec<Phase>) {
     (end, log, phases)
 }
 
+/// Runs a build and cancels it as soon as its log has these words.
+pub async fn cancel_when(context: BuildContext, words: &str) -> BuildEnd {
+    let cancel = CancellationToken::new();
+    let (tx, mut rx) = mpsc::channel(16);
+    let stop = cancel.clone();
+    let listen = async move {
+        let mut log = String::new();
+        while let Some(note) = rx.recv().await {
+            if let BuildNote::Log(bytes) = note {
+                log.push_str(&String::from_utf8_lossy(&bytes));
+            }
+            if log.contains(words) {
+                stop.cancel();
+            }
+        }
+    };
+    tokio::join!(run(context, tx, cancel), listen).0
+}
+
 pub fn target(cpv: &str, subslot: &str, build_id: u32) -> Target {
     Target {
         cpv: cpv.parse().unwrap(),

@@ -14,7 +14,7 @@ mod overlay;
 mod private;
 mod stage3;
 
-use lab::{Binhost, Lab, flags, metadata, order, package_dir, play, target, with_use};
+use lab::{Binhost, Lab, cancel_when, flags, metadata, order, package_dir, play, target, with_use};
 use std::fs;
 use swarm_common::{
     state::{FailureClass, Phase},
@@ -23,9 +23,7 @@ use swarm_common::{
         plan::{PlanReport, PlanStage, ProblemKind},
     },
 };
-use swarm_drone::builder::{BuildContext, BuildEnd, BuildNote, run};
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use swarm_drone::builder::{BuildContext, BuildEnd};
 
 #[tokio::test]
 async fn a_library_is_built_and_then_its_dependant_against_it() {
@@ -119,22 +117,7 @@ async fn cancelling_leaves_no_process_and_no_directory() {
     );
     let context = lab.context(order(vec![target("app-misc/daemon-1", "0", 1)], vec![]), "http://127.0.0.1:9");
     let attempt = context.attempt_dir.clone();
-    let cancel = CancellationToken::new();
-    let (tx, mut rx) = mpsc::channel(16);
-    let stop = cancel.clone();
-    let listen = async move {
-        let mut log = String::new();
-        while let Some(note) = rx.recv().await {
-            if let BuildNote::Log(bytes) = note {
-                log.push_str(&String::from_utf8_lossy(&bytes));
-            }
-            if log.contains("now-cancel-me") {
-                stop.cancel();
-            }
-        }
-    };
-    let (end, ()) = tokio::join!(run(context, tx, cancel), listen);
-    assert_eq!(end, BuildEnd::Cancelled);
+    assert_eq!(cancel_when(context, "now-cancel-me").await, BuildEnd::Cancelled);
     assert!(!attempt.exists());
     let marked = format!("SWARM_DRONE_DIR={}", lab.dir.path().join("work").display());
     for process in fs::read_dir("/proc").unwrap().flatten() {

@@ -1,10 +1,10 @@
 //! Builds in an overlay over this machine's root; they take root.
 
-use crate::lab::{Binhost, Lab, metadata, order, package_dir, play, target, with_use};
+use crate::lab::{Binhost, Lab, cancel_when, metadata, order, package_dir, play, target, with_use};
 use std::path::Path;
 use swarm_common::{state::FailureClass, wire::drone::Work};
 use swarm_drone::{
-    builder::{BuildContext, BuildEnd, BuildNote, run},
+    builder::{BuildContext, BuildEnd},
     buildroot::RootKind,
 };
 
@@ -71,22 +71,7 @@ async fn cancelling_in_an_overlay_leaves_no_process_and_so_no_mount() {
     let work = order(vec![target("app-misc/daemon-1", "0", 1)], vec![]);
     let context = overlay(lab.context(work, "http://127.0.0.1:9"), "/");
     let attempt = context.attempt_dir.clone();
-    let cancel = tokio_util::sync::CancellationToken::new();
-    let (tx, mut rx) = tokio::sync::mpsc::channel(16);
-    let stop = cancel.clone();
-    let listen = async move {
-        let mut log = String::new();
-        while let Some(note) = rx.recv().await {
-            if let BuildNote::Log(bytes) = note {
-                log.push_str(&String::from_utf8_lossy(&bytes));
-            }
-            if log.contains("now-cancel-me") {
-                stop.cancel();
-            }
-        }
-    };
-    let (end, ()) = tokio::join!(run(context, tx, cancel), listen);
-    assert_eq!(end, BuildEnd::Cancelled);
+    assert_eq!(cancel_when(context, "now-cancel-me").await, BuildEnd::Cancelled);
     assert!(!attempt.exists());
     for process in std::fs::read_dir("/proc").unwrap().flatten() {
         let mounts = std::fs::read_to_string(process.path().join("mounts")).unwrap_or_default();

@@ -69,6 +69,22 @@ impl Services {
         Ok(())
     }
 
+    /// Reloads the orchestrator with a change, which it takes over, and with a mistake, which
+    /// is refused with a suggestion. The mistake stays in its file.
+    ///
+    /// # Errors
+    /// It is otherwise.
+    pub fn reload_well_and_badly(&self) -> Result<()> {
+        self.machine.write(ORCHESTRATOR_CONFIG, &format!("{SETTINGS}keep_runs = 3\n"))?;
+        self.tell("reload", ORCHESTRATOR)?;
+        self.says(ORCHESTRATOR, "policy.keep_runs")?;
+        self.machine.write(ORCHESTRATOR_CONFIG, "lisen = 5\n")?;
+        let refused =
+            self.tell("reload", ORCHESTRATOR).err().context("a mistake was taken over")?.to_string();
+        ensure!(refused.contains("did you mean `listen`?"), "{refused}");
+        Ok(())
+    }
+
     /// Waits until the orchestrator answers, as it does at once below systemd only.
     fn wait_for_address(&self) -> Result<()> {
         let answers = || {
