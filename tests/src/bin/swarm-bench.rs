@@ -1,0 +1,67 @@
+//! `swarm-bench`: measures Build Swarm beside what would be used instead. Started by
+//! `scripts/bench`, which installs the peers.
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use std::{fs, path::PathBuf};
+use swarm_tests::bench::{ALL, Settings, report};
+
+/// Measures Build Swarm beside what would be used instead
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    about,
+    after_help = "\
+Examples:
+  scripts/bench                                  everything, and docs/benchmarks.md anew
+  scripts/bench index serving --rounds 5         two sections, printed only"
+)]
+struct Arguments {
+    /// Only these sections
+    sections: Vec<String>,
+    /// Rounds of which the median counts
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+    /// Write the page with all sections to this file
+    #[arg(long, value_name = "FILE")]
+    write: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The machine in a few words.
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    format!("{cores} cores ({})", model.map_or("unknown processor", |(_, name)| name))
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let names: Vec<&str> = ALL.iter().map(|(name, _)| *name).collect();
+    if let Some(unknown) = arguments.sections.iter().find(|s| !names.contains(&s.as_str())) {
+        bail!("no section {unknown}; there are {}", names.join(", "));
+    }
+    let settings = Settings { rounds: arguments.rounds.into() };
+    let mut sections = Vec::new();
+    for (name, run) in ALL {
+        if arguments.sections.is_empty() || arguments.sections.iter().any(|s| s == name) {
+            eprintln!("measuring {name} …");
+            let section = run(&settings).with_context(|| format!("section {name}"))?;
+            if !arguments.json {
+                println!("{}", section.text());
+            }
+            sections.push(section);
+        }
+    }
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&sections)?);
+    }
+    if let Some(path) = &arguments.write {
+        fs::write(path, report::page(&sections, &machine()))
+            .with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(())
+}
