@@ -124,8 +124,10 @@ fn open(name: &str, dir: &Path, log: &LogConfig) -> Result<files::Files, Telemet
         .map_err(|source| TelemetryError::Dir { dir: dir.to_owned(), source })
 }
 
+/// The scheduler crate tells of its own inside at every start; a configured level for it still counts.
 fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {
-    EnvFilter::try_new(level).map_err(|source| TelemetryError::Level { level: level.to_owned(), source })
+    EnvFilter::try_new(format!("tokio_cron_scheduler=warn,{level}"))
+        .map_err(|source| TelemetryError::Level { level: level.to_owned(), source })
 }
 
 impl Telemetry {

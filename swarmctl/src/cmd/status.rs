@@ -17,6 +17,8 @@ use swarm_common::{
 const MAX_DRONES: usize = 12;
 /// More concerns than this are counted.
 const MAX_CONCERNS: usize = 6;
+/// A drone says something at least this often, in ms; its `heartbeat_s` goes up to 30.
+const QUIET_MS: u64 = 35_000;
 
 /// Shows the status.
 ///
@@ -129,8 +131,21 @@ fn drones(status: &StatusView, paint: Paint) -> String {
     out
 }
 
-/// What a drone works on, or why it does not.
+/// What a drone works on, or why it does not; and that it was not heard lately, before that makes it offline.
 fn does(status: &StatusView, drone: &DroneView) -> String {
+    let doing = doing(status, drone);
+    let quiet = match drone.last_seen {
+        _ if !matches!(drone.state, DroneState::Online | DroneState::Draining) => return doing,
+        None => "not heard yet".to_owned(),
+        Some(seen) if status.now.since(seen) >= QUIET_MS => {
+            format!("silent for {}", span(status.now.since(seen)))
+        }
+        Some(_) => return doing,
+    };
+    format!("{quiet}; {doing}")
+}
+
+fn doing(status: &StatusView, drone: &DroneView) -> String {
     if let [first, rest @ ..] = drone.working_on.as_slice() {
         let more = if rest.is_empty() { String::new() } else { format!(", and {} more", rest.len()) };
         let since = span(status.now.since(first.since));
@@ -150,7 +165,10 @@ fn runs(status: &StatusView, paint: Paint) -> String {
     for run in &status.runs {
         let when = match (run.eta, run.ended_at) {
             (_, Some(end)) => format!("ended {}", ago(status.now, end)),
-            (Some(eta), None) => format!("ready in about {}", span(eta.since(status.now))),
+            (Some(eta), None) if eta > status.now => {
+                format!("ready in about {}", span(eta.since(status.now)))
+            }
+            (Some(_), None) => "ready any moment".to_owned(),
             (None, None) => run.reason.as_deref().map(clean).unwrap_or_default(),
         };
         table.row([
@@ -199,6 +217,18 @@ pub(super) fn progress(run: &RunView) -> String {
 mod tests {
     use super::*;
     use crate::cmd::fixtures;
+
+    #[test]
+    fn a_drone_that_was_not_heard_lately_is_shown_before_it_is_offline() {
+        let mut status = fixtures::status();
+        status.drones[0].last_seen = Some(status.now - 40_000);
+        assert_eq!(
+            does(&status, &status.drones[0]),
+            "silent for 40 s; app-misc/reckon-1.0: building for 1 min 30 s"
+        );
+        status.drones[0].last_seen = None;
+        assert!(does(&status, &status.drones[0]).starts_with("not heard yet; "));
+    }
 
     #[test]
     fn a_swarm_in_trouble_is_told_on_one_screen_with_the_next_action_last() {
