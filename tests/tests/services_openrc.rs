@@ -5,6 +5,7 @@
 
 use rustix::process::{Pid, Signal, kill_process};
 use swarm_common::state::RunState;
+use swarm_orchestrator::healer::{config::ServiceManager, remote::Script};
 use swarm_tests::{
     e2e::wait,
     services::{
@@ -77,4 +78,22 @@ fn drain_takes_nothing_more_and_stop_and_restart_let_the_build_finish() {
     services.tell("stop", DRONE).unwrap();
     assert!(services.machine.processes(DRONE).unwrap().is_empty());
     assert!(services.machine.processes("emerge").unwrap().is_empty());
+}
+
+#[test]
+fn a_drone_that_outlives_its_supervisor_is_replaced_by_healing_and_its_build_is_done_again() {
+    let services = start();
+    services.start_drone("").unwrap();
+    services.build_something(12).unwrap();
+    let drone = services.process(DRONE).unwrap();
+    let supervisor = services.machine.read("/run/supervise-swarm-drone.pid");
+    services.machine.must(&["kill", "-KILL", supervisor.trim()]).unwrap();
+    assert_eq!(services.process(DRONE).unwrap(), drone);
+
+    let script = Script::KillAndStart(ServiceManager::Openrc).text();
+    services.machine.must(&["sh", "-c", script]).unwrap();
+    services.other_process(DRONE, drone).unwrap();
+    assert!(status(&services, DRONE).contains("started"));
+    let run = services.run_ends().unwrap();
+    assert_eq!(run.state, RunState::Succeeded, "{}", services.log(DRONE));
 }

@@ -1,6 +1,6 @@
 //! What outlives build roots: downloaded sources and the metadata of ebuilds.
 
-use super::{RootError, root::make_dir};
+use super::{RootError, make_dir};
 use crate::builder::BuilderConfig;
 use std::{fs, io, path::Path, time::Duration};
 

@@ -5,7 +5,7 @@
 //! both speak. Nothing here changes what is in a package: that is the bundle's business
 //! alone, or two drones would build different packages from one snapshot.
 
-use super::{Root, RootError, root::make_dir};
+use super::{Root, RootError, make_dir};
 use std::{
     fmt::Write as _,
     fs,

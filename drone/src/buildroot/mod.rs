@@ -18,7 +18,10 @@ mod tree;
 pub use cache::prune_cache;
 pub use root::{Paths, Root};
 
-use std::{io, path::PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 /// How a build root is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -80,4 +83,8 @@ impl RootError {
         let path = path.into();
         move |source| Self::Io { what, path, source }
     }
+}
+
+fn make_dir(path: &Path) -> Result<(), RootError> {
+    fs::create_dir_all(path).map_err(RootError::io("make the directory", path))
 }

@@ -5,7 +5,7 @@
 //! unmount, whoever was killed. What was written stays in the attempt's directory, so
 //! that the next program finds it. The base root is only read.
 
-use super::{RootError, root::make_dir, tree::Tree};
+use super::{RootError, make_dir, tree::Tree};
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},

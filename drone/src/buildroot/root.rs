@@ -8,7 +8,7 @@
 //! believes itself to be installed (build tools go there), `ROOT` and `SYSROOT` are where
 //! packages go. `EPREFIX` must be set and empty, or packages would contain the path.
 
-use super::{RootError, RootKind, cache, config, overlay::Overlay, tree::Tree};
+use super::{RootError, RootKind, cache, config, make_dir, overlay::Overlay, tree::Tree};
 use crate::builder::BuilderConfig;
 use std::{
     collections::BTreeSet,
@@ -339,10 +339,6 @@ fn read_manifest(snapshot: &Path) -> Result<SnapshotManifest, RootError> {
         serde_json::from_str(&text).map_err(|e| RootError::Snapshot(format!("{MANIFEST}: {e}")))?;
     manifest.check().map_err(|e| RootError::Snapshot(e.to_string()))?;
     Ok(manifest)
-}
-
-pub(super) fn make_dir(path: &Path) -> Result<(), RootError> {
-    fs::create_dir_all(path).map_err(RootError::io("make the directory", path))
 }
 
 fn link(target: &Path, at: &Path) -> Result<(), RootError> {

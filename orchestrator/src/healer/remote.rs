@@ -66,13 +66,14 @@ macro_rules! systemd_kill {
     };
 }
 
-// The supervisor and its child; and where OpenRC has a cgroup for the service, all in it.
+// The supervisor, which would start another, then the drone, whoever is its parent by now; and where
+// OpenRC has a cgroup for the service, all in it. The builds of a drone end with it.
 macro_rules! openrc_kill {
     () => {
         "c=/sys/fs/cgroup/openrc.swarm-drone/cgroup.kill; \
          [ ! -e $c ] || echo 1 | $r tee $c >/dev/null; \
-         p=$(cat /run/supervise-swarm-drone.pid 2>/dev/null) && \
-         { $r pkill -KILL -P \"$p\"; $r kill -KILL \"$p\"; } 2>/dev/null; \
+         p=$(cat /run/supervise-swarm-drone.pid 2>/dev/null) && $r kill -KILL \"$p\" 2>/dev/null; \
+         $r pkill -KILL -x swarm-drone; \
          $r rc-service swarm-drone zap; \
          exec $r rc-service swarm-drone start"
     };

@@ -50,7 +50,8 @@ fn main() -> ExitCode {
             report.figures.iter().for_each(|line| println!("{line}"));
             report.breaches.iter().for_each(|line| println!("WRONG: {line}"));
             let verdict = if report.breaches.is_empty() { "clean" } else { "not clean" };
-            println!("soak: {verdict} ({:?})", arguments);
+            let Arguments { minutes, drones, seed, .. } = arguments;
+            println!("soak: {verdict} after {minutes} min with {drones} drones, seed {seed}");
             ExitCode::from(u8::from(!report.breaches.is_empty()))
         }
         Err(error) => {
