@@ -191,6 +191,18 @@ impl Event {
         }
     }
 
+    /// Whether a run's binary package host holds something else after it.
+    #[must_use]
+    pub fn changes_index(&self) -> bool {
+        matches!(
+            self,
+            Self::RunStarted { .. }
+                | Self::RunReopened { .. }
+                | Self::PackageReused { .. }
+                | Self::PackageReceived { .. }
+        )
+    }
+
     /// Whether the journal keeps it.
     #[must_use]
     pub fn is_durable(&self) -> bool {

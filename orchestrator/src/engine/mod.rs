@@ -71,6 +71,8 @@ struct Shared {
     broken: CancellationToken,
     upkeep: Mutex<Option<PassView>>,
     committed: watch::Sender<u64>,
+    /// The last event that changed what an index is to hold.
+    indexed: AtomicU64,
     records: broadcast::Sender<Arc<Record>>,
     reader: Reader,
     /// Of its own, as an audit takes its time.
@@ -151,6 +153,7 @@ impl Engine {
             reader: Arc::new(Mutex::new(journal.reader()?)),
             auditor: Arc::new(Mutex::new(journal.reader()?)),
             committed: watch::Sender::new(swarm.seq),
+            indexed: AtomicU64::new(swarm.seq),
             records: broadcast::Sender::new(BACKLOG),
             trouble: watch::Sender::new(None),
             waiting: Arc::default(),
@@ -257,6 +260,13 @@ impl Engine {
     #[must_use]
     pub fn committed(&self) -> watch::Receiver<u64> {
         self.shared.committed.subscribe()
+    }
+
+    /// The number of the last event that changed what a run's index is to hold. Whoever was
+    /// given work before this is asked needs nothing that a later event brought.
+    #[must_use]
+    pub fn last_indexed(&self) -> u64 {
+        self.shared.indexed.load(Ordering::Acquire)
     }
 
     /// Records as they are journaled.

@@ -6,7 +6,11 @@ use super::{
 };
 use crate::journal::{Journal, JournalError, Moves, Shown};
 use std::{
-    sync::{Arc, PoisonError, RwLockWriteGuard, mpsc::Receiver, mpsc::RecvTimeoutError},
+    sync::{
+        Arc, PoisonError, RwLockWriteGuard,
+        atomic::Ordering,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
     time::{Duration, Instant},
 };
 use swarm_core::{Command, Record, Reply, Request, Swarm};
@@ -14,8 +18,11 @@ use swarm_core::{Command, Record, Reply, Request, Swarm};
 /// Commands decided before they are written together.
 const BATCH: usize = 1024;
 
-/// How often time alone is looked at.
+/// How often time alone is looked at while it may change something at any moment.
 const TICK: Duration = Duration::from_secs(1);
+
+/// How often at least, when nothing is to be expected.
+const REST: Duration = Duration::from_secs(10);
 
 /// Events between two snapshots.
 const SNAPSHOT_EVERY: u64 = 10_000;
@@ -117,6 +124,8 @@ impl Worker {
         let shared = Arc::clone(&self.shared);
         let mut swarm = shared.swarm.write().unwrap_or_else(PoisonError::into_inner);
         shared.catch_up(swarm.at);
+        // Whatever happened before us.
+        shared.indexed.store(swarm.seq, Ordering::Release);
         let mut batch = Batch::default();
         // Starting is never refused.
         let _ = self.handle(&mut swarm, &mut batch, Command::StartOrchestrator, None);
@@ -129,7 +138,11 @@ impl Worker {
     /// How long nothing happens unless someone asks.
     fn pause(&self) -> Duration {
         let now = self.shared.now();
-        let tick = TICK.saturating_sub(self.last_tick.elapsed());
+        let due = self.shared.swarm.read().unwrap_or_else(PoisonError::into_inner).next_due();
+        // Whether it still leads has to be looked at, too.
+        let due = due.filter(|_| !self.journal.is_shared());
+        let every = due.map_or(TICK, |due| Duration::from_millis(due.since(now)).clamp(TICK, REST));
+        let tick = every.saturating_sub(self.last_tick.elapsed());
         let deadlines = self.parked.iter().map(|p| Duration::from_millis(p.deadline.since(now)));
         deadlines.fold(tick, Duration::min)
     }
@@ -172,7 +185,8 @@ impl Worker {
             self.shared.note_upkeep(&batch.records[before..]);
         }
         let now = self.shared.now();
-        if tick || !batch.records.is_empty() || self.parked.iter().any(|p| p.deadline <= now) {
+        let time_counts = tick && swarm.next_due().is_none();
+        if time_counts || !batch.records.is_empty() || self.parked.iter().any(|p| p.deadline <= now) {
             for parked in std::mem::take(&mut self.parked) {
                 self.try_claim(&mut swarm, &mut batch, parked);
             }
@@ -223,6 +237,9 @@ impl Worker {
         let entropy = getrandom::u64().unwrap_or_default();
         let request = Request { now: self.shared.now(), entropy, key, command };
         let (records, reply) = swarm.handle(&request)?;
+        if let Some(last) = records.iter().rfind(|r| r.event.changes_index()) {
+            self.shared.indexed.store(last.seq, Ordering::Release);
+        }
         batch.records.extend(records.into_iter().filter(|r| r.event.is_durable()));
         Ok(reply)
     }

@@ -57,8 +57,8 @@ async fn claim(
     };
     if let Some(assignment) = &reply.assignment {
         // What the build depends on was received before it was assigned, so once the index
-        // has caught up with the journal, the drone finds all of it.
-        let seq = app.engine.read(|swarm| swarm.seq);
+        // has all that was received, the drone finds what it needs.
+        let seq = app.engine.last_indexed();
         if !app.published.reached(seq, app.config.limits.publish_wait()).await {
             tracing::warn!(attempt = %assignment.attempt, seq, "the index is behind; a dependency may be missing");
         }

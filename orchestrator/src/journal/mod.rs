@@ -47,6 +47,11 @@ pub trait Journal: Send {
         false
     }
 
+    /// Whether another orchestrator may take it over while it is ours.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     /// Asks to be the one who appends. A journal that only one process can open says yes.
     ///
     /// # Errors

@@ -3,20 +3,31 @@
 //!
 //! Nothing here is a test: a busy machine makes a benchmark worse, never red.
 
+pub mod footprint;
+pub mod journal;
+pub mod queue;
 pub mod report;
+pub mod server;
 
 use anyhow::Result;
 use report::Section;
+use std::path::PathBuf;
 
 /// A benchmark's name and how it is run.
 pub type Bench = (&'static str, fn(&Settings) -> Result<Section>);
 
 /// What the command line says about all sections.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Rounds of which the median counts.
     pub rounds: usize,
+    /// A checkout of build-swarm-v3 to measure in the same run.
+    pub peer: Option<PathBuf>,
+    /// Claims beyond the usual ones, to look for packages that are given twice.
+    pub claims: Option<usize>,
+    /// Whether to measure a clean build of the programs, too.
+    pub clean_build: bool,
 }
 
 /// All sections, in the order of the page.
-pub const ALL: [Bench; 0] = [];
+pub const ALL: [Bench; 3] = [("queue", queue::run), ("journal", journal::run), ("footprint", footprint::run)];

@@ -71,6 +71,12 @@ impl Row {
         Self::new(what, ours, "the limit", limit, Goal::AtMost(1.0))
     }
 
+    /// A figure that is held against nothing.
+    #[must_use]
+    pub fn alone(what: impl Into<String>, figure: f64) -> Self {
+        Self::new(what, figure, "–", figure, Goal::None)
+    }
+
     fn verdict(&self) -> &'static str {
         match (self.goal, self.goal.met(self.ratio)) {
             (Goal::None, _) => "",

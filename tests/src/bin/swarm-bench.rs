@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use std::{fs, path::PathBuf};
-use swarm_tests::bench::{ALL, Settings, report};
+use swarm_tests::bench::{ALL, Settings, queue::reference, report};
 
 /// Measures Build Swarm beside what would be used instead
 #[derive(Debug, Parser)]
@@ -22,12 +22,27 @@ struct Arguments {
     /// Rounds of which the median counts
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
+    /// Measure build-swarm-v3, too, from a checkout of its repository
+    #[arg(long, value_name = "DIR")]
+    peer: Option<PathBuf>,
+    /// Besides, make so many claims in the queue's section, as 1000000 (minutes)
+    #[arg(long, value_name = "N")]
+    claims: Option<usize>,
+    /// Besides, measure a clean release build in the footprint's section (minutes)
+    #[arg(long)]
+    clean_build: bool,
     /// Write the page with all sections to this file
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Be the server that the queue is held against
+    #[arg(long, value_name = "DATABASE", hide = true)]
+    reference: Option<PathBuf>,
+    /// How many packages it hands out
+    #[arg(long, default_value_t = 1, hide = true)]
+    packages: usize,
 }
 
 /// The machine in a few words.
@@ -40,11 +55,19 @@ fn machine() -> String {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if let Some(database) = &arguments.reference {
+        return reference::serve(database, arguments.packages);
+    }
     let names: Vec<&str> = ALL.iter().map(|(name, _)| *name).collect();
     if let Some(unknown) = arguments.sections.iter().find(|s| !names.contains(&s.as_str())) {
         bail!("no section {unknown}; there are {}", names.join(", "));
     }
-    let settings = Settings { rounds: arguments.rounds.into() };
+    let settings = Settings {
+        rounds: arguments.rounds.into(),
+        peer: arguments.peer,
+        claims: arguments.claims,
+        clean_build: arguments.clean_build,
+    };
     let mut sections = Vec::new();
     for (name, run) in ALL {
         if arguments.sections.is_empty() || arguments.sections.iter().any(|s| s == name) {

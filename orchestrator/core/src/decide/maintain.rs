@@ -5,12 +5,12 @@
 
 use crate::{
     attempt::{Attempt, Job},
-    drone::Grounding,
+    drone::{Drone, Grounding},
     event::Event,
     judge,
     swarm::Swarm,
 };
-use swarm_common::{id::*, time::TimeMs};
+use swarm_common::{id::*, state::*, time::TimeMs};
 
 /// Everything that is due at `now`.
 pub(super) fn maintain(swarm: &Swarm, now: TimeMs) -> Vec<Event> {
@@ -43,6 +43,27 @@ pub(super) fn maintain(swarm: &Swarm, now: TimeMs) -> Vec<Event> {
     }
     events.extend(super::heal::overdue(swarm, now));
     events
+}
+
+/// When time alone changes something next, if nothing is asked until then; `None` while it may
+/// at any moment: work is under way or waits, or a drone is silent or punished.
+pub(super) fn next_due(swarm: &Swarm) -> Option<TimeMs> {
+    let stirs = |drone: &Drone| match drone.state() {
+        DroneState::Offline => !drone.signed_off(),
+        DroneState::Grounded => true,
+        DroneState::Online | DroneState::Pending | DroneState::Draining | DroneState::Lost => false,
+    };
+    if swarm.runs.values().any(|run| !run.state.is_over()) || swarm.drones.values().any(stirs) {
+        return None;
+    }
+    let heard = swarm.drones.iter().filter(|(_, drone)| drone.approved && drone.offline.is_none());
+    let silent = heard.map(|(id, _)| {
+        let seen = swarm.live.seen.get(id).copied().unwrap_or_default();
+        (seen + swarm.policy.offline_after_ms + 1).max(swarm.grace_until())
+    });
+    let tokens = swarm.tokens.values().map(|token| token.expires_at);
+    let pause = swarm.pause.iter().map(|pause| pause.until);
+    silent.chain(tokens).chain(pause).min().or(Some(TimeMs(u64::MAX)))
 }
 
 /// Ends every live attempt of a drone as lost. Adds to `events`, the decision so far.

@@ -21,7 +21,7 @@ use crate::{
     schedule,
     swarm::Swarm,
 };
-use swarm_common::id::*;
+use swarm_common::{id::*, time::TimeMs};
 
 /// What a command leads to, if it is not refused.
 pub type Decision = Result<(Vec<Event>, Reply), Refusal>;
@@ -94,6 +94,15 @@ pub fn decide(swarm: &Swarm, request: &Request) -> Decision {
         Command::HandBack { drone, attempt, reason } => {
             result::hand_back(swarm, now, *drone, *attempt, reason)
         }
+    }
+}
+
+impl Swarm {
+    /// When [`Command::Maintain`] will find something to do, if nothing else is asked until
+    /// then. `None` while that may be at any moment.
+    #[must_use]
+    pub fn next_due(&self) -> Option<TimeMs> {
+        maintain::next_due(self)
     }
 }
 

@@ -224,6 +224,10 @@ impl Journal for RedisJournal {
         true
     }
 
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     fn append(&mut self, expected_seq: u64, records: &[Record], moves: &Moves) -> Result<(), JournalError> {
         let Some(lease) = &self.lease else {
             return Err(JournalError::Deposed { by: "nobody: the lock was never ours".into() });

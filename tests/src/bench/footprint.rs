@@ -1,0 +1,174 @@
+//! What the programs take when nothing happens, and how large they are.
+
+use super::{
+    Settings,
+    report::{Row, Section, median},
+    server::{Orchestrator, memory_mb},
+};
+use crate::{
+    api::FakeDrone,
+    e2e::{process::Process, programs, wait},
+};
+use anyhow::{Context, Result, ensure};
+use futures_util::future::try_join_all;
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+use swarm_common::{
+    client::IdempotencyKey, config::secret::write_private, state::DroneState, wire::admin::EnrolTokenRequest,
+};
+
+/// Drones that wait for work.
+const DRONES: usize = 64;
+
+/// Between two heartbeats, as drones do by default, and how long they let a claim wait.
+const BEAT: Duration = Duration::from_secs(10);
+const WAIT_MS: u64 = 60_000;
+
+/// What starting has stirred up has settled after this time.
+const SETTLED: Duration = Duration::from_secs(8);
+
+/// How long is looked at for each figure.
+const LOOK: Duration = Duration::from_secs(20);
+
+/// A clean build takes no longer.
+const CLOCK_TICKS: f64 = 100.0;
+
+/// Runs the benchmark.
+///
+/// # Errors
+/// Something does not start.
+pub fn run(settings: &Settings) -> Result<Section> {
+    let folder = tempfile::tempdir()?;
+    let server = Orchestrator::start(folder.path(), "")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let drones = runtime.block_on(server.crew(DRONES))?;
+    let drone = real_drone(&runtime, &server)?;
+    let (mut server_cpu, mut drone_cpu) = (vec![], vec![]);
+    let idle = async {
+        tokio::time::sleep(SETTLED).await;
+        for _ in 0..settings.rounds {
+            let before = (cpu_s(server.id())?, cpu_s(drone.id())?, Instant::now());
+            tokio::time::sleep(LOOK).await;
+            let seconds = before.2.elapsed().as_secs_f64();
+            server_cpu.push((cpu_s(server.id())? - before.0) / seconds * 100.0);
+            drone_cpu.push((cpu_s(drone.id())? - before.1) / seconds * 100.0);
+        }
+        anyhow::Ok(())
+    };
+    runtime.block_on(async {
+        tokio::select! {
+            ended = wait_for_work(&drones) => ended.context("a played drone broke off"),
+            ended = idle => ended,
+        }
+    })?;
+    let wakes = |id| Ok::<_, anyhow::Error>(memory_mb(id, "smaps_rollup", "Pss:")?);
+    let mut rows = vec![
+        Row::within("idle orchestrator with 65 drones, % of a core", median(server_cpu)?, 1.0),
+        Row::within("its resident memory, MB", memory_mb(server.id(), "status", "VmRSS:")?, 30.0),
+        Row::alone("its proportional memory, MB", wakes(server.id())?),
+        Row::within("idle drone, % of a core", median(drone_cpu)?, 0.2),
+        Row::within("its resident memory, MB", memory_mb(drone.id(), "status", "VmRSS:")?, 15.0),
+        Row::alone("its proportional memory, MB", wakes(drone.id())?),
+    ];
+    for name in ["swarm-orchestrator", "swarm-drone", "swarmctl"] {
+        let size = fs::metadata(programs::program(name)?)?.len() as f64 / 1e6;
+        rows.push(Row::alone(format!("{name}, MB"), size));
+    }
+    if settings.clean_build {
+        rows.push(Row::alone("clean build of all programs, s", clean_build()?));
+    }
+    drop(drone);
+    server.stop()?;
+    let about = format!(
+        "{DRONES} played drones wait for work with open claims and send heartbeats every {} s through the client that \
+         real drones use; one real swarm-drone besides, which has nothing to do either. Processor time is read from \
+         /proc over {} s a round. {}",
+        BEAT.as_secs(),
+        LOOK.as_secs(),
+        if settings.clean_build { "" } else { "`--clean-build` adds the time of a clean release build." }
+    );
+    Ok(Section { title: "Footprint", about: about.trim_end().to_owned(), rows })
+}
+
+/// Claims and heartbeats of drones for which there is nothing to do, for ever.
+async fn wait_for_work(drones: &[FakeDrone]) -> Result<()> {
+    let one = async |(n, drone): (usize, &FakeDrone)| {
+        // As they would have started: not all in the same second.
+        tokio::time::sleep(BEAT * n as u32 / DRONES as u32).await;
+        tokio::try_join!(keep_claiming(drone), keep_beating(drone)).map(drop)
+    };
+    try_join_all(drones.iter().enumerate().map(one)).await.map(drop)
+}
+
+async fn keep_claiming(drone: &FakeDrone) -> Result<()> {
+    loop {
+        let reply = drone.ask(&IdempotencyKey::random()?.to_string(), WAIT_MS).await?;
+        ensure!(reply.assignment.is_none(), "there was work");
+    }
+}
+
+async fn keep_beating(drone: &FakeDrone) -> Result<()> {
+    loop {
+        drone.heartbeat(Vec::new()).await?;
+        tokio::time::sleep(BEAT).await;
+    }
+}
+
+/// A real drone, enrolled and online.
+fn real_drone(runtime: &tokio::runtime::Runtime, server: &Orchestrator) -> Result<Process> {
+    let folder = server.folder().join("drone");
+    let request = EnrolTokenRequest { valid_ms: 600_000, approved: true };
+    let token = runtime.block_on(async {
+        anyhow::Ok(server.admin.make_enrol_token(&request, &IdempotencyKey::random()?).await?.token)
+    })?;
+    write_private(&folder.join("token"), &token)?;
+    let config = folder.join("drone.toml");
+    let at = folder.display();
+    fs::write(
+        &config,
+        format!(
+            "name = \"real\"\norchestrators = [\"http://{}\"]\ntoken_file = \"{at}/token\"\n\
+             state_dir = \"{at}/state\"\ncache_dir = \"{at}/snapshots\"\n\
+             [builder]\nwork_dir = \"{at}/roots\"\ncache_dir = \"{at}/cache\"\n",
+            server.address
+        ),
+    )?;
+    let mut command = Command::new(programs::program("swarm-drone")?);
+    let process = Process::start(command.arg("--config").arg(&config), &folder.join("log"))?;
+    wait::until("the drone is online", Duration::from_secs(60), || {
+        let status = runtime.block_on(server.admin.status())?;
+        let mut drones = status.drones.iter();
+        Ok(drones.any(|d| d.name.as_str() == "real" && d.state == DroneState::Online).then_some(()))
+    })
+    .with_context(|| process.output())?;
+    Ok(process)
+}
+
+/// Seconds of processor time that a process has used.
+fn cpu_s(id: u32) -> Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
+    // The program's name may hold anything; fields count from its closing parenthesis.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks: f64 = [11, 12].iter().filter_map(|&at| fields.get(at)?.parse::<f64>().ok()).sum();
+    Ok(ticks / CLOCK_TICKS)
+}
+
+/// Seconds that a release build takes that finds nothing built.
+fn clean_build() -> Result<f64> {
+    let target = tempfile::tempdir()?;
+    let began = Instant::now();
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--quiet", "--release", "--locked", "--bins", "--target-dir"]).arg(target.path());
+    cargo.args(["--package", "swarm-orchestrator", "--package", "swarm-drone", "--package", "swarmctl"]);
+    let built = cargo.current_dir(repository()).status()?;
+    ensure!(built.success(), "the programs do not build");
+    Ok(began.elapsed().as_secs_f64())
+}
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}

@@ -1,0 +1,123 @@
+//! The queue: how fast packages are claimed and completed through the API, durably, and what
+//! that costs, beside a bare server and beside the queue of build-swarm-v3.
+
+mod chain;
+mod figures;
+mod load;
+mod ours;
+mod peer;
+pub mod reference;
+
+use super::{
+    Settings,
+    report::{Section, median},
+    server::{FINAL_FAILURES, Orchestrator, announced, independent, memory_mb},
+};
+use crate::{e2e::process::Process, faults::redis::Redis};
+use anyhow::Result;
+use figures::Figures;
+use load::Outcome;
+use ours::Failing;
+use std::{env, process::Command};
+
+/// Packages of a run.
+const PACKAGES: usize = 5000;
+
+/// The peer takes its time, and loses more of it the more packages there are.
+const PEER_PACKAGES: usize = 475;
+
+/// Drones that claim at once.
+const FEW: usize = 8;
+const MANY: usize = 64;
+
+/// Runs the benchmark.
+///
+/// # Errors
+/// A server does not start, or refuses what it should take.
+pub fn run(settings: &Settings) -> Result<Section> {
+    let mut figures = Figures::default();
+    for _ in 0..settings.rounds {
+        sqlite(&mut figures)?;
+        for (drones, rates) in [(FEW, &mut figures.reference_few), (MANY, &mut figures.reference_many)] {
+            rates.push(reference(drones)?.rate());
+        }
+        if let Some(checkout) = &settings.peer {
+            figures.peer_few.push(peer::run(checkout, FEW, PEER_PACKAGES)?.rate());
+            figures.peer_many.push(peer::run(checkout, MANY, PEER_PACKAGES)?.rate());
+        }
+        figures.everysec.push(redis(&mut figures.claims, "everysec")?);
+        figures.always.push(redis(&mut figures.claims, "always")?);
+    }
+    if let Some(claims) = settings.claims {
+        many(&mut figures, claims)?;
+    }
+    figures.section(settings.rounds)
+}
+
+/// Ours with the embedded journal: the most drones first, so that what is in memory then is
+/// one run's.
+fn sqlite(figures: &mut Figures) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let server = Orchestrator::start(folder.path(), FINAL_FAILURES)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let drones = runtime.block_on(server.crew(MANY))?;
+    let mut series = 0;
+    let mut load = |count: usize| -> Result<Outcome> {
+        series += 1;
+        runtime.block_on(server.planned(&drones[0], independent(series, PACKAGES)))?;
+        load::run(server.address, count, PACKAGES, &Failing::new(&drones))
+    };
+    let many = load(MANY)?;
+    figures.peak_mb.push(memory_mb(server.id(), "status", "VmHWM:")?);
+    let few = load(FEW)?;
+    figures.claims.count(&many);
+    figures.claims.count(&few);
+    figures.few.push(few.rate());
+    figures.few_p99_ms.push(few.percentile_ms(99));
+    figures.many.push(many.rate());
+    figures.many_p50_ms.push(many.percentile_ms(50));
+    figures.many_p99_ms.push(many.percentile_ms(99));
+    figures.received.push(runtime.block_on(chain::received_rate(&server, &drones))?);
+    figures.handed_on_ms.push(median(runtime.block_on(chain::handed_on_ms(&server, &drones))?)?);
+    server.stop()
+}
+
+/// The bare server.
+fn reference(drones: usize) -> Result<Outcome> {
+    let folder = tempfile::tempdir()?;
+    let mut command = Command::new(env::current_exe()?);
+    command.arg("--reference").arg(folder.path().join("reference.sqlite"));
+    command.args(["--packages", &PACKAGES.to_string()]);
+    let mut process = Process::start(&mut command, &folder.path().join("log"))?;
+    let address = announced(&mut process)?;
+    load::run(address, drones, PACKAGES, &reference::Spoken)
+}
+
+/// Ours on a real Redis that syncs its file so often; claims a second of 64 drones.
+fn redis(claims: &mut figures::Claims, fsync: &str) -> Result<f64> {
+    let redis = Redis::start_with(&["--appendonly", "yes", "--appendfsync", fsync])?;
+    let folder = tempfile::tempdir()?;
+    let settings = format!("{FINAL_FAILURES}[journal]\nkind = \"redis\"\nurl = \"{}\"\n", redis.url());
+    let server = Orchestrator::start(folder.path(), &settings)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let drones = runtime.block_on(server.crew(MANY))?;
+    runtime.block_on(server.planned(&drones[0], independent(1, PACKAGES)))?;
+    let outcome = load::run(server.address, MANY, PACKAGES, &Failing::new(&drones))?;
+    claims.count(&outcome);
+    server.stop()?;
+    Ok(outcome.rate())
+}
+
+/// As many claims as said, run after run.
+fn many(figures: &mut Figures, claims: usize) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let server = Orchestrator::start(folder.path(), FINAL_FAILURES)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let drones = runtime.block_on(server.crew(MANY))?;
+    for series in 0..claims.div_ceil(PACKAGES) {
+        runtime.block_on(server.planned(&drones[0], independent(series, PACKAGES)))?;
+        let outcome = load::run(server.address, MANY, PACKAGES, &Failing::new(&drones))?;
+        figures.claims.count(&outcome);
+    }
+    server.stop()
+}

@@ -1,0 +1,177 @@
+//! The real orchestrator as a process of its own, with an admin and drones that are enrolled
+//! over the API, for the sections that measure it from outside.
+
+use crate::{
+    api::{FakeDrone, PROFILE, name, pebble_at, plan_of, snapshot},
+    e2e::{process::Process, programs::program, wait},
+};
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+use swarm_common::{
+    client::{Client, IdempotencyKey, parse_address},
+    config::secret::{read_secret, write_private},
+    state::RunClass,
+    wire::{
+        admin::{BuilderKind, EnrolTokenRequest, ProfileRequest, StartRunRequest},
+        plan::PlanReport,
+    },
+};
+
+/// A start or an end takes no longer, on a machine that does much else.
+const SOON: Duration = Duration::from_secs(60);
+
+/// What a failed attempt does to its package: it is out of the queue for good.
+pub const FINAL_FAILURES: &str = "[policy]\npackage_failures = 1\nstartup_grace_ms = 0\n";
+
+/// A running orchestrator. It is killed when dropped.
+pub struct Orchestrator {
+    process: Process,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its admin's client.
+    pub admin: Client,
+    /// From its execution until it said that it is ready.
+    pub started_in: Duration,
+    folder: PathBuf,
+}
+
+impl Orchestrator {
+    /// Starts one with its files in `folder`, whatever is there already, and waits until it
+    /// serves. `settings` is the rest of its configuration.
+    ///
+    /// # Errors
+    /// It does not start; the error has its log.
+    pub fn start(folder: &Path, settings: &str) -> Result<Self> {
+        let state = folder.join("state");
+        let token = state.join("admin.token");
+        if !token.exists() {
+            write_private(&token, "admin-of-the-benchmark")?;
+        }
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let config = folder.join("orchestrator.toml");
+        let text = format!("listen = \"{address}\"\nstate_dir = \"{}\"\n{settings}", state.display());
+        fs::write(&config, text)?;
+        let mut command = Command::new(program("swarm-orchestrator")?);
+        let began = Instant::now();
+        let mut process = Process::start(command.arg("--config").arg(&config), &folder.join("log"))?;
+        while !is_ready(address)? {
+            ensure!(process.ended()?.is_none(), "the orchestrator ended:\n{}", process.output());
+            ensure!(began.elapsed() < SOON, "the orchestrator does not start:\n{}", process.output());
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        let started_in = began.elapsed();
+        let url = parse_address(&format!("http://{address}")).map_err(anyhow::Error::msg)?;
+        let admin = Client::new(&[url], Some(read_secret(&token)?))?;
+        Ok(Self { process, address, admin, started_in, folder: folder.to_owned() })
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Its folder for files.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Stops it in order.
+    ///
+    /// # Errors
+    /// It does not end.
+    pub fn stop(mut self) -> Result<()> {
+        self.process.signal(Signal::TERM)?;
+        let ended = self.process.end(SOON)?;
+        ensure!(ended.success(), "the orchestrator ended with {ended}:\n{}", self.process.output());
+        Ok(())
+    }
+
+    /// So many drones, enrolled, approved and with credentials of their own, and a profile to
+    /// build for.
+    ///
+    /// # Errors
+    /// Something is refused.
+    pub async fn crew(&self, count: usize) -> Result<Vec<FakeDrone>> {
+        let nobody = self.admin.without_credential();
+        let mut drones = Vec::with_capacity(count);
+        for n in 0..count {
+            let request = EnrolTokenRequest { valid_ms: 600_000, approved: true };
+            let token = self.admin.make_enrol_token(&request, &IdempotencyKey::random()?).await?.token;
+            drones.push(FakeDrone::enrol(&nobody, &token, &format!("drone-{n}")).await?);
+        }
+        let (digest, archive) = snapshot(&self.folder.join("snapshot.tar.zst"))?;
+        self.admin.put_snapshot(digest, &archive).await?;
+        let request =
+            ProfileRequest { builder: BuilderKind::Portage, snapshot: digest, source: "benchmark".into() };
+        self.admin.put_profile(&name(PROFILE), &request, &IdempotencyKey::random()?).await?;
+        Ok(drones)
+    }
+
+    /// Starts a run, whose plan `drone` brings.
+    ///
+    /// # Errors
+    /// Something is refused.
+    pub async fn planned(&self, drone: &FakeDrone, plan: PlanReport) -> Result<()> {
+        let request = StartRunRequest { profile: name(PROFILE), class: RunClass::Nightly };
+        self.admin.start_run(&request, &IdempotencyKey::random()?).await?;
+        drone.bring_plan(plan).await?;
+        Ok(())
+    }
+}
+
+/// Whether a server says that it is ready.
+fn is_ready(address: SocketAddr) -> Result<bool> {
+    // Nobody listens yet.
+    let Ok(mut stream) = TcpStream::connect(address) else { return Ok(false) };
+    stream.set_read_timeout(Some(SOON))?;
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: swarm\r\nconnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    // Whoever hangs up is not ready.
+    let _hung_up = stream.read_to_end(&mut answer);
+    Ok(answer.starts_with(b"HTTP/1.1 200"))
+}
+
+/// Packages that wait for nothing, and that no run with another `series` has.
+#[must_use]
+pub fn independent(series: usize, count: usize) -> PlanReport {
+    let packages: Vec<_> = (0..count).map(|n| pebble_at(&format!("{series}.{n}"), "0")).collect();
+    let mut plan = plan_of(&packages);
+    plan.edges.clear();
+    plan
+}
+
+/// The address that a server says it is ready at, in its log.
+///
+/// # Errors
+/// It ends instead.
+pub fn announced(process: &mut Process) -> Result<SocketAddr> {
+    let found = wait::until("the server is ready", SOON, || {
+        ensure!(process.ended()?.is_none(), "the server ended");
+        let said = process.output();
+        let at = said.split("ready address=").nth(1).and_then(|rest| rest.split_whitespace().next());
+        Ok(at.map(str::to_owned))
+    });
+    let address = found.with_context(|| process.output())?;
+    address.parse().with_context(|| format!("the server is ready at `{address}`"))
+}
+
+/// What `/proc/ID/FILE` says under a name such as `VmHWM:`, in MB.
+///
+/// # Errors
+/// The process is gone.
+pub fn memory_mb(id: u32, file: &str, figure: &str) -> Result<f64> {
+    let text = fs::read_to_string(format!("/proc/{id}/{file}"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(figure));
+    let kib = line.and_then(|line| line.split_whitespace().next()).context("no such figure")?;
+    Ok(kib.parse::<f64>()? * 1024.0 / 1e6)
+}
