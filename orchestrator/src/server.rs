@@ -12,7 +12,7 @@ use crate::{
     engine::{Clock, Engine, EngineTask, SystemClock},
     healer::Healer,
     http::{
-        self,
+        self, Lane, SmallFiles,
         connection::{self, Entrance},
     },
     journal,
@@ -76,6 +76,8 @@ pub struct App {
     pub logs: Logs,
     /// Where the binary package hosts are.
     pub binhosts: Binhosts,
+    /// Published files that are kept in memory.
+    pub(crate) small_files: Arc<SmallFiles>,
     /// How far publishing is.
     pub published: Arc<Progress>,
     /// When each pass last ran and what it did.
@@ -156,6 +158,7 @@ pub struct Reached {
 pub struct Server {
     app: Arc<App>,
     entrances: Vec<Entrance>,
+    lane: Lane,
     address: SocketAddr,
     engine_task: EngineTask,
     first_start: bool,
@@ -223,12 +226,14 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
         snapshots,
         logs,
         binhosts,
+        small_files: Arc::default(),
         published: Arc::default(),
         stopping: CancellationToken::new(),
         live: watch::Sender::new(Arc::new(config.clone())),
         config,
     });
-    Ok(Server { app, entrances, address, engine_task, first_start, _state_dir: state_dir })
+    let lane = Lane::start(&app).map_err(StartError::Threads)?;
+    Ok(Server { app, entrances, lane, address, engine_task, first_start, _state_dir: state_dir })
 }
 
 async fn bind(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
@@ -300,7 +305,7 @@ impl Server {
     /// A defect ended the engine, or another orchestrator took over. Living on would look
     /// alive to a supervisor and do nothing for anybody.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
-        let Self { app, entrances, engine_task, .. } = self;
+        let Self { app, entrances, lane, engine_task, .. } = self;
         let stopping = app.stopping.clone();
         let publisher = Publisher::new(
             app.engine.clone(),
@@ -321,7 +326,7 @@ impl Server {
             app.passes.spawn("notifier", when_leading(app.clone(), notify::pass::run(app.clone())));
         let limits = app.config.limits;
         let router = http::router(app.clone());
-        let connections = connection::serve(entrances, router, limits, stopping.clone());
+        let connections = connection::serve(entrances, router, lane, limits, stopping.clone());
         let stopper = async {
             let told = tokio::select! {
                 () = stop => Ok(()),

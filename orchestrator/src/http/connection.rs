@@ -2,6 +2,7 @@
 //! size and time of a request's head, and in what stopping may take. Plain `axum::serve`
 //! bounds none of these.
 
+use super::{Lane, binhost::lane::Handed};
 use crate::config::Limits;
 use axum::{Router, extract::Request};
 use hyper::server::conn::http1;
@@ -11,9 +12,9 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use rustls::ServerConfig;
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{io::Cursor, net::IpAddr, sync::Arc, time::Duration};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, join},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     task::JoinSet,
@@ -24,10 +25,10 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 /// Bytes of a request's head.
-const HEAD_BYTES: usize = 64 * 1024;
+pub(super) const HEAD_BYTES: usize = 64 * 1024;
 
 /// Lines of a request's head.
-const HEADERS: usize = 64;
+pub(super) const HEADERS: usize = 64;
 
 /// Wait after a connection could not be accepted: the process is out of descriptors, and
 /// asking again at once would only burn the processor.
@@ -61,12 +62,20 @@ impl Peer {
 pub(crate) async fn serve(
     entrances: Vec<Entrance>,
     router: Router,
+    lane: Lane,
     limits: Limits,
     stopping: CancellationToken,
 ) {
+    let lane = Arc::new(lane);
     let slots = Arc::new(Semaphore::new(limits.connections));
     let served = entrances.into_iter().map(|entrance| {
-        let hall = Hall { router: router.clone(), limits, slots: slots.clone(), stopping: stopping.clone() };
+        let hall = Hall {
+            router: router.clone(),
+            lane: lane.clone(),
+            limits,
+            slots: slots.clone(),
+            stopping: stopping.clone(),
+        };
         hall.serve(entrance)
     });
     futures_util::future::join_all(served).await;
@@ -76,6 +85,7 @@ pub(crate) async fn serve(
 #[derive(Clone)]
 struct Hall {
     router: Router,
+    lane: Arc<Lane>,
     limits: Limits,
     slots: Arc<Semaphore>,
     stopping: CancellationToken,
@@ -112,7 +122,15 @@ impl Hall {
             let peer = Peer { ip: from.ip(), tls: acceptor.is_some() };
             connections.spawn(async move {
                 match acceptor {
-                    None => hall.talk(stream, peer, watcher).await,
+                    None => match hall.lane.serve(stream).await {
+                        Ok(None) => {}
+                        Ok(Some(Handed::Untouched(stream))) => hall.talk(stream, peer, watcher).await,
+                        Ok(Some(Handed::Begun(stream, read))) => {
+                            let (rest, write) = stream.into_split();
+                            hall.talk(join(Cursor::new(read).chain(rest), write), peer, watcher).await;
+                        }
+                        Err(error) => tracing::debug!(%error, "a connection ended early"),
+                    },
                     Some(acceptor) => {
                         if let Some(stream) = hall.greet(&acceptor, stream, peer).await {
                             hall.talk(stream, peer, watcher).await;

@@ -1,25 +1,36 @@
 //! A file as the body of an answer, in large pieces: small ones cost more than the disk.
 
 use axum::body::Body;
-use bytes::BytesMut;
+use bytes::Bytes;
 use futures_util::stream;
-use tokio::{fs::File, io::AsyncReadExt as _};
+use std::{
+    fs::File,
+    io::{self, ErrorKind, Read as _, Seek as _, SeekFrom},
+};
+use tokio::task::spawn_blocking;
 
 /// Bytes that are read at once.
-const PIECE: usize = 256 * 1024;
+const PIECE: u64 = 256 * 1024;
 
-/// `length` bytes of a file from where it stands. If the file turns out to be shorter, the
-/// answer breaks off, so that nobody takes it for whole.
-pub(super) fn body(file: File, length: u64) -> Body {
-    Body::from_stream(stream::try_unfold((file, length), |(mut file, left)| async move {
+/// `length` bytes of a file from `first`. If the file turns out to be shorter, the answer
+/// breaks off, so that nobody takes it for whole.
+pub(super) fn body(file: File, first: u64, length: u64) -> Body {
+    Body::from_stream(stream::try_unfold((file, first, length), |(file, first, left)| async move {
         if left == 0 {
-            return Ok::<_, std::io::Error>(None);
+            return Ok::<_, io::Error>(None);
         }
-        let mut piece = BytesMut::with_capacity(PIECE.min(usize::try_from(left).unwrap_or(PIECE)));
-        let read = (&mut file).take(left).read_buf(&mut piece).await? as u64;
-        if read == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok(Some((piece.freeze(), (file, left - read))))
+        let (file, piece) = spawn_blocking(move || read(file, first, left.min(PIECE))).await??;
+        let read = piece.len() as u64;
+        Ok(Some((piece, (file, first + read, left - read))))
     }))
+}
+
+fn read(mut file: File, first: u64, length: u64) -> io::Result<(File, Bytes)> {
+    let mut piece = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+    file.seek(SeekFrom::Start(first))?;
+    (&mut file).take(length).read_to_end(&mut piece)?;
+    if (piece.len() as u64) < length {
+        return Err(ErrorKind::UnexpectedEof.into());
+    }
+    Ok((file, piece.into()))
 }

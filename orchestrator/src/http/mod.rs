@@ -35,6 +35,7 @@ mod status;
 mod uploads;
 mod why;
 
+pub(crate) use binhost::{SmallFiles, lane::Lane};
 pub(crate) use problem::ApiError;
 
 use crate::server::App;

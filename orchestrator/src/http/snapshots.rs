@@ -93,13 +93,13 @@ fn write(
 async fn get(State(app): State<Arc<App>>, Path(digest): Path<Digest>) -> Result<Response, ApiError> {
     let path = app.snapshots.path(digest);
     let file = match tokio::fs::File::open(&path).await {
-        Ok(file) => file,
+        Ok(file) => file.into_std().await,
         Err(error) if error.kind() == ErrorKind::NotFound => {
             return Err(ApiError::Absent(format!("snapshot {digest} is not here")));
         }
         Err(error) => return Err(crate::artifact::disk::DiskError::new("open", &path, error).into()),
     };
-    let size = file.metadata().await.map_err(crate::artifact::disk::DiskError::at("look at", &path))?.len();
+    let size = file.metadata().map_err(crate::artifact::disk::DiskError::at("look at", &path))?.len();
     let headers = [(header::CONTENT_TYPE, KIND.to_owned()), (header::CONTENT_LENGTH, size.to_string())];
-    Ok((headers, super::file::body(file, size)).into_response())
+    Ok((headers, super::file::body(file, 0, size)).into_response())
 }

@@ -34,6 +34,9 @@ pub enum StartError {
     /// The TLS certificate.
     #[error("TLS: {0}")]
     Tls(#[from] TlsError),
+    /// Threads.
+    #[error("the threads that serve packages cannot be started: {0}; is the limit of threads reached?")]
+    Threads(io::Error),
     /// The address.
     #[error("cannot listen on {address}: {source}; is another program there, or is `listen` wrong?")]
     Listen {
@@ -68,9 +71,11 @@ impl StartError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::StateDir(StateDirError::Held { .. }) => 75,
-            Self::StateDir(StateDirError::Io { .. }) | Self::Journal(_) | Self::Disk(_) | Self::Random(_) => {
-                74
-            }
+            Self::StateDir(StateDirError::Io { .. })
+            | Self::Journal(_)
+            | Self::Disk(_)
+            | Self::Random(_)
+            | Self::Threads(_) => 74,
             Self::Tls(error) if !error.is_configuration() => 74,
             Self::Tls(_) | Self::Token(_) | Self::Notify(_) | Self::Key(_) | Self::Listen { .. } => {
                 swarm_common::config::EXIT_CONFIG

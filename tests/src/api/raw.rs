@@ -109,6 +109,19 @@ impl Raw {
         Ok(Answer { status, headers, body })
     }
 
+    /// Waits until an answer has begun, and takes nothing more.
+    ///
+    /// # Errors
+    /// The connection ended.
+    pub async fn begun(&mut self) -> Result<()> {
+        while self.read.is_empty() {
+            if self.more().await? == 0 {
+                bail!("the connection ended before an answer");
+            }
+        }
+        Ok(())
+    }
+
     /// Waits until the other end closes; whatever it still says is dropped.
     ///
     /// # Errors

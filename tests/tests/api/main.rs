@@ -22,6 +22,7 @@ mod reports;
 mod restart;
 mod runs;
 mod schedules;
+mod serving;
 mod snapshots;
 mod status;
 mod tls;

@@ -1,0 +1,92 @@
+//! The servers beside ours, and the core that each is given.
+
+use crate::{
+    bench::server::Orchestrator,
+    e2e::{process::Process, programs::program, wait},
+};
+use anyhow::{Context, Result, ensure};
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    process::Command,
+    time::Duration,
+};
+
+/// A server that runs.
+pub(super) struct Served {
+    pub(super) address: SocketAddr,
+    pub(super) id: u32,
+    /// Unless somebody else sees to it.
+    _process: Option<Process>,
+}
+
+impl Served {
+    /// The orchestrator, as long as it runs.
+    pub(super) fn ours(orchestrator: &Orchestrator) -> Self {
+        Self { address: orchestrator.address, id: orchestrator.id(), _process: None }
+    }
+}
+
+/// nginx as somebody sets it up who wants speed: sendfile, no log, a single process.
+///
+/// # Errors
+/// It is missing or does not start.
+pub(super) fn nginx(folder: &Path, tree: &Path) -> Result<Served> {
+    let address = free_address()?;
+    let config = folder.join("nginx.conf");
+    let (here, root) = (folder.display(), tree.display());
+    let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("{kind}_temp_path {here}/{kind};\n"))
+        .concat();
+    let text = format!(
+        "{user} daemon off; master_process off; pid {here}/nginx.pid; error_log {here}/nginx.err;\n\
+         events {{ worker_connections 1024; }}\n\
+         http {{ access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000000;\n{temporary}\
+         server {{ listen {address}; location /binhost/{}/ {{ alias {root}/; }} }} }}\n",
+        crate::api::PROFILE
+    );
+    fs::write(&config, text)?;
+    let found = ["/usr/sbin/nginx", "/usr/bin/nginx"].into_iter().find(|path| Path::new(path).exists());
+    let mut command = Command::new(found.context("nginx is missing: apt-get install nginx-light")?);
+    start(command.arg("-c").arg(&config).arg("-p").arg(folder), address, &folder.join("nginx.log"))
+}
+
+/// tower-http's ServeDir, as its documentation shows it.
+///
+/// # Errors
+/// It does not start.
+pub(super) fn serve_dir(folder: &Path, tree: &Path) -> Result<Served> {
+    let address = free_address()?;
+    let mut command = Command::new(program("serve-dir")?);
+    let arguments = [address.to_string(), format!("/binhost/{}", crate::api::PROFILE)];
+    start(command.args(arguments).arg(tree), address, &folder.join("serve-dir.log"))
+}
+
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+fn start(command: &mut Command, address: SocketAddr, log: &Path) -> Result<Served> {
+    let mut process = Process::start(command, log)?;
+    wait::until("the server listens", Duration::from_secs(20), || {
+        ensure!(process.ended()?.is_none(), "{command:?} ended:\n{}", process.output());
+        Ok(TcpStream::connect(address).is_ok().then_some(()))
+    })?;
+    Ok(Served { address, id: process.id(), _process: Some(process) })
+}
+
+/// Gives a server the first core and no other, if there are two.
+///
+/// # Errors
+/// `taskset` fails.
+pub(super) fn pin(id: u32) -> Result<()> {
+    if std::thread::available_parallelism()?.get() == 1 {
+        return Ok(());
+    }
+    let pinned = Command::new("taskset").args(["-acp", "0", &id.to_string()]).output();
+    let pinned = pinned.context("taskset is missing: install util-linux")?;
+    ensure!(pinned.status.success(), "taskset: {}", String::from_utf8_lossy(&pinned.stderr));
+    Ok(())
+}
