@@ -23,6 +23,7 @@ const KNOWN_IN_ONE_PLACE: &[(&str, &str)] = &[
     ("reqwest", "common/src/client/"),
     ("rcgen", "orchestrator/src/tls/self_signed.rs"),
     ("tokio_rustls", "orchestrator/src/http/connection.rs"),
+    ("httparse", "orchestrator/src/http/binhost/lane/"),
     ("reqwest", "orchestrator/src/notify/"),
     ("lettre", "orchestrator/src/notify/mail.rs"),
 ];

@@ -8,6 +8,7 @@ pub mod journal;
 pub mod queue;
 pub mod report;
 pub mod server;
+pub mod serving;
 
 use anyhow::Result;
 use report::Section;
@@ -30,4 +31,9 @@ pub struct Settings {
 }
 
 /// All sections, in the order of the page.
-pub const ALL: [Bench; 3] = [("queue", queue::run), ("journal", journal::run), ("footprint", footprint::run)];
+pub const ALL: [Bench; 4] = [
+    ("queue", queue::run),
+    ("journal", journal::run),
+    ("footprint", footprint::run),
+    ("serving", serving::run),
+];
