@@ -1,6 +1,9 @@
 //! A drone, as the core knows it.
 
-use crate::heal::Healing;
+use crate::{
+    estimate::{Belief, Evidence},
+    heal::Healing,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use swarm_common::{
@@ -42,6 +45,9 @@ pub struct Drone {
     pub healing: Healing,
     /// How many times in a row it was much slower (negative) or faster than that.
     pub surprises: i8,
+    /// How slow its last result made it look, if that was a surprise; otherwise 0.
+    #[serde(default)]
+    pub doubt_permille: u64,
     /// Learned cost of setting up a build, in milliseconds.
     pub setup_ms: u64,
     /// Learned time from the end of a build until its result is accepted.
@@ -88,10 +94,31 @@ impl Drone {
         self.facts.profiles.is_empty() || self.facts.profiles.contains(profile)
     }
 
+    /// Notes how long work took it that is of so many milliseconds at speed 1.
+    pub(crate) fn learn_speed(&mut self, evidence: Evidence, work_ms: u64, took_ms: u64) {
+        let belief = Belief {
+            permille: self.speed_permille,
+            surprises: self.surprises,
+            doubt_permille: self.doubt_permille,
+        };
+        let belief = belief.learn(evidence, work_ms, took_ms);
+        self.speed_permille = belief.permille;
+        (self.surprises, self.doubt_permille) = (belief.surprises, belief.doubt_permille);
+    }
+
+    /// The speed to reckon with: the learned one, or what the last result makes likely.
+    #[must_use]
+    pub fn likely_permille(&self) -> u64 {
+        match self.doubt_permille {
+            0 => self.speed_permille,
+            doubt => doubt.min(self.speed_permille),
+        }
+    }
+
     /// How long work of `work_ms` takes it, without overhead.
     #[must_use]
     pub fn duration_ms(&self, work_ms: u64) -> u64 {
-        work_ms.saturating_mul(1000) / self.speed_permille.max(1)
+        work_ms.saturating_mul(1000) / self.likely_permille().max(1)
     }
 }
 
@@ -124,6 +151,7 @@ mod tests {
             speed_permille: 1000,
             healing: Healing::default(),
             surprises: 0,
+            doubt_permille: 0,
             setup_ms: 0,
             upload_ms: 0,
         }

@@ -107,9 +107,9 @@ fn a_straggler_is_given_to_a_second_drone_and_only_the_first_result_counts() {
     let mut kit = with_history(&["long-1"], &[600_000], &[], &[1000, 1000]);
     let (a, b) = (DroneId(1), DroneId(2));
     let first = kit.claim(a).unwrap();
-    kit.pass(700_000, &[a, b]);
+    kit.pass(650_000, &[a, b]);
     assert!(kit.claim(b).is_none(), "what is a little late is left alone");
-    kit.pass(700_000, &[a, b]);
+    kit.pass(750_000, &[a, b]);
     let second = kit.claim(b).unwrap();
     assert_eq!(package_of(&second), package_of(&first));
     assert_eq!(kit.swarm.attempts[&second.attempt].duplicate_of, Some(first.attempt));
@@ -122,6 +122,49 @@ fn a_straggler_is_given_to_a_second_drone_and_only_the_first_result_counts() {
     assert_eq!(told.cancel[0].reason, "another attempt delivered first");
     // What took it so long while another did the same is the drone's.
     assert!(kit.swarm.drones[&a].speed_permille < 700);
+}
+
+#[test]
+fn what_is_overdue_goes_to_a_second_drone_only_while_that_has_nothing_better_to_do() {
+    let mut kit = with_history(&["long-1", "other-1"], &[600_000, 590_000], &[], &[1000; 3]);
+    let (a, b, c) = (DroneId(1), DroneId(2), DroneId(3));
+    let first = kit.claim(a).unwrap();
+    kit.pass(720_000, &[a, b, c]);
+    let other = kit.claim(b).unwrap();
+    assert_ne!(package_of(&other), package_of(&first), "other work comes first");
+    let second = kit.claim(c).unwrap();
+    assert_eq!(package_of(&second), package_of(&first));
+    // Neither of them is late beyond doubt, and one second is enough.
+    let d = kit.enrol("d");
+    assert!(kit.claim(d).is_none());
+}
+
+#[test]
+fn a_drone_whose_last_result_was_much_too_late_is_not_trusted_with_long_work() {
+    let works = [60_000, 2_000_000, 700_000];
+    let mut kit = with_history(&["probe-1", "long-1", "short-1"], &works, &[(1, 0), (2, 0)], &[4000, 1000]);
+    let (fast, slow) = (DroneId(1), DroneId(2));
+    let probe = kit.claim(fast).unwrap();
+    kit.pass(200_000, &[fast, slow]);
+    let artifacts = kit::artifacts(fast, &probe);
+    let usage = Usage { wall_ms: 200_000, ..Usage::default() };
+    kit.must(Command::ReceivePackage { drone: fast, attempt: probe.attempt, artifacts, usage });
+    assert_eq!(kit.swarm.drones[&fast].speed_permille, 4000, "it may have been the package");
+    assert_eq!(package_of(&kit.claim(slow).unwrap()), PackageId(2));
+    assert_eq!(package_of(&kit.claim(fast).unwrap()), PackageId(3));
+}
+
+#[test]
+fn work_waits_for_a_faster_drone_that_is_just_done_but_not_for_long() {
+    let mut kit = with_history(&["one-1", "two-1"], &[60_000, 50_000], &[], &[1000, 4000]);
+    let (slow, fast) = (DroneId(1), DroneId(2));
+    let first = kit.claim(fast).unwrap();
+    kit.pass(15_000, &[slow, fast]);
+    kit.deliver(fast, &first).unwrap();
+    let reason = kit.claim_reply(slow, "s").reason.unwrap();
+    assert_eq!(reason, "held back: app/two-1 will be finished sooner by fast".replace("fast", "d2"));
+    kit.pass(15_000, &[slow, fast]);
+    assert!(kit.claim(slow).is_some(), "it does not ask");
 }
 
 #[test]
@@ -205,7 +248,7 @@ fn of_a_group_one_package_is_built_at_a_time() {
     let reason = kit.claim_reply(DroneId(2), "k").reason.unwrap();
     assert_eq!(reason, "app/y-1 must not be built beside another of its group");
     kit.deliver(DroneId(1), &first).unwrap();
-    assert_eq!(package_of(&kit.claim(DroneId(2)).unwrap()), PackageId(2));
+    assert_eq!(package_of(&kit.claim(DroneId(1)).unwrap()), PackageId(2));
 }
 
 #[test]

@@ -3,7 +3,8 @@
 //!
 //! The figures are those of T2 SDE's measured build times and dependencies: logarithms
 //! of seconds normal with mean 2.6 and deviation 1.7 and at most a few hours; 4 to 16
-//! dependencies at the median, 10 to 46 levels.
+//! dependencies at the median, 10 to 46 levels. In sets of an update's size the work is
+//! usually 5 to 10 times the longest chain.
 
 use super::workload::{Item, Workload};
 use crate::sim::rng::Rng;
@@ -27,12 +28,13 @@ pub fn made(count: usize, seed: u64) -> Result<Workload> {
         let below = level * count / levels;
         let mut deps: Vec<String> = Vec::new();
         if level > 0 {
-            let wanted = (1.7 + 0.8 * normal(&mut rng)).exp().clamp(1.0, 110.0) as usize;
+            let wanted = (2.4 + 0.8 * normal(&mut rng)).exp().clamp(1.0, 110.0) as usize;
+            let chained = rng.chance(300);
             for k in 0..wanted {
                 // One from just below keeps the levels; most others from the core.
-                let from = if k == 0 { (level - 1) * count / levels } else { 0 };
+                let from = if chained && k == 0 { (level - 1) * count / levels } else { 0 };
                 let span = (below - from) as f64;
-                let skew = if k == 0 { 1.0 } else { 2.5 };
+                let skew = if k == 0 { 1.0 } else { 6.0 };
                 let at = from + (unit(&mut rng).powf(skew) * span) as usize;
                 deps.push(format!("made-{}", at.min(below - 1)));
             }

@@ -2,7 +2,7 @@
 
 use crate::{
     attempt::{Attempt, Ending, Job},
-    estimate::{Evidence, learn, smooth},
+    estimate::{Evidence, smooth},
     package::Step,
     swarm::Swarm,
 };
@@ -13,6 +13,12 @@ use swarm_common::{
     time::TimeMs,
     wire::drone::{Target, Usage},
 };
+
+/// How soon a drone that has brought something asks for more.
+const ASKS_AT_ONCE_MS: u64 = 2_000;
+
+/// How soon one asks that is to stop, which it hears with its next heartbeat.
+const ASKS_WHEN_TOLD_MS: u64 = 12_000;
 
 impl Swarm {
     /// Attempt `id` begins. Gives its record, for what a build has beyond a plan.
@@ -54,6 +60,17 @@ impl Swarm {
         attempt.ended_at = Some(at);
         attempt.usage = usage.or(attempt.usage);
         self.live.leases.remove(&id);
+        // It will ask for more. Until then the others must not take what it would finish
+        // sooner.
+        let asks_within_ms = match &attempt.ending {
+            Some(Ending::Accepted | Ending::Failed(_) | Ending::Rejected(_)) => ASKS_AT_ONCE_MS,
+            Some(Ending::Superseded | Ending::Cancelled) => ASKS_WHEN_TOLD_MS,
+            Some(Ending::Lost(_) | Ending::HandedBack(_)) | None => 0,
+        };
+        if asks_within_ms > 0 {
+            let until = self.live.waiting.entry(attempt.drone).or_default();
+            *until = (*until).max(at + asks_within_ms);
+        }
         if let Some(live) = self.at_work.get_mut(&attempt.drone) {
             live.remove(&id);
         }
@@ -117,8 +134,7 @@ impl Swarm {
         drone.upload_ms = smooth(drone.upload_ms, at.since(attempt.started_at + took_ms));
         let built_ms = took_ms.saturating_sub(drone.setup_ms).max(1);
         let evidence = if package.guessed { Evidence::Guess } else { Evidence::History };
-        let believed = (drone.speed_permille, drone.surprises);
-        (drone.speed_permille, drone.surprises) = learn(believed, evidence, package.predicted_ms, built_ms);
+        drone.learn_speed(evidence, package.predicted_ms, built_ms);
         let work_ms = (built_ms.saturating_mul(drone.speed_permille) / 1000).max(1);
         let (name, version) = history_name(&package.targets);
         self.history.guess.note(&name, package.build_deps.len(), work_ms);
@@ -136,8 +152,7 @@ impl Swarm {
             let Some(drone) = self.drones.get_mut(&drone) else { continue };
             let took_ms = elapsed.saturating_sub(drone.setup_ms);
             if took_ms > drone.duration_ms(work_ms) {
-                let believed = (drone.speed_permille, drone.surprises);
-                (drone.speed_permille, drone.surprises) = learn(believed, Evidence::Rival, work_ms, took_ms);
+                drone.learn_speed(Evidence::Rival, work_ms, took_ms);
             }
         }
     }

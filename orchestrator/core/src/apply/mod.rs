@@ -73,6 +73,7 @@ impl Swarm {
                         groundings: 0,
                         speed_permille: from_cores(facts.cores),
                         surprises: 0,
+                        doubt_permille: 0,
                         setup_ms: SETUP_MS,
                         upload_ms: UPLOAD_MS,
                         healing: Default::default(),

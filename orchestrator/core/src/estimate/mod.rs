@@ -10,7 +10,7 @@ mod version;
 
 pub use guess::Guess;
 use serde::{Deserialize, Serialize};
-pub(crate) use speed::learn;
+pub(crate) use speed::Belief;
 pub use speed::{Evidence, from_cores};
 use std::collections::BTreeMap;
 

@@ -1,8 +1,9 @@
 //! A drone's speed, told apart from the packages it happened to build.
 //!
 //! One attempt at a package whose work is known says much of its drone, one at a package
-//! never built nearly nothing. A single surprise may be the package's; two in a row, or
-//! another drone that did the very same work in the meantime, are the drone's.
+//! never built nearly nothing. A single surprise may be the package's: it makes the drone
+//! doubtful until its next result. Two in a row, or another drone that did the very same
+//! work in the meantime, are the drone's.
 
 use serde::{Deserialize, Serialize};
 
@@ -29,35 +30,59 @@ pub enum Evidence {
     Rival,
 }
 
-/// What is believed of a drone after it did `work_ms` in `took_ms`: its speed, and how
-/// many times in a row it was much slower (negative) or faster than believed.
-#[must_use]
-pub(crate) fn learn(
-    (speed_permille, surprises): (u64, i8),
-    evidence: Evidence,
-    work_ms: u64,
-    took_ms: u64,
-) -> (u64, i8) {
-    let seen = (work_ms.saturating_mul(1000) / took_ms.max(1))
-        .clamp(speed_permille / 16, speed_permille * 16)
-        .clamp(*RANGE.start(), *RANGE.end());
-    let toward = |part: u64| {
-        let blended = (speed_permille * (100 - part) + seen * part) / 100;
-        blended.clamp(*RANGE.start(), *RANGE.end())
-    };
-    let surprise = match (seen, speed_permille) {
-        (seen, believed) if seen > 2 * believed => 1,
-        (seen, believed) if 2 * seen < believed => -1,
-        _ => 0_i8,
-    };
-    match evidence {
-        Evidence::Rival => (toward(75), 0),
-        // The geometric middle would be right; this leans to neither side enough to matter.
-        Evidence::Guess if surprise == 0 => (toward(1), surprises),
-        Evidence::Guess => (speed_permille, surprises),
-        Evidence::History if surprise == 0 => (toward(2), 0),
-        Evidence::History if surprise.signum() == surprises.signum() => (toward(60), surprise),
-        Evidence::History => (toward(2), surprise),
+/// A build that took so much longer or shorter than believed is no surprise yet, whatever
+/// the ratio: of short ones setting up is most.
+const LEAST_SURPRISE_MS: u64 = 10_000;
+
+/// What is believed of a drone's speed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Belief {
+    /// Its speed in thousandths.
+    pub(crate) permille: u64,
+    /// How many times in a row it was much slower (negative) or faster than that.
+    pub(crate) surprises: i8,
+    /// How slow its last result made it look, if that was a surprise; otherwise 0. It
+    /// counts as that slow until its next result tells whether it was the package.
+    pub(crate) doubt_permille: u64,
+}
+
+impl Belief {
+    /// What is believed after it did `work_ms` in `took_ms`.
+    #[must_use]
+    pub(crate) fn learn(self, evidence: Evidence, work_ms: u64, took_ms: u64) -> Self {
+        let believed = self.permille.max(1);
+        let seen = (work_ms.saturating_mul(1000) / took_ms.max(1))
+            .clamp(believed / 16, believed.saturating_mul(16))
+            .clamp(*RANGE.start(), *RANGE.end());
+        let toward = |part: u64| {
+            let blended = if seen < believed {
+                // Times are blended, as it is them that a slow drone costs.
+                100 * believed * seen / ((100 - part) * seen + part * believed)
+            } else {
+                (believed * (100 - part) + seen * part) / 100
+            };
+            blended.clamp(*RANGE.start(), *RANGE.end())
+        };
+        let expected_ms = work_ms.saturating_mul(1000) / believed;
+        let surprise = match took_ms.abs_diff(expected_ms) >= LEAST_SURPRISE_MS {
+            true if 4 * seen > 7 * believed => 1,
+            true if 7 * seen < 4 * believed => -1,
+            _ => 0_i8,
+        };
+        let (permille, surprises) = match evidence {
+            Evidence::Rival => (toward(75), 0),
+            Evidence::Guess if surprise == 0 => (toward(1), self.surprises),
+            Evidence::Guess => (believed, self.surprises),
+            Evidence::History if surprise == 0 => (toward(2), 0),
+            Evidence::History if surprise == self.surprises => (toward(60), surprise),
+            Evidence::History => (believed, surprise),
+        };
+        let doubt_permille = match evidence {
+            Evidence::Guess => self.doubt_permille,
+            Evidence::History if surprise < 0 => seen,
+            Evidence::History | Evidence::Rival => 0,
+        };
+        Self { permille, surprises, doubt_permille }
     }
 }
 
@@ -65,28 +90,37 @@ pub(crate) fn learn(
 mod tests {
     use super::*;
 
+    const BELIEF: Belief = Belief { permille: 1000, surprises: 0, doubt_permille: 0 };
+
     #[test]
     fn one_freak_result_hardly_moves_a_speed_and_two_alike_do() {
-        let once = learn((1000, 0), Evidence::History, 10_000, 80_000);
-        assert_eq!(once, (982, -1));
-        let (twice, _) = learn(once, Evidence::History, 10_000, 80_000);
-        assert!(twice < 500, "{twice}");
-        assert_eq!(learn(once, Evidence::History, 10_000, 10_500).1, 0);
+        let once = BELIEF.learn(Evidence::History, 10_000, 80_000);
+        assert_eq!(once, Belief { permille: 1000, surprises: -1, doubt_permille: 125 });
+        let twice = once.learn(Evidence::History, 10_000, 80_000);
+        assert!(twice.permille < 250, "{twice:?}");
+        let calm = once.learn(Evidence::History, 10_000, 10_500);
+        assert_eq!((calm.surprises, calm.doubt_permille), (0, 0));
+    }
+
+    #[test]
+    fn what_is_short_is_no_surprise() {
+        let after = BELIEF.learn(Evidence::History, 1_000, 9_000);
+        assert_eq!((after.surprises, after.doubt_permille), (0, 0));
     }
 
     #[test]
     fn a_guess_says_little_and_a_rival_much() {
-        assert_eq!(learn((1000, 0), Evidence::Guess, 10_000, 1), (1000, 0));
-        assert_eq!(learn((1000, 0), Evidence::Rival, 10_000, 80_000), (343, 0));
+        assert_eq!(BELIEF.learn(Evidence::Guess, 100_000, 1), BELIEF);
+        assert_eq!(BELIEF.learn(Evidence::Rival, 10_000, 80_000).permille, 160);
     }
 
     #[test]
     fn no_figure_of_a_drone_leads_out_of_the_range() {
         for (work, took) in [(0, 0), (1, u64::MAX), (u64::MAX, 1), (u64::MAX, u64::MAX)] {
-            let mut state = (1000, 0);
+            let mut state = BELIEF;
             for _ in 0..100 {
-                state = learn(state, Evidence::Rival, work, took);
-                assert!(RANGE.contains(&state.0));
+                state = state.learn(Evidence::Rival, work, took);
+                assert!(RANGE.contains(&state.permille));
             }
         }
     }

@@ -87,6 +87,11 @@ impl<'a> Board<'a> {
 }
 
 impl Slot<'_> {
+    /// Whether it has nothing to do.
+    pub(super) fn is_idle(&self) -> bool {
+        self.busy.is_empty()
+    }
+
     /// How long it is busy with this work.
     fn length_ms(&self, work_ms: u64) -> u64 {
         self.drone.setup_ms + work_ms.saturating_mul(1000) / self.speed_permille.max(1)

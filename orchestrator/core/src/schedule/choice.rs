@@ -67,6 +67,11 @@ pub(super) fn choose(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone, fre
             return Choice::Build { package, duplicate_of };
         }
     }
+    for (id, run) in &runs {
+        if let Some((package, duplicate_of)) = weighing.overdue(*id, run) {
+            return Choice::Build { package, duplicate_of };
+        }
+    }
     Choice::Nothing(weighing.reasons.words(swarm, runs.is_empty()))
 }
 
@@ -116,6 +121,8 @@ struct Weighing<'a> {
     ends: BTreeMap<PackageId, u64>,
     foresight: Foresight,
     reasons: Reasons,
+    /// Ranks of what the claimant is kept free for, and from when.
+    kept: Vec<(u64, u64)>,
 }
 
 impl<'a> Weighing<'a> {
@@ -129,6 +136,7 @@ impl<'a> Weighing<'a> {
             ends: ends(swarm, now),
             foresight: Foresight::default(),
             reasons: Reasons::default(),
+            kept: Vec::new(),
         }
     }
 
@@ -142,6 +150,7 @@ impl<'a> Weighing<'a> {
     ) -> Option<(PackageId, Option<AttemptId>)> {
         self.foresight = Foresight::default();
         let mut late = self.stragglers(run_id);
+        late.retain(|(_, s)| s.certain);
         let mut ahead = run.open.iter().take(LOOK_AHEAD);
         let last = run.open.iter().nth(LOOK_AHEAD - 1).copied();
         let beyond = last.map(|last| run.ready.range((Bound::Excluded(last), Bound::Unbounded)));
@@ -173,6 +182,7 @@ impl<'a> Weighing<'a> {
                 }
                 if slot.id == claimant {
                     self.reasons.kept_free.get_or_insert(id);
+                    self.kept.push((package.rank_ms, place.start));
                 } else if package.state == PackageState::Needed {
                     let other = slot.id;
                     self.reasons.held_back.get_or_insert((id, other));
@@ -253,6 +263,31 @@ impl<'a> Weighing<'a> {
             .collect();
         found.sort_by_key(|(rank, s)| (Reverse(*rank), s.package));
         found
+    }
+
+    /// What is overdue, though it may yet be in order, goes also to a claimant that has
+    /// nothing better to do.
+    fn overdue(&mut self, run_id: RunId, run: &Run) -> Option<(PackageId, Option<AttemptId>)> {
+        let (claimant, free_bytes) = self.claimant?;
+        let idle = Board::new(self.swarm, self.now, Some(claimant));
+        for (Reverse(rank), late) in self.stragglers(run_id).into_iter().rev() {
+            if late.others > 0 {
+                continue;
+            }
+            let package = self.swarm.packages.get(&late.package)?;
+            let fit = self.fit(run, late.package, package);
+            let busy_at_it =
+                |s: &Slot| self.swarm.attempts_of(s.id).any(|(_, a)| a.job == Job::Build(late.package));
+            let may = |s: &Slot| s.is_idle() && !busy_at_it(s) && fit.suits(s.id, s.drone);
+            let Some(place) = idle.soonest(self.now.0, late.work_ms, may) else { continue };
+            let slot = &idle.slots[place.slot];
+            let kept = self.kept.iter().any(|&(r, start)| r > rank && start < place.finish);
+            let worth = place.finish - self.now.0 <= 2 * late.elapsed_ms;
+            if slot.id == claimant && !kept && worth && fit.has_room(slot.drone, free_bytes) {
+                return Some((late.package, Some(late.attempt)));
+            }
+        }
+        None
     }
 
     /// A straggler's package goes to another drone that would be done sooner, if there is

@@ -55,7 +55,7 @@ fn patience_ms(predicted_ms: u64, guessed: bool) -> u64 {
 /// A drone's speed as its present attempt shows it: one that should have ended long ago
 /// makes its drone look as slow as that.
 pub(super) fn speed_now(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> u64 {
-    let mut speed = drone.speed_permille;
+    let mut speed = drone.likely_permille();
     for (_, attempt) in swarm.attempts_of(id).filter(|(_, a)| is_building(a)) {
         let known = package(swarm, attempt).is_some_and(|p| !p.guessed);
         let elapsed = now.since(attempt.started_at);
@@ -67,6 +67,9 @@ pub(super) fn speed_now(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) 
     speed.max(1)
 }
 
+/// What is later by less is not doubled: it costs nobody much.
+const LEAST_DELAY_MS: u64 = 30_000;
+
 /// An attempt that should have ended.
 pub(super) struct Straggler {
     /// Which.
@@ -77,6 +80,12 @@ pub(super) struct Straggler {
     pub(super) finish: u64,
     /// The work another drone would have with it, in milliseconds at speed 1.
     pub(super) work_ms: u64,
+    /// How long it has been at it.
+    pub(super) elapsed_ms: u64,
+    /// It is later than predictions are off; otherwise it may yet be in order.
+    pub(super) certain: bool,
+    /// How many others are at the same.
+    pub(super) others: usize,
 }
 
 /// The attempt at a delegated package that will end first, if it is late enough that
@@ -91,11 +100,23 @@ pub(super) fn straggler(swarm: &Swarm, now: TimeMs, id: PackageId) -> Option<Str
     let drone = swarm.drones.get(&record.drone)?;
     let elapsed = now.since(record.started_at);
     let predicted = predicted_end(swarm, record).since(record.started_at);
-    if elapsed <= patience_ms(predicted, package.guessed) {
+    let certain = elapsed > patience_ms(predicted, package.guessed);
+    let overdue =
+        !package.guessed && live.len() == 1 && elapsed > predicted + predicted / 10 + LEAST_DELAY_MS;
+    if !certain && !overdue {
         return None;
     }
     let done_ms = elapsed.saturating_sub(drone.setup_ms).saturating_mul(drone.speed_permille) / 1000;
     let work_ms = if package.guessed { done_ms + done_ms / 2 } else { package.predicted_ms };
     let finish = expected_end(swarm, now, record).0 + drone.upload_ms;
-    Some(Straggler { attempt, package: id, finish, work_ms: work_ms.max(package.predicted_ms) })
+    let work_ms = work_ms.max(package.predicted_ms);
+    Some(Straggler {
+        attempt,
+        package: id,
+        finish,
+        work_ms,
+        elapsed_ms: elapsed,
+        certain,
+        others: live.len() - 1,
+    })
 }

@@ -8,9 +8,11 @@
 //! to whichever drone asks first is what loses half of a mixed fleet's time.
 //!
 //! An attempt that takes much longer than it should is a straggler; another drone that
-//! would still be done sooner may be given the same package as a deliberate duplicate.
+//! would still be done sooner may be given the same package as a deliberate duplicate. One
+//! that is merely overdue is doubled by a drone that has nothing better to do (LATE, Zaharia
+//! et al. 2008): what the night ends with must not hang on one drone's health.
 //!
-//! Only drones that wait for work or do some are counted on. One that is merely online
+//! Only drones that wait for work, do some or have just done so are counted on. One that is merely online
 //! could hold work back for ever.
 //!
 //! [`claim`](mod@claim) answers a drone, [`choice`] weighs, [`board`] holds who is busy
