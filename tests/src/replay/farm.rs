@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
+    time::{Duration, Instant},
 };
 use swarm_common::{
     digest::Digest,
@@ -53,6 +54,8 @@ pub struct Outcome {
     pub work_ratio: f64,
     /// What everybody did.
     pub bars: Vec<Bar>,
+    /// What each claim cost the core.
+    pub decisions: Vec<Duration>,
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,6 +89,7 @@ struct Farm<'a> {
     jobs: Vec<Option<Job>>,
     first: u64,
     bars: Vec<Bar>,
+    decisions: Vec<Duration>,
 }
 
 /// Plays a night of the core.
@@ -107,6 +111,7 @@ pub fn play(workload: &Workload, night: &Night) -> Result<Outcome> {
         jobs: night.machines.iter().map(|_| None).collect(),
         first: 0,
         bars: Vec::new(),
+        decisions: Vec::new(),
     };
     farm.begin()?;
     farm.go_on()?;
@@ -120,6 +125,7 @@ pub fn play(workload: &Workload, night: &Night) -> Result<Outcome> {
         makespan_ms: (farm.now - farm.began) as f64,
         work_ratio: done / farm.work_ms.iter().sum::<f64>().max(1.0),
         bars: farm.bars,
+        decisions: farm.decisions,
     })
 }
 
@@ -277,7 +283,10 @@ impl Farm<'_> {
     fn claim_reply(&mut self, drone: DroneId) -> Result<ClaimReply> {
         let key = format!("{drone}-{}", self.claims.get(&drone).copied().unwrap_or(0));
         let request = ClaimRequest { key, wait_ms: 60_000, memory_free_bytes: 60 << 30 };
-        match self.send(Command::Claim { drone, request })? {
+        let begun = Instant::now();
+        let reply = self.send(Command::Claim { drone, request })?;
+        self.decisions.push(begun.elapsed());
+        match reply {
             Reply::Claim(reply) => Ok(*reply),
             other => bail!("a claim was answered with {other:?}"),
         }

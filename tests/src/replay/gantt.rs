@@ -147,7 +147,8 @@ mod tests {
             bound_ms: 10_000.0,
         };
         let bar = Bar { drone: 0, item: 0, start_ms: 0.0, end_ms: 10_000.0, counted: true };
-        let outcome = Outcome { makespan_ms: 10_000.0, work_ratio: 1.0, bars: vec![bar] };
+        let outcome =
+            Outcome { makespan_ms: 10_000.0, work_ratio: 1.0, bars: vec![bar], ..Outcome::default() };
         let svg = svg(&workload, &night, &outcome, "<title>");
         assert!(svg.contains("a&lt;b&gt;&amp;&quot;c") && !svg.contains("<b>"));
         assert_eq!(svg.matches("<rect").count(), 2);

@@ -30,8 +30,8 @@ pub enum Evidence {
     Rival,
 }
 
-/// A build that took so much longer or shorter than believed is no surprise yet, whatever
-/// the ratio: of short ones setting up is most.
+/// A build that took so little longer or shorter than believed says nothing, whatever the
+/// ratio: of short ones setting up is most.
 const LEAST_SURPRISE_MS: u64 = 10_000;
 
 /// What is believed of a drone's speed.
@@ -64,11 +64,14 @@ impl Belief {
             blended.clamp(*RANGE.start(), *RANGE.end())
         };
         let expected_ms = work_ms.saturating_mul(1000) / believed;
-        let surprise = match took_ms.abs_diff(expected_ms) >= LEAST_SURPRISE_MS {
-            true if 4 * seen > 7 * believed => 1,
-            true if 7 * seen < 4 * believed => -1,
+        let surprise = match seen {
+            seen if 4 * seen > 7 * believed => 1,
+            seen if 7 * seen < 4 * believed => -1,
             _ => 0_i8,
         };
+        if surprise != 0 && took_ms.abs_diff(expected_ms) < LEAST_SURPRISE_MS {
+            return self;
+        }
         let (permille, surprises) = match evidence {
             Evidence::Rival => (toward(75), 0),
             Evidence::Guess if surprise == 0 => (toward(1), self.surprises),
@@ -103,9 +106,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_short_is_no_surprise() {
-        let after = BELIEF.learn(Evidence::History, 1_000, 9_000);
-        assert_eq!((after.surprises, after.doubt_permille), (0, 0));
+    fn what_is_short_says_nothing() {
+        assert_eq!(BELIEF.learn(Evidence::History, 1_000, 9_000), BELIEF);
+        assert_eq!(BELIEF.learn(Evidence::Guess, 9_000, 1), BELIEF);
     }
 
     #[test]

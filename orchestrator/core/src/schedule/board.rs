@@ -59,23 +59,23 @@ impl<'a> Board<'a> {
     /// that may have it.
     pub(super) fn soonest(&self, ready: u64, work_ms: u64, may: impl Fn(&Slot) -> bool) -> Option<Place> {
         let ready = ready.max(self.now);
-        let mut best: Option<(u64, Reverse<u64>, Place)> = None;
+        let mut best: Option<((u64, Reverse<u64>), Place)> = None;
         for (n, slot) in self.slots.iter().enumerate() {
             let length = slot.length_ms(work_ms);
             let least = ready + length + slot.drone.upload_ms;
-            if best.as_ref().is_some_and(|(finish, ..)| least > *finish) || !may(slot) {
+            if best.as_ref().is_some_and(|(key, _)| least > key.0) || !may(slot) {
                 continue;
             }
             let start = slot.gap(ready, length);
             let end = start + length;
             let finish = end + slot.drone.upload_ms;
-            let place = (finish, Reverse(slot.speed_permille), Place { slot: n, start, end, finish });
             // Equals keep their order, which is that of the drones' ids.
-            if best.as_ref().is_none_or(|b| (place.0, place.1) < (b.0, b.1)) {
-                best = Some(place);
+            let key = (finish, Reverse(slot.speed_permille));
+            if best.as_ref().is_none_or(|(least, _)| key < *least) {
+                best = Some((key, Place { slot: n, start, end, finish }));
             }
         }
-        best.map(|(.., place)| place)
+        best.map(|(_, place)| place)
     }
 
     /// Keeps the place for what goes there.

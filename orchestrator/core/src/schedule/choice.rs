@@ -271,10 +271,10 @@ impl<'a> Weighing<'a> {
         let (claimant, free_bytes) = self.claimant?;
         let idle = Board::new(self.swarm, self.now, Some(claimant));
         for (Reverse(rank), late) in self.stragglers(run_id).into_iter().rev() {
-            if late.others > 0 {
+            let package = self.swarm.packages.get(&late.package)?;
+            if late.others > 0 || package.guessed {
                 continue;
             }
-            let package = self.swarm.packages.get(&late.package)?;
             let fit = self.fit(run, late.package, package);
             let busy_at_it =
                 |s: &Slot| self.swarm.attempts_of(s.id).any(|(_, a)| a.job == Job::Build(late.package));
