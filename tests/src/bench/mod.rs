@@ -7,6 +7,7 @@ pub mod footprint;
 pub mod journal;
 pub mod queue;
 pub mod report;
+pub mod schedule;
 pub mod server;
 pub mod serving;
 
@@ -31,7 +32,8 @@ pub struct Settings {
 }
 
 /// All sections, in the order of the page.
-pub const ALL: [Bench; 4] = [
+pub const ALL: [Bench; 5] = [
+    ("schedule", schedule::run),
     ("queue", queue::run),
     ("journal", journal::run),
     ("footprint", footprint::run),
