@@ -8,9 +8,10 @@
 use crate::{
     artifact::{
         accept::{AcceptError, Acceptance, Accepted},
+        alongside::Alongside,
         disk::DiskError,
         entries::EntryBook,
-        intake::Rejection,
+        intake::IntakeError,
         store::Store,
         upload::{Incoming, UploadError},
     },
@@ -22,7 +23,7 @@ use std::{
 };
 use swarm_common::{
     digest::Digest,
-    format::gpkg::Limits,
+    format::gpkg::{Gpkg, Limits},
     id::{AttemptId, DroneId},
     time::TimeMs,
     wire::{artifact::Artifact, drone::Target, view::KeyView},
@@ -69,10 +70,13 @@ pub struct Receiving {
     key: Option<OpenPgpKey>,
     limits: Limits,
     /// What this process has taken and the engine has not been told of. Lost at a restart;
-    /// then the upload, which is still there, is taken again.
+    /// then the drone is asked to send it again.
     taken: Mutex<BTreeMap<(AttemptId, Digest), Taken>>,
     turns: [tokio::sync::Mutex<()>; TURNS],
     at_once: Semaphore,
+    /// Uploads that are looked at while they come. Further ones are looked at when they are
+    /// whole, so a slow connection holds nobody up.
+    alongside: Arc<Semaphore>,
 }
 
 impl Receiving {
@@ -94,6 +98,7 @@ impl Receiving {
             taken: Mutex::default(),
             turns: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
             at_once: Semaphore::new(AT_ONCE),
+            alongside: Arc::new(Semaphore::new(AT_ONCE)),
         }
     }
 
@@ -122,8 +127,21 @@ impl Receiving {
         self.turns[(attempt.0 % TURNS as u64) as usize].lock().await
     }
 
+    /// Looks at an upload while it comes, if there is room for that.
+    #[must_use]
+    pub fn look_alongside(&self) -> Option<Alongside> {
+        let permit = self.alongside.clone().try_acquire_owned().ok()?;
+        Some(Alongside::start(self.limits, permit))
+    }
+
+    /// Whether this file of an attempt was taken already.
+    #[must_use]
+    pub fn has_taken(&self, attempt: AttemptId, digest: Digest) -> bool {
+        self.find(attempt, digest).is_some()
+    }
+
     /// Takes an uploaded file, which must be one of `candidates`: checks, signs, stores and
-    /// indexes it.
+    /// indexes it. `examined` is what was found while it came, if it was looked at then.
     ///
     /// # Errors
     /// It is none of them, is not whole, or the disk fails. A file that is at fault is
@@ -133,6 +151,7 @@ impl Receiving {
         attempt: AttemptId,
         digest: Digest,
         candidates: Vec<Target>,
+        examined: Option<Result<Gpkg, IntakeError>>,
         now: TimeMs,
     ) -> Result<(), ReceiveError> {
         if self.find(attempt, digest).is_some_and(|taken| candidates.contains(&taken.target)) {
@@ -140,14 +159,16 @@ impl Receiving {
         }
         let _permit = self.at_once.acquire().await;
         let this = self.clone();
-        tokio::task::spawn_blocking(move || this.take_now(attempt, digest, candidates, now)).await?
+        tokio::task::spawn_blocking(move || this.take_now(attempt, digest, &candidates, examined, now))
+            .await?
     }
 
     fn take_now(
         &self,
         attempt: AttemptId,
         digest: Digest,
-        candidates: Vec<Target>,
+        candidates: &[Target],
+        examined: Option<Result<Gpkg, IntakeError>>,
         now: TimeMs,
     ) -> Result<(), ReceiveError> {
         let upload = match self.incoming.status(attempt, digest) {
@@ -161,20 +182,19 @@ impl Receiving {
             store: &self.store,
             entries: &self.entries,
         };
-        let mut refused = None;
-        for target in candidates {
-            match acceptance.accept(&upload.path, &target, digest, now) {
-                Ok(accepted) => {
-                    self.taken().insert((attempt, digest), Taken { target, accepted, at: now });
-                    return Ok(());
+        match acceptance.accept(&upload.path, examined, candidates, digest, now) {
+            Ok((target, accepted)) => {
+                let target = target.clone();
+                self.taken().insert((attempt, digest), Taken { target, accepted, at: now });
+                Ok(())
+            }
+            Err(error) => {
+                if matches!(error, AcceptError::Rejected(_)) {
+                    self.incoming.remove(attempt, digest)?;
                 }
-                Err(AcceptError::Rejected(rejection)) => refused = Some(rejection),
-                Err(error @ (AcceptError::Full(_) | AcceptError::Failed(_))) => return Err(error.into()),
+                Err(error.into())
             }
         }
-        self.incoming.remove(attempt, digest)?;
-        let message = "no file was asked for".to_owned();
-        Err(AcceptError::Rejected(refused.unwrap_or(Rejection { kind: "not-asked-for", message })).into())
     }
 
     /// The artifacts that an attempt brought, in the order of its targets.
@@ -190,7 +210,7 @@ impl Receiving {
     ) -> Result<Vec<Artifact>, ReceiveError> {
         let mut artifacts = Vec::with_capacity(files.len());
         for (uploaded_digest, target) in files {
-            self.take(attempt, uploaded_digest, vec![target.clone()], now).await?;
+            self.take(attempt, uploaded_digest, vec![target.clone()], None, now).await?;
             let taken = self.find(attempt, uploaded_digest);
             let Taken { accepted, at, .. } = taken.ok_or(ReceiveError::NotUploaded(uploaded_digest))?;
             let Accepted { digest, size } = accepted;

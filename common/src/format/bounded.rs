@@ -5,7 +5,10 @@
 //! nothing else through; [`Fault::of`] gets them back. An error without a fault is the
 //! decompressor's own word about its input.
 
-use super::digests::{FileDigests, FileHasher};
+use super::{
+    beside::Beside,
+    digests::{FileDigests, FileHasher},
+};
 use std::{
     cell::Cell,
     io::{self, Read},
@@ -42,14 +45,14 @@ impl Fault {
 /// failures marked as the source's.
 pub(crate) struct Source<R> {
     inner: R,
-    hasher: FileHasher,
+    hasher: Beside,
     seen: Rc<Cell<u64>>,
     limit: u64,
 }
 
 impl<R: Read> Source<R> {
     pub(crate) fn new(inner: R, limit: u64) -> Self {
-        Self { inner, hasher: FileHasher::default(), seen: Rc::default(), limit }
+        Self { inner, hasher: Beside::default(), seen: Rc::default(), limit }
     }
 
     /// How many bytes were read so far, readable while a decompressor has the source.
@@ -57,7 +60,13 @@ impl<R: Read> Source<R> {
         Rc::clone(&self.seen)
     }
 
-    pub(crate) fn finish(self) -> FileDigests {
+    /// Remembers how far the digests are.
+    pub(crate) fn mark(&mut self) {
+        self.hasher.mark();
+    }
+
+    /// The digests of everything, and their state at the last mark.
+    pub(crate) fn finish(self) -> io::Result<(FileDigests, Option<FileHasher>)> {
         self.hasher.finish()
     }
 }

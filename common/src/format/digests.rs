@@ -35,8 +35,8 @@ pub struct MemberDigests {
     pub blake2b: String,
 }
 
-/// Collects the bytes of a whole file.
-#[derive(Default)]
+/// Collects the bytes of a whole file. A copy goes on from where it was copied.
+#[derive(Debug, Clone, Default)]
 pub struct FileHasher {
     size: u64,
     sha256: Sha256,
@@ -51,6 +51,12 @@ impl FileHasher {
         self.sha256.update(bytes);
         self.md5.update(bytes);
         self.sha1.update(bytes);
+    }
+
+    /// Bytes taken so far.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
     }
 
     /// The digests of everything taken.
@@ -98,6 +104,13 @@ impl MemberHasher {
         self.blake2b.update(bytes);
     }
 
+    /// The SHA512 of everything taken so far, to be gone on with: an OpenPGP signature is made
+    /// over the bytes and then some.
+    #[must_use]
+    pub fn sha512(&self) -> Sha512 {
+        self.sha512.clone()
+    }
+
     /// The digests of everything taken.
     #[must_use]
     pub fn finish(self) -> MemberDigests {
@@ -121,10 +134,10 @@ impl<R: Read> MemberReader<R> {
         Self { inner, hasher: MemberHasher::default() }
     }
 
-    /// The digests of everything that was read.
+    /// What collected everything that was read.
     #[must_use]
-    pub fn finish(self) -> MemberDigests {
-        self.hasher.finish()
+    pub fn into_hasher(self) -> MemberHasher {
+        self.hasher
     }
 }
 
@@ -145,7 +158,12 @@ pub struct FileWriter<W> {
 impl<W: Write> FileWriter<W> {
     /// Begins a file that is written to `inner`.
     pub fn new(inner: W) -> Self {
-        Self { inner, hasher: FileHasher::default() }
+        Self::resume(inner, FileHasher::default())
+    }
+
+    /// Goes on with a file of which `hasher` has taken what is in `inner`.
+    pub fn resume(inner: W, hasher: FileHasher) -> Self {
+        Self { inner, hasher }
     }
 
     /// Bytes written so far.
@@ -196,6 +214,6 @@ mod tests {
         let (bytes, digests) = out.finish();
         assert_eq!(bytes, b"swarm");
         assert_eq!(digests.sha256, Digest::of(b"swarm"));
-        assert_eq!(reader.finish().size, 5);
+        assert_eq!(reader.into_hasher().finish().size, 5);
     }
 }

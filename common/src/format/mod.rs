@@ -5,6 +5,7 @@
 //! input claims, and answers bad input with a typed error and never with a panic. Only
 //! [`snapshot`] touches the disk, because a snapshot is a directory.
 
+mod beside;
 mod bounded;
 pub mod digests;
 pub mod gpkg;

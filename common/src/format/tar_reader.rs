@@ -62,17 +62,31 @@ pub struct TarReader<R> {
     remaining: u64,
     padding: u64,
     ended: bool,
+    plain: bool,
 }
 
 impl<R: Read> TarReader<R> {
     /// Begins an archive.
     pub fn new(inner: R) -> Self {
-        Self { inner, remaining: 0, padding: 0, ended: false }
+        Self { inner, remaining: 0, padding: 0, ended: false, plain: true }
     }
 
     /// What the archive is read from.
     pub fn into_inner(self) -> R {
         self.inner
+    }
+
+    /// The same, while the archive is read.
+    pub fn inner_mut(&mut self) -> &mut R {
+        &mut self.inner
+    }
+
+    /// Whether everything so far was written in the one way about which no two readers can
+    /// differ, and nothing lies where none of them looks: ustar headers of regular files,
+    /// every field in its only form, padding of zeros.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.plain
     }
 
     /// The next entry, or `None` after the last, when everything up to the end of the
@@ -92,6 +106,7 @@ impl<R: Read> TarReader<R> {
                 }
                 return Ok(None);
             };
+            self.plain &= is_plain(&header);
             self.remaining = number(&header[124..136])?;
             match header[156] {
                 b'L' if long_path.is_none() => long_path = Some(self.read_name()?),
@@ -141,14 +156,29 @@ impl<R: Read> TarReader<R> {
         self.padding = (BLOCK as u64 - self.remaining % BLOCK as u64) % BLOCK as u64;
     }
 
-    fn skip_data(&mut self) -> Result<(), TarError> {
-        let rest = self.remaining + self.padding;
-        let skipped = io::copy(&mut self.inner.by_ref().take(rest), &mut io::sink())?;
-        if skipped < rest {
+    /// Reads past the current entry's data and padding.
+    ///
+    /// # Errors
+    /// If the source fails or ends too early.
+    pub fn skip_data(&mut self) -> Result<(), TarError> {
+        let skipped = io::copy(&mut self.inner.by_ref().take(self.remaining), &mut io::sink())?;
+        if skipped < self.remaining {
             return Err(Fault::Truncated.into_io().into());
         }
+        let mut padding = [0; BLOCK];
+        let padding = &mut padding[..usize::try_from(self.padding).unwrap_or(BLOCK)];
+        self.read_whole(padding)?;
+        self.plain &= padding.iter().all(|&b| b == 0);
         (self.remaining, self.padding) = (0, 0);
         Ok(())
+    }
+
+    /// Fills `buffer`; an end before that is a truncation.
+    fn read_whole(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        self.inner.read_exact(buffer).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => Fault::Truncated.into_io(),
+            _ => error,
+        })
     }
 
     /// The next header with its checksum proved, or `None` at the end mark.
@@ -157,10 +187,7 @@ impl<R: Read> TarReader<R> {
             return Ok(None);
         }
         let mut header = [0; BLOCK];
-        self.inner.read_exact(&mut header).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => Fault::Truncated.into_io(),
-            _ => error,
-        })?;
+        self.read_whole(&mut header)?;
         if header.iter().all(|&b| b == 0) {
             self.ended = true;
             self.expect_only_padding()?;
@@ -220,6 +247,24 @@ impl<R: Read> Read for TarReader<R> {
         self.remaining -= n as u64;
         Ok(n)
     }
+}
+
+/// Whether a header is as every writer of ustar makes it for a regular file.
+fn is_plain(header: &[u8; BLOCK]) -> bool {
+    let octal = |field: &[u8], end: &[u8]| {
+        field.strip_suffix(end).is_some_and(|digits| digits.iter().all(|b| matches!(b, b'0'..=b'7')))
+    };
+    let nothing = |field: &[u8]| field.iter().all(|&b| b == 0);
+    let padded = |field: &[u8]| nothing(&field[text(field).len()..]);
+    let numbers = [100..108, 108..116, 116..124, 124..136, 136..148].map(|at| octal(&header[at], b"\0"));
+    let devices = [329..337, 337..345].map(|at| nothing(&header[at.clone()]) || octal(&header[at], b"\0"));
+    numbers.iter().chain(&devices).all(|&plain| plain)
+        && octal(&header[148..156], b"\0 ")
+        && header[156] == b'0'
+        && &header[257..265] == b"ustar\x0000"
+        && [0..100, 265..297, 297..329].into_iter().all(|at| padded(&header[at]))
+        && nothing(&header[157..257])
+        && nothing(&header[345..])
 }
 
 /// The bytes up to the first NUL.

@@ -1,20 +1,26 @@
 //! From a complete upload to a stored artifact: checked, signed, indexed.
 //!
-//! The upload itself is left alone: the caller removes it after the event is in the
-//! journal. A crash before that leaves an artifact nobody knows, which
-//! [`Store::remove_others`] clears, and an upload that is accepted again.
+//! The uploaded file itself becomes the artifact, so that its bytes are written once. A crash
+//! before the event is in the journal leaves an artifact nobody knows, which
+//! [`Store::remove_others`] clears; the drone, which keeps its file until it is told that the
+//! package was received, is asked to send it again.
 
 use super::{
-    disk::DiskError,
+    disk::{self, DiskError},
     entries::EntryBook,
     intake::{self, IntakeError, Rejection},
-    store::{self, Store, StoreError},
+    store::{Store, StoreError},
 };
-use crate::sign::{OpenPgpKey, SignError, sign_gpkg};
+use crate::sign::{OpenPgpKey, SignError, Signed, seal, sign_gpkg};
 use std::{fs::File, io::BufReader, path::Path};
 use swarm_common::{
     digest::Digest,
-    format::{gpkg::Limits, tar_reader::TarError},
+    format::{
+        digests::FileDigests,
+        gpkg::{Gpkg, Limits},
+        packages_index::{Entry, PublishedFile},
+        tar_reader::TarError,
+    },
     time::TimeMs,
     wire::drone::Target,
 };
@@ -74,44 +80,68 @@ pub struct Acceptance<'a> {
 }
 
 impl Acceptance<'_> {
-    /// Takes the file at `upload`, which must have the digest `expected` and be `target`.
+    /// Takes the file at `upload`, which must have the digest `expected` and be one of
+    /// `candidates`: which, and as what. The file becomes the artifact, so it is gone from
+    /// its place; one that is not taken is still there. `examined` is what was found while
+    /// it came, if it was looked at then.
     ///
     /// # Errors
     /// [`AcceptError::Rejected`] if it is anything else; nothing is stored then.
-    pub fn accept(
+    pub fn accept<'t>(
         &self,
         upload: &Path,
-        target: &Target,
+        examined: Option<Result<Gpkg, IntakeError>>,
+        candidates: &'t [Target],
         expected: Digest,
         now: TimeMs,
-    ) -> Result<Accepted, AcceptError> {
-        let package =
-            intake::verify_file(upload, target, expected, self.limits).map_err(|error| match error {
-                IntakeError::Rejected(rejection) => AcceptError::Rejected(rejection),
-                IntakeError::Unreadable(error) => DiskError::new("read", upload, error).into(),
-            })?;
-        let file = File::open(upload).map_err(DiskError::at("open", upload))?;
-        let reader = BufReader::with_capacity(256 * 1024, file);
-        let digests = match self.key {
-            None => store::insert(self.store, reader, Some(expected))?,
-            Some(key) => {
-                let mut new = self.store.create()?;
-                sign_gpkg(key, reader, &mut new, now.as_secs()).map_err(|error| match error {
-                    SignError::Write(error) => {
-                        DiskError::new("write the signed copy of", upload, error).into()
-                    }
-                    SignError::Read(TarError::Io(error)) => DiskError::new("read", upload, error).into(),
-                    other => AcceptError::Failed(other.to_string()),
-                })?;
-                new.commit(None)?
+    ) -> Result<(&'t Target, Accepted), AcceptError> {
+        let unreadable = |error| AcceptError::from(DiskError::new("read", upload, error));
+        let examined = examined.unwrap_or_else(|| intake::examine_file(upload, self.limits));
+        let package = match examined {
+            Ok(package) => package,
+            Err(IntakeError::Unreadable(error)) => return Err(unreadable(error)),
+            Err(IntakeError::Rejected(rejection)) => {
+                return Err(match intake::explain(upload, rejection) {
+                    Ok(rejection) | Err(IntakeError::Rejected(rejection)) => rejection.into(),
+                    Err(IntakeError::Unreadable(error)) => unreadable(error),
+                });
             }
         };
+        let target = intake::identify(&package, candidates, expected)?;
+        let digests = self.store(upload, &package, now)?;
         let (digest, size) = (digests.sha256, digests.size);
-        let entry = package
-            .entry(&target.path(), digests, now.as_secs())
+        let file = PublishedFile { path: target.path(), digests, mtime: now.as_secs() };
+        let entry = Entry::new(&package.metadata, &file)
             .map_err(|error| Rejection { kind: "bad-metadata", message: error.to_string() })?;
         self.entries.put(digest, &entry)?;
-        Ok(Accepted { digest, size })
+        Ok((target, Accepted { digest, size }))
+    }
+
+    /// Signs the file if there is a key, and makes it an artifact.
+    fn store(&self, upload: &Path, package: &Gpkg, now: TimeMs) -> Result<FileDigests, AcceptError> {
+        let Some(key) = self.key else {
+            self.store.adopt(upload, package.digests.sha256)?;
+            return Ok(package.digests.clone());
+        };
+        let failed = |error| match error {
+            SignError::Write(error) => DiskError::new("write the signed copy of", upload, error).into(),
+            SignError::Read(TarError::Io(error)) => DiskError::new("read", upload, error).into(),
+            other => AcceptError::Failed(other.to_string()),
+        };
+        let now = now.as_secs();
+        if let Some(body) = &package.body
+            && let Some(new) = self.store.take_over(upload, body.size)?
+        {
+            let Signed { output, digests } = seal(key, package, body, new, now).map_err(failed)?;
+            output.commit(digests.sha256)?;
+            return Ok(digests);
+        }
+        let file = File::open(upload).map_err(DiskError::at("open", upload))?;
+        let reader = BufReader::with_capacity(256 * 1024, file);
+        let Signed { output, digests } = sign_gpkg(key, reader, self.store.create()?, now).map_err(failed)?;
+        output.commit(digests.sha256)?;
+        disk::remove_file(upload)?;
+        Ok(digests)
     }
 }
 
@@ -143,55 +173,90 @@ mod tests {
         }
     }
 
+    struct Place {
+        dir: tempfile::TempDir,
+        store: Store,
+        entries: EntryBook,
+        limits: Limits,
+        upload: std::path::PathBuf,
+        digest: Digest,
+    }
+
+    impl Place {
+        fn with(bytes: &[u8]) -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let (store, limits) = (Store::open(dir.path().join("store")).unwrap(), Limits::default());
+            let entries = EntryBook::open(dir.path().join("entries"), limits).unwrap();
+            let upload = dir.path().join("upload");
+            std::fs::write(&upload, bytes).unwrap();
+            Self { store, entries, limits, upload, digest: Digest::of(bytes), dir }
+        }
+
+        fn accept(&self, key: Option<&OpenPgpKey>, target: Target) -> Result<Accepted, AcceptError> {
+            let acceptance =
+                Acceptance { limits: &self.limits, key, store: &self.store, entries: &self.entries };
+            acceptance.accept(&self.upload, None, &[target], self.digest, NOW).map(|(_, accepted)| accepted)
+        }
+    }
+
+    fn package() -> Vec<u8> {
+        std::fs::read(upload()).unwrap()
+    }
+
     #[test]
     fn a_good_upload_becomes_a_signed_artifact_with_an_entry() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path().join("store")).unwrap();
-        let limits = Limits::default();
-        let entries = EntryBook::open(dir.path().join("entries"), limits).unwrap();
         let key = OpenPgpKey::generate("Test").unwrap();
-        let acceptance = Acceptance { limits: &limits, key: Some(&key), store: &store, entries: &entries };
-        let uploaded_digest = Digest::of(&std::fs::read(upload()).unwrap());
-        let accepted = acceptance.accept(&upload(), &target(), uploaded_digest, NOW).unwrap();
-        assert_ne!(accepted.digest, uploaded_digest);
-        let stored = gpkg::verify(store.read(accepted.digest).unwrap(), &limits).unwrap();
+        let place = Place::with(&package());
+        let accepted = place.accept(Some(&key), target()).unwrap();
+        assert_ne!(accepted.digest, place.digest);
+        assert!(!place.upload.exists(), "its bytes are the artifact's now");
+        let stored = gpkg::verify(place.store.read(accepted.digest).unwrap(), &place.limits).unwrap();
         assert!(stored.signed);
+        assert_eq!((stored.digests.sha256, stored.digests.size), (accepted.digest, accepted.size));
         let artifact = Artifact {
             target: target(),
             digest: accepted.digest,
-            uploaded_digest,
+            uploaded_digest: place.digest,
             size: accepted.size,
             attempt: AttemptId(1),
             drone: DroneId(1),
             received_at: NOW,
         };
-        let entry = entries.entry(&store, &artifact).unwrap();
+        let entry = place.entries.entry(&place.store, &artifact).unwrap();
         assert_eq!(
             (entry.get("SIZE"), entry.get("SHA1")),
             (accepted.size.to_string().as_str(), stored.digests.sha1.as_str())
         );
+        assert_eq!(std::fs::read_dir(place.dir.path().join("store/tmp")).unwrap().count(), 0);
+    }
 
-        let unsigned = Acceptance { key: None, ..acceptance };
-        assert_eq!(
-            unsigned.accept(&upload(), &target(), uploaded_digest, NOW).unwrap().digest,
-            uploaded_digest
-        );
-        assert!(upload().exists(), "the caller removes the upload");
+    #[test]
+    fn without_a_key_the_upload_is_the_artifact() {
+        let place = Place::with(&package());
+        assert_eq!(place.accept(None, target()).unwrap().digest, place.digest);
+        place.store.verify(place.digest).unwrap();
+        assert!(!place.upload.exists());
+    }
+
+    #[test]
+    fn one_signed_by_somebody_else_is_copied_without_those_signatures() {
+        let (other, key) = (OpenPgpKey::generate("Other").unwrap(), OpenPgpKey::generate("Test").unwrap());
+        let foreign = sign_gpkg(&other, &package()[..], Vec::new(), 1).unwrap().output;
+        let place = Place::with(&foreign);
+        let accepted = place.accept(Some(&key), target()).unwrap();
+        let stored = gpkg::verify(place.store.read(accepted.digest).unwrap(), &place.limits).unwrap();
+        assert_eq!((stored.signed, stored.members.len()), (true, 5));
+        assert!(!place.upload.exists());
     }
 
     #[test]
     fn a_bad_upload_leaves_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path().join("store")).unwrap();
-        let limits = Limits::default();
-        let entries = EntryBook::open(dir.path().join("entries"), limits).unwrap();
-        let acceptance = Acceptance { limits: &limits, key: None, store: &store, entries: &entries };
-        let digest = Digest::of(&std::fs::read(upload()).unwrap());
-        let other = Target { build_id: 2, ..target() };
-        let error = acceptance.accept(&upload(), &other, digest, NOW).unwrap_err();
+        let place = Place::with(&package());
+        let error = place.accept(None, Target { build_id: 2, ..target() }).unwrap_err();
         assert!(matches!(error, AcceptError::Rejected(Rejection { kind: "wrong-build-id", .. })), "{error}");
-        assert_eq!(store.list().unwrap(), []);
-        assert_eq!(std::fs::read_dir(dir.path().join("entries")).unwrap().count(), 0);
+        assert_eq!(place.store.list().unwrap(), []);
+        assert_eq!(std::fs::read_dir(place.dir.path().join("entries")).unwrap().count(), 0);
+        assert!(place.upload.exists(), "the caller removes what is not taken");
     }
 
     #[test]

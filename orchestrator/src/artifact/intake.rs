@@ -13,37 +13,11 @@ use std::{
 use swarm_common::{
     digest::Digest,
     format::{
-        digests::FileDigests,
-        gpkg::{self, GpkgError, ImageSummary, Limits, Metadata},
-        packages_index::{Entry, EntryError, PublishedFile},
+        gpkg::{self, Gpkg, GpkgError, Limits, Metadata},
         xpak,
     },
     wire::drone::Target,
 };
-
-/// A file that is exactly what was asked for.
-#[derive(Debug, Clone)]
-pub struct VerifiedPackage {
-    /// What the package says about itself.
-    pub metadata: Metadata,
-    /// The whole file as it was checked.
-    pub digests: FileDigests,
-    /// What it would merge.
-    pub image: ImageSummary,
-    /// It carries signatures, by whomever; signing replaces them.
-    pub signed: bool,
-}
-
-impl VerifiedPackage {
-    /// The index entry of the package, once it is known as which bytes (after signing),
-    /// where and with which modification time (seconds since the epoch) it is published.
-    ///
-    /// # Errors
-    /// Never for a package that passed [`verify`], which demands what an entry needs.
-    pub fn entry(&self, path: &str, digests: FileDigests, mtime: u64) -> Result<Entry, EntryError> {
-        Entry::new(&self.metadata, &PublishedFile { path: path.to_owned(), digests, mtime })
-    }
-}
 
 /// Why a file is not taken. `kind` is stable, for reasons of quarantine and HTTP problems;
 /// `message` is one line for people.
@@ -67,56 +41,70 @@ pub enum IntakeError {
     Unreadable(#[source] io::Error),
 }
 
-/// Checks the file at `path` as [`verify`] does.
-///
-/// # Errors
-/// As [`verify`].
-pub fn verify_file(
-    path: &Path,
-    target: &Target,
-    expected: Digest,
-    limits: &Limits,
-) -> Result<VerifiedPackage, IntakeError> {
-    let file = File::open(path).map_err(IntakeError::Unreadable)?;
-    let result = verify(BufReader::with_capacity(256 * 1024, file), target, expected, limits);
-    if matches!(&result, Err(IntakeError::Rejected(rejection)) if rejection.kind != "wrong-digest") {
-        let file = File::open(path).map_err(IntakeError::Unreadable)?;
-        if xpak::read_metadata(file).is_ok() {
-            let message = "the file is an XPAK, which can be neither proved nor signed: \
-                           set BINPKG_FORMAT=\"gpkg\" on the drone";
-            return Err(Rejection { kind: "xpak", message: message.to_owned() }.into());
-        }
-    }
-    result
-}
-
-/// Reads a whole package and checks its digest, its container and that it is `target`.
+/// Reads a whole package and checks everything about it that needs no knowledge of what
+/// was asked for.
 ///
 /// # Errors
 /// [`IntakeError::Rejected`] if the file is at fault, [`IntakeError::Unreadable`] if
 /// reading is.
-pub fn verify(
-    mut reader: impl Read,
-    target: &Target,
-    expected: Digest,
-    limits: &Limits,
-) -> Result<VerifiedPackage, IntakeError> {
-    let package = gpkg::verify(&mut reader, limits).map_err(|error| match error {
+pub fn examine(reader: impl Read, limits: &Limits) -> Result<Gpkg, IntakeError> {
+    gpkg::verify(reader, limits).map_err(|error| match error {
         GpkgError::Io(error) => IntakeError::Unreadable(error),
         other => Rejection { kind: other.kind(), message: other.to_string() }.into(),
-    })?;
-    let differs = |kind, what: &str, is: &str, must: &str| -> IntakeError {
+    })
+}
+
+/// [`examine`] for the file at `path`.
+///
+/// # Errors
+/// As [`examine`].
+pub fn examine_file(path: &Path, limits: &Limits) -> Result<Gpkg, IntakeError> {
+    let file = File::open(path).map_err(IntakeError::Unreadable)?;
+    examine(BufReader::with_capacity(256 * 1024, file), limits)
+}
+
+/// The same rejection of the file at `path`, or a more helpful one: an XPAK is no damaged
+/// GPKG, and its drone can be told what to change.
+pub fn explain(path: &Path, rejection: Rejection) -> Result<Rejection, IntakeError> {
+    let file = File::open(path).map_err(IntakeError::Unreadable)?;
+    if xpak::read_metadata(file).is_err() {
+        return Ok(rejection);
+    }
+    let message = "the file is an XPAK, which can be neither proved nor signed: \
+                   set BINPKG_FORMAT=\"gpkg\" on the drone";
+    Ok(Rejection { kind: "xpak", message: message.to_owned() })
+}
+
+/// Which of `candidates` an examined package is, if its bytes are those that were announced.
+///
+/// # Errors
+/// It is none of them; why not the last one.
+pub fn identify<'t>(
+    package: &Gpkg,
+    candidates: &'t [Target],
+    expected: Digest,
+) -> Result<&'t Target, Rejection> {
+    let message = "no file was asked for".to_owned();
+    let mut refused = Rejection { kind: "not-asked-for", message };
+    for target in candidates {
+        match check(package, target, expected) {
+            Ok(()) => return Ok(target),
+            Err(rejection) => refused = rejection,
+        }
+    }
+    Err(refused)
+}
+
+/// Whether an examined package is `target`.
+fn check(package: &Gpkg, target: &Target, expected: Digest) -> Result<(), Rejection> {
+    let differs = |kind, what: &str, is: &str, must: &str| {
         let is: String = is.chars().take(200).collect();
         let message = format!("the package's {what} is `{}`, but `{must}` was asked for", is.escape_debug());
-        Rejection { kind, message }.into()
+        Rejection { kind, message }
     };
     if package.digests.sha256 != expected {
-        return Err(differs(
-            "wrong-digest",
-            "SHA-256",
-            &package.digests.sha256.to_string(),
-            &expected.to_string(),
-        ));
+        let is = package.digests.sha256.to_string();
+        return Err(differs("wrong-digest", "SHA-256", &is, &expected.to_string()));
     }
     let metadata = &package.metadata;
     let build_id = target.build_id.to_string();
@@ -145,17 +133,10 @@ pub fn verify(
     }
     for key in ["EAPI", "BUILD_TIME"] {
         if metadata.line(key).is_empty() {
-            return Err(
-                Rejection { kind: "bad-metadata", message: format!("the package has no {key}") }.into()
-            );
+            return Err(Rejection { kind: "bad-metadata", message: format!("the package has no {key}") });
         }
     }
-    Ok(VerifiedPackage {
-        metadata: package.metadata,
-        digests: package.digests,
-        image: package.image,
-        signed: package.signed,
-    })
+    Ok(())
 }
 
 /// Compares enabled flags. The package's USE also has implicit ones (`amd64`,
@@ -195,15 +176,19 @@ mod tests {
         }
     }
 
-    fn check(name: &str, target: &Target) -> Result<VerifiedPackage, IntakeError> {
+    fn check(name: &str, target: &Target) -> Result<Gpkg, Rejection> {
         let digest = Digest::of(&std::fs::read(fixture(name)).unwrap());
-        verify_file(&fixture(name), target, digest, &Limits::default())
+        match examine_file(&fixture(name), &Limits::default()) {
+            Ok(package) => identify(&package, std::slice::from_ref(target), digest).map(|_| package.clone()),
+            Err(IntakeError::Rejected(rejection)) => Err(explain(&fixture(name), rejection).unwrap()),
+            Err(other) => panic!("{other}"),
+        }
     }
 
     #[track_caller]
     fn rejected(name: &str, target: &Target, kind: &str) {
         match check(name, target) {
-            Err(IntakeError::Rejected(rejection)) => assert_eq!(rejection.kind, kind, "{rejection}"),
+            Err(rejection) => assert_eq!(rejection.kind, kind, "{rejection}"),
             other => panic!("expected {kind}: {other:?}"),
         }
     }
@@ -212,8 +197,11 @@ mod tests {
     fn the_package_that_was_asked_for_is_taken() {
         let package = check("pebble-1.2-1.gpkg.tar", &target()).unwrap();
         assert!(!package.signed);
-        let entry = package.entry(&target().path(), package.digests.clone(), 7).unwrap();
-        assert_eq!(entry.path(), "dev-libs/pebble/pebble-1.2-1.gpkg.tar");
+        let other = Target { build_id: 2, ..target() };
+        let candidates = [other, target()];
+        let chosen = identify(&package, &candidates, package.digests.sha256);
+        assert_eq!(chosen.unwrap().build_id, 1);
+        assert_eq!(identify(&package, &[], package.digests.sha256).unwrap_err().kind, "not-asked-for");
     }
 
     #[test]
@@ -254,8 +242,9 @@ mod tests {
     #[test]
     fn other_bytes_than_announced_are_rejected() {
         let path = fixture("pebble-1.2-1.gpkg.tar");
-        let result = verify_file(&path, &target(), Digest::of(b""), &Limits::default());
-        assert!(matches!(result, Err(IntakeError::Rejected(Rejection { kind: "wrong-digest", .. }))));
+        let package = examine_file(&path, &Limits::default()).unwrap();
+        let wanted = [target()];
+        assert_eq!(identify(&package, &wanted, Digest::of(b"")).unwrap_err().kind, "wrong-digest");
     }
 
     #[test]
@@ -265,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_there_is_no_rejection() {
-        let result = verify_file(Path::new("/nonexistent"), &target(), Digest::of(b""), &Limits::default());
+        let result = examine_file(Path::new("/nonexistent"), &Limits::default());
         assert!(matches!(result, Err(IntakeError::Unreadable(_))));
     }
 }

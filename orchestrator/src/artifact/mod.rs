@@ -5,8 +5,10 @@
 //! caller passes plain values and appends the event after the file is safely stored.
 
 pub mod accept;
+pub mod alongside;
 pub mod disk;
 pub mod entries;
 pub mod intake;
 pub mod store;
 pub mod upload;
+mod writeback;

@@ -8,7 +8,7 @@ use super::disk::{self, DiskError};
 use std::{
     collections::BTreeSet,
     fs::{self, File},
-    io::{self, Read, Write},
+    io::{self, Read, Seek as _, SeekFrom, Write},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -16,6 +16,7 @@ use swarm_common::{
     digest::Digest,
     format::digests::{FileDigests, FileHasher, FileWriter},
 };
+use tempfile::NamedTempFile;
 
 /// A file that nobody has written to for so long is not being written any more.
 const ABANDONED: Duration = Duration::from_secs(24 * 3600);
@@ -126,8 +127,32 @@ impl Store {
     /// If the disk fails.
     pub fn create(&self) -> Result<NewArtifact<'_>, DiskError> {
         let tmp = self.dir.join("tmp");
-        let file = tempfile::NamedTempFile::new_in(&tmp).map_err(DiskError::at("make a file in", &tmp))?;
-        Ok(NewArtifact { store: self, out: FileWriter::new(io::BufWriter::with_capacity(256 * 1024, file)) })
+        let file = NamedTempFile::new_in(&tmp).map_err(DiskError::at("make a file in", &tmp))?;
+        Ok(NewArtifact { store: self, out: io::BufWriter::with_capacity(64 * 1024, file) })
+    }
+
+    /// Takes the file at `from` out of its place and begins a new one with its first `keep`
+    /// bytes, without copying them. `None` if it lies on another file system; then it is
+    /// where it was.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn take_over(&self, from: &Path, keep: u64) -> Result<Option<NewArtifact<'_>>, DiskError> {
+        let tmp = self.dir.join("tmp");
+        let place = NamedTempFile::new_in(&tmp).map_err(DiskError::at("make a file in", &tmp))?;
+        let path = place.into_temp_path();
+        match fs::rename(from, &path) {
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => return Ok(None),
+            other => other.map_err(DiskError::at("take", from))?,
+        }
+        let opened = fs::OpenOptions::new().write(true).open(&path);
+        let file = opened.and_then(|mut file| {
+            file.set_len(keep)?;
+            file.seek(SeekFrom::End(0))?;
+            Ok(file)
+        });
+        let file = NamedTempFile::from_parts(file.map_err(DiskError::at("cut", &path))?, path);
+        Ok(Some(NewArtifact { store: self, out: io::BufWriter::with_capacity(64 * 1024, file) }))
     }
 
     /// Takes the file at `from`, whose digest the caller has proved, out of its place. If
@@ -137,12 +162,11 @@ impl Store {
     /// If the disk fails; `from` is then still there.
     pub fn adopt(&self, from: &Path, digest: Digest) -> Result<(), StoreError> {
         let file = File::open(from).map_err(DiskError::at("open", from))?;
+        make_readable(&file).map_err(DiskError::at("set the mode of", from))?;
         let to = self.place(digest)?;
         match disk::rename_durably(&file, from, &to) {
             Err(DiskError::Io { source, .. }) if source.kind() == io::ErrorKind::CrossesDevices => {
-                let mut new = self.create()?;
-                io::copy(&mut &file, &mut new).map_err(DiskError::at("copy", from))?;
-                new.commit(Some(digest))?;
+                insert(self, &file, Some(digest))?;
                 disk::remove_file(from)?;
                 Ok(())
             }
@@ -230,26 +254,22 @@ impl Store {
 /// A file on its way into the store. Dropped without [`NewArtifact::commit`] it is gone.
 pub struct NewArtifact<'s> {
     store: &'s Store,
-    out: FileWriter<io::BufWriter<tempfile::NamedTempFile>>,
+    out: io::BufWriter<NamedTempFile>,
 }
 
 impl NewArtifact<'_> {
-    /// Makes the file part of the store under the digest of its bytes.
+    /// Makes the file part of the store. The caller has proved that its bytes have this
+    /// digest.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] if `expected` is another digest, or the disk fails.
-    pub fn commit(self, expected: Option<Digest>) -> Result<FileDigests, StoreError> {
-        let (out, digests) = self.out.finish();
-        if let Some(expected) = expected.filter(|expected| *expected != digests.sha256) {
-            return Err(StoreError::Damaged { expected, found: digests.sha256 });
-        }
-        let to = self.store.place(digests.sha256)?;
-        let temp = out.into_inner().map_err(|error| DiskError::new("write", &to, error.into_error()))?;
+    /// If the disk fails.
+    pub fn commit(self, digest: Digest) -> Result<(), DiskError> {
+        let to = self.store.place(digest)?;
+        let temp = self.out.into_inner().map_err(|error| DiskError::new("write", &to, error.into_error()))?;
         make_readable(temp.as_file()).map_err(DiskError::at("set the mode of", &to))?;
         temp.as_file().sync_all().map_err(DiskError::at("sync", &to))?;
         temp.persist(&to).map_err(|error| DiskError::new("rename to", &to, error.error))?;
-        to.parent().map_or(Ok(()), disk::sync_dir)?;
-        Ok(digests)
+        to.parent().map_or(Ok(()), disk::sync_dir)
     }
 }
 
@@ -272,15 +292,21 @@ fn make_readable(file: &File) -> io::Result<()> {
 /// Copies everything from `reader` into a new artifact.
 ///
 /// # Errors
-/// As [`NewArtifact::commit`]; a failure to read counts as the disk's.
+/// [`StoreError::Damaged`] if they do not have the digest `expected`, or the disk fails; a
+/// failure to read counts as the disk's.
 pub fn insert(
     store: &Store,
     mut reader: impl Read,
     expected: Option<Digest>,
 ) -> Result<FileDigests, StoreError> {
-    let mut new = store.create()?;
+    let mut new = FileWriter::new(store.create()?);
     io::copy(&mut reader, &mut new).map_err(DiskError::at("write into", &store.dir))?;
-    new.commit(expected)
+    let (new, digests) = new.finish();
+    if let Some(expected) = expected.filter(|expected| *expected != digests.sha256) {
+        return Err(StoreError::Damaged { expected, found: digests.sha256 });
+    }
+    new.commit(digests.sha256)?;
+    Ok(digests)
 }
 
 #[cfg(test)]

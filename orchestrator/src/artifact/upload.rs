@@ -5,7 +5,10 @@
 //! is no second record that could contradict it. Each request locks the file: of two that
 //! append at once one is refused, instead of both being written.
 
-use super::disk::{self, DiskError};
+use super::{
+    disk::{self, DiskError},
+    writeback::Writeback,
+};
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{Seek, SeekFrom, Write},
@@ -152,7 +155,7 @@ impl Incoming {
         if offset != given {
             return Err(UploadError::WrongOffset { given, offset });
         }
-        Ok(Appender { file, path, offset, size })
+        Ok(Appender { file, path, offset, size, writeback: Writeback::default() })
     }
 
     /// Drops one upload. Whether it was there.
@@ -260,6 +263,7 @@ pub struct Appender {
     path: PathBuf,
     offset: u64,
     size: u64,
+    writeback: Writeback,
 }
 
 impl Appender {
@@ -273,7 +277,10 @@ impl Appender {
         if end > self.size {
             return Err(UploadError::TooMany { size: self.size });
         }
-        self.file.write_all(bytes).map_err(DiskError::at("write", &self.path))?;
+        let written = self.file.write_all(bytes);
+        written
+            .and_then(|()| self.writeback.written(&self.file, bytes.len() as u64))
+            .map_err(DiskError::at("write", &self.path))?;
         self.offset = end;
         Ok(())
     }
@@ -282,8 +289,9 @@ impl Appender {
     ///
     /// # Errors
     /// If syncing fails.
-    pub fn finish(self) -> Result<(u64, bool), UploadError> {
-        self.file.sync_data().map_err(DiskError::at("sync", &self.path))?;
+    pub fn finish(mut self) -> Result<(u64, bool), UploadError> {
+        let synced = self.writeback.finish().and_then(|()| self.file.sync_data());
+        synced.map_err(DiskError::at("sync", &self.path))?;
         Ok((self.offset, self.offset == self.size))
     }
 }

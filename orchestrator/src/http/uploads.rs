@@ -10,6 +10,8 @@ use super::{
 use crate::{
     artifact::{
         accept::AcceptError,
+        alongside::Alongside,
+        intake::IntakeError,
         upload::{Appender, UploadError},
     },
     receiving::{self, ReceiveError},
@@ -21,9 +23,10 @@ use axum::{
     extract::{Path, State},
     http::{HeaderMap, Method},
 };
-use std::sync::Arc;
+use std::sync::{Arc, mpsc::SyncSender};
 use swarm_common::{
     digest::Digest,
+    format::gpkg::Gpkg,
     id::{AttemptId, DroneId},
     wire::drone::{Target, UploadRequest, UploadStatus},
 };
@@ -81,6 +84,9 @@ async fn begin(
     let target = targets.into_iter().find(|target| target.cpv == request.cpv).ok_or_else(|| {
         ApiError::Unprocessable(format!("attempt {attempt} was not asked for {}", request.cpv))
     })?;
+    if app.receiving.has_taken(attempt, request.digest) {
+        return Ok(Json(UploadStatus { offset: request.size, verified: true }));
+    }
     let incoming = app.receiving.incoming().clone();
     let (digest, size) = (request.digest, request.size);
     let offset = in_background(move || incoming.begin(attempt, digest, size)).await??;
@@ -89,7 +95,7 @@ async fn begin(
     }
     // All bytes had come, and their check was never answered: an orchestrator that
     // restarted, or a connection that broke.
-    check(&app, drone, attempt, digest, vec![target]).await?;
+    check(&app, drone, attempt, digest, vec![target], None).await?;
     Ok(Json(UploadStatus { offset, verified: true }))
 }
 
@@ -107,23 +113,38 @@ async fn append(
     let Some(targets) = wanted(&app, drone, attempt)? else {
         return Ok(Json(UploadStatus { offset: given, verified: true }));
     };
+    if app.receiving.has_taken(attempt, digest) {
+        return Ok(Json(UploadStatus { offset: given, verified: true }));
+    }
     let incoming = app.receiving.incoming().clone();
     let appender = in_background(move || incoming.append(attempt, digest, given)).await??;
     let mut pieces = Pieces::new(body, app.config.limits.body_idle());
-    let (offset, complete) = store(appender, &mut pieces).await?;
+    let look = if given == 0 { app.receiving.look_alongside() } else { None };
+    let (offset, complete) = store(appender, &mut pieces, look.as_ref().map(Alongside::pieces)).await?;
     if complete {
-        check(&app, drone, attempt, digest, targets).await?;
+        let examined = match look {
+            Some(look) => look.finish().await,
+            None => None,
+        };
+        check(&app, drone, attempt, digest, targets, examined).await?;
     }
     Ok(Json(UploadStatus { offset, verified: complete }))
 }
 
-/// Writes a body to the disk. What has come stays, even if the rest does not.
-async fn store(mut appender: Appender, pieces: &mut Pieces) -> Result<(u64, bool), ApiError> {
+/// Writes a body to the disk, and hands on what is written as long as somebody takes it. What
+/// has come stays, even if the rest does not.
+async fn store(
+    mut appender: Appender,
+    pieces: &mut Pieces,
+    mut look: Option<SyncSender<Bytes>>,
+) -> Result<(u64, bool), ApiError> {
     let (sender, mut receiver) = mpsc::channel::<Bytes>(IN_FLIGHT);
     let writer = spawn_blocking(move || {
         while let Some(piece) = receiver.blocking_recv() {
             appender.write(&piece)?;
+            look = look.take().filter(|look| look.send(piece).is_ok());
         }
+        drop(look);
         appender.finish()
     });
     let broken = loop {
@@ -154,9 +175,10 @@ async fn check(
     attempt: AttemptId,
     digest: Digest,
     targets: Vec<Target>,
+    examined: Option<Result<Gpkg, IntakeError>>,
 ) -> Result<(), ApiError> {
     let _turn = app.receiving.turn(attempt).await;
-    match app.receiving.take(attempt, digest, targets, app.engine.now()).await {
+    match app.receiving.take(attempt, digest, targets, examined, app.engine.now()).await {
         Ok(()) => Ok(()),
         Err(error) => Err(refuse(app, drone, attempt, error).await?),
     }

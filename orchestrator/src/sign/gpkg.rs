@@ -1,16 +1,19 @@
-//! Writing a signed GPKG from an unsigned one, or one signed by somebody else.
+//! Signing GPKGs: what drones bring is unsigned, or signed by a key that means nothing here.
 //!
-//! Members are copied in their order while they are hashed and signed; each inner archive
-//! is followed by its detached signature, and the clear-signed Manifest comes last, as
-//! Portage's own signer does it. The copied bytes are compared with the old Manifest, so a
-//! file that was damaged since it was checked is not signed.
+//! A signed package is the unsigned one up to its Manifest, followed by the signatures of
+//! its archives and a clear-signed Manifest (GLEP 78 wants readers to take any order). So
+//! [`seal`] signs a file that was just checked by writing some kilobytes behind it, without
+//! reading or copying its bytes again: the digests it needs go on from the check's own.
+//! [`sign_gpkg`] copies, for containers that were not written plainly or carry signatures,
+//! and compares what it copies with the old Manifest, so that damage is not signed.
 
-use super::key::{DetachedSigner, KeyError, OpenPgpKey};
+use super::key::{KeyError, OpenPgpKey};
+use sha2::Sha512;
 use std::io::{self, Read, Write};
 use swarm_common::format::{
     digests::{FileDigests, FileWriter, MemberHasher},
     gpkg::{
-        GpkgError,
+        Body, Gpkg, GpkgError, is_signable,
         manifest::{self, Manifest, ManifestEntry},
     },
     tar_reader::{TarEntry, TarError, TarReader},
@@ -53,6 +56,23 @@ pub struct Signed<W> {
     pub digests: FileDigests,
 }
 
+/// Signs a checked package by writing what follows `body` to `output`, which stands at the
+/// body's end. The new members have `mtime` (seconds since the epoch).
+///
+/// # Errors
+/// If writing fails or the key does not sign.
+pub fn seal<W: Write>(
+    key: &OpenPgpKey,
+    package: &Gpkg,
+    body: &Body,
+    output: W,
+    mtime: u64,
+) -> Result<Signed<W>, SignError> {
+    let tar = tar::Builder::new(FileWriter::resume(output, body.file.clone()));
+    let (entries, to_sign) = (package.members.clone(), body.to_sign.clone());
+    Container { tar, mtime, entries, to_sign }.sign(key, &package.directory)
+}
+
 /// Reads a package that passed intake from `input` and writes it signed to `output`.
 /// Signatures that it has are dropped. `mtime` (seconds since the epoch) is given to all
 /// members.
@@ -67,7 +87,8 @@ pub fn sign_gpkg<W: Write>(
     mtime: u64,
 ) -> Result<Signed<W>, SignError> {
     let mut tar = TarReader::new(input);
-    let mut out = Container { tar: tar::Builder::new(FileWriter::new(output)), mtime, entries: Vec::new() };
+    let new = tar::Builder::new(FileWriter::new(output));
+    let mut out = Container { tar: new, mtime, entries: Vec::new(), to_sign: Vec::new() };
     let mut old_manifest = None;
     let mut directory = None;
     while let Some(entry) = tar.next_entry()? {
@@ -84,23 +105,16 @@ pub fn sign_gpkg<W: Write>(
             tar.read_to_end(&mut bytes).map_err(TarError::Io)?;
             old_manifest = Some(Manifest::parse(&bytes)?);
         } else if !name.ends_with(".sig") {
-            let signer = if name == "gpkg-1" { None } else { Some(key.detached()?) };
-            if let Some(signature) = out.copy(place, name, &entry, &mut tar, signer)? {
-                out.add(place, &format!("{name}.sig"), signature.finish()?.as_bytes())?;
-            }
+            out.copy(place, name, &entry, &mut tar)?;
         }
     }
     let old_manifest = old_manifest.ok_or_else(|| SignError::Unsound("it has no Manifest".to_owned()))?;
-    let directory = directory.unwrap_or_default();
-    for entry in out.entries.iter().filter(|entry| !entry.name.ends_with(".sig")) {
+    for entry in &out.entries {
         if !old_manifest.entries.contains(entry) {
             return Err(SignError::Unsound(format!("`{}` is not as the Manifest says", entry.name)));
         }
     }
-    let manifest = key.clear_sign(&Manifest::render(&out.entries))?;
-    out.add(&directory, "Manifest", manifest.as_bytes())?;
-    let (output, digests) = out.finish()?.finish();
-    Ok(Signed { output, digests })
+    out.sign(key, &directory.unwrap_or_default())
 }
 
 /// The container that is being written.
@@ -108,35 +122,50 @@ struct Container<W: Write> {
     tar: tar::Builder<FileWriter<W>>,
     mtime: u64,
     entries: Vec<ManifestEntry>,
+    to_sign: Vec<(String, Sha512)>,
 }
 
 impl<W: Write> Container<W> {
-    /// Appends a member whose bytes are here.
-    fn add(&mut self, directory: &str, name: &str, bytes: &[u8]) -> Result<(), SignError> {
-        let mut hasher = MemberHasher::default();
-        hasher.update(bytes);
-        self.append(&format!("{directory}/{name}"), bytes.len() as u64, bytes)?;
-        self.entries.push(ManifestEntry { name: name.to_owned(), digests: hasher.finish() });
-        Ok(())
+    /// Appends what makes it a signed one, and ends it.
+    fn sign(mut self, key: &OpenPgpKey, directory: &str) -> Result<Signed<W>, SignError> {
+        for (name, digest) in std::mem::take(&mut self.to_sign) {
+            let name = format!("{name}.sig");
+            let signature = key.detached(digest)?;
+            let mut hasher = MemberHasher::default();
+            hasher.update(signature.as_bytes());
+            self.add(directory, &name, signature.as_bytes())?;
+            self.entries.push(ManifestEntry { name, digests: hasher.finish() });
+        }
+        let manifest = key.clear_sign(&Manifest::render(&self.entries))?;
+        self.add(directory, "Manifest", manifest.as_bytes())?;
+        let (output, digests) = self.finish()?.finish();
+        Ok(Signed { output, digests })
     }
 
-    /// Copies a member from the input, through the signer if there is one.
-    fn copy<'k>(
+    /// Appends a member whose bytes are here.
+    fn add(&mut self, directory: &str, name: &str, bytes: &[u8]) -> Result<(), SignError> {
+        self.append(&format!("{directory}/{name}"), bytes.len() as u64, bytes)
+    }
+
+    /// Copies a member from the input.
+    fn copy(
         &mut self,
         directory: &str,
         name: &str,
         entry: &TarEntry,
         reader: &mut impl Read,
-        signer: Option<DetachedSigner<'k>>,
-    ) -> Result<Option<DetachedSigner<'k>>, SignError> {
-        let mut tee = Tee { reader, hasher: MemberHasher::default(), signer, failed: None };
+    ) -> Result<(), SignError> {
+        let mut tee = Tee { reader, hasher: MemberHasher::default(), failed: None };
         let result = self.append(&format!("{directory}/{name}"), entry.size, &mut tee);
         if let Some(error) = tee.failed {
             return Err(TarError::Io(error).into());
         }
         result?;
+        if is_signable(name) {
+            self.to_sign.push((name.to_owned(), tee.hasher.sha512()));
+        }
         self.entries.push(ManifestEntry { name: name.to_owned(), digests: tee.hasher.finish() });
-        Ok(tee.signer)
+        Ok(())
     }
 
     fn append(&mut self, path: &str, size: u64, reader: impl Read) -> Result<(), SignError> {
@@ -161,16 +190,15 @@ impl<W: Write> Container<W> {
     }
 }
 
-/// Passes bytes through, hashes and signs them, and keeps the reader's error apart from
-/// the writer's.
-struct Tee<'k, R> {
+/// Passes bytes through and hashes them, and keeps the reader's error apart from the
+/// writer's.
+struct Tee<R> {
     reader: R,
     hasher: MemberHasher,
-    signer: Option<DetachedSigner<'k>>,
     failed: Option<io::Error>,
 }
 
-impl<R: Read> Read for Tee<'_, R> {
+impl<R: Read> Read for Tee<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.reader.read(buffer).map_err(|error| {
             let kind = error.kind();
@@ -178,9 +206,6 @@ impl<R: Read> Read for Tee<'_, R> {
             io::Error::from(kind)
         })?;
         self.hasher.update(&buffer[..n]);
-        if let Some(signer) = &mut self.signer {
-            signer.write_all(&buffer[..n])?;
-        }
         Ok(n)
     }
 }
@@ -218,12 +243,57 @@ mod tests {
         let expected = [
             "gpkg-1",
             "metadata.tar.zst",
-            "metadata.tar.zst.sig",
             "image.tar.zst",
+            "metadata.tar.zst.sig",
             "image.tar.zst.sig",
             "Manifest",
         ];
         assert_eq!(names(&signed.output), expected.map(|name| format!("pebble-1.2-1/{name}")));
+    }
+
+    #[test]
+    fn a_package_is_sealed_as_if_it_had_been_copied() {
+        let key = OpenPgpKey::generate("Test").unwrap();
+        let input = unsigned();
+        let package = gpkg::verify(&input[..], &Limits::default()).unwrap();
+        let body = package.body.clone().unwrap();
+        let output = input[..usize::try_from(body.size).unwrap()].to_vec();
+        let sealed = seal(&key, &package, &body, output, 1_700_000_000).unwrap();
+        let again = gpkg::verify(&sealed.output[..], &Limits::default()).unwrap();
+        assert_eq!(again.digests, sealed.digests);
+        assert!(again.signed && again.body.is_none(), "signatures of others are not sealed in");
+        let copied = sign_gpkg(&key, &input[..], Vec::new(), 1_700_000_000).unwrap();
+        assert_eq!(names(&sealed.output), names(&copied.output));
+        assert_eq!(sealed.output.len(), copied.output.len());
+    }
+
+    #[test]
+    fn a_container_that_readers_may_see_differently_is_not_sealed() {
+        let input = unsigned();
+        let at = |offset: usize, byte: u8| {
+            let mut changed = input.clone();
+            changed[offset] = byte;
+            let sum: u32 = changed[..512]
+                .iter()
+                .enumerate()
+                .map(|(n, &b)| if (148..156).contains(&n) { 32 } else { b.into() })
+                .sum();
+            changed[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+            gpkg::verify(&changed[..], &Limits::default()).unwrap().body.is_some()
+        };
+        assert!(at(265, b'r'), "an owner's name harms nobody");
+        for (offset, byte) in
+            [(99, b'x'), (107, b' '), (156, 0), (156, b'7'), (160, b'x'), (263, b' '), (500, 1)]
+        {
+            let plain = std::panic::catch_unwind(|| at(offset, byte));
+            assert!(!plain.unwrap_or(false), "byte {offset} as {byte}");
+        }
+        // Bytes that no reader looks at, behind the metadata.
+        let mut hidden = input.clone();
+        let mut archive = tar::Archive::new(&input[..]);
+        let metadata = archive.entries().unwrap().nth(1).unwrap().unwrap();
+        hidden[usize::try_from(metadata.raw_file_position() + metadata.size()).unwrap()] = b'x';
+        assert!(gpkg::verify(&hidden[..], &Limits::default()).unwrap().body.is_none());
     }
 
     #[test]

@@ -12,9 +12,11 @@ use pgp::{
         SecretKeyParamsBuilder, SignedPublicKey, SignedSecretKey,
     },
     crypto::hash::HashAlgorithm,
-    packet::{SignatureConfig, SignatureHasher, SignatureType, Subpacket, SubpacketData},
+    packet::{Signature, SignatureConfig, SignatureType, Subpacket, SubpacketData},
+    ser::Serialize as _,
     types::{KeyDetails, KeyVersion, Password, SigningKey, Timestamp},
 };
+use sha2::{Digest as _, Sha512};
 use std::{
     fs::{self, OpenOptions},
     io::{self, Write},
@@ -99,11 +101,10 @@ impl OpenPgpKey {
         if secret.primary_key.version() != KeyVersion::V4 {
             return Err("it is not of OpenPGP version 4, which is all that GnuPG 2.2 knows".to_owned());
         }
-        let signs = |signature: &pgp::packet::Signature| signature.key_flags().sign();
+        let signs = |signature: &Signature| signature.key_flags().sign();
         let subkey = secret.secret_subkeys.iter().rposition(|key| key.signatures.iter().any(signs));
         let key = Self { secret, subkey };
-        key.detached()
-            .and_then(DetachedSigner::finish)
+        key.detached(Sha512::new())
             .map_err(|error| format!("it does not sign ({error}); it must have no passphrase"))?;
         Ok(key)
     }
@@ -162,13 +163,23 @@ impl OpenPgpKey {
         hex::encode_upper(self.secret.primary_key.fingerprint().as_bytes())
     }
 
-    /// Begins a detached signature; the signed bytes are written into the signer.
+    /// The armored detached signature over everything that `bytes` has taken (RFC 9580,
+    /// section 5.2.4: what is signed is the digest of the data, followed by the signature's
+    /// own fields and their length). The data itself need not be read again.
     ///
     /// # Errors
     /// If the key cannot sign.
-    pub fn detached(&self) -> Result<DetachedSigner<'_>, KeyError> {
-        let hasher = self.config(SignatureType::Binary)?.into_hasher()?;
-        Ok(DetachedSigner { key: self, hasher })
+    pub fn detached(&self, bytes: Sha512) -> Result<String, KeyError> {
+        let config = self.config(SignatureType::Binary)?;
+        let mut subpackets = Vec::new();
+        config.hashed_subpackets().try_for_each(|packet| packet.to_writer(&mut subpackets))?;
+        let length = u16::try_from(subpackets.len()).map_err(pgp::errors::Error::from)?;
+        let kinds = [4, SignatureType::Binary.into(), config.pub_alg.into(), config.hash_alg.into()];
+        let fields = [&kinds[..], &length.to_be_bytes(), &subpackets].concat();
+        let hash = bytes.chain_update(&fields).chain_update(config.trailer(fields.len())?).finalize();
+        let made = self.signer().sign(&Password::empty(), config.hash_alg, &hash)?;
+        let signature = Signature::from_config(config, [hash[0], hash[1]], made)?;
+        Ok(DetachedSignature::new(signature).to_armored_string(ArmorOptions::default())?)
     }
 
     /// `text` with a clear signature around it (RFC 9580, section 7).
@@ -204,33 +215,6 @@ impl OpenPgpKey {
         config.unhashed_subpackets =
             vec![Subpacket::regular(SubpacketData::IssuerKeyId(key.legacy_key_id()))?];
         Ok(config)
-    }
-}
-
-/// Takes bytes and becomes a signature over them.
-pub struct DetachedSigner<'k> {
-    key: &'k OpenPgpKey,
-    hasher: SignatureHasher,
-}
-
-impl DetachedSigner<'_> {
-    /// The armored signature over everything that was written.
-    ///
-    /// # Errors
-    /// If the key cannot sign.
-    pub fn finish(self) -> Result<String, KeyError> {
-        let signature = self.hasher.sign(&self.key.signer(), &Password::empty())?;
-        Ok(DetachedSignature::new(signature).to_armored_string(ArmorOptions::default())?)
-    }
-}
-
-impl Write for DetachedSigner<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.hasher.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

@@ -7,5 +7,5 @@
 pub mod gpkg;
 pub mod key;
 
-pub use gpkg::{SignError, Signed, sign_gpkg};
+pub use gpkg::{SignError, Signed, seal, sign_gpkg};
 pub use key::{KeyError, OpenPgpKey};

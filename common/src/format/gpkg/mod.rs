@@ -21,4 +21,4 @@ pub use error::GpkgError;
 pub use image::ImageSummary;
 pub use limits::Limits;
 pub use metadata::Metadata;
-pub use read::{Gpkg, verify};
+pub use read::{Body, Gpkg, is_signable, verify};

@@ -10,9 +10,10 @@ use super::{
 };
 use crate::format::{
     bounded::{Inflated, Source},
-    digests::{FileDigests, MemberReader},
+    digests::{FileDigests, FileHasher, MemberReader},
     tar_reader::{EntryKind, TarEntry, TarReader},
 };
+use sha2::Sha512;
 use std::{
     cell::Cell,
     io::{self, Read},
@@ -34,6 +35,20 @@ pub struct Gpkg {
     pub signed: bool,
     /// The whole file.
     pub digests: FileDigests,
+    /// What signing can keep of the file, where it can.
+    pub body: Option<Body>,
+}
+
+/// Everything before the Manifest of a container that no reader can see differently, so
+/// that it can be signed by writing what follows anew.
+#[derive(Debug, Clone)]
+pub struct Body {
+    /// Its size in bytes.
+    pub size: u64,
+    /// The digests of the whole file up to there.
+    pub file: FileHasher,
+    /// SHA512 of every member that is to be signed, by name.
+    pub to_sign: Vec<(String, Sha512)>,
 }
 
 const CONTAINER: &str = "the container";
@@ -49,8 +64,15 @@ pub fn verify(reader: impl Read, limits: &Limits) -> Result<Gpkg, GpkgError> {
     let mut tar = TarReader::new(source);
     while let Some(entry) = tar.next_entry().map_err(|error| GpkgError::archive(CONTAINER, error))? {
         pass.take_member(&entry, &mut tar)?;
+        tar.skip_data().map_err(|error| GpkgError::archive(CONTAINER, error))?;
+        if pass.manifest.is_none() {
+            pass.body_size = pass.consumed.get();
+            tar.inner_mut().mark();
+        }
     }
-    pass.finish(tar.into_inner().finish())
+    let is_plain = tar.is_plain();
+    let (digests, marked) = tar.into_inner().finish().map_err(GpkgError::Io)?;
+    pass.finish(digests, marked.filter(|_| is_plain))
 }
 
 /// What was seen so far.
@@ -59,6 +81,11 @@ struct Pass<'l> {
     consumed: Rc<Cell<u64>>,
     directory: Option<String>,
     members: Vec<ManifestEntry>,
+    to_sign: Vec<(String, Sha512)>,
+    /// Bytes before the Manifest.
+    body_size: u64,
+    /// Members came after the Manifest.
+    manifest_inside: bool,
     manifest: Option<Manifest>,
     metadata: Option<Metadata>,
     image: Option<ImageSummary>,
@@ -71,6 +98,9 @@ impl<'l> Pass<'l> {
             consumed,
             directory: None,
             members: Vec::new(),
+            to_sign: Vec::new(),
+            body_size: 0,
+            manifest_inside: false,
             manifest: None,
             metadata: None,
             image: None,
@@ -117,7 +147,12 @@ impl<'l> Pass<'l> {
         }
         // What a decompressor left over counts for the digests, too.
         io::copy(&mut reader, &mut io::sink()).map_err(unreadable)?;
-        self.members.push(ManifestEntry { name, digests: reader.finish() });
+        let hasher = reader.into_hasher();
+        if is_signable(&name) {
+            self.to_sign.push((name.clone(), hasher.sha512()));
+        }
+        self.manifest_inside |= self.manifest.is_some();
+        self.members.push(ManifestEntry { name, digests: hasher.finish() });
         Ok(())
     }
 
@@ -165,7 +200,7 @@ impl<'l> Pass<'l> {
         Ok(Inflated::new(how.decoder(reader)?, consumed, limit, self.limits.ratio))
     }
 
-    fn finish(self, digests: FileDigests) -> Result<Gpkg, GpkgError> {
+    fn finish(self, digests: FileDigests, marked: Option<FileHasher>) -> Result<Gpkg, GpkgError> {
         if !self.members.iter().any(|member| member.name == "gpkg-1") {
             return Err(GpkgError::Missing("gpkg-1"));
         }
@@ -173,10 +208,20 @@ impl<'l> Pass<'l> {
         check_against(&manifest, &self.members)?;
         let metadata = self.metadata.ok_or(GpkgError::Missing("metadata.tar.zst"))?;
         let image = self.image.ok_or(GpkgError::Missing("image.tar.zst"))?;
-        let signed = manifest.signed || self.members.iter().any(|member| member.name.ends_with(".sig"));
+        let has_signatures = self.members.iter().any(|member| member.name.ends_with(".sig"));
+        let signed = manifest.signed || has_signatures;
         let directory = self.directory.ok_or(GpkgError::Missing("gpkg-1"))?;
-        Ok(Gpkg { directory, metadata, image, members: self.members, signed, digests })
+        let (size, to_sign) = (self.body_size, self.to_sign);
+        let kept = marked.filter(|_| !has_signatures && !self.manifest_inside);
+        let body = kept.map(|file| Body { size, file, to_sign });
+        Ok(Gpkg { directory, metadata, image, members: self.members, signed, digests, body })
     }
+}
+
+/// Whether a member gets a signature of its own: the two archives do.
+#[must_use]
+pub fn is_signable(member: &str) -> bool {
+    member != "gpkg-1" && !member.ends_with(".sig")
 }
 
 /// A member that is kept in memory while it is looked at.

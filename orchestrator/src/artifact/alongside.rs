@@ -1,0 +1,70 @@
+//! A package is looked at while it arrives: what is written to the disk is at the same time
+//! handed to the check, so that a whole file has been hashed and taken apart the moment its
+//! last byte is there, and never has to be read again.
+//!
+//! Only a file that comes in one piece can be looked at so. One that was interrupted is read
+//! from the disk when it is whole; both ways end in the same [`Gpkg`].
+
+use super::intake::{self, IntakeError};
+use bytes::Bytes;
+use std::{
+    io::{self, Read},
+    sync::mpsc::{self, Receiver, SyncSender},
+};
+use swarm_common::format::gpkg::{Gpkg, Limits};
+use tokio::{sync::OwnedSemaphorePermit, task::JoinHandle};
+
+/// Pieces that may wait for the check; each is as large as what the connection gave at once.
+const WAITING: usize = 4;
+
+/// A check that runs beside an upload.
+pub struct Alongside {
+    pieces: SyncSender<Bytes>,
+    examined: JoinHandle<Result<Gpkg, IntakeError>>,
+}
+
+impl Alongside {
+    /// Begins one, which keeps `permit` until it has ended.
+    #[must_use]
+    pub fn start(limits: Limits, permit: OwnedSemaphorePermit) -> Self {
+        let (pieces, waiting) = mpsc::sync_channel(WAITING);
+        let examined = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            intake::examine(Pieces { waiting, current: Bytes::new() }, &limits)
+        });
+        Self { pieces, examined }
+    }
+
+    /// Where the pieces go, in order. A check that has seen enough takes no more of them.
+    #[must_use]
+    pub fn pieces(&self) -> SyncSender<Bytes> {
+        self.pieces.clone()
+    }
+
+    /// What came of it, once every sender of pieces is gone. `None` if it broke off; then
+    /// nothing is known.
+    pub async fn finish(self) -> Option<Result<Gpkg, IntakeError>> {
+        drop(self.pieces);
+        self.examined.await.ok()
+    }
+}
+
+/// Reads what arrives.
+struct Pieces {
+    waiting: Receiver<Bytes>,
+    current: Bytes,
+}
+
+impl Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.current.is_empty() {
+            match self.waiting.recv() {
+                Ok(piece) => self.current = piece,
+                Err(mpsc::RecvError) => return Ok(0),
+            }
+        }
+        let n = buffer.len().min(self.current.len());
+        buffer[..n].copy_from_slice(&self.current.split_to(n));
+        Ok(n)
+    }
+}
