@@ -3,9 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+use flate2::read::GzDecoder;
 use std::{
     collections::BTreeMap,
     fs::{self, File},
+    io::Read as _,
     path::{Path, PathBuf},
 };
 use swarm_common::format::{
@@ -53,6 +55,50 @@ fn our_index_of_the_same_packages_is_byte_identical() {
         ours.insert(entry);
     }
     assert_eq!(String::from_utf8(ours.to_bytes()).unwrap(), portage_index());
+}
+
+/// The compressed index of `index` says what the plain one does, and what an index made anew
+/// of the same packages says.
+#[track_caller]
+fn assert_not_stale(index: &mut PackagesIndex) {
+    let mut text = String::new();
+    GzDecoder::new(&index.to_gz().unwrap()[..]).read_to_string(&mut text).unwrap();
+    assert_eq!(text.as_bytes(), index.to_bytes());
+    let mut anew = PackagesIndex::new(index.header());
+    anew.set_timestamp(index.timestamp());
+    index.entries().for_each(|entry| anew.insert(entry.clone()));
+    assert_eq!(text.as_bytes(), anew.to_bytes());
+    assert_eq!(&anew, index);
+}
+
+#[test]
+fn what_is_kept_compressed_is_never_stale() {
+    let theirs = PackagesIndex::parse(&portage_index()).unwrap();
+    let model = theirs.entries().next().unwrap();
+    // Names without an order, so that packages come and go in all places.
+    let path = |n: u64| format!("dev-libs/x/{:05}.gpkg.tar", n * 7919 % 10_007);
+    let mut index = PackagesIndex::new(theirs.header());
+    let mut state = 1_u64;
+    for step in 0..3000 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let entry = model.moved(&path((state >> 33) % 1500), 1_700_000_000 + (state >> 60));
+        match state >> 62 {
+            0 => _ = index.remove(&entry),
+            _ => index.insert(entry.clone()),
+        }
+        assert_eq!(index.contains(&entry), state >> 62 != 0);
+        if step % 197 == 0 {
+            index.set_timestamp(step);
+            assert_not_stale(&mut index);
+        }
+    }
+    assert!(index.len() > 500, "{}", index.len());
+    assert_eq!(index.entries().count(), index.len());
+    index.set_header(BTreeMap::from([("CHOST".to_owned(), "other".to_owned())]));
+    assert_not_stale(&mut index);
+    let all: Vec<Entry> = index.entries().cloned().collect();
+    assert!(all.iter().all(|entry| index.remove(entry)) && index.is_empty());
+    assert_not_stale(&mut index);
 }
 
 #[test]

@@ -10,11 +10,10 @@ use crate::artifact::{
     disk::{self, DiskError},
     store::{Store, StoreError},
 };
-use flate2::{Compression, GzBuilder};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
-    io::{self, Write as _},
+    io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::{Duration, UNIX_EPOCH},
@@ -151,10 +150,42 @@ impl Binhost {
         packages: &[Published],
         store: &Store,
     ) -> Result<Outcome, PublishError> {
-        let mut missing = Vec::new();
+        let (new, missing) = self.place_all(packages, store)?;
         let mut wanted = BTreeSet::new();
-        let mut touched = BTreeSet::new();
-        let mut new = Vec::new();
+        for Published { digest, entry } in packages {
+            if !missing.contains(digest) && !wanted.insert(entry.path()) {
+                return Err(PublishError::Taken(entry.path().to_owned()));
+            }
+        }
+        let gone = self.index.entries().filter(|entry| !wanted.contains(entry.path()));
+        let gone: Vec<Entry> = gone.cloned().collect();
+        self.switch(now, new, gone, missing)
+    }
+
+    /// Adds packages to what is there, which is not looked at: the cost is that of the new
+    /// ones and of writing the index. A set that [`Binhost::publish`] has published once can
+    /// grow so.
+    ///
+    /// # Errors
+    /// As [`Binhost::publish`].
+    pub fn add(&mut self, now: u64, packages: &[Published], store: &Store) -> Result<Outcome, PublishError> {
+        let (new, missing) = self.place_all(packages, store)?;
+        let paths: BTreeSet<&str> = new.iter().map(|entry| entry.path()).collect();
+        let taken = self.index.entries().find(|entry| paths.contains(entry.path()));
+        if let Some(taken) = taken {
+            return Err(PublishError::Taken(taken.path().to_owned()));
+        }
+        self.switch(now, new, Vec::new(), missing)
+    }
+
+    /// Sees to it that the files are there. Entries that the index lacks, and what the store
+    /// lacks.
+    fn place_all<'p>(
+        &self,
+        packages: &'p [Published],
+        store: &Store,
+    ) -> Result<(Vec<&'p Entry>, Vec<Digest>), PublishError> {
+        let (mut new, mut missing, mut touched) = (Vec::new(), Vec::new(), BTreeSet::new());
         for package in packages {
             let entry = &package.entry;
             if !layout::is_package_path(entry.path()) {
@@ -170,16 +201,22 @@ impl Binhost {
                     other => other?,
                 }
             }
-            if !wanted.insert(entry.path()) {
-                return Err(PublishError::Taken(entry.path().to_owned()));
-            }
             if !known {
                 new.push(entry);
             }
         }
         touched.iter().try_for_each(|dir| disk::sync_dir(dir))?;
-        let gone = self.index.entries().filter(|entry| !wanted.contains(entry.path()));
-        let gone: Vec<Entry> = gone.cloned().collect();
+        Ok((new, missing))
+    }
+
+    /// Changes the index, and writes it if the disk has another.
+    fn switch(
+        &mut self,
+        now: u64,
+        new: Vec<&Entry>,
+        gone: Vec<Entry>,
+        missing: Vec<Digest>,
+    ) -> Result<Outcome, PublishError> {
         let (added, removed) = (new.len(), gone.len());
         if added + removed > 0 {
             // From here on the disk is behind; a failure is made good by the next call.
@@ -244,13 +281,11 @@ impl Binhost {
     fn write(&mut self) -> Result<(), DiskError> {
         let timestamp = self.index.timestamp();
         let bytes = self.index.to_bytes();
-        let gz =
-            compress(&bytes, timestamp).map_err(DiskError::at("compress", &self.dir.join("Packages.gz")))?;
+        let gz = self.index.to_gz().map_err(DiskError::at("compress", &self.dir.join("Packages.gz")))?;
         if self.keep == Generations::Keep {
             generations::write(&self.dir, self.generation + 1, &bytes, &gz, timestamp)?;
         }
-        generations::replace(&self.dir.join("Packages"), &bytes, timestamp)?;
-        generations::replace(&self.dir.join("Packages.gz"), &gz, timestamp)?;
+        generations::replace(&self.dir, &[("Packages", &bytes), ("Packages.gz", &gz)], timestamp)?;
         self.generation += 1;
         self.written = true;
         Ok(())
@@ -319,14 +354,6 @@ impl Binhost {
         fs::rename(&temp, &to).map_err(DiskError::at("rename to", &to))?;
         Ok(())
     }
-}
-
-fn compress(bytes: &[u8], timestamp: u64) -> io::Result<Vec<u8>> {
-    // The gzip header has 32 bits for the time.
-    let mtime = u32::try_from(timestamp).unwrap_or(0);
-    let mut gz = GzBuilder::new().mtime(mtime).write(Vec::new(), Compression::default());
-    gz.write_all(bytes)?;
-    gz.finish()
 }
 
 fn seconds_of(path: &Path) -> Option<u64> {

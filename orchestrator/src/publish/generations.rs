@@ -76,12 +76,17 @@ pub(super) fn remove(dir: &Path, number: u64) -> Result<(), DiskError> {
     fs::remove_dir_all(&home).map_err(DiskError::at("remove", &home))
 }
 
-/// Puts a file with this modification time at `path` by renaming.
-pub(super) fn replace(path: &Path, bytes: &[u8], timestamp: u64) -> Result<(), DiskError> {
-    let temp = path.with_extension("new");
-    write_dated(&temp, bytes, timestamp)?;
-    fs::rename(&temp, path).map_err(DiskError::at("rename to", path))?;
-    path.parent().map_or(Ok(()), disk::sync_dir)
+/// Puts files with this modification time into `dir` by renaming, in this order.
+pub(super) fn replace(dir: &Path, files: &[(&str, &[u8])], timestamp: u64) -> Result<(), DiskError> {
+    let temp = |name: &str| dir.join(format!("{name}.new"));
+    for (name, bytes) in files {
+        write_dated(&temp(name), bytes, timestamp)?;
+    }
+    for (name, _) in files {
+        let to = dir.join(name);
+        fs::rename(temp(name), &to).map_err(DiskError::at("rename to", &to))?;
+    }
+    disk::sync_dir(dir)
 }
 
 fn write_dated(path: &Path, bytes: &[u8], timestamp: u64) -> Result<(), DiskError> {

@@ -47,7 +47,7 @@ pub(super) struct Disk {
     binhosts: Binhosts,
     store: Store,
     entries: EntryBook,
-    open: BTreeMap<RunId, (Binhost, Vec<Published>)>,
+    open: BTreeMap<RunId, Binhost>,
     done: Done,
 }
 
@@ -96,27 +96,27 @@ impl Disk {
     fn publish_run(&mut self, now: u64, todo: RunTodo) -> Result<(), DiskPassError> {
         let RunTodo { run, profile, received, artifacts } = todo;
         let new = self.published(&profile, &artifacts)?;
-        if !self.open.contains_key(&run) {
-            let dir = self.binhosts.run(&profile, run);
-            let binhost = Binhost::open(dir, Generations::CurrentOnly, BTreeMap::new())?;
-            self.open.insert(run, (binhost, Vec::new()));
-        }
-        let Some((binhost, packages)) = self.open.get_mut(&run) else { return Ok(()) };
-        let before = packages.len();
-        packages.extend(new);
-        let outcome = match binhost.publish(now, packages, &self.store) {
-            Ok(outcome) => outcome,
-            Err(source) => {
-                packages.truncate(before);
-                return Err(DiskPassError::Publish { profile, source });
+        let published = match self.open.get_mut(&run) {
+            Some(binhost) => binhost.add(now, &new, &self.store),
+            // What an earlier process left is compared with all that should be there.
+            None => {
+                let dir = self.binhosts.run(&profile, run);
+                let mut binhost = Binhost::open(dir, Generations::CurrentOnly, BTreeMap::new())?;
+                let published = binhost.publish(now, &new, &self.store);
+                if published.is_ok() {
+                    self.open.insert(run, binhost);
+                }
+                published
             }
         };
+        let outcome =
+            published.map_err(|source| DiskPassError::Publish { profile: profile.clone(), source })?;
         if let Some(&first) = outcome.missing.first() {
-            packages.truncate(before);
             return Err(DiskPassError::Missing { profile, count: outcome.missing.len(), first });
         }
-        let digests = packages.iter().map(|p| p.digest).collect();
-        self.done.runs.insert(run, (received, digests));
+        let (count, digests) = self.done.runs.entry(run).or_default();
+        *count = received;
+        digests.extend(artifacts.iter().map(|artifact| artifact.digest));
         Ok(())
     }
 

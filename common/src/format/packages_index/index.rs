@@ -1,21 +1,30 @@
 //! The whole index.
 
-use super::entry::{Entry, internal_name};
+use super::{
+    entry::{Entry, internal_name},
+    pages::{Key, Pages},
+};
 use std::{
     collections::BTreeMap,
     io::{self, Write},
 };
 
-/// Portage orders by the text of CPV; builds of one version are ordered by build id here.
-type Key = (String, u64, String);
-
 /// A header and packages, each kept with its rendered block, so that adding one package
-/// renders one block.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// renders one block and compresses one page.
+#[derive(Debug, Clone, Default)]
 pub struct PackagesIndex {
     header: BTreeMap<String, String>,
-    packages: BTreeMap<Key, (Entry, String)>,
+    packages: Pages,
 }
+
+/// How the packages are divided into pages is nobody's business.
+impl PartialEq for PackagesIndex {
+    fn eq(&self, other: &Self) -> bool {
+        self.header == other.header && self.packages.iter().eq(other.packages.iter())
+    }
+}
+
+impl Eq for PackagesIndex {}
 
 /// Why a text is not an index.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -72,9 +81,7 @@ impl PackagesIndex {
             ["CHOST", "repository"].iter().any(|key| header.get(*key) != self.header.get(*key));
         self.header = header;
         if inherited_change {
-            for (entry, block) in self.packages.values_mut() {
-                *block = entry.render(&self.header);
-            }
+            self.packages.render(|entry| entry.render(&self.header));
         }
     }
 
@@ -100,23 +107,23 @@ impl PackagesIndex {
     /// Adds a package, or replaces the one with the same version, build id and path.
     pub fn insert(&mut self, entry: Entry) {
         let block = entry.render(&self.header);
-        self.packages.insert(key_of(&entry), (entry, block));
+        self.packages.insert(key_of(&entry), entry, block);
     }
 
     /// Takes a package out. Whether it was there.
     pub fn remove(&mut self, entry: &Entry) -> bool {
-        self.packages.remove(&key_of(entry)).is_some()
+        self.packages.remove(&key_of(entry))
     }
 
     /// Whether exactly this package is in the index.
     #[must_use]
     pub fn contains(&self, entry: &Entry) -> bool {
-        self.packages.get(&key_of(entry)).is_some_and(|(there, _)| there == entry)
+        self.packages.get(&key_of(entry)) == Some(entry)
     }
 
     /// The packages in the order of the file.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.packages.values().map(|(entry, _)| entry)
+        self.packages.iter().map(|(entry, _)| entry)
     }
 
     /// How many packages there are.
@@ -128,7 +135,7 @@ impl PackagesIndex {
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.packages.is_empty()
+        self.len() == 0
     }
 
     /// Writes the index.
@@ -136,11 +143,14 @@ impl PackagesIndex {
     /// # Errors
     /// Whatever writing says.
     pub fn write(&self, mut out: impl Write) -> io::Result<()> {
-        for (key, value) in self.header() {
-            writeln!(out, "{key}: {value}")?;
-        }
-        writeln!(out)?;
-        self.packages.values().try_for_each(|(_, block)| out.write_all(block.as_bytes()))
+        out.write_all(self.head().as_bytes())?;
+        self.packages.iter().try_for_each(|(_, block)| out.write_all(block.as_bytes()))
+    }
+
+    /// The header's block.
+    fn head(&self) -> String {
+        let lines = self.header().into_iter().map(|(key, value)| format!("{key}: {value}\n"));
+        lines.chain([String::from("\n")]).collect()
     }
 
     /// The index as bytes.
@@ -150,6 +160,17 @@ impl PackagesIndex {
         // Writing to a Vec cannot fail.
         let _ = self.write(&mut bytes);
         bytes
+    }
+
+    /// The index as a gzip file, dated as the index is. What did not change since it was last
+    /// asked for is not compressed again.
+    ///
+    /// # Errors
+    /// If the compressor fails.
+    pub fn to_gz(&mut self) -> io::Result<Vec<u8>> {
+        // The gzip header has 32 bits for the time.
+        let mtime = u32::try_from(self.timestamp()).unwrap_or(0);
+        self.packages.to_gz(self.head().as_bytes(), mtime)
     }
 
     /// Reads an index. Unknown keys are kept.
@@ -163,7 +184,7 @@ impl PackagesIndex {
         if version != "0" {
             return Err(IndexError::Version(version.chars().take(40).collect()));
         }
-        let mut index = Self { header: header.clone(), packages: BTreeMap::new() };
+        let mut index = Self { header: header.clone(), packages: Pages::default() };
         let mut found = 0;
         loop {
             let (mut values, end) = block(&mut lines)?;

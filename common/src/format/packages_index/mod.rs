@@ -11,6 +11,7 @@
 
 mod entry;
 mod index;
+mod pages;
 
 pub use entry::{Entry, EntryError, PublishedFile};
 pub use index::{IndexError, PackagesIndex};

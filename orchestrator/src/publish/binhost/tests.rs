@@ -90,6 +90,25 @@ fn files_and_index_appear_and_an_unchanged_set_writes_nothing() {
 }
 
 #[test]
+fn a_channel_grows_by_what_is_added() {
+    let bench = Bench::new();
+    let mut binhost = bench.open(Generations::CurrentOnly);
+    binhost.publish(T, &[bench.pebble(1)], &bench.store).unwrap();
+    let outcome = binhost.add(T + 1, &[bench.cairn(), bench.pebble(1)], &bench.store).unwrap();
+    assert_eq!((outcome.added, outcome.removed, outcome.changed), (1, 0, true));
+    assert_eq!(bench.check().len(), 2);
+    assert!(!binhost.add(T + 2, &[bench.cairn()], &bench.store).unwrap().changed);
+    let other = bench.package("pebble-1.2-2.gpkg.tar", bench.cairn().entry.path());
+    let error = binhost.add(T + 3, &[other], &bench.store).unwrap_err();
+    assert!(matches!(error, PublishError::Taken(_)), "{error}");
+    let absent = bench.pebble(2);
+    bench.store.remove(absent.digest).unwrap();
+    let outcome = binhost.add(T + 4, std::slice::from_ref(&absent), &bench.store).unwrap();
+    assert_eq!((outcome.missing, outcome.changed), (vec![absent.digest], false));
+    assert_eq!(bench.check().len(), 2);
+}
+
+#[test]
 fn an_empty_channel_has_an_index_too() {
     let bench = Bench::new();
     bench.open(Generations::Keep).publish(T, &[], &bench.store).unwrap();
@@ -192,7 +211,7 @@ fn a_crash_between_any_two_steps_is_repaired_by_the_next_publication() {
     let old_gz = fs::read(bench.root().join("Packages.gz")).unwrap();
     bench.open(Generations::Keep).publish(T + 1, &set, &bench.store).unwrap();
     // Killed between the two index files.
-    generations::replace(&bench.root().join("Packages.gz"), &old_gz, T).unwrap();
+    generations::replace(&bench.root(), &[("Packages.gz", &old_gz)], T).unwrap();
     assert!(bench.open(Generations::Keep).publish(T + 2, &set, &bench.store).unwrap().changed);
     bench.check();
     // Killed while an index was written, and with leftovers of files and generations.

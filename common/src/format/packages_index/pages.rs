@@ -1,0 +1,170 @@
+//! The packages of an index in pages of some dozens, each with its compressed text.
+//!
+//! Compressing is what an index costs: adding one package to thousands compresses one page
+//! and takes over the others as they are. A page's compressed text is dropped by whoever
+//! changes the page, as there is no other way to its packages ([`Page::change`]), so it
+//! cannot be stale. Pages are independent runs of deflate blocks that end on a byte (RFC
+//! 1951, section 3.2.3), so one after the other they are one stream, and one gzip file.
+
+use super::entry::Entry;
+use flate2::{Compress, Compression, Crc, FlushCompress, Status};
+use std::{collections::BTreeMap, io};
+
+/// Portage orders by the text of CPV; builds of one version are ordered by build id here.
+pub(super) type Key = (String, u64, String);
+
+/// Packages in a page before it is divided.
+const FULL: usize = 128;
+
+/// The last block of every stream: fixed codes, nothing in it.
+const END: [u8; 2] = [3, 0];
+
+/// What a text became.
+#[derive(Debug)]
+struct Packed {
+    bytes: Vec<u8>,
+    crc: Crc,
+}
+
+impl Packed {
+    fn of(text: &[u8]) -> io::Result<Self> {
+        let mut deflate = Compress::new(Compression::default(), false);
+        let mut bytes = Vec::with_capacity(text.len() / 2 + 64);
+        let mut done = 0;
+        loop {
+            let rest = &text[done..];
+            let status = deflate.compress_vec(rest, &mut bytes, FlushCompress::Full)?;
+            done = usize::try_from(deflate.total_in()).map_err(io::Error::other)?;
+            // Room that is left means that everything, the flush included, is out.
+            if done == text.len() && bytes.len() < bytes.capacity() {
+                break;
+            }
+            if status == Status::StreamEnd {
+                return Err(io::Error::other("the compressor ended too early"));
+            }
+            bytes.reserve(bytes.capacity().max(1024));
+        }
+        let mut crc = Crc::new();
+        crc.update(text);
+        Ok(Self { bytes, crc })
+    }
+}
+
+/// Some packages in their order, with their rendered blocks.
+#[derive(Debug, Default)]
+struct Page {
+    packages: BTreeMap<Key, (Entry, String)>,
+    packed: Option<Packed>,
+}
+
+/// A copy is compressed when it is asked for.
+impl Clone for Page {
+    fn clone(&self) -> Self {
+        Self { packages: self.packages.clone(), packed: None }
+    }
+}
+
+impl Page {
+    /// The only way to change its packages.
+    fn change(&mut self) -> &mut BTreeMap<Key, (Entry, String)> {
+        self.packed = None;
+        &mut self.packages
+    }
+
+    fn packed(&mut self) -> io::Result<&Packed> {
+        let packed = match self.packed.take() {
+            Some(packed) => packed,
+            None => {
+                let text: Vec<&str> = self.packages.values().map(|(_, block)| block.as_str()).collect();
+                Packed::of(text.concat().as_bytes())?
+            }
+        };
+        Ok(self.packed.insert(packed))
+    }
+}
+
+/// All pages; none is empty.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Pages {
+    pages: Vec<Page>,
+    count: usize,
+}
+
+impl Pages {
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &(Entry, String)> {
+        self.pages.iter().flat_map(|page| page.packages.values())
+    }
+
+    /// Where `key` is or belongs: the last page that begins no later.
+    fn place(&self, key: &Key) -> usize {
+        let begins = |page: &Page| page.packages.first_key_value().is_some_and(|(first, _)| first <= key);
+        self.pages.partition_point(begins).saturating_sub(1)
+    }
+
+    pub(super) fn get(&self, key: &Key) -> Option<&Entry> {
+        self.pages.get(self.place(key))?.packages.get(key).map(|(entry, _)| entry)
+    }
+
+    pub(super) fn insert(&mut self, key: Key, entry: Entry, block: String) {
+        let at = self.place(&key);
+        if self.pages.is_empty() {
+            self.pages.push(Page::default());
+        }
+        let packages = self.pages[at].change();
+        self.count += usize::from(packages.insert(key, (entry, block)).is_none());
+        if packages.len() > FULL
+            && let Some(middle) = packages.keys().nth(FULL / 2).cloned()
+        {
+            let packages = packages.split_off(&middle);
+            self.pages.insert(at + 1, Page { packages, packed: None });
+        }
+    }
+
+    pub(super) fn remove(&mut self, key: &Key) -> bool {
+        let at = self.place(key);
+        if !self.pages.get(at).is_some_and(|page| page.packages.contains_key(key)) {
+            return false;
+        }
+        let packages = self.pages[at].change();
+        packages.remove(key);
+        if packages.is_empty() {
+            self.pages.remove(at);
+        }
+        self.count -= 1;
+        true
+    }
+
+    /// Renders every block anew.
+    pub(super) fn render(&mut self, render: impl Fn(&Entry) -> String) {
+        for (entry, block) in self.pages.iter_mut().flat_map(|page| page.change().values_mut()) {
+            *block = render(entry);
+        }
+    }
+
+    /// `head` and all packages as a gzip file (RFC 1952) of the time `mtime`.
+    ///
+    /// # Errors
+    /// If the compressor fails.
+    pub(super) fn to_gz(&mut self, head: &[u8], mtime: u32) -> io::Result<Vec<u8>> {
+        let Packed { bytes, mut crc } = Packed::of(head)?;
+        let mut gz = vec![0x1f, 0x8b, 8, 0];
+        gz.extend(mtime.to_le_bytes());
+        // No extra flags, and an unknown system.
+        gz.extend([0, 255]);
+        gz.extend(bytes);
+        for page in &mut self.pages {
+            let packed = page.packed()?;
+            gz.extend_from_slice(&packed.bytes);
+            crc.combine(&packed.crc);
+        }
+        gz.extend(END);
+        gz.extend(crc.sum().to_le_bytes());
+        // Both are told modulo 2^32.
+        gz.extend(crc.amount().to_le_bytes());
+        Ok(gz)
+    }
+}
