@@ -3,8 +3,12 @@
 //!
 //! Nothing here is a test: a busy machine makes a benchmark worse, never red.
 
+mod cpu;
 pub mod footprint;
+pub mod index;
+pub mod intake;
 pub mod journal;
+mod made;
 pub mod queue;
 pub mod report;
 pub mod schedule;
@@ -32,10 +36,12 @@ pub struct Settings {
 }
 
 /// All sections, in the order of the page.
-pub const ALL: [Bench; 5] = [
+pub const ALL: [Bench; 7] = [
     ("schedule", schedule::run),
     ("queue", queue::run),
     ("journal", journal::run),
-    ("footprint", footprint::run),
+    ("index", index::run),
+    ("intake", intake::run),
     ("serving", serving::run),
+    ("footprint", footprint::run),
 ];

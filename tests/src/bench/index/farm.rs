@@ -1,0 +1,172 @@
+//! The two that are compared: a Portage with the packages in its PKGDIR, and a store of ours
+//! with the same files.
+
+use super::super::made::Mold;
+use crate::e2e::{
+    programs::part,
+    workstation::{Workstation, text},
+};
+use anyhow::{Context, Result, ensure};
+use std::{
+    fs,
+    io::Cursor,
+    path::{Path, PathBuf},
+    process::Command,
+};
+use swarm_common::{
+    digest::Digest,
+    format::gpkg::Limits,
+    id::{AttemptId, DroneId},
+    time::TimeMs,
+    wire::{artifact::Artifact, drone::Target},
+};
+use swarm_orchestrator::{
+    artifact::{entries::EntryBook, store::Store},
+    publish::Published,
+};
+
+const CHOST: &str = "x86_64-pc-linux-gnu";
+
+/// A Portage and its packages.
+pub struct Peer {
+    portage: Workstation,
+    script: PathBuf,
+}
+
+impl Peer {
+    /// One without packages.
+    ///
+    /// # Errors
+    /// Portage cannot be installed.
+    pub fn new() -> Result<Self> {
+        let portage = Workstation::new(&part("examples/repository"))?;
+        let script = portage.folder().join("portage.py");
+        fs::write(&script, include_str!("portage.py"))?;
+        Ok(Self { portage, script })
+    }
+
+    /// Where it has its packages.
+    #[must_use]
+    pub fn packages(&self) -> PathBuf {
+        self.portage.folder().join("packages")
+    }
+
+    fn run(&self, arguments: &[&str]) -> Result<String> {
+        let mut command: Command = self.portage.command("python3");
+        let done = command.arg(&self.script).args(arguments).output()?;
+        ensure!(done.status.success(), "{}", text(&done));
+        Ok(String::from_utf8(done.stdout)?)
+    }
+
+    /// `emaint binhost --fix`, after which the index must have `expected` packages.
+    ///
+    /// # Errors
+    /// It does not accept all of them.
+    pub fn fix(&self, stock: bool, expected: usize) -> Result<()> {
+        let said = self.run(if stock { &["fix", "--stock"] } else { &["fix"] })?;
+        let found = fs::read_to_string(self.packages().join("Packages")).unwrap_or_default();
+        let found = found.lines().filter(|line| line.starts_with("CPV: ")).count();
+        ensure!(found == expected, "emaint accepts {found} of {expected} packages: {said}");
+        Ok(())
+    }
+
+    /// Milliseconds that `bintree.inject` takes for a package, three times.
+    ///
+    /// # Errors
+    /// It does not accept it.
+    pub fn inject(&self, cpv: &str) -> Result<Vec<f64>> {
+        let said = self.run(&["inject", cpv])?;
+        said.lines().map(|line| line.parse().with_context(|| said.clone())).collect()
+    }
+}
+
+/// Our side.
+pub struct Ours {
+    /// The store with every package.
+    pub store: Store,
+    /// The packages, as the engine knows them.
+    pub artifacts: Vec<Artifact>,
+    mold: Mold,
+    folder: PathBuf,
+}
+
+impl Ours {
+    /// An empty one in `folder`.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn new(folder: &Path) -> Result<Self> {
+        let store = Store::open(folder.join("store"))?;
+        Ok(Self { store, artifacts: Vec::new(), mold: Mold::new()?, folder: folder.to_owned() })
+    }
+
+    /// Makes another package, and gives its path below a PKGDIR. Where it is stored is its
+    /// artifact's digest.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn make(&mut self) -> Result<String> {
+        let n = self.artifacts.len();
+        let category = ["app-misc", "dev-libs", "media-libs", "dev-util", "net-misc"][n % 5];
+        let cpv = format!("{category}/made{n:05}-1.{}", n % 13);
+        let target = Target {
+            cpv: cpv.parse()?,
+            slot: "0".to_owned(),
+            subslot: "0".to_owned(),
+            repository: "fixture".to_owned(),
+            use_flags: Vec::new(),
+            iuse: Vec::new(),
+            chost: CHOST.to_owned(),
+            build_id: 1,
+        };
+        let needs = format!("dev-libs/made{:05} >=app-misc/made{:05}-1", n / 2, n / 3);
+        let values = [
+            ("CATEGORY", category),
+            ("PF", target.cpv.pf()),
+            ("BUILD_ID", "1"),
+            ("DEPEND", &needs),
+            ("RDEPEND", &needs),
+            ("PROVIDES", &format!("x86_64: libmade{n:05}.so.1")),
+        ];
+        let file = self.folder.join("made.gpkg.tar");
+        self.mold.cast(
+            &file,
+            &format!("{}-1", target.cpv.pf()),
+            &values,
+            &mut Cursor::new(&self.mold.image),
+        )?;
+        let bytes = fs::read(&file)?;
+        let digest = Digest::of(&bytes);
+        let place = self.store.path(digest);
+        place.parent().map_or(Ok(()), fs::create_dir_all)?;
+        fs::rename(&file, place)?;
+        let path = target.path();
+        self.artifacts.push(Artifact {
+            target,
+            digest,
+            uploaded_digest: digest,
+            size: bytes.len() as u64,
+            attempt: AttemptId(n as u64),
+            drone: DroneId(1),
+            received_at: TimeMs(1_700_000_000_000 + n as u64 * 1000),
+        });
+        Ok(path)
+    }
+
+    /// A book of index entries that has none yet.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn no_entries(&self, name: &str) -> Result<EntryBook> {
+        Ok(EntryBook::open(self.folder.join(name), Limits::default())?)
+    }
+
+    /// What the publisher publishes for `artifact`.
+    ///
+    /// # Errors
+    /// The package cannot be read.
+    pub fn published(&self, entries: &EntryBook, artifact: &Artifact) -> Result<Published> {
+        let entry = entries.entry(&self.store, artifact)?;
+        Ok(Published { digest: artifact.digest, entry })
+    }
+}

@@ -1,0 +1,226 @@
+//! An upload from the drone's first byte to the stored, signed artifact, beside what merely
+//! hashing the same file takes.
+
+use super::{
+    Settings,
+    made::{self, Mold},
+    report::{Goal, Row, Section, median},
+};
+use crate::{
+    api::{FakeDrone, PROFILE, name, pebble_at, plan_of, snapshot},
+    e2e::{process::Process, programs::program, wait},
+};
+use anyhow::{Context, Result, ensure};
+use std::{
+    fs::{self, File},
+    io::BufReader,
+    net::TcpListener,
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+use swarm_common::{
+    client::{Client, IdempotencyKey, parse_address},
+    config::secret::write_private,
+    digest::Digest,
+    secret::Secret,
+    state::RunClass,
+    wire::{admin::*, drone::*},
+};
+
+const TOKEN: &str = "admin-of-the-benchmark";
+/// Sizes of the images, in MB. The second is the one that is timed.
+const SIZES: [u64; 3] = [20, 200, 1000];
+const TIMED: u64 = SIZES[1];
+/// Memory above idle that an upload of any size may take, in MB.
+const MEMORY: f64 = 16.0;
+
+/// A real orchestrator, and a drone that uploads.
+struct Intake {
+    orchestrator: Process,
+    drone: FakeDrone,
+}
+
+impl Intake {
+    async fn start(folder: &Path, packages: usize) -> Result<Self> {
+        let state = folder.join("state");
+        write_private(&state.join("admin.token"), TOKEN)?;
+        let listen = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let config = folder.join("orchestrator.toml");
+        let text = format!(
+            "listen = \"{listen}\"\nplain_api = true\nstate_dir = \"{}\"\n[policy]\nlease_ms = 3600000\n",
+            state.display()
+        );
+        fs::write(&config, text)?;
+        let mut command = Command::new(program("swarm-orchestrator")?);
+        let mut orchestrator =
+            Process::start(command.arg("--config").arg(config), &folder.join("orchestrator.log"))?;
+        wait::until("the orchestrator is ready", Duration::from_secs(60), || {
+            ensure!(orchestrator.ended()?.is_none(), "the orchestrator ended");
+            Ok(orchestrator.output().contains("ready address=").then_some(()))
+        })
+        .with_context(|| orchestrator.output())?;
+        let url = parse_address(&format!("http://{listen}")).map_err(anyhow::Error::msg)?;
+        let admin = Client::new(&[url.clone()], Some(Secret::new(TOKEN)))?;
+        let (digest, archive) = snapshot(&folder.join("snapshot.tar.zst"))?;
+        admin.put_snapshot(digest, &archive).await?;
+        let request =
+            ProfileRequest { builder: BuilderKind::Portage, snapshot: digest, source: "made".to_owned() };
+        admin.put_profile(&name(PROFILE), &request, &IdempotencyKey::random()?).await?;
+        let request = EnrolTokenRequest { valid_ms: 60_000, approved: true };
+        let token = admin.make_enrol_token(&request, &IdempotencyKey::random()?).await?.token;
+        let drone = FakeDrone::enrol(&Client::new(&[url], None)?, &token, "one").await?;
+        let request = StartRunRequest { profile: name(PROFILE), class: RunClass::Interactive };
+        admin.start_run(&request, &IdempotencyKey::random()?).await?;
+        let wanted: Vec<_> = (0..packages).map(|n| pebble_at(&format!("1.{n}"), "0")).collect();
+        let mut plan = plan_of(&wanted);
+        plan.edges.clear();
+        drone.bring_plan(plan).await?;
+        Ok(Self { orchestrator, drone })
+    }
+
+    fn proc(&self, file: &str) -> Result<String> {
+        Ok(fs::read_to_string(format!("/proc/{}/{file}", self.orchestrator.id()))?)
+    }
+
+    /// A figure of `/proc/PID/FILE`, as it stands there.
+    fn figure(&self, file: &str, key: &str) -> Result<f64> {
+        let text = self.proc(file)?;
+        let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+        let word = line.and_then(|line| line.split_whitespace().next()).with_context(|| key.to_owned())?;
+        Ok(word.parse()?)
+    }
+
+    fn megabytes(&self, key: &str) -> Result<f64> {
+        Ok(self.figure("status", key)? * 1024.0 / 1e6)
+    }
+
+    /// Uploads and reports a package with this image.
+    async fn upload(&self, mold: &Mold, image: &mut BufReader<File>, file: &Path) -> Result<Upload> {
+        let (attempt, order) = self.drone.build_order().await?;
+        let target = order.targets.first().context("an order for nothing")?;
+        cast(mold, target, image, file)?;
+        let sums = [sum("sha512sum", file)?, sum("b2sum", file)?];
+        let size = fs::metadata(file)?.len();
+        let digest = digest_of(file)?;
+        // What was written just now is not to be written during the upload.
+        File::open(file)?.sync_all()?;
+        // Clears the peak of the resident memory (proc(5)).
+        fs::write(format!("/proc/{}/clear_refs", self.orchestrator.id()), "5")?;
+        let (read, written) = (self.figure("io", "rchar")?, self.figure("io", "wchar")?);
+        let began = Instant::now();
+        let request = UploadRequest { digest, size, cpv: target.cpv.clone() };
+        let status = self.drone.client.begin_upload(attempt, &request).await?;
+        let status = self.drone.client.upload_file(attempt, digest, file, status.offset).await?;
+        let seconds = began.elapsed().as_secs_f64();
+        ensure!(status.verified, "the upload was not taken: {status:?}");
+        let per_byte = |key: &str, before: f64| {
+            Ok::<f64, anyhow::Error>((self.figure("io", key)? - before) / size as f64)
+        };
+        let upload = Upload {
+            rate: size as f64 / 1e6 / seconds,
+            slower_sum: size as f64 / 1e6 / sums.into_iter().fold(0.0, f64::max),
+            peak: self.megabytes("VmHWM")?,
+            read: per_byte("rchar", read)?,
+            written: per_byte("wchar", written)?,
+        };
+        let reply = self.drone.report(attempt, Outcome::Built { artifacts: vec![digest] }).await?;
+        ensure!(reply.accepted, "the package was not accepted: {}", reply.reason);
+        Ok(upload)
+    }
+}
+
+/// What one upload was like.
+struct Upload {
+    /// MB/s.
+    rate: f64,
+    /// MB/s of the slower of the two that only hash.
+    slower_sum: f64,
+    /// The highest resident memory in MB.
+    peak: f64,
+    /// Bytes read from files for each that was uploaded.
+    read: f64,
+    /// Bytes written.
+    written: f64,
+}
+
+fn cast(mold: &Mold, target: &Target, image: &mut BufReader<File>, file: &Path) -> Result<()> {
+    let build_id = target.build_id.to_string();
+    let slot = format!("{}/{}", target.slot, target.subslot);
+    let (used, known) = (target.use_flags.join(" "), target.iuse.join(" "));
+    let values = [
+        ("CATEGORY", target.cpv.category()),
+        ("PF", target.cpv.pf()),
+        ("BUILD_ID", build_id.as_str()),
+        ("CHOST", target.chost.as_str()),
+        ("repository", target.repository.as_str()),
+        ("SLOT", slot.as_str()),
+        ("USE", used.as_str()),
+        ("IUSE", known.as_str()),
+    ];
+    mold.cast(file, &format!("{}-{build_id}", target.cpv.pf()), &values, image)
+}
+
+/// Seconds that a program takes to hash a file.
+fn sum(program: &str, file: &Path) -> Result<f64> {
+    let began = Instant::now();
+    let done = Command::new(program).arg(file).stdout(Stdio::null()).status()?;
+    ensure!(done.success(), "{program} ended with {done}");
+    Ok(began.elapsed().as_secs_f64())
+}
+
+/// As the drone that built it knows it.
+fn digest_of(file: &Path) -> Result<Digest> {
+    let done = Command::new("sha256sum").arg(file).output()?;
+    let text = String::from_utf8(done.stdout)?;
+    text.split(' ').next().unwrap_or_default().parse().map_err(|_| anyhow::anyhow!("no digest: {text}"))
+}
+
+/// Measures it.
+///
+/// # Errors
+/// The orchestrator does not start or take a package.
+pub fn run(settings: &Settings) -> Result<Section> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(measure(settings))
+}
+
+async fn measure(settings: &Settings) -> Result<Section> {
+    let folder = tempfile::tempdir()?;
+    let mold = Mold::new()?;
+    let intake = Intake::start(folder.path(), settings.rounds + SIZES.len()).await?;
+    let idle = intake.megabytes("VmRSS")?;
+    let file = folder.path().join("upload.gpkg.tar");
+    let (mut rates, mut sums, mut rows) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut read, mut written) = (0.0_f64, 0.0_f64);
+    for size in SIZES {
+        let mut image = made::incompressible_image(&folder.path().join("image.tar.zst"), size * 1_000_000)?;
+        let mut peak = 0.0_f64;
+        for _ in 0..if size == TIMED { settings.rounds } else { 1 } {
+            let upload = intake.upload(&mold, &mut image, &file).await?;
+            peak = peak.max(upload.peak);
+            if size == TIMED {
+                rates.push(upload.rate);
+                sums.push(upload.slower_sum);
+                (read, written) = (read.max(upload.read), written.max(upload.written));
+            }
+        }
+        rows.push(Row::within(format!("memory above idle, upload of {size} MB, MB"), peak - idle, MEMORY));
+    }
+    let ratio = Goal::AtLeast(0.7);
+    let rate = Row::new(
+        format!("upload of {TIMED} MB, MB/s"),
+        median(rates)?,
+        "the slower of sha512sum and b2sum",
+        median(sums)?,
+        ratio,
+    );
+    rows.insert(0, rate);
+    rows.push(Row::within("bytes read from files, per byte uploaded", read, 0.01));
+    rows.push(Row::within("bytes written, per byte uploaded", written, 1.05));
+    let about = format!(
+        "A package that cannot be compressed, uploaded over HTTP on loopback by the drone's client to the orchestrator, \
+         which checks, signs and stores it before it answers: SHA-256, MD5, SHA1 of the file, SHA512 and BLAKE2B of its \
+         members, both archives taken apart. Idle it takes {idle:.1} MB. The programs hash the same file once."
+    );
+    Ok(Section { title: "Intake", about, rows })
+}

@@ -1,0 +1,124 @@
+//! Sound packages in any number and size, made from one that real Portage built: another
+//! name, another image, the same metadata otherwise, and a Manifest that fits.
+
+use crate::api::fixture;
+use anyhow::{Context, Result};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
+    path::Path,
+};
+use swarm_common::format::{
+    digests::MemberReader,
+    gpkg::{
+        self, Limits,
+        manifest::{Manifest, ManifestEntry},
+    },
+};
+
+/// What the packages are made after.
+const MODEL: &str = "cairn-3-1.gpkg.tar";
+
+/// The metadata of a package, to be changed, and an image.
+pub struct Mold {
+    metadata: BTreeMap<String, Vec<u8>>,
+    /// The model's `image.tar.zst`.
+    pub image: Vec<u8>,
+}
+
+impl Mold {
+    /// Takes the model apart.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn new() -> Result<Self> {
+        let bytes = fs::read(fixture(MODEL))?;
+        let metadata = gpkg::verify(&bytes[..], &Limits::default())?.metadata.0;
+        let mut archive = tar::Archive::new(&bytes[..]);
+        let mut image = Vec::new();
+        for entry in archive.entries()? {
+            let mut entry = entry?;
+            if entry.path()?.ends_with("image.tar.zst") {
+                entry.read_to_end(&mut image)?;
+            }
+        }
+        Ok(Self { metadata, image })
+    }
+
+    /// Writes the package `directory` (such as `cairn-3-1`) to `path`, with these values
+    /// instead of the model's, and this image.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn cast(
+        &self,
+        path: &Path,
+        directory: &str,
+        values: &[(&str, &str)],
+        image: &mut (impl Read + Seek),
+    ) -> Result<()> {
+        let mut metadata = self.metadata.clone();
+        metadata.extend(values.iter().map(|(key, value)| ((*key).to_owned(), format!("{value}\n").into())));
+        let mut inner = tar::Builder::new(zstd::Encoder::new(Vec::new(), 3)?);
+        for (key, value) in &metadata {
+            append(&mut inner, &format!("metadata/{key}"), value.len() as u64, &value[..])?;
+        }
+        let metadata = inner.into_inner()?.finish()?;
+        let mut out = tar::Builder::new(BufWriter::new(File::create(path)?));
+        let mut entries = Vec::new();
+        let size = image.seek(SeekFrom::End(0))?;
+        image.rewind()?;
+        let members: [(&str, u64, &mut dyn Read); 3] = [
+            ("gpkg-1", 0, &mut io::empty()),
+            ("metadata.tar.zst", metadata.len() as u64, &mut &metadata[..]),
+            ("image.tar.zst", size, image),
+        ];
+        for (name, size, bytes) in members {
+            let mut bytes = MemberReader::new(bytes);
+            append(&mut out, &format!("{directory}/{name}"), size, &mut bytes)?;
+            entries.push(ManifestEntry { name: name.to_owned(), digests: bytes.into_hasher().finish() });
+        }
+        let manifest = Manifest::render(&entries);
+        append(&mut out, &format!("{directory}/Manifest"), manifest.len() as u64, manifest.as_bytes())?;
+        out.into_inner()?.flush()?;
+        Ok(())
+    }
+}
+
+fn append(out: &mut tar::Builder<impl Write>, path: &str, size: u64, bytes: impl Read) -> Result<()> {
+    let mut header = tar::Header::new_ustar();
+    header.set_size(size);
+    header.set_mode(0o644);
+    header.set_mtime(1_700_000_000);
+    header.set_uid(0);
+    header.set_gid(0);
+    out.append_data(&mut header, path, bytes).with_context(|| path.to_owned())
+}
+
+/// Writes an `image.tar.zst` of about `size` bytes, which no compressor makes smaller.
+///
+/// # Errors
+/// The disk.
+pub fn incompressible_image(path: &Path, size: u64) -> Result<BufReader<File>> {
+    let file = File::options().read(true).write(true).create(true).truncate(true).open(path)?;
+    let mut inner = tar::Builder::new(zstd::Encoder::new(file, 1)?);
+    append(&mut inner, "image/noise", size, Noise(size | 1).take(size))?;
+    Ok(BufReader::with_capacity(1 << 20, inner.into_inner()?.finish()?))
+}
+
+/// Bytes without a pattern (xorshift64*).
+struct Noise(u64);
+
+impl Read for Noise {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        for piece in buffer.chunks_mut(8) {
+            self.0 ^= self.0 >> 12;
+            self.0 ^= self.0 << 25;
+            self.0 ^= self.0 >> 27;
+            let word = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d).to_le_bytes();
+            piece.copy_from_slice(&word[..piece.len()]);
+        }
+        Ok(buffer.len())
+    }
+}
