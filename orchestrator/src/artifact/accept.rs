@@ -9,7 +9,7 @@ use super::{
     disk::{self, DiskError},
     entries::EntryBook,
     intake::{self, IntakeError, Rejection},
-    store::{Store, StoreError},
+    store::{NewArtifact, Store, StoreError},
 };
 use crate::sign::{OpenPgpKey, SignError, Signed, seal, sign_gpkg};
 use std::{fs::File, io::BufReader, path::Path};
@@ -108,40 +108,84 @@ impl Acceptance<'_> {
             }
         };
         let target = intake::identify(&package, candidates, expected)?;
-        let digests = self.store(upload, &package, now)?;
+        let (form, digests) = self.sign(upload, &package, now)?;
         let (digest, size) = (digests.sha256, digests.size);
         let file = PublishedFile { path: target.path(), digests, mtime: now.as_secs() };
         let entry = Entry::new(&package.metadata, &file)
             .map_err(|error| Rejection { kind: "bad-metadata", message: error.to_string() })?;
+        // Before the upload is touched: a disk that is full now leaves it as it is.
         self.entries.put(digest, &entry)?;
-        Ok((target, Accepted { digest, size }))
+        let stored = self.keep(upload, form, digest);
+        if stored.is_err()
+            && let Err(error) = self.entries.remove(digest)
+        {
+            tracing::warn!(%digest, %error, "an index entry of nothing is left over");
+        }
+        stored.map(|()| (target, Accepted { digest, size }))
     }
 
-    /// Signs the file if there is a key, and makes it an artifact.
-    fn store(&self, upload: &Path, package: &Gpkg, now: TimeMs) -> Result<FileDigests, AcceptError> {
-        let Some(key) = self.key else {
-            self.store.adopt(upload, package.digests.sha256)?;
-            return Ok(package.digests.clone());
-        };
-        let failed = |error| match error {
-            SignError::Write(error) => DiskError::new("write the signed copy of", upload, error).into(),
-            SignError::Read(TarError::Io(error)) => DiskError::new("read", upload, error).into(),
-            other => AcceptError::Failed(other.to_string()),
-        };
-        let now = now.as_secs();
-        if let Some(body) = &package.body
-            && let Some(new) = self.store.take_over(upload, body.size)?
-        {
-            let Signed { output, digests } = seal(key, package, body, new, now).map_err(failed)?;
-            output.commit(digests.sha256)?;
-            return Ok(digests);
+    /// Makes it an artifact.
+    fn keep(&self, upload: &Path, form: Form<'_>, digest: Digest) -> Result<(), AcceptError> {
+        match form {
+            Form::AsItIs => self.store.adopt(upload, digest)?,
+            Form::Sealed { keep, tail } => self.store.take_over(upload, keep, &tail, digest)?,
+            Form::Copied(copy) => {
+                copy.commit(digest)?;
+                disk::remove_file(upload)?;
+            }
         }
+        Ok(())
+    }
+
+    /// What the artifact will be.
+    fn sign(
+        &self,
+        upload: &Path,
+        package: &Gpkg,
+        now: TimeMs,
+    ) -> Result<(Form<'_>, FileDigests), AcceptError> {
+        let Some(key) = self.key else { return Ok((Form::AsItIs, package.digests.clone())) };
+        let now = now.as_secs();
+        if let Some(body) = &package.body {
+            let signed = seal(key, package, body, Vec::new(), now);
+            let Signed { output, digests } = signed.map_err(|error| failed(upload, error))?;
+            return Ok((Form::Sealed { keep: body.size, tail: output }, digests));
+        }
+        let (copy, digests) = self.copy(key, upload, now)?;
+        Ok((Form::Copied(copy), digests))
+    }
+
+    /// A signed copy.
+    fn copy(
+        &self,
+        key: &OpenPgpKey,
+        upload: &Path,
+        now: u64,
+    ) -> Result<(NewArtifact<'_>, FileDigests), AcceptError> {
         let file = File::open(upload).map_err(DiskError::at("open", upload))?;
         let reader = BufReader::with_capacity(256 * 1024, file);
-        let Signed { output, digests } = sign_gpkg(key, reader, self.store.create()?, now).map_err(failed)?;
-        output.commit(digests.sha256)?;
-        disk::remove_file(upload)?;
-        Ok(digests)
+        let signed = sign_gpkg(key, reader, self.store.create()?, now);
+        let Signed { output, digests } = signed.map_err(|error| failed(upload, error))?;
+        Ok((output, digests))
+    }
+}
+
+/// How an upload becomes an artifact.
+enum Form<'a> {
+    AsItIs,
+    /// Its first `keep` bytes and the signed rest.
+    Sealed {
+        keep: u64,
+        tail: Vec<u8>,
+    },
+    Copied(NewArtifact<'a>),
+}
+
+fn failed(upload: &Path, error: SignError) -> AcceptError {
+    match error {
+        SignError::Write(error) => DiskError::new("write the signed copy of", upload, error).into(),
+        SignError::Read(TarError::Io(error)) => DiskError::new("read", upload, error).into(),
+        other => AcceptError::Failed(other.to_string()),
     }
 }
 

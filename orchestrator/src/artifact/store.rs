@@ -5,6 +5,10 @@
 //! at most something in `tmp/`, which the next start empties.
 
 use super::disk::{self, DiskError};
+use rustix::{
+    fs::{FallocateFlags, fallocate},
+    io::Errno,
+};
 use std::{
     collections::BTreeSet,
     fs::{self, File},
@@ -131,28 +135,36 @@ impl Store {
         Ok(NewArtifact { store: self, out: io::BufWriter::with_capacity(64 * 1024, file) })
     }
 
-    /// Takes the file at `from` out of its place and begins a new one with its first `keep`
-    /// bytes, without copying them. `None` if it lies on another file system; then it is
-    /// where it was.
+    /// Takes the file at `from` out of its place and makes an artifact of its first `keep`
+    /// bytes, which are copied only from another file system, and `tail`; the caller has
+    /// proved that together they have the digest.
     ///
     /// # Errors
-    /// If the disk fails.
-    pub fn take_over(&self, from: &Path, keep: u64) -> Result<Option<NewArtifact<'_>>, DiskError> {
+    /// If the disk fails. If it is full the file is where it was.
+    pub fn take_over(&self, from: &Path, keep: u64, tail: &[u8], digest: Digest) -> Result<(), DiskError> {
+        let opened = fs::OpenOptions::new().write(true).open(from);
+        let mut file = opened.map_err(DiskError::at("open", from))?;
+        reserve(&file, keep, tail.len() as u64).map_err(DiskError::at("write", from))?;
         let tmp = self.dir.join("tmp");
         let place = NamedTempFile::new_in(&tmp).map_err(DiskError::at("make a file in", &tmp))?;
         let path = place.into_temp_path();
         match fs::rename(from, &path) {
-            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                let mut new = self.create()?;
+                let mut kept = File::open(from).map_err(DiskError::at("open", from))?.take(keep);
+                let copied = io::copy(&mut kept, &mut new).and_then(|_| new.write_all(tail));
+                copied.map_err(DiskError::at("copy", from))?;
+                new.commit(digest)?;
+                return disk::remove_file(from).map(|_| ());
+            }
             other => other.map_err(DiskError::at("take", from))?,
         }
-        let opened = fs::OpenOptions::new().write(true).open(&path);
-        let file = opened.and_then(|mut file| {
-            file.set_len(keep)?;
-            file.seek(SeekFrom::End(0))?;
-            Ok(file)
-        });
-        let file = NamedTempFile::from_parts(file.map_err(DiskError::at("cut", &path))?, path);
-        Ok(Some(NewArtifact { store: self, out: io::BufWriter::with_capacity(64 * 1024, file) }))
+        file.seek(SeekFrom::Start(keep))
+            .and_then(|_| file.write_all(tail))
+            .and_then(|()| file.set_len(keep + tail.len() as u64))
+            .map_err(DiskError::at("write", &path))?;
+        let out = io::BufWriter::new(NamedTempFile::from_parts(file, path));
+        NewArtifact { store: self, out }.commit(digest)
     }
 
     /// Takes the file at `from`, whose digest the caller has proved, out of its place. If
@@ -280,6 +292,14 @@ impl Write for NewArtifact<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
+    }
+}
+
+/// Has the file system set space aside for `size` bytes from `start` on, if it can.
+fn reserve(file: &File, start: u64, size: u64) -> io::Result<()> {
+    match fallocate(file, FallocateFlags::KEEP_SIZE, start, size) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        other => Ok(other?),
     }
 }
 
