@@ -17,6 +17,7 @@ use crate::{
     },
     sign::OpenPgpKey,
 };
+use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -55,7 +56,7 @@ pub enum ReceiveError {
 }
 
 /// A file that was taken, and as which target.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Taken {
     target: Target,
     accepted: Accepted,
@@ -69,8 +70,8 @@ pub struct Receiving {
     entries: EntryBook,
     key: Option<OpenPgpKey>,
     limits: Limits,
-    /// What this process has taken and the engine has not been told of. Lost at a restart;
-    /// then the drone is asked to send it again.
+    /// What was taken and the engine has not been told of. Noted beside the uploads for a
+    /// restart; where the note is lost the drone is asked to send the file again.
     taken: Mutex<BTreeMap<(AttemptId, Digest), Taken>>,
     turns: [tokio::sync::Mutex<()>; TURNS],
     at_once: Semaphore,
@@ -80,7 +81,8 @@ pub struct Receiving {
 }
 
 impl Receiving {
-    /// Uses these directories, and `key` for signing.
+    /// Uses these directories, and `key` for signing. What was taken before a restart is still
+    /// taken.
     #[must_use]
     pub fn new(
         incoming: Incoming,
@@ -90,12 +92,12 @@ impl Receiving {
         limits: Limits,
     ) -> Self {
         Self {
+            taken: Mutex::new(noted(&incoming, &store)),
             incoming,
             store,
             entries,
             key,
             limits,
-            taken: Mutex::default(),
             turns: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
             at_once: Semaphore::new(AT_ONCE),
             alongside: Arc::new(Semaphore::new(AT_ONCE)),
@@ -184,8 +186,16 @@ impl Receiving {
         };
         match acceptance.accept(&upload.path, examined, candidates, digest, now) {
             Ok((target, accepted)) => {
-                let target = target.clone();
-                self.taken().insert((attempt, digest), Taken { target, accepted, at: now });
+                let taken = Taken { target: target.clone(), accepted, at: now };
+                let note = serde_json::to_string(&taken).map_err(|error| error.to_string());
+                let noted = note.and_then(|note| {
+                    let noted = self.incoming.note_taken(attempt, digest, upload.size, &note);
+                    noted.map_err(|error| error.to_string())
+                });
+                if let Err(error) = noted {
+                    tracing::warn!(%attempt, %error, "a restart before the report will ask for this file again");
+                }
+                self.taken().insert((attempt, digest), taken);
                 Ok(())
             }
             Err(error) => {
@@ -259,6 +269,25 @@ impl Receiving {
     fn taken(&self) -> MutexGuard<'_, BTreeMap<(AttemptId, Digest), Taken>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What the notes beside the uploads say, where the store has what they speak of.
+fn noted(incoming: &Incoming, store: &Store) -> BTreeMap<(AttemptId, Digest), Taken> {
+    let uploads = incoming.list().unwrap_or_else(|error| {
+        tracing::warn!(%error, "what was taken before is not known; drones are asked for it again");
+        Vec::new()
+    });
+    let mut taken = BTreeMap::new();
+    for upload in uploads.into_iter().filter(|upload| upload.taken) {
+        let text = std::fs::read_to_string(&upload.path).unwrap_or_default();
+        match serde_json::from_str::<Taken>(&text) {
+            Ok(note) if store.size(note.accepted.digest).ok().flatten() == Some(note.accepted.size) => {
+                taken.insert((upload.attempt, upload.digest), note);
+            }
+            _ => tracing::warn!(note = %upload.path.display(), "a file that was taken is asked for again"),
+        }
+    }
+    taken
 }
 
 /// The files that an attempt must bring, with its build ids.

@@ -2,7 +2,7 @@
 //!
 //! The uploaded file itself becomes the artifact, so that its bytes are written once. A crash
 //! before the event is in the journal leaves an artifact nobody knows, which
-//! [`Store::remove_others`] clears; the drone, which keeps its file until it is told that the
+//! the pass of leftovers clears; the drone, which keeps its file until it is told that the
 //! package was received, is asked to send it again.
 
 use super::{
@@ -12,6 +12,7 @@ use super::{
     store::{NewArtifact, Store, StoreError},
 };
 use crate::sign::{OpenPgpKey, SignError, Signed, seal, sign_gpkg};
+use serde::{Deserialize, Serialize};
 use std::{fs::File, io::BufReader, path::Path};
 use swarm_common::{
     digest::Digest,
@@ -26,7 +27,7 @@ use swarm_common::{
 };
 
 /// A package that was taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {
     /// Digest of the stored file; signed, where there is a key.
     pub digest: Digest,

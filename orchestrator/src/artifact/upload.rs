@@ -2,7 +2,8 @@
 //! nobody wants them any more.
 //!
 //! A file lies at `incoming/<attempt>/<digest>-<size>`; its length is the offset, so there
-//! is no second record that could contradict it. Each request locks the file: of two that
+//! is no second record that could contradict it. One that was taken has left a note there,
+//! `<digest>-<size>.taken`, so that a restart finds what became of it. Each request locks the file: of two that
 //! append at once one is refused, instead of both being written.
 
 use super::{
@@ -76,6 +77,8 @@ pub struct Upload {
     pub modified: SystemTime,
     /// The file.
     pub path: PathBuf,
+    /// It was taken, and the file is only the note about that.
+    pub taken: bool,
 }
 
 impl Upload {
@@ -85,6 +88,9 @@ impl Upload {
         self.offset == self.size
     }
 }
+
+/// What the name of a note ends in.
+const TAKEN: &str = ".taken";
 
 /// The directory of unfinished uploads.
 #[derive(Debug, Clone)]
@@ -158,6 +164,21 @@ impl Incoming {
         Ok(Appender { file, path, offset, size, writeback: Writeback::default() })
     }
 
+    /// Leaves a note about an upload that was taken; [`Incoming::list`] finds it.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn note_taken(
+        &self,
+        attempt: AttemptId,
+        digest: Digest,
+        size: u64,
+        note: &str,
+    ) -> Result<(), DiskError> {
+        let path = self.attempt_dir(attempt).join(format!("{digest}-{size}{TAKEN}"));
+        fs::write(&path, note).map_err(DiskError::at("write", &path))
+    }
+
     /// Drops one upload. Whether it was there.
     ///
     /// # Errors
@@ -223,19 +244,21 @@ impl Incoming {
     }
 
     fn find(&self, attempt: AttemptId, digest: Digest) -> Result<Option<Upload>, DiskError> {
-        Ok(self.of_attempt(attempt)?.into_iter().find(|upload| upload.digest == digest))
+        let mut uploads = self.of_attempt(attempt)?.into_iter();
+        Ok(uploads.find(|upload| upload.digest == digest && !upload.taken))
     }
 
     fn of_attempt(&self, attempt: AttemptId) -> Result<Vec<Upload>, DiskError> {
         let dir = self.attempt_dir(attempt);
         let mut uploads = Vec::new();
         for name in names(&dir)? {
-            let parts = name.split_once('-').map(|(digest, size)| (digest.parse(), size.parse()));
+            let (plain, taken) = name.strip_suffix(TAKEN).map_or((name.as_str(), false), |name| (name, true));
+            let parts = plain.split_once('-').map(|(digest, size)| (digest.parse(), size.parse()));
             let Some((Ok(digest), Ok(size))) = parts else { continue };
             let path = dir.join(&name);
             let meta = fs::metadata(&path).map_err(DiskError::at("look at", &path))?;
             let modified = meta.modified().map_err(DiskError::at("look at", &path))?;
-            uploads.push(Upload { attempt, digest, size, offset: meta.len(), modified, path });
+            uploads.push(Upload { attempt, digest, size, offset: meta.len(), modified, path, taken });
         }
         Ok(uploads)
     }

@@ -112,3 +112,19 @@ fn leftovers_are_listed_and_expire() {
     assert_eq!(incoming.list().unwrap(), []);
     assert!(!dir.path().join("incoming/a7").exists());
 }
+
+#[test]
+fn a_note_about_a_taken_file_is_no_upload_and_goes_with_the_attempt() {
+    let (_dir, incoming) = incoming();
+    let digest = Digest::of(b"x");
+    incoming.begin(A, digest, 1).unwrap();
+    fs::remove_file(incoming.status(A, digest).unwrap().path).unwrap();
+    incoming.note_taken(A, digest, 1, "what it became").unwrap();
+    assert!(matches!(incoming.status(A, digest), Err(UploadError::Unknown)));
+    let notes = incoming.list().unwrap();
+    assert_eq!((notes.len(), notes[0].taken, notes[0].digest), (1, true, digest));
+    assert_eq!(fs::read_to_string(&notes[0].path).unwrap(), "what it became");
+    assert_eq!(incoming.begin(A, digest, 1).unwrap(), 0, "it may be sent again");
+    incoming.remove_attempt(A).unwrap();
+    assert_eq!(incoming.list().unwrap(), []);
+}
