@@ -5,30 +5,19 @@ use super::{
     Settings,
     made::{self, Mold},
     report::{Goal, Row, Section, median},
+    server::{Orchestrator, independent, memory_mb},
 };
-use crate::{
-    api::{FakeDrone, PROFILE, name, pebble_at, plan_of, snapshot},
-    e2e::{process::Process, programs::program, wait},
-};
+use crate::api::FakeDrone;
 use anyhow::{Context, Result, ensure};
 use std::{
     fs::{self, File},
     io::BufReader,
-    net::TcpListener,
     path::Path,
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Instant,
 };
-use swarm_common::{
-    client::{Client, IdempotencyKey, parse_address},
-    config::secret::write_private,
-    digest::Digest,
-    secret::Secret,
-    state::RunClass,
-    wire::{admin::*, drone::*},
-};
+use swarm_common::{digest::Digest, wire::drone::*};
 
-const TOKEN: &str = "admin-of-the-benchmark";
 /// Sizes of the images, in MB. The second is the one that is timed.
 const SIZES: [u64; 3] = [20, 200, 1000];
 const TIMED: u64 = SIZES[1];
@@ -37,62 +26,27 @@ const MEMORY: f64 = 16.0;
 
 /// A real orchestrator, and a drone that uploads.
 struct Intake {
-    orchestrator: Process,
+    orchestrator: Orchestrator,
     drone: FakeDrone,
 }
 
 impl Intake {
     async fn start(folder: &Path, packages: usize) -> Result<Self> {
-        let state = folder.join("state");
-        write_private(&state.join("admin.token"), TOKEN)?;
-        let listen = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let config = folder.join("orchestrator.toml");
-        let text = format!(
-            "listen = \"{listen}\"\nplain_api = true\nstate_dir = \"{}\"\n[policy]\nlease_ms = 3600000\n",
-            state.display()
-        );
-        fs::write(&config, text)?;
-        let mut command = Command::new(program("swarm-orchestrator")?);
-        let mut orchestrator =
-            Process::start(command.arg("--config").arg(config), &folder.join("orchestrator.log"))?;
-        wait::until("the orchestrator is ready", Duration::from_secs(60), || {
-            ensure!(orchestrator.ended()?.is_none(), "the orchestrator ended");
-            Ok(orchestrator.output().contains("ready address=").then_some(()))
-        })
-        .with_context(|| orchestrator.output())?;
-        let url = parse_address(&format!("http://{listen}")).map_err(anyhow::Error::msg)?;
-        let admin = Client::new(&[url.clone()], Some(Secret::new(TOKEN)))?;
-        let (digest, archive) = snapshot(&folder.join("snapshot.tar.zst"))?;
-        admin.put_snapshot(digest, &archive).await?;
-        let request =
-            ProfileRequest { builder: BuilderKind::Portage, snapshot: digest, source: "made".to_owned() };
-        admin.put_profile(&name(PROFILE), &request, &IdempotencyKey::random()?).await?;
-        let request = EnrolTokenRequest { valid_ms: 60_000, approved: true };
-        let token = admin.make_enrol_token(&request, &IdempotencyKey::random()?).await?.token;
-        let drone = FakeDrone::enrol(&Client::new(&[url], None)?, &token, "one").await?;
-        let request = StartRunRequest { profile: name(PROFILE), class: RunClass::Interactive };
-        admin.start_run(&request, &IdempotencyKey::random()?).await?;
-        let wanted: Vec<_> = (0..packages).map(|n| pebble_at(&format!("1.{n}"), "0")).collect();
-        let mut plan = plan_of(&wanted);
-        plan.edges.clear();
-        drone.bring_plan(plan).await?;
+        let orchestrator = Orchestrator::start(folder, "[policy]\nlease_ms = 3600000\n")?;
+        let drone = orchestrator.crew(1).await?.pop().context("no drone")?;
+        orchestrator.planned(&drone, independent(1, packages)).await?;
         Ok(Self { orchestrator, drone })
     }
 
-    fn proc(&self, file: &str) -> Result<String> {
-        Ok(fs::read_to_string(format!("/proc/{}/{file}", self.orchestrator.id()))?)
-    }
-
-    /// A figure of `/proc/PID/FILE`, as it stands there.
-    fn figure(&self, file: &str, key: &str) -> Result<f64> {
-        let text = self.proc(file)?;
-        let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
-        let word = line.and_then(|line| line.split_whitespace().next()).with_context(|| key.to_owned())?;
-        Ok(word.parse()?)
+    /// A figure of `/proc/PID/io`.
+    fn io(&self, key: &str) -> Result<f64> {
+        let text = fs::read_to_string(format!("/proc/{}/io", self.orchestrator.id()))?;
+        let line = text.lines().find_map(|line| line.strip_prefix(key));
+        Ok(line.with_context(|| key.to_owned())?.trim().parse()?)
     }
 
     fn megabytes(&self, key: &str) -> Result<f64> {
-        Ok(self.figure("status", key)? * 1024.0 / 1e6)
+        memory_mb(self.orchestrator.id(), "status", key)
     }
 
     /// Uploads and reports a package with this image.
@@ -107,22 +61,21 @@ impl Intake {
         File::open(file)?.sync_all()?;
         // Clears the peak of the resident memory (proc(5)).
         fs::write(format!("/proc/{}/clear_refs", self.orchestrator.id()), "5")?;
-        let (read, written) = (self.figure("io", "rchar")?, self.figure("io", "wchar")?);
+        let (read, written) = (self.io("rchar:")?, self.io("wchar:")?);
         let began = Instant::now();
         let request = UploadRequest { digest, size, cpv: target.cpv.clone() };
         let status = self.drone.client.begin_upload(attempt, &request).await?;
         let status = self.drone.client.upload_file(attempt, digest, file, status.offset).await?;
         let seconds = began.elapsed().as_secs_f64();
         ensure!(status.verified, "the upload was not taken: {status:?}");
-        let per_byte = |key: &str, before: f64| {
-            Ok::<f64, anyhow::Error>((self.figure("io", key)? - before) / size as f64)
-        };
+        let per_byte =
+            |key: &str, before: f64| Ok::<f64, anyhow::Error>((self.io(key)? - before) / size as f64);
         let upload = Upload {
             rate: size as f64 / 1e6 / seconds,
             slower_sum: size as f64 / 1e6 / sums.into_iter().fold(0.0, f64::max),
-            peak: self.megabytes("VmHWM")?,
-            read: per_byte("rchar", read)?,
-            written: per_byte("wchar", written)?,
+            peak: self.megabytes("VmHWM:")?,
+            read: per_byte("rchar:", read)?,
+            written: per_byte("wchar:", written)?,
         };
         let reply = self.drone.report(attempt, Outcome::Built { artifacts: vec![digest] }).await?;
         ensure!(reply.accepted, "the package was not accepted: {}", reply.reason);
@@ -188,7 +141,7 @@ async fn measure(settings: &Settings) -> Result<Section> {
     let folder = tempfile::tempdir()?;
     let mold = Mold::new()?;
     let intake = Intake::start(folder.path(), settings.rounds + SIZES.len()).await?;
-    let idle = intake.megabytes("VmRSS")?;
+    let idle = intake.megabytes("VmRSS:")?;
     let file = folder.path().join("upload.gpkg.tar");
     let (mut rates, mut sums, mut rows) = (Vec::new(), Vec::new(), Vec::new());
     let (mut read, mut written) = (0.0_f64, 0.0_f64);
