@@ -40,7 +40,7 @@ impl Peer {
     /// Portage cannot be installed.
     pub fn new() -> Result<Self> {
         let portage = Workstation::new(&part("examples/repository"))?;
-        let script = portage.folder().join("portage.py");
+        let script = portage.folder().join("measured.py");
         fs::write(&script, include_str!("portage.py"))?;
         Ok(Self { portage, script })
     }
