@@ -6,7 +6,7 @@ use swarm_common::{
     client::{Client, ClientError},
     config::{
         ConfigError,
-        secret::{read_secret, write_private},
+        secret::{credential, read_secret, write_private},
     },
     secret::Secret,
     wire::drone::EnrolRequest,
@@ -39,18 +39,21 @@ pub async fn client(config: &Config) -> Result<Client, EnrolError> {
     let connect = |credential| {
         Client::with_trust(&addresses, credential, &trust).map_err(|e| EnrolError::Config(e.to_string()))
     };
+    if let Some(given) = credential("drone.credential") {
+        return connect(Some(read_secret(&given)?));
+    }
     let kept = config.state_dir.join("credential");
     if kept.exists() {
         return connect(Some(read_secret(&kept)?));
     }
-    let Some(token_file) = &config.token_file else {
+    let Some(token_file) = config.token_file.clone().or_else(|| credential("enrol.token")) else {
         return Err(EnrolError::Config(
             "this machine is not enrolled and no token_file is set: make a token with `swarmctl drone token`, \
              put it into a file and name that file in the configuration"
                 .into(),
         ));
     };
-    let token = read_secret(token_file)?;
+    let token = read_secret(&token_file)?;
     let credential = enrol(config, &connect(None)?, &token, &kept).await?;
     connect(Some(credential))
 }

@@ -37,7 +37,7 @@ use std::{
 use swarm_common::{
     config::{
         ConfigError,
-        secret::{read_secret, write_private},
+        secret::{credential, read_secret, write_private},
     },
     digest::Digest,
     fingerprint::Fingerprint,
@@ -255,9 +255,11 @@ fn own_address(bound: SocketAddr, reached: Option<&Reached>) -> String {
     }
 }
 
-/// The token in a file, and whether it was made just now.
+/// The token in a file, and whether it was made just now. A credential of the file's name
+/// goes before it.
 fn token(path: &Path, prefix: &str) -> Result<(Secret, bool), StartError> {
-    match read_secret(path) {
+    let given = path.file_name().and_then(|name| credential(name.to_str()?));
+    match read_secret(given.as_deref().unwrap_or(path)) {
         Ok(token) => Ok((token, false)),
         Err(ConfigError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             let token = random::secret(prefix)?;

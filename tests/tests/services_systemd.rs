@@ -14,7 +14,7 @@ use swarm_tests::{
     e2e::{process::Process, wait},
     services::{
         machine::Init,
-        swarm::{BUILT, DRONE, ORCHESTRATOR, SOON, Services},
+        swarm::{BUILT, DRONE, ORCHESTRATOR, ORCHESTRATOR_CONFIG, SETTINGS, SOON, Services},
     },
 };
 
@@ -61,6 +61,29 @@ fn a_good_reload_is_taken_over_a_bad_one_is_refused_and_a_stop_is_clean() {
     assert!(services.tell("start", ORCHESTRATOR).is_err());
     assert_eq!(property(&services, ORCHESTRATOR, "ExecMainStatus"), "78");
     assert_eq!(property(&services, ORCHESTRATOR, "NRestarts"), "0");
+}
+
+#[test]
+fn secrets_come_as_credentials_and_one_that_is_not_given_is_asked_for() {
+    let services = start();
+    let write = |path: &str, text: &str| {
+        services.machine.write(path, text).unwrap();
+        services.machine.must(&["chmod", "600", path]).unwrap();
+    };
+    let stored = "/etc/credstore/swarm-orchestrator.admin.token";
+    write(stored, "a-token-of-my-own\n");
+    let sink = "[[notify.sink]]\nurl = \"ntfy://127.0.0.1:9/swarm\"\ntoken_file = \"credential:ntfy\"\n";
+    services.machine.write(ORCHESTRATOR_CONFIG, &format!("{SETTINGS}{sink}")).unwrap();
+    let refused = services.tell("restart", ORCHESTRATOR).unwrap_err().to_string();
+    assert!(refused.contains("LoadCredential=ntfy:"), "{refused}");
+
+    write("/root/ntfy", "a-secret\n");
+    edit(&services, ORCHESTRATOR, "LoadCredential=ntfy:/root/ntfy");
+    services.tell("restart", ORCHESTRATOR).unwrap();
+    assert!(services.status().is_err(), "the token that was made at the first start counts no more");
+    let login = ["swarmctl", "login", "http://127.0.0.1:8100", "--token-file", stored];
+    services.machine.must(&login).unwrap();
+    services.status().unwrap();
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Secrets that live in files: an admin token, a drone's credential. A file that others
 //! may read is refused, because a secret that has been readable must be replaced, and
 //! only a person can do that.
+//!
+//! A file may also be a credential that systemd gives the service (`LoadCredential=`): it is
+//! named `credential:NAME` where a path could stand.
 
 use super::ConfigError;
 use crate::secret::Secret;
@@ -8,11 +11,40 @@ use std::{
     fs::{File, OpenOptions},
     io::{Read, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
-    path::Path,
+    path::{Path, PathBuf},
 };
+
+/// Where systemd puts a service's credentials.
+const DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+
+/// What a path begins with that names one of them.
+const SCHEME: &str = "credential:";
 
 /// Permission bits of group and others, without the group's right to read.
 const TOO_OPEN: u32 = 0o037;
+
+/// The credential of this name, if the service was given one.
+#[must_use]
+pub fn credential(name: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(std::env::var_os(DIRECTORY)?).join(name);
+    path.exists().then_some(path)
+}
+
+/// The file behind a path that may name a credential in `directory`.
+fn place(path: &Path, directory: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
+    let Some(name) = path.to_str().and_then(|path| path.strip_prefix(SCHEME)) else {
+        return Ok(path.to_owned());
+    };
+    let refuse = |what: String| ConfigError::Secret { path: path.to_owned(), what };
+    if name.is_empty() || name.starts_with('.') || name.contains('/') {
+        return Err(refuse("is no credential; it should be `credential:` and the name of one".into()));
+    }
+    let found = directory.map(|directory| directory.join(name)).filter(|path| path.exists());
+    found.ok_or_else(|| {
+        let add = format!("`LoadCredential={name}:/path/of/the/file` below `[Service]`");
+        refuse(format!("is not given to this service; add {add} with `systemctl edit`, or name a file"))
+    })
+}
 
 /// Reads a secret of one line from a file. The owner and the file's group may read it,
 /// as systemd's `LoadCredential=` and a service group have it; nobody else may.
@@ -40,7 +72,8 @@ pub fn read_secret(path: &Path) -> Result<Secret, ConfigError> {
 pub fn read_private(path: &Path) -> Result<String, ConfigError> {
     let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
     let refuse = |what: String| ConfigError::Secret { path: path.to_owned(), what };
-    let file = File::open(path).map_err(unreadable)?;
+    let place = place(path, std::env::var_os(DIRECTORY).map(PathBuf::from))?;
+    let file = File::open(place).map_err(unreadable)?;
     // The mode of the opened file, so that no other can be slipped in between.
     let meta = file.metadata().map_err(unreadable)?;
     let mode = meta.mode() & 0o7777;
@@ -99,6 +132,22 @@ mod tests {
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(read_secret(&path).is_ok(), "a service group may read");
+    }
+
+    #[test]
+    fn a_credential_is_found_by_its_name_and_a_missing_one_says_how_to_give_it() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("mail"), "abc").unwrap();
+        let at = |path: &str, dir: Option<&Path>| place(Path::new(path), dir.map(Path::to_owned));
+        assert_eq!(at("credential:mail", Some(dir.path())).unwrap(), dir.path().join("mail"));
+        assert_eq!(at("/etc/mail", None).unwrap(), Path::new("/etc/mail"));
+        for (path, given) in [("credential:other", Some(dir.path())), ("credential:mail", None)] {
+            let said = at(path, given).unwrap_err().to_string();
+            assert!(said.contains("LoadCredential="), "{said}");
+        }
+        for path in ["credential:", "credential:../mail", "credential:/etc/shadow", "credential:.."] {
+            assert!(at(path, Some(dir.path())).is_err(), "{path}");
+        }
     }
 
     #[test]

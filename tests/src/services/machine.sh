@@ -73,6 +73,8 @@ echo default >run/openrc/softlevel
 mkdir old
 pivot_root . old
 umount -l old
+# As whoever runs systemd in a container has to: it hands services their credentials by mounts that spread.
+mount --make-rshared /
 systemd-sysusers build-swarm.conf
 systemd-tmpfiles --create build-swarm.conf
 : >/run/machine-is-made
