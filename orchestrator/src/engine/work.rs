@@ -24,8 +24,12 @@ const TICK: Duration = Duration::from_secs(1);
 /// How often at least, when nothing is to be expected.
 const REST: Duration = Duration::from_secs(10);
 
-/// Events between two snapshots.
+/// Events between two snapshots, if there is a pause to make one.
 const SNAPSHOT_EVERY: u64 = 10_000;
+
+/// Events after which one is made in the middle of work: it holds everybody up, and so many
+/// are replayed in half a second.
+const SNAPSHOT_AT_LEAST_EVERY: u64 = 50_000;
 
 /// How long to wait when it is not known whether somebody else leads.
 const UNSURE: Duration = Duration::from_millis(100);
@@ -194,7 +198,7 @@ impl Worker {
         if let Some(shown) = &mut self.shown
             && !batch.records.is_empty()
         {
-            batch.moves = shown.moves(&swarm);
+            batch.moves = shown.moves(&swarm, &batch.records);
         }
         if cfg!(debug_assertions)
             && !batch.records.is_empty()
@@ -266,7 +270,7 @@ impl Worker {
             let _ = answer.send(reply);
         }
         // Better in a pause, but not put off for ever.
-        self.keep_snapshot(2 * SNAPSHOT_EVERY);
+        self.keep_snapshot(SNAPSHOT_AT_LEAST_EVERY);
         true
     }
 

@@ -7,6 +7,7 @@
 #[cfg(test)]
 pub(crate) mod contract;
 pub mod migrate;
+mod parsing;
 mod queue;
 mod redis;
 mod settings;

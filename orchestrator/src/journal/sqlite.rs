@@ -4,7 +4,10 @@
 //! readers do not hold up the writer. A new file is made aside and renamed, so a file that
 //! is there is whole: an empty one has lost its content and is refused, not begun anew.
 
-use super::{Journal, JournalError, JournalReader, Moves, Replay, Verified, binding, chain, genesis};
+use super::{
+    Journal, JournalError, JournalReader, Moves, Replay, Verified, binding, chain, genesis,
+    parsing::{Parsing, Row},
+};
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
 };
@@ -14,7 +17,7 @@ use std::{
     time::Duration,
 };
 use swarm_common::{digest::Digest, time::TimeMs};
-use swarm_core::{Event, Record};
+use swarm_core::Record;
 
 /// The format this version writes, in `PRAGMA user_version`.
 const FORMAT: u32 = 1;
@@ -239,25 +242,29 @@ fn walk(
     let mut statement = connection.prepare_cached(sql).map_err(explain)?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut rows = statement.query(params![from.0, limit]).map_err(explain)?;
+    let unreadable =
+        |seq: u64, e: &serde_json::Error| damaged(path, &format!("event {seq} cannot be read: {e}"));
     let (mut seq, mut head) = from;
-    while let Some(row) = rows.next().map_err(explain)? {
-        let found: u64 = row.get(0).map_err(explain)?;
-        let at = TimeMs(row.get(1).map_err(explain)?);
-        let body: String = row.get(2).map_err(explain)?;
-        let hash: Vec<u8> = row.get(3).map_err(explain)?;
-        if found != seq + 1 {
-            return Err(damaged(path, &format!("event {found} follows event {seq}")));
+    std::thread::scope(|scope| {
+        let mut parsing = Parsing::new(scope, unreadable);
+        while let Some(row) = rows.next().map_err(explain)? {
+            let found: u64 = row.get(0).map_err(explain)?;
+            let at = TimeMs(row.get(1).map_err(explain)?);
+            let body: String = row.get(2).map_err(explain)?;
+            let hash: Vec<u8> = row.get(3).map_err(explain)?;
+            if found != seq + 1 {
+                return Err(damaged(path, &format!("event {found} follows event {seq}")));
+            }
+            seq = found;
+            head = chain(head, seq, at, body.as_bytes());
+            if head.0 != hash[..] {
+                return Err(damaged(path, &format!("event {seq} does not fit the hash chain")));
+            }
+            parsing.give(Row { seq, at, body }, &mut take)?;
         }
-        seq = found;
-        head = chain(head, seq, at, body.as_bytes());
-        if head.0 != hash[..] {
-            return Err(damaged(path, &format!("event {seq} does not fit the hash chain")));
-        }
-        let event: Event = serde_json::from_str(&body)
-            .map_err(|e| damaged(path, &format!("event {seq} cannot be read: {e}")))?;
-        take(Record { seq, at, event });
-    }
-    Ok((seq, head))
+        parsing.finish(&mut take)?;
+        Ok((seq, head))
+    })
 }
 
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, JournalError> {

@@ -7,7 +7,9 @@
 
 use crate::journal::JournalError;
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
 };
 use swarm_common::digest::Digest;
@@ -17,6 +19,8 @@ use swarm_common::digest::Digest;
 pub(super) struct Mark {
     path: PathBuf,
     at: Option<(u64, Digest)>,
+    /// Open once it was written.
+    file: Option<File>,
 }
 
 impl Mark {
@@ -40,7 +44,7 @@ impl Mark {
                 )
             }
         };
-        Ok(Self { path: path.to_owned(), at })
+        Ok(Self { path: path.to_owned(), at, file: None })
     }
 
     /// The last event that is known to have been there.
@@ -59,12 +63,22 @@ impl Mark {
             return;
         }
         self.at = Some(at);
-        let new = self.path.with_extension("mark.new");
-        let written =
-            fs::write(&new, format!("{} {}\n", at.0, at.1)).and_then(|()| fs::rename(&new, &self.path));
-        if let Err(error) = written {
+        // Always as long, so that it is changed in its place: with every batch there is one.
+        let text = format!("{:020} {}\n", at.0, at.1);
+        if let Err(error) = self.write(text.as_bytes()) {
             // Redis has the events; without the mark only their loss would be noticed less.
             tracing::warn!(%error, path = %self.path.display(), "the journal's mark cannot be written");
         }
+    }
+
+    fn write(&mut self, text: &[u8]) -> io::Result<()> {
+        if let Some(file) = &self.file {
+            return file.write_all_at(text, 0);
+        }
+        let new = self.path.with_extension("mark.new");
+        fs::write(&new, text)?;
+        fs::rename(&new, &self.path)?;
+        self.file = Some(File::options().write(true).open(&self.path)?);
+        Ok(())
     }
 }

@@ -53,6 +53,21 @@ fn a_missing_event_is_a_gap() {
 }
 
 #[test]
+fn a_long_journal_comes_back_in_order_and_what_cannot_be_read_in_it_is_named() {
+    let folder = journal_of(5000);
+    assert_eq!(load(&mut open(&folder).unwrap()).unwrap().records, records(1, 5000));
+    let head = open(&folder).unwrap().reader().unwrap().verify().unwrap().head;
+    let body = "{\"event\":\"of a version to come\"}";
+    let hash = hex::encode(chain(head, 5001, TimeMs(1), body.as_bytes()).0);
+    tamper(&folder, &format!("INSERT INTO events VALUES (5001, 1, '{body}', x'{hash}')"));
+    let error = refusal(&folder);
+    assert!(error.contains("event 5001 cannot be read: unknown variant"), "{error}");
+    tamper(&folder, "UPDATE events SET at = at + 1 WHERE seq = 3000");
+    let error = refusal(&folder);
+    assert!(error.contains("event 3000 does not fit the hash chain"), "{error}");
+}
+
+#[test]
 fn missing_last_events_are_noticed_by_their_snapshot() {
     let folder = journal_of(3);
     let mut journal = open(&folder).unwrap();
