@@ -48,7 +48,10 @@ end
 for i = 11 + 4 * count, #ARGV, 3 do
   local from, to = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
   -- They are for people; what is wrong with them must not stop the journal.
-  if from > 0 then redis.pcall('SREM', KEYS[4 + from], ARGV[i]) end
-  if to > 0 then redis.pcall('SADD', KEYS[4 + to], ARGV[i]) end
+  local moved = 0
+  if from > 0 and to > 0 then moved = redis.pcall('SMOVE', KEYS[4 + from], KEYS[4 + to], ARGV[i])
+  elseif from > 0 then redis.pcall('SREM', KEYS[4 + from], ARGV[i]) end
+  -- Also what somebody took out of its set.
+  if to > 0 and moved ~= 1 then redis.pcall('SADD', KEYS[4 + to], ARGV[i]) end
 end
 return done('kept')
