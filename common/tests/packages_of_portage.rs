@@ -62,7 +62,7 @@ fn our_index_of_the_same_packages_is_byte_identical() {
 #[track_caller]
 fn assert_not_stale(index: &mut PackagesIndex) {
     let mut text = String::new();
-    GzDecoder::new(&index.to_gz().unwrap()[..]).read_to_string(&mut text).unwrap();
+    GzDecoder::new(&index.gz().unwrap()[..]).read_to_string(&mut text).unwrap();
     assert_eq!(text.as_bytes(), index.to_bytes());
     let mut anew = PackagesIndex::new(index.header());
     anew.set_timestamp(index.timestamp());

@@ -281,7 +281,7 @@ impl Binhost {
     fn write(&mut self) -> Result<(), DiskError> {
         let timestamp = self.index.timestamp();
         let bytes = self.index.to_bytes();
-        let gz = self.index.to_gz().map_err(DiskError::at("compress", &self.dir.join("Packages.gz")))?;
+        let gz = self.index.gz().map_err(DiskError::at("compress", &self.dir.join("Packages.gz")))?;
         if self.keep == Generations::Keep {
             generations::write(&self.dir, self.generation + 1, &bytes, &gz, timestamp)?;
         }

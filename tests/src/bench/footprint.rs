@@ -65,7 +65,7 @@ pub fn run(settings: &Settings) -> Result<Section> {
             ended = idle => ended,
         }
     })?;
-    let wakes = |id| Ok::<_, anyhow::Error>(memory_mb(id, "smaps_rollup", "Pss:")?);
+    let wakes = |id| memory_mb(id, "smaps_rollup", "Pss:");
     let mut rows = vec![
         Row::within("idle orchestrator with 65 drones, % of a core", median(server_cpu)?, 1.0),
         Row::within("its resident memory, MB", memory_mb(server.id(), "status", "VmRSS:")?, 30.0),

@@ -167,10 +167,10 @@ impl PackagesIndex {
     ///
     /// # Errors
     /// If the compressor fails.
-    pub fn to_gz(&mut self) -> io::Result<Vec<u8>> {
+    pub fn gz(&mut self) -> io::Result<Vec<u8>> {
         // The gzip header has 32 bits for the time.
         let mtime = u32::try_from(self.timestamp()).unwrap_or(0);
-        self.packages.to_gz(self.head().as_bytes(), mtime)
+        self.packages.gz(self.head().as_bytes(), mtime)
     }
 
     /// Reads an index. Unknown keys are kept.

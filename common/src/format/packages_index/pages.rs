@@ -149,7 +149,7 @@ impl Pages {
     ///
     /// # Errors
     /// If the compressor fails.
-    pub(super) fn to_gz(&mut self, head: &[u8], mtime: u32) -> io::Result<Vec<u8>> {
+    pub(super) fn gz(&mut self, head: &[u8], mtime: u32) -> io::Result<Vec<u8>> {
         let Packed { bytes, mut crc } = Packed::of(head)?;
         let mut gz = vec![0x1f, 0x8b, 8, 0];
         gz.extend(mtime.to_le_bytes());
