@@ -41,10 +41,11 @@ echo '#define ONLY_IN_BASE 1' >"$base/usr/include/only-in-base.h"
 /// Enters `$place/base` as if it were a machine, whose `/` then goes with the test.
 pub const ENTER: &str = r#"
 for dir in /proc /sys /dev; do mount --rbind "$dir" "$place/base$dir"; done
+# Before what may lie below it.
+mkdir -p "$place/base/tmp" && mount -t tmpfs -o mode=1777 tmpfs "$place/base/tmp"
 for dir in "$workspace" "$(dirname "$1")"; do
 	mkdir -p "$place/base$dir" && mount --bind "$dir" "$place/base$dir"
 done
-mkdir -p "$place/base/tmp" && mount -t tmpfs -o mode=1777 tmpfs "$place/base/tmp"
 set -- chroot "$place/base" "$@"
 "#;
 
