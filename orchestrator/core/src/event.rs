@@ -171,7 +171,7 @@ pub enum Event {
     AttemptRevived { attempt: AttemptId },
 
     /// Fleeting: a drone was heard.
-    DroneSeen { drone: DroneId, vitals: Option<Vitals> },
+    DroneSeen { drone: DroneId, vitals: Option<Vitals>, draining: bool },
     /// Fleeting: attempts may go on until then.
     LeasesRenewed { attempts: Vec<AttemptId>, until: TimeMs },
     /// Fleeting: a drone waits for work until then.

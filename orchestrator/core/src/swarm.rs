@@ -14,7 +14,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use swarm_common::{digest::Digest, id::*, name::Name, time::TimeMs, wire::drone::Vitals};
+use swarm_common::{digest::Digest, id::*, name::Name, state::DroneState, time::TimeMs, wire::drone::Vitals};
 
 /// The state of everything. All maps are ordered, so that walking them is the same
 /// every time.
@@ -89,6 +89,8 @@ pub struct Live {
     pub seen: BTreeMap<DroneId, TimeMs>,
     /// How each drone's machine is.
     pub vitals: BTreeMap<DroneId, Vitals>,
+    /// Drones that were told on their own machine to take no further work.
+    pub draining: BTreeSet<DroneId>,
     /// Since when each drone could work, if that is later than the start.
     pub ready_since: BTreeMap<DroneId, TimeMs>,
     /// Until when each live attempt may go on.
@@ -102,6 +104,15 @@ impl Swarm {
     #[must_use]
     pub fn new(policy: Policy) -> Self {
         Self { policy, ..Self::default() }
+    }
+
+    /// Where a drone stands, by what the admin and what its own machine wants.
+    #[must_use]
+    pub fn state_of(&self, id: DroneId, drone: &Drone) -> DroneState {
+        match drone.state() {
+            DroneState::Online if self.live.draining.contains(&id) => DroneState::Draining,
+            state => state,
+        }
     }
 
     /// Live attempts of a drone.

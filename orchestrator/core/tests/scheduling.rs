@@ -6,7 +6,7 @@ mod kit;
 
 use kit::{Kit, package_of};
 use swarm_common::{id::*, state::*, wire::drone::Usage};
-use swarm_core::{Command, Swarm};
+use swarm_core::{Command, Swarm, view};
 
 fn set_speed(swarm: &mut Swarm, drone: DroneId, permille: u64) {
     swarm.drones.get_mut(&drone).unwrap().speed_permille = permille;
@@ -38,6 +38,24 @@ fn a_claim_is_held_back_for_a_busy_drone_only_while_that_pays() {
     // The fast drone hangs: before long the slow one is the sooner.
     kit.pass(900_000, &[slow, fast]);
     assert!(kit.claim_reply(slow, "s2").assignment.is_some());
+}
+
+#[test]
+fn nothing_is_held_back_for_a_drone_that_drains_on_its_own_machine() {
+    let mut kit = Kit::new(&["slow", "fast"]);
+    let (slow, fast) = (DroneId(1), DroneId(2));
+    kit.run(&["one-1", "two-1"], &[]);
+    set_speed(&mut kit.swarm, slow, 200);
+    set_speed(&mut kit.swarm, fast, 4000);
+    let attempt = kit.claim(fast).unwrap().attempt;
+    assert_eq!(kit.claim(slow), None);
+    kit.beat(fast, &[attempt], true);
+    let shown = |kit: &Kit| view::drone(&kit.swarm, kit.now, fast).unwrap();
+    assert_eq!(shown(&kit).state, DroneState::Draining);
+    assert_eq!(shown(&kit).reason, "told on its own machine to take no further work");
+    assert!(kit.claim(slow).is_some());
+    kit.heartbeat(fast, &[attempt]);
+    assert_eq!(shown(&kit).state, DroneState::Online);
 }
 
 #[test]

@@ -166,16 +166,16 @@ pub fn median(mut figures: Vec<f64>) -> Result<f64> {
     figures.get(figures.len() / 2).copied().context("nothing was measured")
 }
 
-/// A figure with three digits that count, and thousands set apart.
+/// A figure with the digits that count, and thousands set apart.
 fn short(figure: f64) -> String {
     let decimals = match figure.abs() {
         f if f >= 100.0 || f == 0.0 => 0,
         f if f >= 10.0 => 1,
-        f if f >= 1.0 => 2,
+        f if f >= 1.0 => 3,
         _ => 4,
     };
     let plain = format!("{figure:.decimals$}");
-    let (whole, rest) = plain.split_once('.').map_or((plain.as_str(), None), |(w, r)| (w, Some(r)));
+    let (whole, rest) = plain.split_once('.').unwrap_or((&plain, ""));
     let mut grouped = String::new();
     for (n, digit) in whole.chars().enumerate() {
         if n > 0 && (whole.len() - n).is_multiple_of(3) && !grouped.ends_with('-') {
@@ -183,7 +183,10 @@ fn short(figure: f64) -> String {
         }
         grouped.push(digit);
     }
-    rest.map_or(grouped.clone(), |rest| format!("{grouped}.{rest}"))
+    match rest.trim_end_matches('0') {
+        "" => grouped,
+        rest => format!("{grouped}.{rest}"),
+    }
 }
 
 #[cfg(test)]
@@ -201,10 +204,10 @@ mod tests {
         let section = Section { title: "Queue", about: "As measured.".into(), rows };
         let markdown = section.markdown();
         assert!(
-            markdown.contains("| claims/s | 23,457 | the peer | 309 | 75.9 | ≥ 25.0 | met |"),
+            markdown.contains("| claims/s | 23,457 | the peer | 309 | 75.9 | ≥ 25 | met |"),
             "{markdown}"
         );
-        assert!(markdown.contains("| resident MB | 41.0 | the limit | 40.0 | 1.02 | ≤ 1.00 | missed |"));
+        assert!(markdown.contains("| resident MB | 41 | the limit | 40 | 1.025 | ≤ 1 | missed |"));
         assert!(section.text().lines().all(|line| !line.ends_with(' ')));
         assert!(page(&[section], "two cores").contains("on two cores"));
         assert_eq!(median(vec![3.0, 1.0, 2.0]).unwrap(), 2.0);

@@ -1,7 +1,7 @@
 //! `swarm-bench`: measures Build Swarm beside what would be used instead. Started by
 //! `scripts/bench`, which installs the peers.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use std::{fs, path::PathBuf};
 use swarm_tests::bench::{ALL, Settings, queue::reference, report};
@@ -68,23 +68,34 @@ fn main() -> Result<()> {
         claims: arguments.claims,
         clean_build: arguments.clean_build,
     };
-    let mut sections = Vec::new();
+    let (mut sections, mut failed) = (Vec::new(), Vec::new());
     for (name, run) in ALL {
-        if arguments.sections.is_empty() || arguments.sections.iter().any(|s| s == name) {
-            eprintln!("measuring {name} …");
-            let section = run(&settings).with_context(|| format!("section {name}"))?;
-            if !arguments.json {
-                println!("{}", section.text());
+        if !arguments.sections.is_empty() && arguments.sections.iter().all(|s| s != name) {
+            continue;
+        }
+        eprintln!("measuring {name} …");
+        match run(&settings) {
+            Ok(section) => {
+                if !arguments.json {
+                    println!("{}", section.text());
+                }
+                sections.push(section);
             }
-            sections.push(section);
+            // The others are worth having all the same.
+            Err(error) => {
+                eprintln!("section {name}: {error:#}");
+                failed.push(name);
+            }
+        }
+        // After each, so that what was measured stays if the rest is interrupted.
+        if let Some(path) = &arguments.write {
+            fs::write(path, report::page(&sections, &machine()))
+                .with_context(|| format!("writing {}", path.display()))?;
         }
     }
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&sections)?);
     }
-    if let Some(path) = &arguments.write {
-        fs::write(path, report::page(&sections, &machine()))
-            .with_context(|| format!("writing {}", path.display()))?;
-    }
+    ensure!(failed.is_empty(), "not measured: {}", failed.join(", "));
     Ok(())
 }

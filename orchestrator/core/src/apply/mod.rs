@@ -96,6 +96,7 @@ impl Swarm {
                 self.live.seen.remove(drone);
                 self.live.vitals.remove(drone);
                 self.live.waiting.remove(drone);
+                self.live.draining.remove(drone);
             }
             Event::DroneWentOffline { drone, reason } => {
                 self.live.waiting.remove(drone);
@@ -284,8 +285,13 @@ impl Swarm {
             }
             Event::AttemptRevived { attempt } => self.revive(at, *attempt),
 
-            Event::DroneSeen { drone, vitals } => {
+            Event::DroneSeen { drone, vitals, draining } => {
                 self.live.seen.insert(*drone, at);
+                if *draining {
+                    self.live.draining.insert(*drone);
+                } else {
+                    self.live.draining.remove(drone);
+                }
                 if let Some(vitals) = vitals {
                     self.live.vitals.insert(*drone, *vitals);
                 }

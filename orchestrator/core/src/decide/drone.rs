@@ -14,7 +14,8 @@ use swarm_common::{id::*, state::*, time::TimeMs, wire::drone::*};
 /// attempts that nobody else works on, and answers which attempts are not wanted.
 pub(super) fn heartbeat(swarm: &Swarm, now: TimeMs, id: DroneId, request: &HeartbeatRequest) -> Decision {
     let drone = known(swarm, id)?;
-    let mut events = vec![Event::DroneSeen { drone: id, vitals: Some(request.vitals) }];
+    let mut events =
+        vec![Event::DroneSeen { drone: id, vitals: Some(request.vitals), draining: request.draining }];
     if drone.offline.is_some() || drone.lost.is_some() {
         events.push(Event::DroneReturned { drone: id });
     }

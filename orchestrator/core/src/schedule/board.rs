@@ -40,7 +40,7 @@ impl<'a> Board<'a> {
         let mut slots = Vec::with_capacity(swarm.drones.len());
         for (&id, drone) in &swarm.drones {
             let claims = claimant == Some(id);
-            if drone.state() != DroneState::Online && !claims {
+            if swarm.state_of(id, drone) != DroneState::Online && !claims {
                 continue;
             }
             let waits = claims || swarm.live.waiting.get(&id).is_some_and(|&until| until > now);

@@ -21,7 +21,7 @@ use swarm_common::{id::*, state::*, time::TimeMs, wire::drone::*};
 /// is no work, and why.
 pub(crate) fn claim(swarm: &Swarm, now: TimeMs, id: DroneId, request: &ClaimRequest) -> Decision {
     let drone = known(swarm, id)?;
-    let mut events = vec![Event::DroneSeen { drone: id, vitals: None }];
+    let mut events = vec![Event::DroneSeen { drone: id, vitals: None, draining: false }];
     let nothing = |reason: String| ClaimReply { assignment: None, reason: Some(reason) };
     if let Some((attempt, record)) = swarm.attempts_of(id).find(|(_, a)| a.key == request.key) {
         let assignment = assignment(swarm, attempt, record.job, drone, &record.build_ids);

@@ -157,7 +157,7 @@ fn idle(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> Option<Alarm> {
     let ready = |drone: DroneId| swarm.live.ready_since.get(&drone).copied().unwrap_or(swarm.live.started_at);
     let asked = |drone: DroneId| swarm.live.waiting.get(&drone).copied().unwrap_or_default();
     let mut able = swarm.drones.iter().filter(|&(&d, drone)| {
-        drone.state() == DroneState::Online
+        swarm.state_of(d, drone) == DroneState::Online
             && drone.builds_for(&run.profile)
             && swarm.attempts_of(d).next().is_none()
             && now.since(ready(d)) > long_ms

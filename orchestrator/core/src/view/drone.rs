@@ -28,7 +28,7 @@ fn view(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> DroneView {
     DroneView {
         id,
         name: drone.name.clone(),
-        state: drone.state(),
+        state: swarm.state_of(id, drone),
         reason: reason(swarm, now, id, drone),
         facts: drone.facts.clone(),
         vitals: swarm.live.vitals.get(&id).copied(),
@@ -54,11 +54,13 @@ fn work(swarm: &Swarm, id: AttemptId, attempt: &Attempt) -> WorkView {
 
 /// Why a drone is where it is, and until when.
 fn reason(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> String {
-    match drone.state() {
+    match swarm.state_of(id, drone) {
         DroneState::Pending => "enrolled, and waits for an admin's approval".into(),
         DroneState::Lost => drone.lost.clone().unwrap_or_default(),
         DroneState::Offline => drone.offline.clone().unwrap_or_default(),
-        DroneState::Draining => drone.draining.clone().unwrap_or_default(),
+        DroneState::Draining => {
+            drone.draining.clone().unwrap_or_else(|| "told on its own machine to take no further work".into())
+        }
         DroneState::Grounded => drone.grounded.as_ref().map_or_else(String::new, |g| {
             format!("{}; works again in {} s", g.reason, g.until.since(now).div_ceil(1000))
         }),

@@ -119,13 +119,17 @@ impl Kit {
     }
 
     pub fn heartbeat(&mut self, drone: DroneId, attempts: &[AttemptId]) -> HeartbeatReply {
+        self.beat(drone, attempts, false)
+    }
+
+    pub fn beat(&mut self, drone: DroneId, attempts: &[AttemptId], draining: bool) -> HeartbeatReply {
         let status = |&attempt| AttemptStatus { attempt, phase: Phase::Building };
         let reply = self.must(Command::Heartbeat {
             drone,
             request: HeartbeatRequest {
                 vitals: Vitals::default(),
                 attempts: attempts.iter().map(status).collect(),
-                draining: false,
+                draining,
                 boot_id: "1".into(),
             },
         });
