@@ -8,29 +8,31 @@ mod forge;
 use forge::{Forge, end, image, raw};
 use swarm_common::wire::drone::Target;
 
+/// The metadata by which a package is what the target asks for.
+#[must_use]
+pub fn identity(target: &Target) -> [(&'static str, String); 8] {
+    [
+        ("CATEGORY", target.cpv.category().to_owned()),
+        ("PF", target.cpv.pf().to_owned()),
+        ("BUILD_ID", target.build_id.to_string()),
+        ("CHOST", target.chost.clone()),
+        ("repository", target.repository.clone()),
+        ("SLOT", format!("{}/{}", target.slot, target.subslot)),
+        ("USE", target.use_flags.join(" ")),
+        ("IUSE", target.iuse.join(" ")),
+    ]
+}
+
 /// A sound package that is what the target asks for.
 #[must_use]
 pub fn package_for(target: &Target) -> Vec<u8> {
-    let build_id = target.build_id.to_string();
-    let slot = format!("{}/{}", target.slot, target.subslot);
-    let (used, known) = (target.use_flags.join(" "), target.iuse.join(" "));
-    let values = [
-        ("CATEGORY", target.cpv.category()),
-        ("PF", target.cpv.pf()),
-        ("BUILD_ID", build_id.as_str()),
-        ("CHOST", target.chost.as_str()),
-        ("repository", target.repository.as_str()),
-        ("SLOT", slot.as_str()),
-        ("USE", used.as_str()),
-        ("IUSE", known.as_str()),
-        ("EAPI", "8"),
-        ("BUILD_TIME", "1700000000"),
-    ];
-    let entry = |(key, value): (&str, &str)| {
+    let others = [("EAPI", "8".to_owned()), ("BUILD_TIME", "1700000000".to_owned())];
+    let entry = |(key, value): (&str, String)| {
         raw(format!("metadata/{key}").as_bytes(), b'0', b"", format!("{value}\n").as_bytes())
     };
-    let mut forge = Forge::with(&end(values.map(entry).concat()), &image());
+    let entries: Vec<_> = identity(target).into_iter().chain(others).map(entry).collect();
+    let mut forge = Forge::with(&end(entries.concat()), &image());
     // A few bytes for each package of a test that ends soon.
-    forge.directory = format!("{}-{build_id}", target.cpv.pf()).leak();
+    forge.directory = format!("{}-{}", target.cpv.pf(), target.build_id).leak();
     forge.build()
 }

@@ -16,7 +16,7 @@ mod receiver;
 
 pub use clock::TestClock;
 pub use drone::{FakeDrone, nothing_free};
-pub use forged::package_for;
+pub use forged::{identity, package_for};
 pub use mailbox::{Mail, Mailbox};
 pub use network::in_a_network_of_its_own;
 pub use parts::{facts, fixture, limit_plan, name, package_file, pebble, pebble_at, plan_of, snapshot};

@@ -1,9 +1,9 @@
 //! Processor time, as the kernel counts it in hundredths of a second.
 
 use anyhow::{Context, Result};
-use std::{fs, time::Duration};
+use std::{fs, process, time::Duration};
 
-/// Columns of `/proc/self/stat` after the name (proc(5)): the first is the third field.
+/// Columns of `/proc/PID/stat` after the name (proc(5)): the first is the third field.
 const OWN: [usize; 2] = [11, 12];
 const CHILDREN: [usize; 2] = [13, 14];
 
@@ -12,19 +12,28 @@ const CHILDREN: [usize; 2] = [13, 14];
 /// # Errors
 /// The kernel does not say.
 pub fn own() -> Result<Duration> {
-    used(OWN)
+    of(process::id())
 }
 
-/// What ended processes that it started have used.
+/// What a process has used.
+///
+/// # Errors
+/// There is none with this id.
+pub fn of(id: u32) -> Result<Duration> {
+    used(id, OWN)
+}
+
+/// What ended processes that this one started have used.
 ///
 /// # Errors
 /// The kernel does not say.
 pub fn children() -> Result<Duration> {
-    used(CHILDREN)
+    used(process::id(), CHILDREN)
 }
 
-fn used(columns: [usize; 2]) -> Result<Duration> {
-    let stat = fs::read_to_string("/proc/self/stat")?;
+fn used(id: u32, columns: [usize; 2]) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
+    // The program's name may hold anything; fields count from its closing parenthesis.
     let fields: Vec<&str> = stat.rsplit_once(") ").context("no stat")?.1.split(' ').collect();
     let ticks: Vec<u64> = columns.iter().map(|&n| Ok(fields[n].parse()?)).collect::<Result<_>>()?;
     // USER_HZ is 100 wherever Linux runs.

@@ -1,7 +1,7 @@
 //! What the programs take when nothing happens, and how large they are.
 
 use super::{
-    Settings,
+    Settings, cpu,
     report::{Row, Section, median},
     server::{Orchestrator, memory_mb},
 };
@@ -13,7 +13,6 @@ use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
 use std::{
     fs,
-    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
@@ -34,9 +33,6 @@ const SETTLED: Duration = Duration::from_secs(8);
 /// How long is looked at for each figure.
 const LOOK: Duration = Duration::from_secs(20);
 
-/// A clean build takes no longer.
-const CLOCK_TICKS: f64 = 100.0;
-
 /// Runs the benchmark.
 ///
 /// # Errors
@@ -51,11 +47,11 @@ pub fn run(settings: &Settings) -> Result<Section> {
     let idle = async {
         tokio::time::sleep(SETTLED).await;
         for _ in 0..settings.rounds {
-            let before = (cpu_s(server.id())?, cpu_s(drone.id())?, Instant::now());
+            let before = (cpu::of(server.id())?, cpu::of(drone.id())?, Instant::now());
             tokio::time::sleep(LOOK).await;
             let seconds = before.2.elapsed().as_secs_f64();
-            server_cpu.push((cpu_s(server.id())? - before.0) / seconds * 100.0);
-            drone_cpu.push((cpu_s(drone.id())? - before.1) / seconds * 100.0);
+            server_cpu.push((cpu::of(server.id())? - before.0).as_secs_f64() / seconds * 100.0);
+            drone_cpu.push((cpu::of(drone.id())? - before.1).as_secs_f64() / seconds * 100.0);
         }
         anyhow::Ok(())
     };
@@ -65,14 +61,14 @@ pub fn run(settings: &Settings) -> Result<Section> {
             ended = idle => ended,
         }
     })?;
-    let wakes = |id| memory_mb(id, "smaps_rollup", "Pss:");
+    let proportional = |id| memory_mb(id, "smaps_rollup", "Pss:");
     let mut rows = vec![
         Row::within("idle orchestrator with 65 drones, % of a core", median(server_cpu)?, 1.0),
         Row::within("its resident memory, MB", memory_mb(server.id(), "status", "VmRSS:")?, 30.0),
-        Row::alone("its proportional memory, MB", wakes(server.id())?),
+        Row::alone("its proportional memory, MB", proportional(server.id())?),
         Row::within("idle drone, % of a core", median(drone_cpu)?, 0.2),
         Row::within("its resident memory, MB", memory_mb(drone.id(), "status", "VmRSS:")?, 15.0),
-        Row::alone("its proportional memory, MB", wakes(drone.id())?),
+        Row::alone("its proportional memory, MB", proportional(drone.id())?),
     ];
     for name in ["swarm-orchestrator", "swarm-drone", "swarmctl"] {
         let size = fs::metadata(programs::program(name)?)?.len() as f64 / 1e6;
@@ -148,15 +144,6 @@ fn real_drone(runtime: &tokio::runtime::Runtime, server: &Orchestrator) -> Resul
     Ok(process)
 }
 
-/// Seconds of processor time that a process has used.
-fn cpu_s(id: u32) -> Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
-    // The program's name may hold anything; fields count from its closing parenthesis.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks: f64 = [11, 12].iter().filter_map(|&at| fields.get(at)?.parse::<f64>().ok()).sum();
-    Ok(ticks / CLOCK_TICKS)
-}
-
 /// Seconds that a release build takes that finds nothing built.
 fn clean_build() -> Result<f64> {
     let target = tempfile::tempdir()?;
@@ -164,11 +151,7 @@ fn clean_build() -> Result<f64> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--quiet", "--release", "--locked", "--bins", "--target-dir"]).arg(target.path());
     cargo.args(["--package", "swarm-orchestrator", "--package", "swarm-drone", "--package", "swarmctl"]);
-    let built = cargo.current_dir(repository()).status()?;
+    let built = cargo.current_dir(programs::repository()).status()?;
     ensure!(built.success(), "the programs do not build");
     Ok(began.elapsed().as_secs_f64())
-}
-
-fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }

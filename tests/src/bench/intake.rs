@@ -7,7 +7,7 @@ use super::{
     report::{Goal, Row, Section, median},
     server::{Orchestrator, independent, memory_mb},
 };
-use crate::api::FakeDrone;
+use crate::api::{FakeDrone, identity};
 use anyhow::{Context, Result, ensure};
 use std::{
     fs::{self, File},
@@ -98,20 +98,9 @@ struct Upload {
 }
 
 fn cast(mold: &Mold, target: &Target, image: &mut BufReader<File>, file: &Path) -> Result<()> {
-    let build_id = target.build_id.to_string();
-    let slot = format!("{}/{}", target.slot, target.subslot);
-    let (used, known) = (target.use_flags.join(" "), target.iuse.join(" "));
-    let values = [
-        ("CATEGORY", target.cpv.category()),
-        ("PF", target.cpv.pf()),
-        ("BUILD_ID", build_id.as_str()),
-        ("CHOST", target.chost.as_str()),
-        ("repository", target.repository.as_str()),
-        ("SLOT", slot.as_str()),
-        ("USE", used.as_str()),
-        ("IUSE", known.as_str()),
-    ];
-    mold.cast(file, &format!("{}-{build_id}", target.cpv.pf()), &values, image)
+    let identity = identity(target);
+    let values: Vec<(&str, &str)> = identity.iter().map(|(key, value)| (*key, value.as_str())).collect();
+    mold.cast(file, &format!("{}-{}", target.cpv.pf(), target.build_id), &values, image)
 }
 
 /// Seconds that a program takes to hash a file.
