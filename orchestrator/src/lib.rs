@@ -4,10 +4,11 @@
 //! No rule about packages, drones or runs lives here; handlers and passes reach the
 //! state only through the engine's handle.
 //!
-//! [`server`] puts everything together. [`http`] is the API, [`receiving`] the way of a
+//! [`app`] is what all parts share, [`server`] puts it together. [`http`] is the API, [`receiving`] the way of a
 //! package file in, [`publisher`], [`calendar`], [`healer`], [`notify`] and [`pass_leftovers`] the
 //! passes, [`passes`] what they did.
 
+pub mod app;
 pub mod artifact;
 pub mod calendar;
 pub mod config;

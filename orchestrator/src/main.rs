@@ -13,11 +13,12 @@ use swarm_common::{
     telemetry::{self, Telemetry},
 };
 use swarm_orchestrator::{
+    app::App,
     config::Config,
     http::openapi,
     journal::migrate::{End, migrate},
     reload::Reloader,
-    server::{self, App, ServeError, StartError},
+    server::{self, ServeError, StartError},
     watchdog::{self, Stuck},
 };
 use tokio::signal::unix::{SignalKind, signal};

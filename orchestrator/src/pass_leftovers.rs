@@ -6,10 +6,10 @@
 //! a file is stored before the state hears of it.
 
 use crate::{
+    app::App,
     artifact::disk::DiskError,
     logs::{self, Fate},
     publish::{Binhost, Generations},
-    server::App,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},

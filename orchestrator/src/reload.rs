@@ -3,7 +3,7 @@
 //! A file that is wrong changes nothing at all. Of one that is right, what can change at
 //! runtime is taken over, and what cannot is named and waits for a restart.
 
-use crate::{config::Config, server::App};
+use crate::{app::App, config::Config};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,

@@ -5,7 +5,7 @@
 //! A disk that is full or a journal that is away is no reason: the engine answers then,
 //! and goes on by itself.
 
-use crate::{engine::EngineError, server::App};
+use crate::{app::App, engine::EngineError};
 use std::time::{Duration, Instant};
 use swarm_common::{state::DroneState, supervisor::Supervisor};
 

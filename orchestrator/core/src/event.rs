@@ -203,6 +203,12 @@ impl Event {
         )
     }
 
+    /// Whether other drones are known after it, or by other credentials.
+    #[must_use]
+    pub fn changes_credentials(&self) -> bool {
+        matches!(self, Self::DroneEnrolled { .. } | Self::DroneRemoved { .. })
+    }
+
     /// Whether the journal keeps it.
     #[must_use]
     pub fn is_durable(&self) -> bool {

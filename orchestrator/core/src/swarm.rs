@@ -97,6 +97,8 @@ pub struct Live {
     pub leases: BTreeMap<AttemptId, TimeMs>,
     /// Drones that wait for work, and until when they do.
     pub waiting: BTreeMap<DroneId, TimeMs>,
+    /// Drones that have just ended something, and until when they will have asked for more.
+    pub due_back: BTreeMap<DroneId, TimeMs>,
 }
 
 impl Swarm {
@@ -139,13 +141,6 @@ impl Swarm {
         let mut costs: Vec<u64> = self.drones.values().map(|d| d.setup_ms + d.upload_ms).collect();
         costs.sort_unstable();
         costs.get(costs.len() / 2).copied().unwrap_or(SETUP_MS + UPLOAD_MS)
-    }
-
-    /// The drone that a credential acts for.
-    #[must_use]
-    pub fn drone_of_credential(&self, hash: &Digest) -> Option<DroneId> {
-        // The digest of 256 random bits is compared, so timing tells nothing useful.
-        self.drones.iter().find(|(_, d)| d.credential_hash == *hash).map(|(id, _)| *id)
     }
 
     /// The run of a profile that is under way.

@@ -10,8 +10,8 @@ pub mod due;
 mod ticker;
 
 use crate::{
+    app::App,
     engine::{Engine, EngineError},
-    server::App,
 };
 use due::{DueError, DueTimes};
 use std::{

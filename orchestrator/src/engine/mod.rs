@@ -12,6 +12,7 @@
 
 mod claims;
 mod clock;
+mod credentials;
 mod restore;
 mod role;
 mod upkeep;
@@ -21,12 +22,14 @@ pub use clock::{Clock, SystemClock};
 pub use role::Role;
 
 use crate::journal::{Journal, JournalError, JournalReader, Verified};
+use credentials::Credentials;
 use std::sync::{
     Arc, Mutex, PoisonError, RwLock,
     atomic::{AtomicU64, Ordering},
     mpsc::{SyncSender, TrySendError, sync_channel},
 };
 use swarm_common::{
+    digest::Digest,
     id::DroneId,
     time::TimeMs,
     wire::{drone::*, view::PassView},
@@ -60,6 +63,7 @@ pub struct EngineTask {
 /// What handle and engine both see.
 struct Shared {
     swarm: RwLock<Swarm>,
+    credentials: Credentials,
     clock: Arc<dyn Clock>,
     /// What the clock lacked to be no earlier than the journal when we began to lead.
     offset_ms: AtomicU64,
@@ -159,6 +163,7 @@ impl Engine {
             waiting: Arc::default(),
             broken: CancellationToken::new(),
             upkeep: Mutex::default(),
+            credentials: Credentials::of(&swarm),
             swarm: RwLock::new(swarm),
             clock,
         });
@@ -242,6 +247,13 @@ impl Engine {
     /// Looks at the state. `look` must be short: it holds up the engine.
     pub fn read<R>(&self, look: impl FnOnce(&Swarm) -> R) -> R {
         look(&self.shared.swarm.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The drone that the credential with this digest acts for.
+    #[must_use]
+    pub fn drone_of_credential(&self, hash: &Digest) -> Option<DroneId> {
+        // The digest of 256 random bits is compared, so timing tells nothing useful.
+        self.shared.credentials.drone(hash)
     }
 
     /// The engine's time.

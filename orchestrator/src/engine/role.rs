@@ -135,7 +135,10 @@ impl Worker {
             self.journal.load(&mut restored)?;
             self.last_snapshot = restored.snapshot;
             let seq = restored.swarm.seq;
-            *self.shared.swarm.write().unwrap_or_else(PoisonError::into_inner) = restored.swarm;
+            let mut swarm = self.shared.swarm.write().unwrap_or_else(PoisonError::into_inner);
+            *swarm = restored.swarm;
+            self.shared.credentials.renew(&swarm);
+            drop(swarm);
             self.shared.committed.send_replace(seq);
             self.loaded = true;
         }
@@ -153,6 +156,7 @@ impl Worker {
         for record in &new.0 {
             swarm.apply(record);
         }
+        self.shared.credentials.follow(&swarm, new.0.iter().map(|r| &r.event));
         let seq = swarm.seq;
         drop(swarm);
         if !new.0.is_empty() {

@@ -241,6 +241,7 @@ impl Worker {
         let entropy = getrandom::u64().unwrap_or_default();
         let request = Request { now: self.shared.now(), entropy, key, command };
         let (records, reply) = swarm.handle(&request)?;
+        self.shared.credentials.follow(swarm, records.iter().map(|r| &r.event));
         if let Some(last) = records.iter().rfind(|r| r.event.changes_index()) {
             self.shared.indexed.store(last.seq, Ordering::Release);
         }

@@ -6,8 +6,8 @@ use super::{
     route::{Role, Route},
 };
 use crate::{
+    app::App,
     artifact::store::{Store, StoreError},
-    server::App,
 };
 use axum::{Json, extract::State, http::Method};
 use std::{collections::BTreeMap, sync::Arc};

@@ -5,7 +5,7 @@
 //! that could be used.
 
 use super::{problem::ApiError, route::Role};
-use crate::server::App;
+use crate::app::App;
 use axum::{
     extract::{FromRequestParts, Request},
     http::{HeaderMap, header, request::Parts},
@@ -51,7 +51,7 @@ fn who(app: &App, headers: &HeaderMap) -> Result<Who, ApiError> {
     if hash == app.admin {
         return Ok(Who::Admin);
     }
-    let drone = app.engine.read(|swarm| swarm.drone_of_credential(&hash));
+    let drone = app.engine.drone_of_credential(&hash);
     match drone {
         Some(drone) => Ok(Who::Drone(drone)),
         // Whoever does not lead may not have heard of it yet.

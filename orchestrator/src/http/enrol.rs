@@ -8,7 +8,7 @@ use super::{
     problem::ApiError,
     route::{Role, Route},
 };
-use crate::{random, server::App};
+use crate::{app::App, random};
 use axum::{Json, body::Body, extract::State, http::Method};
 use std::sync::Arc;
 use swarm_common::{

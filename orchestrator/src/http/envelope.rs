@@ -1,17 +1,18 @@
-//! Around every request: its id, its line in the log, and problems written out.
+//! Around every request: its id, its line in the log, and problems and panics written out.
 //!
 //! Errors of the HTTP library itself (an id in the path that is none, a method that does
 //! not exist) are made problems here too, so that a client never has to read anything else.
 
-use super::problem::{self, Pending};
+use super::problem::{self, ApiError, Pending};
 use axum::{
     body::to_bytes,
     extract::Request,
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse as _, Response},
 };
-use std::time::Instant;
+use futures_util::FutureExt as _;
+use std::{any::Any, panic::AssertUnwindSafe, time::Instant};
 use swarm_common::wire::problem::Problem;
 use tracing::Instrument as _;
 
@@ -32,7 +33,9 @@ pub(super) async fn wrap(request: Request, next: Next) -> Response {
     let span = tracing::info_span!("request", id = %id, %method, %path);
     let began = Instant::now();
     async move {
-        let response = next.run(request).await;
+        // What a handler shares with others is behind locks that outlive a panic.
+        let run = AssertUnwindSafe(next.run(request)).catch_unwind();
+        let response = run.await.unwrap_or_else(|panic| broken_off(&*panic));
         let mut response = write_problem(response, &id).await;
         let (status, took_ms) = (response.status().as_u16(), began.elapsed().as_millis());
         if response.status().is_server_error() {
@@ -58,6 +61,14 @@ fn request_id(headers: &HeaderMap) -> String {
     };
     let given = headers.get(REQUEST_ID).and_then(|v| v.to_str().ok()).filter(fit);
     given.map_or_else(crate::random::id, str::to_owned)
+}
+
+/// The answer in place of the one that a defect kept from being made.
+fn broken_off(panic: &(dyn Any + Send)) -> Response {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let what = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words");
+    tracing::error!(what, "a request was broken off by a defect");
+    ApiError::Internal("a defect broke the request off; see the orchestrator's log".into()).into_response()
 }
 
 async fn write_problem(mut response: Response, id: &str) -> Response {
@@ -95,5 +106,30 @@ fn kind_of(status: StatusCode) -> &'static str {
         StatusCode::PAYLOAD_TOO_LARGE => "too-large",
         status if status.is_server_error() => "internal",
         _ => "bad-request",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::{Router, body::Body, middleware, routing::get};
+    use tower::ServiceExt as _;
+
+    #[tokio::test]
+    #[allow(clippy::panic, reason = "it is what is tried")]
+    async fn a_panic_in_a_handler_is_a_problem_like_any_other() {
+        async fn clumsy() {
+            panic!("the defect that a test asked for");
+        }
+        let router: Router = Router::new().route("/", get(clumsy)).layer(middleware::from_fn(wrap));
+        let request = Request::builder().uri("/").header(REQUEST_ID, "mine").body(Body::empty()).unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()[REQUEST_ID]),
+            (500, &"mine".parse().unwrap())
+        );
+        let body = to_bytes(response.into_body(), KEPT_BYTES).await.unwrap();
+        let problem: Problem = serde_json::from_slice(&body).unwrap();
+        assert_eq!(problem.request_id.as_deref(), Some("mine"));
     }
 }

@@ -5,7 +5,7 @@ use super::{
     problem::ApiError,
     route::{Role, Route},
 };
-use crate::{engine::Engine, server::App};
+use crate::{app::App, engine::Engine};
 use axum::{
     body::{Body, Bytes},
     extract::State,

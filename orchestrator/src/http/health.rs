@@ -2,7 +2,7 @@
 //! `/readyz` whether it can do its work, and if not, why.
 
 use super::problem::ApiError;
-use crate::server::App;
+use crate::app::App;
 use axum::{Router, extract::State, routing::get};
 use std::sync::Arc;
 

@@ -5,7 +5,7 @@ use super::{
     problem::ApiError,
     route::{Role, Route},
 };
-use crate::server::App;
+use crate::app::App;
 use axum::{Json, extract::State, http::Method};
 use std::sync::Arc;
 use swarm_common::wire::view::KeyView;

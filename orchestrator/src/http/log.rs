@@ -7,9 +7,9 @@ use super::{
     route::{Limit, Role, Route},
 };
 use crate::{
+    app::App,
     artifact::disk::DiskError,
     logs::{LogError, LogReader},
-    server::App,
 };
 use axum::{
     body::{Body, Bytes},

@@ -3,7 +3,7 @@
 //! machine everybody seems to be local.
 
 use super::{plain, problem::ApiError, route::Role};
-use crate::{metrics, server::App};
+use crate::{app::App, metrics};
 use axum::{
     Router,
     extract::{Request, State},

@@ -35,15 +35,14 @@ mod status;
 mod uploads;
 mod why;
 
-pub(crate) use binhost::{SmallFiles, lane::Lane};
+pub(crate) use binhost::lane::Lane;
 pub(crate) use problem::ApiError;
 
-use crate::server::App;
+use crate::app::App;
 use axum::{Router, http::StatusCode, middleware};
 use route::Route;
 use std::sync::Arc;
 use swarm_common::wire::API_PREFIX;
-use tower_http::catch_panic::CatchPanicLayer;
 
 /// Every route of the API.
 fn routes() -> Vec<Route> {
@@ -76,14 +75,13 @@ fn routes() -> Vec<Route> {
 pub(crate) fn router(app: Arc<App>) -> Router {
     let mut router = Router::new().merge(health::router()).merge(binhost::router()).merge(metrics::router());
     for route in routes() {
-        router = route.mount(router, &app, API_PREFIX);
+        router = route.mount(router, API_PREFIX);
     }
     router
         .fallback(|| async {
             ApiError::Absent("there is nothing at this path; see /api/v1/openapi.json".into())
         })
         .method_not_allowed_fallback(|| async { StatusCode::METHOD_NOT_ALLOWED })
-        .layer(CatchPanicLayer::new())
         .layer(middleware::from_fn(envelope::wrap))
         .with_state(app)
 }

@@ -1,7 +1,7 @@
 //! Notification sinks: how they do, and a test of them.
 
 use super::route::{Role, Route};
-use crate::server::App;
+use crate::app::App;
 use axum::{Json, extract::State, http::Method};
 use std::sync::Arc;
 use swarm_common::wire::notify::{SinkTestView, SinkView};

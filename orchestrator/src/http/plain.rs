@@ -4,7 +4,7 @@
 //! the admin says that the network is trusted (`plain_api`).
 
 use super::{connection::Peer, problem::ApiError, route::Role};
-use crate::server::App;
+use crate::app::App;
 use axum::{
     extract::Request,
     http::{Method, header, uri::Authority},

@@ -6,7 +6,7 @@ use super::{
     problem::ApiError,
     route::{Role, Route},
 };
-use crate::server::App;
+use crate::app::App;
 use axum::{
     Json,
     body::Body,

@@ -10,7 +10,7 @@ use super::{
     route::{Limit, Role, Route},
     uploads,
 };
-use crate::{engine::EngineError, receiving, server::App};
+use crate::{app::App, engine::EngineError, receiving};
 use axum::{
     Json,
     body::Body,

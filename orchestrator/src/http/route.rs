@@ -2,19 +2,18 @@
 //! of these makes both the router and the OpenAPI document, so neither can know a route
 //! that the other does not, and no route can be without a role.
 
-use super::{auth, body, plain};
-use crate::server::App;
+use super::{auth, body, plain, problem::ApiError};
+use crate::app::App;
 use axum::{
     Router,
     body::Body,
-    extract::{Request, State},
+    extract::Request,
     handler::Handler,
     http::{Method, header},
-    middleware::{self, Next},
     response::{IntoResponse as _, Response},
     routing::{MethodFilter, MethodRouter, on},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, pin::Pin, sync::Arc};
 use utoipa::ToSchema;
 
 /// Who may use a route.
@@ -88,7 +87,7 @@ pub(super) struct Route {
     pub(super) gives: Content,
     pub(super) queries: &'static [(&'static str, &'static str)],
     pub(super) schemas: Schemas,
-    handler: MethodRouter<Arc<App>>,
+    handler: Box<dyn FnOnce(Gate) -> MethodRouter<Arc<App>>>,
 }
 
 impl Route {
@@ -121,7 +120,7 @@ impl Route {
             gives: Content::Nothing,
             queries: &[],
             schemas: Schemas::new(),
-            handler: on(filter, handler),
+            handler: Box::new(move |gate| on(filter, Gated { gate, handler })),
         }
     }
 
@@ -179,40 +178,57 @@ impl Route {
     }
 
     /// Adds the route to a router.
-    pub(super) fn mount(self, router: Router<Arc<App>>, app: &Arc<App>, prefix: &str) -> Router<Arc<App>> {
-        let gate = Gate { app: app.clone(), role: self.role, limit: self.limit.bytes(app) };
-        let handler = self.handler.route_layer(middleware::from_fn_with_state(gate, pass));
+    pub(super) fn mount(self, router: Router<Arc<App>>, prefix: &str) -> Router<Arc<App>> {
+        let handler = (self.handler)(Gate { role: self.role, limit: self.limit });
         router.route(&format!("{prefix}{}", self.path), handler)
     }
 }
 
-/// What every request of a route passes before its handler sees it.
-#[derive(Clone)]
+/// What every request of a route passes before its handler sees it: whether it came a safe way,
+/// who asks, and how much is sent.
+#[derive(Debug, Clone, Copy)]
 struct Gate {
-    app: Arc<App>,
     role: Role,
-    limit: u64,
+    limit: Limit,
 }
 
-/// First whether it came a safe way, then who asks, how much is sent, and the handler.
-async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
-    let allowed = plain::check(&gate.app, gate.role, &request);
-    if let Err(error) = allowed.and_then(|()| auth::authenticate(&gate.app, gate.role, &mut request)) {
-        return error.into_response();
+impl Gate {
+    fn pass(self, app: &App, request: &mut Request) -> Result<(), ApiError> {
+        plain::check(app, self.role, request)?;
+        auth::authenticate(app, self.role, request)?;
+        // Files that come with a command belong where the command is taken.
+        if !request.method().is_safe() {
+            app.engine.leads()?;
+        }
+        let limit = self.limit.bytes(app);
+        let length = request.headers().get(header::CONTENT_LENGTH);
+        let length = length.and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
+        if length.is_some_and(|length| length > limit) {
+            return Err(ApiError::BodyTooLarge { limit });
+        }
+        let idle = app.config.limits.body_idle();
+        let guarded = std::mem::replace(request.body_mut(), Body::empty());
+        *request.body_mut() = body::guard(guarded, limit, idle);
+        Ok(())
     }
-    // Files that come with a command belong where the command is taken.
-    if !request.method().is_safe()
-        && let Err(error) = gate.app.engine.leads()
-    {
-        return super::problem::ApiError::from(error).into_response();
+}
+
+/// A handler behind its gate.
+#[derive(Clone)]
+struct Gated<H> {
+    gate: Gate,
+    handler: H,
+}
+
+impl<H: Handler<T, Arc<App>>, T: 'static> Handler<T, Arc<App>> for Gated<H> {
+    type Future = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+    fn call(self, mut request: Request, app: Arc<App>) -> Self::Future {
+        Box::pin(async move {
+            match self.gate.pass(&app, &mut request) {
+                Ok(()) => self.handler.call(request, app).await,
+                Err(error) => error.into_response(),
+            }
+        })
     }
-    let length = request.headers().get(header::CONTENT_LENGTH);
-    let length = length.and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
-    if length.is_some_and(|length| length > gate.limit) {
-        return super::problem::ApiError::BodyTooLarge { limit: gate.limit }.into_response();
-    }
-    let idle = gate.app.config.limits.body_idle();
-    let guarded = std::mem::replace(request.body_mut(), Body::empty());
-    *request.body_mut() = body::guard(guarded, gate.limit, idle);
-    next.run(request).await
 }

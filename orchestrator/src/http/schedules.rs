@@ -6,7 +6,7 @@ use super::{
     problem::ApiError,
     route::{Role, Route},
 };
-use crate::{calendar::due::DueTimes, server::App};
+use crate::{app::App, calendar::due::DueTimes};
 use axum::{
     Json,
     body::Body,

@@ -6,7 +6,7 @@ use super::{
     route::{Limit, Role, Route},
 };
 use crate::{
-    server::App,
+    app::App,
     snapshots::{NewSnapshot, TakeError},
 };
 use axum::{

@@ -4,7 +4,7 @@ use super::{
     openapi,
     route::{Role, Route},
 };
-use crate::{engine::EngineError, server::App};
+use crate::{app::App, engine::EngineError};
 use axum::{Json, extract::State, http::Method};
 use std::sync::Arc;
 use swarm_common::wire::view::StatusView;

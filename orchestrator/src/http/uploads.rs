@@ -8,6 +8,7 @@ use super::{
     route::{Limit, Role, Route},
 };
 use crate::{
+    app::App,
     artifact::{
         accept::AcceptError,
         alongside::Alongside,
@@ -15,7 +16,6 @@ use crate::{
         upload::{Appender, UploadError},
     },
     receiving::{self, ReceiveError},
-    server::App,
 };
 use axum::{
     Json,

@@ -3,7 +3,7 @@
 
 pub mod text;
 
-use crate::server::App;
+use crate::app::App;
 use std::{collections::BTreeMap, path::Path};
 use swarm_common::{digest::Digest, name::Name, state::*, time::TimeMs};
 use swarm_core::{

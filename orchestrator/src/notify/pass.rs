@@ -11,7 +11,7 @@ use super::{
     message::Message,
     trouble_of,
 };
-use crate::server::App;
+use crate::app::App;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use swarm_common::{id::RunId, time::TimeMs, wire::view::Concern};
 use swarm_core::{Swarm, view};

@@ -35,9 +35,10 @@ use swarm_common::{
     wire::admin::{BuilderKind, EnrolTokenRequest, ProfileRequest, StartRunRequest},
 };
 use swarm_orchestrator::{
+    app::App,
     config::Config,
     engine::{Clock, SystemClock},
-    server::{self, App, ServeError},
+    server::{self, ServeError},
 };
 use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle};

@@ -34,7 +34,7 @@ impl Swarm {
         self.last.attempt = id.0;
         self.at_work.entry(drone).or_default().insert(id);
         self.live.leases.insert(id, at + self.policy.lease_ms);
-        self.live.waiting.remove(&drone);
+        self.forget_wait(drone);
         let attempt = Attempt {
             job,
             drone,
@@ -60,16 +60,14 @@ impl Swarm {
         attempt.ended_at = Some(at);
         attempt.usage = usage.or(attempt.usage);
         self.live.leases.remove(&id);
-        // It will ask for more. Until then the others must not take what it would finish
-        // sooner.
+        // It will ask for more. The others must not take what it would even then finish sooner.
         let asks_within_ms = match &attempt.ending {
             Some(Ending::Accepted | Ending::Failed(_) | Ending::Rejected(_)) => ASKS_AT_ONCE_MS,
             Some(Ending::Superseded | Ending::Cancelled) => ASKS_WHEN_TOLD_MS,
             Some(Ending::Lost(_) | Ending::HandedBack(_)) | None => 0,
         };
         if asks_within_ms > 0 {
-            let until = self.live.waiting.entry(attempt.drone).or_default();
-            *until = (*until).max(at + asks_within_ms);
+            self.live.due_back.insert(attempt.drone, at + asks_within_ms);
         }
         if let Some(live) = self.at_work.get_mut(&attempt.drone) {
             live.remove(&id);
@@ -79,6 +77,12 @@ impl Swarm {
         {
             run.failures = run.failures + u64::from(is) - u64::from(was && run.failures > 0);
         }
+    }
+
+    /// A drone neither waits for work nor will soon.
+    pub(super) fn forget_wait(&mut self, drone: DroneId) {
+        self.live.waiting.remove(&drone);
+        self.live.due_back.remove(&drone);
     }
 
     pub(super) fn supersede(&mut self, at: TimeMs, job: Job) {

@@ -95,11 +95,11 @@ impl Swarm {
                 self.at_work.remove(drone);
                 self.live.seen.remove(drone);
                 self.live.vitals.remove(drone);
-                self.live.waiting.remove(drone);
+                self.forget_wait(*drone);
                 self.live.draining.remove(drone);
             }
             Event::DroneWentOffline { drone, reason } => {
-                self.live.waiting.remove(drone);
+                self.forget_wait(*drone);
                 self.drone(*drone, |d| {
                     d.offline = Some(reason.clone());
                     d.healing.fell_silent(at);

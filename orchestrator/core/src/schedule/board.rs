@@ -1,8 +1,8 @@
 //! Who is busy until when, and who would finish a piece of work soonest.
 
-use super::late::{expected_end, is_building, speed_now};
+use super::late::Ongoing;
 use crate::{drone::Drone, swarm::Swarm};
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::BTreeMap};
 use swarm_common::{id::*, state::DroneState, time::TimeMs};
 
 /// Every drone that counts, with what it has to do.
@@ -16,8 +16,10 @@ pub(super) struct Slot<'a> {
     pub(super) id: DroneId,
     pub(super) drone: &'a Drone,
     speed_permille: u64,
-    /// When it is busy, in order, without overlaps.
-    busy: Vec<(u64, u64)>,
+    /// From when on it has time; 0 if it has nothing to do.
+    free_at: u64,
+    /// What was placed there, in order, without overlaps.
+    taken: Vec<(u64, u64)>,
 }
 
 /// Where a piece of work would go.
@@ -34,23 +36,38 @@ pub(super) struct Place {
 }
 
 impl<'a> Board<'a> {
-    /// The drones that count, `claimant` included. The claimant and those that wait are
-    /// free now; a busy one when its attempt is expected to end.
-    pub(super) fn new(swarm: &'a Swarm, now: TimeMs, claimant: Option<DroneId>) -> Self {
+    /// The drones that count, `claimant` included. The claimant and those that wait are free
+    /// now; a busy one when its attempt is expected to end, one that has just ended something
+    /// when it will have asked.
+    pub(super) fn new(
+        swarm: &'a Swarm,
+        now: TimeMs,
+        claimant: Option<DroneId>,
+        mut ongoing: &[Ongoing],
+    ) -> Self {
         let mut slots = Vec::with_capacity(swarm.drones.len());
+        let until = |times: &BTreeMap<DroneId, TimeMs>, id| times.get(&id).copied().filter(|&t| t > now);
         for (&id, drone) in &swarm.drones {
+            let before = ongoing.partition_point(|a| a.attempt.drone < id);
+            let own = &ongoing[before..];
+            let (own, rest) = own.split_at(own.partition_point(|a| a.attempt.drone == id));
+            ongoing = rest;
             let claims = claimant == Some(id);
             if swarm.state_of(id, drone) != DroneState::Online && !claims {
                 continue;
             }
-            let waits = claims || swarm.live.waiting.get(&id).is_some_and(|&until| until > now);
-            let busy = swarm.attempts_of(id).find(|(_, a)| is_building(a));
-            let busy = match busy {
-                Some((_, attempt)) => vec![(0, expected_end(swarm, now, attempt).0)],
-                None if waits => Vec::new(),
-                None => continue,
+            let builds = own.iter().find(|a| a.is_building());
+            let free_at = match builds {
+                Some(attempt) => attempt.expected_end().0,
+                None if claims || until(&swarm.live.waiting, id).is_some() => 0,
+                None => match until(&swarm.live.due_back, id) {
+                    Some(back) => back.0,
+                    None => continue,
+                },
             };
-            slots.push(Slot { id, drone, speed_permille: speed_now(swarm, now, id, drone), busy });
+            let speeds = own.iter().map(Ongoing::speed_permille);
+            let speed_permille = speeds.min().unwrap_or_else(|| drone.likely_permille()).max(1);
+            slots.push(Slot { id, drone, speed_permille, free_at, taken: Vec::new() });
         }
         Self { slots, now: now.0 }
     }
@@ -80,27 +97,27 @@ impl<'a> Board<'a> {
 
     /// Keeps the place for what goes there.
     pub(super) fn take(&mut self, place: Place) {
-        let busy = &mut self.slots[place.slot].busy;
-        let at = busy.partition_point(|&(start, _)| start < place.start);
-        busy.insert(at, (place.start, place.end));
+        let taken = &mut self.slots[place.slot].taken;
+        let at = taken.partition_point(|&(start, _)| start < place.start);
+        taken.insert(at, (place.start, place.end));
     }
 }
 
 impl Slot<'_> {
     /// Whether it has nothing to do.
     pub(super) fn is_idle(&self) -> bool {
-        self.busy.is_empty()
+        self.free_at == 0 && self.taken.is_empty()
     }
 
     /// How long it is busy with this work.
     fn length_ms(&self, work_ms: u64) -> u64 {
-        self.drone.setup_ms + work_ms.saturating_mul(1000) / self.speed_permille.max(1)
+        self.drone.setup_ms + work_ms.saturating_mul(1000) / self.speed_permille
     }
 
     /// When from `ready` on it has `length` free.
     fn gap(&self, ready: u64, length: u64) -> u64 {
-        let mut start = ready;
-        for &(from, to) in &self.busy {
+        let mut start = ready.max(self.free_at);
+        for &(from, to) in &self.taken {
             if start + length <= from {
                 break;
             }

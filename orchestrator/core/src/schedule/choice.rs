@@ -7,7 +7,7 @@
 use super::{
     board::{Board, Place, Slot},
     fit::{Fit, Groups},
-    late::{Straggler, expected_end, is_building, straggler},
+    late::{Ongoing, Straggler, straggler},
 };
 use crate::{attempt::Job, drone::Drone, graph::Foresight, package::Package, run::Run, swarm::Swarm};
 use std::{
@@ -94,19 +94,13 @@ pub(crate) fn outlook(swarm: &Swarm, now: TimeMs, id: PackageId) -> Option<(Dron
     Some((weighing.board.slots[place.slot].id, TimeMs(place.start)))
 }
 
-/// When what is being built will be there.
-fn ends(swarm: &Swarm, now: TimeMs) -> BTreeMap<PackageId, u64> {
-    let mut ends: BTreeMap<PackageId, u64> = BTreeMap::new();
-    for attempt in swarm.at_work.values().flatten().filter_map(|id| swarm.attempts.get(id)) {
-        if let Job::Build(package) = attempt.job {
-            let upload_ms = swarm.drones.get(&attempt.drone).map_or(0, |d| d.upload_ms);
-            let building = is_building(attempt);
-            let end = if building { expected_end(swarm, now, attempt) } else { now };
-            let end = end.0 + upload_ms;
-            ends.entry(package).and_modify(|e| *e = end.min(*e)).or_insert(end);
-        }
-    }
-    ends
+/// When what is being built will be there, at the soonest.
+fn ends(ongoing: &[Ongoing]) -> BTreeMap<PackageId, u64> {
+    let ends = ongoing.iter().filter_map(|a| Some((a.package()?.0, a.there_at())));
+    let mut ends: Vec<(PackageId, u64)> = ends.collect();
+    // Of one package the last counts.
+    ends.sort_unstable_by_key(|&(package, end)| (package, Reverse(end)));
+    ends.into_iter().collect()
 }
 
 /// One look at the whole board.
@@ -115,6 +109,7 @@ struct Weighing<'a> {
     now: TimeMs,
     /// Who asks, and its free memory.
     claimant: Option<(DroneId, u64)>,
+    ongoing: Vec<Ongoing<'a>>,
     board: Board<'a>,
     groups: Groups<'a>,
     /// When a package will be there: those being built, and those placed.
@@ -127,13 +122,15 @@ struct Weighing<'a> {
 
 impl<'a> Weighing<'a> {
     fn new(swarm: &'a Swarm, now: TimeMs, claimant: Option<(DroneId, u64)>) -> Self {
+        let ongoing = Ongoing::all(swarm, now);
         Self {
             swarm,
             now,
             claimant,
-            board: Board::new(swarm, now, claimant.map(|(id, _)| id)),
-            groups: Groups::new(swarm),
-            ends: ends(swarm, now),
+            board: Board::new(swarm, now, claimant.map(|(id, _)| id), &ongoing),
+            groups: Groups::new(swarm, &ongoing),
+            ends: ends(&ongoing),
+            ongoing,
             foresight: Foresight::default(),
             reasons: Reasons::default(),
             kept: Vec::new(),
@@ -243,24 +240,19 @@ impl<'a> Weighing<'a> {
     /// The late attempts of a run by rank, the longest chain last; none when a quarter of
     /// the drones is busy with duplicates already.
     fn stragglers(&self, run: RunId) -> Vec<(Reverse<u64>, Straggler)> {
-        let live = || self.swarm.at_work.values().flatten().filter_map(|id| self.swarm.attempts.get(id));
-        let doubled = live().filter(|a| a.duplicate_of.is_some()).count();
+        let doubled = self.ongoing.iter().filter(|a| a.attempt.duplicate_of.is_some()).count();
         if doubled > self.board.slots.len() / 4 {
             return Vec::new();
         }
-        let jobs: BTreeSet<PackageId> = live()
-            .filter_map(|a| match a.job {
-                Job::Build(package) => Some(package),
-                Job::Plan(_) => None,
-            })
-            .collect();
-        let mut found: Vec<(Reverse<u64>, Straggler)> = jobs
-            .into_iter()
-            .filter_map(|id| {
-                let package = self.swarm.packages.get(&id).filter(|p| p.run == run)?;
-                Some((Reverse(package.rank_ms), straggler(self.swarm, self.now, id)?))
-            })
-            .collect();
+        let overdue = self.ongoing.iter().filter(|a| a.is_overdue()).filter_map(Ongoing::package);
+        let overdue: BTreeSet<_> =
+            overdue.filter(|(_, p)| p.run == run).map(|(id, p)| (id, p.rank_ms)).collect();
+        let late = |(id, rank_ms)| {
+            let at_it = |a: &&Ongoing| a.package().is_some_and(|(package, _)| package == id);
+            let live: Vec<&Ongoing> = self.ongoing.iter().filter(at_it).collect();
+            Some((Reverse(rank_ms), straggler(&live)?))
+        };
+        let mut found: Vec<(Reverse<u64>, Straggler)> = overdue.into_iter().filter_map(late).collect();
         found.sort_by_key(|(rank, s)| (Reverse(*rank), s.package));
         found
     }
@@ -269,7 +261,7 @@ impl<'a> Weighing<'a> {
     /// nothing better to do.
     fn overdue(&mut self, run_id: RunId, run: &Run) -> Option<(PackageId, Option<AttemptId>)> {
         let (claimant, free_bytes) = self.claimant?;
-        let idle = Board::new(self.swarm, self.now, Some(claimant));
+        let idle = Board::new(self.swarm, self.now, Some(claimant), &self.ongoing);
         for (Reverse(rank), late) in self.stragglers(run_id).into_iter().rev() {
             let package = self.swarm.packages.get(&late.package)?;
             if late.others > 0 || package.guessed {

@@ -1,8 +1,9 @@
 //! Which drone may have which package at all: profile, memory, past failures, and what
 //! must not be built at the same time.
 
+use super::late::Ongoing;
 use crate::{
-    attempt::{Attempt, Ending, Job},
+    attempt::{Attempt, Ending},
     drone::Drone,
     judge::{memory, own_signature},
     package::Package,
@@ -77,18 +78,11 @@ pub(super) struct Groups<'a> {
 
 impl<'a> Groups<'a> {
     /// The groups as the live attempts leave them.
-    pub(super) fn new(swarm: &'a Swarm) -> Self {
+    pub(super) fn new(swarm: &'a Swarm, ongoing: &[Ongoing]) -> Self {
         let groups = &swarm.policy.exclusive;
         let mut found = Self { groups, used: vec![false; groups.len()] };
-        if groups.is_empty() {
-            return found;
-        }
-        for attempt in swarm.at_work.values().flatten().filter_map(|id| swarm.attempts.get(id)) {
-            if let Job::Build(package) = attempt.job
-                && let Some(package) = swarm.packages.get(&package)
-            {
-                found.enter(package);
-            }
+        for (_, package) in ongoing.iter().filter_map(Ongoing::package) {
+            found.enter(package);
         }
         found
     }

@@ -11,6 +11,7 @@ use crate::{
     package::Package,
     swarm::Swarm,
 };
+use std::collections::BTreeSet;
 use swarm_common::{id::*, state::Phase, time::TimeMs};
 
 /// Whether an attempt keeps its drone's processors busy.
@@ -18,53 +19,97 @@ pub(super) fn is_building(attempt: &Attempt) -> bool {
     attempt.phase() < Phase::Uploading
 }
 
-fn package<'a>(swarm: &'a Swarm, attempt: &Attempt) -> Option<&'a Package> {
-    match attempt.job {
-        Job::Build(package) => swarm.packages.get(&package),
-        Job::Plan(_) => None,
+/// A live attempt, with what it is at and on whom.
+pub(super) struct Ongoing<'a> {
+    pub(super) id: AttemptId,
+    pub(super) attempt: &'a Attempt,
+    pub(super) drone: &'a Drone,
+    /// `None` of one that makes a plan.
+    package: Option<&'a Package>,
+    now: TimeMs,
+    /// How long it would take if all went as predicted.
+    predicted_ms: u64,
+}
+
+impl<'a> Ongoing<'a> {
+    /// All live attempts, those of a drone together, drones in order.
+    pub(super) fn all(swarm: &'a Swarm, now: TimeMs) -> Vec<Self> {
+        let of = |(drone, ids): (&DroneId, &'a BTreeSet<AttemptId>)| {
+            let drone = swarm.drones.get(drone)?;
+            Some(ids.iter().filter_map(move |id| {
+                let attempt = swarm.attempts.get(id)?;
+                let package = match attempt.job {
+                    Job::Build(package) => swarm.packages.get(&package),
+                    Job::Plan(_) => None,
+                };
+                let predicted_ms = drone.setup_ms + drone.duration_ms(package.map_or(0, |p| p.predicted_ms));
+                Some(Self { id: *id, attempt, drone, package, now, predicted_ms })
+            }))
+        };
+        swarm.at_work.iter().filter_map(of).flatten().collect()
     }
-}
 
-/// When an attempt would end if all went as predicted.
-fn predicted_end(swarm: &Swarm, attempt: &Attempt) -> TimeMs {
-    let work_ms = package(swarm, attempt).map_or(0, |p| p.predicted_ms);
-    let drone = swarm.drones.get(&attempt.drone);
-    attempt.started_at + drone.map_or(0, |d| d.setup_ms + d.duration_ms(work_ms))
-}
-
-/// When an attempt will keep its drone no longer. What should have ended goes on for a
-/// part of what it has taken already; what was built before and is late shows that its
-/// drone has become slow, and takes longer still.
-pub(super) fn expected_end(swarm: &Swarm, now: TimeMs, attempt: &Attempt) -> TimeMs {
-    let elapsed = now.since(attempt.started_at);
-    let predicted = predicted_end(swarm, attempt);
-    if predicted > now {
-        return predicted;
-    }
-    let known = package(swarm, attempt).is_some_and(|p| !p.guessed);
-    let late = elapsed > patience_ms(predicted.since(attempt.started_at), !known);
-    now + if known && late { elapsed + elapsed / 2 } else { elapsed / 2 }
-}
-
-/// How long an attempt may take before it is late: longer than history is usually off, or
-/// than a guess was.
-fn patience_ms(predicted_ms: u64, guessed: bool) -> u64 {
-    predicted_ms.saturating_mul(if guessed { 125 } else { 175 }) / 100
-}
-
-/// A drone's speed as its present attempt shows it: one that should have ended long ago
-/// makes its drone look as slow as that.
-pub(super) fn speed_now(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> u64 {
-    let mut speed = drone.likely_permille();
-    for (_, attempt) in swarm.attempts_of(id).filter(|(_, a)| is_building(a)) {
-        let known = package(swarm, attempt).is_some_and(|p| !p.guessed);
-        let elapsed = now.since(attempt.started_at);
-        let predicted = predicted_end(swarm, attempt).since(attempt.started_at).max(1);
-        if known && elapsed > 2 * predicted {
-            speed = speed.min(speed.saturating_mul(predicted) / elapsed);
+    /// The package that it builds.
+    pub(super) fn package(&self) -> Option<(PackageId, &'a Package)> {
+        match self.attempt.job {
+            Job::Build(id) => Some((id, self.package?)),
+            Job::Plan(_) => None,
         }
     }
-    speed.max(1)
+
+    pub(super) fn is_building(&self) -> bool {
+        is_building(self.attempt)
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        self.now.since(self.attempt.started_at)
+    }
+
+    /// Its package was built before.
+    fn is_known(&self) -> bool {
+        self.package.is_some_and(|p| !p.guessed)
+    }
+
+    /// How long it may take before it is late: longer than history is usually off, or than a
+    /// guess was.
+    fn patience_ms(&self) -> u64 {
+        self.predicted_ms.saturating_mul(if self.is_known() { 175 } else { 125 }) / 100
+    }
+
+    /// Whether it takes longer than predicted.
+    pub(super) fn is_overdue(&self) -> bool {
+        self.elapsed_ms() > self.predicted_ms
+    }
+
+    /// When it will keep its drone no longer. What should have ended goes on for a part of what
+    /// it has taken already; what was built before and is late shows that its drone has become
+    /// slow, and takes longer still.
+    pub(super) fn expected_end(&self) -> TimeMs {
+        let predicted = self.attempt.started_at + self.predicted_ms;
+        if predicted > self.now {
+            return predicted;
+        }
+        let elapsed = self.elapsed_ms();
+        let slow = self.is_known() && elapsed > self.patience_ms();
+        self.now + if slow { elapsed + elapsed / 2 } else { elapsed / 2 }
+    }
+
+    /// When its result will be there.
+    pub(super) fn there_at(&self) -> u64 {
+        let end = if self.is_building() { self.expected_end() } else { self.now };
+        end.0 + self.drone.upload_ms
+    }
+
+    /// Its drone's speed as it shows it: one that should have ended long ago makes its drone
+    /// look as slow as that.
+    pub(super) fn speed_permille(&self) -> u64 {
+        let (speed, elapsed) = (self.drone.likely_permille(), self.elapsed_ms());
+        let predicted = self.predicted_ms.max(1);
+        if self.is_building() && self.is_known() && elapsed > 2 * predicted {
+            return (speed.saturating_mul(predicted) / elapsed).max(1);
+        }
+        speed
+    }
 }
 
 /// What is later by less is not doubled: it costs nobody much.
@@ -88,34 +133,30 @@ pub(super) struct Straggler {
     pub(super) others: usize,
 }
 
-/// The attempt at a delegated package that will end first, if it is late enough that
+/// The attempt at a package that will end first, of all `live` ones, if it is late enough that
 /// another should try.
-pub(super) fn straggler(swarm: &Swarm, now: TimeMs, id: PackageId) -> Option<Straggler> {
-    let live: Vec<(AttemptId, &Attempt)> = swarm.attempts_at(Job::Build(id)).collect();
-    if live.len() > MOST_DUPLICATES || live.iter().any(|(_, a)| !is_building(a)) {
+pub(super) fn straggler(live: &[&Ongoing]) -> Option<Straggler> {
+    if live.len() > MOST_DUPLICATES || live.iter().any(|a| !a.is_building()) {
         return None;
     }
-    let &(attempt, record) = live.iter().min_by_key(|(_, a)| expected_end(swarm, now, a))?;
-    let package = swarm.packages.get(&id)?;
-    let drone = swarm.drones.get(&record.drone)?;
-    let elapsed = now.since(record.started_at);
-    let predicted = predicted_end(swarm, record).since(record.started_at);
-    let certain = elapsed > patience_ms(predicted, package.guessed);
+    let first = live.iter().min_by_key(|a| (a.expected_end(), a.id))?;
+    let (id, package) = first.package()?;
+    let (elapsed_ms, predicted_ms) = (first.elapsed_ms(), first.predicted_ms);
+    let certain = elapsed_ms > first.patience_ms();
     let overdue =
-        !package.guessed && live.len() == 1 && elapsed > predicted + predicted / 10 + LEAST_DELAY_MS;
+        !package.guessed && live.len() == 1 && elapsed_ms > predicted_ms + predicted_ms / 10 + LEAST_DELAY_MS;
     if !certain && !overdue {
         return None;
     }
-    let done_ms = elapsed.saturating_sub(drone.setup_ms).saturating_mul(drone.speed_permille) / 1000;
+    let drone = first.drone;
+    let done_ms = elapsed_ms.saturating_sub(drone.setup_ms).saturating_mul(drone.speed_permille) / 1000;
     let work_ms = if package.guessed { done_ms + done_ms / 2 } else { package.predicted_ms };
-    let finish = expected_end(swarm, now, record).0 + drone.upload_ms;
-    let work_ms = work_ms.max(package.predicted_ms);
     Some(Straggler {
-        attempt,
+        attempt: first.id,
         package: id,
-        finish,
-        work_ms,
-        elapsed_ms: elapsed,
+        finish: first.there_at(),
+        work_ms: work_ms.max(package.predicted_ms),
+        elapsed_ms,
         certain,
         others: live.len() - 1,
     })

@@ -1,10 +1,10 @@
 //! What is answered to a request for a published file: status, headers and which bytes.
 //! How they reach the client is not known here.
 
-use super::small::{Found, SmallFiles, Source};
 use crate::publish::{
     conditional::{self, Bytes as Wanted},
     layout::Servable,
+    small::{Found, SmallFiles, Source},
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use bytes::Bytes;

@@ -12,11 +12,10 @@ mod write;
 
 use super::super::connection::HEAD_BYTES;
 use super::{
-    SmallFiles,
     answer::{self, Ask},
     locate,
 };
-use crate::{publisher::Binhosts, server::App};
+use crate::{app::App, publish::small::SmallFiles, publisher::Binhosts};
 use bytes::{Bytes, BytesMut};
 use request::Read;
 use std::{io, net::TcpStream as StdStream, pin::pin, sync::Arc, time::Duration};

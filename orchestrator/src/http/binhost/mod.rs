@@ -10,13 +10,12 @@
 
 mod answer;
 pub(super) mod lane;
-mod small;
 
 use super::{envelope::Plain, file};
 use crate::{
+    app::App,
     publish::layout::{self, Servable},
     publisher::Binhosts,
-    server::App,
 };
 use answer::{Answer, Ask, Content};
 use axum::{
@@ -27,7 +26,6 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
-pub(crate) use small::SmallFiles;
 use std::{path::PathBuf, sync::Arc};
 use swarm_common::{id::RunId, name::Name};
 

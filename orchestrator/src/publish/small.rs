@@ -25,16 +25,16 @@ const FILES: usize = 128;
 /// A file and what its answer says of it, all from one look, so that they agree even if the
 /// name is switched to another file meanwhile.
 #[derive(Debug)]
-pub(super) struct Found {
-    pub(super) source: Source,
-    pub(super) size: u64,
+pub(crate) struct Found {
+    pub(crate) source: Source,
+    pub(crate) size: u64,
     /// Seconds since the epoch.
-    pub(super) modified: u64,
+    pub(crate) modified: u64,
 }
 
 /// A file's bytes, or the way to them.
 #[derive(Debug)]
-pub(super) enum Source {
+pub(crate) enum Source {
     Bytes(Bytes),
     File(File),
 }
@@ -78,7 +78,7 @@ impl SmallFiles {
     ///
     /// # Errors
     /// The disk fails.
-    pub(super) fn find(&self, path: &Path) -> io::Result<Option<Found>> {
+    pub(crate) fn find(&self, path: &Path) -> io::Result<Option<Found>> {
         let now = match fs::metadata(path) {
             Ok(meta) if meta.is_file() => meta,
             Ok(_) => return Ok(None),
