@@ -93,7 +93,12 @@ fn append(out: &mut tar::Builder<impl Write>, path: &str, size: u64, bytes: impl
     header.set_mtime(1_700_000_000);
     header.set_uid(0);
     header.set_gid(0);
-    out.append_data(&mut header, path, bytes).with_context(|| path.to_owned())
+    header.set_path(path)?;
+    header.set_cksum();
+    // In the form of Python's `tarfile`, and so of Portage; the library's is another.
+    let sum = format!("{:06o}\0 ", header.cksum()?);
+    header.as_mut_bytes()[148..156].copy_from_slice(sum.as_bytes());
+    out.append(&header, bytes).with_context(|| path.to_owned())
 }
 
 /// Writes an `image.tar.zst` of about `size` bytes, which no compressor makes smaller.

@@ -77,7 +77,8 @@ impl Fault {
         }
     }
 
-    fn drone(self) -> Option<usize> {
+    /// The drone that it befalls.
+    pub fn drone(self) -> Option<usize> {
         match self {
             KillDrone(n) | StopDrone(n) | PauseDrone(n) | CutCable(n) | Mute(n) | SlowCable(n) => Some(n),
             _ => None,

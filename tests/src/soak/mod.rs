@@ -11,6 +11,7 @@ mod fault;
 mod footprint;
 mod node;
 mod reader;
+mod told;
 mod worker;
 
 pub use farm::{Farm, JournalKind};
@@ -28,6 +29,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use told::Told;
 
 /// Time between two looks at everything.
 const TICK: Duration = Duration::from_millis(500);
@@ -55,6 +57,8 @@ pub struct Report {
     pub faults: BTreeMap<String, u64>,
     /// What was wrong; empty if nothing was.
     pub breaches: Vec<String>,
+    /// What `swarmctl status` said during each kind of fault.
+    pub told: Vec<String>,
     /// Figures, one line each.
     pub figures: Vec<String>,
 }
@@ -71,7 +75,9 @@ pub fn run(options: &Options) -> Result<Report> {
     let mut footprint = Footprint::default();
     let mut rng = Rng::new(options.seed);
     let mut faults: BTreeMap<String, u64> = BTreeMap::new();
-    let mut open: Vec<(Instant, Fault)> = Vec::new();
+    let mut told = Told::default();
+    // Until when, whether it lasts long enough to be told of, and what.
+    let mut open: Vec<(Instant, bool, Fault)> = Vec::new();
     let (began, length) = (Instant::now(), Duration::from_secs(options.minutes * 60));
     let mut next = began + Duration::from_secs(20);
     while began.elapsed() < length {
@@ -79,9 +85,12 @@ pub fn run(options: &Options) -> Result<Report> {
         footprint.look(&farm);
         farm.check_alive()?;
         let now = Instant::now();
-        let (ended, still): (Vec<_>, Vec<_>) = open.drain(..).partition(|(until, _)| *until <= now);
+        let (ended, still): (Vec<_>, Vec<_>) = open.drain(..).partition(|(until, ..)| *until <= now);
         open = still;
-        for (_, fault) in ended {
+        for (_, long, fault) in ended {
+            if long {
+                told.look(&farm, fault);
+            }
             fault.end(&mut farm).with_context(|| format!("the end of: {fault}"))?;
         }
         if now < next {
@@ -89,16 +98,17 @@ pub fn run(options: &Options) -> Result<Report> {
         }
         next = now + Duration::from_millis(rng.range(2_000, 10_000));
         let fault = Fault::choose(&mut rng, &farm);
-        if open.iter().any(|(_, other)| other.excludes(&fault)) {
+        if open.iter().any(|(.., other)| other.excludes(&fault)) {
             continue;
         }
-        let length = Duration::from_millis(rng.range(1_000, fault.longest_ms()));
+        let length_ms = rng.range(1_000, fault.longest_ms());
+        let (length, long) = (Duration::from_millis(length_ms), 3 * length_ms > 2 * fault.longest_ms());
         println!("{:5.0} s  {fault} for {:.0} s", began.elapsed().as_secs_f64(), length.as_secs_f64());
         fault.begin(&mut farm).with_context(|| format!("the beginning of: {fault}"))?;
         *faults.entry(fault.kind().to_owned()).or_default() += 1;
-        open.push((now + length, fault));
+        open.push((now + length, long, fault));
     }
-    for (_, fault) in open {
+    for (.., fault) in open {
         fault.end(&mut farm).with_context(|| format!("the end of: {fault}"))?;
     }
     println!("{:5.0} s  no more faults; the swarm comes to rest", began.elapsed().as_secs_f64());
@@ -115,5 +125,5 @@ pub fn run(options: &Options) -> Result<Report> {
     ];
     figures.extend(audit::figures(&farm, &runs)?);
     figures.extend(footprint.figures());
-    Ok(Report { faults, breaches, figures })
+    Ok(Report { faults, breaches, told: told.lines().collect(), figures })
 }
