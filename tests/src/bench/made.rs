@@ -93,9 +93,10 @@ fn append(out: &mut tar::Builder<impl Write>, path: &str, size: u64, bytes: impl
     header.set_mtime(1_700_000_000);
     header.set_uid(0);
     header.set_gid(0);
+    header.set_entry_type(tar::EntryType::Regular);
     header.set_path(path)?;
     header.set_cksum();
-    // In the form of Python's `tarfile`, and so of Portage; the library's is another.
+    // As Python's `tarfile`, and so Portage, writes it; the library's form is another.
     let sum = format!("{:06o}\0 ", header.cksum()?);
     header.as_mut_bytes()[148..156].copy_from_slice(sum.as_bytes());
     out.append(&header, bytes).with_context(|| path.to_owned())
