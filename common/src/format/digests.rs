@@ -5,7 +5,6 @@
 //! package host ask for them; nothing of ours trusts them.
 
 use crate::digest::Digest;
-use blake2::Blake2b512;
 use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256, Sha512};
@@ -93,7 +92,8 @@ impl FileHasher {
 pub struct MemberHasher {
     size: u64,
     sha512: Sha512,
-    blake2b: Blake2b512,
+    // Without parameters it is BLAKE2b-512.
+    blake2b: blake2b_simd::State,
 }
 
 impl MemberHasher {
@@ -117,7 +117,7 @@ impl MemberHasher {
         MemberDigests {
             size: self.size,
             sha512: hex::encode(self.sha512.finalize()),
-            blake2b: hex::encode(self.blake2b.finalize()),
+            blake2b: self.blake2b.finalize().to_hex().to_string(),
         }
     }
 }

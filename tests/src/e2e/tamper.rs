@@ -4,7 +4,6 @@
 //! a detached `.sig`, and a `Manifest` of their digests that is signed in the clear.
 
 use anyhow::{Context, Result, ensure};
-use blake2::Blake2b512;
 use sha2::{Digest, Sha512};
 use std::{
     fs::{self, File},
@@ -47,7 +46,7 @@ pub fn alter(package: &Path) -> Result<()> {
         "DATA {name} {} SHA512 {} BLAKE2B {}",
         bytes.len(),
         hex::encode(Sha512::digest(&*bytes)),
-        hex::encode(Blake2b512::digest(&*bytes))
+        blake2b_simd::blake2b(bytes).to_hex()
     );
     let about = format!("DATA {name} ");
     let text = manifest(&members)?;
