@@ -79,7 +79,7 @@ pub fn run(settings: &Settings) -> Result<Section> {
     ];
     let about = format!(
         "Nights of {PACKAGES} packages that depend on each other, built by {DRONES} drones with all their phases, make \
-         the events. Counted is the whole start of the program, from its execution until /readyz answers: reading, \
+         the events. Counted is the whole start of the program, from its execution until it says that it is ready: reading, \
          checking the hash chain, applying, and opening all else."
     );
     Ok(Section { title: "Journal", about, rows })
