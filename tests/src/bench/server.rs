@@ -62,7 +62,8 @@ impl Orchestrator {
         let began = Instant::now();
         let mut process = Process::start(command.arg("--config").arg(&config), &folder.join("log"))?;
         // Not `/readyz`: a journal that was made names files that are nowhere, and publishing fails.
-        while !process.output().contains("ready address=") {
+        let ready = format!("ready address={address}");
+        while !process.output().contains(&ready) {
             ensure!(process.ended()?.is_none(), "the orchestrator ended:\n{}", process.output());
             ensure!(began.elapsed() < SOON, "the orchestrator does not start:\n{}", process.output());
             std::thread::park_timeout(Duration::from_millis(1));

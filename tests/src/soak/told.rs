@@ -4,9 +4,6 @@
 use super::{farm::Farm, fault::Fault};
 use std::collections::BTreeMap;
 
-/// Lines that are kept of what says nothing of a drone in particular.
-const HEAD: usize = 3;
-
 /// What was said, by kind of fault.
 #[derive(Debug, Default)]
 pub(super) struct Told(BTreeMap<&'static str, Vec<String>>);
@@ -17,16 +14,20 @@ impl Told {
         if self.0.contains_key(fault.kind()) {
             return;
         }
+        let name = fault.drone().map(|n| farm.nodes[n].name.as_str());
         let said = farm.ground().ctl_whatever(&["status"]);
-        let lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
-        let lines: Vec<String> = match fault.drone() {
-            Some(n) => {
-                let name = &farm.nodes[n].name;
-                let names = |line: &&str| line.split(|c: char| !c.is_alphanumeric()).any(|w| w == name);
-                lines.filter(names).map(str::to_owned).collect()
-            }
-            None => lines.take(HEAD).map(str::to_owned).collect(),
-        };
+        let all: Vec<&str> = said.lines().map(str::trim).collect();
+        let is_named = |line: &str, name| line.split(|c: char| !c.is_alphanumeric()).any(|word| word == name);
+        let lines: Vec<String> = all
+            .iter()
+            .enumerate()
+            .filter(|&(n, line)| match name {
+                Some(name) => is_named(line, name),
+                // What is wrong, and what to do about it.
+                None => [n, n.wrapping_sub(1)].iter().any(|&n| all.get(n).is_some_and(|l| is_concern(l))),
+            })
+            .map(|(_, line)| (*line).to_owned())
+            .collect();
         if !lines.is_empty() {
             self.0.insert(fault.kind(), lines);
         }
@@ -36,4 +37,8 @@ impl Told {
     pub(super) fn lines(&self) -> impl Iterator<Item = String> {
         self.0.iter().flat_map(|(kind, said)| said.iter().map(move |line| format!("{kind}: {line}")))
     }
+}
+
+fn is_concern(line: &str) -> bool {
+    line.starts_with("! ") || line.starts_with("error: ")
 }
