@@ -186,6 +186,17 @@ fn work_waits_for_a_faster_drone_that_is_just_done_but_not_for_long() {
 }
 
 #[test]
+fn what_a_receipt_unblocks_goes_at_once_to_a_drone_that_waits() {
+    let mut kit = with_history(&["one-1", "two-1"], &[10_000, 10_000], &[(1, 0)], &[1000, 1000]);
+    let (busy, waits) = (DroneId(1), DroneId(2));
+    let first = kit.claim(busy).unwrap();
+    assert_eq!(kit.claim(waits), None);
+    kit.now = kit.now + 10_000;
+    kit.deliver(busy, &first).unwrap();
+    assert!(kit.claim(waits).is_some(), "kept for one that is as fast and has not asked yet");
+}
+
+#[test]
 fn when_one_of_two_attempts_is_lost_or_fails_the_other_goes_on() {
     for lost in [true, false] {
         let mut kit = with_history(&["long-1"], &[600_000], &[], &[1000, 1000]);
