@@ -94,6 +94,11 @@ fn counters(swarm: &Swarm) -> Result<(), String> {
                 return Err(format!("4: {p} is {} but ready is {ready}", package.state));
             }
         }
+        let open = run.open.iter().filter_map(|(_, p)| swarm.packages.get(p));
+        let open_ms: u64 = open.map(|p| p.predicted_ms).sum();
+        if run.open_ms != open_ms {
+            return Err(format!("4: {} ms of {id} are open, found {open_ms}", run.open_ms));
+        }
         if PackageState::ALL.iter().any(|s| run.count(*s) != counts.get(s).copied().unwrap_or(0)) {
             return Err(format!("4: the counts of {id} are {:?}, found {counts:?}", run.counts));
         }

@@ -41,6 +41,9 @@ pub struct Run {
     pub failures: u64,
     /// The needed and the blocked ones, in the same order.
     pub open: BTreeSet<(Reverse<u64>, PackageId)>,
+    /// How long those are predicted to take together, in milliseconds at speed 1.
+    #[serde(default)]
+    pub open_ms: u64,
     /// Packages taken over from earlier runs.
     pub reused: u64,
     /// What the resolver refused.

@@ -121,6 +121,18 @@ fn a_fast_drone_is_kept_free_for_what_will_be_ready_soon_unless_something_fits_b
 }
 
 #[test]
+fn no_drone_is_kept_free_while_there_is_so_much_else_to_do_that_nothing_is_lost() {
+    // Two of the longest chain wait for `base`, one for either drone.
+    let packages = ["base-1", "left-1", "right-1", "a-1", "b-1", "c-1"];
+    let works = [60_000, 100_000, 100_000, 90_000, 90_000, 90_000];
+    let mut kit = with_history(&packages, &works, &[(1, 0), (2, 0)], &[1000, 1000]);
+    kit.claim(DroneId(1)).unwrap();
+    kit.now = kit.now + 50_000;
+    let got = kit.claim(DroneId(2)).unwrap();
+    assert_eq!(package_of(&got), PackageId(4), "whenever `right` begins, the night ends later");
+}
+
+#[test]
 fn a_straggler_is_given_to_a_second_drone_and_only_the_first_result_counts() {
     let mut kit = with_history(&["long-1"], &[600_000], &[], &[1000, 1000]);
     let (a, b) = (DroneId(1), DroneId(2));

@@ -6,7 +6,7 @@ use crate::{
     package::Step,
     swarm::Swarm,
 };
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 use swarm_common::{
     id::*,
     state::*,
@@ -143,6 +143,12 @@ impl Swarm {
         let (name, version) = history_name(&package.targets);
         self.history.guess.note(&name, package.build_deps.len(), work_ms);
         self.history.note(&name, &version, work_ms, (usage.peak_memory_bytes, drone.facts.cores));
+        // A result that comes after all may be of a package that is to be built again.
+        if let Some(run) = self.runs.get_mut(&package.run)
+            && run.open.contains(&(Reverse(package.rank_ms), id))
+        {
+            run.open_ms = (run.open_ms + work_ms).saturating_sub(package.predicted_ms);
+        }
         (package.predicted_ms, package.guessed) = (work_ms, false);
     }
 

@@ -183,6 +183,7 @@ impl Swarm {
                         ready: Default::default(),
                         failures: 0,
                         open: Default::default(),
+                        open_ms: 0,
                         reused: 0,
                         problems: Vec::new(),
                     },
@@ -342,7 +343,9 @@ impl Swarm {
         if let Some(run) = self.runs.get_mut(&package.run) {
             let place = (Reverse(package.rank_ms), id);
             run.ready.remove(&place);
-            run.open.remove(&place);
+            if run.open.remove(&place) {
+                run.open_ms = run.open_ms.saturating_sub(package.predicted_ms);
+            }
             if let Some(count) = run.counts.get_mut(&package.state) {
                 *count = count.saturating_sub(1);
             }
@@ -350,6 +353,7 @@ impl Swarm {
             if state == PackageState::Needed {
                 run.ready.insert(place);
                 run.open.insert(place);
+                run.open_ms += package.predicted_ms;
             }
         }
         if state == PackageState::Needed {

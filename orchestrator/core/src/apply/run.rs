@@ -41,6 +41,7 @@ impl Swarm {
                 run.ready.insert((Reverse(graph.rank_ms(n as u32)), package));
             }
             run.open.insert((Reverse(graph.rank_ms(n as u32)), package));
+            run.open_ms += predicted[n].work_ms;
             run.packages.push(package);
             self.packages.insert(
                 package,
@@ -114,7 +115,9 @@ impl Swarm {
             for &(_, id) in &run.open {
                 let Some(package) = self.packages.get_mut(&id).filter(|p| p.guessed) else { continue };
                 let (name, _) = history_name(&package.targets);
-                package.predicted_ms = self.history.guess.work_ms(&name, package.build_deps.len());
+                let work_ms = self.history.guess.work_ms(&name, package.build_deps.len());
+                run.open_ms = (run.open_ms + work_ms).saturating_sub(package.predicted_ms);
+                package.predicted_ms = work_ms;
                 revised.push(((id.0 - first) as u32, package.predicted_ms + overhead_ms));
             }
             for position in run.graph.set_work(revised) {

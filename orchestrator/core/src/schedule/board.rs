@@ -33,6 +33,8 @@ pub(super) struct Place {
     end: u64,
     /// When its result would be there.
     pub(super) finish: u64,
+    /// When another drone would have it there at the soonest.
+    pub(super) elsewhere: u64,
 }
 
 impl<'a> Board<'a> {
@@ -77,10 +79,11 @@ impl<'a> Board<'a> {
     pub(super) fn soonest(&self, ready: u64, work_ms: u64, may: impl Fn(&Slot) -> bool) -> Option<Place> {
         let ready = ready.max(self.now);
         let mut best: Option<((u64, Reverse<u64>), Place)> = None;
+        let mut elsewhere = u64::MAX;
         for (n, slot) in self.slots.iter().enumerate() {
             let length = slot.length_ms(work_ms);
             let least = ready + length + slot.drone.upload_ms;
-            if best.as_ref().is_some_and(|(key, _)| least > key.0) || !may(slot) {
+            if least > elsewhere || !may(slot) {
                 continue;
             }
             let start = slot.gap(ready, length);
@@ -89,10 +92,27 @@ impl<'a> Board<'a> {
             // Equals keep their order, which is that of the drones' ids.
             let key = (finish, Reverse(slot.speed_permille));
             if best.as_ref().is_none_or(|(least, _)| key < *least) {
-                best = Some((key, Place { slot: n, start, end, finish }));
+                elsewhere = best.map_or(elsewhere, |(_, beaten)| beaten.finish);
+                best = Some((key, Place { slot: n, start, end, finish, elsewhere: 0 }));
+            } else {
+                elsewhere = elsewhere.min(finish);
             }
         }
-        best.map(|(_, place)| place)
+        best.map(|(_, place)| Place { elsewhere, ..place })
+    }
+
+    /// When all drones together would be through with what they are at and `work_ms` more.
+    pub(super) fn through(&self, work_ms: u64) -> u64 {
+        let busy = |s: &Slot| s.free_at.saturating_sub(self.now).saturating_mul(s.speed_permille) / 1000;
+        let work_ms = self.slots.iter().map(busy).fold(work_ms, u64::saturating_add);
+        let speed: u64 = self.slots.iter().map(|s| s.speed_permille).sum();
+        self.now + work_ms.saturating_mul(1000) / speed.max(1)
+    }
+
+    /// How long a chain of work takes at least.
+    pub(super) fn chain_ms(&self, work_ms: u64) -> u64 {
+        let fastest = self.slots.iter().map(|s| s.speed_permille).max();
+        work_ms.saturating_mul(1000) / fastest.unwrap_or(1)
     }
 
     /// Keeps the place for what goes there.

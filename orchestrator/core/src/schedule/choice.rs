@@ -2,7 +2,8 @@
 //!
 //! The packages of the longest chains are placed one after the other on the board,
 //! those included that are still blocked but will not be for long: a fast drone is then
-//! kept free for what is about to come, unless something fits in before it.
+//! kept free for what is about to come, unless something fits in before it, or all the
+//! other work takes so long that nothing is lost if that begins later or elsewhere.
 
 use super::{
     board::{Board, Place, Slot},
@@ -148,6 +149,7 @@ impl<'a> Weighing<'a> {
         self.foresight = Foresight::default();
         let mut late = self.stragglers(run_id);
         late.retain(|(_, s)| s.certain);
+        let through = self.board.through(run.open_ms);
         let mut ahead = run.open.iter().take(LOOK_AHEAD);
         let last = run.open.iter().nth(LOOK_AHEAD - 1).copied();
         let beyond = last.map(|last| run.ready.range((Bound::Excluded(last), Bound::Unbounded)));
@@ -164,8 +166,15 @@ impl<'a> Weighing<'a> {
             let &(_, id) = next?;
             let Some(package) = self.swarm.packages.get(&id) else { continue };
             let Some(place) = self.place(run, id, package) else { continue };
+            let needed = package.state == PackageState::Needed;
+            // An idle drone is work not done: it is kept free only for what the end hangs on.
+            let rest_ms = self.board.chain_ms(package.rank_ms.saturating_sub(package.predicted_ms));
+            if !needed && place.elsewhere.saturating_add(rest_ms) <= through {
+                self.ends.insert(id, place.finish);
+                continue;
+            }
             let slot = &self.board.slots[place.slot];
-            let now_here = place.start <= self.now.0 && package.state == PackageState::Needed;
+            let now_here = place.start <= self.now.0 && needed;
             if let Some((claimant, free_bytes)) = self.claimant {
                 if slot.id == claimant && now_here {
                     let fit = self.fit(run, id, package);
@@ -180,7 +189,7 @@ impl<'a> Weighing<'a> {
                 if slot.id == claimant {
                     self.reasons.kept_free.get_or_insert(id);
                     self.kept.push((package.rank_ms, place.start));
-                } else if package.state == PackageState::Needed {
+                } else if needed {
                     let other = slot.id;
                     self.reasons.held_back.get_or_insert((id, other));
                 }
