@@ -73,7 +73,7 @@ async fn planned(engine: &Engine, drone: DroneId, number: usize) {
     let packages: Vec<_> = (0..PACKAGES).map(|n| pebble_at(&format!("{number}.{n}"), "0")).collect();
     let mut plan = plan_of(&packages);
     plan.edges.clear();
-    let plan = Box::new(plan);
+    let plan = plan.into();
     let plan = Command::ReceivePlan { drone, attempt: assignment.attempt, plan, usage: Usage::default() };
     submit(engine, plan).await;
 }

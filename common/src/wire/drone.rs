@@ -3,7 +3,9 @@
 //! A drone authenticates with `Authorization: Bearer CREDENTIAL`; its id follows from
 //! the credential and is never taken from a body.
 
-use super::plan::{PlanReport, PlanStage};
+pub use super::outcome::Outcome;
+
+use super::plan::PlanStage;
 use crate::{cpv::Cpv, digest::Digest, id::*, name::Name, state::*, time::TimeMs};
 use serde::{Deserialize, Serialize};
 
@@ -236,33 +238,6 @@ pub struct ReportRequest {
     pub outcome: Outcome,
     /// What it took.
     pub usage: Usage,
-}
-
-/// How an attempt ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Outcome {
-    /// The resolver's answer.
-    Planned {
-        /// The plan.
-        plan: PlanReport,
-    },
-    /// All files were uploaded; their digests, in the order of the targets.
-    Built {
-        /// Digests of the uploaded files, as uploaded.
-        artifacts: Vec<Digest>,
-    },
-    /// It failed.
-    Failed {
-        /// Why.
-        failure: Failure,
-    },
-    /// The drone stops and gives the work back; nobody's fault.
-    HandedBack {
-        /// Why.
-        reason: String,
-    },
 }
 
 /// Why an attempt failed.

@@ -8,6 +8,7 @@ pub mod artifact;
 pub mod calendar;
 pub mod drone;
 pub mod notify;
+mod outcome;
 pub mod plan;
 pub mod problem;
 pub mod view;

@@ -3,6 +3,7 @@
 
 use crate::calendar::Forecast;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use swarm_common::{
     digest::Digest,
     id::*,
@@ -179,7 +180,7 @@ pub enum Command {
         /// Which attempt.
         attempt: AttemptId,
         /// The plan.
-        plan: Box<PlanReport>,
+        plan: Arc<PlanReport>,
         /// What it took.
         usage: Usage,
     },

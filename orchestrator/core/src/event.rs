@@ -10,6 +10,7 @@ use crate::{
     command::Reply,
 };
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use swarm_common::{
     digest::Digest,
     id::*,
@@ -122,7 +123,8 @@ pub enum Event {
         run: RunId,
         attempt: AttemptId,
         first_package: PackageId,
-        plan: Box<PlanReport>,
+        #[serde(with = "shared")]
+        plan: Arc<PlanReport>,
         usage: Usage,
     },
     /// The plan is to be tried again.
@@ -213,5 +215,21 @@ impl Event {
     #[must_use]
     pub fn is_durable(&self) -> bool {
         !matches!(self, Self::DroneSeen { .. } | Self::LeasesRenewed { .. } | Self::DroneWaits { .. })
+    }
+}
+
+/// A plan is large, so the command that brings it and the event that tells of it share it.
+mod shared {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::sync::Arc;
+
+    pub(super) fn serialize<T: Serialize, S: Serializer>(shared: &Arc<T>, to: S) -> Result<S::Ok, S::Error> {
+        T::serialize(shared, to)
+    }
+
+    pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Arc<T>, D::Error> {
+        T::deserialize(from).map(Arc::new)
     }
 }

@@ -61,7 +61,7 @@ fn planned(kit: &mut Kit, plan: PlanReport) -> RunId {
     };
     let drone = *kit.swarm.drones.keys().next().unwrap();
     let attempt = kit.claim(drone).unwrap().attempt;
-    kit.must(Command::ReceivePlan { drone, attempt, plan: Box::new(plan), usage: Usage::default() });
+    kit.must(Command::ReceivePlan { drone, attempt, plan: plan.into(), usage: Usage::default() });
     run
 }
 

@@ -35,14 +35,11 @@ use swarm_common::{
     wire::{drone::*, view::PassView},
 };
 use swarm_core::{Command, Policy, Record, Refusal, Reply, Swarm};
-use tokio::sync::{broadcast, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Commands that may wait before further ones are turned away.
 const QUEUE: usize = 4096;
-
-/// Records that a slow subscriber may be behind before it misses some.
-const BACKLOG: usize = 4096;
 
 /// A clock that is this far behind the journal is worth a warning.
 const CLOCK_BEHIND_MS: u64 = 60_000;
@@ -77,7 +74,6 @@ struct Shared {
     committed: watch::Sender<u64>,
     /// The last event that changed what an index is to hold.
     indexed: AtomicU64,
-    records: broadcast::Sender<Arc<Record>>,
     reader: Reader,
     /// Of its own, as an audit takes its time.
     auditor: Reader,
@@ -158,7 +154,6 @@ impl Engine {
             auditor: Arc::new(Mutex::new(journal.reader()?)),
             committed: watch::Sender::new(swarm.seq),
             indexed: AtomicU64::new(swarm.seq),
-            records: broadcast::Sender::new(BACKLOG),
             trouble: watch::Sender::new(None),
             waiting: Arc::default(),
             broken: CancellationToken::new(),
@@ -279,12 +274,6 @@ impl Engine {
     #[must_use]
     pub fn last_indexed(&self) -> u64 {
         self.shared.indexed.load(Ordering::Acquire)
-    }
-
-    /// Records as they are journaled.
-    #[must_use]
-    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Record>> {
-        self.shared.records.subscribe()
     }
 
     /// Why the journal cannot be written at present, in one line; `None` if it can.

@@ -162,10 +162,6 @@ impl Worker {
         if !new.0.is_empty() {
             self.shared.committed.send_replace(seq);
         }
-        for record in new.0 {
-            // Nobody may be listening.
-            let _ = self.shared.records.send(record.into());
-        }
         Ok(())
     }
 

@@ -258,13 +258,8 @@ impl Worker {
             }
             return false;
         }
-        let last = batch.records.last().map(|r| r.seq);
-        for record in batch.records {
-            // Nobody may be listening.
-            let _ = self.shared.records.send(Arc::new(record));
-        }
-        if let Some(seq) = last {
-            self.shared.committed.send_replace(seq);
+        if let Some(last) = batch.records.last() {
+            self.shared.committed.send_replace(last.seq);
         }
         for (answer, reply) in batch.answers {
             // A caller that has gone finds its answer when it repeats its command.

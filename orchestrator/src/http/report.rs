@@ -50,7 +50,7 @@ async fn report(
     let ReportRequest { outcome, usage } = read_json(body, app.config.limits.body_idle()).await?;
     let answered = match outcome {
         Outcome::Planned { plan } => {
-            submit(&app, Command::ReceivePlan { drone, attempt, plan: Box::new(plan), usage }).await
+            submit(&app, Command::ReceivePlan { drone, attempt, plan: plan.into(), usage }).await
         }
         Outcome::Built { artifacts } => built(&app, drone, attempt, artifacts, usage).await,
         Outcome::Failed { failure } => {

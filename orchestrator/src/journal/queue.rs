@@ -185,7 +185,7 @@ mod tests {
         for _ in 0..3 {
             queue.say(Command::StartRun { profile: profile.clone(), class: RunClass::Nightly });
             let attempt = queue.claim();
-            queue.say(Command::ReceivePlan { drone, attempt, plan: Box::new(plan(5)), usage });
+            queue.say(Command::ReceivePlan { drone, attempt, plan: plan(5).into(), usage });
             if queue.swarm.runs.values().any(|run| !run.ready.is_empty()) {
                 let attempt = queue.claim();
                 let target = queue.swarm.packages.values().find(|p| p.attempts.contains(&attempt));

@@ -168,7 +168,7 @@ impl Nights {
             self.say(Command::StartRun { profile: name("desk"), class: RunClass::Nightly })?;
             let drone = DroneId(1);
             let planning = self.claim(drone)?.context("nothing to plan")?;
-            let (plan, usage) = (Box::new(night_plan(night)), Usage::default());
+            let (plan, usage) = (night_plan(night).into(), Usage::default());
             self.say(Command::ReceivePlan { drone, attempt: planning.attempt, plan, usage })?;
             let mut idle = 0;
             for drone in (1..=DRONES).cycle().map(DroneId) {

@@ -180,7 +180,7 @@ impl Farm<'_> {
         let planner = self.drones[0];
         let Some(plan) = self.claim_reply(planner)?.assignment else { bail!("nobody may plan") };
         let usage = Usage::default();
-        let report = Box::new(report(self.workload));
+        let report = report(self.workload).into();
         self.send(Command::ReceivePlan { drone: planner, attempt: plan.attempt, plan: report, usage })?;
         self.first = self.swarm.runs.values().next().and_then(|r| r.packages.first()).map_or(0, |p| p.0);
         self.began = self.now;

@@ -312,7 +312,7 @@ impl Orchestrator {
         let mut built = None;
         let command = match report.outcome {
             Outcome::Planned { plan } => {
-                Command::ReceivePlan { drone, attempt: id, plan: Box::new(plan), usage }
+                Command::ReceivePlan { drone, attempt: id, plan: plan.into(), usage }
             }
             Outcome::Failed { failure } => Command::ReportFailure { drone, attempt: id, failure, usage },
             Outcome::HandedBack { reason } => Command::HandBack { drone, attempt: id, reason },

@@ -15,6 +15,7 @@ use crate::{
     refusal::Refusal,
     swarm::Swarm,
 };
+use std::sync::Arc;
 use swarm_common::{
     id::*,
     state::*,
@@ -34,7 +35,7 @@ pub(super) fn receive_plan(
     swarm: &Swarm,
     drone: DroneId,
     attempt: AttemptId,
-    report: &PlanReport,
+    report: &Arc<PlanReport>,
     usage: Usage,
 ) -> Decision {
     let Job::Plan(run) = job_of(swarm, attempt)? else {
@@ -46,7 +47,7 @@ pub(super) fn receive_plan(
     plan::check(report).map_err(Refusal::Invalid)?;
     let first_package = PackageId(swarm.last.package + 1);
     let mut events =
-        vec![Event::PlanReceived { run, attempt, first_package, plan: Box::new(report.clone()), usage }];
+        vec![Event::PlanReceived { run, attempt, first_package, plan: Arc::clone(report), usage }];
     let built = swarm.runs.get(&run).and_then(|r| swarm.profiles.get(&r.profile)).map(|p| &p.built);
     for (n, node) in plan::nodes(report).iter().enumerate() {
         if let Some(artifacts) = built.and_then(|b| b.get(&node.build_key)) {

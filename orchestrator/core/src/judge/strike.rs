@@ -109,8 +109,8 @@ pub fn forgive(swarm: &Swarm, package: PackageId) -> Vec<Event> {
     };
     let forgiven = swarm.drones.iter().filter_map(|(&drone, d)| {
         let attempts: Vec<AttemptId> = d.strikes.keys().filter(|a| by_package(a)).copied().collect();
-        let reason = format!("{} is broken itself", record.title());
-        (!attempts.is_empty()).then_some(Event::StrikesForgiven { drone, attempts, reason })
+        let reason = || format!("{} is broken itself", record.title());
+        (!attempts.is_empty()).then(|| Event::StrikesForgiven { drone, attempts, reason: reason() })
     });
     forgiven.collect()
 }

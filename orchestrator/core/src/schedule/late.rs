@@ -46,7 +46,10 @@ impl<'a> Ongoing<'a> {
                 Some(Self { id: *id, attempt, drone, package, now, predicted_ms })
             }))
         };
-        swarm.at_work.iter().filter_map(of).flatten().collect()
+        // Hardly any drone has more than one at a time.
+        let mut all = Vec::with_capacity(swarm.at_work.len() + 1);
+        all.extend(swarm.at_work.iter().filter_map(of).flatten());
+        all
     }
 
     /// The package that it builds.

@@ -100,7 +100,7 @@ impl Kit {
         let drone = *self.swarm.drones.keys().next().unwrap();
         let attempt = self.claim(drone).expect("the plan to be claimed").attempt;
         let usage = Usage::default();
-        let plan = Box::new(report(packages, edges));
+        let plan = report(packages, edges).into();
         self.must(Command::ReceivePlan { drone, attempt, plan, usage });
         run
     }

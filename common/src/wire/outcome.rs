@@ -1,0 +1,99 @@
+//! How an attempt ended, as a drone reports it.
+
+use super::{drone::Failure, plan::PlanReport};
+use crate::digest::Digest;
+use serde::{Deserialize, Serialize};
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(tag = "kind", rename_all = "snake_case", try_from = "Said")]
+pub enum Outcome {
+    /// The resolver's answer.
+    Planned {
+        /// The plan.
+        plan: PlanReport,
+    },
+    /// All files were uploaded; their digests, in the order of the targets.
+    Built {
+        /// Digests of the uploaded files, as uploaded.
+        artifacts: Vec<Digest>,
+    },
+    /// It failed.
+    Failed {
+        /// Why.
+        failure: Failure,
+    },
+    /// The drone stops and gives the work back; nobody's fault.
+    HandedBack {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The same as it comes. To find the tag, serde's own way would first keep everything untyped,
+/// and of a plan that is several times its size.
+#[derive(Deserialize)]
+struct Said {
+    kind: Kind,
+    plan: Option<PlanReport>,
+    artifacts: Option<Vec<Digest>>,
+    failure: Option<Failure>,
+    reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Planned,
+    Built,
+    Failed,
+    HandedBack,
+}
+
+/// An outcome without what its kind has to bring.
+#[derive(Debug, thiserror::Error)]
+#[error("missing field `{0}`")]
+struct Missing(&'static str);
+
+impl TryFrom<Said> for Outcome {
+    type Error = Missing;
+
+    fn try_from(said: Said) -> Result<Self, Missing> {
+        Ok(match said.kind {
+            Kind::Planned => Self::Planned { plan: said.plan.ok_or(Missing("plan"))? },
+            Kind::Built => Self::Built { artifacts: said.artifacts.ok_or(Missing("artifacts"))? },
+            Kind::Failed => Self::Failed { failure: said.failure.ok_or(Missing("failure"))? },
+            Kind::HandedBack => Self::HandedBack { reason: said.reason.ok_or(Missing("reason"))? },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outcome_is_read_as_it_was_written_wherever_its_kind_stands() {
+        let built = Outcome::Built { artifacts: vec![Digest::of(b"a")] };
+        let handed_back = Outcome::HandedBack { reason: "no".into() };
+        for outcome in [built, handed_back] {
+            let text = serde_json::to_string(&outcome).unwrap();
+            assert_eq!(serde_json::from_str::<Outcome>(&text).unwrap(), outcome);
+        }
+        let last: Outcome = serde_json::from_str(r#"{"reason":"no","kind":"handed_back"}"#).unwrap();
+        assert_eq!(last, Outcome::HandedBack { reason: "no".into() });
+    }
+
+    #[test]
+    fn an_outcome_without_what_its_kind_brings_is_refused() {
+        for (text, why) in [
+            (r#"{"kind":"built","reason":"no"}"#, "missing field `artifacts`"),
+            (r#"{"kind":"lost"}"#, "unknown variant `lost`"),
+            (r#"{"reason":"no"}"#, "missing field `kind`"),
+        ] {
+            let error = serde_json::from_str::<Outcome>(text).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+}
