@@ -170,6 +170,23 @@ fn what_is_overdue_goes_to_a_second_drone_only_while_that_has_nothing_better_to_
 }
 
 #[test]
+fn what_is_doubtful_goes_to_a_second_drone_before_other_work_if_the_night_ends_with_it() {
+    let second = |after_ms: u64, others: usize| {
+        let packages: Vec<String> = (0..=others).map(|n| format!("p{n}-1")).collect();
+        let packages: Vec<&str> = packages.iter().map(String::as_str).collect();
+        let works: Vec<u64> = (0..=others).map(|n| if n == 0 { 600_000 } else { 300_000 }).collect();
+        let mut kit = with_history(&packages, &works, &[], &[1000, 1000]);
+        let (a, b) = (DroneId(1), DroneId(2));
+        kit.claim(a).unwrap();
+        kit.pass(after_ms, &[a, b]);
+        package_of(&kit.claim(b).unwrap())
+    };
+    assert_eq!(second(750_000, 1), PackageId(2), "most are not later than that");
+    assert_eq!(second(850_000, 1), PackageId(1));
+    assert_eq!(second(850_000, 9), PackageId(2), "there is time to wait and see");
+}
+
+#[test]
 fn a_drone_whose_last_result_was_much_too_late_is_not_trusted_with_long_work() {
     let works = [60_000, 2_000_000, 700_000];
     let mut kit = with_history(&["probe-1", "long-1", "short-1"], &works, &[(1, 0), (2, 0)], &[4000, 1000]);

@@ -148,7 +148,7 @@ impl<'a> Weighing<'a> {
     ) -> Option<(PackageId, Option<AttemptId>)> {
         self.foresight = Foresight::default();
         let mut late = self.stragglers(run_id);
-        late.retain(|(_, s)| s.certain);
+        late.retain(|(_, s)| s.certain || s.doubtful);
         let through = self.board.through(run.open_ms);
         let mut ahead = run.open.iter().take(LOOK_AHEAD);
         let last = run.open.iter().nth(LOOK_AHEAD - 1).copied();
@@ -159,7 +159,7 @@ impl<'a> Weighing<'a> {
             let rank = next.map(|(rank, _)| *rank);
             while late.last().is_some_and(|(r, _)| rank.is_none_or(|rank| *r <= rank)) {
                 let (_, straggler) = late.pop()?;
-                if let Some(found) = self.duplicate(run, straggler) {
+                if let Some(found) = self.duplicate(run, straggler, through) {
                     return Some(found);
                 }
             }
@@ -292,15 +292,25 @@ impl<'a> Weighing<'a> {
     }
 
     /// A straggler's package goes to another drone that would be done sooner, if there is
-    /// one.
-    fn duplicate(&mut self, run: &Run, late: Straggler) -> Option<(PackageId, Option<AttemptId>)> {
+    /// one. What is only doubtful does so if the night ends with it even when it begins anew at
+    /// once: while there is doubt it gets later still.
+    fn duplicate(
+        &mut self,
+        run: &Run,
+        late: Straggler,
+        through: u64,
+    ) -> Option<(PackageId, Option<AttemptId>)> {
         let package = self.swarm.packages.get(&late.package)?;
         let at_it: Vec<DroneId> =
             self.swarm.attempts_at(Job::Build(late.package)).map(|(_, a)| a.drone).collect();
         let fit = self.fit(run, late.package, package);
         let may = |s: &Slot| !at_it.contains(&s.id) && fit.suits(s.id, s.drone);
         let place = self.board.soonest(self.now.0, late.work_ms, may)?;
-        if place.finish >= late.finish {
+        let rest_ms = self.board.chain_ms(package.rank_ms.saturating_sub(package.predicted_ms));
+        let ends_the_night = place.finish.saturating_add(rest_ms) > through;
+        let soon = place.finish - self.now.0 <= 2 * late.elapsed_ms;
+        let worth = if late.certain { place.finish < late.finish } else { ends_the_night && soon };
+        if !worth {
             return None;
         }
         let slot = &self.board.slots[place.slot];

@@ -132,6 +132,8 @@ pub(super) struct Straggler {
     pub(super) elapsed_ms: u64,
     /// It is later than predictions are off; otherwise it may yet be in order.
     pub(super) certain: bool,
+    /// It is later than most are, and nobody else is at it.
+    pub(super) doubtful: bool,
     /// How many others are at the same.
     pub(super) others: usize,
 }
@@ -146,8 +148,11 @@ pub(super) fn straggler(live: &[&Ongoing]) -> Option<Straggler> {
     let (id, package) = first.package()?;
     let (elapsed_ms, predicted_ms) = (first.elapsed_ms(), first.predicted_ms);
     let certain = elapsed_ms > first.patience_ms();
-    let overdue =
-        !package.guessed && live.len() == 1 && elapsed_ms > predicted_ms + predicted_ms / 10 + LEAST_DELAY_MS;
+    let later_than = |percent: u64| {
+        let limit = predicted_ms.saturating_mul(percent) / 100 + LEAST_DELAY_MS;
+        !package.guessed && live.len() == 1 && elapsed_ms > limit
+    };
+    let overdue = later_than(110);
     if !certain && !overdue {
         return None;
     }
@@ -161,6 +166,7 @@ pub(super) fn straggler(live: &[&Ongoing]) -> Option<Straggler> {
         work_ms: work_ms.max(package.predicted_ms),
         elapsed_ms,
         certain,
+        doubtful: later_than(130),
         others: live.len() - 1,
     })
 }
