@@ -7,7 +7,7 @@ use crate::{bench::server::announced, e2e::process::Process};
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use std::{
-    io::{Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     path::Path,
     process::Command,
@@ -31,11 +31,30 @@ plane.start()
 
 const ADMIN: &str = "admin-of-the-benchmark";
 
+/// It resets connections when many come at once, and what was said over them is lost; so often
+/// it is measured anew.
+const TRIES: usize = 3;
+
 /// Has so many drones claim and complete so many packages of the peer in `checkout`.
 ///
 /// # Errors
-/// It does not start, or refuses something.
+/// It does not start, refuses something, or never lasts.
 pub(super) fn run(checkout: &Path, drones: usize, packages: usize) -> Result<Outcome> {
+    for _ in 1..TRIES {
+        match once(checkout, drones, packages) {
+            Err(error) if was_reset(&error) => eprintln!("the peer is measured anew: {error:#}"),
+            ended => return ended,
+        }
+    }
+    once(checkout, drones, packages)
+}
+
+fn was_reset(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.any(|cause| cause.kind() == io::ErrorKind::ConnectionReset)
+}
+
+fn once(checkout: &Path, drones: usize, packages: usize) -> Result<Outcome> {
     let folder = tempfile::tempdir()?;
     let at = |name: &str| folder.path().join(name);
     let mut command = Command::new("python3");
