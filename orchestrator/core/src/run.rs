@@ -41,8 +41,8 @@ pub struct Run {
     pub failures: u64,
     /// The needed and the blocked ones, in the same order.
     pub open: BTreeSet<(Reverse<u64>, PackageId)>,
-    /// How long those are predicted to take together, in milliseconds at speed 1.
-    #[serde(default)]
+    /// How long those are predicted to take together, in milliseconds at speed 1. A snapshot from
+    /// before there was this is replayed over: 0 would be wrong as long as the run goes on.
     pub open_ms: u64,
     /// Packages taken over from earlier runs.
     pub reused: u64,

@@ -133,6 +133,17 @@ fn no_drone_is_kept_free_while_there_is_so_much_else_to_do_that_nothing_is_lost(
 }
 
 #[test]
+fn a_snapshot_from_before_open_work_was_summed_is_not_used() {
+    let kit = with_history(&["one-1"], &[10_000], &[], &[1000]);
+    let mut state = serde_json::to_value(&kit.swarm).unwrap();
+    assert!(serde_json::from_str::<Swarm>(&state.to_string()).is_ok());
+    for run in state["runs"].as_object_mut().unwrap().values_mut() {
+        assert!(run.as_object_mut().unwrap().remove("open_ms").is_some());
+    }
+    assert!(serde_json::from_str::<Swarm>(&state.to_string()).is_err());
+}
+
+#[test]
 fn a_straggler_is_given_to_a_second_drone_and_only_the_first_result_counts() {
     let mut kit = with_history(&["long-1"], &[600_000], &[], &[1000, 1000]);
     let (a, b) = (DroneId(1), DroneId(2));
