@@ -4,8 +4,9 @@
 -- KEYS: lock, fence, events, acked, then one set for each package state.
 -- ARGV: holder, fence, lock's life in ms (0 gives it up), number and hash of the last event,
 --       number and hash of the batch's last event, 1 to empty the sets first, up to which
---       event all is acknowledged, how many events, (seq, at, body, hash) of each, then (member, from, to) of each move
---       between the sets, which are counted from 1 with 0 for none.
+--       event all is acknowledged, how many events, (seq, at, body, hash) of each, then moves
+--       between the sets, which are counted from 1 with 0 for none: from, to, how many
+--       members, and these.
 -- Gives: "held" | "kept" | "moved", last id, its hash | "lapsed" | "deposed", who or what.
 local lock, fence, events, acked = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local holder = redis.call('GET', lock)
@@ -15,10 +16,10 @@ local term = redis.call('GET', fence)
 -- Ours, but another term of ours: it was taken anew a moment ago.
 if term ~= ARGV[2] then return {'lapsed'} end
 local function done(word)
-  -- Also what WAIT counts from: it looks at the last thing that its connection wrote. Last,
-  -- as Redis asks whether it has memory left only before a script's first write.
-  -- For standbys, whom it may reach late.
-  if redis.call('GET', acked) ~= ARGV[9] then redis.pcall('SET', acked, ARGV[9]) end
+  -- For standbys, whom it may reach late. Also what WAIT counts from: it looks at the last
+  -- thing that its connection wrote. Last, as Redis asks whether it has memory left only
+  -- before a script's first write.
+  redis.pcall('SET', acked, ARGV[9])
   redis.call('PEXPIRE', lock, ARGV[3])
   return {word}
 end
@@ -40,18 +41,17 @@ if id ~= ARGV[4] .. '-0' or hash ~= ARGV[5] then return {'moved', id, hash} end
 for i = 0, count - 1 do
   local at = 11 + 4 * i
   redis.call('XADD', events, ARGV[at] .. '-0', 'at', ARGV[at + 1], 'event', ARGV[at + 2],
-    'hash', ARGV[at + 3], 'fence', term)
+    'hash', ARGV[at + 3])
 end
 if ARGV[8] == '1' then
   for i = 5, #KEYS do redis.call('DEL', KEYS[i]) end
 end
-for i = 11 + 4 * count, #ARGV, 3 do
-  local from, to = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
+local at = 11 + 4 * count
+while at <= #ARGV do
+  local from, to, last = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), at + 2 + tonumber(ARGV[at + 2])
   -- They are for people; what is wrong with them must not stop the journal.
-  local moved = 0
-  if from > 0 and to > 0 then moved = redis.pcall('SMOVE', KEYS[4 + from], KEYS[4 + to], ARGV[i])
-  elseif from > 0 then redis.pcall('SREM', KEYS[4 + from], ARGV[i]) end
-  -- Also what somebody took out of its set.
-  if to > 0 and moved ~= 1 then redis.pcall('SADD', KEYS[4 + to], ARGV[i]) end
+  if from > 0 then redis.pcall('SREM', KEYS[4 + from], unpack(ARGV, at + 3, last)) end
+  if to > 0 then redis.pcall('SADD', KEYS[4 + to], unpack(ARGV, at + 3, last)) end
+  at = last + 1
 end
 return done('kept')

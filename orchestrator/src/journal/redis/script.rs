@@ -5,8 +5,11 @@ use super::{
     link::Link,
 };
 use crate::journal::{JournalError, queue::Moves};
-use std::{sync::LazyLock, time::Duration};
+use std::{collections::BTreeMap, sync::LazyLock, time::Duration};
 use swarm_common::digest::Digest;
+
+/// Members of one call inside the script: Lua passes no more than 8,000 values.
+const MEMBERS: usize = 5000;
 
 static SCRIPT: LazyLock<redis::Script> = LazyLock::new(|| redis::Script::new(include_str!("script.lua")));
 
@@ -70,8 +73,10 @@ pub(super) fn run(
             for (seq, at, body, hash) in &batch.rows {
                 call.arg(*seq).arg(*at).arg(body).arg(hash.to_string());
             }
-            for (member, from, to) in &batch.moves.moved {
-                call.arg(member).arg(place(*from)).arg(place(*to));
+            for ((from, to), members) in alike(batch.moves) {
+                for members in members.chunks(MEMBERS) {
+                    call.arg(from).arg(to).arg(members.len()).arg(members);
+                }
             }
         }
     }
@@ -84,4 +89,13 @@ pub(super) fn run(
         "moved" => Verdict::Moved(word(1).split('-').next().and_then(|n| n.parse().ok()).unwrap_or(0)),
         _ => Verdict::Deposed(word(1)),
     })
+}
+
+/// Members that move alike, by from where and to where.
+fn alike(moves: &Moves) -> BTreeMap<(usize, usize), Vec<&str>> {
+    let mut alike = BTreeMap::<_, Vec<_>>::new();
+    for (member, from, to) in &moves.moved {
+        alike.entry((place(*from), place(*to))).or_default().push(member.as_str());
+    }
+    alike
 }

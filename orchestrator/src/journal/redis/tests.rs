@@ -290,6 +290,11 @@ fn the_queue_can_be_seen_with_redis_cli() {
     journal.append(2, &records(3, 1), &Moves { anew: false, moved }).unwrap();
     assert!(redis.say("SMEMBERS {test}:queue:needed").unwrap().starts_with("*0"));
     assert!(redis.say("SMEMBERS {test}:queue:delegated").unwrap().contains("p1 a/b-1"));
+
+    // More than one call in Lua can take.
+    let moved = (3..12_003).map(|n| (format!("p{n} a/d-{n}"), None, needed)).collect();
+    journal.append(3, &records(4, 1), &Moves { anew: false, moved }).unwrap();
+    assert_eq!(redis.say("SCARD {test}:queue:needed").unwrap().trim(), ":12000");
 }
 
 #[test]
