@@ -145,12 +145,12 @@ impl Publisher {
         Self { engine, progress, passes, binhosts, store, entries }
     }
 
-    /// Passes whenever something was journaled, until `stopping`.
+    /// Passes whenever something was journaled that it may concern, until `stopping`.
     pub async fn run(self, stopping: CancellationToken) {
-        let mut committed = self.engine.committed();
+        let mut hosts = self.engine.hosts();
         let mut disk = self.fresh();
         loop {
-            committed.mark_unchanged();
+            hosts.mark_unchanged();
             let (after, seq, failed) = self.pass(disk).await;
             disk = after;
             if let Some(error) = &failed {
@@ -164,7 +164,7 @@ impl Publisher {
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => return,
-                changed = committed.changed() => if changed.is_err() { return },
+                changed = hosts.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(RETRY), if failed.is_some() => {}
             }
         }

@@ -205,6 +205,25 @@ impl Event {
         )
     }
 
+    /// Whether some binary package host may have to hold something else after it: all but
+    /// what only tells of drones, of attempts, and of packages that are not received.
+    #[must_use]
+    pub fn may_change_hosts(&self) -> bool {
+        !matches!(
+            self,
+            Self::PackageDelegated { .. }
+                | Self::PackageNeeded { .. }
+                | Self::PackageQuarantined { .. }
+                | Self::AttemptPhaseReached { .. }
+                | Self::AttemptFailed { .. }
+                | Self::AttemptHandedBack { .. }
+                | Self::DroneReturned { .. }
+                | Self::DroneSeen { .. }
+                | Self::LeasesRenewed { .. }
+                | Self::DroneWaits { .. }
+        )
+    }
+
     /// Whether other drones are known after it, or by other credentials.
     #[must_use]
     pub fn changes_credentials(&self) -> bool {

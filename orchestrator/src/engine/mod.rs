@@ -72,6 +72,8 @@ struct Shared {
     broken: CancellationToken,
     upkeep: Mutex<Option<PassView>>,
     committed: watch::Sender<u64>,
+    /// The last journaled event that may have changed what is published.
+    hosts: watch::Sender<u64>,
     /// The last event that changed what an index is to hold.
     indexed: AtomicU64,
     reader: Reader,
@@ -153,6 +155,7 @@ impl Engine {
             reader: Arc::new(Mutex::new(journal.reader()?)),
             auditor: Arc::new(Mutex::new(journal.reader()?)),
             committed: watch::Sender::new(swarm.seq),
+            hosts: watch::Sender::new(swarm.seq),
             indexed: AtomicU64::new(swarm.seq),
             trouble: watch::Sender::new(None),
             waiting: Arc::default(),
@@ -267,6 +270,13 @@ impl Engine {
     #[must_use]
     pub fn committed(&self) -> watch::Receiver<u64> {
         self.shared.committed.subscribe()
+    }
+
+    /// The number of the last journaled event after which some binary package host may have
+    /// to hold something else, to wait on.
+    #[must_use]
+    pub fn hosts(&self) -> watch::Receiver<u64> {
+        self.shared.hosts.subscribe()
     }
 
     /// The number of the last event that changed what a run's index is to hold. Whoever was

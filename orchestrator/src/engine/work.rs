@@ -261,6 +261,9 @@ impl Worker {
         if let Some(last) = batch.records.last() {
             self.shared.committed.send_replace(last.seq);
         }
+        if let Some(last) = batch.records.iter().rfind(|r| r.event.may_change_hosts()) {
+            self.shared.hosts.send_replace(last.seq);
+        }
         for (answer, reply) in batch.answers {
             // A caller that has gone finds its answer when it repeats its command.
             let _ = answer.send(reply);

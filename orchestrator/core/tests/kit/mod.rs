@@ -18,7 +18,7 @@ use swarm_common::{
         plan::*,
     },
 };
-use swarm_core::{Command, Policy, Refusal, Reply, Request, Swarm, invariants};
+use swarm_core::{Command, Policy, Refusal, Reply, Request, Swarm, invariants, run::Run};
 
 /// A swarm with a clock that the test moves.
 pub struct Kit {
@@ -29,6 +29,16 @@ pub struct Kit {
 
 pub fn name(text: &str) -> Name {
     text.parse().unwrap()
+}
+
+/// All that says what the binary package hosts are to hold.
+fn hosted(swarm: &Swarm) -> impl PartialEq {
+    let received = swarm.packages.iter().filter(|(_, package)| package.state == PackageState::Received);
+    let received: Vec<_> = received.map(|(id, package)| (*id, package.artifacts.clone())).collect();
+    let end = |run: &Run| run.state.is_over().then_some(run.state);
+    let runs: Vec<_> = swarm.runs.iter().map(|(id, run)| (*id, run.profile.clone(), end(run))).collect();
+    let generations: Vec<_> = swarm.profiles.iter().map(|(name, p)| (name.clone(), p.generation)).collect();
+    (received, runs, generations)
 }
 
 impl Kit {
@@ -86,6 +96,11 @@ impl Kit {
             assert!(before == self.swarm, "a refused command changed something");
         }
         invariants::check(&self.swarm).unwrap();
+        if let Ok((records, _)) = &outcome
+            && !records.iter().any(|record| record.event.may_change_hosts())
+        {
+            assert!(hosted(&before) == hosted(&self.swarm), "{records:?} changed what is published");
+        }
         outcome.map(|(_, reply)| reply)
     }
 
