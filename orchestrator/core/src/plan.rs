@@ -22,9 +22,9 @@ pub const MOST_EDGES: usize = 2_000_000;
 /// A buildable node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
-    /// The files it consists of, with build id 0.
-    pub targets: Vec<Target>,
-    /// For a cycle: what to build in which order, counting in `targets`.
+    /// Positions in the report of the packages it consists of.
+    pub members: Vec<u32>,
+    /// For a cycle: what to build in which order, counting in `members`.
     pub stages: Vec<PlanStage>,
     /// Positions of the nodes that must be installed while it is built, sorted.
     pub build: Vec<u32>,
@@ -32,6 +32,14 @@ pub struct Node {
     pub runtime: Vec<u32>,
     /// Digest of everything that decides its content.
     pub build_key: Digest,
+}
+
+impl Node {
+    /// The files it consists of, with build id 0.
+    #[must_use]
+    pub fn targets(&self, report: &PlanReport) -> Vec<Target> {
+        self.members.iter().map(|&member| target(&report.packages[member as usize])).collect()
+    }
 }
 
 /// Checks what a resolver could not have said.
@@ -174,23 +182,24 @@ fn assemble(report: &PlanReport, group: &[u32], edges: &[&PlanEdge]) -> Vec<Node
         }
     }
     let build: Vec<Vec<u32>> = build.into_iter().map(|b| b.into_iter().collect()).collect();
+    // A node's key needs those of what it is built with, so those come first.
+    let order = components(&build);
     let mut nodes: Vec<Node> = members
-        .iter()
-        .enumerate()
-        .map(|(n, members)| Node {
-            targets: members.iter().map(|&m| target(&report.packages[m as usize])).collect(),
-            stages: stages(report, members),
-            build: build[n].clone(),
-            runtime: runtime[n].iter().copied().collect(),
+        .into_iter()
+        .zip(build)
+        .zip(runtime)
+        .map(|((members, build), runtime)| Node {
+            stages: stages(report, &members),
+            members,
+            build,
+            runtime: runtime.into_iter().collect(),
             build_key: Digest::of(b""),
         })
         .collect();
-    // A node's key needs those of what it is built with, so those come first.
-    let order = components(&build);
     let mut positions: Vec<usize> = (0..nodes.len()).collect();
     positions.sort_by_key(|&n| order[n]);
     for n in positions {
-        nodes[n].build_key = build_key(report, &members[n], &nodes, n, &bound[n]);
+        nodes[n].build_key = build_key(report, &nodes, n, &bound[n]);
     }
     nodes
 }
@@ -230,15 +239,9 @@ fn stages(report: &PlanReport, members: &[u32]) -> Vec<PlanStage> {
 /// Digest of the toolchain, of each member's inputs, version, slot, USE and machine, of
 /// the stages, of the build keys of everything it is built with, and of the slots that
 /// its run-time dependencies bind it to.
-fn build_key(
-    report: &PlanReport,
-    members: &[u32],
-    nodes: &[Node],
-    n: usize,
-    bound: &BTreeSet<String>,
-) -> Digest {
+fn build_key(report: &PlanReport, nodes: &[Node], n: usize, bound: &BTreeSet<String>) -> Digest {
     let mut fields: Vec<Vec<u8>> = vec![b"build-key-1".to_vec(), report.toolchain.0.to_vec()];
-    for &member in members {
+    for &member in &nodes[n].members {
         let package = &report.packages[member as usize];
         for text in
             [package.cpv.as_str(), &package.slot, &package.subslot, &package.repository, &package.chost]
@@ -321,7 +324,7 @@ mod tests {
     fn a_tool_that_needs_its_user_at_run_time_is_built_with_it() {
         let nodes = nodes(&report(&["lib", "tool"], vec![edge(0, 1, "b"), edge(1, 0, "r")]));
         assert_eq!(nodes.len(), 1);
-        assert_eq!(nodes[0].targets.len(), 2);
+        assert_eq!(nodes[0].members.len(), 2);
         assert_eq!(nodes[0].stages.len(), 2);
     }
 

@@ -50,8 +50,8 @@ pub struct Swarm {
     pub runs: BTreeMap<RunId, Run>,
     /// Packages of those runs.
     pub packages: BTreeMap<PackageId, Package>,
-    /// Attempts at their plans and packages.
-    pub attempts: BTreeMap<AttemptId, Attempt>,
+    /// Attempts at their plans and packages. Boxed: a map that grows at its end is half empty.
+    pub attempts: BTreeMap<AttemptId, Box<Attempt>>,
     /// First answers to commands with an idempotency key, with the event's number.
     pub answers: BTreeMap<String, (u64, Reply)>,
     /// What past attempts took.
@@ -120,7 +120,7 @@ impl Swarm {
     /// Live attempts of a drone.
     pub fn attempts_of(&self, drone: DroneId) -> impl Iterator<Item = (AttemptId, &Attempt)> {
         let ids = self.at_work.get(&drone).into_iter().flatten();
-        ids.filter_map(|id| Some((*id, self.attempts.get(id)?)))
+        ids.filter_map(|id| Some((*id, &**self.attempts.get(id)?)))
     }
 
     /// Live attempts at a job.
@@ -131,7 +131,7 @@ impl Swarm {
         };
         ids.into_iter()
             .flatten()
-            .filter_map(|id| Some((*id, self.attempts.get(id)?)))
+            .filter_map(|id| Some((*id, &**self.attempts.get(id)?)))
             .filter(|(_, attempt)| attempt.is_live())
     }
 

@@ -48,8 +48,8 @@ impl Swarm {
             ending: None,
             usage: None,
         };
-        self.attempts.insert(id, attempt);
-        self.attempts.get_mut(&id)
+        self.attempts.insert(id, Box::new(attempt));
+        self.attempts.get_mut(&id).map(Box::as_mut)
     }
 
     pub(super) fn end(&mut self, at: TimeMs, id: AttemptId, ending: Ending, usage: Option<Usage>) {

@@ -14,26 +14,27 @@ use swarm_common::{
     id::*,
     state::*,
     time::TimeMs,
-    wire::{artifact::Artifact, plan::PlanReport},
+    wire::{artifact::Artifact, drone::Target, plan::PlanReport},
 };
 
 impl Swarm {
     pub(super) fn take_plan(&mut self, id: RunId, first: PackageId, report: &PlanReport) {
-        let nodes = plan::nodes(report);
-        let build: Vec<Vec<u32>> = nodes.iter().map(|n| n.build.clone()).collect();
-        let runtime: Vec<Vec<u32>> = nodes.iter().map(|n| n.runtime.clone()).collect();
+        let mut nodes = plan::nodes(report);
+        let build: Vec<Vec<u32>> = nodes.iter_mut().map(|n| std::mem::take(&mut n.build)).collect();
+        let runtime: Vec<Vec<u32>> = nodes.iter_mut().map(|n| std::mem::take(&mut n.runtime)).collect();
         let (mut graph, bundle, unmet) = Graph::new(&build, &runtime);
-        let predict = |node: &plan::Node| {
-            let (name, version) = history_name(&node.targets);
-            self.history.predict(&name, &version, node.build.len())
+        let targets: Vec<Vec<Target>> = nodes.iter().map(|node| node.targets(report)).collect();
+        let predict = |(targets, build): (&Vec<Target>, &Vec<u32>)| {
+            let (name, version) = history_name(targets);
+            self.history.predict(&name, &version, build.len())
         };
-        let predicted: Vec<Prediction> = nodes.iter().map(predict).collect();
+        let predicted: Vec<Prediction> = targets.iter().zip(&build).map(predict).collect();
         let overhead_ms = self.overhead_ms();
         graph.set_work(predicted.iter().enumerate().map(|(n, p)| (n as u32, p.work_ms + overhead_ms)));
         let Some(run) = self.runs.get_mut(&id) else { return };
         let absolute =
             |positions: &[u32]| positions.iter().map(|&p| PackageId(first.0 + u64::from(p))).collect();
-        for (n, node) in nodes.into_iter().enumerate() {
+        let package = |(n, (node, targets)): (usize, (plan::Node, Vec<Target>))| {
             let package = PackageId(first.0 + n as u64);
             let state = if unmet[n] == 0 { PackageState::Needed } else { PackageState::Blocked };
             *run.counts.entry(state).or_default() += 1;
@@ -43,33 +44,34 @@ impl Swarm {
             run.open.insert((Reverse(graph.rank_ms(n as u32)), package));
             run.open_ms += predicted[n].work_ms;
             run.packages.push(package);
-            self.packages.insert(
-                package,
-                Package {
-                    run: id,
-                    build_key: node.build_key,
-                    build_deps: absolute(&node.build),
-                    runtime_deps: absolute(&node.runtime),
-                    targets: node.targets,
-                    stages: node.stages,
-                    state,
-                    reason: String::new(),
-                    needed_since: self.at,
-                    not_before: TimeMs(0),
-                    bundle: bundle[n],
-                    unmet: unmet[n],
-                    attempts: Vec::new(),
-                    forgiven: 0,
-                    artifacts: Vec::new(),
-                    reused: false,
-                    predicted_ms: predicted[n].work_ms,
-                    guessed: predicted[n].guessed,
-                    peak_memory_bytes: predicted[n].peak.0,
-                    peak_cores: predicted[n].peak.1,
-                    rank_ms: graph.rank_ms(n as u32),
-                },
-            );
-        }
+            let record = Package {
+                run: id,
+                build_key: node.build_key,
+                build_deps: absolute(&build[n]),
+                runtime_deps: absolute(&runtime[n]),
+                targets,
+                stages: node.stages,
+                state,
+                reason: String::new(),
+                needed_since: self.at,
+                not_before: TimeMs(0),
+                bundle: bundle[n],
+                unmet: unmet[n],
+                attempts: Vec::new(),
+                forgiven: 0,
+                artifacts: Vec::new(),
+                reused: false,
+                predicted_ms: predicted[n].work_ms,
+                guessed: predicted[n].guessed,
+                peak_memory_bytes: predicted[n].peak.0,
+                peak_cores: predicted[n].peak.1,
+                rank_ms: graph.rank_ms(n as u32),
+            };
+            (package, record)
+        };
+        // Made of all at once: nodes of a map that grows at its end stay half empty.
+        let mut packages = nodes.into_iter().zip(targets).enumerate().map(package).collect();
+        self.packages.append(&mut packages);
         self.last.package = first.0 - 1 + run.packages.len() as u64;
         run.graph = graph;
         run.problems.clone_from(&report.problems);

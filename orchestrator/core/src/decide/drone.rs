@@ -33,7 +33,7 @@ pub(super) fn heartbeat(swarm: &Swarm, now: TimeMs, id: DroneId, request: &Heart
                 continue;
             }
         }
-        let known = swarm.attempts.get(&status.attempt).map(crate::attempt::Attempt::phase);
+        let known = swarm.attempts.get(&status.attempt).map(|a| a.phase());
         if known.is_some_and(|phase| status.phase > phase) {
             events.push(Event::AttemptPhaseReached { attempt: status.attempt, phase: status.phase });
         }

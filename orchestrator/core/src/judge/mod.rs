@@ -105,7 +105,7 @@ pub(crate) fn past(swarm: &Swarm, id: PackageId, current: AttemptId) -> impl Ite
     let unforgiven = swarm.packages.get(&id).into_iter().flat_map(|p| p.attempts.iter().skip(p.forgiven));
     unforgiven
         .filter(move |&&a| a != current)
-        .filter_map(|a| swarm.attempts.get(a))
+        .filter_map(|a| swarm.attempts.get(a).map(Box::as_ref))
         .filter(|a| a.has_failed())
 }
 
