@@ -10,7 +10,7 @@ use std::{
     io::{self, IsTerminal as _},
     path::{Path, PathBuf},
 };
-use tracing_appender::non_blocking::WorkerGuard;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     EnvFilter, Registry,
     filter::ParseError,
@@ -19,6 +19,10 @@ use tracing_subscriber::{
     reload::{self, Handle},
     util::SubscriberInitExt as _,
 };
+
+/// Lines that may wait until they are written; more are lost rather than hold up the work. The
+/// appender takes 32 bytes for each from the start, with its default of 128,000 lines 4 MB.
+const WAITING_LINES: usize = 8192;
 
 /// `[log]`: what a daemon itself tells.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -101,16 +105,11 @@ pub fn check(log: &LogConfig) -> Result<(), TelemetryError> {
 pub fn start(name: &str, log: &LogConfig) -> Result<Telemetry, TelemetryError> {
     check(log)?;
     let (level, handle) = reload::Layer::new(filter(&log.level)?);
-    let (writer, guard, colour) = match &log.dir {
+    let waiting = NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES);
+    let ((writer, guard), colour) = match &log.dir {
         // No colour into pipes and files.
-        None => {
-            let (writer, guard) = tracing_appender::non_blocking(io::stderr());
-            (writer, guard, io::stderr().is_terminal())
-        }
-        Some(dir) => {
-            let (writer, guard) = tracing_appender::non_blocking(open(name, dir, log)?);
-            (writer, guard, false)
-        }
+        None => (waiting.finish(io::stderr()), io::stderr().is_terminal()),
+        Some(dir) => (waiting.finish(open(name, dir, log)?), false),
     };
     let layer = fmt::layer().with_writer(writer).with_ansi(colour);
     // A second installation, as of a test, is refused; the first one stays.

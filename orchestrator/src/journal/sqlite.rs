@@ -29,6 +29,10 @@ const SNAPSHOTS_KEPT: u32 = 2;
 /// by itself and tells its callers why in the meantime, so this is short.
 const LOCKED: Duration = Duration::from_millis(500);
 
+/// What a connection may keep of the file in memory, in KiB (negative: not in pages). It only adds
+/// at the end, or reads on.
+const CACHE_KIB: i32 = -256;
+
 const SCHEMA: &str = "
     CREATE TABLE events (
         seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, body TEXT NOT NULL, hash BLOB NOT NULL
@@ -270,6 +274,7 @@ fn walk(
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, JournalError> {
     let connection = Connection::open_with_flags(path, flags).map_err(|e| explain(path, &e))?;
     connection.busy_timeout(LOCKED).map_err(|e| explain(path, &e))?;
+    connection.pragma_update(None, "cache_size", CACHE_KIB).map_err(|e| explain(path, &e))?;
     Ok(connection)
 }
 
