@@ -41,14 +41,14 @@ pub fn run(settings: &Settings) -> Result<Section> {
         for _ in 0..2 {
             figures.reference_many.push(reference(MANY)?.rate());
             sqlite(&mut figures)?;
+            figures.everysec.push(redis(&mut figures.claims, "everysec")?);
+            figures.always.push(redis(&mut figures.claims, "always")?);
             figures.reference_few.push(reference(FEW)?.rate());
         }
         if let Some(checkout) = &settings.peer {
             figures.peer_few.push(peer::run(checkout, FEW, PEER_PACKAGES)?.rate());
             figures.peer_many.push(peer::run(checkout, MANY, PEER_PACKAGES)?.rate());
         }
-        figures.everysec.push(redis(&mut figures.claims, "everysec")?);
-        figures.always.push(redis(&mut figures.claims, "always")?);
     }
     if let Some(claims) = settings.claims {
         many(&mut figures, claims)?;
