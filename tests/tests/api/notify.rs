@@ -96,6 +96,7 @@ async fn the_end_of_a_run_is_told_once_to_every_sink_and_not_again_after_a_resta
     // A receiver has a message before the notifier has read its answer and kept it.
     until(|| swarm.app.notifier.list().iter().all(|s| s.waiting == 0 && s.delivered_at.is_some())).await;
     let sinks = swarm.admin.notification_sinks().await.unwrap();
+    assert!(sinks.iter().all(|s| s.waiting == 0 && s.delivered_at.is_some()), "{sinks:?}");
     let shown = format!("{sinks:?} {:?}", swarm.app.config);
     assert!(!shown.contains("hidden"), "{shown}");
 
