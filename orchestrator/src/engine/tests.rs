@@ -157,7 +157,8 @@ async fn a_claim_that_waited_in_vain_is_told_why_when_its_time_is_over() {
     let drone = enrol(&engine).await;
     let begun = std::time::Instant::now();
     let reply = engine.claim(drone, claim("k", 100)).await.unwrap();
-    assert!(begun.elapsed() >= Duration::from_millis(100));
+    // The engine's clock tells whole milliseconds, so one of them may be over by the time it counts.
+    assert!(begun.elapsed() >= Duration::from_millis(99));
     assert_eq!((reply.assignment, reply.reason.as_deref()), (None, Some("no run is under way")));
     task.stop().await;
 }
