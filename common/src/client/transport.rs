@@ -312,7 +312,7 @@ async fn file_body(path: &Path, offset: u64) -> Result<(u64, reqwest::Body), Cli
         open.await.map_err(|e| ClientError::Local(format!("{}: cannot be read: {e}", path.display())))?;
     // Never more than was promised, even if the file grows meanwhile.
     let pieces = futures_util::stream::try_unfold(file.take(length), |mut file| async move {
-        let mut piece = bytes::BytesMut::with_capacity(128 * 1024);
+        let mut piece = bytes::BytesMut::with_capacity(512 * 1024);
         let read = file.read_buf(&mut piece).await?;
         Ok::<_, std::io::Error>((read > 0).then(|| (piece.freeze(), file)))
     });

@@ -2,7 +2,7 @@
 //!
 //! A package is hashed five ways while it is looked at, which is most of the cost. A large
 //! file's three whole-file digests go to a thread of their own, fed with copies of what was
-//! read (a copy costs a fiftieth of the hashing); a small file is not worth a thread.
+//! read (a copy costs a thirtieth of the hashing); a small file is not worth a thread.
 
 use super::digests::{FileDigests, FileHasher};
 use std::{
@@ -14,8 +14,8 @@ use std::{
 /// From this size in bytes on a file has a thread.
 const LARGE: u64 = 1 << 20;
 /// Bytes that change threads at a time, and how many such buffers there are.
-const BUFFER: usize = 128 << 10;
-const BUFFERS: usize = 6;
+const BUFFER: usize = 512 << 10;
+const BUFFERS: usize = 4;
 
 /// What the thread is told.
 enum Job {

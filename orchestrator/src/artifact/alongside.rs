@@ -9,17 +9,18 @@ use super::intake::{self, IntakeError};
 use bytes::Bytes;
 use std::{
     io::{self, Read},
-    sync::mpsc::{self, Receiver, SyncSender},
+    iter::Flatten,
+    sync::mpsc::{self, SyncSender},
 };
 use swarm_common::format::gpkg::{Gpkg, Limits};
 use tokio::{sync::OwnedSemaphorePermit, task::JoinHandle};
 
-/// Pieces that may wait for the check; each is as large as what the connection gave at once.
-const WAITING: usize = 4;
+/// Batches of pieces that may wait for the check.
+const WAITING: usize = 2;
 
 /// A check that runs beside an upload.
 pub struct Alongside {
-    pieces: SyncSender<Bytes>,
+    batches: SyncSender<Vec<Bytes>>,
     examined: JoinHandle<Result<Gpkg, IntakeError>>,
 }
 
@@ -27,40 +28,40 @@ impl Alongside {
     /// Begins one, which keeps `permit` until it has ended.
     #[must_use]
     pub fn start(limits: Limits, permit: OwnedSemaphorePermit) -> Self {
-        let (pieces, waiting) = mpsc::sync_channel(WAITING);
+        let (batches, waiting) = mpsc::sync_channel(WAITING);
         let examined = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            intake::examine(Pieces { waiting, current: Bytes::new() }, &limits)
+            intake::examine(Pieces { waiting: waiting.into_iter().flatten(), current: Bytes::new() }, &limits)
         });
-        Self { pieces, examined }
+        Self { batches, examined }
     }
 
     /// Where the pieces go, in order. A check that has seen enough takes no more of them.
     #[must_use]
-    pub fn pieces(&self) -> SyncSender<Bytes> {
-        self.pieces.clone()
+    pub fn batches(&self) -> SyncSender<Vec<Bytes>> {
+        self.batches.clone()
     }
 
     /// What came of it, once every sender of pieces is gone. `None` if it broke off; then
     /// nothing is known.
     pub async fn finish(self) -> Option<Result<Gpkg, IntakeError>> {
-        drop(self.pieces);
+        drop(self.batches);
         self.examined.await.ok()
     }
 }
 
 /// Reads what arrives.
 struct Pieces {
-    waiting: Receiver<Bytes>,
+    waiting: Flatten<mpsc::IntoIter<Vec<Bytes>>>,
     current: Bytes,
 }
 
 impl Read for Pieces {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.current.is_empty() {
-            match self.waiting.recv() {
-                Ok(piece) => self.current = piece,
-                Err(mpsc::RecvError) => return Ok(0),
+            match self.waiting.next() {
+                Some(piece) => self.current = piece,
+                None => return Ok(0),
             }
         }
         let n = buffer.len().min(self.current.len());

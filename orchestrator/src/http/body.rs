@@ -3,7 +3,7 @@
 
 use super::problem::ApiError;
 use axum::body::{Body, BodyDataStream, Bytes};
-use futures_util::{StreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream, stream::TryChunksError};
 use serde::de::DeserializeOwned;
 use std::{error::Error, time::Duration};
 
@@ -66,6 +66,15 @@ impl Pieces {
     /// The next piece; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
         self.inner.next().await.transpose().map_err(|error| explain(&error, self.idle))
+    }
+
+    /// The pieces, `size` at a time and what is left at the end. An error comes with those
+    /// before it.
+    pub(super) fn batches(
+        self,
+        size: usize,
+    ) -> impl Stream<Item = Result<Vec<Bytes>, TryChunksError<Bytes, ApiError>>> {
+        self.inner.map_err(move |error| explain(&error, self.idle)).try_chunks(size)
     }
 
     /// Everything, which is little.
