@@ -10,6 +10,7 @@ mod bounded;
 pub mod digests;
 pub mod gpkg;
 pub mod packages_index;
+pub mod sha512;
 pub mod snapshot;
 pub mod tar_reader;
 pub mod xpak;

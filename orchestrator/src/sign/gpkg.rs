@@ -8,7 +8,6 @@
 //! and compares what it copies with the old Manifest, so that damage is not signed.
 
 use super::key::{KeyError, OpenPgpKey};
-use sha2::Sha512;
 use std::io::{self, Read, Write};
 use swarm_common::format::{
     digests::{FileDigests, FileWriter, MemberHasher},
@@ -16,6 +15,7 @@ use swarm_common::format::{
         Body, Gpkg, GpkgError, is_signable,
         manifest::{self, Manifest, ManifestEntry},
     },
+    sha512::Sha512,
     tar_reader::{TarEntry, TarError, TarReader},
 };
 

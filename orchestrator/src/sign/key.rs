@@ -16,13 +16,13 @@ use pgp::{
     ser::Serialize as _,
     types::{KeyDetails, KeyVersion, Password, SigningKey, Timestamp},
 };
-use sha2::{Digest as _, Sha512};
 use std::{
     fs::{self, OpenOptions},
     io::{self, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
+use swarm_common::format::sha512::Sha512;
 
 /// Why there is no usable key, or it did not sign.
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +104,7 @@ impl OpenPgpKey {
         let signs = |signature: &Signature| signature.key_flags().sign();
         let subkey = secret.secret_subkeys.iter().rposition(|key| key.signatures.iter().any(signs));
         let key = Self { secret, subkey };
-        key.detached(Sha512::new())
+        key.detached(Sha512::default())
             .map_err(|error| format!("it does not sign ({error}); it must have no passphrase"))?;
         Ok(key)
     }
@@ -169,14 +169,16 @@ impl OpenPgpKey {
     ///
     /// # Errors
     /// If the key cannot sign.
-    pub fn detached(&self, bytes: Sha512) -> Result<String, KeyError> {
+    pub fn detached(&self, mut bytes: Sha512) -> Result<String, KeyError> {
         let config = self.config(SignatureType::Binary)?;
         let mut subpackets = Vec::new();
         config.hashed_subpackets().try_for_each(|packet| packet.to_writer(&mut subpackets))?;
         let length = u16::try_from(subpackets.len()).map_err(pgp::errors::Error::from)?;
         let kinds = [4, SignatureType::Binary.into(), config.pub_alg.into(), config.hash_alg.into()];
         let fields = [&kinds[..], &length.to_be_bytes(), &subpackets].concat();
-        let hash = bytes.chain_update(&fields).chain_update(config.trailer(fields.len())?).finalize();
+        bytes.update(&fields);
+        bytes.update(&config.trailer(fields.len())?);
+        let hash = bytes.finish();
         let made = self.signer().sign(&Password::empty(), config.hash_alg, &hash)?;
         let signature = Signature::from_config(config, [hash[0], hash[1]], made)?;
         Ok(DetachedSignature::new(signature).to_armored_string(ArmorOptions::default())?)

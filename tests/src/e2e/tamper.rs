@@ -4,12 +4,12 @@
 //! a detached `.sig`, and a `Manifest` of their digests that is signed in the clear.
 
 use anyhow::{Context, Result, ensure};
-use sha2::{Digest, Sha512};
 use std::{
     fs::{self, File},
     io::{Read, Write},
     path::Path,
 };
+use swarm_common::format::digests::{MemberDigests, MemberHasher};
 
 /// One member of the outer tar: its path and its bytes.
 type Member = (String, Vec<u8>);
@@ -42,12 +42,10 @@ pub fn alter(package: &Path) -> Result<()> {
     let last = bytes.last_mut().context("an empty image")?;
     *last ^= 1;
     let name = path.rsplit('/').next().unwrap_or_default().to_owned();
-    let honest = format!(
-        "DATA {name} {} SHA512 {} BLAKE2B {}",
-        bytes.len(),
-        hex::encode(Sha512::digest(&*bytes)),
-        blake2b_simd::blake2b(bytes).to_hex()
-    );
+    let mut hasher = MemberHasher::default();
+    hasher.update(bytes);
+    let MemberDigests { size, sha512, blake2b } = hasher.finish();
+    let honest = format!("DATA {name} {size} SHA512 {sha512} BLAKE2B {blake2b}");
     let about = format!("DATA {name} ");
     let text = manifest(&members)?;
     let repaired: Vec<&str> =

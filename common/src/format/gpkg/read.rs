@@ -11,9 +11,9 @@ use super::{
 use crate::format::{
     bounded::{Inflated, Source},
     digests::{FileDigests, FileHasher, MemberReader},
+    sha512::Sha512,
     tar_reader::{EntryKind, TarEntry, TarReader},
 };
-use sha2::Sha512;
 use std::{
     cell::Cell,
     io::{self, Read},
