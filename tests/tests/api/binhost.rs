@@ -24,14 +24,8 @@ async fn index(swarm: &Swarm, path: &str) -> Vec<String> {
 
 /// Waits until the profile's stable channel has this generation.
 pub async fn generation(swarm: &Swarm, wanted: u64) {
-    let mut committed = swarm.app.engine.committed();
-    loop {
-        let generation = swarm.app.engine.read(|s| s.profiles[&name(PROFILE)].generation);
-        if generation >= wanted {
-            return;
-        }
-        committed.changed().await.unwrap();
-    }
+    let generation = || swarm.app.engine.read(|s| s.profiles[&name(PROFILE)].generation);
+    crate::until("the generation", async || (generation() >= wanted).then_some(())).await;
 }
 
 #[tokio::test]

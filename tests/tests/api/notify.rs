@@ -1,11 +1,7 @@
 //! People are told: of each run once, of what is wrong once, and the sinks are what they are.
 
 use crate::key;
-use std::{
-    path::Path,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{path::Path, sync::Arc};
 use swarm_common::{
     config::{parse, secret::write_private},
     state::*,
@@ -32,15 +28,14 @@ fn webhook(receiver: &Receiver) -> String {
 /// Waits until it was looked at the state as it is now.
 async fn looked(swarm: &Swarm) {
     let since = swarm.app.engine.now();
-    until(|| swarm.app.passes.list().iter().any(|p| p.name == "notifier" && p.last_run > since)).await;
+    until("the notifier has looked", || {
+        swarm.app.passes.list().iter().any(|p| p.name == "notifier" && p.last_run > since)
+    })
+    .await;
 }
 
-async fn until(holds: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < Duration::from_secs(20), "it does not come to that");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    crate::until(what, async || holds().then_some(())).await;
 }
 
 /// Takes the build and fails it.
@@ -94,7 +89,10 @@ async fn the_end_of_a_run_is_told_once_to_every_sink_and_not_again_after_a_resta
     assert!(mail.data.contains("1 received."), "{}", mail.data);
 
     // A receiver has a message before the notifier has read its answer and kept it.
-    until(|| swarm.app.notifier.list().iter().all(|s| s.waiting == 0 && s.delivered_at.is_some())).await;
+    until("all is delivered", || {
+        swarm.app.notifier.list().iter().all(|s| s.waiting == 0 && s.delivered_at.is_some())
+    })
+    .await;
     let sinks = swarm.admin.notification_sinks().await.unwrap();
     assert!(sinks.iter().all(|s| s.waiting == 0 && s.delivered_at.is_some()), "{sinks:?}");
     let shown = format!("{sinks:?} {:?}", swarm.app.config);
@@ -213,13 +211,13 @@ async fn a_sink_that_is_down_is_tried_again_and_holds_up_nothing() {
     swarm.planned(&drone).await.unwrap();
     drone.build().await.unwrap();
     up.wait(1).await.unwrap();
-    until(|| swarm.app.notifier.list()[0].failing.is_some()).await;
+    until("the sink fails", || swarm.app.notifier.list()[0].failing.is_some()).await;
     assert_eq!(down.refused(), 1);
     let status = swarm.admin.status().await.unwrap();
     assert!(!status.concerns.iter().any(|c| c.what.contains("notifications")), "once is nobody's concern");
     looked(&swarm).await;
     clock.forward(6_000);
-    until(|| !swarm.app.notifier.troubles().is_empty()).await;
+    until("the trouble is told", || !swarm.app.notifier.troubles().is_empty()).await;
     let status = swarm.admin.status().await.unwrap();
     let want = format!("notifications to http://{} fail: HTTP 503 Service Unavailable: why", down.address);
     let concern = status.concerns.iter().find(|c| c.what == want).unwrap();
@@ -237,7 +235,7 @@ async fn a_sink_that_is_down_is_tried_again_and_holds_up_nothing() {
     let swarm = swarm.restart_after(|_| down.answer_with(200)).await.unwrap();
     let told = down.wait(1).await.unwrap();
     assert!(told[0].text("title").contains("run r1 succeeded"), "{told:?}");
-    until(|| swarm.app.notifier.list()[0].waiting == 0).await;
+    until("nothing waits", || swarm.app.notifier.list()[0].waiting == 0).await;
     looked(&swarm).await;
     assert_eq!(down.taken().len(), 1);
     assert!(down.refused() >= 2);

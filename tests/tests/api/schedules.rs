@@ -2,12 +2,9 @@
 //! the test moves.
 
 use crate::{key, refused};
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 use swarm_common::{
     client::ClientError,
@@ -18,9 +15,6 @@ use swarm_common::{
 };
 use swarm_orchestrator::engine::Clock;
 use swarm_tests::api::{PROFILE, Swarm, name};
-
-/// No condition of these tests takes longer.
-const LIMIT: Duration = Duration::from_secs(20);
 
 /// 2026-03-28, noon in Berlin; the clocks there go forward in the night.
 const NOON: TimeMs = TimeMs(1_774_695_600_000);
@@ -65,15 +59,7 @@ async fn nightly(swarm: &Swarm) -> ScheduleView {
 
 /// Looks at the status until it is as wanted.
 async fn until(swarm: &Swarm, what: &str, wanted: impl Fn(&StatusView) -> bool) -> StatusView {
-    let began = Instant::now();
-    loop {
-        let status = swarm.admin.status().await.unwrap();
-        if wanted(&status) {
-            return status;
-        }
-        assert!(began.elapsed() < LIMIT, "never {what}: {status:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    crate::until(what, async || Some(swarm.admin.status().await.unwrap()).filter(&wanted)).await
 }
 
 /// Moves the clock and waits until the schedules have been looked at after that.

@@ -1,7 +1,7 @@
 //! The swarm on one screen.
 
-use crate::key;
-use swarm_common::state::*;
+use crate::{key, until};
+use swarm_common::{state::*, wire::view::StatusView};
 use swarm_tests::api::Swarm;
 
 #[tokio::test]
@@ -56,17 +56,15 @@ async fn status_says_when_each_pass_last_ran_and_what_it_did() {
     drone.build().await.unwrap();
     crate::binhost::generation(&swarm, 1).await;
     swarm.app.passes.fail("visitor", "the door is shut");
-    let passes = loop {
-        let status = swarm.admin.status().await.unwrap();
+    let all_ran = |status: &StatusView| {
         let ran =
             |name: &str| status.passes.iter().any(|p| p.name == name && p.last_run >= status.started_at);
-        if ran("publisher") && ran("upkeep") && ran("leftovers") {
-            assert!(status.concerns.iter().any(|c| c.what == "the visitor fails: the door is shut"));
-            break status.passes;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        ran("publisher") && ran("upkeep") && ran("leftovers")
     };
-    let publisher = passes.iter().find(|p| p.name == "publisher").unwrap();
+    let looked = async || Some(swarm.admin.status().await.unwrap()).filter(all_ran);
+    let status = until("every pass has run", looked).await;
+    assert!(status.concerns.iter().any(|c| c.what == "the visitor fails: the door is shut"));
+    let publisher = status.passes.iter().find(|p| p.name == "publisher").unwrap();
     assert_eq!((publisher.did.as_str(), &publisher.trouble), ("desk is at generation 1", &None));
     swarm.app.passes.note("visitor", "");
     let status = swarm.admin.status().await.unwrap();

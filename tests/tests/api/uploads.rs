@@ -1,6 +1,6 @@
 //! Uploads of package files: resumed, refused, another drone's.
 
-use crate::refused;
+use crate::{refused, until};
 use swarm_common::{
     client::Bytes,
     digest::Digest,
@@ -147,12 +147,13 @@ async fn an_upload_that_breaks_off_keeps_what_came() {
     drop(raw);
     // The other end has noticed when the file is no longer locked by the broken request.
     let rest = bytes.slice(1000..);
-    loop {
+    until("the upload goes on", async || {
         match drone.client.upload_piece(attempt, digest, 1000, rest.clone()).await {
-            Ok(status) if status.verified => break,
+            Ok(status) if status.verified => return Some(()),
             Ok(status) => assert!(status.offset <= 1000, "{status:?}"),
             Err(error) => assert_eq!(error.status(), Some(503), "{error}"),
         }
-        tokio::task::yield_now().await;
-    }
+        None
+    })
+    .await;
 }
