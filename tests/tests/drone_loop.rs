@@ -27,7 +27,7 @@ use swarm_drone::{
     run::{Ask, RunError, run},
     spool::Spool,
 };
-use swarm_tests::api::{FakeDrone, Swarm, package_file};
+use swarm_tests::api::{FakeDrone, Swarm, package_file, until};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 /// Nothing here takes longer, however busy the machine is.
@@ -74,19 +74,6 @@ impl Running {
         self.stop.send(Ask::Stop).await.unwrap();
         self.end().await
     }
-}
-
-/// Asks again until there is an answer.
-async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let asked = async {
-        loop {
-            if let Some(answer) = ask().await {
-                return answer;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(LIMIT, asked).await.unwrap_or_else(|_| panic!("waited in vain: {what}"))
 }
 
 async fn ada(admin: &Client, state: DroneState) -> DroneView {

@@ -68,13 +68,13 @@ impl Pieces {
         self.inner.next().await.transpose().map_err(|error| explain(&error, self.idle))
     }
 
-    /// The pieces, `size` at a time and what is left at the end. An error comes with those
+    /// The pieces, `count` at a time and what is left at the end. An error comes with those
     /// before it.
     pub(super) fn batches(
         self,
-        size: usize,
+        count: usize,
     ) -> impl Stream<Item = Result<Vec<Bytes>, TryChunksError<Bytes, ApiError>>> {
-        self.inner.map_err(move |error| explain(&error, self.idle)).try_chunks(size)
+        self.inner.map_err(move |error| explain(&error, self.idle)).try_chunks(count)
     }
 
     /// Everything, which is little.

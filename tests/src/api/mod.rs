@@ -13,6 +13,7 @@ mod network;
 mod parts;
 mod raw;
 mod receiver;
+mod wait;
 
 pub use clock::TestClock;
 pub use drone::{FakeDrone, nothing_free};
@@ -22,6 +23,7 @@ pub use network::in_a_network_of_its_own;
 pub use parts::{facts, fixture, limit_plan, name, package_file, pebble, pebble_at, plan_of, snapshot};
 pub use raw::{Answer, Raw};
 pub use receiver::{Post, Receiver};
+pub use wait::until;
 
 use anyhow::{Context, Result};
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};

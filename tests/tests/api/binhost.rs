@@ -5,7 +5,7 @@ use swarm_common::{
     state::*,
     wire::drone::{Failure, Outcome},
 };
-use swarm_tests::api::{Answer, PROFILE, Swarm, name, pebble, pebble_at, plan_of};
+use swarm_tests::api::{Answer, PROFILE, Swarm, name, pebble, pebble_at, plan_of, until};
 
 /// How Portage calls itself.
 const PORTAGE: (&str, &str) = ("user-agent", "Gentoo Portage/3.0.83");
@@ -25,7 +25,7 @@ async fn index(swarm: &Swarm, path: &str) -> Vec<String> {
 /// Waits until the profile's stable channel has this generation.
 pub async fn generation(swarm: &Swarm, wanted: u64) {
     let generation = || swarm.app.engine.read(|s| s.profiles[&name(PROFILE)].generation);
-    crate::until("the generation", async || (generation() >= wanted).then_some(())).await;
+    until("the generation", async || (generation() >= wanted).then_some(())).await;
 }
 
 #[tokio::test]

@@ -28,28 +28,11 @@ mod status;
 mod tls;
 mod uploads;
 
-use std::time::Duration;
 use swarm_common::client::{ClientError, IdempotencyKey};
-
-/// The longest wait for what must come.
-const LIMIT: Duration = Duration::from_secs(20);
 
 /// A fresh key.
 fn key() -> IdempotencyKey {
     IdempotencyKey::random().unwrap()
-}
-
-/// Asks again until there is an answer.
-async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let asked = async {
-        loop {
-            if let Some(answer) = ask().await {
-                return answer;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(LIMIT, asked).await.unwrap_or_else(|_| panic!("waited in vain: {what}"))
 }
 
 /// The status of a refusal.

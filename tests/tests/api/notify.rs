@@ -35,7 +35,7 @@ async fn looked(swarm: &Swarm) {
 }
 
 async fn until(what: &str, holds: impl Fn() -> bool) {
-    crate::until(what, async || holds().then_some(())).await;
+    swarm_tests::api::until(what, async || holds().then_some(())).await;
 }
 
 /// Takes the build and fails it.

@@ -59,7 +59,7 @@ async fn nightly(swarm: &Swarm) -> ScheduleView {
 
 /// Looks at the status until it is as wanted.
 async fn until(swarm: &Swarm, what: &str, wanted: impl Fn(&StatusView) -> bool) -> StatusView {
-    crate::until(what, async || Some(swarm.admin.status().await.unwrap()).filter(&wanted)).await
+    swarm_tests::api::until(what, async || Some(swarm.admin.status().await.unwrap()).filter(&wanted)).await
 }
 
 /// Moves the clock and waits until the schedules have been looked at after that.

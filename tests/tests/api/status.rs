@@ -1,8 +1,8 @@
 //! The swarm on one screen.
 
-use crate::{key, until};
+use crate::key;
 use swarm_common::{state::*, wire::view::StatusView};
-use swarm_tests::api::Swarm;
+use swarm_tests::api::{Swarm, until};
 
 #[tokio::test]
 async fn an_empty_swarm_says_what_to_do_first() {

@@ -1,6 +1,6 @@
 //! Uploads of package files: resumed, refused, another drone's.
 
-use crate::{refused, until};
+use crate::refused;
 use swarm_common::{
     client::Bytes,
     digest::Digest,
@@ -8,7 +8,7 @@ use swarm_common::{
     state::*,
     wire::drone::{Target, UploadRequest},
 };
-use swarm_tests::api::{FakeDrone, Swarm, fixture, package_file};
+use swarm_tests::api::{FakeDrone, Swarm, fixture, package_file, until};
 
 fn file_of(target: &Target) -> (Digest, Bytes) {
     let bytes = std::fs::read(package_file(target)).unwrap();
