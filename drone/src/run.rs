@@ -137,7 +137,7 @@ struct Loop {
 
 /// What tasks tell the loop.
 enum Event {
-    Happened(Input),
+    Happened(Box<Input>),
     /// The orchestrator answered, or not and why.
     Contact(Option<ClientError>),
 }
@@ -167,7 +167,7 @@ impl Loop {
             let wait = Duration::from_millis(self.agent.next_tick().since(self.clock.now())).min(pause);
             let input = tokio::select! {
                 event = incoming.recv() => match event {
-                    Some(Event::Happened(input)) => input,
+                    Some(Event::Happened(input)) => *input,
                     Some(Event::Contact(error)) => {
                         self.note_contact(error)?;
                         continue;
@@ -325,11 +325,11 @@ impl Loop {
         self.spawn(async move {
             let reply = tokio::select! {
                 reply = client.claim(&request) => reply,
-                () = stopping.cancelled() => return Event::Happened(Input::ClaimAnswered(None)),
+                () = stopping.cancelled() => return Event::Happened(Input::ClaimAnswered(None).into()),
             };
             let (reply, error) = reply.map_or_else(|e| (None, Some(e)), |r| (Some(r), None));
             let _ = inputs.send(Event::Contact(error)).await;
-            Event::Happened(Input::ClaimAnswered(reply))
+            Event::Happened(Input::ClaimAnswered(reply).into())
         });
     }
 
@@ -341,7 +341,7 @@ impl Loop {
             let reply = client.heartbeat(&request).await;
             let (reply, error) = reply.map_or_else(|e| (None, Some(e)), |r| (Some(r), None));
             let _ = inputs.send(Event::Contact(error)).await;
-            Event::Happened(Input::HeartbeatAnswered(reply))
+            Event::Happened(Input::HeartbeatAnswered(reply).into())
         });
     }
 
@@ -353,25 +353,26 @@ impl Loop {
         let inputs = self.inputs.clone();
         self.tasks.spawn(async move {
             while let Some((attempt, phase)) = reached.recv().await {
-                let _ = inputs.send(Event::Happened(Input::PhaseReached(attempt, phase))).await;
+                let _ = inputs.send(Event::Happened(Input::PhaseReached(attempt, phase).into())).await;
             }
         });
         let work = work::attempt(Arc::clone(&self.workshop), self.client.clone(), assignment, phases, cancel);
-        self.spawn(async move { Event::Happened(Input::BuildEnded(attempt, work.await)) });
+        self.spawn(async move { Event::Happened(Input::BuildEnded(attempt, work.await).into()) });
     }
 
     fn upload(&mut self, attempt: AttemptId) {
         let Some(report) = self.reports.get(&attempt).map(Arc::clone) else {
             // Every report is noted before its files are sent.
             tracing::error!(%attempt, "there is no report to send files for");
-            return self
-                .spawn(async move { Event::Happened(Input::UploadEnded(attempt, Delivery::Refused)) });
+            return self.spawn(async move {
+                Event::Happened(Input::UploadEnded(attempt, Delivery::Refused).into())
+            });
         };
         let (client, workshop) = (self.client.clone(), Arc::clone(&self.workshop));
         self.builds.remove(&attempt);
         self.spawn(async move {
             let delivery = deliver::files(&client, &workshop.spool, attempt, &report).await;
-            Event::Happened(Input::UploadEnded(attempt, delivery))
+            Event::Happened(Input::UploadEnded(attempt, delivery).into())
         });
     }
 
@@ -380,7 +381,7 @@ impl Loop {
         self.builds.remove(&attempt);
         self.spawn(async move {
             let delivery = deliver::report(&client, &workshop.spool, attempt, &report).await;
-            Event::Happened(Input::ReportEnded(attempt, delivery))
+            Event::Happened(Input::ReportEnded(attempt, delivery).into())
         });
     }
 
@@ -393,7 +394,7 @@ impl Loop {
                 Ok(Err(error)) => tracing::warn!(%error, "could not sign off"),
                 Err(_) => tracing::warn!("could not sign off in {} s", GOODBYE.as_secs()),
             }
-            Event::Happened(Input::SignedOff)
+            Event::Happened(Input::SignedOff.into())
         });
     }
 }

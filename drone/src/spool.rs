@@ -213,6 +213,7 @@ mod tests {
             profile: "desk".parse().unwrap(),
             snapshot: Digest::of(b""),
             binhost: String::new(),
+            base: Default::default(),
             lease_ms: 1,
             limits: BuildLimits { build_timeout_ms: 1, silence_timeout_ms: 1, log_bytes: 1, jobs: 0 },
             work: Work::Plan,

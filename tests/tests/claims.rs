@@ -60,8 +60,12 @@ async fn enrol(engine: &Engine) -> Vec<DroneId> {
             other => panic!("{other:?}"),
         }
     }
-    let request =
-        ProfileRequest { builder: BuilderKind::Portage, snapshot: Digest::of(b"s"), source: "test".into() };
+    let request = ProfileRequest {
+        builder: BuilderKind::Portage,
+        snapshot: Digest::of(b"s"),
+        source: "test".into(),
+        base: None,
+    };
     submit(engine, Command::PutProfile { name: name("desk"), request }).await;
     drones
 }

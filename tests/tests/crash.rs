@@ -172,7 +172,8 @@ async fn set_up(admin: &Client, victim: &Victim) -> Vec<User> {
     admin.put_snapshot(snapshot, &archive).await.unwrap();
     let mut users = Vec::new();
     for number in 0..=DRONES {
-        let request = ProfileRequest { builder: BuilderKind::Portage, snapshot, source: "test".into() };
+        let request =
+            ProfileRequest { builder: BuilderKind::Portage, snapshot, source: "test".into(), base: None };
         admin.put_profile(&profile(number), &request, &key()).await.unwrap();
         if number == DRONES {
             users.push(User::Admin { key: key(), started: None });

@@ -153,6 +153,15 @@ impl Client {
         self.json(call.wait(Wait::Whole(HEAD))).await
     }
 
+    /// Fetches a stored package file.
+    ///
+    /// # Errors
+    /// As every request; 404 if it is not there.
+    pub async fn artifact(&self, digest: Digest) -> Result<ByteStream, ClientError> {
+        let call = Call::get(&["artifacts", &digest.to_string()]).wait(Wait::Head(HEAD));
+        Ok(ByteStream::new(self.send(&call).await?, Some(IDLE)))
+    }
+
     /// Fetches a snapshot's compressed archive, for `format::snapshot::unpack`.
     ///
     /// # Errors

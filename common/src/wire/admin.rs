@@ -55,6 +55,9 @@ pub struct ProfileRequest {
     pub snapshot: Digest,
     /// Where the content came from: a directory or a Git commit, for people.
     pub source: String,
+    /// The base to build in. Default: the drone's own `/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Name>,
 }
 
 /// What builds a profile's packages.

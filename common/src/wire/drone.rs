@@ -5,7 +5,10 @@
 
 pub use super::outcome::Outcome;
 
-use super::plan::PlanStage;
+use super::{
+    base::{Base, Dependency},
+    plan::PlanStage,
+};
 use crate::{cpv::Cpv, digest::Digest, id::*, name::Name, state::*, time::TimeMs};
 use serde::{Deserialize, Serialize};
 
@@ -90,6 +93,9 @@ pub struct Assignment {
     /// Path of the binary package host that has the dependencies, relative to the
     /// orchestrator's address.
     pub binhost: String,
+    /// What it happens in.
+    #[serde(default)]
+    pub base: Base,
     /// The lease runs out this long after the last heartbeat that names the attempt.
     pub lease_ms: u64,
     /// Bounds of the build.
@@ -135,6 +141,10 @@ pub struct BuildOrder {
     /// For a cycle: what to build in which order; `package` counts in `targets`. Empty
     /// for a single package.
     pub stages: Vec<PlanStage>,
+    /// All that is installed beside the base while it is built, what others need at run time
+    /// first: the build dependencies and their run-time closure.
+    #[serde(default)]
+    pub dependencies: Vec<Dependency>,
 }
 
 /// One package file that is asked for. The orchestrator refuses any other.

@@ -1,10 +1,11 @@
 //! What travels over HTTP, as types. Requests and replies of the drone protocol are in
-//! [`drone`], plans in [`plan`], artifacts in [`artifact`], what people look at in
+//! [`drone`], plans in [`plan`], artifacts in [`artifact`], what is built in in [`base`], what people look at in
 //! [`view`] and [`notify`], what an admin sends in [`admin`] and [`calendar`], errors in
 //! [`problem`].
 
 pub mod admin;
 pub mod artifact;
+pub mod base;
 pub mod calendar;
 pub mod drone;
 pub mod notify;

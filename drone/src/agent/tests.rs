@@ -20,6 +20,7 @@ fn assignment(attempt: u64) -> Assignment {
         profile: "desk".parse().unwrap(),
         snapshot: Digest::of(b""),
         binhost: "/binhost/desk/runs/r1".into(),
+        base: Default::default(),
         lease_ms: 60_000,
         limits: BuildLimits { build_timeout_ms: 1, silence_timeout_ms: 1, log_bytes: 1, jobs: 0 },
         work: Work::Plan,

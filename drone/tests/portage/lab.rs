@@ -98,6 +98,7 @@ impl Lab {
                 profile: "desktop".parse().unwrap(),
                 snapshot: Digest::of(b"example"),
                 binhost: "binhost/desktop/building".into(),
+                base: Default::default(),
                 lease_ms: 60_000,
                 limits: BuildLimits {
                     build_timeout_ms: 300_000,
@@ -196,7 +197,7 @@ pub fn with_use(mut target: Target, on: &[&str], known: &[&str]) -> Target {
 }
 
 pub fn order(targets: Vec<Target>, stages: Vec<PlanStage>) -> Work {
-    Work::Build(BuildOrder { package: PackageId(1), targets, stages })
+    Work::Build(BuildOrder { package: PackageId(1), targets, stages, dependencies: vec![] })
 }
 
 /// A package host on the loopback interface: files below a directory, and what was asked.

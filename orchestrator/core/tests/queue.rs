@@ -2,8 +2,12 @@
 
 mod kit;
 
-use kit::{Kit, artifacts, name, package_of};
-use swarm_common::{id::*, state::*, wire::drone::*};
+use kit::{Kit, artifacts, name, package_of, report};
+use swarm_common::{
+    id::*,
+    state::*,
+    wire::{drone::*, plan::PlanEdge},
+};
 use swarm_core::{Command, Refusal, Reply};
 
 #[test]
@@ -195,4 +199,35 @@ fn old_runs_are_forgotten_and_what_the_last_ones_built_is_not() {
     assert_eq!(kit.swarm.runs.len(), kit.swarm.policy.keep_runs);
     assert_eq!(kit.swarm.packages.len(), 20);
     assert_eq!(kit.swarm.profiles[&name("desk")].built.len(), 11);
+}
+
+#[test]
+fn an_order_names_what_is_installed_while_it_is_built_the_needed_first() {
+    let mut kit = Kit::new(&["a"]);
+    let a = DroneId(1);
+    // A tool whose library needs data, and a plug-in that only the finished package needs.
+    let mut plan = report(&["app-1", "tool-1", "lib-1", "data-1", "plugin-1"], &[]);
+    let edge = |from, to, build| PlanEdge {
+        from,
+        to,
+        build,
+        runtime: !build,
+        slot_operator: false,
+        satisfied: false,
+    };
+    plan.edges = vec![edge(0, 1, true), edge(1, 2, false), edge(2, 3, false), edge(0, 4, false)];
+    kit.plan(plan);
+    let order = loop {
+        let got = kit.claim(a).unwrap();
+        let Work::Build(order) = &got.work else { panic!("{got:?}") };
+        if order.targets[0].cpv.pf() == "app-1" {
+            break order.clone();
+        }
+        assert_eq!(order.dependencies, []);
+        kit.deliver(a, &got).unwrap();
+    };
+    let names: Vec<&str> = order.dependencies.iter().map(|d| d.cpv.pf()).collect();
+    assert_eq!(names, ["data-1", "lib-1", "tool-1"]);
+    let stored = kit.swarm.packages.values().find(|p| p.title().ends_with("tool-1")).unwrap();
+    assert_eq!(order.dependencies[2].digest, stored.artifacts[0].digest);
 }

@@ -34,8 +34,12 @@ async fn enrol(engine: &Engine) -> DroneId {
 }
 
 async fn put_profile(engine: &Engine) {
-    let request =
-        ProfileRequest { builder: BuilderKind::Portage, snapshot: Digest::of(b"s"), source: "test".into() };
+    let request = ProfileRequest {
+        builder: BuilderKind::Portage,
+        snapshot: Digest::of(b"s"),
+        source: "test".into(),
+        base: None,
+    };
     engine.submit(Command::PutProfile { name: "desk".parse().unwrap(), request }, None).await.unwrap();
 }
 
@@ -290,8 +294,12 @@ async fn an_engine_that_broke_off_does_not_look_healthy() {
     let (engine, task) = start_on(folder.path(), &disk).await;
     disk.send_replace(Disk::Defect);
     let name = "desk".parse().unwrap();
-    let request =
-        ProfileRequest { builder: BuilderKind::Portage, snapshot: Digest::of(b"s"), source: "test".into() };
+    let request = ProfileRequest {
+        builder: BuilderKind::Portage,
+        snapshot: Digest::of(b"s"),
+        source: "test".into(),
+        base: None,
+    };
     let answer = engine.submit(Command::PutProfile { name, request }, None).await;
     assert!(matches!(answer, Err(EngineError::Stopped)));
     let trouble = wait_for(|| engine.trouble()).await;

@@ -4,22 +4,28 @@ use super::{
     problem::ApiError,
     route::{Role, Route},
 };
-use crate::app::App;
+use crate::{app::App, artifact::disk::DiskError};
 use axum::{
     Json,
-    extract::{Query, State},
-    http::Method,
+    extract::{Path, Query, State},
+    http::{Method, header},
+    response::{IntoResponse as _, Response},
 };
 use serde::Deserialize;
-use std::sync::Arc;
-use swarm_common::{name::Name, wire::artifact::Artifact};
+use std::{io::ErrorKind, sync::Arc};
+use swarm_common::{digest::Digest, name::Name, wire::artifact::Artifact};
 use swarm_core::{Refusal, view};
+
+/// Media type of a package file.
+const KIND: &str = "application/x-tar";
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::new(Method::GET, "/artifacts", Role::Admin, "The stored package files", list)
             .queries(&[("profile", "of this profile")])
             .gives_list::<Artifact>(),
+        Route::new(Method::GET, "/artifacts/{digest}", Role::AdminOrDrone, "A stored package file", get)
+            .gives_bytes(KIND),
     ]
 }
 
@@ -40,4 +46,18 @@ async fn list(
         _ => Ok(view::artifacts(swarm, profile)),
     });
     Ok(Json(found?))
+}
+
+async fn get(State(app): State<Arc<App>>, Path(digest): Path<Digest>) -> Result<Response, ApiError> {
+    let path = app.store.path(digest);
+    let file = match tokio::fs::File::open(&path).await {
+        Ok(file) => file.into_std().await,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(ApiError::Absent(format!("artifact {digest} is not in the store")));
+        }
+        Err(error) => return Err(DiskError::new("open", &path, error).into()),
+    };
+    let size = file.metadata().map_err(DiskError::at("look at", &path))?.len();
+    let headers = [(header::CONTENT_TYPE, KIND.to_owned()), (header::CONTENT_LENGTH, size.to_string())];
+    Ok((headers, super::file::body(file, 0, size)).into_response())
 }

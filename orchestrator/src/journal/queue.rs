@@ -180,7 +180,8 @@ mod tests {
         let name = "ada".parse().unwrap();
         queue.say(Command::EnrolDrone { token_hash: hash, name, credential_hash: hash, facts });
         let profile: swarm_common::name::Name = "desk".parse().unwrap();
-        let request = ProfileRequest { builder: BuilderKind::Portage, snapshot: hash, source: "s".into() };
+        let request =
+            ProfileRequest { builder: BuilderKind::Portage, snapshot: hash, source: "s".into(), base: None };
         queue.say(Command::PutProfile { name: profile.clone(), request });
         for _ in 0..3 {
             queue.say(Command::StartRun { profile: profile.clone(), class: RunClass::Nightly });

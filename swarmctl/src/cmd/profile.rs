@@ -156,8 +156,12 @@ async fn pin(session: &Session, client: &Client, name: &Name, from: From) -> Res
         ));
         client.put_snapshot(made.digest, made.archive.path()).await?;
     }
-    let request =
-        ProfileRequest { builder: BuilderKind::Portage, snapshot: made.digest, source: made.source };
+    let request = ProfileRequest {
+        builder: BuilderKind::Portage,
+        snapshot: made.digest,
+        source: made.source,
+        base: None,
+    };
     let profile = session.change(async |key| client.put_profile(name, &request, key).await).await?;
     session.output.show(&profile, |_| {
         let how = if sent { "" } else { ", which the orchestrator had" };

@@ -204,8 +204,12 @@ impl Swarm {
     pub async fn profile(&self) -> Result<Digest> {
         let (digest, archive) = snapshot(&self.dir.path().join("snapshot.tar.zst"))?;
         self.admin.put_snapshot(digest, &archive).await?;
-        let request =
-            ProfileRequest { builder: BuilderKind::Portage, snapshot: digest, source: "test".to_owned() };
+        let request = ProfileRequest {
+            builder: BuilderKind::Portage,
+            snapshot: digest,
+            source: "test".to_owned(),
+            base: None,
+        };
         self.admin.put_profile(&name(PROFILE), &request, &IdempotencyKey::random()?).await?;
         Ok(digest)
     }

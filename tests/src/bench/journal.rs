@@ -135,6 +135,7 @@ impl Nights {
             builder: BuilderKind::Portage,
             snapshot: Digest::of(b"s"),
             source: "made".into(),
+            base: None,
         };
         nights.say(Command::PutProfile { name: name("desk"), request })?;
         Ok(nights)

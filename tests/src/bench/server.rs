@@ -112,8 +112,12 @@ impl Orchestrator {
         }
         let (digest, archive) = snapshot(&self.folder.join("snapshot.tar.zst"))?;
         self.admin.put_snapshot(digest, &archive).await?;
-        let request =
-            ProfileRequest { builder: BuilderKind::Portage, snapshot: digest, source: "benchmark".into() };
+        let request = ProfileRequest {
+            builder: BuilderKind::Portage,
+            snapshot: digest,
+            source: "benchmark".into(),
+            base: None,
+        };
         self.admin.put_profile(&name(PROFILE), &request, &IdempotencyKey::random()?).await?;
         Ok(drones)
     }

@@ -78,8 +78,12 @@ impl Crew {
         admin.put_snapshot(digest, &archive).await?;
         let mut tasks = JoinSet::new();
         for profile in ["desk", "nas"] {
-            let request =
-                ProfileRequest { builder: BuilderKind::Portage, snapshot: digest, source: "test".into() };
+            let request = ProfileRequest {
+                builder: BuilderKind::Portage,
+                snapshot: digest,
+                source: "test".into(),
+                base: None,
+            };
             admin.put_profile(&name(profile), &request, &IdempotencyKey::random()?).await?;
             tasks.spawn(runs(admin.clone(), profile, said.clone()));
         }

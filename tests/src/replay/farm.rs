@@ -159,6 +159,7 @@ impl Farm<'_> {
             builder: BuilderKind::Portage,
             snapshot: Digest::of(b"replay"),
             source: "a replay".into(),
+            base: None,
         };
         self.send(Command::PutProfile { name: desk.clone(), request })?;
         for (n, &cores) in self.night.cores.iter().enumerate() {

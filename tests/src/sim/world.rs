@@ -133,6 +133,7 @@ impl World {
                 builder: BuilderKind::Portage,
                 snapshot: Digest::of(b"snapshot"),
                 source: "the simulation".into(),
+                base: None,
             },
         };
         self.orchestrator.admin(self.now, &mut self.rng, profile, "profile")?;

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     attempt::Job,
     calendar,
+    closure::closure,
     command::Reply,
     decide::{Decision, known},
     drone::Drone,
@@ -15,7 +16,12 @@ use crate::{
     judge::memory,
     swarm::Swarm,
 };
-use swarm_common::{id::*, state::*, time::TimeMs, wire::drone::*};
+use swarm_common::{
+    id::*,
+    state::*,
+    time::TimeMs,
+    wire::{base::Base, drone::*},
+};
 
 /// A drone asks for work. Never refused for the state of drone or queue: the answer then
 /// is no work, and why.
@@ -96,6 +102,7 @@ fn assignment(
     drone: &Drone,
     build_ids: &[u32],
 ) -> Option<Assignment> {
+    let base = Base::Host;
     let (run_id, work, jobs) = match job {
         Job::Plan(run) => (run, Work::Plan, 0),
         Job::Build(id) => {
@@ -104,7 +111,8 @@ fn assignment(
             for (target, &build_id) in targets.iter_mut().zip(build_ids) {
                 target.build_id = build_id;
             }
-            let order = BuildOrder { package: id, targets, stages: package.stages.clone() };
+            let dependencies = closure(swarm, id, &base);
+            let order = BuildOrder { package: id, targets, stages: package.stages.clone(), dependencies };
             (package.run, Work::Build(order), memory::jobs(swarm, id, drone))
         }
     };
@@ -116,6 +124,7 @@ fn assignment(
         profile: run.profile.clone(),
         snapshot: run.snapshot,
         binhost: format!("/binhost/{}/runs/{run_id}", run.profile),
+        base,
         lease_ms: policy.lease_ms,
         limits: BuildLimits {
             build_timeout_ms: policy.build_timeout_ms,

@@ -52,6 +52,7 @@ impl Kit {
                 builder: BuilderKind::Portage,
                 snapshot: Digest::of(b"snapshot"),
                 source: "a test".into(),
+                base: None,
             },
         });
         for drone in drones {
@@ -110,13 +111,17 @@ impl Kit {
 
     /// Starts a run of `desk` and brings its plan: `edges` as `(from, to)` build needs.
     pub fn run(&mut self, packages: &[&str], edges: &[(u32, u32)]) -> RunId {
+        self.plan(report(packages, edges))
+    }
+
+    /// Starts a run of `desk` and brings this plan.
+    pub fn plan(&mut self, plan: PlanReport) -> RunId {
         let reply = self.must(Command::StartRun { profile: name("desk"), class: RunClass::Nightly });
         let Reply::Run(run) = reply else { panic!("{reply:?}") };
         let drone = *self.swarm.drones.keys().next().unwrap();
         let attempt = self.claim(drone).expect("the plan to be claimed").attempt;
         let usage = Usage::default();
-        let plan = report(packages, edges).into();
-        self.must(Command::ReceivePlan { drone, attempt, plan, usage });
+        self.must(Command::ReceivePlan { drone, attempt, plan: plan.into(), usage });
         run
     }
 
