@@ -8,6 +8,7 @@ pub mod builder;
 pub mod buildroot;
 pub mod clock;
 pub mod config;
+mod cpu;
 pub mod deliver;
 pub mod enrol;
 pub mod lock;

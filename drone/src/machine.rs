@@ -1,6 +1,6 @@
 //! What the machine says of itself.
 
-use crate::vitals;
+use crate::{cpu, vitals};
 use std::{fs, path::Path};
 use swarm_common::{name::Name, wire::drone::DroneFacts};
 
@@ -14,6 +14,7 @@ pub fn facts(profiles: &[Name]) -> DroneFacts {
         memory_bytes: vitals::total_memory(),
         version: env!("CARGO_PKG_VERSION").into(),
         profiles: profiles.to_vec(),
+        cpu: fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| cpu::parse(&text)),
     }
 }
 

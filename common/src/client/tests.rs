@@ -168,6 +168,7 @@ async fn a_change_that_may_have_arrived_is_repeated_only_if_that_is_harmless() {
             memory_bytes: 1,
             version: String::new(),
             profiles: Vec::new(),
+            cpu: None,
         },
     };
     let error = client(&[dead.clone(), nobody()]).enrol(&enrol).await.unwrap_err();

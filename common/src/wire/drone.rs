@@ -7,6 +7,7 @@ pub use super::outcome::Outcome;
 
 use super::{
     base::{Base, Dependency},
+    cpu::Cpu,
     plan::PlanStage,
 };
 use crate::{cpv::Cpv, digest::Digest, id::*, name::Name, state::*, time::TimeMs};
@@ -42,6 +43,9 @@ pub struct DroneFacts {
     pub version: String,
     /// Profiles it builds for; empty means any.
     pub profiles: Vec<Name>,
+    /// Its processor, if the drone can tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Cpu>,
 }
 
 /// Answer to an enrolment.

@@ -7,6 +7,7 @@ pub mod admin;
 pub mod artifact;
 pub mod base;
 pub mod calendar;
+pub mod cpu;
 pub mod drone;
 pub mod notify;
 mod outcome;

@@ -138,6 +138,7 @@ mod tests {
                 memory_bytes: 1,
                 version: String::new(),
                 profiles: vec![],
+                cpu: None,
             },
             enrolled_at: TimeMs(0),
             approved: set(0),

@@ -24,6 +24,7 @@ async fn enrol(engine: &Engine) -> DroneId {
         memory_bytes: 1,
         version: String::new(),
         profiles: vec![],
+        cpu: None,
     };
     let name = "drone".parse().unwrap();
     let enrol = Command::EnrolDrone { token_hash, name, credential_hash: Digest::of(b"c"), facts };

@@ -15,6 +15,7 @@ use swarm_common::{
     digest::Digest,
     wire::{
         admin::{EnrolTokenReply, EnrolTokenRequest},
+        cpu::Cpu,
         drone::{EnrolReply, EnrolRequest},
     },
 };
@@ -75,7 +76,8 @@ async fn enrol(State(app): State<Arc<App>>, body: Body) -> Result<Json<EnrolRepl
     let request: EnrolRequest = read_json(body, app.config.limits.body_idle()).await?;
     let facts = &request.facts;
     let longest = [&facts.machine_id, &facts.boot_id, &facts.version].map(|text| text.len());
-    if longest.iter().any(|&n| n > LONGEST_FACT) || facts.profiles.len() > MOST_PROFILES {
+    let bounded = facts.cpu.as_ref().is_none_or(Cpu::is_bounded);
+    if longest.iter().any(|&n| n > LONGEST_FACT) || facts.profiles.len() > MOST_PROFILES || !bounded {
         let text =
             format!("a machine's facts have at most {LONGEST_FACT} characters and {MOST_PROFILES} profiles");
         return Err(ApiError::Unprocessable(text));

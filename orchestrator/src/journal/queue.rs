@@ -175,6 +175,7 @@ mod tests {
             memory_bytes: 1,
             version: String::new(),
             profiles: Vec::new(),
+            cpu: None,
         };
         queue.say(Command::IssueEnrolToken { token_hash: hash, valid_ms: 1000, approved: true });
         let name = "ada".parse().unwrap();

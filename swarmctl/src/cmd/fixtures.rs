@@ -67,6 +67,7 @@ pub fn drone(id: u64, drone_name: &str, state: DroneState) -> DroneView {
             memory_bytes: 8 << 30,
             version: "0.1.0".into(),
             profiles: vec![],
+            cpu: None,
         },
         vitals: None,
         last_seen: None,

@@ -34,6 +34,7 @@ pub fn facts() -> DroneFacts {
         memory_bytes: 8 << 30,
         version: "0.1.0".to_owned(),
         profiles: Vec::new(),
+        cpu: None,
     }
 }
 

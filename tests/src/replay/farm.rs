@@ -208,6 +208,7 @@ impl Farm<'_> {
             memory_bytes: 64 << 30,
             version: "0".into(),
             profiles: Vec::new(),
+            cpu: None,
         };
         let credential_hash = Digest::of(format!("credential {n}").as_bytes());
         let name = format!("drone{n}").parse()?;

@@ -167,6 +167,7 @@ impl World {
             memory_bytes: 8 << 30,
             version: "0".into(),
             profiles: Vec::new(),
+            cpu: None,
         };
         let name = format!("drone{n}").parse().map_err(|e| format!("{e}"))?;
         let credential_hash = Digest::of(format!("credential {n}").as_bytes());

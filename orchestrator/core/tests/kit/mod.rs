@@ -79,6 +79,7 @@ impl Kit {
                 memory_bytes,
                 version: "0".into(),
                 profiles: vec![],
+                cpu: None,
             },
         });
         let Reply::Drone(id) = reply else { panic!("{reply:?}") };

@@ -1,0 +1,40 @@
+//! A machine's processor, so far as it decides which compiler flags its builds may have.
+
+use serde::{Deserialize, Serialize};
+
+/// No processor has more flags that Gentoo has a name for.
+const MOST_FLAGS: usize = 200;
+const LONGEST_FLAG: usize = 32;
+
+/// A processor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Cpu {
+    /// `GenuineIntel`, `AuthenticAMD`; empty where the kernel does not say.
+    #[serde(default)]
+    pub vendor: String,
+    /// The vendor's number of the family.
+    #[serde(default)]
+    pub family: u32,
+    /// The vendor's number of the model in its family.
+    #[serde(default)]
+    pub model: u32,
+    /// 1 to 4: the x86-64 level of the psABI that it has all instructions of. None for other
+    /// architectures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub x86_64_level: Option<u8>,
+    /// What it can do, by the names of Gentoo's `CPU_FLAGS_*`, sorted.
+    #[serde(default)]
+    pub flags: Vec<String>,
+}
+
+impl Cpu {
+    /// Whether it is within the bounds of what a drone may say.
+    #[must_use]
+    pub fn is_bounded(&self) -> bool {
+        self.vendor.len() <= LONGEST_FLAG
+            && self.flags.len() <= MOST_FLAGS
+            && self.flags.iter().all(|flag| flag.len() <= LONGEST_FLAG)
+    }
+}
