@@ -25,7 +25,8 @@ pub(super) fn write(root: &Root) -> Result<(), RootError> {
         copy(&bundle, &etc)?;
     }
     // What the snapshot must not bring, because it is different on every machine.
-    for name in ["make.profile", "repos.conf", "binrepos.conf"] {
+    let linked = root.manifest().portage_profile.is_some().then_some("make.profile");
+    for name in ["repos.conf", "binrepos.conf"].into_iter().chain(linked) {
         if etc.join(name).symlink_metadata().is_ok() {
             return Err(RootError::Snapshot(format!("it brings its own etc/portage/{name}")));
         }
@@ -41,12 +42,12 @@ pub(super) fn write(root: &Root) -> Result<(), RootError> {
 /// The link to the profile.
 fn profile(root: &Root) -> Result<(), RootError> {
     let manifest = root.manifest();
-    let repo = root.paths().snapshot.join("repos").join(&manifest.main_repository);
-    let profile = repo.join("profiles").join(&manifest.portage_profile);
+    let profile = root.paths().snapshot.join(manifest.profile_path());
     if !profile.is_dir() {
-        let why =
-            format!("repository {} has no profile {}", manifest.main_repository, manifest.portage_profile);
-        return Err(RootError::Snapshot(why));
+        return Err(RootError::Snapshot(format!("there is no Portage profile {}", manifest.profile_path())));
+    }
+    if manifest.portage_profile.is_none() {
+        return Ok(()); // It came with the bundle.
     }
     let at = root.etc().join("make.profile");
     symlink(profile, &at).map_err(RootError::io("link", at))
@@ -66,6 +67,9 @@ pub(super) fn repositories(root: &Root) -> String {
             repository.name,
             location.display()
         );
+        for (key, value) in &repository.settings {
+            let _ = writeln!(text, "{key} = {value}");
+        }
     }
     text
 }

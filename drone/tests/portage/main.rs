@@ -231,7 +231,10 @@ async fn a_snapshot_without_its_profile_is_not_blamed_on_the_drone() {
     let (end, _, _) = play(lab.context(Work::Plan, "http://127.0.0.1:9")).await;
     let BuildEnd::Failed { failure, .. } = end else { panic!("{end:?}") };
     assert_eq!(failure.class, FailureClass::Infra);
-    assert!(failure.message.contains("has no profile example/amd64"), "{failure:?}");
+    assert!(
+        failure.message.contains("no Portage profile repos/swarm-example/profiles/example/amd64"),
+        "{failure:?}"
+    );
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use bundle::Bundle;
 use repository::Repository;
 use std::{
+    collections::BTreeMap,
     io::{BufWriter, Write},
     path::PathBuf,
 };
@@ -71,11 +72,16 @@ pub fn make(sources: &Sources, progress: impl Fn(u64, u64)) -> Result<Made, Fail
     }
     let manifest = SnapshotManifest {
         format: FORMAT,
-        portage_profile: bundle.portage_profile.clone(),
+        portage_profile: Some(bundle.portage_profile.clone()),
+        profile_repository: None,
         main_repository: main.name.clone(),
         repositories: repositories
             .iter()
-            .map(|r| SnapshotRepository { name: r.name.clone(), commit: r.commit.clone() })
+            .map(|r| SnapshotRepository {
+                name: r.name.clone(),
+                commit: r.commit.clone(),
+                settings: BTreeMap::new(),
+            })
             .collect(),
     };
     let mut contents = SnapshotContents::new(manifest).map_err(told)?;

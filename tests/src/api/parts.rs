@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use std::{
+    collections::BTreeMap,
     fs::File,
     path::{Path, PathBuf},
 };
@@ -109,9 +110,14 @@ pub fn limit_plan(bytes: usize) -> PlanReport {
 pub fn snapshot(path: &Path) -> Result<(Digest, PathBuf)> {
     let mut contents = SnapshotContents::new(SnapshotManifest {
         format: FORMAT,
-        portage_profile: "default".to_owned(),
+        portage_profile: Some("default".to_owned()),
+        profile_repository: None,
         main_repository: "fixture".to_owned(),
-        repositories: vec![SnapshotRepository { name: "fixture".to_owned(), commit: None }],
+        repositories: vec![SnapshotRepository {
+            name: "fixture".to_owned(),
+            commit: None,
+            settings: BTreeMap::new(),
+        }],
     })?;
     contents.add_bytes("repos/fixture/profiles/default/parent", b"..\n".to_vec())?;
     contents.add_bytes("world", b"dev-libs/pebble\n".to_vec())?;

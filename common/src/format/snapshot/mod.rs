@@ -8,7 +8,7 @@
 //! | path | content |
 //! |---|---|
 //! | `snapshot.json` | [`SnapshotManifest`] |
-//! | `etc/portage/**` | the configuration; without `make.profile`, `repos.conf`, `binrepos.conf`, which a drone writes itself |
+//! | `etc/portage/**` | the configuration; without `repos.conf`, `binrepos.conf` and a linked `make.profile`, which a drone writes itself |
 //! | `world` | the world set |
 //! | `repos/NAME/**` | each package repository |
 //! | `distfiles/**` | sources that cannot be fetched, if any |
@@ -26,7 +26,7 @@ pub use pack::SnapshotContents;
 pub use unpack::{unpack, verify};
 
 use serde::{Deserialize, Serialize};
-use std::io;
+use std::{collections::BTreeMap, io};
 
 /// The only format there is.
 pub const FORMAT: u32 = 1;
@@ -46,8 +46,13 @@ const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 pub struct SnapshotManifest {
     /// [`FORMAT`].
     pub format: u32,
-    /// The Portage profile: a path below `profiles/` of the main repository.
-    pub portage_profile: String,
+    /// The Portage profile: a path below `profiles/` of a repository, or `None` if it is the
+    /// directory `etc/portage/make.profile`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub portage_profile: Option<String>,
+    /// The repository that has the Portage profile, if that is not the main one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile_repository: Option<String>,
     /// The main repository's name.
     pub main_repository: String,
     /// Every repository.
@@ -62,7 +67,14 @@ pub struct SnapshotRepository {
     pub name: String,
     /// The Git commit with exactly this content, if there is one.
     pub commit: Option<String>,
+    /// What the bundle's `repos.conf` says of it, of [`REPOSITORY_SETTINGS`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<String, String>,
 }
+
+/// The settings of `repos.conf` that decide what Portage builds. All others are about the
+/// machine.
+pub const REPOSITORY_SETTINGS: [&str; 4] = ["aliases", "eclass-overrides", "masters", "priority"];
 
 impl SnapshotManifest {
     /// Whether it can be built from.
@@ -81,6 +93,15 @@ impl SnapshotManifest {
             if self.repositories.iter().filter(|other| other.name == repository.name).count() > 1 {
                 return wrong(format!("repository `{}` is there twice", repository.name));
             }
+            for (key, value) in &repository.settings {
+                if !is_repository_setting(key, value) {
+                    let (key, value) = (key.escape_debug(), value.escape_debug());
+                    return wrong(format!(
+                        "repository `{}` has the setting `{key} = {value}`",
+                        repository.name
+                    ));
+                }
+            }
         }
         if !self.repositories.iter().any(|repository| repository.name == self.main_repository) {
             return wrong(format!(
@@ -88,9 +109,36 @@ impl SnapshotManifest {
                 self.main_repository.escape_debug()
             ));
         }
-        path::check_path(&self.portage_profile)
+        if let Some(name) = &self.profile_repository
+            && !self.repositories.iter().any(|repository| repository.name == *name)
+        {
+            return wrong(format!("the Portage profile's repository `{}` is not in it", name.escape_debug()));
+        }
+        path::check_path(&self.profile_path())
             .or_else(|why| wrong(format!("the Portage profile's path is not usable: {why}")))
     }
+
+    /// The Portage profile's directory, relative to the snapshot's.
+    #[must_use]
+    pub fn profile_path(&self) -> String {
+        let Some(profile) = &self.portage_profile else { return OWN_PROFILE.to_owned() };
+        let repository = self.profile_repository.as_ref().unwrap_or(&self.main_repository);
+        format!("repos/{repository}/profiles/{profile}")
+    }
+}
+
+/// A Portage profile of the bundle's own, relative to the snapshot's directory.
+const OWN_PROFILE: &str = "etc/portage/make.profile";
+
+/// Whether a setting can stand in a `repos.conf` as it is.
+#[must_use]
+pub fn is_repository_setting(key: &str, value: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_- ".contains(&b);
+    let number = || value.parse::<i32>().is_ok();
+    REPOSITORY_SETTINGS.contains(&key)
+        && value.len() <= 1000
+        && value.bytes().all(plain)
+        && (key != "priority" || number())
 }
 
 /// Whether a text can name a repository (Package Manager Specification, section 3.1.5).

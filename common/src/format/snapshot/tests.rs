@@ -12,10 +12,15 @@ use tar::{EntryType, Header};
 fn manifest() -> SnapshotManifest {
     SnapshotManifest {
         format: FORMAT,
-        portage_profile: "example/amd64".into(),
+        portage_profile: Some("example/amd64".into()),
+        profile_repository: None,
         main_repository: "example".into(),
-        repositories: vec![SnapshotRepository { name: "example".into(), commit: None }],
+        repositories: vec![repository("example")],
     }
+}
+
+fn repository(name: &str) -> SnapshotRepository {
+    SnapshotRepository { name: name.into(), commit: None, settings: BTreeMap::new() }
 }
 
 /// A small repository on disk.
@@ -174,18 +179,65 @@ fn other_content_and_a_cut_off_archive_are_refused() {
 #[test]
 fn a_manifest_that_fits_nothing_is_refused() {
     let good = manifest();
-    assert!(good.check().is_ok());
+    let with = |key: &str, value: &str| {
+        let mut manifest = good.clone();
+        manifest.repositories[0].settings.insert(key.into(), value.into());
+        manifest
+    };
+    for manifest in [good.clone(), with("priority", "-50"), with("masters", "example other")] {
+        manifest.check().unwrap();
+    }
     for bad in [
         SnapshotManifest { format: 2, ..good.clone() },
         SnapshotManifest { main_repository: "other".into(), ..good.clone() },
-        SnapshotManifest { portage_profile: "../../etc".into(), ..good.clone() },
+        SnapshotManifest { portage_profile: Some("../../etc".into()), ..good.clone() },
+        SnapshotManifest { profile_repository: Some("other".into()), ..good.clone() },
+        with("location", "/"),
+        with("priority", "high"),
+        with("masters", "example\n[evil]"),
         SnapshotManifest { repositories: vec![good.repositories[0].clone(); 2], ..good.clone() },
-        SnapshotManifest {
-            repositories: vec![SnapshotRepository { name: "a/b".into(), commit: None }],
-            main_repository: "a/b".into(),
-            ..good
-        },
+        SnapshotManifest { repositories: vec![repository("a/b")], main_repository: "a/b".into(), ..good },
     ] {
         assert!(bad.check().is_err(), "{bad:?}");
     }
+}
+
+#[test]
+fn what_an_older_version_packed_is_read_and_named_as_before() {
+    let old = concat!(
+        r#"{"format":1,"portage_profile":"example/amd64","main_repository":"example","#,
+        r#""repositories":[{"name":"example","commit":null}]}"#
+    );
+    let read: SnapshotManifest = serde_json::from_str(old).unwrap();
+    assert_eq!(read, manifest());
+    // The same bytes, so the same content keeps its digest.
+    assert_eq!(serde_json::to_string(&read).unwrap(), old);
+}
+
+#[test]
+fn the_profile_may_be_of_any_repository_or_the_bundles_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut files = tree(&dir.path().join("from"));
+    let of = |manifest, files: &[String], own: bool| {
+        let mut contents = SnapshotContents::new(manifest).unwrap();
+        for file in files {
+            contents.add_from("repos/second", &dir.path().join("from"), file).unwrap();
+        }
+        if own {
+            contents.add_bytes("etc/portage/make.profile/eapi", b"8".to_vec()).unwrap();
+        }
+        let mut archive = Vec::new();
+        let digest = contents.write(&mut archive, || ()).unwrap();
+        verify(archive.as_slice(), digest)
+    };
+    let two =
+        SnapshotManifest { repositories: vec![repository("example"), repository("second")], ..manifest() };
+    let second = SnapshotManifest { profile_repository: Some("second".into()), ..two.clone() };
+    let own = SnapshotManifest { portage_profile: None, ..two.clone() };
+    assert_eq!(of(second.clone(), &files, false).unwrap(), second);
+    assert_eq!(of(own.clone(), &files, true).unwrap(), own);
+    assert!(of(own, &files, false).is_err(), "there is none of its own");
+    assert!(of(two, &files, false).is_err(), "the main repository has none");
+    files.retain(|file| !file.starts_with("profiles/"));
+    assert!(of(second, &files, false).is_err());
 }

@@ -86,7 +86,7 @@ fn read(archive: impl Read, expected: Digest, dir: Option<&Path>) -> Result<Snap
     }
     let manifest =
         content.manifest.ok_or_else(|| SnapshotError::Manifest(format!("there is no {MANIFEST}")))?;
-    let profile = format!("repos/{}/profiles/{}", manifest.main_repository, manifest.portage_profile);
+    let profile = manifest.profile_path();
     let below = format!("{profile}/");
     if !content.entries.iter().any(|path| path.starts_with(&below)) {
         return Err(SnapshotError::Manifest(format!("its Portage profile {profile} is not in it")));
