@@ -17,9 +17,10 @@ const WORTH_REPEATING: [&str; 4] =
 /// How often the orchestrator may say that it stands elsewhere before it is left alone.
 const ROUNDS: u32 = 16;
 
-/// Sends the log and the files of an attempt.
+/// Sends the files of an attempt, and meanwhile its log, which people may be reading.
 pub async fn files(client: &Client, spool: &Spool, attempt: AttemptId, report: &ReportRequest) -> Delivery {
-    match try_files(client, spool, attempt, report).await {
+    let (sent, ()) = tokio::join!(try_files(client, spool, attempt, report), log(client, spool, attempt));
+    match sent {
         Ok(()) => Delivery::Done,
         Err(Trouble::Client(error)) => judge(attempt, "the files were not taken", &error),
         Err(Trouble::Spool(error)) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -66,12 +67,16 @@ async fn try_files(
     Ok(())
 }
 
-/// Sends the rest of the log, then how an attempt ended.
-pub async fn report(client: &Client, spool: &Spool, attempt: AttemptId, report: &ReportRequest) -> Delivery {
+/// Sends the rest of the log, which is worth a try, not a result.
+async fn log(client: &Client, spool: &Spool, attempt: AttemptId) {
     if let Err(error) = logs::deliver(client, attempt, &spool.log(attempt)).await {
-        // A log is worth a try, not a result.
         tracing::debug!(%attempt, %error, "the rest of the log was not taken");
     }
+}
+
+/// Sends the rest of the log, then how an attempt ended.
+pub async fn report(client: &Client, spool: &Spool, attempt: AttemptId, report: &ReportRequest) -> Delivery {
+    log(client, spool, attempt).await;
     match client.report(attempt, report).await {
         Ok(reply) => {
             tracing::info!(%attempt, accepted = reply.accepted, reason = reply.reason, "reported");

@@ -11,12 +11,12 @@ use swarm_common::{
     client::{Client, ClientError, LogAppend},
     id::AttemptId,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 /// A piece that is sent at once.
 const PIECE: usize = 256 << 10;
 
-/// Between two looks at a log that grows.
+/// A log that grows is sent this often at most.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The log of one attempt on disk; whatever is written can be sent.
@@ -55,16 +55,31 @@ impl LogFile {
             let mut sent = 0;
             while length.changed().await.is_ok() {
                 let end = *length.borrow_and_update();
+                let next = Instant::now() + PAUSE;
                 if let Err(error) = send(&client, attempt, &path, &mut sent, end).await {
                     tracing::debug!(%attempt, %error, "the log cannot be sent now");
                     if !error.is_transient() {
                         return;
                     }
                 }
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep_until(next).await;
             }
         }
     }
+}
+
+/// Does `work` while its log is followed. The end of the work is the end of both: what was
+/// not sent by then is left to [`deliver`].
+pub async fn beside<T>(follow: Option<impl Future<Output = ()>>, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    if let Some(follow) = follow {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            () = follow => {}
+        }
+    }
+    work.await
 }
 
 /// Sends whatever the orchestrator does not have yet of a finished log.
@@ -113,4 +128,30 @@ fn read_piece(path: &Path, from: u64, end: u64) -> io::Result<Vec<u8>> {
     let mut piece = Vec::new();
     file.take(end.saturating_sub(from).min(PIECE as u64)).read_to_end(&mut piece)?;
     Ok(piece)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use swarm_common::client::parse_address;
+
+    #[tokio::test]
+    async fn a_build_does_not_wait_for_an_orchestrator_that_does_not_take_its_log() {
+        let folder = tempfile::tempdir().unwrap();
+        // Connections are made, and nothing is ever answered.
+        let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", deaf.local_addr().unwrap());
+        let client = Client::new(&[parse_address(&address).unwrap()], None).unwrap();
+        let mut log = LogFile::create(&folder.path().join("log")).unwrap();
+        let follow = log.follow(client, AttemptId(1));
+        let accepted = tokio::task::spawn_blocking(move || deaf.accept().map(|it| (it, deaf)));
+        let build = async {
+            log.write(b"compiling\n").unwrap();
+            let sending = accepted.await.unwrap().unwrap();
+            log.write(b"done\n").unwrap();
+            (sending, std::time::Instant::now())
+        };
+        let (_sending, ended) = beside(Some(follow), build).await;
+        assert!(ended.elapsed() < PAUSE / 2, "{:?}", ended.elapsed());
+    }
 }

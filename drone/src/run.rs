@@ -2,19 +2,19 @@
 
 mod ask;
 mod enrolling;
+mod sending;
 
 pub use ask::{Ask, RunError};
 
 use crate::{
-    agent::{Agent, Delivery, Input, Output, Recovered},
+    agent::{Agent, Input, Output, Recovered},
     buildroot,
     clock::Clock,
     config::Config,
-    deliver, machine, process,
+    process,
     relay::Relay,
     snapshots::Snapshots,
     spool::Spool,
-    vitals,
     work::{self, Workshop},
 };
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
@@ -33,9 +33,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// A stop may take this much longer each time the loop comes round.
 const STOP_EXTENSION: Duration = Duration::from_secs(180);
-
-/// Saying goodbye takes no longer.
-const GOODBYE: Duration = Duration::from_secs(5);
 
 /// What is stopped with the drone may take so much longer than a build's own grace.
 const LAST_TASKS: Duration = Duration::from_secs(10);
@@ -94,6 +91,7 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
         builds: BTreeMap::new(),
         reports,
         tasks: JoinSet::new(),
+        attempts: JoinSet::new(),
         was_reachable: true,
         stopping: CancellationToken::new(),
         state: None,
@@ -124,6 +122,8 @@ struct Loop {
     /// Reports on their way, which their uploads need too.
     reports: BTreeMap<AttemptId, Arc<ReportRequest>>,
     tasks: JoinSet<()>,
+    /// Builds, and the removal of what they left: the drone does not end before them.
+    attempts: JoinSet<()>,
     was_reachable: bool,
     /// Ends the claim that waits for work.
     stopping: CancellationToken,
@@ -192,6 +192,10 @@ impl Loop {
                     ended.map_err(RunError::Broken)?;
                     continue;
                 }
+                Some(ended) = self.attempts.join_next() => {
+                    ended.map_err(RunError::Broken)?;
+                    continue;
+                }
                 () = tokio::time::sleep(wait) => Input::Tick,
             };
             self.note_state(&input);
@@ -220,14 +224,11 @@ impl Loop {
     async fn end_tasks(mut self, incoming: mpsc::Receiver<Event>) {
         // Nobody listens any more; a task that waits for room to speak goes on.
         drop(incoming);
-        let was_building = !self.builds.is_empty();
         self.builds.values().for_each(CancellationToken::cancel);
-        if was_building {
-            let tasks = &mut self.tasks;
-            let all = async { while tasks.join_next().await.is_some() {} };
-            if tokio::time::timeout(self.last_tasks, all).await.is_err() {
-                tracing::debug!("not everything ended in time");
-            }
+        let attempts = &mut self.attempts;
+        let all = async { while attempts.join_next().await.is_some() {} };
+        if tokio::time::timeout(self.last_tasks, all).await.is_err() {
+            tracing::debug!("not everything ended in time");
         }
         self.tasks.shutdown().await;
     }
@@ -318,33 +319,6 @@ impl Loop {
         });
     }
 
-    fn claim(&mut self, mut request: ClaimRequest) {
-        let (client, inputs) = (self.client.clone(), self.inputs.clone());
-        let stopping = self.stopping.clone();
-        request.memory_free_bytes = vitals::read(&self.workshop.work_dir).memory_free_bytes;
-        self.spawn(async move {
-            let reply = tokio::select! {
-                reply = client.claim(&request) => reply,
-                () = stopping.cancelled() => return Event::Happened(Input::ClaimAnswered(None).into()),
-            };
-            let (reply, error) = reply.map_or_else(|e| (None, Some(e)), |r| (Some(r), None));
-            let _ = inputs.send(Event::Contact(error)).await;
-            Event::Happened(Input::ClaimAnswered(reply).into())
-        });
-    }
-
-    fn heartbeat(&mut self, attempts: Vec<AttemptStatus>, draining: bool) {
-        let (client, inputs) = (self.client.clone(), self.inputs.clone());
-        let vitals = vitals::read(&self.workshop.work_dir);
-        let request = HeartbeatRequest { vitals, attempts, draining, boot_id: machine::boot_id() };
-        self.spawn(async move {
-            let reply = client.heartbeat(&request).await;
-            let (reply, error) = reply.map_or_else(|e| (None, Some(e)), |r| (Some(r), None));
-            let _ = inputs.send(Event::Contact(error)).await;
-            Event::Happened(Input::HeartbeatAnswered(reply).into())
-        });
-    }
-
     fn start(&mut self, assignment: Assignment) {
         let attempt = assignment.attempt;
         let cancel = CancellationToken::new();
@@ -356,45 +330,13 @@ impl Loop {
                 let _ = inputs.send(Event::Happened(Input::PhaseReached(attempt, phase).into())).await;
             }
         });
-        let work = work::attempt(Arc::clone(&self.workshop), self.client.clone(), assignment, phases, cancel);
-        self.spawn(async move { Event::Happened(Input::BuildEnded(attempt, work.await).into()) });
-    }
-
-    fn upload(&mut self, attempt: AttemptId) {
-        let Some(report) = self.reports.get(&attempt).map(Arc::clone) else {
-            // Every report is noted before its files are sent.
-            tracing::error!(%attempt, "there is no report to send files for");
-            return self.spawn(async move {
-                Event::Happened(Input::UploadEnded(attempt, Delivery::Refused).into())
-            });
-        };
-        let (client, workshop) = (self.client.clone(), Arc::clone(&self.workshop));
-        self.builds.remove(&attempt);
-        self.spawn(async move {
-            let delivery = deliver::files(&client, &workshop.spool, attempt, &report).await;
-            Event::Happened(Input::UploadEnded(attempt, delivery).into())
-        });
-    }
-
-    fn report(&mut self, attempt: AttemptId, report: ReportRequest) {
-        let (client, workshop) = (self.client.clone(), Arc::clone(&self.workshop));
-        self.builds.remove(&attempt);
-        self.spawn(async move {
-            let delivery = deliver::report(&client, &workshop.spool, attempt, &report).await;
-            Event::Happened(Input::ReportEnded(attempt, delivery).into())
-        });
-    }
-
-    fn sign_off(&mut self) {
-        let client = self.client.clone();
-        self.spawn(async move {
-            let request = SignOffRequest { reason: "the drone was asked to stop".into() };
-            match tokio::time::timeout(GOODBYE, client.sign_off(&request)).await {
-                Ok(Ok(())) => tracing::info!("signed off"),
-                Ok(Err(error)) => tracing::warn!(%error, "could not sign off"),
-                Err(_) => tracing::warn!("could not sign off in {} s", GOODBYE.as_secs()),
-            }
-            Event::Happened(Input::SignedOff.into())
+        let (workshop, inputs) = (Arc::clone(&self.workshop), self.inputs.clone());
+        let work = work::attempt(Arc::clone(&workshop), self.client.clone(), assignment, phases, cancel);
+        self.attempts.spawn(async move {
+            let ended = Input::BuildEnded(attempt, work.await);
+            // The loop has gone only when the program ends.
+            let _ = inputs.send(Event::Happened(ended.into())).await;
+            work::clean(workshop, attempt).await;
         });
     }
 }

@@ -2,11 +2,11 @@
 
 use crate::{
     builder::{self, BuildContext, BuildEnd, BuildNote, BuilderConfig},
-    logs::LogFile,
+    logs::{self, LogFile},
     snapshots::Snapshots,
     spool::Spool,
 };
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc};
 use swarm_common::{
     client::Client,
     id::AttemptId,
@@ -15,9 +15,6 @@ use swarm_common::{
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-
-/// How long the last lines of a log are waited for before the result goes ahead.
-const LAST_LINES: Duration = Duration::from_secs(5);
 
 /// What every attempt needs.
 #[derive(Debug)]
@@ -34,7 +31,15 @@ pub struct Workshop {
     pub spool: Spool,
 }
 
-/// Does an attempt. Gives its report, or `None` if it was cancelled.
+impl Workshop {
+    /// Where an attempt does its work.
+    fn attempt_dir(&self, attempt: AttemptId) -> PathBuf {
+        self.work_dir.join(attempt.to_string())
+    }
+}
+
+/// Does an attempt. Gives its report, or `None` if it was cancelled; what it leaves is for
+/// [`clean`].
 pub async fn attempt(
     workshop: Arc<Workshop>,
     client: Client,
@@ -55,7 +60,7 @@ pub async fn attempt(
         Ok(dir) => dir,
         Err(error) => return Some(failure(error.class(), Phase::Preparing, error.to_string())),
     };
-    let attempt_dir = workshop.work_dir.join(id.to_string());
+    let attempt_dir = workshop.attempt_dir(id);
     if let Err(error) = tokio::fs::create_dir_all(&attempt_dir).await {
         return Some(own_failure(
             Phase::Preparing,
@@ -63,14 +68,14 @@ pub async fn attempt(
         ));
     }
     let context = BuildContext {
-        attempt_dir: attempt_dir.clone(),
+        attempt_dir,
         orchestrator: workshop.orchestrator.clone(),
         config: workshop.builder.clone(),
         assignment,
         snapshot,
     };
     let end = build(&workshop, &client, context, phases, cancel).await;
-    let report = match end {
+    match end {
         BuildEnd::Cancelled => None,
         BuildEnd::Failed { failure, usage } => {
             Some(ReportRequest { outcome: Outcome::Failed { failure }, usage })
@@ -85,16 +90,18 @@ pub async fn attempt(
                 own_failure(Phase::Packaging, what)
             }
         }),
-    };
-    // What was built is in the spool; the rest is rubbish, which on a full disk must not
-    // wait for the next start.
-    match tokio::fs::remove_dir_all(&attempt_dir).await {
+    }
+}
+
+/// Removes what an attempt left. What was built is in the spool; the rest is rubbish, which
+/// on a full disk must not wait for the next start. Nobody waits for it either.
+pub async fn clean(workshop: Arc<Workshop>, attempt: AttemptId) {
+    match tokio::fs::remove_dir_all(workshop.attempt_dir(attempt)).await {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            tracing::warn!(attempt = %id, %error, "the build root was not removed");
+            tracing::warn!(%attempt, %error, "the build root was not removed");
         }
         _ => {}
     }
-    report
 }
 
 /// Runs the build with its log and its phases on their way.
@@ -109,7 +116,7 @@ async fn build(
     let (notes, mut incoming) = mpsc::channel(256);
     let log = LogFile::create(&workshop.spool.log(id));
     let mut log = log.inspect_err(|error| tracing::warn!(attempt = %id, %error, "no log is kept")).ok();
-    let follow = log.as_ref().map(|log| tokio::spawn(log.follow(client.clone(), id)));
+    let follow = log.as_ref().map(|log| log.follow(client.clone(), id));
     let take = async move {
         while let Some(note) = incoming.recv().await {
             match note {
@@ -124,13 +131,8 @@ async fn build(
             }
         }
     };
-    let (end, ()) = tokio::join!(builder::run(context, notes, cancel), take);
-    if let Some(mut follow) = follow
-        && tokio::time::timeout(LAST_LINES, &mut follow).await.is_err()
-    {
-        follow.abort();
-    }
-    end
+    let work = async { tokio::join!(Box::pin(builder::run(context, notes, cancel)), take).0 };
+    logs::beside(follow, work).await
 }
 
 async fn keep(

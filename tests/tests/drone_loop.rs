@@ -15,8 +15,12 @@ use std::{
 use swarm_common::{
     client::{Client, IdempotencyKey},
     config::{self, secret::write_private},
-    state::{DroneState, FailureClass, PackageState},
-    wire::{admin::EnrolTokenRequest, drone::*, view::DroneView},
+    state::{DroneState, FailureClass, PackageState, RunClass},
+    wire::{
+        admin::{BuilderKind, EnrolTokenRequest, ProfileRequest, StartRunRequest},
+        drone::*,
+        view::DroneView,
+    },
 };
 use swarm_core::attempt::Ending;
 use swarm_drone::{
@@ -27,7 +31,7 @@ use swarm_drone::{
     run::{Ask, RunError, run},
     spool::Spool,
 };
-use swarm_tests::api::{FakeDrone, Swarm, package_file, until};
+use swarm_tests::api::{FakeDrone, Swarm, name, package_file, until};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 /// Nothing here takes longer, however busy the machine is.
@@ -145,6 +149,36 @@ async fn a_drone_waits_for_approval_works_reports_its_failure_and_signs_off() {
     ada(&swarm.admin, DroneState::Offline).await;
     assert_eq!(entries(dir.path().join("state/spool")), Vec::<String>::new());
     assert_eq!(entries(dir.path().join("roots")), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_next_work_is_asked_for_as_soon_as_a_build_ends() {
+    let swarm = Swarm::start().await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    write_token(&swarm, dir.path(), true).await;
+    let snapshot = swarm.profile().await.unwrap();
+    for profile in ["desk", "attic", "cellar", "shed"].map(name) {
+        let request =
+            ProfileRequest { builder: BuilderKind::Portage, snapshot, source: "test".into(), base: None };
+        swarm.admin.put_profile(&profile, &request, &key()).await.unwrap();
+        let request = StartRunRequest { profile, class: RunClass::Interactive };
+        swarm.admin.start_run(&request, &key()).await.unwrap();
+    }
+    // Without a Portage it fails at once.
+    let drone = Running::start(config(dir.path(), &address(&swarm)));
+    let attempts = until("it has tried four times", async || {
+        let ended = |s: &swarm_core::swarm::Swarm| {
+            s.attempts.values().map(|a| Some((a.started_at, a.ended_at?))).collect()
+        };
+        let ended: Option<Vec<_>> = swarm.app.engine.read(ended);
+        ended.filter(|ended| ended.len() >= 4)
+    })
+    .await;
+    // The machine may be busy for a moment, but not each time.
+    let pauses = attempts.windows(2).map(|pair| pair[1].0.since(pair[0].1));
+    let shortest = pauses.min().unwrap();
+    assert!(shortest < 300, "{shortest} ms: {attempts:?}");
+    drone.stop().await.unwrap();
 }
 
 #[tokio::test]

@@ -61,6 +61,11 @@ impl Item {
         matches!(self.stage, Stage::Building(_))
     }
 
+    /// Whether a build still runs, be it wanted or not.
+    pub(super) fn holds_slot(&self) -> bool {
+        matches!(self.stage, Stage::Building(_) | Stage::Killing { .. })
+    }
+
     pub(super) fn phase(&self) -> Phase {
         match self.stage {
             Stage::Building(phase) => phase,

@@ -27,7 +27,8 @@ use words::{cut_off, handed_back};
 /// After a forced stop, delivery of what was handed back is tried for this long.
 const LAST_WORDS_MS: u64 = 10_000;
 
-/// Two claims are at least this far apart, however fast the answers come.
+/// A claim that brought nothing is at least this far from the next one, however fast the
+/// answer came.
 const CLAIM_SPACING_MS: u64 = 1_000;
 
 /// What a restarted drone finds in its spool.
@@ -238,7 +239,7 @@ impl Agent {
         self.stop.is_none()
             && !self.paused
             && !matches!(self.claim, ClaimState::Open(_))
-            && !self.is_building()
+            && !self.items.values().any(Item::holds_slot)
     }
 
     fn claim_answered(&mut self, now: TimeMs, reply: Option<ClaimReply>, outputs: &mut Vec<Output>) {
@@ -254,6 +255,8 @@ impl Agent {
         if self.items.contains_key(&attempt) {
             return;
         }
+        // There may be more.
+        self.claim_at = now;
         if self.stop.is_some() || self.paused {
             let report = handed_back("the drone takes no further work");
             outputs.push(Output::Spool(attempt, Box::new(report.clone())));

@@ -77,6 +77,18 @@ fn it_builds_one_thing_at_a_time_and_claims_again_while_it_uploads() {
 }
 
 #[test]
+fn a_build_that_ends_at_once_is_followed_by_a_claim_at_once_and_an_answer_without_work_is_not() {
+    let (mut agent, _) = agent();
+    agent.step(TimeMs(T), work(7));
+    assert!(claim_key(&agent.step(TimeMs(T + 1), Input::BuildEnded(AttemptId(7), Some(built())))).is_some());
+    let nothing = ClaimReply { assignment: None, reason: Some("no run".into()) };
+    let answered = Input::ClaimAnswered(Some(nothing));
+    assert_eq!(claim_key(&agent.step(TimeMs(T + 2), answered)), None);
+    assert_eq!(agent.next_tick(), TimeMs(T + 1 + CLAIM_SPACING_MS));
+    assert!(claim_key(&agent.step(agent.next_tick(), Input::Tick)).is_some());
+}
+
+#[test]
 fn a_result_is_spooled_then_uploaded_then_reported_then_forgotten() {
     let (mut agent, _) = agent();
     agent.step(TimeMs(T), work(7));
@@ -121,9 +133,15 @@ fn files_that_the_orchestrator_lost_are_sent_again() {
 fn a_cancelled_build_is_killed_and_forgotten() {
     let (mut agent, _) = agent();
     agent.step(TimeMs(T), work(7));
-    assert_eq!(agent.step(TimeMs(T), cancel(7))[..], [Output::Kill(AttemptId(7))]);
-    let outputs = agent.step(TimeMs(T), Input::BuildEnded(AttemptId(7), None));
+    assert_eq!(agent.step(TimeMs(T + 60_000), cancel(7)), [Output::Kill(AttemptId(7))]);
+    assert_eq!(
+        agent.step(TimeMs(T + 60_000), Input::Tick),
+        [],
+        "nothing is begun beside what is being killed"
+    );
+    let outputs = agent.step(TimeMs(T + 60_000), Input::BuildEnded(AttemptId(7), None));
     assert_eq!(outputs[0], Output::Forget(AttemptId(7)));
+    assert!(claim_key(&outputs).is_some());
 }
 
 #[test]

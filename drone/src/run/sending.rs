@@ -1,0 +1,79 @@
+//! What the loop says to the orchestrator: each request is a task that ends in an input.
+
+use super::{Event, Loop};
+use crate::{
+    agent::{Delivery, Input},
+    deliver, machine, vitals,
+};
+use std::{sync::Arc, time::Duration};
+use swarm_common::{id::AttemptId, wire::drone::*};
+
+/// Saying goodbye takes no longer.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+impl Loop {
+    pub(super) fn claim(&mut self, mut request: ClaimRequest) {
+        let (client, inputs) = (self.client.clone(), self.inputs.clone());
+        let stopping = self.stopping.clone();
+        request.memory_free_bytes = vitals::read(&self.workshop.work_dir).memory_free_bytes;
+        self.spawn(async move {
+            let reply = tokio::select! {
+                reply = client.claim(&request) => reply,
+                () = stopping.cancelled() => return Event::Happened(Input::ClaimAnswered(None).into()),
+            };
+            let (reply, error) = reply.map_or_else(|e| (None, Some(e)), |r| (Some(r), None));
+            let _ = inputs.send(Event::Contact(error)).await;
+            Event::Happened(Input::ClaimAnswered(reply).into())
+        });
+    }
+
+    pub(super) fn heartbeat(&mut self, attempts: Vec<AttemptStatus>, draining: bool) {
+        let (client, inputs) = (self.client.clone(), self.inputs.clone());
+        let vitals = vitals::read(&self.workshop.work_dir);
+        let request = HeartbeatRequest { vitals, attempts, draining, boot_id: machine::boot_id() };
+        self.spawn(async move {
+            let reply = client.heartbeat(&request).await;
+            let (reply, error) = reply.map_or_else(|e| (None, Some(e)), |r| (Some(r), None));
+            let _ = inputs.send(Event::Contact(error)).await;
+            Event::Happened(Input::HeartbeatAnswered(reply).into())
+        });
+    }
+
+    pub(super) fn upload(&mut self, attempt: AttemptId) {
+        let Some(report) = self.reports.get(&attempt).map(Arc::clone) else {
+            // Every report is noted before its files are sent.
+            tracing::error!(%attempt, "there is no report to send files for");
+            return self.spawn(async move {
+                Event::Happened(Input::UploadEnded(attempt, Delivery::Refused).into())
+            });
+        };
+        let (client, workshop) = (self.client.clone(), Arc::clone(&self.workshop));
+        self.builds.remove(&attempt);
+        self.spawn(async move {
+            let delivery = deliver::files(&client, &workshop.spool, attempt, &report).await;
+            Event::Happened(Input::UploadEnded(attempt, delivery).into())
+        });
+    }
+
+    pub(super) fn report(&mut self, attempt: AttemptId, report: ReportRequest) {
+        let (client, workshop) = (self.client.clone(), Arc::clone(&self.workshop));
+        self.builds.remove(&attempt);
+        self.spawn(async move {
+            let delivery = deliver::report(&client, &workshop.spool, attempt, &report).await;
+            Event::Happened(Input::ReportEnded(attempt, delivery).into())
+        });
+    }
+
+    pub(super) fn sign_off(&mut self) {
+        let client = self.client.clone();
+        self.spawn(async move {
+            let request = SignOffRequest { reason: "the drone was asked to stop".into() };
+            match tokio::time::timeout(GOODBYE, client.sign_off(&request)).await {
+                Ok(Ok(())) => tracing::info!("signed off"),
+                Ok(Err(error)) => tracing::warn!(%error, "could not sign off"),
+                Err(_) => tracing::warn!("could not sign off in {} s", GOODBYE.as_secs()),
+            }
+            Event::Happened(Input::SignedOff.into())
+        });
+    }
+}
