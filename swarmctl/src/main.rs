@@ -51,7 +51,11 @@ fn tell(failure: &Failure, output: Output) {
         return;
     }
     let paint = Paint::new(output.live && std::env::var_os("NO_COLOR").is_none());
-    output.say(&format!("{} {}", paint.tone(Tone::Bad, "error:"), output::text::clean(&failure.to_string())));
+    output.say(&format!(
+        "{} {}",
+        paint.tone(Tone::Bad, "error:"),
+        output::text::clean_lines(&failure.to_string())
+    ));
     if let Some(hint) = failure.hint() {
         output.say(&format!("  {hint}"));
     }
