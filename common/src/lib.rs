@@ -15,6 +15,7 @@ pub mod fingerprint;
 pub mod format;
 pub mod id;
 pub mod name;
+pub mod portage_settings;
 pub mod secret;
 pub mod state;
 #[cfg(feature = "service")]

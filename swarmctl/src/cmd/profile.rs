@@ -8,16 +8,17 @@ use crate::{
         text::{clean, size},
     },
     session::Session,
-    snapshot::{self, Made, Sources},
+    snapshot::{self, Builder, Made, Sources},
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{path::PathBuf, time::Duration};
 use swarm_common::{
     client::Client,
     name::Name,
+    state::DroneState,
     wire::{
         admin::{BuilderKind, ProfileRequest},
-        view::ProfileView,
+        view::{DroneView, ProfileView},
     },
 };
 
@@ -27,8 +28,9 @@ pub struct From {
     /// Configuration bundle: etc/portage, world, profile.toml and perhaps distfiles
     #[arg(long, value_name = "DIR")]
     from: PathBuf,
-    /// Package repository, a directory or Git checkout; may be repeated
-    #[arg(long, value_name = "DIR", required = true)]
+    /// Package repository, a directory or Git checkout; may be repeated. Default: those that
+    /// the bundle's repos.conf names
+    #[arg(long, value_name = "DIR")]
     repository: Vec<PathBuf>,
     /// Take a Git checkout although it has uncommitted changes
     #[arg(long)]
@@ -38,13 +40,17 @@ pub struct From {
 /// Verbs of `profile`.
 #[derive(Debug, clap::Subcommand)]
 #[command(after_help = "A bundle is a directory with
-  etc/portage/    make.conf, package.use, ... as on a workstation
-  world           one package a line, as in /var/lib/portage/world
-  profile.toml    portage_profile = \"default/linux/amd64/23.0\"
-                  main_repository = \"gentoo\"     (if there are several)
+  etc/portage/    make.conf, package.use, make.profile, repos.conf, ... as on a workstation
+  world           one package a line; or var/lib/portage/world, where a workstation has it
+  profile.toml    portage_profile = \"default/linux/amd64/23.0\", or \"REPOSITORY:PATH\",
+                  where there is no make.profile
+                  main_repository = \"gentoo\", where repos.conf does not say it
   distfiles/      sources that cannot be fetched, if any
 
+A workstation's own / is a bundle as well; its keys (etc/portage/gnupg) stay where they are.
+
 Examples:
+  swarmctl profile add desk --from / --repository /var/db/repos/gentoo
   swarmctl profile add desk --from ./desk --repository /var/db/repos/gentoo
   swarmctl profile update desk --from ./desk --repository /var/db/repos/gentoo && swarmctl run start desk")]
 pub enum Verb {
@@ -131,7 +137,12 @@ async fn known(client: &Client, name: &Name) -> Result<bool, Failure> {
 
 async fn pin(session: &Session, client: &Client, name: &Name, from: From) -> Result<(), Failure> {
     let bar = bar(session.output.live);
-    let sources = Sources { bundle: from.from, repositories: from.repository, allow_dirty: from.allow_dirty };
+    let sources = Sources {
+        bundle: from.from,
+        repositories: from.repository,
+        allow_dirty: from.allow_dirty,
+        drones: builders(client, name).await?,
+    };
     let moving = bar.clone();
     // Reading a whole repository and compressing it would stall the client meanwhile.
     let made: Made = tokio::task::spawn_blocking(move || {
@@ -170,6 +181,16 @@ async fn pin(session: &Session, client: &Client, name: &Name, from: From) -> Res
             profile.snapshot.short()
         )
     })
+}
+
+/// The drones that may build a profile: all that are approved and take it.
+async fn builders(client: &Client, name: &Name) -> Result<Vec<Builder>, Failure> {
+    let may = |drone: &DroneView| {
+        let profiles = &drone.facts.profiles;
+        drone.state != DroneState::Pending && (profiles.is_empty() || profiles.contains(name))
+    };
+    let drones = client.drones().await?.into_iter().filter(may);
+    Ok(drones.map(|drone| Builder { name: drone.name.to_string(), cpu: drone.facts.cpu }).collect())
 }
 
 fn bar(live: bool) -> ProgressBar {

@@ -1,9 +1,10 @@
 //! A configuration bundle: what a set of workstations shares, as files.
 //!
-//! Left out of `etc/portage` are what a drone writes itself (`make.profile`,
-//! `repos.conf`, `binrepos.conf`) and `gnupg`, which on a workstation holds private keys.
+//! Left out of `etc/portage` are what a drone writes itself (`repos.conf`,
+//! `binrepos.conf`, `make.profile` where it is a link) and `gnupg`, which on a workstation
+//! holds private keys.
 
-use super::repository::walk;
+use super::{profile::Profile, repository::walk};
 use crate::failure::Failure;
 use serde::Deserialize;
 use std::{
@@ -22,8 +23,8 @@ const LEFT_OUT: [&str; 4] = ["make.profile", "repos.conf", "binrepos.conf", "gnu
 #[derive(Debug)]
 pub(super) struct Bundle {
     root: PathBuf,
-    /// Path below `profiles/` of the main repository.
-    pub(super) portage_profile: String,
+    /// What `profile.toml` says: a path below `profiles/` of a repository, perhaps named.
+    pub(super) portage_profile: Option<String>,
     pub(super) main_repository: Option<String>,
     world: Vec<u8>,
     pub(super) notes: Vec<String>,
@@ -33,7 +34,7 @@ pub(super) struct Bundle {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ProfileFile {
-    /// The Portage profile, as a path below `profiles/` of the main repository.
+    /// The Portage profile: a path below `profiles/` of a repository, or `REPOSITORY:PATH`.
     portage_profile: Option<String>,
     /// The main repository's name; needed if there are several and none is `gentoo`.
     main_repository: Option<String>,
@@ -51,10 +52,7 @@ impl Bundle {
         }
         let file = root.join("profile.toml");
         let settings: ProfileFile = if file.exists() { config::load(&file)? } else { ProfileFile::default() };
-        let portage_profile = match settings.portage_profile {
-            Some(path) => path.trim_matches('/').to_owned(),
-            None => profile_of_link(&portage.join("make.profile"))?,
-        };
+        let portage_profile = settings.portage_profile.map(|path| path.trim_matches('/').to_owned());
         let world = read_world(root)?;
         let mut notes = Vec::new();
         if portage.join("gnupg").exists() {
@@ -74,8 +72,22 @@ impl Bundle {
     }
 
     /// Puts the bundle's files into a snapshot.
-    pub(super) fn add_to(&self, contents: &mut SnapshotContents) -> Result<(), SnapshotError> {
+    pub(super) fn add_to(
+        &self,
+        contents: &mut SnapshotContents,
+        profile: &Profile,
+    ) -> Result<(), SnapshotError> {
         let portage = self.root.join("etc/portage");
+        if let Profile::Own { parents } = profile {
+            let own = portage.join("make.profile");
+            for file in walk(&own, &[])? {
+                let path = format!("etc/portage/make.profile/{file}");
+                match parents.iter().find(|(name, _)| *name == file) {
+                    Some((_, text)) => contents.add_bytes(&path, text.clone().into_bytes())?,
+                    None => contents.add_from("etc/portage/make.profile", &own, &file)?,
+                }
+            }
+        }
         for file in walk(&portage, &LEFT_OUT)? {
             contents.add_from("etc/portage", &portage, &file)?;
         }
@@ -90,22 +102,6 @@ impl Bundle {
     }
 }
 
-/// The part after `profiles/` of what `make.profile` links to.
-fn profile_of_link(link: &Path) -> Result<String, Failure> {
-    let target = fs::read_link(link).ok();
-    let target = target.as_ref().and_then(|target| target.to_str());
-    target
-        .and_then(|target| target.split_once("/profiles/"))
-        .map(|(_, path)| path.trim_matches('/').to_owned())
-        .ok_or_else(|| {
-            Failure::Failed(format!(
-                "which Portage profile? Say portage_profile = \"default/linux/amd64/23.0\" in the bundle's \
-                 profile.toml, or make {} a symbolic link to it",
-                link.display()
-            ))
-        })
-}
-
 /// The world set, from where a bundle or a copied root directory has it.
 fn read_world(root: &Path) -> Result<Vec<u8>, Failure> {
     let places = [root.join("world"), root.join("var/lib/portage/world")];
@@ -115,7 +111,15 @@ fn read_world(root: &Path) -> Result<Vec<u8>, Failure> {
             places[0].display()
         )));
     };
-    let text = fs::read_to_string(path).map_err(|e| Failure::Failed(format!("{}: {e}", path.display())))?;
+    let read = |path: &Path| {
+        fs::read_to_string(path).map_err(|e| Failure::Failed(format!("{}: {e}", path.display())))
+    };
+    let mut text = read(path)?;
+    // Portage keeps the sets that were chosen beside the world file.
+    let sets = path.with_file_name("world_sets");
+    if sets.is_file() {
+        text = format!("{}\n{}", text.trim_end(), read(&sets)?);
+    }
     let mut any = false;
     for (number, line) in text.lines().enumerate() {
         let line = line.trim();

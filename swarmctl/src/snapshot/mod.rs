@@ -3,15 +3,25 @@
 //! into it is decided here.
 
 mod bundle;
+mod git;
+mod processor;
+mod profile;
+mod repos_conf;
 mod repository;
+mod settings;
+mod shell;
 #[cfg(test)]
 mod tests;
 
+pub use processor::Builder;
+
 use crate::failure::Failure;
 use bundle::Bundle;
+use profile::{Profile, Repositories};
+use repos_conf::ReposConf;
 use repository::Repository;
+use settings::Settings;
 use std::{
-    collections::BTreeMap,
     io::{BufWriter, Write},
     path::PathBuf,
 };
@@ -29,10 +39,12 @@ const LONGEST_SOURCE: usize = 500;
 pub struct Sources {
     /// The configuration bundle.
     pub bundle: PathBuf,
-    /// The package repositories.
+    /// The package repositories; none for those that the bundle's `repos.conf` names.
     pub repositories: Vec<PathBuf>,
     /// Uncommitted changes of a Git checkout are taken along.
     pub allow_dirty: bool,
+    /// The drones that may build it.
+    pub drones: Vec<Builder>,
 }
 
 /// A snapshot that was made.
@@ -55,37 +67,37 @@ pub struct Made {
 /// # Errors
 /// A source cannot be read or used; what to do about it is said.
 pub fn make(sources: &Sources, progress: impl Fn(u64, u64)) -> Result<Made, Failure> {
-    let bundle = Bundle::read(&sources.bundle)?;
-    let mut repositories = Vec::new();
-    for path in &sources.repositories {
-        repositories.push(Repository::read(path, sources.allow_dirty)?);
-    }
-    let main = main_repository(&bundle, &repositories)?;
-    let profile_dir = main.root.join("profiles").join(&bundle.portage_profile);
-    if !profile_dir.is_dir() {
-        return Err(Failure::Failed(format!(
-            "the Portage profile `{}` is not in the repository {}: there is no directory {}",
-            bundle.portage_profile,
-            main.name,
-            profile_dir.display()
-        )));
-    }
+    let mut bundle = Bundle::read(&sources.bundle)?;
+    let settings = Settings::read(&sources.bundle)?;
+    bundle.notes.extend(processor::check(&settings, &sources.drones)?);
+    bundle.notes.extend(settings.without_effect());
+    let conf = ReposConf::read(&sources.bundle)?;
+    let repositories = read_repositories(sources, &conf)?;
+    let main = main_repository(&bundle, &conf, &repositories)?;
+    let profile = Profile::find(&bundle, sources, Repositories { all: &repositories, main, conf: &conf })?;
+    bundle.notes.extend(notes(&repositories, &conf)?);
+    let (portage_profile, profile_repository) = match &profile {
+        Profile::Own { .. } => (None, None),
+        Profile::Of { repository, path } => {
+            (Some(path.clone()), (*repository != main.name).then(|| repository.clone()))
+        }
+    };
     let manifest = SnapshotManifest {
         format: FORMAT,
-        portage_profile: Some(bundle.portage_profile.clone()),
-        profile_repository: None,
+        portage_profile,
+        profile_repository,
         main_repository: main.name.clone(),
         repositories: repositories
             .iter()
             .map(|r| SnapshotRepository {
                 name: r.name.clone(),
                 commit: r.commit.clone(),
-                settings: BTreeMap::new(),
+                settings: conf.settings(&r.name),
             })
             .collect(),
     };
     let mut contents = SnapshotContents::new(manifest).map_err(told)?;
-    bundle.add_to(&mut contents).map_err(told)?;
+    bundle.add_to(&mut contents, &profile).map_err(told)?;
     for repository in &repositories {
         repository.add_to(&mut contents).map_err(told)?;
     }
@@ -123,23 +135,80 @@ fn told(error: SnapshotError) -> Failure {
     Failure::Failed(format!("no snapshot can be made: {error}"))
 }
 
-/// The repository that has the Portage profile.
-fn main_repository<'a>(bundle: &Bundle, repositories: &'a [Repository]) -> Result<&'a Repository, Failure> {
+fn read_repositories(sources: &Sources, conf: &ReposConf) -> Result<Vec<Repository>, Failure> {
+    if !sources.repositories.is_empty() {
+        return sources.repositories.iter().map(|path| Repository::read(path, sources.allow_dirty)).collect();
+    }
+    let places = conf.locations();
+    if places.is_empty() {
+        return Err(Failure::Failed(
+            "which package repositories? Say --repository DIR, such as /var/db/repos/gentoo, for each; or name them \
+             with their locations in the bundle's etc/portage/repos.conf"
+                .to_owned(),
+        ));
+    }
+    places.iter().map(|path| Repository::read(path, sources.allow_dirty)).collect()
+}
+
+/// What a person should know of the repositories.
+fn notes(repositories: &[Repository], conf: &ReposConf) -> Result<Vec<String>, Failure> {
+    let has = |name: &str| repositories.iter().any(|repository| repository.name == name);
+    let mut notes = Vec::new();
+    for name in conf.repositories.keys().filter(|name| !has(name)) {
+        notes.push(format!("repos.conf names the repository {name}, which is not taken along: it was not given with --repository"));
+    }
+    for repository in repositories {
+        let name = &repository.name;
+        let masters = match conf.settings(name).get("masters") {
+            Some(masters) => masters.split_whitespace().map(str::to_owned).collect(),
+            None => repository.layout("masters"),
+        };
+        for master in masters.iter().filter(|master| !has(master)) {
+            notes.push(format!(
+                "{name} builds on the repository {master}, which is missing; give it with --repository"
+            ));
+        }
+        if repository.ebuilds() == 0 {
+            notes.push(format!("{name} has no ebuilds: {}", repository.root.display()));
+        }
+        notes.extend(repository.metadata_note());
+    }
+    if repositories.iter().all(|repository| repository.ebuilds() == 0) {
+        return Err(Failure::Failed(format!(
+            "there is no ebuild in {}; is the checkout complete?",
+            repositories.iter().map(|r| r.root.display().to_string()).collect::<Vec<_>>().join(", ")
+        )));
+    }
+    Ok(notes)
+}
+
+/// The repository that Portage takes for the main one.
+fn main_repository<'a>(
+    bundle: &Bundle,
+    conf: &ReposConf,
+    repositories: &'a [Repository],
+) -> Result<&'a Repository, Failure> {
     let names: Vec<&str> = repositories.iter().map(|r| r.name.as_str()).collect();
     let find = |name: &str| repositories.iter().find(|r| r.name == name);
-    match (&bundle.main_repository, repositories) {
-        (Some(name), _) => find(name).ok_or_else(|| {
+    if let Some(name) = &bundle.main_repository {
+        return find(name).ok_or_else(|| {
             Failure::Failed(format!(
-                "the bundle's main repository `{name}` is none of those given with --repository: {}",
+                "the bundle's main repository `{name}` is none of its repositories: {}",
                 names.join(", ")
             ))
-        }),
-        (None, [only]) => Ok(only),
-        (None, _) => find("gentoo").ok_or_else(|| {
-            Failure::Failed(format!(
-                "which of {} is the main repository? Say main_repository = \"NAME\" in the bundle's profile.toml",
-                names.join(", ")
-            ))
-        }),
+        });
+    }
+    let said = conf.main.as_deref().and_then(find);
+    if let Some(main) = said.or_else(|| find("gentoo")) {
+        return Ok(main);
+    }
+    // The one that builds on no other.
+    let mut alone = repositories.iter().filter(|r| repositories.len() == 1 || r.layout("masters").is_empty());
+    match (alone.next(), alone.next()) {
+        (Some(only), None) => Ok(only),
+        _ => Err(Failure::Failed(format!(
+            "which of {} is the main repository? Say main_repository = \"NAME\" in the bundle's profile.toml",
+            names.join(", ")
+        ))),
     }
 }

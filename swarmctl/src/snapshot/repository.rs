@@ -2,13 +2,24 @@
 //! the commit is taken. A checkout with uncommitted changes is refused, because its
 //! commit would not say what was built.
 
+use super::git::Checkout;
 use crate::failure::Failure;
 use std::{
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
-use swarm_common::format::snapshot::{SnapshotContents, SnapshotError, is_repository_name};
+use swarm_common::format::{
+    digests::FileHasher,
+    snapshot::{SnapshotContents, SnapshotError, is_repository_name},
+};
+
+/// What Portage would find out by running every ebuild.
+const METADATA: &str = "metadata/md5-cache";
+/// So many ebuilds without metadata are worth a word; a plan reads some twenty a second.
+const MANY: usize = 500;
+/// So many entries are compared with their ebuilds.
+const SAMPLES: usize = 100;
 
 /// A package repository.
 #[derive(Debug)]
@@ -19,8 +30,8 @@ pub(super) struct Repository {
     pub(super) commit: Option<String>,
     /// The commit that uncommitted changes were made to.
     dirty: Option<String>,
-    /// Files below the root, for a checkout; otherwise all that are there.
-    files: Option<Vec<String>>,
+    /// Files and links below the root.
+    files: Vec<String>,
 }
 
 impl Repository {
@@ -42,56 +53,119 @@ impl Repository {
                 name.escape_debug()
             )));
         }
-        let plain = Self { root: root.to_owned(), name, commit: None, dirty: None, files: None };
-        if !is_in_checkout(root) {
-            return Ok(plain);
-        }
+        let mut plain = Self { root: root.to_owned(), name, commit: None, dirty: None, files: vec![] };
+        let checkout = Checkout::around(root)?;
         // A directory that lies in a checkout but is not part of it is a plain one.
-        let tracked = git(root, &["ls-files", "-z", "--", "profiles/repo_name"])?;
-        if tracked.is_empty() {
-            return Ok(plain);
+        let tracked = match &checkout {
+            Some(checkout) => !checkout.git(&["ls-files", "-z", "--", "profiles/repo_name"])?.is_empty(),
+            None => false,
+        };
+        match checkout.filter(|_| tracked) {
+            Some(checkout) => plain.read_checkout(&checkout, allow_dirty)?,
+            None => plain.files = walk(root, &[".git"]).map_err(super::told)?,
         }
-        let changes = git(root, &["status", "--porcelain", "--untracked-files=all", "--", "."])?;
+        Ok(plain)
+    }
+
+    fn read_checkout(&mut self, checkout: &Checkout<'_>, allow_dirty: bool) -> Result<(), Failure> {
+        // Metadata follows from the ebuilds, so it is no change, committed or not.
+        let but_metadata = format!(":(exclude){METADATA}");
+        let changes =
+            checkout.git(&["status", "--porcelain", "--untracked-files=all", "--", ".", &but_metadata])?;
         if !changes.is_empty() && !allow_dirty {
             let first: Vec<&str> = changes.lines().take(5).collect();
             return Err(Failure::Failed(format!(
                 "{} has {} uncommitted changes, so no commit says what would be built; commit them, or say --allow-dirty: {}",
-                root.display(),
+                self.root.display(),
                 changes.lines().count(),
                 first.join(", ")
             )));
         }
         // Not HEAD: a checkout may hold more than this repository, and a commit to the rest
         // does not make this another.
-        let head = git(root, &["rev-list", "-1", "HEAD", "--", "."])?.trim().to_owned();
-        let mut files: Vec<String> =
-            git(root, &["ls-files", "-z", "--cached", "--others", "--exclude-standard"])?
-                .split_terminator('\0')
-                .map(str::to_owned)
-                .collect();
-        files.sort();
-        files.dedup();
+        let head = checkout.git(&["rev-list", "-1", "HEAD", "--", "."])?.trim().to_owned();
+        let listed = checkout.git(&["ls-files", "-z", "--cached", "--others", "--exclude-standard"])?;
+        self.files = listed.split_terminator('\0').map(str::to_owned).collect();
+        // Git often ignores it, and without it each drone has to run every ebuild once.
+        let metadata = self.root.join(METADATA);
+        if metadata.is_dir() {
+            let entries = walk(&metadata, &[]).map_err(super::told)?;
+            self.files.extend(entries.into_iter().map(|entry| format!("{METADATA}/{entry}")));
+        }
+        self.files.sort();
+        self.files.dedup();
         // With changes a tracked file may be gone.
-        files.retain(|file| fs::symlink_metadata(root.join(file)).is_ok());
-        let (commit, dirty) = if changes.is_empty() { (Some(head), None) } else { (None, Some(head)) };
-        Ok(Self { commit, dirty, files: Some(files), ..plain })
+        let root = &self.root;
+        self.files.retain(|file| fs::symlink_metadata(root.join(file)).is_ok());
+        if changes.is_empty() {
+            self.commit = Some(head)
+        } else {
+            self.dirty = Some(head)
+        }
+        Ok(())
     }
 
     /// Puts the repository's files into a snapshot.
     pub(super) fn add_to(&self, contents: &mut SnapshotContents) -> Result<(), SnapshotError> {
         let prefix = format!("repos/{}", self.name);
-        let all;
-        let files = match &self.files {
-            Some(files) => files,
-            None => {
-                all = walk(&self.root, &[".git"])?;
-                &all
-            }
-        };
-        for file in files {
+        for file in &self.files {
             contents.add_from(&prefix, &self.root, file)?;
         }
         Ok(())
+    }
+
+    /// The words of a setting in its `layout.conf`.
+    pub(super) fn layout(&self, key: &str) -> Vec<String> {
+        let text = fs::read_to_string(self.root.join("metadata/layout.conf")).unwrap_or_default();
+        let mut values = text.lines().filter_map(|line| {
+            let (found, value) = line.split('#').next()?.split_once('=')?;
+            (found.trim() == key).then(|| value.split_whitespace().map(str::to_owned).collect())
+        });
+        values.next_back().unwrap_or_default()
+    }
+
+    /// How many versions of packages it has.
+    pub(super) fn ebuilds(&self) -> usize {
+        self.files.iter().filter(|file| ebuild(file).is_some()).count()
+    }
+
+    /// Whether drones can use the metadata that it brings, for people if they cannot.
+    pub(super) fn metadata_note(&self) -> Option<String> {
+        let entries: HashSet<&str> = self.files.iter().map(String::as_str).collect();
+        let ebuilds: Vec<(&String, String)> =
+            self.files.iter().filter_map(|file| Some((file, ebuild(file)?))).collect();
+        let missing = ebuilds.iter().filter(|(_, entry)| !entries.contains(entry.as_str())).count();
+        // All would have to be read; as many of a tree are synced or damaged at once, some tell.
+        let looked_at = ebuilds.iter().filter(|(_, entry)| entries.contains(entry.as_str()));
+        let looked_at: Vec<_> = looked_at.step_by(ebuilds.len() / SAMPLES + 1).collect();
+        let wrong = looked_at.iter().filter(|(file, entry)| !self.is_current(file, entry)).count();
+        let what = match (missing, wrong) {
+            (missing, _) if missing >= MANY && missing == ebuilds.len() => "there is none".to_owned(),
+            (missing, _) if missing >= MANY => {
+                format!("{missing} of {} ebuilds are not in it", ebuilds.len())
+            }
+            (_, wrong) if wrong * 10 > looked_at.len() && ebuilds.len() >= MANY => {
+                format!(
+                    "it is old or damaged: of {} entries, {wrong} do not fit their ebuilds",
+                    looked_at.len()
+                )
+            }
+            _ => return None,
+        };
+        Some(format!(
+            "{}: {METADATA} is of no use: {what}; the first plan on each drone is slow, because it makes \
+             the metadata itself (`egencache --update --repo {}` makes it here)",
+            self.root.display(),
+            self.name
+        ))
+    }
+
+    fn is_current(&self, file: &str, entry: &str) -> bool {
+        let Ok(text) = fs::read_to_string(self.root.join(entry)) else { return false };
+        let Ok(digests) = fs::File::open(self.root.join(file)).and_then(FileHasher::read_all) else {
+            return false;
+        };
+        text.lines().any(|line| line.strip_prefix("_md5_=") == Some(&digests.md5))
     }
 
     /// Where it came from, for people.
@@ -105,33 +179,15 @@ impl Repository {
     }
 }
 
+/// The metadata's path of an ebuild, if the file is one.
+fn ebuild(file: &str) -> Option<String> {
+    let mut parts = file.split('/');
+    let (category, _, name) = (parts.next()?, parts.next()?, parts.next()?.strip_suffix(".ebuild")?);
+    parts.next().is_none().then(|| format!("{METADATA}/{category}/{name}"))
+}
+
 fn short(commit: &str) -> &str {
     commit.get(..12).unwrap_or(commit)
-}
-
-/// Whether a directory lies in a Git checkout.
-fn is_in_checkout(root: &Path) -> bool {
-    root.canonicalize().is_ok_and(|path| path.ancestors().any(|dir| dir.join(".git").exists()))
-}
-
-/// Runs Git in `root` and gives what it prints.
-fn git(root: &Path, args: &[&str]) -> Result<String, Failure> {
-    let failed =
-        |why: String| Failure::Failed(format!("`git {}` in {}: {why}", args.join(" "), root.display()));
-    let output = Command::new("git")
-        .arg("-C")
-        .arg(root)
-        .args(args)
-        .env("LC_ALL", "C")
-        // No configured pager, hook or prompt may come between.
-        .env("GIT_OPTIONAL_LOCKS", "0")
-        .env("GIT_TERMINAL_PROMPT", "0")
-        .output()
-        .map_err(|e| failed(format!("cannot be run: {e}")))?;
-    if !output.status.success() {
-        return Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
-    }
-    String::from_utf8(output.stdout).map_err(|_| failed("a file name is not UTF-8".to_owned()))
 }
 
 /// Every file and link below `root`, as paths relative to it. `left_out` names what is

@@ -1,5 +1,8 @@
 //! Snapshots from bundles and repositories as people have them.
 
+mod repositories;
+mod settings;
+
 use super::*;
 use std::{fs, os::unix::fs::symlink, path::Path, process::Command};
 use swarm_common::format::snapshot::unpack;
@@ -24,7 +27,7 @@ fn sources(dir: &Path) -> Sources {
     put(&repository, "profiles/repo_name", "example\n");
     put(&repository, "profiles/example/amd64/eapi", "8\n");
     put(&repository, "app-misc/a/a-1.ebuild", "EAPI=8\n");
-    Sources { bundle, repositories: vec![repository], allow_dirty: false }
+    Sources { bundle, repositories: vec![repository], allow_dirty: false, drones: vec![] }
 }
 
 fn quiet(sources: &Sources) -> Result<Made, Failure> {

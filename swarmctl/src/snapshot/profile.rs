@@ -1,0 +1,278 @@
+//! The Portage profile of a bundle: a path below `profiles/` of one of the repositories, or
+//! a directory of the bundle's own that inherits from them.
+//!
+//! Whatever a profile inherits from must be in the snapshot, on every drone at another
+//! place. So all parents are looked up here, and where a profile of the bundle's own names
+//! them by a path of this machine, the snapshot names them by repository.
+
+use super::{Sources, bundle::Bundle, repos_conf::ReposConf, repository::Repository};
+use crate::failure::Failure;
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Component, Path, PathBuf},
+};
+
+/// `parent` files by their paths, with their texts.
+type Parents = Vec<(String, String)>;
+
+/// The chosen profile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Profile {
+    /// A path below `profiles/` of a repository.
+    Of { repository: String, path: String },
+    /// `etc/portage/make.profile`, with the text of every `parent` file in it.
+    Own { parents: Parents },
+}
+
+/// What profiles are looked up in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Repositories<'a> {
+    pub(super) all: &'a [Repository],
+    pub(super) main: &'a Repository,
+    pub(super) conf: &'a ReposConf,
+}
+
+impl Profile {
+    /// Finds the profile that a bundle means.
+    pub(super) fn find(bundle: &Bundle, sources: &Sources, repos: Repositories<'_>) -> Result<Self, Failure> {
+        let link = sources.bundle.join("etc/portage/make.profile");
+        let own = link.is_dir() && !link.is_symlink();
+        let said = match &bundle.portage_profile {
+            Some(said) => Some(repos.named(said)?),
+            None => None,
+        };
+        if own {
+            let (parents, inherited) = repos.own(&link)?;
+            if let Some(said) = said.as_ref().filter(|said| !inherited.contains(said)) {
+                return Err(Failure::Failed(format!(
+                    "which Portage profile? The bundle has a directory etc/portage/make.profile, and its \
+                     profile.toml says portage_profile = \"{}\", which that does not inherit from; remove one of them",
+                    said.path
+                )));
+            }
+            return Ok(Self::Own { parents });
+        }
+        let found = match said {
+            Some(said) => said,
+            None => {
+                let target = fs::read_link(&link).ok();
+                target.as_deref().and_then(|target| repos.at(&link, target)).ok_or_else(|| {
+                    Failure::Failed(format!(
+                        "which Portage profile? Say portage_profile = \"default/linux/amd64/23.0\" in the bundle's \
+                         profile.toml, or make {} a symbolic link to a profile of one of the repositories",
+                        link.display()
+                    ))
+                })?
+            }
+        };
+        repos.inherited(&found)?;
+        Ok(Self::Of { repository: found.repository.name.clone(), path: found.path })
+    }
+}
+
+/// A profile in a repository.
+#[derive(Debug, Clone)]
+struct Found<'a> {
+    repository: &'a Repository,
+    path: String,
+}
+
+impl PartialEq for Found<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.repository.name, &self.path) == (&other.repository.name, &other.path)
+    }
+}
+
+impl Found<'_> {
+    fn dir(&self) -> PathBuf {
+        self.repository.root.join("profiles").join(&self.path)
+    }
+}
+
+impl<'a> Repositories<'a> {
+    fn find(&self, name: &str) -> Option<&'a Repository> {
+        self.all.iter().find(|repository| repository.name == name)
+    }
+
+    fn names(&self) -> String {
+        self.all.iter().map(|repository| repository.name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The profile that `path` or `repository:path` names.
+    fn named(&self, said: &str) -> Result<Found<'a>, Failure> {
+        if let Some((name, path)) = said.split_once(':') {
+            let repository = self.find(name).ok_or_else(|| {
+                Failure::Failed(format!(
+                    "the Portage profile `{said}` is of the repository {name}, which is none of {}",
+                    self.names()
+                ))
+            })?;
+            let found = Found { repository, path: path.trim_matches('/').to_owned() };
+            return self.existing(found, said);
+        }
+        let of = |repository| Found { repository, path: said.to_owned() };
+        if of(self.main).dir().is_dir() {
+            return Ok(of(self.main));
+        }
+        let mut others = self.all.iter().map(of).filter(|found| found.dir().is_dir());
+        match (others.next(), others.next()) {
+            (Some(found), None) => Ok(found),
+            (Some(one), Some(other)) => Err(Failure::Failed(format!(
+                "several repositories have a Portage profile `{said}`; say which with portage_profile = \
+                 \"{}:{said}\" or \"{}:{said}\"",
+                one.repository.name, other.repository.name
+            ))),
+            (None, _) => self.existing(of(self.main), said),
+        }
+    }
+
+    fn existing(&self, found: Found<'a>, said: &str) -> Result<Found<'a>, Failure> {
+        if found.dir().is_dir() {
+            return Ok(found);
+        }
+        Err(Failure::Failed(format!(
+            "the Portage profile `{said}` is not in {}: there is no directory {}",
+            if said.contains(':') {
+                found.repository.name.clone()
+            } else {
+                format!("any of {}", self.names())
+            },
+            found.dir().display()
+        )))
+    }
+
+    /// The profile that a path of the bundle's machine means, as a file of its `make.profile`
+    /// or a link of that name has it.
+    fn at(&self, from: &Path, target: &Path) -> Option<Found<'a>> {
+        let text = target.to_str()?;
+        let (before, path) = text.split_once("/profiles/")?;
+        let path = path.trim_matches('/').to_owned();
+        let before = Path::new(before);
+        let real = from.parent()?.join(before).canonicalize().ok();
+        let of = |name: &str| self.find(name);
+        let by_place = self.all.iter().find(|r| real.is_some() && r.root.canonicalize().ok() == real);
+        let by_conf = || {
+            let said = self.conf.repositories.iter();
+            let place = strip(before);
+            let mut said = said.filter(|(_, entry)| {
+                let location = entry.location.as_deref().filter(|_| place.components().count() > 0);
+                location.is_some_and(|location| location.ends_with(&place))
+            });
+            said.find_map(|(name, _)| of(name))
+        };
+        let by_name = || of(before.file_name()?.to_str()?);
+        let repository = by_place.or_else(by_conf).or_else(by_name);
+        let found = repository.map(|repository| Found { repository, path: path.clone() });
+        match found.filter(|found| found.dir().is_dir()) {
+            Some(found) => Some(found),
+            None => self.named(&path).ok(),
+        }
+    }
+
+    /// Every profile that one inherits from, itself included.
+    fn inherited(&self, profile: &Found<'a>) -> Result<Vec<Found<'a>>, Failure> {
+        let (mut all, mut next) = (Vec::new(), vec![profile.clone()]);
+        let mut seen = BTreeSet::new();
+        while let Some(profile) = next.pop() {
+            if !seen.insert((profile.repository.name.clone(), profile.path.clone())) {
+                continue;
+            }
+            for (at, parent) in parents(&profile.dir().join("parent"))? {
+                next.push(self.parent(&profile, &at, &parent)?);
+            }
+            all.push(profile);
+        }
+        Ok(all)
+    }
+
+    fn parent(&self, of: &Found<'a>, at: &str, parent: &str) -> Result<Found<'a>, Failure> {
+        let wrong =
+            |why: String| Failure::Failed(format!("{at}: the parent `{}` {why}", parent.escape_debug()));
+        let found = match parent.split_once(':') {
+            Some((name, path)) => {
+                if !of.repository.layout("profile-formats").iter().any(|format| format == "portage-2") {
+                    let conf = of.repository.root.join("metadata/layout.conf");
+                    let why = "names a repository, which takes profile-formats = portage-2 in";
+                    return Err(wrong(format!("{why} {}", conf.display())));
+                }
+                let name = if name.is_empty() { &of.repository.name } else { name };
+                let repository = self.find(name).ok_or_else(|| {
+                    wrong(format!("is of the repository {name}, which is missing; give it with --repository"))
+                })?;
+                Found { repository, path: path.trim_matches('/').to_owned() }
+            }
+            None => {
+                let path = normal(&Path::new(&of.path).join(parent))
+                    .ok_or_else(|| wrong(format!("lies outside of {}", of.repository.name)))?;
+                Found { repository: of.repository, path }
+            }
+        };
+        if !found.dir().is_dir() {
+            return Err(wrong(format!("is missing: there is no directory {}", found.dir().display())));
+        }
+        Ok(found)
+    }
+
+    /// The `parent` files of a profile of the bundle's own as the snapshot has them, and all
+    /// that it inherits from.
+    fn own(&self, dir: &Path) -> Result<(Parents, Vec<Found<'a>>), Failure> {
+        let (mut texts, mut all) = (Vec::new(), Vec::new());
+        let files = super::repository::walk(dir, &[]).map_err(super::told)?;
+        for file in files.iter().filter(|file| *file == "parent" || file.ends_with("/parent")) {
+            let mut text = String::new();
+            for (at, parent) in parents(&dir.join(file))? {
+                let below = Path::new(file).parent().unwrap_or(Path::new(""));
+                let inside = !parent.starts_with('/') && !parent.contains(':');
+                if inside && normal(&below.join(&parent)).is_some_and(|path| dir.join(path).is_dir()) {
+                    text.push_str(&format!("{parent}\n"));
+                    continue;
+                }
+                let found = match parent.contains(':') {
+                    true => self.named(&parent)?,
+                    false => self.at(&dir.join(file), Path::new(&parent)).ok_or_else(|| {
+                        let parent = parent.escape_debug();
+                        let why = "is in none of the repositories; say it as REPOSITORY:PATH";
+                        Failure::Failed(format!("{at}: the parent `{parent}` {why}"))
+                    })?,
+                };
+                text.push_str(&format!("{}:{}\n", found.repository.name, found.path));
+                all.extend(self.inherited(&found)?);
+            }
+            texts.push((file.clone(), text));
+        }
+        Ok((texts, all))
+    }
+}
+
+/// The lines of a `parent` file, each with its place. There need be none.
+fn parents(file: &Path) -> Result<Vec<(String, String)>, Failure> {
+    if !file.exists() {
+        return Ok(vec![]);
+    }
+    let text = fs::read_to_string(file).map_err(|e| Failure::Failed(format!("{}: {e}", file.display())))?;
+    let lines = text.lines().map(str::trim).enumerate();
+    let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    Ok(lines.map(|(i, line)| (format!("{}:{}", file.display(), i + 1), line.to_owned())).collect())
+}
+
+/// A relative path without `.` and `..`, if it does not lead out.
+fn normal(path: &Path) -> Option<String> {
+    let mut parts = Vec::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => parts.push(name.to_str()?),
+            Component::ParentDir => {
+                parts.pop()?;
+            }
+            Component::CurDir => {}
+            Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    Some(parts.join("/"))
+}
+
+/// The part of a path after its leading `..` and `/`.
+fn strip(path: &Path) -> PathBuf {
+    path.components().filter(|part| matches!(part, Component::Normal(_))).collect()
+}

@@ -1,0 +1,130 @@
+//! The bundle's `repos.conf`: which repositories there are, and what Portage is told of
+//! them. Where they are and how they are synced is the machine's; what decides which
+//! ebuild is built goes into the snapshot.
+
+use super::{settings, shell::Place};
+use crate::failure::Failure;
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    rc::Rc,
+};
+use swarm_common::format::snapshot::{REPOSITORY_SETTINGS, is_repository_setting};
+
+/// What `repos.conf` says.
+#[derive(Debug, Default)]
+pub(super) struct ReposConf {
+    pub(super) main: Option<String>,
+    pub(super) repositories: BTreeMap<String, Entry>,
+}
+
+/// What it says of one repository.
+#[derive(Debug, Default)]
+pub(super) struct Entry {
+    pub(super) location: Option<PathBuf>,
+    pub(super) settings: BTreeMap<String, String>,
+}
+
+impl ReposConf {
+    /// Reads the file or the directory of files, if there is one.
+    pub(super) fn read(bundle: &Path) -> Result<Self, Failure> {
+        let mut conf = Self::default();
+        for file in settings::files(&bundle.join("etc/portage/repos.conf"))? {
+            let name: Rc<str> = file.strip_prefix(bundle).unwrap_or(&file).display().to_string().into();
+            let text =
+                fs::read_to_string(&file).map_err(|e| Failure::Failed(format!("{}: {e}", file.display())))?;
+            conf.add(&name, &text)?;
+        }
+        Ok(conf)
+    }
+
+    fn add(&mut self, file: &Rc<str>, text: &str) -> Result<(), Failure> {
+        let mut section = None;
+        for (line, text) in text.lines().enumerate().map(|(i, line)| (i + 1, line)) {
+            let at = Place { file: Rc::clone(file), line };
+            let trimmed = text.trim();
+            // An indented line goes on with the value before; none of ours has such.
+            if trimmed.is_empty() || trimmed.starts_with(['#', ';']) || text.starts_with([' ', '\t']) {
+                continue;
+            }
+            if let Some(name) = trimmed.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+                section = Some(name.to_owned());
+                if name != "DEFAULT" {
+                    self.repositories.entry(name.to_owned()).or_default();
+                }
+                continue;
+            }
+            let assigned = trimmed.find(['=', ':']).map(|i| (trimmed[..i].trim(), trimmed[i + 1..].trim()));
+            let (Some((key, value)), Some(section)) = (assigned, &section) else {
+                return Err(Failure::Failed(format!("{at}: expected [NAME] or KEY = VALUE")));
+            };
+            let value = value.replace("%(EPREFIX)s", "").replace("%(EROOT)s", "");
+            match (section.as_str(), key) {
+                ("DEFAULT", "main-repo") => self.main = Some(value),
+                ("DEFAULT", _) => {}
+                (name, "location") => self.entry(name).location = Some(value.into()),
+                (name, key) if REPOSITORY_SETTINGS.contains(&key) => {
+                    let value = value.split_whitespace().collect::<Vec<_>>().join(" ");
+                    if !is_repository_setting(key, &value) {
+                        let value = value.escape_debug();
+                        return Err(Failure::Failed(format!("{at}: `{value}` is not possible for {key}")));
+                    }
+                    self.entry(name).settings.insert(key.to_owned(), value);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, name: &str) -> &mut Entry {
+        self.repositories.entry(name.to_owned()).or_default()
+    }
+
+    /// Where the repositories are, for who does not say so.
+    pub(super) fn locations(&self) -> Vec<PathBuf> {
+        self.repositories.values().filter_map(|entry| entry.location.clone()).collect()
+    }
+
+    /// What is said of one repository.
+    pub(super) fn settings(&self, name: &str) -> BTreeMap<String, String> {
+        self.repositories.get(name).map(|entry| entry.settings.clone()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn conf(text: &str) -> Result<ReposConf, Failure> {
+        let mut conf = ReposConf::default();
+        conf.add(&"repos.conf".into(), text).map(|()| conf)
+    }
+
+    #[test]
+    fn places_and_what_decides_between_repositories_are_taken() {
+        let read = conf(
+            "# mine\n[DEFAULT]\nmain-repo = gentoo\n[gentoo]\nlocation = %(EPREFIX)s/var/db/repos/gentoo\n\
+             sync-type: git\nsync-uri = https://x/[y]\n[local]\nlocation=/srv/local\npriority: 50\nmasters =  gentoo\tguru\n",
+        )
+        .unwrap();
+        assert_eq!(read.main.as_deref(), Some("gentoo"));
+        assert_eq!(read.locations(), [PathBuf::from("/var/db/repos/gentoo"), "/srv/local".into()]);
+        assert!(read.settings("gentoo").is_empty());
+        let local = read.settings("local");
+        assert_eq!((local["priority"].as_str(), local["masters"].as_str()), ("50", "gentoo guru"));
+    }
+
+    #[test]
+    fn what_is_no_setting_is_told_with_its_line() {
+        for (text, want) in [
+            ("[a]\npriority = high\n", "repos.conf:2: `high` is not possible for priority"),
+            ("location = /x\n", "repos.conf:1: expected [NAME]"),
+            ("[a]\nlocation\n", "repos.conf:2: expected"),
+        ] {
+            let said = conf(text).unwrap_err().to_string();
+            assert!(said.contains(want), "{want}: {said}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The settings of a bundle, read as Portage reads them, to find what is wrong with them
+//! for a swarm before anything is built.
+
+use super::{
+    repository::walk,
+    shell::{Place, Reader, Variables},
+};
+use crate::failure::Failure;
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+use swarm_common::portage_settings::{is_drones_own, is_feature_without_effect};
+
+/// Files that a shell runs, or that cannot be read as settings, are searched for words up to
+/// this size.
+const LARGEST_SCRIPT: u64 = 1 << 20;
+
+/// A word of a setting, and where it was written.
+#[derive(Debug, Clone)]
+pub(super) struct Word {
+    /// The variable, or the file if it is not in one.
+    pub(super) of: String,
+    pub(super) text: String,
+    pub(super) place: Place,
+}
+
+/// All settings of a bundle.
+#[derive(Debug, Default)]
+pub(super) struct Settings {
+    /// Every word of every variable, as it is in the end.
+    pub(super) words: Vec<Word>,
+    /// `cpu_flags_*` USE flags that `package.use` switches on.
+    pub(super) cpu_flags: Vec<Word>,
+    /// Lines of scripts, which are not understood.
+    pub(super) scripts: Vec<Word>,
+    assigned: BTreeSet<String>,
+}
+
+impl Settings {
+    /// Reads the settings of the bundle at `root`.
+    pub(super) fn read(root: &Path) -> Result<Self, Failure> {
+        let (reader, portage) = (Reader { root }, root.join("etc/portage"));
+        let mut settings = Self::default();
+        let mut profile = Variables::new();
+        let own = portage.join("make.profile");
+        if !own.is_symlink() {
+            for file in files(&own)?.iter().filter(|file| file.ends_with("make.defaults")) {
+                reader.read(file, &mut profile).map_err(Failure::Failed)?;
+            }
+        }
+        settings.add(&profile);
+        let mut variables = Variables::new();
+        for file in files(&portage.join("make.conf"))? {
+            reader.read(&file, &mut variables).map_err(Failure::Failed)?;
+        }
+        settings.add(&variables);
+
+        let env = portage.join("env");
+        let mut of_packages = BTreeSet::new();
+        for file in files(&portage.join("package.env"))? {
+            for (_, line) in lines(&file) {
+                of_packages.extend(line.split_whitespace().skip(1).map(|name| env.join(name)));
+            }
+        }
+        for file in of_packages.iter().filter(|file| file.is_file()) {
+            // References are to make.conf's; only what this file assigns is its own.
+            let mut own = variables.clone();
+            reader.read(file, &mut own).map_err(Failure::Failed)?;
+            let name = reader.name(file);
+            own.retain(|_, value| value.at.as_ref().is_some_and(|at| at.file == name));
+            settings.add(&own);
+        }
+        let mut scripts = files(&portage.join("bashrc"))?;
+        scripts.extend(files(&portage.join("profile"))?);
+        scripts.extend(files(&env)?.into_iter().filter(|file| !of_packages.contains(file)));
+        for file in scripts {
+            settings.scripts.extend(words_of(&reader, &file));
+        }
+        for file in files(&portage.join("package.use"))? {
+            settings.read_use(&reader, &file);
+        }
+        Ok(settings)
+    }
+
+    fn add(&mut self, variables: &Variables) {
+        for (name, value) in variables {
+            self.assigned.insert(name.clone());
+            let words = value.words().into_iter();
+            self.words.extend(words.map(|(text, place)| Word { of: name.clone(), text, place }));
+        }
+    }
+
+    /// Flags of processors in a file of `package.use`, in either notation.
+    fn read_use(&mut self, reader: &Reader<'_>, file: &Path) {
+        for word in words_of(reader, file).fold(Vec::<Vec<Word>>::new(), by_line) {
+            let mut expand = String::new();
+            for mut word in word.into_iter().skip(1) {
+                if let Some(name) = word.text.strip_suffix(':') {
+                    expand = format!("{}_", name.to_ascii_lowercase());
+                    continue;
+                }
+                word.text = format!("{expand}{}", word.text);
+                if word.text.starts_with("cpu_flags_") {
+                    self.cpu_flags.push(word);
+                }
+            }
+        }
+    }
+
+    /// What of the bundle has no effect on drones, if anything, for people.
+    pub(super) fn without_effect(&self) -> Option<String> {
+        let mut names: Vec<String> =
+            self.assigned.iter().filter(|name| is_drones_own(name)).cloned().collect();
+        let features: BTreeSet<&str> = self
+            .words
+            .iter()
+            .filter(|word| word.of == "FEATURES" && is_feature_without_effect(&word.text))
+            .map(|word| word.text.as_str())
+            .collect();
+        if !features.is_empty() {
+            let features: Vec<&str> = features.into_iter().collect();
+            names.push(format!("FEATURES=\"{}\"", features.join(" ")));
+        }
+        (!names.is_empty()).then(|| {
+            format!("without effect on drones, which have their own or need none: {}", names.join(", "))
+        })
+    }
+}
+
+fn by_line(mut lines: Vec<Vec<Word>>, word: Word) -> Vec<Vec<Word>> {
+    match lines.last_mut().filter(|line| line[0].place.line == word.place.line) {
+        Some(line) => line.push(word),
+        None => lines.push(vec![word]),
+    }
+    lines
+}
+
+/// The files that stand for one name: itself, or all below a directory, as Portage sorts them.
+pub(super) fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+    if !path.is_dir() {
+        return Ok(if path.is_file() { vec![path.to_owned()] } else { vec![] });
+    }
+    let mut names = walk(path, &[]).map_err(|e| Failure::Failed(e.to_string()))?;
+    names.retain(|name| !name.split('/').any(|part| part.starts_with('.')) && !name.ends_with('~'));
+    names.sort();
+    Ok(names.into_iter().map(|name| path.join(name)).collect())
+}
+
+/// Lines that are no comments, numbered from 1. What cannot be read as text is told when it
+/// is packed, or not at all where it does no harm.
+fn lines(file: &Path) -> Vec<(usize, String)> {
+    let small = fs::metadata(file).is_ok_and(|meta| meta.len() <= LARGEST_SCRIPT);
+    let text = if small { fs::read(file).unwrap_or_default() } else { Vec::new() };
+    let text = String::from_utf8_lossy(&text);
+    let code = |line: &str| line.split('#').next().unwrap_or_default().trim().to_owned();
+    text.lines().map(code).enumerate().map(|(i, line)| (i + 1, line)).filter(|(_, l)| !l.is_empty()).collect()
+}
+
+fn words_of(reader: &Reader<'_>, file: &Path) -> impl Iterator<Item = Word> {
+    let name = reader.name(file);
+    lines(file).into_iter().flat_map(move |(line, text)| {
+        let place = Place { file: name.clone(), line };
+        let words: Vec<Word> = text
+            .split_whitespace()
+            .map(|text| Word { of: String::new(), text: text.to_owned(), place: place.clone() })
+            .collect();
+        words
+    })
+}

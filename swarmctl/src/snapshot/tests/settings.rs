@@ -1,0 +1,139 @@
+//! Settings that do not fit a swarm: flags for one processor, and what drones decide.
+
+use super::*;
+use swarm_common::wire::cpu::Cpu;
+
+/// Files below `etc/portage`, with their texts.
+type Files<'a> = Vec<(&'a str, &'a str)>;
+
+fn drone(name: &str, vendor: &str, (family, model): (u32, u32), level: u8, flags: &str) -> Builder {
+    let cpu = Cpu {
+        vendor: vendor.into(),
+        family,
+        model,
+        x86_64_level: Some(level),
+        flags: flags.split(' ').map(str::to_owned).collect(),
+    };
+    Builder { name: name.into(), cpu: Some(cpu) }
+}
+
+fn oak() -> Builder {
+    drone("oak", "AuthenticAMD", (25, 33), 3, "aes avx avx2 sse2")
+}
+
+fn elm() -> Builder {
+    drone("elm", "GenuineIntel", (6, 58), 2, "aes avx sse2")
+}
+
+/// What is said of a bundle with these files, for these drones.
+fn said(files: &[(&str, &str)], drones: Vec<Builder>) -> Result<Vec<String>, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let mut sources = sources(dir.path());
+    sources.drones = drones;
+    for (path, text) in files {
+        put(&sources.bundle.join("etc/portage"), path, text);
+    }
+    quiet(&sources).map(|made| made.notes).map_err(|failure| failure.to_string())
+}
+
+#[test]
+fn native_is_refused_with_its_place_and_the_best_that_all_drones_can_do() {
+    let flags = "# mine\nCOMMON_FLAGS=\"-O2 \\\n    -march=native\"\nCFLAGS=\"${COMMON_FLAGS}\"\n";
+    let conf = |text| vec![("make.conf", text)];
+    let cases: Vec<(Files<'_>, Vec<Builder>, &str)> = vec![
+        (conf(flags), vec![oak(), elm()], "etc/portage/make.conf:3: CFLAGS: -march=native"),
+        (conf(flags), vec![oak(), elm()], "-march=x86-64-v2 is the most"),
+        (conf(flags), vec![oak(), oak()], "-march=znver3 is the most"),
+        (conf(flags), vec![], "name a processor that all drones have"),
+        (conf("CXXFLAGS='-mtune=native'"), vec![oak()], "leave it out"),
+        (conf("RUSTFLAGS=\"-C target-cpu=native\""), vec![oak(), elm()], "target-cpu=x86-64-v2 is the most"),
+        (conf("CFLAGS_x86=-mcpu=native"), vec![oak()], "make.conf:1: CFLAGS_x86: -mcpu=native"),
+        (conf("CPU=native\nCFLAGS=\"-march=${CPU}\"\n"), vec![oak()], "make.conf:2: CFLAGS: -march=native"),
+        (
+            vec![("make.conf", "source more\n"), ("more", "\nFFLAGS=\"-march=native\"\n")],
+            vec![oak()],
+            "etc/portage/more:2: FFLAGS",
+        ),
+        (
+            vec![
+                ("package.env", "app-misc/a fast.conf # why\n"),
+                ("env/fast.conf", "CFLAGS=\"-march=native\"\n"),
+            ],
+            vec![oak()],
+            "etc/portage/env/fast.conf:1: CFLAGS",
+        ),
+        (vec![("bashrc", "x=1\nCFLAGS+=\" -march=native\"\n")], vec![oak()], "etc/portage/bashrc:2: -march"),
+        (conf("CFLAGS=\"-march=haswell\""), vec![oak(), elm()], "-march=haswell is more than elm can do"),
+        (conf("CFLAGS=\"-march=x86-64-v4\""), vec![oak(), elm()], "is more than oak, elm can do"),
+    ];
+    for (files, drones, want) in cases {
+        let told = said(&files, drones).unwrap_err();
+        assert!(told.contains(want), "{files:?}: expected {want} in {told}");
+    }
+}
+
+#[test]
+fn flags_that_reach_no_compiler_or_fit_every_drone_pass() {
+    for text in [
+        "COMMON_FLAGS=\"-march=native\"\nCFLAGS=\"-O2\"\n",
+        "CFLAGS=\"-march=native\"\nCFLAGS=\"-O2\"\n",
+        "#CFLAGS=\"-march=native\"\n",
+        "CFLAGS=\"-march=x86-64-v2 -mtune=znver3\"\n",
+    ] {
+        assert!(said(&[("make.conf", text)], vec![oak(), elm()]).is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn cpu_flags_that_a_drone_lacks_are_refused_and_named_wherever_they_stand() {
+    let places = [
+        ("make.conf", "CPU_FLAGS_X86=\"aes avx2\"\n"),
+        ("make.conf", "USE=\"cpu_flags_x86_avx2 cpu_flags_x86_aes -cpu_flags_x86_sha\"\n"),
+        ("package.use/00cpu", "# all\n*/* CPU_FLAGS_X86: aes avx2 -sha\n"),
+        ("package.use/b", "app-misc/b x cpu_flags_x86_avx2 cpu_flags_x86_aes\n"),
+    ];
+    for (file, text) in places {
+        let told = said(&[(file, text)], vec![oak(), elm()]).unwrap_err();
+        let line = text.lines().count();
+        assert!(told.contains(&format!("etc/portage/{file}:{line}")), "{told}");
+        assert!(told.contains("avx2 is what elm cannot do") && told.contains("have: aes"), "{told}");
+        let notes = said(&[(file, text)], vec![oak()]).unwrap();
+        assert!(!notes.iter().any(|note| note.contains("CPU flags")), "{notes:?}");
+        let notes = said(&[(file, text)], vec![]).unwrap();
+        assert!(notes.iter().any(|note| note.contains("no drone of the profile is known")), "{notes:?}");
+        let old = Builder { name: "ash".into(), cpu: None };
+        let notes = said(&[(file, text)], vec![oak(), old]).unwrap();
+        assert!(notes.iter().any(|note| note.contains("not checked for ash")), "{notes:?}");
+    }
+}
+
+#[test]
+fn what_has_no_effect_on_drones_is_said_in_one_note() {
+    let conf = "MAKEOPTS=-j16\nBINPKG_COMPRESS=\"xz\"\nBINPKG_COMPRESS_FLAGS_XZ=\"-9e\"\nPORTAGE_LOGDIR=/var/log/portage\n\
+        FEATURES=\"ccache splitdebug -network-sandbox split-log\"\nCCACHE_DIR=/x\nUSE=\"a\"\nPORTAGE_COMPRESS=xz\n";
+    let files =
+        [("make.conf", conf), ("package.env", "app-misc/a tmp\n"), ("env/tmp", "PORTAGE_TMPDIR=/mnt/ram\n")];
+    let notes = said(&files, vec![]).unwrap();
+    let without: Vec<_> = notes.iter().filter(|note| note.contains("without effect")).collect();
+    let [note] = &without[..] else { panic!("{notes:?}") };
+    for name in [
+        "MAKEOPTS",
+        "BINPKG_COMPRESS,",
+        "BINPKG_COMPRESS_FLAGS_XZ",
+        "PORTAGE_LOGDIR",
+        "CCACHE_DIR",
+        "PORTAGE_TMPDIR",
+    ] {
+        assert!(note.contains(name), "{name}: {note}");
+    }
+    assert!(note.contains("FEATURES=\"-network-sandbox ccache split-log\""), "{note}");
+    assert!(!note.contains("USE") && !note.contains("PORTAGE_COMPRESS"), "{note}");
+}
+
+#[test]
+fn a_setting_that_portage_cannot_read_is_told_with_its_line() {
+    let told = said(&[("make.conf", "USE=\"a\"\nCFLAGS=\"-O2\nCXXFLAGS=\"-O2\"\n")], vec![]).unwrap_err();
+    assert!(told.contains("etc/portage/make.conf:"), "{told}");
+    let told = said(&[("make.conf", "source /home/me/flags\n")], vec![]).unwrap_err();
+    assert!(told.contains("make.conf:1") && told.contains("not in the bundle"), "{told}");
+}
