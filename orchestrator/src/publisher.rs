@@ -2,9 +2,7 @@
 //!
 //! - `runs/RUN` of a run under way holds exactly the packages received in it, so that the
 //!   run's drones install their dependencies from there.
-//! - `stable` of a profile holds what its last ended run received. What that run plans but
-//!   could not receive (quarantined, blocked) stays as it was published before, so that
-//!   workstations do not lose it.
+//! - `stable` of a profile holds what [`swarm_core::channel`] says.
 //!
 //! Level-triggered and idempotent: every pass compares the state with what is published
 //! ([`todo`]) and does what is missing ([`disk`]). A crash or a full disk is made good by

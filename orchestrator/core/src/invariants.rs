@@ -4,7 +4,7 @@
 //! The numbers are those of the design: 1 one live lease, one result; 3 everything has a
 //! reason and the reasons end; 4 the counters agree with what they count (a refused
 //! command changing something would show here); 5 who may not work has no work; 7
-//! attempts are bounded. 2 and 6 speak of files and are checked where the files are.
+//! attempts are bounded; 8 what a channel holds can be installed. 2 and 6 speak of files and are checked where the files are.
 
 use crate::{
     attempt::{Ending, Job},
@@ -25,7 +25,22 @@ pub fn check(swarm: &Swarm) -> Result<(), String> {
     stated_reasons(swarm)?;
     counters(swarm)?;
     idle_where_due(swarm)?;
-    bounded(swarm)
+    bounded(swarm)?;
+    whole_channels(swarm)
+}
+
+fn whole_channels(swarm: &Swarm) -> Result<(), String> {
+    for (name, profile) in &swarm.profiles {
+        let held = &profile.channel.held;
+        for (digest, one) in held {
+            if let Some(needed) = one.needs.iter().find(|needed| !held.contains_key(needed)) {
+                return Err(format!(
+                    "8: the channel of {name} holds {digest} without {needed}, which it needs"
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn one_result(swarm: &Swarm) -> Result<(), String> {

@@ -14,6 +14,7 @@
 mod apply;
 pub mod attempt;
 pub mod calendar;
+pub mod channel;
 pub mod closure;
 pub mod command;
 pub mod decide;

@@ -1,5 +1,6 @@
 //! A profile, as the core knows it, with what was built for it.
 
+use crate::channel::Channel;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use swarm_common::{
@@ -22,4 +23,7 @@ pub struct Profile {
     pub build_ids: BTreeMap<Cpv, u32>,
     /// What was built, by build key, for reuse.
     pub built: BTreeMap<Digest, Vec<Artifact>>,
+    /// What workstations are to see. A snapshot from before there was this is replayed over:
+    /// nothing would be wrong.
+    pub channel: Channel,
 }

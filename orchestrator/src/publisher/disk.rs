@@ -9,14 +9,12 @@ use crate::{
     artifact::{
         disk::DiskError,
         entries::{EntriesError, EntryBook},
-        store::Store,
+        store::{Store, StoreError},
     },
     publish::{Binhost, Generations, PublishError, Published},
 };
 use std::collections::BTreeMap;
-use swarm_common::{
-    digest::Digest, format::packages_index::Entry, id::RunId, name::Name, wire::artifact::Artifact,
-};
+use swarm_common::{digest::Digest, id::RunId, name::Name, wire::artifact::Artifact};
 
 /// Why something was not published.
 #[derive(Debug, thiserror::Error)]
@@ -121,28 +119,40 @@ impl Disk {
     }
 
     fn publish_stable(&mut self, now: u64, todo: StableTodo) -> Result<Option<Switched>, DiskPassError> {
-        let StableTodo { profile, run, received, artifacts, kept, digests, recorded } = todo;
-        let mut packages = self.published(&profile, &artifacts)?;
+        let StableTodo { profile, run, revision, received, kept, recorded } = todo;
+        let mut packages = self.published(&profile, &received)?;
+        packages.extend(self.still_there(&profile, &kept)?);
         let dir = self.binhosts.stable(&profile);
         let mut binhost = Binhost::open(dir, Generations::Keep, BTreeMap::new())?;
-        let stays = |entry: &&Entry| kept.contains(&place(entry));
-        for entry in binhost.index().entries().filter(stays) {
-            // A file that lies in its place is not looked for in the store.
-            let digest = digests.get(entry.path()).copied().unwrap_or(Digest([0; 32]));
-            packages.push(Published { digest, entry: entry.clone() });
-        }
         let outcome = binhost
             .publish(now, &packages, &self.store)
             .map_err(|source| DiskPassError::Publish { profile: profile.clone(), source })?;
-        let lost = outcome.missing.iter().filter(|digest| artifacts.iter().any(|a| a.digest == **digest));
+        let lost = outcome.missing.iter().filter(|digest| received.iter().any(|a| a.digest == **digest));
         let lost: Vec<Digest> = lost.copied().collect();
         if let Some(&first) = lost.first() {
             return Err(DiskPassError::Missing { profile, count: lost.len(), first });
         }
-        self.done.stable.insert(profile.clone(), (run, received));
+        self.done.stable.insert(profile.clone(), revision);
         let packages = binhost.index().len() as u64;
         let generation = outcome.generation;
         Ok((generation > recorded).then_some(Switched { profile, run, generation, packages }))
+    }
+
+    /// Those of the artifacts kept from earlier runs that can be published. Old ones may be
+    /// lost, which must not hold up the new ones.
+    fn still_there(&self, profile: &Name, kept: &[Artifact]) -> Result<Vec<Published>, DiskPassError> {
+        let mut found = Vec::with_capacity(kept.len());
+        for artifact in kept {
+            match self.entries.entry(&self.store, artifact) {
+                Ok(entry) => found.push(Published { digest: artifact.digest, entry }),
+                Err(EntriesError::Store(StoreError::Absent(digest))) => {
+                    let package = artifact.target.path();
+                    tracing::warn!(%profile, package, %digest, "a package that should stay published is lost");
+                }
+                Err(source) => return Err(DiskPassError::Entries { profile: profile.clone(), source }),
+            }
+        }
+        Ok(found)
     }
 
     fn published(&self, profile: &Name, artifacts: &[Artifact]) -> Result<Vec<Published>, DiskPassError> {
@@ -154,12 +164,4 @@ impl Disk {
         };
         artifacts.iter().map(one).collect()
     }
-}
-
-/// `category/name:slot` of an index entry.
-fn place(entry: &Entry) -> String {
-    let slot = entry.get("SLOT");
-    let slot = slot.split_once('/').map_or(slot, |(slot, _)| slot);
-    let cp = entry.cpv().parse::<swarm_common::cpv::Cpv>();
-    cp.map(|cpv| format!("{}:{slot}", cpv.cp())).unwrap_or_default()
 }

@@ -1,22 +1,16 @@
 //! What is missing in the binary package hosts: the state compared with what was done.
 
 use std::collections::{BTreeMap, BTreeSet};
-use swarm_common::{
-    digest::Digest,
-    id::RunId,
-    name::Name,
-    state::{PackageState, RunState},
-    wire::{artifact::Artifact, drone::Target},
-};
-use swarm_core::{Swarm, run::Run, view};
+use swarm_common::{digest::Digest, id::RunId, name::Name, state::PackageState, wire::artifact::Artifact};
+use swarm_core::{Swarm, channel::Held, run::Run};
 
 /// What this process has published already.
 #[derive(Debug, Default)]
 pub(super) struct Done {
     /// How many received packages each run's index has, and which artifacts they are.
     pub(super) runs: BTreeMap<RunId, (u64, BTreeSet<Digest>)>,
-    /// The run that each stable channel has, and how many of its packages.
-    pub(super) stable: BTreeMap<Name, (RunId, u64)>,
+    /// The revision that each stable channel has.
+    pub(super) stable: BTreeMap<Name, u64>,
 }
 
 /// What is missing in a run's index.
@@ -32,14 +26,13 @@ pub(super) struct RunTodo {
 /// What a profile's stable channel is to hold.
 pub(super) struct StableTodo {
     pub(super) profile: Name,
+    /// The run that it follows.
     pub(super) run: RunId,
-    /// Packages received in the run.
-    pub(super) received: u64,
-    pub(super) artifacts: Vec<Artifact>,
-    /// `category/name:slot` of what is planned but was not received.
-    pub(super) kept: BTreeSet<String>,
-    /// Known artifacts by published path, to place again what is kept.
-    pub(super) digests: BTreeMap<String, Digest>,
+    pub(super) revision: u64,
+    /// What the run received or took over.
+    pub(super) received: Vec<Artifact>,
+    /// What stays from earlier runs.
+    pub(super) kept: Vec<Artifact>,
     /// The generation that the journal knows of.
     pub(super) recorded: u64,
 }
@@ -76,22 +69,18 @@ pub(super) fn todo(swarm: &Swarm, done: &Done) -> Todo {
     let to_do = |run: &RunId| todo.runs.iter().any(|t| t.run == *run);
     todo.ended = done.runs.keys().filter(|run| is_over(run) && !to_do(run)).copied().collect();
     for (name, profile) in &swarm.profiles {
-        let newest = swarm.runs.iter().rfind(|(_, run)| {
-            run.profile == *name && matches!(run.state, RunState::Succeeded | RunState::Partial)
-        });
-        let Some((&id, run)) = newest else { continue };
-        let received = run.count(PackageState::Received);
-        if done.stable.get(name) == Some(&(id, received)) {
+        let channel = &profile.channel;
+        let Some(run) = channel.run.filter(|_| done.stable.get(name) != Some(&channel.revision)) else {
             continue;
-        }
-        let known = view::artifacts(swarm, Some(name));
+        };
+        let (received, kept): (Vec<_>, Vec<_>) = channel.held.values().partition(|held| held.run == run);
+        let artifacts = |held: Vec<&Held>| held.into_iter().map(|held| held.artifact.clone()).collect();
         todo.stable.push(StableTodo {
             profile: name.clone(),
-            run: id,
-            received,
-            artifacts: artifacts(swarm, run).cloned().collect(),
-            kept: kept(swarm, run),
-            digests: known.into_iter().map(|a| (a.target.path(), a.digest)).collect(),
+            run,
+            revision: channel.revision,
+            received: artifacts(received),
+            kept: artifacts(kept),
             recorded: profile.generation,
         });
     }
@@ -102,14 +91,4 @@ pub(super) fn todo(swarm: &Swarm, done: &Done) -> Todo {
 fn artifacts<'s>(swarm: &'s Swarm, run: &'s Run) -> impl Iterator<Item = &'s Artifact> {
     let received = run.packages.iter().filter_map(|p| swarm.packages.get(p));
     received.filter(|p| p.state == PackageState::Received).flat_map(|p| &p.artifacts)
-}
-
-/// `category/name:slot` of what a run plans and has not received.
-fn kept(swarm: &Swarm, run: &Run) -> BTreeSet<String> {
-    let packages = run.packages.iter().filter_map(|p| swarm.packages.get(p));
-    let (received, missing): (Vec<_>, Vec<_>) = packages.partition(|p| p.state == PackageState::Received);
-    let place = |target: &Target| format!("{}:{}", target.cpv.cp(), target.slot);
-    let received: BTreeSet<String> = received.iter().flat_map(|p| &p.targets).map(place).collect();
-    let missing = missing.iter().flat_map(|p| &p.targets).map(place);
-    missing.filter(|place| !received.contains(place)).collect()
 }

@@ -145,6 +145,7 @@ impl Swarm {
                     published_packages: 0,
                     build_ids: BTreeMap::new(),
                     built: BTreeMap::new(),
+                    channel: Default::default(),
                 };
                 self.profiles.entry(name.clone()).or_insert_with(fresh).request = request.clone();
             }

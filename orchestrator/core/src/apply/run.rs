@@ -3,6 +3,7 @@
 use super::attempt::history_name;
 use crate::{
     attempt::{Ending, Job},
+    channel,
     estimate::Prediction,
     graph::Graph,
     package::{Package, Step},
@@ -142,6 +143,15 @@ impl Swarm {
         let Some(run) = self.runs.get_mut(&id) else { return };
         (run.state, run.ended_at) = (state, Some(at));
         run.reason = reason.to_owned();
+        if matches!(state, RunState::Succeeded | RunState::Partial) {
+            let profile = run.profile.clone();
+            if let Some(channel) = channel::follow(self, id)
+                && let Some(profile) = self.profiles.get_mut(&profile)
+            {
+                profile.channel = channel;
+            }
+            return;
+        }
         if state != RunState::Cancelled {
             return;
         }

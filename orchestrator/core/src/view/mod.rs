@@ -46,15 +46,17 @@ pub fn profile(name: &Name, profile: &Profile) -> ProfileView {
     }
 }
 
-/// Every artifact that a kept run received or that a profile may use again, once each, by
-/// published path; of one profile or of all.
+/// Every artifact that a kept run received, that a profile may use again, or that its stable
+/// channel holds, once each, by published path; of one profile or of all.
 #[must_use]
 pub fn artifacts(swarm: &Swarm, profile: Option<&Name>) -> Vec<Artifact> {
     let wanted = |name: &Name| profile.is_none_or(|profile| profile == name);
     let built = swarm.profiles.iter().filter(|(name, _)| wanted(name)).flat_map(|(_, p)| p.built.values());
     let of_run = |run: &RunId| swarm.runs.get(run).is_some_and(|run| wanted(&run.profile));
     let received = swarm.packages.values().filter(|p| of_run(&p.run)).map(|p| &p.artifacts);
-    let all = built.chain(received).flatten();
+    let channels = swarm.profiles.iter().filter(|(name, _)| wanted(name)).map(|(_, p)| &p.channel);
+    let published = channels.flat_map(|channel| channel.held.values()).map(|held| &held.artifact);
+    let all = built.chain(received).flatten().chain(published);
     let once: BTreeMap<(String, Digest), &Artifact> = all.map(|a| ((a.target.path(), a.digest), a)).collect();
     once.into_values().cloned().collect()
 }

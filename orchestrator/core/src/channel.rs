@@ -1,0 +1,226 @@
+//! What the stable channel of a profile holds: a working version stays until its successor
+//! can be installed with all that it needs at run time.
+//!
+//! The channel follows the runs that end. Of each it takes what is *installable*: received,
+//! together with its run-time closure. What the run plans but cannot offer so, and what the
+//! resolver refused, stays as it was, with the closure that it had. All else goes.
+//!
+//! A library that stays may be of another ABI (sub-slot) than the one that the run offers in
+//! its place. A root file system has room for one of them, so what was bound to the old one
+//! stays beside its successors: otherwise the kept package could be installed by nobody who
+//! has one of those, too.
+
+use crate::{run::Run, swarm::Swarm};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use swarm_common::{
+    cpv::Cpv,
+    digest::Digest,
+    id::{PackageId, RunId},
+    state::PackageState,
+    wire::{artifact::Artifact, drone::Target, plan::PlanProblem},
+};
+
+/// A stable channel.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Channel {
+    /// The run that it follows; none before the first that ended with packages.
+    pub run: Option<RunId>,
+    /// Grows with each run that it follows.
+    pub revision: u64,
+    /// What it holds, by digest. Whatever one of them needs is among them.
+    pub held: BTreeMap<Digest, Held>,
+}
+
+/// An artifact of a channel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Held {
+    /// The stored file.
+    pub artifact: Artifact,
+    /// The artifacts that must be installed for it to work.
+    pub needs: BTreeSet<Digest>,
+    /// It is what the channel offers in its slot; others are there only because something
+    /// that stays needs them.
+    pub current: bool,
+    /// The last run that received it or took it over.
+    pub run: RunId,
+}
+
+/// `category/name` and slot: versions of one place replace each other.
+type Place<'s> = (&'s str, &'s str);
+
+fn place(target: &Target) -> Place<'_> {
+    (target.cpv.cp(), &target.slot)
+}
+
+/// The channel after the run `id` has ended, if it follows that one.
+pub(crate) fn follow(swarm: &Swarm, id: RunId) -> Option<Channel> {
+    let run = swarm.runs.get(&id)?;
+    let old = &swarm.profiles.get(&run.profile)?.channel;
+    if old.run > Some(id) {
+        return None;
+    }
+    let offered = offered(swarm, id, run);
+    let packages = run.packages.iter().filter_map(|p| swarm.packages.get(p));
+    let planned: BTreeSet<Place<'_>> = packages.flat_map(|p| &p.targets).map(place).collect();
+    let held = Stay { old, planned, refused: Refused::by(&run.problems), subslots: subslots(&offered) };
+    Some(Channel { run: Some(id), revision: old.revision + 1, held: held.beside(&offered) })
+}
+
+/// What a run has that can be installed.
+fn offered(swarm: &Swarm, id: RunId, run: &Run) -> BTreeMap<Digest, Held> {
+    let artifacts = |p: &PackageId| swarm.packages.get(p).map_or(&[][..], |p| &p.artifacts);
+    let packages = run.packages.iter().filter_map(|p| swarm.packages.get(p));
+    let installable = packages.filter(|p| run.graph.is_installable(p.bundle));
+    let held = installable.flat_map(|package| {
+        // The members of a cycle were built for each other.
+        let needed = package.runtime_deps.iter().flat_map(artifacts).chain(&package.artifacts);
+        let needed: BTreeSet<Digest> = needed.map(|a| a.digest).collect();
+        package.artifacts.iter().map(move |artifact| {
+            let mut needs = needed.clone();
+            needs.remove(&artifact.digest);
+            (artifact.digest, Held { artifact: artifact.clone(), needs, current: true, run: id })
+        })
+    });
+    held.collect()
+}
+
+fn subslots(offered: &BTreeMap<Digest, Held>) -> BTreeMap<Place<'_>, &str> {
+    let targets = offered.values().map(|held| &held.artifact.target);
+    targets.map(|target| (place(target), target.subslot.as_str())).collect()
+}
+
+/// What of an old channel stays.
+struct Stay<'s> {
+    old: &'s Channel,
+    planned: BTreeSet<Place<'s>>,
+    refused: Refused<'s>,
+    /// The sub-slot that the run offers in each place.
+    subslots: BTreeMap<Place<'s>, &'s str>,
+}
+
+impl Stay<'_> {
+    /// What is offered, and what stays beside it.
+    fn beside(&self, offered: &BTreeMap<Digest, Held>) -> BTreeMap<Digest, Held> {
+        let kept = self.old.held.iter().filter(|(_, held)| held.current && self.is_kept(held));
+        let kept: BTreeSet<Digest> = kept.map(|(&digest, _)| digest).collect();
+        let mut open: Vec<Digest> = kept.iter().copied().collect();
+        let mut held = offered.clone();
+        while let Some(digest) = open.pop() {
+            let Some(stays) = self.old.held.get(&digest).filter(|_| !held.contains_key(&digest)) else {
+                continue;
+            };
+            held.insert(digest, Held { current: kept.contains(&digest), ..stays.clone() });
+            open.extend(&stays.needs);
+            if self.is_contested(stays) {
+                open.extend(self.bound_to(digest));
+            }
+        }
+        held
+    }
+
+    /// The run should have offered something in its place and does not.
+    fn is_kept(&self, held: &Held) -> bool {
+        let place = place(&held.artifact.target);
+        let due = self.planned.contains(&place) || self.refused.covers(place.0);
+        due && !self.subslots.contains_key(&place)
+    }
+
+    /// The run offers another ABI in its place.
+    fn is_contested(&self, held: &Held) -> bool {
+        let target = &held.artifact.target;
+        self.subslots.get(&place(target)).is_some_and(|offered| *offered != target.subslot)
+    }
+
+    /// What worked with an old library and has a successor.
+    fn bound_to(&self, library: Digest) -> impl Iterator<Item = Digest> {
+        let bound = self.old.held.iter().filter(move |(_, held)| held.needs.contains(&library));
+        let replaced = bound.filter(|(_, held)| self.subslots.contains_key(&place(&held.artifact.target)));
+        replaced.map(|(&digest, _)| digest)
+    }
+}
+
+/// The packages that the resolver refused.
+#[derive(Default)]
+struct Refused<'s> {
+    /// A refusal that names no package may be of any.
+    any: bool,
+    names: BTreeSet<&'s str>,
+}
+
+impl<'s> Refused<'s> {
+    fn by(problems: &'s [PlanProblem]) -> Self {
+        let mut refused = Self::default();
+        for problem in problems {
+            refused.any |= problem.atoms.is_empty();
+            for atom in &problem.atoms {
+                match name_of(atom) {
+                    Some(name) => _ = refused.names.insert(name),
+                    None => refused.any = true,
+                }
+            }
+        }
+        refused
+    }
+
+    fn covers(&self, name: &str) -> bool {
+        self.any || self.names.contains(name)
+    }
+}
+
+/// `category/name` of an atom such as `>=dev-libs/icu-75:0[-doc]`; none of a set or a pattern.
+fn name_of(atom: &str) -> Option<&str> {
+    let bare = atom.split([':', '[']).next().unwrap_or_default();
+    let versioned = bare.trim_start_matches(['!', '~', '<', '>', '=']);
+    let name = if bare.contains(['~', '<', '>', '=']) {
+        let cpv: Cpv = versioned.trim_end_matches('*').parse().ok()?;
+        versioned.get(..cpv.cp().len())?
+    } else {
+        versioned
+    };
+    let plain =
+        !name.contains(['*', '@', ' ']) && name.split('/').filter(|part| !part.is_empty()).count() == 2;
+    plain.then_some(name)
+}
+
+/// What a received package needs at run time and its run did not receive, through however
+/// many others: as long as there is something it is not published.
+#[must_use]
+pub fn lacks(swarm: &Swarm, id: PackageId) -> Vec<PackageId> {
+    let mut seen = BTreeSet::from([id]);
+    let mut open = vec![id];
+    let mut missing = BTreeSet::new();
+    while let Some(next) = open.pop() {
+        let Some(package) = swarm.packages.get(&next) else { continue };
+        for &dep in package.runtime_deps.iter().filter(|&&dep| seen.insert(dep)) {
+            if swarm.packages.get(&dep).is_none_or(|p| p.state != PackageState::Received) {
+                missing.insert(dep);
+            }
+            open.push(dep);
+        }
+    }
+    missing.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_in_an_atom_is_found_and_a_set_has_none() {
+        for (atom, name) in [
+            ("dev-libs/icu", Some("dev-libs/icu")),
+            (">=dev-libs/icu-75.1-r2:0/75[-doc]", Some("dev-libs/icu")),
+            ("=dev-lang/python-3.13*", Some("dev-lang/python")),
+            ("~x11-libs/gtk+-3.24", Some("x11-libs/gtk+")),
+            ("dev-libs/icu::gentoo", Some("dev-libs/icu")),
+            ("media-libs/font-7x13[x]", Some("media-libs/font-7x13")),
+            ("@world", None),
+            ("banner", None),
+            ("*/*", None),
+            (">=nonsense", None),
+        ] {
+            assert_eq!(name_of(atom), name, "{atom}");
+        }
+    }
+}
