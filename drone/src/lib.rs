@@ -4,6 +4,7 @@
 //! builds what it is told and tells what happened.
 
 pub mod agent;
+pub mod artifacts;
 pub mod builder;
 pub mod buildroot;
 pub mod clock;
@@ -15,7 +16,6 @@ pub mod lock;
 pub mod logs;
 pub mod machine;
 pub mod process;
-pub mod relay;
 pub mod run;
 pub mod snapshots;
 pub mod spool;

@@ -8,11 +8,12 @@ pub use ask::{Ask, RunError};
 
 use crate::{
     agent::{Agent, Input, Output, Recovered},
-    buildroot,
+    artifacts::Artifacts,
+    builder::Larder,
+    buildroot::{self, layers::Layers},
     clock::Clock,
     config::Config,
     process,
-    relay::Relay,
     snapshots::Snapshots,
     spool::Spool,
     work::{self, Workshop},
@@ -65,10 +66,22 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
     let Some((client, paused)) = enrolling::client(&config, &supervisor, &mut asked).await? else {
         return Ok(());
     };
-    let relay = Relay::start(&client).await.map_err(io(Path::new("the relay to the binary package host")))?;
-    let orchestrator = relay.url();
-    let workshop =
-        Arc::new(Workshop { builder: config.builder.clone(), orchestrator, work_dir, snapshots, spool });
+    let budget = config.builder.layers_max_bytes();
+    let cache = &config.builder.cache_dir;
+    let larder = Larder {
+        client: Some(client.clone()),
+        artifacts: Artifacts::open(&cache.join("artifacts"), budget).map_err(io(cache))?,
+        layers: Layers::open(&cache.join("layers"), budget).map_err(io(cache))?,
+        making: Arc::default(),
+    };
+    let hidden = vec![
+        config.state_dir.clone(),
+        config.cache_dir.clone(),
+        config.builder.cache_dir.clone(),
+        config.builder.work_dir.clone(),
+    ];
+    let builder = config.builder.clone();
+    let workshop = Arc::new(Workshop { builder, larder, hidden, work_dir, snapshots, spool });
     let nonce = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
     let clock = Clock::new();
     let finished = recovered.iter().filter_map(|found| match found {
@@ -99,16 +112,21 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
         supervisor,
         told: "",
     };
-    let ended = state.go_on(outputs, incoming, asked).await;
-    drop(relay);
-    ended
+    state.go_on(outputs, incoming, asked).await
 }
 
+/// Makes a directory, or empties it; it may be a mount point.
 fn clear(dir: &Path) -> std::io::Result<()> {
-    match std::fs::remove_dir_all(dir) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
-        _ => std::fs::create_dir_all(dir),
+    std::fs::create_dir_all(dir)?;
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            std::fs::remove_dir_all(entry.path())?;
+        } else {
+            std::fs::remove_file(entry.path())?;
+        }
     }
+    Ok(())
 }
 
 struct Loop {

@@ -1,7 +1,7 @@
 //! One attempt from assignment to report: snapshot, build, log, spool.
 
 use crate::{
-    builder::{self, BuildContext, BuildEnd, BuildNote, BuilderConfig},
+    builder::{self, BuildContext, BuildEnd, BuildNote, BuilderConfig, Larder},
     logs::{self, LogFile},
     snapshots::Snapshots,
     spool::Spool,
@@ -21,8 +21,10 @@ use tokio_util::sync::CancellationToken;
 pub struct Workshop {
     /// How packages are built.
     pub builder: BuilderConfig,
-    /// Address that packages are fetched from.
-    pub orchestrator: String,
+    /// Where artifacts come from.
+    pub larder: Larder,
+    /// Directories that no build may see.
+    pub hidden: Vec<PathBuf>,
     /// Where build roots are made.
     pub work_dir: PathBuf,
     /// Unpacked snapshots.
@@ -69,7 +71,8 @@ pub async fn attempt(
     }
     let context = BuildContext {
         attempt_dir,
-        orchestrator: workshop.orchestrator.clone(),
+        larder: workshop.larder.clone(),
+        hidden: workshop.hidden.clone(),
         config: workshop.builder.clone(),
         assignment,
         snapshot,
@@ -140,8 +143,18 @@ async fn keep(
     id: AttemptId,
     files: Vec<PathBuf>,
 ) -> std::io::Result<Vec<swarm_common::digest::Digest>> {
-    let spool = workshop.spool.clone();
-    let keep = move || files.iter().map(|file| spool.keep(id, file).map(|kept| kept.digest)).collect();
+    let (spool, artifacts) = (workshop.spool.clone(), workshop.larder.artifacts.clone());
+    let keep = move || {
+        let keep = |file: &PathBuf| {
+            let kept = spool.keep(id, file)?;
+            // What needs it next is most likely built here, too.
+            if let Err(error) = artifacts.adopt(&kept.path, kept.digest) {
+                tracing::warn!(attempt = %id, %error, "what was built will be fetched when it is needed");
+            }
+            Ok(kept.digest)
+        };
+        files.iter().map(keep).collect()
+    };
     tokio::task::spawn_blocking(keep).await.map_err(std::io::Error::other)?
 }
 

@@ -2,7 +2,10 @@
 
 use crate::buildroot::RootKind;
 use serde::{Deserialize, Serialize};
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// Settings of the builder. Every field has a default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,14 +20,17 @@ pub struct BuilderConfig {
     /// Where Portage is installed, if not in `/usr`: a directory with `bin/emerge` and
     /// `share/portage/config`, such as a Python environment. Default: none.
     pub portage_prefix: Option<PathBuf>,
-    /// How build roots are made: `scratch`, `overlay` or `live`. Default `scratch`.
+    /// How build roots are made: `overlay` or `live`. Default `overlay`.
     pub root_kind: RootKind,
     /// Allows `live`: packages are installed into this machine's own root, and stay there.
     /// Default no.
     pub live_changes_this_machine: bool,
-    /// What an `overlay` is laid over, such as an unpacked stage3; `/` is the machine
-    /// itself. It is only read. Default: none.
+    /// What stands for this machine in builds whose base is `host`: an unpacked stage3, for one. It
+    /// is only read. Default: none, the machine's own `/`.
     pub base_root: Option<PathBuf>,
+    /// Disk space in GiB for the layers of installed packages, and as much again for package
+    /// files. Default 20.
+    pub layers_max_gib: u64,
     /// Compilers that may run at once (`make -j`). Default 0: as many as there are
     /// processors. An assignment may ask for fewer, never for more.
     pub jobs: u32,
@@ -49,9 +55,10 @@ impl Default for BuilderConfig {
             work_dir: "/var/tmp/swarm-drone".into(),
             cache_dir: "/var/cache/swarm-drone".into(),
             portage_prefix: None,
-            root_kind: RootKind::Scratch,
+            root_kind: RootKind::Overlay,
             live_changes_this_machine: false,
             base_root: None,
+            layers_max_gib: 20,
             jobs: 0,
             load: 0.0,
             memory_max_mib: 0,
@@ -90,22 +97,41 @@ impl BuilderConfig {
         (self.memory_max_mib > 0).then(|| self.memory_max_mib.saturating_mul(1 << 20))
     }
 
+    /// What builds are laid over.
+    #[must_use]
+    pub fn base(&self) -> &Path {
+        self.base_root.as_deref().unwrap_or(Path::new("/"))
+    }
+
+    /// Whether what a build installs is thrown away with it.
+    #[must_use]
+    pub fn is_overlay(&self) -> bool {
+        self.root_kind == RootKind::Overlay
+    }
+
+    /// Disk space for layers, in bytes.
+    #[must_use]
+    pub fn layers_max_bytes(&self) -> u64 {
+        self.layers_max_gib.saturating_mul(1 << 30)
+    }
+
     /// Whether this process has the rights it takes.
     ///
     /// # Errors
     /// It has not; what it would take, and what works without.
     pub fn check_rights(&self) -> Result<(), String> {
-        if self.root_kind == RootKind::Scratch || rustix::process::geteuid().is_root() {
+        if rustix::process::geteuid().is_root() {
             return Ok(());
         }
         let why = match self.root_kind {
             RootKind::Live => "packages are installed into /, which only root may change",
-            _ => "an overlay is mounted and entered with mount and chroot, which only root may",
+            RootKind::Overlay => {
+                "an overlay is mounted and entered with mount and chroot, which only root may"
+            }
         };
         let kind = self.root_kind.word();
         Err(format!(
-            "builder.root_kind is {kind}: {why}, and the drone runs as an ordinary user; run it as root, or set \
-             builder.root_kind = \"scratch\", which needs no rights (but gets no network isolation either)"
+            "builder.root_kind is {kind}: {why}, and the drone runs as an ordinary user; run it as root"
         ))
     }
 
@@ -127,19 +153,17 @@ impl BuilderConfig {
                 ));
             }
         }
-        if self.root_kind == RootKind::Overlay {
-            let Some(base) = &self.base_root else {
-                return Err(
-                    "builder.root_kind is overlay; set builder.base_root to what it is laid over".into()
-                );
-            };
+        if self.is_overlay() {
+            let base = self.base();
             if !base.is_absolute() {
                 return Err(format!(
                     "builder.base_root is `{}`; it must be an absolute path",
                     base.display()
                 ));
             }
-            for (field, path) in [("base_root", base), ("work_dir", &self.work_dir)] {
+            for (field, path) in
+                [("base_root", base), ("work_dir", &self.work_dir), ("cache_dir", &self.cache_dir)]
+            {
                 if path.to_string_lossy().contains([',', ':', '\\']) {
                     return Err(format!(
                         "builder.{field} is `{}`; an overlay can use no path with commas, colons or backslashes",
@@ -153,14 +177,14 @@ impl BuilderConfig {
                 return Err(
                     "builder.root_kind is live: every build installs packages into this machine's own root, and \
                      nothing takes them out again; set builder.live_changes_this_machine = true if the machine is \
-                     there for nothing else, or use scratch or overlay"
+                     there for nothing else, or use overlay"
                         .into(),
                 );
             }
             if self.portage_prefix.is_some() {
                 return Err(
                     "builder.root_kind is live, which builds with the machine's own Portage; remove \
-                            builder.portage_prefix, or use scratch"
+                            builder.portage_prefix, or use overlay"
                         .into(),
                 );
             }
@@ -191,7 +215,7 @@ mod tests {
     fn an_empty_section_is_the_default_and_a_misspelt_field_is_refused() {
         assert_eq!(toml::from_str::<BuilderConfig>("").unwrap(), BuilderConfig::default());
         assert!(toml::from_str::<BuilderConfig>("job = 3").unwrap_err().to_string().contains("job"));
-        assert!(toml::from_str::<BuilderConfig>("root_kind = \"none\"").is_err());
+        assert!(toml::from_str::<BuilderConfig>("root_kind = \"scratch\"").is_err());
     }
 
     #[test]
@@ -199,14 +223,14 @@ mod tests {
         let with = |text: &str| toml::from_str::<BuilderConfig>(text).unwrap().check();
         assert_eq!(with(""), Ok(()));
         assert_eq!(with("extra_features = [\"-network-sandbox\", \"test\"]"), Ok(()));
-        assert_eq!(with("root_kind = \"overlay\"\nbase_root = \"/\""), Ok(()));
+        assert_eq!(with("base_root = \"/\""), Ok(()));
         assert_eq!(with("root_kind = \"live\"\nlive_changes_this_machine = true"), Ok(()));
         let refusal = with("root_kind = \"live\"").unwrap_err();
         assert!(refusal.contains("live_changes_this_machine = true"), "{refusal}");
         for bad in [
             "root_kind = \"live\"\nlive_changes_this_machine = true\nportage_prefix = \"/opt/portage\"",
             "memory_max_mib = 3",
-            "root_kind = \"overlay\"",
+            "base_root = \"/a,b\"",
             "work_dir = \"x\"",
             "cache_dir = \"/a b\"",
             "load = -1.0",

@@ -22,10 +22,6 @@ pub(super) struct Log {
     line: Vec<u8>,
     /// What the current step printed of errors.
     pub errors: Errors,
-    /// Stop at the first package that is built from source.
-    pub only_binaries: bool,
-    /// The package that was.
-    pub source: Option<String>,
 }
 
 impl Log {
@@ -37,8 +33,6 @@ impl Log {
             phase: Phase::Assigned,
             line: Vec::new(),
             errors: Errors::default(),
-            only_binaries: false,
-            source: None,
         }
     }
 
@@ -48,11 +42,9 @@ impl Log {
     }
 
     /// Begins a step: forgets the errors of the one before.
-    pub fn begin(&mut self, only_binaries: bool) {
+    pub fn begin(&mut self) {
         self.line.clear();
         self.errors = Errors::default();
-        self.only_binaries = only_binaries;
-        self.source = None;
     }
 
     /// Tells of a phase, if it is another one.
@@ -101,15 +93,8 @@ impl Log {
     fn see(&mut self, line: &str) -> Option<Phase> {
         self.errors.see(line);
         let line = line.trim_start_matches([' ', '*']);
-        if let Some(rest) = line.strip_prefix(">>> Emerging (") {
-            // `1 of 2) dev-libs/x-1::repo for /root/`
-            let cpv = rest.split_once(") ").map_or(rest, |(_, r)| r).split([':', ' ']).next();
-            if self.only_binaries && self.source.is_none() {
-                self.source = cpv.map(str::to_owned);
-            }
-            return Some(Phase::Fetching);
-        }
         [
+            (">>> Emerging (", Phase::Fetching),
             (">>> Downloading", Phase::Fetching),
             (">>> Fetching", Phase::Fetching),
             (">>> Emerging binary", Phase::Preparing),
@@ -128,12 +113,8 @@ impl Sink for Log {
     async fn take(&mut self, piece: &[u8]) -> ControlFlow<()> {
         let phase = self.watch(piece);
         self.stream(piece).await;
-        if self.only_binaries && self.source.is_some() {
-            return ControlFlow::Break(());
-        }
         if let Some(phase) = phase {
-            // Dependencies are unpacked and downloaded, too; that is all preparing.
-            self.enter(if self.only_binaries { Phase::Preparing } else { phase }).await;
+            self.enter(phase).await;
         }
         ControlFlow::Continue(())
     }
@@ -185,7 +166,7 @@ mod tests {
     async fn phases_are_read_from_the_output_even_in_pieces() {
         let (tx, mut rx) = channel(100);
         let mut log = Log::new(tx, 1 << 20);
-        log.begin(false);
+        log.begin();
         for piece in [
             ">>> Emerg",
             "ing (1 of 1) a/b-1::r\n",
@@ -195,15 +176,5 @@ mod tests {
             assert!(log.take(piece.as_bytes()).await.is_continue());
         }
         assert_eq!(text(&mut rx).1, [Phase::Fetching, Phase::Building]);
-    }
-
-    #[tokio::test]
-    async fn a_dependency_that_would_be_compiled_stops_the_step() {
-        let (tx, _rx) = channel(100);
-        let mut log = Log::new(tx, 1 << 20);
-        log.begin(true);
-        assert!(log.take(b">>> Emerging binary (1 of 2) a/b-1::r for /x/\n").await.is_continue());
-        assert!(log.take(b">>> Emerging (2 of 2) a/c-1.2::r for /x/\n").await.is_break());
-        assert_eq!(log.source.as_deref(), Some("a/c-1.2"));
     }
 }

@@ -7,6 +7,7 @@
 
 mod config;
 mod failure;
+mod install;
 mod lack;
 mod log;
 mod plan;
@@ -15,8 +16,9 @@ mod steps;
 
 pub use config::BuilderConfig;
 pub(crate) use failure::of as failure;
+pub use install::Larder;
 
-use crate::buildroot::{Root, RootError};
+use crate::buildroot::{self, Ingredients, Root, RootError};
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
@@ -39,8 +41,10 @@ pub struct BuildContext {
     pub assignment: Assignment,
     /// Its snapshot, unpacked. It is only read.
     pub snapshot: PathBuf,
-    /// Base address of the orchestrator, such as `http://nas:8470`.
-    pub orchestrator: String,
+    /// Where artifacts come from.
+    pub larder: Larder,
+    /// Directories of the drone that no build may see: credential, spool, caches.
+    pub hidden: Vec<PathBuf>,
     /// The drone's settings.
     pub config: BuilderConfig,
     /// A fresh directory on disk. It is used wholly, and emptied except for the files that
@@ -106,7 +110,7 @@ impl From<RootError> for Stop {
         let class = match error {
             RootError::Io { .. } | RootError::NoPortage(..) | RootError::NotRoot => FailureClass::Drone,
             // Every drone would refuse it; the orchestrator gave it out.
-            RootError::Snapshot(_) => FailureClass::Infra,
+            RootError::Snapshot(_) | RootError::TooManyLayers(_) => FailureClass::Infra,
         };
         Self::failed(class, Phase::Preparing, error.to_string())
     }
@@ -139,24 +143,51 @@ enum Done {
     Planned(PlanReport),
 }
 
+impl BuildContext {
+    /// What a build root of this attempt is made of, without layers.
+    fn ingredients(&self) -> Ingredients<'_> {
+        Ingredients {
+            attempt: &self.attempt_dir,
+            snapshot: &self.snapshot,
+            snapshot_digest: self.assignment.snapshot,
+            config: &self.config,
+            jobs: self.assignment.limits.jobs,
+            hidden: &self.hidden,
+            layers: Vec::new(),
+            planning: self.assignment.work == Work::Plan,
+        }
+    }
+
+    /// Makes the attempt's build root with these layers.
+    async fn root(&self, layers: Vec<PathBuf>) -> Result<Root, Stop> {
+        let context = self.clone();
+        let made =
+            tokio::task::spawn_blocking(move || Root::make(Ingredients { layers, ..context.ingredients() }));
+        let broken = |e| format!("making the build root broke off: {e}");
+        let made = made.await.map_err(|e| Stop::failed(FailureClass::Drone, Phase::Preparing, broken(e)))?;
+        Ok(made?)
+    }
+}
+
 async fn work(context: &BuildContext, steps: &mut steps::Steps) -> Result<Done, Stop> {
     steps.phase(Phase::Preparing).await;
-    let made = {
-        let (attempt, snapshot) = (context.attempt_dir.clone(), context.snapshot.clone());
-        let (orchestrator, assignment) = (context.orchestrator.clone(), context.assignment.clone());
-        let config = context.config.clone();
-        tokio::task::spawn_blocking(move || {
-            Root::make(&attempt, &snapshot, &orchestrator, &assignment, &config)
-        })
-    };
-    let root = made.await.map_err(|e| {
-        Stop::failed(FailureClass::Drone, Phase::Preparing, format!("making the build root broke off: {e}"))
-    })??;
     match &context.assignment.work {
-        Work::Plan => plan::plan(&root, steps).await.map(Done::Planned),
+        Work::Plan => {
+            let root = context.root(Vec::new()).await?;
+            plan::plan(&root, steps).await.map(Done::Planned)
+        }
         Work::Build(order) => {
+            let installed = install::prepare(context, &order.dependencies, steps).await?;
+            let root = context.root(installed.layers.iter().map(|layer| layer.path()).collect()).await?;
             let before = root.live_packages();
-            let built = portage::build(&root, order, steps).await.map(Done::Built);
+            let built = match install::install(&root, &installed.ordered, steps).await {
+                Ok(()) => portage::build(&root, order, steps).await.map(Done::Built),
+                Err(stop) => Err(stop),
+            };
+            let (from, to) = (root.outside().distfiles.clone(), root.outside().shared_distfiles.clone());
+            if let Err(error) = buildroot::keep_distfiles(&from, &to) {
+                tracing::warn!(%error, "what was downloaded is not kept");
+            }
             tell_changes(&root, before, steps).await;
             built
         }

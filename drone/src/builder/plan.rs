@@ -25,6 +25,8 @@ const SCRIPT: [(&str, &str); 6] = [
     ("report.py", include_str!("plan/report.py")),
     ("resolver.py", include_str!("plan/resolver.py")),
 ];
+/// The file that it writes.
+const REPORT: &str = "report.json";
 /// A plan of a whole desktop takes some 2 MB; this is far more.
 const MAX_REPORT_BYTES: u64 = 256 << 20;
 
@@ -33,17 +35,18 @@ pub(super) async fn plan(root: &Root, steps: &mut Steps) -> Result<PlanReport, S
     let disk = |what: &str, e: std::io::Error| {
         Stop::failed(FailureClass::Drone, Phase::Preparing, format!("{what}: {e}"))
     };
-    let paths = root.paths();
-    let (script, report) = (paths.attempt.join("plan"), paths.attempt.join("plan.json"));
-    let written = fs::create_dir_all(&script)
-        .and_then(|()| SCRIPT.iter().try_for_each(|(name, text)| fs::write(script.join(name), text)));
+    let (script, seen) = (&root.outside().plan, root.inside());
+    let written = SCRIPT.iter().try_for_each(|(name, text)| fs::write(script.join(name), text));
     written.map_err(|e| disk("the resolver's script cannot be written", e))?;
     steps.phase(Phase::Building).await;
     let step = Step {
         program: root.python(),
-        args: vec![script.into(), paths.snapshot.join("world").into(), report.clone().into()],
+        args: vec![
+            seen.plan.clone().into(),
+            seen.snapshot.join("world").into(),
+            seen.plan.join(REPORT).into(),
+        ],
         env: Vec::new(),
-        dependencies_of: None,
         root,
     };
     let succeeded = steps.run(step).await?;
@@ -51,6 +54,7 @@ pub(super) async fn plan(root: &Root, steps: &mut Steps) -> Result<PlanReport, S
         // The snapshot is what a plan is made of: another drone would say the same.
         return Err(steps.failed(FailureClass::Package));
     }
+    let report = script.join(REPORT);
     let size = fs::metadata(&report).map_err(|e| disk("the resolver left no report", e))?.len();
     if size > MAX_REPORT_BYTES {
         let message = format!("the plan has {size} bytes, more than {MAX_REPORT_BYTES}");

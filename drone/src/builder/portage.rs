@@ -1,15 +1,14 @@
-//! Building packages with Portage: dependencies as binaries, the target from source.
+//! Building packages with Portage: one start of it for each.
 //!
-//! Two steps, because one cannot do it: `--buildpkgonly` builds without installing, which
-//! needs the build dependencies installed before. They are installed as binaries only;
-//! the run of `emerge` is stopped when it turns to compiling one, since a drone that
-//! compiles dependencies hides that the swarm lacks them.
+//! All that the order names is installed when Portage starts, so its resolver is not asked: it
+//! could only come to another answer than the plan. Nothing else can be compiled, since nobody is
+//! there to want it.
 //!
-//! A cycle is built in stages in one root. The packages of its earlier stages lie in a
-//! package directory of their own, from which `emerge` takes them like any dependency.
+//! A cycle is built in stages in one root: what a stage built is installed for the next one.
 
 use super::{
     Stop,
+    install::install_from,
     steps::{Step, Steps},
 };
 use crate::buildroot::Root;
@@ -24,21 +23,18 @@ use swarm_common::{
     wire::plan::PlanStage,
 };
 
-/// Options of every `emerge`: no surprises from the bundle, no colours, nothing that asks.
-const COMMON: [&str; 6] =
-    ["--ignore-default-opts", "--color=n", "--nospinner", "--oneshot", "--quiet-build=n", "--autounmask=n"];
-
-/// Options that make what a system has installed already what the plan has: versions, USE
-/// flags, and builds of one version. What else is installed is nobody's business here.
-const AS_PLANNED: [&str; 7] = [
-    "--update",
-    // The target's dependencies count even if the target itself is installed already.
-    "--selective=n",
-    "--deep",
-    "--newuse",
-    "--rebuilt-binaries=y",
-    "--complete-graph-if-new-ver=n",
-    "--complete-graph-if-new-use=n",
+/// Options of every `emerge`: nothing of the bundle's own, no colours, nothing that asks, no
+/// resolver, and no moves of packages: a fresh root would replay all that the tree ever had.
+pub(super) const COMMON: [&str; 9] = [
+    "--ignore-default-opts",
+    "--color=n",
+    "--nospinner",
+    "--oneshot",
+    "--quiet-build=n",
+    "--autounmask=n",
+    "--nodeps",
+    "--package-moves=n",
+    "--getbinpkg=n",
 ];
 
 /// Builds what is ordered; gives the files in the order of the targets.
@@ -60,25 +56,15 @@ pub(super) async fn build(root: &Root, order: &BuildOrder, steps: &mut Steps) ->
         let entries: Vec<_> = order.targets.iter().map(atom).zip(flags.iter().cloned()).collect();
         root.set_use(&entries)?;
 
-        let paths = root.paths();
-        root.set_packages(&paths.stages)?;
-        let wanted = stages.len() > 1 || may_have_build_dependencies(&paths.snapshot, target);
-        if number > 0 {
-            index_stages(root, steps).await?;
-        }
-        if wanted {
-            install_dependencies(root, target, steps).await?;
-        }
-        let dir = if last { &paths.packages } else { &paths.stages };
-        root.set_packages(dir)?;
+        let (places, seen) = (root.outside(), root.inside());
+        let (dir, seen) =
+            if last { (&places.packages, &seen.packages) } else { (&places.stages, &seen.stages) };
         // Of all names a file could get, the right one must be the first that is free.
         // Other stages get one that no target has.
         let highest = order.targets.iter().map(|t| t.build_id).max().unwrap_or(1);
-        let taken = reserve(dir, target, if last { target.build_id } else { highest + 1 }).map_err(disk)?;
-        if !compile(root, target, steps, !wanted).await? {
-            install_dependencies(root, target, steps).await?;
-            compile(root, target, steps, false).await?;
-        }
+        let build_id = if last { target.build_id } else { highest + 1 };
+        let taken = reserve(dir, target, build_id).map_err(disk)?;
+        compile(root, target, seen, steps).await?;
         for path in taken {
             // A placeholder that is left would be taken for a package.
             fs::remove_file(path).map_err(disk)?;
@@ -89,12 +75,11 @@ pub(super) async fn build(root: &Root, order: &BuildOrder, steps: &mut Steps) ->
             if size == 0 {
                 return Err(misnamed(dir, target));
             }
-            let copy = paths.stages.join(target.path());
-            if number + 1 < stages.len() {
-                fs::create_dir_all(copy.parent().unwrap_or(&paths.stages)).map_err(disk)?;
-                fs::hard_link(&file, &copy).map_err(disk)?;
-            }
             files[at] = Some(file);
+        }
+        if number + 1 < stages.len() {
+            let atom = format!("={}-{build_id}", target.cpv);
+            install_from(root, seen, vec![atom], steps).await?;
         }
     }
     let files: Option<Vec<PathBuf>> = files.into_iter().collect();
@@ -155,97 +140,23 @@ fn flags(target: &Target, changes: &[String]) -> Vec<String> {
     own.chain(changes.iter().cloned()).collect()
 }
 
-/// Whether the target can have build dependencies at all. Starting Portage to learn that
-/// there are none takes a good part of the time that a small package builds. Only a text
-/// without the word can be trusted; the other error is found out by `--buildpkgonly`.
-fn may_have_build_dependencies(snapshot: &Path, target: &Target) -> bool {
-    let repos = snapshot.join("repos");
-    let repo = repos.join(&target.repository);
-    let ebuild = repo.join(target.cpv.cp()).join(format!("{}.ebuild", target.cpv.pf()));
-    let mut texts = vec![ebuild];
-    let mut seen = std::collections::BTreeSet::new();
-    while let Some(path) = texts.pop() {
-        let Ok(text) = fs::read_to_string(&path) else { return true };
-        for line in text.lines().map(str::trim_start).filter(|line| !line.starts_with('#')) {
-            if line.contains("DEPEND") {
-                return true;
-            }
-            let Some(names) = line.strip_prefix("inherit ") else { continue };
-            for name in names.split_whitespace() {
-                let eclass = repo.join("eclass").join(format!("{name}.eclass"));
-                if seen.insert(name.to_owned()) {
-                    // An eclass of another repository, or a name that is computed: not known.
-                    texts.push(eclass);
-                }
-            }
-        }
-    }
-    false
+/// The arguments of `emerge`.
+pub(super) fn arguments(common: &[&str], own: &[&str], atoms: &[&str]) -> Vec<OsString> {
+    common.iter().chain(own).chain(atoms).map(OsString::from).collect()
 }
 
-fn arguments(common: bool, own: &[&str], atom: &str) -> Vec<OsString> {
-    let common: &[&str] = if common { &COMMON } else { &[] };
-    common.iter().chain(own).map(OsString::from).chain([OsString::from(atom)]).collect()
-}
-
-/// Installs the build dependencies from the binary package host.
-async fn install_dependencies(root: &Root, target: &Target, steps: &mut Steps) -> Result<(), Stop> {
-    steps.phase(Phase::Preparing).await;
-    // The target itself must not come as a binary: then only what it needs to run would
-    // be its dependencies.
-    let own = format!("--usepkg-exclude={}:{}", target.cpv.cp(), target.slot);
-    let args = [
-        "--onlydeps",
-        "--onlydeps-with-rdeps=n",
-        "--usepkg",
-        "--getbinpkg",
-        own.as_str(),
-        // A newer ebuild must not win over the binary of the plan.
-        "--useoldpkg-atoms=*/*",
-        "--binpkg-respect-use=y",
-    ];
-    let mut args = args.to_vec();
-    if root.is_inhabited() {
-        args.extend(AS_PLANNED);
-    }
-    let args = arguments(true, &args, &atom(target));
-    let step = Step {
-        program: root.program("emerge"),
-        args,
-        env: Vec::new(),
-        dependencies_of: Some(&target.cpv),
-        root,
-    };
-    let succeeded = steps.run(step).await?;
-    if succeeded { Ok(()) } else { Err(steps.failed(FailureClass::Infra)) }
-}
-
-/// Makes the packages of the stages so far known: of those that were put there by another
-/// hand, the resolver sees only what the directory's index has.
-async fn index_stages(root: &Root, steps: &mut Steps) -> Result<(), Stop> {
-    let args = ["--fix", "binhost"].map(OsString::from).to_vec();
-    let step = Step { program: root.program("emaint"), args, env: Vec::new(), dependencies_of: None, root };
-    let succeeded = steps.run(step).await?;
-    if succeeded { Ok(()) } else { Err(steps.failed(FailureClass::Drone)) }
-}
-
-/// Builds the target. `false`, if that is `tentative`: dependencies turned out to be missing.
-async fn compile(root: &Root, target: &Target, steps: &mut Steps, tentative: bool) -> Result<bool, Stop> {
+/// Builds the target into a package directory.
+async fn compile(root: &Root, target: &Target, packages: &Path, steps: &mut Steps) -> Result<(), Stop> {
     steps.phase(Phase::Building).await;
-    // Nothing of the package host is asked for: its build ids would be counted.
-    let args = arguments(true, &["--buildpkgonly", "--usepkg=n", "--getbinpkg=n"], &atom(target));
-    let step = Step { program: root.program("emerge"), args, env: Vec::new(), dependencies_of: None, root };
+    let args = arguments(&COMMON, &["--buildpkgonly", "--usepkg=n"], &[&atom(target)]);
+    let env = vec![("PKGDIR".into(), packages.into())];
+    let step = Step { program: root.program("emerge"), args, env, root };
     let succeeded = steps.run(step).await?;
-    if succeeded {
-        steps.phase(Phase::Packaging).await;
-        return Ok(true);
+    if !succeeded {
+        return Err(steps.failed(FailureClass::Package));
     }
-    let unmet = steps.log.errors.verdict().is_some_and(|v| v.contains("requires all dependencies"));
-    match (unmet, tentative) {
-        (true, true) => Ok(false),
-        (true, false) => Err(steps.failed(FailureClass::Infra)),
-        _ => Err(steps.failed(FailureClass::Package)),
-    }
+    steps.phase(Phase::Packaging).await;
+    Ok(())
 }
 
 /// Portage gives a package the first build id from 1 on whose file is not there. So the

@@ -13,7 +13,6 @@ use std::{
     time::{Duration, Instant},
 };
 use swarm_common::{
-    cpv::Cpv,
     state::{FailureClass, Phase},
     wire::drone::Usage,
 };
@@ -43,9 +42,6 @@ pub(super) struct Step<'a> {
     pub args: Vec<OsString>,
     /// Environment on top of the build root's.
     pub env: Vec<(OsString, OsString)>,
-    /// The step installs build dependencies of this version: stop when a package is about
-    /// to be built from source.
-    pub dependencies_of: Option<&'a Cpv>,
     /// The build root.
     pub root: &'a Root,
 }
@@ -96,23 +92,23 @@ impl Steps {
             program,
             args,
             env,
-            dir: step.root.paths().attempt.clone(),
+            dir: step.root.attempt().to_owned(),
             owner: self.owner.clone(),
             timeout: self.timeout.saturating_sub(self.started.elapsed()),
             silence: self.silence,
             grace: self.grace,
             memory_max: step.root.config().memory_max(),
         };
-        self.log.begin(step.dependencies_of.is_some());
+        self.log.begin();
         let ran = process::run(&job, &mut self.log, &self.cancel)
             .await
             .map_err(|e| Stop::failed(FailureClass::Drone, self.log.phase(), e.to_string()))?;
         self.cpu_ms += ran.cpu_ms;
         self.peak_memory_bytes = self.peak_memory_bytes.max(ran.peak_memory_bytes);
-        self.judge(&ran, &step.program, step.dependencies_of)
+        self.judge(&ran, &step.program)
     }
 
-    fn judge(&self, ran: &Ran, program: &Path, target: Option<&Cpv>) -> Result<bool, Stop> {
+    fn judge(&self, ran: &Ran, program: &Path) -> Result<bool, Stop> {
         let phase = self.log.phase();
         let timeout = |what: String| {
             let mut message = what;
@@ -121,22 +117,9 @@ impl Steps {
             Err(Stop::Failed(failure::of(FailureClass::Timeout, phase, message)))
         };
         match ran.end {
-            End::Cancelled => Err(Stop::Cancelled),
+            End::Cancelled | End::Stopped => Err(Stop::Cancelled),
             End::TimedOut => timeout(format!("stopped: it took longer than {} s", self.timeout.as_secs())),
             End::Silent => timeout(format!("stopped: it printed nothing for {} s", self.silence.as_secs())),
-            // In a cycle the target is among its own dependencies. When it is its turn to
-            // be built, what it takes to build it is there.
-            End::Stopped if target.is_some_and(|t| self.log.source.as_deref() == Some(t.as_str())) => {
-                Ok(true)
-            }
-            End::Stopped => {
-                let cpv = self.log.source.as_deref().unwrap_or("a package");
-                let message = format!(
-                    "the dependency {cpv} is not in the binary package host as it is needed here, and a drone compiles \
-                     nothing but what it is asked for"
-                );
-                Err(Stop::failed(FailureClass::Infra, phase, message))
-            }
             End::Exited(status) if !status.success() && (ran.out_of_memory || killed(status)) => {
                 let said = self.log.errors.first().unwrap_or_default();
                 let (lack, peak) = (Lack::of_memory(ran.out_of_memory), Some(ran.peak_memory_bytes));

@@ -22,6 +22,32 @@ pub(super) fn use_metadata(dir: &Path) -> Result<(), RootError> {
     }
 }
 
+/// Moves what an attempt downloaded to where the next ones find it. Portage checks each file's
+/// digest whenever it uses one, so nothing is trusted here.
+///
+/// # Errors
+/// The disk.
+pub fn keep_distfiles(from: &Path, to: &Path) -> Result<(), RootError> {
+    let entries = match fs::read_dir(from) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(RootError::io("read", from))?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(RootError::io("read", from))?;
+        let name = entry.file_name();
+        let text = name.to_string_lossy();
+        // Half downloads, and what had the wrong digest.
+        let unfit = text.starts_with('.') || text.contains("_checksum_failure_") || text.contains(".__");
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        let at = to.join(&name);
+        if unfit || !is_file || at.exists() {
+            continue;
+        }
+        fs::rename(entry.path(), &at).map_err(RootError::io("keep", at))?;
+    }
+    Ok(())
+}
+
 /// Removes the ebuild metadata of snapshots that nobody built from in the last weeks.
 /// Sources are kept: they may be gone from where they came from.
 ///

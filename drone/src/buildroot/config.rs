@@ -18,9 +18,8 @@ const OURS: &str = "zzzz-swarm";
 
 /// Writes all of `etc/portage`.
 pub(super) fn write(root: &Root) -> Result<(), RootError> {
-    let etc = root.etc();
-    make_dir(&etc)?;
-    let bundle = root.paths().snapshot.join("etc/portage");
+    let etc = root.outside().etc.clone();
+    let bundle = root.outside().snapshot.join("etc/portage");
     if bundle.exists() {
         copy(&bundle, &etc)?;
     }
@@ -35,22 +34,21 @@ pub(super) fn write(root: &Root) -> Result<(), RootError> {
         as_directory(&etc.join(name))?;
     }
     profile(root)?;
-    put(&etc.join("binrepos.conf"), &binhost(root))?;
-    write_settings(root, &root.paths().packages)
+    write_settings(root)
 }
 
 /// The link to the profile.
 fn profile(root: &Root) -> Result<(), RootError> {
     let manifest = root.manifest();
-    let profile = root.paths().snapshot.join(manifest.profile_path());
-    if !profile.is_dir() {
-        return Err(RootError::Snapshot(format!("there is no Portage profile {}", manifest.profile_path())));
+    let path = manifest.profile_path();
+    if !root.outside().snapshot.join(&path).is_dir() {
+        return Err(RootError::Snapshot(format!("there is no Portage profile {path}")));
     }
     if manifest.portage_profile.is_none() {
         return Ok(()); // It came with the bundle.
     }
-    let at = root.etc().join("make.profile");
-    symlink(profile, &at).map_err(RootError::io("link", at))
+    let at = root.outside().etc.join("make.profile");
+    symlink(root.inside().snapshot.join(path), &at).map_err(RootError::io("link", at))
 }
 
 /// What takes the place of every `repos.conf`: the one that a Portage brings along names a
@@ -59,7 +57,7 @@ pub(super) fn repositories(root: &Root) -> String {
     let manifest = root.manifest();
     let mut text = format!("[DEFAULT]\nmain-repo = {}\n", manifest.main_repository);
     for repository in &manifest.repositories {
-        let location = root.paths().snapshot.join("repos").join(&repository.name);
+        let location = root.inside().repositories.join(&repository.name);
         // `volatile = no`: the content never changes under this path, so caches hold.
         let _ = write!(
             text,
@@ -74,27 +72,17 @@ pub(super) fn repositories(root: &Root) -> String {
     text
 }
 
-fn binhost(root: &Root) -> String {
-    // Signatures are for workstations, which know nothing but a web address. A drone takes
-    // its dependencies from the orchestrator that it has authenticated, and the packages
-    // of a run that is still going on are not signed for anybody yet.
-    format!(
-        "[swarm]\npriority = 10\nsync-uri = {}\nlocation = {}\nverify-signature = false\n",
-        root.binhost(),
-        root.paths().binhost.display()
-    )
-}
-
 /// Writes the settings that follow the bundle's `make.conf`.
-pub(super) fn write_settings(root: &Root, packages: &Path) -> Result<(), RootError> {
-    let p = root.paths();
+fn write_settings(root: &Root) -> Result<(), RootError> {
+    let p = root.inside();
     let mut text = String::from("# Written by swarm-drone for one attempt.\n");
     let mut set = |key: &str, value: &str| {
         let _ = writeln!(text, "{key}=\"{value}\"");
     };
     set("FEATURES", &format!("${{FEATURES}} {}", features(root)));
     set("DISTDIR", &p.distfiles.display().to_string());
-    set("PKGDIR", &packages.display().to_string());
+    set("PORTAGE_RO_DISTDIRS", &p.shared_distfiles.display().to_string());
+    set("PKGDIR", &p.packages.display().to_string());
     set("PORTAGE_TMPDIR", &p.tmp.display().to_string());
     set("PORTAGE_DEPCACHEDIR", &p.depcache.display().to_string());
     set("MAKEOPTS", &format!("-j{} -l{}", root.jobs(), root.config().load()));
@@ -106,8 +94,8 @@ pub(super) fn write_settings(root: &Root, packages: &Path) -> Result<(), RootErr
     set("EMERGE_DEFAULT_OPTS", "");
     set("EMERGE_WARNING_DELAY", "0");
     set("CLEAN_DELAY", "0");
-    let mirror = p.snapshot.join("distfiles");
-    if mirror.is_dir() {
+    if root.outside().snapshot.join("distfiles").is_dir() {
+        let mirror = p.snapshot.join("distfiles");
         set("GENTOO_MIRRORS", &format!("{} ${{GENTOO_MIRRORS}}", mirror.display()));
     }
     // Portage drops root's rights to a user of this name; where there is none (anywhere
@@ -116,7 +104,7 @@ pub(super) fn write_settings(root: &Root, packages: &Path) -> Result<(), RootErr
         set("PORTAGE_USERNAME", "root");
         set("PORTAGE_GRPNAME", "root");
     }
-    put(&root.etc().join("make.conf").join(OURS), &text)
+    put(&root.outside().etc.join("make.conf").join(OURS), &text)
 }
 
 /// FEATURES of ours. None of them changes what is in a package.
@@ -124,11 +112,12 @@ fn features(root: &Root) -> String {
     let mut features = vec![
         "binpkg-multi-instance",
         "-news",
-        // The orchestrator signs and checks; the client here is the drone itself, which has no
-        // keys to look at the signatures of an earlier run's packages with.
+        // The orchestrator signs, and the drone has checked each file's digest when it was fetched.
         "-binpkg-signing",
         "-binpkg-request-signature",
         "binpkg-ignore-signature",
+        // What Portage installs is put beside no index.
+        "-pkgdir-index-trusted",
         "-getbinpkg",
         "-buildpkg",
         "-buildsyspkg",
@@ -139,6 +128,7 @@ fn features(root: &Root) -> String {
             "-merge-sync",
             "-merge-wait",
             "-parallel-install",
+            "-protect-owned",
             "-collision-protect",
             "-preserve-libs",
         ]);
@@ -160,7 +150,7 @@ pub(super) fn write_use(root: &Root, entries: &[(String, Vec<String>)]) -> Resul
     for (atom, flags) in entries.iter().filter(|(_, flags)| !flags.is_empty()) {
         let _ = writeln!(text, "{atom} {}", flags.join(" "));
     }
-    put(&root.etc().join("package.use").join(OURS), &text)
+    put(&root.outside().etc.join("package.use").join(OURS), &text)
 }
 
 /// Portage takes a file or a directory of files; a directory can be added to.

@@ -1,22 +1,27 @@
-//! The place one attempt builds in: made from nothing, gone afterwards.
+//! The place one attempt builds in: made from a base and layers, gone afterwards.
 //!
-//! A scratch [`Root`] is a directory with two empty Portage roots: `root`, where
-//! libraries are installed and against which packages are built, and `broot`, where
-//! build tools are installed. Packages have plain `/usr` paths, and the machine's own
-//! packages are neither used nor changed (the compiler and the shell are the machine's).
-//! It needs no privileges and no Gentoo: a Portage in a Python environment is enough.
-//! The other kinds build in a whole system's `/`, which only root may.
+//! A [`Root`] is an overlay over a *base* (a root file system with compiler, `@system` and
+//! Portage), with one [`layer`] for each artifact that the order names, and one writable directory
+//! on top. Nothing else is installed in it, and nothing is installed twice: a layer is made once
+//! for each artifact and kept. A `live` root is the machine's own `/` instead.
 //!
 //! This module writes what Portage reads and decides nothing about packages.
 
 mod cache;
 mod config;
-mod overlay;
+mod entry;
+pub mod layer;
+pub mod layers;
+mod places;
 mod root;
+mod stack;
 mod tree;
 
-pub use cache::prune_cache;
-pub use root::{Paths, Root};
+pub use cache::{keep_distfiles, prune_cache};
+pub use places::Places;
+pub use root::{Ingredients, Root};
+pub use stack::MOST_LAYERS;
+pub use tree::Tree;
 
 use std::{
     fs, io,
@@ -27,14 +32,11 @@ use std::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RootKind {
-    /// Two empty roots in a directory of the attempt.
+    /// An overlay over the base. Takes root.
     #[default]
-    Scratch,
-    /// The same, but packages are built and installed in an overlay over `base_root`, as its
-    /// `/`. Takes root. Plans are still made against the two empty roots, inside.
     Overlay,
-    /// The same, but packages are installed into the machine's own `/`, for good. For a
-    /// machine that is nothing but a drone. Takes root.
+    /// Packages are installed into the machine's own `/`, for good. For a machine that is
+    /// nothing but a drone. Takes root.
     Live,
 }
 
@@ -43,7 +45,6 @@ impl RootKind {
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
-            Self::Scratch => "scratch",
             Self::Overlay => "overlay",
             Self::Live => "live",
         }
@@ -67,15 +68,16 @@ pub enum RootError {
     #[error("the snapshot cannot be built from: {0}")]
     Snapshot(String),
     /// Only root can mount, and install into a `/`.
-    #[error(
-        "root_kind overlay and live need a drone that runs as root; run it so, or set builder.root_kind to scratch"
-    )]
+    #[error("a build root takes a drone that runs as root: it is mounted and entered with mount and chroot")]
     NotRoot,
     /// There is no Portage where the configuration says.
     #[error(
         "there is no Portage in {0} of the root {1}: {2} is missing; set builder.portage_prefix to where Portage is installed"
     )]
     NoPortage(PathBuf, PathBuf, PathBuf),
+    /// The kernel takes no overlay of so many directories.
+    #[error("{0} packages are installed beside the base; an overlay takes at most {MOST_LAYERS}")]
+    TooManyLayers(usize),
 }
 
 impl RootError {

@@ -1,64 +1,71 @@
 //! One attempt's build root: its directories, and how programs are run in it.
 //!
-//! Two empty Portage roots are made for every attempt. Plans are always made against them, so that
-//! a plan does not depend on the kind of root; packages are built against them too, unless
-//! the kind of root brings a `/` of its own.
-//!
-//! Portage is told of them by its environment: `PORTAGE_OVERRIDE_EPREFIX` is where it
-//! believes itself to be installed (build tools go there), `ROOT` and `SYSROOT` are where
-//! packages go. `EPREFIX` must be set and empty, or packages would contain the path.
+//! Plans and packages are made in the same kind of root: Portage's `ROOT` is `/`, where the base
+//! is. `EPREFIX` must be set and empty, or packages would contain the prefix of a Portage that
+//! was brought along.
 
-use super::{RootError, RootKind, cache, config, make_dir, overlay::Overlay, tree::Tree};
+use super::{
+    RootError, RootKind, cache, config, make_dir,
+    places::Places,
+    stack::{Bind, Stack},
+    tree::Tree,
+};
 use crate::builder::BuilderConfig;
 use std::{
     collections::BTreeSet,
     ffi::OsString,
     fs,
-    os::unix::fs::symlink,
+    os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
 };
 use swarm_common::{
+    digest::Digest,
     format::snapshot::{MANIFEST, SnapshotManifest},
-    wire::drone::{Assignment, Work},
 };
 
 /// Variables that a build's downloads need on networks with a proxy or a company's own
 /// certificates. Nothing else of the drone's environment is passed on.
-const PASSED_ON: [&str; 7] =
-    ["http_proxy", "https_proxy", "ftp_proxy", "HTTP_PROXY", "HTTPS_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+const PASSED_ON: [&str; 9] = [
+    "http_proxy",
+    "https_proxy",
+    "ftp_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+];
 
-/// Where everything of one build root is.
+/// Directories of a machine that builds have no business in.
+const PRIVATE: [&str; 3] = ["/root", "/home", "/etc/build-swarm"];
+
+/// What a build root is made of.
 #[derive(Debug, Clone)]
-pub struct Paths {
-    /// The attempt's directory.
-    pub attempt: PathBuf,
-    /// Packages are installed here and built against this.
-    pub root: PathBuf,
-    /// Build tools are installed here.
-    pub broot: PathBuf,
-    /// Finished packages.
-    pub packages: PathBuf,
-    /// Packages that only later stages of a cycle need.
-    pub stages: PathBuf,
-    /// Packages from the binary package host.
-    pub binhost: PathBuf,
-    /// Portage's working directory, with the build logs.
-    pub tmp: PathBuf,
-    /// Shared: downloaded sources.
-    pub distfiles: PathBuf,
-    /// Shared: metadata of this snapshot's ebuilds.
-    pub depcache: PathBuf,
+pub struct Ingredients<'a> {
+    /// A directory of its own, there and empty.
+    pub attempt: &'a Path,
     /// The unpacked snapshot.
-    pub snapshot: PathBuf,
+    pub snapshot: &'a Path,
+    /// The snapshot's digest.
+    pub snapshot_digest: Digest,
+    /// The drone's settings.
+    pub config: &'a BuilderConfig,
+    /// Jobs that the build may run at once; 0: as the drone is set.
+    pub jobs: u32,
+    /// Directories of the drone that no build may see.
+    pub hidden: &'a [PathBuf],
+    /// The layers of what is installed; the last lies uppermost.
+    pub layers: Vec<PathBuf>,
+    /// A plan is made, and so nothing is installed for good.
+    pub planning: bool,
 }
 
 /// Where packages are installed and built.
 #[derive(Debug)]
 enum Place {
-    /// In the two empty roots.
-    Apart,
-    /// In an overlay over a base root, as its `/`.
-    Overlay(Overlay),
+    /// In an overlay over a base.
+    Overlay(Stack),
     /// In the machine's own `/`.
     Live,
 }
@@ -66,11 +73,12 @@ enum Place {
 /// A made build root.
 #[derive(Debug)]
 pub struct Root {
-    paths: Paths,
+    attempt: PathBuf,
+    outside: Places,
+    inside: Places,
     manifest: SnapshotManifest,
     prefix: PathBuf,
     config: BuilderConfig,
-    binhost: String,
     jobs: u32,
     place: Place,
     tree: Tree,
@@ -78,111 +86,103 @@ pub struct Root {
 }
 
 impl Root {
-    /// Makes it in `attempt`, which is there and empty. The drone removes that directory,
-    /// so there is nothing to undo on an error.
+    /// Makes it. The drone removes the attempt's directory, so there is nothing to undo on an
+    /// error.
     ///
     /// # Errors
     /// The disk, the snapshot or the installation of Portage does not allow it.
-    pub fn make(
-        attempt: &Path,
-        snapshot: &Path,
-        orchestrator: &str,
-        assignment: &Assignment,
-        config: &BuilderConfig,
-    ) -> Result<Self, RootError> {
-        let manifest = read_manifest(snapshot)?;
+    pub fn make(from: Ingredients<'_>) -> Result<Self, RootError> {
+        let config = from.config;
+        let manifest = read_manifest(from.snapshot)?;
         let prefix = config.portage_prefix.clone().unwrap_or_else(|| PathBuf::from("/usr"));
-        let base = config.base_root.as_deref().filter(|_| config.root_kind == RootKind::Overlay);
-        let tree = Tree::at(base.unwrap_or(Path::new("/")));
+        let base = config.base();
+        let tree = Tree::at(base);
         for needed in ["bin/emerge", "share/portage/config/make.globals"] {
             let path = prefix.join(needed);
             // What is named in the configuration is brought along; else it is part of the tree.
             let there = if config.portage_prefix.is_some() { path.exists() } else { tree.has(&path) };
             if !there {
-                return Err(RootError::NoPortage(prefix, base.unwrap_or(Path::new("/")).to_owned(), path));
+                return Err(RootError::NoPortage(prefix, base.to_owned(), path));
             }
         }
         // Symbolic links and Portage's own idea of a path must agree.
         let real = |path: &Path| path.canonicalize().map_err(RootError::io("find", path));
-        let (attempt, snapshot) = (real(attempt)?, real(snapshot)?);
+        let (attempt, snapshot) = (real(from.attempt)?, real(from.snapshot)?);
         make_dir(&config.cache_dir)?;
-        let cache = real(&config.cache_dir)?;
-        let paths = Paths {
-            root: attempt.join("root"),
-            broot: attempt.join("broot"),
-            packages: attempt.join("packages"),
-            stages: attempt.join("stages"),
-            binhost: attempt.join("binhost"),
-            tmp: attempt.join("tmp"),
-            distfiles: cache.join("distfiles"),
-            depcache: cache.join("metadata").join(assignment.snapshot.to_string()),
-            attempt,
-            snapshot,
-        };
-        let jobs = match (assignment.limits.jobs, config.jobs()) {
+        let outside = Places::outside(&attempt, &snapshot, &real(&config.cache_dir)?, from.snapshot_digest);
+        let jobs = match (from.jobs, config.jobs()) {
             (0, own) => own,
             (limit, own) => limit.min(own),
         };
-        let binhost =
-            format!("{}/{}", orchestrator.trim_end_matches('/'), assignment.binhost.trim_start_matches('/'));
-        let place = match (config.root_kind, base) {
-            (RootKind::Overlay, Some(base)) => {
-                let mut seen = vec![paths.attempt.clone(), paths.snapshot.clone(), cache];
-                seen.extend(config.portage_prefix.clone());
-                Place::Overlay(Overlay::make(base, &tree, &paths.attempt, seen)?)
+        let (place, inside) = match config.root_kind {
+            RootKind::Overlay => {
+                let inside = Places::inside();
+                let mut hidden: Vec<PathBuf> = PRIVATE.iter().map(PathBuf::from).collect();
+                hidden.extend(from.hidden.iter().cloned());
+                let mut binds = binds(&outside, &inside, from.planning);
+                binds.extend(config.portage_prefix.clone().map(|at| Bind {
+                    to: at.clone(),
+                    from: at,
+                    writable: false,
+                }));
+                let binds = Stack::resolve(binds, &tree);
+                let refresh = refresh(&from.layers, &prefix);
+                (Place::Overlay(Stack::make(base, &attempt, &from.layers, refresh, hidden, binds)?), inside)
             }
-            (RootKind::Live, _) if rustix::process::geteuid().is_root() => Place::Live,
-            (RootKind::Overlay | RootKind::Live, _) => return Err(RootError::NotRoot),
-            (RootKind::Scratch, _) => Place::Apart,
+            RootKind::Live if rustix::process::geteuid().is_root() => (Place::Live, outside.clone()),
+            RootKind::Live => return Err(RootError::NotRoot),
         };
-        let planning = matches!(assignment.work, Work::Plan);
-        let config = config.clone();
-        let root = Self { paths, manifest, prefix, config, binhost, jobs, place, tree, planning };
+        let (config, planning) = (config.clone(), from.planning);
+        let root = Self { attempt, outside, inside, manifest, prefix, config, jobs, place, tree, planning };
         root.fill()?;
         Ok(root)
     }
 
     fn fill(&self) -> Result<(), RootError> {
-        let p = &self.paths;
-        for dir in [&p.packages, &p.stages, &p.binhost, &p.tmp, &p.distfiles] {
+        let p = &self.outside;
+        for dir in p.writable().into_iter().chain([&p.artifacts, &p.shared_distfiles]) {
             make_dir(dir)?;
         }
+        // As /var/tmp is: the user that Portage drops root's rights to builds in it, too.
+        for dir in [&p.tmp, &p.distfiles, &p.home] {
+            let mode = fs::Permissions::from_mode(0o1777);
+            fs::set_permissions(dir, mode).map_err(RootError::io("open up", dir))?;
+        }
         cache::use_metadata(&p.depcache)?;
-        for root in [&p.root, &p.broot] {
-            for dir in ["etc", "var/lib/portage", "var/db/pkg", "var/cache/edb", "var/log", "tmp"] {
-                make_dir(&root.join(dir))?;
-            }
-        }
-        for dir in ["home", "tools"] {
-            make_dir(&p.attempt.join(dir))?;
-        }
         // A Portage looks for its defaults below the prefix it believes in; where exactly
         // was decided when it was installed.
-        let mut prefixes = vec![p.broot.clone()];
-        if self.config.portage_prefix.is_some() {
-            prefixes.extend(self.overlay().map(Overlay::upper));
-        }
-        let below = ["share/portage/config", "usr/share/portage/config"];
-        for to in prefixes.iter().flat_map(|prefix| below.map(|below| prefix.join(below))) {
-            make_dir(&to)?;
-            for name in ["make.globals", "sets"] {
-                link(&self.prefix.join("share/portage/config").join(name), &to.join(name))?;
+        if let (Some(stack), true) = (self.stack(), self.config.portage_prefix.is_some()) {
+            for below in ["share/portage/config", "usr/share/portage/config"] {
+                let to = stack.upper().join(below);
+                make_dir(&to)?;
+                for name in ["make.globals", "sets"] {
+                    link(&self.prefix.join("share/portage/config").join(name), &to.join(name))?;
+                }
             }
         }
         // Portage unpacks with gtar, which only Gentoo calls so.
         if let (None, Some(tar)) = (self.tree.program("gtar"), self.tree.program("tar")) {
-            link(&tar, &p.attempt.join("tools/gtar"))?;
+            link(&tar, &p.tools.join("gtar"))?;
         }
-        config::write(self)?;
-        // One configuration for both roots.
-        make_dir(&p.broot.join("etc"))?;
-        link(&p.root.join("etc/portage"), &p.broot.join("etc/portage"))
+        config::write(self)
     }
 
-    /// Where everything is.
+    /// Its directory.
     #[must_use]
-    pub fn paths(&self) -> &Paths {
-        &self.paths
+    pub fn attempt(&self) -> &Path {
+        &self.attempt
+    }
+
+    /// Where everything is on this machine.
+    #[must_use]
+    pub fn outside(&self) -> &Places {
+        &self.outside
+    }
+
+    /// Where everything is for the programs that run in it.
+    #[must_use]
+    pub fn inside(&self) -> &Places {
+        &self.inside
     }
 
     /// What the snapshot says of itself.
@@ -195,12 +195,6 @@ impl Root {
     #[must_use]
     pub fn config(&self) -> &BuilderConfig {
         &self.config
-    }
-
-    /// Address of the binary package host.
-    #[must_use]
-    pub fn binhost(&self) -> &str {
-        &self.binhost
     }
 
     /// How many compilers may run at once.
@@ -230,22 +224,22 @@ impl Root {
             .unwrap_or("/usr/bin/python3".into())
     }
 
-    /// What the build's programs see as `/`.
+    /// What the build's programs see as `/`, but for layers.
     pub(super) fn tree(&self) -> &Tree {
         &self.tree
     }
 
-    fn overlay(&self) -> Option<&Overlay> {
+    fn stack(&self) -> Option<&Stack> {
         match &self.place {
-            Place::Overlay(overlay) => Some(overlay),
-            Place::Apart | Place::Live => None,
+            Place::Overlay(stack) => Some(stack),
+            Place::Live => None,
         }
     }
 
-    /// Whether packages are installed where others are already, of whatever age.
+    /// Where what was changed in it lies, if it is thrown away in the end.
     #[must_use]
-    pub fn is_inhabited(&self) -> bool {
-        !matches!(self.place, Place::Apart)
+    pub fn upper(&self) -> Option<PathBuf> {
+        self.stack().map(Stack::upper)
     }
 
     /// What the machine itself has installed, if builds change that.
@@ -257,14 +251,14 @@ impl Root {
     /// Whether all that is installed is thrown away in the end.
     #[must_use]
     pub fn is_thrown_away(&self) -> bool {
-        !matches!(self.place, Place::Live)
+        self.stack().is_some()
     }
 
     /// The command that runs a program in this root.
     #[must_use]
     pub fn command(&self, program: &Path, args: Vec<OsString>) -> (PathBuf, Vec<OsString>) {
-        match self.overlay() {
-            Some(overlay) => overlay.command(program, &args),
+        match self.stack() {
+            Some(stack) => stack.command(program, &args),
             None => (program.to_owned(), args),
         }
     }
@@ -272,46 +266,29 @@ impl Root {
     /// The whole environment of Portage's programs in this root.
     #[must_use]
     pub fn environment(&self) -> Vec<(OsString, OsString)> {
-        let p = &self.paths;
-        let mut path = p.attempt.join("tools").into_os_string();
+        let p = &self.inside;
+        let mut path = p.tools.clone().into_os_string();
         path.push(":");
         path.push(self.prefix.join("bin"));
         path.push(":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-        let (root, broot): (OsString, OsString) = if self.is_inhabited() && !self.planning {
-            ("/".into(), "".into())
-        } else {
-            (p.root.clone().into(), p.broot.clone().into())
-        };
         let mut env: Vec<(OsString, OsString)> = vec![
-            ("HOME".into(), p.attempt.join("home").into()),
+            ("HOME".into(), p.home.clone().into()),
             ("PATH".into(), path),
             ("TERM".into(), "dumb".into()),
             ("NOCOLOR".into(), "true".into()),
             ("LC_ALL".into(), "C.UTF-8".into()),
             ("PYTHONUNBUFFERED".into(), "1".into()),
-            ("PORTAGE_OVERRIDE_EPREFIX".into(), broot),
+            ("PORTAGE_OVERRIDE_EPREFIX".into(), "".into()),
             ("EPREFIX".into(), "".into()),
-            ("ROOT".into(), root.clone()),
-            ("SYSROOT".into(), root),
-            ("PORTAGE_CONFIGROOT".into(), p.root.clone().into()),
+            ("ROOT".into(), "/".into()),
+            ("SYSROOT".into(), "/".into()),
+            ("PORTAGE_CONFIGROOT".into(), p.config_root.clone().into()),
             ("PORTAGE_REPOSITORIES".into(), config::repositories(self).into()),
         ];
         for name in PASSED_ON {
             env.extend(std::env::var_os(name).map(|value| (name.into(), value)));
         }
-        for name in ["no_proxy", "NO_PROXY"] {
-            // The way to the swarm's own packages begins on this machine.
-            let mut hosts = std::env::var_os(name).filter(|hosts| !hosts.is_empty()).unwrap_or_default();
-            hosts.push(if hosts.is_empty() { "127.0.0.1" } else { ",127.0.0.1" });
-            env.push((name.into(), hosts));
-        }
         env
-    }
-
-    /// The directory of the configuration.
-    #[must_use]
-    pub fn etc(&self) -> PathBuf {
-        self.paths.root.join("etc/portage")
     }
 
     /// Says which USE flags packages are built with, each as an atom and its flags. It
@@ -322,13 +299,30 @@ impl Root {
     pub fn set_use(&self, entries: &[(String, Vec<String>)]) -> Result<(), RootError> {
         config::write_use(self, entries)
     }
+}
 
-    /// Says where finished packages go, and from where installed ones may come.
-    ///
-    /// # Errors
-    /// The disk.
-    pub fn set_packages(&self, dir: &Path) -> Result<(), RootError> {
-        config::write_settings(self, dir)
+/// What of the drone's directories is seen inside.
+fn binds(outside: &Places, inside: &Places, planning: bool) -> Vec<Bind> {
+    let pairs = |from: &[&PathBuf], to: &[&PathBuf], writable| -> Vec<Bind> {
+        let pair =
+            |(from, to): (&&PathBuf, &&PathBuf)| Bind { from: (*from).clone(), to: (*to).clone(), writable };
+        from.iter().zip(to).map(pair).collect()
+    };
+    let mut all = pairs(&outside.writable(), &inside.writable(), true);
+    all.extend(pairs(&outside.read_only(), &inside.read_only(), false));
+    all.extend(pairs(&[&outside.depcache], &[&inside.depcache], planning));
+    all
+}
+
+/// What brings up to date what is shared by all that is installed, after layers were put over
+/// one another: the linker's cache, and the environment where a package adds to it.
+fn refresh(layers: &[PathBuf], prefix: &Path) -> String {
+    if layers.iter().any(|layer| layer.join("etc/env.d").is_dir()) {
+        return format!("{}/sbin/env-update || {0}/bin/env-update", prefix.display());
+    }
+    match layers {
+        [] => String::new(),
+        _ => "if command -v ldconfig; then ldconfig; fi".into(),
     }
 }
 

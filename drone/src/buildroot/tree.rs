@@ -10,24 +10,27 @@ use std::{
     fs,
     path::{Component, Path, PathBuf},
 };
+use swarm_common::cpv::Cpv;
 
 /// As many links as Linux follows.
 const MOST_LINKS: u32 = 40;
 
 /// A tree that will be somebody's `/`.
 #[derive(Debug, Clone)]
-pub(super) struct Tree {
+pub struct Tree {
     top: PathBuf,
 }
 
 impl Tree {
     /// The tree below `top`.
+    #[must_use]
     pub fn at(top: impl Into<PathBuf>) -> Self {
         Self { top: top.into() }
     }
 
     /// What a path inside is without its links, still as a path inside. What is not there
     /// is taken as it is written.
+    #[must_use]
     pub fn resolve(&self, path: &Path) -> PathBuf {
         let parts = |path: &Path| -> Vec<OsString> {
             let plain =
@@ -61,23 +64,51 @@ impl Tree {
     }
 
     /// Whether there is something at this path inside.
+    #[must_use]
     pub fn has(&self, path: &Path) -> bool {
         self.outside(&self.resolve(path)).symlink_metadata().is_ok()
     }
 
     /// The path of a program inside.
+    #[must_use]
     pub fn program(&self, name: &str) -> Option<PathBuf> {
         let dirs = ["/usr/bin", "/bin", "/usr/local/bin"];
         dirs.iter().map(|dir| Path::new(dir).join(name)).find(|path| self.has(path))
     }
 
     /// Whether there is a user of this name.
+    #[must_use]
     pub fn has_user(&self, name: &str) -> bool {
         fs::read_to_string(self.outside(&self.resolve(Path::new("/etc/passwd"))))
             .is_ok_and(|text| text.lines().any(|line| line.split(':').next() == Some(name)))
     }
 
+    /// What Portage has installed in a slot: `category/name-version`, and when that was built.
+    #[must_use]
+    pub fn installed(&self, cp: &str, slot: &str) -> Option<String> {
+        let (category, name) = cp.split_once('/')?;
+        let top = self.outside(&self.resolve(&Path::new("/var/db/pkg").join(category)));
+        let read = |path: PathBuf| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+        for entry in fs::read_dir(top).ok()?.flatten() {
+            let pf = entry.file_name().to_string_lossy().into_owned();
+            let same = format!("{category}/{pf}").parse::<Cpv>().is_ok_and(|cpv| cpv.pn() == name);
+            if same && read(entry.path().join("SLOT")).split('/').next() == Some(slot) {
+                return Some(format!("{category}/{pf} {}", read(entry.path().join("BUILD_TIME"))));
+            }
+        }
+        None
+    }
+
+    /// The number of a user or a group (`/etc/passwd`, `/etc/group`) by its name.
+    #[must_use]
+    pub fn number_of(&self, file: &str, name: &str) -> Option<u32> {
+        let text = fs::read_to_string(self.outside(&self.resolve(Path::new(file)))).ok()?;
+        let line = text.lines().find(|line| line.split(':').next() == Some(name))?;
+        line.split(':').nth(2)?.parse().ok()
+    }
+
     /// What Portage has installed, as `category/name-version`.
+    #[must_use]
     pub fn packages(&self) -> BTreeSet<String> {
         let names = |dir: &Path| -> Vec<String> {
             let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };

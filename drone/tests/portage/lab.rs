@@ -1,9 +1,7 @@
-//! What the tests work with: a drone's directories, a snapshot of the example repository, and a
-//! package host on the loopback interface.
+//! What the tests work with: a drone's directories, and a snapshot of the example repository.
 
 use std::{
     fs,
-    net::SocketAddr,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
@@ -14,16 +12,17 @@ use swarm_common::{
     id::{AttemptId, PackageId, RunId},
     state::Phase,
     wire::{
+        base::Dependency,
         drone::{Assignment, BuildLimits, BuildOrder, Target, Work},
         plan::{PlanReport, PlanStage},
     },
 };
-use swarm_drone::builder::{BuildContext, BuildEnd, BuildNote, BuilderConfig, run};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
-    sync::mpsc,
+use swarm_drone::{
+    artifacts::Artifacts,
+    builder::{BuildContext, BuildEnd, BuildNote, BuilderConfig, Larder, run},
+    buildroot::layers::Layers,
 };
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub fn portage() -> &'static Path {
@@ -85,7 +84,32 @@ impl Lab {
         self
     }
 
-    pub fn context(&self, work: Work, orchestrator: &str) -> BuildContext {
+    pub fn larder(&self) -> Larder {
+        let cache = self.dir.path().join("cache");
+        Larder {
+            client: None,
+            artifacts: Artifacts::open(&cache.join("artifacts"), u64::MAX).unwrap(),
+            layers: Layers::open(&cache.join("layers"), u64::MAX).unwrap(),
+            making: Default::default(),
+        }
+    }
+
+    /// Keeps a built package where builds find it, as what they are told to install.
+    pub fn keep(&self, file: &Path, of: &Target) -> Dependency {
+        let bytes = fs::read(file).unwrap();
+        let digest = Digest::of(&bytes);
+        self.larder().artifacts.adopt(file, digest).unwrap();
+        Dependency {
+            cpv: of.cpv.clone(),
+            slot: of.slot.clone(),
+            build_id: of.build_id,
+            digest,
+            uploaded_digest: digest,
+            size: bytes.len() as u64,
+        }
+    }
+
+    pub fn context(&self, work: Work) -> BuildContext {
         static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
         let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let work_dir = self.dir.path().join("work");
@@ -109,7 +133,8 @@ impl Lab {
                 work,
             },
             snapshot: self.snapshot(),
-            orchestrator: orchestrator.to_owned(),
+            larder: self.larder(),
+            hidden: vec![self.dir.path().join("state"), self.dir.path().join("cache"), work_dir.clone()],
             config: BuilderConfig {
                 work_dir,
                 cache_dir: self.dir.path().join("cache"),
@@ -121,7 +146,7 @@ impl Lab {
     }
 
     pub async fn plan(&self) -> PlanReport {
-        let context = self.context(Work::Plan, "http://127.0.0.1:9");
+        let context = self.context(Work::Plan);
         let (end, log, _) = play(context).await;
         let BuildEnd::Planned { plan, usage } = end else { panic!("{end:?}\n{log}") };
         assert!(usage.cpu_ms > 0);
@@ -200,52 +225,9 @@ pub fn order(targets: Vec<Target>, stages: Vec<PlanStage>) -> Work {
     Work::Build(BuildOrder { package: PackageId(1), targets, stages, dependencies: vec![] })
 }
 
-/// A package host on the loopback interface: files below a directory, and what was asked.
-pub struct Binhost {
-    pub address: SocketAddr,
-    pub asked: std::sync::Arc<std::sync::Mutex<Vec<String>>>,
-}
-
-impl Binhost {
-    pub async fn serve(dir: PathBuf) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let asked = std::sync::Arc::<std::sync::Mutex<Vec<String>>>::default();
-        let log = asked.clone();
-        tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let (dir, log) = (dir.clone(), log.clone());
-                tokio::spawn(async move {
-                    let mut request = Vec::new();
-                    while !request.ends_with(b"\r\n\r\n") {
-                        let mut byte = [0];
-                        if stream.read(&mut byte).await.unwrap_or(0) == 0 {
-                            return;
-                        }
-                        request.push(byte[0]);
-                    }
-                    let request = String::from_utf8_lossy(&request).into_owned();
-                    let path = request.split(' ').nth(1).unwrap().to_owned();
-                    log.lock().unwrap().push(path.clone());
-                    let body = path
-                        .strip_prefix("/binhost/desktop/building/")
-                        .and_then(|p| fs::read(dir.join(p)).ok());
-                    let head = match &body {
-                        Some(body) => format!("200 OK\r\nContent-Length: {}", body.len()),
-                        None => "404 Not Found\r\nContent-Length: 0".to_owned(),
-                    };
-                    let head = format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n");
-                    let _ = stream.write_all(head.as_bytes()).await;
-                    let _ = stream.write_all(&body.unwrap_or_default()).await;
-                });
-            }
-        });
-        Self { address, asked }
-    }
-
-    pub fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
+/// The same with what is installed meanwhile.
+pub fn order_with(targets: Vec<Target>, stages: Vec<PlanStage>, dependencies: Vec<Dependency>) -> Work {
+    Work::Build(BuildOrder { package: PackageId(1), targets, stages, dependencies })
 }
 
 /// The directory that has the packages of a build: the one with Portage's own index.

@@ -34,7 +34,7 @@ async fn a_build_that_the_kernel_kills_for_memory_says_so_with_its_peak() {
     let mut signatures = Vec::new();
     for mib in [200, 260] {
         let work = order(vec![target("app-misc/eater-1", "0", 1)], vec![]);
-        let mut context = lab.context(work, "http://127.0.0.1:9");
+        let mut context = lab.context(work);
         context.config.memory_max_mib = mib;
         let (failure, usage, log) = failed(context).await;
         assert_eq!(failure.cause, Some(FailureCause::OutOfMemory), "{failure:?}\n{log}");
@@ -57,7 +57,7 @@ async fn a_full_disk_under_the_build_root_says_so() {
         lab.file("app-misc/filler/filler-1.ebuild", &ebuild("head -c 64M /dev/zero > big"));
         for room in ["much", "none"] {
             let work = order(vec![target("app-misc/filler-1", "0", 1)], vec![]);
-            let mut context = lab.context(work, "http://127.0.0.1:9");
+            let mut context = lab.context(work);
             context.config.work_dir = place.join("small");
             context.attempt_dir = place.join("small").join(room);
             std::fs::create_dir(&context.attempt_dir).unwrap();

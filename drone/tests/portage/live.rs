@@ -1,7 +1,7 @@
 //! Builds in the machine's own root, where the machine is one that goes with the test.
 
 use crate::{
-    lab::{Binhost, Lab, metadata, order, package_dir, play, target, with_use},
+    lab::{Lab, metadata, order, order_with, play, target, with_use},
     private::{BASE, ENTER, within},
 };
 use std::{fs, path::Path};
@@ -19,7 +19,7 @@ fn live(mut context: BuildContext) -> BuildContext {
     context
 }
 
-/// Builds a package in scratch or live, and gives its file and the log.
+/// Builds a package, and gives its file and the log.
 async fn built(context: BuildContext) -> (std::path::PathBuf, String) {
     let (end, log, _) = play(context).await;
     let BuildEnd::Built { files, .. } = end else { panic!("{end:?}\n{log}") };
@@ -39,11 +39,11 @@ async fn a_live_root_gets_the_plans_dependencies_and_keeps_its_own_configuration
         let of = |cpv, id| with_use(target(cpv, "1", id), &[], &["static-libs"]);
 
         let libbuf = order(vec![of("dev-libs/libbuf-1.2", 3)], vec![]);
-        let (file, log) = built(live(lab.context(libbuf, "http://127.0.0.1:9"))).await;
+        let (file, log) = built(live(lab.context(libbuf))).await;
         assert!(log.contains("live: into this machine was installed: nothing; removed: nothing"), "{log}");
-        let binhost = Binhost::serve(package_dir(&file)).await;
-        let tally = order(vec![of("dev-libs/libtally-1.0", 1)], vec![]);
-        let (file, log) = built(live(lab.context(tally, &binhost.url()))).await;
+        let libbuf = lab.keep(&file, &of("dev-libs/libbuf-1.2", 3));
+        let tally = order_with(vec![of("dev-libs/libtally-1.0", 1)], vec![], vec![libbuf]);
+        let (file, log) = built(live(lab.context(tally))).await;
         assert_eq!(metadata(&file, "RDEPEND"), "dev-libs/libbuf:0/1=");
         let changed = "live: into this machine was installed: dev-libs/libbuf-1.2; removed: nothing";
         assert!(log.contains(changed), "{log}");
@@ -61,16 +61,16 @@ async fn a_live_root_gets_the_plans_dependencies_and_keeps_its_own_configuration
             live(context)
         };
         let libbuf = order(vec![of("dev-libs/libbuf-1.3", 1)], vec![]);
-        let (file, _) = built(next(lab.context(libbuf, "http://127.0.0.1:9"))).await;
-        let binhost = Binhost::serve(package_dir(&file)).await;
-        let tally = order(vec![of("dev-libs/libtally-1.0", 2)], vec![]);
-        let (file, log) = built(next(lab.context(tally, &binhost.url()))).await;
+        let (file, _) = built(next(lab.context(libbuf))).await;
+        let libbuf = lab.keep(&file, &of("dev-libs/libbuf-1.3", 1));
+        let tally = order_with(vec![of("dev-libs/libtally-1.0", 2)], vec![], vec![libbuf]);
+        let (file, log) = built(next(lab.context(tally))).await;
         assert_eq!(metadata(&file, "RDEPEND"), "dev-libs/libbuf:0/2=");
         let changed =
             "live: into this machine was installed: dev-libs/libbuf-1.3; removed: dev-libs/libbuf-1.2";
         assert!(log.contains(changed), "{log}");
 
-        let (end, log, _) = play(live(lab.context(Work::Plan, "http://127.0.0.1:9"))).await;
+        let (end, log, _) = play(live(lab.context(Work::Plan))).await;
         let BuildEnd::Planned { plan, .. } = end else { panic!("{end:?}\n{log}") };
         assert!(
             plan.packages.iter().any(|p| p.cpv.as_str() == "dev-libs/libbuf-1.3"),

@@ -14,11 +14,13 @@ mod overlay;
 mod private;
 mod stage3;
 
-use lab::{Binhost, Lab, cancel_when, flags, metadata, order, package_dir, play, target, with_use};
-use std::fs;
+use lab::{Lab, cancel_when, flags, metadata, order, order_with, package_dir, play, target, with_use};
+use std::{fs, path::Path};
 use swarm_common::{
+    digest::Digest,
     state::{FailureClass, Phase},
     wire::{
+        base::Dependency,
         drone::Work,
         plan::{PlanReport, PlanStage, ProblemKind},
     },
@@ -29,7 +31,7 @@ use swarm_drone::builder::{BuildContext, BuildEnd};
 async fn a_library_is_built_and_then_its_dependant_against_it() {
     let lab = Lab::new();
     let libbuf = with_use(target("dev-libs/libbuf-1.2", "1", 3), &["static-libs"], &["static-libs"]);
-    let (end, log, phases) = play(lab.context(order(vec![libbuf], vec![]), "http://127.0.0.1:9")).await;
+    let (end, log, phases) = play(lab.context(order(vec![libbuf], vec![]))).await;
     let BuildEnd::Built { files, usage } = end else { panic!("{end:?}\n{log}") };
     assert!(files[0].ends_with("packages/dev-libs/libbuf/libbuf-1.2-3.gpkg.tar"), "{files:?}");
     assert_eq!(metadata(&files[0], "BUILD_ID"), "3");
@@ -40,27 +42,34 @@ async fn a_library_is_built_and_then_its_dependant_against_it() {
     let left: Vec<_> = fs::read_dir(package_dir(&files[0]).parent().unwrap()).unwrap().flatten().collect();
     assert_eq!(left.len(), 1, "of the build root only the packages are left: {left:?}");
 
-    let binhost = Binhost::serve(package_dir(&files[0])).await;
+    let libbuf = lab.keep(&files[0], &target("dev-libs/libbuf-1.2", "1", 3));
     let tally = with_use(target("dev-libs/libtally-1.0", "1", 1), &[], &["static-libs"]);
-    let (end, log, _) = play(lab.context(order(vec![tally], vec![]), &binhost.url())).await;
+    let (end, log, _) = play(lab.context(order_with(vec![tally], vec![], vec![libbuf]))).await;
     let BuildEnd::Built { files, .. } = end else { panic!("{end:?}\n{log}") };
     assert!(!flags(&files[0]).contains(&"static-libs".to_owned()));
     assert_eq!(metadata(&files[0], "RDEPEND"), "dev-libs/libbuf:0/1=");
     assert!(metadata(&files[0], "REQUIRES").contains("libbuf.so.1"));
-    let asked = binhost.asked.lock().unwrap().clone();
-    assert!(asked.iter().any(|path| path.ends_with("libbuf-1.2-3.gpkg.tar")), "{asked:?}");
-    assert!(!log.contains("Compiling source in") || !log.contains("libbuf-1.2/work"), "{log}");
+    assert_eq!(
+        log.matches(">>> Emerging").count(),
+        1,
+        "Portage is started once, for the target alone: {log}"
+    );
+    assert!(!Path::new("/usr/include/buf.h").exists() && !Path::new("/var/db/pkg").exists());
 }
 
 #[tokio::test]
-async fn a_missing_dependency_is_named_and_not_compiled() {
+async fn a_dependency_that_cannot_be_had_is_named() {
     let lab = Lab::new();
-    let empty = lab.dir.path().join("empty");
-    fs::create_dir_all(&empty).unwrap();
-    fs::write(empty.join("Packages"), "PACKAGES: 0\nTIMESTAMP: 1000\nVERSION: 0\n\n").unwrap();
-    let binhost = Binhost::serve(empty).await;
-    let work = order(vec![with_use(target("dev-libs/libtally-1.0", "1", 1), &[], &["static-libs"])], vec![]);
-    let context = lab.context(work, &binhost.url());
+    let libbuf = Dependency {
+        cpv: "dev-libs/libbuf-1.2".parse().unwrap(),
+        slot: "0".into(),
+        build_id: 1,
+        digest: Digest::of(b"nowhere"),
+        uploaded_digest: Digest::of(b"nowhere"),
+        size: 1,
+    };
+    let tally = with_use(target("dev-libs/libtally-1.0", "1", 1), &[], &["static-libs"]);
+    let context = lab.context(order_with(vec![tally], vec![], vec![libbuf]));
     let attempt = context.attempt_dir.clone();
     let (end, log, _) = play(context).await;
     let BuildEnd::Failed { failure, .. } = end else { panic!("{end:?}\n{log}") };
@@ -78,7 +87,7 @@ async fn a_package_that_does_not_compile_fails_with_the_compilers_first_error() 
     );
     lab.file("app-misc/broken/files/broken.c", "int main(void) { return missing_name; }\n");
     let work = order(vec![target("app-misc/broken-1", "0", 1)], vec![]);
-    let (end, log, _) = play(lab.context(work, "http://127.0.0.1:9")).await;
+    let (end, log, _) = play(lab.context(work)).await;
     let BuildEnd::Failed { failure, .. } = end else { panic!("{end:?}\n{log}") };
     assert_eq!(
         (failure.class, failure.phase),
@@ -98,8 +107,7 @@ async fn a_build_that_hangs_is_stopped_and_says_so() {
         "app-misc/sleeper/sleeper-1.ebuild",
         "EAPI=8\nDESCRIPTION=\"x\"\nSLOT=0\nKEYWORDS=amd64\nS=\"${WORKDIR}\"\nsrc_compile() { echo zzz; sleep 1000; }\n",
     );
-    let mut context =
-        lab.context(order(vec![target("app-misc/sleeper-1", "0", 1)], vec![]), "http://127.0.0.1:9");
+    let mut context = lab.context(order(vec![target("app-misc/sleeper-1", "0", 1)], vec![]));
     context.assignment.limits.silence_timeout_ms = 10_000;
     let (end, log, _) = play(context).await;
     let BuildEnd::Failed { failure, .. } = end else { panic!("{end:?}\n{log}") };
@@ -115,7 +123,7 @@ async fn cancelling_leaves_no_process_and_no_directory() {
         "EAPI=8\nDESCRIPTION=\"x\"\nSLOT=0\nKEYWORDS=amd64\nS=\"${WORKDIR}\"\n\
          src_compile() { trap '' TERM; setsid -f sleep 4242; echo now-cancel-me; sleep 1000; }\n",
     );
-    let context = lab.context(order(vec![target("app-misc/daemon-1", "0", 1)], vec![]), "http://127.0.0.1:9");
+    let context = lab.context(order(vec![target("app-misc/daemon-1", "0", 1)], vec![]));
     let attempt = context.attempt_dir.clone();
     assert_eq!(cancel_when(context, "now-cancel-me").await, BuildEnd::Cancelled);
     assert!(!attempt.exists());
@@ -139,9 +147,9 @@ async fn a_cycle_is_built_in_stages_and_each_member_ends_with_its_own_use() {
 /// Builds the example's cycle, in the kind of root that `as_wanted` sets.
 async fn cycle(lab: &Lab, as_wanted: impl Fn(BuildContext) -> BuildContext) {
     let utf = target("dev-libs/libutf-0.9", "1", 1);
-    let (end, log, _) = play(as_wanted(lab.context(order(vec![utf], vec![]), "http://127.0.0.1:9"))).await;
+    let (end, log, _) = play(as_wanted(lab.context(order(vec![utf.clone()], vec![])))).await;
     let BuildEnd::Built { files, .. } = end else { panic!("{end:?}\n{log}") };
-    let binhost = Binhost::serve(package_dir(&files[0])).await;
+    let utf = lab.keep(&files[0], &utf);
     let targets = vec![
         with_use(target("media-libs/glyphkit-1.4", "1", 2), &["linefit"], &["linefit"]),
         with_use(target("media-libs/linefit-0.8", "1", 1), &["glyphkit"], &["glyphkit"]),
@@ -151,7 +159,7 @@ async fn cycle(lab: &Lab, as_wanted: impl Fn(BuildContext) -> BuildContext) {
         use_changes: changes.iter().map(ToString::to_string).collect(),
     };
     let stages = vec![stage(0, &["-linefit"]), stage(1, &[]), stage(0, &[])];
-    let (end, log, _) = play(as_wanted(lab.context(order(targets, stages), &binhost.url()))).await;
+    let (end, log, _) = play(as_wanted(lab.context(order_with(targets, stages, vec![utf])))).await;
     let BuildEnd::Built { files, .. } = end else { panic!("{end:?}\n{log}") };
     assert!(files[0].ends_with("media-libs/glyphkit/glyphkit-1.4-2.gpkg.tar"), "{files:?}");
     assert!(files[1].ends_with("media-libs/linefit/linefit-0.8-1.gpkg.tar"), "{files:?}");
@@ -228,7 +236,7 @@ async fn what_the_resolver_refuses_is_told_and_the_rest_is_planned() {
 async fn a_snapshot_without_its_profile_is_not_blamed_on_the_drone() {
     let lab = Lab::new();
     fs::remove_dir_all(lab.snapshot().join("repos/swarm-example/profiles/example")).unwrap();
-    let (end, _, _) = play(lab.context(Work::Plan, "http://127.0.0.1:9")).await;
+    let (end, _, _) = play(lab.context(Work::Plan)).await;
     let BuildEnd::Failed { failure, .. } = end else { panic!("{end:?}") };
     assert_eq!(failure.class, FailureClass::Infra);
     assert!(
@@ -240,7 +248,7 @@ async fn a_snapshot_without_its_profile_is_not_blamed_on_the_drone() {
 #[tokio::test]
 async fn a_missing_portage_is_told_with_the_setting_to_change() {
     let lab = Lab::new();
-    let mut context = lab.context(Work::Plan, "http://127.0.0.1:9");
+    let mut context = lab.context(Work::Plan);
     context.config.portage_prefix = Some("/nonexistent".into());
     let (end, _, _) = play(context).await;
     let BuildEnd::Failed { failure, .. } = end else { panic!("{end:?}") };

@@ -1,59 +1,102 @@
-//! Builds in an overlay over this machine's root; they take root.
+//! What build roots leave behind, and what becomes of artifacts that do something when they are
+//! installed.
 
-use crate::lab::{Binhost, Lab, cancel_when, metadata, order, package_dir, play, target, with_use};
+use crate::lab::{Lab, cancel_when, metadata, order, order_with, play, target, with_use};
 use std::path::Path;
-use swarm_common::{state::FailureClass, wire::drone::Work};
-use swarm_drone::{
-    builder::{BuildContext, BuildEnd},
-    buildroot::RootKind,
-};
+use swarm_common::state::FailureClass;
+use swarm_drone::builder::BuildEnd;
 
-fn overlay(mut context: BuildContext, base: &str) -> BuildContext {
-    context.config.root_kind = RootKind::Overlay;
-    context.config.base_root = Some(base.into());
-    assert_eq!(context.config.check(), Ok(()));
-    context
+/// An ebuild of a program that only its `pkg_postinst` puts in place, beside what others share.
+const ACTS: &str = "EAPI=8\nDESCRIPTION=\"x\"\nSLOT=0\nKEYWORDS=amd64\nS=\"${WORKDIR}\"\n\
+    src_install() { exeinto /usr/bin; printf '#!/bin/sh\\necho acted\\n' >acts.real; doexe acts.real; }\n\
+    pkg_postinst() { WHAT_IT_DOES; }\n";
+/// One that is built with it.
+const USES: &str = "EAPI=8\nDESCRIPTION=\"x\"\nSLOT=0\nKEYWORDS=amd64\nS=\"${WORKDIR}\"\nBDEPEND=\"app-misc/acts\"\n\
+    src_compile() { acts.real >said || die; [ -e /var/db/pkg/app-misc/acts-1/CONTENTS ] || die; [ ! -e /var/lib/acts ] || cat /var/lib/acts; }\n\
+    src_install() { dodoc said; }\n";
+
+#[tokio::test]
+async fn what_acts_when_it_is_installed_is_merged_once_and_stacked_if_nothing_else_changed() {
+    // An owned file alone; and a file that no package owns.
+    for (does, stacked) in [
+        ("chmod 750 \"${EROOT}\"/usr/bin/acts.real", true),
+        ("echo foreign >\"${EROOT}\"/var/lib/acts", false),
+    ] {
+        let lab = Lab::new();
+        lab.file("app-misc/acts/acts-1.ebuild", &ACTS.replace("WHAT_IT_DOES", does));
+        lab.file("app-misc/uses/uses-1.ebuild", USES);
+        let acts = target("app-misc/acts-1", "0", 1);
+        let (end, log, _) = play(lab.context(order(vec![acts.clone()], vec![]))).await;
+        let BuildEnd::Built { files, .. } = end else { panic!("{end:?}\n{log}") };
+        let acts = lab.keep(&files[0], &acts);
+        for time in 0..2 {
+            let work = order_with(vec![target("app-misc/uses-1", "0", 1)], vec![], vec![acts.clone()]);
+            let (end, log, _) = play(lab.context(work)).await;
+            let BuildEnd::Built { .. } = end else { panic!("{end:?}\n{log}") };
+            let merged = log.matches(">>> Installing (1 of 1) app-misc/acts-1").count();
+            let expected = match (stacked, time) {
+                (true, 0) => 1,
+                (true, _) => 0,
+                // Once to see what it does, once in the root; from then on only that.
+                (false, 0) => 2,
+                (false, _) => 1,
+            };
+            assert_eq!(merged, expected, "{does}, build {time}: {log}");
+            assert_eq!(log.contains("foreign"), !stacked, "{log}");
+        }
+        assert!(!Path::new("/usr/bin/acts.real").exists() && !Path::new("/var/lib/acts").exists());
+    }
 }
 
 #[tokio::test]
-async fn an_overlay_builds_against_a_dependency_and_leaves_the_base_as_it_was() {
+async fn a_library_is_unpacked_without_portage_and_bound_to_as_if_merged() {
     let lab = Lab::new();
     let there = ["/var/db/pkg", "/usr/include/buf.h", "/share"].map(|p| Path::new(p).exists());
     let libbuf = with_use(target("dev-libs/libbuf-1.2", "1", 3), &[], &["static-libs"]);
-    let context = overlay(lab.context(order(vec![libbuf], vec![]), "http://127.0.0.1:9"), "/");
-    let (end, log, _) = play(context).await;
-    if !rustix::process::geteuid().is_root() {
-        let BuildEnd::Failed { failure, .. } = end else { panic!("{end:?}\n{log}") };
-        assert_eq!(failure.class, FailureClass::Drone, "{failure:?}");
-        assert!(failure.message.contains("root_kind"), "{failure:?}");
-        return;
-    }
+    let (end, log, _) = play(lab.context(order(vec![libbuf.clone()], vec![]))).await;
     let BuildEnd::Built { files, .. } = end else { panic!("{end:?}\n{log}") };
-    let binhost = Binhost::serve(package_dir(&files[0])).await;
+    let libbuf = lab.keep(&files[0], &libbuf);
     let tally = with_use(target("dev-libs/libtally-1.0", "1", 1), &[], &["static-libs"]);
-    let context = overlay(lab.context(order(vec![tally], vec![]), &binhost.url()), "/");
+    let context = lab.context(order_with(vec![tally], vec![], vec![libbuf]));
     let attempt = context.attempt_dir.clone();
     let (end, log, _) = play(context).await;
     let BuildEnd::Built { files, .. } = end else { panic!("{end:?}\n{log}") };
     assert_eq!(metadata(&files[0], "RDEPEND"), "dev-libs/libbuf:0/1=");
     assert!(metadata(&files[0], "REQUIRES").contains("libbuf.so.1"));
-    // Of any root but `/`, Portage adds which one it is.
-    assert!(log.contains("Installing (1 of 1) dev-libs/libbuf-1.2::swarm-example\n"), "{log}");
+    assert!(!log.contains(">>> Installing"), "{log}");
     let after = ["/var/db/pkg", "/usr/include/buf.h", "/share"].map(|p| Path::new(p).exists());
-    assert_eq!(after, there, "the base root was changed");
+    assert_eq!(after, there, "this machine was changed");
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
     assert!(!mounts.contains(&*attempt.to_string_lossy()), "{mounts}");
-    let context = overlay(lab.context(Work::Plan, "http://127.0.0.1:9"), "/");
-    let (end, log, _) = play(context).await;
-    let BuildEnd::Planned { plan, .. } = end else { panic!("{end:?}\n{log}") };
-    assert_eq!(plan, lab.plan().await, "a plan does not depend on the kind of root");
+}
+
+#[tokio::test]
+async fn a_build_sees_neither_the_drones_secrets_nor_a_cache_that_it_could_change() {
+    let lab = Lab::new();
+    let state = lab.dir.path().join("state");
+    std::fs::create_dir_all(&state).unwrap();
+    std::fs::write(state.join("credential"), "secret").unwrap();
+    std::fs::create_dir_all(lab.dir.path().join("cache/distfiles")).unwrap();
+    let looks = format!(
+        "EAPI=8\nDESCRIPTION=\"x\"\nSLOT=0\nKEYWORDS=amd64\nS=\"${{WORKDIR}}\"\n\
+         src_compile() {{\n\
+         for at in {lab} /root /home; do find $at -mindepth 1 -name 'credential' -o -mindepth 1 -name '.ssh' | sed 's|^|SEEN |'; done\n\
+         for at in /var/db/repos /var/db/repos/swarm-example /var/cache/swarm/snapshot /var/cache/swarm/distfiles /var/cache/swarm/metadata /var/cache/swarm/artifacts; do\n\
+         touch $at/written 2>/dev/null && echo \"WRITTEN $at\"; done; echo looked; true; }}\n",
+        lab = lab.dir.path().display()
+    );
+    lab.file("app-misc/looks/looks-1.ebuild", &looks);
+    let (end, log, _) = play(lab.context(order(vec![target("app-misc/looks-1", "0", 1)], vec![]))).await;
+    let BuildEnd::Built { .. } = end else { panic!("{end:?}\n{log}") };
+    assert!(log.contains("looked") && !log.contains("SEEN") && !log.contains("WRITTEN"), "{log}");
 }
 
 #[tokio::test]
 async fn a_base_root_that_is_not_there_is_the_drones_failure() {
     let lab = Lab::new();
-    let work = order(vec![target("dev-libs/libbuf-1.2", "1", 1)], vec![]);
-    let (end, _, _) = play(overlay(lab.context(work, "http://127.0.0.1:9"), "/nonexistent")).await;
+    let mut context = lab.context(order(vec![target("dev-libs/libbuf-1.2", "1", 1)], vec![]));
+    context.config.base_root = Some("/nonexistent".into());
+    let (end, _, _) = play(context).await;
     let BuildEnd::Failed { failure, .. } = end else { panic!("{end:?}") };
     assert_eq!(failure.class, FailureClass::Drone, "{failure:?}");
 }
@@ -69,7 +112,7 @@ async fn cancelling_in_an_overlay_leaves_no_process_and_so_no_mount() {
          src_compile() { trap '' TERM; setsid -f sleep 4242; echo now-cancel-me; sleep 1000; }\n",
     );
     let work = order(vec![target("app-misc/daemon-1", "0", 1)], vec![]);
-    let context = overlay(lab.context(work, "http://127.0.0.1:9"), "/");
+    let context = lab.context(work);
     let attempt = context.attempt_dir.clone();
     assert_eq!(cancel_when(context, "now-cancel-me").await, BuildEnd::Cancelled);
     assert!(!attempt.exists());

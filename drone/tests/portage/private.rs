@@ -78,8 +78,3 @@ pub fn rerun(mut command: Command, name: &str, place: &Path) {
     let said = String::from_utf8_lossy(&said);
     assert!(ran.status.success() && said.contains("1 passed"), "{name}: {}\n{said}", ran.status);
 }
-
-/// Whether this process is the one that [`rerun`] started for the test.
-pub fn is_inside(name: &str) -> bool {
-    std::env::var(INSIDE).is_ok_and(|inside| inside == name)
-}

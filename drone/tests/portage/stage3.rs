@@ -2,7 +2,7 @@
 
 use crate::{
     cycle,
-    lab::{Binhost, Lab, metadata, order, package_dir, play, target, with_use},
+    lab::{Lab, metadata, order, order_with, play, target, with_use},
     private::{BASE, within},
 };
 use std::path::Path;
@@ -10,14 +10,10 @@ use swarm_common::{
     state::{FailureCause, FailureClass},
     wire::drone::Work,
 };
-use swarm_drone::{
-    builder::{BuildContext, BuildEnd},
-    buildroot::RootKind,
-};
+use swarm_drone::builder::{BuildContext, BuildEnd};
 
 /// In an overlay over `base`, with its own Portage.
 fn over(base: &Path, mut context: BuildContext) -> BuildContext {
-    context.config.root_kind = RootKind::Overlay;
     context.config.base_root = Some(base.into());
     context.config.portage_prefix = None;
     assert_eq!(context.config.check(), Ok(()));
@@ -41,14 +37,14 @@ async fn everything_a_build_uses_is_the_bases_own() {
         let lab = Lab::new();
         lab.file("app-misc/looker/looker-1.ebuild", LOOKER);
         let libbuf = with_use(target("dev-libs/libbuf-1.2", "1", 3), &[], &["static-libs"]);
-        let work = order(vec![libbuf], vec![]);
-        let (end, log, _) = play(over(&base, lab.context(work, "http://127.0.0.1:9"))).await;
+        let work = order(vec![libbuf.clone()], vec![]);
+        let (end, log, _) = play(over(&base, lab.context(work))).await;
         let BuildEnd::Built { files, .. } = end else { panic!("{end:?}\n{log}") };
         assert!(!log.contains("NO_PUBKEY"), "{log}");
 
-        let binhost = Binhost::serve(package_dir(&files[0])).await;
-        let work = order(vec![target("app-misc/looker-1", "0", 1)], vec![]);
-        let context = over(&base, lab.context(work, &binhost.url()));
+        let libbuf = lab.keep(&files[0], &libbuf);
+        let work = order_with(vec![target("app-misc/looker-1", "0", 1)], vec![], vec![libbuf]);
+        let context = over(&base, lab.context(work));
         let attempt = context.attempt_dir.clone();
         let (end, log, _) = play(context).await;
         let BuildEnd::Built { files, .. } = end else { panic!("{end:?}\n{log}") };
@@ -59,7 +55,7 @@ async fn everything_a_build_uses_is_the_bases_own() {
         let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
         assert!(!mounts.contains(&*attempt.to_string_lossy()), "{mounts}");
 
-        let (end, log, _) = play(over(&base, lab.context(Work::Plan, "http://127.0.0.1:9"))).await;
+        let (end, log, _) = play(over(&base, lab.context(Work::Plan))).await;
         let BuildEnd::Planned { plan, .. } = end else { panic!("{end:?}\n{log}") };
         assert_eq!(plan.packages.len(), 26 - 1);
 
@@ -77,8 +73,7 @@ async fn a_base_without_a_compiler_is_the_drones_lack_and_named() {
         let lab = Lab::new();
         let libbuf = with_use(target("dev-libs/libbuf-1.2", "1", 1), &[], &["static-libs"]);
         for (work, tool) in [(order(vec![libbuf], vec![]), "cc"), (Work::Plan, "compiler")] {
-            let (end, log, _) =
-                play(over(&place.join("base"), lab.context(work, "http://127.0.0.1:9"))).await;
+            let (end, log, _) = play(over(&place.join("base"), lab.context(work))).await;
             let BuildEnd::Failed { failure, .. } = end else { panic!("{end:?}\n{log}") };
             let told = (failure.class, failure.cause);
             assert_eq!(

@@ -39,3 +39,13 @@ impl Compression {
         })
     }
 }
+
+/// The decompressed bytes of an inner archive, whose member's name ends with `suffix` after
+/// `metadata.tar` or `image.tar`; `None` if that is no compression that is read here. For files
+/// that passed [`super::verify`]: nothing is bounded.
+///
+/// # Errors
+/// The decompressor cannot be made.
+pub fn inner<'a>(suffix: &str, reader: impl Read + 'a) -> io::Result<Option<Box<dyn Read + 'a>>> {
+    Compression::of_suffix(suffix).map(|how| how.decoder(reader)).transpose()
+}

@@ -17,6 +17,7 @@ pub mod manifest;
 mod metadata;
 pub mod read;
 
+pub use compression::inner;
 pub use error::GpkgError;
 pub use image::ImageSummary;
 pub use limits::Limits;

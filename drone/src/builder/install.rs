@@ -1,0 +1,250 @@
+//! What is installed in a build root beside the base: each artifact of the order, as a layer
+//! where that is right, else by Portage.
+
+use super::{
+    BuildContext, Stop,
+    portage::{COMMON, arguments},
+    steps::{Step, Steps},
+};
+use crate::{
+    artifacts::{ArtifactError, Artifacts},
+    buildroot::{
+        Ingredients, Root, Tree, layer,
+        layers::{Kept, Layer, Layers},
+    },
+};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use swarm_common::{
+    client::Client,
+    digest::Digest,
+    state::{FailureClass, Phase},
+    wire::base::Dependency,
+};
+use tokio::sync::Mutex;
+
+/// How layers are made; another way makes others.
+const FORMAT: &str = "layer-1";
+
+/// Where artifacts come from, and what is made of them. Shared by all builds of a drone.
+#[derive(Clone)]
+pub struct Larder {
+    /// The orchestrator; none for a builder that stands alone, as in tests.
+    pub client: Option<Client>,
+    /// Package files.
+    pub artifacts: Artifacts,
+    /// Layers.
+    pub layers: Layers,
+    /// One layer is made at a time.
+    pub making: Arc<Mutex<()>>,
+}
+
+impl std::fmt::Debug for Larder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Larder").field("artifacts", &self.artifacts).field("layers", &self.layers).finish()
+    }
+}
+
+/// What a build root gets.
+#[derive(Debug, Default)]
+pub(super) struct Installed {
+    /// The layers, lowest first; they are kept while this is.
+    pub layers: Vec<Layer>,
+    /// What Portage installs, in this order, and the files.
+    pub ordered: Vec<(Dependency, PathBuf)>,
+}
+
+impl From<ArtifactError> for Stop {
+    fn from(error: ArtifactError) -> Self {
+        let class = match error {
+            ArtifactError::Disk { .. } => FailureClass::Drone,
+            ArtifactError::Remote { .. } | ArtifactError::Other { .. } | ArtifactError::Alone(_) => {
+                FailureClass::Infra
+            }
+        };
+        Self::failed(class, Phase::Preparing, error.to_string())
+    }
+}
+
+fn disk(what: &Dependency) -> impl Fn(io::Error) -> Stop {
+    let cpv = what.cpv.to_string();
+    move |error| {
+        let message = format!("the layer of {cpv} cannot be made: {error}");
+        Stop::failed(FailureClass::Drone, Phase::Preparing, message)
+    }
+}
+
+/// Gets everything that is to be installed, and makes the layers that are not there yet.
+pub(super) async fn prepare(
+    context: &BuildContext,
+    dependencies: &[Dependency],
+    steps: &mut Steps,
+) -> Result<Installed, Stop> {
+    let larder = &context.larder;
+    let mut installed = Installed::default();
+    for wanted in dependencies {
+        if !context.config.is_overlay() {
+            let file = larder.artifacts.get(larder.client.as_ref(), wanted).await?;
+            if !is_installed(wanted, &file).map_err(disk(wanted))? {
+                installed.ordered.push((wanted.clone(), file));
+            }
+            continue;
+        }
+        match layer(context, wanted, steps).await? {
+            Kept::Layer(layer) => installed.layers.push(layer),
+            Kept::Ordered => {
+                let file = larder.artifacts.get(larder.client.as_ref(), wanted).await?;
+                installed.ordered.push((wanted.clone(), file));
+            }
+        }
+    }
+    Ok(installed)
+}
+
+/// Whether this machine has just this artifact installed.
+fn is_installed(wanted: &Dependency, file: &Path) -> io::Result<bool> {
+    let there = Tree::at("/").installed(wanted.cpv.cp(), &wanted.slot);
+    let built = layer::metadata(file)?.line("BUILD_TIME");
+    Ok(there.is_some_and(|there| there == format!("{} {built}", wanted.cpv)))
+}
+
+/// The layer of one artifact. Its key is the artifact, and what it takes the place of in the base:
+/// so it outlives the base's generations.
+async fn layer(context: &BuildContext, wanted: &Dependency, steps: &mut Steps) -> Result<Kept, Stop> {
+    let larder = &context.larder;
+    let base = Tree::at(context.config.base());
+    let replaced = base.installed(wanted.cpv.cp(), &wanted.slot);
+    let key = |digest: Digest| {
+        let replaced = replaced.as_deref().unwrap_or_default();
+        Digest::of_fields([FORMAT.as_bytes(), &digest.0, replaced.as_bytes()])
+    };
+    let keys = [key(wanted.digest), key(wanted.uploaded_digest)];
+    let find = || keys.iter().find_map(|&key| larder.layers.get(key).transpose()).transpose();
+    if let Some(found) = find().map_err(disk(wanted))? {
+        return Ok(found);
+    }
+    let making = larder.making.lock().await;
+    if let Some(found) = find().map_err(disk(wanted))? {
+        return Ok(found);
+    }
+    let file = larder.artifacts.get(larder.client.as_ref(), wanted).await?;
+    let [key, _] = keys;
+    let metadata = layer::metadata(&file).map_err(disk(wanted))?;
+    let kept = if replaced.is_none() && !layer::acts(&metadata) {
+        let (layers, file, entry) = (larder.layers.clone(), file.clone(), wanted.cpv.to_string());
+        let unpacked = tokio::task::spawn_blocking(move || {
+            layer::unpack(&file, &base, &entry, &layers.begin(key)?)?;
+            layers.keep(key, true)
+        });
+        unpacked.await.map_err(io::Error::other).and_then(|unpacked| unpacked).map_err(disk(wanted))?
+    } else {
+        capture(context, wanted, &file, key, &base, steps).await?
+    };
+    drop(making);
+    if matches!(kept, Kept::Layer(_)) {
+        larder.artifacts.remove(&file).map_err(disk(wanted))?;
+    }
+    Ok(kept)
+}
+
+/// Has Portage install an artifact over the bare base, and keeps what that changed, if it can be
+/// stacked.
+async fn capture(
+    context: &BuildContext,
+    wanted: &Dependency,
+    file: &Path,
+    key: Digest,
+    base: &Tree,
+    steps: &mut Steps,
+) -> Result<Kept, Stop> {
+    let larder = &context.larder;
+    let attempt = context.attempt_dir.join("capture");
+    fs::create_dir_all(&attempt).map_err(disk(wanted))?;
+    let root = Root::make(Ingredients { attempt: &attempt, layers: Vec::new(), ..context.ingredients() })?;
+    let merged = install(&root, &[(wanted.clone(), file.to_owned())], steps).await;
+    let kept = match merged {
+        Ok(()) => {
+            let upper = root.upper().ok_or_else(|| disk(wanted)(io::Error::other("there is no overlay")))?;
+            let (layers, base, entry) = (larder.layers.clone(), base.clone(), wanted.cpv.to_string());
+            let kept = tokio::task::spawn_blocking(move || {
+                let stacks = layer::strip(&upper, &base, &entry)?;
+                let files = layers.begin(key)?;
+                fs::remove_dir(&files)?;
+                move_dir(&upper, &files)?;
+                layers.keep(key, stacks)
+            });
+            kept.await.map_err(io::Error::other).and_then(|kept| kept).map_err(disk(wanted))?
+        }
+        // Over the bare base it may lack what it acts with; on top of everything it will not.
+        Err(Stop::Failed(failure)) => {
+            let text = format!("{} is installed in each build root: {}", wanted.cpv, failure.signature);
+            steps.log.say(&text).await;
+            larder.layers.begin(key).and_then(|_| larder.layers.keep(key, false)).map_err(disk(wanted))?
+        }
+        Err(Stop::Cancelled) => return Err(Stop::Cancelled),
+    };
+    drop(root);
+    fs::remove_dir_all(&attempt).map_err(disk(wanted))?;
+    Ok(kept)
+}
+
+/// Moves a directory with its holes, to another disk if need be.
+fn move_dir(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {}
+        moved => return moved,
+    }
+    // Holes, owners and attributes, which the standard library copies none of.
+    let copied = std::process::Command::new("cp").arg("-a").arg("--").arg(from).arg(to).output()?;
+    if copied.status.success() {
+        return Ok(());
+    }
+    Err(io::Error::other(String::from_utf8_lossy(&copied.stderr).trim().to_owned()))
+}
+
+/// Has Portage install package files, in this order, without a word from the resolver.
+pub(super) async fn install(
+    root: &Root,
+    files: &[(Dependency, PathBuf)],
+    steps: &mut Steps,
+) -> Result<(), Stop> {
+    if files.is_empty() {
+        return Ok(());
+    }
+    steps.phase(Phase::Preparing).await;
+    for (wanted, file) in files {
+        let name = format!("{}-{}.gpkg.tar", wanted.cpv.pf(), wanted.build_id);
+        let at = root.outside().artifacts.join(wanted.cpv.cp()).join(name);
+        let placed = at.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| {
+            if fs::hard_link(file, &at).is_err() {
+                fs::copy(file, &at)?;
+            }
+            Ok(())
+        });
+        placed.map_err(disk(wanted))?;
+    }
+    let atoms = files.iter().map(|(wanted, _)| format!("={}-{}", wanted.cpv, wanted.build_id));
+    install_from(root, &root.inside().artifacts, atoms.collect(), steps).await
+}
+
+/// Has Portage install packages from a directory that it sees.
+pub(super) async fn install_from(
+    root: &Root,
+    packages: &Path,
+    atoms: Vec<String>,
+    steps: &mut Steps,
+) -> Result<(), Stop> {
+    let mut args = arguments(&COMMON, &["--usepkgonly"], &[]);
+    args.extend(atoms.into_iter().map(Into::into));
+    let mut env = vec![("PKGDIR".into(), packages.into())];
+    if root.is_thrown_away() {
+        // Changed configuration must be there, not wait beside it.
+        env.push(("CONFIG_PROTECT".into(), "-*".into()));
+    }
+    let step = Step { program: root.program("emerge"), args, env, root };
+    let succeeded = steps.run(step).await?;
+    if succeeded { Ok(()) } else { Err(steps.failed(FailureClass::Infra)) }
+}

@@ -1,0 +1,355 @@
+//! A layer: what installing one artifact adds to a base, as a directory that is only read.
+//!
+//! An artifact without `pkg_preinst` and `pkg_postinst` is unpacked: its image, and its entry in
+//! the package database. Every other is installed by Portage into an empty overlay, and what
+//! remains there, without what is shared by all packages, is its layer. If more remains than
+//! the package owns, it cannot be stacked, and Portage installs it in each build root anew.
+
+use super::{
+    entry::{self, Contents},
+    tree::Tree,
+};
+use rustix::fs::{AtFlags, CWD, Gid, Timespec, Timestamps, Uid, chownat, utimensat};
+use sha2::{Digest as _, Sha256};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
+    path::{Component, Path, PathBuf},
+};
+use swarm_common::{
+    digest::Digest,
+    format::{
+        digests::FileHasher,
+        gpkg::{Metadata, inner},
+    },
+};
+use tar::EntryType;
+
+/// What is shared by all that is installed, and so is no package's: it is made anew where
+/// packages come together. What remains when Portage merges a package was looked at for 48 real ones.
+const SHARED: [&str; 18] = [
+    "etc/ld.so.cache",
+    "etc/ld.so.conf",
+    "etc/profile.env",
+    "etc/csh.env",
+    "etc/environment.d/10-gentoo-env.conf",
+    "etc/resolv.conf",
+    "etc/portage",
+    "run",
+    "share/portage",
+    "usr/share/portage/config",
+    "var/cache",
+    "var/db/repos",
+    "var/lib/portage",
+    "var/lib/gentoo",
+    "var/log",
+    "var/tmp",
+    "tmp",
+    "proc",
+];
+
+/// What a package file says about itself.
+///
+/// # Errors
+/// It cannot be read.
+pub fn metadata(file: &Path) -> io::Result<Metadata> {
+    let mut found = None;
+    member(file, "metadata.tar", |tar| {
+        let mut values = BTreeMap::new();
+        for value in tar.entries()? {
+            let mut value = value?;
+            let path = value.path()?.into_owned();
+            let key = path.file_name().and_then(|key| key.to_str()).map(str::to_owned);
+            if let (Some(key), EntryType::Regular) = (key, value.header().entry_type()) {
+                let mut bytes = Vec::new();
+                value.read_to_end(&mut bytes)?;
+                values.insert(key, bytes);
+            }
+        }
+        found = Some(Metadata(values));
+        Ok(())
+    })?;
+    found.ok_or_else(|| invalid("the package file has no metadata"))
+}
+
+/// Whether Portage itself must install it: it acts when it is installed.
+#[must_use]
+pub fn acts(metadata: &Metadata) -> bool {
+    let phases = metadata.line("DEFINED_PHASES");
+    phases.split(' ').any(|phase| phase == "preinst" || phase == "postinst")
+}
+
+fn invalid(what: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.into())
+}
+
+/// Opens the inner archive `name` of a package file.
+fn member(
+    file: &Path,
+    name: &str,
+    read: impl FnOnce(&mut tar::Archive<Box<dyn io::Read + '_>>) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut outer = tar::Archive::new(File::open(file)?);
+    for entry in outer.entries()? {
+        let entry = entry?;
+        let path = entry.path()?.into_owned();
+        let Some(suffix) = path.file_name().and_then(|n| n.to_str()).and_then(|n| n.strip_prefix(name))
+        else {
+            continue;
+        };
+        if let Some(reader) = inner(suffix, entry)? {
+            return read(&mut tar::Archive::new(reader));
+        }
+    }
+    Err(invalid(format!("the package file has no {name} that can be read")))
+}
+
+/// Unpacks a package file into the directory `to`, which is then a layer over `base`. `entry` is
+/// `category/name-version`.
+///
+/// # Errors
+/// The disk, or a file that is not as it was when it was checked. Of what was begun a part is left.
+pub fn unpack(file: &Path, base: &Tree, entry: &str, to: &Path) -> io::Result<()> {
+    let metadata = metadata(file)?;
+    let mut image =
+        Image { base, to, contents: Contents::default(), dirs: Vec::new(), made: BTreeSet::new() };
+    fs::create_dir_all(to)?;
+    fs::set_permissions(to, fs::Permissions::from_mode(0o755))?;
+    member(file, "image.tar", |tar| {
+        for entry in tar.entries()? {
+            image.take(entry?)?;
+        }
+        Ok(())
+    })?;
+    image.finish()?;
+    let contents = image.contents;
+    let database = base.resolve(&Path::new("/var/db/pkg").join(entry));
+    entry::write(&to.join(database.strip_prefix("/").unwrap_or(&database)), &metadata, &contents)
+}
+
+struct Image<'a> {
+    base: &'a Tree,
+    to: &'a Path,
+    contents: Contents,
+    /// Directories whose times are set last.
+    dirs: Vec<(PathBuf, u64)>,
+    made: BTreeSet<PathBuf>,
+}
+
+impl Image<'_> {
+    fn take<R: io::Read>(&mut self, mut entry: tar::Entry<'_, R>) -> io::Result<()> {
+        let path = entry.path()?.into_owned();
+        let Some(path) = within(&path)? else { return Ok(()) };
+        let text = path.to_str().ok_or_else(|| invalid("a path in the package is not UTF-8"))?.to_owned();
+        let header = entry.header().clone();
+        let (mode, mtime) = (header.mode()? & 0o7777, header.mtime()?);
+        let owner = self.owner(&header);
+        match header.entry_type() {
+            EntryType::Directory => {
+                // A link of the base stays one, and what is below it goes to where it leads.
+                let at = self.at(&self.base.resolve(&path))?;
+                fs::create_dir_all(&at)?;
+                own(&at, owner)?;
+                fs::set_permissions(&at, fs::Permissions::from_mode(mode))?;
+                self.dirs.push((at, mtime));
+                self.contents.dir(&text);
+            }
+            EntryType::Regular => {
+                let at = self.place(&path)?;
+                let mut file = File::create_new(&at)?;
+                let mut hasher = FileHasher::default();
+                let mut piece = vec![0; 128 << 10];
+                loop {
+                    let read = entry.read(&mut piece)?;
+                    if read == 0 {
+                        break;
+                    }
+                    hasher.update(&piece[..read]);
+                    file.write_all(&piece[..read])?;
+                }
+                drop(file);
+                own(&at, owner)?;
+                fs::set_permissions(&at, fs::Permissions::from_mode(mode))?;
+                set_time(&at, mtime)?;
+                self.contents.file(&text, &hasher.finish().md5, mtime);
+            }
+            EntryType::Symlink => {
+                let at = self.place(&path)?;
+                let target = entry.link_name()?.ok_or_else(|| invalid("a link leads nowhere"))?.into_owned();
+                symlink(&target, &at)?;
+                own(&at, owner)?;
+                set_time(&at, mtime)?;
+                self.contents.link(&text, &target.to_string_lossy(), mtime);
+            }
+            EntryType::Link => {
+                let target = entry.link_name()?.ok_or_else(|| invalid("a link leads nowhere"))?.into_owned();
+                let target = within(&target)?.ok_or_else(|| invalid("a link leads out of the package"))?;
+                let (from, at) = (self.place(&target)?, self.place(&path)?);
+                fs::hard_link(&from, &at)?;
+                let mut hasher = FileHasher::default();
+                hasher.update(&fs::read(&at)?);
+                self.contents.file(&text, &hasher.finish().md5, fs::metadata(&at)?.mtime().unsigned_abs());
+            }
+            EntryType::XHeader | EntryType::XGlobalHeader => {}
+            other => return Err(invalid(format!("{text} is a {other:?}, which no package may hold"))),
+        }
+        Ok(())
+    }
+
+    /// The owner by name as the base knows it, else by number.
+    fn owner(&self, header: &tar::Header) -> (u32, u32) {
+        let by_name = |name: Option<&str>, file| name.and_then(|name| self.base.number_of(file, name));
+        let number = |id: io::Result<u64>| id.ok().and_then(|id| u32::try_from(id).ok()).unwrap_or(0);
+        let uid = by_name(header.username().ok().flatten(), "/etc/passwd");
+        let gid = by_name(header.groupname().ok().flatten(), "/etc/group");
+        (uid.unwrap_or_else(|| number(header.uid())), gid.unwrap_or_else(|| number(header.gid())))
+    }
+
+    /// Where a path that is no directory is put.
+    fn place(&mut self, path: &Path) -> io::Result<PathBuf> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(invalid("a path of the package names nothing"));
+        };
+        let parent = self.at(&self.base.resolve(parent))?;
+        if self.made.insert(parent.clone()) {
+            fs::create_dir_all(&parent)?;
+        }
+        Ok(parent.join(name))
+    }
+
+    /// Where a path of the base is in the layer. What lies below a link of the package's own is
+    /// refused: it would be written to wherever that leads.
+    fn at(&self, path: &Path) -> io::Result<PathBuf> {
+        let mut at = self.to.to_owned();
+        for part in path.components().filter(|part| matches!(part, Component::Normal(_))) {
+            at.push(part);
+            if fs::symlink_metadata(&at).is_ok_and(|found| found.is_symlink()) {
+                return Err(invalid(format!("{} lies below a link of the package itself", path.display())));
+            }
+        }
+        Ok(at)
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.dirs.iter().rev().try_for_each(|(dir, mtime)| set_time(dir, *mtime))
+    }
+}
+
+/// A path of the image as an absolute one; `None` for the image itself.
+fn within(path: &Path) -> io::Result<Option<PathBuf>> {
+    let mut parts = path.components().filter(|part| *part != Component::CurDir);
+    if parts.next() != Some(Component::Normal("image".as_ref())) {
+        return Err(invalid(format!("{} is not below image/", path.display())));
+    }
+    let rest: PathBuf = parts.collect();
+    if rest.components().any(|part| !matches!(part, Component::Normal(_))) {
+        return Err(invalid(format!("{} leads out of the package", path.display())));
+    }
+    Ok((!rest.as_os_str().is_empty()).then(|| Path::new("/").join(rest)))
+}
+
+fn own(path: &Path, (uid, gid): (u32, u32)) -> io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    Ok(chownat(CWD, path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+fn set_time(path: &Path, mtime: u64) -> io::Result<()> {
+    let time = Timespec { tv_sec: i64::try_from(mtime).unwrap_or(0), tv_nsec: 0 };
+    let times = Timestamps { last_access: time, last_modification: time };
+    Ok(utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+/// Makes a layer of what Portage changed in an empty overlay: takes away what is shared. Gives
+/// whether that is all the package's own; if not, the layer cannot be used. `entry` is
+/// `category/name-version`.
+///
+/// # Errors
+/// The disk, or Portage left no entry in the package database.
+pub fn strip(upper: &Path, base: &Tree, entry: &str) -> io::Result<bool> {
+    for shared in SHARED {
+        remove(&upper.join(shared))?;
+    }
+    let own_entry = base.resolve(&Path::new("/var/db/pkg").join(entry));
+    let contents = upper.join(own_entry.strip_prefix("/").unwrap_or(&own_entry)).join("CONTENTS");
+    let contents = fs::read_to_string(contents)?;
+    // Portage notes a path as the package has it, also where a link of the base leads elsewhere.
+    let real = |path: &str| {
+        let path = Path::new(path);
+        path.parent().zip(path.file_name()).map(|(parent, name)| base.resolve(parent).join(name))
+    };
+    let owned: BTreeSet<PathBuf> = contents.lines().filter_map(owned_path).filter_map(real).collect();
+    let mut foreign = false;
+    walk(upper, &mut |path, found| {
+        let inside = Path::new("/").join(path.strip_prefix(upper).unwrap_or(path));
+        // A file that is taken away hides one of what was there before, as an upgrade does.
+        let is_hole = found.rdev() == 0 && !found.is_file() && !found.is_dir() && !found.is_symlink();
+        let own = found.is_dir()
+            || is_hole
+            || inside.starts_with(&own_entry)
+            || owned.contains(&inside)
+            || inside.components().any(|part| part.as_os_str() == "__pycache__");
+        foreign |= !own;
+        Ok(())
+    })?;
+    Ok(!foreign)
+}
+
+/// The path that a line of `CONTENTS` is about.
+fn owned_path(line: &str) -> Option<&str> {
+    let (kind, rest) = line.split_once(' ')?;
+    match kind {
+        "obj" => rest.rsplitn(3, ' ').nth(2),
+        "sym" => rest.split(" -> ").next(),
+        _ => Some(rest),
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+/// Calls `see` for everything below `dir`, sorted, directories before what is in them.
+fn walk(dir: &Path, see: &mut impl FnMut(&Path, &fs::Metadata) -> io::Result<()>) -> io::Result<()> {
+    let mut names: Vec<PathBuf> = fs::read_dir(dir)?.map(|e| Ok(e?.path())).collect::<io::Result<_>>()?;
+    names.sort_unstable();
+    for path in names {
+        let found = fs::symlink_metadata(&path)?;
+        see(&path, &found)?;
+        if found.is_dir() {
+            walk(&path, see)?;
+        }
+    }
+    Ok(())
+}
+
+/// Digest of the names, kinds, modes, owners, sizes and links below `dir`, and the sum of the sizes.
+///
+/// # Errors
+/// It cannot be read.
+pub fn seal(dir: &Path) -> io::Result<(Digest, u64)> {
+    let (mut hash, mut bytes) = (Sha256::new(), 0);
+    walk(dir, &mut |path, found| {
+        let name = path.strip_prefix(dir).unwrap_or(path).as_os_str();
+        let target = if found.is_symlink() { fs::read_link(path)? } else { PathBuf::new() };
+        let size = if found.is_dir() { 0 } else { found.len() };
+        bytes += size;
+        let numbers = [u64::from(found.mode()), u64::from(found.uid()), u64::from(found.gid()), size];
+        for part in [name.as_encoded_bytes(), target.as_os_str().as_encoded_bytes()] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        numbers.iter().for_each(|number| hash.update(number.to_be_bytes()));
+        Ok(())
+    })?;
+    Ok((Digest(hash.finalize().into()), bytes))
+}

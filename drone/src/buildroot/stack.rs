@@ -1,0 +1,141 @@
+//! A whole machine to build in: an overlay over a base, with layers between.
+//!
+//! Each program is started in a mount namespace of its own, in which the overlay is mounted, and
+//! which the kernel takes away with its last process: there is nothing to unmount, whoever was
+//! killed. What was written stays in the attempt's directory, so that the next program finds
+//! it. Base and layers are only read.
+
+use super::{RootError, make_dir, tree::Tree};
+use std::{
+    ffi::OsString,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+
+/// The most layers of one overlay; the kernel takes 500.
+pub const MOST_LAYERS: usize = 480;
+
+/// Mounts and enters. Arguments: the attempt's directory, the base, `nested` or nothing, the
+/// names of the layers, what to run before, then any number of `hide PATH`, `ro FROM TO` and
+/// `rw FROM TO`, `--`, and the program with its arguments. 126 is what a shell says of a program
+/// that cannot be run.
+///
+/// An overlay takes no layers that lie within one another, as the drone's do within its own `/`:
+/// then the base is an overlay of its own first, which lies within nothing.
+const ENTER: &str = r#"fail() { echo "!!! the build root cannot be made: $1" >&2; exit 126; }
+at=$1 base=$2 nested=$3 layers=$4 refresh=$5 in=$1/merged; shift 5
+# A page of options is all that old kernels take, and one option of the new calls is shorter still.
+export LIBMOUNT_FORCE_MOUNT2=always
+cd "$at/layers" || fail "$at/layers"
+if [ -n "$nested" ]; then
+  mount -t tmpfs -o mode=755 tmpfs "$at/below" && mkdir "$at/below/empty" "$at/below/base" &&
+    mount -t overlay overlay -o "ro,lowerdir=$at/below/empty:$base" "$at/below/base" || fail "mount of $base"
+  base=$at/below/base
+fi
+mount -t overlay overlay -o "lowerdir=$layers$base,upperdir=$at/upper,workdir=$at/overlay,redirect_dir=off,metacopy=off,index=off" "$in" ||
+  fail "mount over $base"
+cd / || fail /
+for dir in /proc /sys /dev; do
+  mkdir -p "$in$dir" && mount --rbind "$dir" "$in$dir" || fail "$dir"
+done
+if [ -e /etc/resolv.conf ]; then
+  cp -L --remove-destination /etc/resolv.conf "$in/etc/resolv.conf" || fail "/etc/resolv.conf"
+fi
+while [ "$1" != -- ]; do
+  case $1 in
+  hide)
+    if [ -d "$in$2" ]; then mount -t tmpfs -o mode=700,size=1m tmpfs "$in$2" || fail "hiding $2"; fi
+    shift 2 ;;
+  *)
+    mkdir -p "$in$3" && mount --bind "$2" "$in$3" || fail "$2"
+    [ "$1" = rw ] || mount -o remount,bind,ro "$in$3" || fail "$2"
+    shift 3 ;;
+  esac
+done
+shift
+if [ -n "$refresh" ]; then chroot "$in" /bin/sh -c "$refresh" >/dev/null || fail "$refresh"; fi
+exec chroot "$in" "$@""#;
+
+/// Something of the drone's that is seen inside.
+#[derive(Debug)]
+pub(super) struct Bind {
+    pub from: PathBuf,
+    pub to: PathBuf,
+    pub writable: bool,
+}
+
+/// An overlay whose changes are kept in the attempt's directory.
+#[derive(Debug)]
+pub struct Stack {
+    base: PathBuf,
+    attempt: PathBuf,
+    /// Names of the layers, as the kernel takes them.
+    layers: String,
+    nested: bool,
+    refresh: String,
+    hidden: Vec<PathBuf>,
+    binds: Vec<Bind>,
+}
+
+impl Stack {
+    /// Makes its directories. Of `layers` the last lies uppermost. `refresh` is a line of shell
+    /// that is run inside before each program.
+    pub(super) fn make(
+        base: &Path,
+        attempt: &Path,
+        layers: &[PathBuf],
+        refresh: String,
+        hidden: Vec<PathBuf>,
+        binds: Vec<Bind>,
+    ) -> Result<Self, RootError> {
+        if !rustix::process::geteuid().is_root() {
+            return Err(RootError::NotRoot);
+        }
+        if layers.len() > MOST_LAYERS {
+            return Err(RootError::TooManyLayers(layers.len()));
+        }
+        for dir in ["upper", "overlay", "merged", "below", "layers"] {
+            make_dir(&attempt.join(dir))?;
+        }
+        let mut names = String::new();
+        for (number, layer) in layers.iter().enumerate().rev() {
+            let at = attempt.join("layers").join(number.to_string());
+            symlink(layer, &at).map_err(RootError::io("link", at))?;
+            names.push_str(&format!("{number}:"));
+        }
+        let nested = layers.iter().any(|layer| layer.starts_with(base));
+        let attempt = attempt.to_owned();
+        Ok(Self { base: base.to_owned(), attempt, layers: names, nested, refresh, hidden, binds })
+    }
+
+    /// Where the changes are.
+    pub(super) fn upper(&self) -> PathBuf {
+        self.attempt.join("upper")
+    }
+
+    /// Tells where things are inside once links of the base are followed.
+    pub(super) fn resolve(binds: Vec<Bind>, tree: &Tree) -> Vec<Bind> {
+        binds.into_iter().map(|bind| Bind { to: tree.resolve(&bind.to), ..bind }).collect()
+    }
+
+    /// The command that runs `program` inside.
+    #[must_use]
+    pub fn command(&self, program: &Path, args: &[OsString]) -> (PathBuf, Vec<OsString>) {
+        let fixed = ["--mount", "--propagation", "private", "--", "/bin/sh", "-c", ENTER, "sh"];
+        let mut all: Vec<OsString> = fixed.map(OsString::from).to_vec();
+        all.extend([self.attempt.clone().into(), self.base.clone().into()]);
+        let nested = if self.nested { "nested" } else { "" };
+        all.extend([nested, &self.layers, &self.refresh].map(OsString::from));
+        for path in &self.hidden {
+            all.extend(["hide".into(), path.into()]);
+        }
+        for bind in &self.binds {
+            let kind = if bind.writable { "rw" } else { "ro" };
+            all.extend([kind.into(), (&bind.from).into(), (&bind.to).into()]);
+        }
+        all.push("--".into());
+        all.push(program.into());
+        all.extend_from_slice(args);
+        ("/usr/bin/unshare".into(), all)
+    }
+}
