@@ -37,6 +37,7 @@ pub mod run;
 pub mod schedule;
 pub mod settle;
 pub mod swarm;
+mod tangle;
 pub mod view;
 
 pub use command::{Command, Reply, Request};

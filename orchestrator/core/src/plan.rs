@@ -4,13 +4,13 @@
 //! disjoint, sizes are bounded. After [`nodes`] no package waits for itself, by
 //! construction: what needs itself to be built is one node, built in stages.
 
-use crate::graph::components;
+use crate::{graph::components, tangle};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
     digest::Digest,
     wire::{
         drone::Target,
-        plan::{PlanEdge, PlanPackage, PlanReport, PlanStage},
+        plan::{PlanCycle, PlanEdge, PlanPackage, PlanReport, PlanStage},
     },
 };
 
@@ -18,6 +18,15 @@ use swarm_common::{
 pub const MOST_PACKAGES: usize = 50_000;
 /// The most edges a plan may have.
 pub const MOST_EDGES: usize = 2_000_000;
+
+/// The most bytes of one name: a slot, a repository, a USE flag, a machine.
+pub const LONGEST_NAME: usize = 255;
+/// The most bytes that a package says of itself. IUSE of the largest packages has 10,000.
+pub const MOST_PACKAGE_BYTES: usize = 256 << 10;
+/// The most refusals.
+pub const MOST_PROBLEMS: usize = 10_000;
+/// The most bytes of all names and words of a plan together.
+pub const MOST_BYTES: usize = 96 << 20;
 
 /// A buildable node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +63,7 @@ pub fn check(report: &PlanReport) -> Result<(), String> {
             report.edges.len()
         ));
     }
+    check_words(report)?;
     let exists = |position: u32| (position as usize) < packages;
     if let Some(edge) = report.edges.iter().find(|e| !exists(e.from) || !exists(e.to)) {
         return Err(format!(
@@ -75,83 +85,58 @@ pub fn check(report: &PlanReport) -> Result<(), String> {
     Ok(())
 }
 
-/// The buildable nodes of a checked report.
+/// Refuses names and words that are longer, singly or together, than a resolver's.
+fn check_words(report: &PlanReport) -> Result<(), String> {
+    let mut sum = 0;
+    for package in &report.packages {
+        let names = [&package.slot, &package.subslot, &package.repository, &package.chost];
+        let names = || names.into_iter().chain(&package.use_flags).chain(&package.iuse);
+        if let Some(name) = names().find(|name| name.len() > LONGEST_NAME) {
+            return Err(format!(
+                "{} of the plan has a name of {} bytes; at most {LONGEST_NAME} are taken",
+                package.cpv,
+                name.len()
+            ));
+        }
+        let bytes: usize = names().map(|name| name.len() + size_of::<String>()).sum();
+        if bytes > MOST_PACKAGE_BYTES {
+            return Err(format!("{} of the plan has {bytes} bytes of USE flags and names", package.cpv));
+        }
+        sum += bytes;
+    }
+    let changes = report.cycles.iter().flat_map(|c| &c.stages).flat_map(|s| &s.use_changes);
+    if let Some(change) = changes.clone().find(|change| change.len() > LONGEST_NAME) {
+        return Err(format!("a stage of the plan has a USE change of {} bytes", change.len()));
+    }
+    if report.problems.len() > MOST_PROBLEMS {
+        return Err(format!(
+            "the plan has {} refusals; at most {MOST_PROBLEMS} are taken",
+            report.problems.len()
+        ));
+    }
+    let words = report.problems.iter().flat_map(|p| p.atoms.iter().chain([&p.message]).chain(&p.suggestion));
+    sum += changes.chain(words).map(|text| text.len() + size_of::<String>()).sum::<usize>();
+    if sum > MOST_BYTES {
+        return Err(format!(
+            "the names and words of the plan have {sum} bytes; at most {MOST_BYTES} are taken"
+        ));
+    }
+    Ok(())
+}
+
+/// The buildable nodes of a checked report. Where the base breaks a cycle, the needs that
+/// are left to it are in no node.
 #[must_use]
 pub fn nodes(report: &PlanReport) -> Vec<Node> {
-    let mut group: Vec<u32> = (0..report.packages.len() as u32).collect();
-    for cycle in &report.cycles {
-        join(&mut group, &cycle.members);
-    }
-    let mut edges: Vec<&PlanEdge> = report.edges.iter().collect();
-    loop {
-        let tangled = tangles(&group, &edges);
-        if tangled.is_empty() {
-            break;
-        }
-        // What the base root already has breaks a cycle for free; only what still hangs
-        // together after that must be built together.
-        let inside = |e: &PlanEdge| {
-            tangled.iter().any(|t| t.contains(&group[e.from as usize]) && t.contains(&group[e.to as usize]))
-        };
-        let before = edges.len();
-        edges.retain(|e| !(e.build && e.satisfied && inside(e)));
-        if edges.len() == before {
-            for tangle in &tangled {
-                let members: Vec<u32> =
-                    (0..group.len() as u32).filter(|&p| tangle.contains(&group[p as usize])).collect();
-                join(&mut group, &members);
-            }
-        }
-    }
+    let cycles = report.cycles.iter().map(|cycle| cycle.members.as_slice());
+    let group = tangle::groups(report.packages.len(), cycles, &report.edges);
+    let mut edges = report.edges.clone();
+    tangle::cut(&group, &mut edges);
     assemble(report, &group, &edges)
 }
 
-/// Puts packages and everything grouped with them into one group.
-fn join(group: &mut [u32], members: &[u32]) {
-    let old: BTreeSet<u32> = members.iter().map(|&m| group[m as usize]).collect();
-    let Some(&first) = old.first() else { return };
-    for g in group.iter_mut().filter(|g| old.contains(g)) {
-        *g = first;
-    }
-}
-
-/// Sets of groups that need themselves to be built. A group has two nodes, its build
-/// and its installation: the build needs installations, an installation needs the build
-/// and other installations. Only a cycle through a build is a tangle.
-fn tangles(group: &[u32], edges: &[&PlanEdge]) -> Vec<BTreeSet<u32>> {
-    let packages = group.len();
-    let mut needs: Vec<BTreeSet<u32>> = vec![BTreeSet::new(); 2 * packages];
-    let install = |g: u32| packages as u32 + g;
-    for &g in group {
-        needs[install(g) as usize].insert(g);
-    }
-    for edge in edges {
-        let (from, to) = (group[edge.from as usize], group[edge.to as usize]);
-        if from != to && edge.build {
-            needs[from as usize].insert(install(to));
-        }
-        if from != to && edge.runtime {
-            needs[install(from) as usize].insert(install(to));
-        }
-    }
-    let needs: Vec<Vec<u32>> = needs.into_iter().map(|n| n.into_iter().collect()).collect();
-    let component = components(&needs);
-    let mut members: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
-    let mut sizes: BTreeMap<u32, u32> = BTreeMap::new();
-    for (node, &component) in component.iter().enumerate() {
-        *sizes.entry(component).or_default() += 1;
-        members.entry(component).or_default().insert((node % packages) as u32);
-    }
-    let with_build: BTreeSet<u32> = (0..packages).map(|n| component[n]).collect();
-    members
-        .into_iter()
-        .filter(|(c, _)| sizes[c] > 1 && with_build.contains(c))
-        .map(|(_, groups)| groups)
-        .collect()
-}
-
 /// One node for each group, in the order of their first packages.
-fn assemble(report: &PlanReport, group: &[u32], edges: &[&PlanEdge]) -> Vec<Node> {
+fn assemble(report: &PlanReport, group: &[u32], edges: &[PlanEdge]) -> Vec<Node> {
     let mut position: BTreeMap<u32, u32> = BTreeMap::new();
     let mut members: Vec<Vec<u32>> = Vec::new();
     for (package, &g) in group.iter().enumerate() {
@@ -182,14 +167,19 @@ fn assemble(report: &PlanReport, group: &[u32], edges: &[&PlanEdge]) -> Vec<Node
         }
     }
     let build: Vec<Vec<u32>> = build.into_iter().map(|b| b.into_iter().collect()).collect();
+    let mut cycles = vec![Vec::new(); members.len()];
+    for cycle in &report.cycles {
+        cycles[at(cycle.members[0]) as usize].push(cycle);
+    }
     // A node's key needs those of what it is built with, so those come first.
     let order = components(&build);
     let mut nodes: Vec<Node> = members
         .into_iter()
         .zip(build)
         .zip(runtime)
-        .map(|((members, build), runtime)| Node {
-            stages: stages(report, &members),
+        .zip(&cycles)
+        .map(|(((members, build), runtime), cycles)| Node {
+            stages: stages(cycles, &members),
             members,
             build,
             runtime: runtime.into_iter().collect(),
@@ -218,19 +208,16 @@ fn target(package: &PlanPackage) -> Target {
 }
 
 /// How a group is built: as the resolver said, or its members in the resolver's order.
-fn stages(report: &PlanReport, members: &[u32]) -> Vec<PlanStage> {
+fn stages(cycles: &[&PlanCycle], members: &[u32]) -> Vec<PlanStage> {
     if members.len() == 1 {
         return Vec::new();
     }
-    let within = |package: u32| members.iter().position(|&m| m == package).map(|p| p as u32);
-    let mut planned = Vec::new();
-    let mut in_cycles = BTreeSet::new();
-    for cycle in report.cycles.iter().filter(|c| c.members.iter().all(|m| members.contains(m))) {
-        in_cycles.extend(cycle.members.iter().copied());
-        planned.extend(cycle.stages.iter().cloned());
-    }
+    let in_cycles: BTreeSet<u32> = cycles.iter().flat_map(|c| c.members.iter().copied()).collect();
     let rest = members.iter().filter(|m| !in_cycles.contains(m));
     let rest = rest.map(|&package| PlanStage { package, use_changes: Vec::new() });
+    let planned = cycles.iter().flat_map(|c| c.stages.iter().cloned());
+    // Members are sorted, as they come in the order of the report.
+    let within = |package: u32| members.binary_search(&package).ok().map(|p| p as u32);
     rest.chain(planned)
         .filter_map(|s| Some(PlanStage { package: within(s.package)?, use_changes: s.use_changes }))
         .collect()
@@ -264,7 +251,6 @@ fn build_key(report: &PlanReport, nodes: &[Node], n: usize, bound: &BTreeSet<Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use swarm_common::wire::plan::PlanCycle;
 
     fn package(name: &str) -> PlanPackage {
         PlanPackage {
@@ -373,5 +359,11 @@ mod tests {
         assert!(check(&twice).is_err());
         twice.cycles = vec![PlanCycle { stages: vec![stage(0)], ..cycle }];
         assert!(check(&twice).unwrap_err().contains("stages"));
+        let mut long = report(&["a"], vec![]);
+        long.packages[0].slot = "s".repeat(LONGEST_NAME + 1);
+        assert!(check(&long).unwrap_err().contains("256 bytes"));
+        long = report(&["a"], vec![]);
+        long.packages[0].iuse = vec!["flag".into(); MOST_PACKAGE_BYTES / 28 + 1];
+        assert!(check(&long).unwrap_err().contains("USE flags"));
     }
 }

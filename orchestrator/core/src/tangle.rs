@@ -1,0 +1,431 @@
+//! Packages that need themselves to be built, and what of their needs is left to the base.
+//!
+//! A package has two nodes: its build, which needs other packages installed, and its
+//! installation, which needs its build and what it needs at run time. A **tangle** is a
+//! cycle through a build. (A cycle through installations only is none: those packages are
+//! built one by one and become usable together.)
+//!
+//! A tangle in which the base satisfies nothing is built as one. Any other is cut where the
+//! base does: outside tangles every need counts, inside as few as possible are dropped, and
+//! those of a build only if dropping needs at run time does not do. Everything here takes
+//! a time that grows with packages and needs, whatever a report says.
+
+use crate::graph::components;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+};
+use swarm_common::wire::plan::PlanEdge;
+
+/// Steps for each need of a tangle that are spent on finding dropped needs to take back.
+const STEPS: usize = 16;
+
+/// Which packages are built together: for each package the first one of its group.
+/// `cycles` are grouped already.
+pub(crate) fn groups<'a>(
+    packages: usize,
+    cycles: impl Iterator<Item = &'a [u32]>,
+    edges: &[PlanEdge],
+) -> Vec<u32> {
+    let mut sets = Sets((0..packages as u32).collect());
+    for cycle in cycles {
+        sets.join(cycle.iter().copied());
+    }
+    let first = sets.all();
+    // What a tangle's packages are built with does not need the tangle, so joining them
+    // ties no further ones: once is enough.
+    let component = components(&nodes(&first, edges.iter().filter(|e| !e.satisfied)));
+    for tangle in tangles(&component, packages).into_values() {
+        sets.join(tangle.into_iter());
+    }
+    sets.all()
+}
+
+/// Takes needs that the base satisfies out of `edges` until no group needs itself.
+pub(crate) fn cut(group: &[u32], edges: &mut [PlanEdge]) {
+    let packages = group.len();
+    let component = components(&nodes(group, edges.iter()));
+    let tangled = tangles(&component, packages);
+    if tangled.is_empty() {
+        return;
+    }
+    // What needs each other whatever the base has (installations only) has one place.
+    let place = components(&nodes(group, edges.iter().filter(|e| !e.satisfied)));
+    let mut needs = Vec::new();
+    let mut add = |from: usize, to: usize, kind: Kind| {
+        if component[from] == component[to]
+            && tangled.contains_key(&component[from])
+            && place[from] != place[to]
+        {
+            needs.push(Need { from: place[from], to: place[to], kind });
+        }
+    };
+    for (package, &of) in group.iter().enumerate() {
+        if package as u32 == of {
+            add(packages + package, package, Kind::Kept);
+        }
+    }
+    for (n, edge) in edges.iter().enumerate() {
+        let (from, to) = (group[edge.from as usize] as usize, group[edge.to as usize] as usize);
+        let kind = |kind: fn(usize) -> Kind| if edge.satisfied { kind(n) } else { Kind::Kept };
+        if from != to && edge.build {
+            add(from, packages + to, kind(Kind::Build));
+        }
+        if from != to && edge.runtime {
+            add(packages + from, packages + to, kind(Kind::Runtime));
+        }
+    }
+    let places = place.iter().max().map_or(0, |&last| last as usize + 1);
+    let mut builds = vec![false; places];
+    for &place in &place[..packages] {
+        builds[place as usize] = true;
+    }
+    for dropped in Cut::new(places, needs, builds).dropped() {
+        match dropped {
+            Kind::Build(edge) => edges[edge].build = false,
+            Kind::Runtime(edge) => edges[edge].runtime = false,
+            Kind::Kept => {}
+        }
+    }
+}
+
+/// Disjoint sets of packages, each named by its first.
+struct Sets(Vec<u32>);
+
+impl Sets {
+    fn first(&mut self, mut of: u32) -> u32 {
+        while self.0[of as usize] != of {
+            let above = self.0[self.0[of as usize] as usize];
+            self.0[of as usize] = above;
+            of = above;
+        }
+        of
+    }
+
+    fn join(&mut self, members: impl Iterator<Item = u32>) {
+        let mut into = None;
+        for member in members {
+            let one = self.first(member);
+            let other = into.unwrap_or(one);
+            self.0[one.max(other) as usize] = one.min(other);
+            into = Some(one.min(other));
+        }
+    }
+
+    fn all(&mut self) -> Vec<u32> {
+        (0..self.0.len() as u32).map(|package| self.first(package)).collect()
+    }
+}
+
+/// What each node needs: builds `0..packages`, then installations.
+fn nodes<'a>(group: &[u32], edges: impl Iterator<Item = &'a PlanEdge>) -> Vec<Vec<u32>> {
+    let packages = group.len();
+    let installed = |g: u32| packages as u32 + g;
+    let mut needs: Vec<Vec<u32>> = vec![Vec::new(); packages];
+    needs.extend((0..packages as u32).map(|package| vec![package]));
+    for edge in edges {
+        let (from, to) = (group[edge.from as usize], group[edge.to as usize]);
+        if from != to && edge.build {
+            needs[from as usize].push(installed(to));
+        }
+        if from != to && edge.runtime {
+            needs[installed(from) as usize].push(installed(to));
+        }
+    }
+    needs
+}
+
+/// The components that are tangles, and their packages.
+fn tangles(component: &[u32], packages: usize) -> BTreeMap<u32, Vec<u32>> {
+    let mut sizes = vec![0_u32; component.iter().max().map_or(0, |&last| last as usize + 1)];
+    for &c in component {
+        sizes[c as usize] += 1;
+    }
+    // A build in a component brings its installation along: nothing else needs it.
+    let mut found: BTreeMap<u32, Vec<u32>> =
+        component[..packages].iter().filter(|&&c| sizes[c as usize] > 1).map(|&c| (c, Vec::new())).collect();
+    for (package, c) in component[packages..].iter().enumerate() {
+        if let Some(members) = found.get_mut(c) {
+            members.push(package as u32);
+        }
+    }
+    found
+}
+
+/// Whether a need may be dropped, and which edge it then is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Kept,
+    Build(usize),
+    Runtime(usize),
+}
+
+/// One need between two places of a tangle.
+#[derive(Debug, Clone, Copy)]
+struct Need {
+    from: u32,
+    to: u32,
+    kind: Kind,
+}
+
+/// What a place still waits for while places are put in order.
+#[derive(Debug, Clone, Copy, Default)]
+struct Waits {
+    kept: u32,
+    build: u32,
+    runtime: u32,
+    /// How many wait for it.
+    wanted: u32,
+}
+
+impl Waits {
+    fn of(&mut self, kind: Kind) -> &mut u32 {
+        match kind {
+            Kind::Kept => &mut self.kept,
+            Kind::Build(_) => &mut self.build,
+            Kind::Runtime(_) => &mut self.runtime,
+        }
+    }
+}
+
+/// All tangles of a plan while they are cut.
+struct Cut {
+    needs: Vec<Need>,
+    /// Whether a place is a build.
+    builds: Vec<bool>,
+    /// For each place the positions of the needs that it has, and of those that want it.
+    has: Vec<Vec<u32>>,
+    wanted_by: Vec<Vec<u32>>,
+    dropped: Vec<bool>,
+}
+
+impl Cut {
+    fn new(places: usize, needs: Vec<Need>, builds: Vec<bool>) -> Self {
+        let (mut has, mut wanted_by) = (vec![Vec::new(); places], vec![Vec::new(); places]);
+        for (n, need) in needs.iter().enumerate() {
+            has[need.from as usize].push(n as u32);
+            wanted_by[need.to as usize].push(n as u32);
+        }
+        Self { dropped: vec![false; needs.len()], needs, builds, has, wanted_by }
+    }
+
+    fn dropped(mut self) -> Vec<Kind> {
+        self.put_in_order();
+        self.take_back();
+        self.needs
+            .iter()
+            .zip(&self.dropped)
+            .filter(|(_, dropped)| **dropped)
+            .map(|(need, _)| need.kind)
+            .collect()
+    }
+
+    /// Puts places in an order, always one that then drops the least and of those the most
+    /// wanted, and drops what goes against the order.
+    fn put_in_order(&mut self) {
+        let mut waits = vec![Waits::default(); self.has.len()];
+        for need in &self.needs {
+            *waits[need.from as usize].of(need.kind) += 1;
+            waits[need.to as usize].wanted += 1;
+        }
+        let entry = |place: usize, w: Waits| Reverse((w.build, w.runtime, Reverse(w.wanted), place));
+        let ready = waits.iter().enumerate().filter(|(_, w)| w.kept == 0);
+        let mut heap: BinaryHeap<_> = ready.map(|(place, &w)| entry(place, w)).collect();
+        let mut placed = vec![false; self.has.len()];
+        while let Some(next) = heap.pop() {
+            let place = next.0.3;
+            // Another entry of it, with fewer to drop, may have come first.
+            if std::mem::replace(&mut placed[place], true) {
+                continue;
+            }
+            for &need in &self.has[place] {
+                self.dropped[need as usize] = !placed[self.needs[need as usize].to as usize];
+            }
+            for &need in &self.wanted_by[place] {
+                let Need { from, kind, .. } = self.needs[need as usize];
+                let from = from as usize;
+                *waits[from].of(kind) -= 1;
+                if !placed[from] && waits[from].kept == 0 {
+                    heap.push(entry(from, waits[from]));
+                }
+            }
+        }
+    }
+
+    /// Takes back dropped needs, those of builds first, that make no tangle any more.
+    fn take_back(&mut self) {
+        let mut steps = STEPS * self.needs.len();
+        let (build, other): (Vec<usize>, Vec<usize>) = (0..self.needs.len())
+            .filter(|&need| self.dropped[need])
+            .partition(|&need| matches!(self.needs[need].kind, Kind::Build(_)));
+        let mut seen = Seen::new(self.has.len());
+        for need in build.into_iter().chain(other) {
+            let Some(tangled) = self.would_tangle(self.needs[need], &mut seen, &mut steps) else { return };
+            self.dropped[need] = tangled;
+        }
+    }
+
+    /// Whether a way leads back from what a need wants, through a build at either end or
+    /// between. `None` if that took too long to find out.
+    fn would_tangle(&self, need: Need, seen: &mut Seen, steps: &mut usize) -> Option<bool> {
+        let through = |place: u32, before: bool| before || self.builds[place as usize];
+        seen.turn += 1;
+        let start = (need.to, through(need.from, false));
+        let mut todo = vec![start];
+        while let Some((place, build)) = todo.pop() {
+            let build = through(place, build);
+            if place == need.from && build {
+                return Some(true);
+            }
+            if !seen.is_first(place, build) {
+                continue;
+            }
+            for &next in &self.has[place as usize] {
+                *steps = steps.checked_sub(1)?;
+                if !self.dropped[next as usize] {
+                    todo.push((self.needs[next as usize].to, build));
+                }
+            }
+        }
+        Some(false)
+    }
+}
+
+/// Where a search has been, without and with a build on its way.
+struct Seen {
+    at: Vec<[u32; 2]>,
+    turn: u32,
+}
+
+impl Seen {
+    fn new(places: usize) -> Self {
+        Self { at: vec![[0; 2]; places], turn: 0 }
+    }
+
+    fn is_first(&mut self, place: u32, build: bool) -> bool {
+        let at = &mut self.at[place as usize];
+        // Whoever came with a build has found more.
+        let known = at[1] == self.turn || at[usize::from(build)] == self.turn;
+        at[usize::from(build)] = self.turn;
+        !known
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An edge: `b` build, `r` run time, `s` satisfied by the base.
+    fn edge((from, to, kind): &(u32, u32, &str)) -> PlanEdge {
+        let has = |letter| kind.contains(letter);
+        let (build, runtime, satisfied) = (has('b'), has('r'), has('s'));
+        PlanEdge { from: *from, to: *to, build, runtime, slot_operator: false, satisfied }
+    }
+
+    /// The groups, and what was dropped: `from-to:kind`.
+    fn cut_all(packages: usize, edges: &[(u32, u32, &str)]) -> (Vec<u32>, Vec<String>) {
+        let before: Vec<PlanEdge> = edges.iter().map(edge).collect();
+        let group = groups(packages, std::iter::empty(), &before);
+        let mut after = before.clone();
+        cut(&group, &mut after);
+        assert!(tangles(&components(&nodes(&group, after.iter())), packages).is_empty(), "{after:?}");
+        let lost = |b: &PlanEdge, a: &PlanEdge| {
+            let kind =
+                |kind: &'static str, before: bool, after: bool| if before && !after { kind } else { "" };
+            let kinds = format!("{}{}", kind("b", b.build, a.build), kind("r", b.runtime, a.runtime));
+            (!kinds.is_empty()).then(|| format!("{}-{}:{kinds}", b.from, b.to))
+        };
+        (group, before.iter().zip(&after).filter_map(|(b, a)| lost(b, a)).collect())
+    }
+
+    #[test]
+    fn outside_tangles_every_need_counts_though_the_base_satisfies_it() {
+        let (group, dropped) = cut_all(4, &[(0, 1, "brs"), (1, 2, "bs"), (2, 3, "rs"), (3, 2, "rs")]);
+        assert_eq!(group, [0, 1, 2, 3]);
+        assert_eq!(dropped, [] as [&str; 0], "a cycle at run time is no tangle");
+    }
+
+    #[test]
+    fn in_a_tangle_only_what_the_base_satisfies_is_dropped() {
+        assert_eq!(cut_all(2, &[(0, 1, "b"), (1, 0, "bs")]).1, ["1-0:b"]);
+        assert_eq!(cut_all(3, &[(0, 1, "b"), (1, 2, "bs"), (2, 0, "b")]).1, ["1-2:b"]);
+        assert_eq!(cut_all(2, &[(0, 1, "b"), (1, 0, "b")]).0, [0, 0], "without the base they are one");
+    }
+
+    #[test]
+    fn needs_at_run_time_are_dropped_before_those_of_builds() {
+        // Two needs at run time rather than one of a build.
+        let edges = [(0, 1, "bs"), (1, 2, "rs"), (2, 0, "rs"), (1, 3, "rs"), (3, 0, "rs")];
+        let dropped = cut_all(4, &edges).1;
+        assert!(dropped.len() == 2 && dropped.iter().all(|d| d.ends_with(":r")), "{dropped:?}");
+        // What works only with its user is not built with the planned one.
+        assert_eq!(cut_all(2, &[(0, 1, "bs"), (1, 0, "r")]).1, ["0-1:b"]);
+    }
+
+    #[test]
+    fn of_the_needs_that_could_be_dropped_the_fewest_are() {
+        // All cycles go through 0 -> 1.
+        let edges = [
+            (0, 1, "bs"),
+            (1, 2, "bs"),
+            (1, 3, "bs"),
+            (1, 4, "bs"),
+            (2, 0, "bs"),
+            (3, 0, "bs"),
+            (4, 0, "bs"),
+        ];
+        assert_eq!(cut_all(5, &edges).1, ["0-1:b"]);
+    }
+
+    #[test]
+    fn what_was_dropped_cannot_be_put_back_without_a_tangle() {
+        let mut seed = 7_u64;
+        let mut dice = |n: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) % n
+        };
+        for _ in 0..300 {
+            let packages = 2 + dice(9);
+            let kinds = ["b", "r", "bs", "rs", "brs", "bs", "rs"];
+            let edges: Vec<PlanEdge> = (0..packages * 3)
+                .map(|_| (dice(packages) as u32, dice(packages) as u32, kinds[dice(7) as usize]))
+                .map(|e| edge(&e))
+                .collect();
+            let group = groups(packages as usize, std::iter::empty(), &edges);
+            let mut after = edges.clone();
+            cut(&group, &mut after);
+            let tangled = |edges: &[PlanEdge]| {
+                !tangles(&components(&nodes(&group, edges.iter())), group.len()).is_empty()
+            };
+            assert!(!tangled(&after), "{edges:?}");
+            for (n, (before, cut)) in edges.iter().zip(&after).enumerate() {
+                assert!(before.satisfied || before == cut, "{before:?} became {cut:?}");
+                for (build, runtime) in
+                    [(before.build && !cut.build, false), (false, before.runtime && !cut.runtime)]
+                {
+                    if build || runtime {
+                        let mut back = after.clone();
+                        back[n].build |= build;
+                        back[n].runtime |= runtime;
+                        assert!(tangled(&back), "{before:?} need not be dropped: {edges:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_report_of_nothing_but_tangles_takes_no_time() {
+        // Edges times tangles would be 14,000,000,000 steps: hours without optimisation.
+        let pairs = 25_000_u32;
+        let mut edges: Vec<PlanEdge> = (0..pairs)
+            .flat_map(|n| [(2 * n, 2 * n + 1, "b"), (2 * n + 1, 2 * n, "bs")])
+            .map(|e| edge(&e))
+            .collect();
+        let far = |n: u64, step: u64| (n * step % u64::from(2 * pairs)) as u32;
+        edges.extend((0..500_000).map(|n| edge(&(far(n, 7_919), far(n, 104_729), "brs"))));
+        let group = groups(2 * pairs as usize, std::iter::empty(), &edges);
+        cut(&group, &mut edges);
+        assert!(tangles(&components(&nodes(&group, edges.iter())), group.len()).is_empty());
+    }
+}
