@@ -17,10 +17,12 @@ use swarm_common::{
 };
 
 /// The script: a directory that Python runs as a program.
-const SCRIPT: [(&str, &str); 6] = [
+const SCRIPT: [(&str, &str); 8] = [
     ("__main__.py", include_str!("plan/__main__.py")),
+    ("cycles.py", include_str!("plan/cycles.py")),
     ("digests.py", include_str!("plan/digests.py")),
     ("planning.py", include_str!("plan/planning.py")),
+    ("proof.py", include_str!("plan/proof.py")),
     ("refusals.py", include_str!("plan/refusals.py")),
     ("report.py", include_str!("plan/report.py")),
     ("resolver.py", include_str!("plan/resolver.py")),

@@ -11,6 +11,7 @@ mod lack;
 mod live;
 mod ordinary;
 mod overlay;
+mod plans;
 mod private;
 mod stage3;
 

@@ -1,8 +1,9 @@
 """Plans a world with Portage's own resolver: `python DIRECTORY WORLD PLAN`.
 
-WORLD is a file of atoms, one a line (`#` comments; `@set` stands for the set's atoms). PLAN is
-written atomically as the JSON of `PlanReport`; all that is printed is for the log. It runs with
-the environment of an empty build root, exactly as `emerge` does there. Exit status 0: PLAN is
+WORLD is a file of atoms, one a line (`#` comments; `@set` stands for the set's atoms); the sets
+that a file WORLD_sets names beside it, @profile and @system belong to it, as to `emerge @world`.
+PLAN is written atomically as the JSON of `PlanReport`; all that is printed is for the log. It
+runs with the environment of a build root, exactly as `emerge` does there. Exit status 0: PLAN is
 written, and what the resolver refused is in it. 1: no plan; one line on stderr says why.
 
 It must not decide for the admin: where the resolver refuses, the fewest atoms are left out and
@@ -20,22 +21,24 @@ from resolver import NoPlan, Portage, say
 
 
 def world(portage, path):
-    """The atoms of a world file, sorted, and problems for lines that are none."""
+    """The atoms of a world file and of the sets that go with it, and problems for lines that are none."""
     from portage.dep import isvalidatom
     from portage.exception import PackageSetNotFound
-    atoms, wrong = set(), []
-    with open(path, encoding="utf-8") as lines:
-        for line in (line.partition("#")[0].strip() for line in lines):
-            if line.startswith("@"):
-                try:
-                    atoms.update(str(a) for a in portage.config.target_config.setconfig.getSetAtoms(line[1:]))
-                except PackageSetNotFound:
-                    wrong.append((line, "there is no such package set"))
-            elif line and (line.startswith("!") or not isvalidatom(line, allow_repo=True)):
-                wrong.append((line, "this is not an atom: expected category/name, such as dev-libs/icu"))
-            elif line:
-                atoms.add(line)
-    return sorted(atoms), [{"kind": "unsatisfied", "atoms": [a], "message": m, "suggestion": None} for a, m in wrong]
+    atoms, wrong, lines = set(), [], ["@profile", "@system"]
+    for name in [path, *[path + "_sets"] * os.path.exists(path + "_sets")]:
+        with open(name, encoding="utf-8") as file:
+            lines += [line.partition("#")[0].strip() for line in file]
+    for line in dict.fromkeys(lines):
+        if line.startswith("@"):
+            try:
+                atoms.update(str(a) for a in portage.config.target_config.setconfig.getSetAtoms(line[1:]))
+            except PackageSetNotFound:
+                wrong.append((line, "there is no such package set"))
+        elif line and (line.startswith("!") or not isvalidatom(line, allow_repo=True)):
+            wrong.append((line, "this is not an atom: expected category/name, such as dev-libs/icu"))
+        elif line:
+            atoms.add(line)
+    return atoms, [{"kind": "unsatisfied", "atoms": [a], "message": m, "suggestion": None} for a, m in wrong]
 
 
 def main(arguments):
@@ -51,7 +54,8 @@ def main(arguments):
         file.flush()
         os.fsync(file.fileno())
     os.replace(arguments[1] + ".part", arguments[1])
-    say(f"{len(answer['packages'])} packages, {len(answer['cycles'])} cycles, {len(answer['problems'])} problems")
+    say(f"{len(answer['packages'])} packages, {len(answer['cycles'])} cycles, {len(answer['problems'])} problems; "
+        f"the resolver ran {portage.runs} times")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ def report(portage, plan):
     # The final USE flags where there are two; a first stage's own dependencies come on top.
     nodes = {(str(p.cpv), p.repo, p.root): p for p in [*ordered.packages(), *final.packages()]}
     positions, packages, at = {}, [], {}
-    for node in [*ordered.order, *final.packages()]:
+    for node in ordered.order:
         name = (str(node.cpv), node.repo, node.root)
         if name in at:
             continue
@@ -47,13 +47,20 @@ def collect(outcome, at, edges, only=None):
                 continue
             bound = any(a.package and a.slot_operator == "=" for p, a in outcome.state._parent_atoms.get(child, ())
                         if p == parent)
-            satisfied = all(bool(getattr(k, "satisfied", False)) for k in kinds)
+            satisfied = all(serves(getattr(k, "satisfied", None), child, bound) for k in kinds)
             edge = edges.setdefault(pair, {"from": pair[0], "to": pair[1], "build": False, "runtime": False,
                                            "slot_operator": False, "satisfied": True})
             edge["build"] |= build
             edge["runtime"] |= runtime
             edge["slot_operator"] |= bound
             edge["satisfied"] &= satisfied
+
+
+def serves(installed, planned, bound):
+    """Whether what the base has will do. Who is bound to a sub-slot must be bound to the planned one."""
+    if not installed or not bound:
+        return bool(installed)
+    return (installed.slot, installed.sub_slot) == (planned.slot, planned.sub_slot)
 
 
 def cycles(plan, packages, edges):
