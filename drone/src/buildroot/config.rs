@@ -48,7 +48,10 @@ fn profile(root: &Root) -> Result<(), RootError> {
         return Ok(()); // It came with the bundle.
     }
     let at = root.outside().etc.join("make.profile");
-    symlink(root.inside().snapshot.join(path), &at).map_err(RootError::io("link", at))
+    // Where Portage knows the repository: anywhere else it is no profile of the repository,
+    // and cannot be what `profile-formats` allows there.
+    let profile = root.inside().repositories.join(path.strip_prefix("repos/").unwrap_or(&path));
+    symlink(profile, &at).map_err(RootError::io("link", at))
 }
 
 /// What takes the place of every `repos.conf`: the one that a Portage brings along names a
