@@ -15,6 +15,7 @@ pub fn facts(profiles: &[Name]) -> DroneFacts {
         version: env!("CARGO_PKG_VERSION").into(),
         profiles: profiles.to_vec(),
         cpu: fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| cpu::parse(&text)),
+        toolchain: None,
     }
 }
 

@@ -65,6 +65,7 @@ async fn enrol(engine: &Engine) -> Vec<DroneId> {
         snapshot: Digest::of(b"s"),
         source: "test".into(),
         base: None,
+        rebuild: Default::default(),
     };
     submit(engine, Command::PutProfile { name: name("desk"), request }).await;
     drones

@@ -172,8 +172,13 @@ async fn set_up(admin: &Client, victim: &Victim) -> Vec<User> {
     admin.put_snapshot(snapshot, &archive).await.unwrap();
     let mut users = Vec::new();
     for number in 0..=DRONES {
-        let request =
-            ProfileRequest { builder: BuilderKind::Portage, snapshot, source: "test".into(), base: None };
+        let request = ProfileRequest {
+            builder: BuilderKind::Portage,
+            snapshot,
+            source: "test".into(),
+            base: None,
+            rebuild: Default::default(),
+        };
         admin.put_profile(&profile(number), &request, &key()).await.unwrap();
         if number == DRONES {
             users.push(User::Admin { key: key(), started: None });

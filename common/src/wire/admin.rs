@@ -58,6 +58,23 @@ pub struct ProfileRequest {
     /// The base to build in. Default: the drone's own `/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<Name>,
+    /// When a package is built anew.
+    #[serde(default)]
+    pub rebuild: Rebuild,
+}
+
+/// When a package is built anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Rebuild {
+    /// When it is another package by Gentoo's rule: version, USE, dependencies, sources,
+    /// patches, or settings that reach the build.
+    #[default]
+    Gentoo,
+    /// When anything changed that it is made from or built with: the text of its ebuild or
+    /// an eclass, or a package that it is built with.
+    Strict,
 }
 
 /// What builds a profile's packages.

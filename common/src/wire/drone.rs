@@ -8,7 +8,7 @@ pub use super::outcome::Outcome;
 use super::{
     base::{Base, Dependency},
     cpu::Cpu,
-    plan::PlanStage,
+    plan::{PlanStage, Toolchain},
 };
 use crate::{cpv::Cpv, digest::Digest, id::*, name::Name, state::*, time::TimeMs};
 use serde::{Deserialize, Serialize};
@@ -46,6 +46,9 @@ pub struct DroneFacts {
     /// Its processor, if the drone can tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<Cpu>,
+    /// What packages are built with in its own `/`, as far as it has that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub toolchain: Option<Toolchain>,
 }
 
 /// Answer to an enrolment.

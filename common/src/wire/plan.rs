@@ -2,6 +2,7 @@
 
 use crate::{cpv::Cpv, digest::Digest};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What the resolver said about a profile's world.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,35 @@ pub struct PlanReport {
     /// Digest of what every package of the profile is built with: CHOST, compiler
     /// version, libc, flags.
     pub toolchain: Digest,
+    /// What decides the content of every package alike, by name: the base's ABI, and the
+    /// environment that is the same for all of them. A package's own `fields` come on top.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<String, String>,
+    /// What the packages are built with. Drones from before there was this do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub built_with: Option<Toolchain>,
+}
+
+/// The programs and the machine that packages are built with.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct Toolchain {
+    /// The machine triple that the compiler builds for.
+    pub chost: String,
+    /// The compiler and its version: `gcc 15.2.0`.
+    pub compiler: String,
+    /// The C library and its version: `glibc 2.41`.
+    pub libc: String,
+    /// Version of binutils.
+    pub binutils: String,
+    /// Version of bash.
+    pub bash: String,
+    /// Version of Portage.
+    pub portage: String,
+    /// The processor's level: `x86-64-v3`. Of a plan it is the one that its packages are
+    /// compiled for, of a drone the one that its machine has. Empty if there is none.
+    pub cpu: String,
 }
 
 /// One package of a plan.
@@ -42,6 +72,25 @@ pub struct PlanPackage {
     pub chost: String,
     /// Digest of the ebuild, its eclasses, its files and the settings it is built with.
     pub inputs: Digest,
+    /// What makes it another package by Gentoo's rule, by name: each value as it is or, if
+    /// it is long, its digest.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<String, String>,
+    /// What else it is made from: ebuild, eclasses, files.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub strict: BTreeMap<String, String>,
+    /// Its sources are whatever its upstream has at the time (`PROPERTIES=live`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<Live>,
+}
+
+/// What is known of the sources of a live ebuild.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Live {
+    /// The commit that its upstream had when the plan was made, if it could be asked.
+    pub commit: Option<String>,
 }
 
 /// `from` depends on `to`.

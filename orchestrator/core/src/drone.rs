@@ -139,6 +139,7 @@ mod tests {
                 version: String::new(),
                 profiles: vec![],
                 cpu: None,
+                toolchain: None,
             },
             enrolled_at: TimeMs(0),
             approved: set(0),

@@ -28,6 +28,7 @@ mod handle;
 pub mod heal;
 pub mod invariants;
 pub mod judge;
+pub mod keys;
 pub mod package;
 pub mod plan;
 pub mod policy;

@@ -14,8 +14,10 @@ use swarm_common::{
 pub struct Package {
     /// Its run.
     pub run: RunId,
-    /// What decides its content.
+    /// By which it is known whether it was built already, by its profile's rule.
     pub build_key: Digest,
+    /// By everything that it is made from and built with.
+    pub strict_key: Digest,
     /// The files it consists of. Their build ids are 0 here; each attempt has its own.
     pub targets: Vec<Target>,
     /// For a cycle: the order of building.

@@ -4,14 +4,11 @@
 //! disjoint, sizes are bounded. After [`nodes`] no package waits for itself, by
 //! construction: what needs itself to be built is one node, built in stages.
 
-use crate::{graph::components, tangle};
+use crate::{keys, tangle};
 use std::collections::{BTreeMap, BTreeSet};
-use swarm_common::{
-    digest::Digest,
-    wire::{
-        drone::Target,
-        plan::{PlanCycle, PlanEdge, PlanPackage, PlanReport, PlanStage},
-    },
+use swarm_common::wire::{
+    drone::Target,
+    plan::{PlanCycle, PlanEdge, PlanPackage, PlanReport, PlanStage},
 };
 
 /// The most packages a plan may have. The Gentoo tree has about 20,000.
@@ -39,8 +36,6 @@ pub struct Node {
     pub build: Vec<u32>,
     /// Positions of the nodes that must be installed for it to work, sorted.
     pub runtime: Vec<u32>,
-    /// Digest of everything that decides its content.
-    pub build_key: Digest,
 }
 
 impl Node {
@@ -64,6 +59,7 @@ pub fn check(report: &PlanReport) -> Result<(), String> {
         ));
     }
     check_words(report)?;
+    keys::check(report)?;
     let exists = |position: u32| (position as usize) < packages;
     if let Some(edge) = report.edges.iter().find(|e| !exists(e.from) || !exists(e.to)) {
         return Err(format!(
@@ -149,7 +145,6 @@ fn assemble(report: &PlanReport, group: &[u32], edges: &[PlanEdge]) -> Vec<Node>
     let at = |package: u32| position[&group[package as usize]];
     let mut build = vec![BTreeSet::new(); members.len()];
     let mut runtime = vec![BTreeSet::new(); members.len()];
-    let mut bound = vec![BTreeSet::new(); members.len()];
     for edge in edges {
         let (from, to) = (at(edge.from), at(edge.to));
         if from == to {
@@ -161,37 +156,19 @@ fn assemble(report: &PlanReport, group: &[u32], edges: &[PlanEdge]) -> Vec<Node>
         if edge.runtime {
             runtime[from as usize].insert(to);
         }
-        if edge.slot_operator {
-            let dep = &report.packages[edge.to as usize];
-            bound[from as usize].insert(format!("{}:{}/{}", dep.cpv.cp(), dep.slot, dep.subslot));
-        }
     }
-    let build: Vec<Vec<u32>> = build.into_iter().map(|b| b.into_iter().collect()).collect();
     let mut cycles = vec![Vec::new(); members.len()];
     for cycle in &report.cycles {
         cycles[at(cycle.members[0]) as usize].push(cycle);
     }
-    // A node's key needs those of what it is built with, so those come first.
-    let order = components(&build);
-    let mut nodes: Vec<Node> = members
-        .into_iter()
-        .zip(build)
-        .zip(runtime)
-        .zip(&cycles)
-        .map(|(((members, build), runtime), cycles)| Node {
-            stages: stages(cycles, &members),
-            members,
-            build,
-            runtime: runtime.into_iter().collect(),
-            build_key: Digest::of(b""),
-        })
-        .collect();
-    let mut positions: Vec<usize> = (0..nodes.len()).collect();
-    positions.sort_by_key(|&n| order[n]);
-    for n in positions {
-        nodes[n].build_key = build_key(report, &nodes, n, &bound[n]);
-    }
-    nodes
+    let groups = members.into_iter().zip(build).zip(runtime).zip(&cycles);
+    let nodes = groups.map(|(((members, build), runtime), cycles)| Node {
+        stages: stages(cycles, &members),
+        members,
+        build: build.into_iter().collect(),
+        runtime: runtime.into_iter().collect(),
+    });
+    nodes.collect()
 }
 
 fn target(package: &PlanPackage) -> Target {
@@ -223,34 +200,10 @@ fn stages(cycles: &[&PlanCycle], members: &[u32]) -> Vec<PlanStage> {
         .collect()
 }
 
-/// Digest of the toolchain, of each member's inputs, version, slot, USE and machine, of
-/// the stages, of the build keys of everything it is built with, and of the slots that
-/// its run-time dependencies bind it to.
-fn build_key(report: &PlanReport, nodes: &[Node], n: usize, bound: &BTreeSet<String>) -> Digest {
-    let mut fields: Vec<Vec<u8>> = vec![b"build-key-1".to_vec(), report.toolchain.0.to_vec()];
-    for &member in &nodes[n].members {
-        let package = &report.packages[member as usize];
-        for text in
-            [package.cpv.as_str(), &package.slot, &package.subslot, &package.repository, &package.chost]
-        {
-            fields.push(text.as_bytes().to_vec());
-        }
-        fields.push(package.use_flags.join(" ").into_bytes());
-        fields.push(package.inputs.0.to_vec());
-    }
-    for stage in &nodes[n].stages {
-        fields.push(format!("{} {}", stage.package, stage.use_changes.join(" ")).into_bytes());
-    }
-    let mut deps: Vec<[u8; 32]> = nodes[n].build.iter().map(|&d| nodes[d as usize].build_key.0).collect();
-    deps.sort_unstable();
-    fields.extend(deps.iter().map(|d| d.to_vec()));
-    fields.extend(bound.iter().map(|b| b.clone().into_bytes()));
-    Digest::of_fields(fields.iter().map(Vec::as_slice))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use swarm_common::digest::Digest;
 
     fn package(name: &str) -> PlanPackage {
         PlanPackage {
@@ -262,6 +215,9 @@ mod tests {
             iuse: vec![],
             chost: "x86_64-pc-linux-gnu".into(),
             inputs: Digest::of(name.as_bytes()),
+            fields: Default::default(),
+            strict: Default::default(),
+            live: None,
         }
     }
 
@@ -283,6 +239,8 @@ mod tests {
             cycles: vec![],
             problems: vec![],
             toolchain: Digest::of(b"gcc"),
+            settings: Default::default(),
+            built_with: None,
         }
     }
 
@@ -326,27 +284,6 @@ mod tests {
     fn run_time_cycles_are_left_alone() {
         let nodes = nodes(&report(&["a", "b"], vec![edge(0, 1, "r"), edge(1, 0, "r")]));
         assert_eq!(nodes.len(), 2);
-    }
-
-    #[test]
-    fn a_build_key_changes_with_what_a_package_is_built_with_and_with_nothing_else() {
-        let edges = vec![edge(0, 1, "br="), edge(2, 1, "r")];
-        let before = nodes(&report(&["app", "lib", "other"], edges.clone()));
-        let mut changed = report(&["app", "lib", "other"], edges);
-        changed.packages[1].inputs = Digest::of(b"patched");
-        let after = nodes(&changed);
-        assert_ne!(before[0].build_key, after[0].build_key);
-        assert_ne!(before[1].build_key, after[1].build_key);
-        assert_eq!(before[2].build_key, after[2].build_key);
-    }
-
-    #[test]
-    fn a_run_time_slot_binding_is_part_of_the_key() {
-        let edges = vec![edge(0, 1, "r=")];
-        let before = nodes(&report(&["app", "lib"], edges.clone()));
-        let mut changed = report(&["app", "lib"], edges);
-        changed.packages[1].subslot = "2".into();
-        assert_ne!(before[0].build_key, nodes(&changed)[0].build_key);
     }
 
     #[test]

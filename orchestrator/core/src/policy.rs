@@ -41,6 +41,8 @@ pub struct Policy {
     pub due_grace_ms: u64,
     /// Work that stands still for this long while a drone idles is an alarm.
     pub idle_alarm_ms: u64,
+    /// A package of a live ebuild whose upstream could not be asked is built anew after this.
+    pub live_max_age_ms: u64,
     /// Limits that go out with each assignment.
     pub build_timeout_ms: u64,
     /// The longest silence of a build.
@@ -74,6 +76,7 @@ impl Default for Policy {
             pause_max_ms: 7 * 24 * HOUR,
             due_grace_ms: 5 * MINUTE,
             idle_alarm_ms: 10 * MINUTE,
+            live_max_age_ms: 7 * 24 * HOUR,
             build_timeout_ms: 10 * HOUR,
             silence_timeout_ms: HOUR,
             log_bytes: 64 << 20,

@@ -1,13 +1,9 @@
-//! A profile, as the core knows it, with what was built for it.
+//! A profile, as the core knows it.
 
 use crate::channel::Channel;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use swarm_common::{
-    cpv::Cpv,
-    digest::Digest,
-    wire::{admin::ProfileRequest, artifact::Artifact},
-};
+use swarm_common::{cpv::Cpv, wire::admin::ProfileRequest};
 
 /// A profile.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,11 +14,9 @@ pub struct Profile {
     pub generation: u64,
     /// Packages in it.
     pub published_packages: u64,
-    /// The last build id handed out for each version. They only grow, so no published
-    /// path is ever given other bytes.
+    /// The last build id that was handed out or taken over for each version. A new one is
+    /// above those of all profiles, so no published path is ever given other bytes.
     pub build_ids: BTreeMap<Cpv, u32>,
-    /// What was built, by build key, for reuse.
-    pub built: BTreeMap<Digest, Vec<Artifact>>,
     /// What workstations are to see. A snapshot from before there was this is replayed over:
     /// nothing would be wrong.
     pub channel: Channel,

@@ -7,6 +7,7 @@ use crate::{
     drone::Drone,
     estimate::{History, SETUP_MS, UPLOAD_MS},
     heal::Act,
+    keys::{Fields, Inputs},
     package::Package,
     policy::Policy,
     profile::Profile,
@@ -14,7 +15,14 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use swarm_common::{digest::Digest, id::*, name::Name, state::DroneState, time::TimeMs, wire::drone::Vitals};
+use swarm_common::{
+    digest::Digest,
+    id::*,
+    name::Name,
+    state::DroneState,
+    time::TimeMs,
+    wire::{artifact::Artifact, drone::Vitals},
+};
 
 /// The state of everything. All maps are ordered, so that walking them is the same
 /// every time.
@@ -32,6 +40,14 @@ pub struct Swarm {
     pub at: TimeMs,
     /// The last id handed out of each kind.
     pub last: LastIds,
+    /// What was built, by build key, for all profiles to use again.
+    pub built: BTreeMap<Digest, Built>,
+    /// What keys were computed from, by strict key.
+    pub inputs: BTreeMap<Digest, Inputs>,
+    /// The settings of plans, by digest.
+    pub settings: BTreeMap<Digest, Fields>,
+    /// Build keys that count as unknown, because somebody wants the packages built anew.
+    pub rebuilds: BTreeMap<Digest, Wanted>,
     /// Enrolment tokens that are valid, by digest.
     pub tokens: BTreeMap<Digest, EnrolToken>,
     /// Enrolled drones.
@@ -69,6 +85,24 @@ pub struct LastIds {
     pub package: u64,
     pub attempt: u64,
     pub drone: u64,
+}
+
+/// What was built under a key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Built {
+    /// When it was received.
+    pub at: TimeMs,
+    /// The files, in the order of the targets.
+    pub artifacts: Vec<Artifact>,
+}
+
+/// A rebuild that somebody asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// The last package that was planned before it was asked for.
+    pub after: PackageId,
+    /// Why, in the words of who asked; may be empty.
+    pub reason: String,
 }
 
 /// A one-time enrolment token.

@@ -198,7 +198,7 @@ fn old_runs_are_forgotten_and_what_the_last_ones_built_is_not() {
     }
     assert_eq!(kit.swarm.runs.len(), kit.swarm.policy.keep_runs);
     assert_eq!(kit.swarm.packages.len(), 20);
-    assert_eq!(kit.swarm.profiles[&name("desk")].built.len(), 11);
+    assert_eq!(kit.swarm.built.len(), 11);
 }
 
 #[test]

@@ -25,6 +25,7 @@ async fn enrol(engine: &Engine) -> DroneId {
         version: String::new(),
         profiles: vec![],
         cpu: None,
+        toolchain: None,
     };
     let name = "drone".parse().unwrap();
     let enrol = Command::EnrolDrone { token_hash, name, credential_hash: Digest::of(b"c"), facts };
@@ -40,6 +41,7 @@ async fn put_profile(engine: &Engine) {
         snapshot: Digest::of(b"s"),
         source: "test".into(),
         base: None,
+        rebuild: Default::default(),
     };
     engine.submit(Command::PutProfile { name: "desk".parse().unwrap(), request }, None).await.unwrap();
 }
@@ -300,6 +302,7 @@ async fn an_engine_that_broke_off_does_not_look_healthy() {
         snapshot: Digest::of(b"s"),
         source: "test".into(),
         base: None,
+        rebuild: Default::default(),
     };
     let answer = engine.submit(Command::PutProfile { name, request }, None).await;
     assert!(matches!(answer, Err(EngineError::Stopped)));

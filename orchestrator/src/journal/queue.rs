@@ -145,6 +145,9 @@ mod tests {
             iuse: Vec::new(),
             chost: "c".into(),
             inputs: Digest::of(&n.to_be_bytes()),
+            fields: Default::default(),
+            strict: Default::default(),
+            live: None,
         };
         let edge = |from| PlanEdge {
             from,
@@ -160,6 +163,8 @@ mod tests {
             cycles: Vec::new(),
             problems: Vec::new(),
             toolchain: Digest::of(b"t"),
+            settings: Default::default(),
+            built_with: None,
         }
     }
 
@@ -176,13 +181,19 @@ mod tests {
             version: String::new(),
             profiles: Vec::new(),
             cpu: None,
+            toolchain: None,
         };
         queue.say(Command::IssueEnrolToken { token_hash: hash, valid_ms: 1000, approved: true });
         let name = "ada".parse().unwrap();
         queue.say(Command::EnrolDrone { token_hash: hash, name, credential_hash: hash, facts });
         let profile: swarm_common::name::Name = "desk".parse().unwrap();
-        let request =
-            ProfileRequest { builder: BuilderKind::Portage, snapshot: hash, source: "s".into(), base: None };
+        let request = ProfileRequest {
+            builder: BuilderKind::Portage,
+            snapshot: hash,
+            source: "s".into(),
+            base: None,
+            rebuild: Default::default(),
+        };
         queue.say(Command::PutProfile { name: profile.clone(), request });
         for _ in 0..3 {
             queue.say(Command::StartRun { profile: profile.clone(), class: RunClass::Nightly });

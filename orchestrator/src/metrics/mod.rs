@@ -106,7 +106,7 @@ fn calendar(swarm: &Swarm, now: TimeMs, out: &mut Text) {
 }
 
 fn artifact_bytes(swarm: &Swarm) -> u64 {
-    let built = swarm.profiles.values().flat_map(|p| p.built.values()).flatten();
+    let built = swarm.built.values().flat_map(|built| &built.artifacts);
     let received = swarm.packages.values().flat_map(|p| &p.artifacts);
     let sizes: BTreeMap<Digest, u64> = built.chain(received).map(|a| (a.digest, a.size)).collect();
     sizes.values().sum()

@@ -68,6 +68,7 @@ pub fn drone(id: u64, drone_name: &str, state: DroneState) -> DroneView {
             version: "0.1.0".into(),
             profiles: vec![],
             cpu: None,
+            toolchain: None,
         },
         vitals: None,
         last_seen: None,

@@ -172,6 +172,7 @@ async fn pin(session: &Session, client: &Client, name: &Name, from: From) -> Res
         snapshot: made.digest,
         source: made.source,
         base: None,
+        rebuild: Default::default(),
     };
     let profile = session.change(async |key| client.put_profile(name, &request, key).await).await?;
     session.output.show(&profile, |_| {

@@ -209,6 +209,7 @@ impl Swarm {
             snapshot: digest,
             source: "test".to_owned(),
             base: None,
+            rebuild: Default::default(),
         };
         self.admin.put_profile(&name(PROFILE), &request, &IdempotencyKey::random()?).await?;
         Ok(digest)

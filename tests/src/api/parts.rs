@@ -36,6 +36,7 @@ pub fn facts() -> DroneFacts {
         version: "0.1.0".to_owned(),
         profiles: Vec::new(),
         cpu: None,
+        toolchain: None,
     }
 }
 
@@ -72,6 +73,9 @@ pub fn pebble_at(version: &str, subslot: &str) -> PlanPackage {
         iuse: vec!["smooth".to_owned(), "wet".to_owned()],
         chost: "x86_64-pc-linux-gnu".to_owned(),
         inputs: Digest::of(version.as_bytes()),
+        fields: Default::default(),
+        strict: Default::default(),
+        live: None,
     }
 }
 
@@ -92,6 +96,8 @@ pub fn plan_of(packages: &[PlanPackage]) -> PlanReport {
         cycles: Vec::new(),
         problems: Vec::new(),
         toolchain: Digest::of(b"toolchain"),
+        settings: Default::default(),
+        built_with: None,
     }
 }
 

@@ -136,6 +136,7 @@ impl Nights {
             snapshot: Digest::of(b"s"),
             source: "made".into(),
             base: None,
+            rebuild: Default::default(),
         };
         nights.say(Command::PutProfile { name: name("desk"), request })?;
         Ok(nights)

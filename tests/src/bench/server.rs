@@ -117,6 +117,7 @@ impl Orchestrator {
             snapshot: digest,
             source: "benchmark".into(),
             base: None,
+            rebuild: Default::default(),
         };
         self.admin.put_profile(&name(PROFILE), &request, &IdempotencyKey::random()?).await?;
         Ok(drones)

@@ -82,7 +82,13 @@ impl Builder {
             Stage::Profile(_) if self.run == RUNS => beat(&drone, Vec::new()).await?,
             Stage::Profile(key) => {
                 let (snapshot, source) = (self.snapshot, "test".to_owned());
-                let request = ProfileRequest { builder: BuilderKind::Portage, snapshot, source, base: None };
+                let request = ProfileRequest {
+                    builder: BuilderKind::Portage,
+                    snapshot,
+                    source,
+                    base: None,
+                    rebuild: Default::default(),
+                };
                 admin.put_profile(&profile, &request, key).await?;
                 self.stage = Stage::Run(IdempotencyKey::random()?);
             }

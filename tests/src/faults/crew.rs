@@ -83,6 +83,7 @@ impl Crew {
                 snapshot: digest,
                 source: "test".into(),
                 base: None,
+                rebuild: Default::default(),
             };
             admin.put_profile(&name(profile), &request, &IdempotencyKey::random()?).await?;
             tasks.spawn(runs(admin.clone(), profile, said.clone()));

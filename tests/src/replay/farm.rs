@@ -160,6 +160,7 @@ impl Farm<'_> {
             snapshot: Digest::of(b"replay"),
             source: "a replay".into(),
             base: None,
+            rebuild: Default::default(),
         };
         self.send(Command::PutProfile { name: desk.clone(), request })?;
         for (n, &cores) in self.night.cores.iter().enumerate() {
@@ -381,6 +382,9 @@ fn report(workload: &Workload) -> PlanReport {
         iuse: Vec::new(),
         chost: "x86_64-pc-linux-gnu".into(),
         inputs: Digest([0; 32]),
+        fields: Default::default(),
+        strict: Default::default(),
+        live: None,
     };
     let edge = |from: usize, to: usize| PlanEdge {
         from: from as u32,
@@ -397,5 +401,7 @@ fn report(workload: &Workload) -> PlanReport {
         cycles: Vec::new(),
         problems: Vec::new(),
         toolchain: Digest::of(b"replay"),
+        settings: Default::default(),
+        built_with: None,
     }
 }

@@ -35,6 +35,8 @@ pub fn make(rng: &mut Rng, size: u32, version: u32) -> Script {
         cycles: Vec::new(),
         problems: Vec::new(),
         toolchain: Digest::of(b"gcc"),
+        settings: Default::default(),
+        built_with: None,
     };
     let mut packages = Vec::new();
     for n in 0..size {
@@ -81,6 +83,9 @@ fn package(n: u32, inputs: &str) -> PlanPackage {
         iuse: Vec::new(),
         chost: "x86_64-pc-linux-gnu".into(),
         inputs: Digest::of(inputs.as_bytes()),
+        fields: Default::default(),
+        strict: Default::default(),
+        live: None,
     }
 }
 

@@ -134,6 +134,7 @@ impl World {
                 snapshot: Digest::of(b"snapshot"),
                 source: "the simulation".into(),
                 base: None,
+                rebuild: Default::default(),
             },
         };
         self.orchestrator.admin(self.now, &mut self.rng, profile, "profile")?;

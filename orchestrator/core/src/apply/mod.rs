@@ -144,7 +144,6 @@ impl Swarm {
                     generation: 0,
                     published_packages: 0,
                     build_ids: BTreeMap::new(),
-                    built: BTreeMap::new(),
                     channel: Default::default(),
                 };
                 self.profiles.entry(name.clone()).or_insert_with(fresh).request = request.clone();
@@ -217,7 +216,7 @@ impl Swarm {
             Event::RunForgotten { run } => self.forget_run(*run),
 
             Event::PackageReused { package, artifacts } => {
-                self.receive(*package, artifacts, true);
+                self.receive(at, *package, artifacts, true);
             }
             Event::PackageDelegated { package, attempt, drone, key, build_ids, duplicate_of } => {
                 let step = if duplicate_of.is_some() { Step::Duplicate } else { Step::Delegate };
@@ -244,7 +243,7 @@ impl Swarm {
                 self.end(at, *attempt, Ending::Accepted, Some(*usage));
                 self.learn_of_rivals(at, *package);
                 self.supersede(at, Job::Build(*package));
-                self.receive(*package, artifacts, false);
+                self.receive(at, *package, artifacts, false);
                 self.guess_again();
             }
             Event::PackageQuarantined { package, reason } => {

@@ -6,12 +6,14 @@ use crate::{
     channel,
     estimate::Prediction,
     graph::Graph,
+    keys::{self, Keys},
     package::{Package, Step},
     plan,
-    swarm::Swarm,
+    swarm::{Built, Swarm},
 };
 use std::{cmp::Reverse, collections::BTreeSet};
 use swarm_common::{
+    digest::Digest,
     id::*,
     state::*,
     time::TimeMs,
@@ -21,6 +23,10 @@ use swarm_common::{
 impl Swarm {
     pub(super) fn take_plan(&mut self, id: RunId, first: PackageId, report: &PlanReport) {
         let mut nodes = plan::nodes(report);
+        let keys = keys::keys(report, &nodes);
+        self.keep_inputs(report, &nodes, &keys);
+        let profile = self.runs.get(&id).and_then(|run| self.profiles.get(&run.profile));
+        let rule = profile.map(|p| p.request.rebuild).unwrap_or_default();
         let build: Vec<Vec<u32>> = nodes.iter_mut().map(|n| std::mem::take(&mut n.build)).collect();
         let runtime: Vec<Vec<u32>> = nodes.iter_mut().map(|n| std::mem::take(&mut n.runtime)).collect();
         let (mut graph, bundle, unmet) = Graph::new(&build, &runtime);
@@ -47,7 +53,8 @@ impl Swarm {
             run.packages.push(package);
             let record = Package {
                 run: id,
-                build_key: node.build_key,
+                build_key: keys[n].of(rule),
+                strict_key: keys[n].strict,
                 build_deps: absolute(&build[n]),
                 runtime_deps: absolute(&runtime[n]),
                 targets,
@@ -80,7 +87,20 @@ impl Swarm {
         run.reason.clear();
     }
 
-    pub(super) fn receive(&mut self, id: PackageId, artifacts: &[Artifact], reused: bool) {
+    /// Keeps what the keys of a plan were computed from, to say later what changed.
+    fn keep_inputs(&mut self, report: &PlanReport, nodes: &[plan::Node], keys: &[Keys]) {
+        if report.settings.is_empty() {
+            return;
+        }
+        let settings = keys::settings_digest(report);
+        self.settings.entry(settings).or_insert_with(|| report.settings.clone());
+        let bound = keys::bound(report);
+        for (node, keys) in nodes.iter().zip(keys) {
+            self.inputs.entry(keys.strict).or_insert_with(|| keys::inputs(report, node, settings, &bound));
+        }
+    }
+
+    pub(super) fn receive(&mut self, at: TimeMs, id: PackageId, artifacts: &[Artifact], reused: bool) {
         if !self.step(id, Step::Receive) {
             return;
         }
@@ -91,8 +111,20 @@ impl Swarm {
         let (bundle, key) = (package.bundle, package.build_key);
         let Some(run) = self.runs.get_mut(&package.run) else { return };
         run.reused += u64::from(reused);
-        if let Some(profile) = self.profiles.get_mut(&run.profile) {
-            profile.built.insert(key, artifacts.to_vec());
+        if reused {
+            // What another profile built has a build id that this one has not handed out.
+            if let Some(profile) = self.profiles.get_mut(&run.profile) {
+                for target in artifacts.iter().map(|a| &a.target) {
+                    let last = profile.build_ids.entry(target.cpv.clone()).or_default();
+                    *last = target.build_id.max(*last);
+                }
+            }
+            self.built.entry(key).or_insert_with(|| Built { at, artifacts: artifacts.to_vec() });
+        } else {
+            self.built.insert(key, Built { at, artifacts: artifacts.to_vec() });
+            if self.rebuilds.get(&key).is_some_and(|wanted| wanted.after < id) {
+                self.rebuilds.remove(&key);
+            }
         }
         let first = run.packages.first().map_or(0, |p| p.0);
         for position in run.graph.receive(bundle) {
@@ -176,15 +208,13 @@ impl Swarm {
         for attempt in attempts {
             self.attempts.remove(&attempt);
         }
-        let kept: BTreeSet<_> = self
-            .runs
-            .values()
-            .filter(|r| r.profile == run.profile)
-            .flat_map(|r| &r.packages)
-            .filter_map(|p| Some(self.packages.get(p)?.build_key))
-            .collect();
-        if let Some(profile) = self.profiles.get_mut(&run.profile) {
-            profile.built.retain(|key, _| kept.contains(key));
-        }
+        let packages = || self.packages.values();
+        let built: BTreeSet<Digest> = packages().map(|p| p.build_key).collect();
+        let strict: BTreeSet<Digest> = packages().map(|p| p.strict_key).collect();
+        self.built.retain(|key, _| built.contains(key));
+        self.rebuilds.retain(|key, _| built.contains(key));
+        self.inputs.retain(|key, _| strict.contains(key));
+        let settings: BTreeSet<Digest> = self.inputs.values().map(|inputs| inputs.settings).collect();
+        self.settings.retain(|digest, _| settings.contains(digest));
     }
 }

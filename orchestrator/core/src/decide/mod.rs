@@ -2,8 +2,8 @@
 //! command leaves everything as it was because there is nothing that could be half done.
 //!
 //! [`admin`] and [`calendar`] decide what people ask, [`enrol`] how machines become drones, [`drone`] how
-//! drones report for duty, [`heal`] how silent ones are brought back, [`result`] what they bring, [`maintain`] what time alone
-//! changes. Who gets which package is [`crate::schedule`], whose fault a failure is
+//! drones report for duty, [`heal`] how silent ones are brought back, [`result`] what they bring, [`reuse`] what of a plan
+//! was built before, [`maintain`] what time alone changes. Who gets which package is [`crate::schedule`], whose fault a failure is
 //! [`crate::judge`].
 
 mod admin;
@@ -13,6 +13,7 @@ mod enrol;
 mod heal;
 mod maintain;
 mod result;
+mod reuse;
 
 use crate::{
     command::{Command, Reply, Request},
@@ -80,7 +81,7 @@ pub fn decide(swarm: &Swarm, request: &Request) -> Decision {
         Command::SignOff { drone, reason } => drone::sign_off(swarm, now, *drone, reason),
 
         Command::ReceivePlan { drone, attempt, plan, usage } => {
-            result::receive_plan(swarm, *drone, *attempt, plan, *usage)
+            result::receive_plan(swarm, now, *drone, *attempt, plan, *usage)
         }
         Command::ReceivePackage { drone, attempt, artifacts, usage } => {
             result::receive_package(swarm, now, *drone, *attempt, artifacts, *usage)

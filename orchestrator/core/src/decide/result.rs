@@ -1,7 +1,7 @@
 //! What drones bring: plans, packages, failures, and work given back. All of it passes
 //! the [`fence`](crate::fence) first.
 
-use super::Decision;
+use super::{Decision, reuse};
 use crate::{
     attempt::{Ending, Job},
     command::{Reply, Request},
@@ -33,6 +33,7 @@ fn job_of(swarm: &Swarm, attempt: AttemptId) -> Result<Job, Refusal> {
 
 pub(super) fn receive_plan(
     swarm: &Swarm,
+    now: TimeMs,
     drone: DroneId,
     attempt: AttemptId,
     report: &Arc<PlanReport>,
@@ -48,13 +49,7 @@ pub(super) fn receive_plan(
     let first_package = PackageId(swarm.last.package + 1);
     let mut events =
         vec![Event::PlanReceived { run, attempt, first_package, plan: Arc::clone(report), usage }];
-    let built = swarm.runs.get(&run).and_then(|r| swarm.profiles.get(&r.profile)).map(|p| &p.built);
-    for (n, node) in plan::nodes(report).iter().enumerate() {
-        if let Some(artifacts) = built.and_then(|b| b.get(&node.build_key)) {
-            let package = PackageId(first_package.0 + n as u64);
-            events.push(Event::PackageReused { package, artifacts: artifacts.clone() });
-        }
-    }
+    events.extend(reuse::reused(swarm, now, run, first_package, report));
     Ok((events, answer(true, "the plan was received")))
 }
 
@@ -80,6 +75,7 @@ pub(super) fn receive_package(
     }
     let mut events = strike::refuted(swarm, now, package, drone);
     events.push(Event::PackageReceived { package, attempt, artifacts: artifacts.to_vec(), usage });
+    events.extend(reuse::by_others(swarm, package, artifacts));
     Ok((events, answer(true, "the package was received")))
 }
 

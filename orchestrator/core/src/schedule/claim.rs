@@ -86,11 +86,11 @@ pub(crate) fn would_be_told(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Dro
     }
 }
 
-/// A build id for each target that its profile has never used for that version.
+/// A build id for each target that no profile has used for that version, as they take over
+/// from each other.
 fn next_build_ids(swarm: &Swarm, id: PackageId) -> Vec<u32> {
     let Some(package) = swarm.packages.get(&id) else { return Vec::new() };
-    let profile = swarm.runs.get(&package.run).and_then(|r| swarm.profiles.get(&r.profile));
-    let last = |cpv| profile.and_then(|p| p.build_ids.get(cpv)).copied().unwrap_or(0);
+    let last = |cpv| swarm.profiles.values().filter_map(|p| p.build_ids.get(cpv)).max().copied().unwrap_or(0);
     package.targets.iter().map(|t| last(&t.cpv) + 1).collect()
 }
 

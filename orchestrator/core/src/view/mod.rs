@@ -22,7 +22,7 @@ pub use run::{run, runs};
 pub use status::{Trouble, concerns, status};
 pub use why::{FindError, find, why};
 
-use crate::{profile::Profile, run::Run, swarm::Swarm};
+use crate::{package::Package, profile::Profile, run::Run, swarm::Swarm};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
     digest::Digest,
@@ -50,13 +50,14 @@ pub fn profile(name: &Name, profile: &Profile) -> ProfileView {
 /// channel holds, once each, by published path; of one profile or of all.
 #[must_use]
 pub fn artifacts(swarm: &Swarm, profile: Option<&Name>) -> Vec<Artifact> {
-    let wanted = |name: &Name| profile.is_none_or(|profile| profile == name);
-    let built = swarm.profiles.iter().filter(|(name, _)| wanted(name)).flat_map(|(_, p)| p.built.values());
-    let of_run = |run: &RunId| swarm.runs.get(run).is_some_and(|run| wanted(&run.profile));
-    let received = swarm.packages.values().filter(|p| of_run(&p.run)).map(|p| &p.artifacts);
-    let channels = swarm.profiles.iter().filter(|(name, _)| wanted(name)).map(|(_, p)| &p.channel);
-    let published = channels.flat_map(|channel| channel.held.values()).map(|held| &held.artifact);
-    let all = built.chain(received).flatten().chain(published);
+    let wanted =
+        |run: &RunId| profile.is_none_or(|name| swarm.runs.get(run).is_some_and(|run| run.profile == *name));
+    let packages = swarm.packages.values().filter(|p| wanted(&p.run));
+    let known = |p: &Package| swarm.built.get(&p.build_key).into_iter().flat_map(|built| &built.artifacts);
+    let of_runs = packages.flat_map(|p| p.artifacts.iter().chain(known(p)));
+    let channels = swarm.profiles.iter().filter(|(name, _)| profile.is_none_or(|profile| profile == *name));
+    let published = channels.flat_map(|(_, p)| p.channel.held.values()).map(|held| &held.artifact);
+    let all = of_runs.chain(published);
     let once: BTreeMap<(String, Digest), &Artifact> = all.map(|a| ((a.target.path(), a.digest), a)).collect();
     once.into_values().cloned().collect()
 }

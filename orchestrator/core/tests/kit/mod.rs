@@ -12,7 +12,7 @@ use swarm_common::{
     state::*,
     time::TimeMs,
     wire::{
-        admin::{BuilderKind, ProfileRequest},
+        admin::{BuilderKind, ProfileRequest, Rebuild},
         artifact::Artifact,
         drone::*,
         plan::*,
@@ -46,19 +46,22 @@ impl Kit {
     pub fn new(drones: &[&str]) -> Self {
         let mut kit = Self { swarm: Swarm::new(Policy::default()), now: TimeMs(1_000_000), claims: 0 };
         kit.must(Command::StartOrchestrator);
-        kit.must(Command::PutProfile {
-            name: name("desk"),
-            request: ProfileRequest {
-                builder: BuilderKind::Portage,
-                snapshot: Digest::of(b"snapshot"),
-                source: "a test".into(),
-                base: None,
-            },
-        });
+        kit.put_profile("desk", Rebuild::Gentoo);
         for drone in drones {
             kit.enrol(drone);
         }
         kit
+    }
+
+    pub fn put_profile(&mut self, profile: &str, rebuild: Rebuild) {
+        let request = ProfileRequest {
+            builder: BuilderKind::Portage,
+            snapshot: Digest::of(b"snapshot"),
+            source: "a test".into(),
+            base: None,
+            rebuild,
+        };
+        self.must(Command::PutProfile { name: name(profile), request });
     }
 
     pub fn enrol(&mut self, drone: &str) -> DroneId {
@@ -80,6 +83,7 @@ impl Kit {
                 version: "0".into(),
                 profiles: vec![],
                 cpu: None,
+                toolchain: None,
             },
         });
         let Reply::Drone(id) = reply else { panic!("{reply:?}") };
@@ -117,7 +121,12 @@ impl Kit {
 
     /// Starts a run of `desk` and brings this plan.
     pub fn plan(&mut self, plan: PlanReport) -> RunId {
-        let reply = self.must(Command::StartRun { profile: name("desk"), class: RunClass::Nightly });
+        self.plan_for("desk", plan)
+    }
+
+    /// Starts a run of a profile and brings this plan.
+    pub fn plan_for(&mut self, profile: &str, plan: PlanReport) -> RunId {
+        let reply = self.must(Command::StartRun { profile: name(profile), class: RunClass::Nightly });
         let Reply::Run(run) = reply else { panic!("{reply:?}") };
         let drone = *self.swarm.drones.keys().next().unwrap();
         let attempt = self.claim(drone).expect("the plan to be claimed").attempt;
@@ -250,6 +259,9 @@ pub fn report(packages: &[&str], edges: &[(u32, u32)]) -> PlanReport {
         iuse: vec![],
         chost: "x86_64-pc-linux-gnu".into(),
         inputs: Digest::of(p.as_bytes()),
+        fields: Default::default(),
+        strict: Default::default(),
+        live: None,
     };
     let edge = |&(from, to): &(u32, u32)| PlanEdge {
         from,
@@ -265,5 +277,7 @@ pub fn report(packages: &[&str], edges: &[(u32, u32)]) -> PlanReport {
         cycles: vec![],
         problems: vec![],
         toolchain: Digest::of(b"gcc"),
+        settings: Default::default(),
+        built_with: None,
     }
 }

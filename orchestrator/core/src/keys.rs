@@ -1,0 +1,198 @@
+//! Build keys: which packages are the same.
+//!
+//! The **reuse key** follows Gentoo's rule: a package is another one when its version, USE,
+//! dependencies, sources, patches or the settings that reach its build are, when it is bound
+//! to another sub-slot, or when the base has another ABI. The **strict key** adds all else
+//! that it is made from and built with, down to comments in eclasses. Both are the swarm's,
+//! not a profile's: the same key is the same package.
+
+use crate::{graph::components, plan::Node};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use swarm_common::{
+    digest::Digest,
+    wire::{
+        admin::Rebuild,
+        plan::{PlanPackage, PlanReport},
+    },
+};
+
+/// Named values.
+pub type Fields = BTreeMap<String, String>;
+
+/// The most fields that one package, or all of them together, may have.
+const MOST_FIELDS: usize = 1000;
+/// The longest name of a field.
+const LONGEST_NAME: usize = 200;
+/// The longest value of a field. Longer ones are sent as digests.
+const LONGEST_VALUE: usize = 2000;
+
+/// Both keys of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keys {
+    /// By Gentoo's rule.
+    pub reuse: Digest,
+    /// By everything.
+    pub strict: Digest,
+}
+
+impl Keys {
+    /// The one that decides whether a package is built anew.
+    #[must_use]
+    pub fn of(self, rule: Rebuild) -> Digest {
+        match rule {
+            Rebuild::Gentoo => self.reuse,
+            Rebuild::Strict => self.strict,
+        }
+    }
+}
+
+/// What a key was computed from, kept to say what changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Inputs {
+    /// Digest of the settings of its plan, by which the swarm keeps them.
+    pub settings: Digest,
+    /// The fields of each target, in their order.
+    pub targets: Vec<Fields>,
+    /// What it is bound to by `:=`: `category/name:slot/subslot`.
+    pub bound: BTreeSet<String>,
+}
+
+/// Whether a report's fields are within bounds.
+///
+/// # Errors
+/// What is too large, in one line.
+pub fn check(report: &PlanReport) -> Result<(), String> {
+    let packages = report.packages.iter();
+    let all = packages.flat_map(|p| [(p.cpv.as_str(), &p.fields), (p.cpv.as_str(), &p.strict)]);
+    for (whose, fields) in all.chain([("the plan", &report.settings)]) {
+        let large =
+            |(name, value): (&String, &String)| name.len() > LONGEST_NAME || value.len() > LONGEST_VALUE;
+        if fields.len() > MOST_FIELDS || fields.iter().any(large) {
+            return Err(format!("the fields of {whose} are too many or too long"));
+        }
+    }
+    Ok(())
+}
+
+/// The keys of the nodes of a report, in their order.
+#[must_use]
+pub fn keys(report: &PlanReport, nodes: &[Node]) -> Vec<Keys> {
+    let bound = bound(report);
+    let build: Vec<Vec<u32>> = nodes.iter().map(|node| node.build.clone()).collect();
+    let order = components(&build);
+    let mut positions: Vec<usize> = (0..nodes.len()).collect();
+    // A strict key needs those of what the node is built with, so those come first.
+    positions.sort_by_key(|&n| order[n]);
+    let none = Keys { reuse: Digest::of(b""), strict: Digest::of(b"") };
+    let mut keys = vec![none; nodes.len()];
+    for n in positions {
+        let deps = nodes[n].build.iter().map(|&dep| keys[dep as usize].strict).collect();
+        let reuse = reuse(report, &nodes[n], &bound);
+        let strict = strict(report, &nodes[n], reuse, deps);
+        // A drone from before there were fields says nothing to decide by but everything.
+        let told = !report.settings.is_empty();
+        keys[n] = Keys { reuse: if told { reuse } else { strict }, strict };
+    }
+    keys
+}
+
+/// What the keys of a node are computed from, apart from what its targets say.
+#[must_use]
+pub fn inputs(report: &PlanReport, node: &Node, settings: Digest, bound: &[BTreeSet<String>]) -> Inputs {
+    let members = || node.members.iter().map(|&m| m as usize);
+    let fields = |p: &PlanPackage| {
+        let strict = p.strict.iter().map(|(name, value)| (name.clone(), value.clone()));
+        let live = p.live.iter().filter_map(|live| live.commit.clone()).map(|c| ("commit".to_owned(), c));
+        p.fields.clone().into_iter().chain(strict).chain(live).collect()
+    };
+    Inputs {
+        settings,
+        targets: members().map(|m| fields(&report.packages[m])).collect(),
+        bound: members().flat_map(|m| bound[m].iter().cloned()).collect(),
+    }
+}
+
+/// Digest of a plan's settings, by which they are kept.
+#[must_use]
+pub fn settings_digest(report: &PlanReport) -> Digest {
+    Digest::of_fields(report.settings.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]))
+}
+
+/// The slots that each package of a report is bound to.
+#[must_use]
+pub fn bound(report: &PlanReport) -> Vec<BTreeSet<String>> {
+    let mut bound = vec![BTreeSet::new(); report.packages.len()];
+    for edge in report.edges.iter().filter(|edge| edge.slot_operator) {
+        let provider = &report.packages[edge.to as usize];
+        let slot = format!("{}:{}/{}", provider.cpv.cp(), provider.slot, provider.subslot);
+        bound[edge.from as usize].insert(slot);
+    }
+    bound
+}
+
+/// A digest over parts of which none can be mistaken for its neighbour.
+#[derive(Default)]
+struct Parts(Vec<Vec<u8>>);
+
+impl Parts {
+    fn add(&mut self, part: impl AsRef<[u8]>) {
+        self.0.push(part.as_ref().to_vec());
+    }
+
+    /// Named values, counted, so that the end of a map cannot be mistaken.
+    fn fields<'f>(&mut self, fields: impl IntoIterator<Item = (&'f String, &'f String)>) {
+        let fields: BTreeMap<&String, &String> = fields.into_iter().collect();
+        self.add(fields.len().to_be_bytes());
+        for (name, value) in fields {
+            self.add(name);
+            self.add(value);
+        }
+    }
+
+    fn digest(&self) -> Digest {
+        Digest::of_fields(self.0.iter().map(Vec::as_slice))
+    }
+}
+
+fn reuse(report: &PlanReport, node: &Node, bound: &[BTreeSet<String>]) -> Digest {
+    let mut parts = Parts::default();
+    parts.add("reuse-key-1");
+    for &member in &node.members {
+        let package = &report.packages[member as usize];
+        for text in
+            [package.cpv.as_str(), &package.slot, &package.subslot, &package.repository, &package.chost]
+        {
+            parts.add(text);
+        }
+        parts.add(package.use_flags.join(" "));
+        // Which settings all packages have in common hangs on the world, so a key may not.
+        parts.fields(report.settings.iter().chain(&package.fields));
+        parts.add(match &package.live {
+            None => "",
+            Some(live) => live.commit.as_deref().unwrap_or("live"),
+        });
+        parts.add(bound[member as usize].len().to_be_bytes());
+        bound[member as usize].iter().for_each(|slot| parts.add(slot));
+    }
+    for stage in &node.stages {
+        parts.add(format!("{} {}", stage.package, stage.use_changes.join(" ")));
+    }
+    parts.digest()
+}
+
+fn strict(report: &PlanReport, node: &Node, reuse: Digest, mut deps: Vec<Digest>) -> Digest {
+    let mut parts = Parts::default();
+    parts.add("strict-key-1");
+    parts.add(reuse.0);
+    parts.add(report.toolchain.0);
+    for &member in &node.members {
+        let package = &report.packages[member as usize];
+        parts.add(package.inputs.0);
+        parts.add(package.iuse.join(" "));
+        parts.fields(&package.strict);
+    }
+    deps.sort_unstable();
+    deps.iter().for_each(|dep| parts.add(dep.0));
+    parts.digest()
+}
