@@ -341,8 +341,7 @@ overrides! {
     due_grace_ms: u64,
     /// Milliseconds after which work that stands still while a drone idles is an alarm.
     idle_alarm_ms: u64,
-    /// Milliseconds after which a package of a live ebuild whose upstream could not be asked
-    /// is built anew.
+    /// Milliseconds after which a live package whose upstream does not answer is built anew.
     live_max_age_ms: u64,
     /// Milliseconds of the longest build.
     build_timeout_ms: u64,

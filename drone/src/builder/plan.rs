@@ -21,6 +21,8 @@ const SCRIPT: [(&str, &str); 8] = [
     ("__main__.py", include_str!("plan/__main__.py")),
     ("cycles.py", include_str!("plan/cycles.py")),
     ("digests.py", include_str!("plan/digests.py")),
+    ("fields.py", include_str!("plan/fields.py")),
+    ("live.py", include_str!("plan/live.py")),
     ("planning.py", include_str!("plan/planning.py")),
     ("proof.py", include_str!("plan/proof.py")),
     ("refusals.py", include_str!("plan/refusals.py")),

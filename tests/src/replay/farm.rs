@@ -2,6 +2,7 @@
 //! receive. Only the drones' work is imagined.
 
 use super::{case::Night, workload::Workload};
+use crate::api::{pebble, plan_of};
 use anyhow::{Result, bail};
 use std::{
     cmp::Reverse,
@@ -210,6 +211,7 @@ impl Farm<'_> {
             version: "0".into(),
             profiles: Vec::new(),
             cpu: None,
+            toolchain: None,
         };
         let credential_hash = Digest::of(format!("credential {n}").as_bytes());
         let name = format!("drone{n}").parse()?;
@@ -375,16 +377,8 @@ impl Farm<'_> {
 fn report(workload: &Workload) -> PlanReport {
     let package = |n: usize| PlanPackage {
         cpv: format!("replay/p{n}-1").parse().unwrap_or_else(|e| unreachable!("{e}")),
-        slot: "0".into(),
-        subslot: "0".into(),
-        repository: "replay".into(),
-        use_flags: Vec::new(),
-        iuse: Vec::new(),
-        chost: "x86_64-pc-linux-gnu".into(),
         inputs: Digest([0; 32]),
-        fields: Default::default(),
-        strict: Default::default(),
-        live: None,
+        ..pebble()
     };
     let edge = |from: usize, to: usize| PlanEdge {
         from: from as u32,
@@ -395,13 +389,9 @@ fn report(workload: &Workload) -> PlanReport {
         satisfied: false,
     };
     let edges = workload.deps.iter().enumerate();
+    let packages: Vec<PlanPackage> = (0..workload.items.len()).map(package).collect();
     PlanReport {
-        packages: (0..workload.items.len()).map(package).collect(),
         edges: edges.flat_map(|(from, deps)| deps.iter().map(move |&to| edge(from, to))).collect(),
-        cycles: Vec::new(),
-        problems: Vec::new(),
-        toolchain: Digest::of(b"replay"),
-        settings: Default::default(),
-        built_with: None,
+        ..plan_of(&packages)
     }
 }

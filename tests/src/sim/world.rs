@@ -169,6 +169,7 @@ impl World {
             version: "0".into(),
             profiles: Vec::new(),
             cpu: None,
+            toolchain: None,
         };
         let name = format!("drone{n}").parse().map_err(|e| format!("{e}"))?;
         let credential_hash = Digest::of(format!("credential {n}").as_bytes());

@@ -5,17 +5,11 @@ would not agree whether a package is built already.
 import functools
 import glob
 import hashlib
-import itertools
 import os
 import re
 import subprocess
 
 from resolver import NoPlan
-
-# Settings that change what is in a package, beside its USE flags.
-SETTINGS = ["CHOST", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "FCFLAGS", "FFLAGS", "LDFLAGS", "RUSTFLAGS", "GOFLAGS",
-            "EXTRA_ECONF", "EXTRA_EMAKE", "MYCMAKEARGS", "MYMESONARGS", "INSTALL_MASK", "PKG_INSTALL_MASK"]
-FEATURES = {"compressdebug", "dedupdebug", "installsources", "nodoc", "noinfo", "noman", "nostrip", "splitdebug"}
 
 
 @functools.cache
@@ -25,7 +19,7 @@ def file_digest(path):
         return hashlib.sha256(file.read()).digest()
 
 
-class Fields:
+class Digest:
     """A digest over named byte strings, none of which can be mistaken for its neighbour."""
 
     def __init__(self, name):
@@ -50,69 +44,90 @@ class Fields:
     def digest(self):
         return self.hash.hexdigest()
 
-
-def inputs(graph, package):
-    """Digest of what a package is built from and with, the same on every machine."""
-    from portage.package.ebuild._config.helper import ordered_by_atom_specificity
-    fields = Fields("inputs-1")
-    database = package.root_config.trees["porttree"].dbapi
-    ebuild, repository = database.findname2(package.cpv, myrepo=package.repo)
-    folder = os.path.dirname(ebuild)
-    fields.tree("ebuild", ebuild)
-    fields.add("eapi", package.eapi)
-    eclasses = database.repositories[package.repo].eclass_db.eclasses
-    for name in sorted(package.inherited):
-        fields.tree(f"eclass/{name}", eclasses[name].location)
-    fields.tree("files", os.path.join(folder, "files"))
-    use = graph._pkg_use_enabled(package)
-    sources = set(database.getFetchMap(package.cpv, useflags=use, mytree=repository))
-    manifest = os.path.join(folder, "Manifest")
-    if sources and os.path.exists(manifest):
-        with open(manifest, encoding="utf-8") as lines:
-            lines = sorted(" ".join(line.split()) for line in lines)
-        for line in lines:
-            if line.startswith("DIST ") and line.split()[1] in sources:
-                fields.add("distfile", line)
-    settings = graph._frozen_config.pkgsettings[package.root]
-    settings.setcpv(package)
-    for name in SETTINGS:
-        fields.add(name, " ".join(settings.get(name, "").split()))
-    fields.add("FEATURES", " ".join(sorted(FEATURES & set(settings.features))))
-    # The admin's environment, patches and hooks for this package.
-    etc = os.path.join(settings["PORTAGE_CONFIGROOT"], "etc/portage")
-    named = ordered_by_atom_specificity(settings._penvdict.get(package.cp) or {}, package)
-    for name in itertools.chain.from_iterable(named):
-        fields.tree(f"package.env/{name}", os.path.join(etc, "env", name))
-    pn, pf = package.cp.split("/")[1], package.cpv.split("/")[1]
-    p = re.sub(r"-r\d+$", "", pf)
-    for kind, name in itertools.product(("patches", "env"), sorted({pn, p, pf})):
-        for path in sorted(glob.glob(glob.escape(f"{etc}/{kind}/{package.category}/{name}") + "*")):
-            if os.path.basename(path) in (name, f"{name}:{package.slot}"):
-                fields.tree(f"{kind}/{os.path.basename(path)}", path)
-    return fields.digest()
+    def hex(self):
+        """What is enough to tell one value from another."""
+        return self.hash.hexdigest()[:32]
 
 
-def toolchain(portage):
-    """Digest of what every package of the profile is built with."""
-    settings, fields = portage.settings, Fields("toolchain-1")
-    compiler = settings.get("CC", "cc").split() or ["cc"]
-    ask = functools.partial(subprocess.run, capture_output=True, text=True, timeout=60, env={**os.environ, "LC_ALL": "C"})
-    for questions in (("-dumpfullversion", "-dumpversion"), ("-dumpmachine",)):    # clang knows only the second
-        try:
-            answers = [answer for answer in (ask([*compiler, q]) for q in questions) if answer.returncode == 0]
-        except OSError as error:
-            raise NoPlan(f"the compiler cannot be run: {error}") from error
-        if not answers:
-            raise NoPlan(f"the compiler `{' '.join(compiler)}` does not answer {questions[0]}")
-        fields.add(questions[0], answers[0].stdout.strip())
+def ask(command):
+    """What a program answers; empty if it cannot be run or fails."""
     try:
-        fields.add("libc", os.confstr("CS_GNU_LIBC_VERSION") or "")
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=60, env={**os.environ, "LC_ALL": "C"})
+    except OSError:
+        return ""
+    return answer.stdout.strip() if answer.returncode == 0 else ""
+
+
+@functools.cache
+def libc():
+    try:
+        return os.confstr("CS_GNU_LIBC_VERSION") or ""
     except (ValueError, OSError):    # musl has no such name; its loader says its version
         loaders = sorted(glob.glob("/lib/ld-musl-*"))
-        fields.add("libc", ask(loaders[:1]).stderr if loaders else "")
-    for name in ["CHOST", "CFLAGS", "CXXFLAGS", "LDFLAGS", "ABI", "DEFAULT_ABI", "MULTILIB_ABIS", "ELIBC"]:
-        fields.add(name, " ".join(settings.get(name, "").split()))
-    hooks = [os.path.join(p, "profile.bashrc") for p in settings.profiles]
-    for path in [*hooks, os.path.join(settings["PORTAGE_CONFIGROOT"], "etc/portage/bashrc")]:
-        fields.tree(os.path.basename(path), path)
-    return fields.digest()
+        said = subprocess.run(loaders[:1], capture_output=True, text=True, timeout=60).stderr if loaders else ""
+        return "".join(f"musl {line.split()[-1]}" for line in said.splitlines() if line.startswith("Version"))
+
+
+def compiler(command):
+    """Its name and its version."""
+    version = ask([*command, "-dumpfullversion"]) or ask([*command, "-dumpversion"])    # clang knows only the second
+    if not version:
+        raise NoPlan(f"the compiler `{' '.join(command)}` cannot be run or does not say its version")
+    return ("clang" if "clang" in ask([*command, "--version"]) else "gcc"), version
+
+
+def place(package):
+    """Where a package's ebuild is, and in which repository."""
+    return package.root_config.trees["porttree"].dbapi.findname2(package.cpv, myrepo=package.repo)
+
+
+def dist_lines(package, use):
+    """The lines of the Manifest for the sources that are used, sorted."""
+    ebuild, repository = place(package)
+    database = package.root_config.trees["porttree"].dbapi
+    sources = set(database.getFetchMap(package.cpv, useflags=use, mytree=repository))
+    manifest = os.path.join(os.path.dirname(ebuild), "Manifest")
+    if not sources or not os.path.exists(manifest):
+        return []
+    with open(manifest, encoding="utf-8") as lines:
+        lines = sorted(" ".join(line.split()) for line in lines)
+    return [line for line in lines if line.startswith("DIST ") and line.split()[1] in sources]
+
+
+def texts(package):
+    """Digests of the texts that a package is made from, by name."""
+    ebuild, _ = place(package)
+    eclasses = package.root_config.trees["porttree"].dbapi.repositories[package.repo].eclass_db.eclasses
+    found = {name: Digest(name) for name in ("ebuild", "eclasses", "files")}
+    found["ebuild"].tree("ebuild", ebuild)
+    for name in sorted(package.inherited):
+        found["eclasses"].tree(name, eclasses[name].location)
+    found["files"].tree("files", os.path.join(os.path.dirname(ebuild), "files"))
+    return {name: digest.hex() for name, digest in found.items()}
+
+
+def inputs(named, strict):
+    """One digest of all that a package is built from and with."""
+    digest = Digest("inputs-2")
+    for name, value in [*sorted(named.items()), *sorted(strict.items())]:
+        digest.add(name, value)
+    return digest.digest()
+
+
+def built_with(portage):
+    """The programs that packages are built with, as `Toolchain` has them."""
+    import portage as library
+    name, version = compiler(["cc"])
+    linker = ask(["ld", "--version"]).splitlines()
+    level = re.findall(r"-march=(\S+)", portage.settings.get("CFLAGS", ""))
+    return {"chost": ask(["cc", "-dumpmachine"]), "compiler": f"{name} {version}", "libc": libc(),
+            "binutils": linker[0].split()[-1] if linker else "", "bash": ask(["bash", "-c", "echo ${BASH_VERSION%%(*}"]),
+            "portage": library.VERSION, "cpu": level[-1] if level else ""}
+
+
+def toolchain(named):
+    """One digest of what every package of the profile is built with."""
+    digest = Digest("toolchain-2")
+    for name, value in sorted(named.items()):
+        digest.add(name, value)
+    return digest.digest()

@@ -1,6 +1,8 @@
 """The plan as `PlanReport` has it."""
 
-from digests import inputs, toolchain
+from digests import built_with, inputs, texts, toolchain
+from fields import abi, common, fields
+from live import live
 
 
 def report(portage, plan):
@@ -8,7 +10,7 @@ def report(portage, plan):
     final, ordered = plan.final, plan.ordered
     # The final USE flags where there are two; a first stage's own dependencies come on top.
     nodes = {(str(p.cpv), p.repo, p.root): p for p in [*ordered.packages(), *final.packages()]}
-    positions, packages, at = {}, [], {}
+    positions, packages, sources, at = {}, [], [], {}
     for node in ordered.order:
         name = (str(node.cpv), node.repo, node.root)
         if name in at:
@@ -18,19 +20,25 @@ def report(portage, plan):
         key = (str(package.cpv), package.repo, tuple(use))
         if key not in positions:
             positions[key] = len(packages)
+            own, strict = fields(final.graph, package), texts(package)
             packages.append({
                 "cpv": str(package.cpv), "slot": package.slot, "subslot": package.sub_slot, "repository": package.repo,
                 "use_flags": use, "iuse": sorted(package.iuse.all), "chost": portage.settings["CHOST"],
-                "inputs": inputs(final.graph, package)})
+                "inputs": inputs(own, strict), "fields": own, "strict": strict})
+            sources.append(package)
         at[name] = positions[key]
     edges = {}
     collect(final, at, edges)
     # A first stage may be built with what the last one is not.
     collect(ordered, at, edges, only=plan.changes)
     edges = [edges[pair] for pair in sorted(edges)]
+    for entry, found in zip(packages, live(sources)):
+        if found is not None:
+            entry["live"] = found
+    programs = built_with(portage)
     return {"packages": packages, "edges": edges, "cycles": cycles(plan, packages, edges),
             "problems": sorted(plan.problems, key=lambda p: (p["kind"], p["atoms"], p["suggestion"] or "")),
-            "toolchain": toolchain(portage)}
+            "toolchain": toolchain(programs), "built_with": programs, "settings": common(packages, abi(portage))}
 
 
 def collect(outcome, at, edges, only=None):

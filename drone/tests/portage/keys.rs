@@ -1,0 +1,101 @@
+//! Which changes make another package in the eyes of the planner: its named fields, from the real
+//! Portage.
+
+use super::lab::Lab;
+use std::{collections::BTreeMap, fs, path::Path};
+use swarm_common::wire::plan::PlanReport;
+
+/// Of each package what its reuse key is made of.
+fn fields(plan: &PlanReport) -> BTreeMap<String, BTreeMap<String, String>> {
+    let all = |p: &swarm_common::wire::plan::PlanPackage| {
+        let mut fields = plan.settings.clone();
+        fields.extend(p.fields.clone());
+        fields.insert("use".into(), p.use_flags.join(" "));
+        (p.cpv.to_string(), fields)
+    };
+    plan.packages.iter().map(all).collect()
+}
+
+/// The fields that are different after a change, by name with how many packages have it so.
+async fn changed(before: &PlanReport, change: impl FnOnce(&Lab)) -> BTreeMap<String, usize> {
+    let lab = Lab::new();
+    change(&lab);
+    let (before, after) = (fields(before), fields(&lab.plan().await));
+    let mut changed = BTreeMap::new();
+    for (cpv, old) in &before {
+        let new = &after[cpv];
+        for name in old.keys().chain(new.keys()).collect::<std::collections::BTreeSet<_>>() {
+            if old.get(name) != new.get(name) {
+                *changed.entry(name.clone()).or_default() += 1;
+            }
+        }
+    }
+    changed
+}
+
+fn append(path: &Path, text: &str) {
+    let old = fs::read_to_string(path).unwrap_or_default();
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, format!("{old}\n{text}\n")).unwrap();
+}
+
+fn setting(lab: &Lab, text: &str) {
+    append(&lab.snapshot().join("etc/portage/make.conf"), text);
+}
+
+#[tokio::test]
+async fn keywords_comments_and_the_drones_own_settings_are_no_other_package() {
+    let before = Lab::new().plan().await;
+    let repository = "repos/swarm-example";
+    let edit = |lab: &Lab| {
+        let top = lab.snapshot().join(repository);
+        for eclass in fs::read_dir(top.join("eclass")).unwrap().flatten() {
+            append(&eclass.path(), "# a comment");
+        }
+        let ebuild = top.join("dev-libs/libbuf/libbuf-1.2.ebuild");
+        let text = fs::read_to_string(&ebuild).unwrap();
+        fs::write(&ebuild, format!("# a comment\n{text}\nKEYWORDS=\"${{KEYWORDS}} ~riscv\"\n")).unwrap();
+        setting(lab, "CCACHE_DIR=/x\nPORTAGE_NICENESS=3\nGENTOO_MIRRORS=http://x\nPORTAGE_ELOG_CLASSES=info");
+    };
+    assert_eq!(changed(&before, edit).await, BTreeMap::new());
+}
+
+#[tokio::test]
+async fn what_reaches_a_build_is_a_field_and_named() {
+    let before = Lab::new().plan().await;
+    let all = before.packages.len();
+    let edit = |lab: &Lab| {
+        setting(lab, "GOAMD64=v3\nLINGUAS=\"de fr\"\nUSE=\"${USE} static\"");
+        let profile = lab.snapshot().join("repos/swarm-example/profiles/example/amd64/make.defaults");
+        append(&profile, "IUSE_IMPLICIT=\"${IUSE_IMPLICIT} static\"");
+        let etc = lab.snapshot().join("etc/portage");
+        append(&etc.join("savedconfig/dev-libs/libbuf"), "CONFIG_X=y");
+        append(&etc.join("patches/dev-libs/libbuf/one.patch"), "--- a\n+++ b");
+    };
+    let expected = [
+        ("env.GOAMD64", all),
+        ("env.LINGUAS", all),
+        ("use.implicit", all),
+        ("savedconfig", 1),
+        ("patches", 1),
+    ];
+    let expected = expected.map(|(name, count)| (name.to_owned(), count)).into();
+    assert_eq!(changed(&before, edit).await, expected);
+}
+
+#[tokio::test]
+async fn a_file_that_bashrc_sources_counts_with_it() {
+    let sourcing = |text: &'static str| {
+        move |lab: &Lab| {
+            let etc = lab.snapshot().join("etc/portage");
+            append(&etc.join("bashrc"), "for f in /etc/portage/bashrc.d/*.sh; do . \"$f\"; done");
+            append(&etc.join("bashrc.d/flags.sh"), text);
+        }
+    };
+    let lab = Lab::new();
+    sourcing("A=1")(&lab);
+    let before = lab.plan().await;
+    assert_eq!(changed(&before, sourcing("A=1")).await, BTreeMap::new());
+    let expected = BTreeMap::from([("bashrc".to_owned(), before.packages.len())]);
+    assert_eq!(changed(&before, sourcing("A=2")).await, expected);
+}
