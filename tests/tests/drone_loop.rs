@@ -158,8 +158,13 @@ async fn the_next_work_is_asked_for_as_soon_as_a_build_ends() {
     write_token(&swarm, dir.path(), true).await;
     let snapshot = swarm.profile().await.unwrap();
     for profile in ["desk", "attic", "cellar", "shed"].map(name) {
-        let request =
-            ProfileRequest { builder: BuilderKind::Portage, snapshot, source: "test".into(), base: None };
+        let request = ProfileRequest {
+            builder: BuilderKind::Portage,
+            snapshot,
+            source: "test".into(),
+            base: None,
+            rebuild: Default::default(),
+        };
         swarm.admin.put_profile(&profile, &request, &key()).await.unwrap();
         let request = StartRunRequest { profile, class: RunClass::Interactive };
         swarm.admin.start_run(&request, &key()).await.unwrap();

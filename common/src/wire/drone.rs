@@ -48,7 +48,7 @@ pub struct DroneFacts {
     pub cpu: Option<Cpu>,
     /// What packages are built with in its own `/`, as far as it has that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub toolchain: Option<Toolchain>,
+    pub toolchain: Option<Box<Toolchain>>,
 }
 
 /// Answer to an enrolment.

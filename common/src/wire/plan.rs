@@ -26,7 +26,7 @@ pub struct PlanReport {
     pub settings: BTreeMap<String, String>,
     /// What the packages are built with. Drones from before there was this do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub built_with: Option<Toolchain>,
+    pub built_with: Option<Box<Toolchain>>,
 }
 
 /// The programs and the machine that packages are built with.

@@ -17,7 +17,7 @@ use swarm_common::{
 };
 
 /// The script: a directory that Python runs as a program.
-const SCRIPT: [(&str, &str); 8] = [
+const SCRIPT: [(&str, &str); 10] = [
     ("__main__.py", include_str!("plan/__main__.py")),
     ("cycles.py", include_str!("plan/cycles.py")),
     ("digests.py", include_str!("plan/digests.py")),

@@ -22,6 +22,9 @@ fn package(n: u32) -> PlanPackage {
         iuse: vec![],
         chost: "x86_64-pc-linux-gnu".into(),
         inputs: Digest::of(&n.to_le_bytes()),
+        fields: Default::default(),
+        strict: Default::default(),
+        live: None,
     }
 }
 
@@ -31,7 +34,15 @@ fn edge(from: u32, to: u32, satisfied: bool) -> PlanEdge {
 
 fn report(packages: u32, edges: Vec<PlanEdge>) -> PlanReport {
     let packages = (0..packages).map(package).collect();
-    PlanReport { packages, edges, cycles: vec![], problems: vec![], toolchain: Digest::of(b"gcc") }
+    PlanReport {
+        packages,
+        edges,
+        cycles: vec![],
+        problems: vec![],
+        toolchain: Digest::of(b"gcc"),
+        settings: Default::default(),
+        built_with: None,
+    }
 }
 
 fn assemble(criterion: &mut Criterion) {
