@@ -89,10 +89,30 @@ impl Client {
         attempt: Option<AttemptId>,
         follow: bool,
     ) -> Result<ByteStream, ClientError> {
-        let call = Call::get(&["packages", &package.to_string(), "log"])
-            .query("attempt", attempt)
-            .query("follow", follow.then_some(true))
-            .wait(Wait::Head(HEAD));
+        self.log(Call::get(&["packages", &package.to_string(), "log"]), attempt, follow).await
+    }
+
+    /// The log of a run's plan, as [`Self::package_log`].
+    ///
+    /// # Errors
+    /// As every request; there may be no log yet.
+    pub async fn plan_log(
+        &self,
+        run: RunId,
+        attempt: Option<AttemptId>,
+        follow: bool,
+    ) -> Result<ByteStream, ClientError> {
+        self.log(Call::get(&["runs", &run.to_string(), "log"]), attempt, follow).await
+    }
+
+    async fn log(
+        &self,
+        call: Call,
+        attempt: Option<AttemptId>,
+        follow: bool,
+    ) -> Result<ByteStream, ClientError> {
+        let call =
+            call.query("attempt", attempt).query("follow", follow.then_some(true)).wait(Wait::Head(HEAD));
         // A build may be silent for long; a dead peer is found by TCP keep-alive.
         let idle = (!follow).then_some(HEAD);
         Ok(ByteStream::new(self.send(&call).await?, idle))

@@ -143,10 +143,10 @@ pub struct PlanProblem {
     pub kind: ProblemKind,
     /// The atoms concerned; those of the world set were left out of the plan.
     pub atoms: Vec<String>,
-    /// The resolver's own words.
+    /// Why, in the resolver's words; of a conflict, both sides and who wants them.
     pub message: String,
-    /// What the admin can change, in the form it is written to `etc/portage`, if the
-    /// resolver offers something.
+    /// What the admin can change, if the resolver offers something: a change a line, the
+    /// file of `etc/portage`, a colon and what to write into it. All lines are needed.
     pub suggestion: Option<String>,
 }
 

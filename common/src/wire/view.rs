@@ -99,6 +99,9 @@ pub struct RunView {
     pub eta: Option<TimeMs>,
     /// What the resolver refused.
     pub problems: Vec<PlanProblem>,
+    /// The attempts at its plan, oldest first.
+    #[serde(default)]
+    pub plan_attempts: Vec<AttemptId>,
 }
 
 /// A package.

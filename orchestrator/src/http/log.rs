@@ -20,7 +20,7 @@ use axum::{
 use futures_util::stream;
 use serde::Deserialize;
 use std::sync::Arc;
-use swarm_common::id::{AttemptId, PackageId};
+use swarm_common::id::{AttemptId, PackageId, RunId};
 use swarm_core::Refusal;
 use tokio::sync::watch;
 
@@ -40,6 +40,12 @@ pub(super) fn routes() -> Vec<Route> {
         .takes_bytes("application/octet-stream", Limit::LogPiece),
         Route::new(Method::GET, "/attempts/{attempt}/log", Role::Admin, "An attempt's log", of_attempt)
             .queries(&[("follow", "`true`: until the attempt ends")])
+            .gives_bytes("text/plain"),
+        Route::new(Method::GET, "/runs/{run}/log", Role::Admin, "The log of a run's plan", of_plan)
+            .queries(&[
+                ("attempt", "of this attempt; else of the newest"),
+                ("follow", "`true`: until the attempt ends"),
+            ])
             .gives_bytes("text/plain"),
         Route::new(Method::GET, "/packages/{package}/log", Role::Admin, "A package's log", of_package)
             .queries(&[
@@ -91,6 +97,20 @@ struct Wanted {
     follow: bool,
 }
 
+impl Wanted {
+    /// The attempt that is wanted, of those at something, which `look` tells more about.
+    fn one_of(&self, attempts: &[AttemptId], at: &str, look: &str) -> Result<AttemptId, ApiError> {
+        let chosen = match self.attempt {
+            Some(attempt) => attempts.contains(&attempt).then_some(attempt),
+            None => attempts.last().copied(),
+        };
+        chosen.ok_or_else(|| match self.attempt {
+            Some(attempt) => ApiError::Absent(format!("attempt {attempt} is not one at {at}")),
+            None => ApiError::Absent(format!("{at} has no attempt yet, so it has no log: see `{look}`")),
+        })
+    }
+}
+
 async fn of_attempt(
     State(app): State<Arc<App>>,
     Path(attempt): Path<AttemptId>,
@@ -109,16 +129,19 @@ async fn of_package(
 ) -> Result<Response, ApiError> {
     let attempts = app.engine.read(|swarm| swarm.packages.get(&package).map(|p| p.attempts.clone()));
     let attempts = attempts.ok_or(Refusal::UnknownPackage(package))?;
-    let chosen = match wanted.attempt {
-        Some(attempt) => attempts.contains(&attempt).then_some(attempt),
-        None => attempts.last().copied(),
-    };
-    let attempt = chosen.ok_or_else(|| match wanted.attempt {
-        Some(attempt) => ApiError::Absent(format!("attempt {attempt} is not one at {package}")),
-        None => ApiError::Absent(format!(
-            "{package} has no attempt yet, so it has no log: see `swarmctl why {package}`"
-        )),
-    })?;
+    let attempt = wanted.one_of(&attempts, &package.to_string(), &format!("swarmctl why {package}"))?;
+    send(app, attempt, wanted.follow).await
+}
+
+async fn of_plan(
+    State(app): State<Arc<App>>,
+    Path(run): Path<RunId>,
+    Query(wanted): Query<Wanted>,
+) -> Result<Response, ApiError> {
+    let attempts = app.engine.read(|swarm| swarm.runs.get(&run).map(|r| r.plan_attempts.clone()));
+    let attempts = attempts.ok_or(Refusal::UnknownRun(run))?;
+    let attempt =
+        wanted.one_of(&attempts, &format!("the plan of {run}"), &format!("swarmctl run show {run}"))?;
     send(app, attempt, wanted.follow).await
 }
 

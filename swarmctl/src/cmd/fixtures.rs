@@ -37,8 +37,9 @@ pub fn run() -> RunView {
             kind: ProblemKind::UseChange,
             atoms: vec!["app-text/typeset".into()],
             message: "needs\x1b[31m fonts".into(),
-            suggestion: Some(">=media-libs/typefont-1 shaper".into()),
+            suggestion: Some("package.use: >=media-libs/typefont-1 shaper".into()),
         }],
+        plan_attempts: vec![AttemptId(30), AttemptId(31)],
     }
 }
 

@@ -1,5 +1,5 @@
-//! `logs`: what a build printed, as it prints it if wanted. A followed log goes on where
-//! it was when the orchestrator restarts, as the build does.
+//! `logs`: what a build or a plan printed, as it prints it if wanted. A followed log goes on
+//! where it was when the orchestrator restarts, as the build does.
 
 use crate::{
     failure::Failure,
@@ -10,17 +10,20 @@ use serde_json::json;
 use std::time::Duration;
 use swarm_common::{
     client::{Client, ClientError},
-    id::{AttemptId, PackageId},
+    id::{AttemptId, PackageId, RunId},
+    state::RunState,
 };
 
 /// Arguments of `logs`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  swarmctl logs -f dev-libs/icu\n  swarmctl logs p12 --attempt a31 | less"
+    after_help = "Examples:\n  swarmctl logs -f dev-libs/icu\n  swarmctl logs p12 --attempt a31 | less\n  swarmctl logs plan"
 )]
 pub struct Args {
-    /// A package: its id, name, category/name or category/name-version
-    package: String,
+    /// A package: its id, name, category/name or category/name-version; a run, such as r7, for
+    /// the log of its plan; or `plan` for that of the newest run
+    #[arg(value_name = "PACKAGE|RUN|plan")]
+    of: String,
     /// Go on until the attempt ends
     #[arg(long, short)]
     follow: bool,
@@ -34,18 +37,83 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How often an orchestrator that does not answer is asked again.
 const PATIENCE: u32 = 120;
 
+/// What has a log.
+#[derive(Debug, Clone, Copy)]
+enum Of {
+    Package(PackageId),
+    Plan(RunId),
+}
+
+impl Of {
+    async fn find(session: &Session, client: &Client, text: &str) -> Result<Self, Failure> {
+        if text == "plan" {
+            let newest = client.runs().await?.into_iter().next();
+            let none = || Failure::Failed("there is no plan: no run was started yet".to_owned());
+            return newest.map(|run| Self::Plan(run.id)).ok_or_else(none);
+        }
+        match text.parse() {
+            Ok(run) => Ok(Self::Plan(run)),
+            Err(_) => Ok(Self::Package(session.package(client, text).await?)),
+        }
+    }
+}
+
+/// What is known of the attempts at something.
+struct Attempts {
+    title: String,
+    newest: Option<AttemptId>,
+    /// Whether the newest may still print.
+    live: bool,
+    /// Whether there may be a newer one.
+    open: bool,
+    /// Where it stands, in words, and the command that tells more.
+    state: String,
+    look: String,
+}
+
+impl Attempts {
+    async fn at(client: &Client, of: Of) -> Result<Self, ClientError> {
+        Ok(match of {
+            Of::Package(package) => {
+                let view = client.package(package).await?;
+                let last = view.attempts.last();
+                Self {
+                    title: clean(&view.title),
+                    newest: last.map(|a| a.id),
+                    live: last.is_some_and(|a| a.ended_at.is_none()),
+                    open: !view.state.is_final(),
+                    state: format!("{}: {}", view.state, clean(&view.reason)),
+                    look: format!("swarmctl why {package}"),
+                }
+            }
+            Of::Plan(run) => {
+                let view = client.run(run).await?;
+                let planning = view.state == RunState::Planning;
+                Self {
+                    title: format!("the plan of {run}"),
+                    newest: view.plan_attempts.last().copied(),
+                    live: planning,
+                    open: planning,
+                    state: clean(&view.reason.unwrap_or_else(|| view.state.word().to_owned())),
+                    look: format!("swarmctl run show {run}"),
+                }
+            }
+        })
+    }
+}
+
 /// Prints a log.
 ///
 /// # Errors
 /// There is none, or the connection broke.
 pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
     let client = session.client()?;
-    let package = session.package(&client, &args.package).await?;
+    let of = Of::find(session, &client, &args.of).await?;
     let attempt = match args.attempt {
         Some(attempt) => attempt,
-        None => newest(session, &client, package, args.follow).await?,
+        None => newest(session, &client, of, args.follow).await?,
     };
-    let mut log = Reading { session, package, attempt, printed: 0, cleaner: LogCleaner::default() };
+    let mut log = Reading { session, of, attempt, printed: 0, cleaner: LogCleaner::default() };
     if !args.follow {
         log.read(&client, false).await?;
         return log.finish();
@@ -54,7 +122,8 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
     loop {
         let looked = async {
             log.read(&client, true).await?;
-            Ok::<_, Failure>(is_live(&client, package, attempt).await?)
+            let now = Attempts::at(&client, of).await?;
+            Ok::<_, Failure>(now.live && now.newest == Some(attempt))
         };
         match looked.await {
             Ok(false) => return log.finish(),
@@ -67,32 +136,21 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
     }
 }
 
-async fn is_live(client: &Client, package: PackageId, attempt: AttemptId) -> Result<bool, ClientError> {
-    let view = client.package(package).await?;
-    Ok(view.attempts.iter().any(|a| a.id == attempt && a.ended_at.is_none()))
-}
-
-/// The newest attempt. Who follows a package that nobody has begun waits for it.
-async fn newest(
-    session: &Session,
-    client: &Client,
-    package: PackageId,
-    follow: bool,
-) -> Result<AttemptId, Failure> {
+/// The newest attempt. Who follows what nobody has begun waits for it.
+async fn newest(session: &Session, client: &Client, of: Of, follow: bool) -> Result<AttemptId, Failure> {
     let mut told = false;
     loop {
-        let view = client.package(package).await?;
-        if let Some(attempt) = view.attempts.last() {
-            return Ok(attempt.id);
+        let Attempts { title, newest, open, state, look, .. } = Attempts::at(client, of).await?;
+        if let Some(attempt) = newest {
+            return Ok(attempt);
         }
-        let title = clean(&view.title);
-        if !follow || view.state.is_final() {
+        if !follow || !open {
             return Err(Failure::Failed(format!(
-                "{title} has no log: nobody has tried to build it; see `swarmctl why {package}`"
+                "{title} has no log: nobody has tried to make it; see `{look}`"
             )));
         }
         if !std::mem::replace(&mut told, true) {
-            session.output.say(&format!("{title} is {}: {}", view.state, clean(&view.reason)));
+            session.output.say(&format!("{title} is {state}"));
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -101,7 +159,7 @@ async fn newest(
 /// A log that is being printed.
 struct Reading<'a> {
     session: &'a Session,
-    package: PackageId,
+    of: Of,
     attempt: AttemptId,
     /// Bytes that were printed.
     printed: u64,
@@ -111,7 +169,10 @@ struct Reading<'a> {
 impl Reading<'_> {
     /// Prints what is there beyond what was printed, and what comes if `follow`.
     async fn read(&mut self, client: &Client, follow: bool) -> Result<(), Failure> {
-        let mut log = client.package_log(self.package, Some(self.attempt), follow).await?;
+        let mut log = match self.of {
+            Of::Package(package) => client.package_log(package, Some(self.attempt), follow).await?,
+            Of::Plan(run) => client.plan_log(run, Some(self.attempt), follow).await?,
+        };
         let mut at = 0;
         while let Some(piece) = log.next().await? {
             let known = usize::try_from(self.printed.saturating_sub(at)).unwrap_or(usize::MAX);
@@ -140,7 +201,12 @@ impl Reading<'_> {
         match output.json {
             _ if text.is_empty() => Ok(()),
             true => {
-                let line = json!({ "package": self.package, "attempt": self.attempt, "text": text });
+                let line = match self.of {
+                    Of::Package(package) => {
+                        json!({ "package": package, "attempt": self.attempt, "text": text })
+                    }
+                    Of::Plan(run) => json!({ "run": run, "attempt": self.attempt, "text": text }),
+                };
                 output.print(&format!("{line}\n"))
             }
             false => output.print(text),

@@ -177,7 +177,7 @@ mod tests {
         let text = show(&fixtures::run(), Paint::new(false));
         assert!(text.starts_with("r7 of desk is building: 12 of 20, 1 delegated"), "{text}");
         assert!(text.contains("  ! app-text/typeset\n    needs\\u{1b}[31m fonts\n"), "{text}");
-        assert!(text.contains("      >=media-libs/typefont-1 shaper\n"), "{text}");
+        assert!(text.contains("      package.use: >=media-libs/typefont-1 shaper\n"), "{text}");
         assert!(text.contains("swarmctl queue --run r7 --state quarantined"), "{text}");
     }
 

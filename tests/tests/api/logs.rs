@@ -3,6 +3,7 @@
 use crate::refused;
 use swarm_common::{
     client::{ByteStream, Bytes, LogAppend},
+    id::AttemptId,
     wire::drone::Outcome,
 };
 use swarm_tests::api::Swarm;
@@ -32,6 +33,21 @@ async fn a_log_grows_by_pieces_that_fit_on() {
     assert_eq!(append(4, "two\n").await, LogAppend::Stored);
     let log = swarm.admin.package_log(order.package, Some(attempt), false).await.unwrap();
     assert_eq!(rest(log).await, "one\ntwo\n");
+}
+
+#[tokio::test]
+async fn the_log_of_a_runs_plan_is_kept_though_the_plan_failed() {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    swarm.profile().await.unwrap();
+    let run = swarm.run().await.unwrap();
+    let attempt = drone.work().await.unwrap().attempt;
+    drone.client.append_log(attempt, 0, Bytes::from_static(b"plan: the resolver broke off\n")).await.unwrap();
+    assert_eq!(swarm.admin.run(run).await.unwrap().plan_attempts, [attempt]);
+    let log = swarm.admin.plan_log(run, None, false).await.unwrap();
+    assert_eq!(rest(log).await, "plan: the resolver broke off\n");
+    let other = swarm.admin.plan_log(run, Some(AttemptId(99)), false).await.err().unwrap();
+    assert_eq!(other.status(), Some(404));
 }
 
 #[tokio::test]

@@ -30,6 +30,7 @@ fn view(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> RunView {
         reused: run.reused,
         eta: eta(swarm, now, run),
         problems: run.problems.clone(),
+        plan_attempts: run.plan_attempts.clone(),
     }
 }
 
