@@ -1,0 +1,108 @@
+//! Shapes of tangles: what is built as one, what is left to the base, and how long that takes.
+
+use super::*;
+
+/// An edge: `b` build, `r` run time, `s` satisfied by the base.
+fn edge((from, to, kind): &(u32, u32, &str)) -> PlanEdge {
+    let has = |letter| kind.contains(letter);
+    let (build, runtime, satisfied) = (has('b'), has('r'), has('s'));
+    PlanEdge { from: *from, to: *to, build, runtime, slot_operator: false, satisfied }
+}
+
+/// The groups, and what was dropped: `from-to:kind`.
+fn cut_all(packages: usize, edges: &[(u32, u32, &str)]) -> (Vec<u32>, Vec<String>) {
+    let before: Vec<PlanEdge> = edges.iter().map(edge).collect();
+    let group = groups(packages, std::iter::empty(), &before);
+    let mut after = before.clone();
+    cut(&group, &mut after);
+    assert!(tangles(&components(&nodes(&group, after.iter())), packages).is_empty(), "{after:?}");
+    let lost = |b: &PlanEdge, a: &PlanEdge| {
+        let kind = |kind: &'static str, before: bool, after: bool| if before && !after { kind } else { "" };
+        let kinds = format!("{}{}", kind("b", b.build, a.build), kind("r", b.runtime, a.runtime));
+        (!kinds.is_empty()).then(|| format!("{}-{}:{kinds}", b.from, b.to))
+    };
+    (group, before.iter().zip(&after).filter_map(|(b, a)| lost(b, a)).collect())
+}
+
+#[test]
+fn outside_tangles_every_need_counts_though_the_base_satisfies_it() {
+    let (group, dropped) = cut_all(4, &[(0, 1, "brs"), (1, 2, "bs"), (2, 3, "rs"), (3, 2, "rs")]);
+    assert_eq!(group, [0, 1, 2, 3]);
+    assert_eq!(dropped, [] as [&str; 0], "a cycle at run time is no tangle");
+}
+
+#[test]
+fn in_a_tangle_only_what_the_base_satisfies_is_dropped() {
+    assert_eq!(cut_all(2, &[(0, 1, "b"), (1, 0, "bs")]).1, ["1-0:b"]);
+    assert_eq!(cut_all(3, &[(0, 1, "b"), (1, 2, "bs"), (2, 0, "b")]).1, ["1-2:b"]);
+    assert_eq!(cut_all(2, &[(0, 1, "b"), (1, 0, "b")]).0, [0, 0], "without the base they are one");
+}
+
+#[test]
+fn needs_at_run_time_are_dropped_before_those_of_builds() {
+    // Two needs at run time rather than one of a build.
+    let edges = [(0, 1, "bs"), (1, 2, "rs"), (2, 0, "rs"), (1, 3, "rs"), (3, 0, "rs")];
+    let dropped = cut_all(4, &edges).1;
+    assert!(dropped.len() == 2 && dropped.iter().all(|d| d.ends_with(":r")), "{dropped:?}");
+    // What works only with its user is not built with the planned one.
+    assert_eq!(cut_all(2, &[(0, 1, "bs"), (1, 0, "r")]).1, ["0-1:b"]);
+}
+
+#[test]
+fn of_the_needs_that_could_be_dropped_the_fewest_are() {
+    // All cycles go through 0 -> 1.
+    let edges =
+        [(0, 1, "bs"), (1, 2, "bs"), (1, 3, "bs"), (1, 4, "bs"), (2, 0, "bs"), (3, 0, "bs"), (4, 0, "bs")];
+    assert_eq!(cut_all(5, &edges).1, ["0-1:b"]);
+}
+
+#[test]
+fn what_was_dropped_cannot_be_put_back_without_a_tangle() {
+    let mut seed = 7_u64;
+    let mut dice = |n: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % n
+    };
+    for _ in 0..300 {
+        let packages = 2 + dice(9);
+        let kinds = ["b", "r", "bs", "rs", "brs", "bs", "rs"];
+        let edges: Vec<PlanEdge> = (0..packages * 3)
+            .map(|_| (dice(packages) as u32, dice(packages) as u32, kinds[dice(7) as usize]))
+            .map(|e| edge(&e))
+            .collect();
+        let group = groups(packages as usize, std::iter::empty(), &edges);
+        let mut after = edges.clone();
+        cut(&group, &mut after);
+        let tangled =
+            |edges: &[PlanEdge]| !tangles(&components(&nodes(&group, edges.iter())), group.len()).is_empty();
+        assert!(!tangled(&after), "{edges:?}");
+        for (n, (before, cut)) in edges.iter().zip(&after).enumerate() {
+            assert!(before.satisfied || before == cut, "{before:?} became {cut:?}");
+            for (build, runtime) in
+                [(before.build && !cut.build, false), (false, before.runtime && !cut.runtime)]
+            {
+                if build || runtime {
+                    let mut back = after.clone();
+                    back[n].build |= build;
+                    back[n].runtime |= runtime;
+                    assert!(tangled(&back), "{before:?} need not be dropped: {edges:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_report_of_nothing_but_tangles_takes_no_time() {
+    // Edges times tangles would be 14,000,000,000 steps: hours without optimisation.
+    let pairs = 25_000_u32;
+    let mut edges: Vec<PlanEdge> = (0..pairs)
+        .flat_map(|n| [(2 * n, 2 * n + 1, "b"), (2 * n + 1, 2 * n, "bs")])
+        .map(|e| edge(&e))
+        .collect();
+    let far = |n: u64, step: u64| (n * step % u64::from(2 * pairs)) as u32;
+    edges.extend((0..500_000).map(|n| edge(&(far(n, 7_919), far(n, 104_729), "brs"))));
+    let group = groups(2 * pairs as usize, std::iter::empty(), &edges);
+    cut(&group, &mut edges);
+    assert!(tangles(&components(&nodes(&group, edges.iter())), group.len()).is_empty());
+}
