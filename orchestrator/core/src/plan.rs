@@ -5,7 +5,7 @@
 //! construction: what needs itself to be built is one node, built in stages.
 
 use crate::{keys, tangle};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use swarm_common::wire::{
     drone::Target,
     plan::{PlanCycle, PlanEdge, PlanPackage, PlanReport, PlanStage},
@@ -133,29 +133,35 @@ pub fn nodes(report: &PlanReport) -> Vec<Node> {
 
 /// One node for each group, in the order of their first packages.
 fn assemble(report: &PlanReport, group: &[u32], edges: &[PlanEdge]) -> Vec<Node> {
-    let mut position: BTreeMap<u32, u32> = BTreeMap::new();
+    // A group is named by its first package, which therefore comes first.
+    let mut position = vec![0_u32; group.len()];
     let mut members: Vec<Vec<u32>> = Vec::new();
     for (package, &g) in group.iter().enumerate() {
-        let at = *position.entry(g).or_insert_with(|| {
+        if g as usize == package {
+            position[package] = members.len() as u32;
             members.push(Vec::new());
-            members.len() as u32 - 1
-        });
-        members[at as usize].push(package as u32);
+        }
+        members[position[g as usize] as usize].push(package as u32);
     }
-    let at = |package: u32| position[&group[package as usize]];
-    let mut build = vec![BTreeSet::new(); members.len()];
-    let mut runtime = vec![BTreeSet::new(); members.len()];
+    let at = |package: u32| position[group[package as usize] as usize];
+    let mut build = vec![Vec::new(); members.len()];
+    let mut runtime = vec![Vec::new(); members.len()];
     for edge in edges {
         let (from, to) = (at(edge.from), at(edge.to));
         if from == to {
             continue;
         }
         if edge.build {
-            build[from as usize].insert(to);
+            build[from as usize].push(to);
         }
         if edge.runtime {
-            runtime[from as usize].insert(to);
+            runtime[from as usize].push(to);
         }
+    }
+    for needs in build.iter_mut().chain(&mut runtime) {
+        needs.sort_unstable();
+        needs.dedup();
+        needs.shrink_to_fit();
     }
     let mut cycles = vec![Vec::new(); members.len()];
     for cycle in &report.cycles {
@@ -165,8 +171,8 @@ fn assemble(report: &PlanReport, group: &[u32], edges: &[PlanEdge]) -> Vec<Node>
     let nodes = groups.map(|(((members, build), runtime), cycles)| Node {
         stages: stages(cycles, &members),
         members,
-        build: build.into_iter().collect(),
-        runtime: runtime.into_iter().collect(),
+        build,
+        runtime,
     });
     nodes.collect()
 }

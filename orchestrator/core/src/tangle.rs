@@ -17,8 +17,9 @@ use std::{
 };
 use swarm_common::wire::plan::PlanEdge;
 
-/// Steps for each need of a tangle that are spent on finding dropped needs to take back.
-const STEPS: usize = 16;
+/// Steps that are spent on finding dropped needs to take back, beside one for each need. Real
+/// plans take some thousands; only a made-up one goes without the rest.
+const STEPS: usize = 1 << 20;
 
 /// Which packages are built together: for each package the first one of its group.
 /// `cycles` are grouped already.
@@ -254,7 +255,7 @@ impl Cut {
 
     /// Takes back dropped needs, those of builds first, that make no tangle any more.
     fn take_back(&mut self) {
-        let mut steps = STEPS * self.needs.len();
+        let mut steps = STEPS + self.needs.len();
         let (build, other): (Vec<usize>, Vec<usize>) = (0..self.needs.len())
             .filter(|&need| self.dropped[need])
             .partition(|&need| matches!(self.needs[need].kind, Kind::Build(_)));
