@@ -364,8 +364,7 @@ impl Farm<'_> {
             drone,
             received_at: TimeMs(self.now),
         });
-        let artifacts = artifacts.collect();
-        let command = Command::ReceivePackage { drone, attempt, artifacts, usage };
+        let command = Command::ReceivePackage { drone, attempt, artifacts: artifacts.collect(), usage };
         // A result that comes after another's is refused; then this drone is free, too.
         let counted = self.send(command).is_ok();
         self.stop(n, counted);
