@@ -5,7 +5,7 @@
 //! both speak. Nothing here changes what is in a package: that is the bundle's business
 //! alone, or two drones would build different packages from one snapshot.
 
-use super::{Root, RootError, make_dir};
+use super::{Root, RootError, make_dir, settings};
 use std::{
     fmt::Write as _,
     fs,
@@ -75,76 +75,19 @@ pub(super) fn repositories(root: &Root) -> String {
     text
 }
 
-/// Writes the settings that follow the bundle's `make.conf`.
+/// Writes the drone's own settings after the bundle's. Portage has them from the environment
+/// as well, but the programs that it starts to pack read these files alone.
 fn write_settings(root: &Root) -> Result<(), RootError> {
-    let p = root.inside();
     let mut text = String::from("# Written by swarm-drone for one attempt.\n");
-    let mut set = |key: &str, value: &str| {
-        let _ = writeln!(text, "{key}=\"{value}\"");
-    };
-    set("FEATURES", &format!("${{FEATURES}} {}", features(root)));
-    set("DISTDIR", &p.distfiles.display().to_string());
-    set("PORTAGE_RO_DISTDIRS", &p.shared_distfiles.display().to_string());
-    set("PKGDIR", &p.packages.display().to_string());
-    set("PORTAGE_TMPDIR", &p.tmp.display().to_string());
-    set("PORTAGE_DEPCACHEDIR", &p.depcache.display().to_string());
-    set("MAKEOPTS", &format!("-j{} -l{}", root.jobs(), root.config().load()));
-    set("BINPKG_FORMAT", "gpkg");
-    set("BINPKG_COMPRESS", "zstd");
-    set("PORTAGE_BINHOST", "");
-    set("PORTAGE_TRUST_HELPER", "");
-    set("PORTAGE_ELOG_SYSTEM", "echo");
-    set("EMERGE_DEFAULT_OPTS", "");
-    set("EMERGE_WARNING_DELAY", "0");
-    set("CLEAN_DELAY", "0");
-    if root.outside().snapshot.join("distfiles").is_dir() {
-        let mirror = p.snapshot.join("distfiles");
-        set("GENTOO_MIRRORS", &format!("{} ${{GENTOO_MIRRORS}}", mirror.display()));
+    for (key, value) in settings::settings(root) {
+        let before = if key == "FEATURES" { "${FEATURES} " } else { "" };
+        let _ = writeln!(text, "{key}=\"{before}{value}\"");
     }
-    // Portage drops root's rights to a user of this name; where there is none (anywhere
-    // but on Gentoo) it would fail.
-    if rustix::process::geteuid().is_root() && !root.tree().has_user("portage") {
-        set("PORTAGE_USERNAME", "root");
-        set("PORTAGE_GRPNAME", "root");
+    if root.outside().snapshot.join("distfiles").is_dir() {
+        let mirror = root.inside().snapshot.join("distfiles");
+        let _ = writeln!(text, "GENTOO_MIRRORS=\"{} ${{GENTOO_MIRRORS}}\"", mirror.display());
     }
     put(&root.outside().etc.join("make.conf").join(OURS), &text)
-}
-
-/// FEATURES of ours. None of them changes what is in a package.
-fn features(root: &Root) -> String {
-    let mut features = vec![
-        "binpkg-multi-instance",
-        "-news",
-        // The orchestrator signs, and the drone has checked each file's digest when it was fetched.
-        "-binpkg-signing",
-        "-binpkg-request-signature",
-        "binpkg-ignore-signature",
-        // What Portage installs is put beside no index.
-        "-pkgdir-index-trusted",
-        "-getbinpkg",
-        "-buildpkg",
-        "-buildsyspkg",
-    ];
-    if root.is_thrown_away() {
-        // Care for what a system has and keeps.
-        features.extend([
-            "-merge-sync",
-            "-merge-wait",
-            "-parallel-install",
-            "-protect-owned",
-            "-collision-protect",
-            "-preserve-libs",
-        ]);
-    }
-    if root.tree().program("sandbox").is_none() {
-        features.extend(["-sandbox", "-usersandbox"]);
-    }
-    if rustix::process::geteuid().is_root() {
-        // Portage tries each and goes without where the kernel refuses.
-        features.extend(["network-sandbox", "ipc-sandbox", "pid-sandbox", "mount-sandbox"]);
-    }
-    features.extend(root.config().extra_features.iter().map(String::as_str));
-    features.join(" ")
 }
 
 /// Writes the USE flags that this attempt is about.

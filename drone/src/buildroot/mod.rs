@@ -14,6 +14,7 @@ pub mod layer;
 pub mod layers;
 mod places;
 mod root;
+mod settings;
 mod stack;
 mod tree;
 

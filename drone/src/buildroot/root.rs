@@ -7,6 +7,7 @@
 use super::{
     RootError, RootKind, cache, config, make_dir,
     places::Places,
+    settings,
     stack::{Bind, Stack},
     tree::Tree,
 };
@@ -83,6 +84,8 @@ pub struct Root {
     place: Place,
     tree: Tree,
     planning: bool,
+    /// Settings of the bundle that have no effect here.
+    unwanted: BTreeSet<String>,
 }
 
 impl Root {
@@ -133,7 +136,20 @@ impl Root {
             RootKind::Live => return Err(RootError::NotRoot),
         };
         let (config, planning) = (config.clone(), from.planning);
-        let root = Self { attempt, outside, inside, manifest, prefix, config, jobs, place, tree, planning };
+        let unwanted = settings::named_in(&snapshot.join("etc/portage"))?;
+        let root = Self {
+            attempt,
+            outside,
+            inside,
+            manifest,
+            prefix,
+            config,
+            jobs,
+            place,
+            tree,
+            planning,
+            unwanted,
+        };
         root.fill()?;
         Ok(root)
     }
@@ -224,6 +240,10 @@ impl Root {
             .unwrap_or("/usr/bin/python3".into())
     }
 
+    pub(super) fn unwanted(&self) -> &BTreeSet<String> {
+        &self.unwanted
+    }
+
     /// What the build's programs see as `/`, but for layers.
     pub(super) fn tree(&self) -> &Tree {
         &self.tree
@@ -285,6 +305,7 @@ impl Root {
             ("PORTAGE_CONFIGROOT".into(), p.config_root.clone().into()),
             ("PORTAGE_REPOSITORIES".into(), config::repositories(self).into()),
         ];
+        env.extend(settings::settings(self).into_iter().map(|(name, value)| (name.into(), value.into())));
         for name in PASSED_ON {
             env.extend(std::env::var_os(name).map(|value| (name.into(), value)));
         }

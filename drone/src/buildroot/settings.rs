@@ -1,0 +1,112 @@
+//! The settings that are a drone's own: where Portage works, how it packs, how much of the
+//! machine it takes.
+//!
+//! Portage has them last in `make.conf`, and as environment variables, which it puts above all that a
+//! bundle can say, `package.env` included. What of this kind a bundle sets and a drone has no
+//! need of is set to nothing, so that no setting of a workstation acts on this machine.
+
+use super::{Root, RootError};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+use swarm_common::portage_settings::{FEATURES_OF_ROOT, FEATURES_OFF, FEATURES_ON, is_drones_own};
+
+/// No file of settings is larger.
+const LARGEST_FILE: u64 = 1 << 20;
+/// Directories of a configuration that have no settings in them.
+const NO_SETTINGS: [&str; 2] = ["patches", "savedconfig"];
+
+/// All of them. None changes what is in a package: that is the bundle's business alone, or
+/// two drones would build different packages from one snapshot.
+pub(super) fn settings(root: &Root) -> BTreeMap<String, String> {
+    let p = root.inside();
+    let unwanted = root.unwanted().iter().map(|name| (name.clone(), String::new()));
+    let mut all: BTreeMap<String, String> = unwanted.collect();
+    let mut set = |key: &str, value: String| {
+        all.insert(key.to_owned(), value);
+    };
+    set("FEATURES", features(root));
+    set("DISTDIR", p.distfiles.display().to_string());
+    set("PORTAGE_RO_DISTDIRS", p.shared_distfiles.display().to_string());
+    set("PKGDIR", p.packages.display().to_string());
+    set("PORTAGE_TMPDIR", p.tmp.display().to_string());
+    set("PORTAGE_DEPCACHEDIR", p.depcache.display().to_string());
+    set("MAKEOPTS", format!("-j{} -l{}", root.jobs(), root.config().load()));
+    for (key, value) in [
+        ("BINPKG_FORMAT", "gpkg"),
+        ("BINPKG_COMPRESS", "zstd"),
+        ("PORTAGE_BINHOST", ""),
+        ("PORTAGE_TRUST_HELPER", ""),
+        ("PORTAGE_LOGDIR", ""),
+        ("PORTAGE_ELOG_CLASSES", "log warn error"),
+        ("PORTAGE_ELOG_SYSTEM", "echo"),
+        ("PORTAGE_NICENESS", "0"),
+        ("EMERGE_DEFAULT_OPTS", ""),
+        ("EMERGE_WARNING_DELAY", "0"),
+        ("CLEAN_DELAY", "0"),
+    ] {
+        set(key, value.to_owned());
+    }
+    // Portage drops root's rights to a user of this name; where there is none (anywhere
+    // but on Gentoo) it would fail.
+    if rustix::process::geteuid().is_root() {
+        let user = if root.tree().has_user("portage") { "portage" } else { "root" };
+        set("PORTAGE_USERNAME", user.to_owned());
+        set("PORTAGE_GRPNAME", user.to_owned());
+    }
+    all
+}
+
+/// FEATURES of ours. They come last, so they are what counts.
+fn features(root: &Root) -> String {
+    let mut features: Vec<String> = FEATURES_OFF.iter().map(|name| format!("-{name}")).collect();
+    let mut have = |names: &[&str]| features.extend(names.iter().map(ToString::to_string));
+    // The orchestrator signs, and the drone has checked each file's digest when it was fetched.
+    have(&FEATURES_ON);
+    // What Portage installs is put beside no index.
+    have(&["-pkgdir-index-trusted"]);
+    if root.is_thrown_away() {
+        // Care for what a system has and keeps.
+        have(&[
+            "-merge-sync",
+            "-merge-wait",
+            "-parallel-install",
+            "-protect-owned",
+            "-collision-protect",
+            "-preserve-libs",
+        ]);
+    }
+    if root.tree().program("sandbox").is_none() {
+        have(&["-sandbox", "-usersandbox"]);
+    }
+    if rustix::process::geteuid().is_root() {
+        // Portage tries each and goes without where the kernel refuses.
+        have(&FEATURES_OF_ROOT);
+    }
+    features.extend(root.config().extra_features.iter().cloned());
+    features.join(" ")
+}
+
+/// Every variable of ours that is named in a bundle's configuration, whichever file it is in
+/// and whatever it is set to.
+pub(super) fn named_in(dir: &Path) -> Result<BTreeSet<String>, RootError> {
+    let mut names = BTreeSet::new();
+    let mut dirs: Vec<PathBuf> = dir.is_dir().then(|| dir.to_owned()).into_iter().collect();
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(&dir).map_err(RootError::io("read", &dir))? {
+            let path = entry.map_err(RootError::io("read", &dir))?.path();
+            let meta = path.symlink_metadata().map_err(RootError::io("read", &path))?;
+            if meta.is_dir() && !NO_SETTINGS.iter().any(|name| path.ends_with(name)) {
+                dirs.push(path);
+            } else if meta.is_file() && meta.len() <= LARGEST_FILE {
+                let bytes = fs::read(&path).map_err(RootError::io("read", &path))?;
+                let text = String::from_utf8_lossy(&bytes);
+                let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+                names.extend(words.filter(|word| is_drones_own(word)).map(str::to_owned));
+            }
+        }
+    }
+    Ok(names)
+}
