@@ -72,7 +72,7 @@ def compiler(command):
     """Its name and its version."""
     version = ask([*command, "-dumpfullversion"]) or ask([*command, "-dumpversion"])    # clang knows only the second
     if not version:
-        raise NoPlan(f"the compiler `{' '.join(command)}` cannot be run or does not say its version")
+        raise NoPlan(f"the compiler cannot be run: `{' '.join(command)}` does not say its version")
     return ("clang" if "clang" in ask([*command, "--version"]) else "gcc"), version
 
 
