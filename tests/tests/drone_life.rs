@@ -6,7 +6,8 @@
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
-use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
+use std::os::unix::fs::PermissionsExt as _;
+use std::{collections::BTreeSet, fs, time::Duration};
 use swarm_common::{
     state::{DroneState, PackageState},
     wire::view::{AttemptView, DroneView},
@@ -23,14 +24,16 @@ const PACKAGES: [&str; 3] = ["app-misc/ant", "app-misc/bee", "app-misc/cow"];
 struct Yard {
     swarm: Swarm,
     /// A package may go on when a file with its name is here.
-    gates: PathBuf,
+    /// What a build sees change while it runs must lie on a file system of its own: an overlay
+    /// may not notice what is made in its base.
+    gates: tempfile::TempDir,
 }
 
 impl Yard {
     fn new() -> Result<Self> {
         let swarm = Swarm::start(&["ada"], &PACKAGES)?;
-        let yard = Self { gates: swarm.path("gates"), swarm };
-        fs::create_dir(&yard.gates)?;
+        let yard = Self { gates: tempfile::tempdir_in("/dev/shm")?, swarm };
+        fs::set_permissions(yard.gates.path(), fs::Permissions::from_mode(0o755))?;
         for package in PACKAGES {
             let (_, name) = package.split_once('/').context("no name")?;
             let folder = yard.swarm.repository().join(package);
@@ -41,7 +44,7 @@ impl Yard {
                  src_compile() {{\n\ttrap '' TERM\n\tsetsid -f sleep {mark}\n\techo \"compiling ${{PN}}\"\n\
                  \tuntil [[ -e {gates}/${{PN}} ]]; do sleep 0.1; done\n}}\n",
                 mark = mark(),
-                gates = yard.gates.display()
+                gates = yard.gates.path().display()
             );
             fs::write(folder.join(format!("{name}-1.ebuild")), ebuild)?;
         }
@@ -51,7 +54,7 @@ impl Yard {
 
     /// Lets the build of a package end.
     fn open_gate(&self, title: &str) -> Result<()> {
-        Ok(fs::write(self.gates.join(name_of(title)), "")?)
+        Ok(fs::write(self.gates.path().join(name_of(title)), "")?)
     }
 
     /// Waits until `count` builds compile.
