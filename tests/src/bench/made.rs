@@ -33,7 +33,15 @@ impl Mold {
     /// # Errors
     /// It cannot be read.
     pub fn new() -> Result<Self> {
-        let bytes = fs::read(fixture(MODEL))?;
+        Self::of(MODEL)
+    }
+
+    /// Takes another fixture apart.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn of(model: &str) -> Result<Self> {
+        let bytes = fs::read(fixture(model))?;
         let metadata = gpkg::verify(&bytes[..], &Limits::default())?.metadata.0;
         let mut archive = tar::Archive::new(&bytes[..]);
         let mut image = Vec::new();

@@ -8,7 +8,7 @@ pub mod footprint;
 pub mod index;
 pub mod intake;
 pub mod journal;
-mod made;
+pub mod made;
 pub mod queue;
 pub mod report;
 pub mod schedule;

@@ -1,6 +1,6 @@
 //! A drone that fails once, builds, uploads in pieces and reports, run after run, and asks
-//! the same again when the orchestrator died before it answered. Each run has a profile of
-//! its own, so that build ids start anew and fit the packages that real Portage once built.
+//! the same again when the orchestrator died before it answered. What it uploads are packages
+//! that real Portage once built, under the build ids that are asked for.
 
 use swarm_common::{
     client::{Bytes, Client, ClientError, IdempotencyKey},
@@ -12,7 +12,10 @@ use swarm_common::{
     wire::{admin::*, drone::*},
 };
 
-use crate::api::{facts, name, nothing_free, package_file, pebble, pebble_at, plan_of};
+use crate::{
+    api::{facts, name, nothing_free, pebble, pebble_at, plan_of},
+    bench::made::Mold,
+};
 
 /// As many profiles as a drone may name; a test hardly has time for more runs.
 const RUNS: usize = 64;
@@ -27,6 +30,8 @@ pub struct Builder {
     snapshot: Digest,
     credential: String,
     stage: Stage,
+    /// The attempt of this run that fails.
+    fails: Option<AttemptId>,
     received: usize,
 }
 
@@ -68,7 +73,7 @@ impl Builder {
         };
         let credential = admin.enrol(&request).await?.credential;
         let stage = Stage::Profile(IdempotencyKey::random()?);
-        Ok(Self { number, run: 0, snapshot, credential, stage, received: 0 })
+        Ok(Self { number, run: 0, snapshot, credential, stage, fails: None, received: 0 })
     }
 
     /// One step on the way.
@@ -120,7 +125,9 @@ impl Builder {
     ) -> Result<Option<Done>, ClientError> {
         let (outcome, done) = match work {
             Work::Plan => (Outcome::Planned { plan: self.plan() }, None),
-            Work::Build(order) if order.targets[0].build_id == 1 && order.targets[0].cpv == pebble().cpv => {
+            Work::Build(order)
+                if order.targets[0].cpv == pebble().cpv && *self.fails.get_or_insert(attempt) == attempt =>
+            {
                 (Outcome::Failed { failure: no_network() }, Some(Done::Failed(attempt)))
             }
             Work::Build(order) => {
@@ -137,7 +144,7 @@ impl Builder {
             self.received += 1;
         }
         if self.received == PACKAGES {
-            (self.received, self.run) = (0, self.run + 1);
+            (self.received, self.run, self.fails) = (0, self.run + 1, None);
             self.stage = Stage::Profile(IdempotencyKey::random()?);
         } else {
             self.claim_next()?;
@@ -148,7 +155,7 @@ impl Builder {
     /// A plan whose packages were never built, so that nothing is taken over.
     fn plan(&self) -> swarm_common::wire::plan::PlanReport {
         let mut packages = [pebble(), pebble_at("1.10", "0")];
-        // The first attempt at it fails, and so its file is `pebble-1.2-2`, which has none.
+        // As what `package` makes has none.
         packages[0].use_flags.clear();
         for package in &mut packages {
             package.inputs = Digest::of(format!("{} {} {}", self.number, self.run, package.cpv).as_bytes());
@@ -185,8 +192,7 @@ fn no_network() -> Failure {
 
 /// Uploads a file in two pieces, from where the orchestrator stands.
 async fn upload(drone: &Client, attempt: AttemptId, target: &Target) -> Result<Digest, ClientError> {
-    let bytes = std::fs::read(package_file(target)).map_err(|e| ClientError::Local(e.to_string()))?;
-    let bytes = Bytes::from(bytes);
+    let bytes = Bytes::from(package(target).map_err(|e| ClientError::Local(e.to_string()))?);
     let (digest, half) = (Digest::of(&bytes), bytes.len() / 2);
     let request = UploadRequest { digest, size: bytes.len() as u64, cpv: target.cpv.clone() };
     let mut status = drone.begin_upload(attempt, &request).await?;
@@ -196,4 +202,15 @@ async fn upload(drone: &Client, attempt: AttemptId, target: &Target) -> Result<D
         status = drone.upload_piece(attempt, digest, status.offset, bytes.slice(at..end)).await?;
     }
     Ok(digest)
+}
+
+/// What Portage built of this version, with the build id that is asked for.
+fn package(target: &Target) -> anyhow::Result<Vec<u8>> {
+    let model = if target.cpv == pebble().cpv { "pebble-1.2-2.gpkg.tar" } else { "pebble-1.10-1.gpkg.tar" };
+    let mold = Mold::of(model)?;
+    let made = tempfile::NamedTempFile::new()?;
+    let (id, directory) = (target.build_id.to_string(), format!("{}-{}", target.cpv.pf(), target.build_id));
+    let mut image = std::io::Cursor::new(&mold.image);
+    mold.cast(made.path(), &directory, &[("BUILD_ID", &id)], &mut image)?;
+    Ok(std::fs::read(made.path())?)
 }
