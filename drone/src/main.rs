@@ -84,7 +84,7 @@ fn main() -> ExitCode {
                 Some(RunError::Enrol(swarm_drone::enrol::EnrolError::Refused(_)) | RunError::Unknown(..)) => {
                     DENIED
                 }
-                Some(RunError::Enrol(_)) => CONFIG,
+                Some(RunError::Enrol(_) | RunError::Unfit(_)) => CONFIG,
                 _ => 1,
             };
             tracing::error!("{error:#}");

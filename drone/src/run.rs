@@ -58,6 +58,7 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
         tracing::warn!(processes = swept, "an earlier start left a build running; it was ended");
     }
     clear(&work_dir).map_err(io(&work_dir))?;
+    config.builder.check_work_dir().map_err(RunError::Unfit)?;
     let builder = config.builder.clone();
     // It only saves space, and takes none of the drone's time.
     tokio::task::spawn_blocking(move || buildroot::prune_cache(&builder));

@@ -135,6 +135,24 @@ impl BuilderConfig {
         ))
     }
 
+    /// Whether build roots can be made in `work_dir`, which must be there.
+    ///
+    /// # Errors
+    /// It lies on a file system that cannot hold what an overlay changes.
+    pub fn check_work_dir(&self) -> Result<(), String> {
+        // Magic numbers of Linux' statfs(2).
+        const UNFIT: [(i64, &str); 3] = [(0x794c_7630, "overlayfs"), (0x6969, "NFS"), (0x0102_1997, "9p")];
+        let Ok(found) = rustix::fs::statfs(&self.work_dir) else { return Ok(()) };
+        match UNFIT.iter().find(|(magic, _)| self.is_overlay() && *magic == found.f_type) {
+            Some((_, name)) => Err(format!(
+                "builder.work_dir is `{}`, which lies on {name}; an overlay cannot keep its changes there. Set it to a \
+                 directory on a disk (ext4, xfs, btrfs) or a tmpfs; in a container that takes a volume",
+                self.work_dir.display()
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// Whether it can be used.
     ///
     /// # Errors

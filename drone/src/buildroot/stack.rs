@@ -8,7 +8,8 @@
 use super::{RootError, make_dir, tree::Tree};
 use std::{
     ffi::OsString,
-    os::unix::fs::symlink,
+    fs,
+    os::unix::fs::{MetadataExt as _, symlink},
     path::{Path, PathBuf},
 };
 
@@ -103,7 +104,12 @@ impl Stack {
             symlink(layer, &at).map_err(RootError::io("link", at))?;
             names.push_str(&format!("{number}:"));
         }
-        let nested = layers.iter().any(|layer| layer.starts_with(base));
+        // On another file system nothing lies within the base, whatever its path says.
+        let disk =
+            |path: &Path| fs::metadata(path).map(|found| found.dev()).map_err(RootError::io("look at", path));
+        let base_disk = disk(base)?;
+        let within = |layer: &PathBuf| Ok(layer.starts_with(base) && disk(layer)? == base_disk);
+        let nested = layers.iter().map(within).collect::<Result<Vec<bool>, RootError>>()?.contains(&true);
         let attempt = attempt.to_owned();
         Ok(Self { base: base.to_owned(), attempt, layers: names, nested, refresh, hidden, binds })
     }

@@ -39,6 +39,9 @@ pub enum RunError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// It is set up so that nothing can be built.
+    #[error("{0}")]
+    Unfit(String),
     /// Its credential is no longer valid.
     #[error(
         "the orchestrator does not know this drone any more ({0}): enrol it again with a new token, after removing {1}"

@@ -6,7 +6,7 @@ use crate::{
 };
 use swarm_common::{
     state::{FailureCause, FailureClass},
-    wire::drone::{Failure, Usage},
+    wire::drone::{Failure, Usage, Work},
 };
 use swarm_drone::builder::{BuildContext, BuildEnd};
 
@@ -70,6 +70,19 @@ async fn a_full_disk_under_the_build_root_says_so() {
             assert_eq!(failure.cause, Some(FailureCause::DiskFull), "{room}: {failure:?}\n{log}");
             assert_eq!(failure.signature, "disk full: no space is left where the drone builds");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_work_dir_that_no_overlay_can_use_is_refused_with_the_setting() {
+    let over = "mkdir \"$place\"/{up,wk,over}; mount -t overlay overlay -o \"lowerdir=/etc,upperdir=$place/up,workdir=$place/wk\" \"$place/over\"";
+    within("lack::a_work_dir_that_no_overlay_can_use_is_refused_with_the_setting", over, async |place| {
+        let mut config = Lab::new().context(Work::Plan).config;
+        assert_eq!(config.check_work_dir(), Ok(()));
+        config.work_dir = place.join("over");
+        let refusal = config.check_work_dir().unwrap_err();
+        assert!(refusal.contains("builder.work_dir") && refusal.contains("overlayfs"), "{refusal}");
     })
     .await;
 }

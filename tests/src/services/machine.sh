@@ -45,6 +45,10 @@ mount -t sysfs -o ro sysfs sys
 mount -t tmpfs -o mode=755 cgroup sys/fs/cgroup
 mount -t tmpfs -o mode=755 run run
 mount -t tmpfs -o mode=1777 tmp tmp
+# A build root takes a file system that is no overlay.
+mkdir -p var/cache/swarm-drone
+mount -t tmpfs -o mode=1777 tmp var/tmp
+mount -t tmpfs -o mode=755 cache var/cache/swarm-drone
 ip link set lo up
 
 # Nothing of this machine's own services starts in that one, but the log.
