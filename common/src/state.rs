@@ -117,7 +117,7 @@ words! {
 }
 
 words! {
-    /// What the machine lacked, where a drone can tell for certain.
+    /// What an attempt lacked, where a drone can tell for certain.
     FailureCause {
         /// The kernel killed a process of the build for want of memory, or refused it more.
         OutOfMemory = "out_of_memory",
@@ -125,6 +125,10 @@ words! {
         DiskFull = "disk_full",
         /// A program without which nothing builds is not there, such as the compiler.
         MissingToolchain = "missing_toolchain",
+        /// Nobody gave a source file: no mirror could be reached, or none has it.
+        SourceMissing = "source_missing",
+        /// A source file that was fetched is not the one that the repository's Manifest names.
+        SourceMismatch = "source_mismatch",
     }
 }
 

@@ -264,7 +264,7 @@ pub struct ReportRequest {
 pub struct Failure {
     /// Whose fault, so far as the drone can tell.
     pub class: FailureClass,
-    /// What the machine lacked, if that is why.
+    /// What was lacking, if that is why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<FailureCause>,
     /// Where it happened.
@@ -274,6 +274,16 @@ pub struct Failure {
     pub signature: String,
     /// The first error as it was printed. At most 4 KiB.
     pub message: String,
+}
+
+impl Failure {
+    /// What people are shown of it first: the first line as it was printed. At most 300
+    /// characters.
+    #[must_use]
+    pub fn headline(&self) -> String {
+        let first = self.message.lines().map(str::trim).find(|line| !line.is_empty());
+        first.unwrap_or(&self.signature).chars().take(300).collect()
+    }
 }
 
 /// What an attempt took.

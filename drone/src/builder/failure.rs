@@ -5,7 +5,7 @@
 //! from try to try, so that the orchestrator can tell like from like. The class is a
 //! guess by the drone; the orchestrator judges.
 
-use super::lack::Lack;
+use super::{fetch::Fetch, lack::Lack};
 use swarm_common::{
     state::{FailureCause, FailureClass, Phase},
     wire::drone::Failure,
@@ -46,17 +46,17 @@ const VERDICTS: [&str; 6] = [
 /// The machine is at fault, in other ways than by a [`Lack`].
 const DRONE: [&str; 3] =
     ["Read-only file system", "internal compiler error: Segmentation fault", "emerge: not found"];
-/// The network or the package host is at fault.
-const INFRA: [&str; 8] = [
+/// The package host or the way to it is at fault; of a build, which has no network, such
+/// words say nothing.
+const INFRA: [&str; 5] = [
     "Error fetching binhost package info",
     "Fetch failed for",
-    "Couldn't download",
     "Fetcher exited with a failure",
-    "Unable to resolve host",
     "Temporary failure in name resolution",
     "failed Size verification",
-    "Fetched file:",
 ];
+/// From here on a package is built.
+const BUILDS: [&str; 2] = [">>> Unpacking source", ">>> Compiling source"];
 
 /// The errors of one step.
 #[derive(Debug, Default)]
@@ -65,6 +65,8 @@ pub(super) struct Errors {
     verdict: Option<Capture>,
     last: Vec<String>,
     lack: Option<Lack>,
+    fetch: Fetch,
+    builds: bool,
     drone: bool,
     infra: bool,
 }
@@ -112,7 +114,11 @@ impl Errors {
         // What comes later mostly comes of it.
         self.lack = self.lack.take().or_else(|| Lack::in_line(line));
         self.drone |= has(line, &DRONE);
-        self.infra |= has(line, &INFRA);
+        self.builds |= has(line, &BUILDS);
+        if !self.builds {
+            self.infra |= has(line, &INFRA);
+            self.fetch.see(line);
+        }
         if self.last.len() == LINES_AFTER {
             self.last.remove(0);
         }
@@ -143,6 +149,11 @@ impl Errors {
         self.lack.as_ref()
     }
 
+    /// The failure to get a source file, if that is what it was.
+    pub fn fetch(&self, phase: Phase, said: &str) -> Option<Failure> {
+        if self.builds { None } else { self.fetch.failure(phase, said) }
+    }
+
     /// The last lines, if nothing else tells.
     pub fn last(&self) -> String {
         self.last.join("\n")
@@ -165,7 +176,7 @@ pub(super) fn for_want(lack: &Lack, phase: Phase, peak_memory_bytes: Option<u64>
     made(FailureClass::Drone, Some(lack.cause), phase, &message)
 }
 
-fn made(class: FailureClass, cause: Option<FailureCause>, phase: Phase, message: &str) -> Failure {
+pub(super) fn made(class: FailureClass, cause: Option<FailureCause>, phase: Phase, message: &str) -> Failure {
     let message = clip(message.trim_end(), MESSAGE_BYTES).to_owned();
     let signature = signature(message.lines().next().unwrap_or_default());
     Failure { class, cause, phase, signature, message }
@@ -245,7 +256,8 @@ mod tests {
             ("gcc: fatal error: Killed signal terminated program cc1", Some(FailureClass::Drone)),
             ("internal compiler error: Segmentation fault", Some(FailureClass::Drone)),
             ("/x/environment: line 4: frobnicate: command not found", None),
-            ("!!! Couldn't download 'x.tar.gz'. Aborting.", Some(FailureClass::Infra)),
+            (" * Fetch failed for 'app-misc/x-1', Log file:", Some(FailureClass::Infra)),
+            (">>> Unpacking source...\ncurl: Temporary failure in name resolution", None),
             ("x.c:1:1: error: no", None),
         ] {
             assert_eq!(seen(text).class(), class, "{text}");

@@ -84,6 +84,8 @@ impl Lack {
             FailureCause::MissingToolchain => {
                 format!("missing toolchain: the drone has no working {}", self.detail)
             }
+            // Told by what Portage says of the file: [`super::fetch`].
+            FailureCause::SourceMissing | FailureCause::SourceMismatch => self.detail.clone(),
         }
     }
 }

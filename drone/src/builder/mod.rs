@@ -7,6 +7,7 @@
 
 mod config;
 mod failure;
+mod fetch;
 mod install;
 mod lack;
 mod log;

@@ -147,9 +147,10 @@ impl Steps {
             (None, _) => format!("it failed without a word of why; the last lines were:\n{}", errors.last()),
         };
         let phase = self.log.phase();
-        Stop::Failed(match errors.lack() {
-            Some(lack) => failure::for_want(lack, phase, Some(self.peak_memory_bytes), &message),
-            None => failure::of(errors.class().unwrap_or(class), phase, message),
+        Stop::Failed(match (errors.lack(), errors.fetch(phase, &message)) {
+            (Some(lack), _) => failure::for_want(lack, phase, Some(self.peak_memory_bytes), &message),
+            (None, Some(failure)) => failure,
+            (None, None) => failure::of(errors.class().unwrap_or(class), phase, message),
         })
     }
 }
