@@ -1,6 +1,10 @@
 //! The orchestrator's configuration: every setting with its unit and default. A setting
 //! that is not here is a typing mistake and refused.
 
+mod policy;
+
+pub use policy::{PolicyOverrides, Span};
+
 use crate::{healer::config::Healing, journal::JournalSettings, notify::sink::Settings as Notify};
 use serde::Deserialize;
 use std::{
@@ -277,78 +281,6 @@ impl Limits {
     pub fn drain(&self) -> Duration {
         Duration::from_millis(self.drain_ms)
     }
-}
-
-macro_rules! overrides {
-    ($($(#[$doc:meta])* $field:ident: $type:ty,)+) => {
-        /// `[policy]`: numbers behind the rules; what is absent keeps its default, which
-        /// the annotated example shows.
-        #[derive(Debug, Clone, Default, Deserialize)]
-        #[serde(deny_unknown_fields, default)]
-        pub struct PolicyOverrides {
-            $($(#[$doc])* pub $field: Option<$type>,)+
-        }
-
-        impl PolicyOverrides {
-            /// The policy with these numbers.
-            #[must_use]
-            pub fn policy(&self) -> Policy {
-                let default = Policy::default();
-                Policy {
-                    $($field: match &self.$field {
-                        Some(set) => set.to_owned(),
-                        None => default.$field,
-                    },)+
-                    ..default
-                }
-            }
-        }
-    };
-}
-
-overrides! {
-    /// Milliseconds after which an attempt that nobody renewed is lost.
-    lease_ms: u64,
-    /// Milliseconds of silence after which a drone is offline.
-    offline_after_ms: u64,
-    /// Milliseconds after a start in which nobody is judged silent.
-    startup_grace_ms: u64,
-    /// Strikes in a row that ground a drone.
-    strikes_to_ground: u32,
-    /// Milliseconds of the first grounding; each further one is twice as long.
-    ground_ms: u64,
-    /// Milliseconds of the longest grounding.
-    ground_max_ms: u64,
-    /// Failures of its own that quarantine a package.
-    package_failures: u32,
-    /// Failures of any kind that quarantine a package.
-    failures_in_all: u32,
-    /// Failed attempts that a run may have beyond one for each package; then nothing is retried.
-    failures_per_run: u32,
-    /// Attempts at a plan before its run fails.
-    plan_attempts: u32,
-    /// Milliseconds before the second attempt; doubles with each further one.
-    backoff_ms: u64,
-    /// Milliseconds of the longest wait between attempts.
-    backoff_max_ms: u64,
-    /// Groups of packages (`category/name`) of which at most one is built at a time.
-    exclusive: Vec<Vec<String>>,
-    /// Ended runs kept for each profile.
-    keep_runs: usize,
-    /// Milliseconds of the longest pause.
-    pause_max_ms: u64,
-    /// Milliseconds after which a due run that has not started is an alarm.
-    due_grace_ms: u64,
-    /// Milliseconds after which work that stands still while a drone idles is an alarm.
-    idle_alarm_ms: u64,
-    /// Milliseconds after which a live package whose upstream does not answer is built anew.
-    live_max_age_ms: u64,
-    /// Milliseconds of the longest build.
-    build_timeout_ms: u64,
-    /// Milliseconds of a build's longest silence.
-    silence_timeout_ms: u64,
-    /// Bytes of an attempt's log.
-    log_bytes: u64,
 }
 
 #[cfg(test)]

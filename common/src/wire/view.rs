@@ -95,6 +95,13 @@ pub struct RunView {
     pub counts: BTreeMap<PackageState, u64>,
     /// Packages taken over because their build key had been built before.
     pub reused: u64,
+    /// Packages not tried again, because an earlier run judged them broken and nothing that
+    /// they are built from has changed.
+    #[serde(default)]
+    pub held: u64,
+    /// How many seconds of drones' time that saves, as trying them took when they were judged.
+    #[serde(default)]
+    pub saved_s: u64,
     /// Predicted end, while it is under way.
     pub eta: Option<TimeMs>,
     /// What the resolver refused.

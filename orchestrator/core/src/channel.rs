@@ -1,7 +1,8 @@
 //! What the stable channel of a profile holds: a working version stays until its successor
 //! can be installed with all that it needs at run time.
 //!
-//! The channel follows the runs that end. Of each it takes what is *installable*: received,
+//! The channel follows the runs that end, and those of which nothing can go on for now
+//! ([`crate::standstill`]). Of each it takes what is *installable*: received,
 //! together with its run-time closure. What the run plans but cannot offer so, and what the
 //! resolver refused, stays as it was, with the closure that it had. All else goes.
 //!
@@ -24,9 +25,9 @@ use swarm_common::{
 /// A stable channel.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Channel {
-    /// The run that it follows; none before the first that ended with packages.
+    /// The run that it follows; none before the first that had packages to publish.
     pub run: Option<RunId>,
-    /// Grows with each run that it follows.
+    /// Grows whenever what it holds is settled anew.
     pub revision: u64,
     /// What it holds, by digest. Whatever one of them needs is among them.
     pub held: BTreeMap<Digest, Held>,
@@ -53,7 +54,7 @@ fn place(target: &Target) -> Place<'_> {
     (target.cpv.cp(), &target.slot)
 }
 
-/// The channel after the run `id` has ended, if it follows that one.
+/// The channel after the run `id` has ended or stands still, if it follows that one.
 pub(crate) fn follow(swarm: &Swarm, id: RunId) -> Option<Channel> {
     let run = swarm.runs.get(&id)?;
     let old = &swarm.profiles.get(&run.profile)?.channel;

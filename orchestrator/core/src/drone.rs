@@ -73,6 +73,16 @@ impl Drone {
             DroneState::Lost
         } else if self.offline.is_some() {
             DroneState::Offline
+        } else {
+            self.state_when_heard()
+        }
+    }
+
+    /// Where it stands once it is heard: what an admin or the judge said outlives silence.
+    #[must_use]
+    pub fn state_when_heard(&self) -> DroneState {
+        if !self.approved {
+            DroneState::Pending
         } else if self.draining.is_some() {
             DroneState::Draining
         } else if self.grounded.is_some() {

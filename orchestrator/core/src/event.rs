@@ -131,6 +131,8 @@ pub enum Event {
     PlanNeeded { run: RunId, not_before: TimeMs, reason: String },
     /// The run is over.
     RunEnded { run: RunId, state: RunState, reason: String },
+    /// Nothing of the run can go on for now: what it has received so far is to be published.
+    RunStandsStill { run: RunId, received: u64 },
     /// An admin's retry opened an ended run again.
     RunReopened { run: RunId },
     /// An old run's records are dropped.
@@ -155,7 +157,16 @@ pub enum Event {
     /// Verified and stored. Every other attempt at it ends.
     PackageReceived { package: PackageId, attempt: AttemptId, artifacts: Vec<Artifact>, usage: Usage },
     /// Judged broken or untrustworthy.
-    PackageQuarantined { package: PackageId, reason: String },
+    PackageQuarantined {
+        package: PackageId,
+        reason: String,
+        /// Later runs need not try it either until something that it is built from changes.
+        #[serde(default)]
+        lasting: bool,
+    },
+    /// Quarantined without a try: an earlier run has judged it, and nothing that it is built
+    /// from has changed.
+    PackageHeld { package: PackageId, reason: String },
     /// An admin wants it tried again; its failures are forgotten.
     PackageReleased { package: PackageId },
 
@@ -214,6 +225,7 @@ impl Event {
             Self::PackageDelegated { .. }
                 | Self::PackageNeeded { .. }
                 | Self::PackageQuarantined { .. }
+                | Self::PackageHeld { .. }
                 | Self::AttemptPhaseReached { .. }
                 | Self::AttemptFailed { .. }
                 | Self::AttemptHandedBack { .. }

@@ -43,6 +43,9 @@ pub struct Package {
     pub attempts: Vec<AttemptId>,
     /// How many of them an admin has forgiven.
     pub forgiven: usize,
+    /// Whether it is quarantined without a try, for what an earlier run found.
+    #[serde(default)]
+    pub held: bool,
     /// What was received.
     pub artifacts: Vec<Artifact>,
     /// Whether what was received had been built by an earlier run.
@@ -92,10 +95,14 @@ pub enum Step {
     Receive,
     /// It is judged broken.
     Quarantine,
+    /// An earlier run has judged it broken.
+    Hold,
     /// Its run is stopped.
     Cancel,
     /// An admin wants it tried again.
     Release,
+    /// An admin wants it tried, and it has to wait for a dependency.
+    Wait,
 }
 
 impl Step {
@@ -107,8 +114,10 @@ impl Step {
         Self::Return,
         Self::Receive,
         Self::Quarantine,
+        Self::Hold,
         Self::Cancel,
         Self::Release,
+        Self::Wait,
     ];
 }
 
@@ -127,8 +136,10 @@ pub fn next(state: PackageState, step: Step) -> Option<PackageState> {
         (Delegated, Step::Return) => Some(Needed),
         (Blocked | Needed | Delegated, Step::Receive) => Some(Received),
         (Needed | Delegated, Step::Quarantine) => Some(Quarantined),
+        (Blocked | Needed, Step::Hold) => Some(Quarantined),
         (Blocked | Needed | Delegated, Step::Cancel) => Some(Cancelled),
         (Quarantined, Step::Release) => Some(Needed),
+        (Quarantined, Step::Wait) => Some(Blocked),
         // An admin's retry of a package that waits for its backoff.
         (Needed, Step::Release) => Some(Needed),
         (Received | Quarantined | Cancelled, _) => None,
@@ -146,10 +157,12 @@ mod tests {
         let allowed = [
             (Blocked, Step::Unblock, Needed),
             (Blocked, Step::Receive, Received),
+            (Blocked, Step::Hold, Quarantined),
             (Blocked, Step::Cancel, Cancelled),
             (Needed, Step::Delegate, Delegated),
             (Needed, Step::Receive, Received),
             (Needed, Step::Quarantine, Quarantined),
+            (Needed, Step::Hold, Quarantined),
             (Needed, Step::Cancel, Cancelled),
             (Needed, Step::Release, Needed),
             (Delegated, Step::Duplicate, Delegated),
@@ -158,6 +171,7 @@ mod tests {
             (Delegated, Step::Quarantine, Quarantined),
             (Delegated, Step::Cancel, Cancelled),
             (Quarantined, Step::Release, Needed),
+            (Quarantined, Step::Wait, Blocked),
         ];
         for &state in PackageState::ALL {
             for &step in Step::ALL {

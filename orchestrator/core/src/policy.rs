@@ -20,6 +20,11 @@ pub struct Policy {
     pub ground_max_ms: u64,
     /// Failures of its own (`package`, `timeout`) that quarantine a package.
     pub package_failures: u32,
+    /// A source file that no drone could fetch is tried for once more after this time.
+    pub fetch_patience_ms: u64,
+    /// What is quarantined for a fault of its own is tried again by a run after this time,
+    /// though nothing that it is built from has changed; 0 means never.
+    pub quarantine_retry_ms: u64,
     /// Failures of any class that quarantine a package.
     pub failures_in_all: u32,
     /// A run may have this many failed attempts more than it has packages. After that
@@ -66,6 +71,8 @@ impl Default for Policy {
             ground_ms: 5 * MINUTE,
             ground_max_ms: HOUR,
             package_failures: 3,
+            fetch_patience_ms: 2 * MINUTE,
+            quarantine_retry_ms: 7 * 24 * HOUR,
             failures_in_all: 12,
             failures_per_run: 100,
             plan_attempts: 3,

@@ -1,6 +1,6 @@
 //! A run: one pass over a profile's plan.
 
-use crate::graph::Graph;
+use crate::{graph::Graph, swarm::Swarm};
 use serde::{Deserialize, Serialize};
 use std::{
     cmp::Reverse,
@@ -46,11 +46,35 @@ pub struct Run {
     pub open_ms: u64,
     /// Packages taken over from earlier runs.
     pub reused: u64,
+    /// How many packages it had received when last nothing of it could go on.
+    #[serde(default)]
+    pub stood_still_at: Option<u64>,
     /// What the resolver refused.
     pub problems: Vec<PlanProblem>,
 }
 
 impl Run {
+    /// How many of its packages are what its profile publishes: all it received once it is
+    /// over, and before that what it had when last nothing of it could go on.
+    #[must_use]
+    pub fn to_publish(&self) -> Option<u64> {
+        match self.state {
+            RunState::Succeeded | RunState::Partial => Some(self.count(PackageState::Received)),
+            RunState::Building | RunState::Cancelled => self.stood_still_at,
+            RunState::Planning | RunState::Failed => None,
+        }
+    }
+
+    /// When something of it was last handed out or came to an end.
+    #[must_use]
+    pub fn moved_at(&self, swarm: &Swarm) -> TimeMs {
+        let of_packages =
+            self.packages.iter().filter_map(|p| swarm.packages.get(p)).flat_map(|p| &p.attempts);
+        let attempts = self.plan_attempts.iter().chain(of_packages).filter_map(|a| swarm.attempts.get(a));
+        let moved = attempts.map(|a| a.ended_at.unwrap_or(a.started_at)).max();
+        moved.unwrap_or(self.started_at).max(self.started_at)
+    }
+
     /// How many packages are in a state.
     #[must_use]
     pub fn count(&self, state: PackageState) -> u64 {

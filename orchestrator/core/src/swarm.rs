@@ -11,6 +11,7 @@ use crate::{
     package::Package,
     policy::Policy,
     profile::Profile,
+    quarantine::Quarantine,
     run::Run,
 };
 use serde::{Deserialize, Serialize};
@@ -66,6 +67,9 @@ pub struct Swarm {
     pub runs: BTreeMap<RunId, Run>,
     /// Packages of those runs.
     pub packages: BTreeMap<PackageId, Package>,
+    /// What is known to be broken, across runs.
+    #[serde(default)]
+    pub quarantine: Quarantine,
     /// Attempts at their plans and packages. Boxed: a map that grows at its end is half empty.
     pub attempts: BTreeMap<AttemptId, Box<Attempt>>,
     /// First answers to commands with an idempotency key, with the event's number.

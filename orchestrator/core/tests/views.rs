@@ -131,6 +131,7 @@ fn waits_for(kit: &Kit, id: PackageId, root: PackageId) -> bool {
 #[test]
 fn the_eta_counts_what_is_left_over_those_who_can_do_it() {
     let mut kit = Kit::new(&["one"]);
+    kit.swarm.history.guess.note("other/known", 0, 60_000);
     let run = kit.run(&["a-1", "b-1", "c-1", "d-1"], &[]);
     let left = |kit: &Kit| view::run(&kit.swarm, kit.now, run).unwrap().eta.map(|eta| eta.since(kit.now));
     let alone = left(&kit).unwrap();
@@ -145,10 +146,24 @@ fn the_eta_counts_what_is_left_over_those_who_can_do_it() {
 #[test]
 fn the_eta_is_never_sooner_than_the_longest_chain() {
     let mut kit = Kit::new(&["one", "two", "three", "four"]);
+    kit.swarm.history.guess.note("other/known", 0, 60_000);
     let run = kit.run(&["a-1", "b-1", "c-1"], &[(1, 0), (2, 1)]);
     let eta = view::run(&kit.swarm, kit.now, run).unwrap().eta.unwrap();
     let first = kit.swarm.packages[&PackageId(1)].rank_ms;
     assert_eq!(eta.since(kit.now), first);
+}
+
+#[test]
+fn while_nothing_was_ever_built_there_is_no_eta_and_the_run_says_so() {
+    let mut kit = Kit::new(&["one"]);
+    let run = kit.run(&["a-1", "b-1"], &[]);
+    let view = view::run(&kit.swarm, kit.now, run).unwrap();
+    assert_eq!(view.eta, None);
+    assert!(view.reason.unwrap().contains("once something was built"));
+    let assignment = kit.claim(DroneId(1)).unwrap();
+    kit.deliver(DroneId(1), &assignment).unwrap();
+    let view = view::run(&kit.swarm, kit.now, run).unwrap();
+    assert!(view.eta.is_some() && view.reason.is_none());
 }
 
 #[test]

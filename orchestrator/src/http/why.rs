@@ -34,7 +34,7 @@ async fn why(State(app): State<Arc<App>>, Path(query): Path<String>) -> Result<J
         view::why(swarm, now, id).ok_or(FindError::Unknown(query.clone()))
     });
     found.map(Json).map_err(|error| match &error {
-        FindError::Unknown(_) => ApiError::Absent(error.to_string()),
+        FindError::Unknown(_) | FindError::Refused(_) => ApiError::Absent(error.to_string()),
         FindError::Ambiguous { .. } => ApiError::Ambiguous(error.to_string()),
     })
 }

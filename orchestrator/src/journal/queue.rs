@@ -134,8 +134,9 @@ mod tests {
         }
     }
 
-    /// Packages of which each but the first needs the first.
-    fn plan(count: u32) -> PlanReport {
+    /// Packages of which each but the first needs the first, and is another in each run: what
+    /// stayed broken would not be tried again.
+    fn plan(count: u32, run: u32) -> PlanReport {
         let package = |n: u32| PlanPackage {
             cpv: format!("dev-libs/p{n}-1").parse().unwrap(),
             slot: "0".into(),
@@ -144,7 +145,7 @@ mod tests {
             use_flags: Vec::new(),
             iuse: Vec::new(),
             chost: "c".into(),
-            inputs: Digest::of(&n.to_be_bytes()),
+            inputs: Digest::of(&(if n == 0 { 0 } else { n + count * run }).to_be_bytes()),
             fields: Default::default(),
             strict: Default::default(),
             live: None,
@@ -195,10 +196,10 @@ mod tests {
             rebuild: Default::default(),
         };
         queue.say(Command::PutProfile { name: profile.clone(), request });
-        for _ in 0..3 {
+        for run in 0..3 {
             queue.say(Command::StartRun { profile: profile.clone(), class: RunClass::Nightly });
             let attempt = queue.claim();
-            queue.say(Command::ReceivePlan { drone, attempt, plan: plan(5).into(), usage });
+            queue.say(Command::ReceivePlan { drone, attempt, plan: plan(5, run).into(), usage });
             if queue.swarm.runs.values().any(|run| !run.ready.is_empty()) {
                 let attempt = queue.claim();
                 let target = queue.swarm.packages.values().find(|p| p.attempts.contains(&attempt));

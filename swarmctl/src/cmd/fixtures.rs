@@ -32,6 +32,8 @@ pub fn run() -> RunView {
         ended_at: None,
         counts: counts(),
         reused: 4,
+        held: 1,
+        saved_s: 5400,
         eta: Some(NOW + 300_000),
         problems: vec![PlanProblem {
             kind: ProblemKind::UseChange,

@@ -18,7 +18,7 @@ async fn a_run_goes_from_planning_to_succeeded() {
     drone.bring_plan(plan_of(&[pebble()])).await.unwrap();
     let building = swarm.admin.run(run).await.unwrap();
     assert_eq!(building.state, RunState::Building);
-    assert!(building.eta.is_some_and(|eta| eta > building.started_at));
+    assert_eq!(building.eta, None, "nothing was ever built, so nobody can say");
     drone.build().await.unwrap();
     let ended = swarm.admin.run(run).await.unwrap();
     assert_eq!((ended.state, ended.eta), (RunState::Succeeded, None));

@@ -19,6 +19,7 @@ use crate::{
     judge,
     package::{Step, next},
     profile::Profile,
+    quarantine::{self, broken},
     run::Run,
     swarm::{EnrolToken, Live, Swarm},
 };
@@ -185,6 +186,7 @@ impl Swarm {
                         open: Default::default(),
                         open_ms: 0,
                         reused: 0,
+                        stood_still_at: None,
                         problems: Vec::new(),
                     },
                 );
@@ -207,8 +209,16 @@ impl Swarm {
                 }
             }
             Event::RunEnded { run, state, reason } => self.end_run(at, *run, *state, reason),
+            Event::RunStandsStill { run, received } => {
+                if let Some(record) = self.runs.get_mut(run) {
+                    record.stood_still_at = Some(*received);
+                }
+                self.publish(*run);
+            }
             Event::RunReopened { run } => {
                 if let Some(run) = self.runs.get_mut(run) {
+                    // What it had is published, and stays so.
+                    run.stood_still_at = Some(run.count(PackageState::Received));
                     (run.state, run.ended_at) = (RunState::Building, None);
                     run.reason.clear();
                 }
@@ -246,17 +256,36 @@ impl Swarm {
                 self.receive(at, *package, artifacts, false);
                 self.guess_again();
             }
-            Event::PackageQuarantined { package, reason } => {
+            Event::PackageQuarantined { package, reason, lasting } => {
                 self.supersede(at, Job::Build(*package));
-                if self.step(*package, Step::Quarantine)
+                if !self.step(*package, Step::Quarantine) {
+                    return;
+                }
+                if let Some(record) = self.packages.get(package).filter(|_| *lasting) {
+                    let (key, broken) = (quarantine::key(record), broken(self, at, record, reason));
+                    self.quarantine.note(key, broken);
+                }
+                if let Some(package) = self.packages.get_mut(package) {
+                    package.reason.clone_from(reason);
+                }
+            }
+            Event::PackageHeld { package, reason } => {
+                if self.step(*package, Step::Hold)
                     && let Some(package) = self.packages.get_mut(package)
                 {
                     package.reason.clone_from(reason);
+                    package.held = true;
                 }
             }
             Event::PackageReleased { package } => {
                 let forgiven = judge::failures(self, *package) as u64;
+                let mut step = Step::Release;
                 if let Some(p) = self.packages.get_mut(package) {
+                    self.quarantine.lift(&quarantine::key(p));
+                    p.held = false;
+                    if p.unmet > 0 {
+                        step = Step::Wait;
+                    }
                     p.forgiven = p.attempts.len();
                     p.not_before = at;
                     p.reason = "an admin wants it tried again".into();
@@ -264,7 +293,7 @@ impl Swarm {
                         run.failures = run.failures.saturating_sub(forgiven);
                     }
                 }
-                self.step(*package, Step::Release);
+                self.step(*package, step);
             }
 
             Event::AttemptPhaseReached { attempt, phase } => {
@@ -352,6 +381,8 @@ impl Swarm {
             *run.counts.entry(state).or_default() += 1;
             if state == PackageState::Needed {
                 run.ready.insert(place);
+            }
+            if matches!(state, PackageState::Needed | PackageState::Blocked) {
                 run.open.insert(place);
                 run.open_ms += package.predicted_ms;
             }

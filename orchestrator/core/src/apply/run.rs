@@ -8,7 +8,7 @@ use crate::{
     graph::Graph,
     keys::{self, Keys},
     package::{Package, Step},
-    plan,
+    plan, quarantine,
     swarm::{Built, Swarm},
 };
 use std::{cmp::Reverse, collections::BTreeSet};
@@ -67,6 +67,7 @@ impl Swarm {
                 unmet: unmet[n],
                 attempts: Vec::new(),
                 forgiven: 0,
+                held: false,
                 artifacts: Vec::new(),
                 reused: false,
                 predicted_ms: predicted[n].work_ms,
@@ -109,6 +110,7 @@ impl Swarm {
         package.reused = reused;
         package.reason.clear();
         let (bundle, key) = (package.bundle, package.build_key);
+        self.quarantine.lift(&quarantine::key(package));
         let Some(run) = self.runs.get_mut(&package.run) else { return };
         run.reused += u64::from(reused);
         if reused {
@@ -171,18 +173,21 @@ impl Swarm {
         }
     }
 
+    /// Has the stable channel of its profile follow a run.
+    pub(super) fn publish(&mut self, id: RunId) {
+        let Some(channel) = channel::follow(self, id) else { return };
+        let profile = self.runs.get(&id).map(|run| run.profile.clone());
+        if let Some(profile) = profile.and_then(|name| self.profiles.get_mut(&name)) {
+            profile.channel = channel;
+        }
+    }
+
     pub(super) fn end_run(&mut self, at: TimeMs, id: RunId, state: RunState, reason: &str) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         (run.state, run.ended_at) = (state, Some(at));
         run.reason = reason.to_owned();
         if matches!(state, RunState::Succeeded | RunState::Partial) {
-            let profile = run.profile.clone();
-            if let Some(channel) = channel::follow(self, id)
-                && let Some(profile) = self.profiles.get_mut(&profile)
-            {
-                profile.channel = channel;
-            }
-            return;
+            return self.publish(id);
         }
         if state != RunState::Cancelled {
             return;
@@ -216,5 +221,7 @@ impl Swarm {
         self.inputs.retain(|key, _| strict.contains(key));
         let settings: BTreeSet<Digest> = self.inputs.values().map(|inputs| inputs.settings).collect();
         self.settings.retain(|digest, _| settings.contains(digest));
+        let planned: BTreeSet<_> = self.packages.values().map(quarantine::key).collect();
+        self.quarantine.retain(|key| planned.contains(key));
     }
 }

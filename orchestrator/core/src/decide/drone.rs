@@ -41,10 +41,7 @@ pub(super) fn heartbeat(swarm: &Swarm, now: TimeMs, id: DroneId, request: &Heart
     if !renewed.is_empty() {
         events.push(Event::LeasesRenewed { attempts: renewed, until: now + swarm.policy.lease_ms });
     }
-    let state = match drone.state() {
-        DroneState::Offline | DroneState::Lost => DroneState::Online,
-        state => state,
-    };
+    let state = drone.state_when_heard();
     Ok((events, Reply::Heartbeat(HeartbeatReply { cancel, state, now })))
 }
 

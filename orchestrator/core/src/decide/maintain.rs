@@ -7,7 +7,7 @@ use crate::{
     attempt::{Attempt, Job},
     drone::{Drone, Grounding},
     event::Event,
-    judge,
+    judge, standstill,
     swarm::Swarm,
 };
 use swarm_common::{id::*, state::*, time::TimeMs};
@@ -42,6 +42,7 @@ pub(super) fn maintain(swarm: &Swarm, now: TimeMs) -> Vec<Event> {
         }
     }
     events.extend(super::heal::overdue(swarm, now));
+    events.extend(standstill::found(swarm, now));
     events
 }
 
@@ -82,8 +83,8 @@ fn lose(events: &mut Vec<Event>, swarm: &Swarm, now: TimeMs, id: AttemptId, atte
     // not be tried for ever.
     match attempt.job {
         Job::Build(package) if let Some(spent) = judge::spent(swarm, package, &ended) => {
-            events
-                .push(Event::PackageQuarantined { package, reason: format!("{spent}, the last: {reason}") });
+            let reason = format!("{spent}, the last: {reason}");
+            events.push(Event::PackageQuarantined { package, reason, lasting: false });
         }
         job => events.extend(judge::return_job(swarm, now, job, &ended, reason)),
     }

@@ -49,7 +49,7 @@ pub(super) fn receive_plan(
     let first_package = PackageId(swarm.last.package + 1);
     let mut events =
         vec![Event::PlanReceived { run, attempt, first_package, plan: Arc::clone(report), usage }];
-    events.extend(reuse::reused(swarm, now, run, first_package, report));
+    events.extend(reuse::known(swarm, now, run, first_package, report));
     Ok((events, answer(true, "the plan was received")))
 }
 
@@ -167,7 +167,7 @@ fn open(swarm: &Swarm, drone: DroneId, attempt: AttemptId) -> Result<Option<(Job
 fn verdict(swarm: &Swarm, request: &Request, job: Job, attempt: AttemptId, failure: &Failure) -> Verdict {
     match job {
         Job::Plan(run) => judge::plan(swarm, run, failure, request.entropy),
-        Job::Build(package) => judge::package(swarm, package, attempt, failure, request.entropy),
+        Job::Build(package) => judge::package(swarm, request.now, package, attempt, failure, request.entropy),
     }
 }
 
@@ -177,12 +177,12 @@ fn consequences(swarm: &Swarm, now: TimeMs, job: Job, attempt: AttemptId, verdic
         (Verdict::Retry { after_ms, reason }, job) => {
             return_job(swarm, now + after_ms, job, &[attempt], reason).into_iter().collect()
         }
-        (Verdict::GiveUp { reason }, Job::Build(package)) => {
+        (Verdict::GiveUp { reason, lasting }, Job::Build(package)) => {
             let mut events = strike::forgive(swarm, package);
-            events.push(Event::PackageQuarantined { package, reason });
+            events.push(Event::PackageQuarantined { package, reason, lasting });
             events
         }
-        (Verdict::GiveUp { reason }, Job::Plan(run)) => {
+        (Verdict::GiveUp { reason, .. }, Job::Plan(run)) => {
             vec![Event::RunEnded { run, state: RunState::Failed, reason }]
         }
     }
@@ -195,7 +195,7 @@ fn blame(swarm: &Swarm, job: Job, drone: DroneId, failure: &Failure, verdict: &V
         return None;
     }
     match (failure.class, job, verdict) {
-        (FailureClass::Drone, ..) => Some(failure.signature.clone()),
+        (FailureClass::Drone, ..) => Some(failure.headline()),
         (FailureClass::Package | FailureClass::Timeout, Job::Build(package), Verdict::Retry { .. }) => {
             strike::suspicion(swarm, drone, package, failure)
         }

@@ -1,6 +1,13 @@
-//! What of a new plan was built before, by whatever profile.
+//! What of a new plan nobody has to build: built before, by whatever profile, or known to be
+//! broken.
 
-use crate::{event::Event, keys::keys, plan, swarm::Swarm, view};
+use crate::{
+    event::Event,
+    keys::keys,
+    plan,
+    swarm::{Built, Swarm},
+    view,
+};
 use std::collections::BTreeMap;
 use swarm_common::{
     digest::Digest,
@@ -11,8 +18,8 @@ use swarm_common::{
     wire::{artifact::Artifact, plan::PlanReport},
 };
 
-/// The packages of a plan that are taken over.
-pub(super) fn reused(
+/// The packages of a plan that are taken over, and those that are left alone.
+pub(super) fn known(
     swarm: &Swarm,
     now: TimeMs,
     run: RunId,
@@ -27,17 +34,17 @@ pub(super) fn reused(
     let mut events = Vec::new();
     for (n, (node, keys)) in nodes.iter().zip(keys(report, &nodes)).enumerate() {
         let key = keys.of(rule);
-        let Some(built) = swarm.built.get(&key).filter(|_| !swarm.rebuilds.contains_key(&key)) else {
-            continue;
-        };
+        let package = PackageId(first.0 + n as u64);
         let members = || node.members.iter().map(|&m| &report.packages[m as usize]);
         let unknown = members().any(|p| p.live.as_ref().is_some_and(|live| live.commit.is_none()));
-        if unknown && now.since(built.at) >= swarm.policy.live_max_age_ms {
-            continue;
-        }
-        if own.admit(&built.artifacts) {
-            let package = PackageId(first.0 + n as u64);
+        let fits = |built: &&Built| {
+            let stale = unknown && now.since(built.at) >= swarm.policy.live_max_age_ms;
+            !swarm.rebuilds.contains_key(&key) && !stale && own.admit(&built.artifacts)
+        };
+        if let Some(built) = swarm.built.get(&key).filter(fits) {
             events.push(Event::PackageReused { package, artifacts: built.artifacts.clone() });
+        } else if let Some(broken) = swarm.quarantine.keeps(swarm, now, &key) {
+            events.push(Event::PackageHeld { package, reason: broken.words() });
         }
     }
     events

@@ -3,13 +3,16 @@
 //! A failure is judged by its class and by its company. The same error on two drones is
 //! the package's; what the network or a lost lease did is nobody's; a drone's own
 //! trouble, and different packages failing on it one after the other, is a [`strike`].
-//! A package that was killed for its [`memory`] use gets another kind of try.
+//! A package that was killed for its [`memory`] use, or whose source files cannot be had
+//! ([`fetch`]), gets another kind of try.
 
+pub mod fetch;
 pub mod memory;
 pub mod strike;
 
 use crate::{
     attempt::{Attempt, Ending, Job},
+    calendar,
     event::Event,
     run::Run,
     swarm::Swarm,
@@ -30,23 +33,48 @@ pub enum Verdict {
     GiveUp {
         /// Why, in one line.
         reason: String,
+        /// It is the package's own fault, so that later runs need not try it either until
+        /// something that it is built from changes.
+        lasting: bool,
     },
 }
 
 /// Judges a package after `attempt` at it failed.
 #[must_use]
-pub fn package(swarm: &Swarm, id: PackageId, attempt: AttemptId, failure: &Failure, entropy: u64) -> Verdict {
+pub fn package(
+    swarm: &Swarm,
+    now: TimeMs,
+    id: PackageId,
+    attempt: AttemptId,
+    failure: &Failure,
+    entropy: u64,
+) -> Verdict {
+    let passing = |reason| Verdict::GiveUp { reason, lasting: false };
+    let lasting = |reason| Verdict::GiveUp { reason, lasting: true };
     let Some(current) = swarm.attempts.get(&attempt) else {
-        return Verdict::GiveUp { reason: "its records are gone".into() };
+        return passing("its records are gone".into());
     };
-    let what = format!("{} failed on {}: {}", failure.phase, current.drone_name, failure.signature);
+    let what = format!("{} failed on {}: {}", failure.phase, current.drone_name, failure.headline());
     if failure.cause == Some(FailureCause::OutOfMemory) {
         if let Some(reason) = memory::hopeless(swarm, id, current) {
-            return Verdict::GiveUp { reason };
+            return passing(reason);
         }
-    } else if is_own(failure.class) {
-        let past: Vec<&Attempt> = past(swarm, id, attempt).filter(|a| own_signature(a).is_some()).collect();
-        let alike = past.iter().find(|a| own_signature(a).is_some_and(|s| s == failure.signature));
+    } else if failure.cause == Some(FailureCause::SourceMissing) {
+        if let Some(verdict) = fetch::missing(swarm, now, id, attempt, (entropy, &what)) {
+            return verdict;
+        }
+    } else if is_own(failure) {
+        if let Some(before) = swarm.quarantine.of(swarm, id).filter(|q| q.signature == failure.signature) {
+            let when = calendar::span(now.since(before.since));
+            return lasting(format!(
+                "failed on {} as it did {when} ago: {}",
+                current.drone_name,
+                failure.headline()
+            ));
+        }
+        let signature = |a: &Attempt| own_signature(a).or_else(|| mismatch(a)).map(str::to_owned);
+        let past: Vec<&Attempt> = past(swarm, id, attempt).filter(|a| signature(a).is_some()).collect();
+        let alike = past.iter().find(|a| signature(a).is_some_and(|s| s == failure.signature));
         let only_drone = drones_for(swarm, id).all(|d| d == current.drone);
         if let Some(other) = alike.filter(|other| other.drone != current.drone || only_drone) {
             let names = if other.drone == current.drone {
@@ -54,16 +82,16 @@ pub fn package(swarm: &Swarm, id: PackageId, attempt: AttemptId, failure: &Failu
             } else {
                 format!("on {} and {}", other.drone_name, current.drone_name)
             };
-            let reason = format!("failed alike {names}: {}", failure.signature);
-            return Verdict::GiveUp { reason };
+            let reason = format!("failed alike {names}: {}", failure.headline());
+            return lasting(reason);
         }
         let own = 1 + past.len();
         if own >= swarm.policy.package_failures as usize {
-            return Verdict::GiveUp { reason: format!("{own} failures of its own, the last: {what}") };
+            return lasting(format!("{own} failures of its own, the last: {what}"));
         }
     }
     match spent(swarm, id, &[attempt]) {
-        Some(why) => Verdict::GiveUp { reason: format!("{why}, the last: {what}") },
+        Some(why) => passing(format!("{why}, the last: {what}")),
         None => {
             let failures = past(swarm, id, attempt).count() + 1;
             Verdict::Retry { after_ms: backoff_ms(swarm, failures, entropy), reason: what }
@@ -113,9 +141,9 @@ pub(crate) fn past(swarm: &Swarm, id: PackageId, current: AttemptId) -> impl Ite
 #[must_use]
 pub fn plan(swarm: &Swarm, run: RunId, failure: &Failure, entropy: u64) -> Verdict {
     let attempts = swarm.runs.get(&run).map_or(0, |r| r.plan_attempts.len());
-    let what = format!("the plan failed ({}): {}", failure.class, failure.signature);
+    let what = format!("the plan failed ({}): {}", failure.class, failure.headline());
     if attempts >= swarm.policy.plan_attempts as usize {
-        return Verdict::GiveUp { reason: format!("{what}, {attempts} times") };
+        return Verdict::GiveUp { reason: format!("{what}, {attempts} times"), lasting: false };
     }
     Verdict::Retry { after_ms: backoff_ms(swarm, attempts, entropy), reason: what }
 }
@@ -158,14 +186,27 @@ fn drones_for(swarm: &Swarm, package: PackageId) -> impl Iterator<Item = DroneId
         .map(|(id, _)| *id)
 }
 
-fn is_own(class: FailureClass) -> bool {
-    matches!(class, FailureClass::Package | FailureClass::Timeout)
+/// Whether a failure is the package's own. A source file that is another than its
+/// repository says is, though no drone that met it is to blame.
+fn is_own(failure: &Failure) -> bool {
+    matches!(failure.class, FailureClass::Package | FailureClass::Timeout)
+        || failure.cause == Some(FailureCause::SourceMismatch)
+}
+
+/// The signature with which an attempt met a wrong source file.
+fn mismatch(attempt: &Attempt) -> Option<&str> {
+    match &attempt.ending {
+        Some(Ending::Failed(f)) if f.cause == Some(FailureCause::SourceMismatch) => Some(&f.signature),
+        _ => None,
+    }
 }
 
 /// The signature with which an attempt failed by the package's own fault.
 pub(crate) fn own_signature(attempt: &Attempt) -> Option<&str> {
     match attempt.ending.as_ref()? {
-        Ending::Failed(f) if is_own(f.class) => Some(&f.signature),
+        Ending::Failed(f) if matches!(f.class, FailureClass::Package | FailureClass::Timeout) => {
+            Some(&f.signature)
+        }
         Ending::Rejected(reason) => Some(reason),
         _ => None,
     }

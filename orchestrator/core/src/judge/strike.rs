@@ -69,7 +69,7 @@ pub fn suspicion(swarm: &Swarm, id: DroneId, package: PackageId, failure: &Failu
         format!(
             "different packages fail on it, the last {} ({}), before that {}",
             title(package),
-            failure.signature,
+            failure.headline(),
             title(other)
         )
     })

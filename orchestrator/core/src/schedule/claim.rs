@@ -67,7 +67,8 @@ pub(crate) fn claim(swarm: &Swarm, now: TimeMs, id: DroneId, request: &ClaimRequ
 
 /// Why a drone gets nothing whatever the queue has.
 fn held(swarm: &Swarm, id: DroneId, drone: &Drone) -> Option<String> {
-    match drone.state() {
+    // Who asks is heard, however silent it was.
+    match drone.state_when_heard() {
         DroneState::Pending => Some(format!("not approved yet: `swarmctl drone approve {}`", drone.name)),
         DroneState::Draining => Some(format!("draining: {}", drone.draining.as_deref().unwrap_or_default())),
         DroneState::Grounded => drone.grounded.as_ref().map(|g| format!("grounded: {}", g.reason)),

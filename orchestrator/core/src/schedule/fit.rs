@@ -5,7 +5,7 @@ use super::late::Ongoing;
 use crate::{
     attempt::{Attempt, Ending},
     drone::Drone,
-    judge::{memory, own_signature},
+    judge::{fetch, memory, own_signature},
     package::Package,
     run::Run,
     swarm::Swarm,
@@ -66,7 +66,7 @@ impl<'a> Fit<'a> {
 fn speaks_against(attempt: &Attempt) -> bool {
     let own = own_signature(attempt).is_some()
         || matches!(&attempt.ending, Some(Ending::Failed(f)) if f.class == FailureClass::Drone);
-    own && !memory::was_killed(attempt)
+    (own && !memory::was_killed(attempt)) || fetch::failed(attempt)
 }
 
 /// The groups of which at most one package is built at a time, and which of them are in

@@ -151,7 +151,7 @@ fn idle(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> Option<Alarm> {
             (run.ready.iter().map(|(_, p)| p).filter(waits).count(), delegated as usize)
         }
     };
-    if needed == 0 || now.since(last_moved(swarm, run)) <= long_ms {
+    if needed == 0 || now.since(run.moved_at(swarm)) <= long_ms {
         return None;
     }
     let ready = |drone: DroneId| swarm.live.ready_since.get(&drone).copied().unwrap_or(swarm.live.started_at);
@@ -181,7 +181,7 @@ fn idle(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> Option<Alarm> {
         what: format!(
             "run {id} of {} waits with {work} for {}, while {name} idles: {why}",
             run.profile,
-            span(now.since(last_moved(swarm, run)))
+            span(now.since(run.moved_at(swarm)))
         ),
         next: match asks {
             true => "`swarmctl queue` names the packages, `swarmctl why` what they wait for".into(),
@@ -189,12 +189,4 @@ fn idle(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> Option<Alarm> {
         },
         command: None,
     })
-}
-
-/// When something of a run was last handed out or came to an end.
-fn last_moved(swarm: &Swarm, run: &Run) -> TimeMs {
-    let of_packages = run.packages.iter().filter_map(|p| swarm.packages.get(p)).flat_map(|p| &p.attempts);
-    let attempts = run.plan_attempts.iter().chain(of_packages).filter_map(|a| swarm.attempts.get(a));
-    let moved = attempts.map(|a| a.ended_at.unwrap_or(a.started_at)).max();
-    moved.unwrap_or(run.started_at).max(run.started_at)
 }

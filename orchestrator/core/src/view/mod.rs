@@ -8,6 +8,7 @@ mod concern;
 mod drone;
 mod healing;
 mod package;
+mod refused;
 mod run;
 mod status;
 mod why;

@@ -1,7 +1,7 @@
 //! Runs, as people see them, and when they will end.
 
 use super::{Dependants, hopeless};
-use crate::{attempt::Job, calendar, run::Run, swarm::Swarm};
+use crate::{attempt::Job, calendar, run::Run, standstill, swarm::Swarm};
 use swarm_common::{id::*, state::*, time::TimeMs, wire::view::RunView};
 
 /// Every run that is kept, the newest first.
@@ -17,6 +17,9 @@ pub fn run(swarm: &Swarm, now: TimeMs, id: RunId) -> Option<RunView> {
 }
 
 fn view(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> RunView {
+    let is_held = |p: &&PackageId| swarm.packages.get(p).is_some_and(|p| p.held);
+    let held: Vec<PackageId> = run.packages.iter().filter(is_held).copied().collect();
+    let saved_ms = held.iter().filter_map(|&p| swarm.quarantine.of(swarm, p)).map(|broken| broken.cost_ms);
     RunView {
         id,
         profile: run.profile.clone(),
@@ -28,6 +31,8 @@ fn view(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> RunView {
         ended_at: run.ended_at,
         counts: run.counts.iter().filter(|(_, n)| **n > 0).map(|(&state, &n)| (state, n)).collect(),
         reused: run.reused,
+        held: held.len() as u64,
+        saved_s: saved_ms.sum::<u64>() / 1000,
         eta: eta(swarm, now, run),
         problems: run.problems.clone(),
         plan_attempts: run.plan_attempts.clone(),
@@ -36,6 +41,13 @@ fn view(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> RunView {
 
 fn reason(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> Option<String> {
     let told = (!run.reason.is_empty()).then(|| run.reason.clone());
+    if run.state == RunState::Building {
+        let still = run.stood_still_at == Some(run.count(PackageState::Received))
+            && standstill::is_still(swarm, now, run);
+        let published = || "nothing of it can go on for now; what it has so far is published".to_owned();
+        let unknown = || "when it ends is known once something was built".to_owned();
+        return (still.then(published)).or(told).or((swarm.history.guess.count == 0).then(unknown));
+    }
     if run.state != RunState::Planning {
         return told;
     }
@@ -52,17 +64,20 @@ fn reason(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> Option<String> {
 }
 
 /// The predicted end: the work left over all drones that may do it, and never sooner than
-/// the longest chain on the fastest of them. Unknown while there is no plan or no drone.
+/// the longest chain on the fastest of them, which begins when its first package may be
+/// tried. Unknown while there is no plan or no drone, or nothing was ever built: then all
+/// that is left would be a guess.
 fn eta(swarm: &Swarm, now: TimeMs, run: &Run) -> Option<TimeMs> {
-    if run.state != RunState::Building {
+    if run.state != RunState::Building || swarm.history.guess.count == 0 {
         return None;
     }
+    let begin = calendar::pause(swarm, now).map_or(now, |pause| pause.until);
     let able =
         swarm.drones.values().filter(|d| d.state() == DroneState::Online && d.builds_for(&run.profile));
     let speeds: Vec<u64> = able.map(|d| d.speed_permille.max(1)).collect();
     let fastest = *speeds.iter().max()?;
     let stuck = Dependants::of(swarm, run).waiting_for(swarm, hopeless(swarm, run));
-    let (mut work_ms, mut chain_ms) = (0u64, 0u64);
+    let (mut work_ms, mut alone_ms) = (0u64, 0u64);
     for id in run.packages.iter().filter(|id| !stuck.contains(id)) {
         let Some(package) = swarm.packages.get(id).filter(|p| !p.state.is_final()) else { continue };
         let done_ms = swarm
@@ -73,10 +88,11 @@ fn eta(swarm: &Swarm, now: TimeMs, run: &Run) -> Option<TimeMs> {
         let own_ms = package.predicted_ms + swarm.overhead_ms();
         work_ms = work_ms.saturating_add(own_ms.saturating_sub(done_ms).max(1000));
         if package.state != PackageState::Blocked {
-            chain_ms = chain_ms.max(package.rank_ms.saturating_sub(done_ms.min(own_ms)));
+            let chain_ms = package.rank_ms.saturating_sub(done_ms.min(own_ms));
+            let waits_ms = package.not_before.since(begin);
+            alone_ms = alone_ms.max(waits_ms.saturating_add(chain_ms.saturating_mul(1000) / fastest));
         }
     }
     let spread_ms = work_ms.saturating_mul(1000) / speeds.iter().sum::<u64>();
-    let alone_ms = chain_ms.saturating_mul(1000) / fastest;
-    Some(now + spread_ms.max(alone_ms))
+    Some(begin + spread_ms.max(alone_ms))
 }

@@ -1,7 +1,7 @@
 //! The swarm on one screen: what is wrong, worst first, and the one thing to do next.
 
 use super::{alarms, concern, drones, healing, pause, run};
-use crate::{attempt::Job, heal, judge::strike, package::Package, run::Run, swarm::Swarm};
+use crate::{attempt::Job, drone::Drone, heal, judge::strike, package::Package, run::Run, swarm::Swarm};
 use std::collections::BTreeMap;
 use swarm_common::{
     id::*,
@@ -133,22 +133,17 @@ fn shown_runs(swarm: &Swarm) -> Vec<(RunId, &Run)> {
 }
 
 fn of_run(swarm: &Swarm, id: RunId, run: &Run, found: &mut Vec<Found>) {
-    let able = swarm.drones.values().filter(|d| d.builds_for(&run.profile));
-    let online = able.filter(|d| d.state() == DroneState::Online).count();
+    let able = swarm.drones.iter().filter(|(_, d)| d.builds_for(&run.profile));
+    let online = able.filter(|(id, d)| swarm.state_of(**id, d) == DroneState::Online).count();
     let profile = &run.profile;
     if run.state == RunState::Planning && swarm.attempts_at(Job::Plan(id)).next().is_none() && online == 0 {
-        let waits = Found::passing(
-            format!("run {id} of {profile} waits for its plan, and no drone that can make it is online"),
-            "start a drone for this profile; the plan is made at once when one is there",
-        );
-        found.push(waits.weighs(Severity::Critical));
+        let what =
+            format!("run {id} of {profile} waits for its plan, and no drone that can make it is online");
+        found.push(without_drone(swarm, profile, what));
     }
     if run.state == RunState::Building && online == 0 {
-        let stands = Found::passing(
-            format!("run {id} of {profile} stands still: no drone that can build for it is online"),
-            "start a drone for this profile; the run goes on when one is there",
-        );
-        found.push(stands.weighs(Severity::Critical));
+        let what = format!("run {id} of {profile} stands still: no drone that can build for it is online");
+        found.push(without_drone(swarm, profile, what));
     }
     if run.state == RunState::Failed {
         let failed = Found::mended_by(
@@ -188,6 +183,17 @@ fn of_run(swarm: &Swarm, id: RunId, run: &Run, found: &mut Vec<Found>) {
         );
         found.push(refused.signed(concern::refused(profile)));
     }
+}
+
+/// What helps where no drone can work for a profile: to let one work that an admin has
+/// drained, or to start one.
+fn without_drone(swarm: &Swarm, profile: &Name, what: String) -> Found {
+    let drained = |d: &&Drone| d.builds_for(profile) && d.state() == DroneState::Draining;
+    let found = match swarm.drones.values().find(drained) {
+        Some(drone) => Found::mended_by(what, format!("swarmctl drone resume {}", drone.name)),
+        None => Found::passing(what, "start a drone for this profile; the run goes on when one is there"),
+    };
+    found.weighs(Severity::Critical)
 }
 
 fn of_drones(swarm: &Swarm, now: TimeMs, found: &mut Vec<Found>) {

@@ -1,7 +1,7 @@
 //! Which package a person means, and everything that explains where it stands.
 
-use super::package::package;
-use crate::{explain, package::Package, schedule, swarm::Swarm};
+use super::{package::package, refused};
+use crate::{calendar, channel, explain, package::Package, schedule, swarm::Swarm};
 use swarm_common::{id::*, state::*, time::TimeMs, wire::view::WhyView};
 
 /// Candidates that are listed when a name is ambiguous.
@@ -15,6 +15,9 @@ pub enum FindError {
         "no package of a kept run is called `{0}`: give its id, name, category/name or category/name-version"
     )]
     Unknown(String),
+    /// It is in no plan, because the resolver refused it.
+    #[error("{0}")]
+    Refused(String),
     /// Several have.
     #[error("`{query}` means several packages: {}; name one of them", candidates.join(", "))]
     Ambiguous {
@@ -61,7 +64,10 @@ pub fn find(swarm: &Swarm, query: &str) -> Result<PackageId, FindError> {
             }
         }
     }
-    Err(FindError::Unknown(shown))
+    Err(match refused::of_query(swarm, query) {
+        Some(told) => FindError::Refused(told),
+        None => FindError::Unknown(shown),
+    })
 }
 
 /// What stands, what the package waits for, and how that ends.
@@ -86,10 +92,13 @@ pub fn why(swarm: &Swarm, now: TimeMs, id: PackageId) -> Option<WhyView> {
     for line in causes(swarm, now, id) {
         lines.push(line);
     }
-    if package.dependants > 0 {
-        lines.push(format!("{} packages wait for it.", package.dependants));
+    match package.dependants {
+        0 => {}
+        1 => lines.push("1 package waits for it.".into()),
+        n => lines.push(format!("{n} packages wait for it.")),
     }
     lines.push(ending(swarm, now, id, record));
+    lines.extend(refused::since(swarm, record));
     Some(WhyView { package, lines })
 }
 
@@ -119,11 +128,8 @@ fn causes(swarm: &Swarm, now: TimeMs, id: PackageId) -> Vec<String> {
 /// How the present state ends.
 fn ending(swarm: &Swarm, now: TimeMs, id: PackageId, package: &Package) -> String {
     match package.state {
-        PackageState::Received => "Nothing is left to do: it is stored and published.".into(),
-        PackageState::Quarantined => format!(
-            "It stays so until a newer plan or a person: `swarmctl logs {id}` shows its log, \
-             `swarmctl retry {id}` tries it again."
-        ),
+        PackageState::Received => stored(swarm, id, package),
+        PackageState::Quarantined => quarantined(swarm, now, id, package),
         PackageState::Cancelled => "A new run plans it again.".into(),
         PackageState::Delegated => {
             "It is received when the attempt delivers; if the attempt is lost or fails, it is tried again."
@@ -148,6 +154,58 @@ fn ending(swarm: &Swarm, now: TimeMs, id: PackageId, package: &Package) -> Strin
             Some(cause) => format!("It goes on when a person has mended {cause}: `swarmctl why {cause}`."),
             None => "It is needed as soon as they are received.".into(),
         },
+    }
+}
+
+/// Where what was received is to be had.
+fn stored(swarm: &Swarm, id: PackageId, package: &Package) -> String {
+    let run = package.run;
+    match swarm.runs.get(&run).map(|r| (r.state, r.to_publish())) {
+        Some((RunState::Building, _)) => {
+            return format!(
+                "It is stored. What {run} has received is published when it ends, or when nothing of it can go on."
+            );
+        }
+        Some((RunState::Cancelled, None)) => {
+            return format!(
+                "It is stored and not published, as {run} was cancelled; a new run takes it over."
+            );
+        }
+        _ => {}
+    }
+    let missing = channel::lacks(swarm, id);
+    match missing.first().and_then(|first| Some((first, swarm.packages.get(first)?))) {
+        Some((first, needed)) => format!(
+            "It is stored, and cannot be installed: at run time it needs {} ({first}), which is {}: \
+             `swarmctl why {first}`. What was published before stays.",
+            needed.title(),
+            needed.state
+        ),
+        None => "Nothing is left to do: it is stored and published.".into(),
+    }
+}
+
+/// How a quarantine ends.
+fn quarantined(swarm: &Swarm, now: TimeMs, id: PackageId, package: &Package) -> String {
+    let logs = if package.attempts.is_empty() {
+        String::new()
+    } else {
+        format!("`swarmctl logs {id}` shows its log, ")
+    };
+    let again = format!("{logs}`swarmctl retry {id}` tries it again.");
+    match swarm.quarantine.of(swarm, id) {
+        None => format!("It stays so until the next run or a person: {again}"),
+        Some(broken) => {
+            let probe = broken.retried_at(swarm).map(|at| match at.since(now) {
+                0 => ", which the next run does anyway".to_owned(),
+                ms => format!(", which a run does anyway in {}", calendar::span(ms)),
+            });
+            let again = again.trim_end_matches('.');
+            format!(
+                "Runs leave it alone until something that it is built from changes: {again}{}.",
+                probe.unwrap_or_default()
+            )
+        }
     }
 }
 

@@ -1,0 +1,44 @@
+//! Runs of which nothing can go on for now: the little that is left waits for its next try,
+//! for a drone, or for the end of a pause. What such a run has received so far is published
+//! meanwhile; the run itself goes on as before.
+
+use crate::{calendar, event::Event, run::Run, swarm::Swarm};
+use swarm_common::{id::*, state::*, time::TimeMs};
+
+/// What goes on within this time is worth waiting for.
+const SOON_MS: u64 = 10_000;
+
+/// The runs that stand still with more received than when they last did.
+pub(crate) fn found(swarm: &Swarm, now: TimeMs) -> Vec<Event> {
+    let still = swarm.runs.iter().filter(|(_, run)| has_news(swarm, run) && is_still(swarm, now, run));
+    let event = |(&run, record): (&RunId, &Run)| Event::RunStandsStill {
+        run,
+        received: record.count(PackageState::Received),
+    };
+    still.map(event).collect()
+}
+
+/// Whether it has received what nobody has published. What it only took over is published
+/// already, unless its profile never published anything.
+fn has_news(swarm: &Swarm, run: &Run) -> bool {
+    let received = run.count(PackageState::Received);
+    let first = swarm.profiles.get(&run.profile).is_some_and(|p| p.generation == 0);
+    run.state == RunState::Building
+        && received > run.stood_still_at.unwrap_or(0)
+        && (first || received > run.reused)
+}
+
+/// Whether nothing of it can go on for now.
+pub(crate) fn is_still(swarm: &Swarm, now: TimeMs, run: &Run) -> bool {
+    if run.count(PackageState::Delegated) > 0 {
+        return false;
+    }
+    let online = |(id, drone): (&DroneId, &crate::drone::Drone)| {
+        drone.builds_for(&run.profile) && swarm.state_of(*id, drone) == DroneState::Online
+    };
+    let waits = |id: &PackageId| swarm.packages.get(id).is_some_and(|p| p.not_before > now + SOON_MS);
+    calendar::pause(swarm, now).is_some()
+        || !swarm.drones.iter().any(online)
+        || run.ready.iter().all(|(_, id)| waits(id))
+        || now.since(run.moved_at(swarm)) > swarm.policy.idle_alarm_ms
+}

@@ -1,0 +1,88 @@
+//! What the newest plans do not have: refused by the resolver, or no longer wanted.
+
+use crate::{package::Package, run::Run, swarm::Swarm};
+use swarm_common::{cpv::Cpv, id::*, name::Name, wire::plan::PlanProblem};
+
+/// `category/name` of an atom such as `>=dev-libs/icu-75:0=[static]`.
+fn cp(atom: &str) -> &str {
+    let bare = atom.trim_start_matches(['<', '>', '=', '~', '!']);
+    let end = bare.find([':', '[']).unwrap_or(bare.len());
+    let named = &bare[..end];
+    if bare.len() == atom.len() {
+        return named;
+    }
+    let versioned = named.trim_end_matches('*').parse::<Cpv>();
+    versioned.map_or(named, |cpv| &named[..cpv.cp().len()])
+}
+
+/// The newest run of each profile that has a plan.
+fn newest(swarm: &Swarm) -> impl Iterator<Item = (RunId, &Run)> {
+    swarm.profiles.keys().filter_map(|profile| newest_of(swarm, profile))
+}
+
+fn newest_of<'s>(swarm: &'s Swarm, profile: &Name) -> Option<(RunId, &'s Run)> {
+    let has_plan = |run: &Run| !run.packages.is_empty() || !run.problems.is_empty();
+    let newest = swarm.runs.iter().rfind(|(_, run)| run.profile == *profile && has_plan(run));
+    newest.map(|(&id, run)| (id, run))
+}
+
+/// What is told of a name that no kept run plans, if the resolver refused it.
+pub(super) fn of_query(swarm: &Swarm, query: &str) -> Option<String> {
+    let version = query.parse::<Cpv>().ok();
+    let wanted = version.as_ref().map_or(query, Cpv::cp);
+    let meant = |atom: &String| {
+        let cp = cp(atom);
+        cp == wanted || cp.split_once('/').is_some_and(|(_, name)| name == wanted)
+    };
+    newest(swarm).find_map(|(id, run)| {
+        let problem = run.problems.iter().find(|p| p.atoms.iter().any(meant))?;
+        let atom = problem.atoms.iter().find(|a| meant(a))?;
+        Some(format!("{atom} is not planned in {id} of {}: {}", run.profile, words(problem)))
+    })
+}
+
+/// What a newer run of its profile says of a package that it does not plan.
+pub(super) fn since(swarm: &Swarm, package: &Package) -> Option<String> {
+    let profile = &swarm.runs.get(&package.run)?.profile;
+    let (id, run) = newest_of(swarm, profile)?;
+    if id <= package.run {
+        return None;
+    }
+    let own = |cp: &str| package.targets.iter().any(|t| t.cpv.cp() == cp);
+    let planned = run.packages.iter().filter_map(|p| swarm.packages.get(p)).flat_map(|p| &p.targets);
+    let mut others = planned.filter(|t| own(t.cpv.cp()));
+    if let Some(other) = others.next() {
+        return Some(format!("{id}, which is newer, plans {} instead.", other.cpv));
+    }
+    let problem = run.problems.iter().find(|p| p.atoms.iter().any(|atom| own(cp(atom))));
+    Some(match problem {
+        Some(problem) => format!("{id}, which is newer, does not plan it: {}.", words(problem)),
+        None => format!(
+            "{id}, which is newer, does not plan it: nothing in the world set of {profile} needs it any more."
+        ),
+    })
+}
+
+fn words(problem: &PlanProblem) -> String {
+    let first = problem.message.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    let change = problem.suggestion.as_ref().map(|line| format!("; what would help: `{line}`"));
+    format!("the resolver refuses it: {}{}", first.trim_end_matches('.'), change.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cp;
+
+    #[test]
+    fn an_atom_is_known_by_its_name_whatever_it_demands() {
+        for atom in [
+            "dev-libs/icu",
+            ">=dev-libs/icu-75",
+            "=dev-libs/icu-75*",
+            "dev-libs/icu:0=",
+            "~dev-libs/icu-75[static]",
+        ] {
+            assert_eq!(cp(atom), "dev-libs/icu", "{atom}");
+        }
+    }
+}
