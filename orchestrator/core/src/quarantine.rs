@@ -48,10 +48,11 @@ impl Broken {
     }
 }
 
-/// What decides whether a package is the same broken one.
+/// What decides whether a package is the same broken one: everything that it is made from and
+/// built with, as a change that leaves a good package as it is may mend a broken one.
 #[must_use]
 pub fn key(package: &Package) -> Digest {
-    package.build_key
+    package.strict_key
 }
 
 impl Quarantine {

@@ -126,6 +126,29 @@ fn what_is_broken_is_not_built_again_until_an_input_changes() {
 }
 
 #[test]
+fn a_change_that_would_rebuild_nothing_good_has_the_broken_tried_again() {
+    let mut kit = Kit::new(&["a"]);
+    let plan = |eclass: &str| {
+        let mut plan = report(&["bad-1"], &[]);
+        plan.settings.insert("env.CFLAGS".into(), "-O2".into());
+        plan.packages[0].strict.insert("eclasses".into(), eclass.into());
+        plan
+    };
+    kit.plan(plan("e1"));
+    for _ in 0..2 {
+        kit.pass(10_000, &[A]);
+        let got = kit.claim(A).unwrap();
+        kit.fail(A, &got, FailureClass::Package, "undeclared");
+    }
+    kit.plan(plan("e1"));
+    assert_eq!(kit.state(2), PackageState::Quarantined);
+    kit.plan(plan("e2"));
+    let key = |id: u64| kit.swarm.packages[&PackageId(id)].build_key;
+    assert_eq!(key(2), key(3), "by Gentoo's rule it is the same package");
+    assert_eq!(kit.state(3), PackageState::Needed);
+}
+
+#[test]
 fn what_is_broken_is_tried_again_for_a_person_and_after_a_week() {
     let mut kit = Kit::new(&["a"]);
     broken(&mut kit);

@@ -43,7 +43,7 @@ pub(super) fn known(
         };
         if let Some(built) = swarm.built.get(&key).filter(fits) {
             events.push(Event::PackageReused { package, artifacts: built.artifacts.clone() });
-        } else if let Some(broken) = swarm.quarantine.keeps(swarm, now, &key) {
+        } else if let Some(broken) = swarm.quarantine.keeps(swarm, now, &keys.strict) {
             events.push(Event::PackageHeld { package, reason: broken.words() });
         }
     }
