@@ -5,8 +5,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
 use anyhow::{Result, ensure};
-use std::{path::Path, time::Duration};
-use swarm_common::state::{PackageState, RunState};
+use std::{fs, path::Path, time::Duration};
+use swarm_common::{
+    cpv::Cpv,
+    state::{PackageState, RunState},
+};
 use swarm_tests::e2e::{
     binhost::BinhostCopy,
     forger,
@@ -144,5 +147,71 @@ fn orchestrator_killed() -> Result<()> {
 fn says(workstation: &Workstation, program: &str, arguments: &[&str], expected: &str) -> Result<()> {
     let said = workstation.run(program, arguments)?;
     ensure!(said.trim_end() == expected.trim_end(), "{program} said {said:?}, not {expected:?}");
+    Ok(())
+}
+
+#[test]
+fn a_new_version_is_published_when_all_that_it_needs_at_run_time_is_there() {
+    successor_without_its_library().unwrap();
+}
+
+fn successor_without_its_library() -> Result<()> {
+    let swarm = Swarm::start(&["ada", "bob"], &["app-misc/spyglass", "app-misc/bystander"])?;
+    let install = ["--usepkg", "--usepkgonly", "--getbinpkg", "--update", "--deep", "app-misc/spyglass"];
+    ebuild(&swarm, "app-misc/spyglass-1.0", "")?;
+    ebuild(&swarm, "app-misc/bystander-1.0", "")?;
+    swarm.pin_anew()?;
+    let run = swarm.start_run()?;
+    ensure!(swarm.run_to_its_end(run, RUN)?.state == RunState::Succeeded);
+    let old = Workstation::new(&swarm.repository())?;
+    swarm.set_up(&old)?;
+    let (good, said) = old.emerge(&install)?;
+    ensure!(good && old.has("app-misc/spyglass-1.0"), "{said}");
+
+    // The next version is built, but a library that it needs at run time is not.
+    ebuild(&swarm, "app-misc/spyglass-2.0", "RDEPEND=\"dev-libs/lens\"")?;
+    ebuild(&swarm, "app-misc/bystander-2.0", "")?;
+    ebuild(&swarm, "dev-libs/lens-1.0", "src_compile() { die \"error: no glass\"; }")?;
+    swarm.pin_anew()?;
+    let run = swarm.start_run()?;
+    let ended = swarm.run_to_its_end(run, RUN)?;
+    ensure!(ended.counts.get(&PackageState::Received) == Some(&2), "{:?}", ended.counts);
+    let new = Workstation::new(&swarm.repository())?;
+    swarm.set_up(&new)?;
+    for workstation in [&old, &new] {
+        workstation.sync(&swarm.repository())?;
+        let (good, said) = workstation.emerge(&install)?;
+        ensure!(good && workstation.has("app-misc/spyglass-1.0"), "{said}");
+    }
+    let (good, said) = new.emerge(&["--usepkgonly", "--getbinpkg", "app-misc/bystander"])?;
+    ensure!(good && new.has("app-misc/bystander-2.0"), "it has nothing to do with the failure: {said}");
+
+    // With the library the new version comes, too.
+    ebuild(&swarm, "dev-libs/lens-1.0", "")?;
+    swarm.pin_anew()?;
+    let run = swarm.start_run()?;
+    ensure!(swarm.run_to_its_end(run, RUN)?.state == RunState::Succeeded);
+    for workstation in [&old, &new] {
+        workstation.sync(&swarm.repository())?;
+        let (good, said) = workstation.emerge(&install)?;
+        ensure!(
+            good && workstation.has("app-misc/spyglass-2.0") && workstation.has("dev-libs/lens-1.0"),
+            "{said}"
+        );
+    }
+    Ok(())
+}
+
+/// Puts a package that installs one file into the repository; `more` are lines of its own.
+fn ebuild(swarm: &Swarm, cpv: &str, more: &str) -> Result<()> {
+    let parsed: Cpv = cpv.parse()?;
+    let folder = swarm.repository().join(parsed.cp());
+    fs::create_dir_all(&folder)?;
+    let text = format!(
+        "EAPI=8\nDESCRIPTION=\"A package of a test\"\nHOMEPAGE=\"https://example.org/\"\nLICENSE=\"MIT\"\n\
+         KEYWORDS=\"amd64\"\nS=\"${{WORKDIR}}\"\nSLOT=\"0\"\n{more}\n\
+         src_install() {{ insinto /usr/share/${{PN}}; echo \"${{PF}}\" > info || die; doins info; }}\n"
+    );
+    fs::write(folder.join(format!("{}.ebuild", parsed.pf())), text)?;
     Ok(())
 }
