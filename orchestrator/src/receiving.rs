@@ -60,7 +60,6 @@ pub enum ReceiveError {
 struct Taken {
     target: Target,
     accepted: Accepted,
-    at: TimeMs,
 }
 
 /// Takes package files in.
@@ -131,9 +130,9 @@ impl Receiving {
 
     /// Looks at an upload while it comes, if there is room for that.
     #[must_use]
-    pub fn look_alongside(&self) -> Option<Alongside> {
+    pub fn look_alongside(&self, build_time: TimeMs) -> Option<Alongside> {
         let permit = self.alongside.clone().try_acquire_owned().ok()?;
-        Some(Alongside::start(self.limits, permit))
+        Some(Alongside::start(self.limits, build_time, permit))
     }
 
     /// Whether this file of an attempt was taken already.
@@ -143,7 +142,8 @@ impl Receiving {
     }
 
     /// Takes an uploaded file, which must be one of `candidates`: checks, signs, stores and
-    /// indexes it. `examined` is what was found while it came, if it was looked at then.
+    /// indexes it. `examined` is what was found while it came, if it was looked at then;
+    /// `build_time` is what it gets otherwise.
     ///
     /// # Errors
     /// It is none of them, is not whole, or the disk fails. A file that is at fault is
@@ -154,14 +154,14 @@ impl Receiving {
         digest: Digest,
         candidates: Vec<Target>,
         examined: Option<Result<Gpkg, IntakeError>>,
-        now: TimeMs,
+        build_time: TimeMs,
     ) -> Result<(), ReceiveError> {
         if self.find(attempt, digest).is_some_and(|taken| candidates.contains(&taken.target)) {
             return Ok(());
         }
         let _permit = self.at_once.acquire().await;
         let this = self.clone();
-        tokio::task::spawn_blocking(move || this.take_now(attempt, digest, &candidates, examined, now))
+        tokio::task::spawn_blocking(move || this.take_now(attempt, digest, &candidates, examined, build_time))
             .await?
     }
 
@@ -171,7 +171,7 @@ impl Receiving {
         digest: Digest,
         candidates: &[Target],
         examined: Option<Result<Gpkg, IntakeError>>,
-        now: TimeMs,
+        build_time: TimeMs,
     ) -> Result<(), ReceiveError> {
         let upload = match self.incoming.status(attempt, digest) {
             Ok(upload) if upload.is_complete() => upload,
@@ -184,9 +184,9 @@ impl Receiving {
             store: &self.store,
             entries: &self.entries,
         };
-        match acceptance.accept(&upload.path, examined, candidates, digest, now) {
+        match acceptance.accept(&upload.path, examined, candidates, digest, build_time) {
             Ok((target, accepted)) => {
-                let taken = Taken { target: target.clone(), accepted, at: now };
+                let taken = Taken { target: target.clone(), accepted };
                 let note = serde_json::to_string(&taken).map_err(|error| error.to_string());
                 let noted = note.and_then(|note| {
                     let noted = self.incoming.note_taken(attempt, digest, upload.size, &note);
@@ -216,14 +216,14 @@ impl Receiving {
         attempt: AttemptId,
         drone: DroneId,
         files: Vec<(Digest, Target)>,
-        now: TimeMs,
+        build_time: TimeMs,
     ) -> Result<Vec<Artifact>, ReceiveError> {
         let mut artifacts = Vec::with_capacity(files.len());
         for (uploaded_digest, target) in files {
-            self.take(attempt, uploaded_digest, vec![target.clone()], None, now).await?;
+            self.take(attempt, uploaded_digest, vec![target.clone()], None, build_time).await?;
             let taken = self.find(attempt, uploaded_digest);
-            let Taken { accepted, at, .. } = taken.ok_or(ReceiveError::NotUploaded(uploaded_digest))?;
-            let Accepted { digest, size } = accepted;
+            let Taken { accepted, .. } = taken.ok_or(ReceiveError::NotUploaded(uploaded_digest))?;
+            let Accepted { digest, size, at } = accepted;
             artifacts.push(Artifact {
                 target,
                 digest,

@@ -110,7 +110,7 @@ fn check_with(gpg: &Gpg, package: &[u8]) {
 #[test]
 fn gpg_verifies_what_our_own_key_signed() {
     let key = OpenPgpKey::generate("Build Swarm <swarm@example.org>").unwrap();
-    let signed = sign_gpkg(&key, &fixture()[..], Vec::new(), 1_700_000_000).unwrap();
+    let signed = sign_gpkg(Some(&key), &fixture()[..], Vec::new(), 1_700_000_000, None).unwrap();
     check_with(&Gpg::trusting(&key), &signed.output);
 }
 
@@ -135,7 +135,7 @@ fn keys_that_gpg_made_are_imported_and_sign() {
         }
         let secret = maker.must(&["--armor", "--export-secret-keys"], b"").stdout;
         let key = OpenPgpKey::from_armored(std::str::from_utf8(&secret).unwrap()).unwrap();
-        let signed = sign_gpkg(&key, &fixture()[..], Vec::new(), 1_700_000_000).unwrap();
+        let signed = sign_gpkg(Some(&key), &fixture()[..], Vec::new(), 1_700_000_000, None).unwrap();
         check_with(&Gpg::trusting(&key), &signed.output);
     }
 }

@@ -5,6 +5,8 @@
 //! read (a copy costs a thirtieth of the hashing); a small file is not worth a thread.
 
 use super::digests::{FileDigests, FileHasher};
+use crate::digest::Digest;
+use sha2::{Digest as _, Sha256};
 use std::{
     io, mem,
     sync::mpsc::{self, Receiver, Sender, SyncSender},
@@ -21,20 +23,71 @@ const BUFFERS: usize = 4;
 enum Job {
     Bytes(Vec<u8>),
     Mark,
+    Hold,
+    Replace(Vec<u8>),
 }
 
-/// What it ends with: the state at the end, and at the last mark.
-type Hashed = (FileHasher, Option<FileHasher>);
+/// What was found out.
+pub(crate) struct Hashed {
+    /// SHA-256 of everything that was read.
+    pub(crate) read: Digest,
+    /// The digests of that with its replacements.
+    pub(crate) digests: FileDigests,
+    /// Their state at the last mark.
+    pub(crate) marked: Option<FileHasher>,
+}
+
+/// The digests so far.
+#[derive(Clone, Default)]
+struct State {
+    file: FileHasher,
+    marked: Option<FileHasher>,
+    /// What was read, once it is something else than `file`.
+    read: Option<Sha256>,
+    held: bool,
+}
+
+impl State {
+    fn update(&mut self, bytes: &[u8]) {
+        if let Some(read) = &mut self.read {
+            read.update(bytes);
+        }
+        if !self.held {
+            self.file.update(bytes);
+        }
+    }
+
+    fn mark(&mut self) {
+        self.marked = Some(self.file.clone());
+    }
+
+    fn hold(&mut self) {
+        self.read.get_or_insert_with(|| self.file.sha256());
+        self.file = self.marked.clone().unwrap_or_default();
+        self.held = true;
+    }
+
+    fn replace(&mut self, bytes: &[u8]) {
+        self.held = false;
+        self.file.update(bytes);
+    }
+
+    fn finish(self) -> Hashed {
+        let digests = self.file.finish();
+        let read = self.read.map_or(digests.sha256, |read| Digest(read.finalize().into()));
+        Hashed { read, digests, marked: self.marked }
+    }
+}
 
 struct Follower {
     filling: Vec<u8>,
     full: SyncSender<Job>,
     empty: Receiver<Vec<u8>>,
-    thread: JoinHandle<Hashed>,
+    thread: JoinHandle<State>,
 }
 
 impl Follower {
-    fn start(from: FileHasher, marked: Option<FileHasher>) -> io::Result<Self> {
+    fn start(state: State) -> io::Result<Self> {
         let (full, jobs) = mpsc::sync_channel(BUFFERS);
         let (emptied, empty) = mpsc::channel();
         for _ in 1..BUFFERS {
@@ -42,7 +95,7 @@ impl Follower {
             let _ = emptied.send(Vec::with_capacity(BUFFER));
         }
         let named = thread::Builder::new().name("digests".to_owned());
-        let thread = named.spawn(move || follow(from, marked, &jobs, &emptied))?;
+        let thread = named.spawn(move || follow(state, &jobs, &emptied))?;
         Ok(Self { filling: Vec::with_capacity(BUFFER), full, empty, thread })
     }
 
@@ -68,44 +121,41 @@ impl Follower {
         }
     }
 
-    fn mark(&mut self) {
+    /// Tells something of what lies between the bytes before and after.
+    fn tell_here(&mut self, job: Job) {
         self.pass_on();
-        self.tell(Job::Mark);
+        self.tell(job);
     }
 
-    fn end(mut self) -> io::Result<Hashed> {
+    fn end(mut self) -> io::Result<State> {
         self.pass_on();
         drop(self.full);
         self.thread.join().map_err(|_| io::Error::other("computing the digests broke off"))
     }
 }
 
-fn follow(
-    mut hasher: FileHasher,
-    mut marked: Option<FileHasher>,
-    jobs: &Receiver<Job>,
-    emptied: &Sender<Vec<u8>>,
-) -> Hashed {
+fn follow(mut state: State, jobs: &Receiver<Job>, emptied: &Sender<Vec<u8>>) -> State {
     while let Ok(job) = jobs.recv() {
         match job {
             Job::Bytes(mut bytes) => {
-                hasher.update(&bytes);
+                state.update(&bytes);
                 bytes.clear();
                 // Nobody fills buffers any more at the end.
                 let _ = emptied.send(bytes);
             }
-            Job::Mark => marked = Some(hasher.clone()),
+            Job::Mark => state.mark(),
+            Job::Hold => state.hold(),
+            Job::Replace(bytes) => state.replace(&bytes),
         }
     }
-    (hasher, marked)
+    state
 }
 
 /// Collects the bytes of a whole file.
 #[derive(Default)]
 pub(super) struct Beside {
     /// The state while there is no thread; what it began with afterwards.
-    here: FileHasher,
-    marked: Option<FileHasher>,
+    here: State,
     follower: Option<Follower>,
     refused: bool,
 }
@@ -117,9 +167,9 @@ impl Beside {
             return follower.update(bytes);
         }
         self.here.update(bytes);
-        if self.here.size() >= LARGE && !self.refused {
+        if self.here.file.size() >= LARGE && !self.refused {
             // A machine without a thread to spare computes them here, which is only slower.
-            self.follower = Follower::start(self.here.clone(), self.marked.take()).ok();
+            self.follower = Follower::start(self.here.clone()).ok();
             self.refused = self.follower.is_none();
         }
     }
@@ -127,21 +177,37 @@ impl Beside {
     /// Remembers the state as it is now, instead of the one at an earlier mark.
     pub(super) fn mark(&mut self) {
         match &mut self.follower {
-            Some(follower) => follower.mark(),
-            None => self.marked = Some(self.here.clone()),
+            Some(follower) => follower.tell_here(Job::Mark),
+            None => self.here.mark(),
         }
     }
 
-    /// The digests of everything, and the state at the last mark.
+    /// Goes back to the last mark, and leaves what comes out until it is replaced.
+    pub(super) fn hold(&mut self) {
+        match &mut self.follower {
+            Some(follower) => follower.tell_here(Job::Hold),
+            None => self.here.hold(),
+        }
+    }
+
+    /// Takes `bytes` instead of what was left out.
+    pub(super) fn replace(&mut self, bytes: Vec<u8>) {
+        match &mut self.follower {
+            Some(follower) => follower.tell_here(Job::Replace(bytes)),
+            None => self.here.replace(&bytes),
+        }
+    }
+
+    /// What was found out of everything.
     ///
     /// # Errors
     /// If the thread broke off.
-    pub(super) fn finish(self) -> io::Result<(FileDigests, Option<FileHasher>)> {
-        let (hasher, marked) = match self.follower {
+    pub(super) fn finish(self) -> io::Result<Hashed> {
+        let state = match self.follower {
             Some(follower) => follower.end()?,
-            None => (self.here, self.marked),
+            None => self.here,
         };
-        Ok((hasher.finish(), marked))
+        Ok(state.finish())
     }
 }
 
@@ -157,10 +223,31 @@ mod tests {
             bytes[..mark_at].chunks(40_001).for_each(|piece| beside.update(piece));
             beside.mark();
             bytes[mark_at..].chunks(300_007).for_each(|piece| beside.update(piece));
-            let (all, marked) = beside.finish().unwrap();
+            let Hashed { read, digests: all, marked } = beside.finish().unwrap();
+            assert_eq!(read, all.sha256);
             assert_eq!(all, FileHasher::read_all(&bytes[..]).unwrap());
             let marked = marked.unwrap().finish();
             assert_eq!(marked, FileHasher::read_all(&bytes[..mark_at]).unwrap(), "{mark_at}");
+        }
+    }
+
+    #[test]
+    fn what_is_replaced_counts_for_what_was_read_and_not_for_the_file() {
+        let bytes: Vec<u8> = (0..2 * LARGE + 999).map(|n| (n * 5 % 241) as u8).collect();
+        for (from, to) in [(0, 700), (512, 5000), (LARGE as usize + 3, LARGE as usize + 90_000)] {
+            let mut beside = Beside::default();
+            beside.update(&bytes[..from]);
+            beside.mark();
+            // The header has been seen before it is known what it is of.
+            beside.update(&bytes[from..from + 512]);
+            beside.hold();
+            beside.update(&bytes[from + 512..to]);
+            beside.replace(b"something else".to_vec());
+            bytes[to..].chunks(70_001).for_each(|piece| beside.update(piece));
+            let hashed = beside.finish().unwrap();
+            let file = [&bytes[..from], b"something else", &bytes[to..]].concat();
+            assert_eq!(hashed.read, Digest::of(&bytes), "{from}");
+            assert_eq!(hashed.digests, FileHasher::read_all(&file[..]).unwrap(), "{from}");
         }
     }
 }

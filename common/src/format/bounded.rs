@@ -5,10 +5,7 @@
 //! nothing else through; [`Fault::of`] gets them back. An error without a fault is the
 //! decompressor's own word about its input.
 
-use super::{
-    beside::Beside,
-    digests::{FileDigests, FileHasher},
-};
+use super::beside::{Beside, Hashed};
 use std::{
     cell::Cell,
     io::{self, Read},
@@ -65,8 +62,18 @@ impl<R: Read> Source<R> {
         self.hasher.mark();
     }
 
+    /// Takes the digests back to the last mark; what comes is left out of them.
+    pub(crate) fn hold(&mut self) {
+        self.hasher.hold();
+    }
+
+    /// Has the digests go on with `bytes` instead of what was left out.
+    pub(crate) fn replace(&mut self, bytes: Vec<u8>) {
+        self.hasher.replace(bytes);
+    }
+
     /// The digests of everything, and their state at the last mark.
-    pub(crate) fn finish(self) -> io::Result<(FileDigests, Option<FileHasher>)> {
+    pub(crate) fn finish(self) -> io::Result<Hashed> {
         self.hasher.finish()
     }
 }

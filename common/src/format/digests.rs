@@ -53,6 +53,11 @@ impl FileHasher {
         self.sha1.update(bytes);
     }
 
+    /// The SHA-256 of everything taken so far, to be gone on with.
+    pub(super) fn sha256(&self) -> Sha256 {
+        self.sha256.clone()
+    }
+
     /// Bytes taken so far.
     #[must_use]
     pub fn size(&self) -> u64 {

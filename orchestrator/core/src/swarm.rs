@@ -17,12 +17,16 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
+    cpv::Cpv,
     digest::Digest,
     id::*,
     name::Name,
     state::DroneState,
     time::TimeMs,
-    wire::{artifact::Artifact, drone::Vitals},
+    wire::{
+        artifact::Artifact,
+        drone::{Target, Vitals},
+    },
 };
 
 /// The state of everything. All maps are ordered, so that walking them is the same
@@ -74,6 +78,9 @@ pub struct Swarm {
     pub attempts: BTreeMap<AttemptId, Box<Attempt>>,
     /// First answers to commands with an idempotency key, with the event's number.
     pub answers: BTreeMap<String, (u64, Reply)>,
+    /// When each version was last received. A snapshot from before there was this is
+    /// replayed over.
+    pub received_at: BTreeMap<Cpv, TimeMs>,
     /// What past attempts took.
     pub history: History,
     /// What healing did to machines within the last day, oldest first.
@@ -185,6 +192,15 @@ impl Swarm {
     #[must_use]
     pub fn active_run(&self, profile: &Name) -> Option<RunId> {
         self.runs.iter().find(|(_, r)| r.profile == *profile && !r.state.is_over()).map(|(id, _)| *id)
+    }
+
+    /// The BUILD_TIME of what is received of `targets` now, in whole seconds: later than that
+    /// of everything received of these versions before, as workstations tell a rebuild by it.
+    #[must_use]
+    pub fn next_build_time(&self, targets: &[Target], now: TimeMs) -> TimeMs {
+        let before = targets.iter().filter_map(|target| self.received_at.get(&target.cpv)).max();
+        let seconds = before.map_or(0, |before| before.as_secs() + 1);
+        TimeMs(now.as_secs().max(seconds) * 1000)
     }
 
     /// Until when nobody is judged silent, because the orchestrator has just started.

@@ -3,11 +3,15 @@
 
 mod kit;
 
-use kit::{Kit, name, package_of, report};
+use kit::{Kit, artifacts, name, package_of, report};
 use swarm_common::{
     id::*,
     state::*,
-    wire::{drone::Work, plan::*},
+    time::TimeMs,
+    wire::{
+        drone::{Usage, Work},
+        plan::*,
+    },
 };
 use swarm_core::{Command, view};
 
@@ -196,4 +200,23 @@ fn what_is_shown_is_stored_however_many_runs_were_forgotten() {
     assert_eq!(held(&kit)[..2], ["editor-1", "lib-1*"]);
     let stored = view::artifacts(&kit.swarm, None);
     assert!(stored.iter().any(|a| a.target.cpv.pf() == "lib-1"), "the store may not forget it");
+}
+
+#[test]
+fn a_rebuild_has_a_later_build_time_even_if_the_clock_was_set_back() {
+    let mut kit = Kit::new(&["a"]);
+    kit.run(&["x-1"], &[]);
+    let got = kit.claim(DroneId(1)).unwrap();
+    let targets = match &got.work {
+        Work::Build(order) => order.targets.clone(),
+        Work::Plan => panic!("{got:?}"),
+    };
+    assert_eq!(kit.swarm.next_build_time(&targets, TimeMs(5_000_999)), TimeMs(5_000_000));
+    let mut artifacts = artifacts(DroneId(1), &got);
+    artifacts[0].received_at = TimeMs(9_000_000);
+    let usage = Usage::default();
+    kit.must(Command::ReceivePackage { drone: DroneId(1), attempt: got.attempt, artifacts, usage });
+    assert_eq!(kit.swarm.next_build_time(&targets, TimeMs(5_000_000)), TimeMs(9_001_000));
+    assert_eq!(kit.swarm.next_build_time(&targets, TimeMs(9_000_900)), TimeMs(9_001_000));
+    assert_eq!(kit.swarm.next_build_time(&targets, TimeMs(9_900_000)), TimeMs(9_900_000));
 }

@@ -18,7 +18,7 @@ use swarm_common::{
     digest::Digest,
     format::{
         digests::FileDigests,
-        gpkg::{Gpkg, Limits},
+        gpkg::{Gpkg, Limits, Stamp},
         packages_index::{Entry, PublishedFile},
         tar_reader::TarError,
     },
@@ -33,6 +33,8 @@ pub struct Accepted {
     pub digest: Digest,
     /// Its size in bytes.
     pub size: u64,
+    /// Its BUILD_TIME.
+    pub at: TimeMs,
 }
 
 /// Why a package was not taken.
@@ -72,7 +74,7 @@ impl From<StoreError> for AcceptError {
 pub struct Acceptance<'a> {
     /// Bounds of what is looked at.
     pub limits: &'a Limits,
-    /// Who signs; `None` stores packages as they came.
+    /// Who signs; `None` stores packages without signatures.
     pub key: Option<&'a OpenPgpKey>,
     /// Keeps the files.
     pub store: &'a Store,
@@ -84,7 +86,8 @@ impl Acceptance<'_> {
     /// Takes the file at `upload`, which must have the digest `expected` and be one of
     /// `candidates`: which, and as what. The file becomes the artifact, so it is gone from
     /// its place; one that is not taken is still there. `examined` is what was found while
-    /// it came, if it was looked at then.
+    /// it came, if it was looked at then. Its BUILD_TIME becomes `build_time`, unless it was
+    /// given one then.
     ///
     /// # Errors
     /// [`AcceptError::Rejected`] if it is anything else; nothing is stored then.
@@ -94,10 +97,10 @@ impl Acceptance<'_> {
         examined: Option<Result<Gpkg, IntakeError>>,
         candidates: &'t [Target],
         expected: Digest,
-        now: TimeMs,
+        build_time: TimeMs,
     ) -> Result<(&'t Target, Accepted), AcceptError> {
         let unreadable = |error| AcceptError::from(DiskError::new("read", upload, error));
-        let examined = examined.unwrap_or_else(|| intake::examine_file(upload, self.limits));
+        let examined = examined.unwrap_or_else(|| intake::examine_file(upload, self.limits, build_time));
         let package = match examined {
             Ok(package) => package,
             Err(IntakeError::Unreadable(error)) => return Err(unreadable(error)),
@@ -109,9 +112,10 @@ impl Acceptance<'_> {
             }
         };
         let target = intake::identify(&package, candidates, expected)?;
-        let (form, digests) = self.sign(upload, &package, now)?;
+        let built_at = package.metadata.line("BUILD_TIME").parse().unwrap_or(build_time.as_secs());
+        let (form, digests) = self.sign(upload, &package, built_at)?;
         let (digest, size) = (digests.sha256, digests.size);
-        let file = PublishedFile { path: target.path(), digests, mtime: now.as_secs() };
+        let file = PublishedFile { path: target.path(), digests, mtime: built_at };
         let entry = Entry::new(&package.metadata, &file)
             .map_err(|error| Rejection { kind: "bad-metadata", message: error.to_string() })?;
         // Before the upload is touched: a disk that is full now leaves it as it is.
@@ -122,14 +126,14 @@ impl Acceptance<'_> {
         {
             tracing::warn!(%digest, %error, "an index entry of nothing is left over");
         }
-        stored.map(|()| (target, Accepted { digest, size }))
+        let at = TimeMs(built_at.saturating_mul(1000));
+        stored.map(|()| (target, Accepted { digest, size, at }))
     }
 
     /// Makes it an artifact.
     fn keep(&self, upload: &Path, form: Form<'_>, digest: Digest) -> Result<(), AcceptError> {
         match form {
-            Form::AsItIs => self.store.adopt(upload, digest)?,
-            Form::Sealed { keep, tail } => self.store.take_over(upload, keep, &tail, digest)?,
+            Form::Sealed { keep, stamp, tail } => self.store.take_over(upload, keep, stamp, &tail, digest)?,
             Form::Copied(copy) => {
                 copy.commit(digest)?;
                 disk::remove_file(upload)?;
@@ -139,44 +143,32 @@ impl Acceptance<'_> {
     }
 
     /// What the artifact will be.
-    fn sign(
-        &self,
+    fn sign<'p>(
+        &'p self,
         upload: &Path,
-        package: &Gpkg,
-        now: TimeMs,
-    ) -> Result<(Form<'_>, FileDigests), AcceptError> {
-        let Some(key) = self.key else { return Ok((Form::AsItIs, package.digests.clone())) };
-        let now = now.as_secs();
-        if let Some(body) = &package.body {
-            let signed = seal(key, package, body, Vec::new(), now);
-            let Signed { output, digests } = signed.map_err(|error| failed(upload, error))?;
-            return Ok((Form::Sealed { keep: body.size, tail: output }, digests));
-        }
-        let (copy, digests) = self.copy(key, upload, now)?;
-        Ok((Form::Copied(copy), digests))
-    }
-
-    /// A signed copy.
-    fn copy(
-        &self,
-        key: &OpenPgpKey,
-        upload: &Path,
+        package: &'p Gpkg,
         now: u64,
-    ) -> Result<(NewArtifact<'_>, FileDigests), AcceptError> {
+    ) -> Result<(Form<'p>, FileDigests), AcceptError> {
+        let stamp = package.stamp.as_ref();
+        if let Some(body) = &package.body {
+            let signed = seal(self.key, package, body, Vec::new(), now);
+            let Signed { output, digests } = signed.map_err(|error| failed(upload, error))?;
+            return Ok((Form::Sealed { keep: body.size, stamp, tail: output }, digests));
+        }
         let file = File::open(upload).map_err(DiskError::at("open", upload))?;
         let reader = BufReader::with_capacity(256 * 1024, file);
-        let signed = sign_gpkg(key, reader, self.store.create()?, now);
+        let signed = sign_gpkg(self.key, reader, self.store.create()?, now, stamp);
         let Signed { output, digests } = signed.map_err(|error| failed(upload, error))?;
-        Ok((output, digests))
+        Ok((Form::Copied(output), digests))
     }
 }
 
 /// How an upload becomes an artifact.
 enum Form<'a> {
-    AsItIs,
-    /// Its first `keep` bytes and the signed rest.
+    /// Its first `keep` bytes, with other metadata, and a new end.
     Sealed {
         keep: u64,
+        stamp: Option<&'a Stamp>,
         tail: Vec<u8>,
     },
     Copied(NewArtifact<'a>),
@@ -275,18 +267,41 @@ mod tests {
         assert_eq!(std::fs::read_dir(place.dir.path().join("store/tmp")).unwrap().count(), 0);
     }
 
+    /// What is stored, after it was proved sound.
+    fn stored(place: &Place, accepted: Accepted) -> gpkg::Gpkg {
+        place.store.verify(accepted.digest).unwrap();
+        let stored = gpkg::verify(place.store.read(accepted.digest).unwrap(), &place.limits).unwrap();
+        assert_eq!((stored.digests.sha256, stored.digests.size), (accepted.digest, accepted.size));
+        stored
+    }
+
     #[test]
-    fn without_a_key_the_upload_is_the_artifact() {
-        let place = Place::with(&package());
-        assert_eq!(place.accept(None, target()).unwrap().digest, place.digest);
-        place.store.verify(place.digest).unwrap();
-        assert!(!place.upload.exists());
+    fn the_build_time_is_the_orchestrators_and_nothing_else_is_changed() {
+        let key = OpenPgpKey::generate("Test").unwrap();
+        let before = gpkg::verify(&package()[..], &Limits::default()).unwrap();
+        let foreign = sign_gpkg(Some(&key), &package()[..], Vec::new(), 1, None).unwrap().output;
+        // As it is sealed where it lies, without a key, and as a copy.
+        for (bytes, key) in [(package(), Some(&key)), (package(), None), (foreign, Some(&key))] {
+            let place = Place::with(&bytes);
+            let accepted = place.accept(key, target()).unwrap();
+            assert_eq!(accepted.at, NOW);
+            let mut after = stored(&place, accepted);
+            assert_eq!(after.signed, key.is_some());
+            assert_eq!(after.metadata.line("BUILD_TIME"), NOW.as_secs().to_string());
+            let told = before.metadata.0["BUILD_TIME"].clone();
+            after.metadata.0.insert("BUILD_TIME".to_owned(), told);
+            assert_eq!((&after.metadata, after.image), (&before.metadata, before.image));
+            let image =
+                |package: &gpkg::Gpkg| package.members.iter().find(|m| m.name.starts_with("image")).cloned();
+            assert_eq!(image(&after), image(&before));
+            assert!(!place.upload.exists());
+        }
     }
 
     #[test]
     fn one_signed_by_somebody_else_is_copied_without_those_signatures() {
         let (other, key) = (OpenPgpKey::generate("Other").unwrap(), OpenPgpKey::generate("Test").unwrap());
-        let foreign = sign_gpkg(&other, &package()[..], Vec::new(), 1).unwrap().output;
+        let foreign = sign_gpkg(Some(&other), &package()[..], Vec::new(), 1, None).unwrap().output;
         let place = Place::with(&foreign);
         let accepted = place.accept(Some(&key), target()).unwrap();
         let stored = gpkg::verify(place.store.read(accepted.digest).unwrap(), &place.limits).unwrap();

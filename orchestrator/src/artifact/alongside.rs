@@ -12,7 +12,10 @@ use std::{
     iter::Flatten,
     sync::mpsc::{self, SyncSender},
 };
-use swarm_common::format::gpkg::{Gpkg, Limits};
+use swarm_common::{
+    format::gpkg::{Gpkg, Limits},
+    time::TimeMs,
+};
 use tokio::{sync::OwnedSemaphorePermit, task::JoinHandle};
 
 /// Batches of pieces that may wait for the check.
@@ -27,11 +30,12 @@ pub struct Alongside {
 impl Alongside {
     /// Begins one, which keeps `permit` until it has ended.
     #[must_use]
-    pub fn start(limits: Limits, permit: OwnedSemaphorePermit) -> Self {
+    pub fn start(limits: Limits, build_time: TimeMs, permit: OwnedSemaphorePermit) -> Self {
         let (batches, waiting) = mpsc::sync_channel(WAITING);
         let examined = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            intake::examine(Pieces { waiting: waiting.into_iter().flatten(), current: Bytes::new() }, &limits)
+            let pieces = Pieces { waiting: waiting.into_iter().flatten(), current: Bytes::new() };
+            intake::examine(pieces, &limits, build_time)
         });
         Self { batches, examined }
     }

@@ -16,6 +16,7 @@ use swarm_common::{
         gpkg::{self, Gpkg, GpkgError, Limits, Metadata},
         xpak,
     },
+    time::TimeMs,
     wire::drone::Target,
 };
 
@@ -41,14 +42,14 @@ pub enum IntakeError {
     Unreadable(#[source] io::Error),
 }
 
-/// Reads a whole package and checks everything about it that needs no knowledge of what
-/// was asked for.
+/// Reads a whole package, which is to have this BUILD_TIME, and checks everything about it
+/// that needs no knowledge of what was asked for.
 ///
 /// # Errors
 /// [`IntakeError::Rejected`] if the file is at fault, [`IntakeError::Unreadable`] if
 /// reading is.
-pub fn examine(reader: impl Read, limits: &Limits) -> Result<Gpkg, IntakeError> {
-    gpkg::verify(reader, limits).map_err(|error| match error {
+pub fn examine(reader: impl Read, limits: &Limits, build_time: TimeMs) -> Result<Gpkg, IntakeError> {
+    gpkg::verify_stamped(reader, limits, build_time.as_secs()).map_err(|error| match error {
         GpkgError::Io(error) => IntakeError::Unreadable(error),
         other => Rejection { kind: other.kind(), message: other.to_string() }.into(),
     })
@@ -58,9 +59,9 @@ pub fn examine(reader: impl Read, limits: &Limits) -> Result<Gpkg, IntakeError> 
 ///
 /// # Errors
 /// As [`examine`].
-pub fn examine_file(path: &Path, limits: &Limits) -> Result<Gpkg, IntakeError> {
+pub fn examine_file(path: &Path, limits: &Limits, build_time: TimeMs) -> Result<Gpkg, IntakeError> {
     let file = File::open(path).map_err(IntakeError::Unreadable)?;
-    examine(BufReader::with_capacity(256 * 1024, file), limits)
+    examine(BufReader::with_capacity(256 * 1024, file), limits, build_time)
 }
 
 /// The same rejection of the file at `path`, or a more helpful one: an XPAK is no damaged
@@ -102,8 +103,8 @@ fn check(package: &Gpkg, target: &Target, expected: Digest) -> Result<(), Reject
         let message = format!("the package's {what} is `{}`, but `{must}` was asked for", is.escape_debug());
         Rejection { kind, message }
     };
-    if package.digests.sha256 != expected {
-        let is = package.digests.sha256.to_string();
+    if package.read != expected {
+        let is = package.read.to_string();
         return Err(differs("wrong-digest", "SHA-256", &is, &expected.to_string()));
     }
     let metadata = &package.metadata;
@@ -131,9 +132,28 @@ fn check(package: &Gpkg, target: &Target, expected: Digest) -> Result<(), Reject
     if package.directory != directory {
         return Err(differs("wrong-directory", "directory in the container", &package.directory, &directory));
     }
-    for key in ["EAPI", "BUILD_TIME"] {
-        if metadata.line(key).is_empty() {
-            return Err(Rejection { kind: "bad-metadata", message: format!("the package has no {key}") });
+    if metadata.line("EAPI").is_empty() {
+        return Err(Rejection { kind: "bad-metadata", message: "the package has no EAPI".to_owned() });
+    }
+    check_bound(metadata)
+}
+
+/// A `:=` is bound to the slot of what was installed during the build. One that is not
+/// tells that nothing was, and its package would never be rebuilt for another ABI.
+fn check_bound(metadata: &Metadata) -> Result<(), Rejection> {
+    for key in ["DEPEND", "RDEPEND", "BDEPEND", "PDEPEND", "IDEPEND"] {
+        let line = metadata.line(key);
+        let unbound = |word: &&str| {
+            let atom = word.split('[').next().unwrap_or_default();
+            !word.starts_with('!') && atom.split("::").next().unwrap_or_default().ends_with(":=")
+        };
+        if let Some(atom) = line.split(' ').find(unbound) {
+            let atom: String = atom.chars().take(200).collect();
+            let message = format!(
+                "{key} of the package has `{}`, which is bound to no slot: it was not installed during the build",
+                atom.escape_debug()
+            );
+            return Err(Rejection { kind: "unbound-slot", message });
         }
     }
     Ok(())
@@ -178,7 +198,7 @@ mod tests {
 
     fn check(name: &str, target: &Target) -> Result<Gpkg, Rejection> {
         let digest = Digest::of(&std::fs::read(fixture(name)).unwrap());
-        match examine_file(&fixture(name), &Limits::default()) {
+        match examine_file(&fixture(name), &Limits::default(), TimeMs(1_800_000_000_000)) {
             Ok(package) => identify(&package, std::slice::from_ref(target), digest).map(|_| package.clone()),
             Err(IntakeError::Rejected(rejection)) => Err(explain(&fixture(name), rejection).unwrap()),
             Err(other) => panic!("{other}"),
@@ -199,9 +219,9 @@ mod tests {
         assert!(!package.signed);
         let other = Target { build_id: 2, ..target() };
         let candidates = [other, target()];
-        let chosen = identify(&package, &candidates, package.digests.sha256);
+        let chosen = identify(&package, &candidates, package.read);
         assert_eq!(chosen.unwrap().build_id, 1);
-        assert_eq!(identify(&package, &[], package.digests.sha256).unwrap_err().kind, "not-asked-for");
+        assert_eq!(identify(&package, &[], package.read).unwrap_err().kind, "not-asked-for");
     }
 
     #[test]
@@ -242,7 +262,7 @@ mod tests {
     #[test]
     fn other_bytes_than_announced_are_rejected() {
         let path = fixture("pebble-1.2-1.gpkg.tar");
-        let package = examine_file(&path, &Limits::default()).unwrap();
+        let package = examine_file(&path, &Limits::default(), TimeMs(1_800_000_000_000)).unwrap();
         let wanted = [target()];
         assert_eq!(identify(&package, &wanted, Digest::of(b"")).unwrap_err().kind, "wrong-digest");
     }
@@ -254,7 +274,23 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_there_is_no_rejection() {
-        let result = examine_file(Path::new("/nonexistent"), &Limits::default());
+        let result = examine_file(Path::new("/nonexistent"), &Limits::default(), TimeMs(1_800_000_000_000));
         assert!(matches!(result, Err(IntakeError::Unreadable(_))));
+    }
+
+    #[test]
+    fn a_dependency_that_the_build_did_not_bind_to_a_slot_is_rejected() {
+        let metadata = |value: &str| Metadata([("RDEPEND".to_owned(), value.into())].into());
+        for (value, unbound) in [
+            ("dev-libs/a:0/1= || ( dev-libs/b dev-libs/c:2 ) !dev-libs/d:=", false),
+            ("dev-libs/a:* dev-libs/e:0/3.4=[x,y(+)]::gentoo", false),
+            ("dev-libs/a:=", true),
+            (">=dev-libs/a-2:=[x]", true),
+            ("dev-libs/z dev-libs/a:=::gentoo", true),
+        ] {
+            let found = check_bound(&metadata(value));
+            assert_eq!(found.as_ref().is_err(), unbound, "{value}");
+            assert!(found.is_ok() || found.is_err_and(|r| r.message.contains("dev-libs/a")));
+        }
     }
 }

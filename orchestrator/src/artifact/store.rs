@@ -13,12 +13,16 @@ use std::{
     collections::BTreeSet,
     fs::{self, File},
     io::{self, Read, Seek as _, SeekFrom, Write},
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 use swarm_common::{
     digest::Digest,
-    format::digests::{FileDigests, FileHasher, FileWriter},
+    format::{
+        digests::{FileDigests, FileHasher, FileWriter},
+        gpkg::Stamp,
+    },
 };
 use tempfile::NamedTempFile;
 
@@ -141,7 +145,17 @@ impl Store {
     ///
     /// # Errors
     /// If the disk fails. If it is full the file is where it was.
-    pub fn take_over(&self, from: &Path, keep: u64, tail: &[u8], digest: Digest) -> Result<(), DiskError> {
+    pub fn take_over(
+        &self,
+        from: &Path,
+        keep: u64,
+        stamp: Option<&Stamp>,
+        tail: &[u8],
+        digest: Digest,
+    ) -> Result<(), DiskError> {
+        if let Some(stamp) = stamp.filter(|stamp| stamp.bytes.len() as u64 != stamp.replaces) {
+            return self.copy_with(from, keep, Some(stamp), tail, digest);
+        }
         let opened = fs::OpenOptions::new().write(true).open(from);
         let mut file = opened.map_err(DiskError::at("open", from))?;
         reserve(&file, keep, tail.len() as u64).map_err(DiskError::at("write", from))?;
@@ -150,15 +164,12 @@ impl Store {
         let path = place.into_temp_path();
         match fs::rename(from, &path) {
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                let mut new = self.create()?;
-                let mut kept = File::open(from).map_err(DiskError::at("open", from))?.take(keep);
-                let copied = io::copy(&mut kept, &mut new).and_then(|_| new.write_all(tail));
-                copied.map_err(DiskError::at("copy", from))?;
-                new.commit(digest)?;
-                return disk::remove_file(from).map(|_| ());
+                return self.copy_with(from, keep, stamp, tail, digest);
             }
             other => other.map_err(DiskError::at("take", from))?,
         }
+        let stamped = stamp.map_or(Ok(()), |stamp| file.write_all_at(&stamp.bytes, stamp.at));
+        stamped.map_err(DiskError::at("write", &path))?;
         file.seek(SeekFrom::Start(keep))
             .and_then(|_| file.write_all(tail))
             .and_then(|()| file.set_len(keep + tail.len() as u64))
@@ -167,23 +178,26 @@ impl Store {
         NewArtifact { store: self, out }.commit(digest)
     }
 
-    /// Takes the file at `from`, whose digest the caller has proved, out of its place. If
-    /// the artifact is there already it is replaced, which heals damage.
-    ///
-    /// # Errors
-    /// If the disk fails; `from` is then still there.
-    pub fn adopt(&self, from: &Path, digest: Digest) -> Result<(), StoreError> {
-        let file = File::open(from).map_err(DiskError::at("open", from))?;
-        make_readable(&file).map_err(DiskError::at("set the mode of", from))?;
-        let to = self.place(digest)?;
-        match disk::rename_durably(&file, from, &to) {
-            Err(DiskError::Io { source, .. }) if source.kind() == io::ErrorKind::CrossesDevices => {
-                insert(self, &file, Some(digest))?;
-                disk::remove_file(from)?;
-                Ok(())
-            }
-            other => Ok(other?),
-        }
+    /// [`Store::take_over`] where the file cannot be changed where it lies.
+    fn copy_with(
+        &self,
+        from: &Path,
+        keep: u64,
+        stamp: Option<&Stamp>,
+        tail: &[u8],
+        digest: Digest,
+    ) -> Result<(), DiskError> {
+        let old = File::open(from).map_err(DiskError::at("open", from))?;
+        let mut new = self.create()?;
+        let (at, bytes, replaces) = stamp.map_or((keep, &[][..], 0), |s| (s.at, &s.bytes[..], s.replaces));
+        let copied = io::copy(&mut (&old).take(at), &mut new)
+            .and_then(|_| new.write_all(bytes))
+            .and_then(|()| (&old).seek(SeekFrom::Start(at + replaces)))
+            .and_then(|_| io::copy(&mut (&old).take(keep.saturating_sub(at + replaces)), &mut new))
+            .and_then(|_| new.write_all(tail));
+        copied.map_err(DiskError::at("copy", from))?;
+        new.commit(digest)?;
+        disk::remove_file(from).map(|_| ())
     }
 
     /// Reads a file whole and compares it with its name.
@@ -353,19 +367,6 @@ mod tests {
         assert!(matches!(store.read(other), Err(StoreError::Absent(_))));
         assert!(store.remove(digest).unwrap() && !store.remove(digest).unwrap());
         assert!(matches!(store.read(digest), Err(StoreError::Absent(_))));
-    }
-
-    #[test]
-    fn a_file_is_adopted_once_or_twice() {
-        let (dir, store) = store();
-        let digest = Digest::of(b"bytes");
-        for _ in 0..2 {
-            let from = dir.path().join("upload");
-            fs::write(&from, b"bytes").unwrap();
-            store.adopt(&from, digest).unwrap();
-            assert!(!from.exists());
-        }
-        store.verify(digest).unwrap();
     }
 
     #[test]

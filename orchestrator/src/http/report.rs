@@ -102,8 +102,9 @@ async fn built(
             return Err(ApiError::Unprocessable(text));
         }
         Some(targets) => {
+            let build_time = uploads::build_time(app, &targets);
             let files = digests.into_iter().zip(targets).collect();
-            match app.receiving.artifacts(attempt, drone, files, app.engine.now()).await {
+            match app.receiving.artifacts(attempt, drone, files, build_time).await {
                 Ok(artifacts) => artifacts,
                 Err(error) => return Err(uploads::refuse(app, drone, attempt, error).await?),
             }

@@ -32,6 +32,7 @@ use swarm_common::{
     digest::Digest,
     format::gpkg::Gpkg,
     id::{AttemptId, DroneId},
+    time::TimeMs,
     wire::drone::{Target, UploadRequest, UploadStatus},
 };
 use swarm_core::{
@@ -76,6 +77,12 @@ fn wanted(app: &App, drone: DroneId, attempt: AttemptId) -> Result<Option<Vec<Ta
         Fence::Repeat => Ok(None),
     });
     Ok(targets?)
+}
+
+/// The BUILD_TIME that what comes next of these is given.
+pub(super) fn build_time(app: &App, targets: &[Target]) -> TimeMs {
+    let now = app.engine.now();
+    app.engine.read(|swarm| swarm.next_build_time(targets, now))
 }
 
 async fn begin(
@@ -126,7 +133,8 @@ async fn append(
     let incoming = app.receiving.incoming().clone();
     let appender = in_background(move || incoming.append(attempt, digest, given)).await??;
     let pieces = Pieces::new(body, app.config.limits.body_idle());
-    let look = if given == 0 { app.receiving.look_alongside() } else { None };
+    let build_time = build_time(&app, &targets);
+    let look = if given == 0 { app.receiving.look_alongside(build_time) } else { None };
     let (offset, complete) = store(appender, pieces, look.as_ref().map(Alongside::batches)).await?;
     if complete {
         let examined = match look {
@@ -185,7 +193,8 @@ async fn check(
     examined: Option<Result<Gpkg, IntakeError>>,
 ) -> Result<(), ApiError> {
     let _turn = app.receiving.turn(attempt).await;
-    match app.receiving.take(attempt, digest, targets, examined, app.engine.now()).await {
+    let build_time = build_time(app, &targets);
+    match app.receiving.take(attempt, digest, targets, examined, build_time).await {
         Ok(()) => Ok(()),
         Err(error) => Err(refuse(app, drone, attempt, error).await?),
     }

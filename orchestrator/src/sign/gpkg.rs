@@ -10,13 +10,13 @@
 use super::key::{KeyError, OpenPgpKey};
 use std::io::{self, Read, Write};
 use swarm_common::format::{
-    digests::{FileDigests, FileWriter, MemberHasher},
+    digests::{FileDigests, FileWriter, MemberHasher, MemberReader},
     gpkg::{
-        Body, Gpkg, GpkgError, is_signable,
+        Body, Gpkg, GpkgError, Stamp, is_signable,
         manifest::{self, Manifest, ManifestEntry},
     },
     sha512::Sha512,
-    tar_reader::{TarEntry, TarError, TarReader},
+    tar_reader::{TarError, TarReader},
 };
 
 /// Why a package was not signed.
@@ -56,13 +56,13 @@ pub struct Signed<W> {
     pub digests: FileDigests,
 }
 
-/// Signs a checked package by writing what follows `body` to `output`, which stands at the
+/// Signs a checked package, or closes it where there is no key, by writing what follows `body` to `output`, which stands at the
 /// body's end. The new members have `mtime` (seconds since the epoch).
 ///
 /// # Errors
 /// If writing fails or the key does not sign.
 pub fn seal<W: Write>(
-    key: &OpenPgpKey,
+    key: Option<&OpenPgpKey>,
     package: &Gpkg,
     body: &Body,
     output: W,
@@ -74,21 +74,24 @@ pub fn seal<W: Write>(
 }
 
 /// Reads a package that passed intake from `input` and writes it signed to `output`.
-/// Signatures that it has are dropped. `mtime` (seconds since the epoch) is given to all
+/// Signatures that it has are dropped, and `stamp` takes the place of its metadata. `mtime` (seconds since the epoch) is given to all
 /// members.
 ///
 /// # Errors
 /// If reading or writing fails, the input is not as its Manifest says, or the key does not
 /// sign. What was written by then is of no use.
 pub fn sign_gpkg<W: Write>(
-    key: &OpenPgpKey,
+    key: Option<&OpenPgpKey>,
     input: impl Read,
     output: W,
     mtime: u64,
+    stamp: Option<&Stamp>,
 ) -> Result<Signed<W>, SignError> {
     let mut tar = TarReader::new(input);
     let new = tar::Builder::new(FileWriter::new(output));
     let mut out = Container { tar: new, mtime, entries: Vec::new(), to_sign: Vec::new() };
+    // What the old Manifest must speak of.
+    let mut read = Vec::new();
     let mut old_manifest = None;
     let mut directory = None;
     while let Some(entry) = tar.next_entry()? {
@@ -104,12 +107,19 @@ pub fn sign_gpkg<W: Write>(
             let mut bytes = Vec::new();
             tar.read_to_end(&mut bytes).map_err(TarError::Io)?;
             old_manifest = Some(Manifest::parse(&bytes)?);
+        } else if let Some(stamp) = stamp.filter(|stamp| stamp.member == name) {
+            let mut old = MemberReader::new(&mut tar);
+            io::copy(&mut old, &mut io::sink()).map_err(TarError::Io)?;
+            read.push(ManifestEntry { name: name.to_owned(), digests: old.into_hasher().finish() });
+            let size = stamp.data.len() as u64;
+            out.copy(place, name, size, &mut &stamp.data[..])?;
         } else if !name.ends_with(".sig") {
-            out.copy(place, name, &entry, &mut tar)?;
+            out.copy(place, name, entry.size, &mut tar)?;
+            read.extend(out.entries.last().cloned());
         }
     }
     let old_manifest = old_manifest.ok_or_else(|| SignError::Unsound("it has no Manifest".to_owned()))?;
-    for entry in &out.entries {
+    for entry in &read {
         if !old_manifest.entries.contains(entry) {
             return Err(SignError::Unsound(format!("`{}` is not as the Manifest says", entry.name)));
         }
@@ -127,7 +137,13 @@ struct Container<W: Write> {
 
 impl<W: Write> Container<W> {
     /// Appends what makes it a signed one, and ends it.
-    fn sign(mut self, key: &OpenPgpKey, directory: &str) -> Result<Signed<W>, SignError> {
+    fn sign(mut self, key: Option<&OpenPgpKey>, directory: &str) -> Result<Signed<W>, SignError> {
+        let Some(key) = key else {
+            let manifest = Manifest::render(&self.entries);
+            self.add(directory, "Manifest", manifest.as_bytes())?;
+            let (output, digests) = self.finish()?.finish();
+            return Ok(Signed { output, digests });
+        };
         for (name, digest) in std::mem::take(&mut self.to_sign) {
             let name = format!("{name}.sig");
             let signature = key.detached(digest)?;
@@ -152,11 +168,11 @@ impl<W: Write> Container<W> {
         &mut self,
         directory: &str,
         name: &str,
-        entry: &TarEntry,
+        size: u64,
         reader: &mut impl Read,
     ) -> Result<(), SignError> {
         let mut tee = Tee { reader, hasher: MemberHasher::default(), failed: None };
-        let result = self.append(&format!("{directory}/{name}"), entry.size, &mut tee);
+        let result = self.append(&format!("{directory}/{name}"), size, &mut tee);
         if let Some(error) = tee.failed {
             return Err(TarError::Io(error).into());
         }
@@ -234,7 +250,7 @@ mod tests {
         let key = OpenPgpKey::generate("Test <test@example.org>").unwrap();
         let input = unsigned();
         let before = gpkg::verify(&input[..], &Limits::default()).unwrap();
-        let signed = sign_gpkg(&key, &input[..], Vec::new(), 1_700_000_000).unwrap();
+        let signed = sign_gpkg(Some(&key), &input[..], Vec::new(), 1_700_000_000, None).unwrap();
         let after = gpkg::verify(&signed.output[..], &Limits::default()).unwrap();
         assert_eq!(after.metadata, before.metadata);
         assert_eq!(after.digests, signed.digests);
@@ -258,11 +274,11 @@ mod tests {
         let package = gpkg::verify(&input[..], &Limits::default()).unwrap();
         let body = package.body.clone().unwrap();
         let output = input[..usize::try_from(body.size).unwrap()].to_vec();
-        let sealed = seal(&key, &package, &body, output, 1_700_000_000).unwrap();
+        let sealed = seal(Some(&key), &package, &body, output, 1_700_000_000).unwrap();
         let again = gpkg::verify(&sealed.output[..], &Limits::default()).unwrap();
         assert_eq!(again.digests, sealed.digests);
         assert!(again.signed && again.body.is_none(), "signatures of others are not sealed in");
-        let copied = sign_gpkg(&key, &input[..], Vec::new(), 1_700_000_000).unwrap();
+        let copied = sign_gpkg(Some(&key), &input[..], Vec::new(), 1_700_000_000, None).unwrap();
         assert_eq!(names(&sealed.output), names(&copied.output));
         assert_eq!(sealed.output.len(), copied.output.len());
     }
@@ -311,7 +327,7 @@ mod tests {
             let path = entry.path().unwrap().to_str().unwrap().replace("pebble-1.2-1", &long);
             renamed.append_data(&mut header, path, &mut entry).unwrap();
         }
-        let signed = sign_gpkg(&key, &renamed.into_inner().unwrap()[..], Vec::new(), 1).unwrap();
+        let signed = sign_gpkg(Some(&key), &renamed.into_inner().unwrap()[..], Vec::new(), 1, None).unwrap();
         assert_eq!(gpkg::verify(&signed.output[..], &Limits::default()).unwrap().directory, long);
     }
 
@@ -319,8 +335,8 @@ mod tests {
     fn signatures_of_others_are_replaced() {
         let other = OpenPgpKey::generate("Other").unwrap();
         let key = OpenPgpKey::generate("Test").unwrap();
-        let foreign = sign_gpkg(&other, &unsigned()[..], Vec::new(), 1).unwrap();
-        let signed = sign_gpkg(&key, &foreign.output[..], Vec::new(), 1).unwrap();
+        let foreign = sign_gpkg(Some(&other), &unsigned()[..], Vec::new(), 1, None).unwrap();
+        let signed = sign_gpkg(Some(&key), &foreign.output[..], Vec::new(), 1, None).unwrap();
         assert_eq!(names(&signed.output), names(&foreign.output));
         gpkg::verify(&signed.output[..], &Limits::default()).unwrap();
     }
@@ -333,7 +349,7 @@ mod tests {
         for at in (1100..manifest_at).step_by(97) {
             let mut damaged = good.clone();
             damaged[at] ^= 1;
-            if damaged != good && sign_gpkg(&key, &damaged[..], Vec::new(), 1).is_ok() {
+            if damaged != good && sign_gpkg(Some(&key), &damaged[..], Vec::new(), 1, None).is_ok() {
                 // Only tar padding may change without a trace, and that is not copied.
                 let again = gpkg::verify(&damaged[..], &Limits::default());
                 assert!(again.is_ok(), "byte {at} was signed");
@@ -341,7 +357,7 @@ mod tests {
         }
         let content = good.iter().rposition(|&b| b != 0).unwrap();
         for cut in (0..content).step_by(511) {
-            assert!(sign_gpkg(&key, &good[..cut], Vec::new(), 1).is_err(), "cut at {cut}");
+            assert!(sign_gpkg(Some(&key), &good[..cut], Vec::new(), 1, None).is_err(), "cut at {cut}");
         }
     }
 
@@ -349,7 +365,7 @@ mod tests {
     fn a_full_disk_is_told_apart_from_a_bad_package() {
         let key = OpenPgpKey::generate("Test").unwrap();
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-        match sign_gpkg(&key, &unsigned()[..], full, 1).err().unwrap() {
+        match sign_gpkg(Some(&key), &unsigned()[..], full, 1, None).err().unwrap() {
             SignError::Write(error) => assert_eq!(error.kind(), io::ErrorKind::StorageFull),
             other => panic!("{other}"),
         }

@@ -16,10 +16,12 @@ mod limits;
 pub mod manifest;
 mod metadata;
 pub mod read;
+mod stamp;
 
 pub use compression::inner;
 pub use error::GpkgError;
 pub use image::ImageSummary;
 pub use limits::Limits;
 pub use metadata::Metadata;
-pub use read::{Body, Gpkg, is_signable, verify};
+pub use read::{Body, Gpkg, is_signable, verify, verify_stamped};
+pub use stamp::Stamp;

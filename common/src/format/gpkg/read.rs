@@ -7,10 +7,13 @@ use super::{
     image,
     manifest::{self, Manifest, ManifestEntry},
     metadata,
+    stamp::Stamp,
 };
+use crate::digest::Digest;
 use crate::format::{
+    beside::Hashed,
     bounded::{Inflated, Source},
-    digests::{FileDigests, FileHasher, MemberReader},
+    digests::{FileDigests, FileHasher, MemberHasher, MemberReader},
     sha512::Sha512,
     tar_reader::{EntryKind, TarEntry, TarReader},
 };
@@ -33,8 +36,13 @@ pub struct Gpkg {
     pub members: Vec<ManifestEntry>,
     /// The Manifest or any member carries a signature, by whomever.
     pub signed: bool,
-    /// The whole file.
+    /// SHA-256 of the file as it was read.
+    pub read: Digest,
+    /// The whole file, with its new metadata where it has one.
     pub digests: FileDigests,
+    /// The metadata archive that is to take the place of the old one; `members`, `metadata`
+    /// and `body` speak of the new.
+    pub stamp: Option<Stamp>,
     /// What signing can keep of the file, where it can.
     pub body: Option<Body>,
 }
@@ -59,26 +67,43 @@ const CONTAINER: &str = "the container";
 /// # Errors
 /// [`GpkgError::Io`] if reading fails; every other variant is a fault of the file.
 pub fn verify(reader: impl Read, limits: &Limits) -> Result<Gpkg, GpkgError> {
+    look(reader, limits, None)
+}
+
+/// [`verify`] for a package that is to be kept with this BUILD_TIME, in seconds since the
+/// epoch: what it is to be written as is found in the same pass.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_stamped(reader: impl Read, limits: &Limits, build_time: u64) -> Result<Gpkg, GpkgError> {
+    look(reader, limits, Some(build_time))
+}
+
+fn look(reader: impl Read, limits: &Limits, build_time: Option<u64>) -> Result<Gpkg, GpkgError> {
     let source = Source::new(reader, limits.file_bytes);
-    let mut pass = Pass::new(limits, source.counter());
+    let mut pass = Pass::new(limits, source.counter(), build_time);
     let mut tar = TarReader::new(source);
     while let Some(entry) = tar.next_entry().map_err(|error| GpkgError::archive(CONTAINER, error))? {
         pass.take_member(&entry, &mut tar)?;
         tar.skip_data().map_err(|error| GpkgError::archive(CONTAINER, error))?;
+        pass.put_stamp(tar.inner_mut());
         if pass.manifest.is_none() {
             pass.body_size = pass.consumed.get();
             tar.inner_mut().mark();
         }
     }
     let is_plain = tar.is_plain();
-    let (digests, marked) = tar.into_inner().finish().map_err(GpkgError::Io)?;
-    pass.finish(digests, marked.filter(|_| is_plain))
+    let mut hashed = tar.into_inner().finish().map_err(GpkgError::Io)?;
+    hashed.marked = hashed.marked.filter(|_| is_plain);
+    pass.finish(hashed)
 }
 
 /// What was seen so far.
 struct Pass<'l> {
     limits: &'l Limits,
     consumed: Rc<Cell<u64>>,
+    build_time: Option<u64>,
+    stamp: Option<Stamp>,
     directory: Option<String>,
     members: Vec<ManifestEntry>,
     to_sign: Vec<(String, Sha512)>,
@@ -92,10 +117,12 @@ struct Pass<'l> {
 }
 
 impl<'l> Pass<'l> {
-    fn new(limits: &'l Limits, consumed: Rc<Cell<u64>>) -> Self {
+    fn new(limits: &'l Limits, consumed: Rc<Cell<u64>>, build_time: Option<u64>) -> Self {
         Self {
             limits,
             consumed,
+            build_time,
+            stamp: None,
             directory: None,
             members: Vec::new(),
             to_sign: Vec::new(),
@@ -107,12 +134,20 @@ impl<'l> Pass<'l> {
         }
     }
 
-    fn take_member<R: Read>(&mut self, entry: &TarEntry, tar: &mut TarReader<R>) -> Result<(), GpkgError> {
+    fn take_member<R: Read>(
+        &mut self,
+        entry: &TarEntry,
+        tar: &mut TarReader<Source<R>>,
+    ) -> Result<(), GpkgError> {
         let name = self.check_name(entry)?;
         let member = || name.clone();
         if name == "Manifest" {
             self.manifest = Some(Manifest::parse(&small_member(&name, entry, tar)?)?);
             return Ok(());
+        }
+        let stamped = self.build_time.filter(|_| name.starts_with("metadata.tar") && !name.ends_with(".sig"));
+        if stamped.is_some() {
+            tar.inner_mut().hold();
         }
         let mut reader = MemberReader::new(tar);
         let unreadable = |error| GpkgError::reading(&name, error);
@@ -128,7 +163,13 @@ impl<'l> Pass<'l> {
                 Compression::of_suffix(suffix).ok_or_else(|| GpkgError::Compressor { member: member() })?;
             let inflated =
                 self.inflate(compression, &mut reader, self.limits.metadata_bytes).map_err(unreadable)?;
-            self.metadata = Some(metadata::read(inflated, self.limits)?);
+            let mut values = metadata::read(inflated, self.limits)?;
+            if let Some(build_time) = stamped {
+                let path = String::from_utf8_lossy(&entry.path);
+                let stamp = Stamp::new(&mut values, build_time, &path, compression, entry.size);
+                self.stamp = Some(stamp.map_err(GpkgError::Io)?);
+            }
+            self.metadata = Some(values);
         } else if let Some(suffix) = name.strip_prefix("image.tar") {
             if self.image.is_some() {
                 return Err(GpkgError::Member { member: member(), reason: "is a second image archive" });
@@ -149,7 +190,9 @@ impl<'l> Pass<'l> {
         io::copy(&mut reader, &mut io::sink()).map_err(unreadable)?;
         let hasher = reader.into_hasher();
         if is_signable(&name) {
-            self.to_sign.push((name.clone(), hasher.sha512()));
+            let stamp = self.stamp.as_ref().filter(|stamp| stamp.member == name);
+            let sha512 = stamp.map_or_else(|| hasher.sha512(), |stamp| hashed(&stamp.data).sha512());
+            self.to_sign.push((name.clone(), sha512));
         }
         self.manifest_inside |= self.manifest.is_some();
         self.members.push(ManifestEntry { name, digests: hasher.finish() });
@@ -200,21 +243,35 @@ impl<'l> Pass<'l> {
         Ok(Inflated::new(how.decoder(reader)?, consumed, limit, self.limits.ratio))
     }
 
-    fn finish(self, digests: FileDigests, marked: Option<FileHasher>) -> Result<Gpkg, GpkgError> {
+    /// Has the file's digests go on with the new metadata, when the old one has passed.
+    fn put_stamp<R: Read>(&mut self, source: &mut Source<R>) {
+        if let Some(stamp) = self.stamp.as_mut().filter(|stamp| stamp.replaces == 0) {
+            (stamp.at, stamp.replaces) = (self.body_size, self.consumed.get() - self.body_size);
+            source.replace(stamp.bytes.clone());
+        }
+    }
+
+    fn finish(mut self, hashed_file: Hashed) -> Result<Gpkg, GpkgError> {
         if !self.members.iter().any(|member| member.name == "gpkg-1") {
             return Err(GpkgError::Missing("gpkg-1"));
         }
         let manifest = self.manifest.ok_or(GpkgError::Missing("Manifest"))?;
         check_against(&manifest, &self.members)?;
+        if let Some(stamp) = &self.stamp {
+            let replaced = self.members.iter_mut().filter(|member| member.name == stamp.member);
+            replaced.for_each(|member| member.digests = hashed(&stamp.data).finish());
+        }
         let metadata = self.metadata.ok_or(GpkgError::Missing("metadata.tar.zst"))?;
         let image = self.image.ok_or(GpkgError::Missing("image.tar.zst"))?;
         let has_signatures = self.members.iter().any(|member| member.name.ends_with(".sig"));
         let signed = manifest.signed || has_signatures;
         let directory = self.directory.ok_or(GpkgError::Missing("gpkg-1"))?;
         let (size, to_sign) = (self.body_size, self.to_sign);
+        let Hashed { read, digests, marked } = hashed_file;
         let kept = marked.filter(|_| !has_signatures && !self.manifest_inside);
         let body = kept.map(|file| Body { size, file, to_sign });
-        Ok(Gpkg { directory, metadata, image, members: self.members, signed, digests, body })
+        let (members, stamp) = (self.members, self.stamp);
+        Ok(Gpkg { directory, metadata, image, members, signed, read, digests, stamp, body })
     }
 }
 
@@ -222,6 +279,12 @@ impl<'l> Pass<'l> {
 #[must_use]
 pub fn is_signable(member: &str) -> bool {
     member != "gpkg-1" && !member.ends_with(".sig")
+}
+
+fn hashed(bytes: &[u8]) -> MemberHasher {
+    let mut hasher = MemberHasher::default();
+    hasher.update(bytes);
+    hasher
 }
 
 /// A member that is kept in memory while it is looked at.

@@ -254,6 +254,10 @@ impl Swarm {
                 self.learn_of_rivals(at, *package);
                 self.supersede(at, Job::Build(*package));
                 self.receive(at, *package, artifacts, false);
+                for artifact in artifacts {
+                    let last = self.received_at.entry(artifact.target.cpv.clone()).or_default();
+                    *last = artifact.received_at.max(*last);
+                }
                 self.guess_again();
             }
             Event::PackageQuarantined { package, reason, lasting } => {
