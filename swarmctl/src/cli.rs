@@ -73,6 +73,8 @@ pub enum Command {
     Logs(cmd::logs::Args),
     /// Let packages be tried again
     Retry(cmd::retry::Args),
+    /// Have packages built anew by the next run, though nothing of them has changed
+    Rebuild(cmd::rebuild::Args),
     /// Packages that were judged broken
     #[command(subcommand)]
     Quarantine(cmd::quarantine::Verb),

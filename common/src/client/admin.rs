@@ -52,6 +52,20 @@ impl Client {
         self.done(Call::post(&["packages", &package.to_string(), "retry"]).once(key)).await
     }
 
+    /// Has the next run build a package anew, though nothing of it has changed.
+    ///
+    /// # Errors
+    /// As every request; it may not have been built yet.
+    pub async fn rebuild(
+        &self,
+        package: PackageId,
+        request: &RebuildRequest,
+        key: &IdempotencyKey,
+    ) -> Result<RebuildReply, ClientError> {
+        let call = Call::post(&["packages", &package.to_string(), "rebuild"]);
+        self.json(call.json(request).once(key)).await
+    }
+
     /// Takes a package out of quarantine, to be tried again.
     ///
     /// # Errors

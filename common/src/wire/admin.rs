@@ -95,6 +95,29 @@ pub struct ReleaseRequest {
     pub verdict: Verdict,
 }
 
+/// `POST /packages/{p}/rebuild`: have the next run build a package anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RebuildRequest {
+    /// The packages of its run that were built with it are built anew, too.
+    #[serde(default)]
+    pub dependants: bool,
+    /// Why, in one line; may be empty.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// Answer to `POST /packages/{p}/rebuild`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RebuildReply {
+    /// What is built anew: the package first.
+    pub packages: Vec<PackageId>,
+    /// What people call them, in the same order.
+    pub titles: Vec<String>,
+}
+
 /// What becomes of a package that leaves quarantine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -1,8 +1,8 @@
 //! What is installed while a package is built: its build dependencies, and all that
 //! these need at run time. What the package itself needs at run time is not among it.
 
-use crate::swarm::Swarm;
-use std::collections::BTreeSet;
+use crate::{package::Package, run::Run, swarm::Swarm};
+use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
     digest::Digest,
     id::PackageId,
@@ -32,6 +32,26 @@ pub fn closure(swarm: &Swarm, package: PackageId, base: &Base) -> Vec<Dependency
         });
     }
     found
+}
+
+/// The packages of `run` that have `needed` installed while they are built, in their order.
+#[must_use]
+pub fn built_with(swarm: &Swarm, run: &Run, needed: PackageId) -> Vec<PackageId> {
+    let packages = || run.packages.iter().filter_map(|id| Some((*id, swarm.packages.get(id)?)));
+    let mut needed_by: BTreeMap<PackageId, Vec<PackageId>> = BTreeMap::new();
+    for (id, package) in packages() {
+        for dependency in &package.runtime_deps {
+            needed_by.entry(*dependency).or_default().push(id);
+        }
+    }
+    // Whatever comes into a build root together with it.
+    let (mut brings, mut todo) = (BTreeSet::from([needed]), vec![needed]);
+    while let Some(id) = todo.pop() {
+        let dependants = needed_by.get(&id).into_iter().flatten();
+        todo.extend(dependants.filter(|&&dependant| brings.insert(dependant)));
+    }
+    let is_built_with = |package: &Package| package.build_deps.iter().any(|dep| brings.contains(dep));
+    packages().filter(|(id, p)| *id != needed && is_built_with(p)).map(|(id, _)| id).collect()
 }
 
 /// Visits `start` and what it needs at run time, the needed first.

@@ -151,6 +151,15 @@ pub enum Command {
     CancelRun(RunId),
     /// Try a package again, with its failures forgotten.
     RetryPackage(PackageId),
+    /// Have the next run build a package anew, though nothing of it has changed.
+    Rebuild {
+        /// Which.
+        package: PackageId,
+        /// Whether the packages of its run that were built with it are built anew, too.
+        dependants: bool,
+        /// Why; may be empty.
+        reason: String,
+    },
 
     /// A drone asks for work.
     Claim {
@@ -247,6 +256,8 @@ pub enum Reply {
     Drone(DroneId),
     /// The run that was started.
     Run(RunId),
+    /// The packages that this is done to.
+    Packages(Vec<PackageId>),
     /// Answer to a claim.
     Claim(Box<ClaimReply>),
     /// Answer to a heartbeat.

@@ -169,6 +169,8 @@ pub enum Event {
     PackageHeld { package: PackageId, reason: String },
     /// An admin wants it tried again; its failures are forgotten.
     PackageReleased { package: PackageId },
+    /// An admin wants packages built anew by the next run, though nothing of them has changed.
+    RebuildWanted { packages: Vec<PackageId>, reason: String },
 
     /// An attempt has reached a phase.
     AttemptPhaseReached { attempt: AttemptId, phase: Phase },

@@ -14,6 +14,7 @@
 mod apply;
 pub mod attempt;
 pub mod calendar;
+mod changes;
 pub mod channel;
 pub mod closure;
 pub mod command;

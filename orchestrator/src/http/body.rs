@@ -10,6 +10,9 @@ use std::{error::Error, time::Duration};
 /// A JSON body may take this many times the longest silence, so that nobody drips it.
 const JSON_SILENCES: u32 = 4;
 
+/// Characters of a reason that a person gives.
+const LONGEST_REASON: usize = 200;
+
 /// Why a body did not come whole.
 #[derive(Debug, thiserror::Error)]
 enum BodyError {
@@ -107,4 +110,13 @@ pub(super) async fn read_json<T: DeserializeOwned>(body: Body, idle: Duration) -
             ApiError::BadRequest(format!("the body is not JSON: {error}"))
         }
     })
+}
+
+/// Whether a reason that a person gives is one short line.
+pub(super) fn check_reason(reason: &str) -> Result<(), ApiError> {
+    if reason.chars().count() > LONGEST_REASON || reason.chars().any(char::is_control) {
+        let text = format!("a reason is one line of at most {LONGEST_REASON} characters");
+        return Err(ApiError::Unprocessable(text));
+    }
+    Ok(())
 }

@@ -1,8 +1,8 @@
-//! Packages: look, try again, release. Their logs are in [`super::log`].
+//! Packages: look, try again, release, build anew. Their logs are in [`super::log`].
 
 use super::{
     auth::Once,
-    body::read_json,
+    body::{check_reason, read_json},
     problem::ApiError,
     route::{Role, Route},
 };
@@ -19,11 +19,11 @@ use swarm_common::{
     id::{PackageId, RunId},
     state::PackageState,
     wire::{
-        admin::{ReleaseRequest, Verdict},
+        admin::{RebuildReply, RebuildRequest, ReleaseRequest, Verdict},
         view::{PackageRow, PackageView},
     },
 };
-use swarm_core::{Command, Refusal, view};
+use swarm_core::{Command, Refusal, Reply, view};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -45,6 +45,15 @@ pub(super) fn routes() -> Vec<Route> {
             release,
         )
         .takes::<ReleaseRequest>(),
+        Route::new(
+            Method::POST,
+            "/packages/{package}/rebuild",
+            Role::Admin,
+            "Have the next run build a package anew",
+            rebuild,
+        )
+        .takes::<RebuildRequest>()
+        .gives::<RebuildReply>(),
     ]
 }
 
@@ -97,4 +106,24 @@ async fn release(
     }
     app.engine.submit(Command::RetryPackage(package), key).await?;
     Ok(())
+}
+
+async fn rebuild(
+    State(app): State<Arc<App>>,
+    Path(package): Path<PackageId>,
+    Once(key): Once,
+    body: Body,
+) -> Result<Json<RebuildReply>, ApiError> {
+    let RebuildRequest { dependants, reason } = read_json(body, app.config.limits.body_idle()).await?;
+    check_reason(&reason)?;
+    match app.engine.submit(Command::Rebuild { package, dependants, reason }, key).await? {
+        Reply::Packages(packages) => {
+            let titles = app.engine.read(|swarm| {
+                let title = |id| swarm.packages.get(id).map(|p| p.title()).unwrap_or_default();
+                packages.iter().map(title).collect()
+            });
+            Ok(Json(RebuildReply { packages, titles }))
+        }
+        other => Err(ApiError::Internal(format!("{other:?} is no answer to a rebuild"))),
+    }
 }

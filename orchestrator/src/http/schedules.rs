@@ -2,7 +2,7 @@
 
 use super::{
     auth::Once,
-    body::read_json,
+    body::{check_reason, read_json},
     problem::ApiError,
     route::{Role, Route},
 };
@@ -22,9 +22,6 @@ use swarm_core::{Command, Refusal, view};
 
 /// Due times that are shown.
 const SHOWN: usize = 3;
-
-/// Characters of a pause's reason.
-const LONGEST_REASON: usize = 200;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -108,10 +105,7 @@ async fn pause(
     body: Body,
 ) -> Result<Json<PauseView>, ApiError> {
     let PauseRequest { for_ms, reason } = read_json(body, app.config.limits.body_idle()).await?;
-    if reason.chars().count() > LONGEST_REASON || reason.chars().any(char::is_control) {
-        let text = format!("a reason is one line of at most {LONGEST_REASON} characters");
-        return Err(ApiError::Unprocessable(text));
-    }
+    check_reason(&reason)?;
     app.engine.submit(Command::Pause { for_ms, reason }, key).await?;
     let now = app.engine.now();
     let pause = app.engine.read(|swarm| view::pause(swarm, now));

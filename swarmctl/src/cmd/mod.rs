@@ -16,6 +16,7 @@ pub mod pause;
 pub mod profile;
 pub mod quarantine;
 pub mod queue;
+pub mod rebuild;
 pub mod retry;
 pub mod run;
 pub mod schedule;
@@ -49,6 +50,7 @@ pub async fn run(cli: Cli, output: Output) -> Result<(), Failure> {
         Command::Why(args) => why::run(s, args).await,
         Command::Logs(args) => logs::run(s, args).await,
         Command::Retry(args) => retry::run(s, args).await,
+        Command::Rebuild(args) => rebuild::run(s, args).await,
         Command::Quarantine(verb) => quarantine::run(s, verb).await,
         Command::Drone(verb) => drone::run(s, verb).await,
         Command::Profile(verb) => profile::run(s, verb).await,

@@ -12,6 +12,7 @@ mod drone;
 mod enrol;
 mod heal;
 mod maintain;
+mod rebuild;
 mod result;
 mod reuse;
 
@@ -72,6 +73,9 @@ pub fn decide(swarm: &Swarm, request: &Request) -> Decision {
         Command::StartRun { profile, class } => admin::start_run(swarm, profile, *class),
         Command::CancelRun(run) => admin::cancel_run(swarm, *run),
         Command::RetryPackage(package) => admin::retry_package(swarm, *package),
+        Command::Rebuild { package, dependants, reason } => {
+            rebuild::rebuild(swarm, *package, *dependants, reason)
+        }
         Command::RecordGeneration { profile, run, generation, packages } => {
             admin::record_generation(swarm, profile, *run, *generation, *packages)
         }

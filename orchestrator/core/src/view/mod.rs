@@ -3,6 +3,7 @@
 //! which words explain a package is in [`crate::explain`].
 
 mod alarm;
+mod anew;
 mod calendar;
 mod concern;
 mod drone;

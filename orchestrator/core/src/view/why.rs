@@ -1,6 +1,6 @@
 //! Which package a person means, and everything that explains where it stands.
 
-use super::{package::package, refused};
+use super::{anew, package::package, refused};
 use crate::{calendar, channel, explain, package::Package, schedule, swarm::Swarm};
 use swarm_common::{id::*, state::*, time::TimeMs, wire::view::WhyView};
 
@@ -80,6 +80,7 @@ pub fn why(swarm: &Swarm, now: TimeMs, id: PackageId) -> Option<WhyView> {
     if !package.reason.is_empty() {
         lines.push(sentence(&package.reason));
     }
+    lines.extend(anew::told(swarm, record));
     for attempt in &package.attempts {
         let ended = attempt.outcome.as_deref().unwrap_or("under way");
         let mut line = format!("Attempt {} on {}: {ended}", attempt.id, attempt.drone_name);
@@ -210,7 +211,7 @@ fn quarantined(swarm: &Swarm, now: TimeMs, id: PackageId, package: &Package) -> 
 }
 
 /// `text` with a capital first letter and a full stop.
-fn sentence(text: &str) -> String {
+pub(super) fn sentence(text: &str) -> String {
     let mut chars = text.chars();
     let first: String = chars.next().map(|c| c.to_uppercase().collect()).unwrap_or_default();
     let rest = chars.as_str().trim_end_matches('.');

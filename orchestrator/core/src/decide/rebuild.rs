@@ -1,0 +1,35 @@
+//! Having packages built anew of which nothing has changed.
+
+use super::Decision;
+use crate::{closure, command::Reply, event::Event, package::Package, refusal::Refusal, swarm::Swarm};
+use swarm_common::{id::*, state::PackageState};
+
+pub(super) fn rebuild(swarm: &Swarm, id: PackageId, dependants: bool, reason: &str) -> Decision {
+    let package = swarm.packages.get(&id).ok_or(Refusal::UnknownPackage(id))?;
+    if !is_known(swarm, package) {
+        let hint = match package.state {
+            PackageState::Delegated => "a drone is building it right now",
+            PackageState::Cancelled => "it was not built; a new run builds it",
+            _ => "it has not been built yet; its run will do that",
+        };
+        return Err(Refusal::WrongState {
+            what: package.title(),
+            state: package.state.word().into(),
+            hint: hint.into(),
+        });
+    }
+    let mut packages = vec![id];
+    if dependants {
+        let run = swarm.runs.get(&package.run).ok_or(Refusal::UnknownRun(package.run))?;
+        let mut others = closure::built_with(swarm, run, id);
+        others.retain(|other| swarm.packages.get(other).is_some_and(|p| is_known(swarm, p)));
+        packages.extend(others);
+    }
+    let event = Event::RebuildWanted { packages: packages.clone(), reason: reason.to_owned() };
+    Ok((vec![event], Reply::Packages(packages)))
+}
+
+/// Whether a run would leave it alone if nothing of it has changed.
+fn is_known(swarm: &Swarm, package: &Package) -> bool {
+    swarm.built.contains_key(&package.build_key) || package.state == PackageState::Quarantined
+}

@@ -1,0 +1,81 @@
+//! Why a package is built anew, or is not, for a person to read.
+
+use super::why::sentence;
+use crate::{
+    changes::{self, Change},
+    package::Package,
+    swarm::Swarm,
+};
+use std::collections::BTreeSet;
+
+/// Values that are told.
+const TOLD: usize = 6;
+/// Characters of a value; longer ones are only said to differ.
+const LONGEST: usize = 60;
+
+/// What has changed since the package was last planned, and whether somebody wants it built
+/// anew.
+pub(super) fn told(swarm: &Swarm, package: &Package) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(changes) = changes::since_last(swarm, package) {
+        let mut parts: Vec<String> = changes.version.iter().map(|old| format!("it was {old}")).collect();
+        parts.extend(changes.fields.iter().map(change));
+        let more = parts.len().saturating_sub(TOLD);
+        parts.truncate(TOLD);
+        if more > 0 {
+            parts.push(format!("{more} more"));
+        }
+        let what = parts.join("; ");
+        match (package.reused, what.is_empty()) {
+            (_, true) => {
+                lines.push(format!("Nothing that it is made from has changed since {}.", changes.since))
+            }
+            (false, false) => lines.push(sentence(&format!("Changed since {}: {what}", changes.since))),
+            (true, false) => lines.push(sentence(&format!(
+                "Changed since {}, which makes it no other package: {what}",
+                changes.since
+            ))),
+        }
+    }
+    if let Some(wanted) = swarm.rebuilds.get(&package.build_key) {
+        let reason = if wanted.reason.is_empty() { String::new() } else { format!(": {}", wanted.reason) };
+        lines.push(sentence(&format!("An admin wants it built anew by the next run{reason}")));
+    }
+    lines
+}
+
+/// A value then and now. Of words, those that came and those that went.
+fn change(change: &Change) -> String {
+    let name = match change.name.strip_prefix("env.").unwrap_or(&change.name) {
+        "use" => "USE",
+        "bound" => "bound to",
+        name => name,
+    };
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<BTreeSet<_>>();
+    let (from, to) = (words(&change.from), words(&change.to));
+    if matches!(name, "USE" | "bound to" | "features" | "LINGUAS" | "L10N") || name.starts_with("use") {
+        let came = to.difference(&from).map(|word| format!("+{word}"));
+        let went = from.difference(&to).map(|word| format!("-{word}"));
+        return shortened(name, &came.chain(went).collect::<Vec<_>>().join(" "));
+    }
+    let is_digest = |value: &str| {
+        let hex = value.strip_prefix("sha256:").unwrap_or(value);
+        hex.len() >= 32 && hex.bytes().all(|b| b.is_ascii_hexdigit())
+    };
+    let is_long = |value: &str| value.chars().count() > LONGEST;
+    match (change.from.as_str(), change.to.as_str()) {
+        (from, to) if is_digest(from) && is_digest(to) || is_long(from) || is_long(to) => name.to_owned(),
+        ("", to) if is_digest(to) => format!("{name} (new)"),
+        (from, "") if is_digest(from) => format!("{name} (gone)"),
+        ("", to) => format!("{name} is `{to}`, and was not set"),
+        (from, "") => format!("{name} was `{from}`, and is not set"),
+        (from, to) => format!("{name} was `{from}`, and is `{to}`"),
+    }
+}
+
+fn shortened(name: &str, words: &str) -> String {
+    match words.chars().count() > 2 * LONGEST {
+        true => format!("{name} {}...", words.chars().take(2 * LONGEST).collect::<String>()),
+        false => format!("{name} {words}"),
+    }
+}

@@ -1,0 +1,60 @@
+//! `rebuild`: have packages built anew of which nothing has changed.
+
+use crate::{failure::Failure, output::text::clean, session::Session};
+use swarm_common::wire::admin::{RebuildReply, RebuildRequest};
+
+/// Packages that are named.
+const LISTED: usize = 20;
+
+/// Arguments of `rebuild`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  swarmctl rebuild dev-libs/openssl --reason \"miscompiled on d3\"\n  swarmctl rebuild dev-lang/rust --dependants"
+)]
+pub struct Args {
+    /// Packages: id, name, category/name or category/name-version
+    #[arg(required = true)]
+    packages: Vec<String>,
+    /// The packages that were built with them, too
+    #[arg(long)]
+    dependants: bool,
+    /// Why; `swarmctl why` tells it
+    #[arg(long, default_value = "", hide_default_value = true)]
+    reason: String,
+}
+
+/// Has packages built anew.
+///
+/// # Errors
+/// There is no such package, or it has not been built yet.
+pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
+    let client = session.client()?;
+    let request = RebuildRequest { dependants: args.dependants, reason: args.reason };
+    let mut all = RebuildReply { packages: Vec::new(), titles: Vec::new() };
+    for text in &args.packages {
+        let package = session.package(&client, text).await?;
+        let request = &request;
+        let reply = session.change(async |key| client.rebuild(package, request, key).await).await?;
+        for (package, title) in reply.packages.into_iter().zip(reply.titles) {
+            if !all.packages.contains(&package) {
+                all.packages.push(package);
+                all.titles.push(title);
+            }
+        }
+    }
+    session.output.show(&all, |_| told(&all))
+}
+
+fn told(all: &RebuildReply) -> String {
+    let mut text = match all.packages.len() {
+        1 => "The next run builds this package anew:\n".to_owned(),
+        n => format!("The next run builds these {n} packages anew:\n"),
+    };
+    for (package, title) in all.packages.iter().zip(&all.titles).take(LISTED) {
+        text.push_str(&format!("  {} ({package})\n", clean(title)));
+    }
+    if all.packages.len() > LISTED {
+        text.push_str(&format!("  and {} more\n", all.packages.len() - LISTED));
+    }
+    text
+}
