@@ -5,44 +5,21 @@
 //! from try to try, so that the orchestrator can tell like from like. The class is a
 //! guess by the drone; the orchestrator judges.
 
-use super::{fetch::Fetch, lack::Lack};
+use super::{
+    fetch::Fetch,
+    first::{First, TEXT_BYTES, clip, is_verdict, plain},
+    lack::Lack,
+};
 use swarm_common::{
     state::{FailureCause, FailureClass, Phase},
     wire::drone::Failure,
 };
 
-/// Longest message in bytes, and signature in characters, as the wire has it.
-const MESSAGE_BYTES: usize = 4096;
+/// Longest signature in characters, as the wire has it.
 const SIGNATURE_CHARS: usize = 200;
-/// How many lines follow an error in its message.
-const LINES_AFTER: usize = 20;
+/// How many of the last lines are kept.
+const LAST_LINES: usize = 20;
 
-/// What a compiler or build tool calls an error.
-const ERRORS: [&str; 14] = [
-    " error:",
-    "error: ",
-    "Error: ",
-    "undefined reference to",
-    "cannot find -l",
-    "No such file or directory",
-    "No space left on device",
-    "Cannot allocate memory",
-    "Killed signal terminated program",
-    "virtual memory exhausted",
-    "command not found",
-    ": not found",
-    "configure: error",
-    "*** [",
-];
-/// What Portage says of it afterwards, or of its own troubles.
-const VERDICTS: [&str; 6] = [
-    "!!! ",
-    "* ERROR: ",
-    "emerge: ",
-    "Traceback (most recent call last)",
-    "failed (",
-    "requires all dependencies",
-];
 /// The machine is at fault, in other ways than by a [`Lack`].
 const DRONE: [&str; 3] =
     ["Read-only file system", "internal compiler error: Segmentation fault", "emerge: not found"];
@@ -61,30 +38,15 @@ const BUILDS: [&str; 2] = [">>> Unpacking source", ">>> Compiling source"];
 /// The errors of one step.
 #[derive(Debug, Default)]
 pub(super) struct Errors {
-    error: Option<Capture>,
-    verdict: Option<Capture>,
+    first: First,
+    /// What Portage says of it first, and its next line.
+    verdict: Vec<String>,
     last: Vec<String>,
     lack: Option<Lack>,
     fetch: Fetch,
     builds: bool,
     drone: bool,
     infra: bool,
-}
-
-#[derive(Debug)]
-struct Capture {
-    text: String,
-    lines: usize,
-}
-
-impl Capture {
-    fn add(&mut self, line: &str) {
-        if self.lines <= LINES_AFTER && self.text.len() + line.len() < MESSAGE_BYTES {
-            self.text.push_str(line);
-            self.text.push('\n');
-            self.lines += 1;
-        }
-    }
 }
 
 fn has(line: &str, any: &[&str]) -> bool {
@@ -94,32 +56,26 @@ fn has(line: &str, any: &[&str]) -> bool {
 impl Errors {
     /// Looks at one line.
     pub fn see(&mut self, line: &str) {
+        let line = &*plain(line);
+        if !self.builds && has(line, &BUILDS) {
+            // What failed before was no failure.
+            *self = Self { builds: true, ..Self::default() };
+        }
+        self.first.see(line);
         if line.trim().is_empty() {
             return;
         }
-        let verdict = has(line, &VERDICTS);
-        for (slot, begins) in
-            [(&mut self.error, !verdict && has(line, &ERRORS)), (&mut self.verdict, verdict)]
-        {
-            match slot {
-                Some(capture) => capture.add(line),
-                None if begins => {
-                    let mut capture = Capture { text: String::new(), lines: 0 };
-                    capture.add(clip(line, MESSAGE_BYTES / 2));
-                    *slot = Some(capture);
-                }
-                None => {}
-            }
+        if self.verdict.len() == 1 || (self.verdict.is_empty() && is_verdict(line)) {
+            self.verdict.push(clip(line, TEXT_BYTES / 8).to_owned());
         }
         // What comes later mostly comes of it.
         self.lack = self.lack.take().or_else(|| Lack::in_line(line));
         self.drone |= has(line, &DRONE);
-        self.builds |= has(line, &BUILDS);
         if !self.builds {
             self.infra |= has(line, &INFRA);
             self.fetch.see(line);
         }
-        if self.last.len() == LINES_AFTER {
+        if self.last.len() == LAST_LINES {
             self.last.remove(0);
         }
         self.last.push(clip(line, 200).to_owned());
@@ -127,31 +83,33 @@ impl Errors {
 
     /// The first error and what followed, if there was one.
     pub fn first(&self) -> Option<&str> {
-        self.error.as_ref().or(self.verdict.as_ref()).map(|capture| capture.text.as_str())
+        self.first.text()
     }
 
-    /// What Portage itself said first.
-    pub fn verdict(&self) -> Option<&str> {
-        self.verdict.as_ref().map(|capture| capture.text.as_str())
+    /// What the output says of a failure, which is of this class if nothing speaks for another
+    /// one.
+    pub fn failure(&self, class: FailureClass, phase: Phase, peak_memory_bytes: u64) -> Failure {
+        let message = match self.first() {
+            Some(first) => {
+                let verdict = self.verdict.iter().filter(|line| !first.contains(line.trim()));
+                verdict.fold(first.to_owned(), |text, line| format!("{text}{line}\n"))
+            }
+            None => format!("it failed without a word of why; the last lines were:\n{}", self.last()),
+        };
+        let fetch = || if self.builds { None } else { self.fetch.failure(phase, &message) };
+        match self.lack.as_ref() {
+            Some(lack) => for_want(lack, phase, Some(peak_memory_bytes), &message),
+            None => fetch().unwrap_or_else(|| of(self.class().unwrap_or(class), phase, message)),
+        }
     }
 
     /// The class that the output speaks for.
-    pub fn class(&self) -> Option<FailureClass> {
+    fn class(&self) -> Option<FailureClass> {
         match (self.drone || self.lack.is_some(), self.infra) {
             (true, _) => Some(FailureClass::Drone),
             (_, true) => Some(FailureClass::Infra),
             _ => None,
         }
-    }
-
-    /// What the machine lacked.
-    pub fn lack(&self) -> Option<&Lack> {
-        self.lack.as_ref()
-    }
-
-    /// The failure to get a source file, if that is what it was.
-    pub fn fetch(&self, phase: Phase, said: &str) -> Option<Failure> {
-        if self.builds { None } else { self.fetch.failure(phase, said) }
     }
 
     /// The last lines, if nothing else tells.
@@ -177,18 +135,9 @@ pub(super) fn for_want(lack: &Lack, phase: Phase, peak_memory_bytes: Option<u64>
 }
 
 pub(super) fn made(class: FailureClass, cause: Option<FailureCause>, phase: Phase, message: &str) -> Failure {
-    let message = clip(message.trim_end(), MESSAGE_BYTES).to_owned();
+    let message = clip(message.trim_end(), TEXT_BYTES).to_owned();
     let signature = signature(message.lines().next().unwrap_or_default());
     Failure { class, cause, phase, signature, message }
-}
-
-/// At most this many bytes of it, in whole characters.
-fn clip(text: &str, bytes: usize) -> &str {
-    let mut end = bytes.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }
 
 /// The line without paths, numbers and times: of a path the last part stays, and a run of
@@ -237,7 +186,8 @@ mod tests {
         assert_eq!(failure.signature, "x.c:N:N: error: unknown type name 'foo'");
         assert!(failure.message.contains("late"));
         assert_eq!(errors.class(), None);
-        assert!(errors.verdict().unwrap().starts_with(" * ERROR: a/b-1"));
+        let failure = errors.failure(FailureClass::Package, Phase::Building, 0);
+        assert!(failure.message.ends_with(" * ERROR: a/b-1::r failed (compile phase):"));
     }
 
     #[test]
@@ -267,9 +217,9 @@ mod tests {
     #[test]
     fn a_message_is_bounded_and_never_cut_within_a_character() {
         let failure = of(FailureClass::Package, Phase::Building, "ü".repeat(10_000));
-        assert!(failure.message.len() <= MESSAGE_BYTES);
+        assert!(failure.message.len() <= TEXT_BYTES);
         let errors = seen(&format!("error: {}\n{}", "é".repeat(9000), "after\n".repeat(100)));
-        assert!(errors.first().unwrap().len() <= MESSAGE_BYTES);
-        assert!(errors.last().len() < MESSAGE_BYTES * 2);
+        assert!(errors.first().unwrap().len() <= TEXT_BYTES);
+        assert!(errors.last().len() < TEXT_BYTES * 2);
     }
 }

@@ -37,6 +37,8 @@ pub(super) struct Fetch {
     places: Vec<(String, Option<String>)>,
     /// How many more there were.
     more: usize,
+    /// What is fetched now is how a mirror is laid out. One that does not say is as usual.
+    layout: bool,
     mismatch: Option<Mismatch>,
     given_up: Option<String>,
 }
@@ -58,6 +60,12 @@ impl Fetch {
     /// Looks at one line.
     pub fn see(&mut self, line: &str) {
         let line = line.trim();
+        if let Some(place) = between(line, ">>> Downloading '", "'") {
+            self.layout = place.ends_with("/layout.conf");
+        }
+        if self.layout || line.contains("'.layout.conf.") {
+            return;
+        }
         if let Some(place) = between(line, ">>> Downloading '", "'") {
             if self.places.len() < PLACES {
                 self.places.push((place.to_owned(), None));

@@ -180,7 +180,7 @@ async fn capture(
         }
         // Over the bare base it may lack what it acts with; on top of everything it will not.
         Err(Stop::Failed(failure)) => {
-            let text = format!("{} is installed in each build root: {}", wanted.cpv, failure.signature);
+            let text = format!("{} is installed in each build root: {}", wanted.cpv, failure.headline());
             steps.log.say(&text).await;
             larder.layers.begin(key).and_then(|_| larder.layers.keep(key, false)).map_err(disk(wanted))?
         }

@@ -8,6 +8,7 @@
 mod config;
 mod failure;
 mod fetch;
+mod first;
 mod install;
 mod lack;
 mod log;

@@ -137,21 +137,7 @@ impl Steps {
     /// What the last step's output says of its failure, for a step that fails with `class`
     /// if nothing speaks for another one.
     pub fn failed(&self, class: FailureClass) -> Stop {
-        let errors = &self.log.errors;
-        let message = match (errors.first(), errors.verdict()) {
-            (Some(first), Some(verdict)) if !first.contains(verdict.trim_end()) => {
-                let verdict: Vec<&str> = verdict.lines().take(2).collect();
-                format!("{first}{}", verdict.join("\n"))
-            }
-            (Some(first), _) => first.to_owned(),
-            (None, _) => format!("it failed without a word of why; the last lines were:\n{}", errors.last()),
-        };
-        let phase = self.log.phase();
-        Stop::Failed(match (errors.lack(), errors.fetch(phase, &message)) {
-            (Some(lack), _) => failure::for_want(lack, phase, Some(self.peak_memory_bytes), &message),
-            (None, Some(failure)) => failure,
-            (None, None) => failure::of(errors.class().unwrap_or(class), phase, message),
-        })
+        Stop::Failed(self.log.errors.failure(class, self.log.phase(), self.peak_memory_bytes))
     }
 }
 

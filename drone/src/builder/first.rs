@@ -1,0 +1,378 @@
+//! The first error in what a build printed: what a person would have looked for.
+//!
+//! Compilers and build tools each have a form of their own for it. What only says that
+//! something failed (make, ninja, `die` without words, Portage) comes after it and counts if
+//! nothing else is there. What may be harmless (a file that is not there) counts right
+//! before such a word only.
+
+use std::borrow::Cow;
+
+/// Longest text in bytes.
+pub(super) const TEXT_BYTES: usize = 4096;
+/// So much of a line is looked at, in bytes; commands of compilers are longer.
+const LOOKED_AT: usize = 1024;
+/// How many lines follow an error in its text.
+const LINES_AFTER: usize = 20;
+/// A headline that goes on in the next lines ends when it is this long, in bytes.
+const HEADLINE_BYTES: usize = 300;
+/// So many lines before the word of a failure, a doubtful line is its cause.
+const NEAR: u64 = 4;
+
+/// How much a line tells of why a build failed; the first of the lowest counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// A tool says what is wrong.
+    Error,
+    /// A program could not go on, or a test failed.
+    Trouble,
+    /// The ebuild says why it gives up.
+    Die,
+    /// A tool says that a part has failed.
+    Part,
+    /// The ebuild or Portage says that it failed.
+    End,
+}
+
+const ERRORS: [&str; 23] = [
+    ": error: ",
+    ": fatal error: ",
+    ": Error: ",
+    ": ERROR: ",
+    ": error adding symbols: ",
+    ": error while loading shared libraries: ",
+    ": internal compiler error: ",
+    "Project ERROR: ",
+    "undefined reference to ",
+    "undefined symbol: ",
+    "multiple definition of ",
+    "cannot find -l",
+    "can not be used when making a",
+    "*** No rule to make target",
+    "*** missing separator",
+    "No space left on device",
+    "Disk quota exceeded",
+    "Cannot allocate memory",
+    "virtual memory exhausted",
+    "memory exhausted",
+    "out of memory allocating",
+    "std::bad_alloc",
+    "Killed signal terminated program",
+];
+const ERROR_STARTS: [&str; 12] = [
+    "error: ",
+    "error[",
+    "Error: ",
+    "ERROR: ",
+    "fatal error: ",
+    "configure: error: ",
+    "CMake Error",
+    "Can't locate ",
+    "LLVM ERROR: ",
+    "ACCESS DENIED",
+    "Detected file collision(s):",
+    "npm error ",
+];
+const TROUBLES: [&str; 6] = [
+    ": command not found",
+    "Segmentation fault",
+    "Assertion `",
+    "error: linking with `",
+    "***Failed",
+    "error: command '",
+];
+const TROUBLE_STARTS: [&str; 8] = [
+    "FAIL: ",
+    "E   ",
+    "patch: **** ",
+    "npm ERR! ",
+    "SyntaxError: ",
+    "ModuleNotFoundError: ",
+    "ImportError: ",
+    "error: failed to run custom build command",
+];
+/// What tells of an error that was printed before.
+const PARTS: [&str; 8] = [
+    "error: could not compile `",
+    "error: aborting due to ",
+    "error: build failed",
+    ": error: ld returned ",
+    "Configuring incomplete, errors occurred",
+    "ERROR: Failed building wheel",
+    "error: subprocess-exited-with-error",
+    "Hunk #",
+];
+/// What is often harmless.
+const DOUBTFUL: [&str; 5] =
+    ["No such file or directory", "Permission denied", "fatal: ", "cannot find ", "cannot open "];
+/// What is never the error, whatever else it says.
+const HARMLESS: [&str; 6] = [
+    " warning: ",
+    "(ignored)",
+    ".layout.conf",
+    "layout.conf'",
+    "configure: error: in `",
+    "configure: WARNING",
+];
+const HARMLESS_STARTS: [&str; 7] =
+    ["checking ", "-- ", "warning: ", "libtool: compile:", "libtool: link:", "note: ", "+ "];
+
+/// What an error's headline lacks when its first line is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    Nothing,
+    Line,
+    Paragraph,
+}
+
+#[derive(Debug)]
+struct Found {
+    rank: Rank,
+    at: u64,
+    text: String,
+    lines: usize,
+    rest: Rest,
+}
+
+impl Found {
+    fn new(rank: Rank, at: u64, headline: &str) -> Self {
+        let headline = clip(headline, TEXT_BYTES / 2);
+        let rest = match headline {
+            text if text.starts_with("CMake Error") && text.ends_with(':') => Rest::Paragraph,
+            text if text.ends_with(':') => Rest::Line,
+            _ => Rest::Nothing,
+        };
+        Self { rank, at, text: format!("{headline}\n"), lines: 1, rest }
+    }
+
+    fn add(&mut self, line: &str) {
+        let bare = bare(line);
+        let goes_on = match self.rest {
+            Rest::Nothing => false,
+            Rest::Line => !bare.is_empty(),
+            // Its first line is at the beginning of a line again.
+            Rest::Paragraph => line.starts_with(' ') && !bare.is_empty(),
+        };
+        if goes_on && self.text.len() + bare.len() < HEADLINE_BYTES {
+            self.text.pop();
+            self.text.push_str(&format!(" {bare}\n"));
+        } else if !bare.is_empty() && self.lines <= LINES_AFTER && self.text.len() + line.len() < TEXT_BYTES {
+            self.text.push_str(line);
+            self.text.push('\n');
+            self.lines += 1;
+        }
+        self.rest = match self.rest {
+            Rest::Line if bare.is_empty() => Rest::Line,
+            Rest::Paragraph if goes_on => Rest::Paragraph,
+            _ => Rest::Nothing,
+        };
+    }
+}
+
+/// The first error of one step.
+#[derive(Debug, Default)]
+pub(super) struct First {
+    found: Option<Found>,
+    doubtful: Option<Found>,
+    /// The last line that may be the cause of a failure that the next one tells of.
+    before: Option<String>,
+    /// How far the traceback that is being printed is indented.
+    traceback: Option<usize>,
+    dies: bool,
+    line: u64,
+}
+
+impl First {
+    /// Looks at one line, without escapes.
+    pub fn see(&mut self, line: &str) {
+        self.line += 1;
+        for found in [&mut self.found, &mut self.doubtful].into_iter().flatten() {
+            found.add(line);
+        }
+        // Nothing comes before the first.
+        if line.trim().is_empty() || self.found.as_ref().is_some_and(|found| found.rank == Rank::Error) {
+            return;
+        }
+        let line = clip(line, LOOKED_AT);
+        let (bare, at) = (bare(line), self.line);
+        let dies = std::mem::replace(&mut self.dies, is_verdict(line));
+        if self.dies || HARMLESS.iter().any(|text| line.contains(text)) {
+            return;
+        }
+        let (rank, headline) = match self.rank(line, bare, dies) {
+            Some(Rank::Part) if is_of_make(bare) => {
+                // What it ran has said why, if anything has.
+                (Some(Rank::Part), self.before.take().unwrap_or_else(|| bare.to_owned()))
+            }
+            rank => (rank, bare.to_owned()),
+        };
+        match rank {
+            Some(rank) if self.found.as_ref().is_none_or(|found| rank < found.rank) => {
+                self.found = Some(Found::new(rank, at, &headline));
+            }
+            None if DOUBTFUL.iter().any(|text| line.contains(text))
+                && self.doubtful.as_ref().is_none_or(|doubtful| doubtful.at + NEAR < at) =>
+            {
+                self.doubtful = Some(Found::new(Rank::Trouble, at, bare));
+            }
+            _ => {}
+        }
+        if !is_of_make(bare) && !is_progress(bare) {
+            self.before = Some(clip(bare, HEADLINE_BYTES).to_owned());
+        }
+    }
+
+    /// The error and what followed, if there was one.
+    pub fn text(&self) -> Option<&str> {
+        let Some(found) = &self.found else { return self.doubtful.as_ref().map(|d| d.text.as_str()) };
+        let cause = self.doubtful.as_ref().filter(|doubtful| {
+            // A line that came after is a result.
+            found.rank >= Rank::Die && (doubtful.at..=doubtful.at + NEAR).contains(&found.at)
+        });
+        Some(cause.unwrap_or(found).text.as_str())
+    }
+
+    fn rank(&mut self, line: &str, bare: &str, dies: bool) -> Option<Rank> {
+        let indent = line.len() - line.trim_start().len();
+        if bare.starts_with("Traceback (most recent call last)") {
+            self.traceback = Some(indent);
+            return None;
+        }
+        if let Some(of) = self.traceback {
+            if indent > of {
+                return None;
+            }
+            self.traceback = None;
+            return Some(Rank::Error);
+        }
+        if dies {
+            return Some(if says_nothing(bare) { Rank::End } else { Rank::Die });
+        }
+        if HARMLESS_STARTS.iter().any(|start| bare.starts_with(start)) {
+            return None;
+        }
+        let has = |any: &[&str]| any.iter().any(|text| bare.contains(text));
+        let starts = |any: &[&str]| any.iter().any(|start| bare.starts_with(start));
+        if has(&PARTS) || is_of_make(bare) {
+            return (!bare.starts_with("Hunk #") || bare.contains(" FAILED")).then_some(Rank::Part);
+        }
+        if has(&TROUBLES) || starts(&TROUBLE_STARTS) || is_absent(bare) || is_of_helper(bare) || is_test(bare)
+        {
+            return Some(Rank::Trouble);
+        }
+        if has(&ERRORS) || starts(&ERROR_STARTS) || is_of_go(bare) || is_panic(bare) {
+            return Some(Rank::Error);
+        }
+        (starts(&["!!! ", "emerge: "])).then_some(Rank::End)
+    }
+}
+
+/// Whether it is the line before the words of a `die`:
+/// `* ERROR: app-misc/tool-1::gentoo failed (compile phase):`.
+pub(super) fn is_verdict(line: &str) -> bool {
+    let named = bare(line).strip_prefix("ERROR: ").is_some_and(|rest| {
+        rest.split(' ').next().is_some_and(|package| package.contains('/') && package.contains("::"))
+    });
+    named && line.contains(" failed")
+}
+
+/// A line without its indent and Portage's star.
+fn bare(line: &str) -> &str {
+    let line = line.trim();
+    line.strip_prefix('*')
+        .filter(|rest| rest.is_empty() || rest.starts_with(' '))
+        .unwrap_or(line)
+        .trim_start()
+}
+
+/// Whether the words of a `die` only say that something failed, as what Portage and its
+/// eclasses say of programs that have said why themselves.
+fn says_nothing(words: &str) -> bool {
+    let words = words.trim_end_matches(['.', '!']);
+    let fails = words.ends_with("failed") || words.ends_with("failure");
+    words == "(no error message)" || (fails && !words.contains('/')) || words.starts_with("died running ")
+}
+
+/// Whether make or ninja says that something has failed.
+fn is_of_make(line: &str) -> bool {
+    let of_make = line.split_once("*** [").is_some_and(|(before, _)| {
+        ["make", "gmake", "ninja", "scons", "ebuild"].iter().any(|tool| before.contains(tool))
+    });
+    of_make || line.starts_with("ninja: build stopped") || line.starts_with("make: Target ")
+}
+
+/// Whether it is only about what is built.
+fn is_progress(line: &str) -> bool {
+    line.starts_with(['[', '!']) || line.starts_with("FAILED: ") || line.contains("ing directory '")
+}
+
+/// What a shell says of a program that is not there: `sh: 1: tool: not found`.
+fn is_absent(line: &str) -> bool {
+    let Some(before) = line.strip_suffix(": not found") else { return false };
+    before.split(": ").any(|part| part.bytes().all(|b| b.is_ascii_digit()) || part.starts_with("line "))
+}
+
+/// What a helper of Portage says of its arguments: `!!! doins: tool.conf does not exist`.
+fn is_of_helper(line: &str) -> bool {
+    let helper = line.strip_prefix("!!! ").and_then(|rest| rest.split_once(": ")).map(|(helper, _)| helper);
+    helper.is_some_and(|helper| {
+        helper.len() > 2 && helper.bytes().all(|b| b.is_ascii_lowercase() || b == b'.' || b == b'-')
+    })
+}
+
+/// A test of pytest or meson that failed.
+fn is_test(line: &str) -> bool {
+    let of_pytest = line.strip_prefix("FAILED ").is_some_and(|rest| rest.contains("::"));
+    let numbered = line.split([' ', '/']).next().is_some_and(|n| n.parse::<u32>().is_ok());
+    of_pytest || (numbered && line.contains('/') && line.contains(" FAIL "))
+}
+
+/// `./main.go:5:2: undefined: tool`.
+fn is_of_go(line: &str) -> bool {
+    let Some((_, rest)) = line.split_once(".go:") else { return false };
+    rest.split(':').take(2).all(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+        && rest.contains(": ")
+}
+
+/// `thread 'main' panicked at src/main.rs:5:2:`.
+fn is_panic(line: &str) -> bool {
+    line.starts_with("thread '") && line.contains(" panicked at ")
+}
+
+/// At most this many bytes of it, in whole characters.
+pub(super) fn clip(text: &str, bytes: usize) -> &str {
+    let mut end = bytes.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// A line as a terminal would leave it: without escapes and other control characters, and
+/// with nothing that was overwritten.
+pub(super) fn plain(line: &str) -> Cow<'_, str> {
+    let line = line.trim_end();
+    let line = line.rsplit('\r').next().unwrap_or(line);
+    if !line.contains(|c: char| c.is_control() && c != '\t') {
+        return Cow::Borrowed(line);
+    }
+    let mut out = String::with_capacity(line.len());
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\u{1b}' => match chars.next() {
+                Some('[') => while chars.next().is_some_and(|c| !('@'..='~').contains(&c)) {},
+                // A title or a link ends with BEL, or with an escape and a backslash.
+                Some(']') => while chars.next().is_some_and(|c| c != '\u{7}' && c != '\\') {},
+                Some('(' | ')') => _ = chars.next(),
+                _ => {}
+            },
+            '\u{9b}' => while chars.next().is_some_and(|c| !('@'..='~').contains(&c)) {},
+            c if c.is_control() && c != '\t' => {}
+            c => out.push(c),
+        }
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests;
