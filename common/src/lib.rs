@@ -4,6 +4,7 @@
 //! No policy lives here. A rule about the queue, scheduling, healing or failure
 //! belongs to `swarm-core`.
 
+pub mod blocker;
 #[cfg(feature = "client")]
 pub mod client;
 #[cfg(feature = "config")]

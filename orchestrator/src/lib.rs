@@ -5,12 +5,13 @@
 //! state only through the engine's handle.
 //!
 //! [`app`] is what all parts share, [`server`] puts it together. [`http`] is the API, [`receiving`] the way of a
-//! package file in, [`publisher`], [`calendar`], [`healer`], [`notify`] and [`pass_leftovers`] the
+//! package file in, [`collisions`] what it has in common with others, [`publisher`], [`calendar`], [`healer`], [`notify`] and [`pass_leftovers`] the
 //! passes, [`passes`] what they did.
 
 pub mod app;
 pub mod artifact;
 pub mod calendar;
+pub mod collisions;
 pub mod config;
 pub mod engine;
 pub mod healer;

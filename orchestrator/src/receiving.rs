@@ -15,6 +15,7 @@ use crate::{
         store::Store,
         upload::{Incoming, UploadError},
     },
+    collisions,
     sign::OpenPgpKey,
 };
 use serde::{Deserialize, Serialize};
@@ -29,7 +30,7 @@ use swarm_common::{
     time::TimeMs,
     wire::{artifact::Artifact, drone::Target, view::KeyView},
 };
-use swarm_core::{Refusal, Swarm, attempt::Job};
+use swarm_core::{Refusal, Swarm, attempt::Job, collision::Collision};
 use tokio::sync::Semaphore;
 
 /// Attempts share this many locks.
@@ -60,6 +61,13 @@ pub enum ReceiveError {
 struct Taken {
     target: Target,
     accepted: Accepted,
+}
+
+impl Taken {
+    fn artifact(self, attempt: AttemptId, drone: DroneId, uploaded_digest: Digest) -> Artifact {
+        let Self { target, accepted: Accepted { digest, size, at } } = self;
+        Artifact { target, digest, uploaded_digest, size, attempt, drone, received_at: at }
+    }
 }
 
 /// Takes package files in.
@@ -222,19 +230,36 @@ impl Receiving {
         for (uploaded_digest, target) in files {
             self.take(attempt, uploaded_digest, vec![target.clone()], None, build_time).await?;
             let taken = self.find(attempt, uploaded_digest);
-            let Taken { accepted, .. } = taken.ok_or(ReceiveError::NotUploaded(uploaded_digest))?;
-            let Accepted { digest, size, at } = accepted;
-            artifacts.push(Artifact {
-                target,
-                digest,
-                uploaded_digest,
-                size,
-                attempt,
-                drone,
-                received_at: at,
-            });
+            let taken = taken.ok_or(ReceiveError::NotUploaded(uploaded_digest))?;
+            artifacts.push(Taken { target, ..taken }.artifact(attempt, drone, uploaded_digest));
         }
         Ok(artifacts)
+    }
+
+    /// The stored packages that install the same paths as these. `known` is what the engine
+    /// knows, and is asked for last: what it has not been told of is compared, too, so that of
+    /// two that arrive together the later sees the earlier.
+    ///
+    /// # Errors
+    /// What has arrived cannot be read.
+    pub async fn collisions(
+        self: &Arc<Self>,
+        drone: DroneId,
+        arrived: &[Artifact],
+        known: impl FnOnce() -> Vec<Artifact>,
+    ) -> Result<Vec<Collision>, ReceiveError> {
+        // Which drone brings the others does not matter here.
+        let untold =
+            |(&(attempt, digest), taken): (&_, &Taken)| taken.clone().artifact(attempt, drone, digest);
+        let untold: Vec<Artifact> = self.taken().iter().map(untold).collect();
+        let mut others = known();
+        let is_known: BTreeSet<Digest> = others.iter().map(|other| other.digest).collect();
+        others.extend(untold.into_iter().filter(|other| !is_known.contains(&other.digest)));
+        let (this, arrived) = (self.clone(), arrived.to_vec());
+        let found = tokio::task::spawn_blocking(move || {
+            collisions::find(&this.entries, &this.store, &arrived, others)
+        });
+        found.await?.map_err(|error| AcceptError::Failed(error.to_string()).into())
     }
 
     /// Artifacts that are stored and that the engine has not been told of.

@@ -10,8 +10,11 @@
 //! its place. A root file system has room for one of them, so what was bound to the old one
 //! stays beside its successors: otherwise the kept package could be installed by nobody who
 //! has one of those, too.
+//!
+//! Of two packages that install the same paths it offers the one that it has had for longer; the
+//! other, and what needs it, is as what could not be built.
 
-use crate::{run::Run, swarm::Swarm};
+use crate::{collision::Apart, run::Run, swarm::Swarm};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
@@ -31,6 +34,9 @@ pub struct Channel {
     pub revision: u64,
     /// What it holds, by digest. Whatever one of them needs is among them.
     pub held: BTreeMap<Digest, Held>,
+    /// What it would hold besides, if that did not install the same paths as something there.
+    #[serde(default)]
+    pub apart: BTreeMap<Digest, Apart>,
 }
 
 /// An artifact of a channel.
@@ -61,11 +67,71 @@ pub(crate) fn follow(swarm: &Swarm, id: RunId) -> Option<Channel> {
     if old.run > Some(id) {
         return None;
     }
-    let offered = offered(swarm, id, run);
+    let mut offered = offered(swarm, id, run);
     let packages = run.packages.iter().filter_map(|p| swarm.packages.get(p));
     let planned: BTreeSet<Place<'_>> = packages.flat_map(|p| &p.targets).map(place).collect();
-    let held = Stay { old, planned, refused: Refused::by(&run.problems), subslots: subslots(&offered) };
-    Some(Channel { run: Some(id), revision: old.revision + 1, held: held.beside(&offered) })
+    let refused = Refused::by(&run.problems);
+    let mut apart = BTreeMap::new();
+    loop {
+        let stay = Stay { old, planned: &planned, refused: &refused, subslots: subslots(&offered) };
+        let found = collide(swarm, old, &offered, stay.kept());
+        if found.is_empty() {
+            let held = stay.beside(&offered);
+            return Some(Channel { run: Some(id), revision: old.revision + 1, held, apart });
+        }
+        // What stays in their place may collide as well.
+        withdraw(&mut offered, &found);
+        apart.extend(found);
+    }
+}
+
+/// What of an offer installs the same paths as something that comes first: what stays, what
+/// has a version in the channel, what was received earlier.
+fn collide(
+    swarm: &Swarm,
+    old: &Channel,
+    offered: &BTreeMap<Digest, Held>,
+    kept: BTreeSet<Digest>,
+) -> BTreeMap<Digest, Apart> {
+    let mut found = BTreeMap::new();
+    if swarm.collisions.is_empty() {
+        return found;
+    }
+    let known = old.held.values().filter(|held| held.current);
+    let known: BTreeSet<Place<'_>> = known.map(|held| place(&held.artifact.target)).collect();
+    let order = |held: &&Held| {
+        let artifact = &held.artifact;
+        (!known.contains(&place(&artifact.target)), artifact.received_at, artifact.attempt, artifact.digest)
+    };
+    let mut wanted: Vec<&Held> = offered.values().collect();
+    wanted.sort_by_key(order);
+    let cpv =
+        |digest: Digest| offered.get(&digest).or(old.held.get(&digest)).map(|held| &held.artifact.target.cpv);
+    let mut first = kept;
+    for Artifact { digest, target, .. } in wanted.into_iter().map(|held| &held.artifact) {
+        let other = swarm.collisions.of(*digest).find(|(other, _)| first.contains(other));
+        match other.and_then(|(other, shared)| Some((cpv(other)?, shared))) {
+            Some((beside, shared)) => {
+                let (cpv, beside, shared) = (target.cpv.clone(), beside.clone(), shared.clone());
+                found.insert(*digest, Apart { cpv, beside, shared });
+            }
+            None => _ = first.insert(*digest),
+        }
+    }
+    found
+}
+
+/// Takes these from an offer, and all that cannot be installed without them.
+fn withdraw(offered: &mut BTreeMap<Digest, Held>, these: &BTreeMap<Digest, Apart>) {
+    offered.retain(|digest, _| !these.contains_key(digest));
+    loop {
+        let lacks = |held: &Held| held.needs.iter().any(|needed| !offered.contains_key(needed));
+        let stranded: Vec<Digest> = offered.iter().filter(|(_, h)| lacks(h)).map(|(&d, _)| d).collect();
+        if stranded.is_empty() {
+            return;
+        }
+        offered.retain(|digest, _| !stranded.contains(digest));
+    }
 }
 
 /// What a run has that can be installed.
@@ -94,17 +160,22 @@ fn subslots(offered: &BTreeMap<Digest, Held>) -> BTreeMap<Place<'_>, &str> {
 /// What of an old channel stays.
 struct Stay<'s> {
     old: &'s Channel,
-    planned: BTreeSet<Place<'s>>,
-    refused: Refused<'s>,
+    planned: &'s BTreeSet<Place<'s>>,
+    refused: &'s Refused<'s>,
     /// The sub-slot that the run offers in each place.
     subslots: BTreeMap<Place<'s>, &'s str>,
 }
 
 impl Stay<'_> {
+    /// What the run should have offered something in its place for.
+    fn kept(&self) -> BTreeSet<Digest> {
+        let kept = self.old.held.iter().filter(|(_, held)| held.current && self.is_kept(held));
+        kept.map(|(&digest, _)| digest).collect()
+    }
+
     /// What is offered, and what stays beside it.
     fn beside(&self, offered: &BTreeMap<Digest, Held>) -> BTreeMap<Digest, Held> {
-        let kept = self.old.held.iter().filter(|(_, held)| held.current && self.is_kept(held));
-        let kept: BTreeSet<Digest> = kept.map(|(&digest, _)| digest).collect();
+        let kept = self.kept();
         let mut open: Vec<Digest> = kept.iter().copied().collect();
         let mut held = offered.clone();
         while let Some(digest) = open.pop() {
@@ -188,19 +259,35 @@ fn name_of(atom: &str) -> Option<&str> {
 /// many others: as long as there is something it is not published.
 #[must_use]
 pub fn lacks(swarm: &Swarm, id: PackageId) -> Vec<PackageId> {
+    let received = |id: &PackageId| swarm.packages.get(id).is_some_and(|p| p.state == PackageState::Received);
+    runtime_closure(swarm, id).into_iter().filter(|dep| *dep != id && !received(dep)).collect()
+}
+
+/// What a received package of the run that the channel follows has in common with something
+/// there, if it is not published for that.
+#[must_use]
+pub fn apart(swarm: &Swarm, id: PackageId) -> Option<&Apart> {
+    let package = swarm.packages.get(&id)?;
+    let channel = &swarm.profiles.get(&swarm.runs.get(&package.run)?.profile)?.channel;
+    let follows = channel.run == Some(package.run);
+    package.artifacts.iter().filter(|_| follows).find_map(|artifact| channel.apart.get(&artifact.digest))
+}
+
+/// The first of what a package needs at run time that is not published for that.
+#[must_use]
+pub fn needs_apart(swarm: &Swarm, id: PackageId) -> Option<(PackageId, &Apart)> {
+    runtime_closure(swarm, id).into_iter().find_map(|dep| Some((dep, apart(swarm, dep)?)))
+}
+
+/// A package and all that it needs at run time, through however many others.
+fn runtime_closure(swarm: &Swarm, id: PackageId) -> BTreeSet<PackageId> {
     let mut seen = BTreeSet::from([id]);
     let mut open = vec![id];
-    let mut missing = BTreeSet::new();
     while let Some(next) = open.pop() {
         let Some(package) = swarm.packages.get(&next) else { continue };
-        for &dep in package.runtime_deps.iter().filter(|&&dep| seen.insert(dep)) {
-            if swarm.packages.get(&dep).is_none_or(|p| p.state != PackageState::Received) {
-                missing.insert(dep);
-            }
-            open.push(dep);
-        }
+        open.extend(package.runtime_deps.iter().filter(|&&dep| seen.insert(dep)));
     }
-    missing.into_iter().collect()
+    seen
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What can be asked of the swarm. A command is a wish; [`crate::decide`] turns it into
 //! events or refuses it.
 
-use crate::calendar::Forecast;
+use crate::{calendar::Forecast, collision::Collision};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use swarm_common::{
@@ -204,6 +204,9 @@ pub enum Command {
         /// What it took.
         usage: Usage,
     },
+    /// The shell has found that what it is about to report installs the same paths as other
+    /// stored packages.
+    NoteCollisions(Vec<Collision>),
     /// The shell has refused a file that an attempt brought.
     RejectPackage {
         /// Which drone.

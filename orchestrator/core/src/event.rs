@@ -7,6 +7,7 @@
 
 use crate::{
     calendar::{DueOutcome, Forecast},
+    collision::Collision,
     command::Reply,
 };
 use serde::{Deserialize, Serialize};
@@ -156,6 +157,8 @@ pub enum Event {
     PackageNeeded { package: PackageId, not_before: TimeMs, reason: String },
     /// Verified and stored. Every other attempt at it ends.
     PackageReceived { package: PackageId, attempt: AttemptId, artifacts: Vec<Artifact>, usage: Usage },
+    /// Stored packages install the same paths, so only one of each two can be installed.
+    CollisionsFound { collisions: Vec<Collision> },
     /// Judged broken or untrustworthy.
     PackageQuarantined {
         package: PackageId,
@@ -228,6 +231,7 @@ impl Event {
                 | Self::PackageNeeded { .. }
                 | Self::PackageQuarantined { .. }
                 | Self::PackageHeld { .. }
+                | Self::CollisionsFound { .. }
                 | Self::AttemptPhaseReached { .. }
                 | Self::AttemptFailed { .. }
                 | Self::AttemptHandedBack { .. }

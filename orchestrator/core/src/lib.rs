@@ -17,6 +17,7 @@ pub mod calendar;
 mod changes;
 pub mod channel;
 pub mod closure;
+pub mod collision;
 pub mod command;
 pub mod decide;
 pub mod drone;

@@ -3,7 +3,7 @@
 //! Looking at the state instead of at each event keeps this in one place: however the
 //! last package of a run came to rest, the run is over.
 
-use crate::{event::Event, swarm::Swarm};
+use crate::{channel, event::Event, swarm::Swarm};
 use std::collections::BTreeMap;
 use swarm_common::{id::*, name::Name, state::*};
 
@@ -17,14 +17,16 @@ pub fn settle(swarm: &Swarm) -> Vec<Event> {
         at_rest.then(|| {
             let quarantined = run.count(PackageState::Quarantined);
             let blocked = run.count(PackageState::Blocked);
-            let refused = run.problems.len();
-            let (state, reason) = if quarantined + blocked == 0 && refused == 0 {
+            let refused = run.problems.len() as u64;
+            let apart = channel::follow(swarm, id).map_or(0, |channel| channel.apart.len() as u64);
+            let (state, reason) = if quarantined + blocked + refused + apart == 0 {
                 (RunState::Succeeded, String::new())
             } else {
                 let parts = [
                     (quarantined, "quarantined"),
                     (blocked, "blocked by them"),
-                    (refused as u64, "refused by the resolver"),
+                    (refused, "refused by the resolver"),
+                    (apart, "not published, as they install the same files as others"),
                 ];
                 let parts = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}"));
                 (RunState::Partial, parts.collect::<Vec<_>>().join(", "))

@@ -3,6 +3,7 @@
 use crate::{
     attempt::{Attempt, Job},
     calendar::{Pause, Schedule},
+    collision::Collisions,
     command::Reply,
     drone::Drone,
     estimate::{History, SETUP_MS, UPLOAD_MS},
@@ -74,6 +75,9 @@ pub struct Swarm {
     /// What is known to be broken, across runs.
     #[serde(default)]
     pub quarantine: Quarantine,
+    /// Stored packages that install the same paths.
+    #[serde(default)]
+    pub collisions: Collisions,
     /// Attempts at their plans and packages. Boxed: a map that grows at its end is half empty.
     pub attempts: BTreeMap<AttemptId, Box<Attempt>>,
     /// First answers to commands with an idempotency key, with the event's number.

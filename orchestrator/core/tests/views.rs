@@ -9,7 +9,7 @@ use swarm_common::{
     state::*,
     wire::{
         admin::ProfileRequest,
-        drone::Usage,
+        drone::{Failure, Usage, Work},
         plan::{PlanEdge, PlanReport},
     },
 };
@@ -216,4 +216,32 @@ fn the_newest_run_decides_which_package_a_name_means() {
     assert!(matches!(view::find(&kit.swarm, "c"), Err(FindError::Ambiguous { candidates, .. })
         if candidates == ["app/c-1 (p4)", "app/c-2 (p5)"]));
     assert!(matches!(view::find(&kit.swarm, "p99"), Err(FindError::Unknown(_))));
+}
+
+#[test]
+fn what_breaks_many_packages_alike_is_named_once_and_as_it_was_printed() {
+    let mut kit = Kit::new(&["a"]);
+    let run = kit.run(&["one-1", "two-1", "three-1", "odd-1", "good-1"], &[]);
+    while let Some(got) = kit.claim(DroneId(1)) {
+        let Work::Build(order) = &got.work else { panic!("{got:?}") };
+        let (signature, message) = match order.targets[0].cpv.pn() {
+            "good" => {
+                kit.deliver(DroneId(1), &got).unwrap();
+                continue;
+            }
+            "odd" => ("odd.c:N: error: no", "odd.c:1: error: no"),
+            _ => ("ccN: error: bad '-march=xN'", "cc1: error: bad '-march=x9'\nmake: Error 1"),
+        };
+        let (class, cause, phase) = (FailureClass::Package, None, Phase::Building);
+        let failure = Failure { class, cause, phase, signature: signature.into(), message: message.into() };
+        let (drone, attempt, usage) = (DroneId(1), got.attempt, Usage::default());
+        kit.must(Command::ReportFailure { drone, attempt, failure, usage });
+        kit.pass(60_000, &[DroneId(1)]);
+    }
+    assert!(kit.swarm.runs[&run].state.is_over());
+    let concerns = view::concerns(&kit.swarm, kit.now, &[]);
+    let told: Vec<&str> = concerns.iter().map(|c| c.what.as_str()).collect();
+    assert_eq!(told, [format!("3 packages fail alike in {run} (and 1 more): cc1: error: bad '-march=x9'")]);
+    let alike = view::alike(&kit.swarm, &kit.swarm.runs[&run]);
+    assert_eq!(alike.iter().map(|a| a.packages.len()).collect::<Vec<_>>(), [3, 1]);
 }

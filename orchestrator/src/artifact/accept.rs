@@ -8,6 +8,7 @@
 use super::{
     disk::{self, DiskError},
     entries::EntryBook,
+    files::FileList,
     intake::{self, IntakeError, Rejection},
     store::{NewArtifact, Store, StoreError},
 };
@@ -119,7 +120,7 @@ impl Acceptance<'_> {
         let entry = Entry::new(&package.metadata, &file)
             .map_err(|error| Rejection { kind: "bad-metadata", message: error.to_string() })?;
         // Before the upload is touched: a disk that is full now leaves it as it is.
-        self.entries.put(digest, &entry)?;
+        self.entries.put(digest, &entry, &FileList::of(&package.image.paths))?;
         let stored = self.keep(upload, form, digest);
         if stored.is_err()
             && let Err(error) = self.entries.remove(digest)
@@ -290,7 +291,7 @@ mod tests {
             assert_eq!(after.metadata.line("BUILD_TIME"), NOW.as_secs().to_string());
             let told = before.metadata.0["BUILD_TIME"].clone();
             after.metadata.0.insert("BUILD_TIME".to_owned(), told);
-            assert_eq!((&after.metadata, after.image), (&before.metadata, before.image));
+            assert_eq!((&after.metadata, &after.image), (&before.metadata, &before.image));
             let image =
                 |package: &gpkg::Gpkg| package.members.iter().find(|m| m.name.starts_with("image")).cloned();
             assert_eq!(image(&after), image(&before));

@@ -1,16 +1,18 @@
-//! Index entries of stored artifacts, kept beside them so that a restart with thousands of
-//! packages reads thousands of small files and not every package.
+//! Index entries of stored artifacts and the lists of what they install, kept beside them so
+//! that a restart with thousands of packages reads thousands of small files and not every package.
 //!
 //! A cache: what is missing or damaged is made anew from the package itself.
 
 use super::{
     disk::{self, DiskError},
+    files::FileList,
     store::{Store, StoreError},
 };
 use std::{
-    fs,
+    collections::HashSet,
+    fs::{self, File},
     io::{self, BufReader, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 use swarm_common::{
     digest::Digest,
@@ -40,7 +42,7 @@ pub enum EntriesError {
     Entry(#[from] EntryError),
 }
 
-/// The directory of entries, one file for each artifact.
+/// The directory of entries, two files for each artifact.
 #[derive(Debug, Clone)]
 pub struct EntryBook {
     dir: PathBuf,
@@ -58,16 +60,21 @@ impl EntryBook {
         Ok(Self { dir, limits })
     }
 
-    /// Keeps an entry. It may be lost in a crash, and is then made anew.
+    /// Keeps the entry and the files of an artifact. They may be lost in a crash, and are then
+    /// made anew.
     ///
     /// # Errors
     /// If the disk fails.
-    pub fn put(&self, digest: Digest, entry: &Entry) -> Result<(), DiskError> {
-        let path = self.path(digest);
+    pub fn put(&self, digest: Digest, entry: &Entry, files: &FileList) -> Result<(), DiskError> {
+        self.write(&self.path_of_files(digest), &files.to_bytes())?;
+        self.write(&self.path(digest), entry.to_text().as_bytes())
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
         let mut temp =
             tempfile::NamedTempFile::new_in(&self.dir).map_err(DiskError::at("make a file in", &self.dir))?;
-        temp.write_all(entry.to_text().as_bytes()).map_err(DiskError::at("write", &path))?;
-        temp.persist(&path).map_err(|error| DiskError::new("rename to", &path, error.error))?;
+        temp.write_all(bytes).map_err(DiskError::at("write", path))?;
+        temp.persist(path).map_err(|error| DiskError::new("rename to", path, error.error))?;
         Ok(())
     }
 
@@ -78,9 +85,44 @@ impl EntryBook {
     /// If neither the entry nor a sound package is there.
     pub fn entry(&self, store: &Store, artifact: &Artifact) -> Result<Entry, EntriesError> {
         let (path, mtime) = (artifact.target.path(), artifact.received_at.as_secs());
-        if let Some(entry) = self.kept(artifact) {
-            return Ok(entry.moved(&path, mtime));
+        match self.kept(artifact) {
+            Some(entry) => Ok(entry.moved(&path, mtime)),
+            None => self.make(store, artifact).map(|(entry, _)| entry),
         }
+    }
+
+    /// What an artifact installs.
+    ///
+    /// # Errors
+    /// If neither the list nor a sound package is there.
+    pub fn files(&self, store: &Store, artifact: &Artifact) -> Result<FileList, EntriesError> {
+        let kept = fs::read(self.path_of_files(artifact.digest)).ok();
+        match kept.and_then(|bytes| FileList::parse(&bytes)) {
+            Some(files) => Ok(files),
+            None => self.make(store, artifact).map(|(_, files)| files),
+        }
+    }
+
+    /// Whether an artifact installs any path with one of these hashes.
+    ///
+    /// # Errors
+    /// If neither the list nor a sound package is there.
+    pub fn installs_any(
+        &self,
+        store: &Store,
+        artifact: &Artifact,
+        hashes: &HashSet<u64>,
+    ) -> Result<bool, EntriesError> {
+        let kept = File::open(self.path_of_files(artifact.digest));
+        match kept.and_then(|file| FileList::has_any(BufReader::new(file), hashes)) {
+            Ok(any) => Ok(any),
+            Err(_) => Ok(!self.files(store, artifact)?.hashes().is_disjoint(hashes)),
+        }
+    }
+
+    /// Makes what is kept of an artifact anew.
+    fn make(&self, store: &Store, artifact: &Artifact) -> Result<(Entry, FileList), EntriesError> {
+        let (path, mtime) = (artifact.target.path(), artifact.received_at.as_secs());
         let file = store.read(artifact.digest)?;
         let package = gpkg::verify(BufReader::with_capacity(256 * 1024, file), &self.limits)
             .map_err(|source| EntriesError::Unsound { digest: artifact.digest, source })?;
@@ -89,8 +131,9 @@ impl EntryBook {
             return Err(StoreError::Damaged { expected, found }.into());
         }
         let entry = Entry::new(&package.metadata, &PublishedFile { path, digests: package.digests, mtime })?;
-        self.put(artifact.digest, &entry).map_err(StoreError::Disk)?;
-        Ok(entry)
+        let files = FileList::of(&package.image.paths);
+        self.put(artifact.digest, &entry, &files).map_err(StoreError::Disk)?;
+        Ok((entry, files))
     }
 
     /// Forgets an artifact.
@@ -98,6 +141,7 @@ impl EntryBook {
     /// # Errors
     /// If the disk fails.
     pub fn remove(&self, digest: Digest) -> Result<bool, DiskError> {
+        disk::remove_file(&self.path_of_files(digest))?;
         disk::remove_file(&self.path(digest))
     }
 
@@ -119,6 +163,10 @@ impl EntryBook {
 
     fn path(&self, digest: Digest) -> PathBuf {
         self.dir.join(digest.to_string())
+    }
+
+    fn path_of_files(&self, digest: Digest) -> PathBuf {
+        self.dir.join(format!("{digest}.files"))
     }
 }
 

@@ -8,6 +8,7 @@ pub mod accept;
 pub mod alongside;
 pub mod disk;
 pub mod entries;
+pub mod files;
 pub mod intake;
 pub mod store;
 pub mod upload;

@@ -26,6 +26,7 @@ use swarm_common::{
 use swarm_core::{
     Command, Refusal, Reply,
     fence::{Fence, fence},
+    view,
 };
 
 /// Characters of a failure's signature and bytes of its message.
@@ -104,10 +105,16 @@ async fn built(
         Some(targets) => {
             let build_time = uploads::build_time(app, &targets);
             let files = digests.into_iter().zip(targets).collect();
-            match app.receiving.artifacts(attempt, drone, files, build_time).await {
+            let artifacts = match app.receiving.artifacts(attempt, drone, files, build_time).await {
                 Ok(artifacts) => artifacts,
                 Err(error) => return Err(uploads::refuse(app, drone, attempt, error).await?),
+            };
+            let known = || app.engine.read(|swarm| view::artifacts(swarm, None));
+            let collisions = app.receiving.collisions(drone, &artifacts, known).await?;
+            if !collisions.is_empty() {
+                app.engine.submit(Command::NoteCollisions(collisions), None).await?;
             }
+            artifacts
         }
     };
     let reply = submit(app, Command::ReceivePackage { drone, attempt, artifacts, usage }).await?;

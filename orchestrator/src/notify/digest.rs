@@ -2,13 +2,18 @@
 //! morning, and the one thing to do.
 
 use super::message::{Kind, Message};
-use std::collections::BTreeMap;
 use swarm_common::{
     id::{PackageId, RunId},
     state::*,
     time::TimeMs,
 };
-use swarm_core::{Swarm, attempt::Ending, package::Package, run::Run};
+use swarm_core::{
+    Swarm, channel,
+    collision::Apart,
+    package::Package,
+    run::Run,
+    view::{self, Alike},
+};
 
 /// Packages named in one line.
 const NAMED: usize = 6;
@@ -31,15 +36,15 @@ pub fn digest(swarm: &Swarm, now: TimeMs, id: RunId) -> Option<Message> {
     if matches!(run.state, RunState::Failed | RunState::Cancelled) && !run.reason.is_empty() {
         lines.push(format!("Why: {}", run.reason));
     }
-    let broken: Vec<(PackageId, &Package)> = run
-        .packages
-        .iter()
-        .filter_map(|p| Some((*p, swarm.packages.get(p)?)))
-        .filter(|(_, p)| p.state == PackageState::Quarantined)
-        .collect();
+    let broken = view::alike(swarm, run);
     quarantined(swarm, &broken, &mut lines);
+    let apart: Vec<(PackageId, &Apart)> =
+        run.packages.iter().filter_map(|&p| Some((p, channel::apart(swarm, p)?))).collect();
+    collide(&apart, &mut lines);
     refused(run, &mut lines);
-    lines.push(next(run, id, &broken));
+    let todo =
+        broken.iter().find_map(|alike| alike.packages.first().copied()).or(apart.first().map(|(id, _)| *id));
+    lines.push(next(run, id, todo));
     Some(Message::new(now, Kind::Run, severity, &title, &lines))
 }
 
@@ -61,37 +66,37 @@ fn counts(run: &Run) -> String {
 }
 
 /// The quarantined packages, by their first error.
-fn quarantined(swarm: &Swarm, broken: &[(PackageId, &Package)], lines: &mut Vec<String>) {
-    let mut alike: BTreeMap<String, Vec<&Package>> = BTreeMap::new();
-    for (_, package) in broken {
-        alike.entry(signature(swarm, package)).or_default().push(package);
-    }
-    let mut alike: Vec<(String, Vec<&Package>)> = alike.into_iter().collect();
-    alike.sort_by_key(|(_, packages)| std::cmp::Reverse(packages.len()));
-    if !alike.is_empty() {
+fn quarantined(swarm: &Swarm, broken: &[Alike], lines: &mut Vec<String>) {
+    if !broken.is_empty() {
         lines.push("Quarantined:".to_owned());
     }
-    let more = alike.len().saturating_sub(LINES);
-    for (signature, packages) in alike.into_iter().take(LINES) {
-        let mut names: Vec<String> = packages.iter().take(NAMED).map(|p| p.title()).collect();
-        if packages.len() > NAMED {
-            names.push(format!("{} more", packages.len() - NAMED));
+    for alike in broken.iter().take(LINES) {
+        let packages = alike.packages.iter().filter_map(|p| swarm.packages.get(p));
+        let mut names: Vec<String> = packages.take(NAMED).map(Package::title).collect();
+        let count = alike.packages.len();
+        if count > NAMED {
+            names.push(format!("{} more", count - NAMED));
         }
-        lines.push(format!("  {}: {signature}", names.join(", ")));
+        let (names, error) = (names.join(", "), &alike.error);
+        lines.push(match alike.is_many() {
+            true => format!("  {count} packages fail alike: {error} ({names})"),
+            false => format!("  {names}: {error}"),
+        });
     }
-    if more > 0 {
-        lines.push(format!("  and {more} more kinds of error"));
+    if broken.len() > LINES {
+        lines.push(format!("  and {} more kinds of error", broken.len() - LINES));
     }
 }
 
-/// What the last failure of a package was, to tell like from like.
-fn signature(swarm: &Swarm, package: &Package) -> String {
-    let attempts = package.attempts.iter().rev().filter_map(|a| swarm.attempts.get(a));
-    let mut failures = attempts.filter_map(|attempt| match &attempt.ending {
-        Some(Ending::Failed(failure)) => Some(failure.signature.clone()),
-        _ => None,
-    });
-    failures.next().unwrap_or_else(|| package.reason.clone())
+/// The packages that are not published, as another has the same files.
+fn collide(apart: &[(PackageId, &Apart)], lines: &mut Vec<String>) {
+    if !apart.is_empty() {
+        lines.push("File collisions:".to_owned());
+    }
+    lines.extend(apart.iter().take(LINES).map(|(_, apart)| format!("  {}", apart.words())));
+    if apart.len() > LINES {
+        lines.push(format!("  and {} more", apart.len() - LINES));
+    }
 }
 
 fn refused(run: &Run, lines: &mut Vec<String>) {
@@ -111,10 +116,10 @@ fn refused(run: &Run, lines: &mut Vec<String>) {
     }
 }
 
-fn next(run: &Run, id: RunId, broken: &[(PackageId, &Package)]) -> String {
-    let command = match (run.state, broken.first()) {
+fn next(run: &Run, id: RunId, broken: Option<PackageId>) -> String {
+    let command = match (run.state, broken) {
         (RunState::Failed, _) => format!("swarmctl run start {}", run.profile),
-        (_, Some((package, _))) => format!("swarmctl why {package}"),
+        (_, Some(package)) => format!("swarmctl why {package}"),
         _ if !run.problems.is_empty() => format!("swarmctl run show {id}"),
         _ => return "Nothing is to be done.".to_owned(),
     };

@@ -86,7 +86,14 @@ impl FakeDrone {
     /// # Errors
     /// It is refused.
     pub async fn upload(&self, attempt: AttemptId, target: &Target) -> Result<Digest> {
-        let bytes = std::fs::read(package_file(target))?;
+        self.upload_bytes(attempt, target, std::fs::read(package_file(target))?).await
+    }
+
+    /// Uploads these bytes as what an order asks for, whole.
+    ///
+    /// # Errors
+    /// They are refused.
+    pub async fn upload_bytes(&self, attempt: AttemptId, target: &Target, bytes: Vec<u8>) -> Result<Digest> {
         let digest = Digest::of(&bytes);
         let request = UploadRequest { digest, size: bytes.len() as u64, cpv: target.cpv.clone() };
         let status = self.client.begin_upload(attempt, &request).await?;

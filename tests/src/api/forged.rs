@@ -5,7 +5,7 @@
 #[allow(missing_docs, dead_code, reason = "the forge of the format's own tests, which use all of it")]
 mod forge;
 
-use forge::{Forge, end, image, raw};
+use forge::{Forge, end, raw};
 use swarm_common::wire::drone::Target;
 
 /// The metadata by which a package is what the target asks for.
@@ -23,15 +23,24 @@ pub fn identity(target: &Target) -> [(&'static str, String); 8] {
     ]
 }
 
-/// A sound package that is what the target asks for.
+/// A sound package that is what the target asks for, with a file of its own.
 #[must_use]
 pub fn package_for(target: &Target) -> Vec<u8> {
-    let others = [("EAPI", "8".to_owned()), ("BUILD_TIME", "1700000000".to_owned())];
+    package_with(target, &[&format!("usr/share/{}", target.cpv.pn())], &[])
+}
+
+/// The same with these files, and with more metadata.
+#[must_use]
+pub fn package_with(target: &Target, files: &[&str], more: &[(&'static str, &str)]) -> Vec<u8> {
+    let others = [("EAPI", "8"), ("BUILD_TIME", "1700000000")];
+    let others = others.iter().chain(more).map(|&(key, value)| (key, value.to_owned()));
     let entry = |(key, value): (&str, String)| {
         raw(format!("metadata/{key}").as_bytes(), b'0', b"", format!("{value}\n").as_bytes())
     };
     let entries: Vec<_> = identity(target).into_iter().chain(others).map(entry).collect();
-    let mut forge = Forge::with(&end(entries.concat()), &image());
+    let file = |path: &&str| raw(format!("image/{path}").as_bytes(), b'0', b"", b"hello");
+    let image: Vec<u8> = files.iter().flat_map(file).collect();
+    let mut forge = Forge::with(&end(entries.concat()), &end(image));
     // A few bytes for each package of a test that ends soon.
     forge.directory = format!("{}-{}", target.cpv.pf(), target.build_id).leak();
     forge.build()

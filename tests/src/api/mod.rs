@@ -17,7 +17,7 @@ mod wait;
 
 pub use clock::TestClock;
 pub use drone::{FakeDrone, nothing_free};
-pub use forged::{identity, package_for};
+pub use forged::{identity, package_for, package_with};
 pub use mailbox::{Mail, Mailbox};
 pub use network::in_a_network_of_its_own;
 pub use parts::{facts, fixture, limit_plan, name, package_file, pebble, pebble_at, plan_of, snapshot};

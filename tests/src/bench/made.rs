@@ -117,7 +117,7 @@ fn append(out: &mut tar::Builder<impl Write>, path: &str, size: u64, bytes: impl
 pub fn incompressible_image(path: &Path, size: u64) -> Result<BufReader<File>> {
     let file = File::options().read(true).write(true).create(true).truncate(true).open(path)?;
     let mut inner = tar::Builder::new(zstd::Encoder::new(file, 1)?);
-    append(&mut inner, "image/noise", size, Noise(size | 1).take(size))?;
+    append(&mut inner, "image/etc/noise", size, Noise(size | 1).take(size))?;
     Ok(BufReader::with_capacity(1 << 20, inner.into_inner()?.finish()?))
 }
 

@@ -3,6 +3,7 @@
 
 mod audit;
 mod binhost;
+mod collisions;
 mod credentials;
 mod disk_full;
 mod drones;

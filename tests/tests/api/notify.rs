@@ -134,7 +134,7 @@ async fn a_partial_run_says_what_is_quarantined_and_refused_and_what_to_do_and_o
     let want = [
         "1 quarantined.",
         "Quarantined:",
-        "  dev-libs/pebble-1.2: pebble.c: error: expected ;",
+        "  dev-libs/pebble-1.2: pebble.c:1: error: expected ;",
         "The resolver refused:",
         "  app-misc/boulder: needs a USE change",
         "    it suggests: >=app-misc/boulder-1 wet",

@@ -9,12 +9,15 @@ use crate::format::tar_reader::{EntryKind, TarEntry, TarReader};
 use std::{collections::HashSet, io::Read};
 
 /// What an image holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ImageSummary {
     /// Files, directories and links.
     pub entries: u64,
     /// Bytes of all regular files.
     pub bytes: u64,
+    /// Where files and links would lie, such as `/usr/bin/tool`, each followed by a NUL. Of a
+    /// package with several hundred thousand of them only the first.
+    pub paths: Vec<u8>,
 }
 
 const PLACE: &str = "the image archive";
@@ -22,6 +25,8 @@ const PLACE: &str = "the image archive";
 const MAX_PATH: usize = 4096;
 /// Memory for the paths of symbolic links, in bytes.
 const MAX_LINK_MEMORY: u64 = 64 << 20;
+/// Memory for the paths that are told, in bytes: the largest source trees take half of it.
+const MAX_PATHS_MEMORY: usize = 16 << 20;
 
 /// Checks the archive from its decompressed bytes, to their end.
 pub(super) fn check(inflated: impl Read, limits: &Limits) -> Result<ImageSummary, GpkgError> {
@@ -40,6 +45,13 @@ pub(super) fn check(inflated: impl Read, limits: &Limits) -> Result<ImageSummary
             return Err(too_large("the size of all files in bytes", limits.image_bytes));
         }
         check_entry(&entry, &mut links)?;
+        if entry.kind != EntryKind::Directory
+            && let Some(path) = entry.path.strip_prefix(b"image")
+            && summary.paths.len() + path.len() < MAX_PATHS_MEMORY
+        {
+            summary.paths.extend(path);
+            summary.paths.push(0);
+        }
     }
     Ok(summary)
 }

@@ -231,6 +231,9 @@ impl Swarm {
             | Event::PackageHeld { .. }
             | Event::PackageReleased { .. }
             | Event::RebuildWanted { .. } => self.package(at, event),
+            Event::CollisionsFound { collisions } => {
+                collisions.iter().for_each(|collision| self.collisions.note(at, collision));
+            }
 
             Event::AttemptPhaseReached { attempt, phase } => {
                 if let Some(attempt) = self.attempts.get_mut(attempt) {

@@ -10,6 +10,7 @@ use crate::{
     package::{Package, Step},
     plan, quarantine,
     swarm::{Built, Swarm},
+    view,
 };
 use std::{cmp::Reverse, collections::BTreeSet};
 use swarm_common::{
@@ -223,5 +224,9 @@ impl Swarm {
         self.settings.retain(|digest, _| settings.contains(digest));
         let planned: BTreeSet<_> = self.packages.values().map(quarantine::key).collect();
         self.quarantine.retain(|key| planned.contains(key));
+        if !self.collisions.is_empty() {
+            let stored = view::artifacts(self, None).iter().map(|a| a.digest).collect();
+            self.collisions.retain(self.at, &stored);
+        }
     }
 }

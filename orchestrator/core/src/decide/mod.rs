@@ -90,6 +90,7 @@ pub fn decide(swarm: &Swarm, request: &Request) -> Decision {
         Command::ReceivePackage { drone, attempt, artifacts, usage } => {
             result::receive_package(swarm, now, *drone, *attempt, artifacts, *usage)
         }
+        Command::NoteCollisions(collisions) => result::note_collisions(collisions),
         Command::RejectPackage { drone, attempt, reason } => {
             result::reject(swarm, request, *drone, *attempt, reason)
         }

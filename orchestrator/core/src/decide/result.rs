@@ -4,6 +4,7 @@
 use super::{Decision, reuse};
 use crate::{
     attempt::{Ending, Job},
+    collision::Collision,
     command::{Reply, Request},
     event::Event,
     fence::{Fence, fence},
@@ -77,6 +78,11 @@ pub(super) fn receive_package(
     events.push(Event::PackageReceived { package, attempt, artifacts: artifacts.to_vec(), usage });
     events.extend(reuse::by_others(swarm, package, artifacts));
     Ok((events, answer(true, "the package was received")))
+}
+
+pub(super) fn note_collisions(collisions: &[Collision]) -> Decision {
+    let found = || Event::CollisionsFound { collisions: collisions.to_vec() };
+    Ok(((!collisions.is_empty()).then(found).into_iter().collect(), Reply::Done))
 }
 
 /// A failure that an attempt reports. Of a lost attempt it is only noted: the work has

@@ -35,6 +35,11 @@ pub(super) fn refused(profile: &Name) -> String {
     format!("the resolver refuses packages of {profile}")
 }
 
+/// Packages of a profile install the same paths.
+pub(super) fn collide(profile: &Name) -> String {
+    format!("packages of {profile} install the same files")
+}
+
 /// The last run of a profile failed.
 pub(super) fn failed(profile: &Name) -> String {
     format!("the last run of {profile} failed")
@@ -53,8 +58,8 @@ pub(super) fn of_alarm(kind: AlarmKind, subject: &str) -> (Severity, String) {
 
 /// Signatures of what the end of a profile's run tells anyway.
 #[must_use]
-pub fn of_outcome(profile: &Name) -> [String; 3] {
-    [quarantined(profile), refused(profile), failed(profile)]
+pub fn of_outcome(profile: &Name) -> [String; 4] {
+    [quarantined(profile), refused(profile), collide(profile), failed(profile)]
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! which words explain a package is in [`crate::explain`].
 
 mod alarm;
+mod alike;
 mod anew;
 mod calendar;
 mod concern;
@@ -15,6 +16,7 @@ mod status;
 mod why;
 
 pub use alarm::{Alarm, AlarmKind, alarms};
+pub use alike::{Alike, alike};
 pub use calendar::{pause, schedules};
 pub use concern::of_outcome;
 pub use drone::{drone, drones};

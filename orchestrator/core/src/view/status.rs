@@ -1,7 +1,7 @@
 //! The swarm on one screen: what is wrong, worst first, and the one thing to do next.
 
-use super::{alarms, concern, drones, healing, pause, run};
-use crate::{attempt::Job, drone::Drone, heal, judge::strike, package::Package, run::Run, swarm::Swarm};
+use super::{alarms, alike, concern, drones, healing, pause, run};
+use crate::{attempt::Job, channel, drone::Drone, heal, judge::strike, run::Run, swarm::Swarm};
 use std::collections::BTreeMap;
 use swarm_common::{
     id::*,
@@ -152,25 +152,35 @@ fn of_run(swarm: &Swarm, id: RunId, run: &Run, found: &mut Vec<Found>) {
         );
         found.push(failed.weighs(Severity::Critical).signed(concern::failed(profile)));
     }
-    let quarantined: Vec<(PackageId, &Package)> = run
-        .packages
-        .iter()
-        .filter_map(|p| Some((*p, swarm.packages.get(p)?)))
-        .filter(|(_, p)| p.state == PackageState::Quarantined)
-        .collect();
-    if let Some((package, first)) = quarantined.first() {
-        let blocked = run.count(PackageState::Blocked);
-        let also = match (quarantined.len() - 1, blocked) {
+    let broken = alike(swarm, run);
+    if let Some((most, (id_of_first, first))) = broken.first().and_then(|most| {
+        let id = *most.packages.first()?;
+        Some((most, (id, swarm.packages.get(&id)?)))
+    }) {
+        let told = if most.is_many() { most.packages.len() } else { 1 };
+        let more = run.count(PackageState::Quarantined).saturating_sub(told as u64);
+        let also = match (more, run.count(PackageState::Blocked)) {
             (0, 0) => String::new(),
-            (0, n) => format!(" ({n} wait for it)"),
+            (0, n) => format!(" ({n} wait for {})", if told == 1 { "it" } else { "them" }),
             (more, 0) => format!(" (and {more} more)"),
             (more, n) => format!(" (and {more} more; {n} wait for them)"),
         };
-        let quarantined = Found::mended_by(
-            format!("{} is quarantined in {id}{also}: {}", first.title(), first.reason),
-            format!("swarmctl why {package}"),
-        );
+        let what = match most.is_many() {
+            true => format!("{told} packages fail alike in {id}{also}: {}", most.error),
+            false => format!("{} is quarantined in {id}{also}: {}", first.title(), first.reason),
+        };
+        let quarantined = Found::mended_by(what, format!("swarmctl why {id_of_first}"));
         found.push(quarantined.signed(concern::quarantined(profile)));
+    }
+    let mut apart = run.packages.iter().filter_map(|&p| Some((p, channel::apart(swarm, p)?)));
+    if let Some((package, first)) = apart.next() {
+        let more = match apart.count() {
+            0 => String::new(),
+            more => format!(" (and {more} more packages)"),
+        };
+        let what = format!("{}{more}", first.words());
+        let collide = Found::mended_by(what, format!("swarmctl why {package}"));
+        found.push(collide.signed(concern::collide(profile)));
     }
     if let Some(problem) = run.problems.first() {
         let more = run.problems.len() - 1;

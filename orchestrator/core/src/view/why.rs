@@ -182,7 +182,22 @@ fn stored(swarm: &Swarm, id: PackageId, package: &Package) -> String {
             needed.title(),
             needed.state
         ),
-        None => "Nothing is left to do: it is stored and published.".into(),
+        None => match channel::apart(swarm, id)
+            .map(|apart| (id, apart))
+            .or_else(|| channel::needs_apart(swarm, id))
+        {
+            None => "Nothing is left to do: it is stored and published.".into(),
+            Some((first, apart)) if first == id => format!(
+                "It is stored. {}, and Portage merges no package over the files of another. Leave one of the \
+                 two out, have it not install them (a USE flag, a patch), or have one block the other.",
+                apart.words()
+            ),
+            Some((first, apart)) => format!(
+                "It is stored, and cannot be installed: at run time it needs {} ({first}), which is not \
+                 published: `swarmctl why {first}`. What was published before stays.",
+                apart.cpv
+            ),
+        },
     }
 }
 

@@ -1,0 +1,53 @@
+//! Quarantined packages that failed alike: what breaks many of them, such as a setting of the
+//! bundle, is one thing to mend and is named once.
+
+use crate::{attempt::Ending, run::Run, swarm::Swarm};
+use std::{cmp::Reverse, collections::BTreeMap};
+use swarm_common::{id::*, state::*};
+
+/// From so many on, one cause is likely.
+const MANY: usize = 3;
+
+/// Quarantined packages with the same first error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alike {
+    /// The error, as it was printed.
+    pub error: String,
+    /// Who has it.
+    pub packages: Vec<PackageId>,
+}
+
+impl Alike {
+    /// Whether one cause is likely.
+    #[must_use]
+    pub fn is_many(&self) -> bool {
+        self.packages.len() >= MANY
+    }
+}
+
+/// The quarantined packages of a run by their last error, the most frequent first.
+#[must_use]
+pub fn alike(swarm: &Swarm, run: &Run) -> Vec<Alike> {
+    let mut alike: BTreeMap<String, Alike> = BTreeMap::new();
+    for &id in &run.packages {
+        let Some(package) = swarm.packages.get(&id).filter(|p| p.state == PackageState::Quarantined) else {
+            continue;
+        };
+        let attempts = package.attempts.iter().rev().filter_map(|attempt| swarm.attempts.get(attempt));
+        let mut failures = attempts.filter_map(|attempt| match &attempt.ending {
+            Some(Ending::Failed(failure)) => Some((failure.signature.clone(), failure.headline())),
+            _ => None,
+        });
+        let before = || {
+            let broken = swarm.quarantine.of(swarm, id).filter(|broken| !broken.signature.is_empty())?;
+            Some((broken.signature.clone(), broken.reason.clone()))
+        };
+        let known = failures.next().or_else(before);
+        let (signature, error) = known.unwrap_or_else(|| (package.reason.clone(), package.reason.clone()));
+        let same = alike.entry(signature).or_insert(Alike { error, packages: Vec::new() });
+        same.packages.push(id);
+    }
+    let mut alike: Vec<Alike> = alike.into_values().collect();
+    alike.sort_by_key(|same| (Reverse(same.packages.len()), same.packages.first().copied()));
+    alike
+}
