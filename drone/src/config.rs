@@ -161,6 +161,7 @@ mod tests {
             ("state_dir = \"state\"", "state_dir"),
             ("ca = \"/etc/ca.pem\"", "https"),
             ("[builder]\nload = -1.0", "builder.load"),
+            ("[builder]\nslots = 0", "builder.slots"),
         ] {
             assert!(check(text).unwrap_err().contains(named), "{text}");
         }

@@ -4,9 +4,9 @@ use crate::{cpu, vitals};
 use std::{fs, path::Path};
 use swarm_common::{name::Name, wire::drone::DroneFacts};
 
-/// What an enrolment tells of the machine.
+/// What the orchestrator is told of the machine.
 #[must_use]
-pub fn facts(profiles: &[Name]) -> DroneFacts {
+pub fn facts(profiles: &[Name], slots: u32) -> DroneFacts {
     DroneFacts {
         machine_id: line(Path::new("/etc/machine-id")),
         boot_id: boot_id(),
@@ -16,6 +16,7 @@ pub fn facts(profiles: &[Name]) -> DroneFacts {
         profiles: profiles.to_vec(),
         cpu: fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| cpu::parse(&text)),
         toolchain: None,
+        slots,
     }
 }
 

@@ -22,6 +22,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 use swarm_common::{
     client::{Client, ClientError},
     id::AttemptId,
+    name::Name,
     state::{DroneState, Phase},
     supervisor::Supervisor,
     wire::drone::*,
@@ -90,7 +91,8 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
         Recovered::Unfinished(_) => None,
     });
     let reports = finished.collect();
-    let (mut agent, mut outputs) = Agent::new(config.timing(), nonce, clock.now(), recovered);
+    let (mut agent, mut outputs) =
+        Agent::new(config.timing(), config.builder.slots(), nonce, clock.now(), recovered);
     if paused {
         outputs.extend(agent.step(clock.now(), Input::PauseRequested));
     }
@@ -112,6 +114,9 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
         last_tasks: config.builder.grace() + LAST_TASKS,
         supervisor,
         told: "",
+        profiles: config.profiles,
+        facts_told: None,
+        facts_on_their_way: None,
     };
     state.go_on(outputs, incoming, asked).await
 }
@@ -152,6 +157,11 @@ struct Loop {
     supervisor: Supervisor,
     /// What the supervisor was last told that the drone does.
     told: &'static str,
+    profiles: Vec<Name>,
+    /// What this start of the drone has told of its machine.
+    facts_told: Option<DroneFacts>,
+    /// What the heartbeat that is on its way tells of it.
+    facts_on_their_way: Option<DroneFacts>,
 }
 
 /// What tasks tell the loop.
@@ -254,7 +264,10 @@ impl Loop {
 
     /// Says once what the orchestrator makes of this drone, and what to do about it.
     fn note_state(&mut self, input: &Input) {
-        let Input::HeartbeatAnswered(Some(reply)) = input else { return };
+        let Input::HeartbeatAnswered(reply) = input else { return };
+        let facts = self.facts_on_their_way.take();
+        let Some(reply) = reply else { return };
+        self.facts_told = facts.or(self.facts_told.take());
         if self.state.replace(reply.state) == Some(reply.state) {
             return;
         }

@@ -49,6 +49,13 @@ pub struct DroneFacts {
     /// What packages are built with in its own `/`, as far as it has that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub toolchain: Option<Box<Toolchain>>,
+    /// How many builds it does at a time.
+    #[serde(default = "one")]
+    pub slots: u32,
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// Answer to an enrolment.
@@ -198,6 +205,10 @@ pub struct HeartbeatRequest {
     pub draining: bool,
     /// Boot id of the machine, so that a reboot is seen.
     pub boot_id: String,
+    /// What the machine is, if the orchestrator may not know it yet: after each start, and
+    /// when it has changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<DroneFacts>,
 }
 
 /// How a machine is.

@@ -51,6 +51,18 @@ pub struct Toolchain {
     pub cpu: String,
 }
 
+/// Characters of what a drone says of one program.
+const LONGEST_PROGRAM: usize = 128;
+
+impl Toolchain {
+    /// Whether it is within the bounds of what a drone may say.
+    #[must_use]
+    pub fn is_bounded(&self) -> bool {
+        let Self { chost, compiler, libc, binutils, bash, portage, cpu } = self;
+        [chost, compiler, libc, binutils, bash, portage, cpu].iter().all(|text| text.len() <= LONGEST_PROGRAM)
+    }
+}
+
 /// One package of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -5,8 +5,9 @@
 //! late messages, crashes and stops.
 //!
 //! What it keeps to:
-//! - One build at a time. A claim whose answer was lost is repeated with its key, so that
-//!   the orchestrator hands out the same attempt and not a second one.
+//! - As many builds at a time as it has slots, and one claim. A claim whose answer was lost
+//!   is repeated with its key, so that the orchestrator hands out the same attempt and not
+//!   a second one.
 //! - Every attempt it holds is named in every heartbeat, until the orchestrator has
 //!   acknowledged its end or cancelled it. Results are spooled on disk before anything is
 //!   said about them, and delivery is tried for ever.
@@ -101,6 +102,8 @@ pub enum Output {
 #[derive(Debug)]
 pub struct Agent {
     timing: Timing,
+    /// How many builds it does at a time.
+    slots: usize,
     /// Makes claim keys unique across restarts, and spreads retries.
     nonce: u64,
     items: BTreeMap<AttemptId, Item>,
@@ -110,6 +113,8 @@ pub struct Agent {
     claim_at: TimeMs,
     beat_at: TimeMs,
     beat_open: bool,
+    /// Something has happened since the heartbeat that is on its way.
+    beat_again: bool,
     /// Whether it takes no further work until it is told otherwise.
     paused: bool,
     stop: Option<Stop>,
@@ -135,11 +140,19 @@ struct Stop {
 }
 
 impl Agent {
-    /// An agent that begins at `now` with what the spool holds. `nonce` is random.
+    /// An agent for so many builds at a time that begins at `now` with what the spool
+    /// holds. `nonce` is random.
     #[must_use]
-    pub fn new(timing: Timing, nonce: u64, now: TimeMs, recovered: Vec<Recovered>) -> (Self, Vec<Output>) {
+    pub fn new(
+        timing: Timing,
+        slots: u32,
+        nonce: u64,
+        now: TimeMs,
+        recovered: Vec<Recovered>,
+    ) -> (Self, Vec<Output>) {
         let mut agent = Self {
             timing,
+            slots: slots.max(1) as usize,
             nonce,
             items: BTreeMap::new(),
             claim: ClaimState::Idle,
@@ -148,6 +161,7 @@ impl Agent {
             claim_at: now,
             beat_at: now,
             beat_open: false,
+            beat_again: false,
             paused: false,
             stop: None,
         };
@@ -175,7 +189,8 @@ impl Agent {
             Input::ClaimAnswered(reply) => self.claim_answered(now, reply, &mut outputs),
             Input::HeartbeatAnswered(reply) => {
                 self.beat_open = false;
-                self.beat_at = now + self.timing.heartbeat_ms;
+                let again = std::mem::take(&mut self.beat_again) && reply.is_some();
+                self.beat_at = if again { now } else { now + self.timing.heartbeat_ms };
                 for cancelled in reply.into_iter().flat_map(|r| r.cancel) {
                     self.cancel(cancelled.attempt, &mut outputs);
                 }
@@ -183,11 +198,14 @@ impl Agent {
             Input::PhaseReached(attempt, phase) => {
                 if let Some(Item { stage: Stage::Building(at), .. }) = self.items.get_mut(&attempt) {
                     *at = (*at).max(phase);
-                    // A phase is worth telling at once; the next beat is then due later.
-                    self.beat_at = now;
+                    self.beat_soon(now);
                 }
             }
-            Input::BuildEnded(attempt, report) => self.build_ended(attempt, report, &mut outputs),
+            Input::BuildEnded(attempt, report) => {
+                self.build_ended(attempt, report, &mut outputs);
+                // The orchestrator should know that a slot is free.
+                self.beat_soon(now);
+            }
             Input::UploadEnded(attempt, delivery) => {
                 let step =
                     self.items.get_mut(&attempt).map(|i| i.uploaded(now, delivery, &self.timing, self.nonce));
@@ -199,9 +217,14 @@ impl Agent {
                 self.drop_if_done(attempt, step, &mut outputs);
             }
             Input::StopRequested => self.stop_requested(now),
-            // The orchestrator should know at once.
-            Input::PauseRequested => (self.paused, self.beat_at) = (true, now),
-            Input::ResumeRequested => (self.paused, self.beat_at) = (false, now),
+            Input::PauseRequested => {
+                self.paused = true;
+                self.beat_soon(now);
+            }
+            Input::ResumeRequested => {
+                self.paused = false;
+                self.beat_soon(now);
+            }
             Input::SignedOff => {
                 outputs.push(Output::Exit);
                 return outputs;
@@ -239,7 +262,16 @@ impl Agent {
         self.stop.is_none()
             && !self.paused
             && !matches!(self.claim, ClaimState::Open(_))
-            && !self.items.values().any(Item::holds_slot)
+            && self.items.values().filter(|item| item.holds_slot()).count() < self.slots
+    }
+
+    /// What has happened is worth telling at once; the next beat is then due later.
+    fn beat_soon(&mut self, now: TimeMs) {
+        if self.beat_open {
+            self.beat_again = true;
+        } else {
+            self.beat_at = now;
+        }
     }
 
     fn claim_answered(&mut self, now: TimeMs, reply: Option<ClaimReply>, outputs: &mut Vec<Output>) {
@@ -320,8 +352,7 @@ impl Agent {
             }
             Some(stop) => stop,
         });
-        // The orchestrator should know at once.
-        self.beat_at = now;
+        self.beat_soon(now);
     }
 
     /// Everything that is due at `now`.

@@ -9,8 +9,12 @@ use swarm_common::{
 
 const T: u64 = 1_000_000;
 
+fn agent_with(slots: u32) -> (Agent, Vec<Output>) {
+    Agent::new(Timing::default(), slots, 1, TimeMs(T), vec![])
+}
+
 fn agent() -> (Agent, Vec<Output>) {
-    Agent::new(Timing::default(), 1, TimeMs(T), vec![])
+    agent_with(1)
 }
 
 fn assignment(attempt: u64) -> Assignment {
@@ -74,6 +78,52 @@ fn it_builds_one_thing_at_a_time_and_claims_again_while_it_uploads() {
     let outputs = agent.step(TimeMs(T + 60_000), Input::BuildEnded(AttemptId(7), Some(built())));
     assert!(outputs.contains(&Output::Upload(AttemptId(7))));
     assert!(claim_key(&outputs).is_some());
+}
+
+#[test]
+fn it_claims_one_after_the_other_until_all_its_slots_build() {
+    let (mut agent, outputs) = agent_with(3);
+    let mut keys = vec![claim_key(&outputs).unwrap()];
+    for attempt in [7, 8] {
+        let outputs = agent.step(TimeMs(T), work(attempt));
+        assert!(matches!(&outputs[..], [Output::Start(a), _] if a.attempt == AttemptId(attempt)));
+        keys.push(claim_key(&outputs).unwrap());
+    }
+    assert!(keys[0] != keys[1] && keys[1] != keys[2], "{keys:?}");
+    assert!(matches!(agent.step(TimeMs(T), work(9))[..], [Output::Start(_)]), "all slots build");
+    assert_eq!(agent.next_tick(), TimeMs(u64::MAX), "the answer to the heartbeat is awaited");
+    let outputs = agent.step(TimeMs(T + 60_000), Input::BuildEnded(AttemptId(8), Some(built())));
+    assert!(claim_key(&outputs).is_some(), "one is free");
+}
+
+#[test]
+fn a_stop_kills_and_hands_back_what_every_slot_builds_and_a_cancellation_only_its_own() {
+    let (mut agent, _) = agent_with(2);
+    agent.step(TimeMs(T), work(7));
+    agent.step(TimeMs(T), work(8));
+    assert_eq!(agent.step(TimeMs(T), cancel(7)), [Output::Kill(AttemptId(7))]);
+    agent.step(TimeMs(T), Input::BuildEnded(AttemptId(7), None));
+    agent.step(TimeMs(T), work(9));
+    agent.step(TimeMs(T), Input::StopRequested);
+    let outputs = agent.step(TimeMs(T), Input::StopRequested);
+    assert_eq!(outputs[..2], [Output::Kill(AttemptId(8)), Output::Kill(AttemptId(9))]);
+    let outputs = agent.step(TimeMs(T), Input::BuildEnded(AttemptId(8), None));
+    assert!(outputs.iter().any(
+        |o| matches!(o, Output::Report(AttemptId(8), r) if matches!(r.outcome, Outcome::HandedBack { .. }))
+    ));
+    assert!(!outputs.contains(&Output::SignOff), "the other is still being killed");
+}
+
+#[test]
+fn what_happens_while_a_heartbeat_is_on_its_way_is_told_right_after_it() {
+    let (mut agent, _) = agent();
+    agent.step(TimeMs(T), work(7));
+    agent.step(TimeMs(T + 1), Input::PhaseReached(AttemptId(7), Phase::Building));
+    let answer = HeartbeatReply { cancel: Vec::new(), state: DroneState::Online, now: TimeMs(T) };
+    let outputs = agent.step(TimeMs(T + 2), Input::HeartbeatAnswered(Some(answer.clone())));
+    let Output::Heartbeat { attempts, .. } = &outputs[0] else { panic!("{outputs:?}") };
+    assert_eq!(attempts[0].phase, Phase::Building);
+    assert_eq!(agent.step(TimeMs(T + 3), Input::HeartbeatAnswered(Some(answer))), [], "and then no more");
 }
 
 #[test]
@@ -225,7 +275,7 @@ fn work_that_arrives_while_stopping_is_handed_back() {
 #[test]
 fn a_restarted_drone_delivers_its_spool_and_reports_what_was_cut_off() {
     let spool = vec![Recovered::Finished(AttemptId(5), built()), Recovered::Unfinished(AttemptId(6))];
-    let (_, outputs) = Agent::new(Timing::default(), 2, TimeMs(T), spool);
+    let (_, outputs) = Agent::new(Timing::default(), 1, 2, TimeMs(T), spool);
     assert!(outputs.contains(&Output::Upload(AttemptId(5))));
     let lost = outputs.iter().any(|o| match o {
         Output::Report(AttemptId(6), r) => {

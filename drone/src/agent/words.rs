@@ -11,9 +11,9 @@ impl Agent {
     #[must_use]
     pub fn words(&self) -> &'static str {
         match (self.is_building(), self.items.is_empty(), self.stop.is_some(), self.paused) {
-            (true, _, true, _) => "stopping, the build at hand is finished first",
+            (true, _, true, _) => "stopping, what is being built is finished first",
             (_, _, true, _) => "stopping",
-            (true, _, _, true) => "draining, the build at hand is finished",
+            (true, _, _, true) => "draining, what is being built is finished",
             (_, _, _, true) => "drained, it takes no work until it is resumed",
             (true, ..) => "building",
             (_, false, ..) => "delivering",

@@ -1,6 +1,7 @@
 //! How a drone builds: the `[builder]` section of its configuration.
 
-use crate::buildroot::RootKind;
+use super::slots::{self, Slots};
+use crate::{buildroot::RootKind, vitals};
 use serde::{Deserialize, Serialize};
 use std::{
     path::{Path, PathBuf},
@@ -31,8 +32,11 @@ pub struct BuilderConfig {
     /// Disk space in GiB for the layers of installed packages, and as much again for package
     /// files. Default 20.
     pub layers_max_gib: u64,
-    /// Compilers that may run at once (`make -j`). Default 0: as many as there are
-    /// processors. An assignment may ask for fewer, never for more.
+    /// Builds at a time: a number, or `auto` for one for every 4 processors and 4 GiB of
+    /// memory, from 1 to 8. Default `auto`. A `live` root takes one at a time.
+    pub slots: Slots,
+    /// Compilers that one build may run at once (`make -j`). Default 0: the processors,
+    /// divided among the slots. An assignment may ask for fewer, never for more.
     pub jobs: u32,
     /// Load average above which no further compiler is started (`make -l`). Default 0: the
     /// number of processors.
@@ -59,6 +63,7 @@ impl Default for BuilderConfig {
             live_changes_this_machine: false,
             base_root: None,
             layers_max_gib: 20,
+            slots: Slots::Auto,
             jobs: 0,
             load: 0.0,
             memory_max_mib: 0,
@@ -76,7 +81,17 @@ impl BuilderConfig {
     /// Compilers that may run at once.
     #[must_use]
     pub fn jobs(&self) -> u32 {
-        if self.jobs == 0 { processors() } else { self.jobs }
+        if self.jobs == 0 { processors().div_ceil(self.slots()) } else { self.jobs }
+    }
+
+    /// Builds at a time.
+    #[must_use]
+    pub fn slots(&self) -> u32 {
+        match self.slots {
+            _ if self.root_kind == RootKind::Live => 1,
+            Slots::Auto => slots::fitting(processors(), vitals::total_memory()),
+            Slots::Number(number) => number,
+        }
     }
 
     /// Load average above which no further compiler is started.
@@ -212,6 +227,12 @@ impl BuilderConfig {
                 "builder.memory_max_mib is {}; nothing builds with less than 64 (0: no limit)",
                 self.memory_max_mib
             ));
+        }
+        if let Slots::Number(number) = self.slots
+            && !(1..=slots::MOST).contains(&number)
+        {
+            let most = slots::MOST;
+            return Err(format!("builder.slots is {number}; it must be \"auto\" or from 1 to {most}"));
         }
         if !self.load.is_finite() || self.load < 0.0 {
             return Err(format!("builder.load is {}; it must be 0 or more", self.load));

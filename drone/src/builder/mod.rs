@@ -14,6 +14,7 @@ mod lack;
 mod log;
 mod plan;
 mod portage;
+mod slots;
 mod steps;
 
 pub use config::BuilderConfig;

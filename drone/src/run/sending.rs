@@ -30,7 +30,11 @@ impl Loop {
     pub(super) fn heartbeat(&mut self, attempts: Vec<AttemptStatus>, draining: bool) {
         let (client, inputs) = (self.client.clone(), self.inputs.clone());
         let vitals = vitals::read(&self.workshop.work_dir);
-        let request = HeartbeatRequest { vitals, attempts, draining, boot_id: machine::boot_id() };
+        let slots = self.workshop.builder.slots();
+        let facts =
+            Some(machine::facts(&self.profiles, slots)).filter(|f| self.facts_told.as_ref() != Some(f));
+        self.facts_on_their_way.clone_from(&facts);
+        let request = HeartbeatRequest { vitals, attempts, draining, boot_id: machine::boot_id(), facts };
         self.spawn(async move {
             let reply = client.heartbeat(&request).await;
             let (reply, error) = reply.map_or_else(|e| (None, Some(e)), |r| (Some(r), None));

@@ -87,6 +87,15 @@ pub struct Attempt {
     pub ending: Option<Ending>,
     /// What it took.
     pub usage: Option<Usage>,
+    /// What builds beside it on its drone have cost it, up to the last time that their
+    /// number changed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lost_ms: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(ms: &u64) -> bool {
+    *ms == 0
 }
 
 impl Attempt {
@@ -94,6 +103,12 @@ impl Attempt {
     #[must_use]
     pub fn is_live(&self) -> bool {
         self.ending.is_none()
+    }
+
+    /// Whether it keeps a slot of its drone busy.
+    #[must_use]
+    pub fn is_building(&self) -> bool {
+        self.is_live() && self.phase() < Phase::Uploading
     }
 
     /// Whether it ended without a result.

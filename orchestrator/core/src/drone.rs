@@ -1,7 +1,7 @@
 //! A drone, as the core knows it.
 
 use crate::{
-    estimate::{Belief, Evidence},
+    estimate::{Belief, Evidence, SETUP_MS, UPLOAD_MS, from_cores, stretch_permille},
     heal::Healing,
 };
 use serde::{Deserialize, Serialize};
@@ -52,7 +52,13 @@ pub struct Drone {
     pub setup_ms: u64,
     /// Learned time from the end of a build until its result is accepted.
     pub upload_ms: u64,
+    /// Since when it does as many builds as it does.
+    #[serde(default)]
+    pub shared_since: TimeMs,
 }
+
+/// No drone is given more builds at a time, whatever it says.
+const MOST_SLOTS: u32 = 64;
 
 /// A pause after too many strikes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -64,6 +70,44 @@ pub struct Grounding {
 }
 
 impl Drone {
+    /// A machine that has just enrolled.
+    pub(crate) fn new(
+        at: TimeMs,
+        name: Name,
+        credential_hash: Digest,
+        facts: DroneFacts,
+        approved: bool,
+    ) -> Self {
+        Self {
+            name,
+            credential_hash,
+            enrolled_at: at,
+            approved,
+            draining: None,
+            grounded: None,
+            offline: None,
+            lost: None,
+            strikes: BTreeMap::new(),
+            succeeded_at: TimeMs(0),
+            groundings: 0,
+            speed_permille: from_cores(facts.cores),
+            surprises: 0,
+            doubt_permille: 0,
+            setup_ms: SETUP_MS,
+            upload_ms: UPLOAD_MS,
+            shared_since: at,
+            healing: Healing::default(),
+            facts,
+        }
+    }
+
+    /// Its machine is another now, or does other things; with more processors it is faster.
+    pub(crate) fn set_facts(&mut self, facts: &DroneFacts) {
+        let speed = self.speed_permille.saturating_mul(u64::from(facts.cores.max(1)));
+        self.speed_permille = (speed / u64::from(self.facts.cores.max(1))).max(1);
+        self.facts = facts.clone();
+    }
+
     /// Where it stands. What keeps it longest from work wins.
     #[must_use]
     pub fn state(&self) -> DroneState {
@@ -104,6 +148,12 @@ impl Drone {
         self.facts.profiles.is_empty() || self.facts.profiles.contains(profile)
     }
 
+    /// How many builds it does at a time.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.facts.slots.clamp(1, MOST_SLOTS) as usize
+    }
+
     /// Notes how long work took it that is of so many milliseconds at speed 1.
     pub(crate) fn learn_speed(&mut self, evidence: Evidence, work_ms: u64, took_ms: u64) {
         let belief = Belief {
@@ -125,6 +175,13 @@ impl Drone {
         }
     }
 
+    /// What it gets done with all its slots.
+    #[must_use]
+    pub fn pace_permille(&self) -> u64 {
+        let slots = self.slots();
+        (self.speed_permille * slots as u64 * 1000 / stretch_permille(slots)).max(1)
+    }
+
     /// How long work of `work_ms` takes it, without overhead.
     #[must_use]
     pub fn duration_ms(&self, work_ms: u64) -> u64 {
@@ -138,34 +195,25 @@ mod tests {
 
     fn drone(bits: u8) -> Drone {
         let set = |n: u8| bits & (1 << n) != 0;
+        let facts = DroneFacts {
+            machine_id: String::new(),
+            boot_id: String::new(),
+            cores: 1,
+            memory_bytes: 1,
+            version: String::new(),
+            profiles: vec![],
+            cpu: None,
+            toolchain: None,
+            slots: 1,
+        };
         Drone {
-            name: "d".parse().unwrap(),
-            credential_hash: Digest::of(b""),
-            facts: DroneFacts {
-                machine_id: String::new(),
-                boot_id: String::new(),
-                cores: 1,
-                memory_bytes: 1,
-                version: String::new(),
-                profiles: vec![],
-                cpu: None,
-                toolchain: None,
-            },
-            enrolled_at: TimeMs(0),
-            approved: set(0),
             draining: set(1).then(String::new),
             grounded: set(2).then(|| Grounding { until: TimeMs(1), reason: String::new() }),
             offline: set(3).then(String::new),
             lost: set(4).then(String::new),
-            strikes: BTreeMap::new(),
-            succeeded_at: TimeMs(0),
-            groundings: 0,
             speed_permille: 1000,
-            healing: Healing::default(),
-            surprises: 0,
-            doubt_permille: 0,
             setup_ms: 0,
-            upload_ms: 0,
+            ..Drone::new(TimeMs(0), "d".parse().unwrap(), Digest::of(b""), facts, set(0))
         }
     }
 

@@ -72,6 +72,8 @@ pub enum Event {
     DroneReturned { drone: DroneId },
     /// Its machine has booted anew.
     DroneRebooted { drone: DroneId, boot_id: String },
+    /// Its machine, or what it is configured to do, is another.
+    DroneFactsChanged { drone: DroneId, facts: DroneFacts },
     /// A failure counts against it.
     DroneStruck { drone: DroneId, attempt: AttemptId, reason: String },
     /// What was counted against it turned out to be the package's fault.

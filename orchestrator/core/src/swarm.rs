@@ -6,7 +6,7 @@ use crate::{
     collision::Collisions,
     command::Reply,
     drone::Drone,
-    estimate::{History, SETUP_MS, UPLOAD_MS},
+    estimate::{self, History, SETUP_MS, UPLOAD_MS},
     heal::Act,
     keys::{Fields, Inputs},
     package::Package,
@@ -170,6 +170,20 @@ impl Swarm {
     pub fn attempts_of(&self, drone: DroneId) -> impl Iterator<Item = (AttemptId, &Attempt)> {
         let ids = self.at_work.get(&drone).into_iter().flatten();
         ids.filter_map(|id| Some((*id, &**self.attempts.get(id)?)))
+    }
+
+    /// How many builds a drone has under way.
+    #[must_use]
+    pub fn builds_on(&self, drone: DroneId) -> usize {
+        self.attempts_of(drone).filter(|(_, attempt)| attempt.is_building()).count()
+    }
+
+    /// What builds beside it have cost an attempt up to now.
+    #[must_use]
+    pub fn lost_ms(&self, attempt: &Attempt, now: TimeMs) -> u64 {
+        let since = self.drones.get(&attempt.drone).map_or(now, |d| d.shared_since.max(attempt.started_at));
+        let open_ms = if attempt.is_building() { now.since(since) } else { 0 };
+        attempt.lost_ms + estimate::lost_ms(open_ms, self.builds_on(attempt.drone))
     }
 
     /// Live attempts at a job.

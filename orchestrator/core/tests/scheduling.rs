@@ -19,10 +19,12 @@ fn a_slow_drone_is_not_given_what_a_fast_one_will_finish_sooner() {
     kit.run(&["long-1"], &[]);
     set_speed(&mut kit.swarm, slow, 500);
     set_speed(&mut kit.swarm, fast, 4000);
-    // While the fast one is not there, the slow one gets it; once it waits, it does not.
-    assert!(kit.claim_reply(fast, "f").assignment.is_some());
+    // While the fast one waits the slow one does not get it; once it does not, it does.
+    kit.swarm.live.waiting.insert(fast, kit.now + 60_000);
     let reply = kit.claim_reply(slow, "s");
-    assert_eq!(reply.reason.unwrap(), "everything left waits for packages that are being built");
+    assert_eq!(reply.reason.unwrap(), "held back: app/long-1 will be finished sooner by fast");
+    kit.swarm.live.waiting.remove(&fast);
+    assert!(kit.claim_reply(slow, "s2").assignment.is_some());
 }
 
 #[test]
@@ -70,7 +72,18 @@ fn work_is_never_held_for_a_drone_that_does_not_ask() {
 fn the_longest_chain_goes_first_and_urgent_runs_before_nightly_ones() {
     let mut kit = Kit::new(&["a"]);
     kit.run(&["short-1", "end-1", "base-1"], &[(1, 2)]);
-    assert_eq!(package_of(&kit.claim(DroneId(1)).unwrap()), PackageId(3));
+    let (a, lab) = (DroneId(1), kit::name("lab"));
+    let request = kit.swarm.profiles[&kit::name("desk")].request.clone();
+    kit.must(Command::PutProfile { name: lab.clone(), request });
+    kit.must(Command::StartRun { profile: lab, class: RunClass::Interactive });
+    let attempt = kit.claim(a).unwrap().attempt;
+    let plan = kit::report(&["urgent-1"], &[]).into();
+    kit.must(Command::ReceivePlan { drone: a, attempt, plan, usage: Usage::default() });
+    for expected in [4, 3] {
+        let work = kit.claim(a).unwrap();
+        assert_eq!(package_of(&work), PackageId(expected), "the urgent one, then the chain");
+        kit.deliver(a, &work).unwrap();
+    }
 }
 
 #[test]

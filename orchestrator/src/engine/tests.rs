@@ -26,6 +26,7 @@ async fn enrol(engine: &Engine) -> DroneId {
         profiles: vec![],
         cpu: None,
         toolchain: None,
+        slots: 1,
     };
     let name = "drone".parse().unwrap();
     let enrol = Command::EnrolDrone { token_hash, name, credential_hash: Digest::of(b"c"), facts };
@@ -108,6 +109,7 @@ async fn a_stopping_drone_need_not_wait_for_its_claim() {
         attempts: vec![],
         draining: true,
         boot_id: String::new(),
+        facts: None,
     };
     engine.submit(Command::Heartbeat { drone, request }, None).await.unwrap();
     let reply = tokio::time::timeout(LIMIT, waiting).await.unwrap().unwrap().unwrap();

@@ -76,6 +76,9 @@ async fn heartbeat(
     if request.attempts.len() > MOST_ATTEMPTS {
         return Err(ApiError::Unprocessable(format!("a heartbeat names at most {MOST_ATTEMPTS} attempts")));
     }
+    if let Some(facts) = &request.facts {
+        super::enrol::check(facts)?;
+    }
     match app.engine.submit(Command::Heartbeat { drone, request }, None).await? {
         Reply::Heartbeat(reply) => Ok(Json(reply)),
         other => Err(ApiError::unexpected(&other)),

@@ -16,7 +16,8 @@ use swarm_common::{
     wire::{
         admin::{EnrolTokenReply, EnrolTokenRequest},
         cpu::Cpu,
-        drone::{EnrolReply, EnrolRequest},
+        drone::{DroneFacts, EnrolReply, EnrolRequest},
+        plan::Toolchain,
     },
 };
 use swarm_core::{Command, Reply};
@@ -72,16 +73,22 @@ async fn make_token(
     Ok(Json(EnrolTokenReply { token }))
 }
 
-async fn enrol(State(app): State<Arc<App>>, body: Body) -> Result<Json<EnrolReply>, ApiError> {
-    let request: EnrolRequest = read_json(body, app.config.limits.body_idle()).await?;
-    let facts = &request.facts;
+/// Whether a machine's facts are within bounds.
+pub(super) fn check(facts: &DroneFacts) -> Result<(), ApiError> {
     let longest = [&facts.machine_id, &facts.boot_id, &facts.version].map(|text| text.len());
-    let bounded = facts.cpu.as_ref().is_none_or(Cpu::is_bounded);
+    let bounded = facts.cpu.as_ref().is_none_or(Cpu::is_bounded)
+        && facts.toolchain.as_deref().is_none_or(Toolchain::is_bounded);
     if longest.iter().any(|&n| n > LONGEST_FACT) || facts.profiles.len() > MOST_PROFILES || !bounded {
         let text =
             format!("a machine's facts have at most {LONGEST_FACT} characters and {MOST_PROFILES} profiles");
         return Err(ApiError::Unprocessable(text));
     }
+    Ok(())
+}
+
+async fn enrol(State(app): State<Arc<App>>, body: Body) -> Result<Json<EnrolReply>, ApiError> {
+    let request: EnrolRequest = read_json(body, app.config.limits.body_idle()).await?;
+    check(&request.facts)?;
     let credential = random::secret("drone-").map_err(|e| ApiError::Internal(e.to_string()))?;
     let command = Command::EnrolDrone {
         token_hash: Digest::of(request.token.trim().as_bytes()),

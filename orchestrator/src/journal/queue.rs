@@ -183,6 +183,7 @@ mod tests {
             profiles: Vec::new(),
             cpu: None,
             toolchain: None,
+            slots: 1,
         };
         queue.say(Command::IssueEnrolToken { token_hash: hash, valid_ms: 1000, approved: true });
         let name = "ada".parse().unwrap();

@@ -72,6 +72,7 @@ pub fn drone(id: u64, drone_name: &str, state: DroneState) -> DroneView {
             profiles: vec![],
             cpu: None,
             toolchain: None,
+            slots: 1,
         },
         vitals: None,
         last_seen: None,

@@ -134,8 +134,13 @@ impl FakeDrone {
     /// # Errors
     /// It is refused.
     pub async fn heartbeat(&self, attempts: Vec<AttemptStatus>) -> Result<HeartbeatReply, ClientError> {
-        let request =
-            HeartbeatRequest { vitals: nothing_free(), attempts, draining: false, boot_id: "b".to_owned() };
+        let request = HeartbeatRequest {
+            vitals: nothing_free(),
+            attempts,
+            draining: false,
+            boot_id: "b".to_owned(),
+            facts: None,
+        };
         self.client.heartbeat(&request).await
     }
 }

@@ -37,6 +37,7 @@ pub fn facts() -> DroneFacts {
         profiles: Vec::new(),
         cpu: None,
         toolchain: None,
+        slots: 1,
     }
 }
 

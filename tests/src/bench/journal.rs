@@ -207,6 +207,7 @@ impl Nights {
                 attempts,
                 draining: false,
                 boot_id: "b".into(),
+                facts: None,
             };
             self.say(Command::Heartbeat { drone, request })?;
         }

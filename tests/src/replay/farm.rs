@@ -212,6 +212,7 @@ impl Farm<'_> {
             profiles: Vec::new(),
             cpu: None,
             toolchain: None,
+            slots: 1,
         };
         let credential_hash = Digest::of(format!("credential {n}").as_bytes());
         let name = format!("drone{n}").parse()?;
@@ -325,7 +326,8 @@ impl Farm<'_> {
         let attempts =
             self.jobs[n].iter().map(|j| AttemptStatus { attempt: j.attempt, phase: j.phase }).collect();
         let vitals = Vitals { load1: 1.0, memory_free_bytes: 60 << 30, disk_free_bytes: 1 << 40 };
-        let request = HeartbeatRequest { vitals, attempts, draining: false, boot_id: String::new() };
+        let request =
+            HeartbeatRequest { vitals, attempts, draining: false, boot_id: String::new(), facts: None };
         let reply = self.send(Command::Heartbeat { drone: self.drones[n], request })?;
         let Reply::Heartbeat(reply) = reply else { bail!("a heartbeat was answered with {reply:?}") };
         let stops =

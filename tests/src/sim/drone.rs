@@ -8,6 +8,7 @@ use super::{
 };
 use std::collections::BTreeMap;
 use swarm_common::{digest::Digest, id::*, state::*, time::TimeMs, wire::drone::*};
+use swarm_core::estimate::stretch_permille;
 use swarm_drone::agent::{Agent, Input, Output, Recovered, Timing};
 
 /// What a drone sends.
@@ -16,7 +17,7 @@ pub enum Message {
     /// A claim.
     Claim(ClaimRequest),
     /// A heartbeat.
-    Heartbeat(HeartbeatRequest),
+    Heartbeat(Box<HeartbeatRequest>),
     /// The files of an attempt.
     Upload(AttemptId, Vec<Digest>),
     /// The end of an attempt.
@@ -43,8 +44,10 @@ pub struct Drone {
     pub agent: Option<Agent>,
     /// Counts its starts; messages to an earlier start are lost.
     pub incarnation: u64,
-    /// The build under way: its attempt, and its report if it is let end.
-    pub building: Option<(AttemptId, Option<ReportRequest>)>,
+    /// What its machine is, in this start.
+    pub facts: DroneFacts,
+    /// The builds under way: for each attempt its report if it is let end.
+    pub building: BTreeMap<AttemptId, ReportRequest>,
     /// When its next tick comes.
     pub tick_at: Option<TimeMs>,
     spool: BTreeMap<AttemptId, Spooled>,
@@ -55,10 +58,10 @@ pub struct Drone {
 pub struct Doings {
     /// Messages to send.
     pub messages: Vec<Message>,
-    /// A build was started and ends by itself then; `None` means it hangs.
-    pub build_ends_at: Option<(AttemptId, TimeMs)>,
-    /// A build was killed; tell the agent so.
-    pub killed: Option<AttemptId>,
+    /// Builds were started and end by themselves then.
+    pub build_ends_at: Vec<(AttemptId, TimeMs)>,
+    /// Builds were killed; tell the agent so.
+    pub killed: Vec<AttemptId>,
     /// The program ended.
     pub exited: bool,
 }
@@ -66,13 +69,14 @@ pub struct Doings {
 impl Drone {
     /// A drone that is down, with an empty disk.
     #[must_use]
-    pub fn new(id: DroneId, speed_permille: u64) -> Self {
+    pub fn new(id: DroneId, speed_permille: u64, facts: DroneFacts) -> Self {
         Self {
             id,
             speed_permille,
+            facts,
             agent: None,
             incarnation: 0,
-            building: None,
+            building: BTreeMap::new(),
             tick_at: None,
             spool: BTreeMap::new(),
         }
@@ -86,7 +90,11 @@ impl Drone {
             Spooled::Unfinished => Recovered::Unfinished(attempt),
             Spooled::Finished(report) => Recovered::Finished(attempt, report.clone()),
         });
-        let (agent, outputs) = Agent::new(Timing::default(), rng.bits(), now, recovered.collect());
+        if self.incarnation > 1 && rng.chance(200) {
+            self.facts.slots = slots(rng);
+        }
+        let (timing, slots) = (Timing::default(), self.facts.slots);
+        let (agent, outputs) = Agent::new(timing, slots, rng.bits(), now, recovered.collect());
         self.agent = Some(agent);
         self.do_all(now, rng, context, outputs)
     }
@@ -94,7 +102,7 @@ impl Drone {
     /// The program or its machine dies.
     pub fn crash(&mut self) {
         self.agent = None;
-        self.building = None;
+        self.building.clear();
     }
 
     /// Feeds the agent.
@@ -110,29 +118,34 @@ impl Drone {
             match output {
                 Output::Claim(request) => doings.messages.push(Message::Claim(request)),
                 Output::Heartbeat { attempts, draining } => {
-                    doings.messages.push(Message::Heartbeat(HeartbeatRequest {
+                    doings.messages.push(Message::Heartbeat(Box::new(HeartbeatRequest {
                         vitals: Vitals::default(),
                         attempts,
                         draining,
                         boot_id: format!("boot {}", self.incarnation),
-                    }));
+                        facts: Some(self.facts.clone()),
+                    })));
                 }
                 Output::Start(assignment) => {
                     self.spool.insert(assignment.attempt, Spooled::Unfinished);
-                    let (report, length_ms) = self.build(rng, context, &assignment);
-                    self.building = Some((assignment.attempt, Some(report)));
+                    let (mut report, length_ms) = self.build(rng, context, &assignment);
                     let hangs = context.faults_on(now) && rng.chance(context.faults.hang);
                     // A build that hangs is ended by its time-out, as a real one is.
                     let length_ms = if hangs { 4 * 3_600_000 } else { length_ms };
                     if hangs {
-                        self.building =
-                            Some((assignment.attempt, Some(failed(FailureClass::Timeout, "hangs"))));
+                        report = failed(FailureClass::Timeout, "hangs");
                     }
-                    doings.build_ends_at = Some((assignment.attempt, now + length_ms));
+                    self.building.insert(assignment.attempt, report);
+                    assert!(
+                        self.building.len() <= self.facts.slots as usize,
+                        "{} has too many builds",
+                        self.id
+                    );
+                    doings.build_ends_at.push((assignment.attempt, now + length_ms));
                 }
                 Output::Kill(attempt) => {
-                    if self.building.take_if(|(building, _)| *building == attempt).is_some() {
-                        doings.killed = Some(attempt);
+                    if self.building.remove(&attempt).is_some() {
+                        doings.killed.push(attempt);
                     }
                 }
                 Output::Upload(attempt) => {
@@ -179,7 +192,8 @@ impl Drone {
             .map(|position| script.packages[position])
             .collect();
         let work_ms: u64 = members.iter().map(|(_, work)| work).sum();
-        let length_ms = 2_000 + work_ms * 1000 / self.speed_permille;
+        let alone_ms = 2_000 + work_ms * 1000 / self.speed_permille;
+        let length_ms = alone_ms * stretch_permille(self.building.len() + 1) / 1000;
         let usage = Usage { wall_ms: length_ms, ..Usage::default() };
         let fails = members.iter().any(|(behaviour, _)| match behaviour {
             Behaviour::Good => false,
@@ -201,6 +215,11 @@ impl Drone {
         };
         (report, length_ms)
     }
+}
+
+/// How many builds a drone does at a time.
+pub fn slots(rng: &mut Rng) -> u32 {
+    1 + rng.below(4) as u32
 }
 
 fn failed(class: FailureClass, signature: &str) -> ReportRequest {

@@ -228,7 +228,7 @@ impl Orchestrator {
         match message {
             Message::Claim(request) => self.claim(now, rng, caller, request, None, &mut answers)?,
             Message::Heartbeat(request) => {
-                match self.command(now, rng, Command::Heartbeat { drone, request }, None)? {
+                match self.command(now, rng, Command::Heartbeat { drone, request: *request }, None)? {
                     Ended::Answered(Ok(Reply::Heartbeat(reply))) => {
                         answers.push((caller, Input::HeartbeatAnswered(Some(reply))));
                     }

@@ -1,7 +1,7 @@
 //! The event loop: a heap of what happens when.
 
 use super::{
-    drone::{Context, Doings, Drone, Message},
+    drone::{self, Context, Doings, Drone, Message},
     faults::Faults,
     oracle::Oracle,
     orchestrator::{Caller, KillPoint, Orchestrator},
@@ -23,7 +23,7 @@ use swarm_common::{
         drone::DroneFacts,
     },
 };
-use swarm_core::{Command, Reply, invariants};
+use swarm_core::{Command, Reply, attempt::Ending, invariants};
 use swarm_drone::agent::Input;
 
 /// How large a world is.
@@ -54,6 +54,8 @@ pub struct Summary {
     pub quarantined: u64,
     /// Attempts handed out.
     pub attempts: u64,
+    /// Of those, the ones that came to nothing though no build failed.
+    pub wasted: u64,
     /// Times the orchestrator was killed.
     pub kills: u64,
 }
@@ -140,9 +142,9 @@ impl World {
         self.orchestrator.admin(self.now, &mut self.rng, profile, "profile")?;
         self.set_schedule()?;
         for n in 0..self.size.drones {
-            let id = self.enrol(n)?;
+            let (id, facts) = self.enrol(n)?;
             let speed = [250, 500, 1000, 1000, 2000, 4000][self.rng.below(6) as usize];
-            self.drones.push(Drone::new(id, speed));
+            self.drones.push(Drone::new(id, speed, facts));
             let start = self.rng.below(30_000);
             self.at(start, What::DroneUp(n as usize));
         }
@@ -157,7 +159,7 @@ impl World {
         Ok(())
     }
 
-    fn enrol(&mut self, n: u64) -> Result<DroneId, String> {
+    fn enrol(&mut self, n: u64) -> Result<(DroneId, DroneFacts), String> {
         let token_hash = Digest::of(format!("token {n}").as_bytes());
         let issue = Command::IssueEnrolToken { token_hash, valid_ms: 1000, approved: true };
         self.orchestrator.admin(self.now, &mut self.rng, issue, &format!("token {n}"))?;
@@ -170,12 +172,13 @@ impl World {
             profiles: Vec::new(),
             cpu: None,
             toolchain: None,
+            slots: drone::slots(&mut self.rng),
         };
         let name = format!("drone{n}").parse().map_err(|e| format!("{e}"))?;
         let credential_hash = Digest::of(format!("credential {n}").as_bytes());
-        let enrol = Command::EnrolDrone { token_hash, name, credential_hash, facts };
+        let enrol = Command::EnrolDrone { token_hash, name, credential_hash, facts: facts.clone() };
         match self.orchestrator.admin(self.now, &mut self.rng, enrol, &format!("enrol {n}"))? {
-            Some(Reply::Drone(id)) => Ok(id),
+            Some(Reply::Drone(id)) => Ok((id, facts)),
             other => Err(format!("enrolling ended in {other:?}")),
         }
     }
@@ -233,7 +236,7 @@ impl World {
         Oracle::at_rest(swarm)?;
         for (package, attempt) in &self.orchestrator.acknowledged {
             let accepted = swarm.attempts.get(attempt).and_then(|a| a.ending.clone());
-            if accepted != Some(swarm_core::attempt::Ending::Accepted) {
+            if accepted != Some(Ending::Accepted) {
                 return Err(format!("{attempt} at {package} was acknowledged, but ended {accepted:?}"));
             }
         }
@@ -242,6 +245,13 @@ impl World {
         self.summary.received = count(PackageState::Received) - self.summary.reused;
         self.summary.quarantined = count(PackageState::Quarantined);
         self.summary.attempts = swarm.last.attempt;
+        let ended = |is: fn(&Ending) -> bool| {
+            swarm.attempts.values().filter(|a| a.ending.as_ref().is_some_and(is)).count() as u64
+        };
+        let doubled = swarm.attempts.values().filter(|a| a.duplicate_of.is_some()).count() as u64;
+        let superseded = ended(|e| matches!(e, Ending::Superseded));
+        let astray = |e: &Ending| matches!(e, Ending::Lost(_) | Ending::HandedBack(_) | Ending::Rejected(_));
+        self.summary.wasted = ended(astray) + superseded.saturating_sub(doubled);
         self.summary.virtual_ms = self.now.since(BEGAN_AT);
         Ok(())
     }
@@ -270,9 +280,8 @@ impl World {
             }
             What::BuildEnds(n, incarnation, attempt) => {
                 let current = self.drones[n].incarnation == incarnation;
-                if current && let Some((_, report)) = self.drones[n].building.take_if(|(a, _)| *a == attempt)
-                {
-                    self.feed(n, Input::BuildEnded(attempt, report));
+                if current && let Some(report) = self.drones[n].building.remove(&attempt) {
+                    self.feed(n, Input::BuildEnded(attempt, Some(report)));
                 }
             }
             What::DroneDown(n) => self.drone_down(n),
@@ -366,10 +375,10 @@ impl World {
         for message in doings.messages {
             self.send(Caller { drone: id, incarnation, request: 0 }, message);
         }
-        if let Some((attempt, ends_at)) = doings.build_ends_at {
+        for (attempt, ends_at) in doings.build_ends_at {
             self.at(ends_at.since(self.now), What::BuildEnds(n, incarnation, attempt));
         }
-        if let Some(attempt) = doings.killed {
+        for attempt in doings.killed {
             self.feed(n, Input::BuildEnded(attempt, None));
         }
         if doings.exited {

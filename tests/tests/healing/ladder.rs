@@ -52,6 +52,7 @@ async fn heartbeat(drone: &Client, boot_id: &str) {
         attempts: Vec::new(),
         draining: false,
         boot_id: boot_id.into(),
+        facts: None,
     };
     drone.heartbeat(&request).await.unwrap();
 }

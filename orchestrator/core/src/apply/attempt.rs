@@ -2,7 +2,7 @@
 
 use crate::{
     attempt::{Attempt, Ending, Job},
-    estimate::{Evidence, smooth},
+    estimate::{Evidence, lost_ms, smooth},
     package::Step,
     swarm::Swarm,
 };
@@ -20,6 +20,9 @@ const ASKS_AT_ONCE_MS: u64 = 2_000;
 /// How soon one asks that is to stop, which it hears with its next heartbeat.
 const ASKS_WHEN_TOLD_MS: u64 = 12_000;
 
+/// However many neighbours a build has had, it has had this part of its time.
+const MOST_STRETCH: u64 = 16;
+
 impl Swarm {
     /// Attempt `id` begins. Gives its record, for what a build has beyond a plan.
     pub(super) fn delegate(
@@ -32,6 +35,7 @@ impl Swarm {
     ) -> Option<&mut Attempt> {
         let name = self.drones.get(&drone)?.name.clone();
         self.last.attempt = id.0;
+        self.share(at, drone);
         self.at_work.entry(drone).or_default().insert(id);
         self.live.leases.insert(id, at + self.policy.lease_ms);
         self.forget_wait(drone);
@@ -47,12 +51,18 @@ impl Swarm {
             phases: BTreeMap::from([(Phase::Assigned, at)]),
             ending: None,
             usage: None,
+            lost_ms: 0,
         };
         self.attempts.insert(id, Box::new(attempt));
+        // It will soon ask for something for its other slots.
+        if self.drones.get(&drone).is_some_and(|d| self.builds_on(drone) < d.slots()) {
+            self.live.due_back.insert(drone, at + ASKS_AT_ONCE_MS);
+        }
         self.attempts.get_mut(&id).map(Box::as_mut)
     }
 
     pub(super) fn end(&mut self, at: TimeMs, id: AttemptId, ending: Ending, usage: Option<Usage>) {
+        self.note_sharing(at, id);
         let Some(attempt) = self.attempts.get_mut(&id) else { return };
         // A lost attempt may still fail by report, or be accepted.
         let (was, is) = (attempt.has_failed(), ending.is_failure());
@@ -79,6 +89,26 @@ impl Swarm {
         }
     }
 
+    /// The number of builds on the drone of an attempt is about to change.
+    pub(super) fn note_sharing(&mut self, at: TimeMs, id: AttemptId) {
+        if let Some(drone) = self.attempts.get(&id).filter(|a| a.is_building()).map(|a| a.drone) {
+            self.share(at, drone);
+        }
+    }
+
+    /// Notes what the builds on a drone have cost each other since their number changed last.
+    fn share(&mut self, at: TimeMs, drone: DroneId) {
+        let building: Vec<AttemptId> =
+            self.attempts_of(drone).filter(|(_, a)| a.is_building()).map(|(id, _)| id).collect();
+        let Some(record) = self.drones.get_mut(&drone) else { return };
+        let since = std::mem::replace(&mut record.shared_since, at);
+        for id in &building {
+            if let Some(attempt) = self.attempts.get_mut(id) {
+                attempt.lost_ms += lost_ms(at.since(since.max(attempt.started_at)), building.len());
+            }
+        }
+    }
+
     /// A drone neither waits for work nor will soon.
     pub(super) fn forget_wait(&mut self, drone: DroneId) {
         self.live.waiting.remove(&drone);
@@ -100,6 +130,7 @@ impl Swarm {
         {
             return;
         }
+        self.share(at, drone);
         if let Some(attempt) = self.attempts.get_mut(&id) {
             (attempt.ending, attempt.ended_at) = (None, None);
         }
@@ -124,6 +155,7 @@ impl Swarm {
     /// What a success teaches: the package's work, the drone's speed and costs, and that
     /// the drone is in order.
     pub(super) fn learn(&mut self, at: TimeMs, id: PackageId, attempt: AttemptId, usage: Usage) {
+        let lost_ms = self.attempts.get(&attempt).map_or(0, |attempt| self.lost_ms(attempt, at));
         let (Some(package), Some(attempt)) = (self.packages.get_mut(&id), self.attempts.get(&attempt)) else {
             return;
         };
@@ -136,7 +168,9 @@ impl Swarm {
             drone.setup_ms = smooth(drone.setup_ms, builds.since(attempt.started_at).min(took_ms));
         }
         drone.upload_ms = smooth(drone.upload_ms, at.since(attempt.started_at + took_ms));
-        let built_ms = took_ms.saturating_sub(drone.setup_ms).max(1);
+        // What it would have taken alone, in so far as it had a share at all.
+        let built_ms = took_ms.saturating_sub(drone.setup_ms);
+        let built_ms = built_ms.saturating_sub(lost_ms).max(built_ms / MOST_STRETCH).max(1);
         let evidence = if package.guessed { Evidence::Guess } else { Evidence::History };
         drone.learn_speed(evidence, package.predicted_ms, built_ms);
         let work_ms = (built_ms.saturating_mul(drone.speed_permille) / 1000).max(1);
@@ -156,8 +190,9 @@ impl Swarm {
     /// taken them longer than this.
     pub(super) fn learn_of_rivals(&mut self, at: TimeMs, id: PackageId) {
         let Some(work_ms) = self.packages.get(&id).map(|p| p.predicted_ms) else { return };
+        let took = |a: &Attempt| at.since(a.started_at).saturating_sub(self.lost_ms(a, at));
         let rivals: Vec<(DroneId, u64)> =
-            self.attempts_at(Job::Build(id)).map(|(_, a)| (a.drone, at.since(a.started_at))).collect();
+            self.attempts_at(Job::Build(id)).map(|(_, a)| (a.drone, took(a))).collect();
         for (drone, elapsed) in rivals {
             let Some(drone) = self.drones.get_mut(&drone) else { continue };
             let took_ms = elapsed.saturating_sub(drone.setup_ms);

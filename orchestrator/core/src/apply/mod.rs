@@ -14,7 +14,6 @@ use crate::{
     attempt::{Ending, Job},
     command::Reply,
     drone::{Drone, Grounding},
-    estimate::{SETUP_MS, UPLOAD_MS, from_cores},
     event::{Event, Record},
     graph::Graph,
     profile::Profile,
@@ -55,29 +54,8 @@ impl Swarm {
                 self.tokens.remove(token_hash);
                 self.last.drone = drone.0;
                 self.live.seen.insert(*drone, at);
-                self.drones.insert(
-                    *drone,
-                    Drone {
-                        name: name.clone(),
-                        credential_hash: *credential_hash,
-                        facts: facts.clone(),
-                        enrolled_at: at,
-                        approved: *approved,
-                        draining: None,
-                        grounded: None,
-                        offline: None,
-                        lost: None,
-                        strikes: BTreeMap::new(),
-                        succeeded_at: TimeMs(0),
-                        groundings: 0,
-                        speed_permille: from_cores(facts.cores),
-                        surprises: 0,
-                        doubt_permille: 0,
-                        setup_ms: SETUP_MS,
-                        upload_ms: UPLOAD_MS,
-                        healing: Default::default(),
-                    },
-                );
+                let enrolled = Drone::new(at, name.clone(), *credential_hash, facts.clone(), *approved);
+                self.drones.insert(*drone, enrolled);
             }
             Event::DroneApproved { drone } => self.drone(*drone, |d| d.approved = true),
             Event::DroneDrained { drone, reason } => {
@@ -111,6 +89,7 @@ impl Swarm {
             Event::DroneRebooted { drone, boot_id } => {
                 self.drone(*drone, |d| d.facts.boot_id.clone_from(boot_id));
             }
+            Event::DroneFactsChanged { drone, facts } => self.drone(*drone, |d| d.set_facts(facts)),
             Event::DroneStruck { drone, attempt, reason } => {
                 let most = self.policy.strikes_to_ground as usize * STRIKES_KEPT;
                 self.drone(*drone, |d| {
@@ -236,6 +215,9 @@ impl Swarm {
             }
 
             Event::AttemptPhaseReached { attempt, phase } => {
+                if *phase >= Phase::Uploading {
+                    self.note_sharing(at, *attempt);
+                }
                 if let Some(attempt) = self.attempts.get_mut(attempt) {
                     attempt.phases.entry(*phase).or_insert(at);
                 }

@@ -22,6 +22,14 @@ pub(super) fn heartbeat(swarm: &Swarm, now: TimeMs, id: DroneId, request: &Heart
     if !request.boot_id.is_empty() && request.boot_id != drone.facts.boot_id {
         events.push(Event::DroneRebooted { drone: id, boot_id: request.boot_id.clone() });
     }
+    if let Some(facts) = &request.facts {
+        // By these it is known which machine it is, and healing relies on that.
+        let DroneFacts { machine_id, boot_id, .. } = drone.facts.clone();
+        let facts = DroneFacts { machine_id, boot_id, ..facts.clone() };
+        if facts != drone.facts {
+            events.push(Event::DroneFactsChanged { drone: id, facts });
+        }
+    }
     let (mut renewed, mut cancel) = (Vec::new(), Vec::new());
     for status in &request.attempts {
         match wanted(swarm, id, status.attempt) {

@@ -5,11 +5,13 @@
 //! What was never built is guessed from the others.
 
 mod guess;
+mod sharing;
 mod speed;
 mod version;
 
 pub use guess::Guess;
 use serde::{Deserialize, Serialize};
+pub use sharing::{lost_ms, stretch_permille};
 pub(crate) use speed::Belief;
 pub use speed::{Evidence, from_cores};
 use std::collections::BTreeMap;

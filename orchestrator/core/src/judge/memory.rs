@@ -21,10 +21,16 @@ pub fn was_killed(attempt: &Attempt) -> bool {
     matches!(&attempt.ending, Some(Ending::Failed(Failure { cause: found, .. })) if *found == cause)
 }
 
+/// How many attempts at the package were killed for their use of memory.
+#[must_use]
+pub fn kills(swarm: &Swarm, package: PackageId) -> usize {
+    past(swarm, package, AttemptId(0)).filter(|a| was_killed(a)).count()
+}
+
 /// The most jobs that a drone may build the package with; 0 leaves it to the drone.
 #[must_use]
 pub fn jobs(swarm: &Swarm, package: PackageId, drone: &Drone) -> u32 {
-    match past(swarm, package, AttemptId(0)).filter(|a| was_killed(a)).count() {
+    match kills(swarm, package) {
         0 => 0,
         kills => jobs_after(drone, kills),
     }
@@ -44,10 +50,13 @@ pub fn floor_bytes(swarm: &Swarm, package: PackageId) -> u64 {
     floors.max().unwrap_or(0)
 }
 
-/// The memory of a drone on which one job was killed, `before` kills having gone before.
+/// The memory of a drone on which one job was killed, `before` kills having gone before. What
+/// had neighbours may have been killed for theirs.
 fn floor(swarm: &Swarm, attempt: &Attempt, before: usize) -> Option<u64> {
     let drone = swarm.drones.get(&attempt.drone)?;
-    (jobs_after(drone, before) == 1).then_some(drone.facts.memory_bytes)
+    let beside = attempt.is_building() && swarm.builds_on(attempt.drone) > 1;
+    let alone = attempt.lost_ms == 0 && !beside;
+    (alone && jobs_after(drone, before) == 1).then_some(drone.facts.memory_bytes)
 }
 
 /// Whether a drone has the memory for a package, so far as kills have taught.
@@ -59,7 +68,7 @@ pub fn fits(floor_bytes: u64, drone: &Drone) -> bool {
 /// Why no drone can build a package that was killed in `current` just now: one job was
 /// too many where most memory is.
 pub(super) fn hopeless(swarm: &Swarm, package: PackageId, current: &Attempt) -> Option<String> {
-    let before = past(swarm, package, AttemptId(0)).filter(|a| was_killed(a)).count();
+    let before = kills(swarm, package);
     let floor_bytes = floor_bytes(swarm, package).max(floor(swarm, current, before).unwrap_or(0));
     let profile = swarm.packages.get(&package).and_then(|p| swarm.runs.get(&p.run)).map(|r| &r.profile)?;
     let mut able = swarm.drones.values().filter(|d| d.approved && d.lost.is_none() && d.builds_for(profile));

@@ -1,21 +1,24 @@
 //! Who is busy until when, and who would finish a piece of work soonest.
 
 use super::late::Ongoing;
-use crate::{drone::Drone, swarm::Swarm};
-use std::{cmp::Reverse, collections::BTreeMap};
+use crate::{drone::Drone, estimate::stretch_permille, swarm::Swarm};
+use std::{cmp::Reverse, collections::BTreeMap, ops::Range};
 use swarm_common::{id::*, state::DroneState, time::TimeMs};
 
-/// Every drone that counts, with what it has to do.
+/// Every slot of the drones that count, with what it has to do.
 pub(super) struct Board<'a> {
     pub(super) slots: Vec<Slot<'a>>,
     now: u64,
 }
 
-/// A drone's time from now on.
+/// The time of a drone's slot from now on.
 pub(super) struct Slot<'a> {
     pub(super) id: DroneId,
     pub(super) drone: &'a Drone,
+    /// How fast a build in it is that is alone on the drone.
     speed_permille: u64,
+    /// All slots of its drone.
+    machine: Range<usize>,
     /// From when on it has time; 0 if it has nothing to do.
     free_at: u64,
     /// What was placed there, in order, without overlaps.
@@ -29,18 +32,18 @@ pub(super) struct Place {
     pub(super) slot: usize,
     /// When it would begin.
     pub(super) start: u64,
-    /// When its drone would be free again.
+    /// When its slot would be free again.
     end: u64,
     /// When its result would be there.
     pub(super) finish: u64,
-    /// When another drone would have it there at the soonest.
+    /// When another slot would have it there at the soonest.
     pub(super) elsewhere: u64,
 }
 
 impl<'a> Board<'a> {
-    /// The drones that count, `claimant` included. The claimant and those that wait are free
-    /// now; a busy one when its attempt is expected to end, one that has just ended something
-    /// when it will have asked.
+    /// The slots of the drones that count, `claimant` included. A busy one is free when its
+    /// attempt is expected to end; the others of the claimant and of those that wait now, of a
+    /// drone that has just begun or ended something when it will have asked.
     pub(super) fn new(
         swarm: &'a Swarm,
         now: TimeMs,
@@ -58,18 +61,26 @@ impl<'a> Board<'a> {
             if swarm.state_of(id, drone) != DroneState::Online && !claims {
                 continue;
             }
-            let builds = own.iter().find(|a| a.is_building());
-            let free_at = match builds {
-                Some(attempt) => attempt.expected_end().0,
-                None if claims || until(&swarm.live.waiting, id).is_some() => 0,
-                None => match until(&swarm.live.due_back, id) {
-                    Some(back) => back.0,
-                    None => continue,
-                },
+            let asks_at = match until(&swarm.live.due_back, id) {
+                _ if claims || until(&swarm.live.waiting, id).is_some() => Some(0),
+                back => back.map(|back| back.0),
             };
+            let busy = own.iter().filter(|a| a.is_building()).map(|a| a.expected_end().0);
+            let mut times: Vec<u64> = busy.collect();
+            let free = drone.slots().saturating_sub(times.len());
+            times.extend(asks_at.into_iter().flat_map(|at| std::iter::repeat_n(at, free)));
             let speeds = own.iter().map(Ongoing::speed_permille);
             let speed_permille = speeds.min().unwrap_or_else(|| drone.likely_permille()).max(1);
-            slots.push(Slot { id, drone, speed_permille, free_at, taken: Vec::new() });
+            let machine = slots.len()..slots.len() + times.len();
+            let slot = |free_at| Slot {
+                id,
+                drone,
+                speed_permille,
+                machine: machine.clone(),
+                free_at,
+                taken: Vec::new(),
+            };
+            slots.extend(times.into_iter().map(slot));
         }
         Self { slots, now: now.0 }
     }
@@ -81,11 +92,12 @@ impl<'a> Board<'a> {
         let mut best: Option<((u64, Reverse<u64>), Place)> = None;
         let mut elsewhere = u64::MAX;
         for (n, slot) in self.slots.iter().enumerate() {
-            let length = slot.length_ms(work_ms);
-            let least = ready + length + slot.drone.upload_ms;
+            let alone = slot.length_ms(work_ms, 1);
+            let least = ready + alone + slot.drone.upload_ms;
             if least > elsewhere || !may(slot) {
                 continue;
             }
+            let length = slot.length_ms(work_ms, self.builds_at(slot.gap(ready, alone), n));
             let start = slot.gap(ready, length);
             let end = start + length;
             let finish = end + slot.drone.upload_ms;
@@ -103,9 +115,10 @@ impl<'a> Board<'a> {
 
     /// When all drones together would be through with what they are at and `work_ms` more.
     pub(super) fn through(&self, work_ms: u64) -> u64 {
-        let busy = |s: &Slot| s.free_at.saturating_sub(self.now).saturating_mul(s.speed_permille) / 1000;
+        let speed = |s: &Slot| s.speed_permille * 1000 / stretch_permille(s.machine.len());
+        let busy = |s: &Slot| s.free_at.saturating_sub(self.now).saturating_mul(speed(s)) / 1000;
         let work_ms = self.slots.iter().map(busy).fold(work_ms, u64::saturating_add);
-        let speed: u64 = self.slots.iter().map(|s| s.speed_permille).sum();
+        let speed: u64 = self.slots.iter().map(speed).sum();
         self.now + work_ms.saturating_mul(1000) / speed.max(1)
     }
 
@@ -113,6 +126,12 @@ impl<'a> Board<'a> {
     pub(super) fn chain_ms(&self, work_ms: u64) -> u64 {
         let fastest = self.slots.iter().map(|s| s.speed_permille).max();
         work_ms.saturating_mul(1000) / fastest.unwrap_or(1)
+    }
+
+    /// How many builds a drone would have at that time, with one in its slot `n`.
+    fn builds_at(&self, time: u64, n: usize) -> usize {
+        let others = self.slots[n].machine.clone().filter(|&other| other != n);
+        1 + others.filter(|&other| self.slots[other].is_busy_at(time)).count()
     }
 
     /// Keeps the place for what goes there.
@@ -129,9 +148,14 @@ impl Slot<'_> {
         self.free_at == 0 && self.taken.is_empty()
     }
 
-    /// How long it is busy with this work.
-    fn length_ms(&self, work_ms: u64) -> u64 {
-        self.drone.setup_ms + work_ms.saturating_mul(1000) / self.speed_permille
+    fn is_busy_at(&self, time: u64) -> bool {
+        self.free_at > time || self.taken.iter().any(|&(from, to)| from <= time && time < to)
+    }
+
+    /// How long it is busy with this work if its drone has so many builds meanwhile.
+    fn length_ms(&self, work_ms: u64, builds: usize) -> u64 {
+        let alone = self.drone.setup_ms + work_ms.saturating_mul(1000) / self.speed_permille;
+        alone.saturating_mul(stretch_permille(builds)) / 1000
     }
 
     /// When from `ready` on it has `length` free.

@@ -7,7 +7,7 @@
 
 use super::{
     board::{Board, Place, Slot},
-    fit::{Fit, Groups},
+    fit::{Fit, Groups, Neighbours},
     late::{Ongoing, Straggler, straggler},
 };
 use crate::{attempt::Job, drone::Drone, graph::Foresight, package::Package, run::Run, swarm::Swarm};
@@ -110,6 +110,8 @@ struct Weighing<'a> {
     now: TimeMs,
     /// Who asks, and its free memory.
     claimant: Option<(DroneId, u64)>,
+    /// What the claimant builds already.
+    beside: Neighbours,
     ongoing: Vec<Ongoing<'a>>,
     board: Board<'a>,
     groups: Groups<'a>,
@@ -124,10 +126,12 @@ struct Weighing<'a> {
 impl<'a> Weighing<'a> {
     fn new(swarm: &'a Swarm, now: TimeMs, claimant: Option<(DroneId, u64)>) -> Self {
         let ongoing = Ongoing::all(swarm, now);
+        let drone = claimant.and_then(|(id, _)| Some((id, swarm.drones.get(&id)?)));
         Self {
             swarm,
             now,
             claimant,
+            beside: drone.map(|(id, drone)| Neighbours::of(swarm, id, drone, &ongoing)).unwrap_or_default(),
             board: Board::new(swarm, now, claimant.map(|(id, _)| id), &ongoing),
             groups: Groups::new(swarm, &ongoing),
             ends: ends(&ongoing),
@@ -180,7 +184,9 @@ impl<'a> Weighing<'a> {
                     let fit = self.fit(run, id, package);
                     let mut slots = self.board.slots.iter();
                     let others = slots.any(|s| s.id != claimant && fit.suits(s.id, s.drone));
-                    if !others || fit.has_room(slot.drone, free_bytes) {
+                    if (!others && self.beside.builds == 0)
+                        || fit.has_room(slot.drone, free_bytes, &self.beside)
+                    {
                         return Some((id, None));
                     }
                     self.reasons.no_memory.get_or_insert(id);
@@ -247,7 +253,7 @@ impl<'a> Weighing<'a> {
     }
 
     /// The late attempts of a run by rank, the longest chain last; none when a quarter of
-    /// the drones is busy with duplicates already.
+    /// the slots is busy with duplicates already.
     fn stragglers(&self, run: RunId) -> Vec<(Reverse<u64>, Straggler)> {
         let doubled = self.ongoing.iter().filter(|a| a.attempt.duplicate_of.is_some()).count();
         if doubled > self.board.slots.len() / 4 {
@@ -284,7 +290,7 @@ impl<'a> Weighing<'a> {
             let slot = &idle.slots[place.slot];
             let kept = self.kept.iter().any(|&(r, start)| r > rank && start < place.finish);
             let worth = place.finish - self.now.0 <= 2 * late.elapsed_ms;
-            if slot.id == claimant && !kept && worth && fit.has_room(slot.drone, free_bytes) {
+            if slot.id == claimant && !kept && worth && fit.has_room(slot.drone, free_bytes, &self.beside) {
                 return Some((late.package, Some(late.attempt)));
             }
         }
@@ -317,7 +323,7 @@ impl<'a> Weighing<'a> {
         if let Some((claimant, free_bytes)) = self.claimant
             && slot.id == claimant
             && place.start <= self.now.0
-            && fit.has_room(slot.drone, free_bytes)
+            && fit.has_room(slot.drone, free_bytes, &self.beside)
         {
             return Some((late.package, Some(late.attempt)));
         }

@@ -3,7 +3,6 @@
 use super::{
     LONGEST_WAIT_MS,
     choice::{Choice, choose},
-    late::is_building,
 };
 use crate::{
     attempt::Job,
@@ -72,10 +71,13 @@ fn held(swarm: &Swarm, id: DroneId, drone: &Drone) -> Option<String> {
         DroneState::Pending => Some(format!("not approved yet: `swarmctl drone approve {}`", drone.name)),
         DroneState::Draining => Some(format!("draining: {}", drone.draining.as_deref().unwrap_or_default())),
         DroneState::Grounded => drone.grounded.as_ref().map(|g| format!("grounded: {}", g.reason)),
-        DroneState::Online | DroneState::Offline | DroneState::Lost => swarm
-            .attempts_of(id)
-            .find(|(_, a)| is_building(a))
-            .map(|(attempt, _)| format!("it has attempt {attempt} already")),
+        DroneState::Online | DroneState::Offline | DroneState::Lost => {
+            let building =
+                swarm.attempts_of(id).filter(|(_, a)| a.is_building()).map(|(id, _)| id.to_string());
+            let building: Vec<String> = building.collect();
+            let full = building.len() >= drone.slots();
+            full.then(|| format!("it has {} already", building.join(", ")))
+        }
     }
 }
 

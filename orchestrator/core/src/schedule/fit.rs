@@ -21,6 +21,34 @@ pub(super) struct Fit<'a> {
     floor_bytes: u64,
     /// Whether a drone that counts has the memory; if none has, memory is no reason.
     memory_matters: bool,
+    /// It was killed for its use of memory: it has its drone to itself.
+    alone: bool,
+}
+
+/// What a drone is building already.
+#[derive(Default)]
+pub(super) struct Neighbours {
+    /// How many builds.
+    pub(super) builds: usize,
+    /// The memory that they take.
+    bytes: u64,
+    /// One of them has the drone to itself.
+    alone: bool,
+}
+
+impl Neighbours {
+    /// What `id` builds.
+    pub(super) fn of(swarm: &Swarm, id: DroneId, drone: &Drone, ongoing: &[Ongoing]) -> Self {
+        let mut found = Self::default();
+        for attempt in ongoing.iter().filter(|a| a.attempt.drone == id && a.is_building()) {
+            found.builds += 1;
+            if let Some((id, package)) = attempt.package() {
+                found.bytes = found.bytes.saturating_add(package.memory_on(drone.facts.cores));
+                found.alone |= memory::kills(swarm, id) > 0;
+            }
+        }
+        found
+    }
 }
 
 impl<'a> Fit<'a> {
@@ -45,7 +73,8 @@ impl<'a> Fit<'a> {
             let mut drones = drones;
             drones.any(|(_, d)| able(d) && roomy(d))
         };
-        Self { run, package, avoided, floor_bytes, memory_matters }
+        let alone = memory::kills(swarm, id) > 0;
+        Self { run, package, avoided, floor_bytes, memory_matters, alone }
     }
 
     /// Whether the package may go to this drone at some time.
@@ -56,9 +85,13 @@ impl<'a> Fit<'a> {
             && (!self.memory_matters || self.package.memory_on(drone.facts.cores) <= drone.facts.memory_bytes)
     }
 
-    /// Whether a drone with so much free memory (0 where it is not known) has room now.
-    pub(super) fn has_room(&self, drone: &Drone, free_bytes: u64) -> bool {
-        !self.memory_matters || free_bytes == 0 || self.package.memory_on(drone.facts.cores) <= free_bytes
+    /// Whether a drone with so much free memory (0 where it is not known) has room now. What
+    /// is built there already may not have taken yet what it will.
+    pub(super) fn has_room(&self, drone: &Drone, free_bytes: u64, beside: &Neighbours) -> bool {
+        let bytes = self.package.memory_on(drone.facts.cores);
+        let fits = !self.memory_matters || free_bytes == 0 || bytes <= free_bytes;
+        let together = beside.bytes.saturating_add(bytes) <= drone.facts.memory_bytes;
+        fits && (beside.builds == 0 || (together && !self.alone && !beside.alone))
     }
 }
 

@@ -8,16 +8,12 @@ use super::MOST_DUPLICATES;
 use crate::{
     attempt::{Attempt, Job},
     drone::Drone,
+    estimate::{lost_ms, stretch_permille},
     package::Package,
     swarm::Swarm,
 };
 use std::collections::BTreeSet;
-use swarm_common::{id::*, state::Phase, time::TimeMs};
-
-/// Whether an attempt keeps its drone's processors busy.
-pub(super) fn is_building(attempt: &Attempt) -> bool {
-    attempt.phase() < Phase::Uploading
-}
+use swarm_common::{id::*, time::TimeMs};
 
 /// A live attempt, with what it is at and on whom.
 pub(super) struct Ongoing<'a> {
@@ -27,14 +23,17 @@ pub(super) struct Ongoing<'a> {
     /// `None` of one that makes a plan.
     package: Option<&'a Package>,
     now: TimeMs,
-    /// How long it would take if all went as predicted.
+    /// How long it would take alone if all went as predicted.
     predicted_ms: u64,
+    /// How many builds its drone has under way.
+    builds: usize,
 }
 
 impl<'a> Ongoing<'a> {
     /// All live attempts, those of a drone together, drones in order.
     pub(super) fn all(swarm: &'a Swarm, now: TimeMs) -> Vec<Self> {
         let of = |(drone, ids): (&DroneId, &'a BTreeSet<AttemptId>)| {
+            let builds = swarm.builds_on(*drone);
             let drone = swarm.drones.get(drone)?;
             Some(ids.iter().filter_map(move |id| {
                 let attempt = swarm.attempts.get(id)?;
@@ -43,10 +42,9 @@ impl<'a> Ongoing<'a> {
                     Job::Plan(_) => None,
                 };
                 let predicted_ms = drone.setup_ms + drone.duration_ms(package.map_or(0, |p| p.predicted_ms));
-                Some(Self { id: *id, attempt, drone, package, now, predicted_ms })
+                Some(Self { id: *id, attempt, drone, package, now, predicted_ms, builds })
             }))
         };
-        // Hardly any drone has more than one at a time.
         let mut all = Vec::with_capacity(swarm.at_work.len() + 1);
         all.extend(swarm.at_work.iter().filter_map(of).flatten());
         all
@@ -61,11 +59,20 @@ impl<'a> Ongoing<'a> {
     }
 
     pub(super) fn is_building(&self) -> bool {
-        is_building(self.attempt)
+        self.attempt.is_building()
     }
 
+    /// How long it would have taken alone for as much as it has done.
     fn elapsed_ms(&self) -> u64 {
-        self.now.since(self.attempt.started_at)
+        let since = self.drone.shared_since.max(self.attempt.started_at);
+        let open_ms = if self.is_building() { self.now.since(since) } else { 0 };
+        let lost_ms = self.attempt.lost_ms + lost_ms(open_ms, self.builds);
+        self.now.since(self.attempt.started_at).saturating_sub(lost_ms)
+    }
+
+    /// How long `ms` of it take beside its neighbours.
+    fn stretched(&self, ms: u64) -> u64 {
+        ms.saturating_mul(stretch_permille(self.builds)) / 1000
     }
 
     /// Its package was built before.
@@ -88,13 +95,12 @@ impl<'a> Ongoing<'a> {
     /// it has taken already; what was built before and is late shows that its drone has become
     /// slow, and takes longer still.
     pub(super) fn expected_end(&self) -> TimeMs {
-        let predicted = self.attempt.started_at + self.predicted_ms;
-        if predicted > self.now {
-            return predicted;
-        }
         let elapsed = self.elapsed_ms();
+        if self.predicted_ms > elapsed {
+            return self.now + self.stretched(self.predicted_ms - elapsed);
+        }
         let slow = self.is_known() && elapsed > self.patience_ms();
-        self.now + if slow { elapsed + elapsed / 2 } else { elapsed / 2 }
+        self.now + self.stretched(if slow { elapsed + elapsed / 2 } else { elapsed / 2 })
     }
 
     /// When its result will be there.

@@ -74,8 +74,8 @@ fn eta(swarm: &Swarm, now: TimeMs, run: &Run) -> Option<TimeMs> {
     let begin = calendar::pause(swarm, now).map_or(now, |pause| pause.until);
     let able =
         swarm.drones.values().filter(|d| d.state() == DroneState::Online && d.builds_for(&run.profile));
-    let speeds: Vec<u64> = able.map(|d| d.speed_permille.max(1)).collect();
-    let fastest = *speeds.iter().max()?;
+    let speeds: Vec<(u64, u64)> = able.map(|d| (d.speed_permille.max(1), d.pace_permille())).collect();
+    let fastest = speeds.iter().map(|(speed, _)| *speed).max()?;
     let stuck = Dependants::of(swarm, run).waiting_for(swarm, hopeless(swarm, run));
     let (mut work_ms, mut alone_ms) = (0u64, 0u64);
     for id in run.packages.iter().filter(|id| !stuck.contains(id)) {
@@ -93,6 +93,6 @@ fn eta(swarm: &Swarm, now: TimeMs, run: &Run) -> Option<TimeMs> {
             alone_ms = alone_ms.max(waits_ms.saturating_add(chain_ms.saturating_mul(1000) / fastest));
         }
     }
-    let spread_ms = work_ms.saturating_mul(1000) / speeds.iter().sum::<u64>();
+    let spread_ms = work_ms.saturating_mul(1000) / speeds.iter().map(|(_, pace)| pace).sum::<u64>();
     Some(begin + spread_ms.max(alone_ms))
 }

@@ -84,6 +84,7 @@ impl Kit {
                 profiles: vec![],
                 cpu: None,
                 toolchain: None,
+                slots: 1,
             },
         });
         let Reply::Drone(id) = reply else { panic!("{reply:?}") };
@@ -161,6 +162,7 @@ impl Kit {
                 attempts: attempts.iter().map(status).collect(),
                 draining,
                 boot_id: "1".into(),
+                facts: None,
             },
         });
         let Reply::Heartbeat(reply) = reply else { panic!("{reply:?}") };

@@ -1,0 +1,92 @@
+//! How many builds a drone does at a time.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+/// Nobody means more by it.
+pub const MOST: u32 = 64;
+
+/// More than this is not chosen by itself.
+const MOST_AUTO: u32 = 8;
+
+/// Processors and bytes of memory that make a slot.
+const CORES: u32 = 4;
+const MEMORY: u64 = 4 << 30;
+
+/// The setting `builder.slots`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slots {
+    /// As many as the machine has processors and memory for.
+    Auto,
+    /// So many.
+    Number(u32),
+}
+
+/// The slots of a machine: one for every 4 processors and 4 GiB of memory, from 1 to 8.
+#[must_use]
+pub fn fitting(cores: u32, memory_bytes: u64) -> u32 {
+    // What the kernel keeps for itself is missing from the memory that it tells of.
+    let by_memory = u32::try_from((memory_bytes + MEMORY / 2) / MEMORY).unwrap_or(MOST_AUTO);
+    (cores / CORES).min(by_memory).clamp(1, MOST_AUTO)
+}
+
+impl Serialize for Slots {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::Number(number) => serializer.serialize_u32(*number),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Slots {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Number(u32),
+            Word(String),
+        }
+        match Written::deserialize(deserializer) {
+            Ok(Written::Number(number)) => Ok(Self::Number(number)),
+            Ok(Written::Word(word)) if word == "auto" => Ok(Self::Auto),
+            _ => Err(D::Error::custom("slots is neither \"auto\" nor a number")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_follow_from_processors_and_memory() {
+        let gib = |n: u64| n << 30;
+        // What a machine of 8 GiB tells of.
+        let nearly_8 = 8_000_000_000;
+        for (cores, memory, slots) in [
+            (0, 0, 1),
+            (2, gib(64), 1),
+            (8, nearly_8, 2),
+            (16, gib(2), 1),
+            (16, gib(64), 4),
+            (128, gib(512), 8),
+            (u32::MAX, u64::MAX / 2, 8),
+        ] {
+            assert_eq!(fitting(cores, memory), slots, "{cores} processors, {memory} bytes");
+        }
+    }
+
+    #[test]
+    fn the_setting_is_auto_or_a_number() {
+        #[derive(Deserialize)]
+        struct Section {
+            slots: Slots,
+        }
+        let read = |text: &str| toml::from_str::<Section>(text).map(|s| s.slots);
+        assert_eq!(read("slots = \"auto\"").unwrap(), Slots::Auto);
+        assert_eq!(read("slots = 3").unwrap(), Slots::Number(3));
+        for bad in ["slots = \"three\"", "slots = -1", "slots = 1.5", "slots = true"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+}
