@@ -15,18 +15,17 @@
 //! - The first stop lets the build finish, the second does not.
 
 mod delivery;
+mod stopping;
 mod timing;
 mod words;
 
 pub use delivery::Delivery;
 use delivery::{Backoff, Item, Stage};
 use std::collections::BTreeMap;
+use stopping::Stop;
 use swarm_common::{id::AttemptId, state::Phase, time::TimeMs, wire::drone::*};
 pub use timing::Timing;
 use words::{cut_off, handed_back};
-
-/// After a forced stop, delivery of what was handed back is tried for this long.
-const LAST_WORDS_MS: u64 = 10_000;
 
 /// A claim that brought nothing is at least this far from the next one, however fast the
 /// answer came.
@@ -129,14 +128,6 @@ enum ClaimState {
     Open(String),
     /// This key was sent and no answer came: the next claim repeats it.
     Unanswered(String),
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Stop {
-    /// Nothing is waited for after this.
-    deadline: TimeMs,
-    forced: bool,
-    signing_off: bool,
 }
 
 impl Agent {
@@ -344,17 +335,6 @@ impl Agent {
         }
     }
 
-    fn stop_requested(&mut self, now: TimeMs) {
-        self.stop = Some(match self.stop {
-            None => Stop { deadline: now + self.timing.drain_timeout_ms, forced: false, signing_off: false },
-            Some(stop) if !stop.forced => {
-                Stop { deadline: now + LAST_WORDS_MS, forced: true, signing_off: stop.signing_off }
-            }
-            Some(stop) => stop,
-        });
-        self.beat_soon(now);
-    }
-
     /// Everything that is due at `now`.
     fn pump(&mut self, now: TimeMs) -> Vec<Output> {
         let mut outputs = Vec::new();
@@ -386,30 +366,6 @@ impl Agent {
             outputs.push(Output::Claim(ClaimRequest { key, wait_ms, memory_free_bytes: 0 }));
         }
         outputs
-    }
-
-    fn pump_stop(&mut self, now: TimeMs, outputs: &mut Vec<Output>) {
-        let Some(mut stop) = self.stop else { return };
-        if !stop.forced && now >= stop.deadline {
-            stop = Stop { deadline: now + LAST_WORDS_MS, forced: true, ..stop };
-        }
-        if stop.forced {
-            for (&attempt, item) in self.items.iter_mut().filter(|(_, i)| i.is_building()) {
-                let reason = "the drone was stopped before the build ended".to_owned();
-                item.stage = Stage::Killing { hand_back: Some(reason) };
-                outputs.push(Output::Kill(attempt));
-            }
-        }
-        // An open claim may still bring an attempt, which is handed back before the end.
-        let claim_open = matches!(self.claim, ClaimState::Open(_));
-        // A heartbeat that arrives after the sign-off would say that the drone is back.
-        let nothing_left = self.items.is_empty() && (stop.forced || !claim_open) && !self.beat_open;
-        let out_of_time = stop.forced && now >= stop.deadline;
-        if (nothing_left || out_of_time) && !stop.signing_off {
-            stop.signing_off = true;
-            outputs.push(Output::SignOff);
-        }
-        self.stop = Some(stop);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The agent, step by step.
 
-use super::*;
+use super::{stopping::LAST_WORDS_MS, *};
 use swarm_common::{
     digest::Digest,
     id::*,

@@ -64,8 +64,7 @@ fn the_memory_of_all_slots_together_is_the_machines() {
     // The machine has 8 GiB.
     let (mut kit, a) = kit(3, &["x-1", "y-1", "z-1"], 3);
     let free = |key: &str| ClaimRequest { key: key.into(), wait_ms: 0, memory_free_bytes: 0 };
-    let mut claim = |kit: &mut Kit, key: &str| match kit.must(Command::Claim { drone: a, request: free(key) })
-    {
+    let claim = |kit: &mut Kit, key: &str| match kit.must(Command::Claim { drone: a, request: free(key) }) {
         swarm_core::Reply::Claim(reply) => *reply,
         other => panic!("{other:?}"),
     };
