@@ -207,13 +207,16 @@ fn shield(drone: &DroneView) -> &'static str {
 }
 
 fn render(drones: &[DroneView], paint: Paint) -> String {
-    let mut table =
-        Table::new(&["ID", "NAME", "STATE", "CORES", "MEMORY", "SPEED", "STRIKES", "VERSION", "DOES"]);
+    let mut table = Table::new(&[
+        "ID", "NAME", "STATE", "CORES", "MEMORY", "SLOTS", "SPEED", "STRIKES", "VERSION", "DOES",
+    ]);
     for drone in drones {
-        let does = match drone.working_on.first() {
-            Some(work) => format!("{}: {}", clean(&work.title), work.phase),
-            None if drone.state == DroneState::Online => "idle".to_owned(),
-            None => why(drone),
+        let works = drone.working_on.iter().map(|work| format!("{}: {}", clean(&work.title), work.phase));
+        let works: Vec<String> = works.collect();
+        let does = match works.as_slice() {
+            [] if drone.state == DroneState::Online => "idle".to_owned(),
+            [] => why(drone),
+            works => works.join(", "),
         };
         let strikes = match drone.strikes {
             0 => Cell::from("0"),
@@ -225,6 +228,7 @@ fn render(drones: &[DroneView], paint: Paint) -> String {
             Cell::toned(drone.state.into(), drone.state),
             drone.facts.cores.to_string().into(),
             size(drone.facts.memory_bytes).into(),
+            drone.facts.slots.to_string().into(),
             format!("{:.2}", drone.speed).into(),
             strikes,
             clean(&drone.facts.version).into(),

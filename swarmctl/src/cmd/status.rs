@@ -9,12 +9,14 @@ use crate::{
     session::Session,
 };
 use swarm_common::{
-    state::{DroneState, PackageState},
-    wire::view::{DroneView, RunView, StatusView},
+    state::{DroneState, PackageState, Phase},
+    wire::view::{DroneView, RunView, StatusView, WorkView},
 };
 
 /// More drones than this are summed up, so that all stays on one screen.
 const MAX_DRONES: usize = 12;
+/// More works of one drone than this are counted.
+const MAX_WORKS: usize = 8;
 /// More concerns than this are counted.
 const MAX_CONCERNS: usize = 6;
 /// A drone says something at least this often, in ms; its `heartbeat_s` goes up to 30.
@@ -122,6 +124,9 @@ fn drones(status: &StatusView, paint: Paint) -> String {
             strikes,
             does(status, drone).into(),
         ]);
+        for line in other_slots(status, drone) {
+            table.row(["", "", "", "", "", "", &line].map(Cell::from));
+        }
     }
     let mut out = table.render(paint);
     let more = status.drones.len() - shown.len();
@@ -146,10 +151,8 @@ fn does(status: &StatusView, drone: &DroneView) -> String {
 }
 
 fn doing(status: &StatusView, drone: &DroneView) -> String {
-    if let [first, rest @ ..] = drone.working_on.as_slice() {
-        let more = if rest.is_empty() { String::new() } else { format!(", and {} more", rest.len()) };
-        let since = span(status.now.since(first.since));
-        return format!("{}: {} for {since}{more}", clean(&first.title), first.phase);
+    if let Some(first) = drone.working_on.first() {
+        return work(status, first);
     }
     if drone.state == DroneState::Online {
         return "idle".to_owned();
@@ -158,6 +161,27 @@ fn doing(status: &StatusView, drone: &DroneView) -> String {
         Some(seen) => format!("{} (heard from {})", clean(&drone.reason), ago(status.now, seen)),
         None => clean(&drone.reason),
     }
+}
+
+fn work(status: &StatusView, work: &WorkView) -> String {
+    format!("{}: {} for {}", clean(&work.title), work.phase, span(status.now.since(work.since)))
+}
+
+/// What a drone does beside the first of its works.
+fn other_slots(status: &StatusView, drone: &DroneView) -> Vec<String> {
+    let Some((_, rest)) = drone.working_on.split_first() else { return Vec::new() };
+    let most = if status.drones.len() > MAX_DRONES { 0 } else { MAX_WORKS - 1 };
+    let mut lines: Vec<String> = rest.iter().take(most).map(|other| work(status, other)).collect();
+    if rest.len() > most {
+        lines.push(format!("and {} more", rest.len() - most));
+    }
+    // What is only being sent has left its slot.
+    let building = drone.working_on.iter().filter(|work| work.phase < Phase::Uploading).count();
+    let idle = (drone.facts.slots as usize).saturating_sub(building);
+    if idle > 0 && drone.state == DroneState::Online {
+        lines.push(count(idle as u64, "idle slot"));
+    }
+    lines
 }
 
 fn runs(status: &StatusView, paint: Paint) -> String {
@@ -234,6 +258,34 @@ mod tests {
         );
         status.drones[0].last_seen = None;
         assert!(does(&status, &status.drones[0]).starts_with("not heard yet; "));
+    }
+
+    #[test]
+    fn what_each_slot_of_a_drone_does_has_a_line() {
+        let mut status = fixtures::status();
+        let oak = &mut status.drones[0];
+        oak.facts.slots = 3;
+        let sent = WorkView {
+            title: "app-misc/sent-1".into(),
+            phase: Phase::Uploading,
+            ..oak.working_on[0].clone()
+        };
+        let beside = WorkView { title: "app-misc/beside-1".into(), ..oak.working_on[0].clone() };
+        oak.working_on.extend([sent, beside]);
+        let works = other_slots(&status, &status.drones[0]);
+        assert_eq!(
+            works,
+            [
+                "app-misc/sent-1: uploading for 1 min 30 s",
+                "app-misc/beside-1: building for 1 min 30 s",
+                "1 idle slot"
+            ]
+        );
+        let text = render(&status, "x", Paint::new(false));
+        assert!(works.iter().all(|work| text.contains(&format!("   {work}\n"))), "{text}");
+        let oak = status.drones[0].clone();
+        status.drones = vec![oak; 13];
+        assert_eq!(other_slots(&status, &status.drones[0]), ["and 2 more", "1 idle slot"]);
     }
 
     #[test]
