@@ -4,9 +4,10 @@
 //! Everything else in the cache was left by a start that was cut off.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 use swarm_common::{
@@ -17,7 +18,7 @@ use swarm_common::{
 };
 use tokio::{io::AsyncWriteExt, sync::Mutex};
 
-/// Snapshots that are kept beside the one in use.
+/// Snapshots that are kept beside those in use.
 const KEPT: usize = 3;
 
 /// Waiting times before a fetch is tried again: an orchestrator that is restarted just
@@ -81,6 +82,41 @@ pub struct Snapshots {
     dir: PathBuf,
     /// One fetch at a time.
     fetching: Arc<Mutex<()>>,
+    used: Arc<StdMutex<Used>>,
+}
+
+/// How many attempts have a snapshot's directory.
+type Used = BTreeMap<PathBuf, usize>;
+
+/// A snapshot in use; its directory stays as long as this is kept.
+#[derive(Debug)]
+pub struct Snapshot {
+    dir: PathBuf,
+    used: Arc<StdMutex<Used>>,
+}
+
+impl Snapshot {
+    /// Where it is unpacked.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.dir
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        let mut used = locked(&self.used);
+        if let Some(count) = used.get_mut(&self.dir) {
+            *count -= 1;
+            if *count == 0 {
+                used.remove(&self.dir);
+            }
+        }
+    }
+}
+
+fn locked(used: &StdMutex<Used>) -> MutexGuard<'_, Used> {
+    used.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Snapshots {
@@ -102,21 +138,23 @@ impl Snapshots {
                 tracing::warn!(%error, path = %path.display(), "half a snapshot cannot be removed");
             }
         }
-        Ok(Self { dir: dir.to_owned(), fetching: Arc::default() })
+        Ok(Self { dir: dir.to_owned(), fetching: Arc::default(), used: Arc::default() })
     }
 
-    /// The directory of a snapshot, fetched if need be.
+    /// A snapshot, fetched if need be.
     ///
     /// # Errors
     /// It cannot be had.
-    pub async fn get(&self, client: &Client, digest: Digest) -> Result<PathBuf, FetchError> {
-        let dir = self.dir.join(digest.to_string());
+    pub async fn get(&self, client: &Client, digest: Digest) -> Result<Snapshot, FetchError> {
+        // First of all, so that no other attempt removes it meanwhile.
+        let snapshot = self.hold(self.dir.join(digest.to_string()));
+        let dir = snapshot.path();
         let mut pauses = PAUSES_S.iter();
         loop {
             // Held until the unpacking has ended, which goes on if the attempt is cancelled.
             let turn = Arc::clone(&self.fetching).lock_owned().await;
             let fetched =
-                if dir.exists() { Ok(()) } else { self.fetch(client, digest, dir.clone(), turn).await };
+                if dir.exists() { Ok(()) } else { self.fetch(client, digest, dir.to_owned(), turn).await };
             match (fetched, pauses.next()) {
                 (Ok(()), _) => break,
                 (Err(error), Some(&pause)) if error.is_transient() => {
@@ -126,8 +164,13 @@ impl Snapshots {
                 (Err(error), _) => return Err(error),
             }
         }
-        self.touch_and_sweep(&dir);
-        Ok(dir)
+        self.touch_and_sweep(dir);
+        Ok(snapshot)
+    }
+
+    fn hold(&self, dir: PathBuf) -> Snapshot {
+        *locked(&self.used).entry(dir.clone()).or_default() += 1;
+        Snapshot { dir, used: Arc::clone(&self.used) }
     }
 
     async fn fetch(
@@ -162,16 +205,18 @@ impl Snapshots {
         tokio::task::spawn_blocking(unpack).await.map_err(|error| local(io::Error::other(error)))?
     }
 
-    /// Marks a snapshot as used and removes the ones that were not used for longest. What
-    /// cannot be removed is tried again next time.
-    fn touch_and_sweep(&self, used: &Path) {
+    /// Marks a snapshot as used and removes, of those that no attempt has, the ones that were
+    /// not used for longest. What cannot be removed is tried again next time.
+    fn touch_and_sweep(&self, dir: &Path) {
         let now = fs::FileTimes::new().set_modified(SystemTime::now());
-        if let Err(error) = fs::File::open(used).and_then(|dir| dir.set_times(now)) {
+        if let Err(error) = fs::File::open(dir).and_then(|dir| dir.set_times(now)) {
             tracing::debug!(%error, "a snapshot's last use is not noted");
         }
+        // Held until they are removed, so that nobody takes one meanwhile.
+        let used = locked(&self.used);
         let others = fs::read_dir(&self.dir).into_iter().flatten().flatten();
         let mut others: Vec<(SystemTime, PathBuf)> = others
-            .filter(|entry| entry.path() != used && digest_of(entry).is_some())
+            .filter(|entry| !used.contains_key(&entry.path()) && digest_of(entry).is_some())
             .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
             .collect();
         others.sort();
@@ -218,18 +263,23 @@ mod tests {
     }
 
     #[test]
-    fn of_many_snapshots_the_last_used_are_kept() {
+    fn of_many_snapshots_the_last_used_are_kept_and_those_that_builds_have() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Snapshots::open(dir.path()).unwrap();
         let of = |n: u8| dir.path().join(Digest::of(&[n]).to_string());
-        for n in 0..6 {
+        for n in 0..7 {
             fs::create_dir(of(n)).unwrap();
             let then = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(n));
             fs::File::open(of(n)).unwrap().set_modified(then).unwrap();
         }
-        cache.touch_and_sweep(&of(0));
-        let left: Vec<_> = (0..6).filter(|&n| of(n).exists()).collect();
-        assert_eq!(left, [0, 3, 4, 5]);
+        let left = || (0..7).filter(|&n| of(n).exists()).collect::<Vec<_>>();
+        let (first, beside, again) = (cache.hold(of(0)), cache.hold(of(1)), cache.hold(of(1)));
+        drop(again);
+        cache.touch_and_sweep(first.path());
+        assert_eq!(left(), [0, 1, 4, 5, 6]);
+        drop(beside);
+        cache.touch_and_sweep(first.path());
+        assert_eq!(left(), [0, 4, 5, 6], "nobody builds from it any more");
     }
 
     #[test]

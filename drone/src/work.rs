@@ -58,8 +58,9 @@ pub async fn attempt(
         fetched = workshop.snapshots.get(&client, assignment.snapshot) => fetched,
         () = cancel.cancelled() => return None,
     };
+    // Kept until the build has ended.
     let snapshot = match fetched {
-        Ok(dir) => dir,
+        Ok(snapshot) => snapshot,
         Err(error) => return Some(failure(error.class(), Phase::Preparing, error.to_string())),
     };
     let attempt_dir = workshop.attempt_dir(id);
@@ -75,7 +76,7 @@ pub async fn attempt(
         hidden: workshop.hidden.clone(),
         config: workshop.builder.clone(),
         assignment,
-        snapshot,
+        snapshot: snapshot.path().to_owned(),
     };
     let end = build(&workshop, &client, context, phases, cancel).await;
     match end {

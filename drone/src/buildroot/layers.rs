@@ -88,12 +88,20 @@ impl Layers {
         if !self.state().checked.contains(&key) {
             let (digest, bytes) = layer::seal(&dir.join(FILES))?;
             if sealed != format!("{digest} {bytes}\n") {
-                tracing::warn!(layer = %dir.display(), "a layer is not as it was made; it is made anew");
-                remove(&dir)?;
+                let state = self.state();
+                // Another build may have made it anew meanwhile.
+                if !state.checked.contains(&key) {
+                    tracing::warn!(layer = %dir.display(), "a layer is not as it was made; it is made anew");
+                    remove(&dir)?;
+                }
                 return Ok(None);
             }
         }
         let mut state = self.state();
+        if !dir.exists() {
+            // Another build has removed it meanwhile, since nobody had it.
+            return Ok(None);
+        }
         state.checked.insert(key);
         *state.used.entry(key).or_default() += 1;
         drop(state);
@@ -133,9 +141,11 @@ impl Layers {
             fs::write(aside.join(ORDERED), "")?;
         }
         rustix::fs::syncfs(File::open(&aside)?)?;
+        let mut state = self.state();
         remove(&dir)?;
         fs::rename(&aside, &dir)?;
-        self.state().checked.insert(key);
+        state.checked.insert(key);
+        drop(state);
         let kept = self.get(key)?.ok_or(io::ErrorKind::NotFound)?;
         self.prune()?;
         Ok(kept)
