@@ -2,9 +2,11 @@
 //! for approval, work, stops, and results that an earlier life left in the spool.
 //!
 //! What a build does is tried elsewhere. Here no Portage is configured, so an attempt ends
-//! soon and the way there and back is what is looked at.
+//! soon and the way there and back is what is looked at; only `slots` builds with it.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on stops")]
+
+mod slots;
 
 use std::{
     fs,
@@ -15,11 +17,11 @@ use std::{
 use swarm_common::{
     client::{Client, IdempotencyKey},
     config::{self, secret::write_private},
-    state::{DroneState, FailureClass, PackageState, RunClass},
+    state::{DroneState, FailureClass, PackageState, Phase, RunClass},
     wire::{
         admin::{BuilderKind, EnrolTokenRequest, ProfileRequest, StartRunRequest},
         drone::*,
-        view::DroneView,
+        view::{DroneView, WorkView},
     },
 };
 use swarm_core::attempt::Ending;
@@ -43,17 +45,22 @@ fn key() -> IdempotencyKey {
 
 /// A drone's configuration below `dir`.
 fn config(dir: &Path, orchestrator: &str) -> Config {
+    config_with(dir, orchestrator, &dir.join("no-portage"), "")
+}
+
+/// The same with a Portage, and more settings of the builder.
+fn config_with(dir: &Path, orchestrator: &str, portage: &Path, builder: &str) -> Config {
     let at = |name: &str| dir.join(name).display().to_string();
     let text = format!(
         "orchestrators = [\"{orchestrator}\"]\nname = \"ada\"\nstate_dir = \"{}\"\ncache_dir = \"{}\"\n\
          token_file = \"{}\"\nheartbeat_s = 1\n\
-         [builder]\nwork_dir = \"{}\"\ncache_dir = \"{}\"\nportage_prefix = \"{}\"\n",
+         [builder]\nwork_dir = \"{}\"\ncache_dir = \"{}\"\nportage_prefix = \"{}\"\n{builder}\n",
         at("state"),
         at("cache"),
         at("token"),
         at("roots"),
         at("cache"),
-        at("no-portage"),
+        portage.display(),
     );
     config::parse(Path::new("drone.toml"), &text).unwrap()
 }
