@@ -93,6 +93,28 @@ fn what_was_killed_for_its_memory_has_the_drone_to_itself() {
 }
 
 #[test]
+fn of_two_lost_builds_of_one_package_on_one_drone_one_is_revived() {
+    let (mut kit, a) = kit(2, &["x-1"], 0);
+    let first = kit.claim(a).unwrap();
+    kit.pass(600_000, &[]);
+    // It is back, and asks before it tells what it still builds.
+    let second = kit.claim(a).unwrap();
+    assert_eq!(package_of(&first), package_of(&second));
+    kit.pass(600_000, &[]);
+    let status = |work: &Assignment| AttemptStatus { attempt: work.attempt, phase: Phase::Building };
+    let request = HeartbeatRequest {
+        vitals: Vitals::default(),
+        attempts: vec![status(&first), status(&second)],
+        draining: false,
+        boot_id: "1".into(),
+        facts: None,
+    };
+    kit.must(Command::Heartbeat { drone: a, request });
+    let live: Vec<AttemptId> = kit.swarm.attempts_of(a).map(|(id, _)| id).collect();
+    assert_eq!(live, [first.attempt], "the one that has built for longest");
+}
+
+#[test]
 fn what_is_needed_at_once_goes_to_an_idle_drone_before_a_second_slot() {
     let (mut kit, a) = kit(2, &["x-1", "y-1"], 0);
     let b = drone(&mut kit, "b", 1);

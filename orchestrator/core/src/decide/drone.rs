@@ -8,6 +8,7 @@ use crate::{
     judge::return_job,
     swarm::Swarm,
 };
+use std::collections::BTreeSet;
 use swarm_common::{id::*, state::*, time::TimeMs, wire::drone::*};
 
 /// A drone lives. Renews the leases it names, takes over the phases, revives lost
@@ -31,11 +32,15 @@ pub(super) fn heartbeat(swarm: &Swarm, now: TimeMs, id: DroneId, request: &Heart
         }
     }
     let (mut renewed, mut cancel) = (Vec::new(), Vec::new());
+    let mut revived = BTreeSet::new();
     for status in &request.attempts {
         match wanted(swarm, id, status.attempt) {
             Ok(Wanted::Live) => renewed.push(status.attempt),
-            Ok(Wanted::Revived) => events.push(Event::AttemptRevived { attempt: status.attempt }),
-            Ok(Wanted::Racing) => {}
+            Ok(Wanted::Revived(package)) if revived.insert(package) => {
+                events.push(Event::AttemptRevived { attempt: status.attempt });
+            }
+            // Two of its slots may be at one package: it asked before it said what it still had.
+            Ok(Wanted::Revived(_) | Wanted::Racing) => {}
             Err(reason) => {
                 cancel.push(Cancellation { attempt: status.attempt, reason });
                 continue;
@@ -56,8 +61,8 @@ pub(super) fn heartbeat(swarm: &Swarm, now: TimeMs, id: DroneId, request: &Heart
 enum Wanted {
     Live,
     /// It was lost, but nobody else took the work.
-    Revived,
-    /// It was lost and another drone has the work; the first to deliver wins.
+    Revived(PackageId),
+    /// It was lost and another attempt is at the work; the first to deliver wins.
     Racing,
 }
 
@@ -68,7 +73,7 @@ fn wanted(swarm: &Swarm, drone: DroneId, id: AttemptId) -> Result<Wanted, String
     match (&attempt.ending, attempt.job) {
         (None, _) => Ok(Wanted::Live),
         (Some(Ending::Lost(_)), Job::Build(package)) => match swarm.packages.get(&package).map(|p| p.state) {
-            Some(PackageState::Needed) => Ok(Wanted::Revived),
+            Some(PackageState::Needed) => Ok(Wanted::Revived(package)),
             Some(PackageState::Delegated) => Ok(Wanted::Racing),
             Some(state) => Err(format!("the package is {state}")),
             None => Err("the package is gone".into()),

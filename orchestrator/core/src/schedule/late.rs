@@ -147,7 +147,9 @@ pub(super) struct Straggler {
 /// The attempt at a package that will end first, of all `live` ones, if it is late enough that
 /// another should try.
 pub(super) fn straggler(live: &[&Ongoing]) -> Option<Straggler> {
-    if live.len() > MOST_DUPLICATES || live.iter().any(|a| !a.is_building()) {
+    // The one that was first may be gone.
+    let doubled = live.iter().filter(|a| a.attempt.duplicate_of.is_some()).count();
+    if doubled >= MOST_DUPLICATES || live.iter().any(|a| !a.is_building()) {
         return None;
     }
     let first = live.iter().min_by_key(|a| (a.expected_end(), a.id))?;
