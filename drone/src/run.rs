@@ -53,6 +53,7 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
     let spool = Spool::open(&spool_dir).map_err(io(&spool_dir))?;
     let snapshots = Snapshots::open(&config.cache_dir.join("snapshots")).map_err(io(&config.cache_dir))?;
     let work_dir = config.builder.work_dir.clone();
+    process::take_over();
     // Processes and build roots of an earlier start that did not end in order.
     let swept = process::sweep_leftovers(&work_dir).await;
     if swept > 0 {

@@ -5,8 +5,8 @@
 //! its own, below the group that the drone itself is in. Where none may be written to
 //! there is no control group, and [`super::group`] falls back to what it can find itself.
 //!
-//! No controller is switched on here: what the system gives is used, nothing is changed
-//! outside the directories that are made.
+//! What the system gives is used, nothing is changed outside the directories that are made;
+//! [`super::delegated`] is where a group that belongs to the drone is made ready for it.
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::{fs, io, path::PathBuf, time::Duration};
@@ -51,6 +51,8 @@ fn trees() -> Vec<Dir> {
             let root = [ROOT.to_owned(), format!("{ROOT}/unified")]
                 .into_iter()
                 .find(|r| PathBuf::from(r).join("cgroup.controllers").exists());
+            // The groups of builds are beside the drone's own.
+            let group = group.strip_suffix(super::delegated::OWN).unwrap_or(group);
             trees.extend(root.map(|r| Dir { path: PathBuf::from(r).join(group), kind: Kind::Unified }));
             continue;
         }
@@ -63,6 +65,11 @@ fn trees() -> Vec<Dir> {
         trees.push(Dir { path: PathBuf::from(ROOT).join(controllers).join(group), kind });
     }
     trees
+}
+
+/// The groups of version 2 that this process, or the drone's own group, is in.
+pub(super) fn unified() -> impl Iterator<Item = PathBuf> {
+    trees().into_iter().filter(|tree| tree.kind == Kind::Unified).map(|tree| tree.path)
 }
 
 impl Cgroups {

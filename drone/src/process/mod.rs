@@ -10,11 +10,13 @@
 //! depend on the shell that started the drone.
 
 mod cgroup;
+mod delegated;
 mod group;
 mod table;
 #[cfg(test)]
 mod tests;
 
+pub use delegated::take_over;
 pub use group::sweep_leftovers;
 
 use group::Group;

@@ -1,0 +1,128 @@
+//! A control group that was given to the drone (version 2, `Delegate=` of systemd).
+//!
+//! The kernel lets a group limit the groups below it only while no process is in it itself
+//! (cgroup-v2, "no internal processes"). So the drone moves into a group below, and the groups of
+//! its builds beside that one can have limits.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// The group below that the drone itself is in.
+pub(super) const OWN: &str = "swarm-drone.own";
+/// What is handed on to the groups of builds, where it is there.
+const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
+/// Rounds of moving: a process may start another meanwhile.
+const ROUNDS: u32 = 16;
+
+/// Makes room for limits in the group that this process is in, if it has been given to the
+/// drone. Where it has not, builds have no limits, and [`super::group`] says so.
+pub fn take_over() {
+    for group in super::cgroup::unified() {
+        if !is_ours(&group) {
+            continue;
+        }
+        if let Err(error) = hand_on(&group) {
+            tracing::warn!(group = %group.display(), %error, "builds cannot be limited by this control group");
+        }
+    }
+}
+
+/// Whether nobody else uses the group: the service manager says so, or nobody else is in it.
+fn is_ours(group: &Path) -> bool {
+    let delegated = ["user.delegate", "trusted.delegate"].iter().any(|name| {
+        let mut value = [0; 8];
+        rustix::fs::getxattr(group, *name, &mut value[..]).is_ok_and(|n| value[..n] == *b"1")
+    });
+    delegated || members(group).is_ok_and(|members| members == [std::process::id().to_string()])
+}
+
+/// Moves the members of a group into one below, and has the group hand its controllers on.
+fn hand_on(group: &Path) -> io::Result<PathBuf> {
+    let own = group.join(OWN);
+    match fs::create_dir(&own) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    for _ in 0..ROUNDS {
+        let members = members(group)?;
+        if members.is_empty() {
+            break;
+        }
+        for member in members {
+            match fs::write(own.join("cgroup.procs"), member) {
+                // Ended meanwhile.
+                Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {}
+                other => other?,
+            }
+        }
+    }
+    let available = fs::read_to_string(group.join("cgroup.controllers"))?;
+    for controller in available.split_whitespace().filter(|c| CONTROLLERS.contains(c)) {
+        fs::write(group.join("cgroup.subtree_control"), format!("+{controller}"))?;
+    }
+    Ok(own)
+}
+
+fn members(group: &Path) -> io::Result<Vec<String>> {
+    Ok(fs::read_to_string(group.join("cgroup.procs"))?.lines().map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+    use std::process::{Child, Command};
+
+    /// A cgroup tree of version 2 with a group of our own in it.
+    struct Tree {
+        root: tempfile::TempDir,
+        child: Child,
+    }
+
+    impl Tree {
+        fn group(&self) -> PathBuf {
+            self.root.path().join(format!("swarm-test-{}", std::process::id()))
+        }
+    }
+
+    impl Drop for Tree {
+        fn drop(&mut self) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+            for below in ["build", OWN, ""] {
+                let _ = fs::remove_dir(self.group().join(below));
+            }
+            let _ = unmount(self.root.path(), UnmountFlags::DETACH);
+        }
+    }
+
+    #[test]
+    fn a_group_that_was_given_hands_all_it_has_on_to_groups_of_builds() {
+        let root = tempfile::tempdir().unwrap();
+        mount("none", root.path(), "cgroup2", MountFlags::empty(), None).expect("needs root and cgroup2");
+        let child = Command::new("sleep").arg("600").spawn().unwrap();
+        let tree = Tree { root, child };
+        let group = tree.group();
+        fs::create_dir(&group).unwrap();
+        let pid = tree.child.id().to_string();
+        fs::write(group.join("cgroup.procs"), &pid).unwrap();
+
+        let own = hand_on(&group).unwrap();
+
+        assert_eq!(members(&own).unwrap().join(" "), pid);
+        let read = |file: &str| fs::read_to_string(group.join(file)).unwrap();
+        let wanted = |text: String| -> Vec<String> {
+            let words = text.split_whitespace().map(str::to_owned);
+            words.filter(|c| CONTROLLERS.contains(&c.as_str())).collect()
+        };
+        assert_eq!(wanted(read("cgroup.subtree_control")), wanted(read("cgroup.controllers")));
+        // As a build's first process does.
+        fs::create_dir(group.join("build")).unwrap();
+        fs::write(group.join("build/cgroup.procs"), &pid).unwrap();
+        assert_eq!(members(&group.join("build")).unwrap().join(" "), pid);
+        let limits = read("cgroup.controllers").contains("memory");
+        assert_eq!(group.join("build/memory.max").exists(), limits);
+    }
+}
