@@ -16,18 +16,29 @@ use std::{
     collections::HashSet,
     ffi::OsString,
     fs::{self, OpenOptions},
-    io::{self, Read},
+    io::{self, Read, Write as _},
     os::unix::fs::{PermissionsExt, symlink},
     path::Path,
 };
 use tar::{Entry, EntryType};
 
+/// Files of at most so many bytes are compared with those that are there; hardly any is larger.
+const COMPARED: u64 = 1 << 20;
+
 /// Unpacks the compressed snapshot `archive` as the directory `dir`, which must not be
 /// there yet, and gives its manifest. On an error nothing is left.
 ///
+/// Files that are the same in `like`, another unpacked snapshot on the same file system, become
+/// hard links to those: from day to day hardly any file of a repository changes.
+///
 /// # Errors
 /// It is not the snapshot `expected`, or not one at all, or cannot be written.
-pub fn unpack(archive: impl Read, expected: Digest, dir: &Path) -> Result<SnapshotManifest, SnapshotError> {
+pub fn unpack(
+    archive: impl Read,
+    expected: Digest,
+    dir: &Path,
+    like: Option<&Path>,
+) -> Result<SnapshotManifest, SnapshotError> {
     let mut partial = OsString::from(dir);
     partial.push(format!(".partial-{}", std::process::id()));
     let partial = Path::new(&partial);
@@ -36,7 +47,7 @@ pub fn unpack(archive: impl Read, expected: Digest, dir: &Path) -> Result<Snapsh
         fs::remove_dir_all(partial).map_err(failed("an older attempt cannot be removed"))?;
     }
     fs::create_dir_all(partial).and_then(|()| set_mode(partial, 0o755)).map_err(failed("cannot be made"))?;
-    let result = read(archive, expected, Some(partial)).and_then(|manifest| {
+    let result = read(archive, expected, Some(Places { dir: partial, like })).and_then(|manifest| {
         fs::rename(partial, dir)
             .map_err(SnapshotError::io(format!("{}: cannot be put in place", dir.display())))?;
         Ok(manifest)
@@ -57,11 +68,23 @@ pub fn verify(archive: impl Read, expected: Digest) -> Result<SnapshotManifest, 
     read(archive, expected, None)
 }
 
-fn read(archive: impl Read, expected: Digest, dir: Option<&Path>) -> Result<SnapshotManifest, SnapshotError> {
+/// Where content goes.
+#[derive(Clone, Copy)]
+struct Places<'a> {
+    dir: &'a Path,
+    /// Where some of it may be already.
+    like: Option<&'a Path>,
+}
+
+fn read(
+    archive: impl Read,
+    expected: Digest,
+    places: Option<Places<'_>>,
+) -> Result<SnapshotManifest, SnapshotError> {
     let reading = || SnapshotError::io("reading the snapshot");
     let zstd = zstd::Decoder::new(archive).map_err(reading())?;
     let mut tar = tar::Archive::new(Counting { from: zstd, hash: sha2::Sha256::new(), bytes: 0 });
-    let mut content = Content { dir, manifest: None, entries: HashSet::new(), dirs: HashSet::new() };
+    let mut content = Content { places, manifest: None, entries: HashSet::new(), dirs: HashSet::new() };
     let mut long = LongNames::default();
     let mut count = 0;
     for entry in tar.entries().map_err(reading())?.raw(true) {
@@ -122,7 +145,7 @@ fn text(bytes: &[u8]) -> Result<String, SnapshotError> {
 
 /// What has come so far.
 struct Content<'a> {
-    dir: Option<&'a Path>,
+    places: Option<Places<'a>>,
     manifest: Option<SnapshotManifest>,
     /// Files and links; nothing may lie below one.
     entries: HashSet<String>,
@@ -183,9 +206,16 @@ impl Content<'_> {
     fn take_file(&self, entry: &mut Entry<'_, impl Read>, path: &str) -> Result<(), SnapshotError> {
         let mode = if entry.header().mode().is_ok_and(|mode| mode & 0o111 != 0) { 0o755 } else { 0o644 };
         let size = entry.size();
+        let known = self.places.and_then(|places| Some(places.like?.join(path)));
         self.in_dir(path, |at| {
+            let mut bytes = Vec::new();
+            let whole = entry.by_ref().take(COMPARED).read_to_end(&mut bytes)? as u64 == size;
+            if whole && known.is_some_and(|known| link_if_same(&known, at, &bytes, mode)) {
+                return Ok(());
+            }
             let mut file = OpenOptions::new().write(true).create_new(true).open(at)?;
-            if io::copy(entry, &mut file)? != size {
+            file.write_all(&bytes)?;
+            if bytes.len() as u64 + io::copy(entry, &mut file)? != size {
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the archive is cut off"));
             }
             set_mode(at, mode)
@@ -214,10 +244,22 @@ impl Content<'_> {
 
     /// Does `make` at the place of `path`, if anything is written.
     fn in_dir(&self, path: &str, make: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), SnapshotError> {
-        let Some(dir) = self.dir else { return Ok(()) };
-        let at = dir.join(path);
+        let Some(places) = self.places else { return Ok(()) };
+        let at = places.dir.join(path);
         make(&at).map_err(SnapshotError::io(at.display().to_string()))
     }
+}
+
+/// Makes `at` a hard link to `known` if that is a file with these bytes and this mode. Whatever
+/// speaks against it only costs the space of another file.
+fn link_if_same(known: &Path, at: &Path, bytes: &[u8], mode: u32) -> bool {
+    let same = || -> io::Result<bool> {
+        let meta = fs::symlink_metadata(known)?;
+        let alike =
+            meta.is_file() && meta.len() == bytes.len() as u64 && meta.permissions().mode() & 0o7777 == mode;
+        Ok(alike && fs::read(known)? == bytes)
+    };
+    same().is_ok_and(|same| same) && fs::hard_link(known, at).is_ok()
 }
 
 /// Sets a mode whatever the process's umask is: builds run as another user.
