@@ -12,6 +12,7 @@ pub mod config;
 mod cpu;
 pub mod deliver;
 pub mod enrol;
+pub mod jobserver;
 pub mod lock;
 pub mod logs;
 pub mod machine;

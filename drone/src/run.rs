@@ -9,10 +9,11 @@ pub use ask::{Ask, RunError};
 use crate::{
     agent::{Agent, Input, Output, Recovered},
     artifacts::Artifacts,
-    builder::Larder,
+    builder::{self, Larder},
     buildroot::{self, layers::Layers},
     clock::Clock,
     config::Config,
+    jobserver::Jobserver,
     process,
     snapshots::Snapshots,
     spool::Spool,
@@ -84,7 +85,12 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
         config.builder.work_dir.clone(),
     ];
     let builder = config.builder.clone();
-    let workshop = Arc::new(Workshop { builder, larder, hidden, work_dir, snapshots, spool });
+    let jobserver = builder.has_jobserver().then(|| {
+        Jobserver::new(&work_dir.join("jobserver"), builder::processors(), builder.slots())
+            .map_err(io(&work_dir))
+    });
+    let jobserver = jobserver.transpose()?;
+    let workshop = Arc::new(Workshop { builder, larder, hidden, jobserver, work_dir, snapshots, spool });
     let nonce = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
     let clock = Clock::new();
     let finished = recovered.iter().filter_map(|found| match found {

@@ -2,6 +2,7 @@
 
 use crate::{
     builder::{self, BuildContext, BuildEnd, BuildNote, BuilderConfig, Larder},
+    jobserver::{Jobserver, Seat},
     logs::{self, LogFile},
     snapshots::Snapshots,
     spool::Spool,
@@ -25,6 +26,8 @@ pub struct Workshop {
     pub larder: Larder,
     /// Directories that no build may see.
     pub hidden: Vec<PathBuf>,
+    /// What builds share the processors by.
+    pub jobserver: Option<Jobserver>,
     /// Where build roots are made.
     pub work_dir: PathBuf,
     /// Unpacked snapshots.
@@ -37,6 +40,14 @@ impl Workshop {
     /// Where an attempt does its work.
     fn attempt_dir(&self, attempt: AttemptId) -> PathBuf {
         self.work_dir.join(attempt.to_string())
+    }
+
+    /// The build's share of the processors. What was killed for its use of memory has few jobs,
+    /// and takes no more.
+    fn seat(&self, assignment: &Assignment) -> Option<Seat> {
+        let jobserver = self.jobserver.as_ref().filter(|_| assignment.limits.jobs == 0)?;
+        let entered = jobserver.enter();
+        entered.inspect_err(|error| tracing::warn!(%error, "a build goes without the jobserver")).ok()?
     }
 }
 
@@ -70,15 +81,21 @@ pub async fn attempt(
             format!("{} cannot be made: {error}", attempt_dir.display()),
         ));
     }
+    let seat = workshop.seat(&assignment);
     let context = BuildContext {
         attempt_dir,
+        jobserver: seat.as_ref().map(|seat| seat.dir().to_owned()),
         larder: workshop.larder.clone(),
         hidden: workshop.hidden.clone(),
         config: workshop.builder.clone(),
         assignment,
         snapshot: snapshot.path().to_owned(),
     };
-    let end = build(&workshop, &client, context, phases, cancel).await;
+    let build = Box::pin(build(&workshop, &client, context, phases, cancel));
+    let end = match seat {
+        Some(seat) => seat.beside(build).await,
+        None => build.await,
+    };
     match end {
         BuildEnd::Cancelled => None,
         BuildEnd::Failed { failure, usage } => {

@@ -35,8 +35,9 @@ pub struct BuilderConfig {
     /// Builds at a time: a number, or `auto` for one for every 4 processors and 4 GiB of
     /// memory, from 1 to 8. Default `auto`. A `live` root takes one at a time.
     pub slots: Slots,
-    /// Compilers that one build may run at once (`make -j`). Default 0: the processors,
-    /// divided among the slots. An assignment may ask for fewer, never for more.
+    /// Compilers that one build may run at once (`make -j`). Default 0: all builds share the
+    /// processors by a jobserver where `make` is 4.4 or newer, and else each has its part of
+    /// them. An assignment may ask for fewer, never for more.
     pub jobs: u32,
     /// Load average above which no further compiler is started (`make -l`). Default 0: the
     /// number of processors.
@@ -73,7 +74,9 @@ impl Default for BuilderConfig {
     }
 }
 
-fn processors() -> u32 {
+/// Processors that this process may use.
+#[must_use]
+pub fn processors() -> u32 {
     std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX))
 }
 
@@ -92,6 +95,12 @@ impl BuilderConfig {
             Slots::Auto => slots::fitting(processors(), vitals::total_memory()),
             Slots::Number(number) => number,
         }
+    }
+
+    /// Whether builds share the processors by a jobserver.
+    #[must_use]
+    pub fn has_jobserver(&self) -> bool {
+        self.jobs == 0 && self.slots() > 1
     }
 
     /// Load average above which no further compiler is started.

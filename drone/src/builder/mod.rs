@@ -17,7 +17,7 @@ mod portage;
 mod slots;
 mod steps;
 
-pub use config::BuilderConfig;
+pub use config::{BuilderConfig, processors};
 pub(crate) use failure::of as failure;
 pub use install::Larder;
 
@@ -48,6 +48,8 @@ pub struct BuildContext {
     pub larder: Larder,
     /// Directories of the drone that no build may see: credential, spool, caches.
     pub hidden: Vec<PathBuf>,
+    /// The directory of its jobserver's pipe, if there is one.
+    pub jobserver: Option<PathBuf>,
     /// The drone's settings.
     pub config: BuilderConfig,
     /// A fresh directory on disk. It is used wholly, and emptied except for the files that
@@ -156,6 +158,7 @@ impl BuildContext {
             config: &self.config,
             jobs: self.assignment.limits.jobs,
             hidden: &self.hidden,
+            jobserver: self.jobserver.as_deref(),
             layers: Vec::new(),
             planning: self.assignment.work == Work::Plan,
         }

@@ -11,7 +11,7 @@ use super::{
     stack::{Bind, Stack},
     tree::Tree,
 };
-use crate::builder::BuilderConfig;
+use crate::{builder::BuilderConfig, jobserver::PIPE};
 use std::{
     collections::BTreeSet,
     ffi::OsString,
@@ -56,6 +56,8 @@ pub struct Ingredients<'a> {
     pub jobs: u32,
     /// Directories of the drone that no build may see.
     pub hidden: &'a [PathBuf],
+    /// The directory of the jobserver that its jobs are counted by.
+    pub jobserver: Option<&'a Path>,
     /// The layers of what is installed; the last lies uppermost.
     pub layers: Vec<PathBuf>,
     /// A plan is made, and so nothing is installed for good.
@@ -84,6 +86,8 @@ pub struct Root {
     place: Place,
     tree: Tree,
     planning: bool,
+    /// The pipe of its jobserver, as it is seen inside.
+    jobserver: Option<PathBuf>,
     /// Settings of the bundle that have no effect here.
     unwanted: BTreeSet<String>,
 }
@@ -117,6 +121,7 @@ impl Root {
             (0, own) => own,
             (limit, own) => limit.min(own),
         };
+        let mut jobserver = None;
         let (place, inside) = match config.root_kind {
             RootKind::Overlay => {
                 let inside = Places::inside();
@@ -128,6 +133,12 @@ impl Root {
                     from: at,
                     writable: false,
                 }));
+                if let Some(dir) = from.jobserver {
+                    // Where a package's sandbox lets it write, too.
+                    let to = inside.tmp.join("jobserver");
+                    jobserver = Some(to.join(PIPE));
+                    binds.push(Bind { from: dir.to_owned(), to, writable: false });
+                }
                 let binds = Stack::resolve(binds, &tree);
                 let refresh = refresh(&from.layers, &prefix);
                 (Place::Overlay(Stack::make(base, &attempt, &from.layers, refresh, hidden, binds)?), inside)
@@ -148,6 +159,7 @@ impl Root {
             place,
             tree,
             planning,
+            jobserver,
             unwanted,
         };
         root.fill()?;
@@ -306,6 +318,8 @@ impl Root {
             ("PORTAGE_REPOSITORIES".into(), config::repositories(self).into()),
         ];
         env.extend(settings::settings(self).into_iter().map(|(name, value)| (name.into(), value.into())));
+        let makeflags = |pipe: &PathBuf| format!("--jobserver-auth=fifo:{}", pipe.display());
+        env.extend(self.jobserver.iter().map(|pipe| ("MAKEFLAGS".into(), makeflags(pipe).into())));
         for name in PASSED_ON {
             env.extend(std::env::var_os(name).map(|value| (name.into(), value)));
         }

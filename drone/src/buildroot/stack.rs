@@ -54,6 +54,13 @@ while [ "$1" != -- ]; do
   esac
 done
 shift
+# Only make 4.4 and newer knows a jobserver of this kind, and an older one would not even start.
+if [ -n "$MAKEFLAGS" ]; then
+  case $(MAKEFLAGS= chroot "$in" make --version 2>/dev/null) in
+  "GNU Make 4."[4-9]* | "GNU Make 4."[1-9][0-9]* | "GNU Make "[5-9]* | "GNU Make "[1-9][0-9]*) ;;
+  *) unset MAKEFLAGS ;;
+  esac
+fi
 if [ -n "$refresh" ]; then chroot "$in" /bin/sh -c "$refresh" >/dev/null || fail "$refresh"; fi
 exec chroot "$in" "$@""#;
 

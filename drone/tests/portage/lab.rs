@@ -142,6 +142,7 @@ impl Lab {
                 ..BuilderConfig::default()
             },
             attempt_dir,
+            jobserver: None,
         }
     }
 
