@@ -129,6 +129,8 @@ words! {
         SourceMissing = "source_missing",
         /// A source file that was fetched is not the one that the repository's Manifest names.
         SourceMismatch = "source_mismatch",
+        /// What was built uses a library that is not there when it runs.
+        SonameMissing = "soname_missing",
     }
 }
 

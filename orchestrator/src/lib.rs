@@ -5,7 +5,7 @@
 //! state only through the engine's handle.
 //!
 //! [`app`] is what all parts share, [`server`] puts it together. [`http`] is the API, [`receiving`] the way of a
-//! package file in, [`collisions`] what it has in common with others, [`publisher`], [`calendar`], [`healer`], [`notify`] and [`pass_leftovers`] the
+//! package file in, [`collisions`] and [`sonames`] what it is beside others, [`publisher`], [`calendar`], [`healer`], [`notify`] and [`pass_leftovers`] the
 //! passes, [`passes`] what they did.
 
 pub mod app;
@@ -30,6 +30,7 @@ pub mod reload;
 pub mod server;
 pub mod sign;
 pub mod snapshots;
+pub mod sonames;
 pub mod state_dir;
 pub mod tls;
 pub mod watchdog;

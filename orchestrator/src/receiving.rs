@@ -17,6 +17,7 @@ use crate::{
     },
     collisions,
     sign::OpenPgpKey,
+    sonames,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -30,7 +31,7 @@ use swarm_common::{
     time::TimeMs,
     wire::{artifact::Artifact, drone::Target, view::KeyView},
 };
-use swarm_core::{Refusal, Swarm, attempt::Job, collision::Collision};
+use swarm_core::{Refusal, Swarm, attempt::Job, closure::Surroundings, collision::Collision};
 use tokio::sync::Semaphore;
 
 /// Attempts share this many locks.
@@ -65,7 +66,7 @@ struct Taken {
 
 impl Taken {
     fn artifact(self, attempt: AttemptId, drone: DroneId, uploaded_digest: Digest) -> Artifact {
-        let Self { target, accepted: Accepted { digest, size, at } } = self;
+        let Self { target, accepted: Accepted { digest, size, at, .. } } = self;
         Artifact { target, digest, uploaded_digest, size, attempt, drone, received_at: at }
     }
 }
@@ -258,6 +259,27 @@ impl Receiving {
         let (this, arrived) = (self.clone(), arrived.to_vec());
         let found = tokio::task::spawn_blocking(move || {
             collisions::find(&this.entries, &this.store, &arrived, others)
+        });
+        found.await?.map_err(|error| AcceptError::Failed(error.to_string()).into())
+    }
+
+    /// Which libraries of these, which one attempt built, are not there when they run, in one
+    /// line.
+    ///
+    /// # Errors
+    /// A stored package cannot be read.
+    pub async fn unprovided(
+        self: &Arc<Self>,
+        arrived: &[Artifact],
+        around: Surroundings,
+    ) -> Result<Option<String>, ReceiveError> {
+        let prebuilt = arrived.iter().any(|artifact| {
+            let taken = self.find(artifact.attempt, artifact.uploaded_digest);
+            taken.is_some_and(|taken| taken.accepted.prebuilt)
+        });
+        let (this, arrived) = (self.clone(), arrived.to_vec());
+        let found = tokio::task::spawn_blocking(move || {
+            sonames::unprovided(&this.entries, &this.store, &arrived, prebuilt, &around)
         });
         found.await?.map_err(|error| AcceptError::Failed(error.to_string()).into())
     }

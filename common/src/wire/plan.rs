@@ -2,7 +2,7 @@
 
 use crate::{cpv::Cpv, digest::Digest};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the resolver said about a profile's world.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,14 @@ pub struct PlanReport {
     /// What the packages are built with. Drones from before there was this do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub built_with: Option<Box<Toolchain>>,
+    /// The sonames that the base's packages provide, by multilib category such as `x86_64`.
+    /// Drones from before there was this, and bases whose packages are not known, say none.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub base_provides: Box<BTreeMap<String, BTreeSet<String>>>,
+}
+
+fn is_empty(provides: &BTreeMap<String, BTreeSet<String>>) -> bool {
+    provides.is_empty()
 }
 
 /// The programs and the machine that packages are built with.

@@ -84,8 +84,10 @@ impl Lack {
             FailureCause::MissingToolchain => {
                 format!("missing toolchain: the drone has no working {}", self.detail)
             }
-            // Told by what Portage says of the file: [`super::fetch`].
-            FailureCause::SourceMissing | FailureCause::SourceMismatch => self.detail.clone(),
+            // Told by what Portage says of the file ([`super::fetch`]), and by the orchestrator.
+            FailureCause::SourceMissing | FailureCause::SourceMismatch | FailureCause::SonameMissing => {
+                self.detail.clone()
+            }
         }
     }
 }

@@ -42,6 +42,7 @@ fn report(packages: u32, edges: Vec<PlanEdge>) -> PlanReport {
         toolchain: Digest::of(b"gcc"),
         settings: Default::default(),
         built_with: None,
+        base_provides: Default::default(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is installed while a package is built: its build dependencies, and all that
 //! these need at run time. What the package itself needs at run time is not among it.
 
-use crate::{package::Package, run::Run, swarm::Swarm};
+use crate::{channel, package::Package, run::Run, swarm::Swarm};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
     digest::Digest,
@@ -52,6 +52,39 @@ pub fn built_with(swarm: &Swarm, run: &Run, needed: PackageId) -> Vec<PackageId>
     }
     let is_built_with = |package: &Package| package.build_deps.iter().any(|dep| brings.contains(dep));
     packages().filter(|(id, p)| *id != needed && is_built_with(p)).map(|(id, _)| id).collect()
+}
+
+/// Where the libraries of a package can come from, when it is built and when it runs.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Surroundings {
+    /// The sonames that the base provides, by multilib category; empty if they are not known.
+    pub base: BTreeMap<String, BTreeSet<String>>,
+    /// What has been received of what it needs at run time.
+    pub runtime: Vec<Artifact>,
+    /// That is all of it.
+    pub is_whole: bool,
+    /// What was installed beside the base while it was built.
+    pub build: Vec<Artifact>,
+}
+
+/// The surroundings of a package.
+#[must_use]
+pub fn surroundings(swarm: &Swarm, id: PackageId) -> Surroundings {
+    let Some(package) = swarm.packages.get(&id) else { return Surroundings::default() };
+    let base = swarm.runs.get(&package.run).map(|run| run.base_provides.clone()).unwrap_or_default();
+    let artifacts = |starts: &[PackageId]| {
+        let (mut found, mut seen) = (Vec::new(), BTreeSet::from([id]));
+        for &start in starts {
+            visit(swarm, start, &mut seen, |artifact| found.push(artifact.clone()));
+        }
+        found
+    };
+    Surroundings {
+        base,
+        runtime: artifacts(&package.runtime_deps),
+        is_whole: channel::lacks(swarm, id).is_empty(),
+        build: artifacts(&package.build_deps),
+    }
 }
 
 /// Visits `start` and what it needs at run time, the needed first.

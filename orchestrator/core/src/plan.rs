@@ -20,6 +20,8 @@ pub const MOST_EDGES: usize = 2_000_000;
 pub const LONGEST_NAME: usize = 255;
 /// The most bytes that a package says of itself. IUSE of the largest packages has 10,000.
 pub const MOST_PACKAGE_BYTES: usize = 256 << 10;
+/// The most sonames that a base may provide. A desktop has 3,000.
+pub const MOST_SONAMES: usize = 100_000;
 /// The most refusals.
 pub const MOST_PROBLEMS: usize = 10_000;
 /// The most bytes of all names and words of a plan together.
@@ -99,6 +101,13 @@ fn check_words(report: &PlanReport) -> Result<(), String> {
             return Err(format!("{} of the plan has {bytes} bytes of USE flags and names", package.cpv));
         }
         sum += bytes;
+    }
+    let sonames = || report.base_provides.iter().flat_map(|(category, names)| names.iter().chain([category]));
+    let count = sonames().count();
+    if count > MOST_SONAMES || sonames().any(|name| name.len() > LONGEST_NAME) {
+        return Err(format!(
+            "the base of the plan provides {count} sonames; at most {MOST_SONAMES} of {LONGEST_NAME} bytes are taken"
+        ));
     }
     let changes = report.cycles.iter().flat_map(|c| &c.stages).flat_map(|s| &s.use_changes);
     if let Some(change) = changes.clone().find(|change| change.len() > LONGEST_NAME) {
@@ -247,6 +256,7 @@ mod tests {
             toolchain: Digest::of(b"gcc"),
             settings: Default::default(),
             built_with: None,
+            base_provides: Default::default(),
         }
     }
 
@@ -305,6 +315,10 @@ mod tests {
         let mut long = report(&["a"], vec![]);
         long.packages[0].slot = "s".repeat(LONGEST_NAME + 1);
         assert!(check(&long).unwrap_err().contains("256 bytes"));
+        long = report(&["a"], vec![]);
+        let names = (0..=MOST_SONAMES).map(|n| format!("lib{n}.so"));
+        long.base_provides.insert("x86_64".into(), names.collect());
+        assert!(check(&long).unwrap_err().contains("100002 sonames"));
         long = report(&["a"], vec![]);
         long.packages[0].iuse = vec!["flag".into(); MOST_PACKAGE_BYTES / 28 + 1];
         assert!(check(&long).unwrap_err().contains("USE flags"));

@@ -49,6 +49,9 @@ pub struct Run {
     /// How many packages it had received when last nothing of it could go on.
     #[serde(default)]
     pub stood_still_at: Option<u64>,
+    /// The sonames that its base provides, by multilib category; empty if they are not known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub base_provides: BTreeMap<String, BTreeSet<String>>,
     /// What the resolver refused.
     pub problems: Vec<PlanProblem>,
 }

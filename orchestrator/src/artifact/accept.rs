@@ -36,6 +36,9 @@ pub struct Accepted {
     pub size: u64,
     /// Its BUILD_TIME.
     pub at: TimeMs,
+    /// It says that programs in it came as they are (`QA_PREBUILT`).
+    #[serde(default)]
+    pub prebuilt: bool,
 }
 
 /// Why a package was not taken.
@@ -128,7 +131,8 @@ impl Acceptance<'_> {
             tracing::warn!(%digest, %error, "an index entry of nothing is left over");
         }
         let at = TimeMs(built_at.saturating_mul(1000));
-        stored.map(|()| (target, Accepted { digest, size, at }))
+        let prebuilt = !package.metadata.line("QA_PREBUILT").is_empty();
+        stored.map(|()| (target, Accepted { digest, size, at, prebuilt }))
     }
 
     /// Makes it an artifact.

@@ -21,10 +21,13 @@ use std::sync::Arc;
 use swarm_common::{
     digest::Digest,
     id::{AttemptId, DroneId},
+    state::{FailureCause, FailureClass, Phase},
     wire::drone::{Failure, Outcome, ReportReply, ReportRequest, Usage},
 };
 use swarm_core::{
     Command, Refusal, Reply,
+    attempt::Job,
+    closure::{self, Surroundings},
     fence::{Fence, fence},
     view,
 };
@@ -109,6 +112,13 @@ async fn built(
                 Ok(artifacts) => artifacts,
                 Err(error) => return Err(uploads::refuse(app, drone, attempt, error).await?),
             };
+            let around = app.engine.read(|swarm| match swarm.attempts.get(&attempt).map(|a| a.job) {
+                Some(Job::Build(package)) => closure::surroundings(swarm, package),
+                _ => Surroundings::default(),
+            });
+            if let Some(message) = app.receiving.unprovided(&artifacts, around).await? {
+                return unprovided(app, drone, attempt, message, usage).await;
+            }
             let known = || app.engine.read(|swarm| view::artifacts(swarm, None));
             let collisions = app.receiving.collisions(drone, &artifacts, known).await?;
             if !collisions.is_empty() {
@@ -120,6 +130,23 @@ async fn built(
     let reply = submit(app, Command::ReceivePackage { drone, attempt, artifacts, usage }).await?;
     app.receiving.forget(attempt).await;
     Ok(reply)
+}
+
+/// Tells the engine of a package whose libraries are not there when it runs.
+async fn unprovided(
+    app: &App,
+    drone: DroneId,
+    attempt: AttemptId,
+    message: String,
+    usage: Usage,
+) -> Result<ReportReply, ApiError> {
+    tracing::warn!(%attempt, %drone, %message, "a package was refused");
+    let (class, cause) = (FailureClass::Package, Some(FailureCause::SonameMissing));
+    let failure = Failure { class, cause, phase: Phase::Verifying, signature: message.clone(), message };
+    let reason = failure.message.clone();
+    submit(app, Command::ReportFailure { drone, attempt, failure: bounded(failure), usage }).await?;
+    app.receiving.forget(attempt).await;
+    Ok(ReportReply { accepted: false, reason })
 }
 
 /// A failure with its texts cut to what the journal keeps.

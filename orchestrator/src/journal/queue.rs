@@ -166,6 +166,7 @@ mod tests {
             toolchain: Digest::of(b"t"),
             settings: Default::default(),
             built_with: None,
+            base_provides: Default::default(),
         }
     }
 

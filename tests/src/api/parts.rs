@@ -99,6 +99,7 @@ pub fn plan_of(packages: &[PlanPackage]) -> PlanReport {
         toolchain: Digest::of(b"toolchain"),
         settings: Default::default(),
         built_with: None,
+        base_provides: Default::default(),
     }
 }
 

@@ -37,6 +37,7 @@ pub fn make(rng: &mut Rng, size: u32, version: u32) -> Script {
         toolchain: Digest::of(b"gcc"),
         settings: Default::default(),
         built_with: None,
+        base_provides: Default::default(),
     };
     let mut packages = Vec::new();
     for n in 0..size {

@@ -25,6 +25,7 @@ mod runs;
 mod schedules;
 mod serving;
 mod snapshots;
+mod sonames;
 mod status;
 mod tls;
 mod uploads;

@@ -38,7 +38,21 @@ def report(portage, plan):
     programs = built_with(portage)
     return {"packages": packages, "edges": edges, "cycles": cycles(plan, packages, edges),
             "problems": sorted(plan.problems, key=lambda p: (p["kind"], p["atoms"], p["suggestion"] or "")),
-            "toolchain": toolchain(programs), "built_with": programs, "settings": common(packages, abi(portage))}
+            "toolchain": toolchain(programs), "built_with": programs, "settings": common(packages, abi(portage)),
+            "base_provides": provided(portage)}
+
+
+def provided(portage):
+    """The sonames of the base's packages by multilib category; none where no package is known."""
+    base, found = portage.trees[portage.settings["EROOT"]]["vartree"].dbapi, {}
+    for cpv in base.cpv_all():
+        category = ""
+        for word in base.aux_get(cpv, ["PROVIDES"])[0].split():
+            if word.endswith(":"):
+                category = word[:-1]
+            else:
+                found.setdefault(category, set()).add(word)
+    return {category: sorted(sonames) for category, sonames in sorted(found.items())}
 
 
 def collect(outcome, at, edges, only=None):

@@ -164,6 +164,7 @@ impl Swarm {
                         open_ms: 0,
                         reused: 0,
                         stood_still_at: None,
+                        base_provides: BTreeMap::new(),
                         problems: Vec::new(),
                     },
                 );

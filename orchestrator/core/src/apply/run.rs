@@ -85,6 +85,7 @@ impl Swarm {
         self.last.package = first.0 - 1 + run.packages.len() as u64;
         run.graph = graph;
         run.problems.clone_from(&report.problems);
+        run.base_provides.clone_from(&report.base_provides);
         run.state = RunState::Building;
         run.reason.clear();
     }

@@ -281,5 +281,6 @@ pub fn report(packages: &[&str], edges: &[(u32, u32)]) -> PlanReport {
         toolchain: Digest::of(b"gcc"),
         settings: Default::default(),
         built_with: None,
+        base_provides: Default::default(),
     }
 }

@@ -1,0 +1,148 @@
+//! Whether the libraries that a package was linked with are there when it runs.
+//!
+//! Portage notes the sonames that a package REQUIRES and PROVIDES. What it links with in a
+//! build root comes from the package itself, the base, or what the plan has installed for the
+//! build. If it is of the last and the package does not need that at run time, the package
+//! breaks on a workstation that does not happen to have it.
+//!
+//! Only what is certain is refused. Nothing is while the base's sonames are not known: on a host
+//! that is no Gentoo, whose C library no package provides, any library may be its. What nobody provides is left to packages of
+//! prebuilt programs, which often carry plugins for libraries that are not there, and as long
+//! as something that is needed at run time has not been received.
+
+use crate::artifact::{
+    entries::{EntriesError, EntryBook},
+    store::Store,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use swarm_common::wire::artifact::Artifact;
+use swarm_core::closure::Surroundings;
+
+/// Sonames that are told of.
+const TOLD: usize = 5;
+
+/// Sonames by multilib category, such as `x86_64`.
+type Sonames = BTreeSet<(String, String)>;
+
+/// The sonames of a REQUIRES or PROVIDES: `x86_32: libc.so.6 x86_64: libc.so.6 libm.so.6`.
+fn parse(text: &str) -> Sonames {
+    let mut category = "";
+    let mut found = Sonames::new();
+    for word in text.split_whitespace() {
+        match word.strip_suffix(':') {
+            Some(name) => category = name,
+            None => _ = found.insert((category.to_owned(), word.to_owned())),
+        }
+    }
+    found
+}
+
+fn runtime_needs(entries: &EntryBook, store: &Store, artifact: &Artifact) -> Result<String, EntriesError> {
+    let entry = entries.entry(store, artifact)?;
+    Ok(format!("{} {} ", entry.get("RDEPEND"), entry.get("PDEPEND")))
+}
+
+/// Whether dependencies name `category/name`, in whatever version.
+fn names(dependencies: &str, cp: &str) -> bool {
+    dependencies.split_whitespace().any(|atom| {
+        let atom = atom.trim_start_matches(['<', '>', '=', '~']);
+        let rest = atom.strip_prefix(cp);
+        rest.is_some_and(|rest| {
+            rest.is_empty()
+                || rest.starts_with([':', '['])
+                || rest
+                    .strip_prefix('-')
+                    .is_some_and(|version| version.starts_with(|c: char| c.is_ascii_digit()))
+        })
+    })
+}
+
+/// What keeps packages that were built together from being taken, in one line, if anything does.
+///
+/// # Errors
+/// A stored package cannot be read.
+pub fn unprovided(
+    entries: &EntryBook,
+    store: &Store,
+    arrived: &[Artifact],
+    prebuilt: bool,
+    around: &Surroundings,
+) -> Result<Option<String>, EntriesError> {
+    let mut provided = around.base.values().flatten();
+    if !provided.any(|soname| soname.starts_with("libc.")) {
+        return Ok(None);
+    }
+    let get = |artifact: &Artifact, key: &str| {
+        Ok::<_, EntriesError>(parse(entries.entry(store, artifact)?.get(key)))
+    };
+    let mut lacking: BTreeMap<(String, String), &Artifact> = BTreeMap::new();
+    for artifact in arrived {
+        lacking.extend(get(artifact, "REQUIRES")?.into_iter().map(|soname| (soname, artifact)));
+    }
+    lacking.retain(|(category, soname), _| {
+        !around.base.get(category).is_some_and(|provided| provided.contains(soname))
+    });
+    for provider in arrived.iter().chain(&around.runtime) {
+        if lacking.is_empty() {
+            return Ok(None);
+        }
+        for soname in get(provider, "PROVIDES")? {
+            lacking.remove(&soname);
+        }
+    }
+    let mut of: BTreeMap<(String, String), &Artifact> = BTreeMap::new();
+    for provider in around.build.iter().filter(|_| !lacking.is_empty()) {
+        of.extend(get(provider, "PROVIDES")?.into_iter().map(|soname| (soname, provider)));
+    }
+    let certain = around.is_whole && !prebuilt;
+    lacking.retain(|soname, _| certain || of.contains_key(soname));
+    if !lacking.is_empty() {
+        // A need that the base meets is not among the edges of a plan that would else be a circle.
+        let needs =
+            arrived.iter().chain(&around.runtime).map(|artifact| runtime_needs(entries, store, artifact));
+        let needs = needs.collect::<Result<String, _>>()?;
+        lacking.retain(|soname, _| {
+            of.get(soname).is_none_or(|provider| !names(&needs, provider.target.cpv.cp()))
+        });
+    }
+    let Some(user) = lacking.values().next() else { return Ok(None) };
+    let told = lacking.keys().take(TOLD).map(|soname| match of.get(soname) {
+        Some(provider) => format!("{} of {}", soname.1, provider.target.cpv),
+        None => soname.1.clone(),
+    });
+    let told = told.collect::<Vec<_>>().join(", ");
+    let more = lacking.len().saturating_sub(TOLD);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Ok(Some(format!(
+        "{} was linked with {told}{more}, which neither the base nor what it needs at run time (RDEPEND) provides",
+        user.target.cpv
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sonames_are_told_apart_by_their_category() {
+        let soname = |category: &str, soname: &str| (category.to_owned(), soname.to_owned());
+        let found = parse("x86_32: libc.so.6 x86_64: libc.so.6 libm.so.6");
+        let want =
+            [soname("x86_32", "libc.so.6"), soname("x86_64", "libc.so.6"), soname("x86_64", "libm.so.6")];
+        assert_eq!(found, Sonames::from(want));
+        assert!(parse("").is_empty());
+    }
+
+    #[test]
+    fn a_package_is_named_in_any_version_and_slot_and_no_other_is() {
+        for (dependencies, expected) in [
+            ("dev-libs/foo", true),
+            (">=dev-libs/foo-1.2:0/2=[bar]", true),
+            ("|| ( dev-libs/foo:= dev-libs/other )", true),
+            ("dev-libs/foo-bar dev-libs/foobar !dev-libs/foo", false),
+            ("", false),
+        ] {
+            assert_eq!(names(dependencies, "dev-libs/foo"), expected, "{dependencies}");
+        }
+    }
+}
