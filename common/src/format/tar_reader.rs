@@ -9,7 +9,12 @@
 //! Formats: POSIX.1-2017 `pax` (ustar with extended headers) and the GNU variant
 //! (`L`, `K`, base-256 numbers).
 
+mod pax;
+
+pub use pax::XATTR;
+
 use super::bounded::Fault;
+use pax::Pax;
 use std::io::{self, Read};
 
 const BLOCK: usize = 512;
@@ -44,6 +49,22 @@ pub struct TarEntry {
     pub link: Vec<u8>,
 }
 
+/// What an entry's header says of it beside its name: whose it is, who may use it, and since
+/// when.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TarAttributes {
+    /// Permission bits, with those for set-user-id, set-group-id and sticky.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// When it was changed, in whole seconds since 1970; what was before is 0.
+    pub mtime: u64,
+    /// Extended attributes, in the order of the archive.
+    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
 /// Why an archive cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum TarError {
@@ -63,12 +84,16 @@ pub struct TarReader<R> {
     padding: u64,
     ended: bool,
     plain: bool,
+    /// Header of the current entry, and what an extended header said of it.
+    header: [u8; BLOCK],
+    pax: Pax,
 }
 
 impl<R: Read> TarReader<R> {
     /// Begins an archive.
     pub fn new(inner: R) -> Self {
-        Self { inner, remaining: 0, padding: 0, ended: false, plain: true }
+        let (header, pax) = ([0; BLOCK], Pax::default());
+        Self { inner, remaining: 0, padding: 0, ended: false, plain: true, header, pax }
     }
 
     /// What the archive is read from.
@@ -87,6 +112,30 @@ impl<R: Read> TarReader<R> {
     #[must_use]
     pub fn is_plain(&self) -> bool {
         self.plain
+    }
+
+    /// The attributes of the entry that was read last.
+    ///
+    /// # Errors
+    /// If one of them is malformed.
+    pub fn attributes(&mut self) -> Result<TarAttributes, TarError> {
+        let id = |told: Option<u64>, field: &[u8]| {
+            let id = told.map_or_else(|| number(field), Ok)?;
+            u32::try_from(id).map_err(|_| TarError::Malformed("an owner that no system has"))
+        };
+        let mtime = match self.pax.mtime {
+            Some(mtime) => mtime,
+            // Times before 1970 have a form of their own here.
+            None if self.header[136] == 0xff => 0,
+            None => number(&self.header[136..148])?,
+        };
+        Ok(TarAttributes {
+            mode: (number(&self.header[100..108])? & 0o7777) as u32,
+            uid: id(self.pax.uid, &self.header[108..116])?,
+            gid: id(self.pax.gid, &self.header[116..124])?,
+            mtime,
+            xattrs: std::mem::take(&mut self.pax.xattrs),
+        })
     }
 
     /// The next entry, or `None` after the last, when everything up to the end of the
@@ -137,8 +186,8 @@ impl<R: Read> TarReader<R> {
                     if contested {
                         return Err(TarError::Malformed("an entry with two names"));
                     }
-                    let path = pax.path.or(long_path).unwrap_or_else(|| plain_path(&header));
-                    let link = pax.link.or(long_link).unwrap_or_else(|| text(&header[157..257]));
+                    let path = pax.path.take().or(long_path).unwrap_or_else(|| plain_path(&header));
+                    let link = pax.link.take().or(long_link).unwrap_or_else(|| text(&header[157..257]));
                     // Old archives mark a directory by the slash alone; readers differ.
                     if kind == EntryKind::File && path.last() == Some(&b'/') {
                         return Err(TarError::Malformed("a file whose name ends in a slash"));
@@ -146,6 +195,7 @@ impl<R: Read> TarReader<R> {
                     if path.contains(&0) || link.contains(&0) {
                         return Err(TarError::Malformed("a name with a NUL byte"));
                     }
+                    (self.header, self.pax) = (header, pax);
                     return Ok(Some(TarEntry { path, kind, size: self.remaining, link }));
                 }
             }
@@ -303,47 +353,4 @@ fn number(field: &[u8]) -> Result<u64, TarError> {
         b'0'..=b'7' if sum >> 60 == 0 => Ok(sum << 3 | u64::from(b - b'0')),
         _ => Err(TarError::Malformed("a header with a malformed number")),
     })
-}
-
-/// What an extended header says about the next entry.
-#[derive(Default)]
-struct Pax {
-    seen: bool,
-    path: Option<Vec<u8>>,
-    link: Option<Vec<u8>>,
-    size: Option<u64>,
-}
-
-impl Pax {
-    /// Records are `LENGTH KEY=VALUE\n`, the length in decimal and counting itself.
-    fn parse(mut rest: &[u8]) -> Result<Self, TarError> {
-        let malformed = || TarError::Malformed("a malformed extended header");
-        let decimal = |bytes: &[u8]| {
-            let plain = !bytes.is_empty() && bytes.iter().all(u8::is_ascii_digit);
-            std::str::from_utf8(bytes).ok().filter(|_| plain)?.parse::<u64>().ok()
-        };
-        let mut pax = Self { seen: true, ..Self::default() };
-        while !rest.is_empty() {
-            let blank = rest.iter().position(|&b| b == b' ').ok_or_else(malformed)?;
-            let length = decimal(&rest[..blank]).and_then(|n| usize::try_from(n).ok());
-            let length = length.filter(|&n| n > blank + 1 && n <= rest.len()).ok_or_else(malformed)?;
-            let record = rest[blank + 1..length].strip_suffix(b"\n").ok_or_else(malformed)?;
-            let equals = record.iter().position(|&b| b == b'=').ok_or_else(malformed)?;
-            let (key, value) = (&record[..equals], &record[equals + 1..]);
-            match key {
-                b"path" => pax.path = Some(value.to_vec()),
-                b"linkpath" => pax.link = Some(value.to_vec()),
-                b"size" => pax.size = Some(decimal(value).ok_or_else(malformed)?),
-                _ if key.starts_with(b"GNU.sparse") => {
-                    return Err(TarError::Malformed("a sparse file"));
-                }
-                _ => {}
-            }
-            rest = &rest[length..];
-        }
-        if pax.size.is_some_and(|size| size > i64::MAX as u64) {
-            return Err(malformed());
-        }
-        Ok(pax)
-    }
 }

@@ -1,0 +1,143 @@
+//! What a directory of this machine has, as the content of an image.
+
+use super::{ImageContents, ImageError, Place};
+use crate::format::tar_reader::TarAttributes;
+use rustix::{
+    fs::{lgetxattr, llistxattr},
+    io::Errno,
+};
+use std::{
+    collections::HashMap,
+    fs::{self, Metadata},
+    io,
+    os::unix::{ffi::OsStrExt, fs::FileTypeExt, fs::MetadataExt},
+    path::Path,
+};
+
+/// The kernel's own bound for a list of names, and for a value.
+const MAX_XATTR: usize = 64 * 1024;
+
+impl ImageContents {
+    /// Adds everything below `root`, but for other file systems that are mounted there. Gives
+    /// what a person should know.
+    ///
+    /// # Errors
+    /// Something cannot be read, or is no part of an image.
+    pub fn add_root(&mut self, root: &Path) -> Result<Vec<String>, ImageError> {
+        let reading = |path: &Path| ImageError::io(path.display().to_string());
+        let meta = fs::metadata(root).map_err(reading(root))?;
+        let mut found = Found { device: meta.dev(), ..Found::default() };
+        let mut open = vec![root.to_owned()];
+        while let Some(dir) = open.pop() {
+            for entry in fs::read_dir(&dir).map_err(reading(&dir))? {
+                let path = entry.map_err(reading(&dir))?.path();
+                if self.add_from(root, &path, &mut found)? {
+                    open.push(path);
+                }
+            }
+        }
+        Ok(found.notes)
+    }
+
+    /// Adds what is at `path`. Whether there is more below.
+    fn add_from(&mut self, root: &Path, path: &Path, found: &mut Found) -> Result<bool, ImageError> {
+        let reading = || ImageError::io(path.display().to_string());
+        let relative = path.strip_prefix(root).unwrap_or(path).as_os_str().as_bytes();
+        let meta = fs::symlink_metadata(path).map_err(reading())?;
+        let kind = meta.file_type();
+        if kind.is_block_device() || kind.is_char_device() || kind.is_fifo() || kind.is_socket() {
+            if kind.is_socket() || is_in_dev(relative) {
+                found.notes.push(format!("{} is left out: it is a {}", path.display(), word(&meta)));
+                return Ok(false);
+            }
+            return Err(special(relative, word(&meta)));
+        }
+        let attributes = attributes(path, &meta).map_err(reading())?;
+        if kind.is_dir() {
+            self.add_dir(relative, attributes)?;
+            let mounted = meta.dev() != found.device;
+            if mounted {
+                found.notes.push(format!(
+                    "what is in {} is left out: another file system is mounted there",
+                    path.display()
+                ));
+            }
+            return Ok(!mounted);
+        }
+        if kind.is_symlink() {
+            let target = fs::read_link(path).map_err(reading())?;
+            self.add_symlink(relative, target.as_os_str().as_bytes(), attributes)?;
+            return Ok(false);
+        }
+        if meta.nlink() > 1
+            && let Some(first) = found.names.get(&meta.ino())
+        {
+            self.add_hardlink(relative, first)?;
+            return Ok(false);
+        }
+        found.names.insert(meta.ino(), relative.to_vec());
+        self.add_file(relative, Place::File(path.to_owned()), meta.len(), attributes)?;
+        Ok(false)
+    }
+}
+
+/// What was found on the way.
+#[derive(Default)]
+struct Found {
+    device: u64,
+    /// The first name of each file that has several.
+    names: HashMap<u64, Vec<u8>>,
+    notes: Vec<String>,
+}
+
+/// Whether a path is where a running system has its devices.
+#[must_use]
+pub fn is_in_dev(path: &[u8]) -> bool {
+    path.starts_with(b"dev/")
+}
+
+/// The refusal of a device or pipe elsewhere.
+#[must_use]
+pub fn special(path: &[u8], kind: &str) -> ImageError {
+    ImageError::entry(path, format!("is a {kind}; outside of /dev an image has none"))
+}
+
+fn word(meta: &Metadata) -> &'static str {
+    let kind = meta.file_type();
+    match (kind.is_socket(), kind.is_fifo()) {
+        (true, _) => "socket",
+        (_, true) => "named pipe",
+        _ => "device",
+    }
+}
+
+fn attributes(path: &Path, meta: &Metadata) -> io::Result<TarAttributes> {
+    Ok(TarAttributes {
+        mode: meta.mode() & 0o7777,
+        uid: meta.uid(),
+        gid: meta.gid(),
+        mtime: u64::try_from(meta.mtime()).unwrap_or(0),
+        xattrs: xattrs(path)?,
+    })
+}
+
+/// The extended attributes of a file; none where the file system has none.
+fn xattrs(path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let mut names = vec![0_u8; MAX_XATTR];
+    let length = match llistxattr(path, &mut names[..]) {
+        Err(Errno::NOTSUP) | Ok(0) => return Ok(Vec::new()),
+        other => other?,
+    };
+    let mut found = Vec::new();
+    for name in names[..length].split(|&b| b == 0).filter(|name| !name.is_empty()) {
+        let mut value = vec![0_u8; MAX_XATTR];
+        match lgetxattr(path, name, &mut value[..]) {
+            Ok(length) => value.truncate(length),
+            // It went, or is not ours to see.
+            Err(Errno::NODATA | Errno::PERM) => continue,
+            Err(error) => return Err(error.into()),
+        }
+        found.push((name.to_vec(), value));
+    }
+    Ok(found)
+}

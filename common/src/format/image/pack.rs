@@ -1,0 +1,326 @@
+//! Writing an image. What there is is collected first and written in one pass, sorted; file
+//! contents are read only while they are written, so memory holds paths and no more.
+
+use super::{ImageError, MAX_BYTES, MAX_ENTRIES, check_path, keeps, outline::Outline, parent};
+use crate::{
+    digest::Digest,
+    format::tar_reader::{TarAttributes, XATTR},
+};
+use sha2::Digest as _;
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read, Write},
+    os::unix::fs::FileExt,
+    path::PathBuf,
+    sync::Arc,
+};
+use tar::{EntryType, Header};
+
+/// A header's fields for a name and for a link's target have this many bytes.
+const FIELD: usize = 100;
+
+/// Where a file's content is.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// In a file of its own.
+    File(PathBuf),
+    /// In a larger one, from this byte on.
+    Within(Arc<File>, u64),
+    /// Here.
+    Bytes(Vec<u8>),
+}
+
+#[derive(Debug)]
+enum Kind {
+    Directory,
+    File {
+        place: Place,
+        size: u64,
+    },
+    Symlink(Vec<u8>),
+    /// Another name of the file at this path.
+    Hardlink(Vec<u8>),
+}
+
+#[derive(Debug)]
+struct Node {
+    kind: Kind,
+    attributes: TarAttributes,
+}
+
+/// What an image is to contain.
+#[derive(Debug, Default)]
+pub struct ImageContents {
+    nodes: BTreeMap<Vec<u8>, Node>,
+    dropped_xattrs: u64,
+}
+
+impl ImageContents {
+    /// Adds a directory, or says how one is that is there already.
+    ///
+    /// # Errors
+    /// The path is not usable, or something else is there.
+    pub fn add_dir(&mut self, path: &[u8], attributes: TarAttributes) -> Result<(), ImageError> {
+        if matches!(self.nodes.get(path), Some(Node { kind: Kind::Directory, .. })) {
+            self.nodes.remove(path);
+        }
+        self.add(path, Kind::Directory, attributes)
+    }
+
+    /// Adds a file of `size` bytes.
+    ///
+    /// # Errors
+    /// The path is not usable or taken.
+    pub fn add_file(
+        &mut self,
+        path: &[u8],
+        place: Place,
+        size: u64,
+        attributes: TarAttributes,
+    ) -> Result<(), ImageError> {
+        self.add(path, Kind::File { place, size }, attributes)
+    }
+
+    /// Adds a symbolic link. What it leads to counts from within the image.
+    ///
+    /// # Errors
+    /// The path or the target is not usable, or the path is taken.
+    pub fn add_symlink(
+        &mut self,
+        path: &[u8],
+        target: &[u8],
+        attributes: TarAttributes,
+    ) -> Result<(), ImageError> {
+        check_target(path, target)?;
+        self.add(path, Kind::Symlink(target.to_vec()), attributes)
+    }
+
+    /// Adds another name of the file at `file`, which was added before.
+    ///
+    /// # Errors
+    /// The path is not usable or taken, or there is no such file.
+    pub fn add_hardlink(&mut self, path: &[u8], file: &[u8]) -> Result<(), ImageError> {
+        let file = match self.nodes.get(file).map(|node| &node.kind) {
+            Some(Kind::File { .. }) => file.to_vec(),
+            Some(Kind::Hardlink(file)) => file.clone(),
+            _ => return Err(ImageError::entry(path, "is a hard link to what is no file of the image")),
+        };
+        self.add(path, Kind::Hardlink(file), TarAttributes::default())
+    }
+
+    fn add(&mut self, path: &[u8], kind: Kind, mut attributes: TarAttributes) -> Result<(), ImageError> {
+        check_path(path)?;
+        let before = attributes.xattrs.len();
+        attributes.xattrs.retain(|(name, _)| keeps(name));
+        attributes.xattrs.sort();
+        self.dropped_xattrs += (before - attributes.xattrs.len()) as u64;
+        if self.nodes.insert(path.to_vec(), Node { kind, attributes }).is_some() {
+            return Err(ImageError::entry(path, "is there twice"));
+        }
+        // Archives need not name the directories that things are in.
+        let mut above = parent(path);
+        while !above.is_empty() && !self.nodes.contains_key(above) {
+            let attributes = TarAttributes { mode: 0o755, ..TarAttributes::default() };
+            self.nodes.insert(above.to_vec(), Node { kind: Kind::Directory, attributes });
+            above = parent(above);
+        }
+        match self.nodes.len() as u64 > MAX_ENTRIES {
+            true => Err(ImageError::TooLarge { what: "entries", limit: MAX_ENTRIES }),
+            false => Ok(()),
+        }
+    }
+
+    /// How many files, directories and links there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there is nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// How many extended attributes were left out, of kinds that an image does not have.
+    #[must_use]
+    pub fn dropped_xattrs(&self) -> u64 {
+        self.dropped_xattrs
+    }
+
+    /// Whether somebody could work in it, as far as that is seen without reading files.
+    ///
+    /// # Errors
+    /// It is no root file system, or something lies below what is no directory.
+    pub fn check(&self) -> Result<(), ImageError> {
+        let mut outline = Outline::default();
+        for (path, node) in &self.nodes {
+            let above = parent(path);
+            if !above.is_empty() && !outline.dirs.contains(above) {
+                return Err(ImageError::entry(path, "lies below what is no directory"));
+            }
+            match &node.kind {
+                Kind::Directory => drop(outline.dirs.insert(path.clone())),
+                Kind::Symlink(target) => drop(outline.links.insert(path.clone(), target.clone())),
+                Kind::File { .. } | Kind::Hardlink(_) => drop(outline.files.insert(path.clone())),
+            }
+        }
+        outline.shell().map(drop)
+    }
+
+    /// Writes the image, compressed, and gives its digest. `progress` is told of each entry
+    /// that is written.
+    ///
+    /// # Errors
+    /// A file cannot be read or changed meanwhile, `out` cannot be written, or there is too
+    /// much.
+    pub fn write(mut self, out: impl Write, mut progress: impl FnMut()) -> Result<Digest, ImageError> {
+        let writing = || ImageError::io("writing the image");
+        self.name_files_first();
+        let zstd = zstd::Encoder::new(out, 3).map_err(writing())?;
+        let mut tar = tar::Builder::new(Hashing { out: zstd, hash: sha2::Sha256::new(), bytes: 0 });
+        for (path, node) in &self.nodes {
+            append(&mut tar, path, node)?;
+            if tar.get_ref().bytes > MAX_BYTES {
+                return Err(ImageError::TooLarge { what: "bytes", limit: MAX_BYTES });
+            }
+            progress();
+        }
+        let Hashing { out, hash, .. } = tar.into_inner().map_err(writing())?;
+        out.finish().and_then(|mut out| out.flush()).map_err(writing())?;
+        Ok(Digest(hash.finalize().into()))
+    }
+
+    /// Of the names of one file the first becomes the file.
+    fn name_files_first(&mut self) {
+        let mut first: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+        for (path, node) in &self.nodes {
+            if let Kind::Hardlink(file) = &node.kind {
+                first.entry(file.clone()).or_insert_with(|| file.min(path).clone());
+            }
+        }
+        for (file, first) in first.iter().filter(|(file, first)| file != first) {
+            let (Some(mut node), Some(mut link)) = (self.nodes.remove(file), self.nodes.remove(first)) else {
+                continue;
+            };
+            std::mem::swap(&mut node.kind, &mut link.kind);
+            std::mem::swap(&mut node.attributes, &mut link.attributes);
+            self.nodes.insert(first.clone(), link);
+            self.nodes.insert(file.clone(), node);
+        }
+        for node in self.nodes.values_mut() {
+            if let Kind::Hardlink(file) = &mut node.kind
+                && let Some(first) = first.get(file)
+            {
+                file.clone_from(first);
+            }
+        }
+    }
+}
+
+pub(super) fn check_target(path: &[u8], target: &[u8]) -> Result<(), ImageError> {
+    match target.is_empty() || target.len() > super::MAX_PATH || target.contains(&0) {
+        true => Err(ImageError::entry(path, "is a link whose target is not usable")),
+        false => Ok(()),
+    }
+}
+
+fn append<W: Write>(tar: &mut tar::Builder<W>, path: &[u8], node: &Node) -> Result<(), ImageError> {
+    let writing = || ImageError::io("writing the image");
+    let (kind, target, size) = match &node.kind {
+        Kind::Directory => (EntryType::Directory, &[][..], 0),
+        Kind::File { size, .. } => (EntryType::Regular, &[][..], *size),
+        Kind::Symlink(target) => (EntryType::Symlink, target.as_slice(), 0),
+        Kind::Hardlink(file) => (EntryType::Link, file.as_slice(), 0),
+    };
+    let TarAttributes { mode, uid, gid, mtime, xattrs } = &node.attributes;
+    let mut extended: Vec<(String, &[u8])> = Vec::new();
+    if path.len() > FIELD {
+        extended.push(("path".into(), path));
+    }
+    if target.len() > FIELD {
+        extended.push(("linkpath".into(), target));
+    }
+    for (name, value) in xattrs {
+        let Ok(name) = std::str::from_utf8(name) else {
+            return Err(ImageError::entry(path, "has an extended attribute whose name is not UTF-8"));
+        };
+        extended.push((format!("{}{name}", String::from_utf8_lossy(XATTR)), value));
+    }
+    if !extended.is_empty() {
+        tar.append_pax_extensions(extended.iter().map(|(name, value)| (name.as_str(), *value)))
+            .map_err(writing())?;
+    }
+    let mut header = Header::new_ustar();
+    let bytes = header.as_mut_bytes();
+    for (field, text) in [(0, path), (157, target)] {
+        let text = &text[..text.len().min(FIELD)];
+        bytes[field..field + text.len()].copy_from_slice(text);
+    }
+    header.set_entry_type(kind);
+    header.set_mode(*mode);
+    header.set_uid(u64::from(*uid));
+    header.set_gid(u64::from(*gid));
+    header.set_mtime(*mtime);
+    header.set_size(size);
+    header.set_cksum();
+    let changed = |got: u64| match got == size {
+        true => Ok(()),
+        false => Err(ImageError::entry(path, "changed while it was read; try again")),
+    };
+    match &node.kind {
+        Kind::File { place: Place::File(on_disk), .. } => {
+            let reading = || ImageError::io(on_disk.display().to_string());
+            let file = File::open(on_disk).map_err(reading())?;
+            changed(file.metadata().map_err(reading())?.len())?;
+            let mut content = file.take(size);
+            tar.append(&header, &mut content).map_err(reading())?;
+            changed(size - content.limit())
+        }
+        Kind::File { place: Place::Within(file, offset), .. } => {
+            let mut content = At { file, offset: *offset }.take(size);
+            tar.append(&header, &mut content).map_err(writing())?;
+            changed(size - content.limit())
+        }
+        Kind::File { place: Place::Bytes(content), .. } => {
+            changed(content.len() as u64)?;
+            tar.append(&header, content.as_slice()).map_err(writing())
+        }
+        _ => tar.append(&header, io::empty()).map_err(writing()),
+    }
+}
+
+/// Reads a file from a byte on, wherever others read it.
+struct At<'f> {
+    file: &'f File,
+    offset: u64,
+}
+
+impl Read for At<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read_at(buffer, self.offset)?;
+        self.offset += n as u64;
+        Ok(n)
+    }
+}
+
+/// Passes bytes on, and digests and counts them.
+struct Hashing<W> {
+    out: W,
+    hash: sha2::Sha256,
+    bytes: u64,
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.out.write(bytes)?;
+        self.hash.update(&bytes[..n]);
+        self.bytes += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}

@@ -1,0 +1,58 @@
+//! Extended headers of POSIX.1-2001 archives: records about the entry that follows.
+
+use super::TarError;
+
+/// How extended headers name extended attributes.
+pub const XATTR: &[u8] = b"SCHILY.xattr.";
+
+/// What an extended header says about the next entry.
+#[derive(Default)]
+pub(super) struct Pax {
+    pub(super) seen: bool,
+    pub(super) path: Option<Vec<u8>>,
+    pub(super) link: Option<Vec<u8>>,
+    pub(super) size: Option<u64>,
+    pub(super) uid: Option<u64>,
+    pub(super) gid: Option<u64>,
+    pub(super) mtime: Option<u64>,
+    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Pax {
+    /// Records are `LENGTH KEY=VALUE\n`, the length in decimal and counting itself.
+    pub(super) fn parse(mut rest: &[u8]) -> Result<Self, TarError> {
+        let malformed = || TarError::Malformed("a malformed extended header");
+        let decimal = |bytes: &[u8]| {
+            let plain = !bytes.is_empty() && bytes.iter().all(u8::is_ascii_digit);
+            std::str::from_utf8(bytes).ok().filter(|_| plain)?.parse::<u64>().ok()
+        };
+        let mut pax = Self { seen: true, ..Self::default() };
+        while !rest.is_empty() {
+            let blank = rest.iter().position(|&b| b == b' ').ok_or_else(malformed)?;
+            let length = decimal(&rest[..blank]).and_then(|n| usize::try_from(n).ok());
+            let length = length.filter(|&n| n > blank + 1 && n <= rest.len()).ok_or_else(malformed)?;
+            let record = rest[blank + 1..length].strip_suffix(b"\n").ok_or_else(malformed)?;
+            let equals = record.iter().position(|&b| b == b'=').ok_or_else(malformed)?;
+            let (key, value) = (&record[..equals], &record[equals + 1..]);
+            match key {
+                b"path" => pax.path = Some(value.to_vec()),
+                b"linkpath" => pax.link = Some(value.to_vec()),
+                b"size" => pax.size = Some(decimal(value).ok_or_else(malformed)?),
+                // Only who asks for attributes minds what these are.
+                b"uid" => pax.uid = Some(decimal(value).unwrap_or(u64::MAX)),
+                b"gid" => pax.gid = Some(decimal(value).unwrap_or(u64::MAX)),
+                b"mtime" => pax.mtime = value.split(|&b| b == b'.').next().and_then(decimal).or(Some(0)),
+                _ if key.starts_with(XATTR) => pax.xattrs.push((key[XATTR.len()..].to_vec(), value.to_vec())),
+                _ if key.starts_with(b"GNU.sparse") => {
+                    return Err(TarError::Malformed("a sparse file"));
+                }
+                _ => {}
+            }
+            rest = &rest[length..];
+        }
+        if pax.size.is_some_and(|size| size > i64::MAX as u64) {
+            return Err(malformed());
+        }
+        Ok(pax)
+    }
+}
