@@ -6,7 +6,7 @@ use swarm_common::{name::Name, wire::drone::DroneFacts};
 
 /// What the orchestrator is told of the machine.
 #[must_use]
-pub fn facts(profiles: &[Name], slots: u32) -> DroneFacts {
+pub fn facts(profiles: &[Name], slots: u32, images: Option<String>) -> DroneFacts {
     DroneFacts {
         machine_id: line(Path::new("/etc/machine-id")),
         boot_id: boot_id(),
@@ -17,6 +17,7 @@ pub fn facts(profiles: &[Name], slots: u32) -> DroneFacts {
         cpu: fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| cpu::parse(&text)),
         toolchain: None,
         slots,
+        images,
     }
 }
 

@@ -4,6 +4,7 @@ use crate::{
     artifact::{disk::DiskError, entries::EntryBook, store::Store},
     config::Config,
     engine::Engine,
+    images::Images,
     logs::Logs,
     notify::Notifier,
     passes::Passes,
@@ -42,6 +43,8 @@ pub struct App {
     pub receiving: Arc<Receiving>,
     /// Snapshots.
     pub snapshots: Snapshots,
+    /// Images of bases.
+    pub images: Images,
     /// Logs of attempts.
     pub logs: Logs,
     /// Where the binary package hosts are.

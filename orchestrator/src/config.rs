@@ -32,7 +32,7 @@ pub struct Config {
     pub tls: Tls,
     /// Where the journal, tokens, keys and logs are. Default `/var/lib/build-swarm`.
     pub state_dir: PathBuf,
-    /// Where package files, snapshots and the binary package hosts are, if not in the state
+    /// Where package files, snapshots, images and the binary package hosts are, if not in the state
     /// directory: they are large.
     pub artifact_dir: Option<PathBuf>,
     /// Where the journal is.
@@ -234,6 +234,8 @@ pub struct Limits {
     pub upload_bytes: u64,
     /// Bytes of a compressed snapshot. Default 2 GiB.
     pub snapshot_bytes: u64,
+    /// Bytes of a base's compressed image. Default 4 GiB.
+    pub image_bytes: u64,
     /// Milliseconds that an assignment waits for the index to catch up. Default 10000; a
     /// drone gives a claim up 15 s after the time that it was willing to wait.
     pub publish_wait_ms: u64,
@@ -251,6 +253,7 @@ impl Default for Limits {
             log_piece_bytes: 1 << 20,
             upload_bytes: 8 << 30,
             snapshot_bytes: 2 << 30,
+            image_bytes: 4 << 30,
             publish_wait_ms: 10_000,
             drain_ms: 10_000,
         }

@@ -16,6 +16,7 @@ pub mod config;
 pub mod engine;
 pub mod healer;
 pub mod http;
+pub mod images;
 pub mod journal;
 pub mod logs;
 pub mod metrics;

@@ -1,4 +1,4 @@
-//! The pass that removes what nobody needs any more: uploads, logs, snapshots and
+//! The pass that removes what nobody needs any more: uploads, logs, snapshots, images and
 //! artifacts of forgotten work, binary package hosts of forgotten runs, files of replaced
 //! generations.
 //!
@@ -22,8 +22,9 @@ use swarm_common::{
     digest::Digest,
     id::{AttemptId, RunId},
     name::Name,
+    wire::base::Base,
 };
-use swarm_core::{Swarm, attempt::Ending, view};
+use swarm_core::{Swarm, attempt::Ending, base, view};
 
 /// What it is called in the list of passes.
 const NAME: &str = "leftovers";
@@ -34,7 +35,7 @@ const EVERY: Duration = Duration::from_secs(3600);
 /// Files younger than this are left alone.
 const YOUNG: Duration = Duration::from_secs(3600);
 
-/// Uploads and snapshots that nobody named are kept this long.
+/// Uploads, snapshots and images that nobody named are kept this long.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
 /// Files of a replaced generation stay this long, for workstations that read its index.
@@ -47,6 +48,7 @@ struct Needed {
     open: BTreeSet<AttemptId>,
     artifacts: BTreeSet<Digest>,
     snapshots: BTreeSet<Digest>,
+    images: BTreeSet<Digest>,
     runs: BTreeMap<Name, BTreeSet<RunId>>,
 }
 
@@ -58,12 +60,22 @@ impl Needed {
             runs.entry(run.profile.clone()).or_default().insert(id);
         }
         let open = swarm.attempts.iter().filter(|(_, a)| matches!(a.ending, None | Some(Ending::Lost(_))));
+        let mut artifacts: BTreeSet<Digest> =
+            view::artifacts(swarm, None).into_iter().map(|a| a.digest).collect();
+        let mut images = BTreeSet::new();
+        for base in base::needed(swarm) {
+            if let Base::Image { image, installed } = base {
+                images.insert(image.digest);
+                artifacts.extend(installed.iter().map(|d| d.digest));
+            }
+        }
         let pinned = swarm.profiles.values().map(|p| p.request.snapshot);
         Self {
             attempts: swarm.attempts.keys().copied().collect(),
             open: open.map(|(&id, _)| id).collect(),
-            artifacts: view::artifacts(swarm, None).into_iter().map(|a| a.digest).collect(),
+            artifacts,
             snapshots: pinned.chain(swarm.runs.values().map(|r| r.snapshot)).collect(),
+            images,
             runs,
         }
     }
@@ -121,6 +133,7 @@ fn sweep(app: &App, needed: &Needed, now: u64) -> Result<usize, DiskError> {
     let before = |age: Duration| clock.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
     let mut removed = app.logs.tidy(clock, log_bounds(app), |attempt| needed.fate(attempt))?;
     removed += app.snapshots.retain(before(PATIENCE), |digest| needed.snapshots.contains(&digest))?;
+    removed += app.images.retain(before(PATIENCE), |digest| needed.images.contains(&digest))?;
     app.receiving.retain(|attempt| needed.open.contains(&attempt));
     let incoming = app.receiving.incoming();
     for upload in incoming.list()? {

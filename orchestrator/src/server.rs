@@ -16,6 +16,7 @@ use crate::{
         self, Lane,
         connection::{self, Entrance},
     },
+    images::Images,
     journal,
     logs::Logs,
     notify::{self, Notifier},
@@ -84,6 +85,7 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
     let entries = EntryBook::open(artifacts.join("entries"), limits)?;
     let incoming = Incoming::open(artifacts.join("incoming"), config.limits.upload_bytes)?;
     let snapshots = Snapshots::open(artifacts.join("snapshots"))?;
+    let images = Images::open(artifacts.join("images"))?;
     let binhosts = Binhosts::new(artifacts.join("binhost"));
     let logs = Logs::open(config.state_dir.join("logs"))?;
     let key = signing_key(&config)?;
@@ -117,6 +119,7 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
         entries,
         receiving: Arc::new(receiving),
         snapshots,
+        images,
         logs,
         binhosts,
         small_files: Arc::default(),

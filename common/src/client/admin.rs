@@ -6,7 +6,11 @@ use crate::{
     digest::Digest,
     id::*,
     name::Name,
-    wire::{admin::*, view::ProfileView},
+    wire::{
+        admin::*,
+        base::{BaseRequest, BaseView},
+        view::ProfileView,
+    },
 };
 use reqwest::{Method, StatusCode};
 use std::path::Path;
@@ -157,12 +161,63 @@ impl Client {
         self.done(Call::new(Method::DELETE, &["profiles", name.as_str()]).once(key)).await
     }
 
+    /// Makes a base, or a new generation of one.
+    ///
+    /// # Errors
+    /// As every request; the image may not be there.
+    pub async fn put_base(
+        &self,
+        name: &Name,
+        request: &BaseRequest,
+        key: &IdempotencyKey,
+    ) -> Result<BaseView, ClientError> {
+        self.json(Call::new(Method::PUT, &["bases", name.as_str()]).json(request).once(key)).await
+    }
+
+    /// Uses the generation of a base before the last one again.
+    ///
+    /// # Errors
+    /// As every request; there may be none.
+    pub async fn roll_back_base(&self, name: &Name, key: &IdempotencyKey) -> Result<BaseView, ClientError> {
+        self.json(Call::post(&["bases", name.as_str(), "rollback"]).once(key)).await
+    }
+
+    /// Removes a base.
+    ///
+    /// # Errors
+    /// As every request; a profile may build in it.
+    pub async fn remove_base(&self, name: &Name, key: &IdempotencyKey) -> Result<(), ClientError> {
+        self.done(Call::new(Method::DELETE, &["bases", name.as_str()]).once(key)).await
+    }
+
+    /// Whether the orchestrator has the image of a base.
+    ///
+    /// # Errors
+    /// As every request.
+    pub async fn has_image(&self, digest: Digest) -> Result<bool, ClientError> {
+        self.has(&["images", &digest.to_string()]).await
+    }
+
+    /// Sends the compressed image of a base, made by `format::image`.
+    ///
+    /// # Errors
+    /// As every request; what is no image, or has another digest, is refused.
+    pub async fn put_image(&self, digest: Digest, archive: &Path) -> Result<(), ClientError> {
+        let size = file_size(archive).await?;
+        let call = Call::new(Method::PUT, &["images", &digest.to_string()]);
+        self.done(call.file(archive.to_owned(), 0, size)).await
+    }
+
     /// Whether the orchestrator has a snapshot.
     ///
     /// # Errors
     /// As every request.
     pub async fn has_snapshot(&self, digest: Digest) -> Result<bool, ClientError> {
-        let call = Call::new(Method::HEAD, &["snapshots", &digest.to_string()]);
+        self.has(&["snapshots", &digest.to_string()]).await
+    }
+
+    async fn has(&self, path: &[&str]) -> Result<bool, ClientError> {
+        let call = Call::new(Method::HEAD, path);
         let response = self.answer(&call).await?;
         match response.status() {
             StatusCode::NOT_FOUND => Ok(false),

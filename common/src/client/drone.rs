@@ -162,6 +162,20 @@ impl Client {
         Ok(ByteStream::new(self.send(&call).await?, Some(IDLE)))
     }
 
+    /// Fetches the compressed image of a base from byte `first` on, for `format::image::unpack`.
+    ///
+    /// # Errors
+    /// As every request; 404 if it is not there, 416 if it has no such byte.
+    pub async fn image(&self, digest: Digest, first: u64) -> Result<ByteStream, ClientError> {
+        let call = Call::get(&["images", &digest.to_string()]).wait(Wait::Head(HEAD));
+        let response = self.send(&call.header("range", format!("bytes={first}-"))).await?;
+        if response.status() != StatusCode::PARTIAL_CONTENT {
+            let (url, what) = (response.url().to_string(), "the whole image, not a part".to_owned());
+            return Err(ClientError::Protocol { url, what });
+        }
+        Ok(ByteStream::new(response, Some(IDLE)))
+    }
+
     /// Fetches a snapshot's compressed archive, for `format::snapshot::unpack`.
     ///
     /// # Errors

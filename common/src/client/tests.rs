@@ -171,6 +171,7 @@ async fn a_change_that_may_have_arrived_is_repeated_only_if_that_is_harmless() {
             cpu: None,
             toolchain: None,
             slots: 1,
+            images: None,
         },
     };
     let error = client(&[dead.clone(), nobody()]).enrol(&enrol).await.unwrap_err();

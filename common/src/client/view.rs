@@ -11,6 +11,7 @@ use crate::{
     state::PackageState,
     wire::{
         artifact::Artifact,
+        base::BaseView,
         notify::{SinkTestView, SinkView},
         view::*,
     },
@@ -149,6 +150,22 @@ impl Client {
     /// As every request.
     pub async fn profile(&self, name: &Name) -> Result<ProfileView, ClientError> {
         self.json(Call::get(&["profiles", name.as_str()])).await
+    }
+
+    /// Every base.
+    ///
+    /// # Errors
+    /// As every request.
+    pub async fn bases(&self) -> Result<Vec<BaseView>, ClientError> {
+        self.json(Call::get(&["bases"])).await
+    }
+
+    /// One base.
+    ///
+    /// # Errors
+    /// As every request.
+    pub async fn base(&self, name: &Name) -> Result<BaseView, ClientError> {
+        self.json(Call::get(&["bases", name.as_str()])).await
     }
 
     /// The stored package files, of one profile or of all.

@@ -1,6 +1,6 @@
 //! What packages are built in, and what is installed there beside it.
 
-use crate::{cpv::Cpv, digest::Digest};
+use crate::{cpv::Cpv, digest::Digest, name::Name, time::TimeMs};
 use serde::{Deserialize, Serialize};
 
 /// A root file system to build in: compiler, `@system` and Portage. Every attempt of a
@@ -14,8 +14,8 @@ pub enum Base {
     Host,
     /// An image that the orchestrator keeps, and packages that are installed on it.
     Image {
-        /// The image's digest.
-        image: Digest,
+        /// The image.
+        image: Image,
         /// What is installed on the image, in this order.
         installed: Vec<Dependency>,
     },
@@ -37,4 +37,95 @@ pub struct Dependency {
     pub uploaded_digest: Digest,
     /// Size of the stored file in bytes.
     pub size: u64,
+}
+
+/// The name of the base that is the drone's own `/`. No other may be called so.
+pub const HOST: &str = "host";
+
+impl Base {
+    /// Digest of all that is in it: two with the same are the same.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        match self {
+            Self::Host => Digest::of(HOST.as_bytes()),
+            Self::Image { image, installed } => {
+                let all = std::iter::once(&image.digest).chain(installed.iter().map(|d| &d.digest));
+                Digest::of(&all.flat_map(|digest| digest.0).collect::<Vec<u8>>())
+            }
+        }
+    }
+}
+
+/// An image that the orchestrator keeps: a root file system as one archive, which drones
+/// fetch as `GET /images/{digest}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Image {
+    /// SHA-256 of the uncompressed archive.
+    pub digest: Digest,
+    /// Bytes of the compressed one.
+    pub size: u64,
+    /// About as many bytes are needed to unpack it.
+    pub unpacked_bytes: u64,
+    /// Files, directories and links in it.
+    pub entries: u64,
+    /// The architecture of its programs, such as `x86_64`.
+    pub machine: String,
+    /// Whether it has `/usr/bin/emerge`.
+    pub has_portage: bool,
+}
+
+/// `PUT /bases/{name}`: make a base, or a new generation of one. The image was sent before
+/// as `PUT /images/{digest}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct BaseRequest {
+    /// The image.
+    pub image: Digest,
+    /// Where it came from: a file or directory, for people.
+    pub source: String,
+    /// Fingerprint of the OpenPGP key that signed the file it came from, if that was checked.
+    /// A base that has one takes no image without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<String>,
+}
+
+/// One state of a base. Each has all that is installed on the image, not only what is new.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct BaseGeneration {
+    /// 1 for the first; never given twice.
+    pub number: u64,
+    /// What it begins with.
+    pub image: Image,
+    /// What is installed on the image, in this order.
+    pub installed: Vec<Dependency>,
+    /// Where it came from, for people.
+    pub source: String,
+    /// Fingerprint of the OpenPGP key that signed what the image was made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<String>,
+    /// When it was made.
+    pub made_at: TimeMs,
+}
+
+impl BaseGeneration {
+    /// What a drone is told of it.
+    #[must_use]
+    pub fn base(&self) -> Base {
+        Base::Image { image: self.image.clone(), installed: self.installed.clone() }
+    }
+}
+
+/// A base as people see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct BaseView {
+    /// What it is called.
+    pub name: Name,
+    /// The generations that are kept, the one in use first.
+    pub generations: Vec<BaseGeneration>,
+    /// The profiles that build in it.
+    pub profiles: Vec<Name>,
 }

@@ -49,6 +49,10 @@ pub struct DroneFacts {
     /// What packages are built with in its own `/`, as far as it has that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub toolchain: Option<Box<Toolchain>>,
+    /// The architecture of the images that it can build in, such as `x86_64`; none if it
+    /// builds in its own `/` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<String>,
     /// How many builds it does at a time.
     #[serde(default = "one")]
     pub slots: u32,

@@ -249,6 +249,9 @@ pub struct ProfileView {
     pub snapshot: Digest,
     /// Where that came from.
     pub source: String,
+    /// What it is built in; the drone's own `/` if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Name>,
     /// Number of the published generation; 0 before the first.
     pub generation: u64,
     /// Packages in it.

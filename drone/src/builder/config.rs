@@ -133,6 +133,12 @@ impl BuilderConfig {
         self.root_kind == RootKind::Overlay
     }
 
+    /// The architecture of the images that it can build in. A live root is this machine's own.
+    #[must_use]
+    pub fn images(&self) -> Option<String> {
+        self.is_overlay().then(|| std::env::consts::ARCH.to_owned())
+    }
+
     /// Disk space for layers, in bytes.
     #[must_use]
     pub fn layers_max_bytes(&self) -> u64 {

@@ -30,9 +30,9 @@ impl Loop {
     pub(super) fn heartbeat(&mut self, attempts: Vec<AttemptStatus>, draining: bool) {
         let (client, inputs) = (self.client.clone(), self.inputs.clone());
         let vitals = vitals::read(&self.workshop.work_dir);
-        let slots = self.workshop.builder.slots();
-        let facts =
-            Some(machine::facts(&self.profiles, slots)).filter(|f| self.facts_told.as_ref() != Some(f));
+        let builder = &self.workshop.builder;
+        let facts = machine::facts(&self.profiles, builder.slots(), builder.images());
+        let facts = Some(facts).filter(|facts| self.facts_told.as_ref() != Some(facts));
         self.facts_on_their_way.clone_from(&facts);
         let request = HeartbeatRequest { vitals, attempts, draining, boot_id: machine::boot_id(), facts };
         self.spawn(async move {

@@ -11,7 +11,12 @@ use swarm_common::{
     state::{HealOutcome, HealStep, RunClass},
     time::TimeMs,
     wire::{
-        admin::ProfileRequest, artifact::Artifact, calendar::ScheduleRequest, drone::*, plan::PlanReport,
+        admin::ProfileRequest,
+        artifact::Artifact,
+        base::{BaseRequest, Image},
+        calendar::ScheduleRequest,
+        drone::*,
+        plan::PlanReport,
     },
 };
 
@@ -95,6 +100,19 @@ pub enum Command {
         boot_id: Option<String>,
     },
 
+    /// Make a base, or a new generation of it.
+    PutBase {
+        /// Its name.
+        name: Name,
+        /// The image that it is made of, as the shell found it.
+        image: Image,
+        /// What was asked for.
+        request: BaseRequest,
+    },
+    /// Use the generation of a base before the last one again.
+    RollBackBase(Name),
+    /// Forget a base.
+    RemoveBase(Name),
     /// Make a profile or pin it to another snapshot.
     PutProfile {
         /// Its name.

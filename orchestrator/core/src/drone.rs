@@ -3,11 +3,17 @@
 use crate::{
     estimate::{Belief, Evidence, SETUP_MS, UPLOAD_MS, from_cores, stretch_permille},
     heal::Healing,
+    run::Run,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use swarm_common::{
-    digest::Digest, id::AttemptId, name::Name, state::DroneState, time::TimeMs, wire::drone::DroneFacts,
+    digest::Digest,
+    id::AttemptId,
+    name::Name,
+    state::DroneState,
+    time::TimeMs,
+    wire::{base::Base, drone::DroneFacts},
 };
 
 /// A drone. Its state is not stored but follows from independent facts, so that for
@@ -142,10 +148,15 @@ impl Drone {
         self.offline.as_deref().is_some_and(|why| why.starts_with("signed off"))
     }
 
-    /// Whether it builds for a profile.
+    /// Whether it builds for a run: for its profile, and in its base.
     #[must_use]
-    pub fn builds_for(&self, profile: &Name) -> bool {
-        self.facts.profiles.is_empty() || self.facts.profiles.contains(profile)
+    pub fn builds_for(&self, run: &Run) -> bool {
+        let profiles = &self.facts.profiles;
+        let at_home = match &run.base {
+            Base::Host => true,
+            Base::Image { image, .. } => self.facts.images.as_ref() == Some(&image.machine),
+        };
+        at_home && (profiles.is_empty() || profiles.contains(&run.profile))
     }
 
     /// How many builds it does at a time.
@@ -205,6 +216,7 @@ mod tests {
             cpu: None,
             toolchain: None,
             slots: 1,
+            images: None,
         };
         Drone {
             draining: set(1).then(String::new),

@@ -19,7 +19,12 @@ use swarm_common::{
     state::*,
     time::TimeMs,
     wire::{
-        admin::ProfileRequest, artifact::Artifact, calendar::ScheduleRequest, drone::*, plan::PlanReport,
+        admin::ProfileRequest,
+        artifact::Artifact,
+        base::{Base, BaseGeneration},
+        calendar::ScheduleRequest,
+        drone::*,
+        plan::PlanReport,
     },
 };
 
@@ -97,6 +102,12 @@ pub enum Event {
     /// An admin confirmed the reboot of a silent drone's machine.
     RebootConfirmed { drone: DroneId },
 
+    /// A base exists, or has a new generation.
+    BasePut { name: Name, generation: Box<BaseGeneration> },
+    /// An earlier generation of a base is in use again, and later ones are forgotten.
+    BaseRolledBack { name: Name, from: u64, to: u64 },
+    /// A base is forgotten.
+    BaseRemoved { name: Name },
     /// A profile exists, or is pinned anew.
     ProfilePut { name: Name, request: ProfileRequest },
     /// A profile is forgotten.
@@ -118,7 +129,14 @@ pub enum Event {
     PauseEnded { reason: String },
 
     /// A run began.
-    RunStarted { run: RunId, profile: Name, class: RunClass, snapshot: Digest },
+    RunStarted {
+        run: RunId,
+        profile: Name,
+        class: RunClass,
+        snapshot: Digest,
+        #[serde(default)]
+        base: Base,
+    },
     /// A drone has the run's plan to make.
     PlanDelegated { run: RunId, attempt: AttemptId, drone: DroneId, key: String },
     /// The run has its plan. The packages get the ids from `first_package` on.

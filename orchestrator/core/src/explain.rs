@@ -82,8 +82,8 @@ fn needed(swarm: &Swarm, now: TimeMs, package: &Package) -> String {
     if let Some(paused) = calendar::paused(swarm, now) {
         return format!("waits, as {paused}{after}");
     }
-    let profile = swarm.runs.get(&package.run).map(|r| &r.profile);
-    let able = |d: &&crate::drone::Drone| profile.is_some_and(|p| d.builds_for(p));
+    let run = swarm.runs.get(&package.run);
+    let able = |d: &&crate::drone::Drone| run.is_some_and(|run| d.builds_for(run));
     let online = swarm.drones.values().filter(able).filter(|d| d.state() == DroneState::Online).count();
     match online {
         0 => format!("waits for a drone: none that can build it is online{after}"),

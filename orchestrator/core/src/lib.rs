@@ -13,6 +13,7 @@
 
 mod apply;
 pub mod attempt;
+pub mod base;
 pub mod calendar;
 mod changes;
 pub mod channel;

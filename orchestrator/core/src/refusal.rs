@@ -11,6 +11,11 @@ pub enum Refusal {
     /// No such profile.
     #[error("there is no profile `{0}`: make it with `swarmctl profile add {0} --from DIR`")]
     UnknownProfile(Name),
+    /// No such base.
+    #[error(
+        "there is no base `{0}`: make it with `swarmctl base add {0} --from FILE`, or see `swarmctl base list`"
+    )]
+    UnknownBase(Name),
     /// The profile has no schedule.
     #[error("`{0}` has no schedule: make one with `swarmctl schedule set {0} \"30 3 * * *\"`")]
     UnknownSchedule(Name),

@@ -6,7 +6,14 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
 };
-use swarm_common::{digest::Digest, id::*, name::Name, state::*, time::TimeMs, wire::plan::PlanProblem};
+use swarm_common::{
+    digest::Digest,
+    id::*,
+    name::Name,
+    state::*,
+    time::TimeMs,
+    wire::{base::Base, plan::PlanProblem},
+};
 
 /// A run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,6 +24,9 @@ pub struct Run {
     pub class: RunClass,
     /// What it builds from.
     pub snapshot: Digest,
+    /// What it builds in.
+    #[serde(default)]
+    pub base: Base,
     /// Where it stands.
     pub state: RunState,
     /// Why, where that is not plain.
@@ -57,6 +67,34 @@ pub struct Run {
 }
 
 impl Run {
+    /// One that begins at `at`, and has no plan yet.
+    #[must_use]
+    pub fn new(profile: Name, class: RunClass, snapshot: Digest, base: Base, at: TimeMs) -> Self {
+        Self {
+            profile,
+            class,
+            snapshot,
+            base,
+            state: RunState::Planning,
+            reason: String::new(),
+            started_at: at,
+            ended_at: None,
+            plan_attempts: Vec::new(),
+            plan_not_before: at,
+            packages: Vec::new(),
+            graph: Graph::default(),
+            counts: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            failures: 0,
+            open: BTreeSet::new(),
+            open_ms: 0,
+            reused: 0,
+            stood_still_at: None,
+            base_provides: BTreeMap::new(),
+            problems: Vec::new(),
+        }
+    }
+
     /// How many of its packages are what its profile publishes: all it received once it is
     /// over, and before that what it had when last nothing of it could go on.
     #[must_use]

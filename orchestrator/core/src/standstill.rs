@@ -34,7 +34,7 @@ pub(crate) fn is_still(swarm: &Swarm, now: TimeMs, run: &Run) -> bool {
         return false;
     }
     let online = |(id, drone): (&DroneId, &crate::drone::Drone)| {
-        drone.builds_for(&run.profile) && swarm.state_of(*id, drone) == DroneState::Online
+        drone.builds_for(run) && swarm.state_of(*id, drone) == DroneState::Online
     };
     let waits = |id: &PackageId| swarm.packages.get(id).is_some_and(|p| p.not_before > now + SOON_MS);
     calendar::pause(swarm, now).is_some()

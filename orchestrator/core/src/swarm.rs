@@ -2,6 +2,7 @@
 
 use crate::{
     attempt::{Attempt, Job},
+    base::NamedBase,
     calendar::{Pause, Schedule},
     collision::Collisions,
     command::Reply,
@@ -60,6 +61,9 @@ pub struct Swarm {
     pub drones: BTreeMap<DroneId, Drone>,
     /// Live attempts of each drone.
     pub at_work: BTreeMap<DroneId, BTreeSet<AttemptId>>,
+    /// What profiles build in.
+    #[serde(default)]
+    pub bases: BTreeMap<Name, NamedBase>,
     /// Profiles.
     pub profiles: BTreeMap<Name, Profile>,
     /// When runs of a profile start by themselves.

@@ -27,6 +27,7 @@ async fn enrol(engine: &Engine) -> DroneId {
         cpu: None,
         toolchain: None,
         slots: 1,
+        images: None,
     };
     let name = "drone".parse().unwrap();
     let enrol = Command::EnrolDrone { token_hash, name, credential_hash: Digest::of(b"c"), facts };

@@ -7,6 +7,7 @@
 mod artifacts;
 mod audit;
 mod auth;
+mod bases;
 mod binhost;
 mod body;
 pub(crate) mod connection;
@@ -53,6 +54,7 @@ fn routes() -> Vec<Route> {
         uploads::routes(),
         report::routes(),
         snapshots::routes(),
+        bases::routes(),
         profiles::routes(),
         runs::routes(),
         schedules::routes(),

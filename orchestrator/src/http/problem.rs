@@ -97,6 +97,9 @@ pub(crate) enum ApiError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What was announced is larger than the disk.
+    #[error("{0}")]
+    NoSpace(String),
     /// Something is not in order now and will be.
     #[error("{0}")]
     Unavailable(String),
@@ -157,6 +160,7 @@ impl ApiError {
             Self::Store(StoreError::Damaged { .. }) => {
                 (S::INTERNAL_SERVER_ERROR, "damaged", "a stored file is damaged")
             }
+            Self::NoSpace(_) => (S::INSUFFICIENT_STORAGE, "disk-full", "the orchestrator's disk is too full"),
             Self::Unavailable(_) => (S::SERVICE_UNAVAILABLE, "unavailable", "not available now"),
             Self::Internal(_) => (S::INTERNAL_SERVER_ERROR, "internal", "something of our own is wrong"),
         }
@@ -168,6 +172,7 @@ fn refused(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
     match refusal {
         Refusal::UnknownDrone(_) => (S::NOT_FOUND, "unknown-drone", "no such drone"),
         Refusal::UnknownProfile(_) => (S::NOT_FOUND, "unknown-profile", "no such profile"),
+        Refusal::UnknownBase(_) => (S::NOT_FOUND, "unknown-base", "no such base"),
         Refusal::UnknownSchedule(_) => (S::NOT_FOUND, "unknown-schedule", "no such schedule"),
         Refusal::UnknownRun(_) => (S::NOT_FOUND, "unknown-run", "no such run"),
         Refusal::UnknownPackage(_) => (S::NOT_FOUND, "unknown-package", "no such package"),

@@ -42,6 +42,8 @@ pub(super) enum Limit {
     Upload,
     /// The largest snapshot.
     Snapshot,
+    /// The largest image of a base.
+    Image,
 }
 
 impl Limit {
@@ -53,6 +55,7 @@ impl Limit {
             Self::LogPiece => limits.log_piece_bytes,
             Self::Upload => limits.upload_bytes,
             Self::Snapshot => limits.snapshot_bytes,
+            Self::Image => limits.image_bytes,
         }
     }
 }

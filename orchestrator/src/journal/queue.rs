@@ -185,6 +185,7 @@ mod tests {
             cpu: None,
             toolchain: None,
             slots: 1,
+            images: None,
         };
         queue.say(Command::IssueEnrolToken { token_hash: hash, valid_ms: 1000, approved: true });
         let name = "ada".parse().unwrap();

@@ -38,6 +38,7 @@ pub fn facts() -> DroneFacts {
         cpu: None,
         toolchain: None,
         slots: 1,
+        images: Some("x86_64".to_owned()),
     }
 }
 

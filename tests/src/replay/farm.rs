@@ -213,6 +213,7 @@ impl Farm<'_> {
             cpu: None,
             toolchain: None,
             slots: 1,
+            images: None,
         };
         let credential_hash = Digest::of(format!("credential {n}").as_bytes());
         let name = format!("drone{n}").parse()?;

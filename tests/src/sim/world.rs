@@ -173,6 +173,7 @@ impl World {
             cpu: None,
             toolchain: None,
             slots: drone::slots(&mut self.rng),
+            images: None,
         };
         let name = format!("drone{n}").parse().map_err(|e| format!("{e}"))?;
         let credential_hash = Digest::of(format!("credential {n}").as_bytes());

@@ -15,7 +15,6 @@ use crate::{
     command::Reply,
     drone::{Drone, Grounding},
     event::{Event, Record},
-    graph::Graph,
     profile::Profile,
     run::Run,
     swarm::{EnrolToken, Live, Swarm},
@@ -116,6 +115,9 @@ impl Swarm {
             | Event::RebootWanted { .. }
             | Event::RebootConfirmed { .. } => self.heal(at, event),
 
+            Event::BasePut { .. } | Event::BaseRolledBack { .. } | Event::BaseRemoved { .. } => {
+                self.keep_bases(event);
+            }
             Event::ProfilePut { name, request } => {
                 let fresh = || Profile {
                     request: request.clone(),
@@ -141,33 +143,10 @@ impl Swarm {
                 }
             }
 
-            Event::RunStarted { run, profile, class, snapshot } => {
+            Event::RunStarted { run, profile, class, snapshot, base } => {
                 self.last.run = run.0;
-                self.runs.insert(
-                    *run,
-                    Run {
-                        profile: profile.clone(),
-                        class: *class,
-                        snapshot: *snapshot,
-                        state: RunState::Planning,
-                        reason: String::new(),
-                        started_at: at,
-                        ended_at: None,
-                        plan_attempts: Vec::new(),
-                        plan_not_before: at,
-                        packages: Vec::new(),
-                        graph: Graph::default(),
-                        counts: BTreeMap::new(),
-                        ready: Default::default(),
-                        failures: 0,
-                        open: Default::default(),
-                        open_ms: 0,
-                        reused: 0,
-                        stood_still_at: None,
-                        base_provides: BTreeMap::new(),
-                        problems: Vec::new(),
-                    },
-                );
+                let new = Run::new(profile.clone(), *class, *snapshot, base.clone(), at);
+                self.runs.insert(*run, new);
             }
             Event::PlanDelegated { run, attempt, drone, key } => {
                 if let Some(run) = self.runs.get_mut(run) {

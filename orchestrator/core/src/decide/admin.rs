@@ -1,14 +1,15 @@
 //! Profiles, runs and retries: what people ask.
 
 use super::{Decision, already};
-use crate::{attempt::Job, command::Reply, event::Event, refusal::Refusal, swarm::Swarm};
+use crate::{attempt::Job, base, command::Reply, event::Event, refusal::Refusal, swarm::Swarm};
 use swarm_common::{id::*, name::Name, state::*, wire::admin::ProfileRequest};
 
 pub(super) fn put_profile(swarm: &Swarm, name: &Name, request: &ProfileRequest) -> Decision {
     if swarm.profiles.get(name).is_some_and(|p| p.request == *request) {
         return already();
     }
-    // A run under way keeps the snapshot that it began with.
+    base::current(swarm, request)?;
+    // A run under way keeps the snapshot and the base that it began with.
     Ok((vec![Event::ProfilePut { name: name.clone(), request: request.clone() }], Reply::Done))
 }
 
@@ -32,7 +33,8 @@ pub(super) fn start_run(swarm: &Swarm, name: &Name, class: RunClass) -> Decision
     }
     let run = RunId(swarm.last.run + 1);
     let snapshot = profile.request.snapshot;
-    Ok((vec![Event::RunStarted { run, profile: name.clone(), class, snapshot }], Reply::Run(run)))
+    let base = base::current(swarm, &profile.request)?;
+    Ok((vec![Event::RunStarted { run, profile: name.clone(), class, snapshot, base }], Reply::Run(run)))
 }
 
 pub(super) fn cancel_run(swarm: &Swarm, run: RunId) -> Decision {

@@ -17,6 +17,7 @@ mod result;
 mod reuse;
 
 use crate::{
+    base,
     command::{Command, Reply, Request},
     event::Event,
     refusal::Refusal,
@@ -58,6 +59,9 @@ pub fn decide(swarm: &Swarm, request: &Request) -> Decision {
             heal::report(swarm, *drone, *step, *outcome, detail, boot_id.as_deref())
         }
 
+        Command::PutBase { name, image, request } => base::put(swarm, now, name, image, request),
+        Command::RollBackBase(name) => base::roll_back(swarm, name),
+        Command::RemoveBase(name) => base::remove(swarm, name),
         Command::PutProfile { name, request } => admin::put_profile(swarm, name, request),
         Command::RemoveProfile(name) => admin::remove_profile(swarm, name),
         Command::PutSchedule { profile, request, forecast } => {
@@ -118,6 +122,6 @@ pub(crate) fn known(swarm: &Swarm, drone: DroneId) -> Result<&crate::drone::Dron
 }
 
 /// `Done` without any event: it is so already.
-fn already() -> Decision {
+pub(crate) fn already() -> Decision {
     Ok((Vec::new(), Reply::Done))
 }

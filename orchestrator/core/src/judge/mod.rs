@@ -172,7 +172,7 @@ pub fn return_job(
 
 /// Drones that could be given the package sooner or later.
 fn drones_for(swarm: &Swarm, package: PackageId) -> impl Iterator<Item = DroneId> {
-    let profile = swarm.packages.get(&package).and_then(|p| swarm.runs.get(&p.run)).map(|r| &r.profile);
+    let run = swarm.packages.get(&package).and_then(|p| swarm.runs.get(&p.run));
     swarm
         .drones
         .iter()
@@ -181,7 +181,7 @@ fn drones_for(swarm: &Swarm, package: PackageId) -> impl Iterator<Item = DroneId
                 && d.lost.is_none()
                 && d.offline.is_none()
                 && d.draining.is_none()
-                && profile.is_some_and(|p| d.builds_for(p))
+                && run.is_some_and(|run| d.builds_for(run))
         })
         .map(|(id, _)| *id)
 }

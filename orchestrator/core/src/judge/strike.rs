@@ -48,8 +48,8 @@ pub fn is_last_able(swarm: &Swarm, id: DroneId) -> bool {
     let Some(drone) = swarm.drones.get(&id) else { return false };
     let others = swarm.drones.iter().filter(|&(&o, d)| o != id && d.state() == DroneState::Online);
     let others: Vec<&Drone> = others.map(|(_, d)| d).collect();
-    let mut runs = swarm.runs.values().filter(|r| !r.state.is_over() && drone.builds_for(&r.profile));
-    others.is_empty() || runs.any(|run| !others.iter().any(|other| other.builds_for(&run.profile)))
+    let mut runs = swarm.runs.values().filter(|r| !r.state.is_over() && drone.builds_for(r));
+    others.is_empty() || runs.any(|run| !others.iter().any(|other| other.builds_for(run)))
 }
 
 /// Why a failure of the package's own kind speaks against the drone: another package
@@ -123,5 +123,5 @@ pub fn is_needed_back(swarm: &Swarm, id: DroneId) -> bool {
         return false;
     };
     let mut runs = swarm.runs.values();
-    runs.any(|r| !r.state.is_over() && drone.builds_for(&r.profile)) && is_last_able(swarm, id)
+    runs.any(|r| !r.state.is_over() && drone.builds_for(r)) && is_last_able(swarm, id)
 }

@@ -56,7 +56,7 @@ pub(super) fn choose(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone, fre
     let planning = runs.iter().find(|(run, r)| {
         r.state == RunState::Planning
             && r.plan_not_before <= now
-            && drone.builds_for(&r.profile)
+            && drone.builds_for(r)
             && swarm.attempts_at(Job::Plan(*run)).next().is_none()
     });
     if let Some((run, _)) = planning {

@@ -15,12 +15,7 @@ use crate::{
     judge::memory,
     swarm::Swarm,
 };
-use swarm_common::{
-    id::*,
-    state::*,
-    time::TimeMs,
-    wire::{base::Base, drone::*},
-};
+use swarm_common::{id::*, state::*, time::TimeMs, wire::drone::*};
 
 /// A drone asks for work. Never refused for the state of drone or queue: the answer then
 /// is no work, and why.
@@ -105,21 +100,24 @@ fn assignment(
     drone: &Drone,
     build_ids: &[u32],
 ) -> Option<Assignment> {
-    let base = Base::Host;
-    let (run_id, work, jobs) = match job {
-        Job::Plan(run) => (run, Work::Plan, 0),
+    let run_id = match job {
+        Job::Plan(run) => run,
+        Job::Build(id) => swarm.packages.get(&id)?.run,
+    };
+    let run = swarm.runs.get(&run_id)?;
+    let (work, jobs) = match job {
+        Job::Plan(_) => (Work::Plan, 0),
         Job::Build(id) => {
             let package = swarm.packages.get(&id)?;
             let mut targets = package.targets.clone();
             for (target, &build_id) in targets.iter_mut().zip(build_ids) {
                 target.build_id = build_id;
             }
-            let dependencies = closure(swarm, id, &base);
+            let dependencies = closure(swarm, id, &run.base);
             let order = BuildOrder { package: id, targets, stages: package.stages.clone(), dependencies };
-            (package.run, Work::Build(order), memory::jobs(swarm, id, drone))
+            (Work::Build(order), memory::jobs(swarm, id, drone))
         }
     };
-    let run = swarm.runs.get(&run_id)?;
     let policy = &swarm.policy;
     Some(Assignment {
         attempt,
@@ -127,7 +125,7 @@ fn assignment(
         profile: run.profile.clone(),
         snapshot: run.snapshot,
         binhost: format!("/binhost/{}/runs/{run_id}", run.profile),
-        base,
+        base: run.base.clone(),
         lease_ms: policy.lease_ms,
         limits: BuildLimits {
             build_timeout_ms: policy.build_timeout_ms,

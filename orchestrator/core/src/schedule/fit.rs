@@ -63,7 +63,7 @@ impl<'a> Fit<'a> {
         let tried = tried.iter().filter_map(|a| swarm.attempts.get(a));
         let mut avoided: Vec<DroneId> = tried.filter(|a| speaks_against(a)).map(|a| a.drone).collect();
         let floor_bytes = memory::floor_bytes(swarm, id);
-        let able = |d: &Drone| d.builds_for(&run.profile) && memory::fits(floor_bytes, d);
+        let able = |d: &Drone| d.builds_for(run) && memory::fits(floor_bytes, d);
         // On whom it failed is avoided only while there are others.
         if !avoided.is_empty() && !drones.clone().any(|(id, d)| able(d) && !avoided.contains(&id)) {
             avoided.clear();
@@ -79,7 +79,7 @@ impl<'a> Fit<'a> {
 
     /// Whether the package may go to this drone at some time.
     pub(super) fn suits(&self, id: DroneId, drone: &Drone) -> bool {
-        drone.builds_for(&self.run.profile)
+        drone.builds_for(self.run)
             && memory::fits(self.floor_bytes, drone)
             && !self.avoided.contains(&id)
             && (!self.memory_matters || self.package.memory_on(drone.facts.cores) <= drone.facts.memory_bytes)

@@ -158,7 +158,7 @@ fn idle(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> Option<Alarm> {
     let asked = |drone: DroneId| swarm.live.waiting.get(&drone).copied().unwrap_or_default();
     let mut able = swarm.drones.iter().filter(|&(&d, drone)| {
         swarm.state_of(d, drone) == DroneState::Online
-            && drone.builds_for(&run.profile)
+            && drone.builds_for(run)
             && swarm.attempts_of(d).next().is_none()
             && now.since(ready(d)) > long_ms
     });

@@ -44,6 +44,7 @@ pub fn profile(name: &Name, profile: &Profile) -> ProfileView {
         builder: profile.request.builder,
         snapshot: profile.request.snapshot,
         source: profile.request.source.clone(),
+        base: profile.request.base.clone(),
         generation: profile.generation,
         published_packages: profile.published_packages,
         binhost: format!("/binhost/{name}"),

@@ -8,7 +8,10 @@ use swarm_common::{
     name::Name,
     state::*,
     time::TimeMs,
-    wire::view::{Concern, StatusView},
+    wire::{
+        base::Base,
+        view::{Concern, StatusView},
+    },
 };
 
 const BY_ITSELF: &str = "it comes back by itself once its machine and `swarm-drone` run";
@@ -133,17 +136,17 @@ fn shown_runs(swarm: &Swarm) -> Vec<(RunId, &Run)> {
 }
 
 fn of_run(swarm: &Swarm, id: RunId, run: &Run, found: &mut Vec<Found>) {
-    let able = swarm.drones.iter().filter(|(_, d)| d.builds_for(&run.profile));
+    let able = swarm.drones.iter().filter(|(_, d)| d.builds_for(run));
     let online = able.filter(|(id, d)| swarm.state_of(**id, d) == DroneState::Online).count();
     let profile = &run.profile;
     if run.state == RunState::Planning && swarm.attempts_at(Job::Plan(id)).next().is_none() && online == 0 {
         let what =
             format!("run {id} of {profile} waits for its plan, and no drone that can make it is online");
-        found.push(without_drone(swarm, profile, what));
+        found.push(without_drone(swarm, run, what));
     }
     if run.state == RunState::Building && online == 0 {
         let what = format!("run {id} of {profile} stands still: no drone that can build for it is online");
-        found.push(without_drone(swarm, profile, what));
+        found.push(without_drone(swarm, run, what));
     }
     if run.state == RunState::Failed {
         let failed = Found::mended_by(
@@ -197,11 +200,21 @@ fn of_run(swarm: &Swarm, id: RunId, run: &Run, found: &mut Vec<Found>) {
 
 /// What helps where no drone can work for a profile: to let one work that an admin has
 /// drained, or to start one.
-fn without_drone(swarm: &Swarm, profile: &Name, what: String) -> Found {
-    let drained = |d: &&Drone| d.builds_for(profile) && d.state() == DroneState::Draining;
+fn without_drone(swarm: &Swarm, run: &Run, what: String) -> Found {
+    let drained = |d: &&Drone| d.builds_for(run) && d.state() == DroneState::Draining;
     let found = match swarm.drones.values().find(drained) {
         Some(drone) => Found::mended_by(what, format!("swarmctl drone resume {}", drone.name)),
-        None => Found::passing(what, "start a drone for this profile; the run goes on when one is there"),
+        None => {
+            let next = match &run.base {
+                Base::Host => "start a drone for this profile; the run goes on when one is there".to_owned(),
+                Base::Image { image, .. } => format!(
+                    "its base takes a drone for {} that lays overlays over images (root_kind = \"overlay\"): start one; a drone that \
+                     enrolled before it could is enrolled anew",
+                    image.machine
+                ),
+            };
+            Found::passing(what, &next)
+        }
     };
     found.weighs(Severity::Critical)
 }

@@ -85,6 +85,7 @@ impl Kit {
                 cpu: None,
                 toolchain: None,
                 slots: 1,
+                images: Some("x86_64".into()),
             },
         });
         let Reply::Drone(id) = reply else { panic!("{reply:?}") };

@@ -1,0 +1,160 @@
+//! Bases: what packages are built in, in generations. A run is pinned to the generation that
+//! was in use when it began, so that every drone of it builds in the same.
+
+use crate::{
+    command::Reply,
+    decide::{Decision, already},
+    event::Event,
+    refusal::Refusal,
+    swarm::Swarm,
+};
+use serde::{Deserialize, Serialize};
+use swarm_common::{
+    name::Name,
+    time::TimeMs,
+    wire::{
+        admin::ProfileRequest,
+        base::{Base, BaseGeneration, BaseRequest, BaseView, HOST, Image},
+    },
+};
+
+/// Generations that are kept of a base, the one in use included.
+const KEPT: usize = 4;
+
+/// A base by its name.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NamedBase {
+    /// The generations that are kept, the one in use last. Never empty.
+    pub generations: Vec<BaseGeneration>,
+    /// The last number given to one.
+    pub last_number: u64,
+}
+
+impl NamedBase {
+    /// The generation in use.
+    #[must_use]
+    pub fn current(&self) -> Option<&BaseGeneration> {
+        self.generations.last()
+    }
+}
+
+/// What a run of a profile is built in if it starts now.
+///
+/// # Errors
+/// There is no base of that name.
+pub fn current(swarm: &Swarm, request: &ProfileRequest) -> Result<Base, Refusal> {
+    let Some(name) = request.base.as_ref().filter(|name| name.as_str() != HOST) else {
+        return Ok(Base::Host);
+    };
+    let generation = swarm.bases.get(name).and_then(NamedBase::current);
+    generation.map(BaseGeneration::base).ok_or_else(|| Refusal::UnknownBase(name.clone()))
+}
+
+/// The profiles that build in a base.
+fn users<'s>(swarm: &'s Swarm, name: &'s Name) -> impl Iterator<Item = &'s Name> {
+    swarm.profiles.iter().filter(move |(_, p)| p.request.base.as_ref() == Some(name)).map(|(name, _)| name)
+}
+
+/// A base as people see it.
+#[must_use]
+pub fn view(swarm: &Swarm, name: &Name, base: &NamedBase) -> BaseView {
+    BaseView {
+        name: name.clone(),
+        generations: base.generations.iter().rev().cloned().collect(),
+        profiles: users(swarm, name).cloned().collect(),
+    }
+}
+
+/// Every image and every artifact that a base needs, or a run that is kept.
+pub fn needed(swarm: &Swarm) -> impl Iterator<Item = Base> {
+    let kept = swarm.bases.values().flat_map(|base| &base.generations).map(BaseGeneration::base);
+    kept.chain(swarm.runs.values().map(|run| run.base.clone()))
+}
+
+pub(crate) fn put(swarm: &Swarm, now: TimeMs, name: &Name, image: &Image, request: &BaseRequest) -> Decision {
+    if name.as_str() == HOST {
+        let text = format!("`{HOST}` is the drone's own /: give the base another name");
+        return Err(Refusal::Invalid(text));
+    }
+    if !image.has_portage {
+        let text = "the image has no /usr/bin/emerge: a base brings its own Portage, as a stage3 does";
+        return Err(Refusal::Invalid(text.into()));
+    }
+    let known = swarm.bases.get(name);
+    let last = known.and_then(NamedBase::current);
+    if let Some(key) = last.and_then(|last| last.signed_by.as_ref())
+        && request.signed_by.as_ref() != Some(key)
+    {
+        let got = match &request.signed_by {
+            Some(other) => format!("is signed by {other}"),
+            None => "has no signature that was checked".into(),
+        };
+        return Err(Refusal::Invalid(format!(
+            "what base `{name}` is made from is signed by {key}, and this {got}: say --signature and --key, \
+             or make a base of another name"
+        )));
+    }
+    if last.is_some_and(|last| last.image.digest == image.digest && last.installed.is_empty()) {
+        return already();
+    }
+    let generation = BaseGeneration {
+        number: known.map_or(0, |known| known.last_number) + 1,
+        image: image.clone(),
+        installed: Vec::new(),
+        source: request.source.clone(),
+        signed_by: request.signed_by.clone(),
+        made_at: now,
+    };
+    Ok((vec![Event::BasePut { name: name.clone(), generation: Box::new(generation) }], Reply::Done))
+}
+
+pub(crate) fn roll_back(swarm: &Swarm, name: &Name) -> Decision {
+    let base = swarm.bases.get(name).ok_or_else(|| Refusal::UnknownBase(name.clone()))?;
+    let [.., before, last] = &base.generations[..] else {
+        return Err(Refusal::WrongState {
+            what: format!("base `{name}`"),
+            state: "in its only generation".into(),
+            hint: "there is none to go back to; `swarmctl base update` makes another".into(),
+        });
+    };
+    let (from, to) = (last.number, before.number);
+    Ok((vec![Event::BaseRolledBack { name: name.clone(), from, to }], Reply::Done))
+}
+
+pub(crate) fn remove(swarm: &Swarm, name: &Name) -> Decision {
+    if !swarm.bases.contains_key(name) {
+        return Err(Refusal::UnknownBase(name.clone()));
+    }
+    if let Some(profile) = users(swarm, name).next() {
+        return Err(Refusal::WrongState {
+            what: format!("base `{name}`"),
+            state: format!("what profile `{profile}` builds in"),
+            hint: "give the profile another base, or remove it first".into(),
+        });
+    }
+    Ok((vec![Event::BaseRemoved { name: name.clone() }], Reply::Done))
+}
+
+impl Swarm {
+    /// Applies the events of bases.
+    pub(crate) fn keep_bases(&mut self, event: &Event) {
+        match event {
+            Event::BasePut { name, generation } => {
+                let base = self.bases.entry(name.clone()).or_default();
+                base.last_number = generation.number;
+                base.generations.push((**generation).clone());
+                let surplus = base.generations.len().saturating_sub(KEPT);
+                base.generations.drain(..surplus);
+            }
+            Event::BaseRolledBack { name, to, .. } => {
+                if let Some(base) = self.bases.get_mut(name) {
+                    base.generations.retain(|generation| generation.number <= *to);
+                }
+            }
+            Event::BaseRemoved { name } => {
+                self.bases.remove(name);
+            }
+            _ => {}
+        }
+    }
+}
