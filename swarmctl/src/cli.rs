@@ -81,6 +81,9 @@ pub enum Command {
     /// The machines that build
     #[command(subcommand)]
     Drone(cmd::drone::Verb),
+    /// The root file systems that packages are built in
+    #[command(subcommand)]
+    Base(cmd::base::Verb),
     /// What is built, from which configuration and repositories
     #[command(subcommand)]
     Profile(cmd::profile::Verb),

@@ -5,6 +5,7 @@ mod cli;
 mod cmd;
 mod config;
 mod failure;
+mod image;
 mod output;
 mod session;
 mod snapshot;

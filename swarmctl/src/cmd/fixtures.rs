@@ -73,6 +73,7 @@ pub fn drone(id: u64, drone_name: &str, state: DroneState) -> DroneView {
             cpu: None,
             toolchain: None,
             slots: 1,
+            images: None,
         },
         vitals: None,
         last_seen: None,

@@ -1,6 +1,7 @@
 //! The verbs, one file each: arguments, requests, and how the answer reads.
 
 pub mod audit;
+pub mod base;
 pub mod client;
 pub mod completions;
 pub mod drone;
@@ -53,6 +54,7 @@ pub async fn run(cli: Cli, output: Output) -> Result<(), Failure> {
         Command::Rebuild(args) => rebuild::run(s, args).await,
         Command::Quarantine(verb) => quarantine::run(s, verb).await,
         Command::Drone(verb) => drone::run(s, verb).await,
+        Command::Base(verb) => base::run(s, verb).await,
         Command::Profile(verb) => profile::run(s, verb).await,
         Command::Client(verb) => client::run(s, verb).await,
         Command::Audit(verb) => audit::run(s, verb).await,

@@ -2,6 +2,7 @@
 //! this process, on a port of its own.
 
 mod audit;
+mod bases;
 mod binhost;
 mod collisions;
 mod credentials;

@@ -1,0 +1,228 @@
+//! `base`: the root file systems that packages are built in. Adding one makes an image of a
+//! directory or an archive, sends it if the orchestrator does not have it, and names it.
+
+use crate::{
+    failure::Failure,
+    image::{self, Made},
+    output::{
+        Paint, Table,
+        text::{ago, clean, now, size},
+    },
+    session::Session,
+};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::{path::PathBuf, time::Duration};
+use swarm_common::{
+    client::Client,
+    name::Name,
+    wire::base::{BaseRequest, BaseView},
+};
+
+/// The orchestrator keeps no longer text about a base's source.
+const LONGEST_SOURCE: usize = 500;
+
+/// Where a base comes from.
+#[derive(Debug, clap::Args)]
+pub struct From {
+    /// Root file system: a directory, or an archive (.tar, .tar.xz, .tar.zst, .tar.gz, .tar.bz2)
+    #[arg(long, value_name = "PATH")]
+    from: PathBuf,
+    /// Detached OpenPGP signature of the archive; PATH.asc unless given
+    #[arg(long, value_name = "FILE", requires = "key")]
+    signature: Option<PathBuf>,
+    /// OpenPGP key that must have signed the archive
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+}
+
+/// Verbs of `base`.
+#[derive(Debug, clap::Subcommand)]
+#[command(after_help = "Without a base a profile is built in each drone's own /, which is called `host`.
+
+Examples:
+  swarmctl base add gentoo --from stage3-amd64-openrc-*.tar.xz --key gentoo-release.asc
+  swarmctl profile add desk --base gentoo --from ./desk --repository /var/db/repos/gentoo")]
+pub enum Verb {
+    /// Make a base
+    Add {
+        /// What to call it
+        name: Name,
+        /// Its content
+        #[command(flatten)]
+        from: From,
+    },
+    /// Make a new generation of a base; runs under way keep theirs
+    Update {
+        /// Which base
+        name: Name,
+        /// Its content
+        #[command(flatten)]
+        from: From,
+    },
+    /// Every base
+    List,
+    /// One base with its generations
+    Show {
+        /// Which base
+        name: Name,
+    },
+    /// Use the generation before the last one again
+    Rollback {
+        /// Which base
+        name: Name,
+    },
+    /// Remove a base that no profile builds in
+    Remove {
+        /// Which base
+        name: Name,
+    },
+}
+
+/// Lists or changes bases.
+///
+/// # Errors
+/// The source cannot be used, or the orchestrator refused or did not answer.
+pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
+    let client = session.client()?;
+    match verb {
+        Verb::List => {
+            let bases = client.bases().await?;
+            session.output.show(&bases, |paint| match bases.is_empty() {
+                true => {
+                    "No base yet: packages are built in each drone's own /; see `swarmctl base --help`.\n"
+                        .to_owned()
+                }
+                false => list(&bases, paint),
+            })
+        }
+        Verb::Show { name } => {
+            let base = client.base(&name).await?;
+            session.output.show(&base, |paint| show(&base, paint))
+        }
+        Verb::Rollback { name } => {
+            let base = session.change(async |key| client.roll_back_base(&name, key).await).await?;
+            session.output.show(&base, |paint| show(&base, paint))
+        }
+        Verb::Remove { name } => {
+            let base = client.base(&name).await?;
+            session.confirm(&format!("Remove the base {name} and its images?"))?;
+            session.change(async |key| client.remove_base(&name, key).await).await?;
+            session.output.show(&base, |_| format!("{name} is removed\n"))
+        }
+        Verb::Add { name, from } => {
+            if known(&client, &name).await? {
+                return Err(Failure::Failed(format!(
+                    "there is a base {name} already; `swarmctl base update {name}` makes a new generation of it"
+                )));
+            }
+            put(session, &client, &name, from).await
+        }
+        Verb::Update { name, from } => {
+            client.base(&name).await?;
+            put(session, &client, &name, from).await
+        }
+    }
+}
+
+async fn known(client: &Client, name: &Name) -> Result<bool, Failure> {
+    match client.base(name).await {
+        Ok(_) => Ok(true),
+        Err(e) if e.status() == Some(404) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}
+
+async fn put(session: &Session, client: &Client, name: &Name, from: From) -> Result<(), Failure> {
+    if from.key.is_some() && from.from.is_dir() {
+        return Err(Failure::Usage("a directory has no signature; --key is for archives".to_owned()));
+    }
+    let bar = bar(session.output.live);
+    let moving = bar.clone();
+    let path = from.from.clone();
+    // Reading a whole root and compressing it would stall the client meanwhile.
+    let made = tokio::task::spawn_blocking(move || {
+        let signer = from.key.as_ref().map(|key| image::signer(&from.from, from.signature.as_deref(), key));
+        let signed_by = signer.transpose()?;
+        let made = image::make(&from.from, |total, done| {
+            moving.set_length(total);
+            moving.set_position(done);
+        })?;
+        Ok::<_, Failure>((made, signed_by))
+    });
+    let made = made.await.map_err(|e| Failure::Failed(format!("making the image broke off: {e}")))?;
+    bar.finish_and_clear();
+    let (Made { digest, summary, archive, notes }, signed_by) = made?;
+    for note in &notes {
+        session.output.say(&format!("note: {}", clean(note)));
+    }
+    if !client.has_image(digest).await? {
+        session.output.say(&format!(
+            "sending image {} ({} for {}, {})",
+            digest.short(),
+            format!("{} entries", summary.entries),
+            summary.machine,
+            size(archive.as_file().metadata().map_or(0, |meta| meta.len()))
+        ));
+        client.put_image(digest, archive.path()).await?;
+    }
+    let source = path.display().to_string().chars().take(LONGEST_SOURCE).collect();
+    let request = BaseRequest { image: digest, source, signed_by };
+    let base = session.change(async |key| client.put_base(name, &request, key).await).await?;
+    session.output.show(&base, |_| {
+        let number = base.generations.first().map_or(0, |generation| generation.number);
+        format!("{name} is in generation {number}, image {}\n", digest.short())
+    })
+}
+
+fn bar(live: bool) -> ProgressBar {
+    if !live {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("packing {bar:30.cyan} {pos}/{len} ready in {eta}") {
+        bar.set_style(style.progress_chars("━╸─"));
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+fn list(bases: &[BaseView], paint: Paint) -> String {
+    let mut table = Table::new(&["BASE", "GENERATION", "IMAGE", "FOR", "SIZE", "PROFILES", "SOURCE"]);
+    for base in bases {
+        let Some(current) = base.generations.first() else { continue };
+        table.row([
+            base.name.as_str().into(),
+            current.number.to_string().into(),
+            current.image.digest.short().into(),
+            clean(&current.image.machine).into(),
+            size(current.image.size).into(),
+            names(&base.profiles).into(),
+            clean(&current.source).into(),
+        ]);
+    }
+    table.render(paint)
+}
+
+fn show(base: &BaseView, paint: Paint) -> String {
+    let mut table =
+        Table::new(&["GENERATION", "IMAGE", "INSTALLED", "UNPACKED", "MADE", "SIGNED BY", "SOURCE"]);
+    for generation in &base.generations {
+        table.row([
+            generation.number.to_string().into(),
+            generation.image.digest.short().into(),
+            generation.installed.len().to_string().into(),
+            size(generation.image.unpacked_bytes).into(),
+            ago(now(), generation.made_at).into(),
+            clean(generation.signed_by.as_deref().unwrap_or("-")).into(),
+            clean(&generation.source).into(),
+        ]);
+    }
+    format!("{}\n  profiles  {}\n{}", base.name, names(&base.profiles), table.render(paint))
+}
+
+fn names(profiles: &[Name]) -> String {
+    match profiles.is_empty() {
+        true => "none".to_owned(),
+        false => profiles.iter().map(Name::as_str).collect::<Vec<_>>().join(", "),
+    }
+}

@@ -1,0 +1,133 @@
+//! The content of an archived root file system. It is decompressed once into a temporary
+//! file, from where files are taken in the image's order; memory holds paths and no more.
+
+use crate::failure::Failure;
+use std::{
+    fs::File,
+    io::{BufReader, Read, Seek},
+    path::Path,
+    process::{Command, Stdio},
+    sync::Arc,
+};
+use swarm_common::format::{
+    image::{ImageContents, ImageError, MAX_BYTES, Place, is_in_dev, special},
+    tar_reader::{EntryKind, TarReader},
+};
+
+/// Programs that decompress, by the end of the file's name.
+const PROGRAMS: [(&str, &str); 8] = [
+    (".xz", "xz"),
+    (".txz", "xz"),
+    (".zst", "zstd"),
+    (".tzst", "zstd"),
+    (".gz", "gzip"),
+    (".tgz", "gzip"),
+    (".bz2", "bzip2"),
+    (".tbz2", "bzip2"),
+];
+
+/// Adds what an archive holds. Gives what a person should know.
+pub(super) fn add(contents: &mut ImageContents, from: &Path) -> Result<Vec<String>, Failure> {
+    let failed = |what: &str| {
+        let from = from.display().to_string();
+        let what = what.to_owned();
+        move |error| Failure::Failed(format!("{from} {what}: {error}"))
+    };
+    let plain = decompressed(from)?;
+    let mut tar = TarReader::new(Counted { from: BufReader::with_capacity(256 * 1024, &plain), at: 0 });
+    let shared = Arc::new(plain.try_clone().map_err(failed("cannot be read"))?);
+    let mut notes = Vec::new();
+    loop {
+        let read = tar.next_entry().map_err(ImageError::from).and_then(|entry| {
+            let Some(entry) = entry else { return Ok(None) };
+            let attributes = tar.attributes()?;
+            let at = tar.inner_mut().at;
+            Ok(Some((entry, attributes, at)))
+        });
+        let Some((entry, attributes, at)) = read.map_err(|error| refused(from, &error))? else {
+            return Ok(notes);
+        };
+        let path = clean(&entry.path);
+        let added = match entry.kind {
+            // The root itself.
+            EntryKind::Directory if path.is_empty() => Ok(()),
+            EntryKind::Directory => contents.add_dir(path, attributes),
+            EntryKind::File => {
+                contents.add_file(path, Place::Within(Arc::clone(&shared), at), entry.size, attributes)
+            }
+            EntryKind::Symlink => contents.add_symlink(path, &entry.link, attributes),
+            EntryKind::Hardlink => contents.add_hardlink(path, clean(&entry.link)),
+            EntryKind::Special(_) if is_in_dev(path) => {
+                notes.push(format!("{} is left out: it is a device", String::from_utf8_lossy(path)));
+                Ok(())
+            }
+            EntryKind::Special(_) => Err(special(path, "device, pipe or something else")),
+        };
+        added.map_err(|error| refused(from, &error))?;
+    }
+}
+
+fn refused(from: &Path, error: &ImageError) -> Failure {
+    Failure::Failed(format!("no base can be made from {}: {error}", from.display()))
+}
+
+/// A path without the `./` before it and the slash after it.
+fn clean(path: &[u8]) -> &[u8] {
+    let path = path.strip_prefix(b"./").unwrap_or(path);
+    let path = path.strip_suffix(b"/").unwrap_or(path);
+    if path == b"." { &[] } else { path }
+}
+
+/// The plain tar in `from`, as a temporary file that has no name.
+fn decompressed(from: &Path) -> Result<File, Failure> {
+    let failed = |error| Failure::Failed(format!("{} cannot be read: {error}", from.display()));
+    let name = from.to_string_lossy();
+    let mut input = File::open(from).map_err(failed)?;
+    let Some((_, program)) = PROGRAMS.iter().find(|(end, _)| name.ends_with(end)) else {
+        return match name.ends_with(".tar") {
+            true => Ok(input),
+            false => Err(Failure::Usage(format!(
+                "{name} is neither a directory nor an archive: its name ends in none of .tar, .tar.xz, \
+                 .tar.zst, .tar.gz and .tar.bz2"
+            ))),
+        };
+    };
+    let no_space = |error| Failure::Failed(format!("{name} cannot be decompressed: {error}"));
+    let mut plain = tempfile::tempfile().map_err(no_space)?;
+    input.rewind().map_err(failed)?;
+    let mut child = Command::new(program)
+        .args(["-d", "-c"])
+        .stdin(input)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| {
+            Failure::Failed(format!("{program}, which unpacks {name}, cannot be run: {error}"))
+        })?;
+    let copied = child.stdout.take().map(|out| std::io::copy(&mut out.take(MAX_BYTES + 1), &mut plain));
+    let ended = child.wait_with_output().map_err(no_space)?;
+    let bytes = copied.transpose().map_err(no_space)?.unwrap_or(0);
+    if bytes > MAX_BYTES {
+        return Err(Failure::Failed(format!("{name} unpacks to more than {MAX_BYTES} bytes")));
+    }
+    if !ended.status.success() {
+        let said = String::from_utf8_lossy(&ended.stderr);
+        return Err(Failure::Failed(format!("{name} cannot be decompressed: {}", said.trim())));
+    }
+    plain.rewind().map_err(no_space)?;
+    Ok(plain)
+}
+
+/// Knows how many bytes were read.
+struct Counted<R> {
+    from: R,
+    at: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.from.read(buffer)?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}

@@ -1,0 +1,80 @@
+//! Making the image of a base from a root file system: a directory, or an archive such as
+//! Gentoo's stage3. The image's form is `swarm_common::format::image`'s affair.
+
+mod archive;
+mod signature;
+#[cfg(test)]
+mod tests;
+
+pub use signature::signer;
+
+use crate::failure::Failure;
+use std::{
+    fs::File,
+    io::{BufReader, BufWriter, Write},
+    path::Path,
+};
+use swarm_common::{
+    digest::Digest,
+    format::image::{self, ImageContents, ImageError, ImageSummary},
+};
+use tempfile::NamedTempFile;
+
+/// An image that was made.
+#[derive(Debug)]
+pub struct Made {
+    /// Its name.
+    pub digest: Digest,
+    /// What it is.
+    pub summary: ImageSummary,
+    /// The compressed archive; removed when dropped.
+    pub archive: NamedTempFile,
+    /// What a person should know.
+    pub notes: Vec<String>,
+}
+
+/// Makes an image. `progress` is told how many entries there are and are done.
+///
+/// # Errors
+/// The source cannot be read, or is no root file system.
+pub fn make(from: &Path, progress: impl Fn(u64, u64)) -> Result<Made, Failure> {
+    let told =
+        |error: ImageError| Failure::Failed(format!("no base can be made from {}: {error}", from.display()));
+    let mut contents = ImageContents::default();
+    let mut notes = match from.is_dir() {
+        true => contents.add_root(from).map_err(told)?,
+        false => archive::add(&mut contents, from)?,
+    };
+    contents.check().map_err(told)?;
+    if contents.dropped_xattrs() > 0 {
+        notes.push(format!(
+            "{} extended attributes are left out: an image keeps capabilities and user attributes only",
+            contents.dropped_xattrs()
+        ));
+    }
+    let writing = |error| Failure::Failed(format!("the image cannot be written: {error}"));
+    let archive = tempfile::Builder::new()
+        .prefix("swarm-image-")
+        .tempfile()
+        .map_err(|error| Failure::Failed(format!("no temporary file can be made: {error}")))?;
+    let (total, mut done) = (contents.len() as u64, 0);
+    let mut out = BufWriter::new(archive.as_file());
+    let digest = contents
+        .write(&mut out, || {
+            done += 1;
+            progress(total, done);
+        })
+        .map_err(told)?;
+    out.flush().map_err(writing)?;
+    drop(out);
+    let reopened = File::open(archive.path()).map_err(writing)?;
+    let summary = image::verify(BufReader::new(reopened), digest).map_err(told)?;
+    if !summary.has_portage {
+        return Err(Failure::Failed(format!(
+            "no base can be made from {}: there is no /usr/bin/emerge in it, and a base brings its own Portage; \
+             take a stage3, or install Portage there",
+            from.display()
+        )));
+    }
+    Ok(Made { digest, summary, archive, notes })
+}

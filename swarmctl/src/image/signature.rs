@@ -1,0 +1,74 @@
+//! The signature of what a base is made from. It is of the file as it was published, which
+//! the orchestrator never sees, so it is checked here, by GnuPG with nothing but the given
+//! key: no key of this machine counts.
+
+use crate::failure::Failure;
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Fingerprint of the key in `key` if it made the detached `signature` of `file`.
+///
+/// # Errors
+/// It did not, or the signature or the key has expired or is revoked, or GnuPG cannot be run.
+pub fn signer(file: &Path, signature: Option<&Path>, key: &Path) -> Result<String, Failure> {
+    let signature = match signature {
+        Some(path) => path.to_owned(),
+        None => {
+            let mut beside = file.as_os_str().to_owned();
+            beside.push(".asc");
+            PathBuf::from(beside)
+        }
+    };
+    if !signature.is_file() {
+        return Err(Failure::Failed(format!(
+            "{} is not signed: there is no {}; name the signature with --signature",
+            file.display(),
+            signature.display()
+        )));
+    }
+    let home = tempfile::Builder::new()
+        .prefix("swarm-gpg-")
+        .tempdir()
+        .map_err(|error| Failure::Failed(format!("no temporary directory can be made: {error}")))?;
+    gpg(home.path(), &[OsStr::new("--import"), key.as_os_str()])
+        .map_err(|said| Failure::Failed(format!("{} holds no key: {said}", key.display())))?;
+    let args = [OsStr::new("--verify"), signature.as_os_str(), file.as_os_str()];
+    let bad = |said: &str| {
+        Failure::Failed(format!("{} is not signed by the key in {}: {said}", file.display(), key.display()))
+    };
+    let status = gpg(home.path(), &args).map_err(|said| bad(&said))?;
+    let word =
+        |name: &str| status.lines().find_map(|line| line.strip_prefix("[GNUPG:] ")?.strip_prefix(name));
+    for (name, why) in [
+        ("EXPKEYSIG ", "the key has expired"),
+        ("REVKEYSIG ", "the key is revoked"),
+        ("EXPSIG ", "the signature has expired"),
+    ] {
+        if word(name).is_some() {
+            return Err(bad(why));
+        }
+    }
+    match (word("GOODSIG "), word("VALIDSIG ").and_then(|rest| rest.split(' ').next_back())) {
+        (Some(_), Some(primary)) => Ok(primary.to_owned()),
+        _ => Err(bad("GnuPG does not say that it is")),
+    }
+}
+
+/// Runs GnuPG with a home of its own. Gives its status lines, or what it complained of.
+fn gpg(home: &Path, args: &[&OsStr]) -> Result<String, String> {
+    let run = Command::new("gpg")
+        .arg("--homedir")
+        .arg(home)
+        .args(["--batch", "--no-tty", "--no-autostart", "--status-fd", "1", "--trust-model", "always"])
+        .args(args)
+        .env("LC_ALL", "C")
+        .output()
+        .map_err(|error| format!("gpg cannot be run: {error}"))?;
+    match run.status.success() {
+        true => Ok(String::from_utf8_lossy(&run.stdout).into_owned()),
+        false => Err(String::from_utf8_lossy(&run.stderr).trim().replace('\n', "; ")),
+    }
+}
