@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod artifacts;
+pub mod bases;
 pub mod builder;
 pub mod buildroot;
 pub mod clock;

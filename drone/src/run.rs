@@ -9,6 +9,7 @@ pub use ask::{Ask, RunError};
 use crate::{
     agent::{Agent, Input, Output, Recovered},
     artifacts::Artifacts,
+    bases::Bases,
     builder::{self, Larder},
     buildroot::{self, layers::Layers},
     clock::Clock,
@@ -90,7 +91,12 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
             .map_err(io(&work_dir))
     });
     let jobserver = jobserver.transpose()?;
-    let workshop = Arc::new(Workshop { builder, larder, hidden, jobserver, work_dir, snapshots, spool });
+    let bases = Bases::open(cache, builder.bases_max_bytes()).map_err(io(cache))?;
+    if builder.images().is_none() {
+        tracing::info!("builder.root_kind is live: this drone gets no work whose base is an image");
+    }
+    let workshop = Workshop { builder, larder, hidden, jobserver, work_dir, bases, snapshots, spool };
+    let workshop = Arc::new(workshop);
     let nonce = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
     let clock = Clock::new();
     let finished = recovered.iter().filter_map(|found| match found {

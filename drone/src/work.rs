@@ -1,7 +1,9 @@
 //! One attempt from assignment to report: snapshot, build, log, spool.
 
 use crate::{
+    bases::Bases,
     builder::{self, BuildContext, BuildEnd, BuildNote, BuilderConfig, Larder},
+    buildroot::layers::Layer,
     jobserver::{Jobserver, Seat},
     logs::{self, LogFile},
     snapshots::Snapshots,
@@ -12,7 +14,7 @@ use swarm_common::{
     client::Client,
     id::AttemptId,
     state::{FailureClass, Phase},
-    wire::drone::*,
+    wire::{base::Base, drone::*},
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +32,8 @@ pub struct Workshop {
     pub jobserver: Option<Jobserver>,
     /// Where build roots are made.
     pub work_dir: PathBuf,
+    /// Unpacked bases.
+    pub bases: Bases,
     /// Unpacked snapshots.
     pub snapshots: Snapshots,
     /// Where results are kept.
@@ -74,6 +78,19 @@ pub async fn attempt(
         Ok(snapshot) => snapshot,
         Err(error) => return Some(failure(error.class(), Phase::Preparing, error.to_string())),
     };
+    let base = tokio::select! {
+        base = base(&workshop, &client, &assignment.base) => base,
+        () = cancel.cancelled() => return None,
+    };
+    // Held as long as the build takes.
+    let base = match base {
+        Ok(base) => base,
+        Err((class, why)) => return Some(failure(class, Phase::Preparing, why)),
+    };
+    let config = match &base {
+        Some(base) => workshop.builder.within(&base.path()),
+        None => workshop.builder.clone(),
+    };
     let attempt_dir = workshop.attempt_dir(id);
     if let Err(error) = tokio::fs::create_dir_all(&attempt_dir).await {
         return Some(own_failure(
@@ -87,7 +104,7 @@ pub async fn attempt(
         jobserver: seat.as_ref().map(|seat| seat.dir().to_owned()),
         larder: workshop.larder.clone(),
         hidden: workshop.hidden.clone(),
-        config: workshop.builder.clone(),
+        config,
         assignment,
         snapshot: snapshot.path().to_owned(),
     };
@@ -112,6 +129,31 @@ pub async fn attempt(
             }
         }),
     }
+}
+
+/// The root file system that an attempt happens in, if that is not this machine's own.
+async fn base(
+    workshop: &Workshop,
+    client: &Client,
+    base: &Base,
+) -> Result<Option<Layer>, (FailureClass, String)> {
+    let Base::Image { image, installed } = base else { return Ok(None) };
+    if workshop.builder.images().as_ref() != Some(&image.machine) {
+        let why = format!(
+            "this drone is {} with builder.root_kind = {}, and cannot build in an image for {}",
+            std::env::consts::ARCH,
+            workshop.builder.root_kind.word(),
+            image.machine
+        );
+        return Err((FailureClass::Drone, why));
+    }
+    if !installed.is_empty() {
+        let why =
+            "packages are installed on the base, which this version of the drone does not do: update it";
+        return Err((FailureClass::Drone, why.into()));
+    }
+    let found = workshop.bases.get(client, image).await;
+    found.map(Some).map_err(|error| (error.class(), error.to_string()))
 }
 
 /// Removes what an attempt left. What was built is in the spool; the rest is rubbish, which

@@ -32,6 +32,8 @@ pub struct BuilderConfig {
     /// Disk space in GiB for the layers of installed packages, and as much again for package
     /// files. Default 20.
     pub layers_max_gib: u64,
+    /// Disk space in GiB for unpacked bases. One that is in use is never removed. Default 20.
+    pub bases_max_gib: u64,
     /// Builds at a time: a number, or `auto` for one for every 4 processors and 4 GiB of
     /// memory, from 1 to 8. Default `auto`. A `live` root takes one at a time.
     pub slots: Slots,
@@ -64,6 +66,7 @@ impl Default for BuilderConfig {
             live_changes_this_machine: false,
             base_root: None,
             layers_max_gib: 20,
+            bases_max_gib: 20,
             slots: Slots::Auto,
             jobs: 0,
             load: 0.0,
@@ -143,6 +146,18 @@ impl BuilderConfig {
     #[must_use]
     pub fn layers_max_bytes(&self) -> u64 {
         self.layers_max_gib.saturating_mul(1 << 30)
+    }
+
+    /// Disk space for bases, in bytes.
+    #[must_use]
+    pub fn bases_max_bytes(&self) -> u64 {
+        self.bases_max_gib.saturating_mul(1 << 30)
+    }
+
+    /// The same in a base that is no machine's: all is the base's own, Portage included.
+    #[must_use]
+    pub fn within(&self, base: &Path) -> Self {
+        Self { base_root: Some(base.to_owned()), portage_prefix: None, ..self.clone() }
     }
 
     /// Whether this process has the rights it takes.

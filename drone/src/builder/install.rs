@@ -22,12 +22,12 @@ use swarm_common::{
     client::Client,
     digest::Digest,
     state::{FailureClass, Phase},
-    wire::base::Dependency,
+    wire::base::{Base, Dependency},
 };
 use tokio::sync::Mutex;
 
 /// How layers are made; another way makes others.
-const FORMAT: &str = "layer-1";
+const FORMAT: &str = "layer-2";
 
 /// Where artifacts come from, and what is made of them. Shared by all builds of a drone.
 #[derive(Clone)]
@@ -111,15 +111,20 @@ fn is_installed(wanted: &Dependency, file: &Path) -> io::Result<bool> {
     Ok(there.is_some_and(|there| there == format!("{} {built}", wanted.cpv)))
 }
 
-/// The layer of one artifact. Its key is the artifact, and what it takes the place of in the base:
-/// so it outlives the base's generations.
+/// The layer of one artifact. Its key is the artifact, what it takes the place of in the base, and the
+/// image below, whose links and numbers of users a layer follows: so it outlives what is installed
+/// on an image.
 async fn layer(context: &BuildContext, wanted: &Dependency, steps: &mut Steps) -> Result<Kept, Stop> {
     let larder = &context.larder;
     let base = Tree::at(context.config.base());
     let replaced = base.installed(wanted.cpv.cp(), &wanted.slot);
+    let image = match &context.assignment.base {
+        Base::Host => Vec::new(),
+        Base::Image { image, .. } => image.digest.0.to_vec(),
+    };
     let key = |digest: Digest| {
         let replaced = replaced.as_deref().unwrap_or_default();
-        Digest::of_fields([FORMAT.as_bytes(), &digest.0, replaced.as_bytes()])
+        Digest::of_fields([FORMAT.as_bytes(), &digest.0, replaced.as_bytes(), &image])
     };
     let keys = [key(wanted.digest), key(wanted.uploaded_digest)];
     let find = || keys.iter().find_map(|&key| larder.layers.get(key).transpose()).transpose();

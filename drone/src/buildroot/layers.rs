@@ -1,4 +1,5 @@
-//! The layers that a drone keeps: made once for each artifact, within a budget.
+//! The layers that a drone keeps: made once for each artifact, within a budget. Unpacked images of
+//! bases are kept in the same way.
 //!
 //! A layer is made aside, synced, sealed and renamed, so one that has its name is whole; its
 //! seal is compared when it is first used after a start, and one that is not as it was is made
@@ -124,6 +125,14 @@ impl Layers {
         Ok(files)
     }
 
+    /// Forgets what was made in the directory that [`Layers::begin`] gave.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn give_up(&self, key: Digest) -> io::Result<()> {
+        remove(&self.dir(key).with_extension("new"))
+    }
+
     /// Keeps what was made in the directory that [`Layers::begin`] gave, and gives it; `stacks`
     /// tells whether it can be used as a layer.
     ///
@@ -168,9 +177,11 @@ impl Layers {
             if total <= self.0.budget_bytes {
                 break;
             }
-            let state = self.state();
+            let mut state = self.state();
             if !state.used.contains_key(&key) && bytes > 0 {
-                // The lock is held, so that nobody takes it meanwhile.
+                // The lock is held, so that nobody takes it meanwhile; and if it cannot be removed
+                // wholly, its seal tells.
+                state.checked.remove(&key);
                 remove(&path)?;
                 total -= bytes;
             }

@@ -79,7 +79,10 @@ pub(super) fn check(facts: &DroneFacts) -> Result<(), ApiError> {
     let longest = [&facts.machine_id, &facts.boot_id, &facts.version].map(|text| text.len());
     let bounded = facts.cpu.as_ref().is_none_or(Cpu::is_bounded)
         && facts.toolchain.as_deref().is_none_or(Toolchain::is_bounded);
-    if longest.iter().chain([&images.len()]).any(|&n| n > LONGEST_FACT) || facts.profiles.len() > MOST_PROFILES || !bounded {
+    if longest.iter().chain([&images.len()]).any(|&n| n > LONGEST_FACT)
+        || facts.profiles.len() > MOST_PROFILES
+        || !bounded
+    {
         let text =
             format!("a machine's facts have at most {LONGEST_FACT} characters and {MOST_PROFILES} profiles");
         return Err(ApiError::Unprocessable(text));

@@ -157,9 +157,9 @@ async fn put(session: &Session, client: &Client, name: &Name, from: From) -> Res
     }
     if !client.has_image(digest).await? {
         session.output.say(&format!(
-            "sending image {} ({} for {}, {})",
+            "sending image {} ({} entries for {}, {})",
             digest.short(),
-            format!("{} entries", summary.entries),
+            summary.entries,
             summary.machine,
             size(archive.as_file().metadata().map_or(0, |meta| meta.len()))
         ));

@@ -18,6 +18,7 @@ use swarm_common::{
     state::DroneState,
     wire::{
         admin::{BuilderKind, ProfileRequest},
+        base::HOST,
         view::{DroneView, ProfileView},
     },
 };
@@ -35,6 +36,10 @@ pub struct From {
     /// Take a Git checkout although it has uncommitted changes
     #[arg(long)]
     allow_dirty: bool,
+    /// Base to build in (see `swarmctl base`); `host` is each drone's own /. Default: the one that
+    /// the profile has, or `host`
+    #[arg(long, value_name = "NAME")]
+    base: Option<Name>,
 }
 
 /// Verbs of `profile`.
@@ -109,33 +114,45 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
             session.output.show(&profile, |_| format!("{name} is removed\n"))
         }
         Verb::Add { name, from } => {
-            if known(&client, &name).await? {
+            if known(&client, &name).await?.is_some() {
                 return Err(Failure::Failed(format!(
                     "there is a profile {name} already; `swarmctl profile update {name}` pins it anew"
                 )));
             }
-            pin(session, &client, &name, from).await
+            pin(session, &client, &name, from, None).await
         }
         Verb::Update { name, from } => {
-            if !known(&client, &name).await? {
+            let Some(profile) = known(&client, &name).await? else {
                 return Err(Failure::Failed(format!(
                     "there is no profile {name}; `swarmctl profile add {name}` makes it, `swarmctl profile list` lists all"
                 )));
-            }
-            pin(session, &client, &name, from).await
+            };
+            pin(session, &client, &name, from, profile.base).await
         }
     }
 }
 
-async fn known(client: &Client, name: &Name) -> Result<bool, Failure> {
+async fn known(client: &Client, name: &Name) -> Result<Option<ProfileView>, Failure> {
     match client.profile(name).await {
-        Ok(_) => Ok(true),
-        Err(e) if e.status() == Some(404) => Ok(false),
+        Ok(profile) => Ok(Some(profile)),
+        Err(e) if e.status() == Some(404) => Ok(None),
         Err(e) => Err(e.into()),
     }
 }
 
-async fn pin(session: &Session, client: &Client, name: &Name, from: From) -> Result<(), Failure> {
+/// Pins a profile; `present` is the base that it has.
+async fn pin(
+    session: &Session,
+    client: &Client,
+    name: &Name,
+    from: From,
+    present: Option<Name>,
+) -> Result<(), Failure> {
+    let base = from.base.or(present).filter(|base| base.as_str() != HOST);
+    if let Some(base) = &base {
+        // Before a whole repository is read and sent.
+        client.base(base).await?;
+    }
     let bar = bar(session.output.live);
     let sources = Sources {
         bundle: from.from,
@@ -171,7 +188,7 @@ async fn pin(session: &Session, client: &Client, name: &Name, from: From) -> Res
         builder: BuilderKind::Portage,
         snapshot: made.digest,
         source: made.source,
-        base: None,
+        base,
         rebuild: Default::default(),
     };
     let profile = session.change(async |key| client.put_profile(name, &request, key).await).await?;
@@ -207,10 +224,11 @@ fn bar(live: bool) -> ProgressBar {
 }
 
 fn list(profiles: &[ProfileView], paint: Paint) -> String {
-    let mut table = Table::new(&["PROFILE", "SNAPSHOT", "GENERATION", "PACKAGES", "SOURCE"]);
+    let mut table = Table::new(&["PROFILE", "BASE", "SNAPSHOT", "GENERATION", "PACKAGES", "SOURCE"]);
     for profile in profiles {
         table.row([
             profile.name.as_str().into(),
+            base(profile).into(),
             profile.snapshot.short().into(),
             profile.generation.to_string().into(),
             profile.published_packages.to_string().into(),
@@ -220,10 +238,15 @@ fn list(profiles: &[ProfileView], paint: Paint) -> String {
     table.render(paint)
 }
 
+fn base(profile: &ProfileView) -> &str {
+    profile.base.as_ref().map_or(HOST, Name::as_str)
+}
+
 fn show(profile: &ProfileView) -> String {
     format!(
-        "{}\n  snapshot    {}\n  source      {}\n  generation  {} with {} packages\n  binhost     {}\nFor workstations: swarmctl client setup {}\n",
+        "{}\n  base        {}\n  snapshot    {}\n  source      {}\n  generation  {} with {} packages\n  binhost     {}\nFor workstations: swarmctl client setup {}\n",
         profile.name,
+        base(profile),
         profile.snapshot,
         clean(&profile.source),
         profile.generation,

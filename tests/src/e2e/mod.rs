@@ -5,6 +5,7 @@
 //! `swarmctl --json`, log files, and a workstation that installs packages or refuses to.
 
 mod admin;
+pub mod base;
 pub mod binhost;
 pub mod forger;
 pub mod process;

@@ -166,14 +166,8 @@ impl World {
         let facts = DroneFacts {
             machine_id: format!("machine {n}"),
             boot_id: "boot 0".into(),
-            cores: 4,
-            memory_bytes: 8 << 30,
-            version: "0".into(),
-            profiles: Vec::new(),
-            cpu: None,
-            toolchain: None,
             slots: drone::slots(&mut self.rng),
-            images: None,
+            ..crate::api::facts()
         };
         let name = format!("drone{n}").parse().map_err(|e| format!("{e}"))?;
         let credential_hash = Digest::of(format!("credential {n}").as_bytes());

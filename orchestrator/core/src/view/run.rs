@@ -72,8 +72,7 @@ fn eta(swarm: &Swarm, now: TimeMs, run: &Run) -> Option<TimeMs> {
         return None;
     }
     let begin = calendar::pause(swarm, now).map_or(now, |pause| pause.until);
-    let able =
-        swarm.drones.values().filter(|d| d.state() == DroneState::Online && d.builds_for(run));
+    let able = swarm.drones.values().filter(|d| d.state() == DroneState::Online && d.builds_for(run));
     let speeds: Vec<(u64, u64)> = able.map(|d| (d.speed_permille.max(1), d.pace_permille())).collect();
     let fastest = speeds.iter().map(|(speed, _)| *speed).max()?;
     let stuck = Dependants::of(swarm, run).waiting_for(swarm, hopeless(swarm, run));

@@ -208,8 +208,8 @@ fn without_drone(swarm: &Swarm, run: &Run, what: String) -> Found {
             let next = match &run.base {
                 Base::Host => "start a drone for this profile; the run goes on when one is there".to_owned(),
                 Base::Image { image, .. } => format!(
-                    "its base takes a drone for {} that lays overlays over images (root_kind = \"overlay\"): start one; a drone that \
-                     enrolled before it could is enrolled anew",
+                    "its base takes a drone for {} that lays overlays over images (root_kind = \"overlay\"): start one, and \
+                     update older ones",
                     image.machine
                 ),
             };

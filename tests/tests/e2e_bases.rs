@@ -1,0 +1,102 @@
+//! Bases with real processes and the real Portage: a root file system becomes an image, a drone
+//! that has nothing of it fetches it, and builds in it what another profile builds in the
+//! drone's own `/` at the same time.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
+use anyhow::{Result, ensure};
+use std::{fs, time::Duration};
+use swarm_common::{
+    id::RunId,
+    state::RunState,
+    wire::{admin::StartRunReply, base::BaseView, view::ProfileView},
+};
+use swarm_tests::e2e::{base::small_root, swarm::Swarm, workstation::Workstation};
+
+/// A run takes about a minute on a quiet machine; a test machine is not quiet.
+const RUN: Duration = Duration::from_secs(900);
+
+/// Says in its package where it was built.
+const WHERE: &str = "EAPI=8\nDESCRIPTION=\"x\"\nLICENSE=MIT\nSLOT=0\nKEYWORDS=amd64\nS=\"${WORKDIR}\"\nDEPEND=\"dev-libs/libgrid:=\"\n\
+    src_compile() {\n\
+    base=$(cat /etc/name-of-the-base 2>/dev/null || echo host)\n\
+    echo \"${base} $(command -v emerge)\" >where || die\n}\n\
+    src_install() { insinto /usr/share; doins where; }\n";
+
+#[test]
+fn a_drone_fetches_a_base_and_builds_in_it_beside_its_own_root() {
+    in_a_base().unwrap();
+}
+
+fn in_a_base() -> Result<()> {
+    let mut swarm = Swarm::start(&[], &["app-misc/lifegame", "app-misc/where"])?;
+    let ebuild = swarm.repository().join("app-misc/where");
+    fs::create_dir_all(&ebuild)?;
+    fs::write(ebuild.join("where-1.ebuild"), WHERE)?;
+    let root = swarm.path("root");
+    small_root(&root)?;
+    fs::write(root.join("etc/name-of-the-base"), "june\n")?;
+    let root = root.display().to_string();
+
+    // Nothing is promised that is not there.
+    let at = |name: &str| swarm.path(name).display().to_string();
+    let (bundle, repository) = (at("bundle"), at("repository"));
+    let pin = ["profile", "update", "desktop", "--from", &bundle, "--repository", &repository];
+    let in_gentoo = [&pin[..], &["--base", "gentoo"]].concat();
+    let refused = swarm.ctl(&in_gentoo).unwrap_err().to_string();
+    ensure!(refused.contains("there is no base `gentoo`"), "{refused}");
+
+    swarm.ctl(&["base", "add", "gentoo", "--from", &root])?;
+    swarm.ctl(&in_gentoo)?;
+    // Other flags make other packages: nothing is taken over.
+    let make_conf = format!("{bundle}/etc/portage/make.conf");
+    fs::write(&make_conf, fs::read_to_string(&make_conf)? + "\nCFLAGS=\"-O1\"\n")?;
+    swarm.ctl(&["profile", "add", "other", "--from", &bundle, "--repository", &repository])?;
+    swarm.enrol("ada", "")?;
+
+    let runs = ["desktop", "other"]
+        .map(|profile| -> Result<RunId> { Ok(swarm.ask::<StartRunReply>(&["run", "start", profile])?.run) });
+    for run in runs {
+        succeeds(&swarm, run?)?;
+    }
+
+    // What was built in the base is installed.
+    let workstation = Workstation::new(&swarm.repository())?;
+    swarm.set_up(&workstation)?;
+    let wanted = ["--oneshot", "--usepkgonly", "--getbinpkg", "app-misc/where", "app-misc/lifegame"];
+    let (good, said) = workstation.emerge(&wanted)?;
+    ensure!(good, "{said}");
+    ensure!(fs::read_to_string(workstation.path("usr/share/where"))? == "june /usr/bin/emerge\n");
+
+    // A profile keeps its base until another is named, and a run takes the newest generation.
+    fs::write(swarm.path("root/etc/name-of-the-base"), "july\n")?;
+    swarm.ctl(&["base", "update", "gentoo", "--from", &root])?;
+    fs::write(ebuild.join("where-2.ebuild"), WHERE)?;
+    swarm.ctl(&pin)?;
+    let profile: ProfileView = swarm.ask(&["profile", "show", "desktop"])?;
+    ensure!(profile.base.is_some_and(|base| base.as_str() == "gentoo"));
+    succeeds(&swarm, swarm.start_run()?)?;
+    workstation.sync(&swarm.repository())?;
+    let (good, said) = workstation.emerge(&wanted)?;
+    ensure!(good && fs::read_to_string(workstation.path("usr/share/where"))?.starts_with("july "), "{said}");
+    let base: BaseView = swarm.ask(&["base", "show", "gentoo"])?;
+    for generation in &base.generations {
+        let kept = swarm.path("ada/cache/bases").join(generation.image.digest.to_string());
+        ensure!(kept.join("files/usr/bin/emerge").exists(), "both generations are kept unpacked");
+        ensure!(!kept.join("files/usr/share/where").exists(), "a base is only read");
+    }
+    ensure!(
+        fs::read_dir(swarm.path("ada/cache/images"))?.next().is_none(),
+        "what is unpacked is not kept packed"
+    );
+    swarm.ctl(&[&pin[..], &["--base", "host"]].concat())?;
+    let profile: ProfileView = swarm.ask(&["profile", "show", "desktop"])?;
+    ensure!(profile.base.is_none());
+    Ok(())
+}
+
+fn succeeds(swarm: &Swarm, run: RunId) -> Result<()> {
+    let ended = swarm.run_to_its_end(run, RUN)?;
+    ensure!(ended.state == RunState::Succeeded, "{ended:?}\n{}", swarm.ctl(&["logs", "plan"])?);
+    Ok(())
+}
