@@ -21,5 +21,6 @@ pub mod process;
 pub mod run;
 pub mod snapshots;
 pub mod spool;
+pub mod toolchain;
 pub mod vitals;
 pub mod work;

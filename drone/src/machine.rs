@@ -2,11 +2,19 @@
 
 use crate::{cpu, vitals};
 use std::{fs, path::Path};
-use swarm_common::{name::Name, wire::drone::DroneFacts};
+use swarm_common::{
+    name::Name,
+    wire::{drone::DroneFacts, plan::Toolchain},
+};
 
 /// What the orchestrator is told of the machine.
 #[must_use]
-pub fn facts(profiles: &[Name], slots: u32, images: Option<String>) -> DroneFacts {
+pub fn facts(
+    profiles: &[Name],
+    slots: u32,
+    images: Option<String>,
+    toolchain: Option<Box<Toolchain>>,
+) -> DroneFacts {
     DroneFacts {
         machine_id: line(Path::new("/etc/machine-id")),
         boot_id: boot_id(),
@@ -15,7 +23,7 @@ pub fn facts(profiles: &[Name], slots: u32, images: Option<String>) -> DroneFact
         version: env!("CARGO_PKG_VERSION").into(),
         profiles: profiles.to_vec(),
         cpu: fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| cpu::parse(&text)),
-        toolchain: None,
+        toolchain,
         slots,
         images,
     }

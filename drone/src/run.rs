@@ -18,6 +18,7 @@ use crate::{
     process,
     snapshots::Snapshots,
     spool::Spool,
+    toolchain::Probe,
     work::{self, Workshop},
 };
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
@@ -109,6 +110,9 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
     if paused {
         outputs.extend(agent.step(clock.now(), Input::PauseRequested));
     }
+    let builder = config.builder.clone();
+    let asked_programs = tokio::task::spawn_blocking(move || Probe::new(&builder));
+    let probe = asked_programs.await.map_err(|error| RunError::Unfit(error.to_string()))?;
     let (inputs, incoming) = mpsc::channel(256);
     let state = Loop {
         credential_file: config.state_dir.join("credential").display().to_string(),
@@ -128,6 +132,7 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
         supervisor,
         told: "",
         profiles: config.profiles,
+        probe,
         facts_told: None,
         facts_on_their_way: None,
     };
@@ -171,6 +176,8 @@ struct Loop {
     /// What the supervisor was last told that the drone does.
     told: &'static str,
     profiles: Vec<Name>,
+    /// What it builds with.
+    probe: Probe,
     /// What this start of the drone has told of its machine.
     facts_told: Option<DroneFacts>,
     /// What the heartbeat that is on its way tells of it.

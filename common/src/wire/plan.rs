@@ -63,6 +63,23 @@ pub struct Toolchain {
 const LONGEST_PROGRAM: usize = 128;
 
 impl Toolchain {
+    /// The first program of which `other` has another version: what it is, its version here and
+    /// there. What one of them does not say is no difference; the processor's level is not
+    /// looked at.
+    #[must_use]
+    pub fn difference<'t>(&'t self, other: &'t Self) -> Option<(&'static str, &'t str, &'t str)> {
+        let programs = [
+            ("machine triple", &self.chost, &other.chost),
+            ("compiler", &self.compiler, &other.compiler),
+            ("C library", &self.libc, &other.libc),
+            ("binutils", &self.binutils, &other.binutils),
+            ("bash", &self.bash, &other.bash),
+            ("Portage", &self.portage, &other.portage),
+        ];
+        let mut found = programs.into_iter().filter(|(_, a, b)| !a.is_empty() && !b.is_empty() && a != b);
+        found.next().map(|(name, a, b)| (name, a.as_str(), b.as_str()))
+    }
+
     /// Whether it is within the bounds of what a drone may say.
     #[must_use]
     pub fn is_bounded(&self) -> bool {

@@ -153,10 +153,17 @@ impl Drone {
     pub fn builds_for(&self, run: &Run) -> bool {
         let profiles = &self.facts.profiles;
         let at_home = match &run.base {
-            Base::Host => true,
+            Base::Host => self.difference(run).is_none(),
             Base::Image { image, .. } => self.facts.images.as_ref() == Some(&image.machine),
         };
         at_home && (profiles.is_empty() || profiles.contains(&run.profile))
+    }
+
+    /// The first program of its own system of which it has another version than a run that is
+    /// built in such systems was planned with: what it is, the run's version, and its own.
+    #[must_use]
+    pub fn difference<'a>(&'a self, run: &'a Run) -> Option<(&'static str, &'a str, &'a str)> {
+        run.built_with.as_deref()?.difference(self.facts.toolchain.as_deref()?)
     }
 
     /// How many builds it does at a time.

@@ -12,7 +12,10 @@ use swarm_common::{
     name::Name,
     state::*,
     time::TimeMs,
-    wire::{base::Base, plan::PlanProblem},
+    wire::{
+        base::Base,
+        plan::{PlanProblem, Toolchain},
+    },
 };
 
 /// A run.
@@ -64,6 +67,9 @@ pub struct Run {
     pub base_provides: BTreeMap<String, BTreeSet<String>>,
     /// What the resolver refused.
     pub problems: Vec<PlanProblem>,
+    /// What its drones build with in their own systems, as the drone that planned it did.
+    #[serde(default)]
+    pub built_with: Option<Box<Toolchain>>,
 }
 
 impl Run {
@@ -92,6 +98,7 @@ impl Run {
             stood_still_at: None,
             base_provides: BTreeMap::new(),
             problems: Vec::new(),
+            built_with: None,
         }
     }
 

@@ -3,7 +3,7 @@
 //! Looking at the state instead of at each event keeps this in one place: however the
 //! last package of a run came to rest, the run is over.
 
-use crate::{channel, event::Event, swarm::Swarm};
+use crate::{channel, event::Event, run::Run, standstill, swarm::Swarm};
 use std::collections::BTreeMap;
 use swarm_common::{id::*, name::Name, state::*};
 
@@ -34,8 +34,29 @@ pub fn settle(swarm: &Swarm) -> Vec<Event> {
             Event::RunEnded { run: id, state, reason }
         })
     });
-    let events: Vec<Event> = over.collect();
+    let mut events: Vec<Event> = over.collect();
+    events.extend(swarm.runs.iter().filter_map(|(&run, record)| {
+        let reason = outdated(swarm, record)?;
+        Some(Event::RunEnded { run, state: RunState::Cancelled, reason })
+    }));
     if events.is_empty() { forget(swarm) } else { events }
+}
+
+/// Why a run cannot go on: all drones have other programs by now than it was planned with, as
+/// after an update of the only one. The next run is planned with theirs.
+fn outdated(swarm: &Swarm, run: &Run) -> Option<String> {
+    let begun = run.count(PackageState::Delegated) > 0;
+    if run.state != RunState::Building || begun || standstill::has_news(swarm, run) {
+        return None;
+    }
+    let mut drones = swarm.drones.values().filter(|d| d.approved && d.lost.is_none()).peekable();
+    drones.peek()?;
+    let differences: Option<Vec<_>> = drones.map(|d| d.difference(run)).collect();
+    let (part, planned, own) = *differences?.first()?;
+    Some(format!(
+        "no drone can go on with it: its {part} was {planned}, and is {own} by now; what was received is published, and the \
+         next run plans the rest"
+    ))
 }
 
 /// Ended runs beyond those that are kept.

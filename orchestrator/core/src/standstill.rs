@@ -20,7 +20,7 @@ pub(crate) fn found(swarm: &Swarm, now: TimeMs) -> Vec<Event> {
 
 /// Whether it has received what nobody has published. What it only took over is published
 /// already, unless its profile never published anything.
-fn has_news(swarm: &Swarm, run: &Run) -> bool {
+pub(crate) fn has_news(swarm: &Swarm, run: &Run) -> bool {
     let received = run.count(PackageState::Received);
     let first = swarm.profiles.get(&run.profile).is_some_and(|p| p.generation == 0);
     run.state == RunState::Building

@@ -158,6 +158,7 @@ impl Swarm {
                 self.end(at, *attempt, Ending::Accepted, Some(*usage));
                 self.supersede(at, Job::Plan(*run));
                 self.take_plan(*run, *first_package, plan);
+                self.keep_toolchain(*run, *attempt);
             }
             Event::PlanNeeded { run, not_before, reason } => {
                 if let Some(run) = self.runs.get_mut(run) {

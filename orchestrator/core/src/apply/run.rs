@@ -18,7 +18,7 @@ use swarm_common::{
     id::*,
     state::*,
     time::TimeMs,
-    wire::{artifact::Artifact, drone::Target, plan::PlanReport},
+    wire::{artifact::Artifact, base::Base, drone::Target, plan::PlanReport},
 };
 
 impl Swarm {
@@ -88,6 +88,16 @@ impl Swarm {
         run.base_provides.clone_from(&report.base_provides);
         run.state = RunState::Building;
         run.reason.clear();
+    }
+
+    /// Has a run go on with the programs of the drone that planned it, if it is built in the
+    /// drones' own systems.
+    pub(super) fn keep_toolchain(&mut self, run: RunId, attempt: AttemptId) {
+        let drone = self.attempts.get(&attempt).and_then(|attempt| self.drones.get(&attempt.drone));
+        let toolchain = drone.and_then(|drone| drone.facts.toolchain.clone());
+        if let Some(run) = self.runs.get_mut(&run).filter(|run| run.base == Base::Host) {
+            run.built_with = toolchain;
+        }
     }
 
     /// Keeps what the keys of a plan were computed from, to say later what changed.

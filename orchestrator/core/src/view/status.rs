@@ -148,6 +148,17 @@ fn of_run(swarm: &Swarm, id: RunId, run: &Run, found: &mut Vec<Found>) {
         let what = format!("run {id} of {profile} stands still: no drone that can build for it is online");
         found.push(without_drone(swarm, run, what));
     }
+    if run.state == RunState::Building {
+        let online = swarm.drones.iter().filter(|(id, d)| swarm.state_of(**id, d) == DroneState::Online);
+        for (name, (part, planned, own)) in online.filter_map(|(_, d)| Some((&d.name, d.difference(run)?))) {
+            let what = format!(
+                "drone {name} builds nothing of {id} of {profile}: its {part} is {own}, and the run is planned with {planned}"
+            );
+            let next = "bring the drones of a profile to the same versions, or give the profile a base for all of \
+                        them: `swarmctl base add`";
+            found.push(Found::passing(what, next));
+        }
+    }
     if run.state == RunState::Failed {
         let failed = Found::mended_by(
             format!("run {id} of {profile} failed: {}", run.reason),
