@@ -4,6 +4,7 @@
 //! Nothing here is a test: a busy machine makes a benchmark worse, never red.
 
 mod cpu;
+pub mod drone;
 pub mod footprint;
 pub mod index;
 pub mod intake;
@@ -36,12 +37,13 @@ pub struct Settings {
 }
 
 /// All sections, in the order of the page.
-pub const ALL: [Bench; 7] = [
+pub const ALL: [Bench; 8] = [
     ("schedule", schedule::run),
     ("queue", queue::run),
     ("journal", journal::run),
     ("index", index::run),
     ("intake", intake::run),
     ("serving", serving::run),
+    ("drone", drone::run),
     ("footprint", footprint::run),
 ];

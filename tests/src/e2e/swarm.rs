@@ -54,7 +54,7 @@ impl Swarm {
         copy(&part("examples/repository"), &swarm.repository())?;
         copy(&part("examples/desktop"), &swarm.bundle())?;
         if !world.is_empty() {
-            fs::write(swarm.bundle().join("world"), world.join("\n") + "\n")?;
+            swarm.set_world(world)?;
         }
         swarm.start_orchestrator()?;
         let state = shown(&swarm.path("orchestrator"));
@@ -74,6 +74,15 @@ impl Swarm {
 
     fn bundle(&self) -> PathBuf {
         self.path("bundle")
+    }
+
+    /// Replaces the world set; [`Swarm::pin_anew`] takes it along.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn set_world(&self, world: &[impl AsRef<str>]) -> Result<()> {
+        let lines = world.iter().map(|atom| format!("{}\n", atom.as_ref()));
+        Ok(fs::write(self.bundle().join("world"), lines.collect::<String>())?)
     }
 
     /// A file or folder beside those of the orchestrator and the drones.
