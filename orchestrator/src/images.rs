@@ -1,13 +1,11 @@
 //! Images of bases: root file systems as compressed archives by the digest of their content.
 //! One enters only whole and proved, and what was found of it then is kept beside it.
 
-use crate::artifact::disk::{self, DiskError};
-use std::{
-    fs::{self, File},
-    io::{self, BufReader, Write as _},
-    path::{Path, PathBuf},
-    time::SystemTime,
+use crate::{
+    archives::{Archives, NewArchive},
+    artifact::disk::DiskError,
 };
+use std::{fs, io, path::PathBuf, time::SystemTime};
 use swarm_common::{
     digest::Digest,
     format::image::{self, ImageError},
@@ -42,9 +40,7 @@ pub enum TakeError {
 
 /// The directory of images.
 #[derive(Debug, Clone)]
-pub struct Images {
-    dir: PathBuf,
-}
+pub struct Images(Archives);
 
 impl Images {
     /// Uses `dir`, which is made if needed.
@@ -52,19 +48,17 @@ impl Images {
     /// # Errors
     /// If it cannot be made.
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self, DiskError> {
-        let dir = dir.into();
-        disk::make_dirs(&dir)?;
-        Ok(Self { dir })
+        Archives::open(dir.into()).map(Self)
     }
 
     /// Where the archive is, or would be.
     #[must_use]
     pub fn path(&self, digest: Digest) -> PathBuf {
-        self.dir.join(format!("{digest}.tar.zst"))
+        self.0.path(digest)
     }
 
     fn facts_path(&self, digest: Digest) -> PathBuf {
-        self.dir.join(format!("{digest}.json"))
+        self.0.dir().join(format!("{digest}.json"))
     }
 
     /// What is known of an image; `None` if it is not here.
@@ -87,15 +81,14 @@ impl Images {
     /// # Errors
     /// If there is no space for it, or the disk fails.
     pub fn create(&self, digest: Digest, size: Option<u64>) -> Result<NewImage, TakeError> {
-        let space = rustix::fs::statvfs(&self.dir).map_err(io::Error::from);
-        let space = space.map_err(DiskError::at("look at", &self.dir))?;
+        let dir = self.0.dir();
+        let space = rustix::fs::statvfs(dir).map_err(io::Error::from);
+        let space = space.map_err(DiskError::at("look at", dir))?;
         let free = space.f_bavail * space.f_frsize;
         if let Some(needed) = size.filter(|&size| size > free) {
-            return Err(TakeError::TooLarge { digest, needed, free, dir: self.dir.clone() });
+            return Err(TakeError::TooLarge { digest, needed, free, dir: dir.to_owned() });
         }
-        let file =
-            tempfile::NamedTempFile::new_in(&self.dir).map_err(DiskError::at("make a file in", &self.dir))?;
-        Ok(NewImage { home: self.clone(), digest, file })
+        Ok(NewImage { home: self.clone(), digest, file: self.0.create()? })
     }
 
     /// Removes images that nobody needs and that came before `before`, and what a crash left.
@@ -104,22 +97,8 @@ impl Images {
     /// # Errors
     /// If the disk fails.
     pub fn retain(&self, before: SystemTime, kept: impl Fn(Digest) -> bool) -> Result<usize, DiskError> {
-        let mut gone = 0;
-        for entry in fs::read_dir(&self.dir).map_err(DiskError::at("list", &self.dir))? {
-            let entry = entry.map_err(DiskError::at("list", &self.dir))?;
-            let modified = entry.metadata().and_then(|meta| meta.modified());
-            let old = modified.map_err(DiskError::at("look at", &entry.path()))? < before;
-            if old && !digest_of(&entry.path()).is_some_and(&kept) {
-                gone += usize::from(disk::remove_file(&entry.path())?);
-            }
-        }
-        Ok(gone)
+        self.0.retain(before, kept)
     }
-}
-
-/// The image that a file of the directory belongs to.
-fn digest_of(path: &Path) -> Option<Digest> {
-    path.file_name()?.to_str()?.split('.').next()?.parse().ok()
 }
 
 /// An image on its way in. Dropped without [`NewImage::commit`] it is gone.
@@ -127,7 +106,7 @@ fn digest_of(path: &Path) -> Option<Digest> {
 pub struct NewImage {
     home: Images,
     digest: Digest,
-    file: tempfile::NamedTempFile,
+    file: NewArchive,
 }
 
 impl NewImage {
@@ -136,19 +115,16 @@ impl NewImage {
     /// # Errors
     /// If the disk fails.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
-        self.file.write_all(bytes).map_err(DiskError::at("write into", &self.home.dir))
+        self.file.write(bytes)
     }
 
-    /// Proves that it is the image that was announced, and keeps it.
+    /// Proves that it is the image that was announced, and keeps it, what was found of it last.
     ///
     /// # Errors
     /// It is another one or none, or the disk fails.
     pub fn commit(self) -> Result<(), TakeError> {
-        let path = self.home.path(self.digest);
-        let reopened: io::Result<File> = self.file.reopen();
-        let archive = reopened.map_err(DiskError::at("read", &path))?;
-        let size = archive.metadata().map_err(DiskError::at("look at", &path))?.len();
-        let found = image::verify(BufReader::with_capacity(256 * 1024, archive), self.digest)?;
+        let (archive, size) = self.file.reopen()?;
+        let found = image::verify(archive, self.digest)?;
         let facts = Image {
             digest: self.digest,
             size,
@@ -157,19 +133,12 @@ impl NewImage {
             machine: found.machine,
             has_portage: found.has_portage,
         };
-        self.file.as_file().sync_all().map_err(DiskError::at("sync", &path))?;
-        self.file.persist(&path).map_err(|error| DiskError::new("rename to", &path, error.error))?;
-        let facts_path = self.home.facts_path(self.digest);
+        self.file.keep(&self.home.path(self.digest))?;
+        let path = self.home.facts_path(self.digest);
         let text = serde_json::to_vec(&facts)
-            .map_err(|error| DiskError::new("write", &facts_path, io::Error::other(error)))?;
-        let mut beside = tempfile::NamedTempFile::new_in(&self.home.dir)
-            .map_err(DiskError::at("make a file in", &self.home.dir))?;
-        beside
-            .write_all(&text)
-            .and_then(|()| beside.as_file().sync_all())
-            .map_err(DiskError::at("write", &facts_path))?;
-        beside.persist(&facts_path).map_err(|error| DiskError::new("rename to", &facts_path, error.error))?;
-        disk::sync_dir(&self.home.dir)?;
-        Ok(())
+            .map_err(|error| DiskError::new("write", &path, io::Error::other(error)))?;
+        let mut beside = self.home.0.create()?;
+        beside.write(&text)?;
+        Ok(beside.keep(&path)?)
     }
 }

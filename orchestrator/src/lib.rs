@@ -9,6 +9,7 @@
 //! passes, [`passes`] what they did.
 
 pub mod app;
+mod archives;
 pub mod artifact;
 pub mod calendar;
 pub mod collisions;

@@ -1,13 +1,11 @@
 //! Snapshots as they came: compressed archives by the digest of their content. One enters
 //! only whole and proved.
 
-use crate::artifact::disk::{self, DiskError};
-use std::{
-    fs::{self, File},
-    io::{self, BufReader, Write as _},
-    path::PathBuf,
-    time::SystemTime,
+use crate::{
+    archives::{Archives, NewArchive},
+    artifact::disk::DiskError,
 };
+use std::{path::PathBuf, time::SystemTime};
 use swarm_common::{
     digest::Digest,
     format::snapshot::{self, SnapshotError},
@@ -26,9 +24,7 @@ pub enum TakeError {
 
 /// The directory of snapshots.
 #[derive(Debug, Clone)]
-pub struct Snapshots {
-    dir: PathBuf,
-}
+pub struct Snapshots(Archives);
 
 impl Snapshots {
     /// Uses `dir`, which is made if needed.
@@ -36,15 +32,13 @@ impl Snapshots {
     /// # Errors
     /// If it cannot be made.
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self, DiskError> {
-        let dir = dir.into();
-        disk::make_dirs(&dir)?;
-        Ok(Self { dir })
+        Archives::open(dir.into()).map(Self)
     }
 
     /// Where the archive is, or would be.
     #[must_use]
     pub fn path(&self, digest: Digest) -> PathBuf {
-        self.dir.join(format!("{digest}.tar.zst"))
+        self.0.path(digest)
     }
 
     /// Whether it is there.
@@ -56,14 +50,12 @@ impl Snapshots {
         tokio::fs::try_exists(&path).await.map_err(DiskError::at("look at", &path))
     }
 
-    /// Begins to take one.
+    /// Begins to take the snapshot `digest`.
     ///
     /// # Errors
     /// If the disk fails.
-    pub fn create(&self) -> Result<NewSnapshot, DiskError> {
-        let file =
-            tempfile::NamedTempFile::new_in(&self.dir).map_err(DiskError::at("make a file in", &self.dir))?;
-        Ok(NewSnapshot { home: self.clone(), file })
+    pub fn create(&self, digest: Digest) -> Result<NewSnapshot, DiskError> {
+        Ok(NewSnapshot { path: self.path(digest), digest, file: self.0.create()? })
     }
 
     /// Removes archives that nobody needs and that came before `before`, and what a crash
@@ -72,26 +64,16 @@ impl Snapshots {
     /// # Errors
     /// If the disk fails.
     pub fn retain(&self, before: SystemTime, kept: impl Fn(Digest) -> bool) -> Result<usize, DiskError> {
-        let mut gone = 0;
-        for entry in fs::read_dir(&self.dir).map_err(DiskError::at("list", &self.dir))? {
-            let entry = entry.map_err(DiskError::at("list", &self.dir))?;
-            let name = entry.file_name();
-            let digest = name.to_str().and_then(|name| name.strip_suffix(".tar.zst")?.parse().ok());
-            let modified = entry.metadata().and_then(|meta| meta.modified());
-            let old = modified.map_err(DiskError::at("look at", &entry.path()))? < before;
-            if old && !digest.is_some_and(&kept) {
-                gone += usize::from(disk::remove_file(&entry.path())?);
-            }
-        }
-        Ok(gone)
+        self.0.retain(before, kept)
     }
 }
 
 /// A snapshot on its way in. Dropped without [`NewSnapshot::commit`] it is gone.
 #[derive(Debug)]
 pub struct NewSnapshot {
-    home: Snapshots,
-    file: tempfile::NamedTempFile,
+    path: PathBuf,
+    digest: Digest,
+    file: NewArchive,
 }
 
 impl NewSnapshot {
@@ -100,21 +82,15 @@ impl NewSnapshot {
     /// # Errors
     /// If the disk fails.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
-        self.file.write_all(bytes).map_err(DiskError::at("write into", &self.home.dir))
+        self.file.write(bytes)
     }
 
-    /// Proves that it is the snapshot `digest` and keeps it.
+    /// Proves that it is the snapshot that was announced, and keeps it.
     ///
     /// # Errors
     /// It is another one or none, or the disk fails.
-    pub fn commit(self, digest: Digest) -> Result<(), TakeError> {
-        let path = self.home.path(digest);
-        let reopened: io::Result<File> = self.file.reopen();
-        let archive = reopened.map_err(DiskError::at("read", &path))?;
-        snapshot::verify(BufReader::with_capacity(256 * 1024, archive), digest)?;
-        self.file.as_file().sync_all().map_err(DiskError::at("sync", &path))?;
-        self.file.persist(&path).map_err(|error| DiskError::new("rename to", &path, error.error))?;
-        disk::sync_dir(&self.home.dir)?;
-        Ok(())
+    pub fn commit(self) -> Result<(), TakeError> {
+        snapshot::verify(self.file.reopen()?.0, self.digest)?;
+        Ok(self.file.keep(&self.path)?)
     }
 }

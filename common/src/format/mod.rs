@@ -7,6 +7,7 @@
 
 mod beside;
 mod bounded;
+mod digesting;
 pub mod digests;
 pub mod gpkg;
 pub mod image;

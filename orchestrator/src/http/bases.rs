@@ -1,8 +1,9 @@
 //! Bases, and the images that they are made of: an admin sends them, drones fetch images.
 
 use super::{
+    archive::{self, KIND},
     auth::Once,
-    body::{Pieces, read_json},
+    body::read_json,
     problem::ApiError,
     route::{Limit, Role, Route},
 };
@@ -10,16 +11,15 @@ use crate::{
     app::App,
     artifact::disk::DiskError,
     images::{NewImage, TakeError},
-    publish::conditional::{self, Bytes as Wanted},
 };
 use axum::{
     Json,
-    body::{Body, Bytes},
+    body::Body,
     extract::{Path, State},
-    http::{HeaderMap, Method, StatusCode, header},
-    response::{IntoResponse as _, Response},
+    http::{HeaderMap, Method, header},
+    response::Response,
 };
-use std::{io::ErrorKind, sync::Arc};
+use std::sync::Arc;
 use swarm_common::{
     digest::Digest,
     format::image::ImageError,
@@ -27,19 +27,10 @@ use swarm_common::{
     wire::base::{BaseRequest, BaseView},
 };
 use swarm_core::{Command, Refusal, base};
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::{JoinError, spawn_blocking},
-};
-
-/// Pieces between the connection and the disk.
-const IN_FLIGHT: usize = 8;
+use tokio::task::{JoinError, spawn_blocking};
 
 /// Characters that say where a base came from.
 const LONGEST_SOURCE: usize = 500;
-
-/// Media type of a compressed archive.
-const KIND: &str = "application/zstd";
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -122,62 +113,36 @@ async fn put_image(
 ) -> Result<(), ApiError> {
     let images = app.images.clone();
     let size = headers.get(header::CONTENT_LENGTH).and_then(|size| size.to_str().ok()?.parse().ok());
-    let new = spawn_blocking(move || images.create(digest, size)).await.map_err(broken)?;
-    let new = new.map_err(refuse)?;
-    let (sender, receiver) = mpsc::channel::<Bytes>(IN_FLIGHT);
-    let (whole_sender, whole) = oneshot::channel::<()>();
-    let writer = spawn_blocking(move || write(new, receiver, whole));
-    let mut pieces = Pieces::new(body, app.config.limits.body_idle());
-    let broken_off = loop {
-        match pieces.next().await {
-            Ok(Some(piece)) => {
-                if sender.send(piece).await.is_err() {
-                    break None;
-                }
-            }
-            Ok(None) => {
-                // Without this word the writer drops what has come.
-                let _told = whole_sender.send(());
-                break None;
-            }
-            Err(error) => break Some(error),
-        }
-    };
-    drop(sender);
-    let written = writer.await.map_err(broken)?;
-    match broken_off {
-        Some(error) => Err(error),
-        None => written.map_err(refuse),
-    }
+    let new = spawn_blocking(move || images.create(digest, size)).await.map_err(broken)??;
+    archive::take(body, app.config.limits.body_idle(), new).await
 }
 
 fn broken(error: JoinError) -> ApiError {
-    ApiError::Internal(format!("taking the image broke off: {error}"))
+    ApiError::Internal(error.to_string())
 }
 
-fn refuse(error: TakeError) -> ApiError {
-    match error {
-        TakeError::Disk(error) => ApiError::Disk(error),
-        TakeError::TooLarge { .. } => ApiError::NoSpace(error.to_string()),
-        TakeError::Unsound(error @ (ImageError::Io { .. } | ImageError::Archive(_))) => {
-            ApiError::Unprocessable(format!("the image cannot be read: {error}"))
+impl archive::Sink for NewImage {
+    type Error = TakeError;
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
+        Self::write(self, bytes)
+    }
+
+    fn commit(self) -> Result<(), TakeError> {
+        Self::commit(self)
+    }
+}
+
+impl From<TakeError> for ApiError {
+    fn from(error: TakeError) -> Self {
+        match error {
+            TakeError::Disk(error) => Self::Disk(error),
+            TakeError::TooLarge { .. } => Self::NoSpace(error.to_string()),
+            TakeError::Unsound(error @ (ImageError::Io { .. } | ImageError::Archive(_))) => {
+                Self::Unprocessable(format!("the image cannot be read: {error}"))
+            }
+            TakeError::Unsound(error) => Self::Unprocessable(format!("the image is refused: {error}")),
         }
-        TakeError::Unsound(error) => ApiError::Unprocessable(format!("the image is refused: {error}")),
-    }
-}
-
-fn write(
-    mut new: NewImage,
-    mut pieces: mpsc::Receiver<Bytes>,
-    mut whole: oneshot::Receiver<()>,
-) -> Result<(), TakeError> {
-    while let Some(piece) = pieces.blocking_recv() {
-        new.write(&piece)?;
-    }
-    match whole.try_recv() {
-        Ok(()) => new.commit(),
-        // The body broke off; the sender says so.
-        Err(_) => Ok(()),
     }
 }
 
@@ -186,26 +151,5 @@ async fn get_image(
     Path(digest): Path<Digest>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let path = app.images.path(digest);
-    let file = match tokio::fs::File::open(&path).await {
-        Ok(file) => file.into_std().await,
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Err(ApiError::Absent(format!("image {digest} is not here")));
-        }
-        Err(error) => return Err(DiskError::new("open", &path, error).into()),
-    };
-    let size = file.metadata().map_err(DiskError::at("look at", &path))?.len();
-    // A download that broke off goes on where it stood.
-    let asked = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
-    let (status, first, length, part) = match conditional::range(asked, None, size, 0) {
-        Wanted::All => (StatusCode::OK, 0, size, None),
-        Wanted::Part { first, last } => {
-            let part = format!("bytes {first}-{last}/{size}");
-            (StatusCode::PARTIAL_CONTENT, first, last - first + 1, Some(part))
-        }
-        Wanted::Unsatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, 0, 0, Some(format!("bytes */{size}"))),
-    };
-    let headers = [(header::CONTENT_TYPE, KIND.to_owned()), (header::CONTENT_LENGTH, length.to_string())];
-    let part = part.map(|part| [(header::CONTENT_RANGE, part)]);
-    Ok((status, headers, part, super::file::body(file, first, length)).into_response())
+    archive::give(&app.images.path(digest), &format!("image {digest}"), &headers).await
 }

@@ -4,6 +4,7 @@
 //! and never touches the journal. Each file is one resource; [`route`] is the shape they
 //! share, [`plain`] what needs TLS, [`auth`] who asks, [`body`] how much, [`problem`] what went wrong.
 
+mod archive;
 mod artifacts;
 mod audit;
 mod auth;

@@ -4,9 +4,11 @@
 use super::{ImageError, MAX_BYTES, MAX_ENTRIES, check_path, keeps, outline::Outline, parent};
 use crate::{
     digest::Digest,
-    format::tar_reader::{TarAttributes, XATTR},
+    format::{
+        digesting::DigestWriter,
+        tar_reader::{TarAttributes, XATTR},
+    },
 };
-use sha2::Digest as _;
 use std::{
     collections::BTreeMap,
     fs::File,
@@ -179,17 +181,17 @@ impl ImageContents {
         let writing = || ImageError::io("writing the image");
         self.name_files_first();
         let zstd = zstd::Encoder::new(out, 3).map_err(writing())?;
-        let mut tar = tar::Builder::new(Hashing { out: zstd, hash: sha2::Sha256::new(), bytes: 0 });
+        let mut tar = tar::Builder::new(DigestWriter::new(zstd));
         for (path, node) in &self.nodes {
             append(&mut tar, path, node)?;
-            if tar.get_ref().bytes > MAX_BYTES {
+            if tar.get_ref().bytes() > MAX_BYTES {
                 return Err(ImageError::TooLarge { what: "bytes", limit: MAX_BYTES });
             }
             progress();
         }
-        let Hashing { out, hash, .. } = tar.into_inner().map_err(writing())?;
+        let (out, digest) = tar.into_inner().map_err(writing())?.finish();
         out.finish().and_then(|mut out| out.flush()).map_err(writing())?;
-        Ok(Digest(hash.finalize().into()))
+        Ok(digest)
     }
 
     /// Of the names of one file the first becomes the file.
@@ -302,25 +304,5 @@ impl Read for At<'_> {
         let n = self.file.read_at(buffer, self.offset)?;
         self.offset += n as u64;
         Ok(n)
-    }
-}
-
-/// Passes bytes on, and digests and counts them.
-struct Hashing<W> {
-    out: W,
-    hash: sha2::Sha256,
-    bytes: u64,
-}
-
-impl<W: Write> Write for Hashing<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = self.out.write(bytes)?;
-        self.hash.update(&bytes[..n]);
-        self.bytes += n as u64;
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
     }
 }

@@ -14,10 +14,12 @@ use super::{
 };
 use crate::{
     digest::Digest,
-    format::tar_reader::{EntryKind, TarAttributes, TarEntry, TarReader},
+    format::{
+        digesting::DigestReader,
+        tar_reader::{EntryKind, TarAttributes, TarEntry, TarReader},
+    },
 };
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags, lsetxattr, utimensat};
-use sha2::Digest as _;
 use std::{
     collections::HashMap,
     ffi::OsStr,
@@ -53,7 +55,7 @@ pub fn verify(archive: impl Read, expected: Digest) -> Result<ImageSummary, Imag
 fn read(archive: impl Read, expected: Digest, dir: Option<&Path>) -> Result<ImageSummary, ImageError> {
     let reading = || ImageError::io("reading the image");
     let zstd = zstd::Decoder::new(archive).map_err(reading())?;
-    let mut tar = TarReader::new(Counting { from: zstd, hash: sha2::Sha256::new(), bytes: 0 });
+    let mut tar = TarReader::new(DigestReader::new(zstd, MAX_BYTES));
     let mut content = Content { dir, ..Content::default() };
     while let Some(entry) = tar.next_entry()? {
         content.entries += 1;
@@ -62,12 +64,11 @@ fn read(archive: impl Read, expected: Digest, dir: Option<&Path>) -> Result<Imag
         }
         content.take(&mut tar, entry)?;
     }
-    let counted = tar.into_inner();
-    let got = Digest(counted.hash.finalize().into());
+    let (bytes, got) = tar.into_inner().finish();
     if got != expected {
         return Err(ImageError::WrongDigest { expected, got });
     }
-    content.finish(counted.bytes)
+    content.finish(bytes)
 }
 
 /// What has come so far.
@@ -198,24 +199,4 @@ fn set_time(at: &Path, mtime: u64) -> io::Result<()> {
     let time = Timespec { tv_sec: i64::try_from(mtime).unwrap_or(0), tv_nsec: 0 };
     let times = Timestamps { last_access: time, last_modification: time };
     Ok(utimensat(CWD, at, &times, AtFlags::SYMLINK_NOFOLLOW)?)
-}
-
-/// Passes bytes on, digests them, and ends an archive without end.
-struct Counting<R> {
-    from: R,
-    hash: sha2::Sha256,
-    bytes: u64,
-}
-
-impl<R: Read> Read for Counting<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.from.read(buffer)?;
-        self.bytes += n as u64;
-        if self.bytes > MAX_BYTES {
-            let text = format!("more than {MAX_BYTES} bytes unpacked");
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
-        }
-        self.hash.update(&buffer[..n]);
-        Ok(n)
-    }
 }

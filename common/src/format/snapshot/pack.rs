@@ -5,12 +5,11 @@ use super::{
     MANIFEST, MAX_BYTES, MAX_ENTRIES, SnapshotError, SnapshotManifest,
     path::{check_link, check_path},
 };
-use crate::digest::Digest;
-use sha2::Digest as _;
+use crate::{digest::Digest, format::digesting::DigestWriter};
 use std::{
     collections::BTreeMap,
     fs,
-    io::{self, Read, Write},
+    io::{Read, Write},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
@@ -107,7 +106,7 @@ impl SnapshotContents {
     pub fn write(&self, out: impl Write, mut progress: impl FnMut()) -> Result<Digest, SnapshotError> {
         let writing = || SnapshotError::io("writing the snapshot");
         let zstd = zstd::Encoder::new(out, 6).map_err(writing())?;
-        let mut tar = tar::Builder::new(Hashing { out: zstd, hash: sha2::Sha256::new(), bytes: 0 });
+        let mut tar = tar::Builder::new(DigestWriter::new(zstd));
         let manifest =
             serde_json::to_vec(&self.manifest).map_err(|e| SnapshotError::Manifest(e.to_string()))?;
         tar.append_data(&mut file_header(manifest.len() as u64, false), MANIFEST, manifest.as_slice())
@@ -125,14 +124,14 @@ impl SnapshotContents {
                     append_file(&mut tar, path, on_disk, *executable)?;
                 }
             }
-            if tar.get_ref().bytes > MAX_BYTES {
+            if tar.get_ref().bytes() > MAX_BYTES {
                 return Err(SnapshotError::TooLarge { what: "bytes", limit: MAX_BYTES });
             }
             progress();
         }
-        let Hashing { out, hash, .. } = tar.into_inner().map_err(writing())?;
+        let (out, digest) = tar.into_inner().map_err(writing())?.finish();
         out.finish().and_then(|mut out| out.flush()).map_err(writing())?;
-        Ok(Digest(hash.finalize().into()))
+        Ok(digest)
     }
 }
 
@@ -168,24 +167,4 @@ fn file_header(size: u64, executable: bool) -> Header {
     let mut header = plain_header(EntryType::Regular, if executable { 0o755 } else { 0o644 });
     header.set_size(size);
     header
-}
-
-/// Passes bytes on, and digests and counts them.
-struct Hashing<W> {
-    out: W,
-    hash: sha2::Sha256,
-    bytes: u64,
-}
-
-impl<W: Write> Write for Hashing<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = self.out.write(bytes)?;
-        self.hash.update(&bytes[..n]);
-        self.bytes += n as u64;
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
 }

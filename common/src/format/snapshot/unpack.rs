@@ -10,8 +10,7 @@ use super::{
     MANIFEST, MAX_BYTES, MAX_ENTRIES, MAX_MANIFEST_BYTES, SnapshotError, SnapshotManifest,
     path::{MAX_PATH, check_link, check_path},
 };
-use crate::digest::Digest;
-use sha2::Digest as _;
+use crate::{digest::Digest, format::digesting::DigestReader};
 use std::{
     collections::HashSet,
     ffi::OsString,
@@ -83,7 +82,7 @@ fn read(
 ) -> Result<SnapshotManifest, SnapshotError> {
     let reading = || SnapshotError::io("reading the snapshot");
     let zstd = zstd::Decoder::new(archive).map_err(reading())?;
-    let mut tar = tar::Archive::new(Counting { from: zstd, hash: sha2::Sha256::new(), bytes: 0 });
+    let mut tar = tar::Archive::new(DigestReader::new(zstd, MAX_BYTES));
     let mut content = Content { places, manifest: None, entries: HashSet::new(), dirs: HashSet::new() };
     let mut long = LongNames::default();
     let mut count = 0;
@@ -103,7 +102,7 @@ fn read(
     let mut rest = tar.into_inner();
     // What follows the end mark belongs to the digest as well.
     io::copy(&mut rest, &mut io::sink()).map_err(reading())?;
-    let got = Digest(rest.hash.finalize().into());
+    let (_, got) = rest.finish();
     if got != expected {
         return Err(SnapshotError::WrongDigest { expected, got });
     }
@@ -265,26 +264,4 @@ fn link_if_same(known: &Path, at: &Path, bytes: &[u8], mode: u32) -> bool {
 /// Sets a mode whatever the process's umask is: builds run as another user.
 fn set_mode(at: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(at, fs::Permissions::from_mode(mode))
-}
-
-/// Passes bytes on, digests them, and ends an archive without end.
-struct Counting<R> {
-    from: R,
-    hash: sha2::Sha256,
-    bytes: u64,
-}
-
-impl<R: Read> Read for Counting<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.from.read(buffer)?;
-        self.bytes += n as u64;
-        if self.bytes > MAX_BYTES {
-            return Err(io::Error::new(
-                io::ErrorKind::FileTooLarge,
-                format!("more than {MAX_BYTES} bytes unpacked"),
-            ));
-        }
-        self.hash.update(&buffer[..n]);
-        Ok(n)
-    }
 }

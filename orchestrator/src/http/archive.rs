@@ -1,0 +1,107 @@
+//! Archives by the digest of their content, as bodies: taken piece by piece, and given from any
+//! byte on.
+
+use super::{body::Pieces, problem::ApiError};
+use crate::{
+    artifact::disk::DiskError,
+    publish::conditional::{self, Bytes as Wanted},
+};
+use axum::{
+    body::{Body, Bytes},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use std::{io::ErrorKind, path::Path, time::Duration};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::spawn_blocking,
+};
+
+/// Pieces between the connection and the disk.
+const IN_FLIGHT: usize = 8;
+
+/// Media type of a compressed archive.
+pub(super) const KIND: &str = "application/zstd";
+
+/// What an archive goes into. Dropped without `commit` it is gone.
+pub(super) trait Sink: Sized + Send + 'static {
+    /// Why it was not taken.
+    type Error: Into<ApiError> + From<DiskError> + Send + 'static;
+
+    /// Takes the next bytes.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), DiskError>;
+
+    /// Proves it, now that all has come, and keeps it.
+    fn commit(self) -> Result<(), Self::Error>;
+}
+
+/// Writes a body into `sink` on a thread that may wait for the disk, and commits it if the body
+/// came whole.
+pub(super) async fn take<S: Sink>(body: Body, idle: Duration, sink: S) -> Result<(), ApiError> {
+    let (sender, receiver) = mpsc::channel::<Bytes>(IN_FLIGHT);
+    let (whole_sender, whole) = oneshot::channel::<()>();
+    let writer = spawn_blocking(move || write(sink, receiver, whole));
+    let mut pieces = Pieces::new(body, idle);
+    let broken_off = loop {
+        match pieces.next().await {
+            Ok(Some(piece)) => {
+                // The writer ends early only with an error, which is told below.
+                if sender.send(piece).await.is_err() {
+                    break None;
+                }
+            }
+            Ok(None) => {
+                // Without this word the writer drops what has come.
+                let _told = whole_sender.send(());
+                break None;
+            }
+            Err(error) => break Some(error),
+        }
+    };
+    drop(sender);
+    let written = writer.await;
+    match broken_off {
+        Some(error) => Err(error),
+        None => written.map_err(|error| ApiError::Internal(error.to_string()))?.map_err(Into::into),
+    }
+}
+
+fn write<S: Sink>(
+    mut sink: S,
+    mut pieces: mpsc::Receiver<Bytes>,
+    mut whole: oneshot::Receiver<()>,
+) -> Result<(), S::Error> {
+    while let Some(piece) = pieces.blocking_recv() {
+        sink.write(&piece)?;
+    }
+    match whole.try_recv() {
+        Ok(()) => sink.commit(),
+        // The body broke off; the sender says so.
+        Err(_) => Ok(()),
+    }
+}
+
+/// The archive at `path`, which is called `what`, or the part of it that was asked for: a download
+/// that broke off goes on where it stood.
+pub(super) async fn give(path: &Path, what: &str, headers: &HeaderMap) -> Result<Response, ApiError> {
+    let file = match tokio::fs::File::open(path).await {
+        Ok(file) => file.into_std().await,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(ApiError::Absent(format!("{what} is not here")));
+        }
+        Err(error) => return Err(DiskError::new("open", path, error).into()),
+    };
+    let size = file.metadata().map_err(DiskError::at("look at", path))?.len();
+    let asked = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
+    let (status, first, length, part) = match conditional::range(asked, None, size, 0) {
+        Wanted::All => (StatusCode::OK, 0, size, None),
+        Wanted::Part { first, last } => {
+            let part = format!("bytes {first}-{last}/{size}");
+            (StatusCode::PARTIAL_CONTENT, first, last - first + 1, Some(part))
+        }
+        Wanted::Unsatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, 0, 0, Some(format!("bytes */{size}"))),
+    };
+    let headers = [(header::CONTENT_TYPE, KIND.to_owned()), (header::CONTENT_LENGTH, length.to_string())];
+    let part = part.map(|part| [(header::CONTENT_RANGE, part)]);
+    Ok((status, headers, part, super::file::body(file, first, length)).into_response())
+}
