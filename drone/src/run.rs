@@ -111,8 +111,8 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
         outputs.extend(agent.step(clock.now(), Input::PauseRequested));
     }
     let builder = config.builder.clone();
-    let asked_programs = tokio::task::spawn_blocking(move || Probe::new(&builder));
-    let probe = asked_programs.await.map_err(|error| RunError::Unfit(error.to_string()))?;
+    let looked = tokio::task::spawn_blocking(move || Probe::new(&builder));
+    let probe = looked.await.map_err(|error| RunError::Unfit(error.to_string()))?;
     let (inputs, incoming) = mpsc::channel(256);
     let state = Loop {
         credential_file: config.state_dir.join("credential").display().to_string(),
@@ -176,7 +176,7 @@ struct Loop {
     /// What the supervisor was last told that the drone does.
     told: &'static str,
     profiles: Vec<Name>,
-    /// What it builds with.
+    /// The toolchain of its own system.
     probe: Probe,
     /// What this start of the drone has told of its machine.
     facts_told: Option<DroneFacts>,

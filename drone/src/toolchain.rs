@@ -1,5 +1,5 @@
-//! What packages are built with in the base that is on the drone's own machine, so that the
-//! orchestrator gives it no work that was planned with other programs.
+//! The toolchain of the drone's own system, or of its `base_root`, so that the orchestrator gives
+//! it no packages of a run that was planned with another one.
 
 use crate::builder::BuilderConfig;
 use std::{
@@ -32,10 +32,10 @@ echo "bash=${BASH_VERSION%%(*}"
 /// Seconds that the script may take.
 const LIMIT: &str = "30";
 
-/// Programs whose change makes it worth asking again.
+/// Programs whose change makes it worth looking again.
 const WATCHED: [&str; 5] = ["usr/bin/cc", "usr/bin/ld", "bin/bash", "usr/bin/getconf", "usr/bin/emerge"];
 
-/// Asks when it is new, and again when a program has changed.
+/// Looks once at the start, and again when a program has changed.
 #[derive(Debug, Clone)]
 pub struct Probe {
     base: PathBuf,
@@ -43,7 +43,7 @@ pub struct Probe {
     found: Arc<Mutex<Found>>,
 }
 
-/// What the programs looked like when they were last asked, and what they said.
+/// What the programs looked like when they were last run, and what they said.
 #[derive(Debug, Default)]
 struct Found {
     stamp: Vec<Option<(u64, i64, u64)>>,
@@ -51,7 +51,7 @@ struct Found {
 }
 
 impl Probe {
-    /// Asks, which takes a moment.
+    /// Looks at the toolchain, which takes a moment.
     #[must_use]
     pub fn new(builder: &BuilderConfig) -> Self {
         let probe = Self {
@@ -59,20 +59,20 @@ impl Probe {
             prefix: builder.portage_prefix.clone().unwrap_or_else(|| builder.base().join("usr")),
             found: Arc::default(),
         };
-        probe.ask(probe.stamp());
+        probe.examine(probe.stamp());
         probe
     }
 
-    /// What was found last. If a program has changed since, it is asked again meanwhile.
+    /// What was found last. If a program has changed since, it is looked at again in the background.
     #[must_use]
     pub fn toolchain(&self) -> Option<Box<Toolchain>> {
         let stamp = self.stamp();
         let mut found = self.lock();
         if found.stamp != stamp {
-            // Noted at once, so that it is asked once only.
+            // Noted at once, so that only one look is under way.
             found.stamp.clone_from(&stamp);
             let probe = self.clone();
-            tokio::task::spawn_blocking(move || probe.ask(stamp));
+            tokio::task::spawn_blocking(move || probe.examine(stamp));
         }
         found.toolchain.clone()
     }
@@ -86,7 +86,7 @@ impl Probe {
         WATCHED.iter().map(|path| look(path).map(|m| (m.ino(), m.mtime(), m.size()))).collect()
     }
 
-    fn ask(&self, stamp: Vec<Option<(u64, i64, u64)>>) {
+    fn examine(&self, stamp: Vec<Option<(u64, i64, u64)>>) {
         let mut command = Command::new("timeout");
         command.arg(LIMIT);
         if self.base != Path::new("/") {
@@ -98,12 +98,12 @@ impl Probe {
         let toolchain = said.ok().and_then(|output| parse(&String::from_utf8_lossy(&output.stdout)));
         let toolchain = toolchain.map(|t| Box::new(Toolchain { portage: self.portage(), ..t }));
         if toolchain.is_none() {
-            tracing::warn!(base = %self.base.display(), "no compiler answers, so the orchestrator cannot compare it");
+            tracing::warn!(base = %self.base.display(), "no working compiler was found, so its toolchain is not compared with other drones'");
         }
         *self.lock() = Found { stamp, toolchain };
     }
 
-    /// Portage's version, by the name of its Python metadata; starting it takes far longer.
+    /// Portage's version, from the name of its Python metadata; to start Portage takes far longer.
     fn portage(&self) -> String {
         let entries = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten();
         let libraries = entries(&self.prefix.join("lib")).map(|entry| entry.path().join("site-packages"));

@@ -73,7 +73,7 @@ pub enum Command {
     Logs(cmd::logs::Args),
     /// Let packages be tried again
     Retry(cmd::retry::Args),
-    /// Have packages built anew by the next run, though nothing of them has changed
+    /// Have the next run rebuild packages, whether or not anything about them has changed
     Rebuild(cmd::rebuild::Args),
     /// Packages that were judged broken
     #[command(subcommand)]

@@ -56,7 +56,7 @@ impl Client {
         self.done(Call::post(&["packages", &package.to_string(), "retry"]).once(key)).await
     }
 
-    /// Has the next run build a package anew, though nothing of it has changed.
+    /// Has the next run rebuild a package, whether or not its inputs have changed.
     ///
     /// # Errors
     /// As every request; it may not have been built yet.

@@ -95,12 +95,12 @@ pub struct ReleaseRequest {
     pub verdict: Verdict,
 }
 
-/// `POST /packages/{p}/rebuild`: have the next run build a package anew.
+/// `POST /packages/{p}/rebuild`: have the next run rebuild a package.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RebuildRequest {
-    /// The packages of its run that were built with it are built anew, too.
+    /// Rebuild the packages of its run that were built with it, too.
     #[serde(default)]
     pub dependants: bool,
     /// Why, in one line; may be empty.
@@ -112,7 +112,7 @@ pub struct RebuildRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RebuildReply {
-    /// What is built anew: the package first.
+    /// What is rebuilt, the package itself first.
     pub packages: Vec<PackageId>,
     /// What people call them, in the same order.
     pub titles: Vec<String>,

@@ -63,9 +63,8 @@ pub struct Toolchain {
 const LONGEST_PROGRAM: usize = 128;
 
 impl Toolchain {
-    /// The first program of which `other` has another version: what it is, its version here and
-    /// there. What one of them does not say is no difference; the processor's level is not
-    /// looked at.
+    /// The first part that differs from `other`: what it is, its version here and there. What
+    /// either leaves out is no difference, and the processor's level is not compared.
     #[must_use]
     pub fn difference<'t>(&'t self, other: &'t Self) -> Option<(&'static str, &'t str, &'t str)> {
         let programs = [

@@ -1,7 +1,7 @@
 //! What people look at: the replies of the reading routes, and `swarmctl --json`.
 
 use super::{admin::BuilderKind, artifact::Artifact, calendar::PauseView, drone::*, plan::PlanProblem};
-use crate::{digest::Digest, id::*, name::Name, state::*, time::TimeMs};
+use crate::{digest::Digest, id::*, name::Name, state::*, time::TimeMs, wire::admin::Rebuild};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -252,6 +252,9 @@ pub struct ProfileView {
     /// What it is built in; the drone's own `/` if none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<Name>,
+    /// When its packages are rebuilt.
+    #[serde(default)]
+    pub rebuild: Rebuild,
     /// Number of the published generation; 0 before the first.
     pub generation: u64,
     /// Packages in it.

@@ -1,4 +1,4 @@
-//! Why a package is built anew: what it is made from that differs from the last time.
+//! Why a package is rebuilt: which of its inputs differ from the last time.
 
 use crate::{keys::Fields, package::Package, swarm::Swarm};
 use std::collections::BTreeSet;

@@ -169,11 +169,11 @@ pub enum Command {
     CancelRun(RunId),
     /// Try a package again, with its failures forgotten.
     RetryPackage(PackageId),
-    /// Have the next run build a package anew, though nothing of it has changed.
+    /// Have the next run rebuild a package, whether or not its inputs have changed.
     Rebuild {
         /// Which.
         package: PackageId,
-        /// Whether the packages of its run that were built with it are built anew, too.
+        /// Whether to rebuild the packages of its run that were built with it, too.
         dependants: bool,
         /// Why; may be empty.
         reason: String,

@@ -159,8 +159,8 @@ impl Drone {
         at_home && (profiles.is_empty() || profiles.contains(&run.profile))
     }
 
-    /// The first program of its own system of which it has another version than a run that is
-    /// built in such systems was planned with: what it is, the run's version, and its own.
+    /// The first part of its toolchain that differs from the one a run was planned with, where
+    /// runs are built in the drones' own systems: what it is, the run's version, and its own.
     #[must_use]
     pub fn difference<'a>(&'a self, run: &'a Run) -> Option<(&'static str, &'a str, &'a str)> {
         run.built_with.as_deref()?.difference(self.facts.toolchain.as_deref()?)

@@ -192,7 +192,7 @@ pub enum Event {
     PackageHeld { package: PackageId, reason: String },
     /// An admin wants it tried again; its failures are forgotten.
     PackageReleased { package: PackageId },
-    /// An admin wants packages built anew by the next run, though nothing of them has changed.
+    /// An admin wants the next run to rebuild packages, whether or not their inputs have changed.
     RebuildWanted { packages: Vec<PackageId>, reason: String },
 
     /// An attempt has reached a phase.

@@ -67,7 +67,7 @@ pub struct Run {
     pub base_provides: BTreeMap<String, BTreeSet<String>>,
     /// What the resolver refused.
     pub problems: Vec<PlanProblem>,
-    /// What its drones build with in their own systems, as the drone that planned it did.
+    /// The toolchain of the drone that planned it, if it is built in the drones' own systems.
     #[serde(default)]
     pub built_with: Option<Box<Toolchain>>,
 }

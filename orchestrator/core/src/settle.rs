@@ -42,8 +42,8 @@ pub fn settle(swarm: &Swarm) -> Vec<Event> {
     if events.is_empty() { forget(swarm) } else { events }
 }
 
-/// Why a run cannot go on: all drones have other programs by now than it was planned with, as
-/// after an update of the only one. The next run is planned with theirs.
+/// Why a run cannot go on: no drone has the toolchain any more that it was planned with, as after
+/// an update of the only drone. The next run is planned with theirs.
 fn outdated(swarm: &Swarm, run: &Run) -> Option<String> {
     let begun = run.count(PackageState::Delegated) > 0;
     if run.state != RunState::Building || begun || standstill::has_news(swarm, run) {
@@ -54,8 +54,8 @@ fn outdated(swarm: &Swarm, run: &Run) -> Option<String> {
     let differences: Option<Vec<_>> = drones.map(|d| d.difference(run)).collect();
     let (part, planned, own) = *differences?.first()?;
     Some(format!(
-        "no drone can go on with it: its {part} was {planned}, and is {own} by now; what was received is published, and the \
-         next run plans the rest"
+        "no drone has its toolchain any more: the {part} was {planned} and is now {own}; what was received is published, \
+         and the next run plans the rest"
     ))
 }
 

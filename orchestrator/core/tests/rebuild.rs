@@ -1,4 +1,4 @@
-//! Packages that a person wants built anew, and why a package is.
+//! Packages that an admin wants rebuilt, and why a package is.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by a panic")]
 
@@ -52,10 +52,12 @@ fn why(kit: &Kit, package: u64) -> String {
 }
 
 #[test]
-fn a_package_that_is_wanted_anew_is_built_by_the_next_run_and_by_no_later_one() {
+fn a_package_that_an_admin_wants_rebuilt_is_built_by_the_next_run_and_by_no_later_one() {
     let mut kit = built_once();
     assert_eq!(rebuild(&mut kit, 3, false), [3]);
-    assert!(why(&kit, 3).contains("built anew by the next run: the library was miscompiled"));
+    assert!(
+        why(&kit, 3).contains("The next run rebuilds it, as an admin asked: the library was miscompiled")
+    );
     kit.plan(plan());
     assert_eq!(build(&mut kit), ["lib-1"]);
     kit.plan(plan());
@@ -71,7 +73,7 @@ fn its_dependants_are_those_that_have_it_installed_while_they_are_built() {
 }
 
 #[test]
-fn what_was_not_built_yet_cannot_be_wanted_anew() {
+fn what_was_not_built_yet_cannot_be_rebuilt() {
     let mut kit = Kit::new(&["a"]);
     kit.plan(plan());
     let command = Command::Rebuild { package: PackageId(1), dependants: false, reason: String::new() };
@@ -94,5 +96,5 @@ fn why_names_what_has_changed_since_the_last_run() {
 fn why_says_that_nothing_has_changed_of_what_is_taken_over() {
     let mut kit = built_once();
     kit.plan(plan());
-    assert!(why(&kit, 5).contains("Nothing that it is made from has changed since r1."), "{}", why(&kit, 5));
+    assert!(why(&kit, 5).contains("None of its inputs has changed since r1."), "{}", why(&kit, 5));
 }

@@ -1,4 +1,4 @@
-//! Drones whose own systems have other programs than a run was planned with.
+//! Drones whose toolchain is not the one that a run was planned with.
 
 #![allow(clippy::unwrap_used)] // A test may unwrap.
 
@@ -31,21 +31,21 @@ fn a_drone_with_another_compiler_gets_nothing_of_a_run_and_status_names_it() {
     let (mut kit, _) = planned();
     let told = view::concerns(&kit.swarm, kit.now, &[]);
     let told: Vec<String> = told.into_iter().map(|concern| concern.what).collect();
-    let expected = "drone b builds nothing of r1 of desk: its compiler is gcc 14.3.0, and the run is planned with gcc 15.2.0";
+    let expected = "drone b gets no packages of r1 of desk: its compiler is gcc 14.3.0, but the run was planned with gcc 15.2.0";
     assert!(told.iter().any(|what| what == expected), "{told:?}");
     assert_eq!(kit.claim(B), None);
     assert!(kit.claim(A).is_some());
 }
 
 #[test]
-fn a_drone_that_says_nothing_of_its_programs_is_taken_at_its_word() {
+fn a_drone_whose_toolchain_is_unknown_is_not_kept_out() {
     let (mut kit, _) = planned();
     kit.swarm.drones.get_mut(&B).unwrap().facts.toolchain = None;
     assert!(kit.claim(B).is_some());
 }
 
 #[test]
-fn a_run_that_no_drone_has_the_programs_for_any_more_ends_once_its_packages_are_published() {
+fn a_run_whose_toolchain_no_drone_has_any_more_ends_once_its_packages_are_published() {
     let (mut kit, run) = planned();
     kit.must(Command::RemoveDrone(B));
     let got = kit.claim(A).unwrap();
@@ -57,7 +57,7 @@ fn a_run_that_no_drone_has_the_programs_for_any_more_ends_once_its_packages_are_
     let ended = &kit.swarm.runs[&run];
     assert_eq!((ended.state, ended.to_publish()), (RunState::Cancelled, Some(1)), "{}", ended.reason);
     assert!(
-        ended.reason.starts_with("no drone can go on with it: its compiler was gcc 15.2.0"),
+        ended.reason.starts_with("no drone has its toolchain any more: the compiler was gcc 15.2.0"),
         "{}",
         ended.reason
     );

@@ -1,4 +1,4 @@
-//! Packages: look, try again, release, build anew. Their logs are in [`super::log`].
+//! Packages: look, try again, release, rebuild. Their logs are in [`super::log`].
 
 use super::{
     auth::Once,
@@ -49,7 +49,7 @@ pub(super) fn routes() -> Vec<Route> {
             Method::POST,
             "/packages/{package}/rebuild",
             Role::Admin,
-            "Have the next run build a package anew",
+            "Have the next run rebuild a package",
             rebuild,
         )
         .takes::<RebuildRequest>()

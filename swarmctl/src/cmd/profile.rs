@@ -17,7 +17,7 @@ use swarm_common::{
     name::Name,
     state::DroneState,
     wire::{
-        admin::{BuilderKind, ProfileRequest},
+        admin::{BuilderKind, ProfileRequest, Rebuild},
         base::HOST,
         view::{DroneView, ProfileView},
     },
@@ -40,6 +40,27 @@ pub struct From {
     /// the profile has, or `host`
     #[arg(long, value_name = "NAME")]
     base: Option<Name>,
+    /// When packages are rebuilt. Default: as the profile has it, or `gentoo`
+    #[arg(long, value_name = "RULE")]
+    rebuild: Option<Rule>,
+}
+
+/// When a package is rebuilt.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Rule {
+    /// When its version, USE, dependencies, sources, patches or build settings change
+    Gentoo,
+    /// When anything changes that it is made from or built with, eclasses and dependencies included
+    Strict,
+}
+
+impl std::convert::From<Rule> for Rebuild {
+    fn from(rule: Rule) -> Self {
+        match rule {
+            Rule::Gentoo => Self::Gentoo,
+            Rule::Strict => Self::Strict,
+        }
+    }
 }
 
 /// Verbs of `profile`.
@@ -127,7 +148,7 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
                     "there is no profile {name}; `swarmctl profile add {name}` makes it, `swarmctl profile list` lists all"
                 )));
             };
-            pin(session, &client, &name, from, profile.base).await
+            pin(session, &client, &name, from, Some(profile)).await
         }
     }
 }
@@ -140,15 +161,17 @@ async fn known(client: &Client, name: &Name) -> Result<Option<ProfileView>, Fail
     }
 }
 
-/// Pins a profile; `present` is the base that it has.
+/// Pins a profile; what is not said stays as it is at `present`.
 async fn pin(
     session: &Session,
     client: &Client,
     name: &Name,
     from: From,
-    present: Option<Name>,
+    present: Option<ProfileView>,
 ) -> Result<(), Failure> {
-    let base = from.base.or(present).filter(|base| base.as_str() != HOST);
+    let (present_base, present_rule) = present.map(|p| (p.base, p.rebuild)).unwrap_or_default();
+    let rebuild = from.rebuild.map_or(present_rule, Into::into);
+    let base = from.base.or(present_base).filter(|base| base.as_str() != HOST);
     if let Some(base) = &base {
         // Before a whole repository is read and sent.
         client.base(base).await?;
@@ -189,7 +212,7 @@ async fn pin(
         snapshot: made.digest,
         source: made.source,
         base,
-        rebuild: Default::default(),
+        rebuild,
     };
     let profile = session.change(async |key| client.put_profile(name, &request, key).await).await?;
     session.output.show(&profile, |_| {
@@ -244,9 +267,13 @@ fn base(profile: &ProfileView) -> &str {
 
 fn show(profile: &ProfileView) -> String {
     format!(
-        "{}\n  base        {}\n  snapshot    {}\n  source      {}\n  generation  {} with {} packages\n  binhost     {}\nFor workstations: swarmctl client setup {}\n",
+        "{}\n  base        {}\n  rebuild     {}\n  snapshot    {}\n  source      {}\n  generation  {} with {} packages\n  binhost     {}\nFor workstations: swarmctl client setup {}\n",
         profile.name,
         base(profile),
+        match profile.rebuild {
+            Rebuild::Gentoo => "gentoo",
+            Rebuild::Strict => "strict",
+        },
         profile.snapshot,
         clean(&profile.source),
         profile.generation,

@@ -1,4 +1,4 @@
-//! `rebuild`: have packages built anew of which nothing has changed.
+//! `rebuild`: have the next run rebuild packages.
 
 use crate::{failure::Failure, output::text::clean, session::Session};
 use swarm_common::wire::admin::{RebuildReply, RebuildRequest};
@@ -15,15 +15,15 @@ pub struct Args {
     /// Packages: id, name, category/name or category/name-version
     #[arg(required = true)]
     packages: Vec<String>,
-    /// The packages that were built with them, too
+    /// Rebuild what was built with them, too
     #[arg(long)]
     dependants: bool,
-    /// Why; `swarmctl why` tells it
+    /// Reason, shown by `swarmctl why`
     #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
 }
 
-/// Has packages built anew.
+/// Has packages rebuilt.
 ///
 /// # Errors
 /// There is no such package, or it has not been built yet.
@@ -47,8 +47,8 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
 
 fn told(all: &RebuildReply) -> String {
     let mut text = match all.packages.len() {
-        1 => "The next run builds this package anew:\n".to_owned(),
-        n => format!("The next run builds these {n} packages anew:\n"),
+        1 => "The next run rebuilds this package:\n".to_owned(),
+        n => format!("The next run rebuilds these {n} packages:\n"),
     };
     for (package, title) in all.packages.iter().zip(&all.titles).take(LISTED) {
         text.push_str(&format!("  {} ({package})\n", clean(title)));

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 use swarm_common::format::{
-    image::{ImageContents, ImageError, MAX_BYTES, Place, is_in_dev, special},
+    image::{ImageContents, ImageError, MAX_BYTES, Place, devices_note, is_in_dev, special},
     tar_reader::{EntryKind, TarReader},
 };
 
@@ -36,7 +36,7 @@ pub(super) fn add(contents: &mut ImageContents, from: &Path) -> Result<Vec<Strin
     let plain = decompressed(from)?;
     let mut tar = TarReader::new(Counted { from: BufReader::with_capacity(256 * 1024, &plain), at: 0 });
     let shared = Arc::new(plain.try_clone().map_err(failed("cannot be read"))?);
-    let mut notes = Vec::new();
+    let mut devices = Vec::new();
     loop {
         let read = tar.next_entry().map_err(ImageError::from).and_then(|entry| {
             let Some(entry) = entry else { return Ok(None) };
@@ -45,7 +45,7 @@ pub(super) fn add(contents: &mut ImageContents, from: &Path) -> Result<Vec<Strin
             Ok(Some((entry, attributes, at)))
         });
         let Some((entry, attributes, at)) = read.map_err(|error| refused(from, &error))? else {
-            return Ok(notes);
+            return Ok(devices_note(&mut devices).into_iter().collect());
         };
         let path = clean(&entry.path);
         let added = match entry.kind {
@@ -58,7 +58,7 @@ pub(super) fn add(contents: &mut ImageContents, from: &Path) -> Result<Vec<Strin
             EntryKind::Symlink => contents.add_symlink(path, &entry.link, attributes),
             EntryKind::Hardlink => contents.add_hardlink(path, clean(&entry.link)),
             EntryKind::Special(_) if is_in_dev(path) => {
-                notes.push(format!("{} is left out: it is a device", String::from_utf8_lossy(path)));
+                devices.push(String::from_utf8_lossy(path).into_owned());
                 Ok(())
             }
             EntryKind::Special(_) => Err(special(path, "device, pipe or something else")),

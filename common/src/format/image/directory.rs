@@ -36,6 +36,7 @@ impl ImageContents {
                 }
             }
         }
+        found.notes.extend(devices_note(&mut found.devices));
         Ok(found.notes)
     }
 
@@ -46,8 +47,12 @@ impl ImageContents {
         let meta = fs::symlink_metadata(path).map_err(reading())?;
         let kind = meta.file_type();
         if kind.is_block_device() || kind.is_char_device() || kind.is_fifo() || kind.is_socket() {
-            if kind.is_socket() || is_in_dev(relative) {
-                found.notes.push(format!("{} is left out: it is a {}", path.display(), word(&meta)));
+            if is_in_dev(relative) {
+                found.devices.push(String::from_utf8_lossy(relative).into_owned());
+                return Ok(false);
+            }
+            if kind.is_socket() {
+                found.notes.push(format!("{} is left out: it is a socket", path.display()));
                 return Ok(false);
             }
             return Err(special(relative, word(&meta)));
@@ -88,6 +93,20 @@ struct Found {
     /// The first name of each file that has several.
     names: HashMap<u64, Vec<u8>>,
     notes: Vec<String>,
+    /// Devices and the like below /dev.
+    devices: Vec<String>,
+}
+
+/// What a person should know of what was left out of /dev.
+#[must_use]
+pub fn devices_note(devices: &mut [String]) -> Option<String> {
+    devices.sort();
+    let first = devices.first()?;
+    let more = match devices.len() {
+        1 => String::new(),
+        n => format!(" and {} more", n - 1),
+    };
+    Some(format!("{first}{more}: devices are left out, as each build gets a /dev of its own"))
 }
 
 /// Whether a path is where a running system has its devices.

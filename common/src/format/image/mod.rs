@@ -17,7 +17,7 @@ mod pack;
 mod tests;
 mod unpack;
 
-pub use directory::{is_in_dev, special};
+pub use directory::{devices_note, is_in_dev, special};
 pub use pack::{ImageContents, Place};
 pub use unpack::{unpack, verify};
 

@@ -90,8 +90,8 @@ impl Swarm {
         run.reason.clear();
     }
 
-    /// Has a run go on with the programs of the drone that planned it, if it is built in the
-    /// drones' own systems.
+    /// Keeps a run to the toolchain of the drone that planned it, if it is built in the drones' own
+    /// systems.
     pub(super) fn keep_toolchain(&mut self, run: RunId, attempt: AttemptId) {
         let drone = self.attempts.get(&attempt).and_then(|attempt| self.drones.get(&attempt.drone));
         let toolchain = drone.and_then(|drone| drone.facts.toolchain.clone());

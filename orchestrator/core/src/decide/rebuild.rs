@@ -1,4 +1,4 @@
-//! Having packages built anew of which nothing has changed.
+//! Rebuilding packages although none of their inputs has changed.
 
 use super::Decision;
 use crate::{closure, command::Reply, event::Event, package::Package, refusal::Refusal, swarm::Swarm};
@@ -9,7 +9,7 @@ pub(super) fn rebuild(swarm: &Swarm, id: PackageId, dependants: bool, reason: &s
     if !is_known(swarm, package) {
         let hint = match package.state {
             PackageState::Delegated => "a drone is building it right now",
-            PackageState::Cancelled => "it was not built; a new run builds it",
+            PackageState::Cancelled => "it was never built; a new run builds it",
             _ => "it has not been built yet; its run will do that",
         };
         return Err(Refusal::WrongState {

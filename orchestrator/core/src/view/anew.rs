@@ -1,4 +1,4 @@
-//! Why a package is built anew, or is not, for a person to read.
+//! Why a package is rebuilt, or is not, for a person to read.
 
 use super::why::sentence;
 use crate::{
@@ -13,8 +13,7 @@ const TOLD: usize = 6;
 /// Characters of a value; longer ones are only said to differ.
 const LONGEST: usize = 60;
 
-/// What has changed since the package was last planned, and whether somebody wants it built
-/// anew.
+/// What has changed since the package was last planned, and whether an admin wants it rebuilt.
 pub(super) fn told(swarm: &Swarm, package: &Package) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(changes) = changes::since_last(swarm, package) {
@@ -27,19 +26,19 @@ pub(super) fn told(swarm: &Swarm, package: &Package) -> Vec<String> {
         }
         let what = parts.join("; ");
         match (package.reused, what.is_empty()) {
-            (_, true) => {
-                lines.push(format!("Nothing that it is made from has changed since {}.", changes.since))
-            }
+            // Its reason says so already.
+            (_, true) if package.held => {}
+            (_, true) => lines.push(format!("None of its inputs has changed since {}.", changes.since)),
             (false, false) => lines.push(sentence(&format!("Changed since {}: {what}", changes.since))),
             (true, false) => lines.push(sentence(&format!(
-                "Changed since {}, which makes it no other package: {what}",
+                "Changed since {}, but nothing that calls for a rebuild: {what}",
                 changes.since
             ))),
         }
     }
     if let Some(wanted) = swarm.rebuilds.get(&package.build_key) {
         let reason = if wanted.reason.is_empty() { String::new() } else { format!(": {}", wanted.reason) };
-        lines.push(sentence(&format!("An admin wants it built anew by the next run{reason}")));
+        lines.push(sentence(&format!("The next run rebuilds it, as an admin asked{reason}")));
     }
     lines
 }

@@ -45,6 +45,7 @@ pub fn profile(name: &Name, profile: &Profile) -> ProfileView {
         snapshot: profile.request.snapshot,
         source: profile.request.source.clone(),
         base: profile.request.base.clone(),
+        rebuild: profile.request.rebuild,
         generation: profile.generation,
         published_packages: profile.published_packages,
         binhost: format!("/binhost/{name}"),

@@ -152,10 +152,10 @@ fn of_run(swarm: &Swarm, id: RunId, run: &Run, found: &mut Vec<Found>) {
         let online = swarm.drones.iter().filter(|(id, d)| swarm.state_of(**id, d) == DroneState::Online);
         for (name, (part, planned, own)) in online.filter_map(|(_, d)| Some((&d.name, d.difference(run)?))) {
             let what = format!(
-                "drone {name} builds nothing of {id} of {profile}: its {part} is {own}, and the run is planned with {planned}"
+                "drone {name} gets no packages of {id} of {profile}: its {part} is {own}, but the run was planned with {planned}"
             );
-            let next = "bring the drones of a profile to the same versions, or give the profile a base for all of \
-                        them: `swarmctl base add`";
+            let next = "install the same versions on all drones of the profile, or have it built in a base: \
+                        `swarmctl base --help`";
             found.push(Found::passing(what, next));
         }
     }
