@@ -10,11 +10,13 @@ pub mod index;
 pub mod intake;
 pub mod journal;
 pub mod made;
+pub mod night;
 pub mod queue;
 pub mod report;
 pub mod schedule;
 pub mod server;
 pub mod serving;
+pub mod shape;
 
 use anyhow::Result;
 use report::Section;
@@ -37,7 +39,7 @@ pub struct Settings {
 }
 
 /// All sections, in the order of the page.
-pub const ALL: [Bench; 8] = [
+pub const ALL: [Bench; 9] = [
     ("schedule", schedule::run),
     ("queue", queue::run),
     ("journal", journal::run),
@@ -45,5 +47,6 @@ pub const ALL: [Bench; 8] = [
     ("intake", intake::run),
     ("serving", serving::run),
     ("drone", drone::run),
+    ("night", night::run),
     ("footprint", footprint::run),
 ];
