@@ -17,11 +17,12 @@ use swarm_common::{
 };
 
 /// The script: a directory that Python runs as a program.
-const SCRIPT: [(&str, &str); 10] = [
+const SCRIPT: [(&str, &str); 11] = [
     ("__main__.py", include_str!("plan/__main__.py")),
     ("cycles.py", include_str!("plan/cycles.py")),
     ("digests.py", include_str!("plan/digests.py")),
     ("fields.py", include_str!("plan/fields.py")),
+    ("flags.py", include_str!("plan/flags.py")),
     ("live.py", include_str!("plan/live.py")),
     ("planning.py", include_str!("plan/planning.py")),
     ("proof.py", include_str!("plan/proof.py")),

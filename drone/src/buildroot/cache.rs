@@ -2,7 +2,12 @@
 
 use super::{RootError, make_dir};
 use crate::builder::BuilderConfig;
-use std::{fs, io, path::Path, time::Duration};
+use std::{
+    fs, io,
+    os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// How long the metadata of a snapshot is kept after it was last used.
 const METADATA_AGE: Duration = Duration::from_secs(21 * 24 * 3600);
@@ -10,8 +15,25 @@ const METADATA_AGE: Duration = Duration::from_secs(21 * 24 * 3600);
 const USED: &str = ".used";
 
 /// Notes that the metadata in `dir` is used now, and makes the directory.
+///
+/// A new snapshot begins with the metadata of the one used last: Portage compares an entry with
+/// the ebuild and the eclasses that it was made from, and makes only those anew that changed.
 pub(super) fn use_metadata(dir: &Path) -> Result<(), RootError> {
-    make_dir(dir)?;
+    if let (false, Some(parent)) = (dir.exists(), dir.parent()) {
+        make_dir(parent)?;
+        let begun = tempfile::Builder::new().prefix(".new").tempdir_in(parent);
+        let begun = begun.map_err(RootError::io("make a directory in", parent))?;
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(begun.path(), mode).map_err(RootError::io("open up", begun.path()))?;
+        if let Some(last) = last_used(parent) {
+            link_all(&last, begun.path()).map_err(RootError::io("take over", &last))?;
+        }
+        match fs::rename(begun.path(), dir) {
+            // Another attempt of the same snapshot was first.
+            Err(_) if dir.is_dir() => {}
+            renamed => renamed.map_err(RootError::io("make", dir))?,
+        }
+    }
     // Writing a new name sets the directory's time, which tells the last use.
     let used = dir.join(USED);
     fs::write(&used, "").map_err(RootError::io("write", &used))?;
@@ -20,6 +42,31 @@ pub(super) fn use_metadata(dir: &Path) -> Result<(), RootError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed.map_err(RootError::io("remove", &used)),
     }
+}
+
+/// The directory in `parent` that was used last.
+fn last_used(parent: &Path) -> Option<PathBuf> {
+    let entries = fs::read_dir(parent).ok()?.flatten();
+    let whole = entries.filter(|entry| !entry.file_name().as_bytes().starts_with(b"."));
+    whole.map(|entry| entry.path()).max_by_key(|path| path.metadata().and_then(|found| found.modified()).ok())
+}
+
+/// Links all files below `from` to the same places below `to`. Portage replaces a file, and never
+/// writes into it.
+fn link_all(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let at = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            fs::create_dir_all(&at)?;
+            // As the user that Portage runs as has them.
+            fs::set_permissions(&at, entry.metadata()?.permissions())?;
+            link_all(&entry.path(), &at)?;
+        } else if entry.file_type()?.is_file() {
+            fs::hard_link(entry.path(), at)?;
+        }
+    }
+    Ok(())
 }
 
 /// Moves what an attempt downloaded to where the next ones find it. Portage checks each file's

@@ -3,6 +3,7 @@
 
 use crate::lab::{Lab, flags, metadata, order, package_dir, play, target, with_use};
 use std::{fs, os::unix::fs::MetadataExt as _, path::PathBuf};
+use swarm_common::{digest::Digest, state::FailureClass, wire::drone::Work};
 use swarm_drone::builder::BuildEnd;
 
 const PLAIN: &str = "EAPI=8\nDESCRIPTION=\"x\"\nSLOT=0\nKEYWORDS=amd64\nIUSE=\"shiny\"\nS=\"${WORKDIR}\"\n";
@@ -69,6 +70,25 @@ async fn settings_of_a_bundle_about_the_machine_have_no_effect() {
     assert_eq!(metadata(&files[0], "PF"), "asker-1");
     assert!(package_dir(&files[0]).join("app-misc/asker/asker-1-1.gpkg.tar").is_file());
     assert!(!theirs.exists(), "something was written where the bundle said");
+}
+
+#[tokio::test]
+async fn a_compiler_setting_that_breaks_every_package_is_named_before_anything_is_built() {
+    for (setting, value) in [
+        ("CFLAGS", "-O2 -fno-such-thing"),
+        ("CXXFLAGS", "-march=pentium9"),
+        ("CPPFLAGS", "-include /nonexistent.h"),
+        ("LDFLAGS", "-Wl,--no-such-thing"),
+    ] {
+        let lab = Lab::new();
+        put(&lab, "etc/portage/make.conf", &format!("{setting}=\"{value}\"\n"));
+        let (end, log, _) = play(lab.context(Work::Plan)).await;
+        let BuildEnd::Failed { failure, .. } = end else { panic!("{setting}: {end:?}\n{log}") };
+        assert_eq!(failure.class, FailureClass::Package, "{failure:?}");
+        let named = format!("{setting}=\"{value}\" of the profile breaks every package: ");
+        let (_, why) = failure.message.split_once(&named).unwrap_or_else(|| panic!("{failure:?}"));
+        assert!(why.contains(value.rsplit([' ', ',', '=']).next().unwrap()), "{why}");
+    }
 }
 
 #[tokio::test]
@@ -142,4 +162,20 @@ async fn metadata_that_a_tree_lacks_is_made_by_the_first_plan_alone() {
     assert!(made.len() >= first.packages.len(), "{made:?}");
     assert_eq!(lab.plan().await, first);
     assert_eq!(cached(), made, "an entry was written again");
+
+    // Of another snapshot only what changed is made anew.
+    let changed = first.packages[0].cpv.clone();
+    let (name, file) = (changed.cp().to_string(), format!("{}.ebuild", changed.pf()));
+    let ebuild = lab.snapshot().join("repos/swarm-example").join(name).join(file);
+    fs::write(&ebuild, fs::read_to_string(&ebuild).unwrap() + "\n# Another text.\n").unwrap();
+    let mut context = lab.context(Work::Plan);
+    context.assignment.snapshot = Digest::of(b"another");
+    let (end, log, _) = play(context).await;
+    assert!(matches!(end, BuildEnd::Planned { .. }), "{end:?}\n{log}");
+    let same =
+        |(path, _, inode): &(PathBuf, i64, u64)| made.iter().any(|old| old.2 == *inode && old.0 != *path);
+    let (taken, anew): (Vec<_>, Vec<_>) =
+        cached().into_iter().filter(|entry| !made.contains(entry)).partition(same);
+    assert_eq!((taken.len(), anew.len()), (made.len() - 1, 1), "{anew:?}");
+    assert!(anew[0].0.ends_with(changed.to_string()), "{anew:?}");
 }

@@ -15,6 +15,7 @@ import os
 import sys
 import traceback
 
+from flags import check
 from planning import Plan
 from report import report
 from resolver import NoPlan, Portage, say
@@ -45,6 +46,7 @@ def main(arguments):
     if len(arguments) != 2:
         raise NoPlan("usage: python DIRECTORY WORLD PLAN")
     portage = Portage()
+    check(portage.settings)
     atoms, wrong = world(portage, arguments[0])
     plan = Plan(portage, atoms)
     plan.problems += wrong

@@ -1,0 +1,40 @@
+"""Compiler settings that would break every package: found, and named, before anything is built."""
+
+import os
+import shlex
+import subprocess
+import tempfile
+
+from resolver import NoPlan
+
+# A setting, the variable that names its program, that program, and how a source for it ends.
+SETTINGS = [("CPPFLAGS", "CC", "cc", ".c"), ("CFLAGS", "CC", "cc", ".c"), ("CXXFLAGS", "CXX", "c++", ".cc"),
+            ("LDFLAGS", "CC", "cc", ".c")]
+
+
+def check(settings):
+    """Raises `NoPlan` for the first setting that a compiler does not take."""
+    with tempfile.TemporaryDirectory() as folder:
+        for setting, variable, usual, ending in SETTINGS:
+            flags, source = shlex.split(settings.get(setting, "")), os.path.join(folder, "source" + ending)
+            command = shlex.split(settings.get(variable, "")) or [usual]
+            with open(source, "w", encoding="utf-8") as file:
+                file.write("int main(void) { return 0; }\n")
+            ends = [source, "-o", os.path.join(folder, "made"), *["-c"] * (setting != "LDFLAGS")]
+            refused = errors([*command, *flags, *ends])
+            # What fails without the setting as well is not its fault.
+            if refused and not errors([*command, *ends]):
+                raise NoPlan(f"{setting}=\"{' '.join(flags)}\" of the profile breaks every package: {refused[0]}")
+
+
+def errors(command):
+    """What a compiler complains about, a line each, the errors first; nothing if it does its work."""
+    try:
+        ran = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60,
+                             env={**os.environ, "LC_ALL": "C"})
+    except OSError as reason:
+        return [f"{command[0]}: {reason.strerror}"]
+    lines = [line.strip() for line in ran.stderr.splitlines() if line.strip()] or [f"exit status {ran.returncode}"]
+    # collect2 only says that the linker said something.
+    told = [line for line in lines if not line.startswith("collect2:")] or lines
+    return [] if ran.returncode == 0 else sorted(told, key=lambda line: "error" not in line)
