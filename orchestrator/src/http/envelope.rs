@@ -74,7 +74,13 @@ fn broken_off(panic: &(dyn Any + Send)) -> Response {
 async fn write_problem(mut response: Response, id: &str) -> Response {
     let status = response.status();
     if let Some(Pending(mut problem)) = response.extensions_mut().remove::<Pending>() {
-        tracing::info!(kind = %problem.kind, detail = %problem.detail, "refused");
+        match problem.kind.rsplit('/').next() {
+            // No fault of anybody: who asks whether something is there, or how far it came, is told.
+            Some("not-found" | "wrong-offset") => {
+                tracing::debug!(kind = %problem.kind, detail = %problem.detail, "answered");
+            }
+            _ => tracing::info!(kind = %problem.kind, detail = %problem.detail, "refused"),
+        }
         problem.request_id = Some(id.to_owned());
         return problem::write(&problem, response);
     }

@@ -16,15 +16,17 @@ use std::{
     time::{Duration, Instant},
 };
 use swarm_common::{
-    client::{Client, ClientError, PackageFilter},
+    client::{Client, ClientError, EventStream, PackageFilter},
     id::{PackageId, RunId},
     state::{PackageState, RunState},
     time::TimeMs,
     wire::view::{PackageRow, RunView},
 };
 
-/// Pause between looks, and more of it for long lists.
-const PAUSE: Duration = Duration::from_millis(700);
+/// Pause between looks while much happens, and more of it for long lists.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Pause between looks while nothing is heard of a change.
+const LONG_PAUSE: Duration = Duration::from_secs(2);
 /// How long an orchestrator may be away.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -37,6 +39,7 @@ pub async fn watch(session: &Session, client: &Client, run: RunId) -> Result<(),
     let bar = bar(session.output.live);
     let filter = PackageFilter { run: Some(run), ..PackageFilter::default() };
     let mut seen = Seen::default();
+    let mut changes = Changes::default();
     let mut away: Option<Instant> = None;
     loop {
         // The run first: if it is over, the packages read after it are final as well.
@@ -53,7 +56,7 @@ pub async fn watch(session: &Session, client: &Client, run: RunId) -> Result<(),
                     });
                 }
                 away.get_or_insert_with(Instant::now);
-                tokio::time::sleep(PAUSE * 2).await;
+                tokio::time::sleep(LONG_PAUSE).await;
                 continue;
             }
             Err(e) => return Err(e.into()),
@@ -74,7 +77,45 @@ pub async fn watch(session: &Session, client: &Client, run: RunId) -> Result<(),
                 _ => Err(Failure::Silent(FAILED)),
             };
         }
-        tokio::time::sleep(PAUSE + Duration::from_millis(rows.len() as u64)).await;
+        changes.wait(client, PAUSE + Duration::from_millis(rows.len() as u64)).await;
+    }
+}
+
+/// The orchestrator's events, of which only matters that there was one.
+#[derive(Default)]
+struct Changes {
+    events: Option<EventStream>,
+}
+
+impl Changes {
+    /// Waits until something has happened, but for `least` and not for ever.
+    async fn wait(&mut self, client: &Client, least: Duration) {
+        if self.events.is_none() {
+            // What happened before the stream began is seen by the next look.
+            self.events = client.events(None).await.ok();
+            return tokio::time::sleep(least).await;
+        }
+        if tokio::time::timeout(LONG_PAUSE, self.next()).await.is_ok() {
+            // What follows at once is seen by the same look.
+            let _ = tokio::time::timeout(least, async {
+                loop {
+                    self.next().await
+                }
+            })
+            .await;
+        }
+    }
+
+    /// Waits for the next event; without end where there will be none.
+    async fn next(&mut self) {
+        if let Some(events) = &mut self.events
+            && !matches!(events.next().await, Ok(Some(_)))
+        {
+            self.events = None;
+        }
+        if self.events.is_none() {
+            std::future::pending().await
+        }
     }
 }
 
