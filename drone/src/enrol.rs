@@ -65,7 +65,7 @@ async fn enrol(config: &Config, client: &Client, token: &Secret, kept: &Path) ->
     let request = EnrolRequest {
         token: token.expose().to_owned(),
         name: name.clone(),
-        facts: machine::facts(&config.profiles, config.builder.slots(), config.builder.images(), None),
+        facts: machine::facts(&config.profiles, &config.builder, None),
     };
     loop {
         match client.enrol(&request).await {

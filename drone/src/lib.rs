@@ -17,6 +17,7 @@ pub mod jobserver;
 pub mod lock;
 pub mod logs;
 pub mod machine;
+pub mod namespace;
 pub mod process;
 pub mod run;
 pub mod snapshots;

@@ -1,6 +1,6 @@
 //! What the machine says of itself.
 
-use crate::{cpu, vitals};
+use crate::{builder::BuilderConfig, cpu, namespace, vitals};
 use std::{fs, path::Path};
 use swarm_common::{
     name::Name,
@@ -9,12 +9,7 @@ use swarm_common::{
 
 /// What the orchestrator is told of the machine.
 #[must_use]
-pub fn facts(
-    profiles: &[Name],
-    slots: u32,
-    images: Option<String>,
-    toolchain: Option<Box<Toolchain>>,
-) -> DroneFacts {
+pub fn facts(profiles: &[Name], builder: &BuilderConfig, toolchain: Option<Box<Toolchain>>) -> DroneFacts {
     DroneFacts {
         machine_id: line(Path::new("/etc/machine-id")),
         boot_id: boot_id(),
@@ -24,8 +19,11 @@ pub fn facts(
         profiles: profiles.to_vec(),
         cpu: fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| cpu::parse(&text)),
         toolchain,
-        slots,
-        images,
+        // A base that is not there is the builds' to complain of.
+        host: namespace::can_change(builder.base()).unwrap_or(true),
+        slots: builder.slots(),
+        images: builder.images(),
+        build_memory_bytes: builder.memory_max(),
     }
 }
 

@@ -60,7 +60,7 @@ fn main() -> ExitCode {
         println!("{}: fine", arguments.config.display());
         return ExitCode::SUCCESS;
     }
-    if let Err(error) = config.builder.check_rights() {
+    if let Err(error) = config.builder.take_rights() {
         return complain(CONFIG, &format!("{}: {error}", arguments.config.display()));
     }
     config.log.dir = arguments.log_dir.or(config.log.dir);

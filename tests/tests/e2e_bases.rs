@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
 use anyhow::{Result, ensure};
-use std::{fs, time::Duration};
+use std::{fs, os::unix::fs::MetadataExt as _, time::Duration};
 use swarm_common::{
     id::RunId,
     state::RunState,
@@ -22,6 +22,10 @@ const WHERE: &str = "EAPI=8\nDESCRIPTION=\"x\"\nLICENSE=MIT\nSLOT=0\nKEYWORDS=am
     base=$(cat /etc/name-of-the-base 2>/dev/null || echo host)\n\
     echo \"${base} $(command -v emerge)\" >where || die\n}\n\
     src_install() { insinto /usr/share; doins where; }\n";
+
+/// Installs files of several owners.
+const OWNED: &str = "doins where; newins where owned; newins where program
+    fowners nobody:nogroup /usr/share/owned; fowners root:root /usr/share/program; fperms 4755 /usr/share/program; }";
 
 #[test]
 fn a_drone_fetches_a_base_and_builds_in_it_beside_its_own_root() {
@@ -89,9 +93,35 @@ fn in_a_base() -> Result<()> {
         fs::read_dir(swarm.path("ada/cache/images"))?.next().is_none(),
         "what is unpacked is not kept packed"
     );
+    by_an_ordinary_user(&mut swarm, &workstation, &pin)?;
+
     swarm.ctl(&[&pin[..], &["--base", "host"]].concat())?;
     let profile: ProfileView = swarm.ask(&["profile", "show", "desktop"])?;
     ensure!(profile.base.is_none());
+    Ok(())
+}
+
+/// A drone without root's rights builds in the same base, and its packages have the owners that
+/// the ebuild says; what is built in a drone's own `/` is not for it.
+fn by_an_ordinary_user(swarm: &mut Swarm, workstation: &Workstation, pin: &[&str]) -> Result<()> {
+    ensure!(swarm.stop_drone("ada", Duration::from_secs(60))?, "ada stops in order");
+    let ebuild = swarm.repository().join("app-misc/where");
+    fs::write(ebuild.join("where-3.ebuild"), WHERE.replace("doins where; }", OWNED))?;
+    swarm.ctl(pin)?;
+    swarm.enrol_ordinary("eve")?;
+    let other = swarm.ask::<StartRunReply>(&["run", "start", "other"])?.run;
+    succeeds(swarm, swarm.start_run()?)?;
+    workstation.sync(&swarm.repository())?;
+    let (good, said) = workstation.emerge(&["--oneshot", "--usepkgonly", "--getbinpkg", "app-misc/where"])?;
+    ensure!(good, "{said}");
+    let owners = ["where", "owned", "program"].map(|name| {
+        let found = fs::metadata(workstation.path("usr/share").join(name))?;
+        Ok::<_, std::io::Error>((found.uid(), found.gid(), found.mode() & 0o7777))
+    });
+    let owners = owners.into_iter().collect::<Result<Vec<_>, _>>()?;
+    ensure!(owners == [(0, 0, 0o644), (65_534, 65_534, 0o644), (0, 0, 0o4755)], "{owners:?}");
+    let waiting = swarm.run_view(other)?;
+    ensure!(!waiting.state.is_over() && waiting.plan_attempts.is_empty(), "{waiting:?}");
     Ok(())
 }
 

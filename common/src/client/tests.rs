@@ -171,6 +171,8 @@ async fn a_change_that_may_have_arrived_is_repeated_only_if_that_is_harmless() {
             cpu: None,
             toolchain: None,
             slots: 1,
+            build_memory_bytes: None,
+            host: true,
             images: None,
         },
     };

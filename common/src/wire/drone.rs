@@ -53,13 +53,36 @@ pub struct DroneFacts {
     /// builds in its own `/` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images: Option<String>,
+    /// Whether it can build in its own `/`. A drone of an ordinary user cannot.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub host: bool,
     /// How many builds it does at a time.
     #[serde(default = "one")]
     pub slots: u32,
+    /// Bytes of memory that one build may take; none if it may take all there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build_memory_bytes: Option<u64>,
+}
+
+impl DroneFacts {
+    /// Bytes of memory that one build can have.
+    #[must_use]
+    pub fn memory_for_a_build(&self) -> u64 {
+        self.build_memory_bytes.map_or(self.memory_bytes, |bytes| bytes.min(self.memory_bytes))
+    }
 }
 
 fn one() -> u32 {
     1
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_yes(yes: &bool) -> bool {
+    *yes
 }
 
 /// Answer to an enrolment.

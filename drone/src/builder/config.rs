@@ -1,7 +1,7 @@
 //! How a drone builds: the `[builder]` section of its configuration.
 
 use super::slots::{self, Slots};
-use crate::{buildroot::RootKind, vitals};
+use crate::{buildroot::RootKind, namespace, vitals};
 use serde::{Deserialize, Serialize};
 use std::{
     path::{Path, PathBuf},
@@ -160,24 +160,23 @@ impl BuilderConfig {
         Self { base_root: Some(base.to_owned()), portage_prefix: None, ..self.clone() }
     }
 
-    /// Whether this process has the rights it takes.
+    /// Sees to it that this process has the rights it takes: an ordinary user's is started again
+    /// as root of a user namespace.
     ///
     /// # Errors
-    /// It has not; what it would take, and what works without.
-    pub fn check_rights(&self) -> Result<(), String> {
+    /// It cannot have them; what it would take.
+    pub fn take_rights(&self) -> Result<(), String> {
         if rustix::process::geteuid().is_root() {
             return Ok(());
         }
-        let why = match self.root_kind {
-            RootKind::Live => "packages are installed into /, which only root may change",
-            RootKind::Overlay => {
-                "an overlay is mounted and entered with mount and chroot, which only root may"
-            }
-        };
-        let kind = self.root_kind.word();
-        Err(format!(
-            "builder.root_kind is {kind}: {why}, and the drone runs as an ordinary user; run it as root"
-        ))
+        match self.root_kind {
+            RootKind::Live => Err(
+                "builder.root_kind is live: packages are installed into /, which only root may change, and \
+                                   the drone runs as an ordinary user; run it as root"
+                    .into(),
+            ),
+            RootKind::Overlay => namespace::enter().map(|never| match never {}),
+        }
     }
 
     /// Whether build roots can be made in `work_dir`, which must be there.

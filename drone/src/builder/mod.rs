@@ -113,7 +113,9 @@ impl Stop {
 impl From<RootError> for Stop {
     fn from(error: RootError) -> Self {
         let class = match error {
-            RootError::Io { .. } | RootError::NoPortage(..) | RootError::NotRoot => FailureClass::Drone,
+            RootError::Io { .. } | RootError::NoPortage(..) | RootError::NotRoot | RootError::NotOurs(_) => {
+                FailureClass::Drone
+            }
             // Every drone would refuse it; the orchestrator gave it out.
             RootError::Snapshot(_) | RootError::TooManyLayers(_) => FailureClass::Infra,
         };

@@ -19,6 +19,10 @@ use swarm_common::{
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
+/// Processes and threads of one build: a compiler for each of a hundred processors takes a
+/// tenth of it, and a build that forks without end does not take the machine with it.
+const PROCESSES_MAX: u32 = 8192;
+
 /// What an attempt has to run with.
 #[derive(Debug)]
 pub(super) struct Steps {
@@ -98,6 +102,7 @@ impl Steps {
             silence: self.silence,
             grace: self.grace,
             memory_max: step.root.config().memory_max(),
+            processes_max: PROCESSES_MAX,
         };
         self.log.begin();
         let ran = process::run(&job, &mut self.log, &self.cancel)

@@ -33,7 +33,7 @@ use std::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RootKind {
-    /// An overlay over the base. Takes root.
+    /// An overlay over the base. Takes root, be it of a user namespace.
     #[default]
     Overlay,
     /// Packages are installed into the machine's own `/`, for good. For a machine that is
@@ -71,6 +71,11 @@ pub enum RootError {
     /// Only root can mount, and install into a `/`.
     #[error("a build root takes a drone that runs as root: it is mounted and entered with mount and chroot")]
     NotRoot,
+    /// It belongs to nobody in the drone's user namespace, so nothing in it can be changed.
+    #[error(
+        "the root {0} belongs to nobody in this drone's user namespace: it builds in images only; run it as root"
+    )]
+    NotOurs(PathBuf),
     /// There is no Portage where the configuration says.
     #[error(
         "there is no Portage in {0} of the root {1}: {2} is missing; set builder.portage_prefix to where Portage is installed"

@@ -6,6 +6,7 @@
 //! it. Base and layers are only read.
 
 use super::{RootError, make_dir, tree::Tree};
+use crate::namespace;
 use std::{
     ffi::OsString,
     fs,
@@ -17,23 +18,23 @@ use std::{
 pub const MOST_LAYERS: usize = 480;
 
 /// Mounts and enters. Arguments: the attempt's directory, the base, `nested` or nothing, the
-/// names of the layers, what to run before, then any number of `hide PATH`, `ro FROM TO` and
+/// names of the layers, the options of overlays, what to run before, then any number of `hide PATH`, `ro FROM TO` and
 /// `rw FROM TO`, `--`, and the program with its arguments. 126 is what a shell says of a program
 /// that cannot be run.
 ///
 /// An overlay takes no layers that lie within one another, as the drone's do within its own `/`:
 /// then the base is an overlay of its own first, which lies within nothing.
 const ENTER: &str = r#"fail() { echo "!!! the build root cannot be made: $1" >&2; exit 126; }
-at=$1 base=$2 nested=$3 layers=$4 refresh=$5 in=$1/merged; shift 5
+at=$1 base=$2 nested=$3 layers=$4 options=$5 refresh=$6 in=$1/merged; shift 6
 # A page of options is all that old kernels take, and one option of the new calls is shorter still.
 export LIBMOUNT_FORCE_MOUNT2=always
 cd "$at/layers" || fail "$at/layers"
 if [ -n "$nested" ]; then
   mount -t tmpfs -o mode=755 tmpfs "$at/below" && mkdir "$at/below/empty" "$at/below/base" &&
-    mount -t overlay overlay -o "ro,lowerdir=$at/below/empty:$base" "$at/below/base" || fail "mount of $base"
+    mount -t overlay overlay -o "ro,$options,lowerdir=$at/below/empty:$base" "$at/below/base" || fail "mount of $base"
   base=$at/below/base
 fi
-mount -t overlay overlay -o "lowerdir=$layers$base,upperdir=$at/upper,workdir=$at/overlay,redirect_dir=off,metacopy=off,index=off" "$in" ||
+mount -t overlay overlay -o "lowerdir=$layers$base,upperdir=$at/upper,workdir=$at/overlay,$options" "$in" ||
   fail "mount over $base"
 cd / || fail /
 for dir in /proc /sys /dev; do
@@ -63,6 +64,10 @@ if [ -n "$MAKEFLAGS" ]; then
 fi
 if [ -n "$refresh" ]; then chroot "$in" /bin/sh -c "$refresh" >/dev/null || fail "$refresh"; fi
 exec chroot "$in" "$@""#;
+
+/// What is changed is a whole file, so that it makes a layer. For others than the machine's root
+/// it is never anything else.
+const OPTIONS: &str = "redirect_dir=off,metacopy=off,index=off";
 
 /// Something of the drone's that is seen inside.
 #[derive(Debug)]
@@ -98,6 +103,9 @@ impl Stack {
     ) -> Result<Self, RootError> {
         if !rustix::process::geteuid().is_root() {
             return Err(RootError::NotRoot);
+        }
+        if !namespace::can_change(base).map_err(RootError::io("look at", base))? {
+            return Err(RootError::NotOurs(base.to_owned()));
         }
         if layers.len() > MOST_LAYERS {
             return Err(RootError::TooManyLayers(layers.len()));
@@ -138,7 +146,9 @@ impl Stack {
         let mut all: Vec<OsString> = fixed.map(OsString::from).to_vec();
         all.extend([self.attempt.clone().into(), self.base.clone().into()]);
         let nested = if self.nested { "nested" } else { "" };
-        all.extend([nested, &self.layers, &self.refresh].map(OsString::from));
+        // What an overlay notes beside files is the machine's root's to write, or any user's.
+        let options = if namespace::is_entered() { "userxattr" } else { OPTIONS };
+        all.extend([nested, &self.layers, options, &self.refresh].map(OsString::from));
         for path in &self.hidden {
             all.extend(["hide".into(), path.into()]);
         }

@@ -194,6 +194,16 @@ impl Cgroups {
         limited
     }
 
+    /// Lets members be so many processes and threads together. Whether the kernel will see to it.
+    pub fn limit_processes(&self, count: u32) -> bool {
+        let mut limited = false;
+        for dir in self.dirs.iter().filter(|dir| matches!(dir.kind, Kind::Pids | Kind::Unified)) {
+            // There is no such file where the controller was not given to us.
+            limited |= fs::write(dir.path.join("pids.max"), count.to_string()).is_ok();
+        }
+        limited
+    }
+
     /// Whether the kernel killed a member for want of memory.
     pub fn out_of_memory(&self) -> bool {
         self.dirs.iter().any(|dir| {

@@ -5,7 +5,7 @@
 //! with a new session and a new parent inherits. Both are always used: a control group
 //! that could be made but not joined must not let anything escape.
 
-use super::{cgroup::Cgroups, table};
+use super::{Job, cgroup::Cgroups, table};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::{
     ffi::OsString,
@@ -43,20 +43,22 @@ fn prefix(owner: &Path) -> String {
 }
 
 impl Group {
-    /// A group without members as yet, that may have so many bytes of memory.
-    pub fn new(owner: &Path, memory_max: Option<u64>) -> Self {
+    /// A group without members as yet, with the limits of a job.
+    pub fn new(job: &Job) -> Self {
+        let owner = &job.owner;
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}{}-{count}", prefix(owner), std::process::id());
         let cgroups = Cgroups::new(&name);
-        if let Some(bytes) = memory_max
+        cgroups.limit_processes(job.processes_max);
+        if let Some(bytes) = job.memory_max
             && !cgroups.limit_memory(bytes)
         {
             tracing::warn!("there is no control group to limit memory with; builds take what they like");
         }
         Self {
             cgroups,
-            owner: owner.as_os_str().to_owned(),
+            owner: owner.clone().into(),
             job: name,
             leader: 0,
             cpu_ms: 0,
@@ -176,6 +178,15 @@ impl Group {
 pub(super) fn limits_memory(owner: &Path) -> bool {
     let mut cgroups = Cgroups::new(&format!("{}probe", prefix(owner)));
     let limits = cgroups.limit_memory(1 << 30);
+    cgroups.remove();
+    limits
+}
+
+/// Whether this machine lets this process limit how many others there are.
+#[cfg(test)]
+pub(super) fn limits_processes(owner: &Path) -> bool {
+    let mut cgroups = Cgroups::new(&format!("{}probe", prefix(owner)));
+    let limits = cgroups.limit_processes(1000);
     cgroups.remove();
     limits
 }

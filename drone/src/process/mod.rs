@@ -62,6 +62,8 @@ pub struct Job {
     pub grace: Duration,
     /// All its processes together may have this much memory, in bytes.
     pub memory_max: Option<u64>,
+    /// How many processes and threads it may have at once.
+    pub processes_max: u32,
 }
 
 /// Takes the output, both streams in one, as it comes. It may take its time: the program
@@ -106,7 +108,7 @@ pub struct Ran {
 /// # Errors
 /// The program cannot be started.
 pub async fn run(job: &Job, sink: &mut impl Sink, cancel: &CancellationToken) -> io::Result<Ran> {
-    let group = Group::new(&job.owner, job.memory_max);
+    let group = Group::new(job);
     let (reader, writer) = io::pipe()?;
     let mut command = command(job, &group, writer)?;
     let mut child = command

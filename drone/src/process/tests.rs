@@ -36,6 +36,7 @@ fn shell(script: &str) -> (Job, tempfile::TempDir) {
         silence: Duration::from_secs(60),
         grace: Duration::from_millis(300),
         memory_max: None,
+        processes_max: 1000,
     };
     (job, dir)
 }
@@ -113,7 +114,7 @@ async fn an_orphan_in_a_session_of_its_own_that_ignores_term_dies_too() {
 #[tokio::test]
 async fn without_a_control_group_the_orphan_is_found_all_the_same() {
     let (job, dir) = shell("setsid -f sleep 1000; setsid -f sleep 1000; sleep 1000");
-    let mut group = Group::new(&job.owner, None);
+    let mut group = Group::new(&job);
     group.forget_cgroups();
     let (_reader, writer) = io::pipe().unwrap();
     let mut child = command(&job, &group, writer).unwrap().spawn().unwrap();
@@ -168,7 +169,7 @@ async fn dropping_the_future_kills_as_well() {
 async fn a_later_drone_finds_what_an_earlier_one_left() {
     let (job, dir) = shell("setsid -f sleep 1000; sleep 1000");
     // As if the drone had been killed: the group is neither ended nor dropped.
-    let group = Group::new(&job.owner, None);
+    let group = Group::new(&job);
     let (_reader, writer) = io::pipe().unwrap();
     let mut child = command(&job, &group, writer).unwrap().kill_on_drop(false).spawn().unwrap();
     std::mem::forget(group);
@@ -191,6 +192,18 @@ async fn time_and_memory_are_counted() {
     assert!(ran.cpu_ms >= 200, "{ran:?}");
     assert!(ran.peak_memory_bytes >= 30_000_000, "{ran:?}");
     assert!(!ran.out_of_memory);
+}
+
+#[tokio::test]
+async fn a_job_that_forks_without_end_gets_no_further_than_its_limit() {
+    let (mut job, dir) = shell("for n in {1..100}; do sleep 100 & done 2>&1; jobs -pr | wc -l");
+    job.processes_max = 30;
+    let mut keep = Keep::default();
+    ran(&job, &mut keep).await;
+    let said = String::from_utf8_lossy(&keep.tail).into_owned();
+    let limited = group::limits_processes(dir.path());
+    assert_eq!(said.contains("Resource temporarily unavailable"), limited, "{said}");
+    assert_eq!(alive(dir.path()), 0);
 }
 
 #[tokio::test]

@@ -51,15 +51,11 @@ set -- chroot "$place/base" "$@"
 
 /// Runs `body` in a mount namespace of its own, in which the shell lines `prepare` ran before;
 /// `name` is the test's own with its module. `None` outside, where that was done.
-///
-/// Without root's rights nothing can be mounted; then the drone must refuse what takes it.
 pub async fn within(name: &str, prepare: &str, body: impl AsyncFnOnce(PathBuf)) {
     if std::env::var(INSIDE).is_ok_and(|inside| inside == name) {
         return body(std::env::var_os(PLACE).unwrap().into()).await;
     }
-    if !rustix::process::geteuid().is_root() {
-        return crate::ordinary::mounting_is_refused();
-    }
+    assert!(rustix::process::geteuid().is_root(), "only root can mount: run the tests as root");
     let place = tempfile::tempdir().unwrap();
     let script = format!("set -e; place=$1 portage=$2 workspace=$3; shift 3\n{prepare}\nexec \"$@\"");
     let mut command = Command::new("unshare");

@@ -153,7 +153,7 @@ impl Drone {
     pub fn builds_for(&self, run: &Run) -> bool {
         let profiles = &self.facts.profiles;
         let at_home = match &run.base {
-            Base::Host => self.difference(run).is_none(),
+            Base::Host => self.facts.host && self.difference(run).is_none(),
             Base::Image { image, .. } => self.facts.images.as_ref() == Some(&image.machine),
         };
         at_home && (profiles.is_empty() || profiles.contains(&run.profile))
@@ -223,6 +223,8 @@ mod tests {
             cpu: None,
             toolchain: None,
             slots: 1,
+            build_memory_bytes: None,
+            host: true,
             images: None,
         };
         Drone {

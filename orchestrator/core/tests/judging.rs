@@ -260,7 +260,24 @@ fn a_package_killed_for_its_memory_gets_fewer_jobs_then_a_larger_drone() {
     kit.fail_for(large, &got, FailureClass::Drone, "killed for its memory use", cause);
     assert_eq!(kit.state(1), PackageState::Quarantined);
     let reason = &kit.swarm.packages[&PackageId(1)].reason;
-    assert!(reason.contains("no drone has more than 32.0 GiB"), "{reason}");
+    assert!(reason.contains("no drone has more than 32.0 GiB for a build"), "{reason}");
+}
+
+#[test]
+fn a_drone_that_limits_a_builds_memory_counts_with_the_limit() {
+    let mut kit = Kit::new(&[]);
+    let limited = kit.enrol_with("limited", 1, 64 << 30);
+    let small = kit.enrol_with("small", 1, 8 << 30);
+    kit.swarm.drones.get_mut(&limited).unwrap().facts.build_memory_bytes = Some(4 << 30);
+    kit.run(&["big-1"], &[]);
+    kit.must(Command::DrainDrone(small));
+    let got = kit.claim(limited).unwrap();
+    let cause = Some(FailureCause::OutOfMemory);
+    kit.fail_for(limited, &got, FailureClass::Drone, "killed for its memory use", cause);
+    kit.must(Command::ResumeDrone(small));
+    kit.pass(10_000, &[limited, small]);
+    assert!(kit.claim_reply(limited, "again").assignment.is_none(), "one job had 4 GiB, not 64");
+    assert!(kit.claim(small).is_some(), "8 GiB are more");
 }
 
 #[test]

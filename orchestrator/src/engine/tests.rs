@@ -27,6 +27,8 @@ async fn enrol(engine: &Engine) -> DroneId {
         cpu: None,
         toolchain: None,
         slots: 1,
+        build_memory_bytes: None,
+        host: true,
         images: None,
     };
     let name = "drone".parse().unwrap();

@@ -185,6 +185,8 @@ mod tests {
             cpu: None,
             toolchain: None,
             slots: 1,
+            build_memory_bytes: None,
+            host: true,
             images: None,
         };
         queue.say(Command::IssueEnrolToken { token_hash: hash, valid_ms: 1000, approved: true });

@@ -73,6 +73,8 @@ pub fn drone(id: u64, drone_name: &str, state: DroneState) -> DroneView {
             cpu: None,
             toolchain: None,
             slots: 1,
+            build_memory_bytes: None,
+            host: true,
             images: None,
         },
         vitals: None,

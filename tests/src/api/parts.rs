@@ -38,6 +38,8 @@ pub fn facts() -> DroneFacts {
         cpu: None,
         toolchain: None,
         slots: 1,
+        build_memory_bytes: None,
+        host: true,
         images: Some("x86_64".to_owned()),
     }
 }

@@ -8,6 +8,7 @@ mod admin;
 pub mod base;
 pub mod binhost;
 pub mod forger;
+mod ordinary;
 pub mod process;
 pub mod programs;
 pub mod swarm;

@@ -158,11 +158,16 @@ impl Swarm {
     /// # Errors
     /// It does not come.
     pub fn enrol(&mut self, name: &str, settings: &str) -> Result<()> {
+        self.configure(name, settings)?;
+        self.start_drone(name)
+    }
+
+    /// Writes the token and the configuration of a drone.
+    pub(super) fn configure(&self, name: &str, settings: &str) -> Result<()> {
         let token = self.ctl(&["drone", "token", "--approved"])?;
         write_private(&self.path(&format!("{name}.token")), token.trim())?;
         let config = self.path(&format!("{name}.toml"));
-        fs::write(&config, format!("{settings}\n{}", self.drone_settings(name)?))?;
-        self.start_drone(name)
+        Ok(fs::write(&config, format!("{settings}\n{}", self.drone_settings(name)?))?)
     }
 
     /// Starts a drone that was enrolled before, and waits until it is online.
@@ -172,6 +177,11 @@ impl Swarm {
     pub fn start_drone(&mut self, name: &str) -> Result<()> {
         let mut command = Command::new(program("swarm-drone")?);
         command.arg("--config").arg(self.path(&format!("{name}.toml")));
+        self.launch(name, command)
+    }
+
+    /// Starts a drone by this command, and waits until it is online.
+    pub(super) fn launch(&mut self, name: &str, mut command: Command) -> Result<()> {
         let process = Process::start(&mut command, &self.path(&format!("{name}.log")))?;
         self.drones.insert(name.to_owned(), process);
         wait::until("the drone is online", SOON, || {

@@ -213,6 +213,8 @@ impl Farm<'_> {
             cpu: None,
             toolchain: None,
             slots: 1,
+            build_memory_bytes: None,
+            host: true,
             images: None,
         };
         let credential_hash = Digest::of(format!("credential {n}").as_bytes());

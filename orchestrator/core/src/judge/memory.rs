@@ -50,19 +50,19 @@ pub fn floor_bytes(swarm: &Swarm, package: PackageId) -> u64 {
     floors.max().unwrap_or(0)
 }
 
-/// The memory of a drone on which one job was killed, `before` kills having gone before. What
+/// What a build could have on a drone on which one job was killed, `before` kills having gone before. What
 /// had neighbours may have been killed for theirs.
 fn floor(swarm: &Swarm, attempt: &Attempt, before: usize) -> Option<u64> {
     let drone = swarm.drones.get(&attempt.drone)?;
     let beside = attempt.is_building() && swarm.builds_on(attempt.drone) > 1;
     let alone = attempt.lost_ms == 0 && !beside;
-    (alone && jobs_after(drone, before) == 1).then_some(drone.facts.memory_bytes)
+    (alone && jobs_after(drone, before) == 1).then_some(drone.facts.memory_for_a_build())
 }
 
 /// Whether a drone has the memory for a package, so far as kills have taught.
 #[must_use]
 pub fn fits(floor_bytes: u64, drone: &Drone) -> bool {
-    floor_bytes == 0 || drone.facts.memory_bytes > floor_bytes
+    floor_bytes == 0 || drone.facts.memory_for_a_build() > floor_bytes
 }
 
 /// Why no drone can build a package that was killed in `current` just now: one job was
@@ -75,7 +75,7 @@ pub(super) fn hopeless(swarm: &Swarm, package: PackageId, current: &Attempt) -> 
     (!able.any(|d| fits(floor_bytes, d))).then(|| {
         let gib = floor_bytes as f64 / f64::from(1 << 30);
         format!(
-            "killed for its memory use with one job on {}, and no drone has more than {gib:.1} GiB",
+            "killed for its memory use with one job on {}, and no drone has more than {gib:.1} GiB for a build",
             current.drone_name
         )
     })

@@ -68,7 +68,7 @@ impl<'a> Fit<'a> {
         if !avoided.is_empty() && !drones.clone().any(|(id, d)| able(d) && !avoided.contains(&id)) {
             avoided.clear();
         }
-        let roomy = |d: &Drone| package.memory_on(d.facts.cores) <= d.facts.memory_bytes;
+        let roomy = |d: &Drone| package.memory_on(d.facts.cores) <= d.facts.memory_for_a_build();
         let memory_matters = package.peak_memory_bytes > 0 && {
             let mut drones = drones;
             drones.any(|(_, d)| able(d) && roomy(d))
@@ -82,7 +82,8 @@ impl<'a> Fit<'a> {
         drone.builds_for(self.run)
             && memory::fits(self.floor_bytes, drone)
             && !self.avoided.contains(&id)
-            && (!self.memory_matters || self.package.memory_on(drone.facts.cores) <= drone.facts.memory_bytes)
+            && (!self.memory_matters
+                || self.package.memory_on(drone.facts.cores) <= drone.facts.memory_for_a_build())
     }
 
     /// Whether a drone with so much free memory (0 where it is not known) has room now. What

@@ -217,7 +217,9 @@ fn without_drone(swarm: &Swarm, run: &Run, what: String) -> Found {
         Some(drone) => Found::mended_by(what, format!("swarmctl drone resume {}", drone.name)),
         None => {
             let next = match &run.base {
-                Base::Host => "start a drone for this profile; the run goes on when one is there".to_owned(),
+                Base::Host => "start a drone for this profile, as root: one of an ordinary user builds only in images; the \
+                               run goes on when one is there"
+                    .to_owned(),
                 Base::Image { image, .. } => format!(
                     "its base takes a drone for {} that lays overlays over images (root_kind = \"overlay\"): start one, and \
                      update older ones",

@@ -85,6 +85,8 @@ impl Kit {
                 cpu: None,
                 toolchain: None,
                 slots: 1,
+                build_memory_bytes: None,
+                host: true,
                 images: Some("x86_64".into()),
             },
         });
