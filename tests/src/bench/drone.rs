@@ -13,7 +13,7 @@ use crate::e2e::{
 use anyhow::{Result, ensure};
 use std::{fs, time::Instant};
 
-/// Packages of the forest: the first of BLFS in an order of building, with what they need.
+/// Packages of the forest and of the wide world: the first of BLFS and of T2 in an order of building.
 const FOREST: usize = 120;
 
 /// What Portage does around each build of a drone, and so has to do for the peer.
@@ -25,15 +25,21 @@ const SANDBOXES: &str = "network-sandbox ipc-sandbox pid-sandbox mount-sandbox";
 /// Something does not start, or a night does not end well.
 pub fn run(settings: &Settings) -> Result<Section> {
     let mut rows = Vec::new();
-    for (shape, goal) in
-        [(Shape::ladder(16), 1.15), (Shape::ladder(64), 1.15), (Shape::of("blfs-733", FOREST)?, 1.2)]
-    {
-        let rounds = (0..settings.rounds).map(|_| Ok((night(&shape)?, plain(&shape)?)));
+    let forest = || Shape::of("blfs-733", FOREST);
+    for (shape, slots, jobs, goal) in [
+        (Shape::ladder(16), 1, 1, 1.15),
+        (Shape::ladder(64), 1, 1, 1.15),
+        (forest()?, 1, 1, 1.2),
+        (forest()?, 2, 1, 0.7),
+        (forest()?, 2, 2, 1.15),
+        (Shape::of("t2-475", FOREST)?, 1, 1, 1.3),
+    ] {
+        let rounds = (0..settings.rounds).map(|_| Ok((night(&shape, slots)?, plain(&shape, jobs)?)));
         let (ours, theirs): (Vec<_>, Vec<_>) = rounds.collect::<Result<Vec<_>>>()?.into_iter().unzip();
         rows.push(Row::new(
-            format!("{}, one drone, s", shape.name),
+            format!("{}, one drone, slots = {slots}, s", shape.name),
             median(ours)?,
-            "emerge --buildpkg",
+            format!("emerge --buildpkg --jobs={jobs}"),
             median(theirs)?,
             Goal::AtMost(goal),
         ));
@@ -41,24 +47,24 @@ pub fn run(settings: &Settings) -> Result<Section> {
     let about = "One orchestrator, one drone and the real Portage on this machine build a world of packages that each \
                  install one file: from `run start` until everything is published. Beside it `emerge --buildpkg` \
                  builds the same world into one root, with the same sandboxes. In the ladder each package needs the \
-                 one before it; the forest has the graph of BLFS.";
+                 one before it; the others have the graphs of BLFS and of T2, where a package needs 28 others.";
     Ok(Section { title: "Drone", about: about.to_owned(), rows })
 }
 
 /// Seconds of a whole run.
-fn night(shape: &Shape) -> Result<f64> {
+fn night(shape: &Shape, slots: u32) -> Result<f64> {
     let mut swarm = Swarm::start(&[], &["app-misc/part0"])?;
     let world = shape.write(&swarm.repository())?;
     swarm.set_world(&world)?;
     swarm.pin_anew()?;
-    swarm.enrol("ada", "")?;
+    swarm.enrol("ada", &format!("slots = {slots}"))?;
     let began = Instant::now();
     swarm.ctl(&["run", "start", PROFILE, "--wait"])?;
     Ok(began.elapsed().as_secs_f64())
 }
 
 /// Seconds that Portage takes for itself.
-fn plain(shape: &Shape) -> Result<f64> {
+fn plain(shape: &Shape, jobs: u32) -> Result<f64> {
     let swarm = tempfile::tempdir()?;
     let repository = swarm.path().join("repository");
     crate::e2e::workstation::copy(&crate::e2e::programs::part("examples/repository"), &repository)?;
@@ -69,7 +75,10 @@ fn plain(shape: &Shape) -> Result<f64> {
     let own = fs::read_to_string(&make_conf)?;
     fs::write(&make_conf, own.replace("FEATURES=\"", &format!("FEATURES=\"{SANDBOXES} ")))?;
     let began = Instant::now();
-    let output = workstation.command("emerge").args(["--quiet", "--buildpkg", "@world"]).output()?;
+    let output = workstation
+        .command("emerge")
+        .args(["--quiet", "--buildpkg", &format!("--jobs={jobs}"), "@world"])
+        .output()?;
     let seconds = began.elapsed().as_secs_f64();
     ensure!(output.status.success(), "emerge failed: {}", text(&output));
     Ok(seconds)

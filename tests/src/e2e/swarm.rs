@@ -153,7 +153,7 @@ impl Swarm {
         self.orchestrator.take().context("no orchestrator runs")?.kill()
     }
 
-    /// Enrols a drone, with `settings` beside its usual ones, and waits until it is online.
+    /// Enrols a drone, with `settings` beside its builder's usual ones, and waits until it is online.
     ///
     /// # Errors
     /// It does not come.
@@ -167,7 +167,7 @@ impl Swarm {
         let token = self.ctl(&["drone", "token", "--approved"])?;
         write_private(&self.path(&format!("{name}.token")), token.trim())?;
         let config = self.path(&format!("{name}.toml"));
-        Ok(fs::write(&config, format!("{settings}\n{}", self.drone_settings(name)?))?)
+        Ok(fs::write(&config, format!("{}{settings}\n", self.drone_settings(name)?))?)
     }
 
     /// Starts a drone that was enrolled before, and waits until it is online.
