@@ -194,23 +194,15 @@ impl Snapshots {
         };
         let received = received.await;
         drop(file);
-        let like = self.newest();
         let unpack = move || {
             let _turn = turn;
-            let unpacked = received.and_then(|()| put_in_place(&archive, digest, &dir, like.as_deref()));
+            let unpacked = received.and_then(|()| put_in_place(&archive, digest, &dir));
             if let Err(error) = fs::remove_file(&archive) {
                 tracing::warn!(%error, path = %archive.display(), "a snapshot's archive cannot be removed");
             }
             unpacked
         };
         tokio::task::spawn_blocking(unpack).await.map_err(|error| local(io::Error::other(error)))?
-    }
-
-    /// The snapshot that was used last; a new one is most like it.
-    fn newest(&self) -> Option<PathBuf> {
-        let entries = fs::read_dir(&self.dir).ok()?.flatten().filter(|entry| digest_of(entry).is_some());
-        let used = |entry: &fs::DirEntry| entry.metadata().ok()?.modified().ok();
-        entries.filter_map(|entry| Some((used(&entry)?, entry.path()))).max().map(|(_, path)| path)
     }
 
     /// Marks a snapshot as used and removes, of those that no attempt has, the ones that were
@@ -238,11 +230,11 @@ impl Snapshots {
 }
 
 /// Unpacks an archive; the directory gets its name once its content is on disk.
-fn put_in_place(archive: &Path, digest: Digest, dir: &Path, like: Option<&Path>) -> Result<(), FetchError> {
+fn put_in_place(archive: &Path, digest: Digest, dir: &Path) -> Result<(), FetchError> {
     let local = |source| FetchError::Local { digest, source };
     let fresh = dir.with_extension("new");
     let file = fs::File::open(archive).map_err(local)?;
-    snapshot::unpack(file, digest, &fresh, like).map_err(|source| FetchError::Unusable { digest, source })?;
+    snapshot::unpack(file, digest, &fresh).map_err(|source| FetchError::Unusable { digest, source })?;
     let synced = fs::File::open(&fresh).and_then(|at| Ok(rustix::fs::syncfs(at)?));
     synced.and_then(|()| fs::rename(&fresh, dir)).map_err(local)
 }

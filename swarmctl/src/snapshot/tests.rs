@@ -45,7 +45,7 @@ fn a_bundle_and_a_directory_become_a_snapshot_without_what_is_the_machines_own()
     let dir = tempfile::tempdir().unwrap();
     let made = quiet(&sources(dir.path())).unwrap();
     let to = dir.path().join("to");
-    let manifest = unpack(fs::File::open(made.archive.path()).unwrap(), made.digest, &to, None).unwrap();
+    let manifest = unpack(fs::File::open(made.archive.path()).unwrap(), made.digest, &to).unwrap();
     assert_eq!(manifest.main_repository, "example");
     assert_eq!(manifest.repositories[0].commit, None);
     for there in [
@@ -85,7 +85,7 @@ fn a_commit_is_taken_exactly_and_changes_are_refused_unless_wanted() {
     let dirty = quiet(&sources).unwrap();
     assert!(dirty.source.contains("uncommitted"), "{}", dirty.source);
     let to = dir.path().join("to");
-    let manifest = unpack(fs::File::open(dirty.archive.path()).unwrap(), dirty.digest, &to, None).unwrap();
+    let manifest = unpack(fs::File::open(dirty.archive.path()).unwrap(), dirty.digest, &to).unwrap();
     assert_eq!(manifest.repositories[0].commit, None, "no commit has this content");
     assert!(to.join("repos/example/app-misc/a/a-2.ebuild").is_file());
     assert!(!to.join("repos/example/junk.cache").exists());

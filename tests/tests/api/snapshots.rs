@@ -27,7 +27,7 @@ async fn a_drone_gets_exactly_the_snapshot_that_the_admin_sent() {
     assert!(swarm.admin.has_snapshot(digest).await.unwrap());
     let bytes = fetch(&drone.client, digest).await.unwrap();
     assert_eq!(bytes, std::fs::read(&archive).unwrap());
-    unpack(&bytes[..], digest, &dir.path().join("unpacked"), None).unwrap();
+    unpack(&bytes[..], digest, &dir.path().join("unpacked")).unwrap();
 }
 
 #[tokio::test]

@@ -14,16 +14,20 @@
 //! | `distfiles/**` | sources that cannot be fetched, if any |
 //!
 //! [`SnapshotContents`] writes one, [`unpack`] and [`verify`] read one. A reader trusts
-//! nothing: snapshots come over the network.
+//! nothing: snapshots come over the network. [`difference`] tells what one has that another one has
+//! not, and [`unpack_difference`] makes the one of the other.
 
+mod difference;
+mod entries;
 mod pack;
 mod path;
 #[cfg(test)]
 mod tests;
 mod unpack;
 
+pub use difference::difference;
 pub use pack::SnapshotContents;
-pub use unpack::{unpack, verify};
+pub use unpack::{LAYER, OWN, unpack, unpack_difference, verify};
 
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, io};

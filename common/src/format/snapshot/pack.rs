@@ -152,7 +152,7 @@ fn append_file<W: Write>(
     Ok(())
 }
 
-fn plain_header(kind: EntryType, mode: u32) -> Header {
+pub(super) fn plain_header(kind: EntryType, mode: u32) -> Header {
     let mut header = Header::new_gnu();
     header.set_entry_type(kind);
     header.set_mode(mode);

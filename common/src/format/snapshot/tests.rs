@@ -57,7 +57,7 @@ fn what_is_packed_is_unpacked_the_same() {
     assert_eq!(verify(archive.as_slice(), digest).unwrap(), manifest());
 
     let to = dir.path().join("to");
-    assert_eq!(unpack(archive.as_slice(), digest, &to, None).unwrap(), manifest());
+    assert_eq!(unpack(archive.as_slice(), digest, &to).unwrap(), manifest());
     assert_eq!(fs::read_to_string(to.join("world")).unwrap(), "app-misc/a\n");
     assert_eq!(fs::read_to_string(to.join("repos/example").join(&files[0])).unwrap(), "long");
     assert_eq!(fs::read_link(to.join("repos/example/a/link")).unwrap(), Path::new("../profiles/example"));
@@ -66,34 +66,6 @@ fn what_is_packed_is_unpacked_the_same() {
     assert_eq!(mode("world"), 0o644);
     assert_eq!(mode("repos/example/a"), 0o755);
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is left beside it");
-}
-
-#[test]
-fn what_is_the_same_in_another_snapshot_takes_no_space_again() {
-    use std::os::unix::fs::MetadataExt as _;
-    let dir = tempfile::tempdir().unwrap();
-    let from = dir.path().join("from");
-    let files = tree(&from);
-    let unpacked = |name: &str, like: Option<&Path>| {
-        let mut archive = Vec::new();
-        let digest = contents(&from, &files).write(&mut archive, || {}).unwrap();
-        let to = dir.path().join(name);
-        unpack(archive.as_slice(), digest, &to, like).unwrap();
-        to.join("repos/example")
-    };
-    let old = unpacked("old", None);
-    fs::write(from.join("profiles/example/amd64/eapi"), "9").unwrap();
-    fs::set_permissions(from.join(&files[0]), fs::Permissions::from_mode(0o755)).unwrap();
-    let new = unpacked("new", Some(&dir.path().join("old")));
-    let is_shared = |file: &str| {
-        let inode = |root: &Path| fs::metadata(root.join(file)).unwrap().ino();
-        inode(&old) == inode(&new)
-    };
-    assert!(is_shared("a/run.sh"));
-    assert!(!is_shared("profiles/example/amd64/eapi"), "another content");
-    assert!(!is_shared(&files[0]), "another mode");
-    assert_eq!(fs::read_to_string(new.join("profiles/example/amd64/eapi")).unwrap(), "9");
-    assert_eq!(fs::read_to_string(old.join("profiles/example/amd64/eapi")).unwrap(), "8\n");
 }
 
 #[test]
@@ -182,13 +154,13 @@ fn an_archive_made_to_do_harm_is_refused_and_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     for (what, entries) in cases {
         let (archive, digest) = hostile(&entries);
-        let error = unpack(archive.as_slice(), digest, &dir.path().join("to"), None).unwrap_err();
+        let error = unpack(archive.as_slice(), digest, &dir.path().join("to")).unwrap_err();
         assert!(matches!(error, SnapshotError::Entry { .. }), "{what}: {error}");
         assert!(verify(archive.as_slice(), digest).is_err(), "{what}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "{what}");
     }
     let (archive, digest) = hostile(&[]);
-    assert!(unpack(archive.as_slice(), digest, &dir.path().join("to"), None).is_ok(), "the rest is sound");
+    assert!(unpack(archive.as_slice(), digest, &dir.path().join("to")).is_ok(), "the rest is sound");
 }
 
 #[test]
@@ -196,10 +168,10 @@ fn other_content_and_a_cut_off_archive_are_refused() {
     let (archive, digest) = hostile(&[Raw(EntryType::Regular, "f", "", &[7; 4000])]);
     let dir = tempfile::tempdir().unwrap();
     let to = dir.path().join("to");
-    let error = unpack(archive.as_slice(), Digest::of(b"other"), &to, None).unwrap_err();
+    let error = unpack(archive.as_slice(), Digest::of(b"other"), &to).unwrap_err();
     assert!(matches!(error, SnapshotError::WrongDigest { .. }), "{error}");
     for length in 0..archive.len() {
-        assert!(unpack(&archive[..length], digest, &to, None).is_err(), "{length}");
+        assert!(unpack(&archive[..length], digest, &to).is_err(), "{length}");
     }
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }

@@ -4,40 +4,41 @@
 //! counts as they come, the digest over every byte at the end. Long names are read here
 //! and not by the tar crate, because that would hold a name of any length in memory.
 //! Content goes into a directory of its own beside the wanted one, which appears by
-//! rename: a directory that is there is whole.
+//! rename: a directory that is there is whole. What was made of a difference is a layer for
+//! overlayfs, and for its caller to put in place.
 
 use super::{
     MANIFEST, MAX_BYTES, MAX_ENTRIES, MAX_MANIFEST_BYTES, SnapshotError, SnapshotManifest,
+    difference::Merged,
+    entries::REMOVED,
     path::{MAX_PATH, check_link, check_path},
 };
 use crate::{digest::Digest, format::digesting::DigestReader};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::{
     collections::HashSet,
     ffi::OsString,
-    fs::{self, OpenOptions},
-    io::{self, Read, Write as _},
+    fs::{self, File, OpenOptions},
+    io::{self, BufReader, Read},
     os::unix::fs::{PermissionsExt, symlink},
-    path::Path,
+    path::{Path, PathBuf},
 };
 use tar::{Entry, EntryType};
 
-/// Files of at most so many bytes are compared with those that are there; hardly any is larger.
-const COMPARED: u64 = 1 << 20;
+/// Bytes that are read at a time.
+const READ_BYTES: usize = 256 << 10;
+
+/// Where [`unpack_difference`] puts what of a snapshot differs from the one before.
+pub const LAYER: &str = "files";
+/// Where it puts what the drone itself reads: the manifest and `etc`, whole.
+pub const OWN: &str = "own";
 
 /// Unpacks the compressed snapshot `archive` as the directory `dir`, which must not be
 /// there yet, and gives its manifest. On an error nothing is left.
 ///
-/// Files that are the same in `like`, another unpacked snapshot on the same file system, become
-/// hard links to those: from day to day hardly any file of a repository changes.
-///
 /// # Errors
 /// It is not the snapshot `expected`, or not one at all, or cannot be written.
-pub fn unpack(
-    archive: impl Read,
-    expected: Digest,
-    dir: &Path,
-    like: Option<&Path>,
-) -> Result<SnapshotManifest, SnapshotError> {
+pub fn unpack(archive: impl Read, expected: Digest, dir: &Path) -> Result<SnapshotManifest, SnapshotError> {
     let mut partial = OsString::from(dir);
     partial.push(format!(".partial-{}", std::process::id()));
     let partial = Path::new(&partial);
@@ -46,7 +47,8 @@ pub fn unpack(
         fs::remove_dir_all(partial).map_err(failed("an older attempt cannot be removed"))?;
     }
     fs::create_dir_all(partial).and_then(|()| set_mode(partial, 0o755)).map_err(failed("cannot be made"))?;
-    let result = read(archive, expected, Some(Places { dir: partial, like })).and_then(|manifest| {
+    let result = decoded(archive).and_then(|tar| read(tar, expected, Some(partial), |_| true));
+    let result = result.and_then(|(manifest, _)| {
         fs::rename(partial, dir)
             .map_err(SnapshotError::io(format!("{}: cannot be put in place", dir.display())))?;
         Ok(manifest)
@@ -64,56 +66,71 @@ pub fn unpack(
 /// # Errors
 /// It is not the snapshot `expected`, or not one at all.
 pub fn verify(archive: impl Read, expected: Digest) -> Result<SnapshotManifest, SnapshotError> {
-    read(archive, expected, None)
+    Ok(read(decoded(archive)?, expected, None, |_| true)?.0)
 }
 
-/// Where content goes.
-#[derive(Clone, Copy)]
-struct Places<'a> {
-    dir: &'a Path,
-    /// Where some of it may be already.
-    like: Option<&'a Path>,
+/// Unpacks what of the snapshot `expected` differs from another one. Of `archives` the first is a
+/// whole snapshot, each other one the difference to the one before, and the last is unpacked.
+///
+/// In `dir`, an empty directory, [`LAYER`] is what overlayfs lays over the other snapshot's
+/// directories to have this one, and [`OWN`] what there is to read without it. On an error
+/// something may be left.
+///
+/// # Errors
+/// They do not come to the snapshot `expected`, or cannot be read, or it cannot be written.
+pub fn unpack_difference(archives: &[PathBuf], expected: Digest, dir: &Path) -> Result<(), SnapshotError> {
+    let [.., newest] = archives else {
+        return Err(SnapshotError::Manifest("there is no archive".into()));
+    };
+    let make = |name: &str| -> Result<PathBuf, SnapshotError> {
+        let made = dir.join(name);
+        let done = fs::create_dir(&made).and_then(|()| set_mode(&made, 0o755));
+        done.map_err(SnapshotError::io(made.display().to_string()))?;
+        Ok(made)
+    };
+    let (own, layer) = (make(OWN)?, make(LAYER)?);
+    let tars: Vec<_> = archives.iter().map(|archive| open(archive)).collect::<Result<_, _>>()?;
+    let merged = Merged::new(tars).map_err(SnapshotError::io("reading the difference"))?;
+    let is_own = |path: &str| path == MANIFEST || path == "etc" || path.starts_with("etc/");
+    let (_, whole) = read(merged, expected, Some(&own), is_own)?;
+    // It is proved now that the difference belongs to this snapshot.
+    let mut content = Content::new(Some(&layer), |_| true);
+    content.take_all(open(newest)?)?;
+    content.hide(&whole)
 }
 
-fn read(
-    archive: impl Read,
+fn open(archive: &Path) -> Result<impl Read + use<>, SnapshotError> {
+    let opened = File::open(archive).map_err(SnapshotError::io(archive.display().to_string()))?;
+    Ok(BufReader::with_capacity(READ_BYTES, decoded(opened)?))
+}
+
+fn decoded<R: Read>(archive: R) -> Result<impl Read + use<R>, SnapshotError> {
+    zstd::Decoder::new(archive).map_err(SnapshotError::io("reading the snapshot"))
+}
+
+/// Reads a whole snapshot. What of it goes into `dir` is for `wanted` to say.
+fn read<'a>(
+    tar: impl Read,
     expected: Digest,
-    places: Option<Places<'_>>,
-) -> Result<SnapshotManifest, SnapshotError> {
-    let reading = || SnapshotError::io("reading the snapshot");
-    let zstd = zstd::Decoder::new(archive).map_err(reading())?;
-    let mut tar = tar::Archive::new(DigestReader::new(zstd, MAX_BYTES));
-    let mut content = Content { places, manifest: None, entries: HashSet::new(), dirs: HashSet::new() };
-    let mut long = LongNames::default();
-    let mut count = 0;
-    for entry in tar.entries().map_err(reading())?.raw(true) {
-        let mut entry = entry.map_err(reading())?;
-        count += 1;
-        // A long name is an entry of its own, and so is a long target.
-        if count > 3 * MAX_ENTRIES {
-            return Err(SnapshotError::TooLarge { what: "entries", limit: MAX_ENTRIES });
-        }
-        match entry.header().entry_type() {
-            EntryType::GNULongName => long.name = Some(long_text(&mut entry)?),
-            EntryType::GNULongLink => long.target = Some(long_text(&mut entry)?),
-            _ => content.take(&mut entry, std::mem::take(&mut long))?,
-        }
-    }
-    let mut rest = tar.into_inner();
-    // What follows the end mark belongs to the digest as well.
-    io::copy(&mut rest, &mut io::sink()).map_err(reading())?;
-    let (_, got) = rest.finish();
+    dir: Option<&'a Path>,
+    wanted: fn(&str) -> bool,
+) -> Result<(SnapshotManifest, Content<'a>), SnapshotError> {
+    let mut content = Content::new(dir, wanted);
+    let got = content.take_all(tar)?;
     if got != expected {
         return Err(SnapshotError::WrongDigest { expected, got });
     }
+    if let Some(path) = content.removed.first() {
+        return Err(SnapshotError::entry(path, "is of a kind that a snapshot does not have"));
+    }
     let manifest =
-        content.manifest.ok_or_else(|| SnapshotError::Manifest(format!("there is no {MANIFEST}")))?;
+        content.manifest.take().ok_or_else(|| SnapshotError::Manifest(format!("there is no {MANIFEST}")))?;
     let profile = manifest.profile_path();
     let below = format!("{profile}/");
     if !content.entries.iter().any(|path| path.starts_with(&below)) {
         return Err(SnapshotError::Manifest(format!("its Portage profile {profile} is not in it")));
     }
-    Ok(manifest)
+    Ok((manifest, content))
 }
 
 /// Names of the next entry that do not fit into its header.
@@ -144,15 +161,73 @@ fn text(bytes: &[u8]) -> Result<String, SnapshotError> {
 
 /// What has come so far.
 struct Content<'a> {
-    places: Option<Places<'a>>,
+    dir: Option<&'a Path>,
+    /// Which paths are written.
+    wanted: fn(&str) -> bool,
     manifest: Option<SnapshotManifest>,
     /// Files and links; nothing may lie below one.
     entries: HashSet<String>,
     /// What lies above them.
     dirs: HashSet<String>,
+    /// What a difference says is gone.
+    removed: Vec<String>,
 }
 
-impl Content<'_> {
+impl<'a> Content<'a> {
+    fn new(dir: Option<&'a Path>, wanted: fn(&str) -> bool) -> Self {
+        let (entries, dirs) = Default::default();
+        Self { dir, wanted, manifest: None, entries, dirs, removed: Vec::new() }
+    }
+
+    /// Takes every entry. Gives the digest of all that there was.
+    fn take_all(&mut self, tar: impl Read) -> Result<Digest, SnapshotError> {
+        let reading = || SnapshotError::io("reading the snapshot");
+        let mut tar = tar::Archive::new(DigestReader::new(tar, MAX_BYTES));
+        let mut long = LongNames::default();
+        let mut count = 0;
+        for entry in tar.entries().map_err(reading())?.raw(true) {
+            let mut entry = entry.map_err(reading())?;
+            count += 1;
+            // A long name is an entry of its own, and so is a long target.
+            if count > 3 * MAX_ENTRIES {
+                return Err(SnapshotError::TooLarge { what: "entries", limit: MAX_ENTRIES });
+            }
+            match entry.header().entry_type() {
+                EntryType::GNULongName => long.name = Some(long_text(&mut entry)?),
+                EntryType::GNULongLink => long.target = Some(long_text(&mut entry)?),
+                _ => self.take(&mut entry, std::mem::take(&mut long))?,
+            }
+        }
+        let mut rest = tar.into_inner();
+        // What follows the end mark belongs to the digest as well.
+        io::copy(&mut rest, &mut io::sink()).map_err(reading())?;
+        Ok(rest.finish().1)
+    }
+
+    /// Has overlayfs hide what the snapshot `whole` has no more: a directory if nothing is left
+    /// below it, for an empty one would show.
+    fn hide(&self, whole: &Content<'_>) -> Result<(), SnapshotError> {
+        let mut hidden = HashSet::new();
+        for path in &self.removed {
+            let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+            let Some(gone) = ends.map(|end| &path[..end]).find(|part| !whole.dirs.contains(*part)) else {
+                continue; // There is a directory in its place.
+            };
+            // Where there is a file in place of a directory nothing below shows.
+            if whole.entries.contains(gone) || !hidden.insert(gone) {
+                continue;
+            }
+            for (end, _) in gone.match_indices('/') {
+                let above = &gone[..end];
+                self.in_dir(above, |at| if at.is_dir() { Ok(()) } else { make_dir(at) })?;
+            }
+            // Overlayfs calls this a whiteout.
+            let kind = FileType::CharacterDevice;
+            self.in_dir(gone, |at| Ok(mknodat(CWD, at, kind, Mode::empty(), 0)?))?;
+        }
+        Ok(())
+    }
+
     fn take(&mut self, entry: &mut Entry<'_, impl Read>, long: LongNames) -> Result<(), SnapshotError> {
         let path = match long.name {
             Some(name) => name,
@@ -161,6 +236,10 @@ impl Content<'_> {
         let refuse = |why: &str| SnapshotError::entry(&path, why);
         let kind = entry.header().entry_type();
         check_path(&path).map_err(|why| refuse(&why))?;
+        if kind.as_byte() == REMOVED {
+            self.removed.push(path);
+            return Ok(());
+        }
         if self.dirs.contains(&path) || !self.entries.insert(path.clone()) {
             return Err(refuse("is there twice"));
         }
@@ -205,16 +284,9 @@ impl Content<'_> {
     fn take_file(&self, entry: &mut Entry<'_, impl Read>, path: &str) -> Result<(), SnapshotError> {
         let mode = if entry.header().mode().is_ok_and(|mode| mode & 0o111 != 0) { 0o755 } else { 0o644 };
         let size = entry.size();
-        let known = self.places.and_then(|places| Some(places.like?.join(path)));
         self.in_dir(path, |at| {
-            let mut bytes = Vec::new();
-            let whole = entry.by_ref().take(COMPARED).read_to_end(&mut bytes)? as u64 == size;
-            if whole && known.is_some_and(|known| link_if_same(&known, at, &bytes, mode)) {
-                return Ok(());
-            }
             let mut file = OpenOptions::new().write(true).create_new(true).open(at)?;
-            file.write_all(&bytes)?;
-            if bytes.len() as u64 + io::copy(entry, &mut file)? != size {
+            if io::copy(entry, &mut file)? != size {
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the archive is cut off"));
             }
             set_mode(at, mode)
@@ -232,10 +304,7 @@ impl Content<'_> {
                 ));
             }
             if self.dirs.insert(parent.to_owned()) {
-                self.in_dir(parent, |at| {
-                    fs::create_dir(at)?;
-                    set_mode(at, 0o755)
-                })?;
+                self.in_dir(parent, make_dir)?;
             }
         }
         Ok(())
@@ -243,22 +312,15 @@ impl Content<'_> {
 
     /// Does `make` at the place of `path`, if anything is written.
     fn in_dir(&self, path: &str, make: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), SnapshotError> {
-        let Some(places) = self.places else { return Ok(()) };
-        let at = places.dir.join(path);
+        let Some(dir) = self.dir.filter(|_| (self.wanted)(path)) else { return Ok(()) };
+        let at = dir.join(path);
         make(&at).map_err(SnapshotError::io(at.display().to_string()))
     }
 }
 
-/// Makes `at` a hard link to `known` if that is a file with these bytes and this mode. Whatever
-/// speaks against it only costs the space of another file.
-fn link_if_same(known: &Path, at: &Path, bytes: &[u8], mode: u32) -> bool {
-    let same = || -> io::Result<bool> {
-        let meta = fs::symlink_metadata(known)?;
-        let alike =
-            meta.is_file() && meta.len() == bytes.len() as u64 && meta.permissions().mode() & 0o7777 == mode;
-        Ok(alike && fs::read(known)? == bytes)
-    };
-    same().is_ok_and(|same| same) && fs::hard_link(known, at).is_ok()
+fn make_dir(at: &Path) -> io::Result<()> {
+    fs::create_dir(at)?;
+    set_mode(at, 0o755)
 }
 
 /// Sets a mode whatever the process's umask is: builds run as another user.

@@ -17,7 +17,7 @@ fn with_overlay(dir: &Path, profile: &str, parent: &str) -> Sources {
 fn manifest(made: &Made, dir: &Path) -> (SnapshotManifest, std::path::PathBuf) {
     let to = dir.join("unpacked");
     let _ = fs::remove_dir_all(&to);
-    (unpack(fs::File::open(made.archive.path()).unwrap(), made.digest, &to, None).unwrap(), to)
+    (unpack(fs::File::open(made.archive.path()).unwrap(), made.digest, &to).unwrap(), to)
 }
 
 #[test]
