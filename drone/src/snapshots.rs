@@ -183,7 +183,7 @@ impl Snapshots {
         let remote = |source| FetchError::Remote { digest, source };
         let local = |source| FetchError::Local { digest, source };
         let archive = self.dir.join(format!("{digest}.tar.zst"));
-        let mut stream = client.snapshot(digest).await.map_err(remote)?;
+        let mut stream = client.snapshot(digest, 0).await.map_err(remote)?;
         let mut file = tokio::fs::File::create(&archive).await.map_err(local)?;
         let received = async {
             while let Some(piece) = stream.next().await.map_err(remote)? {

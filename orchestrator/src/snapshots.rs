@@ -1,11 +1,18 @@
 //! Snapshots as they came: compressed archives by the digest of their content. One enters
-//! only whole and proved.
+//! only whole and proved. Beside them are the differences that drones asked for, each named after
+//! both snapshots and gone with the newer one.
 
 use crate::{
     archives::{Archives, NewArchive},
     artifact::disk::DiskError,
 };
-use std::{path::PathBuf, time::SystemTime};
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
+};
 use swarm_common::{
     digest::Digest,
     format::snapshot::{self, SnapshotError},
@@ -22,9 +29,16 @@ pub enum TakeError {
     Disk(#[from] DiskError),
 }
 
+/// A difference is worth its while if it is so many times smaller than the snapshot.
+const WORTH: u64 = 2;
+
 /// The directory of snapshots.
 #[derive(Debug, Clone)]
-pub struct Snapshots(Archives);
+pub struct Snapshots {
+    archives: Archives,
+    /// One difference is made at a time: all drones ask for the same one.
+    making: Arc<Mutex<()>>,
+}
 
 impl Snapshots {
     /// Uses `dir`, which is made if needed.
@@ -32,13 +46,50 @@ impl Snapshots {
     /// # Errors
     /// If it cannot be made.
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self, DiskError> {
-        Archives::open(dir.into()).map(Self)
+        Ok(Self { archives: Archives::open(dir.into())?, making: Arc::default() })
     }
 
     /// Where the archive is, or would be.
     #[must_use]
     pub fn path(&self, digest: Digest) -> PathBuf {
-        self.0.path(digest)
+        self.archives.path(digest)
+    }
+
+    /// The archive with what `newer` has that `older` has not, made if need be. `None` if one of
+    /// them is not here or they have too little in common.
+    ///
+    /// # Errors
+    /// If one of them cannot be read, or the disk fails.
+    pub fn difference(&self, newer: Digest, older: Digest) -> Result<Option<PathBuf>, TakeError> {
+        let path = self.archives.dir().join(format!("{newer}.since-{older}.tar.zst"));
+        let _turn = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        let (old, new) = (self.path(older), self.path(newer));
+        if !new.exists() || (!old.exists() && !path.exists()) {
+            return Ok(None);
+        }
+        if !path.exists() {
+            self.make_difference(&old, &new, &path)?;
+        }
+        let size = fs::metadata(&path).map_err(DiskError::at("look at", &path))?.len();
+        // What was not worth its while is kept empty, so that it is not made again.
+        Ok((size > 0).then_some(path))
+    }
+
+    fn make_difference(&self, old: &Path, new: &Path, path: &Path) -> Result<(), TakeError> {
+        let open = |path: &Path| File::open(path).map_err(DiskError::at("open", path));
+        let size = fs::metadata(new).map_err(DiskError::at("look at", new))?.len();
+        let mut made = BufWriter::new(Bounded { file: self.archives.create()?, left: size / WORTH });
+        match snapshot::difference(open(old)?, [open(new)?, open(new)?], &mut made) {
+            Ok(()) => {}
+            Err(SnapshotError::Io { source, .. }) if source.kind() == io::ErrorKind::FileTooLarge => {
+                // What is buffered is not wanted either.
+                drop(made.into_parts());
+                return Ok(self.archives.create()?.keep(path)?);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let made = made.into_inner().map_err(|error| DiskError::new("write", path, error.into_error()))?;
+        Ok(made.file.keep(path)?)
     }
 
     /// Whether it is there.
@@ -55,7 +106,7 @@ impl Snapshots {
     /// # Errors
     /// If the disk fails.
     pub fn create(&self, digest: Digest) -> Result<NewSnapshot, DiskError> {
-        Ok(NewSnapshot { path: self.path(digest), digest, file: self.0.create()? })
+        Ok(NewSnapshot { path: self.path(digest), digest, file: self.archives.create()? })
     }
 
     /// Removes archives that nobody needs and that came before `before`, and what a crash
@@ -64,7 +115,26 @@ impl Snapshots {
     /// # Errors
     /// If the disk fails.
     pub fn retain(&self, before: SystemTime, kept: impl Fn(Digest) -> bool) -> Result<usize, DiskError> {
-        self.0.retain(before, kept)
+        self.archives.retain(before, kept)
+    }
+}
+
+/// A file that takes no more than so many bytes.
+struct Bounded {
+    file: NewArchive,
+    left: u64,
+}
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let left = self.left.checked_sub(bytes.len() as u64).ok_or(io::ErrorKind::FileTooLarge)?;
+        self.file.write(bytes).map_err(io::Error::other)?;
+        self.left = left;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

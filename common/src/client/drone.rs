@@ -167,22 +167,41 @@ impl Client {
     /// # Errors
     /// As every request; 404 if it is not there, 416 if it has no such byte.
     pub async fn image(&self, digest: Digest, first: u64) -> Result<ByteStream, ClientError> {
-        let call = Call::get(&["images", &digest.to_string()]).wait(Wait::Head(HEAD));
+        self.archive(&["images", &digest.to_string()], first).await
+    }
+
+    /// Fetches a snapshot's compressed archive from byte `first` on, for `format::snapshot::unpack`.
+    ///
+    /// # Errors
+    /// As every request; 404 if it is not there, 416 if it has no such byte.
+    pub async fn snapshot(&self, digest: Digest, first: u64) -> Result<ByteStream, ClientError> {
+        self.archive(&["snapshots", &digest.to_string()], first).await
+    }
+
+    /// Fetches what a snapshot has that `known` has not, from byte `first` on, for
+    /// `format::snapshot::unpack_difference`.
+    ///
+    /// # Errors
+    /// As every request; 404 if one is not there or they have too little in common, 416 if there
+    /// is no such byte.
+    pub async fn snapshot_since(
+        &self,
+        digest: Digest,
+        known: Digest,
+        first: u64,
+    ) -> Result<ByteStream, ClientError> {
+        self.archive(&["snapshots", &digest.to_string(), "since", &known.to_string()], first).await
+    }
+
+    /// Fetches an archive from byte `first` on.
+    async fn archive(&self, path: &[&str], first: u64) -> Result<ByteStream, ClientError> {
+        let call = Call::get(path).wait(Wait::Head(HEAD));
         let response = self.send(&call.header("range", format!("bytes={first}-"))).await?;
-        if response.status() != StatusCode::PARTIAL_CONTENT {
-            let (url, what) = (response.url().to_string(), "the whole image, not a part".to_owned());
+        if response.status() != StatusCode::PARTIAL_CONTENT && first > 0 {
+            let (url, what) = (response.url().to_string(), "the whole archive, not a part".to_owned());
             return Err(ClientError::Protocol { url, what });
         }
         Ok(ByteStream::new(response, Some(IDLE)))
-    }
-
-    /// Fetches a snapshot's compressed archive, for `format::snapshot::unpack`.
-    ///
-    /// # Errors
-    /// As every request; 404 if it is not there.
-    pub async fn snapshot(&self, digest: Digest) -> Result<ByteStream, ClientError> {
-        let call = Call::get(&["snapshots", &digest.to_string()]).wait(Wait::Head(HEAD));
-        Ok(ByteStream::new(self.send(&call).await?, Some(IDLE)))
     }
 }
 

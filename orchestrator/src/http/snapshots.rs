@@ -26,6 +26,14 @@ pub(super) fn routes() -> Vec<Route> {
             .takes_bytes(KIND, Limit::Snapshot),
         Route::new(Method::GET, "/snapshots/{digest}", Role::AdminOrDrone, "Fetch a snapshot", get)
             .gives_bytes(KIND),
+        Route::new(
+            Method::GET,
+            "/snapshots/{digest}/since/{known}",
+            Role::AdminOrDrone,
+            "Fetch what a snapshot has that another one has not",
+            get_since,
+        )
+        .gives_bytes(KIND),
     ]
 }
 
@@ -66,4 +74,25 @@ async fn get(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     archive::give(&app.snapshots.path(digest), &format!("snapshot {digest}"), &headers).await
+}
+
+async fn get_since(
+    State(app): State<Arc<App>>,
+    Path((digest, known)): Path<(Digest, Digest)>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let snapshots = app.snapshots.clone();
+    let made = spawn_blocking(move || snapshots.difference(digest, known)).await;
+    let what = format!("a difference of snapshot {digest} to {known}");
+    let path = match made.map_err(|error| ApiError::Internal(error.to_string()))? {
+        Ok(path) => path,
+        Err(TakeError::Disk(error)) => return Err(error.into()),
+        // Whoever asks can do with the whole snapshot.
+        Err(TakeError::Unsound(error)) => {
+            tracing::warn!(%error, "{what} cannot be made");
+            None
+        }
+    };
+    let path = path.ok_or_else(|| ApiError::Absent(format!("{what} is not here")))?;
+    archive::give(&path, &what, &headers).await
 }

@@ -6,7 +6,7 @@ use swarm_common::{client::ClientError, digest::Digest, format::snapshot::unpack
 use swarm_tests::api::{Swarm, snapshot};
 
 async fn fetch(client: &swarm_common::client::Client, digest: Digest) -> Result<Vec<u8>, ClientError> {
-    let mut stream = client.snapshot(digest).await?;
+    let mut stream = client.snapshot(digest, 0).await?;
     let mut bytes = Vec::new();
     while let Some(piece) = stream.next().await? {
         bytes.extend_from_slice(&piece);
