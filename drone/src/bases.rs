@@ -5,7 +5,10 @@
 //! sealed, renamed, looked over when it is first used after a start, removed when the budget is used
 //! up and nothing builds in it.
 
-use crate::buildroot::layers::{Kept, Layer, Layers};
+use crate::{
+    buildroot::layers::{Kept, Layer, Layers},
+    download::{self, Broken, PARTIAL, PAUSES_S},
+};
 use std::{
     fs,
     io::{self, BufReader},
@@ -20,17 +23,7 @@ use swarm_common::{
     state::FailureClass,
     wire::base::Image,
 };
-use tokio::{
-    io::AsyncWriteExt as _,
-    sync::{Mutex, OwnedMutexGuard},
-};
-
-/// Waiting times before a fetch goes on that broke off: an orchestrator that is restarted
-/// meanwhile should not cost the attempt.
-const PAUSES_S: [u64; 4] = [1, 2, 4, 8];
-
-/// What a file is called that may not be whole.
-const PARTIAL: &str = "partial";
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// Why there is no base.
 #[derive(Debug, thiserror::Error)]
@@ -191,20 +184,16 @@ impl Bases {
         }
         if missing > 0 {
             tracing::info!(image = %digest, bytes = missing, "a base is fetched");
-            let mut stream = client.image(digest, first).await.map_err(remote)?;
-            let mut options = tokio::fs::OpenOptions::new();
-            options.create(true).write(true).append(first > 0).truncate(first == 0);
-            let mut file = options.open(&archive).await.map_err(local)?;
-            let received = async {
-                while let Some(piece) = stream.next().await.map_err(remote)? {
-                    file.write_all(&piece).await.map_err(local)?;
+            let stream = client.image(digest, first).await.map_err(remote)?;
+            let received = download::receive(stream, &archive, first, image.size).await;
+            received.map_err(|broken| match broken {
+                Broken::Remote(source) => remote(source),
+                Broken::Local(source) => local(source),
+                Broken::TooLarge => {
+                    let source = ImageError::TooLarge { what: "bytes", limit: image.size };
+                    BaseError::Unusable { digest, source }
                 }
-                Ok(())
-            };
-            let received = received.await;
-            // Writes happen behind: what came last is told, and there, only now.
-            file.flush().await.map_err(local)?;
-            received?;
+            })?;
         }
         let (unpacked, turn) = (self.unpacked.clone(), Arc::clone(turn));
         let kept = tokio::task::spawn_blocking(move || {
@@ -229,7 +218,7 @@ fn unpack(unpacked: &Layers, archive: &Path, digest: Digest) -> Result<Layer, Ba
         return Err(match error {
             // The archive was on our disk, so an error is of our disk, but for an archive that
             // cannot be decompressed.
-            ImageError::Io { source, .. } if is_ours(source.kind()) => local(source),
+            ImageError::Io { source, .. } if download::is_disks(source.kind()) => local(source),
             source => {
                 fs::remove_file(archive).map_err(local)?;
                 BaseError::Unusable { digest, source }
@@ -239,11 +228,6 @@ fn unpack(unpacked: &Layers, archive: &Path, digest: Digest) -> Result<Layer, Ba
     let kept = unpacked.keep(digest, true).map_err(local)?;
     fs::remove_file(archive).map_err(local)?;
     as_base(kept).ok_or_else(|| local(io::ErrorKind::NotFound.into()))
-}
-
-fn is_ours(kind: io::ErrorKind) -> bool {
-    use io::ErrorKind as Kind;
-    !matches!(kind, Kind::Other | Kind::UnexpectedEof | Kind::InvalidData | Kind::FileTooLarge)
 }
 
 /// A base is always stacked.

@@ -12,6 +12,7 @@ pub mod clock;
 pub mod config;
 mod cpu;
 pub mod deliver;
+mod download;
 pub mod enrol;
 pub mod jobserver;
 pub mod lock;

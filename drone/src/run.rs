@@ -11,7 +11,7 @@ use crate::{
     artifacts::Artifacts,
     bases::Bases,
     builder::{self, Larder},
-    buildroot::{self, layers::Layers},
+    buildroot::{self, RootKind, layers::Layers},
     clock::Clock,
     config::Config,
     jobserver::Jobserver,
@@ -54,7 +54,10 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
     };
     let spool_dir = config.state_dir.join("spool");
     let spool = Spool::open(&spool_dir).map_err(io(&spool_dir))?;
-    let snapshots = Snapshots::open(&config.cache_dir.join("snapshots")).map_err(io(&config.cache_dir))?;
+    // Builds in the machine's own `/` have nothing mounted.
+    let whole = config.builder.root_kind == RootKind::Live;
+    let snapshots =
+        Snapshots::open(&config.cache_dir.join("snapshots"), whole).map_err(io(&config.cache_dir))?;
     let work_dir = config.builder.work_dir.clone();
     process::take_over();
     // Processes and build roots of an earlier start that did not end in order.

@@ -107,6 +107,7 @@ pub async fn attempt(
         config,
         assignment,
         snapshot: snapshot.path().to_owned(),
+        snapshot_layers: snapshot.layers().to_vec(),
     };
     let build = Box::pin(build(&workshop, &client, context, phases, cancel));
     let end = match seat {

@@ -5,27 +5,17 @@
 
 use std::{
     fs,
-    net::SocketAddr,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
 };
 use swarm_common::{
-    client::{Client, IdempotencyKey, parse_address},
+    client::IdempotencyKey,
     format::image::ImageContents,
-    secret::Secret,
     state::FailureClass,
     wire::base::{BaseRequest, Image},
 };
 use swarm_drone::bases::{BaseError, Bases};
-use swarm_tests::api::{FakeDrone, Swarm, name};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, copy},
-    net::{TcpListener, TcpStream},
-};
+use swarm_tests::api::{FakeDrone, Line, Swarm, name};
 
 /// An orchestrator with a base, a drone, and its cache.
 struct Lab {
@@ -99,47 +89,13 @@ fn entries(dir: &Path) -> Vec<String> {
     entries.map(|name| name.to_string_lossy().into_owned()).collect()
 }
 
-/// A line to `to` whose first connection brings so many bytes and breaks; how many all brought.
-async fn weak_line(to: SocketAddr, bytes: u64) -> (SocketAddr, Arc<AtomicU64>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let brought = Arc::new(AtomicU64::new(0));
-    let count = Arc::clone(&brought);
-    tokio::spawn(async move {
-        let mut limit = bytes;
-        while let Ok((near, _)) = listener.accept().await {
-            let (count, most) = (Arc::clone(&count), std::mem::replace(&mut limit, u64::MAX));
-            tokio::spawn(async move {
-                let (mut asks, mut hears) = near.into_split();
-                let (answers, mut told) = TcpStream::connect(to).await.unwrap().into_split();
-                let mut answers = answers.take(most);
-                let there = async {
-                    let mut piece = vec![0; 16 << 10];
-                    while let Ok(read @ 1..) = answers.read(&mut piece).await {
-                        count.fetch_add(read as u64, Ordering::Relaxed);
-                        if hears.write_all(&piece[..read]).await.is_err() {
-                            break;
-                        }
-                    }
-                };
-                tokio::select! {
-                    () = there => (),
-                    _ = copy(&mut asks, &mut told) => (),
-                }
-            });
-        }
-    });
-    (address, brought)
-}
-
 #[tokio::test]
 async fn a_download_that_breaks_goes_on_where_it_stood_and_the_base_is_as_it_was_packed() {
     let lab = Lab::new().await;
-    let (address, brought) = weak_line(lab.swarm.address, 1_500_000).await;
-    let address = parse_address(&format!("http://{address}")).unwrap();
-    let client = Client::new(&[address], Some(Secret::new(&lab.drone.credential))).unwrap();
+    let line = Line::that_breaks_after(1_500_000, lab.swarm.address).await.unwrap();
+    let client = line.client(&lab.drone.credential).unwrap();
     let base = lab.bases().get(&client, &lab.image).await.unwrap();
-    let brought = brought.load(Ordering::Relaxed);
+    let brought = line.brought();
     assert!(
         brought > lab.image.size && brought < lab.image.size + 100_000,
         "{brought} of {}",

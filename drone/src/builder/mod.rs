@@ -42,8 +42,10 @@ use tokio_util::sync::CancellationToken;
 pub struct BuildContext {
     /// The attempt.
     pub assignment: Assignment,
-    /// Its snapshot, unpacked. It is only read.
+    /// Its snapshot, unpacked. It is only read. If that is in layers, only its manifest and `etc`.
     pub snapshot: PathBuf,
+    /// The layers of its snapshot, the lowest first; none if it is one directory.
+    pub snapshot_layers: Vec<PathBuf>,
     /// Where artifacts come from.
     pub larder: Larder,
     /// Directories of the drone that no build may see: credential, spool, caches.
@@ -156,6 +158,7 @@ impl BuildContext {
         Ingredients {
             attempt: &self.attempt_dir,
             snapshot: &self.snapshot,
+            snapshot_layers: &self.snapshot_layers,
             snapshot_digest: self.assignment.snapshot,
             config: &self.config,
             jobs: self.assignment.limits.jobs,

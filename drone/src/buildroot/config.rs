@@ -41,7 +41,7 @@ pub(super) fn write(root: &Root) -> Result<(), RootError> {
 fn profile(root: &Root) -> Result<(), RootError> {
     let manifest = root.manifest();
     let path = manifest.profile_path();
-    if !root.outside().snapshot.join(&path).is_dir() {
+    if !root.has_in_snapshot(&path) {
         return Err(RootError::Snapshot(format!("there is no Portage profile {path}")));
     }
     if manifest.portage_profile.is_none() {
@@ -83,7 +83,7 @@ fn write_settings(root: &Root) -> Result<(), RootError> {
         let before = if key == "FEATURES" { "${FEATURES} " } else { "" };
         let _ = writeln!(text, "{key}=\"{before}{value}\"");
     }
-    if root.outside().snapshot.join("distfiles").is_dir() {
+    if root.has_in_snapshot("distfiles") {
         let mirror = root.inside().snapshot.join("distfiles");
         let _ = writeln!(text, "GENTOO_MIRRORS=\"{} ${{GENTOO_MIRRORS}}\"", mirror.display());
     }

@@ -306,7 +306,8 @@ fn owned_path(line: &str) -> Option<&str> {
     }
 }
 
-fn remove(path: &Path) -> io::Result<()> {
+/// Removes a file or a directory with all that is in it, if it is there.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
     let removed = match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),
@@ -319,7 +320,10 @@ fn remove(path: &Path) -> io::Result<()> {
 }
 
 /// Calls `see` for everything below `dir`, sorted, directories before what is in them.
-fn walk(dir: &Path, see: &mut impl FnMut(&Path, &fs::Metadata) -> io::Result<()>) -> io::Result<()> {
+pub(crate) fn walk(
+    dir: &Path,
+    see: &mut impl FnMut(&Path, &fs::Metadata) -> io::Result<()>,
+) -> io::Result<()> {
     let mut names: Vec<PathBuf> = fs::read_dir(dir)?.map(|e| Ok(e?.path())).collect::<io::Result<_>>()?;
     names.sort_unstable();
     for path in names {

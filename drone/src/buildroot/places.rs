@@ -28,7 +28,7 @@ pub struct Places {
     pub shared_distfiles: PathBuf,
     /// Shared: metadata of this snapshot's ebuilds.
     pub depcache: PathBuf,
-    /// The unpacked snapshot.
+    /// The unpacked snapshot; outside only its manifest and `etc`, if it is in layers.
     pub snapshot: PathBuf,
     /// The snapshot's repositories.
     pub repositories: PathBuf,
@@ -92,7 +92,7 @@ impl Places {
     }
 
     /// Those that it may only read. While a plan is made the metadata of ebuilds is written down.
-    pub(super) fn read_only(&self) -> [&PathBuf; 4] {
-        [&self.snapshot, &self.repositories, &self.artifacts, &self.shared_distfiles]
+    pub(super) fn read_only(&self) -> [&PathBuf; 2] {
+        [&self.artifacts, &self.shared_distfiles]
     }
 }

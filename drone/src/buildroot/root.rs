@@ -46,8 +46,10 @@ const PRIVATE: [&str; 3] = ["/root", "/home", "/etc/build-swarm"];
 pub struct Ingredients<'a> {
     /// A directory of its own, there and empty.
     pub attempt: &'a Path,
-    /// The unpacked snapshot.
+    /// The unpacked snapshot; if it is in layers, what is read of it here: its manifest and `etc`.
     pub snapshot: &'a Path,
+    /// The directories that the snapshot is made of, the lowest first; none if it is one.
+    pub snapshot_layers: &'a [PathBuf],
     /// The snapshot's digest.
     pub snapshot_digest: Digest,
     /// The drone's settings.
@@ -68,7 +70,7 @@ pub struct Ingredients<'a> {
 #[derive(Debug)]
 enum Place {
     /// In an overlay over a base.
-    Overlay(Stack),
+    Overlay(Box<Stack>),
     /// In the machine's own `/`.
     Live,
 }
@@ -79,6 +81,7 @@ pub struct Root {
     attempt: PathBuf,
     outside: Places,
     inside: Places,
+    snapshot_layers: Vec<PathBuf>,
     manifest: SnapshotManifest,
     prefix: PathBuf,
     config: BuilderConfig,
@@ -127,7 +130,7 @@ impl Root {
                 let inside = Places::inside();
                 let mut hidden: Vec<PathBuf> = PRIVATE.iter().map(PathBuf::from).collect();
                 hidden.extend(from.hidden.iter().cloned());
-                let mut binds = binds(&outside, &inside, from.planning);
+                let mut binds = binds(&outside, &inside, from.planning, from.snapshot_layers.is_empty());
                 binds.extend(config.portage_prefix.clone().map(|at| Bind {
                     to: at.clone(),
                     from: at,
@@ -141,17 +144,22 @@ impl Root {
                 }
                 let binds = Stack::resolve(binds, &tree);
                 let refresh = refresh(&from.layers, &prefix);
-                (Place::Overlay(Stack::make(base, &attempt, &from.layers, refresh, hidden, binds)?), inside)
+                let mut stack = Stack::make(base, &attempt, &from.layers, refresh, hidden, binds)?;
+                let seen = [&inside.snapshot, &inside.repositories].map(|path| tree.resolve(path));
+                stack.lay_snapshot(from.snapshot_layers, seen)?;
+                (Place::Overlay(Box::new(stack)), inside)
             }
             RootKind::Live if rustix::process::geteuid().is_root() => (Place::Live, outside.clone()),
             RootKind::Live => return Err(RootError::NotRoot),
         };
         let (config, planning) = (config.clone(), from.planning);
+        let snapshot_layers = from.snapshot_layers.to_vec();
         let unwanted = settings::named_in(&snapshot.join("etc/portage"))?;
         let root = Self {
             attempt,
             outside,
             inside,
+            snapshot_layers,
             manifest,
             prefix,
             config,
@@ -217,6 +225,12 @@ impl Root {
     #[must_use]
     pub fn manifest(&self) -> &SnapshotManifest {
         &self.manifest
+    }
+
+    /// Whether the snapshot has a directory. One that a layer hides counts, too.
+    pub(super) fn has_in_snapshot(&self, path: &str) -> bool {
+        let mut dirs = self.snapshot_layers.iter().chain([&self.outside.snapshot]);
+        dirs.any(|dir| dir.join(path).is_dir())
     }
 
     /// The drone's settings.
@@ -336,8 +350,8 @@ impl Root {
     }
 }
 
-/// What of the drone's directories is seen inside.
-fn binds(outside: &Places, inside: &Places, planning: bool) -> Vec<Bind> {
+/// What of the drone's directories is seen inside; the snapshot only if it is one directory.
+fn binds(outside: &Places, inside: &Places, planning: bool, snapshot: bool) -> Vec<Bind> {
     let pairs = |from: &[&PathBuf], to: &[&PathBuf], writable| -> Vec<Bind> {
         let pair =
             |(from, to): (&&PathBuf, &&PathBuf)| Bind { from: (*from).clone(), to: (*to).clone(), writable };
@@ -345,6 +359,10 @@ fn binds(outside: &Places, inside: &Places, planning: bool) -> Vec<Bind> {
     };
     let mut all = pairs(&outside.writable(), &inside.writable(), true);
     all.extend(pairs(&outside.read_only(), &inside.read_only(), false));
+    if snapshot {
+        let to = [&inside.snapshot, &inside.repositories];
+        all.extend(pairs(&[&outside.snapshot, &outside.repositories], &to, false));
+    }
     all.extend(pairs(&[&outside.depcache], &[&inside.depcache], planning));
     all
 }

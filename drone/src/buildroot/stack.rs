@@ -18,9 +18,9 @@ use std::{
 pub const MOST_LAYERS: usize = 480;
 
 /// Mounts and enters. Arguments: the attempt's directory, the base, `nested` or nothing, the
-/// names of the layers, the options of overlays, what to run before, then any number of `hide PATH`, `ro FROM TO` and
-/// `rw FROM TO`, `--`, and the program with its arguments. 126 is what a shell says of a program
-/// that cannot be run.
+/// names of the layers, the options of overlays, what to run before, then any number of `hide PATH`,
+/// `ro FROM TO`, `rw FROM TO` and `lay LAYERS TO REPOSITORIES`, `--`, and the program with its arguments. 126
+/// is what a shell says of a program that cannot be run.
 ///
 /// An overlay takes no layers that lie within one another, as the drone's do within its own `/`:
 /// then the base is an overlay of its own first, which lies within nothing.
@@ -48,6 +48,10 @@ while [ "$1" != -- ]; do
   hide)
     if [ -d "$in$2" ]; then mount -t tmpfs -o mode=700,size=1m tmpfs "$in$2" || fail "hiding $2"; fi
     shift 2 ;;
+  lay)
+    mkdir -p "$in$3" "$in$4" && (cd "$at/layers" && mount -t overlay overlay -o "ro,$options,lowerdir=$2" "$in$3") &&
+      mount --bind "$in$3/repos" "$in$4" || fail "the snapshot"
+    shift 4 ;;
   *)
     mkdir -p "$in$3" && mount --bind "$2" "$in$3" || fail "$2"
     [ "$1" = rw ] || mount -o remount,bind,ro "$in$3" || fail "$2"
@@ -88,6 +92,8 @@ pub struct Stack {
     refresh: String,
     hidden: Vec<PathBuf>,
     binds: Vec<Bind>,
+    /// The names of a snapshot's layers, and where it and its repositories are seen.
+    snapshot: Option<(String, [PathBuf; 2])>,
 }
 
 impl Stack {
@@ -113,12 +119,7 @@ impl Stack {
         for dir in ["upper", "overlay", "merged", "below", "layers"] {
             make_dir(&attempt.join(dir))?;
         }
-        let mut names = String::new();
-        for (number, layer) in layers.iter().enumerate().rev() {
-            let at = attempt.join("layers").join(number.to_string());
-            symlink(layer, &at).map_err(RootError::io("link", at))?;
-            names.push_str(&format!("{number}:"));
-        }
+        let names = name(layers, attempt, "")?;
         // On another file system nothing lies within the base, whatever its path says.
         let disk =
             |path: &Path| fs::metadata(path).map(|found| found.dev()).map_err(RootError::io("look at", path));
@@ -126,7 +127,18 @@ impl Stack {
         let within = |layer: &PathBuf| Ok(layer.starts_with(base) && disk(layer)? == base_disk);
         let nested = layers.iter().map(within).collect::<Result<Vec<bool>, RootError>>()?.contains(&true);
         let attempt = attempt.to_owned();
-        Ok(Self { base: base.to_owned(), attempt, layers: names, nested, refresh, hidden, binds })
+        let (base, snapshot) = (base.to_owned(), None);
+        Ok(Self { base, attempt, layers: names, nested, refresh, hidden, binds, snapshot })
+    }
+
+    /// Lays a snapshot's directories over one another, the lowest first, to be seen at `to`, and
+    /// its repositories at the other path.
+    pub(super) fn lay_snapshot(&mut self, layers: &[PathBuf], to: [PathBuf; 2]) -> Result<(), RootError> {
+        if !layers.is_empty() {
+            let names = name(layers, &self.attempt, "snapshot")?;
+            self.snapshot = Some((names.trim_end_matches(':').to_owned(), to));
+        }
+        Ok(())
     }
 
     /// Where the changes are.
@@ -152,6 +164,9 @@ impl Stack {
         for path in &self.hidden {
             all.extend(["hide".into(), path.into()]);
         }
+        if let Some((layers, [to, repositories])) = &self.snapshot {
+            all.extend(["lay".into(), layers.into(), to.into(), repositories.into()]);
+        }
         for bind in &self.binds {
             let kind = if bind.writable { "rw" } else { "ro" };
             all.extend([kind.into(), (&bind.from).into(), (&bind.to).into()]);
@@ -161,4 +176,16 @@ impl Stack {
         all.extend_from_slice(args);
         ("/usr/bin/unshare".into(), all)
     }
+}
+
+/// Gives layers names that are short enough for the kernel, and lists these, the uppermost first.
+fn name(layers: &[PathBuf], attempt: &Path, kind: &str) -> Result<String, RootError> {
+    let mut names = String::new();
+    for (number, layer) in layers.iter().enumerate().rev() {
+        let name = format!("{kind}{number}");
+        let at = attempt.join("layers").join(&name);
+        symlink(layer, &at).map_err(RootError::io("link", at))?;
+        names.push_str(&format!("{name}:"));
+    }
+    Ok(names)
 }

@@ -133,6 +133,7 @@ impl Lab {
                 work,
             },
             snapshot: self.snapshot(),
+            snapshot_layers: Vec::new(),
             larder: self.larder(),
             hidden: vec![self.dir.path().join("state"), self.dir.path().join("cache"), work_dir.clone()],
             config: BuilderConfig {

@@ -92,6 +92,35 @@ async fn a_build_sees_neither_the_drones_secrets_nor_a_cache_that_it_could_chang
 }
 
 #[tokio::test]
+async fn a_snapshot_in_layers_is_built_from_as_if_it_were_one_directory_and_cannot_be_written() {
+    let lab = Lab::new();
+    let at = |path: &str| lab.dir.path().join("upper/repos/swarm-example").join(path);
+    let looks = "EAPI=8\nDESCRIPTION=\"x\"\nSLOT=0\nKEYWORDS=amd64\nS=\"${WORKDIR}\"\n\
+         src_compile() {\n\
+         for at in /var/db/repos /var/cache/swarm/snapshot/repos; do\n\
+         [ -e $at/swarm-example/dev-libs/libbuf ] || echo \"WITHOUT $at\"\n\
+         [ -e $at/swarm-example/dev-libs/libtally ] && echo \"GONE $at\"\n\
+         touch $at/swarm-example/written 2>/dev/null && echo \"WRITTEN $at\"; done; echo newer; }\n";
+    lab.file("app-misc/looks/looks-1.ebuild", &looks.replace("newer", "older"));
+    std::fs::create_dir_all(at("app-misc/looks")).unwrap();
+    std::fs::create_dir_all(at("dev-libs")).unwrap();
+    std::fs::write(at("app-misc/looks/looks-1.ebuild"), looks).unwrap();
+    let (kind, none) = (rustix::fs::FileType::CharacterDevice, rustix::fs::Mode::empty());
+    rustix::fs::mknodat(rustix::fs::CWD, at("dev-libs/libtally"), kind, none, 0).unwrap();
+    let mut context = lab.context(order(vec![target("app-misc/looks-1", "0", 1)], vec![]));
+    let own = lab.dir.path().join("own");
+    std::fs::create_dir(&own).unwrap();
+    std::fs::rename(lab.snapshot().join("etc"), own.join("etc")).unwrap();
+    std::fs::rename(lab.snapshot().join("snapshot.json"), own.join("snapshot.json")).unwrap();
+    context.snapshot = own;
+    context.snapshot_layers = vec![lab.snapshot(), lab.dir.path().join("upper")];
+    let (end, log, _) = play(context).await;
+    let BuildEnd::Built { .. } = end else { panic!("{end:?}\n{log}") };
+    assert!(log.contains("newer") && !log.contains("older"), "{log}");
+    assert!(!log.contains("WITHOUT") && !log.contains("GONE") && !log.contains("WRITTEN"), "{log}");
+}
+
+#[tokio::test]
 async fn a_base_root_that_is_not_there_is_the_drones_failure() {
     let lab = Lab::new();
     let mut context = lab.context(order(vec![target("dev-libs/libbuf-1.2", "1", 1)], vec![]));

@@ -8,6 +8,7 @@
 mod clock;
 mod drone;
 mod forged;
+mod line;
 mod mailbox;
 mod network;
 mod parts;
@@ -18,6 +19,7 @@ mod wait;
 pub use clock::TestClock;
 pub use drone::{FakeDrone, nothing_free};
 pub use forged::{identity, package_for, package_with};
+pub use line::Line;
 pub use mailbox::{Mail, Mailbox};
 pub use network::in_a_network_of_its_own;
 pub use parts::{facts, fixture, limit_plan, name, package_file, pebble, pebble_at, plan_of, snapshot};

@@ -1,0 +1,118 @@
+//! What stays in the cache, what goes, and what is found to be damaged.
+
+use super::*;
+use std::os::unix::fs::PermissionsExt as _;
+
+fn digest(n: u8) -> Digest {
+    Digest::of(&[n])
+}
+
+/// Puts a snapshot there that lies over another one, or over none.
+fn make(kept: &Kept, n: u8, below: Option<u8>) {
+    let dir = kept.dir(digest(n));
+    fs::create_dir_all(dir.join(LAYER).join("repos")).unwrap();
+    fs::write(dir.join(LAYER).join("repos/ebuild"), [n]).unwrap();
+    if let Some(below) = below {
+        fs::write(dir.join(BELOW), digest(below).to_string()).unwrap();
+    }
+    seal::write(&dir).unwrap();
+    used_at(kept, n, u64::from(n));
+}
+
+fn used_at(kept: &Kept, n: u8, seconds: u64) {
+    let then = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    File::open(kept.dir(digest(n))).unwrap().set_modified(then).unwrap();
+}
+
+fn left(kept: &Kept) -> Vec<u8> {
+    (0..50).filter(|&n| kept.dir(digest(n)).exists()).collect()
+}
+
+#[test]
+fn what_a_cut_off_start_left_is_removed_and_whole_snapshots_and_downloads_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let kept = Kept::open(dir.path()).unwrap();
+    make(&kept, 1, None);
+    let half = kept.dir(digest(2)).with_extension("new");
+    fs::create_dir_all(half.join(LAYER)).unwrap();
+    fs::create_dir(kept.dir(digest(3))).unwrap();
+    fs::create_dir(kept.dir(digest(4)).with_extension("old")).unwrap();
+    fs::write(dir.path().join(format!("{}.tar.zst", digest(5))), "of an older version").unwrap();
+    fs::write(kept.partial(digest(6), Some(digest(1))), "half").unwrap();
+    let kept = Kept::open(dir.path()).unwrap();
+    assert_eq!(kept.find(digest(1)).unwrap(), Some(vec![digest(1)]));
+    assert!(kept.partial(digest(6), Some(digest(1))).exists());
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn of_many_snapshots_the_last_used_are_kept_and_those_that_builds_have_and_all_below_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let kept = Kept::open(dir.path()).unwrap();
+    for (n, below) in
+        [(0, None), (1, None), (2, None), (3, Some(2)), (4, None), (5, Some(0)), (6, None), (7, Some(6))]
+    {
+        make(&kept, n, below);
+    }
+    let (first, again) = (kept.hold(digest(3)), kept.hold(digest(3)));
+    drop(again);
+    used_at(&kept, 3, 3);
+    kept.touch_and_sweep(digest(3));
+    assert_eq!(left(&kept), [0, 2, 3, 5, 6, 7], "7, 6 and 5 were used last; 5 lies over 0 and 3 over 2");
+    drop(first);
+    kept.touch_and_sweep(digest(7));
+    assert_eq!(left(&kept), [2, 3, 6, 7]);
+    assert_eq!(kept.find(digest(7)).unwrap(), Some(vec![digest(6), digest(7)]));
+}
+
+#[test]
+fn what_was_changed_added_or_removed_is_named_once_a_start_and_the_snapshot_goes() {
+    type Change = (&'static str, fn(&Path));
+    let changes: [Change; 5] = [
+        ("`files/repos/ebuild` was changed", |at| fs::write(at.join("files/repos/ebuild"), "x").unwrap()),
+        ("`files/repos/ebuild` was changed", |at| {
+            // The same size and time as before.
+            let then = fs::metadata(at.join("files/repos/ebuild")).unwrap().modified().unwrap();
+            fs::write(at.join("files/repos/ebuild"), [7]).unwrap();
+            File::open(at.join("files/repos/ebuild")).unwrap().set_modified(then).unwrap();
+        }),
+        ("`files/repos/ebuild` is missing", |at| fs::remove_file(at.join("files/repos/ebuild")).unwrap()),
+        ("`files/repos/added` was added, and 1 more", |at| {
+            fs::write(at.join("files/repos/added"), "").unwrap();
+            fs::remove_file(at.join("files/repos/ebuild")).unwrap();
+        }),
+        ("`files/repos` was changed", |at| {
+            fs::set_permissions(at.join("files/repos"), fs::Permissions::from_mode(0o700)).unwrap();
+        }),
+    ];
+    for (said, change) in changes {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = Kept::open(dir.path()).unwrap();
+        make(&kept, 1, None);
+        make(&kept, 2, Some(1));
+        let at = kept.dir(digest(1));
+        assert_eq!(seal::damage(&at), None);
+        // A kernel may count its time in steps of some milliseconds.
+        std::thread::sleep(Duration::from_millis(20));
+        change(&at);
+        assert_eq!(seal::damage(&at).as_deref(), Some(said));
+        assert_eq!(kept.find(digest(2)).unwrap(), None, "what lies over it is no better");
+        assert_eq!(left(&kept), [0_u8; 0]);
+    }
+}
+
+#[test]
+fn a_snapshot_lies_over_a_bounded_number_of_others_and_never_over_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let kept = Kept::open(dir.path()).unwrap();
+    for n in 0..40 {
+        make(&kept, n, n.checked_sub(1));
+    }
+    assert_eq!(kept.find(digest(31)).unwrap().unwrap().len(), MOST_BELOW + 1);
+    assert_eq!(kept.candidates().first(), Some(&digest(30)), "the newest that another one may lie over");
+    assert_eq!(kept.find(digest(32)).unwrap(), None);
+    make(&kept, 45, Some(45));
+    assert_eq!(kept.find(digest(45)).unwrap(), None);
+    fs::write(kept.dir(digest(1)).join(BELOW), "no digest").unwrap();
+    assert_eq!(kept.find(digest(1)).unwrap(), None);
+}
