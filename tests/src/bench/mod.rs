@@ -17,6 +17,7 @@ pub mod schedule;
 pub mod server;
 pub mod serving;
 pub mod shape;
+pub mod snapshot;
 
 use anyhow::Result;
 use report::Section;
@@ -39,7 +40,7 @@ pub struct Settings {
 }
 
 /// All sections, in the order of the page.
-pub const ALL: [Bench; 9] = [
+pub const ALL: [Bench; 10] = [
     ("schedule", schedule::run),
     ("queue", queue::run),
     ("journal", journal::run),
@@ -48,5 +49,6 @@ pub const ALL: [Bench; 9] = [
     ("serving", serving::run),
     ("drone", drone::run),
     ("night", night::run),
+    ("snapshot", snapshot::run),
     ("footprint", footprint::run),
 ];
