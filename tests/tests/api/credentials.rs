@@ -27,6 +27,7 @@ fn routes() -> Vec<Route> {
                 ("{name}", "desk"),
                 ("{query}", "pebble"),
                 ("{digest}", digest.as_str()),
+                ("{known}", digest.as_str()),
             ] {
                 path = path.replace(parameter, value);
             }
