@@ -393,9 +393,8 @@ fn report(workload: &Workload) -> PlanReport {
         satisfied: false,
     };
     let edges = workload.deps.iter().enumerate();
-    let packages: Vec<PlanPackage> = (0..workload.items.len()).map(package).collect();
     PlanReport {
         edges: edges.flat_map(|(from, deps)| deps.iter().map(move |&to| edge(from, to))).collect(),
-        ..plan_of(&packages)
+        ..plan_of(&(0..workload.items.len()).map(package).collect::<Vec<_>>())
     }
 }
