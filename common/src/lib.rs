@@ -18,6 +18,7 @@ pub mod id;
 pub mod name;
 pub mod portage_settings;
 pub mod secret;
+pub mod sonames;
 pub mod state;
 #[cfg(feature = "service")]
 pub mod supervisor;

@@ -14,28 +14,12 @@ use crate::artifact::{
     entries::{EntriesError, EntryBook},
     store::Store,
 };
-use std::collections::{BTreeMap, BTreeSet};
-use swarm_common::wire::artifact::Artifact;
+use std::collections::BTreeMap;
+use swarm_common::{sonames::parse, wire::artifact::Artifact};
 use swarm_core::closure::Surroundings;
 
 /// Sonames that are told of.
 const TOLD: usize = 5;
-
-/// Sonames by multilib category, such as `x86_64`.
-type Sonames = BTreeSet<(String, String)>;
-
-/// The sonames of a REQUIRES or PROVIDES: `x86_32: libc.so.6 x86_64: libc.so.6 libm.so.6`.
-fn parse(text: &str) -> Sonames {
-    let mut category = "";
-    let mut found = Sonames::new();
-    for word in text.split_whitespace() {
-        match word.strip_suffix(':') {
-            Some(name) => category = name,
-            None => _ = found.insert((category.to_owned(), word.to_owned())),
-        }
-    }
-    found
-}
 
 fn runtime_needs(entries: &EntryBook, store: &Store, artifact: &Artifact) -> Result<String, EntriesError> {
     let entry = entries.entry(store, artifact)?;
@@ -122,16 +106,6 @@ pub fn unprovided(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sonames_are_told_apart_by_their_category() {
-        let soname = |category: &str, soname: &str| (category.to_owned(), soname.to_owned());
-        let found = parse("x86_32: libc.so.6 x86_64: libc.so.6 libm.so.6");
-        let want =
-            [soname("x86_32", "libc.so.6"), soname("x86_64", "libc.so.6"), soname("x86_64", "libm.so.6")];
-        assert_eq!(found, Sonames::from(want));
-        assert!(parse("").is_empty());
-    }
 
     #[test]
     fn a_package_is_named_in_any_version_and_slot_and_no_other_is() {
