@@ -110,6 +110,12 @@ impl Bases {
         Ok(Self { archives, unpacked, fetching: Arc::default() })
     }
 
+    /// Where they are kept unpacked, by keys that are digests of their content.
+    #[must_use]
+    pub fn unpacked(&self) -> Layers {
+        self.unpacked.clone()
+    }
+
     /// The root file system of an image, fetched if need be. It stays as long as it is held.
     ///
     /// # Errors

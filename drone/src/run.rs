@@ -77,10 +77,12 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
     };
     let budget = config.builder.layers_max_bytes();
     let cache = &config.builder.cache_dir;
+    let bases = Bases::open(cache, config.builder.bases_max_bytes()).map_err(io(cache))?;
     let larder = Larder {
         client: Some(client.clone()),
         artifacts: Artifacts::open(&cache.join("artifacts"), budget).map_err(io(cache))?,
         layers: Layers::open(&cache.join("layers"), budget).map_err(io(cache))?,
+        bases: bases.unpacked(),
         making: Arc::default(),
     };
     let hidden = vec![
@@ -95,7 +97,6 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
             .map_err(io(&work_dir))
     });
     let jobserver = jobserver.transpose()?;
-    let bases = Bases::open(cache, builder.bases_max_bytes()).map_err(io(cache))?;
     if builder.images().is_none() {
         tracing::info!("builder.root_kind is live: this drone gets no work whose base is an image");
     }

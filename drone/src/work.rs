@@ -122,6 +122,7 @@ pub async fn attempt(
         BuildEnd::Planned { plan, usage } => {
             Some(ReportRequest { outcome: Outcome::Planned { plan }, usage })
         }
+        BuildEnd::Based { usage } => Some(ReportRequest { outcome: Outcome::Based, usage }),
         BuildEnd::Built { files, usage } => Some(match keep(&workshop, id, files).await {
             Ok(artifacts) => ReportRequest { outcome: Outcome::Built { artifacts }, usage },
             Err(error) => {
@@ -132,13 +133,13 @@ pub async fn attempt(
     }
 }
 
-/// The root file system that an attempt happens in, if that is not this machine's own.
+/// The image that an attempt happens in, if that is not this machine's own root file system.
 async fn base(
     workshop: &Workshop,
     client: &Client,
     base: &Base,
 ) -> Result<Option<Layer>, (FailureClass, String)> {
-    let Base::Image { image, installed } = base else { return Ok(None) };
+    let Base::Image { image, .. } = base else { return Ok(None) };
     if workshop.builder.images().as_ref() != Some(&image.machine) {
         let why = format!(
             "this drone is {} with builder.root_kind = {}, and cannot build in an image for {}",
@@ -147,11 +148,6 @@ async fn base(
             image.machine
         );
         return Err((FailureClass::Drone, why));
-    }
-    if !installed.is_empty() {
-        let why =
-            "packages are installed on the base, which this version of the drone does not do: update it";
-        return Err((FailureClass::Drone, why.into()));
     }
     let found = workshop.bases.get(client, image).await;
     found.map(Some).map_err(|error| (error.class(), error.to_string()))
@@ -222,6 +218,7 @@ async fn keep(
 fn title(assignment: &Assignment) -> String {
     match &assignment.work {
         Work::Plan => format!("plan of {}", assignment.profile),
+        Work::Base => format!("base of {} after {}", assignment.profile, assignment.run),
         Work::Build(order) => {
             let names: Vec<_> = order.targets.iter().map(|t| t.cpv.as_str()).collect();
             names.join(" + ")

@@ -340,11 +340,11 @@ fn noted(incoming: &Incoming, store: &Store) -> BTreeMap<(AttemptId, Digest), Ta
 /// The files that an attempt must bring, with its build ids.
 ///
 /// # Errors
-/// There is no such attempt, it makes a plan, or its package is gone.
+/// There is no such attempt, it builds no package, or its package is gone.
 pub fn targets(swarm: &Swarm, attempt: AttemptId) -> Result<Vec<Target>, Refusal> {
     let record = swarm.attempts.get(&attempt).ok_or(Refusal::UnknownAttempt(attempt))?;
     let Job::Build(package) = record.job else {
-        return Err(Refusal::Invalid(format!("attempt {attempt} makes a plan and brings no files")));
+        return Err(Refusal::Invalid(format!("attempt {attempt} builds no package and brings no files")));
     };
     let package = swarm.packages.get(&package).ok_or(Refusal::UnknownPackage(package))?;
     let mut targets = package.targets.clone();

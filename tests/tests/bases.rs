@@ -74,7 +74,7 @@ async fn add(swarm: &Swarm, root: &Path, called: &str) -> Image {
     let archive = root.with_extension("tar.zst");
     let digest = contents.write(fs::File::create(&archive).unwrap(), || ()).unwrap();
     swarm.admin.put_image(digest, &archive).await.unwrap();
-    let request = BaseRequest { image: digest, source: "a test".into(), signed_by: None };
+    let request = BaseRequest { image: digest, source: "a test".into(), signed_by: None, follow: None };
     let key = IdempotencyKey::random().unwrap();
     let base = swarm.admin.put_base(&name(called), &request, &key).await.unwrap();
     base.generations[0].image.clone()

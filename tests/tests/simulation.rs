@@ -44,11 +44,13 @@ fn every_seed_ends_with_every_package_received_or_quarantined_with_a_reason() {
     let total = |f: fn(&Summary) -> u64| outcomes.iter().flatten().map(f).sum::<u64>();
     let (received, kills) = (total(|s| s.received), total(|s| s.kills));
     println!(
-        "{seeds} seeds: {} events, {received} received, {} attempts, {kills} kills",
+        "{seeds} seeds: {} events, {received} received, {} attempts, {kills} kills, {} bases",
         total(|s| s.events),
-        total(|s| s.attempts)
+        total(|s| s.attempts),
+        total(|s| s.followed)
     );
     assert!(received > seeds && kills > seeds && total(|s| s.quarantined) > 0 && total(|s| s.reused) > 0);
+    assert!(total(|s| s.followed) > seeds / 2, "too few bases followed");
     assert!(total(|s| s.attempts) > received + 4 * seeds, "too few attempts were lost");
 }
 

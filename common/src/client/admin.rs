@@ -8,7 +8,7 @@ use crate::{
     name::Name,
     wire::{
         admin::*,
-        base::{BaseRequest, BaseView},
+        base::{BaseRequest, BaseView, FollowRequest},
         view::ProfileView,
     },
 };
@@ -180,6 +180,19 @@ impl Client {
     /// As every request; there may be none.
     pub async fn roll_back_base(&self, name: &Name, key: &IdempotencyKey) -> Result<BaseView, ClientError> {
         self.json(Call::post(&["bases", name.as_str(), "rollback"]).once(key)).await
+    }
+
+    /// Has a base follow the tree, or stay as it is.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn follow_base(
+        &self,
+        name: &Name,
+        request: FollowRequest,
+        key: &IdempotencyKey,
+    ) -> Result<BaseView, ClientError> {
+        self.json(Call::new(Method::PUT, &["bases", name.as_str(), "follow"]).json(&request).once(key)).await
     }
 
     /// Removes a base.

@@ -1,6 +1,6 @@
 //! What packages are built in, and what is installed there beside it.
 
-use crate::{cpv::Cpv, digest::Digest, name::Name, time::TimeMs};
+use crate::{cpv::Cpv, digest::Digest, id::RunId, name::Name, time::TimeMs};
 use serde::{Deserialize, Serialize};
 
 /// A root file system to build in: compiler, `@system` and Portage. Every attempt of a
@@ -89,6 +89,20 @@ pub struct BaseRequest {
     /// A base that has one takes no image without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed_by: Option<String>,
+    /// Whether it follows the tree after runs. If that is not said it stays as it is, and a new one
+    /// does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follow: Option<bool>,
+}
+
+/// `PUT /bases/{name}/follow`: whether a base follows the tree. To say so of one that does tries
+/// again what came to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct FollowRequest {
+    /// Whether it does.
+    pub follow: bool,
 }
 
 /// One state of a base. Each has all that is installed on the image, not only what is new.
@@ -108,6 +122,9 @@ pub struct BaseGeneration {
     pub signed_by: Option<String>,
     /// When it was made.
     pub made_at: TimeMs,
+    /// The run that it follows; none if an admin sent it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
 }
 
 impl BaseGeneration {
@@ -128,4 +145,58 @@ pub struct BaseView {
     pub generations: Vec<BaseGeneration>,
     /// The profiles that build in it.
     pub profiles: Vec<Name>,
+    /// Whether it follows the tree after runs.
+    pub follow: bool,
+    /// What is being installed on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub following: Option<BaseFollowing>,
+    /// Why it does not follow a run, if it tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<BaseFailure>,
+}
+
+/// A base that is being brought up to what a run built.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct BaseFollowing {
+    /// The run.
+    pub run: RunId,
+    /// How many packages are installed that its last generation does not have.
+    pub packages: u64,
+    /// Since when that is wanted.
+    pub since: TimeMs,
+    /// The drone that makes it now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drone: Option<Name>,
+    /// Why it is made once more, if it is.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+/// A base that could not be brought up to what a run built.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct BaseFailure {
+    /// The run.
+    pub run: RunId,
+    /// Why, in one line.
+    pub reason: String,
+}
+
+/// Where a base stands, without its generations.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct BaseStatus {
+    /// What it is called.
+    pub name: Name,
+    /// Number of the generation in use.
+    pub generation: u64,
+    /// When that was made.
+    pub made_at: TimeMs,
+    /// The run that it follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
+    /// What is being installed on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub following: Option<BaseFollowing>,
 }

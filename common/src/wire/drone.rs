@@ -169,6 +169,8 @@ pub enum Work {
     Plan,
     /// Build a package.
     Build(BuildOrder),
+    /// Make the base that is named, with all that is installed on its image, and check it.
+    Base,
 }
 
 /// What to build.

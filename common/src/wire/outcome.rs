@@ -19,6 +19,8 @@ pub enum Outcome {
         /// Digests of the uploaded files, as uploaded.
         artifacts: Vec<Digest>,
     },
+    /// The base was made, and every check of it passed.
+    Based,
     /// It failed.
     Failed {
         /// Why.
@@ -47,6 +49,7 @@ struct Said {
 enum Kind {
     Planned,
     Built,
+    Based,
     Failed,
     HandedBack,
 }
@@ -63,6 +66,7 @@ impl TryFrom<Said> for Outcome {
         Ok(match said.kind {
             Kind::Planned => Self::Planned { plan: said.plan.ok_or(Missing("plan"))? },
             Kind::Built => Self::Built { artifacts: said.artifacts.ok_or(Missing("artifacts"))? },
+            Kind::Based => Self::Based,
             Kind::Failed => Self::Failed { failure: said.failure.ok_or(Missing("failure"))? },
             Kind::HandedBack => Self::HandedBack { reason: said.reason.ok_or(Missing("reason"))? },
         })
@@ -77,7 +81,7 @@ mod tests {
     fn an_outcome_is_read_as_it_was_written_wherever_its_kind_stands() {
         let built = Outcome::Built { artifacts: vec![Digest::of(b"a")] };
         let handed_back = Outcome::HandedBack { reason: "no".into() };
-        for outcome in [built, handed_back] {
+        for outcome in [built, Outcome::Based, handed_back] {
             let text = serde_json::to_string(&outcome).unwrap();
             assert_eq!(serde_json::from_str::<Outcome>(&text).unwrap(), outcome);
         }

@@ -118,6 +118,9 @@ pub struct PlanPackage {
     /// Its sources are whatever its upstream has at the time (`PROPERTIES=live`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<Live>,
+    /// The base has a package of this name, in whatever version and slot.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_base: bool,
 }
 
 /// What is known of the sources of a live ebuild.

@@ -1,6 +1,9 @@
 //! What people look at: the replies of the reading routes, and `swarmctl --json`.
 
-use super::{admin::BuilderKind, artifact::Artifact, calendar::PauseView, drone::*, plan::PlanProblem};
+use super::{
+    admin::BuilderKind, artifact::Artifact, base::BaseStatus, calendar::PauseView, drone::*,
+    plan::PlanProblem,
+};
 use crate::{digest::Digest, id::*, name::Name, state::*, time::TimeMs, wire::admin::Rebuild};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -38,6 +41,9 @@ pub struct StatusView {
     /// What works in the background, and when it last did.
     #[serde(default)]
     pub passes: Vec<PassView>,
+    /// Where every base stands.
+    #[serde(default)]
+    pub bases: Vec<BaseStatus>,
 }
 
 /// A pass: work that the orchestrator does by itself, again and again.

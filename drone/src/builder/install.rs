@@ -38,7 +38,9 @@ pub struct Larder {
     pub artifacts: Artifacts,
     /// Layers.
     pub layers: Layers,
-    /// One layer is made at a time.
+    /// Bases with more than their image.
+    pub bases: Layers,
+    /// One layer or base is made at a time.
     pub making: Arc<Mutex<()>>,
 }
 
@@ -88,7 +90,7 @@ pub(super) async fn prepare(
     for wanted in dependencies {
         if !context.config.is_overlay() {
             let file = larder.artifacts.get(larder.client.as_ref(), wanted).await?;
-            if !is_installed(wanted, &file).map_err(disk(wanted))? {
+            if !is_installed(&Tree::at("/"), wanted, &file).map_err(disk(wanted))? {
                 installed.ordered.push((wanted.clone(), file));
             }
             continue;
@@ -104,9 +106,9 @@ pub(super) async fn prepare(
     Ok(installed)
 }
 
-/// Whether this machine has just this artifact installed.
-fn is_installed(wanted: &Dependency, file: &Path) -> io::Result<bool> {
-    let there = Tree::at("/").installed(wanted.cpv.cp(), &wanted.slot);
+/// Whether just this artifact is installed in a tree.
+pub(super) fn is_installed(tree: &Tree, wanted: &Dependency, file: &Path) -> io::Result<bool> {
+    let there = tree.installed(wanted.cpv.cp(), &wanted.slot);
     let built = layer::metadata(file)?.line("BUILD_TIME");
     Ok(there.is_some_and(|there| there == format!("{} {built}", wanted.cpv)))
 }
@@ -197,7 +199,7 @@ async fn capture(
 }
 
 /// Moves a directory with its holes, to another disk if need be.
-fn move_dir(from: &Path, to: &Path) -> io::Result<()> {
+pub(super) fn move_dir(from: &Path, to: &Path) -> io::Result<()> {
     match fs::rename(from, to) {
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {}
         moved => return moved,

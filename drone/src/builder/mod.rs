@@ -1,10 +1,11 @@
-//! Doing what an assignment says: a plan, or packages.
+//! Doing what an assignment says: a plan, packages, or a base.
 //!
 //! [`run`] is all that the agent calls. It streams what happens as [`BuildNote`]s, ends
 //! with exactly one [`BuildEnd`], and leaves no process behind, whatever happens; what is
 //! left of the attempt's directory is the files it returns. It decides nothing: what to
 //! build, whether to try again and who is to blame is the orchestrator's business.
 
+mod base;
 mod config;
 mod failure;
 mod fetch;
@@ -85,6 +86,11 @@ pub enum BuildEnd {
         /// What it took.
         usage: Usage,
     },
+    /// Its base was made and works.
+    Based {
+        /// What it took.
+        usage: Usage,
+    },
     /// It failed.
     Failed {
         /// Why.
@@ -129,7 +135,14 @@ impl From<RootError> for Stop {
 pub async fn run(context: BuildContext, notes: Sender<BuildNote>, cancel: CancellationToken) -> BuildEnd {
     let started = Instant::now();
     let mut steps = steps::Steps::new(&context, notes, cancel, started);
-    let result = work(&context, &mut steps).await;
+    let result = match base::ready(&context, &mut steps).await {
+        // Kept until the work is done.
+        Ok(base) => {
+            let within = base.as_ref().map(|base| context.within(&base.path()));
+            work(within.as_ref().unwrap_or(&context), &mut steps).await
+        }
+        Err(stop) => Err(stop),
+    };
     let usage = steps.usage(started);
     let keep = match &result {
         Ok(Done::Built(files)) => files.first().and_then(|f| f.ancestors().nth(3)).map(Path::to_owned),
@@ -142,6 +155,7 @@ pub async fn run(context: BuildContext, notes: Sender<BuildNote>, cancel: Cancel
     match result {
         Ok(Done::Built(files)) => BuildEnd::Built { files, usage },
         Ok(Done::Planned(plan)) => BuildEnd::Planned { plan, usage },
+        Ok(Done::Based) => BuildEnd::Based { usage },
         Err(Stop::Failed(failure)) => BuildEnd::Failed { failure, usage },
         Err(Stop::Cancelled) => BuildEnd::Cancelled,
     }
@@ -150,6 +164,7 @@ pub async fn run(context: BuildContext, notes: Sender<BuildNote>, cancel: Cancel
 enum Done {
     Built(Vec<PathBuf>),
     Planned(PlanReport),
+    Based,
 }
 
 impl BuildContext {
@@ -167,6 +182,11 @@ impl BuildContext {
             layers: Vec::new(),
             planning: self.assignment.work == Work::Plan,
         }
+    }
+
+    /// The same in a base that was made for it.
+    fn within(&self, base: &Path) -> Self {
+        Self { config: self.config.within(base), ..self.clone() }
     }
 
     /// Makes the attempt's build root with these layers.
@@ -187,6 +207,8 @@ async fn work(context: &BuildContext, steps: &mut steps::Steps) -> Result<Done, 
             let root = context.root(Vec::new()).await?;
             plan::plan(&root, steps).await.map(Done::Planned)
         }
+        // It is made before any work.
+        Work::Base => Ok(Done::Based),
         Work::Build(order) => {
             let installed = install::prepare(context, &order.dependencies, steps).await?;
             let root = context.root(installed.layers.iter().map(|layer| layer.path()).collect()).await?;

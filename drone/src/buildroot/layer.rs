@@ -250,12 +250,12 @@ fn within(path: &Path) -> io::Result<Option<PathBuf>> {
     Ok((!rest.as_os_str().is_empty()).then(|| Path::new("/").join(rest)))
 }
 
-fn own(path: &Path, (uid, gid): (u32, u32)) -> io::Result<()> {
+pub(super) fn own(path: &Path, (uid, gid): (u32, u32)) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     Ok(chownat(CWD, path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
-fn set_time(path: &Path, mtime: u64) -> io::Result<()> {
+pub(super) fn set_time(path: &Path, mtime: u64) -> io::Result<()> {
     let time = Timespec { tv_sec: i64::try_from(mtime).unwrap_or(0), tv_nsec: 0 };
     let times = Timestamps { last_access: time, last_modification: time };
     Ok(utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
@@ -283,10 +283,8 @@ pub fn strip(upper: &Path, base: &Tree, entry: &str) -> io::Result<bool> {
     let mut foreign = false;
     walk(upper, &mut |path, found| {
         let inside = Path::new("/").join(path.strip_prefix(upper).unwrap_or(path));
-        // A file that is taken away hides one of what was there before, as an upgrade does.
-        let is_hole = found.rdev() == 0 && !found.is_file() && !found.is_dir() && !found.is_symlink();
         let own = found.is_dir()
-            || is_hole
+            || is_hole(found)
             || inside.starts_with(&own_entry)
             || owned.contains(&inside)
             || inside.components().any(|part| part.as_os_str() == "__pycache__");
@@ -296,8 +294,13 @@ pub fn strip(upper: &Path, base: &Tree, entry: &str) -> io::Result<bool> {
     Ok(!foreign)
 }
 
+/// Whether it hides what was at its place before: a file that is taken away, as by an upgrade.
+pub(super) fn is_hole(found: &fs::Metadata) -> bool {
+    found.rdev() == 0 && !found.is_file() && !found.is_dir() && !found.is_symlink()
+}
+
 /// The path that a line of `CONTENTS` is about.
-fn owned_path(line: &str) -> Option<&str> {
+pub(super) fn owned_path(line: &str) -> Option<&str> {
     let (kind, rest) = line.split_once(' ')?;
     match kind {
         "obj" => rest.rsplitn(3, ' ').nth(2),

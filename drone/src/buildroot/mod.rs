@@ -10,6 +10,7 @@
 mod cache;
 mod config;
 mod entry;
+mod flat;
 pub mod layer;
 pub mod layers;
 mod places;
@@ -17,8 +18,10 @@ mod root;
 mod settings;
 mod stack;
 mod tree;
+pub mod whole;
 
 pub use cache::{keep_distfiles, prune_cache};
+pub use flat::flatten;
 pub use places::Places;
 pub use root::{Ingredients, Root};
 pub use stack::MOST_LAYERS;

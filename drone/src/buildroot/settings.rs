@@ -37,6 +37,9 @@ pub(super) fn settings(root: &Root) -> BTreeMap<String, String> {
     for (key, value) in [
         ("BINPKG_FORMAT", "gpkg"),
         ("BINPKG_COMPRESS", "zstd"),
+        // Whether or not a signature counts, Portage has this program read a signed list of digests,
+        // and not every base has gpg.
+        ("BINPKG_GPG_VERIFY_BASE_COMMAND", "sed -n /^DATA/p"),
         ("PORTAGE_BINHOST", ""),
         ("PORTAGE_TRUST_HELPER", ""),
         ("PORTAGE_LOGDIR", ""),

@@ -69,6 +69,19 @@ impl Tree {
         self.outside(&self.resolve(path)).symlink_metadata().is_ok()
     }
 
+    /// The same, but a link at the end is not followed.
+    #[must_use]
+    pub fn has_itself(&self, path: &Path) -> bool {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return true };
+        self.outside(&self.resolve(parent).join(name)).symlink_metadata().is_ok()
+    }
+
+    /// Where a package's entry in the database is: `category/name-version`.
+    #[must_use]
+    pub fn entry(&self, package: &str) -> PathBuf {
+        self.outside(&self.resolve(&Path::new("/var/db/pkg").join(package)))
+    }
+
     /// The path of a program inside.
     #[must_use]
     pub fn program(&self, name: &str) -> Option<PathBuf> {

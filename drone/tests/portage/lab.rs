@@ -90,6 +90,7 @@ impl Lab {
             client: None,
             artifacts: Artifacts::open(&cache.join("artifacts"), u64::MAX).unwrap(),
             layers: Layers::open(&cache.join("layers"), u64::MAX).unwrap(),
+            bases: Layers::open(&cache.join("bases"), u64::MAX).unwrap(),
             making: Default::default(),
         }
     }

@@ -25,6 +25,7 @@ fn package(n: u32) -> PlanPackage {
         fields: Default::default(),
         strict: Default::default(),
         live: None,
+        in_base: false,
     }
 }
 

@@ -18,6 +18,8 @@ pub enum Job {
     Plan(RunId),
     /// Build a package.
     Build(PackageId),
+    /// Make the generation of its base that follows a run.
+    Base(RunId),
 }
 
 /// How an attempt ended.

@@ -3,31 +3,64 @@
 
 use crate::{
     command::Reply,
-    decide::{Decision, already},
+    decide::Decision,
     event::Event,
+    follow::{self, Following},
     refusal::Refusal,
     swarm::Swarm,
 };
 use serde::{Deserialize, Serialize};
 use swarm_common::{
+    digest::Digest,
     name::Name,
     time::TimeMs,
     wire::{
         admin::ProfileRequest,
-        base::{Base, BaseGeneration, BaseRequest, BaseView, HOST, Image},
+        base::{Base, BaseFailure, BaseGeneration, BaseRequest, BaseStatus, BaseView, HOST, Image},
     },
 };
 
-/// Generations that are kept of a base, the one in use included.
-const KEPT: usize = 4;
-
 /// A base by its name.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamedBase {
     /// The generations that are kept, the one in use last. Never empty.
     pub generations: Vec<BaseGeneration>,
     /// The last number given to one.
     pub last_number: u64,
+    /// Whether it follows the tree.
+    #[serde(default = "yes")]
+    pub follow: bool,
+    /// The profile that it follows: the first that did while it builds in it, so that two which
+    /// build the same package differently do not take turns.
+    #[serde(default)]
+    pub followed: Option<Name>,
+    /// What it is being brought up to.
+    #[serde(default)]
+    pub following: Option<Following>,
+    /// Why it does not follow a run, if it tried.
+    #[serde(default)]
+    pub failed: Option<BaseFailure>,
+    /// What it is not to become by itself: it was tried, or an admin took it back.
+    #[serde(default)]
+    pub unwanted: Option<Digest>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Default for NamedBase {
+    fn default() -> Self {
+        Self {
+            generations: Vec::new(),
+            last_number: 0,
+            follow: yes(),
+            followed: None,
+            following: None,
+            failed: None,
+            unwanted: None,
+        }
+    }
 }
 
 impl NamedBase {
@@ -51,7 +84,7 @@ pub fn current(swarm: &Swarm, request: &ProfileRequest) -> Result<Base, Refusal>
 }
 
 /// The profiles that build in a base.
-fn users<'s>(swarm: &'s Swarm, name: &'s Name) -> impl Iterator<Item = &'s Name> {
+pub(crate) fn users<'s>(swarm: &'s Swarm, name: &'s Name) -> impl Iterator<Item = &'s Name> {
     swarm.profiles.iter().filter(move |(_, p)| p.request.base.as_ref() == Some(name)).map(|(name, _)| name)
 }
 
@@ -62,13 +95,33 @@ pub fn view(swarm: &Swarm, name: &Name, base: &NamedBase) -> BaseView {
         name: name.clone(),
         generations: base.generations.iter().rev().cloned().collect(),
         profiles: users(swarm, name).cloned().collect(),
+        follow: base.follow,
+        following: follow::view(swarm, base),
+        failed: base.failed.clone(),
     }
+}
+
+/// Where every base stands.
+#[must_use]
+pub fn status(swarm: &Swarm) -> Vec<BaseStatus> {
+    let of = |(name, base): (&Name, &NamedBase)| {
+        let current = base.current()?;
+        Some(BaseStatus {
+            name: name.clone(),
+            generation: current.number,
+            made_at: current.made_at,
+            run: current.run,
+            following: follow::view(swarm, base),
+        })
+    };
+    swarm.bases.iter().filter_map(of).collect()
 }
 
 /// Every image and every artifact that a base needs, or a run that is kept.
 pub fn needed(swarm: &Swarm) -> impl Iterator<Item = Base> {
     let kept = swarm.bases.values().flat_map(|base| &base.generations).map(BaseGeneration::base);
-    kept.chain(swarm.runs.values().map(|run| run.base.clone()))
+    let wanted = swarm.bases.values().filter_map(|base| follow::wanted(swarm, base.following.as_ref()?.run));
+    kept.chain(wanted).chain(swarm.runs.values().map(|run| run.base.clone()))
 }
 
 pub(crate) fn put(swarm: &Swarm, now: TimeMs, name: &Name, image: &Image, request: &BaseRequest) -> Decision {
@@ -94,8 +147,10 @@ pub(crate) fn put(swarm: &Swarm, now: TimeMs, name: &Name, image: &Image, reques
              or make a base of another name"
         )));
     }
+    let set = request.follow.filter(|follow| *follow != known.is_none_or(|known| known.follow));
+    let set = set.map(|follow| Event::BaseFollowSet { name: name.clone(), follow });
     if last.is_some_and(|last| last.image.digest == image.digest && last.installed.is_empty()) {
-        return already();
+        return Ok((set.into_iter().collect(), Reply::Done));
     }
     let generation = BaseGeneration {
         number: known.map_or(0, |known| known.last_number) + 1,
@@ -104,8 +159,10 @@ pub(crate) fn put(swarm: &Swarm, now: TimeMs, name: &Name, image: &Image, reques
         source: request.source.clone(),
         signed_by: request.signed_by.clone(),
         made_at: now,
+        run: None,
     };
-    Ok((vec![Event::BasePut { name: name.clone(), generation: Box::new(generation) }], Reply::Done))
+    let put = Event::BasePut { name: name.clone(), generation: Box::new(generation) };
+    Ok((std::iter::once(put).chain(set).collect(), Reply::Done))
 }
 
 pub(crate) fn roll_back(swarm: &Swarm, name: &Name) -> Decision {
@@ -133,28 +190,4 @@ pub(crate) fn remove(swarm: &Swarm, name: &Name) -> Decision {
         });
     }
     Ok((vec![Event::BaseRemoved { name: name.clone() }], Reply::Done))
-}
-
-impl Swarm {
-    /// Applies the events of bases.
-    pub(crate) fn keep_bases(&mut self, event: &Event) {
-        match event {
-            Event::BasePut { name, generation } => {
-                let base = self.bases.entry(name.clone()).or_default();
-                base.last_number = generation.number;
-                base.generations.push((**generation).clone());
-                let surplus = base.generations.len().saturating_sub(KEPT);
-                base.generations.drain(..surplus);
-            }
-            Event::BaseRolledBack { name, to, .. } => {
-                if let Some(base) = self.bases.get_mut(name) {
-                    base.generations.retain(|generation| generation.number <= *to);
-                }
-            }
-            Event::BaseRemoved { name } => {
-                self.bases.remove(name);
-            }
-            _ => {}
-        }
-    }
 }

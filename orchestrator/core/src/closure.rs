@@ -54,6 +54,17 @@ pub fn built_with(swarm: &Swarm, run: &Run, needed: PackageId) -> Vec<PackageId>
     packages().filter(|(id, p)| *id != needed && is_built_with(p)).map(|(id, _)| id).collect()
 }
 
+/// The artifacts of these packages and of all that they need at run time, each after what it needs
+/// (but for those that need each other).
+#[must_use]
+pub fn with_needs(swarm: &Swarm, packages: impl IntoIterator<Item = PackageId>) -> Vec<Dependency> {
+    let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
+    for package in packages {
+        visit(swarm, package, &mut seen, |artifact| found.push(dependency(artifact)));
+    }
+    found
+}
+
 /// Where the libraries of a package can come from, when it is built and when it runs.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Surroundings {

@@ -111,6 +111,13 @@ pub enum Command {
     },
     /// Use the generation of a base before the last one again.
     RollBackBase(Name),
+    /// Have a base follow the tree, or stay as it is.
+    FollowBase {
+        /// Which base.
+        name: Name,
+        /// Whether it follows.
+        follow: bool,
+    },
     /// Forget a base.
     RemoveBase(Name),
     /// Make a profile or pin it to another snapshot.
@@ -219,6 +226,15 @@ pub enum Command {
         attempt: AttemptId,
         /// The stored files, in the order of the targets.
         artifacts: Vec<Artifact>,
+        /// What it took.
+        usage: Usage,
+    },
+    /// A drone has made and checked the base that an attempt is for.
+    ReceiveBase {
+        /// Which drone.
+        drone: DroneId,
+        /// Which attempt.
+        attempt: AttemptId,
         /// What it took.
         usage: Usage,
     },

@@ -21,7 +21,7 @@ use swarm_common::{
     wire::{
         admin::ProfileRequest,
         artifact::Artifact,
-        base::{Base, BaseGeneration},
+        base::{Base, BaseGeneration, Dependency},
         calendar::ScheduleRequest,
         drone::*,
         plan::PlanReport,
@@ -108,6 +108,18 @@ pub enum Event {
     BaseRolledBack { name: Name, from: u64, to: u64 },
     /// A base is forgotten.
     BaseRemoved { name: Name },
+    /// A base follows the tree, or no longer does.
+    BaseFollowSet { name: Name, follow: bool },
+    /// What a run built is to be installed on its base; `installed` is all that is there then.
+    BaseFollowBegan { name: Name, run: RunId, installed: Vec<Dependency> },
+    /// A drone has the next generation of the run's base to make.
+    BaseDelegated { run: RunId, attempt: AttemptId, drone: DroneId, key: String },
+    /// The run's base is to be tried again.
+    BaseNeeded { run: RunId, not_before: TimeMs, reason: String },
+    /// A base was made and checked: its next generation is in use.
+    BaseReceived { name: Name, attempt: AttemptId, generation: Box<BaseGeneration>, usage: Usage },
+    /// A base does not follow: what the run built could not be installed on it.
+    BaseFollowEnded { name: Name, reason: String },
     /// A profile exists, or is pinned anew.
     ProfilePut { name: Name, request: ProfileRequest },
     /// A profile is forgotten.

@@ -4,6 +4,7 @@
 
 use crate::{
     attempt::{Ending, Job},
+    follow,
     refusal::Refusal,
     swarm::Swarm,
 };
@@ -48,6 +49,10 @@ pub fn fence(swarm: &Swarm, drone: DroneId, attempt: AttemptId) -> Result<Fence,
             Some(PackageState::Needed | PackageState::Delegated) => Ok(Fence::Open),
             Some(state) => stale(format!("package {package} is {state}")),
             None => stale(format!("package {package} is gone")),
+        },
+        Job::Base(run) => match follow::of_run(swarm, run) {
+            Some((.., following)) if following.after < attempt => Ok(Fence::Open),
+            _ => stale(format!("no base is brought up to {run} any more")),
         },
     }
 }

@@ -8,7 +8,7 @@
 
 use crate::{
     attempt::{Ending, Job},
-    explain, judge,
+    explain, follow, judge,
     schedule::MOST_DUPLICATES,
     swarm::Swarm,
 };
@@ -21,7 +21,7 @@ use swarm_common::{id::*, state::*};
 /// Which, and by what.
 pub fn check(swarm: &Swarm) -> Result<(), String> {
     one_result(swarm)?;
-    one_plan(swarm)?;
+    one_plan_and_base(swarm)?;
     stated_reasons(swarm)?;
     counters(swarm)?;
     idle_where_due(swarm)?;
@@ -160,10 +160,15 @@ fn bounded(swarm: &Swarm) -> Result<(), String> {
     Ok(())
 }
 
-fn one_plan(swarm: &Swarm) -> Result<(), String> {
+fn one_plan_and_base(swarm: &Swarm) -> Result<(), String> {
     let live = |run: RunId| swarm.attempts_at(Job::Plan(run)).count();
-    match swarm.runs.keys().find(|&&run| live(run) > 1) {
-        Some(run) => Err(format!("1: {run} has {} live plan attempts", live(*run))),
+    if let Some(run) = swarm.runs.keys().find(|&&run| live(run) > 1) {
+        return Err(format!("1: {run} has {} live plan attempts", live(*run)));
+    }
+    let live = |run: RunId| swarm.attempts_at(Job::Base(run)).count();
+    let most = |run: RunId| usize::from(follow::of_run(swarm, run).is_some());
+    match swarm.runs.keys().find(|&&run| live(run) > most(run)) {
+        Some(run) => Err(format!("1: {run} has {} live attempts at its base", live(*run))),
         None => Ok(()),
     }
 }

@@ -26,6 +26,7 @@ pub mod estimate;
 pub mod event;
 pub mod explain;
 pub mod fence;
+pub mod follow;
 pub mod graph;
 mod handle;
 pub mod heal;

@@ -35,6 +35,9 @@ pub struct Package {
     pub build_deps: Vec<PackageId>,
     /// What must be installed for it to work.
     pub runtime_deps: Vec<PackageId>,
+    /// The base of its run has a package of its name.
+    #[serde(default)]
+    pub in_base: bool,
     /// The bundle it becomes installable with ([`crate::graph`]).
     pub bundle: u32,
     /// Bundles it needs for its build that are not installable yet.

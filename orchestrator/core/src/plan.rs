@@ -233,6 +233,7 @@ mod tests {
             fields: Default::default(),
             strict: Default::default(),
             live: None,
+            in_base: false,
         }
     }
 

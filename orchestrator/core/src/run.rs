@@ -42,6 +42,9 @@ pub struct Run {
     pub plan_attempts: Vec<AttemptId>,
     /// The plan is not to be claimed before.
     pub plan_not_before: TimeMs,
+    /// Attempts at the generation of its base that follows it.
+    #[serde(default)]
+    pub base_attempts: Vec<AttemptId>,
     /// Its packages; ids follow each other.
     pub packages: Vec<PackageId>,
     /// Which packages become installable together.
@@ -87,6 +90,7 @@ impl Run {
             ended_at: None,
             plan_attempts: Vec::new(),
             plan_not_before: at,
+            base_attempts: Vec::new(),
             packages: Vec::new(),
             graph: Graph::default(),
             counts: BTreeMap::new(),

@@ -1,9 +1,9 @@
-//! What follows by itself once events have been applied: runs end, old runs go.
+//! What follows by itself once events have been applied: runs end, their bases follow, old runs go.
 //!
 //! Looking at the state instead of at each event keeps this in one place: however the
 //! last package of a run came to rest, the run is over.
 
-use crate::{channel, event::Event, run::Run, standstill, swarm::Swarm};
+use crate::{channel, event::Event, follow, run::Run, standstill, swarm::Swarm};
 use std::collections::BTreeMap;
 use swarm_common::{id::*, name::Name, state::*};
 
@@ -31,10 +31,11 @@ pub fn settle(swarm: &Swarm) -> Vec<Event> {
                 let parts = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}"));
                 (RunState::Partial, parts.collect::<Vec<_>>().join(", "))
             };
-            Event::RunEnded { run: id, state, reason }
+            let ended = Event::RunEnded { run: id, state, reason };
+            std::iter::once(ended).chain(follow::begin(swarm, id, run))
         })
     });
-    let mut events: Vec<Event> = over.collect();
+    let mut events: Vec<Event> = over.flatten().collect();
     events.extend(swarm.runs.iter().filter_map(|(&run, record)| {
         let reason = outdated(swarm, record)?;
         Some(Event::RunEnded { run, state: RunState::Cancelled, reason })
@@ -67,7 +68,9 @@ fn forget(swarm: &Swarm) -> Vec<Event> {
     }
     let old = |runs: Vec<RunId>| {
         let surplus = runs.len().saturating_sub(swarm.policy.keep_runs);
-        runs.into_iter().take(surplus).map(|run| Event::RunForgotten { run })
+        // What is being installed on a base is of a run that must be there.
+        let old = runs.into_iter().take(surplus).filter(move |run| follow::of_run(swarm, *run).is_none());
+        old.map(|run| Event::RunForgotten { run })
     };
     ended.into_values().flat_map(old).collect()
 }

@@ -195,6 +195,7 @@ impl Swarm {
         let ids = match job {
             Job::Plan(run) => self.runs.get(&run).map(|r| &r.plan_attempts),
             Job::Build(package) => self.packages.get(&package).map(|p| &p.attempts),
+            Job::Base(run) => self.runs.get(&run).map(|r| &r.base_attempts),
         };
         ids.into_iter()
             .flatten()

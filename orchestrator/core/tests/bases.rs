@@ -30,7 +30,7 @@ fn image(text: &str) -> Image {
 fn put(base: &str, content: &str, signed_by: Option<&str>) -> Command {
     let image = image(content);
     let signed_by = signed_by.map(str::to_owned);
-    let request = BaseRequest { image: image.digest, source: content.into(), signed_by };
+    let request = BaseRequest { image: image.digest, source: content.into(), signed_by, follow: None };
     Command::PutBase { name: name(base), image, request }
 }
 

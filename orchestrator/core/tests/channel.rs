@@ -209,7 +209,7 @@ fn a_rebuild_has_a_later_build_time_even_if_the_clock_was_set_back() {
     let got = kit.claim(DroneId(1)).unwrap();
     let targets = match &got.work {
         Work::Build(order) => order.targets.clone(),
-        Work::Plan => panic!("{got:?}"),
+        Work::Plan | Work::Base => panic!("{got:?}"),
     };
     assert_eq!(kit.swarm.next_build_time(&targets, TimeMs(5_000_999)), TimeMs(5_000_000));
     let mut artifacts = artifacts(DroneId(1), &got);

@@ -24,7 +24,7 @@ use swarm_common::{
     digest::Digest,
     format::image::ImageError,
     name::Name,
-    wire::base::{BaseRequest, BaseView},
+    wire::base::{BaseRequest, BaseView, FollowRequest},
 };
 use swarm_core::{Command, Refusal, base};
 use tokio::task::{JoinError, spawn_blocking};
@@ -46,6 +46,15 @@ pub(super) fn routes() -> Vec<Route> {
             "Use the generation before the last one again",
             roll_back,
         )
+        .gives::<BaseView>(),
+        Route::new(
+            Method::PUT,
+            "/bases/{name}/follow",
+            Role::Admin,
+            "Have a base follow the tree, or stay as it is",
+            follow,
+        )
+        .takes::<FollowRequest>()
         .gives::<BaseView>(),
         Route::new(Method::DELETE, "/bases/{name}", Role::Admin, "Forget a base", remove),
         Route::new(Method::PUT, "/images/{digest}", Role::Admin, "Send the image of a base", put_image)
@@ -93,6 +102,17 @@ async fn roll_back(
     Once(key): Once,
 ) -> Result<Json<BaseView>, ApiError> {
     app.engine.submit(Command::RollBackBase(name.clone()), key).await?;
+    show(State(app), Path(name)).await
+}
+
+async fn follow(
+    State(app): State<Arc<App>>,
+    Path(name): Path<Name>,
+    Once(key): Once,
+    body: Body,
+) -> Result<Json<BaseView>, ApiError> {
+    let FollowRequest { follow } = read_json(body, app.config.limits.body_idle()).await?;
+    app.engine.submit(Command::FollowBase { name: name.clone(), follow }, key).await?;
     show(State(app), Path(name)).await
 }
 

@@ -1,4 +1,4 @@
-//! How attempts end: plans, packages, failures, work given back.
+//! How attempts end: plans, packages, bases, failures, work given back.
 //!
 //! A result that no longer counts is no error of the drone's: it is told so, with the
 //! reason, and may forget the work.
@@ -56,6 +56,7 @@ async fn report(
         Outcome::Planned { plan } => {
             submit(&app, Command::ReceivePlan { drone, attempt, plan: plan.into(), usage }).await
         }
+        Outcome::Based => submit(&app, Command::ReceiveBase { drone, attempt, usage }).await,
         Outcome::Built { artifacts } => built(&app, drone, attempt, artifacts, usage).await,
         Outcome::Failed { failure } => {
             let failure = bounded(failure);

@@ -149,6 +149,7 @@ mod tests {
             fields: Default::default(),
             strict: Default::default(),
             live: None,
+            in_base: false,
         };
         let edge = |from| PlanEdge {
             from,

@@ -6,7 +6,7 @@ use crate::{
     image::{self, Made},
     output::{
         Paint, Table,
-        text::{ago, clean, now, size},
+        text::{ago, clean, count, now, size},
     },
     session::Session,
 };
@@ -15,7 +15,8 @@ use std::{path::PathBuf, time::Duration};
 use swarm_common::{
     client::Client,
     name::Name,
-    wire::base::{BaseRequest, BaseView},
+    time::TimeMs,
+    wire::base::{BaseFollowing, BaseRequest, BaseView, FollowRequest},
 };
 
 /// The orchestrator keeps no longer text about a base's source.
@@ -25,14 +26,31 @@ const LONGEST_SOURCE: usize = 500;
 #[derive(Debug, clap::Args)]
 pub struct From {
     /// Root file system: a directory, or an archive (.tar, .tar.xz, .tar.zst, .tar.gz, .tar.bz2)
-    #[arg(long, value_name = "PATH")]
-    from: PathBuf,
+    #[arg(long, value_name = "PATH", required_unless_present_any = ["follow", "no_follow"])]
+    from: Option<PathBuf>,
     /// Detached OpenPGP signature of the archive; PATH.asc unless given
     #[arg(long, value_name = "FILE", requires = "key")]
     signature: Option<PathBuf>,
     /// OpenPGP key that must have signed the archive
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "from")]
     key: Option<PathBuf>,
+}
+
+/// Whether a base follows the tree.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Follow {
+    /// Install on it what runs build of its own packages, as a new base does; tries again what failed
+    #[arg(long, conflicts_with = "no_follow")]
+    follow: bool,
+    /// Keep it as it is until it is updated
+    #[arg(long)]
+    no_follow: bool,
+}
+
+impl Follow {
+    fn wanted(self) -> Option<bool> {
+        (self.follow || self.no_follow).then_some(self.follow)
+    }
 }
 
 /// Verbs of `base`.
@@ -50,14 +68,20 @@ pub enum Verb {
         /// Its content
         #[command(flatten)]
         from: From,
+        /// Whether it follows the tree
+        #[command(flatten)]
+        follow: Follow,
     },
-    /// Make a new generation of a base; runs under way keep theirs
+    /// Make a new generation of a base, or say whether it follows the tree; runs under way keep theirs
     Update {
         /// Which base
         name: Name,
         /// Its content
         #[command(flatten)]
         from: From,
+        /// Whether it follows the tree
+        #[command(flatten)]
+        follow: Follow,
     },
     /// Every base
     List,
@@ -109,17 +133,22 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
             session.change(async |key| client.remove_base(&name, key).await).await?;
             session.output.show(&base, |_| format!("{name} is removed\n"))
         }
-        Verb::Add { name, from } => {
+        Verb::Add { name, from, follow } => {
             if known(&client, &name).await? {
                 return Err(Failure::Failed(format!(
                     "there is a base {name} already; `swarmctl base update {name}` makes a new generation of it"
                 )));
             }
-            put(session, &client, &name, from).await
+            put(session, &client, &name, from, follow).await
         }
-        Verb::Update { name, from } => {
+        Verb::Update { name, from, follow } if from.from.is_some() => {
             client.base(&name).await?;
-            put(session, &client, &name, from).await
+            put(session, &client, &name, from, follow).await
+        }
+        Verb::Update { name, follow, .. } => {
+            let request = FollowRequest { follow: follow.follow };
+            let base = session.change(async |key| client.follow_base(&name, request, key).await).await?;
+            session.output.show(&base, |paint| show(&base, paint))
         }
     }
 }
@@ -132,18 +161,27 @@ async fn known(client: &Client, name: &Name) -> Result<bool, Failure> {
     }
 }
 
-async fn put(session: &Session, client: &Client, name: &Name, from: From) -> Result<(), Failure> {
-    if from.key.is_some() && from.from.is_dir() {
+async fn put(
+    session: &Session,
+    client: &Client,
+    name: &Name,
+    from: From,
+    follow: Follow,
+) -> Result<(), Failure> {
+    let Some(path) = from.from else {
+        return Err(Failure::Usage("say what the base is made of: --from PATH".to_owned()));
+    };
+    if from.key.is_some() && path.is_dir() {
         return Err(Failure::Usage("a directory has no signature; --key is for archives".to_owned()));
     }
     let bar = bar(session.output.live);
     let moving = bar.clone();
-    let path = from.from.clone();
+    let source = path.display().to_string().chars().take(LONGEST_SOURCE).collect();
     // Reading a whole root and compressing it would stall the client meanwhile.
     let made = tokio::task::spawn_blocking(move || {
-        let signer = from.key.as_ref().map(|key| image::signer(&from.from, from.signature.as_deref(), key));
+        let signer = from.key.as_ref().map(|key| image::signer(&path, from.signature.as_deref(), key));
         let signed_by = signer.transpose()?;
-        let made = image::make(&from.from, |total, done| {
+        let made = image::make(&path, |total, done| {
             moving.set_length(total);
             moving.set_position(done);
         })?;
@@ -165,8 +203,7 @@ async fn put(session: &Session, client: &Client, name: &Name, from: From) -> Res
         ));
         client.put_image(digest, archive.path()).await?;
     }
-    let source = path.display().to_string().chars().take(LONGEST_SOURCE).collect();
-    let request = BaseRequest { image: digest, source, signed_by };
+    let request = BaseRequest { image: digest, source, signed_by, follow: follow.wanted() };
     let base = session.change(async |key| client.put_base(name, &request, key).await).await?;
     session.output.show(&base, |_| {
         let number = base.generations.first().map_or(0, |generation| generation.number);
@@ -217,7 +254,42 @@ fn show(base: &BaseView, paint: Paint) -> String {
             clean(&generation.source).into(),
         ]);
     }
-    format!("{}\n  profiles  {}\n{}", base.name, names(&base.profiles), table.render(paint))
+    format!(
+        "{}\n  profiles  {}\n  follows   {}\n{}",
+        base.name,
+        names(&base.profiles),
+        follows(base),
+        table.render(paint)
+    )
+}
+
+/// Whether it follows the tree, and how far.
+fn follows(base: &BaseView) -> String {
+    if !base.follow {
+        return "no".to_owned();
+    }
+    match (&base.following, &base.failed) {
+        (Some(following), _) => format!("the tree; {}", under_way(following, now())),
+        (None, Some(failed)) => {
+            format!(
+                "the tree; not {}: {}; `swarmctl base update {} --follow` tries again",
+                failed.run,
+                clean(&failed.reason),
+                base.name
+            )
+        }
+        (None, None) => "the tree".to_owned(),
+    }
+}
+
+/// What is being installed, and where.
+pub(super) fn under_way(following: &BaseFollowing, now: TimeMs) -> String {
+    let new = format!("{} of {} new", count(following.packages, "package"), following.run);
+    match (&following.drone, following.reason.as_str()) {
+        (Some(drone), _) => format!("{new}, made on {drone}"),
+        (None, "") => format!("{new}, waits for a drone, wanted {}", ago(now, following.since)),
+        (None, reason) => format!("{new}, made again: {}", clean(reason)),
+    }
 }
 
 fn names(profiles: &[Name]) -> String {

@@ -8,7 +8,12 @@ use swarm_common::{
     name::Name,
     state::*,
     time::TimeMs,
-    wire::{drone::*, plan::*, view::*},
+    wire::{
+        base::{BaseFollowing, BaseStatus},
+        drone::*,
+        plan::*,
+        view::*,
+    },
 };
 
 /// The orchestrator's time in the fixtures.
@@ -124,6 +129,19 @@ pub fn status() -> StatusView {
         journal_seq: 99,
         pause: None,
         standby: None,
+        bases: vec![BaseStatus {
+            name: name("gentoo"),
+            generation: 2,
+            made_at: NOW - 86_400_000,
+            run: Some(RunId(6)),
+            following: Some(BaseFollowing {
+                run: RunId(7),
+                packages: 3,
+                since: NOW - 60_000,
+                drone: Some(name("oak")),
+                reason: String::new(),
+            }),
+        }],
         passes: vec![
             PassView {
                 name: "publisher".into(),

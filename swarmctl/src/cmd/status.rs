@@ -1,5 +1,6 @@
 //! `status`: the swarm on one screen, and whether a person is needed.
 
+use super::base::under_way;
 use crate::{
     failure::{FAILED, Failure},
     output::{
@@ -10,7 +11,10 @@ use crate::{
 };
 use swarm_common::{
     state::{DroneState, PackageState, Phase},
-    wire::view::{DroneView, RunView, StatusView, WorkView},
+    wire::{
+        base::BaseStatus,
+        view::{DroneView, RunView, StatusView, WorkView},
+    },
 };
 
 /// More drones than this are summed up, so that all stays on one screen.
@@ -60,6 +64,7 @@ fn render(status: &StatusView, address: &str, paint: Paint) -> String {
     } else {
         out.push_str(&runs(status, paint));
     }
+    out.push_str(&bases(status));
     if status.queue.values().any(|&n| n > 0) {
         let parts: Vec<String> = PackageState::ALL
             .iter()
@@ -134,6 +139,17 @@ fn drones(status: &StatusView, paint: Paint) -> String {
         out.push_str(&format!("  and {}; see `swarmctl drone list`\n", count(more as u64, "more drone")));
     }
     out
+}
+
+/// Where each base stands, in a line.
+fn bases(status: &StatusView) -> String {
+    let line = |base: &BaseStatus| {
+        let run = base.run.map_or_else(String::new, |run| format!(", follows {run}"));
+        let following = base.following.as_ref();
+        let next = following.map_or_else(String::new, |f| format!("; {}", under_way(f, status.now)));
+        format!("  base {}: generation {}{run}{next}\n", base.name, base.generation)
+    };
+    status.bases.iter().map(line).collect()
 }
 
 /// What a drone works on, or why it does not; and that it was not heard lately, before that makes it offline.
@@ -304,6 +320,7 @@ Drones
 Runs
   RUN  PROFILE  CLASS    STATE     PACKAGES
   r7   desk     nightly  building  12 of 20, 1 delegated, 2 quarantined, 4 reused, 1 not tried again (saves 1 h 30 min)  ready in about 5 min
+  base gentoo: generation 2, follows r6; 3 packages of r7 new, made on oak
 
 Queue  blocked 3  needed 2  delegated 1  received 12  quarantined 2
 

@@ -77,7 +77,7 @@ impl FakeDrone {
         let assignment = self.work().await?;
         match assignment.work {
             Work::Build(order) => Ok((assignment.attempt, order)),
-            Work::Plan => anyhow::bail!("{} makes a plan", assignment.attempt),
+            other => anyhow::bail!("{} builds nothing: {other:?}", assignment.attempt),
         }
     }
 

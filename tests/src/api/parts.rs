@@ -80,6 +80,7 @@ pub fn pebble_at(version: &str, subslot: &str) -> PlanPackage {
         fields: Default::default(),
         strict: Default::default(),
         live: None,
+        in_base: false,
     }
 }
 

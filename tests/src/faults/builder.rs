@@ -125,6 +125,7 @@ impl Builder {
     ) -> Result<Option<Done>, ClientError> {
         let (outcome, done) = match work {
             Work::Plan => (Outcome::Planned { plan: self.plan() }, None),
+            Work::Base => (Outcome::Based, None),
             Work::Build(order)
                 if order.targets[0].cpv == pebble().cpv && *self.fails.get_or_insert(attempt) == attempt =>
             {

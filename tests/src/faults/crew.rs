@@ -262,6 +262,7 @@ impl Drone {
         let attempt = assignment.attempt;
         let outcome = match &assignment.work {
             Work::Plan => Outcome::Planned { plan: plan_of(&packages(assignment.run)) },
+            Work::Base => Outcome::Based,
             Work::Build(order) => {
                 let mut artifacts = Vec::new();
                 for target in &order.targets {

@@ -182,6 +182,7 @@ impl Drone {
                 let usage = Usage { wall_ms: 5_000, ..Usage::default() };
                 return (ReportRequest { outcome: Outcome::Planned { plan }, usage }, 5_000);
             }
+            Work::Base => return (ReportRequest { outcome: Outcome::Based, usage: Usage::default() }, 5_000),
             Work::Build(order) => order,
         };
         let script = context.script(assignment.run);

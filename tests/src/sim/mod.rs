@@ -5,6 +5,7 @@
 //! and agent (what engine and loop do in production), [`faults`] says how badly a seed
 //! treats them, [`oracle`] watches without using the core's own bookkeeping.
 
+mod base;
 mod calendar;
 pub mod drone;
 pub mod faults;

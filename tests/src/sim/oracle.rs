@@ -53,7 +53,9 @@ impl Oracle {
         match &record.event {
             Event::PauseBegun { until, .. } => self.paused_until = *until,
             Event::PauseEnded { .. } => self.paused_until = TimeMs(0),
-            Event::PackageDelegated { attempt, .. } | Event::PlanDelegated { attempt, .. }
+            Event::PackageDelegated { attempt, .. }
+            | Event::PlanDelegated { attempt, .. }
+            | Event::BaseDelegated { attempt, .. }
                 if record.at < self.paused_until =>
             {
                 return Err(format!("{attempt} was handed out in a pause"));

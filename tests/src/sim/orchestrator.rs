@@ -314,6 +314,7 @@ impl Orchestrator {
             Outcome::Planned { plan } => {
                 Command::ReceivePlan { drone, attempt: id, plan: plan.into(), usage }
             }
+            Outcome::Based => Command::ReceiveBase { drone, attempt: id, usage },
             Outcome::Failed { failure } => Command::ReportFailure { drone, attempt: id, failure, usage },
             Outcome::HandedBack { reason } => Command::HandBack { drone, attempt: id, reason },
             Outcome::Built { artifacts } => {

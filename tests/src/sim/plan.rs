@@ -87,6 +87,7 @@ fn package(n: u32, inputs: &str) -> PlanPackage {
         fields: Default::default(),
         strict: Default::default(),
         live: None,
+        in_base: n.is_multiple_of(5),
     }
 }
 

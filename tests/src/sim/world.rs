@@ -12,17 +12,7 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap},
 };
-use swarm_common::{
-    digest::Digest,
-    id::*,
-    name::Name,
-    state::*,
-    time::TimeMs,
-    wire::{
-        admin::{BuilderKind, ProfileRequest},
-        drone::DroneFacts,
-    },
-};
+use swarm_common::{digest::Digest, id::*, name::Name, state::*, time::TimeMs, wire::drone::DroneFacts};
 use swarm_core::{Command, Reply, attempt::Ending, invariants};
 use swarm_drone::agent::Input;
 
@@ -56,6 +46,8 @@ pub struct Summary {
     pub attempts: u64,
     /// Of those, the ones that came to nothing though no build failed.
     pub wasted: u64,
+    /// Generations of the base that followed a run.
+    pub followed: u64,
     /// Times the orchestrator was killed.
     pub kills: u64,
 }
@@ -129,17 +121,7 @@ impl World {
 
     fn begin(&mut self) -> Result<(), String> {
         self.orchestrator.start(self.now, &mut self.rng)?;
-        let profile = Command::PutProfile {
-            name: desk(),
-            request: ProfileRequest {
-                builder: BuilderKind::Portage,
-                snapshot: Digest::of(b"snapshot"),
-                source: "the simulation".into(),
-                base: None,
-                rebuild: Default::default(),
-            },
-        };
-        self.orchestrator.admin(self.now, &mut self.rng, profile, "profile")?;
+        self.put_profile()?;
         self.set_schedule()?;
         for n in 0..self.size.drones {
             let (id, facts) = self.enrol(n)?;
@@ -224,6 +206,7 @@ impl World {
         !self.faults_on()
             && swarm.last.run == u64::from(self.size.runs)
             && swarm.runs.values().all(|r| r.state.is_over())
+            && swarm.bases.values().all(|base| base.following.is_none())
     }
 
     /// Checks what the world has come to.
@@ -242,6 +225,7 @@ impl World {
         self.summary.received = count(PackageState::Received) - self.summary.reused;
         self.summary.quarantined = count(PackageState::Quarantined);
         self.summary.attempts = swarm.last.attempt;
+        self.summary.followed = swarm.bases.values().map(|base| base.last_number - 1).sum();
         let ended = |is: fn(&Ending) -> bool| {
             swarm.attempts.values().filter(|a| a.ending.as_ref().is_some_and(is)).count() as u64
         };

@@ -8,10 +8,12 @@ use swarm_common::{
     format::image::ImageContents,
     wire::{
         admin::{BuilderKind, ProfileRequest},
-        base::{Base, BaseRequest},
+        base::{Base, BaseRequest, FollowRequest},
+        drone::{Outcome, Work},
+        plan::PlanPackage,
     },
 };
-use swarm_tests::api::{PROFILE, Swarm, name, snapshot};
+use swarm_tests::api::{PROFILE, Swarm, name, pebble, plan_of, snapshot};
 
 /// A tree that passes for the root of a Gentoo, with one file of this content.
 fn root(at: &Path, content: &str) {
@@ -37,7 +39,7 @@ fn pack(root: &Path) -> (Digest, std::path::PathBuf) {
 }
 
 fn from(image: Digest) -> BaseRequest {
-    BaseRequest { image, source: "a test".into(), signed_by: None }
+    BaseRequest { image, source: "a test".into(), signed_by: None, follow: None }
 }
 
 async fn fetch(client: &Client, digest: Digest, first: u64) -> Result<Vec<u8>, ClientError> {
@@ -83,25 +85,36 @@ async fn a_base_is_made_shown_fetched_by_drones_rolled_back_and_removed() {
     assert_eq!(refused(swarm.admin.remove_base(&gentoo, &key()).await), 404);
 }
 
-#[tokio::test]
-async fn a_profile_builds_in_its_base_and_keeps_it_from_being_removed() {
-    let swarm = Swarm::start().await.unwrap();
-    let drone = swarm.drone("one").await.unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let (archived, archive) = snapshot(&dir.path().join("s.tar.zst")).unwrap();
+/// What the profile is to be, pinned to a base and a snapshot that is there.
+async fn pinned(swarm: &Swarm, dir: &Path) -> ProfileRequest {
+    let (archived, archive) = snapshot(&dir.join("s.tar.zst")).unwrap();
     swarm.admin.put_snapshot(archived, &archive).await.unwrap();
-    let pin = ProfileRequest {
+    ProfileRequest {
         builder: BuilderKind::Portage,
         snapshot: archived,
         source: "test".into(),
         base: Some(name("gentoo")),
         rebuild: Default::default(),
-    };
-    assert_eq!(refused(swarm.admin.put_profile(&name(PROFILE), &pin, &key()).await), 404);
-    root(&dir.path().join("root"), "");
-    let (image, archive) = pack(&dir.path().join("root"));
+    }
+}
+
+/// Makes that base.
+async fn make_base(swarm: &Swarm, dir: &Path) -> Digest {
+    root(&dir.join("root"), "");
+    let (image, archive) = pack(&dir.join("root"));
     swarm.admin.put_image(image, &archive).await.unwrap();
     swarm.admin.put_base(&name("gentoo"), &from(image), &key()).await.unwrap();
+    image
+}
+
+#[tokio::test]
+async fn a_profile_builds_in_its_base_and_keeps_it_from_being_removed() {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let pin = pinned(&swarm, dir.path()).await;
+    assert_eq!(refused(swarm.admin.put_profile(&name(PROFILE), &pin, &key()).await), 404);
+    let image = make_base(&swarm, dir.path()).await;
     let profile = swarm.admin.put_profile(&name(PROFILE), &pin, &key()).await.unwrap();
     assert_eq!(profile.base, Some(name("gentoo")));
     assert_eq!(swarm.admin.base(&name("gentoo")).await.unwrap().profiles, [name(PROFILE)]);
@@ -109,6 +122,38 @@ async fn a_profile_builds_in_its_base_and_keeps_it_from_being_removed() {
     swarm.run().await.unwrap();
     let base = drone.work().await.unwrap().base;
     assert!(matches!(&base, Base::Image { image: found, .. } if found.digest == image), "{base:?}");
+}
+
+#[tokio::test]
+async fn a_base_follows_a_run_when_the_drone_that_makes_it_says_that_it_works() {
+    let swarm = Swarm::start().await.unwrap();
+    let (drone, other) = (swarm.drone("one").await.unwrap(), swarm.drone("two").await.unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let pin = pinned(&swarm, dir.path()).await;
+    let image = make_base(&swarm, dir.path()).await;
+    swarm.admin.put_profile(&name(PROFILE), &pin, &key()).await.unwrap();
+    let run = swarm.run().await.unwrap();
+    drone.bring_plan(plan_of(&[PlanPackage { in_base: true, ..pebble() }])).await.unwrap();
+    drone.build().await.unwrap();
+
+    let got = drone.work().await.unwrap();
+    let Base::Image { image: found, installed } = &got.base else { panic!("{got:?}") };
+    assert_eq!((&got.work, found.digest, installed.len()), (&Work::Base, image, 1));
+    assert_eq!(installed[0].cpv.as_str(), "dev-libs/pebble-1.2");
+    let view = swarm.admin.base(&name("gentoo")).await.unwrap();
+    assert!(view.following.is_some_and(|f| f.run == run && f.packages == 1 && f.drone == Some(name("one"))));
+    assert_eq!(refused(other.report(got.attempt, Outcome::Based).await), 403);
+    assert_eq!(refused(drone.report(got.attempt, Outcome::Built { artifacts: vec![] }).await), 422);
+    assert!(drone.report(got.attempt, Outcome::Based).await.unwrap().accepted);
+    let view = swarm.admin.base(&name("gentoo")).await.unwrap();
+    let numbers: Vec<_> = view.generations.iter().map(|g| (g.number, g.run)).collect();
+    assert_eq!((numbers, view.following), (vec![(2, Some(run)), (1, None)], None));
+    assert_eq!(&view.generations[0].base(), &got.base);
+
+    let stays = swarm.admin.follow_base(&name("gentoo"), FollowRequest { follow: false }, &key()).await;
+    assert!(!stays.unwrap().follow);
+    let unknown = swarm.admin.follow_base(&name("arch"), FollowRequest { follow: true }, &key()).await;
+    assert_eq!(refused(unknown), 404);
 }
 
 #[tokio::test]

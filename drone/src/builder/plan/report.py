@@ -11,6 +11,7 @@ def report(portage, plan):
     # The final USE flags where there are two; a first stage's own dependencies come on top.
     nodes = {(str(p.cpv), p.repo, p.root): p for p in [*ordered.packages(), *final.packages()]}
     positions, packages, sources, at = {}, [], [], {}
+    base = portage.trees[portage.settings["EROOT"]]["vartree"].dbapi
     for node in ordered.order:
         name = (str(node.cpv), node.repo, node.root)
         if name in at:
@@ -24,7 +25,7 @@ def report(portage, plan):
             packages.append({
                 "cpv": str(package.cpv), "slot": package.slot, "subslot": package.sub_slot, "repository": package.repo,
                 "use_flags": use, "iuse": sorted(package.iuse.all), "chost": portage.settings["CHOST"],
-                "inputs": inputs(own, strict), "fields": own, "strict": strict})
+                "inputs": inputs(own, strict), "fields": own, "strict": strict, "in_base": bool(base.cp_list(package.cp))})
             sources.append(package)
         at[name] = positions[key]
     edges = {}

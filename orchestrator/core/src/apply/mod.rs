@@ -5,6 +5,7 @@
 //! the program; [`crate::invariants`] would tell.
 
 mod attempt;
+mod base;
 mod calendar;
 mod heal;
 mod package;
@@ -115,9 +116,15 @@ impl Swarm {
             | Event::RebootWanted { .. }
             | Event::RebootConfirmed { .. } => self.heal(at, event),
 
-            Event::BasePut { .. } | Event::BaseRolledBack { .. } | Event::BaseRemoved { .. } => {
-                self.keep_bases(event);
-            }
+            Event::BasePut { .. }
+            | Event::BaseRolledBack { .. }
+            | Event::BaseRemoved { .. }
+            | Event::BaseFollowSet { .. }
+            | Event::BaseFollowBegan { .. }
+            | Event::BaseDelegated { .. }
+            | Event::BaseNeeded { .. }
+            | Event::BaseReceived { .. }
+            | Event::BaseFollowEnded { .. } => self.keep_bases(at, event),
             Event::ProfilePut { name, request } => {
                 let fresh = || Profile {
                     request: request.clone(),

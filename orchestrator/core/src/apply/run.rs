@@ -58,6 +58,7 @@ impl Swarm {
                 strict_key: keys[n].strict,
                 build_deps: absolute(&build[n]),
                 runtime_deps: absolute(&runtime[n]),
+                in_base: node.members.iter().any(|&m| report.packages[m as usize].in_base),
                 targets,
                 stages: node.stages,
                 state,
@@ -218,7 +219,7 @@ impl Swarm {
 
     pub(super) fn forget_run(&mut self, id: RunId) {
         let Some(run) = self.runs.remove(&id) else { return };
-        let mut attempts = run.plan_attempts;
+        let mut attempts = [run.plan_attempts, run.base_attempts].concat();
         for package in &run.packages {
             attempts.extend(self.packages.remove(package).into_iter().flat_map(|p| p.attempts));
         }

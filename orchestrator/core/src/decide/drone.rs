@@ -5,6 +5,7 @@ use crate::{
     attempt::{Ending, Job},
     command::Reply,
     event::Event,
+    follow,
     judge::return_job,
     swarm::Swarm,
 };
@@ -81,6 +82,10 @@ fn wanted(swarm: &Swarm, drone: DroneId, id: AttemptId) -> Result<Wanted, String
         (Some(Ending::Lost(_)), Job::Plan(run)) => match swarm.runs.get(&run).map(|r| r.state) {
             Some(RunState::Planning) => Ok(Wanted::Racing),
             _ => Err("the run has its plan".into()),
+        },
+        (Some(Ending::Lost(_)), Job::Base(run)) => match follow::of_run(swarm, run) {
+            Some((.., following)) if following.after < id => Ok(Wanted::Racing),
+            _ => Err("the base is not wanted any more".into()),
         },
         (Some(ending), _) => Err(ending.words()),
     }

@@ -54,7 +54,8 @@ pub(super) fn next_due(swarm: &Swarm) -> Option<TimeMs> {
         DroneState::Grounded => true,
         DroneState::Online | DroneState::Pending | DroneState::Draining | DroneState::Lost => false,
     };
-    if swarm.runs.values().any(|run| !run.state.is_over()) || swarm.drones.values().any(stirs) {
+    let follows = swarm.bases.values().any(|base| base.following.is_some());
+    if follows || swarm.runs.values().any(|run| !run.state.is_over()) || swarm.drones.values().any(stirs) {
         return None;
     }
     let heard = swarm.drones.iter().filter(|(_, drone)| drone.approved && drone.offline.is_none());

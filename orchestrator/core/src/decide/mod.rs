@@ -20,6 +20,7 @@ use crate::{
     base,
     command::{Command, Reply, Request},
     event::Event,
+    follow,
     refusal::Refusal,
     schedule,
     swarm::Swarm,
@@ -61,6 +62,7 @@ pub fn decide(swarm: &Swarm, request: &Request) -> Decision {
 
         Command::PutBase { name, image, request } => base::put(swarm, now, name, image, request),
         Command::RollBackBase(name) => base::roll_back(swarm, name),
+        Command::FollowBase { name, follow } => follow::set(swarm, name, *follow),
         Command::RemoveBase(name) => base::remove(swarm, name),
         Command::PutProfile { name, request } => admin::put_profile(swarm, name, request),
         Command::RemoveProfile(name) => admin::remove_profile(swarm, name),
@@ -93,6 +95,9 @@ pub fn decide(swarm: &Swarm, request: &Request) -> Decision {
         }
         Command::ReceivePackage { drone, attempt, artifacts, usage } => {
             result::receive_package(swarm, now, *drone, *attempt, artifacts, *usage)
+        }
+        Command::ReceiveBase { drone, attempt, usage } => {
+            follow::receive(swarm, now, *drone, *attempt, *usage)
         }
         Command::NoteCollisions(collisions) => result::note_collisions(collisions),
         Command::RejectPackage { drone, attempt, reason } => {

@@ -8,6 +8,7 @@ use crate::{
     command::{Reply, Request},
     event::Event,
     fence::{Fence, fence},
+    follow,
     judge::{
         self, Verdict, return_job,
         strike::{self, strike},
@@ -41,7 +42,7 @@ pub(super) fn receive_plan(
     usage: Usage,
 ) -> Decision {
     let Job::Plan(run) = job_of(swarm, attempt)? else {
-        return Err(Refusal::Invalid(format!("attempt {attempt} builds a package and cannot bring a plan")));
+        return Err(Refusal::Invalid(format!("attempt {attempt} makes no plan and cannot bring one")));
     };
     if fence(swarm, drone, attempt)? == Fence::Repeat {
         return Ok((Vec::new(), answer(true, "the plan was received")));
@@ -63,7 +64,7 @@ pub(super) fn receive_package(
     usage: Usage,
 ) -> Decision {
     let Job::Build(package) = job_of(swarm, attempt)? else {
-        return Err(Refusal::Invalid(format!("attempt {attempt} makes a plan and cannot bring a package")));
+        return Err(Refusal::Invalid(format!("attempt {attempt} builds no package and cannot bring one")));
     };
     if fence(swarm, drone, attempt)? == Fence::Repeat {
         return Ok((Vec::new(), answer(true, "the package was received")));
@@ -174,6 +175,7 @@ fn verdict(swarm: &Swarm, request: &Request, job: Job, attempt: AttemptId, failu
     match job {
         Job::Plan(run) => judge::plan(swarm, run, failure, request.entropy),
         Job::Build(package) => judge::package(swarm, request.now, package, attempt, failure, request.entropy),
+        Job::Base(run) => judge::base(swarm, run, failure, request.entropy),
     }
 }
 
@@ -190,6 +192,10 @@ fn consequences(swarm: &Swarm, now: TimeMs, job: Job, attempt: AttemptId, verdic
         }
         (Verdict::GiveUp { reason, .. }, Job::Plan(run)) => {
             vec![Event::RunEnded { run, state: RunState::Failed, reason }]
+        }
+        (Verdict::GiveUp { reason, .. }, Job::Base(run)) => {
+            let reason = format!("{reason}; `swarmctl logs {run} --attempt {attempt}` has more");
+            follow::give_up(swarm, run, reason).into_iter().collect()
         }
     }
 }

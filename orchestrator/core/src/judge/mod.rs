@@ -14,6 +14,7 @@ use crate::{
     attempt::{Attempt, Ending, Job},
     calendar,
     event::Event,
+    follow,
     run::Run,
     swarm::Swarm,
 };
@@ -148,6 +149,18 @@ pub fn plan(swarm: &Swarm, run: RunId, failure: &Failure, entropy: u64) -> Verdi
     Verdict::Retry { after_ms: backoff_ms(swarm, attempts, entropy), reason: what }
 }
 
+/// Judges a base after an attempt at it failed. What was installed and does not work would not
+/// elsewhere; how often it is tried is [`follow`]'s to say.
+#[must_use]
+pub fn base(swarm: &Swarm, run: RunId, failure: &Failure, entropy: u64) -> Verdict {
+    if matches!(failure.class, FailureClass::Package | FailureClass::Timeout) {
+        return Verdict::GiveUp { reason: failure.headline(), lasting: false };
+    }
+    let attempts = swarm.runs.get(&run).map_or(0, |r| r.base_attempts.len());
+    let reason = format!("it failed ({}): {}", failure.class, failure.headline());
+    Verdict::Retry { after_ms: backoff_ms(swarm, attempts, entropy), reason }
+}
+
 /// What makes a job claimable again after those that end in this decision, `ended`, unless
 /// another attempt is still at it.
 #[must_use]
@@ -167,6 +180,7 @@ pub fn return_job(
             let delegated = swarm.packages.get(&package)?.state == PackageState::Delegated;
             delegated.then_some(Event::PackageNeeded { package, not_before, reason })
         }
+        Job::Base(run) => follow::again(swarm, run, not_before, reason),
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
     fit::{Fit, Groups, Neighbours},
     late::{Ongoing, Straggler, straggler},
 };
-use crate::{attempt::Job, drone::Drone, graph::Foresight, package::Package, run::Run, swarm::Swarm};
+use crate::{attempt::Job, drone::Drone, follow, graph::Foresight, package::Package, run::Run, swarm::Swarm};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
@@ -28,6 +28,7 @@ const MORE: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Choice {
     Plan(RunId),
+    Base(RunId),
     Build { package: PackageId, duplicate_of: Option<AttemptId> },
     Nothing(String),
 }
@@ -61,6 +62,10 @@ pub(super) fn choose(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone, fre
     });
     if let Some((run, _)) = planning {
         return Choice::Plan(*run);
+    }
+    // The next run is to be planned in it.
+    if let Some(run) = follow::choose(swarm, now, |run| drone.builds_for(run)) {
+        return Choice::Base(run);
     }
     let mut weighing = Weighing::new(swarm, now, Some((id, free_bytes)));
     for (id, run) in &runs {

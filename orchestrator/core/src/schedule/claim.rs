@@ -12,6 +12,7 @@ use crate::{
     decide::{Decision, known},
     drone::Drone,
     event::Event,
+    follow,
     judge::memory,
     swarm::Swarm,
 };
@@ -39,6 +40,10 @@ pub(crate) fn claim(swarm: &Swarm, now: TimeMs, id: DroneId, request: &ClaimRequ
         Choice::Plan(run) => {
             events.push(Event::PlanDelegated { run, attempt, drone: id, key });
             ClaimReply { assignment: assignment(swarm, attempt, Job::Plan(run), drone, &[]), reason: None }
+        }
+        Choice::Base(run) => {
+            events.push(Event::BaseDelegated { run, attempt, drone: id, key });
+            ClaimReply { assignment: assignment(swarm, attempt, Job::Base(run), drone, &[]), reason: None }
         }
         Choice::Build { package, duplicate_of } => {
             let build_ids = next_build_ids(swarm, package);
@@ -80,7 +85,7 @@ fn held(swarm: &Swarm, id: DroneId, drone: &Drone) -> Option<String> {
 pub(crate) fn would_be_told(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> Option<String> {
     match choose(swarm, now, id, drone, 0) {
         Choice::Nothing(reason) => Some(reason),
-        Choice::Plan(_) | Choice::Build { .. } => None,
+        Choice::Plan(_) | Choice::Base(_) | Choice::Build { .. } => None,
     }
 }
 
@@ -101,12 +106,13 @@ fn assignment(
     build_ids: &[u32],
 ) -> Option<Assignment> {
     let run_id = match job {
-        Job::Plan(run) => run,
+        Job::Plan(run) | Job::Base(run) => run,
         Job::Build(id) => swarm.packages.get(&id)?.run,
     };
     let run = swarm.runs.get(&run_id)?;
     let (work, jobs) = match job {
         Job::Plan(_) => (Work::Plan, 0),
+        Job::Base(_) => (Work::Base, 0),
         Job::Build(id) => {
             let package = swarm.packages.get(&id)?;
             let mut targets = package.targets.clone();
@@ -118,6 +124,10 @@ fn assignment(
             (Work::Build(order), memory::jobs(swarm, id, drone))
         }
     };
+    let base = match job {
+        Job::Base(run) => follow::wanted(swarm, run)?,
+        Job::Plan(_) | Job::Build(_) => run.base.clone(),
+    };
     let policy = &swarm.policy;
     Some(Assignment {
         attempt,
@@ -125,7 +135,7 @@ fn assignment(
         profile: run.profile.clone(),
         snapshot: run.snapshot,
         binhost: format!("/binhost/{}/runs/{run_id}", run.profile),
-        base: run.base.clone(),
+        base,
         lease_ms: policy.lease_ms,
         limits: BuildLimits {
             build_timeout_ms: policy.build_timeout_ms,

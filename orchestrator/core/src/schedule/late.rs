@@ -39,7 +39,7 @@ impl<'a> Ongoing<'a> {
                 let attempt = swarm.attempts.get(id)?;
                 let package = match attempt.job {
                     Job::Build(package) => swarm.packages.get(&package),
-                    Job::Plan(_) => None,
+                    Job::Plan(_) | Job::Base(_) => None,
                 };
                 let predicted_ms = drone.setup_ms + drone.duration_ms(package.map_or(0, |p| p.predicted_ms));
                 Some(Self { id: *id, attempt, drone, package, now, predicted_ms, builds })
@@ -54,7 +54,7 @@ impl<'a> Ongoing<'a> {
     pub(super) fn package(&self) -> Option<(PackageId, &'a Package)> {
         match self.attempt.job {
             Job::Build(id) => Some((id, self.package?)),
-            Job::Plan(_) => None,
+            Job::Plan(_) | Job::Base(_) => None,
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::{
     attempt::{Attempt, Job},
     drone::Drone,
+    follow,
     swarm::Swarm,
 };
 use swarm_common::{
@@ -45,6 +46,10 @@ fn view(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> DroneView {
 fn work(swarm: &Swarm, id: AttemptId, attempt: &Attempt) -> WorkView {
     let title = match attempt.job {
         Job::Plan(run) => format!("plan of {run}"),
+        Job::Base(run) => match follow::of_run(swarm, run) {
+            Some((base, ..)) => format!("base {base} after {run}"),
+            None => format!("base after {run}"),
+        },
         Job::Build(package) => {
             swarm.packages.get(&package).map(crate::package::Package::title).unwrap_or_default()
         }

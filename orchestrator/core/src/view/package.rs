@@ -142,6 +142,7 @@ fn outcome(job: Job, ending: &Ending) -> String {
     match (ending, job) {
         (Ending::Accepted, Job::Build(_)) => "built".into(),
         (Ending::Accepted, Job::Plan(_)) => "planned".into(),
+        (Ending::Accepted, Job::Base(_)) => "made".into(),
         (Ending::Failed(failure), _) => failure.class.word().into(),
         (Ending::Rejected(reason), _) => format!("refused: {reason}"),
         (Ending::HandedBack(_), _) => "handed back".into(),

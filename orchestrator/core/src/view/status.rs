@@ -1,7 +1,7 @@
 //! The swarm on one screen: what is wrong, worst first, and the one thing to do next.
 
 use super::{alarms, alike, concern, drones, healing, pause, run};
-use crate::{attempt::Job, channel, drone::Drone, heal, judge::strike, run::Run, swarm::Swarm};
+use crate::{attempt::Job, base, channel, drone::Drone, heal, judge::strike, run::Run, swarm::Swarm};
 use std::collections::BTreeMap;
 use swarm_common::{
     id::*,
@@ -83,6 +83,7 @@ pub fn status(swarm: &Swarm, now: TimeMs, version: &str, troubles: &[Trouble]) -
         journal_seq: swarm.seq,
         pause: pause(swarm, now),
         standby: None,
+        bases: base::status(swarm),
         // The shell's; it adds them.
         passes: Vec::new(),
     }
@@ -106,6 +107,7 @@ fn find(swarm: &Swarm, now: TimeMs, shown: &[(RunId, &Run)], troubles: &[Trouble
         let (severity, signature) = concern::of_alarm(alarm.kind, &alarm.subject);
         Found::new(alarm.what, alarm.next, alarm.command).weighs(severity).signed(signature)
     }));
+    of_bases(swarm, &mut found);
     of_drones(swarm, now, &mut found);
     if swarm.profiles.is_empty() {
         let what = "there is no profile yet, so there is nothing to build".into();
@@ -206,6 +208,29 @@ fn of_run(swarm: &Swarm, id: RunId, run: &Run, found: &mut Vec<Found>) {
             format!("swarmctl run show {id}"),
         );
         found.push(refused.signed(concern::refused(profile)));
+    }
+}
+
+fn of_bases(swarm: &Swarm, found: &mut Vec<Found>) {
+    for (name, base) in &swarm.bases {
+        if let (Some(failed), Some(current)) = (&base.failed, base.current()) {
+            let what = format!(
+                "base {name} stays in generation {}: what {} built of it was not installed: {}",
+                current.number, failed.run, failed.reason
+            );
+            let again = format!("swarmctl base update {name} --follow");
+            found.push(Found::mended_by(what, again).signed(format!("base {name} does not follow")));
+        }
+        let Some((id, run)) = base.following.as_ref().and_then(|f| Some((f.run, swarm.runs.get(&f.run)?)))
+        else {
+            continue;
+        };
+        let able =
+            |(id, d): (&DroneId, &Drone)| d.builds_for(run) && swarm.state_of(*id, d) == DroneState::Online;
+        if !swarm.drones.iter().any(able) {
+            let what = format!("base {name} is to follow {id}, and no drone that can make it is online");
+            found.push(Found::passing(what, "the next run is built in the generation before as long"));
+        }
     }
 }
 

@@ -250,7 +250,7 @@ pub fn artifacts(drone: DroneId, assignment: &Assignment) -> Vec<Artifact> {
 pub fn package_of(assignment: &Assignment) -> PackageId {
     match &assignment.work {
         Work::Build(order) => order.package,
-        Work::Plan => panic!("a plan"),
+        Work::Plan | Work::Base => panic!("{assignment:?}"),
     }
 }
 
@@ -267,6 +267,7 @@ pub fn report(packages: &[&str], edges: &[(u32, u32)]) -> PlanReport {
         fields: Default::default(),
         strict: Default::default(),
         live: None,
+        in_base: false,
     };
     let edge = |&(from, to): &(u32, u32)| PlanEdge {
         from,

@@ -1,0 +1,200 @@
+//! The base of an attempt, where packages are installed on its image: made once from the same
+//! files on every drone, checked, and kept as images are.
+//!
+//! All or nothing: the packages are installed over the image by one start of Portage, and what does
+//! not work then is thrown away.
+
+use super::{
+    BuildContext, Stop,
+    install::{self, move_dir},
+    steps::{Step, Steps},
+};
+use crate::buildroot::{
+    Ingredients, Root, Tree, flatten,
+    layers::{Kept, Layer},
+    whole,
+};
+use std::{
+    ffi::OsString,
+    fs, io,
+    path::{Path, PathBuf},
+};
+use swarm_common::{
+    digest::Digest,
+    state::{FailureClass, Phase},
+    wire::{
+        base::{Base, Dependency},
+        drone::{Failure, Work},
+    },
+};
+
+/// How bases are made; another way makes others.
+const FORMAT: &str = "base-1";
+
+/// Sonames that are told of.
+const TOLD: usize = 5;
+
+/// Compiles and runs a program, if there is a compiler.
+const COMPILES: &str = r#"command -v gcc >/dev/null || exit 0
+cd "$1" && echo 'int main(void) { return 0; }' >check.c && gcc -o check check.c && ./check"#;
+
+fn disk(error: io::Error) -> Stop {
+    Stop::failed(FailureClass::Drone, Phase::Preparing, format!("the base cannot be made: {error}"))
+}
+
+/// The base with all that is installed on its image; `None` if that is the image itself, or this
+/// machine's own `/`. It is kept as long as it is held.
+pub(super) async fn ready(context: &BuildContext, steps: &mut Steps) -> Result<Option<Layer>, Stop> {
+    let base = &context.assignment.base;
+    let Base::Image { installed, .. } = base else { return Ok(None) };
+    if installed.is_empty() {
+        return Ok(None);
+    }
+    steps.phase(Phase::Preparing).await;
+    let larder = &context.larder;
+    let key = Digest::of_fields([FORMAT.as_bytes(), &base.digest().0]);
+    if let Some(found) = find(context, key).await? {
+        return Ok(Some(found));
+    }
+    let making = larder.making.lock().await;
+    if let Some(found) = find(context, key).await? {
+        return Ok(Some(found));
+    }
+    let made = make(context, installed, key, steps).await;
+    drop(making);
+    if made.is_err() {
+        larder.bases.give_up(key).map_err(disk)?;
+    }
+    made.map(Some).map_err(|stop| blamed(context, stop))
+}
+
+/// What does not work fails an attempt at making the base. To any other it is this drone's own
+/// fault: a drone has made the base before.
+fn blamed(context: &BuildContext, stop: Stop) -> Stop {
+    match stop {
+        Stop::Failed(failure) if failure.class == FailureClass::Package => {
+            let class = match context.assignment.work {
+                Work::Base => FailureClass::Package,
+                Work::Plan | Work::Build(_) => FailureClass::Drone,
+            };
+            Stop::Failed(Failure { class, ..failure })
+        }
+        stop => stop,
+    }
+}
+
+async fn find(context: &BuildContext, key: Digest) -> Result<Option<Layer>, Stop> {
+    let bases = context.larder.bases.clone();
+    let found = tokio::task::spawn_blocking(move || bases.get(key)).await.map_err(io::Error::other);
+    Ok(found.and_then(|found| found).map_err(disk)?.and_then(layer_of))
+}
+
+/// A base is always stacked.
+fn layer_of(kept: Kept) -> Option<Layer> {
+    match kept {
+        Kept::Layer(base) => Some(base),
+        Kept::Ordered => None,
+    }
+}
+
+async fn make(
+    context: &BuildContext,
+    installed: &[Dependency],
+    key: Digest,
+    steps: &mut Steps,
+) -> Result<Layer, Stop> {
+    let larder = &context.larder;
+    steps
+        .log
+        .say(&format!("the base is made: {} packages are installed on its image", installed.len()))
+        .await;
+    let mut files = Vec::with_capacity(installed.len());
+    for wanted in installed {
+        files.push((wanted.clone(), larder.artifacts.get(larder.client.as_ref(), wanted).await?));
+    }
+    let attempt = context.attempt_dir.join("base");
+    fs::create_dir_all(&attempt).map_err(disk)?;
+    let (layers, jobserver) = (Vec::new(), None);
+    let root = Root::make(Ingredients {
+        attempt: &attempt,
+        layers,
+        jobserver,
+        planning: false,
+        ..context.ingredients()
+    })?;
+    install::install(&root, &files, steps).await.map_err(|stop| match stop {
+        Stop::Failed(failure) if failure.class == FailureClass::Infra => {
+            Stop::Failed(Failure { class: FailureClass::Package, ..failure })
+        }
+        stop => stop,
+    })?;
+    works(&root, steps).await?;
+    let upper = root.upper().ok_or_else(|| disk(io::Error::other("there is no overlay")))?;
+    let (bases, image) = (larder.bases.clone(), context.config.base().to_owned());
+    let kept = tokio::task::spawn_blocking(move || {
+        let to = bases.begin(key).map_err(disk)?;
+        let changed = to.with_file_name("changed");
+        move_dir(&upper, &changed).map_err(disk)?;
+        flatten(&image, &changed, &to).map_err(disk)?;
+        fs::remove_dir_all(&changed).map_err(disk)?;
+        is_whole(&image, &to, &files)?;
+        bases.keep(key, true).map_err(disk)
+    });
+    let kept = kept.await.map_err(|error| disk(io::Error::other(error)))??;
+    drop(root);
+    fs::remove_dir_all(&attempt).map_err(disk)?;
+    layer_of(kept).ok_or_else(|| disk(io::ErrorKind::NotFound.into()))
+}
+
+fn broken(why: String) -> Stop {
+    Stop::failed(FailureClass::Package, Phase::Verifying, why)
+}
+
+/// Checks that compiler and Portage of the new base work.
+async fn works(root: &Root, steps: &mut Steps) -> Result<(), Stop> {
+    let text = |text: &str| OsString::from(text);
+    let compile = vec![text("-c"), text(COMPILES), text("sh"), root.inside().tmp.clone().into()];
+    let checks = [
+        ("the compiler", PathBuf::from("/bin/sh"), compile),
+        ("Portage", root.program("emerge"), vec![text("--version")]),
+    ];
+    for (what, program, args) in checks {
+        let said = match steps.run(Step { program, args, env: Vec::new(), root }).await {
+            Ok(true) => continue,
+            Ok(false) => steps.log.errors.first().map_or_else(|| steps.log.errors.last(), str::to_owned),
+            // It cannot even be started.
+            Err(Stop::Failed(failure)) if failure.cause.is_none() => failure.message,
+            Err(stop) => return Err(stop),
+        };
+        return Err(broken(format!("{what} of the new base does not work: {}", said.trim())));
+    }
+    Ok(())
+}
+
+/// Checks that every package was installed, with all its files, and that no library went with an
+/// older version.
+fn is_whole(image: &Path, made: &Path, files: &[(Dependency, PathBuf)]) -> Result<(), Stop> {
+    let (before, after) = (Tree::at(image), Tree::at(made));
+    for (wanted, file) in files {
+        let cpv = &wanted.cpv;
+        if !install::is_installed(&after, wanted, file).map_err(disk)? {
+            return Err(broken(format!("{cpv} is not in the new base, though emerge succeeded")));
+        }
+        if let Some(path) = whole::missing(&after, cpv.as_str()).map_err(disk)? {
+            return Err(broken(format!("{path} of {cpv} is not in the new base")));
+        }
+    }
+    let known = whole::unprovided(&before);
+    let lacking: Vec<String> = whole::unprovided(&after)
+        .into_iter()
+        .filter(|lack| !known.contains(lack))
+        .map(|lack| lack.1)
+        .collect();
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    let more = lacking.len().saturating_sub(TOLD);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let told = lacking[..lacking.len().min(TOLD)].join(", ");
+    Err(broken(format!("packages of the new base need {told}{more}, which none of them provides any more")))
+}

@@ -1,0 +1,205 @@
+//! A base follows the tree: what a run built of the packages that its base has is installed there,
+//! which is the base's next generation.
+//!
+//! A generation is an image and a list of artifacts, so every drone makes the same one of it. The
+//! first to make it checks it, and says so: nothing is taken from that drone but its word, and
+//! nothing is installed but what was checked when it arrived.
+
+use crate::{
+    attempt::Job,
+    base::{NamedBase, users},
+    closure,
+    command::Reply,
+    decide::{Decision, already},
+    event::Event,
+    fence::{Fence, fence},
+    refusal::Refusal,
+    run::Run,
+    swarm::Swarm,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use swarm_common::{
+    digest::Digest,
+    id::*,
+    name::Name,
+    state::{PackageState, RunState},
+    time::TimeMs,
+    wire::{
+        base::{Base, BaseFollowing, BaseGeneration, Dependency},
+        drone::{ReportReply, Usage},
+    },
+};
+
+/// How many times a generation is given out before it is given up.
+const TRIES: usize = 3;
+
+/// What a base is being brought up to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Following {
+    /// The run whose packages are installed.
+    pub run: RunId,
+    /// All that is installed on the image then.
+    pub installed: Vec<Dependency>,
+    /// Since when that is wanted.
+    pub since: TimeMs,
+    /// Not to be claimed before.
+    pub not_before: TimeMs,
+    /// Attempts up to this one were at something else.
+    pub after: AttemptId,
+    /// Why it is given out again; empty the first time.
+    pub reason: String,
+}
+
+/// The base that is being brought up to a run, and what it is to become.
+#[must_use]
+pub fn of_run(swarm: &Swarm, run: RunId) -> Option<(&Name, &NamedBase, &Following)> {
+    let mut all = swarm.bases.iter().filter_map(|(name, base)| Some((name, base, base.following.as_ref()?)));
+    all.find(|(.., following)| following.run == run)
+}
+
+/// What a drone is to make for a run.
+#[must_use]
+pub fn wanted(swarm: &Swarm, run: RunId) -> Option<Base> {
+    let (_, base, following) = of_run(swarm, run)?;
+    Some(Base::Image { image: base.current()?.image.clone(), installed: following.installed.clone() })
+}
+
+/// The run whose base is to be made next by a drone that builds for it.
+pub(crate) fn choose(swarm: &Swarm, now: TimeMs, able: impl Fn(&Run) -> bool) -> Option<RunId> {
+    let mut wanted = swarm.bases.values().filter_map(|base| base.following.as_ref());
+    let wanted = wanted.find(|following| {
+        following.not_before <= now
+            && swarm.runs.get(&following.run).is_some_and(&able)
+            && swarm.attempts_at(Job::Base(following.run)).next().is_none()
+    });
+    wanted.map(|following| following.run)
+}
+
+/// Has the base of a run that has ended follow it, if anything of the base has changed.
+pub(crate) fn begin(swarm: &Swarm, id: RunId, run: &Run) -> Option<Event> {
+    let (name, base, installed) = next(swarm, run)?;
+    let wanted = base.follow && base.unwanted != Some(content(base, &installed)?);
+    wanted.then(|| Event::BaseFollowBegan { name: name.clone(), run: id, installed })
+}
+
+/// What a run would have installed on its base. Nothing while that is made by a drone, and of a
+/// base that is in another generation by now, or follows another profile.
+fn next<'s>(swarm: &'s Swarm, run: &Run) -> Option<(&'s Name, &'s NamedBase, Vec<Dependency>)> {
+    let named = swarm.profiles.get(&run.profile)?.request.base.as_ref()?;
+    let (name, base) = swarm.bases.get_key_value(named)?;
+    let current = base.current()?;
+    let busy = |f: &Following| swarm.attempts_at(Job::Base(f.run)).next().is_some();
+    let leads = |profile: &Name| *profile == run.profile || !users(swarm, name).any(|user| user == profile);
+    let free = run.base == current.base()
+        && !base.following.as_ref().is_some_and(busy)
+        && base.followed.as_ref().is_none_or(leads);
+    let installed = free.then(|| installed(swarm, run, &current.installed)).flatten()?;
+    Some((name, base, installed))
+}
+
+/// All that is installed once a run's packages are: what the base has a package of, with all that
+/// it needs at run time. `None` if that is nothing new.
+fn installed(swarm: &Swarm, run: &Run, before: &[Dependency]) -> Option<Vec<Dependency>> {
+    let is_wanted = |id: &&PackageId| {
+        swarm.packages.get(id).is_some_and(|p| {
+            p.in_base && p.state == PackageState::Received && run.graph.is_installable(p.bundle)
+        })
+    };
+    let found = closure::with_needs(swarm, run.packages.iter().filter(is_wanted).copied());
+    let place = |d: &Dependency| (d.cpv.cp().to_owned(), d.slot.clone());
+    let replaced: BTreeMap<_, Digest> = found.iter().map(|d| (place(d), d.digest)).collect();
+    let stays = |d: &&Dependency| replaced.get(&place(d)).is_none_or(|digest| *digest == d.digest);
+    let mut all: Vec<Dependency> = before.iter().filter(stays).cloned().collect();
+    let kept: BTreeSet<Digest> = all.iter().map(|d| d.digest).collect();
+    all.extend(found.into_iter().filter(|d| !kept.contains(&d.digest)));
+    (all.len() > kept.len()).then_some(all)
+}
+
+/// Digest of what a base is with these packages on its image.
+pub(crate) fn content(base: &NamedBase, installed: &[Dependency]) -> Option<Digest> {
+    let image = base.current()?.image.clone();
+    Some(Base::Image { image, installed: installed.to_vec() }.digest())
+}
+
+/// Says whether a base follows; if it does, what came to nothing or was taken back is tried again.
+pub(crate) fn set(swarm: &Swarm, name: &Name, follow: bool) -> Decision {
+    let base = swarm.bases.get(name).ok_or_else(|| Refusal::UnknownBase(name.clone()))?;
+    let mut events = Vec::new();
+    if follow != base.follow || follow && (base.failed.is_some() || base.unwanted.is_some()) {
+        events.push(Event::BaseFollowSet { name: name.clone(), follow });
+    }
+    let ended = |run: &Run| matches!(run.state, RunState::Succeeded | RunState::Partial);
+    let of_run = |(&run, record): (&RunId, &Run)| {
+        let (found, _, installed) = next(swarm, record).filter(|_| ended(record))?;
+        let begun = || Event::BaseFollowBegan { name: name.clone(), run, installed };
+        (found == name).then(begun)
+    };
+    if follow && base.following.is_none() {
+        events.extend(swarm.runs.iter().rev().find_map(of_run));
+    }
+    if events.is_empty() { already() } else { Ok((events, Reply::Done)) }
+}
+
+/// The base was made and passed its checks.
+pub(crate) fn receive(
+    swarm: &Swarm,
+    now: TimeMs,
+    drone: DroneId,
+    attempt: AttemptId,
+    usage: Usage,
+) -> Decision {
+    let answer = |reason: &str| Reply::Report(ReportReply { accepted: true, reason: reason.into() });
+    let record = swarm.attempts.get(&attempt).ok_or(Refusal::UnknownAttempt(attempt))?;
+    let Job::Base(run) = record.job else {
+        return Err(Refusal::Invalid(format!("attempt {attempt} does not make a base")));
+    };
+    if fence(swarm, drone, attempt)? == Fence::Repeat {
+        return Ok((Vec::new(), answer("the base was received")));
+    }
+    let Some((name, base, following)) = of_run(swarm, run) else { return already() };
+    let (Some(last), Some(record)) = (base.current(), swarm.runs.get(&run)) else { return already() };
+    let generation = BaseGeneration {
+        number: base.last_number + 1,
+        installed: following.installed.clone(),
+        source: format!("{run} of {}", record.profile),
+        made_at: now,
+        run: Some(run),
+        ..last.clone()
+    };
+    let event = Event::BaseReceived { name: name.clone(), attempt, generation: Box::new(generation), usage };
+    Ok((vec![event], answer("the base was received")))
+}
+
+/// Gives a base out again after an attempt at it, or gives it up.
+pub(crate) fn again(swarm: &Swarm, run: RunId, not_before: TimeMs, reason: String) -> Option<Event> {
+    let (name, _, following) = of_run(swarm, run)?;
+    let tries = swarm.runs.get(&run)?.base_attempts.iter().filter(|id| **id > following.after).count();
+    if tries < TRIES {
+        return Some(Event::BaseNeeded { run, not_before, reason });
+    }
+    let reason = format!("{tries} tries, the last: {reason}");
+    Some(Event::BaseFollowEnded { name: name.clone(), reason })
+}
+
+/// Gives a base up.
+pub(crate) fn give_up(swarm: &Swarm, run: RunId, reason: String) -> Option<Event> {
+    let (name, ..) = of_run(swarm, run)?;
+    Some(Event::BaseFollowEnded { name: name.clone(), reason })
+}
+
+/// What is being installed on a base, as people see it.
+#[must_use]
+pub fn view(swarm: &Swarm, base: &NamedBase) -> Option<BaseFollowing> {
+    let following = base.following.as_ref()?;
+    let before: BTreeSet<Digest> = base.current()?.installed.iter().map(|d| d.digest).collect();
+    let new = following.installed.iter().filter(|d| !before.contains(&d.digest)).count();
+    let at_work = swarm.attempts_at(Job::Base(following.run)).next();
+    Some(BaseFollowing {
+        run: following.run,
+        packages: new as u64,
+        since: following.since,
+        drone: at_work.map(|(_, attempt)| attempt.drone_name.clone()),
+        reason: following.reason.clone(),
+    })
+}

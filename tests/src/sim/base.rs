@@ -1,0 +1,45 @@
+//! What the simulated swarm builds in: a base that follows its runs.
+
+use super::world::{World, desk};
+use swarm_common::{
+    digest::Digest,
+    name::Name,
+    wire::{
+        admin::{BuilderKind, ProfileRequest},
+        base::{BaseRequest, Image},
+    },
+};
+use swarm_core::Command;
+
+impl World {
+    /// Makes the profile and its base.
+    pub(super) fn put_profile(&mut self) -> Result<(), String> {
+        let name: Name = "gentoo".parse().map_err(|e| format!("{e}"))?;
+        let image = Image {
+            digest: Digest::of(b"image"),
+            size: 1,
+            unpacked_bytes: 1,
+            entries: 1,
+            machine: "x86_64".into(),
+            has_portage: true,
+        };
+        let request = BaseRequest {
+            image: image.digest,
+            source: "the simulation".into(),
+            signed_by: None,
+            follow: None,
+        };
+        let profile = ProfileRequest {
+            builder: BuilderKind::Portage,
+            snapshot: Digest::of(b"snapshot"),
+            source: "the simulation".into(),
+            base: Some(name.clone()),
+            rebuild: Default::default(),
+        };
+        let base = Command::PutBase { name, image, request };
+        self.orchestrator.admin(self.now, &mut self.rng, base, "base")?;
+        let profile = Command::PutProfile { name: desk(), request: profile };
+        self.orchestrator.admin(self.now, &mut self.rng, profile, "profile")?;
+        Ok(())
+    }
+}

@@ -1,0 +1,152 @@
+//! A base follows the tree, with real processes and the real Portage: what a run built of the packages
+//! that a base has is installed on it, the next run is built in that, and what would break the base is
+//! left out and named.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
+use anyhow::{Context, Result, ensure};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+use swarm_common::{id::RunId, state::RunState, wire::base::BaseView};
+use swarm_tests::e2e::{base::small_root, swarm::Swarm, wait, workstation::Workstation};
+
+/// A run takes about a minute on a quiet machine; a test machine is not quiet.
+const RUN: Duration = Duration::from_secs(900);
+
+/// A wait for something that takes no building.
+const SOON: Duration = Duration::from_secs(60);
+
+/// What the two ebuilds have in common.
+const EBUILD: &str = "EAPI=8\nDESCRIPTION=\"x\"\nLICENSE=MIT\nSLOT=0\nKEYWORDS=amd64\nS=\"${WORKDIR}\"\nsrc_compile() { :; }\n";
+/// Says which version of it is installed.
+const MARKER: &str = "src_install() { echo \"${PV}\" >marker || die; insinto /usr/share; doins marker; }\n";
+/// Says which version was installed where it was built, though it does not ask for it.
+const PROBE: &str = "src_install() { cp /usr/share/marker probe || die; insinto /usr/share; doins probe; }\n";
+/// Does to a base what no check may let pass.
+const BREAKS_GCC: &str =
+    "pkg_postinst() { rm \"${EROOT}/usr/bin/gcc\" && cp /bin/false \"${EROOT}/usr/bin/gcc\" || die; }\n";
+
+#[test]
+fn a_base_gets_what_a_run_built_of_it_and_stays_as_it_was_if_that_would_break_it() {
+    follows().unwrap();
+}
+
+fn follows() -> Result<()> {
+    let mut swarm = Swarm::start(&[], &["app-misc/marker", "app-misc/probe"])?;
+    ebuild(&swarm, "marker-1", MARKER)?;
+    ebuild(&swarm, "probe-1", PROBE)?;
+
+    // A base that has the marker, and knows so.
+    let workstation = Workstation::new(&swarm.repository())?;
+    let (good, said) = workstation.emerge(&["--oneshot", "app-misc/marker"])?;
+    ensure!(good, "{said}");
+    let root = swarm.path("root");
+    small_root(&root)?;
+    for (part, into) in [("usr/share/marker", "usr/share"), ("var/db/pkg", "var/db")] {
+        fs::create_dir_all(root.join(into))?;
+        let copied =
+            Command::new("cp").arg("-a").arg(workstation.path(part)).arg(root.join(into)).status()?;
+        ensure!(copied.success(), "{part} cannot be copied");
+    }
+    swarm.ctl(&["base", "add", "gentoo", "--from", &root.display().to_string()])?;
+    let at = |name: &str| swarm.path(name).display().to_string();
+    let (bundle, repository) = (at("bundle"), at("repository"));
+    let pin = ["profile", "update", "desktop", "--from", &bundle, "--repository", &repository];
+    ebuild(&swarm, "marker-2", MARKER)?;
+    swarm.ctl(&[&pin[..], &["--base", "gentoo"]].concat())?;
+    swarm.enrol("ada", "")?;
+    swarm.set_up(&workstation)?;
+
+    let first = succeeds(&swarm)?;
+    ensure!(probed(&swarm, &workstation)? == "1\n", "the run itself is built in what the base was before");
+    let base = rests(&swarm)?;
+    let current = base.generations.first().context("no generation")?;
+    let installed: Vec<&str> = current.installed.iter().map(|d| d.cpv.as_str()).collect();
+    ensure!((current.number, current.run) == (2, Some(first)), "{base:?}\n{:?}", swarm.status()?.concerns);
+    ensure!(installed == ["app-misc/marker-2"], "the base has no probe: {installed:?}");
+    let shown = swarm.ctl(&["base", "list"])?;
+    ensure!(
+        shown.lines().any(|line| line.contains("gentoo") && line.contains(&format!("{first} of desktop")))
+    );
+
+    // The next run is built in it, also by a drone that has yet to make it.
+    ensure!(swarm.stop_drone("ada", SOON)?, "ada did not stop well");
+    swarm.enrol("bob", "")?;
+    ebuild(&swarm, "probe-2", PROBE)?;
+    swarm.ctl(&pin)?;
+    succeeds(&swarm)?;
+    ensure!(probed(&swarm, &workstation)? == "2\n");
+    ensure!(rests(&swarm)?.generations.len() == 2, "nothing of the base has changed since");
+    let image = current.image.digest.to_string();
+    let kept = |drone: &str| fs::read_dir(swarm.path(drone).join("cache/bases"));
+    for base in kept("ada")?.chain(kept("bob")?) {
+        let base = base?.path();
+        let expected = if base.ends_with(&image) { "1\n" } else { "2\n" };
+        ensure!(fs::read_to_string(base.join("files/usr/share/marker"))? == expected, "{}", base.display());
+        ensure!(!base.join("files/usr/share/probe").exists(), "a base is only read");
+    }
+
+    ensure!(seals(&swarm, "ada")? == seals(&swarm, "bob")?, "they do not have the same");
+
+    // What does not work is not taken, and says why.
+    ebuild(&swarm, "marker-3", &[MARKER, BREAKS_GCC].concat())?;
+    swarm.ctl(&pin)?;
+    let third = succeeds(&swarm)?;
+    let base = rests(&swarm)?;
+    ensure!(base.generations[0].number == 2, "{base:?}");
+    let why = "the compiler of the new base does not work";
+    ensure!(base.failed.as_ref().is_some_and(|f| f.run == third && f.reason.contains(why)), "{base:?}");
+    let status = swarm.status()?;
+    ensure!(status.concerns.iter().any(|concern| concern.what.contains(why)), "{:?}", status.concerns);
+    ensure!(status.next_action.as_deref() == Some("swarmctl base update gentoo --follow"));
+    let shown = swarm.ctl(&["base", "update", "gentoo", "--no-follow"])?;
+    ensure!(shown.contains("follows   no"), "{shown}");
+    Ok(())
+}
+
+fn ebuild(swarm: &Swarm, pf: &str, text: &str) -> Result<()> {
+    let name = pf.split_once('-').context("no version")?.0;
+    let dir = swarm.repository().join("app-misc").join(name);
+    fs::create_dir_all(&dir)?;
+    Ok(fs::write(dir.join(Path::new(pf).with_extension("ebuild")), [EBUILD, text].concat())?)
+}
+
+/// Starts a run, which succeeds.
+fn succeeds(swarm: &Swarm) -> Result<RunId> {
+    let run = swarm.start_run()?;
+    let ended = swarm.run_to_its_end(run, RUN)?;
+    ensure!(ended.state == RunState::Succeeded, "{ended:?}\n{}", swarm.ctl(&["logs", "plan"])?);
+    Ok(run)
+}
+
+/// The bases that a drone keeps, and what they are by names, modes, owners, sizes and links.
+fn seals(swarm: &Swarm, drone: &str) -> Result<BTreeMap<PathBuf, String>> {
+    let bases = swarm.path(drone).join("cache/bases");
+    let sealed = |base: std::io::Result<fs::DirEntry>| -> Result<(PathBuf, String)> {
+        let base = base?;
+        Ok((base.file_name().into(), fs::read_to_string(base.path().join("seal"))?))
+    };
+    fs::read_dir(bases)?.map(sealed).collect()
+}
+
+/// What the probe found where it was built.
+fn probed(swarm: &Swarm, workstation: &Workstation) -> Result<String> {
+    workstation.sync(&swarm.repository())?;
+    let wanted = ["--oneshot", "--usepkgonly", "--getbinpkg", "app-misc/probe"];
+    let (good, said) = workstation.emerge(&wanted)?;
+    ensure!(good, "{said}");
+    Ok(fs::read_to_string(workstation.path("usr/share/probe"))?)
+}
+
+/// The base once nothing is being installed on it.
+fn rests(swarm: &Swarm) -> Result<BaseView> {
+    wait::until("the base follows", RUN, || {
+        let base: BaseView = swarm.ask(&["base", "show", "gentoo"])?;
+        Ok(base.following.is_none().then_some(base))
+    })
+}
