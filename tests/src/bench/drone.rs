@@ -57,7 +57,7 @@ fn night(shape: &Shape, slots: u32) -> Result<f64> {
     let world = shape.write(&swarm.repository())?;
     swarm.set_world(&world)?;
     swarm.pin_anew()?;
-    swarm.enrol("ada", &format!("slots = {slots}"))?;
+    swarm.enrol_with_slots("ada", slots)?;
     let began = Instant::now();
     swarm.ctl(&["run", "start", PROFILE, "--wait"])?;
     Ok(began.elapsed().as_secs_f64())

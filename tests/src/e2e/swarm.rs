@@ -153,7 +153,7 @@ impl Swarm {
         self.orchestrator.take().context("no orchestrator runs")?.kill()
     }
 
-    /// Enrols a drone, with `settings` beside its builder's usual ones, and waits until it is online.
+    /// Enrols a drone, with `settings` beside its usual ones, and waits until it is online.
     ///
     /// # Errors
     /// It does not come.
@@ -162,12 +162,25 @@ impl Swarm {
         self.start_drone(name)
     }
 
+    /// Enrols a drone that does so many builds at a time, and waits until it is online.
+    ///
+    /// # Errors
+    /// It does not come.
+    pub fn enrol_with_slots(&mut self, name: &str, slots: u32) -> Result<()> {
+        self.configure(name, "")?;
+        // The last table is that of the builder.
+        let config = self.path(&format!("{name}.toml"));
+        let usual = fs::read_to_string(&config)?;
+        fs::write(&config, format!("{usual}slots = {slots}\n"))?;
+        self.start_drone(name)
+    }
+
     /// Writes the token and the configuration of a drone.
     pub(super) fn configure(&self, name: &str, settings: &str) -> Result<()> {
         let token = self.ctl(&["drone", "token", "--approved"])?;
         write_private(&self.path(&format!("{name}.token")), token.trim())?;
         let config = self.path(&format!("{name}.toml"));
-        Ok(fs::write(&config, format!("{}{settings}\n", self.drone_settings(name)?))?)
+        Ok(fs::write(&config, format!("{settings}\n{}", self.drone_settings(name)?))?)
     }
 
     /// Starts a drone that was enrolled before, and waits until it is online.
