@@ -24,5 +24,6 @@ pub mod run;
 pub mod snapshots;
 pub mod spool;
 pub mod toolchain;
+mod uses;
 pub mod vitals;
 pub mod work;

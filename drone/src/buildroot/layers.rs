@@ -6,8 +6,8 @@
 //! anew. While a build root has a layer it is not removed.
 
 use super::layer;
+use crate::uses::Uses;
 use std::{
-    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -31,15 +31,7 @@ pub struct Layers(Arc<Shared>);
 struct Shared {
     dir: PathBuf,
     budget_bytes: u64,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// How many build roots have a layer.
-    used: BTreeMap<Digest, usize>,
-    /// Layers whose seal was compared.
-    checked: BTreeSet<Digest>,
+    uses: Mutex<Uses>,
 }
 
 /// A layer in use; it stays as long as this is kept.
@@ -72,8 +64,8 @@ impl Layers {
                 remove(&path)?;
             }
         }
-        let (dir, state) = (dir.to_owned(), Mutex::default());
-        Ok(Self(Arc::new(Shared { dir, budget_bytes, state })))
+        let (dir, uses) = (dir.to_owned(), Mutex::default());
+        Ok(Self(Arc::new(Shared { dir, budget_bytes, uses })))
     }
 
     /// The layer of this key, if it is there and as it was made.
@@ -86,26 +78,26 @@ impl Layers {
             return Ok(Some(Kept::Ordered));
         }
         let Ok(sealed) = fs::read_to_string(dir.join(SEAL)) else { return Ok(None) };
-        if !self.state().checked.contains(&key) {
+        if !self.uses().is_checked(key) {
             let (digest, bytes) = layer::seal(&dir.join(FILES))?;
             if sealed != format!("{digest} {bytes}\n") {
-                let state = self.state();
+                let uses = self.uses();
                 // Another build may have made it anew meanwhile.
-                if !state.checked.contains(&key) {
+                if !uses.is_checked(key) {
                     tracing::warn!(layer = %dir.display(), "a layer is not as it was made; it is made anew");
                     remove(&dir)?;
                 }
                 return Ok(None);
             }
         }
-        let mut state = self.state();
+        let mut uses = self.uses();
         if !dir.exists() {
             // Another build has removed it meanwhile, since nobody had it.
             return Ok(None);
         }
-        state.checked.insert(key);
-        *state.used.entry(key).or_default() += 1;
-        drop(state);
+        uses.check(key);
+        uses.begin(key);
+        drop(uses);
         // Its time tells the last use. That it cannot be set costs a layer too early, no more.
         if let Err(error) = File::open(&dir).and_then(|dir| dir.set_modified(SystemTime::now())) {
             tracing::debug!(%error, layer = %dir.display(), "a layer's last use is not noted");
@@ -150,11 +142,11 @@ impl Layers {
             fs::write(aside.join(ORDERED), "")?;
         }
         rustix::fs::syncfs(File::open(&aside)?)?;
-        let mut state = self.state();
+        let mut uses = self.uses();
         remove(&dir)?;
         fs::rename(&aside, &dir)?;
-        state.checked.insert(key);
-        drop(state);
+        uses.check(key);
+        drop(uses);
         let kept = self.get(key)?.ok_or(io::ErrorKind::NotFound)?;
         self.prune()?;
         Ok(kept)
@@ -177,11 +169,11 @@ impl Layers {
             if total <= self.0.budget_bytes {
                 break;
             }
-            let mut state = self.state();
-            if !state.used.contains_key(&key) && bytes > 0 {
+            let mut uses = self.uses();
+            if !uses.has(key) && bytes > 0 {
                 // The lock is held, so that nobody takes it meanwhile; and if it cannot be removed
                 // wholly, its seal tells.
-                state.checked.remove(&key);
+                uses.forget(key);
                 remove(&path)?;
                 total -= bytes;
             }
@@ -193,8 +185,8 @@ impl Layers {
         self.0.dir.join(key.to_string())
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn uses(&self) -> MutexGuard<'_, Uses> {
+        self.0.uses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -208,13 +200,7 @@ impl Layer {
 
 impl Drop for Layer {
     fn drop(&mut self) {
-        let mut state = self.layers.state();
-        if let Some(count) = state.used.get_mut(&self.key) {
-            *count -= 1;
-            if *count == 0 {
-                state.used.remove(&self.key);
-            }
-        }
+        self.layers.uses().end(self.key);
     }
 }
 

@@ -8,9 +8,9 @@
 //! name last. The seal is compared when the snapshot is first used after a start.
 
 use super::{FetchError, seal};
-use crate::{buildroot::layer::remove, download::PARTIAL};
+use crate::{buildroot::layer::remove, download::PARTIAL, uses::Uses};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -41,15 +41,7 @@ pub(super) struct Kept(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     dir: PathBuf,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// How many attempts have a snapshot.
-    used: BTreeMap<Digest, usize>,
-    /// Snapshots whose seal was compared.
-    checked: BTreeSet<Digest>,
+    uses: Mutex<Uses>,
 }
 
 /// Keeps a snapshot from being removed.
@@ -61,13 +53,7 @@ pub(super) struct Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        let mut state = self.kept.state();
-        if let Some(count) = state.used.get_mut(&self.digest) {
-            *count -= 1;
-            if *count == 0 {
-                state.used.remove(&self.digest);
-            }
-        }
+        self.kept.uses().end(self.digest);
     }
 }
 
@@ -86,12 +72,12 @@ impl Kept {
                 tracing::warn!(%error, path = %path.display(), "half a snapshot cannot be removed");
             }
         }
-        Ok(Self(Arc::new(Shared { dir: dir.to_owned(), state: Mutex::default() })))
+        Ok(Self(Arc::new(Shared { dir: dir.to_owned(), uses: Mutex::default() })))
     }
 
     /// Holds a snapshot, whether it is there or not.
     pub fn hold(&self, digest: Digest) -> Hold {
-        *self.state().used.entry(digest).or_default() += 1;
+        self.uses().begin(digest);
         Hold { kept: self.clone(), digest }
     }
 
@@ -103,7 +89,7 @@ impl Kept {
             return Ok(None);
         };
         for &one in &chain {
-            if self.state().checked.contains(&one) {
+            if self.uses().is_checked(one) {
                 continue;
             }
             if let Some(damage) = seal::damage(&self.dir(one)) {
@@ -115,7 +101,7 @@ impl Kept {
                 self.discard(digest)?;
                 return Ok(None);
             }
-            self.state().checked.insert(one);
+            self.uses().check(one);
         }
         Ok(Some(chain))
     }
@@ -198,12 +184,12 @@ impl Kept {
             fs::rename(archive, aside.join(ARCHIVE))?;
             seal::write(&aside)?;
             rustix::fs::syncfs(File::open(&aside)?)?;
-            let old = self.put_aside(&mut self.state(), digest)?;
+            let old = self.put_aside(&mut self.uses(), digest)?;
             fs::rename(&aside, self.dir(digest))?;
             remove(&old)
         };
         kept().map_err(local)?;
-        self.state().checked.insert(digest);
+        self.uses().check(digest);
         Ok(())
     }
 
@@ -225,14 +211,14 @@ impl Kept {
         }
         let found = self.by_use();
         // Held until they are renamed, so that nobody takes one meanwhile.
-        let mut state = self.state();
+        let mut uses = self.uses();
         let (used, idle): (Vec<Digest>, Vec<Digest>) =
-            found.iter().copied().partition(|digest| state.used.contains_key(digest));
+            found.iter().copied().partition(|digest| uses.has(*digest));
         let kept = used.into_iter().chain(idle.iter().rev().take(KEPT).copied());
         let kept: BTreeSet<Digest> = kept.flat_map(|digest| self.chain(digest).unwrap_or_default()).collect();
         let old = found.into_iter().filter(|digest| !kept.contains(digest));
-        let aside: Vec<_> = old.map(|digest| self.put_aside(&mut state, digest)).collect();
-        drop(state);
+        let aside: Vec<_> = old.map(|digest| self.put_aside(&mut uses, digest)).collect();
+        drop(uses);
         for removed in aside.into_iter().map(|aside| aside.and_then(|path| remove(&path))) {
             if let Err(error) = removed {
                 tracing::warn!(%error, "an old snapshot cannot be removed");
@@ -254,15 +240,15 @@ impl Kept {
     }
 
     fn discard(&self, digest: Digest) -> io::Result<()> {
-        let aside = self.put_aside(&mut self.state(), digest)?;
+        let aside = self.put_aside(&mut self.uses(), digest)?;
         remove(&aside)
     }
 
     /// Takes a snapshot's name from it, so that half of one never has it.
-    fn put_aside(&self, state: &mut State, digest: Digest) -> io::Result<PathBuf> {
+    fn put_aside(&self, uses: &mut Uses, digest: Digest) -> io::Result<PathBuf> {
         let (dir, aside) = (self.dir(digest), self.dir(digest).with_extension("old"));
         remove(&aside)?;
-        state.checked.remove(&digest);
+        uses.forget(digest);
         match fs::rename(dir, &aside) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(aside),
@@ -273,8 +259,8 @@ impl Kept {
         self.0.dir.join(digest.to_string())
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn uses(&self) -> MutexGuard<'_, Uses> {
+        self.0.uses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

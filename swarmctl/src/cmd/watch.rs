@@ -91,9 +91,10 @@ impl Changes {
     /// Waits until something has happened, but for `least` and not for ever.
     async fn wait(&mut self, client: &Client, least: Duration) {
         if self.events.is_none() {
-            // What happened before the stream began is seen by the next look.
+            // What happened before the stream began is seen by the next look. Without one, looks are
+            // all there is; why it cannot be had they will say.
             self.events = client.events(None).await.ok();
-            return tokio::time::sleep(least).await;
+            return tokio::time::sleep(if self.events.is_some() { least } else { LONG_PAUSE }).await;
         }
         if tokio::time::timeout(LONG_PAUSE, self.next()).await.is_ok() {
             // What follows at once is seen by the same look.

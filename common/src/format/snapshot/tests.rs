@@ -9,7 +9,7 @@ use std::{
 };
 use tar::{EntryType, Header};
 
-fn manifest() -> SnapshotManifest {
+pub(super) fn manifest() -> SnapshotManifest {
     SnapshotManifest {
         format: FORMAT,
         portage_profile: Some("example/amd64".into()),
@@ -97,16 +97,12 @@ fn a_link_out_of_its_repository_and_a_socket_are_not_packed() {
 }
 
 /// One entry of a hand-made tar; the path goes in as it is, past the tar crate's checks.
-struct Raw<'a>(EntryType, &'a str, &'a str, &'a [u8]);
+pub(super) struct Raw<'a>(pub(super) EntryType, pub(super) &'a str, pub(super) &'a str, pub(super) &'a [u8]);
 
-fn hostile(entries: &[Raw<'_>]) -> (Vec<u8>, Digest) {
-    let manifest = serde_json::to_vec(&manifest()).unwrap();
-    let sound = [
-        Raw(EntryType::Regular, MANIFEST, "", &manifest),
-        Raw(EntryType::Regular, "repos/example/profiles/example/amd64/eapi", "", b"8"),
-    ];
+/// An archive of these entries; each path goes in as it is.
+pub(super) fn raw<'a>(entries: impl IntoIterator<Item = &'a Raw<'a>>) -> Vec<u8> {
     let mut tar = Vec::new();
-    for Raw(kind, path, target, bytes) in sound.iter().chain(entries) {
+    for Raw(kind, path, target, bytes) in entries {
         let mut header = Header::new_gnu();
         header.set_entry_type(*kind);
         header.set_mode(0o644);
@@ -120,6 +116,16 @@ fn hostile(entries: &[Raw<'_>]) -> (Vec<u8>, Digest) {
         tar.resize(tar.len().next_multiple_of(512), 0);
     }
     tar.resize(tar.len() + 1024, 0);
+    tar
+}
+
+fn hostile(entries: &[Raw<'_>]) -> (Vec<u8>, Digest) {
+    let manifest = serde_json::to_vec(&manifest()).unwrap();
+    let sound = [
+        Raw(EntryType::Regular, MANIFEST, "", &manifest),
+        Raw(EntryType::Regular, "repos/example/profiles/example/amd64/eapi", "", b"8"),
+    ];
+    let tar = raw(sound.iter().chain(entries));
     (zstd::encode_all(tar.as_slice(), 1).unwrap(), Digest::of(&tar))
 }
 

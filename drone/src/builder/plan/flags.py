@@ -1,7 +1,6 @@
 """Compiler settings that would break every package: found, and named, before anything is built."""
 
 import os
-import shlex
 import subprocess
 import tempfile
 
@@ -16,8 +15,9 @@ def check(settings):
     """Raises `NoPlan` for the first setting that a compiler does not take."""
     with tempfile.TemporaryDirectory() as folder:
         for setting, variable, usual, ending in SETTINGS:
-            flags, source = shlex.split(settings.get(setting, "")), os.path.join(folder, "source" + ending)
-            command = shlex.split(settings.get(variable, "")) or [usual]
+            # A build has them divided at blanks, quotes or not.
+            flags, source = settings.get(setting, "").split(), os.path.join(folder, "source" + ending)
+            command = settings.get(variable, "").split() or [usual]
             with open(source, "w", encoding="utf-8") as file:
                 file.write("int main(void) { return 0; }\n")
             ends = [source, "-o", os.path.join(folder, "made"), *["-c"] * (setting != "LDFLAGS")]
@@ -32,8 +32,8 @@ def errors(command):
     try:
         ran = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60,
                              env={**os.environ, "LC_ALL": "C"})
-    except OSError as reason:
-        return [f"{command[0]}: {reason.strerror}"]
+    except (OSError, subprocess.SubprocessError) as reason:
+        return [str(reason)]
     lines = [line.strip() for line in ran.stderr.splitlines() if line.strip()] or [f"exit status {ran.returncode}"]
     # collect2 only says that the linker said something.
     told = [line for line in lines if not line.startswith("collect2:")] or lines

@@ -1,7 +1,9 @@
 //! Snapshots made of older ones, and differences made to do harm.
 
 use super::super::{
-    FORMAT, LAYER, OWN, SnapshotContents, SnapshotManifest, SnapshotRepository, unpack, unpack_difference,
+    LAYER, OWN, SnapshotContents,
+    tests::{self, manifest},
+    unpack, unpack_difference,
 };
 use super::*;
 use std::{
@@ -10,7 +12,6 @@ use std::{
     os::unix::fs::{FileTypeExt as _, PermissionsExt as _, symlink},
     path::{Path, PathBuf},
 };
-use tar::Header;
 
 /// What there is: a file's text, `+` before that of an executable, `@` before a link's target.
 type Tree = BTreeMap<String, String>;
@@ -18,20 +19,6 @@ type Tree = BTreeMap<String, String>;
 fn tree(entries: &[(&str, &str)]) -> Tree {
     let profile = ("repos/example/profiles/example/amd64/eapi", "8");
     entries.iter().chain([&profile]).map(|&(path, what)| (path.to_owned(), what.to_owned())).collect()
-}
-
-fn manifest() -> SnapshotManifest {
-    SnapshotManifest {
-        format: FORMAT,
-        portage_profile: Some("example/amd64".into()),
-        profile_repository: None,
-        main_repository: "example".into(),
-        repositories: vec![SnapshotRepository {
-            name: "example".into(),
-            commit: None,
-            settings: BTreeMap::new(),
-        }],
-    }
 }
 
 /// Packs a tree as `dir/name`.
@@ -172,24 +159,13 @@ fn a_snapshot_made_of_an_older_one_and_differences_is_the_one_that_was_packed() 
 /// An entry: kind, path, target and content.
 type Raw<'a> = (u8, &'a str, &'a str, &'a [u8]);
 
-/// An archive of these entries; each path goes in as it is.
 fn raw(entries: &[Raw<'_>]) -> Vec<u8> {
-    let mut tar = Vec::new();
-    for (kind, path, target, bytes) in entries {
-        let mut header = Header::new_gnu();
-        header.set_entry_type(EntryType::new(*kind));
-        header.set_mode(0o644);
-        header.set_size(bytes.len() as u64);
-        let gnu = header.as_gnu_mut().unwrap();
-        gnu.name[..path.len()].copy_from_slice(path.as_bytes());
-        gnu.linkname[..target.len()].copy_from_slice(target.as_bytes());
-        header.set_cksum();
-        tar.extend_from_slice(header.as_bytes());
-        tar.extend_from_slice(bytes);
-        tar.resize(tar.len().next_multiple_of(BLOCK), 0);
-    }
-    tar.resize(tar.len() + 2 * BLOCK, 0);
-    zstd::encode_all(tar.as_slice(), 1).unwrap()
+    let entries = entries.iter().map(|&(kind, path, target, bytes)| {
+        let kind = EntryType::new(kind);
+        tests::Raw(kind, path, target, bytes)
+    });
+    let entries: Vec<_> = entries.collect();
+    zstd::encode_all(tests::raw(&entries).as_slice(), 1).unwrap()
 }
 
 /// The digest of what archives come to when they are merged; of nothing if they cannot be.
