@@ -120,7 +120,8 @@ fn ebuild(swarm: &Swarm, pf: &str, text: &str) -> Result<()> {
 fn succeeds(swarm: &Swarm) -> Result<RunId> {
     let run = swarm.start_run()?;
     let ended = swarm.run_to_its_end(run, RUN)?;
-    ensure!(ended.state == RunState::Succeeded, "{ended:?}\n{}", swarm.ctl(&["logs", "plan"])?);
+    let logs = || swarm.ctl(&["logs", "plan"]).unwrap_or_else(|error| format!("{error:#}"));
+    ensure!(ended.state == RunState::Succeeded, "{ended:?}\n{}", logs());
     Ok(run)
 }
 
