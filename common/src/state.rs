@@ -228,6 +228,20 @@ impl HealOutcome {
 }
 
 words! {
+    /// Who is at the other end of a connection.
+    Caller {
+        /// Nobody knows yet.
+        Stranger = "stranger",
+        /// Who was given published files.
+        Workstation = "workstation",
+        /// A drone, by its credential.
+        Drone = "drone",
+        /// An admin, by the token, or what reads the metrics.
+        Admin = "admin",
+    }
+}
+
+words! {
     /// How much something matters to a person.
     Severity {
         /// Good to know.

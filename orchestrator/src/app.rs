@@ -4,6 +4,7 @@ use crate::{
     artifact::{disk::DiskError, entries::EntryBook, store::Store},
     config::Config,
     engine::Engine,
+    http::places::Places,
     images::Images,
     logs::Logs,
     notify::Notifier,
@@ -57,6 +58,8 @@ pub struct App {
     pub passes: Arc<Passes>,
     /// Whom it tells what.
     pub notifier: Notifier,
+    /// Who has how many connections.
+    pub(crate) places: Places,
     /// Cancelled when the orchestrator stops.
     pub stopping: CancellationToken,
 }

@@ -14,6 +14,7 @@ use std::{
 };
 use swarm_common::{
     config::{self, ConfigError},
+    state::Caller,
     telemetry::{self, LogConfig},
 };
 use swarm_core::Policy;
@@ -95,11 +96,7 @@ impl Config {
             }
         }
         self.tls.check()?;
-        if self.limits.connections == 0 || self.limits.body_idle_ms == 0 || self.limits.header_ms == 0 {
-            return Err(
-                "`connections`, `body_idle_ms` and `header_ms` of `[limits]` must be at least 1".into()
-            );
-        }
+        self.limits.check()?;
         if self.policy.lease_ms.is_some_and(|ms| ms < 1000) {
             return Err("`lease_ms` of `[policy]` is in milliseconds and must be at least 1000".into());
         }
@@ -219,8 +216,12 @@ impl Default for BuildLogs {
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Connections at once; more have to wait. Default 1024.
+    /// Connections at once: a quarter for strangers, a quarter for workstations, three eighths for
+    /// drones, an eighth for admins. Default 1024.
     pub connections: usize,
+    /// Of these at most so many of one drone, and, without a credential, of one address (IPv6: of a
+    /// /64). Default 64.
+    pub connections_per_address: usize,
     /// Milliseconds that a request's head may take, and that a connection may be idle.
     /// Default 15000.
     pub header_ms: u64,
@@ -247,6 +248,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 1024,
+            connections_per_address: 64,
             header_ms: 15_000,
             body_idle_ms: 15_000,
             plan_bytes: 64 << 20,
@@ -261,6 +263,28 @@ impl Default for Limits {
 }
 
 impl Limits {
+    fn check(&self) -> Result<(), String> {
+        if self.body_idle_ms == 0 || self.header_ms == 0 || self.connections_per_address == 0 {
+            return Err("`connections_per_address`, `body_idle_ms` and `header_ms` of `[limits]` must be at least 1"
+                .into());
+        }
+        if self.connections < 8 {
+            return Err("`connections` of `[limits]` must be at least 8".into());
+        }
+        Ok(())
+    }
+
+    /// How many of the connections may be of a kind.
+    #[must_use]
+    pub fn share(&self, caller: Caller) -> usize {
+        let eighth = self.connections / 8;
+        match caller {
+            Caller::Stranger | Caller::Workstation => eighth * 2,
+            Caller::Drone => eighth * 3,
+            Caller::Admin => eighth,
+        }
+    }
+
     /// The longest silence within a request's body.
     #[must_use]
     pub fn body_idle(&self) -> Duration {

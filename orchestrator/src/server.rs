@@ -15,6 +15,7 @@ use crate::{
     http::{
         self, Lane,
         connection::{self, Entrance},
+        places::Places,
     },
     images::Images,
     journal,
@@ -124,6 +125,7 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
         binhosts,
         small_files: Arc::default(),
         published: Arc::default(),
+        places: Places::new(&config.limits),
         stopping: CancellationToken::new(),
         live: watch::Sender::new(Arc::new(config.clone())),
         config,
@@ -224,7 +226,7 @@ impl Server {
             app.passes.spawn("notifier", when_leading(app.clone(), notify::pass::run(app.clone())));
         let limits = app.config.limits;
         let router = http::router(app.clone());
-        let connections = connection::serve(entrances, router, lane, limits, stopping.clone());
+        let connections = connection::serve(entrances, router, lane, limits, app.places.clone(), stopping.clone());
         let stopper = async {
             let told = tokio::select! {
                 () = stop => Ok(()),

@@ -2,6 +2,7 @@
 //! file for each subject.
 
 pub mod api;
+pub mod attack;
 pub mod bench;
 pub mod e2e;
 pub mod faults;

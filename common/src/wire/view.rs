@@ -44,6 +44,23 @@ pub struct StatusView {
     /// Where every base stands.
     #[serde(default)]
     pub bases: Vec<BaseStatus>,
+    /// Connections, by who is at their other end.
+    #[serde(default)]
+    pub connections: Vec<ConnectionsView>,
+}
+
+/// Connections of one kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ConnectionsView {
+    /// Of which kind.
+    pub of: Caller,
+    /// How many are open.
+    pub open: u64,
+    /// How many may be.
+    pub limit: u64,
+    /// How many, since the orchestrator started, were refused or had to make room for others.
+    pub turned_away: u64,
 }
 
 /// A pass: work that the orchestrator does by itself, again and again.

@@ -4,12 +4,17 @@
 //! Digests are compared instead of secrets, so how long a comparison takes tells nothing
 //! that could be used.
 
-use super::{problem::ApiError, route::Role};
+use super::{
+    places::{Full, Holder, Place},
+    problem::ApiError,
+    route::Role,
+};
 use crate::app::App;
 use axum::{
     extract::{FromRequestParts, Request},
     http::{HeaderMap, header, request::Parts},
 };
+use std::sync::Arc;
 use swarm_common::{digest::Digest, id::DroneId};
 
 /// Whose credential came with the request.
@@ -21,6 +26,21 @@ pub(super) enum Who {
     Admin,
     /// A drone's.
     Drone(DroneId),
+}
+
+impl Who {
+    /// Has the request's connection counted as theirs from now on.
+    pub(super) fn takes_its_place(self, request: &Request) -> Result<(), ApiError> {
+        let holder = match self {
+            Self::Anyone => return Ok(()),
+            Self::Admin => Holder::Admin,
+            Self::Drone(drone) => Holder::Drone(drone),
+        };
+        match request.extensions().get::<Arc<Place>>() {
+            Some(place) => place.proved(holder).map_err(|Full(caller)| ApiError::NoRoom(caller)),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Finds out who asks and whether the role fits.

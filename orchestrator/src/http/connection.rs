@@ -1,22 +1,40 @@
 //! Connections, plain or over TLS: bounded in number, in the time of a handshake, in the
 //! size and time of a request's head, and in what stopping may take. Plain `axum::serve`
-//! bounds none of these.
+//! bounds none of these. How many there may be of whom is for [`places`](super::places) to say.
 
-use super::{Lane, binhost::lane::Handed};
+use super::{
+    Lane,
+    binhost::lane::Handed,
+    places::{Answering, Origin, Place, Places},
+};
 use crate::config::Limits;
-use axum::{Router, extract::Request};
-use hyper::server::conn::http1;
+use axum::{
+    Router,
+    body::{Body, Bytes},
+};
+use hyper::{
+    Request,
+    body::{Body as HttpBody, Frame, Incoming, SizeHint},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::{GracefulShutdown, Watcher},
-    service::TowerToHyperService,
 };
 use rustls::ServerConfig;
-use std::{io::Cursor, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io::Cursor,
+    net::IpAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, join},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     task::JoinSet,
     time::timeout,
 };
@@ -51,6 +69,11 @@ pub(super) struct Peer {
 }
 
 impl Peer {
+    /// Where its connections are counted.
+    pub(super) fn origin(&self) -> Origin {
+        Origin::new(self.ip, false)
+    }
+
     /// Whether it is a program of this machine.
     pub(super) fn is_this_machine(&self) -> bool {
         self.ip.to_canonical().is_loopback()
@@ -58,22 +81,22 @@ impl Peer {
 }
 
 /// Serves until `stopping`, then lets open requests end, but not longer than the drain
-/// time; what is open then is cut off. All entrances share one number of connections.
+/// time; what is open then is cut off. All entrances share the places.
 pub(crate) async fn serve(
     entrances: Vec<Entrance>,
     router: Router,
     lane: Lane,
     limits: Limits,
+    places: Places,
     stopping: CancellationToken,
 ) {
     let lane = Arc::new(lane);
-    let slots = Arc::new(Semaphore::new(limits.connections));
     let served = entrances.into_iter().map(|entrance| {
         let hall = Hall {
             router: router.clone(),
             lane: lane.clone(),
             limits,
-            slots: slots.clone(),
+            places: places.clone(),
             stopping: stopping.clone(),
         };
         hall.serve(entrance)
@@ -87,7 +110,7 @@ struct Hall {
     router: Router,
     lane: Arc<Lane>,
     limits: Limits,
-    slots: Arc<Semaphore>,
+    places: Places,
     stopping: CancellationToken,
 }
 
@@ -97,16 +120,12 @@ impl Hall {
         let acceptor = tls.map(TlsAcceptor::from);
         let mut connections = JoinSet::new();
         loop {
-            let accept = async {
-                let slot = self.slots.clone().acquire_owned().await;
-                (slot, listener.accept().await)
-            };
-            let (slot, stream, from) = tokio::select! {
+            let (stream, from) = tokio::select! {
                 () = self.stopping.cancelled() => break,
                 // Ended connections are taken from the set, so that it does not grow.
                 Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-                (slot, accepted) = accept => match accepted {
-                    Ok((stream, from)) => (slot, stream, from),
+                accepted = listener.accept() => match accepted {
+                    Ok(accepted) => accepted,
                     Err(error) => {
                         tracing::warn!(%error, "a connection cannot be accepted");
                         tokio::time::sleep(PAUSE).await;
@@ -120,24 +139,13 @@ impl Hall {
             }
             let (hall, watcher, acceptor) = (self.clone(), graceful.watcher(), acceptor.clone());
             let peer = Peer { ip: from.ip(), tls: acceptor.is_some() };
+            // Taken before the next one is accepted: there are never more than there are places.
+            let place = self.places.take(peer.origin());
             connections.spawn(async move {
-                match acceptor {
-                    None => match hall.lane.serve(stream).await {
-                        Ok(None) => {}
-                        Ok(Some(Handed::Untouched(stream))) => hall.talk(stream, peer, watcher).await,
-                        Ok(Some(Handed::Begun(stream, read))) => {
-                            let (rest, write) = stream.into_split();
-                            hall.talk(join(Cursor::new(read).chain(rest), write), peer, watcher).await;
-                        }
-                        Err(error) => tracing::debug!(%error, "a connection ended early"),
-                    },
-                    Some(acceptor) => {
-                        if let Some(stream) = hall.greet(&acceptor, stream, peer).await {
-                            hall.talk(stream, peer, watcher).await;
-                        }
-                    }
+                tokio::select! {
+                    () = place.given_up() => tracing::debug!(peer = %peer.ip, "a connection makes room for others"),
+                    () = hall.attend(stream, acceptor, peer, &place, watcher) => {}
                 }
-                drop(slot);
             });
         }
         drop(listener);
@@ -145,6 +153,33 @@ impl Hall {
             tracing::warn!(open = connections.len(), "requests that did not end in time are cut off");
         }
         connections.shutdown().await;
+    }
+
+    /// One connection, from its first byte on.
+    async fn attend(
+        &self,
+        stream: TcpStream,
+        acceptor: Option<TlsAcceptor>,
+        peer: Peer,
+        place: &Arc<Place>,
+        watcher: Watcher,
+    ) {
+        match acceptor {
+            None => match self.lane.serve(stream, peer.origin(), place).await {
+                Ok(None) => {}
+                Ok(Some(Handed::Untouched(stream))) => self.talk(stream, peer, place, watcher).await,
+                Ok(Some(Handed::Begun(stream, read))) => {
+                    let (rest, write) = stream.into_split();
+                    self.talk(join(Cursor::new(read).chain(rest), write), peer, place, watcher).await;
+                }
+                Err(error) => tracing::debug!(%error, "a connection ended early"),
+            },
+            Some(acceptor) => {
+                if let Some(stream) = self.greet(&acceptor, stream, peer).await {
+                    self.talk(stream, peer, place, watcher).await;
+                }
+            }
+        }
     }
 
     /// The handshake, which may take as long as a request's head.
@@ -173,22 +208,52 @@ impl Hall {
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         peer: Peer,
+        place: &Arc<Place>,
         watcher: Watcher,
     ) {
-        let router = self.router.clone().map_request(move |mut request: Request<_>| {
+        let service = service_fn(|mut request: Request<Incoming>| {
+            let answering = place.answering();
             request.extensions_mut().insert(peer);
-            request
+            request.extensions_mut().insert(place.clone());
+            let answered = self.router.clone().oneshot(request);
+            async move { Ok::<_, Infallible>(answered.await?.map(|body| Attended { body, _answering: answering })) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.header())
             .max_buf_size(HEAD_BYTES)
             .max_headers(HEADERS)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+            .serve_connection(TokioIo::new(stream), service);
         // A client that goes away, or is too slow, is its own affair.
         if let Err(error) = watcher.watch(connection).await {
             tracing::debug!(%error, "a connection ended early");
         }
+    }
+}
+
+/// A body whose request is being answered as long as it lasts.
+struct Attended {
+    body: Body,
+    _answering: Answering,
+}
+
+impl HttpBody for Attended {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -2,7 +2,7 @@
 //! or the admin's. Where the request comes from does not count: behind a proxy on this
 //! machine everybody seems to be local.
 
-use super::{plain, problem::ApiError, route::Role};
+use super::{auth::Who, plain, problem::ApiError, route::Role};
 use crate::{app::App, metrics};
 use axum::{
     Router,
@@ -30,5 +30,6 @@ async fn scrape(State(app): State<Arc<App>>, request: Request) -> Result<impl In
     if hash != app.metrics_token && hash != app.admin {
         return Err(ApiError::UnknownCredential);
     }
+    Who::Admin.takes_its_place(&request)?;
     Ok(([(header::CONTENT_TYPE, metrics::text::CONTENT_TYPE)], metrics::text(&app)))
 }

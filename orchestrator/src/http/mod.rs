@@ -2,7 +2,8 @@
 //!
 //! A handler reads its request, asks the engine, and writes the answer. It knows no rule
 //! and never touches the journal. Each file is one resource; [`route`] is the shape they
-//! share, [`plain`] what needs TLS, [`auth`] who asks, [`body`] how much, [`problem`] what went wrong.
+//! share, [`places`] how many connections
+//! there are of whom, [`plain`] what needs TLS, [`auth`] who asks, [`body`] how much, [`problem`] what went wrong.
 
 mod archive;
 mod artifacts;
@@ -25,6 +26,7 @@ mod metrics;
 mod notify;
 pub mod openapi;
 mod packages;
+pub(crate) mod places;
 mod plain;
 mod problem;
 mod profiles;

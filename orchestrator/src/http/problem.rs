@@ -12,7 +12,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use swarm_common::wire::problem::Problem;
+use swarm_common::{state::Caller, wire::problem::Problem};
 use swarm_core::Refusal;
 
 /// Where an upload or a log stands, or a piece begins.
@@ -36,6 +36,11 @@ pub(crate) enum ApiError {
     /// It must not come over plain HTTP.
     #[error("{0}")]
     PlainHttp(String),
+    /// As many connections as there may be are in use.
+    #[error(
+        "all connections that {0}s may have are in use (`connections` and `connections_per_address` of `[limits]`)"
+    )]
+    NoRoom(Caller),
     /// The engine did not do it.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -142,6 +147,7 @@ impl ApiError {
             Self::Engine(EngineError::Stopped) => {
                 (S::SERVICE_UNAVAILABLE, "stopping", "the orchestrator stops")
             }
+            Self::NoRoom(_) => (S::SERVICE_UNAVAILABLE, "no-room", "too many connections"),
             Self::Absent(_) => (S::NOT_FOUND, "not-found", "not found"),
             Self::Ambiguous(_) => (S::CONFLICT, "ambiguous", "the name means several things"),
             Self::BadRequest(_) => (S::BAD_REQUEST, "bad-request", "the request makes no sense"),
@@ -235,7 +241,10 @@ impl IntoResponse for ApiError {
         if let Self::WrongOffset { offset, .. } = self {
             headers.insert(UPLOAD_OFFSET, offset.into());
         }
-        if matches!(self, Self::BodyStalled { .. } | Self::BodyBroken(_) | Self::BodyTooLarge { .. }) {
+        if matches!(
+            self,
+            Self::BodyStalled { .. } | Self::BodyBroken(_) | Self::BodyTooLarge { .. } | Self::NoRoom(_)
+        ) {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         let kind = match &self {

@@ -198,7 +198,8 @@ struct Gate {
 impl Gate {
     fn pass(self, app: &App, request: &mut Request) -> Result<(), ApiError> {
         plain::check(app, self.role, request)?;
-        auth::authenticate(app, self.role, request)?;
+        let who = auth::authenticate(app, self.role, request)?;
+        who.takes_its_place(request)?;
         // Files that come with a command belong where the command is taken.
         if !request.method().is_safe() {
             app.engine.leads()?;

@@ -27,7 +27,7 @@ async fn status(State(app): State<Arc<App>>) -> Json<StatusView> {
         Err(EngineError::Standby { leader }) => Some(leader.unwrap_or_else(|| "another orchestrator".into())),
         _ => None,
     };
-    Json(StatusView { passes: app.passes.list(), standby, ..status })
+    Json(StatusView { passes: app.passes.list(), connections: app.places.view(), standby, ..status })
 }
 
 async fn document() -> Json<serde_json::Value> {

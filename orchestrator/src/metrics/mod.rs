@@ -43,6 +43,7 @@ pub fn text(app: &App) -> String {
         out.gauge("swarm_artifact_bytes", "Bytes of package files that are kept.", artifact_bytes(swarm));
     });
     out.gauge("swarm_engine_commands", "Commands that wait for their answer.", app.engine.commands_waiting());
+    connections(app, &mut out);
     disks(app, &mut out);
     passes(app, &mut out);
     sinks(app, &mut out);
@@ -110,6 +111,18 @@ fn artifact_bytes(swarm: &Swarm) -> u64 {
     let received = swarm.packages.values().flat_map(|p| &p.artifacts);
     let sizes: BTreeMap<Digest, u64> = built.chain(received).map(|a| (a.digest, a.size)).collect();
     sizes.values().sum()
+}
+
+fn connections(app: &App, out: &mut Text) {
+    let rows = app.places.view();
+    let label = |caller: Caller| [("of", caller.to_string())];
+    let open = rows.iter().map(|row| (label(row.of), row.open));
+    out.family("swarm_connections", Gauge, "Open connections, by who is at their other end.", open);
+    let limits = rows.iter().map(|row| (label(row.of), row.limit));
+    out.family("swarm_connections_limit", Gauge, "How many there may be.", limits);
+    let turned_away = rows.iter().map(|row| (label(row.of), row.turned_away));
+    let help = "Connections that were refused or had to make room for others.";
+    out.family("swarm_connections_turned_away_total", Counter, help, turned_away);
 }
 
 fn disks(app: &App, out: &mut Text) {

@@ -158,6 +158,7 @@ pub fn status() -> StatusView {
                 trouble: Some("no\x1b[2J".into()),
             },
         ],
+        connections: vec![],
     }
 }
 

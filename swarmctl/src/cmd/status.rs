@@ -54,6 +54,7 @@ fn render(status: &StatusView, address: &str, paint: Paint) -> String {
     if let Some(leader) = &status.standby {
         out.push_str(&format!("a standby answered; {} leads\n", clean(leader)));
     }
+    out.push_str(&turned_away(status));
     let heading = |name: &str| format!("\n{}\n", paint.tone(Tone::Bold, name));
 
     out.push_str(&heading("Drones"));
@@ -98,6 +99,13 @@ fn render(status: &StatusView, address: &str, paint: Paint) -> String {
         (None, false) => out.push_str("Not healthy; the concerns above say why and what follows.\n"),
     }
     out
+}
+
+/// Connections for which there was no room, if there were any.
+fn turned_away(status: &StatusView) -> String {
+    let rows = status.connections.iter().filter(|row| row.turned_away > 0);
+    let parts: Vec<String> = rows.map(|row| format!("{} of {}s", row.turned_away, row.of)).collect();
+    if parts.is_empty() { String::new() } else { format!("connections turned away: {}\n", parts.join(", ")) }
 }
 
 fn drones(status: &StatusView, paint: Paint) -> String {
@@ -263,6 +271,7 @@ pub(super) fn progress(run: &RunView) -> String {
 mod tests {
     use super::*;
     use crate::cmd::fixtures;
+    use swarm_common::{state::Caller, wire::view::ConnectionsView};
 
     #[test]
     fn a_drone_that_was_not_heard_lately_is_shown_before_it_is_offline() {
@@ -337,6 +346,17 @@ Next: swarmctl quarantine list
 "
         );
         assert!(text.lines().count() <= 24, "it fits a screen");
+    }
+
+    #[test]
+    fn connections_that_were_turned_away_are_counted_once_there_were_any() {
+        let mut status = fixtures::status();
+        let row = |of, turned_away| ConnectionsView { of, open: 1, limit: 2, turned_away };
+        status.connections = vec![row(Caller::Stranger, 0), row(Caller::Drone, 0)];
+        assert!(!render(&status, "x", Paint::new(false)).contains("turned away"));
+        status.connections = vec![row(Caller::Stranger, 41), row(Caller::Drone, 0), row(Caller::Admin, 1)];
+        let text = render(&status, "x", Paint::new(false));
+        assert!(text.contains("\nconnections turned away: 41 of strangers, 1 of admins\n"), "{text}");
     }
 
     #[test]

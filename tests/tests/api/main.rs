@@ -5,6 +5,7 @@ mod audit;
 mod bases;
 mod binhost;
 mod collisions;
+mod connections;
 mod credentials;
 mod disk_full;
 mod drones;

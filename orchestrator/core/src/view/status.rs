@@ -86,6 +86,7 @@ pub fn status(swarm: &Swarm, now: TimeMs, version: &str, troubles: &[Trouble]) -
         bases: base::status(swarm),
         // The shell's; it adds them.
         passes: Vec::new(),
+        connections: Vec::new(),
     }
 }
 

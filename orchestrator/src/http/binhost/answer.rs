@@ -1,6 +1,7 @@
 //! What is answered to a request for a published file: status, headers and which bytes.
 //! How they reach the client is not known here.
 
+use super::super::places::{Holder, Origin, Place};
 use crate::publish::{
     conditional::{self, Bytes as Wanted},
     layout::Servable,
@@ -75,6 +76,18 @@ fn plainly(status: StatusCode, text: &'static str) -> Answer {
 }
 
 impl Answer {
+    /// The same, if it gives nothing or the connection has or gets a workstation's place.
+    pub(super) fn if_there_is_room(self, place: &Place, origin: Origin) -> Self {
+        let given = self.status.is_success() || self.status == StatusCode::NOT_MODIFIED;
+        if !given || place.proved(Holder::Workstation(origin)).is_ok() {
+            return self;
+        }
+        let mut answer =
+            plainly(StatusCode::SERVICE_UNAVAILABLE, "too many downloads are under way; try again in a moment\n");
+        answer.set(header::RETRY_AFTER, "10");
+        answer
+    }
+
     fn set(&mut self, name: HeaderName, value: &str) {
         // Made of digits, dates and constants, so it always is one.
         if let Ok(value) = HeaderValue::from_str(value) {

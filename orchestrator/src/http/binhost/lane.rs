@@ -10,7 +10,10 @@
 mod request;
 mod write;
 
-use super::super::connection::HEAD_BYTES;
+use super::super::{
+    connection::HEAD_BYTES,
+    places::{Origin, Place},
+};
 use super::{
     answer::{self, Ask},
     locate,
@@ -78,7 +81,12 @@ impl Lane {
     ///
     /// # Errors
     /// The connection broke, or was silent for too long.
-    pub(in crate::http) async fn serve(&self, stream: TcpStream) -> io::Result<Option<Handed>> {
+    pub(in crate::http) async fn serve(
+        &self,
+        stream: TcpStream,
+        origin: Origin,
+        place: &Arc<Place>,
+    ) -> io::Result<Option<Handed>> {
         let mut first = [0; 14];
         let peeked = tokio::select! {
             peeked = timeout(self.shared.head, stream.peek(&mut first)) => peeked??,
@@ -89,8 +97,8 @@ impl Lane {
         else {
             return Ok(Some(Handed::Untouched(stream)));
         };
-        let (stream, shared) = (stream.into_std()?, self.shared.clone());
-        let task = runtime.spawn(async move { shared.talk(stream).await });
+        let (stream, shared, place) = (stream.into_std()?, self.shared.clone(), place.clone());
+        let task = runtime.spawn(async move { shared.talk(stream, origin, &place).await });
         match AbortOnDropHandle::new(task).await?? {
             Some((stream, read)) => Ok(Some(Handed::Begun(TcpStream::from_std(stream)?, read))),
             None => Ok(None),
@@ -109,7 +117,12 @@ impl Drop for Lane {
 
 impl Shared {
     /// Requests and answers. Gives the connection back if a request is not for the lane.
-    async fn talk(&self, stream: StdStream) -> io::Result<Option<(StdStream, Bytes)>> {
+    async fn talk(
+        &self,
+        stream: StdStream,
+        origin: Origin,
+        place: &Arc<Place>,
+    ) -> io::Result<Option<(StdStream, Bytes)>> {
         let mut stream = TcpStream::from_std(stream)?;
         let mut read = BytesMut::with_capacity(USUAL_HEAD);
         let mut out = Vec::with_capacity(USUAL_HEAD);
@@ -122,6 +135,8 @@ impl Shared {
                 Read::Request { answer, bytes, head, close } => {
                     let _answered = read.split_to(bytes);
                     let close = close || self.stopping.is_cancelled();
+                    let _answering = place.answering();
+                    let answer = answer.if_there_is_room(place, origin);
                     write::answer(&mut stream, &mut out, answer, head, close).await?;
                     if close {
                         return Ok(None);

@@ -11,7 +11,7 @@
 mod answer;
 pub(super) mod lane;
 
-use super::{envelope::Plain, file};
+use super::{connection::Peer, envelope::Plain, file, places::Place};
 use crate::{
     app::App,
     publish::layout::{self, Servable},
@@ -21,6 +21,7 @@ use answer::{Answer, Ask, Content};
 use axum::{
     Router,
     body::Body,
+    Extension,
     extract::{Path, State},
     http::{HeaderMap, Method, header},
     response::{IntoResponse as _, Response},
@@ -49,6 +50,8 @@ fn locate(binhosts: &Binhosts, path: &str) -> Option<(PathBuf, Servable)> {
 
 async fn serve(
     State(app): State<Arc<App>>,
+    Extension(peer): Extension<Peer>,
+    Extension(place): Extension<Arc<Place>>,
     Path(path): Path<String>,
     method: Method,
     headers: HeaderMap,
@@ -62,7 +65,7 @@ async fn serve(
             if_modified_since: text(header::IF_MODIFIED_SINCE),
             user_agent: text(header::USER_AGENT),
         };
-        answer::to(locate(&app.binhosts, &path), &ask, &app.small_files)
+        answer::to(locate(&app.binhosts, &path), &ask, &app.small_files).if_there_is_room(&place, peer.origin())
     });
     let Answer { status, headers, content } = match answered.await {
         Ok(answer) => answer,

@@ -1,0 +1,122 @@
+//! Who gives way to whom.
+
+use super::*;
+
+/// Eight strangers, eight workstations, twelve drones' and four admins' connections; three of each.
+fn places() -> Places {
+    Places::new(&Limits { connections: 32, connections_per_address: 3, ..Limits::default() })
+}
+
+fn at(address: &str) -> Origin {
+    Origin::new(address.parse().unwrap(), false)
+}
+
+fn is_given_up(place: &Place) -> bool {
+    place.state.given_up.is_cancelled()
+}
+
+/// `(open, turned away)` of a kind.
+fn count(places: &Places, caller: Caller) -> (u64, u64) {
+    let view = places.view();
+    let row = view.iter().find(|row| row.of == caller).unwrap();
+    (row.open, row.turned_away)
+}
+
+/// The places, each of which is quiet since another time.
+fn take(places: &Places, origin: Origin, count: u64) -> Vec<Arc<Place>> {
+    let one = |n: u64| {
+        let place = places.take(origin);
+        place.state.quiet_since.store(n, Ordering::Relaxed);
+        place
+    };
+    (0..count).map(one).collect()
+}
+
+#[test]
+fn of_one_address_the_longest_quiet_stranger_gives_way_and_other_addresses_none() {
+    let places = places();
+    let other = places.take(at("192.0.2.9"));
+    let crowd = take(&places, at("192.0.2.1"), 20);
+    let gone = crowd.iter().filter(|place| is_given_up(place)).count();
+    assert_eq!((gone, is_given_up(&other)), (17, false));
+    assert!(crowd.iter().rev().take(3).all(|place| !is_given_up(place)), "the newest stay");
+    assert_eq!(count(&places, Caller::Stranger), (4, 17));
+    drop(crowd);
+    assert_eq!(count(&places, Caller::Stranger), (1, 17));
+}
+
+#[test]
+fn addresses_of_one_ipv6_network_count_as_one_and_mapped_ones_as_ipv4() {
+    assert_eq!(at("2001:db8::1"), at("2001:db8::ffff:1"));
+    assert_ne!(at("2001:db8::1"), at("2001:db8:0:1::1"));
+    assert_eq!(at("::ffff:192.0.2.1"), at("192.0.2.1"));
+    for shared in ["127.0.0.1", "127.8.0.1", "::1", "::ffff:127.0.0.1"] {
+        assert!(at(shared).shared, "{shared}");
+    }
+    assert!(!at("192.0.2.1").shared && Origin::new("192.0.2.1".parse().unwrap(), true).shared);
+}
+
+#[test]
+fn when_all_places_of_strangers_are_taken_the_address_with_the_most_gives_way() {
+    let places = places();
+    let crowd = take(&places, at("127.0.0.1"), 7);
+    let few = take(&places, at("192.0.2.1"), 1);
+    let _more = take(&places, at("192.0.2.2"), 3);
+    assert_eq!(crowd.iter().map(|place| is_given_up(place)).collect::<Vec<_>>()[..3], [true; 3]);
+    assert!(!is_given_up(&few[0]) && crowd[3..].iter().all(|place| !is_given_up(place)));
+    // Also a stranger that is in the middle of a request.
+    let _slow_body = crowd[3].answering();
+    crowd[3].state.quiet_since.store(0, Ordering::Relaxed);
+    let _one = places.take(at("192.0.2.3"));
+    assert!(is_given_up(&crowd[3]));
+}
+
+#[test]
+fn strangers_take_no_place_of_whom_is_known_and_one_drone_none_of_another() {
+    let places = places();
+    let drone = |n: u64| Holder::Drone(DroneId(n));
+    let known = places.take(at("127.0.0.1"));
+    known.proved(drone(1)).unwrap();
+    let admin = places.take(at("127.0.0.1"));
+    admin.proved(Holder::Admin).unwrap();
+    let _crowd = take(&places, at("127.0.0.1"), 20);
+    assert!(!is_given_up(&known) && !is_given_up(&admin));
+
+    let greedy: Vec<_> = (0..3).map(|_| places.take(at("127.0.0.1"))).collect();
+    let asking: Vec<_> = greedy.iter().map(|place| place.answering()).collect();
+    greedy.iter().for_each(|place| place.proved(drone(2)).unwrap());
+    let fourth = places.take(at("127.0.0.1"));
+    assert_eq!(fourth.proved(drone(2)), Err(Full(Caller::Drone)));
+    assert_eq!(fourth.proved(drone(3)), Ok(()));
+    // One without a request gives way to another of the same drone.
+    drop(asking);
+    assert_eq!(places.take(at("127.0.0.1")).proved(drone(2)), Ok(()));
+    assert_eq!(greedy.iter().filter(|place| is_given_up(place)).count(), 1);
+    assert!(!is_given_up(&known));
+    assert_eq!(count(&places, Caller::Drone).1, 2);
+}
+
+#[test]
+fn a_download_gives_way_only_to_an_address_that_has_fewer() {
+    let places = places();
+    let download = |address: &str| {
+        let place = places.take(at(address));
+        place.proved(Holder::Workstation(at(address))).map(|()| (place.answering(), place))
+    };
+    // A proxy that nobody told us of has all of them, and more would be of the same.
+    let crowd: Vec<_> = (0..8).map(|_| download("127.0.0.1").unwrap()).collect();
+    assert!(download("127.0.0.1").is_err());
+    let _other = download("192.0.2.1").unwrap();
+    assert_eq!(crowd.iter().filter(|(_, place)| is_given_up(place)).count(), 1);
+    assert_eq!(count(&places, Caller::Workstation), (8, 2));
+}
+
+#[test]
+fn who_is_known_stays_so_when_it_fetches_packages() {
+    let places = places();
+    let place = places.take(at("192.0.2.1"));
+    place.proved(Holder::Workstation(at("192.0.2.1"))).unwrap();
+    place.proved(Holder::Drone(DroneId(1))).unwrap();
+    place.proved(Holder::Workstation(at("192.0.2.1"))).unwrap();
+    assert_eq!((count(&places, Caller::Drone).0, count(&places, Caller::Workstation).0), (1, 0));
+}

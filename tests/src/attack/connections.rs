@@ -1,0 +1,157 @@
+//! Connections without a credential that do nothing, or everything slowly: a crowd that comes
+//! back when it is thrown out, and what a drone feels of it.
+
+use crate::api::{FakeDrone, Swarm};
+use anyhow::{Context, Result};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use swarm_common::{client::Client, secret::Secret};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::Semaphore,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+/// How long one waits before it comes back, at least and at most: they do not come all at once.
+const PAUSES: [u64; 2] = [1000, 3000];
+
+/// How long a slow one waits before its next byte: less than a body may be silent for.
+const SLOWLY: Duration = Duration::from_secs(3);
+
+/// How many connect at the same time; the rest of a crowd stands behind them.
+const ABREAST: usize = 64;
+
+/// What a hostile connection sends before it falls silent or slow.
+const SHAPES: [&str; 4] = [
+    // Nothing.
+    "",
+    // Half a head.
+    "GET /healthz HTTP/1.1\r\nhost: s\r\nx-half: ",
+    // A body that drips, to a route that is open to strangers.
+    "POST /api/v1/enrol HTTP/1.1\r\nhost: s\r\ncontent-length: 100000\r\n\r\n",
+    // A whole request, so that it has been busy lately.
+    "GET /healthz HTTP/1.1\r\nhost: s\r\n\r\n",
+];
+
+/// Hostile connections. They end with this value.
+pub struct Crowd {
+    tasks: JoinSet<()>,
+    opened: Arc<AtomicU64>,
+    open: Arc<AtomicU64>,
+}
+
+impl Crowd {
+    /// So many connections to `address`, of every shape alike; each is opened anew when it is
+    /// closed. Waits until each was open once.
+    ///
+    /// # Errors
+    /// They cannot connect.
+    pub async fn gather(address: SocketAddr, count: usize) -> Result<Self> {
+        let mut crowd = Self { tasks: JoinSet::new(), opened: Arc::default(), open: Arc::default() };
+        let abreast = Arc::new(Semaphore::new(ABREAST));
+        let (tell, mut told) = tokio::sync::mpsc::channel::<()>(1);
+        for (shape, n) in SHAPES.into_iter().cycle().zip(0..count) {
+            let [least, most] = PAUSES;
+            let pause = Duration::from_millis(least + (most - least) * n as u64 / count as u64);
+            let (opened, open) = (crowd.opened.clone(), crowd.open.clone());
+            let (abreast, mut first) = (abreast.clone(), Some(tell.clone()));
+            crowd.tasks.spawn(async move {
+                loop {
+                    let connected = {
+                        let _turn = abreast.acquire().await;
+                        TcpStream::connect(address).await
+                    };
+                    if let Ok(stream) = connected {
+                        opened.fetch_add(1, Ordering::Relaxed);
+                        open.fetch_add(1, Ordering::Relaxed);
+                        drop(first.take());
+                        // It ends when it is thrown out.
+                        let _thrown_out = annoy(stream, shape).await;
+                        open.fetch_sub(1, Ordering::Relaxed);
+                    }
+                    sleep(pause).await;
+                }
+            });
+        }
+        drop(tell);
+        // The last one lets go of it.
+        let all = timeout(Duration::from_secs(60), told.recv()).await;
+        all.context("a crowd could not gather in a minute")?;
+        Ok(crowd)
+    }
+
+    /// How often one of them got in.
+    #[must_use]
+    pub fn opened(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed)
+    }
+
+    /// How many are in now.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Goes away.
+    pub async fn leave(mut self) {
+        self.tasks.shutdown().await;
+    }
+}
+
+/// One connection, until the other end closes it.
+async fn annoy(mut stream: TcpStream, shape: &str) -> std::io::Result<()> {
+    stream.write_all(shape.as_bytes()).await?;
+    let mut said = [0; 512];
+    loop {
+        match timeout(SLOWLY, stream.read(&mut said)).await {
+            Ok(Ok(0)) => return Ok(()),
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Err(error),
+            Err(_) if shape.is_empty() => {}
+            // A part of the header, of the body, or of the next request's method.
+            Err(_) => stream.write_all(b"x").await?,
+        }
+    }
+}
+
+/// How long requests took.
+#[derive(Debug, Clone, Default)]
+pub struct Latencies(Vec<Duration>);
+
+impl Latencies {
+    /// The one that so many of a hundred do not exceed.
+    #[must_use]
+    pub fn percentile(&self, percent: usize) -> Duration {
+        let mut sorted = self.0.clone();
+        sorted.sort_unstable();
+        let at = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
+        sorted.get(at).copied().unwrap_or_default()
+    }
+}
+
+/// Heartbeats of a drone, half of them over a connection of their own, as after a restart or a
+/// pause of the network.
+///
+/// # Errors
+/// One is not answered.
+pub async fn heartbeats(swarm: &Swarm, drone: &FakeDrone, count: usize) -> Result<Latencies> {
+    let mut took = Latencies::default();
+    for n in 0..count {
+        let fresh = Client::new(&[swarm.admin.address().clone()], Some(Secret::new(&drone.credential)))?;
+        let client = if n % 2 == 0 { drone.client.clone() } else { fresh };
+        let one = FakeDrone { client, id: drone.id, credential: String::new() };
+        let began = Instant::now();
+        one.heartbeat(vec![]).await.with_context(|| format!("heartbeat {n}"))?;
+        took.0.push(began.elapsed());
+        sleep(Duration::from_millis(20)).await;
+    }
+    Ok(took)
+}

@@ -1,0 +1,3 @@
+//! Hostile clients: what they do is bounded, and on this machine only.
+
+pub mod connections;
