@@ -1,8 +1,10 @@
 //! The orchestrator's configuration: every setting with its unit and default. A setting
 //! that is not here is a typing mistake and refused.
 
+mod network;
 mod policy;
 
+pub use network::Network;
 pub use policy::{PolicyOverrides, Span};
 
 use crate::{healer::config::Healing, journal::JournalSettings, notify::sink::Settings as Notify};
@@ -29,6 +31,10 @@ pub struct Config {
     /// Serve the API to other machines over plain HTTP, too, so that credentials cross the
     /// network in the clear: for a network that you trust. Default false.
     pub plain_api: bool,
+    /// Proxies that say in X-Forwarded-For and X-Forwarded-Proto, or Forwarded, from where and whether
+    /// over TLS they were asked: addresses and networks. Of all others such headers mean nothing.
+    /// Default none.
+    pub trusted_proxies: Vec<Network>,
     /// HTTPS.
     pub tls: Tls,
     /// Where the journal, tokens, keys and logs are. Default `/var/lib/build-swarm`.
@@ -59,6 +65,7 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8100)),
             plain_api: false,
+            trusted_proxies: Vec::new(),
             tls: Tls::default(),
             state_dir: "/var/lib/build-swarm".into(),
             artifact_dir: None,
@@ -265,8 +272,10 @@ impl Default for Limits {
 impl Limits {
     fn check(&self) -> Result<(), String> {
         if self.body_idle_ms == 0 || self.header_ms == 0 || self.connections_per_address == 0 {
-            return Err("`connections_per_address`, `body_idle_ms` and `header_ms` of `[limits]` must be at least 1"
-                .into());
+            return Err(
+                "`connections_per_address`, `body_idle_ms` and `header_ms` of `[limits]` must be at least 1"
+                    .into(),
+            );
         }
         if self.connections < 8 {
             return Err("`connections` of `[limits]` must be at least 8".into());

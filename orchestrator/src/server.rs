@@ -226,7 +226,9 @@ impl Server {
             app.passes.spawn("notifier", when_leading(app.clone(), notify::pass::run(app.clone())));
         let limits = app.config.limits;
         let router = http::router(app.clone());
-        let connections = connection::serve(entrances, router, lane, limits, app.places.clone(), stopping.clone());
+        let (places, trusted) = (app.places.clone(), &app.config.trusted_proxies);
+        let connections =
+            connection::serve(entrances, router, lane, limits, places, trusted, stopping.clone());
         let stopper = async {
             let told = tokio::select! {
                 () = stop => Ok(()),

@@ -216,7 +216,10 @@ fn a_changed_configuration_is_taken_over_and_a_wrong_one_changes_nothing() {
     let path = config(folder.path(), "");
     let mut running = Running::start(&path, None);
 
-    config(folder.path(), "[log]\nlevel = \"debug\"\n[policy]\nlease_ms = 5000\n[limits]\nconnections = 70\n");
+    config(
+        folder.path(),
+        "[log]\nlevel = \"debug\"\n[policy]\nlease_ms = 5000\n[limits]\nconnections = 70\n",
+    );
     running.hang_up();
     let said = running.says("read again");
     assert!(said.contains("log.level, policy.lease_ms") && !said.contains("limits"), "{said}");

@@ -7,6 +7,7 @@ mod config;
 mod failure;
 mod image;
 mod output;
+mod patience;
 mod session;
 mod snapshot;
 

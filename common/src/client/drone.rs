@@ -136,7 +136,7 @@ impl Client {
             return Err(problem_of(response).await);
         }
         let url = response.url().to_string();
-        response.json().await.map_err(|e| ClientError::Protocol { url, what: e.to_string() })
+        response.json().await.map_err(|e| ClientError::Protocol { url, status: None, what: e.to_string() })
     }
 
     /// Says how an attempt ended.
@@ -199,7 +199,7 @@ impl Client {
         let response = self.send(&call.header("range", format!("bytes={first}-"))).await?;
         if response.status() != StatusCode::PARTIAL_CONTENT && first > 0 {
             let (url, what) = (response.url().to_string(), "the whole archive, not a part".to_owned());
-            return Err(ClientError::Protocol { url, what });
+            return Err(ClientError::Protocol { url, status: None, what });
         }
         Ok(ByteStream::new(response, Some(IDLE)))
     }

@@ -18,10 +18,13 @@ pub enum ClientError {
     #[error("{}", describe(.0))]
     Problem(Box<Problem>),
     /// What answered does not speak this API, or not this version of it.
-    #[error("{url} gave an answer that this version does not understand: {what}")]
+    #[error("{}", not_ours(url, *status, what))]
     Protocol {
         /// The address that was asked.
         url: String,
+        /// The status, if it is an error's: something between us and the orchestrator answered in its
+        /// place, such as a proxy, as ours come with a problem document.
+        status: Option<u16>,
         /// What was wrong with the answer.
         what: String,
     },
@@ -51,6 +54,21 @@ fn join(tried: &[Tried]) -> String {
     tried.iter().map(Tried::to_string).collect::<Vec<_>>().join("; ")
 }
 
+fn not_ours(url: &str, status: Option<u16>, what: &str) -> String {
+    let Some(status) = status else {
+        return format!("{url} gave an answer that this version does not understand: {what}");
+    };
+    let advice = match status {
+        404 => "; is the address right, its path included?",
+        413 => "; it takes no body of this size: raise its bound (nginx: `client_max_body_size 0`)",
+        502..=504 => "; it does not reach the orchestrator, or waits no longer for it",
+        _ => "",
+    };
+    format!(
+        "{url}: something in between, such as a proxy, answered {status} in the orchestrator's place{advice}: {what}"
+    )
+}
+
 fn describe(problem: &Problem) -> String {
     // The detail says all that the title says, and of this time.
     let said = if problem.detail.is_empty() { &problem.title } else { &problem.detail };
@@ -77,7 +95,20 @@ impl ClientError {
         match self {
             Self::Unreachable { .. } => !self.is_untrusted(),
             Self::Problem(problem) => matches!(problem.status, 408 | 425 | 429 | 502..=504 | 507),
-            Self::Protocol { .. } | Self::Local(_) => false,
+            Self::Protocol { status, .. } => matches!(status, Some(408 | 425 | 429 | 502..=504)),
+            Self::Local(_) => false,
+        }
+    }
+
+    /// Whether who watches something is to go on asking: all but the orchestrator's own word, and a
+    /// certificate that is not to be believed, may pass. A proxy's answer is not the orchestrator's.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => !self.is_untrusted(),
+            Self::Problem(problem) => problem.status >= 500 || self.is_transient(),
+            Self::Protocol { .. } => true,
+            Self::Local(_) => false,
         }
     }
 

@@ -69,8 +69,9 @@ impl EventStream {
     /// # Errors
     /// The connection broke, or something came that is no event.
     pub async fn next(&mut self) -> Result<Option<EventView>, ClientError> {
-        let wrong =
-            |url: &reqwest::Url, what: String| Err(ClientError::Protocol { url: url.to_string(), what });
+        let wrong = |url: &reqwest::Url, what: String| {
+            Err(ClientError::Protocol { url: url.to_string(), status: None, what })
+        };
         loop {
             if let Some(data) = self.parser.ready.pop_front() {
                 return match serde_json::from_str(&data) {

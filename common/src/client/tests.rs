@@ -69,10 +69,12 @@ async fn the_next_address_is_asked_when_one_is_silent_and_is_asked_first_from_th
 }
 
 #[tokio::test]
-async fn a_standby_that_answers_503_is_passed_over() {
-    let (standby, _) = answers_once(answer("503 Service Unavailable", ""));
-    let (leader, _) = answers_once(answer("200 OK", &key_json()));
-    assert!(client(&[standby, leader]).key().await.is_ok());
+async fn a_standby_and_a_proxy_that_does_not_reach_its_own_are_passed_over() {
+    for status in ["503 Service Unavailable", "502 Bad Gateway", "504 Gateway Time-out"] {
+        let (standby, _) = answers_once(answer(status, ""));
+        let (leader, _) = answers_once(answer("200 OK", &key_json()));
+        assert!(client(&[standby, leader]).key().await.is_ok(), "{status}");
+    }
 }
 
 #[tokio::test]
@@ -113,11 +115,26 @@ async fn a_problem_document_becomes_a_problem() {
 
 #[tokio::test]
 async fn an_answer_of_something_else_is_a_protocol_error_that_shows_it() {
-    for (head, body) in [("200 OK", "<html>router login</html>"), ("404 Not Found", "nginx")] {
+    for (head, body, transient, said) in [
+        ("200 OK", "<html>router login</html>", false, "of another version"),
+        ("404 Not Found", "nginx", false, "answered 404 in the orchestrator's place; is the address right"),
+        ("401 Unauthorized", "log in", false, "answered 401 in the orchestrator's place: `log in`"),
+        ("413 Request Entity Too Large", "nginx", false, "client_max_body_size"),
+        ("502 Bad Gateway", "nginx", true, "does not reach the orchestrator"),
+        ("504 Gateway Time-out", "", true, "answered 504"),
+        // Its media type alone makes a problem document.
+        (
+            "503 Service Unavailable",
+            r#"{"type":"x","title":"x","status":503,"detail":"x"}"#,
+            true,
+            "answered 503",
+        ),
+    ] {
         let (url, _) = answers_once(answer(head, body));
         let error = client(&[url]).status().await.unwrap_err();
-        assert!(matches!(error, ClientError::Protocol { .. }), "{error:?}");
-        assert!(!error.is_transient());
+        assert!(matches!(error, ClientError::Protocol { .. }) && error.status().is_none(), "{error:?}");
+        assert_eq!((error.is_transient(), error.is_passing()), (transient, true), "{error}");
+        assert!(error.to_string().contains(said), "{error}");
     }
 }
 

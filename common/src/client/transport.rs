@@ -2,8 +2,8 @@
 //!
 //! The addresses are tried in turn, beginning with the one that answered last. An
 //! address is passed over when nothing answers there, or when it answers 503 while
-//! there is another (a standby does, and names the leader, who is then asked next). Redirects are not followed: a credential goes
-//! only where its owner said.
+//! there is another (a standby does, and names the leader, who is then asked next), or 502 or 504, as a
+//! proxy does. Redirects are not followed: a credential goes only where its owner said.
 
 use super::{
     ClientError, Tried,
@@ -135,6 +135,7 @@ impl Client {
         let body = read_bounded(response).await?;
         serde_json::from_slice(&body).map_err(|e| ClientError::Protocol {
             url,
+            status: None,
             what: format!("{e}; is the orchestrator of another version?"),
         })
     }
@@ -161,7 +162,7 @@ impl Client {
         while let Some(at) = order.pop_front() {
             let address = &self.addresses[at];
             match self.try_one(call, address, &request_id).await? {
-                Ok(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE && count > 1 => {
+                Ok(response) if count > 1 && is_away(response.status(), call) => {
                     let leader = self.leader(&response);
                     if let Some(next) = order.iter().position(|at| Some(*at) == leader) {
                         order.swap(0, next);
@@ -244,6 +245,16 @@ impl Client {
                 Err(Failed { sent: true, untrusted: false, why })
             }
         })
+    }
+}
+
+/// Whether another address may do: a standby answered, or a proxy that does not reach its
+/// orchestrator, or no longer waits for it.
+fn is_away(status: StatusCode, call: &Call) -> bool {
+    match status {
+        StatusCode::SERVICE_UNAVAILABLE => true,
+        StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => call.repeatable,
+        _ => false,
     }
 }
 
@@ -331,7 +342,7 @@ pub(super) async fn problem_of(response: Response) -> ClientError {
     if status.is_redirection() {
         let to = response.headers().get("location").and_then(|v| v.to_str().ok());
         let what = format!("it redirects to {}; use that address instead", to.unwrap_or("nowhere"));
-        return ClientError::Protocol { url, what };
+        return ClientError::Protocol { url, status: None, what };
     }
     let is_problem = response
         .headers()
@@ -347,8 +358,7 @@ pub(super) async fn problem_of(response: Response) -> ClientError {
         _ => {
             let text = String::from_utf8_lossy(&body);
             let shown: String = text.trim().chars().take(SHOWN_CHARS).collect();
-            let what = format!("HTTP {status} without a problem document: `{shown}`");
-            ClientError::Protocol { url, what }
+            ClientError::Protocol { url, status: Some(status.as_u16()), what: format!("`{shown}`") }
         }
     }
 }
@@ -363,7 +373,7 @@ async fn read_bounded(mut response: Response) -> Result<Vec<u8>, ClientError> {
             }
             Ok(Some(_)) => {
                 let what = format!("its answer is larger than {MAX_ANSWER_BYTES} bytes");
-                return Err(ClientError::Protocol { url: response.url().to_string(), what });
+                return Err(ClientError::Protocol { url: response.url().to_string(), status: None, what });
             }
             Ok(None) => return Ok(body),
             Err(e) => return Err(broken_off(response.url(), &e)),

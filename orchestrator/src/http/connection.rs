@@ -5,9 +5,10 @@
 use super::{
     Lane,
     binhost::lane::Handed,
-    places::{Answering, Origin, Place, Places},
+    peer::{Peer, Way},
+    places::{Answering, Place, Places},
 };
-use crate::config::Limits;
+use crate::config::{Limits, Network};
 use axum::{
     Router,
     body::{Body, Bytes},
@@ -26,7 +27,6 @@ use rustls::ServerConfig;
 use std::{
     convert::Infallible,
     io::Cursor,
-    net::IpAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -60,26 +60,6 @@ pub(crate) struct Entrance {
     pub(crate) tls: Option<Arc<ServerConfig>>,
 }
 
-/// Who is at the other end of a connection; every request carries it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Peer {
-    ip: IpAddr,
-    /// Whether nobody in between can read along.
-    pub(super) tls: bool,
-}
-
-impl Peer {
-    /// Where its connections are counted.
-    pub(super) fn origin(&self) -> Origin {
-        Origin::new(self.ip, false)
-    }
-
-    /// Whether it is a program of this machine.
-    pub(super) fn is_this_machine(&self) -> bool {
-        self.ip.to_canonical().is_loopback()
-    }
-}
-
 /// Serves until `stopping`, then lets open requests end, but not longer than the drain
 /// time; what is open then is cut off. All entrances share the places.
 pub(crate) async fn serve(
@@ -88,15 +68,18 @@ pub(crate) async fn serve(
     lane: Lane,
     limits: Limits,
     places: Places,
+    trusted: &[Network],
     stopping: CancellationToken,
 ) {
     let lane = Arc::new(lane);
+    let trusted: Arc<[Network]> = trusted.into();
     let served = entrances.into_iter().map(|entrance| {
         let hall = Hall {
             router: router.clone(),
             lane: lane.clone(),
             limits,
             places: places.clone(),
+            trusted: trusted.clone(),
             stopping: stopping.clone(),
         };
         hall.serve(entrance)
@@ -111,6 +94,8 @@ struct Hall {
     lane: Arc<Lane>,
     limits: Limits,
     places: Places,
+    /// Proxies whose word counts.
+    trusted: Arc<[Network]>,
     stopping: CancellationToken,
 }
 
@@ -138,12 +123,12 @@ impl Hall {
                 continue;
             }
             let (hall, watcher, acceptor) = (self.clone(), graceful.watcher(), acceptor.clone());
-            let peer = Peer { ip: from.ip(), tls: acceptor.is_some() };
+            let peer = Peer::of_connection(from.ip(), acceptor.is_some(), &self.trusted);
             // Taken before the next one is accepted: there are never more than there are places.
             let place = self.places.take(peer.origin());
             connections.spawn(async move {
                 tokio::select! {
-                    () = place.given_up() => tracing::debug!(peer = %peer.ip, "a connection makes room for others"),
+                    () = place.given_up() => tracing::debug!(peer = %peer.ip(), "a connection makes room for others"),
                     () = hall.attend(stream, acceptor, peer, &place, watcher) => {}
                 }
             });
@@ -197,8 +182,8 @@ impl Hall {
             Ok(Ok(stream)) => return Some(stream),
             // A client that does not trust the certificate says so, which tells a person more
             // than the silence of a drone.
-            Ok(Err(error)) => tracing::info!(peer = %peer.ip, %error, "a TLS handshake failed"),
-            Err(_) => tracing::debug!(peer = %peer.ip, "a TLS handshake did not end in time"),
+            Ok(Err(error)) => tracing::info!(peer = %peer.ip(), %error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!(peer = %peer.ip(), "a TLS handshake did not end in time"),
         }
         None
     }
@@ -212,11 +197,18 @@ impl Hall {
         watcher: Watcher,
     ) {
         let service = service_fn(|mut request: Request<Incoming>| {
+            let peer = peer.of_request(request.headers(), &self.trusted);
+            if peer.way != Way::Direct {
+                // A proxy's connection is whose request it brings.
+                place.is_strangers(peer.origin());
+            }
             let answering = place.answering();
             request.extensions_mut().insert(peer);
             request.extensions_mut().insert(place.clone());
             let answered = self.router.clone().oneshot(request);
-            async move { Ok::<_, Infallible>(answered.await?.map(|body| Attended { body, _answering: answering })) }
+            async move {
+                Ok::<_, Infallible>(answered.await?.map(|body| Attended { body, _answering: answering }))
+            }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

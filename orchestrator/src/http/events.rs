@@ -2,6 +2,7 @@
 //! memory, so a stream has no gaps whatever its reader's pace, and resumes where it ended.
 
 use super::{
+    UNBUFFERED,
     problem::ApiError,
     route::{Role, Route},
 };
@@ -61,7 +62,7 @@ async fn events(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Respo
         Some((Ok::<_, std::convert::Infallible>(piece), reader))
     }));
     let kind = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
-    Ok((kind, body).into_response())
+    Ok((kind, [UNBUFFERED], body).into_response())
 }
 
 /// The next piece of the stream; `None` ends it.

@@ -1,6 +1,7 @@
 //! Logs of attempts: drones append, people read and follow.
 
 use super::{
+    UNBUFFERED,
     auth::Drone,
     body,
     problem::{ApiError, UPLOAD_OFFSET},
@@ -174,7 +175,7 @@ async fn send(app: Arc<App>, attempt: AttemptId, follow: bool) -> Result<Respons
         }
     }));
     let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "no-store")];
-    Ok((kind, body).into_response())
+    Ok((kind, follow.then_some([UNBUFFERED]), body).into_response())
 }
 
 impl Reader {

@@ -3,7 +3,7 @@
 //! A handler reads its request, asks the engine, and writes the answer. It knows no rule
 //! and never touches the journal. Each file is one resource; [`route`] is the shape they
 //! share, [`places`] how many connections
-//! there are of whom, [`plain`] what needs TLS, [`auth`] who asks, [`body`] how much, [`problem`] what went wrong.
+//! there are of whom, [`peer`] where a request comes from, [`plain`] what needs TLS, [`auth`] who asks, [`body`] how much, [`problem`] what went wrong.
 
 mod archive;
 mod artifacts;
@@ -26,6 +26,7 @@ mod metrics;
 mod notify;
 pub mod openapi;
 mod packages;
+mod peer;
 pub(crate) mod places;
 mod plain;
 mod problem;
@@ -43,10 +44,18 @@ pub(crate) use binhost::lane::Lane;
 pub(crate) use problem::ApiError;
 
 use crate::app::App;
-use axum::{Router, http::StatusCode, middleware};
+use axum::{
+    Router,
+    http::{HeaderName, StatusCode},
+    middleware,
+};
 use route::Route;
 use std::sync::Arc;
 use swarm_common::wire::API_PREFIX;
+
+/// Has proxies pass a followed answer on as it comes: nginx keeps answers back to fill its buffers
+/// unless it is told so.
+const UNBUFFERED: (HeaderName, &str) = (HeaderName::from_static("x-accel-buffering"), "no");
 
 /// Every route of the API.
 fn routes() -> Vec<Route> {

@@ -13,7 +13,8 @@ pub fn document() -> Value {
     let mut paths = Map::new();
     for route in super::routes() {
         schemas.extend(route.schemas.clone());
-        let path = format!("{API_PREFIX}{}", route.path);
+        // A parameter that takes slashes, too, is one like any other in the document.
+        let path = format!("{API_PREFIX}{}", route.path.replace("{*", "{"));
         let item = paths.entry(path).or_insert_with(|| json!({}));
         item[route.method.as_str().to_lowercase()] = operation(&route);
     }
@@ -46,6 +47,7 @@ pub fn text() -> String {
 fn operation(route: &Route) -> Value {
     let in_path = route.path.split('/').filter_map(|s| s.strip_prefix('{')?.strip_suffix('}'));
     let in_path = in_path
+        .map(|name| name.trim_start_matches('*'))
         .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }));
     let in_query = route.queries.iter().map(|(name, about)| {
         json!({ "name": name, "in": "query", "description": about, "schema": { "type": "string" } })

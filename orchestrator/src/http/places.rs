@@ -100,7 +100,6 @@ struct Table {
     held: BTreeMap<u64, Held>,
 }
 
-#[derive(Clone)]
 struct Held {
     holder: Holder,
     state: Arc<State>,
@@ -172,7 +171,9 @@ impl Places {
     fn make_room(&self, table: &mut Table, holder: Holder, id: u64) -> Result<(), Full> {
         let caller = holder.caller();
         let mut many: BTreeMap<Holder, usize> = BTreeMap::new();
-        for (_, held) in table.held.iter().filter(|&(&other, held)| other != id && held.holder.caller() == caller) {
+        for (_, held) in
+            table.held.iter().filter(|&(&other, held)| other != id && held.holder.caller() == caller)
+        {
             *many.entry(held.holder).or_default() += 1;
         }
         let own = many.get(&holder).copied().unwrap_or(0);
@@ -247,6 +248,18 @@ impl Place {
             held.holder = holder;
         }
         Ok(())
+    }
+
+    /// The connection is a stranger's again, since it brings requests of many.
+    pub(crate) fn is_strangers(&self, origin: Origin) {
+        let holder = Holder::Stranger(origin);
+        let mut table = self.places.table();
+        if table.held.get(&self.id).is_some_and(|held| held.holder != holder)
+            && self.places.make_room(&mut table, holder, self.id).is_ok()
+            && let Some(held) = table.held.get_mut(&self.id)
+        {
+            held.holder = holder;
+        }
     }
 
     /// A request's head has come: until the value is dropped it is being answered.

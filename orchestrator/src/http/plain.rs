@@ -3,12 +3,25 @@
 //! network in the clear is everybody's, so routes that take one are refused there, unless
 //! the admin says that the network is trusted (`plain_api`).
 
-use super::{connection::Peer, problem::ApiError, route::Role};
+use super::{
+    peer::{Peer, Way},
+    problem::ApiError,
+    route::Role,
+};
 use crate::app::App;
 use axum::{
     extract::Request,
     http::{Method, header, uri::Authority},
 };
+
+/// What is wrong with a proxy that the configuration does not name.
+const NOT_NAMED: &str = "over plain HTTP other machines get packages only, and this came through a proxy: if it was \
+    asked over TLS, name its address in `trusted_proxies` of the orchestrator's configuration and have it send \
+    X-Forwarded-Proto";
+
+/// What is wrong with a request of one that it names.
+const NOT_OVER_TLS: &str = "over plain HTTP other machines get packages only, and the proxy does not say that it was \
+    asked over TLS: ask it by https, and have it send `X-Forwarded-Proto: https` then";
 
 /// Refuses a request of the API that should have come over TLS.
 pub(super) fn check(app: &App, role: Role, request: &Request) -> Result<(), ApiError> {
@@ -18,6 +31,11 @@ pub(super) fn check(app: &App, role: Role, request: &Request) -> Result<(), ApiE
     let public = role == Role::Anyone && request.method() == Method::GET;
     if private || public || app.config.plain_api {
         return Ok(());
+    }
+    match peer.map(|peer| peer.way) {
+        Some(Way::Unknown) => return Err(ApiError::PlainHttp(NOT_NAMED.into())),
+        Some(Way::Trusted) => return Err(ApiError::PlainHttp(NOT_OVER_TLS.into())),
+        Some(Way::Direct) | None => {}
     }
     Err(ApiError::PlainHttp(match &app.tls {
         Some(tls) => format!(

@@ -18,7 +18,7 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::new(
             Method::GET,
-            "/why/{query}",
+            "/why/{*query}",
             Role::Admin,
             "Why a package is where it is: by id, name, category/name or category/name-version",
             why,

@@ -4,10 +4,11 @@
 use crate::{
     failure::Failure,
     output::text::{clean, moment},
+    patience::Patience,
     session::Session,
 };
 use std::time::Duration;
-use swarm_common::{client::ClientError, digest::Digest, wire::view::EventView};
+use swarm_common::{digest::Digest, wire::view::EventView};
 
 /// Arguments of `events`.
 #[derive(Debug, clap::Args)]
@@ -24,8 +25,8 @@ pub struct Args {
     last: u64,
 }
 
-/// How long to wait for an orchestrator that restarts.
-const PATIENCE: u32 = 60;
+/// Pause before a stream that ended is asked for again.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Prints events.
 ///
@@ -38,18 +39,17 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
     if !args.follow && after >= end {
         return Ok(());
     }
-    let mut failures = 0;
+    let mut patience = Patience::default();
     loop {
-        match follow(session, &client, &mut after, (!args.follow).then_some(end)).await {
+        match follow(session, &client, &mut after, (!args.follow).then_some(end), &mut patience).await {
             Ok(true) => return Ok(()),
             // It closes streams when it stops; go on where this one ended.
-            Ok(false) => failures = 0,
-            Err(Failure::Client(ClientError::Unreachable { .. })) if args.follow && failures < PATIENCE => {
-                failures += 1;
+            Ok(false) => tokio::time::sleep(PAUSE).await,
+            Err(Failure::Client(error)) if args.follow => {
+                patience.wait(error, |text| session.output.say(text)).await?;
             }
             Err(failure) => return Err(failure),
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 
@@ -59,8 +59,10 @@ async fn follow(
     client: &swarm_common::client::Client,
     after: &mut u64,
     end: Option<u64>,
+    patience: &mut Patience,
 ) -> Result<bool, Failure> {
     let mut events = client.events(Some(*after)).await?;
+    patience.answered(|text| session.output.say(text));
     while let Some(event) = events.next().await? {
         *after = event.seq;
         if session.output.json {

@@ -4,6 +4,7 @@
 use crate::{
     failure::Failure,
     output::{LogCleaner, text::clean},
+    patience::Patience,
     session::Session,
 };
 use serde_json::json;
@@ -34,8 +35,6 @@ pub struct Args {
 
 /// Pause before asking again.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How often an orchestrator that does not answer is asked again.
-const PATIENCE: u32 = 120;
 
 /// What has a log.
 #[derive(Debug, Clone, Copy)]
@@ -113,12 +112,12 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
         Some(attempt) => attempt,
         None => newest(session, &client, of, args.follow).await?,
     };
-    let mut log = Reading { session, of, attempt, printed: 0, cleaner: LogCleaner::default() };
+    let patience = Patience::default();
+    let mut log = Reading { session, of, attempt, printed: 0, cleaner: LogCleaner::default(), patience };
     if !args.follow {
         log.read(&client, false).await?;
         return log.finish();
     }
-    let mut failures = 0;
     loop {
         let looked = async {
             log.read(&client, true).await?;
@@ -128,19 +127,28 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
         match looked.await {
             Ok(false) => return log.finish(),
             // The orchestrator stops, and the build goes on without it.
-            Ok(true) => failures = 0,
-            Err(Failure::Client(ClientError::Unreachable { .. })) if failures < PATIENCE => failures += 1,
+            Ok(true) => tokio::time::sleep(PAUSE).await,
+            Err(Failure::Client(error)) => log.patience.wait(error, |text| session.output.say(text)).await?,
             Err(failure) => return Err(failure),
         }
-        tokio::time::sleep(PAUSE).await;
     }
 }
 
 /// The newest attempt. Who follows what nobody has begun waits for it.
 async fn newest(session: &Session, client: &Client, of: Of, follow: bool) -> Result<AttemptId, Failure> {
     let mut told = false;
+    let mut patience = Patience::default();
+    let say = |text: &str| session.output.say(text);
     loop {
-        let Attempts { title, newest, open, state, look, .. } = Attempts::at(client, of).await?;
+        let Attempts { title, newest, open, state, look, .. } = match Attempts::at(client, of).await {
+            Ok(attempts) => attempts,
+            Err(error) if told => {
+                patience.wait(error, say).await?;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        patience.answered(say);
         if let Some(attempt) = newest {
             return Ok(attempt);
         }
@@ -150,7 +158,7 @@ async fn newest(session: &Session, client: &Client, of: Of, follow: bool) -> Res
             )));
         }
         if !std::mem::replace(&mut told, true) {
-            session.output.say(&format!("{title} is {state}"));
+            say(&format!("{title} is {state}"));
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -164,6 +172,7 @@ struct Reading<'a> {
     /// Bytes that were printed.
     printed: u64,
     cleaner: LogCleaner,
+    patience: Patience,
 }
 
 impl Reading<'_> {
@@ -173,6 +182,7 @@ impl Reading<'_> {
             Of::Package(package) => client.package_log(package, Some(self.attempt), follow).await?,
             Of::Plan(run) => client.plan_log(run, Some(self.attempt), follow).await?,
         };
+        self.patience.answered(|text| self.session.output.say(text));
         let mut at = 0;
         while let Some(piece) = log.next().await? {
             let known = usize::try_from(self.printed.saturating_sub(at)).unwrap_or(usize::MAX);

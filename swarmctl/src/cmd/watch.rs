@@ -8,13 +8,11 @@ use crate::{
         Paint, Tone,
         text::{clean, now, span},
     },
+    patience::Patience,
     session::Session,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, time::Duration};
 use swarm_common::{
     client::{Client, ClientError, EventStream, PackageFilter},
     id::{PackageId, RunId},
@@ -27,8 +25,6 @@ use swarm_common::{
 const PAUSE: Duration = Duration::from_millis(100);
 /// Pause between looks while nothing is heard of a change.
 const LONG_PAUSE: Duration = Duration::from_secs(2);
-/// How long an orchestrator may be away.
-const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Watches a run until it ends.
 ///
@@ -40,30 +36,20 @@ pub async fn watch(session: &Session, client: &Client, run: RunId) -> Result<(),
     let filter = PackageFilter { run: Some(run), ..PackageFilter::default() };
     let mut seen = Seen::default();
     let mut changes = Changes::default();
-    let mut away: Option<Instant> = None;
+    let mut patience = Patience::default();
+    let say = |text: &str| bar.suspend(|| session.output.say(text));
     loop {
         // The run first: if it is over, the packages read after it are final as well.
         let looked =
             async { Ok::<_, ClientError>((client.run(run).await?, client.packages(&filter).await?)) };
         let (view, rows) = match looked.await {
             Ok(looked) => looked,
-            Err(e) if e.is_transient() && away.is_none_or(|since| since.elapsed() < PATIENCE) => {
-                if away.is_none() {
-                    bar.suspend(|| {
-                        session
-                            .output
-                            .say(&format!("waiting for the orchestrator: {}", clean(&e.to_string())))
-                    });
-                }
-                away.get_or_insert_with(Instant::now);
-                tokio::time::sleep(LONG_PAUSE).await;
+            Err(error) => {
+                patience.wait(error, say).await?;
                 continue;
             }
-            Err(e) => return Err(e.into()),
         };
-        if away.take().is_some() {
-            bar.suspend(|| session.output.say("the orchestrator is back"));
-        }
+        patience.answered(say);
         let lines = seen.changes(&view, &rows, session.output.paint);
         if !session.output.json && !lines.is_empty() {
             bar.suspend(|| session.output.print(&lines.concat()))?;

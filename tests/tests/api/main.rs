@@ -21,6 +21,7 @@ mod notify;
 mod openapi;
 mod packages;
 mod profiles;
+mod proxy;
 mod reports;
 mod restart;
 mod runs;

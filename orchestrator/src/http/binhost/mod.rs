@@ -11,7 +11,7 @@
 mod answer;
 pub(super) mod lane;
 
-use super::{connection::Peer, envelope::Plain, file, places::Place};
+use super::{envelope::Plain, file, peer::Peer, places::Place};
 use crate::{
     app::App,
     publish::layout::{self, Servable},

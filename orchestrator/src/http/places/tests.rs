@@ -112,6 +112,20 @@ fn a_download_gives_way_only_to_an_address_that_has_fewer() {
 }
 
 #[test]
+fn a_proxys_connection_is_whose_request_it_brings() {
+    let places = places();
+    let place = places.take(Origin::new("10.0.0.1".parse().unwrap(), true));
+    place.proved(Holder::Drone(DroneId(1))).unwrap();
+    place.is_strangers(at("192.0.2.1"));
+    assert_eq!((count(&places, Caller::Drone).0, count(&places, Caller::Stranger).0), (0, 1));
+    // It counts for that address from then on, as a connection of its own would.
+    let _own = take(&places, at("192.0.2.1"), 3);
+    assert_eq!(count(&places, Caller::Stranger), (3, 1));
+    place.is_strangers(at("192.0.2.2"));
+    assert_eq!(count(&places, Caller::Stranger), (3, 1));
+}
+
+#[test]
 fn who_is_known_stays_so_when_it_fetches_packages() {
     let places = places();
     let place = places.take(at("192.0.2.1"));

@@ -1,0 +1,95 @@
+//! Waiting for an orchestrator that went away while something is watched. What may pass, a proxy's
+//! answer in its place among it, is tried again ever more slowly and said; what lasts is given up.
+
+use crate::output::text::clean;
+use std::time::{Duration, Instant};
+use swarm_common::client::ClientError;
+
+/// How long an orchestrator may be away.
+const LONGEST: Duration = Duration::from_secs(300);
+/// Pause before the first try; each further one is twice as long.
+const PAUSE: Duration = Duration::from_millis(500);
+/// But never longer than this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+
+/// How long it has been away, and what was said of it.
+#[derive(Debug, Default)]
+pub struct Patience {
+    away: Option<Instant>,
+    tries: u32,
+    said: String,
+}
+
+impl Patience {
+    /// Waits before the next try. The first is made without a word: a proxy ends what was silent for
+    /// long, and asked again it goes on.
+    ///
+    /// # Errors
+    /// `error`, if it is the orchestrator's own word or has lasted for too long.
+    pub async fn wait(&mut self, error: ClientError, say: impl FnOnce(&str)) -> Result<(), ClientError> {
+        let away = *self.away.get_or_insert_with(Instant::now);
+        if !error.is_passing() || away.elapsed() >= LONGEST {
+            return Err(error);
+        }
+        if self.tries > 0 {
+            let text = clean(&error.to_string());
+            if text != self.said {
+                say(&format!("waiting for the orchestrator: {text}"));
+                self.said = text;
+            }
+        }
+        tokio::time::sleep(self.pause()).await;
+        self.tries = self.tries.saturating_add(1);
+        Ok(())
+    }
+
+    /// It answers.
+    pub fn answered(&mut self, say: impl FnOnce(&str)) {
+        if !std::mem::take(self).said.is_empty() {
+            say("the orchestrator is back");
+        }
+    }
+
+    fn pause(&self) -> Duration {
+        PAUSE.saturating_mul(1 << self.tries.min(8)).min(LONGEST_PAUSE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use swarm_common::wire::problem::Problem;
+
+    fn proxys(status: u16) -> ClientError {
+        ClientError::Protocol { url: "http://nas".into(), status: Some(status), what: "\x1b[2J".into() }
+    }
+
+    #[tokio::test]
+    async fn what_passes_is_said_once_and_that_it_is_over_too() {
+        let mut patience = Patience::default();
+        let mut said = Vec::new();
+        for status in [502, 502, 504] {
+            patience.wait(proxys(status), |text| said.push(text.to_owned())).await.unwrap();
+        }
+        patience.answered(|text| said.push(text.to_owned()));
+        patience.wait(proxys(404), |text| said.push(text.to_owned())).await.unwrap();
+        patience.answered(|text| said.push(text.to_owned()));
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert!(said[0].contains("answered 502") && said[1].contains("answered 504"), "{said:?}");
+        assert!(said[2] == "the orchestrator is back" && !said.concat().contains('\x1b'), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn the_orchestrators_own_word_and_what_lasts_end_it() {
+        let gone = ClientError::Problem(Box::new(Problem {
+            kind: "/problems/unknown-run".into(),
+            title: String::new(),
+            status: 404,
+            detail: String::new(),
+            request_id: None,
+        }));
+        assert!(Patience::default().wait(gone, |_| {}).await.is_err());
+        let mut patience = Patience { away: Instant::now().checked_sub(LONGEST), ..Patience::default() };
+        assert!(patience.wait(proxys(502), |_| {}).await.is_err());
+    }
+}
