@@ -49,7 +49,7 @@ fn tell(failure: &Failure, output: Output) {
         return;
     }
     if output.json {
-        output.say(&failure.to_json().to_string());
+        output.say(&output::text::clean_json(&failure.to_json().to_string()));
         return;
     }
     let paint = Paint::new(output.live && std::env::var_os("NO_COLOR").is_none());

@@ -93,7 +93,8 @@ pub(super) async fn give(path: &Path, what: &str, headers: &HeaderMap) -> Result
     };
     let size = file.metadata().map_err(DiskError::at("look at", path))?.len();
     let asked = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
-    let (status, first, length, part) = match conditional::range(asked, None, size, 0) {
+    let if_range = headers.get(header::IF_RANGE).map(|value| value.to_str().unwrap_or_default());
+    let (status, first, length, part) = match conditional::range(asked, if_range, size, None) {
         Wanted::All => (StatusCode::OK, 0, size, None),
         Wanted::Part { first, last } => {
             let part = format!("bytes {first}-{last}/{size}");

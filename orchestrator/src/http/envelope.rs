@@ -7,7 +7,7 @@ use super::problem::{self, ApiError, Pending};
 use axum::{
     body::to_bytes,
     extract::Request,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header, uri::Authority},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
@@ -34,8 +34,13 @@ pub(super) async fn wrap(request: Request, next: Next) -> Response {
     let began = Instant::now();
     async move {
         // What a handler shares with others is behind locks that outlive a panic.
-        let run = AssertUnwindSafe(next.run(request)).catch_unwind();
-        let response = run.await.unwrap_or_else(|panic| broken_off(&*panic));
+        let response = match check_host(&request) {
+            Err(error) => error.into_response(),
+            Ok(()) => {
+                let run = AssertUnwindSafe(next.run(request)).catch_unwind();
+                run.await.unwrap_or_else(|panic| broken_off(&*panic))
+            }
+        };
         let mut response = write_problem(response, &id).await;
         let (status, took_ms) = (response.status().as_u16(), began.elapsed().as_millis());
         if response.status().is_server_error() {
@@ -50,6 +55,20 @@ pub(super) async fn wrap(request: Request, next: Next) -> Response {
     }
     .instrument(span)
     .await
+}
+
+/// Whether the request says one host (RFC 9112, section 3.2).
+fn check_host(request: &Request) -> Result<(), ApiError> {
+    let mut hosts = request.headers().get_all(header::HOST).into_iter();
+    let wrong = |what: &str| Err(ApiError::BadRequest(format!("the request has {what}")));
+    let host = match (hosts.next(), hosts.next()) {
+        (_, Some(_)) => return wrong("more than one Host"),
+        (None, None) if request.version() >= Version::HTTP_11 => return wrong("no Host"),
+        (None, None) => return Ok(()),
+        (Some(host), None) => host.to_str().unwrap_or("@"),
+    };
+    let is_host = host.is_empty() || host.parse::<Authority>().is_ok_and(|a| !a.as_str().contains('@'));
+    if is_host { Ok(()) } else { wrong("a Host that is none") }
 }
 
 /// The id that the client gave, if it is fit for a log, or a fresh one.
@@ -128,7 +147,12 @@ mod tests {
             panic!("the defect that a test asked for");
         }
         let router: Router = Router::new().route("/", get(clumsy)).layer(middleware::from_fn(wrap));
-        let request = Request::builder().uri("/").header(REQUEST_ID, "mine").body(Body::empty()).unwrap();
+        let request = Request::builder()
+            .uri("/")
+            .header(header::HOST, "s")
+            .header(REQUEST_ID, "mine")
+            .body(Body::empty())
+            .unwrap();
         let response = router.oneshot(request).await.unwrap();
         assert_eq!(
             (response.status().as_u16(), &response.headers()[REQUEST_ID]),

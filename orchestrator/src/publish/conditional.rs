@@ -7,16 +7,96 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// not see an index that is published within them.
 const PORTAGE_HABIT_SECS: u64 = 5;
 
-/// Whether to answer 304: the client has this version already.
-///
-/// `if_modified_since` and `user_agent` are the request's headers as they came;
-/// `last_modified` is the file's time, for an index its TIMESTAMP.
+/// What a request asks to hold, as its headers came.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Conditions<'r> {
+    /// `If-Match`.
+    pub if_match: Option<&'r str>,
+    /// `If-None-Match`.
+    pub if_none_match: Option<&'r str>,
+    /// `If-Modified-Since`.
+    pub if_modified_since: Option<&'r str>,
+    /// `If-Unmodified-Since`.
+    pub if_unmodified_since: Option<&'r str>,
+    /// `If-Range`.
+    pub if_range: Option<&'r str>,
+    /// Whose request it is.
+    pub user_agent: Option<&'r str>,
+}
+
+/// What is known of a file.
+#[derive(Debug, Clone)]
+pub struct Version {
+    /// Its entity tag with its quotes; weak, if the file may change without it.
+    pub tag: String,
+    /// Its time; for an index its TIMESTAMP.
+    pub modified: u64,
+}
+
+/// What becomes of a GET or HEAD with conditions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The file, or the part of it that is asked for.
+    Send,
+    /// 304: the client has this version already.
+    NotModified,
+    /// 412: it is not the version that the client goes on with.
+    Failed,
+}
+
+/// In the order of RFC 9110, section 13.2.2: of an entity tag and a date the tag counts.
 #[must_use]
-pub fn not_modified(if_modified_since: Option<&str>, user_agent: Option<&str>, last_modified: u64) -> bool {
+pub fn judge(asked: &Conditions, version: &Version) -> Verdict {
+    let holds = match (asked.if_match, asked.if_unmodified_since.and_then(parse_date)) {
+        (Some(tags), _) => lists(tags, |tag| is_same(tag, &version.tag)),
+        (None, Some(date)) => version.modified <= date,
+        (None, None) => true,
+    };
+    if !holds {
+        return Verdict::Failed;
+    }
+    let known = match asked.if_none_match {
+        Some(tags) => lists(tags, |tag| opaque(tag) == opaque(&version.tag)),
+        None => not_modified(asked.if_modified_since, asked.user_agent, version.modified),
+    };
+    if known { Verdict::NotModified } else { Verdict::Send }
+}
+
+/// Whether the client has the file of this time already.
+fn not_modified(if_modified_since: Option<&str>, user_agent: Option<&str>, modified: u64) -> bool {
     let Some(since) = if_modified_since.and_then(parse_date) else { return false };
     let is_portage = user_agent.is_some_and(|agent| agent.starts_with("Gentoo Portage"));
     let since = if is_portage { since.saturating_sub(PORTAGE_HABIT_SECS) } else { since };
-    last_modified <= since
+    modified <= since
+}
+
+/// Whether a list of entity tags, or `*`, has one that is meant. What is malformed ends the list.
+fn lists(list: &str, is_meant: impl Fn(&str) -> bool) -> bool {
+    let mut rest = list.trim();
+    if rest == "*" {
+        return true;
+    }
+    loop {
+        rest = rest.trim_start_matches([' ', '\t', ',']);
+        let quoted = rest.strip_prefix("W/").unwrap_or(rest);
+        let Some(end) = quoted.strip_prefix('"').and_then(|text| text.find('"')) else { return false };
+        let length = rest.len() - quoted.len() + end + 2;
+        let (Some(tag), Some(after)) = (rest.get(..length), rest.get(length..)) else { return false };
+        if is_meant(tag) {
+            return true;
+        }
+        rest = after;
+    }
+}
+
+/// Strong comparison: neither is weak.
+fn is_same(one: &str, other: &str) -> bool {
+    one == other && !one.starts_with("W/")
+}
+
+/// An entity tag without what makes it weak.
+fn opaque(tag: &str) -> &str {
+    tag.strip_prefix("W/").unwrap_or(tag)
 }
 
 /// The value of `Last-Modified`.
@@ -49,11 +129,15 @@ pub enum Bytes {
 }
 
 /// What a `Range` header asks of a file of `size` bytes. A header that is malformed or asks
-/// for several ranges is ignored, as the standard allows. `if_range` counts if it is the
-/// file's own date; an entity tag never matches, as we send none.
+/// for several ranges is ignored, as the standard allows. `If-Range` counts if it is the file's own
+/// date or strong entity tag; of a file without a known version it never does.
 #[must_use]
-pub fn range(range: Option<&str>, if_range: Option<&str>, size: u64, last_modified: u64) -> Bytes {
-    if if_range.is_some_and(|date| parse_date(date) != Some(last_modified)) {
+pub fn range(range: Option<&str>, if_range: Option<&str>, size: u64, version: Option<&Version>) -> Bytes {
+    let is_current = |asked: &str, version: &Version| match asked.contains('"') {
+        true => is_same(asked.trim(), &version.tag),
+        false => parse_date(asked) == Some(version.modified),
+    };
+    if if_range.is_some_and(|asked| !version.is_some_and(|version| is_current(asked, version))) {
         return Bytes::All;
     }
     match range.and_then(|header| parse_range(header, size)) {
@@ -147,18 +231,38 @@ mod tests {
             ("bytes", Bytes::All),
             ("bytes=-", Bytes::All),
         ] {
-            assert_eq!(range(Some(header), None, 100, T), expected, "{header}");
+            assert_eq!(range(Some(header), None, 100, None), expected, "{header}");
         }
-        assert_eq!(range(None, None, 100, T), Bytes::All);
-        assert_eq!(range(Some("bytes=0-"), None, 0, T), Bytes::Unsatisfiable);
-        assert_eq!(range(Some("bytes=-5"), None, 0, T), Bytes::Unsatisfiable);
+        assert_eq!(range(None, None, 100, None), Bytes::All);
+        assert_eq!(range(Some("bytes=0-"), None, 0, None), Bytes::Unsatisfiable);
+        assert_eq!(range(Some("bytes=-5"), None, 0, None), Bytes::Unsatisfiable);
     }
 
     #[test]
     fn a_range_of_another_version_gets_everything() {
         let part = Bytes::Part { first: 1, last: 2 };
-        assert_eq!(range(Some("bytes=1-2"), Some(&http_date(T)), 100, T), part);
-        assert_eq!(range(Some("bytes=1-2"), Some(&http_date(T - 1)), 100, T), Bytes::All);
-        assert_eq!(range(Some("bytes=1-2"), Some("\"etag\""), 100, T), Bytes::All);
+        let strong = Version { tag: "\"a\"".into(), modified: T };
+        let weak = Version { tag: "W/\"a\"".into(), modified: T };
+        let asks =
+            |if_range: &str, version: &Version| range(Some("bytes=1-2"), Some(if_range), 100, Some(version));
+        assert_eq!(asks(&http_date(T), &weak), part);
+        assert_eq!(asks(&http_date(T - 1), &weak), Bytes::All);
+        assert_eq!(asks("\"a\"", &strong), part);
+        for (tag, version) in [("\"a\"", &weak), ("W/\"a\"", &weak), ("W/\"a\"", &strong), ("\"b\"", &strong)]
+        {
+            assert_eq!(asks(tag, version), Bytes::All, "{tag} {version:?}");
+        }
+        assert_eq!(range(Some("bytes=1-2"), Some("\"a\""), 100, None), Bytes::All);
+    }
+
+    #[test]
+    fn lists_of_entity_tags_are_read_as_far_as_they_are_some() {
+        let has = |list: &str| lists(list, |tag| opaque(tag) == "\"a,b\"");
+        for list in ["*", " * ", "\"a,b\"", "W/\"a,b\"", "\"x\", W/\"a,b\"", ",, \"x\"\t,\"a,b\","] {
+            assert!(has(list), "{list}");
+        }
+        for list in ["", ",", "a,b", "\"a", "W/", "\"x\", *", "w/\"a,b\"", "x \"a,b\"", "\"a\",\"b\""] {
+            assert!(!has(list), "{list}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! what belongs into a channel, signs anything or speaks HTTP; [`conditional`] and
 //! [`layout`] hold the pure rules that the HTTP side needs, [`small`] keeps what is asked for often.
 
+mod beneath;
 mod binhost;
 pub mod conditional;
 mod generations;

@@ -5,7 +5,9 @@
 //! the size and times that it had. The publisher replaces files by renaming, and a kept
 //! file stays open, so no other can get its inode number meanwhile.
 
+use super::beneath;
 use bytes::Bytes;
+use rustix::io::Errno;
 use std::{
     collections::HashMap,
     fs::{self, File, Metadata},
@@ -74,11 +76,12 @@ pub(crate) struct SmallFiles {
 }
 
 impl SmallFiles {
-    /// The file at `path`, if there is one. May block.
+    /// The file at `path` below `root`, if there is one and no link leads out of `root` on the way.
+    /// May block.
     ///
     /// # Errors
     /// The disk fails.
-    pub(crate) fn find(&self, path: &Path) -> io::Result<Option<Found>> {
+    pub(crate) fn find(&self, root: &Path, path: &Path) -> io::Result<Option<Found>> {
         let now = match fs::metadata(path) {
             Ok(meta) if meta.is_file() => meta,
             Ok(_) => return Ok(None),
@@ -96,7 +99,8 @@ impl SmallFiles {
                 return Ok(Some(Found { source: Source::Bytes(bytes), size: now.len(), modified }));
             }
         }
-        match File::open(path) {
+        // What is kept was opened this way: the same file by another name gives the same bytes.
+        match beneath::open(root, path) {
             Ok(file) => self.read(path, file).map(Some),
             Err(error) if is_absence(&error) => Ok(None),
             Err(error) => Err(error),
@@ -132,7 +136,10 @@ impl SmallFiles {
 }
 
 fn is_absence(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory)
+    use ErrorKind::*;
+    // The last two are of links, that lead out of the tree or in circles.
+    matches!(error.kind(), NotFound | NotADirectory | IsADirectory | CrossesDevices)
+        || error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
 }
 
 #[cfg(test)]
@@ -142,7 +149,7 @@ mod tests {
     use std::time::Duration;
 
     fn found(files: &SmallFiles, path: &Path) -> Option<Vec<u8>> {
-        match files.find(path).unwrap()?.source {
+        match files.find(path.parent().unwrap(), path).unwrap()?.source {
             Source::Bytes(bytes) => Some(bytes.to_vec()),
             Source::File(mut file) => {
                 let mut bytes = Vec::new();
@@ -177,7 +184,7 @@ mod tests {
         let path = dir.path().join("a.gpkg.tar");
         fs::write(&path, b"one").unwrap();
         let files = SmallFiles::default();
-        let bytes = |files: &SmallFiles| match files.find(&path).unwrap().unwrap().source {
+        let bytes = |files: &SmallFiles| match files.find(dir.path(), &path).unwrap().unwrap().source {
             Source::Bytes(bytes) => bytes,
             Source::File(_) => panic!("it is small"),
         };
@@ -193,13 +200,13 @@ mod tests {
         let files = SmallFiles::default();
         let large = dir.path().join("large");
         fs::write(&large, vec![7; usize::try_from(SMALL).unwrap() + 1]).unwrap();
-        assert!(matches!(files.find(&large).unwrap().unwrap().source, Source::File(_)));
+        assert!(matches!(files.find(dir.path(), &large).unwrap().unwrap().source, Source::File(_)));
         for n in 0..=FILES {
             let path = dir.path().join(n.to_string());
             fs::write(&path, n.to_string()).unwrap();
             assert_eq!(found(&files, &path).unwrap(), n.to_string().as_bytes());
             assert!(files.locked(|kept| kept.len()) <= FILES);
         }
-        assert!(files.find(dir.path()).unwrap().is_none(), "a directory is no file");
+        assert!(files.find(dir.path(), dir.path()).unwrap().is_none(), "a directory is no file");
     }
 }

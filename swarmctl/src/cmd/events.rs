@@ -66,8 +66,7 @@ async fn follow(
     while let Some(event) = events.next().await? {
         *after = event.seq;
         if session.output.json {
-            let line = serde_json::to_string(&event).map_err(|e| Failure::Failed(e.to_string()))?;
-            session.output.print(&format!("{line}\n"))?;
+            session.output.json_line(&event)?;
         } else if event.event.get("event").is_none_or(|kind| kind != "command_answered") {
             session.output.print(&render(&event))?;
         }

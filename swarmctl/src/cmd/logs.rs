@@ -217,7 +217,7 @@ impl Reading<'_> {
                     }
                     Of::Plan(run) => json!({ "run": run, "attempt": self.attempt, "text": text }),
                 };
-                output.print(&format!("{line}\n"))
+                output.json_line(&line)
             }
             false => output.print(text),
         }

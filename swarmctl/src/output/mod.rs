@@ -65,7 +65,16 @@ impl Output {
     /// stdout cannot be written.
     pub fn json(&self, value: &impl Serialize) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(value).map_err(|e| Failure::Failed(e.to_string()))?;
-        self.print(&format!("{text}\n"))
+        self.print(&format!("{}\n", text::clean_json(&text)))
+    }
+
+    /// Prints a value as JSON on one line.
+    ///
+    /// # Errors
+    /// stdout cannot be written.
+    pub fn json_line(&self, value: &impl Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_string(value).map_err(|e| Failure::Failed(e.to_string()))?;
+        self.print(&format!("{}\n", text::clean_json(&text)))
     }
 
     /// Prints to stdout as it is.

@@ -20,6 +20,20 @@ pub fn clean_lines(text: &str) -> String {
     text.lines().map(clean).collect::<Vec<_>>().join("\n")
 }
 
+/// JSON whose control characters are escaped, also those that JSON lets stand as they are (DEL and
+/// U+0080 to U+009F): it may go to a terminal. They stand in strings only.
+#[must_use]
+pub fn clean_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            '\u{7f}'..='\u{9f}' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
 /// Appends `c`, escaped if it is not to be printed as it is.
 pub fn push_clean(out: &mut String, c: char) {
     // Besides control characters: those that change the direction of text or are not seen.
@@ -114,6 +128,18 @@ mod tests {
         assert_eq!(clean("exe\u{202e}txt"), "exe\\u{202e}txt");
         assert_eq!(clean("grün ✓"), "grün ✓");
         assert_eq!(clean_lines("a\x1bb\nc\n"), "a\\u{1b}b\nc");
+    }
+
+    #[test]
+    fn no_control_character_is_left_in_json_and_it_means_the_same() {
+        let all: String = (0..=0x1ff).filter_map(char::from_u32).chain("\u{202e}✓".chars()).collect();
+        let value = serde_json::json!({ &all: [&all, 7] });
+        for json in [value.to_string(), serde_json::to_string_pretty(&value).unwrap()] {
+            let clean = clean_json(&json);
+            assert!(clean.chars().all(|c| c == '\n' || !c.is_control()), "{clean:?}");
+            assert!(clean.contains("\\u009b") && clean.contains("\\u007f"), "{clean}");
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&clean).unwrap(), value);
+        }
     }
 
     #[test]

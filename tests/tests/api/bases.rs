@@ -16,7 +16,7 @@ use swarm_common::{
 use swarm_tests::api::{PROFILE, Swarm, name, pebble, plan_of, snapshot};
 
 /// A tree that passes for the root of a Gentoo, with one file of this content.
-fn root(at: &Path, content: &str) {
+pub fn root(at: &Path, content: &str) {
     for dir in ["etc", "usr/bin", "var"] {
         fs::create_dir_all(at.join(dir)).unwrap();
     }
@@ -31,7 +31,7 @@ fn root(at: &Path, content: &str) {
 }
 
 /// The image of what is at `root`, as the file `root.tar.zst` beside it.
-fn pack(root: &Path) -> (Digest, std::path::PathBuf) {
+pub fn pack(root: &Path) -> (Digest, std::path::PathBuf) {
     let mut contents = ImageContents::default();
     contents.add_root(root).unwrap();
     let archive = root.with_extension("tar.zst");

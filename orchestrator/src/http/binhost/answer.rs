@@ -3,7 +3,7 @@
 
 use super::super::places::{Holder, Origin, Place};
 use crate::publish::{
-    conditional::{self, Bytes as Wanted},
+    conditional::{self, Bytes as Wanted, Conditions, Verdict, Version},
     layout::Servable,
     small::{Found, SmallFiles, Source},
 };
@@ -14,15 +14,22 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// A file that a path names.
+#[derive(Debug)]
+pub(super) struct Named<'b> {
+    /// The directory of all binary package hosts, which nothing leads out of.
+    pub(super) root: &'b Path,
+    pub(super) path: PathBuf,
+    pub(super) kind: Servable,
+}
+
 /// What counts of a request: a GET or HEAD and some of its headers, as they came.
 #[derive(Debug, Default)]
 pub(super) struct Ask<'r> {
     /// HEAD.
     pub(super) head: bool,
     pub(super) range: Option<&'r str>,
-    pub(super) if_range: Option<&'r str>,
-    pub(super) if_modified_since: Option<&'r str>,
-    pub(super) user_agent: Option<&'r str>,
+    pub(super) conditions: Conditions<'r>,
 }
 
 /// An answer without the headers of the connection.
@@ -47,9 +54,11 @@ pub(super) enum Content {
 }
 
 /// Answers. Looks at the disk, so it may block.
-pub(super) fn to(named: Option<(PathBuf, Servable)>, ask: &Ask, small: &SmallFiles) -> Answer {
-    let Some((path, kind)) = named else { return plainly(StatusCode::NOT_FOUND, "not found\n") };
-    match small.find(&path) {
+pub(super) fn to(named: Option<Named>, ask: &Ask, small: &SmallFiles) -> Answer {
+    let Some(Named { root, path, kind }) = named else {
+        return plainly(StatusCode::NOT_FOUND, "not found\n");
+    };
+    match small.find(root, &path) {
         Ok(Some(found)) => of(found, kind, ask),
         Ok(None) => plainly(StatusCode::NOT_FOUND, "not found\n"),
         Err(error) => unreadable(&path, &error),
@@ -82,8 +91,10 @@ impl Answer {
         if !given || place.proved(Holder::Workstation(origin)).is_ok() {
             return self;
         }
-        let mut answer =
-            plainly(StatusCode::SERVICE_UNAVAILABLE, "too many downloads are under way; try again in a moment\n");
+        let mut answer = plainly(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many downloads are under way; try again in a moment\n",
+        );
         answer.set(header::RETRY_AFTER, "10");
         answer
     }
@@ -101,18 +112,31 @@ fn of(Found { source, size, modified }: Found, kind: Servable, ask: &Ask) -> Ans
     let mut answer = Answer { status: StatusCode::OK, headers, content: Content::Nothing };
     answer.set(header::LAST_MODIFIED, &conditional::http_date(modified));
     answer.set(header::ACCEPT_RANGES, "bytes");
-    let (media, caching) = match kind {
-        Servable::Index => ("text/plain; charset=utf-8", "no-cache"),
-        Servable::CompressedIndex => ("application/gzip", "no-cache"),
-        Servable::Package => ("application/octet-stream", "public, max-age=31536000, immutable"),
+    let (media, caching, weak) = match kind {
+        // An index may change twice in the second that its date tells.
+        Servable::Index => ("text/plain; charset=utf-8", "no-cache", "W/"),
+        Servable::CompressedIndex => ("application/gzip", "no-cache", "W/"),
+        Servable::Package => ("application/octet-stream", "public, max-age=31536000, immutable", ""),
     };
+    let version = Version { tag: format!("{weak}\"{modified:x}-{size:x}\""), modified };
     answer.set(header::CACHE_CONTROL, caching);
-    if conditional::not_modified(ask.if_modified_since, ask.user_agent, modified) {
-        answer.status = StatusCode::NOT_MODIFIED;
-        return answer;
+    answer.set(header::ETAG, &version.tag);
+    match conditional::judge(&ask.conditions, &version) {
+        Verdict::Send => {}
+        Verdict::NotModified => {
+            answer.status = StatusCode::NOT_MODIFIED;
+            return answer;
+        }
+        Verdict::Failed => {
+            answer.status = StatusCode::PRECONDITION_FAILED;
+            answer.set(header::CONTENT_LENGTH, "0");
+            return answer;
+        }
     }
     answer.set(header::CONTENT_TYPE, media);
-    let (first, length) = match conditional::range(ask.range, ask.if_range, size, modified) {
+    // A range is a GET's.
+    let range = ask.range.filter(|_| !ask.head);
+    let (first, length) = match conditional::range(range, ask.conditions.if_range, size, Some(&version)) {
         Wanted::All => (0, size),
         Wanted::Part { first, last } => {
             answer.status = StatusCode::PARTIAL_CONTENT;

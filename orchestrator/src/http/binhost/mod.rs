@@ -14,20 +14,19 @@ pub(super) mod lane;
 use super::{envelope::Plain, file, peer::Peer, places::Place};
 use crate::{
     app::App,
-    publish::layout::{self, Servable},
+    publish::{conditional::Conditions, layout},
     publisher::Binhosts,
 };
-use answer::{Answer, Ask, Content};
+use answer::{Answer, Ask, Content, Named};
 use axum::{
-    Router,
+    Extension, Router,
     body::Body,
-    Extension,
     extract::{Path, State},
-    http::{HeaderMap, Method, header},
+    http::{HeaderMap, HeaderName, Method, header},
     response::{IntoResponse as _, Response},
     routing::get,
 };
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 use swarm_common::{id::RunId, name::Name};
 
 pub(super) fn router() -> Router<Arc<App>> {
@@ -35,7 +34,7 @@ pub(super) fn router() -> Router<Arc<App>> {
 }
 
 /// The file that a decoded path below `/binhost/` names, if clients may have it.
-fn locate(binhosts: &Binhosts, path: &str) -> Option<(PathBuf, Servable)> {
+fn locate<'b>(binhosts: &'b Binhosts, path: &str) -> Option<Named<'b>> {
     let (profile, path) = path.split_once('/')?;
     let profile: Name = profile.parse().ok()?;
     let (dir, path) = match path.strip_prefix("runs/") {
@@ -45,7 +44,7 @@ fn locate(binhosts: &Binhosts, path: &str) -> Option<(PathBuf, Servable)> {
         }
         None => (binhosts.stable(&profile), path),
     };
-    Some((dir.join(path), layout::servable(path)?))
+    Some(Named { root: binhosts.dir(), path: dir.join(path), kind: layout::servable(path)? })
 }
 
 async fn serve(
@@ -57,15 +56,20 @@ async fn serve(
     headers: HeaderMap,
 ) -> Response {
     let answered = tokio::task::spawn_blocking(move || {
-        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-        let ask = Ask {
-            head: method == Method::HEAD,
-            range: text(header::RANGE),
-            if_range: text(header::IF_RANGE),
+        let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+        let (all_match, all_none_match) =
+            (joined(&headers, header::IF_MATCH), joined(&headers, header::IF_NONE_MATCH));
+        let conditions = Conditions {
+            if_match: all_match.as_deref(),
+            if_none_match: all_none_match.as_deref(),
             if_modified_since: text(header::IF_MODIFIED_SINCE),
+            if_unmodified_since: text(header::IF_UNMODIFIED_SINCE),
+            if_range: text(header::IF_RANGE),
             user_agent: text(header::USER_AGENT),
         };
-        answer::to(locate(&app.binhosts, &path), &ask, &app.small_files).if_there_is_room(&place, peer.origin())
+        let ask = Ask { head: method == Method::HEAD, range: text(header::RANGE), conditions };
+        answer::to(locate(&app.binhosts, &path), &ask, &app.small_files)
+            .if_there_is_room(&place, peer.origin())
     });
     let Answer { status, headers, content } = match answered.await {
         Ok(answer) => answer,
@@ -81,6 +85,12 @@ async fn serve(
     response
 }
 
+/// A list that may stand in several lines; what is no text is no entry of it.
+fn joined(headers: &HeaderMap, name: HeaderName) -> Option<String> {
+    let lines = headers.get_all(name).into_iter().map(|value| value.to_str().unwrap_or_default());
+    lines.map(str::to_owned).reduce(|all, line| format!("{all}, {line}"))
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 mod tests {
@@ -89,7 +99,7 @@ mod tests {
     #[test]
     fn paths_name_files_below_their_own_binhost_only() {
         let binhosts = Binhosts::new("/b");
-        let found = |path: &str| locate(&binhosts, path).map(|(path, _)| path.to_str().unwrap().to_owned());
+        let found = |path: &str| locate(&binhosts, path).map(|named| named.path.to_str().unwrap().to_owned());
         assert_eq!(found("desk/Packages").as_deref(), Some("/b/desk/stable/Packages"));
         assert_eq!(found("desk/runs/r7/Packages.gz").as_deref(), Some("/b/desk/runs/r7/Packages.gz"));
         assert_eq!(found("desk/a/b/b-1.gpkg.tar").as_deref(), Some("/b/desk/stable/a/b/b-1.gpkg.tar"));

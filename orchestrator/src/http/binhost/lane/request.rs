@@ -48,27 +48,46 @@ pub(super) fn read(bytes: &[u8], answer: impl FnOnce(&str, &Ask) -> Answer) -> R
         return Read::Foreign;
     }
     let mut ask = Ask { head, ..Ask::default() };
-    let mut close = false;
+    let (mut close, mut hosts) = (false, 0);
     for header in request.headers.iter() {
         let is = |name: &str| header.name.eq_ignore_ascii_case(name);
         let has_body = is("content-length") && header.value != b"0";
         if has_body || is("transfer-encoding") || is("expect") || is("upgrade") {
             return Read::Foreign;
         }
-        let Ok(value) = std::str::from_utf8(header.value) else { continue };
+        let is_text = header.value.iter().all(|&b| b == b'\t' || (b' '..0x7f).contains(&b));
+        let value = std::str::from_utf8(header.value).ok().filter(|_| is_text).unwrap_or_default();
+        if is("host") {
+            hosts += 1;
+            if !is_text || !value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:[]_".contains(&b)) {
+                return Read::Foreign;
+            }
+        }
         if is("connection") {
             close |= value.split(',').any(|word| word.trim().eq_ignore_ascii_case("close"));
         }
-        for (name, place) in [
-            ("range", &mut ask.range),
-            ("if-range", &mut ask.if_range),
-            ("if-modified-since", &mut ask.if_modified_since),
-            ("user-agent", &mut ask.user_agent),
+        let conditions = &mut ask.conditions;
+        for (name, is_list, place) in [
+            ("range", false, &mut ask.range),
+            ("if-range", false, &mut conditions.if_range),
+            ("if-modified-since", false, &mut conditions.if_modified_since),
+            ("if-unmodified-since", false, &mut conditions.if_unmodified_since),
+            ("if-match", true, &mut conditions.if_match),
+            ("if-none-match", true, &mut conditions.if_none_match),
+            ("user-agent", false, &mut conditions.user_agent),
         ] {
             if is(name) {
+                // The lines of a list belong together, which the library sees to.
+                if is_list && place.is_some() {
+                    return Read::Foreign;
+                }
                 place.get_or_insert(value);
             }
         }
+    }
+    // The library refuses a request without a host or with several.
+    if hosts != 1 {
+        return Read::Foreign;
     }
     Read::Request { answer: answer(path, &ask), bytes: length, head, close }
 }
@@ -83,7 +102,7 @@ mod tests {
     fn said(head: &str) -> String {
         let mut seen = String::new();
         let read = read(head.as_bytes(), |path, ask| {
-            seen = format!("{path} {:?} {:?}", ask.range, ask.if_modified_since);
+            seen = format!("{path} {:?} {:?}", ask.range, ask.conditions.if_modified_since);
             broken(&std::fmt::Error)
         });
         match read {
@@ -100,7 +119,7 @@ mod tests {
         let text =
             "GET /binhost/desk/Packages HTTP/1.1\r\nHost: s\r\nRange: bytes=1-\r\nrange: bytes=9-\r\n\r\nGET";
         assert_eq!(said(text), "desk/Packages Some(\"bytes=1-\") None rest=3 head=false close=false");
-        let text = "HEAD /binhost/x HTTP/1.1\r\nconnection: TE, Close\r\ncontent-length: 0\r\nif-modified-since: then\r\n\r\n";
+        let text = "HEAD /binhost/x HTTP/1.1\r\nHOST: [::1]:80\r\nconnection: TE, Close\r\ncontent-length: 0\r\nif-modified-since: then\r\n\r\n";
         assert_eq!(said(text), "x None Some(\"then\") rest=0 head=true close=true");
         for end in 0..text.len() {
             assert_eq!(said(&text[..end]), "part", "cut at {end}");
@@ -122,9 +141,13 @@ mod tests {
             "GET /binhost/desk/Packages HTTP/1.1\r\nexpect: 100-continue",
             "GET /binhost/desk/Packages HTTP/1.1\r\nupgrade: h2c",
             "GET /binhost/desk/Packages HTTP/1.1\r\nbro ken: x",
+            "GET /binhost/desk/Packages HTTP/1.1\r\nif-none-match: \"a\"\r\nif-none-match: \"b\"",
+            "GET /binhost/desk/Packages HTTP/1.1\r\nhost: t",
+            "GET /binhost/desk/Packages HTTP/1.1\r\nhost: a b",
             "\0",
         ] {
-            assert_eq!(said(&format!("{line}\r\n\r\n")), "foreign", "{line}");
+            assert_eq!(said(&format!("{line}\r\nhost: s\r\n\r\n")), "foreign", "{line}");
         }
+        assert_eq!(said("GET /binhost/desk/Packages HTTP/1.1\r\n\r\n"), "foreign", "no host");
     }
 }
