@@ -234,7 +234,7 @@ impl Client {
         let response = self.answer(&call).await?;
         match response.status() {
             StatusCode::NOT_FOUND => Ok(false),
-            _ => super::transport::success(response).await.map(|_| true),
+            _ => super::answer::success(response).await.map(|_| true),
         }
     }
 

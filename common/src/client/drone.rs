@@ -3,9 +3,9 @@
 
 use super::{
     Client, ClientError,
+    answer::{problem_of, success},
     call::{Call, Wait},
     stream::ByteStream,
-    transport::{problem_of, success},
 };
 use crate::{digest::Digest, id::AttemptId, wire::drone::*};
 use bytes::Bytes;

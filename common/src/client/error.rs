@@ -65,7 +65,7 @@ fn not_ours(url: &str, status: Option<u16>, what: &str) -> String {
         _ => "",
     };
     format!(
-        "{url}: something in between, such as a proxy, answered {status} in the orchestrator's place{advice}: {what}"
+        "{url}: something in between, such as a proxy, answered {status} in the orchestrator's place{advice}{what}"
     )
 }
 

@@ -5,13 +5,14 @@
 //! and turns every answer into a type or a [`ClientError`]. When to try again after an
 //! error is its caller's to decide: a drone waits and goes on for ever, a person is told.
 //!
-//! - [`transport`]: addresses, time-outs, request ids, problems. [`tls`]: whom to believe.
+//! - [`transport`]: addresses, time-outs, request ids. [`answer`]: problems and what is neither. [`tls`]: whom to believe.
 //! - [`drone`]: what a drone sends. [`admin`]: what an admin sends. [`view`]: reading.
 //! - [`binhost`]: the binary package host, for a drone's Portage.
 //! - [`stream`]: answers that are too large or too long-lived to hold: logs, archives,
 //!   events.
 
 mod admin;
+mod answer;
 mod binhost;
 mod calendar;
 mod call;

@@ -3,7 +3,7 @@
 //! Event streams follow the WHATWG specification of server-sent events (HTML standard,
 //! section 9.2.6), of which the fields `id` and `data` are used.
 
-use super::{ClientError, transport::broken_off};
+use super::{ClientError, answer::broken_off};
 use crate::wire::view::EventView;
 use bytes::Bytes;
 use reqwest::Response;

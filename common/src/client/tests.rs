@@ -120,8 +120,13 @@ async fn an_answer_of_something_else_is_a_protocol_error_that_shows_it() {
         ("404 Not Found", "nginx", false, "answered 404 in the orchestrator's place; is the address right"),
         ("401 Unauthorized", "log in", false, "answered 401 in the orchestrator's place: `log in`"),
         ("413 Request Entity Too Large", "nginx", false, "client_max_body_size"),
-        ("502 Bad Gateway", "nginx", true, "does not reach the orchestrator"),
-        ("504 Gateway Time-out", "", true, "answered 504"),
+        (
+            "502 Bad Gateway",
+            "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<hr><center>nginx/1.22.1</center>\r\n",
+            true,
+            "waits no longer for it: `502 Bad Gateway nginx/1.22.1`",
+        ),
+        ("504 Gateway Time-out", "", true, "waits no longer for it"),
         // Its media type alone makes a problem document.
         (
             "503 Service Unavailable",

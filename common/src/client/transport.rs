@@ -7,15 +7,13 @@
 
 use super::{
     ClientError, Tried,
+    answer::{read_bounded, success},
     call::{Body, Call, Wait},
     error::with_causes,
     key::random_id,
     tls::{self, Trust},
 };
-use crate::{
-    secret::Secret,
-    wire::{API_PREFIX, problem::Problem},
-};
+use crate::{secret::Secret, wire::API_PREFIX};
 use reqwest::{Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use std::{
@@ -32,10 +30,6 @@ use std::{
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long an unused connection is kept.
 const POOL_IDLE: Duration = Duration::from_secs(10);
-/// A JSON answer is never larger.
-const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
-/// How much of an answer that is no problem document is shown.
-const SHOWN_CHARS: usize = 200;
 
 /// A client of one swarm. Cheap to clone; clones share connections.
 #[derive(Clone)]
@@ -328,66 +322,6 @@ async fn file_body(path: &Path, offset: u64) -> Result<(u64, reqwest::Body), Cli
         Ok::<_, std::io::Error>((read > 0).then(|| (piece.freeze(), file)))
     });
     Ok((length, reqwest::Body::wrap_stream(pieces)))
-}
-
-/// The answer if it is a success, its problem otherwise.
-pub(super) async fn success(response: Response) -> Result<Response, ClientError> {
-    if response.status().is_success() { Ok(response) } else { Err(problem_of(response).await) }
-}
-
-/// The problem that an answer carries.
-pub(super) async fn problem_of(response: Response) -> ClientError {
-    let status = response.status();
-    let url = response.url().to_string();
-    if status.is_redirection() {
-        let to = response.headers().get("location").and_then(|v| v.to_str().ok());
-        let what = format!("it redirects to {}; use that address instead", to.unwrap_or("nowhere"));
-        return ClientError::Protocol { url, status: None, what };
-    }
-    let is_problem = response
-        .headers()
-        .get("content-type")
-        .and_then(|v| v.to_str().ok())
-        .is_some_and(|v| v.starts_with("application/problem+json"));
-    let body = match read_bounded(response).await {
-        Ok(body) => body,
-        Err(e) => return e,
-    };
-    match serde_json::from_slice::<Problem>(&body) {
-        Ok(problem) if is_problem => ClientError::Problem(Box::new(problem)),
-        _ => {
-            let text = String::from_utf8_lossy(&body);
-            let shown: String = text.trim().chars().take(SHOWN_CHARS).collect();
-            ClientError::Protocol { url, status: Some(status.as_u16()), what: format!("`{shown}`") }
-        }
-    }
-}
-
-/// Reads a whole answer, up to [`MAX_ANSWER_BYTES`].
-async fn read_bounded(mut response: Response) -> Result<Vec<u8>, ClientError> {
-    let mut body = Vec::new();
-    loop {
-        match response.chunk().await {
-            Ok(Some(piece)) if body.len() + piece.len() <= MAX_ANSWER_BYTES => {
-                body.extend_from_slice(&piece);
-            }
-            Ok(Some(_)) => {
-                let what = format!("its answer is larger than {MAX_ANSWER_BYTES} bytes");
-                return Err(ClientError::Protocol { url: response.url().to_string(), status: None, what });
-            }
-            Ok(None) => return Ok(body),
-            Err(e) => return Err(broken_off(response.url(), &e)),
-        }
-    }
-}
-
-/// The connection ended within an answer.
-pub(super) fn broken_off(url: &Url, error: &reqwest::Error) -> ClientError {
-    let mut address = url.clone();
-    address.set_path("");
-    address.set_query(None);
-    let why = format!("the answer broke off: {}", with_causes(error));
-    ClientError::Unreachable { tried: vec![Tried { address, why, untrusted: false }] }
 }
 
 #[cfg(test)]

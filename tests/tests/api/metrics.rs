@@ -58,6 +58,8 @@ async fn the_state_is_told_in_numbers_that_promtool_has_no_fault_to_find_with() 
         "swarm_packages{state=\"needed\"} 1",
         "swarm_drones{state=\"online\"} 1",
         "swarm_runs{state=\"building\"} 1",
+        "swarm_connections{of=\"drone\"} 1",
+        "swarm_connections_turned_away_total{of=\"stranger\"} 0",
         "swarm_pause_until_timestamp_seconds 0",
         "swarm_schedules_overdue 0",
         "swarm_engine_commands 0",

@@ -14,11 +14,11 @@ use swarm_common::{
     client::{Bytes, Client, Trust, parse_address},
     digest::Digest,
     secret::Secret,
-    wire::admin::EnrolTokenRequest,
+    wire::{admin::EnrolTokenRequest, drone::Outcome},
 };
 use swarm_orchestrator::config::Config;
 use swarm_tests::{
-    api::{FakeDrone, Nginx, Swarm, pebble, plan_of, replaced, until},
+    api::{FakeDrone, Nginx, Raw, Swarm, pebble, plan_of, replaced, until},
     e2e::{
         process::Process,
         programs::{part, program},
@@ -99,6 +99,8 @@ impl Watcher {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_night_goes_through_nginx_as_the_handbook_sets_it_up_and_both_restart_meanwhile() -> Result<()> {
+    // Built before anything has a lease.
+    program("swarmctl")?;
     let swarm = Swarm::start_with(behind_a_proxy).await?;
     let mut nginx = Nginx::of_the_handbook(&swarm, Ok)?;
     let (url, trust) = (format!("https://{}/swarm/", nginx.address), swarm.over_tls()?.1);
@@ -147,8 +149,7 @@ async fn a_night_goes_through_nginx_as_the_handbook_sets_it_up_and_both_restart_
     for target in &order.targets {
         artifacts.push(drone.upload(attempt, target).await?);
     }
-    let outcome = swarm_common::wire::drone::Outcome::Built { artifacts };
-    ensure!(drone.report(attempt, outcome).await?.accepted);
+    ensure!(drone.report(attempt, Outcome::Built { artifacts }).await?.accepted);
     ensure!(logs.ended()? == "one\ntwo\nthree\n", "each line once");
     let watched = watch.ended()?;
     ensure!(watched.contains("received"), "{watched}");
@@ -184,6 +185,23 @@ async fn nginx_as_it_comes_passes_followed_answers_on_as_they_grow() -> Result<(
         let piece = tokio::time::timeout(SOON, log.next()).await.context("nginx keeps the answer back")??;
         ensure!(piece.as_deref() == Some(text.as_bytes()), "{piece:?}");
     }
+    // What a workstation fetches.
+    let artifacts = vec![drone.upload(attempt, &order.targets[0]).await?];
+    ensure!(drone.report(attempt, Outcome::Built { artifacts }).await?.accepted);
+    crate::binhost::generation(&swarm, 1).await;
+    let mut workstation = Raw::connect(nginx.address).await?;
+    let index = workstation.ask("GET /binhost/desk/Packages", &[], b"").await?;
+    let (tag, date) = (index.header("etag").to_owned(), index.header("last-modified").to_owned());
+    ensure!(index.status == 200 && String::from_utf8_lossy(&index.body).contains("pebble-1.2"), "{index:?}");
+    for known in [("if-none-match", tag.as_str()), ("if-modified-since", date.as_str())] {
+        ensure!(
+            workstation.ask("GET /binhost/desk/Packages", &[known], b"").await?.status == 304,
+            "{known:?}"
+        );
+    }
+    let part = [("range", "bytes=0-9")];
+    let part = workstation.ask("GET /binhost/desk/dev-libs/pebble/pebble-1.2-1.gpkg.tar", &part, b"").await?;
+    ensure!((part.status, part.body.len()) == (206, 10), "{part:?}");
     Ok(())
 }
 
