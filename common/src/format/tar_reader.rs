@@ -3,21 +3,22 @@
 //! It exists beside the `tar` crate because a GNU long name or a PAX header there is read
 //! into memory at whatever size the archive claims, and because two readers that disagree
 //! about an archive are a way to smuggle a file past one of them. So everything that other
-//! readers see differently is refused here: bad checksums, sparse files, global PAX
-//! headers, anything after the end mark.
+//! readers see differently is refused here: bad checksums, numbers that are not plain,
+//! sparse files, global PAX headers, names that go on in the padding, anything after the end mark.
 //!
 //! Formats: POSIX.1-2017 `pax` (ustar with extended headers) and the GNU variant
 //! (`L`, `K`, base-256 numbers).
 
+mod header;
 mod pax;
 
 pub use pax::XATTR;
 
 use super::bounded::Fault;
+use header::{BLOCK, is_plain, number, plain_path, text, time};
 use pax::Pax;
 use std::io::{self, Read};
 
-const BLOCK: usize = 512;
 /// Longest path or extended header that is accepted, in bytes.
 const MAX_NAME: u64 = 64 * 1024;
 
@@ -125,15 +126,13 @@ impl<R: Read> TarReader<R> {
         };
         let mtime = match self.pax.mtime {
             Some(mtime) => mtime,
-            // Times before 1970 have a form of their own here.
-            None if self.header[136] == 0xff => 0,
-            None => number(&self.header[136..148])?,
+            None => time(&self.header[136..148])?,
         };
         Ok(TarAttributes {
             mode: (number(&self.header[100..108])? & 0o7777) as u32,
             uid: id(self.pax.uid, &self.header[108..116])?,
             gid: id(self.pax.gid, &self.header[116..124])?,
-            mtime,
+            mtime: u64::try_from(mtime).unwrap_or(0),
             xattrs: std::mem::take(&mut self.pax.xattrs),
         })
     }
@@ -189,7 +188,7 @@ impl<R: Read> TarReader<R> {
                     let path = pax.path.take().or(long_path).unwrap_or_else(|| plain_path(&header));
                     let link = pax.link.take().or(long_link).unwrap_or_else(|| text(&header[157..257]));
                     // Old archives mark a directory by the slash alone; readers differ.
-                    if kind == EntryKind::File && path.last() == Some(&b'/') {
+                    if kind != EntryKind::Directory && path.last() == Some(&b'/') {
                         return Err(TarError::Malformed("a file whose name ends in a slash"));
                     }
                     if path.contains(&0) || link.contains(&0) {
@@ -243,12 +242,7 @@ impl<R: Read> TarReader<R> {
             self.expect_only_padding()?;
             return Ok(None);
         }
-        let told = number(&header[148..156])?;
-        let sum: u64 = header.iter().map(|&b| u64::from(b)).sum();
-        let field: u64 = header[148..156].iter().map(|&b| u64::from(b)).sum();
-        if told != sum - field + 8 * u64::from(b' ') {
-            return Err(TarError::Malformed("a header with a wrong checksum"));
-        }
+        header::check(&header)?;
         Ok(Some(header))
     }
 
@@ -265,22 +259,31 @@ impl<R: Read> TarReader<R> {
         }
     }
 
+    /// The data of an extended header. Other readers look at its padding as well, so that has
+    /// to be empty.
     fn read_extension(&mut self) -> Result<Vec<u8>, TarError> {
         if self.remaining > MAX_NAME {
             return Err(TarError::Malformed("an extended header that is too long"));
         }
         self.set_padding();
-        let mut bytes = Vec::new();
         let size = self.remaining;
-        self.read_to_end(&mut bytes)?;
-        if (bytes.len() as u64) < size {
-            return Err(Fault::Truncated.into_io().into());
+        let mut bytes = vec![0; usize::try_from(size + self.padding).unwrap_or_default()];
+        self.read_whole(&mut bytes)?;
+        (self.remaining, self.padding) = (0, 0);
+        let padding = bytes.split_off(usize::try_from(size).unwrap_or_default());
+        if padding.iter().any(|&b| b != 0) {
+            return Err(TarError::Malformed("an extended header that goes on in its padding"));
         }
         Ok(bytes)
     }
 
     fn read_name(&mut self) -> Result<Vec<u8>, TarError> {
-        Ok(text(&self.read_extension()?))
+        let bytes = self.read_extension()?;
+        let name = text(&bytes);
+        if bytes[name.len()..].iter().any(|&b| b != 0) {
+            return Err(TarError::Malformed("a name with a NUL byte"));
+        }
+        Ok(name)
     }
 }
 
@@ -297,60 +300,4 @@ impl<R: Read> Read for TarReader<R> {
         self.remaining -= n as u64;
         Ok(n)
     }
-}
-
-/// Whether a header is as every writer of ustar makes it for a regular file.
-fn is_plain(header: &[u8; BLOCK]) -> bool {
-    let octal = |field: &[u8], end: &[u8]| {
-        field.strip_suffix(end).is_some_and(|digits| digits.iter().all(|b| matches!(b, b'0'..=b'7')))
-    };
-    let nothing = |field: &[u8]| field.iter().all(|&b| b == 0);
-    let padded = |field: &[u8]| nothing(&field[text(field).len()..]);
-    let numbers = [100..108, 108..116, 116..124, 124..136, 136..148].map(|at| octal(&header[at], b"\0"));
-    let devices = [329..337, 337..345].map(|at| nothing(&header[at.clone()]) || octal(&header[at], b"\0"));
-    numbers.iter().chain(&devices).all(|&plain| plain)
-        && octal(&header[148..156], b"\0 ")
-        && header[156] == b'0'
-        && &header[257..265] == b"ustar\x0000"
-        && [0..100, 265..297, 297..329].into_iter().all(|at| padded(&header[at]))
-        && nothing(&header[157..257])
-        && nothing(&header[345..])
-}
-
-/// The bytes up to the first NUL.
-fn text(field: &[u8]) -> Vec<u8> {
-    field.split(|&b| b == 0).next().unwrap_or_default().to_vec()
-}
-
-/// `prefix/name` of a ustar header, or the name alone where there is no prefix field.
-fn plain_path(header: &[u8; BLOCK]) -> Vec<u8> {
-    let name = text(&header[..100]);
-    let prefix = text(&header[345..500]);
-    if &header[257..263] == b"ustar\0" && !prefix.is_empty() { [prefix, name].join(&b'/') } else { name }
-}
-
-/// An octal field, or a GNU base-256 one.
-fn number(field: &[u8]) -> Result<u64, TarError> {
-    let malformed = TarError::Malformed("a header with a malformed number");
-    if field[0] & 0x80 != 0 {
-        // Only non-negative numbers of at most 63 bits; more is no size.
-        let (head, tail) = field.split_at(field.len().saturating_sub(8));
-        if head.iter().skip(1).any(|&b| b != 0) || (!head.is_empty() && head[0] != 0x80) {
-            return Err(malformed);
-        }
-        let mut value = tail.iter().fold(0_u64, |sum, &b| (sum << 8) | u64::from(b));
-        if head.is_empty() {
-            value &= u64::MAX >> 1;
-        }
-        return if value > i64::MAX as u64 { Err(malformed) } else { Ok(value) };
-    }
-    let digits = field.iter().position(|b| matches!(b, b' ' | 0)).map_or(field, |end| {
-        // Leading blanks are allowed by old writers.
-        if end == 0 { field.trim_ascii_start() } else { &field[..end] }
-    });
-    let digits = digits.split(|b| matches!(b, b' ' | 0)).next().unwrap_or_default();
-    digits.iter().try_fold(0_u64, |sum, &b| match b {
-        b'0'..=b'7' if sum >> 60 == 0 => Ok(sum << 3 | u64::from(b - b'0')),
-        _ => Err(TarError::Malformed("a header with a malformed number")),
-    })
 }

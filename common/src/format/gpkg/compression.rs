@@ -1,20 +1,35 @@
-//! Which compressions of the inner archives are read.
+//! Which compressions of the inner archives are read: those that every workstation's Portage
+//! reads with what a Gentoo system has.
 //!
-//! zstd is Portage's default and gzip is everywhere; each further one would be another
-//! parser for hostile bytes. An uncompressed inner archive is refused as well, because
-//! Portage's own reader fails on it unless the workstation is configured for that.
+//! An uncompressed inner archive is refused, because Portage's own reader hands it to the
+//! decompressor that the workstation packs with, and fails; so are lzip and lzop, which few
+//! systems have.
 
-use flate2::read::MultiGzDecoder;
-use std::io::{self, BufReader, Read};
+mod lz4;
+
+use bzip2::{read::MultiBzDecoder, write::BzEncoder};
+use flate2::{read::MultiGzDecoder, write::GzEncoder};
+use liblzma::{
+    read::XzDecoder,
+    stream::{CONCATENATED, Stream},
+    write::XzEncoder,
+};
+use lz4_flex::frame::FrameEncoder;
+use std::io::{self, BufReader, Read, Write as _};
 
 /// The largest zstd window as a power of two: 128 MiB, what `zstd -d` takes by default.
 const WINDOW_LOG_MAX: u32 = 27;
+/// Memory for xz, in bytes; `xz -9` takes 65 MiB.
+const XZ_MEMORY: u64 = 128 << 20;
 
 /// How an inner archive is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Compression {
     Zstd,
     Gzip,
+    Xz,
+    Bzip2,
+    Lz4,
 }
 
 impl Compression {
@@ -23,6 +38,9 @@ impl Compression {
         match suffix {
             ".zst" => Some(Self::Zstd),
             ".gz" => Some(Self::Gzip),
+            ".xz" => Some(Self::Xz),
+            ".bz2" => Some(Self::Bzip2),
+            ".lz4" => Some(Self::Lz4),
             _ => None,
         }
     }
@@ -36,7 +54,40 @@ impl Compression {
                 Box::new(decoder)
             }
             Self::Gzip => Box::new(MultiGzDecoder::new(BufReader::new(reader))),
+            Self::Xz => {
+                let stream = Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED)?;
+                Box::new(XzDecoder::new_stream(reader, stream))
+            }
+            Self::Bzip2 => Box::new(MultiBzDecoder::new(reader)),
+            Self::Lz4 => Box::new(lz4::Decoder::new(reader)),
         })
+    }
+
+    /// `bytes`, compressed.
+    pub(super) fn encode(self, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Zstd => zstd::encode_all(bytes, 3),
+            Self::Gzip => {
+                let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::best());
+                encoder.write_all(bytes)?;
+                encoder.finish()
+            }
+            Self::Xz => {
+                let mut encoder = XzEncoder::new(Vec::new(), 6);
+                encoder.write_all(bytes)?;
+                encoder.finish()
+            }
+            Self::Bzip2 => {
+                let mut encoder = BzEncoder::new(Vec::new(), bzip2::Compression::best());
+                encoder.write_all(bytes)?;
+                encoder.finish()
+            }
+            Self::Lz4 => {
+                let mut encoder = FrameEncoder::new(Vec::new());
+                encoder.write_all(bytes)?;
+                Ok(encoder.finish()?)
+            }
+        }
     }
 }
 

@@ -53,7 +53,9 @@ pub enum GpkgError {
     #[error("not a GPKG: there is no `{0}`")]
     Missing(&'static str),
     /// A member's compression is not one that is accepted.
-    #[error("`{member}` is not compressed with zstd or gzip: set BINPKG_COMPRESS=\"zstd\" on the drone")]
+    #[error(
+        "`{member}` is not compressed with zstd, xz, gzip, bzip2 or lz4: set BINPKG_COMPRESS=\"zstd\" on the drone"
+    )]
     Compressor {
         /// Which member.
         member: String,
@@ -80,6 +82,14 @@ pub enum GpkgError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// A value of the metadata is not what its key says.
+    #[error("{key} of the package {reason}")]
+    Value {
+        /// Which.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The image archive holds what it may not.
     #[error("image entry `{entry}` {reason}")]
     Image {
@@ -105,7 +115,7 @@ impl GpkgError {
             Self::Compressor { .. } => "unsupported-compressor",
             Self::Manifest { .. } => "bad-manifest",
             Self::Mismatch { .. } => "manifest-mismatch",
-            Self::Metadata { .. } => "bad-metadata",
+            Self::Metadata { .. } | Self::Value { .. } => "bad-metadata",
             Self::Image { .. } => "bad-image",
         }
     }

@@ -1,12 +1,16 @@
 //! The image archive: what will be merged into a workstation's root.
 //!
 //! Nothing is unpacked. Every entry must lie below `image/` without tricks, be a file,
-//! directory or link, and not be reached through a symbolic link of the same archive.
-//! Symbolic links themselves may point anywhere, as packages legitimately do.
+//! directory or link, be there once, and lie in directories only. A hard link names a file that
+//! came before it. Symbolic links may point anywhere, as packages legitimately do.
 
-use super::{Limits, error::GpkgError, error::printable};
+use super::{
+    Limits,
+    error::{GpkgError, printable},
+    tree::{Clash, Kind, Tree},
+};
 use crate::format::tar_reader::{EntryKind, TarEntry, TarReader};
-use std::{collections::HashSet, io::Read};
+use std::io::Read;
 
 /// What an image holds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -21,10 +25,12 @@ pub struct ImageSummary {
 }
 
 const PLACE: &str = "the image archive";
-/// Longest path, in bytes; Linux takes none that is longer.
-const MAX_PATH: usize = 4096;
-/// Memory for the paths of symbolic links, in bytes.
-const MAX_LINK_MEMORY: u64 = 64 << 20;
+/// Longest path, in bytes. Linux takes 4095, with that of the directory it is unpacked in.
+const MAX_PATH: usize = 3072;
+/// Longest target of a symbolic link, in bytes; Linux takes none that is longer.
+const MAX_TARGET: usize = 4095;
+/// Names of a path at most.
+const MAX_DEPTH: usize = 128;
 /// Memory for the paths that are told, in bytes: the largest source trees take half of it.
 const MAX_PATHS_MEMORY: usize = 16 << 20;
 
@@ -32,7 +38,7 @@ const MAX_PATHS_MEMORY: usize = 16 << 20;
 pub(super) fn check(inflated: impl Read, limits: &Limits) -> Result<ImageSummary, GpkgError> {
     let mut tar = TarReader::new(inflated);
     let mut summary = ImageSummary::default();
-    let mut links = Links::default();
+    let mut tree = Tree::new(limits.image_entries);
     while let Some(entry) = tar.next_entry().map_err(|error| GpkgError::archive(PLACE, error))? {
         summary.entries += 1;
         summary.bytes = summary.bytes.saturating_add(entry.size);
@@ -44,7 +50,10 @@ pub(super) fn check(inflated: impl Read, limits: &Limits) -> Result<ImageSummary
         if summary.bytes > limits.image_bytes {
             return Err(too_large("the size of all files in bytes", limits.image_bytes));
         }
-        check_entry(&entry, &mut links)?;
+        check_entry(&entry, &mut tree).map_err(|why| match why {
+            Why::Refused(reason) => GpkgError::Image { entry: printable(&entry.path), reason },
+            Why::TooMany => too_large("the number of paths", limits.image_entries),
+        })?;
         if entry.kind != EntryKind::Directory
             && let Some(path) = entry.path.strip_prefix(b"image")
             && summary.paths.len() + path.len() < MAX_PATHS_MEMORY
@@ -53,65 +62,70 @@ pub(super) fn check(inflated: impl Read, limits: &Limits) -> Result<ImageSummary
             summary.paths.push(0);
         }
     }
+    if summary.entries == 0 {
+        // Portage looks for the directory that it has unpacked.
+        return Err(GpkgError::Image { entry: "image/".to_owned(), reason: "is not there" });
+    }
     Ok(summary)
 }
 
-fn check_entry(entry: &TarEntry, links: &mut Links) -> Result<(), GpkgError> {
-    let refuse = |reason| GpkgError::Image { entry: printable(&entry.path), reason };
-    let path = inside(&entry.path).ok_or_else(|| refuse("is not a plain path below image/"))?;
+/// Why an entry is not taken.
+enum Why {
+    Refused(&'static str),
+    TooMany,
+}
+
+fn check_entry(entry: &TarEntry, tree: &mut Tree) -> Result<(), Why> {
+    let path = match entry.kind {
+        EntryKind::Directory => entry.path.strip_suffix(b"/").unwrap_or(&entry.path),
+        _ => &entry.path,
+    };
+    if !is_inside(path) {
+        return Err(Why::Refused("is not a plain path below image/"));
+    }
     if path == b"image" && entry.kind != EntryKind::Directory {
-        return Err(refuse("should be a directory"));
+        return Err(Why::Refused("should be a directory"));
     }
-    if links.lead_to(path) {
-        return Err(refuse("lies behind a symbolic link of the same archive"));
-    }
-    match entry.kind {
-        EntryKind::File | EntryKind::Directory => Ok(()),
-        EntryKind::Symlink if entry.link.is_empty() || entry.link.len() > MAX_PATH => {
-            Err(refuse("is a symbolic link to nothing"))
+    let kind = match entry.kind {
+        EntryKind::Directory => Kind::Directory,
+        EntryKind::File => Kind::File,
+        EntryKind::Symlink if entry.link.is_empty() => {
+            return Err(Why::Refused("is a symbolic link to nothing"));
         }
-        EntryKind::Symlink => links.remember(path),
-        EntryKind::Hardlink => match inside(&entry.link) {
-            Some(target) if !links.lead_to(target) => Ok(()),
-            _ => Err(refuse("is a hard link to outside the image")),
-        },
+        EntryKind::Symlink if entry.link.len() > MAX_TARGET || !is_text(&entry.link) => {
+            return Err(Why::Refused("is a symbolic link whose target is no path"));
+        }
+        EntryKind::Symlink => Kind::Symlink,
+        EntryKind::Hardlink if tree.get(&entry.link) == Some(Kind::File) => Kind::File,
+        EntryKind::Hardlink if is_inside(&entry.link) => {
+            return Err(Why::Refused("is a hard link to what is no file before it"));
+        }
+        EntryKind::Hardlink => return Err(Why::Refused("is a hard link to outside the image")),
         EntryKind::Special(_) => {
-            Err(refuse("is a device, a fifo or something else that packages may not hold"))
+            return Err(Why::Refused("is a device, a fifo or something else that packages may not hold"));
         }
-    }
+    };
+    tree.add(path, kind).map_err(|clash| match clash {
+        Clash::Twice => Why::Refused("is there twice"),
+        Clash::BehindSymlink => Why::Refused("lies behind a symbolic link of the same archive"),
+        Clash::BelowFile => Why::Refused("lies below a file"),
+        Clash::OverDirectory => Why::Refused("is a directory, as something lies below it"),
+        Clash::TooMany => Why::TooMany,
+    })
 }
 
-/// The path without a trailing slash, if it is `image` or plainly below it.
-fn inside(path: &[u8]) -> Option<&[u8]> {
-    let path = path.strip_suffix(b"/").unwrap_or(path);
-    let mut parts = path.split(|&b| b == b'/');
-    let plain = path.len() <= MAX_PATH
-        && parts.next() == Some(b"image")
-        && parts.all(|part| !part.is_empty() && part.len() <= 255 && part != b"." && part != b"..");
-    plain.then_some(path)
+/// Whether it is `image` or plainly below it.
+fn is_inside(path: &[u8]) -> bool {
+    let plain = |part: &[u8]| !part.is_empty() && part.len() <= 255 && part != b"." && part != b"..";
+    let parts = || path.split(|&b| b == b'/');
+    path.len() <= MAX_PATH
+        && is_text(path)
+        && parts().next() == Some(b"image")
+        && parts().all(plain)
+        && parts().count() <= MAX_DEPTH
 }
 
-/// Paths of the symbolic links seen so far.
-#[derive(Default)]
-struct Links {
-    paths: HashSet<Vec<u8>>,
-    memory: u64,
-}
-
-impl Links {
-    fn remember(&mut self, path: &[u8]) -> Result<(), GpkgError> {
-        self.memory += path.len() as u64 + 64;
-        if self.memory > MAX_LINK_MEMORY {
-            let what = "the memory for symbolic links in bytes";
-            return Err(GpkgError::TooLarge { place: PLACE.to_owned(), what, limit: MAX_LINK_MEMORY });
-        }
-        self.paths.insert(path.to_vec());
-        Ok(())
-    }
-
-    /// Whether a parent of `path` is a symbolic link.
-    fn lead_to(&self, path: &[u8]) -> bool {
-        !self.paths.is_empty()
-            && path.iter().enumerate().any(|(at, &b)| b == b'/' && self.paths.contains(&path[..at]))
-    }
+/// UTF-8 without control characters: Portage lists files one a line.
+fn is_text(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(|text| !text.contains(char::is_control))
 }

@@ -85,6 +85,10 @@ fn signed_lines(text: &str) -> Result<Vec<&str>, GpkgError> {
 }
 
 fn parse_line(line: &str) -> Result<ManifestEntry, GpkgError> {
+    // Readers differ about what else ends a line or a word.
+    if !line.bytes().all(|b| matches!(b, b' '..=b'~')) {
+        return Err(refuse(format!("has a line that is no plain text: `{}`", printable(line.as_bytes()))));
+    }
     let mut words = line.split_ascii_whitespace();
     if words.next() != Some("DATA") {
         return Err(refuse(format!("has a line that is not DATA: `{}`", printable(line.as_bytes()))));
@@ -98,13 +102,16 @@ fn parse_line(line: &str) -> Result<ManifestEntry, GpkgError> {
     let (mut sha512, mut blake2b) = (None, None);
     while let Some(algorithm) = words.next() {
         let value = words.next().ok_or_else(|| refuse(format!("ends a digest of `{shown}` early")))?;
+        let is_hex = value.bytes().all(|b| b.is_ascii_hexdigit());
         let slot = match algorithm {
             "SHA512" => &mut sha512,
             "BLAKE2B" => &mut blake2b,
-            // Others may be there, but prove nothing that these two do not.
-            _ => continue,
+            // Others may be there, but prove nothing that these two do not. Portage takes the
+            // word after the first `SHA512`, so none may be the digest of another.
+            _ if is_hex => continue,
+            _ => return Err(refuse(format!("has a malformed {algorithm} of `{shown}`"))),
         };
-        let is_digest = value.len() == 128 && value.bytes().all(|b| b.is_ascii_hexdigit());
+        let is_digest = is_hex && value.len() == 128;
         if !is_digest || slot.replace(value.to_ascii_lowercase()).is_some() {
             return Err(refuse(format!("has a malformed or repeated {algorithm} of `{shown}`")));
         }
@@ -157,6 +164,8 @@ mod tests {
             format!("{line}{line}"),
             line.replace("DATA", "DIST"),
             line.replace(" 0 ", " -1 "),
+            line.replace(" BLAKE2B", " X SHA512 BLAKE2B"),
+            line.replace(" 0 ", " 0 \x0c"),
             line.replace(" 0 ", " 99999999999999999999 "),
             line.trim_end()[..line.len() - 3].to_owned(),
             "DATA".to_owned(),

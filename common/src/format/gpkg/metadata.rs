@@ -1,6 +1,6 @@
 //! The metadata archive: one regular file `metadata/KEY` for each value.
 
-use super::{Limits, error::GpkgError, error::printable};
+use super::{Limits, error::GpkgError, error::printable, values};
 use crate::format::tar_reader::{EntryKind, TarReader};
 use std::{
     collections::BTreeMap,
@@ -25,6 +25,8 @@ impl Metadata {
 }
 
 const PLACE: &str = "the metadata archive";
+/// The most values of a package; Portage writes about fifty.
+const MOST_KEYS: usize = 256;
 
 /// Reads the archive from its decompressed bytes, to their end.
 pub(super) fn read(inflated: impl Read, limits: &Limits) -> Result<Metadata, GpkgError> {
@@ -32,21 +34,23 @@ pub(super) fn read(inflated: impl Read, limits: &Limits) -> Result<Metadata, Gpk
     let mut values = BTreeMap::new();
     while let Some(entry) = tar.next_entry().map_err(|error| GpkgError::archive(PLACE, error))? {
         let refuse = |reason| GpkgError::Metadata { entry: printable(&entry.path), reason };
-        if entry.kind == EntryKind::Directory && matches!(entry.path.as_slice(), b"metadata" | b"metadata/") {
-            continue;
-        }
         if entry.kind != EntryKind::File {
             return Err(refuse("is not a regular file"));
         }
         let key = entry.path.strip_prefix(b"metadata/").and_then(|key| std::str::from_utf8(key).ok());
         let key = key
-            .filter(|key| !key.is_empty() && !key.contains('/') && *key != "." && *key != "..")
-            .ok_or_else(|| refuse("is not directly below metadata/"))?;
-        if entry.size > limits.metadata_bytes {
-            let limit = limits.metadata_bytes;
+            .filter(|key| values::is_key(key))
+            .ok_or_else(|| refuse("is no key directly below metadata/"))?;
+        let too_large = |what, limit| GpkgError::TooLarge { place: PLACE.to_owned(), what, limit };
+        if values.len() >= MOST_KEYS {
+            return Err(too_large("the number of values", MOST_KEYS as u64));
+        }
+        // Told sizes are refused before their bytes are decompressed.
+        let limit = values::most_bytes(key).min(limits.metadata_bytes);
+        if entry.size > limit {
             return Err(GpkgError::TooLarge {
-                place: PLACE.to_owned(),
-                what: "an entry's size in bytes",
+                place: format!("the metadata value {key}"),
+                what: "its size in bytes",
                 limit,
             });
         }

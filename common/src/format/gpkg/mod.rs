@@ -6,10 +6,11 @@
 //! archives within [`Limits`]. Signatures are not checked: what drones send is unsigned,
 //! or signed by a key that means nothing here.
 //!
-//! Stricter than Portage where leniency helps nobody: Portage takes any tar trailer, a
-//! member order by chance and five more compressors.
+//! Stricter than Portage where leniency helps nobody: Portage takes any tar trailer, whatever
+//! Python's tarfile makes of a header, and metadata that its own resolver then stumbles over.
 
 mod compression;
+mod depend;
 mod error;
 mod image;
 mod limits;
@@ -17,6 +18,8 @@ pub mod manifest;
 mod metadata;
 pub mod read;
 mod stamp;
+mod tree;
+mod values;
 
 pub use compression::inner;
 pub use error::GpkgError;

@@ -8,6 +8,7 @@ use super::{
     manifest::{self, Manifest, ManifestEntry},
     metadata,
     stamp::Stamp,
+    values,
 };
 use crate::digest::Digest;
 use crate::format::{
@@ -71,7 +72,8 @@ pub fn verify(reader: impl Read, limits: &Limits) -> Result<Gpkg, GpkgError> {
 }
 
 /// [`verify`] for a package that is to be kept with this BUILD_TIME, in seconds since the
-/// epoch: what it is to be written as is found in the same pass.
+/// epoch: what it is to be written as is found in the same pass, and each value of its metadata
+/// has to be one that Portage reads.
 ///
 /// # Errors
 /// As [`verify`].
@@ -163,13 +165,14 @@ impl<'l> Pass<'l> {
                 Compression::of_suffix(suffix).ok_or_else(|| GpkgError::Compressor { member: member() })?;
             let inflated =
                 self.inflate(compression, &mut reader, self.limits.metadata_bytes).map_err(unreadable)?;
-            let mut values = metadata::read(inflated, self.limits)?;
+            let mut metadata = metadata::read(inflated, self.limits)?;
             if let Some(build_time) = stamped {
+                values::check(&metadata)?;
                 let path = String::from_utf8_lossy(&entry.path);
-                let stamp = Stamp::new(&mut values, build_time, &path, compression, entry.size);
+                let stamp = Stamp::new(&mut metadata, build_time, &path, compression, entry.size);
                 self.stamp = Some(stamp.map_err(GpkgError::Io)?);
             }
-            self.metadata = Some(values);
+            self.metadata = Some(metadata);
         } else if let Some(suffix) = name.strip_prefix("image.tar") {
             if self.image.is_some() {
                 return Err(GpkgError::Member { member: member(), reason: "is a second image archive" });

@@ -6,7 +6,7 @@
 //! lies.
 
 use super::{Metadata, compression::Compression};
-use std::io::{self, Write};
+use std::io;
 
 const BLOCK: usize = 512;
 /// What a skippable frame of zstd begins with (RFC 8878, section 3.1.2).
@@ -79,10 +79,8 @@ fn archive(metadata: &Metadata, mtime: u64) -> io::Result<Vec<u8>> {
 
 /// Compresses so that as many blocks are taken as by `size` bytes, if that can be.
 fn compress(archive: &[u8], how: Compression, size: usize) -> io::Result<Vec<u8>> {
-    if how == Compression::Gzip {
-        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-        gzip.write_all(archive)?;
-        return gzip.finish();
+    if how != Compression::Zstd {
+        return how.encode(archive);
     }
     let blocks = size.div_ceil(BLOCK);
     let mut data = Vec::new();

@@ -4,7 +4,7 @@ use crate::format::{digests::FileDigests, gpkg::Metadata};
 use std::{collections::BTreeMap, fmt::Write as _};
 
 /// Keys that come from a package's metadata, by their internal names.
-const METADATA_KEYS: [&str; 21] = [
+pub(crate) const METADATA_KEYS: [&str; 21] = [
     "BDEPEND",
     "BUILD_ID",
     "BUILD_TIME",

@@ -13,5 +13,6 @@ mod entry;
 mod index;
 mod pages;
 
+pub(crate) use entry::METADATA_KEYS;
 pub use entry::{Entry, EntryError, PublishedFile};
 pub use index::{IndexError, PackagesIndex};

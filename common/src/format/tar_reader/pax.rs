@@ -1,6 +1,9 @@
 //! Extended headers of POSIX.1-2001 archives: records about the entry that follows.
 
-use super::TarError;
+use super::{
+    TarError,
+    header::{check_id, check_time},
+};
 
 /// How extended headers name extended attributes.
 pub const XATTR: &[u8] = b"SCHILY.xattr.";
@@ -14,7 +17,7 @@ pub(super) struct Pax {
     pub(super) size: Option<u64>,
     pub(super) uid: Option<u64>,
     pub(super) gid: Option<u64>,
-    pub(super) mtime: Option<u64>,
+    pub(super) mtime: Option<i64>,
     pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -26,22 +29,38 @@ impl Pax {
             let plain = !bytes.is_empty() && bytes.iter().all(u8::is_ascii_digit);
             std::str::from_utf8(bytes).ok().filter(|_| plain)?.parse::<u64>().ok()
         };
+        // Fractions are cut off.
+        let seconds = |bytes: &[u8]| {
+            let (negative, bytes) = match bytes.strip_prefix(b"-") {
+                Some(bytes) => (true, bytes),
+                None => (false, bytes),
+            };
+            let whole = match bytes.iter().position(|&b| b == b'.') {
+                Some(dot) if bytes[dot + 1..].iter().all(u8::is_ascii_digit) => &bytes[..dot],
+                Some(_) => return None,
+                None => bytes,
+            };
+            let whole = i64::try_from(decimal(whole)?).ok()?;
+            Some(if negative { -whole } else { whole })
+        };
         let mut pax = Self { seen: true, ..Self::default() };
         while !rest.is_empty() {
             let blank = rest.iter().position(|&b| b == b' ').ok_or_else(malformed)?;
             let length = decimal(&rest[..blank]).and_then(|n| usize::try_from(n).ok());
             let length = length.filter(|&n| n > blank + 1 && n <= rest.len()).ok_or_else(malformed)?;
             let record = rest[blank + 1..length].strip_suffix(b"\n").ok_or_else(malformed)?;
-            let equals = record.iter().position(|&b| b == b'=').ok_or_else(malformed)?;
+            let equals = record.iter().position(|&b| b == b'=').filter(|&at| at > 0).ok_or_else(malformed)?;
             let (key, value) = (&record[..equals], &record[equals + 1..]);
             match key {
                 b"path" => pax.path = Some(value.to_vec()),
                 b"linkpath" => pax.link = Some(value.to_vec()),
                 b"size" => pax.size = Some(decimal(value).ok_or_else(malformed)?),
-                // Only who asks for attributes minds what these are.
-                b"uid" => pax.uid = Some(decimal(value).unwrap_or(u64::MAX)),
-                b"gid" => pax.gid = Some(decimal(value).unwrap_or(u64::MAX)),
-                b"mtime" => pax.mtime = value.split(|&b| b == b'.').next().and_then(decimal).or(Some(0)),
+                b"uid" => pax.uid = Some(decimal(value).ok_or_else(malformed)?),
+                b"gid" => pax.gid = Some(decimal(value).ok_or_else(malformed)?),
+                b"mtime" => pax.mtime = Some(seconds(value).ok_or_else(malformed)?),
+                b"atime" | b"ctime" => _ = seconds(value).ok_or_else(malformed)?,
+                // It says in which encoding names are.
+                b"hdrcharset" => return Err(TarError::Malformed("names in an encoding of their own")),
                 _ if key.starts_with(XATTR) => pax.xattrs.push((key[XATTR.len()..].to_vec(), value.to_vec())),
                 _ if key.starts_with(b"GNU.sparse") => {
                     return Err(TarError::Malformed("a sparse file"));
@@ -53,6 +72,8 @@ impl Pax {
         if pax.size.is_some_and(|size| size > i64::MAX as u64) {
             return Err(malformed());
         }
+        pax.uid.into_iter().chain(pax.gid).try_for_each(check_id)?;
+        pax.mtime.map_or(Ok(()), check_time)?;
         Ok(pax)
     }
 }

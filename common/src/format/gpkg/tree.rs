@@ -1,0 +1,122 @@
+//! What an image has made so far, in a few bytes a path.
+//!
+//! Kept are hashes under a key that nobody outside knows, not the paths: of half a million of
+//! them two are taken for one with a chance of one in fifty million, and then a package is
+//! refused.
+
+use std::{
+    collections::HashSet,
+    hash::{BuildHasher as _, DefaultHasher, Hasher as _, RandomState},
+};
+
+/// What lies at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A directory that has no entry yet, but something below it.
+    Implied = 0,
+    Directory = 1,
+    File = 2,
+    Symlink = 3,
+}
+
+const KINDS: [Kind; 4] = [Kind::Directory, Kind::File, Kind::Symlink, Kind::Implied];
+
+/// Bits of a hash that say the kind.
+const KIND: u64 = 0b11;
+
+/// Why a path cannot be where it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Clash {
+    Twice,
+    BehindSymlink,
+    BelowFile,
+    OverDirectory,
+    /// More paths than may be.
+    TooMany,
+}
+
+/// The paths so far.
+pub(super) struct Tree {
+    state: RandomState,
+    seen: HashSet<u64>,
+    limit: u64,
+    /// The directory of the last path, with the state of its hash: most paths share it with the
+    /// one before them.
+    last: (Vec<u8>, DefaultHasher),
+}
+
+impl Tree {
+    /// One of at most `limit` paths.
+    pub(super) fn new(limit: u64) -> Self {
+        let state = RandomState::new();
+        let last = (Vec::new(), state.build_hasher());
+        Self { state, seen: HashSet::new(), limit, last }
+    }
+
+    /// How many paths there are, directories that have no entry counted.
+    pub(super) fn len(&self) -> u64 {
+        self.seen.len() as u64
+    }
+
+    /// Puts `kind` at a path such as `image/usr/bin/tool`.
+    pub(super) fn add(&mut self, path: &[u8], kind: Kind) -> Result<(), Clash> {
+        let slash = path.iter().rposition(|&b| b == b'/');
+        let (parent, name) = slash.map_or((&[][..], path), |at| (&path[..at], &path[at + 1..]));
+        if self.last.0 != parent {
+            self.last = (parent.to_vec(), self.walk(parent)?);
+        }
+        let mut hasher = self.last.1.clone();
+        let hash = go_on(&mut hasher, name);
+        match (self.find(hash), kind) {
+            (None, _) => self.insert(hash, kind),
+            (Some(Kind::Implied), Kind::Directory) => {
+                self.seen.remove(&(hash | Kind::Implied as u64));
+                self.insert(hash, kind)
+            }
+            (Some(Kind::Implied), _) => Err(Clash::OverDirectory),
+            _ => Err(Clash::Twice),
+        }
+    }
+
+    /// What lies at a path.
+    pub(super) fn get(&self, path: &[u8]) -> Option<Kind> {
+        let mut hasher = self.state.build_hasher();
+        let hashes = path.split(|&b| b == b'/').map(|name| go_on(&mut hasher, name));
+        self.find(hashes.last()?)
+    }
+
+    /// Sees that a directory and all above it are none of anything else, and gives the state of
+    /// its hash.
+    fn walk(&mut self, path: &[u8]) -> Result<DefaultHasher, Clash> {
+        let mut hasher = self.state.build_hasher();
+        for name in path.split(|&b| b == b'/').filter(|_| !path.is_empty()) {
+            let hash = go_on(&mut hasher, name);
+            match self.find(hash) {
+                None => self.insert(hash, Kind::Implied)?,
+                Some(Kind::Implied | Kind::Directory) => {}
+                Some(Kind::File) => return Err(Clash::BelowFile),
+                Some(Kind::Symlink) => return Err(Clash::BehindSymlink),
+            }
+        }
+        Ok(hasher)
+    }
+
+    fn find(&self, hash: u64) -> Option<Kind> {
+        KINDS.into_iter().find(|&kind| self.seen.contains(&(hash | kind as u64)))
+    }
+
+    fn insert(&mut self, hash: u64, kind: Kind) -> Result<(), Clash> {
+        if self.len() >= self.limit {
+            return Err(Clash::TooMany);
+        }
+        self.seen.insert(hash | kind as u64);
+        Ok(())
+    }
+}
+
+/// Goes one name deeper; the hash there, with no kind in it.
+fn go_on(hasher: &mut DefaultHasher, name: &[u8]) -> u64 {
+    hasher.write(name);
+    hasher.write_u8(b'/');
+    hasher.finish() & !KIND
+}

@@ -1,0 +1,83 @@
+//! What intake takes is what the real Portage and Python's tarfile read, and nothing else: made
+//! packages, and mutated ones by the thousand, are shown to intake and to a reference
+//! (`reference.py`), which must agree about each.
+//!
+//! `SWARM_DIFFERENTIAL_SECONDS=600 cargo test -p swarm-common --features format --test verdicts -- --nocapture`
+//! goes on for ten minutes; `SWARM_DIFFERENTIAL_SEED` says with which seed it begins.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+#[path = "../forge/mod.rs"]
+#[allow(dead_code, reason = "shared with another test")]
+mod forge;
+mod model;
+mod mutate;
+mod reference;
+mod table;
+
+use reference::{Reference, Verdict};
+use std::time::{Duration, Instant};
+use swarm_common::{
+    digest::Digest,
+    format::gpkg::{self, GpkgError, Limits},
+};
+
+/// Packages of the short run.
+const PACKAGES: u64 = 3000;
+
+/// What intake finds of a package, in the words of the reference.
+fn intake(package: &[u8]) -> Result<String, GpkgError> {
+    let found = gpkg::verify_stamped(package, &Limits::default(), 1_800_000_000)?;
+    let (image, paths) = (&found.image, Digest::of(&found.image.paths));
+    Ok(format!("{} {} {paths}", image.entries, image.bytes))
+}
+
+/// Why the two differ, if they do.
+fn difference(ours: &Result<String, GpkgError>, theirs: &Verdict) -> Option<String> {
+    match (ours, theirs) {
+        (Err(_), Err(_)) => None,
+        (Ok(ours), Ok(theirs)) if ours == theirs => None,
+        _ => Some(format!("intake: {ours:?}; reference: {theirs:?}")),
+    }
+}
+
+#[test]
+fn each_made_package_is_taken_or_refused_by_its_kind_and_the_reference_agrees() {
+    let mut reference = Reference::start();
+    let mut wrong = Vec::new();
+    for table::Row(what, package, kind) in table::rows() {
+        let ours = intake(&package);
+        let found = ours.as_ref().err().map(GpkgError::kind);
+        // An empty kind: by whichever the decompressor names first.
+        if found.is_some() != kind.is_some()
+            || kind.is_some_and(|kind| !kind.is_empty() && found != Some(kind))
+        {
+            wrong.push(format!("{what}: expected {kind:?}: {ours:?}"));
+        }
+        if let Some(difference) = difference(&ours, &reference.of(&package)) {
+            wrong.push(format!("{what}: {difference}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn intake_and_the_reference_agree_about_mutated_packages() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
+    let seed = number("SWARM_DIFFERENTIAL_SEED").unwrap_or(1);
+    let until = number("SWARM_DIFFERENTIAL_SECONDS").map(|s| Instant::now() + Duration::from_secs(s));
+    let mut reference = Reference::start();
+    let (mut tried, mut taken, mut differ) = (0, 0, Vec::new());
+    while until.map_or(tried < PACKAGES, |until| Instant::now() < until) && differ.len() < 20 {
+        let package = mutate::package(seed + tried);
+        let ours = intake(&package);
+        if let Some(difference) = difference(&ours, &reference.of(&package)) {
+            differ.push(format!("seed {}: {difference}", seed + tried));
+        }
+        (tried, taken) = (tried + 1, taken + u64::from(ours.is_ok()));
+    }
+    println!("{tried} packages tried, {taken} taken, {} refused, {} differing", tried - taken, differ.len());
+    assert!(differ.is_empty(), "{}", differ.join("\n"));
+    // A generator whose packages are all alike finds nothing.
+    assert!(taken * 10 > tried && taken * 10 < tried * 9, "{taken} of {tried} were taken");
+}

@@ -1,0 +1,68 @@
+//! The reference: one Python process with the real Portage, which reads many packages.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    path::Path,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+};
+
+/// What is thought of a package: what its image has, or why it is refused.
+pub type Verdict = Result<String, String>;
+
+/// The process.
+pub struct Reference {
+    child: Child,
+    packages: ChildStdin,
+    verdicts: BufReader<ChildStdout>,
+}
+
+impl Reference {
+    /// Starts it. A missing Portage is a failure, not a skip.
+    pub fn start() -> Self {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let prefix = match std::env::var("SWARM_PORTAGE") {
+            Ok(prefix) => prefix,
+            Err(_) => {
+                let ran = Command::new(here.parent().unwrap().join("scripts/portage")).output().unwrap();
+                assert!(
+                    ran.status.success(),
+                    "no Portage: run scripts/portage or set SWARM_PORTAGE ({ran:?})"
+                );
+                String::from_utf8(ran.stdout).unwrap()
+            }
+        };
+        let own = Path::new(prefix.trim()).join("bin/python");
+        let python = if own.exists() { own } else { "python3".into() };
+        let mut child = Command::new(python)
+            .arg(here.join("tests/verdicts/reference.py"))
+            .env("PYTHONUTF8", "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let (packages, verdicts) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        Self { child, packages, verdicts: BufReader::new(verdicts) }
+    }
+
+    /// What it thinks of a package.
+    pub fn of(&mut self, package: &[u8]) -> Verdict {
+        self.packages.write_all(&u32::try_from(package.len()).unwrap().to_be_bytes()).unwrap();
+        self.packages.write_all(package).unwrap();
+        self.packages.flush().unwrap();
+        let mut line = String::new();
+        self.verdicts.read_line(&mut line).unwrap();
+        match line.trim_end().split_once(' ') {
+            Some(("ok", image)) => Ok(image.to_owned()),
+            Some(("no", why)) => Err(why.to_owned()),
+            _ => panic!("the reference ended: {line:?}"),
+        }
+    }
+}
+
+impl Drop for Reference {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
