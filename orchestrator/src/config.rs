@@ -240,6 +240,8 @@ pub struct Limits {
     pub log_piece_bytes: u64,
     /// Bytes of a package file. Default 8 GiB.
     pub upload_bytes: u64,
+    /// Bytes of all files of one attempt together. Default 16 GiB.
+    pub attempt_bytes: u64,
     /// Bytes of a compressed snapshot. Default 2 GiB.
     pub snapshot_bytes: u64,
     /// Bytes of a base's compressed image. Default 4 GiB.
@@ -261,6 +263,7 @@ impl Default for Limits {
             plan_bytes: 64 << 20,
             log_piece_bytes: 1 << 20,
             upload_bytes: 8 << 30,
+            attempt_bytes: 16 << 30,
             snapshot_bytes: 2 << 30,
             image_bytes: 4 << 30,
             publish_wait_ms: 10_000,

@@ -14,6 +14,7 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{Seek, SeekFrom, Write},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
 };
 use swarm_common::{digest::Digest, id::AttemptId};
@@ -29,6 +30,20 @@ pub enum UploadError {
     TooLarge {
         /// The announced size.
         size: u64,
+        /// The bound.
+        limit: u64,
+    },
+    /// The attempt has announced as many files as it may.
+    #[error("the attempt has announced {limit} files, and may announce no more")]
+    TooManyFiles {
+        /// The bound.
+        limit: usize,
+    },
+    /// All files that the attempt has announced are larger than they may be together.
+    #[error("with this file the attempt announces {sum} bytes, and may announce at most {limit}")]
+    TooLargeTogether {
+        /// What they would be.
+        sum: u64,
         /// The bound.
         limit: u64,
     },
@@ -89,6 +104,15 @@ impl Upload {
     }
 }
 
+/// What an attempt may announce in all. No more is stored, as no file outgrows what was announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    /// Files.
+    pub files: usize,
+    /// Bytes of all of them.
+    pub bytes: u64,
+}
+
 /// What the name of a note ends in.
 const TAKEN: &str = ".taken";
 
@@ -97,6 +121,8 @@ const TAKEN: &str = ".taken";
 pub struct Incoming {
     dir: PathBuf,
     max_bytes: u64,
+    /// Held while an upload is announced, so that of many at once each sees the others.
+    announcing: Arc<Mutex<()>>,
 }
 
 impl Incoming {
@@ -107,22 +133,37 @@ impl Incoming {
     pub fn open(dir: impl Into<PathBuf>, max_bytes: u64) -> Result<Self, DiskError> {
         let dir = dir.into();
         disk::make_dirs(&dir)?;
-        Ok(Self { dir, max_bytes })
+        Ok(Self { dir, max_bytes, announcing: Arc::default() })
     }
 
     /// Announces a file, or finds it again. Where its next piece must begin.
     ///
     /// # Errors
-    /// If it is too large or its size changed, or the disk fails.
-    pub fn begin(&self, attempt: AttemptId, digest: Digest, size: u64) -> Result<u64, UploadError> {
+    /// If it is too large, its size changed, the attempt may announce no more, or the disk fails.
+    pub fn begin(
+        &self,
+        attempt: AttemptId,
+        digest: Digest,
+        size: u64,
+        allowed: Allowance,
+    ) -> Result<u64, UploadError> {
         if size > self.max_bytes {
             return Err(UploadError::TooLarge { size, limit: self.max_bytes });
         }
-        if let Some(there) = self.find(attempt, digest)? {
+        let _alone = self.announcing.lock().unwrap_or_else(PoisonError::into_inner);
+        let uploads = self.of_attempt(attempt)?;
+        if let Some(there) = uploads.iter().find(|upload| upload.digest == digest && !upload.taken) {
             if there.size != size {
                 return Err(UploadError::SizeChanged { announced: there.size, size });
             }
             return Ok(there.offset);
+        }
+        if uploads.len() >= allowed.files {
+            return Err(UploadError::TooManyFiles { limit: allowed.files });
+        }
+        let sum = uploads.iter().fold(size, |sum, upload| sum.saturating_add(upload.size));
+        if sum > allowed.bytes {
+            return Err(UploadError::TooLargeTogether { sum, limit: allowed.bytes });
         }
         let dir = self.attempt_dir(attempt);
         disk::make_dirs(&dir)?;

@@ -199,6 +199,12 @@ fn upload(error: &UploadError) -> (StatusCode, &'static str, &'static str) {
     match error {
         UploadError::Unknown => (S::NOT_FOUND, "unknown-upload", "the upload was not announced"),
         UploadError::TooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "too-large", "the file is too large"),
+        UploadError::TooManyFiles { .. } => {
+            (S::UNPROCESSABLE_ENTITY, "too-many-uploads", "the attempt announced too many files")
+        }
+        UploadError::TooLargeTogether { .. } => {
+            (S::PAYLOAD_TOO_LARGE, "uploads-too-large", "the attempt's files are too large together")
+        }
         UploadError::SizeChanged { .. } => (S::CONFLICT, "size-changed", "the file's size changed"),
         UploadError::WrongOffset { .. } => (S::CONFLICT, "wrong-offset", "the piece does not fit on"),
         UploadError::TooMany { .. } => (S::UNPROCESSABLE_ENTITY, "too-many-bytes", "more than announced"),

@@ -13,7 +13,7 @@ use crate::{
         accept::AcceptError,
         alongside::Alongside,
         intake::IntakeError,
-        upload::{Appender, UploadError},
+        upload::{Allowance, Appender, UploadError},
     },
     receiving::{self, ReceiveError},
 };
@@ -44,6 +44,9 @@ use tokio::{sync::mpsc, task::spawn_blocking};
 /// Pieces, of up to 64 KiB, that change threads together: to wake one for each of them costs a
 /// twentieth of an upload's processor time.
 const BATCH: usize = 8;
+/// Files that an attempt may announce for each that it is asked for: one, and one that a drone
+/// made anew.
+const TRIES: usize = 2;
 /// Batches between the connection and the disk.
 const IN_FLIGHT: usize = 2;
 
@@ -95,6 +98,7 @@ async fn begin(
     let Some(targets) = wanted(&app, drone, attempt)? else {
         return Ok(Json(UploadStatus { offset: request.size, verified: true }));
     };
+    let allowed = Allowance { files: TRIES * targets.len(), bytes: app.config.limits.attempt_bytes };
     let target = targets.into_iter().find(|target| target.cpv == request.cpv).ok_or_else(|| {
         ApiError::Unprocessable(format!("attempt {attempt} was not asked for {}", request.cpv))
     })?;
@@ -103,7 +107,7 @@ async fn begin(
     }
     let incoming = app.receiving.incoming().clone();
     let (digest, size) = (request.digest, request.size);
-    let offset = in_background(move || incoming.begin(attempt, digest, size)).await??;
+    let offset = in_background(move || incoming.begin(attempt, digest, size, allowed)).await??;
     if offset < size {
         return Ok(Json(UploadStatus { offset, verified: false }));
     }

@@ -2,7 +2,7 @@
 
 use crate::refused;
 use swarm_common::{
-    client::Bytes,
+    client::{Bytes, ClientError},
     digest::Digest,
     id::AttemptId,
     state::*,
@@ -125,6 +125,41 @@ async fn a_file_larger_than_allowed_or_than_announced_is_refused() {
     assert_eq!(refused(drone.client.upload_piece(attempt, request.digest, 0, more).await), 422);
     let unannounced = drone.client.upload_piece(attempt, Digest::of(b"y"), 0, Bytes::from_static(b"y")).await;
     assert_eq!(refused(unannounced), 404);
+}
+
+#[tokio::test]
+async fn what_an_attempt_may_announce_is_bounded_in_number_and_sum() {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    swarm.planned(&drone).await.unwrap();
+    let (attempt, order) = drone.build_order().await.unwrap();
+    let announce = async |n: u32, size: u64| {
+        let request =
+            UploadRequest { digest: Digest::of(&n.to_le_bytes()), size, cpv: order.targets[0].cpv.clone() };
+        match drone.client.begin_upload(attempt, &request).await {
+            Ok(_) => String::new(),
+            Err(ClientError::Problem(problem)) => problem.kind,
+            Err(other) => panic!("{other}"),
+        }
+    };
+    assert_eq!(announce(0, 1).await, "");
+    // Two files of the largest size are more than the sum that an attempt has.
+    assert_eq!(announce(1, 8 << 30).await, "");
+    let mut refused = Vec::new();
+    for n in 2..300 {
+        refused.push(announce(n, 8 << 30).await);
+    }
+    assert!(refused.iter().all(|kind| kind == "/problems/too-many-uploads"), "{refused:?}");
+    let swarm = Swarm::start_with(|config| config.limits.attempt_bytes = 100).await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    swarm.planned(&drone).await.unwrap();
+    let (attempt, order) = drone.build_order().await.unwrap();
+    let cpv = order.targets[0].cpv.clone();
+    let request = UploadRequest { digest: Digest::of(b"x"), size: 101, cpv };
+    match drone.client.begin_upload(attempt, &request).await {
+        Err(ClientError::Problem(problem)) => assert_eq!(problem.kind, "/problems/uploads-too-large"),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]
