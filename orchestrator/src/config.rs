@@ -242,6 +242,9 @@ pub struct Limits {
     pub upload_bytes: u64,
     /// Bytes of all files of one attempt together. Default 16 GiB.
     pub attempt_bytes: u64,
+    /// Bytes of the index of a profile, with what a run adds to it. A package that would break
+    /// it is refused. Default 64 MiB, which is that of 40,000 packages.
+    pub index_bytes: u64,
     /// Bytes of a compressed snapshot. Default 2 GiB.
     pub snapshot_bytes: u64,
     /// Bytes of a base's compressed image. Default 4 GiB.
@@ -264,6 +267,7 @@ impl Default for Limits {
             log_piece_bytes: 1 << 20,
             upload_bytes: 8 << 30,
             attempt_bytes: 16 << 30,
+            index_bytes: 64 << 20,
             snapshot_bytes: 2 << 30,
             image_bytes: 4 << 30,
             publish_wait_ms: 10_000,

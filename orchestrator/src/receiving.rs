@@ -284,6 +284,32 @@ impl Receiving {
         found.await?.map_err(|error| AcceptError::Failed(error.to_string()).into())
     }
 
+    /// Why these do not fit into an index of at most `limit` bytes that has all of `others`, in
+    /// one line, if they do not.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub async fn breaks_index(
+        self: &Arc<Self>,
+        arrived: &[Artifact],
+        others: BTreeSet<Digest>,
+        limit: u64,
+    ) -> Result<Option<String>, ReceiveError> {
+        let (this, arrived) = (self.clone(), arrived.to_vec());
+        let sizes = tokio::task::spawn_blocking(move || {
+            let own: BTreeSet<Digest> = arrived.iter().map(|artifact| artifact.digest).collect();
+            let others = this.entries.size(others.difference(&own).copied())?;
+            Ok::<_, DiskError>((this.entries.size(own)?, others))
+        });
+        let (own, others) = sizes.await?.map_err(AcceptError::from)?;
+        Ok((own + others > limit).then(|| {
+            format!(
+                "its {own} bytes of metadata do not fit into the index of its profile, which has {others} of \
+                 the {limit} bytes of `index_bytes` in `[limits]`"
+            )
+        }))
+    }
+
     /// Artifacts that are stored and that the engine has not been told of.
     #[must_use]
     pub fn untold(&self) -> BTreeSet<Digest> {

@@ -255,6 +255,17 @@ fn name_of(atom: &str) -> Option<&str> {
     plain.then_some(name)
 }
 
+/// What a package shares the index of its profile with: what its run has received, and what the
+/// channel holds, of which something may stay beside it.
+#[must_use]
+pub fn beside(swarm: &Swarm, id: PackageId) -> BTreeSet<Digest> {
+    let run = swarm.packages.get(&id).and_then(|package| swarm.runs.get(&package.run));
+    let Some(run) = run else { return BTreeSet::new() };
+    let received = run.packages.iter().filter_map(|p| swarm.packages.get(p)).flat_map(|p| &p.artifacts);
+    let held = swarm.profiles.get(&run.profile).into_iter().flat_map(|profile| profile.channel.held.keys());
+    received.map(|artifact| artifact.digest).chain(held.copied()).collect()
+}
+
 /// What a received package needs at run time and its run did not receive, through however
 /// many others: as long as there is something it is not published.
 #[must_use]

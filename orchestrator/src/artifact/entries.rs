@@ -9,10 +9,11 @@ use super::{
     store::{Store, StoreError},
 };
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fs::{self, File},
     io::{self, BufReader, Write},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use swarm_common::{
     digest::Digest,
@@ -47,6 +48,8 @@ pub enum EntriesError {
 pub struct EntryBook {
     dir: PathBuf,
     limits: Limits,
+    /// How many bytes each entry has, as far as that was asked for.
+    sizes: Arc<Mutex<HashMap<Digest, u64>>>,
 }
 
 impl EntryBook {
@@ -57,7 +60,7 @@ impl EntryBook {
     pub fn open(dir: impl Into<PathBuf>, limits: Limits) -> Result<Self, DiskError> {
         let dir = dir.into();
         disk::make_dirs(&dir)?;
-        Ok(Self { dir, limits })
+        Ok(Self { dir, limits, sizes: Arc::default() })
     }
 
     /// Keeps the entry and the files of an artifact. They may be lost in a crash, and are then
@@ -67,7 +70,33 @@ impl EntryBook {
     /// If the disk fails.
     pub fn put(&self, digest: Digest, entry: &Entry, files: &FileList) -> Result<(), DiskError> {
         self.write(&self.path_of_files(digest), &files.to_bytes())?;
+        self.sizes().remove(&digest);
         self.write(&self.path(digest), entry.to_text().as_bytes())
+    }
+
+    /// How many bytes these have together in an index. One whose entry is lost counts as none
+    /// until it is made anew.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn size(&self, of: impl IntoIterator<Item = Digest>) -> Result<u64, DiskError> {
+        let mut sum = 0;
+        for digest in of {
+            let known = self.sizes().get(&digest).copied();
+            sum += match known {
+                Some(size) => size,
+                None => match fs::metadata(self.path(digest)) {
+                    Ok(meta) => *self.sizes().entry(digest).or_insert(meta.len()),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+                    Err(error) => return Err(DiskError::new("look at", &self.path(digest), error)),
+                },
+            };
+        }
+        Ok(sum)
+    }
+
+    fn sizes(&self) -> MutexGuard<'_, HashMap<Digest, u64>> {
+        self.sizes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
@@ -141,6 +170,7 @@ impl EntryBook {
     /// # Errors
     /// If the disk fails.
     pub fn remove(&self, digest: Digest) -> Result<bool, DiskError> {
+        self.sizes().remove(&digest);
         disk::remove_file(&self.path_of_files(digest))?;
         disk::remove_file(&self.path(digest))
     }

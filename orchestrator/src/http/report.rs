@@ -17,7 +17,7 @@ use axum::{
     extract::{Path, State},
     http::Method,
 };
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 use swarm_common::{
     digest::Digest,
     id::{AttemptId, DroneId},
@@ -27,6 +27,7 @@ use swarm_common::{
 use swarm_core::{
     Command, Refusal, Reply,
     attempt::Job,
+    channel,
     closure::{self, Surroundings},
     fence::{Fence, fence},
     view,
@@ -113,12 +114,20 @@ async fn built(
                 Ok(artifacts) => artifacts,
                 Err(error) => return Err(uploads::refuse(app, drone, attempt, error).await?),
             };
-            let around = app.engine.read(|swarm| match swarm.attempts.get(&attempt).map(|a| a.job) {
-                Some(Job::Build(package)) => closure::surroundings(swarm, package),
-                _ => Surroundings::default(),
-            });
+            let (around, beside) =
+                app.engine.read(|swarm| match swarm.attempts.get(&attempt).map(|a| a.job) {
+                    Some(Job::Build(id)) => (closure::surroundings(swarm, id), channel::beside(swarm, id)),
+                    _ => (Surroundings::default(), BTreeSet::new()),
+                });
             if let Some(message) = app.receiving.unprovided(&artifacts, around).await? {
-                return unprovided(app, drone, attempt, message, usage).await;
+                let cause = Some(FailureCause::SonameMissing);
+                return fail(app, drone, attempt, unfit(cause, message.clone(), message), usage).await;
+            }
+            let limit = app.config.limits.index_bytes;
+            if let Some(message) = app.receiving.breaks_index(&artifacts, beside, limit).await? {
+                // The same whatever the numbers are.
+                let signature = "its metadata does not fit into the index of its profile".to_owned();
+                return fail(app, drone, attempt, unfit(None, signature, message), usage).await;
             }
             let known = || app.engine.read(|swarm| view::artifacts(swarm, None));
             let collisions = app.receiving.collisions(drone, &artifacts, known).await?;
@@ -133,18 +142,21 @@ async fn built(
     Ok(reply)
 }
 
-/// Tells the engine of a package whose libraries are not there when it runs.
-async fn unprovided(
+/// Why a sound package cannot be published.
+fn unfit(cause: Option<FailureCause>, signature: String, message: String) -> Failure {
+    Failure { class: FailureClass::Package, cause, phase: Phase::Verifying, signature, message }
+}
+
+/// Tells the engine of a package that cannot be published.
+async fn fail(
     app: &App,
     drone: DroneId,
     attempt: AttemptId,
-    message: String,
+    failure: Failure,
     usage: Usage,
 ) -> Result<ReportReply, ApiError> {
-    tracing::warn!(%attempt, %drone, %message, "a package was refused");
-    let (class, cause) = (FailureClass::Package, Some(FailureCause::SonameMissing));
-    let failure = Failure { class, cause, phase: Phase::Verifying, signature: message.clone(), message };
     let reason = failure.message.clone();
+    tracing::warn!(%attempt, %drone, %reason, "a package was refused");
     submit(app, Command::ReportFailure { drone, attempt, failure: bounded(failure), usage }).await?;
     app.receiving.forget(attempt).await;
     Ok(ReportReply { accepted: false, reason })

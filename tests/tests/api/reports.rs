@@ -6,7 +6,7 @@ use swarm_common::{
     state::*,
     wire::drone::{Failure, Outcome},
 };
-use swarm_tests::api::Swarm;
+use swarm_tests::api::{Swarm, package_for};
 
 fn failed(class: FailureClass) -> Outcome {
     Outcome::Failed {
@@ -140,4 +140,24 @@ async fn work_that_is_handed_back_is_nobodys_fault() {
     drone.report(attempt, Outcome::HandedBack { reason: "stopped".to_owned() }).await.unwrap();
     assert_eq!(swarm.admin.package(order.package).await.unwrap().state, PackageState::Needed);
     assert_eq!(swarm.admin.drones().await.unwrap()[0].strikes, 0);
+}
+
+#[tokio::test]
+async fn a_package_that_would_break_the_index_of_its_profile_is_refused_by_name() {
+    let swarm = Swarm::start_with(|config| config.limits.index_bytes = 100).await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    let run = swarm.planned(&drone).await.unwrap();
+    while !swarm.admin.run(run).await.unwrap().state.is_over() {
+        let (attempt, order) = drone.build_order().await.unwrap();
+        let bytes = package_for(&order.targets[0]);
+        let artifacts = vec![drone.upload_bytes(attempt, &order.targets[0], bytes).await.unwrap()];
+        let reply = drone.report(attempt, Outcome::Built { artifacts }).await.unwrap();
+        assert!(!reply.accepted && reply.reason.contains("the 100 bytes of `index_bytes`"), "{reply:?}");
+    }
+    let view = swarm.admin.why("pebble").await.unwrap().package;
+    assert_eq!(view.state, PackageState::Quarantined);
+    let status = swarm.admin.status().await.unwrap();
+    let told = format!("{:?}", status.concerns);
+    assert!(told.contains("dev-libs/pebble-1.2") && told.contains("`index_bytes`"), "{told}");
+    assert!(swarm.admin.artifacts(None).await.unwrap().is_empty());
 }
