@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 use swarm_common::{
     config::EXIT_CONFIG,
@@ -21,7 +22,10 @@ use swarm_orchestrator::{
     server::{self, ServeError, StartError},
     watchdog::{self, Stuck},
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+};
 
 /// A request's strings are made in one thread and dropped in another. With the system's allocator
 /// a claim takes a fifth more processor time (`scripts/bench queue`).
@@ -165,7 +169,7 @@ async fn run(config: Config, path: &Path, telemetry: &Telemetry) -> anyhow::Resu
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
     let mut hangup = signal(SignalKind::hangup()).context("cannot handle SIGHUP")?;
     let mut reloader = Reloader::new(path)?;
-    let supervisor = Supervisor::from_environment();
+    let supervisor = Arc::new(Supervisor::from_environment());
     let token_file = config.admin_token_file();
     let server = server::build(config).await?;
     let (address, app) = (server.address(), server.app());
@@ -197,9 +201,26 @@ async fn run(config: Config, path: &Path, telemetry: &Telemetry) -> anyhow::Resu
         }
         std::future::pending::<()>().await;
     };
+    let (tell, told) = oneshot::channel();
+    let watched = Arc::clone(&app);
+    // Whoever is told has perhaps just ended.
+    let _watchdog = watchdog::watch(
+        app.engine.clone(),
+        Arc::clone(&supervisor),
+        watchdog::LONGEST_SILENCE,
+        move || watchdog::status(&watched),
+        |stuck| drop(tell.send(stuck)),
+    )
+    .context("cannot watch the engine")?;
+    let stuck = async {
+        match told.await {
+            Ok(stuck) => stuck,
+            Err(_) => std::future::pending().await,
+        }
+    };
     tokio::select! {
         served = server.serve(stop) => Ok(served?),
-        stuck = watchdog::watch(&app, &supervisor) => Err(stuck.into()),
+        stuck = stuck => Err(stuck.into()),
         () = reload => Ok(()),
     }
 }

@@ -23,10 +23,13 @@ pub use role::Role;
 
 use crate::journal::{Journal, JournalError, JournalReader, Verified};
 use credentials::Credentials;
-use std::sync::{
-    Arc, Mutex, PoisonError, RwLock,
-    atomic::{AtomicU64, Ordering},
-    mpsc::{SyncSender, TrySendError, sync_channel},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError, RwLock, TryLockError,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    },
+    time::Duration,
 };
 use swarm_common::{
     digest::Digest,
@@ -35,7 +38,10 @@ use swarm_common::{
     wire::{drone::*, view::PassView},
 };
 use swarm_core::{Command, Policy, Record, Refusal, Reply, Swarm};
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    sync::{oneshot, watch},
+};
 use tokio_util::sync::CancellationToken;
 
 /// Commands that may wait before further ones are turned away.
@@ -97,7 +103,7 @@ enum Message {
         answer: Answer,
     },
     /// Answered by the thread itself: it turns.
-    Pulse(oneshot::Sender<()>),
+    Pulse(Box<dyn FnOnce() + Send>),
     /// Decide by these numbers from now on.
     Policy(Box<Policy>),
     Stop,
@@ -214,8 +220,23 @@ impl Engine {
     /// The engine has ended, or cannot even be asked.
     pub async fn pulse(&self) -> Result<(), EngineError> {
         let (answer, wait) = oneshot::channel();
-        self.put(Message::Pulse(answer))?;
+        // Whoever asked may have given up.
+        self.put(Message::Pulse(Box::new(move || _ = answer.send(()))))?;
         wait.await.map_err(|_| EngineError::Stopped)
+    }
+
+    /// Whether the engine's thread comes round within `limit`; for a thread of its own.
+    ///
+    /// # Errors
+    /// The engine has ended, or cannot even be asked.
+    pub fn turns_within(&self, limit: Duration) -> Result<bool, EngineError> {
+        let (answer, wait) = sync_channel(1);
+        self.put(Message::Pulse(Box::new(move || _ = answer.try_send(()))))?;
+        match wait.recv_timeout(limit) {
+            Ok(()) => Ok(true),
+            Err(RecvTimeoutError::Timeout) => Ok(false),
+            Err(RecvTimeoutError::Disconnected) => Err(EngineError::Stopped),
+        }
     }
 
     /// Has everything after this decided by other numbers. They are no part of the state.
@@ -242,9 +263,26 @@ impl Engine {
         })
     }
 
-    /// Looks at the state. `look` must be short: it holds up the engine.
+    /// Looks at the state. `look` must be short: it holds up the engine. While the engine
+    /// decides it is waited for, and what else the thread has to do is done by others.
     pub fn read<R>(&self, look: impl FnOnce(&Swarm) -> R) -> R {
-        look(&self.shared.swarm.read().unwrap_or_else(PoisonError::into_inner))
+        let swarm = match self.shared.swarm.try_read() {
+            Ok(swarm) => swarm,
+            Err(TryLockError::Poisoned(swarm)) => swarm.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                let wait = || self.shared.swarm.read().unwrap_or_else(PoisonError::into_inner);
+                match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+                    Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(wait),
+                    _ => wait(),
+                }
+            }
+        };
+        look(&swarm)
+    }
+
+    /// Looks at the state, if the engine does not decide just now.
+    pub fn try_read<R>(&self, look: impl FnOnce(&Swarm) -> R) -> Option<R> {
+        self.shared.swarm.try_read().ok().map(|swarm| look(&swarm))
     }
 
     /// The drone that the credential with this digest acts for.

@@ -173,7 +173,7 @@ impl Worker {
             let answer: Answer = match self.waiting.recv_timeout(left) {
                 Ok(Message::Submit { answer, .. } | Message::Claim { answer, .. }) => answer,
                 Ok(Message::Pulse(answer)) => {
-                    let _ = answer.send(());
+                    answer();
                     continue;
                 }
                 Ok(Message::Policy(policy)) => {

@@ -1,9 +1,12 @@
 //! The engine with its journal: what is answered is written, and what waits is woken.
 
 use super::*;
-use crate::journal::{Moves, Replay, SqliteJournal};
-use std::{path::Path, time::Duration};
-use swarm_common::{digest::Digest, id::RunId, state::RunClass, wire::admin::*};
+use crate::{
+    journal::{Moves, Replay, SqliteJournal},
+    watchdog,
+};
+use std::{path::Path, sync::atomic::AtomicBool, time::Duration};
+use swarm_common::{digest::Digest, id::RunId, state::RunClass, supervisor::Supervisor, wire::admin::*};
 
 /// No condition of these tests takes longer.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -326,4 +329,42 @@ async fn wait_for<T>(mut condition: impl FnMut() -> Option<T>) -> T {
         }
     };
     tokio::time::timeout(LIMIT, wait).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_engine_spins_no_worker_is_held_up_and_the_watchdog_acts() {
+    let folder = tempfile::tempdir().unwrap();
+    let (engine, task) = start(folder.path()).await;
+    let spins = Arc::new(AtomicBool::new(true));
+    let (shared, goes_on) = (Arc::clone(&engine.shared), Arc::clone(&spins));
+    // As a decision without an end does.
+    let spinner = std::thread::spawn(move || {
+        let swarm = shared.swarm.write().unwrap();
+        while goes_on.load(Ordering::Relaxed) {
+            std::hint::spin_loop();
+        }
+        drop(swarm);
+    });
+    while engine.try_read(|_| ()).is_some() {
+        tokio::task::yield_now().await;
+    }
+    // More than there are workers.
+    let read = |engine: Engine| tokio::spawn(async move { engine.read(|swarm| swarm.seq) });
+    let readers: Vec<_> = (0..16).map(|_| read(engine.clone())).collect();
+    let others = tokio::spawn(tokio::time::sleep(Duration::from_millis(10)));
+    tokio::time::timeout(LIMIT, others).await.unwrap().unwrap();
+    let (tell, told) = oneshot::channel();
+    let (patience, supervisor) = (Duration::from_millis(100), Arc::new(Supervisor::from_environment()));
+    let stuck = |stuck| drop(tell.send(stuck));
+    let watchdog = watchdog::watch(engine.clone(), supervisor, patience, || None, stuck).unwrap();
+    let stuck = tokio::time::timeout(LIMIT, told).await.unwrap().unwrap();
+    assert!(stuck.to_string().contains("has not answered"), "{stuck}");
+    assert!(readers.iter().all(|reader| !reader.is_finished()));
+    drop(watchdog);
+    spins.store(false, Ordering::Relaxed);
+    spinner.join().unwrap();
+    for reader in readers {
+        tokio::time::timeout(LIMIT, reader).await.unwrap().unwrap();
+    }
+    task.stop().await;
 }

@@ -174,8 +174,7 @@ impl Worker {
                     self.dismiss(&mut batch, newer, |older| claim.replaces(older));
                     self.try_claim(&mut swarm, &mut batch, claim);
                 }
-                // Whoever asked may have given up.
-                Message::Pulse(answer) => drop(answer.send(())),
+                Message::Pulse(answer) => answer(),
                 Message::Policy(policy) => swarm.policy = *policy,
                 Message::Stop => self.stopping = true,
             }
@@ -303,7 +302,7 @@ impl Worker {
                 Message::Submit { answer, .. } | Message::Claim { answer, .. } => answer,
                 Message::Pulse(answer) => {
                     // Waiting for a disk is no reason to be restarted.
-                    let _ = answer.send(());
+                    answer();
                     continue;
                 }
                 Message::Policy(policy) => {
