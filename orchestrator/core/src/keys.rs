@@ -69,7 +69,10 @@ pub fn check(report: &PlanReport) -> Result<(), String> {
         let large =
             |(name, value): (&String, &String)| name.len() > LONGEST_NAME || value.len() > LONGEST_VALUE;
         if fields.len() > MOST_FIELDS || fields.iter().any(large) {
-            return Err(format!("the fields of {whose} are too many or too long"));
+            return Err(format!(
+                "the fields of {whose} are too many or too long; at most {MOST_FIELDS}, with names of \
+                 {LONGEST_NAME} and values of {LONGEST_VALUE} bytes, are taken"
+            ));
         }
     }
     Ok(())

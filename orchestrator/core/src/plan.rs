@@ -113,6 +113,9 @@ fn check_words(report: &PlanReport) -> Result<(), String> {
     if let Some(change) = changes.clone().find(|change| change.len() > LONGEST_NAME) {
         return Err(format!("a stage of the plan has a USE change of {} bytes", change.len()));
     }
+    if report.built_with.as_ref().is_some_and(|toolchain| !toolchain.is_bounded()) {
+        return Err("the plan has a toolchain with a name of more than 128 bytes".into());
+    }
     if report.problems.len() > MOST_PROBLEMS {
         return Err(format!(
             "the plan has {} refusals; at most {MOST_PROBLEMS} are taken",

@@ -5,6 +5,7 @@
 //! that could be used.
 
 use super::{
+    bounds,
     places::{Full, Holder, Place},
     problem::ApiError,
     route::Role,
@@ -96,16 +97,14 @@ impl<S: Sync> FromRequestParts<S> for Drone {
 /// and role are part of it: one key never answers two kinds of request.
 pub(super) struct Once(pub(super) Option<String>);
 
-/// Characters of an idempotency key.
-const LONGEST_KEY: usize = 128;
-
 impl<S: Sync> FromRequestParts<S> for Once {
     type Rejection = ApiError;
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let Some(value) = parts.headers.get("idempotency-key") else { return Ok(Self(None)) };
-        let key = value.to_str().ok().filter(|key| !key.is_empty() && key.len() <= LONGEST_KEY).ok_or_else(
-            || ApiError::BadRequest(format!("Idempotency-Key takes 1 to {LONGEST_KEY} visible characters")),
-        )?;
+        let key = value.to_str().ok().filter(|key| !key.is_empty());
+        let key =
+            key.ok_or_else(|| ApiError::BadRequest("Idempotency-Key takes visible characters".into()))?;
+        bounds::IDEMPOTENCY_KEY.check(key.len())?;
         let who = match parts.extensions.get::<Who>() {
             Some(Who::Drone(drone)) => drone.to_string(),
             Some(Who::Admin) => "admin".to_owned(),

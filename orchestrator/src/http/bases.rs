@@ -4,6 +4,7 @@ use super::{
     archive::{self, KIND},
     auth::Once,
     body::read_json,
+    bounds,
     problem::ApiError,
     route::{Limit, Role, Route},
 };
@@ -28,9 +29,6 @@ use swarm_common::{
 };
 use swarm_core::{Command, Refusal, base};
 use tokio::task::{JoinError, spawn_blocking};
-
-/// Characters that say where a base came from.
-const LONGEST_SOURCE: usize = 500;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -80,12 +78,10 @@ async fn put(
     body: Body,
 ) -> Result<Json<BaseView>, ApiError> {
     let request: BaseRequest = read_json(body, app.config.limits.body_idle()).await?;
-    let texts = [Some(&request.source), request.signed_by.as_ref()];
-    if texts.into_iter().flatten().any(|text| text.chars().count() > LONGEST_SOURCE) {
-        return Err(ApiError::Unprocessable(format!(
-            "source and signed_by have at most {LONGEST_SOURCE} characters"
-        )));
-    }
+    [Some(&request.source), request.signed_by.as_ref()]
+        .into_iter()
+        .flatten()
+        .try_for_each(|text| bounds::SOURCE.check_text(text))?;
     let digest = request.image;
     let images = app.images.clone();
     let Some(image) = spawn_blocking(move || images.find(digest)).await.map_err(broken)?? else {

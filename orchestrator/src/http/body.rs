@@ -1,7 +1,7 @@
 //! Request bodies: bounded in size, in silence and in time, before anything is made of
 //! them.
 
-use super::problem::ApiError;
+use super::{bounds, problem::ApiError};
 use axum::body::{Body, BodyDataStream, Bytes};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream, stream::TryChunksError};
 use serde::de::DeserializeOwned;
@@ -9,9 +9,6 @@ use std::{error::Error, time::Duration};
 
 /// A JSON body may take this many times the longest silence, so that nobody drips it.
 const JSON_SILENCES: u32 = 4;
-
-/// Characters of a reason that a person gives.
-const LONGEST_REASON: usize = 200;
 
 /// Why a body did not come whole.
 #[derive(Debug, thiserror::Error)]
@@ -114,9 +111,9 @@ pub(super) async fn read_json<T: DeserializeOwned>(body: Body, idle: Duration) -
 
 /// Whether a reason that a person gives is one short line.
 pub(super) fn check_reason(reason: &str) -> Result<(), ApiError> {
-    if reason.chars().count() > LONGEST_REASON || reason.chars().any(char::is_control) {
-        let text = format!("a reason is one line of at most {LONGEST_REASON} characters");
-        return Err(ApiError::Unprocessable(text));
+    bounds::REASON.check_text(reason)?;
+    if reason.chars().any(char::is_control) {
+        return Err(ApiError::Unprocessable("a reason is one line".into()));
     }
     Ok(())
 }

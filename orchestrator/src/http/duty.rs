@@ -3,6 +3,7 @@
 use super::{
     auth::Drone,
     body::read_json,
+    bounds::{self, DRONE_REASON},
     problem::ApiError,
     route::{Role, Route},
 };
@@ -11,15 +12,6 @@ use axum::{Json, body::Body, extract::State, http::Method};
 use std::sync::Arc;
 use swarm_common::wire::drone::*;
 use swarm_core::{Command, Reply};
-
-/// Characters of a claim's key.
-const LONGEST_KEY: usize = 64;
-
-/// Characters of a reason, for the journal's sake.
-const LONGEST_REASON: usize = 500;
-
-/// Attempts that a heartbeat may name.
-const MOST_ATTEMPTS: usize = 1000;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -46,9 +38,10 @@ async fn claim(
     body: Body,
 ) -> Result<Json<ClaimReply>, ApiError> {
     let request: ClaimRequest = read_json(body, app.config.limits.body_idle()).await?;
-    if request.key.is_empty() || request.key.len() > LONGEST_KEY {
-        return Err(ApiError::Unprocessable(format!("a claim's key has 1 to {LONGEST_KEY} characters")));
+    if request.key.is_empty() {
+        return Err(ApiError::Unprocessable("a claim needs a key".into()));
     }
+    bounds::CLAIM_KEY.check(request.key.len())?;
     let reply = tokio::select! {
         reply = app.engine.claim(drone, request) => reply?,
         () = app.stopping.cancelled() => {
@@ -73,9 +66,7 @@ async fn heartbeat(
 ) -> Result<Json<HeartbeatReply>, ApiError> {
     let mut request: HeartbeatRequest = read_json(body, app.config.limits.body_idle()).await?;
     request.boot_id = shortened(request.boot_id);
-    if request.attempts.len() > MOST_ATTEMPTS {
-        return Err(ApiError::Unprocessable(format!("a heartbeat names at most {MOST_ATTEMPTS} attempts")));
-    }
+    bounds::ATTEMPTS.check(request.attempts.len())?;
     if let Some(facts) = &request.facts {
         super::enrol::check(facts)?;
     }
@@ -93,5 +84,5 @@ async fn sign_off(State(app): State<Arc<App>>, Drone(drone): Drone, body: Body) 
 
 /// A text of a drone, cut to what the journal keeps.
 pub(super) fn shortened(text: String) -> String {
-    if text.chars().count() <= LONGEST_REASON { text } else { text.chars().take(LONGEST_REASON).collect() }
+    if text.chars().count() <= DRONE_REASON { text } else { text.chars().take(DRONE_REASON).collect() }
 }

@@ -5,6 +5,7 @@
 use super::{
     auth::Once,
     body::read_json,
+    bounds,
     problem::ApiError,
     route::{Role, Route},
 };
@@ -21,15 +22,6 @@ use swarm_common::{
     },
 };
 use swarm_core::{Command, Reply};
-
-/// A token may not outlive this, so that a forgotten one is no door for ever.
-const LONGEST_VALID_MS: u64 = 30 * 24 * 3600 * 1000;
-
-/// Characters of what a drone says about its machine.
-const LONGEST_FACT: usize = 128;
-
-/// Profiles that a drone may name.
-const MOST_PROFILES: usize = 64;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -54,10 +46,11 @@ async fn make_token(
     body: Body,
 ) -> Result<Json<EnrolTokenReply>, ApiError> {
     let request: EnrolTokenRequest = read_json(body, app.config.limits.body_idle()).await?;
-    if request.valid_ms == 0 || request.valid_ms > LONGEST_VALID_MS {
-        let days = LONGEST_VALID_MS / (24 * 3600 * 1000);
-        return Err(ApiError::Unprocessable(format!("a token is valid for 1 ms to {days} days")));
+    if request.valid_ms == 0 {
+        return Err(ApiError::Unprocessable("a token has to be valid for a while".into()));
     }
+    let days = request.valid_ms.div_ceil(24 * 3600 * 1000);
+    bounds::TOKEN_DAYS.check(usize::try_from(days).unwrap_or(usize::MAX))?;
     // The engine remembers that it answered, but not the token. So a repeated request must
     // make the same one again.
     let token = match &key {
@@ -75,23 +68,22 @@ async fn make_token(
 
 /// Whether a machine's facts are within bounds.
 pub(super) fn check(facts: &DroneFacts) -> Result<(), ApiError> {
-    let images = facts.images.as_deref().unwrap_or_default();
-    let longest = [&facts.machine_id, &facts.boot_id, &facts.version].map(|text| text.len());
-    let bounded = facts.cpu.as_ref().is_none_or(Cpu::is_bounded)
-        && facts.toolchain.as_deref().is_none_or(Toolchain::is_bounded);
-    if longest.iter().chain([&images.len()]).any(|&n| n > LONGEST_FACT)
-        || facts.profiles.len() > MOST_PROFILES
-        || !bounded
-    {
-        let text =
-            format!("a machine's facts have at most {LONGEST_FACT} characters and {MOST_PROFILES} profiles");
-        return Err(ApiError::Unprocessable(text));
+    for text in [&facts.machine_id, &facts.boot_id, &facts.version].into_iter().chain(&facts.images) {
+        bounds::FACT.check(text.len())?;
+    }
+    bounds::PROFILES.check(facts.profiles.len())?;
+    if !facts.cpu.as_ref().is_none_or(Cpu::is_bounded) {
+        return Err(bounds::CPU.broken());
+    }
+    if !facts.toolchain.as_deref().is_none_or(Toolchain::is_bounded) {
+        return Err(bounds::FACT.broken());
     }
     Ok(())
 }
 
 async fn enrol(State(app): State<Arc<App>>, body: Body) -> Result<Json<EnrolReply>, ApiError> {
     let request: EnrolRequest = read_json(body, app.config.limits.body_idle()).await?;
+    bounds::TOKEN.check(request.token.len())?;
     check(&request.facts)?;
     let credential = random::secret("drone-").map_err(|e| ApiError::Internal(e.to_string()))?;
     let command = Command::EnrolDrone {

@@ -2,8 +2,9 @@
 //!
 //! A handler reads its request, asks the engine, and writes the answer. It knows no rule
 //! and never touches the journal. Each file is one resource; [`route`] is the shape they
-//! share, [`places`] how many connections
-//! there are of whom, [`peer`] where a request comes from, [`plain`] what needs TLS, [`auth`] who asks, [`body`] how much, [`problem`] what went wrong.
+//! share, [`places`] how many connections there are of whom, [`peer`] where a request comes from,
+//! [`plain`] what needs TLS, [`auth`] who asks, [`body`] and [`bounds`] how much, [`problem`] what
+//! went wrong.
 
 mod archive;
 mod artifacts;
@@ -12,6 +13,7 @@ mod auth;
 mod bases;
 mod binhost;
 mod body;
+mod bounds;
 pub(crate) mod connection;
 mod drones;
 mod duty;

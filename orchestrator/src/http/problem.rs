@@ -59,6 +59,14 @@ pub(crate) enum ApiError {
     /// The request is well formed, and what it says cannot be.
     #[error("{0}")]
     Unprocessable(String),
+    /// There is more of something than is taken.
+    #[error("at most {most} {what} are taken")]
+    Beyond {
+        /// Of what.
+        what: &'static str,
+        /// The bound.
+        most: usize,
+    },
     /// The body is larger than this route takes.
     #[error("the body is larger than the {limit} bytes that are taken here")]
     BodyTooLarge {
@@ -152,6 +160,7 @@ impl ApiError {
             Self::Ambiguous(_) => (S::CONFLICT, "ambiguous", "the name means several things"),
             Self::BadRequest(_) => (S::BAD_REQUEST, "bad-request", "the request makes no sense"),
             Self::Unprocessable(_) => (S::UNPROCESSABLE_ENTITY, "invalid", "what was sent is not valid"),
+            Self::Beyond { .. } => (S::UNPROCESSABLE_ENTITY, "beyond-limit", "more than is taken"),
             Self::BodyTooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "too-large", "the body is too large"),
             Self::BodyStalled { .. } => (S::REQUEST_TIMEOUT, "body-stalled", "the body did not come"),
             Self::BodyBroken(_) => (S::BAD_REQUEST, "body-broken", "the body broke off"),

@@ -3,6 +3,7 @@
 use super::{
     auth::Once,
     body::read_json,
+    bounds,
     problem::ApiError,
     route::{Role, Route},
 };
@@ -19,9 +20,6 @@ use swarm_common::{
     wire::{admin::ProfileRequest, view::ProfileView},
 };
 use swarm_core::{Command, Refusal, view};
-
-/// Characters that say where a profile came from.
-const LONGEST_SOURCE: usize = 500;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -51,9 +49,7 @@ async fn put(
     body: Body,
 ) -> Result<Json<ProfileView>, ApiError> {
     let request: ProfileRequest = read_json(body, app.config.limits.body_idle()).await?;
-    if request.source.chars().count() > LONGEST_SOURCE {
-        return Err(ApiError::Unprocessable(format!("a source has at most {LONGEST_SOURCE} characters")));
-    }
+    bounds::SOURCE.check_text(&request.source)?;
     let digest = request.snapshot;
     if !app.snapshots.has(digest).await? {
         let text = format!("snapshot {digest} is not here: send it first as PUT /api/v1/snapshots/{digest}");

@@ -6,6 +6,7 @@
 use super::{
     auth::Drone,
     body::read_json,
+    bounds::{self, MESSAGE, SIGNATURE},
     problem::ApiError,
     route::{Limit, Role, Route},
     uploads,
@@ -33,10 +34,6 @@ use swarm_core::{
     view,
 };
 
-/// Characters of a failure's signature and bytes of its message.
-const LONGEST_SIGNATURE: usize = 200;
-const LONGEST_MESSAGE: usize = 4096;
-
 pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::new(Method::POST, "/attempts/{attempt}/report", Role::Drone, "How an attempt ended", report)
@@ -58,7 +55,10 @@ async fn report(
             submit(&app, Command::ReceivePlan { drone, attempt, plan: plan.into(), usage }).await
         }
         Outcome::Based => submit(&app, Command::ReceiveBase { drone, attempt, usage }).await,
-        Outcome::Built { artifacts } => built(&app, drone, attempt, artifacts, usage).await,
+        Outcome::Built { artifacts } => {
+            bounds::FILES.check(artifacts.len())?;
+            built(&app, drone, attempt, artifacts, usage).await
+        }
         Outcome::Failed { failure } => {
             let failure = bounded(failure);
             submit(&app, Command::ReportFailure { drone, attempt, failure, usage }).await
@@ -164,11 +164,11 @@ async fn fail(
 
 /// A failure with its texts cut to what the journal keeps.
 fn bounded(mut failure: Failure) -> Failure {
-    if failure.signature.chars().count() > LONGEST_SIGNATURE {
-        failure.signature = failure.signature.chars().take(LONGEST_SIGNATURE).collect();
+    if failure.signature.chars().count() > SIGNATURE {
+        failure.signature = failure.signature.chars().take(SIGNATURE).collect();
     }
-    if failure.message.len() > LONGEST_MESSAGE {
-        let end = (0..=LONGEST_MESSAGE).rev().find(|&at| failure.message.is_char_boundary(at));
+    if failure.message.len() > MESSAGE {
+        let end = (0..=MESSAGE).rev().find(|&at| failure.message.is_char_boundary(at));
         failure.message.truncate(end.unwrap_or(0));
     }
     failure

@@ -3,6 +3,7 @@
 use super::{
     auth::Once,
     body::{check_reason, read_json},
+    bounds,
     problem::ApiError,
     route::{Role, Route},
 };
@@ -81,6 +82,7 @@ async fn put(
     body: Body,
 ) -> Result<Json<ScheduleView>, ApiError> {
     let request: ScheduleRequest = read_json(body, app.config.limits.body_idle()).await?;
+    bounds::ZONE.check_text(&request.zone)?;
     let invalid = |error: crate::calendar::due::DueError| ApiError::Unprocessable(error.to_string());
     let times = DueTimes::read(&request.cron, &request.zone).map_err(invalid)?;
     let forecast = times.forecast(app.engine.wall()).map_err(invalid)?;

@@ -62,5 +62,5 @@ async fn a_key_without_an_end_is_refused() {
     let long = "k".repeat(129);
     let headers = [("authorization", bearer.as_str()), ("idempotency-key", long.as_str())];
     let answer = swarm.raw().await.unwrap().ask("POST /api/v1/runs", &headers, b"{}").await.unwrap();
-    assert_eq!(answer.status, 400);
+    assert_eq!(answer.status, 422);
 }

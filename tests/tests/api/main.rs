@@ -4,6 +4,7 @@
 mod audit;
 mod bases;
 mod binhost;
+mod bounds;
 mod collisions;
 mod conditional;
 mod connections;
