@@ -7,6 +7,7 @@ use super::{
     binhost::lane::Handed,
     peer::{Peer, Way},
     places::{Answering, Place, Places},
+    stall::{Impatient, STALLED},
 };
 use crate::config::{Limits, Network};
 use axum::{
@@ -215,7 +216,7 @@ impl Hall {
             .header_read_timeout(self.limits.header())
             .max_buf_size(HEAD_BYTES)
             .max_headers(HEADERS)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(Impatient::new(stream, STALLED)), service);
         // A client that goes away, or is too slow, is its own affair.
         if let Err(error) = watcher.watch(connection).await {
             tracing::debug!(%error, "a connection ended early");

@@ -38,6 +38,7 @@ mod route;
 mod runs;
 mod schedules;
 mod snapshots;
+mod stall;
 mod status;
 mod uploads;
 mod why;

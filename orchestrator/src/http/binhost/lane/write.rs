@@ -1,22 +1,21 @@
 //! Writing an answer to a socket.
 
-use super::super::answer::{Answer, Content};
+use super::super::{
+    super::stall::STALLED,
+    answer::{Answer, Content},
+};
 use bytes::{Buf as _, Bytes};
 use rustix::{fs::sendfile, io::retry_on_intr, net::SendFlags};
 use std::{
     fs::File,
     io::{self, ErrorKind},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 use tokio::{
     io::{AsyncWriteExt as _, Interest},
     net::TcpStream,
     time::timeout,
 };
-
-/// A client that takes nothing for this long is gone. The kernel says so only after a third
-/// of its buffer is free again, which over a slow line takes minutes.
-const STALLED: Duration = Duration::from_secs(600);
 
 /// Bytes that the kernel is asked to send at once; then others have their turn.
 const PIECE: u64 = 1 << 20;
