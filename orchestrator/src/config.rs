@@ -58,6 +58,10 @@ pub struct Config {
     pub policy: PolicyOverrides,
     /// Bringing silent drones back.
     pub healing: Healing,
+    /// Whether what is gone is made anew although there are traces of it. No setting: the
+    /// command line says it, for one start.
+    #[serde(skip)]
+    pub accept_new: bool,
 }
 
 impl Default for Config {
@@ -77,6 +81,7 @@ impl Default for Config {
             limits: Limits::default(),
             policy: PolicyOverrides::default(),
             healing: Healing::default(),
+            accept_new: false,
         }
     }
 }

@@ -61,6 +61,10 @@ struct Arguments {
     /// Check the configuration and change nothing.
     #[arg(long)]
     check_config: bool,
+    /// Start although a key, a certificate or events of the journal are gone: what is missing is made
+    /// anew, and what is there counts. For one start, when there is no backup
+    #[arg(long)]
+    accept_new: bool,
     /// Print the OpenAPI document, as `docs/openapi.json` has it.
     #[arg(long, conflicts_with = "check_config")]
     print_openapi: bool,
@@ -127,6 +131,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     config.log.dir = arguments.log_dir.or(config.log.dir);
+    config.accept_new = arguments.accept_new;
     let telemetry = match telemetry::start("swarm-orchestrator", &config.log) {
         Ok(telemetry) => telemetry,
         Err(error) => return fail(EXIT_CONFIG, &error),

@@ -103,7 +103,7 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
         tracing::warn!(%address, "other machines get packages only: set `listen` of `[tls]` to serve them the API");
     }
     let own = own_address(address, reached.as_ref());
-    let journal = journal::open(&config.journal, &config.state_dir, &own)?;
+    let journal = journal::open(&config.journal, &config.state_dir, &own, config.accept_new)?;
     let (engine, engine_task) = Engine::start(journal, config.core_policy(), clock).await?;
     let receiving = Receiving::new(incoming, store.clone(), entries.clone(), key, limits);
     let notifier = Notifier::open(engine.clone(), &config.notify, &config.state_dir.join("notify.json"))

@@ -120,6 +120,9 @@ impl Worker {
         }
         if !self.deposed {
             self.keep_snapshot(1);
+            if let Err(error) = self.journal.close() {
+                tracing::warn!(%error, "the journal was not closed in order; nothing is lost");
+            }
         }
     }
 

@@ -169,6 +169,7 @@ pub fn migrate(from: &End, to: &End) -> Result<Verified, MigrateError> {
         target.journal.append(copied, &records, &Moves::default())?;
         copied = last;
     }
+    target.journal.close()?;
     let (before, after) = (reader.verify()?, target.journal.reader()?.verify()?);
     if before == after { Ok(after) } else { Err(MigrateError::Differs(to.to_string())) }
 }

@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 pub(crate) mod contract;
+mod mark;
 pub mod migrate;
 mod parsing;
 mod queue;
@@ -18,6 +19,7 @@ pub use redis::RedisJournal;
 pub use settings::{JournalSettings, Place, RedisSettings};
 pub use sqlite::SqliteJournal;
 
+use mark::Mark;
 use std::path::{Path, PathBuf};
 use swarm_common::{digest::Digest, time::TimeMs};
 use swarm_core::Record;
@@ -84,6 +86,14 @@ pub trait Journal: Send {
     /// It cannot be written.
     fn snapshot(&mut self, seq: u64, state: &str) -> Result<(), JournalError>;
 
+    /// Ends the work in order: whoever copies its files from now on has all of it.
+    ///
+    /// # Errors
+    /// The disk fails. Nothing is lost; the next start finds it as after a crash.
+    fn close(&mut self) -> Result<(), JournalError> {
+        Ok(())
+    }
+
     /// A second way in, for reading beside the writer.
     ///
     /// # Errors
@@ -101,7 +111,8 @@ pub enum Lead {
 }
 
 /// The journal that the settings name. `own_address` is where others reach this
-/// orchestrator, unless the settings say so.
+/// orchestrator, unless the settings say so. With `accept_loss` whatever it holds counts,
+/// even if more was acknowledged.
 ///
 /// # Errors
 /// It cannot be opened.
@@ -109,11 +120,18 @@ pub fn open(
     settings: &JournalSettings,
     state_dir: &Path,
     own_address: &str,
+    accept_loss: bool,
 ) -> Result<Box<dyn Journal>, JournalError> {
+    let mark = match &settings.redis {
+        None => state_dir.join("journal.mark"),
+        Some(redis) => state_dir.join(format!("journal-{}.mark", redis.swarm)),
+    };
+    if accept_loss {
+        Mark::discard(&mark)?;
+    }
     let Some(redis) = &settings.redis else {
         return Ok(Box::new(SqliteJournal::open(&state_dir.join("journal.sqlite"))?));
     };
-    let mark = state_dir.join(format!("journal-{}.mark", redis.swarm));
     let address = redis.address.as_deref().unwrap_or(own_address);
     Ok(Box::new(RedisJournal::open(redis, &crate::random::id(), address, &mark)?))
 }
@@ -131,6 +149,14 @@ pub trait JournalReader: Send {
     /// # Errors
     /// Where it breaks.
     fn verify(&mut self) -> Result<Verified, JournalError>;
+
+    /// What is damaged of that which is kept beside the events and follows from them.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn faults(&mut self) -> Result<Vec<String>, JournalError> {
+        Ok(Vec::new())
+    }
 }
 
 /// What a start replays into.
@@ -219,6 +245,18 @@ pub enum JournalError {
         known: u64,
         /// Where it ends.
         found: u64,
+    },
+    /// The files hold less than was acknowledged.
+    #[error(
+        "the journal {path} lost acknowledged events: {what}. Nothing was changed: restore the whole state \
+         directory from its newest backup, or start once with --accept-new to go on with what is there; what \
+         was lost is then built again"
+    )]
+    Behind {
+        /// The journal.
+        path: PathBuf,
+        /// How far it goes, and how far it went.
+        what: String,
     },
     /// Anything else.
     #[error("the journal {path} cannot be used: {what}")]

@@ -3,20 +3,24 @@
 //! WAL with `synchronous=FULL`: a transaction that has returned survives a power cut, and
 //! readers do not hold up the writer. A new file is made aside and renamed, so a file that
 //! is there is whole: an empty one has lost its content and is refused, not begun anew.
+//!
+//! SQLite takes a log that is damaged or gone for one that a crash cut off. So the last
+//! acknowledged event is kept beside it, as a [`Mark`]. A stop in order brings the log into
+//! the file; any other end, such as a refused start, leaves both as they are.
 
-use super::{
-    Journal, JournalError, JournalReader, Moves, Replay, Verified, binding, chain, genesis,
-    parsing::{Parsing, Row},
-};
+mod read;
+
+use super::{Journal, JournalError, JournalReader, Moves, Replay, binding, chain, genesis, mark::Mark};
+use read::{SqliteReader, hash_of, walk, whole};
 use rusqlite::{
-    Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
+    Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, config::DbConfig, params,
 };
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     time::Duration,
 };
-use swarm_common::{digest::Digest, time::TimeMs};
+use swarm_common::digest::Digest;
 use swarm_core::Record;
 
 /// The format this version writes, in `PRAGMA user_version`.
@@ -46,6 +50,7 @@ const SCHEMA: &str = "
 pub struct SqliteJournal {
     connection: Connection,
     path: PathBuf,
+    mark: Mark,
     /// Number and hash of the last event.
     end: (u64, Digest),
 }
@@ -54,10 +59,11 @@ impl SqliteJournal {
     /// Opens a journal, or begins one where there is none.
     ///
     /// # Errors
-    /// It cannot be opened, or is not one that this version can read.
+    /// It cannot be opened, is not one that this version can read, or is gone.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
+        let mark = Mark::open(&path.with_extension("mark"))?;
         if !path.try_exists().map_err(|e| unusable(path, &e))? {
-            begin(path)?;
+            begin(path, &mark)?;
         }
         let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let explain = |e| explain(path, &e);
@@ -70,7 +76,23 @@ impl SqliteJournal {
             return Err(damaged(path, "it is empty, or a database of something else"));
         }
         connection.pragma_update(None, "synchronous", "FULL").map_err(explain)?;
-        Ok(Self { connection, path: path.to_owned(), end: (0, genesis()) })
+        Ok(Self { connection, path: path.to_owned(), mark, end: (0, genesis()) })
+    }
+
+    /// Whether all is there that was acknowledged.
+    fn check_mark(&self) -> Result<(), JournalError> {
+        let Some((known, _)) = self.mark.at() else { return Ok(()) };
+        if self.mark.fits(hash_of(&self.connection, &self.path, known)?) {
+            return Ok(());
+        }
+        let (found, _) = last(&self.connection, &self.path)?;
+        Err(behind(&self.path, known, found))
+    }
+
+    /// Notes that everything up to this event is durable.
+    fn know(&mut self, end: (u64, Digest)) {
+        self.end = end;
+        self.mark.set(end);
     }
 
     /// Hands over the newest snapshot that is whole, belongs to the chain and is wanted.
@@ -81,6 +103,7 @@ impl SqliteJournal {
                    FROM snapshots s LEFT JOIN events e ON e.seq = s.seq ORDER BY s.seq DESC";
         let mut statement = self.connection.prepare(sql).map_err(explain)?;
         let mut rows = statement.query([]).map_err(explain)?;
+        let (mut from, mut damaged_ones) = ((0, genesis()), Vec::new());
         while let Some(row) = rows.next().map_err(explain)? {
             let seq: u64 = row.get(0).map_err(explain)?;
             let Some(event) = row.get::<_, Option<Vec<u8>>>(1).map_err(explain)? else {
@@ -90,20 +113,30 @@ impl SqliteJournal {
                 ));
             };
             let event = digest(&self.path, &event)?;
-            let hash: Vec<u8> = row.get(2).map_err(explain)?;
-            let state: String = row.get(3).map_err(explain)?;
-            if binding(event, &state).0 == hash[..] && into.snapshot(&state) {
-                return Ok((seq, event));
+            let Some(state) = whole(row, event).map_err(explain)? else {
+                damaged_ones.push(seq);
+                continue;
+            };
+            if into.snapshot(state) {
+                from = (seq, event);
+                break;
             }
             tracing::warn!(seq, "a snapshot cannot be used; the events before it are replayed instead");
         }
-        Ok((0, genesis()))
+        for seq in damaged_ones {
+            let path = self.path.display();
+            tracing::warn!(seq, %path, "a snapshot is damaged and removed; its events are replayed instead");
+            self.connection.execute("DELETE FROM snapshots WHERE seq = ?1", [seq]).map_err(explain)?;
+        }
+        Ok(from)
     }
 }
 
 impl Journal for SqliteJournal {
     fn load(&mut self, into: &mut dyn Replay) -> Result<(), JournalError> {
+        self.check_mark()?;
         let from = self.replay_snapshot(into)?;
+        // The mark stays: what a killed process wrote is not certain to be on the disk yet.
         self.end = walk(&self.connection, &self.path, from, usize::MAX, |r| into.record(r))?;
         Ok(())
     }
@@ -123,7 +156,8 @@ impl Journal for SqliteJournal {
         let found = last(&transaction, path)?;
         if found == end {
             // The try before this one said it failed, and yet it did not.
-            self.end = end;
+            drop(transaction);
+            self.know(end);
             return Ok(());
         }
         if expected_seq != self.end.0 || found != self.end {
@@ -137,7 +171,7 @@ impl Journal for SqliteJournal {
             }
         }
         transaction.commit().map_err(explain)?;
-        self.end = end;
+        self.know(end);
         Ok(())
     }
 
@@ -155,33 +189,25 @@ impl Journal for SqliteJournal {
         transaction.commit().map_err(explain)
     }
 
+    fn close(&mut self) -> Result<(), JournalError> {
+        let busy: bool = self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+            .map_err(|e| explain(&self.path, &e))?;
+        if busy {
+            return Err(unusable(&self.path, &"it is being read, so that its log stays beside it"));
+        }
+        self.mark.sync()
+    }
+
     fn reader(&self) -> Result<Box<dyn JournalReader>, JournalError> {
         let connection = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         Ok(Box::new(SqliteReader { connection, path: self.path.clone() }))
     }
 }
 
-struct SqliteReader {
-    connection: Connection,
-    path: PathBuf,
-}
-
-impl JournalReader for SqliteReader {
-    fn records(&mut self, after: u64, limit: usize) -> Result<Vec<Record>, JournalError> {
-        let before = hash_of(&self.connection, &self.path, after)?.unwrap_or_else(genesis);
-        let mut records = Vec::new();
-        walk(&self.connection, &self.path, (after, before), limit, |r| records.push(r))?;
-        Ok(records)
-    }
-
-    fn verify(&mut self) -> Result<Verified, JournalError> {
-        let (events, head) = walk(&self.connection, &self.path, (0, genesis()), usize::MAX, drop)?;
-        Ok(Verified { events, head })
-    }
-}
-
 /// Makes a new journal under another name and gives it its own when it is whole.
-fn begin(path: &Path) -> Result<(), JournalError> {
+fn begin(path: &Path, mark: &Mark) -> Result<(), JournalError> {
     let beside = |ending: &str| {
         let mut name = path.as_os_str().to_owned();
         name.push(ending);
@@ -190,6 +216,9 @@ fn begin(path: &Path) -> Result<(), JournalError> {
     let log = beside("-wal");
     if fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
         return Err(damaged(path, &format!("it is gone, but its log {} is there", log.display())));
+    }
+    if let Some((known, _)) = mark.at() {
+        return Err(behind(path, known, 0));
     }
     let new = beside(".new");
     let io = |e: std::io::Error| explain_io(path, &e);
@@ -207,7 +236,8 @@ fn begin(path: &Path) -> Result<(), JournalError> {
     connection
         .execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT"))
         .map_err(explain)?;
-    // Closing brings the log into the file.
+    // Closing then brings the log into the file.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(explain)?;
     connection.close().map_err(|(_, e)| explain(e))?;
     File::open(&new).and_then(|file| file.sync_all()).map_err(io)?;
     fs::rename(&new, path).map_err(io)?;
@@ -216,70 +246,37 @@ fn begin(path: &Path) -> Result<(), JournalError> {
 }
 
 /// Number and hash of the last event in the file.
-fn last(transaction: &Transaction<'_>, path: &Path) -> Result<(u64, Digest), JournalError> {
+fn last(connection: &Connection, path: &Path) -> Result<(u64, Digest), JournalError> {
     let sql = "SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1";
-    let row = transaction
+    let row = connection
         .prepare_cached(sql)
         .and_then(|mut s| s.query_row([], |r| Ok((r.get(0)?, r.get::<_, Vec<u8>>(1)?))).optional())
         .map_err(|e| explain(path, &e))?;
     row.map_or(Ok((0, genesis())), |(seq, hash)| Ok((seq, digest(path, &hash)?)))
 }
 
-fn hash_of(connection: &Connection, path: &Path, seq: u64) -> Result<Option<Digest>, JournalError> {
-    let sql = "SELECT hash FROM events WHERE seq = ?1";
-    let hash: Option<Vec<u8>> =
-        connection.query_row(sql, [seq], |r| r.get(0)).optional().map_err(|e| explain(path, &e))?;
-    hash.map(|h| digest(path, &h)).transpose()
-}
-
-/// Reads up to `limit` events after `from`, checking number and hash of each. Gives where
-/// it ended.
-fn walk(
-    connection: &Connection,
-    path: &Path,
-    from: (u64, Digest),
-    limit: usize,
-    mut take: impl FnMut(Record),
-) -> Result<(u64, Digest), JournalError> {
-    let explain = |e| explain(path, &e);
-    let sql = "SELECT seq, at, body, hash FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2";
-    let mut statement = connection.prepare_cached(sql).map_err(explain)?;
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut rows = statement.query(params![from.0, limit]).map_err(explain)?;
-    let unreadable =
-        |seq: u64, e: &serde_json::Error| damaged(path, &format!("event {seq} cannot be read: {e}"));
-    let (mut seq, mut head) = from;
-    std::thread::scope(|scope| {
-        let mut parsing = Parsing::new(scope, unreadable);
-        while let Some(row) = rows.next().map_err(explain)? {
-            let found: u64 = row.get(0).map_err(explain)?;
-            let at = TimeMs(row.get(1).map_err(explain)?);
-            let body: String = row.get(2).map_err(explain)?;
-            let hash: Vec<u8> = row.get(3).map_err(explain)?;
-            if found != seq + 1 {
-                return Err(damaged(path, &format!("event {found} follows event {seq}")));
-            }
-            seq = found;
-            head = chain(head, seq, at, body.as_bytes());
-            if head.0 != hash[..] {
-                return Err(damaged(path, &format!("event {seq} does not fit the hash chain")));
-            }
-            parsing.give(Row { seq, at, body }, &mut take)?;
-        }
-        parsing.finish(&mut take)?;
-        Ok((seq, head))
-    })
-}
-
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, JournalError> {
     let connection = Connection::open_with_flags(path, flags).map_err(|e| explain(path, &e))?;
     connection.busy_timeout(LOCKED).map_err(|e| explain(path, &e))?;
+    // What was refused stays as it was found, its log too.
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        .map_err(|e| explain(path, &e))?;
     connection.pragma_update(None, "cache_size", CACHE_KIB).map_err(|e| explain(path, &e))?;
     Ok(connection)
 }
 
 fn digest(path: &Path, bytes: &[u8]) -> Result<Digest, JournalError> {
     bytes.try_into().map(Digest).map_err(|_| damaged(path, "a hash is not 32 bytes long"))
+}
+
+fn behind(path: &Path, known: u64, found: u64) -> JournalError {
+    let what = match found {
+        0 => format!("{known} were acknowledged, and it has none or is gone"),
+        _ if found < known => format!("{known} were acknowledged, and it ends at event {found}"),
+        _ => format!("its event {known} is not the one that was acknowledged"),
+    };
+    JournalError::Behind { path: path.to_owned(), what }
 }
 
 fn damaged(path: &Path, what: &str) -> JournalError {

@@ -4,12 +4,10 @@
 //!
 //! - [`link`]: connections and what errors mean. [`keys`]: names.
 //! - [`lease`]: the lock. [`script`]: the one way to write. [`stream`]: reading.
-//! - [`mark`]: what this machine knows to have been acknowledged.
 
 mod keys;
 mod lease;
 mod link;
-mod mark;
 mod script;
 mod stream;
 #[cfg(test)]
@@ -18,13 +16,12 @@ mod tests;
 pub(crate) use link::check_url;
 
 use super::{
-    Journal, JournalError, JournalReader, Lead, Moves, Replay, Verified, chain, genesis,
+    Journal, JournalError, JournalReader, Lead, Moves, Replay, Verified, chain, genesis, mark::Mark,
     settings::RedisSettings,
 };
 use keys::{FORMAT, Keys};
 use lease::{Lease, Taken};
 use link::Link;
-use mark::Mark;
 use script::{Batch, Term, Verdict};
 use std::{path::Path, time::Duration};
 use swarm_common::digest::Digest;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::journal::contract::{self, append, load, records};
+use swarm_common::time::TimeMs;
 use tempfile::TempDir;
 
 fn open(folder: &TempDir) -> Result<SqliteJournal, JournalError> {
@@ -14,6 +15,7 @@ fn journal_of(events: u64) -> TempDir {
     let mut journal = open(&folder).unwrap();
     load(&mut journal).unwrap();
     append(&mut journal, 0, &records(1, events)).unwrap();
+    journal.close().unwrap();
     folder
 }
 
@@ -75,20 +77,32 @@ fn missing_last_events_are_noticed_by_their_snapshot() {
     journal.snapshot(3, "{}").unwrap();
     drop(journal);
     tamper(&folder, "DELETE FROM events WHERE seq = 3");
+    // As a version that knew of no mark has left it.
+    fs::remove_file(folder.path().join("journal.mark")).unwrap();
     let error = refusal(&folder);
     assert!(error.contains("a snapshot of event 3 without the event"), "{error}");
 }
 
 #[test]
-fn a_changed_snapshot_is_passed_over_and_its_events_are_replayed() {
-    let folder = journal_of(3);
-    let mut journal = open(&folder).unwrap();
-    load(&mut journal).unwrap();
-    journal.snapshot(3, "{\"state\":3}").unwrap();
-    drop(journal);
-    tamper(&folder, "UPDATE snapshots SET state = '{\"state\":4}'");
-    let loaded = load(&mut open(&folder).unwrap()).unwrap();
-    assert_eq!((loaded.snapshot, loaded.records), (None, records(1, 3)));
+fn a_changed_snapshot_is_told_and_removed_and_its_events_are_replayed() {
+    let no_text = "UPDATE snapshots SET state = CAST(x'ff' || CAST(state AS BLOB) AS TEXT)";
+    for change in
+        ["UPDATE snapshots SET state = '{\"state\":4}'", no_text, "UPDATE snapshots SET hash = x'00'"]
+    {
+        let folder = journal_of(3);
+        let mut journal = open(&folder).unwrap();
+        load(&mut journal).unwrap();
+        journal.snapshot(3, "{\"state\":3}").unwrap();
+        assert_eq!(journal.reader().unwrap().faults().unwrap(), Vec::<String>::new());
+        tamper(&folder, change);
+        let faults = journal.reader().unwrap().faults().unwrap();
+        assert!(matches!(&faults[..], [one] if one.contains("journal.sqlite: the snapshot of event 3")));
+        drop(journal);
+        let mut journal = open(&folder).unwrap();
+        let loaded = load(&mut journal).unwrap();
+        assert_eq!((loaded.snapshot, loaded.records), (None, records(1, 3)), "{change}");
+        assert_eq!(journal.reader().unwrap().faults().unwrap(), Vec::<String>::new(), "{change}");
+    }
 }
 
 #[test]
@@ -175,4 +189,149 @@ fn a_file_that_another_program_has_locked_is_named_and_can_be_written_later() {
     assert!(error.contains("another program has it locked"), "{error}");
     other.execute_batch("ROLLBACK").unwrap();
     append(&mut journal, 3, &records(4, 1)).unwrap();
+}
+
+/// What is done to a journal whose process was killed; `older` is its file as it was before
+/// its last events.
+type Damage = fn(&Path, older: &[u8]);
+
+fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(path).unwrap();
+    change(&mut bytes);
+    fs::write(path, bytes).unwrap();
+}
+
+fn log(folder: &Path) -> PathBuf {
+    folder.join("journal.sqlite-wal")
+}
+
+/// A copy of a running journal: 40 events in its file, 10 more in its log.
+fn cut_off() -> (TempDir, Vec<u8>) {
+    let folder = journal_of(40);
+    let older = fs::read(folder.path().join("journal.sqlite")).unwrap();
+    let mut journal = open(&folder).unwrap();
+    load(&mut journal).unwrap();
+    for seq in 41..=50 {
+        append(&mut journal, seq - 1, &records(seq, 1)).unwrap();
+    }
+    let copy = tempfile::tempdir().unwrap();
+    for name in ["journal.sqlite", "journal.sqlite-wal", "journal.mark"] {
+        fs::copy(folder.path().join(name), copy.path().join(name)).unwrap();
+    }
+    (copy, older)
+}
+
+#[test]
+fn a_journal_that_lost_acknowledged_events_is_refused_and_left_alone_whatever_they_were_lost_by() {
+    let cases: [(&str, Damage, &str); 10] = [
+        ("a flipped byte in the log's head", |f, _| change(&log(f), |b| b[20] ^= 1), "ends at event 40"),
+        ("one in its first frame", |f, _| change(&log(f), |b| b[32 + 24 + 700] ^= 1), "ends at event 40"),
+        ("one in the head of a frame", |f, _| change(&log(f), |b| b[32 + 9] ^= 0x80), "ends at event 40"),
+        (
+            "one in its last frame",
+            |f, _| change(&log(f), |b| *b.last_mut().unwrap() ^= 1),
+            "ends at event 49",
+        ),
+        (
+            "a log without its last byte",
+            |f, _| change(&log(f), |b| b.truncate(b.len() - 1)),
+            "ends at event 49",
+        ),
+        ("half a log", |f, _| change(&log(f), |b| b.truncate(b.len() / 2)), "ends at event 4"),
+        ("an empty log", |f, _| change(&log(f), Vec::clear), "ends at event 40"),
+        ("a backup of the file alone", |f, _| fs::remove_file(log(f)).unwrap(), "ends at event 40"),
+        (
+            "another history of the same length",
+            |f, older| {
+                fs::remove_file(log(f)).unwrap();
+                fs::write(f.join("journal.sqlite"), older).unwrap();
+                let mark = fs::read_to_string(f.join("journal.mark")).unwrap();
+                fs::remove_file(f.join("journal.mark")).unwrap();
+                let mut other = SqliteJournal::open(&f.join("journal.sqlite")).unwrap();
+                load(&mut other).unwrap();
+                let events: Vec<_> =
+                    records(51, 10).into_iter().zip(41..).map(|(r, seq)| Record { seq, ..r }).collect();
+                append(&mut other, 40, &events).unwrap();
+                other.close().unwrap();
+                fs::write(f.join("journal.mark"), mark).unwrap();
+            },
+            "event 50 is not the one",
+        ),
+        (
+            "a file and a log that are gone",
+            |f, _| {
+                ["journal.sqlite", "journal.sqlite-wal"]
+                    .iter()
+                    .for_each(|n| fs::remove_file(f.join(n)).unwrap())
+            },
+            "has none or is gone",
+        ),
+    ];
+    for (what, damage, words) in cases {
+        let (folder, older) = cut_off();
+        damage(folder.path(), &older);
+        let files = || {
+            ["journal.sqlite", "journal.sqlite-wal", "journal.mark"]
+                .map(|n| fs::read(folder.path().join(n)).unwrap_or_default())
+        };
+        let before = files();
+        let error = refusal(&folder);
+        assert!(error.contains("lost acknowledged events") && error.contains(words), "{what}: {error}");
+        assert!(error.contains("journal.sqlite") && error.contains("--accept-new"), "{what}: {error}");
+        assert!(files() == before, "{what}: something was changed");
+        Mark::discard(&folder.path().join("journal.mark")).unwrap();
+        let mut journal = open(&folder).unwrap();
+        let left = load(&mut journal).unwrap().records.len() as u64;
+        append(&mut journal, left, &records(left + 1, 1)).unwrap();
+    }
+}
+
+#[test]
+fn a_journal_that_has_what_its_mark_knows_is_taken_as_it_is() {
+    let whole: [(&str, Damage); 4] = [
+        ("a kill", |_, _| {}),
+        ("a power cut that took the last marks", |f, older| {
+            let copy = tempfile::tempdir().unwrap();
+            fs::write(copy.path().join("journal.sqlite"), older).unwrap();
+            let mut journal = SqliteJournal::open(&copy.path().join("journal.sqlite")).unwrap();
+            load(&mut journal).unwrap();
+            append(&mut journal, 40, &records(41, 1)).unwrap();
+            fs::copy(copy.path().join("journal.mark"), f.join("journal.mark")).unwrap();
+        }),
+        ("one of a version without a mark", |f, _| fs::remove_file(f.join("journal.mark")).unwrap()),
+        ("a mark that was begun and not finished", |f, _| fs::write(f.join("journal.mark.new"), "").unwrap()),
+    ];
+    for (what, damage) in whole {
+        let (folder, older) = cut_off();
+        damage(folder.path(), &older);
+        let mut journal = open(&folder).unwrap();
+        assert_eq!(load(&mut journal).unwrap().records, records(1, 50), "{what}");
+        append(&mut journal, 50, &records(51, 1)).unwrap();
+        drop(journal);
+        let mark = fs::read_to_string(folder.path().join("journal.mark")).unwrap();
+        assert!(mark.starts_with("00000000000000000051 "), "{what}: {mark}");
+    }
+}
+
+#[test]
+fn after_a_stop_in_order_the_file_alone_is_the_whole_journal() {
+    let folder = journal_of(50);
+    assert_eq!(fs::metadata(folder.path().join("journal.sqlite-wal")).unwrap().len(), 0);
+    let copy = tempfile::tempdir().unwrap();
+    for name in ["journal.sqlite", "journal.mark"] {
+        fs::copy(folder.path().join(name), copy.path().join(name)).unwrap();
+    }
+    assert_eq!(load(&mut open(&copy).unwrap()).unwrap().records, records(1, 50));
+}
+
+#[test]
+fn what_a_start_has_read_is_not_marked_before_it_is_certain_to_be_on_the_disk() {
+    let (folder, _) = cut_off();
+    let mark = || fs::read_to_string(folder.path().join("journal.mark")).unwrap();
+    fs::remove_file(folder.path().join("journal.mark")).unwrap();
+    let mut journal = open(&folder).unwrap();
+    load(&mut journal).unwrap();
+    assert!(!folder.path().join("journal.mark").exists());
+    append(&mut journal, 50, &records(51, 1)).unwrap();
+    assert!(mark().starts_with("00000000000000000051 "), "{}", mark());
 }
