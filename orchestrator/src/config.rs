@@ -149,6 +149,12 @@ impl Config {
         self.state_dir.join("tls.fingerprint")
     }
 
+    /// The file with the fingerprint of the key that signed last.
+    #[must_use]
+    pub fn key_fingerprint_file(&self) -> PathBuf {
+        self.state_dir.join("signing-key.fingerprint")
+    }
+
     /// The file with the key that signs packages.
     #[must_use]
     pub fn key_file(&self) -> PathBuf {

@@ -35,4 +35,5 @@ pub mod snapshots;
 pub mod sonames;
 pub mod state_dir;
 pub mod tls;
+pub mod vanished;
 pub mod watchdog;

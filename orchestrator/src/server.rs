@@ -30,13 +30,9 @@ use crate::{
     snapshots::Snapshots,
     state_dir::StateDir,
     tls,
+    vanished::{self, Vanished},
 };
-use std::{
-    io,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{io, net::SocketAddr, path::Path, sync::Arc};
 use swarm_common::{
     config::{
         ConfigError,
@@ -103,6 +99,16 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
         tracing::warn!(%address, "other machines get packages only: set `listen` of `[tls]` to serve them the API");
     }
     let own = own_address(address, reached.as_ref());
+    let file = journal::file(&config.state_dir);
+    if config.journal.redis.is_none() && matches!(file.try_exists(), Ok(false)) && !store.list()?.is_empty() {
+        let vanished = Vanished {
+            what: "the journal",
+            path: file,
+            trace: "packages that it received are in the store".into(),
+            cost: "to begin with an empty swarm, which removes them",
+        };
+        vanished.unless(config.accept_new)?;
+    }
     let journal = journal::open(&config.journal, &config.state_dir, &own, config.accept_new)?;
     let (engine, engine_task) = Engine::start(journal, config.core_policy(), clock).await?;
     let receiving = Receiving::new(incoming, store.clone(), entries.clone(), key, limits);
@@ -172,8 +178,25 @@ fn signing_key(config: &Config) -> Result<Option<OpenPgpKey>, StartError> {
     if !config.signing.enabled {
         return Ok(None);
     }
-    let path: PathBuf = config.key_file();
+    let (path, trace) = (config.key_file(), config.key_fingerprint_file());
+    if matches!(path.try_exists(), Ok(false)) && trace.exists() {
+        let vanished = Vanished {
+            what: "the signing key",
+            path: path.clone(),
+            trace: format!("{} says that it signed", trace.display()),
+            cost: "to have another made, which every workstation must then be told to trust",
+        };
+        vanished.unless(config.accept_new)?;
+    }
     let (key, made) = OpenPgpKey::load_or_create(&path, &config.signing.user_id)?;
+    if let Some(before) = vanished::note(&trace, &key.fingerprint())? {
+        let now = key.fingerprint();
+        tracing::warn!(
+            before,
+            now,
+            "the signing key is another one: workstations have to be told to trust it"
+        );
+    }
     if made {
         tracing::info!(file = %path.display(), fingerprint = %key.fingerprint(), "a signing key was made; keep a copy");
     }

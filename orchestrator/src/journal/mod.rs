@@ -110,6 +110,12 @@ pub enum Lead {
     Theirs(Option<String>),
 }
 
+/// The file of the embedded journal.
+#[must_use]
+pub fn file(state_dir: &Path) -> PathBuf {
+    state_dir.join("journal.sqlite")
+}
+
 /// The journal that the settings name. `own_address` is where others reach this
 /// orchestrator, unless the settings say so. With `accept_loss` whatever it holds counts,
 /// even if more was acknowledged.
@@ -130,7 +136,7 @@ pub fn open(
         Mark::discard(&mark)?;
     }
     let Some(redis) = &settings.redis else {
-        return Ok(Box::new(SqliteJournal::open(&state_dir.join("journal.sqlite"))?));
+        return Ok(Box::new(SqliteJournal::open(&file(state_dir))?));
     };
     let address = redis.address.as_deref().unwrap_or(own_address);
     Ok(Box::new(RedisJournal::open(redis, &crate::random::id(), address, &mark)?))

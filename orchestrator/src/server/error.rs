@@ -2,7 +2,7 @@
 
 use crate::{
     artifact::disk::DiskError, journal::JournalError, random::RandomError, sign::KeyError,
-    state_dir::StateDirError, tls::TlsError,
+    state_dir::StateDirError, tls::TlsError, vanished::Vanished,
 };
 use std::{io, net::SocketAddr};
 use swarm_common::config::ConfigError;
@@ -16,11 +16,14 @@ pub enum StartError {
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// A key or the journal is gone.
+    #[error(transparent)]
+    Vanished(#[from] Vanished),
     /// A directory.
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// The admin's token, or that for metrics.
-    #[error("a token of ours: {0}")]
+    #[error("a token or fingerprint of ours: {0}")]
     Token(#[from] ConfigError),
     /// The secret of a notification sink.
     #[error("a notification sink's secret: {0}")]
@@ -73,6 +76,7 @@ impl StartError {
             Self::StateDir(StateDirError::Held { .. }) => 75,
             Self::StateDir(StateDirError::Io { .. })
             | Self::Journal(_)
+            | Self::Vanished(_)
             | Self::Disk(_)
             | Self::Random(_)
             | Self::Threads(_) => 74,

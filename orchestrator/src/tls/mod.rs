@@ -9,7 +9,10 @@
 mod self_signed;
 mod validity;
 
-use crate::config::Config;
+use crate::{
+    config::Config,
+    vanished::{self, Vanished},
+};
 use jiff::{SignedDuration, Timestamp};
 use rustls::{
     ServerConfig,
@@ -22,10 +25,7 @@ use std::{
     sync::Arc,
 };
 use swarm_common::{
-    config::{
-        ConfigError,
-        secret::{read_private, write_private},
-    },
+    config::{ConfigError, secret::read_private},
     fingerprint::Fingerprint,
 };
 
@@ -67,6 +67,9 @@ pub enum TlsError {
         /// What the TLS library says.
         why: String,
     },
+    /// The one that was made here is gone.
+    #[error(transparent)]
+    Vanished(#[from] Vanished),
     /// No certificate could be made.
     #[error("no certificate can be made: {0}; are `names` of `[tls]` host names or addresses?")]
     Make(String),
@@ -91,7 +94,7 @@ pub fn load(config: &Config) -> Result<Identity, TlsError> {
     names.push(rustix::system::uname().nodename().to_string_lossy().into_owned());
     let (certificate, key) = match (&config.tls.certificate, &config.tls.key) {
         (Some(certificate), Some(key)) => (certificate.clone(), key.clone()),
-        _ => self_signed::keep(&config.state_dir, &names)?,
+        _ => self_signed::keep(config, &names)?,
     };
     let io = |path: &Path| {
         let path = path.to_owned();
@@ -137,18 +140,10 @@ fn tell(certificate: &Path, fingerprint: Fingerprint, until: Timestamp) {
 
 /// Says if another certificate was shown before, and remembers this one.
 fn note_replacement(path: &Path, now: Fingerprint) -> Result<(), TlsError> {
-    let before = match fs::read_to_string(path) {
-        Ok(text) => text.parse::<Fingerprint>().ok(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(source) => return Err(TlsError::Io { path: path.to_owned(), source }),
-    };
-    if before == Some(now) {
-        return Ok(());
+    if let Some(before) = vanished::note(path, &now.to_string())? {
+        tracing::warn!(before, %now, "the TLS certificate was replaced: drones and admins that pinned the one before need the new fingerprint");
     }
-    if let Some(before) = before {
-        tracing::warn!(%before, %now, "the TLS certificate was replaced: drones and admins that pinned the one before need the new fingerprint");
-    }
-    Ok(write_private(path, &format!("{now}\n"))?)
+    Ok(())
 }
 
 impl TlsError {
@@ -159,6 +154,7 @@ impl TlsError {
             Self::Io { source, .. } => {
                 matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
             }
+            Self::Vanished(_) => false,
             Self::Key(_) | Self::Unusable { .. } | Self::Unfit { .. } | Self::Make(_) => true,
         }
     }

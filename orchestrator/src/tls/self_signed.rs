@@ -1,11 +1,12 @@
 //! A certificate that nobody but its own key signed, for swarms without an authority.
 //! The only file that knows the crate which makes certificates.
 
-use super::TlsError;
+use super::{TlsError, Vanished};
+use crate::config::Config;
 use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
 use std::{
     collections::BTreeSet,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, SystemTime},
 };
 use swarm_common::config::secret::write_private;
@@ -14,22 +15,27 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// It is pinned, so a short life would protect nobody and interrupt everybody.
 const TEN_YEARS: Duration = DAY.saturating_mul(3652);
 
-/// The files of the certificate and its key in the state directory, made if they are not
-/// there. A key without a certificate is half of an interrupted first start, and replaced.
-pub(super) fn keep(state_dir: &Path, names: &[String]) -> Result<(PathBuf, PathBuf), TlsError> {
-    let (certificate, key) = (state_dir.join("tls.crt"), state_dir.join("tls.key"));
-    if !certificate.exists() {
+/// The files of the certificate and its key in the state directory, made if they never were
+/// there. A key alone is half of an interrupted first start, and replaced.
+pub(super) fn keep(config: &Config, names: &[String]) -> Result<(PathBuf, PathBuf), TlsError> {
+    let (certificate, key) = (config.state_dir.join("tls.crt"), config.state_dir.join("tls.key"));
+    if let Some(gone) = [&certificate, &key].into_iter().find(|path| matches!(path.try_exists(), Ok(false))) {
+        let trace =
+            [config.tls_fingerprint_file(), certificate.clone()].into_iter().find(|path| path.exists());
+        if let Some(trace) = trace {
+            let vanished = Vanished {
+                what: "the TLS certificate's file",
+                path: gone.clone(),
+                trace: format!("{} says that drones and admins may have pinned it", trace.display()),
+                cost: "to have both made anew, which each of them must then pin",
+            };
+            vanished.unless(config.accept_new)?;
+        }
         let (certificate_pem, key_pem) = make(names).map_err(|e| TlsError::Make(e.to_string()))?;
         write_private(&key, &key_pem)?;
         // Not secret, but its key came first and in the same way: durable, in one step.
         write_private(&certificate, &certificate_pem)?;
         tracing::info!(file = %certificate.display(), ?names, "a TLS certificate was made");
-    } else if !key.exists() {
-        let what = format!(
-            "is there without its key {}: bring the key back, or remove the certificate to have both made anew",
-            key.display()
-        );
-        return Err(TlsError::Unusable { path: certificate, what });
     }
     Ok((certificate, key))
 }
@@ -60,7 +66,8 @@ mod tests {
     fn it_is_made_once_is_valid_for_ten_years_and_its_key_is_private() {
         let folder = tempfile::tempdir().unwrap();
         let names = ["nas".to_owned(), "192.168.1.2".to_owned()];
-        let (certificate, key) = keep(folder.path(), &names).unwrap();
+        let config = Config { state_dir: folder.path().into(), ..Config::default() };
+        let (certificate, key) = keep(&config, &names).unwrap();
         let pem = fs::read(&certificate).unwrap();
         assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
         let until = validity::last_moment(&CertificateDer::from_pem_slice(&pem).unwrap()).unwrap();
@@ -68,12 +75,13 @@ mod tests {
         let day = SignedDuration::from_hours(24);
         assert!(left > day * 3650 && left < day * 3653, "{until}");
 
-        keep(folder.path(), &names).unwrap();
+        keep(&config, &names).unwrap();
         assert_eq!(fs::read(&certificate).unwrap(), pem);
         fs::remove_file(&key).unwrap();
-        assert!(keep(folder.path(), &names).unwrap_err().to_string().contains("bring the key back"));
-        fs::remove_file(&certificate).unwrap();
-        keep(folder.path(), &names).unwrap();
+        let error = keep(&config, &names).unwrap_err().to_string();
+        assert!(error.contains("tls.key is gone") && error.contains("tls.crt says"), "{error}");
+        assert_eq!(fs::read(&certificate).unwrap(), pem);
+        keep(&Config { accept_new: true, ..config }, &names).unwrap();
         assert_ne!(fs::read(&certificate).unwrap(), pem);
     }
 

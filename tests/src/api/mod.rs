@@ -150,14 +150,14 @@ impl Swarm {
         self.restart_after(|_| {}).await
     }
 
-    /// As [`Swarm::restart`], with something done to its disk in between.
+    /// As [`Swarm::restart`], with something done to its disk or its configuration in between.
     ///
     /// # Errors
     /// It broke off or does not start.
-    pub async fn restart_after(self, between: impl FnOnce(&Config)) -> Result<Self> {
+    pub async fn restart_after(self, between: impl FnOnce(&mut Config)) -> Result<Self> {
         let clock = self.clock.clone();
-        let (dir, config) = self.stop().await?;
-        between(&config);
+        let (dir, mut config) = self.stop().await?;
+        between(&mut config);
         Self::serve(dir, config, clock).await
     }
 

@@ -109,6 +109,7 @@ async fn the_certificate_stays_over_restarts_and_a_replaced_one_breaks_the_pin()
         for file in ["tls.crt", "tls.key"] {
             fs::remove_file(config.state_dir.join(file)).unwrap();
         }
+        config.accept_new = true;
     });
     let swarm = replaced.await.unwrap();
     let (url, second) = swarm.over_tls().unwrap();
