@@ -2,6 +2,7 @@
 
 use crate::{
     artifact::{disk::DiskError, entries::EntryBook, store::Store},
+    audit::Audited,
     config::Config,
     engine::Engine,
     http::places::Places,
@@ -56,6 +57,8 @@ pub struct App {
     pub published: Arc<Progress>,
     /// When each pass last ran and what it did.
     pub passes: Arc<Passes>,
+    /// What the last audit found wrong.
+    pub audited: Audited,
     /// Whom it tells what.
     pub notifier: Notifier,
     /// Who has how many connections.
@@ -71,6 +74,7 @@ impl App {
         let mut troubles = self.troubles();
         troubles.extend(self.passes.troubles(&["publisher"]));
         troubles.extend(self.notifier.troubles());
+        troubles.extend(self.audited.trouble());
         troubles
     }
 

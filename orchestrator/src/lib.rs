@@ -5,12 +5,13 @@
 //! state only through the engine's handle.
 //!
 //! [`app`] is what all parts share, [`server`] puts it together. [`http`] is the API, [`receiving`] the way of a
-//! package file in, [`collisions`] and [`sonames`] what it is beside others, [`publisher`], [`calendar`], [`healer`], [`notify`] and [`pass_leftovers`] the
-//! passes, [`passes`] what they did.
+//! package file in, [`collisions`] and [`sonames`] what it is beside others, [`publisher`], [`calendar`], [`healer`], [`notify`], [`pass_leftovers`] and
+//! [`pass_scrub`] the passes, [`passes`] what they did, [`audit`] whether what is kept is whole.
 
 pub mod app;
 mod archives;
 pub mod artifact;
+pub mod audit;
 pub mod calendar;
 pub mod collisions;
 pub mod config;
@@ -23,6 +24,7 @@ pub mod logs;
 pub mod metrics;
 pub mod notify;
 pub mod pass_leftovers;
+pub mod pass_scrub;
 pub mod passes;
 pub mod publish;
 pub mod publisher;

@@ -24,7 +24,7 @@ use std::{
 };
 use swarm_common::{id::RunId, name::Name};
 use swarm_core::Command;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 /// What it is called in the list of passes.
@@ -39,18 +39,25 @@ pub struct Binhosts {
     dir: PathBuf,
     /// Held while files are placed, switched or removed.
     writing: Arc<Mutex<()>>,
+    /// Told when what is on the disk is to be looked at anew.
+    doubted: Arc<Notify>,
 }
 
 impl Binhosts {
     /// They are below `dir`.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), writing: Arc::default() }
+        Self { dir: dir.into(), writing: Arc::default(), doubted: Arc::default() }
     }
 
     /// Waits until nobody else changes anything below; for code that may block.
     pub fn write(&self) -> MutexGuard<'_, ()> {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the publisher compare everything with the state anew, and write what differs.
+    pub fn doubt(&self) {
+        self.doubted.notify_one();
     }
 
     /// All of them: a directory for each profile.
@@ -92,6 +99,12 @@ impl Progress {
         let mut published = self.seq.subscribe();
         let reached = published.wait_for(|published| *published >= seq);
         matches!(tokio::time::timeout(limit, reached).await, Ok(Ok(_)))
+    }
+
+    /// Each pass that ends in order, to wait on.
+    #[must_use]
+    pub fn passes(&self) -> watch::Receiver<u64> {
+        self.seq.subscribe()
     }
 
     /// Why the last pass failed, if it did.
@@ -162,6 +175,7 @@ impl Publisher {
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => return,
+                () = self.binhosts.doubted.notified() => disk = self.fresh(),
                 changed = hosts.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(RETRY), if failed.is_some() => {}
             }

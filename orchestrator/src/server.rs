@@ -8,6 +8,7 @@ pub use error::{ServeError, StartError};
 use crate::{
     app::{App, Reached},
     artifact::{entries::EntryBook, store::Store, upload::Incoming},
+    audit::Audited,
     calendar,
     config::Config,
     engine::{Clock, Engine, EngineTask, SystemClock},
@@ -21,7 +22,7 @@ use crate::{
     journal,
     logs::Logs,
     notify::{self, Notifier},
-    pass_leftovers,
+    pass_leftovers, pass_scrub,
     passes::Passes,
     publisher::{Binhosts, Publisher},
     random,
@@ -116,6 +117,7 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
         .map_err(StartError::Notify)?;
     let app = Arc::new(App {
         notifier,
+        audited: Audited::default(),
         passes: Arc::new(Passes::new(engine.clone())),
         engine,
         admin: Digest::of(admin_token.expose().as_bytes()),
@@ -244,6 +246,7 @@ impl Server {
         let healer = app.passes.spawn("healer", when_leading(app.clone(), healer.run(stopping.clone())));
         let leftovers =
             app.passes.spawn("leftovers", when_leading(app.clone(), pass_leftovers::run(app.clone())));
+        let scrub = app.passes.spawn("scrub", when_leading(app.clone(), pass_scrub::run(app.clone())));
         let schedule = app.passes.spawn("schedule", when_leading(app.clone(), calendar::run(app.clone())));
         let notifier =
             app.passes.spawn("notifier", when_leading(app.clone(), notify::pass::run(app.clone())));
@@ -274,6 +277,7 @@ impl Server {
             ("publisher", publisher),
             ("healer", healer),
             ("leftovers", leftovers),
+            ("scrub", scrub),
             ("schedule", schedule),
             ("notifier", notifier),
         ];

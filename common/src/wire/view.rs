@@ -306,7 +306,7 @@ pub struct WhyView {
     pub lines: Vec<String>,
 }
 
-/// `GET /audit`: whether the journal is whole.
+/// `GET /audit`: whether everything that is kept is whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AuditView {
@@ -318,6 +318,9 @@ pub struct AuditView {
     pub artifacts: u64,
     /// What is wrong; empty if nothing is.
     pub faults: Vec<String>,
+    /// What was wrong and was made good from what is whole.
+    #[serde(default)]
+    pub mended: Vec<String>,
 }
 
 /// One event of the journal, as `GET /events` streams it.

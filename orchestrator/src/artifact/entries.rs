@@ -1,7 +1,8 @@
 //! Index entries of stored artifacts and the lists of what they install, kept beside them so
 //! that a restart with thousands of packages reads thousands of small files and not every package.
 //!
-//! A cache: what is missing or damaged is made anew from the package itself.
+//! A cache: what is missing or damaged is made anew from the package itself. An entry begins
+//! with a digest of its text, so that no changed byte of it reaches an index.
 
 use super::{
     disk::{self, DiskError},
@@ -69,9 +70,10 @@ impl EntryBook {
     /// # Errors
     /// If the disk fails.
     pub fn put(&self, digest: Digest, entry: &Entry, files: &FileList) -> Result<(), DiskError> {
+        let text = entry.to_text();
         self.write(&self.path_of_files(digest), &files.to_bytes())?;
         self.sizes().remove(&digest);
-        self.write(&self.path(digest), entry.to_text().as_bytes())
+        self.write(&self.path(digest), format!("{}\n{text}", seal(digest, &text)).as_bytes())
     }
 
     /// How many bytes these have together in an index. One whose entry is lost counts as none
@@ -86,7 +88,7 @@ impl EntryBook {
             sum += match known {
                 Some(size) => size,
                 None => match fs::metadata(self.path(digest)) {
-                    Ok(meta) => *self.sizes().entry(digest).or_insert(meta.len()),
+                    Ok(meta) => *self.sizes().entry(digest).or_insert(meta.len().saturating_sub(SEAL_BYTES)),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
                     Err(error) => return Err(DiskError::new("look at", &self.path(digest), error)),
                 },
@@ -149,8 +151,35 @@ impl EntryBook {
         }
     }
 
+    /// Compares what is kept of an artifact with the package itself, every byte of which is
+    /// read, and keeps it anew if it differs. The file that did.
+    ///
+    /// # Errors
+    /// If the package is not there or not sound.
+    pub fn check(&self, store: &Store, artifact: &Artifact) -> Result<Option<PathBuf>, EntriesError> {
+        let (entry, files) = self.read_package(store, artifact)?;
+        let kept = self.kept(artifact).map(|kept| kept.moved(entry.path(), artifact.received_at.as_secs()));
+        let list = self.path_of_files(artifact.digest);
+        let differs = if kept.as_ref() != Some(&entry) {
+            self.path(artifact.digest)
+        } else if fs::read(&list).ok() != Some(files.to_bytes()) {
+            list
+        } else {
+            return Ok(None);
+        };
+        self.put(artifact.digest, &entry, &files).map_err(StoreError::Disk)?;
+        Ok(Some(differs))
+    }
+
     /// Makes what is kept of an artifact anew.
     fn make(&self, store: &Store, artifact: &Artifact) -> Result<(Entry, FileList), EntriesError> {
+        let (entry, files) = self.read_package(store, artifact)?;
+        self.put(artifact.digest, &entry, &files).map_err(StoreError::Disk)?;
+        Ok((entry, files))
+    }
+
+    /// What a package says of itself.
+    fn read_package(&self, store: &Store, artifact: &Artifact) -> Result<(Entry, FileList), EntriesError> {
         let (path, mtime) = (artifact.target.path(), artifact.received_at.as_secs());
         let file = store.read(artifact.digest)?;
         let package = gpkg::verify(BufReader::with_capacity(256 * 1024, file), &self.limits)
@@ -160,9 +189,7 @@ impl EntryBook {
             return Err(StoreError::Damaged { expected, found }.into());
         }
         let entry = Entry::new(&package.metadata, &PublishedFile { path, digests: package.digests, mtime })?;
-        let files = FileList::of(&package.image.paths);
-        self.put(artifact.digest, &entry, &files).map_err(StoreError::Disk)?;
-        Ok((entry, files))
+        Ok((entry, FileList::of(&package.image.paths)))
     }
 
     /// Forgets an artifact.
@@ -186,9 +213,16 @@ impl EntryBook {
                 return None;
             }
         };
-        Entry::parse(&text).filter(|entry| {
+        let whole =
+            text.split_once('\n').filter(|(kept, text)| kept.parse() == Ok(seal(artifact.digest, text)));
+        let entry = whole.and_then(|(_, text)| Entry::parse(text)).filter(|entry| {
             entry.cpv() == artifact.target.cpv.as_str() && entry.get("SIZE") == artifact.size.to_string()
-        })
+        });
+        if entry.is_none() {
+            let file = self.path(artifact.digest);
+            tracing::warn!(file = %file.display(), "a kept index entry is damaged, or of an older version; making it anew");
+        }
+        entry
     }
 
     fn path(&self, digest: Digest) -> PathBuf {
@@ -198,6 +232,14 @@ impl EntryBook {
     fn path_of_files(&self, digest: Digest) -> PathBuf {
         self.dir.join(format!("{digest}.files"))
     }
+}
+
+/// Bytes of the line before an entry's text.
+const SEAL_BYTES: u64 = 65;
+
+/// What ties an entry's text to its artifact and shows that it is as it was written.
+fn seal(artifact: Digest, text: &str) -> Digest {
+    Digest::of_fields([&artifact.0[..], text.as_bytes()])
 }
 
 #[cfg(test)]
@@ -241,7 +283,28 @@ mod tests {
         assert_eq!(entry.path(), artifact.target.path());
         assert_eq!(entry.get("_mtime_"), "1700000000");
         let kept = dir.path().join("entries").join(digest.to_string());
-        fs::write(&kept, b"CPV: x").unwrap();
+        let whole = fs::read(&kept).unwrap();
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1;
+            fs::write(&kept, &damaged).unwrap();
+            assert_eq!(book.kept(&artifact), None, "byte {at}");
+        }
+        assert_eq!(book.entry(&store, &artifact).unwrap(), entry);
+        assert_eq!(fs::read(&kept).unwrap(), whole, "it is made anew");
+
+        // What fits its digest and not the package is found by a check.
+        assert_eq!(book.check(&store, &artifact).unwrap(), None);
+        let text = entry.to_text().replace("SLOT: 0/12", "SLOT: 0/13");
+        fs::write(&kept, format!("{}\n{text}", seal(digest, &text))).unwrap();
+        assert_ne!(book.entry(&store, &artifact).unwrap(), entry);
+        assert_eq!(book.check(&store, &artifact).unwrap(), Some(kept.clone()));
+        let list = dir.path().join("entries").join(format!("{digest}.files"));
+        let mut paths = fs::read(&list).unwrap();
+        paths[9] ^= 1;
+        fs::write(&list, &paths).unwrap();
+        assert_eq!(book.check(&store, &artifact).unwrap(), Some(list));
+        assert_eq!(book.check(&store, &artifact).unwrap(), None);
         assert_eq!(book.entry(&store, &artifact).unwrap(), entry);
         // From here on the package itself is not needed.
         store.remove(digest).unwrap();

@@ -344,12 +344,13 @@ impl Engine {
         read_journal(&self.shared.reader, move |reader| reader.records(after, limit)).await
     }
 
-    /// Checks the hash chain of the whole journal.
+    /// Checks the hash chain of the whole journal. What is damaged beside the events comes
+    /// with it, one line each.
     ///
     /// # Errors
     /// Where it breaks.
-    pub async fn audit(&self) -> Result<Verified, JournalError> {
-        read_journal(&self.shared.auditor, |reader| reader.verify()).await
+    pub async fn audit(&self) -> Result<(Verified, Vec<String>), JournalError> {
+        read_journal(&self.shared.auditor, |reader| Ok((reader.verify()?, reader.faults()?))).await
     }
 }
 

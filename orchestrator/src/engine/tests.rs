@@ -137,7 +137,7 @@ async fn a_restart_gives_the_same_state_with_and_without_a_snapshot() {
     assert_eq!(state(&engine), before);
     // The repeat of a keyed command is still known.
     assert_eq!(engine.submit(start_run(), Some("key".into())).await.unwrap(), Reply::Run(RunId(1)));
-    let verified = engine.audit().await.unwrap();
+    let (verified, _) = engine.audit().await.unwrap();
     assert_eq!(verified.events, engine.read(|s| s.seq));
     task.stop().await;
 }

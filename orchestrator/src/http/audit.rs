@@ -1,5 +1,4 @@
-//! Whether everything that is kept is whole: the journal's chain of hashes, and every
-//! artifact's bytes.
+//! Whether everything that is kept is whole.
 
 use super::{
     problem::ApiError,
@@ -7,12 +6,11 @@ use super::{
 };
 use crate::{
     app::App,
-    artifact::store::{Store, StoreError},
+    audit::{self, Pace},
 };
 use axum::{Json, extract::State, http::Method};
-use std::{collections::BTreeMap, sync::Arc};
-use swarm_common::{digest::Digest, wire::view::AuditView};
-use swarm_core::view;
+use std::sync::Arc;
+use swarm_common::wire::view::AuditView;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -22,32 +20,6 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 async fn audit(State(app): State<Arc<App>>) -> Result<Json<AuditView>, ApiError> {
-    let mut faults = Vec::new();
-    let (events, head) = match app.engine.audit().await {
-        Ok(whole) => (whole.events, whole.head),
-        Err(error) => {
-            faults.push(format!("the journal: {error}"));
-            (0, Digest([0; 32]))
-        }
-    };
-    let artifacts: BTreeMap<Digest, String> = app.engine.read(|swarm| {
-        view::artifacts(swarm, None).into_iter().map(|a| (a.digest, a.target.path())).collect()
-    });
-    let count = artifacts.len() as u64;
-    let store = app.store.clone();
-    let found = tokio::task::spawn_blocking(move || damaged(&store, &artifacts))
-        .await
-        .map_err(|error| ApiError::Internal(format!("the audit broke off: {error}")))?;
-    faults.extend(found);
-    Ok(Json(AuditView { events, head, artifacts: count, faults }))
-}
-
-fn damaged(store: &Store, artifacts: &BTreeMap<Digest, String>) -> Vec<String> {
-    let fault = |(digest, path): (&Digest, &String)| match store.verify(*digest) {
-        Ok(_) => None,
-        Err(error @ (StoreError::Damaged { .. } | StoreError::Absent(_) | StoreError::Disk(_))) => {
-            Some(format!("{path}: {error}"))
-        }
-    };
-    artifacts.iter().filter_map(fault).collect()
+    let found = audit::audit(&app, Pace::Fast).await;
+    found.map(Json).map_err(|error| ApiError::Internal(format!("the audit broke off: {error}")))
 }

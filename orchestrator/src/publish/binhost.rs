@@ -5,7 +5,10 @@
 //! between any two steps leaves the old index with all its files; the next publication
 //! finishes the work. An unchanged set writes nothing.
 
-use super::{Generations, generations, layout};
+use super::{
+    Generations, generations, layout,
+    whole::{self, Found},
+};
 use crate::artifact::{
     disk::{self, DiskError},
     store::{Store, StoreError},
@@ -99,18 +102,16 @@ impl Binhost {
         let dir = dir.into();
         disk::make_dirs(&dir)?;
         let generation = generations::numbers(&dir)?.last().copied().unwrap_or(0);
-        let path = dir.join("Packages");
-        let found = match fs::read(&path) {
-            Ok(bytes) => String::from_utf8(bytes).ok().and_then(|text| PackagesIndex::parse(&text).ok()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(DiskError::new("read", &path, error)),
-        };
-        let mut index = found.unwrap_or_default();
+        let Found { mut index, damaged } = whole::read(&dir)?;
+        if let Some(file) = &damaged {
+            tracing::warn!(file = %file.display(), "a published index is not as it was written; it is made anew");
+        }
         let before = index.header();
         index.set_header(header);
         let timestamp = index.timestamp();
         let dated = |name: &str| seconds_of(&dir.join(name)).is_some_and(|mtime| mtime == timestamp);
-        let written = timestamp > 0 && index.header() == before && dated("Packages") && dated("Packages.gz");
+        let dated = dated("Packages") && dated("Packages.gz");
+        let written = timestamp > 0 && index.header() == before && dated && damaged.is_none();
         Ok(Self { dir, keep, index, generation, written })
     }
 
@@ -151,13 +152,15 @@ impl Binhost {
         store: &Store,
     ) -> Result<Outcome, PublishError> {
         let (new, missing) = self.place_all(packages, store)?;
-        let mut wanted = BTreeSet::new();
+        let mut wanted = BTreeMap::new();
         for Published { digest, entry } in packages {
-            if !missing.contains(digest) && !wanted.insert(entry.path()) {
+            if !missing.contains(digest) && wanted.insert(entry.path(), entry).is_some() {
                 return Err(PublishError::Taken(entry.path().to_owned()));
             }
         }
-        let gone = self.index.entries().filter(|entry| !wanted.contains(entry.path()));
+        // A wanted path under another name is a damaged name.
+        let is = |a: &Entry, b: &Entry| (a.cpv(), a.build_id()) == (b.cpv(), b.build_id());
+        let gone = self.index.entries().filter(|e| wanted.get(e.path()).is_none_or(|wanted| !is(wanted, e)));
         let gone: Vec<Entry> = gone.cloned().collect();
         self.switch(now, new, gone, missing)
     }

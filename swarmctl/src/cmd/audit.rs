@@ -1,4 +1,4 @@
-//! `audit verify`: whether the journal's chain and the stored artifacts are whole.
+//! `audit verify`: whether everything that the orchestrator keeps is whole.
 
 use crate::{
     failure::{FAILED, Failure},
@@ -12,7 +12,7 @@ use crate::{
 /// Verbs of `audit`.
 #[derive(Debug, clap::Subcommand)]
 pub enum Verb {
-    /// Check every event's hash and every artifact's digest; exit code 1 if one is wrong
+    /// Read everything that is kept, mend what can be, and name the rest; exit code 1 if there is any
     Verify,
 }
 
@@ -32,6 +32,9 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
         );
         for fault in &audit.faults {
             out.push_str(&format!("  {} {}\n", paint.tone(Tone::Bad, "!"), clean(fault)));
+        }
+        for what in &audit.mended {
+            out.push_str(&format!("  {} {}\n", paint.tone(Tone::Good, "+"), clean(what)));
         }
         if audit.faults.is_empty() {
             out.push_str(&format!("{}\n", paint.tone(Tone::Good, "Everything is whole.")));

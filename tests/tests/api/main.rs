@@ -10,6 +10,7 @@ mod conditional;
 mod connections;
 mod contract;
 mod credentials;
+mod damage;
 mod disk_full;
 mod drones;
 mod enrol;

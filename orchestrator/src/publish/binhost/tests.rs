@@ -241,3 +241,32 @@ fn another_header_is_published() {
     assert_eq!(text.matches("CHOST").count(), 1, "the block inherits it: {text}");
     assert!(!binhost.publish(T, &set, &bench.store).unwrap().changed);
 }
+
+#[test]
+fn a_changed_byte_of_either_index_file_is_seen_when_it_is_opened_and_both_are_written_again() {
+    let bench = Bench::new();
+    let set = [bench.pebble(1), bench.cairn()];
+    bench.open(Generations::CurrentOnly).publish(T, &set, &bench.store).unwrap();
+    let mut tried = 0;
+    for name in ["Packages", "Packages.gz"] {
+        let length = fs::read(bench.root().join(name)).unwrap().len();
+        for at in (0..length).step_by(11) {
+            let timestamp = bench.check().timestamp();
+            let path = bench.root().join(name);
+            let mut bytes = fs::read(&path).unwrap();
+            let Some(byte) = bytes.get_mut(at) else { continue };
+            *byte ^= 1;
+            fs::write(&path, &bytes).unwrap();
+            // As a disk does it: without a new date.
+            let date = UNIX_EPOCH + Duration::from_secs(timestamp);
+            File::options().write(true).open(&path).unwrap().set_modified(date).unwrap();
+            let outcome = bench.open(Generations::CurrentOnly).publish(T, &set, &bench.store).unwrap();
+            assert!(outcome.changed, "{name}: byte {at}");
+            let index = bench.check();
+            let entries: Vec<&Entry> = index.entries().collect();
+            assert_eq!(entries, [&set[1].entry, &set[0].entry], "{name}: byte {at}");
+            tried += 1;
+        }
+    }
+    assert!(tried > 100, "only {tried} bytes were changed");
+}
