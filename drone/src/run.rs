@@ -2,6 +2,7 @@
 
 mod ask;
 mod enrolling;
+mod hearing;
 mod sending;
 
 pub use ask::{Ask, RunError};
@@ -15,7 +16,7 @@ use crate::{
     clock::Clock,
     config::Config,
     jobserver::Jobserver,
-    process,
+    machine, process,
     snapshots::Snapshots,
     spool::Spool,
     toolchain::Probe,
@@ -136,6 +137,7 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
         supervisor,
         told: "",
         profiles: config.profiles,
+        name: config.name.or_else(machine::host_name),
         probe,
         facts_told: None,
         facts_on_their_way: None,
@@ -180,6 +182,8 @@ struct Loop {
     /// What the supervisor was last told that the drone does.
     told: &'static str,
     profiles: Vec<Name>,
+    /// What it is to be called, until that was compared with what it is enrolled as.
+    name: Option<Name>,
     /// The toolchain of its own system.
     probe: Probe,
     /// What this start of the drone has told of its machine.
@@ -284,26 +288,6 @@ impl Loop {
             tracing::debug!("not everything ended in time");
         }
         self.tasks.shutdown().await;
-    }
-
-    /// Says once what the orchestrator makes of this drone, and what to do about it.
-    fn note_state(&mut self, input: &Input) {
-        let Input::HeartbeatAnswered(reply) = input else { return };
-        let facts = self.facts_on_their_way.take();
-        let Some(reply) = reply else { return };
-        self.facts_told = facts.or(self.facts_told.take());
-        if self.state.replace(reply.state) == Some(reply.state) {
-            return;
-        }
-        match reply.state {
-            DroneState::Pending => tracing::warn!(
-                "waiting for an admin's approval: `swarmctl drone list` shows this drone, `swarmctl drone approve` lets it work"
-            ),
-            DroneState::Grounded => {
-                tracing::warn!("grounded after several failures; it gets work again after a while");
-            }
-            state => tracing::info!(%state, "on duty"),
-        }
     }
 
     /// Says once when the orchestrator goes and once when it is back.

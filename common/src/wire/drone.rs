@@ -274,6 +274,9 @@ pub struct HeartbeatReply {
     pub state: DroneState,
     /// The orchestrator's time.
     pub now: TimeMs,
+    /// What the drone is enrolled as.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Name>,
 }
 
 /// An attempt that is no longer wanted.

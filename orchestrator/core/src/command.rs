@@ -38,6 +38,13 @@ pub struct Request {
 pub enum Command {
     /// The orchestrator has started and read its journal.
     StartOrchestrator,
+    /// Another machine used this drone's credential and was refused.
+    NoteClone {
+        /// Whose credential it is.
+        drone: DroneId,
+        /// How it is known.
+        what: String,
+    },
     /// Look at everything that time alone changes: leases, silence, pauses.
     Maintain,
 

@@ -61,10 +61,16 @@ pub struct Drone {
     /// Since when it does as many builds as it does.
     #[serde(default)]
     pub shared_since: TimeMs,
+    /// Boot ids that it had before its present one, the newest last.
+    #[serde(default)]
+    pub former_boots: Vec<String>,
 }
 
 /// No drone is given more builds at a time, whatever it says.
 const MOST_SLOTS: u32 = 64;
+
+/// Former boot ids that are kept of a drone.
+const BOOTS_KEPT: usize = 8;
 
 /// A pause after too many strikes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -102,6 +108,7 @@ impl Drone {
             setup_ms: SETUP_MS,
             upload_ms: UPLOAD_MS,
             shared_since: at,
+            former_boots: Vec::new(),
             healing: Healing::default(),
             facts,
         }
@@ -112,6 +119,16 @@ impl Drone {
         let speed = self.speed_permille.saturating_mul(u64::from(facts.cores.max(1)));
         self.speed_permille = (speed / u64::from(self.facts.cores.max(1))).max(1);
         self.facts = facts.clone();
+    }
+
+    /// Its machine has been started anew.
+    pub(crate) fn rebooted(&mut self, boot_id: &str) {
+        let before = std::mem::replace(&mut self.facts.boot_id, boot_id.to_owned());
+        if !before.is_empty() {
+            self.former_boots.push(before);
+        }
+        let most = self.former_boots.len().saturating_sub(BOOTS_KEPT);
+        self.former_boots.drain(..most);
     }
 
     /// Where it stands. What keeps it longest from work wins.

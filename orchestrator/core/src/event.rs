@@ -226,6 +226,8 @@ pub enum Event {
     LeasesRenewed { attempts: Vec<AttemptId>, until: TimeMs },
     /// Fleeting: a drone waits for work until then.
     DroneWaits { drone: DroneId, until: TimeMs },
+    /// Another machine used a drone's credential and was refused. Not kept.
+    DroneCloned { drone: DroneId, what: String },
 }
 
 impl Event {
@@ -271,6 +273,7 @@ impl Event {
                 | Self::DroneSeen { .. }
                 | Self::LeasesRenewed { .. }
                 | Self::DroneWaits { .. }
+                | Self::DroneCloned { .. }
         )
     }
 
@@ -283,7 +286,13 @@ impl Event {
     /// Whether the journal keeps it.
     #[must_use]
     pub fn is_durable(&self) -> bool {
-        !matches!(self, Self::DroneSeen { .. } | Self::LeasesRenewed { .. } | Self::DroneWaits { .. })
+        !matches!(
+            self,
+            Self::DroneSeen { .. }
+                | Self::LeasesRenewed { .. }
+                | Self::DroneWaits { .. }
+                | Self::DroneCloned { .. }
+        )
     }
 }
 

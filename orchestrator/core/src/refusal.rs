@@ -36,6 +36,17 @@ pub enum Refusal {
         "a drone named `{0}` is enrolled already: remove it with `swarmctl drone remove {0}`, or take another name"
     )]
     NameTaken(Name),
+    /// Another machine uses a drone's credential.
+    #[error(
+        "this credential is that of drone `{name}`, which is another machine ({what}): remove it here and enrol \
+         this machine with a token of its own; if it takes the place of {name}, `swarmctl drone remove {name}` first"
+    )]
+    OtherMachine {
+        /// The drone whose credential it is.
+        name: Name,
+        /// How that is known.
+        what: String,
+    },
     /// A drone named an attempt of another drone.
     #[error("attempt {attempt} was not delegated to drone {drone}")]
     NotYours {

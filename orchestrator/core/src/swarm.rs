@@ -144,6 +144,9 @@ pub struct Live {
     pub vitals: BTreeMap<DroneId, Vitals>,
     /// Drones that were told on their own machine to take no further work.
     pub draining: BTreeSet<DroneId>,
+    /// Drones whose credential another machine used, when that was refused last, and how it
+    /// is known.
+    pub cloned: BTreeMap<DroneId, (TimeMs, String)>,
     /// Since when each drone could work, if that is later than the start.
     pub ready_since: BTreeMap<DroneId, TimeMs>,
     /// Until when each live attempt may go on.

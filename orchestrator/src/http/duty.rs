@@ -7,11 +7,11 @@ use super::{
     problem::ApiError,
     route::{Role, Route},
 };
-use crate::app::App;
+use crate::{app::App, engine::EngineError};
 use axum::{Json, body::Body, extract::State, http::Method};
 use std::sync::Arc;
 use swarm_common::wire::drone::*;
-use swarm_core::{Command, Reply};
+use swarm_core::{Command, Refusal, Reply};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -70,9 +70,16 @@ async fn heartbeat(
     if let Some(facts) = &request.facts {
         super::enrol::check(facts)?;
     }
-    match app.engine.submit(Command::Heartbeat { drone, request }, None).await? {
-        Reply::Heartbeat(reply) => Ok(Json(reply)),
-        other => Err(ApiError::unexpected(&other)),
+    match app.engine.submit(Command::Heartbeat { drone, request }, None).await {
+        Ok(Reply::Heartbeat(reply)) => Ok(Json(reply)),
+        Ok(other) => Err(ApiError::unexpected(&other)),
+        Err(error) => {
+            if let EngineError::Refused(Refusal::OtherMachine { name, what }) = &error {
+                tracing::warn!(%name, what, "another machine uses the credential of this drone, and is refused");
+                app.engine.submit(Command::NoteClone { drone, what: what.clone() }, None).await?;
+            }
+            Err(error.into())
+        }
     }
 }
 

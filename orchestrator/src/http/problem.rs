@@ -194,6 +194,7 @@ fn refused(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
         Refusal::UnknownAttempt(_) => (S::NOT_FOUND, "unknown-attempt", "no such attempt"),
         Refusal::BadEnrolToken => (S::FORBIDDEN, "bad-enrol-token", "the token does not work"),
         Refusal::NameTaken(_) => (S::CONFLICT, "name-taken", "the name is taken"),
+        Refusal::OtherMachine { .. } => (S::UNAUTHORIZED, "other-machine", "another machine's credential"),
         Refusal::NotYours { .. } => (S::FORBIDDEN, "not-yours", "another drone's attempt"),
         Refusal::StaleAttempt { .. } => (S::CONFLICT, "stale-attempt", "the attempt is over"),
         Refusal::NotWorking { .. } => (S::CONFLICT, "not-working", "the drone gets no work"),

@@ -1,8 +1,9 @@
 //! Drones, as an admin moves them.
 
 use crate::{key, refused};
+use swarm_common::client::ClientError;
 use swarm_common::{id::DroneId, state::*, wire::drone::*};
-use swarm_tests::api::Swarm;
+use swarm_tests::api::{Swarm, facts, nothing_free};
 
 #[tokio::test]
 async fn a_drained_drone_gets_no_work_until_it_is_resumed() {
@@ -95,4 +96,27 @@ async fn an_unknown_drone_is_not_found() {
     ] {
         assert_eq!(refused(answer), 404);
     }
+}
+
+#[tokio::test]
+async fn a_cloned_machine_is_refused_by_name_and_status_says_so() {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.drone("oak").await.unwrap();
+    let told = |machine_id: &str| HeartbeatRequest {
+        vitals: nothing_free(),
+        attempts: Vec::new(),
+        draining: false,
+        boot_id: "b".to_owned(),
+        facts: Some(DroneFacts { machine_id: machine_id.to_owned(), ..facts() }),
+    };
+    let reply = drone.client.heartbeat(&told("m")).await.unwrap();
+    assert_eq!(reply.name.unwrap().as_str(), "oak");
+    let Err(ClientError::Problem(problem)) = drone.client.heartbeat(&told("clone")).await else {
+        panic!("taken")
+    };
+    assert_eq!((problem.status, problem.kind.as_str()), (401, "/problems/other-machine"));
+    assert!(problem.detail.contains("drone `oak`") && problem.detail.contains("clone"), "{}", problem.detail);
+    let concerns = swarm.admin.status().await.unwrap().concerns;
+    assert!(concerns.iter().any(|c| c.what.contains("uses the credential of drone oak")), "{concerns:?}");
+    drone.client.heartbeat(&told("m")).await.unwrap();
 }

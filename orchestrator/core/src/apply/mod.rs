@@ -74,6 +74,7 @@ impl Swarm {
                 self.live.vitals.remove(drone);
                 self.forget_wait(*drone);
                 self.live.draining.remove(drone);
+                self.live.cloned.remove(drone);
             }
             Event::DroneWentOffline { drone, reason } => {
                 self.forget_wait(*drone);
@@ -87,7 +88,7 @@ impl Swarm {
                 d.healing.returned(at);
             }),
             Event::DroneRebooted { drone, boot_id } => {
-                self.drone(*drone, |d| d.facts.boot_id.clone_from(boot_id));
+                self.drone(*drone, |d| d.rebooted(boot_id));
             }
             Event::DroneFactsChanged { drone, facts } => self.drone(*drone, |d| d.set_facts(facts)),
             Event::DroneStruck { drone, attempt, reason } => {
@@ -234,6 +235,9 @@ impl Swarm {
                 if let Some(vitals) = vitals {
                     self.live.vitals.insert(*drone, *vitals);
                 }
+            }
+            Event::DroneCloned { drone, what } => {
+                self.live.cloned.insert(*drone, (at, what.clone()));
             }
             Event::LeasesRenewed { attempts, until } => {
                 for attempt in attempts {

@@ -4,9 +4,11 @@ use super::{Decision, already, known};
 use crate::{
     attempt::{Ending, Job},
     command::Reply,
+    drone::Drone,
     event::Event,
     follow,
     judge::return_job,
+    refusal::Refusal,
     swarm::Swarm,
 };
 use std::collections::BTreeSet;
@@ -16,6 +18,9 @@ use swarm_common::{id::*, state::*, time::TimeMs, wire::drone::*};
 /// attempts that nobody else works on, and answers which attempts are not wanted.
 pub(super) fn heartbeat(swarm: &Swarm, now: TimeMs, id: DroneId, request: &HeartbeatRequest) -> Decision {
     let drone = known(swarm, id)?;
+    if let Some(what) = other_machine(drone, request) {
+        return Err(Refusal::OtherMachine { name: drone.name.clone(), what });
+    }
     let mut events =
         vec![Event::DroneSeen { drone: id, vitals: Some(request.vitals), draining: request.draining }];
     if drone.offline.is_some() || drone.lost.is_some() {
@@ -56,7 +61,28 @@ pub(super) fn heartbeat(swarm: &Swarm, now: TimeMs, id: DroneId, request: &Heart
         events.push(Event::LeasesRenewed { attempts: renewed, until: now + swarm.policy.lease_ms });
     }
     let state = drone.state_when_heard();
-    Ok((events, Reply::Heartbeat(HeartbeatReply { cancel, state, now })))
+    let name = Some(drone.name.clone());
+    Ok((events, Reply::Heartbeat(HeartbeatReply { cancel, state, now, name })))
+}
+
+/// How it is known that a heartbeat comes from another machine than the one that enrolled, as
+/// after a disk was cloned. A boot id never returns, so one that was left behind belongs to a
+/// machine that runs beside the one that is heard now.
+fn other_machine(drone: &Drone, request: &HeartbeatRequest) -> Option<String> {
+    let (own, told) = (&drone.facts.machine_id, request.facts.as_ref().map(|facts| &facts.machine_id));
+    if let Some(told) = told.filter(|told| !told.is_empty() && !own.is_empty() && *told != own) {
+        return Some(format!("the machine id of {} is {own}, that of this one {told}", drone.name));
+    }
+    let left = drone.former_boots.contains(&request.boot_id);
+    left.then(|| {
+        format!("{} was started since, and this one was not: it has the boot id of before", drone.name)
+    })
+}
+
+/// A machine was refused because it is another one: people are to see it.
+pub(super) fn note_clone(swarm: &Swarm, drone: DroneId, what: &str) -> Decision {
+    known(swarm, drone)?;
+    Ok((vec![Event::DroneCloned { drone, what: what.to_owned() }], Reply::Done))
 }
 
 enum Wanted {

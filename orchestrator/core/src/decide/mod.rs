@@ -37,6 +37,7 @@ pub type Decision = Result<(Vec<Event>, Reply), Refusal>;
 pub fn decide(swarm: &Swarm, request: &Request) -> Decision {
     let now = request.now;
     match &request.command {
+        Command::NoteClone { drone, what } => drone::note_clone(swarm, *drone, what),
         Command::StartOrchestrator => Ok((vec![Event::OrchestratorStarted], Reply::Done)),
         Command::Maintain => Ok((maintain::maintain(swarm, now), Reply::Done)),
 

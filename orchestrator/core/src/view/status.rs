@@ -14,6 +14,9 @@ use swarm_common::{
     },
 };
 
+/// A refused machine is shown so long after it was heard last.
+const CLONES_SHOWN_MS: u64 = 10 * 60 * 1000;
+
 const BY_ITSELF: &str = "it comes back by itself once its machine and `swarm-drone` run";
 
 /// Something wrong in the shell, which the core cannot see: the journal, a disk, the
@@ -303,6 +306,13 @@ fn of_drones(swarm: &Swarm, now: TimeMs, found: &mut Vec<Found>) {
         // Only a person can go on from there.
         let severity = if action.is_some() { Severity::Critical } else { Severity::Warning };
         found.push(Found::new(what, next, action).weighs(severity));
+    }
+    for (id, (at, what)) in &swarm.live.cloned {
+        let Some(drone) = swarm.drones.get(id).filter(|_| now.since(*at) < CLONES_SHOWN_MS) else { continue };
+        let name = &drone.name;
+        let what = format!("another machine uses the credential of drone {name} and is refused: {what}");
+        let next = "on that machine, remove the credential and enrol it with a token of its own (`swarmctl drone token`)";
+        found.push(Found::passing(what, next).weighs(Severity::Critical));
     }
     for drone in in_state(DroneState::Pending) {
         let what = format!("drone {} waits for approval", drone.name);

@@ -164,7 +164,7 @@ impl Kit {
                 vitals: Vitals::default(),
                 attempts: attempts.iter().map(status).collect(),
                 draining,
-                boot_id: "1".into(),
+                boot_id: self.swarm.drones[&drone].facts.boot_id.clone(),
                 facts: None,
             },
         });
