@@ -17,7 +17,10 @@ use swarm_orchestrator::{
     app::App,
     config::Config,
     http::openapi,
-    journal::migrate::{End, migrate},
+    journal::{
+        self, SqliteJournal,
+        migrate::{End, migrate},
+    },
     reload::Reloader,
     server::{self, ServeError, StartError},
     watchdog::{self, Stuck},
@@ -74,14 +77,20 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Move the journal, while no orchestrator runs
+    /// Back up or move the journal
     #[command(subcommand)]
     Journal(JournalVerb),
 }
 
 #[derive(Debug, Subcommand)]
 enum JournalVerb {
-    /// Copy every event from one journal into an empty one, and compare the chains
+    /// Copy the journal in SQLite into a file, in place of the last copy, while the orchestrator runs or not
+    Backup {
+        /// The copy
+        #[arg(value_name = "FILE")]
+        to: PathBuf,
+    },
+    /// While no orchestrator runs: copy every event from one journal into an empty one, and compare the chains
     Migrate {
         /// Where it is: sqlite:/var/lib/build-swarm/journal.sqlite or redis://HOST:PORT
         #[arg(long, value_name = "JOURNAL")]
@@ -98,15 +107,29 @@ enum JournalVerb {
     },
 }
 
-/// Moves a journal. The exit code of what went wrong comes with it.
-fn move_journal(verb: &JournalVerb) -> Result<(), (u8, String)> {
-    let JournalVerb::Migrate { from, to, swarm, password_file } = verb;
+/// Copies or moves a journal. The exit code of what went wrong comes with it.
+fn with_journal(verb: &JournalVerb, config: &Path) -> Result<(), (u8, String)> {
+    let (from, to, swarm, password_file) = match verb {
+        JournalVerb::Migrate { from, to, swarm, password_file } => (from, to, swarm, password_file),
+        JournalVerb::Backup { to } => return back_up(config, to),
+    };
     let end = |text: &str| End::parse(text, swarm, password_file.as_deref()).map_err(|e| (EXIT_CONFIG, e));
     let (from, to) = (end(from)?, end(to)?);
     let moved =
         migrate(&from, &to).map_err(|e| (if e.is_held() { EXIT_HELD } else { EXIT_IO }, e.to_string()))?;
     println!("{} events are in {to}, with the same last hash {}", moved.events, moved.head);
     println!("now let `[journal]` of the configuration name it; {from} is left as it is");
+    Ok(())
+}
+
+fn back_up(config: &Path, to: &Path) -> Result<(), (u8, String)> {
+    let config = Config::load(config).map_err(|e| (EXIT_CONFIG, e.to_string()))?;
+    if config.journal.redis.is_some() {
+        return Err((EXIT_CONFIG, "the journal is in Redis: back that up with its own means".into()));
+    }
+    let copied = SqliteJournal::back_up(&journal::file(&config.state_dir), to);
+    let copied = copied.map_err(|e| (EXIT_IO, e.to_string()))?;
+    println!("{} events are in {}, with the last hash {}", copied.events, to.display(), copied.head);
     Ok(())
 }
 
@@ -117,7 +140,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if let Some(Verb::Journal(verb)) = &arguments.verb {
-        return match move_journal(verb) {
+        return match with_journal(verb, &arguments.config) {
             Ok(()) => ExitCode::SUCCESS,
             Err((code, error)) => fail(code, &error),
         };

@@ -1,4 +1,5 @@
-//! What has vanished from a state directory stops the start, with the real program.
+//! What has vanished from a state directory, and what comes back out of a backup, with the
+//! real program.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{
@@ -88,4 +89,53 @@ fn what_has_vanished_while_its_traces_exist_stops_the_start_and_is_made_anew_onl
         }
         assert_eq!(start(&config, &[]).0, Some(0), "{gone:?}: what was accepted is accepted");
     }
+}
+
+#[test]
+fn a_journal_is_backed_up_while_it_is_in_use_and_restored_with_all_it_had() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, state) = (folder.path().join("orchestrator.toml"), folder.path().join("state"));
+    fs::write(&config, format!("listen = \"127.0.0.1:0\"\nstate_dir = \"{}\"\n", state.display())).unwrap();
+    let backup = folder.path().join("backup.sqlite");
+    let back_up = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_swarm-orchestrator"));
+        command.arg("--config").arg(&config).args(["journal", "backup"]).arg(&backup).output().unwrap()
+    };
+    assert_eq!(back_up().status.code(), Some(74), "there is no journal yet");
+    assert!(!backup.exists());
+    let mut running = Command::new(env!("CARGO_BIN_EXE_swarm-orchestrator"))
+        .arg("--config")
+        .arg(&config)
+        .env_remove("NOTIFY_SOCKET")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut errors = BufReader::new(running.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains(" ready ") {
+        line.clear();
+        assert!(errors.read_line(&mut line).unwrap() > 0, "it ended before it was ready");
+    }
+    // Twice: the second takes the place of the first.
+    for _ in 0..2 {
+        let output = back_up();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.starts_with("1 events are in"), "{output:?}");
+    }
+    running.kill().unwrap();
+    running.wait().unwrap();
+    fs::write(
+        &config,
+        format!("listen = \"127.0.0.1:0\"\nstate_dir = \"{}\"\n", folder.path().join("new").display()),
+    )
+    .unwrap();
+    fs::create_dir(folder.path().join("new")).unwrap();
+    fs::copy(&backup, folder.path().join("new/journal.sqlite")).unwrap();
+    let (code, said) = start(&config, &[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("ids that may have been given out are skipped"), "{said}");
+    let (code, said) = start(&config, &[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains("are skipped"), "{said}");
 }

@@ -66,8 +66,7 @@ pub(super) async fn build(root: &Root, order: &BuildOrder, steps: &mut Steps) ->
         let taken = reserve(dir, target, build_id).map_err(disk)?;
         compile(root, target, seen, steps).await?;
         for path in taken {
-            // A placeholder that is left would be taken for a package.
-            fs::remove_file(path).map_err(disk)?;
+            fs::remove_dir(path).map_err(disk)?;
         }
         if last {
             let file = dir.join(target.path());
@@ -159,8 +158,8 @@ async fn compile(root: &Root, target: &Target, packages: &Path, steps: &mut Step
     Ok(())
 }
 
-/// Portage gives a package the first build id from 1 on whose file is not there. So the
-/// ones before the wanted one are put there, empty.
+/// Portage gives a package the first build id from 1 on whose name is not there. So those
+/// before the wanted one are put there, as directories, which it takes for no packages.
 fn reserve(dir: &Path, target: &Target, build_id: u32) -> io::Result<Vec<PathBuf>> {
     let mut taken = Vec::new();
     for id in 1..build_id {
@@ -168,8 +167,8 @@ fn reserve(dir: &Path, target: &Target, build_id: u32) -> io::Result<Vec<PathBuf
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
         }
-        match fs::OpenOptions::new().write(true).create_new(true).open(&path) {
-            Ok(_) => taken.push(path),
+        match fs::create_dir(&path) {
+            Ok(()) => taken.push(path),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) => return Err(e),
         }

@@ -38,6 +38,9 @@ pub struct Request {
 pub enum Command {
     /// The orchestrator has started and read its journal.
     StartOrchestrator,
+    /// Go on with ids that were never given out, although the journal may lack events that were
+    /// acknowledged.
+    SkipIds,
     /// Another machine used this drone's credential and was refused.
     NoteClone {
         /// Whose credential it is.

@@ -9,6 +9,7 @@ use crate::{
     calendar::{DueOutcome, Forecast},
     collision::Collision,
     command::Reply,
+    swarm::LastIds,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -47,6 +48,9 @@ pub struct Record {
 pub enum Event {
     /// The orchestrator started; leases and silence are counted from here.
     OrchestratorStarted,
+    /// Ids up to these, and build ids up to this one, may have been given out after the last
+    /// event that a restored journal has.
+    IdsSkipped { last: LastIds, build_id: u32 },
     /// The answer to a command with an idempotency key.
     CommandAnswered { key: String, reply: Reply },
 

@@ -47,6 +47,9 @@ pub struct Swarm {
     pub at: TimeMs,
     /// The last id handed out of each kind.
     pub last: LastIds,
+    /// Build ids up to this one may have been given out without the journal knowing of it.
+    #[serde(default)]
+    pub build_ids_skipped: u32,
     /// What was built, by build key, for all profiles to use again.
     pub built: BTreeMap<Digest, Built>,
     /// What keys were computed from, by strict key.

@@ -134,6 +134,12 @@ impl Worker {
         // Whatever happened before us.
         shared.indexed.store(swarm.seq, Ordering::Release);
         let mut batch = Batch::default();
+        if self.journal.may_lack() && swarm.seq > 0 {
+            tracing::warn!(
+                "the journal was restored or lost events: ids that may have been given out are skipped"
+            );
+            let _ = self.handle(&mut swarm, &mut batch, Command::SkipIds, None);
+        }
         // Starting is never refused.
         let _ = self.handle(&mut swarm, &mut batch, Command::StartOrchestrator, None);
         drop(swarm);

@@ -7,21 +7,30 @@
 //! mark that is ahead of the journal. The file is shorter than a sector, so a mark is
 //! replaced whole or not at all; only the first of a process, which makes the file, is
 //! synced, so that no empty one is left.
+//!
+//! A mark says when it was written, and no program can set the time at which a file changed.
+//! So a mark that was copied, as out of a backup, is known, and with it that more may have
+//! been acknowledged than the journal beside it holds.
 
 use crate::journal::JournalError;
 use std::{
     fs::{self, File},
     io::{self, Write as _},
-    os::unix::fs::FileExt as _,
+    os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
+    time::UNIX_EPOCH,
 };
 use swarm_common::digest::Digest;
+
+/// What may lie between the time that a mark says it was written at and that of its file.
+const TOLERANCE_MS: u64 = 2000;
 
 /// The file and what stands in it.
 #[derive(Debug)]
 pub(super) struct Mark {
     path: PathBuf,
     at: Option<(u64, Digest)>,
+    is_copy: bool,
     /// Open once it was written.
     file: Option<File>,
 }
@@ -32,19 +41,27 @@ impl Mark {
     /// # Errors
     /// The file cannot be read, or is none of ours.
     pub(super) fn open(path: &Path) -> Result<Self, JournalError> {
-        let at = match fs::read_to_string(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(unusable(path, &error)),
-            Ok(text) => {
-                let mark = text
-                    .trim()
-                    .split_once(' ')
-                    .and_then(|(seq, hash)| Some((seq.parse::<u64>().ok()?, hash.parse::<Digest>().ok()?)));
-                let hint = "it is not `NUMBER HASH`; remove it if the journal is whole";
-                Some(mark.ok_or_else(|| unusable(path, &hint))?)
-            }
+        let mut mark = Self { path: path.to_owned(), at: None, is_copy: false, file: None };
+        let text = match fs::read_to_string(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(mark),
+            other => other.map_err(|error| unusable(path, &error))?,
         };
-        Ok(Self { path: path.to_owned(), at, file: None })
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let (seq, hash, written_ms) = match words[..] {
+            [seq, hash, written] => (seq.parse(), hash.parse(), written.parse::<u64>().ok()),
+            // Of a version that did not say when.
+            [seq, hash] => (seq.parse(), hash.parse(), None),
+            _ => ("".parse(), "".parse(), None),
+        };
+        let (Ok(seq), Ok(hash)) = (seq, hash) else {
+            return Err(unusable(path, &"it is not `NUMBER HASH TIME`; remove it if the journal is whole"));
+        };
+        let file = fs::metadata(path).map_err(|error| unusable(path, &error))?;
+        let changed_ms = file.ctime().saturating_mul(1000).saturating_add(file.ctime_nsec() / 1_000_000);
+        let since = |ms: u64| changed_ms.unsigned_abs().abs_diff(ms);
+        mark.is_copy = written_ms.is_none_or(|ms| since(ms) > TOLERANCE_MS);
+        mark.at = Some((seq, hash)).filter(|(seq, _)| *seq > 0);
+        Ok(mark)
     }
 
     /// Whether `found`, which the journal gives for the mark's event, is what was there.
@@ -57,19 +74,22 @@ impl Mark {
         self.at
     }
 
+    /// Whether it was copied, or what it knew was discarded.
+    pub(super) fn is_copy(&self) -> bool {
+        self.is_copy
+    }
+
     /// Forgets what was known, so that whatever the journal holds counts.
     ///
     /// # Errors
-    /// The file cannot be removed.
+    /// The file cannot be written.
     pub(super) fn discard(path: &Path) -> Result<(), JournalError> {
-        match fs::remove_file(path) {
-            Ok(()) => {
-                tracing::warn!(mark = %path.display(), "the mark is removed; what the journal holds counts")
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(unusable(path, &error)),
+        if !path.exists() {
+            return Ok(());
         }
-        Ok(())
+        tracing::warn!(mark = %path.display(), "what was acknowledged is forgotten; what the journal holds counts");
+        let nothing = format!("{:020} {} {:020}\n", 0, Digest([0; 32]), 0);
+        fs::write(path, nothing).map_err(|error| unusable(path, &error))
     }
 
     /// The file.
@@ -92,25 +112,27 @@ impl Mark {
             return;
         }
         self.at = Some(at);
-        // Always as long, so that it is changed in its place: with every batch there is one.
-        let text = format!("{:020} {}\n", at.0, at.1);
-        if let Err(error) = self.write(text.as_bytes()) {
+        if let Err(error) = self.write(at) {
             // The journal has the events; without the mark only their loss would be noticed less.
             tracing::warn!(%error, path = %self.path.display(), "the journal's mark cannot be written");
         }
     }
 
-    fn write(&mut self, text: &[u8]) -> io::Result<()> {
-        if let Some(file) = &self.file {
-            return file.write_all_at(text, 0);
+    fn write(&mut self, (seq, hash): (u64, Digest)) -> io::Result<()> {
+        // Always as long, so that it is changed in its place: with every batch there is one.
+        let text = || {
+            let now = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis());
+            format!("{seq:020} {hash} {now:020}\n")
+        };
+        if self.file.is_none() {
+            let new = self.path.with_extension("mark.new");
+            let mut file = File::create(&new)?;
+            file.write_all(text().as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&new, &self.path)?;
+            self.file = Some(file);
         }
-        let new = self.path.with_extension("mark.new");
-        let mut file = File::create(&new)?;
-        file.write_all(text)?;
-        file.sync_all()?;
-        fs::rename(&new, &self.path)?;
-        self.file = Some(file);
-        Ok(())
+        self.file.as_ref().map_or(Ok(()), |file| file.write_all_at(text().as_bytes(), 0))
     }
 }
 

@@ -55,6 +55,12 @@ pub trait Journal: Send {
         false
     }
 
+    /// Whether more may have been acknowledged than it holds: it is restored, or its loss was
+    /// accepted. Asked once, before anything is appended.
+    fn may_lack(&self) -> bool {
+        false
+    }
+
     /// Asks to be the one who appends. A journal that only one process can open says yes.
     ///
     /// # Errors

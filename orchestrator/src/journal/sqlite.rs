@@ -10,7 +10,9 @@
 
 mod read;
 
-use super::{Journal, JournalError, JournalReader, Moves, Replay, binding, chain, genesis, mark::Mark};
+use super::{
+    Journal, JournalError, JournalReader, Moves, Replay, Verified, binding, chain, genesis, mark::Mark,
+};
 use read::{SqliteReader, hash_of, walk, whole};
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, config::DbConfig, params,
@@ -75,8 +77,32 @@ impl SqliteJournal {
         if found == 0 {
             return Err(damaged(path, "it is empty, or a database of something else"));
         }
+        // A backup, or what was recovered, has no log yet.
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(explain)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(explain)?;
         Ok(Self { connection, path: path.to_owned(), mark, end: (0, genesis()) })
+    }
+
+    /// Copies the journal at `path`, which may be in use, into the file `to` in place of what
+    /// was there, and checks the copy.
+    ///
+    /// # Errors
+    /// It cannot be read or is damaged, or the copy cannot be written. Then what was there
+    /// before is there still.
+    pub fn back_up(path: &Path, to: &Path) -> Result<Verified, JournalError> {
+        let new = to.with_extension("new");
+        let io = |e: std::io::Error| explain_io(&new, &e);
+        match fs::remove_file(&new) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io(e)),
+            _ => {}
+        }
+        let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        connection.execute("VACUUM INTO ?1", [new.display().to_string()]).map_err(|e| explain(path, &e))?;
+        let copy = connect(&new, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let verified = SqliteReader { connection: copy, path: new.clone() }.verify()?;
+        File::open(&new).and_then(|file| file.sync_all()).map_err(io)?;
+        fs::rename(&new, to).map_err(io)?;
+        Ok(verified)
     }
 
     /// Whether all is there that was acknowledged.
@@ -135,10 +161,18 @@ impl SqliteJournal {
 impl Journal for SqliteJournal {
     fn load(&mut self, into: &mut dyn Replay) -> Result<(), JournalError> {
         self.check_mark()?;
+        if self.may_lack() {
+            // A copy that was made while it was written to may have any hole.
+            self.reader()?.verify()?;
+        }
         let from = self.replay_snapshot(into)?;
         // The mark stays: what a killed process wrote is not certain to be on the disk yet.
         self.end = walk(&self.connection, &self.path, from, usize::MAX, |r| into.record(r))?;
         Ok(())
+    }
+
+    fn may_lack(&self) -> bool {
+        self.mark.is_copy() || self.mark.at().is_none()
     }
 
     fn append(&mut self, expected_seq: u64, records: &[Record], _: &Moves) -> Result<(), JournalError> {

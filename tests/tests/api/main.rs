@@ -28,6 +28,7 @@ mod profiles;
 mod proxy;
 mod reports;
 mod restart;
+mod restored;
 mod runs;
 mod schedules;
 mod serving;

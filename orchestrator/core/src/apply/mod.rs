@@ -43,6 +43,9 @@ impl Swarm {
     fn apply_event(&mut self, at: TimeMs, event: &Event) {
         match event {
             Event::OrchestratorStarted => self.start(at),
+            Event::IdsSkipped { last, build_id } => {
+                (self.last, self.build_ids_skipped) = (*last, *build_id);
+            }
             Event::CommandAnswered { key, reply } => self.keep_answer(key, reply),
             Event::EnrolTokenIssued { token_hash, expires_at, approved } => {
                 self.tokens.insert(*token_hash, EnrolToken { expires_at: *expires_at, approved: *approved });

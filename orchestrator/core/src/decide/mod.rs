@@ -3,7 +3,7 @@
 //!
 //! [`admin`] and [`calendar`] decide what people ask, [`enrol`] how machines become drones, [`drone`] how
 //! drones report for duty, [`heal`] how silent ones are brought back, [`result`] what they bring, [`reuse`] what of a plan
-//! was built before, [`maintain`] what time alone changes. Who gets which package is [`crate::schedule`], whose fault a failure is
+//! was built before, [`maintain`] what time alone changes, [`skip`] how it goes on after a restore. Who gets which package is [`crate::schedule`], whose fault a failure is
 //! [`crate::judge`].
 
 mod admin;
@@ -15,6 +15,7 @@ mod maintain;
 mod rebuild;
 mod result;
 mod reuse;
+mod skip;
 
 use crate::{
     base,
@@ -37,6 +38,7 @@ pub type Decision = Result<(Vec<Event>, Reply), Refusal>;
 pub fn decide(swarm: &Swarm, request: &Request) -> Decision {
     let now = request.now;
     match &request.command {
+        Command::SkipIds => skip::skip_ids(swarm, now),
         Command::NoteClone { drone, what } => drone::note_clone(swarm, *drone, what),
         Command::StartOrchestrator => Ok((vec![Event::OrchestratorStarted], Reply::Done)),
         Command::Maintain => Ok((maintain::maintain(swarm, now), Reply::Done)),

@@ -94,7 +94,7 @@ pub(crate) fn would_be_told(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Dro
 fn next_build_ids(swarm: &Swarm, id: PackageId) -> Vec<u32> {
     let Some(package) = swarm.packages.get(&id) else { return Vec::new() };
     let last = |cpv| swarm.profiles.values().filter_map(|p| p.build_ids.get(cpv)).max().copied().unwrap_or(0);
-    package.targets.iter().map(|t| last(&t.cpv) + 1).collect()
+    package.targets.iter().map(|t| last(&t.cpv).max(swarm.build_ids_skipped) + 1).collect()
 }
 
 /// What a drone is told of an attempt. `None` if its records are gone.

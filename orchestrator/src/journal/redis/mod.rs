@@ -210,6 +210,10 @@ impl Journal for RedisJournal {
         })
     }
 
+    fn may_lack(&self) -> bool {
+        self.mark.is_copy()
+    }
+
     fn held(&self) -> Result<(), JournalError> {
         match &self.lease {
             Some(lease) => lease.held(&self.link.name()),

@@ -1,0 +1,154 @@
+//! A state directory out of a backup, beside drones and workstations that know more.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use swarm_common::{
+    digest::Digest,
+    id::{AttemptId, RunId},
+    secret::Secret,
+    state::Phase,
+    wire::drone::{AttemptStatus, Outcome, ReportRequest, Usage},
+};
+use swarm_core::Event;
+use swarm_tests::api::{FakeDrone, Swarm, TestClock, package_with, pebble, plan_of, until};
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &to),
+            false => drop(fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
+
+/// The same drone, where the orchestrator listens now.
+fn again(swarm: &Swarm, drone: &FakeDrone) -> FakeDrone {
+    let client = swarm.nobody().unwrap().with_credential(Secret::new(&drone.credential));
+    FakeDrone { client, id: drone.id, credential: drone.credential.clone() }
+}
+
+/// A run that builds the one package anew, with bytes that no other build has.
+async fn build(swarm: &Swarm, drone: &FakeDrone, inputs: &str) -> AttemptId {
+    swarm.run().await.unwrap();
+    let mut package = pebble();
+    package.inputs = Digest::of(inputs.as_bytes());
+    drone.bring_plan(plan_of(&[package])).await.unwrap();
+    let (attempt, order) = drone.build_order().await.unwrap();
+    let bytes = package_with(&order.targets[0], &["usr/share/pebble"], &[("DESCRIPTION", inputs)]);
+    let artifact = drone.upload_bytes(attempt, &order.targets[0], bytes).await.unwrap();
+    assert!(drone.report(attempt, Outcome::Built { artifacts: vec![artifact] }).await.unwrap().accepted);
+    let seq = swarm.app.engine.read(|s| s.seq);
+    assert!(swarm.app.published.reached(seq, Duration::from_secs(10)).await);
+    attempt
+}
+
+/// Every id that was given out and every file that was published, after the event `since`.
+#[derive(Debug, Default)]
+struct GivenOut {
+    ids: BTreeSet<String>,
+    files: BTreeMap<String, Digest>,
+}
+
+async fn given_out(swarm: &Swarm, since: u64) -> GivenOut {
+    let mut given = GivenOut::default();
+    for record in swarm.app.engine.records(since, usize::MAX).await.unwrap() {
+        let ids = match &record.event {
+            Event::RunStarted { run, .. } => vec![run.to_string()],
+            Event::PlanDelegated { attempt, .. } => vec![attempt.to_string()],
+            Event::PackageDelegated { attempt, package, .. } => {
+                vec![attempt.to_string(), package.to_string()]
+            }
+            Event::DroneEnrolled { drone, .. } => vec![drone.to_string()],
+            Event::PackageReceived { artifacts, .. } => {
+                given.files.extend(artifacts.iter().map(|a| (a.target.path(), a.digest)));
+                continue;
+            }
+            _ => continue,
+        };
+        given.ids.extend(ids);
+    }
+    given
+}
+
+#[tokio::test]
+async fn after_a_restore_no_id_is_given_out_twice_and_no_published_path_changes_its_bytes() {
+    let backup = tempfile::tempdir().unwrap();
+    let clock = Arc::new(TestClock::default());
+    let swarm = Swarm::start_at(Some(clock.clone()), |_| {}).await.unwrap();
+    let first = swarm.drone("one").await.unwrap();
+    swarm.profile().await.unwrap();
+    build(&swarm, &first, "before the backup").await;
+    let mut swarm = swarm.restart_after(|config| copy(&config.state_dir, backup.path())).await.unwrap();
+    let since = swarm.app.engine.read(|s| s.seq);
+    let mark = swarm.state_dir().join("journal.mark");
+    let mut lives = Vec::new();
+    for life in ["that was lost", "after a restore", "after another restore of the same backup"] {
+        let drone = again(&swarm, &first);
+        let mut attempts = Vec::new();
+        for number in 0..3 {
+            attempts.push(build(&swarm, &drone, &format!("build {number} of the life {life}")).await);
+        }
+        swarm.drone("two").await.unwrap();
+        let given = given_out(&swarm, since - 1).await;
+        assert!(given.ids.len() >= 11 && given.files.len() == 3, "{life}: {given:?}");
+        lives.push((life, given, attempts));
+        // A backup that is as old as a second is none.
+        let old = || fs::metadata(backup.path().join("journal.mark")).unwrap().modified().unwrap();
+        until("some time", async || (SystemTime::now() > old() + Duration::from_secs(3)).then_some(())).await;
+        // Nobody restores the same backup twice within minutes.
+        clock.forward(10 * 60 * 1000);
+        let restored = swarm.restart_after(|config| {
+            fs::remove_dir_all(&config.state_dir).unwrap();
+            copy(backup.path(), &config.state_dir);
+        });
+        swarm = restored.await.unwrap();
+        assert!(mark.exists());
+    }
+    for (at, (life, given, _)) in lives.iter().enumerate() {
+        for (other, before, _) in &lives[..at] {
+            let twice: Vec<_> = given.ids.intersection(&before.ids).collect();
+            assert!(twice.is_empty(), "{twice:?} were given out {life} and in the life {other}");
+            for (path, digest) in &given.files {
+                let was = before.files.get(path);
+                assert!(
+                    was.is_none_or(|was| was == digest),
+                    "{path} has other bytes {life} than in the life {other}"
+                );
+            }
+        }
+    }
+    // What a drone still holds of a life that is not known is refused for good, so that it forgets it.
+    let drone = again(&swarm, &first);
+    let usage = Usage { wall_ms: 1, cpu_ms: 1, peak_memory_bytes: 1 };
+    let report = ReportRequest { outcome: Outcome::HandedBack { reason: "a test".into() }, usage };
+    for (life, _, attempts) in &lives {
+        let told = drone.client.report(attempts[0], &report).await;
+        assert_eq!(crate::refused(told), 404, "{life}");
+        let held = vec![AttemptStatus { attempt: attempts[1], phase: Phase::Building }];
+        assert_eq!(drone.heartbeat(held).await.unwrap().cancel[0].attempt, attempts[1], "{life}");
+    }
+    let kept = swarm.app.engine.read(|s| s.last.run);
+    assert!(swarm.run().await.unwrap() > RunId(kept), "and it goes on");
+    assert_eq!(swarm.admin.audit().await.unwrap().faults, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_restart_of_what_is_not_a_copy_skips_no_id() {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    swarm.profile().await.unwrap();
+    build(&swarm, &drone, "first").await;
+    let swarm = swarm.restart().await.unwrap().restart().await.unwrap();
+    let last = swarm.app.engine.read(|s| s.last);
+    assert_eq!((last.run, last.drone), (1, 1));
+    build(&swarm, &again(&swarm, &drone), "second").await;
+    let path = &swarm.admin.artifacts(None).await.unwrap()[1].target.path();
+    assert_eq!(path, "dev-libs/pebble/pebble-1.2-2.gpkg.tar");
+}
