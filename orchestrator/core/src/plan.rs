@@ -13,8 +13,8 @@ use swarm_common::wire::{
 
 /// The most packages a plan may have. The Gentoo tree has about 20,000.
 pub const MOST_PACKAGES: usize = 50_000;
-/// The most edges a plan may have.
-pub const MOST_EDGES: usize = 2_000_000;
+/// The most edges a plan may have. Packages of the Gentoo tree have about eighteen each.
+pub const MOST_EDGES: usize = 500_000;
 
 /// The most bytes of one name: a slot, a repository, a USE flag, a machine.
 pub const LONGEST_NAME: usize = 255;
