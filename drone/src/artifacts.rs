@@ -1,11 +1,12 @@
 //! Package files that builds need, by digest: fetched once, checked once.
 //!
-//! A file that has a digest for its name is whole. What this drone built is kept under the
-//! digest that it was uploaded with, and so is never fetched.
+//! A file that has a digest for its name was whole when it got it, and is read again before its
+//! first use after a start. What this drone built is kept under the digest that it was uploaded
+//! with, and so is never fetched.
 
 use sha2::{Digest as _, Sha256};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex as StdMutex, PoisonError},
@@ -61,6 +62,8 @@ pub struct Artifacts {
     budget_bytes: u64,
     /// One fetch of a file at a time.
     fetching: Arc<StdMutex<BTreeMap<Digest, Arc<Mutex<()>>>>>,
+    /// Files that were read since the start and are as their names say.
+    checked: Arc<StdMutex<BTreeSet<Digest>>>,
 }
 
 impl Artifacts {
@@ -76,7 +79,7 @@ impl Artifacts {
                 fs::remove_file(entry.path())?;
             }
         }
-        Ok(Self { dir: dir.to_owned(), budget_bytes, fetching: Arc::default() })
+        Ok(Self { dir: dir.to_owned(), budget_bytes, fetching: Arc::default(), checked: Arc::default() })
     }
 
     /// Keeps a file that was built here.
@@ -101,27 +104,46 @@ impl Artifacts {
     /// # Errors
     /// It cannot be had.
     pub async fn get(&self, client: Option<&Client>, wanted: &Dependency) -> Result<PathBuf, ArtifactError> {
-        if let Some(path) = self.find(wanted) {
+        if let Some(path) = self.find(wanted).await? {
             return Ok(path);
         }
         let turn = Arc::clone(self.turns().entry(wanted.digest).or_default());
         let _turn = turn.lock().await;
-        let path = match self.find(wanted) {
-            Some(path) => Ok(path),
-            None => self.fetch(client, wanted).await,
+        let path = match self.find(wanted).await {
+            Ok(Some(path)) => Ok(path),
+            Ok(None) => self.fetch(client, wanted).await,
+            Err(error) => Err(error),
         };
         self.turns().remove(&wanted.digest);
         path
     }
 
-    /// A file that is here, and is now used.
-    fn find(&self, wanted: &Dependency) -> Option<PathBuf> {
-        let paths = [wanted.digest, wanted.uploaded_digest].map(|digest| self.path(digest));
-        let path = paths.into_iter().find(|path| path.exists())?;
-        if let Err(error) = fs::File::open(&path).and_then(|file| file.set_modified(SystemTime::now())) {
-            tracing::debug!(%error, path = %path.display(), "a package file's last use is not noted");
+    /// A file that is here, and is now used. It is read once after a start; one that is not what its
+    /// name says is removed.
+    async fn find(&self, wanted: &Dependency) -> Result<Option<PathBuf>, ArtifactError> {
+        for digest in [wanted.digest, wanted.uploaded_digest] {
+            let path = self.path(digest);
+            if !path.exists() {
+                continue;
+            }
+            let disk = |source| ArtifactError::Disk { path: path.clone(), source };
+            if !self.checked().contains(&digest) {
+                let read = path.clone();
+                let read = tokio::task::spawn_blocking(move || Digest::of_all(fs::File::open(read)?)).await;
+                let (found, _) = read.map_err(io::Error::other).flatten().map_err(disk)?;
+                if found != digest {
+                    tracing::warn!(path = %path.display(), "a package file is damaged; it is fetched anew");
+                    self.remove(&path).map_err(disk)?;
+                    continue;
+                }
+                self.checked().insert(digest);
+            }
+            if let Err(error) = fs::File::open(&path).and_then(|file| file.set_modified(SystemTime::now())) {
+                tracing::debug!(%error, path = %path.display(), "a package file's last use is not noted");
+            }
+            return Ok(Some(path));
         }
-        Some(path)
+        Ok(None)
     }
 
     async fn fetch(&self, client: Option<&Client>, wanted: &Dependency) -> Result<PathBuf, ArtifactError> {
@@ -195,7 +217,33 @@ impl Artifacts {
         self.dir.join(digest.to_string())
     }
 
+    fn checked(&self) -> std::sync::MutexGuard<'_, BTreeSet<Digest>> {
+        self.checked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn turns(&self) -> std::sync::MutexGuard<'_, BTreeMap<Digest, Arc<Mutex<()>>>> {
         self.fetching.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_with_another_byte_is_not_used_and_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("x.gpkg.tar");
+        fs::write(&file, "a package").unwrap();
+        let digest = Digest::of(b"a package");
+        let (cpv, slot) = ("a/x-1".parse().unwrap(), "0".into());
+        let wanted = Dependency { cpv, slot, build_id: 1, digest, uploaded_digest: digest, size: 9 };
+        let open = || Artifacts::open(&dir.path().join("kept"), 1 << 30).unwrap();
+        open().adopt(&file, digest).unwrap();
+        fs::remove_file(&file).unwrap();
+        let kept = open().get(None, &wanted).await.unwrap();
+        fs::write(&kept, "a packagf").unwrap();
+        assert!(matches!(open().get(None, &wanted).await, Err(ArtifactError::Alone(_))), "it was used");
+        assert!(!kept.exists());
     }
 }

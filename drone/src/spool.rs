@@ -7,10 +7,9 @@
 
 use crate::agent::Recovered;
 use serde::{Serialize, de::DeserializeOwned};
-use sha2::{Digest as _, Sha256};
 use std::{
     fs::{self, File},
-    io::{self, Read, Write},
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 use swarm_common::{
@@ -74,7 +73,7 @@ impl Spool {
     /// # Errors
     /// It cannot be read, copied or made durable.
     pub fn keep(&self, attempt: AttemptId, file: &Path) -> io::Result<SpooledFile> {
-        let (digest, size) = digest_of(file)?;
+        let (digest, size) = Digest::of_all(File::open(file)?)?;
         let path = self.of(attempt).join(digest.to_string());
         // On the same file system a rename; else a copy beside and a rename.
         if fs::rename(file, &path).is_err() {
@@ -164,21 +163,6 @@ impl Spool {
             }
         }
         Ok(found)
-    }
-}
-
-fn digest_of(path: &Path) -> io::Result<(Digest, u64)> {
-    let mut file = File::open(path)?;
-    let mut hash = Sha256::new();
-    let mut piece = vec![0; 1 << 16];
-    let mut size = 0;
-    loop {
-        let read = file.read(&mut piece)?;
-        if read == 0 {
-            return Ok((Digest(hash.finalize().into()), size));
-        }
-        hash.update(&piece[..read]);
-        size += read as u64;
     }
 }
 

@@ -339,7 +339,8 @@ pub(crate) fn walk(
     Ok(())
 }
 
-/// Digest of the names, kinds, modes, owners, sizes and links below `dir`, and the sum of the sizes.
+/// Digest of the names, kinds, modes, owners, sizes, times and links below `dir`, and the sum of the
+/// sizes. A file that was written to has another time; what a disk changes by itself is not found so.
 ///
 /// # Errors
 /// It cannot be read.
@@ -350,7 +351,11 @@ pub fn seal(dir: &Path) -> io::Result<(Digest, u64)> {
         let target = if found.is_symlink() { fs::read_link(path)? } else { PathBuf::new() };
         let size = if found.is_dir() { 0 } else { found.len() };
         bytes += size;
-        let numbers = [u64::from(found.mode()), u64::from(found.uid()), u64::from(found.gid()), size];
+        // That of a directory is its entries', which are here themselves.
+        let (seconds, nanoseconds) =
+            if found.is_file() { (found.mtime(), found.mtime_nsec()) } else { (0, 0) };
+        let times = [seconds, nanoseconds].map(i64::cast_unsigned);
+        let numbers = [found.mode().into(), found.uid().into(), found.gid().into(), size, times[0], times[1]];
         for part in [name.as_encoded_bytes(), target.as_os_str().as_encoded_bytes()] {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
