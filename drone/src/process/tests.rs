@@ -129,8 +129,9 @@ async fn without_a_control_group_the_orphan_is_found_all_the_same() {
 
 #[tokio::test]
 async fn a_fork_bomb_is_put_out() {
-    let (job, dir) =
-        shell("for i in $(seq 60); do (trap '' TERM; while :; do sleep 0.01; done) & done; echo lit; wait");
+    let (mut job, dir) =
+        shell("trap '' TERM; bomb() { bomb | bomb & }; bomb; sleep 1; echo lit; wait; sleep 100");
+    job.processes_max = 300;
     let mut keep = Keep { stop_at: Some("lit"), ..Keep::default() };
     let ran = ran(&job, &mut keep).await;
     assert_eq!(ran.end, End::Stopped);

@@ -339,6 +339,25 @@ mod tests {
         let signed = sign_gpkg(Some(&key), &foreign.output[..], Vec::new(), 1, None).unwrap();
         assert_eq!(names(&signed.output), names(&foreign.output));
         gpkg::verify(&signed.output[..], &Limits::default()).unwrap();
+        let (ours, theirs) = (signatures(&signed.output), signatures(&foreign.output));
+        assert!(!ours.is_empty() && ours.iter().all(|signature| !theirs.contains(signature)));
+    }
+
+    /// What was signed detached, and the signature within the Manifest.
+    fn signatures(bytes: &[u8]) -> Vec<Vec<u8>> {
+        let mut archive = tar::Archive::new(bytes);
+        let read = |entry: io::Result<tar::Entry<'_, &[u8]>>| {
+            let mut entry = entry.unwrap();
+            let name = entry.path().unwrap().to_string_lossy().into_owned();
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).unwrap();
+            let clear = content.windows(29).position(|w| w == b"-----BEGIN PGP SIGNATURE-----");
+            match clear {
+                Some(at) if name.ends_with("Manifest") => Some(content.split_off(at)),
+                _ => name.ends_with(".sig").then_some(content),
+            }
+        };
+        archive.entries().unwrap().filter_map(read).collect()
     }
 
     #[test]
