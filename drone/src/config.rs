@@ -44,6 +44,10 @@ pub struct Config {
     /// How long the first SIGTERM lets a build go on, in seconds.
     #[serde(default = "default_drain_timeout_s")]
     pub drain_timeout_s: u64,
+    /// How long files are tried that something on the way, such as a proxy, does not let through,
+    /// in seconds; then the package is built anew, by whichever drone.
+    #[serde(default = "default_blocked_timeout_s")]
+    pub blocked_timeout_s: u64,
     /// Between two heartbeats, in seconds. The orchestrator gives a drone up after 60.
     #[serde(default = "default_heartbeat_s")]
     pub heartbeat_s: u64,
@@ -64,6 +68,10 @@ fn default_cache_dir() -> PathBuf {
 }
 
 fn default_drain_timeout_s() -> u64 {
+    1800
+}
+
+fn default_blocked_timeout_s() -> u64 {
     1800
 }
 
@@ -119,6 +127,7 @@ impl Config {
         Timing {
             heartbeat_ms: self.heartbeat_s.max(1).saturating_mul(1000),
             drain_timeout_ms: self.drain_timeout_s.saturating_mul(1000),
+            blocked_ms: self.blocked_timeout_s.saturating_mul(1000),
             ..Timing::default()
         }
     }

@@ -19,10 +19,18 @@ const ROUNDS: u32 = 16;
 
 /// Sends the files of an attempt, and meanwhile its log, which people may be reading.
 pub async fn files(client: &Client, spool: &Spool, attempt: AttemptId, report: &ReportRequest) -> Delivery {
-    let (sent, ()) = tokio::join!(try_files(client, spool, attempt, report), log(client, spool, attempt));
+    let mut arrived = 0;
+    let sending = try_files(client, spool, attempt, report, &mut arrived);
+    let (sent, ()) = tokio::join!(sending, log(client, spool, attempt));
     match sent {
         Ok(()) => Delivery::Done,
-        Err(Trouble::Client(error)) => judge(attempt, "the files were not taken", &error),
+        Err(Trouble::Client(error)) => match judge(attempt, "the files were not taken", &error) {
+            // An orchestrator's own answer is a problem; this is another's, or none.
+            Delivery::Failed if !matches!(error, ClientError::Problem(_)) => {
+                Delivery::Blocked { why: error.to_string(), arrived }
+            }
+            delivery => delivery,
+        },
         Err(Trouble::Spool(error)) if error.kind() == std::io::ErrorKind::NotFound => {
             tracing::error!(%attempt, %error, "a spooled file is gone; the work is given up");
             Delivery::Refused
@@ -44,6 +52,7 @@ async fn try_files(
     spool: &Spool,
     attempt: AttemptId,
     report: &ReportRequest,
+    arrived: &mut u64,
 ) -> Result<(), Trouble> {
     let Outcome::Built { artifacts } = &report.outcome else { return Ok(()) };
     let assignment = spool.assignment(attempt).map_err(Trouble::Spool)?;
@@ -52,13 +61,16 @@ async fn try_files(
         let file = spool.file(attempt, *digest).map_err(Trouble::Spool)?;
         let request = UploadRequest { digest: file.digest, size: file.size, cpv: target.cpv.clone() };
         let mut status = client.begin_upload(attempt, &request).await.map_err(Trouble::Client)?;
+        let before = *arrived;
         for _ in 0..ROUNDS {
+            *arrived = before + status.offset;
             if status.verified {
                 break;
             }
             let sent = client.upload_file(attempt, file.digest, &file.path, status.offset).await;
             status = sent.map_err(Trouble::Client)?;
         }
+        *arrived = before + file.size;
         if !status.verified {
             let what = format!("{} is not taken: the upload stays at byte {}", target.cpv, status.offset);
             return Err(Trouble::Client(ClientError::Local(what)));

@@ -1,6 +1,6 @@
-//! Becoming a drone: the one-time token is exchanged for a credential, which is kept.
+//! Becoming a drone: who brings the one-time token names the credential that it will show from then on.
 
-use crate::{config::Config, machine};
+use crate::{config::Config, fitness, machine};
 use std::{path::Path, time::Duration};
 use swarm_common::{
     client::{Client, ClientError},
@@ -8,12 +8,16 @@ use swarm_common::{
         ConfigError,
         secret::{credential, read_secret, write_private},
     },
+    digest::Digest,
     secret::Secret,
     wire::drone::EnrolRequest,
 };
 
-/// Between two tries while no orchestrator answers.
-const PAUSE: Duration = Duration::from_secs(5);
+/// From one try to the next; doubles each time up to [`LONGEST_PAUSE`].
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest time from one try to the next.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Why a drone cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -27,24 +31,32 @@ pub enum EnrolError {
     /// The orchestrator does not take this machine.
     #[error("the orchestrator does not enrol this machine: {0}")]
     Refused(ClientError),
+    /// No randomness for a credential.
+    #[error("no credential can be made: {0}")]
+    Random(getrandom::Error),
 }
 
-/// A client that acts for this drone, which is enrolled first if it is not. Waits for an
-/// orchestrator to answer.
+/// What a drone begins with.
+pub enum Start {
+    /// A client that acts for it: it is enrolled.
+    Enrolled(Client),
+    /// A token with which a client without a credential enrols it.
+    New(Client, Secret),
+}
+
+/// Looks what there is to begin with, and asks nobody.
 ///
 /// # Errors
-/// The configuration lacks what is needed, or the orchestrator refuses.
-pub async fn client(config: &Config) -> Result<Client, EnrolError> {
+/// The configuration, or a file that it names, lacks what is needed.
+pub fn start(config: &Config) -> Result<Start, EnrolError> {
     let (addresses, trust) = (config.addresses().map_err(EnrolError::Config)?, config.trust());
     let connect = |credential| {
         Client::with_trust(&addresses, credential, &trust).map_err(|e| EnrolError::Config(e.to_string()))
     };
-    if let Some(given) = credential("drone.credential") {
-        return connect(Some(read_secret(&given)?));
-    }
     let kept = config.state_dir.join("credential");
-    if kept.exists() {
-        return connect(Some(read_secret(&kept)?));
+    let given = credential("drone.credential").or_else(|| kept.exists().then_some(kept));
+    if let Some(given) = given {
+        return Ok(Start::Enrolled(connect(Some(read_secret(&given)?))?));
     }
     let Some(token_file) = config.token_file.clone().or_else(|| credential("enrol.token")) else {
         return Err(EnrolError::Config(
@@ -53,38 +65,67 @@ pub async fn client(config: &Config) -> Result<Client, EnrolError> {
                 .into(),
         ));
     };
-    let token = read_secret(&token_file)?;
-    let credential = enrol(config, &connect(None)?, &token, &kept).await?;
-    connect(Some(credential))
+    Ok(Start::New(connect(None)?, read_secret(&token_file)?))
 }
 
+/// A client that acts for this drone, which is enrolled first if it is not. Waits for an
+/// orchestrator to answer.
+///
+/// # Errors
+/// The orchestrator refuses, or the credential cannot be kept.
+pub async fn client(config: &Config, start: Start) -> Result<Client, EnrolError> {
+    match start {
+        Start::Enrolled(client) => Ok(client),
+        Start::New(nobody, token) => {
+            let credential = enrol(config, &nobody, &token, &config.state_dir.join("credential")).await?;
+            Ok(nobody.with_credential(credential))
+        }
+    }
+}
+
+/// Enrols with a credential of our own, which is kept before it is told: an answer that is lost, or
+/// a power cut, costs a repetition and not the token.
 async fn enrol(config: &Config, client: &Client, token: &Secret, kept: &Path) -> Result<Secret, EnrolError> {
     let name = config.name.clone().or_else(machine::host_name).ok_or_else(|| {
         EnrolError::Config("the host name cannot be a drone's name: set `name` in the configuration".into())
     })?;
+    let tried = config.state_dir.join("credential.tried");
+    let credential = credential_to_try(&tried)?;
     let request = EnrolRequest {
         token: token.expose().to_owned(),
         name: name.clone(),
-        facts: machine::facts(&config.profiles, &config.builder, None),
+        facts: machine::facts(&config.profiles, &config.builder, None, fitness::Found::default()),
+        credential_hash: Some(Digest::of(credential.expose().as_bytes())),
     };
+    let mut pause = PAUSE;
     loop {
         match client.enrol(&request).await {
             Ok(reply) => {
-                write_private(kept, &reply.credential)?;
-                // The token is used up, so the credential must outlive a power cut.
-                let synced = std::fs::File::open(&config.state_dir).and_then(|dir| dir.sync_all());
-                if let Err(error) = synced {
-                    tracing::warn!(%error, "the state directory cannot be synchronised");
-                }
+                let taken = std::fs::rename(&tried, kept)
+                    .and_then(|()| std::fs::File::open(&config.state_dir)?.sync_all());
+                taken.map_err(|source| ConfigError::Unreadable { path: kept.to_owned(), source })?;
                 tracing::info!(drone = %reply.drone, %name, "enrolled");
-                return Ok(Secret::new(&reply.credential));
-            }
-            Err(error) if error.is_transient() || error.status().is_some_and(|status| status >= 500) => {
-                tracing::warn!(%error, "not enrolled yet; tried again in {} s", PAUSE.as_secs());
-                tokio::time::sleep(PAUSE).await;
+                return Ok(credential);
             }
             Err(error) if error.is_untrusted() => return Err(EnrolError::Config(error.to_string())),
-            Err(error) => return Err(EnrolError::Refused(error)),
+            Err(error) if !error.is_passing() => return Err(EnrolError::Refused(error)),
+            Err(error) => {
+                tracing::warn!(%error, "not enrolled yet; tried again in {} s", pause.as_secs());
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
         }
     }
+}
+
+/// The credential of an enrolment whose answer did not come, or a new one.
+fn credential_to_try(tried: &Path) -> Result<Secret, EnrolError> {
+    if tried.exists() {
+        return Ok(read_secret(tried)?);
+    }
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(EnrolError::Random)?;
+    let made = format!("drone-{}", Digest::of(&bytes));
+    write_private(tried, &made)?;
+    Ok(Secret::new(&made))
 }

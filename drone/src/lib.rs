@@ -14,6 +14,7 @@ mod cpu;
 pub mod deliver;
 mod download;
 pub mod enrol;
+pub mod fitness;
 pub mod jobserver;
 pub mod lock;
 pub mod logs;

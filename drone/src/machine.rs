@@ -1,6 +1,6 @@
 //! What the machine says of itself.
 
-use crate::{builder::BuilderConfig, cpu, namespace, vitals};
+use crate::{builder::BuilderConfig, cpu, fitness, namespace, vitals};
 use std::{fs, path::Path};
 use swarm_common::{
     name::Name,
@@ -9,8 +9,15 @@ use swarm_common::{
 
 /// What the orchestrator is told of the machine.
 #[must_use]
-pub fn facts(profiles: &[Name], builder: &BuilderConfig, toolchain: Option<Box<Toolchain>>) -> DroneFacts {
+pub fn facts(
+    profiles: &[Name],
+    builder: &BuilderConfig,
+    toolchain: Option<Box<Toolchain>>,
+    fitness: fitness::Found,
+) -> DroneFacts {
     DroneFacts {
+        lacks: fitness.lacks,
+        unusable: fitness.unusable,
         machine_id: line(Path::new("/etc/machine-id")),
         boot_id: boot_id(),
         cores: std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),

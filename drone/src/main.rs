@@ -36,7 +36,7 @@ const CONFIG: u8 = 78;
 Signals: the first SIGTERM lets a build finish (drain_timeout_s), the second does not. SIGUSR1: take no
 further work, SIGUSR2: take work again. SIGHUP: read log.level again.
 Exit codes: 0 stopped on request, 1 failed, 75 another drone uses the state directory,
-77 the orchestrator refuses this drone, 78 the configuration is wrong."
+77 an admin removed this drone, or its token is not taken, 78 the configuration is wrong."
 )]
 struct Arguments {
     /// The configuration file.
@@ -81,7 +81,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let code = match error.downcast_ref::<RunError>() {
-                Some(RunError::Enrol(swarm_drone::enrol::EnrolError::Refused(_)) | RunError::Unknown(..)) => {
+                Some(RunError::Enrol(swarm_drone::enrol::EnrolError::Refused(_)) | RunError::Refused(..)) => {
                     DENIED
                 }
                 Some(RunError::Enrol(_) | RunError::Unfit(_)) => CONFIG,

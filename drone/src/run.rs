@@ -1,11 +1,13 @@
 //! The loop around the agent: feeds it what happened, does what it says.
 
 mod ask;
+mod drained;
 mod enrolling;
-mod hearing;
 mod sending;
+mod standing;
 
 pub use ask::{Ask, RunError};
+use drained::Drained;
 
 use crate::{
     agent::{Agent, Input, Output, Recovered},
@@ -15,6 +17,8 @@ use crate::{
     buildroot::{self, RootKind, layers::Layers},
     clock::Clock,
     config::Config,
+    enrol,
+    fitness::Fitness,
     jobserver::Jobserver,
     machine, process,
     snapshots::Snapshots,
@@ -72,8 +76,10 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
     // It only saves space, and takes none of the drone's time.
     tokio::task::spawn_blocking(move || buildroot::prune_cache(&builder));
     let recovered = spool.recover().map_err(io(&spool_dir))?;
+    let start = enrol::start(&config)?;
     supervisor.ready("on its way to the orchestrator");
-    let Some((client, paused)) = enrolling::client(&config, &supervisor, &mut asked).await? else {
+    let mut drained = Drained::open(&config.state_dir);
+    let Some(client) = enrolling::client(&config, start, &supervisor, &mut asked, &mut drained).await? else {
         return Ok(());
     };
     let budget = config.builder.layers_max_bytes();
@@ -110,14 +116,12 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
         Recovered::Unfinished(_) => None,
     });
     let reports = finished.collect();
-    let (mut agent, mut outputs) =
-        Agent::new(config.timing(), config.builder.slots(), nonce, clock.now(), recovered);
-    if paused {
-        outputs.extend(agent.step(clock.now(), Input::PauseRequested));
-    }
+    let (timing, slots) = (config.timing(), config.builder.slots());
+    let (agent, outputs) = Agent::new(timing, slots, nonce, clock.now(), recovered, drained.is_set());
     let builder = config.builder.clone();
-    let looked = tokio::task::spawn_blocking(move || Probe::new(&builder));
-    let probe = looked.await.map_err(|error| RunError::Unfit(error.to_string()))?;
+    let all = config.clone();
+    let looked = tokio::task::spawn_blocking(move || (Probe::new(&builder), Fitness::new(&all)));
+    let (probe, fitness) = looked.await.map_err(|error| RunError::Unfit(error.to_string()))?;
     let (inputs, incoming) = mpsc::channel(256);
     let state = Loop {
         credential_file: config.state_dir.join("credential").display().to_string(),
@@ -131,6 +135,7 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
         tasks: JoinSet::new(),
         attempts: JoinSet::new(),
         was_reachable: true,
+        is_known: true,
         stopping: CancellationToken::new(),
         state: None,
         last_tasks: config.builder.grace() + LAST_TASKS,
@@ -139,6 +144,8 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
         profiles: config.profiles,
         name: config.name.or_else(machine::host_name),
         probe,
+        fitness,
+        drained,
         facts_told: None,
         facts_on_their_way: None,
     };
@@ -173,6 +180,8 @@ struct Loop {
     /// Builds, and the removal of what they left: the drone does not end before them.
     attempts: JoinSet<()>,
     was_reachable: bool,
+    /// Its credential is taken, as far as is known.
+    is_known: bool,
     /// Ends the claim that waits for work.
     stopping: CancellationToken,
     /// What the orchestrator last said the drone is.
@@ -186,6 +195,9 @@ struct Loop {
     name: Option<Name>,
     /// The toolchain of its own system.
     probe: Probe,
+    fitness: Fitness,
+    /// Whether it was told on this machine to take no work.
+    drained: Drained,
     /// What this start of the drone has told of its machine.
     facts_told: Option<DroneFacts>,
     /// What the heartbeat that is on its way tells of it.
@@ -240,8 +252,14 @@ impl Loop {
                             self.supervisor.stopping("stopping");
                             Input::StopRequested
                         }
-                        Ask::Pause => Input::PauseRequested,
-                        Ask::Resume => Input::ResumeRequested,
+                        Ask::Pause => {
+                            self.drained.set(true);
+                            Input::PauseRequested
+                        }
+                        Ask::Resume => {
+                            self.drained.set(false);
+                            Input::ResumeRequested
+                        }
                     }
                 }
                 // A task that broke off owes an input that would be waited for in vain.
@@ -288,29 +306,6 @@ impl Loop {
             tracing::debug!("not everything ended in time");
         }
         self.tasks.shutdown().await;
-    }
-
-    /// Says once when the orchestrator goes and once when it is back.
-    fn note_contact(&mut self, error: Option<ClientError>) -> Result<(), RunError> {
-        match error {
-            Some(error) if error.status() == Some(401) => {
-                return Err(RunError::Unknown(error.to_string(), self.credential_file.clone()));
-            }
-            // It answered: what it does not like is told, and changes nothing else.
-            Some(error) if error.status().is_some_and(|status| status < 500) => {
-                tracing::warn!(%error, "the orchestrator refuses a request");
-            }
-            Some(error) if self.was_reachable => {
-                tracing::warn!(%error, "the orchestrator is away; builds go on and results are kept");
-                self.was_reachable = false;
-            }
-            None if !self.was_reachable => {
-                tracing::info!("the orchestrator is back");
-                self.was_reachable = true;
-            }
-            _ => {}
-        }
-        Ok(())
     }
 
     /// Does what the agent says. True if the program is to end.

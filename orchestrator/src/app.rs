@@ -1,8 +1,9 @@
 //! What handlers and passes share.
 
 use crate::{
-    artifact::{disk::DiskError, entries::EntryBook, store::Store},
+    artifact::{entries::EntryBook, store::Store},
     audit::Audited,
+    checks::Checks,
     config::Config,
     engine::Engine,
     http::places::Places,
@@ -14,9 +15,10 @@ use crate::{
     publisher::{Binhosts, Progress},
     receiving::Receiving,
     snapshots::Snapshots,
+    tls::Shown,
 };
 use std::{net::SocketAddr, sync::Arc};
-use swarm_common::{digest::Digest, fingerprint::Fingerprint, secret::Secret};
+use swarm_common::{digest::Digest, secret::Secret};
 use swarm_core::view::Trouble;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -55,6 +57,8 @@ pub struct App {
     pub(crate) small_files: Arc<SmallFiles>,
     /// How far publishing is.
     pub published: Arc<Progress>,
+    /// What was found wrong with this machine.
+    pub checks: Checks,
     /// When each pass last ran and what it did.
     pub passes: Arc<Passes>,
     /// What the last audit found wrong.
@@ -68,22 +72,12 @@ pub struct App {
 }
 
 impl App {
-    /// What is wrong in the shell, worst first.
-    #[must_use]
-    pub fn all_troubles(&self) -> Vec<Trouble> {
-        let mut troubles = self.troubles();
-        troubles.extend(self.passes.troubles(&["publisher"]));
-        troubles.extend(self.notifier.troubles());
-        troubles.extend(self.audited.trouble());
-        troubles
-    }
-
-    /// That part of it without which it cannot do its work.
+    /// All that is wrong in the shell, worst first. `/readyz`, status, metrics and notifications
+    /// each show this list, or those of it that stop the work.
     #[must_use]
     pub fn troubles(&self) -> Vec<Trouble> {
-        let journal = self.engine.trouble().map(|why| Trouble {
-            what: format!("the journal cannot be written: {why}"),
-            next: match self.config.journal.redis {
+        let journal = self.engine.trouble().map(|why| {
+            let next = match self.config.journal.redis {
                 None => format!(
                     "free space on, or repair, the disk of {}; it goes on by itself",
                     self.config.state_dir.display()
@@ -91,35 +85,23 @@ impl App {
                 Some(_) => "see to Redis, as said above; drones go on building and keep their results, and \
                             what is published is served meanwhile"
                     .into(),
-            },
+            };
+            Trouble::new(format!("the journal cannot be written: {why}"), next).stopping()
         });
-        let publisher = self.published.trouble().map(|why| Trouble {
-            what: format!("publishing fails: {why}"),
-            next: format!(
+        let publisher = self.published.trouble().map(|why| {
+            let next = format!(
                 "look at the disk of {}; it is tried again by itself",
                 self.config.artifact_dir().display()
-            ),
+            );
+            Trouble::new(format!("publishing fails: {why}"), next).stopping()
         });
-        journal.into_iter().chain(publisher).collect()
-    }
-
-    /// Whether a file can be written to the store; if not, why.
-    ///
-    /// # Errors
-    /// The reason, for a person.
-    pub async fn probe_store(&self) -> Result<(), String> {
-        let store = self.store.clone();
-        let probe = move || {
-            use std::io::Write as _;
-            let mut file = store.create()?;
-            // More than what a full file system still has in its last block.
-            let written = file.write_all(&[0; 64 * 1024]).and_then(|()| file.flush());
-            written.map_err(DiskError::at("write into the store below", &store.path(Digest([0; 32]))))
-        };
-        match tokio::task::spawn_blocking(probe).await {
-            Ok(written) => written.map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
-        }
+        let mut troubles: Vec<Trouble> = journal.into_iter().chain(publisher).collect();
+        troubles.extend(self.checks.found());
+        troubles.extend(self.passes.troubles(&["publisher"]));
+        troubles.extend(self.notifier.troubles());
+        troubles.extend(self.audited.trouble());
+        troubles.sort_by_key(|trouble| (!trouble.stops, std::cmp::Reverse(trouble.severity)));
+        troubles
     }
 }
 
@@ -130,6 +112,6 @@ pub struct Reached {
     pub address: SocketAddr,
     /// What it is called, as far as it knows.
     pub name: String,
-    /// The fingerprint of the certificate that it shows.
-    pub fingerprint: Fingerprint,
+    /// The certificate that it shows.
+    pub shown: Arc<Shown>,
 }

@@ -71,7 +71,7 @@ impl Audited {
             1 => format!("something that is kept is damaged: {first}"),
             n => format!("{n} things that are kept are damaged, the first: {first}"),
         };
-        Some(Trouble { what, next: "swarmctl audit verify".into() })
+        Some(Trouble::new(what, "swarmctl audit verify".into()))
     }
 }
 

@@ -13,6 +13,7 @@ mod archives;
 pub mod artifact;
 pub mod audit;
 pub mod calendar;
+pub mod checks;
 pub mod collisions;
 pub mod config;
 pub mod engine;

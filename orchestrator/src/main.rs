@@ -15,6 +15,7 @@ use swarm_common::{
 };
 use swarm_orchestrator::{
     app::App,
+    checks,
     config::Config,
     http::openapi,
     journal::{
@@ -199,20 +200,24 @@ async fn run(config: Config, path: &Path, telemetry: &Telemetry) -> anyhow::Resu
     let mut reloader = Reloader::new(path)?;
     let supervisor = Arc::new(Supervisor::from_environment());
     let token_file = config.admin_token_file();
-    let server = server::build(config).await?;
+    let server = tokio::select! {
+        server = server::build(config) => server?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     let (address, app) = (server.address(), server.app());
     if server.is_first_start() {
         let (scheme, at, more) = match &server.app().tls {
             Some(tls) => {
                 let at = format!("{}:{}", tls.name, tls.address.port());
-                ("https", at, format!(" --fingerprint {}", tls.fingerprint))
+                ("https", at, format!(" --fingerprint {}", tls.shown.fingerprint()))
             }
             None => ("http", address.to_string(), String::new()),
         };
         println!("log in with: swarmctl login {scheme}://{at}{more} --token-file {}", token_file.display());
     }
     if let Some(tls) = &server.app().tls {
-        tracing::info!(address = %tls.address, fingerprint = %tls.fingerprint, "serves HTTPS");
+        tracing::info!(address = %tls.address, fingerprint = %tls.shown.fingerprint(), "serves HTTPS");
     }
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "ready");
     supervisor.ready(&format!("serving on {address}"));
@@ -256,6 +261,7 @@ async fn run(config: Config, path: &Path, telemetry: &Telemetry) -> anyhow::Resu
 async fn reload(reloader: &mut Reloader, app: &App, telemetry: &Telemetry) {
     match reloader.reload(app, telemetry).await {
         Ok(done) => {
+            checks::look(app).await;
             tracing::info!(applied = done.applied.join(", "), "the configuration was read again");
             if !done.waiting.is_empty() {
                 tracing::warn!(

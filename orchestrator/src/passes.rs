@@ -82,13 +82,11 @@ impl Passes {
             !told.contains(&name) || ended.contains(name)
         });
         let line = |row: &PassView| {
-            Some(Trouble {
-                what: format!("the {} fails: {}", row.name, row.trouble.as_ref()?),
-                next: match ended.contains(row.name.as_str()) {
-                    true => "restart `swarm-orchestrator`; its log has more".into(),
-                    false => "it is tried again by itself; the orchestrator's log has more".into(),
-                },
-            })
+            let next = match ended.contains(row.name.as_str()) {
+                true => "restart `swarm-orchestrator`; its log has more",
+                false => "it is tried again by itself; the orchestrator's log has more",
+            };
+            Some(Trouble::new(format!("the {} fails: {}", row.name, row.trouble.as_ref()?), next.into()))
         };
         failing.filter_map(line).collect()
     }

@@ -194,7 +194,8 @@ impl Publisher {
         if todo.is_empty() {
             return (disk, seq, None);
         }
-        let now = self.engine.now().as_secs();
+        // Nothing is dated later than it is by either clock.
+        let now = self.engine.now().min(self.engine.wall()).as_secs();
         let placed: usize = todo.runs.iter().map(|run| run.artifacts.len()).sum();
         let published = tokio::task::spawn_blocking(move || {
             let (switched, failed) = disk.publish(now, todo);

@@ -2,6 +2,7 @@
 //! opens everything and binds the address, [`Server::serve`] runs until it is told to stop.
 
 mod error;
+mod listen;
 
 pub use error::{ServeError, StartError};
 
@@ -10,6 +11,7 @@ use crate::{
     artifact::{entries::EntryBook, store::Store, upload::Incoming},
     audit::Audited,
     calendar,
+    checks::{self, Checks},
     config::Config,
     engine::{Clock, Engine, EngineTask, SystemClock},
     healer::Healer,
@@ -43,7 +45,7 @@ use swarm_common::{
     format::gpkg,
     secret::Secret,
 };
-use tokio::{net::TcpListener, sync::watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// A server that listens and is not served yet.
@@ -87,15 +89,15 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
     let binhosts = Binhosts::new(artifacts.join("binhost"));
     let logs = Logs::open(config.state_dir.join("logs"))?;
     let key = signing_key(&config)?;
-    let (listener, address) = bind(config.listen).await?;
+    let (listener, address) = listen::bind(config.listen).await?;
     let mut entrances = vec![Entrance { listener, tls: None }];
     let mut reached = None;
     if let Some(wanted) = config.tls.listen {
         let identity = tls::load(&config)?;
-        let (listener, address) = bind(wanted).await?;
-        let (name, fingerprint) = (identity.name, identity.fingerprint);
+        let (listener, address) = listen::bind(wanted).await?;
+        let (name, shown) = (identity.name, identity.shown);
         entrances.push(Entrance { listener, tls: Some(identity.server) });
-        reached = Some(Reached { address, name, fingerprint });
+        reached = Some(Reached { address, name, shown });
     } else if !(address.ip().is_loopback() || config.plain_api) {
         tracing::warn!(%address, "other machines get packages only: set `listen` of `[tls]` to serve them the API");
     }
@@ -118,6 +120,7 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
     let app = Arc::new(App {
         notifier,
         audited: Audited::default(),
+        checks: Checks::default(),
         passes: Arc::new(Passes::new(engine.clone())),
         engine,
         admin: Digest::of(admin_token.expose().as_bytes()),
@@ -140,13 +143,6 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
     });
     let lane = Lane::start(&app).map_err(StartError::Threads)?;
     Ok(Server { app, entrances, lane, address, engine_task, first_start, _state_dir: state_dir })
-}
-
-async fn bind(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let failed = |source| StartError::Listen { address: wanted, source };
-    let listener = TcpListener::bind(wanted).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
-    Ok((listener, address))
 }
 
 /// Where others reach this orchestrator, as far as it knows itself.
@@ -250,6 +246,7 @@ impl Server {
         let schedule = app.passes.spawn("schedule", when_leading(app.clone(), calendar::run(app.clone())));
         let notifier =
             app.passes.spawn("notifier", when_leading(app.clone(), notify::pass::run(app.clone())));
+        let checks = app.passes.spawn(checks::NAME, checks::run(app.clone()));
         let limits = app.config.limits;
         let router = http::router(app.clone());
         let (places, trusted) = (app.places.clone(), &app.config.trusted_proxies);
@@ -280,6 +277,7 @@ impl Server {
             ("scrub", scrub),
             ("schedule", schedule),
             ("notifier", notifier),
+            (checks::NAME, checks),
         ];
         for (name, task) in passes {
             if let Err(error) = task.await {

@@ -94,7 +94,7 @@ pub fn watch(
 /// One line for `systemctl status`, if the engine does not decide just now.
 #[must_use]
 pub fn status(app: &App) -> Option<String> {
-    if let Some(trouble) = app.troubles().into_iter().next() {
+    if let Some(trouble) = app.troubles().into_iter().find(|trouble| trouble.stops) {
         return Some(format!("{}; {}", trouble.what, trouble.next));
     }
     app.engine.try_read(|swarm| {

@@ -42,6 +42,14 @@ struct Running {
 
 impl Running {
     fn start(config: &Path, notify: Option<&Path>) -> Self {
+        let mut running = Self::starting(config, notify, " ready ");
+        let ready = running.log.lines().last().unwrap();
+        running.address = ready.split("address=").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+        running
+    }
+
+    /// Starts it and waits until it says something.
+    fn starting(config: &Path, notify: Option<&Path>, said: &str) -> Self {
         let mut command = program();
         if let Some(socket) = notify {
             command.env("NOTIFY_SOCKET", socket);
@@ -53,15 +61,19 @@ impl Running {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut errors = BufReader::new(child.stderr.take().unwrap());
-        let (mut line, mut log) = (String::new(), String::new());
-        while !line.contains(" ready ") {
+        let errors = BufReader::new(child.stderr.take().unwrap());
+        let mut running = Self { child, address: String::new(), log: String::new(), errors };
+        running.until(said);
+        running
+    }
+
+    fn until(&mut self, said: &str) {
+        let mut line = String::new();
+        while !line.contains(said) {
             line.clear();
-            assert!(errors.read_line(&mut line).unwrap() > 0, "it ended before it was ready");
-            log.push_str(&line);
+            assert!(self.errors.read_line(&mut line).unwrap() > 0, "it ended before it said {said:?}");
+            self.log.push_str(&line);
         }
-        let address = line.split("address=").nth(1).unwrap().split(' ').next().unwrap().to_owned();
-        Self { child, address, log, errors }
     }
 
     fn terminate(&self) {
@@ -114,24 +126,35 @@ fn a_wrong_address_of_a_notification_sink_is_78_with_its_line() {
 }
 
 #[test]
-fn a_missing_file_a_wrong_level_and_an_address_in_use_are_78() {
+fn a_missing_file_and_a_wrong_level_are_78() {
     let folder = tempfile::tempdir().unwrap();
     let output = run(&[], &folder.path().join("nowhere.toml"));
     assert_eq!(output.status.code(), Some(78));
     let path = config(folder.path(), "[log]\nlevel = \"loud=very\"\n");
     let output = run(&["--check-config"], &path);
     assert_eq!(output.status.code(), Some(78), "{output:?}");
+}
 
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let text = format!(
-        "listen = \"{}\"\nstate_dir = \"{}\"\n",
-        taken.local_addr().unwrap(),
-        folder.path().join("s").display()
-    );
-    std::fs::write(&path, text).unwrap();
-    let output = run(&[], &path);
-    assert_eq!(output.status.code(), Some(78));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot listen on 127.0.0.1:"));
+#[test]
+fn an_address_that_another_program_has_is_waited_for_and_a_stop_is_heard_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    for stopped in [true, false] {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let path = config(folder.path(), "");
+        let text = std::fs::read_to_string(&path).unwrap().replace("127.0.0.1:0", &address.to_string());
+        std::fs::write(&path, text).unwrap();
+        let mut running = Running::starting(&path, None, "waits until it can listen");
+        assert!(running.log.contains(&format!("cannot listen on {address}")), "{}", running.log);
+        if stopped {
+            running.terminate();
+            assert!(running.ended().success());
+        } else {
+            drop(taken);
+            running.until(" ready ");
+            assert!(TcpStream::connect(address).is_ok());
+        }
+    }
 }
 
 #[test]
@@ -353,8 +376,10 @@ fn the_log_tells_how_long_the_certificate_is_valid_and_that_it_was_replaced() {
     let in_ten_years = format!("valid_until={}", this_year() + 10);
     assert!(said.contains(&in_ten_years) && said.contains(before.trim()), "{said}");
     assert!(!said.contains("was replaced"), "{said}");
-    std::fs::remove_file(certificate).unwrap();
-    std::fs::remove_file(key).unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let (_, new_certificate, new_key) = with_tls(other.path());
+    std::fs::copy(new_certificate, certificate).unwrap();
+    std::fs::copy(new_key, key).unwrap();
     let (said, after) = log();
     assert_ne!(after, before);
     assert!(

@@ -162,7 +162,7 @@ mod tests {
         let table = std::fs::read_to_string(top().join("docs/faults.md")).unwrap();
         let all: String = sources().into_iter().map(|(_, text)| text).collect();
         let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
-        assert_eq!(rows.len(), 53);
+        assert!(rows.len() >= 59, "a row is gone");
         for row in rows {
             let tried = row.rsplit(" | ").next().unwrap();
             let names = tried.split('`').skip(1).step_by(2).filter(|name| !name.contains('/'));

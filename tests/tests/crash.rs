@@ -139,7 +139,8 @@ impl User {
                 let token = client.make_enrol_token(&request, &IdempotencyKey::random()?).await?.token;
                 acknowledged.note(Fact::Token(Digest::of(token.as_bytes())));
                 let called = name(&format!("machine-{number}-{enrolled}"));
-                let enrolled = client.enrol(&EnrolRequest { token, name: called, facts: facts() }).await?;
+                let request = EnrolRequest { token, name: called, facts: facts(), credential_hash: None };
+                let enrolled = client.enrol(&request).await?;
                 acknowledged.note(Fact::Enrolled(enrolled.drone));
             }
             Self::Admin { key, started: None } => {
@@ -188,8 +189,9 @@ async fn set_up(admin: &Client, victim: &Victim) -> Vec<User> {
         let token = EnrolTokenRequest { valid_ms: 600_000, approved: true };
         let token = admin.make_enrol_token(&token, &key()).await.unwrap().token;
         let facts = DroneFacts { profiles: vec![profile(number)], ..facts() };
-        let request = EnrolRequest { token, name: name(&format!("drone-{number}")), facts };
-        let credential = admin.enrol(&request).await.unwrap().credential;
+        let called = name(&format!("drone-{number}"));
+        let request = EnrolRequest { token, name: called, facts, credential_hash: None };
+        let credential = admin.enrol(&request).await.unwrap().credential.unwrap();
         users.push(User::Drone { credential, key: "claim-0".into(), held: None, claims: 0 });
     }
     for number in 0..BUILDERS {

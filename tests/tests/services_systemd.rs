@@ -64,6 +64,25 @@ fn a_good_reload_is_taken_over_a_bad_one_is_refused_and_a_stop_is_clean() {
 }
 
 #[test]
+fn an_address_that_the_machine_gets_late_is_waited_for_without_a_restart() {
+    let services = start();
+    let late = SETTINGS.replace("127.0.0.1:8100", "10.99.0.5:8100");
+    assert_ne!(late, SETTINGS);
+    services.machine.write(ORCHESTRATOR_CONFIG, &late).unwrap();
+    services.machine.must(&["systemctl", "restart", "--no-block", ORCHESTRATOR]).unwrap();
+    let waits = || {
+        let told = property(&services, ORCHESTRATOR, "StatusText");
+        Ok(told.starts_with("cannot listen on 10.99.0.5:8100: ").then_some(()))
+    };
+    wait::until("the status line says what it waits for", SOON, waits).unwrap();
+    assert_eq!(property(&services, ORCHESTRATOR, "ActiveState"), "activating");
+    services.machine.must(&["ip", "address", "add", "10.99.0.5/32", "dev", "lo"]).unwrap();
+    let active = || Ok((property(&services, ORCHESTRATOR, "ActiveState") == "active").then_some(()));
+    wait::until("it serves", SOON, active).unwrap();
+    assert_eq!(property(&services, ORCHESTRATOR, "NRestarts"), "0");
+}
+
+#[test]
 fn secrets_come_as_credentials_and_one_that_is_not_given_is_asked_for() {
     let services = start();
     let write = |path: &str, text: &str| {

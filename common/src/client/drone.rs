@@ -31,13 +31,14 @@ pub enum LogAppend {
 }
 
 impl Client {
-    /// Asks to become a drone. Not repeated once it may have arrived, because the
-    /// token works once.
+    /// Asks to become a drone. Without a credential of the machine's own it is not repeated once
+    /// it may have arrived, because the token works once.
     ///
     /// # Errors
     /// As every request; a used or unknown token is refused.
     pub async fn enrol(&self, request: &EnrolRequest) -> Result<EnrolReply, ClientError> {
-        self.json(Call::post(&["enrol"]).json(request).unrepeatable()).await
+        let call = Call::post(&["enrol"]).json(request);
+        self.json(if request.credential_hash.is_some() { call } else { call.unrepeatable() }).await
     }
 
     /// Asks for work and waits for it as long as the request says.

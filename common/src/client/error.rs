@@ -7,8 +7,8 @@ use std::fmt;
 /// What can come of a request.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// No orchestrator answered. The request may or may not have arrived; all requests
-    /// but enrolment may be repeated.
+    /// No orchestrator answered. The request may or may not have arrived; all requests but
+    /// enrolment without a credential of one's own may be repeated.
     #[error("no orchestrator answered: {}", join(tried))]
     Unreachable {
         /// What was tried, in this order.

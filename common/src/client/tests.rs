@@ -181,22 +181,10 @@ async fn a_change_that_may_have_arrived_is_repeated_only_if_that_is_harmless() {
 
     let (dead, _) = answers_once(String::new());
     let enrol = crate::wire::drone::EnrolRequest {
+        credential_hash: None,
         token: "t".into(),
         name: "d".parse().unwrap(),
-        facts: crate::wire::drone::DroneFacts {
-            machine_id: String::new(),
-            boot_id: String::new(),
-            cores: 1,
-            memory_bytes: 1,
-            version: String::new(),
-            profiles: Vec::new(),
-            cpu: None,
-            toolchain: None,
-            slots: 1,
-            build_memory_bytes: None,
-            host: true,
-            images: None,
-        },
+        facts: crate::wire::drone::DroneFacts::default(),
     };
     let error = client(&[dead.clone(), nobody()]).enrol(&enrol).await.unwrap_err();
     let ClientError::Unreachable { tried } = error else { panic!("{error:?}") };

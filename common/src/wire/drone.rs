@@ -3,12 +3,14 @@
 //! A drone authenticates with `Authorization: Bearer CREDENTIAL`; its id follows from
 //! the credential and is never taken from a body.
 
-pub use super::outcome::Outcome;
+pub use super::{
+    machine::{DroneFacts, Vitals},
+    outcome::Outcome,
+};
 
 use super::{
     base::{Base, Dependency},
-    cpu::Cpu,
-    plan::{PlanStage, Toolchain},
+    plan::PlanStage,
 };
 use crate::{cpv::Cpv, digest::Digest, id::*, name::Name, state::*, time::TimeMs};
 use serde::{Deserialize, Serialize};
@@ -24,65 +26,11 @@ pub struct EnrolRequest {
     pub name: Name,
     /// What the machine is.
     pub facts: DroneFacts,
-}
-
-/// What a drone says about its machine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
-pub struct DroneFacts {
-    /// Contents of `/etc/machine-id`, or empty.
-    pub machine_id: String,
-    /// Contents of `/proc/sys/kernel/random/boot_id`, or empty.
-    pub boot_id: String,
-    /// Usable processors.
-    pub cores: u32,
-    /// Bytes of memory.
-    pub memory_bytes: u64,
-    /// Version of `swarm-drone`.
-    pub version: String,
-    /// Profiles it builds for; empty means any.
-    pub profiles: Vec<Name>,
-    /// Its processor, if the drone can tell.
+    /// The SHA-256 of a secret that the machine has made and keeps: it is the drone's credential
+    /// from then on. A repeated enrolment with the same one gets the same drone. If it is left
+    /// out, the orchestrator makes a credential, and an answer that is lost loses it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cpu: Option<Cpu>,
-    /// What packages are built with in its own `/`, as far as it has that.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub toolchain: Option<Box<Toolchain>>,
-    /// The architecture of the images that it can build in, such as `x86_64`; none if it
-    /// builds in its own `/` only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub images: Option<String>,
-    /// Whether it can build in its own `/`. A drone of an ordinary user cannot.
-    #[serde(default = "yes", skip_serializing_if = "is_yes")]
-    pub host: bool,
-    /// How many builds it does at a time.
-    #[serde(default = "one")]
-    pub slots: u32,
-    /// Bytes of memory that one build may take; none if it may take all there is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub build_memory_bytes: Option<u64>,
-}
-
-impl DroneFacts {
-    /// Bytes of memory that one build can have.
-    #[must_use]
-    pub fn memory_for_a_build(&self) -> u64 {
-        self.build_memory_bytes.map_or(self.memory_bytes, |bytes| bytes.min(self.memory_bytes))
-    }
-}
-
-fn one() -> u32 {
-    1
-}
-
-fn yes() -> bool {
-    true
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-fn is_yes(yes: &bool) -> bool {
-    *yes
+    pub credential_hash: Option<Digest>,
 }
 
 /// Answer to an enrolment.
@@ -91,8 +39,10 @@ fn is_yes(yes: &bool) -> bool {
 pub struct EnrolReply {
     /// The drone's id.
     pub drone: DroneId,
-    /// The secret that acts for this drone. It is shown once and stored only as a digest.
-    pub credential: String,
+    /// The secret that acts for this drone, if the machine did not make it itself. It is shown
+    /// once and stored only as a digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
 }
 
 /// `POST /claim`: give me work, and wait for it if there is none.
@@ -240,19 +190,6 @@ pub struct HeartbeatRequest {
     pub facts: Option<DroneFacts>,
 }
 
-/// How a machine is.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Vitals {
-    /// Load average of one minute.
-    pub load1: f64,
-    /// Free memory in bytes.
-    pub memory_free_bytes: u64,
-    /// Free bytes where build roots are made.
-    pub disk_free_bytes: u64,
-}
-
 /// How one attempt is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -262,6 +199,20 @@ pub struct AttemptStatus {
     pub attempt: AttemptId,
     /// How far.
     pub phase: Phase,
+    /// It is done and does not get through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stuck: Option<Stuck>,
+}
+
+/// Files of an attempt that do not get through, though the orchestrator answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Stuck {
+    /// How long no byte more has arrived, in milliseconds.
+    pub for_ms: u64,
+    /// What came of the last try: a proxy's answer, or none. At most 300 characters.
+    pub why: String,
 }
 
 /// Answer to a heartbeat.

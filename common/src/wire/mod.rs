@@ -9,6 +9,7 @@ pub mod base;
 pub mod calendar;
 pub mod cpu;
 pub mod drone;
+pub mod machine;
 pub mod notify;
 mod outcome;
 pub mod plan;

@@ -2,6 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The credential was a drone's that an admin removed.
+pub const DRONE_REMOVED: &str = "drone-removed";
+/// The credential is that of a drone on another machine.
+pub const OTHER_MACHINE: &str = "other-machine";
+
 /// An RFC 9457 problem. `kind` (`type` in JSON) is stable; `detail` is for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -18,4 +23,18 @@ pub struct Problem {
     /// The request's id, as it stands in the orchestrator's log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+}
+
+impl Problem {
+    /// Whether it ends a drone: nothing but a person can make it another.
+    #[must_use]
+    pub fn ends_a_drone(&self) -> bool {
+        self.is(DRONE_REMOVED) || self.is(OTHER_MACHINE)
+    }
+
+    /// Whether it is of this kind, such as `stale-attempt`.
+    #[must_use]
+    pub fn is(&self, kind: &str) -> bool {
+        self.kind.strip_prefix("/problems/") == Some(kind)
+    }
 }

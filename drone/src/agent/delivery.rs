@@ -1,20 +1,30 @@
 //! One attempt in the agent's hands: built, uploaded, reported, forgotten.
 
-use super::{Output, Timing};
+use super::{Output, Timing, words::undelivered};
 use swarm_common::{
     id::AttemptId,
     state::Phase,
     time::TimeMs,
-    wire::drone::{Outcome, ReportRequest},
+    wire::drone::{Outcome, ReportRequest, Stuck},
 };
 
+/// Characters of why files do not get through.
+const LONGEST_WHY: usize = 300;
+
 /// How sending something went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery {
     /// The orchestrator has it.
     Done,
-    /// It did not arrive, or the orchestrator cannot take it now.
+    /// It did not arrive, or the orchestrator says that it cannot take it now.
     Failed,
+    /// Not the orchestrator but something on the way did not let it through.
+    Blocked {
+        /// What it answered, if it did.
+        why: String,
+        /// Bytes that have arrived up to now.
+        arrived: u64,
+    },
     /// The orchestrator does not want it, and never will.
     Refused,
     /// The orchestrator lacks the files that the report names.
@@ -26,6 +36,26 @@ pub enum Delivery {
 pub(super) struct Item {
     pub(super) stage: Stage,
     backoff: Backoff,
+    blocked: Option<Blocked>,
+}
+
+/// Since when no more of its files arrives, and why.
+#[derive(Debug)]
+struct Blocked {
+    since: TimeMs,
+    arrived: u64,
+    why: String,
+}
+
+/// What follows from how an upload went.
+#[derive(Debug, PartialEq)]
+pub(super) enum After {
+    /// It goes on, now or later.
+    GoesOn,
+    /// The attempt is done with.
+    DoneWith,
+    /// The files are given up, and this is reported instead.
+    Instead(Box<ReportRequest>),
 }
 
 #[derive(Debug)]
@@ -48,13 +78,13 @@ pub(super) enum Stage {
 
 impl Item {
     pub(super) fn building() -> Self {
-        Self { stage: Stage::Building(Phase::Assigned), backoff: Backoff::default() }
+        Self { stage: Stage::Building(Phase::Assigned), backoff: Backoff::default(), blocked: None }
     }
 
     pub(super) fn delivering(report: ReportRequest) -> Self {
         let uploaded = !matches!(report.outcome, Outcome::Built { .. });
         let stage = Stage::Delivering { report: Box::new(report), uploaded, open: false, due: TimeMs(0) };
-        Self { stage, backoff: Backoff::default() }
+        Self { stage, backoff: Backoff::default(), blocked: None }
     }
 
     pub(super) fn is_building(&self) -> bool {
@@ -91,22 +121,51 @@ impl Item {
         Some(if *uploaded { Output::Report(attempt, report.clone()) } else { Output::Upload(attempt) })
     }
 
-    /// Takes how the upload went. True if the attempt is done with.
-    pub(super) fn uploaded(&mut self, now: TimeMs, delivery: Delivery, timing: &Timing, nonce: u64) -> bool {
-        let Stage::Delivering { uploaded, open, due, .. } = &mut self.stage else { return false };
+    /// Takes how the upload went.
+    pub(super) fn uploaded(&mut self, now: TimeMs, delivery: Delivery, timing: &Timing, nonce: u64) -> After {
+        let Stage::Delivering { report, uploaded, open, due } = &mut self.stage else { return After::GoesOn };
         *open = false;
         match delivery {
             Delivery::Done => {
                 *uploaded = true;
                 self.backoff = Backoff::default();
-                false
+                self.blocked = None;
             }
             Delivery::Failed | Delivery::FilesMissing => {
                 *due = now + self.backoff.next_ms(timing, nonce);
-                false
+                self.blocked = None;
             }
-            Delivery::Refused => true,
+            Delivery::Blocked { why, arrived } => {
+                let since = match &self.blocked {
+                    Some(before) if before.arrived >= arrived => before.since,
+                    _ => now,
+                };
+                if now.since(since) >= timing.blocked_ms {
+                    let instead = undelivered(&why, now.since(since));
+                    (*uploaded, *due) = (true, now);
+                    report.clone_from(&instead);
+                    (self.backoff, self.blocked) = (Backoff::default(), None);
+                    return After::Instead(instead);
+                }
+                *due = now + self.backoff.next_ms(timing, nonce);
+                self.blocked = Some(Blocked { since, arrived, why });
+            }
+            Delivery::Refused => return After::DoneWith,
         }
+        After::GoesOn
+    }
+
+    /// The orchestrator itself is away, so nothing on the way is to blame.
+    pub(super) fn nobody_answers(&mut self, now: TimeMs) {
+        if let Some(blocked) = &mut self.blocked {
+            blocked.since = now;
+        }
+    }
+
+    /// Whether its files do not get through, though the orchestrator answers.
+    pub(super) fn stuck(&self, now: TimeMs) -> Option<Stuck> {
+        let Blocked { since, why, .. } = self.blocked.as_ref()?;
+        Some(Stuck { for_ms: now.since(*since), why: why.chars().take(LONGEST_WHY).collect() })
     }
 
     /// Takes how the report went. True if the attempt is done with.
@@ -115,7 +174,7 @@ impl Item {
         *open = false;
         match delivery {
             Delivery::Done | Delivery::Refused => true,
-            Delivery::Failed => {
+            Delivery::Failed | Delivery::Blocked { .. } => {
                 *due = now + self.backoff.next_ms(timing, nonce);
                 false
             }

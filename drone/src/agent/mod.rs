@@ -10,7 +10,8 @@
 //!   a second one.
 //! - Every attempt it holds is named in every heartbeat, until the orchestrator has
 //!   acknowledged its end or cancelled it. Results are spooled on disk before anything is
-//!   said about them, and delivery is tried for ever.
+//!   said about them, and delivery is tried as long as the orchestrator may come to take them:
+//!   files that something on the way does not let through are given up after a time.
 //! - The orchestrator being away changes nothing for a running build.
 //! - The first stop lets the build finish, the second does not.
 
@@ -20,7 +21,7 @@ mod timing;
 mod words;
 
 pub use delivery::Delivery;
-use delivery::{Backoff, Item, Stage};
+use delivery::{After, Backoff, Item, Stage};
 use std::collections::BTreeMap;
 use stopping::Stop;
 use swarm_common::{id::AttemptId, state::Phase, time::TimeMs, wire::drone::*};
@@ -132,7 +133,7 @@ enum ClaimState {
 
 impl Agent {
     /// An agent for so many builds at a time that begins at `now` with what the spool
-    /// holds. `nonce` is random.
+    /// holds, and takes no work if it is `drained`. `nonce` is random.
     #[must_use]
     pub fn new(
         timing: Timing,
@@ -140,6 +141,7 @@ impl Agent {
         nonce: u64,
         now: TimeMs,
         recovered: Vec<Recovered>,
+        drained: bool,
     ) -> (Self, Vec<Output>) {
         let mut agent = Self {
             timing,
@@ -153,7 +155,7 @@ impl Agent {
             beat_at: now,
             beat_open: false,
             beat_again: false,
-            paused: false,
+            paused: drained,
             stop: None,
         };
         let mut outputs = Vec::new();
@@ -181,6 +183,9 @@ impl Agent {
             Input::HeartbeatAnswered(reply) => {
                 self.beat_open = false;
                 let again = std::mem::take(&mut self.beat_again) && reply.is_some();
+                if reply.is_none() {
+                    self.items.values_mut().for_each(|item| item.nobody_answers(now));
+                }
                 self.beat_at = if again { now } else { now + self.timing.heartbeat_ms };
                 for cancelled in reply.into_iter().flat_map(|r| r.cancel) {
                     self.cancel(cancelled.attempt, &mut outputs);
@@ -198,14 +203,20 @@ impl Agent {
                 self.beat_soon(now);
             }
             Input::UploadEnded(attempt, delivery) => {
-                let step =
+                let after =
                     self.items.get_mut(&attempt).map(|i| i.uploaded(now, delivery, &self.timing, self.nonce));
-                self.drop_if_done(attempt, step, &mut outputs);
+                if let Some(After::Instead(report)) = after {
+                    outputs.push(Output::Spool(attempt, report));
+                } else {
+                    self.drop_if_done(attempt, after == Some(After::DoneWith), &mut outputs);
+                }
             }
             Input::ReportEnded(attempt, delivery) => {
-                let step =
-                    self.items.get_mut(&attempt).map(|i| i.reported(now, delivery, &self.timing, self.nonce));
-                self.drop_if_done(attempt, step, &mut outputs);
+                let done = self
+                    .items
+                    .get_mut(&attempt)
+                    .is_some_and(|i| i.reported(now, delivery, &self.timing, self.nonce));
+                self.drop_if_done(attempt, done, &mut outputs);
             }
             Input::StopRequested => self.stop_requested(now),
             Input::PauseRequested => {
@@ -328,8 +339,8 @@ impl Agent {
         }
     }
 
-    fn drop_if_done(&mut self, attempt: AttemptId, done: Option<bool>, outputs: &mut Vec<Output>) {
-        if done == Some(true) {
+    fn drop_if_done(&mut self, attempt: AttemptId, done: bool, outputs: &mut Vec<Output>) {
+        if done {
             self.items.remove(&attempt);
             outputs.push(Output::Forget(attempt));
         }
@@ -344,8 +355,11 @@ impl Agent {
         }
         if !self.beat_open && self.beat_at <= now {
             self.beat_open = true;
-            let status =
-                |(&attempt, item): (&AttemptId, &Item)| AttemptStatus { attempt, phase: item.phase() };
+            let status = |(&attempt, item): (&AttemptId, &Item)| AttemptStatus {
+                attempt,
+                phase: item.phase(),
+                stuck: item.stuck(now),
+            };
             let attempts = self.items.iter().map(status).collect();
             outputs.push(Output::Heartbeat { attempts, draining: self.stop.is_some() || self.paused });
         }

@@ -10,7 +10,7 @@ use swarm_common::{
 const T: u64 = 1_000_000;
 
 fn agent_with(slots: u32) -> (Agent, Vec<Output>) {
-    Agent::new(Timing::default(), slots, 1, TimeMs(T), vec![])
+    Agent::new(Timing::default(), slots, 1, TimeMs(T), vec![], false)
 }
 
 fn agent() -> (Agent, Vec<Output>) {
@@ -175,6 +175,39 @@ fn delivery_is_tried_for_ever_with_growing_pauses() {
 }
 
 #[test]
+fn files_that_something_on_the_way_stops_are_told_of_and_given_up_after_their_time() {
+    let (mut agent, _) = agent();
+    let blocked = |arrived| Delivery::Blocked { why: "HTTP 413".into(), arrived };
+    let attempt = AttemptId(7);
+    agent.step(TimeMs(T), work(7));
+    agent.step(TimeMs(T), Input::BuildEnded(attempt, Some(built())));
+    let try_at = |agent: &mut Agent, ms, arrived| {
+        agent.step(TimeMs(T + ms), Input::UploadEnded(attempt, blocked(arrived)))
+    };
+    let limit = Timing::default().blocked_ms;
+    try_at(&mut agent, 0, 0);
+    try_at(&mut agent, limit - 1, 0);
+    let stuck = agent.items[&attempt].stuck(TimeMs(T + limit - 1)).unwrap();
+    assert_eq!((stuck.for_ms, stuck.why.as_str()), (limit - 1, "HTTP 413"));
+    // More has arrived, so it is counted anew; and so it is while the orchestrator itself is away.
+    try_at(&mut agent, limit, 1000);
+    assert_eq!(agent.items[&attempt].stuck(TimeMs(T + limit)).unwrap().for_ms, 0);
+    agent.step(TimeMs(T + limit + 5), Input::HeartbeatAnswered(None));
+    let outputs = try_at(&mut agent, 2 * limit + 4, 1000);
+    assert!(!outputs.iter().any(|output| matches!(output, Output::Report(..))), "{outputs:?}");
+    let outputs = try_at(&mut agent, 2 * limit + 5, 1000);
+    let [Output::Spool(_, spooled), .., Output::Report(_, report)] = &outputs[..] else {
+        panic!("{outputs:?}")
+    };
+    assert_eq!(spooled, report);
+    let Outcome::Failed { failure } = &report.outcome else { panic!("{report:?}") };
+    assert_eq!(failure.class, FailureClass::Infra);
+    assert!(failure.message.contains("30 min: HTTP 413"), "{failure:?}");
+    let outputs = agent.step(TimeMs(T + 2 * limit + 6), Input::ReportEnded(attempt, Delivery::Done));
+    assert!(outputs.contains(&Output::Forget(attempt)), "{outputs:?}");
+}
+
+#[test]
 fn files_that_the_orchestrator_lost_are_sent_again() {
     let (mut agent, _) = agent();
     agent.step(TimeMs(T), work(7));
@@ -278,9 +311,16 @@ fn work_that_arrives_while_stopping_is_handed_back() {
 }
 
 #[test]
+fn an_agent_that_begins_drained_says_so_and_asks_for_nothing_until_it_is_resumed() {
+    let (mut agent, outputs) = Agent::new(Timing::default(), 1, 1, TimeMs(T), vec![], true);
+    assert!(matches!(&outputs[..], [Output::Heartbeat { draining: true, .. }]), "{outputs:?}");
+    assert!(claim_key(&agent.step(TimeMs(T + 1), Input::ResumeRequested)).is_some());
+}
+
+#[test]
 fn a_restarted_drone_delivers_its_spool_and_reports_what_was_cut_off() {
     let spool = vec![Recovered::Finished(AttemptId(5), built()), Recovered::Unfinished(AttemptId(6))];
-    let (_, outputs) = Agent::new(Timing::default(), 1, 2, TimeMs(T), spool);
+    let (_, outputs) = Agent::new(Timing::default(), 1, 2, TimeMs(T), spool, false);
     assert!(outputs.contains(&Output::Upload(AttemptId(5))));
     let lost = outputs.iter().any(|o| match o {
         Output::Report(AttemptId(6), r) => {

@@ -26,6 +26,18 @@ pub(super) fn handed_back(reason: &str) -> ReportRequest {
     ReportRequest { outcome: Outcome::HandedBack { reason: reason.to_owned() }, usage: Usage::default() }
 }
 
+/// The report of a build whose files did not get through.
+pub(super) fn undelivered(why: &str, for_ms: u64) -> Box<ReportRequest> {
+    let failure = Failure {
+        class: FailureClass::Infra,
+        cause: None,
+        phase: Phase::Uploading,
+        signature: "the files do not get through to the orchestrator".into(),
+        message: format!("nothing more of the files got through for {} min: {why}", for_ms / 60_000),
+    };
+    Box::new(ReportRequest { outcome: Outcome::Failed { failure }, usage: Usage::default() })
+}
+
 /// The report of a build that ended with its drone. It counts as a failed attempt, as a
 /// package that brings its machine down must not be tried for ever.
 pub(super) fn cut_off() -> ReportRequest {

@@ -42,11 +42,9 @@ pub enum RunError {
     /// It is set up so that nothing can be built.
     #[error("{0}")]
     Unfit(String),
-    /// Its credential is no longer valid.
-    #[error(
-        "the orchestrator does not know this drone any more ({0}): enrol it again with a new token, after removing {1}"
-    )]
-    Unknown(String, String),
+    /// It is no drone of the swarm: an admin removed it, or it has another drone's credential.
+    #[error("{0}; to enrol this machine, remove {1} and make a new token with `swarmctl drone token`")]
+    Refused(String, String),
     /// A part of the drone broke off. Nothing of the spool is lost; a start goes on with it.
     #[error("a part of the drone broke off, which is an error in it: {0}")]
     Broken(tokio::task::JoinError),

@@ -1,32 +1,36 @@
 //! The time before the drone knows its orchestrator. As long as none answers it waits, and
 //! neither a stop nor the supervisor's watch must wait with it.
 
-use super::{Ask, LONGEST_PAUSE, RunError};
-use crate::{config::Config, enrol};
+use super::{Ask, Drained, LONGEST_PAUSE, RunError};
+use crate::{
+    config::Config,
+    enrol::{self, Start},
+};
 use swarm_common::{client::Client, supervisor::Supervisor};
 use tokio::sync::mpsc;
 
-/// The client, and whether the drone is to take no work yet; `None` if it is to stop.
+/// The client; `None` if the drone is to stop.
 pub(super) async fn client(
     config: &Config,
+    start: Start,
     supervisor: &Supervisor,
     asked: &mut mpsc::Receiver<Ask>,
-) -> Result<Option<(Client, bool)>, RunError> {
-    let mut enrolled = std::pin::pin!(enrol::client(config));
-    let mut paused = false;
+    drained: &mut Drained,
+) -> Result<Option<Client>, RunError> {
+    let mut enrolled = std::pin::pin!(enrol::client(config, start));
     loop {
         supervisor.alive();
         let pause = supervisor.ping_every().unwrap_or(LONGEST_PAUSE);
         tokio::select! {
-            client = &mut enrolled => return Ok(Some((client?, paused))),
+            client = &mut enrolled => return Ok(Some(client?)),
             Some(ask) = asked.recv() => match ask {
                 Ask::Stop => {
                     tracing::info!("asked to stop before it was enrolled");
                     supervisor.stopping("stopping");
                     return Ok(None);
                 }
-                Ask::Pause => paused = true,
-                Ask::Resume => paused = false,
+                Ask::Pause => drained.set(true),
+                Ask::Resume => drained.set(false),
             },
             () = tokio::time::sleep(pause) => {}
         }

@@ -31,7 +31,7 @@ impl Loop {
         let (client, inputs) = (self.client.clone(), self.inputs.clone());
         let vitals = vitals::read(&self.workshop.work_dir);
         let builder = &self.workshop.builder;
-        let facts = machine::facts(&self.profiles, builder, self.probe.toolchain());
+        let facts = machine::facts(&self.profiles, builder, self.probe.toolchain(), self.fitness.found());
         let facts = Some(facts).filter(|facts| self.facts_told.as_ref() != Some(facts));
         self.facts_on_their_way.clone_from(&facts);
         let request = HeartbeatRequest { vitals, attempts, draining, boot_id: machine::boot_id(), facts };

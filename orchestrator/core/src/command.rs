@@ -23,7 +23,8 @@ use swarm_common::{
 /// A command with all that it may depend on besides the state.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
-    /// The time, never earlier than that of any request before.
+    /// The time, never earlier than that of any request before, but for what [`Command::SetClock`]
+    /// said.
     pub now: TimeMs,
     /// Randomness, for the jitter of retries.
     pub entropy: u64,
@@ -50,6 +51,18 @@ pub enum Command {
     },
     /// Look at everything that time alone changes: leases, silence, pauses.
     Maintain,
+    /// The machine's clock has proved to be another than times go by: from the next request on
+    /// they go by that.
+    SetClock {
+        /// What it is ahead (or, negative, behind), in milliseconds.
+        by_ms: i64,
+    },
+    /// The engine did nothing for so long, as its process or machine stood still: what drones
+    /// said meanwhile is not read yet.
+    NoteStandstill {
+        /// For how long, in milliseconds.
+        for_ms: u64,
+    },
 
     /// Make a one-time enrolment token known.
     IssueEnrolToken {

@@ -170,10 +170,10 @@ impl Drone {
     pub fn builds_for(&self, run: &Run) -> bool {
         let profiles = &self.facts.profiles;
         let at_home = match &run.base {
-            Base::Host => self.facts.host && self.difference(run).is_none(),
+            Base::Host => self.facts.host && self.facts.lacks.is_empty() && self.difference(run).is_none(),
             Base::Image { image, .. } => self.facts.images.as_ref() == Some(&image.machine),
         };
-        at_home && (profiles.is_empty() || profiles.contains(&run.profile))
+        at_home && self.facts.unusable.is_empty() && (profiles.is_empty() || profiles.contains(&run.profile))
     }
 
     /// The first part of its toolchain that differs from the one a run was planned with, where
@@ -224,26 +224,38 @@ impl Drone {
     }
 }
 
+/// Drones that an admin removed, by the digests of their credentials: so that one of them is told
+/// from a drone of which this state has never heard, as after a restore.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Removed(BTreeMap<Digest, (TimeMs, Name)>);
+
+/// So many are known; older ones count as never heard of.
+const MOST_REMOVED: usize = 1000;
+
+impl Removed {
+    pub(crate) fn note(&mut self, at: TimeMs, drone: Drone) {
+        self.0.insert(drone.credential_hash, (at, drone.name));
+        if self.0.len() > MOST_REMOVED
+            && let Some(oldest) = self.0.iter().min_by_key(|(_, (at, _))| *at).map(|(&hash, _)| hash)
+        {
+            self.0.remove(&oldest);
+        }
+    }
+
+    /// What the drone with this credential was called, and when it was removed.
+    #[must_use]
+    pub fn get(&self, credential_hash: &Digest) -> Option<&(TimeMs, Name)> {
+        self.0.get(credential_hash)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn drone(bits: u8) -> Drone {
         let set = |n: u8| bits & (1 << n) != 0;
-        let facts = DroneFacts {
-            machine_id: String::new(),
-            boot_id: String::new(),
-            cores: 1,
-            memory_bytes: 1,
-            version: String::new(),
-            profiles: vec![],
-            cpu: None,
-            toolchain: None,
-            slots: 1,
-            build_memory_bytes: None,
-            host: true,
-            images: None,
-        };
+        let facts = DroneFacts::default();
         Drone {
             draining: set(1).then(String::new),
             grounded: set(2).then(|| Grounding { until: TimeMs(1), reason: String::new() }),

@@ -12,7 +12,7 @@ use crate::{
     swarm::LastIds,
 };
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 use swarm_common::{
     digest::Digest,
     id::*,
@@ -224,8 +224,12 @@ pub enum Event {
     /// Its drone is back, still works on it, and nobody else does.
     AttemptRevived { attempt: AttemptId },
 
+    /// Times go by another clock from now on: those since then were wrong by so many milliseconds.
+    ClockSet { since: TimeMs, by_ms: i64 },
+    /// Fleeting: the orchestrator heard nobody for so many milliseconds, by its own fault.
+    StoodStill { for_ms: u64 },
     /// Fleeting: a drone was heard.
-    DroneSeen { drone: DroneId, vitals: Option<Vitals>, draining: bool },
+    DroneSeen { drone: DroneId, vitals: Option<Vitals>, draining: bool, stuck: BTreeMap<AttemptId, Stuck> },
     /// Fleeting: attempts may go on until then.
     LeasesRenewed { attempts: Vec<AttemptId>, until: TimeMs },
     /// Fleeting: a drone waits for work until then.
@@ -274,6 +278,8 @@ impl Event {
                 | Self::AttemptFailed { .. }
                 | Self::AttemptHandedBack { .. }
                 | Self::DroneReturned { .. }
+                | Self::ClockSet { .. }
+                | Self::StoodStill { .. }
                 | Self::DroneSeen { .. }
                 | Self::LeasesRenewed { .. }
                 | Self::DroneWaits { .. }
@@ -292,7 +298,8 @@ impl Event {
     pub fn is_durable(&self) -> bool {
         !matches!(
             self,
-            Self::DroneSeen { .. }
+            Self::StoodStill { .. }
+                | Self::DroneSeen { .. }
                 | Self::LeasesRenewed { .. }
                 | Self::DroneWaits { .. }
                 | Self::DroneCloned { .. }

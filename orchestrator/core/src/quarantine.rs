@@ -56,6 +56,10 @@ pub fn key(package: &Package) -> Digest {
 }
 
 impl Quarantine {
+    pub(crate) fn times(&mut self) -> impl Iterator<Item = &mut TimeMs> {
+        self.0.values_mut().map(|broken| &mut broken.since)
+    }
+
     /// What is known of a package.
     #[must_use]
     pub fn of(&self, swarm: &Swarm, id: PackageId) -> Option<&Broken> {

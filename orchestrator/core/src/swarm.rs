@@ -6,7 +6,7 @@ use crate::{
     calendar::{Pause, Schedule},
     collision::Collisions,
     command::Reply,
-    drone::Drone,
+    drone::{Drone, Removed},
     estimate::{self, History, SETUP_MS, UPLOAD_MS},
     heal::Act,
     keys::{Fields, Inputs},
@@ -27,7 +27,7 @@ use swarm_common::{
     time::TimeMs,
     wire::{
         artifact::Artifact,
-        drone::{Target, Vitals},
+        drone::{Stuck, Target, Vitals},
     },
 };
 
@@ -62,6 +62,9 @@ pub struct Swarm {
     pub tokens: BTreeMap<Digest, EnrolToken>,
     /// Enrolled drones.
     pub drones: BTreeMap<DroneId, Drone>,
+    /// Drones that an admin removed.
+    #[serde(default)]
+    pub removed: Removed,
     /// Live attempts of each drone.
     pub at_work: BTreeMap<DroneId, BTreeSet<AttemptId>>,
     /// What profiles build in.
@@ -145,6 +148,8 @@ pub struct Live {
     pub seen: BTreeMap<DroneId, TimeMs>,
     /// How each drone's machine is.
     pub vitals: BTreeMap<DroneId, Vitals>,
+    /// What drones have done that does not get through to the orchestrator.
+    pub stuck: BTreeMap<DroneId, BTreeMap<AttemptId, Stuck>>,
     /// Drones that were told on their own machine to take no further work.
     pub draining: BTreeSet<DroneId>,
     /// Drones whose credential another machine used, when that was refused last, and how it

@@ -80,7 +80,7 @@ fn a_drone_that_cannot_use_the_image_gets_neither_its_plan_nor_its_packages_and_
         kit.must(pin(Some("gentoo")));
         start(&mut kit);
         assert_eq!(kit.claim(drone), None);
-        let status = view::status(&kit.swarm, kit.now, "1", &[]);
+        let status = view::status(&kit.swarm, kit.now, kit.now, "1", &[]);
         let told = status.concerns.iter().find(|concern| concern.what.contains("waits for its plan"));
         assert!(told.unwrap().next.contains("a drone for x86_64"), "{:?}", status.concerns);
         kit.must(pin(None));

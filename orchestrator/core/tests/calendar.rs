@@ -42,7 +42,7 @@ fn outcome(kit: &Kit) -> DueOutcome {
 }
 
 fn alarm(kit: &Kit, kind: AlarmKind) -> Option<Alarm> {
-    view::alarms(&kit.swarm, kit.now).into_iter().find(|a| a.kind == kind)
+    view::alarms(&kit.swarm, kit.now, kit.now).into_iter().find(|a| a.kind == kind)
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn what_was_due_while_a_schedule_was_off_or_another_is_not_made_up_for() {
     put(&mut kit, first + DAY, true);
     due(&mut kit, first);
     assert!(kit.swarm.runs.is_empty());
-    assert!(view::alarms(&kit.swarm, kit.now).is_empty());
+    assert!(view::alarms(&kit.swarm, kit.now, kit.now).is_empty());
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn a_pause_hands_out_nothing_says_why_and_ends_by_itself() {
     assert!(kit.deliver(DroneId(1), &at_work).unwrap().accepted, "builds under way go on");
     let concern = alarm(&kit, AlarmKind::Paused).unwrap();
     assert!(concern.what.contains("2 h") && concern.next.contains("swarmctl unpause"), "{concern:?}");
-    let status = view::status(&kit.swarm, kit.now, "1", &[]);
+    let status = view::status(&kit.swarm, kit.now, kit.now, "1", &[]);
     assert_eq!(status.pause.unwrap().until, kit.now + 2 * HOUR);
 
     kit.pass(2 * HOUR, &[DroneId(1), DroneId(2)]);

@@ -21,7 +21,7 @@ fn beat(kit: &mut Kit, machine_id: Option<&str>, boot_id: &str) -> Result<Reply,
 }
 
 fn concerns(kit: &Kit) -> Vec<String> {
-    let all = view::status(&kit.swarm, kit.now, "0", &[]).concerns.into_iter().map(|c| c.what);
+    let all = view::status(&kit.swarm, kit.now, kit.now, "0", &[]).concerns.into_iter().map(|c| c.what);
     all.filter(|what| what.starts_with("another machine uses the credential of drone oak")).collect()
 }
 

@@ -65,7 +65,7 @@ fn a_reboot_waits_for_the_admins_word_where_that_is_asked_for() {
     up_to_the_reboot(&mut kit);
     silent(&mut kit, 5_000_000);
     assert!(due(&kit).is_empty());
-    let status = view::status(&kit.swarm, kit.now, "0", &[]);
+    let status = view::status(&kit.swarm, kit.now, kit.now, "0", &[]);
     assert_eq!(status.next_action.as_deref(), Some("swarmctl drone confirm-reboot oak"));
     assert!(kit.swarm.drones[&D1].healing.asked);
     kit.must(Command::ConfirmReboot(D1));

@@ -213,7 +213,7 @@ fn a_drained_drone_that_was_away_gets_nothing_before_it_is_resumed() {
     kit.must(Command::SignOff { drone: A, reason: "restart".into() });
     assert!(kit.claim(A).is_none());
     assert_eq!(kit.heartbeat(A, &[]).state, DroneState::Draining);
-    let status = view::status(&kit.swarm, kit.now, "1", &[]);
+    let status = view::status(&kit.swarm, kit.now, kit.now, "1", &[]);
     assert_eq!(status.next_action.as_deref(), Some("swarmctl drone resume a"));
     kit.must(Command::ResumeDrone(A));
     assert!(kit.claim(A).is_some());

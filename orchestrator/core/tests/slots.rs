@@ -31,7 +31,7 @@ fn kit(slots: u32, packages: &[&str], gib: u64) -> (Kit, DroneId) {
 fn say_uploading(kit: &mut Kit, drone: DroneId, attempt: AttemptId) {
     let request = HeartbeatRequest {
         vitals: Vitals::default(),
-        attempts: vec![AttemptStatus { attempt, phase: Phase::Uploading }],
+        attempts: vec![AttemptStatus { attempt, phase: Phase::Uploading, stuck: None }],
         draining: false,
         boot_id: "1".into(),
         facts: None,
@@ -101,7 +101,8 @@ fn of_two_lost_builds_of_one_package_on_one_drone_one_is_revived() {
     let second = kit.claim(a).unwrap();
     assert_eq!(package_of(&first), package_of(&second));
     kit.pass(600_000, &[]);
-    let status = |work: &Assignment| AttemptStatus { attempt: work.attempt, phase: Phase::Building };
+    let status =
+        |work: &Assignment| AttemptStatus { attempt: work.attempt, phase: Phase::Building, stuck: None };
     let request = HeartbeatRequest {
         vitals: Vitals::default(),
         attempts: vec![status(&first), status(&second)],

@@ -29,7 +29,7 @@ fn planned() -> (Kit, RunId) {
 #[test]
 fn a_drone_with_another_compiler_gets_nothing_of_a_run_and_status_names_it() {
     let (mut kit, _) = planned();
-    let told = view::concerns(&kit.swarm, kit.now, &[]);
+    let told = view::concerns(&kit.swarm, kit.now, kit.now, &[]);
     let told: Vec<String> = told.into_iter().map(|concern| concern.what).collect();
     let expected = "drone b gets no packages of r1 of desk: its compiler is gcc 14.3.0, but the run was planned with gcc 15.2.0";
     assert!(told.iter().any(|what| what == expected), "{told:?}");

@@ -172,17 +172,17 @@ fn without_a_plan_or_a_drone_there_is_no_eta() {
     let run = kit.run(&["a-1"], &[]);
     kit.must(Command::DrainDrone(DroneId(1)));
     assert_eq!(view::run(&kit.swarm, kit.now, run).unwrap().eta, None);
-    let status = view::status(&kit.swarm, kit.now, "1", &[]);
+    let status = view::status(&kit.swarm, kit.now, kit.now, "1", &[]);
     assert!(status.concerns[0].what.contains("stands still"), "{:?}", status.concerns);
 }
 
 #[test]
 fn what_the_shell_reports_comes_first_and_a_swarm_at_rest_is_healthy() {
     let kit = Kit::new(&["one"]);
-    let status = view::status(&kit.swarm, kit.now, "1", &[]);
+    let status = view::status(&kit.swarm, kit.now, kit.now, "1", &[]);
     assert!(status.healthy && status.next_action.is_none(), "{status:?}");
-    let trouble = Trouble { what: "the disk is full".into(), next: "free some space".into() };
-    let status = view::status(&kit.swarm, kit.now, "1", &[trouble]);
+    let trouble = Trouble::new("the disk is full".into(), "free some space".into());
+    let status = view::status(&kit.swarm, kit.now, kit.now, "1", &[trouble]);
     assert_eq!((status.healthy, status.next_action.as_deref()), (false, Some("free some space")));
 }
 
@@ -191,7 +191,7 @@ fn silence_is_a_concern_and_a_goodbye_is_none() {
     let mut kit = Kit::new(&["one", "two"]);
     kit.must(Command::SignOff { drone: DroneId(1), reason: "night".into() });
     kit.pass(200_000, &[]);
-    let status = view::status(&kit.swarm, kit.now, "1", &[]);
+    let status = view::status(&kit.swarm, kit.now, kit.now, "1", &[]);
     let what: Vec<&str> = status.concerns.iter().map(|c| c.what.as_str()).collect();
     assert_eq!(what.len(), 1, "{what:?}");
     assert!(what[0].starts_with("drone two is offline: silent for"), "{what:?}");
@@ -239,7 +239,7 @@ fn what_breaks_many_packages_alike_is_named_once_and_as_it_was_printed() {
         kit.pass(60_000, &[DroneId(1)]);
     }
     assert!(kit.swarm.runs[&run].state.is_over());
-    let concerns = view::concerns(&kit.swarm, kit.now, &[]);
+    let concerns = view::concerns(&kit.swarm, kit.now, kit.now, &[]);
     let told: Vec<&str> = concerns.iter().map(|c| c.what.as_str()).collect();
     assert_eq!(told, [format!("3 packages fail alike in {run} (and 1 more): cc1: error: bad '-march=x9'")]);
     let alike = view::alike(&kit.swarm, &kit.swarm.runs[&run]);

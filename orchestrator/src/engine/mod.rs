@@ -13,6 +13,7 @@
 mod claims;
 mod clock;
 mod credentials;
+mod drift;
 mod restore;
 mod role;
 mod upkeep;
@@ -26,7 +27,7 @@ use credentials::Credentials;
 use std::{
     sync::{
         Arc, Mutex, PoisonError, RwLock, TryLockError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
         mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     time::Duration,
@@ -48,7 +49,7 @@ use tokio_util::sync::CancellationToken;
 const QUEUE: usize = 4096;
 
 /// A clock that is this far behind the journal is worth a warning.
-const CLOCK_BEHIND_MS: u64 = 60_000;
+const CLOCK_BEHIND_MS: i64 = 60_000;
 
 /// A handle to the engine. Clones are cheap.
 #[derive(Clone)]
@@ -68,8 +69,9 @@ struct Shared {
     swarm: RwLock<Swarm>,
     credentials: Credentials,
     clock: Arc<dyn Clock>,
-    /// What the clock lacked to be no earlier than the journal when we began to lead.
-    offset_ms: AtomicU64,
+    /// What times are ahead of the clock (or, negative, behind): at the beginning what it lacked to
+    /// be no earlier than the journal, and then what it was wrong.
+    offset_ms: AtomicI64,
     role: watch::Sender<Role>,
     trouble: watch::Sender<Option<String>>,
     /// As many more references as there are commands without an answer.
@@ -156,7 +158,7 @@ impl Engine {
         let snapshot = restored.as_ref().map(|restored| restored.snapshot);
         let swarm = restored.map_or_else(|| Swarm::new(unread), |restored| restored.swarm);
         let shared = Arc::new(Shared {
-            offset_ms: AtomicU64::new(0),
+            offset_ms: AtomicI64::new(0),
             role: watch::Sender::new(Role::Starting),
             reader: Arc::new(Mutex::new(journal.reader()?)),
             auditor: Arc::new(Mutex::new(journal.reader()?)),
@@ -383,7 +385,7 @@ impl EngineTask {
 
 impl Shared {
     fn now(&self) -> TimeMs {
-        self.clock.now() + self.offset_ms.load(Ordering::Relaxed)
+        TimeMs(self.clock.now().0.saturating_add_signed(self.offset_ms.load(Ordering::Relaxed)))
     }
 }
 

@@ -80,8 +80,9 @@ impl Shared {
 
     /// Lets no time be earlier than the journal's last.
     pub(super) fn catch_up(&self, journal: swarm_common::time::TimeMs) {
-        let behind = journal.since(self.clock.now());
-        if self.offset_ms.fetch_max(behind, Ordering::Relaxed) < behind && behind > super::CLOCK_BEHIND_MS {
+        let behind = i64::try_from(journal.since(self.now())).unwrap_or(i64::MAX);
+        self.offset_ms.fetch_add(behind, Ordering::Relaxed);
+        if behind > super::CLOCK_BEHIND_MS {
             tracing::warn!(
                 behind_ms = behind,
                 "the machine's clock is behind the journal; times go on from the journal's last"

@@ -20,20 +20,7 @@ async fn enrol(engine: &Engine) -> DroneId {
     let token_hash = Digest::of(b"token");
     let issue = Command::IssueEnrolToken { token_hash, valid_ms: 60_000, approved: true };
     engine.submit(issue, None).await.unwrap();
-    let facts = DroneFacts {
-        machine_id: String::new(),
-        boot_id: String::new(),
-        cores: 1,
-        memory_bytes: 1,
-        version: String::new(),
-        profiles: vec![],
-        cpu: None,
-        toolchain: None,
-        slots: 1,
-        build_memory_bytes: None,
-        host: true,
-        images: None,
-    };
+    let facts = DroneFacts::default();
     let name = "drone".parse().unwrap();
     let enrol = Command::EnrolDrone { token_hash, name, credential_hash: Digest::of(b"c"), facts };
     match engine.submit(enrol, None).await.unwrap() {
@@ -132,6 +119,22 @@ async fn a_restart_gives_the_same_state_with_and_without_a_snapshot() {
     engine.submit(start_run(), Some("key".into())).await.unwrap();
     engine.claim(drone, claim("k", 0)).await.unwrap();
     let before = state(&engine);
+    // As a kill leaves it; a snapshot is made at the stop, or after many events.
+    let killed = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap()) {
+        std::fs::copy(file.path(), killed.path().join(file.file_name())).unwrap();
+    }
+    task.stop().await;
+    let mut snapshots = Vec::new();
+    for folder in [&killed, &folder] {
+        let mut journal = SqliteJournal::open(&folder.path().join("journal.sqlite")).unwrap();
+        let mut restored = super::restore::Restored::empty(Policy::default());
+        journal.load(&mut restored).unwrap();
+        snapshots.push(restored.snapshot > 0);
+    }
+    assert_eq!(snapshots, [false, true]);
+    let (engine, task) = start(killed.path()).await;
+    assert_eq!(state(&engine), before);
     task.stop().await;
     let (engine, task) = start(folder.path()).await;
     assert_eq!(state(&engine), before);

@@ -3,6 +3,7 @@
 use super::{
     Answer, EngineError, Message, Role, Shared,
     claims::{Next, Parked},
+    drift::Drift,
 };
 use crate::journal::{Journal, JournalError, Moves, Shown};
 use std::{
@@ -24,6 +25,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// How often at least, when nothing is to be expected.
 const REST: Duration = Duration::from_secs(10);
 
+/// A pass that comes later than this was held up by more than work.
+const STANDSTILL: Duration = Duration::from_secs(5);
+
 /// Events between two snapshots, if there is a pause to make one.
 const SNAPSHOT_EVERY: u64 = 10_000;
 
@@ -44,6 +48,7 @@ pub(super) struct Worker {
     pub(super) waiting: Receiver<Message>,
     parked: Vec<Parked>,
     last_tick: Instant,
+    drift: Drift,
     pub(super) last_snapshot: u64,
     /// The queue as the journal shows it, if it does.
     shown: Option<Shown>,
@@ -74,6 +79,7 @@ impl Worker {
         Self {
             parked: Vec::new(),
             last_tick: Instant::now(),
+            drift: Drift::default(),
             last_snapshot: last_snapshot.unwrap_or(0),
             shown: journal.shows_queue().then(Shown::default),
             loaded: last_snapshot.is_some(),
@@ -190,8 +196,25 @@ impl Worker {
         }
         let tick = self.last_tick.elapsed() >= TICK;
         if tick {
+            let silence = self.last_tick.elapsed();
             self.last_tick = Instant::now();
             let before = batch.records.len();
+            if silence > REST + STANDSTILL {
+                let for_ms = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
+                tracing::warn!(
+                    for_ms,
+                    "the orchestrator stood still; drones have as much longer to be heard"
+                );
+                // Neither this nor the next is ever refused.
+                let _ = self.handle(&mut swarm, &mut batch, Command::NoteStandstill { for_ms }, None);
+            }
+            if let Some(by_ms) = self.drift.look(self.shared.now(), self.shared.clock.wall(), self.last_tick)
+            {
+                tracing::warn!(by_ms, "the machine's clock was set; times go by it from now on");
+                let _ = self.handle(&mut swarm, &mut batch, Command::SetClock { by_ms }, None);
+                self.dismiss(&mut batch, "the clock was set", |_| true);
+                self.shared.offset_ms.fetch_add(by_ms, Ordering::Relaxed);
+            }
             // Maintaining is never refused.
             let _ = self.handle(&mut swarm, &mut batch, Command::Maintain, None);
             self.shared.note_upkeep(&batch.records[before..]);

@@ -17,6 +17,7 @@ use axum::{
 };
 use std::sync::Arc;
 use swarm_common::{digest::Digest, id::DroneId};
+use swarm_core::Swarm;
 
 /// Whose credential came with the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +77,13 @@ fn who(app: &App, headers: &HeaderMap) -> Result<Who, ApiError> {
     match drone {
         Some(drone) => Ok(Who::Drone(drone)),
         // Whoever does not lead may not have heard of it yet.
-        None => Err(app.engine.leads().err().map_or(ApiError::UnknownCredential, ApiError::from)),
+        None => Err(app.engine.leads().err().map_or_else(
+            || {
+                let removed = |swarm: &Swarm| swarm.removed.get(&hash).map(|(_, name)| name.clone());
+                app.engine.read(removed).map_or(ApiError::UnknownCredential, ApiError::RemovedDrone)
+            },
+            ApiError::from,
+        )),
     }
 }
 

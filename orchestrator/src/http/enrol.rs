@@ -78,6 +78,12 @@ pub(super) fn check(facts: &DroneFacts) -> Result<(), ApiError> {
     if !facts.toolchain.as_deref().is_none_or(Toolchain::is_bounded) {
         return Err(bounds::FACT.broken());
     }
+    for list in [&facts.lacks, &facts.unusable] {
+        bounds::MISSING.check(list.len())?;
+        for text in list {
+            bounds::MISSING_TEXT.check_text(text)?;
+        }
+    }
     Ok(())
 }
 
@@ -85,11 +91,18 @@ async fn enrol(State(app): State<Arc<App>>, body: Body) -> Result<Json<EnrolRepl
     let request: EnrolRequest = read_json(body, app.config.limits.body_idle()).await?;
     bounds::TOKEN.check(request.token.len())?;
     check(&request.facts)?;
-    let credential = random::secret("drone-").map_err(|e| ApiError::Internal(e.to_string()))?;
+    let (credential, credential_hash) = match request.credential_hash {
+        Some(hash) => (None, hash),
+        None => {
+            let made = random::secret("drone-").map_err(|e| ApiError::Internal(e.to_string()))?;
+            let hash = Digest::of(made.as_bytes());
+            (Some(made), hash)
+        }
+    };
     let command = Command::EnrolDrone {
         token_hash: Digest::of(request.token.trim().as_bytes()),
         name: request.name,
-        credential_hash: Digest::of(credential.as_bytes()),
+        credential_hash,
         facts: request.facts,
     };
     match app.engine.submit(command, None).await? {

@@ -2,7 +2,7 @@
 //! `/readyz` whether it can do its work, and if not, why.
 
 use super::problem::ApiError;
-use crate::app::App;
+use crate::{app::App, checks};
 use axum::{Router, extract::State, routing::get};
 use std::sync::Arc;
 
@@ -11,12 +11,11 @@ pub(super) fn router() -> Router<Arc<App>> {
 }
 
 async fn ready(State(app): State<Arc<App>>) -> Result<&'static str, ApiError> {
-    let mut troubles: Vec<String> = app.troubles().into_iter().map(|trouble| trouble.what).collect();
+    checks::look(&app).await;
+    let stops = app.troubles().into_iter().filter(|trouble| trouble.stops);
+    let mut troubles: Vec<String> = stops.map(|trouble| trouble.what).collect();
     if app.stopping.is_cancelled() {
         troubles.push("the orchestrator stops".into());
-    }
-    if let Err(error) = app.probe_store().await {
-        troubles.push(error);
     }
     if troubles.is_empty() { Ok("ready\n") } else { Err(ApiError::Unavailable(troubles.join("; "))) }
 }

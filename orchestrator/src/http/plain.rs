@@ -42,7 +42,7 @@ pub(super) fn check(app: &App, role: Role, request: &Request) -> Result<(), ApiE
             "over plain HTTP other machines get packages only: use https://{}:{} for the API, whose certificate is {}",
             asked_for(request).unwrap_or_else(|| tls.name.clone()),
             tls.address.port(),
-            tls.fingerprint
+            tls.shown.fingerprint()
         ),
         None => {
             "over plain HTTP other machines get packages only: set `listen` of `[tls]` in the orchestrator's \

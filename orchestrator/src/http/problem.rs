@@ -12,7 +12,11 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use swarm_common::{state::Caller, wire::problem::Problem};
+use swarm_common::{
+    name::Name,
+    state::Caller,
+    wire::problem::{self, Problem},
+};
 use swarm_core::Refusal;
 
 /// Where an upload or a log stands, or a piece begins.
@@ -30,6 +34,9 @@ pub(crate) enum ApiError {
     /// The credential is not known, or was revoked.
     #[error("the credential is unknown or revoked")]
     UnknownCredential,
+    /// The credential was a drone's that an admin removed.
+    #[error("an admin removed drone {0} from this swarm")]
+    RemovedDrone(Name),
     /// The credential is for something else.
     #[error("{0}")]
     WrongRole(&'static str),
@@ -143,6 +150,7 @@ impl ApiError {
         match self {
             Self::NoCredential => (S::UNAUTHORIZED, "no-credential", "a credential is needed"),
             Self::UnknownCredential => (S::UNAUTHORIZED, "unknown-credential", "unknown credential"),
+            Self::RemovedDrone(_) => (S::UNAUTHORIZED, problem::DRONE_REMOVED, "the drone was removed"),
             Self::WrongRole(_) => (S::FORBIDDEN, "wrong-role", "not with this credential"),
             Self::PlainHttp(_) => (S::FORBIDDEN, "plain-http", "not over plain HTTP"),
             Self::Engine(EngineError::Refused(refusal)) | Self::Refused(refusal) => refused(refusal),

@@ -8,7 +8,7 @@ use crate::{app::App, engine::EngineError};
 use axum::{Json, extract::State, http::Method};
 use std::sync::Arc;
 use swarm_common::wire::view::StatusView;
-use swarm_core::view;
+use swarm_core::{Swarm, view};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -20,9 +20,10 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 async fn status(State(app): State<Arc<App>>) -> Json<StatusView> {
-    let troubles = app.all_troubles();
-    let now = app.engine.now();
-    let status = app.engine.read(|swarm| view::status(swarm, now, env!("CARGO_PKG_VERSION"), &troubles));
+    let troubles = app.troubles();
+    let (now, wall) = (app.engine.now(), app.engine.wall());
+    let look = |swarm: &Swarm| view::status(swarm, now, wall, env!("CARGO_PKG_VERSION"), &troubles);
+    let status = app.engine.read(look);
     let standby = match app.engine.leads() {
         Err(EngineError::Standby { leader }) => Some(leader.unwrap_or_else(|| "another orchestrator".into())),
         _ => None,

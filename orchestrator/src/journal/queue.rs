@@ -176,20 +176,7 @@ mod tests {
         let policy = Policy { startup_grace_ms: 0, package_failures: 1, keep_runs: 1, ..Policy::default() };
         let mut queue = Queue { swarm: Swarm::new(policy), shown: Shown::default(), now: 1_000_000 };
         let (drone, usage, hash) = (DroneId(1), Usage::default(), Digest::of(b"h"));
-        let facts = DroneFacts {
-            machine_id: String::new(),
-            boot_id: String::new(),
-            cores: 1,
-            memory_bytes: 1,
-            version: String::new(),
-            profiles: Vec::new(),
-            cpu: None,
-            toolchain: None,
-            slots: 1,
-            build_memory_bytes: None,
-            host: true,
-            images: None,
-        };
+        let facts = DroneFacts::default();
         queue.say(Command::IssueEnrolToken { token_hash: hash, valid_ms: 1000, approved: true });
         let name = "ada".parse().unwrap();
         queue.say(Command::EnrolDrone { token_hash: hash, name, credential_hash: hash, facts });

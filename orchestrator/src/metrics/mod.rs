@@ -16,11 +16,11 @@ use text::{Text, Type::*};
 #[must_use]
 pub fn text(app: &App) -> String {
     let mut out = Text::default();
-    let (now, troubles) = (app.engine.now(), app.all_troubles());
+    let (now, wall, troubles) = (app.engine.now(), app.engine.wall(), app.troubles());
     let version = [([("version", env!("CARGO_PKG_VERSION").to_owned())], 1)];
     out.family("swarm_build_info", Gauge, "The orchestrator's version; always 1.", version);
     app.engine.read(|swarm| {
-        let concerns = view::concerns(swarm, now, &troubles);
+        let concerns = view::concerns(swarm, now, wall, &troubles);
         out.gauge(
             "swarm_healthy",
             "Whether nothing is wrong, as `swarmctl status` says.",
@@ -37,7 +37,7 @@ pub fn text(app: &App) -> String {
         packages(swarm, now, &mut out);
         drones(swarm, &mut out);
         profiles(swarm, &mut out);
-        calendar(swarm, now, &mut out);
+        calendar(swarm, now, wall, &mut out);
         let events = [([], swarm.seq)];
         out.family("swarm_journal_events_total", Counter, "Events in the journal.", events);
         out.gauge("swarm_artifact_bytes", "Bytes of package files that are kept.", artifact_bytes(swarm));
@@ -94,10 +94,10 @@ fn profiles(swarm: &Swarm, out: &mut Text) {
     out.family("swarm_published_packages", Gauge, "Packages that workstations see, by profile.", published);
 }
 
-fn calendar(swarm: &Swarm, now: TimeMs, out: &mut Text) {
+fn calendar(swarm: &Swarm, now: TimeMs, wall: TimeMs, out: &mut Text) {
     let until = view::pause(swarm, now).map_or(0.0, |pause| seconds(pause.until));
     out.gauge("swarm_pause_until_timestamp_seconds", "When the pause ends; 0 without one.", until);
-    let alarms = view::alarms(swarm, now);
+    let alarms = view::alarms(swarm, now, wall);
     use AlarmKind::*;
     let of = |kind: AlarmKind| alarms.iter().filter(|alarm| alarm.kind == kind).count();
     let overdue = of(Overdue);

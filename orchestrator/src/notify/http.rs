@@ -1,9 +1,13 @@
 //! Sending JSON to somebody else's HTTP server: one attempt, bounded in time and in what
 //! is read back. An error never holds the address, whose path may be a secret.
 
+use super::outbox::Untaken;
 use reqwest::{Client, Url, header, redirect::Policy};
 use serde_json::Value;
-use std::{error::Error, time::Duration};
+use std::{
+    error::Error,
+    time::{Duration, SystemTime},
+};
 use swarm_common::secret::Secret;
 
 /// How long a connection may take.
@@ -19,8 +23,8 @@ const SHOWN: usize = 120;
 /// Posts a document.
 ///
 /// # Errors
-/// Why it was not taken, in one line.
-pub(super) async fn post(url: &Url, secret: Option<&Secret>, document: &Value) -> Result<(), String> {
+/// Why it was not taken, and when it may be.
+pub(super) async fn post(url: &Url, secret: Option<&Secret>, document: &Value) -> Result<(), Untaken> {
     let mut request = client(url)?.post(url.clone()).json(document);
     if let Some(secret) = secret {
         let mut value = header::HeaderValue::from_str(&format!("Bearer {}", secret.expose()))
@@ -33,6 +37,8 @@ pub(super) async fn post(url: &Url, secret: Option<&Secret>, document: &Value) -
     if status.is_success() {
         return Ok(());
     }
+    let after_ms =
+        response.headers().get(header::RETRY_AFTER).and_then(|value| retry_after_ms(value.to_str().ok()?));
     let mut body = Vec::new();
     while body.len() < BODY {
         match response.chunk().await {
@@ -46,7 +52,17 @@ pub(super) async fn post(url: &Url, secret: Option<&Secret>, document: &Value) -
         .take(SHOWN)
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect();
-    Err(format!("HTTP {status}: {}", said.trim()).trim_end_matches([':', ' ']).to_owned())
+    let why = format!("HTTP {status}: {}", said.trim()).trim_end_matches([':', ' ']).to_owned();
+    Err(Untaken { why, after_ms })
+}
+
+/// What `Retry-After` says (RFC 9110, section 10.2.3): seconds, or a date.
+fn retry_after_ms(value: &str) -> Option<u64> {
+    if let Ok(seconds) = value.trim().parse::<u64>() {
+        return Some(seconds.saturating_mul(1000));
+    }
+    let left = httpdate::parse_http_date(value.trim()).ok()?.duration_since(SystemTime::now());
+    Some(left.map_or(0, |left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)))
 }
 
 fn client(url: &Url) -> Result<Client, String> {
@@ -77,4 +93,18 @@ pub(super) fn causes(error: impl Error) -> String {
         next = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_may_say_seconds_or_a_date() {
+        assert_eq!(retry_after_ms("120"), Some(120_000));
+        assert_eq!(retry_after_ms("Wed, 21 Oct 2015 07:28:00 GMT"), Some(0));
+        let soon = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(100));
+        assert!((90_000..=100_000).contains(&retry_after_ms(&soon).unwrap()), "{soon}");
+        assert_eq!(retry_after_ms("tomorrow"), None);
+    }
 }

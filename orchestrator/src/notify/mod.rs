@@ -25,6 +25,7 @@ mod webhook;
 use crate::{artifact::disk::DiskError, engine::Engine};
 use book::Book;
 use message::{Kind, Message};
+use outbox::Untaken;
 use sink::{Settings, Sink};
 use std::{
     io,
@@ -106,9 +107,11 @@ impl Notifier {
     #[must_use]
     pub fn troubles(&self) -> Vec<Trouble> {
         let troubled = self.list().into_iter().filter(|sink| sink.troubled);
-        let line = |sink: SinkView| Trouble {
-            what: format!("{}: {}", trouble_of(&sink.name), sink.failing.unwrap_or_default()),
-            next: format!("{} wait and are tried again by themselves; `swarmctl notify test`", sink.waiting),
+        let line = |sink: SinkView| {
+            let what = format!("{}: {}", trouble_of(&sink.name), sink.failing.unwrap_or_default());
+            let next =
+                format!("{} wait and are tried again by themselves; `swarmctl notify test`", sink.waiting);
+            Trouble::new(what, next)
         };
         troubled.map(line).collect()
     }
@@ -122,7 +125,7 @@ impl Notifier {
             let message = Message { id: now.0, ..message.clone() };
             async move {
                 let began = std::time::Instant::now();
-                let failure = deliver(sink, &message).await.err();
+                let failure = deliver(sink, &message).await.err().map(|untaken| untaken.why);
                 let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 SinkTestView { name: name.clone(), failure, took_ms }
             }
@@ -198,10 +201,10 @@ fn named(sinks: &[Sink]) -> Vec<Named> {
     named
 }
 
-async fn deliver(sink: &Sink, message: &Message) -> Result<(), String> {
+async fn deliver(sink: &Sink, message: &Message) -> Result<(), Untaken> {
     match tokio::time::timeout(DELIVERY, sink.send(message)).await {
         Ok(sent) => sent,
-        Err(_) => Err(format!("no answer within {} s", DELIVERY.as_secs())),
+        Err(_) => Err(format!("no answer within {} s", DELIVERY.as_secs()).into()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! ntfy: a message to a topic, as JSON (docs.ntfy.sh/publish, "Publish as JSON"), which
 //! unlike its headers takes any text.
 
-use super::{http, message::Message};
+use super::{http, message::Message, outbox::Untaken};
 use reqwest::Url;
 use serde_json::json;
 use swarm_common::{secret::Secret, state::Severity};
@@ -39,7 +39,7 @@ impl Ntfy {
         Ok(Self { server: server.map_err(|e| format!("{e}; {like}"))?, topic: topic.to_owned() })
     }
 
-    pub(super) async fn send(&self, secret: Option<&Secret>, message: &Message) -> Result<(), String> {
+    pub(super) async fn send(&self, secret: Option<&Secret>, message: &Message) -> Result<(), Untaken> {
         let (priority, tag) = match message.severity {
             Severity::Info => (3, "package"),
             Severity::Warning => (4, "warning"),

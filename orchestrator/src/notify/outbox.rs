@@ -14,6 +14,9 @@ const RETRY_MS: u64 = 5_000;
 /// The longest pause between two tries.
 const LONGEST_RETRY_MS: u64 = 600_000;
 
+/// A sink that wants to be left alone for longer is asked before.
+const LONGEST_WISH_MS: u64 = 6 * 3_600_000;
+
 /// Failures in a row after which somebody is told: a single one is nobody's concern.
 const TOLD_AFTER: u32 = 2;
 
@@ -30,6 +33,21 @@ pub struct Outbox {
     /// When something was last delivered, since the orchestrator started.
     #[serde(skip)]
     pub delivered_at: Option<TimeMs>,
+}
+
+/// Why a delivery failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Untaken {
+    /// In one line.
+    pub why: String,
+    /// The sink wants to be left alone for so long, in milliseconds.
+    pub after_ms: Option<u64>,
+}
+
+impl From<String> for Untaken {
+    fn from(why: String) -> Self {
+        Self { why, after_ms: None }
+    }
 }
 
 /// Deliveries that failed in a row.
@@ -78,10 +96,11 @@ impl Outbox {
     }
 
     /// A delivery failed.
-    pub fn failed(&mut self, now: TimeMs, why: String) {
+    pub fn failed(&mut self, now: TimeMs, Untaken { why, after_ms }: Untaken) {
         let before = self.failing.take();
         let times = before.as_ref().map_or(0, |b| b.times) + 1;
         let pause = (RETRY_MS << (times - 1).min(16)).min(LONGEST_RETRY_MS);
+        let pause = pause.max(after_ms.unwrap_or(0).min(LONGEST_WISH_MS));
         let since = before.map_or(now, |b| b.since);
         self.failing = Some(Failing { since, times, why, next: now + pause });
     }
@@ -110,7 +129,7 @@ mod tests {
         let (mut now, mut pauses) = (TimeMs(0), Vec::new());
         for _ in 0..12 {
             assert!(outbox.due(now).is_some());
-            outbox.failed(now, "refused".into());
+            outbox.failed(now, "refused".to_owned().into());
             let next = outbox.failing.as_ref().unwrap().next;
             assert!(outbox.due(TimeMs(next.0 - 1)).is_none());
             pauses.push(next.since(now));
@@ -122,6 +141,17 @@ mod tests {
         let (_, up_to) = outbox.due(now).unwrap();
         outbox.delivered(now, up_to);
         assert!(outbox.waiting.is_empty() && outbox.trouble().is_none());
+    }
+
+    #[test]
+    fn a_sink_that_says_when_to_come_back_is_left_alone_until_then() {
+        let mut outbox = Outbox::default();
+        outbox.push(message(1));
+        for (wish, pause) in [(1, RETRY_MS), (3_600_000, 3_600_000), (u64::MAX, LONGEST_WISH_MS)] {
+            outbox.failing = None;
+            outbox.failed(TimeMs(0), Untaken { why: "HTTP 429".into(), after_ms: Some(wish) });
+            assert_eq!(outbox.failing.as_ref().unwrap().next, TimeMs(pause));
+        }
     }
 
     #[test]

@@ -55,10 +55,10 @@ pub async fn run(app: Arc<App>) {
 
 /// One look. Gives what it told, in a few words.
 async fn look(app: &App) -> Result<String, String> {
-    let (notifier, now) = (&app.notifier, app.engine.now());
-    let troubles = app.all_troubles();
+    let (notifier, now, wall) = (&app.notifier, app.engine.now(), app.engine.wall());
+    let troubles = app.troubles();
     let (present, over, seq) =
-        app.engine.read(|swarm| (view::concerns(swarm, now, &troubles), ended(swarm), swarm.seq));
+        app.engine.read(|swarm| (view::concerns(swarm, now, wall, &troubles), ended(swarm), swarm.seq));
     // A run has ended when that is journaled. What is wrong is told even if nothing can be.
     let is_journaled = *app.engine.committed().borrow() >= seq;
     let told = notifier.change(|book| {
@@ -132,8 +132,12 @@ async fn serve(app: &App, at: usize) {
             // It stays in the outbox for the next start.
             () = cut_off(app) => return,
         };
-        if let Err(why) = &sent {
-            tracing::warn!(sink = name, why, "a notification was not delivered; it is tried again");
+        if let Err(untaken) = &sent {
+            tracing::warn!(
+                sink = name,
+                why = untaken.why,
+                "a notification was not delivered; it is tried again"
+            );
         }
         let now = app.engine.now();
         let noted = notifier.change(|book| {

@@ -4,7 +4,7 @@
 //! What is shown of an address is scheme and host. Its path and query may be secrets: a
 //! topic that anybody may read, a chat's webhook.
 
-use super::{mail::Smtp, message::Message, ntfy::Ntfy, webhook::Webhook};
+use super::{mail::Smtp, message::Message, ntfy::Ntfy, outbox::Untaken, webhook::Webhook};
 use reqwest::Url;
 use serde::Deserialize;
 use std::{fmt, path::PathBuf, str::FromStr};
@@ -141,12 +141,12 @@ impl Sink {
     ///
     /// # Errors
     /// Why that did not work, in one line, without any secret.
-    pub async fn send(&self, message: &Message) -> Result<(), String> {
+    pub async fn send(&self, message: &Message) -> Result<(), Untaken> {
         let secret = self.secret().map_err(|e| e.to_string())?;
         match &self.address.kind {
             Kind::Ntfy(ntfy) => ntfy.send(secret.as_ref(), message).await,
             Kind::Webhook(webhook) => webhook.send(secret.as_ref(), message).await,
-            Kind::Mail(smtp) => Box::pin(smtp.send(secret.as_ref(), message)).await,
+            Kind::Mail(smtp) => Ok(Box::pin(smtp.send(secret.as_ref(), message)).await?),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A webhook: the message as one JSON document. Title and text together are in `text`,
 //! the field that chat servers with plain incoming webhooks show.
 
-use super::{http, message::Message};
+use super::{http, message::Message, outbox::Untaken};
 use reqwest::Url;
 use serde_json::json;
 use swarm_common::secret::Secret;
@@ -23,7 +23,7 @@ impl Webhook {
         Ok(Self { url: url.clone() })
     }
 
-    pub(super) async fn send(&self, secret: Option<&Secret>, message: &Message) -> Result<(), String> {
+    pub(super) async fn send(&self, secret: Option<&Secret>, message: &Message) -> Result<(), Untaken> {
         let text = format!("{}\n{}", message.title, message.text);
         let document = json!({
             "id": message.id,

@@ -3,34 +3,26 @@
 //! anything is served.
 //!
 //! Drones and admins pin this certificate, so it is never made anew by itself, not even
-//! when it is past its time: that would cut every one of them off. Instead its last day
-//! and a replacement are told at every start.
+//! when it is past its time: that would cut every one of them off. Instead its last day is
+//! told ahead (`checks.rs`), and files that were replaced are taken over.
 
 mod self_signed;
+mod shown;
 mod validity;
+
+pub use shown::Shown;
 
 use crate::{
     config::Config,
     vanished::{self, Vanished},
 };
-use jiff::{SignedDuration, Timestamp};
-use rustls::{
-    ServerConfig,
-    crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-};
+use rustls::{ServerConfig, crypto::ring};
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
-use swarm_common::{
-    config::{ConfigError, secret::read_private},
-    fingerprint::Fingerprint,
-};
-
-/// A certificate that ends sooner is warned of.
-const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
+use swarm_common::{config::ConfigError, fingerprint::Fingerprint};
 
 /// Why TLS cannot be spoken.
 #[derive(Debug, thiserror::Error)]
@@ -79,8 +71,8 @@ pub enum TlsError {
 pub struct Identity {
     /// What TLS is spoken with.
     pub server: Arc<ServerConfig>,
-    /// The certificate's fingerprint.
-    pub fingerprint: Fingerprint,
+    /// The certificate, which may be renewed.
+    pub shown: Arc<Shown>,
     /// What the orchestrator is called in addresses.
     pub name: String,
 }
@@ -96,46 +88,17 @@ pub fn load(config: &Config) -> Result<Identity, TlsError> {
         (Some(certificate), Some(key)) => (certificate.clone(), key.clone()),
         _ => self_signed::keep(config, &names)?,
     };
-    let io = |path: &Path| {
-        let path = path.to_owned();
-        move |source| TlsError::Io { path, source }
-    };
-    let unusable = |path: &Path, what: String| TlsError::Unusable { path: path.to_owned(), what };
-    let pem = fs::read(&certificate).map_err(io(&certificate))?;
-    let chain = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
-    let chain = chain.map_err(|e| unusable(&certificate, format!("is no PEM file: {e}")))?;
-    let Some(first) = chain.first() else {
-        return Err(unusable(&certificate, "holds no certificate; it should be a PEM file".into()));
-    };
-    let fingerprint = Fingerprint::of_certificate(first);
-    let until = validity::last_moment(first)
-        .ok_or_else(|| unusable(&certificate, "holds a certificate without an end of its time".into()))?;
-    let secret = read_private(&key)?;
-    let secret = PrivateKeyDer::from_pem_slice(secret.as_bytes())
-        .map_err(|e| unusable(&key, format!("holds no usable private key: {e}")))?;
+    let shown = Arc::new(Shown::open(certificate, key, config.tls_fingerprint_file())?);
     let mut server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|e| TlsError::Make(e.to_string()))?
         .with_no_client_auth()
-        .with_single_cert(chain, secret)
-        .map_err(|e| TlsError::Unfit { certificate: certificate.clone(), key, why: e.to_string() })?;
+        .with_cert_resolver(shown.clone());
     server.alpn_protocols = vec![b"http/1.1".to_vec()];
-    tell(&certificate, fingerprint, until);
-    note_replacement(&config.tls_fingerprint_file(), fingerprint)?;
-    Ok(Identity { server: Arc::new(server), fingerprint, name: names.swap_remove(0) })
-}
-
-/// Says what is shown and until when.
-fn tell(certificate: &Path, fingerprint: Fingerprint, until: Timestamp) {
-    let (file, left) = (certificate.display(), until.duration_since(Timestamp::now()));
-    let valid_until = until.strftime("%F");
-    if left.is_negative() {
-        tracing::warn!(%file, %fingerprint, %valid_until, "the TLS certificate is past its time: who pinned it goes on, others refuse it; put a new one in its place");
-    } else if left < SOON {
-        tracing::warn!(%file, %fingerprint, %valid_until, "the TLS certificate ends soon");
-    } else {
-        tracing::info!(%file, %fingerprint, %valid_until, "the TLS certificate");
-    }
+    let (file, fingerprint, valid_until) =
+        (shown.file().display(), shown.fingerprint(), shown.until().strftime("%F"));
+    tracing::info!(%file, %fingerprint, %valid_until, "the TLS certificate");
+    Ok(Identity { server: Arc::new(server), shown, name: names.swap_remove(0) })
 }
 
 /// Says if another certificate was shown before, and remembers this one.

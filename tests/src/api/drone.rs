@@ -32,8 +32,14 @@ impl FakeDrone {
     /// # Errors
     /// It is refused.
     pub async fn enrol(nobody: &Client, token: &str, called: &str) -> Result<Self> {
-        let request = EnrolRequest { token: token.to_owned(), name: name(called), facts: facts() };
+        let request = EnrolRequest {
+            token: token.to_owned(),
+            name: name(called),
+            facts: facts(),
+            credential_hash: None,
+        };
         let EnrolReply { drone, credential } = nobody.enrol(&request).await?;
+        let credential = credential.context("no credential came")?;
         let client = nobody.with_credential(Secret::new(&credential));
         Ok(Self { client, id: drone, credential })
     }

@@ -182,7 +182,7 @@ impl Swarm {
     pub fn over_tls(&self) -> Result<(Url, Trust)> {
         let tls = self.app.tls.as_ref().context("it speaks no TLS")?;
         let url = parse_address(&format!("https://{}", tls.address)).map_err(anyhow::Error::msg)?;
-        Ok((url, Trust { pins: Pins(vec![tls.fingerprint]), ca: None }))
+        Ok((url, Trust { pins: Pins(vec![tls.shown.fingerprint()]), ca: None }))
     }
 
     /// A drone that is enrolled and approved.

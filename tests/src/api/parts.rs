@@ -34,13 +34,8 @@ pub fn facts() -> DroneFacts {
         cores: 4,
         memory_bytes: 8 << 30,
         version: "0.1.0".to_owned(),
-        profiles: Vec::new(),
-        cpu: None,
-        toolchain: None,
-        slots: 1,
-        build_memory_bytes: None,
-        host: true,
         images: Some("x86_64".to_owned()),
+        ..DroneFacts::default()
     }
 }
 

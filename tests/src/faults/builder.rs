@@ -70,8 +70,9 @@ impl Builder {
             token,
             name: name(&format!("builder-{number}")),
             facts: DroneFacts { profiles, ..facts() },
+            credential_hash: None,
         };
-        let credential = admin.enrol(&request).await?.credential;
+        let credential = admin.enrol(&request).await?.credential.unwrap_or_default();
         let stage = Stage::Profile(IdempotencyKey::random()?);
         Ok(Self { number, run: 0, snapshot, credential, stage, fails: None, received: 0 })
     }
@@ -139,7 +140,7 @@ impl Builder {
                 (Outcome::Built { artifacts }, Some(Done::Received(attempt)))
             }
         };
-        beat(drone, vec![AttemptStatus { attempt, phase: Phase::Uploading }]).await?;
+        beat(drone, vec![AttemptStatus { attempt, phase: Phase::Uploading, stuck: None }]).await?;
         drone.report(attempt, &ReportRequest { outcome, usage: Usage::default() }).await?;
         if matches!(done, Some(Done::Received(_))) {
             self.received += 1;

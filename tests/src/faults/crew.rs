@@ -91,8 +91,9 @@ impl Crew {
         for n in 0..drones {
             let request = EnrolTokenRequest { valid_ms: 600_000, approved: true };
             let token = admin.make_enrol_token(&request, &IdempotencyKey::random()?).await?.token;
-            let request = EnrolRequest { token, name: name(&format!("drone-{n}")), facts: facts() };
-            let credential = admin.enrol(&request).await?.credential;
+            let called = name(&format!("drone-{n}"));
+            let request = EnrolRequest { token, name: called, facts: facts(), credential_hash: None };
+            let credential = admin.enrol(&request).await?.credential.unwrap_or_default();
             let drone = Drone {
                 client: admin.with_credential(Secret::new(&credential)),
                 said: said.clone(),

@@ -205,17 +205,10 @@ impl Farm<'_> {
         self.send(Command::IssueEnrolToken { token_hash, valid_ms: 1000, approved: true })?;
         let facts = DroneFacts {
             machine_id: format!("machine {n}"),
-            boot_id: String::new(),
             cores,
             memory_bytes: 64 << 30,
             version: "0".into(),
-            profiles: Vec::new(),
-            cpu: None,
-            toolchain: None,
-            slots: 1,
-            build_memory_bytes: None,
-            host: true,
-            images: None,
+            ..DroneFacts::default()
         };
         let credential_hash = Digest::of(format!("credential {n}").as_bytes());
         let name = format!("drone{n}").parse()?;
@@ -326,8 +319,10 @@ impl Farm<'_> {
     }
 
     fn beat(&mut self, n: usize) -> Result<bool> {
-        let attempts =
-            self.jobs[n].iter().map(|j| AttemptStatus { attempt: j.attempt, phase: j.phase }).collect();
+        let attempts = self.jobs[n]
+            .iter()
+            .map(|j| AttemptStatus { attempt: j.attempt, phase: j.phase, stuck: None })
+            .collect();
         let vitals = Vitals { load1: 1.0, memory_free_bytes: 60 << 30, disk_free_bytes: 1 << 40 };
         let request =
             HeartbeatRequest { vitals, attempts, draining: false, boot_id: String::new(), facts: None };

@@ -94,7 +94,7 @@ impl Drone {
             self.facts.slots = slots(rng);
         }
         let (timing, slots) = (Timing::default(), self.facts.slots);
-        let (agent, outputs) = Agent::new(timing, slots, rng.bits(), now, recovered.collect());
+        let (agent, outputs) = Agent::new(timing, slots, rng.bits(), now, recovered.collect(), false);
         self.agent = Some(agent);
         self.do_all(now, rng, context, outputs)
     }

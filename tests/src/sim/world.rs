@@ -149,8 +149,6 @@ impl World {
             machine_id: format!("machine {n}"),
             boot_id: "boot 0".into(),
             slots: drone::slots(&mut self.rng),
-            build_memory_bytes: None,
-            host: true,
             ..crate::api::facts()
         };
         let name = format!("drone{n}").parse().map_err(|e| format!("{e}"))?;

@@ -3,17 +3,19 @@
 use crate::{key, refused};
 use std::time::Duration;
 use swarm_common::{
-    client::Client,
+    client::{Client, ClientError},
+    digest::Digest,
+    secret::Secret,
     state::DroneState,
     wire::{
         admin::EnrolTokenRequest,
-        drone::{EnrolRequest, Work},
+        drone::{ClaimRequest, EnrolRequest, Work},
     },
 };
 use swarm_tests::api::{FakeDrone, Swarm, facts, name};
 
 fn request(token: &str, called: &str) -> EnrolRequest {
-    EnrolRequest { token: token.to_owned(), name: name(called), facts: facts() }
+    EnrolRequest { token: token.to_owned(), name: name(called), facts: facts(), credential_hash: None }
 }
 
 async fn token(admin: &Client) -> String {
@@ -45,6 +47,43 @@ async fn a_token_works_once() {
     assert_eq!(refused(nobody.enrol(&request(&token, "two")).await), 403);
     assert_eq!(refused(nobody.enrol(&request("enrol-guess", "two")).await), 403);
     assert_eq!(swarm.admin.drones().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_enrolment_whose_answer_was_lost_is_repeated_with_its_credential_and_gets_the_same_drone() {
+    let swarm = Swarm::start().await.unwrap();
+    let nobody = swarm.nobody().unwrap();
+    let secret = "drone-made-by-itself";
+    let credential_hash = Some(Digest::of(secret.as_bytes()));
+    let first = EnrolRequest { credential_hash, ..request(&token(&swarm.admin).await, "one") };
+    let told = nobody.enrol(&first).await.unwrap();
+    assert_eq!(told.credential, None, "the machine has it");
+    assert_eq!(nobody.enrol(&first).await.unwrap().drone, told.drone);
+    // With another name, or another credential, it is another machine with a token that is used up.
+    let renamed = EnrolRequest { name: name("two"), ..first.clone() };
+    let another = EnrolRequest { credential_hash: Some(Digest::of(b"another")), ..first.clone() };
+    for request in [renamed, another] {
+        assert_eq!(refused(nobody.enrol(&request).await), 403);
+    }
+    assert_eq!(swarm.admin.drones().await.unwrap().len(), 1);
+    let request = ClaimRequest { key: "k".into(), wait_ms: 0, memory_free_bytes: 0 };
+    nobody.with_credential(Secret::new(secret)).claim(&request).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_drone_that_was_removed_is_told_so_and_one_that_nobody_knows_is_not() {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.enrol("one", true).await.unwrap();
+    swarm.admin.remove_drone(drone.id, &key()).await.unwrap();
+    let kind = |reply: Result<_, ClientError>| match reply {
+        Err(ClientError::Problem(problem)) => (problem.status, problem.kind),
+        other => panic!("{other:?}"),
+    };
+    let removed = kind(drone.ask("k", 0).await);
+    assert_eq!(removed, (401, "/problems/drone-removed".into()));
+    let request = ClaimRequest { key: "k".into(), wait_ms: 0, memory_free_bytes: 0 };
+    let stranger = drone.client.with_credential(Secret::new("drone-of-nobody"));
+    assert_eq!(kind(stranger.claim(&request).await), (401, "/problems/unknown-credential".into()));
 }
 
 #[tokio::test]
@@ -94,9 +133,15 @@ async fn neither_token_nor_credential_is_stored_anywhere() {
     let drone = FakeDrone::enrol(&swarm.nobody().unwrap(), &token, "one").await.unwrap();
     let credential = drone.credential.clone();
     let (dir, config) = swarm.stop().await.unwrap();
-    for file in std::fs::read_dir(&config.state_dir).unwrap() {
-        let path = file.unwrap().path();
-        if path.is_file() {
+    let (mut dirs, mut files) = (vec![config.state_dir.clone()], 0);
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+                continue;
+            }
+            files += 1;
             let bytes = std::fs::read(&path).unwrap();
             for secret in [&token, &credential] {
                 let found = bytes.windows(secret.len()).any(|w| w == secret.as_bytes());
@@ -104,5 +149,6 @@ async fn neither_token_nor_credential_is_stored_anywhere() {
             }
         }
     }
+    assert!(files > 3, "{files}");
     drop(dir);
 }

@@ -51,6 +51,7 @@ async fn a_token_that_is_asked_for_twice_with_one_key_is_one_that_works() {
         token: third,
         name: name("two"),
         facts: swarm_tests::api::facts(),
+        credential_hash: None,
     };
     assert_eq!(refused(nobody.enrol(&enrol).await), 403);
 }

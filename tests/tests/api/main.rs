@@ -7,6 +7,7 @@ mod binhost;
 mod bounds;
 mod collisions;
 mod conditional;
+mod conditions;
 mod connections;
 mod contract;
 mod credentials;

@@ -131,7 +131,7 @@ async fn after_a_restore_no_id_is_given_out_twice_and_no_published_path_changes_
     for (life, _, attempts) in &lives {
         let told = drone.client.report(attempts[0], &report).await;
         assert_eq!(crate::refused(told), 404, "{life}");
-        let held = vec![AttemptStatus { attempt: attempts[1], phase: Phase::Building }];
+        let held = vec![AttemptStatus { attempt: attempts[1], phase: Phase::Building, stuck: None }];
         assert_eq!(drone.heartbeat(held).await.unwrap().cancel[0].attempt, attempts[1], "{life}");
     }
     let kept = swarm.app.engine.read(|s| s.last.run);

@@ -196,7 +196,10 @@ fn other_machines_get_packages_and_the_key_in_the_clear_and_the_api_over_tls() {
             let detail = problem["detail"].as_str().unwrap();
             // `Raw` calls it "swarm", and so the answer does.
             assert!(detail.contains(&format!("https://swarm:{tls_port}")), "{detail}");
-            assert!(detail.contains(&swarm.app.tls.as_ref().unwrap().fingerprint.to_string()), "{detail}");
+            assert!(
+                detail.contains(&swarm.app.tls.as_ref().unwrap().shown.fingerprint().to_string()),
+                "{detail}"
+            );
         }
         let (_, trust) = swarm.over_tls()?;
         let url = parse_address(&format!("https://{own}:{tls_port}")).unwrap();
@@ -241,7 +244,7 @@ async fn the_strangers_tls_library_agrees_about_certificate_and_fingerprint() {
     let (shown, fingerprint) = openssl.await.unwrap();
     assert!(shown.contains("Verify return code: 0 (ok)"), "{shown}");
     let digits = fingerprint.trim().split_once('=').unwrap().1;
-    let ours = swarm.app.tls.as_ref().unwrap().fingerprint;
+    let ours = swarm.app.tls.as_ref().unwrap().shown.fingerprint();
     assert_eq!(format!("sha256:{digits}").parse(), Ok(ours));
     swarm.stop().await.unwrap();
 }

@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on stops")]
 
+mod between;
 mod slots;
 
 use std::{
@@ -45,7 +46,10 @@ fn key() -> IdempotencyKey {
 
 /// A drone's configuration below `dir`.
 fn config(dir: &Path, orchestrator: &str) -> Config {
-    config_with(dir, orchestrator, &dir.join("no-portage"), "")
+    let portage = dir.join("no-portage");
+    fs::create_dir_all(portage.join("bin")).unwrap();
+    fs::write(portage.join("bin/emerge"), "").unwrap();
+    config_with(dir, orchestrator, &portage, "")
 }
 
 /// The same with a Portage, and more settings of the builder.
@@ -332,7 +336,7 @@ async fn a_drone_that_was_removed_ends_and_says_why_and_keeps_its_results() {
     earlier.build();
     swarm.admin.remove_drone(earlier.drone.id, &key()).await.unwrap();
     let ended = Running::start(config(earlier.dir.path(), &address(&swarm))).end().await;
-    let Err(error @ RunError::Unknown(..)) = ended else { panic!("{ended:?}") };
+    let Err(error @ RunError::Refused(..)) = ended else { panic!("{ended:?}") };
     assert!(error.to_string().contains("state/credential"), "{error}");
     assert_eq!(entries(earlier.dir.path().join("state/spool")), [earlier.assignment.attempt.to_string()]);
 }

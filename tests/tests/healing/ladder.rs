@@ -42,8 +42,9 @@ async fn oak(swarm: &Swarm, machine_id: &str, boot_id: &str) -> Client {
     let token = swarm.admin.make_enrol_token(&token, &IdempotencyKey::random().unwrap()).await.unwrap().token;
     let facts = DroneFacts { machine_id: machine_id.into(), boot_id: boot_id.into(), ..facts() };
     let nobody = swarm.nobody().unwrap();
-    let enrolled = nobody.enrol(&EnrolRequest { token, name: name("oak"), facts }).await.unwrap();
-    nobody.with_credential(Secret::new(&enrolled.credential))
+    let request = EnrolRequest { token, name: name("oak"), facts, credential_hash: None };
+    let enrolled = nobody.enrol(&request).await.unwrap();
+    nobody.with_credential(Secret::new(&enrolled.credential.unwrap()))
 }
 
 async fn heartbeat(drone: &Client, boot_id: &str) {

@@ -7,6 +7,7 @@
 mod attempt;
 mod base;
 mod calendar;
+mod clock;
 mod heal;
 mod package;
 mod run;
@@ -71,10 +72,13 @@ impl Swarm {
                 d.healing.start_anew();
             }),
             Event::DroneRemoved { drone } => {
-                self.drones.remove(drone);
+                if let Some(removed) = self.drones.remove(drone) {
+                    self.removed.note(at, removed);
+                }
                 self.at_work.remove(drone);
                 self.live.seen.remove(drone);
                 self.live.vitals.remove(drone);
+                self.live.stuck.remove(drone);
                 self.forget_wait(*drone);
                 self.live.draining.remove(drone);
                 self.live.cloned.remove(drone);
@@ -228,19 +232,29 @@ impl Swarm {
             }
             Event::AttemptRevived { attempt } => self.revive(at, *attempt),
 
-            Event::DroneSeen { drone, vitals, draining } => {
+            Event::DroneSeen { drone, vitals, draining, stuck } => {
                 self.live.seen.insert(*drone, at);
                 if *draining {
                     self.live.draining.insert(*drone);
                 } else {
                     self.live.draining.remove(drone);
                 }
+                // A claim says neither.
                 if let Some(vitals) = vitals {
                     self.live.vitals.insert(*drone, *vitals);
+                    self.live.stuck.remove(drone);
+                    if !stuck.is_empty() {
+                        self.live.stuck.insert(*drone, stuck.clone());
+                    }
                 }
             }
             Event::DroneCloned { drone, what } => {
                 self.live.cloned.insert(*drone, (at, what.clone()));
+            }
+            Event::ClockSet { since, by_ms } => self.set_clock(at, *since, *by_ms),
+            Event::StoodStill { for_ms } => {
+                self.live.seen.values_mut().for_each(|seen| *seen = (*seen + *for_ms).min(at));
+                self.live.leases.values_mut().for_each(|until| *until = *until + *for_ms);
             }
             Event::LeasesRenewed { attempts, until } => {
                 for attempt in attempts {

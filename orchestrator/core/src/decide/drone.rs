@@ -14,6 +14,9 @@ use crate::{
 use std::collections::BTreeSet;
 use swarm_common::{id::*, state::*, time::TimeMs, wire::drone::*};
 
+/// Characters of why a drone's files do not get through.
+const LONGEST_WHY: usize = 300;
+
 /// A drone lives. Renews the leases it names, takes over the phases, revives lost
 /// attempts that nobody else works on, and answers which attempts are not wanted.
 pub(super) fn heartbeat(swarm: &Swarm, now: TimeMs, id: DroneId, request: &HeartbeatRequest) -> Decision {
@@ -21,8 +24,18 @@ pub(super) fn heartbeat(swarm: &Swarm, now: TimeMs, id: DroneId, request: &Heart
     if let Some(what) = other_machine(drone, request) {
         return Err(Refusal::OtherMachine { name: drone.name.clone(), what });
     }
-    let mut events =
-        vec![Event::DroneSeen { drone: id, vitals: Some(request.vitals), draining: request.draining }];
+    let own = |id_of: AttemptId| swarm.attempts.get(&id_of).is_some_and(|a| a.drone == id);
+    let stuck = |status: &AttemptStatus| {
+        let Stuck { for_ms, why } = status.stuck.as_ref()?;
+        let why = why.chars().filter(|c| !c.is_control()).take(LONGEST_WHY).collect();
+        own(status.attempt).then_some((status.attempt, Stuck { for_ms: *for_ms, why }))
+    };
+    let mut events = vec![Event::DroneSeen {
+        drone: id,
+        vitals: Some(request.vitals),
+        draining: request.draining,
+        stuck: request.attempts.iter().filter_map(stuck).collect(),
+    }];
     if drone.offline.is_some() || drone.lost.is_some() {
         events.push(Event::DroneReturned { drone: id });
     }

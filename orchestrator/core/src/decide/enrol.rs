@@ -14,6 +14,14 @@ pub(super) fn enrol(
     credential_hash: Digest,
     facts: &DroneFacts,
 ) -> Decision {
+    // The answer to its first request was lost.
+    if let Some((&drone, known)) = swarm.drones.iter().find(|(_, d)| d.credential_hash == credential_hash) {
+        return if known.name == *name {
+            Ok((Vec::new(), Reply::Drone(drone)))
+        } else {
+            Err(Refusal::BadEnrolToken)
+        };
+    }
     let token = swarm.tokens.get(&token_hash).filter(|t| now < t.expires_at).ok_or(Refusal::BadEnrolToken)?;
     if swarm.drones.values().any(|d| d.name == *name) {
         return Err(Refusal::NameTaken(name.clone()));

@@ -42,6 +42,11 @@ pub fn decide(swarm: &Swarm, request: &Request) -> Decision {
         Command::NoteClone { drone, what } => drone::note_clone(swarm, *drone, what),
         Command::StartOrchestrator => Ok((vec![Event::OrchestratorStarted], Reply::Done)),
         Command::Maintain => Ok((maintain::maintain(swarm, now), Reply::Done)),
+        Command::SetClock { by_ms } => {
+            let event = Event::ClockSet { since: swarm.live.started_at, by_ms: *by_ms };
+            Ok((vec![event], Reply::Done))
+        }
+        Command::NoteStandstill { for_ms } => Ok((vec![Event::StoodStill { for_ms: *for_ms }], Reply::Done)),
 
         Command::IssueEnrolToken { token_hash, valid_ms, approved } => {
             let expires_at = now + *valid_ms;

@@ -16,13 +16,15 @@ use crate::{
     judge::memory,
     swarm::Swarm,
 };
+use std::collections::BTreeMap;
 use swarm_common::{id::*, state::*, time::TimeMs, wire::drone::*};
 
 /// A drone asks for work. Never refused for the state of drone or queue: the answer then
 /// is no work, and why.
 pub(crate) fn claim(swarm: &Swarm, now: TimeMs, id: DroneId, request: &ClaimRequest) -> Decision {
     let drone = known(swarm, id)?;
-    let mut events = vec![Event::DroneSeen { drone: id, vitals: None, draining: false }];
+    let stuck = BTreeMap::new();
+    let mut events = vec![Event::DroneSeen { drone: id, vitals: None, draining: false, stuck }];
     let nothing = |reason: String| ClaimReply { assignment: None, reason: Some(reason) };
     if let Some((attempt, record)) = swarm.attempts_of(id).find(|(_, a)| a.key == request.key) {
         let assignment = assignment(swarm, attempt, record.job, drone, &record.build_ids);

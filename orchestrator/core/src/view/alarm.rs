@@ -57,15 +57,15 @@ pub struct Alarm {
     pub command: Option<String>,
 }
 
-/// Every alarm, worst first.
+/// Every alarm, worst first. `wall` is what the machine's clock shows, by which due times come.
 #[must_use]
-pub fn alarms(swarm: &Swarm, now: TimeMs) -> Vec<Alarm> {
+pub fn alarms(swarm: &Swarm, now: TimeMs, wall: TimeMs) -> Vec<Alarm> {
     let schedules = || swarm.schedules.iter().filter(|(_, s)| s.enabled);
     let mut alarms: Vec<Alarm> = Vec::new();
-    alarms.extend(schedules().filter_map(|(profile, s)| overdue(swarm, now, profile, s)));
+    alarms.extend(schedules().filter_map(|(profile, s)| overdue(swarm, now, wall, profile, s)));
     alarms.extend(swarm.runs.iter().filter_map(|(&id, run)| idle(swarm, now, id, run)));
-    alarms.extend(schedules().filter_map(|(profile, s)| stale(swarm, now, profile, s)));
-    alarms.extend(schedules().filter_map(|(profile, s)| skipped(now, profile, s)));
+    alarms.extend(schedules().filter_map(|(profile, s)| stale(swarm, now, wall, profile, s)));
+    alarms.extend(schedules().filter_map(|(profile, s)| skipped(wall, profile, s)));
     alarms.extend(calendar::paused(swarm, now).map(|what| Alarm {
         kind: AlarmKind::Paused,
         subject: String::new(),
@@ -76,8 +76,8 @@ pub fn alarms(swarm: &Swarm, now: TimeMs) -> Vec<Alarm> {
     alarms
 }
 
-fn overdue(swarm: &Swarm, now: TimeMs, profile: &Name, schedule: &Schedule) -> Option<Alarm> {
-    let late_ms = now.since(schedule.forecast.next);
+fn overdue(swarm: &Swarm, now: TimeMs, wall: TimeMs, profile: &Name, schedule: &Schedule) -> Option<Alarm> {
+    let late_ms = wall.since(schedule.forecast.next);
     // After a start the first look comes within seconds, and makes up for what was missed.
     let began = now.since(swarm.live.started_at) > swarm.policy.due_grace_ms;
     (began && late_ms > swarm.policy.due_grace_ms).then(|| Alarm {
@@ -90,20 +90,20 @@ fn overdue(swarm: &Swarm, now: TimeMs, profile: &Name, schedule: &Schedule) -> O
     })
 }
 
-fn skipped(now: TimeMs, profile: &Name, schedule: &Schedule) -> Option<Alarm> {
+fn skipped(wall: TimeMs, profile: &Name, schedule: &Schedule) -> Option<Alarm> {
     let last = schedule.last.as_ref()?;
     let DueOutcome::Skipped(reason) = &last.outcome else { return None };
-    let next = span(schedule.forecast.next.since(now));
+    let next = span(schedule.forecast.next.since(wall));
     Some(Alarm {
         kind: AlarmKind::Skipped,
         subject: profile.to_string(),
-        what: format!("no run of {profile} was started {} ago: {reason}", span(now.since(last.due))),
+        what: format!("no run of {profile} was started {} ago: {reason}", span(wall.since(last.due))),
         next: format!("the next is due in {next}; `swarmctl run cancel` makes room for it"),
         command: None,
     })
 }
 
-fn stale(swarm: &Swarm, now: TimeMs, profile: &Name, schedule: &Schedule) -> Option<Alarm> {
+fn stale(swarm: &Swarm, now: TimeMs, wall: TimeMs, profile: &Name, schedule: &Schedule) -> Option<Alarm> {
     let since = schedule.set_at.max(schedule.succeeded_at.unwrap_or_default());
     let period_ms = schedule.forecast.period_ms;
     if now.since(since) <= period_ms.saturating_mul(2) {
@@ -127,7 +127,7 @@ fn stale(swarm: &Swarm, now: TimeMs, profile: &Name, schedule: &Schedule) -> Opt
             span(now.since(since)),
             span(period_ms)
         ),
-        next: format!("`{command}`; the next run is due in {}", span(schedule.forecast.next.since(now))),
+        next: format!("`{command}`; the next run is due in {}", span(schedule.forecast.next.since(wall))),
         command: Some(command),
     })
 }

@@ -44,7 +44,13 @@ fn view(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> DroneView {
 }
 
 fn work(swarm: &Swarm, id: AttemptId, attempt: &Attempt) -> WorkView {
-    let title = match attempt.job {
+    let title = title(swarm, attempt);
+    WorkView { attempt: id, title, phase: attempt.phase(), since: attempt.started_at }
+}
+
+/// What an attempt is at.
+pub(super) fn title(swarm: &Swarm, attempt: &Attempt) -> String {
+    match attempt.job {
         Job::Plan(run) => format!("plan of {run}"),
         Job::Base(run) => match follow::of_run(swarm, run) {
             Some((base, ..)) => format!("base {base} after {run}"),
@@ -53,8 +59,7 @@ fn work(swarm: &Swarm, id: AttemptId, attempt: &Attempt) -> WorkView {
         Job::Build(package) => {
             swarm.packages.get(&package).map(crate::package::Package::title).unwrap_or_default()
         }
-    };
-    WorkView { attempt: id, title, phase: attempt.phase(), since: attempt.started_at }
+    }
 }
 
 /// Why a drone is where it is, and until when.

@@ -19,6 +19,7 @@ pub use alarm::{Alarm, AlarmKind, alarms};
 pub use alike::{Alike, alike};
 pub use calendar::{pause, schedules};
 pub use concern::of_outcome;
+use drone::title;
 pub use drone::{drone, drones};
 pub use healing::healing;
 pub use package::{package, packages};

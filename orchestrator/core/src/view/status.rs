@@ -1,7 +1,9 @@
 //! The swarm on one screen: what is wrong, worst first, and the one thing to do next.
 
 use super::{alarms, alike, concern, drones, healing, pause, run};
-use crate::{attempt::Job, base, channel, drone::Drone, heal, judge::strike, run::Run, swarm::Swarm};
+use crate::{
+    attempt::Job, base, calendar::span, channel, drone::Drone, heal, judge::strike, run::Run, swarm::Swarm,
+};
 use std::collections::BTreeMap;
 use swarm_common::{
     id::*,
@@ -19,6 +21,9 @@ const CLONES_SHOWN_MS: u64 = 10 * 60 * 1000;
 
 const BY_ITSELF: &str = "it comes back by itself once its machine and `swarm-drone` run";
 
+/// Files that do not get through for this long are a concern.
+const STUCK_MS: u64 = 120_000;
+
 /// Something wrong in the shell, which the core cannot see: the journal, a disk, the
 /// publisher.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +32,30 @@ pub struct Trouble {
     pub what: String,
     /// What will happen by itself, or what to do.
     pub next: String,
+    /// How much it matters.
+    pub severity: Severity,
+    /// As long as it lasts, the orchestrator cannot do its work.
+    pub stops: bool,
+}
+
+impl Trouble {
+    /// Something that is wrong, and what comes next; the orchestrator works on.
+    #[must_use]
+    pub fn new(what: String, next: String) -> Self {
+        Self { what, next, severity: Severity::Critical, stops: false }
+    }
+
+    /// The orchestrator cannot work meanwhile.
+    #[must_use]
+    pub fn stopping(self) -> Self {
+        Self { stops: true, ..self }
+    }
+
+    /// It will be wrong, or is a little.
+    #[must_use]
+    pub fn warning(self) -> Self {
+        Self { severity: Severity::Warning, ..self }
+    }
 }
 
 /// A concern, with the command that mends it if one does.
@@ -62,11 +91,11 @@ impl Found {
     }
 }
 
-/// The swarm on one screen.
+/// The swarm on one screen. `wall` is what the machine's clock shows.
 #[must_use]
-pub fn status(swarm: &Swarm, now: TimeMs, version: &str, troubles: &[Trouble]) -> StatusView {
+pub fn status(swarm: &Swarm, now: TimeMs, wall: TimeMs, version: &str, troubles: &[Trouble]) -> StatusView {
     let shown = shown_runs(swarm);
-    let found = find(swarm, now, &shown, troubles);
+    let found = find(swarm, now, wall, &shown, troubles);
     let mut queue: BTreeMap<PackageState, u64> = BTreeMap::new();
     for (_, run) in shown.iter().filter(|(_, run)| !run.state.is_over()) {
         for (&state, &n) in run.counts.iter().filter(|(_, n)| **n > 0) {
@@ -95,19 +124,24 @@ pub fn status(swarm: &Swarm, now: TimeMs, version: &str, troubles: &[Trouble]) -
 
 /// What is wrong, worst first: as [`status`] tells it, without the cost of the rest.
 #[must_use]
-pub fn concerns(swarm: &Swarm, now: TimeMs, troubles: &[Trouble]) -> Vec<Concern> {
-    find(swarm, now, &shown_runs(swarm), troubles).into_iter().map(|f| f.concern).collect()
+pub fn concerns(swarm: &Swarm, now: TimeMs, wall: TimeMs, troubles: &[Trouble]) -> Vec<Concern> {
+    find(swarm, now, wall, &shown_runs(swarm), troubles).into_iter().map(|f| f.concern).collect()
 }
 
-fn find(swarm: &Swarm, now: TimeMs, shown: &[(RunId, &Run)], troubles: &[Trouble]) -> Vec<Found> {
-    let trouble = |t: &Trouble| {
-        Found::new(t.what.clone(), t.next.clone(), Some(t.next.clone())).weighs(Severity::Critical)
-    };
+fn find(
+    swarm: &Swarm,
+    now: TimeMs,
+    wall: TimeMs,
+    shown: &[(RunId, &Run)],
+    troubles: &[Trouble],
+) -> Vec<Found> {
+    let trouble =
+        |t: &Trouble| Found::new(t.what.clone(), t.next.clone(), Some(t.next.clone())).weighs(t.severity);
     let mut found: Vec<Found> = troubles.iter().map(trouble).collect();
     for &(id, run) in shown {
         of_run(swarm, id, run, &mut found);
     }
-    found.extend(alarms(swarm, now).into_iter().map(|alarm| {
+    found.extend(alarms(swarm, now, wall).into_iter().map(|alarm| {
         let (severity, signature) = concern::of_alarm(alarm.kind, &alarm.subject);
         Found::new(alarm.what, alarm.next, alarm.command).weighs(severity).signed(signature)
     }));
@@ -313,6 +347,40 @@ fn of_drones(swarm: &Swarm, now: TimeMs, found: &mut Vec<Found>) {
         let what = format!("another machine uses the credential of drone {name} and is refused: {what}");
         let next = "on that machine, remove the credential and enrol it with a token of its own (`swarmctl drone token`)";
         found.push(Found::passing(what, next).weighs(Severity::Critical));
+    }
+    for drone in swarm.drones.values().filter(|d| d.offline.is_none() && d.lost.is_none()) {
+        let (name, facts) = (&drone.name, &drone.facts);
+        if let Some(first) = facts.unusable.first() {
+            let what = format!("drone {name} cannot build: {first}");
+            let next =
+                "mend that on its machine; the drone looks again every minute, and works again by itself";
+            found.push(Found::passing(what, next));
+        }
+        let mut hosts = swarm.profiles.iter().filter(|(_, profile)| profile.request.base.is_none());
+        let wanted = hosts.any(|(name, _)| facts.profiles.is_empty() || facts.profiles.contains(name));
+        if facts.host && wanted && !facts.lacks.is_empty() {
+            let what =
+                format!("drone {name} cannot build in its own system: it lacks {}", facts.lacks.join(", "));
+            let next =
+                "install them on its machine; the drone looks again every minute, and works again by itself";
+            found.push(Found::passing(what, next));
+        }
+    }
+    for (&id, stuck) in &swarm.live.stuck {
+        let long = stuck.iter().filter(|(_, s)| s.for_ms >= STUCK_MS).max_by_key(|(_, s)| s.for_ms);
+        let (Some(drone), Some((&attempt, stuck))) = (swarm.drones.get(&id), long) else { continue };
+        let title = swarm.attempts.get(&attempt).map(|a| super::title(swarm, a)).unwrap_or_default();
+        let what = format!(
+            "drone {} cannot deliver {title}: for {} nothing of it has got through: {}",
+            drone.name,
+            span(stuck.for_ms),
+            stuck.why
+        );
+        let next = "look at what stands between it and the orchestrator, such as a proxy's limit on the size of a \
+                    body (nginx: client_max_body_size 0); it is tried again, and after blocked_timeout_s of the \
+                    drone's configuration the package is built anew";
+        let stuck = Found::passing(what, next).weighs(Severity::Critical);
+        found.push(stuck.signed(format!("drone {} cannot deliver", drone.name)));
     }
     for drone in in_state(DroneState::Pending) {
         let what = format!("drone {} waits for approval", drone.name);

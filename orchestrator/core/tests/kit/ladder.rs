@@ -63,7 +63,7 @@ pub fn take(kit: &mut Kit, step: HealStep, outcome: HealOutcome) {
 }
 
 pub fn concerns(swarm: &Swarm, kit: &Kit) -> Vec<Concern> {
-    view::status(swarm, kit.now, "0", &[]).concerns
+    view::status(swarm, kit.now, kit.now, "0", &[]).concerns
 }
 
 pub fn said(kit: &Kit) -> String {

@@ -81,13 +81,8 @@ impl Kit {
                 cores,
                 memory_bytes,
                 version: "0".into(),
-                profiles: vec![],
-                cpu: None,
-                toolchain: None,
-                slots: 1,
-                build_memory_bytes: None,
-                host: true,
                 images: Some("x86_64".into()),
+                ..DroneFacts::default()
             },
         });
         let Reply::Drone(id) = reply else { panic!("{reply:?}") };
@@ -157,7 +152,7 @@ impl Kit {
     }
 
     pub fn beat(&mut self, drone: DroneId, attempts: &[AttemptId], draining: bool) -> HeartbeatReply {
-        let status = |&attempt| AttemptStatus { attempt, phase: Phase::Building };
+        let status = |&attempt| AttemptStatus { attempt, phase: Phase::Building, stuck: None };
         let reply = self.must(Command::Heartbeat {
             drone,
             request: HeartbeatRequest {

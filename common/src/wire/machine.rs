@@ -1,0 +1,105 @@
+//! What a drone says of its machine.
+
+use super::{cpu::Cpu, plan::Toolchain};
+use crate::name::Name;
+use serde::{Deserialize, Serialize};
+
+/// What a drone says about its machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct DroneFacts {
+    /// Contents of `/etc/machine-id`, or empty.
+    pub machine_id: String,
+    /// Contents of `/proc/sys/kernel/random/boot_id`, or empty.
+    pub boot_id: String,
+    /// Usable processors.
+    pub cores: u32,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+    /// Version of `swarm-drone`.
+    pub version: String,
+    /// Profiles it builds for; empty means any.
+    pub profiles: Vec<Name>,
+    /// Its processor, if the drone can tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Cpu>,
+    /// What packages are built with in its own `/`, as far as it has that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub toolchain: Option<Box<Toolchain>>,
+    /// The architecture of the images that it can build in, such as `x86_64`; none if it
+    /// builds in its own `/` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<String>,
+    /// Whether it can build in its own `/`. A drone of an ordinary user cannot.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub host: bool,
+    /// How many builds it does at a time.
+    #[serde(default = "one")]
+    pub slots: u32,
+    /// Bytes of memory that one build may take; none if it may take all there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build_memory_bytes: Option<u64>,
+    /// Programs that builds in its own `/` need and that it does not have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lacks: Vec<String>,
+    /// Directories in which it can build or keep nothing now, each with the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unusable: Vec<String>,
+}
+
+impl Default for DroneFacts {
+    /// Of a machine that says nothing of itself.
+    fn default() -> Self {
+        Self {
+            machine_id: String::new(),
+            boot_id: String::new(),
+            cores: 1,
+            memory_bytes: 1,
+            version: String::new(),
+            profiles: Vec::new(),
+            cpu: None,
+            toolchain: None,
+            images: None,
+            host: true,
+            slots: 1,
+            build_memory_bytes: None,
+            lacks: Vec::new(),
+            unusable: Vec::new(),
+        }
+    }
+}
+
+impl DroneFacts {
+    /// Bytes of memory that one build can have.
+    #[must_use]
+    pub fn memory_for_a_build(&self) -> u64 {
+        self.build_memory_bytes.map_or(self.memory_bytes, |bytes| bytes.min(self.memory_bytes))
+    }
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_yes(yes: &bool) -> bool {
+    *yes
+}
+
+/// How a machine is.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Vitals {
+    /// Load average of one minute.
+    pub load1: f64,
+    /// Free memory in bytes.
+    pub memory_free_bytes: u64,
+    /// Free bytes where build roots are made.
+    pub disk_free_bytes: u64,
+}

@@ -1,0 +1,74 @@
+//! When the machine's clock proves to be another than times go by. A clock may be wrong when the
+//! orchestrator starts and be set right later; a machine that slept finds its clock ahead. As a clock may
+//! also be set wrong for a moment, it has to stay so for a while to be believed.
+
+use std::time::{Duration, Instant};
+use swarm_common::time::TimeMs;
+
+/// Clocks that are kept in step differ by less, in milliseconds.
+const LITTLE_MS: u64 = 5_000;
+
+/// A difference that changes by less is the same one.
+const SAME_MS: u64 = 2_000;
+
+/// It is believed after so long.
+const BELIEVED: Duration = Duration::from_secs(30);
+
+/// How far the machine's clock was from the engine's times, and since when.
+#[derive(Debug, Default)]
+pub(super) struct Drift(Option<(i64, Instant)>);
+
+impl Drift {
+    /// Takes what both clocks show. Gives by how much times are to be set, if they are.
+    pub(super) fn look(&mut self, times: TimeMs, wall: TimeMs, at: Instant) -> Option<i64> {
+        let by_ms = signed(wall.0) - signed(times.0);
+        if by_ms.unsigned_abs() < LITTLE_MS {
+            self.0 = None;
+            return None;
+        }
+        match self.0 {
+            Some((before, since)) if before.abs_diff(by_ms) < SAME_MS => {
+                (at.saturating_duration_since(since) >= BELIEVED).then(|| {
+                    self.0 = None;
+                    by_ms
+                })
+            }
+            _ => {
+                self.0 = Some((by_ms, at));
+                None
+            }
+        }
+    }
+}
+
+fn signed(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_difference_that_stays_is_believed() {
+        let mut drift = Drift::default();
+        let began = Instant::now();
+        let at = |seconds| began + Duration::from_secs(seconds);
+        let wall = |by: i64| TimeMs(10_000_000_u64.saturating_add_signed(by));
+        let times = wall(0);
+        for (seconds, by, expected) in [
+            (0, 3_000, None),
+            // Two hours ahead, but not for long.
+            (1, 7_200_000, None),
+            (20, 7_200_100, None),
+            (21, 0, None),
+            // Behind, and it stays so.
+            (40, -7_200_000, None),
+            (60, -7_200_500, None),
+            (70, -7_200_500, Some(-7_200_500)),
+            (71, 0, None),
+        ] {
+            assert_eq!(drift.look(times, wall(by), at(seconds)), expected, "after {seconds} s");
+        }
+    }
+}
