@@ -1,23 +1,18 @@
 //! Whether this machine can build, found out before a build fails for it: the programs that builds in
 //! its own `/` call, and the directories that everything is written to.
 
-use crate::{builder::BuilderConfig, config::Config};
+use crate::{builder::BuilderConfig, buildroot::Tree, config::Config};
 use std::{
     fs,
     io::Write as _,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 /// What Portage and builds of almost every package call.
-const PROGRAMS: [&str; 14] = [
-    "bash", "cc", "c++", "ld", "ar", "make", "patch", "tar", "gzip", "bzip2", "xz", "zstd", "scanelf", "file",
-];
-
-/// Where the base has its programs.
-const PATH: [&str; 6] = ["usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin"];
+const PROGRAMS: [&str; 13] =
+    ["bash", "cc", "ld", "ar", "make", "patch", "tar", "gzip", "bzip2", "xz", "zstd", "scanelf", "file"];
 
 /// With fewer bytes free nothing can be built in a directory.
 const ROOM: u64 = 64 << 20;
@@ -85,13 +80,15 @@ impl Fitness {
 }
 
 fn look(builder: &BuilderConfig, dirs: &[PathBuf]) -> Found {
-    let base = builder.base();
-    let is_program =
-        |path: PathBuf| fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
-    let has = |program: &&str| PATH.iter().any(|dir| is_program(base.join(dir).join(program)));
-    let mut lacks: Vec<String> = PROGRAMS.iter().filter(|p| !has(p)).map(|&p| p.to_owned()).collect();
-    let emerge = builder.portage_prefix.clone().unwrap_or_else(|| base.join("usr")).join("bin/emerge");
-    if !emerge.exists() {
+    let tree = Tree::at(builder.base());
+    let missing = PROGRAMS.iter().filter(|program| tree.program(program).is_none());
+    let mut lacks: Vec<String> = missing.map(|&program| program.to_owned()).collect();
+    let (emerge, there) = match &builder.portage_prefix {
+        // It is brought along from this machine.
+        Some(prefix) => (prefix.join("bin/emerge"), prefix.join("bin/emerge").exists()),
+        None => ("/usr/bin/emerge".into(), tree.has(Path::new("/usr/bin/emerge"))),
+    };
+    if !there {
         lacks.push(format!("Portage ({}; see builder.portage_prefix)", emerge.display()));
     }
     let unusable = dirs.iter().filter_map(|dir| {
@@ -127,8 +124,10 @@ mod tests {
         fs::create_dir_all(&bin).unwrap();
         for program in PROGRAMS.iter().filter(|p| **p != "scanelf").chain(&["emerge"]) {
             fs::write(bin.join(program), "").unwrap();
-            fs::set_permissions(bin.join(program), fs::Permissions::from_mode(0o755)).unwrap();
         }
+        // As gcc-config makes it: a link that begins at the base's own top.
+        fs::rename(bin.join("cc"), base.path().join("usr/gcc-of-the-base")).unwrap();
+        std::os::unix::fs::symlink("/usr/gcc-of-the-base", bin.join("cc")).unwrap();
         // Not even root can write to it.
         let (good, bad) = (base.path().join("work"), PathBuf::from("/proc"));
         fs::create_dir(&good).unwrap();
