@@ -130,7 +130,9 @@ fn seals(swarm: &Swarm, drone: &str) -> Result<BTreeMap<PathBuf, String>> {
     let bases = swarm.path(drone).join("cache/bases");
     let sealed = |base: std::io::Result<fs::DirEntry>| -> Result<(PathBuf, String)> {
         let base = base?;
-        Ok((base.file_name().into(), fs::read_to_string(base.path().join("seal"))?))
+        let seal = fs::read_to_string(base.path().join("seal"))?;
+        // Behind that are the times, which are each drone's own.
+        Ok((base.file_name().into(), seal.split_once(' ').context("no seal")?.0.to_owned()))
     };
     fs::read_dir(bases)?.map(sealed).collect()
 }

@@ -339,29 +339,30 @@ pub(crate) fn walk(
     Ok(())
 }
 
-/// Digest of the names, kinds, modes, owners, sizes, times and links below `dir`, and the sum of the
-/// sizes. A file that was written to has another time; what a disk changes by itself is not found so.
+/// What a directory is like, in a line: a digest of the names, kinds, modes, owners, sizes and links
+/// below it, the sum of the sizes, and a digest of the times of its files. A file that was written to
+/// has another time; what a disk changes by itself is not found so.
 ///
 /// # Errors
 /// It cannot be read.
-pub fn seal(dir: &Path) -> io::Result<(Digest, u64)> {
-    let (mut hash, mut bytes) = (Sha256::new(), 0);
+pub fn seal(dir: &Path) -> io::Result<String> {
+    let (mut hash, mut times, mut bytes) = (Sha256::new(), Sha256::new(), 0);
     walk(dir, &mut |path, found| {
         let name = path.strip_prefix(dir).unwrap_or(path).as_os_str();
         let target = if found.is_symlink() { fs::read_link(path)? } else { PathBuf::new() };
         let size = if found.is_dir() { 0 } else { found.len() };
         bytes += size;
-        // That of a directory is its entries', which are here themselves.
-        let (seconds, nanoseconds) =
-            if found.is_file() { (found.mtime(), found.mtime_nsec()) } else { (0, 0) };
-        let times = [seconds, nanoseconds].map(i64::cast_unsigned);
-        let numbers = [found.mode().into(), found.uid().into(), found.gid().into(), size, times[0], times[1]];
+        let numbers = [u64::from(found.mode()), u64::from(found.uid()), u64::from(found.gid()), size];
         for part in [name.as_encoded_bytes(), target.as_os_str().as_encoded_bytes()] {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
         numbers.iter().for_each(|number| hash.update(number.to_be_bytes()));
+        if found.is_file() {
+            [found.mtime(), found.mtime_nsec()].iter().for_each(|time| times.update(time.to_be_bytes()));
+        }
         Ok(())
     })?;
-    Ok((Digest(hash.finalize().into()), bytes))
+    let [hash, times] = [hash, times].map(|hash| Digest(hash.finalize().into()));
+    Ok(format!("{hash} {bytes} {times}\n"))
 }

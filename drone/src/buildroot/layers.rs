@@ -18,7 +18,7 @@ use swarm_common::digest::Digest;
 
 /// What a layer's directory is called.
 const FILES: &str = "files";
-/// Digest of the directory, and its size.
+/// What the directory is like, and its size ([`layer::seal`]).
 const SEAL: &str = "seal";
 /// In place of both: Portage installs it in each root anew.
 const ORDERED: &str = "ordered";
@@ -78,17 +78,15 @@ impl Layers {
             return Ok(Some(Kept::Ordered));
         }
         let Ok(sealed) = fs::read_to_string(dir.join(SEAL)) else { return Ok(None) };
-        if !self.uses().is_checked(key) {
-            let (digest, bytes) = layer::seal(&dir.join(FILES))?;
-            if sealed != format!("{digest} {bytes}\n") {
-                let uses = self.uses();
-                // Another build may have made it anew meanwhile.
-                if !uses.is_checked(key) {
-                    tracing::warn!(layer = %dir.display(), "a layer is not as it was made; it is made anew");
-                    remove(&dir)?;
-                }
-                return Ok(None);
+        let checked = self.uses().is_checked(key);
+        if !checked && sealed != layer::seal(&dir.join(FILES))? {
+            let uses = self.uses();
+            // Another build may have made it anew meanwhile.
+            if !uses.is_checked(key) {
+                tracing::warn!(layer = %dir.display(), "a layer is not as it was made; it is made anew");
+                remove(&dir)?;
             }
+            return Ok(None);
         }
         let mut uses = self.uses();
         if !dir.exists() {
@@ -135,8 +133,7 @@ impl Layers {
         let aside = dir.with_extension("new");
         let files = aside.join(FILES);
         if stacks {
-            let (digest, bytes) = layer::seal(&files)?;
-            fs::write(aside.join(SEAL), format!("{digest} {bytes}\n"))?;
+            fs::write(aside.join(SEAL), layer::seal(&files)?)?;
         } else {
             remove(&files)?;
             fs::write(aside.join(ORDERED), "")?;
