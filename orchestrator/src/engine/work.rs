@@ -201,11 +201,8 @@ impl Worker {
             let before = batch.records.len();
             if silence > REST + STANDSTILL {
                 let for_ms = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
-                tracing::warn!(
-                    for_ms,
-                    "the orchestrator stood still; drones have as much longer to be heard"
-                );
-                // Neither this nor the next is ever refused.
+                tracing::warn!(for_ms, "stood still; drones have as much longer to be heard");
+                // Neither is refused.
                 let _ = self.handle(&mut swarm, &mut batch, Command::NoteStandstill { for_ms }, None);
             }
             if let Some(by_ms) = self.drift.look(self.shared.now(), self.shared.clock.wall(), self.last_tick)

@@ -18,6 +18,7 @@ use std::{
 use swarm_common::{
     client::{Client, IdempotencyKey},
     config::{self, secret::write_private},
+    secret::Secret,
     state::{DroneState, FailureClass, PackageState, Phase, RunClass},
     wire::{
         admin::{BuilderKind, EnrolTokenRequest, ProfileRequest, StartRunRequest},
@@ -34,7 +35,7 @@ use swarm_drone::{
     run::{Ask, RunError, run},
     spool::Spool,
 };
-use swarm_tests::api::{FakeDrone, Swarm, name, package_file, until};
+use swarm_tests::api::{FakeDrone, Swarm, facts, name, package_file, until};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 /// Nothing here takes longer, however busy the machine is.
@@ -222,7 +223,16 @@ struct Earlier {
 impl Earlier {
     async fn life(swarm: &Swarm) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let drone = swarm.drone("ada").await.unwrap();
+        let token = write_token(swarm, dir.path(), true).await;
+        // It was on this machine, too.
+        let machine_id = fs::read_to_string("/etc/machine-id").unwrap_or_default().trim().to_owned();
+        let facts = DroneFacts { machine_id, ..facts() };
+        let request = EnrolRequest { token, name: name("ada"), facts, credential_hash: None };
+        let nobody = swarm.nobody().unwrap();
+        let enrolled = nobody.enrol(&request).await.unwrap();
+        let credential = enrolled.credential.unwrap();
+        let client = nobody.with_credential(Secret::new(&credential));
+        let drone = FakeDrone { client, id: enrolled.drone, credential };
         swarm.planned(&drone).await.unwrap();
         let assignment = drone.work().await.unwrap();
         write_private(&dir.path().join("state/credential"), &drone.credential).unwrap();
