@@ -267,7 +267,7 @@ impl Event {
     /// what only tells of drones, of attempts, and of packages that are not received.
     #[must_use]
     pub fn may_change_hosts(&self) -> bool {
-        !matches!(
+        let only_tells = matches!(
             self,
             Self::PackageDelegated { .. }
                 | Self::PackageNeeded { .. }
@@ -279,12 +279,8 @@ impl Event {
                 | Self::AttemptHandedBack { .. }
                 | Self::DroneReturned { .. }
                 | Self::ClockSet { .. }
-                | Self::StoodStill { .. }
-                | Self::DroneSeen { .. }
-                | Self::LeasesRenewed { .. }
-                | Self::DroneWaits { .. }
-                | Self::DroneCloned { .. }
-        )
+        );
+        self.is_durable() && !only_tells
     }
 
     /// Whether other drones are known after it, or by other credentials.

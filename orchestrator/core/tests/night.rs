@@ -220,6 +220,21 @@ fn a_drained_drone_that_was_away_gets_nothing_before_it_is_resumed() {
 }
 
 #[test]
+fn a_run_that_waits_for_a_drone_drained_on_its_machine_says_how_to_resume_it_there() {
+    let mut kit = Kit::new(&["a"]);
+    kit.run(&["x-1"], &[]);
+    kit.beat(A, &[], true);
+    let told = view::concerns(&kit.swarm, kit.now, kit.now, &[]);
+    assert!(told[0].what.contains("stands still"), "{told:?}");
+    assert!(
+        told[0].next.contains("a was drained on its own machine") && told[0].next.contains("USR2"),
+        "{told:?}"
+    );
+    kit.beat(A, &[], false);
+    assert_eq!(view::concerns(&kit.swarm, kit.now, kit.now, &[]), []);
+}
+
+#[test]
 fn why_knows_what_the_resolver_refused_and_what_no_client_can_install() {
     let mut kit = Kit::new(&["a"]);
     let mut plan = report(&["viewer-2", "newlib-1"], &[(0, 1)]);

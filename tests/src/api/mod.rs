@@ -11,7 +11,7 @@ mod forged;
 mod line;
 mod mailbox;
 mod network;
-mod nginx;
+pub mod nginx;
 mod openapi;
 mod parts;
 mod raw;

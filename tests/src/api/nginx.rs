@@ -36,16 +36,7 @@ impl Nginx {
     pub fn start(server: impl FnOnce(SocketAddr) -> Result<String>) -> Result<Self> {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let folder = tempfile::tempdir()?;
-        let here = folder.path().display();
-        let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
-        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .map(|kind| format!("{kind}_temp_path {here}/{kind};\n"))
-            .concat();
-        let text = format!(
-            "{user} daemon off; master_process off; pid {here}/nginx.pid; error_log {here}/nginx.err;\n\
-             events {{}}\nhttp {{ access_log off;\n{temporary}{}}}\n",
-            server(address)?
-        );
+        let text = configuration(folder.path(), "", &server(address)?);
         fs::write(folder.path().join("nginx.conf"), text)?;
         let mut nginx = Self { running: None, address, folder };
         nginx.go_on()?;
@@ -124,4 +115,20 @@ pub fn snippet(first: &str) -> Result<String> {
 pub fn replaced(text: &str, from: &str, to: &str) -> Result<String> {
     ensure!(text.matches(from).count() == 1, "not one `{from}` in:\n{text}");
     Ok(text.replace(from, to))
+}
+
+/// A configuration of a single process that writes below `folder` only, with `settings` and `servers`
+/// of its `http`.
+#[must_use]
+pub fn configuration(folder: &Path, settings: &str, servers: &str) -> String {
+    let here = folder.display();
+    let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("{kind}_temp_path {here}/{kind};\n"))
+        .concat();
+    format!(
+        "{user} daemon off; master_process off; pid {here}/nginx.pid; error_log {here}/nginx.err;\n\
+         events {{ worker_connections 1024; }}\n\
+         http {{ access_log off; {settings}\n{temporary}{servers} }}\n"
+    )
 }

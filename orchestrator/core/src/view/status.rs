@@ -272,13 +272,23 @@ fn of_bases(swarm: &Swarm, found: &mut Vec<Found>) {
     }
 }
 
-/// What helps where no drone can work for a profile: to let one work that an admin has
-/// drained, or to start one.
+/// What helps where no drone can work for a profile: to let one work that was drained, by an
+/// admin or on its own machine, or to start one.
 fn without_drone(swarm: &Swarm, run: &Run, what: String) -> Found {
     let drained = |d: &&Drone| d.builds_for(run) && d.state() == DroneState::Draining;
-    let found = match swarm.drones.values().find(drained) {
-        Some(drone) => Found::mended_by(what, format!("swarmctl drone resume {}", drone.name)),
-        None => {
+    let mut at_home = swarm.live.draining.iter().filter_map(|id| swarm.drones.get(id));
+    let at_home = at_home.find(|drone| drone.builds_for(run) && drone.state() == DroneState::Online);
+    let found = match (swarm.drones.values().find(drained), at_home) {
+        (Some(drone), _) => Found::mended_by(what, format!("swarmctl drone resume {}", drone.name)),
+        (None, Some(drone)) => {
+            let next = format!(
+                "{} was drained on its own machine: resume it there, with `systemctl kill -s USR2 swarm-drone` or \
+                 `rc-service swarm-drone resume`",
+                drone.name
+            );
+            Found::passing(what, &next)
+        }
+        (None, None) => {
             let next = match &run.base {
                 Base::Host => "start a drone for this profile, as root: one of an ordinary user builds only in images; the \
                                run goes on when one is there"

@@ -35,18 +35,13 @@ impl Served {
 pub(super) fn nginx(folder: &Path, tree: &Path) -> Result<Served> {
     let address = free_address()?;
     let config = folder.join("nginx.conf");
-    let (here, root) = (folder.display(), tree.display());
-    let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
-    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|kind| format!("{kind}_temp_path {here}/{kind};\n"))
-        .concat();
-    let text = format!(
-        "{user} daemon off; master_process off; pid {here}/nginx.pid; error_log {here}/nginx.err;\n\
-         events {{ worker_connections 1024; }}\n\
-         http {{ access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000000;\n{temporary}\
-         server {{ listen {address}; location /binhost/{}/ {{ alias {root}/; }} }} }}\n",
-        crate::api::PROFILE
+    let settings = "sendfile on; tcp_nopush on; keepalive_requests 100000000;";
+    let server = format!(
+        "server {{ listen {address}; location /binhost/{}/ {{ alias {}/; }} }}",
+        crate::api::PROFILE,
+        tree.display()
     );
+    let text = crate::api::nginx::configuration(folder, settings, &server);
     fs::write(&config, text)?;
     let found = ["/usr/sbin/nginx", "/usr/bin/nginx"].into_iter().find(|path| Path::new(path).exists());
     let mut command = Command::new(found.context("nginx is missing: apt-get install nginx-light")?);
