@@ -1,0 +1,81 @@
+# A small world for experiments, without nixpkgs: libraries, programs and tools of shell and awk, and a host that
+# has the programs. `nix-build -A wordtally` builds one of them; README.md says what is in here and why.
+{
+  system ? "x86_64-linux",
+  # Where the source of postcard is fetched from, such as http://127.0.0.1:8000; without it, distfiles/.
+  mirror ? "",
+}:
+let
+  inherit (import ./build.nix { inherit system; })
+    tools build library tool program fetch;
+
+  # A change in here is what a bump is.
+  versions = import ./versions.nix;
+
+  world = rec {
+    inherit tools;
+
+    # Libraries: the functions in `out`, what they are called in `dev`.
+    libtext = library "text" versions.libtext { };
+    libtally = library "tally" versions.libtally { inherit libtext; };
+    libnumber = library "number" versions.libnumber { };
+    libexpr = library "expr" versions.libexpr { inherit libnumber; };
+
+    # Tools that make what others are built from; nothing needs them when it runs.
+    framemaker = tool "framemaker" "1.0" { };
+    frames = build {
+      name = "frames";
+      version = "2.0";
+      outputs = [ "out" "doc" ];
+      pictures = ./tools/frames.txt;
+      script = ''
+        mkdir -p $out/share $doc/share/doc
+        ${framemaker}/bin/framemaker $pictures > $out/share/frames
+        echo "frames $version: $(cut -f1 $out/share/frames | tr '\n' ' ')" > $doc/share/doc/frames
+      '';
+    };
+    primes = build {
+      name = "primes";
+      version = "1.0";
+      generator = ./tools/primes.awk;
+      script = "mkdir -p $out/share; awk -f $generator > $out/share/primes";
+    };
+
+    # Sources with a hash that is known before: they may use the network.
+    words = fetch {
+      name = "words-1.0";
+      file = ./distfiles/words.txt;
+      sha256 = "00275ea3b70a5217668c16a35037774d00f5105dddd6b4a620aeaf21af717891";
+    };
+    postcard-source = fetch {
+      name = "postcard-source-1.0";
+      file = ./distfiles/postcard-1.0.txt;
+      inherit mirror;
+      sha256 = "22c13901af5cfd7774b072991725534d4ea27346e65e3c84c928a730f24a8e5c";
+    };
+
+    # Programs.
+    wordtally = program "wordtally" "1.3" { inherit libtally libtext; };
+    topwords = program "topwords" "1.0" { inherit libtally words; };
+    reckon = program "reckon" "1.1" { inherit libexpr; };
+    factors = program "factors" "1.0" { inherit libnumber primes; };
+    banner = program "banner" "2.0" { inherit libtext frames; };
+    postcard = program "postcard" "1.0" { source = postcard-source; };
+
+    # Written against a version of libtext that never was, and what would need it.
+    sparkle = program "sparkle" "0.1" { inherit libtext; };
+    fireworks = program "fireworks" "0.1" { inherit sparkle; };
+  };
+
+  atlas = import ./host {
+    inherit build tools;
+    inherit (world) banner;
+    packages = with world; [ wordtally topwords reckon factors banner postcard ];
+  };
+in
+world
+// {
+  inherit (atlas) kernel initrd;
+  # Hosts have the place in this set that those of a flake with nixpkgs have.
+  nixosConfigurations.atlas.config.system.build.toplevel = atlas.toplevel;
+}

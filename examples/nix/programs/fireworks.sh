@@ -1,0 +1,4 @@
+#!@tools@/sh
+# fireworks: needs a program that cannot be built.
+PATH=@tools@
+exec @sparkle@/bin/sparkle "$@"
