@@ -1,5 +1,5 @@
-//! Blockers of dependency strings (`!app/other`, `!!<app/other-2:0`): which packages cannot be
-//! installed beside the one that names them.
+//! Blockers in dependency strings (`!app/other`, `!!<app/other-2:0`): packages that cannot be
+//! installed together with the package that lists them.
 //!
 //! Source: the Package Manager Specification (EAPI 8), sections 3.3 (comparing versions) and
 //! 8.3 (atoms).
@@ -7,8 +7,8 @@
 use crate::cpv::Cpv;
 use std::cmp::Ordering;
 
-/// Whether a dependency string, without conditionals as binary packages have it, blocks the
-/// package `cpv` in `slot`. What a blocker demands of USE flags is not looked at.
+/// Whether a dependency string blocks the package `cpv` in `slot`. The string must have no USE
+/// conditionals, as in binary packages. USE requirements of a blocker are ignored.
 #[must_use]
 pub fn blocks(dependencies: &str, cpv: &Cpv, slot: &str) -> bool {
     let blockers = dependencies.split_whitespace().filter_map(|word| word.strip_prefix('!'));
@@ -69,7 +69,7 @@ fn compare(a: &str, b: &str) -> Ordering {
         .then_with(|| integer(a.revision, b.revision))
 }
 
-/// Where a version without a further suffix stands among the suffixes.
+/// Where a version without a further suffix sorts among the suffixes.
 const END: u8 = 4;
 
 struct Version<'v> {
@@ -106,8 +106,8 @@ impl<'v> Version<'v> {
     }
 }
 
-/// Compares two parts between dots; after the first, one with a leading zero counts like
-/// what follows a decimal point.
+/// Compares two components. After the first, a component with a leading zero compares as a decimal
+/// fraction.
 fn component(n: usize, a: &str, b: &str) -> Ordering {
     if n > 0 && (a.starts_with('0') || b.starts_with('0')) {
         return a.trim_end_matches('0').cmp(b.trim_end_matches('0'));
@@ -115,7 +115,7 @@ fn component(n: usize, a: &str, b: &str) -> Ordering {
     integer(a, b)
 }
 
-/// Compares numbers of any length; none is 0.
+/// Compares numbers of any length. An empty string is 0.
 fn integer(a: &str, b: &str) -> Ordering {
     let (a, b) = (a.trim_start_matches('0'), b.trim_start_matches('0'));
     a.len().cmp(&b.len()).then_with(|| a.cmp(b))

@@ -1,7 +1,6 @@
 //! `category/name-version`: the exact identity of a Gentoo package version.
 //!
-//! Source of the grammar: the Package Manager Specification (EAPI 8), sections 3.1
-//! (names) and 3.2 (versions).
+//! Grammar: Package Manager Specification (EAPI 8), sections 3.1 (names) and 3.2 (versions).
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{fmt, str::FromStr};
@@ -52,14 +51,14 @@ impl Cpv {
         &self.text[self.dash + 1..]
     }
 
-    /// The whole text.
+    /// The text, such as `dev-libs/icu-75.1-r2`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 }
 
-/// A category or package name: `A-Za-z0-9+_` first, then also `-` (and `.` in a category).
+/// A category or package name: first one of `A-Za-z0-9+_`, then also `-` (and `.` in a category).
 fn is_name(text: &str, dots: bool) -> bool {
     let inner = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'+';
     match text.bytes().next() {
@@ -70,7 +69,7 @@ fn is_name(text: &str, dots: bool) -> bool {
     }
 }
 
-/// Digits with dots, one optional letter, suffixes such as `_rc1`, an optional `-r3`.
+/// Digits separated by dots, an optional letter, suffixes such as `_rc1`, an optional `-r3`.
 fn is_version(text: &str) -> bool {
     let digits = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit());
     let base = match text.rsplit_once("-r") {
@@ -101,8 +100,8 @@ impl FromStr for Cpv {
         }
         let slash = text.find('/').ok_or_else(refuse)?;
         let rest = &text[slash + 1..];
-        // The version begins at the first dash after which everything is a version; a
-        // name may not itself end like one, so the first is the only candidate.
+        // The version begins at the first dash that is followed by a valid version. A name must not
+        // end like a version, so the first is the only candidate.
         let dash = rest
             .match_indices('-')
             .map(|(at, _)| at)
@@ -174,6 +173,7 @@ mod tests {
         }
     }
 
+    // fault: 34
     #[test]
     fn hostile_and_malformed_names_are_refused() {
         let long = format!("a/{}-1", "b".repeat(10_000));

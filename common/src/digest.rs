@@ -1,4 +1,4 @@
-//! SHA-256 digests: the address of every artifact, snapshot and build key.
+//! SHA-256 digests, which identify artifacts, snapshots and build keys.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
@@ -20,10 +20,10 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// The digest of all that a reader gives, and how many bytes those are.
+    /// The digest and the size in bytes of everything in `reader`.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// Reading fails.
     pub fn of_all(mut reader: impl io::Read) -> io::Result<(Self, u64)> {
         let (mut hash, mut size) = (Sha256::new(), 0);
         let mut piece = vec![0; 1 << 16];
@@ -40,8 +40,8 @@ impl Digest {
         }
     }
 
-    /// The digest of a list of fields. Each field's length goes in before it, so that
-    /// no two different lists have the same bytes.
+    /// The digest of a list of fields. Each field is prefixed by its length, so that different
+    /// lists never hash the same bytes.
     #[must_use]
     pub fn of_fields<'a>(fields: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut hash = Sha256::new();
@@ -52,7 +52,7 @@ impl Digest {
         Self(hash.finalize().into())
     }
 
-    /// The first 12 digits, for people.
+    /// The first 12 digits, for display.
     #[must_use]
     pub fn short(&self) -> String {
         hex::encode(&self.0[..6])
@@ -87,7 +87,8 @@ impl FromStr for Digest {
     }
 }
 
-/// A lower-case hexadecimal digit. A start reads tens of thousands of digests.
+/// Parses a lower-case hexadecimal digit. Kept cheap because startup parses tens of thousands of
+/// digests.
 fn digit(text: u8) -> Result<u8, ParseDigestError> {
     match text {
         b'0'..=b'9' => Ok(text - b'0'),

@@ -1,7 +1,7 @@
-//! The fingerprint of a TLS certificate, which drones and admins pin: the SHA-256 digest
-//! of the certificate's DER bytes, written `sha256:` and 64 hexadecimal digits. What
-//! `openssl x509 -fingerprint -sha256` prints (upper case, with colons) is read as well,
-//! because that is where people copy it from.
+//! The fingerprint of a TLS certificate, for pinning: the SHA-256 digest of its DER encoding,
+//! written as `sha256:` and 64 hexadecimal digits. The output of
+//! `openssl x509 -fingerprint -sha256` (upper case with colons) is accepted as well, because people
+//! copy it from there.
 
 use crate::digest::Digest;
 use serde::{
@@ -10,7 +10,7 @@ use serde::{
 };
 use std::{fmt, str::FromStr};
 
-/// What every fingerprint begins with.
+/// Prefix of every fingerprint.
 const PREFIX: &str = "sha256:";
 
 /// A certificate's fingerprint.
@@ -25,7 +25,7 @@ pub struct Fingerprint(Digest);
 pub struct ParseFingerprintError;
 
 impl Fingerprint {
-    /// The fingerprint of a certificate in DER.
+    /// The fingerprint of a DER-encoded certificate.
     #[must_use]
     pub fn of_certificate(der: &[u8]) -> Self {
         Self(Digest::of(der))
@@ -60,8 +60,8 @@ impl<'de> Deserialize<'de> for Fingerprint {
     }
 }
 
-/// The pinned fingerprints: in a configuration one text, or a list where there are several
-/// orchestrators or a certificate is about to be replaced.
+/// The pinned fingerprints. In a configuration: a string, or a list for several orchestrators or
+/// while a certificate is being replaced.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pins(pub Vec<Fingerprint>);
 

@@ -1,9 +1,9 @@
-//! Identifiers. Each kind is its own type, and on the wire its own prefix, so
-//! that a package id in an attempt's place is a parse error and not a lookup miss.
+//! Identifiers. Each kind has its own type and its own prefix on the wire, so a package id in place
+//! of an attempt id is a parse error and not a failed lookup.
 //!
-//! The numbers are handed out by the core, start at 1, only grow and are never used
-//! again. An attempt's number therefore doubles as its fencing token: of two attempts
-//! at one package the larger is the younger.
+//! The core allocates the numbers: they start at 1, only grow and are never reused. An attempt's
+//! number therefore also serves as its fencing token: of two attempts for a package, the larger id
+//! is the newer one.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{fmt, str::FromStr};
@@ -39,7 +39,7 @@ macro_rules! id {
                     .ok_or_else(|| ParseIdError {
                         kind: $kind,
                         prefix: $prefix,
-                        // Hostile input must not be echoed at full length.
+                        // Do not echo untrusted input at full length.
                         text: text.chars().take(40).collect(),
                     })
             }

@@ -1,8 +1,8 @@
-//! What every part of Build Swarm shares: identifiers, states, wire types,
-//! configuration loading, package formats and the HTTP client.
+//! The shared parts of Build Swarm: identifiers, states, wire types, configuration loading, package
+//! formats and the HTTP client.
 //!
-//! No policy lives here. A rule about the queue, scheduling, healing or failure
-//! belongs to `swarm-core`.
+//! There is no policy here. Rules about the queue, scheduling, healing or failure belong to
+//! `swarm-core`.
 
 pub mod blocker;
 #[cfg(feature = "client")]
@@ -15,6 +15,8 @@ pub mod fingerprint;
 #[cfg(feature = "format")]
 pub mod format;
 pub mod id;
+pub mod locked;
+pub mod man;
 pub mod name;
 pub mod portage_settings;
 pub mod secret;

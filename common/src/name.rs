@@ -1,5 +1,5 @@
-//! Names that people choose, for profiles and drones. They become path components,
-//! URL segments and label values, so the alphabet is small.
+//! User-chosen names of profiles and drones. They become path components, URL segments and label
+//! values, so the alphabet is small.
 
 use serde::{Deserialize, Deserializer, Serialize};
 use std::{fmt, str::FromStr};

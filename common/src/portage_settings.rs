@@ -1,9 +1,9 @@
-//! Which of Portage's settings are a drone's own. A bundle says what is in packages; how
-//! and where a drone makes them is the drone's affair, whatever a bundle says. The rule
-//! is applied by the drone and explained by `swarmctl`, so both have it from here.
+//! Which Portage settings belong to the drone. A bundle determines the content of packages; how and
+//! where a drone builds them is up to the drone, whatever the bundle says. The drone applies this
+//! rule and `swarmctl` explains it.
 
-/// Variables that are a drone's own: jobs and priority, directories, logs, packaging,
-/// signing, questions.
+/// Variables that belong to the drone: jobs and priority, directories, logs, packaging, signing,
+/// prompts.
 const VARIABLES: [&str; 17] = [
     "AUTOCLEAN",
     "CLEAN_DELAY",
@@ -23,7 +23,7 @@ const VARIABLES: [&str; 17] = [
     "PORTAGE_USERNAME",
     "RPMDIR",
 ];
-/// So is every variable that begins so.
+/// Prefixes of further variables that belong to the drone.
 const PREFIXES: [&str; 14] = [
     "BINPKG_",
     "CCACHE_",
@@ -41,8 +41,8 @@ const PREFIXES: [&str; 14] = [
     "SCCACHE_",
 ];
 
-/// FEATURES that a drone never has, because they act on the machine, ask, or make another
-/// kind of package file.
+/// FEATURES that are always off on a drone, because they affect the machine, prompt, or produce
+/// another kind of package file.
 pub const FEATURES_OFF: [&str; 34] = [
     "binpkg-logs",
     "binpkg-request-signature",
@@ -79,18 +79,18 @@ pub const FEATURES_OFF: [&str; 34] = [
     "split-log",
     "unmerge-backup",
 ];
-/// FEATURES that a drone always has.
+/// FEATURES that are always on on a drone.
 pub const FEATURES_ON: [&str; 2] = ["binpkg-ignore-signature", "binpkg-multi-instance"];
-/// FEATURES that a drone with the rights for it always has.
+/// FEATURES that are always on if the drone has the privileges for them.
 pub const FEATURES_OF_ROOT: [&str; 4] = ["ipc-sandbox", "mount-sandbox", "network-sandbox", "pid-sandbox"];
 
-/// Whether a bundle's setting of this variable has no effect on drones.
+/// Whether drones ignore this variable of a bundle.
 #[must_use]
 pub fn is_drones_own(variable: &str) -> bool {
     VARIABLES.contains(&variable) || PREFIXES.iter().any(|prefix| variable.starts_with(prefix))
 }
 
-/// Whether a word of a bundle's FEATURES has no effect on drones.
+/// Whether drones ignore this word in a bundle's FEATURES.
 #[must_use]
 pub fn is_feature_without_effect(word: &str) -> bool {
     match word.strip_prefix('-') {

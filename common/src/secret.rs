@@ -1,8 +1,8 @@
-//! Tokens and credentials: text that must never reach a log, an error or a screen by
-//! accident. `Debug` is silent and there is no `Display`; whoever needs the text calls
+//! Tokens and credentials: text that must not end up in a log, an error or on a screen by accident.
+//! `Debug` prints no content and there is no `Display`; code that needs the text calls
 //! [`Secret::expose`], which is easy to find in review.
 //!
-//! Reading one from a file is in `config::secret`, so that `swarm-core` stays free of I/O.
+//! Reading one from a file is part of `config::secret`, so that `swarm-core` stays free of I/O.
 
 use std::fmt;
 
@@ -11,25 +11,25 @@ use std::fmt;
 pub struct Secret(String);
 
 impl Secret {
-    /// Wraps a secret. White space around it, such as a file's last newline, is dropped.
+    /// Wraps a secret. Surrounding whitespace, such as a trailing newline, is removed.
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self(text.trim().to_owned())
     }
 
-    /// The secret itself, for the place that sends or stores it.
+    /// The secret text, for sending or storing it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Whether there is nothing in it.
+    /// Whether the secret is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether it can stand in an HTTP header: visible ASCII, at most 512 characters.
+    /// Whether it is valid in an HTTP header: visible ASCII, at most 512 characters.
     #[must_use]
     pub fn is_well_formed(&self) -> bool {
         !self.0.is_empty() && self.0.len() <= 512 && self.0.bytes().all(|b| b.is_ascii_graphic())

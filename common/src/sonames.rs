@@ -1,11 +1,12 @@
-//! The names of shared libraries that packages provide and need, as Portage notes them.
+//! Sonames: the names of shared libraries that packages provide and require, as recorded by
+//! Portage.
 
 use std::collections::BTreeSet;
 
 /// Sonames, each with its multilib category, such as `x86_64`.
 pub type Sonames = BTreeSet<(String, String)>;
 
-/// The sonames of a REQUIRES or PROVIDES: `x86_32: libc.so.6 x86_64: libc.so.6 libm.so.6`.
+/// Parses a REQUIRES or PROVIDES value: `x86_32: libc.so.6 x86_64: libc.so.6 libm.so.6`.
 #[must_use]
 pub fn parse(text: &str) -> Sonames {
     let mut category = "";

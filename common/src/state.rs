@@ -1,11 +1,11 @@
-//! The words for what state a thing is in: one enumeration each, the same in the
-//! core, in JSON, in `swarmctl` and in logs.
+//! Enumerations of states and outcomes. Each has the same words in the core, in JSON, in `swarmctl`
+//! and in logs.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-// `$word` is a `tt` and not a `literal`: derives read it within `rename` then, and the schema has the
-// words of the wire.
+// `$word` is a `tt` instead of a `literal` because derives then read it within `rename`, and the
+// schema has the words of the wire format.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:tt,)+ }) => {
         $(#[$doc])*
@@ -16,7 +16,7 @@ macro_rules! words {
         }
 
         impl $name {
-            /// Every value, in order.
+            /// All values, in order.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
             /// The word used in JSON, logs and on screen.
@@ -167,6 +167,32 @@ words! {
 }
 
 words! {
+    /// What a line of `why` is about.
+    #[derive(Default)]
+    WhyTopic {
+        /// Where the package stands.
+        State = "state",
+        /// Why it does.
+        Reason = "reason",
+        /// What it is built from, and what of that has changed.
+        Inputs = "inputs",
+        /// An attempt at it.
+        Attempt = "attempt",
+        /// A package that it waits for.
+        Cause = "cause",
+        /// Packages that wait for it.
+        Dependants = "dependants",
+        /// How this ends.
+        Ending = "ending",
+        /// What a newer run does with it.
+        NewerRun = "newer_run",
+        /// Something that only a newer version knows.
+        #[default]
+        Other = "other",
+    }
+}
+
+words! {
     /// A rung of the ladder by which a silent drone is healed.
     HealStep {
         /// Ask the machine who it is.
@@ -213,13 +239,13 @@ words! {
 }
 
 impl HealOutcome {
-    /// Nothing was reached: the machine or the way to it is away.
+    /// Whether nothing was reached: the machine or the network path is down.
     #[must_use]
     pub fn is_absent(self) -> bool {
         matches!(self, Self::Refused | Self::TimedOut)
     }
 
-    /// Only a person can make this right, and until then the machine is not to be touched.
+    /// Whether only a person can resolve this, so that healing must leave the machine alone.
     #[must_use]
     pub fn is_hands_off(self) -> bool {
         matches!(
@@ -264,7 +290,7 @@ impl RunState {
 }
 
 impl PackageState {
-    /// Whether only an admin's word or a newer plan moves a package on from here.
+    /// Whether only an administrator or a newer plan moves the package on from here.
     #[must_use]
     pub fn is_final(self) -> bool {
         matches!(self, Self::Received | Self::Quarantined | Self::Cancelled)

@@ -1,9 +1,9 @@
-//! What a daemon tells the supervisor that started it, after sd_notify(3): that it is
-//! ready, that it is alive, what it does, that it is stopping and needs more time.
+//! Notifications to the service manager, following sd_notify(3): readiness, watchdog, status, and
+//! stopping with a time extension.
 //!
-//! Without `NOTIFY_SOCKET`, as below OpenRC, everything here does nothing. Whoever calls
-//! [`Supervisor::alive`] does so from the loop that does the work, never from a timer of
-//! its own: a timer goes on ticking beside a loop that hangs.
+//! Without `NOTIFY_SOCKET`, as under OpenRC, all functions do nothing. Call [`Supervisor::alive`]
+//! from the loop that does the work and never from a timer, because a timer keeps running while the
+//! loop hangs.
 
 use std::{
     ffi::OsString,
@@ -19,10 +19,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Pings per watchdog time: one may be late, and one lost.
+/// Pings per watchdog period: one may be late and one lost.
 const PINGS: u32 = 3;
 
-/// The supervisor, if there is one that listens.
+/// The service manager, if there is one that listens.
 #[derive(Debug)]
 pub struct Supervisor {
     socket: Option<(UnixDatagram, SocketAddr)>,
@@ -31,7 +31,7 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// The one that the environment names: `NOTIFY_SOCKET`, `WATCHDOG_USEC` and
+    /// The service manager from the environment: `NOTIFY_SOCKET`, `WATCHDOG_USEC` and
     /// `WATCHDOG_PID` of sd_notify(3) and sd_watchdog_enabled(3).
     #[must_use]
     pub fn from_environment() -> Self {
@@ -48,38 +48,39 @@ impl Supervisor {
         Self { socket, watchdog: watchdog.map(Duration::from_micros), last_ping: Mutex::new(None) }
     }
 
-    /// The daemon does what it is for.
+    /// Reports that the daemon is ready.
     pub fn ready(&self, status: &str) {
         self.send(&format!("READY=1\nSTATUS={}\n", line(status)));
     }
 
-    /// What it does, in one line for people.
+    /// Reports a one-line status.
     pub fn status(&self, status: &str) {
         self.send(&format!("STATUS={}\n", line(status)));
     }
 
-    /// It is ending.
+    /// Reports that the daemon is stopping.
     pub fn stopping(&self, status: &str) {
         self.send(&format!("STOPPING=1\nSTATUS={}\n", line(status)));
     }
 
-    /// The end takes this much longer from now on, however little time is configured.
+    /// Extends the stop timeout to this long from now, regardless of the configured timeout.
     pub fn extend(&self, by: Duration) {
         self.send(&format!("EXTEND_TIMEOUT_USEC={}\n", by.as_micros()));
     }
 
-    /// The loop that does the work has come round. Costs nothing when it does so often.
+    /// Reports that the main loop is running. Cheap to call often.
     pub fn alive(&self) {
         let Some(every) = self.ping_every() else { return };
         let mut last = self.last_ping.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        // A little early, or a loop that comes round just before the time would skip one.
+        // Ping a little early, because a loop that returns just before the time would otherwise
+        // skip one.
         if last.is_none_or(|last| last.elapsed() >= every / 2) {
             *last = Some(Instant::now());
             self.send("WATCHDOG=1\n");
         }
     }
 
-    /// How often [`Supervisor::alive`] must be called; `None` if nobody watches.
+    /// How often [`Supervisor::alive`] must be called; `None` without a watchdog.
     #[must_use]
     pub fn ping_every(&self) -> Option<Duration> {
         self.watchdog.map(|time| time / PINGS)
@@ -99,12 +100,12 @@ fn open(name: OsString) -> io::Result<(UnixDatagram, SocketAddr)> {
         None => SocketAddr::from_pathname(OsString::from_vec(name.into_encoded_bytes()))?,
     };
     let socket = UnixDatagram::unbound()?;
-    // A supervisor that does not read must not hold up the work.
+    // A service manager that does not read must not block the work.
     socket.set_nonblocking(true)?;
     Ok((socket, address))
 }
 
-/// A second line would be another message.
+/// Joins the lines of a text, because a newline would start another message.
 fn line(text: &str) -> String {
     text.replace('\n', "; ")
 }

@@ -1,5 +1,4 @@
-//! Points in time as the whole project passes them around: integer milliseconds, so
-//! that journal, wire and core agree to the bit.
+//! Points in time as integer milliseconds, so that journal, wire format and core agree exactly.
 
 use serde::{Deserialize, Serialize};
 use std::ops::{Add, Sub};
@@ -17,7 +16,7 @@ impl TimeMs {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// Whole seconds since the Unix epoch, as file formats and HTTP want it.
+    /// Whole seconds since the Unix epoch, for file formats and HTTP.
     #[must_use]
     pub fn as_secs(self) -> u64 {
         self.0 / 1000
@@ -26,7 +25,7 @@ impl TimeMs {
 
 impl Add<u64> for TimeMs {
     type Output = TimeMs;
-    /// Adds milliseconds, stopping at the largest time.
+    /// Adds milliseconds, saturating at the latest time.
     fn add(self, ms: u64) -> TimeMs {
         TimeMs(self.0.saturating_add(ms))
     }
@@ -34,7 +33,7 @@ impl Add<u64> for TimeMs {
 
 impl Sub<u64> for TimeMs {
     type Output = TimeMs;
-    /// Subtracts milliseconds, stopping at the epoch.
+    /// Subtracts milliseconds, saturating at the epoch.
     fn sub(self, ms: u64) -> TimeMs {
         TimeMs(self.0.saturating_sub(ms))
     }

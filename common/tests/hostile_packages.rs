@@ -1,5 +1,5 @@
-//! Packages made to hurt: every one must be refused with the right kind, and none may
-//! panic or take memory that it was not given.
+//! Malicious packages: each must be refused with the right kind of error, and none may cause a
+//! panic or exceed the memory limit.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -53,13 +53,14 @@ fn members_may_come_in_any_order_and_gzip_is_read() {
 fn a_package_cut_off_anywhere_is_refused() {
     let bytes = Forge::new().build();
     let content = bytes.iter().rposition(|&b| b != 0).unwrap();
-    // The end mark is one block; padding behind it may be short.
+    // The end-of-archive marker needs one block; the padding after it may be cut.
     for cut in 0..=content.next_multiple_of(512) {
         let error = check(&bytes[..cut]).expect_err("a cut package");
         assert!(!matches!(error, GpkgError::Io(_)), "{cut}: {error}");
     }
 }
 
+// fault: 28
 #[test]
 fn no_flipped_bit_in_a_member_goes_unseen() {
     let bytes =
@@ -70,8 +71,8 @@ fn no_flipped_bit_in_a_member_goes_unseen() {
         let mut damaged = bytes.clone();
         damaged[at] ^= 1 << (at % 8);
         if let Ok(gpkg) = check(&damaged) {
-            // Header fields that mean nothing are covered by the header's checksum, so only
-            // spaces and terminators between fields can change unseen.
+            // The header checksum covers unused fields, so only spaces and terminators between
+            // fields can change unnoticed.
             assert_eq!(
                 (gpkg.members, gpkg.metadata),
                 (good.members.clone(), good.metadata.clone()),
@@ -83,7 +84,7 @@ fn no_flipped_bit_in_a_member_goes_unseen() {
 
 #[test]
 fn random_damage_never_panics() {
-    // A fixed xorshift sequence: a failure repeats.
+    // A fixed xorshift sequence, so that failures are reproducible.
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut random = move |below: usize| {
         state ^= state << 13;
@@ -94,7 +95,7 @@ fn random_damage_never_panics() {
     let limits = Limits { metadata_bytes: 1 << 20, image_bytes: 1 << 20, ..Limits::default() };
     let inner = (metadata(), image());
     for _ in 0..3000 {
-        // Damage before compression and digests reaches the inner readers.
+        // Damage before compression and hashing reaches the inner readers.
         let (mut metadata, mut image) = inner.clone();
         for _ in 0..random(4) {
             let target = if random(2) == 0 { &mut metadata } else { &mut image };
@@ -228,9 +229,10 @@ fn other_compressors_are_named_and_refused() {
     refused(&garbage.build(), "bad-compression", "image archive");
 }
 
+// fault: 29
 #[test]
 fn bombs_are_stopped_early() {
-    // 4 GiB of zeros in a file of the archive, some hundred KiB compressed.
+    // 4 GiB of zeros in one file of the archive, a few hundred KiB compressed.
     let mut header = raw(b"image/zeros", b'0', b"", b"");
     header[124..136].copy_from_slice(b"40000000000\0");
     seal(&mut header);
@@ -269,6 +271,7 @@ fn a_long_name_does_not_take_the_memory_it_claims() {
     refused(&Forge::with(&metadata(), &end(long)).build(), "bad-archive", "too long");
 }
 
+// fault: 29
 #[test]
 fn an_image_with_tricks_is_refused() {
     let cases: [(&[u8], u8, &[u8], &str); 14] = [

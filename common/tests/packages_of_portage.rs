@@ -1,5 +1,4 @@
-//! Our readers and our index writer against files that the real Portage wrote
-//! (`data/README.md`).
+//! The readers and the index writer against files written by the real Portage (`data/README.md`).
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -21,13 +20,13 @@ fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/binhost").join(name)
 }
 
-/// Portage's own index, without the key that it drops itself at the next rewrite.
+/// Portage's index, without the key that Portage itself drops at the next rewrite.
 fn portage_index() -> String {
     let text = fs::read_to_string(data("Packages")).unwrap();
     text.lines().filter(|line| !line.starts_with("REPO_REVISIONS")).map(|line| format!("{line}\n")).collect()
 }
 
-/// Entries made by us from the package files, times and paths taken from Portage's index.
+/// Our entries for the package files, with times and paths from Portage's index.
 fn our_entries(theirs: &PackagesIndex) -> Vec<Entry> {
     let entries = theirs.entries().map(|entry| {
         let file = data(Path::new(entry.path()).file_name().unwrap().to_str().unwrap());
@@ -57,8 +56,8 @@ fn our_index_of_the_same_packages_is_byte_identical() {
     assert_eq!(String::from_utf8(ours.to_bytes()).unwrap(), portage_index());
 }
 
-/// The compressed index of `index` says what the plain one does, and what an index made anew
-/// of the same packages says.
+/// Checks that the compressed index equals the plain one and one built from scratch from the same
+/// packages.
 #[track_caller]
 fn assert_not_stale(index: &mut PackagesIndex) {
     let mut text = String::new();
@@ -75,7 +74,7 @@ fn assert_not_stale(index: &mut PackagesIndex) {
 fn what_is_kept_compressed_is_never_stale() {
     let theirs = PackagesIndex::parse(&portage_index()).unwrap();
     let model = theirs.entries().next().unwrap();
-    // Names without an order, so that packages come and go in all places.
+    // Unordered names, so that packages are added and removed everywhere.
     let path = |n: u64| format!("dev-libs/x/{:05}.gpkg.tar", n * 7919 % 10_007);
     let mut index = PackagesIndex::new(theirs.header());
     let mut state = 1_u64;
@@ -179,14 +178,14 @@ fn an_xpak_tells_what_it_is_and_damage_never_panics() {
     assert_eq!(metadata.line("PF"), "marker-0.5_rc1-r2");
     assert_eq!(metadata.line("SLOT"), "2");
     for cut in 0..bytes.len() {
-        // A cut in front removes image only; a cut behind removes the trailer.
+        // A cut at the front removes only image data; a cut at the end removes the trailer.
         assert!(xpak::read_metadata(std::io::Cursor::new(&bytes[..cut])).is_err(), "{cut}");
     }
     for at in 0..bytes.len() {
         for bit in [0x01, 0x80] {
             let mut damaged = bytes.clone();
             damaged[at] ^= bit;
-            // Without digests, damage may go unseen here; it must only not panic.
+            // There are no digests, so damage can go unnoticed; it must only not cause a panic.
             let _ = xpak::read_metadata(std::io::Cursor::new(&damaged));
         }
     }

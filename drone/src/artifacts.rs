@@ -1,8 +1,8 @@
-//! Package files that builds need, by digest: fetched once, checked once.
+//! Cache of the files that builds depend on, by digest: Portage packages and Nix archives.
 //!
-//! A file that has a digest for its name was whole when it got it, and is read again before its
-//! first use after a start. What this drone built is kept under the digest that it was uploaded
-//! with, and so is never fetched.
+//! The digest of a file is checked when it is downloaded, and again before its first use after a
+//! restart. Packages built on this drone are cached under the digest of the upload, so they are never
+//! downloaded.
 
 use sha2::{Digest as _, Sha256};
 use std::{
@@ -15,62 +15,89 @@ use std::{
 use swarm_common::{
     client::{Client, ClientError},
     digest::Digest,
-    wire::base::Dependency,
+    wire::{base::Dependency, nix::NixInput},
 };
 use tokio::{io::AsyncWriteExt as _, sync::Mutex};
 
-/// Why a package file cannot be had.
+/// Why a package file is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum ArtifactError {
-    /// The orchestrator did not give it.
-    #[error("{cpv} ({}) cannot be fetched: {source}", digest.short())]
+    /// The orchestrator did not deliver it.
+    #[error("{title} ({}) cannot be fetched: {source}", digest.short())]
     Remote {
-        /// Which package.
-        cpv: String,
-        /// Which file.
+        /// What it is.
+        title: String,
+        /// Digest of the file.
         digest: Digest,
-        /// Why.
+        /// The underlying error.
         source: ClientError,
     },
-    /// What came is another file.
-    #[error("{cpv} was asked for as {}, and {} came", asked.short(), came.short())]
+    /// The downloaded file has another digest.
+    #[error("{title} was asked for as {}, and {} came", asked.short(), came.short())]
     Other {
-        /// Which package.
-        cpv: String,
-        /// What was asked for.
+        /// What it is.
+        title: String,
+        /// The digest that was requested.
         asked: Digest,
-        /// What came.
+        /// The digest of what was received.
         came: Digest,
     },
-    /// The disk.
+    /// A disk error.
     #[error("{path}: {source}")]
     Disk {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The underlying I/O error.
         source: io::Error,
     },
-    /// There is nobody to ask.
+    /// The file is not cached, and there is no orchestrator to download it from.
     #[error("{0} is not on this drone, and it is not connected to an orchestrator")]
     Alone(String),
 }
 
-/// The cache.
+/// A file to get.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// What it is, for messages.
+    pub title: &'a str,
+    /// Digest of the stored file.
+    pub digest: Digest,
+    /// Digest of the file as it was uploaded.
+    pub uploaded_digest: Digest,
+    /// Size of the stored file in bytes.
+    pub size: u64,
+}
+
+impl<'a> From<&'a Dependency> for Wanted<'a> {
+    fn from(wanted: &'a Dependency) -> Self {
+        let &Dependency { digest, uploaded_digest, size, .. } = wanted;
+        Self { title: wanted.cpv.as_str(), digest, uploaded_digest, size }
+    }
+}
+
+impl<'a> From<&'a NixInput> for Wanted<'a> {
+    fn from(wanted: &'a NixInput) -> Self {
+        let &NixInput { digest, uploaded_digest, size, .. } = wanted;
+        Self { title: &wanted.path, digest, uploaded_digest, size }
+    }
+}
+
+/// The cache of package files. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Artifacts {
     dir: PathBuf,
     budget_bytes: u64,
-    /// One fetch of a file at a time.
+    /// One lock per file, so that concurrent builds download it once.
     fetching: Arc<StdMutex<BTreeMap<Digest, Arc<Mutex<()>>>>>,
-    /// Files that were read since the start and are as their names say.
+    /// Files whose digest was checked since the start.
     checked: Arc<StdMutex<BTreeSet<Digest>>>,
 }
 
 impl Artifacts {
-    /// Opens the cache and removes what an earlier start left unfinished in it.
+    /// Opens the cache and removes unfinished downloads of an earlier start.
     ///
     /// # Errors
-    /// The directory cannot be made or read.
+    /// The directory cannot be created or read.
     pub fn open(dir: &Path, budget_bytes: u64) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         for entry in fs::read_dir(dir)? {
@@ -82,7 +109,7 @@ impl Artifacts {
         Ok(Self { dir: dir.to_owned(), budget_bytes, fetching: Arc::default(), checked: Arc::default() })
     }
 
-    /// Keeps a file that was built here.
+    /// Adds a package that was built here.
     ///
     /// # Errors
     /// It can be neither linked nor copied.
@@ -99,11 +126,11 @@ impl Artifacts {
         self.prune()
     }
 
-    /// The file of a dependency, fetched if need be.
+    /// Returns a file, downloading it if necessary.
     ///
     /// # Errors
-    /// It cannot be had.
-    pub async fn get(&self, client: Option<&Client>, wanted: &Dependency) -> Result<PathBuf, ArtifactError> {
+    /// It cannot be read or downloaded.
+    pub async fn get(&self, client: Option<&Client>, wanted: &Wanted<'_>) -> Result<PathBuf, ArtifactError> {
         if let Some(path) = self.find(wanted).await? {
             return Ok(path);
         }
@@ -118,9 +145,9 @@ impl Artifacts {
         path
     }
 
-    /// A file that is here, and is now used. It is read once after a start; one that is not what its
-    /// name says is removed.
-    async fn find(&self, wanted: &Dependency) -> Result<Option<PathBuf>, ArtifactError> {
+    /// Finds a cached file and marks it as used. On first use after a start its digest is checked,
+    /// and a damaged file is removed.
+    async fn find(&self, wanted: &Wanted<'_>) -> Result<Option<PathBuf>, ArtifactError> {
         for digest in [wanted.digest, wanted.uploaded_digest] {
             let path = self.path(digest);
             if !path.exists() {
@@ -146,20 +173,20 @@ impl Artifacts {
         Ok(None)
     }
 
-    async fn fetch(&self, client: Option<&Client>, wanted: &Dependency) -> Result<PathBuf, ArtifactError> {
-        let (cpv, digest) = (|| wanted.cpv.to_string(), wanted.digest);
-        let remote = |source| ArtifactError::Remote { cpv: cpv(), digest, source };
+    async fn fetch(&self, client: Option<&Client>, wanted: &Wanted<'_>) -> Result<PathBuf, ArtifactError> {
+        let (title, digest) = (|| wanted.title.to_owned(), wanted.digest);
+        let remote = |source| ArtifactError::Remote { title: title(), digest, source };
         let at = self.path(digest);
         let partial = at.with_extension("partial");
         let disk = |source| ArtifactError::Disk { path: partial.clone(), source };
-        let client = client.ok_or_else(|| ArtifactError::Alone(cpv()))?;
+        let client = client.ok_or_else(|| ArtifactError::Alone(title()))?;
         let mut stream = client.artifact(digest).await.map_err(remote)?;
         let mut file = tokio::fs::File::create(&partial).await.map_err(disk)?;
         let mut hash = Sha256::new();
         let mut left = wanted.size;
         while let Some(piece) = stream.next().await.map_err(remote)? {
             hash.update(&piece);
-            // Of more than was announced nothing can be right, and it could go on for ever.
+            // More than the announced size cannot be right, and might never end.
             left = match left.checked_sub(piece.len() as u64) {
                 Some(left) => left,
                 None => break,
@@ -170,14 +197,14 @@ impl Artifacts {
         let came = Digest(hash.finalize().into());
         if came != digest {
             fs::remove_file(&partial).map_err(disk)?;
-            return Err(ArtifactError::Other { cpv: cpv(), asked: digest, came });
+            return Err(ArtifactError::Other { title: title(), asked: digest, came });
         }
         fs::rename(&partial, &at).map_err(disk)?;
         self.prune().map_err(disk)?;
         Ok(at)
     }
 
-    /// Forgets a file whose layer is there.
+    /// Removes a file that is no longer needed because its layer exists.
     ///
     /// # Errors
     /// It cannot be removed.
@@ -188,7 +215,7 @@ impl Artifacts {
         }
     }
 
-    /// Removes the files that were not used for longest until the budget holds.
+    /// Removes the least recently used files until the cache fits its budget.
     fn prune(&self) -> io::Result<()> {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
@@ -201,7 +228,7 @@ impl Artifacts {
         }
         files.sort_unstable();
         let mut total: u64 = files.iter().map(|(_, size, _)| size).sum();
-        // The newest is what was just asked for.
+        // Keep the newest: it was just downloaded.
         files.pop();
         for (_, size, path) in files {
             if total <= self.budget_bytes {
@@ -236,8 +263,7 @@ mod tests {
         let file = dir.path().join("x.gpkg.tar");
         fs::write(&file, "a package").unwrap();
         let digest = Digest::of(b"a package");
-        let (cpv, slot) = ("a/x-1".parse().unwrap(), "0".into());
-        let wanted = Dependency { cpv, slot, build_id: 1, digest, uploaded_digest: digest, size: 9 };
+        let wanted = Wanted { title: "a/x-1", digest, uploaded_digest: digest, size: 9 };
         let open = || Artifacts::open(&dir.path().join("kept"), 1 << 30).unwrap();
         open().adopt(&file, digest).unwrap();
         fs::remove_file(&file).unwrap();

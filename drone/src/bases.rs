@@ -1,9 +1,8 @@
-//! The bases that a drone keeps: images of root file systems, fetched once and unpacked once.
+//! Cache of bases: root file systems from images, downloaded and unpacked once.
 //!
-//! What came of an image stays when the connection breaks, and the rest is fetched after it. It
-//! is unpacked aside and proved by its digest, and kept as layers are, by the same rules: synced,
-//! sealed, renamed, looked over when it is first used after a start, removed when the budget is used
-//! up and nothing builds in it.
+//! An interrupted download is resumed. An image is unpacked into a temporary directory, verified by
+//! its digest, and then stored like a layer: synced, sealed, renamed, checked at first use after a
+//! start, and removed when the budget is exceeded and no build uses it.
 
 use crate::{
     buildroot::layers::{Kept, Layer, Layers},
@@ -25,26 +24,26 @@ use swarm_common::{
 };
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-/// Why there is no base.
+/// Why a base is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum BaseError {
-    /// The orchestrator did not give it.
+    /// The orchestrator did not deliver the image.
     #[error("image {} cannot be fetched: {source}", digest.short())]
     Remote {
-        /// Which.
+        /// Digest of the image.
         digest: Digest,
-        /// Why.
+        /// The underlying error.
         source: ClientError,
     },
-    /// What came is not that image.
+    /// What was downloaded is not that image.
     #[error(
         "image {} cannot be used: {source}. If that happens again the orchestrator's copy is damaged: remove \
          images/{digest}.tar.zst in its artifact_dir, and send it again with `swarmctl base update`", digest.short()
     )]
     Unusable {
-        /// Which.
+        /// Digest of the image.
         digest: Digest,
-        /// Why.
+        /// What is wrong with it.
         source: ImageError,
     },
     /// The disk is too small.
@@ -53,27 +52,27 @@ pub enum BaseError {
          builder.cache_dir to a larger disk", digest.short(), needed.div_ceil(1 << 20), dir.display(), free >> 20
     )]
     NoSpace {
-        /// Which.
+        /// Digest of the image.
         digest: Digest,
-        /// Bytes that it takes.
+        /// Bytes it needs, packed and unpacked.
         needed: u64,
-        /// Bytes that there are.
+        /// Bytes that are free.
         free: u64,
-        /// Where.
+        /// The directory.
         dir: PathBuf,
     },
-    /// This machine cannot keep it.
+    /// The image cannot be stored on this machine.
     #[error("image {} cannot be kept: {source}", digest.short())]
     Local {
-        /// Which.
+        /// Digest of the image.
         digest: Digest,
-        /// What the system said.
+        /// The underlying I/O error.
         source: io::Error,
     },
 }
 
 impl BaseError {
-    /// Whose fault it is.
+    /// The failure class of an attempt that fails with this error.
     #[must_use]
     pub fn class(&self) -> FailureClass {
         match self {
@@ -87,22 +86,21 @@ impl BaseError {
     }
 }
 
-/// The bases that are kept.
+/// The cache of bases.
 #[derive(Debug)]
 pub struct Bases {
-    /// What was fetched of images.
+    /// Directory of (partly) downloaded images.
     archives: PathBuf,
     unpacked: Layers,
-    /// One fetch at a time.
+    /// Held while an image is downloaded and unpacked; only one is at a time.
     fetching: Arc<Mutex<()>>,
 }
 
 impl Bases {
-    /// Opens what is kept below `cache`, and removes what an earlier start was unpacking. What
-    /// it was fetching stays.
+    /// Opens the cache below `cache`. Unfinished unpacking is removed; partial downloads are kept.
     ///
     /// # Errors
-    /// The directories cannot be made or read.
+    /// The directories cannot be created or read.
     pub fn open(cache: &Path, budget_bytes: u64) -> io::Result<Self> {
         let archives = cache.join("images");
         fs::create_dir_all(&archives)?;
@@ -110,20 +108,21 @@ impl Bases {
         Ok(Self { archives, unpacked, fetching: Arc::default() })
     }
 
-    /// Where they are kept unpacked, by keys that are digests of their content.
+    /// The unpacked bases, by the digest of their content.
     #[must_use]
     pub fn unpacked(&self) -> Layers {
         self.unpacked.clone()
     }
 
-    /// The root file system of an image, fetched if need be. It stays as long as it is held.
+    /// Returns the root file system of an image, downloading it if necessary. It is not evicted while
+    /// the returned layer exists.
     ///
     /// # Errors
-    /// It cannot be had.
+    /// It cannot be downloaded, verified or stored.
     pub async fn get(&self, client: &Client, image: &Image) -> Result<Layer, BaseError> {
         let mut pauses = PAUSES_S.iter();
         loop {
-            // Held until the unpacking has ended, which goes on if the attempt is cancelled.
+            // Held until unpacking has ended, which continues if the attempt is cancelled.
             let turn = Arc::new(Arc::clone(&self.fetching).lock_owned().await);
             if let Some(found) = self.find(image.digest).await? {
                 return Ok(found);
@@ -143,11 +142,11 @@ impl Bases {
         let unpacked = self.unpacked.clone();
         let found = tokio::task::spawn_blocking(move || unpacked.get(digest)).await;
         let found = found.map_err(io::Error::other).and_then(|found| found);
-        Ok(found.map_err(|source| BaseError::Local { digest, source })?.and_then(as_base))
+        Ok(found.map_err(|source| BaseError::Local { digest, source })?.and_then(Kept::layer))
     }
 
-    /// Fetches what is missing of an image. If it comes to nothing with what was there before,
-    /// all of it is fetched.
+    /// Downloads what is missing of an image. If the partial download turns out to be unusable,
+    /// starts again from the first byte.
     async fn fetch(
         &self,
         client: &Client,
@@ -159,7 +158,7 @@ impl Bases {
         let fetched = self.fetch_from(client, image, there, turn).await;
         let unfit = match &fetched {
             Err(BaseError::Unusable { .. }) => true,
-            // There is less of it than we have.
+            // The partial download is longer than the image.
             Err(BaseError::Remote { source, .. }) => source.status() == Some(416),
             _ => false,
         };
@@ -214,7 +213,7 @@ impl Bases {
     }
 }
 
-/// Unpacks and keeps an image; of one that cannot be used nothing is left.
+/// Unpacks and stores an image. An unusable one is removed.
 fn unpack(unpacked: &Layers, archive: &Path, digest: Digest) -> Result<Layer, BaseError> {
     let local = |source| BaseError::Local { digest, source };
     let file = fs::File::open(archive).map_err(local)?;
@@ -222,8 +221,8 @@ fn unpack(unpacked: &Layers, archive: &Path, digest: Digest) -> Result<Layer, Ba
     if let Err(error) = image::unpack(BufReader::with_capacity(256 << 10, file), digest, &files) {
         unpacked.give_up(digest).map_err(local)?;
         return Err(match error {
-            // The archive was on our disk, so an error is of our disk, but for an archive that
-            // cannot be decompressed.
+            // The archive is on our disk, so I/O errors are local, except those that mean that the
+            // archive cannot be decompressed.
             ImageError::Io { source, .. } if download::is_disks(source.kind()) => local(source),
             source => {
                 fs::remove_file(archive).map_err(local)?;
@@ -233,13 +232,5 @@ fn unpack(unpacked: &Layers, archive: &Path, digest: Digest) -> Result<Layer, Ba
     }
     let kept = unpacked.keep(digest, true).map_err(local)?;
     fs::remove_file(archive).map_err(local)?;
-    as_base(kept).ok_or_else(|| local(io::ErrorKind::NotFound.into()))
-}
-
-/// A base is always stacked.
-fn as_base(kept: Kept) -> Option<Layer> {
-    match kept {
-        Kept::Layer(base) => Some(base),
-        Kept::Ordered => None,
-    }
+    kept.layer().ok_or_else(|| local(io::ErrorKind::NotFound.into()))
 }

@@ -1,10 +1,10 @@
-//! The drone's time.
+//! The drone's clock.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use swarm_common::time::TimeMs;
 
-/// Wall time at the start, steady from there on: setting the machine's clock moves no
-/// deadline.
+/// A clock that takes the wall-clock time once at the start and advances monotonically, so that
+/// setting the system clock moves no deadline.
 #[derive(Debug)]
 pub struct Clock {
     started_at: TimeMs,
@@ -12,14 +12,14 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock that starts now.
+    /// Creates a clock.
     #[must_use]
     pub fn new() -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { started_at: TimeMs(now.as_millis() as u64), started: Instant::now() }
     }
 
-    /// What it shows.
+    /// The current time.
     #[must_use]
     pub fn now(&self) -> TimeMs {
         self.started_at + self.started.elapsed().as_millis() as u64

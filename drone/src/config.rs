@@ -10,51 +10,53 @@ use swarm_common::{
     telemetry::{self, LogConfig},
 };
 
-/// Beats that are further apart come too late too easily: a drone is given up after 60 s.
+/// Maximum heartbeat interval in seconds. A drone is offline after 60 s of silence, so two heartbeats
+/// must fit in that.
 const SLOWEST_BEAT_S: u64 = 30;
 
-/// A longer drain is a typing error.
+/// Maximum drain timeout in seconds; a longer one is taken for a typing error.
 const LONGEST_DRAIN_S: u64 = 7 * 24 * 3600;
 
-/// Everything that can be set.
+/// The settings of the configuration file.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Addresses of the orchestrators, which act as one.
     pub orchestrators: Vec<String>,
-    /// The fingerprint of the certificate that they show, or a list of fingerprints.
+    /// The fingerprint of the orchestrators' certificate, or a list of fingerprints.
     #[serde(default)]
     pub fingerprint: Pins,
-    /// A file of the authorities (PEM) that may sign it, if none is pinned. Default: those
-    /// that this machine trusts.
+    /// A PEM file with trusted certificate authorities, used if no fingerprint is set. Default: the
+    /// authorities that this machine trusts.
     pub ca: Option<PathBuf>,
-    /// What the drone is called. Default: the machine's host name.
+    /// The drone's name. Default: the machine's host name.
     pub name: Option<Name>,
-    /// Where credential and spool live. What is in it must survive a restart.
+    /// Directory for the credential and the spool. Its content must survive a restart.
     #[serde(default = "default_state_dir")]
     pub state_dir: PathBuf,
-    /// Where snapshots are kept. May be removed at any time while the drone is stopped.
+    /// Directory for snapshots. It may be removed at any time while the drone is stopped.
     #[serde(default = "default_cache_dir")]
     pub cache_dir: PathBuf,
-    /// A file with a one-time enrolment token; needed until the drone is enrolled.
+    /// File with a one-time enrolment token; needed until the drone is enrolled.
     pub token_file: Option<PathBuf>,
-    /// Profiles it builds for. Default: every one.
+    /// Profiles to build for. Default: all.
     #[serde(default)]
     pub profiles: Vec<Name>,
-    /// How long the first SIGTERM lets a build go on, in seconds.
+    /// How long builds may continue after the first SIGTERM, in seconds.
     #[serde(default = "default_drain_timeout_s")]
     pub drain_timeout_s: u64,
-    /// How long files are tried that something on the way, such as a proxy, does not let through,
-    /// in seconds; then the package is built anew, by whichever drone.
+    /// How long an upload that something in between (such as a proxy) blocks is retried, in seconds.
+    /// Afterwards the attempt fails and the package is built again, by any drone.
     #[serde(default = "default_blocked_timeout_s")]
     pub blocked_timeout_s: u64,
-    /// Between two heartbeats, in seconds. The orchestrator gives a drone up after 60.
+    /// Interval between heartbeats, in seconds. The orchestrator considers a drone offline after 60 s
+    /// of silence.
     #[serde(default = "default_heartbeat_s")]
     pub heartbeat_s: u64,
-    /// How much is logged, and where.
+    /// Log level and destination.
     #[serde(default)]
     pub log: LogConfig,
-    /// How packages are built.
+    /// The `[builder]` section.
     #[serde(default)]
     pub builder: BuilderConfig,
 }
@@ -80,10 +82,10 @@ fn default_heartbeat_s() -> u64 {
 }
 
 impl Config {
-    /// Whether it can be used.
+    /// Validates the settings.
     ///
     /// # Errors
-    /// Which setting cannot, and why.
+    /// Names the invalid setting and the reason.
     pub fn check(&self) -> Result<(), String> {
         if self.orchestrators.is_empty() {
             return Err("orchestrators is empty; name at least one, such as \"http://nas:8100\"".into());
@@ -109,19 +111,19 @@ impl Config {
     /// The addresses of the orchestrators.
     ///
     /// # Errors
-    /// One of them is none.
+    /// An address is invalid.
     pub fn addresses(&self) -> Result<Vec<Url>, String> {
         let parse = |text: &String| parse_address(text).map_err(|why| format!("orchestrators: {why}"));
         self.orchestrators.iter().map(parse).collect()
     }
 
-    /// Whom to believe that it is an orchestrator.
+    /// How the orchestrator's certificate is verified.
     #[must_use]
     pub fn trust(&self) -> Trust {
         Trust { pins: self.fingerprint.clone(), ca: self.ca.clone() }
     }
 
-    /// The agent's times.
+    /// The agent's intervals and timeouts.
     #[must_use]
     pub fn timing(&self) -> Timing {
         Timing {

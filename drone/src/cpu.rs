@@ -1,9 +1,9 @@
-//! The processor, as the kernel describes it in `/proc/cpuinfo`.
+//! Reads the processor's features from `/proc/cpuinfo`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::wire::cpu::Cpu;
 
-/// Flags whose kernel name is not Gentoo's. All others that Gentoo knows are called the same.
+/// Flags that Gentoo names differently than the kernel; all others have the same name.
 const RENAMED: [(&str, &str); 7] = [
     ("asimd", "neon"),
     ("fma", "fma3"),
@@ -13,20 +13,20 @@ const RENAMED: [(&str, &str); 7] = [
     ("sha_ni", "sha"),
     ("sse", "mmxext"),
 ];
-/// Gentoo's names for flags of x86 (`profiles/desc/cpu_flags_x86.desc`) and Arm.
+/// Gentoo's names of CPU flags for x86 (`profiles/desc/cpu_flags_x86.desc`) and Arm.
 const KNOWN: &str = "3dnow 3dnowext aes amx_bf16 amx_fp16 amx_int8 amx_tile avx avx2 avx512_4fmaps avx512_4vnniw avx512_bf16 \
     avx512_bitalg avx512_fp16 avx512_vbmi2 avx512_vnni avx512_vp2intersect avx512_vpopcntdq avx512bw avx512cd avx512dq \
     avx512er avx512f avx512ifma avx512pf avx512vbmi avx512vl avx_vnni avx_vnni_int8 bmi1 bmi2 f16c fma4 gfni mmx mmxext \
     popcnt rdrand sse sse2 sse4_1 sse4_2 sse4a ssse3 vaes vpclmulqdq xop asimddp asimdhp crc32 edsp i8mm sha1 sha2 sve \
     sve2 thumb vfp vfpv3 vfpv4";
-/// What each x86-64 level takes beside the ones below it, by the kernel's names.
+/// Flags that each x86-64 level adds to the one below, by their kernel names.
 const LEVELS: [&str; 3] = [
     "cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3",
     "avx avx2 bmi1 bmi2 f16c fma abm movbe xsave",
     "avx512f avx512bw avx512cd avx512dq avx512vl",
 ];
 
-/// Reads `/proc/cpuinfo`. What only some of the processors can do does not count.
+/// Parses `/proc/cpuinfo`. Only flags that all processors have are included.
 pub fn parse(cpuinfo: &str) -> Option<Cpu> {
     let mut common: Option<BTreeSet<&str>> = None;
     let mut first: BTreeMap<&str, &str> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! Sending what an attempt brought: its log and files, then its report.
+//! Delivers the result of an attempt: the log and the files, then the report.
 
 use crate::{agent::Delivery, logs, spool::Spool};
 use swarm_common::{
@@ -7,17 +7,17 @@ use swarm_common::{
     wire::drone::{Outcome, ReportRequest, UploadRequest, Work},
 };
 
-/// The orchestrator lacks a file that a report names.
+/// Problem type: the orchestrator does not have a file that the report names.
 const NOT_UPLOADED: &str = "/problems/not-uploaded";
 
-/// Refusals of this one request, not of the work: sent anew it may be taken.
+/// Problem types that reject one request, not the result; a retry may succeed.
 const WORTH_REPEATING: [&str; 4] =
     [NOT_UPLOADED, "/problems/unknown-upload", "/problems/body-broken", "/problems/plain-http"];
 
-/// How often the orchestrator may say that it stands elsewhere before it is left alone.
+/// How often the orchestrator may correct the upload offset before the upload is abandoned.
 const ROUNDS: u32 = 16;
 
-/// Sends the files of an attempt, and meanwhile its log, which people may be reading.
+/// Sends the files of an attempt, and concurrently its log, which somebody may be following.
 pub async fn files(client: &Client, spool: &Spool, attempt: AttemptId, report: &ReportRequest) -> Delivery {
     let mut arrived = 0;
     let sending = try_files(client, spool, attempt, report, &mut arrived);
@@ -25,7 +25,7 @@ pub async fn files(client: &Client, spool: &Spool, attempt: AttemptId, report: &
     match sent {
         Ok(()) => Delivery::Done,
         Err(Trouble::Client(error)) => match judge(attempt, "the files were not taken", &error) {
-            // An orchestrator's own answer is a problem; this is another's, or none.
+            // The orchestrator answers with a problem document; anything else came from in between.
             Delivery::Failed if !matches!(error, ClientError::Problem(_)) => {
                 Delivery::Blocked { why: error.to_string(), arrived }
             }
@@ -59,7 +59,7 @@ async fn try_files(
     let Work::Build(order) = assignment.work else { return Ok(()) };
     for (digest, target) in artifacts.iter().zip(order.targets) {
         let file = spool.file(attempt, *digest).map_err(Trouble::Spool)?;
-        let request = UploadRequest { digest: file.digest, size: file.size, cpv: target.cpv.clone() };
+        let request = UploadRequest { digest: file.digest, size: file.size, target: target.id().to_owned() };
         let mut status = client.begin_upload(attempt, &request).await.map_err(Trouble::Client)?;
         let before = *arrived;
         for _ in 0..ROUNDS {
@@ -72,21 +72,21 @@ async fn try_files(
         }
         *arrived = before + file.size;
         if !status.verified {
-            let what = format!("{} is not taken: the upload stays at byte {}", target.cpv, status.offset);
+            let what = format!("{} is not taken: the upload stays at byte {}", target.title(), status.offset);
             return Err(Trouble::Client(ClientError::Local(what)));
         }
     }
     Ok(())
 }
 
-/// Sends the rest of the log, which is worth a try, not a result.
+/// Sends the rest of the log. Failures are ignored.
 async fn log(client: &Client, spool: &Spool, attempt: AttemptId) {
     if let Err(error) = logs::deliver(client, attempt, &spool.log(attempt)).await {
         tracing::debug!(%attempt, %error, "the rest of the log was not taken");
     }
 }
 
-/// Sends the rest of the log, then how an attempt ended.
+/// Sends the rest of the log and then the report.
 pub async fn report(client: &Client, spool: &Spool, attempt: AttemptId, report: &ReportRequest) -> Delivery {
     log(client, spool, attempt).await;
     match client.report(attempt, report).await {
@@ -102,9 +102,8 @@ pub async fn report(client: &Client, spool: &Spool, attempt: AttemptId, report: 
     }
 }
 
-/// Whether it is worth another try. Only a refusal of the work itself is final: whatever
-/// else goes wrong, an orchestrator's own faults and a doubtful credential included, is no
-/// reason to throw away what was built.
+/// Decides whether to retry. Only a rejection of the result itself is final; no other error,
+/// including server errors and an unknown credential, justifies discarding what was built.
 fn judge(attempt: AttemptId, what: &str, error: &ClientError) -> Delivery {
     let is_final = match error {
         ClientError::Problem(problem) => {

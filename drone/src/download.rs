@@ -1,30 +1,29 @@
-//! Archives on their way from the orchestrator. What came of one stays on the disk when the
-//! connection breaks, and the rest is fetched after it.
+//! Resumable downloads from the orchestrator: what has arrived is kept on disk when the connection
+//! breaks.
 
 use std::{fs, io, path::Path};
 use swarm_common::client::{ByteStream, ClientError};
 use tokio::io::AsyncWriteExt as _;
 
-/// Waiting times before a fetch goes on that broke off: an orchestrator that is restarted
-/// meanwhile should not cost the attempt.
+/// Delays in seconds before an interrupted download is resumed, so that a restart of the orchestrator
+/// does not fail the attempt.
 pub(crate) const PAUSES_S: [u64; 4] = [1, 2, 4, 8];
 
-/// What a file is called that may not be whole.
+/// File extension of a download that may be incomplete.
 pub(crate) const PARTIAL: &str = "partial";
 
-/// Why an archive did not arrive.
+/// Why a download failed.
 #[derive(Debug)]
 pub(crate) enum Broken {
-    /// The orchestrator, or the way to it.
+    /// The orchestrator or the connection failed.
     Remote(ClientError),
-    /// The disk.
+    /// A disk error.
     Local(io::Error),
-    /// There was more of it than there can be. Nothing of it is kept.
+    /// The stream was larger than allowed; the file was removed.
     TooLarge,
 }
 
-/// Writes what `stream` brings into the file `at`, after the `first` bytes that are there. It
-/// never has more than `most`.
+/// Appends `stream` to the first `first` bytes of the file `at`, up to a total of `most` bytes.
 pub(crate) async fn receive(mut stream: ByteStream, at: &Path, first: u64, most: u64) -> Result<(), Broken> {
     let mut options = tokio::fs::OpenOptions::new();
     options.create(true).write(true).append(first > 0).truncate(first == 0);
@@ -41,7 +40,8 @@ pub(crate) async fn receive(mut stream: ByteStream, at: &Path, first: u64, most:
         Ok(())
     };
     let received = received.await;
-    // Writes happen behind: what came last is told, and there, only now.
+    // Tokio writes in the background: the last write is complete, and its error known, only after a
+    // flush.
     file.flush().await.map_err(Broken::Local)?;
     if matches!(received, Err(Broken::TooLarge)) {
         fs::remove_file(at).map_err(Broken::Local)?;
@@ -49,7 +49,7 @@ pub(crate) async fn receive(mut stream: ByteStream, at: &Path, first: u64, most:
     received
 }
 
-/// Whether an error of reading an archive on our disk is the disk's, and not the archive's.
+/// Whether an error while reading a downloaded archive comes from the disk, not from its content.
 pub(crate) fn is_disks(kind: io::ErrorKind) -> bool {
     use io::ErrorKind as Kind;
     !matches!(kind, Kind::Other | Kind::UnexpectedEof | Kind::InvalidData | Kind::FileTooLarge)

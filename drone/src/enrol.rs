@@ -1,4 +1,4 @@
-//! Becoming a drone: who brings the one-time token names the credential that it will show from then on.
+//! Enrolment: exchanges a one-time token for a credential that the drone chooses itself.
 
 use crate::{config::Config, fitness, machine};
 use std::{path::Path, time::Duration};
@@ -13,41 +13,41 @@ use swarm_common::{
     wire::drone::EnrolRequest,
 };
 
-/// From one try to the next; doubles each time up to [`LONGEST_PAUSE`].
+/// First delay between attempts to enrol; doubled each time up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The longest time from one try to the next.
+/// Maximum delay between attempts to enrol.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// Why a drone cannot begin.
+/// Why a drone cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum EnrolError {
-    /// Something in the configuration is missing or wrong.
+    /// The configuration is incomplete or wrong.
     #[error("{0}")]
     Config(String),
     /// A file with a secret cannot be used.
     #[error(transparent)]
     Secret(#[from] ConfigError),
-    /// The orchestrator does not take this machine.
+    /// The orchestrator rejected the enrolment.
     #[error("the orchestrator does not enrol this machine: {0}")]
     Refused(ClientError),
-    /// No randomness for a credential.
+    /// No random bytes are available for a credential.
     #[error("no credential can be made: {0}")]
     Random(getrandom::Error),
 }
 
-/// What a drone begins with.
+/// Whether the drone is enrolled.
 pub enum Start {
-    /// A client that acts for it: it is enrolled.
+    /// The drone is enrolled; the client has its credential.
     Enrolled(Client),
-    /// A token with which a client without a credential enrols it.
+    /// Not enrolled yet: a client without credential, and the token.
     New(Client, Secret),
 }
 
-/// Looks what there is to begin with, and asks nobody.
+/// Determines whether the drone is enrolled, without network access.
 ///
 /// # Errors
-/// The configuration, or a file that it names, lacks what is needed.
+/// The configuration is invalid, or a file that it names cannot be read.
 pub fn start(config: &Config) -> Result<Start, EnrolError> {
     let (addresses, trust) = (config.addresses().map_err(EnrolError::Config)?, config.trust());
     let connect = |credential| {
@@ -68,11 +68,11 @@ pub fn start(config: &Config) -> Result<Start, EnrolError> {
     Ok(Start::New(connect(None)?, read_secret(&token_file)?))
 }
 
-/// A client that acts for this drone, which is enrolled first if it is not. Waits for an
-/// orchestrator to answer.
+/// Returns a client with the drone's credential, enrolling the drone first if necessary. Waits until
+/// an orchestrator answers.
 ///
 /// # Errors
-/// The orchestrator refuses, or the credential cannot be kept.
+/// The orchestrator rejects the drone, or the credential cannot be stored.
 pub async fn client(config: &Config, start: Start) -> Result<Client, EnrolError> {
     match start {
         Start::Enrolled(client) => Ok(client),
@@ -83,8 +83,8 @@ pub async fn client(config: &Config, start: Start) -> Result<Client, EnrolError>
     }
 }
 
-/// Enrols with a credential of our own, which is kept before it is told: an answer that is lost, or
-/// a power cut, costs a repetition and not the token.
+/// Enrols with a credential chosen by the drone. It is stored before it is sent, so after a lost
+/// answer or a power cut the same request can be repeated.
 async fn enrol(config: &Config, client: &Client, token: &Secret, kept: &Path) -> Result<Secret, EnrolError> {
     let name = config.name.clone().or_else(machine::host_name).ok_or_else(|| {
         EnrolError::Config("the host name cannot be a drone's name: set `name` in the configuration".into())
@@ -118,7 +118,7 @@ async fn enrol(config: &Config, client: &Client, token: &Secret, kept: &Path) ->
     }
 }
 
-/// The credential of an enrolment whose answer did not come, or a new one.
+/// Returns the credential of an earlier enrolment without an answer, or creates one.
 fn credential_to_try(tried: &Path) -> Result<Secret, EnrolError> {
     if tried.exists() {
         return Ok(read_secret(tried)?);

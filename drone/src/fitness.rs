@@ -1,7 +1,12 @@
-//! Whether this machine can build, found out before a build fails for it: the programs that builds in
-//! its own `/` call, and the directories that everything is written to.
+//! Checks whether this machine can build before a build fails: the programs that builds in its own
+//! `/` need, and the directories that the drone writes to.
 
-use crate::{builder::BuilderConfig, buildroot::Tree, config::Config};
+use crate::{
+    builder::{BuilderConfig, nix},
+    buildroot::Tree,
+    config::Config,
+    process::too_little_free,
+};
 use std::{
     fs,
     io::Write as _,
@@ -10,29 +15,28 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What Portage and builds of almost every package call.
+/// Programs that Portage and the build of almost every package use.
 const PROGRAMS: [&str; 13] =
     ["bash", "cc", "ld", "ar", "make", "patch", "tar", "gzip", "bzip2", "xz", "zstd", "scanelf", "file"];
 
-/// With fewer bytes free nothing can be built in a directory.
-const ROOM: u64 = 64 << 20;
-
-/// From one look to the next.
+/// Interval between checks.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// Bytes of what is said of one directory.
+/// Maximum length of the text about one directory, in bytes.
 const LONGEST: usize = 500;
 
-/// What the last look found.
+/// The result of the last check.
 #[derive(Debug, Clone, Default)]
 pub struct Found {
-    /// Programs that are not there.
+    /// Missing programs.
     pub lacks: Vec<String>,
-    /// Directories that cannot be used, each with the reason.
+    /// Unusable directories, each with the reason.
     pub unusable: Vec<String>,
+    /// Version of the Nix to build with.
+    pub nix: Option<String>,
 }
 
-/// Looks now and then.
+/// Checks the machine periodically. Clones share the result.
 #[derive(Debug, Clone)]
 pub struct Fitness {
     builder: BuilderConfig,
@@ -41,7 +45,7 @@ pub struct Fitness {
 }
 
 impl Fitness {
-    /// Looks at the machine for the first time.
+    /// Runs the first check.
     #[must_use]
     pub fn new(config: &Config) -> Self {
         let builder = config.builder.clone();
@@ -59,7 +63,7 @@ impl Fitness {
         Self { builder, dirs, last: Arc::new(Mutex::new((Instant::now(), found))) }
     }
 
-    /// What was found last. If that is long ago, it is looked again in the background.
+    /// Returns the last result. If it is old, a new check starts in the background.
     #[must_use]
     pub fn found(&self) -> Found {
         let mut last = self.lock();
@@ -84,7 +88,7 @@ fn look(builder: &BuilderConfig, dirs: &[PathBuf]) -> Found {
     let missing = PROGRAMS.iter().filter(|program| tree.program(program).is_none());
     let mut lacks: Vec<String> = missing.map(|&program| program.to_owned()).collect();
     let (emerge, there) = match &builder.portage_prefix {
-        // It is brought along from this machine.
+        // A configured prefix is a path of this machine.
         Some(prefix) => (prefix.join("bin/emerge"), prefix.join("bin/emerge").exists()),
         None => ("/usr/bin/emerge".into(), tree.has(Path::new("/usr/bin/emerge"))),
     };
@@ -97,19 +101,27 @@ fn look(builder: &BuilderConfig, dirs: &[PathBuf]) -> Found {
         text.truncate(text.floor_char_boundary(LONGEST));
         Some(text)
     });
-    Found { lacks, unusable: unusable.collect() }
+    let unusable = unusable.collect();
+    let nix = match nix::find(&builder.nix) {
+        Ok(found) => found.map(|programs| programs.version),
+        Err(why) => {
+            lacks.push(format!("Nix ({why}; see builder.nix)"));
+            None
+        }
+    };
+    Found { lacks, unusable, nix }
 }
 
-/// Whether something can be written there and there is room for more.
+/// Checks that a file can be written and that there is enough free space.
 fn try_out(dir: &Path) -> Result<(), String> {
     let path = dir.join(format!(".probe-{}", std::process::id()));
     let written = fs::File::create(&path).and_then(|mut file| file.write_all(&[0; 4096]));
     let removed = fs::remove_file(&path);
     written.and(removed).map_err(|error| error.to_string())?;
-    let disk = rustix::fs::statvfs(dir).map_err(|error| error.to_string())?;
-    match disk.f_bavail.saturating_mul(disk.f_frsize) {
-        free @ ..ROOM => Err(format!("only {} MiB are free on its disk", free >> 20)),
-        _ => Ok(()),
+    // With less, a build would be stopped right away.
+    match too_little_free(dir).map_err(|error| error.to_string())? {
+        Some(free) => Err(format!("only {} MiB are free on its disk", free >> 20)),
+        None => Ok(()),
     }
 }
 
@@ -125,10 +137,10 @@ mod tests {
         for program in PROGRAMS.iter().filter(|p| **p != "scanelf").chain(&["emerge"]) {
             fs::write(bin.join(program), "").unwrap();
         }
-        // As gcc-config makes it: a link that begins at the base's own top.
+        // Like gcc-config: an absolute link, to be resolved within the base.
         fs::rename(bin.join("cc"), base.path().join("usr/gcc-of-the-base")).unwrap();
         std::os::unix::fs::symlink("/usr/gcc-of-the-base", bin.join("cc")).unwrap();
-        // Not even root can write to it.
+        // Not even root can write here.
         let (good, bad) = (base.path().join("work"), PathBuf::from("/proc"));
         fs::create_dir(&good).unwrap();
         let builder = BuilderConfig { base_root: Some(base.path().into()), ..BuilderConfig::default() };

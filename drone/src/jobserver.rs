@@ -1,11 +1,11 @@
-//! The machine's processors, shared among the builds of a drone: one GNU make jobserver for
-//! each slot, and a drone that moves tokens between them.
+//! Shares the machine's processors among builds: one GNU make jobserver per slot, and the drone moves
+//! tokens between them.
 //!
-//! A token allows one job more than the one that each build may always run. `make` (4.4 and
-//! newer) and `ninja` (1.13 and newer) read a token from the named pipe before they start a
-//! job, and write it back after it. A build that dies with tokens cannot give them back, and
-//! on one pipe for all nobody could say how many those were. With a pipe for each slot the
-//! drone knows: they are what it gave to that slot and has not taken back.
+//! A token permits one job in addition to the one that each build may always run. `make` 4.4 and
+//! `ninja` 1.13 or newer read a token from a named pipe before they start a job and write it back
+//! afterwards. A build that is killed cannot return its tokens, and with a single pipe nobody would
+//! know how many it held. With one pipe per slot, these are the tokens that the drone gave to the
+//! slot and has not taken back.
 
 use rustix::{
     fs::{CWD, Mode, OFlags},
@@ -20,19 +20,20 @@ use std::{
     time::Duration,
 };
 
-/// What the pipe of a slot is called in its directory.
+/// File name of the pipe in a slot's directory.
 pub const PIPE: &str = "pipe";
 
-/// What a token looks like in the pipe; make passes it on as it is.
+/// The byte that stands for a token; make returns the same byte that it read.
 const TOKEN: u8 = b'+';
 
-/// Whoever a build runs as opens the pipe, else make runs one job without a word.
+/// The pipe must be accessible to any user that a build runs as; otherwise make silently runs a
+/// single job.
 const OPEN_TO_ALL: u32 = 0o666;
 
-/// How often tokens are moved to where they are used.
+/// Interval at which tokens are rebalanced.
 const TICK: Duration = Duration::from_millis(100);
 
-/// The jobservers of a drone.
+/// The jobservers of all slots of a drone.
 #[derive(Debug, Clone)]
 pub struct Jobserver(Arc<Mutex<Slots>>);
 
@@ -46,13 +47,13 @@ struct Slots {
 struct Slot {
     dir: PathBuf,
     pipe: OwnedFd,
-    /// A build has it.
+    /// Whether a build uses the slot.
     busy: bool,
-    /// Tokens that were given and not taken back: in the pipe, or with the build.
+    /// Tokens given to the slot and not taken back; they are in the pipe or held by the build.
     given: u32,
 }
 
-/// A build's share. Dropping it takes back whatever the build held, which must have ended.
+/// The slot of one build. Dropping it reclaims the build's tokens, so the build must have ended.
 #[derive(Debug)]
 pub struct Seat {
     jobserver: Jobserver,
@@ -61,20 +62,20 @@ pub struct Seat {
 }
 
 impl Jobserver {
-    /// Makes the pipes below `dir`, one for each slot.
+    /// Creates the pipes below `dir`, one for each slot.
     ///
     /// # Errors
-    /// A pipe cannot be made.
+    /// A pipe cannot be created.
     pub fn new(dir: &Path, cores: u32, slots: u32) -> io::Result<Self> {
         let make = |n| Slot::make(dir.join(format!("{n}")));
         let slots = (0..slots).map(make).collect::<io::Result<_>>()?;
         Ok(Self(Arc::new(Mutex::new(Slots { cores, slots }))))
     }
 
-    /// A build takes a slot that nobody has; `None` if there is none.
+    /// Assigns a free slot to a build; `None` if all are busy.
     ///
     /// # Errors
-    /// A pipe cannot be used.
+    /// A pipe cannot be read or written.
     pub fn enter(&self) -> io::Result<Option<Seat>> {
         let mut all = self.lock();
         let Some((n, slot)) = all.slots.iter_mut().enumerate().find(|(_, slot)| !slot.busy) else {
@@ -93,13 +94,13 @@ impl Jobserver {
 }
 
 impl Seat {
-    /// The directory that has the pipe, and nothing else.
+    /// The directory that contains only the pipe.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Waits for a build, and sees to it meanwhile that tokens are where they are used.
+    /// Awaits `build` and rebalances tokens meanwhile.
     pub async fn beside<T>(&self, build: impl Future<Output = T>) -> T {
         let mut build = std::pin::pin!(build);
         let mut ticks = tokio::time::interval(TICK);
@@ -130,13 +131,13 @@ impl Drop for Seat {
 impl Slots {
     fn leave(&mut self, slot: usize) -> io::Result<()> {
         let Some(left) = self.slots.get_mut(slot) else { return Ok(()) };
-        // Whatever was given is here again, and the pipe is another: a process that outlived
-        // its build could otherwise hand in what is counted as here.
+        // All given tokens count as returned. The pipe is replaced, because a process that outlived
+        // its build could still write tokens to the old one.
         *left = Slot::make(left.dir.clone())?;
         self.balance()
     }
 
-    /// Moves tokens from where they lie unused to where they are used.
+    /// Moves unused tokens to the slots that need them.
     fn balance(&mut self) -> io::Result<()> {
         let busy = self.slots.iter().filter(|slot| slot.busy).count();
         // Each build runs one job without a token.
@@ -152,7 +153,7 @@ impl Slots {
                 slot.given -= slot.take(slot.given - wanted)?;
             }
         }
-        // A build may have been faster, so that less was taken than lay there.
+        // A build may have taken some meanwhile, so fewer tokens than planned may be free.
         let given: u32 = self.slots.iter().map(|slot| slot.given).sum();
         let mut free = tokens.saturating_sub(given);
         for (slot, &wanted) in self.slots.iter_mut().zip(&wanted) {
@@ -167,7 +168,8 @@ impl Slots {
 
 impl Slot {
     fn make(dir: PathBuf) -> io::Result<Self> {
-        // Not sticky: there the kernel keeps users from each other's pipes.
+        // Not sticky: in a sticky directory the kernel restricts opening other users' FIFOs
+        // (`fs.protected_fifos`).
         fs::create_dir_all(&dir)?;
         fs::set_permissions(&dir, Permissions::from_mode(0o755))?;
         let path = dir.join(PIPE);
@@ -176,20 +178,20 @@ impl Slot {
             _ => {}
         }
         rustix::fs::mkfifoat(CWD, &path, Mode::from_raw_mode(OPEN_TO_ALL))?;
-        // The umask has taken some of it.
+        // mkfifo applied the umask.
         fs::set_permissions(&path, Permissions::from_mode(OPEN_TO_ALL))?;
-        // Open for both, it is never without a reader or a writer.
+        // Opened for reading and writing, the pipe never lacks a reader or writer.
         let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let pipe = rustix::fs::open(&path, flags, Mode::empty())?;
         Ok(Self { dir, pipe, busy: false, given: 0 })
     }
 
-    /// Puts so many tokens into the pipe, or as many as fit; gives how many those were.
+    /// Writes up to `tokens` tokens to the pipe and returns how many fit.
     fn put(&self, tokens: u32) -> io::Result<u32> {
         moved(tokens, rustix::io::write(&self.pipe, &vec![TOKEN; tokens as usize]))
     }
 
-    /// Takes so many tokens out of the pipe, or as many as there are; gives how many those were.
+    /// Reads up to `tokens` tokens from the pipe and returns how many there were.
     fn take(&self, tokens: u32) -> io::Result<u32> {
         moved(tokens, rustix::io::read(&self.pipe, &mut vec![0; tokens as usize]))
     }
@@ -203,18 +205,18 @@ fn moved(most: u32, moved: Result<usize, Errno>) -> io::Result<u32> {
     }
 }
 
-/// A slot as it is found.
+/// The observed state of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Seen {
     busy: bool,
     given: u32,
-    /// Of those given, what lies in the pipe.
+    /// Tokens in the pipe, out of those given.
     unused: u32,
 }
 
-/// How many of `tokens` each slot should have. What a build holds cannot be taken. A build that
-/// leaves some unused keeps one of them, so that it can begin another job at once; those that
-/// have used up theirs share the rest evenly.
+/// Distributes `tokens` over the slots. Tokens that a build holds cannot be taken away. A build with
+/// unused tokens keeps one, so that it can start another job at once; builds without unused tokens
+/// share the rest evenly.
 fn shares(tokens: u32, slots: &[Seen]) -> Vec<u32> {
     let mut shares: Vec<u32> = slots.iter().map(|slot| slot.given - slot.unused).collect();
     let mut left = tokens.saturating_sub(shares.iter().sum());
@@ -227,7 +229,7 @@ fn shares(tokens: u32, slots: &[Seen]) -> Vec<u32> {
     let is_hungry = |slot: &Seen| slot.busy && slot.unused == 0;
     let somebody_is = slots.iter().any(is_hungry);
     while left > 0 {
-        // If nobody asks for more, all builds keep some at hand.
+        // If no build needs more, all keep some in reserve.
         let takes = |n: &usize| if somebody_is { is_hungry(&slots[*n]) } else { slots[*n].busy };
         let Some(least) = (0..slots.len()).filter(takes).min_by_key(|&n| shares[n]) else { break };
         shares[least] += 1;

@@ -1,7 +1,7 @@
 //! The drone: claims work, builds it in clean roots, spools and uploads the results.
 //!
-//! [`agent`] decides, everything else does. No rule about packages lives here: a drone
-//! builds what it is told and tells what happened.
+//! [`agent`] makes the decisions, the other modules carry them out. There are no rules about packages
+//! here: a drone builds what it is assigned and reports the outcome.
 
 pub mod agent;
 pub mod artifacts;

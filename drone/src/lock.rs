@@ -1,38 +1,39 @@
-//! One drone for one state directory.
+//! Ensures that only one drone uses a state directory.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
-    io::{Read, Seek, Write},
+    fs::{self, OpenOptions, TryLockError},
+    io::{Seek, Write},
     path::Path,
 };
+use swarm_common::locked::LockedFile;
 
-/// Why a state directory cannot be had.
+/// Why a state directory cannot be locked.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another drone has it.
+    /// Another drone holds the lock.
     #[error("another drone (process {holder}) works in {dir}: stop it first")]
     Held {
         /// The state directory.
         dir: String,
-        /// The process id of the other drone, as it wrote it down.
+        /// The process id in the lock file.
         holder: String,
     },
-    /// The system does not let us.
+    /// The lock file cannot be used.
     #[error("the state directory {dir} cannot be used: {source}")]
     Io {
         /// The state directory.
         dir: String,
-        /// What the system said.
+        /// The underlying I/O error.
         source: std::io::Error,
     },
 }
 
-/// Held as long as it lives; the system lets go of it however the process ends.
+/// A held lock. The kernel releases it when the process ends, however it ends.
 #[derive(Debug)]
-pub struct Lock(#[allow(dead_code, reason = "it is held, not read")] File);
+pub struct Lock(#[allow(dead_code, reason = "it is held, not read")] LockedFile);
 
 impl Lock {
-    /// Takes the lock of a state directory, which is made if need be.
+    /// Locks a state directory, creating it if necessary.
     ///
     /// # Errors
     /// Another drone holds it, or the directory cannot be used.
@@ -40,18 +41,16 @@ impl Lock {
         let failed = |source| LockError::Io { dir: dir.display().to_string(), source };
         fs::create_dir_all(dir).map_err(failed)?;
         let mut options = OpenOptions::new();
-        let options = options.read(true).write(true).create(true).truncate(false);
-        let mut file = options.open(dir.join("lock")).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
+        let path = dir.join("lock");
+        let file = options.write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+        let mut file = match LockedFile::try_lock(file) {
+            Ok(file) => file,
             Err(TryLockError::Error(error)) => return Err(failed(error)),
             Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                file.read_to_string(&mut holder).map_err(failed)?;
-                let dir = dir.display().to_string();
-                return Err(LockError::Held { dir, holder: holder.trim().to_owned() });
+                let holder = fs::read_to_string(&path).map_err(failed)?.trim().to_owned();
+                return Err(LockError::Held { dir: dir.display().to_string(), holder });
             }
-        }
+        };
         file.set_len(0).and_then(|()| file.rewind()).map_err(failed)?;
         writeln!(file, "{}", std::process::id()).map_err(failed)?;
         Ok(Self(file))

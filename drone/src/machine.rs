@@ -1,4 +1,4 @@
-//! What the machine says of itself.
+//! Facts about this machine.
 
 use crate::{builder::BuilderConfig, cpu, fitness, namespace, vitals};
 use std::{fs, path::Path};
@@ -7,7 +7,7 @@ use swarm_common::{
     wire::{drone::DroneFacts, plan::Toolchain},
 };
 
-/// What the orchestrator is told of the machine.
+/// The facts that the drone reports to the orchestrator.
 #[must_use]
 pub fn facts(
     profiles: &[Name],
@@ -26,28 +26,29 @@ pub fn facts(
         profiles: profiles.to_vec(),
         cpu: fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| cpu::parse(&text)),
         toolchain,
-        // A base that is not there is the builds' to complain of.
+        // A missing base is reported by the builds.
         host: namespace::can_change(builder.base()).unwrap_or(true),
+        nix: fitness.nix,
         slots: builder.slots(),
         images: builder.images(),
         build_memory_bytes: builder.memory_max(),
     }
 }
 
-/// The id of the present boot, by which a reboot is seen.
+/// The id of the current boot, which changes with a reboot.
 #[must_use]
 pub fn boot_id() -> String {
     line(Path::new("/proc/sys/kernel/random/boot_id"))
 }
 
-/// The machine's host name as a drone's name, if it can be one.
+/// The machine's host name, if it is a valid drone name.
 #[must_use]
 pub fn host_name() -> Option<Name> {
     let host = line(Path::new("/proc/sys/kernel/hostname")).to_ascii_lowercase();
     host.split('.').next()?.parse().ok()
 }
 
-/// A file's only line, or nothing: these files are not on every machine.
+/// The content of a one-line file, or an empty string, as not every machine has these files.
 fn line(path: &Path) -> String {
     fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
 }

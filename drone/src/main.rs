@@ -1,7 +1,7 @@
-//! The drone as a program: arguments, configuration, signals, exit codes.
+//! The executable: arguments, configuration, signals, exit codes.
 
 use anyhow::Context as _;
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -20,7 +20,7 @@ use tokio::{
     sync::mpsc,
 };
 
-/// Exit codes after sysexits.h.
+/// Exit codes as in sysexits.h.
 const TRY_AGAIN: u8 = 75;
 const DENIED: u8 = 77;
 const CONFIG: u8 = 78;
@@ -33,25 +33,52 @@ const CONFIG: u8 = 78;
   swarm-drone --config /etc/build-swarm/drone.toml
   swarm-drone --config drone.toml --check-config
 
-Signals: the first SIGTERM lets a build finish (drain_timeout_s), the second does not. SIGUSR1: take no
-further work, SIGUSR2: take work again. SIGHUP: read log.level again.
-Exit codes: 0 stopped on request, 1 failed, 75 another drone uses the state directory,
-77 an admin removed this drone, or its token is not taken, 78 the configuration is wrong."
+Signals:
+  SIGTERM  stop after the running builds, within drain_timeout_s; a second one stops at once
+  SIGUSR1  take no new work, also after a restart
+  SIGUSR2  take new work again
+  SIGHUP   reload log.level
+
+Exit codes:
+  0   stopped on request
+  1   failed; restart
+  2   invalid command line
+  75  another drone uses the state directory
+  77  the drone was removed, its token was rejected, or its credential belongs to another machine
+  78  invalid configuration",
+    max_term_width = 100
 )]
 struct Arguments {
-    /// The configuration file.
+    /// Configuration file
     #[arg(long, value_name = "FILE", default_value = "/etc/build-swarm/drone.toml")]
     config: PathBuf,
-    /// Write the log into files in this directory, whatever the configuration says.
+    /// Write log files to this directory, overriding the configuration
     #[arg(long, value_name = "DIR")]
     log_dir: Option<PathBuf>,
-    /// Check the configuration and end.
+    /// Check the configuration and exit
     #[arg(long)]
     check_config: bool,
+    /// Print a manual page: section 5 (configuration) or 8 (program)
+    #[arg(long, hide = true, value_name = "SECTION", value_parser = ["5", "8"])]
+    print_man: Option<String>,
+}
+
+/// Prints a manual page of this program.
+fn manual(section: &str) -> std::io::Result<()> {
+    if section == "5" {
+        let example = include_str!("../drone.example.toml");
+        let (name, path) = ("drone.toml", "/etc/build-swarm/drone.toml");
+        print!("{}", swarm_common::man::config_page(name, "configuration of swarm-drone(8)", path, example));
+        return Ok(());
+    }
+    clap_mangen::Man::new(Arguments::command()).section("8").render(&mut std::io::stdout())
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(section) = &arguments.print_man {
+        return manual(section).map_or_else(|error| complain(1, &error), |()| ExitCode::SUCCESS);
+    }
     let mut config = match load(&arguments.config) {
         Ok(config) => config,
         Err(error) => return complain(CONFIG, &error),
@@ -93,7 +120,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The configuration, checked.
+/// Loads and validates the configuration.
 fn load(path: &Path) -> Result<Config, String> {
     let config: Config = config::load(path).map_err(|error| error.to_string())?;
     config.check().map_err(|error| format!("{}: {error}", path.display()))?;
@@ -101,7 +128,7 @@ fn load(path: &Path) -> Result<Config, String> {
 }
 
 async fn serve(config: Config, path: &Path, telemetry: &Telemetry) -> anyhow::Result<()> {
-    // The handlers are in place before anything is begun.
+    // Install the handlers before anything starts.
     let on = |kind, name| signal(kind).with_context(|| format!("{name} cannot be handled"));
     let mut terminate = on(SignalKind::terminate(), "SIGTERM")?;
     let mut interrupt = on(SignalKind::interrupt(), "SIGINT")?;
@@ -127,14 +154,15 @@ async fn serve(config: Config, path: &Path, telemetry: &Telemetry) -> anyhow::Re
             }
         }
     };
-    // Boxed, since it holds everything that the drone is.
+    // Boxed because the future is large.
     tokio::select! {
         ended = Box::pin(run(config, asked)) => Ok(ended?),
         () = signals => Ok(()),
     }
 }
 
-/// Takes over what can change while builds run, which is the log's level, and names the rest.
+/// Applies the log level, the only setting that can change at run time, and names other changed
+/// settings.
 fn reload(path: &Path, started: &Written, telemetry: &Telemetry) {
     let read = || {
         let config = load(path)?;

@@ -1,9 +1,9 @@
-//! A drone of an ordinary user: root of a user namespace, where the users of a build root are
-//! numbers that `/etc/subuid` and `/etc/subgid` gave to that user.
+//! Runs the drone of an ordinary user as root of a user namespace, in which the users of a build root
+//! are the user's subordinate ids from `/etc/subuid` and `/etc/subgid`.
 //!
-//! There it may mount overlays and give files to whom it likes, so packages say the right owners.
-//! What it may not is change a system that root of the machine owns: it builds in images, which it
-//! unpacks itself, and not in the machine's own `/`.
+//! There the drone may mount overlays and change file owners, so packages get the right owners. It
+//! cannot change files that the machine's root owns, so it builds only in images, which it unpacks
+//! itself, and not in the machine's own `/`.
 
 use std::{
     convert::Infallible,
@@ -13,17 +13,17 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Takes the user's own number for root, and the subordinate ones for all others.
+/// Maps the user's own id to root, and the subordinate ids to all others.
 const UNSHARE: [&str; 4] = ["--user", "--map-root-user", "--map-auto", "--"];
-/// Numbers that a root file system may need: all up to `nobody`.
+/// Number of ids that a root file system may need: all up to `nobody`.
 const NEEDED: u64 = 65_535;
-/// Who owns what belongs to nobody in this namespace, where the kernel's default was not changed.
+/// The kernel's default owner for unmapped ids (`/proc/sys/kernel/overflowuid`).
 const UNMAPPED: u32 = 65_534;
 
-/// Starts this program again in a user namespace of its own. Returns only if that cannot be.
+/// Re-executes this program in a new user namespace. Returns only on failure.
 ///
 /// # Errors
-/// What is lacking, and how to get it.
+/// Says what is missing and how to provide it.
 pub fn enter() -> Result<Infallible, String> {
     let lacks = |what: String| {
         format!(
@@ -52,22 +52,22 @@ pub fn enter() -> Result<Infallible, String> {
     Err(lacks(format!("unshare: {error}")))
 }
 
-/// Whether this process is in a user namespace other than the machine's.
+/// Whether this process is in a user namespace other than the initial one.
 #[must_use]
 pub fn is_entered() -> bool {
-    // Without the file there are no user namespaces.
+    // Without this file the kernel has no user namespaces.
     fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| mapped(&map) < u64::from(u32::MAX))
 }
 
-/// Whether a root file system can be built in: whether its owner is somebody here.
+/// Whether the owner of a root file system is mapped here, so that builds can change it.
 ///
 /// # Errors
-/// It is not there.
+/// It does not exist.
 pub fn can_change(base: &Path) -> io::Result<bool> {
     Ok(!is_entered() || fs::metadata(base)?.uid() != UNMAPPED)
 }
 
-/// How many numbers a `uid_map` maps (user_namespaces(7)).
+/// The number of ids that a `uid_map` maps (see user_namespaces(7)).
 fn mapped(map: &str) -> u64 {
     map.lines().filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok()).sum()
 }

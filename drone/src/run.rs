@@ -1,4 +1,4 @@
-//! The loop around the agent: feeds it what happened, does what it says.
+//! The event loop around the agent: passes in events and carries out actions.
 
 mod ask;
 mod drained;
@@ -13,7 +13,10 @@ use crate::{
     agent::{Agent, Input, Output, Recovered},
     artifacts::Artifacts,
     bases::Bases,
-    builder::{self, Larder},
+    builder::{
+        self, Larder,
+        nix::{self, Nix},
+    },
     buildroot::{self, RootKind, layers::Layers},
     clock::Clock,
     config::Config,
@@ -38,19 +41,19 @@ use swarm_common::{
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-/// The loop comes round at least this often.
+/// Maximum time between two iterations of the loop.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// A stop may take this much longer each time the loop comes round.
+/// How much each iteration extends systemd's stop timeout.
 const STOP_EXTENSION: Duration = Duration::from_secs(180);
 
-/// What is stopped with the drone may take so much longer than a build's own grace.
+/// How long tasks may take to end at shutdown, in addition to a build's grace period.
 const LAST_TASKS: Duration = Duration::from_secs(10);
 
 /// Runs the drone until it is asked to stop.
 ///
 /// # Errors
-/// It cannot begin, or the orchestrator does not know it any more.
+/// The drone cannot start, the orchestrator rejects it for good, or a task panicked.
 pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), RunError> {
     let supervisor = Supervisor::from_environment();
     let io = |path: &Path| {
@@ -59,13 +62,13 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
     };
     let spool_dir = config.state_dir.join("spool");
     let spool = Spool::open(&spool_dir).map_err(io(&spool_dir))?;
-    // Builds in the machine's own `/` have nothing mounted.
+    // Builds in a live root cannot mount layers.
     let whole = config.builder.root_kind == RootKind::Live;
     let snapshots =
         Snapshots::open(&config.cache_dir.join("snapshots"), whole).map_err(io(&config.cache_dir))?;
     let work_dir = config.builder.work_dir.clone();
     process::take_over();
-    // Processes and build roots of an earlier start that did not end in order.
+    // Processes and build roots left by a start that did not shut down cleanly.
     let swept = process::sweep_leftovers(&work_dir).await;
     if swept > 0 {
         tracing::warn!(processes = swept, "an earlier start left a build running; it was ended");
@@ -73,8 +76,11 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
     clear(&work_dir).map_err(io(&work_dir))?;
     config.builder.check_work_dir().map_err(RunError::Unfit)?;
     let builder = config.builder.clone();
-    // It only saves space, and takes none of the drone's time.
-    tokio::task::spawn_blocking(move || buildroot::prune_cache(&builder));
+    // It only frees space, so nothing waits for it.
+    tokio::task::spawn_blocking(move || {
+        nix::forget_attempts(&builder);
+        buildroot::prune_cache(&builder)
+    });
     let recovered = spool.recover().map_err(io(&spool_dir))?;
     let start = enrol::start(&config)?;
     supervisor.ready("on its way to the orchestrator");
@@ -91,6 +97,7 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
         layers: Layers::open(&cache.join("layers"), budget).map_err(io(cache))?,
         bases: bases.unpacked(),
         making: Arc::default(),
+        nix: Nix::default(),
     };
     let hidden = vec![
         config.state_dir.clone(),
@@ -112,7 +119,7 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
     let nonce = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
     let clock = Clock::new();
     let finished = recovered.iter().filter_map(|found| match found {
-        Recovered::Finished(attempt, report) => Some((*attempt, Arc::new(report.clone()))),
+        Recovered::Finished(attempt, report) => Some((*attempt, Arc::from(report.clone()))),
         Recovered::Unfinished(_) => None,
     });
     let reports = finished.collect();
@@ -152,7 +159,7 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
     state.go_on(outputs, incoming, asked).await
 }
 
-/// Makes a directory, or empties it; it may be a mount point.
+/// Creates a directory or empties it; it may be a mount point.
 fn clear(dir: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(dir)?;
     for entry in std::fs::read_dir(dir)? {
@@ -174,40 +181,40 @@ struct Loop {
     credential_file: String,
     inputs: mpsc::Sender<Event>,
     builds: BTreeMap<AttemptId, CancellationToken>,
-    /// Reports on their way, which their uploads need too.
+    /// Reports being delivered, which the uploads need as well.
     reports: BTreeMap<AttemptId, Arc<ReportRequest>>,
     tasks: JoinSet<()>,
-    /// Builds, and the removal of what they left: the drone does not end before them.
+    /// Builds including their cleanup, which the drone waits for when it stops.
     attempts: JoinSet<()>,
     was_reachable: bool,
-    /// Its credential is taken, as far as is known.
+    /// Whether the orchestrator accepted the credential last time.
     is_known: bool,
-    /// Ends the claim that waits for work.
+    /// Cancels the claim that waits for work.
     stopping: CancellationToken,
-    /// What the orchestrator last said the drone is.
+    /// The drone's state in the last heartbeat answer.
     state: Option<DroneState>,
     last_tasks: Duration,
     supervisor: Supervisor,
-    /// What the supervisor was last told that the drone does.
+    /// The status last sent to the service manager.
     told: &'static str,
     profiles: Vec<Name>,
-    /// What it is to be called, until that was compared with what it is enrolled as.
+    /// The configured name, until it was compared with the enrolled one.
     name: Option<Name>,
-    /// The toolchain of its own system.
+    /// The toolchain of the drone's own system.
     probe: Probe,
     fitness: Fitness,
-    /// Whether it was told on this machine to take no work.
+    /// Whether the drone was drained on this machine.
     drained: Drained,
-    /// What this start of the drone has told of its machine.
+    /// The facts that the orchestrator has acknowledged since this start.
     facts_told: Option<DroneFacts>,
-    /// What the heartbeat that is on its way tells of it.
+    /// The facts in the heartbeat that is in flight.
     facts_on_their_way: Option<DroneFacts>,
 }
 
-/// What tasks tell the loop.
+/// What tasks send to the loop.
 enum Event {
     Happened(Box<Input>),
-    /// The orchestrator answered, or not and why.
+    /// A request was answered, or failed with this error.
     Contact(Option<ClientError>),
 }
 
@@ -247,7 +254,7 @@ impl Loop {
                     tracing::info!(building = self.agent.is_building(), "asked to {}", ask.words());
                     match ask {
                         Ask::Stop => {
-                            // What it might just have brought is handed back by the sign-off.
+                            // If the claim just brought an attempt, the sign-off hands it back.
                             self.stopping.cancel();
                             self.supervisor.stopping("stopping");
                             Input::StopRequested
@@ -262,7 +269,7 @@ impl Loop {
                         }
                     }
                 }
-                // A task that broke off owes an input that would be waited for in vain.
+                // A task that panicked never sends its event.
                 Some(ended) = self.tasks.join_next() => {
                     ended.map_err(RunError::Broken)?;
                     continue;
@@ -280,9 +287,9 @@ impl Loop {
         Ok(())
     }
 
-    /// Tells the supervisor that this loop has come round, and what the drone does. While it
-    /// stops the end is put off as long as it does come round, since a build may take longer
-    /// than a unit's time; `drain_timeout_s` bounds that.
+    /// Pings the service manager and updates the status. While the drone stops, each iteration
+    /// extends the stop timeout, because a build may take longer than the unit allows;
+    /// `drain_timeout_s` limits the total.
     fn tell(&mut self) {
         self.supervisor.alive();
         if self.stopping.is_cancelled() {
@@ -295,9 +302,9 @@ impl Loop {
         }
     }
 
-    /// Stops the builds, so that no compiler outlives the drone, then everything else.
+    /// Stops the builds, so that no compiler outlives the drone, and then all other tasks.
     async fn end_tasks(mut self, incoming: mpsc::Receiver<Event>) {
-        // Nobody listens any more; a task that waits for room to speak goes on.
+        // Closes the channel, so that tasks waiting for space in it continue.
         drop(incoming);
         self.builds.values().for_each(CancellationToken::cancel);
         let attempts = &mut self.attempts;
@@ -308,7 +315,7 @@ impl Loop {
         self.tasks.shutdown().await;
     }
 
-    /// Does what the agent says. True if the program is to end.
+    /// Carries out the agent's actions. Returns true if the process should exit.
     fn perform(&mut self, outputs: Vec<Output>) -> bool {
         let mut exit = false;
         for output in outputs {
@@ -344,12 +351,12 @@ impl Loop {
         exit
     }
 
-    /// Runs a task that ends in an input.
+    /// Spawns a task that ends with an event.
     fn spawn(&mut self, task: impl Future<Output = Event> + Send + 'static) {
         let inputs = self.inputs.clone();
         self.tasks.spawn(async move {
             let event = task.await;
-            // The loop has gone only when the program ends.
+            // The receiver is only gone when the process exits.
             let _ = inputs.send(event).await;
         });
     }
@@ -369,7 +376,7 @@ impl Loop {
         let work = work::attempt(Arc::clone(&workshop), self.client.clone(), assignment, phases, cancel);
         self.attempts.spawn(async move {
             let ended = Input::BuildEnded(attempt, work.await);
-            // The loop has gone only when the program ends.
+            // The receiver is only gone when the process exits.
             let _ = inputs.send(Event::Happened(ended.into())).await;
             work::clean(workshop, attempt).await;
         });

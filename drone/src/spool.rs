@@ -1,9 +1,8 @@
-//! What must not be lost: for each attempt a directory with its assignment, its log, its
-//! files and, last, its report.
+//! The durable state of attempts: a directory for each with its assignment, log, files and, last, its
+//! report.
 //!
-//! The report is put in place by rename after everything it speaks of is on disk. So a
-//! directory with a report is finished, one without was cut off, and there is nothing in
-//! between, whenever the power goes.
+//! The report is renamed into place after everything that it refers to is on disk. So a directory
+//! with a report is finished and one without was interrupted, even after a power failure.
 
 use crate::agent::Recovered;
 use serde::{Serialize, de::DeserializeOwned};
@@ -18,20 +17,20 @@ use swarm_common::{
     wire::drone::{Assignment, ReportRequest},
 };
 
-/// The spool's directory.
+/// The spool.
 #[derive(Debug, Clone)]
 pub struct Spool {
     dir: PathBuf,
 }
 
-/// A file of a finished attempt.
+/// A package file of a finished attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpooledFile {
-    /// Where it is.
+    /// The path.
     pub path: PathBuf,
     /// SHA-256 of its bytes.
     pub digest: Digest,
-    /// Its size in bytes.
+    /// The size in bytes.
     pub size: u64,
 }
 
@@ -39,7 +38,7 @@ impl Spool {
     /// Opens the spool.
     ///
     /// # Errors
-    /// The directory cannot be made.
+    /// The directory cannot be created.
     pub fn open(dir: &Path) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         Ok(Self { dir: dir.to_owned() })
@@ -51,16 +50,16 @@ impl Spool {
         self.dir.join(attempt.to_string())
     }
 
-    /// Where an attempt's log is kept until it is delivered.
+    /// The file that holds an attempt's log until it is delivered.
     #[must_use]
     pub fn log(&self, attempt: AttemptId) -> PathBuf {
         self.of(attempt).join("log")
     }
 
-    /// Notes that an attempt begins.
+    /// Records the start of an attempt.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The assignment cannot be written.
     pub fn begin(&self, assignment: &Assignment) -> io::Result<()> {
         let dir = self.of(assignment.attempt);
         fs::create_dir_all(&dir)?;
@@ -68,18 +67,18 @@ impl Spool {
         sync_dir(&self.dir)
     }
 
-    /// Takes over a file that an attempt built.
+    /// Moves a file that an attempt built into the spool.
     ///
     /// # Errors
     /// It cannot be read, copied or made durable.
     pub fn keep(&self, attempt: AttemptId, file: &Path) -> io::Result<SpooledFile> {
         let (digest, size) = Digest::of_all(File::open(file)?)?;
         let path = self.of(attempt).join(digest.to_string());
-        // On the same file system a rename; else a copy beside and a rename.
+        // A rename on the same file system, otherwise a copy followed by a rename.
         if fs::rename(file, &path).is_err() {
             let partial = path.with_extension("partial");
             if let Err(error) = fs::copy(file, &partial).and_then(|_| fs::rename(&partial, &path)) {
-                // Most likely the disk is full, and half a file must not keep it so.
+                // The disk is probably full; do not leave half a file there.
                 let _ = fs::remove_file(&partial);
                 return Err(error);
             }
@@ -89,43 +88,43 @@ impl Spool {
         Ok(SpooledFile { path, digest, size })
     }
 
-    /// Notes how an attempt ended. Its files were kept before.
+    /// Records the end of an attempt. Its files must have been added before.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The report cannot be written.
     pub fn finish(&self, attempt: AttemptId, report: &ReportRequest) -> io::Result<()> {
         let dir = self.of(attempt);
         fs::create_dir_all(&dir)?;
         write_json(&dir, "report.json", report)
     }
 
-    /// The file of an attempt with this digest.
+    /// Returns the file of an attempt with this digest.
     ///
     /// # Errors
-    /// It is not there.
+    /// It does not exist.
     pub fn file(&self, attempt: AttemptId, digest: Digest) -> io::Result<SpooledFile> {
         let path = self.of(attempt).join(digest.to_string());
         let size = fs::metadata(&path)?.len();
         Ok(SpooledFile { path, digest, size })
     }
 
-    /// What an attempt was asked for.
+    /// Returns the assignment of an attempt.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// It does not exist or cannot be parsed.
     pub fn assignment(&self, attempt: AttemptId) -> io::Result<Assignment> {
         read_json(&self.of(attempt).join("assignment.json"))
     }
 
-    /// How an attempt ended.
+    /// Returns the report of an attempt.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// It does not exist or cannot be parsed.
     pub fn report(&self, attempt: AttemptId) -> io::Result<ReportRequest> {
         read_json(&self.of(attempt).join("report.json"))
     }
 
-    /// Removes everything of an attempt.
+    /// Removes an attempt with all its files.
     ///
     /// # Errors
     /// It cannot be removed.
@@ -136,8 +135,8 @@ impl Spool {
         }
     }
 
-    /// What an earlier start left. An entry that cannot be read is set aside under a name
-    /// that says so, with everything in it.
+    /// Returns the attempts that an earlier start left. One whose report cannot be read is renamed to
+    /// `unreadable-…` with all its files.
     ///
     /// # Errors
     /// The spool itself cannot be read.
@@ -154,7 +153,7 @@ impl Spool {
                 continue;
             }
             match read_json(&report) {
-                Ok(report) => found.push(Recovered::Finished(attempt, report)),
+                Ok(report) => found.push(Recovered::Finished(attempt, Box::new(report))),
                 Err(error) => {
                     let aside = self.dir.join(format!("unreadable-{attempt}"));
                     tracing::error!(%attempt, %error, aside = %aside.display(), "a spooled result cannot be read; it is set aside");
@@ -166,7 +165,7 @@ impl Spool {
     }
 }
 
-/// Writes a file so that it is there whole or not at all, whatever happens.
+/// Writes a file atomically and durably.
 fn write_json(dir: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
     let partial = dir.join(format!("{name}.partial"));
     let mut file = File::create(&partial)?;
@@ -180,7 +179,7 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<T> {
     Ok(serde_json::from_slice(&fs::read(path)?)?)
 }
 
-/// A rename is durable only once its directory is.
+/// A rename is durable only after its directory was synced.
 fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
@@ -215,11 +214,11 @@ mod tests {
         let spool = Spool::open(folder.path()).unwrap();
         spool.begin(&assignment(1)).unwrap();
         assert_eq!(spool.recover().unwrap(), [Recovered::Unfinished(AttemptId(1))]);
-        // The power goes while the report is being written.
+        // Power fails while the report is being written.
         fs::write(spool.of(AttemptId(1)).join("report.json.partial"), "{\"outc").unwrap();
         assert_eq!(spool.recover().unwrap(), [Recovered::Unfinished(AttemptId(1))]);
         spool.finish(AttemptId(1), &report()).unwrap();
-        assert_eq!(spool.recover().unwrap(), [Recovered::Finished(AttemptId(1), report())]);
+        assert_eq!(spool.recover().unwrap(), [Recovered::Finished(AttemptId(1), Box::new(report()))]);
         spool.forget(AttemptId(1)).unwrap();
         spool.forget(AttemptId(1)).unwrap();
         assert_eq!(spool.recover().unwrap(), []);

@@ -1,5 +1,5 @@
-//! The toolchain of the drone's own system, or of its `base_root`, so that the orchestrator gives
-//! it no packages of a run that was planned with another one.
+//! Detects the toolchain of the drone's own system or its `base_root`, so that the orchestrator does
+//! not assign packages of a run that was planned with a different one.
 
 use crate::builder::BuilderConfig;
 use std::{
@@ -11,8 +11,8 @@ use std::{
 };
 use swarm_common::wire::plan::Toolchain;
 
-/// Says line by line what `builder/plan/digests.py` finds for a plan. The base may have neither
-/// `/dev` nor `/proc`, and nothing may be written to it.
+/// Prints the same properties that `builder/plan/digests.py` records in a plan, one per line. The
+/// base may lack `/dev` and `/proc`, and nothing may be written to it.
 const SCRIPT: &str = r#"
 export LC_ALL=C
 echo "chost=$(cc -dumpmachine)"
@@ -29,13 +29,14 @@ echo "binutils=${linker##* }"
 echo "bash=${BASH_VERSION%%(*}"
 "#;
 
-/// Seconds that the script may take.
+/// Timeout of the script in seconds.
 const LIMIT: &str = "30";
 
-/// Programs whose change makes it worth looking again.
+/// Programs that are watched for changes.
 const WATCHED: [&str; 5] = ["usr/bin/cc", "usr/bin/ld", "bin/bash", "usr/bin/getconf", "usr/bin/emerge"];
 
-/// Looks once at the start, and again when a program has changed.
+/// Examines the toolchain at the start, and again when a program has changed. Clones share the
+/// result.
 #[derive(Debug, Clone)]
 pub struct Probe {
     base: PathBuf,
@@ -43,7 +44,7 @@ pub struct Probe {
     found: Arc<Mutex<Found>>,
 }
 
-/// What the programs looked like when they were last run, and what they said.
+/// The last result, and what identified the programs at that time.
 #[derive(Debug, Default)]
 struct Found {
     stamp: Vec<Option<(u64, i64, u64)>>,
@@ -51,7 +52,7 @@ struct Found {
 }
 
 impl Probe {
-    /// Looks at the toolchain, which takes a moment.
+    /// Examines the toolchain; blocks while the script runs.
     #[must_use]
     pub fn new(builder: &BuilderConfig) -> Self {
         let probe = Self {
@@ -63,13 +64,14 @@ impl Probe {
         probe
     }
 
-    /// What was found last. If a program has changed since, it is looked at again in the background.
+    /// Returns the last result. If a program has changed since, a new examination starts in the
+    /// background.
     #[must_use]
     pub fn toolchain(&self) -> Option<Box<Toolchain>> {
         let stamp = self.stamp();
         let mut found = self.lock();
         if found.stamp != stamp {
-            // Noted at once, so that only one look is under way.
+            // Stored at once, so that only one examination runs.
             found.stamp.clone_from(&stamp);
             let probe = self.clone();
             tokio::task::spawn_blocking(move || probe.examine(stamp));
@@ -103,7 +105,8 @@ impl Probe {
         *self.lock() = Found { stamp, toolchain };
     }
 
-    /// Portage's version, from the name of its Python metadata; to start Portage takes far longer.
+    /// Portage's version from the name of its Python metadata directory; starting Portage would take
+    /// much longer.
     fn portage(&self) -> String {
         let entries = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten();
         let libraries = entries(&self.prefix.join("lib")).map(|entry| entry.path().join("site-packages"));
@@ -114,7 +117,7 @@ impl Probe {
     }
 }
 
-/// What the script said; `None` if there is no compiler.
+/// Parses the output of the script; `None` if there is no compiler.
 fn parse(text: &str) -> Option<Toolchain> {
     let value = |name: &str| {
         let mut lines = text.lines().filter_map(|line| line.split_once('='));

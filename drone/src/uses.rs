@@ -1,9 +1,9 @@
-//! What of a cache is in use, counted, and what of it was looked over since the start.
+//! Reference counts of cache entries, and which of them were verified since the start.
 
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::digest::Digest;
 
-/// The uses of what a cache keeps.
+/// The state of the entries of one cache.
 #[derive(Debug, Default)]
 pub(crate) struct Uses {
     counts: BTreeMap<Digest, usize>,
@@ -11,12 +11,12 @@ pub(crate) struct Uses {
 }
 
 impl Uses {
-    /// One more uses it.
+    /// Adds a reference.
     pub fn begin(&mut self, key: Digest) {
         *self.counts.entry(key).or_default() += 1;
     }
 
-    /// One less uses it.
+    /// Removes a reference.
     pub fn end(&mut self, key: Digest) {
         if let Some(count) = self.counts.get_mut(&key) {
             *count -= 1;
@@ -26,22 +26,22 @@ impl Uses {
         }
     }
 
-    /// Whether anybody uses it.
+    /// Whether the entry is in use.
     pub fn has(&self, key: Digest) -> bool {
         self.counts.contains_key(&key)
     }
 
-    /// It was found to be as it was made.
+    /// Marks the entry as verified.
     pub fn check(&mut self, key: Digest) {
         self.checked.insert(key);
     }
 
-    /// It is gone.
+    /// Clears the mark, because the entry was removed.
     pub fn forget(&mut self, key: Digest) {
         self.checked.remove(&key);
     }
 
-    /// Whether it was looked over since the start.
+    /// Whether the entry was verified since the start.
     pub fn is_checked(&self, key: Digest) -> bool {
         self.checked.contains(&key)
     }

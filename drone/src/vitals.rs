@@ -1,10 +1,10 @@
-//! How the machine is. The only module that knows `sysinfo`.
+//! Measures load, memory and disk. The only module that uses `sysinfo`.
 
 use std::path::Path;
 use swarm_common::wire::drone::Vitals;
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
-/// How the machine is now. `work_dir` is where build roots are made.
+/// The current measurements. `work_dir` is the directory for build roots.
 #[must_use]
 pub fn read(work_dir: &Path) -> Vitals {
     let memory = memory();
@@ -15,20 +15,20 @@ pub fn read(work_dir: &Path) -> Vitals {
     }
 }
 
-/// Bytes of memory.
+/// Total memory in bytes; 0 if unknown.
 #[must_use]
 pub fn total_memory() -> u64 {
     memory().map_or(0, |(total, _)| total)
 }
 
-/// Total and available bytes.
+/// Total and available memory in bytes.
 fn memory() -> Option<(u64, u64)> {
     let only_memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
     let system = System::new_with_specifics(only_memory).ok()?;
     Some((system.total_memory(), system.available_memory()))
 }
 
-/// Free bytes of the file system that holds `path`, or the nearest parent that is there.
+/// Free bytes on the file system of `path` or its nearest existing parent.
 fn disk_free(path: &Path) -> u64 {
     let status = path.ancestors().find_map(|p| rustix::fs::statvfs(p).ok());
     status.map_or(0, |s| s.f_bavail.saturating_mul(s.f_frsize))

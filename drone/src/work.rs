@@ -1,4 +1,4 @@
-//! One attempt from assignment to report: snapshot, build, log, spool.
+//! Runs one attempt from assignment to report: snapshot, build, log, spool.
 
 use crate::{
     bases::Bases,
@@ -19,35 +19,35 @@ use swarm_common::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// What every attempt needs.
+/// The resources shared by all attempts.
 #[derive(Debug)]
 pub struct Workshop {
-    /// How packages are built.
+    /// The builder settings.
     pub builder: BuilderConfig,
-    /// Where artifacts come from.
+    /// The caches of package files, layers and bases.
     pub larder: Larder,
-    /// Directories that no build may see.
+    /// Directories of the drone that builds must not see.
     pub hidden: Vec<PathBuf>,
-    /// What builds share the processors by.
+    /// Shares the processors among builds.
     pub jobserver: Option<Jobserver>,
-    /// Where build roots are made.
+    /// Directory for build roots.
     pub work_dir: PathBuf,
-    /// Unpacked bases.
+    /// The cache of unpacked images.
     pub bases: Bases,
-    /// Unpacked snapshots.
+    /// The cache of unpacked snapshots.
     pub snapshots: Snapshots,
-    /// Where results are kept.
+    /// Durable storage for results.
     pub spool: Spool,
 }
 
 impl Workshop {
-    /// Where an attempt does its work.
+    /// The directory of an attempt's build root.
     fn attempt_dir(&self, attempt: AttemptId) -> PathBuf {
         self.work_dir.join(attempt.to_string())
     }
 
-    /// The build's share of the processors. What was killed for its use of memory has few jobs,
-    /// and takes no more.
+    /// The build's slot of the jobserver. A build that was killed for its memory use is assigned a
+    /// limited number of jobs and gets no tokens.
     fn seat(&self, assignment: &Assignment) -> Option<Seat> {
         let jobserver = self.jobserver.as_ref().filter(|_| assignment.limits.jobs == 0)?;
         let entered = jobserver.enter();
@@ -55,8 +55,8 @@ impl Workshop {
     }
 }
 
-/// Does an attempt. Gives its report, or `None` if it was cancelled; what it leaves is for
-/// [`clean`].
+/// Runs an attempt and returns its report, or `None` if it was cancelled. The caller must call
+/// [`clean`] afterwards.
 pub async fn attempt(
     workshop: Arc<Workshop>,
     client: Client,
@@ -73,7 +73,7 @@ pub async fn attempt(
         fetched = workshop.snapshots.get(&client, assignment.snapshot) => fetched,
         () = cancel.cancelled() => return None,
     };
-    // Kept until the build has ended.
+    // Held until the build has ended.
     let snapshot = match fetched {
         Ok(snapshot) => snapshot,
         Err(error) => return Some(failure(error.class(), Phase::Preparing, error.to_string())),
@@ -82,7 +82,7 @@ pub async fn attempt(
         base = base(&workshop, &client, &assignment.base) => base,
         () = cancel.cancelled() => return None,
     };
-    // Held as long as the build takes.
+    // Held until the build has ended.
     let base = match base {
         Ok(base) => base,
         Err((class, why)) => return Some(failure(class, Phase::Preparing, why)),
@@ -133,7 +133,7 @@ pub async fn attempt(
     }
 }
 
-/// The image that an attempt happens in, if that is not this machine's own root file system.
+/// The image to build in; `None` for this machine's own root file system.
 async fn base(
     workshop: &Workshop,
     client: &Client,
@@ -153,8 +153,8 @@ async fn base(
     found.map(Some).map_err(|error| (error.class(), error.to_string()))
 }
 
-/// Removes what an attempt left. What was built is in the spool; the rest is rubbish, which
-/// on a full disk must not wait for the next start. Nobody waits for it either.
+/// Removes the build root of an attempt. The result is in the spool; the rest only takes disk space,
+/// so it is removed at once, after the report was handed to the agent.
 pub async fn clean(workshop: Arc<Workshop>, attempt: AttemptId) {
     match tokio::fs::remove_dir_all(workshop.attempt_dir(attempt)).await {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -164,7 +164,7 @@ pub async fn clean(workshop: Arc<Workshop>, attempt: AttemptId) {
     }
 }
 
-/// Runs the build with its log and its phases on their way.
+/// Runs the build and forwards its log and phases.
 async fn build(
     workshop: &Workshop,
     client: &Client,
@@ -180,7 +180,7 @@ async fn build(
     let take = async move {
         while let Some(note) = incoming.recv().await {
             match note {
-                // The agent is gone only when the program ends.
+                // The receiver is only gone when the process exits.
                 BuildNote::Phase(phase) => drop(phases.send((id, phase)).await),
                 BuildNote::Log(bytes) => {
                     if let Some(Err(error)) = log.as_mut().map(|log| log.write(&bytes)) {
@@ -204,7 +204,7 @@ async fn keep(
     let keep = move || {
         let keep = |file: &PathBuf| {
             let kept = spool.keep(id, file)?;
-            // What needs it next is most likely built here, too.
+            // Dependent packages are likely to be built on this drone as well.
             if let Err(error) = artifacts.adopt(&kept.path, kept.digest) {
                 tracing::warn!(attempt = %id, %error, "what was built will be fetched when it is needed");
             }
@@ -220,7 +220,8 @@ fn title(assignment: &Assignment) -> String {
         Work::Plan => format!("plan of {}", assignment.profile),
         Work::Base => format!("base of {} after {}", assignment.profile, assignment.run),
         Work::Build(order) => {
-            let names: Vec<_> = order.targets.iter().map(|t| t.cpv.as_str()).collect();
+            let mut names: Vec<_> = order.targets.iter().map(Target::title).collect();
+            names.dedup();
             names.join(" + ")
         }
     }

@@ -1,4 +1,4 @@
-//! What handlers and passes share.
+//! The state that HTTP handlers and passes share.
 
 use crate::{
     artifact::{entries::EntryBook, store::Store},
@@ -9,109 +9,107 @@ use crate::{
     http::places::Places,
     images::Images,
     logs::Logs,
+    nix::{listings::Listings, upstream::Upstreams},
     notify::Notifier,
     passes::Passes,
     publish::small::SmallFiles,
     publisher::{Binhosts, Progress},
     receiving::Receiving,
+    sign::NixKeys,
     snapshots::Snapshots,
     tls::Shown,
 };
-use std::{net::SocketAddr, sync::Arc};
-use swarm_common::{digest::Digest, secret::Secret};
-use swarm_core::view::Trouble;
+use std::{cmp::Reverse, net::SocketAddr, sync::Arc};
+use swarm_common::{digest::Digest, secret::Secret, wire::concern::ConcernKind};
+use swarm_core::view;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// What handlers and passes share.
+/// Everything that HTTP handlers and passes share.
 pub struct App {
-    /// The only way to the state.
+    /// The only access to the swarm's state.
     pub engine: Engine,
-    /// The configuration of the start.
+    /// The configuration at the start.
     pub config: Config,
-    /// The configuration as it is after the last reload, for what can change at runtime.
+    /// The configuration after the last reload, for settings that can change at runtime.
     pub live: watch::Sender<Arc<Config>>,
-    /// Digest of the admin's token.
+    /// Digest of the admin token.
     pub admin: Digest,
-    /// The admin's token.
+    /// The admin token.
     pub admin_token: Secret,
-    /// Digest of the token that reads the metrics.
+    /// Digest of the token for `/metrics`.
     pub metrics_token: Digest,
-    /// How it is reached over TLS, if it is.
+    /// The HTTPS listener, if there is one.
     pub tls: Option<Reached>,
     /// Package files.
     pub store: Store,
-    /// Their index entries.
+    /// Index entries of the package files.
     pub entries: EntryBook,
-    /// The way of package files in.
+    /// Listings of Nix archives.
+    pub listings: Listings,
+    /// The upstream caches of Nix profiles.
+    pub upstreams: Arc<Upstreams>,
+    /// Accepts uploaded package files.
     pub receiving: Arc<Receiving>,
-    /// Snapshots.
+    /// The keys that sign Nix caches; `None` if signing is off.
+    pub nix_keys: Option<Arc<NixKeys>>,
+    /// Snapshots of repositories and configuration.
     pub snapshots: Snapshots,
     /// Images of bases.
     pub images: Images,
-    /// Logs of attempts.
-    pub logs: Logs,
-    /// Where the binary package hosts are.
+    /// Build logs.
+    pub logs: Arc<Logs>,
+    /// Directories of the binary package hosts.
     pub binhosts: Binhosts,
-    /// Published files that are kept in memory.
+    /// Published files cached in memory.
     pub(crate) small_files: Arc<SmallFiles>,
-    /// How far publishing is.
+    /// Progress of publishing.
     pub published: Arc<Progress>,
-    /// What was found wrong with this machine.
+    /// Problems found on this machine.
     pub checks: Checks,
     /// When each pass last ran and what it did.
     pub passes: Arc<Passes>,
     /// What the last audit found wrong.
     pub audited: Audited,
-    /// Whom it tells what.
+    /// Sends notifications.
     pub notifier: Notifier,
-    /// Who has how many connections.
+    /// Counts connections by caller.
     pub(crate) places: Places,
     /// Cancelled when the orchestrator stops.
     pub stopping: CancellationToken,
 }
 
 impl App {
-    /// All that is wrong in the shell, worst first. `/readyz`, status, metrics and notifications
-    /// each show this list, or those of it that stop the work.
+    /// All problems of this process, worst first. `/readyz`, status, metrics and notifications show
+    /// this list, or the part of it that stops the work.
     #[must_use]
-    pub fn troubles(&self) -> Vec<Trouble> {
-        let journal = self.engine.trouble().map(|why| {
-            let next = match self.config.journal.redis {
-                None => format!(
-                    "free space on, or repair, the disk of {}; it goes on by itself",
-                    self.config.state_dir.display()
-                ),
-                Some(_) => "see to Redis, as said above; drones go on building and keep their results, and \
-                            what is published is served meanwhile"
-                    .into(),
-            };
-            Trouble::new(format!("the journal cannot be written: {why}"), next).stopping()
+    pub fn troubles(&self) -> Vec<ConcernKind> {
+        let embedded = self.config.journal.redis.is_none();
+        let journal = self.engine.trouble().map(|why| ConcernKind::JournalUnwritable {
+            at: embedded.then(|| self.config.state_dir.display().to_string()),
+            why,
         });
-        let publisher = self.published.trouble().map(|why| {
-            let next = format!(
-                "look at the disk of {}; it is tried again by itself",
-                self.config.artifact_dir().display()
-            );
-            Trouble::new(format!("publishing fails: {why}"), next).stopping()
+        let publisher = self.published.trouble().map(|why| ConcernKind::PublishingFails {
+            at: self.config.artifact_dir().display().to_string(),
+            why,
         });
-        let mut troubles: Vec<Trouble> = journal.into_iter().chain(publisher).collect();
+        let mut troubles: Vec<ConcernKind> = journal.into_iter().chain(publisher).collect();
         troubles.extend(self.checks.found());
         troubles.extend(self.passes.troubles(&["publisher"]));
         troubles.extend(self.notifier.troubles());
         troubles.extend(self.audited.trouble());
-        troubles.sort_by_key(|trouble| (!trouble.stops, std::cmp::Reverse(trouble.severity)));
+        troubles.sort_by_key(|fact| (!view::stops(fact), Reverse(view::severity(fact))));
         troubles
     }
 }
 
-/// How the orchestrator is reached over TLS.
+/// The HTTPS listener.
 #[derive(Debug, Clone)]
 pub struct Reached {
-    /// The address that it listens on.
+    /// The address it listens on.
     pub address: SocketAddr,
-    /// What it is called, as far as it knows.
+    /// The host name in its URL.
     pub name: String,
-    /// The certificate that it shows.
+    /// The certificate it presents.
     pub shown: Arc<Shown>,
 }

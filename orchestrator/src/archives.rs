@@ -1,6 +1,6 @@
-//! Directories of archives that are named after the digest of their content: `DIGEST.tar.zst`.
-//! One enters only whole and proved; what they are is for [`crate::snapshots`] and
-//! [`crate::images`] to know.
+//! A directory of archives named by the digest of their content: `DIGEST.tar.zst`. The callers,
+//! [`crate::snapshots`] and [`crate::images`], know the format and verify an archive before it is
+//! kept.
 
 use crate::artifact::disk::{self, DiskError};
 use std::{
@@ -12,7 +12,7 @@ use std::{
 use swarm_common::digest::Digest;
 use tempfile::NamedTempFile;
 
-/// Bytes that are read at a time from an archive on the disk.
+/// Size in bytes of the buffer for reading an archive.
 const READ_BYTES: usize = 256 * 1024;
 
 /// A directory of archives.
@@ -22,30 +22,30 @@ pub(crate) struct Archives {
 }
 
 impl Archives {
-    /// Uses `dir`, which is made if needed.
+    /// Uses `dir`, which is created if needed.
     pub fn open(dir: PathBuf) -> Result<Self, DiskError> {
         disk::make_dirs(&dir)?;
         Ok(Self { dir })
     }
 
-    /// Where they are.
+    /// Path of the directory.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Where one is, or would be.
+    /// Path of an archive, whether it exists or not.
     pub fn path(&self, digest: Digest) -> PathBuf {
         self.dir.join(format!("{digest}.tar.zst"))
     }
 
-    /// Begins to take one.
+    /// Starts to receive an archive.
     pub fn create(&self) -> Result<NewArchive, DiskError> {
         let file = NamedTempFile::new_in(&self.dir).map_err(DiskError::at("make a file in", &self.dir))?;
         Ok(NewArchive { home: self.clone(), file })
     }
 
-    /// Removes the files of archives that nobody needs and that came before `before`, and what
-    /// a crash left. How many files went.
+    /// Removes files older than `before` whose digest `kept` does not want, and leftovers of a
+    /// crash. Returns the number of files removed.
     pub fn retain(&self, before: SystemTime, kept: impl Fn(Digest) -> bool) -> Result<usize, DiskError> {
         let mut gone = 0;
         for entry in fs::read_dir(&self.dir).map_err(DiskError::at("list", &self.dir))? {
@@ -60,12 +60,12 @@ impl Archives {
     }
 }
 
-/// The archive that a file of the directory belongs to.
+/// The digest at the start of a file's name.
 fn digest_of(path: &Path) -> Option<Digest> {
     path.file_name()?.to_str()?.split('.').next()?.parse().ok()
 }
 
-/// A file on its way in. Dropped without [`NewArchive::keep`] it is gone.
+/// A file that is being received. Dropped without [`NewArchive::keep`], it is removed.
 #[derive(Debug)]
 pub(crate) struct NewArchive {
     home: Archives,
@@ -73,19 +73,19 @@ pub(crate) struct NewArchive {
 }
 
 impl NewArchive {
-    /// Takes the next bytes.
+    /// Appends bytes.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
         self.file.write_all(bytes).map_err(DiskError::at("write into", &self.home.dir))
     }
 
-    /// All that has come, from its beginning, and its size.
+    /// Opens the received bytes for reading from the start, and returns their size.
     pub fn reopen(&self) -> Result<(BufReader<File>, u64), DiskError> {
         let reopened = self.file.reopen().and_then(|file| Ok((file.metadata()?.len(), file)));
         let (size, file) = reopened.map_err(DiskError::at("read", self.file.path()))?;
         Ok((BufReader::with_capacity(READ_BYTES, file), size))
     }
 
-    /// Makes it durable as `path`, a file of the directory.
+    /// Makes the file durable as `path`, which must be in the directory.
     pub fn keep(self, path: &Path) -> Result<(), DiskError> {
         self.file.as_file().sync_all().map_err(DiskError::at("sync", path))?;
         self.file.persist(path).map_err(|error| DiskError::new("rename to", path, error.error))?;

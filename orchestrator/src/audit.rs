@@ -1,50 +1,48 @@
-//! Whether everything that is kept is whole: the journal's chain and snapshots, every package
-//! and what is kept of it, the published indexes, archives of snapshots and bases. What
-//! follows from something that is whole is made anew from it; the rest is named, with what to
-//! do.
+//! Verifies everything that is stored: the journal's hash chain and snapshots, every package with
+//! its entry and file list, published copies and indexes, archives of snapshots and bases. What can
+//! be derived from intact data is repaired; other damage is reported with what to do.
 //!
-//! `swarmctl audit verify` does it at once, the [pass](crate::pass_scrub) slowly.
+//! `swarmctl audit verify` runs the audit at full speed, the [pass](crate::pass_scrub) slowly.
+
+mod nix;
 
 use crate::{
     app::App,
     artifact::{entries::EntriesError, store::StoreError},
-    publish::whole,
+    publish::{copies, whole},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::File,
+    fs::{self, File},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use swarm_common::{
     digest::Digest,
-    format::{image, snapshot},
-    wire::{artifact::Artifact, base::Base, view::AuditView},
+    format::{digests::FileHasher, image, snapshot},
+    wire::{artifact::Artifact, base::Base, concern::ConcernKind, view::AuditView},
 };
-use swarm_core::{
-    Swarm, base,
-    view::{self, Trouble},
-};
+use swarm_core::{Swarm, base, view};
 use tokio::{task::JoinError, time};
 
-/// How long the publisher may take to write a damaged index again.
+/// How long to wait for the publisher to rewrite damaged indexes.
 const MENDED_WITHIN: Duration = Duration::from_secs(30);
 
-/// Bytes that are read in a second when there is no hurry.
+/// Bytes per second at the slow pace.
 const SLOW: u64 = 16 * 1024 * 1024;
 
 /// How fast files are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
-    /// As fast as the disk can.
+    /// As fast as the disk allows.
     Fast,
-    /// So that nobody else is held up by it.
+    /// Slow enough not to disturb other work.
     Slow,
 }
 
 impl Pace {
-    /// Rests as long as reading so many bytes should have taken.
+    /// Pauses after reading so many bytes, to keep the pace.
     async fn after(self, bytes: u64) {
         if self == Self::Slow {
             time::sleep(Duration::from_millis(bytes.saturating_mul(1000) / SLOW)).await;
@@ -52,35 +50,31 @@ impl Pace {
     }
 }
 
-/// What the last audit found wrong.
+/// Faults found by the last audit.
 #[derive(Debug, Default)]
 pub struct Audited(Mutex<Vec<String>>);
 
 impl Audited {
-    /// Notes what was found.
+    /// Replaces the faults.
     pub fn keep(&self, faults: Vec<String>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = faults;
     }
 
-    /// What is wrong, for people who look.
+    /// The faults as a concern; `None` without faults.
     #[must_use]
-    pub fn trouble(&self) -> Option<Trouble> {
+    pub fn trouble(&self) -> Option<ConcernKind> {
         let faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = faults.first()?;
-        let what = match faults.len() {
-            1 => format!("something that is kept is damaged: {first}"),
-            n => format!("{n} things that are kept are damaged, the first: {first}"),
-        };
-        Some(Trouble::new(what, "swarmctl audit verify".into()))
+        let first = faults.first()?.clone();
+        Some(ConcernKind::StoreDamaged { faults: faults.len() as u64, first })
     }
 }
 
-/// What is to be looked at.
+/// What the audit has to verify.
 struct Kept {
     artifacts: Vec<Artifact>,
     snapshots: BTreeSet<Digest>,
     images: BTreeSet<Digest>,
-    /// Directories of published indexes.
+    /// Directories with published indexes.
     hosts: Vec<PathBuf>,
 }
 
@@ -99,12 +93,21 @@ impl Kept {
                 .collect(),
         }
     }
+
+    /// Artifacts by their published path. One path may be different files in different profiles.
+    fn by_path(&self) -> BTreeMap<String, Vec<&Artifact>> {
+        let mut known: BTreeMap<String, Vec<&Artifact>> = BTreeMap::new();
+        for artifact in &self.artifacts {
+            known.entry(artifact.path()).or_default().push(artifact);
+        }
+        known
+    }
 }
 
-/// Looks at everything, and notes what was found.
+/// Verifies everything and records the faults.
 ///
 /// # Errors
-/// A defect broke it off.
+/// A task of the audit panicked.
 pub async fn audit(app: &Arc<App>, pace: Pace) -> Result<AuditView, JoinError> {
     let (mut faults, mut mended) = (Vec::new(), Vec::new());
     let (events, head) = match app.engine.audit().await {
@@ -117,13 +120,13 @@ pub async fn audit(app: &Arc<App>, pace: Pace) -> Result<AuditView, JoinError> {
             (0, Digest([0; 32]))
         }
     };
-    let kept = app.engine.read(|swarm| Kept::of(app, swarm));
+    let kept = Arc::new(app.engine.read(|swarm| Kept::of(app, swarm)));
     let artifacts = kept.artifacts.len() as u64;
     for artifact in &kept.artifacts {
         let (shared, one) = (app.clone(), artifact.clone());
         match tokio::task::spawn_blocking(move || of_artifact(&shared, &one)).await? {
             Ok(made_anew) => mended.extend(made_anew),
-            // It may have been forgotten meanwhile.
+            // The artifact may have been removed meanwhile.
             Err(fault) if is_kept(app, artifact.digest) => faults.push(fault),
             Err(_) => {}
         }
@@ -136,9 +139,10 @@ pub async fn audit(app: &Arc<App>, pace: Pace) -> Result<AuditView, JoinError> {
         faults.extend(tokio::task::spawn_blocking(move || archive.fault(digest, &path)).await?);
         pace.after(size).await;
     }
-    let (written_again, damaged) = indexes(app, kept).await?;
-    mended.extend(written_again);
-    faults.extend(damaged);
+    for (made_whole, damaged) in [copies_of_packages(app, &kept, pace).await?, indexes(app, kept).await?] {
+        mended.extend(made_whole);
+        faults.extend(damaged);
+    }
     for what in &mended {
         tracing::warn!(what, "something that is kept was damaged, and is whole again");
     }
@@ -153,9 +157,12 @@ fn is_kept(app: &App, digest: Digest) -> bool {
     app.engine.read(|swarm| view::artifacts(swarm, None).iter().any(|artifact| artifact.digest == digest))
 }
 
-/// Reads a package and compares what is kept of it. What was made anew, or what is wrong.
+/// Verifies an artifact, its entry and its file list. Returns what was repaired, or the fault.
 fn of_artifact(app: &App, artifact: &Artifact) -> Result<Option<String>, String> {
-    let path = artifact.target.path();
+    if let Some(nar) = &artifact.nar {
+        return nix::of_artifact(app, artifact, nar).map(|()| None);
+    }
+    let path = artifact.path();
     match app.entries.check(&app.store, artifact) {
         Ok(differs) => Ok(differs.map(|file| {
             format!(
@@ -164,7 +171,7 @@ fn of_artifact(app: &App, artifact: &Artifact) -> Result<Option<String>, String>
             )
         })),
         Err(error) => {
-            // Of a package that cannot be read as one it counts more that its bytes changed.
+            // If the package cannot be read, changed bytes explain more than the parser's error.
             let error = match app.store.verify(artifact.digest) {
                 Err(damage) => EntriesError::Store(damage),
                 Ok(_) => error,
@@ -173,14 +180,14 @@ fn of_artifact(app: &App, artifact: &Artifact) -> Result<Option<String>, String>
             let gone = matches!(error, EntriesError::Store(StoreError::Disk(_)));
             let next = match gone {
                 true => "look at that disk".to_owned(),
-                false => format!("build it again: `swarmctl rebuild {}`", artifact.target.cpv.cp()),
+                false => format!("build it again: `swarmctl rebuild {}`", artifact.target.family()),
             };
             Err(format!("{path} in {}: {error}; {next}", file.display()))
         }
     }
 }
 
-/// What an archive holds.
+/// Kind of an archive.
 #[derive(Debug, Clone, Copy)]
 enum Archive {
     Snapshot,
@@ -188,7 +195,7 @@ enum Archive {
 }
 
 impl Archive {
-    /// What is wrong with one.
+    /// Verifies an archive and returns its fault, if any.
     fn fault(self, digest: Digest, path: &Path) -> Option<String> {
         let file = match File::open(path) {
             Ok(file) => file,
@@ -209,10 +216,70 @@ impl Archive {
     }
 }
 
-/// Compares the published indexes with what is kept, and has damaged ones written again. What
-/// was, and what is still wrong.
-async fn indexes(app: &Arc<App>, kept: Kept) -> Result<(Vec<String>, Vec<String>), JoinError> {
-    let kept = Arc::new(kept);
+/// What was repaired, and the remaining faults.
+type Found = (Vec<String>, Vec<String>);
+
+/// Verifies published packages that are copies of stored files instead of hard links, and replaces
+/// damaged ones.
+async fn copies_of_packages(app: &Arc<App>, kept: &Arc<Kept>, pace: Pace) -> Result<Found, JoinError> {
+    let (shared, all) = (app.clone(), kept.clone());
+    let (mut mended, mut faults) = (Vec::new(), Vec::new());
+    for (digest, size, path) in tokio::task::spawn_blocking(move || published_copies(&shared, &all)).await? {
+        let shared = app.clone();
+        match tokio::task::spawn_blocking(move || of_copy(&shared, digest, &path)).await? {
+            Ok(copied_again) => mended.extend(copied_again),
+            Err(fault) => faults.push(fault),
+        }
+        pace.after(size).await;
+    }
+    Ok((mended, faults))
+}
+
+fn published_copies(app: &App, kept: &Kept) -> Vec<(Digest, u64, PathBuf)> {
+    let known = kept.by_path();
+    let mut found = Vec::new();
+    for dir in &kept.hosts {
+        if let Some((_, copied)) = nix::of_cache(app, dir) {
+            found.extend(copied);
+            continue;
+        }
+        // `indexes` reports faults of the index itself.
+        let Ok(host) = whole::read(dir) else { continue };
+        for entry in host.index.entries() {
+            let said = |a: &&&Artifact| app.entries.entry(&app.store, a).is_ok_and(|kept| kept == *entry);
+            let Some(artifact) = known.get(entry.path()).and_then(|all| all.iter().find(said)) else {
+                continue;
+            };
+            let path = dir.join(entry.path());
+            let files = (fs::metadata(&path), fs::metadata(app.store.path(artifact.digest)));
+            if let (Ok(published), Ok(stored)) = files
+                && !copies::are_one(&published, &stored)
+            {
+                found.push((artifact.digest, artifact.size, path));
+            }
+        }
+    }
+    found
+}
+
+/// Verifies a copy. Returns what was repaired, or the fault.
+fn of_copy(app: &App, digest: Digest, path: &Path) -> Result<Option<String>, String> {
+    match File::open(path).and_then(FileHasher::read_all) {
+        Ok(read) if read.sha256 == digest => return Ok(None),
+        // No longer published.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Ok(_) | Err(_) => {}
+    }
+    let _writing = app.binhosts.write();
+    match copies::mend(&app.store, digest, path) {
+        Ok(()) => Ok(Some(format!("{} was not what is stored; it is published again", path.display()))),
+        Err(error) => Err(format!("{} is damaged, and not published again: {error}", path.display())),
+    }
+}
+
+/// Compares the published indexes with the stored entries, and has the publisher rewrite damaged
+/// ones. Returns what was repaired, and the remaining faults.
+async fn indexes(app: &Arc<App>, kept: Arc<Kept>) -> Result<Found, JoinError> {
     let look = || {
         let (app, kept) = (app.clone(), kept.clone());
         tokio::task::spawn_blocking(move || damaged_indexes(&app, &kept))
@@ -226,7 +293,7 @@ async fn indexes(app: &Arc<App>, kept: Kept) -> Result<(Vec<String>, Vec<String>
         let mut passes = app.published.passes();
         app.binhosts.doubt();
         let end = time::Instant::now() + MENDED_WITHIN;
-        // A pass that was under way has not looked at them.
+        // A pass that was already running may have finished without rewriting them.
         while !after.is_empty() && matches!(time::timeout_at(end, passes.changed()).await, Ok(Ok(()))) {
             after = look().await?;
         }
@@ -236,12 +303,12 @@ async fn indexes(app: &Arc<App>, kept: Kept) -> Result<(Vec<String>, Vec<String>
 }
 
 fn damaged_indexes(app: &App, kept: &Kept) -> Vec<String> {
-    let mut known: BTreeMap<String, Vec<&Artifact>> = BTreeMap::new();
-    for artifact in &kept.artifacts {
-        known.entry(artifact.target.path()).or_default().push(artifact);
-    }
+    let known = kept.by_path();
     let _writing = app.binhosts.write();
     let fault = |dir: &PathBuf| {
+        if let Some((faults, _)) = nix::of_cache(app, dir) {
+            return faults.into_iter().next();
+        }
         let found = match whole::read(dir) {
             Ok(found) => found,
             Err(error) => return Some(error.to_string()),
@@ -254,7 +321,7 @@ fn damaged_indexes(app: &App, kept: &Kept) -> Vec<String> {
             return Some(format!("{} is gone", index.display()));
         }
         let wrong = found.index.entries().find(|entry| {
-            // What has come since is not known here.
+            // An artifact that was published after the audit began is not known here.
             let Some(artifacts) = known.get(entry.path()) else { return false };
             !artifacts.iter().any(|a| app.entries.entry(&app.store, a).is_ok_and(|kept| kept == **entry))
         });

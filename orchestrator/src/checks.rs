@@ -1,7 +1,7 @@
-//! Looks whether this machine is in order, before anything fails on it: that its directories can be
-//! written, that their disks have room, that the certificate lasts. A renewed certificate is taken over.
+//! Checks this machine before anything fails on it: that its directories are writable, their disks
+//! have space, and the certificate remains valid. A renewed certificate is loaded.
 //!
-//! What is found stays in the list until a later look does not find it.
+//! A problem is listed until a later check does not find it.
 
 use crate::{app::App, tls::Shown};
 use jiff::{SignedDuration, Timestamp};
@@ -13,36 +13,36 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use swarm_core::view::Trouble;
+use swarm_common::wire::concern::ConcernKind;
 
-/// What it is called in the list of passes.
+/// The pass's name in status.
 pub const NAME: &str = "checks";
 
-/// From one look to the next.
+/// Interval between checks.
 const EVERY: Duration = Duration::from_secs(30);
 
-/// Less room than this on a disk, in bytes, is a concern.
+/// A disk with fewer free bytes than this is a concern.
 const LITTLE: u64 = 1 << 30;
 
-/// A certificate that ends sooner is one.
+/// A certificate that expires within this time is a concern.
 const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// More than what a full file system still has in its last block.
+/// Larger than the rest of the last block that even a full file system may still offer.
 static PROBE: [u8; 64 * 1024] = [0; 64 * 1024];
 
-/// What the last look found.
+/// Problems found by the last check.
 #[derive(Debug, Default)]
-pub struct Checks(Mutex<Vec<Trouble>>);
+pub struct Checks(Mutex<Vec<ConcernKind>>);
 
 impl Checks {
-    /// What was found wrong.
+    /// The problems.
     #[must_use]
-    pub fn found(&self) -> Vec<Trouble> {
+    pub fn found(&self) -> Vec<ConcernKind> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// Looks again and again until the orchestrator stops.
+/// Checks at intervals until the orchestrator stops.
 pub(crate) async fn run(app: Arc<App>) {
     while !app.stopping.is_cancelled() {
         look(&app).await;
@@ -54,7 +54,7 @@ pub(crate) async fn run(app: Arc<App>) {
     }
 }
 
-/// Looks once.
+/// Runs all checks once.
 pub async fn look(app: &App) {
     let mut places = vec![("state directory", app.config.state_dir.clone())];
     places.extend(app.config.artifact_dir.clone().map(|dir| ("store", dir)));
@@ -70,28 +70,26 @@ pub async fn look(app: &App) {
     }
 }
 
-fn of_disks(places: &[(&str, PathBuf)]) -> Vec<Trouble> {
+fn of_disks(places: &[(&str, PathBuf)]) -> Vec<ConcernKind> {
     let mut found = Vec::new();
     let mut devices = BTreeSet::new();
     for (name, dir) in places {
-        let at = dir.display();
+        let at = dir.display().to_string();
         if let Err(error) = probe(dir) {
-            let next = format!("mount, free or repair the disk of {at}; it goes on by itself");
-            found.push(Trouble::new(format!("the {name} {at} cannot be written: {error}"), next).stopping());
+            let (place, why) = ((*name).to_owned(), error.to_string());
+            found.push(ConcernKind::DirectoryUnwritable { place, at, why });
             continue;
         }
         let is_new = fs::metadata(dir).is_ok_and(|meta| devices.insert(meta.dev()));
         let free = rustix::fs::statvfs(dir).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
         if let (true, Ok(free @ ..LITTLE)) = (is_new, free) {
-            let what = format!("the disk of {at} is nearly full: {} MiB are free", free >> 20);
-            let next = "free some space there; once it is full, nothing more is taken from drones".to_owned();
-            found.push(Trouble::new(what, next).warning());
+            found.push(ConcernKind::DiskNearlyFull { at, free_mib: free >> 20 });
         }
     }
     found
 }
 
-/// Whether something can be written there.
+/// Checks that a file can be written in `dir`.
 fn probe(dir: &Path) -> io::Result<()> {
     use io::Write as _;
     let mut file = tempfile::Builder::new().prefix(".probe-").tempfile_in(dir)?;
@@ -99,40 +97,39 @@ fn probe(dir: &Path) -> io::Result<()> {
     file.flush()
 }
 
-fn of_certificate(shown: &Shown, now: Timestamp) -> Option<Trouble> {
-    let file = shown.file().display();
+fn of_certificate(shown: &Shown, now: Timestamp) -> Option<ConcernKind> {
+    let file = shown.file().display().to_string();
     if let Err(error) = shown.renew() {
-        let next = "mend the files; the certificate before is shown until then".to_owned();
-        return Some(Trouble::new(format!("the TLS certificate {file} cannot be taken over: {error}"), next));
+        return Some(ConcernKind::CertificateUnusable { file, why: error.to_string() });
     }
     let (until, left) = (shown.until(), shown.until().duration_since(now));
-    let renew = format!("put a new one at {file}, with its key; it is taken over by itself");
+    let on = until.strftime("%F").to_string();
     if left.is_negative() {
-        let what = format!("the TLS certificate {file} is past its time since {}", until.strftime("%F"));
-        let next = format!("drones and admins that do not pin it refuse it: {renew}");
-        return Some(Trouble::new(what, next));
+        return Some(ConcernKind::CertificateExpired { file, on });
     }
-    let days = left.as_hours() / 24;
-    let what = || format!("the TLS certificate {file} ends in {days} days, on {}", until.strftime("%F"));
-    (left < SOON).then(|| Trouble::new(what(), renew).warning())
+    (left < SOON).then(|| ConcernKind::CertificateExpires { file, on, days: left.as_hours() / 24 })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use swarm_common::state::Severity;
+    use swarm_core::view::stops;
 
     #[test]
     fn a_directory_that_is_gone_or_read_only_stops_the_work_and_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let gone = dir.path().join("gone");
-        // Nobody can write to it, not even root.
+        // Not even root can write there.
         let places =
             [("state directory", dir.path().into()), ("store", gone.clone()), ("store", "/proc".into())];
         let found = of_disks(&places);
-        let named: Vec<_> = found.iter().filter(|trouble| trouble.stops).collect();
+        let named: Vec<_> = found.iter().filter(|fact| stops(fact)).collect();
         assert_eq!(named.len(), 2, "{found:?}");
-        assert!(named[0].what.contains(&*gone.to_string_lossy()), "{found:?}");
+        let gone = gone.to_string_lossy();
+        assert!(
+            matches!(named[0], ConcernKind::DirectoryUnwritable { place, at, .. } if place == "store" && *at == gone),
+            "{found:?}"
+        );
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left of a look");
     }
 
@@ -143,8 +140,8 @@ mod tests {
         let before = |days: i64| shown.until() - SignedDuration::from_hours(days * 24);
         assert_eq!(of_certificate(&shown, before(31)), None);
         let soon = of_certificate(&shown, before(12)).unwrap();
-        assert!(soon.what.contains("ends in 12 days") && soon.severity == Severity::Warning, "{soon:?}");
+        assert!(matches!(soon, ConcernKind::CertificateExpires { days: 12, .. }), "{soon:?}");
         let past = of_certificate(&shown, before(-1)).unwrap();
-        assert!(past.what.contains("past its time") && past.severity == Severity::Critical, "{past:?}");
+        assert!(matches!(past, ConcernKind::CertificateExpired { .. }), "{past:?}");
     }
 }

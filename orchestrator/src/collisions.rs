@@ -1,4 +1,4 @@
-//! Which stored packages install the same paths as those that arrive.
+//! Finds stored packages that install the same paths as newly arrived ones.
 
 use crate::artifact::{
     entries::{EntriesError, EntryBook},
@@ -8,18 +8,18 @@ use std::cmp::Reverse;
 use swarm_common::{blocker, wire::artifact::Artifact};
 use swarm_core::collision::{Collision, SharedPaths};
 
-/// Paths that are told of a pair, and characters of each.
+/// Paths to report per pair, and the most characters of each.
 const PATHS: usize = 3;
 const PATH_CHARS: usize = 200;
 
-/// Pairs that are told of one package; those with the newest others are.
+/// Pairs to report per package, those with the newest others first.
 const PAIRS: usize = 64;
 
-/// Compares what has arrived with all `others`. Two versions of one slot replace each other, and
-/// of two that block each other only one is installed, so they may have the same files.
+/// Compares arrived packages with all `others`. Two versions in one slot replace each other, and
+/// packages that block each other are not installed together, so these may share files.
 ///
 /// # Errors
-/// What has arrived cannot be read. Others that cannot be are left out; the publisher tells of
+/// An arrived package cannot be read. Others that cannot be read are skipped; the publisher reports
 /// them.
 pub fn find(
     entries: &EntryBook,
@@ -31,15 +31,9 @@ pub fn find(
     let mut found = Vec::new();
     for new in arrived {
         let files = entries.files(store, new)?;
-        let hashes = files.hashes();
         let mut pairs = 0;
         for other in others.iter().filter(|other| may_meet(new, other)) {
-            let shared = match entries.installs_any(store, other, &hashes) {
-                Ok(false) => continue,
-                Ok(true) => entries.files(store, other),
-                Err(error) => Err(error),
-            };
-            let shared = match shared.and_then(|theirs| {
+            let shared = match entries.files(store, other).and_then(|theirs| {
                 let paths = files.shared_with(&theirs);
                 let blocked = !paths.is_empty() && block_each_other(entries, store, new, other)?;
                 let first = paths.iter().take(PATHS).map(|path| shown(path)).collect();
@@ -62,9 +56,9 @@ pub fn find(
     Ok(found)
 }
 
-/// Whether the two may be installed beside each other at all.
+/// Whether both can be installed on one machine at the same time.
 fn may_meet(one: &Artifact, other: &Artifact) -> bool {
-    let (a, b) = (&one.target, &other.target);
+    let (Some(a), Some(b)) = (one.target.portage(), other.target.portage()) else { return false };
     one.digest != other.digest && a.chost == b.chost && (a.cpv.cp(), &a.slot) != (b.cpv.cp(), &b.slot)
 }
 
@@ -75,9 +69,10 @@ fn block_each_other(
     other: &Artifact,
 ) -> Result<bool, EntriesError> {
     let blocks = |by: &Artifact, whom: &Artifact| -> Result<bool, EntriesError> {
+        let Some(whom) = whom.target.portage() else { return Ok(false) };
         let entry = entries.entry(store, by)?;
         let mut needs = ["RDEPEND", "PDEPEND", "DEPEND"].iter().map(|key| entry.get(key));
-        Ok(needs.any(|needs| blocker::blocks(needs, &whom.target.cpv, &whom.target.slot)))
+        Ok(needs.any(|needs| blocker::blocks(needs, &whom.cpv, &whom.slot)))
     };
     Ok(blocks(one, other)? || blocks(other, one)?)
 }

@@ -1,11 +1,13 @@
-//! The orchestrator's configuration: every setting with its unit and default. A setting
-//! that is not here is a typing mistake and refused.
+//! The orchestrator's configuration: every setting with its unit and default. An unknown setting is
+//! refused as a typing error.
 
 mod network;
 mod policy;
+mod signing;
 
 pub use network::Network;
 pub use policy::{PolicyOverrides, Span};
+pub use signing::Signing;
 
 use crate::{healer::config::Healing, journal::JournalSettings, notify::sink::Settings as Notify};
 use serde::Deserialize;
@@ -25,41 +27,41 @@ use swarm_core::Policy;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Address and port to serve plain HTTP on. Default `127.0.0.1:8100`, which only this
-    /// machine reaches. Other machines get packages there, and the API over TLS.
+    /// Address and port for plain HTTP. Default `127.0.0.1:8100`, reachable only from this machine.
+    /// Other machines get only packages there, and the API over TLS.
     pub listen: SocketAddr,
-    /// Serve the API to other machines over plain HTTP, too, so that credentials cross the
-    /// network in the clear: for a network that you trust. Default false.
+    /// Also serve the API to other machines over plain HTTP. Credentials then cross the network
+    /// unencrypted: only for a trusted network. Default false.
     pub plain_api: bool,
-    /// Proxies that say in X-Forwarded-For and X-Forwarded-Proto, or Forwarded, from where and whether
-    /// over TLS they were asked: addresses and networks. Of all others such headers mean nothing.
-    /// Default none.
+    /// Addresses and networks of proxies whose X-Forwarded-For and X-Forwarded-Proto, or Forwarded,
+    /// headers are trusted to name the client and its scheme. From all others these headers are
+    /// ignored. Default none.
     pub trusted_proxies: Vec<Network>,
     /// HTTPS.
     pub tls: Tls,
-    /// Where the journal, tokens, keys and logs are. Default `/var/lib/build-swarm`.
+    /// Directory of the journal, tokens, keys and logs. Default `/var/lib/build-swarm`.
     pub state_dir: PathBuf,
-    /// Where package files, snapshots, images and the binary package hosts are, if not in the state
-    /// directory: they are large.
+    /// Directory of package files, snapshots, images and binary package hosts, which are large.
+    /// Default: the state directory.
     pub artifact_dir: Option<PathBuf>,
-    /// Where the journal is.
+    /// Which journal to use.
     pub journal: JournalSettings,
     /// Signing of packages.
     pub signing: Signing,
     /// The orchestrator's own log.
     pub log: LogConfig,
-    /// Logs of builds.
+    /// Build logs.
     pub build_logs: BuildLogs,
-    /// Whom to tell what.
+    /// Notifications.
     pub notify: Notify,
-    /// Bounds of what is taken in.
+    /// Limits for input from the network.
     pub limits: Limits,
-    /// Numbers behind the rules.
+    /// Parameters of the core's rules.
     pub policy: PolicyOverrides,
-    /// Bringing silent drones back.
+    /// Recovery of silent drones.
     pub healing: Healing,
-    /// Whether what is gone is made anew although there are traces of it. No setting: the
-    /// command line says it, for one start.
+    /// Whether to replace missing keys or the journal although they existed before. Not a setting:
+    /// a command-line option for a single start.
     #[serde(skip)]
     pub accept_new: bool,
 }
@@ -90,7 +92,7 @@ impl Config {
     /// Reads the configuration file.
     ///
     /// # Errors
-    /// It cannot be read, or something in it is wrong; the message says where.
+    /// The file cannot be read, or is invalid; the message says where.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let config: Self = config::load(path)?;
         let invalid = |what: String| ConfigError::Invalid { path: path.to_owned(), line: 1, column: 1, what };
@@ -98,7 +100,7 @@ impl Config {
         Ok(config)
     }
 
-    /// What the types cannot tell.
+    /// Checks what the types do not enforce.
     fn check(&self) -> Result<(), String> {
         for (name, dir) in
             [("state_dir", Some(&self.state_dir)), ("artifact_dir", self.artifact_dir.as_ref())]
@@ -119,43 +121,56 @@ impl Config {
         telemetry::check(&self.log).map_err(|error| error.to_string())
     }
 
-    /// The core's numbers.
+    /// The policy for the core.
     #[must_use]
     pub fn core_policy(&self) -> Policy {
-        Policy { heal: self.healing.policy(), ..self.policy.policy() }
+        let index_bytes = self.limits.index_bytes;
+        Policy { heal: self.healing.policy(), index_bytes, ..self.policy.policy() }
     }
 
-    /// Where package files, snapshots and binary package hosts are.
+    /// The directory of package files, snapshots, images and binary package hosts.
     #[must_use]
     pub fn artifact_dir(&self) -> &Path {
         self.artifact_dir.as_deref().unwrap_or(&self.state_dir)
     }
 
-    /// The file with the admin's token.
+    /// The file with the admin token.
     #[must_use]
     pub fn admin_token_file(&self) -> PathBuf {
         self.state_dir.join("admin.token")
     }
 
-    /// The file with the token that reads `/metrics` and nothing else.
+    /// The file with the token for `/metrics`, which allows nothing else.
     #[must_use]
     pub fn metrics_token_file(&self) -> PathBuf {
         self.state_dir.join("metrics.token")
     }
 
-    /// The file with the fingerprint of the TLS certificate that was shown last.
+    /// The file with the fingerprint of the last TLS certificate in use.
     #[must_use]
     pub fn tls_fingerprint_file(&self) -> PathBuf {
         self.state_dir.join("tls.fingerprint")
     }
 
-    /// The file with the fingerprint of the key that signed last.
+    /// The file with the fingerprint of the last signing key in use.
     #[must_use]
     pub fn key_fingerprint_file(&self) -> PathBuf {
         self.state_dir.join("signing-key.fingerprint")
     }
 
-    /// The file with the key that signs packages.
+    /// The file with the key for Nix that is created if none is configured.
+    #[must_use]
+    pub fn nix_key_file(&self) -> PathBuf {
+        self.state_dir.join("nix-signing-key")
+    }
+
+    /// The file with the public keys for Nix that were last in use.
+    #[must_use]
+    pub fn nix_public_keys_file(&self) -> PathBuf {
+        self.state_dir.join("nix-signing-key.public")
+    }
+
+    /// The file with the signing key.
     #[must_use]
     pub fn key_file(&self) -> PathBuf {
         self.signing.key_file.clone().unwrap_or_else(|| self.state_dir.join("signing-key.asc"))
@@ -168,12 +183,12 @@ impl Config {
 pub struct Tls {
     /// Address and port to serve HTTPS on. Default none.
     pub listen: Option<SocketAddr>,
-    /// Names and addresses of this machine, beside its host name, for a certificate that is
-    /// made. Default none.
+    /// Names and addresses of this machine for the self-signed certificate, in addition to its host
+    /// name. Default none.
     pub names: Vec<String>,
-    /// A certificate with its chain (PEM), if none is to be made.
+    /// A certificate chain (PEM) to use instead of a self-signed certificate.
     pub certificate: Option<PathBuf>,
-    /// Its private key (PEM), which only the owner and their group may read.
+    /// Its private key (PEM), readable only by its owner and group.
     pub key: Option<PathBuf>,
 }
 
@@ -194,33 +209,14 @@ impl Tls {
     }
 }
 
-/// `[signing]`: OpenPGP signatures of packages. Portage asks for them by default.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Signing {
-    /// Whether packages are signed. Default true.
-    pub enabled: bool,
-    /// The armored secret key, without a passphrase. Made at the first start if it is not
-    /// there. Default `signing-key.asc` in the state directory.
-    pub key_file: Option<PathBuf>,
-    /// The user id of a key that is made. Default `Build Swarm <build-swarm@localhost>`.
-    pub user_id: String,
-}
-
-impl Default for Signing {
-    fn default() -> Self {
-        Self { enabled: true, key_file: None, user_id: "Build Swarm <build-swarm@localhost>".into() }
-    }
-}
-
-/// `[build_logs]`: bounds of what packages printed while they were built. Logs of runs that
-/// are no longer kept go with them.
+/// `[build_logs]`: how long build logs are kept. They are also removed with the runs they belong
+/// to.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BuildLogs {
-    /// Days after which a build's log goes. Default 90.
+    /// Days to keep a build log. Default 90.
     pub days_kept: u64,
-    /// Bytes of all logs together; the oldest go first. Default 4 GiB.
+    /// Bytes of all build logs together; the oldest are removed first. Default 4 GiB.
     pub total_bytes: u64,
 }
 
@@ -230,40 +226,41 @@ impl Default for BuildLogs {
     }
 }
 
-/// `[limits]`: bounds of what comes over the network.
+/// `[limits]`: limits for input from the network.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Connections at once: a quarter for strangers, a quarter for workstations, three eighths for
-    /// drones, an eighth for admins. Default 1024.
+    /// Simultaneous connections: a quarter for callers without a credential, a quarter for
+    /// workstations, three eighths for drones, an eighth for admins. Default 1024.
     pub connections: usize,
-    /// Of these at most so many of one drone, and, without a credential, of one address (IPv6: of a
-    /// /64). Default 64.
+    /// Simultaneous connections of one drone, or, without a credential, of one address (for IPv6,
+    /// one /64). Default 64.
     pub connections_per_address: usize,
-    /// Milliseconds that a request's head may take, and that a connection may be idle.
-    /// Default 15000.
+    /// Milliseconds that a request's header may take, and that a connection may be idle. Default
+    /// 15000.
     pub header_ms: u64,
-    /// Milliseconds without a byte of a request's body. Default 15000.
+    /// Milliseconds that a request's body may pause. Default 15000.
     pub body_idle_ms: u64,
-    /// Bytes of a report. The largest is the plan of a whole world. Default 64 MiB.
+    /// Largest report in bytes. Plans are the largest: 16 MiB, the default, is enough for about
+    /// 6,000 packages. Processing one takes up to eight times its size in memory.
     pub plan_bytes: u64,
-    /// Bytes of one piece of a log. Default 1 MiB.
+    /// Largest piece of a log in bytes. Default 1 MiB.
     pub log_piece_bytes: u64,
-    /// Bytes of a package file. Default 8 GiB.
+    /// Largest package file in bytes. Default 8 GiB.
     pub upload_bytes: u64,
     /// Bytes of all files of one attempt together. Default 16 GiB.
     pub attempt_bytes: u64,
-    /// Bytes of the index of a profile, with what a run adds to it. A package that would break
-    /// it is refused. Default 64 MiB, which is that of 40,000 packages.
+    /// Largest index of a profile in bytes, including what a run adds. A package that would exceed
+    /// it is rejected. Default 64 MiB, enough for 40,000 packages.
     pub index_bytes: u64,
-    /// Bytes of a compressed snapshot. Default 2 GiB.
+    /// Largest compressed snapshot in bytes. Default 2 GiB.
     pub snapshot_bytes: u64,
-    /// Bytes of a base's compressed image. Default 4 GiB.
+    /// Largest compressed image of a base in bytes. Default 4 GiB.
     pub image_bytes: u64,
-    /// Milliseconds that an assignment waits for the index to catch up. Default 10000; a
-    /// drone gives a claim up 15 s after the time that it was willing to wait.
+    /// Milliseconds that an assignment waits for the index to catch up. Default 10000. A drone
+    /// abandons a claim 15 s after its wait time.
     pub publish_wait_ms: u64,
-    /// Milliseconds that open requests get when the orchestrator stops. Default 10000.
+    /// Milliseconds that open requests get to finish when the orchestrator stops. Default 10000.
     pub drain_ms: u64,
 }
 
@@ -274,7 +271,7 @@ impl Default for Limits {
             connections_per_address: 64,
             header_ms: 15_000,
             body_idle_ms: 15_000,
-            plan_bytes: 64 << 20,
+            plan_bytes: 16 << 20,
             log_piece_bytes: 1 << 20,
             upload_bytes: 8 << 30,
             attempt_bytes: 16 << 30,
@@ -301,7 +298,7 @@ impl Limits {
         Ok(())
     }
 
-    /// How many of the connections may be of a kind.
+    /// The most connections of callers of this kind.
     #[must_use]
     pub fn share(&self, caller: Caller) -> usize {
         let eighth = self.connections / 8;
@@ -312,25 +309,25 @@ impl Limits {
         }
     }
 
-    /// The longest silence within a request's body.
+    /// [`Limits::body_idle_ms`] as a duration.
     #[must_use]
     pub fn body_idle(&self) -> Duration {
         Duration::from_millis(self.body_idle_ms)
     }
 
-    /// The longest time for a request's head.
+    /// [`Limits::header_ms`] as a duration.
     #[must_use]
     pub fn header(&self) -> Duration {
         Duration::from_millis(self.header_ms)
     }
 
-    /// How long an assignment waits for the index.
+    /// [`Limits::publish_wait_ms`] as a duration.
     #[must_use]
     pub fn publish_wait(&self) -> Duration {
         Duration::from_millis(self.publish_wait_ms)
     }
 
-    /// How long open requests get at the end.
+    /// [`Limits::drain_ms`] as a duration.
     #[must_use]
     pub fn drain(&self) -> Duration {
         Duration::from_millis(self.drain_ms)

@@ -1,5 +1,6 @@
-//! Images of bases: root file systems as compressed archives by the digest of their content.
-//! One enters only whole and proved, and what was found of it then is kept beside it.
+//! Images of bases: compressed archives of root file systems, stored by the digest of their
+//! content. An image is stored only once it is complete and verified, with its properties beside
+//! it.
 
 use crate::{
     archives::{Archives, NewArchive},
@@ -12,28 +13,28 @@ use swarm_common::{
     wire::base::Image,
 };
 
-/// Why an image was not taken.
+/// Why an image was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum TakeError {
-    /// It is not what its name says, or no image.
+    /// The content does not match the digest, or is not a valid image.
     #[error(transparent)]
     Unsound(#[from] ImageError),
-    /// The disk.
+    /// The disk failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// It would not go onto the disk.
+    /// The disk has not enough space.
     #[error(
         "image {} has {needed} bytes and the disk of {} has {free} left: free some space there, or set \
          artifact_dir to a larger disk", digest.short(), dir.display()
     )]
     TooLarge {
-        /// Which image.
+        /// The image's digest.
         digest: Digest,
-        /// Its size.
+        /// Size of the image in bytes.
         needed: u64,
-        /// Free bytes.
+        /// Free bytes on the disk.
         free: u64,
-        /// Where.
+        /// The directory of images.
         dir: PathBuf,
     },
 }
@@ -43,15 +44,15 @@ pub enum TakeError {
 pub struct Images(Archives);
 
 impl Images {
-    /// Uses `dir`, which is made if needed.
+    /// Uses `dir`, which is created if needed.
     ///
     /// # Errors
-    /// If it cannot be made.
+    /// The directory cannot be created.
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self, DiskError> {
         Archives::open(dir.into()).map(Self)
     }
 
-    /// Where the archive is, or would be.
+    /// Path of an image, whether it exists or not.
     #[must_use]
     pub fn path(&self, digest: Digest) -> PathBuf {
         self.0.path(digest)
@@ -61,25 +62,26 @@ impl Images {
         self.0.dir().join(format!("{digest}.json"))
     }
 
-    /// What is known of an image; `None` if it is not here.
+    /// The properties of an image; `None` if it is not stored.
     ///
     /// # Errors
-    /// If the disk fails.
+    /// The disk fails.
     pub fn find(&self, digest: Digest) -> Result<Option<Image>, DiskError> {
         let path = self.facts_path(digest);
         let text = match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other.map_err(DiskError::at("read", &path))?,
         };
-        // Written as a whole and renamed; another text is damage, and the image is sent anew.
+        // The file is replaced atomically, so invalid content is damage, and the image is uploaded
+        // again.
         let image = serde_json::from_slice::<Image>(&text).ok();
         Ok(image.filter(|image| image.digest == digest && self.path(digest).exists()))
     }
 
-    /// Begins to take one of `size` compressed bytes, where that is known.
+    /// Starts to receive an image. `size` is its compressed size in bytes, if known.
     ///
     /// # Errors
-    /// If there is no space for it, or the disk fails.
+    /// There is not enough space, or the disk fails.
     pub fn create(&self, digest: Digest, size: Option<u64>) -> Result<NewImage, TakeError> {
         let dir = self.0.dir();
         let space = rustix::fs::statvfs(dir).map_err(io::Error::from);
@@ -91,17 +93,17 @@ impl Images {
         Ok(NewImage { home: self.clone(), digest, file: self.0.create()? })
     }
 
-    /// Removes images that nobody needs and that came before `before`, and what a crash left.
-    /// How many files went.
+    /// Removes images older than `before` for which `kept` returns false, and leftovers of a crash.
+    /// Returns the number of files removed.
     ///
     /// # Errors
-    /// If the disk fails.
+    /// The disk fails.
     pub fn retain(&self, before: SystemTime, kept: impl Fn(Digest) -> bool) -> Result<usize, DiskError> {
         self.0.retain(before, kept)
     }
 }
 
-/// An image on its way in. Dropped without [`NewImage::commit`] it is gone.
+/// An image that is being received. Dropped without [`NewImage::commit`], it leaves nothing behind.
 #[derive(Debug)]
 pub struct NewImage {
     home: Images,
@@ -110,18 +112,19 @@ pub struct NewImage {
 }
 
 impl NewImage {
-    /// Takes the next bytes.
+    /// Appends bytes.
     ///
     /// # Errors
-    /// If the disk fails.
+    /// The disk fails.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
         self.file.write(bytes)
     }
 
-    /// Proves that it is the image that was announced, and keeps it, what was found of it last.
+    /// Verifies the image and stores it. Its properties are written last, so that `find` returns
+    /// only complete images.
     ///
     /// # Errors
-    /// It is another one or none, or the disk fails.
+    /// The content does not match the digest or is not an image, or the disk fails.
     pub fn commit(self) -> Result<(), TakeError> {
         let (archive, size) = self.file.reopen()?;
         let found = image::verify(archive, self.digest)?;

@@ -1,12 +1,14 @@
-//! The orchestrator: the shell around `swarm-core`. It brings commands to the engine,
-//! keeps the journal, stores, signs and publishes package files, and speaks HTTP.
+//! The orchestrator: the shell around `swarm-core`. It passes commands to the engine, keeps the
+//! journal, stores, signs and publishes package files, and serves HTTP.
 //!
-//! No rule about packages, drones or runs lives here; handlers and passes reach the
-//! state only through the engine's handle.
+//! Rules about packages, drones and runs belong in the core. Handlers and passes access the state
+//! only through the engine's handle.
 //!
-//! [`app`] is what all parts share, [`server`] puts it together. [`http`] is the API, [`receiving`] the way of a
-//! package file in, [`collisions`] and [`sonames`] what it is beside others, [`publisher`], [`calendar`], [`healer`], [`notify`], [`pass_leftovers`] and
-//! [`pass_scrub`] the passes, [`passes`] what they did, [`audit`] whether what is kept is whole.
+//! [`app`] is the state that all parts share, [`server`] assembles them, and [`http`] is the API.
+//! [`receiving`] accepts package files; [`collisions`] and [`sonames`] check them against others; [`nix`]
+//! reads those of Nix.
+//! The passes are [`publisher`], [`calendar`], [`healer`], [`notify`], [`pass_leftovers`] and
+//! [`pass_scrub`]; [`passes`] records their results. [`audit`] verifies everything that is stored.
 
 pub mod app;
 mod archives;
@@ -23,6 +25,7 @@ pub mod images;
 pub mod journal;
 pub mod logs;
 pub mod metrics;
+pub mod nix;
 pub mod notify;
 pub mod pass_leftovers;
 pub mod pass_scrub;

@@ -1,15 +1,14 @@
-//! The pass that removes what nobody needs any more: uploads, logs, snapshots, images and
-//! artifacts of forgotten work, binary package hosts of forgotten runs, files of replaced
-//! generations.
+//! The pass that removes what is no longer needed: uploads, logs, snapshots, images and artifacts
+//! of forgotten work, binary package hosts of forgotten runs, and files of replaced generations.
 //!
-//! Everything here is garbage only by the state's word, and young files are left alone, as
-//! a file is stored before the state hears of it.
+//! A file is garbage only if the state does not refer to it. Young files are kept, because a file
+//! is stored before the state refers to it.
 
 use crate::{
     app::App,
     artifact::disk::DiskError,
     logs::{self, Fate},
-    publish::{Binhost, Generations},
+    publish::{Binhost, Generations, NixCache},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,27 +25,29 @@ use swarm_common::{
 };
 use swarm_core::{Swarm, attempt::Ending, base, view};
 
-/// What it is called in the list of passes.
+/// The pass's name in status.
 const NAME: &str = "leftovers";
 
-/// From one pass to the next.
+/// Interval between runs.
 const EVERY: Duration = Duration::from_secs(3600);
 
 /// Files younger than this are left alone.
 const YOUNG: Duration = Duration::from_secs(3600);
 
-/// Uploads, snapshots and images that nobody named are kept this long.
+/// How long uploads, snapshots and images are kept that nothing refers to.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
-/// Files of a replaced generation stay this long, for workstations that read its index.
+/// Seconds that files of a replaced generation stay, for workstations that have read its index.
 const GRACE_SECS: u64 = 24 * 3600;
 
-/// What the state still needs.
+/// What the state still refers to.
 struct Needed {
     attempts: BTreeSet<AttemptId>,
-    /// Attempts that may still bring files.
+    /// Attempts that may still deliver files.
     open: BTreeSet<AttemptId>,
     artifacts: BTreeSet<Digest>,
+    /// Hashes of the NARs among them.
+    nars: BTreeSet<Digest>,
     snapshots: BTreeSet<Digest>,
     images: BTreeSet<Digest>,
     runs: BTreeMap<Name, BTreeSet<RunId>>,
@@ -60,8 +61,9 @@ impl Needed {
             runs.entry(run.profile.clone()).or_default().insert(id);
         }
         let open = swarm.attempts.iter().filter(|(_, a)| matches!(a.ending, None | Some(Ending::Lost(_))));
-        let mut artifacts: BTreeSet<Digest> =
-            view::artifacts(swarm, None).into_iter().map(|a| a.digest).collect();
+        let all = view::artifacts(swarm, None);
+        let nars = all.iter().filter_map(|artifact| Some(artifact.nar.as_ref()?.hash)).collect();
+        let mut artifacts: BTreeSet<Digest> = all.into_iter().map(|a| a.digest).collect();
         let mut images = BTreeSet::new();
         for base in base::needed(swarm) {
             if let Base::Image { image, installed } = base {
@@ -74,6 +76,7 @@ impl Needed {
             attempts: swarm.attempts.keys().copied().collect(),
             open: open.map(|(&id, _)| id).collect(),
             artifacts,
+            nars,
             snapshots: pinned.chain(swarm.runs.values().map(|r| r.snapshot)).collect(),
             images,
             runs,
@@ -95,10 +98,10 @@ fn log_bounds(app: &App) -> logs::Bounds {
     logs::Bounds { age, total: bounds.total_bytes }
 }
 
-/// Passes at once and then every hour, until the orchestrator stops.
+/// Runs at once and then every hour, until the orchestrator stops.
 pub async fn run(app: Arc<App>) {
     loop {
-        // In this order: what is reported in between is then found in the state.
+        // The order matters: what is reported in between is then found in the state.
         let untold = app.receiving.untold();
         let mut needed = app.engine.read(Needed::of);
         needed.artifacts.extend(untold);
@@ -110,7 +113,7 @@ pub async fn run(app: Arc<App>) {
                 tracing::info!(removed, "leftovers are removed");
                 app.passes.note(NAME, format!("{removed} removed"));
             }
-            // What stays only costs space; the next pass tries again.
+            // What remains only costs space; the next run tries again.
             Ok(Err(error)) => {
                 tracing::warn!(%error, "leftovers cannot be removed");
                 app.passes.fail(NAME, error.to_string());
@@ -127,12 +130,13 @@ pub async fn run(app: Arc<App>) {
     }
 }
 
-/// Removes what is not needed. How many files and directories went.
+/// Removes what is not needed and returns the number of removed files and directories.
 fn sweep(app: &App, needed: &Needed, now: u64) -> Result<usize, DiskError> {
     let clock = SystemTime::now();
     let before = |age: Duration| clock.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
     let mut removed = app.logs.tidy(clock, log_bounds(app), |attempt| needed.fate(attempt))?;
     removed += app.snapshots.retain(before(PATIENCE), |digest| needed.snapshots.contains(&digest))?;
+    removed += app.listings.retain(before(YOUNG), |nar| needed.nars.contains(&nar))?;
     removed += app.images.retain(before(PATIENCE), |digest| needed.images.contains(&digest))?;
     app.receiving.retain(|attempt| needed.open.contains(&attempt));
     let incoming = app.receiving.incoming();
@@ -154,7 +158,7 @@ fn sweep(app: &App, needed: &Needed, now: u64) -> Result<usize, DiskError> {
 }
 
 fn sweep_binhosts(app: &App, needed: &Needed, now: u64) -> Result<usize, DiskError> {
-    // A file is placed before an index names it, so nobody may publish meanwhile.
+    // Files are placed before an index lists them, so publishing must wait.
     let _writing = app.binhosts.write();
     let mut removed = 0;
     for name in names(app.binhosts.dir())? {
@@ -172,7 +176,9 @@ fn sweep_binhosts(app: &App, needed: &Needed, now: u64) -> Result<usize, DiskErr
             }
         }
         let stable = app.binhosts.stable(&profile);
-        if stable.is_dir() {
+        if NixCache::is_in(&stable) {
+            removed += NixCache::open(stable, app.nix_keys.clone())?.sweep(now, GRACE_SECS)?;
+        } else if stable.is_dir() {
             removed += Binhost::open(stable, Generations::Keep, BTreeMap::new())?.sweep(now, GRACE_SECS)?;
         }
     }

@@ -1,5 +1,5 @@
-//! The pass that looks once a month whether everything that is kept is still whole, slowly, so
-//! that a disk that loses bytes is noticed while there are backups.
+//! The pass that verifies all stored files once a month, slowly, so that a disk that loses data is
+//! noticed while there are still backups.
 
 use crate::{
     app::App,
@@ -9,34 +9,34 @@ use serde::{Deserialize, Serialize};
 use std::{fs, path::Path, sync::Arc, time::Duration};
 use swarm_common::{config::secret::write_private, time::TimeMs};
 
-/// What it is called in the list of passes.
+/// The pass's name in status.
 const NAME: &str = "scrub";
 
-/// From one to the next.
+/// Interval between scrubs, in milliseconds.
 const EVERY_MS: u64 = 30 * 24 * 3600 * 1000;
 
-/// Between two looks at whether it is time.
+/// How often to check whether a scrub is due.
 const LOOK: Duration = Duration::from_secs(3600);
 
-/// What is remembered of the last one, or of when the first one's time began.
+/// The last scrub, or, before the first, the time from which its interval counts.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Last {
     at: TimeMs,
-    /// What was wrong.
+    /// Faults it found, one line each.
     faults: Vec<String>,
 }
 
 impl Last {
-    /// Whether it is time for another. A clock that was set back must not put it off for years.
+    /// Whether the next scrub is due. A clock that was set back must not delay it for years.
     fn is_due(&self, now: TimeMs) -> bool {
         now.since(self.at) >= EVERY_MS || self.at.since(now) >= EVERY_MS
     }
 }
 
-/// Passes when it is time, until the orchestrator stops.
+/// Scrubs when due, until the orchestrator stops.
 pub async fn run(app: Arc<App>) {
     let path = app.config.state_dir.join("scrub.json");
-    // What cannot be read is forgotten, and looked for again in a month.
+    // If the record cannot be read, the interval starts again.
     let mut last = read(&path).unwrap_or_else(|| Last { at: app.engine.wall(), faults: Vec::new() });
     keep(&app, &path, &last);
     app.audited.keep(last.faults.clone());

@@ -1,35 +1,36 @@
-//! When each pass last ran and what it did: so that somebody who looks sees that nothing
-//! has quietly stopped.
+//! When each pass last ran and what it did, so that a pass that silently stopped is noticed.
 //!
-//! A pass says `note("publisher", "3 packages placed")` each time it has run, with `""` if
-//! there was nothing to do, and `fail("publisher", why)` if it could not. Nothing is decided
-//! by this, and none of it outlives the process.
+//! After each run, a pass calls `note("publisher", "3 packages placed")`, with `""` if there was
+//! nothing to do, or `fail("publisher", why)` if it could not work. The record is only for display
+//! and is lost when the process ends.
 
 use crate::engine::Engine;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use swarm_common::{time::TimeMs, wire::view::PassView};
-use swarm_core::view::Trouble;
+use swarm_common::{
+    time::TimeMs,
+    wire::{concern::ConcernKind, view::PassView},
+};
 use tokio::task::JoinHandle;
 
-/// What the passes said of themselves.
+/// The last result of each pass.
 pub struct Passes {
     engine: Engine,
     rows: Mutex<BTreeMap<&'static str, PassView>>,
-    /// Those that a defect ended.
+    /// Passes that ended by a panic.
     ended: Mutex<BTreeSet<&'static str>>,
 }
 
 impl Passes {
-    /// No pass has run yet. The engine gives the time.
+    /// An empty record. The engine provides the time.
     #[must_use]
     pub fn new(engine: Engine) -> Self {
         Self { engine, rows: Mutex::default(), ended: Mutex::default() }
     }
 
-    /// Runs a pass until it ends by itself. A defect that ends it is seen in the list.
+    /// Runs a pass as a task. If it panics, the list shows that.
     pub fn spawn(
         self: &Arc<Self>,
         name: &'static str,
@@ -45,8 +46,8 @@ impl Passes {
         })
     }
 
-    /// A pass has run, and did this, in a few words; empty if there was nothing to do.
-    /// What was wrong with it before is over.
+    /// Records that a pass ran and what it did, in a few words; empty if there was nothing to do.
+    /// Clears an earlier failure.
     pub fn note(&self, name: &'static str, did: impl Into<String>) {
         let (now, did) = (self.engine.now(), did.into());
         self.change(name, now, |row| {
@@ -57,13 +58,13 @@ impl Passes {
         });
     }
 
-    /// A pass has run and could not do its work, for this reason, in one line.
+    /// Records that a pass ran but could not do its work, with the reason in one line.
     pub fn fail(&self, name: &'static str, why: impl Into<String>) {
         let why = why.into();
         self.change(name, self.engine.now(), |row| row.trouble = Some(why));
     }
 
-    /// Every pass that has run, by name.
+    /// Every pass that has run, sorted by name.
     #[must_use]
     pub fn list(&self) -> Vec<PassView> {
         let mut rows: Vec<PassView> = self.rows().values().cloned().collect();
@@ -72,21 +73,18 @@ impl Passes {
         rows
     }
 
-    /// What is wrong with the passes, one line each, but for those in `told`, whose failures
-    /// are told elsewhere.
+    /// The failing passes, one concern each. A pass in `told` reports its failures elsewhere and is
+    /// left out unless it has panicked.
     #[must_use]
-    pub fn troubles(&self, told: &[&str]) -> Vec<Trouble> {
+    pub fn troubles(&self, told: &[&str]) -> Vec<ConcernKind> {
         let (rows, ended) = (self.rows(), self.ended.lock().unwrap_or_else(PoisonError::into_inner));
         let failing = rows.values().filter(|row| {
             let name = row.name.as_str();
             !told.contains(&name) || ended.contains(name)
         });
         let line = |row: &PassView| {
-            let next = match ended.contains(row.name.as_str()) {
-                true => "restart `swarm-orchestrator`; its log has more",
-                false => "it is tried again by itself; the orchestrator's log has more",
-            };
-            Some(Trouble::new(format!("the {} fails: {}", row.name, row.trouble.as_ref()?), next.into()))
+            let ended = ended.contains(row.name.as_str());
+            Some(ConcernKind::PassFails { pass: row.name.clone(), ended, why: row.trouble.clone()? })
         };
         failing.filter_map(line).collect()
     }

@@ -1,15 +1,18 @@
-//! The publishing pass: what the binary package hosts hold follows the state.
+//! The publishing pass: brings the binary package hosts in line with the state.
 //!
-//! - `runs/RUN` of a run under way holds exactly the packages received in it, so that the
-//!   run's drones install their dependencies from there.
-//! - `stable` of a profile holds what [`swarm_core::channel`] says.
+//! - `runs/RUN` of a run in progress has exactly the packages received in it, so that the run's
+//!   drones install their dependencies from there.
+//! - `stable` of a profile has what [`swarm_core::channel`] says.
 //!
-//! Level-triggered and idempotent: every pass compares the state with what is published
-//! ([`todo`]) and does what is missing ([`disk`]). A crash or a full disk is made good by
-//! a later pass.
+//! The pass is level-triggered and idempotent: it compares the state with what is published
+//! ([`mod@todo`]) and publishes what is missing ([`disk`]). A later pass recovers from a crash or a
+//! full disk.
 
 mod disk;
+mod nix;
 mod todo;
+
+pub use nix::Caches;
 
 use crate::{
     artifact::{entries::EntryBook, store::Store},
@@ -27,65 +30,65 @@ use swarm_core::Command;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-/// What it is called in the list of passes.
+/// Name in the list of passes.
 const NAME: &str = "publisher";
 
-/// A failed pass is tried again after this time.
+/// Delay before a failed pass is retried.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Where the binary package hosts are on the disk.
+/// The directories of the binary package hosts.
 #[derive(Debug, Clone)]
 pub struct Binhosts {
     dir: PathBuf,
     /// Held while files are placed, switched or removed.
     writing: Arc<Mutex<()>>,
-    /// Told when what is on the disk is to be looked at anew.
+    /// Signals that the files on disk must be checked again.
     doubted: Arc<Notify>,
 }
 
 impl Binhosts {
-    /// They are below `dir`.
+    /// The binary package hosts below `dir`.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self { dir: dir.into(), writing: Arc::default(), doubted: Arc::default() }
     }
 
-    /// Waits until nobody else changes anything below; for code that may block.
+    /// Locks everything below for writing. May block.
     pub fn write(&self) -> MutexGuard<'_, ()> {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the publisher compare everything with the state anew, and write what differs.
+    /// Makes the publisher compare everything with the state again and write what differs.
     pub fn doubt(&self) {
         self.doubted.notify_one();
     }
 
-    /// All of them: a directory for each profile.
+    /// The top directory, with a subdirectory for each profile.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// What workstations of a profile install from.
+    /// The channel from which a profile's workstations install.
     #[must_use]
     pub fn stable(&self, profile: &Name) -> PathBuf {
         self.dir.join(profile.as_str()).join("stable")
     }
 
-    /// Those of a profile's runs.
+    /// The directory with the channels of a profile's runs.
     #[must_use]
     pub fn runs(&self, profile: &Name) -> PathBuf {
         self.dir.join(profile.as_str()).join("runs")
     }
 
-    /// What the drones of a run install from.
+    /// The channel from which a run's drones install.
     #[must_use]
     pub fn run(&self, profile: &Name, run: RunId) -> PathBuf {
         self.runs(profile).join(run.to_string())
     }
 }
 
-/// How far publishing is, for those who wait for it or look whether it is in order.
+/// The progress of publishing, for callers that wait for it or check for errors.
 #[derive(Debug, Default)]
 pub struct Progress {
     seq: watch::Sender<u64>,
@@ -93,15 +96,14 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Waits until everything up to the event `seq` is published. False if that takes
-    /// longer than `limit`.
+    /// Waits until everything up to event `seq` is published. Returns false after `limit`.
     pub async fn reached(&self, seq: u64, limit: Duration) -> bool {
         let mut published = self.seq.subscribe();
         let reached = published.wait_for(|published| *published >= seq);
         matches!(tokio::time::timeout(limit, reached).await, Ok(Ok(_)))
     }
 
-    /// Each pass that ends in order, to wait on.
+    /// Changes with each successful pass.
     #[must_use]
     pub fn passes(&self) -> watch::Receiver<u64> {
         self.seq.subscribe()
@@ -121,7 +123,7 @@ impl Progress {
     }
 }
 
-/// Why a pass failed. The old indexes stand, with all their files.
+/// Why a pass failed. The old indexes remain, with all their files.
 #[derive(Debug, thiserror::Error)]
 enum PassError {
     #[error(transparent)]
@@ -132,7 +134,7 @@ enum PassError {
     Broken(#[from] tokio::task::JoinError),
 }
 
-/// Keeps the binary package hosts as the state wants them.
+/// Keeps the binary package hosts in line with the state.
 pub struct Publisher {
     engine: Engine,
     progress: Arc<Progress>,
@@ -140,6 +142,7 @@ pub struct Publisher {
     binhosts: Binhosts,
     store: Store,
     entries: EntryBook,
+    caches: Caches,
 }
 
 impl Publisher {
@@ -152,11 +155,12 @@ impl Publisher {
         binhosts: Binhosts,
         store: Store,
         entries: EntryBook,
+        caches: Caches,
     ) -> Self {
-        Self { engine, progress, passes, binhosts, store, entries }
+        Self { engine, progress, passes, binhosts, store, entries, caches }
     }
 
-    /// Passes whenever something was journaled that it may concern, until `stopping`.
+    /// Runs a pass whenever a journaled event may concern it, until `stopping`.
     pub async fn run(self, stopping: CancellationToken) {
         let mut hosts = self.engine.hosts();
         let mut disk = self.fresh();
@@ -182,19 +186,20 @@ impl Publisher {
         }
     }
 
-    /// A disk half that has looked at nothing yet.
+    /// A disk half that has not published anything yet.
     fn fresh(&self) -> Disk {
-        Disk::new(self.binhosts.clone(), self.store.clone(), self.entries.clone())
+        Disk::new(self.binhosts.clone(), self.store.clone(), self.entries.clone(), self.caches.clone())
     }
 
-    /// One pass: what it leaves, up to which event it looked, and why it failed.
+    /// Runs a pass. Returns the disk half, the event up to which the state was examined, and any
+    /// error.
     async fn pass(&self, mut disk: Disk) -> (Disk, u64, Option<PassError>) {
         let todo = self.engine.read(|swarm| todo::todo(swarm, disk.done()));
         let seq = todo.seq;
         if todo.is_empty() {
             return (disk, seq, None);
         }
-        // Nothing is dated later than it is by either clock.
+        // Never use a date in the future of either clock.
         let now = self.engine.now().min(self.engine.wall()).as_secs();
         let placed: usize = todo.runs.iter().map(|run| run.artifacts.len()).sum();
         let published = tokio::task::spawn_blocking(move || {
@@ -203,7 +208,7 @@ impl Publisher {
         });
         let (mut disk, switched, failed) = match published.await {
             Ok(published) => published,
-            // What was known went with it; the next pass looks at everything anew.
+            // The record of what was published is lost; the next pass checks everything again.
             Err(error) => return (self.fresh(), seq, Some(error.into())),
         };
         if placed > 0 && failed.is_none() {
@@ -214,7 +219,7 @@ impl Publisher {
             self.passes.note(NAME, format!("{profile} is at generation {generation}"));
             let command = Command::RecordGeneration { profile: profile.clone(), run, generation, packages };
             match self.engine.submit(command, None).await {
-                // The profile was removed meanwhile: nothing is left to record.
+                // The profile was removed in the meantime: there is nothing to record.
                 Ok(_) | Err(EngineError::Refused(_)) => {}
                 Err(error) => {
                     disk.redo(&profile);

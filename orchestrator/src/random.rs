@@ -1,23 +1,23 @@
-//! Random texts: ids, tokens, credentials. All come from the operating system.
+//! Random ids, tokens and credentials, from the operating system's generator.
 
 use swarm_common::digest::Digest;
 
-/// Why there is no secret.
+/// No random bytes are available.
 #[derive(Debug, thiserror::Error)]
 #[error("the operating system gives no random numbers: {0}")]
 pub struct RandomError(#[from] getrandom::Error);
 
-/// A secret of 256 random bits, with a prefix that tells people and scanners what it is.
+/// A secret of 256 random bits. The prefix tells people and secret scanners what it is for.
 ///
 /// # Errors
-/// The operating system gives no randomness.
+/// The operating system provides no random bytes.
 pub fn secret(prefix: &str) -> Result<String, RandomError> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes)?;
     Ok(format!("{prefix}{}", hex::encode(bytes)))
 }
 
-/// A secret that follows from another one and a text, and tells nothing about it.
+/// A secret derived from `parent` and `text`, which reveals nothing about `parent`.
 #[must_use]
 pub fn derived(prefix: &str, parent: &str, text: &str) -> String {
     let fields =
@@ -25,8 +25,8 @@ pub fn derived(prefix: &str, parent: &str, text: &str) -> String {
     format!("{prefix}{}", Digest::of_fields(fields))
 }
 
-/// An id for a request that has none. It need not be unguessable; where there is no
-/// randomness the time has to do.
+/// An id for a request without one. It need not be unpredictable: without random bytes, the time is
+/// used.
 #[must_use]
 pub fn id() -> String {
     let mut bytes = [0; 8];

@@ -1,9 +1,12 @@
-//! From the last uploaded byte to a stored, signed package: what lies between the upload's
-//! bytes ([`crate::artifact::upload`]) and the command that tells the engine.
+//! Takes uploaded files in: everything between the uploaded bytes ([`crate::artifact::upload`]) and
+//! the command that reports them to the engine.
 //!
-//! The order is the point: checked, signed, stored and synced first, then told. Whatever
-//! breaks in between is repeated by the drone, which keeps its file until it is told that
-//! the package was received.
+//! A file is checked, signed, stored and synced before the engine learns of it. If anything fails
+//! in between, the drone repeats it: it keeps its file until its report is accepted.
+
+mod checks;
+mod nar;
+mod noted;
 
 use crate::{
     artifact::{
@@ -11,17 +14,22 @@ use crate::{
         alongside::Alongside,
         disk::DiskError,
         entries::EntryBook,
-        intake::IntakeError,
+        intake::{self, IntakeError},
         store::Store,
         upload::{Incoming, UploadError},
     },
-    collisions,
+    nix::{
+        archive::{self, NarFile},
+        known::Known,
+        listings::Listings,
+        upstream::Upstreams,
+    },
     sign::OpenPgpKey,
-    sonames,
 };
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io::Read,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use swarm_common::{
@@ -31,33 +39,39 @@ use swarm_common::{
     time::TimeMs,
     wire::{artifact::Artifact, drone::Target, view::KeyView},
 };
-use swarm_core::{Refusal, Swarm, attempt::Job, closure::Surroundings, collision::Collision};
+use swarm_core::{Refusal, Swarm, attempt::Job};
 use tokio::sync::Semaphore;
 
-/// Attempts share this many locks.
+/// Number of locks that all attempts share.
 const TURNS: usize = 64;
 
-/// Packages that are checked and signed at once; each keeps a processor busy.
+/// How many packages are checked and signed at once; each keeps a processor busy.
 const AT_ONCE: usize = 4;
 
-/// Why a file of an attempt was not taken.
+/// Why a file of an attempt was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiveError {
-    /// The file is at fault, or our disk or key.
+    /// The file was rejected, or our disk or key failed.
     #[error(transparent)]
     Accept(#[from] AcceptError),
-    /// It was never uploaded, or not to its end.
+    /// The file was not uploaded, or only in part.
     #[error("file {0} was not uploaded: announce and send it, then report again")]
     NotUploaded(Digest),
-    /// The upload.
+    /// The upload cannot be read or removed.
     #[error(transparent)]
     Upload(#[from] UploadError),
-    /// Work in the background broke off.
+    /// Examining the file takes so much memory that only one such file is examined at a time.
+    #[error("it is large")]
+    Large,
+    /// An upstream cache cannot be asked whether it has what an archive refers to.
+    #[error("{0}")]
+    Upstream(String),
+    /// A background task panicked.
     #[error("checking the package broke off: {0}")]
     Broken(#[from] tokio::task::JoinError),
 }
 
-/// A file that was taken, and as which target.
+/// An accepted file, and the target that it was accepted for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Taken {
     target: Target,
@@ -66,41 +80,98 @@ struct Taken {
 
 impl Taken {
     fn artifact(self, attempt: AttemptId, drone: DroneId, uploaded_digest: Digest) -> Artifact {
-        let Self { target, accepted: Accepted { digest, size, at, .. } } = self;
-        Artifact { target, digest, uploaded_digest, size, attempt, drone, received_at: at }
+        let Self { target, accepted } = self;
+        let Accepted { digest, size, at: received_at, index_bytes, .. } = accepted;
+        Artifact {
+            target,
+            digest,
+            uploaded_digest,
+            size,
+            attempt,
+            drone,
+            received_at,
+            index_bytes,
+            nar: None,
+        }
     }
 }
 
-/// Takes package files in.
+/// What an attempt may deliver.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// The files.
+    pub targets: Vec<Target>,
+    /// For Nix, the store paths that they may refer to.
+    pub nix: Option<Arc<Known>>,
+}
+
+impl Wanted {
+    /// What this attempt must bring.
+    ///
+    /// # Errors
+    /// As [`targets`].
+    pub fn by(swarm: &Swarm, attempt: AttemptId) -> Result<Self, Refusal> {
+        let targets = targets(swarm, attempt)?;
+        let is_nix = targets.iter().any(|target| target.nix().is_some());
+        let nix = if is_nix { Known::of(swarm, attempt).map(Arc::new) } else { None };
+        Ok(Self { targets, nix })
+    }
+}
+
+/// An examined file.
+#[derive(Debug)]
+pub enum Examined {
+    /// A Portage package.
+    Gpkg(Box<Result<Gpkg, IntakeError>>),
+    /// A Nix archive.
+    Nar(Box<Result<NarFile, IntakeError>>),
+}
+
+/// The directories of [`Receiving`].
+pub struct Places {
+    /// Unfinished uploads.
+    pub incoming: Incoming,
+    /// Accepted files.
+    pub store: Store,
+    /// Index entries of packages.
+    pub entries: EntryBook,
+    /// Listings of archives.
+    pub listings: Listings,
+}
+
+/// Accepts package files.
 pub struct Receiving {
     incoming: Incoming,
     store: Store,
     entries: EntryBook,
     key: Option<OpenPgpKey>,
     limits: Limits,
-    /// What was taken and the engine has not been told of. Noted beside the uploads for a
-    /// restart; where the note is lost the drone is asked to send the file again.
+    /// Accepted files that the engine does not know yet. A note beside each upload restores this
+    /// after a restart; if the note is lost, the drone is asked to send the file again.
     taken: Mutex<BTreeMap<(AttemptId, Digest), Taken>>,
+    nars: Mutex<nar::Nars>,
+    listings: Listings,
+    upstreams: Arc<Upstreams>,
     turns: [tokio::sync::Mutex<()>; TURNS],
     at_once: Semaphore,
-    /// Uploads that are looked at while they come. Further ones are looked at when they are
-    /// whole, so a slow connection holds nobody up.
+    /// Permits to examine an upload while it arrives. Without a permit it is examined once
+    /// complete, so slow connections block nobody.
     alongside: Arc<Semaphore>,
+    /// Held while a file that exceeds the modest limits is examined.
+    large: tokio::sync::Mutex<()>,
 }
 
 impl Receiving {
-    /// Uses these directories, and `key` for signing. What was taken before a restart is still
-    /// taken.
+    /// Uses these directories, and `key` for signing. Restores files that were accepted before a
+    /// restart.
     #[must_use]
-    pub fn new(
-        incoming: Incoming,
-        store: Store,
-        entries: EntryBook,
-        key: Option<OpenPgpKey>,
-        limits: Limits,
-    ) -> Self {
+    pub fn new(places: Places, key: Option<OpenPgpKey>, limits: Limits, upstreams: Arc<Upstreams>) -> Self {
+        let Places { incoming, store, entries, listings } = places;
         Self {
-            taken: Mutex::new(noted(&incoming, &store)),
+            taken: Mutex::new(noted::noted(&incoming, &store)),
+            nars: Mutex::default(),
+            listings,
+            upstreams,
             incoming,
             store,
             entries,
@@ -109,16 +180,17 @@ impl Receiving {
             turns: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
             at_once: Semaphore::new(AT_ONCE),
             alongside: Arc::new(Semaphore::new(AT_ONCE)),
+            large: tokio::sync::Mutex::default(),
         }
     }
 
-    /// Unfinished uploads.
+    /// The unfinished uploads.
     #[must_use]
     pub fn incoming(&self) -> &Incoming {
         &self.incoming
     }
 
-    /// The key that signs, if signing is on.
+    /// The signing key; `None` if signing is off.
     #[must_use]
     pub fn key_view(&self) -> Option<KeyView> {
         let key = self.key.as_ref()?;
@@ -129,49 +201,77 @@ impl Receiving {
                 return None;
             }
         };
-        Some(KeyView { fingerprint: key.fingerprint(), public_key })
+        Some(KeyView { fingerprint: key.fingerprint(), public_key, nix: Vec::new() })
     }
 
-    /// Waits until nobody else takes or reports files of this attempt.
+    /// Waits for the lock of this attempt, to accept or report its files.
     pub async fn turn(&self, attempt: AttemptId) -> tokio::sync::MutexGuard<'_, ()> {
         self.turns[(attempt.0 % TURNS as u64) as usize].lock().await
     }
 
-    /// Looks at an upload while it comes, if there is room for that.
+    /// Starts to examine an upload while it arrives, if a permit is free.
     #[must_use]
-    pub fn look_alongside(&self, build_time: TimeMs) -> Option<Alongside> {
+    pub fn look_alongside(&self, wanted: &Wanted, build_time: TimeMs) -> Option<Alongside<Examined>> {
         let permit = self.alongside.clone().try_acquire_owned().ok()?;
-        Some(Alongside::start(self.limits, build_time, permit))
+        let Some(known) = &wanted.nix else {
+            let limits = self.limits.modest();
+            let examine = move |pieces: &mut dyn Read| intake::examine(pieces, &limits, build_time);
+            return Some(Alongside::start(permit, move |pieces| Examined::Gpkg(Box::new(examine(pieces)))));
+        };
+        // If the snapshot cannot be read, the complete file is examined, which reports it.
+        let (sought, limits) = (self.sought(known).ok()?, self.nar_limits());
+        let examine = move |pieces: &mut dyn Read| archive::examine(pieces, &limits, &sought);
+        Some(Alongside::start(permit, move |pieces| Examined::Nar(Box::new(examine(pieces)))))
     }
 
-    /// Whether this file of an attempt was taken already.
+    /// Whether this file of an attempt has been accepted.
     #[must_use]
     pub fn has_taken(&self, attempt: AttemptId, digest: Digest) -> bool {
-        self.find(attempt, digest).is_some()
+        self.find(attempt, digest).is_some() || self.nars().has_verified(attempt, digest)
     }
 
-    /// Takes an uploaded file, which must be one of `candidates`: checks, signs, stores and
-    /// indexes it. `examined` is what was found while it came, if it was looked at then;
-    /// `build_time` is what it gets otherwise.
+    /// Checks, signs, stores and indexes an uploaded file, which must be one of those wanted; a Nix
+    /// archive is only checked. `examined` is the result of examining it while it arrived; without one
+    /// it is examined now and gets `build_time`.
     ///
     /// # Errors
-    /// It is none of them, is not whole, or the disk fails. A file that is at fault is
+    /// The file is incomplete, is none of the candidates, or the disk fails. A rejected file is
     /// removed.
     pub async fn take(
         self: &Arc<Self>,
         attempt: AttemptId,
         digest: Digest,
-        candidates: Vec<Target>,
-        examined: Option<Result<Gpkg, IntakeError>>,
+        wanted: Wanted,
+        examined: Option<Examined>,
         build_time: TimeMs,
     ) -> Result<(), ReceiveError> {
+        if let Some(known) = wanted.nix {
+            let examined = match examined {
+                Some(Examined::Nar(examined)) => Some(*examined),
+                _ => None,
+            };
+            return self.verify_nar(attempt, digest, known, examined).await;
+        }
+        let candidates = wanted.targets;
+        let examined = match examined {
+            Some(Examined::Gpkg(examined)) => Some(*examined),
+            _ => None,
+        };
         if self.find(attempt, digest).is_some_and(|taken| candidates.contains(&taken.target)) {
             return Ok(());
         }
         let _permit = self.at_once.acquire().await;
+        let (this, first) = (self.clone(), candidates.clone());
+        let modest = self.limits.modest();
+        let take = move || this.take_now(attempt, digest, &first, examined, build_time, &modest);
+        match tokio::task::spawn_blocking(take).await? {
+            Err(ReceiveError::Large) => {}
+            taken => return taken,
+        }
+        let _alone = self.large.lock().await;
         let this = self.clone();
-        tokio::task::spawn_blocking(move || this.take_now(attempt, digest, &candidates, examined, build_time))
-            .await?
+        let take = move || this.take_now(attempt, digest, &candidates, None, build_time, &this.limits);
+        tokio::task::spawn_blocking(take).await?
     }
 
     fn take_now(
@@ -181,21 +281,21 @@ impl Receiving {
         candidates: &[Target],
         examined: Option<Result<Gpkg, IntakeError>>,
         build_time: TimeMs,
+        limits: &Limits,
     ) -> Result<(), ReceiveError> {
         let upload = match self.incoming.status(attempt, digest) {
             Ok(upload) if upload.is_complete() => upload,
             Ok(_) | Err(UploadError::Unknown) => return Err(ReceiveError::NotUploaded(digest)),
             Err(error) => return Err(error.into()),
         };
-        let acceptance = Acceptance {
-            limits: &self.limits,
-            key: self.key.as_ref(),
-            store: &self.store,
-            entries: &self.entries,
-        };
+        let examined = examined.unwrap_or_else(|| intake::examine_file(&upload.path, limits, build_time));
+        if *limits != self.limits && intake::is_cut_short(&examined) {
+            return Err(ReceiveError::Large);
+        }
+        let acceptance = Acceptance { key: self.key.as_ref(), store: &self.store, entries: &self.entries };
         match acceptance.accept(&upload.path, examined, candidates, digest, build_time) {
             Ok((target, accepted)) => {
-                let taken = Taken { target: target.clone(), accepted };
+                let taken = Taken { target: target.clone().into(), accepted };
                 let note = serde_json::to_string(&taken).map_err(|error| error.to_string());
                 let noted = note.and_then(|note| {
                     let noted = self.incoming.note_taken(attempt, digest, upload.size, &note);
@@ -216,20 +316,25 @@ impl Receiving {
         }
     }
 
-    /// The artifacts that an attempt brought, in the order of its targets.
+    /// The artifacts of an attempt, in the order of its targets.
     ///
     /// # Errors
-    /// A file is not there or not what was asked for, or a disk fails.
+    /// A file is missing or is not its target, or a disk fails.
     pub async fn artifacts(
         self: &Arc<Self>,
         attempt: AttemptId,
         drone: DroneId,
         files: Vec<(Digest, Target)>,
+        nix: Option<Arc<Known>>,
         build_time: TimeMs,
     ) -> Result<Vec<Artifact>, ReceiveError> {
+        if let Some(known) = nix {
+            return self.nar_artifacts(attempt, drone, files, known, build_time).await;
+        }
         let mut artifacts = Vec::with_capacity(files.len());
         for (uploaded_digest, target) in files {
-            self.take(attempt, uploaded_digest, vec![target.clone()], None, build_time).await?;
+            let wanted = Wanted { targets: vec![target.clone()], nix: None };
+            self.take(attempt, uploaded_digest, wanted, None, build_time).await?;
             let taken = self.find(attempt, uploaded_digest);
             let taken = taken.ok_or(ReceiveError::NotUploaded(uploaded_digest))?;
             artifacts.push(Taken { target, ..taken }.artifact(attempt, drone, uploaded_digest));
@@ -237,100 +342,31 @@ impl Receiving {
         Ok(artifacts)
     }
 
-    /// The stored packages that install the same paths as these. `known` is what the engine
-    /// knows, and is asked for last: what it has not been told of is compared, too, so that of
-    /// two that arrive together the later sees the earlier.
-    ///
-    /// # Errors
-    /// What has arrived cannot be read.
-    pub async fn collisions(
-        self: &Arc<Self>,
-        drone: DroneId,
-        arrived: &[Artifact],
-        known: impl FnOnce() -> Vec<Artifact>,
-    ) -> Result<Vec<Collision>, ReceiveError> {
-        // Which drone brings the others does not matter here.
-        let untold =
-            |(&(attempt, digest), taken): (&_, &Taken)| taken.clone().artifact(attempt, drone, digest);
-        let untold: Vec<Artifact> = self.taken().iter().map(untold).collect();
-        let mut others = known();
-        let is_known: BTreeSet<Digest> = others.iter().map(|other| other.digest).collect();
-        others.extend(untold.into_iter().filter(|other| !is_known.contains(&other.digest)));
-        let (this, arrived) = (self.clone(), arrived.to_vec());
-        let found = tokio::task::spawn_blocking(move || {
-            collisions::find(&this.entries, &this.store, &arrived, others)
-        });
-        found.await?.map_err(|error| AcceptError::Failed(error.to_string()).into())
-    }
-
-    /// Which libraries of these, which one attempt built, are not there when they run, in one
-    /// line.
-    ///
-    /// # Errors
-    /// A stored package cannot be read.
-    pub async fn unprovided(
-        self: &Arc<Self>,
-        arrived: &[Artifact],
-        around: Surroundings,
-    ) -> Result<Option<String>, ReceiveError> {
-        let prebuilt = arrived.iter().any(|artifact| {
-            let taken = self.find(artifact.attempt, artifact.uploaded_digest);
-            taken.is_some_and(|taken| taken.accepted.prebuilt)
-        });
-        let (this, arrived) = (self.clone(), arrived.to_vec());
-        let found = tokio::task::spawn_blocking(move || {
-            sonames::unprovided(&this.entries, &this.store, &arrived, prebuilt, &around)
-        });
-        found.await?.map_err(|error| AcceptError::Failed(error.to_string()).into())
-    }
-
-    /// Why these do not fit into an index of at most `limit` bytes that has all of `others`, in
-    /// one line, if they do not.
-    ///
-    /// # Errors
-    /// The disk fails.
-    pub async fn breaks_index(
-        self: &Arc<Self>,
-        arrived: &[Artifact],
-        others: BTreeSet<Digest>,
-        limit: u64,
-    ) -> Result<Option<String>, ReceiveError> {
-        let (this, arrived) = (self.clone(), arrived.to_vec());
-        let sizes = tokio::task::spawn_blocking(move || {
-            let own: BTreeSet<Digest> = arrived.iter().map(|artifact| artifact.digest).collect();
-            let others = this.entries.size(others.difference(&own).copied())?;
-            Ok::<_, DiskError>((this.entries.size(own)?, others))
-        });
-        let (own, others) = sizes.await?.map_err(AcceptError::from)?;
-        Ok((own + others > limit).then(|| {
-            format!(
-                "its {own} bytes of metadata do not fit into the index of its profile, which has {others} of \
-                 the {limit} bytes of `index_bytes` in `[limits]`"
-            )
-        }))
-    }
-
-    /// Artifacts that are stored and that the engine has not been told of.
+    /// Stored artifacts that the engine does not know yet.
     #[must_use]
     pub fn untold(&self) -> BTreeSet<Digest> {
-        self.taken().values().map(|taken| taken.accepted.digest).collect()
+        let mut untold = self.untold_nars();
+        untold.extend(self.taken().values().map(|taken| taken.accepted.digest));
+        untold
     }
 
-    /// Forgets what was taken for attempts that cannot report it any more.
+    /// Forgets accepted files of attempts that cannot report them any more.
     pub fn retain(&self, open: impl Fn(AttemptId) -> bool) {
         self.taken().retain(|(attempt, _), _| open(*attempt));
+        self.nars().retain(open);
     }
 
-    /// Drops everything that an attempt uploaded; what was received is in the store.
+    /// Removes all uploads of an attempt; accepted artifacts stay in the store.
     pub async fn forget(self: &Arc<Self>, attempt: AttemptId) {
         self.taken().retain(|(of, _), _| *of != attempt);
+        self.nars().retain(|of| of != attempt);
         let this = self.clone();
         let removed = tokio::task::spawn_blocking(move || this.incoming.remove_attempt(attempt)).await;
         let removed = removed.map_err(|error| error.to_string());
         if let Err(error) =
             removed.and_then(|removed: Result<(), DiskError>| removed.map_err(|e| e.to_string()))
         {
-            // It only costs space, and the next sweep tries again.
+            // This only costs space, and the next sweep tries again.
             tracing::warn!(%attempt, %error, "an upload that is no longer needed is left over");
         }
     }
@@ -344,38 +380,15 @@ impl Receiving {
     }
 }
 
-/// What the notes beside the uploads say, where the store has what they speak of.
-fn noted(incoming: &Incoming, store: &Store) -> BTreeMap<(AttemptId, Digest), Taken> {
-    let uploads = incoming.list().unwrap_or_else(|error| {
-        tracing::warn!(%error, "what was taken before is not known; drones are asked for it again");
-        Vec::new()
-    });
-    let mut taken = BTreeMap::new();
-    for upload in uploads.into_iter().filter(|upload| upload.taken) {
-        let text = std::fs::read_to_string(&upload.path).unwrap_or_default();
-        match serde_json::from_str::<Taken>(&text) {
-            Ok(note) if store.size(note.accepted.digest).ok().flatten() == Some(note.accepted.size) => {
-                taken.insert((upload.attempt, upload.digest), note);
-            }
-            _ => tracing::warn!(note = %upload.path.display(), "a file that was taken is asked for again"),
-        }
-    }
-    taken
-}
-
-/// The files that an attempt must bring, with its build ids.
+/// The targets that an attempt must bring, with its build ids.
 ///
 /// # Errors
-/// There is no such attempt, it builds no package, or its package is gone.
+/// There is no such attempt, it is not a build, or its package is gone.
 pub fn targets(swarm: &Swarm, attempt: AttemptId) -> Result<Vec<Target>, Refusal> {
     let record = swarm.attempts.get(&attempt).ok_or(Refusal::UnknownAttempt(attempt))?;
     let Job::Build(package) = record.job else {
         return Err(Refusal::Invalid(format!("attempt {attempt} builds no package and brings no files")));
     };
     let package = swarm.packages.get(&package).ok_or(Refusal::UnknownPackage(package))?;
-    let mut targets = package.targets.clone();
-    for (target, &build_id) in targets.iter_mut().zip(&record.build_ids) {
-        target.build_id = build_id;
-    }
-    Ok(targets)
+    Ok(package.targets_with(&record.build_ids))
 }

@@ -1,7 +1,7 @@
-//! Taking over a changed configuration while the orchestrator runs (SIGHUP).
+//! Reloads the configuration while the orchestrator runs (SIGHUP).
 //!
-//! A file that is wrong changes nothing at all. Of one that is right, what can change at
-//! runtime is taken over, and what cannot is named and waits for a restart.
+//! A file with an error changes nothing. Otherwise the settings that can change at runtime are
+//! applied, and the others are listed as waiting for a restart.
 
 use crate::{app::App, config::Config};
 use std::{
@@ -13,62 +13,63 @@ use swarm_common::{
     telemetry::{Telemetry, TelemetryError},
 };
 
-/// Settings and sections that need no restart. Whoever uses one of them reads it from
-/// [`App::live`] each time.
+/// Settings and sections that need no restart. Code that uses one must read it from [`App::live`]
+/// each time.
 const AT_RUNTIME: &[&str] = &["policy", "healing", "log.level", "build_logs"];
 
-/// Why the old configuration stays.
+/// Why a reload failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
-    /// The new one is wrong.
+    /// The new configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The log does not take it.
+    /// The log level cannot be set.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
-    /// The engine does not take it.
+    /// The engine does not accept the policy; nothing has changed.
     #[error("the engine does not take it: {0}")]
     Engine(#[from] crate::engine::EngineError),
 }
 
-/// What a reload came to: names of settings.
+/// Result of a reload: names of changed settings.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Reloaded {
-    /// In force now.
+    /// Settings now in force.
     pub applied: Vec<String>,
-    /// In force after a restart.
+    /// Settings that need a restart.
     pub waiting: Vec<String>,
 }
 
-/// The configuration file and what was last read from it.
+/// The configuration file and the versions of it that were read.
 #[derive(Debug)]
 pub struct Reloader {
     path: PathBuf,
-    /// What the orchestrator started with: settings that need a restart are still so.
+    /// As read at the start: settings that need a restart still have these values.
     started: Written,
-    /// What it read last: the others are so.
+    /// As last read: the other settings have these values.
     last: Written,
 }
 
 impl Reloader {
-    /// Begins with the file as it is.
+    /// Reads the file for the first time.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The file cannot be read.
     pub fn new(path: &Path) -> Result<Self, ConfigError> {
         let started = Written::load(path)?;
         Ok(Self { path: path.to_owned(), last: started.clone(), started })
     }
 
-    /// Reads the file again and takes over what can be.
+    /// Reads the file again and applies what can change at runtime.
     ///
     /// # Errors
-    /// Why the old configuration stays.
+    /// The file is invalid, or a new setting cannot be applied.
     pub async fn reload(&mut self, app: &App, telemetry: &Telemetry) -> Result<Reloaded, ReloadError> {
         let config = Config::load(&self.path)?;
         let written = Written::load(&self.path)?;
-        telemetry.set_level(&config.log.level)?;
+        // The engine first, because it may refuse; the level was checked when the file was read.
         app.engine.set_policy(config.core_policy()).await?;
+        telemetry.set_level(&config.log.level)?;
         app.live.send_replace(Arc::new(config));
         let applied = self.last.changes(&written).into_iter().filter(|name| at_runtime(name)).collect();
         let waiting = self.started.changes(&written).into_iter().filter(|name| !at_runtime(name)).collect();

@@ -1,7 +1,8 @@
-//! The whole orchestrator put together, for the program and for the tests alike: [`build`]
-//! opens everything and binds the address, [`Server::serve`] runs until it is told to stop.
+//! Assembles the orchestrator, for the program and for tests: [`build`] opens everything and binds
+//! the addresses, [`Server::serve`] runs until it is stopped.
 
 mod error;
+mod keys;
 mod listen;
 
 pub use error::{ServeError, StartError};
@@ -23,17 +24,17 @@ use crate::{
     images::Images,
     journal,
     logs::Logs,
+    nix::{listings::Listings, upstream::Upstreams},
     notify::{self, Notifier},
     pass_leftovers, pass_scrub,
     passes::Passes,
-    publisher::{Binhosts, Publisher},
+    publisher::{Binhosts, Caches, Publisher},
     random,
-    receiving::Receiving,
-    sign::OpenPgpKey,
+    receiving::{self, Receiving},
     snapshots::Snapshots,
     state_dir::StateDir,
     tls,
-    vanished::{self, Vanished},
+    vanished::Vanished,
 };
 use std::{io, net::SocketAddr, path::Path, sync::Arc};
 use swarm_common::{
@@ -48,7 +49,7 @@ use swarm_common::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// A server that listens and is not served yet.
+/// An orchestrator that is bound but does not serve yet.
 pub struct Server {
     app: Arc<App>,
     entrances: Vec<Entrance>,
@@ -56,19 +57,19 @@ pub struct Server {
     address: SocketAddr,
     engine_task: EngineTask,
     first_start: bool,
-    /// Held as long as the server lives.
+    /// Holds the lock of the state directory.
     _state_dir: StateDir,
 }
 
-/// Opens everything and binds the address.
+/// Opens everything and binds the addresses.
 ///
 /// # Errors
-/// Something cannot be opened; nothing is left running.
+/// Something cannot be opened or bound.
 pub async fn build(config: Config) -> Result<Server, StartError> {
     build_with(config, Arc::new(SystemClock::new())).await
 }
 
-/// As [`build`], with another clock.
+/// Like [`build`], with another clock.
 ///
 /// # Errors
 /// As [`build`].
@@ -88,7 +89,8 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
     let images = Images::open(artifacts.join("images"))?;
     let binhosts = Binhosts::new(artifacts.join("binhost"));
     let logs = Logs::open(config.state_dir.join("logs"))?;
-    let key = signing_key(&config)?;
+    let key = keys::for_packages(&config)?;
+    let nix_keys = keys::for_nix(&config)?;
     let (listener, address) = listen::bind(config.listen).await?;
     let mut entrances = vec![Entrance { listener, tls: None }];
     let mut reached = None;
@@ -114,7 +116,15 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
     }
     let journal = journal::open(&config.journal, &config.state_dir, &own, config.accept_new)?;
     let (engine, engine_task) = Engine::start(journal, config.core_policy(), clock).await?;
-    let receiving = Receiving::new(incoming, store.clone(), entries.clone(), key, limits);
+    let listings = Listings::open(artifacts.join("listings"))?;
+    let upstreams = Arc::new(Upstreams::new(snapshots.clone()));
+    let places = receiving::Places {
+        incoming,
+        store: store.clone(),
+        entries: entries.clone(),
+        listings: listings.clone(),
+    };
+    let receiving = Receiving::new(places, key, limits, upstreams.clone());
     let notifier = Notifier::open(engine.clone(), &config.notify, &config.state_dir.join("notify.json"))
         .map_err(StartError::Notify)?;
     let app = Arc::new(App {
@@ -129,10 +139,13 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
         tls: reached,
         store,
         entries,
+        listings,
+        upstreams,
         receiving: Arc::new(receiving),
+        nix_keys,
         snapshots,
         images,
-        logs,
+        logs: Arc::new(logs),
         binhosts,
         small_files: Arc::default(),
         published: Arc::default(),
@@ -145,7 +158,7 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
     Ok(Server { app, entrances, lane, address, engine_task, first_start, _state_dir: state_dir })
 }
 
-/// Where others reach this orchestrator, as far as it knows itself.
+/// The URL under which other machines reach this orchestrator, as far as it can tell.
 fn own_address(bound: SocketAddr, reached: Option<&Reached>) -> String {
     match (reached, bound.ip()) {
         (Some(tls), _) => format!("https://{}:{}", tls.name, tls.address.port()),
@@ -157,8 +170,8 @@ fn own_address(bound: SocketAddr, reached: Option<&Reached>) -> String {
     }
 }
 
-/// The token in a file, and whether it was made just now. A credential of the file's name
-/// goes before it.
+/// Reads a token, or creates it, and returns whether it was created. A systemd credential with the
+/// file's name takes precedence.
 fn token(path: &Path, prefix: &str) -> Result<(Secret, bool), StartError> {
     let given = path.file_name().and_then(|name| credential(name.to_str()?));
     match read_secret(given.as_deref().unwrap_or(path)) {
@@ -172,58 +185,30 @@ fn token(path: &Path, prefix: &str) -> Result<(Secret, bool), StartError> {
     }
 }
 
-fn signing_key(config: &Config) -> Result<Option<OpenPgpKey>, StartError> {
-    if !config.signing.enabled {
-        return Ok(None);
-    }
-    let (path, trace) = (config.key_file(), config.key_fingerprint_file());
-    if matches!(path.try_exists(), Ok(false)) && trace.exists() {
-        let vanished = Vanished {
-            what: "the signing key",
-            path: path.clone(),
-            trace: format!("{} says that it signed", trace.display()),
-            cost: "to have another made, which every workstation must then be told to trust",
-        };
-        vanished.unless(config.accept_new)?;
-    }
-    let (key, made) = OpenPgpKey::load_or_create(&path, &config.signing.user_id)?;
-    if let Some(before) = vanished::note(&trace, &key.fingerprint())? {
-        let now = key.fingerprint();
-        tracing::warn!(
-            before,
-            now,
-            "the signing key is another one: workstations have to be told to trust it"
-        );
-    }
-    if made {
-        tracing::info!(file = %path.display(), fingerprint = %key.fingerprint(), "a signing key was made; keep a copy");
-    }
-    Ok(Some(key))
-}
-
 impl Server {
-    /// The address that it listens on for plain HTTP.
+    /// The bound address for plain HTTP.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What handlers and passes share.
+    /// The state shared by handlers and passes.
     #[must_use]
     pub fn app(&self) -> Arc<App> {
         self.app.clone()
     }
 
-    /// Whether the admin's token was made just now.
+    /// Whether the admin token was created by this start.
     #[must_use]
     pub fn is_first_start(&self) -> bool {
         self.first_start
     }
 
-    /// Serves until `stop`, lets open requests end, and closes the journal.
+    /// Serves until `stop`, lets open requests finish, and closes the journal.
     ///
     /// # Errors
-    /// A defect ended the engine, or another orchestrator took over. Living on would look
+    /// A bug ended the engine, or another orchestrator took over. To go on would look healthy to a
+    /// supervisor and do nothing.
     /// alive to a supervisor and do nothing for anybody.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
         let Self { app, entrances, lane, engine_task, .. } = self;
@@ -235,6 +220,7 @@ impl Server {
             app.binhosts.clone(),
             app.store.clone(),
             app.entries.clone(),
+            Caches::of(&app),
         );
         let publisher =
             app.passes.spawn("publisher", when_leading(app.clone(), publisher.run(stopping.clone())));
@@ -264,7 +250,7 @@ impl Server {
         let served = async { tokio::join!(connections, stopper).1 };
         let told = tokio::select! {
             told = served => told,
-            // At once: whatever is still open here would only be told what no longer counts.
+            // Stop at once: answers to requests that are still open would no longer be valid.
             by = app.engine.deposed() => {
                 stopping.cancel();
                 return Err(ServeError::Deposed(by));
@@ -290,7 +276,7 @@ impl Server {
     }
 }
 
-/// A pass works where commands are taken: it begins when this orchestrator leads.
+/// Runs a pass only once this orchestrator leads, because commands are taken only then.
 async fn when_leading(app: Arc<App>, pass: impl Future<Output = ()>) {
     tokio::select! {
         () = app.engine.leading() => pass.await,

@@ -1,6 +1,6 @@
-//! Snapshots as they came: compressed archives by the digest of their content. One enters
-//! only whole and proved. Beside them are the differences that drones asked for, each named after
-//! both snapshots and gone with the newer one.
+//! Snapshots: compressed archives, stored by the digest of their content. A snapshot is stored only
+//! once it is complete and verified. Beside the snapshots are the differences that drones
+//! requested, named after both snapshots and removed with the newer one.
 
 use crate::{
     archives::{Archives, NewArchive},
@@ -18,48 +18,49 @@ use swarm_common::{
     format::snapshot::{self, SnapshotError},
 };
 
-/// Why a snapshot was not taken.
+/// Why a snapshot was not accepted, or a difference not made.
 #[derive(Debug, thiserror::Error)]
 pub enum TakeError {
-    /// It is not what its name says, or no snapshot.
+    /// The content does not match the digest, or is not a valid snapshot.
     #[error(transparent)]
     Unsound(#[from] SnapshotError),
-    /// The disk.
+    /// The disk failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
 }
 
-/// A difference is worth its while if it is so many times smaller than the snapshot.
+/// A difference is used only if it is at least this many times smaller than the snapshot.
 const WORTH: u64 = 2;
 
 /// The directory of snapshots.
 #[derive(Debug, Clone)]
 pub struct Snapshots {
     archives: Archives,
-    /// One difference is made at a time: all drones ask for the same one.
+    /// Held while a difference is made, because drones usually request the same one at the same
+    /// time.
     making: Arc<Mutex<()>>,
 }
 
 impl Snapshots {
-    /// Uses `dir`, which is made if needed.
+    /// Uses `dir`, which is created if needed.
     ///
     /// # Errors
-    /// If it cannot be made.
+    /// The directory cannot be created.
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self, DiskError> {
         Ok(Self { archives: Archives::open(dir.into())?, making: Arc::default() })
     }
 
-    /// Where the archive is, or would be.
+    /// Path of a snapshot, whether it exists or not.
     #[must_use]
     pub fn path(&self, digest: Digest) -> PathBuf {
         self.archives.path(digest)
     }
 
-    /// The archive with what `newer` has that `older` has not, made if need be. `None` if one of
-    /// them is not here or they have too little in common.
+    /// An archive with what `newer` has and `older` lacks, created if needed. `None` if a snapshot
+    /// is missing or they have too little in common.
     ///
     /// # Errors
-    /// If one of them cannot be read, or the disk fails.
+    /// A snapshot cannot be read, or the disk fails.
     pub fn difference(&self, newer: Digest, older: Digest) -> Result<Option<PathBuf>, TakeError> {
         let path = self.archives.dir().join(format!("{newer}.since-{older}.tar.zst"));
         let _turn = self.making.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,7 +72,7 @@ impl Snapshots {
             self.make_difference(&old, &new, &path)?;
         }
         let size = fs::metadata(&path).map_err(DiskError::at("look at", &path))?.len();
-        // What was not worth its while is kept empty, so that it is not made again.
+        // An empty file records that a difference was too large, so that it is not made again.
         Ok((size > 0).then_some(path))
     }
 
@@ -82,7 +83,7 @@ impl Snapshots {
         match snapshot::difference(open(old)?, [open(new)?, open(new)?], &mut made) {
             Ok(()) => {}
             Err(SnapshotError::Io { source, .. }) if source.kind() == io::ErrorKind::FileTooLarge => {
-                // What is buffered is not wanted either.
+                // Discard the buffered bytes too.
                 drop(made.into_parts());
                 return Ok(self.archives.create()?.keep(path)?);
             }
@@ -92,34 +93,34 @@ impl Snapshots {
         Ok(made.file.keep(path)?)
     }
 
-    /// Whether it is there.
+    /// Whether a snapshot is stored.
     ///
     /// # Errors
-    /// If the disk fails.
+    /// The disk fails.
     pub async fn has(&self, digest: Digest) -> Result<bool, DiskError> {
         let path = self.path(digest);
         tokio::fs::try_exists(&path).await.map_err(DiskError::at("look at", &path))
     }
 
-    /// Begins to take the snapshot `digest`.
+    /// Starts to receive the snapshot `digest`.
     ///
     /// # Errors
-    /// If the disk fails.
+    /// The disk fails.
     pub fn create(&self, digest: Digest) -> Result<NewSnapshot, DiskError> {
         Ok(NewSnapshot { path: self.path(digest), digest, file: self.archives.create()? })
     }
 
-    /// Removes archives that nobody needs and that came before `before`, and what a crash
-    /// left. How many went.
+    /// Removes archives older than `before` for which `kept` returns false, and leftovers of a
+    /// crash. Returns the number of files removed.
     ///
     /// # Errors
-    /// If the disk fails.
+    /// The disk fails.
     pub fn retain(&self, before: SystemTime, kept: impl Fn(Digest) -> bool) -> Result<usize, DiskError> {
         self.archives.retain(before, kept)
     }
 }
 
-/// A file that takes no more than so many bytes.
+/// A file with an upper limit on its size.
 struct Bounded {
     file: NewArchive,
     left: u64,
@@ -138,7 +139,8 @@ impl Write for Bounded {
     }
 }
 
-/// A snapshot on its way in. Dropped without [`NewSnapshot::commit`] it is gone.
+/// A snapshot that is being received. Dropped without [`NewSnapshot::commit`], it leaves nothing
+/// behind.
 #[derive(Debug)]
 pub struct NewSnapshot {
     path: PathBuf,
@@ -147,18 +149,18 @@ pub struct NewSnapshot {
 }
 
 impl NewSnapshot {
-    /// Takes the next bytes.
+    /// Appends bytes.
     ///
     /// # Errors
-    /// If the disk fails.
+    /// The disk fails.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
         self.file.write(bytes)
     }
 
-    /// Proves that it is the snapshot that was announced, and keeps it.
+    /// Verifies the snapshot and stores it.
     ///
     /// # Errors
-    /// It is another one or none, or the disk fails.
+    /// The content does not match the digest or is not a snapshot, or the disk fails.
     pub fn commit(self) -> Result<(), TakeError> {
         snapshot::verify(self.file.reopen()?.0, self.digest)?;
         Ok(self.file.keep(&self.path)?)

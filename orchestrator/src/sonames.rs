@@ -1,14 +1,15 @@
-//! Whether the libraries that a package was linked with are there when it runs.
+//! Checks that the shared libraries a package was linked with are available when it runs.
 //!
-//! Portage notes the sonames that a package REQUIRES and PROVIDES. What it links with in a
-//! build root comes from the package itself, the base, or what the plan has installed for the
-//! build. If it is of the last and the package does not need that at run time, the package
-//! breaks on a workstation that does not happen to have it.
+//! Portage records the sonames that a package REQUIRES and PROVIDES. In a build root, a library
+//! comes from the package itself, from the base, or from a package that the plan installed for the
+//! build. In the last case, if the package does not depend on the provider at run time, it breaks
+//! on a workstation that does not have the provider.
 //!
-//! Only what is certain is refused. Nothing is while the base's sonames are not known: on a host
-//! that is no Gentoo, whose C library no package provides, any library may be its. What nobody provides is left to packages of
-//! prebuilt programs, which often carry plugins for libraries that are not there, and as long
-//! as something that is needed at run time has not been received.
+//! Only certain errors are refused. Nothing is refused while the base's sonames are unknown: on a
+//! host that is not Gentoo, no package provides the C library, so any library may come from the
+//! host. A soname without a provider is accepted for packages of prebuilt programs, which often
+//! contain plugins for absent libraries, and while some run-time dependencies have not been
+//! received.
 
 use crate::artifact::{
     entries::{EntriesError, EntryBook},
@@ -18,7 +19,7 @@ use std::collections::BTreeMap;
 use swarm_common::{sonames::parse, wire::artifact::Artifact};
 use swarm_core::closure::Surroundings;
 
-/// Sonames that are told of.
+/// The most sonames to list in a message.
 const TOLD: usize = 5;
 
 fn runtime_needs(entries: &EntryBook, store: &Store, artifact: &Artifact) -> Result<String, EntriesError> {
@@ -26,7 +27,7 @@ fn runtime_needs(entries: &EntryBook, store: &Store, artifact: &Artifact) -> Res
     Ok(format!("{} {} ", entry.get("RDEPEND"), entry.get("PDEPEND")))
 }
 
-/// Whether dependencies name `category/name`, in whatever version.
+/// Whether dependencies name the package `category/name`, in any version.
 fn names(dependencies: &str, cp: &str) -> bool {
     dependencies.split_whitespace().any(|atom| {
         let atom = atom.trim_start_matches(['<', '>', '=', '~']);
@@ -41,7 +42,7 @@ fn names(dependencies: &str, cp: &str) -> bool {
     })
 }
 
-/// What keeps packages that were built together from being taken, in one line, if anything does.
+/// Why packages that one attempt built must be refused, in one line; `None` if they are fine.
 ///
 /// # Errors
 /// A stored package cannot be read.
@@ -81,17 +82,17 @@ pub fn unprovided(
     let certain = around.is_whole && !prebuilt;
     lacking.retain(|soname, _| certain || of.contains_key(soname));
     if !lacking.is_empty() {
-        // A need that the base meets is not among the edges of a plan that would else be a circle.
+        // To avoid cycles, a plan may leave out an edge for a dependency that the base satisfies.
         let needs =
             arrived.iter().chain(&around.runtime).map(|artifact| runtime_needs(entries, store, artifact));
         let needs = needs.collect::<Result<String, _>>()?;
         lacking.retain(|soname, _| {
-            of.get(soname).is_none_or(|provider| !names(&needs, provider.target.cpv.cp()))
+            of.get(soname).is_none_or(|provider| !names(&needs, provider.target.family()))
         });
     }
     let Some(user) = lacking.values().next() else { return Ok(None) };
     let told = lacking.keys().take(TOLD).map(|soname| match of.get(soname) {
-        Some(provider) => format!("{} of {}", soname.1, provider.target.cpv),
+        Some(provider) => format!("{} of {}", soname.1, provider.target.title()),
         None => soname.1.clone(),
     });
     let told = told.collect::<Vec<_>>().join(", ");
@@ -99,7 +100,7 @@ pub fn unprovided(
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     Ok(Some(format!(
         "{} was linked with {told}{more}, which neither the base nor what it needs at run time (RDEPEND) provides",
-        user.target.cpv
+        user.target.title()
     )))
 }
 

@@ -1,77 +1,75 @@
-//! The state directory, and that only one orchestrator works in it.
+//! The state directory, locked so that only one orchestrator uses it.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
-    io::{Read, Seek, Write},
+    fs::{self, OpenOptions, TryLockError},
+    io::{Seek, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
+use swarm_common::locked::LockedFile;
 
-/// Everything that must survive a restart is below this directory. The lock is held as
-/// long as this value lives; the system lets go of it however the process ends.
+/// Holds everything that must survive a restart. The lock lasts as long as this value; the kernel
+/// releases it however the process ends.
 #[derive(Debug)]
 pub struct StateDir {
     path: PathBuf,
-    _lock: File,
+    _lock: LockedFile,
 }
 
 /// Why the state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateDirError {
-    /// Another orchestrator works in it.
+    /// Another orchestrator uses it.
     #[error(
         "another orchestrator (process {holder}) works in {path}: stop it first, or give this one its own state_dir"
     )]
     Held {
         /// The directory.
         path: PathBuf,
-        /// Who holds it.
+        /// Process id of the lock's holder.
         holder: String,
     },
-    /// It cannot be made or opened.
+    /// The directory cannot be created, opened or locked.
     #[error("the state directory {path} cannot be used: {source}")]
     Io {
         /// The directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
 }
 
 impl StateDir {
-    /// Makes the directory if need be, readable for its owner only, and locks it.
+    /// Creates the directory if needed, accessible only to its owner, and locks it.
     ///
     /// # Errors
-    /// Another orchestrator has it, or the system refuses.
+    /// Another orchestrator holds the lock, or the directory cannot be used.
     pub fn open(path: &Path) -> Result<Self, StateDirError> {
         let io = |source| StateDirError::Io { path: path.to_owned(), source };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;
         let file = path.join("lock");
         let mut lock = OpenOptions::new();
-        let lock = lock.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let mut lock = lock.open(file).map_err(io)?;
-        match lock.try_lock() {
-            Ok(()) => {}
+        let lock = lock.write(true).create(true).truncate(false).mode(0o600).open(&file).map_err(io)?;
+        let mut lock = match LockedFile::try_lock(lock) {
+            Ok(lock) => lock,
             Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                lock.read_to_string(&mut holder).map_err(io)?;
-                let holder = holder.trim().to_owned();
+                let holder = fs::read_to_string(&file).map_err(io)?.trim().to_owned();
                 return Err(StateDirError::Held { path: path.to_owned(), holder });
             }
             Err(TryLockError::Error(source)) => return Err(io(source)),
-        }
+        };
         lock.set_len(0).and_then(|()| lock.rewind()).map_err(io)?;
         writeln!(lock, "{}", std::process::id()).map_err(io)?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
-    /// A path below the directory.
+    /// A path inside the directory.
     #[must_use]
     pub fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// The directory.
+    /// The directory's path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path

@@ -1,11 +1,11 @@
-//! What was there and is gone: a key, a certificate or a journal, while something that came of
-//! it still is. Another one made without a word would cut off whoever trusts the first, or
-//! hide that a disk is not mounted. So the start stops, unless the admin accepts the loss.
+//! Stops the start when a key, a certificate or the journal is missing that was there before, as
+//! something derived from it shows. Replacing it silently would cut off everybody who trusts the
+//! old one, or hide that a disk is not mounted. The admin can accept the loss.
 
 use std::path::{Path, PathBuf};
 use swarm_common::config::{ConfigError, secret::write_private};
 
-/// What stops a start.
+/// Something that should exist is missing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{what} {} is gone, and {trace}: restore it from a backup (is its disk mounted?), or start once with \
@@ -13,21 +13,32 @@ use swarm_common::config::{ConfigError, secret::write_private};
     path.display()
 )]
 pub struct Vanished {
-    /// What it was: `the signing key`.
+    /// What is missing, such as `the signing key`.
     pub what: &'static str,
     /// Its file.
     pub path: PathBuf,
-    /// How it is known that it was there.
+    /// The evidence that it existed.
     pub trace: String,
-    /// What comes of accepting the loss: `to have another made, which …`.
+    /// Consequence of accepting the loss: `to have another made, which …`.
     pub cost: &'static str,
 }
 
 impl Vanished {
-    /// Says that it is accepted, if it is.
+    /// Stops the start if the file is missing although its trace exists.
     ///
     /// # Errors
-    /// It is not.
+    /// It is missing, and the loss was not accepted.
+    pub fn check(self, trace: &Path, accepted: bool) -> Result<(), Self> {
+        match matches!(self.path.try_exists(), Ok(false)) && trace.exists() {
+            true => self.unless(accepted),
+            false => Ok(()),
+        }
+    }
+
+    /// Logs the loss if the admin accepted it.
+    ///
+    /// # Errors
+    /// The loss was not accepted.
     pub fn unless(self, accepted: bool) -> Result<(), Self> {
         if !accepted {
             return Err(self);
@@ -37,8 +48,8 @@ impl Vanished {
     }
 }
 
-/// Keeps in a file which key or certificate is in use, as a trace of it. Gives the one that
-/// was in use before, if it was another.
+/// Records which key or certificate is in use, as evidence for the next start. Returns the previous
+/// one if it was different.
 ///
 /// # Errors
 /// The file cannot be read or written.

@@ -1,12 +1,11 @@
-//! Looks whether the engine still turns, by sending it something to answer, and tells the
-//! supervisor so. What does not turn any more is ended, for the supervisor to start anew:
-//! an orchestrator that listens and decides nothing would look like health for months.
+//! Checks that the engine's thread is alive by sending it a message to answer, and notifies the
+//! supervisor. A hung process is ended so that the supervisor restarts it: an orchestrator that
+//! listens but decides nothing could look healthy for months.
 //!
-//! It has a thread of its own, as an engine that spins keeps everybody waiting who looks at
-//! the state, and may so stop the runtime with all its timers.
+//! The watchdog has a thread of its own, because the async runtime and its timers may hang too.
 //!
-//! A disk that is full or a journal that is away is no reason: the engine answers then,
-//! and goes on by itself.
+//! A full disk or an unreachable journal does not count as hung: the engine still answers, and
+//! recovers by itself.
 
 use crate::{
     app::App,
@@ -21,37 +20,39 @@ use std::{
     time::{Duration, Instant},
 };
 use swarm_common::{state::DroneState, supervisor::Supervisor};
+use swarm_core::view;
 
-/// From one look to the next where no supervisor says how often.
+/// Interval of checks if the supervisor sets none.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// An engine that is silent this long is stuck, where no supervisor judges that.
+/// How long the engine may stay silent before it counts as hung, if no supervisor judges that.
 pub const LONGEST_SILENCE: Duration = Duration::from_secs(120);
 
-/// How long the process may take to end when it was told that the engine is stuck.
+/// How long the process may take to exit once the engine hangs; then it is aborted.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
-/// The engine hangs, and no supervisor is there that judges it.
+/// The engine hangs, and there is no supervisor to notice.
 #[derive(Debug, thiserror::Error)]
 #[error("the engine has not answered for {0} s, it hangs; everything that was answered is in the journal")]
 pub struct Stuck(u64);
 
-/// The thread that watches, until this is dropped.
+/// The watchdog's thread, which stops when this is dropped.
 #[derive(Debug)]
 pub struct Watchdog {
     _ended: mpsc::Sender<()>,
 }
 
-/// Watches until the engine ends, or hangs for longer than `patience`: then `stuck` is told, and
-/// if the process does not end soon it is aborted. `status` is shown to the supervisor.
+/// Watches until the engine ends or has been silent for longer than `patience`. In the latter case
+/// `stuck` is called, and the process is aborted if it does not end soon. `status` is the text for
+/// the supervisor.
 ///
 /// # Errors
-/// There can be no thread.
+/// The thread cannot be started.
 pub fn watch(
     engine: Engine,
     supervisor: Arc<Supervisor>,
     patience: Duration,
-    status: impl Fn() -> Option<String> + Send + 'static,
+    status: impl Fn() -> String + Send + 'static,
     stuck: impl FnOnce(Stuck) + Send + 'static,
 ) -> io::Result<Watchdog> {
     let (sender, ended) = mpsc::channel();
@@ -61,7 +62,7 @@ pub fn watch(
         loop {
             let turns = match engine.turns_within(every) {
                 Ok(turns) => turns,
-                // That it has ended is for the server to tell.
+                // The server reports that it has ended.
                 Err(EngineError::Stopped) => return,
                 Err(_) => false,
             };
@@ -69,11 +70,9 @@ pub fn watch(
             if turns {
                 answered = Instant::now();
                 supervisor.alive();
-                if let Some(status) = status() {
-                    supervisor.status(&status);
-                }
+                supervisor.status(&status());
             } else if supervisor.ping_every().is_some() {
-                // It ends us as soon as it has waited long enough, and keeps a trace of it.
+                // The supervisor ends the process when its own time limit is over, and records that.
                 tracing::error!(silence_s = silence.as_secs(), "the engine does not answer");
             } else if silence > patience {
                 stuck(Stuck(silence.as_secs()));
@@ -91,13 +90,14 @@ pub fn watch(
     Ok(Watchdog { _ended: sender })
 }
 
-/// One line for `systemctl status`, if the engine does not decide just now.
+/// One line for `systemctl status`.
 #[must_use]
-pub fn status(app: &App) -> Option<String> {
-    if let Some(trouble) = app.troubles().into_iter().find(|trouble| trouble.stops) {
-        return Some(format!("{}; {}", trouble.what, trouble.next));
+pub fn status(app: &App) -> String {
+    if let Some(trouble) = app.troubles().into_iter().find(view::stops) {
+        let trouble = view::concern(trouble);
+        return format!("{}; {}", trouble.what, trouble.next);
     }
-    app.engine.try_read(|swarm| {
+    app.engine.read(|swarm| {
         let online = swarm.drones.values().filter(|d| d.state() == DroneState::Online).count();
         let live = swarm.attempts.values().filter(|a| a.is_live()).count();
         let runs = swarm.runs.values().filter(|r| !r.state.is_over()).count();

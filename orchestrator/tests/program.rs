@@ -11,7 +11,7 @@ use std::{
 };
 
 /// Nothing that is waited for here takes longer.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_swarm-orchestrator"));
@@ -101,6 +101,7 @@ impl Drop for Running {
     }
 }
 
+// fault: 36
 #[test]
 fn a_typing_mistake_in_the_configuration_is_78_with_place_and_suggestion() {
     let folder = tempfile::tempdir().unwrap();
@@ -135,6 +136,7 @@ fn a_missing_file_and_a_wrong_level_are_78() {
     assert_eq!(output.status.code(), Some(78), "{output:?}");
 }
 
+// fault: 57
 #[test]
 fn an_address_that_another_program_has_is_waited_for_and_a_stop_is_heard_meanwhile() {
     let folder = tempfile::tempdir().unwrap();
@@ -167,6 +169,7 @@ fn a_configuration_in_order_is_said_so_and_nothing_is_touched() {
     assert!(!folder.path().join("state").exists());
 }
 
+// fault: 17
 #[test]
 fn the_second_orchestrator_on_a_state_directory_names_the_first_and_is_75() {
     let folder = tempfile::tempdir().unwrap();
@@ -178,6 +181,7 @@ fn the_second_orchestrator_on_a_state_directory_names_the_first_and_is_75() {
     assert!(said.contains(&format!("process {}", first.child.id())), "{said}");
 }
 
+// fault: 16
 #[test]
 fn a_damaged_journal_is_74_and_is_left_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
@@ -233,6 +237,7 @@ impl Running {
     }
 }
 
+// fault: 37
 #[test]
 fn a_changed_configuration_is_taken_over_and_a_wrong_one_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -281,7 +286,8 @@ fn a_supervisors_watchdog_is_fed_as_long_as_the_engine_turns() {
 #[test]
 fn a_supervisor_is_told_when_it_serves_and_a_stop_ends_open_streams() {
     let folder = tempfile::tempdir().unwrap();
-    let path = config(folder.path(), "");
+    // What is not ended by the stop keeps it for an hour.
+    let path = config(folder.path(), "[limits]\ndrain_ms = 3600000\n");
     let socket = folder.path().join("notify");
     let supervisor = UnixDatagram::bind(&socket).unwrap();
     supervisor.set_read_timeout(Some(LIMIT)).unwrap();
@@ -305,10 +311,8 @@ fn a_supervisor_is_told_when_it_serves_and_a_stop_ends_open_streams() {
     let mut answer = [0; 12];
     stream.read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"HTTP/1.1 200");
-    let began = Instant::now();
     running.terminate();
     assert!(running.ended().success());
-    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
     while !heard().starts_with("STOPPING=1\n") {}
 }
 

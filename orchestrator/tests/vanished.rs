@@ -46,12 +46,14 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     named.filter(|(name, _)| !(name.ends_with("-shm") || name == "lock")).collect()
 }
 
+// fault: 50
 #[test]
 fn what_has_vanished_while_its_traces_exist_stops_the_start_and_is_made_anew_only_when_told() {
     let journal = ["journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm"];
     let journal_and_mark = [&journal[..], &["journal.mark"]].concat();
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 7] = [
         (&["signing-key.asc"], "signing-key.fingerprint says that it signed"),
+        (&["nix-signing-key"], "nix-signing-key.public says that it signed"),
         (&["tls.crt"], "tls.crt is gone"),
         (&["tls.key"], "tls.key is gone"),
         (&["tls.crt", "tls.key"], "tls.fingerprint says"),
@@ -91,6 +93,7 @@ fn what_has_vanished_while_its_traces_exist_stops_the_start_and_is_made_anew_onl
     }
 }
 
+// fault: 52
 #[test]
 fn a_journal_is_backed_up_while_it_is_in_use_and_restored_with_all_it_had() {
     let folder = tempfile::tempdir().unwrap();

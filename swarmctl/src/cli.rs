@@ -1,114 +1,199 @@
-//! The command line's grammar. Each verb's own arguments are beside the verb.
+//! The command line. The arguments of each command are defined next to the command.
 
 use crate::{cmd, config::ConnectionArgs, output::ColorChoice};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches as _, Parser, Subcommand};
+use std::collections::BTreeSet;
 
 const EXAMPLES: &str = "\
 Examples:
   swarmctl init                                  log in on the orchestrator's machine
   swarmctl status                                the swarm on one screen
   swarmctl profile add desk --from ./desk --repository /var/db/repos/gentoo
-  swarmctl run start desk --wait                 build what is new, and watch
-  swarmctl why dev-libs/icu                      why is it not there yet?
-  swarmctl client setup desk                     what a workstation needs
+  swarmctl run start desk --wait                 build what is new and wait for the end
+  swarmctl why dev-libs/icu                      explain why a package is not available yet
+  swarmctl pause --for 2h                        stop handing out work for two hours
+  swarmctl unpause                               end the pause
+  swarmctl client setup desk                     print the configuration of a workstation
+  swarmctl ready home                            show which NixOS machines can switch to a new system
+  swarmctl diff home desk                        show what would change on one of them
 
 Exit codes:
-  0   as it should be          69  no orchestrator answered
-  1   failed, or not healthy   75  not now; try again
-  2   wrong command line       77  the token is unknown or not enough
-  130 stopped with control-C   78  wrong configuration";
+  0   success                  69  no orchestrator answered
+  1   failed, or unhealthy     75  temporary failure; try again
+  2   invalid command line     77  the token is invalid or lacks permission
+  130 interrupted by Ctrl-C    78  invalid configuration
 
-/// Tells a Build Swarm what to do, and says how it is
+Connection options: `swarmctl help connection`";
+
+/// The options that every command accepts. They are hidden in each command's own help.
+pub const CONNECTION: &str = "\
+Options for connecting to an orchestrator
+
+`swarmctl init` and `swarmctl login` write the connection to the configuration file. Every command also
+accepts these options. An option takes precedence over its environment variable, which takes precedence
+over the file.
+
+  --orchestrator URL          Address of an orchestrator, such as http://nas:8100; may be repeated
+                              [env: SWARM_ORCHESTRATOR, separated by commas]
+  --fingerprint FINGERPRINT   Fingerprint of its certificate, such as sha256:...; may be repeated
+                              [env: SWARM_FINGERPRINT, separated by commas]
+  --ca FILE                   File with the certificate authorities to trust
+                              [default: this machine's] [env: SWARM_CA]
+  --admin-token-file FILE     File with the admin token [env: SWARM_TOKEN_FILE]
+  --config FILE               Configuration file [env: SWARMCTL_CONFIG]
+                              [default: $XDG_CONFIG_HOME/swarmctl/config.toml, or in ~/.config]
+
+Examples:
+  swarmctl config show --origin                             the settings in effect and their origin
+  swarmctl --orchestrator http://127.0.0.1:8100 status
+  SWARMCTL_CONFIG=~/.config/swarmctl/test.toml swarmctl status
+";
+
+/// Control a Build Swarm and show its state
 #[derive(Debug, Parser)]
 #[command(name = "swarmctl", version, after_help = EXAMPLES, max_term_width = 100)]
 pub struct Cli {
-    /// What to do
+    /// The command
     #[command(subcommand)]
     pub command: Command,
-    /// Print JSON for programs
-    #[arg(long, global = true, help_heading = "Output")]
+    /// Print JSON
+    #[arg(long, global = true, hide_short_help = true, help_heading = "Output")]
     pub json: bool,
-    /// When to use colour: auto, always or never; NO_COLOR is heeded
+    /// When to use colours; NO_COLOR is respected
     #[arg(
         long,
         global = true,
+        hide_short_help = true,
         value_enum,
         default_value = "auto",
         value_name = "WHEN",
         help_heading = "Output"
     )]
     pub color: ColorChoice,
-    /// Say yes to every question
-    #[arg(long, short = 'y', global = true, help_heading = "Output")]
+    /// Do not ask for confirmation
+    #[arg(long, short = 'y', global = true, hide_short_help = true, help_heading = "Output")]
     pub yes: bool,
-    /// Whom to ask
+    /// The orchestrator to connect to
     #[command(flatten)]
     pub connection: ConnectionArgs,
+}
+
+impl Cli {
+    /// Parses the command line. Exits if it is invalid or asks for help.
+    #[must_use]
+    pub fn read() -> Self {
+        let matches = grammar().get_matches();
+        let mut cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        cli.connection.note_origins(&matches);
+        cli
+    }
+}
+
+/// The command line, with examples added to each subcommand's help.
+#[must_use]
+pub fn grammar() -> clap::Command {
+    with_examples(Cli::command(), "swarmctl", &[])
+}
+
+/// Adds the examples of its parents that use it to a command without an `after_help`.
+fn with_examples(command: clap::Command, path: &str, above: &[String]) -> clap::Command {
+    let text = command.get_after_help().map(ToString::to_string);
+    let of_own = |line: &str| {
+        line.trim_start()
+            .strip_prefix(path)
+            .is_some_and(|rest| rest.starts_with([' ', '`']) || rest.is_empty())
+    };
+    let lines = text.iter().flat_map(|text| text.lines().map(str::to_owned));
+    let mut known: Vec<String> = above.iter().cloned().chain(lines).filter(|line| of_own(line)).collect();
+    // The top level explains some examples that a parent repeats: two spaces, then the explanation.
+    let mut seen = BTreeSet::new();
+    known.retain(|line| seen.insert(line.trim_start().split("  ").next().map(str::to_owned)));
+    let command = match text {
+        None if !known.is_empty() => {
+            let examples = format!("Examples:\n{}", known.join("\n"));
+            command.after_help(examples)
+        }
+        _ => command,
+    };
+    command.mut_subcommands(|sub| {
+        let path = format!("{path} {}", sub.get_name());
+        with_examples(sub, &path, &known)
+    })
 }
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Log in on the orchestrator's machine, with the token it wrote there
+    /// Log in on the orchestrator's own machine
     Init(cmd::init::Args),
-    /// Log in from elsewhere, with a copy of the token
+    /// Log in from another machine with a copy of the admin token
     Login(cmd::login::Args),
-    /// The swarm on one screen; exit code 1 if something is wrong
+    /// Show the swarm on one screen; exits with 1 if something is wrong
     Status,
     /// Start, watch and cancel runs
     #[command(subcommand)]
     Run(cmd::run::Verb),
-    /// When runs start by themselves
+    /// Manage the schedules that start runs
     #[command(subcommand)]
     Schedule(cmd::schedule::Verb),
-    /// Hand out no work for a while; builds under way go on
+    /// Stop handing out work for a while; running builds continue
     Pause(cmd::pause::Args),
-    /// Hand out work again
+    /// End a pause
     Unpause,
-    /// The packages of the runs under way
+    /// List the packages of active runs
     Queue(cmd::queue::Args),
-    /// Why a package is in the state that it is in
+    /// Explain a package's state
     Why(cmd::why::Args),
-    /// The log of a package's build
+    /// Print the log of a build or a plan
     Logs(cmd::logs::Args),
-    /// Let packages be tried again
+    /// Retry packages
     Retry(cmd::retry::Args),
-    /// Have the next run rebuild packages, whether or not anything about them has changed
+    /// Rebuild packages in the next run, even if nothing has changed
     Rebuild(cmd::rebuild::Args),
-    /// Packages that were judged broken
+    /// Manage packages that were judged broken
     #[command(subcommand)]
     Quarantine(cmd::quarantine::Verb),
-    /// The machines that build
+    /// Manage the machines that build packages
     #[command(subcommand)]
     Drone(cmd::drone::Verb),
-    /// The root file systems that packages are built in
+    /// Manage the root file systems that packages are built in
     #[command(subcommand)]
     Base(cmd::base::Verb),
-    /// What is built, from which configuration and repositories
+    /// Manage profiles: what is built, with which configuration, from which repositories
     #[command(subcommand)]
     Profile(cmd::profile::Verb),
-    /// The workstations that install what was built
+    /// Set up workstations that install the packages
     #[command(subcommand)]
     Client(cmd::client::Verb),
-    /// Whether journal and artifacts are whole
+    /// Show which systems the NixOS machines of a profile can switch to
+    Ready(cmd::ready::Args),
+    /// Show what changed in the system of a NixOS machine between two generations
+    Diff(cmd::diff::Args),
+    /// Check the integrity of the journal and all stored files
     #[command(subcommand)]
     Audit(cmd::audit::Verb),
-    /// How people are told, and whether that works
+    /// List and test notification sinks
     #[command(subcommand)]
     Notify(cmd::notify::Verb),
-    /// Where the journal is
-    #[command(subcommand)]
-    Journal(cmd::journal::Verb),
-    /// What has happened
+    /// Print the events in the journal
     Events(cmd::events::Args),
-    /// Completions for a shell
+    /// Show swarmctl's own configuration
+    #[command(subcommand)]
+    Config(cmd::config::Verb),
+    /// Print a completion script for a shell
     Completions(cmd::completions::Args),
+    /// Write the manual pages of swarmctl
+    #[command(hide = true)]
+    Man(cmd::man::Args),
+    /// The options for connecting to an orchestrator
+    #[command(hide = true, override_help = CONNECTION)]
+    Connection,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
+    use clap::Args as _;
 
     #[test]
     fn the_grammar_is_sound() {
@@ -138,11 +223,41 @@ mod tests {
     }
 
     #[test]
-    fn every_verb_has_help() {
-        fn check(command: &clap::Command) {
-            assert!(command.get_about().is_some() || command.get_name() == "help", "{}", command.get_name());
-            command.get_subcommands().for_each(check);
+    fn the_options_of_the_connection_stand_under_their_own_topic_and_in_no_other_help() {
+        let own = crate::config::ConnectionArgs::augment_args(clap::Command::new("x"));
+        for option in own.get_arguments() {
+            let long = format!("--{}", option.get_long().unwrap());
+            let variable = option.get_env().unwrap().to_str().unwrap();
+            assert!(CONNECTION.contains(&long) && CONNECTION.contains(variable), "{long} {variable}");
+            for command in [vec!["--help"], vec!["run", "start", "--help"], vec!["status", "-h"]] {
+                let arguments = std::iter::once("swarmctl").chain(command);
+                let help = Cli::try_parse_from(arguments).unwrap_err().to_string();
+                assert!(!help.contains(&long), "{help}");
+            }
         }
-        check(&Cli::command());
+        for (command, lines) in [("status", 12), ("queue", 20)] {
+            let short = Cli::try_parse_from(["swarmctl", command, "-h"]).unwrap_err().to_string();
+            assert!(short.lines().count() <= lines, "{short}");
+        }
+        let topic = Cli::try_parse_from(["swarmctl", "help", "connection"]).unwrap_err().to_string();
+        assert!(topic.contains("--admin-token-file"), "{topic}");
+    }
+
+    #[test]
+    fn every_verb_has_help_with_examples_of_its_own() {
+        fn check(command: &clap::Command, path: &str) {
+            assert!(command.get_about().is_some(), "{path}");
+            let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(examples.contains(path), "{path} has no example: {examples}");
+            let lines: Vec<_> =
+                examples.lines().filter_map(|line| line.trim_start().split("  ").next()).collect();
+            let own: BTreeSet<_> = lines.iter().filter(|line| line.starts_with(path)).collect();
+            assert_eq!(own.len(), lines.iter().filter(|line| line.starts_with(path)).count(), "{examples}");
+            for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help")
+            {
+                check(sub, &format!("{path} {}", sub.get_name()));
+            }
+        }
+        check(&grammar(), "swarmctl");
     }
 }

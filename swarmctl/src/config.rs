@@ -1,10 +1,14 @@
-//! Where `swarmctl` keeps the orchestrators' addresses and the admin token:
-//! `$XDG_CONFIG_HOME/swarmctl/config.toml`, readable by its owner only. Flags win over
-//! the environment, which wins over the file.
+//! The configuration of `swarmctl`: the orchestrators' addresses and the admin token. It is stored
+//! in `$XDG_CONFIG_HOME/swarmctl/config.toml`, readable by its owner only. Options override
+//! environment variables, which override the file.
 
 use crate::failure::Failure;
+use clap::{ArgMatches, parser::ValueSource};
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 use swarm_common::{
     client::{Client, Trust, Url, parse_address},
     config::{self, ConfigError, secret},
@@ -12,22 +16,32 @@ use swarm_common::{
     secret::Secret,
 };
 
-/// The file's content.
+/// The contents of the file.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     /// Addresses of the orchestrators, tried in this order.
     #[serde(default)]
     orchestrators: Vec<String>,
-    /// The fingerprints of the certificates that they show.
+    /// Fingerprints of the orchestrators' certificates.
     #[serde(default, skip_serializing_if = "no_pins")]
     fingerprint: Pins,
-    /// A file of the authorities that may sign them instead.
+    /// A file of certificate authorities to trust instead.
     ca: Option<PathBuf>,
     /// The admin token.
     token: Option<String>,
-    /// A file that has it instead.
+    /// A file with the admin token, instead of `token`.
     token_file: Option<PathBuf>,
+}
+
+impl File {
+    /// Reads the file; empty if it does not exist.
+    fn read(path: &Path) -> Result<Self, ConfigError> {
+        match path.try_exists() {
+            Ok(false) => Ok(Self::default()),
+            _ => config::parse(path, &secret::read_private(path)?),
+        }
+    }
 }
 
 fn no_pins(pins: &Pins) -> bool {
@@ -38,52 +52,104 @@ fn no_pins(pins: &Pins) -> bool {
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct ConnectionArgs {
     /// Address of an orchestrator, such as http://nas:8100; may be repeated
-    #[arg(long, global = true, value_name = "URL", env = "SWARM_ORCHESTRATOR", value_delimiter = ',', value_parser = parse_address, help_heading = "Connection")]
+    #[arg(
+        long,
+        global = true,
+        hide = true,
+        value_name = "URL",
+        env = "SWARM_ORCHESTRATOR",
+        value_delimiter = ',',
+        value_parser = parse_address
+    )]
     pub orchestrator: Vec<Url>,
     /// Fingerprint of the certificate that it shows, such as sha256:…; may be repeated
     #[arg(
         long,
         global = true,
+        hide = true,
         value_name = "FINGERPRINT",
         env = "SWARM_FINGERPRINT",
-        value_delimiter = ',',
-        help_heading = "Connection"
+        value_delimiter = ','
     )]
     pub fingerprint: Vec<Fingerprint>,
     /// File of the authorities that may sign it [default: those that this machine trusts]
     #[arg(
         long,
         global = true,
+        hide = true,
         value_name = "FILE",
         env = "SWARM_CA",
-        conflicts_with = "fingerprint",
-        help_heading = "Connection"
+        conflicts_with = "fingerprint"
     )]
     pub ca: Option<PathBuf>,
     /// File that holds the admin token
-    #[arg(long, global = true, value_name = "FILE", env = "SWARM_TOKEN_FILE", help_heading = "Connection")]
+    #[arg(long, global = true, hide = true, value_name = "FILE", env = "SWARM_TOKEN_FILE")]
     pub admin_token_file: Option<PathBuf>,
     /// Configuration file [default: $XDG_CONFIG_HOME/swarmctl/config.toml]
-    #[arg(long, global = true, value_name = "FILE", env = "SWARMCTL_CONFIG", help_heading = "Connection")]
+    #[arg(long, global = true, hide = true, value_name = "FILE", env = "SWARMCTL_CONFIG")]
     pub config: Option<PathBuf>,
+    /// Ids of the options given on the command line. Other values come from the environment.
+    #[arg(skip)]
+    pub given: Vec<&'static str>,
 }
 
-/// Whom to ask, and as whom.
+/// Where the value of a setting comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// An option on the command line.
+    Option(&'static str),
+    /// An environment variable.
+    Variable(&'static str),
+    /// The configuration file.
+    File(PathBuf),
+    /// The setting has no value.
+    Unset,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Option(name) | Self::Variable(name) => f.write_str(name),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Unset => f.write_str("-"),
+        }
+    }
+}
+
+/// A setting in effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// Its name, which is that of the option.
+    pub name: &'static str,
+    /// Its values, in order. For the token only the place where it is stored.
+    pub values: Vec<String>,
+    /// Where they come from.
+    pub origin: Origin,
+}
+
+/// The orchestrators to connect to, and the credentials.
 #[derive(Debug, Clone)]
 pub struct Connection {
-    /// The orchestrators.
+    /// Their addresses.
     pub orchestrators: Vec<Url>,
-    /// Whom to believe that it is one.
+    /// How to verify their certificates.
     pub trust: Trust,
     /// The admin token.
     pub token: Secret,
 }
 
 impl ConnectionArgs {
-    /// The configuration file.
+    /// Records which options were given on the command line.
+    pub fn note_origins(&mut self, matches: &ArgMatches) {
+        let on_line = |id: &&str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        let all = ["config", "orchestrator", "fingerprint", "ca", "admin_token_file"];
+        self.given = all.into_iter().filter(on_line).collect();
+    }
+
+    /// Path of the configuration file.
     ///
     /// # Errors
-    /// There is no home directory to keep it in.
+    /// There is no home directory.
     pub fn path(&self) -> Result<PathBuf, Failure> {
         if let Some(path) = &self.config {
             return Ok(path.clone());
@@ -97,22 +163,64 @@ impl ConnectionArgs {
             })
     }
 
-    /// Whom the command line says to believe.
+    /// How to verify certificates, according to the command line and environment.
     #[must_use]
     pub fn trust(&self) -> Trust {
         Trust { pins: Pins(self.fingerprint.clone()), ca: self.ca.clone() }
     }
 
-    /// Puts together whom to ask and as whom.
+    /// Every setting with its origin.
     ///
     /// # Errors
-    /// Nothing says so, or the file is wrong or open to others.
+    /// There is no home directory, or the file is invalid or readable by others.
+    pub fn effective(&self) -> Result<Vec<Setting>, Failure> {
+        let path = self.path()?;
+        let file = File::read(&path)?;
+        let setting = |id: &'static str, option, variable, values: Vec<String>, own: Vec<String>| {
+            let origin = match (values.is_empty(), own.is_empty()) {
+                (false, _) if self.given.contains(&id) => Origin::Option(option),
+                (false, _) => Origin::Variable(variable),
+                (true, false) => Origin::File(path.clone()),
+                (true, true) => Origin::Unset,
+            };
+            Setting { name: id, values: if values.is_empty() { own } else { values }, origin }
+        };
+        let shown = |path: &PathBuf| path.display().to_string();
+        let urls =
+            self.orchestrator.iter().map(|url| url.as_str().trim_end_matches('/').to_owned()).collect();
+        // Another address has another certificate: the file's trust settings apply only to its own
+        // addresses.
+        let ours = self.orchestrator.is_empty() && self.trust() == Trust::default();
+        let (pins, ca) = if ours { (file.fingerprint.0, file.ca) } else { (Vec::new(), None) };
+        let token = match (file.token, &file.token_file) {
+            (Some(_), _) => vec![shown(&path)],
+            (None, name) => name.iter().map(|name| shown(&path.with_file_name(name))).collect(),
+        };
+        let text = |pins: &[Fingerprint]| pins.iter().map(ToString::to_string).collect();
+        let one = |path: &Option<PathBuf>| path.iter().map(shown).collect();
+        let token_file = one(&self.admin_token_file);
+        Ok(vec![
+            setting("config", "--config", "SWARMCTL_CONFIG", one(&self.config), vec![shown(&path)]),
+            setting("orchestrator", "--orchestrator", "SWARM_ORCHESTRATOR", urls, file.orchestrators),
+            setting(
+                "fingerprint",
+                "--fingerprint",
+                "SWARM_FINGERPRINT",
+                text(&self.fingerprint),
+                text(&pins),
+            ),
+            setting("ca", "--ca", "SWARM_CA", one(&self.ca), one(&ca)),
+            setting("admin_token_file", "--admin-token-file", "SWARM_TOKEN_FILE", token_file, token),
+        ])
+    }
+
+    /// Determines the connection from options, environment and file.
+    ///
+    /// # Errors
+    /// No connection is configured, or the file is invalid or readable by others.
     pub fn connection(&self) -> Result<Connection, Failure> {
         let path = self.path()?;
-        let file = match path.try_exists() {
-            Ok(false) => File::default(),
-            _ => config::parse::<File>(&path, &secret::read_private(&path)?)?,
-        };
+        let file = File::read(&path)?;
         let wrong = |what: String| Failure::from(ConfigError::Secret { path: path.clone(), what });
         let mut orchestrators = self.orchestrator.clone();
         let mut trust = self.trust();
@@ -149,18 +257,18 @@ impl ConnectionArgs {
 }
 
 impl Connection {
-    /// A client of it.
+    /// Creates a client for this connection.
     ///
     /// # Errors
-    /// It cannot be set up.
+    /// The client cannot be set up.
     pub fn client(&self) -> Result<Client, Failure> {
         Ok(Client::with_trust(&self.orchestrators, Some(self.token.clone()), &self.trust)?)
     }
 
-    /// Keeps it in the file at `path`.
+    /// Saves the connection in the file at `path`.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// Writing the file failed.
     pub fn save(&self, path: &Path) -> Result<(), Failure> {
         let file = File {
             orchestrators: self
@@ -221,6 +329,39 @@ mod tests {
         let failure = args(Path::new("/nowhere/config.toml")).connection().unwrap_err();
         assert_eq!(failure.code(), 78);
         assert!(failure.to_string().contains("swarmctl init"), "{failure}");
+    }
+
+    #[test]
+    fn each_setting_has_its_origin_and_the_token_is_not_among_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        let pins = Pins(vec![Fingerprint::of_certificate(b"nas")]);
+        let pin = pins.0[0].to_string();
+        let connection = Connection {
+            orchestrators: vec![parse_address("https://nas:8143").unwrap()],
+            trust: Trust { pins, ca: None },
+            token: Secret::new("t0k"),
+        };
+        connection.save(&path).unwrap();
+        let file = Origin::File(path.clone());
+        let of = |args: &ConnectionArgs, name| {
+            let settings = args.effective().unwrap();
+            assert!(!format!("{settings:?}").contains("t0k"));
+            let found = settings.into_iter().find(|setting| setting.name == name).unwrap();
+            (found.values, found.origin)
+        };
+        let mut asked = args(&path);
+        assert_eq!(of(&asked, "orchestrator"), (vec!["https://nas:8143".to_owned()], file.clone()));
+        assert_eq!(of(&asked, "fingerprint"), (vec![pin], file.clone()));
+        assert_eq!(of(&asked, "admin_token_file"), (vec![path.display().to_string()], file));
+        assert_eq!(of(&asked, "config").1, Origin::Variable("SWARMCTL_CONFIG"));
+        assert_eq!(of(&asked, "ca"), (vec![], Origin::Unset));
+        // Another address has another certificate.
+        asked.orchestrator = vec![parse_address("http://127.0.0.1:8100").unwrap()];
+        asked.given = vec!["orchestrator"];
+        let here = vec!["http://127.0.0.1:8100".to_owned()];
+        assert_eq!(of(&asked, "orchestrator"), (here, Origin::Option("--orchestrator")));
+        assert_eq!(of(&asked, "fingerprint"), (vec![], Origin::Unset));
     }
 
     #[test]

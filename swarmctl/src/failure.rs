@@ -1,40 +1,40 @@
-//! Why a command fails, and with which exit code. The codes are part of the interface
-//! and stand in `swarmctl --help`; 69 to 78 are those of sysexits.h.
+//! Failures of commands and their exit codes. The codes are part of the interface and documented in
+//! `swarmctl --help`; 69 to 78 are those of sysexits.h.
 
 use serde_json::json;
 use swarm_common::{client::ClientError, config::ConfigError};
 
-/// Something is not as it should be.
+/// The command failed, or what it checked is not healthy.
 pub const FAILED: u8 = 1;
-/// The command line is wrong.
+/// The command line is invalid.
 pub const USAGE: u8 = 2;
 /// No orchestrator answered.
 pub const UNREACHABLE: u8 = 69;
-/// It may work later.
+/// The command may succeed later.
 pub const TRY_AGAIN: u8 = 75;
-/// The token is not good enough.
+/// The token was rejected.
 pub const DENIED: u8 = 77;
-/// The configuration is wrong.
+/// The configuration is invalid.
 pub const CONFIG: u8 = 78;
-/// Stopped with control-C, as a shell reports it.
+/// Interrupted with Ctrl-C, as shells report it.
 pub const INTERRUPTED: u8 = 130;
 
-/// Why a command fails.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The request failed.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// The configuration is wrong.
+    /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The command line is wrong in a way that its parser cannot see.
+    /// The command line is invalid in a way that the parser cannot detect.
     #[error("{0}")]
     Usage(String),
-    /// The command could not do its work.
+    /// The command failed.
     #[error("{0}")]
     Failed(String),
-    /// Everything was said already; only the exit code is left.
+    /// Everything has been printed already; only the exit code remains.
     #[error("")]
     Silent(u8),
 }
@@ -44,7 +44,7 @@ impl Failure {
     #[must_use]
     pub fn code(&self) -> u8 {
         match self {
-            // It takes the right fingerprint in the configuration.
+            // Solved by configuring the right fingerprint.
             Self::Client(e) if e.is_untrusted() => CONFIG,
             Self::Client(ClientError::Unreachable { .. }) => UNREACHABLE,
             Self::Client(e) if e.is_denied() => DENIED,
@@ -56,7 +56,7 @@ impl Failure {
         }
     }
 
-    /// What to do, where the message does not say so.
+    /// What to do, if the message does not say so.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
@@ -74,7 +74,7 @@ impl Failure {
         }
     }
 
-    /// The failure for programs, as `--json` prints it to stderr.
+    /// The failure as printed to stderr with `--json`.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
         let problem = match self {

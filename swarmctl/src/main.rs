@@ -1,6 +1,6 @@
-//! The admin's command line of Build Swarm. It knows the HTTP API and nothing else: what
-//! it cannot ask over the network it does not know.
+//! The admin command line of Build Swarm. It uses only the HTTP API.
 
+mod cache;
 mod cli;
 mod cmd;
 mod config;
@@ -11,13 +11,12 @@ mod patience;
 mod session;
 mod snapshot;
 
-use clap::Parser;
 use failure::Failure;
 use output::{Output, Paint, Tone};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let cli = cli::Cli::read();
     let output = Output::new(cli.json, cli.color);
     match run(cli, output) {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,18 +1,19 @@
-//! Waiting for an orchestrator that went away while something is watched. What may pass, a proxy's
-//! answer in its place among it, is tried again ever more slowly and said; what lasts is given up.
+//! Waits for an orchestrator that went away while it is being watched. Temporary failures,
+//! including errors from a proxy in front of it, are reported and retried with increasing delays;
+//! permanent ones are returned.
 
 use crate::output::text::clean;
 use std::time::{Duration, Instant};
 use swarm_common::client::ClientError;
 
-/// How long an orchestrator may be away.
+/// The longest time that an orchestrator may be away.
 const LONGEST: Duration = Duration::from_secs(300);
-/// Pause before the first try; each further one is twice as long.
+/// Delay before the first retry; doubles with each further one.
 const PAUSE: Duration = Duration::from_millis(500);
-/// But never longer than this.
+/// The longest delay between retries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
-/// How long it has been away, and what was said of it.
+/// How long the orchestrator has been away, and what was reported about it.
 #[derive(Debug, Default)]
 pub struct Patience {
     away: Option<Instant>,
@@ -21,11 +22,11 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// Waits before the next try. The first is made without a word: a proxy ends what was silent for
-    /// long, and asked again it goes on.
+    /// Waits before the next retry. The first retry is silent: a proxy may close an idle
+    /// connection, and a new request then succeeds.
     ///
     /// # Errors
-    /// `error`, if it is the orchestrator's own word or has lasted for too long.
+    /// `error`, if it was sent by the orchestrator itself or has lasted for too long.
     pub async fn wait(&mut self, error: ClientError, say: impl FnOnce(&str)) -> Result<(), ClientError> {
         let away = *self.away.get_or_insert_with(Instant::now);
         if !error.is_passing() || away.elapsed() >= LONGEST {
@@ -43,7 +44,7 @@ impl Patience {
         Ok(())
     }
 
-    /// It answers.
+    /// Records that the orchestrator has answered.
     pub fn answered(&mut self, say: impl FnOnce(&str)) {
         if !std::mem::take(self).said.is_empty() {
             say("the orchestrator is back");

@@ -1,5 +1,5 @@
-//! What every command has at hand: the client, the output, and the ways in which people
-//! name things. Changes are repeated here, under the same key, when their answer is lost.
+//! What all commands share: the client, the output, and finding objects by name. Changes whose
+//! answer was lost are repeated here with the same idempotency key.
 
 use crate::{config::ConnectionArgs, failure::Failure, output::Output};
 use std::{
@@ -12,33 +12,33 @@ use swarm_common::{
     wire::view::DroneView,
 };
 
-/// Pauses before a change is sent again.
+/// Delays before a change is sent again.
 const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(1500)];
 
-/// One invocation.
+/// One invocation of swarmctl.
 #[derive(Debug)]
 pub struct Session {
-    /// Where the orchestrators are.
+    /// Options for connecting to an orchestrator.
     pub connection: ConnectionArgs,
-    /// How to print.
+    /// How to print output.
     pub output: Output,
-    /// Yes was said beforehand.
+    /// Whether to skip confirmations (`--yes`).
     pub yes: bool,
 }
 
 impl Session {
-    /// The client, as the admin.
+    /// The client, with the admin's token.
     ///
     /// # Errors
-    /// Nobody has logged in, or the configuration is wrong.
+    /// There is no login, or the configuration is invalid.
     pub fn client(&self) -> Result<Client, Failure> {
         self.connection.connection()?.client()
     }
 
-    /// Makes a change, and sends it again under the same key when no answer comes.
+    /// Makes a change, and repeats it with the same idempotency key if no answer arrives.
     ///
     /// # Errors
-    /// The change was refused, or no answer came in the end.
+    /// The change was refused, or there was no answer after all attempts.
     pub async fn change<T>(
         &self,
         send: impl AsyncFn(&IdempotencyKey) -> Result<T, ClientError>,
@@ -53,16 +53,16 @@ impl Session {
         Ok(send(&key).await?)
     }
 
-    /// Whether there is somebody to ask.
+    /// Whether the user can be asked a question.
     #[must_use]
     pub fn can_ask(&self) -> bool {
         std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
     }
 
-    /// Asks before something that cannot be undone.
+    /// Asks for confirmation before something that cannot be undone.
     ///
     /// # Errors
-    /// The answer was no, or there is nobody to ask.
+    /// The answer was no, or nobody can be asked.
     pub fn confirm(&self, question: &str) -> Result<(), Failure> {
         if self.yes {
             return Ok(());
@@ -84,15 +84,15 @@ impl Session {
         }
     }
 
-    /// The drone that is meant by an id or a name.
+    /// The drone with this id or name.
     ///
     /// # Errors
-    /// There is no such drone; the known ones are named.
+    /// There is no such drone; the message lists the known ones.
     pub async fn drone(&self, client: &Client, text: &str) -> Result<DroneView, Failure> {
         find_drone(client.drones().await?, text)
     }
 
-    /// The package that is meant by an id or a name; the newest of that name.
+    /// The package with this id or name; the newest if several have the name.
     ///
     /// # Errors
     /// There is no such package.
@@ -107,7 +107,7 @@ impl Session {
 fn find_drone(drones: Vec<DroneView>, text: &str) -> Result<DroneView, Failure> {
     let id = text.parse::<DroneId>().ok();
     let names: Vec<String> = drones.iter().map(|drone| drone.name.to_string()).collect();
-    // A name wins: somebody may have called a drone `d2`.
+    // A name takes precedence, since a drone may be named `d2`.
     let found = drones
         .iter()
         .position(|drone| drone.name.as_str() == text)

@@ -4,6 +4,8 @@
 pub mod api;
 pub mod attack;
 pub mod bench;
+#[cfg(test)]
+mod dependencies;
 pub mod e2e;
 pub mod faults;
 pub mod machine;
@@ -11,4 +13,5 @@ pub mod replay;
 pub mod services;
 pub mod sim;
 pub mod soak;
+pub mod suites;
 pub mod tidy;

@@ -23,6 +23,9 @@ use swarm_orchestrator::healer::{
 };
 use tempfile::TempDir;
 
+/// What nothing takes that is not to take too long, however busy this machine is.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
 /// What runs its services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Init {
@@ -141,7 +144,7 @@ impl Machine {
             let stream = std::net::TcpStream::connect(("127.0.0.1", self.port));
             Ok(stream.is_ok().then_some(()))
         };
-        wait::until("sshd answers", Duration::from_secs(20), answers)
+        wait::until("sshd answers", LIMIT, answers)
             .with_context(|| format!("the machine said: {}", self.process.output()))
     }
 
@@ -168,14 +171,14 @@ impl Machine {
         keygen(&self.file("other_key"))
     }
 
-    /// Our side, with short times.
+    /// Our side.
     #[must_use]
     pub fn ssh(&self) -> Ssh {
         Ssh {
             known_hosts: self.file("known_hosts"),
             key_file: self.file("user_key"),
-            connect: Duration::from_secs(3),
-            exec: Duration::from_secs(3),
+            connect: LIMIT,
+            exec: LIMIT,
         }
     }
 

@@ -115,6 +115,8 @@ async fn work(
             attempt,
             drone,
             received_at: engine.now(),
+            index_bytes: 0,
+            nar: None,
         };
         let artifacts = order.targets.iter().map(artifact).collect();
         submit(&engine, Command::ReceivePackage { drone, attempt, artifacts, usage: Usage::default() }).await;

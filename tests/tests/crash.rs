@@ -202,9 +202,11 @@ async fn set_up(admin: &Client, victim: &Victim) -> Vec<User> {
 }
 
 /// What a journal says was received: package, attempt and files.
-fn received_in(records: &[Record]) -> impl Iterator<Item = (PackageId, AttemptId, &Vec<Artifact>)> {
+fn received_in(records: &[Record]) -> impl Iterator<Item = (PackageId, AttemptId, &[Artifact])> {
     records.iter().filter_map(|record| match &record.event {
-        Event::PackageReceived { package, attempt, artifacts, .. } => Some((*package, *attempt, artifacts)),
+        Event::PackageReceived { package, attempt, artifacts, .. } => {
+            Some((*package, *attempt, artifacts.as_slice()))
+        }
         _ => None,
     })
 }
@@ -220,6 +222,7 @@ fn facts_of(records: &[Record]) -> BTreeSet<Fact> {
     facts
 }
 
+// fault: 4
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_survives_every_kill() {
     let mut victim = Victim::new().unwrap();
@@ -259,7 +262,7 @@ async fn what_was_acknowledged_survives_every_kill() {
                 continue;
             }
             let view = admin.package(package).await.unwrap();
-            let is = (view.state, &view.artifacts);
+            let is = (view.state, view.artifacts.as_slice());
             assert_eq!(is, (PackageState::Received, artifacts), "kill {kill}: {attempt}");
         }
     }

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use swarm_tests::sim::{
     faults::Faults,
     rng::Rng,
-    world::{Size, Summary, World},
+    summary::Summary,
+    words::Words,
+    world::{Size, World},
 };
 
 const SEEDS: u64 = 2_000;
@@ -19,10 +21,13 @@ fn size(seed: u64) -> Size {
 
 fn try_seed(seed: u64) -> Result<Summary, String> {
     World::run(seed, size(seed), None).map_err(|e| {
-        format!("seed {seed}: {e}\n  repeat: SWARM_SEED={seed} cargo test -p swarm-tests --test simulation one_seed")
+        format!(
+            "seed {seed}: {e}\n  repeat: SWARM_SEED={seed} cargo test --workspace --test simulation one_seed"
+        )
     })
 }
 
+// fault: 23, 25
 #[test]
 fn every_seed_ends_with_every_package_received_or_quarantined_with_a_reason() {
     let seeds = std::env::var("SWARM_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(SEEDS);
@@ -42,14 +47,15 @@ fn every_seed_ends_with_every_package_received_or_quarantined_with_a_reason() {
     assert!(failures.is_empty(), "{} of {seeds} seeds failed:\n{few}", failures.len());
     // A simulation in which nothing goes wrong proves nothing.
     let total = |f: fn(&Summary) -> u64| outcomes.iter().flatten().map(f).sum::<u64>();
-    let (received, kills) = (total(|s| s.received), total(|s| s.kills));
+    let (received, kills, clocks) = (total(|s| s.received), total(|s| s.kills), total(|s| s.clocks_set));
     println!(
-        "{seeds} seeds: {} events, {received} received, {} attempts, {kills} kills, {} bases",
+        "{seeds} seeds: {} events, {received} received, {} attempts, {kills} kills, {clocks} clocks set, {} bases",
         total(|s| s.events),
         total(|s| s.attempts),
         total(|s| s.followed)
     );
     assert!(received > seeds && kills > seeds && total(|s| s.quarantined) > 0 && total(|s| s.reused) > 0);
+    assert!(clocks > seeds / 2, "too few clocks were set");
     assert!(total(|s| s.followed) > seeds / 2, "too few bases followed");
     assert!(total(|s| s.attempts) > received + 4 * seeds, "too few attempts were lost");
 }
@@ -63,12 +69,30 @@ fn one_seed() {
 }
 
 #[test]
+fn nothing_that_is_decided_or_found_wrong_depends_on_how_anything_is_worded() {
+    for seed in 0..20 {
+        let in_words = |words| {
+            let mut faults = Faults::from(&mut Rng::new(seed));
+            (faults.words, faults.polite_stop) = (Some(words), 500);
+            World::run(seed, size(seed), Some(faults)).unwrap_or_else(|e| panic!("seed {seed}: {e}"))
+        };
+        let own = in_words(Words::Own);
+        assert!(own.facts.is_some());
+        assert_eq!(own, in_words(Words::Other), "seed {seed}");
+    }
+}
+
+#[test]
 fn without_faults_nothing_is_built_twice() {
+    let (mut seconds, mut attempts) = (0, 0);
     for seed in 0..50 {
         let size = size(seed);
         let summary = World::run(seed, size, Some(Faults::none())).unwrap();
-        assert_eq!(summary.wasted, 0, "seed {seed}: {summary:?}");
+        assert_eq!((summary.wasted, summary.again), (0, 0), "seed {seed}: {summary:?}");
+        (seconds, attempts) = (seconds + summary.seconds, attempts + summary.attempts);
     }
+    // Deliberate seconds beside late builds are few.
+    assert!(seconds > 0 && seconds * 8 < attempts, "{seconds} of {attempts} attempts");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! What an admin sends. Every change takes an [`IdempotencyKey`], which is to be kept
-//! while the same change is tried again.
+//! Requests of an administrator. Every change takes an [`IdempotencyKey`]; use the same key when
+//! retrying the same change.
 
 use super::{Client, ClientError, IdempotencyKey, call::Call, drone::file_size};
 use crate::{
@@ -16,10 +16,10 @@ use reqwest::{Method, StatusCode};
 use std::path::Path;
 
 impl Client {
-    /// Makes a token with which one machine may enrol.
+    /// Creates a token with which one machine can enrol.
     ///
     /// # Errors
-    /// As every request.
+    /// See [`ClientError`].
     pub async fn make_enrol_token(
         &self,
         request: &EnrolTokenRequest,
@@ -31,7 +31,7 @@ impl Client {
     /// Starts a run.
     ///
     /// # Errors
-    /// As every request; the profile may be unknown or have a run under way.
+    /// See [`ClientError`]; refused if the profile is unknown or already has a run in progress.
     pub async fn start_run(
         &self,
         request: &StartRunRequest,
@@ -43,23 +43,23 @@ impl Client {
     /// Cancels a run.
     ///
     /// # Errors
-    /// As every request; it may be over already.
+    /// See [`ClientError`]; refused if the run has already ended.
     pub async fn cancel_run(&self, run: RunId, key: &IdempotencyKey) -> Result<(), ClientError> {
         self.done(Call::post(&["runs", &run.to_string(), "cancel"]).once(key)).await
     }
 
-    /// Lets a package be tried again.
+    /// Requests another attempt at a package.
     ///
     /// # Errors
-    /// As every request; its state may not allow it.
+    /// See [`ClientError`]; refused if the package's state does not allow it.
     pub async fn retry(&self, package: PackageId, key: &IdempotencyKey) -> Result<(), ClientError> {
         self.done(Call::post(&["packages", &package.to_string(), "retry"]).once(key)).await
     }
 
-    /// Has the next run rebuild a package, whether or not its inputs have changed.
+    /// Makes the next run rebuild a package even if its inputs have not changed.
     ///
     /// # Errors
-    /// As every request; it may not have been built yet.
+    /// See [`ClientError`]; refused if the package has never been built.
     pub async fn rebuild(
         &self,
         package: PackageId,
@@ -70,67 +70,68 @@ impl Client {
         self.json(call.json(request).once(key)).await
     }
 
-    /// Takes a package out of quarantine, to be tried again.
+    /// Releases a package from quarantine so that it is tried again.
     ///
     /// # Errors
-    /// As every request; it may not be quarantined.
+    /// See [`ClientError`]; refused if the package is not quarantined.
     pub async fn release(&self, package: PackageId, key: &IdempotencyKey) -> Result<(), ClientError> {
         let call = Call::post(&["packages", &package.to_string(), "release"]);
         self.done(call.json(&ReleaseRequest { verdict: Verdict::Retry }).once(key)).await
     }
 
-    /// Lets an enrolled machine work.
+    /// Approves an enrolled drone.
     ///
     /// # Errors
-    /// As every request.
+    /// See [`ClientError`].
     pub async fn approve_drone(&self, drone: DroneId, key: &IdempotencyKey) -> Result<(), ClientError> {
         self.drone_verb(drone, "approve", key).await
     }
 
-    /// Gives a drone nothing more once it has finished what it has.
+    /// Drains a drone: it finishes its current work and gets no more.
     ///
     /// # Errors
-    /// As every request.
+    /// See [`ClientError`].
     pub async fn drain_drone(&self, drone: DroneId, key: &IdempotencyKey) -> Result<(), ClientError> {
         self.drone_verb(drone, "drain", key).await
     }
 
-    /// Gives a drained, grounded or lost drone work again.
+    /// Resumes a drained, grounded or lost drone.
     ///
     /// # Errors
-    /// As every request.
+    /// See [`ClientError`].
     pub async fn resume_drone(&self, drone: DroneId, key: &IdempotencyKey) -> Result<(), ClientError> {
         self.drone_verb(drone, "resume", key).await
     }
 
-    /// Keeps a drone's machine from reboots.
+    /// Protects a drone's machine from reboots.
     ///
     /// # Errors
-    /// As every request.
+    /// See [`ClientError`].
     pub async fn protect_drone(&self, drone: DroneId, key: &IdempotencyKey) -> Result<(), ClientError> {
         self.drone_verb(drone, "protect", key).await
     }
 
-    /// Lets healing reboot a drone's machine again.
+    /// Allows the healer to reboot a drone's machine again.
     ///
     /// # Errors
-    /// As every request; the configuration may protect it.
+    /// See [`ClientError`]; refused if the configuration protects the drone.
     pub async fn unprotect_drone(&self, drone: DroneId, key: &IdempotencyKey) -> Result<(), ClientError> {
         self.drone_verb(drone, "unprotect", key).await
     }
 
-    /// Lets healing reboot the machine of a silent drone, once the gentler steps failed.
+    /// Confirms that the healer may reboot the machine of a silent drone once the gentler steps
+    /// have failed.
     ///
     /// # Errors
-    /// As every request; the drone may be heard, protected, or not to be rebooted.
+    /// See [`ClientError`]; refused if the drone is responding, is protected or cannot be rebooted.
     pub async fn confirm_reboot(&self, drone: DroneId, key: &IdempotencyKey) -> Result<(), ClientError> {
         self.drone_verb(drone, "confirm-reboot", key).await
     }
 
-    /// Forgets a drone and revokes its credential.
+    /// Removes a drone and revokes its credential.
     ///
     /// # Errors
-    /// As every request.
+    /// See [`ClientError`].
     pub async fn remove_drone(&self, drone: DroneId, key: &IdempotencyKey) -> Result<(), ClientError> {
         self.done(Call::new(Method::DELETE, &["drones", &drone.to_string()]).once(key)).await
     }
@@ -139,10 +140,10 @@ impl Client {
         self.done(Call::post(&["drones", &drone.to_string(), verb]).once(key)).await
     }
 
-    /// Makes a profile or pins it to another snapshot.
+    /// Creates a profile, or pins it to another snapshot.
     ///
     /// # Errors
-    /// As every request; the snapshot may not be there.
+    /// See [`ClientError`]; refused if the orchestrator does not have the snapshot.
     pub async fn put_profile(
         &self,
         name: &Name,
@@ -156,15 +157,15 @@ impl Client {
     /// Removes a profile.
     ///
     /// # Errors
-    /// As every request; it may have a run under way.
+    /// See [`ClientError`]; refused if the profile has a run in progress.
     pub async fn remove_profile(&self, name: &Name, key: &IdempotencyKey) -> Result<(), ClientError> {
         self.done(Call::new(Method::DELETE, &["profiles", name.as_str()]).once(key)).await
     }
 
-    /// Makes a base, or a new generation of one.
+    /// Creates a base, or a new generation of one.
     ///
     /// # Errors
-    /// As every request; the image may not be there.
+    /// See [`ClientError`]; refused if the orchestrator does not have the image.
     pub async fn put_base(
         &self,
         name: &Name,
@@ -174,15 +175,15 @@ impl Client {
         self.json(Call::new(Method::PUT, &["bases", name.as_str()]).json(request).once(key)).await
     }
 
-    /// Uses the generation of a base before the last one again.
+    /// Rolls a base back to its previous generation.
     ///
     /// # Errors
-    /// As every request; there may be none.
+    /// See [`ClientError`]; refused if there is no previous generation.
     pub async fn roll_back_base(&self, name: &Name, key: &IdempotencyKey) -> Result<BaseView, ClientError> {
         self.json(Call::post(&["bases", name.as_str(), "rollback"]).once(key)).await
     }
 
-    /// Has a base follow the tree, or stay as it is.
+    /// Sets whether a base follows the repository tree.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -198,7 +199,7 @@ impl Client {
     /// Removes a base.
     ///
     /// # Errors
-    /// As every request; a profile may build in it.
+    /// See [`ClientError`]; refused if a profile builds in the base.
     pub async fn remove_base(&self, name: &Name, key: &IdempotencyKey) -> Result<(), ClientError> {
         self.done(Call::new(Method::DELETE, &["bases", name.as_str()]).once(key)).await
     }
@@ -206,15 +207,15 @@ impl Client {
     /// Whether the orchestrator has the image of a base.
     ///
     /// # Errors
-    /// As every request.
+    /// See [`ClientError`].
     pub async fn has_image(&self, digest: Digest) -> Result<bool, ClientError> {
         self.has(&["images", &digest.to_string()]).await
     }
 
-    /// Sends the compressed image of a base, made by `format::image`.
+    /// Uploads the compressed image of a base, made by `format::image`.
     ///
     /// # Errors
-    /// As every request; what is no image, or has another digest, is refused.
+    /// See [`ClientError`]; refused if the file is not an image or has another digest.
     pub async fn put_image(&self, digest: Digest, archive: &Path) -> Result<(), ClientError> {
         let size = file_size(archive).await?;
         let call = Call::new(Method::PUT, &["images", &digest.to_string()]);
@@ -224,7 +225,7 @@ impl Client {
     /// Whether the orchestrator has a snapshot.
     ///
     /// # Errors
-    /// As every request.
+    /// See [`ClientError`].
     pub async fn has_snapshot(&self, digest: Digest) -> Result<bool, ClientError> {
         self.has(&["snapshots", &digest.to_string()]).await
     }
@@ -238,10 +239,10 @@ impl Client {
         }
     }
 
-    /// Sends a snapshot's compressed archive, made by `format::snapshot`.
+    /// Uploads a snapshot's compressed archive, made by `format::snapshot`.
     ///
     /// # Errors
-    /// As every request; content that does not have the digest is refused.
+    /// See [`ClientError`]; refused if the content has another digest.
     pub async fn put_snapshot(&self, digest: Digest, archive: &Path) -> Result<(), ClientError> {
         let size = file_size(archive).await?;
         let call = Call::new(Method::PUT, &["snapshots", &digest.to_string()]);

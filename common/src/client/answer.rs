@@ -1,20 +1,20 @@
-//! Answers: successes, problems, and what is neither.
+//! Interpreting responses: successes, problem documents, and anything else.
 
 use super::{ClientError, Tried, error::with_causes};
 use crate::wire::problem::Problem;
 use reqwest::{Response, Url};
 
-/// A JSON answer is never larger.
+/// The largest JSON response that is read.
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
-/// How much of an answer that is no problem document is shown.
+/// How much of a response is quoted if it is not a problem document.
 const SHOWN_CHARS: usize = 200;
 
-/// The answer if it is a success, its problem otherwise.
+/// Returns a successful response, or the error that the response describes.
 pub(super) async fn success(response: Response) -> Result<Response, ClientError> {
     if response.status().is_success() { Ok(response) } else { Err(problem_of(response).await) }
 }
 
-/// The problem that an answer carries.
+/// Turns an error response into a [`ClientError`].
 pub(super) async fn problem_of(response: Response) -> ClientError {
     let status = response.status();
     let url = response.url().to_string();
@@ -43,7 +43,7 @@ pub(super) async fn problem_of(response: Response) -> ClientError {
     }
 }
 
-/// The words of a page, in one line.
+/// The text of an HTML page in one line.
 fn without_tags(page: &str) -> String {
     let mut within = false;
     let words: String = page
@@ -57,7 +57,7 @@ fn without_tags(page: &str) -> String {
     words.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Reads a whole answer, up to [`MAX_ANSWER_BYTES`].
+/// Reads a whole response, up to [`MAX_ANSWER_BYTES`].
 pub(super) async fn read_bounded(mut response: Response) -> Result<Vec<u8>, ClientError> {
     let mut body = Vec::new();
     loop {
@@ -75,7 +75,7 @@ pub(super) async fn read_bounded(mut response: Response) -> Result<Vec<u8>, Clie
     }
 }
 
-/// The connection ended within an answer.
+/// The connection ended in the middle of a response.
 pub(super) fn broken_off(url: &Url, error: &reqwest::Error) -> ClientError {
     let mut address = url.clone();
     address.set_path("");

@@ -1,38 +1,39 @@
-//! The binary package host, for passing on to a drone's own Portage: requests and answers
-//! go through as they are, headers included, so that what Portage's client and our server
-//! have agreed on (ranges, conditional requests) holds over the relay.
+//! The binary package host, relayed to a drone's own Portage. Requests and responses pass through
+//! unchanged, headers included, so that ranges and conditional requests work through the relay.
+//! `swarmctl` reads small files of it.
 
 use super::{
     ByteStream, Client, ClientError,
+    answer::{read_bounded, success},
     call::{Call, Wait},
 };
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use std::time::Duration;
 
-/// How long the head of an answer may take.
+/// Time limit for the response headers.
 const HEAD: Duration = Duration::from_secs(60);
-/// The longest silence within an answer.
+/// The longest pause within a response body.
 const IDLE: Duration = Duration::from_secs(60);
-/// Headers of a request that mean the same beyond the relay.
+/// Request headers that are forwarded.
 const ASKED: [&str; 5] = ["if-modified-since", "if-none-match", "if-range", "range", "cache-control"];
-/// Headers of an answer that are about its connection and not about the file.
+/// Response headers that describe the connection and not the file.
 const OF_THE_CONNECTION: [&str; 4] = ["connection", "keep-alive", "transfer-encoding", "upgrade"];
 
-/// An answer of the binary package host, whatever its status.
+/// A response of the binary package host, whatever its status.
 pub struct BinhostAnswer {
     /// The HTTP status.
     pub status: u16,
     /// The headers, by lower-case name.
     pub headers: Vec<(String, String)>,
-    /// The file, as it comes.
+    /// The file, streamed.
     pub body: ByteStream,
 }
 
 impl Client {
-    /// Asks for a file of the binary package host. `path` is the whole path, escaped.
+    /// Requests a file from the binary package host. `path` is the whole path, percent-encoded.
     ///
     /// # Errors
-    /// No orchestrator answered.
+    /// [`ClientError::Unreachable`] if no orchestrator answered.
     pub async fn binhost<'a>(
         &self,
         head_only: bool,
@@ -56,5 +57,20 @@ impl Client {
             headers: headers.collect(),
             body: ByteStream::new(response, Some(IDLE)),
         })
+    }
+
+    /// A small file of the binary package host; `None` if it does not exist. `path` is the whole
+    /// path, percent-encoded.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn published(&self, path: &str) -> Result<Option<Vec<u8>>, ClientError> {
+        let mut call = Call::get(&[]);
+        call.public = Some(path.to_owned());
+        let response = self.answer(&call).await?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        read_bounded(success(response).await?).await.map(Some)
     }
 }

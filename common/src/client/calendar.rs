@@ -8,15 +8,15 @@ impl Client {
     /// Every schedule, by profile.
     ///
     /// # Errors
-    /// As every request.
+    /// See [`ClientError`].
     pub async fn schedules(&self) -> Result<Vec<ScheduleView>, ClientError> {
         self.json(Call::get(&["schedules"])).await
     }
 
-    /// Has runs of a profile start by themselves.
+    /// Creates or replaces the schedule that starts runs of a profile.
     ///
     /// # Errors
-    /// As every request; text or zone may be none.
+    /// See [`ClientError`]; refused if the cron expression or the time zone is invalid.
     pub async fn put_schedule(
         &self,
         profile: &Name,
@@ -27,18 +27,18 @@ impl Client {
         self.json(call.json(request).once(key)).await
     }
 
-    /// Has runs of a profile start by themselves no more.
+    /// Deletes a profile's schedule.
     ///
     /// # Errors
-    /// As every request; there may be no schedule.
+    /// See [`ClientError`]; refused if there is no schedule.
     pub async fn remove_schedule(&self, profile: &Name, key: &IdempotencyKey) -> Result<(), ClientError> {
         self.done(Call::new(Method::DELETE, &["schedules", profile.as_str()]).once(key)).await
     }
 
-    /// Hands out no work for a while.
+    /// Pauses the swarm: it hands out no work until the pause ends.
     ///
     /// # Errors
-    /// As every request; the pause may be too long.
+    /// See [`ClientError`]; refused if the pause is too long.
     pub async fn pause(
         &self,
         request: &PauseRequest,
@@ -47,10 +47,10 @@ impl Client {
         self.json(Call::post(&["pause"]).json(request).once(key)).await
     }
 
-    /// Hands out work again.
+    /// Ends the pause.
     ///
     /// # Errors
-    /// As every request.
+    /// See [`ClientError`].
     pub async fn unpause(&self, key: &IdempotencyKey) -> Result<(), ClientError> {
         self.done(Call::new(Method::DELETE, &["pause"]).once(key)).await
     }

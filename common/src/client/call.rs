@@ -1,5 +1,5 @@
-//! One request, described: what to send and how long to wait. It owns all it needs, so
-//! that it can be sent again, to another orchestrator.
+//! Description of one request: what to send and how long to wait. It owns its data, so that the
+//! request can be sent again to another orchestrator.
 
 use super::IdempotencyKey;
 use bytes::Bytes;
@@ -7,46 +7,45 @@ use reqwest::Method;
 use serde::Serialize;
 use std::{path::PathBuf, time::Duration};
 
-/// How long a plain request may take.
+/// Time limit for an ordinary request.
 const PLAIN: Duration = Duration::from_secs(30);
-/// Time for the two ends to act on a large body, besides its transfer.
+/// Time limit for processing a large body at both ends, in addition to its transfer.
 const BODY_GRACE: Duration = Duration::from_secs(60);
-/// Slower than this many bytes a second is a stalled transfer.
+/// A transfer slower than this counts as stalled.
 const SLOWEST_BYTES_PER_S: u64 = 32 * 1024;
 
-/// One request.
 pub(super) struct Call {
     pub(super) method: Method,
-    /// Path below the API's prefix, in segments that are not yet escaped.
+    /// Path below the API's prefix, in segments that are not yet percent-encoded.
     pub(super) path: Vec<String>,
-    /// Path of something outside the API instead, escaped already.
+    /// An absolute path outside the API to use instead, already percent-encoded.
     pub(super) public: Option<String>,
     pub(super) query: Vec<(&'static str, String)>,
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) body: Body,
     pub(super) wait: Wait,
-    /// Whether sending it twice does no harm.
+    /// Whether sending the request twice is harmless.
     pub(super) repeatable: bool,
 }
 
-/// What a request carries.
+/// The body of a request.
 pub(super) enum Body {
     Empty,
     Json(Result<Bytes, String>),
     Bytes(Bytes),
-    /// A file from a byte on, read while it is sent.
+    /// A file from a byte offset on, read while it is sent.
     File {
         path: PathBuf,
         offset: u64,
     },
 }
 
-/// How long to wait.
+/// What the time limit covers.
 #[derive(Clone, Copy)]
 pub(super) enum Wait {
-    /// Until the whole answer is there.
+    /// The whole response.
     Whole(Duration),
-    /// Until the answer begins; what follows may take as long as it likes.
+    /// The response headers only; the body may take any time.
     Head(Duration),
 }
 
@@ -84,7 +83,7 @@ impl Call {
         self
     }
 
-    /// Sends a file from `offset` on; `size` is the whole file's.
+    /// Sends a file from `offset` on; `size` is the size of the whole file.
     pub(super) fn file(mut self, path: PathBuf, offset: u64, size: u64) -> Self {
         self.wait = Wait::Whole(transfer_time(size.saturating_sub(offset)));
         self.body = Body::File { path, offset };
@@ -112,14 +111,14 @@ impl Call {
         self
     }
 
-    /// Sending it twice is not the same as sending it once.
+    /// Marks a request that has another effect when it is sent twice.
     pub(super) fn unrepeatable(mut self) -> Self {
         self.repeatable = false;
         self
     }
 }
 
-/// How long a body of so many bytes may take.
+/// Time limit for a body of this size.
 fn transfer_time(bytes: u64) -> Duration {
     BODY_GRACE + Duration::from_secs(bytes / SLOWEST_BYTES_PER_S)
 }

@@ -1,5 +1,5 @@
-//! What a drone sends. Uploads and logs say at which byte they begin and are told where
-//! the orchestrator stands, so a drone can lose the connection anywhere and go on.
+//! Requests of a drone. Uploads and logs carry the byte offset at which they begin, and the
+//! response contains the orchestrator's own offset, so a transfer can resume after any disconnect.
 
 use super::{
     Client, ClientError,
@@ -12,64 +12,64 @@ use bytes::Bytes;
 use reqwest::{Method, Response, StatusCode};
 use std::{path::Path, time::Duration};
 
-/// Where an upload or a log stands, or is to begin.
+/// Header with the offset at which an upload or log begins or stands.
 const UPLOAD_OFFSET: &str = "upload-offset";
-/// How much longer than asked a long poll may take to come back.
+/// How much longer than requested a long poll may take.
 const CLAIM_GRACE: Duration = Duration::from_secs(15);
-/// How long an answer with a large body may take to begin.
+/// Time limit for the response headers before a large body.
 const HEAD: Duration = Duration::from_secs(60);
-/// The longest silence within a large body.
+/// The longest pause within a large body.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// What became of a piece of a log.
+/// Result of appending to a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogAppend {
-    /// It is stored.
+    /// The bytes were stored.
     Stored,
-    /// It does not fit on: this many bytes are stored, go on from there.
+    /// The offset does not match: this many bytes are stored, continue from there.
     StandsAt(u64),
 }
 
 impl Client {
-    /// Asks to become a drone. Without a credential of the machine's own it is not repeated once
-    /// it may have arrived, because the token works once.
+    /// Enrols as a drone. Enrolment tokens are single-use, so a request without a credential of the
+    /// machine's own is not repeated once it may have arrived.
     ///
     /// # Errors
-    /// As every request; a used or unknown token is refused.
+    /// See [`ClientError`]; a used or unknown token is refused.
     pub async fn enrol(&self, request: &EnrolRequest) -> Result<EnrolReply, ClientError> {
         let call = Call::post(&["enrol"]).json(request);
         self.json(if request.credential_hash.is_some() { call } else { call.unrepeatable() }).await
     }
 
-    /// Asks for work and waits for it as long as the request says.
+    /// Asks for work, waiting for as long as the request says.
     ///
     /// # Errors
-    /// As every request.
+    /// See [`ClientError`].
     pub async fn claim(&self, request: &ClaimRequest) -> Result<ClaimReply, ClientError> {
         let wait = Duration::from_millis(request.wait_ms) + CLAIM_GRACE;
         self.json(Call::post(&["claim"]).json(request).wait(Wait::Whole(wait))).await
     }
 
-    /// Says that the drone lives and what it does.
+    /// Reports that the drone is alive and what it is doing.
     ///
     /// # Errors
-    /// As every request.
+    /// See [`ClientError`].
     pub async fn heartbeat(&self, request: &HeartbeatRequest) -> Result<HeartbeatReply, ClientError> {
         self.json(Call::post(&["heartbeat"]).json(request)).await
     }
 
-    /// Says that the drone stops.
+    /// Reports that the drone is stopping.
     ///
     /// # Errors
-    /// As every request.
+    /// See [`ClientError`].
     pub async fn sign_off(&self, request: &SignOffRequest) -> Result<(), ClientError> {
         self.done(Call::post(&["sign-off"]).json(request)).await
     }
 
-    /// Appends to an attempt's log at the byte `offset`.
+    /// Appends to an attempt's log at byte `offset`.
     ///
     /// # Errors
-    /// As every request; the attempt may be over.
+    /// See [`ClientError`]; refused if the attempt has ended.
     pub async fn append_log(
         &self,
         attempt: AttemptId,
@@ -85,10 +85,10 @@ impl Client {
         }
     }
 
-    /// Announces a file, or asks where its upload stands.
+    /// Announces a file, or queries the progress of its upload.
     ///
     /// # Errors
-    /// As every request; the file may not be wanted or too large, or the store full.
+    /// See [`ClientError`]; refused if the file is not wanted or too large, or the store is full.
     pub async fn begin_upload(
         &self,
         attempt: AttemptId,
@@ -97,11 +97,11 @@ impl Client {
         self.json(Call::post(&["attempts", &attempt.to_string(), "uploads"]).json(request)).await
     }
 
-    /// Sends a file from the byte `offset` on. If the orchestrator stands elsewhere, the
-    /// status says where, and nothing was stored.
+    /// Sends a file from byte `offset` on. If the orchestrator expects another offset, nothing is
+    /// stored and the returned status contains the expected one.
     ///
     /// # Errors
-    /// As every request; a file that fails a check is refused for good.
+    /// See [`ClientError`]; a file that fails a check is refused permanently.
     pub async fn upload_file(
         &self,
         attempt: AttemptId,
@@ -114,10 +114,10 @@ impl Client {
         self.upload(call).await
     }
 
-    /// Sends a piece of a file, which belongs at the byte `offset`.
+    /// Sends the piece of a file that begins at byte `offset`.
     ///
     /// # Errors
-    /// As [`Client::upload_file`].
+    /// See [`Client::upload_file`].
     pub async fn upload_piece(
         &self,
         attempt: AttemptId,
@@ -140,51 +140,52 @@ impl Client {
         response.json().await.map_err(|e| ClientError::Protocol { url, status: None, what: e.to_string() })
     }
 
-    /// Says how an attempt ended.
+    /// Reports how an attempt ended.
     ///
     /// # Errors
-    /// As every request.
+    /// See [`ClientError`].
     pub async fn report(
         &self,
         attempt: AttemptId,
         request: &ReportRequest,
     ) -> Result<ReportReply, ClientError> {
         let call = Call::post(&["attempts", &attempt.to_string(), "report"]).json(request);
-        // Judging a large plan takes its time.
+        // Processing a large plan takes a while.
         self.json(call.wait(Wait::Whole(HEAD))).await
     }
 
-    /// Fetches a stored package file.
+    /// Downloads a stored package file.
     ///
     /// # Errors
-    /// As every request; 404 if it is not there.
+    /// See [`ClientError`]; status 404 if it does not exist.
     pub async fn artifact(&self, digest: Digest) -> Result<ByteStream, ClientError> {
         let call = Call::get(&["artifacts", &digest.to_string()]).wait(Wait::Head(HEAD));
         Ok(ByteStream::new(self.send(&call).await?, Some(IDLE)))
     }
 
-    /// Fetches the compressed image of a base from byte `first` on, for `format::image::unpack`.
+    /// Downloads the compressed image of a base from byte `first` on, for `format::image::unpack`.
     ///
     /// # Errors
-    /// As every request; 404 if it is not there, 416 if it has no such byte.
+    /// See [`ClientError`]; status 404 if it does not exist, 416 if `first` is beyond its end.
     pub async fn image(&self, digest: Digest, first: u64) -> Result<ByteStream, ClientError> {
         self.archive(&["images", &digest.to_string()], first).await
     }
 
-    /// Fetches a snapshot's compressed archive from byte `first` on, for `format::snapshot::unpack`.
+    /// Downloads a snapshot's compressed archive from byte `first` on, for
+    /// `format::snapshot::unpack`.
     ///
     /// # Errors
-    /// As every request; 404 if it is not there, 416 if it has no such byte.
+    /// See [`ClientError`]; status 404 if it does not exist, 416 if `first` is beyond its end.
     pub async fn snapshot(&self, digest: Digest, first: u64) -> Result<ByteStream, ClientError> {
         self.archive(&["snapshots", &digest.to_string()], first).await
     }
 
-    /// Fetches what a snapshot has that `known` has not, from byte `first` on, for
+    /// Downloads what a snapshot has and `known` lacks, from byte `first` on, for
     /// `format::snapshot::unpack_difference`.
     ///
     /// # Errors
-    /// As every request; 404 if one is not there or they have too little in common, 416 if there
-    /// is no such byte.
+    /// See [`ClientError`]; status 404 if either does not exist or they have too little in common,
+    /// 416 if `first` is beyond the end.
     pub async fn snapshot_since(
         &self,
         digest: Digest,
@@ -194,7 +195,7 @@ impl Client {
         self.archive(&["snapshots", &digest.to_string(), "since", &known.to_string()], first).await
     }
 
-    /// Fetches an archive from byte `first` on.
+    /// Downloads an archive from byte `first` on.
     async fn archive(&self, path: &[&str], first: u64) -> Result<ByteStream, ClientError> {
         let call = Call::get(path).wait(Wait::Head(HEAD));
         let response = self.send(&call.header("range", format!("bytes={first}-"))).await?;
@@ -211,7 +212,7 @@ fn upload_call(attempt: AttemptId, digest: Digest, offset: u64) -> Call {
     Call::new(Method::PATCH, &path).header(UPLOAD_OFFSET, offset)
 }
 
-/// Where the orchestrator stands, if it refused bytes because they do not fit on.
+/// The offset that the orchestrator expects, if the response is a conflict of offsets.
 fn offset_conflict(response: &Response) -> Option<u64> {
     if response.status() != StatusCode::CONFLICT {
         return None;
@@ -219,7 +220,7 @@ fn offset_conflict(response: &Response) -> Option<u64> {
     response.headers().get(UPLOAD_OFFSET)?.to_str().ok()?.parse().ok()
 }
 
-/// The size of a file that is to be sent.
+/// The size of a file that will be sent.
 pub(super) async fn file_size(path: &Path) -> Result<u64, ClientError> {
     tokio::fs::metadata(path)
         .await

@@ -1,34 +1,34 @@
-//! Why a request brought no answer that can be used.
+//! Errors of requests to the orchestrator.
 
 use crate::wire::problem::Problem;
 use reqwest::Url;
 use std::fmt;
 
-/// What can come of a request.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// No orchestrator answered. The request may or may not have arrived; all requests but
-    /// enrolment without a credential of one's own may be repeated.
+    /// No orchestrator answered. The request may have arrived nevertheless. Every request may be
+    /// repeated, except enrolment without a credential of the machine's own.
     #[error("no orchestrator answered: {}", join(tried))]
     Unreachable {
-        /// What was tried, in this order.
+        /// The addresses that were tried, in order.
         tried: Vec<Tried>,
     },
-    /// The orchestrator refused, and says why.
+    /// The orchestrator refused the request.
     #[error("{}", describe(.0))]
     Problem(Box<Problem>),
-    /// What answered does not speak this API, or not this version of it.
+    /// The response is not from this API, or from an incompatible version of it.
     #[error("{}", not_ours(url, *status, what))]
     Protocol {
-        /// The address that was asked.
+        /// The URL of the request.
         url: String,
-        /// The status, if it is an error's: something between us and the orchestrator answered in its
-        /// place, such as a proxy, as ours come with a problem document.
+        /// The HTTP status, if it is an error. Such a response comes from something in between,
+        /// such as a proxy, because the orchestrator sends errors as problem documents.
         status: Option<u16>,
-        /// What was wrong with the answer.
+        /// What is wrong with the response.
         what: String,
     },
-    /// Something on this side is wrong, so nothing was sent.
+    /// Something is wrong on this side; nothing was sent.
     #[error("{0}")]
     Local(String),
 }
@@ -40,7 +40,7 @@ pub struct Tried {
     pub address: Url,
     /// Why there was no answer.
     pub why: String,
-    /// Something answered, but its certificate is not to be believed.
+    /// There was a response, but its certificate is not trusted.
     pub untrusted: bool,
 }
 
@@ -70,17 +70,17 @@ fn not_ours(url: &str, status: Option<u16>, what: &str) -> String {
 }
 
 fn describe(problem: &Problem) -> String {
-    // The detail says all that the title says, and of this time.
+    // The detail covers the title and is specific to this occurrence.
     let said = if problem.detail.is_empty() { &problem.title } else { &problem.detail };
     match &problem.request_id {
-        // Only what went wrong over there needs the way into its log.
+        // Only a server-side failure needs the request id to find it in the orchestrator's log.
         Some(id) if problem.status >= 500 => format!("{said} (request {id})"),
         _ => said.clone(),
     }
 }
 
 impl ClientError {
-    /// The HTTP status, where the orchestrator refused.
+    /// The HTTP status, if the orchestrator refused the request.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         match self {
@@ -89,7 +89,7 @@ impl ClientError {
         }
     }
 
-    /// Whether the same request may succeed later without anybody doing anything.
+    /// Whether the same request may succeed later without intervention.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -100,8 +100,9 @@ impl ClientError {
         }
     }
 
-    /// Whether who watches something is to go on asking: all but the orchestrator's own word, and a
-    /// certificate that is not to be believed, may pass. A proxy's answer is not the orchestrator's.
+    /// Whether a caller that follows something should keep trying. Everything may be temporary
+    /// except a refusal by the orchestrator itself (an error from a proxy is not one) and an
+    /// untrusted certificate.
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
@@ -112,8 +113,7 @@ impl ClientError {
         }
     }
 
-    /// Whether all that answered were certificates that are not to be believed: a person
-    /// has to look at that.
+    /// Whether every response was an untrusted certificate, which a person has to look into.
     #[must_use]
     pub fn is_untrusted(&self) -> bool {
         match self {
@@ -122,14 +122,14 @@ impl ClientError {
         }
     }
 
-    /// Whether the credential is unknown, revoked or not enough.
+    /// Whether the credential is unknown, revoked or lacks permission.
     #[must_use]
     pub fn is_denied(&self) -> bool {
         matches!(self.status(), Some(401 | 403))
     }
 }
 
-/// An error's message with those of its causes: reqwest's own says little.
+/// An error's message with those of its causes, because reqwest's own says little.
 pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = String::new();
     let mut next = Some(error);

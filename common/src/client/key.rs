@@ -1,10 +1,9 @@
-//! Keys that make a repeated request harmless, and request ids.
+//! Idempotency keys and request ids.
 
 use std::fmt;
 
-/// The `Idempotency-Key` of one change. Make one for each thing that is to happen once,
-/// and keep it while repeating the request: the orchestrator answers a repeat with what
-/// it answered first.
+/// The `Idempotency-Key` header of one change. Create one for each change and keep it while
+/// retrying: the orchestrator answers a repeated request with its first response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey(String);
 
@@ -12,7 +11,7 @@ impl IdempotencyKey {
     /// A fresh random key.
     ///
     /// # Errors
-    /// The operating system gives no randomness.
+    /// The operating system provides no randomness.
     pub fn random() -> Result<Self, super::ClientError> {
         random_id().map(Self)
     }

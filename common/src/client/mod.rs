@@ -1,15 +1,16 @@
-//! The HTTP client of the API: one typed method for every route, used by drones,
-//! `swarmctl` and the tests alike, so that there is one place that knows the paths.
+//! The HTTP client of the API, with one typed method for every route. Drones, `swarmctl` and the
+//! tests all use it, so only this module knows the paths.
 //!
-//! A [`Client`] knows several orchestrators and tries them in turn, bounds every wait,
-//! and turns every answer into a type or a [`ClientError`]. When to try again after an
-//! error is its caller's to decide: a drone waits and goes on for ever, a person is told.
+//! A [`Client`] has the addresses of several orchestrators and tries them in turn, limits every
+//! wait, and turns every response into a type or a [`ClientError`]. When to retry after an error is
+//! up to the caller: a drone waits and retries forever, while a person gets to see the error.
 //!
-//! - [`transport`]: addresses, time-outs, request ids. [`answer`]: problems and what is neither. [`tls`]: whom to believe.
-//! - [`drone`]: what a drone sends. [`admin`]: what an admin sends. [`view`]: reading.
+//! - [`transport`]: addresses, time-outs, request ids. [`answer`]: responses and problem documents.
+//!   [`tls`]: trusted certificates.
+//! - [`drone`]: requests of a drone. [`admin`]: changes by an administrator. [`view`]: read-only
+//!   requests.
 //! - [`binhost`]: the binary package host, for a drone's Portage.
-//! - [`stream`]: answers that are too large or too long-lived to hold: logs, archives,
-//!   events.
+//! - [`stream`]: responses that are too large or too long-lived to buffer: logs, archives, events.
 
 mod admin;
 mod answer;

@@ -1,7 +1,7 @@
-//! Answers that arrive over time: archives, followed logs, events.
+//! Streamed responses: archives, followed logs, events.
 //!
-//! Event streams follow the WHATWG specification of server-sent events (HTML standard,
-//! section 9.2.6), of which the fields `id` and `data` are used.
+//! Event streams follow the WHATWG specification of server-sent events (HTML standard, section
+//! 9.2.6). Of their fields, `id` and `data` are used.
 
 use super::{ClientError, answer::broken_off};
 use crate::wire::view::EventView;
@@ -9,13 +9,13 @@ use bytes::Bytes;
 use reqwest::Response;
 use std::{collections::VecDeque, time::Duration};
 
-/// An event is never larger than this.
+/// The largest event that is read.
 const MAX_EVENT_BYTES: usize = 16 * 1024 * 1024;
 
-/// The bytes of an answer, as they come.
+/// The body of a response as a stream of bytes.
 pub struct ByteStream {
     response: Response,
-    /// Longest silence, where silence means that something is wrong.
+    /// The longest pause allowed, if a pause is an error.
     idle: Option<Duration>,
 }
 
@@ -24,7 +24,7 @@ impl ByteStream {
         Self { response, idle }
     }
 
-    /// The answer's size in bytes, where it is known beforehand.
+    /// The size of the body in bytes, if known in advance.
     #[must_use]
     pub fn size(&self) -> Option<u64> {
         self.response.content_length()
@@ -33,7 +33,7 @@ impl ByteStream {
     /// The next bytes; `None` at the end.
     ///
     /// # Errors
-    /// The connection broke or fell silent.
+    /// The connection broke, or the pause was too long.
     pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
         let url = self.response.url().clone();
         let piece = self.response.chunk();
@@ -63,11 +63,11 @@ impl EventStream {
         Self { bytes, parser: Parser::default() }
     }
 
-    /// The next event; `None` when the orchestrator closes the stream, as it does when
-    /// it stops. Resume after the last event's number.
+    /// The next event; `None` when the orchestrator closes the stream, as it does when it stops. To
+    /// resume, ask for the events after the last number.
     ///
     /// # Errors
-    /// The connection broke, or something came that is no event.
+    /// The connection broke, or the data is not a valid event.
     pub async fn next(&mut self) -> Result<Option<EventView>, ClientError> {
         let wrong = |url: &reqwest::Url, what: String| {
             Err(ClientError::Protocol { url: url.to_string(), status: None, what })
@@ -90,7 +90,7 @@ impl EventStream {
     }
 }
 
-/// Cuts a stream of bytes into the data of its events.
+/// Splits a byte stream into the data of its events.
 #[derive(Default)]
 struct Parser {
     line: Vec<u8>,
@@ -113,7 +113,7 @@ impl Parser {
     fn line_ends(&mut self, line: &str) {
         let line = line.strip_suffix('\r').unwrap_or(line);
         if line.is_empty() {
-            // An event without data is only a sign of life.
+            // An event without data is a keep-alive.
             if !self.data.is_empty() {
                 self.ready.push_back(std::mem::take(&mut self.data));
             }

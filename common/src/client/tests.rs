@@ -1,5 +1,5 @@
-//! The client against sockets that answer with fixed bytes: what it makes of answers
-//! that a sound orchestrator never gives. Sound answers are tested with the real one.
+//! The client against sockets that send fixed bytes: how it handles responses that a correct
+//! orchestrator never sends. Correct ones are tested with the real orchestrator.
 
 use super::*;
 use crate::{digest::Digest, id::AttemptId, secret::Secret, wire::drone::ClaimRequest, wire::view::KeyView};
@@ -9,7 +9,7 @@ use std::{
     thread::JoinHandle,
 };
 
-/// A server that answers one request with `answer` and gives back what it was sent.
+/// A server that sends `answer` to one request; the handle returns the request that it received.
 fn answers_once(answer: String) -> (Url, JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
@@ -43,10 +43,10 @@ fn answer(head: &str, body: &str) -> String {
 }
 
 fn key_json() -> String {
-    serde_json::to_string(&KeyView { fingerprint: "AB".into(), public_key: "k".into() }).unwrap()
+    serde_json::to_string(&KeyView { fingerprint: "AB".into(), public_key: "k".into(), nix: Vec::new() })
+        .unwrap()
 }
 
-/// An address where nobody listens.
 fn nobody() -> Url {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap()
@@ -127,7 +127,7 @@ async fn an_answer_of_something_else_is_a_protocol_error_that_shows_it() {
             "waits no longer for it: `502 Bad Gateway nginx/1.22.1`",
         ),
         ("504 Gateway Time-out", "", true, "waits no longer for it"),
-        // Its media type alone makes a problem document.
+        // The media type alone makes it a problem document.
         (
             "503 Service Unavailable",
             r#"{"type":"x","title":"x","status":503,"detail":"x"}"#,
@@ -173,7 +173,7 @@ async fn bytes_that_do_not_fit_on_tell_where_to_go_on() {
 
 #[tokio::test]
 async fn a_change_that_may_have_arrived_is_repeated_only_if_that_is_harmless() {
-    // The first orchestrator takes the request and hangs up without an answer.
+    // The first orchestrator reads the request and closes the connection without a response.
     let claim = ClaimRequest { key: "k".into(), wait_ms: 0, memory_free_bytes: 0 };
     let (dead, _) = answers_once(String::new());
     let (alive, _) = answers_once(answer("200 OK", r#"{"assignment":null,"reason":"idle"}"#));

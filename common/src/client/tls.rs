@@ -1,10 +1,9 @@
-//! Whom the client believes over TLS: exactly the certificates that are pinned, or what a
-//! `ca` file signed, or what this machine trusts anyway.
+//! Which TLS certificates the client trusts: only the pinned ones, or those signed by a `ca` file,
+//! or those that this machine trusts.
 //!
-//! A pin is stronger than any authority and needs none, so a homelab's self-signed
-//! certificate is as good as a bought one: its names and dates do not matter, only that it
-//! is this one and that the other end holds its key. The handshake's signature, which
-//! proves the latter, is checked as always.
+//! A pin needs no certificate authority, so a self-signed certificate is as good as any: its names
+//! and dates do not matter, only that it is the pinned certificate and that the server holds its
+//! key. The handshake signature, which proves the latter, is always verified.
 
 use super::{ClientError, Tried, error::with_causes};
 use crate::fingerprint::{Fingerprint, Pins};
@@ -23,24 +22,23 @@ use std::{
     time::Duration,
 };
 
-/// How long looking at a certificate may take.
+/// Time limit for fetching a certificate.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// Whom to believe.
+/// Which certificates to trust.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Trust {
-    /// The only certificates that are accepted, if there are any.
+    /// If not empty, the only certificates that are accepted.
     pub pins: Pins,
-    /// A file of certificates (PEM) that may sign the orchestrator's, instead of those that
-    /// this machine trusts.
+    /// A PEM file of certificate authorities to trust instead of those of this machine.
     pub ca: Option<PathBuf>,
 }
 
 impl Trust {
-    /// Whether it fits the addresses.
+    /// Checks that these settings are consistent with each other and with the addresses.
     ///
     /// # Errors
-    /// What contradicts what, with the names that the settings have everywhere.
+    /// Which settings contradict each other, by their names in the configuration.
     pub fn check(&self, addresses: &[Url]) -> Result<(), String> {
         if self.pins.0.is_empty() && self.ca.is_none() {
             return Ok(());
@@ -60,7 +58,7 @@ impl Trust {
         }
     }
 
-    /// Sets up TLS.
+    /// Configures TLS.
     pub(super) fn apply(
         &self,
         builder: ClientBuilder,
@@ -82,18 +80,18 @@ impl Trust {
             return Ok(builder.tls_certs_only(signers));
         }
         if addresses.iter().all(|url| url.scheme() == "http") {
-            // Where TLS is not spoken, a machine without certificates is no obstacle.
+            // Without TLS, a machine without root certificates must work, too.
             return Ok(builder.tls_certs_only([]));
         }
         Ok(builder)
     }
 }
 
-/// The fingerprint of the certificate that is shown at an address, believed or not.
-/// Nothing but a greeting is sent there.
+/// The fingerprint of the certificate that an address presents, trusted or not. Nothing but a TLS
+/// handshake is sent.
 ///
 /// # Errors
-/// Nothing there speaks TLS.
+/// The address does not speak TLS.
 pub async fn shown_fingerprint(address: &Url) -> Result<Fingerprint, ClientError> {
     let verifier = Pinned::new(Pins::default());
     let shown = verifier.shown.clone();
@@ -102,7 +100,7 @@ pub async fn shown_fingerprint(address: &Url) -> Result<Fingerprint, ClientError
         .timeout(LOOK)
         .build()
         .map_err(|e| cannot(with_causes(&e)))?;
-    // It cannot succeed: no certificate is one of no pins.
+    // This always fails: with no pins, every certificate is rejected.
     let answer = client.head(address.clone()).send().await;
     shown.get().copied().ok_or_else(|| {
         let why = answer.err().map_or_else(|| "shows no certificate".to_owned(), |e| with_causes(&e));
@@ -114,7 +112,7 @@ fn cannot(why: impl std::fmt::Display) -> ClientError {
     ClientError::Local(format!("TLS cannot be set up: {why}"))
 }
 
-/// Why a certificate was refused, if that is what an error is about: what, why, and what next.
+/// If the cause of an error is a rejected certificate: why it was rejected and what to do.
 pub(super) fn refusal(error: &(dyn Error + 'static)) -> Option<String> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -127,14 +125,14 @@ pub(super) fn refusal(error: &(dyn Error + 'static)) -> Option<String> {
                 ),
             });
         }
-        // An I/O error hides the error that it is made of from `source`.
+        // `source` of an I/O error skips the error that it wraps.
         let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         next = inner.map(|inner| inner as &(dyn Error + 'static)).or_else(|| error.source());
     }
     None
 }
 
-/// Another certificate than the pinned ones.
+/// The certificate is not one of the pinned ones.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "its certificate is {shown}, which is not what is pinned{}, so nothing was sent: either the certificate was \
@@ -147,12 +145,12 @@ struct NotPinned {
     pinned: Pins,
 }
 
-/// Accepts the pinned certificates and no other.
+/// Accepts the pinned certificates and no others.
 #[derive(Debug)]
 struct Pinned {
     pins: Pins,
     provider: Arc<CryptoProvider>,
-    /// What the other end showed first.
+    /// The first certificate that the server presented.
     shown: Arc<OnceLock<Fingerprint>>,
 }
 
@@ -237,7 +235,7 @@ mod tests {
         let server = std::thread::spawn(move || {
             use std::io::{Read as _, Write as _};
             let (mut socket, _) = listener.accept().unwrap();
-            // The greeting is read, so that closing does not reset what is answered.
+            // Read the client's hello, because closing with unread data would reset the response.
             let _greeting = socket.read(&mut [0; 4096]).unwrap();
             socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
         });

@@ -1,9 +1,9 @@
-//! Sending requests: which orchestrator, for how long, and what its answer means.
+//! Sending requests: choosing the orchestrator, time limits, and failover.
 //!
-//! The addresses are tried in turn, beginning with the one that answered last. An
-//! address is passed over when nothing answers there, or when it answers 503 while
-//! there is another (a standby does, and names the leader, who is then asked next), or 502 or 504, as a
-//! proxy does. Redirects are not followed: a credential goes only where its owner said.
+//! The addresses are tried in turn, beginning with the one that answered last. The next address is
+//! tried when there is no answer, on 503 if there is another address (a standby sends it, naming
+//! the leader, which is tried next), and on 502 or 504 from a proxy. Redirects are not followed: a
+//! credential is sent only to configured addresses.
 
 use super::{
     ClientError, Tried,
@@ -26,9 +26,9 @@ use std::{
     time::Duration,
 };
 
-/// How long a TCP and TLS handshake may take.
+/// Time limit for the TCP and TLS handshakes.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long an unused connection is kept.
+/// How long an idle connection is kept.
 const POOL_IDLE: Duration = Duration::from_secs(10);
 
 /// A client of one swarm. Cheap to clone; clones share connections.
@@ -37,14 +37,14 @@ pub struct Client {
     http: reqwest::Client,
     addresses: Arc<[Url]>,
     credential: Option<Secret>,
-    /// Position of the address that answered last.
+    /// Index of the address that answered last.
     current: Arc<AtomicUsize>,
 }
 
-/// Reads an orchestrator's address, such as `http://nas:8100`.
+/// Parses an orchestrator's address, such as `http://nas:8100`.
 ///
 /// # Errors
-/// What is wrong with the text, and what an address looks like.
+/// What is wrong with the text, and an example of a valid address.
 pub fn parse_address(text: &str) -> Result<Url, String> {
     let shown: String = text.chars().take(80).collect();
     let like = "expected something like http://nas:8100";
@@ -62,20 +62,20 @@ pub fn parse_address(text: &str) -> Result<Url, String> {
 }
 
 impl Client {
-    /// A client of the orchestrators at `addresses`, which act as one, and which show
-    /// certificates that this machine trusts if they speak TLS.
+    /// A client for the orchestrators at `addresses`, which serve the same swarm. For TLS it trusts
+    /// the certificates that this machine trusts.
     ///
     /// # Errors
-    /// As [`Client::with_trust`].
+    /// See [`Client::with_trust`].
     pub fn new(addresses: &[Url], credential: Option<Secret>) -> Result<Self, ClientError> {
         Self::with_trust(addresses, credential, &Trust::default())
     }
 
-    /// A client of the orchestrators at `addresses` that believes as `trust` says.
+    /// A client for the orchestrators at `addresses` that trusts certificates according to `trust`.
     ///
     /// # Errors
-    /// There is no address, the credential cannot stand in a header, or TLS cannot be
-    /// set up (an `https` address, and no trusted certificates on this machine).
+    /// There is no address, the credential is not valid in a header, or TLS cannot be set up (an
+    /// `https` address and no root certificates on this machine).
     pub fn with_trust(
         addresses: &[Url],
         credential: Option<Secret>,
@@ -87,14 +87,14 @@ impl Client {
         if credential.as_ref().is_some_and(|c| !c.is_well_formed()) {
             return Err(ClientError::Local("the credential is not a usable token".to_owned()));
         }
-        // A second installation is refused and harmless: it is the same provider.
+        // A second installation is refused, which is harmless because it is the same provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let builder = reqwest::Client::builder()
             .user_agent(concat!("build-swarm/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT)
-            // Sooner than the orchestrator hangs up on an idle connection, so that no
-            // request meets one that is about to close.
+            // Shorter than the orchestrator's own limit, so that no request is sent on a connection
+            // that the orchestrator is closing.
             .pool_idle_timeout(POOL_IDLE);
         let http = trust.apply(builder, addresses)?.build().map_err(|e| {
             ClientError::Local(format!("the HTTP client cannot be set up: {}", with_causes(&e)))
@@ -103,13 +103,13 @@ impl Client {
         Ok(Self { http, addresses: addresses.into(), credential, current })
     }
 
-    /// The same connections with another credential.
+    /// A client that shares the connections but uses another credential.
     #[must_use]
     pub fn with_credential(&self, credential: Secret) -> Self {
         Self { credential: Some(credential), ..self.clone() }
     }
 
-    /// The same connections without any credential.
+    /// A client that shares the connections but sends no credential.
     #[must_use]
     pub fn without_credential(&self) -> Self {
         Self { credential: None, ..self.clone() }
@@ -122,7 +122,7 @@ impl Client {
         &self.addresses[at % self.addresses.len()]
     }
 
-    /// Sends a request and reads its JSON answer.
+    /// Sends a request and decodes its JSON response.
     pub(super) async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T, ClientError> {
         let response = self.send(&call).await?;
         let url = response.url().to_string();
@@ -134,18 +134,18 @@ impl Client {
         })
     }
 
-    /// Sends a request of which only success matters.
+    /// Sends a request and ignores the body of a successful response.
     pub(super) async fn done(&self, call: Call) -> Result<(), ClientError> {
         self.send(&call).await.map(|_| ())
     }
 
-    /// Sends a request and gives the answer, if it is a success.
+    /// Sends a request and returns a successful response.
     pub(super) async fn send(&self, call: &Call) -> Result<Response, ClientError> {
         success(self.answer(call).await?).await
     }
 
-    /// Sends a request to one orchestrator after another until one answers, and gives
-    /// the answer whatever its status.
+    /// Sends a request to one orchestrator after another until one answers, and returns the
+    /// response whatever its status.
     pub(super) async fn answer(&self, call: &Call) -> Result<Response, ClientError> {
         let request_id = random_id()?;
         let count = self.addresses.len();
@@ -161,7 +161,7 @@ impl Client {
                     if let Some(next) = order.iter().position(|at| Some(*at) == leader) {
                         order.swap(0, next);
                     }
-                    // What a leader says is worth more than that somebody else leads.
+                    // Prefer the leader's refusal to a standby's "not the leader".
                     if leader.is_none() || refused.is_none() {
                         refused = Some(response);
                     }
@@ -173,7 +173,7 @@ impl Client {
                 Err(failed) => {
                     let (why, untrusted) = (failed.why, failed.untrusted);
                     tried.push(Tried { address: address.clone(), why, untrusted });
-                    // It may have arrived, and a second one would be a second thing.
+                    // The request may have arrived, and repeating it would have a second effect.
                     if failed.sent && !call.repeatable {
                         break;
                     }
@@ -183,16 +183,16 @@ impl Client {
         refused.ok_or(ClientError::Unreachable { tried })
     }
 
-    /// Which of our addresses a standby names as the leader's. Others are not followed: a
-    /// credential goes only where its owner said.
+    /// The index of the address that a standby names as the leader. Unknown addresses are not
+    /// followed: a credential is sent only to configured ones.
     fn leader(&self, response: &Response) -> Option<usize> {
         let named = response.headers().get("location")?.to_str().ok()?;
         let named = Url::parse(named).ok()?;
         self.addresses.iter().position(|address| *address == named)
     }
 
-    /// Sends a request to one orchestrator. The outer error ends the attempts, the
-    /// inner one is about this address.
+    /// Sends a request to one orchestrator. The outer error aborts, the inner one moves on to the
+    /// next address.
     async fn try_one(
         &self,
         call: &Call,
@@ -242,8 +242,8 @@ impl Client {
     }
 }
 
-/// Whether another address may do: a standby answered, or a proxy that does not reach its
-/// orchestrator, or no longer waits for it.
+/// Whether to try another address: a standby answered, or a proxy that cannot reach its
+/// orchestrator or timed out.
 fn is_away(status: StatusCode, call: &Call) -> bool {
     match status {
         StatusCode::SERVICE_UNAVAILABLE => true,
@@ -252,11 +252,11 @@ fn is_away(status: StatusCode, call: &Call) -> bool {
     }
 }
 
-/// Why one address gave no answer.
+/// Why one address did not answer.
 struct Failed {
     /// Whether the request may have arrived.
     sent: bool,
-    /// Whether the certificate was refused.
+    /// Whether the certificate was rejected.
     untrusted: bool,
     why: String,
 }
@@ -272,7 +272,7 @@ impl Failed {
         } else if error.is_timeout() {
             format!("no whole answer within {} s", limit.as_secs())
         } else {
-            // The innermost cause says it best: "Connection refused (os error 111)".
+            // The innermost cause is the clearest: "Connection refused (os error 111)".
             let mut cause: &dyn std::error::Error = error;
             while let Some(source) = cause.source() {
                 cause = source;
@@ -283,7 +283,7 @@ impl Failed {
     }
 }
 
-/// The whole URL of a request to `address`, with every segment escaped.
+/// The whole URL of a request to `address`, with every segment percent-encoded.
 fn url_of(call: &Call, address: &Url) -> Result<Url, ClientError> {
     let mut url = address.clone();
     if let Some(public) = &call.public {
@@ -304,7 +304,7 @@ fn url_of(call: &Call, address: &Url) -> Result<Url, ClientError> {
     Ok(url)
 }
 
-/// A body that reads a file from `offset` on, and how many bytes it will have.
+/// A body that streams a file from `offset` on, and its length in bytes.
 async fn file_body(path: &Path, offset: u64) -> Result<(u64, reqwest::Body), ClientError> {
     use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
     let open = async {
@@ -315,7 +315,7 @@ async fn file_body(path: &Path, offset: u64) -> Result<(u64, reqwest::Body), Cli
     };
     let (length, file) =
         open.await.map_err(|e| ClientError::Local(format!("{}: cannot be read: {e}", path.display())))?;
-    // Never more than was promised, even if the file grows meanwhile.
+    // Never more than announced, even if the file grows in the meantime.
     let pieces = futures_util::stream::try_unfold(file.take(length), |mut file| async move {
         let mut piece = bytes::BytesMut::with_capacity(512 * 1024);
         let read = file.read_buf(&mut piece).await?;

@@ -1,4 +1,4 @@
-//! The reading routes.
+//! Read-only requests.
 
 use super::{
     Client, ClientError,
@@ -18,35 +18,35 @@ use crate::{
 };
 use std::time::Duration;
 
-/// How long a stream may take to begin.
+/// Time limit until a stream begins.
 const HEAD: Duration = Duration::from_secs(30);
-/// Comparing every artifact with its digest takes its time.
+/// Verifying the digest of every artifact takes long.
 const AUDIT: Duration = Duration::from_secs(3600);
 
-/// Which packages to list; what is `None` does not matter.
+/// Which packages to list; `None` matches all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PackageFilter {
-    /// Of this run.
+    /// In this run.
     pub run: Option<RunId>,
     /// In this state.
     pub state: Option<PackageState>,
-    /// With this in their title.
+    /// With this text in their title.
     pub name: Option<String>,
 }
 
 impl Client {
-    /// The swarm on one screen.
+    /// A summary of the whole swarm.
     ///
     /// # Errors
-    /// As every request.
+    /// See [`ClientError`].
     pub async fn status(&self) -> Result<StatusView, ClientError> {
         self.json(Call::get(&["status"])).await
     }
 
-    /// Every run, newest first.
+    /// All runs, newest first.
     ///
     /// # Errors
-    /// As every request.
+    /// See [`ClientError`].
     pub async fn runs(&self) -> Result<Vec<RunView>, ClientError> {
         self.json(Call::get(&["runs"])).await
     }
@@ -54,15 +54,15 @@ impl Client {
     /// One run.
     ///
     /// # Errors
-    /// As every request.
+    /// See [`ClientError`].
     pub async fn run(&self, run: RunId) -> Result<RunView, ClientError> {
         self.json(Call::get(&["runs", &run.to_string()])).await
     }
 
-    /// The packages that the filter lets through.
+    /// The packages that match the filter.
     ///
     /// # Errors
-    /// As every request.
+    /// See [`ClientError`].
     pub async fn packages(&self, filter: &PackageFilter) -> Result<Vec<PackageRow>, ClientError> {
         let call = Call::get(&["packages"])
             .query("run", filter.run)
@@ -74,16 +74,16 @@ impl Client {
     /// One package.
     ///
     /// # Errors
-    /// As every request.
+    /// See [`ClientError`].
     pub async fn package(&self, package: PackageId) -> Result<PackageView, ClientError> {
         self.json(Call::get(&["packages", &package.to_string()])).await
     }
 
-    /// A package's log: of the given attempt or the newest, to its present end, or, if
+    /// The log of a package's latest attempt or of the given one: up to its present end or, if
     /// followed, until the attempt ends.
     ///
     /// # Errors
-    /// As every request; there may be no log yet.
+    /// See [`ClientError`]; refused if there is no log yet.
     pub async fn package_log(
         &self,
         package: PackageId,
@@ -93,10 +93,10 @@ impl Client {
         self.log(Call::get(&["packages", &package.to_string(), "log"]), attempt, follow).await
     }
 
-    /// The log of a run's plan, as [`Self::package_log`].
+    /// The log of a run's plan job, as [`Self::package_log`].
     ///
     /// # Errors
-    /// As every request; there may be no log yet.
+    /// See [`ClientError`]; refused if there is no log yet.
     pub async fn plan_log(
         &self,
         run: RunId,
@@ -114,32 +114,32 @@ impl Client {
     ) -> Result<ByteStream, ClientError> {
         let call =
             call.query("attempt", attempt).query("follow", follow.then_some(true)).wait(Wait::Head(HEAD));
-        // A build may be silent for long; a dead peer is found by TCP keep-alive.
+        // A build may print nothing for a long time; TCP keep-alive detects a dead peer.
         let idle = (!follow).then_some(HEAD);
         Ok(ByteStream::new(self.send(&call).await?, idle))
     }
 
-    /// Why a package is in the state that it is in. The query is a package's id, its
-    /// name, `category/name` or `category/name-version`.
+    /// Explains a package's state. The query is a package id, a name, `category/name` or
+    /// `category/name-version`.
     ///
     /// # Errors
-    /// As every request; it may be unknown or mean several packages.
+    /// See [`ClientError`]; refused if the query matches no package or several.
     pub async fn why(&self, query: &str) -> Result<WhyView, ClientError> {
         self.json(Call::get(&["why", query])).await
     }
 
-    /// Every drone.
+    /// All drones.
     ///
     /// # Errors
-    /// As every request.
+    /// See [`ClientError`].
     pub async fn drones(&self) -> Result<Vec<DroneView>, ClientError> {
         self.json(Call::get(&["drones"])).await
     }
 
-    /// Every profile.
+    /// All profiles.
     ///
     /// # Errors
-    /// As every request.
+    /// See [`ClientError`].
     pub async fn profiles(&self) -> Result<Vec<ProfileView>, ClientError> {
         self.json(Call::get(&["profiles"])).await
     }
@@ -147,15 +147,15 @@ impl Client {
     /// One profile.
     ///
     /// # Errors
-    /// As every request.
+    /// See [`ClientError`].
     pub async fn profile(&self, name: &Name) -> Result<ProfileView, ClientError> {
         self.json(Call::get(&["profiles", name.as_str()])).await
     }
 
-    /// Every base.
+    /// All bases.
     ///
     /// # Errors
-    /// As every request.
+    /// See [`ClientError`].
     pub async fn bases(&self) -> Result<Vec<BaseView>, ClientError> {
         self.json(Call::get(&["bases"])).await
     }
@@ -163,23 +163,23 @@ impl Client {
     /// One base.
     ///
     /// # Errors
-    /// As every request.
+    /// See [`ClientError`].
     pub async fn base(&self, name: &Name) -> Result<BaseView, ClientError> {
         self.json(Call::get(&["bases", name.as_str()])).await
     }
 
-    /// The stored package files, of one profile or of all.
+    /// The stored package files of one profile, or of all.
     ///
     /// # Errors
-    /// As every request.
+    /// See [`ClientError`].
     pub async fn artifacts(&self, profile: Option<&Name>) -> Result<Vec<Artifact>, ClientError> {
         self.json(Call::get(&["artifacts"]).query("profile", profile)).await
     }
 
-    /// The journal's events after the number `after`, or from now on, as they happen.
+    /// The journal's events as they happen: those after number `after`, or only new ones.
     ///
     /// # Errors
-    /// As every request.
+    /// See [`ClientError`].
     pub async fn events(&self, after: Option<u64>) -> Result<EventStream, ClientError> {
         let mut call = Call::get(&["events"]).header("accept", "text/event-stream").wait(Wait::Head(HEAD));
         if let Some(seq) = after {
@@ -188,34 +188,34 @@ impl Client {
         Ok(EventStream::new(ByteStream::new(self.send(&call).await?, None)))
     }
 
-    /// Checks the journal's hash chain and every artifact.
+    /// Verifies the journal's hash chain and every artifact.
     ///
     /// # Errors
-    /// As every request.
+    /// See [`ClientError`].
     pub async fn audit(&self) -> Result<AuditView, ClientError> {
         self.json(Call::get(&["audit"]).wait(Wait::Whole(AUDIT))).await
     }
 
-    /// The key that signs the packages.
+    /// The public key of the package signatures.
     ///
     /// # Errors
-    /// As every request; signing may be off.
+    /// See [`ClientError`]; refused if signing is off.
     pub async fn key(&self) -> Result<KeyView, ClientError> {
         self.json(Call::get(&["key"])).await
     }
 
-    /// Every notification sink and how it does.
+    /// The notification sinks and whether they work.
     ///
     /// # Errors
-    /// As every request.
+    /// See [`ClientError`].
     pub async fn notification_sinks(&self) -> Result<Vec<SinkView>, ClientError> {
         self.json(Call::get(&["notify"])).await
     }
 
-    /// Sends a test to every notification sink, and waits for them.
+    /// Sends a test notification to every sink and waits for the results.
     ///
     /// # Errors
-    /// As every request; that a sink cannot be reached is none.
+    /// See [`ClientError`]. An unreachable sink is part of the result and not an error.
     pub async fn test_notifications(&self) -> Result<Vec<SinkTestView>, ClientError> {
         self.json(Call::post(&["notify", "test"]).unrepeatable()).await
     }

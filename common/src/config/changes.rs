@@ -1,11 +1,11 @@
-//! What differs between two readings of a configuration file, for a reload that has to
-//! say which settings it takes over and which ones need a restart.
+//! Differences between two versions of a configuration file, for a reload that reports which
+//! settings were applied and which need a restart.
 
 use super::{ConfigError, load};
 use std::{collections::BTreeSet, path::Path};
 use toml::{Table, Value};
 
-/// A configuration file's settings as they were written.
+/// The settings as written in a configuration file.
 #[derive(Debug, Clone, Default)]
 pub struct Written(Table);
 
@@ -13,12 +13,12 @@ impl Written {
     /// Reads the file.
     ///
     /// # Errors
-    /// It cannot be read or is not TOML.
+    /// The file cannot be read or is not valid TOML.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         load(path).map(Self)
     }
 
-    /// The names of the settings that `newer` has otherwise, such as `log.level`.
+    /// The names of the settings that differ in `newer`, such as `log.level`.
     #[must_use]
     pub fn changes(&self, newer: &Self) -> BTreeSet<String> {
         let mut names = BTreeSet::new();

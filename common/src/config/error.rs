@@ -1,16 +1,16 @@
-//! What is wrong with a configuration file, in words a person can act on.
+//! Errors in configuration files, with messages that say what to do.
 //!
-//! The TOML reader and serde give a byte range and a sentence. Here the range becomes
-//! `file:line:column` and serde's list of expected fields becomes a suggestion. The
-//! sentence's form (``unknown field `x`, expected one of `a`, `b` ``) is that of
-//! `serde::de::Error::unknown_field`; if it ever changes, the sentence is shown as it is.
+//! The TOML reader and serde report a byte range and a message. The range becomes
+//! `file:line:column`, and serde's list of expected fields becomes a suggestion. The message format
+//! (``unknown field `x`, expected one of `a`, `b` ``) is that of `serde::de::Error::unknown_field`;
+//! a message in another format is shown unchanged.
 
 use std::{
     io,
     path::{Path, PathBuf},
 };
 
-/// Exit code for a configuration that cannot be used (`EX_CONFIG` of sysexits.h).
+/// Exit code for an invalid configuration (`EX_CONFIG` of sysexits.h).
 pub const EXIT_CONFIG: u8 = 78;
 
 /// Why a configuration cannot be used.
@@ -21,7 +21,7 @@ pub enum ConfigError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         source: io::Error,
     },
     /// The file is far too large for a configuration.
@@ -29,7 +29,7 @@ pub enum ConfigError {
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// Its size.
+        /// Its size in bytes.
         bytes: u64,
     },
     /// The file is not UTF-8.
@@ -37,7 +37,7 @@ pub enum ConfigError {
     NotText {
         /// The file.
         path: PathBuf,
-        /// Where, counted from 1.
+        /// The line, counted from 1.
         line: usize,
     },
     /// A key or value is wrong.
@@ -45,14 +45,14 @@ pub enum ConfigError {
     Invalid {
         /// The file.
         path: PathBuf,
-        /// Where, counted from 1.
+        /// The line, counted from 1.
         line: usize,
-        /// Where in the line, in characters counted from 1.
+        /// The column in characters, counted from 1.
         column: usize,
         /// What is wrong and what to do.
         what: String,
     },
-    /// A secret's file is not safe or not usable.
+    /// A secret file is insecure or unusable.
     #[error("{}: {what}", path.display())]
     Secret {
         /// The file.
@@ -63,7 +63,7 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// Turns the TOML reader's error into ours.
+    /// Converts the TOML reader's error.
     pub(super) fn from_toml(path: &Path, text: &str, error: &toml::de::Error) -> Self {
         let at = error.span().map_or(0, |span| span.start);
         let (line, column) = position(text, at);
@@ -79,7 +79,7 @@ fn position(text: &str, at: usize) -> (usize, usize) {
     (line, before[line_start..].chars().count() + 1)
 }
 
-/// Rewords serde's sentences about fields; others stay as they are.
+/// Rewords serde's messages about fields; others are returned unchanged.
 fn explain(message: &str) -> String {
     let message = message.trim_end();
     if let Some(rest) = message.strip_prefix("missing field ") {
@@ -102,10 +102,11 @@ fn explain(message: &str) -> String {
     }
 }
 
-/// The candidate that is most like `word`, if any is like it at all.
+/// The candidate most similar to `word`, if any is similar enough.
 #[must_use]
 pub fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
-    // Short words are told apart by single letters, long ones by how they begin.
+    // Short words may differ in one letter; Jaro-Winkler similarity favours a common prefix in long
+    // ones.
     let like = |candidate: &str| {
         let letters = strsim::damerau_levenshtein(word, candidate);
         strsim::jaro_winkler(word, candidate) > 0.8 || (letters == 1 && word.len() > 1)

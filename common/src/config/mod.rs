@@ -1,9 +1,9 @@
-//! Reading TOML configuration files. [`load`] turns a file into a type and every
-//! mistake in it into a message that says where, what and what to do; [`secret`] reads
-//! tokens from files of their own; [`changes`] tells what a reload changed.
+//! Reading TOML configuration files. [`load`] parses a file into a type and reports every mistake
+//! with its position and a remedy; [`secret`] reads tokens from separate files; [`changes`] reports
+//! what a reload changed.
 //!
-//! Nothing here knows any setting: the types, with `#[serde(deny_unknown_fields)]`,
-//! belong to the programs.
+//! No setting is defined here: the types, with `#[serde(deny_unknown_fields)]`, belong to the
+//! programs.
 
 pub mod changes;
 mod error;
@@ -14,13 +14,13 @@ pub use error::{ConfigError, EXIT_CONFIG, nearest};
 use serde::de::DeserializeOwned;
 use std::{fs, path::Path};
 
-/// A configuration file larger than this is a mistake.
+/// The largest configuration file that is read.
 const MAX_BYTES: u64 = 1024 * 1024;
 
 /// Reads the configuration file at `path`.
 ///
 /// # Errors
-/// The file cannot be read, is not TOML, or does not fit `T`.
+/// The file cannot be read, is not valid TOML, or does not match `T`.
 pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
     let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
     let size = fs::metadata(path).map_err(unreadable)?.len();
@@ -36,10 +36,10 @@ pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
     parse(path, &text)
 }
 
-/// Reads configuration out of `text`; `path` is only named in errors.
+/// Parses a configuration from `text`; `path` is only used in errors.
 ///
 /// # Errors
-/// As [`load`].
+/// See [`load`].
 pub fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError> {
     toml::from_str(text).map_err(|e| ConfigError::from_toml(path, text, &e))
 }

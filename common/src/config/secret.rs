@@ -1,9 +1,8 @@
-//! Secrets that live in files: an admin token, a drone's credential. A file that others
-//! may read is refused, because a secret that has been readable must be replaced, and
-//! only a person can do that.
+//! Secrets in files: an admin token, a drone's credential. A file that others can read is refused,
+//! because an exposed secret has to be replaced, and only a person can do that.
 //!
-//! A file may also be a credential that systemd gives the service (`LoadCredential=`): it is
-//! named `credential:NAME` where a path could stand.
+//! A file can also be a credential that systemd passes to the service (`LoadCredential=`), written
+//! `credential:NAME` in place of a path.
 
 use super::ConfigError;
 use crate::secret::Secret;
@@ -14,23 +13,23 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Where systemd puts a service's credentials.
+/// Environment variable with the directory of the service's systemd credentials.
 const DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
-/// What a path begins with that names one of them.
+/// Prefix of a path that names such a credential.
 const SCHEME: &str = "credential:";
 
-/// Permission bits of group and others, without the group's right to read.
+/// Permission bits of group and others, except read access for the group.
 const TOO_OPEN: u32 = 0o037;
 
-/// The credential of this name, if the service was given one.
+/// The path of the systemd credential `name`, if the service has one.
 #[must_use]
 pub fn credential(name: &str) -> Option<PathBuf> {
     let path = PathBuf::from(std::env::var_os(DIRECTORY)?).join(name);
     path.exists().then_some(path)
 }
 
-/// The file behind a path that may name a credential in `directory`.
+/// Resolves a path that may name a credential in `directory`.
 fn place(path: &Path, directory: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
     let Some(name) = path.to_str().and_then(|path| path.strip_prefix(SCHEME)) else {
         return Ok(path.to_owned());
@@ -46,11 +45,11 @@ fn place(path: &Path, directory: Option<PathBuf>) -> Result<PathBuf, ConfigError
     })
 }
 
-/// Reads a secret of one line from a file. The owner and the file's group may read it,
-/// as systemd's `LoadCredential=` and a service group have it; nobody else may.
+/// Reads a one-line secret from a file. Only its owner and group may have read access, which allows
+/// systemd's `LoadCredential=` and a service group.
 ///
 /// # Errors
-/// The file cannot be read, is open to others, or holds no usable secret.
+/// The file cannot be read, is accessible to others, or contains no usable secret.
 pub fn read_secret(path: &Path) -> Result<Secret, ConfigError> {
     let text = read_private(path)?;
     let refuse = |what: &str| ConfigError::Secret { path: path.to_owned(), what: what.to_owned() };
@@ -64,17 +63,17 @@ pub fn read_secret(path: &Path) -> Result<Secret, ConfigError> {
     Ok(secret)
 }
 
-/// Reads a text that holds a secret among other things, with the same rule about who
-/// may read the file. At most 64 KiB are read.
+/// Reads a file that contains a secret among other text, with the same permission check. At most 64
+/// KiB are read.
 ///
 /// # Errors
-/// The file cannot be read or is open to others.
+/// The file cannot be read or is accessible to others.
 pub fn read_private(path: &Path) -> Result<String, ConfigError> {
     let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
     let refuse = |what: String| ConfigError::Secret { path: path.to_owned(), what };
     let place = place(path, std::env::var_os(DIRECTORY).map(PathBuf::from))?;
     let file = File::open(place).map_err(unreadable)?;
-    // The mode of the opened file, so that no other can be slipped in between.
+    // Check the mode of the opened file, so that it cannot be exchanged in between.
     let meta = file.metadata().map_err(unreadable)?;
     let mode = meta.mode() & 0o7777;
     if meta.is_file() && mode & TOO_OPEN != 0 {
@@ -89,11 +88,10 @@ pub fn read_private(path: &Path) -> Result<String, ConfigError> {
     Ok(text)
 }
 
-/// Writes `contents` to a file that only its owner can read, replacing what was there
-/// in one step.
+/// Atomically writes `contents` to a file that only its owner can read, replacing an existing file.
 ///
 /// # Errors
-/// The directory cannot be made or the file cannot be written.
+/// The directory cannot be created or the file cannot be written.
 pub fn write_private(path: &Path, contents: &str) -> Result<(), ConfigError> {
     let unwritable =
         |source| ConfigError::Secret { path: path.to_owned(), what: format!("cannot be written: {source}") };

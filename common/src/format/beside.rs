@@ -1,8 +1,8 @@
-//! The digests of a whole file, computed beside whoever reads it.
+//! The digests of a whole file, computed in a thread parallel to its reader.
 //!
-//! A package is hashed five ways while it is looked at, which is most of the cost. A large
-//! file's three whole-file digests go to a thread of their own, fed with copies of what was
-//! read (a copy costs a thirtieth of the hashing); a small file is not worth a thread.
+//! Verifying a package computes five digests, which is most of its cost. For a large file, the
+//! three whole-file digests move to a separate thread, which is fed with copies of the data
+//! (copying costs a thirtieth of hashing). A small file is not worth a thread.
 
 use super::digests::{FileDigests, FileHasher};
 use crate::digest::Digest;
@@ -13,13 +13,13 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-/// From this size in bytes on a file has a thread.
+/// Minimum file size in bytes for a thread.
 const LARGE: u64 = 1 << 20;
-/// Bytes that change threads at a time, and how many such buffers there are.
+/// Size of the buffers passed between the threads in bytes, and their number.
 const BUFFER: usize = 512 << 10;
 const BUFFERS: usize = 4;
 
-/// What the thread is told.
+/// A message to the thread.
 enum Job {
     Bytes(Vec<u8>),
     Mark,
@@ -27,22 +27,22 @@ enum Job {
     Replace(Vec<u8>),
 }
 
-/// What was found out.
+/// The resulting digests.
 pub(crate) struct Hashed {
     /// SHA-256 of everything that was read.
     pub(crate) read: Digest,
-    /// The digests of that with its replacements.
+    /// The digests of the file with its replacements.
     pub(crate) digests: FileDigests,
     /// Their state at the last mark.
     pub(crate) marked: Option<FileHasher>,
 }
 
-/// The digests so far.
+/// The state of the digests.
 #[derive(Clone, Default)]
 struct State {
     file: FileHasher,
     marked: Option<FileHasher>,
-    /// What was read, once it is something else than `file`.
+    /// Hash of the data as read, once it differs from `file`.
     read: Option<Sha256>,
     held: bool,
 }
@@ -91,7 +91,7 @@ impl Follower {
         let (full, jobs) = mpsc::sync_channel(BUFFERS);
         let (emptied, empty) = mpsc::channel();
         for _ in 1..BUFFERS {
-            // The other end is here: it cannot be gone.
+            // Cannot fail: this function owns the receiver.
             let _ = emptied.send(Vec::with_capacity(BUFFER));
         }
         let named = thread::Builder::new().name("digests".to_owned());
@@ -99,7 +99,7 @@ impl Follower {
         Ok(Self { filling: Vec::with_capacity(BUFFER), full, empty, thread })
     }
 
-    /// The thread ends early only by a panic, which [`Follower::end`] tells.
+    /// The thread ends early only by panicking, which [`Follower::end`] reports.
     fn tell(&mut self, job: Job) {
         let _ = self.full.send(job);
     }
@@ -121,7 +121,7 @@ impl Follower {
         }
     }
 
-    /// Tells something of what lies between the bytes before and after.
+    /// Sends a job that applies at the current position.
     fn tell_here(&mut self, job: Job) {
         self.pass_on();
         self.tell(job);
@@ -140,7 +140,7 @@ fn follow(mut state: State, jobs: &Receiver<Job>, emptied: &Sender<Vec<u8>>) -> 
             Job::Bytes(mut bytes) => {
                 state.update(&bytes);
                 bytes.clear();
-                // Nobody fills buffers any more at the end.
+                // Fails at the end, when the buffers are no longer needed.
                 let _ = emptied.send(bytes);
             }
             Job::Mark => state.mark(),
@@ -151,30 +151,30 @@ fn follow(mut state: State, jobs: &Receiver<Job>, emptied: &Sender<Vec<u8>>) -> 
     state
 }
 
-/// Collects the bytes of a whole file.
+/// Hashes a whole file.
 #[derive(Default)]
 pub(super) struct Beside {
-    /// The state while there is no thread; what it began with afterwards.
+    /// The state without a thread; once there is a thread, its initial state.
     here: State,
     follower: Option<Follower>,
     refused: bool,
 }
 
 impl Beside {
-    /// Takes the next bytes.
+    /// Hashes the next bytes.
     pub(super) fn update(&mut self, bytes: &[u8]) {
         if let Some(follower) = &mut self.follower {
             return follower.update(bytes);
         }
         self.here.update(bytes);
         if self.here.file.size() >= LARGE && !self.refused {
-            // A machine without a thread to spare computes them here, which is only slower.
+            // If no thread can be started, hashing continues here; it is only slower.
             self.follower = Follower::start(self.here.clone()).ok();
             self.refused = self.follower.is_none();
         }
     }
 
-    /// Remembers the state as it is now, instead of the one at an earlier mark.
+    /// Saves the current state, replacing an earlier mark.
     pub(super) fn mark(&mut self) {
         match &mut self.follower {
             Some(follower) => follower.tell_here(Job::Mark),
@@ -182,7 +182,7 @@ impl Beside {
         }
     }
 
-    /// Goes back to the last mark, and leaves what comes out until it is replaced.
+    /// Returns to the last mark and skips the data from here on, until [`Self::replace`].
     pub(super) fn hold(&mut self) {
         match &mut self.follower {
             Some(follower) => follower.tell_here(Job::Hold),
@@ -190,7 +190,7 @@ impl Beside {
         }
     }
 
-    /// Takes `bytes` instead of what was left out.
+    /// Hashes `bytes` in place of the skipped data.
     pub(super) fn replace(&mut self, bytes: Vec<u8>) {
         match &mut self.follower {
             Some(follower) => follower.tell_here(Job::Replace(bytes)),
@@ -198,10 +198,10 @@ impl Beside {
         }
     }
 
-    /// What was found out of everything.
+    /// The digests of everything.
     ///
     /// # Errors
-    /// If the thread broke off.
+    /// The thread panicked.
     pub(super) fn finish(self) -> io::Result<Hashed> {
         let state = match self.follower {
             Some(follower) => follower.end()?,
@@ -238,7 +238,7 @@ mod tests {
             let mut beside = Beside::default();
             beside.update(&bytes[..from]);
             beside.mark();
-            // The header has been seen before it is known what it is of.
+            // The header is hashed before its member is known.
             beside.update(&bytes[from..from + 512]);
             beside.hold();
             beside.update(&bytes[from + 512..to]);

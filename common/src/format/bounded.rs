@@ -1,9 +1,8 @@
-//! Readers that tell apart why reading stopped: the source failed, it ended too early, or
-//! more came out of a decompressor than is allowed.
+//! Readers that distinguish why reading stopped: the source failed, the data ended too early, or a
+//! decompressor produced more than allowed.
 //!
-//! The causes travel as [`Fault`] inside [`io::Error`], because a decompressor passes
-//! nothing else through; [`Fault::of`] gets them back. An error without a fault is the
-//! decompressor's own word about its input.
+//! The cause is wrapped as a [`Fault`] in an [`io::Error`], the only thing that a decompressor
+//! passes through; [`Fault::of`] unwraps it. An error without a fault is the decompressor's own.
 
 use super::beside::{Beside, Hashed};
 use std::{
@@ -28,7 +27,7 @@ impl Fault {
         io::Error::other(self)
     }
 
-    /// The fault inside `error`, or the error itself.
+    /// Returns the fault inside `error`, or else the error itself.
     pub(crate) fn of(error: io::Error) -> Result<Self, io::Error> {
         if error.get_ref().is_some_and(|inner| inner.is::<Self>()) {
             error.downcast::<Self>()
@@ -38,8 +37,7 @@ impl Fault {
     }
 }
 
-/// The bytes of the file itself: counted, hashed, never more than allowed, and its
-/// failures marked as the source's.
+/// The raw file: counts, hashes and limits its bytes, and marks its errors as [`Fault::Source`].
 pub(crate) struct Source<R> {
     inner: R,
     hasher: Beside,
@@ -52,22 +50,22 @@ impl<R: Read> Source<R> {
         Self { inner, hasher: Beside::default(), seen: Rc::default(), limit }
     }
 
-    /// How many bytes were read so far, readable while a decompressor has the source.
+    /// The number of bytes read so far, accessible while a decompressor owns the source.
     pub(crate) fn counter(&self) -> Rc<Cell<u64>> {
         Rc::clone(&self.seen)
     }
 
-    /// Remembers how far the digests are.
+    /// Saves the state of the digests.
     pub(crate) fn mark(&mut self) {
         self.hasher.mark();
     }
 
-    /// Takes the digests back to the last mark; what comes is left out of them.
+    /// Returns the digests to the last mark; they skip the data from here on.
     pub(crate) fn hold(&mut self) {
         self.hasher.hold();
     }
 
-    /// Has the digests go on with `bytes` instead of what was left out.
+    /// Continues the digests with `bytes` in place of the skipped data.
     pub(crate) fn replace(&mut self, bytes: Vec<u8>) {
         self.hasher.replace(bytes);
     }
@@ -96,20 +94,19 @@ impl<R: Read> Read for Source<R> {
     }
 }
 
-/// What comes out of a decompressor: never more than a fixed bound, nor more than a
-/// multiple of what went in.
+/// The output of a decompressor, limited to a fixed size and to a multiple of its input.
 pub(crate) struct Inflated<R> {
     inner: R,
     produced: u64,
     consumed: Rc<Cell<u64>>,
-    /// Bytes the source had given before this member began.
+    /// Bytes read from the source before this member.
     start: u64,
     limit: u64,
     ratio: u64,
 }
 
-/// A small file may legitimately be far more compressible than `ratio` allows, and so
-/// little output harms nobody.
+/// The ratio is not enforced below this size: small files can legitimately compress better, and so
+/// little output is harmless.
 const FREE_BYTES: u64 = 1 << 20;
 
 impl<R: Read> Inflated<R> {

@@ -1,10 +1,10 @@
-//! The digest of an archive's content, taken while it is written or read.
+//! The digest of an archive's content, computed while writing or reading.
 
 use crate::digest::Digest;
 use sha2::Digest as _;
 use std::io::{self, Read, Write};
 
-/// Passes bytes on, and digests and counts them.
+/// Forwards bytes, hashing and counting them.
 pub(super) struct DigestWriter<W> {
     out: W,
     hash: sha2::Sha256,
@@ -16,12 +16,12 @@ impl<W: Write> DigestWriter<W> {
         Self { out, hash: sha2::Sha256::new(), bytes: 0 }
     }
 
-    /// Bytes so far.
+    /// Bytes written so far.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Where the bytes went, and their digest.
+    /// The inner writer and the digest.
     pub fn finish(self) -> (W, Digest) {
         (self.out, Digest(self.hash.finalize().into()))
     }
@@ -40,7 +40,7 @@ impl<W: Write> Write for DigestWriter<W> {
     }
 }
 
-/// Passes at most `limit` bytes on, digests and counts them, and so ends an archive without end.
+/// Forwards at most `limit` bytes, hashing and counting them. The limit ends an endless archive.
 pub(super) struct DigestReader<R> {
     from: R,
     limit: u64,
@@ -53,7 +53,7 @@ impl<R: Read> DigestReader<R> {
         Self { from, limit, hash: sha2::Sha256::new(), bytes: 0 }
     }
 
-    /// How many bytes there were, and their digest.
+    /// The number of bytes and their digest.
     pub fn finish(self) -> (u64, Digest) {
         (self.bytes, Digest(self.hash.finalize().into()))
     }

@@ -1,8 +1,8 @@
-//! Digests computed while bytes stream by, so that no file is read twice for them.
+//! Digests computed while bytes stream through, so that no file is read twice.
 //!
-//! A package index needs MD5 and SHA1 of a file, the store its SHA-256, a GPKG Manifest
-//! SHA512 and BLAKE2B of every member. MD5 and SHA1 are here because clients of a binary
-//! package host ask for them; nothing of ours trusts them.
+//! A package index contains MD5 and SHA1 of a file, the store uses SHA-256, and a GPKG Manifest has
+//! SHA512 and BLAKE2B of every member. MD5 and SHA1 are computed only because binary package host
+//! clients ask for them; nothing here relies on them.
 
 use super::sha512::Sha512;
 use crate::digest::Digest;
@@ -11,7 +11,7 @@ use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 use std::io::{self, Read, Write};
 
-/// What identifies a whole file.
+/// The digests of a whole file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileDigests {
     /// Size in bytes.
@@ -24,7 +24,7 @@ pub struct FileDigests {
     pub sha1: String,
 }
 
-/// What identifies one member of a GPKG, as its Manifest says it.
+/// The digests of one GPKG member, as listed in its Manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberDigests {
     /// Size in bytes.
@@ -35,7 +35,7 @@ pub struct MemberDigests {
     pub blake2b: String,
 }
 
-/// Collects the bytes of a whole file. A copy goes on from where it was copied.
+/// Hashes a whole file. A clone continues from the state in which it was cloned.
 #[derive(Debug, Clone, Default)]
 pub struct FileHasher {
     size: u64,
@@ -45,7 +45,7 @@ pub struct FileHasher {
 }
 
 impl FileHasher {
-    /// Takes the next bytes.
+    /// Hashes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.size += bytes.len() as u64;
         self.sha256.update(bytes);
@@ -53,18 +53,18 @@ impl FileHasher {
         self.sha1.update(bytes);
     }
 
-    /// The SHA-256 of everything taken so far, to be gone on with.
+    /// The SHA-256 state so far, for hashing more.
     pub(super) fn sha256(&self) -> Sha256 {
         self.sha256.clone()
     }
 
-    /// Bytes taken so far.
+    /// Bytes hashed so far.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// The digests of everything taken.
+    /// The digests of everything hashed.
     #[must_use]
     pub fn finish(self) -> FileDigests {
         FileDigests {
@@ -75,10 +75,10 @@ impl FileHasher {
         }
     }
 
-    /// Reads everything from `reader`.
+    /// Hashes everything in `reader`.
     ///
     /// # Errors
-    /// Whatever reading says.
+    /// Reading fails.
     pub fn read_all(mut reader: impl Read) -> io::Result<FileDigests> {
         let mut hasher = Self::default();
         let mut buffer = vec![0; 64 * 1024];
@@ -93,31 +93,31 @@ impl FileHasher {
     }
 }
 
-/// Collects the bytes of one member.
+/// Hashes one member.
 #[derive(Default)]
 pub struct MemberHasher {
     size: u64,
     sha512: Sha512,
-    // Without parameters it is BLAKE2b-512.
+    // The default parameters are those of BLAKE2b-512.
     blake2b: blake2b_simd::State,
 }
 
 impl MemberHasher {
-    /// Takes the next bytes.
+    /// Hashes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.size += bytes.len() as u64;
         self.sha512.update(bytes);
         self.blake2b.update(bytes);
     }
 
-    /// The SHA512 of everything taken so far, to be gone on with: an OpenPGP signature is made
-    /// over the bytes and then some.
+    /// The SHA512 state so far. An OpenPGP signature covers the bytes and a trailer, so its hash
+    /// continues from here.
     #[must_use]
     pub fn sha512(&self) -> Sha512 {
         self.sha512.clone()
     }
 
-    /// The digests of everything taken.
+    /// The digests of everything hashed.
     #[must_use]
     pub fn finish(self) -> MemberDigests {
         MemberDigests {
@@ -128,19 +128,19 @@ impl MemberHasher {
     }
 }
 
-/// Passes bytes through and hashes them as one member.
+/// Reads from `inner` and hashes what is read as one member.
 pub struct MemberReader<R> {
     inner: R,
     hasher: MemberHasher,
 }
 
 impl<R: Read> MemberReader<R> {
-    /// Begins a member that is read from `inner`.
+    /// A reader of one member.
     pub fn new(inner: R) -> Self {
         Self { inner, hasher: MemberHasher::default() }
     }
 
-    /// What collected everything that was read.
+    /// The hasher of everything that was read.
     #[must_use]
     pub fn into_hasher(self) -> MemberHasher {
         self.hasher
@@ -155,19 +155,19 @@ impl<R: Read> Read for MemberReader<R> {
     }
 }
 
-/// Passes bytes through and hashes them as a whole file.
+/// Writes to `inner` and hashes what is written as a whole file.
 pub struct FileWriter<W> {
     inner: W,
     hasher: FileHasher,
 }
 
 impl<W: Write> FileWriter<W> {
-    /// Begins a file that is written to `inner`.
+    /// A writer of a new file.
     pub fn new(inner: W) -> Self {
         Self::resume(inner, FileHasher::default())
     }
 
-    /// Goes on with a file of which `hasher` has taken what is in `inner`.
+    /// Continues a file of which `hasher` has hashed the bytes that `inner` already has.
     pub fn resume(inner: W, hasher: FileHasher) -> Self {
         Self { inner, hasher }
     }
@@ -178,7 +178,7 @@ impl<W: Write> FileWriter<W> {
         self.hasher.size
     }
 
-    /// The writer and the digests of everything that was written.
+    /// The inner writer and the digests of everything written.
     #[must_use]
     pub fn finish(self) -> (W, FileDigests) {
         (self.inner, self.hasher.finish())

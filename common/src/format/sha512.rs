@@ -1,12 +1,12 @@
-//! SHA-512 (FIPS 180-4), the costliest digest of a package. `ring`, which TLS brings along,
-//! computes it in assembly, in three quarters of the time that the crate `sha2` takes (on a
-//! processor with AVX2). What the core needs too, SHA-256, stays with `sha2`: `ring` does
+//! SHA-512 (FIPS 180-4), the most expensive digest of a package. `ring`, which TLS already depends
+//! on, computes it in assembly and takes three quarters of the time of the crate `sha2` (on a
+//! processor with AVX2). SHA-256 stays with `sha2` because the core needs it, too, and `ring` does
 //! I/O for its random numbers.
 
 use ring::digest::{Context, SHA512};
 use std::fmt;
 
-/// Collects bytes. A copy goes on from where it was copied.
+/// A SHA-512 state. A clone continues from the state in which it was cloned.
 #[derive(Clone)]
 pub struct Sha512(Context);
 
@@ -17,12 +17,12 @@ impl Default for Sha512 {
 }
 
 impl Sha512 {
-    /// Takes the next bytes.
+    /// Hashes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
-    /// The digest of everything taken.
+    /// The digest of everything hashed.
     #[must_use]
     pub fn finish(self) -> [u8; 64] {
         let mut digest = [0; 64];

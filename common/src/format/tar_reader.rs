@@ -1,13 +1,13 @@
-//! A tar reader for archives nobody vouches for.
+//! A tar reader for untrusted archives.
 //!
-//! It exists beside the `tar` crate because a GNU long name or a PAX header there is read
-//! into memory at whatever size the archive claims, and because two readers that disagree
-//! about an archive are a way to smuggle a file past one of them. So everything that other
-//! readers see differently is refused here: bad checksums, numbers that are not plain,
-//! sparse files, global PAX headers, names that go on in the padding, anything after the end mark.
+//! The `tar` crate reads a GNU long name or PAX header into memory at whatever size the archive
+//! claims. Also, two readers that interpret an archive differently allow smuggling a file past one
+//! of them. So everything that other readers interpret differently is refused here: bad checksums,
+//! unusual number formats, sparse files, global PAX headers, names that continue in the padding,
+//! anything after the end-of-archive marker.
 //!
-//! Formats: POSIX.1-2017 `pax` (ustar with extended headers) and the GNU variant
-//! (`L`, `K`, base-256 numbers).
+//! Formats: POSIX.1-2017 `pax` (ustar with extended headers) and the GNU variant (`L`, `K`,
+//! base-256 numbers).
 
 mod header;
 mod pax;
@@ -19,10 +19,10 @@ use header::{BLOCK, is_plain, number, plain_path, text, time};
 use pax::Pax;
 use std::io::{self, Read};
 
-/// Longest path or extended header that is accepted, in bytes.
+/// Longest accepted path or extended header in bytes.
 const MAX_NAME: u64 = 64 * 1024;
 
-/// What an entry is.
+/// The type of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {
     /// A regular file.
@@ -31,38 +31,37 @@ pub enum EntryKind {
     Directory,
     /// A symbolic link.
     Symlink,
-    /// A second name of an earlier file.
+    /// Another name of an earlier file.
     Hardlink,
-    /// A device, fifo or anything else; the type byte.
+    /// A device, FIFO or anything else, with its type byte.
     Special(u8),
 }
 
 /// One entry's header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TarEntry {
-    /// The path as it stands in the archive, not checked.
+    /// The path as written in the archive, not validated.
     pub path: Vec<u8>,
-    /// What it is.
+    /// Its type.
     pub kind: EntryKind,
     /// Size of its data in bytes.
     pub size: u64,
-    /// Where a link points; empty for others.
+    /// The target of a link; empty for others.
     pub link: Vec<u8>,
 }
 
-/// What an entry's header says of it beside its name: whose it is, who may use it, and since
-/// when.
+/// Ownership, permissions, time and extended attributes of an entry.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TarAttributes {
-    /// Permission bits, with those for set-user-id, set-group-id and sticky.
+    /// Permission bits, including set-user-id, set-group-id and sticky.
     pub mode: u32,
-    /// Owner.
+    /// Numeric user id.
     pub uid: u32,
-    /// Group.
+    /// Numeric group id.
     pub gid: u32,
-    /// When it was changed, in whole seconds since 1970; what was before is 0.
+    /// Modification time in whole seconds since the Unix epoch; earlier times are 0.
     pub mtime: u64,
-    /// Extended attributes, in the order of the archive.
+    /// Extended attributes in archive order.
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -72,53 +71,53 @@ pub enum TarError {
     /// The source failed, or a decompressor refused its input.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The archive itself is wrong; what is wrong.
+    /// The archive is malformed.
     #[error("{0}")]
     Malformed(&'static str),
 }
 
-/// Reads an archive entry by entry. The data of the current entry is read through
-/// [`Read`]; what is left of it is skipped by the next [`TarReader::next_entry`].
+/// Reads an archive entry by entry. [`Read`] returns the data of the current entry;
+/// [`TarReader::next_entry`] skips the rest of it.
 pub struct TarReader<R> {
     inner: R,
     remaining: u64,
     padding: u64,
     ended: bool,
     plain: bool,
-    /// Header of the current entry, and what an extended header said of it.
+    /// Header of the current entry, and its extended header.
     header: [u8; BLOCK],
     pax: Pax,
 }
 
 impl<R: Read> TarReader<R> {
-    /// Begins an archive.
+    /// Starts reading an archive.
     pub fn new(inner: R) -> Self {
         let (header, pax) = ([0; BLOCK], Pax::default());
         Self { inner, remaining: 0, padding: 0, ended: false, plain: true, header, pax }
     }
 
-    /// What the archive is read from.
+    /// The underlying reader.
     pub fn into_inner(self) -> R {
         self.inner
     }
 
-    /// The same, while the archive is read.
+    /// The underlying reader, while the archive is being read.
     pub fn inner_mut(&mut self) -> &mut R {
         &mut self.inner
     }
 
-    /// Whether everything so far was written in the one way about which no two readers can
-    /// differ, and nothing lies where none of them looks: ustar headers of regular files,
-    /// every field in its only form, padding of zeros.
+    /// Whether everything read so far is in a canonical form that all readers interpret alike and
+    /// that hides no data: ustar headers of regular files, each field in its only form, zero
+    /// padding.
     #[must_use]
     pub fn is_plain(&self) -> bool {
         self.plain
     }
 
-    /// The attributes of the entry that was read last.
+    /// The attributes of the current entry.
     ///
     /// # Errors
-    /// If one of them is malformed.
+    /// One of them is malformed.
     pub fn attributes(&mut self) -> Result<TarAttributes, TarError> {
         let id = |told: Option<u64>, field: &[u8]| {
             let id = told.map_or_else(|| number(field), Ok)?;
@@ -137,11 +136,11 @@ impl<R: Read> TarReader<R> {
         })
     }
 
-    /// The next entry, or `None` after the last, when everything up to the end of the
-    /// source has been seen to be padding.
+    /// The next entry. `None` after the last one, once the rest of the source has been verified to
+    /// be padding.
     ///
     /// # Errors
-    /// If the source fails or ends too early, or the archive is malformed.
+    /// The source fails or ends too early, or the archive is malformed.
     pub fn next_entry(&mut self) -> Result<Option<TarEntry>, TarError> {
         let mut long_path = None;
         let mut long_link = None;
@@ -177,8 +176,8 @@ impl<R: Read> TarReader<R> {
                         return Err(TarError::Malformed("an entry with data that may have none"));
                     }
                     self.set_padding();
-                    // Readers differ about which of two names counts, and about a prefix
-                    // in a header of another format.
+                    // Readers disagree on which of two names applies, and on a prefix in a header
+                    // of another format.
                     let contested = (pax.path.is_some() && long_path.is_some())
                         || (pax.link.is_some() && long_link.is_some())
                         || (header[345] != 0 && &header[257..263] != b"ustar\0");
@@ -187,7 +186,7 @@ impl<R: Read> TarReader<R> {
                     }
                     let path = pax.path.take().or(long_path).unwrap_or_else(|| plain_path(&header));
                     let link = pax.link.take().or(long_link).unwrap_or_else(|| text(&header[157..257]));
-                    // Old archives mark a directory by the slash alone; readers differ.
+                    // Old archives mark a directory only by the slash; readers disagree on those.
                     if kind != EntryKind::Directory && path.last() == Some(&b'/') {
                         return Err(TarError::Malformed("a file whose name ends in a slash"));
                     }
@@ -205,10 +204,10 @@ impl<R: Read> TarReader<R> {
         self.padding = (BLOCK as u64 - self.remaining % BLOCK as u64) % BLOCK as u64;
     }
 
-    /// Reads past the current entry's data and padding.
+    /// Skips the rest of the current entry's data and its padding.
     ///
     /// # Errors
-    /// If the source fails or ends too early.
+    /// The source fails or ends too early.
     pub fn skip_data(&mut self) -> Result<(), TarError> {
         let skipped = io::copy(&mut self.inner.by_ref().take(self.remaining), &mut io::sink())?;
         if skipped < self.remaining {
@@ -222,7 +221,7 @@ impl<R: Read> TarReader<R> {
         Ok(())
     }
 
-    /// Fills `buffer`; an end before that is a truncation.
+    /// Fills `buffer`; an earlier end of the source is a truncation.
     fn read_whole(&mut self, buffer: &mut [u8]) -> io::Result<()> {
         self.inner.read_exact(buffer).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => Fault::Truncated.into_io(),
@@ -230,7 +229,7 @@ impl<R: Read> TarReader<R> {
         })
     }
 
-    /// The next header with its checksum proved, or `None` at the end mark.
+    /// The next header with its checksum verified, or `None` at the end-of-archive marker.
     fn next_header(&mut self) -> Result<Option<[u8; BLOCK]>, TarError> {
         if self.ended {
             return Ok(None);
@@ -259,8 +258,7 @@ impl<R: Read> TarReader<R> {
         }
     }
 
-    /// The data of an extended header. Other readers look at its padding as well, so that has
-    /// to be empty.
+    /// The data of an extended header. Its padding must be empty, because other readers look at it.
     fn read_extension(&mut self) -> Result<Vec<u8>, TarError> {
         if self.remaining > MAX_NAME {
             return Err(TarError::Malformed("an extended header that is too long"));

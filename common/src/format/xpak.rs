@@ -1,9 +1,9 @@
 //! XPAK, the older package format: a compressed tar followed by a metadata segment.
 //!
-//! It has neither digests nor signatures, so it can be indexed and its identity looked at,
-//! but nothing proves its image. Layout, all numbers 32 bits big-endian:
-//! `image XPAKPACK index_len data_len index data XPAKSTOP segment_len STOP`, where the
-//! index is `name_len name offset length` for each value.
+//! It has neither digests nor signatures, so its metadata can be read and indexed, but its image
+//! cannot be verified. Layout, with all numbers 32-bit big-endian: `image XPAKPACK index_len
+//! data_len index data XPAKSTOP segment_len STOP`, where the index has
+//! `name_len name offset length` for each value.
 
 use super::gpkg::Metadata;
 use std::{
@@ -19,10 +19,10 @@ const TRAILER: usize = 16;
 /// Why a file is not an XPAK.
 #[derive(Debug, thiserror::Error)]
 pub enum XpakError {
-    /// It could not be read.
+    /// The file could not be read.
     #[error("cannot read the package file: {0}")]
     Io(#[from] io::Error),
-    /// It is something else, or damaged.
+    /// The file has another format or is damaged.
     #[error("not a sound XPAK: {0}")]
     Malformed(&'static str),
     /// The segment exceeds [`MAX_SEGMENT`].
@@ -33,7 +33,7 @@ pub enum XpakError {
 /// Reads the metadata at the end of a package file.
 ///
 /// # Errors
-/// If reading fails, or the file is no XPAK.
+/// Reading fails, or the file is not an XPAK.
 pub fn read_metadata(mut file: impl Read + Seek) -> Result<Metadata, XpakError> {
     let size = file.seek(SeekFrom::End(0))?;
     let trailer_at = size.checked_sub(TRAILER as u64).ok_or(XpakError::Malformed("it is too short"))?;
@@ -43,7 +43,7 @@ pub fn read_metadata(mut file: impl Read + Seek) -> Result<Metadata, XpakError> 
     if &trailer[..8] != b"XPAKSTOP" || &trailer[12..] != b"STOP" {
         return Err(XpakError::Malformed("it does not end in XPAKSTOP and STOP"));
     }
-    // The length counts the segment from XPAKPACK through XPAKSTOP.
+    // The length covers the segment from XPAKPACK through XPAKSTOP.
     let length = be32(&trailer, 8).ok_or(XpakError::Malformed("it has no segment length"))?;
     if length > MAX_SEGMENT {
         return Err(XpakError::TooLarge(length));
@@ -56,10 +56,10 @@ pub fn read_metadata(mut file: impl Read + Seek) -> Result<Metadata, XpakError> 
     parse_segment(&segment)
 }
 
-/// Reads `XPAKPACK ... XPAKSTOP`.
+/// Parses `XPAKPACK ... XPAKSTOP`.
 ///
 /// # Errors
-/// [`XpakError::Malformed`] if it is anything else.
+/// [`XpakError::Malformed`] if the segment is anything else.
 pub fn parse_segment(segment: &[u8]) -> Result<Metadata, XpakError> {
     let malformed = XpakError::Malformed;
     let body = segment
@@ -85,7 +85,7 @@ pub fn parse_segment(segment: &[u8]) -> Result<Metadata, XpakError> {
             .checked_add(length as usize)
             .and_then(|end| data.get(offset as usize..end))
             .ok_or(malformed("a value lies outside the data"))?;
-        // Values that overlap would let a small file fill the memory.
+        // Overlapping values would allow a small file to fill the memory.
         total += value.len();
         if total > data.len() {
             return Err(malformed("its values overlap"));

@@ -1,8 +1,8 @@
-//! Log files with a bound on everything: `NAME.log` is written, `NAME.1.log` is the one
-//! before it, and so on. A new file is begun each day (UTC) and when one is full; files
-//! past the number or the age go.
+//! Bounded log files: `NAME.log` is the current one, `NAME.1.log` the previous one, and so on. A
+//! new file begins each day (UTC) and when the current one is full; files beyond the maximum number
+//! or age are removed.
 //!
-//! tracing-appender's own files know neither size nor age, so a loop that complains could
+//! tracing-appender's own files are not limited in size or age, so a loop that logs errors could
 //! fill the disk within a day.
 
 use std::{
@@ -14,18 +14,18 @@ use std::{
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// What the files may come to.
+/// Limits for the files.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
-    /// Files, the one that is written among them.
+    /// Number of files, including the current one.
     pub(super) files: usize,
-    /// Bytes of one file; a single longer line may exceed them.
+    /// Size of one file in bytes; a single longer line may exceed it.
     pub(super) bytes: u64,
-    /// Days.
+    /// Age in days.
     pub(super) days: u64,
 }
 
-/// The files, as one place to write to.
+/// The log files as one writer.
 #[derive(Debug)]
 pub(super) struct Files {
     dir: PathBuf,
@@ -33,12 +33,12 @@ pub(super) struct Files {
     bounds: Bounds,
     file: File,
     written: u64,
-    /// Of the file's last line, counted from the epoch.
+    /// Day of the last line, counted from the Unix epoch.
     day: u64,
 }
 
 impl Files {
-    /// Goes on with the newest file in `dir`, which is made if needed.
+    /// Continues the newest file in `dir`, which is created if needed.
     pub(super) fn open(dir: &Path, name: &str, bounds: Bounds) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         let path = path(dir, name, 0);
@@ -48,7 +48,7 @@ impl Files {
         Ok(Self { dir: dir.to_owned(), name: name.to_owned(), bounds, file, written, day })
     }
 
-    /// Makes room for a new file and begins it.
+    /// Rotates the files and starts a new one.
     fn turn(&mut self, now: SystemTime) -> io::Result<()> {
         let last = self.bounds.files.saturating_sub(1);
         for number in (0..last).rev() {
@@ -64,7 +64,7 @@ impl Files {
         Ok(())
     }
 
-    /// Removes what is too old, and what a larger number of files left.
+    /// Removes files that are too old or exceed the maximum number.
     fn expire(&self, now: SystemTime) -> io::Result<()> {
         let oldest = now.checked_sub(DAY * u32::try_from(self.bounds.days).unwrap_or(u32::MAX));
         for entry in fs::read_dir(&self.dir)? {

@@ -1,7 +1,7 @@
-//! A daemon's own log: to standard error, where a supervisor keeps it, or to files of its
-//! own that are bounded in number, size and age. Writing never holds up the work.
+//! A daemon's log: to standard error, where the service manager collects it, or to files bounded in
+//! number, size and age. Logging never blocks the work.
 //!
-//! The level can be changed while it runs; nothing else can.
+//! Only the level can be changed at run time.
 
 mod files;
 
@@ -20,24 +20,24 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-/// Lines that may wait until they are written; more are lost rather than hold up the work. The
-/// appender takes 32 bytes for each from the start, with its default of 128,000 lines 4 MB.
+/// Lines that can be buffered; further lines are dropped instead of blocking the work. The appender
+/// allocates 32 bytes per line at startup, which would be 4 MB for its default of 128,000 lines.
 const WAITING_LINES: usize = 8192;
 
-/// `[log]`: what a daemon itself tells.
+/// `[log]`: a daemon's own log.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogConfig {
-    /// `error`, `warn`, `info`, `debug` or `trace`, also per part, such as
-    /// `info,swarm_drone=debug`. Default `info`.
+    /// `error`, `warn`, `info`, `debug` or `trace`, optionally per module, such as
+    /// `info,swarm_drone=debug`. Default: `info`.
     pub level: String,
-    /// Files in this directory instead of standard error. Default none.
+    /// Log to files in this directory instead of standard error. Default: none.
     pub dir: Option<PathBuf>,
-    /// How many of those files are kept, at most one for each day. Default 14.
+    /// How many files are kept, at most one per day. Default: 14.
     pub files_kept: usize,
-    /// Bytes after which a further file is begun. Default 16 MiB.
+    /// Size in bytes after which a new file begins. Default: 16 MiB.
     pub file_bytes: u64,
-    /// Days after which a file goes. Default 30.
+    /// Days after which a file is removed. Default: 30.
     pub days_kept: u64,
 }
 
@@ -47,26 +47,26 @@ impl Default for LogConfig {
     }
 }
 
-/// Why there is no log.
+/// Why logging cannot start or change.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// The level is not one.
+    /// The level is invalid.
     #[error("`level` of `[log]` is `{level}`: {source}; use error, warn, info, debug or trace")]
     Level {
-        /// What is configured.
+        /// The configured level.
         level: String,
-        /// What is wrong.
+        /// The parse error.
         source: ParseError,
     },
-    /// A bound is none.
+    /// A limit is too small.
     #[error("`{0}` of `[log]` must be at least {1}")]
     Bound(&'static str, u64),
-    /// The directory cannot be used.
+    /// The directory is unusable.
     #[error("`dir` of `[log]`: {} cannot be used: {source}", dir.display())]
     Dir {
         /// The directory.
         dir: PathBuf,
-        /// What the system said.
+        /// The I/O error.
         source: io::Error,
     },
     /// The level cannot be changed.
@@ -74,17 +74,17 @@ pub enum TelemetryError {
     Reload(#[from] reload::Error),
 }
 
-/// Keeps the log going; what is not written yet is written when it is dropped.
+/// Keeps logging active; dropping it flushes buffered lines.
 #[derive(Debug)]
 pub struct Telemetry {
     level: Handle<EnvFilter, Registry>,
     _writer: WorkerGuard,
 }
 
-/// Checks the settings and changes nothing.
+/// Checks the settings without changing anything.
 ///
 /// # Errors
-/// A setting is wrong.
+/// A setting is invalid.
 pub fn check(log: &LogConfig) -> Result<(), TelemetryError> {
     if log.files_kept == 0 {
         return Err(TelemetryError::Bound("files_kept", 1));
@@ -98,21 +98,21 @@ pub fn check(log: &LogConfig) -> Result<(), TelemetryError> {
     filter(&log.level).map(drop)
 }
 
-/// Begins to log as `name`.
+/// Starts logging as `name`.
 ///
 /// # Errors
-/// A setting is wrong, or the directory cannot be used.
+/// A setting is invalid, or the directory is unusable.
 pub fn start(name: &str, log: &LogConfig) -> Result<Telemetry, TelemetryError> {
     check(log)?;
     let (level, handle) = reload::Layer::new(filter(&log.level)?);
     let waiting = NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES);
     let ((writer, guard), colour) = match &log.dir {
-        // No colour into pipes and files.
+        // No colour in pipes and files.
         None => (waiting.finish(io::stderr()), io::stderr().is_terminal()),
         Some(dir) => (waiting.finish(open(name, dir, log)?), false),
     };
     let layer = fmt::layer().with_writer(writer).with_ansi(colour);
-    // A second installation, as of a test, is refused; the first one stays.
+    // A second installation, as in tests, is refused and the first one remains.
     let _already = tracing_subscriber::registry().with(level).with(layer).try_init();
     Ok(Telemetry { level: handle, _writer: guard })
 }
@@ -123,17 +123,18 @@ fn open(name: &str, dir: &Path, log: &LogConfig) -> Result<files::Files, Telemet
         .map_err(|source| TelemetryError::Dir { dir: dir.to_owned(), source })
 }
 
-/// The scheduler crate tells of its own inside at every start; a configured level for it still counts.
+/// The scheduler crate logs its internals at every start; a configured level for it takes
+/// precedence.
 fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {
     EnvFilter::try_new(format!("tokio_cron_scheduler=warn,{level}"))
         .map_err(|source| TelemetryError::Level { level: level.to_owned(), source })
 }
 
 impl Telemetry {
-    /// Logs with another level from now on.
+    /// Changes the log level.
     ///
     /// # Errors
-    /// It is not one; the old one stays.
+    /// The level is invalid; the old one remains.
     pub fn set_level(&self, level: &str) -> Result<(), TelemetryError> {
         Ok(self.level.reload(filter(level)?)?)
     }

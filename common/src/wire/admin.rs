@@ -1,5 +1,5 @@
-//! What an admin sends. Every request that changes something takes an
-//! `Idempotency-Key` header; a repeat with the same key gets the first answer.
+//! Requests of an administrator. Every request that changes something takes an `Idempotency-Key`
+//! header; a repeat with the same key gets the first response.
 
 use crate::{digest::Digest, id::*, name::Name, state::RunClass};
 use serde::{Deserialize, Serialize};
@@ -84,6 +84,8 @@ pub enum Rebuild {
 pub enum BuilderKind {
     /// Gentoo's Portage.
     Portage,
+    /// Nix.
+    Nix,
 }
 
 /// `POST /packages/{p}/release`: take a package out of quarantine.

@@ -1,6 +1,6 @@
-//! Stored package files, as the orchestrator tells of them.
+//! Stored package files.
 
-use super::drone::Target;
+use super::{drone::Target, nix::Nar};
 use crate::{digest::Digest, id::*, time::TimeMs};
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Artifact {
-    /// What it is, and the path it is published under ([`Target::path`]).
+    /// What it is.
     pub target: Target,
     /// Digest of the file as it is stored and published (signed, where signing is on).
     pub digest: Digest,
@@ -22,4 +22,22 @@ pub struct Artifact {
     pub drone: DroneId,
     /// When it was received.
     pub received_at: TimeMs,
+    /// Bytes that it takes in an index; 0 of one from before this was known.
+    #[serde(default)]
+    pub index_bytes: u64,
+    /// Its archive, if it is a Nix store path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nar: Option<Box<Nar>>,
+}
+
+impl Artifact {
+    /// The path in its published channel: `dev-libs/icu/icu-75.1-2.gpkg.tar`, or
+    /// `nar/DIGEST.nar.zst` for a store path.
+    #[must_use]
+    pub fn path(&self) -> String {
+        match &self.target {
+            Target::Portage(target) => target.path(),
+            Target::Nix(_) => format!("nar/{}.nar.zst", self.digest),
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! What packages are built in, and what is installed there beside it.
+//! Bases and the packages that are installed in them for a build.
 
 use crate::{cpv::Cpv, digest::Digest, id::RunId, name::Name, time::TimeMs};
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,8 @@ pub enum Base {
         /// What is installed on the image, in this order.
         installed: Vec<Dependency>,
     },
+    /// Nothing but the store paths that a derivation names.
+    Nix,
 }
 
 /// An artifact that is installed where something is built.
@@ -39,15 +41,16 @@ pub struct Dependency {
     pub size: u64,
 }
 
-/// The name of the base that is the drone's own `/`. No other may be called so.
+/// The name of the base that is the drone's own `/`. No other base may have this name.
 pub const HOST: &str = "host";
 
 impl Base {
-    /// Digest of all that is in it: two with the same are the same.
+    /// Digest of the content: equal digests mean equal bases.
     #[must_use]
     pub fn digest(&self) -> Digest {
         match self {
             Self::Host => Digest::of(HOST.as_bytes()),
+            Self::Nix => Digest::of(b"nix"),
             Self::Image { image, installed } => {
                 let all = std::iter::once(&image.digest).chain(installed.iter().map(|d| &d.digest));
                 Digest::of(&all.flat_map(|digest| digest.0).collect::<Vec<u8>>())
@@ -128,7 +131,7 @@ pub struct BaseGeneration {
 }
 
 impl BaseGeneration {
-    /// What a drone is told of it.
+    /// The base as sent to a drone.
     #[must_use]
     pub fn base(&self) -> Base {
         Base::Image { image: self.image.clone(), installed: self.installed.clone() }

@@ -1,4 +1,4 @@
-//! Schedules and the pause, as an admin sets and sees them.
+//! Schedules and the pause.
 
 use crate::{id::RunId, name::Name, state::RunState, time::TimeMs};
 use serde::{Deserialize, Serialize};

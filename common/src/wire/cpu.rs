@@ -1,8 +1,8 @@
-//! A machine's processor, so far as it decides which compiler flags its builds may have.
+//! A machine's processor, as far as it determines which compiler flags its builds can use.
 
 use serde::{Deserialize, Serialize};
 
-/// No processor has more flags that Gentoo has a name for.
+/// No processor has more flags with a Gentoo name.
 const MOST_FLAGS: usize = 200;
 const LONGEST_FLAG: usize = 32;
 
@@ -30,7 +30,7 @@ pub struct Cpu {
 }
 
 impl Cpu {
-    /// Whether it is within the bounds of what a drone may say.
+    /// Whether the values are within the limits for drone reports.
     #[must_use]
     pub fn is_bounded(&self) -> bool {
         self.vendor.len() <= LONGEST_FLAG

@@ -1,18 +1,20 @@
 //! The drone protocol: enrol, claim, heartbeat, upload, report.
 //!
-//! A drone authenticates with `Authorization: Bearer CREDENTIAL`; its id follows from
-//! the credential and is never taken from a body.
+//! A drone authenticates with `Authorization: Bearer CREDENTIAL`. Its id follows from the
+//! credential and is never taken from a request body.
 
 pub use super::{
     machine::{DroneFacts, Vitals},
     outcome::Outcome,
+    target::{PortageTarget, Target},
 };
 
 use super::{
     base::{Base, Dependency},
+    nix::NixInput,
     plan::PlanStage,
 };
-use crate::{cpv::Cpv, digest::Digest, id::*, name::Name, state::*, time::TimeMs};
+use crate::{digest::Digest, id::*, name::Name, state::*, time::TimeMs};
 use serde::{Deserialize, Serialize};
 
 /// `POST /enrol`, without authentication: a machine asks to become a drone.
@@ -138,37 +140,9 @@ pub struct BuildOrder {
     /// first: the build dependencies and their run-time closure.
     #[serde(default)]
     pub dependencies: Vec<Dependency>,
-}
-
-/// One package file that is asked for. The orchestrator refuses any other.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Target {
-    /// What it is.
-    pub cpv: Cpv,
-    /// Its slot without the sub-slot.
-    pub slot: String,
-    /// Its sub-slot.
-    pub subslot: String,
-    /// Its repository.
-    pub repository: String,
-    /// Enabled USE flags, sorted.
-    pub use_flags: Vec<String>,
-    /// Known USE flags, sorted.
-    pub iuse: Vec<String>,
-    /// Machine triple.
-    pub chost: String,
-    /// The build id to give it. Unique for each attempt at a version in a profile, so a
-    /// published path never changes its bytes.
-    pub build_id: u32,
-}
-
-impl Target {
-    /// `dev-libs/icu/icu-75.1-2.gpkg.tar`: the path in the binary package host.
-    #[must_use]
-    pub fn path(&self) -> String {
-        format!("{}/{}-{}.gpkg.tar", self.cpv.cp(), self.cpv.pf(), self.build_id)
-    }
+    /// For Nix instead: all store paths that the build needs, each after those that it refers to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<NixInput>,
 }
 
 /// `POST /heartbeat`: I live, and this is what I do. Renews the leases it names.
@@ -271,8 +245,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// What people are shown of it first: the first line as it was printed. At most 300
-    /// characters.
+    /// A short form of the error for display: its first line as printed. At most 300 characters.
     #[must_use]
     pub fn headline(&self) -> String {
         let first = self.message.lines().map(str::trim).find(|line| !line.is_empty());
@@ -312,8 +285,9 @@ pub struct UploadRequest {
     pub digest: Digest,
     /// Its size in bytes.
     pub size: u64,
-    /// Which target it is.
-    pub cpv: Cpv,
+    /// Which target it is ([`Target::id`]). Older drones call it `cpv`.
+    #[serde(alias = "cpv")]
+    pub target: String,
 }
 
 /// Where an upload stands. Bytes follow as `PATCH /attempts/{a}/uploads/{digest}` with

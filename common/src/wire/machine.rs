@@ -1,4 +1,4 @@
-//! What a drone says of its machine.
+//! What a drone reports about its machine.
 
 use super::{cpu::Cpu, plan::Toolchain};
 use crate::name::Name;
@@ -34,6 +34,9 @@ pub struct DroneFacts {
     /// Whether it can build in its own `/`. A drone of an ordinary user cannot.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub host: bool,
+    /// Version of the Nix that it builds with; none if it cannot build with Nix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nix: Option<String>,
     /// How many builds it does at a time.
     #[serde(default = "one")]
     pub slots: u32,
@@ -49,7 +52,7 @@ pub struct DroneFacts {
 }
 
 impl Default for DroneFacts {
-    /// Of a machine that says nothing of itself.
+    /// The facts of a machine that reports nothing.
     fn default() -> Self {
         Self {
             machine_id: String::new(),
@@ -62,6 +65,7 @@ impl Default for DroneFacts {
             toolchain: None,
             images: None,
             host: true,
+            nix: None,
             slots: 1,
             build_memory_bytes: None,
             lacks: Vec::new(),
@@ -71,7 +75,7 @@ impl Default for DroneFacts {
 }
 
 impl DroneFacts {
-    /// Bytes of memory that one build can have.
+    /// Bytes of memory available to one build.
     #[must_use]
     pub fn memory_for_a_build(&self) -> u64 {
         self.build_memory_bytes.map_or(self.memory_bytes, |bytes| bytes.min(self.memory_bytes))

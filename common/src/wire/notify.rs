@@ -1,4 +1,4 @@
-//! Notification sinks, as an admin sees them. What is shown of their addresses is no secret.
+//! Notification sinks as shown to an administrator. The displayed addresses contain no secrets.
 
 use crate::{state::Severity, time::TimeMs};
 use serde::{Deserialize, Serialize};

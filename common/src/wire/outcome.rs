@@ -1,4 +1,4 @@
-//! How an attempt ended, as a drone reports it.
+//! How an attempt ended, as reported by the drone.
 
 use super::{drone::Failure, plan::PlanReport};
 use crate::digest::Digest;
@@ -33,8 +33,8 @@ pub enum Outcome {
     },
 }
 
-/// The same as it comes. To find the tag, serde's own way would first keep everything untyped,
-/// and of a plan that is several times its size.
+/// The wire form of [`Outcome`]. To find the tag, serde's own implementation would first buffer
+/// everything untyped, which for a plan is several times its size.
 #[derive(Deserialize)]
 struct Said {
     kind: Kind,
@@ -54,7 +54,7 @@ enum Kind {
     HandedBack,
 }
 
-/// An outcome without what its kind has to bring.
+/// An outcome lacks a field that its kind requires.
 #[derive(Debug, thiserror::Error)]
 #[error("missing field `{0}`")]
 struct Missing(&'static str);

@@ -1,5 +1,6 @@
-//! The dependency graph that a plan attempt brings back.
+//! The dependency graph that a plan attempt returns.
 
+use super::nix::{NixPackage, NixRoot};
 use crate::{cpv::Cpv, digest::Digest};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +32,9 @@ pub struct PlanReport {
     /// Drones from before there was this, and bases whose packages are not known, say none.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub base_provides: Box<BTreeMap<String, BTreeSet<String>>>,
+    /// For Nix: what the profile's attributes evaluate to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roots: Vec<NixRoot>,
 }
 
 fn is_empty(provides: &BTreeMap<String, BTreeSet<String>>) -> bool {
@@ -59,12 +63,12 @@ pub struct Toolchain {
     pub cpu: String,
 }
 
-/// Characters of what a drone says of one program.
+/// Maximum number of characters in a drone's description of one program.
 const LONGEST_PROGRAM: usize = 128;
 
 impl Toolchain {
-    /// The first part that differs from `other`: what it is, its version here and there. What
-    /// either leaves out is no difference, and the processor's level is not compared.
+    /// The first program that differs from `other`: its name and both versions. Values missing on
+    /// either side are ignored, and the processor level is not compared.
     #[must_use]
     pub fn difference<'t>(&'t self, other: &'t Self) -> Option<(&'static str, &'t str, &'t str)> {
         let programs = [
@@ -79,7 +83,7 @@ impl Toolchain {
         found.next().map(|(name, a, b)| (name, a.as_str(), b.as_str()))
     }
 
-    /// Whether it is within the bounds of what a drone may say.
+    /// Whether the values are within the limits for drone reports.
     #[must_use]
     pub fn is_bounded(&self) -> bool {
         let Self { chost, compiler, libc, binutils, bash, portage, cpu } = self;
@@ -90,8 +94,62 @@ impl Toolchain {
 /// One package of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(untagged)]
+pub enum PlanPackage {
+    /// A Portage package.
+    Portage(Box<PortagePackage>),
+    /// A derivation or a source.
+    Nix(NixPackage),
+}
+
+impl PlanPackage {
+    /// The name for people, with the version.
+    #[must_use]
+    pub fn title(&self) -> &str {
+        match self {
+            Self::Portage(package) => package.cpv.as_str(),
+            Self::Nix(package) => &package.name,
+        }
+    }
+
+    /// The Portage package, if it is one.
+    #[must_use]
+    pub fn portage(&self) -> Option<&PortagePackage> {
+        match self {
+            Self::Portage(package) => Some(package),
+            Self::Nix(_) => None,
+        }
+    }
+
+    /// The same, to change it.
+    pub fn portage_mut(&mut self) -> Option<&mut PortagePackage> {
+        match self {
+            Self::Portage(package) => Some(package),
+            Self::Nix(_) => None,
+        }
+    }
+
+    /// What Nix builds, if it does.
+    #[must_use]
+    pub fn nix(&self) -> Option<&NixPackage> {
+        match self {
+            Self::Portage(_) => None,
+            Self::Nix(package) => Some(package),
+        }
+    }
+}
+
+impl From<PortagePackage> for PlanPackage {
+    fn from(package: PortagePackage) -> Self {
+        Self::Portage(Box::new(package))
+    }
+}
+
+/// A Portage package in a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
-pub struct PlanPackage {
+pub struct PortagePackage {
     /// What it is.
     pub cpv: Cpv,
     /// Its slot without the sub-slot.
@@ -142,12 +200,16 @@ pub struct PlanEdge {
     /// Position of the dependency.
     pub to: u32,
     /// `to` must be installed while `from` is built (DEPEND, BDEPEND).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub build: bool,
     /// `to` must be installed for `from` to work (RDEPEND, PDEPEND, IDEPEND).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub runtime: bool,
     /// `from` is bound to the slot and sub-slot of `to` (`:=`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub slot_operator: bool,
     /// The base root of the plan has something installed that already satisfies this edge.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub satisfied: bool,
 }
 
@@ -208,6 +270,8 @@ pub enum ProblemKind {
     Unsatisfied,
     /// A cycle that no USE change breaks.
     Circular,
+    /// An attribute that Nix cannot evaluate.
+    Evaluation,
     /// Anything else; the message says what.
     Other,
 }

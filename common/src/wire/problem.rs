@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The credential was a drone's that an admin removed.
+/// The credential belongs to a drone that an administrator removed.
 pub const DRONE_REMOVED: &str = "drone-removed";
-/// The credential is that of a drone on another machine.
+/// The credential belongs to a drone on another machine.
 pub const OTHER_MACHINE: &str = "other-machine";
 
 /// An RFC 9457 problem. `kind` (`type` in JSON) is stable; `detail` is for people.
@@ -26,13 +26,13 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Whether it ends a drone: nothing but a person can make it another.
+    /// Whether the drone must stop, because only a person can resolve the problem.
     #[must_use]
     pub fn ends_a_drone(&self) -> bool {
         self.is(DRONE_REMOVED) || self.is(OTHER_MACHINE)
     }
 
-    /// Whether it is of this kind, such as `stale-attempt`.
+    /// Whether the problem is of this kind, such as `stale-attempt`.
     #[must_use]
     pub fn is(&self, kind: &str) -> bool {
         self.kind.strip_prefix("/problems/") == Some(kind)

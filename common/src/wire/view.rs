@@ -1,7 +1,14 @@
-//! What people look at: the replies of the reading routes, and `swarmctl --json`.
+//! Views for people: the responses of the read-only routes, and the output of `swarmctl --json`.
 
 use super::{
-    admin::BuilderKind, artifact::Artifact, base::BaseStatus, calendar::PauseView, drone::*,
+    admin::BuilderKind,
+    artifact::Artifact,
+    base::BaseStatus,
+    calendar::PauseView,
+    concern::{Action, Concern, Offline},
+    drone::*,
+    known,
+    nix::NixRoot,
     plan::PlanProblem,
 };
 use crate::{digest::Digest, id::*, name::Name, state::*, time::TimeMs, wire::admin::Rebuild};
@@ -24,6 +31,9 @@ pub struct StatusView {
     pub concerns: Vec<Concern>,
     /// The one thing to do next, if anything: a sentence or a command.
     pub next_action: Option<String>,
+    /// The same, if it is a command.
+    #[serde(default, deserialize_with = "known")]
+    pub action: Option<Action>,
     /// Runs under way, and the last ended one of each profile.
     pub runs: Vec<RunView>,
     /// Every drone.
@@ -77,21 +87,6 @@ pub struct PassView {
     pub did_at: Option<TimeMs>,
     /// Why its last run failed, if it did.
     pub trouble: Option<String>,
-}
-
-/// Something that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Concern {
-    /// What is wrong and why, in one line.
-    pub what: String,
-    /// What will happen by itself, or what to do.
-    pub next: String,
-    /// Stays the same as long as the same thing is wrong, whatever counts, times and reasons
-    /// its words tell.
-    pub signature: String,
-    /// How much it matters.
-    pub severity: Severity,
 }
 
 /// A run.
@@ -226,6 +221,9 @@ pub struct DroneView {
     pub state: DroneState,
     /// Why it is so, and until when.
     pub reason: String,
+    /// Why it is away, if it is.
+    #[serde(default, deserialize_with = "known")]
+    pub offline: Option<Offline>,
     /// What its machine is.
     pub facts: DroneFacts,
     /// How its machine is.
@@ -284,6 +282,9 @@ pub struct ProfileView {
     pub published_packages: u64,
     /// Path of its binary package host, relative to the orchestrator's address.
     pub binhost: String,
+    /// For Nix: what each attribute and host is at, all of it served.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roots: Vec<NixRoot>,
 }
 
 /// `GET /key`: what clients need to trust the swarm's packages.
@@ -294,6 +295,9 @@ pub struct KeyView {
     pub fingerprint: String,
     /// The public key, ASCII-armored.
     pub public_key: String,
+    /// The public keys of the Nix caches, as in `trusted-public-keys`; several during a rotation.
+    #[serde(default)]
+    pub nix: Vec<String>,
 }
 
 /// `GET /why/{package}`: what is known of a package, newest run first.
@@ -304,6 +308,20 @@ pub struct WhyView {
     pub package: PackageView,
     /// What stands, what it waits for, and how that ends, one sentence a line.
     pub lines: Vec<String>,
+    /// The same, with what each line is about; empty from an older orchestrator.
+    #[serde(default)]
+    pub story: Vec<WhyLine>,
+}
+
+/// A line of `why`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct WhyLine {
+    /// What it is about.
+    #[serde(default, deserialize_with = "known")]
+    pub about: WhyTopic,
+    /// A sentence.
+    pub text: String,
 }
 
 /// `GET /audit`: whether everything that is kept is whole.

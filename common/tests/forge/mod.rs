@@ -1,12 +1,12 @@
-//! Makes packages byte by byte, with a knob for each thing that may be wrong. It shares no
-//! code with the readers but the Manifest's text, so that they cannot agree on a mistake.
+//! Builds packages byte by byte, with a setting for each thing that can be wrong. The only code
+//! shared with the readers is the Manifest's text, so that both cannot make the same mistake.
 
 use swarm_common::format::{
     digests::MemberHasher,
     gpkg::manifest::{Manifest, ManifestEntry},
 };
 
-/// A tar entry as raw as a header allows.
+/// A tar entry with arbitrary header fields.
 pub fn raw(path: &[u8], kind: u8, link: &[u8], data: &[u8]) -> Vec<u8> {
     let mut header = [0_u8; 512];
     header[..path.len()].copy_from_slice(path);
@@ -49,7 +49,7 @@ pub fn image() -> Vec<u8> {
     end([raw(b"image/", b'5', b"", b""), raw(b"image/usr", b'0', b"", b"hello")].concat())
 }
 
-/// A package to be, with a knob for each thing that may be wrong.
+/// A package under construction, with a setting for each thing that can be wrong.
 pub struct Forge {
     pub directory: &'static str,
     pub members: Vec<(String, Vec<u8>)>,

@@ -1,9 +1,9 @@
-//! What intake takes is what the real Portage and Python's tarfile read, and nothing else: made
-//! packages, and mutated ones by the thousand, are shown to intake and to a reference
-//! (`reference.py`), which must agree about each.
+//! Differential test: intake must accept exactly what the real Portage and Python's tarfile can
+//! read. Handmade packages and thousands of mutated ones are given to intake and to a reference
+//! (`reference.py`), which must agree on each.
 //!
 //! `SWARM_DIFFERENTIAL_SECONDS=600 cargo test -p swarm-common --features format --test verdicts -- --nocapture`
-//! goes on for ten minutes; `SWARM_DIFFERENTIAL_SEED` says with which seed it begins.
+//! runs for ten minutes; `SWARM_DIFFERENTIAL_SEED` sets the first seed.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -22,17 +22,17 @@ use swarm_common::{
     format::gpkg::{self, GpkgError, Limits},
 };
 
-/// Packages of the short run.
+/// Number of packages in the short run.
 const PACKAGES: u64 = 3000;
 
-/// What intake finds of a package, in the words of the reference.
+/// Intake's result for a package, in the reference's format.
 fn intake(package: &[u8]) -> Result<String, GpkgError> {
     let found = gpkg::verify_stamped(package, &Limits::default(), 1_800_000_000)?;
     let (image, paths) = (&found.image, Digest::of(&found.image.paths));
     Ok(format!("{} {} {paths}", image.entries, image.bytes))
 }
 
-/// Why the two differ, if they do.
+/// Describes how the two results differ, if they do.
 fn difference(ours: &Result<String, GpkgError>, theirs: &Verdict) -> Option<String> {
     match (ours, theirs) {
         (Err(_), Err(_)) => None,
@@ -41,6 +41,7 @@ fn difference(ours: &Result<String, GpkgError>, theirs: &Verdict) -> Option<Stri
     }
 }
 
+// fault: 29
 #[test]
 fn each_made_package_is_taken_or_refused_by_its_kind_and_the_reference_agrees() {
     let mut reference = Reference::start();
@@ -48,7 +49,7 @@ fn each_made_package_is_taken_or_refused_by_its_kind_and_the_reference_agrees() 
     for table::Row(what, package, kind) in table::rows() {
         let ours = intake(&package);
         let found = ours.as_ref().err().map(GpkgError::kind);
-        // An empty kind: by whichever the decompressor names first.
+        // An empty kind accepts any, because decompressors differ in what they report first.
         if found.is_some() != kind.is_some()
             || kind.is_some_and(|kind| !kind.is_empty() && found != Some(kind))
         {
@@ -61,6 +62,7 @@ fn each_made_package_is_taken_or_refused_by_its_kind_and_the_reference_agrees() 
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+// fault: 29
 #[test]
 fn intake_and_the_reference_agree_about_mutated_packages() {
     let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
@@ -69,7 +71,7 @@ fn intake_and_the_reference_agree_about_mutated_packages() {
     let mut reference = Reference::start();
     let (mut tried, mut taken, mut differ) = (0, 0, Vec::new());
     while until.map_or(tried < PACKAGES, |until| Instant::now() < until) && differ.len() < 20 {
-        let package = mutate::package(seed + tried);
+        let package = mutate::package(seed + tried, model::Model::of("1"));
         let ours = intake(&package);
         if let Some(difference) = difference(&ours, &reference.of(&package)) {
             differ.push(format!("seed {}: {difference}", seed + tried));
@@ -78,6 +80,6 @@ fn intake_and_the_reference_agree_about_mutated_packages() {
     }
     println!("{tried} packages tried, {taken} taken, {} refused, {} differing", tried - taken, differ.len());
     assert!(differ.is_empty(), "{}", differ.join("\n"));
-    // A generator whose packages are all alike finds nothing.
+    // The generator must produce enough valid and enough invalid packages.
     assert!(taken * 10 > tried && taken * 10 < tried * 9, "{taken} of {tried} were taken");
 }

@@ -1,9 +1,12 @@
-//! A sound package in parts, to be changed before it is put together.
+//! A valid package in parts that can be changed before it is assembled.
 
-use crate::forge::{Forge, end, raw, seal};
+use super::forge::{Forge, end, raw, seal};
 use std::io::Write as _;
 
-/// How an entry whose name is long is written.
+/// The default directory of the container.
+const DIRECTORY: &str = "x-1-1";
+
+/// How an entry with a long name is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
     Ustar,
@@ -11,7 +14,7 @@ pub enum Style {
     Pax,
 }
 
-/// An entry of an archive.
+/// An archive entry.
 #[derive(Debug, Clone)]
 pub struct Entry {
     pub path: Vec<u8>,
@@ -27,7 +30,7 @@ impl Entry {
         Self { path, kind, link, data: data.to_vec(), style: Style::Ustar }
     }
 
-    /// Its headers and data.
+    /// The entry's headers and data.
     pub fn bytes(&self) -> Vec<u8> {
         let cut = |name: &[u8]| name[..name.len().min(99)].to_vec();
         let (path, link) = (cut(&self.path), cut(&self.link));
@@ -64,9 +67,11 @@ pub fn record(key: &str, value: &[u8]) -> Vec<u8> {
     [format!("{length} {key}=").as_bytes(), value, b"\n"].concat()
 }
 
-/// What a package is made of.
+/// The parts of a package.
 #[derive(Debug, Clone)]
 pub struct Model {
+    /// The directory of the container.
+    pub directory: &'static str,
     pub values: Vec<(String, Vec<u8>)>,
     pub image: Vec<Entry>,
 }
@@ -108,10 +113,18 @@ impl Model {
             Entry::new("image/etc", b'5', "", b""),
             Entry::new("image/etc/conf", b'2', "/run/conf", b""),
         ];
-        Self { values, image }
+        Self { directory: DIRECTORY, values, image }
     }
 
-    /// With this value of the metadata.
+    /// A package of this version.
+    pub fn of(version: &str) -> Self {
+        let mut model = Self::with("PF", format!("x-{version}\n").as_bytes());
+        // Leaks a few bytes per package, which is fine in a short-lived test.
+        model.directory = format!("x-{version}-1").leak();
+        model
+    }
+
+    /// A package with this metadata value.
     pub fn with(key: &str, value: &[u8]) -> Self {
         let mut model = Self::new();
         model.values.retain(|(other, _)| other != key);
@@ -119,7 +132,7 @@ impl Model {
         model
     }
 
-    /// With these entries after the others.
+    /// A package with these additional entries.
     pub fn and(entries: impl IntoIterator<Item = Entry>) -> Self {
         let mut model = Self::new();
         model.image.extend(entries);
@@ -138,18 +151,18 @@ impl Model {
     }
 
     pub fn build(&self) -> Vec<u8> {
-        pack(&self.metadata(), &self.archive()).build()
+        Forge { directory: self.directory, ..pack(&self.metadata(), &self.archive()) }.build()
     }
 }
 
-/// A package of these archives, which Python unpacks without another program.
+/// A package of these archives, compressed so that Python unpacks it without external programs.
 pub fn pack(metadata: &[u8], image: &[u8]) -> Forge {
     let members = vec![
         ("gpkg-1".to_owned(), Vec::new()),
         ("metadata.tar.gz".to_owned(), gzip(metadata)),
         ("image.tar.gz".to_owned(), gzip(image)),
     ];
-    Forge { directory: "x-1-1", members }
+    Forge { directory: DIRECTORY, members }
 }
 
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {

@@ -1,16 +1,16 @@
-//! Packages with a few changes, the same ones for the same seed.
+//! Packages with a few random changes, reproducible by seed.
 
-use crate::{
+use super::{
     forge::{end, raw, seal},
     model::{Entry, Model, Style, pack, record},
 };
 
-/// A fixed xorshift sequence: a difference repeats.
+/// A fixed xorshift sequence, so that differences are reproducible.
 pub struct Dice(u64);
 
 impl Dice {
     pub fn new(seed: u64) -> Self {
-        // Neighbouring seeds are to have nothing in common.
+        // Mix the seed, so that neighbouring seeds give unrelated sequences.
         let mut dice = Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         (0..8).for_each(|_| _ = dice.below(2));
         dice
@@ -23,16 +23,16 @@ impl Dice {
         usize::try_from((self.0 >> 11) % limit as u64).unwrap()
     }
 
-    fn of<'t, T: ?Sized>(&mut self, list: &[&'t T]) -> &'t T {
+    pub fn of<'t, T: ?Sized>(&mut self, list: &[&'t T]) -> &'t T {
         list[self.below(list.len())]
     }
 
-    fn byte(&mut self) -> u8 {
+    pub fn byte(&mut self) -> u8 {
         u8::try_from(self.below(256)).unwrap()
     }
 }
 
-/// Values that one reader or another may take for something.
+/// Values that some reader may accept.
 const VALUES: [&str; 64] = [
     "",
     "0",
@@ -136,10 +136,9 @@ const NUMBERS: [&[u8]; 16] = [
     b"77777777",
 ];
 
-/// The package of a seed.
-pub fn package(seed: u64) -> Vec<u8> {
+/// The package for a seed, derived from a valid one.
+pub fn package(seed: u64, mut model: Model) -> Vec<u8> {
     let mut dice = Dice::new(seed);
-    let mut model = Model::new();
     let part = dice.below(8);
     if part < 3 {
         (0..=dice.below(2)).for_each(|_| change_value(&mut dice, &mut model));
@@ -152,7 +151,8 @@ pub fn package(seed: u64) -> Vec<u8> {
         let archive = if dice.below(3) == 0 { &mut metadata } else { &mut image };
         (0..=dice.below(2)).for_each(|_| change_header(&mut dice, archive));
     }
-    let forge = pack(&metadata, &image);
+    let mut forge = pack(&metadata, &image);
+    forge.directory = model.directory;
     let mut bytes = forge.build();
     if part == 7 {
         match dice.below(4) {
@@ -176,7 +176,7 @@ fn change_value(dice: &mut Dice, model: &mut Model) {
         }
         2 => model.values[at].1.extend(dice.of(&VALUES).bytes()),
         3 => _ = model.values.remove(at),
-        // Two values that are sound alone are sound together, or not.
+        // A combination of two valid values may be invalid.
         _ => {
             model.values[at].1 =
                 [dice.of(&VALUES), dice.of(&[" ", "\t", "\n", ""]), dice.of(&VALUES)].concat().into()
@@ -184,7 +184,7 @@ fn change_value(dice: &mut Dice, model: &mut Model) {
     }
 }
 
-fn change_bytes(dice: &mut Dice, mut bytes: Vec<u8>) -> Vec<u8> {
+pub fn change_bytes(dice: &mut Dice, mut bytes: Vec<u8>) -> Vec<u8> {
     let at = dice.below(bytes.len() + 1);
     let byte = if dice.below(2) == 0 {
         dice.byte()
@@ -225,8 +225,8 @@ fn change_entry(dice: &mut Dice, model: &mut Model) {
     }
 }
 
-/// Changes something about one header, or about what lies between them.
-fn change_header(dice: &mut Dice, archive: &mut Vec<u8>) {
+/// Changes one header or the data between headers.
+pub fn change_header(dice: &mut Dice, archive: &mut Vec<u8>) {
     let headers: Vec<usize> = (0..archive.len() / 512)
         .map(|n| n * 512)
         .filter(|at| &archive[at + 257..at + 262] == b"ustar")
@@ -250,7 +250,7 @@ fn change_header(dice: &mut Dice, archive: &mut Vec<u8>) {
                 &(337, 345),
             ]);
             let number = dice.of(&NUMBERS);
-            // Fields of twelve bytes get theirs at either end.
+            // In fields of twelve bytes, put the number at either end.
             let offset = dice.below(2) * (end - start - 8);
             archive[at + start + offset..at + start + offset + 8].copy_from_slice(number);
         }
@@ -312,7 +312,7 @@ fn change_header(dice: &mut Dice, archive: &mut Vec<u8>) {
             return;
         }
     }
-    // Not that of the checksum itself.
+    // Do not restore the checksum if the change is to the checksum itself.
     if sealed {
         seal(&mut archive[at..at + 512]);
     }

@@ -58,8 +58,9 @@ def rule_bzip2(data):
     return whole
 
 
-OPEN = {"gz": gzip.decompress, "bz2": rule_bzip2, "xz": program("xz", "-dc"), "zst": program("zstd", "-dc"),
-        "lz4": program("lz4", "-dc")}
+# Rules: a zstd window has at most 8 MiB (RFC 8878, section 3.1.1.1.2), xz at most 16 MiB of memory.
+OPEN = {"gz": gzip.decompress, "bz2": rule_bzip2, "xz": program("xz", "-dc", "--memlimit-decompress=16MiB"),
+        "zst": program("zstd", "-dc", "--memory=8MiB"), "lz4": program("lz4", "-dc")}
 
 
 def rule_header(header):

@@ -1,4 +1,4 @@
-//! The reference: one Python process with the real Portage, which reads many packages.
+//! The reference: one Python process with the real Portage that reads many packages.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -6,10 +6,10 @@ use std::{
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
-/// What is thought of a package: what its image has, or why it is refused.
+/// The result for a package: a summary of its image, or why it is refused.
 pub type Verdict = Result<String, String>;
 
-/// The process.
+/// The Python process.
 pub struct Reference {
     child: Child,
     packages: ChildStdin,
@@ -17,13 +17,13 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// Starts it. A missing Portage is a failure, not a skip.
+    /// Starts the process. A missing Portage fails the test instead of skipping it.
     pub fn start() -> Self {
-        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let prefix = match std::env::var("SWARM_PORTAGE") {
             Ok(prefix) => prefix,
             Err(_) => {
-                let ran = Command::new(here.parent().unwrap().join("scripts/portage")).output().unwrap();
+                let ran = Command::new(top.join("scripts/portage")).output().unwrap();
                 assert!(
                     ran.status.success(),
                     "no Portage: run scripts/portage or set SWARM_PORTAGE ({ran:?})"
@@ -34,7 +34,7 @@ impl Reference {
         let own = Path::new(prefix.trim()).join("bin/python");
         let python = if own.exists() { own } else { "python3".into() };
         let mut child = Command::new(python)
-            .arg(here.join("tests/verdicts/reference.py"))
+            .arg(top.join("common/tests/verdicts/reference.py"))
             .env("PYTHONUTF8", "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -45,7 +45,7 @@ impl Reference {
         Self { child, packages, verdicts: BufReader::new(verdicts) }
     }
 
-    /// What it thinks of a package.
+    /// The reference's result for a package.
     pub fn of(&mut self, package: &[u8]) -> Verdict {
         self.packages.write_all(&u32::try_from(package.len()).unwrap().to_be_bytes()).unwrap();
         self.packages.write_all(package).unwrap();

@@ -1,12 +1,12 @@
-//! Packages with one thing about each, and what is to come of it.
+//! Packages with one peculiarity each, and the expected result.
 
-use crate::{
+use super::{
     forge::{Forge, end, raw, seal},
     model::{Entry, Model, Style, pack, record},
 };
 use std::io::Write as _;
 
-/// What it is about, the package, and the kind of refusal where it is refused.
+/// The peculiarity, the package, and the kind of error if it is refused.
 pub struct Row(pub String, pub Vec<u8>, pub Option<&'static str>);
 
 pub fn rows() -> Vec<Row> {
@@ -44,11 +44,27 @@ fn compressions() -> Vec<Row> {
             (" cut off", cut(packed), Some("truncated")),
             (" with garbage behind", garbage(packed), Some("")),
             (" with one byte changed", changed(packed), Some("")),
-            // Two archives, of which tarfile would see the first.
+            // Two archives, of which tarfile would only see the first.
             (" twice", twice(packed), Some("bad-archive")),
         ] {
             rows.push(Row(format!("an image as {suffix}{what}"), with_image(suffix, bytes), kind));
         }
+    }
+    let windowed = |log| {
+        let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(log).unwrap();
+        encoder.write_all(&image).unwrap();
+        encoder.finish().unwrap()
+    };
+    for (log, kind) in [(23, None), (24, Some("bad-compression")), (27, Some("bad-compression"))] {
+        let what = format!("an image with a zstd window of 2^{log} bytes");
+        rows.push(Row(what, with_image(".zst", windowed(log)), kind));
+    }
+    for (preset, kind) in [(6, None), (9, Some("bad-compression"))] {
+        let mut xz = liblzma::write::XzEncoder::new(Vec::new(), preset);
+        xz.write_all(&image).unwrap();
+        let what = format!("an image by xz -{preset}");
+        rows.push(Row(what, with_image(".xz", xz.finish().unwrap()), kind));
     }
     for (suffix, bytes) in [("", image.clone()), (".lz", image.clone()), (".lzo", image)] {
         rows.push(Row(
@@ -67,7 +83,7 @@ fn with_image(suffix: &str, bytes: Vec<u8>) -> Vec<u8> {
 }
 
 fn values() -> Vec<Row> {
-    // Not so even that it is taken for a bomb.
+    // Irregular data, so that it does not count as a decompression bomb.
     let long =
         |bytes: usize| (0..).flat_map(|n: u32| format!("{n} ").into_bytes()).take(bytes).collect::<Vec<u8>>();
     let bad = Some("bad-metadata");
@@ -102,7 +118,7 @@ fn values() -> Vec<Row> {
         ("bad key", b"x".to_vec(), bad),
         ("DESCRIPTION", long(64 << 10), None),
         ("DESCRIPTION", long((64 << 10) + 1), Some("too-large")),
-        ("LICENSE", long(60 << 20), Some("too-large")),
+        ("LICENSE", long(4 << 20), Some("too-large")),
         ("NEEDED.ELF.2", long(2 << 20), None),
         ("environment.bz2", long(2 << 20), None),
         ("x-1.ebuild", long(1 << 20), None),
@@ -169,7 +185,7 @@ fn entries() -> Vec<Row> {
     .collect()
 }
 
-/// Headers that readers differ about, before a file of the image.
+/// Headers on which readers disagree, before a file of the image.
 fn headers() -> Vec<Row> {
     let with = |at: usize, field: &[u8]| {
         let mut header = raw(b"image/x", b'0', b"", b"");

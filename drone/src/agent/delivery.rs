@@ -1,4 +1,4 @@
-//! One attempt in the agent's hands: built, uploaded, reported, forgotten.
+//! The delivery of one attempt: build, upload, report, forget.
 
 use super::{Output, Timing, words::undelivered};
 use swarm_common::{
@@ -8,30 +8,30 @@ use swarm_common::{
     wire::drone::{Outcome, ReportRequest, Stuck},
 };
 
-/// Characters of why files do not get through.
+/// Maximum length of [`Stuck::why`], in characters.
 const LONGEST_WHY: usize = 300;
 
-/// How sending something went.
+/// The result of sending files or a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery {
-    /// The orchestrator has it.
+    /// The orchestrator acknowledged it.
     Done,
-    /// It did not arrive, or the orchestrator says that it cannot take it now.
+    /// It did not arrive, or the orchestrator cannot accept it now.
     Failed,
-    /// Not the orchestrator but something on the way did not let it through.
+    /// Something between the drone and the orchestrator, such as a proxy, rejected it.
     Blocked {
-        /// What it answered, if it did.
+        /// The answer or error that came back.
         why: String,
-        /// Bytes that have arrived up to now.
+        /// Bytes that have arrived so far.
         arrived: u64,
     },
-    /// The orchestrator does not want it, and never will.
+    /// The orchestrator rejected it for good.
     Refused,
-    /// The orchestrator lacks the files that the report names.
+    /// The orchestrator does not have the files that the report names.
     FilesMissing,
 }
 
-/// An attempt that the drone holds.
+/// An attempt that the drone is responsible for.
 #[derive(Debug)]
 pub(super) struct Item {
     pub(super) stage: Stage,
@@ -39,7 +39,7 @@ pub(super) struct Item {
     blocked: Option<Blocked>,
 }
 
-/// Since when no more of its files arrives, and why.
+/// An upload that makes no progress: since when, and why.
 #[derive(Debug)]
 struct Blocked {
     since: TimeMs,
@@ -47,31 +47,31 @@ struct Blocked {
     why: String,
 }
 
-/// What follows from how an upload went.
+/// What to do after an upload ended.
 #[derive(Debug, PartialEq)]
 pub(super) enum After {
-    /// It goes on, now or later.
+    /// Keep the attempt; the upload succeeded or will be retried.
     GoesOn,
-    /// The attempt is done with.
+    /// Forget the attempt.
     DoneWith,
-    /// The files are given up, and this is reported instead.
+    /// Give up the files and send this report instead.
     Instead(Box<ReportRequest>),
 }
 
 #[derive(Debug)]
 pub(super) enum Stage {
-    /// A build runs.
+    /// The build is running, in this phase.
     Building(Phase),
-    /// A build is being killed; then it is forgotten, or handed back for this reason.
+    /// The build is being killed, to be handed back with this reason or forgotten.
     Killing { hand_back: Option<String> },
-    /// It has ended and the orchestrator is to know.
+    /// The build has ended and its result is being sent.
     Delivering {
         report: Box<ReportRequest>,
         /// The files have arrived, or there are none.
         uploaded: bool,
-        /// Something was sent and its answer is awaited.
+        /// A request is in flight.
         open: bool,
-        /// Nothing is sent before.
+        /// Nothing is sent before this time.
         due: TimeMs,
     },
 }
@@ -91,7 +91,7 @@ impl Item {
         matches!(self.stage, Stage::Building(_))
     }
 
-    /// Whether a build still runs, be it wanted or not.
+    /// Whether a build process still runs, including one that is being killed.
     pub(super) fn holds_slot(&self) -> bool {
         matches!(self.stage, Stage::Building(_) | Stage::Killing { .. })
     }
@@ -111,7 +111,7 @@ impl Item {
         }
     }
 
-    /// What is due at `now`.
+    /// Returns the request to send at `now`, if one is due.
     pub(super) fn pump(&mut self, now: TimeMs, attempt: AttemptId) -> Option<Output> {
         let Stage::Delivering { report, uploaded, open, due } = &mut self.stage else { return None };
         if *open || *due > now {
@@ -121,7 +121,7 @@ impl Item {
         Some(if *uploaded { Output::Report(attempt, report.clone()) } else { Output::Upload(attempt) })
     }
 
-    /// Takes how the upload went.
+    /// Handles the result of an upload.
     pub(super) fn uploaded(&mut self, now: TimeMs, delivery: Delivery, timing: &Timing, nonce: u64) -> After {
         let Stage::Delivering { report, uploaded, open, due } = &mut self.stage else { return After::GoesOn };
         *open = false;
@@ -155,20 +155,21 @@ impl Item {
         After::GoesOn
     }
 
-    /// The orchestrator itself is away, so nothing on the way is to blame.
+    /// Restarts the clock of a blocked upload: while the orchestrator itself is unreachable, the
+    /// upload says nothing about what is in between.
     pub(super) fn nobody_answers(&mut self, now: TimeMs) {
         if let Some(blocked) = &mut self.blocked {
             blocked.since = now;
         }
     }
 
-    /// Whether its files do not get through, though the orchestrator answers.
+    /// Returns how long the upload has been blocked, if it is.
     pub(super) fn stuck(&self, now: TimeMs) -> Option<Stuck> {
         let Blocked { since, why, .. } = self.blocked.as_ref()?;
         Some(Stuck { for_ms: now.since(*since), why: why.chars().take(LONGEST_WHY).collect() })
     }
 
-    /// Takes how the report went. True if the attempt is done with.
+    /// Handles the result of sending the report. Returns true if the attempt is finished.
     pub(super) fn reported(&mut self, now: TimeMs, delivery: Delivery, timing: &Timing, nonce: u64) -> bool {
         let Stage::Delivering { uploaded, open, due, .. } = &mut self.stage else { return false };
         *open = false;
@@ -187,18 +188,18 @@ impl Item {
     }
 }
 
-/// Exponential waiting times, spread so that drones do not return in step.
+/// Exponential backoff with jitter, so that drones do not reconnect in lockstep.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
-    /// The next waiting time: doubling, bounded, with a quarter of spread to either side.
+    /// The next delay in milliseconds: doubled each time up to the maximum, with ±25 % jitter.
     pub(super) fn next_ms(&mut self, timing: &Timing, nonce: u64) -> u64 {
         let base = timing.backoff_ms.saturating_mul(1 << self.failures.min(20)).min(timing.backoff_max_ms);
         self.failures = self.failures.saturating_add(1);
-        // A cheap mix of nonce and count is random enough to spread.
+        // The mix needs no quality: it only has to spread the drones.
         let mixed = (nonce ^ u64::from(self.failures)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
         base - base / 4 + mixed % (base / 2 + 1)
     }

@@ -1,19 +1,19 @@
-//! The agent: everything a drone decides, as a machine without clock, network or disk.
+//! The agent: all decisions of a drone as a state machine without clock, network or disk.
 //!
-//! The loop around it feeds it what happened ([`Input`]) with the time, and does what it
-//! says ([`Output`]). The simulation drives the same machine through lost, doubled and
-//! late messages, crashes and stops.
+//! The loop around it passes in events ([`Input`]) with the time and carries out the actions it
+//! returns ([`Output`]). The simulation drives the same machine through lost, duplicated and late
+//! messages, crashes and stops.
 //!
-//! What it keeps to:
-//! - As many builds at a time as it has slots, and one claim. A claim whose answer was lost
-//!   is repeated with its key, so that the orchestrator hands out the same attempt and not
-//!   a second one.
-//! - Every attempt it holds is named in every heartbeat, until the orchestrator has
-//!   acknowledged its end or cancelled it. Results are spooled on disk before anything is
-//!   said about them, and delivery is tried as long as the orchestrator may come to take them:
-//!   files that something on the way does not let through are given up after a time.
-//! - The orchestrator being away changes nothing for a running build.
-//! - The first stop lets the build finish, the second does not.
+//! Rules:
+//! - At most `slots` builds and one claim are open at a time. A claim whose answer was lost is
+//!   repeated with the same key, so that the orchestrator returns the same attempt instead of a
+//!   second one.
+//! - Every heartbeat lists every attempt that the drone holds, until the orchestrator has
+//!   acknowledged its result or cancelled it. Results are spooled to disk before they are reported.
+//!   Delivery is retried until the orchestrator accepts or rejects the result; files that something
+//!   in between blocks are given up after [`Timing::blocked_ms`].
+//! - Losing the orchestrator does not affect a running build.
+//! - The first stop request lets builds finish; the second kills them.
 
 mod delivery;
 mod stopping;
@@ -28,83 +28,82 @@ use swarm_common::{id::AttemptId, state::Phase, time::TimeMs, wire::drone::*};
 pub use timing::Timing;
 use words::{cut_off, handed_back};
 
-/// A claim that brought nothing is at least this far from the next one, however fast the
-/// answer came.
+/// Minimum time between two claims, even if the answer (without work) comes at once.
 const CLAIM_SPACING_MS: u64 = 1_000;
 
-/// What a restarted drone finds in its spool.
+/// An attempt that a restarted drone finds in its spool.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Recovered {
-    /// A build was under way when the drone ended.
+    /// A build was running when the drone ended.
     Unfinished(AttemptId),
-    /// A result that was not acknowledged.
-    Finished(AttemptId, ReportRequest),
+    /// The result was not acknowledged.
+    Finished(AttemptId, Box<ReportRequest>),
 }
 
-/// What happened.
+/// An event.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
-    /// Time passed.
+    /// Time has passed.
     Tick,
-    /// The answer to the last claim; `None` if there was none.
+    /// The answer to the last claim; `None` if the request failed.
     ClaimAnswered(Option<ClaimReply>),
-    /// The answer to the last heartbeat; `None` if there was none.
+    /// The answer to the last heartbeat; `None` if the request failed.
     HeartbeatAnswered(Option<HeartbeatReply>),
-    /// A build has reached a phase.
+    /// A build has entered a phase.
     PhaseReached(AttemptId, Phase),
     /// A build has ended and its report is spooled; `None` if it was killed on request.
     BuildEnded(AttemptId, Option<ReportRequest>),
-    /// How sending the files of an attempt went.
+    /// The upload of an attempt's files has ended.
     UploadEnded(AttemptId, Delivery),
-    /// How sending the report of an attempt went.
+    /// Sending the report of an attempt has ended.
     ReportEnded(AttemptId, Delivery),
-    /// The drone is asked to stop. The second time it does so without waiting.
+    /// The drone is asked to stop. The second request does not wait for builds.
     StopRequested,
-    /// The drone is to take no further work; what it has goes on.
+    /// The drone is asked to take no new work; running builds continue.
     PauseRequested,
-    /// It is to take work again.
+    /// The drone may take work again.
     ResumeRequested,
-    /// The sign-off was sent, or could not be.
+    /// The sign-off was sent, or sending it failed.
     SignedOff,
 }
 
-/// What to do.
+/// An action for the loop to carry out.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
-    /// Send a claim with this key and answer with [`Input::ClaimAnswered`].
+    /// Send this claim; answer with [`Input::ClaimAnswered`].
     Claim(ClaimRequest),
-    /// Send a heartbeat about these attempts and answer with [`Input::HeartbeatAnswered`].
+    /// Send a heartbeat; answer with [`Input::HeartbeatAnswered`].
     Heartbeat {
-        /// Every attempt the drone has.
+        /// Every attempt that the drone holds.
         attempts: Vec<AttemptStatus>,
-        /// Whether it takes no more work.
+        /// Whether the drone takes no new work.
         draining: bool,
     },
-    /// Note the assignment on disk and start the build.
+    /// Record the assignment on disk and start the build.
     Start(Box<Assignment>),
-    /// Kill a build and everything it started; then [`Input::BuildEnded`] with `None`.
+    /// Kill a build and all its processes, then send [`Input::BuildEnded`] with `None`.
     Kill(AttemptId),
     /// Send the spooled files of an attempt.
     Upload(AttemptId),
     /// Send the report of an attempt.
     Report(AttemptId, Box<ReportRequest>),
-    /// Note on disk that the attempt ends with this report.
+    /// Record on disk that the attempt ended with this report.
     Spool(AttemptId, Box<ReportRequest>),
     /// Remove the attempt from disk.
     Forget(AttemptId),
-    /// Say goodbye and answer with [`Input::SignedOff`].
+    /// Tell the orchestrator that the drone goes offline; answer with [`Input::SignedOff`].
     SignOff,
-    /// End the program.
+    /// End the process.
     Exit,
 }
 
-/// The agent.
+/// The agent's state.
 #[derive(Debug)]
 pub struct Agent {
     timing: Timing,
-    /// How many builds it does at a time.
+    /// Number of builds that may run at a time.
     slots: usize,
-    /// Makes claim keys unique across restarts, and spreads retries.
+    /// Makes claim keys unique across restarts and seeds the jitter.
     nonce: u64,
     items: BTreeMap<AttemptId, Item>,
     claim: ClaimState,
@@ -113,27 +112,27 @@ pub struct Agent {
     claim_at: TimeMs,
     beat_at: TimeMs,
     beat_open: bool,
-    /// Something has happened since the heartbeat that is on its way.
+    /// Something changed while the last heartbeat was in flight, so the next one follows at once.
     beat_again: bool,
-    /// Whether it takes no further work until it is told otherwise.
+    /// Whether the drone takes no new work until it is resumed.
     paused: bool,
     stop: Option<Stop>,
 }
 
-/// Where the present claim stands.
+/// State of the current claim.
 #[derive(Debug, PartialEq)]
 enum ClaimState {
     /// The next claim gets a new key.
     Idle,
-    /// This key was sent and its answer is awaited.
+    /// A claim with this key is in flight.
     Open(String),
-    /// This key was sent and no answer came: the next claim repeats it.
+    /// The claim with this key got no answer; the next claim repeats it.
     Unanswered(String),
 }
 
 impl Agent {
-    /// An agent for so many builds at a time that begins at `now` with what the spool
-    /// holds, and takes no work if it is `drained`. `nonce` is random.
+    /// Creates an agent with `slots` build slots that starts at `now` with the `recovered` spool.
+    /// `nonce` is random; a `drained` agent takes no work until it is resumed.
     #[must_use]
     pub fn new(
         timing: Timing,
@@ -161,7 +160,7 @@ impl Agent {
         let mut outputs = Vec::new();
         for found in recovered {
             let (attempt, report) = match found {
-                Recovered::Finished(attempt, report) => (attempt, report),
+                Recovered::Finished(attempt, report) => (attempt, *report),
                 Recovered::Unfinished(attempt) => {
                     let report = cut_off();
                     outputs.push(Output::Spool(attempt, Box::new(report.clone())));
@@ -174,7 +173,7 @@ impl Agent {
         (agent, outputs)
     }
 
-    /// Takes what happened at `now`; gives what to do.
+    /// Handles an event at `now` and returns the actions to carry out.
     pub fn step(&mut self, now: TimeMs, input: Input) -> Vec<Output> {
         let mut outputs = Vec::new();
         match input {
@@ -199,7 +198,7 @@ impl Agent {
             }
             Input::BuildEnded(attempt, report) => {
                 self.build_ended(attempt, report, &mut outputs);
-                // The orchestrator should know that a slot is free.
+                // Report the free slot.
                 self.beat_soon(now);
             }
             Input::UploadEnded(attempt, delivery) => {
@@ -236,7 +235,7 @@ impl Agent {
         outputs
     }
 
-    /// When [`Input::Tick`] is due at the latest.
+    /// The latest time at which [`Input::Tick`] is due.
     #[must_use]
     pub fn next_tick(&self) -> TimeMs {
         if self.is_signing_off() {
@@ -250,7 +249,7 @@ impl Agent {
         deliveries.chain(claim).chain(beat).chain(stop).min().unwrap_or(far)
     }
 
-    /// Whether it builds something.
+    /// Whether a build is running.
     #[must_use]
     pub fn is_building(&self) -> bool {
         self.items.values().any(Item::is_building)
@@ -267,7 +266,7 @@ impl Agent {
             && self.items.values().filter(|item| item.holds_slot()).count() < self.slots
     }
 
-    /// What has happened is worth telling at once; the next beat is then due later.
+    /// Sends the next heartbeat at once, or right after the one in flight.
     fn beat_soon(&mut self, now: TimeMs) {
         if self.beat_open {
             self.beat_again = true;
@@ -289,7 +288,7 @@ impl Agent {
         if self.items.contains_key(&attempt) {
             return;
         }
-        // There may be more.
+        // There may be more work.
         self.claim_at = now;
         if self.stop.is_some() || self.paused {
             let report = handed_back("the drone takes no further work");
@@ -312,7 +311,7 @@ impl Agent {
                 self.items.remove(&attempt);
                 outputs.push(Output::Forget(attempt));
             }
-            // Left over from a spool that could not be read: nothing is held.
+            // Left over from a spool that could not be read: there is nothing to cancel.
             None => {}
         }
     }
@@ -320,7 +319,7 @@ impl Agent {
     fn build_ended(&mut self, attempt: AttemptId, report: Option<ReportRequest>, outputs: &mut Vec<Output>) {
         let Some(item) = self.items.get_mut(&attempt) else { return };
         let report = match (&item.stage, report) {
-            // It ended by itself before the kill for a stop arrived: the result counts.
+            // It ended by itself before a stop killed it, so its result counts.
             (Stage::Building(_) | Stage::Killing { hand_back: Some(_) }, Some(report)) => Some(report),
             (Stage::Killing { hand_back: Some(reason) }, None) => Some(handed_back(reason)),
             (Stage::Building(_), None) => Some(handed_back("the build was stopped")),
@@ -346,7 +345,7 @@ impl Agent {
         }
     }
 
-    /// Everything that is due at `now`.
+    /// Returns everything that is due at `now`.
     fn pump(&mut self, now: TimeMs) -> Vec<Output> {
         let mut outputs = Vec::new();
         self.pump_stop(now, &mut outputs);

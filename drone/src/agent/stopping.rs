@@ -1,15 +1,15 @@
-//! How the agent comes to its end: it waits for its builds once, and not twice.
+//! How the agent stops: it waits for its builds after the first request, not after the second.
 
 use super::{Agent, ClaimState, Output, Stage};
 use swarm_common::time::TimeMs;
 
-/// After a forced stop, delivery of what was handed back is tried for this long.
+/// How long handed-back attempts may take to be delivered after a forced stop.
 pub(super) const LAST_WORDS_MS: u64 = 10_000;
 
-/// A stop that was asked for.
+/// A stop request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stop {
-    /// Nothing is waited for after this.
+    /// Past this time a stop becomes forced, and a forced one stops waiting for deliveries.
     pub(super) deadline: TimeMs,
     pub(super) forced: bool,
     pub(super) signing_off: bool,
@@ -39,9 +39,9 @@ impl Agent {
                 outputs.push(Output::Kill(attempt));
             }
         }
-        // An open claim may still bring an attempt, which is handed back before the end.
+        // The answer to an open claim may still bring an attempt, which must be handed back first.
         let claim_open = matches!(self.claim, ClaimState::Open(_));
-        // A heartbeat that arrives after the sign-off would say that the drone is back.
+        // A heartbeat that arrives after the sign-off would mark the drone as online again.
         let nothing_left = self.items.is_empty() && (stop.forced || !claim_open) && !self.beat_open;
         let out_of_time = stop.forced && now >= stop.deadline;
         if (nothing_left || out_of_time) && !stop.signing_off {

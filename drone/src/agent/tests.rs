@@ -1,4 +1,4 @@
-//! The agent, step by step.
+//! Unit tests of the agent's state machine.
 
 use super::{stopping::LAST_WORDS_MS, *};
 use swarm_common::{
@@ -189,7 +189,8 @@ fn files_that_something_on_the_way_stops_are_told_of_and_given_up_after_their_ti
     try_at(&mut agent, limit - 1, 0);
     let stuck = agent.items[&attempt].stuck(TimeMs(T + limit - 1)).unwrap();
     assert_eq!((stuck.for_ms, stuck.why.as_str()), (limit - 1, "HTTP 413"));
-    // More has arrived, so it is counted anew; and so it is while the orchestrator itself is away.
+    // When more bytes arrive the time starts again, and also while the orchestrator itself is
+    // unreachable.
     try_at(&mut agent, limit, 1000);
     assert_eq!(agent.items[&attempt].stuck(TimeMs(T + limit)).unwrap().for_ms, 0);
     agent.step(TimeMs(T + limit + 5), Input::HeartbeatAnswered(None));
@@ -319,7 +320,8 @@ fn an_agent_that_begins_drained_says_so_and_asks_for_nothing_until_it_is_resumed
 
 #[test]
 fn a_restarted_drone_delivers_its_spool_and_reports_what_was_cut_off() {
-    let spool = vec![Recovered::Finished(AttemptId(5), built()), Recovered::Unfinished(AttemptId(6))];
+    let spool =
+        vec![Recovered::Finished(AttemptId(5), Box::new(built())), Recovered::Unfinished(AttemptId(6))];
     let (_, outputs) = Agent::new(Timing::default(), 1, 2, TimeMs(T), spool, false);
     assert!(outputs.contains(&Output::Upload(AttemptId(5))));
     let lost = outputs.iter().any(|o| match o {

@@ -1,19 +1,19 @@
-//! The times that an agent keeps.
+//! The agent's intervals and timeouts.
 
-/// Times that the agent keeps, in milliseconds.
+/// Intervals and timeouts of the agent, in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timing {
-    /// Between two heartbeats.
+    /// Interval between heartbeats.
     pub heartbeat_ms: u64,
-    /// How long a claim may wait at the orchestrator.
+    /// How long the orchestrator may hold a claim open (long poll).
     pub claim_wait_ms: u64,
-    /// How long the first stop lets a build go on.
+    /// How long builds may continue after the first stop request.
     pub drain_timeout_ms: u64,
-    /// How long files are tried that something on the way does not let through.
+    /// How long a blocked upload is retried before its files are given up.
     pub blocked_ms: u64,
-    /// First waiting time after something could not be delivered; doubles each time.
+    /// First delay after a failed delivery; doubled after each further failure.
     pub backoff_ms: u64,
-    /// The longest such waiting time.
+    /// Maximum of that delay.
     pub backoff_max_ms: u64,
 }
 

@@ -1,4 +1,4 @@
-//! What the agent says of itself and of attempts that it gives up: text, no decision.
+//! Status text of the agent, and the reports of attempts that it gives up.
 
 use super::Agent;
 use swarm_common::{
@@ -7,7 +7,7 @@ use swarm_common::{
 };
 
 impl Agent {
-    /// What it does, in a few words.
+    /// A short description of the current state, for the status line of the service manager.
     #[must_use]
     pub fn words(&self) -> &'static str {
         match (self.is_building(), self.items.is_empty(), self.stop.is_some(), self.paused) {
@@ -26,7 +26,7 @@ pub(super) fn handed_back(reason: &str) -> ReportRequest {
     ReportRequest { outcome: Outcome::HandedBack { reason: reason.to_owned() }, usage: Usage::default() }
 }
 
-/// The report of a build whose files did not get through.
+/// The report of a build whose files could not be uploaded.
 pub(super) fn undelivered(why: &str, for_ms: u64) -> Box<ReportRequest> {
     let failure = Failure {
         class: FailureClass::Infra,
@@ -38,8 +38,8 @@ pub(super) fn undelivered(why: &str, for_ms: u64) -> Box<ReportRequest> {
     Box::new(ReportRequest { outcome: Outcome::Failed { failure }, usage: Usage::default() })
 }
 
-/// The report of a build that ended with its drone. It counts as a failed attempt, as a
-/// package that brings its machine down must not be tried for ever.
+/// The report of a build that was interrupted when the drone ended. It counts as a failed attempt: a
+/// package that crashes its machine must not be retried for ever.
 pub(super) fn cut_off() -> ReportRequest {
     let failure = Failure {
         class: FailureClass::Lost,

@@ -1,8 +1,7 @@
-//! The base of an attempt, where packages are installed on its image: made once from the same
-//! files on every drone, checked, and kept as images are.
+//! Bases with additional packages: the packages are installed over the image from the same files on
+//! every drone, checked, and cached like images.
 //!
-//! All or nothing: the packages are installed over the image by one start of Portage, and what does
-//! not work then is thrown away.
+//! All packages are installed by one run of Portage. If anything fails, the result is discarded.
 
 use super::{
     BuildContext, Stop,
@@ -28,13 +27,13 @@ use swarm_common::{
     },
 };
 
-/// How bases are made; another way makes others.
+/// Version of the procedure that makes bases; part of the cache key.
 const FORMAT: &str = "base-1";
 
-/// Sonames that are told of.
+/// Maximum number of sonames in an error message.
 const TOLD: usize = 5;
 
-/// Compiles and runs a program, if there is a compiler.
+/// Shell script that compiles and runs a program, if there is a compiler.
 const COMPILES: &str = r#"command -v gcc >/dev/null || exit 0
 cd "$1" && echo 'int main(void) { return 0; }' >check.c && gcc -o check check.c && ./check"#;
 
@@ -42,8 +41,8 @@ fn disk(error: io::Error) -> Stop {
     Stop::failed(FailureClass::Drone, Phase::Preparing, format!("the base cannot be made: {error}"))
 }
 
-/// The base with all that is installed on its image; `None` if that is the image itself, or this
-/// machine's own `/`. It is kept as long as it is held.
+/// Returns the base of the attempt with its additional packages, making it if necessary. `None` if
+/// the base is the image itself or this machine's own `/`.
 pub(super) async fn ready(context: &BuildContext, steps: &mut Steps) -> Result<Option<Layer>, Stop> {
     let base = &context.assignment.base;
     let Base::Image { installed, .. } = base else { return Ok(None) };
@@ -68,8 +67,8 @@ pub(super) async fn ready(context: &BuildContext, steps: &mut Steps) -> Result<O
     made.map(Some).map_err(|stop| blamed(context, stop))
 }
 
-/// What does not work fails an attempt at making the base. To any other it is this drone's own
-/// fault: a drone has made the base before.
+/// Attributes a failure to make the base. In a base attempt the packages are at fault; in any other,
+/// this drone is, because another drone has already made the same base.
 fn blamed(context: &BuildContext, stop: Stop) -> Stop {
     match stop {
         Stop::Failed(failure) if failure.class == FailureClass::Package => {
@@ -86,15 +85,7 @@ fn blamed(context: &BuildContext, stop: Stop) -> Stop {
 async fn find(context: &BuildContext, key: Digest) -> Result<Option<Layer>, Stop> {
     let bases = context.larder.bases.clone();
     let found = tokio::task::spawn_blocking(move || bases.get(key)).await.map_err(io::Error::other);
-    Ok(found.and_then(|found| found).map_err(disk)?.and_then(layer_of))
-}
-
-/// A base is always stacked.
-fn layer_of(kept: Kept) -> Option<Layer> {
-    match kept {
-        Kept::Layer(base) => Some(base),
-        Kept::Ordered => None,
-    }
+    Ok(found.and_then(|found| found).map_err(disk)?.and_then(Kept::layer))
 }
 
 async fn make(
@@ -110,7 +101,7 @@ async fn make(
         .await;
     let mut files = Vec::with_capacity(installed.len());
     for wanted in installed {
-        files.push((wanted.clone(), larder.artifacts.get(larder.client.as_ref(), wanted).await?));
+        files.push((wanted.clone(), larder.artifacts.get(larder.client.as_ref(), &wanted.into()).await?));
     }
     let attempt = context.attempt_dir.join("base");
     fs::create_dir_all(&attempt).map_err(disk)?;
@@ -143,14 +134,14 @@ async fn make(
     let kept = kept.await.map_err(|error| disk(io::Error::other(error)))??;
     drop(root);
     fs::remove_dir_all(&attempt).map_err(disk)?;
-    layer_of(kept).ok_or_else(|| disk(io::ErrorKind::NotFound.into()))
+    kept.layer().ok_or_else(|| disk(io::ErrorKind::NotFound.into()))
 }
 
 fn broken(why: String) -> Stop {
     Stop::failed(FailureClass::Package, Phase::Verifying, why)
 }
 
-/// Checks that compiler and Portage of the new base work.
+/// Checks that the compiler and Portage of the new base work.
 async fn works(root: &Root, steps: &mut Steps) -> Result<(), Stop> {
     let text = |text: &str| OsString::from(text);
     let compile = vec![text("-c"), text(COMPILES), text("sh"), root.inside().tmp.clone().into()];
@@ -162,7 +153,7 @@ async fn works(root: &Root, steps: &mut Steps) -> Result<(), Stop> {
         let said = match steps.run(Step { program, args, env: Vec::new(), root }).await {
             Ok(true) => continue,
             Ok(false) => steps.log.errors.first().map_or_else(|| steps.log.errors.last(), str::to_owned),
-            // It cannot even be started.
+            // The program cannot even be started.
             Err(Stop::Failed(failure)) if failure.cause.is_none() => failure.message,
             Err(stop) => return Err(stop),
         };
@@ -171,8 +162,8 @@ async fn works(root: &Root, steps: &mut Steps) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Checks that every package was installed, with all its files, and that no library went with an
-/// older version.
+/// Checks that every package and all its files are installed, and that no soname is missing that was
+/// not missing in the image already.
 fn is_whole(image: &Path, made: &Path, files: &[(Dependency, PathBuf)]) -> Result<(), Stop> {
     let (before, after) = (Tree::at(image), Tree::at(made));
     for (wanted, file) in files {

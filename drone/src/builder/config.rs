@@ -1,5 +1,6 @@
 //! How a drone builds: the `[builder]` section of its configuration.
 
+use super::nix::NixConfig;
 use super::slots::{self, Slots};
 use crate::{buildroot::RootKind, namespace, vitals};
 use serde::{Deserialize, Serialize};
@@ -12,48 +13,54 @@ use std::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BuilderConfig {
-    /// Where build roots are made; the drone makes the attempts' directories in it.
-    /// Default `/var/tmp/swarm-drone`.
+    /// Directory for build roots; each attempt gets a subdirectory. Default `/var/tmp/swarm-drone`.
     pub work_dir: PathBuf,
-    /// What outlives an attempt: downloaded sources and ebuild metadata. It may be removed
-    /// at any time while no build runs. Default `/var/cache/swarm-drone`.
+    /// Directory for what outlives an attempt: distfiles, ebuild metadata, layers and bases. It may
+    /// be removed at any time while no build runs. Default `/var/cache/swarm-drone`.
     pub cache_dir: PathBuf,
     /// Where Portage is installed, if not in `/usr`: a directory with `bin/emerge` and
     /// `share/portage/config`, such as a Python environment. Default: none.
     pub portage_prefix: Option<PathBuf>,
-    /// How build roots are made: `overlay` or `live`. Default `overlay`.
+    /// Kind of build root: `overlay` or `live`. Default `overlay`.
     pub root_kind: RootKind,
-    /// Allows `live`: packages are installed into this machine's own root, and stay there.
-    /// Default no.
+    /// Permits `live`: packages are installed into this machine's own root and stay there. Default
+    /// false.
     pub live_changes_this_machine: bool,
-    /// What stands for this machine in builds whose base is `host`: an unpacked stage3, for one. It
-    /// is only read. Default: none, the machine's own `/`.
+    /// Root file system to use instead of `/` for builds whose base is `host`, for example an
+    /// unpacked stage3. It is only read. Default: none, that is `/`.
     pub base_root: Option<PathBuf>,
-    /// Disk space in GiB for the layers of installed packages, and as much again for package
+    /// Disk space in GiB for the layers of installed packages, and the same amount again for package
     /// files. Default 20.
     pub layers_max_gib: u64,
-    /// Disk space in GiB for unpacked bases. One that is in use is never removed. Default 20.
+    /// Disk space in GiB for unpacked bases. A base in use is never removed. Default 20.
     pub bases_max_gib: u64,
-    /// Builds at a time: a number, or `auto` for one for every 4 processors and 4 GiB of
-    /// memory, from 1 to 8. Default `auto`. A `live` root takes one at a time.
+    /// Number of concurrent builds, or `auto` for one per 4 processors and 4 GiB of memory, from 1 to
+    /// 8. Default `auto`. A `live` root allows only one.
     pub slots: Slots,
-    /// Compilers that one build may run at once (`make -j`). Default 0: all builds share the
-    /// processors by a jobserver where `make` is 4.4 or newer, and else each has its part of
-    /// them. An assignment may ask for fewer, never for more.
+    /// Compiler processes that one build may run at once (`make -j`). Default 0: builds share the
+    /// processors through a jobserver if `make` is 4.4 or newer, otherwise each gets an equal share.
+    /// An assignment may lower this, never raise it.
     pub jobs: u32,
-    /// Load average above which no further compiler is started (`make -l`). Default 0: the
-    /// number of processors.
+    /// Load average above which no further compiler is started (`make -l`). Default 0: the number of
+    /// processors.
     pub load: f64,
-    /// Memory in MiB that all processes of a build may take together; past it the kernel
-    /// ends the build and not the machine. Page cache is given back before. Default 0: all
-    /// there is. Takes a control group with the memory controller.
+    /// Memory limit in MiB for all processes of a build together. Above it the kernel reclaims page
+    /// cache and then kills the build. Default 0: no limit. Needs a control group with the memory
+    /// controller.
     pub memory_max_mib: u64,
-    /// Portage FEATURES to add, or with a leading `-` to take away. Default: none. What
-    /// changes the content of packages belongs into the profile instead.
+    /// CPU limit, in processors, for all processes of a build together, however many compilers it
+    /// starts. Default 0: no limit. Needs a control group with the cpu controller.
+    pub processors_max: u32,
+    /// Disk space in MiB that a build may use in `work_dir`; a build that exceeds it is stopped.
+    /// Default 0: no limit. A build that nearly fills the disk is stopped in any case.
+    pub disk_max_mib: u64,
+    /// Portage FEATURES to add, or to remove with a leading `-`. Default: none. Features that change
+    /// the content of packages belong in the profile instead.
     pub extra_features: Vec<String>,
-    /// How long a build that is stopped may take to end itself before it is killed, in
-    /// seconds. Default 3.
+    /// Seconds between SIGTERM and SIGKILL when a build is stopped. Default 3.
     pub grace_seconds: u64,
+    /// The `[builder.nix]` section.
+    pub nix: NixConfig,
 }
 
 impl Default for BuilderConfig {
@@ -71,26 +78,29 @@ impl Default for BuilderConfig {
             jobs: 0,
             load: 0.0,
             memory_max_mib: 0,
+            processors_max: 0,
+            disk_max_mib: 0,
             extra_features: Vec::new(),
             grace_seconds: 3,
+            nix: NixConfig::default(),
         }
     }
 }
 
-/// Processors that this process may use.
+/// Number of processors available to this process.
 #[must_use]
 pub fn processors() -> u32 {
     std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX))
 }
 
 impl BuilderConfig {
-    /// Compilers that may run at once.
+    /// Compiler processes that one build may run at once.
     #[must_use]
     pub fn jobs(&self) -> u32 {
         if self.jobs == 0 { processors().div_ceil(self.slots()) } else { self.jobs }
     }
 
-    /// Builds at a time.
+    /// Number of concurrent builds.
     #[must_use]
     pub fn slots(&self) -> u32 {
         match self.slots {
@@ -100,7 +110,7 @@ impl BuilderConfig {
         }
     }
 
-    /// Whether builds share the processors by a jobserver.
+    /// Whether builds share the processors through a jobserver.
     #[must_use]
     pub fn has_jobserver(&self) -> bool {
         self.jobs == 0 && self.slots() > 1
@@ -112,59 +122,72 @@ impl BuilderConfig {
         if self.load > 0.0 { self.load } else { f64::from(processors()) }
     }
 
-    /// How long a build that is stopped may take to end itself.
+    /// Time between SIGTERM and SIGKILL when a build is stopped.
     #[must_use]
     pub fn grace(&self) -> Duration {
         Duration::from_secs(self.grace_seconds)
     }
 
-    /// Memory that a build may take, in bytes.
+    /// Memory limit of a build in bytes, if any.
     #[must_use]
     pub fn memory_max(&self) -> Option<u64> {
         (self.memory_max_mib > 0).then(|| self.memory_max_mib.saturating_mul(1 << 20))
     }
 
-    /// What builds are laid over.
+    /// CPU limit of a build in processors, if any.
+    #[must_use]
+    pub fn processors_max(&self) -> Option<u32> {
+        (self.processors_max > 0).then_some(self.processors_max)
+    }
+
+    /// Disk limit of a build in bytes, if any.
+    #[must_use]
+    pub fn disk_max(&self) -> Option<u64> {
+        (self.disk_max_mib > 0).then(|| self.disk_max_mib.saturating_mul(1 << 20))
+    }
+
+    /// The root file system that build roots are based on.
     #[must_use]
     pub fn base(&self) -> &Path {
         self.base_root.as_deref().unwrap_or(Path::new("/"))
     }
 
-    /// Whether what a build installs is thrown away with it.
+    /// Whether packages that a build installs are discarded with its build root.
     #[must_use]
     pub fn is_overlay(&self) -> bool {
         self.root_kind == RootKind::Overlay
     }
 
-    /// The architecture of the images that it can build in. A live root is this machine's own.
+    /// The architecture of the images that this drone can build in; `None` for a live root, which
+    /// uses none.
     #[must_use]
     pub fn images(&self) -> Option<String> {
         self.is_overlay().then(|| std::env::consts::ARCH.to_owned())
     }
 
-    /// Disk space for layers, in bytes.
+    /// Disk budget for layers, in bytes.
     #[must_use]
     pub fn layers_max_bytes(&self) -> u64 {
         self.layers_max_gib.saturating_mul(1 << 30)
     }
 
-    /// Disk space for bases, in bytes.
+    /// Disk budget for bases, in bytes.
     #[must_use]
     pub fn bases_max_bytes(&self) -> u64 {
         self.bases_max_gib.saturating_mul(1 << 30)
     }
 
-    /// The same in a base that is no machine's: all is the base's own, Portage included.
+    /// Returns this configuration for a base from an image, which brings its own Portage.
     #[must_use]
     pub fn within(&self, base: &Path) -> Self {
         Self { base_root: Some(base.to_owned()), portage_prefix: None, ..self.clone() }
     }
 
-    /// Sees to it that this process has the rights it takes: an ordinary user's is started again
+    /// Acquires the privileges that builds need. As an ordinary user, the process re-executes itself
     /// as root of a user namespace.
     ///
     /// # Errors
-    /// It cannot have them; what it would take.
+    /// The privileges are not available; the text says what is needed.
     pub fn take_rights(&self) -> Result<(), String> {
         if rustix::process::geteuid().is_root() {
             return Ok(());
@@ -179,12 +202,12 @@ impl BuilderConfig {
         }
     }
 
-    /// Whether build roots can be made in `work_dir`, which must be there.
+    /// Checks that build roots can be made in `work_dir`, which must exist.
     ///
     /// # Errors
-    /// It lies on a file system that cannot hold what an overlay changes.
+    /// It is on a file system that cannot hold the upper directory of an overlay.
     pub fn check_work_dir(&self) -> Result<(), String> {
-        // Magic numbers of Linux' statfs(2).
+        // Magic numbers from statfs(2).
         const UNFIT: [(i64, &str); 3] = [(0x794c_7630, "overlayfs"), (0x6969, "NFS"), (0x0102_1997, "9p")];
         let Ok(found) = rustix::fs::statfs(&self.work_dir) else { return Ok(()) };
         match UNFIT.iter().find(|(magic, _)| self.is_overlay() && *magic == found.f_type) {
@@ -197,18 +220,18 @@ impl BuilderConfig {
         }
     }
 
-    /// Whether it can be used.
+    /// Validates the settings.
     ///
     /// # Errors
-    /// Which field cannot, and why.
+    /// Names the invalid field and the reason.
     pub fn check(&self) -> Result<(), String> {
         for (field, path) in [("work_dir", &self.work_dir), ("cache_dir", &self.cache_dir)] {
             let text = path.to_string_lossy();
             if !path.is_absolute() {
                 return Err(format!("builder.{field} is `{text}`; it must be an absolute path"));
             }
-            // Portage's configuration files are shell-like, and its mirrors are separated
-            // by spaces.
+            // Portage's configuration files are shell-like, and its mirror list is separated by
+            // spaces.
             if text.chars().any(|c| c.is_whitespace() || "\"'$`\\#".contains(c)) {
                 return Err(format!(
                     "builder.{field} is `{text}`; Portage can use no path with blanks, quotes, $ or #"
@@ -271,7 +294,7 @@ impl BuilderConfig {
         if let Some(bad) = self.extra_features.iter().find(|f| !word(f)) {
             return Err(format!("builder.extra_features has `{bad}`, which is not a FEATURE"));
         }
-        Ok(())
+        self.nix.check()
     }
 }
 

@@ -1,9 +1,9 @@
-//! Why a build failed, read from what it printed.
+//! Derives a [`Failure`] from the output of a build.
 //!
-//! The first error is what a person wants to see; the last lines are mostly about the
-//! last lines. The signature is that error without what differs from drone to drone and
-//! from try to try, so that the orchestrator can tell like from like. The class is a
-//! guess by the drone; the orchestrator judges.
+//! The message starts with the first error, because the last lines usually report only that something
+//! failed. The signature is the headline of that error without the parts that vary between drones and
+//! attempts, so that the orchestrator can recognise the same failure. The class is the drone's guess;
+//! the orchestrator makes the final judgement.
 
 use super::{
     fetch::Fetch,
@@ -15,16 +15,16 @@ use swarm_common::{
     wire::drone::Failure,
 };
 
-/// Longest signature in characters, as the wire has it.
+/// Maximum length of a signature in characters, as defined by the wire format.
 const SIGNATURE_CHARS: usize = 200;
-/// How many of the last lines are kept.
+/// Number of last lines that are kept.
 const LAST_LINES: usize = 20;
 
-/// The machine is at fault, in other ways than by a [`Lack`].
+/// Output that blames the machine, apart from a [`Lack`].
 const DRONE: [&str; 3] =
     ["Read-only file system", "internal compiler error: Segmentation fault", "emerge: not found"];
-/// The package host or the way to it is at fault; of a build, which has no network, such
-/// words say nothing.
+/// Output that blames the binary package host or the network. It is ignored once a build has started,
+/// since a build has no network.
 const INFRA: [&str; 5] = [
     "Error fetching binhost package info",
     "Fetch failed for",
@@ -32,14 +32,14 @@ const INFRA: [&str; 5] = [
     "Temporary failure in name resolution",
     "failed Size verification",
 ];
-/// From here on a package is built.
+/// Output that marks the start of a build.
 const BUILDS: [&str; 2] = [">>> Unpacking source", ">>> Compiling source"];
 
-/// The errors of one step.
+/// The errors seen in the output of one step.
 #[derive(Debug, Default)]
 pub(super) struct Errors {
     first: First,
-    /// What Portage says of it first, and its next line.
+    /// The line in which Portage first reports the failure, and the line after it.
     verdict: Vec<String>,
     last: Vec<String>,
     lack: Option<Lack>,
@@ -54,11 +54,11 @@ fn has(line: &str, any: &[&str]) -> bool {
 }
 
 impl Errors {
-    /// Looks at one line.
+    /// Processes one line of output.
     pub fn see(&mut self, line: &str) {
         let line = &*plain(line);
         if !self.builds && has(line, &BUILDS) {
-            // What failed before was no failure.
+            // Errors before this point did not stop the build.
             *self = Self { builds: true, ..Self::default() };
         }
         self.first.see(line);
@@ -68,7 +68,7 @@ impl Errors {
         if self.verdict.len() == 1 || (self.verdict.is_empty() && is_verdict(line)) {
             self.verdict.push(clip(line, TEXT_BYTES / 8).to_owned());
         }
-        // What comes later mostly comes of it.
+        // Later lines are usually consequences.
         self.lack = self.lack.take().or_else(|| Lack::in_line(line));
         self.drone |= has(line, &DRONE);
         if !self.builds {
@@ -81,13 +81,13 @@ impl Errors {
         self.last.push(clip(line, 200).to_owned());
     }
 
-    /// The first error and what followed, if there was one.
+    /// The first error and the lines after it, if there was one.
     pub fn first(&self) -> Option<&str> {
         self.first.text()
     }
 
-    /// What the output says of a failure, which is of this class if nothing speaks for another
-    /// one.
+    /// The failure that the output describes. Its class is `class` unless the output points to
+    /// another one.
     pub fn failure(&self, class: FailureClass, phase: Phase, peak_memory_bytes: u64) -> Failure {
         let message = match self.first() {
             Some(first) => {
@@ -103,7 +103,7 @@ impl Errors {
         }
     }
 
-    /// The class that the output speaks for.
+    /// The class that the output points to, if any.
     fn class(&self) -> Option<FailureClass> {
         match (self.drone || self.lack.is_some(), self.infra) {
             (true, _) => Some(FailureClass::Drone),
@@ -112,14 +112,14 @@ impl Errors {
         }
     }
 
-    /// The last lines, if nothing else tells.
+    /// The last lines, for output without a recognised error.
     pub fn last(&self) -> String {
         self.last.join("\n")
     }
 }
 
-/// The failure that this message tells of. Of the drone's own words it also tells what the
-/// machine lacked.
+/// Makes a failure from a message of the drone itself. If its class is `Drone`, the message is
+/// searched for a missing resource.
 pub(crate) fn of(class: FailureClass, phase: Phase, message: String) -> Failure {
     let own = || message.lines().find_map(Lack::in_line);
     match (class == FailureClass::Drone).then(own).flatten() {
@@ -128,7 +128,7 @@ pub(crate) fn of(class: FailureClass, phase: Phase, message: String) -> Failure 
     }
 }
 
-/// The failure for want of something; it is named first, so that it is the signature.
+/// Makes a failure caused by a missing resource, which comes first and so becomes the signature.
 pub(super) fn for_want(lack: &Lack, phase: Phase, peak_memory_bytes: Option<u64>, said: &str) -> Failure {
     let message = format!("{}\n{said}", lack.words(peak_memory_bytes));
     made(FailureClass::Drone, Some(lack.cause), phase, &message)
@@ -140,8 +140,8 @@ pub(super) fn made(class: FailureClass, cause: Option<FailureCause>, phase: Phas
     Failure { class, cause, phase, signature, message }
 }
 
-/// The line without paths, numbers and times: of a path the last part stays, and a run of
-/// digits (hexadecimal after `0x`) becomes `N`.
+/// Normalises a line: paths are reduced to their last component, and runs of digits (hexadecimal
+/// after `0x`) to `N`.
 fn signature(line: &str) -> String {
     let words: Vec<String> = line
         .split_whitespace()

@@ -1,6 +1,6 @@
-//! A source file that could not be had, read from what Portage and its fetcher print: which
-//! file, where it was looked for, and what was wrong with it. A mirror that fails is nothing
-//! while another gives the file, so only Portage's last word on a file counts.
+//! Recognises a failed download of a source file in the output of Portage and its fetcher: the file,
+//! the places that were tried, and what went wrong. A failing mirror is no failure as long as another
+//! one has the file, so only Portage's final message about a file counts.
 
 use super::failure::made;
 use swarm_common::{
@@ -8,10 +8,10 @@ use swarm_common::{
     wire::drone::Failure,
 };
 
-/// The most places that are told of.
+/// Maximum number of places listed in a message.
 const PLACES: usize = 8;
 
-/// What Portage says before the name of a file that it gives up, and after it.
+/// Text around the file name when Portage gives up a file.
 const LAST_WORDS: [(&str, &str); 5] = [
     ("!!! Couldn't download '", "'. Aborting."),
     ("Warning: No mirrors available for file '", "'"),
@@ -20,7 +20,7 @@ const LAST_WORDS: [(&str, &str); 5] = [
     ("!!! File ", " is incorrect size, but unable to retry."),
 ];
 
-/// What fetchers say of one place that did not give the file.
+/// Messages of fetchers about a place that did not deliver the file.
 const REFUSALS: [&str; 6] = [
     "unable to resolve",
     "Temporary failure in name resolution",
@@ -30,20 +30,21 @@ const REFUSALS: [&str; 6] = [
     "ssl connect attempt failed",
 ];
 
-/// What was seen of fetching so far.
+/// What was seen about the current file.
 #[derive(Debug, Default)]
 pub(super) struct Fetch {
-    /// Where the file was looked for, and what came of it there.
+    /// The places tried so far, and the error of each.
     places: Vec<(String, Option<String>)>,
-    /// How many more there were.
+    /// Number of places beyond [`PLACES`].
     more: usize,
-    /// What is fetched now is how a mirror is laid out. One that does not say is as usual.
+    /// The current download is a mirror's `layout.conf`. A mirror without one uses the default
+    /// layout.
     layout: bool,
     mismatch: Option<Mismatch>,
     given_up: Option<String>,
 }
 
-/// A file that is not the one that the Manifest names.
+/// A file whose size or checksum differs from the Manifest.
 #[derive(Debug, Default)]
 struct Mismatch {
     file: String,
@@ -57,7 +58,7 @@ fn between<'l>(line: &'l str, before: &str, after: &str) -> Option<&'l str> {
 }
 
 impl Fetch {
-    /// Looks at one line.
+    /// Processes one line of output.
     pub fn see(&mut self, line: &str) {
         let line = line.trim();
         if let Some(place) = between(line, ">>> Downloading '", "'") {
@@ -77,7 +78,7 @@ impl Fetch {
         {
             self.mismatch = Some(Mismatch { file: file.to_owned(), ..Mismatch::default() });
         } else if line == "!!! Digest verification failed:" {
-            // Of a file that was there before; its path comes next.
+            // About a file that was already there; its path is on the next line.
             self.mismatch = Some(Mismatch::default());
         } else if let Some(at) = line.strip_suffix(" has fetch restriction turned on.") {
             let package = at.trim_start_matches("!!! ");
@@ -86,7 +87,7 @@ impl Fetch {
         {
             self.given_up = Some(file.to_owned());
         } else if line.contains(" ;-) ...") && !line.ends_with("[ !! ]") {
-            // The file is there: what failed before is over.
+            // The file has arrived, so earlier errors no longer matter.
             *self = Self::default();
         } else if let Some(text) = line.strip_prefix("!!! ") {
             self.detail(text);
@@ -114,8 +115,7 @@ impl Fetch {
         }
     }
 
-    /// The failure that it comes to, if a file was given up. `said` is all that was printed
-    /// of it.
+    /// The resulting failure, if a file was given up. `said` is the error output to append.
     pub fn failure(&self, phase: Phase, said: &str) -> Option<Failure> {
         let file = self.given_up.as_ref()?;
         let wrong = self.mismatch.as_ref().filter(|m| m.file.rsplit('/').next() == Some(file));
@@ -135,7 +135,7 @@ impl Fetch {
         Some(failure)
     }
 
-    /// Where it was looked for, in words.
+    /// The list of places that were tried, for a message.
     fn places(&self) -> String {
         let told = self.places.iter().map(|(place, said)| match said {
             Some(said) => format!("{place} ({said})"),
@@ -184,7 +184,7 @@ Refetching... File renamed to '/d/rolled-1.0.tar.gz._checksum_failure_.x1'
              size: got 1034, expected 998; tried https://mirror.example/distfiles/ab/rolled-1.0.tar.gz \
              (ERROR 404: Not Found.), https://upstream.example/rolled-1.0.tar.gz"
         );
-        // Another drone asks its mirrors in another order, and it is the same failure.
+        // Another drone tries its mirrors in another order, but the failure is the same.
         assert!(!failure.signature.contains("example"), "{}", failure.signature);
     }
 

@@ -1,35 +1,35 @@
-//! The first error in what a build printed: what a person would have looked for.
+//! Finds the first error in the output of a build, which is what a person would look for.
 //!
-//! Compilers and build tools each have a form of their own for it. What only says that
-//! something failed (make, ninja, `die` without words, Portage) comes after it and counts if
-//! nothing else is there. What may be harmless (a file that is not there) counts right
-//! before such a word only.
+//! Compilers and build tools each have their own format. Lines that only report that something failed
+//! (make, ninja, `die` without a message, Portage) come after the error and count only if there is
+//! nothing else. Lines that may be harmless, such as a missing file, count only right before such a
+//! report.
 
 use std::borrow::Cow;
 
-/// Longest text in bytes.
+/// Maximum length of an error text in bytes.
 pub(super) const TEXT_BYTES: usize = 4096;
-/// So much of a line is looked at, in bytes; commands of compilers are longer.
+/// Number of bytes of a line that are examined; compiler command lines can be longer.
 const LOOKED_AT: usize = 1024;
-/// How many lines follow an error in its text.
+/// Number of lines after an error that are added to its text.
 const LINES_AFTER: usize = 20;
-/// A headline that goes on in the next lines ends when it is this long, in bytes.
+/// Maximum length in bytes of a headline that spans several lines.
 const HEADLINE_BYTES: usize = 300;
-/// So many lines before the word of a failure, a doubtful line is its cause.
+/// Maximum distance in lines between a doubtful line and the failure that it explains.
 const NEAR: u64 = 4;
 
-/// How much a line tells of why a build failed; the first of the lowest counts.
+/// How specific a line is about the failure. The first line of the lowest rank is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
-    /// A tool says what is wrong.
+    /// An error message of a tool.
     Error,
-    /// A program could not go on, or a test failed.
+    /// A crashed program or a failed test.
     Trouble,
-    /// The ebuild says why it gives up.
+    /// The message of `die` in an ebuild.
     Die,
-    /// A tool says that a part has failed.
+    /// A tool reports that one of its parts failed.
     Part,
-    /// The ebuild or Portage says that it failed.
+    /// The ebuild or Portage reports that the build failed.
     End,
 }
 
@@ -90,7 +90,7 @@ const TROUBLE_STARTS: [&str; 8] = [
     "ImportError: ",
     "error: failed to run custom build command",
 ];
-/// What tells of an error that was printed before.
+/// Summaries of an error that was printed before.
 const PARTS: [&str; 8] = [
     "error: could not compile `",
     "error: aborting due to ",
@@ -101,10 +101,10 @@ const PARTS: [&str; 8] = [
     "error: subprocess-exited-with-error",
     "Hunk #",
 ];
-/// What is often harmless.
+/// Often harmless.
 const DOUBTFUL: [&str; 5] =
     ["No such file or directory", "Permission denied", "fatal: ", "cannot find ", "cannot open "];
-/// What is never the error, whatever else it says.
+/// Never the error, even if another pattern matches.
 const HARMLESS: [&str; 6] = [
     " warning: ",
     "(ignored)",
@@ -116,7 +116,7 @@ const HARMLESS: [&str; 6] = [
 const HARMLESS_STARTS: [&str; 7] =
     ["checking ", "-- ", "warning: ", "libtool: compile:", "libtool: link:", "note: ", "+ "];
 
-/// What an error's headline lacks when its first line is read.
+/// What still belongs to the headline after its first line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rest {
     Nothing,
@@ -149,7 +149,7 @@ impl Found {
         let goes_on = match self.rest {
             Rest::Nothing => false,
             Rest::Line => !bare.is_empty(),
-            // Its first line is at the beginning of a line again.
+            // The text after the paragraph is not indented.
             Rest::Paragraph => line.starts_with(' ') && !bare.is_empty(),
         };
         if goes_on && self.text.len() + bare.len() < HEADLINE_BYTES {
@@ -168,27 +168,27 @@ impl Found {
     }
 }
 
-/// The first error of one step.
+/// Searches the output of one step for its first error.
 #[derive(Debug, Default)]
 pub(super) struct First {
     found: Option<Found>,
     doubtful: Option<Found>,
-    /// The last line that may be the cause of a failure that the next one tells of.
+    /// The last line that could explain a failure reported in the next one.
     before: Option<String>,
-    /// How far the traceback that is being printed is indented.
+    /// Indentation of the traceback that is being printed.
     traceback: Option<usize>,
     dies: bool,
     line: u64,
 }
 
 impl First {
-    /// Looks at one line, without escapes.
+    /// Processes one line, without escape sequences.
     pub fn see(&mut self, line: &str) {
         self.line += 1;
         for found in [&mut self.found, &mut self.doubtful].into_iter().flatten() {
             found.add(line);
         }
-        // Nothing comes before the first.
+        // Nothing can outrank the first error.
         if line.trim().is_empty() || self.found.as_ref().is_some_and(|found| found.rank == Rank::Error) {
             return;
         }
@@ -200,7 +200,7 @@ impl First {
         }
         let (rank, headline) = match self.rank(line, bare, dies) {
             Some(Rank::Part) if is_of_make(bare) => {
-                // What it ran has said why, if anything has.
+                // The program that make ran has printed the reason before, if there is one.
                 (Some(Rank::Part), self.before.take().unwrap_or_else(|| bare.to_owned()))
             }
             rank => (rank, bare.to_owned()),
@@ -221,11 +221,11 @@ impl First {
         }
     }
 
-    /// The error and what followed, if there was one.
+    /// The error and the lines after it, if there was one.
     pub fn text(&self) -> Option<&str> {
         let Some(found) = &self.found else { return self.doubtful.as_ref().map(|d| d.text.as_str()) };
         let cause = self.doubtful.as_ref().filter(|doubtful| {
-            // A line that came after is a result.
+            // A doubtful line after the report is a consequence.
             found.rank >= Rank::Die && (doubtful.at..=doubtful.at + NEAR).contains(&found.at)
         });
         Some(cause.unwrap_or(found).text.as_str())
@@ -266,7 +266,7 @@ impl First {
     }
 }
 
-/// Whether it is the line before the words of a `die`:
+/// Whether this is the line before the message of a `die`:
 /// `* ERROR: app-misc/tool-1::gentoo failed (compile phase):`.
 pub(super) fn is_verdict(line: &str) -> bool {
     let named = bare(line).strip_prefix("ERROR: ").is_some_and(|rest| {
@@ -275,7 +275,7 @@ pub(super) fn is_verdict(line: &str) -> bool {
     named && line.contains(" failed")
 }
 
-/// A line without its indent and Portage's star.
+/// The line without indentation and Portage's `*`.
 fn bare(line: &str) -> &str {
     let line = line.trim();
     line.strip_prefix('*')
@@ -284,15 +284,15 @@ fn bare(line: &str) -> &str {
         .trim_start()
 }
 
-/// Whether the words of a `die` only say that something failed, as what Portage and its
-/// eclasses say of programs that have said why themselves.
+/// Whether the message of a `die` reports only that something failed, as Portage and its eclasses do
+/// after a program has printed its own error.
 fn says_nothing(words: &str) -> bool {
     let words = words.trim_end_matches(['.', '!']);
     let fails = words.ends_with("failed") || words.ends_with("failure");
     words == "(no error message)" || (fails && !words.contains('/')) || words.starts_with("died running ")
 }
 
-/// Whether make or ninja says that something has failed.
+/// Whether make or ninja reports that a command failed.
 fn is_of_make(line: &str) -> bool {
     let of_make = line.split_once("*** [").is_some_and(|(before, _)| {
         ["make", "gmake", "ninja", "scons", "ebuild"].iter().any(|tool| before.contains(tool))
@@ -300,18 +300,18 @@ fn is_of_make(line: &str) -> bool {
     of_make || line.starts_with("ninja: build stopped") || line.starts_with("make: Target ")
 }
 
-/// Whether it is only about what is built.
+/// Whether the line only reports progress.
 fn is_progress(line: &str) -> bool {
     line.starts_with(['[', '!']) || line.starts_with("FAILED: ") || line.contains("ing directory '")
 }
 
-/// What a shell says of a program that is not there: `sh: 1: tool: not found`.
+/// Whether a shell reports a missing program: `sh: 1: tool: not found`.
 fn is_absent(line: &str) -> bool {
     let Some(before) = line.strip_suffix(": not found") else { return false };
     before.split(": ").any(|part| part.bytes().all(|b| b.is_ascii_digit()) || part.starts_with("line "))
 }
 
-/// What a helper of Portage says of its arguments: `!!! doins: tool.conf does not exist`.
+/// Whether a Portage helper reports an error: `!!! doins: tool.conf does not exist`.
 fn is_of_helper(line: &str) -> bool {
     let helper = line.strip_prefix("!!! ").and_then(|rest| rest.split_once(": ")).map(|(helper, _)| helper);
     helper.is_some_and(|helper| {
@@ -319,26 +319,26 @@ fn is_of_helper(line: &str) -> bool {
     })
 }
 
-/// A test of pytest or meson that failed.
+/// Whether pytest or meson reports a failed test.
 fn is_test(line: &str) -> bool {
     let of_pytest = line.strip_prefix("FAILED ").is_some_and(|rest| rest.contains("::"));
     let numbered = line.split([' ', '/']).next().is_some_and(|n| n.parse::<u32>().is_ok());
     of_pytest || (numbered && line.contains('/') && line.contains(" FAIL "))
 }
 
-/// `./main.go:5:2: undefined: tool`.
+/// Whether this is an error of the Go compiler: `./main.go:5:2: undefined: tool`.
 fn is_of_go(line: &str) -> bool {
     let Some((_, rest)) = line.split_once(".go:") else { return false };
     rest.split(':').take(2).all(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
         && rest.contains(": ")
 }
 
-/// `thread 'main' panicked at src/main.rs:5:2:`.
+/// Whether this is a Rust panic: `thread 'main' panicked at src/main.rs:5:2:`.
 fn is_panic(line: &str) -> bool {
     line.starts_with("thread '") && line.contains(" panicked at ")
 }
 
-/// At most this many bytes of it, in whole characters.
+/// The first `bytes` bytes of `text`, cut at a character boundary.
 pub(super) fn clip(text: &str, bytes: usize) -> &str {
     let mut end = bytes.min(text.len());
     while !text.is_char_boundary(end) {
@@ -347,8 +347,8 @@ pub(super) fn clip(text: &str, bytes: usize) -> &str {
     &text[..end]
 }
 
-/// A line as a terminal would leave it: without escapes and other control characters, and
-/// with nothing that was overwritten.
+/// The line as a terminal would show it: without escape sequences, control characters and overwritten
+/// text.
 pub(super) fn plain(line: &str) -> Cow<'_, str> {
     let line = line.trim_end();
     let line = line.rsplit('\r').next().unwrap_or(line);
@@ -361,7 +361,7 @@ pub(super) fn plain(line: &str) -> Cow<'_, str> {
         match c {
             '\u{1b}' => match chars.next() {
                 Some('[') => while chars.next().is_some_and(|c| !('@'..='~').contains(&c)) {},
-                // A title or a link ends with BEL, or with an escape and a backslash.
+                // A title or a link ends with BEL, or with ESC and a backslash.
                 Some(']') => while chars.next().is_some_and(|c| c != '\u{7}' && c != '\\') {},
                 Some('(' | ')') => _ = chars.next(),
                 _ => {}

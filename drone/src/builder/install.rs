@@ -1,8 +1,8 @@
-//! What is installed in a build root beside the base: each artifact of the order, as a layer
-//! where that is right, else by Portage.
+//! Installs dependencies in a build root: each as a cached layer if possible, otherwise by Portage.
 
 use super::{
     BuildContext, Stop,
+    nix::Nix,
     portage::{COMMON, arguments},
     steps::{Step, Steps},
 };
@@ -26,22 +26,24 @@ use swarm_common::{
 };
 use tokio::sync::Mutex;
 
-/// How layers are made; another way makes others.
+/// Version of the procedure that makes layers; part of the cache key.
 const FORMAT: &str = "layer-2";
 
-/// Where artifacts come from, and what is made of them. Shared by all builds of a drone.
+/// The caches that all builds of a drone share.
 #[derive(Clone)]
 pub struct Larder {
-    /// The orchestrator; none for a builder that stands alone, as in tests.
+    /// The orchestrator; `None` for a builder without one, as in tests.
     pub client: Option<Client>,
     /// Package files.
     pub artifacts: Artifacts,
-    /// Layers.
+    /// Layers of installed packages.
     pub layers: Layers,
-    /// Bases with more than their image.
+    /// Bases made of an image and additional packages.
     pub bases: Layers,
-    /// One layer or base is made at a time.
+    /// Held while a layer or base is made; only one is at a time.
     pub making: Arc<Mutex<()>>,
+    /// What builds with Nix share.
+    pub nix: Nix,
 }
 
 impl std::fmt::Debug for Larder {
@@ -50,12 +52,12 @@ impl std::fmt::Debug for Larder {
     }
 }
 
-/// What a build root gets.
+/// The dependencies of one build root.
 #[derive(Debug, Default)]
 pub(super) struct Installed {
-    /// The layers, lowest first; they are kept while this is.
+    /// The layers, lowest first. They are not evicted while this value exists.
     pub layers: Vec<Layer>,
-    /// What Portage installs, in this order, and the files.
+    /// What Portage installs, in this order, with the package files.
     pub ordered: Vec<(Dependency, PathBuf)>,
 }
 
@@ -79,7 +81,7 @@ fn disk(what: &Dependency) -> impl Fn(io::Error) -> Stop {
     }
 }
 
-/// Gets everything that is to be installed, and makes the layers that are not there yet.
+/// Provides all dependencies, making the layers that are not cached.
 pub(super) async fn prepare(
     context: &BuildContext,
     dependencies: &[Dependency],
@@ -89,7 +91,7 @@ pub(super) async fn prepare(
     let mut installed = Installed::default();
     for wanted in dependencies {
         if !context.config.is_overlay() {
-            let file = larder.artifacts.get(larder.client.as_ref(), wanted).await?;
+            let file = larder.artifacts.get(larder.client.as_ref(), &wanted.into()).await?;
             if !is_installed(&Tree::at("/"), wanted, &file).map_err(disk(wanted))? {
                 installed.ordered.push((wanted.clone(), file));
             }
@@ -98,7 +100,7 @@ pub(super) async fn prepare(
         match layer(context, wanted, steps).await? {
             Kept::Layer(layer) => installed.layers.push(layer),
             Kept::Ordered => {
-                let file = larder.artifacts.get(larder.client.as_ref(), wanted).await?;
+                let file = larder.artifacts.get(larder.client.as_ref(), &wanted.into()).await?;
                 installed.ordered.push((wanted.clone(), file));
             }
         }
@@ -106,22 +108,23 @@ pub(super) async fn prepare(
     Ok(installed)
 }
 
-/// Whether just this artifact is installed in a tree.
+/// Whether exactly this artifact is installed in a tree: same version and same build time.
 pub(super) fn is_installed(tree: &Tree, wanted: &Dependency, file: &Path) -> io::Result<bool> {
     let there = tree.installed(wanted.cpv.cp(), &wanted.slot);
     let built = layer::metadata(file)?.line("BUILD_TIME");
     Ok(there.is_some_and(|there| there == format!("{} {built}", wanted.cpv)))
 }
 
-/// The layer of one artifact. Its key is the artifact, what it takes the place of in the base, and the
-/// image below, whose links and numbers of users a layer follows: so it outlives what is installed
-/// on an image.
+/// Returns the layer of an artifact, making it if necessary. The cache key consists of the artifact,
+/// the package it replaces in the base, and the digest of the image, on whose links and user numbers
+/// a layer depends. The packages that a base adds to its image are not part of the key, so a layer
+/// survives their update.
 async fn layer(context: &BuildContext, wanted: &Dependency, steps: &mut Steps) -> Result<Kept, Stop> {
     let larder = &context.larder;
     let base = Tree::at(context.config.base());
     let replaced = base.installed(wanted.cpv.cp(), &wanted.slot);
     let image = match &context.assignment.base {
-        Base::Host => Vec::new(),
+        Base::Host | Base::Nix => Vec::new(),
         Base::Image { image, .. } => image.digest.0.to_vec(),
     };
     let key = |digest: Digest| {
@@ -137,7 +140,7 @@ async fn layer(context: &BuildContext, wanted: &Dependency, steps: &mut Steps) -
     if let Some(found) = find().map_err(disk(wanted))? {
         return Ok(found);
     }
-    let file = larder.artifacts.get(larder.client.as_ref(), wanted).await?;
+    let file = larder.artifacts.get(larder.client.as_ref(), &wanted.into()).await?;
     let [key, _] = keys;
     let metadata = layer::metadata(&file).map_err(disk(wanted))?;
     let kept = if replaced.is_none() && !layer::acts(&metadata) {
@@ -157,8 +160,8 @@ async fn layer(context: &BuildContext, wanted: &Dependency, steps: &mut Steps) -
     Ok(kept)
 }
 
-/// Has Portage install an artifact over the bare base, and keeps what that changed, if it can be
-/// stacked.
+/// Lets Portage install an artifact over the bare base and stores the changes as a layer, if they can
+/// be stacked.
 async fn capture(
     context: &BuildContext,
     wanted: &Dependency,
@@ -185,7 +188,8 @@ async fn capture(
             });
             kept.await.map_err(io::Error::other).and_then(|kept| kept).map_err(disk(wanted))?
         }
-        // Over the bare base it may lack what it acts with; on top of everything it will not.
+        // Its install script may need something that the bare base lacks; with all dependencies it
+        // will work.
         Err(Stop::Failed(failure)) => {
             let text = format!("{} is installed in each build root: {}", wanted.cpv, failure.headline());
             steps.log.say(&text).await;
@@ -198,13 +202,14 @@ async fn capture(
     Ok(kept)
 }
 
-/// Moves a directory with its holes, to another disk if need be.
+/// Moves a directory with its whiteouts, by copying if it is on another file system.
 pub(super) fn move_dir(from: &Path, to: &Path) -> io::Result<()> {
     match fs::rename(from, to) {
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {}
         moved => return moved,
     }
-    // Holes, owners and attributes, which the standard library copies none of.
+    // `cp -a` keeps whiteouts, owners and extended attributes, which the standard library does not
+    // copy.
     let copied = std::process::Command::new("cp").arg("-a").arg("--").arg(from).arg(to).output()?;
     if copied.status.success() {
         return Ok(());
@@ -212,7 +217,7 @@ pub(super) fn move_dir(from: &Path, to: &Path) -> io::Result<()> {
     Err(io::Error::other(String::from_utf8_lossy(&copied.stderr).trim().to_owned()))
 }
 
-/// Has Portage install package files, in this order, without a word from the resolver.
+/// Lets Portage install package files in this order, without dependency resolution.
 pub(super) async fn install(
     root: &Root,
     files: &[(Dependency, PathBuf)],
@@ -237,7 +242,7 @@ pub(super) async fn install(
     install_from(root, &root.inside().artifacts, atoms.collect(), steps).await
 }
 
-/// Has Portage install packages from a directory that it sees.
+/// Lets Portage install packages from a package directory inside the build root.
 pub(super) async fn install_from(
     root: &Root,
     packages: &Path,
@@ -248,7 +253,7 @@ pub(super) async fn install_from(
     args.extend(atoms.into_iter().map(Into::into));
     let mut env = vec![("PKGDIR".into(), packages.into())];
     if root.is_thrown_away() {
-        // Changed configuration must be there, not wait beside it.
+        // Changed configuration files must be installed, not saved as `._cfg` files.
         env.push(("CONFIG_PROTECT".into(), "-*".into()));
     }
     let step = Step { program: root.program("emerge"), args, env, root };

@@ -1,14 +1,15 @@
-//! What a machine lacked when a build failed: memory, room on the disk, or a tool.
+//! Recognises a resource that was missing when a build failed: memory, disk space or a tool.
 //!
-//! These are told apart from every other failure, because another machine, or the same
-//! one later, builds the same package. The kernel's word on memory comes from the control
-//! group; everything else is read from what programs print, in the words of the C library,
-//! the shell and the common build tools. Only what no healthy build prints is taken: a
-//! configure script may well look for a compiler that is not there.
+//! These failures are reported separately because another machine, or the same one later, can build
+//! the same package. Out-of-memory kills are reported by the control group; everything else is read
+//! from the messages of the C library, the shell and common build tools. Only messages that no
+//! successful build prints are used: a configure script may well look for a compiler that does not
+//! exist.
 
+use crate::process::Excess;
 use swarm_common::state::FailureCause;
 
-/// What programs say when the kernel gives them no more memory or kills their children.
+/// Messages about failed allocations and killed child processes.
 const MEMORY: [&str; 9] = [
     "Cannot allocate memory",
     "virtual memory exhausted",
@@ -21,7 +22,10 @@ const MEMORY: [&str; 9] = [
     "] Killed",
 ];
 const DISK: [&str; 3] = ["No space left on device", "Disk quota exceeded", "StorageFull"];
-/// What build systems say that found no compiler at all.
+/// The build's errors and the drone's measurement use the same words, because it depends on chance
+/// which of the two comes first.
+const DISK_FULL: &str = "too little space is left where the drone builds";
+/// Messages of build systems that found no working compiler.
 const COMPILER: [&str; 6] = [
     "no acceptable C compiler",
     "C compiler cannot create executables",
@@ -30,38 +34,51 @@ const COMPILER: [&str; 6] = [
     "Unknown compiler(s)",
     "the compiler cannot be run",
 ];
-/// Programs without which nothing builds.
+/// Tools that every build needs.
 const TOOLS: [&str; 15] = [
     "cc", "c++", "gcc", "g++", "clang", "clang++", "ld", "as", "ar", "ranlib", "make", "patch", "tar",
     "zstd", "gtar",
 ];
-/// How a shell, `make` and the C library say that a program is not there.
+/// How a shell, `make` and the C library report a missing program.
 const ABSENT: [&str; 3] = [": command not found", ": not found", ": No such file or directory"];
 
-/// What was lacking.
+/// A missing resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Lack {
-    /// Of which kind.
+    /// The kind of resource.
     pub cause: FailureCause,
     detail: String,
 }
 
 impl Lack {
-    /// A lack of memory. `certain` says that the kernel's own count of it shows it, not
-    /// only that a process was killed.
+    /// Out of memory. `certain` means that the control group's counter shows it; otherwise it is only
+    /// known that a process was killed.
     pub fn of_memory(certain: bool) -> Self {
         let detail = if certain { "the kernel killed" } else { "something, most likely the kernel, killed" };
         Self { cause: FailureCause::OutOfMemory, detail: format!("{detail} a process of the build") }
     }
 
-    /// What this line of a failed build tells of.
+    /// Disk full, as measured by the drone.
+    pub fn of_disk(excess: Excess) -> Self {
+        let detail = match excess {
+            Excess::Taken(bytes) => {
+                format!("the build took {} MiB, more than builder.disk_max_mib lets it", bytes >> 20)
+            }
+            Excess::Left(_) => DISK_FULL.to_owned(),
+        };
+        Self { cause: FailureCause::DiskFull, detail }
+    }
+
+    /// The missing resource that this line of a failed build reports, if any.
     pub fn in_line(line: &str) -> Option<Self> {
         let has = |any: &[&str]| any.iter().any(|text| line.contains(text));
         let lack = |cause, detail: &str| Some(Self { cause, detail: detail.to_owned() });
         if has(&DISK) {
-            return lack(FailureCause::DiskFull, "");
+            return lack(FailureCause::DiskFull, DISK_FULL);
         }
-        if has(&MEMORY) {
+        // Only as a whole line, the last one of a Python traceback; test output contains the word
+        // too.
+        if has(&MEMORY) || line.trim_end() == "MemoryError" {
             return lack(FailureCause::OutOfMemory, "a process of the build got no more");
         }
         if let Some(tool) = absent_tool(line) {
@@ -73,18 +90,18 @@ impl Lack {
         None
     }
 
-    /// A line for people, the same on every machine but for the numbers.
+    /// Describes the failure in one line, the same on every machine except for the numbers.
     pub fn words(&self, peak_memory_bytes: Option<u64>) -> String {
         match self.cause {
             FailureCause::OutOfMemory => {
                 let peak = peak_memory_bytes.map(|bytes| format!(" (peak {} MiB)", bytes >> 20));
                 format!("out of memory: {}{}", self.detail, peak.unwrap_or_default())
             }
-            FailureCause::DiskFull => "disk full: no space is left where the drone builds".into(),
+            FailureCause::DiskFull => format!("disk full: {}", self.detail),
             FailureCause::MissingToolchain => {
                 format!("missing toolchain: the drone has no working {}", self.detail)
             }
-            // Told by what Portage says of the file ([`super::fetch`]), and by the orchestrator.
+            // Reported from Portage's messages ([`super::fetch`]) and by the orchestrator.
             FailureCause::SourceMissing | FailureCause::SourceMismatch | FailureCause::SonameMissing => {
                 self.detail.clone()
             }
@@ -92,7 +109,7 @@ impl Lack {
     }
 }
 
-/// The tool that the line says is not there. A cross prefix is not part of its name.
+/// The tool that the line reports as missing, without a cross-compilation prefix.
 fn absent_tool(line: &str) -> Option<&str> {
     let before = ABSENT.iter().find_map(|end| line.trim_end().strip_suffix(end))?;
     let name = before.rsplit([':', ' ']).next()?.trim_matches(['\'', '"', '‘', '’', '`']);
@@ -112,6 +129,8 @@ mod tests {
             ("OSError: [Errno 28] No space left on device: '/x'", Some(FailureCause::DiskFull)),
             ("gcc: fatal error: Killed signal terminated program cc1", Some(FailureCause::OutOfMemory)),
             ("cc1: out of memory allocating 65536 bytes", Some(FailureCause::OutOfMemory)),
+            ("MemoryError", Some(FailureCause::OutOfMemory)),
+            ("test_memory.py::test_MemoryError PASSED", None),
             ("/x/environment: line 4: cc: command not found", Some(FailureCause::MissingToolchain)),
             ("make: gcc: No such file or directory", Some(FailureCause::MissingToolchain)),
             ("env: ‘make’: No such file or directory", Some(FailureCause::MissingToolchain)),
@@ -124,6 +143,13 @@ mod tests {
         ] {
             assert_eq!(Lack::in_line(line).map(|l| l.cause), expected, "{line}");
         }
+    }
+
+    #[test]
+    fn a_full_disk_has_the_same_words_whoever_notices_it() {
+        let told = Lack::in_line("cp: error writing 'x': No space left on device");
+        assert_eq!(Some(Lack::of_disk(Excess::Left(9 << 20))), told);
+        assert_ne!(Some(Lack::of_disk(Excess::Taken(9 << 20))), told);
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! The output of a build: streamed on up to a limit, and watched for phases and errors.
+//! The output of a build: forwarded up to a limit, and searched for phases and errors.
 //!
-//! What is beyond the limit is not streamed but still watched: the error that matters is
-//! at the end of a long log. Memory stays the same however much is printed.
+//! Output beyond the limit is not forwarded but still searched, because the error is usually at the
+//! end of a long log. Memory use is constant.
 
 use super::{BuildNote, failure::Errors};
 use crate::process::Sink;
@@ -9,10 +9,10 @@ use std::ops::ControlFlow;
 use swarm_common::state::Phase;
 use tokio::sync::mpsc::Sender;
 
-/// Longer lines are watched only up to here.
+/// Number of bytes of a line that are searched.
 const LINE_BYTES: usize = 4096;
 
-/// Where the output of all steps of an attempt goes.
+/// Receives the output of all steps of an attempt.
 #[derive(Debug)]
 pub(super) struct Log {
     notes: Sender<BuildNote>,
@@ -20,7 +20,7 @@ pub(super) struct Log {
     limit: u64,
     phase: Phase,
     line: Vec<u8>,
-    /// What the current step printed of errors.
+    /// Errors in the output of the current step.
     pub errors: Errors,
 }
 
@@ -36,32 +36,32 @@ impl Log {
         }
     }
 
-    /// The phase the attempt is in.
     pub fn phase(&self) -> Phase {
         self.phase
     }
 
-    /// Begins a step: forgets the errors of the one before.
+    /// Begins a step and forgets the errors of the previous one.
     pub fn begin(&mut self) {
         self.line.clear();
         self.errors = Errors::default();
     }
 
-    /// Tells of a phase, if it is another one.
+    /// Reports a phase if it differs from the current one.
     pub async fn enter(&mut self, phase: Phase) {
         if self.phase != phase {
             self.phase = phase;
-            // Nobody listens any more: the build ends by its token, not by its log.
+            // If the receiver is gone the build is ended by its token, not from here.
             let _ = self.notes.send(BuildNote::Phase(phase)).await;
         }
     }
 
-    /// Adds a line of the drone's own.
+    /// Adds a message of the drone to the log.
     pub async fn say(&mut self, text: &str) {
-        self.stream(format!("--- {text}\n").as_bytes()).await;
+        self.show(format!("--- {text}\n").as_bytes()).await;
     }
 
-    async fn stream(&mut self, piece: &[u8]) {
+    /// Forwards output without searching it.
+    pub async fn show(&mut self, piece: &[u8]) {
         if self.left == 0 {
             return;
         }
@@ -76,7 +76,7 @@ impl Log {
         let _ = self.notes.send(BuildNote::Log(bytes)).await;
     }
 
-    /// Looks at the lines that end in this piece; gives the phase they lead to.
+    /// Processes the lines that end in this piece and returns the phase they indicate.
     fn watch(&mut self, piece: &[u8]) -> Option<Phase> {
         let mut phase = None;
         for part in piece.split_inclusive(|b| *b == b'\n') {
@@ -112,7 +112,7 @@ impl Log {
 impl Sink for Log {
     async fn take(&mut self, piece: &[u8]) -> ControlFlow<()> {
         let phase = self.watch(piece);
-        self.stream(piece).await;
+        self.show(piece).await;
         if let Some(phase) = phase {
             self.enter(phase).await;
         }
@@ -136,6 +136,7 @@ mod tests {
         (String::from_utf8_lossy(&log).into_owned(), phases)
     }
 
+    // fault: 33
     #[tokio::test]
     async fn the_log_is_cut_at_its_limit_and_says_so_once() {
         let (tx, mut rx) = channel(100);
@@ -150,6 +151,7 @@ mod tests {
         assert!(log.errors.first().unwrap().contains("late"), "what is cut off is still watched");
     }
 
+    // fault: 33
     #[tokio::test]
     async fn a_gigabyte_in_one_line_takes_no_memory() {
         let (tx, mut rx) = channel(100);

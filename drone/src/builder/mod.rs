@@ -1,9 +1,9 @@
-//! Doing what an assignment says: a plan, packages, or a base.
+//! Carries out an assignment: makes a plan, builds packages, or makes a base.
 //!
-//! [`run`] is all that the agent calls. It streams what happens as [`BuildNote`]s, ends
-//! with exactly one [`BuildEnd`], and leaves no process behind, whatever happens; what is
-//! left of the attempt's directory is the files it returns. It decides nothing: what to
-//! build, whether to try again and who is to blame is the orchestrator's business.
+//! [`run`] is the entry point. It reports progress as [`BuildNote`]s, returns exactly one
+//! [`BuildEnd`], and leaves no process behind; of the attempt's directory only the returned files
+//! remain. It makes no decisions: what to build, whether to retry and who is at fault is up to the
+//! orchestrator.
 
 mod base;
 mod config;
@@ -13,6 +13,7 @@ mod first;
 mod install;
 mod lack;
 mod log;
+pub mod nix;
 mod plan;
 mod portage;
 mod slots;
@@ -38,81 +39,82 @@ use swarm_common::{
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
-/// What to do, and where.
+/// The input of a build.
 #[derive(Debug, Clone)]
 pub struct BuildContext {
-    /// The attempt.
+    /// The assignment.
     pub assignment: Assignment,
-    /// Its snapshot, unpacked. It is only read. If that is in layers, only its manifest and `etc`.
+    /// Read-only directory of the unpacked snapshot. For a layered snapshot it holds only the
+    /// manifest and `etc`.
     pub snapshot: PathBuf,
-    /// The layers of its snapshot, the lowest first; none if it is one directory.
+    /// The layers of the snapshot, lowest first; empty if it is a single directory.
     pub snapshot_layers: Vec<PathBuf>,
-    /// Where artifacts come from.
+    /// The caches of package files, layers and bases.
     pub larder: Larder,
-    /// Directories of the drone that no build may see: credential, spool, caches.
+    /// Directories of the drone that builds must not see: credential, spool, caches.
     pub hidden: Vec<PathBuf>,
-    /// The directory of its jobserver's pipe, if there is one.
+    /// The directory of the jobserver's pipe, if there is one.
     pub jobserver: Option<PathBuf>,
-    /// The drone's settings.
+    /// The drone's builder settings.
     pub config: BuilderConfig,
-    /// A fresh directory on disk. It is used wholly, and emptied except for the files that
-    /// are returned.
+    /// A new directory for this attempt. Everything in it except the returned files is removed at the
+    /// end.
     pub attempt_dir: PathBuf,
 }
 
-/// Something that happens meanwhile.
+/// Progress of a running build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BuildNote {
-    /// The attempt is in this phase now.
+    /// The attempt has entered this phase.
     Phase(Phase),
-    /// A piece of the log, as it was printed: any bytes.
+    /// A piece of the log, as raw bytes.
     Log(Vec<u8>),
 }
 
-/// How it ended.
+/// The result of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BuildEnd {
-    /// The package files, in the order of the targets; they lie in the attempt's directory.
+    /// All packages were built.
     Built {
-        /// The files.
+        /// The package files in the order of the targets, below the attempt's directory.
         files: Vec<PathBuf>,
-        /// What it took.
+        /// Resources used.
         usage: Usage,
     },
-    /// The plan.
+    /// The plan was made.
     Planned {
         /// The plan.
         plan: PlanReport,
-        /// What it took.
+        /// Resources used.
         usage: Usage,
     },
-    /// Its base was made and works.
+    /// The base was made and works.
     Based {
-        /// What it took.
+        /// Resources used.
         usage: Usage,
     },
-    /// It failed.
+    /// The attempt failed.
     Failed {
-        /// Why.
+        /// The failure.
         failure: Failure,
-        /// What it took.
+        /// Resources used.
         usage: Usage,
     },
-    /// The caller cancelled.
+    /// The attempt was cancelled.
     Cancelled,
 }
 
-/// Why an attempt came to no result.
+/// Why an attempt ended without a result.
 #[derive(Debug)]
 pub(crate) enum Stop {
     /// It failed.
     Failed(Failure),
-    /// The caller cancelled.
+    /// It was cancelled.
     Cancelled,
 }
 
 impl Stop {
-    /// A failure that no program's output tells of.
+    /// A failure of the drone itself, without program output.
     fn failed(class: FailureClass, phase: Phase, message: impl Into<String>) -> Self {
         Self::Failed(failure::of(class, phase, message.into()))
     }
@@ -124,19 +126,20 @@ impl From<RootError> for Stop {
             RootError::Io { .. } | RootError::NoPortage(..) | RootError::NotRoot | RootError::NotOurs(_) => {
                 FailureClass::Drone
             }
-            // Every drone would refuse it; the orchestrator gave it out.
+            // Every drone would reject what the orchestrator sent.
             RootError::Snapshot(_) | RootError::TooManyLayers(_) => FailureClass::Infra,
         };
         Self::failed(class, Phase::Preparing, error.to_string())
     }
 }
 
-/// Does the work. On `cancel` everything it started is killed and removed first.
+/// Runs the attempt to its end. When `cancel` fires, all its processes are killed before this
+/// returns.
 pub async fn run(context: BuildContext, notes: Sender<BuildNote>, cancel: CancellationToken) -> BuildEnd {
     let started = Instant::now();
     let mut steps = steps::Steps::new(&context, notes, cancel, started);
     let result = match base::ready(&context, &mut steps).await {
-        // Kept until the work is done.
+        // Keeps the base in the cache until the work is done.
         Ok(base) => {
             let within = base.as_ref().map(|base| context.within(&base.path()));
             work(within.as_ref().unwrap_or(&context), &mut steps).await
@@ -145,7 +148,10 @@ pub async fn run(context: BuildContext, notes: Sender<BuildNote>, cancel: Cancel
     };
     let usage = steps.usage(started);
     let keep = match &result {
-        Ok(Done::Built(files)) => files.first().and_then(|f| f.ancestors().nth(3)).map(Path::to_owned),
+        Ok(Done::Built(files)) => files.first().and_then(|file| {
+            let above = file.ancestors().find(|above| above.parent() == Some(&context.attempt_dir));
+            above.map(Path::to_owned)
+        }),
         _ => None,
     };
     let dir = context.attempt_dir.clone();
@@ -168,7 +174,7 @@ enum Done {
 }
 
 impl BuildContext {
-    /// What a build root of this attempt is made of, without layers.
+    /// The parameters of this attempt's build root, without layers.
     fn ingredients(&self) -> Ingredients<'_> {
         Ingredients {
             attempt: &self.attempt_dir,
@@ -184,7 +190,7 @@ impl BuildContext {
         }
     }
 
-    /// The same in a base that was made for it.
+    /// The same context with a base that was made for it.
     fn within(&self, base: &Path) -> Self {
         Self { config: self.config.within(base), ..self.clone() }
     }
@@ -202,14 +208,20 @@ impl BuildContext {
 
 async fn work(context: &BuildContext, steps: &mut steps::Steps) -> Result<Done, Stop> {
     steps.phase(Phase::Preparing).await;
-    match &context.assignment.work {
-        Work::Plan => {
+    let nix = nix::source(&context.snapshot);
+    let nix = nix.map_err(|why| Stop::failed(FailureClass::Infra, Phase::Preparing, why))?;
+    match (&context.assignment.work, nix) {
+        (Work::Plan, Some(source)) => nix::plan(context, &source, steps).await.map(Done::Planned),
+        (Work::Build(order), Some(source)) => {
+            nix::build(context, &source, order, steps).await.map(Done::Built)
+        }
+        (Work::Plan, None) => {
             let root = context.root(Vec::new()).await?;
             plan::plan(&root, steps).await.map(Done::Planned)
         }
-        // It is made before any work.
-        Work::Base => Ok(Done::Based),
-        Work::Build(order) => {
+        // [`run`] has already made the base.
+        (Work::Base, _) => Ok(Done::Based),
+        (Work::Build(order), None) => {
             let installed = install::prepare(context, &order.dependencies, steps).await?;
             let root = context.root(installed.layers.iter().map(|layer| layer.path()).collect()).await?;
             let before = root.live_packages();
@@ -227,7 +239,7 @@ async fn work(context: &BuildContext, steps: &mut steps::Steps) -> Result<Done, 
     }
 }
 
-/// Says what the attempt changed of the machine itself, where it does that.
+/// Reports the packages that a build in a live root added to or removed from this machine.
 async fn tell_changes(root: &Root, before: Option<BTreeSet<String>>, steps: &mut steps::Steps) {
     let (Some(before), Some(after)) = (before, root.live_packages()) else { return };
     let names = |a: &BTreeSet<String>, b: &BTreeSet<String>| {
@@ -240,7 +252,7 @@ async fn tell_changes(root: &Root, before: Option<BTreeSet<String>>, steps: &mut
     steps.log.say(&text).await;
 }
 
-/// Removes the attempt's directory, or all of it but `keep`.
+/// Removes the attempt's directory, except `keep`.
 fn clear(dir: &Path, keep: Option<&Path>) {
     let Some(keep) = keep else {
         if let Err(e) = std::fs::remove_dir_all(dir) {

@@ -1,9 +1,8 @@
-//! Running the resolver: a script inside Portage's own Python, its answer as a report.
+//! Makes a plan by running Portage's resolver in a Python script.
 //!
-//! The script uses Portage's resolver from within, because `emerge --pretend` prints
-//! neither the kinds of dependencies nor what breaks a cycle. It is part of this program,
-//! is written into the attempt's directory, and says everything in one JSON file; what it
-//! prints is for the log only.
+//! The script imports Portage's resolver, because `emerge --pretend` prints neither the kinds of
+//! dependencies nor how a cycle is broken. It is embedded in this program, is written to the
+//! attempt's directory, and writes its result to a JSON file; its output goes only to the log.
 
 use super::{
     Stop,
@@ -16,7 +15,7 @@ use swarm_common::{
     wire::plan::PlanReport,
 };
 
-/// The script: a directory that Python runs as a program.
+/// The script: a directory with a `__main__.py`.
 const SCRIPT: [(&str, &str); 11] = [
     ("__main__.py", include_str!("plan/__main__.py")),
     ("cycles.py", include_str!("plan/cycles.py")),
@@ -30,12 +29,12 @@ const SCRIPT: [(&str, &str); 11] = [
     ("report.py", include_str!("plan/report.py")),
     ("resolver.py", include_str!("plan/resolver.py")),
 ];
-/// The file that it writes.
+/// The file that the script writes.
 const REPORT: &str = "report.json";
-/// A plan of a whole desktop takes some 2 MB; this is far more.
+/// The plan of a full desktop takes about 2 MB.
 const MAX_REPORT_BYTES: u64 = 256 << 20;
 
-/// Makes the plan of the snapshot's world.
+/// Makes the plan for the world set of the snapshot.
 pub(super) async fn plan(root: &Root, steps: &mut Steps) -> Result<PlanReport, Stop> {
     let disk = |what: &str, e: std::io::Error| {
         Stop::failed(FailureClass::Drone, Phase::Preparing, format!("{what}: {e}"))
@@ -56,7 +55,7 @@ pub(super) async fn plan(root: &Root, steps: &mut Steps) -> Result<PlanReport, S
     };
     let succeeded = steps.run(step).await?;
     if !succeeded {
-        // The snapshot is what a plan is made of: another drone would say the same.
+        // The plan depends only on the snapshot, so another drone would fail the same way.
         return Err(steps.failed(FailureClass::Package));
     }
     let report = script.join(REPORT);

@@ -1,10 +1,10 @@
-//! Building packages with Portage: one start of it for each.
+//! Builds packages with Portage, one `emerge` for each.
 //!
-//! All that the order names is installed when Portage starts, so its resolver is not asked: it
-//! could only come to another answer than the plan. Nothing else can be compiled, since nobody is
-//! there to want it.
+//! All dependencies that the order names are already installed, so `emerge` runs without its
+//! resolver, which could only contradict the plan, and compiles nothing but the target.
 //!
-//! A cycle is built in stages in one root: what a stage built is installed for the next one.
+//! A dependency cycle is built in stages in one root: the result of each stage is installed for the
+//! next one.
 
 use super::{
     Stop,
@@ -19,12 +19,12 @@ use std::{
 };
 use swarm_common::{
     state::{FailureClass, Phase},
-    wire::drone::{BuildOrder, Target},
+    wire::drone::{BuildOrder, PortageTarget, Target},
     wire::plan::PlanStage,
 };
 
-/// Options of every `emerge`: nothing of the bundle's own, no colours, nothing that asks, no
-/// resolver, and no moves of packages: a fresh root would replay all that the tree ever had.
+/// Options of every `emerge`: ignore defaults from the bundle, no colours, no prompts, no resolver.
+/// Package moves are off because a fresh root would replay all moves in the history of the tree.
 pub(super) const COMMON: [&str; 9] = [
     "--ignore-default-opts",
     "--color=n",
@@ -37,15 +37,16 @@ pub(super) const COMMON: [&str; 9] = [
     "--getbinpkg=n",
 ];
 
-/// Builds what is ordered; gives the files in the order of the targets.
+/// Builds the order and returns the package files in the order of the targets.
 pub(super) async fn build(root: &Root, order: &BuildOrder, steps: &mut Steps) -> Result<Vec<PathBuf>, Stop> {
-    let stages = stages(order)?;
-    // What each target is built with now; a stage may change its own for a while.
-    let mut flags: Vec<Vec<String>> = order.targets.iter().map(|t| flags(t, &[])).collect();
-    let mut files = vec![None; order.targets.len()];
+    let targets: Vec<&PortageTarget> = order.targets.iter().filter_map(Target::portage).collect();
+    let stages = stages(order, &targets)?;
+    // Current USE flags of each target; a stage may change those of its own.
+    let mut flags: Vec<Vec<String>> = targets.iter().map(|t| flags(t, &[])).collect();
+    let mut files = vec![None; targets.len()];
     for (number, stage) in stages.iter().enumerate() {
         let at = stage.package as usize;
-        let target = &order.targets[at];
+        let target = targets[at];
         let last = stages[number + 1..].iter().all(|later| later.package != stage.package);
         if stages.len() > 1 {
             let changes = stage.use_changes.join(" ");
@@ -53,15 +54,15 @@ pub(super) async fn build(root: &Root, order: &BuildOrder, steps: &mut Steps) ->
             steps.log.say(text.trim_end()).await;
         }
         flags[at] = self::flags(target, &stage.use_changes);
-        let entries: Vec<_> = order.targets.iter().map(atom).zip(flags.iter().cloned()).collect();
+        let entries: Vec<_> = targets.iter().map(|t| atom(t)).zip(flags.iter().cloned()).collect();
         root.set_use(&entries)?;
 
         let (places, seen) = (root.outside(), root.inside());
         let (dir, seen) =
             if last { (&places.packages, &seen.packages) } else { (&places.stages, &seen.stages) };
-        // Of all names a file could get, the right one must be the first that is free.
-        // Other stages get one that no target has.
-        let highest = order.targets.iter().map(|t| t.build_id).max().unwrap_or(1);
+        // Portage uses the first free build id. For the final build that must be the target's;
+        // earlier stages get an id that no target has.
+        let highest = targets.iter().map(|t| t.build_id).max().unwrap_or(1);
         let build_id = if last { target.build_id } else { highest + 1 };
         let taken = reserve(dir, target, build_id).map_err(disk)?;
         compile(root, target, seen, steps).await?;
@@ -91,21 +92,20 @@ pub(super) async fn build(root: &Root, order: &BuildOrder, steps: &mut Steps) ->
     })
 }
 
-/// The stages; for a single package it is one.
-fn stages(order: &BuildOrder) -> Result<Vec<PlanStage>, Stop> {
+/// The stages of the order, or one for each target if it has none.
+fn stages(order: &BuildOrder, targets: &[&PortageTarget]) -> Result<Vec<PlanStage>, Stop> {
     let wrong =
         |why: &str| Err(Stop::failed(FailureClass::Infra, Phase::Preparing, format!("bad order: {why}")));
-    if order.targets.is_empty() {
-        return wrong("it has no target");
+    if targets.is_empty() || targets.len() != order.targets.len() {
+        return wrong("it has no target, or one that is not a Portage package");
     }
-    if let Some(bad) = order.targets.iter().find(|t| t.build_id == 0 || t.build_id > 100_000) {
+    if let Some(bad) = targets.iter().find(|t| t.build_id == 0 || t.build_id > 100_000) {
         return wrong(&format!("{} has the build id {}", bad.cpv, bad.build_id));
     }
     let word = |text: &str| {
         !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_+@.".contains(&b))
     };
-    let mut words = order
-        .targets
+    let mut words = targets
         .iter()
         .flat_map(|t| t.use_flags.iter().chain(&t.iuse).chain([&t.repository, &t.slot]).map(String::as_str));
     if let Some(bad) = words.find(|w| !word(w)) {
@@ -116,22 +116,22 @@ fn stages(order: &BuildOrder) -> Result<Vec<PlanStage>, Stop> {
     }
     if order.stages.is_empty() {
         let one = |at| PlanStage { package: at, use_changes: Vec::new() };
-        return Ok((0..u32::try_from(order.targets.len()).unwrap_or(u32::MAX)).map(one).collect());
+        return Ok((0..u32::try_from(targets.len()).unwrap_or(u32::MAX)).map(one).collect());
     }
-    if order.stages.iter().any(|s| s.package as usize >= order.targets.len()) {
+    if order.stages.iter().any(|s| s.package as usize >= targets.len()) {
         return wrong("a stage builds what is not a target");
     }
     Ok(order.stages.clone())
 }
 
-/// The target's exact atom.
-fn atom(target: &Target) -> String {
+/// The atom of exactly this version and repository.
+fn atom(target: &PortageTarget) -> String {
     format!("={}::{}", target.cpv, target.repository)
 }
 
-/// Every flag the target knows, on or off, so that no default of the bundle is left to
-/// say otherwise; then the changes.
-fn flags(target: &Target, changes: &[String]) -> Vec<String> {
+/// Sets every flag of the target explicitly, so that defaults of the bundle have no effect, and then
+/// the changes.
+fn flags(target: &PortageTarget, changes: &[String]) -> Vec<String> {
     let own = target
         .iuse
         .iter()
@@ -139,13 +139,17 @@ fn flags(target: &Target, changes: &[String]) -> Vec<String> {
     own.chain(changes.iter().cloned()).collect()
 }
 
-/// The arguments of `emerge`.
 pub(super) fn arguments(common: &[&str], own: &[&str], atoms: &[&str]) -> Vec<OsString> {
     common.iter().chain(own).chain(atoms).map(OsString::from).collect()
 }
 
 /// Builds the target into a package directory.
-async fn compile(root: &Root, target: &Target, packages: &Path, steps: &mut Steps) -> Result<(), Stop> {
+async fn compile(
+    root: &Root,
+    target: &PortageTarget,
+    packages: &Path,
+    steps: &mut Steps,
+) -> Result<(), Stop> {
     steps.phase(Phase::Building).await;
     let args = arguments(&COMMON, &["--buildpkgonly", "--usepkg=n"], &[&atom(target)]);
     let env = vec![("PKGDIR".into(), packages.into())];
@@ -158,12 +162,12 @@ async fn compile(root: &Root, target: &Target, packages: &Path, steps: &mut Step
     Ok(())
 }
 
-/// Portage gives a package the first build id from 1 on whose name is not there. So those
-/// before the wanted one are put there, as directories, which it takes for no packages.
-fn reserve(dir: &Path, target: &Target, build_id: u32) -> io::Result<Vec<PathBuf>> {
+/// Makes Portage choose `build_id`. It uses the first id from 1 whose file name is free, so all names
+/// before it are occupied with directories, which Portage does not take for packages.
+fn reserve(dir: &Path, target: &PortageTarget, build_id: u32) -> io::Result<Vec<PathBuf>> {
     let mut taken = Vec::new();
     for id in 1..build_id {
-        let path = dir.join(Target { build_id: id, ..target.clone() }.path());
+        let path = dir.join(PortageTarget { build_id: id, ..target.clone() }.path());
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
         }
@@ -184,7 +188,7 @@ fn disk(error: io::Error) -> Stop {
     )
 }
 
-fn misnamed(dir: &Path, target: &Target) -> Stop {
+fn misnamed(dir: &Path, target: &PortageTarget) -> Stop {
     let parent = dir.join(target.cpv.cp());
     let names: Vec<String> = fs::read_dir(&parent)
         .map(|entries| entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect())

@@ -1,30 +1,30 @@
-//! How many builds a drone does at a time.
+//! The number of concurrent builds of a drone.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-/// Nobody means more by it.
+/// Maximum accepted in the configuration.
 pub const MOST: u32 = 64;
 
-/// More than this is not chosen by itself.
+/// Maximum chosen by `auto`.
 const MOST_AUTO: u32 = 8;
 
-/// Processors and bytes of memory that make a slot.
+/// Processors and bytes of memory per slot.
 const CORES: u32 = 4;
 const MEMORY: u64 = 4 << 30;
 
 /// The setting `builder.slots`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Slots {
-    /// As many as the machine has processors and memory for.
+    /// Derived from processors and memory.
     Auto,
-    /// So many.
+    /// A fixed number.
     Number(u32),
 }
 
-/// The slots of a machine: one for every 4 processors and 4 GiB of memory, from 1 to 8.
+/// The number of slots for `auto`: one per 4 processors and 4 GiB of memory, from 1 to 8.
 #[must_use]
 pub fn fitting(cores: u32, memory_bytes: u64) -> u32 {
-    // What the kernel keeps for itself is missing from the memory that it tells of.
+    // Round to the nearest slot: the kernel reserves some memory, so the total reads slightly low.
     let by_memory = u32::try_from((memory_bytes + MEMORY / 2) / MEMORY).unwrap_or(MOST_AUTO);
     (cores / CORES).min(by_memory).clamp(1, MOST_AUTO)
 }
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn slots_follow_from_processors_and_memory() {
         let gib = |n: u64| n << 30;
-        // What a machine of 8 GiB tells of.
+        // The total memory that an 8 GiB machine reports.
         let nearly_8 = 8_000_000_000;
         for (cores, memory, slots) in [
             (0, 0, 1),

@@ -1,10 +1,10 @@
-//! The programs that an attempt runs, one after another, within one budget: time, log,
-//! and the count of what they used.
+//! Runs the programs of an attempt one after another with shared limits for time and log size, and
+//! sums up their resource usage.
 
-use super::{BuildContext, BuildNote, Stop, failure, lack::Lack, log::Log};
+use super::{BuildContext, BuildNote, BuilderConfig, Stop, failure, lack::Lack, log::Log};
 use crate::{
     buildroot::Root,
-    process::{self, End, Job, Ran},
+    process::{self, DiskLimit, End, Excess, Job, Ran},
 };
 use std::{
     ffi::OsString,
@@ -19,11 +19,11 @@ use swarm_common::{
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
-/// Processes and threads of one build: a compiler for each of a hundred processors takes a
-/// tenth of it, and a build that forks without end does not take the machine with it.
+/// Maximum number of processes and threads of a build, against fork bombs. One compiler for each of a
+/// hundred processors uses a tenth of it.
 const PROCESSES_MAX: u32 = 8192;
 
-/// What an attempt has to run with.
+/// Limits, log and resource usage of an attempt.
 #[derive(Debug)]
 pub(super) struct Steps {
     /// The log of all steps.
@@ -38,15 +38,13 @@ pub(super) struct Steps {
     peak_memory_bytes: u64,
 }
 
-/// One program to run in a build root.
+/// A program to run in a build root.
 pub(super) struct Step<'a> {
-    /// The program.
+    /// Path inside the build root.
     pub program: PathBuf,
-    /// Its arguments.
     pub args: Vec<OsString>,
-    /// Environment on top of the build root's.
+    /// Variables added to the environment of the build root.
     pub env: Vec<(OsString, OsString)>,
-    /// The build root.
     pub root: &'a Root,
 }
 
@@ -71,12 +69,12 @@ impl Steps {
         }
     }
 
-    /// Tells of a phase.
+    /// Reports a phase.
     pub async fn phase(&mut self, phase: Phase) {
         self.log.enter(phase).await;
     }
 
-    /// What was used so far.
+    /// Resource usage so far.
     pub fn usage(&self, started: Instant) -> Usage {
         Usage {
             wall_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -85,35 +83,75 @@ impl Steps {
         }
     }
 
-    /// Runs one program to its end; gives whether it succeeded. What is an error of the
-    /// drone's own, or no error of the program at all, is a [`Stop`]; what it means that
-    /// the program failed is the caller's to say.
+    /// Runs a program and returns whether it succeeded. Timeouts, exceeded limits and errors of the
+    /// drone itself are returned as [`Stop`]; the caller decides what an ordinary failure of the
+    /// program means.
     pub async fn run(&mut self, step: Step<'_>) -> Result<bool, Stop> {
         let mut env = step.root.environment();
         env.extend(step.env);
         let (program, args) = step.root.command(&step.program, step.args);
-        let job = Job {
-            program,
-            args,
-            env,
-            dir: step.root.attempt().to_owned(),
-            owner: self.owner.clone(),
-            timeout: self.timeout.saturating_sub(self.started.elapsed()),
-            silence: self.silence,
-            grace: self.grace,
-            memory_max: step.root.config().memory_max(),
-            processes_max: PROCESSES_MAX,
-        };
+        let job = self.limited(step.root.config(), step.root.attempt(), program, args, env);
         self.log.begin();
         let ran = process::run(&job, &mut self.log, &self.cancel)
             .await
             .map_err(|e| Stop::failed(FailureClass::Drone, self.log.phase(), e.to_string()))?;
-        self.cpu_ms += ran.cpu_ms;
-        self.peak_memory_bytes = self.peak_memory_bytes.max(ran.peak_memory_bytes);
+        self.count(&ran);
         self.judge(&ran, &step.program)
     }
 
-    fn judge(&self, ran: &Ran, program: &Path) -> Result<bool, Stop> {
+    /// A job in the attempt's directory with the attempt's limits.
+    pub fn job(
+        &self,
+        context: &BuildContext,
+        program: PathBuf,
+        args: Vec<OsString>,
+        env: Vec<(OsString, OsString)>,
+    ) -> Job {
+        self.limited(&context.config, &context.attempt_dir, program, args, env)
+    }
+
+    fn limited(
+        &self,
+        config: &BuilderConfig,
+        dir: &Path,
+        program: PathBuf,
+        args: Vec<OsString>,
+        env: Vec<(OsString, OsString)>,
+    ) -> Job {
+        Job {
+            program,
+            args,
+            env,
+            dir: dir.to_owned(),
+            owner: self.owner.clone(),
+            timeout: self.left(),
+            silence: self.silence,
+            grace: self.grace,
+            memory_max: config.memory_max(),
+            processors_max: config.processors_max(),
+            disk: DiskLimit { dir: dir.to_owned(), bytes: config.disk_max() },
+            processes_max: PROCESSES_MAX,
+        }
+    }
+
+    /// Time until the attempt must end.
+    pub fn left(&self) -> Duration {
+        self.timeout.saturating_sub(self.started.elapsed())
+    }
+
+    /// Fires when the attempt is cancelled.
+    pub fn cancel(&self) -> &CancellationToken {
+        &self.cancel
+    }
+
+    /// Adds what a job used.
+    pub fn count(&mut self, ran: &Ran) {
+        self.cpu_ms += ran.cpu_ms;
+        self.peak_memory_bytes = self.peak_memory_bytes.max(ran.peak_memory_bytes);
+    }
+
+    /// Whether a program succeeded, or why the attempt ends.
+    pub fn judge(&self, ran: &Ran, program: &Path) -> Result<bool, Stop> {
         let phase = self.log.phase();
         let timeout = |what: String| {
             let mut message = what;
@@ -125,12 +163,19 @@ impl Steps {
             End::Cancelled | End::Stopped => Err(Stop::Cancelled),
             End::TimedOut => timeout(format!("stopped: it took longer than {} s", self.timeout.as_secs())),
             End::Silent => timeout(format!("stopped: it printed nothing for {} s", self.silence.as_secs())),
+            End::DiskFull(excess) => {
+                let mut said = self.log.errors.last();
+                if let Excess::Left(bytes) = excess {
+                    said = format!("stopped with {} MiB free; the last lines were:\n{said}", bytes >> 20);
+                }
+                Err(Stop::Failed(failure::for_want(&Lack::of_disk(excess), phase, None, &said)))
+            }
             End::Exited(status) if !status.success() && (ran.out_of_memory || killed(status)) => {
                 let said = self.log.errors.first().unwrap_or_default();
                 let (lack, peak) = (Lack::of_memory(ran.out_of_memory), Some(ran.peak_memory_bytes));
                 Err(Stop::Failed(failure::for_want(&lack, phase, peak, said)))
             }
-            // The shell's word for a program that is not there or not one.
+            // The shell's exit codes for a program that is missing or not executable.
             End::Exited(status) if matches!(status.code(), Some(126 | 127)) => {
                 let message = format!("{} cannot be run\n{}", program.display(), self.log.errors.last());
                 Err(Stop::failed(FailureClass::Drone, phase, message))
@@ -139,14 +184,14 @@ impl Steps {
         }
     }
 
-    /// What the last step's output says of its failure, for a step that fails with `class`
-    /// if nothing speaks for another one.
+    /// The failure of the last step according to its output, of class `class` unless the output
+    /// points to another one.
     pub fn failed(&self, class: FailureClass) -> Stop {
         Stop::Failed(self.log.errors.failure(class, self.log.phase(), self.peak_memory_bytes))
     }
 }
 
-/// Killed by SIGKILL, or a shell that tells so of its child.
+/// Killed by SIGKILL, directly or as the child of a shell.
 fn killed(status: ExitStatus) -> bool {
     use std::os::unix::process::ExitStatusExt;
     status.signal() == Some(9) || status.code() == Some(137)

@@ -1,4 +1,4 @@
-//! What outlives build roots: downloaded sources and the metadata of ebuilds.
+//! Caches that outlive build roots: distfiles and ebuild metadata.
 
 use super::{RootError, make_dir};
 use crate::builder::BuilderConfig;
@@ -9,15 +9,16 @@ use std::{
     time::Duration,
 };
 
-/// How long the metadata of a snapshot is kept after it was last used.
+/// How long the metadata of an unused snapshot is kept.
 const METADATA_AGE: Duration = Duration::from_secs(21 * 24 * 3600);
-/// Names the last use by its time.
+/// Creating and removing this file updates the directory's modification time, which records the last
+/// use.
 const USED: &str = ".used";
 
-/// Notes that the metadata in `dir` is used now, and makes the directory.
+/// Marks the metadata directory `dir` as used, creating it if necessary.
 ///
-/// A new snapshot begins with the metadata of the one used last: Portage compares an entry with
-/// the ebuild and the eclasses that it was made from, and makes only those anew that changed.
+/// A new snapshot starts with the metadata that was used last. Portage validates each entry against
+/// its ebuild and eclasses and regenerates only those that changed.
 pub(super) fn use_metadata(dir: &Path) -> Result<(), RootError> {
     if let (false, Some(parent)) = (dir.exists(), dir.parent()) {
         make_dir(parent)?;
@@ -29,37 +30,37 @@ pub(super) fn use_metadata(dir: &Path) -> Result<(), RootError> {
             link_all(&last, begun.path()).map_err(RootError::io("take over", &last))?;
         }
         match fs::rename(begun.path(), dir) {
-            // Another attempt of the same snapshot was first.
+            // Another attempt with the same snapshot was first.
             Err(_) if dir.is_dir() => {}
             renamed => renamed.map_err(RootError::io("make", dir))?,
         }
     }
-    // Writing a new name sets the directory's time, which tells the last use.
+    // A new name updates the directory's modification time.
     let used = dir.join(USED);
     fs::write(&used, "").map_err(RootError::io("write", &used))?;
     match fs::remove_file(&used) {
-        // Another attempt of the same snapshot removed it.
+        // Another attempt with the same snapshot removed it.
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed.map_err(RootError::io("remove", &used)),
     }
 }
 
-/// The directory in `parent` that was used last.
+/// The most recently used directory in `parent`.
 fn last_used(parent: &Path) -> Option<PathBuf> {
     let entries = fs::read_dir(parent).ok()?.flatten();
     let whole = entries.filter(|entry| !entry.file_name().as_bytes().starts_with(b"."));
     whole.map(|entry| entry.path()).max_by_key(|path| path.metadata().and_then(|found| found.modified()).ok())
 }
 
-/// Links all files below `from` to the same places below `to`. Portage replaces a file, and never
-/// writes into it.
+/// Hard-links all files below `from` to `to`. That is safe because Portage replaces these files and
+/// never writes into them.
 fn link_all(from: &Path, to: &Path) -> io::Result<()> {
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let at = to.join(entry.file_name());
         if entry.file_type()?.is_dir() {
             fs::create_dir_all(&at)?;
-            // As the user that Portage runs as has them.
+            // The user that Portage runs as needs the same access.
             fs::set_permissions(&at, entry.metadata()?.permissions())?;
             link_all(&entry.path(), &at)?;
         } else if entry.file_type()?.is_file() {
@@ -69,11 +70,11 @@ fn link_all(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Moves what an attempt downloaded to where the next ones find it. Portage checks each file's
-/// digest whenever it uses one, so nothing is trusted here.
+/// Moves distfiles that an attempt downloaded to the shared directory. They need no check here:
+/// Portage verifies the digest at each use.
 ///
 /// # Errors
-/// The disk.
+/// A directory cannot be read or a file not moved.
 pub fn keep_distfiles(from: &Path, to: &Path) -> Result<(), RootError> {
     let entries = match fs::read_dir(from) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -83,7 +84,7 @@ pub fn keep_distfiles(from: &Path, to: &Path) -> Result<(), RootError> {
         let entry = entry.map_err(RootError::io("read", from))?;
         let name = entry.file_name();
         let text = name.to_string_lossy();
-        // Half downloads, and what had the wrong digest.
+        // Partial downloads and files with a wrong digest.
         let unfit = text.starts_with('.') || text.contains("_checksum_failure_") || text.contains(".__");
         let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
         let at = to.join(&name);
@@ -95,11 +96,11 @@ pub fn keep_distfiles(from: &Path, to: &Path) -> Result<(), RootError> {
     Ok(())
 }
 
-/// Removes the ebuild metadata of snapshots that nobody built from in the last weeks.
-/// Sources are kept: they may be gone from where they came from.
+/// Removes ebuild metadata of snapshots that were not used for three weeks. Distfiles are kept,
+/// because they may no longer be available upstream.
 ///
 /// # Errors
-/// The disk. A cache that is not there yet is in order.
+/// The cache cannot be read or changed. A missing cache is no error.
 pub fn prune_cache(config: &BuilderConfig) -> Result<(), RootError> {
     let dir = config.cache_dir.join("metadata");
     let entries = match fs::read_dir(&dir) {

@@ -1,9 +1,8 @@
-//! The configuration that Portage reads in a build root: the profile's bundle, and after
-//! it what the drone has to say about places, packaging and safety.
+//! Portage's configuration in a build root: the profile's bundle plus the drone's settings for paths,
+//! packaging and safety.
 //!
-//! The bundle comes first and the drone's settings last, so that the drone wins where
-//! both speak. Nothing here changes what is in a package: that is the bundle's business
-//! alone, or two drones would build different packages from one snapshot.
+//! The drone's settings come last and so take precedence. They must not affect the content of
+//! packages, or two drones would build different packages from the same snapshot.
 
 use super::{Root, RootError, make_dir, settings};
 use std::{
@@ -13,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Last in every configuration directory, so that it is read last.
+/// Sorts after all other names in a configuration directory, so it is read last.
 const OURS: &str = "zzzz-swarm";
 
 /// Writes all of `etc/portage`.
@@ -23,7 +22,7 @@ pub(super) fn write(root: &Root) -> Result<(), RootError> {
     if bundle.exists() {
         copy(&bundle, &etc)?;
     }
-    // What the snapshot must not bring, because it is different on every machine.
+    // These depend on the machine, so a snapshot must not contain them.
     let linked = root.manifest().portage_profile.is_some().then_some("make.profile");
     for name in ["repos.conf", "binrepos.conf"].into_iter().chain(linked) {
         if etc.join(name).symlink_metadata().is_ok() {
@@ -37,7 +36,7 @@ pub(super) fn write(root: &Root) -> Result<(), RootError> {
     write_settings(root)
 }
 
-/// The link to the profile.
+/// Creates the link to the Portage profile.
 fn profile(root: &Root) -> Result<(), RootError> {
     let manifest = root.manifest();
     let path = manifest.profile_path();
@@ -48,20 +47,20 @@ fn profile(root: &Root) -> Result<(), RootError> {
         return Ok(()); // It came with the bundle.
     }
     let at = root.outside().etc.join("make.profile");
-    // Where Portage knows the repository: anywhere else it is no profile of the repository,
-    // and cannot be what `profile-formats` allows there.
+    // Through the repository's configured location: only there does Portage recognise the profile as
+    // part of the repository and apply its `profile-formats`.
     let profile = root.inside().repositories.join(path.strip_prefix("repos/").unwrap_or(&path));
     symlink(profile, &at).map_err(RootError::io("link", at))
 }
 
-/// What takes the place of every `repos.conf`: the one that a Portage brings along names a
-/// repository that is not the snapshot's.
+/// The content that replaces every `repos.conf`. The one shipped with Portage names a repository that
+/// the snapshot does not have.
 pub(super) fn repositories(root: &Root) -> String {
     let manifest = root.manifest();
     let mut text = format!("[DEFAULT]\nmain-repo = {}\n", manifest.main_repository);
     for repository in &manifest.repositories {
         let location = root.inside().repositories.join(&repository.name);
-        // `volatile = no`: the content never changes under this path, so caches hold.
+        // `volatile = no`: the content under this path never changes, so Portage may cache it.
         let _ = write!(
             text,
             "\n[{}]\nlocation = {}\nauto-sync = no\nvolatile = no\n",
@@ -75,8 +74,8 @@ pub(super) fn repositories(root: &Root) -> String {
     text
 }
 
-/// Writes the drone's own settings after the bundle's. Portage has them from the environment
-/// as well, but the programs that it starts to pack read these files alone.
+/// Writes the drone's settings after those of the bundle. Portage also gets them from the
+/// environment, but the programs that it starts for packaging read only these files.
 fn write_settings(root: &Root) -> Result<(), RootError> {
     let mut text = String::from("# Written by swarm-drone for one attempt.\n");
     for (key, value) in settings::settings(root) {
@@ -90,7 +89,7 @@ fn write_settings(root: &Root) -> Result<(), RootError> {
     put(&root.outside().etc.join("make.conf").join(OURS), &text)
 }
 
-/// Writes the USE flags that this attempt is about.
+/// Writes the USE flags for this attempt.
 pub(super) fn write_use(root: &Root, entries: &[(String, Vec<String>)]) -> Result<(), RootError> {
     let mut text = String::from("# Written by swarm-drone for one attempt.\n");
     for (atom, flags) in entries.iter().filter(|(_, flags)| !flags.is_empty()) {
@@ -99,7 +98,8 @@ pub(super) fn write_use(root: &Root, entries: &[(String, Vec<String>)]) -> Resul
     put(&root.outside().etc.join("package.use").join(OURS), &text)
 }
 
-/// Portage takes a file or a directory of files; a directory can be added to.
+/// Turns a configuration file into a directory of files, which Portage also accepts, so that a file
+/// can be added.
 fn as_directory(path: &Path) -> Result<(), RootError> {
     if path.is_dir() {
         return Ok(());
@@ -120,7 +120,7 @@ fn put(path: &Path, text: &str) -> Result<(), RootError> {
     fs::write(path, text).map_err(RootError::io("write", path))
 }
 
-/// Copies a tree of files, directories and links.
+/// Copies files, directories and symbolic links recursively.
 fn copy(from: &Path, to: &Path) -> Result<(), RootError> {
     make_dir(to)?;
     for entry in fs::read_dir(from).map_err(RootError::io("read", from))? {

@@ -1,5 +1,5 @@
-//! A root file system of two: one that only is read, and what was changed over it, as an overlay
-//! leaves that. What was not changed is there as a hard link, and takes no space again.
+//! Flattens an overlay, a read-only lower and an upper directory, into one root file system.
+//! Unchanged files are hard-linked to the lower directory and take no extra space.
 
 use super::layer::{is_hole, own, remove, set_time};
 use crate::namespace;
@@ -10,7 +10,7 @@ use std::{
     path::Path,
 };
 
-/// What an overlay has of the drone's own, and of the programs that ran in it: no part of a base.
+/// Files that the drone or programs in the overlay left behind, which are not part of a base.
 const PASSING: [&str; 9] = [
     "etc/resolv.conf",
     "run",
@@ -23,17 +23,17 @@ const PASSING: [&str; 9] = [
     "var/log/emerge.log",
 ];
 
-/// Puts `upper` over `lower` at `to`, which is there and empty. All three lie on one disk; of
-/// `upper` nothing is left that can be used.
+/// Merges `upper` over `lower` into the existing empty directory `to`. All three must be on the same
+/// file system. `upper` is consumed.
 ///
 /// # Errors
-/// The disk.
+/// A file cannot be read, linked, moved or changed.
 pub fn flatten(lower: &Path, upper: &Path, to: &Path) -> io::Result<()> {
     for passing in PASSING {
         remove(&upper.join(passing))?;
     }
     link_all(lower, to)?;
-    // As the overlay was mounted.
+    // The attribute depends on how the overlay was mounted.
     let opaque = if namespace::is_entered() { "user.overlay.opaque" } else { "trusted.overlay.opaque" };
     put_over(upper, to, opaque)?;
     alike(to, &fs::symlink_metadata(lower)?)
@@ -78,8 +78,8 @@ fn put_over(from: &Path, to: &Path, opaque: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether an attribute says `y`: that a directory of an overlay hides all that was at its place
-/// before.
+/// Whether an extended attribute is `y`. For the opaque attribute it means that the directory hides
+/// the one below it.
 fn is_set(dir: &Path, name: &str) -> io::Result<bool> {
     let mut value = [0; 1];
     match rustix::fs::lgetxattr(dir, name, &mut value[..]) {
@@ -89,7 +89,7 @@ fn is_set(dir: &Path, name: &str) -> io::Result<bool> {
     }
 }
 
-/// Gives a directory owner, mode and time of another, once it has all that it is to have.
+/// Copies owner, mode and modification time to a directory; called after its content is complete.
 fn alike(dir: &Path, other: &Metadata) -> io::Result<()> {
     own(dir, (other.uid(), other.gid()))?;
     fs::set_permissions(dir, Permissions::from_mode(other.mode() & 0o7777))?;
@@ -115,10 +115,10 @@ mod tests {
         symlink("bin", lower.join("usr/sbin")).unwrap();
         fs::write(upper.join("usr/bin/changed"), "after").unwrap();
         fs::write(upper.join("usr/new/file"), "new").unwrap();
-        // A file takes the place of a directory.
+        // A file replaces a directory.
         fs::write(upper.join("usr/old"), "file").unwrap();
         fs::set_permissions(upper.join("usr/bin"), Permissions::from_mode(0o700)).unwrap();
-        // What an overlay does for root: it hides a file, and all that a directory had.
+        // What an overlay creates for root: a whiteout, and a directory that is opaque.
         let root = rustix::process::geteuid().is_root() && !namespace::is_entered();
         if root {
             for made in ["lower/usr/anew", "upper/usr/anew"] {

@@ -1,9 +1,9 @@
-//! A layer: what installing one artifact adds to a base, as a directory that is only read.
+//! A layer: the files that installing one artifact adds to a base, as a read-only directory.
 //!
-//! An artifact without `pkg_preinst` and `pkg_postinst` is unpacked: its image, and its entry in
-//! the package database. Every other is installed by Portage into an empty overlay, and what
-//! remains there, without what is shared by all packages, is its layer. If more remains than
-//! the package owns, it cannot be stacked, and Portage installs it in each build root anew.
+//! An artifact without `pkg_preinst` and `pkg_postinst` is unpacked: its image and its entry in the
+//! package database. Any other is installed by Portage into an empty overlay, and the changes,
+//! without files that all packages share, become the layer. If they include files that the package
+//! does not own, the artifact cannot be a layer, and Portage installs it in every build root.
 
 use super::{
     entry::{self, Contents},
@@ -27,8 +27,8 @@ use swarm_common::{
 };
 use tar::EntryType;
 
-/// What is shared by all that is installed, and so is no package's: it is made anew where
-/// packages come together. What remains when Portage merges a package was looked at for 48 real ones.
+/// Files shared by all installed packages, which therefore belong to no layer and are generated in
+/// each build root. The list is based on what Portage changed when it merged 48 real packages.
 const SHARED: [&str; 18] = [
     "etc/ld.so.cache",
     "etc/ld.so.conf",
@@ -50,10 +50,10 @@ const SHARED: [&str; 18] = [
     "proc",
 ];
 
-/// What a package file says about itself.
+/// Reads the metadata of a package file.
 ///
 /// # Errors
-/// It cannot be read.
+/// The file cannot be read or has no metadata.
 pub fn metadata(file: &Path) -> io::Result<Metadata> {
     let mut found = None;
     member(file, "metadata.tar", |tar| {
@@ -74,7 +74,7 @@ pub fn metadata(file: &Path) -> io::Result<Metadata> {
     found.ok_or_else(|| invalid("the package file has no metadata"))
 }
 
-/// Whether Portage itself must install it: it acts when it is installed.
+/// Whether Portage must install the package because it has install scripts.
 #[must_use]
 pub fn acts(metadata: &Metadata) -> bool {
     let phases = metadata.line("DEFINED_PHASES");
@@ -85,7 +85,7 @@ fn invalid(what: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.into())
 }
 
-/// Opens the inner archive `name` of a package file.
+/// Reads the inner archive `name` of a package file.
 fn member(
     file: &Path,
     name: &str,
@@ -106,11 +106,11 @@ fn member(
     Err(invalid(format!("the package file has no {name} that can be read")))
 }
 
-/// Unpacks a package file into the directory `to`, which is then a layer over `base`. `entry` is
+/// Unpacks a package file into the directory `to`, which becomes a layer over `base`. `entry` is
 /// `category/name-version`.
 ///
 /// # Errors
-/// The disk, or a file that is not as it was when it was checked. Of what was begun a part is left.
+/// A disk error, or the package file is invalid. A partial layer may remain.
 pub fn unpack(file: &Path, base: &Tree, entry: &str, to: &Path) -> io::Result<()> {
     let metadata = metadata(file)?;
     let mut image =
@@ -133,7 +133,7 @@ struct Image<'a> {
     base: &'a Tree,
     to: &'a Path,
     contents: Contents,
-    /// Directories whose times are set last.
+    /// Directories whose modification times are set at the end.
     dirs: Vec<(PathBuf, u64)>,
     made: BTreeSet<PathBuf>,
 }
@@ -148,7 +148,7 @@ impl Image<'_> {
         let owner = self.owner(&header);
         match header.entry_type() {
             EntryType::Directory => {
-                // A link of the base stays one, and what is below it goes to where it leads.
+                // Follow links of the base, such as `/lib` to `/usr/lib`.
                 let at = self.at(&self.base.resolve(&path))?;
                 fs::create_dir_all(&at)?;
                 own(&at, owner)?;
@@ -198,7 +198,7 @@ impl Image<'_> {
         Ok(())
     }
 
-    /// The owner by name as the base knows it, else by number.
+    /// The owner by name according to the base, otherwise by number.
     fn owner(&self, header: &tar::Header) -> (u32, u32) {
         let by_name = |name: Option<&str>, file| name.and_then(|name| self.base.number_of(file, name));
         let number = |id: io::Result<u64>| id.ok().and_then(|id| u32::try_from(id).ok()).unwrap_or(0);
@@ -207,7 +207,7 @@ impl Image<'_> {
         (uid.unwrap_or_else(|| number(header.uid())), gid.unwrap_or_else(|| number(header.gid())))
     }
 
-    /// Where a path that is no directory is put.
+    /// Where a path other than a directory is written; creates its parent.
     fn place(&mut self, path: &Path) -> io::Result<PathBuf> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(invalid("a path of the package names nothing"));
@@ -219,8 +219,8 @@ impl Image<'_> {
         Ok(parent.join(name))
     }
 
-    /// Where a path of the base is in the layer. What lies below a link of the package's own is
-    /// refused: it would be written to wherever that leads.
+    /// Maps a path of the base to the layer. Paths below a link of the package itself are rejected:
+    /// they would be written to wherever the link points.
     fn at(&self, path: &Path) -> io::Result<PathBuf> {
         let mut at = self.to.to_owned();
         for part in path.components().filter(|part| matches!(part, Component::Normal(_))) {
@@ -237,7 +237,7 @@ impl Image<'_> {
     }
 }
 
-/// A path of the image as an absolute one; `None` for the image itself.
+/// Converts a path of the archive (`image/…`) to an absolute one; `None` for `image` itself.
 fn within(path: &Path) -> io::Result<Option<PathBuf>> {
     let mut parts = path.components().filter(|part| *part != Component::CurDir);
     if parts.next() != Some(Component::Normal("image".as_ref())) {
@@ -261,12 +261,12 @@ pub(super) fn set_time(path: &Path, mtime: u64) -> io::Result<()> {
     Ok(utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
-/// Makes a layer of what Portage changed in an empty overlay: takes away what is shared. Gives
-/// whether that is all the package's own; if not, the layer cannot be used. `entry` is
-/// `category/name-version`.
+/// Turns what Portage changed in an empty overlay into a layer by removing shared files. Returns
+/// whether all other files belong to the package; if not, the result cannot be used as a layer.
+/// `entry` is `category/name-version`.
 ///
 /// # Errors
-/// The disk, or Portage left no entry in the package database.
+/// A disk error, or Portage left no entry in the package database.
 pub fn strip(upper: &Path, base: &Tree, entry: &str) -> io::Result<bool> {
     for shared in SHARED {
         remove(&upper.join(shared))?;
@@ -274,7 +274,7 @@ pub fn strip(upper: &Path, base: &Tree, entry: &str) -> io::Result<bool> {
     let own_entry = base.resolve(&Path::new("/var/db/pkg").join(entry));
     let contents = upper.join(own_entry.strip_prefix("/").unwrap_or(&own_entry)).join("CONTENTS");
     let contents = fs::read_to_string(contents)?;
-    // Portage notes a path as the package has it, also where a link of the base leads elsewhere.
+    // `CONTENTS` has paths as in the package, even where a link of the base leads elsewhere.
     let real = |path: &str| {
         let path = Path::new(path);
         path.parent().zip(path.file_name()).map(|(parent, name)| base.resolve(parent).join(name))
@@ -294,12 +294,12 @@ pub fn strip(upper: &Path, base: &Tree, entry: &str) -> io::Result<bool> {
     Ok(!foreign)
 }
 
-/// Whether it hides what was at its place before: a file that is taken away, as by an upgrade.
+/// Whether this is an overlay whiteout (a 0/0 character device), left where a file was removed.
 pub(super) fn is_hole(found: &fs::Metadata) -> bool {
     found.rdev() == 0 && !found.is_file() && !found.is_dir() && !found.is_symlink()
 }
 
-/// The path that a line of `CONTENTS` is about.
+/// The path in a line of `CONTENTS`.
 pub(super) fn owned_path(line: &str) -> Option<&str> {
     let (kind, rest) = line.split_once(' ')?;
     match kind {
@@ -309,7 +309,7 @@ pub(super) fn owned_path(line: &str) -> Option<&str> {
     }
 }
 
-/// Removes a file or a directory with all that is in it, if it is there.
+/// Removes a file, or a directory recursively. A missing path is no error.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     let removed = match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => fs::remove_dir_all(path),
@@ -322,7 +322,7 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Calls `see` for everything below `dir`, sorted, directories before what is in them.
+/// Calls `see` for everything below `dir`, sorted by name, each directory before its content.
 pub(crate) fn walk(
     dir: &Path,
     see: &mut impl FnMut(&Path, &fs::Metadata) -> io::Result<()>,
@@ -339,12 +339,12 @@ pub(crate) fn walk(
     Ok(())
 }
 
-/// What a directory is like, in a line: a digest of the names, kinds, modes, owners, sizes and links
-/// below it, the sum of the sizes, and a digest of the times of its files. A file that was written to
-/// has another time; what a disk changes by itself is not found so.
+/// Fingerprints a directory in one line: a digest of the names, kinds, modes, owners, sizes and link
+/// targets below it, the total size in bytes, and a digest of the files' modification times. It
+/// detects files that were written to, but not bit rot.
 ///
 /// # Errors
-/// It cannot be read.
+/// The directory cannot be read.
 pub fn seal(dir: &Path) -> io::Result<String> {
     let (mut hash, mut times, mut bytes) = (Sha256::new(), Sha256::new(), 0);
     walk(dir, &mut |path, found| {

@@ -1,9 +1,9 @@
-//! The layers that a drone keeps: made once for each artifact, within a budget. Unpacked images of
-//! bases are kept in the same way.
+//! The cache of layers, made once for each artifact, with a size limit. Unpacked bases are stored in
+//! the same way.
 //!
-//! A layer is made aside, synced, sealed and renamed, so one that has its name is whole; its
-//! seal is compared when it is first used after a start, and one that is not as it was is made
-//! anew. While a build root has a layer it is not removed.
+//! A layer is made in a temporary directory, synced, sealed and renamed, so a layer under its final
+//! name is complete. Its seal is checked at first use after a start, and a changed layer is removed
+//! and made again. Layers used by a build root are not evicted.
 
 use super::layer;
 use crate::uses::Uses;
@@ -16,14 +16,14 @@ use std::{
 };
 use swarm_common::digest::Digest;
 
-/// What a layer's directory is called.
+/// Directory of the layer's files.
 const FILES: &str = "files";
-/// What the directory is like, and its size ([`layer::seal`]).
+/// File with the fingerprint and size of the layer ([`layer::seal`]).
 const SEAL: &str = "seal";
-/// In place of both: Portage installs it in each root anew.
+/// Marks, instead of both, an artifact that Portage must install in each root.
 const ORDERED: &str = "ordered";
 
-/// The cache.
+/// The cache. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Layers(Arc<Shared>);
 
@@ -34,27 +34,37 @@ struct Shared {
     uses: Mutex<Uses>,
 }
 
-/// A layer in use; it stays as long as this is kept.
+/// A layer in use. It is not evicted until this value is dropped.
 #[derive(Debug)]
 pub struct Layer {
     layers: Layers,
     key: Digest,
 }
 
-/// How an artifact gets into a build root.
+/// How an artifact is installed in a build root.
 #[derive(Debug)]
 pub enum Kept {
     /// As a layer.
     Layer(Layer),
-    /// Portage installs it.
+    /// By Portage.
     Ordered,
 }
 
+impl Kept {
+    /// The layer, if it is one. A base always is.
+    pub(crate) fn layer(self) -> Option<Layer> {
+        match self {
+            Self::Layer(layer) => Some(layer),
+            Self::Ordered => None,
+        }
+    }
+}
+
 impl Layers {
-    /// Opens the cache in `dir` and removes what an earlier start left unfinished.
+    /// Opens the cache in `dir` and removes unfinished layers of an earlier start.
     ///
     /// # Errors
-    /// The directory cannot be made or read.
+    /// The directory cannot be created or read.
     pub fn open(dir: &Path, budget_bytes: u64) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         for entry in fs::read_dir(dir)? {
@@ -68,10 +78,10 @@ impl Layers {
         Ok(Self(Arc::new(Shared { dir, budget_bytes, uses })))
     }
 
-    /// The layer of this key, if it is there and as it was made.
+    /// Returns the layer with this key if it is cached and unchanged.
     ///
     /// # Errors
-    /// The disk.
+    /// A disk error.
     pub fn get(&self, key: Digest) -> io::Result<Option<Kept>> {
         let dir = self.dir(key);
         if dir.join(ORDERED).exists() {
@@ -81,7 +91,7 @@ impl Layers {
         let checked = self.uses().is_checked(key);
         if !checked && sealed != layer::seal(&dir.join(FILES))? {
             let uses = self.uses();
-            // Another build may have made it anew meanwhile.
+            // Another build may have replaced it meanwhile.
             if !uses.is_checked(key) {
                 tracing::warn!(layer = %dir.display(), "a layer is not as it was made; it is made anew");
                 remove(&dir)?;
@@ -90,23 +100,24 @@ impl Layers {
         }
         let mut uses = self.uses();
         if !dir.exists() {
-            // Another build has removed it meanwhile, since nobody had it.
+            // Another build evicted it meanwhile, as it was not in use.
             return Ok(None);
         }
         uses.check(key);
         uses.begin(key);
         drop(uses);
-        // Its time tells the last use. That it cannot be set costs a layer too early, no more.
+        // The modification time records the last use. If it cannot be set, the layer is only evicted
+        // earlier.
         if let Err(error) = File::open(&dir).and_then(|dir| dir.set_modified(SystemTime::now())) {
             tracing::debug!(%error, layer = %dir.display(), "a layer's last use is not noted");
         }
         Ok(Some(Kept::Layer(Layer { layers: self.clone(), key })))
     }
 
-    /// A directory to make a layer's files in, empty, on the cache's disk.
+    /// Creates an empty directory for the files of a new layer, on the file system of the cache.
     ///
     /// # Errors
-    /// The disk.
+    /// A disk error.
     pub fn begin(&self, key: Digest) -> io::Result<PathBuf> {
         let aside = self.dir(key).with_extension("new");
         remove(&aside)?;
@@ -115,19 +126,19 @@ impl Layers {
         Ok(files)
     }
 
-    /// Forgets what was made in the directory that [`Layers::begin`] gave.
+    /// Removes the directory that [`Layers::begin`] created.
     ///
     /// # Errors
-    /// The disk.
+    /// A disk error.
     pub fn give_up(&self, key: Digest) -> io::Result<()> {
         remove(&self.dir(key).with_extension("new"))
     }
 
-    /// Keeps what was made in the directory that [`Layers::begin`] gave, and gives it; `stacks`
-    /// tells whether it can be used as a layer.
+    /// Stores what was made in the directory that [`Layers::begin`] created, and returns it. `stacks`
+    /// says whether it can be used as a layer; if not, only that fact is stored.
     ///
     /// # Errors
-    /// The disk.
+    /// A disk error.
     pub fn keep(&self, key: Digest, stacks: bool) -> io::Result<Kept> {
         let dir = self.dir(key);
         let aside = dir.with_extension("new");
@@ -149,7 +160,7 @@ impl Layers {
         Ok(kept)
     }
 
-    /// Removes the layers that were not used for longest until the budget holds.
+    /// Removes the least recently used layers until the cache fits its budget.
     fn prune(&self) -> io::Result<()> {
         let mut found = Vec::new();
         let mut total = 0;
@@ -168,8 +179,8 @@ impl Layers {
             }
             let mut uses = self.uses();
             if !uses.has(key) && bytes > 0 {
-                // The lock is held, so that nobody takes it meanwhile; and if it cannot be removed
-                // wholly, its seal tells.
+                // The lock stays held so that no build can take the layer. If removal fails halfway,
+                // the seal no longer matches.
                 uses.forget(key);
                 remove(&path)?;
                 total -= bytes;
@@ -188,7 +199,7 @@ impl Layers {
 }
 
 impl Layer {
-    /// Its files.
+    /// The directory of its files.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         self.layers.dir(self.key).join(FILES)
@@ -201,7 +212,7 @@ impl Drop for Layer {
     }
 }
 
-/// The key that a directory is named after.
+/// Parses the name of a directory as a key.
 fn key_of(path: &Path) -> Option<Digest> {
     path.file_name()?.to_str()?.parse().ok()
 }
@@ -218,7 +229,7 @@ fn remove(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// Makes a layer with one file of so many bytes.
+    /// Makes a layer with one file of `bytes` bytes.
     fn make(layers: &Layers, name: &str, bytes: usize) -> Digest {
         let key = Digest::of(name.as_bytes());
         let files = layers.begin(key).unwrap();

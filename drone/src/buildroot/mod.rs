@@ -1,11 +1,11 @@
-//! The place one attempt builds in: made from a base and layers, gone afterwards.
+//! The build root of one attempt: made from a base and layers, removed afterwards.
 //!
-//! A [`Root`] is an overlay over a *base* (a root file system with compiler, `@system` and
-//! Portage), with one [`layer`] for each artifact that the order names, and one writable directory
-//! on top. Nothing else is installed in it, and nothing is installed twice: a layer is made once
-//! for each artifact and kept. A `live` root is the machine's own `/` instead.
+//! A [`Root`] is an overlay over a *base* (a root file system with a compiler, `@system` and Portage)
+//! with one [`layer`] for each artifact in the order and a writable directory on top. Nothing else is
+//! installed in it. Layers are made once for each artifact and cached. A `live` root is the machine's
+//! own `/` instead.
 //!
-//! This module writes what Portage reads and decides nothing about packages.
+//! This module writes Portage's configuration and decides nothing about packages.
 
 mod cache;
 mod config;
@@ -32,20 +32,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// How a build root is made.
+/// The kind of a build root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RootKind {
-    /// An overlay over the base. Takes root, be it of a user namespace.
+    /// An overlay over the base. Needs root privileges, possibly those of a user namespace.
     #[default]
     Overlay,
-    /// Packages are installed into the machine's own `/`, for good. For a machine that is
-    /// nothing but a drone. Takes root.
+    /// Packages are installed permanently into the machine's own `/`. For dedicated machines. Needs
+    /// root.
     Live,
 }
 
 impl RootKind {
-    /// The word in the configuration.
+    /// The value of the setting in the configuration.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -55,36 +55,37 @@ impl RootKind {
     }
 }
 
-/// Why there is no build root.
+/// Why a build root cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum RootError {
-    /// The disk, or a permission.
+    /// An I/O error.
     #[error("the build root cannot be made: {what} {path}: {source}")]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         what: &'static str,
-        /// With which file.
+        /// The path.
         path: PathBuf,
-        /// What came of it.
+        /// The underlying I/O error.
         source: io::Error,
     },
-    /// The snapshot is not one that can be built from.
+    /// The snapshot is not valid.
     #[error("the snapshot cannot be built from: {0}")]
     Snapshot(String),
-    /// Only root can mount, and install into a `/`.
+    /// Mounting and installing into `/` need root privileges.
     #[error("a build root takes a drone that runs as root: it is mounted and entered with mount and chroot")]
     NotRoot,
-    /// It belongs to nobody in the drone's user namespace, so nothing in it can be changed.
+    /// The base is owned by a user that the drone's user namespace does not map, so it cannot be
+    /// changed.
     #[error(
         "the root {0} belongs to nobody in this drone's user namespace: it builds in images only; run it as root"
     )]
     NotOurs(PathBuf),
-    /// There is no Portage where the configuration says.
+    /// Portage is not where the configuration says.
     #[error(
         "there is no Portage in {0} of the root {1}: {2} is missing; set builder.portage_prefix to where Portage is installed"
     )]
     NoPortage(PathBuf, PathBuf, PathBuf),
-    /// The kernel takes no overlay of so many directories.
+    /// The kernel limits the number of directories in an overlay.
     #[error("{0} packages are installed beside the base; an overlay takes at most {MOST_LAYERS}")]
     TooManyLayers(usize),
 }

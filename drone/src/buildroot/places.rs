@@ -1,47 +1,48 @@
-//! Where everything of one build root is: on the drone's disk, and as the build sees it.
+//! The paths of a build root, on the drone's disk and inside the root.
 //!
-//! In an overlay the build sees fixed paths, the same on every drone and in every attempt, since
-//! what a build sees of its surroundings ends in packages: in their saved environment, in
-//! debugging information, in whatever an ebuild writes down.
+//! Inside an overlay the paths are the same on every drone and in every attempt, because they end up
+//! in packages: in the saved environment, in debugging information, and in whatever an ebuild
+//! records.
 
 use std::path::{Path, PathBuf};
 use swarm_common::digest::Digest;
 
-/// The directories of a build root, from one of the two points of view.
+/// The directories of a build root, as seen from outside or from inside.
 #[derive(Debug, Clone)]
 pub struct Places {
     /// `etc/portage`.
     pub etc: PathBuf,
-    /// What `PORTAGE_CONFIGROOT` is.
+    /// `PORTAGE_CONFIGROOT`.
     pub config_root: PathBuf,
-    /// Portage's working directory, with the build logs.
+    /// `PORTAGE_TMPDIR`, with the build logs.
     pub tmp: PathBuf,
     /// Finished packages.
     pub packages: PathBuf,
     /// Packages that only later stages of a cycle need.
     pub stages: PathBuf,
-    /// Package files that Portage itself installs.
+    /// Package files that Portage installs.
     pub artifacts: PathBuf,
-    /// Sources that this attempt downloads.
+    /// Distfiles that this attempt downloads.
     pub distfiles: PathBuf,
-    /// Shared: sources that were downloaded before.
+    /// Shared: distfiles that were downloaded before.
     pub shared_distfiles: PathBuf,
-    /// Shared: metadata of this snapshot's ebuilds.
+    /// Shared: ebuild metadata of this snapshot.
     pub depcache: PathBuf,
-    /// The unpacked snapshot; outside only its manifest and `etc`, if it is in layers.
+    /// The unpacked snapshot. For a layered snapshot the outside path has only the manifest and
+    /// `etc`.
     pub snapshot: PathBuf,
     /// The snapshot's repositories.
     pub repositories: PathBuf,
-    /// Programs under the names that Portage knows them by.
+    /// Links to programs under the names that Portage expects.
     pub tools: PathBuf,
     /// The home directory.
     pub home: PathBuf,
-    /// The planner's script, and its report.
+    /// The planner's script and its report.
     pub plan: PathBuf,
 }
 
 impl Places {
-    /// On the drone's disk: directories of an attempt, a snapshot and the cache.
+    /// The paths on the drone's disk, below an attempt's directory, a snapshot and the cache.
     #[must_use]
     pub fn outside(attempt: &Path, snapshot: &Path, cache: &Path, digest: Digest) -> Self {
         let config_root = attempt.join("config");
@@ -63,7 +64,7 @@ impl Places {
         }
     }
 
-    /// In an overlay.
+    /// The paths inside an overlay.
     #[must_use]
     pub fn inside() -> Self {
         let at = |path: &str| PathBuf::from(path);
@@ -85,13 +86,14 @@ impl Places {
         }
     }
 
-    /// Those that a build may write to.
+    /// Directories that a build may write to.
     pub(super) fn writable(&self) -> [&PathBuf; 8] {
         let Self { etc, tmp, packages, stages, distfiles, home, plan, tools, .. } = self;
         [etc, tmp, packages, stages, distfiles, home, plan, tools]
     }
 
-    /// Those that it may only read. While a plan is made the metadata of ebuilds is written down.
+    /// Directories that a build may only read. The depcache is not among them: it is writable while
+    /// planning.
     pub(super) fn read_only(&self) -> [&PathBuf; 2] {
         [&self.artifacts, &self.shared_distfiles]
     }

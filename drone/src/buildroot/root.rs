@@ -1,8 +1,8 @@
-//! One attempt's build root: its directories, and how programs are run in it.
+//! The build root of one attempt: its directories and how programs run in it.
 //!
-//! Plans and packages are made in the same kind of root: Portage's `ROOT` is `/`, where the base
-//! is. `EPREFIX` must be set and empty, or packages would contain the prefix of a Portage that
-//! was brought along.
+//! Plans and packages are made in the same kind of root, with Portage's `ROOT` at `/`, where the base
+//! is. `EPREFIX` must be set to the empty string, or packages would contain the prefix of a Portage
+//! installation from outside the base.
 
 use super::{
     RootError, RootKind, cache, config, make_dir,
@@ -24,8 +24,8 @@ use swarm_common::{
     format::snapshot::{MANIFEST, SnapshotManifest},
 };
 
-/// Variables that a build's downloads need on networks with a proxy or a company's own
-/// certificates. Nothing else of the drone's environment is passed on.
+/// Variables for networks with a proxy or private certificates. Nothing else of the drone's
+/// environment is passed to builds.
 const PASSED_ON: [&str; 9] = [
     "http_proxy",
     "https_proxy",
@@ -38,44 +38,44 @@ const PASSED_ON: [&str; 9] = [
     "SSL_CERT_DIR",
 ];
 
-/// Directories of a machine that builds have no business in.
+/// Directories of a machine that builds must not see.
 const PRIVATE: [&str; 3] = ["/root", "/home", "/etc/build-swarm"];
 
-/// What a build root is made of.
+/// The parameters of a build root.
 #[derive(Debug, Clone)]
 pub struct Ingredients<'a> {
-    /// A directory of its own, there and empty.
+    /// An existing, empty directory for this root.
     pub attempt: &'a Path,
-    /// The unpacked snapshot; if it is in layers, what is read of it here: its manifest and `etc`.
+    /// The unpacked snapshot; for a layered one, the directory with its manifest and `etc`.
     pub snapshot: &'a Path,
-    /// The directories that the snapshot is made of, the lowest first; none if it is one.
+    /// The layers of the snapshot, lowest first; empty if it is a single directory.
     pub snapshot_layers: &'a [PathBuf],
-    /// The snapshot's digest.
+    /// The digest of the snapshot.
     pub snapshot_digest: Digest,
-    /// The drone's settings.
+    /// The drone's builder settings.
     pub config: &'a BuilderConfig,
-    /// Jobs that the build may run at once; 0: as the drone is set.
+    /// Maximum number of parallel jobs of the build; 0 for the drone's setting.
     pub jobs: u32,
-    /// Directories of the drone that no build may see.
+    /// Directories of the drone that builds must not see.
     pub hidden: &'a [PathBuf],
-    /// The directory of the jobserver that its jobs are counted by.
+    /// The directory of the jobserver's pipe, if builds share one.
     pub jobserver: Option<&'a Path>,
-    /// The layers of what is installed; the last lies uppermost.
+    /// The layers of installed packages, lowest first.
     pub layers: Vec<PathBuf>,
-    /// A plan is made, and so nothing is installed for good.
+    /// The root is for a plan, so nothing is installed permanently.
     pub planning: bool,
 }
 
-/// Where packages are installed and built.
+/// The root file system of builds.
 #[derive(Debug)]
 enum Place {
-    /// In an overlay over a base.
+    /// An overlay over a base.
     Overlay(Box<Stack>),
-    /// In the machine's own `/`.
+    /// The machine's own `/`.
     Live,
 }
 
-/// A made build root.
+/// A build root that is ready for use.
 #[derive(Debug)]
 pub struct Root {
     attempt: PathBuf,
@@ -89,18 +89,18 @@ pub struct Root {
     place: Place,
     tree: Tree,
     planning: bool,
-    /// The pipe of its jobserver, as it is seen inside.
+    /// The jobserver's pipe, as a path inside.
     jobserver: Option<PathBuf>,
-    /// Settings of the bundle that have no effect here.
+    /// Variables that the bundle sets and that must have no effect here.
     unwanted: BTreeSet<String>,
 }
 
 impl Root {
-    /// Makes it. The drone removes the attempt's directory, so there is nothing to undo on an
-    /// error.
+    /// Makes the build root. On an error nothing needs to be undone, because the drone removes the
+    /// attempt's directory.
     ///
     /// # Errors
-    /// The disk, the snapshot or the installation of Portage does not allow it.
+    /// An I/O error, an invalid snapshot, or a missing Portage.
     pub fn make(from: Ingredients<'_>) -> Result<Self, RootError> {
         let config = from.config;
         let manifest = read_manifest(from.snapshot)?;
@@ -109,13 +109,13 @@ impl Root {
         let tree = Tree::at(base);
         for needed in ["bin/emerge", "share/portage/config/make.globals"] {
             let path = prefix.join(needed);
-            // What is named in the configuration is brought along; else it is part of the tree.
+            // A configured prefix is a path of this machine; the default one is part of the base.
             let there = if config.portage_prefix.is_some() { path.exists() } else { tree.has(&path) };
             if !there {
                 return Err(RootError::NoPortage(prefix, base.to_owned(), path));
             }
         }
-        // Symbolic links and Portage's own idea of a path must agree.
+        // Portage resolves symbolic links in paths, so these must be resolved as well.
         let real = |path: &Path| path.canonicalize().map_err(RootError::io("find", path));
         let (attempt, snapshot) = (real(from.attempt)?, real(from.snapshot)?);
         make_dir(&config.cache_dir)?;
@@ -137,7 +137,7 @@ impl Root {
                     writable: false,
                 }));
                 if let Some(dir) = from.jobserver {
-                    // Where a package's sandbox lets it write, too.
+                    // Below a path that Portage's sandbox lets builds write to.
                     let to = inside.tmp.join("jobserver");
                     jobserver = Some(to.join(PIPE));
                     binds.push(Bind { from: dir.to_owned(), to, writable: false });
@@ -179,14 +179,14 @@ impl Root {
         for dir in p.writable().into_iter().chain([&p.artifacts, &p.shared_distfiles]) {
             make_dir(dir)?;
         }
-        // As /var/tmp is: the user that Portage drops root's rights to builds in it, too.
+        // Like /var/tmp, because builds run as an unprivileged user.
         for dir in [&p.tmp, &p.distfiles, &p.home] {
             let mode = fs::Permissions::from_mode(0o1777);
             fs::set_permissions(dir, mode).map_err(RootError::io("open up", dir))?;
         }
         cache::use_metadata(&p.depcache)?;
-        // A Portage looks for its defaults below the prefix it believes in; where exactly
-        // was decided when it was installed.
+        // Portage looks for its defaults below a prefix that was fixed when it was installed; provide
+        // both possible ones.
         if let (Some(stack), true) = (self.stack(), self.config.portage_prefix.is_some()) {
             for below in ["share/portage/config", "usr/share/portage/config"] {
                 let to = stack.upper().join(below);
@@ -196,62 +196,62 @@ impl Root {
                 }
             }
         }
-        // Portage unpacks with gtar, which only Gentoo calls so.
+        // Portage unpacks with `gtar`, a name that only Gentoo provides.
         if let (None, Some(tar)) = (self.tree.program("gtar"), self.tree.program("tar")) {
             link(&tar, &p.tools.join("gtar"))?;
         }
         config::write(self)
     }
 
-    /// Its directory.
+    /// The attempt's directory.
     #[must_use]
     pub fn attempt(&self) -> &Path {
         &self.attempt
     }
 
-    /// Where everything is on this machine.
+    /// The paths on this machine.
     #[must_use]
     pub fn outside(&self) -> &Places {
         &self.outside
     }
 
-    /// Where everything is for the programs that run in it.
+    /// The paths for programs that run in the root.
     #[must_use]
     pub fn inside(&self) -> &Places {
         &self.inside
     }
 
-    /// What the snapshot says of itself.
+    /// The snapshot's manifest.
     #[must_use]
     pub fn manifest(&self) -> &SnapshotManifest {
         &self.manifest
     }
 
-    /// Whether the snapshot has a directory. One that a layer hides counts, too.
+    /// Whether the snapshot has a directory. One hidden by a higher layer counts as well.
     pub(super) fn has_in_snapshot(&self, path: &str) -> bool {
         let mut dirs = self.snapshot_layers.iter().chain([&self.outside.snapshot]);
         dirs.any(|dir| dir.join(path).is_dir())
     }
 
-    /// The drone's settings.
+    /// The drone's builder settings.
     #[must_use]
     pub fn config(&self) -> &BuilderConfig {
         &self.config
     }
 
-    /// How many compilers may run at once.
+    /// Maximum number of compilers that a build may run at once.
     #[must_use]
     pub fn jobs(&self) -> u32 {
         self.jobs
     }
 
-    /// A program of Portage's installation, such as `emerge`.
+    /// The path of a program of Portage, such as `emerge`.
     #[must_use]
     pub fn program(&self, name: &str) -> PathBuf {
         self.prefix.join("bin").join(name)
     }
 
-    /// The Python that Portage runs with.
+    /// The Python interpreter for Portage.
     #[must_use]
     pub fn python(&self) -> PathBuf {
         let own = self.prefix.join("bin/python");
@@ -259,7 +259,7 @@ impl Root {
         if brought && own.exists() {
             return own;
         }
-        // Links and all: what a virtual environment's Python is, its link says.
+        // Do not resolve links: a virtual environment is recognised by the path of its `python` link.
         ["python3", "python"]
             .iter()
             .find_map(|name| self.tree.program(name))
@@ -270,7 +270,7 @@ impl Root {
         &self.unwanted
     }
 
-    /// What the build's programs see as `/`, but for layers.
+    /// The tree that the build sees as `/`, without layers.
     pub(super) fn tree(&self) -> &Tree {
         &self.tree
     }
@@ -282,25 +282,25 @@ impl Root {
         }
     }
 
-    /// Where what was changed in it lies, if it is thrown away in the end.
+    /// The directory with the changes made in this root; `None` for a live root.
     #[must_use]
     pub fn upper(&self) -> Option<PathBuf> {
         self.stack().map(Stack::upper)
     }
 
-    /// What the machine itself has installed, if builds change that.
+    /// The packages installed on the machine, if builds in this root change them.
     #[must_use]
     pub fn live_packages(&self) -> Option<BTreeSet<String>> {
         (matches!(self.place, Place::Live) && !self.planning).then(|| self.tree.packages())
     }
 
-    /// Whether all that is installed is thrown away in the end.
+    /// Whether everything installed in this root is discarded in the end.
     #[must_use]
     pub fn is_thrown_away(&self) -> bool {
         self.stack().is_some()
     }
 
-    /// The command that runs a program in this root.
+    /// Returns the command line that runs a program in this root.
     #[must_use]
     pub fn command(&self, program: &Path, args: Vec<OsString>) -> (PathBuf, Vec<OsString>) {
         match self.stack() {
@@ -309,7 +309,7 @@ impl Root {
         }
     }
 
-    /// The whole environment of Portage's programs in this root.
+    /// The complete environment for Portage in this root.
     #[must_use]
     pub fn environment(&self) -> Vec<(OsString, OsString)> {
         let p = &self.inside;
@@ -340,17 +340,18 @@ impl Root {
         env
     }
 
-    /// Says which USE flags packages are built with, each as an atom and its flags. It
-    /// takes the place of what was said before.
+    /// Sets the USE flags of packages, each as an atom and its flags, replacing those of an earlier
+    /// call.
     ///
     /// # Errors
-    /// The disk.
+    /// The configuration file cannot be written.
     pub fn set_use(&self, entries: &[(String, Vec<String>)]) -> Result<(), RootError> {
         config::write_use(self, entries)
     }
 }
 
-/// What of the drone's directories is seen inside; the snapshot only if it is one directory.
+/// The bind mounts of the drone's directories. `snapshot` says whether to include the snapshot, which
+/// is bound only if it is a single directory.
 fn binds(outside: &Places, inside: &Places, planning: bool, snapshot: bool) -> Vec<Bind> {
     let pairs = |from: &[&PathBuf], to: &[&PathBuf], writable| -> Vec<Bind> {
         let pair =
@@ -367,8 +368,8 @@ fn binds(outside: &Places, inside: &Places, planning: bool, snapshot: bool) -> V
     all
 }
 
-/// What brings up to date what is shared by all that is installed, after layers were put over
-/// one another: the linker's cache, and the environment where a package adds to it.
+/// Shell command that regenerates the files shared by all packages after layers were stacked: the
+/// linker cache, and the environment if a package contributes to it.
 fn refresh(layers: &[PathBuf], prefix: &Path) -> String {
     if layers.iter().any(|layer| layer.join("etc/env.d").is_dir()) {
         return format!("{}/sbin/env-update || {0}/bin/env-update", prefix.display());

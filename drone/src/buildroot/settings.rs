@@ -1,9 +1,8 @@
-//! The settings that are a drone's own: where Portage works, how it packs, how much of the
-//! machine it takes.
+//! The Portage settings that belong to the drone: paths, packaging and resource limits.
 //!
-//! Portage has them last in `make.conf`, and as environment variables, which it puts above all that a
-//! bundle can say, `package.env` included. What of this kind a bundle sets and a drone has no
-//! need of is set to nothing, so that no setting of a workstation acts on this machine.
+//! They come last in `make.conf` and are also set as environment variables, which override everything
+//! in a bundle, `package.env` included. Variables of this kind that a bundle sets and the drone does
+//! not use are set to the empty string, so that no setting of a workstation affects this machine.
 
 use super::{Root, RootError};
 use std::{
@@ -13,13 +12,13 @@ use std::{
 };
 use swarm_common::portage_settings::{FEATURES_OF_ROOT, FEATURES_OFF, FEATURES_ON, is_drones_own};
 
-/// No file of settings is larger.
+/// Larger files are not searched for settings.
 const LARGEST_FILE: u64 = 1 << 20;
-/// Directories of a configuration that have no settings in them.
+/// Directories of a configuration that contain no settings.
 const NO_SETTINGS: [&str; 2] = ["patches", "savedconfig"];
 
-/// All of them. None changes what is in a package: that is the bundle's business alone, or
-/// two drones would build different packages from one snapshot.
+/// Returns all settings. None affects the content of packages, or two drones would build different
+/// packages from the same snapshot.
 pub(super) fn settings(root: &Root) -> BTreeMap<String, String> {
     let p = root.inside();
     let unwanted = root.unwanted().iter().map(|name| (name.clone(), String::new()));
@@ -37,7 +36,7 @@ pub(super) fn settings(root: &Root) -> BTreeMap<String, String> {
     for (key, value) in [
         ("BINPKG_FORMAT", "gpkg"),
         ("BINPKG_COMPRESS", "zstd"),
-        // Whether or not a signature counts, Portage has this program read a signed list of digests,
+        // Portage runs this program on a signed list of digests even if signatures are not verified,
         // and not every base has gpg.
         ("BINPKG_GPG_VERIFY_BASE_COMMAND", "sed -n /^DATA/p"),
         ("PORTAGE_BINHOST", ""),
@@ -52,8 +51,8 @@ pub(super) fn settings(root: &Root) -> BTreeMap<String, String> {
     ] {
         set(key, value.to_owned());
     }
-    // Portage drops root's rights to a user of this name; where there is none (anywhere
-    // but on Gentoo) it would fail.
+    // Portage drops privileges to this user and fails if it does not exist, as on other
+    // distributions.
     if rustix::process::geteuid().is_root() {
         let user = if root.tree().has_user("portage") { "portage" } else { "root" };
         set("PORTAGE_USERNAME", user.to_owned());
@@ -62,16 +61,16 @@ pub(super) fn settings(root: &Root) -> BTreeMap<String, String> {
     all
 }
 
-/// FEATURES of ours. They come last, so they are what counts.
+/// The drone's FEATURES, which come last and so take precedence.
 fn features(root: &Root) -> String {
     let mut features: Vec<String> = FEATURES_OFF.iter().map(|name| format!("-{name}")).collect();
     let mut have = |names: &[&str]| features.extend(names.iter().map(ToString::to_string));
-    // The orchestrator signs, and the drone has checked each file's digest when it was fetched.
+    // The orchestrator signs, and the drone has verified each file's digest after download.
     have(&FEATURES_ON);
-    // What Portage installs is put beside no index.
+    // Package files for installation have no index beside them.
     have(&["-pkgdir-index-trusted"]);
     if root.is_thrown_away() {
-        // Care for what a system has and keeps.
+        // Protections for systems that persist.
         have(&[
             "-merge-sync",
             "-merge-wait",
@@ -85,15 +84,15 @@ fn features(root: &Root) -> String {
         have(&["-sandbox", "-usersandbox"]);
     }
     if rustix::process::geteuid().is_root() {
-        // Portage tries each and goes without where the kernel refuses.
+        // Portage tries each and does without it if the kernel refuses.
         have(&FEATURES_OF_ROOT);
     }
     features.extend(root.config().extra_features.iter().cloned());
     features.join(" ")
 }
 
-/// Every variable of ours that is named in a bundle's configuration, whichever file it is in
-/// and whatever it is set to.
+/// Returns every variable that belongs to the drone and is named in any file of a bundle's
+/// configuration, whatever its value.
 pub(super) fn named_in(dir: &Path) -> Result<BTreeSet<String>, RootError> {
     let mut names = BTreeSet::new();
     let mut dirs: Vec<PathBuf> = dir.is_dir().then(|| dir.to_owned()).into_iter().collect();

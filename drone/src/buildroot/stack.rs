@@ -1,9 +1,8 @@
-//! A whole machine to build in: an overlay over a base, with layers between.
+//! The file system of a build: an overlay over a base, with layers in between.
 //!
-//! Each program is started in a mount namespace of its own, in which the overlay is mounted, and
-//! which the kernel takes away with its last process: there is nothing to unmount, whoever was
-//! killed. What was written stays in the attempt's directory, so that the next program finds
-//! it. Base and layers are only read.
+//! Each program runs in its own mount namespace in which the overlay is mounted. The kernel removes
+//! the namespace with its last process, so nothing needs to be unmounted, even after a kill. Written
+//! files stay in the attempt's directory for the next program. Base and layers are read-only.
 
 use super::{RootError, make_dir, tree::Tree};
 use crate::namespace;
@@ -14,16 +13,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The most layers of one overlay; the kernel takes 500.
+/// Maximum number of layers in an overlay; the kernel's limit is 500.
 pub const MOST_LAYERS: usize = 480;
 
-/// Mounts and enters. Arguments: the attempt's directory, the base, `nested` or nothing, the
-/// names of the layers, the options of overlays, what to run before, then any number of `hide PATH`,
-/// `ro FROM TO`, `rw FROM TO` and `lay LAYERS TO REPOSITORIES`, `--`, and the program with its arguments. 126
-/// is what a shell says of a program that cannot be run.
+/// Shell script that mounts the root and enters it. Arguments: the attempt's directory, the base,
+/// `nested` or an empty string, the names of the layers, overlay options, a command to run first,
+/// then any number of `hide PATH`, `ro FROM TO`, `rw FROM TO` and `lay LAYERS TO REPOSITORIES`, `--`,
+/// and the program with its arguments. Exit code 126 is the shell's code for a program that cannot be
+/// run.
 ///
-/// An overlay takes no layers that lie within one another, as the drone's do within its own `/`:
-/// then the base is an overlay of its own first, which lies within nothing.
+/// An overlay accepts no lower directories inside one another. The layers are inside the base if that
+/// is the drone's own `/`; then the base is first mounted as an overlay of its own, which has no path
+/// relation to them.
 const ENTER: &str = r#"fail() { echo "!!! the build root cannot be made: $1" >&2; exit 126; }
 at=$1 base=$2 nested=$3 layers=$4 options=$5 refresh=$6 in=$1/merged; shift 6
 # A page of options is all that old kernels take, and one option of the new calls is shorter still.
@@ -69,11 +70,11 @@ fi
 if [ -n "$refresh" ]; then chroot "$in" /bin/sh -c "$refresh" >/dev/null || fail "$refresh"; fi
 exec chroot "$in" "$@""#;
 
-/// What is changed is a whole file, so that it makes a layer. For others than the machine's root
-/// it is never anything else.
+/// Every changed file must be complete in the upper directory, so that it can become a layer. In a
+/// user namespace that is always the case.
 const OPTIONS: &str = "redirect_dir=off,metacopy=off,index=off";
 
-/// Something of the drone's that is seen inside.
+/// A bind mount of one of the drone's directories.
 #[derive(Debug)]
 pub(super) struct Bind {
     pub from: PathBuf,
@@ -86,19 +87,19 @@ pub(super) struct Bind {
 pub struct Stack {
     base: PathBuf,
     attempt: PathBuf,
-    /// Names of the layers, as the kernel takes them.
+    /// Names of the layers as an overlay option, each followed by a colon.
     layers: String,
     nested: bool,
     refresh: String,
     hidden: Vec<PathBuf>,
     binds: Vec<Bind>,
-    /// The names of a snapshot's layers, and where it and its repositories are seen.
+    /// The names of a snapshot's layers, and where the snapshot and its repositories are mounted.
     snapshot: Option<(String, [PathBuf; 2])>,
 }
 
 impl Stack {
-    /// Makes its directories. Of `layers` the last lies uppermost. `refresh` is a line of shell
-    /// that is run inside before each program.
+    /// Makes the directories of the overlay. `layers` are ordered lowest first. `refresh` is a shell
+    /// command that runs inside before each program.
     pub(super) fn make(
         base: &Path,
         attempt: &Path,
@@ -120,7 +121,7 @@ impl Stack {
             make_dir(&attempt.join(dir))?;
         }
         let names = name(layers, attempt, "")?;
-        // On another file system nothing lies within the base, whatever its path says.
+        // On another file system, a layer is not inside the base even if its path is.
         let disk =
             |path: &Path| fs::metadata(path).map(|found| found.dev()).map_err(RootError::io("look at", path));
         let base_disk = disk(base)?;
@@ -131,8 +132,7 @@ impl Stack {
         Ok(Self { base, attempt, layers: names, nested, refresh, hidden, binds, snapshot })
     }
 
-    /// Lays a snapshot's directories over one another, the lowest first, to be seen at `to`, and
-    /// its repositories at the other path.
+    /// Mounts a snapshot's layers, lowest first, at `to[0]` and its repositories at `to[1]`.
     pub(super) fn lay_snapshot(&mut self, layers: &[PathBuf], to: [PathBuf; 2]) -> Result<(), RootError> {
         if !layers.is_empty() {
             let names = name(layers, &self.attempt, "snapshot")?;
@@ -141,24 +141,25 @@ impl Stack {
         Ok(())
     }
 
-    /// Where the changes are.
+    /// The directory with the changes.
     pub(super) fn upper(&self) -> PathBuf {
         self.attempt.join("upper")
     }
 
-    /// Tells where things are inside once links of the base are followed.
+    /// Resolves links of the base in the mount points.
     pub(super) fn resolve(binds: Vec<Bind>, tree: &Tree) -> Vec<Bind> {
         binds.into_iter().map(|bind| Bind { to: tree.resolve(&bind.to), ..bind }).collect()
     }
 
-    /// The command that runs `program` inside.
+    /// Returns the command line that runs `program` inside.
     #[must_use]
     pub fn command(&self, program: &Path, args: &[OsString]) -> (PathBuf, Vec<OsString>) {
         let fixed = ["--mount", "--propagation", "private", "--", "/bin/sh", "-c", ENTER, "sh"];
         let mut all: Vec<OsString> = fixed.map(OsString::from).to_vec();
         all.extend([self.attempt.clone().into(), self.base.clone().into()]);
         let nested = if self.nested { "nested" } else { "" };
-        // What an overlay notes beside files is the machine's root's to write, or any user's.
+        // The machine's root stores overlay metadata in `trusted.*` attributes; a user namespace can
+        // only use `user.*`.
         let options = if namespace::is_entered() { "userxattr" } else { OPTIONS };
         all.extend([nested, &self.layers, options, &self.refresh].map(OsString::from));
         for path in &self.hidden {
@@ -178,7 +179,8 @@ impl Stack {
     }
 }
 
-/// Gives layers names that are short enough for the kernel, and lists these, the uppermost first.
+/// Links the layers under names short enough for the kernel's limit on mount options, and lists
+/// these, uppermost first.
 fn name(layers: &[PathBuf], attempt: &Path, kind: &str) -> Result<String, RootError> {
     let mut names = String::new();
     for (number, layer) in layers.iter().enumerate().rev() {

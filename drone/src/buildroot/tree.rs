@@ -1,8 +1,8 @@
-//! The tree that a build's programs see as `/`, looked at from outside.
+//! The tree that a build sees as `/`, examined from outside.
 //!
-//! Whether a build has Portage, a user or a tool is decided by the tree it runs in and not
-//! by the drone's machine, which may be of another distribution. Symbolic links are followed as
-//! programs inside will: an absolute one begins at the tree's top, not at the machine's.
+//! Whether a build has Portage, a user or a tool depends on this tree and not on the drone's machine,
+//! which may run another distribution. Symbolic links are resolved as inside: an absolute one starts
+//! at the top of the tree.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -12,10 +12,10 @@ use std::{
 };
 use swarm_common::cpv::Cpv;
 
-/// As many links as Linux follows.
+/// Linux's limit on symbolic links in a path.
 const MOST_LINKS: u32 = 40;
 
-/// A tree that will be somebody's `/`.
+/// A root file system.
 #[derive(Debug, Clone)]
 pub struct Tree {
     top: PathBuf,
@@ -28,8 +28,8 @@ impl Tree {
         Self { top: top.into() }
     }
 
-    /// What a path inside is without its links, still as a path inside. What is not there
-    /// is taken as it is written.
+    /// Resolves the symbolic links in a path; both paths are as seen inside. Missing components are
+    /// kept unchanged.
     #[must_use]
     pub fn resolve(&self, path: &Path) -> PathBuf {
         let parts = |path: &Path| -> Vec<OsString> {
@@ -58,45 +58,46 @@ impl Tree {
         real
     }
 
-    /// Where a path inside is from outside, links not followed.
+    /// Converts an inside path to an outside one without following links.
     fn outside(&self, path: &Path) -> PathBuf {
         self.top.join(path.strip_prefix("/").unwrap_or(path))
     }
 
-    /// Whether there is something at this path inside.
+    /// Whether the path exists inside, following links.
     #[must_use]
     pub fn has(&self, path: &Path) -> bool {
         self.outside(&self.resolve(path)).symlink_metadata().is_ok()
     }
 
-    /// The same, but a link at the end is not followed.
+    /// Like [`Self::has`], but does not follow a link in the last component.
     #[must_use]
     pub fn has_itself(&self, path: &Path) -> bool {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return true };
         self.outside(&self.resolve(parent).join(name)).symlink_metadata().is_ok()
     }
 
-    /// Where a package's entry in the database is: `category/name-version`.
+    /// The directory of a package's entry in the database. `package` is `category/name-version`.
     #[must_use]
     pub fn entry(&self, package: &str) -> PathBuf {
         self.outside(&self.resolve(&Path::new("/var/db/pkg").join(package)))
     }
 
-    /// The path of a program inside.
+    /// Finds a program in the usual directories; returns its path inside.
     #[must_use]
     pub fn program(&self, name: &str) -> Option<PathBuf> {
         let dirs = ["/usr/bin", "/bin", "/usr/local/bin"];
         dirs.iter().map(|dir| Path::new(dir).join(name)).find(|path| self.has(path))
     }
 
-    /// Whether there is a user of this name.
+    /// Whether a user with this name exists.
     #[must_use]
     pub fn has_user(&self, name: &str) -> bool {
         fs::read_to_string(self.outside(&self.resolve(Path::new("/etc/passwd"))))
             .is_ok_and(|text| text.lines().any(|line| line.split(':').next() == Some(name)))
     }
 
-    /// What Portage has installed in a slot: `category/name-version`, and when that was built.
+    /// The package installed in a slot, as `category/name-version` and its build time, separated by a
+    /// space.
     #[must_use]
     pub fn installed(&self, cp: &str, slot: &str) -> Option<String> {
         let (category, name) = cp.split_once('/')?;
@@ -112,7 +113,7 @@ impl Tree {
         None
     }
 
-    /// The number of a user or a group (`/etc/passwd`, `/etc/group`) by its name.
+    /// The numeric id of a user or group; `file` is `/etc/passwd` or `/etc/group`.
     #[must_use]
     pub fn number_of(&self, file: &str, name: &str) -> Option<u32> {
         let text = fs::read_to_string(self.outside(&self.resolve(Path::new(file)))).ok()?;
@@ -120,13 +121,13 @@ impl Tree {
         line.split(':').nth(2)?.parse().ok()
     }
 
-    /// What Portage has installed, as `category/name-version`.
+    /// All installed packages as `category/name-version`.
     #[must_use]
     pub fn packages(&self) -> BTreeSet<String> {
         let names = |dir: &Path| -> Vec<String> {
             let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
             let names = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned());
-            // One in the making begins with a dash.
+            // Portage prefixes unfinished entries with a dash.
             names.filter(|name| !name.starts_with(['-', '.'])).collect()
         };
         let top = self.outside(&self.resolve(Path::new("/var/db/pkg")));

@@ -1,22 +1,22 @@
-//! Whether what is installed in a base is whole, as its package database has it.
+//! Checks the installed packages of a base against its package database.
 
 use super::{layer::owned_path, tree::Tree};
 use std::{fs, io, path::Path};
 use swarm_common::sonames::{self, Sonames};
 
-/// A path that a package has by the database and that is not there, if there is one. `entry` is
+/// Returns the first path in a package's `CONTENTS` that does not exist. `entry` is
 /// `category/name-version`.
 ///
 /// # Errors
-/// The package's entry cannot be read.
+/// The package's `CONTENTS` cannot be read.
 pub fn missing(base: &Tree, entry: &str) -> io::Result<Option<String>> {
     let contents = fs::read_to_string(base.entry(entry).join("CONTENTS"))?;
     let mut paths = contents.lines().filter_map(owned_path);
     Ok(paths.find(|path| !base.has_itself(Path::new(path))).map(str::to_owned))
 }
 
-/// The sonames that packages need and none provides. None while the C library is no package's:
-/// then any library may be there without one.
+/// The sonames that packages require and no package provides. Empty if no package provides the C
+/// library, because then libraries may come from outside the package database.
 #[must_use]
 pub fn unprovided(base: &Tree) -> Sonames {
     let (mut needed, mut provided) = (Sonames::new(), Sonames::new());

@@ -1,4 +1,4 @@
-//! Pipes, tokens, and builds that die with them.
+//! Tests of pipes, tokens, and builds that are killed while they hold tokens.
 
 use super::*;
 use std::{
@@ -24,20 +24,20 @@ fn tokens_go_where_they_are_used_and_none_comes_out_of_nothing() {
     assert_eq!(shares(2, &[seen(true, 4, 1), hungry]), [3, 0], "more are in use than there should be");
 }
 
-/// A build's end of a pipe.
+/// Opens the pipe like a build does.
 fn open(seat: &Seat) -> File {
     let mut options = OpenOptions::new();
     std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, OFlags::NONBLOCK.bits() as i32);
     options.read(true).write(true).open(seat.dir().join(PIPE)).unwrap()
 }
 
-/// Takes all tokens that a build can get.
+/// Takes all tokens that are available to a build.
 fn take_all(pipe: &mut File) -> usize {
     let mut room = [0; 64];
     pipe.read(&mut room).unwrap_or(0)
 }
 
-/// A program that has taken so many tokens and keeps them.
+/// A process that takes `tokens` tokens and keeps them.
 fn greedy(seat: &Seat, tokens: usize) -> Child {
     let script = r#"head -c "$2" <>"$1" && echo && exec sleep 600"#;
     let pipe = seat.dir().join(PIPE);
@@ -86,7 +86,8 @@ fn what_a_dead_build_hands_in_late_is_not_counted_twice() {
     assert_eq!(take_all(&mut pipe), 0, "all are in use");
     lives.write_all(b"+++++").unwrap();
     server.lock().balance().unwrap();
-    // Four beside the one that each may run: one at hand where they lay, the rest where none was.
+    // Four tokens in addition to the two free jobs: one stays in the slot that had them unused, the
+    // rest goes to the slot without any.
     assert_eq!((take_all(&mut pipe), take_all(&mut lives)), (3, 1));
 }
 
@@ -109,7 +110,7 @@ async fn tokens_move_while_builds_go_on() {
             }
         }
     });
-    assert_eq!(tokio::time::timeout(Duration::from_secs(30), got).await.unwrap(), 1);
+    assert_eq!(tokio::time::timeout(Duration::from_secs(60), got).await.unwrap(), 1);
 }
 
 #[test]

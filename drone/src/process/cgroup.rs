@@ -1,25 +1,27 @@
-//! Control groups: the kernel's own list of everything a build started.
+//! Control groups: the kernel's own list of all processes of a build.
 //!
-//! Version 2 (the unified tree) and version 1 (a tree for each controller) are both
-//! found in practice, also mixed; every tree that may be written to gets a directory of
-//! its own, below the group that the drone itself is in. Where none may be written to
-//! there is no control group, and [`super::group`] falls back to what it can find itself.
+//! Version 2 (the unified hierarchy) and version 1 (one hierarchy per controller) are both in use,
+//! also together. A build gets a group in every hierarchy that the drone may write to, below the
+//! drone's own group. If there is none, [`super::group`] falls back to other ways of finding
+//! processes.
 //!
-//! What the system gives is used, nothing is changed outside the directories that are made;
-//! [`super::delegated`] is where a group that belongs to the drone is made ready for it.
+//! This module changes nothing outside the groups that it creates; [`super::delegated`] prepares a
+//! group that was delegated to the drone.
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::{fs, io, path::PathBuf, time::Duration};
 
-/// Where control groups are.
+/// Mount point of the control groups.
 const ROOT: &str = "/sys/fs/cgroup";
-/// The version 1 trees that are of use: to count memory, processes and time.
-const V1: [&str; 3] = ["memory", "pids", "cpuacct"];
-/// How often a killing is repeated before it is given up, and the pause between.
+/// The version 1 controllers that are used.
+const V1: [&str; 4] = ["memory", "pids", "cpu", "cpuacct"];
+/// Period of the CPU limit in microseconds; the kernel's default.
+const PERIOD_US: u64 = 100_000;
+/// Maximum number of rounds of killing, and the pause between them.
 const KILL_ROUNDS: u32 = 400;
 const KILL_PAUSE: Duration = Duration::from_millis(10);
 
-/// The directories of one build.
+/// The control groups of one build.
 #[derive(Debug, Default)]
 pub(super) struct Cgroups {
     dirs: Vec<Dir>,
@@ -36,10 +38,11 @@ enum Kind {
     Unified,
     Memory,
     Pids,
-    CpuAcct,
+    /// `cpu` and `cpuacct`, which usually share a hierarchy.
+    Cpu,
 }
 
-/// The trees, each with the directory of the group that this process is in.
+/// The hierarchies, each with the directory of the group that this process is in.
 fn trees() -> Vec<Dir> {
     let Ok(own) = fs::read_to_string("/proc/self/cgroup") else { return Vec::new() };
     let mut trees = Vec::new();
@@ -51,7 +54,7 @@ fn trees() -> Vec<Dir> {
             let root = [ROOT.to_owned(), format!("{ROOT}/unified")]
                 .into_iter()
                 .find(|r| PathBuf::from(r).join("cgroup.controllers").exists());
-            // The groups of builds are beside the drone's own.
+            // Groups of builds are siblings of the drone's own group.
             let group = group.strip_suffix(super::delegated::OWN).unwrap_or(group);
             trees.extend(root.map(|r| Dir { path: PathBuf::from(r).join(group), kind: Kind::Unified }));
             continue;
@@ -59,7 +62,7 @@ fn trees() -> Vec<Dir> {
         let kind = match controllers.split(',').find(|c| V1.contains(c)) {
             Some("memory") => Kind::Memory,
             Some("pids") => Kind::Pids,
-            Some("cpuacct") => Kind::CpuAcct,
+            Some("cpu" | "cpuacct") => Kind::Cpu,
             _ => continue,
         };
         trees.push(Dir { path: PathBuf::from(ROOT).join(controllers).join(group), kind });
@@ -67,19 +70,18 @@ fn trees() -> Vec<Dir> {
     trees
 }
 
-/// The groups of version 2 that this process, or the drone's own group, is in.
+/// The version 2 groups of this process; the delegated group if [`super::delegated`] has moved it.
 pub(super) fn unified() -> impl Iterator<Item = PathBuf> {
     trees().into_iter().filter(|tree| tree.kind == Kind::Unified).map(|tree| tree.path)
 }
 
 impl Cgroups {
-    /// Makes a group called `name` in every tree that lets us.
+    /// Creates a group called `name` in every hierarchy that permits it.
     pub fn new(name: &str) -> Self {
         let mut dirs = Vec::new();
         for tree in trees() {
             let path = tree.path.join(name);
-            // A refusal is the normal case for a drone without the rights: then this tree
-            // is not used.
+            // Failure is normal for a drone without privileges; this hierarchy is then not used.
             if fs::create_dir(&path).is_ok() {
                 dirs.push(Dir { path, kind: tree.kind });
             }
@@ -87,7 +89,7 @@ impl Cgroups {
         Self { dirs }
     }
 
-    /// Those whose names begin with `prefix`: what an earlier drone left.
+    /// Groups whose names begin with `prefix`, left by an earlier drone.
     pub fn left(prefix: &str) -> Vec<Self> {
         let of = |tree: Dir| -> Vec<Dir> {
             let Ok(entries) = fs::read_dir(&tree.path) else { return Vec::new() };
@@ -100,12 +102,12 @@ impl Cgroups {
         trees().into_iter().flat_map(of).map(|dir| Self { dirs: vec![dir] }).collect()
     }
 
-    /// The files to write a process id to, for it to join.
+    /// The files to which a process writes its id to join.
     pub fn procs(&self) -> impl Iterator<Item = PathBuf> {
         self.dirs.iter().map(|d| d.path.join("cgroup.procs"))
     }
 
-    /// Ids of the members.
+    /// Process ids of the members.
     pub fn members(&self) -> Vec<i32> {
         let mut pids: Vec<i32> = Vec::new();
         for procs in self.procs() {
@@ -117,16 +119,16 @@ impl Cgroups {
         pids
     }
 
-    /// Kills all members, and those they make meanwhile, until none is left.
+    /// Kills all members, including those created meanwhile, until none is left.
     pub async fn kill(&self) {
         for dir in &self.dirs {
-            // No more forks: a bomb could otherwise outrun the killing.
+            // Forbid forks or kill all members at once: a fork bomb could outrun the loop below.
             let file = match dir.kind {
                 Kind::Pids => ("pids.max", "0"),
                 Kind::Unified => ("cgroup.kill", "1"),
-                Kind::Memory | Kind::CpuAcct => continue,
+                Kind::Memory | Kind::Cpu => continue,
             };
-            // An old kernel has no such file; the loop below does it, too.
+            // Old kernels lack the file; then only the loop kills.
             let _ = fs::write(dir.path.join(file.0), file.1);
         }
         for _ in 0..KILL_ROUNDS {
@@ -138,95 +140,115 @@ impl Cgroups {
         tracing::error!(members = ?self.members(), "processes of a build cannot be killed");
     }
 
-    /// One round of killing; whether there was anybody.
+    /// One round of killing; returns whether there were members.
     pub fn kill_once(&self) -> bool {
         let members = self.members();
         for pid in members.iter().filter_map(|pid| Pid::from_raw(*pid).filter(|_| *pid > 1)) {
-            // Gone meanwhile is as good.
+            // The process may have ended meanwhile.
             let _ = kill_process(pid, Signal::KILL);
         }
         !members.is_empty()
     }
 
-    /// Time of all members so far, in milliseconds, if the kernel counts it.
+    /// CPU time of all members so far in milliseconds, if the kernel counts it.
     pub fn cpu_ms(&self) -> Option<u64> {
         self.dirs.iter().find_map(|dir| match dir.kind {
-            Kind::CpuAcct => Some(read(dir, "cpuacct.usage").ok()?.trim().parse::<u64>().ok()? / 1_000_000),
+            Kind::Cpu => Some(read(dir, "cpuacct.usage").ok()?.trim().parse::<u64>().ok()? / 1_000_000),
             Kind::Unified => Some(field(&read(dir, "cpu.stat").ok()?, "usage_usec")? / 1000),
             Kind::Memory | Kind::Pids => None,
         })
     }
 
-    /// Memory of all members now, without page cache, in bytes.
+    /// Current memory of all members in bytes, without page cache.
     pub fn memory_bytes(&self) -> Option<u64> {
         self.dirs.iter().find_map(|dir| match dir.kind {
             Kind::Memory => field(&read(dir, "memory.stat").ok()?, "total_rss"),
             Kind::Unified => field(&read(dir, "memory.stat").ok()?, "anon"),
-            Kind::Pids | Kind::CpuAcct => None,
+            Kind::Pids | Kind::Cpu => None,
         })
     }
 
-    /// The most memory that was ever charged to them, page cache included, in bytes.
+    /// Peak memory of all members in bytes, including page cache.
     pub fn peak_bytes(&self) -> Option<u64> {
         self.dirs.iter().find_map(|dir| match dir.kind {
             Kind::Memory => read(dir, "memory.max_usage_in_bytes").ok()?.trim().parse().ok(),
             Kind::Unified => read(dir, "memory.peak").ok()?.trim().parse().ok(),
-            Kind::Pids | Kind::CpuAcct => None,
+            Kind::Pids | Kind::Cpu => None,
         })
     }
 
-    /// Lets members have so many bytes together, without swap. Whether the kernel will
-    /// see to it.
+    /// Limits the memory of all members together, without swap. Returns whether the limit is in
+    /// effect.
     pub fn limit_memory(&self, bytes: u64) -> bool {
         let mut limited = false;
         for dir in &self.dirs {
             let (memory, swap, swap_bytes) = match dir.kind {
                 Kind::Memory => ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", bytes),
                 Kind::Unified => ("memory.max", "memory.swap.max", 0),
-                Kind::Pids | Kind::CpuAcct => continue,
+                Kind::Pids | Kind::Cpu => continue,
             };
             if fs::write(dir.path.join(memory), bytes.to_string()).is_ok() {
                 limited = true;
-                // There is no such file where the kernel does not count swap.
+                // The file does not exist if the kernel does not account for swap.
                 let _ = fs::write(dir.path.join(swap), swap_bytes.to_string());
             }
         }
         limited
     }
 
-    /// Lets members be so many processes and threads together. Whether the kernel will see to it.
+    /// Limits the number of processes and threads. Returns whether the limit is in effect.
     pub fn limit_processes(&self, count: u32) -> bool {
         let mut limited = false;
         for dir in self.dirs.iter().filter(|dir| matches!(dir.kind, Kind::Pids | Kind::Unified)) {
-            // There is no such file where the controller was not given to us.
+            // The file does not exist if the controller was not delegated.
             limited |= fs::write(dir.path.join("pids.max"), count.to_string()).is_ok();
         }
         limited
     }
 
-    /// Whether the kernel killed a member for want of memory.
+    /// Limits the CPU time of all members together to `count` processors. Returns whether the limit
+    /// is in effect.
+    pub fn limit_processors(&self, count: u32) -> bool {
+        let quota = u64::from(count) * PERIOD_US;
+        let mut limited = false;
+        for dir in &self.dirs {
+            // The files do not exist if the controller was not delegated.
+            limited |= match dir.kind {
+                Kind::Cpu => {
+                    let period = fs::write(dir.path.join("cpu.cfs_period_us"), PERIOD_US.to_string());
+                    period.and_then(|()| fs::write(dir.path.join("cpu.cfs_quota_us"), quota.to_string()))
+                }
+                Kind::Unified => fs::write(dir.path.join("cpu.max"), format!("{quota} {PERIOD_US}")),
+                Kind::Memory | Kind::Pids => continue,
+            }
+            .is_ok();
+        }
+        limited
+    }
+
+    /// Whether the kernel killed a member because memory ran out.
     pub fn out_of_memory(&self) -> bool {
         self.dirs.iter().any(|dir| {
             let file = match dir.kind {
                 Kind::Memory => "memory.oom_control",
                 Kind::Unified => "memory.events",
-                Kind::Pids | Kind::CpuAcct => return false,
+                Kind::Pids | Kind::Cpu => return false,
             };
             read(dir, file).ok().and_then(|text| field(&text, "oom_kill")).is_some_and(|n| n > 0)
         })
     }
 
-    /// Removes the directories; members must be gone.
+    /// Removes the groups, which must be empty.
     pub fn remove(&mut self) {
         self.dirs.retain(|dir| match fs::remove_dir(&dir.path) {
             Ok(()) => false,
             Err(e) if e.kind() == io::ErrorKind::NotFound => false,
-            // Busy: the last member is dead but still on its way out.
+            // Busy: the last member is dead but not yet gone.
             Err(_) => true,
         });
     }
 
-    /// Whether [`remove`](Self::remove) removed all.
+    /// Whether [`remove`](Self::remove) has removed all groups.
     pub fn is_gone(&self) -> bool {
         self.dirs.is_empty()
     }
@@ -236,7 +258,7 @@ fn read(dir: &Dir, file: &str) -> io::Result<String> {
     fs::read_to_string(dir.path.join(file))
 }
 
-/// The value of `key` in lines of `key value`.
+/// The value of `key` in lines of the form `key value`.
 fn field(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
 }

@@ -1,23 +1,23 @@
-//! A control group that was given to the drone (version 2, `Delegate=` of systemd).
+//! Prepares a control group that was delegated to the drone (version 2, `Delegate=` of systemd).
 //!
-//! The kernel lets a group limit the groups below it only while no process is in it itself
-//! (cgroup-v2, "no internal processes"). So the drone moves into a group below, and the groups of
-//! its builds beside that one can have limits.
+//! A group can only limit its child groups while it has no processes itself (cgroup-v2, "no internal
+//! processes"). So the drone moves itself to a child group, and the groups of its builds become
+//! siblings of that.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
 
-/// The group below that the drone itself is in.
+/// Name of the child group for the drone itself.
 pub(super) const OWN: &str = "swarm-drone.own";
-/// What is handed on to the groups of builds, where it is there.
+/// Controllers enabled for the groups of builds, if available.
 const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
-/// Rounds of moving: a process may start another meanwhile.
+/// Maximum number of rounds of moving; a process may fork meanwhile.
 const ROUNDS: u32 = 16;
 
-/// Makes room for limits in the group that this process is in, if it has been given to the
-/// drone. Where it has not, builds have no limits, and [`super::group`] says so.
+/// Prepares the group of this process for limits, if it was delegated to the drone. Otherwise builds
+/// have no limits and [`super::group`] logs that.
 pub fn take_over() {
     for group in super::cgroup::unified() {
         if !is_ours(&group) {
@@ -29,7 +29,8 @@ pub fn take_over() {
     }
 }
 
-/// Whether nobody else uses the group: the service manager says so, or nobody else is in it.
+/// Whether the group is exclusively the drone's: either it is marked as delegated, or this process is
+/// its only member.
 fn is_ours(group: &Path) -> bool {
     let delegated = ["user.delegate", "trusted.delegate"].iter().any(|name| {
         let mut value = [0; 8];
@@ -38,7 +39,7 @@ fn is_ours(group: &Path) -> bool {
     delegated || members(group).is_ok_and(|members| members == [std::process::id().to_string()])
 }
 
-/// Moves the members of a group into one below, and has the group hand its controllers on.
+/// Moves the members of a group to a child group and enables the controllers for child groups.
 fn hand_on(group: &Path) -> io::Result<PathBuf> {
     let own = group.join(OWN);
     match fs::create_dir(&own) {
@@ -52,7 +53,7 @@ fn hand_on(group: &Path) -> io::Result<PathBuf> {
         }
         for member in members {
             match fs::write(own.join("cgroup.procs"), member) {
-                // Ended meanwhile.
+                // The process ended meanwhile.
                 Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {}
                 other => other?,
             }
@@ -75,7 +76,7 @@ mod tests {
     use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
     use std::process::{Child, Command};
 
-    /// A cgroup tree of version 2 with a group of our own in it.
+    /// A mounted version 2 hierarchy with a group for the test.
     struct Tree {
         root: tempfile::TempDir,
         child: Child,
@@ -118,7 +119,7 @@ mod tests {
             words.filter(|c| CONTROLLERS.contains(&c.as_str())).collect()
         };
         assert_eq!(wanted(read("cgroup.subtree_control")), wanted(read("cgroup.controllers")));
-        // As a build's first process does.
+        // As the first process of a build does.
         fs::create_dir(group.join("build")).unwrap();
         fs::write(group.join("build/cgroup.procs"), &pid).unwrap();
         assert_eq!(members(&group.join("build")).unwrap().join(" "), pid);

@@ -1,9 +1,9 @@
-//! All processes of one [`Job`](super::Job), found by every means there is.
+//! Tracks all processes of one [`Job`].
 //!
-//! The control group knows them all. Where there is none, descendants are found by
-//! parentage, process group, session, and a mark in the environment that even a process
-//! with a new session and a new parent inherits. Both are always used: a control group
-//! that could be made but not joined must not let anything escape.
+//! A control group knows all of them. Without one, descendants are found by parent, process group,
+//! session, and an environment variable that they inherit even into a new session under a new parent.
+//! Both ways are always used, so that nothing escapes from a control group that could be created but
+//! not joined.
 
 use super::{Job, cgroup::Cgroups, table};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
@@ -16,11 +16,11 @@ use std::{
 };
 use swarm_common::digest::Digest;
 
-/// The variable that says whose process it is.
+/// Environment variable that names the owner of a process.
 const OWNER: &str = "SWARM_DRONE_DIR";
-/// The variable that says of which job.
+/// Environment variable that names the job of a process.
 const JOB: &str = "SWARM_DRONE_JOB";
-/// How often the last traces are looked for, and the pause between.
+/// Maximum number of rounds of the final cleanup, and the pause between them.
 const ROUNDS: u32 = 200;
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -36,14 +36,14 @@ pub(super) struct Group {
     over: bool,
 }
 
-/// The beginning of the names of this owner's control groups.
+/// Common prefix of the names of this owner's control groups.
 fn prefix(owner: &Path) -> String {
     let digest = Digest::of(owner.as_os_str().as_bytes()).to_string();
     format!("swarm-drone-{}-", &digest[..12])
 }
 
 impl Group {
-    /// A group without members as yet, with the limits of a job.
+    /// Creates a group without members and with the limits of a job.
     pub fn new(job: &Job) -> Self {
         let owner = &job.owner;
         static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -56,6 +56,11 @@ impl Group {
         {
             tracing::warn!("there is no control group to limit memory with; builds take what they like");
         }
+        if let Some(processors) = job.processors_max
+            && !cgroups.limit_processors(processors)
+        {
+            tracing::warn!("there is no control group to limit processors with; builds take what they like");
+        }
         Self {
             cgroups,
             owner: owner.clone().into(),
@@ -67,20 +72,20 @@ impl Group {
         }
     }
 
-    /// Says who the first member is.
+    /// Sets the first process.
     pub fn leader(mut self, pid: Option<u32>) -> Self {
         self.leader = pid.and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0);
         self
     }
 
-    /// The files that the first member writes its id to, separated by spaces. (Their
-    /// names are the kernel's and ours, and have none.)
+    /// The files to which the first process writes its id, separated by spaces. None of the names
+    /// contains a space.
     pub fn join_list(&self) -> OsString {
         let files: Vec<_> = self.cgroups.procs().map(|p| p.display().to_string()).collect();
         files.join(" ").into()
     }
 
-    /// The variables by which descendants are known.
+    /// Environment variables that identify descendants.
     pub fn marks(&self) -> [(OsString, OsString); 2] {
         [(OWNER.into(), self.owner.clone()), (JOB.into(), self.job.clone().into())]
     }
@@ -89,7 +94,7 @@ impl Group {
         table::family(self.leader, format!("{JOB}={}", self.job).as_bytes())
     }
 
-    /// Notes how much time and memory they take now.
+    /// Records current CPU time and memory.
     pub fn sample(&mut self) {
         let (cpu, memory) = (self.cgroups.cpu_ms(), self.cgroups.memory_bytes());
         if let (Some(cpu), Some(memory)) = (cpu, memory) {
@@ -106,16 +111,16 @@ impl Group {
         self.peak_memory_bytes = self.peak_memory_bytes.max(memory.unwrap_or(resident));
     }
 
-    /// Asks all to end.
+    /// Sends SIGTERM to the process group.
     pub fn terminate(&self) {
         if let Some(leader) = Pid::from_raw(self.leader).filter(|_| self.leader > 1) {
-            // Gone meanwhile is what is wanted.
+            // It may have ended meanwhile.
             let _ = kill_process_group(leader, Signal::TERM);
         }
     }
 
-    /// Kills whoever is left, removes the control groups, and gives time in milliseconds,
-    /// memory in bytes, and whether memory ran out.
+    /// Kills all remaining processes and removes the control groups. Returns CPU time in
+    /// milliseconds, peak memory in bytes, and whether memory ran out.
     pub async fn end(&mut self) -> (u64, u64, bool) {
         self.cgroups.kill().await;
         for _ in 0..ROUNDS {
@@ -142,14 +147,14 @@ impl Group {
         (self.cpu_ms, self.peak_memory_bytes, out_of_memory)
     }
 
-    /// One round of killing what the process table shows; whether there was anybody.
+    /// Kills the processes found in the process table once; returns whether there were any.
     fn kill_family(&self) -> bool {
         kill_all(&self.family())
     }
 }
 
 impl Drop for Group {
-    /// The way out when the caller is gone: the same, but without waiting for long.
+    /// Cleans up when the caller's future was dropped. It cannot await, so it only waits briefly.
     fn drop(&mut self) {
         if self.over {
             return;
@@ -167,37 +172,28 @@ impl Drop for Group {
 
 #[cfg(test)]
 impl Group {
-    /// As on a machine whose control groups cannot be written to.
+    /// Simulates a machine whose control groups are not writable.
     pub fn forget_cgroups(&mut self) {
         self.cgroups.remove();
     }
 }
 
-/// Whether this machine lets this process limit the memory of others.
+/// Whether this machine supports a limit.
 #[cfg(test)]
-pub(super) fn limits_memory(owner: &Path) -> bool {
+pub(super) fn can(owner: &Path, limit: impl FnOnce(&Cgroups) -> bool) -> bool {
     let mut cgroups = Cgroups::new(&format!("{}probe", prefix(owner)));
-    let limits = cgroups.limit_memory(1 << 30);
+    let limits = limit(&cgroups);
     cgroups.remove();
     limits
 }
 
-/// Whether this machine lets this process limit how many others there are.
-#[cfg(test)]
-pub(super) fn limits_processes(owner: &Path) -> bool {
-    let mut cgroups = Cgroups::new(&format!("{}probe", prefix(owner)));
-    let limits = cgroups.limit_processes(1000);
-    cgroups.remove();
-    limits
-}
-
-/// Control groups of this owner that are still there.
+/// Remaining control groups of this owner.
 #[cfg(test)]
 pub(super) fn left_groups(owner: &Path) -> Vec<Cgroups> {
     Cgroups::left(&prefix(owner))
 }
 
-/// Kills these; whether one of them was alive.
+/// Kills these processes; returns whether any was alive.
 fn kill_all(entries: &[table::Entry]) -> bool {
     let mut any = false;
     for entry in entries.iter().filter(|e| !e.zombie) {
@@ -209,9 +205,9 @@ fn kill_all(entries: &[table::Entry]) -> bool {
     any
 }
 
-/// Kills what an earlier drone with the same `owner` directory left behind, and removes
-/// its control groups; gives how many processes that were. Call it before the first job:
-/// it does not tell the living apart from the forgotten.
+/// Kills processes and removes control groups that an earlier drone with the same `owner` directory
+/// left behind. Returns the number of processes. Call it before the first job, because it kills
+/// running jobs as well.
 pub async fn sweep_leftovers(owner: &Path) -> usize {
     let mut mark = OsString::from(format!("{OWNER}="));
     mark.push(owner);

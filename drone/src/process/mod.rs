@@ -1,22 +1,24 @@
-//! Running one program so that nothing of it outlives the call.
+//! Runs a program so that no process of it outlives the call.
 //!
-//! A build starts compilers, daemons and whatever an ebuild likes; each of them may leave
-//! its session, ignore signals or hold the output open. So a program runs in a
-//! [`Group`](group::Group): a control group of its own where one can be made, and in any
-//! case a process group and a mark in the environment that descendants inherit. When
-//! [`run`] returns, or its future is dropped, all of them are gone.
+//! A build starts compilers, daemons and whatever an ebuild likes; each may leave its session, ignore
+//! signals or keep the output open. So a program runs in a [`Group`]: a control group
+//! if one can be created, and in any case a process group and an environment variable that
+//! descendants inherit. When [`run`] returns or its future is dropped, all of these processes are
+//! gone.
 //!
-//! The environment is empty but for what the [`Job`] names: what a build sees must not
-//! depend on the shell that started the drone.
+//! The environment contains only what the [`Job`] specifies, so that builds do not depend on the
+//! environment of the drone.
 
 mod cgroup;
 mod delegated;
+mod disk;
 mod group;
 mod table;
 #[cfg(test)]
 mod tests;
 
 pub use delegated::take_over;
+pub use disk::{DiskLimit, Excess, disk_usage, too_little_free};
 pub use group::sweep_leftovers;
 
 use group::Group;
@@ -33,77 +35,83 @@ use std::{
 use tokio::{io::AsyncReadExt, process::Command};
 use tokio_util::sync::CancellationToken;
 
-/// How often limits are looked at and memory is sampled.
+/// Interval at which limits are checked and memory is sampled.
 const TICK: Duration = Duration::from_millis(200);
-/// Output is handed on in pieces of at most this many bytes.
+/// Maximum size of a piece of output.
 const PIECE_BYTES: usize = 64 * 1024;
-/// How long the rest of the output may take after the last process is gone.
+/// How long reading the remaining output may take after the last process has ended.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// What to run, and for how long.
+/// A program to run and its limits.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// The program: an absolute path, or a name looked up in the `PATH` of `env`.
+    /// An absolute path, or a name to look up in the `PATH` of `env`.
     pub program: PathBuf,
-    /// Its arguments.
+    /// Arguments of the program.
     pub args: Vec<OsString>,
-    /// Its whole environment.
+    /// The complete environment.
     pub env: Vec<(OsString, OsString)>,
-    /// Its working directory.
+    /// The working directory.
     pub dir: PathBuf,
-    /// Whose process it is, so that a later drone finds what an earlier one left: the
-    /// working directory of the drone.
+    /// The working directory of the drone. It identifies the owner of the processes, so that a
+    /// restarted drone finds those left behind.
     pub owner: PathBuf,
-    /// It may run this long.
+    /// Maximum run time.
     pub timeout: Duration,
-    /// It may print nothing for this long.
+    /// Maximum time without output.
     pub silence: Duration,
-    /// How long it may take to end itself after SIGTERM.
+    /// Time between SIGTERM and SIGKILL.
     pub grace: Duration,
-    /// All its processes together may have this much memory, in bytes.
+    /// Memory limit for all processes together, in bytes.
     pub memory_max: Option<u64>,
-    /// How many processes and threads it may have at once.
+    /// CPU limit for all processes together, in processors.
+    pub processors_max: Option<u32>,
+    /// Disk limit.
+    pub disk: DiskLimit,
+    /// Maximum number of processes and threads.
     pub processes_max: u32,
 }
 
-/// Takes the output, both streams in one, as it comes. It may take its time: the program
-/// waits, and the silence is not counted.
+/// Receives the output, stdout and stderr combined. While it is busy the program waits, and the time
+/// does not count as silence.
 pub trait Sink: Send {
-    /// Takes a piece. `Break` stops the program.
+    /// Receives a piece. `Break` stops the program.
     fn take(&mut self, piece: &[u8]) -> impl Future<Output = ControlFlow<()>> + Send;
 }
 
 /// How a program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// By itself.
+    /// It exited or was killed by a signal from elsewhere.
     Exited(ExitStatus),
-    /// It ran longer than it may.
+    /// It exceeded its run time.
     TimedOut,
-    /// It was silent for longer than it may be.
+    /// It printed nothing for too long.
     Silent,
-    /// The sink had enough.
+    /// It exceeded its disk limit, or the disk is almost full.
+    DiskFull(Excess),
+    /// The sink stopped it.
     Stopped,
-    /// The caller cancelled.
+    /// It was cancelled.
     Cancelled,
 }
 
-/// How it went.
+/// The result of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ran {
-    /// How it ended.
+    /// How the program ended.
     pub end: End,
     /// User and system time of all its processes, in milliseconds.
     pub cpu_ms: u64,
-    /// Largest memory of all its processes together, sampled, in bytes. Page cache is not
-    /// counted where the kernel tells it apart. When memory ran out it is all that was charged
-    /// at that moment, which no sample catches.
+    /// Peak memory of all its processes together, in bytes. It is sampled, and without page cache if
+    /// the kernel separates it. If memory ran out, it is the peak that the control group recorded,
+    /// page cache included.
     pub peak_memory_bytes: u64,
-    /// The kernel killed a process of it for want of memory.
+    /// The kernel killed one of its processes because memory ran out.
     pub out_of_memory: bool,
 }
 
-/// Runs the job and waits until nothing of it is left.
+/// Runs the job and waits until all its processes are gone.
 ///
 /// # Errors
 /// The program cannot be started.
@@ -114,20 +122,20 @@ pub async fn run(job: &Job, sink: &mut impl Sink, cancel: &CancellationToken) ->
     let mut child = command
         .spawn()
         .map_err(|e| io::Error::new(e.kind(), format!("cannot start {}: {e}", job.program.display())))?;
-    // The command keeps the writing ends; with them open the output would never end.
+    // The command holds write ends of the pipe; the output would never end.
     drop(command);
     let mut group = group.leader(child.id());
 
     let mut output = tokio::net::unix::pipe::Receiver::from_owned_fd(reader.into())?;
     let started = Instant::now();
-    // When there was output last, in milliseconds since the start; the sink's time is not
-    // the program's, so while it is busy the silence does not grow.
+    // Time of the last output in milliseconds since the start. Time spent in the sink does not count
+    // as silence.
     let heard_ms = AtomicU64::new(0);
     let busy = AtomicBool::new(false);
     let reading = async {
         let mut buffer = vec![0; PIECE_BYTES];
         loop {
-            // An error of a pipe is an end like any other: the exit status counts.
+            // A read error ends the output as well; the exit status decides.
             let Ok(n @ 1..) = output.read(&mut buffer).await else { return ControlFlow::Continue(()) };
             busy.store(true, Relaxed);
             let verdict = sink.take(&buffer[..n]).await;
@@ -139,6 +147,8 @@ pub async fn run(job: &Job, sink: &mut impl Sink, cancel: &CancellationToken) ->
         }
     };
     tokio::pin!(reading);
+    let excess = disk::excess(&job.disk);
+    tokio::pin!(excess);
     let mut ticks = tokio::time::interval(TICK);
     let mut open = true;
 
@@ -152,6 +162,7 @@ pub async fn run(job: &Job, sink: &mut impl Sink, cancel: &CancellationToken) ->
             }
             status = child.wait() => break End::Exited(status?),
             () = cancel.cancelled() => break End::Cancelled,
+            excess = &mut excess => break End::DiskFull(excess),
             _ = ticks.tick() => {
                 group.sample();
                 if started.elapsed() >= job.timeout {
@@ -171,16 +182,16 @@ pub async fn run(job: &Job, sink: &mut impl Sink, cancel: &CancellationToken) ->
             loop {
                 tokio::select! {
                     _ = child.wait() => break,
-                    // Somebody has to read on, or the program cannot finish its last words.
+                    // Keep reading, or the program could block on a full pipe and not exit.
                     _ = &mut reading, if open => open = false,
                 }
             }
         };
-        // Whether it obeyed makes no difference: the rest is killed either way.
+        // After a timeout the group is killed below.
         let _ = tokio::time::timeout(job.grace, ending).await;
     }
     let (cpu_ms, peak_memory_bytes, out_of_memory) = group.end().await;
-    // Reaped already, or dead by now.
+    // It was reaped already or is dead by now.
     let _ = child.wait().await;
     if open && !matches!(end, End::Stopped | End::Cancelled) {
         let _ = tokio::time::timeout(DRAIN, &mut reading).await;
@@ -188,13 +199,13 @@ pub async fn run(job: &Job, sink: &mut impl Sink, cancel: &CancellationToken) ->
     Ok(Ran { end, cpu_ms, peak_memory_bytes, out_of_memory })
 }
 
-/// Whole milliseconds; five hundred million years are enough.
+/// Whole milliseconds, saturating.
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The program behind a few lines of shell that put it into its control groups. It joins
-/// before it becomes the program, so no descendant can be missed.
+/// Wraps the program in a shell script that joins the control groups before it executes the program,
+/// so that no descendant is missed.
 fn command(job: &Job, group: &Group, writer: io::PipeWriter) -> io::Result<Command> {
     const JOIN: &str = r#"for procs in $SWARM_JOIN; do echo $$ >"$procs" || :; done 2>/dev/null
 unset SWARM_JOIN; exec "$0" "$@""#;

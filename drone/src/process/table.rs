@@ -1,48 +1,44 @@
-//! The process table as `/proc` shows it.
-//!
-//! Only what finding and counting a build's processes takes. A process may vanish while
-//! it is read; it is then simply not there.
+//! Reads the process table from `/proc`, as far as needed to find and account for the processes of a
+//! build. A process that vanishes while it is read is skipped.
 
 use rustix::process::Pid;
 use std::{collections::HashSet, fs, path::Path};
 
-/// One process.
+/// A process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Entry {
     pub pid: i32,
     pub parent: i32,
-    /// Its process group.
     pub group: i32,
-    /// Its session.
     pub session: i32,
-    /// A process that is dead and only not yet reaped.
+    /// It is dead but not reaped yet.
     pub zombie: bool,
-    /// User and system time, its own and that of children it waited for, in ticks.
+    /// User and system time of the process and of children that it waited for, in clock ticks.
     pub ticks: u64,
-    /// Resident pages.
+    /// Resident memory in pages.
     pub pages: u64,
 }
 
 impl Entry {
-    /// As a signal's destination; never 0 or negative, which would be groups.
+    /// The process id as a signal target; never 0, 1 or negative, as 0 and negative ids mean groups.
     pub fn id(&self) -> Option<Pid> {
         Pid::from_raw(self.pid).filter(|_| self.pid > 1)
     }
 }
 
-/// Every process.
+/// All processes.
 pub(super) fn all() -> Vec<Entry> {
     let Ok(dir) = fs::read_dir("/proc") else { return Vec::new() };
     dir.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).filter_map(one).collect()
 }
 
-/// One process, if it is there.
+/// A process by id, if it exists.
 pub(super) fn one(pid: i32) -> Option<Entry> {
     parse(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// Reads `/proc/PID/stat`, see proc_pid_stat(5). The name in it may hold anything,
-/// brackets included, so fields are counted from the last closing one.
+/// Parses `/proc/PID/stat` (see proc_pid_stat(5)). The command name may contain brackets, so fields
+/// are counted from the last closing one.
 fn parse(pid: i32, stat: &str) -> Option<Entry> {
     let fields: Vec<&str> = stat.get(stat.rfind(')')? + 1..)?.split_whitespace().collect();
     let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
@@ -58,14 +54,14 @@ fn parse(pid: i32, stat: &str) -> Option<Entry> {
     })
 }
 
-/// Whether the environment a process was started with has exactly this entry.
+/// Whether the initial environment of a process contains exactly this entry.
 pub(super) fn has_mark(pid: i32, mark: &[u8]) -> bool {
     fs::read(Path::new("/proc").join(pid.to_string()).join("environ"))
         .is_ok_and(|bytes| bytes.split(|b| *b == 0).any(|entry| entry == mark))
 }
 
-/// The processes of a tree: descendants of `leader`, its process group, its session, and
-/// the bearers of `mark`, with their descendants in turn.
+/// Finds the processes of a job: members of the process group and session of `leader`, processes with
+/// `mark` in their environment, and all descendants of these.
 pub(super) fn family(leader: i32, mark: &[u8]) -> Vec<Entry> {
     let all = all();
     let mut known: HashSet<i32> = all
@@ -82,7 +78,7 @@ pub(super) fn family(leader: i32, mark: &[u8]) -> Vec<Entry> {
             break;
         }
     }
-    // Whatever was found, this program is not part of it.
+    // Never include this program itself.
     let own = std::process::id();
     all.into_iter().filter(|e| known.contains(&e.pid) && u32::try_from(e.pid) != Ok(own)).collect()
 }

@@ -1,20 +1,20 @@
-//! What is asked of a running drone, and why it ends otherwise than asked.
+//! Requests to a running drone, and the errors that end it.
 
 use crate::enrol::EnrolError;
 
-/// What a person or a supervisor asks of the drone.
+/// A request from a user or the service manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ask {
-    /// To stop; the second time without waiting for a build.
+    /// Stop; the second request does not wait for builds.
     Stop,
-    /// To take no further work.
+    /// Take no new work.
     Pause,
-    /// To take work again.
+    /// Take work again.
     Resume,
 }
 
 impl Ask {
-    /// What is asked, as it reads after "asked to".
+    /// The request as it reads after "asked to".
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
@@ -25,27 +25,28 @@ impl Ask {
     }
 }
 
-/// Why a drone ended otherwise than asked.
+/// Why a drone ended without a request.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// It could not enrol.
+    /// Enrolment failed.
     #[error(transparent)]
     Enrol(#[from] EnrolError),
-    /// Its directories cannot be used.
+    /// A directory cannot be used.
     #[error("{path} cannot be used: {source}")]
     Io {
-        /// What.
+        /// The path.
         path: String,
-        /// What the system said.
+        /// The underlying I/O error.
         source: std::io::Error,
     },
-    /// It is set up so that nothing can be built.
+    /// The configuration does not allow any builds.
     #[error("{0}")]
     Unfit(String),
-    /// It is no drone of the swarm: an admin removed it, or it has another drone's credential.
-    #[error("{0}; to enrol this machine, remove {1} and make a new token with `swarmctl drone token`")]
+    /// The orchestrator rejects the credential for good: an admin removed the drone, or the
+    /// credential belongs to another machine.
+    #[error("{0}; the credential is in {1}")]
     Refused(String, String),
-    /// A part of the drone broke off. Nothing of the spool is lost; a start goes on with it.
+    /// A task panicked. The spool is intact and is delivered after a restart.
     #[error("a part of the drone broke off, which is an error in it: {0}")]
     Broken(tokio::task::JoinError),
 }

@@ -1,19 +1,19 @@
-//! Whether somebody on this machine wants the drone to take no work. That outlives a restart: who drains
-//! a machine to work on it may well reboot it.
+//! Whether the drone was drained on this machine. The setting survives a restart, because a drained
+//! machine is often rebooted during maintenance.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
 
-/// A file that is there as long as the drone is drained.
+/// A marker file that exists while the drone is drained.
 pub(super) struct Drained {
     file: PathBuf,
     is_set: bool,
 }
 
 impl Drained {
-    /// As an earlier start was told.
+    /// Reads the setting of an earlier start.
     pub(super) fn open(state_dir: &Path) -> Self {
         let file = state_dir.join("drained");
         let is_set = file.exists();

@@ -1,5 +1,5 @@
-//! The time before the drone knows its orchestrator. As long as none answers it waits, and
-//! neither a stop nor the supervisor's watch must wait with it.
+//! The time until the drone is enrolled. It waits for an orchestrator but still handles stop requests
+//! and the watchdog of the service manager.
 
 use super::{Ask, Drained, LONGEST_PAUSE, RunError};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
 use swarm_common::{client::Client, supervisor::Supervisor};
 use tokio::sync::mpsc;
 
-/// The client; `None` if the drone is to stop.
+/// Returns the client, or `None` if the drone was asked to stop.
 pub(super) async fn client(
     config: &Config,
     start: Start,

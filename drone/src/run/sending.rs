@@ -1,4 +1,4 @@
-//! What the loop says to the orchestrator: each request is a task that ends in an input.
+//! Requests to the orchestrator. Each is a task that ends with an event.
 
 use super::{Event, Loop};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
 use std::{sync::Arc, time::Duration};
 use swarm_common::{id::AttemptId, wire::drone::*};
 
-/// Saying goodbye takes no longer.
+/// Timeout of the sign-off request.
 const GOODBYE: Duration = Duration::from_secs(5);
 
 impl Loop {
@@ -45,7 +45,7 @@ impl Loop {
 
     pub(super) fn upload(&mut self, attempt: AttemptId) {
         let Some(report) = self.reports.get(&attempt).map(Arc::clone) else {
-            // Every report is noted before its files are sent.
+            // Every report is recorded before its files are sent.
             tracing::error!(%attempt, "there is no report to send files for");
             return self.spawn(async move {
                 Event::Happened(Input::UploadEnded(attempt, Delivery::Refused).into())

@@ -1,18 +1,18 @@
-//! How the drone stands with its orchestrator: told once when that changes.
+//! The drone's view of its relation to the orchestrator; each change is logged once.
 //!
-//! | answer | what it is | what the drone does |
+//! | answer | meaning | reaction |
 //! |---|---|---|
-//! | none, or one that no orchestrator gives (a proxy's) | passing | goes on building, asks again |
-//! | unknown credential | passing: an orchestrator without its disk, or restored, knows nobody | the same |
-//! | another refusal | that request's | says so |
-//! | the drone was removed, or is on another machine | final | ends with 77 |
+//! | none, or not an orchestrator's (a proxy's) | temporary | keeps building, retries |
+//! | unknown credential | temporary: the orchestrator may have lost or restored its journal | same |
+//! | another rejection | concerns that request only | log it |
+//! | the drone was removed, or its credential belongs to another machine | final | exit with 77 |
 
 use super::{Loop, RunError};
 use crate::agent::Input;
 use swarm_common::{client::ClientError, state::DroneState};
 
 impl Loop {
-    /// Says once what the orchestrator makes of this drone, and what to do about it.
+    /// Logs changes of the drone's state once, with advice.
     pub(super) fn note_state(&mut self, input: &Input) {
         let Input::HeartbeatAnswered(reply) = input else { return };
         let facts = self.facts_on_their_way.take();
@@ -42,13 +42,14 @@ impl Loop {
         }
     }
 
-    /// Says once when the orchestrator goes and once when it is back.
+    /// Logs once when the orchestrator becomes unreachable and once when it is back.
     pub(super) fn note_contact(&mut self, error: Option<ClientError>) -> Result<(), RunError> {
         match error {
             Some(ClientError::Problem(problem)) if problem.ends_a_drone() => {
                 return Err(RunError::Refused(problem.detail, self.credential_file.clone()));
             }
-            // An orchestrator without its disk, or with a restored journal, knows nobody.
+            // An orchestrator without its disk, or with a restored journal, does not know the
+            // credential.
             Some(error) if error.status() == Some(401) && std::mem::take(&mut self.is_known) => {
                 tracing::warn!(
                     %error,
@@ -58,7 +59,7 @@ impl Loop {
                 );
             }
             Some(error) if error.status() == Some(401) => {}
-            // It answered: what it does not like is told, and changes nothing else.
+            // The orchestrator answered, so it is reachable; the error concerns only this request.
             Some(error) if error.status().is_some_and(|status| status < 500) => {
                 tracing::warn!(%error, "the orchestrator refuses a request");
             }

@@ -1,11 +1,11 @@
 //! The snapshots on a drone's disk.
 //!
-//! One is whole, or a layer over another one, which then stays as long as it does: the
-//! directories of a repository alone would cost 160 MB for each snapshot. Its archive is kept beside
-//! it, which with a difference proves the next one.
+//! A snapshot is stored completely or as a layer over another one, which is then kept as long as the
+//! layer: the directories of a repository alone would take 160 MB for each snapshot. The archive is
+//! kept as well, because together with a difference it verifies the next snapshot.
 //!
-//! A directory that has a digest for its name and a seal in it is whole and on disk: it gets that
-//! name last. The seal is compared when the snapshot is first used after a start.
+//! A directory that is named by a digest and contains a seal is complete, because it is renamed last.
+//! The seal is checked when the snapshot is first used after a start.
 
 use super::{FetchError, seal};
 use crate::{buildroot::layer::remove, download::PARTIAL, uses::Uses};
@@ -22,19 +22,22 @@ use swarm_common::{
     format::snapshot::{self, LAYER, OWN},
 };
 
-/// Snapshots that are kept beside those in use.
+/// Number of unused snapshots to keep.
 const KEPT: usize = 3;
-/// A snapshot never lies over more than so many others: every layer makes a build's look-ups slower.
+/// Maximum number of snapshots below another one; each layer slows down lookups in a build.
 const MOST_BELOW: usize = 31;
-/// What was fetched of an archive that nobody asked for again is kept this long.
+/// How long a partial download is kept after the last attempt.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
-/// As it came: compressed, the whole snapshot or the difference to the one below.
+/// The archive as received: compressed, complete or as the difference to the snapshot below.
 const ARCHIVE: &str = "archive";
-/// Names the snapshot that a layer lies over.
+/// File that names the snapshot below a layer.
 const BELOW: &str = "below";
+/// File that marks a layer next to which the complete snapshot is unpacked, for builders that read
+/// plain directories (Nix).
+const PLAIN: &str = "plain";
 
-/// The cache.
+/// The cache. Clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct Kept(Arc<Shared>);
 
@@ -44,7 +47,7 @@ struct Shared {
     uses: Mutex<Uses>,
 }
 
-/// Keeps a snapshot from being removed.
+/// Prevents a snapshot from being removed.
 #[derive(Debug)]
 pub(super) struct Hold {
     kept: Kept,
@@ -58,8 +61,7 @@ impl Drop for Hold {
 }
 
 impl Kept {
-    /// Opens the cache and removes what an earlier start left unfinished in it, but for what it
-    /// was fetching.
+    /// Opens the cache and removes what an earlier start left unfinished, except partial downloads.
     pub fn open(dir: &Path) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         for entry in fs::read_dir(dir)? {
@@ -75,14 +77,14 @@ impl Kept {
         Ok(Self(Arc::new(Shared { dir: dir.to_owned(), uses: Mutex::default() })))
     }
 
-    /// Holds a snapshot, whether it is there or not.
+    /// Holds a snapshot, whether or not it is cached yet.
     pub fn hold(&self, digest: Digest) -> Hold {
         self.uses().begin(digest);
         Hold { kept: self.clone(), digest }
     }
 
-    /// A snapshot and those that it lies over, the lowest first, if they are there and as they
-    /// were made. What is not is thrown away.
+    /// Returns a snapshot and those below it, lowest first, if all are cached and undamaged. Damaged
+    /// and incomplete ones are removed.
     pub fn find(&self, digest: Digest) -> io::Result<Option<Vec<Digest>>> {
         let Some(chain) = self.chain(digest) else {
             self.discard(digest)?;
@@ -126,7 +128,7 @@ impl Kept {
         Some(chain)
     }
 
-    /// Snapshots that another one can lie over, with those below each, the one used last first.
+    /// Snapshots that another one can be layered over, most recently used first.
     pub fn candidates(&self) -> Vec<Digest> {
         let mut found = self.by_use();
         found.reverse();
@@ -134,7 +136,7 @@ impl Kept {
         found
     }
 
-    /// All of them, the one used last at the end.
+    /// All snapshots, most recently used last.
     fn by_use(&self) -> Vec<Digest> {
         let entries = fs::read_dir(&self.0.dir).into_iter().flatten().flatten();
         let used = |entry: &fs::DirEntry| entry.metadata().ok()?.modified().ok();
@@ -144,20 +146,21 @@ impl Kept {
         found.into_iter().map(|(_, digest)| digest).collect()
     }
 
-    /// The most bytes that the difference to a snapshot may have, compressed.
+    /// Maximum compressed size in bytes of a difference: the size of the archive of the lowest
+    /// snapshot.
     pub fn most_of_difference(&self, below: &[Digest]) -> u64 {
         let whole = below.first().map(|&lowest| self.dir(lowest).join(ARCHIVE));
         whole.and_then(|path| fs::metadata(path).ok()).map_or(0, |found| found.len())
     }
 
-    /// Where an archive is fetched to: that of a snapshot, or of its difference to another one.
+    /// Path of a partial download: of a snapshot, or of its difference to `below`.
     pub fn partial(&self, digest: Digest, below: Option<Digest>) -> PathBuf {
         let since = below.map(|below| format!(".since-{below}")).unwrap_or_default();
         self.0.dir.join(format!("{digest}{since}.{PARTIAL}"))
     }
 
-    /// Unpacks an archive that was fetched, and keeps both: a whole snapshot, or its difference to
-    /// the last of `below`. An archive that cannot be used is removed.
+    /// Unpacks a downloaded archive and stores both: a complete snapshot, or its difference to the
+    /// last of `below`. An unusable archive is removed.
     pub fn put(&self, archive: &Path, digest: Digest, below: &[Digest]) -> Result<(), FetchError> {
         let local = |source| FetchError::Local { digest, source };
         let aside = self.dir(digest).with_extension("new");
@@ -165,7 +168,7 @@ impl Kept {
         let unpacked = match below {
             [] => {
                 let file = File::open(archive).map_err(local)?;
-                snapshot::unpack(file, digest, &aside.join(LAYER)).map(drop)
+                snapshot::unpack(file, digest, &aside.join(LAYER))
             }
             below => {
                 let archives = below.iter().map(|&one| self.dir(one).join(ARCHIVE));
@@ -173,13 +176,19 @@ impl Kept {
                 snapshot::unpack_difference(&archives, digest, &aside)
             }
         };
-        if let Err(source) = unpacked {
-            remove(&aside).and_then(|()| remove(archive)).map_err(local)?;
-            return Err(FetchError::Unusable { digest, source });
-        }
+        let manifest = match unpacked {
+            Ok(manifest) => manifest,
+            Err(source) => {
+                remove(&aside).and_then(|()| remove(archive)).map_err(local)?;
+                return Err(FetchError::Unusable { digest, source });
+            }
+        };
         let kept = || {
             if let Some(last) = below.last() {
                 fs::write(aside.join(BELOW), last.to_string())?;
+                if manifest.nix.is_some() {
+                    fs::write(aside.join(PLAIN), "")?;
+                }
             }
             fs::rename(archive, aside.join(ARCHIVE))?;
             seal::write(&aside)?;
@@ -193,24 +202,25 @@ impl Kept {
         Ok(())
     }
 
-    /// Where the drone itself reads a snapshot, and the directories it is made of if these are
-    /// several, the lowest first.
+    /// The directory from which the drone reads a snapshot, and its layers, lowest first, if there
+    /// are several.
     pub fn places(&self, digest: Digest, chain: &[Digest]) -> (PathBuf, Vec<PathBuf>) {
         let dir = self.dir(digest);
         match chain {
             [_] => (dir.join(LAYER), Vec::new()),
+            _ if dir.join(PLAIN).exists() => (dir.join(OWN), Vec::new()),
             _ => (dir.join(OWN), chain.iter().map(|&one| self.dir(one).join(LAYER)).collect()),
         }
     }
 
-    /// Notes that a snapshot is used now and removes, of those that no attempt has, the ones that
-    /// were not used for longest. What cannot be removed is tried again next time.
+    /// Marks a snapshot as used and removes the least recently used snapshots that no attempt holds.
+    /// A failed removal is retried next time.
     pub fn touch_and_sweep(&self, digest: Digest) {
         if let Err(error) = File::open(self.dir(digest)).and_then(|dir| dir.set_modified(SystemTime::now())) {
             tracing::debug!(%error, "a snapshot's last use is not noted");
         }
         let found = self.by_use();
-        // Held until they are renamed, so that nobody takes one meanwhile.
+        // Locked until the old ones are renamed, so that no attempt can take one.
         let mut uses = self.uses();
         let (used, idle): (Vec<Digest>, Vec<Digest>) =
             found.iter().copied().partition(|digest| uses.has(*digest));
@@ -244,7 +254,7 @@ impl Kept {
         remove(&aside)
     }
 
-    /// Takes a snapshot's name from it, so that half of one never has it.
+    /// Renames a snapshot, so that a partly removed one never has a valid name.
     fn put_aside(&self, uses: &mut Uses, digest: Digest) -> io::Result<PathBuf> {
         let (dir, aside) = (self.dir(digest), self.dir(digest).with_extension("old"));
         remove(&aside)?;
@@ -264,7 +274,7 @@ impl Kept {
     }
 }
 
-/// The digest that a directory is named after.
+/// Parses the name of a directory as a digest.
 fn digest_of(path: &Path) -> Option<Digest> {
     path.file_name()?.to_str()?.parse().ok()
 }

@@ -1,9 +1,9 @@
-//! Snapshots, fetched once for each run and kept unpacked.
+//! Snapshots, downloaded once and cached unpacked.
 //!
-//! Hardly any file of a repository changes from day to day. Of a snapshot that the drone has the
-//! like of it fetches the difference alone, and keeps what differs as a layer over that one. The
-//! archives of both, merged, are the new one's, so its digest proves the result, whatever came over
-//! the network. If anything speaks against that the whole snapshot is fetched.
+//! Few files of a repository change from day to day. If the drone has a similar snapshot, it
+//! downloads only the difference and stores it as a layer. Merging the archives of both must give the
+//! archive of the new snapshot, so its digest verifies the result. If that fails, the complete
+//! snapshot is downloaded.
 
 mod kept;
 mod seal;
@@ -24,42 +24,42 @@ use swarm_common::{
 };
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-/// Why a snapshot cannot be had.
+/// Why a snapshot is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// It did not arrive, or not as what it should be.
+    /// The download failed.
     #[error("snapshot {} cannot be fetched: {source}", digest.short())]
     Remote {
-        /// Which.
+        /// Digest of the snapshot.
         digest: Digest,
-        /// Why.
+        /// The underlying error.
         source: ClientError,
     },
-    /// What arrived is not that snapshot.
+    /// What was downloaded is not that snapshot.
     #[error("snapshot {} cannot be used: {source}", digest.short())]
     Unusable {
-        /// Which.
+        /// Digest of the snapshot.
         digest: Digest,
-        /// Why.
+        /// What is wrong with it.
         source: SnapshotError,
     },
-    /// This machine cannot keep it.
+    /// The snapshot cannot be stored on this machine.
     #[error("snapshot {} cannot be kept: {source}", digest.short())]
     Local {
-        /// Which.
+        /// Digest of the snapshot.
         digest: Digest,
-        /// What the system said.
+        /// The underlying I/O error.
         source: io::Error,
     },
 }
 
 impl FetchError {
-    /// Whose fault it is.
+    /// The failure class of an attempt that fails with this error.
     #[must_use]
     pub fn class(&self) -> FailureClass {
         match self {
-            // The archive was on our disk when it was unpacked, so an error is of our disk,
-            // but for an archive that cannot be decompressed.
+            // The archive was on our disk when it was unpacked, so I/O errors are local, except those
+            // that mean that the archive cannot be decompressed.
             Self::Unusable { source: SnapshotError::Io { source, .. }, .. }
                 if download::is_disks(source.kind()) =>
             {
@@ -75,20 +75,21 @@ impl FetchError {
     }
 }
 
-/// The cache.
+/// The cache of snapshots.
 #[derive(Debug)]
 pub struct Snapshots {
     kept: Kept,
-    /// Whether builds take a snapshot only as one directory.
+    /// Builds can only use a snapshot that is a single directory.
     whole: bool,
-    /// One fetch at a time.
+    /// Held during a download; only one runs at a time.
     fetching: Arc<Mutex<()>>,
 }
 
-/// Held until what was begun on another thread has ended, which goes on if the attempt is cancelled.
+/// The lock for one download. Blocking tasks keep a clone, as they continue after the attempt is
+/// cancelled.
 type Turn = Arc<OwnedMutexGuard<()>>;
 
-/// A snapshot in use; its directories stay as long as this is kept.
+/// A snapshot in use. It is not removed until this value is dropped.
 #[derive(Debug)]
 pub struct Snapshot {
     own: PathBuf,
@@ -97,14 +98,14 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Where its manifest and its `etc` are; all of it, if it has no layers.
+    /// The directory with its manifest and `etc`; the complete snapshot if it has no layers.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.own
     }
 
-    /// The directories that are laid over one another to have all of it, the lowest first; none if
-    /// it is one directory.
+    /// The layers to stack for the complete snapshot, lowest first; empty if it is a single
+    /// directory.
     #[must_use]
     pub fn layers(&self) -> &[PathBuf] {
         &self.layers
@@ -112,21 +113,21 @@ impl Snapshot {
 }
 
 impl Snapshots {
-    /// Opens the cache and removes what an earlier start left unfinished in it. If `whole` is
-    /// set no snapshot is given in layers.
+    /// Opens the cache and removes what an earlier start left unfinished. With `whole`, snapshots are
+    /// never returned in layers.
     ///
     /// # Errors
-    /// The directory cannot be made or read.
+    /// The directory cannot be created or read.
     pub fn open(dir: &Path, whole: bool) -> io::Result<Self> {
         Ok(Self { kept: Kept::open(dir)?, whole, fetching: Arc::default() })
     }
 
-    /// A snapshot, fetched if need be.
+    /// Returns a snapshot, downloading it if necessary.
     ///
     /// # Errors
-    /// It cannot be had.
+    /// It cannot be downloaded, verified or stored.
     pub async fn get(&self, client: &Client, digest: Digest) -> Result<Snapshot, FetchError> {
-        // First of all, so that no other attempt removes it meanwhile.
+        // Taken first, so that no other attempt removes the snapshot meanwhile.
         let hold = self.kept.hold(digest);
         let mut pauses = PAUSES_S.iter();
         let (chain, turn) = loop {
@@ -142,7 +143,7 @@ impl Snapshots {
             }
         };
         let kept = self.kept.clone();
-        // Nobody waits for it but who fetches the next one.
+        // Only the next download waits for this.
         tokio::task::spawn_blocking(move || {
             kept.touch_and_sweep(digest);
             drop(turn);
@@ -151,7 +152,7 @@ impl Snapshots {
         Ok(Snapshot { own, layers, _hold: hold })
     }
 
-    /// The snapshots that this one is made of, the lowest first; fetched, if it is not there.
+    /// Returns the layers of a snapshot, lowest first, downloading it if necessary.
     async fn chain(&self, client: &Client, digest: Digest, turn: &Turn) -> Result<Vec<Digest>, FetchError> {
         if let Some(chain) = self.find(digest, turn).await? {
             return Ok(chain);
@@ -180,8 +181,9 @@ impl Snapshots {
         Ok(found.filter(|chain| !whole || chain.len() == 1))
     }
 
-    /// Fetches what is missing of an archive and unpacks it: the whole snapshot, or its difference
-    /// to the last of `below`. If it comes to nothing with what was there before, all of it is fetched.
+    /// Downloads what is missing of an archive and unpacks it: the complete snapshot, or its
+    /// difference to the last of `below`. If the partial download turns out to be unusable, starts
+    /// again from the first byte.
     async fn bring(
         &self,
         client: &Client,
@@ -217,7 +219,7 @@ impl Snapshots {
             None => (MAX_BYTES, client.snapshot(digest, first).await),
         };
         match asked {
-            // What there is may be all of it.
+            // The partial download may already be complete.
             Err(error) if error.status() == Some(416) && first > 0 => {}
             Err(source) => return Err(FetchError::Remote { digest, source }),
             Ok(stream) => {

@@ -1,8 +1,9 @@
-//! What the file system said of an unpacked snapshot when it was made, and whether it still does.
+//! Detects changes in an unpacked snapshot by comparing file system metadata with that recorded when
+//! it was made.
 //!
-//! Each path with its mode, its size and the time of its last change (`ctime`), which the kernel
-//! sets whatever was changed and nobody sets back. That takes one walk, where reading 200,000
-//! files would take a slow disk minutes. What a disk changes by itself is not found so.
+//! It records mode, size and change time (`ctime`) of each path. The kernel updates `ctime` on every
+//! change, and programs cannot reset it. A check takes one directory walk, while reading 200,000
+//! files would take minutes on a slow disk. Bit rot is not detected.
 
 use crate::buildroot::layer::walk;
 use std::{
@@ -13,15 +14,15 @@ use std::{
     path::Path,
 };
 
-/// The file that says it, compressed.
+/// File with the compressed metadata.
 pub(super) const SEAL: &str = "seal";
 
-/// Seals what is in `dir`.
+/// Records the metadata of everything in `dir`.
 pub(super) fn write(dir: &Path) -> io::Result<()> {
     fs::write(dir.join(SEAL), zstd::encode_all(facts(dir)?.as_slice(), 3)?)
 }
 
-/// What is not as it was sealed, in words.
+/// Describes the first difference to the recorded metadata, if there is one.
 pub(super) fn damage(dir: &Path) -> Option<String> {
     let sealed = match fs::read(dir.join(SEAL)).and_then(|bytes| zstd::decode_all(bytes.as_slice())) {
         Ok(sealed) => sealed,
@@ -34,7 +35,7 @@ pub(super) fn damage(dir: &Path) -> Option<String> {
     (sealed != found).then(|| compare(&by_path(&sealed), &by_path(&found)))
 }
 
-/// Path and facts of everything, each with a NUL behind it.
+/// Path and metadata of each entry, both terminated by NUL.
 fn facts(dir: &Path) -> io::Result<Vec<u8>> {
     let mut all = Vec::new();
     walk(dir, &mut |path, found| {
@@ -43,7 +44,7 @@ fn facts(dir: &Path) -> io::Result<Vec<u8>> {
             return Ok(());
         }
         all.extend_from_slice(name.as_os_str().as_bytes());
-        // What is in a directory is told by itself.
+        // Times and sizes of directories are left out, as each entry is recorded itself.
         match found.is_dir() {
             true => write!(all, "\0{:o}\0", found.mode()),
             false => {
@@ -62,7 +63,7 @@ fn by_path(facts: &[u8]) -> Facts<'_> {
     parts.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect()
 }
 
-/// The first difference, and how many there are besides.
+/// The first difference, and the number of others.
 fn compare(sealed: &Facts<'_>, found: &Facts<'_>) -> String {
     let missing = sealed.keys().filter(|path| !found.contains_key(*path)).map(|path| (path, "is missing"));
     let others = found.iter().filter_map(|(path, facts)| match sealed.get(path) {

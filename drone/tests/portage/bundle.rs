@@ -1,5 +1,5 @@
-//! Bundles and repositories as people have them, against the real Portage: settings that are
-//! the drone's own, priorities, and profiles from anywhere.
+//! Tests realistic bundles and repositories with a real Portage: settings that belong to the drone,
+//! repository priorities, and profiles from various places.
 
 use crate::lab::{Lab, flags, metadata, order, package_dir, play, target, with_use};
 use std::{fs, os::unix::fs::MetadataExt as _, path::PathBuf};
@@ -8,14 +8,14 @@ use swarm_drone::builder::BuildEnd;
 
 const PLAIN: &str = "EAPI=8\nDESCRIPTION=\"x\"\nSLOT=0\nKEYWORDS=amd64\nIUSE=\"shiny\"\nS=\"${WORKDIR}\"\n";
 
-/// Adds or replaces a file of the snapshot.
+/// Adds or replaces a file in the snapshot.
 fn put(lab: &Lab, path: &str, text: &str) {
     let at = lab.snapshot().join(path);
     fs::create_dir_all(at.parent().unwrap()).unwrap();
     fs::write(at, text).unwrap();
 }
 
-/// A second repository, with this ebuild of `app-misc/twin`.
+/// Adds a repository with this ebuild of `app-misc/twin`.
 fn second(lab: &Lab, name: &str, ebuild: &str) {
     put(lab, &format!("repos/{name}/profiles/repo_name"), &format!("{name}\n"));
     let layout = "masters = swarm-example\nthin-manifests = true\nprofile-formats = portage-2\n";
@@ -66,7 +66,7 @@ async fn settings_of_a_bundle_about_the_machine_have_no_effect() {
     let (end, log, _) = play(context).await;
     let BuildEnd::Built { files, .. } = end else { panic!("{end:?}\n{log}") };
     assert!(log.contains("makes with -j3 in ") && !log.contains("theirs"), "{log}");
-    // It is read from a member that only zstd packs.
+    // `metadata` only reads a member compressed with zstd.
     assert_eq!(metadata(&files[0], "PF"), "asker-1");
     assert!(package_dir(&files[0]).join("app-misc/asker/asker-1-1.gpkg.tar").is_file());
     assert!(!theirs.exists(), "something was written where the bundle said");
@@ -106,7 +106,7 @@ async fn of_one_version_in_several_repositories_the_highest_priority_counts() {
         let both = of("alpha", alpha) + &of("zeta", zeta);
         manifest(&lab, r#""portage_profile":"example/amd64","#, &both);
         let plan = lab.plan().await;
-        assert_eq!(plan.packages[0].repository, want, "{:?}", plan.packages);
+        assert_eq!(plan.packages[0].portage().unwrap().repository, want, "{:?}", plan.packages);
     }
 }
 
@@ -121,8 +121,11 @@ async fn a_profile_of_an_overlay_or_of_the_bundle_sets_what_it_inherits_and_says
     let mine = r#",{"name":"mine","commit":null}"#;
     manifest(&lab, r#""portage_profile":"desk","profile_repository":"mine","#, mine);
     let plan = lab.plan().await;
-    assert_eq!((plan.problems.len(), &*plan.packages[0].use_flags), (0, &["shiny".to_owned()][..]));
-    assert_eq!(plan.packages[0].chost, "x86_64-pc-linux-gnu", "from the parent");
+    assert_eq!(
+        (plan.problems.len(), &*plan.packages[0].portage().unwrap().use_flags),
+        (0, &["shiny".to_owned()][..])
+    );
+    assert_eq!(plan.packages[0].portage().unwrap().chost, "x86_64-pc-linux-gnu", "from the parent");
 
     for (file, text) in
         [("parent", "swarm-example:example/amd64\n"), ("eapi", "8\n"), ("make.defaults", "USE=\"shiny\"\n")]
@@ -131,9 +134,12 @@ async fn a_profile_of_an_overlay_or_of_the_bundle_sets_what_it_inherits_and_says
     }
     manifest(&lab, "", mine);
     let plan = lab.plan().await;
-    assert_eq!((plan.problems.len(), &*plan.packages[0].use_flags), (0, &["shiny".to_owned()][..]));
+    assert_eq!(
+        (plan.problems.len(), &*plan.packages[0].portage().unwrap().use_flags),
+        (0, &["shiny".to_owned()][..])
+    );
     let twin = with_use(target("app-misc/twin-1", "0", 1), &["shiny"], &["shiny"]);
-    let twin = swarm_common::wire::drone::Target { repository: "mine".into(), ..twin };
+    let twin = swarm_common::wire::drone::PortageTarget { repository: "mine".into(), ..twin };
     let (end, log, _) = play(lab.context(order(vec![twin], vec![]))).await;
     let BuildEnd::Built { files, .. } = end else { panic!("{end:?}\n{log}") };
     assert!(flags(&files[0]).contains(&"shiny".to_owned()));
@@ -163,8 +169,8 @@ async fn metadata_that_a_tree_lacks_is_made_by_the_first_plan_alone() {
     assert_eq!(lab.plan().await, first);
     assert_eq!(cached(), made, "an entry was written again");
 
-    // Of another snapshot only what changed is made anew.
-    let changed = first.packages[0].cpv.clone();
+    // With another snapshot only the changed entry is regenerated.
+    let changed = first.packages[0].portage().unwrap().cpv.clone();
     let (name, file) = (changed.cp().to_string(), format!("{}.ebuild", changed.pf()));
     let ebuild = lab.snapshot().join("repos/swarm-example").join(name).join(file);
     fs::write(&ebuild, fs::read_to_string(&ebuild).unwrap() + "\n# Another text.\n").unwrap();

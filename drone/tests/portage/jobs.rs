@@ -1,9 +1,9 @@
-//! How many jobs `make` runs at once in a build root, with whatever `make` this machine has.
+//! Tests how many jobs `make` runs at once in a build root, with the `make` of this machine.
 
 use crate::lab::{Lab, order, play, target};
 use swarm_drone::{builder::BuildEnd, jobserver::Jobserver};
 
-/// Makes eight things that each take a while, and says how many there were at once.
+/// Runs eight slow jobs and prints how many ran at once.
 const MAKER: &str = r#"EAPI=8
 DESCRIPTION="x"
 SLOT=0
@@ -19,8 +19,8 @@ src_compile() {
 src_install() { dodoc Makefile; }
 "#;
 
-/// What the package says, in a build that has a jobserver of four processors and, without it,
-/// two jobs.
+/// The output of the package in a build with a jobserver for four processors, and two jobs without
+/// it.
 async fn said() -> String {
     let lab = Lab::new();
     lab.file("app-misc/maker/maker-1.ebuild", MAKER);

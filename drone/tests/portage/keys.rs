@@ -1,22 +1,21 @@
-//! Which changes make another package in the eyes of the planner: its named fields, from the real
-//! Portage.
+//! Tests which changes alter the planner's key fields of a package, with a real Portage.
 
-use super::lab::Lab;
+use super::lab::{Lab, packages};
 use std::{collections::BTreeMap, fs, path::Path};
-use swarm_common::wire::plan::PlanReport;
+use swarm_common::wire::plan::{PlanReport, PortagePackage};
 
-/// Of each package what its reuse key is made of.
+/// The key fields of each package.
 fn fields(plan: &PlanReport) -> BTreeMap<String, BTreeMap<String, String>> {
-    let all = |p: &swarm_common::wire::plan::PlanPackage| {
+    let all = |p: &PortagePackage| {
         let mut fields = plan.settings.clone();
         fields.extend(p.fields.clone());
         fields.insert("use".into(), p.use_flags.join(" "));
         (p.cpv.to_string(), fields)
     };
-    plan.packages.iter().map(all).collect()
+    packages(plan).map(all).collect()
 }
 
-/// The fields that are different after a change, by name with how many packages have it so.
+/// The names of fields that differ after a change, each with the number of packages affected.
 async fn changed(before: &PlanReport, change: impl FnOnce(&Lab)) -> BTreeMap<String, usize> {
     let lab = Lab::new();
     change(&lab);

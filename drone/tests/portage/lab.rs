@@ -1,4 +1,4 @@
-//! What the tests work with: a drone's directories, and a snapshot of the example repository.
+//! Test fixtures: the drone's directories, and a snapshot of the example repository.
 
 use std::{
     fs,
@@ -13,8 +13,8 @@ use swarm_common::{
     state::Phase,
     wire::{
         base::Dependency,
-        drone::{Assignment, BuildLimits, BuildOrder, Target, Work},
-        plan::{PlanReport, PlanStage},
+        drone::{Assignment, BuildLimits, BuildOrder, PortageTarget, Work},
+        plan::{PlanPackage, PlanReport, PlanStage, PortagePackage},
     },
 };
 use swarm_drone::{
@@ -44,7 +44,6 @@ pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// A drone's directories, and a snapshot of the example repository.
 pub struct Lab {
     pub dir: tempfile::TempDir,
 }
@@ -52,7 +51,7 @@ pub struct Lab {
 impl Lab {
     pub fn new() -> Self {
         let lab = Self { dir: tempfile::tempdir().unwrap() };
-        // Where Portage drops root's rights, its user has to get here.
+        // Portage drops privileges, and its user must be able to enter this directory.
         fs::set_permissions(lab.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let snapshot = lab.snapshot();
         fs::create_dir_all(snapshot.join("repos")).unwrap();
@@ -76,7 +75,7 @@ impl Lab {
         self
     }
 
-    /// Adds or replaces a file of the repository.
+    /// Adds or replaces a file in the repository.
     pub fn file(&self, path: &str, text: &str) -> &Self {
         let at = self.snapshot().join("repos/swarm-example").join(path);
         fs::create_dir_all(at.parent().unwrap()).unwrap();
@@ -92,11 +91,12 @@ impl Lab {
             layers: Layers::open(&cache.join("layers"), u64::MAX).unwrap(),
             bases: Layers::open(&cache.join("bases"), u64::MAX).unwrap(),
             making: Default::default(),
+            nix: Default::default(),
         }
     }
 
-    /// Keeps a built package where builds find it, as what they are told to install.
-    pub fn keep(&self, file: &Path, of: &Target) -> Dependency {
+    /// Adds a built package to the cache and returns it as a dependency.
+    pub fn keep(&self, file: &Path, of: &PortageTarget) -> Dependency {
         let bytes = fs::read(file).unwrap();
         let digest = Digest::of(&bytes);
         self.larder().artifacts.adopt(file, digest).unwrap();
@@ -169,7 +169,7 @@ pub fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Runs it to its end; gives that, the log, and the phases.
+/// Runs a build to its end and returns the result, the log and the phases.
 pub async fn play(context: BuildContext) -> (BuildEnd, String, Vec<Phase>) {
     let (tx, mut rx) = mpsc::channel(16);
     let listen = async move {
@@ -186,7 +186,7 @@ pub async fn play(context: BuildContext) -> (BuildEnd, String, Vec<Phase>) {
     (end, log, phases)
 }
 
-/// Runs a build and cancels it as soon as its log has these words.
+/// Runs a build and cancels it as soon as its log contains `words`.
 pub async fn cancel_when(context: BuildContext, words: &str) -> BuildEnd {
     let cancel = CancellationToken::new();
     let (tx, mut rx) = mpsc::channel(16);
@@ -205,8 +205,8 @@ pub async fn cancel_when(context: BuildContext, words: &str) -> BuildEnd {
     tokio::join!(run(context, tx, cancel), listen).0
 }
 
-pub fn target(cpv: &str, subslot: &str, build_id: u32) -> Target {
-    Target {
+pub fn target(cpv: &str, subslot: &str, build_id: u32) -> PortageTarget {
+    PortageTarget {
         cpv: cpv.parse().unwrap(),
         slot: "0".into(),
         subslot: subslot.into(),
@@ -218,27 +218,37 @@ pub fn target(cpv: &str, subslot: &str, build_id: u32) -> Target {
     }
 }
 
-pub fn with_use(mut target: Target, on: &[&str], known: &[&str]) -> Target {
+pub fn with_use(mut target: PortageTarget, on: &[&str], known: &[&str]) -> PortageTarget {
     target.use_flags = on.iter().map(ToString::to_string).collect();
     target.iuse = known.iter().map(ToString::to_string).collect();
     target
 }
 
-pub fn order(targets: Vec<Target>, stages: Vec<PlanStage>) -> Work {
-    Work::Build(BuildOrder { package: PackageId(1), targets, stages, dependencies: vec![] })
+pub fn order(targets: Vec<PortageTarget>, stages: Vec<PlanStage>) -> Work {
+    order_with(targets, stages, vec![])
 }
 
-/// The same with what is installed meanwhile.
-pub fn order_with(targets: Vec<Target>, stages: Vec<PlanStage>, dependencies: Vec<Dependency>) -> Work {
-    Work::Build(BuildOrder { package: PackageId(1), targets, stages, dependencies })
+/// An order with dependencies to install.
+pub fn order_with(
+    targets: Vec<PortageTarget>,
+    stages: Vec<PlanStage>,
+    dependencies: Vec<Dependency>,
+) -> Work {
+    let targets = targets.into_iter().map(Into::into).collect();
+    Work::Build(BuildOrder { package: PackageId(1), targets, stages, dependencies, inputs: vec![] })
 }
 
-/// The directory that has the packages of a build: the one with Portage's own index.
+/// The packages of a plan.
+pub fn packages(plan: &PlanReport) -> impl Iterator<Item = &PortagePackage> {
+    plan.packages.iter().filter_map(PlanPackage::portage)
+}
+
+/// The package directory of a build, which contains Portage's index.
 pub fn package_dir(file: &Path) -> PathBuf {
     file.ancestors().nth(3).unwrap().to_owned()
 }
 
-/// What Portage wrote into a package: `metadata/KEY`.
+/// A value of a package's metadata (`metadata/KEY`).
 pub fn metadata(file: &Path, key: &str) -> String {
     let mut outer = tar::Archive::new(fs::File::open(file).unwrap());
     for member in outer.entries().unwrap().map(Result::unwrap) {

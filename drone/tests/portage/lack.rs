@@ -1,4 +1,4 @@
-//! Builds that fail because the machine lacks something: told by their cause.
+//! Tests that a build which fails for lack of a resource reports the cause.
 
 use crate::{
     lab::{Lab, order, play, target},
@@ -9,6 +9,9 @@ use swarm_common::{
     wire::drone::{Failure, Usage, Work},
 };
 use swarm_drone::builder::{BuildContext, BuildEnd};
+
+/// Allocates four gigabytes.
+const EATER: &str = "python3 -c 'x = [bytearray(1 << 20) for _ in range(4096)]'";
 
 async fn failed(context: BuildContext) -> (Failure, Usage, String) {
     let (end, log, _) = play(context).await;
@@ -23,14 +26,13 @@ fn ebuild(compile: &str) -> String {
     )
 }
 
+// fault: 32
 #[tokio::test]
 async fn a_build_that_the_kernel_kills_for_memory_says_so_with_its_peak() {
-    // Only root may make control groups everywhere; without one a program's own words tell.
-    let is_root = rustix::process::geteuid().is_root();
-    let eater = "python3 -c 'x = [bytearray(1 << 20) for _ in range(4096)]'";
-    let limited = if is_root { eater.to_owned() } else { format!("ulimit -v 400000; {eater}") };
+    // Only root can always create control groups.
+    assert!(rustix::process::geteuid().is_root(), "only root can limit memory: run the tests as root");
     let lab = Lab::new();
-    lab.file("app-misc/eater/eater-1.ebuild", &ebuild(&limited));
+    lab.file("app-misc/eater/eater-1.ebuild", &ebuild(EATER));
     let mut signatures = Vec::new();
     for mib in [200, 260] {
         let work = order(vec![target("app-misc/eater-1", "0", 1)], vec![]);
@@ -38,15 +40,26 @@ async fn a_build_that_the_kernel_kills_for_memory_says_so_with_its_peak() {
         context.config.memory_max_mib = mib;
         let (failure, usage, log) = failed(context).await;
         assert_eq!(failure.cause, Some(FailureCause::OutOfMemory), "{failure:?}\n{log}");
-        if is_root {
-            assert!(usage.peak_memory_bytes >= (mib - 20) << 20, "{usage:?}");
-            let peak = format!("(peak {} MiB)", usage.peak_memory_bytes >> 20);
-            assert!(failure.message.contains(&peak), "{failure:?}");
-            assert!(failure.signature.starts_with("out of memory: the kernel killed"), "{failure:?}");
-        }
+        assert!(usage.peak_memory_bytes >= (mib - 20) << 20, "{usage:?}");
+        let peak = format!("(peak {} MiB)", usage.peak_memory_bytes >> 20);
+        assert!(failure.message.contains(&peak), "{failure:?}");
+        assert!(failure.signature.starts_with("out of memory: the kernel killed"), "{failure:?}");
         signatures.push(failure.signature);
     }
     assert_eq!(signatures[0], signatures[1], "the same failure is to be known by its signature");
+}
+
+/// If no kernel limit applies, the cause is read from the program's output.
+// fault: 32
+#[tokio::test]
+async fn a_build_that_gets_no_more_memory_says_so() {
+    let lab = Lab::new();
+    lab.file("app-misc/eater/eater-1.ebuild", &ebuild(&format!("ulimit -v 400000; {EATER}")));
+    let work = order(vec![target("app-misc/eater-1", "0", 1)], vec![]);
+    let (failure, usage, log) = failed(lab.context(work)).await;
+    assert_eq!(failure.cause, Some(FailureCause::OutOfMemory), "{failure:?}\n{log}");
+    let told = failure.signature.starts_with("out of memory: a process of the build got no more");
+    assert!(told, "{failure:?} {usage:?}");
 }
 
 #[tokio::test]
@@ -62,16 +75,29 @@ async fn a_full_disk_under_the_build_root_says_so() {
             context.attempt_dir = place.join("small").join(room);
             std::fs::create_dir(&context.attempt_dir).unwrap();
             if room == "none" {
-                // So full that the build root cannot even be made.
+                // Fill the disk, so that not even the build root can be made.
                 let full = std::fs::write(place.join("small/ballast"), vec![0; 25 << 20]);
                 assert_eq!(full.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
             }
             let (failure, _, log) = failed(context).await;
             assert_eq!(failure.cause, Some(FailureCause::DiskFull), "{room}: {failure:?}\n{log}");
-            assert_eq!(failure.signature, "disk full: no space is left where the drone builds");
+            // Whether the build's error or the drone's measurement came first.
+            assert_eq!(failure.signature, "disk full: too little space is left where the drone builds");
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_build_that_takes_more_of_the_disk_than_it_may_is_ended_and_says_so() {
+    let lab = Lab::new();
+    lab.file("app-misc/filler/filler-1.ebuild", &ebuild("head -c 300M /dev/zero > big; sleep 300"));
+    let mut context = lab.context(order(vec![target("app-misc/filler-1", "0", 1)], vec![]));
+    context.config.disk_max_mib = 200;
+    let (failure, _, log) = failed(context).await;
+    assert_eq!(failure.cause, Some(FailureCause::DiskFull), "{failure:?}\n{log}");
+    let expected = "disk full: the build took N MiB, more than builder.disk_max_mib lets it";
+    assert_eq!(failure.signature, expected);
 }
 
 #[tokio::test]

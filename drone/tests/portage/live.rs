@@ -1,7 +1,7 @@
-//! Builds in the machine's own root, where the machine is one that goes with the test.
+//! Tests builds in a live root, on a throw-away machine in a mount namespace.
 
 use crate::{
-    lab::{Lab, metadata, order, order_with, play, target, with_use},
+    lab::{Lab, metadata, order, order_with, packages, play, target, with_use},
     private::{BASE, ENTER, within},
 };
 use std::{fs, path::Path};
@@ -19,7 +19,7 @@ fn live(mut context: BuildContext) -> BuildContext {
     context
 }
 
-/// Builds a package, and gives its file and the log.
+/// Builds a package and returns its file and the log.
 async fn built(context: BuildContext) -> (std::path::PathBuf, String) {
     let (end, log, _) = play(context).await;
     let BuildEnd::Built { files, .. } = end else { panic!("{end:?}\n{log}") };
@@ -73,7 +73,7 @@ async fn a_live_root_gets_the_plans_dependencies_and_keeps_its_own_configuration
         let (end, log, _) = play(live(lab.context(Work::Plan))).await;
         let BuildEnd::Planned { plan, .. } = end else { panic!("{end:?}\n{log}") };
         assert!(
-            plan.packages.iter().any(|p| p.cpv.as_str() == "dev-libs/libbuf-1.3"),
+            packages(&plan).any(|p| p.cpv.as_str() == "dev-libs/libbuf-1.3"),
             "what is installed is planned"
         );
         assert_eq!(fs::read_to_string("/etc/portage/make.conf").unwrap(), own);

@@ -1,4 +1,4 @@
-//! A drone that runs as an ordinary user is told what it lacks, before it begins.
+//! Tests that a drone started by an ordinary user reports missing privileges at start.
 
 use crate::{lab::Lab, private::rerun};
 use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};

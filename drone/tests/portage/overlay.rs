@@ -1,23 +1,22 @@
-//! What build roots leave behind, and what becomes of artifacts that do something when they are
-//! installed.
+//! Tests what build roots leave behind, and how artifacts with install scripts are installed.
 
 use crate::lab::{Lab, cancel_when, metadata, order, order_with, play, target, with_use};
 use std::path::Path;
 use swarm_common::state::FailureClass;
 use swarm_drone::builder::BuildEnd;
 
-/// An ebuild of a program that only its `pkg_postinst` puts in place, beside what others share.
+/// A package whose `pkg_postinst` is filled in by the test.
 const ACTS: &str = "EAPI=8\nDESCRIPTION=\"x\"\nSLOT=0\nKEYWORDS=amd64\nS=\"${WORKDIR}\"\n\
     src_install() { exeinto /usr/bin; printf '#!/bin/sh\\necho acted\\n' >acts.real; doexe acts.real; }\n\
     pkg_postinst() { WHAT_IT_DOES; }\n";
-/// One that is built with it.
+/// A package that is built with `app-misc/acts`.
 const USES: &str = "EAPI=8\nDESCRIPTION=\"x\"\nSLOT=0\nKEYWORDS=amd64\nS=\"${WORKDIR}\"\nBDEPEND=\"app-misc/acts\"\n\
     src_compile() { acts.real >said || die; [ -e /var/db/pkg/app-misc/acts-1/CONTENTS ] || die; [ ! -e /var/lib/acts ] || cat /var/lib/acts; }\n\
     src_install() { dodoc said; }\n";
 
 #[tokio::test]
 async fn what_acts_when_it_is_installed_is_merged_once_and_stacked_if_nothing_else_changed() {
-    // An owned file alone; and a file that no package owns.
+    // A change of an owned file, and a file that no package owns.
     for (does, stacked) in [
         ("chmod 750 \"${EROOT}\"/usr/bin/acts.real", true),
         ("echo foreign >\"${EROOT}\"/var/lib/acts", false),
@@ -37,7 +36,7 @@ async fn what_acts_when_it_is_installed_is_merged_once_and_stacked_if_nothing_el
             let expected = match (stacked, time) {
                 (true, 0) => 1,
                 (true, _) => 0,
-                // Once to see what it does, once in the root; from then on only that.
+                // First in a trial and in the root, later only in the root.
                 (false, 0) => 2,
                 (false, _) => 1,
             };

@@ -1,7 +1,7 @@
-//! Plans of worlds that the resolver refuses in part: what is told, what is left, and how many
-//! resolutions that takes.
+//! Tests plans of worlds that the resolver partly refuses: the reported problems, the remaining plan,
+//! and the number of resolver runs.
 
-use crate::lab::{Lab, play};
+use crate::lab::{Lab, packages, play};
 use std::{collections::BTreeSet, fs};
 use swarm_common::wire::{
     drone::Work,
@@ -9,7 +9,7 @@ use swarm_common::wire::{
 };
 use swarm_drone::builder::BuildEnd;
 
-/// Adds ebuilds: `cpv` and lines such as `IUSE="x"`; `BOTH` is DEPEND and RDEPEND.
+/// Adds ebuilds, each as its `cpv` and lines such as `IUSE="x"`; `BOTH` sets DEPEND and RDEPEND.
 fn ebuilds(lab: &Lab, all: &[(&str, &str)]) {
     for (cpv, lines) in all {
         let (category, pf) = cpv.split_once('/').unwrap();
@@ -25,14 +25,14 @@ fn ebuilds(lab: &Lab, all: &[(&str, &str)]) {
     }
 }
 
-/// A cycle that a first stage without `shape` or `font` breaks; who wants it wants both flags.
+/// A cycle that a first stage without `shape` or `font` breaks. `app-misc/desk` requires both flags.
 const BREAKABLE: [(&str, &str); 3] = [
     ("media-libs/font-1", "IUSE=+shape\nDEPEND=\"shape? ( media-libs/shape )\"\nRDEPEND=\"${DEPEND}\""),
     ("media-libs/shape-1", "IUSE=+font\nDEPEND=\"font? ( media-libs/font )\"\nRDEPEND=\"${DEPEND}\""),
     ("app-misc/desk-1", "BOTH media-libs/font[shape] media-libs/shape[font]"),
 ];
 
-/// The other kinds of refusal: ebuilds, atoms, and those of them that are to blame.
+/// The other kinds of refusal: ebuilds, atoms, and the atom that is blamed.
 type Kind = (ProblemKind, &'static [(&'static str, &'static str)], &'static [&'static str], &'static str);
 const KINDS: [Kind; 9] = [
     (
@@ -101,7 +101,7 @@ const KINDS: [Kind; 9] = [
     ),
 ];
 
-/// A lab with all kinds, a licence that is not accepted, and a package that is masked.
+/// A lab with all kinds of refusal, an unaccepted licence and a masked package.
 fn lab() -> Lab {
     let lab = Lab::new();
     ebuilds(&lab, &BREAKABLE);
@@ -112,7 +112,7 @@ fn lab() -> Lab {
     lab
 }
 
-/// The plan, and how often the resolver ran.
+/// The plan and the number of resolver runs.
 async fn planned(lab: &Lab) -> (PlanReport, u32) {
     let (end, log, _) = play(lab.context(Work::Plan)).await;
     let BuildEnd::Planned { plan, .. } = end else { panic!("{end:?}\n{log}") };
@@ -121,7 +121,7 @@ async fn planned(lab: &Lab) -> (PlanReport, u32) {
 }
 
 fn has(plan: &PlanReport, cpv: &str) -> bool {
-    plan.packages.iter().any(|p| p.cpv.as_str() == cpv)
+    packages(plan).any(|p| p.cpv.as_str() == cpv)
 }
 
 fn of<'a>(plan: &'a PlanReport, atom: &str) -> &'a PlanProblem {
@@ -131,14 +131,14 @@ fn of<'a>(plan: &'a PlanReport, atom: &str) -> &'a PlanProblem {
     problem
 }
 
-/// That font and shape are built in stages, each ending with its own flags.
+/// Asserts that font and shape are built in stages and end up with their own flags.
 fn assert_bootstrapped(plan: &PlanReport) {
     assert_eq!(plan.cycles.len(), 1, "{:?}", plan.problems);
     let stages = &plan.cycles[0].stages;
     assert_eq!((stages.len(), stages[0].package), (3, stages[2].package));
     assert!(stages[0].use_changes == ["-shape"] || stages[0].use_changes == ["-font"], "{stages:?}");
     assert!(stages[1].use_changes.is_empty() && stages[2].use_changes.is_empty(), "{stages:?}");
-    for package in plan.packages.iter().filter(|p| ["font", "shape"].contains(&p.cpv.pn())) {
+    for package in packages(plan).filter(|p| ["font", "shape"].contains(&p.cpv.pn())) {
         assert_eq!(package.use_flags, package.iuse, "{}", package.cpv);
     }
     assert!(has(plan, "app-misc/desk-1"));
@@ -185,7 +185,7 @@ async fn eight_refusals_of_forty_atoms_take_few_resolutions_and_each_is_told() {
 #[tokio::test]
 async fn a_slot_conflict_names_both_sides_and_offers_no_beta() {
     let lab = lab();
-    // With the beta both would go; nobody asked for betas.
+    // The beta would satisfy both, but it is not keyworded.
     ebuilds(
         &lab,
         &[
@@ -253,7 +253,7 @@ async fn a_suggestion_names_its_files_and_is_all_that_is_needed() {
     assert_eq!(suggested("app-misc/seeker"), Some(["package.unmask: =dev-libs/hidden-1"].into()));
     assert_eq!(suggested("app-misc/either"), Some(["package.use: =app-misc/either-1 a"].into()));
 
-    // And with all that was suggested nothing of it is refused.
+    // With all suggestions applied, none of these atoms is refused.
     for line in plan.problems.iter().filter_map(|p| p.suggestion.as_deref()).flat_map(str::lines) {
         let (file, line) = line.split_once(": ").unwrap();
         let path = lab.snapshot().join("etc/portage").join(file);
@@ -304,6 +304,6 @@ async fn the_world_has_its_sets_the_profiles_packages_and_the_system() {
     lab.world("app-misc/listed\n");
     let (plan, _) = planned(&lab).await;
     assert_eq!(plan.problems, []);
-    let names: BTreeSet<&str> = plan.packages.iter().map(|p| p.cpv.pn()).collect();
+    let names: BTreeSet<&str> = packages(&plan).map(|p| p.cpv.pn()).collect();
     assert_eq!(names, ["base", "listed", "tool", "wanted"].into());
 }

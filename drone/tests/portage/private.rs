@@ -1,5 +1,5 @@
-//! Tests that mount: each runs again, alone, as a process in a mount namespace of its own, so
-//! that nothing is left on this machine however it ends.
+//! Tests that mount: each re-executes itself in a new mount namespace, so that nothing is left on
+//! this machine however the test ends.
 
 use crate::lab::{portage, workspace};
 use std::{
@@ -7,13 +7,13 @@ use std::{
     process::Command,
 };
 
-/// Which test is inside, and where the prepared directory is.
+/// Environment variables with the name of the test that runs inside, and the prepared directory.
 const INSIDE: &str = "SWARM_TEST_INSIDE";
 const PLACE: &str = "SWARM_TEST_PLACE";
 
-/// Makes `$place/base`: a tree like an unpacked stage3, from this machine's own and with a Portage
-/// of its own in /usr. This machine's Portage is hidden in it. Nothing of it is this machine's to
-/// find: `gtar`, the users, a `sandbox` and the marker are only in there.
+/// Creates `$place/base`, a tree like an unpacked stage3, from this machine's root, with its own
+/// Portage in `/usr`. This machine's Portage is hidden in it, and `gtar`, the users, a `sandbox` and
+/// a marker file exist only there.
 pub const BASE: &str = r#"
 mkdir -p "$place/base" "$place/base.upper" "$place/base.work"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$place/base.upper,workdir=$place/base.work" "$place/base"
@@ -38,7 +38,7 @@ chmod 755 "$base/usr/bin/sandbox"
 echo '#define ONLY_IN_BASE 1' >"$base/usr/include/only-in-base.h"
 "#;
 
-/// Enters `$place/base` as if it were a machine, whose `/` then goes with the test.
+/// Enters `$place/base` as if it were a machine, so that its `/` disappears with the test.
 pub const ENTER: &str = r#"
 for dir in /proc /sys /dev; do mount --rbind "$dir" "$place/base$dir"; done
 # Before what may lie below it.
@@ -49,8 +49,8 @@ done
 set -- chroot "$place/base" "$@"
 "#;
 
-/// Runs `body` in a mount namespace of its own, in which the shell lines `prepare` ran before;
-/// `name` is the test's own with its module. `None` outside, where that was done.
+/// Runs `body` in a mount namespace of its own after the shell commands `prepare`. `name` is the
+/// test's name with its module. Outside the namespace this only re-executes the test.
 pub async fn within(name: &str, prepare: &str, body: impl AsyncFnOnce(PathBuf)) {
     if std::env::var(INSIDE).is_ok_and(|inside| inside == name) {
         return body(std::env::var_os(PLACE).unwrap().into()).await;
@@ -64,7 +64,7 @@ pub async fn within(name: &str, prepare: &str, body: impl AsyncFnOnce(PathBuf)) 
     rerun(command, name, place.path());
 }
 
-/// Runs the test once more behind this command.
+/// Runs the test again as the argument of `command`.
 pub fn rerun(mut command: Command, name: &str, place: &Path) {
     command.arg(std::env::current_exe().unwrap());
     command.args(["--exact", name, "--nocapture", "--test-threads=1"]);

@@ -1,4 +1,4 @@
-//! Builds in an overlay over a base root that is a system of its own.
+//! Tests builds in an overlay over a base root with its own system.
 
 use crate::{
     cycle,
@@ -12,7 +12,7 @@ use swarm_common::{
 };
 use swarm_drone::builder::{BuildContext, BuildEnd};
 
-/// In an overlay over `base`, with its own Portage.
+/// Configures an overlay over `base` with its own Portage.
 fn over(base: &Path, mut context: BuildContext) -> BuildContext {
     context.config.base_root = Some(base.into());
     context.config.portage_prefix = None;
@@ -20,7 +20,7 @@ fn over(base: &Path, mut context: BuildContext) -> BuildContext {
     context
 }
 
-/// Says what a build finds around it.
+/// Prints what a build finds in its environment.
 const LOOKER: &str = "EAPI=8\nDESCRIPTION=\"x\"\nSLOT=0\nKEYWORDS=amd64\nS=\"${WORKDIR}\"\nDEPEND=\"dev-libs/libbuf:=\"\n\
     src_compile() {\n\
     echo \"user $(id -u) sandbox ${SANDBOX_OF_THE_BASE} emerge $(command -v emerge) gtar $(command -v gtar)\"\n\

@@ -1,4 +1,4 @@
-//! An attempt: one delegation of work to one drone.
+//! Attempts: one assignment of work to one drone.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use swarm_common::{
     wire::drone::{Failure, Usage},
 };
 
-/// What an attempt is for.
+/// The work of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Job {
@@ -18,7 +18,7 @@ pub enum Job {
     Plan(RunId),
     /// Build a package.
     Build(PackageId),
-    /// Make the generation of its base that follows a run.
+    /// Make the base generation that follows a run.
     Base(RunId),
 }
 
@@ -30,20 +30,20 @@ pub enum Ending {
     Accepted,
     /// It failed.
     Failed(Failure),
-    /// It brought something that was refused.
+    /// It delivered something that was refused.
     Rejected(String),
-    /// Its drone gave it back.
+    /// Its drone returned it.
     HandedBack(String),
-    /// Nobody renewed its lease. Its result still counts if nobody else delivers first.
+    /// Its lease was not renewed. Its result still counts if no other attempt delivers first.
     Lost(String),
     /// Another attempt delivered first.
     Superseded,
-    /// Its run was stopped.
+    /// Its run was cancelled.
     Cancelled,
 }
 
 impl Ending {
-    /// Whether it was a try that came to nothing. Work given back or cancelled was not.
+    /// Whether it counts as a failed try. Returned and cancelled work does not.
     #[must_use]
     pub fn is_failure(&self) -> bool {
         matches!(self, Self::Failed(_) | Self::Rejected(_) | Self::Lost(_))
@@ -64,22 +64,22 @@ impl Ending {
     }
 }
 
-/// One delegation of work to one drone.
+/// One assignment of work to one drone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
-    /// What for.
+    /// Its work.
     pub job: Job,
-    /// Which drone has it.
+    /// The drone that has it.
     pub drone: DroneId,
-    /// That drone's name, which outlives the drone's removal.
+    /// That drone's name, kept because the drone may be removed.
     pub drone_name: Name,
-    /// The key of the claim that got it.
+    /// Idempotency key of the claim that got it.
     pub key: String,
-    /// The late attempt beside which it is a deliberate second.
+    /// The late attempt that this one deliberately duplicates.
     pub duplicate_of: Option<AttemptId>,
     /// The build id of each target.
     pub build_ids: Vec<u32>,
-    /// When it was handed out.
+    /// When it was assigned.
     pub started_at: TimeMs,
     /// When it ended.
     pub ended_at: Option<TimeMs>,
@@ -87,10 +87,10 @@ pub struct Attempt {
     pub phases: BTreeMap<Phase, TimeMs>,
     /// How it ended; `None` while it is live.
     pub ending: Option<Ending>,
-    /// What it took.
+    /// Time and memory that it used.
     pub usage: Option<Usage>,
-    /// What builds beside it on its drone have cost it, up to the last time that their
-    /// number changed.
+    /// Time lost to other builds on its drone in milliseconds, up to the last change of their
+    /// number.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub lost_ms: u64,
 }
@@ -107,19 +107,19 @@ impl Attempt {
         self.ending.is_none()
     }
 
-    /// Whether it keeps a slot of its drone busy.
+    /// Whether it occupies a slot of its drone.
     #[must_use]
     pub fn is_building(&self) -> bool {
         self.is_live() && self.phase() < Phase::Uploading
     }
 
-    /// Whether it ended without a result.
+    /// Whether it ended as a failed try.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.ending.as_ref().is_some_and(Ending::is_failure)
     }
 
-    /// How far it is.
+    /// The latest phase that it reached.
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.phases.keys().next_back().copied().unwrap_or(Phase::Assigned)

@@ -1,5 +1,5 @@
-//! Bases: what packages are built in, in generations. A run is pinned to the generation that
-//! was in use when it began, so that every drone of it builds in the same.
+//! Bases: the root file systems that packages are built in, as generations. A run is pinned to the
+//! generation that was current when it started, so that all its drones build in the same one.
 
 use crate::{
     command::Reply,
@@ -15,32 +15,34 @@ use swarm_common::{
     name::Name,
     time::TimeMs,
     wire::{
-        admin::ProfileRequest,
+        admin::{BuilderKind, ProfileRequest},
         base::{Base, BaseFailure, BaseGeneration, BaseRequest, BaseStatus, BaseView, HOST, Image},
+        concern::Action,
     },
 };
 
-/// A base by its name.
+/// A named base.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamedBase {
-    /// The generations that are kept, the one in use last. Never empty.
+    /// The generations kept, the current one last. Never empty.
     pub generations: Vec<BaseGeneration>,
-    /// The last number given to one.
+    /// The last generation number assigned.
     pub last_number: u64,
     /// Whether it follows the tree.
     #[serde(default = "yes")]
     pub follow: bool,
-    /// The profile that it follows: the first that did while it builds in it, so that two which
-    /// build the same package differently do not take turns.
+    /// The profile that it follows: the first that did, as long as that profile builds in this
+    /// base, so that two profiles which build a package differently do not take turns.
     #[serde(default)]
     pub followed: Option<Name>,
-    /// What it is being brought up to.
+    /// The next generation, if one is wanted or being made.
     #[serde(default)]
     pub following: Option<Following>,
-    /// Why it does not follow a run, if it tried.
+    /// Why it does not follow a run, if that was tried.
     #[serde(default)]
     pub failed: Option<BaseFailure>,
-    /// What it is not to become by itself: it was tried, or an admin took it back.
+    /// Digest of the content that it must not get automatically: it failed, or an admin rolled it
+    /// back.
     #[serde(default)]
     pub unwanted: Option<Digest>,
 }
@@ -64,18 +66,21 @@ impl Default for NamedBase {
 }
 
 impl NamedBase {
-    /// The generation in use.
+    /// The current generation.
     #[must_use]
     pub fn current(&self) -> Option<&BaseGeneration> {
         self.generations.last()
     }
 }
 
-/// What a run of a profile is built in if it starts now.
+/// The base for a run of a profile that starts now.
 ///
 /// # Errors
 /// There is no base of that name.
 pub fn current(swarm: &Swarm, request: &ProfileRequest) -> Result<Base, Refusal> {
+    if request.builder == BuilderKind::Nix {
+        return Ok(Base::Nix);
+    }
     let Some(name) = request.base.as_ref().filter(|name| name.as_str() != HOST) else {
         return Ok(Base::Host);
     };
@@ -88,7 +93,7 @@ pub(crate) fn users<'s>(swarm: &'s Swarm, name: &'s Name) -> impl Iterator<Item 
     swarm.profiles.iter().filter(move |(_, p)| p.request.base.as_ref() == Some(name)).map(|(name, _)| name)
 }
 
-/// A base as people see it.
+/// The API view of a base.
 #[must_use]
 pub fn view(swarm: &Swarm, name: &Name, base: &NamedBase) -> BaseView {
     BaseView {
@@ -101,7 +106,7 @@ pub fn view(swarm: &Swarm, name: &Name, base: &NamedBase) -> BaseView {
     }
 }
 
-/// Where every base stands.
+/// The status of every base.
 #[must_use]
 pub fn status(swarm: &Swarm) -> Vec<BaseStatus> {
     let of = |(name, base): (&Name, &NamedBase)| {
@@ -117,7 +122,7 @@ pub fn status(swarm: &Swarm) -> Vec<BaseStatus> {
     swarm.bases.iter().filter_map(of).collect()
 }
 
-/// Every image and every artifact that a base needs, or a run that is kept.
+/// Every base generation that is kept, wanted next, or used by a kept run.
 pub fn needed(swarm: &Swarm) -> impl Iterator<Item = Base> {
     let kept = swarm.bases.values().flat_map(|base| &base.generations).map(BaseGeneration::base);
     let wanted = swarm.bases.values().filter_map(|base| follow::wanted(swarm, base.following.as_ref()?.run));
@@ -171,7 +176,10 @@ pub(crate) fn roll_back(swarm: &Swarm, name: &Name) -> Decision {
         return Err(Refusal::WrongState {
             what: format!("base `{name}`"),
             state: "in its only generation".into(),
-            hint: "there is none to go back to; `swarmctl base update` makes another".into(),
+            hint: format!(
+                "there is none to go back to; `{}` makes another",
+                Action::UpdateBase { base: name.clone() }.command()
+            ),
         });
     };
     let (from, to) = (last.number, before.number);

@@ -1,39 +1,39 @@
-//! When runs start by themselves, and when nothing is handed out: schedules and the pause.
+//! Schedules and the pause: when runs start automatically, and when no work is assigned.
 //!
-//! The rules of time zones are not known here. The shell foresees due times ([`Forecast`])
-//! and says when one has come; what a due time means is decided here.
+//! The core does not know the rules of time zones. The shell computes due times ([`Forecast`]) and
+//! reports when one has come; the core decides what happens then.
 
-use crate::swarm::Swarm;
+use crate::{swarm::Swarm, text};
 use serde::{Deserialize, Serialize};
 use swarm_common::{id::RunId, time::TimeMs};
 
 /// When runs of a profile are due.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schedule {
-    /// Minute, hour, day of month, month, day of week.
+    /// Cron text: minute, hour, day of month, month, day of week.
     pub cron: String,
-    /// The time zone of that, by its IANA name.
+    /// IANA name of the time zone.
     pub zone: String,
     /// Whether due times start runs.
     pub enabled: bool,
     /// When it was set.
     pub set_at: TimeMs,
-    /// A due time up to here starts nothing any more.
+    /// Due times up to this one have been handled.
     pub handled: TimeMs,
-    /// What comes next.
+    /// The next due times.
     pub forecast: Forecast,
-    /// What became of the last due time.
+    /// The outcome of the last due time.
     pub last: Option<Due>,
-    /// When a run of the profile last succeeded since the schedule was made.
+    /// When a run of the profile last succeeded since the schedule was created.
     pub succeeded_at: Option<TimeMs>,
 }
 
-/// The due times to come, as the shell works them out from text and zone.
+/// The next due times, computed by the shell from cron text and time zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forecast {
-    /// The next one.
+    /// The next due time.
     pub next: TimeMs,
-    /// The longest time from one of the coming ones to the one after it, in milliseconds.
+    /// The longest interval between consecutive due times, in milliseconds.
     pub period_ms: u64,
 }
 
@@ -42,59 +42,42 @@ pub struct Forecast {
 pub struct Due {
     /// When a run was due.
     pub due: TimeMs,
-    /// When that was acted upon; later than `due` after a standstill.
+    /// When it was handled; later than `due` after an outage.
     pub at: TimeMs,
-    /// What became of it.
+    /// The outcome.
     pub outcome: DueOutcome,
 }
 
-/// What became of a due time.
+/// The outcome of a due time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DueOutcome {
     /// This run was started.
     Started(RunId),
-    /// None was, and why not.
+    /// No run was started, for this reason.
     Skipped(String),
 }
 
-/// Until it is over no work is handed out. Every pause ends by itself.
+/// A period without assignments. Every pause ends automatically.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pause {
-    /// It began.
+    /// When it began.
     pub since: TimeMs,
-    /// It ends.
+    /// When it ends.
     pub until: TimeMs,
-    /// What for; may be empty.
+    /// The reason; may be empty.
     pub reason: String,
 }
 
-/// The pause, unless its time is over.
+/// The current pause, unless its time is over.
 #[must_use]
 pub fn pause(swarm: &Swarm, now: TimeMs) -> Option<&Pause> {
     swarm.pause.as_ref().filter(|pause| pause.until > now)
 }
 
-/// The line that says that nothing is handed out, and until when.
+/// The text that no work is assigned, and until when.
 #[must_use]
 pub fn paused(swarm: &Swarm, now: TimeMs) -> Option<String> {
     let pause = pause(swarm, now)?;
-    let reason = if pause.reason.is_empty() { String::new() } else { format!(": {}", pause.reason) };
-    Some(format!("the swarm is paused for another {}{reason}", span(pause.until.since(now))))
-}
-
-/// A span of time in its two largest units, rounded up to whole seconds: `2 h 10 min`.
-#[must_use]
-pub fn span(ms: u64) -> String {
-    let s = ms.div_ceil(1000);
-    let pair = |big: u64, unit: &str, small: u64, small_unit: &str| match small {
-        0 => format!("{big} {unit}"),
-        _ => format!("{big} {unit} {small} {small_unit}"),
-    };
-    match s {
-        0..60 => format!("{s} s"),
-        60..3600 => pair(s / 60, "min", s % 60, "s"),
-        3600..86_400 => pair(s / 3600, "h", s % 3600 / 60, "min"),
-        _ => pair(s / 86_400, "d", s % 86_400 / 3600, "h"),
-    }
+    Some(text::paused(pause.until.since(now), &pause.reason))
 }

@@ -1,33 +1,33 @@
-//! Why a package is rebuilt: which of its inputs differ from the last time.
+//! Determines why a package is rebuilt: which of its inputs differ from the last time.
 
 use crate::{keys::Fields, package::Package, swarm::Swarm};
 use std::collections::BTreeSet;
 use swarm_common::{id::*, wire::drone::Target};
 
-/// What a package is compared with, and what differs.
+/// The run a package is compared with, and the differences.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changes {
-    /// The run that had it last.
+    /// The last run that had the package.
     pub since: RunId,
-    /// Its version then, if it was another one.
+    /// The version then, if it was different.
     pub version: Option<String>,
-    /// Everything else, by name.
+    /// All other differences, by name.
     pub fields: Vec<Change>,
 }
 
-/// A value that differs. Empty where there was none, or is none.
+/// A value that differs. Empty where it is absent.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Change {
-    /// What it is.
+    /// Name of the input.
     pub name: String,
-    /// Then.
+    /// Value then.
     pub from: String,
-    /// Now.
+    /// Value now.
     pub to: String,
 }
 
-/// What differs from the last run of the same profile that had the package in the same slot.
-/// `None` if there was none, or nothing is kept of one of them.
+/// The differences from the last run of the same profile that had the package in the same slot.
+/// `None` if there was none, or if the inputs of either are not kept.
 #[must_use]
 pub fn since_last(swarm: &Swarm, package: &Package) -> Option<Changes> {
     let profile = &swarm.runs.get(&package.run)?.profile;
@@ -49,29 +49,35 @@ pub fn since_last(swarm: &Swarm, package: &Package) -> Option<Changes> {
     })
 }
 
-/// Whether both are the same packages in the same slots, whatever their versions.
+/// Whether both are the same packages in the same slots, regardless of versions.
 fn is_same(one: &Package, other: &Package) -> bool {
-    let place = |t: &Target| (t.cpv.cp().to_owned(), t.slot.clone());
+    let place = |t: &Target| match t {
+        Target::Portage(target) => (target.cpv.cp().to_owned(), target.slot.clone()),
+        Target::Nix(target) => (target.family().to_owned(), target.output.clone()),
+    };
     one.targets.iter().map(place).eq(other.targets.iter().map(place))
 }
 
-/// All that the keys of a package were computed from. What several targets have goes by the
-/// name of each.
+/// All inputs of a package's keys. If it has several targets, each name ends with that of its
+/// target.
 fn fields(swarm: &Swarm, package: &Package) -> Option<Fields> {
     let inputs = swarm.inputs.get(&package.strict_key)?;
     let mut all = swarm.settings.get(&inputs.settings)?.clone();
     for (target, fields) in package.targets.iter().zip(&inputs.targets) {
-        let own = [
-            ("use", target.use_flags.join(" ")),
-            ("subslot", target.subslot.clone()),
-            ("repository", target.repository.clone()),
-            ("chost", target.chost.clone()),
-        ];
+        let own = match target {
+            Target::Portage(target) => vec![
+                ("use", target.use_flags.join(" ")),
+                ("subslot", target.subslot.clone()),
+                ("repository", target.repository.clone()),
+                ("chost", target.chost.clone()),
+            ],
+            Target::Nix(target) => vec![("derivation", target.drv.clone().unwrap_or_default())],
+        };
         let own = own.into_iter().map(|(name, value)| (name.to_owned(), value));
         for (name, value) in own.chain(fields.clone()) {
             let name = match package.targets.len() {
                 1 => name,
-                _ => format!("{} of {}", name, target.cpv.cp()),
+                _ => format!("{} of {}", name, target.family()),
             };
             all.insert(name, value);
         }

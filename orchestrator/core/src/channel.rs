@@ -1,18 +1,24 @@
-//! What the stable channel of a profile holds: a working version stays until its successor
-//! can be installed with all that it needs at run time.
+//! The contents of a profile's stable channel. A working version stays until its successor can be
+//! installed with everything that it needs at run time.
 //!
-//! The channel follows the runs that end, and those of which nothing can go on for now
-//! ([`crate::standstill`]). Of each it takes what is *installable*: received,
-//! together with its run-time closure. What the run plans but cannot offer so, and what the
-//! resolver refused, stays as it was, with the closure that it had. All else goes.
+//! The channel follows runs that have ended and runs that stand still ([`crate::standstill`]). From
+//! each it takes the packages that are *installable*: received, together with their run-time
+//! closure. Packages that the run plans but cannot offer, and packages that the resolver refused,
+//! stay as they were, with the closure they had. Everything else is removed.
 //!
-//! A library that stays may be of another ABI (sub-slot) than the one that the run offers in
-//! its place. A root file system has room for one of them, so what was bound to the old one
-//! stays beside its successors: otherwise the kept package could be installed by nobody who
-//! has one of those, too.
+//! A library that stays may have another ABI (sub-slot) than the one the run offers for the same
+//! slot. A root file system has room for only one of them, so what was bound to the old one stays
+//! beside its successors. Otherwise the kept package could not be installed on a system that also
+//! has one of those.
 //!
-//! Of two packages that install the same paths it offers the one that it has had for longer; the
-//! other, and what needs it, is as what could not be built.
+//! A Nix profile's channel is another: see [`roots`].
+//!
+//! Of two packages that install the same paths, the channel offers the one it has had for longer.
+//! The other, and what needs it, is treated like a package that could not be built.
+
+mod roots;
+
+pub use roots::ChannelRoot;
 
 use crate::{collision::Apart, run::Run, swarm::Swarm};
 use serde::{Deserialize, Serialize};
@@ -22,50 +28,61 @@ use swarm_common::{
     digest::Digest,
     id::{PackageId, RunId},
     state::PackageState,
-    wire::{artifact::Artifact, drone::Target, plan::PlanProblem},
+    wire::{artifact::Artifact, base::Base, drone::Target, plan::PlanProblem},
 };
 
-/// A stable channel.
+/// A profile's stable channel.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Channel {
-    /// The run that it follows; none before the first that had packages to publish.
+    /// The run that it follows; none before the first run that had packages to publish.
     pub run: Option<RunId>,
-    /// Grows whenever what it holds is settled anew.
+    /// Incremented whenever the contents are determined again.
     pub revision: u64,
-    /// What it holds, by digest. Whatever one of them needs is among them.
+    /// Its contents by digest. The contents are closed: whatever one of them needs is among them.
     pub held: BTreeMap<Digest, Held>,
-    /// What it would hold besides, if that did not install the same paths as something there.
+    /// Packages left out because they install the same paths as something in the channel.
     #[serde(default)]
     pub apart: BTreeMap<Digest, Apart>,
+    /// For Nix: what each attribute and host is at, all of it served.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roots: Vec<ChannelRoot>,
 }
 
-/// An artifact of a channel.
+/// An artifact in a channel.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Held {
     /// The stored file.
     pub artifact: Artifact,
     /// The artifacts that must be installed for it to work.
     pub needs: BTreeSet<Digest>,
-    /// It is what the channel offers in its slot; others are there only because something
+    /// Whether the channel offers it in its slot. Other artifacts are there only because something
     /// that stays needs them.
     pub current: bool,
-    /// The last run that received it or took it over.
+    /// The last run that received or reused it.
     pub run: RunId,
 }
 
-/// `category/name` and slot: versions of one place replace each other.
+/// `category/name` and slot: versions of the same place replace each other.
 type Place<'s> = (&'s str, &'s str);
 
 fn place(target: &Target) -> Place<'_> {
-    (target.cpv.cp(), &target.slot)
+    match target {
+        Target::Portage(target) => (target.cpv.cp(), &target.slot),
+        // Store paths replace nothing.
+        Target::Nix(target) => (target.base_name(), &target.output),
+    }
 }
 
-/// The channel after the run `id` has ended or stands still, if it follows that one.
+/// The channel after run `id` has ended or stands still. `None` if the channel does not follow that
+/// run.
 pub(crate) fn follow(swarm: &Swarm, id: RunId) -> Option<Channel> {
     let run = swarm.runs.get(&id)?;
     let old = &swarm.profiles.get(&run.profile)?.channel;
     if old.run > Some(id) {
         return None;
+    }
+    if run.base == Base::Nix {
+        return Some(roots::follow(swarm, id, run, old));
     }
     let mut offered = offered(swarm, id, run);
     let packages = run.packages.iter().filter_map(|p| swarm.packages.get(p));
@@ -77,7 +94,8 @@ pub(crate) fn follow(swarm: &Swarm, id: RunId) -> Option<Channel> {
         let found = collide(swarm, old, &offered, stay.kept());
         if found.is_empty() {
             let held = stay.beside(&offered);
-            return Some(Channel { run: Some(id), revision: old.revision + 1, held, apart });
+            let revision = old.revision + 1;
+            return Some(Channel { run: Some(id), revision, held, apart, roots: Vec::new() });
         }
         // What stays in their place may collide as well.
         withdraw(&mut offered, &found);
@@ -85,8 +103,8 @@ pub(crate) fn follow(swarm: &Swarm, id: RunId) -> Option<Channel> {
     }
 }
 
-/// What of an offer installs the same paths as something that comes first: what stays, what
-/// has a version in the channel, what was received earlier.
+/// Packages of an offer that install the same paths as one with precedence: what stays, then what
+/// has a version in the channel, then what was received earlier.
 fn collide(
     swarm: &Swarm,
     old: &Channel,
@@ -105,14 +123,17 @@ fn collide(
     };
     let mut wanted: Vec<&Held> = offered.values().collect();
     wanted.sort_by_key(order);
-    let cpv =
-        |digest: Digest| offered.get(&digest).or(old.held.get(&digest)).map(|held| &held.artifact.target.cpv);
+    let cpv = |digest: Digest| {
+        let held = offered.get(&digest).or(old.held.get(&digest));
+        held.and_then(|held| held.artifact.target.portage()).map(|target| &target.cpv)
+    };
     let mut first = kept;
     for Artifact { digest, target, .. } in wanted.into_iter().map(|held| &held.artifact) {
         let other = swarm.collisions.of(*digest).find(|(other, _)| first.contains(other));
-        match other.and_then(|(other, shared)| Some((cpv(other)?, shared))) {
-            Some((beside, shared)) => {
-                let (cpv, beside, shared) = (target.cpv.clone(), beside.clone(), shared.clone());
+        let other = other.and_then(|(other, shared)| Some((cpv(other)?, shared)));
+        match other.and_then(|(beside, shared)| Some((&target.portage()?.cpv, beside, shared))) {
+            Some((cpv, beside, shared)) => {
+                let (cpv, beside, shared) = (cpv.clone(), beside.clone(), shared.clone());
                 found.insert(*digest, Apart { cpv, beside, shared });
             }
             None => _ = first.insert(*digest),
@@ -121,7 +142,7 @@ fn collide(
     found
 }
 
-/// Takes these from an offer, and all that cannot be installed without them.
+/// Removes packages from an offer, together with everything that cannot be installed without them.
 fn withdraw(offered: &mut BTreeMap<Digest, Held>, these: &BTreeMap<Digest, Apart>) {
     offered.retain(|digest, _| !these.contains_key(digest));
     loop {
@@ -134,7 +155,7 @@ fn withdraw(offered: &mut BTreeMap<Digest, Held>, these: &BTreeMap<Digest, Apart
     }
 }
 
-/// What a run has that can be installed.
+/// The artifacts of a run that can be installed.
 fn offered(swarm: &Swarm, id: RunId, run: &Run) -> BTreeMap<Digest, Held> {
     let artifacts = |p: &PackageId| swarm.packages.get(p).map_or(&[][..], |p| &p.artifacts);
     let packages = run.packages.iter().filter_map(|p| swarm.packages.get(p));
@@ -154,10 +175,10 @@ fn offered(swarm: &Swarm, id: RunId, run: &Run) -> BTreeMap<Digest, Held> {
 
 fn subslots(offered: &BTreeMap<Digest, Held>) -> BTreeMap<Place<'_>, &str> {
     let targets = offered.values().map(|held| &held.artifact.target);
-    targets.map(|target| (place(target), target.subslot.as_str())).collect()
+    targets.filter_map(|target| Some((place(target), target.portage()?.subslot.as_str()))).collect()
 }
 
-/// What of an old channel stays.
+/// Determines which of a channel's old contents stay.
 struct Stay<'s> {
     old: &'s Channel,
     planned: &'s BTreeSet<Place<'s>>,
@@ -167,7 +188,7 @@ struct Stay<'s> {
 }
 
 impl Stay<'_> {
-    /// What the run should have offered something in its place for.
+    /// Old packages for which the run should have offered a successor but did not.
     fn kept(&self) -> BTreeSet<Digest> {
         let kept = self.old.held.iter().filter(|(_, held)| held.current && self.is_kept(held));
         kept.map(|(&digest, _)| digest).collect()
@@ -191,20 +212,21 @@ impl Stay<'_> {
         held
     }
 
-    /// The run should have offered something in its place and does not.
+    /// Whether the run should have offered a successor but did not.
     fn is_kept(&self, held: &Held) -> bool {
         let place = place(&held.artifact.target);
         let due = self.planned.contains(&place) || self.refused.covers(place.0);
         due && !self.subslots.contains_key(&place)
     }
 
-    /// The run offers another ABI in its place.
+    /// Whether the run offers another ABI in the same place.
     fn is_contested(&self, held: &Held) -> bool {
-        let target = &held.artifact.target;
-        self.subslots.get(&place(target)).is_some_and(|offered| *offered != target.subslot)
+        let Some(target) = held.artifact.target.portage() else { return false };
+        let place = place(&held.artifact.target);
+        self.subslots.get(&place).is_some_and(|offered| *offered != target.subslot)
     }
 
-    /// What worked with an old library and has a successor.
+    /// Packages that were bound to an old library and have a successor.
     fn bound_to(&self, library: Digest) -> impl Iterator<Item = Digest> {
         let bound = self.old.held.iter().filter(move |(_, held)| held.needs.contains(&library));
         let replaced = bound.filter(|(_, held)| self.subslots.contains_key(&place(&held.artifact.target)));
@@ -215,7 +237,7 @@ impl Stay<'_> {
 /// The packages that the resolver refused.
 #[derive(Default)]
 struct Refused<'s> {
-    /// A refusal that names no package may be of any.
+    /// A refusal that names no package may concern any package.
     any: bool,
     names: BTreeSet<&'s str>,
 }
@@ -240,7 +262,7 @@ impl<'s> Refused<'s> {
     }
 }
 
-/// `category/name` of an atom such as `>=dev-libs/icu-75:0[-doc]`; none of a set or a pattern.
+/// `category/name` of an atom such as `>=dev-libs/icu-75:0[-doc]`. `None` for a set or a pattern.
 fn name_of(atom: &str) -> Option<&str> {
     let bare = atom.split([':', '[']).next().unwrap_or_default();
     let versioned = bare.trim_start_matches(['!', '~', '<', '>', '=']);
@@ -255,8 +277,8 @@ fn name_of(atom: &str) -> Option<&str> {
     plain.then_some(name)
 }
 
-/// What a package shares the index of its profile with: what its run has received, and what the
-/// channel holds, of which something may stay beside it.
+/// The artifacts that may share the profile's index with a package: those received by its run, and
+/// those in the channel, some of which may stay.
 #[must_use]
 pub fn beside(swarm: &Swarm, id: PackageId) -> BTreeSet<Digest> {
     let run = swarm.packages.get(&id).and_then(|package| swarm.runs.get(&package.run));
@@ -266,16 +288,16 @@ pub fn beside(swarm: &Swarm, id: PackageId) -> BTreeSet<Digest> {
     received.map(|artifact| artifact.digest).chain(held.copied()).collect()
 }
 
-/// What a received package needs at run time and its run did not receive, through however
-/// many others: as long as there is something it is not published.
+/// Packages that a received package needs at run time, directly or indirectly, and that its run has
+/// not received. It is not published while there are any.
 #[must_use]
 pub fn lacks(swarm: &Swarm, id: PackageId) -> Vec<PackageId> {
     let received = |id: &PackageId| swarm.packages.get(id).is_some_and(|p| p.state == PackageState::Received);
     runtime_closure(swarm, id).into_iter().filter(|dep| *dep != id && !received(dep)).collect()
 }
 
-/// What a received package of the run that the channel follows has in common with something
-/// there, if it is not published for that.
+/// Why a received package of the run that the channel follows was left out: the paths it shares
+/// with a package in the channel. `None` if it was not left out.
 #[must_use]
 pub fn apart(swarm: &Swarm, id: PackageId) -> Option<&Apart> {
     let package = swarm.packages.get(&id)?;
@@ -284,13 +306,13 @@ pub fn apart(swarm: &Swarm, id: PackageId) -> Option<&Apart> {
     package.artifacts.iter().filter(|_| follows).find_map(|artifact| channel.apart.get(&artifact.digest))
 }
 
-/// The first of what a package needs at run time that is not published for that.
+/// The first package needed at run time that was left out for shared paths.
 #[must_use]
 pub fn needs_apart(swarm: &Swarm, id: PackageId) -> Option<(PackageId, &Apart)> {
     runtime_closure(swarm, id).into_iter().find_map(|dep| Some((dep, apart(swarm, dep)?)))
 }
 
-/// A package and all that it needs at run time, through however many others.
+/// A package and everything that it needs at run time, directly or indirectly.
 fn runtime_closure(swarm: &Swarm, id: PackageId) -> BTreeSet<PackageId> {
     let mut seen = BTreeSet::from([id]);
     let mut open = vec![id];

@@ -1,5 +1,5 @@
-//! What is installed while a package is built: its build dependencies, and all that
-//! these need at run time. What the package itself needs at run time is not among it.
+//! Computes what is installed while a package is built: its build dependencies and their run-time
+//! closure. The package's own run-time dependencies are not included.
 
 use crate::{channel, package::Package, run::Run, swarm::Swarm};
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,32 +9,48 @@ use swarm_common::{
     wire::{
         artifact::Artifact,
         base::{Base, Dependency},
+        nix::NixInput,
     },
 };
 
-/// The artifacts to install beside `base` while `package` is built, each after what it needs
-/// at run time (but for those that need each other). What the base has by digest is left
-/// out.
+/// The artifacts to install in addition to `base` while `package` is built, in dependency order
+/// (except within cycles). Artifacts that the base already contains, by digest, are omitted.
 #[must_use]
-pub fn closure(swarm: &Swarm, package: PackageId, base: &Base) -> Vec<Dependency> {
-    let Some(target) = swarm.packages.get(&package) else { return Vec::new() };
+pub fn dependencies(swarm: &Swarm, package: PackageId, base: &Base) -> Vec<Dependency> {
     let in_base: BTreeSet<Digest> = match base {
+        Base::Nix => return Vec::new(),
         Base::Host => BTreeSet::new(),
         Base::Image { installed, .. } => installed.iter().map(|d| d.digest).collect(),
     };
     let mut found = Vec::new();
-    let mut seen = BTreeSet::from([package]);
-    for &start in &target.build_deps {
-        visit(swarm, start, &mut seen, |artifact| {
-            if !in_base.contains(&artifact.digest) {
-                found.push(dependency(artifact));
-            }
-        });
+    visit_build(swarm, package, |artifact| {
+        if !in_base.contains(&artifact.digest) {
+            found.extend(dependency(artifact));
+        }
+    });
+    found
+}
+
+/// The store paths that a derivation is built from, each after those that it refers to.
+#[must_use]
+pub fn inputs(swarm: &Swarm, package: PackageId, base: &Base) -> Vec<NixInput> {
+    let mut found = Vec::new();
+    if *base == Base::Nix {
+        visit_build(swarm, package, |artifact| found.extend(input(artifact)));
     }
     found
 }
 
-/// The packages of `run` that have `needed` installed while they are built, in their order.
+/// Visits the artifacts of a package's build dependencies and of their run-time closure.
+fn visit_build(swarm: &Swarm, package: PackageId, mut installs: impl FnMut(&Artifact)) {
+    let Some(target) = swarm.packages.get(&package) else { return };
+    let mut seen = BTreeSet::from([package]);
+    for &start in &target.build_deps {
+        visit(swarm, start, &mut seen, &mut installs);
+    }
+}
+
+/// The packages of `run` whose builds have `needed` installed, in order.
 #[must_use]
 pub fn built_with(swarm: &Swarm, run: &Run, needed: PackageId) -> Vec<PackageId> {
     let packages = || run.packages.iter().filter_map(|id| Some((*id, swarm.packages.get(id)?)));
@@ -44,7 +60,7 @@ pub fn built_with(swarm: &Swarm, run: &Run, needed: PackageId) -> Vec<PackageId>
             needed_by.entry(*dependency).or_default().push(id);
         }
     }
-    // Whatever comes into a build root together with it.
+    // All packages that bring `needed` into a build root.
     let (mut brings, mut todo) = (BTreeSet::from([needed]), vec![needed]);
     while let Some(id) = todo.pop() {
         let dependants = needed_by.get(&id).into_iter().flatten();
@@ -54,27 +70,27 @@ pub fn built_with(swarm: &Swarm, run: &Run, needed: PackageId) -> Vec<PackageId>
     packages().filter(|(id, p)| *id != needed && is_built_with(p)).map(|(id, _)| id).collect()
 }
 
-/// The artifacts of these packages and of all that they need at run time, each after what it needs
-/// (but for those that need each other).
+/// The artifacts of these packages and of their run-time closure, in dependency order (except
+/// within cycles).
 #[must_use]
 pub fn with_needs(swarm: &Swarm, packages: impl IntoIterator<Item = PackageId>) -> Vec<Dependency> {
     let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
     for package in packages {
-        visit(swarm, package, &mut seen, |artifact| found.push(dependency(artifact)));
+        visit(swarm, package, &mut seen, |artifact| found.extend(dependency(artifact)));
     }
     found
 }
 
-/// Where the libraries of a package can come from, when it is built and when it runs.
+/// Where the libraries that a package links against can come from, at build time and at run time.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Surroundings {
-    /// The sonames that the base provides, by multilib category; empty if they are not known.
+    /// The sonames provided by the base, by multilib category; empty if unknown.
     pub base: BTreeMap<String, BTreeSet<String>>,
-    /// What has been received of what it needs at run time.
+    /// Received artifacts of its run-time closure.
     pub runtime: Vec<Artifact>,
-    /// That is all of it.
+    /// Whether `runtime` is complete.
     pub is_whole: bool,
-    /// What was installed beside the base while it was built.
+    /// Artifacts installed in addition to the base while it was built.
     pub build: Vec<Artifact>,
 }
 
@@ -98,14 +114,14 @@ pub fn surroundings(swarm: &Swarm, id: PackageId) -> Surroundings {
     }
 }
 
-/// Visits `start` and what it needs at run time, the needed first.
+/// Visits `start` and its run-time closure, dependencies first.
 fn visit(
     swarm: &Swarm,
     start: PackageId,
     seen: &mut BTreeSet<PackageId>,
     mut installs: impl FnMut(&Artifact),
 ) {
-    // Each entry is a package and how many of its dependencies were looked at.
+    // Each entry is a package and the number of its dependencies already visited.
     let mut path = Vec::new();
     if seen.insert(start) {
         path.push((start, 0));
@@ -130,16 +146,27 @@ fn visit(
     }
 }
 
-/// The artifact as a drone is told of it.
+/// Describes a Portage package to a drone.
 #[must_use]
-pub fn dependency(artifact: &Artifact) -> Dependency {
-    let target = &artifact.target;
-    Dependency {
+pub fn dependency(artifact: &Artifact) -> Option<Dependency> {
+    let target = artifact.target.portage()?;
+    Some(Dependency {
         cpv: target.cpv.clone(),
         slot: target.slot.clone(),
         build_id: target.build_id,
         digest: artifact.digest,
         uploaded_digest: artifact.uploaded_digest,
         size: artifact.size,
-    }
+    })
+}
+
+/// Describes a store path to a drone.
+fn input(artifact: &Artifact) -> Option<NixInput> {
+    Some(NixInput {
+        path: artifact.target.nix()?.path.clone(),
+        nar: artifact.nar.as_deref()?.clone(),
+        digest: artifact.digest,
+        uploaded_digest: artifact.uploaded_digest,
+        size: artifact.size,
+    })
 }

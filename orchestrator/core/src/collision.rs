@@ -1,36 +1,37 @@
-//! Packages that install the same paths. Portage refuses to merge the second of them, so a
-//! channel offers one of the two only.
+//! Packages that install the same paths. Portage refuses to merge the second of them, so a channel
+//! offers only one of the two.
 //!
-//! Which files packages have is the shell's to know. It compares each that arrives with all
-//! that are stored, so a pair is known whichever run or profile brings its two together.
+//! The shell knows which files a package has. It compares each new package with all stored ones, so
+//! a pair is found regardless of the runs or profiles it comes from.
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{cpv::Cpv, digest::Digest, time::TimeMs};
 
-/// A pair is kept at least this long: one of the two may not have been reported yet.
+/// The shortest time a pair is kept, in milliseconds: one of the two may not have been reported
+/// yet.
 const KEPT_MS: u64 = 24 * 3600 * 1000;
 
 /// Two stored packages that install the same paths.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Collision {
-    /// The two.
+    /// Digests of the two.
     pub artifacts: [Digest; 2],
-    /// What both install.
+    /// The paths that both install.
     pub shared: SharedPaths,
 }
 
 /// Paths that two packages install.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SharedPaths {
-    /// How many.
+    /// Number of paths.
     pub count: u64,
-    /// The first of them.
+    /// The first few paths.
     pub first: Vec<String>,
 }
 
 impl SharedPaths {
-    /// The first paths, and how many more there are.
+    /// The first paths, and the number of further ones.
     #[must_use]
     pub fn words(&self) -> String {
         let more = self.count.saturating_sub(self.first.len() as u64);
@@ -39,7 +40,7 @@ impl SharedPaths {
     }
 }
 
-/// Every pair that is known, under both of its artifacts.
+/// All known pairs, listed under both artifacts.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Collisions(BTreeMap<Digest, BTreeMap<Digest, (TimeMs, SharedPaths)>>);
 
@@ -51,19 +52,19 @@ impl Collisions {
         }
     }
 
-    /// What cannot be installed beside an artifact.
+    /// The artifacts that cannot be installed beside an artifact.
     pub fn of(&self, artifact: Digest) -> impl Iterator<Item = (Digest, &SharedPaths)> {
         let others = self.0.get(&artifact).into_iter().flatten();
         others.map(|(&other, (_, shared))| (other, shared))
     }
 
-    /// Whether none is known.
+    /// Whether no pair is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Forgets pairs of which one is not stored any more.
+    /// Forgets pairs of which one is no longer stored.
     pub(crate) fn retain(&mut self, now: TimeMs, stored: &BTreeSet<Digest>) {
         self.0.retain(|one, others| {
             others.retain(|other, (at, _)| {
@@ -74,14 +75,14 @@ impl Collisions {
     }
 }
 
-/// A package that a channel does not offer, as it offers another with the same paths.
+/// A package that a channel does not offer because it offers another with the same paths.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Apart {
-    /// What is not offered.
+    /// The package left out.
     pub cpv: Cpv,
-    /// What is.
+    /// The package offered.
     pub beside: Cpv,
-    /// The paths of both.
+    /// The paths that both install.
     pub shared: SharedPaths,
 }
 

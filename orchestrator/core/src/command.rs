@@ -1,5 +1,4 @@
-//! What can be asked of the swarm. A command is a wish; [`crate::decide`] turns it into
-//! events or refuses it.
+//! Commands that the swarm accepts. [`crate::decide`] turns a command into events or refuses it.
 
 use crate::{calendar::Forecast, collision::Collision};
 use serde::{Deserialize, Serialize};
@@ -20,130 +19,130 @@ use swarm_common::{
     },
 };
 
-/// A command with all that it may depend on besides the state.
+/// A command, with everything that its outcome depends on besides the state.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
-    /// The time, never earlier than that of any request before, but for what [`Command::SetClock`]
-    /// said.
+    /// The time. It never decreases from request to request, except as set by
+    /// [`Command::SetClock`].
     pub now: TimeMs,
     /// Randomness, for the jitter of retries.
     pub entropy: u64,
     /// Idempotency key of an admin's command: a repeat gets the first answer.
     pub key: Option<String>,
-    /// What is asked.
+    /// The command.
     pub command: Command,
 }
 
-/// What is asked.
+/// A command.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// The orchestrator has started and read its journal.
     StartOrchestrator,
-    /// Go on with ids that were never given out, although the journal may lack events that were
+    /// Continue with ids that were never assigned, although the journal may lack events that were
     /// acknowledged.
     SkipIds,
     /// Another machine used this drone's credential and was refused.
     NoteClone {
-        /// Whose credential it is.
+        /// The drone whose credential was used.
         drone: DroneId,
-        /// How it is known.
+        /// How it was detected.
         what: String,
     },
-    /// Look at everything that time alone changes: leases, silence, pauses.
+    /// Do what time alone requires: expire leases, detect silent drones, end pauses.
     Maintain,
-    /// The machine's clock has proved to be another than times go by: from the next request on
-    /// they go by that.
+    /// The machine's clock and the times of requests differ permanently: from the next request on,
+    /// times follow the clock.
     SetClock {
-        /// What it is ahead (or, negative, behind), in milliseconds.
+        /// How far the clock is ahead (or, if negative, behind), in milliseconds.
         by_ms: i64,
     },
-    /// The engine did nothing for so long, as its process or machine stood still: what drones
-    /// said meanwhile is not read yet.
+    /// The engine did nothing for a while because its process or machine stood still. What drones
+    /// sent meanwhile has not been read yet.
     NoteStandstill {
-        /// For how long, in milliseconds.
+        /// Duration in milliseconds.
         for_ms: u64,
     },
 
-    /// Make a one-time enrolment token known.
+    /// Register a one-time enrolment token.
     IssueEnrolToken {
         /// Digest of the token.
         token_hash: Digest,
-        /// It works for this long.
+        /// How long the token is valid, in milliseconds.
         valid_ms: u64,
-        /// Whoever enrols with it is approved already.
+        /// Whether a drone that enrols with it is approved at once.
         approved: bool,
     },
     /// A machine asks to become a drone.
     EnrolDrone {
-        /// Digest of the token it brought.
+        /// Digest of the token it presented.
         token_hash: Digest,
-        /// What it wants to be called.
+        /// The name it asks for.
         name: Name,
         /// Digest of the credential made for it.
         credential_hash: Digest,
-        /// What its machine is.
+        /// What the drone reports about its machine and configuration.
         facts: DroneFacts,
     },
     /// Let a pending drone work.
     ApproveDrone(DroneId),
-    /// Give a drone nothing more.
+    /// Give a drone no more work.
     DrainDrone(DroneId),
     /// Let a drained, grounded or lost drone work again.
     ResumeDrone(DroneId),
-    /// Forget a drone and void its credential.
+    /// Forget a drone and revoke its credential.
     RemoveDrone(DroneId),
 
-    /// Keep a drone's machine from reboots, or no longer.
+    /// Set whether a drone's machine is protected from reboots.
     ProtectDrone {
-        /// Which drone.
+        /// The drone.
         drone: DroneId,
-        /// Whether it is kept from them.
+        /// Whether it is protected.
         protected: bool,
     },
-    /// Let healing reboot the machine of a silent drone, once the gentler steps failed.
+    /// Let healing reboot the machine of a silent drone after the gentler steps have failed.
     ConfirmReboot(DroneId),
     /// The shell is about to take a step of healing.
     BeginHealing {
-        /// Which drone.
+        /// The drone.
         drone: DroneId,
         /// The step that is due.
         step: HealStep,
     },
-    /// The shell says how a step of healing ended.
+    /// The shell reports the outcome of a step of healing.
     ReportHealing {
-        /// Which drone.
+        /// The drone.
         drone: DroneId,
-        /// Which step.
+        /// The step.
         step: HealStep,
-        /// How it ended.
+        /// Its outcome.
         outcome: HealOutcome,
-        /// What was seen, in one line.
+        /// What was observed, in one line.
         detail: String,
-        /// The machine's boot id, if it proved to be the right one.
+        /// The machine's boot id, if the machine was identified.
         boot_id: Option<String>,
     },
 
-    /// Make a base, or a new generation of it.
+    /// Create a base, or add a generation to it.
     PutBase {
         /// Its name.
         name: Name,
-        /// The image that it is made of, as the shell found it.
+        /// The image that it is made from, as the shell found it.
         image: Image,
-        /// What was asked for.
+        /// The request.
         request: BaseRequest,
     },
-    /// Use the generation of a base before the last one again.
+    /// Return a base to its previous generation.
     RollBackBase(Name),
-    /// Have a base follow the tree, or stay as it is.
+    /// Set whether a base follows the tree.
     FollowBase {
-        /// Which base.
+        /// The base.
         name: Name,
         /// Whether it follows.
         follow: bool,
     },
     /// Forget a base.
     RemoveBase(Name),
-    /// Make a profile or pin it to another snapshot.
+    /// Create a profile, or change its content such as the snapshot.
     PutProfile {
         /// Its name.
         name: Name,
@@ -152,156 +151,156 @@ pub enum Command {
     },
     /// Forget a profile.
     RemoveProfile(Name),
-    /// Have runs of a profile start by themselves.
+    /// Start runs of a profile automatically.
     PutSchedule {
-        /// Which profile.
+        /// The profile.
         profile: Name,
-        /// When.
+        /// The schedule.
         request: ScheduleRequest,
-        /// What that comes to.
+        /// The due times that follow from it.
         forecast: Forecast,
     },
-    /// Have them start no more.
+    /// Stop starting runs of a profile automatically.
     RemoveSchedule(Name),
-    /// The next due time is another than was thought, as the rules of its zone have changed.
+    /// The next due time has changed, because the rules of its time zone have.
     Foresee {
-        /// Whose schedule.
+        /// The profile of the schedule.
         profile: Name,
-        /// What it comes to now.
+        /// The new forecast.
         forecast: Forecast,
     },
     /// A due time has come, perhaps a while ago.
     HandleDue {
-        /// Whose schedule.
+        /// The profile of the schedule.
         profile: Name,
         /// The last due time that has passed.
         due: TimeMs,
-        /// What comes after it.
+        /// The due times that follow it.
         forecast: Forecast,
     },
-    /// Hand out no work for a while.
+    /// Assign no work for a while.
     Pause {
-        /// For this long.
+        /// Duration in milliseconds.
         for_ms: u64,
-        /// Why; may be empty.
+        /// The reason; may be empty.
         reason: String,
     },
-    /// Hand out work again.
+    /// Assign work again.
     Unpause,
     /// Start a run.
     StartRun {
-        /// For which profile.
+        /// The profile.
         profile: Name,
-        /// How urgent.
+        /// Its urgency.
         class: RunClass,
     },
     /// Stop a run.
     CancelRun(RunId),
-    /// Try a package again, with its failures forgotten.
+    /// Try a package again, forgetting its failures.
     RetryPackage(PackageId),
-    /// Have the next run rebuild a package, whether or not its inputs have changed.
+    /// Make the next run rebuild a package, whether or not its inputs have changed.
     Rebuild {
-        /// Which.
+        /// The package.
         package: PackageId,
-        /// Whether to rebuild the packages of its run that were built with it, too.
+        /// Whether to rebuild also the packages of its run that were built with it.
         dependants: bool,
-        /// Why; may be empty.
+        /// The reason; may be empty.
         reason: String,
     },
 
     /// A drone asks for work.
     Claim {
-        /// Which drone.
+        /// The drone.
         drone: DroneId,
-        /// Its claim.
+        /// Its request.
         request: ClaimRequest,
     },
-    /// A drone lives.
+    /// A drone reports that it is alive.
     Heartbeat {
-        /// Which drone.
+        /// The drone.
         drone: DroneId,
-        /// What it says.
+        /// Its report.
         request: HeartbeatRequest,
     },
-    /// A drone stops.
+    /// A drone shuts down.
     SignOff {
-        /// Which drone.
+        /// The drone.
         drone: DroneId,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// A plan attempt brings its plan.
+    /// A drone delivers the plan of a plan attempt.
     ReceivePlan {
-        /// Which drone.
+        /// The drone.
         drone: DroneId,
-        /// Which attempt.
+        /// The attempt.
         attempt: AttemptId,
         /// The plan.
         plan: Arc<PlanReport>,
-        /// What it took.
+        /// Time and memory that the attempt used.
         usage: Usage,
     },
     /// The shell has verified and stored everything that an attempt built.
     ReceivePackage {
-        /// Which drone.
+        /// The drone.
         drone: DroneId,
-        /// Which attempt.
+        /// The attempt.
         attempt: AttemptId,
         /// The stored files, in the order of the targets.
         artifacts: Vec<Artifact>,
-        /// What it took.
+        /// Time and memory that the attempt used.
         usage: Usage,
     },
     /// A drone has made and checked the base that an attempt is for.
     ReceiveBase {
-        /// Which drone.
+        /// The drone.
         drone: DroneId,
-        /// Which attempt.
+        /// The attempt.
         attempt: AttemptId,
-        /// What it took.
+        /// Time and memory that the attempt used.
         usage: Usage,
     },
-    /// The shell has found that what it is about to report installs the same paths as other
-    /// stored packages.
+    /// The shell found that packages it is about to report install the same paths as other stored
+    /// packages.
     NoteCollisions(Vec<Collision>),
-    /// The shell has refused a file that an attempt brought.
+    /// The shell refused a file that an attempt delivered.
     RejectPackage {
-        /// Which drone.
+        /// The drone.
         drone: DroneId,
-        /// Which attempt.
+        /// The attempt.
         attempt: AttemptId,
-        /// Why, in one line.
+        /// The reason, in one line.
         reason: String,
     },
     /// An attempt failed.
     ReportFailure {
-        /// Which drone.
+        /// The drone.
         drone: DroneId,
-        /// Which attempt.
+        /// The attempt.
         attempt: AttemptId,
-        /// Why.
+        /// The failure.
         failure: Failure,
-        /// What it took.
+        /// Time and memory that the attempt used.
         usage: Usage,
     },
-    /// A drone gives work back.
+    /// A drone returns work that it has not finished.
     HandBack {
-        /// Which drone.
+        /// The drone.
         drone: DroneId,
-        /// Which attempt.
+        /// The attempt.
         attempt: AttemptId,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// The publisher has switched a profile to a new generation.
     RecordGeneration {
-        /// Which profile.
+        /// The profile.
         profile: Name,
-        /// The run whose packages it has.
+        /// The run whose packages the generation contains.
         run: RunId,
         /// Number of the generation.
         generation: u64,
-        /// Packages in it.
+        /// Number of packages in it.
         packages: u64,
     },
 }
@@ -316,7 +315,7 @@ pub enum Reply {
     Drone(DroneId),
     /// The run that was started.
     Run(RunId),
-    /// The packages that this is done to.
+    /// The packages affected.
     Packages(Vec<PackageId>),
     /// Answer to a claim.
     Claim(Box<ClaimReply>),

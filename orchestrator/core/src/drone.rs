@@ -1,8 +1,9 @@
-//! A drone, as the core knows it.
+//! The state of a drone.
 
 use crate::{
     estimate::{Belief, Evidence, SETUP_MS, UPLOAD_MS, from_cores, stretch_permille},
     heal::Healing,
+    legacy,
     run::Run,
 };
 use serde::{Deserialize, Serialize};
@@ -13,76 +14,78 @@ use swarm_common::{
     name::Name,
     state::DroneState,
     time::TimeMs,
-    wire::{base::Base, drone::DroneFacts},
+    wire::{base::Base, concern::Offline, drone::DroneFacts},
 };
 
-/// A drone. Its state is not stored but follows from independent facts, so that for
+/// A drone. Its [`DroneState`] is not stored but derived from independent facts, so that for
 /// instance a draining drone that goes silent and returns is still draining.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Drone {
-    /// What it is called.
+    /// Its name.
     pub name: Name,
     /// Digest of its credential.
     pub credential_hash: Digest,
-    /// What its machine is.
+    /// What the drone reported about its machine and configuration.
     pub facts: DroneFacts,
     /// When it enrolled.
     pub enrolled_at: TimeMs,
-    /// An admin lets it work.
+    /// Whether an admin has approved it.
     pub approved: bool,
-    /// Why it gets nothing more, if so.
+    /// Why it gets no more work, if it is draining.
     pub draining: Option<String>,
-    /// Its pause, if it is in one.
+    /// Its current grounding.
     pub grounded: Option<Grounding>,
-    /// Why it counts as silent, if it does.
-    pub offline: Option<String>,
+    /// Why it is offline, if it is.
+    #[serde(default, deserialize_with = "legacy::saved_offline")]
+    pub offline: Option<Offline>,
     /// Why healing gave it up, if it did.
     pub lost: Option<String>,
-    /// Failures since its last success that count against it, and why they do.
+    /// Failures since its last success that count against it, with reasons.
     pub strikes: BTreeMap<AttemptId, String>,
-    /// When it last delivered something that was accepted.
+    /// When a result of it was last accepted.
     pub succeeded_at: TimeMs,
-    /// Groundings since its last success; each doubles the next one's length.
+    /// Groundings since its last success; each doubles the length of the next.
     pub groundings: u32,
-    /// Learned speed in thousandths: 1000 is average.
+    /// Learned speed in thousandths; 1000 is average.
     pub speed_permille: u64,
-    /// How far healing has climbed for it.
+    /// The state of healing.
     #[serde(default)]
     pub healing: Healing,
-    /// How many times in a row it was much slower (negative) or faster than that.
+    /// How many results in a row were much slower (negative) or faster than `speed_permille`.
     pub surprises: i8,
-    /// How slow its last result made it look, if that was a surprise; otherwise 0.
+    /// The speed suggested by its last result in thousandths, if that was much slower than
+    /// expected; otherwise 0.
     #[serde(default)]
     pub doubt_permille: u64,
-    /// Learned cost of setting up a build, in milliseconds.
+    /// Learned time to set up a build, in milliseconds.
     pub setup_ms: u64,
-    /// Learned time from the end of a build until its result is accepted.
+    /// Learned time from the end of a build until its result is accepted, in milliseconds.
     pub upload_ms: u64,
-    /// Since when it does as many builds as it does.
+    /// When the number of builds running on it last changed.
     #[serde(default)]
     pub shared_since: TimeMs,
-    /// Boot ids that it had before its present one, the newest last.
+    /// Earlier boot ids, the most recent last.
     #[serde(default)]
     pub former_boots: Vec<String>,
 }
 
-/// No drone is given more builds at a time, whatever it says.
+/// Upper bound on the builds given to a drone at a time, whatever it reports.
 const MOST_SLOTS: u32 = 64;
 
-/// Former boot ids that are kept of a drone.
+/// Number of earlier boot ids kept per drone.
 const BOOTS_KEPT: usize = 8;
 
-/// A pause after too many strikes.
+/// A period without work after too many strikes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Grounding {
     /// When it ends.
     pub until: TimeMs,
-    /// What for.
+    /// The reason.
     pub reason: String,
 }
 
 impl Drone {
-    /// A machine that has just enrolled.
+    /// A newly enrolled machine.
     pub(crate) fn new(
         at: TimeMs,
         name: Name,
@@ -114,14 +117,15 @@ impl Drone {
         }
     }
 
-    /// Its machine is another now, or does other things; with more processors it is faster.
+    /// Replaces the facts about its machine and configuration, and scales its speed with the number
+    /// of cores.
     pub(crate) fn set_facts(&mut self, facts: &DroneFacts) {
         let speed = self.speed_permille.saturating_mul(u64::from(facts.cores.max(1)));
         self.speed_permille = (speed / u64::from(self.facts.cores.max(1))).max(1);
         self.facts = facts.clone();
     }
 
-    /// Its machine has been started anew.
+    /// Records that its machine was restarted.
     pub(crate) fn rebooted(&mut self, boot_id: &str) {
         let before = std::mem::replace(&mut self.facts.boot_id, boot_id.to_owned());
         if !before.is_empty() {
@@ -131,7 +135,7 @@ impl Drone {
         self.former_boots.drain(..most);
     }
 
-    /// Where it stands. What keeps it longest from work wins.
+    /// Its state. The fact that keeps it from work for longest takes precedence.
     #[must_use]
     pub fn state(&self) -> DroneState {
         if !self.approved {
@@ -145,7 +149,8 @@ impl Drone {
         }
     }
 
-    /// Where it stands once it is heard: what an admin or the judge said outlives silence.
+    /// Its state apart from being offline: what an admin, the judge or healing decided remains when
+    /// it is heard again.
     #[must_use]
     pub fn state_when_heard(&self) -> DroneState {
         if !self.approved {
@@ -159,37 +164,38 @@ impl Drone {
         }
     }
 
-    /// Whether it said goodbye: then it is off because somebody wants it so.
+    /// Whether it signed off: then it is off on purpose.
     #[must_use]
     pub fn signed_off(&self) -> bool {
-        self.offline.as_deref().is_some_and(|why| why.starts_with("signed off"))
+        matches!(self.offline, Some(Offline::SignedOff(_)))
     }
 
-    /// Whether it builds for a run: for its profile, and in its base.
+    /// Whether it builds for a run: it supports the run's profile and base.
     #[must_use]
     pub fn builds_for(&self, run: &Run) -> bool {
         let profiles = &self.facts.profiles;
         let at_home = match &run.base {
             Base::Host => self.facts.host && self.facts.lacks.is_empty() && self.difference(run).is_none(),
             Base::Image { image, .. } => self.facts.images.as_ref() == Some(&image.machine),
+            Base::Nix => self.facts.nix.is_some(),
         };
         at_home && self.facts.unusable.is_empty() && (profiles.is_empty() || profiles.contains(&run.profile))
     }
 
-    /// The first part of its toolchain that differs from the one a run was planned with, where
-    /// runs are built in the drones' own systems: what it is, the run's version, and its own.
+    /// The first part of its toolchain that differs from the toolchain of the run's plan, for runs
+    /// built in the drones' own systems: the name of the part, the run's version, and the drone's.
     #[must_use]
     pub fn difference<'a>(&'a self, run: &'a Run) -> Option<(&'static str, &'a str, &'a str)> {
         run.built_with.as_deref()?.difference(self.facts.toolchain.as_deref()?)
     }
 
-    /// How many builds it does at a time.
+    /// Number of builds it does at a time.
     #[must_use]
     pub fn slots(&self) -> usize {
         self.facts.slots.clamp(1, MOST_SLOTS) as usize
     }
 
-    /// Notes how long work took it that is of so many milliseconds at speed 1.
+    /// Learns from a build of `work_ms`, in milliseconds at speed 1, that took the drone `took_ms`.
     pub(crate) fn learn_speed(&mut self, evidence: Evidence, work_ms: u64, took_ms: u64) {
         let belief = Belief {
             permille: self.speed_permille,
@@ -201,7 +207,8 @@ impl Drone {
         (self.surprises, self.doubt_permille) = (belief.surprises, belief.doubt_permille);
     }
 
-    /// The speed to reckon with: the learned one, or what the last result makes likely.
+    /// The speed to calculate with: the learned speed, or the one suggested by a surprising last
+    /// result.
     #[must_use]
     pub fn likely_permille(&self) -> u64 {
         match self.doubt_permille {
@@ -210,26 +217,26 @@ impl Drone {
         }
     }
 
-    /// What it gets done with all its slots.
+    /// Its throughput with all slots busy, in thousandths of an average drone with one build.
     #[must_use]
     pub fn pace_permille(&self) -> u64 {
         let slots = self.slots();
         (self.speed_permille * slots as u64 * 1000 / stretch_permille(slots)).max(1)
     }
 
-    /// How long work of `work_ms` takes it, without overhead.
+    /// How long work of `work_ms` takes it, without overheads, in milliseconds.
     #[must_use]
     pub fn duration_ms(&self, work_ms: u64) -> u64 {
         work_ms.saturating_mul(1000) / self.likely_permille().max(1)
     }
 }
 
-/// Drones that an admin removed, by the digests of their credentials: so that one of them is told
-/// from a drone of which this state has never heard, as after a restore.
+/// Drones that an admin removed, by the digest of their credential. This distinguishes a removed
+/// drone from one that the state has never known, as after a restore.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Removed(BTreeMap<Digest, (TimeMs, Name)>);
 
-/// So many are known; older ones count as never heard of.
+/// Number of removed drones kept; older ones count as unknown.
 const MOST_REMOVED: usize = 1000;
 
 impl Removed {
@@ -242,7 +249,7 @@ impl Removed {
         }
     }
 
-    /// What the drone with this credential was called, and when it was removed.
+    /// The name of the drone that had this credential, and when it was removed.
     #[must_use]
     pub fn get(&self, credential_hash: &Digest) -> Option<&(TimeMs, Name)> {
         self.0.get(credential_hash)
@@ -259,7 +266,7 @@ mod tests {
         Drone {
             draining: set(1).then(String::new),
             grounded: set(2).then(|| Grounding { until: TimeMs(1), reason: String::new() }),
-            offline: set(3).then(String::new),
+            offline: set(3).then_some(Offline::Silent { ms: 1 }),
             lost: set(4).then(String::new),
             speed_permille: 1000,
             setup_ms: 0,

@@ -1,15 +1,17 @@
-//! What has happened. Events are facts: they carry everything [`crate::swarm`] needs
-//! to apply them and are never refused.
+//! What has happened. Events are facts: they carry everything needed to apply them to
+//! [`crate::swarm`] and are never refused.
 //!
-//! Durable events go to the journal. Fleeting ones (`LeasesRenewed`, `DroneSeen`,
-//! `DroneWaits`) come with every heartbeat; losing them at a restart costs nothing, as
-//! `OrchestratorStarted` gives everybody a grace time anyway.
+//! Durable events go to the journal. Transient ones (`LeasesRenewed`, `DroneSeen`, `DroneWaits`)
+//! come with every heartbeat; losing them at a restart costs nothing, since `OrchestratorStarted`
+//! begins a grace time anyway.
 
 use crate::{
     calendar::{DueOutcome, Forecast},
     collision::Collision,
     command::Reply,
+    shared::Shared,
     swarm::LastIds,
+    text,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
@@ -24,6 +26,7 @@ use swarm_common::{
         artifact::Artifact,
         base::{Base, BaseGeneration, Dependency},
         calendar::ScheduleRequest,
+        concern::Offline,
         drone::*,
         plan::PlanReport,
     },
@@ -32,12 +35,12 @@ use swarm_common::{
 /// An event with its place in the journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// 1 for the first; without gaps. Fleeting events carry the number of the last
-    /// durable one.
+    /// 1 for the first event, without gaps. Transient events carry the number of the last durable
+    /// one.
     pub seq: u64,
-    /// When.
+    /// When it happened.
     pub at: TimeMs,
-    /// What.
+    /// The event.
     pub event: Event,
 }
 
@@ -48,15 +51,15 @@ pub struct Record {
 pub enum Event {
     /// The orchestrator started; leases and silence are counted from here.
     OrchestratorStarted,
-    /// Ids up to these, and build ids up to this one, may have been given out after the last
-    /// event that a restored journal has.
+    /// Ids up to these, and build ids up to this one, may have been assigned after the last event
+    /// in a restored journal.
     IdsSkipped { last: LastIds, build_id: u32 },
     /// The answer to a command with an idempotency key.
     CommandAnswered { key: String, reply: Reply },
 
     /// A one-time token is valid.
     EnrolTokenIssued { token_hash: Digest, expires_at: TimeMs, approved: bool },
-    /// A token ran out unused.
+    /// A token expired unused.
     EnrolTokenExpired { token_hash: Digest },
     /// A machine became a drone; its token is used up.
     DroneEnrolled {
@@ -69,35 +72,41 @@ pub enum Event {
     },
     /// An admin let a pending drone work.
     DroneApproved { drone: DroneId },
-    /// The drone gets nothing more.
+    /// The drone gets no more work.
     DroneDrained { drone: DroneId, reason: String },
     /// A drained, grounded or lost drone may work again; its strikes are forgotten.
     DroneResumed { drone: DroneId },
-    /// The drone is forgotten and its credential void.
+    /// The drone is forgotten and its credential revoked.
     DroneRemoved { drone: DroneId },
-    /// Silent for too long.
-    DroneWentOffline { drone: DroneId, reason: String },
-    /// Heard again.
+    /// Silent for too long, or shut down on purpose. `reason` is the text for people, and for
+    /// versions that had only the text.
+    DroneWentOffline {
+        drone: DroneId,
+        reason: String,
+        #[serde(default)]
+        why: Option<Offline>,
+    },
+    /// The drone was heard again.
     DroneReturned { drone: DroneId },
-    /// Its machine has booted anew.
+    /// Its machine has rebooted.
     DroneRebooted { drone: DroneId, boot_id: String },
-    /// Its machine, or what it is configured to do, is another.
+    /// The facts about its machine or its configuration have changed.
     DroneFactsChanged { drone: DroneId, facts: DroneFacts },
-    /// A failure counts against it.
+    /// A failure counts against the drone.
     DroneStruck { drone: DroneId, attempt: AttemptId, reason: String },
-    /// What was counted against it turned out to be the package's fault.
+    /// Failures that counted against it turned out to be the package's fault.
     StrikesForgiven { drone: DroneId, attempts: Vec<AttemptId>, reason: String },
-    /// Too many strikes in a row.
+    /// The drone got too many strikes in a row.
     DroneGrounded { drone: DroneId, until: TimeMs, reason: String },
-    /// Its pause is over.
+    /// Its grounding is over.
     DroneUngrounded { drone: DroneId },
-    /// Healing gave it up: a person has to look.
+    /// Healing gave the drone up; an admin has to look.
     DroneLost { drone: DroneId, reason: String },
-    /// It has worked long enough since it was heard again: its ladder is forgotten.
+    /// It has worked long enough since it was heard again: the steps of healing are forgotten.
     DroneHealed { drone: DroneId },
-    /// An admin keeps its machine from reboots, or no longer does.
+    /// An admin set whether its machine is protected from reboots.
     DroneProtected { drone: DroneId, protected: bool },
-    /// A step of healing begins; nothing was done yet.
+    /// A step of healing begins; nothing has been done yet.
     HealStepBegan { drone: DroneId, step: HealStep },
     /// A step of healing ended.
     HealStepEnded { drone: DroneId, step: HealStep, outcome: HealOutcome, detail: String },
@@ -106,42 +115,43 @@ pub enum Event {
     /// An admin confirmed the reboot of a silent drone's machine.
     RebootConfirmed { drone: DroneId },
 
-    /// A base exists, or has a new generation.
+    /// A base was created or got a new generation.
     BasePut { name: Name, generation: Box<BaseGeneration> },
-    /// An earlier generation of a base is in use again, and later ones are forgotten.
+    /// An earlier generation of a base is current again, and later ones are forgotten.
     BaseRolledBack { name: Name, from: u64, to: u64 },
-    /// A base is forgotten.
+    /// A base was removed.
     BaseRemoved { name: Name },
-    /// A base follows the tree, or no longer does.
+    /// Whether a base follows the tree was set.
     BaseFollowSet { name: Name, follow: bool },
-    /// What a run built is to be installed on its base; `installed` is all that is there then.
+    /// What a run built is to be installed on its base; `installed` is the resulting list of
+    /// packages.
     BaseFollowBegan { name: Name, run: RunId, installed: Vec<Dependency> },
-    /// A drone has the next generation of the run's base to make.
+    /// A drone was assigned the next generation of the run's base.
     BaseDelegated { run: RunId, attempt: AttemptId, drone: DroneId, key: String },
     /// The run's base is to be tried again.
     BaseNeeded { run: RunId, not_before: TimeMs, reason: String },
-    /// A base was made and checked: its next generation is in use.
+    /// A base was made and checked: its next generation is current.
     BaseReceived { name: Name, attempt: AttemptId, generation: Box<BaseGeneration>, usage: Usage },
-    /// A base does not follow: what the run built could not be installed on it.
+    /// A base stopped following a run, because what the run built could not be installed on it.
     BaseFollowEnded { name: Name, reason: String },
-    /// A profile exists, or is pinned anew.
+    /// A profile was created or changed.
     ProfilePut { name: Name, request: ProfileRequest },
-    /// A profile is forgotten.
+    /// A profile was removed.
     ProfileRemoved { name: Name },
-    /// A new generation is what clients see.
+    /// Clients now see a new generation.
     GenerationPublished { profile: Name, run: RunId, generation: u64, packages: u64 },
 
-    /// Runs of a profile start by themselves, or no more, or at other times.
+    /// A profile's schedule was set or changed.
     SchedulePut { profile: Name, request: ScheduleRequest, forecast: Forecast },
-    /// Runs of a profile do not start by themselves any more.
+    /// A profile's schedule was removed.
     ScheduleRemoved { profile: Name },
-    /// The next due time is another than was thought.
+    /// The next due time has changed.
     ScheduleForeseen { profile: Name, forecast: Forecast },
-    /// A due time has come, and this became of it. A run that it started began just before.
+    /// A due time was handled, with this outcome. A run that it started began just before.
     DueHandled { profile: Name, due: TimeMs, outcome: DueOutcome, forecast: Forecast },
-    /// Nothing is handed out until then.
+    /// No work is assigned until then.
     PauseBegun { until: TimeMs, reason: String },
-    /// Work is handed out again.
+    /// Work is assigned again.
     PauseEnded { reason: String },
 
     /// A run began.
@@ -153,7 +163,7 @@ pub enum Event {
         #[serde(default)]
         base: Base,
     },
-    /// A drone has the run's plan to make.
+    /// A drone was assigned the run's plan.
     PlanDelegated { run: RunId, attempt: AttemptId, drone: DroneId, key: String },
     /// The run has its plan. The packages get the ids from `first_package` on.
     PlanReceived {
@@ -166,80 +176,88 @@ pub enum Event {
     },
     /// The plan is to be tried again.
     PlanNeeded { run: RunId, not_before: TimeMs, reason: String },
-    /// The run is over.
+    /// The run has ended.
     RunEnded { run: RunId, state: RunState, reason: String },
-    /// Nothing of the run can go on for now: what it has received so far is to be published.
+    /// Nothing of the run can proceed for now: what it has received so far is to be published.
     RunStandsStill { run: RunId, received: u64 },
-    /// An admin's retry opened an ended run again.
+    /// An admin's retry reopened an ended run.
     RunReopened { run: RunId },
     /// An old run's records are dropped.
     RunForgotten { run: RunId },
 
-    /// Its build key was built before: nothing to do.
-    PackageReused { package: PackageId, artifacts: Vec<Artifact> },
-    /// A drone has it.
+    /// Its build key was built before, so it needs no build.
+    PackageReused { package: PackageId, artifacts: Shared<Vec<Artifact>> },
+    /// A drone was assigned the package.
     PackageDelegated {
         package: PackageId,
         attempt: AttemptId,
         drone: DroneId,
         key: String,
-        /// The build id for each target.
+        /// The build id of each target.
         build_ids: Vec<u32>,
-        /// The late attempt beside which this one is a deliberate second.
+        /// The late attempt that this one deliberately duplicates.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         duplicate_of: Option<AttemptId>,
     },
-    /// It is to be tried again.
+    /// The package is to be tried again.
     PackageNeeded { package: PackageId, not_before: TimeMs, reason: String },
-    /// Verified and stored. Every other attempt at it ends.
-    PackageReceived { package: PackageId, attempt: AttemptId, artifacts: Vec<Artifact>, usage: Usage },
-    /// Stored packages install the same paths, so only one of each two can be installed.
+    /// The package was verified and stored. Every other attempt at it ends.
+    PackageReceived { package: PackageId, attempt: AttemptId, artifacts: Shared<Vec<Artifact>>, usage: Usage },
+    /// Stored packages install the same paths, so only one of each pair can be installed.
     CollisionsFound { collisions: Vec<Collision> },
     /// Judged broken or untrustworthy.
     PackageQuarantined {
         package: PackageId,
         reason: String,
-        /// Later runs need not try it either until something that it is built from changes.
+        /// Later runs need not try it again until one of its inputs changes.
         #[serde(default)]
         lasting: bool,
     },
-    /// Quarantined without a try: an earlier run has judged it, and nothing that it is built
-    /// from has changed.
+    /// Quarantined without an attempt: an earlier run judged it broken, and none of its inputs have
+    /// changed.
     PackageHeld { package: PackageId, reason: String },
-    /// An admin wants it tried again; its failures are forgotten.
+    /// An admin asked for another try; its failures are forgotten.
     PackageReleased { package: PackageId },
-    /// An admin wants the next run to rebuild packages, whether or not their inputs have changed.
+    /// An admin asked for packages to be rebuilt by the next run, whether or not their inputs have
+    /// changed.
     RebuildWanted { packages: Vec<PackageId>, reason: String },
 
-    /// An attempt has reached a phase.
+    /// An attempt reached a phase.
     AttemptPhaseReached { attempt: AttemptId, phase: Phase },
     /// An attempt failed.
     AttemptFailed { attempt: AttemptId, failure: Failure, usage: Usage },
-    /// An attempt brought something that was refused.
+    /// An attempt delivered something that was refused.
     AttemptRejected { attempt: AttemptId, reason: String },
-    /// A drone gave an attempt back.
+    /// A drone returned an attempt.
     AttemptHandedBack { attempt: AttemptId, reason: String },
-    /// Nobody renewed its lease.
+    /// Its lease was not renewed.
     AttemptLost { attempt: AttemptId, reason: String },
-    /// Its drone is back, still works on it, and nobody else does.
+    /// Its drone is back and still working on it, and no other drone is.
     AttemptRevived { attempt: AttemptId },
 
-    /// Times go by another clock from now on: those since then were wrong by so many milliseconds.
+    /// From now on times follow the machine's clock. Those recorded since `since` were off by
+    /// `by_ms`.
     ClockSet { since: TimeMs, by_ms: i64 },
-    /// Fleeting: the orchestrator heard nobody for so many milliseconds, by its own fault.
+    /// Transient: through its own fault, the orchestrator heard no drone for so many milliseconds.
     StoodStill { for_ms: u64 },
-    /// Fleeting: a drone was heard.
+    /// Transient: a drone was heard.
     DroneSeen { drone: DroneId, vitals: Option<Vitals>, draining: bool, stuck: BTreeMap<AttemptId, Stuck> },
-    /// Fleeting: attempts may go on until then.
+    /// Transient: the leases of attempts were extended until then.
     LeasesRenewed { attempts: Vec<AttemptId>, until: TimeMs },
-    /// Fleeting: a drone waits for work until then.
+    /// Transient: a drone waits for work until then.
     DroneWaits { drone: DroneId, until: TimeMs },
-    /// Another machine used a drone's credential and was refused. Not kept.
+    /// Transient: another machine used a drone's credential and was refused.
     DroneCloned { drone: DroneId, what: String },
 }
 
 impl Event {
-    /// The attempt that ends with it without a result, if one does.
+    /// The event that a drone is away, with the text that belongs to `why`.
+    #[must_use]
+    pub fn offline(drone: DroneId, why: Offline) -> Self {
+        Self::DroneWentOffline { drone, reason: text::offline(&why), why: Some(why) }
+    }
+
+    /// The attempt that this event ends without a result, if any.
     #[must_use]
     pub fn ends(&self) -> Option<AttemptId> {
         match self {
@@ -251,7 +269,7 @@ impl Event {
         }
     }
 
-    /// Whether a run's binary package host holds something else after it.
+    /// Whether the event changes the contents of the binary package host of a run's profile.
     #[must_use]
     pub fn changes_index(&self) -> bool {
         matches!(
@@ -263,8 +281,8 @@ impl Event {
         )
     }
 
-    /// Whether some binary package host may have to hold something else after it: all but
-    /// what only tells of drones, of attempts, and of packages that are not received.
+    /// Whether the event may change the contents of any binary package host. False for events that
+    /// concern only drones, attempts, or packages not received.
     #[must_use]
     pub fn may_change_hosts(&self) -> bool {
         let only_tells = matches!(
@@ -283,13 +301,13 @@ impl Event {
         self.is_durable() && !only_tells
     }
 
-    /// Whether other drones are known after it, or by other credentials.
+    /// Whether the event changes which drones are known, or their credentials.
     #[must_use]
     pub fn changes_credentials(&self) -> bool {
         matches!(self, Self::DroneEnrolled { .. } | Self::DroneRemoved { .. })
     }
 
-    /// Whether the journal keeps it.
+    /// Whether the journal stores it.
     #[must_use]
     pub fn is_durable(&self) -> bool {
         !matches!(
@@ -303,7 +321,7 @@ impl Event {
     }
 }
 
-/// A plan is large, so the command that brings it and the event that tells of it share it.
+/// Serialises a plan behind an `Arc`: plans are large, so the command and its event share one.
 mod shared {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
     use std::sync::Arc;

@@ -1,11 +1,11 @@
-//! Why things are as they are, in one line each, for people.
+//! Explains states in one line each, for people.
 
 use crate::{attempt::Job, calendar, package::Package, swarm::Swarm};
 use std::collections::BTreeSet;
 use swarm_common::{id::*, state::*, time::TimeMs};
 
-/// Packages that keep `id` blocked: those of its build's needs, and of what these need
-/// at run time, that are not received.
+/// The packages that keep `id` blocked: dependencies of its build, and their run-time dependencies,
+/// that are not received.
 #[must_use]
 pub fn blocked_on(swarm: &Swarm, id: PackageId) -> Vec<PackageId> {
     let Some(package) = swarm.packages.get(&id) else { return Vec::new() };
@@ -25,7 +25,7 @@ pub fn blocked_on(swarm: &Swarm, id: PackageId) -> Vec<PackageId> {
     missing.into_iter().collect()
 }
 
-/// Quarantined packages that `id` waits for, through however many others.
+/// The quarantined packages that `id` waits for, directly or indirectly.
 #[must_use]
 pub fn stuck_on(swarm: &Swarm, id: PackageId) -> Vec<PackageId> {
     let mut seen = BTreeSet::new();
@@ -48,7 +48,7 @@ pub fn stuck_on(swarm: &Swarm, id: PackageId) -> Vec<PackageId> {
     stuck.into_iter().collect()
 }
 
-/// Why a package is where it is. Empty only for one that was received by being built.
+/// Why a package is in its state. Empty only for one that was built and received.
 #[must_use]
 pub fn reason(swarm: &Swarm, now: TimeMs, id: PackageId) -> String {
     let Some(package) = swarm.packages.get(&id) else { return String::new() };
@@ -96,12 +96,12 @@ fn blocked(swarm: &Swarm, id: PackageId) -> String {
     if stuck.is_empty() { waits_for(swarm, &blocked_on(swarm, id)) } else { stuck_behind(swarm, &stuck) }
 }
 
-/// The line of a package that waits for others which are under way.
+/// The reason of a package that waits for packages which are in progress.
 pub(crate) fn waits_for(swarm: &Swarm, others: &[PackageId]) -> String {
     format!("waits for {}", list(swarm, others))
 }
 
-/// The line of a package that waits for others which nobody builds any more.
+/// The reason of a package that waits for packages which are no longer being built.
 pub(crate) fn stuck_behind(swarm: &Swarm, others: &[PackageId]) -> String {
     format!("waits for {}, which will not come without a person", list(swarm, others))
 }

@@ -1,5 +1,5 @@
-//! The fence: whether the result of an attempt still counts. It stands at the one place
-//! where results come in, so leases and silence may be judged wrongly at times and still
+//! The fence: whether the result of an attempt still counts. All results pass it, so even if leases
+//! or silence are misjudged, no result is accepted twice.
 //! nothing is ever accepted twice.
 
 use crate::{
@@ -10,24 +10,23 @@ use crate::{
 };
 use swarm_common::{id::*, state::*};
 
-/// What the fence says to a result.
+/// The verdict of the fence on a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fence {
     /// It counts.
     Open,
-    /// It counted already; the drone did not hear the answer.
+    /// It was counted before; the drone did not get the answer.
     Repeat,
 }
 
-/// Whether the result of `attempt`, brought by `drone`, still counts.
+/// Checks whether the result of `attempt`, delivered by `drone`, still counts.
 ///
-/// This check alone makes sure that of all attempts at a package exactly one result is
-/// accepted: an attempt that is live, or was lost while nobody else has delivered,
-/// passes; every other one is stale.
+/// This check alone ensures that exactly one result per package is accepted. An attempt passes if
+/// it is live, or if it was lost and no other attempt has delivered; any other is stale.
 ///
 /// # Errors
-/// Unknown or another drone's attempt; an attempt whose end leaves no way back; work
-/// that is received, quarantined, cancelled or over.
+/// The attempt is unknown, belongs to another drone, or has ended for good; or its work is
+/// received, quarantined, cancelled or over.
 pub fn fence(swarm: &Swarm, drone: DroneId, attempt: AttemptId) -> Result<Fence, Refusal> {
     let record = swarm.attempts.get(&attempt).ok_or(Refusal::UnknownAttempt(attempt))?;
     if record.drone != drone {

@@ -1,9 +1,9 @@
-//! A base follows the tree: what a run built of the packages that its base has is installed there,
-//! which is the base's next generation.
+//! Makes a base follow the tree: packages that a run built and its base contains are installed
+//! there, which creates the base's next generation.
 //!
-//! A generation is an image and a list of artifacts, so every drone makes the same one of it. The
-//! first to make it checks it, and says so: nothing is taken from that drone but its word, and
-//! nothing is installed but what was checked when it arrived.
+//! A generation is an image and a list of artifacts, so every drone makes the same one from them.
+//! The first drone to make it also checks it and reports the outcome. Nothing else is taken from
+//! that drone, and only artifacts that were checked when they arrived are installed.
 
 use crate::{
     attempt::Job,
@@ -31,41 +31,41 @@ use swarm_common::{
     },
 };
 
-/// How many times a generation is given out before it is given up.
+/// Attempts at a generation before it is given up.
 const TRIES: usize = 3;
 
-/// What a base is being brought up to.
+/// A base generation that is wanted or being made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Following {
     /// The run whose packages are installed.
     pub run: RunId,
-    /// All that is installed on the image then.
+    /// Everything that is then installed on the image.
     pub installed: Vec<Dependency>,
-    /// Since when that is wanted.
+    /// Since when it has been wanted.
     pub since: TimeMs,
-    /// Not to be claimed before.
+    /// Earliest time of the next attempt.
     pub not_before: TimeMs,
-    /// Attempts up to this one were at something else.
+    /// The last attempt before this was wanted; only later ones count.
     pub after: AttemptId,
-    /// Why it is given out again; empty the first time.
+    /// Why it is to be tried again; empty the first time.
     pub reason: String,
 }
 
-/// The base that is being brought up to a run, and what it is to become.
+/// The base that is to follow a run, and its next generation.
 #[must_use]
 pub fn of_run(swarm: &Swarm, run: RunId) -> Option<(&Name, &NamedBase, &Following)> {
     let mut all = swarm.bases.iter().filter_map(|(name, base)| Some((name, base, base.following.as_ref()?)));
     all.find(|(.., following)| following.run == run)
 }
 
-/// What a drone is to make for a run.
+/// The base that a drone is to make for a run.
 #[must_use]
 pub fn wanted(swarm: &Swarm, run: RunId) -> Option<Base> {
     let (_, base, following) = of_run(swarm, run)?;
     Some(Base::Image { image: base.current()?.image.clone(), installed: following.installed.clone() })
 }
 
-/// The run whose base is to be made next by a drone that builds for it.
+/// The run whose base should be made next, among runs that the drone is `able` to build for.
 pub(crate) fn choose(swarm: &Swarm, now: TimeMs, able: impl Fn(&Run) -> bool) -> Option<RunId> {
     let mut wanted = swarm.bases.values().filter_map(|base| base.following.as_ref());
     let wanted = wanted.find(|following| {
@@ -76,15 +76,16 @@ pub(crate) fn choose(swarm: &Swarm, now: TimeMs, able: impl Fn(&Run) -> bool) ->
     wanted.map(|following| following.run)
 }
 
-/// Has the base of a run that has ended follow it, if anything of the base has changed.
+/// Starts following a run that has ended, if it changes the base.
 pub(crate) fn begin(swarm: &Swarm, id: RunId, run: &Run) -> Option<Event> {
     let (name, base, installed) = next(swarm, run)?;
     let wanted = base.follow && base.unwanted != Some(content(base, &installed)?);
     wanted.then(|| Event::BaseFollowBegan { name: name.clone(), run: id, installed })
 }
 
-/// What a run would have installed on its base. Nothing while that is made by a drone, and of a
-/// base that is in another generation by now, or follows another profile.
+/// The base to be changed for a run and what would be installed on it. `None` while a generation of
+/// the base is being made, and if the base has since got another generation or follows another
+/// profile.
 fn next<'s>(swarm: &'s Swarm, run: &Run) -> Option<(&'s Name, &'s NamedBase, Vec<Dependency>)> {
     let named = swarm.profiles.get(&run.profile)?.request.base.as_ref()?;
     let (name, base) = swarm.bases.get_key_value(named)?;
@@ -98,8 +99,8 @@ fn next<'s>(swarm: &'s Swarm, run: &Run) -> Option<(&'s Name, &'s NamedBase, Vec
     Some((name, base, installed))
 }
 
-/// All that is installed once a run's packages are: what the base has a package of, with all that
-/// it needs at run time. `None` if that is nothing new.
+/// Everything installed on the base after a run: the run's packages that the base contains, and
+/// their run-time dependencies. `None` if nothing changes.
 fn installed(swarm: &Swarm, run: &Run, before: &[Dependency]) -> Option<Vec<Dependency>> {
     let is_wanted = |id: &&PackageId| {
         swarm.packages.get(id).is_some_and(|p| {
@@ -116,13 +117,14 @@ fn installed(swarm: &Swarm, run: &Run, before: &[Dependency]) -> Option<Vec<Depe
     (all.len() > kept.len()).then_some(all)
 }
 
-/// Digest of what a base is with these packages on its image.
+/// Digest of a base's content with these packages on its image.
 pub(crate) fn content(base: &NamedBase, installed: &[Dependency]) -> Option<Digest> {
     let image = base.current()?.image.clone();
     Some(Base::Image { image, installed: installed.to_vec() }.digest())
 }
 
-/// Says whether a base follows; if it does, what came to nothing or was taken back is tried again.
+/// Sets whether a base follows. Turning it on permits content again that had failed or was rolled
+/// back.
 pub(crate) fn set(swarm: &Swarm, name: &Name, follow: bool) -> Decision {
     let base = swarm.bases.get(name).ok_or_else(|| Refusal::UnknownBase(name.clone()))?;
     let mut events = Vec::new();
@@ -141,7 +143,7 @@ pub(crate) fn set(swarm: &Swarm, name: &Name, follow: bool) -> Decision {
     if events.is_empty() { already() } else { Ok((events, Reply::Done)) }
 }
 
-/// The base was made and passed its checks.
+/// Accepts a base that was made and passed its checks.
 pub(crate) fn receive(
     swarm: &Swarm,
     now: TimeMs,
@@ -171,7 +173,7 @@ pub(crate) fn receive(
     Ok((vec![event], answer("the base was received")))
 }
 
-/// Gives a base out again after an attempt at it, or gives it up.
+/// Returns a base to the queue after an attempt at it, or gives it up.
 pub(crate) fn again(swarm: &Swarm, run: RunId, not_before: TimeMs, reason: String) -> Option<Event> {
     let (name, _, following) = of_run(swarm, run)?;
     let tries = swarm.runs.get(&run)?.base_attempts.iter().filter(|id| **id > following.after).count();
@@ -188,7 +190,7 @@ pub(crate) fn give_up(swarm: &Swarm, run: RunId, reason: String) -> Option<Event
     Some(Event::BaseFollowEnded { name: name.clone(), reason })
 }
 
-/// What is being installed on a base, as people see it.
+/// The API view of what is being installed on a base.
 #[must_use]
 pub fn view(swarm: &Swarm, base: &NamedBase) -> Option<BaseFollowing> {
     let following = base.following.as_ref()?;

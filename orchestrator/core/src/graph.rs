@@ -1,10 +1,9 @@
-//! Who waits for whom, so that a received package starts its dependants at once.
+//! The dependency graph of a run: which packages become ready when another is received.
 //!
-//! A package can be built when everything its build needs is *installable*: received,
-//! and with it all that works only together with it at run time. Packages that need
-//! each other at run time form a **bundle** and become installable together. Counting
-//! what each bundle and each package still waits for makes a receipt cost no more than
-//! the edges it touches.
+//! A package can be built when everything its build needs is *installable*: received, together with
+//! everything that it needs at run time. Packages that need each other at run time form a
+//! **bundle** and become installable together. Each bundle and each package counts what it still
+//! waits for, so the cost of a receipt is proportional to the edges it touches.
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,14 +15,14 @@ pub struct Graph {
     bundles: Vec<Bundle>,
 }
 
-/// A package, as far as others wait for it.
+/// A package as a node of the graph.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 struct Task {
-    /// The bundle it becomes installable with.
+    /// The bundle that the package is a member of.
     bundle: u32,
     /// Bundles that its build needs.
     needs: Vec<u32>,
-    /// What comes later in this order is never waited for by what comes earlier.
+    /// Position in topological order: a node comes before everything that it waits for.
     order: u32,
     work_ms: u64,
     rank_ms: u64,
@@ -33,39 +32,39 @@ struct Task {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 struct Bundle {
     members: Vec<u32>,
-    /// Members that are not received, plus bundles needed at run time that are not
+    /// Number of members not yet received, plus bundles needed at run time that are not
     /// installable.
     unmet: u32,
-    /// Bundles that it needs at run time.
+    /// Bundles that this one needs at run time.
     needs: Vec<u32>,
     /// Bundles that need this one at run time.
     needed_by: Vec<u32>,
     /// Packages whose build needs this bundle.
     builders: Vec<u32>,
-    /// Its place in the order of the tasks.
+    /// Position in the same order as [`Task::order`].
     order: u32,
-    /// The longest chain of work that waits for it.
+    /// Length of the longest chain of work that waits for the bundle, in milliseconds.
     rank_ms: u64,
 }
 
-/// What has a rank.
+/// A node that has a rank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Node {
     Task(u32),
     Bundle(u32),
 }
 
-/// When bundles will be installable, as far as that was looked for.
+/// When bundles will be installable, as far as it has been computed.
 #[derive(Debug, Default)]
 pub struct Foresight(BTreeMap<u32, Option<u64>>);
 
-/// Chains of bundles that are followed to foresee when something will be installable.
+/// Greatest depth to which chains of bundles are followed by [`Graph::ready_at`].
 const DEEPEST_FORESIGHT: u32 = 32;
 
 impl Graph {
-    /// The graph of packages `0..build.len()`. `build[p]` and `runtime[p]` are what `p`
-    /// needs, each list without repeats. Gives also each package's bundle and the number
-    /// of bundles that its build waits for.
+    /// Builds the graph of packages `0..build.len()`. `build[p]` and `runtime[p]` list what `p`
+    /// needs, without duplicates. Also returns each package's bundle and the number of bundles that
+    /// its build waits for.
     #[must_use]
     pub fn new(build: &[Vec<u32>], runtime: &[Vec<u32>]) -> (Self, Vec<u32>, Vec<u32>) {
         let bundle_of = components(runtime);
@@ -105,7 +104,7 @@ impl Graph {
         (graph, bundle_of, unmet)
     }
 
-    /// Numbers tasks and bundles so that whoever waits comes before what it waits for.
+    /// Numbers tasks and bundles so that each comes before what it waits for.
     fn put_in_order(&mut self) {
         let tasks = self.tasks.len();
         let bundle = |b: &u32| tasks as u32 + b;
@@ -122,8 +121,8 @@ impl Graph {
         }
     }
 
-    /// Notes that one member of `bundle` was received. Gives the packages that wait for
-    /// one bundle less than before; a package comes up once for each such bundle.
+    /// Records that one member of `bundle` was received. Returns the packages that now wait for one
+    /// bundle less; a package occurs once for each such bundle.
     pub fn receive(&mut self, bundle: u32) -> Vec<u32> {
         let mut relieved = Vec::new();
         let mut met = vec![bundle];
@@ -138,15 +137,15 @@ impl Graph {
         relieved
     }
 
-    /// Whether everything of `bundle` may be installed.
+    /// Whether all members of `bundle` can be installed.
     #[must_use]
     pub fn is_installable(&self, bundle: u32) -> bool {
         self.bundles.get(bundle as usize).is_some_and(|b| b.unmet == 0)
     }
 
-    /// When everything that the build of `task` waits for will be there, if that can be
-    /// said: `end` tells when a package will be. `known` keeps what was found of bundles,
-    /// for the next tasks in the order of their ranks.
+    /// When everything that the build of `task` waits for will be available, or `None` if that
+    /// cannot be predicted. `end` returns when a package will be available. `known` caches the
+    /// results for bundles, to be used for the next tasks in rank order.
     #[must_use]
     pub fn ready_at(
         &self,
@@ -182,15 +181,15 @@ impl Graph {
         found.flatten()
     }
 
-    /// The length of the longest chain of work that waits for a package, itself included
-    /// (the upward rank of HEFT, Topcuoglu et al. 2002).
+    /// Length of the longest chain of work that waits for a package, including its own, in
+    /// milliseconds (the upward rank of HEFT, Topcuoglu et al. 2002).
     #[must_use]
     pub fn rank_ms(&self, task: u32) -> u64 {
         self.tasks.get(task as usize).map_or(0, |t| t.rank_ms)
     }
 
-    /// Notes how much work packages are. Gives those whose rank is another now; only
-    /// what hangs on a changed rank is looked at.
+    /// Sets the work of packages, in milliseconds, and returns the packages whose rank changed.
+    /// Only nodes that depend on a changed rank are visited.
     pub fn set_work(&mut self, work_ms: impl IntoIterator<Item = (u32, u64)>) -> Vec<u32> {
         let mut open = BTreeSet::new();
         for (n, work_ms) in work_ms {
@@ -237,9 +236,8 @@ impl Graph {
     }
 }
 
-/// The strongly connected component of each node (Tarjan 1972, without recursion, as
-/// plans are deep). Components are numbered so that every edge leads to the same or a
-/// smaller number.
+/// The strongly connected component of each node (Tarjan 1972, without recursion, since plans are
+/// deep). Components are numbered so that every edge leads to the same or a smaller number.
 #[must_use]
 pub fn components(edges: &[Vec<u32>]) -> Vec<u32> {
     const UNSEEN: u32 = u32::MAX;
@@ -337,7 +335,7 @@ mod tests {
         graph.set_work([(0, 1), (1, 10), (2, 100), (3, 5)]);
         let ranks = |g: &Graph| (0..4).map(|n| g.rank_ms(n)).collect::<Vec<_>>();
         assert_eq!(ranks(&graph), [111, 110, 100, 5]);
-        // Of what changes only those are named whose rank is another.
+        // Only the packages whose rank changed are returned.
         assert_eq!(graph.set_work([(1, 20), (3, 5)]), [1, 0]);
         assert_eq!(ranks(&graph), [121, 120, 100, 5]);
     }

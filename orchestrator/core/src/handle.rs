@@ -1,4 +1,4 @@
-//! One request from beginning to end: decide, apply, settle.
+//! Handles one request completely: decide, apply, settle.
 
 use crate::{
     command::{Reply, Request},
@@ -10,14 +10,14 @@ use crate::{
 };
 
 impl Swarm {
-    /// Decides a request and applies what follows from it.
+    /// Decides a request and applies the resulting events.
     ///
-    /// Gives the records that happened, fleeting ones included; the shell journals the
-    /// durable ones before it lets the reply out. A repeated idempotency key gets its
-    /// first answer and nothing happens.
+    /// Returns the records, including transient ones; the shell writes the durable ones to the
+    /// journal before it sends the reply. A repeated idempotency key gets its first answer and
+    /// changes nothing.
     ///
     /// # Errors
-    /// The refusal; then nothing has changed.
+    /// The refusal; the state has not changed.
     pub fn handle(&mut self, request: &Request) -> Result<(Vec<Record>, Reply), Refusal> {
         if let Some((_, reply)) = request.key.as_ref().and_then(|key| self.answers.get(key)) {
             return Ok((Vec::new(), reply.clone()));

@@ -1,10 +1,17 @@
-//! What must hold after every event, as code. The simulation checks it all the time,
-//! debug builds after every batch.
+//! Invariants that hold after every event. The simulation checks them all the time, debug builds
+//! after every batch.
 //!
-//! The numbers are those of the design: 1 one live lease, one result; 3 everything has a
-//! reason and the reasons end; 4 the counters agree with what they count (a refused
-//! command changing something would show here); 5 who may not work has no work; 7
-//! attempts are bounded; 8 what a channel holds can be installed. 2 and 6 speak of files and are checked where the files are.
+//! Numbered as in the design:
+//!
+//! - 1: one live lease, one result
+//! - 3: every state has a reason, and chains of reasons end
+//! - 4: counters agree with what they count (this would reveal a refused command that changed
+//!   something)
+//! - 5: drones that may not work have no work
+//! - 7: attempts are bounded
+//! - 8: the contents of a channel can be installed
+//!
+//! Numbers 2 and 6 concern files and are checked in the shell.
 
 use crate::{
     attempt::{Ending, Job},
@@ -15,10 +22,10 @@ use crate::{
 use std::{cmp::Reverse, collections::BTreeMap};
 use swarm_common::{id::*, state::*};
 
-/// The first invariant found broken.
+/// Checks all invariants.
 ///
 /// # Errors
-/// Which, and by what.
+/// The first violated invariant, and what violates it.
 pub fn check(swarm: &Swarm) -> Result<(), String> {
     one_result(swarm)?;
     one_plan_and_base(swarm)?;

@@ -1,10 +1,10 @@
-//! Build keys: which packages are the same.
+//! Build keys: identify packages that count as the same.
 //!
-//! The **reuse key** follows Gentoo's rule: a package is another one when its version, USE,
-//! dependencies, sources, patches or the settings that reach its build are, when it is bound
-//! to another sub-slot, or when the base has another ABI. The **strict key** adds all else
-//! that it is made from and built with, down to comments in eclasses. Both are the swarm's,
-//! not a profile's: the same key is the same package.
+//! The **reuse key** follows Gentoo's rule: a package differs if its version, USE flags,
+//! dependencies, sources, patches or the settings that reach its build differ, if it is bound to
+//! another sub-slot, or if the base has another ABI. The **strict key** adds everything else that
+//! the package is made from and built with, down to comments in eclasses. Keys belong to the swarm,
+//! not to a profile: the same key means the same package. For Nix, both keys are the output paths.
 
 use crate::{graph::components, plan::Node};
 use serde::{Deserialize, Serialize};
@@ -20,24 +20,24 @@ use swarm_common::{
 /// Named values.
 pub type Fields = BTreeMap<String, String>;
 
-/// The most fields that one package, or all of them together, may have.
+/// The most fields of one package, and of a plan's common settings.
 const MOST_FIELDS: usize = 1000;
-/// The longest name of a field.
+/// The longest name of a field, in bytes.
 const LONGEST_NAME: usize = 200;
-/// The longest value of a field. Longer ones are sent as digests.
+/// The longest value of a field, in bytes. Longer values are sent as digests.
 const LONGEST_VALUE: usize = 2000;
 
 /// Both keys of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keys {
-    /// By Gentoo's rule.
+    /// Follows Gentoo's rule.
     pub reuse: Digest,
-    /// By everything.
+    /// Covers everything that goes into the build.
     pub strict: Digest,
 }
 
 impl Keys {
-    /// The one that decides whether a package is built anew.
+    /// The key that decides, under `rule`, whether a package is rebuilt.
     #[must_use]
     pub fn of(self, rule: Rebuild) -> Digest {
         match rule {
@@ -47,23 +47,24 @@ impl Keys {
     }
 }
 
-/// What a key was computed from, kept to say what changed.
+/// The inputs of a key, kept to explain what changed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Inputs {
-    /// Digest of the settings of its plan, by which the swarm keeps them.
+    /// Digest of the plan's settings, under which the swarm stores them.
     pub settings: Digest,
-    /// The fields of each target, in their order.
+    /// The fields of each target, in the order of the targets.
     pub targets: Vec<Fields>,
-    /// What it is bound to by `:=`: `category/name:slot/subslot`.
+    /// The slots it is bound to by `:=`, as `category/name:slot/subslot`.
     pub bound: BTreeSet<String>,
 }
 
-/// Whether a report's fields are within bounds.
+/// Checks that a report's fields are within bounds.
 ///
 /// # Errors
 /// What is too large, in one line.
 pub fn check(report: &PlanReport) -> Result<(), String> {
     let packages = report.packages.iter();
+    let packages = packages.filter_map(PlanPackage::portage);
     let all = packages.flat_map(|p| [(p.cpv.as_str(), &p.fields), (p.cpv.as_str(), &p.strict)]);
     for (whose, fields) in all.chain([("the plan", &report.settings)]) {
         let large =
@@ -78,33 +79,38 @@ pub fn check(report: &PlanReport) -> Result<(), String> {
     Ok(())
 }
 
-/// The keys of the nodes of a report, in their order.
+/// The keys of a report's nodes, in the same order.
 #[must_use]
 pub fn keys(report: &PlanReport, nodes: &[Node]) -> Vec<Keys> {
     let bound = bound(report);
     let build: Vec<Vec<u32>> = nodes.iter().map(|node| node.build.clone()).collect();
     let order = components(&build);
     let mut positions: Vec<usize> = (0..nodes.len()).collect();
-    // A strict key needs those of what the node is built with, so those come first.
+    // A strict key includes those of the node's build dependencies, so they are computed first.
     positions.sort_by_key(|&n| order[n]);
     let none = Keys { reuse: Digest::of(b""), strict: Digest::of(b"") };
     let mut keys = vec![none; nodes.len()];
     for n in positions {
+        if let Some(key) = nix_key(report, &nodes[n]) {
+            keys[n] = Keys { reuse: key, strict: key };
+            continue;
+        }
         let deps = nodes[n].build.iter().map(|&dep| keys[dep as usize].strict).collect();
         let reuse = reuse(report, &nodes[n], &bound);
         let strict = strict(report, &nodes[n], reuse, deps);
-        // A drone from before there were fields says nothing to decide by but everything.
+        // An older drone sends no fields, so only the strict key can decide.
         let told = !report.settings.is_empty();
         keys[n] = Keys { reuse: if told { reuse } else { strict }, strict };
     }
     keys
 }
 
-/// What the keys of a node are computed from, apart from what its targets say.
+/// The inputs of a node's keys, except for the fields of its targets.
 #[must_use]
 pub fn inputs(report: &PlanReport, node: &Node, settings: Digest, bound: &[BTreeSet<String>]) -> Inputs {
     let members = || node.members.iter().map(|&m| m as usize);
     let fields = |p: &PlanPackage| {
+        let Some(p) = p.portage() else { return Fields::new() };
         let strict = p.strict.iter().map(|(name, value)| (name.clone(), value.clone()));
         let live = p.live.iter().filter_map(|live| live.commit.clone()).map(|c| ("commit".to_owned(), c));
         p.fields.clone().into_iter().chain(strict).chain(live).collect()
@@ -116,7 +122,7 @@ pub fn inputs(report: &PlanReport, node: &Node, settings: Digest, bound: &[BTree
     }
 }
 
-/// Digest of a plan's settings, by which they are kept.
+/// Digest of a plan's settings, under which they are stored.
 #[must_use]
 pub fn settings_digest(report: &PlanReport) -> Digest {
     Digest::of_fields(report.settings.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]))
@@ -127,14 +133,14 @@ pub fn settings_digest(report: &PlanReport) -> Digest {
 pub fn bound(report: &PlanReport) -> Vec<BTreeSet<String>> {
     let mut bound = vec![BTreeSet::new(); report.packages.len()];
     for edge in report.edges.iter().filter(|edge| edge.slot_operator) {
-        let provider = &report.packages[edge.to as usize];
+        let Some(provider) = report.packages[edge.to as usize].portage() else { continue };
         let slot = format!("{}:{}/{}", provider.cpv.cp(), provider.slot, provider.subslot);
         bound[edge.from as usize].insert(slot);
     }
     bound
 }
 
-/// A digest over parts of which none can be mistaken for its neighbour.
+/// Computes a digest over parts with unambiguous boundaries.
 #[derive(Default)]
 struct Parts(Vec<Vec<u8>>);
 
@@ -143,7 +149,7 @@ impl Parts {
         self.0.push(part.as_ref().to_vec());
     }
 
-    /// Named values, counted, so that the end of a map cannot be mistaken.
+    /// Adds named values and their number, so that the end of the map is unambiguous.
     fn fields<'f>(&mut self, fields: impl IntoIterator<Item = (&'f String, &'f String)>) {
         let fields: BTreeMap<&String, &String> = fields.into_iter().collect();
         self.add(fields.len().to_be_bytes());
@@ -158,18 +164,30 @@ impl Parts {
     }
 }
 
+/// The key of a derivation or a source: its output paths, which Nix computes from all inputs.
+fn nix_key(report: &PlanReport, node: &Node) -> Option<Digest> {
+    let members = node.members.iter().map(|&member| &report.packages[member as usize]);
+    let mut parts = Parts::default();
+    parts.add("nix-key-1");
+    for package in members {
+        let PlanPackage::Nix(package) = package else { return None };
+        package.outputs.iter().for_each(|output| parts.add(&output.path));
+    }
+    Some(parts.digest())
+}
+
 fn reuse(report: &PlanReport, node: &Node, bound: &[BTreeSet<String>]) -> Digest {
     let mut parts = Parts::default();
     parts.add("reuse-key-1");
     for &member in &node.members {
-        let package = &report.packages[member as usize];
+        let Some(package) = report.packages[member as usize].portage() else { continue };
         for text in
             [package.cpv.as_str(), &package.slot, &package.subslot, &package.repository, &package.chost]
         {
             parts.add(text);
         }
         parts.add(package.use_flags.join(" "));
-        // Which settings all packages have in common hangs on the world, so a key may not.
+        // Which settings are common to all packages depends on the whole plan, so a key must not.
         parts.fields(report.settings.iter().chain(&package.fields));
         parts.add(match &package.live {
             None => "",
@@ -190,7 +208,7 @@ fn strict(report: &PlanReport, node: &Node, reuse: Digest, mut deps: Vec<Digest>
     parts.add(reuse.0);
     parts.add(report.toolchain.0);
     for &member in &node.members {
-        let package = &report.packages[member as usize];
+        let Some(package) = report.packages[member as usize].portage() else { continue };
         parts.add(package.inputs.0);
         parts.add(package.iuse.join(" "));
         parts.fields(&package.strict);

@@ -1,15 +1,15 @@
-//! The functional core of Build Swarm: every rule of the queue, of scheduling, of
-//! judging failures and of healing, as plain functions over plain data.
+//! The functional core of Build Swarm: the rules for the queue, scheduling, failures and healing,
+//! as plain functions over plain data.
 //!
 //! ```text
 //! decide(&Swarm, &Request) -> Result<(Vec<Event>, Reply), Refusal>   changes nothing
 //! apply(&mut Swarm, &Record)                                         total, never fails
-//! settle(&Swarm) -> Vec<Event>                                       what follows by itself
+//! settle(&Swarm) -> Vec<Event>                                       what follows from the state
 //! ```
 //!
-//! A request carries its time and its randomness, so the same events always give the
-//! same [`Swarm`]. There is no clock, no randomness, no I/O, no logging and no async
-//! here; the shell (`swarm-orchestrator`) and the simulation bring all of that.
+//! A request carries its time and its randomness, so the same events always give the same
+//! [`Swarm`]. The core has no clock, randomness, I/O, logging or async; the shell
+//! (`swarm-orchestrator`) and the simulation provide them.
 
 mod apply;
 pub mod attempt;
@@ -33,6 +33,7 @@ pub mod heal;
 pub mod invariants;
 pub mod judge;
 pub mod keys;
+mod legacy;
 pub mod package;
 pub mod plan;
 pub mod policy;
@@ -42,9 +43,11 @@ pub mod refusal;
 pub mod run;
 pub mod schedule;
 pub mod settle;
+pub mod shared;
 mod standstill;
 pub mod swarm;
 mod tangle;
+pub mod text;
 pub mod view;
 
 pub use command::{Command, Reply, Request};

@@ -1,5 +1,6 @@
-//! A package: one buildable node of a run's plan, and the table of its states.
+//! Packages (the buildable nodes of a run's plan) and their state table.
 
+use crate::shared::Shared;
 use serde::{Deserialize, Serialize};
 use swarm_common::{
     digest::Digest,
@@ -9,72 +10,87 @@ use swarm_common::{
     wire::{artifact::Artifact, drone::Target, plan::PlanStage},
 };
 
-/// One buildable node.
+/// A buildable node of a plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Package {
-    /// Its run.
+    /// The run it belongs to.
     pub run: RunId,
-    /// By which it is known whether it was built already, by its profile's rule.
+    /// The key that decides, by its profile's rule, whether it was built before.
     pub build_key: Digest,
-    /// By everything that it is made from and built with.
+    /// The key of everything that it is made from and built with.
     pub strict_key: Digest,
     /// The files it consists of. Their build ids are 0 here; each attempt has its own.
-    pub targets: Vec<Target>,
-    /// For a cycle: the order of building.
+    pub targets: Shared<Vec<Target>>,
+    /// For a cycle: the order in which to build its members.
     pub stages: Vec<PlanStage>,
-    /// Where it stands.
+    /// Its state.
     pub state: PackageState,
-    /// Why it is needed again, or quarantined. Empty where the state says it all.
+    /// Why it is needed again, or quarantined. Empty if the state needs no explanation.
     pub reason: String,
-    /// Since when it is needed, if it is or was.
+    /// Since when it has been needed, or was last.
     #[serde(default)]
     pub needed_since: TimeMs,
-    /// Not to be claimed before.
+    /// Earliest time of the next attempt.
     pub not_before: TimeMs,
-    /// What must be installed while it is built.
+    /// Packages that must be installed while it is built.
     pub build_deps: Vec<PackageId>,
-    /// What must be installed for it to work.
+    /// Packages that must be installed for it to work.
     pub runtime_deps: Vec<PackageId>,
-    /// The base of its run has a package of its name.
+    /// Whether the base of its run has a package of the same name.
     #[serde(default)]
     pub in_base: bool,
-    /// The bundle it becomes installable with ([`crate::graph`]).
+    /// The bundle with which it becomes installable ([`crate::graph`]).
     pub bundle: u32,
-    /// Bundles it needs for its build that are not installable yet.
+    /// Number of bundles its build needs that are not installable yet.
     pub unmet: u32,
     /// Its attempts, oldest first.
     pub attempts: Vec<AttemptId>,
-    /// How many of them an admin has forgiven.
+    /// Number of its attempts that an admin has forgiven.
     pub forgiven: usize,
-    /// Whether it is quarantined without a try, for what an earlier run found.
+    /// Whether it was quarantined without an attempt because of an earlier run.
     #[serde(default)]
     pub held: bool,
-    /// What was received.
-    pub artifacts: Vec<Artifact>,
-    /// Whether what was received had been built by an earlier run.
+    /// The artifacts received.
+    pub artifacts: Shared<Vec<Artifact>>,
+    /// Whether the artifacts were built by an earlier run.
     pub reused: bool,
     /// Predicted work in milliseconds on a drone of speed 1.
     pub predicted_ms: u64,
-    /// It was never built; the prediction is a guess.
+    /// Whether the prediction is a guess because it was never built.
     pub guessed: bool,
-    /// The most memory it took in bytes, 0 if that is not known.
+    /// The most memory that a build of it used in bytes; 0 if unknown.
     pub peak_memory_bytes: u64,
-    /// With how many processors it took that.
+    /// Number of cores with which it used that memory.
     pub peak_cores: u32,
-    /// Length of the longest chain of work that waits for it, itself included.
+    /// Length of the longest chain of work that waits for it, including its own, in milliseconds.
     pub rank_ms: u64,
 }
 
 impl Package {
-    /// What people call it: its version, or those of a cycle's members.
+    /// Its name for people: its version, or those of a cycle's members.
     #[must_use]
     pub fn title(&self) -> String {
-        let names: Vec<_> = self.targets.iter().map(|t| t.cpv.as_str()).collect();
+        let mut names: Vec<_> = self.targets.iter().map(Target::title).collect();
+        // The outputs of a derivation share its name.
+        names.dedup();
         names.join(" + ")
     }
 
-    /// The memory it takes with so many processors, in bytes: what builds in parallel takes
-    /// it for each, but never less than a quarter of what it took.
+    /// Its targets with these build ids, as far as there are any.
+    #[must_use]
+    pub fn targets_with(&self, build_ids: &[u32]) -> Vec<Target> {
+        let ids = build_ids.iter().copied().map(Some).chain(std::iter::repeat(None));
+        let targets = self.targets.iter().cloned().zip(ids);
+        targets
+            .map(|(target, id)| match id {
+                Some(id) => target.with_build_id(id),
+                None => target,
+            })
+            .collect()
+    }
+
+    /// Expected memory use in bytes with `cores` cores. Parallel jobs use memory in proportion to
+    /// the cores, but at least a quarter of the measured value is assumed.
     #[must_use]
     pub fn memory_on(&self, cores: u32) -> u64 {
         let (cores, seen) = (u64::from(cores.max(1)), u64::from(self.peak_cores.max(1)));
@@ -83,28 +99,28 @@ impl Package {
     }
 }
 
-/// What can happen to a package.
+/// An event in the life of a package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// The last thing that its build needs became installable.
+    /// The last dependency of its build became installable.
     Unblock,
-    /// A drone gets it.
+    /// A drone was assigned the package.
     Delegate,
-    /// Another drone gets it as well, because the first is late.
+    /// Another drone was assigned it as well, because the first is late.
     Duplicate,
     /// Its attempt ended without a result.
     Return,
-    /// A result was verified and stored, or an earlier run's is taken.
+    /// A result was verified and stored, or an earlier result was reused.
     Receive,
-    /// It is judged broken.
+    /// It was judged to be broken.
     Quarantine,
-    /// An earlier run has judged it broken.
+    /// An earlier run judged it to be broken.
     Hold,
-    /// Its run is stopped.
+    /// Its run was cancelled.
     Cancel,
-    /// An admin wants it tried again.
+    /// An admin asked for another try.
     Release,
-    /// An admin wants it tried, and it has to wait for a dependency.
+    /// An admin asked for another try, and it has to wait for a dependency.
     Wait,
 }
 
@@ -124,11 +140,11 @@ impl Step {
     ];
 }
 
-/// The table: where a step leads from a state, or `None` if it may not happen there.
+/// The state table: the state after a step, or `None` if the step is not allowed.
 ///
-/// `Receive` is allowed from `Blocked` (reuse needs no dependency) and from `Needed` (a
-/// drone that was thought lost delivers). Nothing but an admin leads out of
-/// `Quarantined`, and nothing at all out of `Received`.
+/// `Receive` is allowed from `Blocked` (reuse needs no dependencies) and from `Needed` (a drone
+/// believed lost delivers). Only an admin can move a package out of `Quarantined`, and nothing
+/// moves it out of `Received`.
 #[must_use]
 pub fn next(state: PackageState, step: Step) -> Option<PackageState> {
     use PackageState::*;
@@ -143,7 +159,7 @@ pub fn next(state: PackageState, step: Step) -> Option<PackageState> {
         (Blocked | Needed | Delegated, Step::Cancel) => Some(Cancelled),
         (Quarantined, Step::Release) => Some(Needed),
         (Quarantined, Step::Wait) => Some(Blocked),
-        // An admin's retry of a package that waits for its backoff.
+        // An admin retries a package that waits for its backoff.
         (Needed, Step::Release) => Some(Needed),
         (Received | Quarantined | Cancelled, _) => None,
         (Blocked | Needed | Delegated, _) => None,

@@ -1,38 +1,40 @@
-//! From the resolver's answer to buildable nodes.
+//! Turns a resolver's report into buildable nodes.
 //!
-//! A drone's report is hostile until checked: positions must exist, cycles must be
-//! disjoint, sizes are bounded. After [`nodes`] no package waits for itself, by
-//! construction: what needs itself to be built is one node, built in stages.
+//! A drone's report is untrusted until it is checked: positions must exist, cycles must be
+//! disjoint, sizes are bounded. The result of [`nodes`] has no cycles: packages that need each
+//! other to be built form one node, built in stages.
+
+mod nix;
 
 use crate::{keys, tangle};
 use std::collections::BTreeSet;
 use swarm_common::wire::{
-    drone::Target,
-    plan::{PlanCycle, PlanEdge, PlanPackage, PlanReport, PlanStage},
+    drone::{PortageTarget, Target},
+    plan::{PlanCycle, PlanEdge, PlanPackage, PlanReport, PlanStage, PortagePackage},
 };
 
-/// The most packages a plan may have. The Gentoo tree has about 20,000.
-pub const MOST_PACKAGES: usize = 50_000;
-/// The most edges a plan may have. Packages of the Gentoo tree have about eighteen each.
-pub const MOST_EDGES: usize = 500_000;
+/// The most packages in a plan. A large desktop has 3,000, the whole Gentoo tree 20,000.
+pub const MOST_PACKAGES: usize = 10_000;
+/// The most edges in a plan. Packages of the Gentoo tree have about eighteen each.
+pub const MOST_EDGES: usize = 250_000;
 
-/// The most bytes of one name: a slot, a repository, a USE flag, a machine.
+/// The longest name of a slot, repository, USE flag or machine, in bytes.
 pub const LONGEST_NAME: usize = 255;
-/// The most bytes that a package says of itself. IUSE of the largest packages has 10,000.
+/// The most bytes in the descriptive fields of one package. The largest IUSE has 10,000.
 pub const MOST_PACKAGE_BYTES: usize = 256 << 10;
 /// The most sonames that a base may provide. A desktop has 3,000.
 pub const MOST_SONAMES: usize = 100_000;
-/// The most refusals.
+/// The most refusals in a plan.
 pub const MOST_PROBLEMS: usize = 10_000;
-/// The most bytes of all names and words of a plan together.
-pub const MOST_BYTES: usize = 96 << 20;
+/// The most bytes of all names and words in a plan together.
+pub const MOST_BYTES: usize = 24 << 20;
 
 /// A buildable node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
     /// Positions in the report of the packages it consists of.
     pub members: Vec<u32>,
-    /// For a cycle: what to build in which order, counting in `members`.
+    /// For a cycle: what to build in which order, as indices into `members`.
     pub stages: Vec<PlanStage>,
     /// Positions of the nodes that must be installed while it is built, sorted.
     pub build: Vec<u32>,
@@ -41,14 +43,14 @@ pub struct Node {
 }
 
 impl Node {
-    /// The files it consists of, with build id 0.
+    /// The targets it consists of, with build id 0.
     #[must_use]
     pub fn targets(&self, report: &PlanReport) -> Vec<Target> {
-        self.members.iter().map(|&member| target(&report.packages[member as usize])).collect()
+        self.members.iter().flat_map(|&member| targets(&report.packages[member as usize])).collect()
     }
 }
 
-/// Checks what a resolver could not have said.
+/// Checks that a report is consistent and within bounds.
 ///
 /// # Errors
 /// What is wrong, in one line.
@@ -61,6 +63,7 @@ pub fn check(report: &PlanReport) -> Result<(), String> {
         ));
     }
     check_words(report)?;
+    nix::check(report)?;
     keys::check(report)?;
     let exists = |position: u32| (position as usize) < packages;
     if let Some(edge) = report.edges.iter().find(|e| !exists(e.from) || !exists(e.to)) {
@@ -83,10 +86,17 @@ pub fn check(report: &PlanReport) -> Result<(), String> {
     Ok(())
 }
 
-/// Refuses names and words that are longer, singly or together, than a resolver's.
+/// Whether the name is valid for a slot, repository, machine or USE flag: the union of what the
+/// Package Manager Specification allows for them.
+fn is_name(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    name.bytes().next().is_some_and(plain) && name.bytes().all(|b| plain(b) || b"+.-@".contains(&b))
+}
+
+/// Refuses names and words that are too long, singly or together.
 fn check_words(report: &PlanReport) -> Result<(), String> {
     let mut sum = 0;
-    for package in &report.packages {
+    for package in report.packages.iter().filter_map(PlanPackage::portage) {
         let names = [&package.slot, &package.subslot, &package.repository, &package.chost];
         let names = || names.into_iter().chain(&package.use_flags).chain(&package.iuse);
         if let Some(name) = names().find(|name| name.len() > LONGEST_NAME) {
@@ -94,6 +104,13 @@ fn check_words(report: &PlanReport) -> Result<(), String> {
                 "{} of the plan has a name of {} bytes; at most {LONGEST_NAME} are taken",
                 package.cpv,
                 name.len()
+            ));
+        }
+        if let Some(name) = names().find(|name| !is_name(name)) {
+            let name = name.escape_debug();
+            return Err(format!(
+                "{} of the plan has the slot, repository, machine or flag `{name}`",
+                package.cpv
             ));
         }
         let bytes: usize = names().map(|name| name.len() + size_of::<String>()).sum();
@@ -132,8 +149,8 @@ fn check_words(report: &PlanReport) -> Result<(), String> {
     Ok(())
 }
 
-/// The buildable nodes of a checked report. Where the base breaks a cycle, the needs that
-/// are left to it are in no node.
+/// The buildable nodes of a checked report. Where the base breaks a cycle, the dependencies it
+/// satisfies are omitted from the nodes.
 #[must_use]
 pub fn nodes(report: &PlanReport) -> Vec<Node> {
     let cycles = report.cycles.iter().map(|cycle| cycle.members.as_slice());
@@ -189,8 +206,15 @@ fn assemble(report: &PlanReport, group: &[u32], edges: &[PlanEdge]) -> Vec<Node>
     nodes.collect()
 }
 
-fn target(package: &PlanPackage) -> Target {
-    Target {
+fn targets(package: &PlanPackage) -> Vec<Target> {
+    match package {
+        PlanPackage::Portage(package) => vec![portage_target(package).into()],
+        PlanPackage::Nix(package) => nix::targets(package).collect(),
+    }
+}
+
+fn portage_target(package: &PortagePackage) -> PortageTarget {
+    PortageTarget {
         cpv: package.cpv.clone(),
         slot: package.slot.clone(),
         subslot: package.subslot.clone(),
@@ -202,7 +226,7 @@ fn target(package: &PlanPackage) -> Target {
     }
 }
 
-/// How a group is built: as the resolver said, or its members in the resolver's order.
+/// The build order of a group: the resolver's stages, or else its members in the resolver's order.
 fn stages(cycles: &[&PlanCycle], members: &[u32]) -> Vec<PlanStage> {
     if members.len() == 1 {
         return Vec::new();
@@ -211,7 +235,7 @@ fn stages(cycles: &[&PlanCycle], members: &[u32]) -> Vec<PlanStage> {
     let rest = members.iter().filter(|m| !in_cycles.contains(m));
     let rest = rest.map(|&package| PlanStage { package, use_changes: Vec::new() });
     let planned = cycles.iter().flat_map(|c| c.stages.iter().cloned());
-    // Members are sorted, as they come in the order of the report.
+    // Members are sorted, since they come in the order of the report.
     let within = |package: u32| members.binary_search(&package).ok().map(|p| p as u32);
     rest.chain(planned)
         .filter_map(|s| Some(PlanStage { package: within(s.package)?, use_changes: s.use_changes }))
@@ -223,8 +247,8 @@ mod tests {
     use super::*;
     use swarm_common::digest::Digest;
 
-    fn package(name: &str) -> PlanPackage {
-        PlanPackage {
+    fn package(name: &str) -> PortagePackage {
+        PortagePackage {
             cpv: format!("a/{name}-1").parse().unwrap(),
             slot: "0".into(),
             subslot: "0".into(),
@@ -253,7 +277,7 @@ mod tests {
 
     fn report(names: &[&str], edges: Vec<PlanEdge>) -> PlanReport {
         PlanReport {
-            packages: names.iter().map(|n| package(n)).collect(),
+            packages: names.iter().map(|n| package(n).into()).collect(),
             edges,
             cycles: vec![],
             problems: vec![],
@@ -261,6 +285,7 @@ mod tests {
             settings: Default::default(),
             built_with: None,
             base_provides: Default::default(),
+            roots: vec![],
         }
     }
 
@@ -317,14 +342,19 @@ mod tests {
         twice.cycles = vec![PlanCycle { stages: vec![stage(0)], ..cycle }];
         assert!(check(&twice).unwrap_err().contains("stages"));
         let mut long = report(&["a"], vec![]);
-        long.packages[0].slot = "s".repeat(LONGEST_NAME + 1);
+        long.packages[0].portage_mut().unwrap().slot = "s".repeat(LONGEST_NAME + 1);
         assert!(check(&long).unwrap_err().contains("256 bytes"));
+        for name in ["", "a b", "a\n", "\u{1b}[31m", "a/b", "-x", "\u{f6}"] {
+            long = report(&["a"], vec![]);
+            long.packages[0].portage_mut().unwrap().use_flags = vec![name.to_owned()];
+            assert!(check(&long).unwrap_err().contains("or flag"), "{name:?}");
+        }
         long = report(&["a"], vec![]);
         let names = (0..=MOST_SONAMES).map(|n| format!("lib{n}.so"));
         long.base_provides.insert("x86_64".into(), names.collect());
         assert!(check(&long).unwrap_err().contains("100002 sonames"));
         long = report(&["a"], vec![]);
-        long.packages[0].iuse = vec!["flag".into(); MOST_PACKAGE_BYTES / 28 + 1];
+        long.packages[0].portage_mut().unwrap().iuse = vec!["flag".into(); MOST_PACKAGE_BYTES / 28 + 1];
         assert!(check(&long).unwrap_err().contains("USE flags"));
     }
 }

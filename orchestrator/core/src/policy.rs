@@ -1,60 +1,62 @@
-//! The numbers behind the rules. They are configuration, not state: the journal does
-//! not keep them, and what they decided stands in the events.
+//! The parameters of the rules. They are configuration, not state: they are not in the journal, but
+//! the events record what was decided with them.
 
 use crate::heal::HealPolicy;
 
-/// Every bound and waiting time of the core. Times are milliseconds.
+/// All limits and delays of the core. Times are in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// An attempt that nobody renewed for this long is lost.
+    /// Duration of a lease: an attempt not renewed for this long is lost.
     pub lease_ms: u64,
-    /// A drone silent for this long is offline.
+    /// A drone not heard for this long is offline.
     pub offline_after_ms: u64,
-    /// After the orchestrator's own start nobody is judged silent for this long.
+    /// Grace time after a start of the orchestrator, in which no drone is considered silent.
     pub startup_grace_ms: u64,
     /// Strikes in a row that ground a drone.
     pub strikes_to_ground: u32,
-    /// The first grounding lasts this long; each further one twice as long.
+    /// Duration of the first grounding; each further one is twice as long.
     pub ground_ms: u64,
     /// The longest grounding.
     pub ground_max_ms: u64,
-    /// Failures of its own (`package`, `timeout`) that quarantine a package.
+    /// Failures of a package's own (`package`, `timeout`) that quarantine it.
     pub package_failures: u32,
-    /// A source file that no drone could fetch is tried for once more after this time.
+    /// Delay after which a source file that no drone could fetch is tried once more.
     pub fetch_patience_ms: u64,
-    /// What is quarantined for a fault of its own is tried again by a run after this time,
-    /// though nothing that it is built from has changed; 0 means never.
+    /// Delay after which a run retries a package quarantined for its own fault although none of its
+    /// inputs have changed; 0 means never.
     pub quarantine_retry_ms: u64,
     /// Failures of any class that quarantine a package.
     pub failures_in_all: u32,
-    /// A run may have this many failed attempts more than it has packages. After that
-    /// whatever fails is quarantined at once, so that every run ends.
+    /// A run may have this many more failed attempts than it has packages. After that every failure
+    /// leads to quarantine at once, so that every run ends.
     pub failures_per_run: u32,
     /// Attempts at a plan before its run fails.
     pub plan_attempts: u32,
-    /// Waiting time before the second attempt; doubles with each further one.
+    /// Delay before the second attempt; doubles with each further one.
     pub backoff_ms: u64,
-    /// The longest waiting time between attempts.
+    /// The longest delay between attempts.
     pub backoff_max_ms: u64,
     /// Groups of packages (`category/name`) of which at most one is built at a time.
     pub exclusive: Vec<Vec<String>>,
-    /// Ended runs kept for each profile.
+    /// Number of ended runs kept per profile.
     pub keep_runs: usize,
-    /// The longest pause.
+    /// Size limit of a profile's index, in bytes.
+    pub index_bytes: u64,
+    /// The longest pause that an admin may set.
     pub pause_max_ms: u64,
-    /// A due run that has not started for this long is an alarm.
+    /// A due run that has not started after this time raises an alarm.
     pub due_grace_ms: u64,
-    /// Work that stands still for this long while a drone idles is an alarm.
+    /// Work that makes no progress for this long while a drone is idle raises an alarm.
     pub idle_alarm_ms: u64,
-    /// A package of a live ebuild whose upstream could not be asked is built anew after this.
+    /// Age after which a package of a live ebuild is rebuilt if its upstream could not be queried.
     pub live_max_age_ms: u64,
-    /// Limits that go out with each assignment.
+    /// Time limit of a build, sent with each assignment.
     pub build_timeout_ms: u64,
-    /// The longest silence of a build.
+    /// The longest time that a build may print nothing.
     pub silence_timeout_ms: u64,
-    /// The largest log of an attempt in bytes.
+    /// The largest log of an attempt, in bytes.
     pub log_bytes: u64,
-    /// The ladder of healing.
+    /// Settings of the healing ladder.
     pub heal: HealPolicy,
 }
 
@@ -80,6 +82,7 @@ impl Default for Policy {
             backoff_max_ms: 10 * MINUTE,
             exclusive: Vec::new(),
             keep_runs: 10,
+            index_bytes: 64 << 20,
             pause_max_ms: 7 * 24 * HOUR,
             due_grace_ms: 5 * MINUTE,
             idle_alarm_ms: 10 * MINUTE,

@@ -1,4 +1,4 @@
-//! A profile, as the core knows it.
+//! The state of a profile.
 
 use crate::channel::Channel;
 use serde::{Deserialize, Serialize};
@@ -8,16 +8,16 @@ use swarm_common::{cpv::Cpv, wire::admin::ProfileRequest};
 /// A profile.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Profile {
-    /// Its content.
+    /// Its content, as set by an admin.
     pub request: ProfileRequest,
     /// Number of the published generation; 0 before the first.
     pub generation: u64,
-    /// Packages in it.
+    /// Number of packages in that generation.
     pub published_packages: u64,
-    /// The last build id that was handed out or taken over for each version. A new one is
-    /// above those of all profiles, so no published path is ever given other bytes.
+    /// The last build id assigned or taken over for each version. A new build id is above those of
+    /// all profiles, so that a published path never gets other content.
     pub build_ids: BTreeMap<Cpv, u32>,
-    /// What workstations are to see. A snapshot from before there was this is replayed over:
-    /// nothing would be wrong.
+    /// The contents of its stable channel. Not optional: a journal snapshot without this field is
+    /// not used, and the events are replayed instead.
     pub channel: Channel,
 }

@@ -1,44 +1,44 @@
-//! What was judged broken for a fault of its own, across runs. Nobody builds it again until
-//! something that it is built from changes, a person wants it, or so much time has passed
-//! that it is worth another try: the fault may have been in what no key tells of.
+//! Packages that were judged to be broken by their own fault, across runs. They are not built again
+//! until one of their inputs changes, an admin asks for it, or enough time has passed to justify
+//! another try: the cause may be something that no key covers.
 
 use crate::{attempt::Ending, package::Package, swarm::Swarm};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use swarm_common::{digest::Digest, id::*, time::TimeMs};
 
-/// The most that are remembered; beyond that the oldest is forgotten, which costs a try.
+/// The most entries kept; beyond that the oldest is forgotten, which costs one attempt.
 const MOST: usize = 4096;
 
-/// Everything that is remembered, by the digest of what it would be built from.
+/// All quarantined packages, by the digest of their inputs.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Quarantine(BTreeMap<Digest, Broken>);
 
-/// Something broken.
+/// A package judged to be broken.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Broken {
     /// When it was last judged so.
     pub since: TimeMs,
-    /// In which run.
+    /// The run that judged it.
     pub run: RunId,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// With which signature it failed last; empty if its result was refused.
+    /// The signature of its last failure; empty if its result was refused.
     pub signature: String,
-    /// How long drones were at it until then, in milliseconds.
+    /// Total time that drones have spent on it, in milliseconds.
     pub cost_ms: u64,
 }
 
 impl Broken {
-    /// When a run tries it again; `None` if none does.
+    /// When a run may retry it; `None` for never.
     #[must_use]
     pub fn retried_at(&self, swarm: &Swarm) -> Option<TimeMs> {
         let after_ms = swarm.policy.quarantine_retry_ms;
         (after_ms > 0).then(|| self.since + after_ms)
     }
 
-    /// The line of a package that is not tried because of it.
+    /// The reason shown for a package held because of this entry.
     #[must_use]
     pub fn words(&self) -> String {
         format!(
@@ -48,8 +48,8 @@ impl Broken {
     }
 }
 
-/// What decides whether a package is the same broken one: everything that it is made from and
-/// built with, as a change that leaves a good package as it is may mend a broken one.
+/// The key by which a package counts as the same broken one. It covers all inputs, since a change
+/// that does not affect a good package may repair a broken one.
 #[must_use]
 pub fn key(package: &Package) -> Digest {
     package.strict_key
@@ -60,19 +60,19 @@ impl Quarantine {
         self.0.values_mut().map(|broken| &mut broken.since)
     }
 
-    /// What is known of a package.
+    /// The entry of a package.
     #[must_use]
     pub fn of(&self, swarm: &Swarm, id: PackageId) -> Option<&Broken> {
         self.0.get(&key(swarm.packages.get(&id)?))
     }
 
-    /// What keeps a run from trying what has this key.
+    /// The entry that keeps a run from trying the package with this key.
     #[must_use]
     pub fn keeps(&self, swarm: &Swarm, now: TimeMs, key: &Digest) -> Option<&Broken> {
         self.0.get(key).filter(|broken| broken.retried_at(swarm).is_none_or(|at| now < at))
     }
 
-    /// Remembers it.
+    /// Adds an entry, dropping the oldest if there are too many.
     pub(crate) fn note(&mut self, key: Digest, broken: Broken) {
         self.0.insert(key, broken);
         if self.0.len() > MOST {
@@ -81,18 +81,18 @@ impl Quarantine {
         }
     }
 
-    /// Forgets it: it was built, or a person wants it tried.
+    /// Removes an entry: the package was built, or an admin wants it retried.
     pub(crate) fn lift(&mut self, key: &Digest) {
         self.0.remove(key);
     }
 
-    /// Forgets what `wanted` is not true of.
+    /// Keeps only the entries whose key satisfies `wanted`.
     pub(crate) fn retain(&mut self, wanted: impl Fn(&Digest) -> bool) {
         self.0.retain(|key, _| wanted(key));
     }
 }
 
-/// What is to be remembered of a package that is judged broken now.
+/// The entry for a package that is now judged to be broken.
 pub(crate) fn broken(swarm: &Swarm, at: TimeMs, package: &Package, reason: &str) -> Broken {
     let attempts = package.attempts.iter().skip(package.forgiven).filter_map(|a| swarm.attempts.get(a));
     let cost_ms = attempts.clone().filter_map(|a| Some(a.ended_at?.since(a.started_at))).sum();

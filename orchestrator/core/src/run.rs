@@ -1,4 +1,4 @@
-//! A run: one pass over a profile's plan.
+//! Runs: the processing of one plan of a profile.
 
 use crate::{graph::Graph, swarm::Swarm};
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,9 @@ use swarm_common::{
     state::*,
     time::TimeMs,
     wire::{
+        artifact::Artifact,
         base::Base,
+        nix::NixRoot,
         plan::{PlanProblem, Toolchain},
     },
 };
@@ -21,18 +23,18 @@ use swarm_common::{
 /// A run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {
-    /// Of which profile.
+    /// The profile it builds.
     pub profile: Name,
-    /// How urgent.
+    /// Its urgency.
     pub class: RunClass,
-    /// What it builds from.
+    /// Digest of the snapshot that it builds from.
     pub snapshot: Digest,
-    /// What it builds in.
+    /// The base that it builds in.
     #[serde(default)]
     pub base: Base,
-    /// Where it stands.
+    /// Its state.
     pub state: RunState,
-    /// Why, where that is not plain.
+    /// The reason for its state, if it needs one.
     pub reason: String,
     /// When it started.
     pub started_at: TimeMs,
@@ -40,43 +42,50 @@ pub struct Run {
     pub ended_at: Option<TimeMs>,
     /// Attempts at its plan.
     pub plan_attempts: Vec<AttemptId>,
-    /// The plan is not to be claimed before.
+    /// Earliest time of the next attempt at the plan.
     pub plan_not_before: TimeMs,
-    /// Attempts at the generation of its base that follows it.
+    /// Attempts at the base generation that is to follow this run.
     #[serde(default)]
     pub base_attempts: Vec<AttemptId>,
-    /// Its packages; ids follow each other.
+    /// Its packages, with consecutive ids.
     pub packages: Vec<PackageId>,
-    /// Which packages become installable together.
+    /// Its dependency graph.
     pub graph: Graph,
-    /// Its packages by state.
+    /// Number of packages in each state.
     pub counts: BTreeMap<PackageState, u64>,
-    /// The needed ones, the longest chain of waiting work first.
+    /// Needed packages by rank, the longest chain of waiting work first.
     pub ready: BTreeSet<(Reverse<u64>, PackageId)>,
-    /// Failed, refused and lost attempts at its packages that nobody has forgiven.
+    /// Failed, rejected and lost attempts at its packages that were not forgiven.
     pub failures: u64,
-    /// The needed and the blocked ones, in the same order.
+    /// Needed and blocked packages, in the same order.
     pub open: BTreeSet<(Reverse<u64>, PackageId)>,
-    /// How long those are predicted to take together, in milliseconds at speed 1. A snapshot from
-    /// before there was this is replayed over: 0 would be wrong as long as the run goes on.
+    /// Predicted total work of `open`, in milliseconds at speed 1. Not optional: a journal snapshot
+    /// without this field is not used, and the events are replayed instead, since 0 would be wrong
+    /// until the run ends.
     pub open_ms: u64,
-    /// Packages taken over from earlier runs.
+    /// Packages reused from earlier builds.
     pub reused: u64,
-    /// How many packages it had received when last nothing of it could go on.
+    /// Number of packages received when the run last stood still.
     #[serde(default)]
     pub stood_still_at: Option<u64>,
-    /// The sonames that its base provides, by multilib category; empty if they are not known.
+    /// The sonames provided by its base, by multilib category; empty if unknown.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub base_provides: BTreeMap<String, BTreeSet<String>>,
     /// What the resolver refused.
     pub problems: Vec<PlanProblem>,
+    /// For Nix: what the profile's attributes evaluate to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roots: Vec<NixRoot>,
+    /// For Nix: the package that each store path is an output of, by the path's base name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outputs: BTreeMap<String, PackageId>,
     /// The toolchain of the drone that planned it, if it is built in the drones' own systems.
     #[serde(default)]
     pub built_with: Option<Box<Toolchain>>,
 }
 
 impl Run {
-    /// One that begins at `at`, and has no plan yet.
+    /// A run that starts at `at` and has no plan yet.
     #[must_use]
     pub fn new(profile: Name, class: RunClass, snapshot: Digest, base: Base, at: TimeMs) -> Self {
         Self {
@@ -102,12 +111,24 @@ impl Run {
             stood_still_at: None,
             base_provides: BTreeMap::new(),
             problems: Vec::new(),
+            roots: Vec::new(),
+            outputs: BTreeMap::new(),
             built_with: None,
         }
     }
 
-    /// How many of its packages are what its profile publishes: all it received once it is
-    /// over, and before that what it had when last nothing of it could go on.
+    /// The packages other than `id` whose outputs these artifacts refer to, in order. Nix learns
+    /// from a built output what it needs at run time.
+    #[must_use]
+    pub fn references(&self, id: PackageId, artifacts: &[Artifact]) -> Vec<PackageId> {
+        let nars = artifacts.iter().filter_map(|artifact| artifact.nar.as_ref());
+        let found = nars.flat_map(|nar| &nar.references).filter_map(|name| self.outputs.get(name));
+        let found: BTreeSet<PackageId> = found.copied().filter(|package| *package != id).collect();
+        found.into_iter().collect()
+    }
+
+    /// Number of its packages to publish: all received ones once it has ended, and before that
+    /// those received when it last stood still.
     #[must_use]
     pub fn to_publish(&self) -> Option<u64> {
         match self.state {
@@ -117,7 +138,7 @@ impl Run {
         }
     }
 
-    /// When something of it was last handed out or came to an end.
+    /// When an attempt of the run last started or ended.
     #[must_use]
     pub fn moved_at(&self, swarm: &Swarm) -> TimeMs {
         let of_packages =
@@ -127,7 +148,7 @@ impl Run {
         moved.unwrap_or(self.started_at).max(self.started_at)
     }
 
-    /// How many packages are in a state.
+    /// Number of its packages in a state.
     #[must_use]
     pub fn count(&self, state: PackageState) -> u64 {
         self.counts.get(&state).copied().unwrap_or(0)

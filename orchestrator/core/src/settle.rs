@@ -1,13 +1,13 @@
-//! What follows by itself once events have been applied: runs end, their bases follow, old runs go.
+//! Derives events that follow from the state: runs end, their bases follow, old runs are forgotten.
 //!
-//! Looking at the state instead of at each event keeps this in one place: however the
-//! last package of a run came to rest, the run is over.
+//! Looking at the state instead of at each event keeps this in one place: a run ends however its
+//! last package was completed.
 
 use crate::{channel, event::Event, follow, run::Run, standstill, swarm::Swarm};
-use std::collections::BTreeMap;
-use swarm_common::{id::*, name::Name, state::*};
+use std::collections::{BTreeMap, BTreeSet};
+use swarm_common::{id::*, name::Name, state::*, wire::base::Base};
 
-/// The events that are missing. Empty when the state is at rest.
+/// The events that are due. Empty if nothing is.
 #[must_use]
 pub fn settle(swarm: &Swarm) -> Vec<Event> {
     let over = swarm.runs.iter().filter_map(|(&id, run)| {
@@ -22,10 +22,14 @@ pub fn settle(swarm: &Swarm) -> Vec<Event> {
             let (state, reason) = if quarantined + blocked + refused + apart == 0 {
                 (RunState::Succeeded, String::new())
             } else {
+                let unplanned = match run.base {
+                    Base::Nix => "not evaluated",
+                    Base::Host | Base::Image { .. } => "refused by the resolver",
+                };
                 let parts = [
                     (quarantined, "quarantined"),
                     (blocked, "blocked by them"),
-                    (refused, "refused by the resolver"),
+                    (refused, unplanned),
                     (apart, "not published, as they install the same files as others"),
                 ];
                 let parts = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}"));
@@ -43,8 +47,8 @@ pub fn settle(swarm: &Swarm) -> Vec<Event> {
     if events.is_empty() { forget(swarm) } else { events }
 }
 
-/// Why a run cannot go on: no drone has the toolchain any more that it was planned with, as after
-/// an update of the only drone. The next run is planned with theirs.
+/// Why a run cannot continue, if no drone has the toolchain of its plan any more, as after an
+/// update of the only drone. The next run is planned with the new toolchain.
 fn outdated(swarm: &Swarm, run: &Run) -> Option<String> {
     let begun = run.count(PackageState::Delegated) > 0;
     if run.state != RunState::Building || begun || standstill::has_news(swarm, run) {
@@ -60,17 +64,32 @@ fn outdated(swarm: &Swarm, run: &Run) -> Option<String> {
     ))
 }
 
-/// Ended runs beyond those that are kept.
+/// The most packages kept in all runs together; beyond that the oldest ended runs are forgotten
+/// early, since the senders of plans determine their size. Ten runs of an ordinary desktop have
+/// 10,000.
+const MOST_KEPT: usize = 20_000;
+
+/// Forgets ended runs beyond those to keep. The last ended run of each profile is always kept.
 fn forget(swarm: &Swarm) -> Vec<Event> {
     let mut ended: BTreeMap<&Name, Vec<RunId>> = BTreeMap::new();
     for (&id, run) in swarm.runs.iter().filter(|(_, r)| r.state.is_over()) {
         ended.entry(&run.profile).or_default().push(id);
     }
-    let old = |runs: Vec<RunId>| {
+    let last: BTreeSet<RunId> = ended.values().filter_map(|runs| runs.last().copied()).collect();
+    let beyond = |runs: Vec<RunId>| {
         let surplus = runs.len().saturating_sub(swarm.policy.keep_runs);
-        // What is being installed on a base is of a run that must be there.
-        let old = runs.into_iter().take(surplus).filter(move |run| follow::of_run(swarm, *run).is_none());
-        old.map(|run| Event::RunForgotten { run })
+        runs.into_iter().take(surplus)
     };
-    ended.into_values().flat_map(old).collect()
+    let mut old: BTreeSet<RunId> = ended.into_values().flat_map(beyond).collect();
+    let mut packages = swarm.packages.len();
+    for (id, run) in swarm.runs.iter().filter(|(id, run)| run.state.is_over() && !last.contains(id)) {
+        if packages <= MOST_KEPT {
+            break;
+        }
+        packages -= run.packages.len();
+        old.insert(*id);
+    }
+    // A run whose packages are being installed on a base must be kept.
+    let old = old.into_iter().filter(|run| follow::of_run(swarm, *run).is_none());
+    old.map(|run| Event::RunForgotten { run }).collect()
 }

@@ -1,14 +1,14 @@
-//! Runs of which nothing can go on for now: the little that is left waits for its next try,
-//! for a drone, or for the end of a pause. What such a run has received so far is published
-//! meanwhile; the run itself goes on as before.
+//! Finds runs that stand still: the few remaining packages wait for their next try, a drone, or the
+//! end of a pause. What such a run has received so far is published meanwhile; the run itself
+//! continues.
 
 use crate::{calendar, event::Event, run::Run, swarm::Swarm};
 use swarm_common::{id::*, state::*, time::TimeMs};
 
-/// What goes on within this time is worth waiting for.
+/// A package that can proceed within this time, in milliseconds, is worth waiting for.
 const SOON_MS: u64 = 10_000;
 
-/// The runs that stand still with more received than when they last did.
+/// Runs that stand still and have received more than when they last did.
 pub(crate) fn found(swarm: &Swarm, now: TimeMs) -> Vec<Event> {
     let still = swarm.runs.iter().filter(|(_, run)| has_news(swarm, run) && is_still(swarm, now, run));
     let event = |(&run, record): (&RunId, &Run)| Event::RunStandsStill {
@@ -18,8 +18,8 @@ pub(crate) fn found(swarm: &Swarm, now: TimeMs) -> Vec<Event> {
     still.map(event).collect()
 }
 
-/// Whether it has received what nobody has published. What it only took over is published
-/// already, unless its profile never published anything.
+/// Whether the run has received unpublished packages. Reused packages are already published, unless
+/// the profile has never published anything.
 pub(crate) fn has_news(swarm: &Swarm, run: &Run) -> bool {
     let received = run.count(PackageState::Received);
     let first = swarm.profiles.get(&run.profile).is_some_and(|p| p.generation == 0);
@@ -28,7 +28,7 @@ pub(crate) fn has_news(swarm: &Swarm, run: &Run) -> bool {
         && (first || received > run.reused)
 }
 
-/// Whether nothing of it can go on for now.
+/// Whether no package of the run can proceed for now.
 pub(crate) fn is_still(swarm: &Swarm, now: TimeMs, run: &Run) -> bool {
     if run.count(PackageState::Delegated) > 0 {
         return false;

@@ -1,4 +1,4 @@
-//! The state of everything. Only [`Swarm::apply`] changes it, and only events do that.
+//! The state of the whole swarm. Only [`Swarm::apply`] changes it, and only in response to events.
 
 use crate::{
     attempt::{Attempt, Job},
@@ -15,6 +15,7 @@ use crate::{
     profile::Profile,
     quarantine::Quarantine,
     run::Run,
+    shared::Shared,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,78 +32,79 @@ use swarm_common::{
     },
 };
 
-/// The state of everything. All maps are ordered, so that walking them is the same
-/// every time.
+/// The state of the whole swarm. All maps are ordered, so that iteration is deterministic.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Swarm {
-    /// Configuration; not part of what the journal keeps.
+    /// Configuration; not written to the journal.
     #[serde(skip)]
     pub policy: Policy,
-    /// What heartbeats say. Lost at a restart, and rebuilt from the next ones.
+    /// What heartbeats reported. Lost at a restart and rebuilt from the next heartbeats.
     #[serde(skip)]
     pub live: Live,
     /// Number of the last durable event.
     pub seq: u64,
-    /// Its time.
+    /// Time of the last durable event.
     pub at: TimeMs,
-    /// The last id handed out of each kind.
+    /// The last id assigned of each kind.
     pub last: LastIds,
-    /// Build ids up to this one may have been given out without the journal knowing of it.
+    /// Build ids up to this one may have been assigned without a record in the journal (see
+    /// [`Event::IdsSkipped`](crate::Event::IdsSkipped)).
     #[serde(default)]
     pub build_ids_skipped: u32,
-    /// What was built, by build key, for all profiles to use again.
+    /// Build results by build key, shared by all profiles.
     pub built: BTreeMap<Digest, Built>,
-    /// What keys were computed from, by strict key.
-    pub inputs: BTreeMap<Digest, Inputs>,
-    /// The settings of plans, by digest.
+    /// The inputs that keys were computed from, by strict key.
+    pub inputs: BTreeMap<Digest, Shared<Inputs>>,
+    /// Settings of plans, by digest.
     pub settings: BTreeMap<Digest, Fields>,
-    /// Build keys that count as unknown, because somebody wants the packages built anew.
+    /// Build keys whose packages are to be rebuilt; their results in `built` are not reused.
     pub rebuilds: BTreeMap<Digest, Wanted>,
-    /// Enrolment tokens that are valid, by digest.
+    /// Valid enrolment tokens, by digest.
     pub tokens: BTreeMap<Digest, EnrolToken>,
     /// Enrolled drones.
     pub drones: BTreeMap<DroneId, Drone>,
-    /// Drones that an admin removed.
+    /// Drones that an admin has removed.
     #[serde(default)]
     pub removed: Removed,
     /// Live attempts of each drone.
     pub at_work: BTreeMap<DroneId, BTreeSet<AttemptId>>,
-    /// What profiles build in.
+    /// The root file systems that profiles build in.
     #[serde(default)]
     pub bases: BTreeMap<Name, NamedBase>,
-    /// Profiles.
+    /// Profiles, by name.
     pub profiles: BTreeMap<Name, Profile>,
-    /// When runs of a profile start by themselves.
+    /// When runs start automatically, by profile.
     #[serde(default)]
     pub schedules: BTreeMap<Name, Schedule>,
-    /// Until when nothing is handed out.
+    /// The current pause: until it ends no work is assigned.
     #[serde(default)]
     pub pause: Option<Pause>,
-    /// Runs that are kept.
+    /// Runs that have not been forgotten.
     pub runs: BTreeMap<RunId, Run>,
     /// Packages of those runs.
     pub packages: BTreeMap<PackageId, Package>,
-    /// What is known to be broken, across runs.
+    /// Packages known to be broken, across runs.
     #[serde(default)]
     pub quarantine: Quarantine,
     /// Stored packages that install the same paths.
     #[serde(default)]
     pub collisions: Collisions,
-    /// Attempts at their plans and packages. Boxed: a map that grows at its end is half empty.
+    /// Attempts at those plans, bases and packages. Boxed because the nodes of a map that only
+    /// grows at its end are half empty.
     pub attempts: BTreeMap<AttemptId, Box<Attempt>>,
-    /// First answers to commands with an idempotency key, with the event's number.
+    /// The first answer to each command with an idempotency key, and the number of its event.
     pub answers: BTreeMap<String, (u64, Reply)>,
-    /// When each version was last received. A snapshot from before there was this is
-    /// replayed over.
+    /// When each version was last received. Not optional: a journal snapshot without this field is
+    /// not used, and the events are replayed instead.
     pub received_at: BTreeMap<Cpv, TimeMs>,
-    /// What past attempts took.
+    /// Durations measured in past attempts.
     pub history: History,
-    /// What healing did to machines within the last day, oldest first.
+    /// What healing did to machines during the last day, oldest first.
     #[serde(default)]
     pub acts: Vec<Act>,
 }
 
-/// The last id handed out of each kind.
+/// The last id assigned of each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct LastIds {
@@ -112,56 +114,57 @@ pub struct LastIds {
     pub drone: u64,
 }
 
-/// What was built under a key.
+/// The result of a build.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Built {
     /// When it was received.
     pub at: TimeMs,
-    /// The files, in the order of the targets.
-    pub artifacts: Vec<Artifact>,
+    /// The files, in the order of the package's targets.
+    pub artifacts: Shared<Vec<Artifact>>,
 }
 
-/// A rebuild that somebody asked for.
+/// A request to rebuild packages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wanted {
-    /// The last package that was planned before it was asked for.
+    /// The last package planned before the request. Building a later one fulfils it.
     pub after: PackageId,
-    /// Why, in the words of who asked; may be empty.
+    /// The reason given by the requester; may be empty.
     pub reason: String,
 }
 
 /// A one-time enrolment token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnrolToken {
-    /// It ends.
+    /// When the token expires.
     pub expires_at: TimeMs,
-    /// Whoever uses it is approved.
+    /// Whether a drone that enrols with it is approved at once.
     pub approved: bool,
 }
 
-/// What only this process's heartbeats told.
+/// State that this process knows from heartbeats and claims only.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Live {
     /// When the orchestrator started.
     pub started_at: TimeMs,
-    /// When each drone was last heard.
+    /// When each drone was last heard from.
     pub seen: BTreeMap<DroneId, TimeMs>,
-    /// How each drone's machine is.
+    /// Load and free resources of each drone's machine.
     pub vitals: BTreeMap<DroneId, Vitals>,
-    /// What drones have done that does not get through to the orchestrator.
+    /// Finished work that drones fail to deliver to the orchestrator.
     pub stuck: BTreeMap<DroneId, BTreeMap<AttemptId, Stuck>>,
-    /// Drones that were told on their own machine to take no further work.
+    /// Drones that were set to draining on their own machine.
     pub draining: BTreeSet<DroneId>,
-    /// Drones whose credential another machine used, when that was refused last, and how it
-    /// is known.
+    /// Drones whose credential was used by another machine: when that was last refused, and how it
+    /// was detected.
     pub cloned: BTreeMap<DroneId, (TimeMs, String)>,
-    /// Since when each drone could work, if that is later than the start.
+    /// Since when each drone has been able to work, if later than the start.
     pub ready_since: BTreeMap<DroneId, TimeMs>,
-    /// Until when each live attempt may go on.
+    /// When the lease of each live attempt expires.
     pub leases: BTreeMap<AttemptId, TimeMs>,
-    /// Drones that wait for work, and until when they do.
+    /// Drones that are waiting for work, and until when.
     pub waiting: BTreeMap<DroneId, TimeMs>,
-    /// Drones that have just ended something, and until when they will have asked for more.
+    /// Drones that have just begun or ended an attempt, and the time by which they will have asked
+    /// for more.
     pub due_back: BTreeMap<DroneId, TimeMs>,
 }
 
@@ -172,7 +175,7 @@ impl Swarm {
         Self { policy, ..Self::default() }
     }
 
-    /// Where a drone stands, by what the admin and what its own machine wants.
+    /// The state of a drone, including draining requested on its own machine.
     #[must_use]
     pub fn state_of(&self, id: DroneId, drone: &Drone) -> DroneState {
         match drone.state() {
@@ -187,13 +190,13 @@ impl Swarm {
         ids.filter_map(|id| Some((*id, &**self.attempts.get(id)?)))
     }
 
-    /// How many builds a drone has under way.
+    /// The number of builds running on a drone.
     #[must_use]
     pub fn builds_on(&self, drone: DroneId) -> usize {
         self.attempts_of(drone).filter(|(_, attempt)| attempt.is_building()).count()
     }
 
-    /// What builds beside it have cost an attempt up to now.
+    /// Milliseconds that an attempt has lost to other builds on its drone so far.
     #[must_use]
     pub fn lost_ms(&self, attempt: &Attempt, now: TimeMs) -> u64 {
         let since = self.drones.get(&attempt.drone).map_or(now, |d| d.shared_since.max(attempt.started_at));
@@ -214,7 +217,7 @@ impl Swarm {
             .filter(|(_, attempt)| attempt.is_live())
     }
 
-    /// What setting up and sending cost on a usual drone, in milliseconds.
+    /// Setup and upload time on a typical drone (the median), in milliseconds.
     #[must_use]
     pub fn overhead_ms(&self) -> u64 {
         let mut costs: Vec<u64> = self.drones.values().map(|d| d.setup_ms + d.upload_ms).collect();
@@ -228,16 +231,17 @@ impl Swarm {
         self.runs.iter().find(|(_, r)| r.profile == *profile && !r.state.is_over()).map(|(id, _)| *id)
     }
 
-    /// The BUILD_TIME of what is received of `targets` now, in whole seconds: later than that
-    /// of everything received of these versions before, as workstations tell a rebuild by it.
+    /// The BUILD_TIME for `targets` received now, in whole seconds. It is later than that of any
+    /// earlier build of these versions, because workstations recognise a rebuild by it.
     #[must_use]
     pub fn next_build_time(&self, targets: &[Target], now: TimeMs) -> TimeMs {
-        let before = targets.iter().filter_map(|target| self.received_at.get(&target.cpv)).max();
+        let versions = targets.iter().filter_map(Target::portage).map(|target| &target.cpv);
+        let before = versions.filter_map(|cpv| self.received_at.get(cpv)).max();
         let seconds = before.map_or(0, |before| before.as_secs() + 1);
         TimeMs(now.as_secs().max(seconds) * 1000)
     }
 
-    /// Until when nobody is judged silent, because the orchestrator has just started.
+    /// The end of the grace time after a start, until which no drone is considered silent.
     #[must_use]
     pub fn grace_until(&self) -> TimeMs {
         self.live.started_at + self.policy.startup_grace_ms

@@ -1,14 +1,14 @@
-//! Packages that need themselves to be built, and what of their needs is left to the base.
+//! Finds packages that need themselves to be built, and which of their needs are left to the base.
 //!
-//! A package has two nodes: its build, which needs other packages installed, and its
-//! installation, which needs its build and what it needs at run time. A **tangle** is a
-//! cycle through a build. (A cycle through installations only is none: those packages are
-//! built one by one and become usable together.)
+//! A package has two nodes: its build, which needs other packages installed, and its installation,
+//! which needs its build and its run-time dependencies. A **tangle** is a cycle through a build. A
+//! cycle through installations only is not a tangle: its packages are built one by one and become
+//! usable together.
 //!
-//! A tangle in which the base satisfies nothing is built as one. Any other is cut where the
-//! base does: outside tangles every need counts, inside as few as possible are dropped, and
-//! those of a build only if dropping needs at run time does not do. Everything here takes
-//! a time that grows with packages and needs, whatever a report says.
+//! A tangle in which the base satisfies no need is built as one node. Any other is cut at needs
+//! that the base satisfies. Outside tangles every need is kept; inside, as few as possible are
+//! dropped, and build needs only if dropping run-time needs is not enough. The running time is
+//! roughly linear in packages and needs, whatever a report contains.
 
 use crate::graph::components;
 use std::{
@@ -17,12 +17,12 @@ use std::{
 };
 use swarm_common::wire::plan::PlanEdge;
 
-/// Steps that are spent on finding dropped needs to take back, beside one for each need. Real
-/// plans take some thousands; only a made-up one goes without the rest.
+/// Steps allowed for restoring dropped needs, in addition to one per need. Real plans take some
+/// thousands; only a fabricated plan exhausts them.
 const STEPS: usize = 1 << 20;
 
-/// Which packages are built together: for each package the first one of its group.
-/// `cycles` are grouped already.
+/// Determines which packages are built together: for each package the first one of its group.
+/// `cycles` are already grouped.
 pub(crate) fn groups<'a>(
     packages: usize,
     cycles: impl Iterator<Item = &'a [u32]>,
@@ -33,8 +33,8 @@ pub(crate) fn groups<'a>(
         sets.join(cycle.iter().copied());
     }
     let first = sets.all();
-    // What a tangle's packages are built with does not need the tangle, so joining them
-    // ties no further ones: once is enough.
+    // What a tangle's packages are built with does not need the tangle, so joining them creates no
+    // new tangles: one pass is enough.
     let component = components(&nodes(&first, edges.iter().filter(|e| !e.satisfied)));
     for tangle in tangles(&component, packages).into_values() {
         sets.join(tangle.into_iter());
@@ -42,7 +42,7 @@ pub(crate) fn groups<'a>(
     sets.all()
 }
 
-/// Takes needs that the base satisfies out of `edges` until no group needs itself.
+/// Removes needs that the base satisfies from `edges` until no group needs itself.
 pub(crate) fn cut(group: &[u32], edges: &mut [PlanEdge]) {
     let packages = group.len();
     let component = components(&nodes(group, edges.iter()));
@@ -50,7 +50,7 @@ pub(crate) fn cut(group: &[u32], edges: &mut [PlanEdge]) {
     if tangled.is_empty() {
         return;
     }
-    // What needs each other whatever the base has (installations only) has one place.
+    // Nodes that need each other even with the base (installations only) share one place.
     let place = components(&nodes(group, edges.iter().filter(|e| !e.satisfied)));
     let mut needs = Vec::new();
     let mut add = |from: usize, to: usize, kind: Kind| {
@@ -90,7 +90,7 @@ pub(crate) fn cut(group: &[u32], edges: &mut [PlanEdge]) {
     }
 }
 
-/// Disjoint sets of packages, each named by its first.
+/// Disjoint sets of packages, each named by its first package.
 struct Sets(Vec<u32>);
 
 impl Sets {
@@ -118,7 +118,7 @@ impl Sets {
     }
 }
 
-/// What each node needs: builds `0..packages`, then installations.
+/// The needs of each node: builds are `0..packages`, installations follow.
 fn nodes<'a>(group: &[u32], edges: impl Iterator<Item = &'a PlanEdge>) -> Vec<Vec<u32>> {
     let packages = group.len();
     let installed = |g: u32| packages as u32 + g;
@@ -136,13 +136,13 @@ fn nodes<'a>(group: &[u32], edges: impl Iterator<Item = &'a PlanEdge>) -> Vec<Ve
     needs
 }
 
-/// The components that are tangles, and their packages.
+/// The components that are tangles, with their packages.
 fn tangles(component: &[u32], packages: usize) -> BTreeMap<u32, Vec<u32>> {
     let mut sizes = vec![0_u32; component.iter().max().map_or(0, |&last| last as usize + 1)];
     for &c in component {
         sizes[c as usize] += 1;
     }
-    // A build in a component brings its installation along: nothing else needs it.
+    // A build in a component is there together with its installation, the only node that needs it.
     let mut found: BTreeMap<u32, Vec<u32>> =
         component[..packages].iter().filter(|&&c| sizes[c as usize] > 1).map(|&c| (c, Vec::new())).collect();
     for (package, c) in component[packages..].iter().enumerate() {
@@ -153,7 +153,7 @@ fn tangles(component: &[u32], packages: usize) -> BTreeMap<u32, Vec<u32>> {
     found
 }
 
-/// Whether a need may be dropped, and which edge it then is of.
+/// Whether a need may be dropped, and if so, its edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Kept,
@@ -161,7 +161,7 @@ enum Kind {
     Runtime(usize),
 }
 
-/// One need between two places of a tangle.
+/// A need between two places of a tangle.
 #[derive(Debug, Clone, Copy)]
 struct Need {
     from: u32,
@@ -175,7 +175,7 @@ struct Waits {
     kept: u32,
     build: u32,
     runtime: u32,
-    /// How many wait for it.
+    /// Number of needs for this place.
     wanted: u32,
 }
 
@@ -192,9 +192,9 @@ impl Waits {
 /// All tangles of a plan while they are cut.
 struct Cut {
     needs: Vec<Need>,
-    /// Whether a place is a build.
+    /// Whether each place contains a build.
     builds: Vec<bool>,
-    /// For each place the positions of the needs that it has, and of those that want it.
+    /// For each place, the indices of its own needs and of the needs for it.
     has: Vec<Vec<u32>>,
     wanted_by: Vec<Vec<u32>>,
     dropped: Vec<bool>,
@@ -221,8 +221,8 @@ impl Cut {
             .collect()
     }
 
-    /// Puts places in an order, always one that then drops the least and of those the most
-    /// wanted, and drops what goes against the order.
+    /// Puts places in order and drops the needs that go against the order. The next place is always
+    /// the one that drops the least, and among those the most wanted.
     fn put_in_order(&mut self) {
         let mut waits = vec![Waits::default(); self.has.len()];
         for need in &self.needs {
@@ -235,7 +235,7 @@ impl Cut {
         let mut placed = vec![false; self.has.len()];
         while let Some(next) = heap.pop() {
             let place = next.0.3;
-            // Another entry of it, with fewer to drop, may have come first.
+            // An earlier entry of this place, with less to drop, may have come first.
             if std::mem::replace(&mut placed[place], true) {
                 continue;
             }
@@ -253,7 +253,7 @@ impl Cut {
         }
     }
 
-    /// Takes back dropped needs, those of builds first, that make no tangle any more.
+    /// Restores dropped needs that no longer create a tangle, those of builds first.
     fn take_back(&mut self) {
         let mut steps = STEPS + self.needs.len();
         let (build, other): (Vec<usize>, Vec<usize>) = (0..self.needs.len())
@@ -266,8 +266,8 @@ impl Cut {
         }
     }
 
-    /// Whether a way leads back from what a need wants, through a build at either end or
-    /// between. `None` if that took too long to find out.
+    /// Whether a path leads from the target of a need back to its origin through a build, including
+    /// either end. `None` if the search took too many steps.
     fn would_tangle(&self, need: Need, seen: &mut Seen, steps: &mut usize) -> Option<bool> {
         let through = |place: u32, before: bool| before || self.builds[place as usize];
         seen.turn += 1;
@@ -292,7 +292,7 @@ impl Cut {
     }
 }
 
-/// Where a search has been, without and with a build on its way.
+/// Places that a search has visited, without and with a build on the path.
 struct Seen {
     at: Vec<[u32; 2]>,
     turn: u32,
@@ -305,7 +305,7 @@ impl Seen {
 
     fn is_first(&mut self, place: u32, build: bool) -> bool {
         let at = &mut self.at[place as usize];
-        // Whoever came with a build has found more.
+        // A visit with a build on the path covers more.
         let known = at[1] == self.turn || at[usize::from(build)] == self.turn;
         at[usize::from(build)] = self.turn;
         !known

@@ -1,9 +1,9 @@
-//! From a complete upload to a stored artifact: checked, signed, indexed.
+//! Turns a complete upload into a stored artifact: verified, signed, indexed.
 //!
-//! The uploaded file itself becomes the artifact, so that its bytes are written once. A crash
-//! before the event is in the journal leaves an artifact nobody knows, which
-//! the pass of leftovers clears; the drone, which keeps its file until it is told that the
-//! package was received, is asked to send it again.
+//! The uploaded file itself becomes the artifact, so that its bytes are written only once. A crash
+//! before the event is journaled leaves an unreferenced artifact, which the leftovers pass removes.
+//! The drone keeps its file until the package is confirmed as received, and is asked to send it
+//! again.
 
 use super::{
     disk::{self, DiskError},
@@ -19,38 +19,41 @@ use swarm_common::{
     digest::Digest,
     format::{
         digests::FileDigests,
-        gpkg::{Gpkg, Limits, Stamp},
+        gpkg::{Gpkg, Stamp},
         packages_index::{Entry, PublishedFile},
         tar_reader::TarError,
     },
     time::TimeMs,
-    wire::drone::Target,
+    wire::drone::{PortageTarget, Target},
 };
 
-/// A package that was taken.
+/// An accepted package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {
-    /// Digest of the stored file; signed, where there is a key.
+    /// Digest of the stored file; of the signed one if there is a key.
     pub digest: Digest,
     /// Its size in bytes.
     pub size: u64,
     /// Its BUILD_TIME.
     pub at: TimeMs,
-    /// It says that programs in it came as they are (`QA_PREBUILT`).
+    /// Whether it contains prebuilt programs (`QA_PREBUILT`).
     #[serde(default)]
     pub prebuilt: bool,
+    /// Size in bytes of its index entry.
+    #[serde(default)]
+    pub index_bytes: u64,
 }
 
-/// Why a package was not taken.
+/// Why a package was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum AcceptError {
-    /// The file is at fault; a repeat will not help. HTTP 422, and a reason for quarantine.
+    /// The file is at fault; retrying does not help. HTTP 422, and a reason for quarantine.
     #[error(transparent)]
     Rejected(#[from] Rejection),
-    /// No space is left; a repeat helps when there is some. HTTP 507.
+    /// The disk is full; retrying helps once there is space. HTTP 507.
     #[error("{0}")]
     Full(DiskError),
-    /// We are at fault: disk or key. HTTP 500.
+    /// The orchestrator is at fault: its disk or key. HTTP 500.
     #[error("cannot store the package: {0}")]
     Failed(String),
 }
@@ -73,38 +76,34 @@ impl From<StoreError> for AcceptError {
     }
 }
 
-/// Where accepted packages go.
+/// Where accepted packages are stored.
 #[derive(Clone, Copy)]
 pub struct Acceptance<'a> {
-    /// Bounds of what is looked at.
-    pub limits: &'a Limits,
-    /// Who signs; `None` stores packages without signatures.
+    /// The signing key; `None` stores packages unsigned.
     pub key: Option<&'a OpenPgpKey>,
-    /// Keeps the files.
+    /// Store for the files.
     pub store: &'a Store,
-    /// Keeps their index entries.
+    /// Store for the index entries.
     pub entries: &'a EntryBook,
 }
 
 impl Acceptance<'_> {
-    /// Takes the file at `upload`, which must have the digest `expected` and be one of
-    /// `candidates`: which, and as what. The file becomes the artifact, so it is gone from
-    /// its place; one that is not taken is still there. `examined` is what was found while
-    /// it came, if it was looked at then. Its BUILD_TIME becomes `build_time`, unless it was
-    /// given one then.
+    /// Accepts the file at `upload`, which must have the digest `expected` and be one of
+    /// `candidates`, and returns which one, with a description of the stored file. An accepted file
+    /// is moved into the store; a refused one stays where it is. `examined` is the result of the
+    /// examination. `build_time` is the BUILD_TIME of a package without one.
     ///
     /// # Errors
     /// [`AcceptError::Rejected`] if it is anything else; nothing is stored then.
     pub fn accept<'t>(
         &self,
         upload: &Path,
-        examined: Option<Result<Gpkg, IntakeError>>,
+        examined: Result<Gpkg, IntakeError>,
         candidates: &'t [Target],
         expected: Digest,
         build_time: TimeMs,
-    ) -> Result<(&'t Target, Accepted), AcceptError> {
+    ) -> Result<(&'t PortageTarget, Accepted), AcceptError> {
         let unreadable = |error| AcceptError::from(DiskError::new("read", upload, error));
-        let examined = examined.unwrap_or_else(|| intake::examine_file(upload, self.limits, build_time));
         let package = match examined {
             Ok(package) => package,
             Err(IntakeError::Unreadable(error)) => return Err(unreadable(error)),
@@ -122,7 +121,7 @@ impl Acceptance<'_> {
         let file = PublishedFile { path: target.path(), digests, mtime: built_at };
         let entry = Entry::new(&package.metadata, &file)
             .map_err(|error| Rejection { kind: "bad-metadata", message: error.to_string() })?;
-        // Before the upload is touched: a disk that is full now leaves it as it is.
+        // Written before the upload is touched, so that a full disk leaves the upload intact.
         self.entries.put(digest, &entry, &FileList::of(&package.image.paths))?;
         let stored = self.keep(upload, form, digest);
         if stored.is_err()
@@ -132,10 +131,11 @@ impl Acceptance<'_> {
         }
         let at = TimeMs(built_at.saturating_mul(1000));
         let prebuilt = !package.metadata.line("QA_PREBUILT").is_empty();
-        stored.map(|()| (target, Accepted { digest, size, at, prebuilt }))
+        let index_bytes = entry.to_text().len() as u64;
+        stored.map(|()| (target, Accepted { digest, size, at, prebuilt, index_bytes }))
     }
 
-    /// Makes it an artifact.
+    /// Moves the file into the store.
     fn keep(&self, upload: &Path, form: Form<'_>, digest: Digest) -> Result<(), AcceptError> {
         match form {
             Form::Sealed { keep, stamp, tail } => self.store.take_over(upload, keep, stamp, &tail, digest)?,
@@ -147,7 +147,7 @@ impl Acceptance<'_> {
         Ok(())
     }
 
-    /// What the artifact will be.
+    /// Determines the form in which the artifact is stored.
     fn sign<'p>(
         &'p self,
         upload: &Path,
@@ -170,7 +170,7 @@ impl Acceptance<'_> {
 
 /// How an upload becomes an artifact.
 enum Form<'a> {
-    /// Its first `keep` bytes, with other metadata, and a new end.
+    /// Its first `keep` bytes with replaced metadata and a new end.
     Sealed {
         keep: u64,
         stamp: Option<&'a Stamp>,
@@ -191,7 +191,7 @@ fn failed(upload: &Path, error: SignError) -> AcceptError {
 mod tests {
     use super::*;
     use swarm_common::{
-        format::gpkg,
+        format::gpkg::{self, Limits},
         id::{AttemptId, DroneId},
         wire::artifact::Artifact,
     };
@@ -202,8 +202,8 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../common/tests/data/binhost/cairn-3-1.gpkg.tar")
     }
 
-    fn target() -> Target {
-        Target {
+    fn target() -> PortageTarget {
+        PortageTarget {
             cpv: "app-misc/cairn-3".parse().unwrap(),
             slot: "0".to_owned(),
             subslot: "0".to_owned(),
@@ -234,10 +234,12 @@ mod tests {
             Self { store, entries, limits, upload, digest: Digest::of(bytes), dir }
         }
 
-        fn accept(&self, key: Option<&OpenPgpKey>, target: Target) -> Result<Accepted, AcceptError> {
-            let acceptance =
-                Acceptance { limits: &self.limits, key, store: &self.store, entries: &self.entries };
-            acceptance.accept(&self.upload, None, &[target], self.digest, NOW).map(|(_, accepted)| accepted)
+        fn accept(&self, key: Option<&OpenPgpKey>, target: PortageTarget) -> Result<Accepted, AcceptError> {
+            let acceptance = Acceptance { key, store: &self.store, entries: &self.entries };
+            let examined = intake::examine_file(&self.upload, &self.limits, NOW);
+            acceptance
+                .accept(&self.upload, examined, &[target.into()], self.digest, NOW)
+                .map(|(_, accepted)| accepted)
         }
     }
 
@@ -256,13 +258,15 @@ mod tests {
         assert!(stored.signed);
         assert_eq!((stored.digests.sha256, stored.digests.size), (accepted.digest, accepted.size));
         let artifact = Artifact {
-            target: target(),
+            target: target().into(),
             digest: accepted.digest,
             uploaded_digest: place.digest,
             size: accepted.size,
             attempt: AttemptId(1),
             drone: DroneId(1),
             received_at: NOW,
+            index_bytes: accepted.index_bytes,
+            nar: None,
         };
         let entry = place.entries.entry(&place.store, &artifact).unwrap();
         assert_eq!(
@@ -272,7 +276,7 @@ mod tests {
         assert_eq!(std::fs::read_dir(place.dir.path().join("store/tmp")).unwrap().count(), 0);
     }
 
-    /// What is stored, after it was proved sound.
+    /// Reads the stored package after verifying it.
     fn stored(place: &Place, accepted: Accepted) -> gpkg::Gpkg {
         place.store.verify(accepted.digest).unwrap();
         let stored = gpkg::verify(place.store.read(accepted.digest).unwrap(), &place.limits).unwrap();
@@ -285,7 +289,7 @@ mod tests {
         let key = OpenPgpKey::generate("Test").unwrap();
         let before = gpkg::verify(&package()[..], &Limits::default()).unwrap();
         let foreign = sign_gpkg(Some(&key), &package()[..], Vec::new(), 1, None).unwrap().output;
-        // As it is sealed where it lies, without a key, and as a copy.
+        // Sealed in place, unsigned, and as a copy.
         for (bytes, key) in [(package(), Some(&key)), (package(), None), (foreign, Some(&key))] {
             let place = Place::with(&bytes);
             let accepted = place.accept(key, target()).unwrap();
@@ -317,7 +321,7 @@ mod tests {
     #[test]
     fn a_bad_upload_leaves_nothing() {
         let place = Place::with(&package());
-        let error = place.accept(None, Target { build_id: 2, ..target() }).unwrap_err();
+        let error = place.accept(None, PortageTarget { build_id: 2, ..target() }).unwrap_err();
         assert!(matches!(error, AcceptError::Rejected(Rejection { kind: "wrong-build-id", .. })), "{error}");
         assert_eq!(place.store.list().unwrap(), []);
         assert_eq!(std::fs::read_dir(place.dir.path().join("entries")).unwrap().count(), 0);

@@ -1,60 +1,57 @@
-//! A package is looked at while it arrives: what is written to the disk is at the same time
-//! handed to the check, so that a whole file has been hashed and taken apart the moment its
-//! last byte is there, and never has to be read again.
+//! Examines a package while it arrives: what is written to disk is also passed to the examination,
+//! so that the result is available once the last byte has arrived, and the file is not read again.
 //!
-//! Only a file that comes in one piece can be looked at so. One that was interrupted is read
-//! from the disk when it is whole; both ways end in the same [`Gpkg`].
+//! This works only for a file that arrives in one request. An interrupted one is read from disk
+//! when it is complete; both ways yield the same result.
 
-use super::intake::{self, IntakeError};
 use bytes::Bytes;
 use std::{
     io::{self, Read},
     iter::Flatten,
     sync::mpsc::{self, SyncSender},
 };
-use swarm_common::{
-    format::gpkg::{Gpkg, Limits},
-    time::TimeMs,
-};
 use tokio::{sync::OwnedSemaphorePermit, task::JoinHandle};
 
-/// Batches of pieces that may wait for the check.
+/// Batches of pieces that can be queued for the examination.
 const WAITING: usize = 2;
 
-/// A check that runs beside an upload.
-pub struct Alongside {
+/// An examination in parallel with an upload. `T` is its result.
+pub struct Alongside<T> {
     batches: SyncSender<Vec<Bytes>>,
-    examined: JoinHandle<Result<Gpkg, IntakeError>>,
+    examined: JoinHandle<T>,
 }
 
-impl Alongside {
-    /// Begins one, which keeps `permit` until it has ended.
+impl<T: Send + 'static> Alongside<T> {
+    /// Starts an examination, which holds `permit` until it ends.
     #[must_use]
-    pub fn start(limits: Limits, build_time: TimeMs, permit: OwnedSemaphorePermit) -> Self {
+    pub fn start(
+        permit: OwnedSemaphorePermit,
+        examine: impl FnOnce(&mut dyn Read) -> T + Send + 'static,
+    ) -> Self {
         let (batches, waiting) = mpsc::sync_channel(WAITING);
         let examined = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let pieces = Pieces { waiting: waiting.into_iter().flatten(), current: Bytes::new() };
-            intake::examine(pieces, &limits, build_time)
+            let mut pieces = Pieces { waiting: waiting.into_iter().flatten(), current: Bytes::new() };
+            examine(&mut pieces)
         });
         Self { batches, examined }
     }
 
-    /// Where the pieces go, in order. A check that has seen enough takes no more of them.
+    /// Channel for the pieces, in order. An examination that has reached a verdict stops receiving.
     #[must_use]
     pub fn batches(&self) -> SyncSender<Vec<Bytes>> {
         self.batches.clone()
     }
 
-    /// What came of it, once every sender of pieces is gone. `None` if it broke off; then
-    /// nothing is known.
-    pub async fn finish(self) -> Option<Result<Gpkg, IntakeError>> {
+    /// The result, once all senders are dropped. `None` if the examination panicked, in which case
+    /// nothing is known about the package.
+    pub async fn finish(self) -> Option<T> {
         drop(self.batches);
         self.examined.await.ok()
     }
 }
 
-/// Reads what arrives.
+/// Reads the pieces as they arrive.
 struct Pieces {
     waiting: Flatten<mpsc::IntoIter<Vec<Bytes>>>,
     current: Bytes,

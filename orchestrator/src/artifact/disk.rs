@@ -1,4 +1,4 @@
-//! Disk errors that callers answer differently, and how files become durable.
+//! Classification of disk errors, and durable file operations.
 
 use std::{
     fs::{self, File},
@@ -9,27 +9,26 @@ use std::{
 /// Why a file operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
-    /// No space is left (or a quota is used up). Passes when space is made; nothing that
-    /// was stored before is harmed.
+    /// The disk is full or a quota is exceeded. Temporary; stored data is not affected.
     #[error("no space left on the disk of {}: free some space there, the operation is retried", path.display())]
     Full {
-        /// What was being written.
+        /// The file or directory being written.
         path: PathBuf,
     },
-    /// Anything else.
+    /// Any other error.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation.
         action: &'static str,
-        /// With which file.
+        /// The file.
         path: PathBuf,
-        /// The system's word.
+        /// The I/O error.
         source: io::Error,
     },
 }
 
 impl DiskError {
-    /// Sorts an error of the operating system.
+    /// Classifies an I/O error.
     #[must_use]
     pub fn new(action: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
@@ -39,42 +38,42 @@ impl DiskError {
         }
     }
 
-    /// For `map_err`.
+    /// [`DiskError::new`] for use with `map_err`.
     pub fn at<'p>(action: &'static str, path: &'p Path) -> impl Fn(io::Error) -> Self + 'p {
         move |source| Self::new(action, path, source)
     }
 }
 
-/// Makes the names in a directory durable.
+/// Makes changes to a directory's entries durable.
 ///
 /// # Errors
-/// If the directory cannot be opened or synced.
+/// The directory cannot be opened or synced.
 pub fn sync_dir(dir: &Path) -> Result<(), DiskError> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(DiskError::at("sync", dir))
 }
 
-/// Renames and makes both the content and the new name durable.
+/// Renames a file and makes both its content and its new name durable.
 ///
 /// # Errors
-/// If syncing or renaming fails; then the old name may still be there.
+/// Syncing or renaming fails; the old name may then still exist.
 pub fn rename_durably(file: &File, from: &Path, to: &Path) -> Result<(), DiskError> {
     file.sync_all().map_err(DiskError::at("sync", from))?;
     fs::rename(from, to).map_err(DiskError::at("rename to", to))?;
     to.parent().map_or(Ok(()), sync_dir)
 }
 
-/// Makes a directory and its parents.
+/// Creates a directory and its parents.
 ///
 /// # Errors
-/// If that fails.
+/// The directory cannot be created.
 pub fn make_dirs(dir: &Path) -> Result<(), DiskError> {
     fs::create_dir_all(dir).map_err(DiskError::at("make", dir))
 }
 
-/// Removes a file. Whether it was there.
+/// Removes a file. Returns whether it existed.
 ///
 /// # Errors
-/// If it is there and cannot be removed.
+/// The file exists and cannot be removed.
 pub fn remove_file(path: &Path) -> Result<bool, DiskError> {
     match fs::remove_file(path) {
         Ok(()) => Ok(true),
@@ -90,7 +89,6 @@ mod tests {
 
     #[test]
     fn a_full_disk_has_its_own_error() {
-        // The kernel's own full device.
         let path = Path::new("/dev/full");
         let error = fs::OpenOptions::new().write(true).open(path).unwrap().write_all(b"x").unwrap_err();
         assert!(matches!(DiskError::new("write", path, error), DiskError::Full { .. }));

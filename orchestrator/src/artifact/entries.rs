@@ -1,17 +1,18 @@
-//! Index entries of stored artifacts and the lists of what they install, kept beside them so
-//! that a restart with thousands of packages reads thousands of small files and not every package.
+//! Index entries and file lists of stored artifacts, kept beside the store so that a restart with
+//! thousands of packages reads thousands of small files instead of every package.
 //!
-//! A cache: what is missing or damaged is made anew from the package itself. An entry begins
-//! with a digest of its text, so that no changed byte of it reaches an index.
+//! This is a cache: what is missing or damaged is created again from the package. An entry starts
+//! with a digest of its text, so that a damaged entry never reaches an index.
 
 use super::{
     disk::{self, DiskError},
     files::FileList,
+    sieve::{Sieve, Suspects},
     store::{Store, StoreError},
 };
 use std::{
-    collections::{HashMap, HashSet},
-    fs::{self, File},
+    collections::HashMap,
+    fs,
     io::{self, BufReader, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -25,62 +26,64 @@ use swarm_common::{
     wire::artifact::Artifact,
 };
 
-/// Why there is no entry for an artifact.
+/// Why an artifact has no entry.
 #[derive(Debug, thiserror::Error)]
 pub enum EntriesError {
     /// The artifact is not in the store, or the disk fails.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The stored file is no longer a sound package.
+    /// The stored file is no longer a valid package.
     #[error("the stored artifact {digest} cannot be indexed: {source}")]
     Unsound {
-        /// Which.
+        /// The artifact.
         digest: Digest,
-        /// Why.
+        /// What is wrong with it.
         source: GpkgError,
     },
-    /// Its metadata makes no entry.
+    /// Its metadata does not fit into an entry.
     #[error(transparent)]
     Entry(#[from] EntryError),
 }
 
-/// The directory of entries, two files for each artifact.
+/// A directory with two files per artifact: its entry and its file list.
 #[derive(Debug, Clone)]
 pub struct EntryBook {
     dir: PathBuf,
     limits: Limits,
-    /// How many bytes each entry has, as far as that was asked for.
+    /// Sizes of entries in bytes, as far as they are known.
     sizes: Arc<Mutex<HashMap<Digest, u64>>>,
+    sieve: Arc<Mutex<Sieve>>,
 }
 
 impl EntryBook {
-    /// Uses `dir`, which is made if needed.
+    /// Uses `dir`, which is created if needed.
     ///
     /// # Errors
-    /// If it cannot be made.
+    /// The directory cannot be created.
     pub fn open(dir: impl Into<PathBuf>, limits: Limits) -> Result<Self, DiskError> {
         let dir = dir.into();
         disk::make_dirs(&dir)?;
-        Ok(Self { dir, limits, sizes: Arc::default() })
+        Ok(Self { dir, limits, sizes: Arc::default(), sieve: Arc::default() })
     }
 
-    /// Keeps the entry and the files of an artifact. They may be lost in a crash, and are then
-    /// made anew.
+    /// Stores the entry and the file list of an artifact. A crash may lose them; they are then
+    /// created again.
     ///
     /// # Errors
-    /// If the disk fails.
+    /// The disk fails.
     pub fn put(&self, digest: Digest, entry: &Entry, files: &FileList) -> Result<(), DiskError> {
         let text = entry.to_text();
         self.write(&self.path_of_files(digest), &files.to_bytes())?;
+        self.sieve().note(digest, files);
         self.sizes().remove(&digest);
         self.write(&self.path(digest), format!("{}\n{text}", seal(digest, &text)).as_bytes())
     }
 
-    /// How many bytes these have together in an index. One whose entry is lost counts as none
-    /// until it is made anew.
+    /// Total size of these artifacts' entries in an index, in bytes. A missing entry counts as 0
+    /// until it is created again.
     ///
     /// # Errors
-    /// If the disk fails.
+    /// The disk fails.
     pub fn size(&self, of: impl IntoIterator<Item = Digest>) -> Result<u64, DiskError> {
         let mut sum = 0;
         for digest in of {
@@ -109,53 +112,59 @@ impl EntryBook {
         Ok(())
     }
 
-    /// The entry of an artifact under [`Target::path`](swarm_common::wire::drone::Target::path),
-    /// its MTIME being when it was received.
+    /// The entry of an artifact, with the path
+    /// [`Artifact::path`] and the time of receipt as MTIME.
     ///
     /// # Errors
-    /// If neither the entry nor a sound package is there.
+    /// There is no entry, and it cannot be created from the package.
     pub fn entry(&self, store: &Store, artifact: &Artifact) -> Result<Entry, EntriesError> {
-        let (path, mtime) = (artifact.target.path(), artifact.received_at.as_secs());
+        let (path, mtime) = (artifact.path(), artifact.received_at.as_secs());
         match self.kept(artifact) {
             Some(entry) => Ok(entry.moved(&path, mtime)),
             None => self.make(store, artifact).map(|(entry, _)| entry),
         }
     }
 
-    /// What an artifact installs.
+    /// The paths that an artifact installs.
     ///
     /// # Errors
-    /// If neither the list nor a sound package is there.
+    /// There is no list, and it cannot be created from the package.
     pub fn files(&self, store: &Store, artifact: &Artifact) -> Result<FileList, EntriesError> {
         let kept = fs::read(self.path_of_files(artifact.digest)).ok();
         match kept.and_then(|bytes| FileList::parse(&bytes)) {
-            Some(files) => Ok(files),
+            Some(files) => {
+                self.sieve().note(artifact.digest, &files);
+                Ok(files)
+            }
             None => self.make(store, artifact).map(|(_, files)| files),
         }
     }
 
-    /// Whether an artifact installs any path with one of these hashes.
+    /// The stored packages that may share a path with any of these artifacts.
     ///
     /// # Errors
-    /// If neither the list nor a sound package is there.
-    pub fn installs_any(
-        &self,
-        store: &Store,
-        artifact: &Artifact,
-        hashes: &HashSet<u64>,
-    ) -> Result<bool, EntriesError> {
-        let kept = File::open(self.path_of_files(artifact.digest));
-        match kept.and_then(|file| FileList::has_any(BufReader::new(file), hashes)) {
-            Ok(any) => Ok(any),
-            Err(_) => Ok(!self.files(store, artifact)?.hashes().is_disjoint(hashes)),
-        }
+    /// As [`EntryBook::files`] for these artifacts.
+    pub fn suspects(&self, store: &Store, arrived: &[Artifact]) -> Result<Suspects, EntriesError> {
+        let files =
+            arrived.iter().map(|artifact| self.files(store, artifact)).collect::<Result<Vec<_>, _>>()?;
+        Ok(self.sieve().suspects(&files))
     }
 
-    /// Compares what is kept of an artifact with the package itself, every byte of which is
-    /// read, and keeps it anew if it differs. The file that did.
+    /// Whether a package is one of `suspects`, or was unknown when they were determined.
+    #[must_use]
+    pub fn is_suspect(&self, suspects: &Suspects, digest: Digest) -> bool {
+        self.sieve().is_suspect(suspects, digest)
+    }
+
+    fn sieve(&self) -> MutexGuard<'_, Sieve> {
+        self.sieve.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the whole package and compares it with its entry and file list. If they differ, writes
+    /// both again and returns the file that was wrong.
     ///
     /// # Errors
-    /// If the package is not there or not sound.
+    /// The package is missing or invalid.
     pub fn check(&self, store: &Store, artifact: &Artifact) -> Result<Option<PathBuf>, EntriesError> {
         let (entry, files) = self.read_package(store, artifact)?;
         let kept = self.kept(artifact).map(|kept| kept.moved(entry.path(), artifact.received_at.as_secs()));
@@ -171,16 +180,16 @@ impl EntryBook {
         Ok(Some(differs))
     }
 
-    /// Makes what is kept of an artifact anew.
+    /// Creates entry and file list from the package and stores them.
     fn make(&self, store: &Store, artifact: &Artifact) -> Result<(Entry, FileList), EntriesError> {
         let (entry, files) = self.read_package(store, artifact)?;
         self.put(artifact.digest, &entry, &files).map_err(StoreError::Disk)?;
         Ok((entry, files))
     }
 
-    /// What a package says of itself.
+    /// Reads entry and file list from the package, verifying it completely.
     fn read_package(&self, store: &Store, artifact: &Artifact) -> Result<(Entry, FileList), EntriesError> {
-        let (path, mtime) = (artifact.target.path(), artifact.received_at.as_secs());
+        let (path, mtime) = (artifact.path(), artifact.received_at.as_secs());
         let file = store.read(artifact.digest)?;
         let package = gpkg::verify(BufReader::with_capacity(256 * 1024, file), &self.limits)
             .map_err(|source| EntriesError::Unsound { digest: artifact.digest, source })?;
@@ -192,17 +201,18 @@ impl EntryBook {
         Ok((entry, FileList::of(&package.image.paths)))
     }
 
-    /// Forgets an artifact.
+    /// Removes the files of an artifact. Returns whether it had an entry.
     ///
     /// # Errors
-    /// If the disk fails.
+    /// The disk fails.
     pub fn remove(&self, digest: Digest) -> Result<bool, DiskError> {
         self.sizes().remove(&digest);
+        self.sieve().remove(digest);
         disk::remove_file(&self.path_of_files(digest))?;
         disk::remove_file(&self.path(digest))
     }
 
-    /// The kept entry, if it can be read and speaks of this artifact.
+    /// The stored entry, if it is valid and matches the artifact.
     fn kept(&self, artifact: &Artifact) -> Option<Entry> {
         let text = match fs::read_to_string(self.path(artifact.digest)) {
             Ok(text) => text,
@@ -216,7 +226,7 @@ impl EntryBook {
         let whole =
             text.split_once('\n').filter(|(kept, text)| kept.parse() == Ok(seal(artifact.digest, text)));
         let entry = whole.and_then(|(_, text)| Entry::parse(text)).filter(|entry| {
-            entry.cpv() == artifact.target.cpv.as_str() && entry.get("SIZE") == artifact.size.to_string()
+            entry.cpv() == artifact.target.title() && entry.get("SIZE") == artifact.size.to_string()
         });
         if entry.is_none() {
             let file = self.path(artifact.digest);
@@ -234,10 +244,10 @@ impl EntryBook {
     }
 }
 
-/// Bytes of the line before an entry's text.
+/// Length in bytes of the digest line before an entry's text.
 const SEAL_BYTES: u64 = 65;
 
-/// What ties an entry's text to its artifact and shows that it is as it was written.
+/// A digest that binds an entry's text to its artifact and detects damage.
 fn seal(artifact: Digest, text: &str) -> Digest {
     Digest::of_fields([&artifact.0[..], text.as_bytes()])
 }
@@ -248,7 +258,7 @@ mod tests {
     use swarm_common::{
         id::{AttemptId, DroneId},
         time::TimeMs,
-        wire::drone::Target,
+        wire::drone::PortageTarget,
     };
 
     #[test]
@@ -259,7 +269,7 @@ mod tests {
             concat!(env!("CARGO_MANIFEST_DIR"), "/../common/tests/data/binhost/pebble-1.2-1.gpkg.tar");
         let bytes = fs::read(fixture).unwrap();
         let digest = crate::artifact::store::insert(&store, &bytes[..], None).unwrap().sha256;
-        let target = Target {
+        let target = PortageTarget {
             cpv: "dev-libs/pebble-1.2".parse().unwrap(),
             slot: "0".to_owned(),
             subslot: "12".to_owned(),
@@ -270,17 +280,19 @@ mod tests {
             build_id: 1,
         };
         let artifact = Artifact {
-            target,
+            target: target.into(),
             digest,
             uploaded_digest: digest,
             size: bytes.len() as u64,
             attempt: AttemptId(1),
             drone: DroneId(1),
             received_at: TimeMs(1_700_000_000_999),
+            index_bytes: 0,
+            nar: None,
         };
         let book = EntryBook::open(dir.path().join("entries"), Limits::default()).unwrap();
         let entry = book.entry(&store, &artifact).unwrap();
-        assert_eq!(entry.path(), artifact.target.path());
+        assert_eq!(entry.path(), artifact.path());
         assert_eq!(entry.get("_mtime_"), "1700000000");
         let kept = dir.path().join("entries").join(digest.to_string());
         let whole = fs::read(&kept).unwrap();
@@ -293,7 +305,7 @@ mod tests {
         assert_eq!(book.entry(&store, &artifact).unwrap(), entry);
         assert_eq!(fs::read(&kept).unwrap(), whole, "it is made anew");
 
-        // What fits its digest and not the package is found by a check.
+        // A check finds an entry that matches its digest but not the package.
         assert_eq!(book.check(&store, &artifact).unwrap(), None);
         let text = entry.to_text().replace("SLOT: 0/12", "SLOT: 0/13");
         fs::write(&kept, format!("{}\n{text}", seal(digest, &text))).unwrap();

@@ -1,23 +1,19 @@
-//! The paths that a package installs, as they are kept beside it to find others that install
-//! the same.
+//! The list of paths that a package installs, stored beside it to find other packages that install
+//! the same paths.
 //!
-//! The rules are those of Portage's `protect-owned`, a default: a file of another installed
-//! package is never overwritten, whatever is in it. What it lets pass is not kept: what lies
-//! below CONFIG_PROTECT, which is merged under another name, and COLLISION_IGNORE. Paths are
-//! compared as they are written.
+//! It follows Portage's default `protect-owned`: a file of another installed package is never
+//! overwritten, whatever its content. Paths that Portage does not protect are left out: those below
+//! CONFIG_PROTECT, which are merged under another name, and those in COLLISION_IGNORE. Paths are
+//! compared literally.
 //!
-//! A kept list begins with the hashes of its paths, sorted, so that comparing a new package
-//! with thousands of others reads eight bytes for each of their paths.
+//! A stored list starts with the sorted hashes of its paths, by which lists are compared.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
-    io::{self, Read},
-};
+use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::digest::Digest;
 
 const HASH: usize = size_of::<u64>();
 
-/// The paths of one package that no other package may have.
+/// The paths of a package that no other package may install.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FileList(BTreeMap<u64, Vec<u8>>);
 
@@ -25,7 +21,7 @@ fn hash(path: &[u8]) -> u64 {
     Digest::of(path).0.iter().take(HASH).fold(0, |hash, &byte| hash << 8 | u64::from(byte))
 }
 
-/// Whether Portage would refuse another package's file here.
+/// Whether Portage would refuse to overwrite this path.
 fn is_guarded(path: &[u8]) -> bool {
     let protected = path.starts_with(b"/etc/") && !path.starts_with(b"/etc/env.d/");
     let ignored = path.starts_with(b"/lib/modules/")
@@ -34,27 +30,27 @@ fn is_guarded(path: &[u8]) -> bool {
 }
 
 impl FileList {
-    /// Of these paths, each followed by a NUL.
+    /// Creates a list from paths that each end with a NUL byte.
     #[must_use]
     pub fn of(paths: &[u8]) -> Self {
         let paths = paths.split(|&b| b == 0).filter(|path| is_guarded(path));
         Self(paths.map(|path| (hash(path), path.to_vec())).collect())
     }
 
-    /// The hashes of its paths.
+    /// The first four bytes of each path's hash, sorted.
     #[must_use]
-    pub fn hashes(&self) -> HashSet<u64> {
-        self.0.keys().copied().collect()
+    pub fn short_hashes(&self) -> Box<[u32]> {
+        self.0.keys().map(|hash| (hash >> 32) as u32).collect()
     }
 
-    /// The paths that both have, sorted.
+    /// The paths that are in both lists, sorted.
     #[must_use]
     pub fn shared_with(&self, other: &Self) -> BTreeSet<&[u8]> {
         let both = self.0.iter().filter(|(hash, path)| other.0.get(hash) == Some(path));
         both.map(|(_, path)| path.as_slice()).collect()
     }
 
-    /// As it is kept: how many, their hashes, the paths in the same order.
+    /// Serializes the list: number of paths, their hashes, then the paths in the same order.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = (self.0.len() as u64).to_le_bytes().to_vec();
@@ -66,29 +62,13 @@ impl FileList {
         bytes
     }
 
-    /// Reads what [`FileList::to_bytes`] wrote. `None` if it is anything else.
+    /// Parses the output of [`FileList::to_bytes`]; `None` for anything else.
     #[must_use]
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let (count, rest) = bytes.split_at_checked(HASH)?;
         let count = usize::try_from(u64::from_le_bytes(count.try_into().ok()?)).ok()?;
         let list = Self::of(rest.get(count.checked_mul(HASH)?..)?);
         (list.to_bytes() == bytes).then_some(list)
-    }
-
-    /// Whether a kept list has any of these hashes. Only its beginning is read.
-    ///
-    /// # Errors
-    /// It cannot be read, or ends too early.
-    pub fn has_any(mut kept: impl Read, of: &HashSet<u64>) -> io::Result<bool> {
-        let mut number = [0; HASH];
-        kept.read_exact(&mut number)?;
-        for _ in 0..u64::from_le_bytes(number) {
-            kept.read_exact(&mut number)?;
-            if of.contains(&u64::from_le_bytes(number)) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 }
 
@@ -111,9 +91,6 @@ mod tests {
             assert_ne!(FileList::parse(&damaged), Some(files.clone()));
             assert_ne!(FileList::parse(&bytes[..at]), Some(files.clone()));
         }
-        assert!(FileList::has_any(&bytes[..], &list(&["/usr/bin/b"]).hashes()).unwrap());
-        assert!(!FileList::has_any(&bytes[..], &list(&["/usr/bin/c"]).hashes()).unwrap());
-        assert!(FileList::has_any(&bytes[..20], &list(&["/usr/bin/c"]).hashes()).is_err());
     }
 
     #[test]

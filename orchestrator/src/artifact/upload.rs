@@ -1,119 +1,119 @@
-//! Files that are on their way in: resumable, bounded, and gone without a trace when
-//! nobody wants them any more.
+//! Incoming files: resumable, size-limited, and removed completely when no longer needed.
 //!
-//! A file lies at `incoming/<attempt>/<digest>-<size>`; its length is the offset, so there
-//! is no second record that could contradict it. One that was taken has left a note there,
-//! `<digest>-<size>.taken`, so that a restart finds what became of it. Each request locks the file: of two that
-//! append at once one is refused, instead of both being written.
+//! A file is stored as `incoming/<attempt>/<digest>-<size>`; its length is the offset, so there is
+//! no second record that could contradict it. An accepted file leaves a note
+//! `<digest>-<size>.taken`, so that its result survives a restart. Each request locks the file: of
+//! two concurrent appends, one is refused.
 
 use super::{
     disk::{self, DiskError},
     writeback::Writeback,
 };
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, OpenOptions, TryLockError},
     io::{Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
 };
-use swarm_common::{digest::Digest, id::AttemptId};
+use swarm_common::{digest::Digest, id::AttemptId, locked::LockedFile};
 
-/// Why bytes were not taken. Nothing that was stored before is lost.
+/// Why bytes were refused. Bytes stored before are kept.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
-    /// The upload was never announced, or was dropped since.
+    /// The upload was never announced or has been dropped.
     #[error("there is no such upload: announce it first")]
     Unknown,
-    /// It is larger than uploads may be.
+    /// The file exceeds the size limit.
     #[error("the file has {size} bytes, and uploads may have at most {limit}")]
     TooLarge {
         /// The announced size.
         size: u64,
-        /// The bound.
+        /// The limit.
         limit: u64,
     },
-    /// The attempt has announced as many files as it may.
+    /// The attempt has announced the maximum number of files.
     #[error("the attempt has announced {limit} files, and may announce no more")]
     TooManyFiles {
-        /// The bound.
+        /// The limit.
         limit: usize,
     },
-    /// All files that the attempt has announced are larger than they may be together.
+    /// The files announced by the attempt exceed its total size limit.
     #[error("with this file the attempt announces {sum} bytes, and may announce at most {limit}")]
     TooLargeTogether {
-        /// What they would be.
+        /// The resulting total.
         sum: u64,
-        /// The bound.
+        /// The limit.
         limit: u64,
     },
-    /// It was announced with another size before.
+    /// The file was previously announced with another size.
     #[error("this upload was announced with {announced} bytes and now with {size}")]
     SizeChanged {
-        /// The size first told.
+        /// The size announced first.
         announced: u64,
-        /// The size told now.
+        /// The size announced now.
         size: u64,
     },
     /// The piece does not begin where the stored bytes end.
     #[error("the piece begins at offset {given}, but {offset} is next")]
     WrongOffset {
-        /// Where the piece begins.
+        /// The offset of the piece.
         given: u64,
-        /// Where it must begin.
+        /// The expected offset.
         offset: u64,
     },
-    /// More bytes came than were announced.
+    /// More bytes were sent than announced.
     #[error("more bytes came than the announced {size}")]
     TooMany {
         /// The announced size.
         size: u64,
     },
-    /// Another request appends to it at this moment.
+    /// Another request is appending to the file.
     #[error("another request sends this file at this moment: try again")]
     Busy,
-    /// The disk.
+    /// The disk failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
 }
 
-/// An upload that lies in the directory.
+/// A stored upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upload {
-    /// Whose.
+    /// The attempt that it belongs to.
     pub attempt: AttemptId,
-    /// What it will be.
+    /// The announced digest.
     pub digest: Digest,
     /// Announced size in bytes.
     pub size: u64,
-    /// Bytes that are there.
+    /// Bytes stored so far.
     pub offset: u64,
-    /// When bytes last came.
+    /// When bytes were last received.
     pub modified: SystemTime,
     /// The file.
     pub path: PathBuf,
-    /// It was taken, and the file is only the note about that.
+    /// Whether the upload was accepted and the file is only the note about it.
     pub taken: bool,
 }
 
 impl Upload {
-    /// All announced bytes are there.
+    /// Whether all announced bytes are stored.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.offset == self.size
     }
 }
 
-/// What an attempt may announce in all. No more is stored, as no file outgrows what was announced.
+/// Limits for all uploads of an attempt. The stored size is limited as well, because no file
+/// exceeds its announced size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowance {
-    /// Files.
+    /// Number of files.
     pub files: usize,
-    /// Bytes of all of them.
+    /// Total size in bytes.
     pub bytes: u64,
 }
 
-/// What the name of a note ends in.
+/// File name suffix of notes.
 const TAKEN: &str = ".taken";
 
 /// The directory of unfinished uploads.
@@ -121,25 +121,32 @@ const TAKEN: &str = ".taken";
 pub struct Incoming {
     dir: PathBuf,
     max_bytes: u64,
-    /// Held while an upload is announced, so that of many at once each sees the others.
+    /// Held while an upload is announced, so that concurrent announcements are counted correctly.
     announcing: Arc<Mutex<()>>,
 }
 
 impl Incoming {
-    /// Uses `dir`, which is made if needed, for files of at most `max_bytes`.
+    /// Opens `dir`, which is created if needed, for files of at most `max_bytes`.
     ///
     /// # Errors
-    /// If the directory cannot be made.
+    /// The directory cannot be created.
     pub fn open(dir: impl Into<PathBuf>, max_bytes: u64) -> Result<Self, DiskError> {
         let dir = dir.into();
         disk::make_dirs(&dir)?;
         Ok(Self { dir, max_bytes, announcing: Arc::default() })
     }
 
-    /// Announces a file, or finds it again. Where its next piece must begin.
+    /// Size limit of a file in bytes.
+    #[must_use]
+    pub fn max_bytes(&self) -> u64 {
+        self.max_bytes
+    }
+
+    /// Announces a file, or finds one announced before. Returns the offset of its next piece.
     ///
     /// # Errors
-    /// If it is too large, its size changed, the attempt may announce no more, or the disk fails.
+    /// The file is too large, its size changed, the attempt may announce no more, or the disk
+    /// fails.
     pub fn begin(
         &self,
         attempt: AttemptId,
@@ -174,7 +181,7 @@ impl Incoming {
         Ok(0)
     }
 
-    /// Where an upload stands.
+    /// The state of an upload.
     ///
     /// # Errors
     /// [`UploadError::Unknown`] if it was not announced, or the disk fails.
@@ -185,18 +192,18 @@ impl Incoming {
     /// Opens an upload for a piece that begins at `given`.
     ///
     /// # Errors
-    /// If the piece does not begin where the stored bytes end, if another request has the
-    /// upload open, or the disk fails.
+    /// The piece does not begin at the end of the stored bytes, another request has the upload
+    /// open, or the disk fails.
     pub fn append(&self, attempt: AttemptId, digest: Digest, given: u64) -> Result<Appender, UploadError> {
         let path = self.status(attempt, digest)?.path;
         let opened = OpenOptions::new().append(true).open(&path);
-        let mut file = opened.map_err(DiskError::at("open", &path))?;
-        match file.try_lock() {
-            Ok(()) => {}
+        let file = opened.map_err(DiskError::at("open", &path))?;
+        let mut file = match LockedFile::try_lock(file) {
+            Ok(file) => file,
             Err(TryLockError::WouldBlock) => return Err(UploadError::Busy),
             Err(TryLockError::Error(error)) => return Err(DiskError::new("lock", &path, error).into()),
-        }
-        // Looked at again under the lock, as another request may just have finished.
+        };
+        // Checked again under the lock, because another request may just have finished.
         let size = self.status(attempt, digest)?.size;
         let offset = file.seek(SeekFrom::End(0)).map_err(DiskError::at("read", &path))?;
         if offset != given {
@@ -205,10 +212,10 @@ impl Incoming {
         Ok(Appender { file, path, offset, size, writeback: Writeback::default() })
     }
 
-    /// Leaves a note about an upload that was taken; [`Incoming::list`] finds it.
+    /// Leaves a note that an upload was accepted; [`Incoming::list`] returns it.
     ///
     /// # Errors
-    /// If the disk fails.
+    /// [`DiskError`] if the disk fails.
     pub fn note_taken(
         &self,
         attempt: AttemptId,
@@ -220,10 +227,10 @@ impl Incoming {
         fs::write(&path, note).map_err(DiskError::at("write", &path))
     }
 
-    /// Drops one upload. Whether it was there.
+    /// Removes an upload. Returns whether it existed.
     ///
     /// # Errors
-    /// If the disk fails.
+    /// [`UploadError::Disk`] if the disk fails.
     pub fn remove(&self, attempt: AttemptId, digest: Digest) -> Result<bool, UploadError> {
         match self.find(attempt, digest)? {
             Some(upload) => Ok(disk::remove_file(&upload.path)?),
@@ -231,10 +238,10 @@ impl Incoming {
         }
     }
 
-    /// Drops everything of an attempt.
+    /// Removes all uploads of an attempt.
     ///
     /// # Errors
-    /// If the disk fails.
+    /// [`DiskError`] if the disk fails.
     pub fn remove_attempt(&self, attempt: AttemptId) -> Result<(), DiskError> {
         let dir = self.attempt_dir(attempt);
         match fs::remove_dir_all(&dir) {
@@ -245,10 +252,10 @@ impl Incoming {
         }
     }
 
-    /// Every upload that is there; at a start these are the leftovers.
+    /// All uploads; at startup these are leftovers.
     ///
     /// # Errors
-    /// If a directory cannot be read.
+    /// A directory cannot be read.
     pub fn list(&self) -> Result<Vec<Upload>, DiskError> {
         let mut uploads = Vec::new();
         for name in names(&self.dir)? {
@@ -260,16 +267,16 @@ impl Incoming {
         Ok(uploads)
     }
 
-    /// Drops uploads that got no byte since `before`. Which.
+    /// Removes uploads that have received nothing since `before`, and returns them.
     ///
     /// # Errors
-    /// If the disk fails.
+    /// [`DiskError`] if the disk fails.
     pub fn expire(&self, before: SystemTime) -> Result<Vec<Upload>, DiskError> {
         let mut old = self.list()?;
         old.retain(|upload| upload.modified < before);
         for upload in &old {
             disk::remove_file(&upload.path)?;
-            // Only an empty directory goes; others still have uploads.
+            // Fails if other uploads remain in the directory.
             if let Err(error) = fs::remove_dir(self.attempt_dir(upload.attempt)) {
                 use std::io::ErrorKind::{DirectoryNotEmpty, NotFound};
                 if !matches!(error.kind(), DirectoryNotEmpty | NotFound) {
@@ -305,7 +312,7 @@ impl Incoming {
     }
 }
 
-/// Names in a directory; none if it is not there.
+/// The names in a directory; empty if it does not exist.
 fn names(dir: &Path) -> Result<Vec<String>, DiskError> {
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -319,11 +326,11 @@ fn names(dir: &Path) -> Result<Vec<String>, DiskError> {
     Ok(names)
 }
 
-/// An upload that is being appended to. What was written stays, even if the request breaks
-/// off; [`Appender::finish`] makes it durable.
+/// An upload opened for appending. Written bytes are kept even if the request is interrupted;
+/// [`Appender::finish`] makes them durable.
 #[derive(Debug)]
 pub struct Appender {
-    file: File,
+    file: LockedFile,
     path: PathBuf,
     offset: u64,
     size: u64,
@@ -334,8 +341,8 @@ impl Appender {
     /// Appends bytes.
     ///
     /// # Errors
-    /// [`UploadError::TooMany`] if they exceed the announced size (then none is written),
-    /// or the disk fails.
+    /// [`UploadError::TooMany`] if the bytes exceed the announced size (none are written then), or
+    /// the disk fails.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), UploadError> {
         let end = self.offset.saturating_add(bytes.len() as u64);
         if end > self.size {
@@ -349,10 +356,10 @@ impl Appender {
         Ok(())
     }
 
-    /// Makes everything durable. Where the next piece begins, and whether that is the end.
+    /// Makes the bytes durable. Returns the next offset, and whether the file is complete.
     ///
     /// # Errors
-    /// If syncing fails.
+    /// Syncing fails.
     pub fn finish(mut self) -> Result<(u64, bool), UploadError> {
         let synced = self.writeback.finish().and_then(|()| self.file.sync_data());
         synced.map_err(DiskError::at("sync", &self.path))?;

@@ -1,5 +1,5 @@
-//! The disk writes a large file while it still comes, so that the sync at its end, which an
-//! uploader waits for, has little left to do.
+//! Starts disk writes while a large file still arrives, so that the final sync, which the uploader
+//! waits for, has little left to do.
 
 use std::{
     fs::File,
@@ -8,10 +8,10 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-/// Bytes after which the disk is asked to write what it has.
+/// Bytes after which a background sync is requested.
 const EVERY: u64 = 16 << 20;
 
-/// Looks after one file that is being written.
+/// The background sync of one file.
 #[derive(Debug, Default)]
 pub(super) struct Writeback {
     waiting: u64,
@@ -19,10 +19,10 @@ pub(super) struct Writeback {
 }
 
 impl Writeback {
-    /// So many more bytes were written to `file`.
+    /// Records that `bytes` more bytes were written to `file`.
     ///
     /// # Errors
-    /// If no thread can be had; the bytes are where they were.
+    /// No thread can be started; the written bytes are not affected.
     pub(super) fn written(&mut self, file: &File, bytes: u64) -> io::Result<()> {
         self.waiting += bytes;
         if self.waiting < EVERY {
@@ -33,17 +33,17 @@ impl Writeback {
             self.worker = Some(start(file.try_clone()?)?);
         }
         if let Some((ask, _)) = &self.worker {
-            // A disk that still writes what it was asked for last needs no other request, and
-            // one that failed says so at the end.
+            // If the previous sync is still running, no other is needed; if it failed,
+            // [`Self::finish`] reports it.
             let _ = ask.try_send(());
         }
         Ok(())
     }
 
-    /// Waits until nothing is written in the background any more.
+    /// Waits until the background sync has ended.
     ///
     /// # Errors
-    /// What the disk said, which it says only once.
+    /// The disk's error, which it reports only once.
     pub(super) fn finish(&mut self) -> io::Result<()> {
         let Some((ask, thread)) = self.worker.take() else { return Ok(()) };
         drop(ask);
@@ -51,10 +51,10 @@ impl Writeback {
     }
 }
 
-/// The file stays open, and with it locked, until the thread has ended.
+/// The file stays open, and therefore locked, until the thread has ended.
 impl Drop for Writeback {
     fn drop(&mut self) {
-        // Whoever asks for no result has one that counts more.
+        // A caller that drops this without a result has a more important error.
         let _ = self.finish();
     }
 }

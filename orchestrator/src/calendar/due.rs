@@ -1,8 +1,8 @@
-//! When a schedule is due: cron text in a time zone, worked out with that zone's rules, so
-//! that half past three stays half past three when the clocks change.
+//! Computes when a schedule is due. A cron expression is evaluated by its time zone's rules, so
+//! that 3:30 stays 3:30 when daylight saving time begins or ends.
 //!
-//! In spring a time that does not exist is due at the end of the gap; in autumn a time that
-//! comes twice is due once. Nothing here reads a clock.
+//! In spring, a time in the gap is due at the end of the gap; in autumn, a time that occurs twice
+//! is due once. Nothing here reads a clock.
 
 use croner::{
     Cron,
@@ -12,56 +12,56 @@ use jiff::{Timestamp, Zoned, tz::TimeZone};
 use swarm_common::{config::nearest, time::TimeMs};
 use swarm_core::calendar::Forecast;
 
-/// Characters of a cron text.
+/// Maximum number of characters in a cron expression.
 const LONGEST: usize = 200;
 
-/// Due times that are looked at to know how far apart they are.
+/// Number of due times examined to determine the shortest period.
 const LOOKED_AT: usize = 16;
 
-/// A run of a whole profile more often than this is a mistake, and a journal full of it.
+/// A whole profile run more often than this is a mistake, and would fill the journal.
 const SHORTEST_PERIOD_MS: u64 = 10 * 60_000;
 
-/// Why something is no schedule.
+/// Why a schedule is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DueError {
-    /// The text is no cron text.
+    /// The cron expression is invalid.
     #[error(
         "`{text}` is no schedule ({why}): it takes minute, hour, day of month, month and day of week, \
          such as `30 3 * * *` for every night at 3:30 or `0 4 * * SAT` for Saturdays at 4"
     )]
     Text {
-        /// What was given.
+        /// The given text.
         text: String,
         /// What is wrong with it.
         why: String,
     },
-    /// No such day ever comes.
+    /// The expression never matches.
     #[error(
         "`{text}` is never due: no year has such a day; `L` in place of the day is the last of each month"
     )]
     Never {
-        /// What was given.
+        /// The given text.
         text: String,
     },
-    /// It is due too often.
+    /// The schedule is due too often.
     #[error("`{text}` is due every {seconds} s; a run of a whole profile is due every 10 min at most")]
     TooOften {
-        /// What was given.
+        /// The given text.
         text: String,
-        /// The shortest time between two due times.
+        /// The shortest time between two due times in seconds.
         seconds: u64,
     },
-    /// There is no such time zone.
+    /// The time zone does not exist.
     #[error("`{zone}` is no time zone; {help}")]
     Zone {
-        /// What was given.
+        /// The given name.
         zone: String,
-        /// What is right.
+        /// A hint about valid names.
         help: String,
     },
 }
 
-/// Due times.
+/// The due times of a schedule.
 #[derive(Debug, Clone)]
 pub struct DueTimes {
     cron: Cron,
@@ -70,10 +70,10 @@ pub struct DueTimes {
 }
 
 impl DueTimes {
-    /// Reads cron text and the name of a time zone.
+    /// Parses a cron expression and a time zone name.
     ///
     /// # Errors
-    /// One of them is none.
+    /// One of them is invalid.
     pub fn read(text: &str, zone: &str) -> Result<Self, DueError> {
         let zone = read_zone(zone)?;
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -93,26 +93,26 @@ impl DueTimes {
         Ok(Self { cron, text, zone })
     }
 
-    /// The text, with single spaces.
+    /// The cron expression, with single spaces.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The time zone, by the name that the database has it under.
+    /// The canonical name of the time zone.
     #[must_use]
     pub fn zone(&self) -> &str {
         self.zone.iana_name().unwrap_or("UTC")
     }
 
-    /// The first due time after `after`. `None` if none ever comes.
+    /// The first due time after `after`; `None` if there is none.
     #[must_use]
     pub fn next(&self, after: TimeMs) -> Option<TimeMs> {
         let next = self.cron.find_next_occurrence(&self.zoned(after)?, false).ok()?;
         time(&next)
     }
 
-    /// The last due time up to `until`, that itself included.
+    /// The last due time up to and including `until`.
     #[must_use]
     pub fn last(&self, until: TimeMs) -> Option<TimeMs> {
         let last = self.cron.find_previous_occurrence(&self.zoned(until)?, true).ok()?;
@@ -126,10 +126,10 @@ impl DueTimes {
         std::iter::successors(first, |&due| self.next(due)).take(count).collect()
     }
 
-    /// What comes after `after`.
+    /// The due times after `after`.
     ///
     /// # Errors
-    /// Nothing does, or too often.
+    /// It is never due, or too often.
     pub fn forecast(&self, after: TimeMs) -> Result<Forecast, DueError> {
         let times = self.upcoming(after, LOOKED_AT);
         let text = || self.text.clone();
@@ -153,7 +153,7 @@ fn time(zoned: &Zoned) -> Option<TimeMs> {
 }
 
 fn read_zone(name: &str) -> Result<TimeZone, DueError> {
-    // A name is a path into the database, so nothing else is looked up.
+    // A name is a path in the time zone database, so only plain names are looked up.
     let plain = |c: char| c.is_ascii_alphanumeric() || "_+-/".contains(c);
     let known = name.chars().all(plain).then(|| TimeZone::get(name).ok()).flatten();
     known.filter(|zone| zone.iana_name().is_some()).ok_or_else(|| {

@@ -1,10 +1,10 @@
-//! Runs that start by themselves: [`due`] knows when, [`ticker`] that time passes, and the
-//! pass here tells the core that a due time has come.
+//! Scheduled runs: [`due`] computes the due times, [`ticker`] provides the ticks, and the pass here
+//! reports a reached due time to the core.
 //!
-//! The ticker is not trusted with more than waking the pass: it stores a fixed offset for a
-//! time zone, so that after a change of the clocks its own schedules are an hour off, and it
-//! forgets everything at a restart. What is due follows from the state and the wall clock at
-//! each pass, so a pass too few or too many changes nothing.
+//! The ticker only wakes the pass: it converts a time zone to a fixed offset, so its own schedules
+//! are an hour off after a daylight saving change, and it forgets everything at a restart. Each
+//! pass derives what is due from the state and the wall clock, so a pass too few or too many is
+//! harmless.
 
 pub mod due;
 mod ticker;
@@ -22,23 +22,23 @@ use swarm_common::{name::Name, time::TimeMs};
 use swarm_core::{Command, calendar::Schedule};
 use ticker::Ticker;
 
-/// What it is called in the list of passes.
+/// Name in the list of passes.
 const NAME: &str = "schedule";
 
-/// From one pass to the next.
+/// Interval between passes.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// A ticker that is silent for this long is made anew: it goes by the wall clock, which may
-/// be set back.
+/// A ticker that is silent for this long is replaced. It follows the wall clock, which can be set
+/// back.
 const LONGEST_SILENCE: Duration = Duration::from_secs(10);
 
-/// How often the rules of time zones are looked at anew.
+/// How often due times are recomputed, because time zone rules can change.
 const REFORESEE: Duration = Duration::from_secs(3600);
 
-/// A due time that was handled lies no further ahead than this, unless the clock was wrong.
+/// A handled due time is at most this far in the future, unless the clock was wrong.
 const CLOCK_WAS_WRONG_MS: u64 = 25 * 3_600_000;
 
-/// Why a schedule was not looked after. It is tried again at the next pass.
+/// Why a schedule could not be processed. The next pass tries again.
 #[derive(Debug, thiserror::Error)]
 enum PassError {
     #[error("the schedule of {profile} cannot be worked out: {source}")]
@@ -47,7 +47,7 @@ enum PassError {
     Engine { profile: Name, source: EngineError },
 }
 
-/// Passes every second until the orchestrator stops.
+/// Runs a pass every second until the orchestrator stops.
 pub async fn run(app: Arc<App>) {
     let mut foreseen: Option<Instant> = None;
     while !app.stopping.is_cancelled() {
@@ -90,8 +90,8 @@ pub async fn run(app: Arc<App>) {
     }
 }
 
-/// Tells the core of every due time that has come. What was done, in words. One schedule's
-/// failure does not hold up the others; the first is given back.
+/// Reports every reached due time to the core, and returns a description of what was done. The
+/// failure of one schedule does not stop the others; the first error is returned.
 async fn pass(engine: &Engine, foresee: bool) -> Result<String, PassError> {
     let wall = engine.wall();
     let schedules = engine.read(|swarm| swarm.schedules.clone());
@@ -113,7 +113,7 @@ async fn pass(engine: &Engine, foresee: bool) -> Result<String, PassError> {
         match engine.submit(command, None).await {
             Ok(_) if due => did.push(format!("a run of {profile} was due")),
             Ok(_) => did.push(format!("{profile} is foreseen anew")),
-            // It was removed or set anew meanwhile, and the next pass sees that.
+            // The schedule was removed or replaced in the meantime, which the next pass will see.
             Err(EngineError::Refused(refusal)) => tracing::debug!(%refusal, "a due time was refused"),
             Err(source) => {
                 failed.get_or_insert(PassError::Engine { profile: profile.clone(), source });
@@ -126,14 +126,14 @@ async fn pass(engine: &Engine, foresee: bool) -> Result<String, PassError> {
     }
 }
 
-/// What the core is to be told of a schedule at the time `wall`.
+/// The command for a schedule at time `wall`, if any.
 fn command(profile: &Name, schedule: &Schedule, wall: TimeMs) -> Result<Option<Command>, DueError> {
     let times = DueTimes::read(&schedule.cron, &schedule.zone)?;
     let profile = profile.clone();
     if wall >= schedule.forecast.next
         && let Some(due) = times.last(wall).filter(|&due| due > schedule.handled)
     {
-        // Of several that were missed the last stands for all.
+        // If several due times were missed, only the last one counts.
         return Ok(Some(Command::HandleDue { profile, due, forecast: times.forecast(wall)? }));
     }
     let clock_was_wrong = schedule.handled > wall + CLOCK_WAS_WRONG_MS;

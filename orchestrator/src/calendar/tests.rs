@@ -1,4 +1,4 @@
-//! What the core is told when, with the time as a parameter.
+//! The commands sent to the core, with the time as a parameter.
 
 use super::*;
 use jiff::Zoned;
@@ -8,7 +8,7 @@ fn at(text: &str) -> TimeMs {
     TimeMs(text.parse::<Zoned>().unwrap().timestamp().as_millisecond().try_into().unwrap())
 }
 
-/// A schedule for half past two in Berlin, set at a time.
+/// A schedule for 2:30 in Berlin, set at the given time.
 fn set_at(now: TimeMs) -> Schedule {
     let times = DueTimes::read("30 2 * * *", "Europe/Berlin").unwrap();
     let forecast = times.forecast(now).unwrap();
@@ -24,7 +24,7 @@ fn set_at(now: TimeMs) -> Schedule {
     }
 }
 
-/// Says what is due at `wall`, and notes it as the core does.
+/// Returns what is due at `wall` and records it as the core does.
 fn look(schedule: &mut Schedule, wall: TimeMs) -> Option<TimeMs> {
     match command(&"desk".parse().unwrap(), schedule, wall).unwrap() {
         None => None,
@@ -41,7 +41,7 @@ fn look(schedule: &mut Schedule, wall: TimeMs) -> Option<TimeMs> {
     }
 }
 
-/// The due times that passes find from one time to another, one pass every ten minutes.
+/// The due times that passes find between two times, with one pass every ten minutes.
 fn walk(schedule: &mut Schedule, from: &str, to: &str) -> Vec<TimeMs> {
     let (mut now, end) = (at(from), at(to));
     let mut found = Vec::new();
@@ -52,6 +52,7 @@ fn walk(schedule: &mut Schedule, from: &str, to: &str) -> Vec<TimeMs> {
     found
 }
 
+// fault: 25
 #[test]
 fn a_night_with_a_gap_and_one_with_an_overlap_have_one_run_each() {
     let mut schedule = set_at(at("2026-03-28T12:00[Europe/Berlin]"));

@@ -1,18 +1,17 @@
-//! The part that makes time pass: a job that wakes whoever waits, again and again.
+//! A periodic wake-up.
 
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Notify;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
-/// A running ticker.
 pub(super) struct Ticker {
     scheduler: JobScheduler,
     tick: Arc<Notify>,
 }
 
 impl Ticker {
-    /// Starts one that ticks this often. It looks twice a second, so that is about how
-    /// exact it is.
+    /// Starts a ticker with this interval. The scheduler checks twice a second, which limits its
+    /// accuracy.
     pub(super) async fn start(every: Duration) -> Result<Self, JobSchedulerError> {
         let scheduler = JobScheduler::new().await?;
         let tick = Arc::new(Notify::new());
@@ -29,7 +28,6 @@ impl Ticker {
         self.tick.notified().await;
     }
 
-    /// Ends it.
     pub(super) async fn stop(mut self) {
         if let Err(error) = self.scheduler.shutdown().await {
             tracing::warn!(%error, "a ticker did not end in order");

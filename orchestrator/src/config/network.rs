@@ -1,4 +1,4 @@
-//! An address, or a network by its address and the length of its prefix.
+//! An IP address or a network in CIDR notation.
 
 use serde::Deserialize;
 use std::{net::IpAddr, str::FromStr};
@@ -12,7 +12,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Whether an address is in it.
+    /// Whether the network contains this address.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         let differs = match (self.address, address.to_canonical()) {

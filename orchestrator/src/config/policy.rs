@@ -1,9 +1,9 @@
-//! `[policy]` of the configuration: the numbers behind the rules of the core.
+//! The `[policy]` section: parameters of the core's rules.
 
 use serde::Deserialize;
 use swarm_core::Policy;
 
-/// A span of time as people write it: a number and `s`, `min`, `h` or `d`, or `0`.
+/// A duration in the configuration: a number with `s`, `min`, `h` or `d`, or `0`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Span(u64);
@@ -29,19 +29,19 @@ impl TryFrom<String> for Span {
 
 macro_rules! overrides {
     ($($(#[$doc:meta])* $field:ident: $type:ty,)+) => {
-        /// `[policy]`: numbers behind the rules; what is absent keeps its default, which
+        /// `[policy]`: parameters of the core's rules. A missing setting keeps its default, which
         /// the annotated example shows.
         #[derive(Debug, Clone, Default, Deserialize)]
         #[serde(deny_unknown_fields, default)]
         pub struct PolicyOverrides {
             $($(#[$doc])* pub $field: Option<$type>,)+
-            /// When a run tries again what an earlier one has quarantined and nothing has
-            /// changed of, such as `7d`; `0` means never.
+            /// After how long a run retries an unchanged package that an earlier run quarantined, such as
+            /// `7d`; `0` means never.
             pub quarantine_retry: Option<Span>,
         }
 
         impl PolicyOverrides {
-            /// The policy with these numbers.
+            /// The default policy with these overrides.
             #[must_use]
             pub fn policy(&self) -> Policy {
                 let default = Policy::default();
@@ -59,49 +59,49 @@ macro_rules! overrides {
 }
 
 overrides! {
-    /// Milliseconds after which an attempt that nobody renewed is lost.
+    /// Milliseconds without a renewal after which an attempt is lost.
     lease_ms: u64,
     /// Milliseconds of silence after which a drone is offline.
     offline_after_ms: u64,
-    /// Milliseconds after a start in which nobody is judged silent.
+    /// Milliseconds after a start during which no drone is judged silent.
     startup_grace_ms: u64,
-    /// Strikes in a row that ground a drone.
+    /// Consecutive strikes that ground a drone.
     strikes_to_ground: u32,
-    /// Milliseconds of the first grounding; each further one is twice as long.
+    /// Milliseconds of the first grounding; doubles with each further one.
     ground_ms: u64,
     /// Milliseconds of the longest grounding.
     ground_max_ms: u64,
-    /// Failures of its own that quarantine a package.
+    /// Failures caused by a package itself after which it is quarantined.
     package_failures: u32,
-    /// Milliseconds after which a source file that no drone could fetch is tried for once more.
+    /// Milliseconds after which a source file that no drone could fetch is tried once more.
     fetch_patience_ms: u64,
-    /// Failures of any kind that quarantine a package.
+    /// Failures of any kind after which a package is quarantined.
     failures_in_all: u32,
-    /// Failed attempts that a run may have beyond one for each package; then nothing is retried.
+    /// Failed attempts that a run may have beyond one per package; after that nothing is retried.
     failures_per_run: u32,
-    /// Attempts at a plan before its run fails.
+    /// Attempts at a plan before the run fails.
     plan_attempts: u32,
     /// Milliseconds before the second attempt; doubles with each further one.
     backoff_ms: u64,
     /// Milliseconds of the longest wait between attempts.
     backoff_max_ms: u64,
-    /// Groups of packages (`category/name`) of which at most one is built at a time.
+    /// Groups of packages (`category/name`) of which only one is built at a time.
     exclusive: Vec<Vec<String>>,
-    /// Ended runs kept for each profile.
+    /// Ended runs to keep per profile.
     keep_runs: usize,
     /// Milliseconds of the longest pause.
     pause_max_ms: u64,
-    /// Milliseconds after which a due run that has not started is an alarm.
+    /// Milliseconds after which a due run that has not started raises an alarm.
     due_grace_ms: u64,
-    /// Milliseconds after which work that stands still while a drone idles is an alarm.
+    /// Milliseconds after which work that is stalled while a drone is idle raises an alarm.
     idle_alarm_ms: u64,
-    /// Milliseconds after which a live package whose upstream does not answer is built anew.
+    /// Milliseconds after which a live package is rebuilt if its upstream does not answer.
     live_max_age_ms: u64,
-    /// Milliseconds of the longest build.
+    /// Milliseconds a build may take.
     build_timeout_ms: u64,
-    /// Milliseconds of a build's longest silence.
+    /// Milliseconds a build may print nothing.
     silence_timeout_ms: u64,
-    /// Bytes of an attempt's log.
+    /// Largest log of an attempt in bytes.
     log_bytes: u64,
 }
 

@@ -4,7 +4,7 @@ use super::{Answer, EngineError};
 use swarm_common::{id::DroneId, time::TimeMs, wire::drone::*};
 use swarm_core::Reply;
 
-/// A claim that had no work when it was last looked at.
+/// A claim for which there was no work yet.
 pub(super) struct Parked {
     pub(super) drone: DroneId,
     pub(super) request: ClaimRequest,
@@ -12,7 +12,7 @@ pub(super) struct Parked {
     pub(super) answer: Answer,
 }
 
-/// What to do with a claim that has been decided.
+/// What to do with a claim after a decision.
 pub(super) enum Next {
     /// Answer when the batch is durable.
     Answer(Answer, Result<Reply, EngineError>),
@@ -27,25 +27,25 @@ impl Parked {
         Self { drone, request, deadline, answer }
     }
 
-    /// Whether it takes the place of an older claim. A drone asks once at a time, so with
-    /// a new key it has forgotten the old claim, though its connection may not show that
-    /// yet, as after a power cut.
+    /// Whether this claim replaces an older one. A drone has one claim at a time, so a claim with a
+    /// new key means that it has forgotten the old one, even if the old connection still looks
+    /// open, as after a power cut.
     pub(super) fn replaces(&self, older: &Self) -> bool {
         self.drone == older.drone && self.request.key != older.request.key
     }
 
-    /// The answer to a claim that is not waited for any longer.
+    /// The answer to a claim that will not wait any longer: no work, and the reason.
     pub(super) fn dismissed(self, reason: &str) -> (Answer, Result<Reply, EngineError>) {
         let reason = Some(reason.to_owned());
         (self.answer, Ok(Reply::Claim(Box::new(ClaimReply { assignment: None, reason }))))
     }
 
-    /// Whether its caller has gone. Then it must not be given work.
+    /// Whether the caller is gone. Such a claim must not be given work.
     pub(super) fn is_abandoned(&self) -> bool {
         self.answer.is_closed()
     }
 
-    /// What becomes of it, given its decision.
+    /// Answers the claim, or keeps it parked if there was no work and it may still wait.
     pub(super) fn decided(self, now: TimeMs, reply: Result<Reply, EngineError>) -> Next {
         let empty = matches!(&reply, Ok(Reply::Claim(reply)) if reply.assignment.is_none());
         if empty && now < self.deadline { Next::Park(self) } else { Next::Answer(self.answer, reply) }

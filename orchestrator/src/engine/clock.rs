@@ -3,20 +3,20 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use swarm_common::time::TimeMs;
 
-/// Where the engine reads the time.
+/// The engine's source of time.
 pub trait Clock: Send + Sync {
-    /// The time; never earlier than a time given before.
+    /// The current time; never goes back.
     fn now(&self) -> TimeMs;
 
-    /// What the machine's clock shows at this moment, which people may set either way: for
-    /// what is due at a time of day.
+    /// The machine's wall clock, which may be set forwards or back: for what is due at a time of
+    /// day.
     fn wall(&self) -> TimeMs {
         self.now()
     }
 }
 
-/// The machine's wall time at the start, and from there on the steady clock: setting the
-/// machine's clock moves no lease while the orchestrator runs.
+/// Wall time at the start, advanced by the monotonic clock: setting the machine's clock while the
+/// orchestrator runs does not move any lease.
 #[derive(Debug)]
 pub struct SystemClock {
     started_at: TimeMs,
@@ -47,8 +47,8 @@ impl Clock for SystemClock {
         self.started_at + u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// The steady clock stands still while the machine sleeps, and a machine may have started
-    /// before it knew the time.
+    /// Reads the wall clock again: the monotonic clock does not count suspended time, and the
+    /// machine may have started before it knew the time.
     fn wall(&self) -> TimeMs {
         wall()
     }

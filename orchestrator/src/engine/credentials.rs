@@ -1,5 +1,5 @@
-//! Whose a credential is. Every request asks that; were the state asked, requests and the
-//! engine, which holds it while it decides, would take turns instead of working side by side.
+//! Maps credentials to drones. Every request needs this; kept apart from the state, the lookup does
+//! not contend with the engine.
 
 use std::{
     collections::BTreeMap,
@@ -8,22 +8,22 @@ use std::{
 use swarm_common::{digest::Digest, id::DroneId};
 use swarm_core::{Event, Swarm};
 
-/// The drones by their credentials, as the state has them.
+/// Drones by the digest of their credential.
 pub(super) struct Credentials(RwLock<BTreeMap<Digest, DroneId>>);
 
 impl Credentials {
-    /// Those of a state.
+    /// Reads the credentials from a state.
     pub(super) fn of(swarm: &Swarm) -> Self {
         Self(RwLock::new(all(swarm)))
     }
 
-    /// Brings them up to a state that has become another as a whole.
+    /// Reads all credentials again, after the whole state was replaced.
     pub(super) fn renew(&self, swarm: &Swarm) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = all(swarm);
     }
 
-    /// Brings them up to a state to which these events were applied. To be called before the
-    /// state is let go.
+    /// Updates the credentials after events were applied to `swarm`. Call it while the state is
+    /// still locked.
     pub(super) fn follow<'e>(&self, swarm: &Swarm, mut events: impl Iterator<Item = &'e Event>) {
         if events.any(Event::changes_credentials) {
             self.renew(swarm);
@@ -31,7 +31,7 @@ impl Credentials {
         debug_assert!(self.fit(swarm), "an event changes credentials and does not say so");
     }
 
-    /// The drone that a credential acts for.
+    /// The drone with this credential.
     pub(super) fn drone(&self, hash: &Digest) -> Option<DroneId> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(hash).copied()
     }

@@ -1,25 +1,27 @@
-//! When the machine's clock proves to be another than times go by. A clock may be wrong when the
-//! orchestrator starts and be set right later; a machine that slept finds its clock ahead. As a clock may
-//! also be set wrong for a moment, it has to stay so for a while to be believed.
+//! Detects that the machine's clock and the engine's time have diverged: a clock that was wrong at
+//! the start was corrected, or the machine was suspended. A clock may also be wrong for a moment,
+//! so only a difference that lasts is accepted.
 
 use std::time::{Duration, Instant};
 use swarm_common::time::TimeMs;
 
-/// Clocks that are kept in step differ by less, in milliseconds.
+/// Smaller differences are normal for synchronized clocks, in milliseconds.
 const LITTLE_MS: u64 = 5_000;
 
-/// A difference that changes by less is the same one.
+/// A difference that changes by less than this, in milliseconds, counts as the same one.
 const SAME_MS: u64 = 2_000;
 
-/// It is believed after so long.
+/// How long a difference must last to be accepted.
 const BELIEVED: Duration = Duration::from_secs(30);
 
-/// How far the machine's clock was from the engine's times, and since when.
+/// The difference between the machine's clock and the engine's time, in milliseconds, and when it
+/// was first seen.
 #[derive(Debug, Default)]
 pub(super) struct Drift(Option<(i64, Instant)>);
 
 impl Drift {
-    /// Takes what both clocks show. Gives by how much times are to be set, if they are.
+    /// Compares the engine's time with the wall clock. Returns the correction in milliseconds once
+    /// it is certain.
     pub(super) fn look(&mut self, times: TimeMs, wall: TimeMs, at: Instant) -> Option<i64> {
         let by_ms = signed(wall.0) - signed(times.0);
         if by_ms.unsigned_abs() < LITTLE_MS {
@@ -58,11 +60,11 @@ mod tests {
         let times = wall(0);
         for (seconds, by, expected) in [
             (0, 3_000, None),
-            // Two hours ahead, but not for long.
+            // Two hours ahead, for a short time.
             (1, 7_200_000, None),
             (20, 7_200_100, None),
             (21, 0, None),
-            // Behind, and it stays so.
+            // Behind, and it lasts.
             (40, -7_200_000, None),
             (60, -7_200_500, None),
             (70, -7_200_500, Some(-7_200_500)),

@@ -1,19 +1,19 @@
-//! The engine: the one thread that changes the swarm.
+//! The engine: the only thread that changes the state.
 //!
-//! It takes the commands that are waiting, decides and applies them in order, appends
-//! their events to the journal in one transaction (group commit), and only then answers.
-//! So nothing is ever said that a crash can take back. While the journal cannot be
-//! written nothing else is decided: the same batch is tried again, everybody who asks is
-//! told why, and it goes on by itself.
+//! It takes the waiting commands, decides and applies them in order, appends their events to the
+//! journal in one transaction (group commit), and only then answers. A crash therefore cannot undo
+//! anything that was answered. While the journal cannot be written, no further batch is decided:
+//! the same batch is retried until it succeeds, and new commands are refused with the reason.
 //!
-//! Reading may be ahead of the journal by the batch that is being written. Answers to
-//! commands never are. Whoever acts on what it read and cannot take the act back waits
-//! until [`Engine::committed`] has reached the `seq` that it read.
+//! Reads are as safe: a decision becomes visible once it is in the journal. Until then readers see
+//! the previous state, without waiting ([`pair`]).
 
+mod batch;
 mod claims;
 mod clock;
 mod credentials;
 mod drift;
+mod pair;
 mod restore;
 mod role;
 mod upkeep;
@@ -24,9 +24,10 @@ pub use role::Role;
 
 use crate::journal::{Journal, JournalError, JournalReader, Verified};
 use credentials::Credentials;
+use pair::Pair;
 use std::{
     sync::{
-        Arc, Mutex, PoisonError, RwLock, TryLockError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicI64, AtomicU64, Ordering},
         mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
@@ -39,16 +40,13 @@ use swarm_common::{
     wire::{drone::*, view::PassView},
 };
 use swarm_core::{Command, Policy, Record, Refusal, Reply, Swarm};
-use tokio::{
-    runtime::{Handle, RuntimeFlavor},
-    sync::{oneshot, watch},
-};
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-/// Commands that may wait before further ones are turned away.
+/// Length of the command queue. When it is full, commands are refused.
 const QUEUE: usize = 4096;
 
-/// A clock that is this far behind the journal is worth a warning.
+/// A clock further behind the journal than this is logged as a warning.
 const CLOCK_BEHIND_MS: i64 = 60_000;
 
 /// A handle to the engine. Clones are cheap.
@@ -58,34 +56,34 @@ pub struct Engine {
     commands: SyncSender<Message>,
 }
 
-/// The running engine.
+/// The running engine, to stop it.
 pub struct EngineTask {
     commands: SyncSender<Message>,
     thread: std::thread::JoinHandle<()>,
 }
 
-/// What handle and engine both see.
+/// State shared by the handles and the engine's thread.
 struct Shared {
-    swarm: RwLock<Swarm>,
+    pair: Pair,
     credentials: Credentials,
     clock: Arc<dyn Clock>,
-    /// What times are ahead of the clock (or, negative, behind): at the beginning what it lacked to
-    /// be no earlier than the journal, and then what it was wrong.
+    /// Added to the clock to get the engine's time, in milliseconds. Set at the start so that times
+    /// do not go back behind the journal's last, and changed when clock drift is corrected.
     offset_ms: AtomicI64,
     role: watch::Sender<Role>,
     trouble: watch::Sender<Option<String>>,
-    /// As many more references as there are commands without an answer.
+    /// Its reference count minus one is the number of commands without an answer.
     waiting: Arc<()>,
-    /// Cancelled when a defect has ended the engine's thread.
+    /// Cancelled when the engine's thread has panicked.
     broken: CancellationToken,
     upkeep: Mutex<Option<PassView>>,
     committed: watch::Sender<u64>,
-    /// The last journaled event that may have changed what is published.
+    /// Number of the last journaled event that may have changed what is published.
     hosts: watch::Sender<u64>,
-    /// The last event that changed what an index is to hold.
+    /// Number of the last event that changed the content of an index.
     indexed: AtomicU64,
     reader: Reader,
-    /// Of its own, as an audit takes its time.
+    /// A reader of its own, because an audit takes long.
     auditor: Reader,
 }
 
@@ -104,26 +102,29 @@ enum Message {
         request: ClaimRequest,
         answer: Answer,
     },
-    /// Answered by the thread itself: it turns.
+    /// A liveness check: the thread runs this when it takes the message.
     Pulse(Box<dyn FnOnce() + Send>),
-    /// Decide by these numbers from now on.
-    Policy(Box<Policy>),
+    /// Use this policy from now on.
+    Policy {
+        policy: Box<Policy>,
+        answer: Answer,
+    },
     Stop,
 }
 
-/// Why a command was not done.
+/// Why a command was not carried out.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum EngineError {
-    /// The rules do not allow it.
+    /// The rules do not allow the command.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// It cannot be written down at present.
+    /// The journal cannot be written at present, or too many commands are waiting.
     #[error("the orchestrator cannot take commands at present: {0}")]
     Stalled(String),
-    /// Another orchestrator takes commands.
+    /// Another orchestrator is the leader.
     #[error("this orchestrator is a standby and takes no commands; {}", leader_words(leader.as_deref()))]
     Standby {
-        /// The leader's address, if it is known.
+        /// The leader's address, if known.
         leader: Option<String>,
     },
     /// The orchestrator is stopping.
@@ -170,7 +171,7 @@ impl Engine {
             broken: CancellationToken::new(),
             upkeep: Mutex::default(),
             credentials: Credentials::of(&swarm),
-            swarm: RwLock::new(swarm),
+            pair: Pair::of(swarm),
             clock,
         });
         let (commands, waiting) = sync_channel(QUEUE);
@@ -182,24 +183,24 @@ impl Engine {
         let (mut role, mut trouble) = (engine.role(), engine.shared.trouble.subscribe());
         tokio::select! {
             _ = role.wait_for(|role| *role != Role::Starting) => {}
-            // It begins once the journal can be used; until then status says why not.
+            // The engine starts once the journal can be used; until then status shows the reason.
             _ = trouble.wait_for(Option::is_some) => {}
         }
         Ok((engine, EngineTask { commands, thread }))
     }
 
-    /// Has a command decided. Answers when its events are durable. `key` makes a repeat
-    /// of the same command get the first answer.
+    /// Submits a command and waits until its events are durable. Repeating a command with the same
+    /// `key` returns the first answer.
     ///
     /// # Errors
-    /// It was refused, or cannot be done now.
+    /// The command was refused, or cannot be carried out now.
     pub async fn submit(&self, command: Command, key: Option<String>) -> Result<Reply, EngineError> {
         let command = Box::new(command);
         let _waits = Arc::clone(&self.shared.waiting);
         self.send(|answer| Message::Submit { command, key, answer }).await
     }
 
-    /// Claims work for a drone and waits for it as long as the request says.
+    /// Claims work for a drone, waiting as long as the request allows.
     ///
     /// # Errors
     /// As [`Engine::submit`].
@@ -210,27 +211,28 @@ impl Engine {
         }
     }
 
-    /// Commands, other than claims, whose answer is not out yet.
+    /// The number of commands, without claims, that have not been answered yet.
     #[must_use]
     pub fn commands_waiting(&self) -> usize {
         Arc::strong_count(&self.shared.waiting).saturating_sub(1)
     }
 
-    /// Waits until the engine's thread has come round, whatever the journal does.
+    /// Waits until the engine's thread has processed a message; works while the journal fails.
     ///
     /// # Errors
-    /// The engine has ended, or cannot even be asked.
+    /// The engine has ended, or its queue is full.
     pub async fn pulse(&self) -> Result<(), EngineError> {
         let (answer, wait) = oneshot::channel();
-        // Whoever asked may have given up.
+        // The caller may have given up.
         self.put(Message::Pulse(Box::new(move || _ = answer.send(()))))?;
         wait.await.map_err(|_| EngineError::Stopped)
     }
 
-    /// Whether the engine's thread comes round within `limit`; for a thread of its own.
+    /// Whether the engine's thread processes a message within `limit`. Blocks: call it from a
+    /// dedicated thread.
     ///
     /// # Errors
-    /// The engine has ended, or cannot even be asked.
+    /// The engine has ended, or its queue is full.
     pub fn turns_within(&self, limit: Duration) -> Result<bool, EngineError> {
         let (answer, wait) = sync_channel(1);
         self.put(Message::Pulse(Box::new(move || _ = answer.try_send(()))))?;
@@ -241,13 +243,14 @@ impl Engine {
         }
     }
 
-    /// Has everything after this decided by other numbers. They are no part of the state.
+    /// Replaces the policy for all further decisions. The policy is not part of the journaled
+    /// state.
     ///
     /// # Errors
-    /// The engine cannot be told at present.
+    /// The engine cannot take it at present.
     pub async fn set_policy(&self, policy: Policy) -> Result<(), EngineError> {
-        self.put(Message::Policy(Box::new(policy)))?;
-        self.pulse().await
+        let policy = Box::new(policy);
+        self.send(|answer| Message::Policy { policy, answer }).await.map(drop)
     }
 
     async fn send(&self, message: impl FnOnce(Answer) -> Message) -> Result<Reply, EngineError> {
@@ -265,75 +268,59 @@ impl Engine {
         })
     }
 
-    /// Looks at the state. `look` must be short: it holds up the engine. While the engine
-    /// decides it is waited for, and what else the thread has to do is done by others.
+    /// Reads the journaled state, without waiting for the engine. `look` must be short: the engine
+    /// waits for it after the next batch.
     pub fn read<R>(&self, look: impl FnOnce(&Swarm) -> R) -> R {
-        let swarm = match self.shared.swarm.try_read() {
-            Ok(swarm) => swarm,
-            Err(TryLockError::Poisoned(swarm)) => swarm.into_inner(),
-            Err(TryLockError::WouldBlock) => {
-                let wait = || self.shared.swarm.read().unwrap_or_else(PoisonError::into_inner);
-                match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
-                    Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(wait),
-                    _ => wait(),
-                }
-            }
-        };
-        look(&swarm)
-    }
-
-    /// Looks at the state, if the engine does not decide just now.
-    pub fn try_read<R>(&self, look: impl FnOnce(&Swarm) -> R) -> Option<R> {
-        self.shared.swarm.try_read().ok().map(|swarm| look(&swarm))
+        look(&self.shared.pair.shown())
     }
 
     /// The drone that the credential with this digest acts for.
     #[must_use]
     pub fn drone_of_credential(&self, hash: &Digest) -> Option<DroneId> {
-        // The digest of 256 random bits is compared, so timing tells nothing useful.
+        // Digests of 256 random bits are compared, so timing reveals nothing useful.
         self.shared.credentials.drone(hash)
     }
 
-    /// The engine's time.
+    /// The engine's time, which leases and deadlines use.
     #[must_use]
     pub fn now(&self) -> TimeMs {
         self.shared.now()
     }
 
-    /// What the machine's clock shows, for what is due at a time of day.
+    /// The machine's wall clock, for what is due at a time of day.
     #[must_use]
     pub fn wall(&self) -> TimeMs {
         self.shared.clock.wall()
     }
 
-    /// The number of the last journaled event, to wait on.
+    /// Watches the number of the last journaled event.
     #[must_use]
     pub fn committed(&self) -> watch::Receiver<u64> {
         self.shared.committed.subscribe()
     }
 
-    /// The number of the last journaled event after which some binary package host may have
-    /// to hold something else, to wait on.
+    /// Watches the number of the last journaled event that may change the content of a binary
+    /// package host.
     #[must_use]
     pub fn hosts(&self) -> watch::Receiver<u64> {
         self.shared.hosts.subscribe()
     }
 
-    /// The number of the last event that changed what a run's index is to hold. Whoever was
-    /// given work before this is asked needs nothing that a later event brought.
+    /// The number of the last event that changed the content of a run's index. An assignment made
+    /// before this call does not need anything that a later event adds.
     #[must_use]
     pub fn last_indexed(&self) -> u64 {
         self.shared.indexed.load(Ordering::Acquire)
     }
 
-    /// Why the journal cannot be written at present, in one line; `None` if it can.
+    /// Why the journal cannot be written, in one line; `None` if it can.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         self.shared.trouble.borrow().clone()
     }
 
-    /// Waits until a defect has ended the engine's thread, which in order it never does.
-    /// Nothing can be decided any more; the process has to begin anew.
+    /// Waits until a bug has ended the engine's thread. Nothing can be decided afterwards; the
+    /// process must restart.
     pub async fn broken(&self) {
         self.shared.broken.cancelled().await;
     }
@@ -341,16 +328,16 @@ impl Engine {
     /// Up to `limit` journaled records after event `after`.
     ///
     /// # Errors
-    /// They cannot be read.
+    /// The journal cannot be read.
     pub async fn records(&self, after: u64, limit: usize) -> Result<Vec<Record>, JournalError> {
         read_journal(&self.shared.reader, move |reader| reader.records(after, limit)).await
     }
 
-    /// Checks the hash chain of the whole journal. What is damaged beside the events comes
-    /// with it, one line each.
+    /// Verifies the hash chain of the whole journal. Damage outside the events is returned too, one
+    /// line each.
     ///
     /// # Errors
-    /// Where it breaks.
+    /// The chain is broken, or the journal cannot be read.
     pub async fn audit(&self) -> Result<(Verified, Vec<String>), JournalError> {
         read_journal(&self.shared.auditor, |reader| Ok((reader.verify()?, reader.faults()?))).await
     }
@@ -370,10 +357,10 @@ async fn read_journal<R: Send + 'static>(
 }
 
 impl EngineTask {
-    /// Stops the engine: what waits is answered, a snapshot is written, the thread ends.
-    /// A journal that cannot be written is not waited for.
+    /// Stops the engine: answers waiting commands, writes a snapshot and ends the thread. Does not
+    /// wait for a journal that cannot be written.
     pub async fn stop(self) {
-        // A full queue drains, so this waits for a place in it at most.
+        // The queue drains, so this waits at most for a free place in it.
         let end = tokio::task::spawn_blocking(move || {
             if self.commands.send(Message::Stop).is_ok() { self.thread.join().is_ok() } else { true }
         });

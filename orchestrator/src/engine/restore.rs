@@ -1,23 +1,23 @@
-//! The state out of a journal: a snapshot, and what came after it.
+//! Restores the state from a journal: a snapshot and the records after it.
 
 use crate::journal::{Journal, JournalError, Replay};
 use swarm_core::{Policy, Record, Swarm};
 
-/// The state as a journal holds it.
+/// The state read from a journal.
 pub(super) struct Restored {
     pub(super) swarm: Swarm,
-    /// The event of the snapshot that it was begun from; 0 if from none.
+    /// Number of the event at which its snapshot was taken; 0 without a snapshot.
     pub(super) snapshot: u64,
 }
 
 impl Restored {
-    /// What there is before anything is read.
+    /// The state before anything is read.
     pub(super) fn empty(policy: Policy) -> Self {
         Self { swarm: Swarm::new(policy), snapshot: 0 }
     }
 }
 
-/// The journal, and the state that it holds; `None` if it cannot be read yet.
+/// Loads the state. It is `None` if the journal cannot be read yet, but may be later.
 pub(super) fn load(
     mut journal: Box<dyn Journal>,
     policy: Policy,
@@ -42,7 +42,7 @@ impl Replay for Restored {
                 self.swarm = Swarm { policy, ..swarm };
                 true
             }
-            // As after an update that keeps more of the state than before.
+            // For example after an update that added required fields to the state.
             Err(error) => {
                 tracing::warn!(%error, "a snapshot cannot be read");
                 false

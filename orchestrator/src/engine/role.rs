@@ -1,43 +1,43 @@
-//! Who leads. Of several orchestrators on one journal one leads: it takes commands and does
-//! what they lead to. The others follow the journal, answer what is read, and send writers
-//! to the leader.
+//! Leader and standby. Of several orchestrators that share a journal, one leads: it takes commands
+//! and carries them out. The others follow the journal, answer reads, and send writers to the
+//! leader.
 
-use super::{Answer, Engine, EngineError, Message, Shared, work::Worker};
+use super::{Answer, Engine, EngineError, Message, Shared, batch, work::Worker};
 use crate::journal::{JournalError, Lead, Replay};
 use std::{
-    sync::{PoisonError, atomic::Ordering, mpsc::RecvTimeoutError},
+    sync::{atomic::Ordering, mpsc::RecvTimeoutError},
     time::{Duration, Instant},
 };
-use swarm_core::Record;
+use swarm_core::{Record, Reply, Swarm};
 use tokio::sync::watch;
 
-/// Between two looks at the journal of another: how old a standby's answers may be.
+/// How often a standby reads the leader's journal, and so the greatest age of its answers.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// What this orchestrator is to its journal.
+/// The role of this orchestrator for its journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Role {
-    /// It has not read the journal, or not written its start, yet.
+    /// It has not read the journal or recorded its start yet.
     Starting,
     /// It takes commands.
     Leader,
-    /// Another takes them, at this address if it is known.
+    /// Another orchestrator takes commands, at this address if known.
     Standby(Option<String>),
-    /// It led, and another does now. The process has to begin anew.
+    /// It led, and another orchestrator leads now. The process must restart.
     Deposed(String),
 }
 
 impl Engine {
-    /// Who leads, to wait on.
+    /// Watches the role.
     #[must_use]
     pub fn role(&self) -> watch::Receiver<Role> {
         self.shared.role.subscribe()
     }
 
-    /// Whether commands, and what belongs to them, are taken here.
+    /// Checks that this orchestrator is the leader, so that commands and uploads are taken here.
     ///
     /// # Errors
-    /// Why not, as a command would be told.
+    /// The error that a command would get.
     pub fn leads(&self) -> Result<(), EngineError> {
         match self.shared.role.borrow().clone() {
             Role::Leader => Ok(()),
@@ -51,7 +51,7 @@ impl Engine {
         let _ended = role.wait_for(|role| *role == Role::Leader).await;
     }
 
-    /// Waits until another has taken over from this one; says who.
+    /// Waits until another orchestrator has taken over, and returns the text that identifies it.
     pub async fn deposed(&self) -> String {
         let mut role = self.role();
         loop {
@@ -59,7 +59,7 @@ impl Engine {
                 return by.clone();
             }
             if role.changed().await.is_err() {
-                // It cannot be: the sender lives as long as we do.
+                // Unreachable: `self` keeps the sender alive.
                 std::future::pending::<()>().await;
             }
         }
@@ -78,7 +78,7 @@ impl Shared {
         }
     }
 
-    /// Lets no time be earlier than the journal's last.
+    /// Shifts the engine's time so that it is not before the journal's last.
     pub(super) fn catch_up(&self, journal: swarm_common::time::TimeMs) {
         let behind = i64::try_from(journal.since(self.now())).unwrap_or(i64::MAX);
         self.offset_ms.fetch_add(behind, Ordering::Relaxed);
@@ -91,7 +91,7 @@ impl Shared {
     }
 }
 
-/// Records that another has appended.
+/// Records that the leader has appended.
 #[derive(Default)]
 struct New(Vec<Record>);
 
@@ -105,7 +105,8 @@ impl Replay for New {
 }
 
 impl Worker {
-    /// Follows the journal until it is ours to append to. False if told to stop before.
+    /// Follows the journal until this orchestrator may append to it. Returns false when stopped
+    /// first.
     pub(super) fn follow(&mut self) -> bool {
         loop {
             match self.look() {
@@ -125,21 +126,20 @@ impl Worker {
         }
     }
 
-    /// Reads what is new and asks to lead. Whatever was appended until the lock was ours is
-    /// read too.
+    /// Reads new records and tries to become the leader. On success, also reads what was appended
+    /// until the lock was taken.
     fn look(&mut self) -> Result<Lead, JournalError> {
         if self.loaded {
             self.read_on()?;
         } else {
-            let policy = self.shared.swarm.read().unwrap_or_else(PoisonError::into_inner).policy.clone();
+            let policy = self.shared.pair.shown().policy.clone();
             let mut restored = super::restore::Restored::empty(policy);
             self.journal.load(&mut restored)?;
             self.last_snapshot = restored.snapshot;
             let seq = restored.swarm.seq;
-            let mut swarm = self.shared.swarm.write().unwrap_or_else(PoisonError::into_inner);
-            *swarm = restored.swarm;
-            self.shared.credentials.renew(&swarm);
-            drop(swarm);
+            *self.shared.pair.hidden() = restored.swarm.clone();
+            self.shared.pair.turn(|swarm, _| *swarm = restored.swarm);
+            self.shared.credentials.renew(&self.shared.pair.shown());
             self.shared.committed.send_replace(seq);
             self.loaded = true;
         }
@@ -153,20 +153,19 @@ impl Worker {
     fn read_on(&mut self) -> Result<(), JournalError> {
         let mut new = New::default();
         self.journal.follow(&mut new)?;
-        let mut swarm = self.shared.swarm.write().unwrap_or_else(PoisonError::into_inner);
-        for record in &new.0 {
-            swarm.apply(record);
-        }
-        self.shared.credentials.follow(&swarm, new.0.iter().map(|r| &r.event));
-        let seq = swarm.seq;
-        drop(swarm);
-        if !new.0.is_empty() {
-            self.shared.committed.send_replace(seq);
-        }
+        let Some(last) = new.0.last() else { return Ok(()) };
+        let apply = |swarm: &mut Swarm| new.0.iter().for_each(|record| swarm.apply(record));
+        apply(&mut self.shared.pair.hidden());
+        self.shared.pair.turn(|swarm, shown| {
+            apply(swarm);
+            batch::share_plans(&new.0, swarm, shown);
+        });
+        self.shared.credentials.follow(&self.shared.pair.shown(), new.0.iter().map(|r| &r.event));
+        self.shared.committed.send_replace(last.seq);
         Ok(())
     }
 
-    /// Tells everybody who asks until the next look who leads. False if told to stop.
+    /// Until the next look, refuses commands and names the leader. Returns false when stopped.
     fn send_away(&mut self) -> bool {
         let end = Instant::now() + LOOK;
         loop {
@@ -177,15 +176,18 @@ impl Worker {
                     answer();
                     continue;
                 }
-                Ok(Message::Policy(policy)) => {
-                    self.shared.swarm.write().unwrap_or_else(PoisonError::into_inner).policy = *policy;
+                Ok(Message::Policy { policy, answer }) => {
+                    self.shared.pair.hidden().policy = (*policy).clone();
+                    self.shared.pair.turn(|swarm, _| swarm.policy = *policy);
+                    // The caller may be gone.
+                    let _ = answer.send(Ok(Reply::Done));
                     continue;
                 }
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
                 Err(RecvTimeoutError::Timeout) => return true,
             };
             let role = self.shared.role.borrow().clone();
-            // A caller that has gone needs no answer.
+            // The caller may be gone.
             let _ = answer.send(Err(self.shared.refusal(role)));
         }
     }
@@ -211,7 +213,7 @@ impl Worker {
         });
     }
 
-    /// Why a batch was not kept. If somebody else leads this ends the worker.
+    /// Why a batch was not kept. Marks the worker as deposed if another orchestrator leads.
     pub(super) fn fallen(&mut self, error: JournalError) -> EngineError {
         match error {
             JournalError::Deposed { by } => {

@@ -1,4 +1,4 @@
-//! When the engine last looked at what time alone changes, and what it changed.
+//! The engine's own pass: when it last considered the passage of time, and what that changed.
 
 use super::{Engine, Shared};
 use std::{collections::BTreeMap, sync::PoisonError};
@@ -6,7 +6,7 @@ use swarm_common::wire::view::PassView;
 use swarm_core::{Event, Record};
 
 impl Engine {
-    /// The engine's own pass; `None` before its first.
+    /// The engine's own pass; `None` before its first run.
     #[must_use]
     pub fn upkeep(&self) -> Option<PassView> {
         self.shared.upkeep.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -14,7 +14,7 @@ impl Engine {
 }
 
 impl Shared {
-    /// A pass has run and led to these records.
+    /// Notes that the pass ran and produced these records.
     pub(super) fn note_upkeep(&self, records: &[Record]) {
         let now = self.now();
         let mut noted = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
@@ -28,8 +28,7 @@ impl Shared {
     }
 }
 
-/// What happened, by the names that events have in the journal: `2 attempt lost, 1 drone
-/// went offline`.
+/// Counts events by their names in the journal: `2 attempt lost, 1 drone went offline`.
 fn words(records: &[Record]) -> String {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for record in records {

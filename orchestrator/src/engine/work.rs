@@ -1,75 +1,70 @@
 //! The engine's thread: batch, decide, append, answer.
 
 use super::{
-    Answer, EngineError, Message, Role, Shared,
+    EngineError, Message, Role, Shared,
+    batch::{self, Batch},
     claims::{Next, Parked},
     drift::Drift,
 };
-use crate::journal::{Journal, JournalError, Moves, Shown};
+use crate::journal::{Journal, JournalError, Shown};
 use std::{
     sync::{
-        Arc, PoisonError, RwLockWriteGuard,
+        Arc,
         atomic::Ordering,
         mpsc::{Receiver, RecvTimeoutError},
     },
     time::{Duration, Instant},
 };
-use swarm_core::{Command, Record, Reply, Request, Swarm};
+use swarm_core::{Command, Policy, Reply, Request, Swarm};
 
-/// Commands decided before they are written together.
+/// How many waiting messages are added to a batch.
 const BATCH: usize = 1024;
 
-/// How often time alone is looked at while it may change something at any moment.
+/// How often the passage of time is considered while it may change something at any moment.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How often at least, when nothing is to be expected.
+/// The same when nothing is due sooner.
 const REST: Duration = Duration::from_secs(10);
 
-/// A pass that comes later than this was held up by more than work.
+/// A tick later than this was not delayed by work: the process or the machine was suspended.
 const STANDSTILL: Duration = Duration::from_secs(5);
 
-/// Events between two snapshots, if there is a pause to make one.
+/// Events between two snapshots that are taken while the engine is idle.
 const SNAPSHOT_EVERY: u64 = 10_000;
 
-/// Events after which one is made in the middle of work: it holds everybody up, and so many
-/// are replayed in half a second.
+/// Events after which a snapshot is taken under load. It delays all commands, so it is rare:
+/// replaying this many events at a start takes half a second.
 const SNAPSHOT_AT_LEAST_EVERY: u64 = 50_000;
 
-/// How long to wait when it is not known whether somebody else leads.
+/// How long commands are refused when it is unknown who leads, before checking again.
 const UNSURE: Duration = Duration::from_millis(100);
 
-/// The longest pause between two tries to write a batch.
+/// Longest pause between two attempts to write a batch.
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
 
-/// The thread's state.
+/// State of the engine's thread.
 pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) journal: Box<dyn Journal>,
     pub(super) waiting: Receiver<Message>,
     parked: Vec<Parked>,
+    /// The policy for the next batch.
+    policy: Option<Policy>,
     last_tick: Instant,
     drift: Drift,
     pub(super) last_snapshot: u64,
-    /// The queue as the journal shows it, if it does.
+    /// The queue as the journal shows it, if the journal supports that.
     shown: Option<Shown>,
-    /// Whether the journal was read.
+    /// Whether the journal has been read.
     pub(super) loaded: bool,
     stopping: bool,
-    /// Another leads now: nothing may be said or written any more.
+    /// Another orchestrator leads now: nothing may be answered or written any more.
     pub(super) deposed: bool,
 }
 
-/// What one round has decided and not yet written.
-#[derive(Default)]
-struct Batch {
-    records: Vec<Record>,
-    moves: Moves,
-    answers: Vec<(Answer, Result<Reply, EngineError>)>,
-}
-
 impl Worker {
-    /// A worker at the beginning. `last_snapshot` is the event of the newest snapshot, if
-    /// the journal was read.
+    /// Creates a worker. `last_snapshot` is the event of the newest snapshot, `None` if the journal
+    /// could not be read.
     pub(super) fn new(
         shared: Arc<Shared>,
         journal: Box<dyn Journal>,
@@ -78,6 +73,7 @@ impl Worker {
     ) -> Self {
         Self {
             parked: Vec::new(),
+            policy: None,
             last_tick: Instant::now(),
             drift: Drift::default(),
             last_snapshot: last_snapshot.unwrap_or(0),
@@ -91,8 +87,8 @@ impl Worker {
         }
     }
 
-    /// Follows until it leads, then works until it is told to stop, every handle is gone,
-    /// or somebody else leads.
+    /// Follows the journal until this orchestrator leads, then works until it is stopped, every
+    /// handle is dropped, or another orchestrator leads.
     pub(super) fn run(mut self) {
         if !self.follow() {
             return;
@@ -121,7 +117,7 @@ impl Worker {
             self.write(batch);
         }
         for parked in self.parked.drain(..) {
-            // A caller that has gone needs no answer.
+            // The caller may be gone.
             let _ = parked.answer.send(Err(EngineError::Stopped));
         }
         if !self.deposed {
@@ -132,12 +128,12 @@ impl Worker {
         }
     }
 
-    /// Notes the start; from then on this orchestrator leads.
+    /// Records the start; from then on this orchestrator leads.
     fn begin(&mut self) {
         let shared = Arc::clone(&self.shared);
-        let mut swarm = shared.swarm.write().unwrap_or_else(PoisonError::into_inner);
+        let mut swarm = shared.pair.hidden();
         shared.catch_up(swarm.at);
-        // Whatever happened before us.
+        // Earlier events may have changed an index.
         shared.indexed.store(swarm.seq, Ordering::Release);
         let mut batch = Batch::default();
         if self.journal.may_lack() && swarm.seq > 0 {
@@ -146,7 +142,7 @@ impl Worker {
             );
             let _ = self.handle(&mut swarm, &mut batch, Command::SkipIds, None);
         }
-        // Starting is never refused.
+        // This command is never refused.
         let _ = self.handle(&mut swarm, &mut batch, Command::StartOrchestrator, None);
         drop(swarm);
         if self.write(batch) {
@@ -154,11 +150,11 @@ impl Worker {
         }
     }
 
-    /// How long nothing happens unless someone asks.
+    /// How long to wait for a message before time alone may change something.
     fn pause(&self) -> Duration {
         let now = self.shared.now();
-        let due = self.shared.swarm.read().unwrap_or_else(PoisonError::into_inner).next_due();
-        // Whether it still leads has to be looked at, too.
+        let due = self.shared.pair.shown().next_due();
+        // A shared journal also needs a regular check that this orchestrator still leads.
         let due = due.filter(|_| !self.journal.is_shared());
         let every = due.map_or(TICK, |due| Duration::from_millis(due.since(now)).clamp(TICK, REST));
         let tick = every.saturating_sub(self.last_tick.elapsed());
@@ -166,11 +162,15 @@ impl Worker {
         deadlines.fold(tick, Duration::min)
     }
 
-    /// Decides everything that waits, then looks again at the claims that had no work.
+    /// Decides all messages, then retries the parked claims.
     fn decide(&mut self, messages: Vec<Message>) -> Batch {
         let shared = Arc::clone(&self.shared);
-        let mut swarm = shared.swarm.write().unwrap_or_else(PoisonError::into_inner);
+        let mut swarm = shared.pair.hidden();
         let mut batch = Batch::default();
+        batch.policy = batch::newest_policy(&messages).cloned().or(self.policy.take());
+        if let Some(policy) = &batch.policy {
+            swarm.policy.clone_from(policy);
+        }
         for message in messages {
             match message {
                 Message::Submit { command, key, answer } => {
@@ -190,7 +190,7 @@ impl Worker {
                     self.try_claim(&mut swarm, &mut batch, claim);
                 }
                 Message::Pulse(answer) => answer(),
-                Message::Policy(policy) => swarm.policy = *policy,
+                Message::Policy { answer, .. } => batch.answers.push((answer, Ok(Reply::Done))),
                 Message::Stop => self.stopping = true,
             }
         }
@@ -201,18 +201,18 @@ impl Worker {
             let before = batch.records.len();
             if silence > REST + STANDSTILL {
                 let for_ms = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
-                tracing::warn!(for_ms, "stood still; drones have as much longer to be heard");
-                // Neither is refused.
+                tracing::warn!(for_ms, "the orchestrator stood still; drones get as much more time");
+                // These two commands are never refused.
                 let _ = self.handle(&mut swarm, &mut batch, Command::NoteStandstill { for_ms }, None);
             }
             if let Some(by_ms) = self.drift.look(self.shared.now(), self.shared.clock.wall(), self.last_tick)
             {
-                tracing::warn!(by_ms, "the machine's clock was set; times go by it from now on");
+                tracing::warn!(by_ms, "the machine's clock was set; the orchestrator's times follow it");
                 let _ = self.handle(&mut swarm, &mut batch, Command::SetClock { by_ms }, None);
                 self.dismiss(&mut batch, "the clock was set", |_| true);
                 self.shared.offset_ms.fetch_add(by_ms, Ordering::Relaxed);
             }
-            // Maintaining is never refused.
+            // This command is never refused.
             let _ = self.handle(&mut swarm, &mut batch, Command::Maintain, None);
             self.shared.note_upkeep(&batch.records[before..]);
         }
@@ -238,7 +238,7 @@ impl Worker {
         batch
     }
 
-    /// Answers parked claims that need not wait any longer.
+    /// Answers the parked claims selected by `which`, without work.
     fn dismiss(&mut self, batch: &mut Batch, reason: &str, which: impl FnMut(&Parked) -> bool) {
         let (dismissed, rest): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.parked).into_iter().partition(which);
@@ -246,7 +246,7 @@ impl Worker {
         batch.answers.extend(dismissed.into_iter().map(|claim| claim.dismissed(reason)));
     }
 
-    fn try_claim(&mut self, swarm: &mut RwLockWriteGuard<'_, Swarm>, batch: &mut Batch, claim: Parked) {
+    fn try_claim(&mut self, swarm: &mut Swarm, batch: &mut Batch, claim: Parked) {
         if claim.is_abandoned() {
             return;
         }
@@ -260,48 +260,51 @@ impl Worker {
 
     fn handle(
         &self,
-        swarm: &mut RwLockWriteGuard<'_, Swarm>,
+        swarm: &mut Swarm,
         batch: &mut Batch,
         command: Command,
         key: Option<String>,
     ) -> Result<Reply, EngineError> {
-        // It spreads retries; without it they come together, which is no harm.
+        // Entropy spreads retries; without it they only coincide.
         let entropy = getrandom::u64().unwrap_or_default();
         let request = Request { now: self.shared.now(), entropy, key, command };
         let (records, reply) = swarm.handle(&request)?;
-        self.shared.credentials.follow(swarm, records.iter().map(|r| &r.event));
         if let Some(last) = records.iter().rfind(|r| r.event.changes_index()) {
             self.shared.indexed.store(last.seq, Ordering::Release);
         }
-        batch.records.extend(records.into_iter().filter(|r| r.event.is_durable()));
+        batch.extend(records);
         Ok(reply)
     }
 
-    /// Appends a batch, however long that takes, then answers. Whether it was kept.
-    fn write(&mut self, batch: Batch) -> bool {
-        if let Err(error) = self.append(&batch) {
-            for (answer, _) in batch.answers {
-                // What is not written was not done.
-                let _ = answer.send(Err(error.clone()));
+    /// Appends a batch, retrying as long as it takes, then shows it and answers. Returns whether it
+    /// was kept.
+    fn write(&mut self, mut batch: Batch) -> bool {
+        let kept = self.append(&batch);
+        if let Err(error) = &kept {
+            // A batch that is not written has not happened.
+            batch.answers.drain(..).for_each(|(answer, _)| _ = answer.send(Err(error.clone())));
+            if !batch.records.is_empty() {
+                return false;
             }
-            return false;
+            // A batch without records has nothing to lose: both sides still get its other changes.
         }
+        self.shared.pair.show();
+        self.shared.credentials.follow(&self.shared.pair.shown(), batch.records.iter().map(|r| &r.event));
         if let Some(last) = batch.records.last() {
             self.shared.committed.send_replace(last.seq);
         }
         if let Some(last) = batch.records.iter().rfind(|r| r.event.may_change_hosts()) {
             self.shared.hosts.send_replace(last.seq);
         }
-        for (answer, reply) in batch.answers {
-            // A caller that has gone finds its answer when it repeats its command.
-            let _ = answer.send(reply);
-        }
-        // Better in a pause, but not put off for ever.
+        // A caller that is gone gets its answer by repeating the command.
+        batch.answers.drain(..).for_each(|(answer, reply)| _ = answer.send(reply));
+        self.shared.pair.follow(|swarm, shown| batch.apply(swarm, shown));
+        // Better done while idle, but not postponed for ever.
         self.keep_snapshot(SNAPSHOT_AT_LEAST_EVERY);
-        true
+        kept.is_ok()
     }
 
-    /// Makes a batch durable. Without records it is enough that nobody else leads.
+    /// Makes a batch durable. Without records, only checks that this orchestrator still leads.
     fn append(&mut self, batch: &Batch) -> Result<(), EngineError> {
         let Some(first) = batch.records.first() else {
             return self.journal.held().map_err(|error| self.fallen(error));
@@ -323,20 +326,20 @@ impl Worker {
         Ok(())
     }
 
-    /// Tells everybody who asks in the meantime why nothing can be decided.
+    /// Refuses commands with `error` for the length of `pause`.
     fn turn_away(&mut self, pause: Duration, error: &JournalError) {
         let end = Instant::now() + pause;
         while let Ok(message) = self.waiting.recv_timeout(end.saturating_duration_since(Instant::now())) {
             let answer = match message {
                 Message::Submit { answer, .. } | Message::Claim { answer, .. } => answer,
                 Message::Pulse(answer) => {
-                    // Waiting for a disk is no reason to be restarted.
+                    // A slow disk is no reason for the watchdog to restart the process.
                     answer();
                     continue;
                 }
-                Message::Policy(policy) => {
-                    let mut swarm = self.shared.swarm.write().unwrap_or_else(PoisonError::into_inner);
-                    swarm.policy = *policy;
+                Message::Policy { policy, answer } => {
+                    self.policy = Some(*policy);
+                    let _ = answer.send(Ok(Reply::Done));
                     continue;
                 }
                 Message::Stop => {
@@ -365,12 +368,11 @@ impl Worker {
         });
     }
 
-    /// Keeps a snapshot if so many events came since the last.
+    /// Takes a snapshot if at least `events` events followed the last.
     fn keep_snapshot(&mut self, events: u64) {
-        let swarm = self.shared.swarm.read().unwrap_or_else(PoisonError::into_inner);
+        let swarm = self.shared.pair.shown();
         let seq = swarm.seq;
-        // What is not journaled must not be kept either.
-        if seq < self.last_snapshot + events || seq != *self.shared.committed.borrow() {
+        if seq < self.last_snapshot + events {
             return;
         }
         let state = serde_json::to_string(&*swarm);
@@ -380,14 +382,14 @@ impl Worker {
             .and_then(|s| self.journal.snapshot(seq, &s).map_err(|e| e.to_string()));
         match kept {
             Ok(()) => self.last_snapshot = seq,
-            // A start then replays more; nothing is lost.
+            // The next start only replays more.
             Err(error) => tracing::warn!(error, "no snapshot could be kept"),
         }
     }
 }
 
 impl Drop for Worker {
-    /// A defect ends the engine in the middle of something. That must not look like health.
+    /// A panic ends the engine in the middle of its work. That must be reported, not look healthy.
     fn drop(&mut self) {
         if std::thread::panicking() {
             let what = "the engine broke off by a defect, see the log; restart the orchestrator";

@@ -1,5 +1,5 @@
-//! `[healing]` of the configuration: which machines healing may reach, what it may do there,
-//! and its numbers.
+//! The `[healing]` section of the configuration: which machines the healer may reach, what it may
+//! do there, and its time and attempt limits.
 
 use serde::Deserialize;
 use std::{
@@ -10,47 +10,46 @@ use std::{
 use swarm_common::name::Name;
 use swarm_core::heal::{HealPolicy, Reach, RebootRule};
 
-/// From the end of a step in the shell to its report in the journal, generously.
+/// Generous bound for the time from the end of a step to its report in the journal.
 const REPORT_MS: u64 = 30_000;
 
-/// `[healing]`: bringing silent drones back over SSH. Times are milliseconds.
+/// `[healing]`: recovery of silent drones over SSH. Times are in milliseconds.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Healing {
-    /// Host keys of the machines, as OpenSSH writes them. Default `ssh_known_hosts` in the
-    /// state directory.
-    pub known_hosts: Option<PathBuf>,
-    /// The private key to log in with, without a passphrase. Default `ssh_key` in the state
+    /// Host keys of the machines in OpenSSH format. Default: `ssh_known_hosts` in the state
     /// directory.
+    pub known_hosts: Option<PathBuf>,
+    /// Private key for the login, without a passphrase. Default: `ssh_key` in the state directory.
     pub key_file: Option<PathBuf>,
-    /// The longest time until a machine has let us in. Default 10000.
+    /// Time limit for connecting and logging in. Default: 10000.
     pub connect_ms: u64,
-    /// The longest time of one command there. Default 60000.
+    /// Time limit for one remote command. Default: 60000.
     pub exec_ms: u64,
-    /// The longest time of a whole step but the reboot. Default 90000.
+    /// Time limit for a whole step, except a reboot. Default: 90000.
     pub step_ms: u64,
-    /// A drone that is offline for this long is probed for the first time. Default 60000.
+    /// How long a drone is offline before its first probe. Default: 60000.
     pub patience_ms: u64,
-    /// Vain tries to reach a machine before it is given up. Default 5.
+    /// Failed attempts to reach a machine before healing gives up. Default: 5.
     pub probes: u32,
-    /// Restarts of the service before it is killed. Default 2.
+    /// Restarts of the service before it is killed. Default: 2.
     pub restarts: u32,
-    /// After each step a drone has this long to be heard again. Default 180000.
+    /// How long a drone may take to report again after a step. Default: 180000.
     pub recover_ms: u64,
-    /// A machine that reboots has this long to be back. Default 600000.
+    /// How long a machine may take to reboot. Default: 600000.
     pub reboot_ms: u64,
-    /// A drone that was heard again for this long starts at the bottom of the ladder.
-    /// Default 1800000.
+    /// How long a drone must keep reporting before its next healing starts at the first step again.
+    /// Default: 1800000.
     pub calm_ms: u64,
-    /// Restarts and kills of one drone's service within a day. Default 6.
+    /// Maximum restarts and kills of one drone's service per day. Default: 6.
     pub restarts_per_drone: u32,
-    /// Restarts and kills in the whole swarm within an hour. Default 10.
+    /// Maximum restarts and kills in the whole swarm per hour. Default: 10.
     pub restarts_per_hour: u32,
-    /// Reboots of one machine within a day. Default 1.
+    /// Maximum reboots of one machine per day. Default: 1.
     pub reboots_per_drone: u32,
-    /// Reboots in the whole swarm within a day. Default 3.
+    /// Maximum reboots in the whole swarm per day. Default: 3.
     pub reboots_per_day: u32,
-    /// `[healing.drone.NAME]`: the machines. A drone that has none is not healed.
+    /// `[healing.drone.NAME]`: the machines. Drones not listed here are not healed.
     pub drone: BTreeMap<Name, Host>,
 }
 
@@ -58,30 +57,30 @@ pub struct Healing {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Host {
-    /// Its name or address in the network.
+    /// Host name or IP address.
     pub address: String,
-    /// Port of its sshd. Default 22.
+    /// SSH port. Default: 22.
     #[serde(default = "default_port")]
     pub port: u16,
-    /// Who to log in as. Default `root`; another user needs `sudo` without a password.
+    /// Login user. Default: `root`; any other user needs passwordless `sudo`.
     #[serde(default = "default_user")]
     pub user: String,
-    /// Whether it may be rebooted: `never` (default), `ask` or `allow`.
+    /// Whether the machine may be rebooted: `never` (default), `ask` or `allow`.
     #[serde(default)]
     pub reboot: RebootRule,
-    /// It is never rebooted, whatever an admin confirms. Default false.
+    /// Never reboot the machine, even if an administrator confirms it. Default: false.
     #[serde(default)]
     pub protected: bool,
-    /// What runs the service there: `auto` (default), `openrc` or `systemd`.
+    /// The service manager: `auto` (default), `openrc` or `systemd`.
     #[serde(default)]
     pub service: ServiceManager,
 }
 
-/// What runs a machine's services.
+/// The service manager of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ServiceManager {
-    /// Whichever is found there.
+    /// Detected on the machine.
     #[default]
     Auto,
     /// `rc-service`.
@@ -123,7 +122,7 @@ impl Default for Healing {
 }
 
 impl Healing {
-    /// The core's numbers.
+    /// The corresponding policy of the core.
     #[must_use]
     pub fn policy(&self) -> HealPolicy {
         let reach = |host: &Host| Reach { reboot: host.reboot, protected: host.protected };
@@ -144,10 +143,10 @@ impl Healing {
         }
     }
 
-    /// What the types cannot tell.
+    /// Checks what the types cannot express.
     ///
     /// # Errors
-    /// What is wrong, and what to do.
+    /// What is wrong, and what to do about it.
     pub fn check(&self) -> Result<(), String> {
         let numbers = [
             ("connect_ms", self.connect_ms),
@@ -187,13 +186,13 @@ impl Healing {
         self.known_hosts.clone().unwrap_or_else(|| state_dir.join("ssh_known_hosts"))
     }
 
-    /// The file with our key.
+    /// The file with the private key.
     #[must_use]
     pub fn key_file(&self, state_dir: &Path) -> PathBuf {
         self.key_file.clone().unwrap_or_else(|| state_dir.join("ssh_key"))
     }
 
-    /// The longest time of a whole step but the reboot.
+    /// Time limit for a whole step, except a reboot.
     #[must_use]
     pub fn step(&self) -> Duration {
         Duration::from_millis(self.step_ms)

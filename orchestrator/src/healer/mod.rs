@@ -1,7 +1,7 @@
-//! The pass that heals: asks the core which steps are due, announces, takes and reports
-//! them. It decides nothing; [`swarm_core::heal`] does.
+//! The healing pass: asks the core which steps are due, announces them, carries them out and
+//! reports the results. All decisions are made by [`swarm_core::heal`].
 //!
-//! [`pass`] is one step, [`remote`] what is said to machines, [`ssh`] how.
+//! [`pass`] carries out one step, [`remote`] defines the commands, [`mod@ssh`] runs them.
 
 pub mod config;
 pub mod pass;
@@ -25,13 +25,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// What it is called in the list of passes.
+/// Name in the list of passes.
 const NAME: &str = "healer";
 
-/// From one look at the state to the next, and between tries to report.
+/// Interval between passes, and between attempts to report a result.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// The pass.
+/// The healing pass.
 pub struct Healer {
     engine: Engine,
     passes: Arc<Passes>,
@@ -39,14 +39,14 @@ pub struct Healer {
 }
 
 impl Healer {
-    /// A healer that heals as `live` says at the time.
+    /// Creates the healer; it uses the current configuration in `live`.
     #[must_use]
     pub fn new(engine: Engine, passes: Arc<Passes>, live: watch::Receiver<Arc<Config>>) -> Self {
         Self { engine, passes, live }
     }
 
-    /// Heals until the orchestrator stops. Steps that are being taken then are dropped: the
-    /// core judges them again once their time is over.
+    /// Runs until the orchestrator stops. Steps in progress are then dropped: the core judges them
+    /// after their time limit.
     pub async fn run(self, stopping: CancellationToken) {
         let mut steps = JoinSet::new();
         let mut busy: HashMap<task::Id, DroneId> = HashMap::new();
@@ -110,7 +110,7 @@ fn ssh(config: &Config) -> Ssh {
     }
 }
 
-/// Announces a step, takes it and reports it. What was done, in a few words.
+/// Announces a step, carries it out and reports it. Returns a short description of what was done.
 async fn heal_one<R: Remote>(
     engine: &Engine,
     remote: &R,
@@ -120,7 +120,8 @@ async fn heal_one<R: Remote>(
 ) -> Option<String> {
     let step = order.step;
     if let Err(error) = engine.submit(Command::BeginHealing { drone, step }, None).await {
-        // Things have changed since we looked; or the journal is stuck, and then nothing is done.
+        // The state has changed in the meantime, or the journal is unavailable; do nothing in
+        // either case.
         tracing::debug!(%drone, %step, %error, "a step of healing is not begun");
         return None;
     }

@@ -1,8 +1,8 @@
-//! One step of healing, from login to outcome.
+//! One healing step, from login to outcome.
 //!
-//! Before anything is done the machine has to prove that it is the one that enrolled: an
-//! address that somebody else got meanwhile, or a port that a router forwards elsewhere, has
-//! the wrong machine id, and is left alone.
+//! Before anything is done, the machine's id must match the one at enrolment. An address that was
+//! reassigned, or a port that is forwarded elsewhere, leads to a machine with another id, which is
+//! left alone.
 
 use super::{
     config::Host,
@@ -12,32 +12,32 @@ use std::time::Duration;
 use swarm_common::state::{HealOutcome, HealStep};
 use tokio::time::{Instant, sleep, timeout};
 
-/// From one look for a machine that reboots to the next.
+/// Interval between checks for a rebooting machine.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// What is to be done.
+/// A step to carry out.
 #[derive(Debug, Clone)]
 pub struct Order {
-    /// Which step.
+    /// The step.
     pub step: HealStep,
-    /// Where.
+    /// The machine.
     pub host: Host,
     /// The machine's id at enrolment.
     pub machine_id: String,
-    /// The longest time of a step.
+    /// Time limit for the step.
     pub step_limit: Duration,
-    /// A machine that reboots has this long to be back.
+    /// Time limit for a reboot.
     pub reboot_limit: Duration,
 }
 
-/// How it ended.
+/// The result of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// How.
+    /// The outcome for the journal.
     pub outcome: HealOutcome,
-    /// What was seen, in one line.
+    /// What was observed, in one line.
     pub detail: String,
-    /// The machine's boot id, if it proved to be the right one.
+    /// The machine's boot id, if its identity was verified.
     pub boot_id: Option<String>,
 }
 
@@ -47,8 +47,8 @@ impl From<Fault> for Report {
     }
 }
 
-/// Takes a step. Nothing once `wanted` says no, which is asked last before the machine is
-/// touched: the drone may be heard while we log in.
+/// Carries out a step. Does nothing if `wanted` returns false, which is checked right before the
+/// machine is touched, because the drone may start reporting during the login.
 pub async fn take<R: Remote>(remote: &R, order: &Order, wanted: impl Fn() -> bool + Send) -> Option<Report> {
     let acted = match timeout(order.step_limit, act(remote, order, &wanted)).await {
         Ok(acted) => acted?,
@@ -95,7 +95,7 @@ async fn act<R: Remote>(remote: &R, order: &Order, wanted: &(impl Fn() -> bool +
     Some(Report { outcome, detail, boot_id })
 }
 
-/// The machine's boot id, if it is the machine that is meant.
+/// Verifies the machine's identity and returns its boot id.
 async fn prove<S: Session>(session: &mut S, order: &Order) -> Result<String, Fault> {
     let said = session.run(Script::WhoAreYou).await?.output;
     let value = |name: &str| said.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
@@ -128,8 +128,7 @@ fn judge(step: HealStep, ended: &Ended) -> (HealOutcome, String) {
     }
 }
 
-/// Whether the machine has booted anew says its boot id, never the connection that broke:
-/// that breaks as well when nothing rebooted.
+/// Waits for the machine's boot id to change. A broken connection does not prove a reboot.
 async fn await_boot<R: Remote>(
     remote: &R,
     order: &Order,

@@ -1,29 +1,30 @@
-//! What healing says to a machine, and what may come back: the seam to SSH.
+//! The commands that healing runs on a machine and their results; the interface that [`mod@super::ssh`]
+//! implements.
 //!
-//! The commands are these and no others. They are constants, so nothing that came over the
-//! network can ever be part of one.
+//! These are the only commands. They are constants, so data from the network can never become part
+//! of one.
 
 use super::config::{Host, ServiceManager};
 use swarm_common::state::HealOutcome;
 
-/// Exit code of our scripts when no service manager is there.
+/// Exit code of the scripts if no service manager is found.
 pub const NO_SERVICE: u32 = 113;
 
-/// One of the commands.
+/// A remote command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Script {
-    /// Who the machine is: `machine=` and `boot=`, one a line.
+    /// Print the machine's identity: `machine=` and `boot=`, one per line.
     WhoAreYou,
     /// Restart the service.
     Restart(ServiceManager),
-    /// Kill the service and all it started, then start it.
+    /// Kill the service and all its processes, then start it.
     KillAndStart(ServiceManager),
     /// Reboot the machine.
     Reboot,
 }
 
-// In one quoted argument of `sh`, as the login shell may be another one. sshd's PATH may lack
-// the directories of administration.
+// A single quoted argument of `sh`, because the login shell may be another one. sshd's PATH may
+// lack the sbin directories.
 macro_rules! script {
     ($($part:expr),+) => {
         concat!(
@@ -66,8 +67,9 @@ macro_rules! systemd_kill {
     };
 }
 
-// The supervisor, which would start another, then the drone, whoever is its parent by now; and where
-// OpenRC has a cgroup for the service, all in it. The builds of a drone end with it.
+// Kills everything in the service's cgroup, if OpenRC has one; then the supervisor, which would
+// start another drone, and then the drone, whatever its parent is by now. The drone's builds end
+// with it.
 macro_rules! openrc_kill {
     () => {
         "c=/sys/fs/cgroup/openrc.swarm-drone/cgroup.kill; \
@@ -101,49 +103,49 @@ impl Script {
     }
 }
 
-/// Why something did not come about.
+/// Why an operation failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub struct Fault {
-    /// Which kind.
+    /// The kind of failure.
     pub outcome: HealOutcome,
-    /// In one line.
+    /// A one-line description.
     pub detail: String,
 }
 
 impl Fault {
-    /// A fault of this kind.
+    /// A fault with this outcome and description.
     pub fn new(outcome: HealOutcome, detail: impl Into<String>) -> Self {
         Self { outcome, detail: detail.into() }
     }
 }
 
-/// A command that ended.
+/// A completed command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
-    /// Its exit code.
+    /// The exit code.
     pub code: u32,
-    /// The beginning of what it wrote.
+    /// The beginning of its standard output.
     pub output: String,
-    /// The beginning of its errors.
+    /// The beginning of its standard error.
     pub errors: String,
 }
 
-/// The way to machines.
+/// Access to machines.
 pub trait Remote: Send + Sync + 'static {
-    /// A machine that has let us in and has the host key that we know.
+    /// A connection to a machine whose host key is known and that accepted the login.
     type Session: Session;
 
     /// Logs in.
     ///
     /// # Errors
-    /// It cannot be reached, is not the one that we know, or does not let us in.
+    /// The machine cannot be reached, has an unexpected host key, or refuses the login.
     fn open(&self, host: &Host) -> impl Future<Output = Result<Self::Session, Fault>> + Send;
 }
 
-/// A machine that has let us in.
+/// A connection that is logged in.
 pub trait Session: Send {
-    /// Runs a command and waits for its end.
+    /// Runs a command and waits for it to end.
     ///
     /// # Errors
     /// It did not end in time, or the connection broke.

@@ -1,5 +1,5 @@
-//! SSH, with host keys that must be known and a time-out on everything: russh itself waits
-//! for ever. The only module that knows russh.
+//! SSH with known host keys only and a time limit on every operation, because russh itself waits
+//! forever. This is the only module that depends on russh.
 
 use super::{
     config::Host,
@@ -22,38 +22,38 @@ use std::{
 use swarm_common::{config::secret::read_private, state::HealOutcome};
 use tokio::{net::TcpStream, time::timeout};
 
-/// What is kept of a command's output and of its errors, in bytes.
+/// How much of a command's output and errors is kept, in bytes.
 const KEPT: usize = 4096;
 
-/// A connection that nobody holds any more ends after this much silence.
+/// Inactivity after which an abandoned connection is closed.
 const IDLE: Duration = Duration::from_secs(180);
 
-/// SSH with our key and our list of host keys.
+/// SSH settings.
 #[derive(Debug, Clone)]
 pub struct Ssh {
-    /// Host keys.
+    /// The file with known host keys.
     pub known_hosts: PathBuf,
-    /// Our key.
+    /// The file with the private key.
     pub key_file: PathBuf,
-    /// The longest time until a machine has let us in.
+    /// Time limit for connecting and logging in.
     pub connect: Duration,
-    /// The longest time of one command.
+    /// Time limit for one command.
     pub exec: Duration,
 }
 
-/// A machine that has let us in.
+/// A connection that is logged in.
 pub struct SshSession {
     handle: Handle<Verifier>,
     place: String,
     exec: Duration,
 }
 
-/// Compares a machine's host key with those that we know.
+/// Compares a machine's host key with the known ones.
 struct Verifier {
     known: Vec<PublicKey>,
     place: String,
     known_hosts: PathBuf,
-    /// Why the key was not accepted, for whoever connects.
+    /// Why the key was rejected, for the caller that connects.
     refused: Arc<Mutex<Option<Fault>>>,
 }
 
@@ -165,7 +165,7 @@ fn known_keys(address: &str, port: u16, file: &Path) -> Result<Vec<PublicKey>, F
     Ok(keys.into_iter().map(|(_, key)| key).collect())
 }
 
-/// A machine has keys of several kinds: ask for one of those that we know.
+/// A machine has host keys of several types: prefer those that are known.
 fn preferring(known: &[PublicKey]) -> Preferred {
     let preferred = Preferred::default();
     let (first, rest): (Vec<Algorithm>, Vec<Algorithm>) =
@@ -197,7 +197,7 @@ impl Session for SshSession {
 }
 
 impl SshSession {
-    /// Nothing if the channel closed before the command's end was told.
+    /// `None` if the channel closed before the exit status arrived.
     async fn exec(&mut self, script: Script) -> Result<Option<Ended>, russh::Error> {
         let mut channel = self.handle.channel_open_session().await?;
         channel.exec(true, script.text()).await?;
@@ -207,7 +207,7 @@ impl SshSession {
                 ChannelMsg::Data { data } => keep(&mut output, &data),
                 ChannelMsg::ExtendedData { data, .. } => keep(&mut errors, &data),
                 ChannelMsg::ExitStatus { exit_status } => code = Some(exit_status),
-                // What a shell makes of a signal is above 128.
+                // Shells report a signal as an exit code above 128.
                 ChannelMsg::ExitSignal { .. } => code = Some(128),
                 _ => {}
             }

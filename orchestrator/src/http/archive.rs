@@ -1,5 +1,5 @@
-//! Archives by the digest of their content, as bodies: taken piece by piece, and given from any
-//! byte on.
+//! Bodies of archives that are stored by the digest of their content: uploads in one request, and
+//! downloads that can resume.
 
 use super::{body::Pieces, problem::ApiError};
 use crate::{
@@ -17,26 +17,25 @@ use tokio::{
     task::spawn_blocking,
 };
 
-/// Pieces between the connection and the disk.
+/// Pieces buffered between the connection and the disk.
 const IN_FLIGHT: usize = 8;
 
 /// Media type of a compressed archive.
 pub(super) const KIND: &str = "application/zstd";
 
-/// What an archive goes into. Dropped without `commit` it is gone.
+/// Destination of an uploaded archive. Dropped without `commit`, it leaves nothing behind.
 pub(super) trait Sink: Sized + Send + 'static {
-    /// Why it was not taken.
+    /// Why the archive was not accepted.
     type Error: Into<ApiError> + From<DiskError> + Send + 'static;
 
-    /// Takes the next bytes.
+    /// Writes the next bytes.
     fn write(&mut self, bytes: &[u8]) -> Result<(), DiskError>;
 
-    /// Proves it, now that all has come, and keeps it.
+    /// Verifies the complete archive and keeps it.
     fn commit(self) -> Result<(), Self::Error>;
 }
 
-/// Writes a body into `sink` on a thread that may wait for the disk, and commits it if the body
-/// came whole.
+/// Writes a body into `sink` on a thread that may block, and commits it if the body is complete.
 pub(super) async fn take<S: Sink>(body: Body, idle: Duration, sink: S) -> Result<(), ApiError> {
     let (sender, receiver) = mpsc::channel::<Bytes>(IN_FLIGHT);
     let (whole_sender, whole) = oneshot::channel::<()>();
@@ -45,13 +44,13 @@ pub(super) async fn take<S: Sink>(body: Body, idle: Duration, sink: S) -> Result
     let broken_off = loop {
         match pieces.next().await {
             Ok(Some(piece)) => {
-                // The writer ends early only with an error, which is told below.
+                // The writer stops early only with an error, which is returned below.
                 if sender.send(piece).await.is_err() {
                     break None;
                 }
             }
             Ok(None) => {
-                // Without this word the writer drops what has come.
+                // Without this message the writer discards what it has.
                 let _told = whole_sender.send(());
                 break None;
             }
@@ -76,13 +75,13 @@ fn write<S: Sink>(
     }
     match whole.try_recv() {
         Ok(()) => sink.commit(),
-        // The body broke off; the sender says so.
+        // The body is incomplete; `take` returns the reason.
         Err(_) => Ok(()),
     }
 }
 
-/// The archive at `path`, which is called `what`, or the part of it that was asked for: a download
-/// that broke off goes on where it stood.
+/// Serves the archive at `path`, or the requested range of it, so that a download can resume.
+/// `what` names it in errors.
 pub(super) async fn give(path: &Path, what: &str, headers: &HeaderMap) -> Result<Response, ApiError> {
     let file = match tokio::fs::File::open(path).await {
         Ok(file) => file.into_std().await,

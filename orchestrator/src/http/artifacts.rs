@@ -1,4 +1,4 @@
-//! The stored package files.
+//! Stored package files.
 
 use super::{
     problem::ApiError,
@@ -29,7 +29,7 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-/// Which artifacts are wanted.
+/// Query parameters that select artifacts.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Filter {

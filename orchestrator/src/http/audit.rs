@@ -1,4 +1,4 @@
-//! Whether everything that is kept is whole.
+//! The audit of everything that is stored.
 
 use super::{
     problem::ApiError,

@@ -1,8 +1,7 @@
-//! Who asks. Every route says which role it needs ([`super::route::Role`]); this is the
-//! only place that looks at credentials.
+//! Authentication. Every route declares the role it needs ([`super::route::Role`]); credentials are
+//! checked here and for `/metrics`.
 //!
-//! Digests are compared instead of secrets, so how long a comparison takes tells nothing
-//! that could be used.
+//! Digests are compared instead of secrets, so the time of a comparison reveals nothing useful.
 
 use super::{
     bounds,
@@ -19,19 +18,19 @@ use std::sync::Arc;
 use swarm_common::{digest::Digest, id::DroneId};
 use swarm_core::Swarm;
 
-/// Whose credential came with the request.
+/// The caller of a request, by its credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Who {
-    /// Nobody's; the route is open.
+    /// Not checked: the route is open.
     Anyone,
-    /// The admin's.
+    /// The admin.
     Admin,
-    /// A drone's.
+    /// A drone.
     Drone(DroneId),
 }
 
 impl Who {
-    /// Has the request's connection counted as theirs from now on.
+    /// Counts the request's connection as the caller's from now on.
     pub(super) fn takes_its_place(self, request: &Request) -> Result<(), ApiError> {
         let holder = match self {
             Self::Anyone => return Ok(()),
@@ -45,7 +44,7 @@ impl Who {
     }
 }
 
-/// Finds out who asks and whether the role fits.
+/// Determines the caller and checks that it has the role.
 pub(super) fn authenticate(app: &App, role: Role, request: &mut Request) -> Result<Who, ApiError> {
     let who = if role == Role::Anyone { Who::Anyone } else { who(app, request.headers())? };
     match (role, who) {
@@ -76,7 +75,7 @@ fn who(app: &App, headers: &HeaderMap) -> Result<Who, ApiError> {
     let drone = app.engine.drone_of_credential(&hash);
     match drone {
         Some(drone) => Ok(Who::Drone(drone)),
-        // Whoever does not lead may not have heard of it yet.
+        // A standby may not know a new credential yet.
         None => Err(app.engine.leads().err().map_or_else(
             || {
                 let removed = |swarm: &Swarm| swarm.removed.get(&hash).map(|(_, name)| name.clone());
@@ -87,7 +86,7 @@ fn who(app: &App, headers: &HeaderMap) -> Result<Who, ApiError> {
     }
 }
 
-/// The drone that asks, on routes for drones.
+/// The calling drone, on routes for drones.
 pub(super) struct Drone(pub(super) DroneId);
 
 impl<S: Sync> FromRequestParts<S> for Drone {
@@ -100,8 +99,8 @@ impl<S: Sync> FromRequestParts<S> for Drone {
     }
 }
 
-/// The key under which the engine keeps the answer to this request, if it has one. Route
-/// and role are part of it: one key never answers two kinds of request.
+/// The request's idempotency key, if it has one. It includes caller, method and path, so that one
+/// key never matches two kinds of requests.
 pub(super) struct Once(pub(super) Option<String>);
 
 impl<S: Sync> FromRequestParts<S> for Once {

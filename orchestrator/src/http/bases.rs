@@ -1,4 +1,4 @@
-//! Bases, and the images that they are made of: an admin sends them, drones fetch images.
+//! Bases and their images: an admin uploads an image, drones download it.
 
 use super::{
     archive::{self, KIND},

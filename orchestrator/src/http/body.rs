@@ -1,16 +1,25 @@
-//! Request bodies: bounded in size, in silence and in time, before anything is made of
-//! them.
+//! Request bodies, with limits on their size, pauses and duration before anything is parsed.
 
 use super::{bounds, problem::ApiError};
 use axum::body::{Body, BodyDataStream, Bytes};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream, stream::TryChunksError};
 use serde::de::DeserializeOwned;
-use std::{error::Error, time::Duration};
+use std::{
+    error::Error,
+    io::{self, BufReader, Read},
+    time::Duration,
+};
+use tokio::{sync::mpsc, task::spawn_blocking};
 
-/// A JSON body may take this many times the longest silence, so that nobody drips it.
+/// A JSON body may take this many times the idle limit in total, so that it cannot trickle in for
+/// ever.
 const JSON_SILENCES: u32 = 4;
+/// Pieces buffered between the connection and the reader.
+const IN_FLIGHT: usize = 4;
+/// Size of the read buffer in bytes.
+const BUFFER: usize = 64 << 10;
 
-/// Why a body did not come whole.
+/// Why a body is incomplete.
 #[derive(Debug, thiserror::Error)]
 enum BodyError {
     #[error("larger than {0} bytes")]
@@ -19,7 +28,7 @@ enum BodyError {
     Stalled(u64),
 }
 
-/// The same body, which ends with an error beyond `limit` bytes or after `idle` without any.
+/// Wraps a body so that it fails beyond `limit` bytes or after `idle` without data.
 pub(super) fn guard(body: Body, limit: u64, idle: Duration) -> Body {
     let state = Some((body.into_data_stream(), limit));
     Body::from_stream(stream::unfold(state, move |state| async move {
@@ -38,7 +47,7 @@ pub(super) fn guard(body: Body, limit: u64, idle: Duration) -> Body {
     }))
 }
 
-/// What an error of a guarded body means.
+/// Converts an error of a guarded body.
 fn explain(error: &axum::Error, idle: Duration) -> ApiError {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = cause {
@@ -51,14 +60,14 @@ fn explain(error: &axum::Error, idle: Duration) -> ApiError {
     ApiError::BodyBroken(error.to_string())
 }
 
-/// A guarded body, read piece by piece.
+/// Reads a guarded body piece by piece.
 pub(super) struct Pieces {
     inner: BodyDataStream,
     idle: Duration,
 }
 
 impl Pieces {
-    /// Reads `body`, which [`guard`] bounds with the same `idle`.
+    /// Reads `body`, which must be wrapped by [`guard`] with the same `idle`.
     pub(super) fn new(body: Body, idle: Duration) -> Self {
         Self { inner: body.into_data_stream(), idle }
     }
@@ -68,7 +77,7 @@ impl Pieces {
         self.inner.next().await.transpose().map_err(|error| explain(&error, self.idle))
     }
 
-    /// The pieces, `count` at a time and what is left at the end. An error comes with those
+    /// Groups the pieces by `count`; the last group may be smaller. An error comes with the pieces
     /// before it.
     pub(super) fn batches(
         self,
@@ -77,7 +86,7 @@ impl Pieces {
         self.inner.map_err(move |error| explain(&error, self.idle)).try_chunks(count)
     }
 
-    /// Everything, which is little.
+    /// The whole body, which must be small.
     async fn all(&mut self) -> Result<Vec<u8>, ApiError> {
         let mut bytes = Vec::new();
         while let Some(piece) = self.next().await? {
@@ -87,7 +96,7 @@ impl Pieces {
     }
 }
 
-/// The whole body.
+/// Reads the whole body.
 pub(super) async fn read(body: Body, idle: Duration) -> Result<Vec<u8>, ApiError> {
     let mut pieces = Pieces::new(body, idle);
     let longest = idle * JSON_SILENCES;
@@ -97,19 +106,89 @@ pub(super) async fn read(body: Body, idle: Duration) -> Result<Vec<u8>, ApiError
     }
 }
 
-/// The whole body as JSON of type `T`.
+/// Reads the whole body as JSON of type `T`.
 pub(super) async fn read_json<T: DeserializeOwned>(body: Body, idle: Duration) -> Result<T, ApiError> {
     let bytes = read(body, idle).await?;
-    serde_json::from_slice(&bytes).map_err(|error| {
-        if error.is_data() {
-            ApiError::Unprocessable(format!("the body does not fit: {error}"))
-        } else {
-            ApiError::BadRequest(format!("the body is not JSON: {error}"))
-        }
-    })
+    serde_json::from_slice(&bytes).map_err(not_fitting)
 }
 
-/// Whether a reason that a person gives is one short line.
+/// Like [`read_json`] for large bodies: parses while receiving, without keeping the whole body.
+pub(super) async fn read_large_json<T: DeserializeOwned + Send + 'static>(
+    body: Body,
+    idle: Duration,
+) -> Result<T, ApiError> {
+    let (sender, arriving) = mpsc::channel(IN_FLIGHT);
+    let reader = spawn_blocking(move || {
+        let mut arrived = Arrived { arriving, piece: Bytes::new(), ended: false, quotes: 0 };
+        let read = serde_json::from_reader(BufReader::with_capacity(BUFFER, &mut arrived));
+        (read, arrived.has_too_many())
+    });
+    let mut pieces = Pieces::new(body, idle);
+    let feed = async {
+        while let Some(piece) = pieces.next().await? {
+            // The reader ends early only with an error. It is returned below, once the client has
+            // finished sending.
+            let _gone = sender.send(Some(piece)).await;
+        }
+        // Without this message the reader sees an incomplete body.
+        let _told = sender.send(None).await;
+        Ok(())
+    };
+    let longest = idle * JSON_SILENCES;
+    let fed = tokio::time::timeout(longest, feed).await;
+    drop(sender);
+    fed.unwrap_or(Err(ApiError::BodyStalled { seconds: longest.as_secs() }))?;
+    let (read, too_many) = reader.await.map_err(|error| ApiError::Internal(error.to_string()))?;
+    match read {
+        Err(_) if too_many => Err(bounds::STRINGS.broken()),
+        read => read.map_err(not_fitting),
+    }
+}
+
+/// The received part of a body, for a reader on a blocking thread.
+struct Arrived {
+    /// The pieces; `None` marks the end.
+    arriving: mpsc::Receiver<Option<Bytes>>,
+    piece: Bytes,
+    ended: bool,
+    /// Number of quotation marks, two for each string.
+    quotes: usize,
+}
+
+impl Arrived {
+    fn has_too_many(&self) -> bool {
+        self.quotes / 2 > bounds::STRINGS.most
+    }
+}
+
+impl Read for Arrived {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() && !self.ended {
+            match self.arriving.blocking_recv() {
+                Some(Some(piece)) => self.piece = piece,
+                Some(None) => self.ended = true,
+                None => return Err(io::ErrorKind::UnexpectedEof.into()),
+            }
+        }
+        let n = buffer.len().min(self.piece.len());
+        buffer[..n].copy_from_slice(&self.piece.split_to(n));
+        self.quotes += buffer[..n].iter().filter(|&&byte| byte == b'"').count();
+        if self.has_too_many() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(n)
+    }
+}
+
+fn not_fitting(error: serde_json::Error) -> ApiError {
+    if error.is_data() {
+        ApiError::Unprocessable(format!("the body does not fit: {error}"))
+    } else {
+        ApiError::BadRequest(format!("the body is not JSON: {error}"))
+    }
+}
+
+/// Checks that a reason given by a person is one short line.
 pub(super) fn check_reason(reason: &str) -> Result<(), ApiError> {
     bounds::REASON.check_text(reason)?;
     if reason.chars().any(char::is_control) {

@@ -1,18 +1,18 @@
-//! How much may stand in what is sent: every list and text of a request that the journal keeps or
-//! that costs work. Whole bodies have the bounds of [`super::route::Limit`], files those of
-//! [`crate::artifact::upload`] and of the package format, plans those of [`swarm_core::plan`].
+//! Limits on the content of requests: on every list and text that the journal keeps or that costs
+//! work. Whole bodies are limited by [`super::route::Limit`], files by [`crate::artifact::upload`]
+//! and the package format, plans by [`swarm_core::plan`].
 //!
-//! Each refusal is a problem of one type that names the bound. Words of a drone about a failure
-//! are not refused but cut, since what it says first counts.
+//! A refusal is one kind of problem that names the limit. A drone's texts about a failure are
+//! truncated instead, because the beginning matters most.
 
 use super::problem::ApiError;
 
-/// A bound.
+/// A limit.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bound {
     /// What is counted.
     what: &'static str,
-    /// The most that is taken.
+    /// The largest number allowed.
     pub(super) most: usize,
 }
 
@@ -35,25 +35,29 @@ pub(super) const REASON: Bound = at_most(200, "characters of a reason");
 pub(super) const ZONE: Bound = at_most(64, "characters of a time zone");
 pub(super) const FILES: Bound = at_most(1000, "files that a report names");
 
-/// Characters of a drone's reason, where it is cut.
+/// A short string takes ten times as much memory as in JSON. A plan has about 100 strings per
+/// package.
+pub(super) const STRINGS: Bound = at_most(1_500_000, "strings of a report");
+
+/// Characters to which a drone's reason is truncated.
 pub(super) const DRONE_REASON: usize = 500;
-/// Characters of a failure's signature, where it is cut.
+/// Characters to which a failure's signature is truncated.
 pub(super) const SIGNATURE: usize = 200;
-/// Bytes of a failure's message, where it is cut.
+/// Bytes to which a failure's message is truncated.
 pub(super) const MESSAGE: usize = 4096;
 
 impl Bound {
-    /// Whether so many are taken.
+    /// Checks a number against the limit.
     pub(super) fn check(self, found: usize) -> Result<(), ApiError> {
         if found <= self.most { Ok(()) } else { Err(self.broken()) }
     }
 
-    /// The refusal of more.
+    /// The error for exceeding the limit.
     pub(super) fn broken(self) -> ApiError {
         ApiError::Beyond { what: self.what, most: self.most }
     }
 
-    /// Whether a text has so many characters.
+    /// Checks the number of characters of a text.
     pub(super) fn check_text(self, text: &str) -> Result<(), ApiError> {
         self.check(text.chars().count())
     }

@@ -1,10 +1,11 @@
-//! Connections, plain or over TLS: bounded in number, in the time of a handshake, in the
-//! size and time of a request's head, and in what stopping may take. Plain `axum::serve`
-//! bounds none of these. How many there may be of whom is for [`places`](super::places) to say.
+//! Connections, plain or TLS, with limits on their number, on the handshake, on the size and time
+//! of a request's head, and on shutdown. Plain `axum::serve` limits none of these.
+//! [`places`](super::places) limits how many connections each kind of caller may have.
 
 use super::{
     Lane,
     binhost::lane::Handed,
+    linger::{Linger, Unread},
     peer::{Peer, Way},
     places::{Answering, Place, Places},
     stall::{Impatient, STALLED},
@@ -43,26 +44,26 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-/// Bytes of a request's head.
+/// Largest request head in bytes.
 pub(super) const HEAD_BYTES: usize = 64 * 1024;
 
-/// Lines of a request's head.
+/// Largest number of header lines in a request.
 pub(super) const HEADERS: usize = 64;
 
-/// Wait after a connection could not be accepted: the process is out of descriptors, and
-/// asking again at once would only burn the processor.
+/// Pause after a failed `accept`: the process is out of file descriptors, and retrying at once
+/// would only waste CPU time.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// An address that is listened on.
+/// A listening socket.
 pub(crate) struct Entrance {
-    /// The address.
+    /// The bound listener.
     pub(crate) listener: TcpListener,
-    /// What TLS is spoken with, if it is.
+    /// The TLS configuration; `None` for plain HTTP.
     pub(crate) tls: Option<Arc<ServerConfig>>,
 }
 
-/// Serves until `stopping`, then lets open requests end, but not longer than the drain
-/// time; what is open then is cut off. All entrances share the places.
+/// Serves until `stopping`, then lets open requests finish within the drain time and cuts off the
+/// rest. All entrances share `places`.
 pub(crate) async fn serve(
     entrances: Vec<Entrance>,
     router: Router,
@@ -88,14 +89,14 @@ pub(crate) async fn serve(
     futures_util::future::join_all(served).await;
 }
 
-/// What the connections of an entrance share.
+/// What all connections of an entrance share.
 #[derive(Clone)]
 struct Hall {
     router: Router,
     lane: Arc<Lane>,
     limits: Limits,
     places: Places,
-    /// Proxies whose word counts.
+    /// Proxies whose headers are trusted.
     trusted: Arc<[Network]>,
     stopping: CancellationToken,
 }
@@ -108,7 +109,7 @@ impl Hall {
         loop {
             let (stream, from) = tokio::select! {
                 () = self.stopping.cancelled() => break,
-                // Ended connections are taken from the set, so that it does not grow.
+                // Remove ended connections, so that the set does not grow.
                 Some(_) = connections.join_next(), if !connections.is_empty() => continue,
                 accepted = listener.accept() => match accepted {
                     Ok(accepted) => accepted,
@@ -125,7 +126,7 @@ impl Hall {
             }
             let (hall, watcher, acceptor) = (self.clone(), graceful.watcher(), acceptor.clone());
             let peer = Peer::of_connection(from.ip(), acceptor.is_some(), &self.trusted);
-            // Taken before the next one is accepted: there are never more than there are places.
+            // Take the place before accepting again, so that connections never exceed places.
             let place = self.places.take(peer.origin());
             connections.spawn(async move {
                 tokio::select! {
@@ -141,7 +142,7 @@ impl Hall {
         connections.shutdown().await;
     }
 
-    /// One connection, from its first byte on.
+    /// Handles a connection from its first byte.
     async fn attend(
         &self,
         stream: TcpStream,
@@ -168,7 +169,7 @@ impl Hall {
         }
     }
 
-    /// The handshake, which may take as long as a request's head.
+    /// Performs the TLS handshake, within the time limit of a request's head.
     async fn greet(
         &self,
         acceptor: &TlsAcceptor,
@@ -181,15 +182,15 @@ impl Hall {
         };
         match greeted {
             Ok(Ok(stream)) => return Some(stream),
-            // A client that does not trust the certificate says so, which tells a person more
-            // than the silence of a drone.
+            // This happens when a client does not trust the certificate, and it explains better than the
+            // drone's silence what is wrong.
             Ok(Err(error)) => tracing::info!(peer = %peer.ip(), %error, "a TLS handshake failed"),
             Err(_) => tracing::debug!(peer = %peer.ip(), "a TLS handshake did not end in time"),
         }
         None
     }
 
-    /// Requests and answers.
+    /// Serves HTTP requests on a connection.
     async fn talk(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -197,10 +198,12 @@ impl Hall {
         place: &Arc<Place>,
         watcher: Watcher,
     ) {
-        let service = service_fn(|mut request: Request<Incoming>| {
+        let unread = Unread::default();
+        let service = service_fn(|request: Request<Incoming>| {
+            let mut request = request.map(|body| unread.watch(body));
             let peer = peer.of_request(request.headers(), &self.trusted);
             if peer.way != Way::Direct {
-                // A proxy's connection is whose request it brings.
+                // A proxy may carry requests of several callers, so its place is a stranger's again.
                 place.is_strangers(peer.origin());
             }
             let answering = place.answering();
@@ -211,20 +214,21 @@ impl Hall {
                 Ok::<_, Infallible>(answered.await?.map(|body| Attended { body, _answering: answering }))
             }
         });
+        let stream = Impatient::new(stream, STALLED, Linger::new(unread.clone()));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.header())
             .max_buf_size(HEAD_BYTES)
             .max_headers(HEADERS)
-            .serve_connection(TokioIo::new(Impatient::new(stream, STALLED)), service);
-        // A client that goes away, or is too slow, is its own affair.
+            .serve_connection(TokioIo::new(stream), service);
+        // A client that disconnects or is too slow is not our error.
         if let Err(error) = watcher.watch(connection).await {
             tracing::debug!(%error, "a connection ended early");
         }
     }
 }
 
-/// A body whose request is being answered as long as it lasts.
+/// A response body that counts as a request in progress until it is dropped.
 struct Attended {
     body: Body,
     _answering: Answering,
@@ -250,8 +254,8 @@ impl HttpBody for Attended {
     }
 }
 
-/// Small answers go out at once: header and body are separate writes, and Nagle's algorithm
-/// would hold the second back for 40 ms.
+/// Disables Nagle's algorithm: header and body are separate writes, and it would delay the second
+/// by 40 ms.
 fn prepare(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)
 }

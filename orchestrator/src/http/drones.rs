@@ -1,4 +1,4 @@
-//! Drones, as an admin sees and moves them.
+//! Drones, as an admin sees and manages them.
 
 use super::{
     auth::Once,

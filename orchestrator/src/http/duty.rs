@@ -1,4 +1,4 @@
-//! What a drone says while it is on duty: claim, heartbeat, sign-off.
+//! What a drone sends while it is on duty: claim, heartbeat, sign-off.
 
 use super::{
     auth::Drone,
@@ -49,8 +49,8 @@ async fn claim(
         }
     };
     if let Some(assignment) = &reply.assignment {
-        // What the build depends on was received before it was assigned, so once the index
-        // has all that was received, the drone finds what it needs.
+        // Dependencies of the build were received before it was assigned. Once the index includes
+        // everything received so far, the drone finds them.
         let seq = app.engine.last_indexed();
         if !app.published.reached(seq, app.config.limits.publish_wait()).await {
             tracing::warn!(attempt = %assignment.attempt, seq, "the index is behind; a dependency may be missing");
@@ -89,7 +89,7 @@ async fn sign_off(State(app): State<Arc<App>>, Drone(drone): Drone, body: Body) 
     Ok(())
 }
 
-/// A text of a drone, cut to what the journal keeps.
+/// Truncates a drone's text to what the journal keeps.
 pub(super) fn shortened(text: String) -> String {
     if text.chars().count() <= DRONE_REASON { text } else { text.chars().take(DRONE_REASON).collect() }
 }

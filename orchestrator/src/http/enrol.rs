@@ -1,6 +1,6 @@
-//! How machines become drones: tokens for one enrolment each, and the enrolment.
+//! Enrolment: tokens that are valid for one enrolment each, and the enrolment itself.
 //!
-//! Tokens and credentials leave this file once, in the answer. Only digests go on.
+//! Tokens and credentials leave this file only in the answer; everything else gets their digests.
 
 use super::{
     auth::Once,
@@ -51,8 +51,8 @@ async fn make_token(
     }
     let days = request.valid_ms.div_ceil(24 * 3600 * 1000);
     bounds::TOKEN_DAYS.check(usize::try_from(days).unwrap_or(usize::MAX))?;
-    // The engine remembers that it answered, but not the token. So a repeated request must
-    // make the same one again.
+    // The engine remembers that it answered, but not the token, so a repeated request must derive
+    // the same token again.
     let token = match &key {
         Some(key) => random::derived("enrol-", app.admin_token.expose(), key),
         None => random::secret("enrol-").map_err(|e| ApiError::Internal(e.to_string()))?,
@@ -66,7 +66,7 @@ async fn make_token(
     Ok(Json(EnrolTokenReply { token }))
 }
 
-/// Whether a machine's facts are within bounds.
+/// Checks that a machine's facts are within limits.
 pub(super) fn check(facts: &DroneFacts) -> Result<(), ApiError> {
     for text in [&facts.machine_id, &facts.boot_id, &facts.version].into_iter().chain(&facts.images) {
         bounds::FACT.check(text.len())?;

@@ -1,7 +1,7 @@
-//! Around every request: its id, its line in the log, and problems and panics written out.
+//! Wraps every request: gives it an id, logs it, catches panics, and writes errors as problems.
 //!
-//! Errors of the HTTP library itself (an id in the path that is none, a method that does
-//! not exist) are made problems here too, so that a client never has to read anything else.
+//! Errors of the HTTP library (such as an invalid id in the path or an unsupported method) become
+//! problems too, so that clients handle only one format.
 
 use super::problem::{self, ApiError, Pending};
 use axum::{
@@ -16,24 +16,24 @@ use std::{any::Any, panic::AssertUnwindSafe, time::Instant};
 use swarm_common::wire::problem::Problem;
 use tracing::Instrument as _;
 
-/// The request's id, in requests and answers.
+/// The request id, in requests and answers.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// How much of a foreign error's text is kept.
+/// Bytes kept of the text of a library's error.
 const KEPT_BYTES: usize = 4096;
 
-/// Marks an answer that is no API's and stays as it is, whatever its status.
+/// Marks an answer that is not the API's: it is sent unchanged, whatever its status.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Plain;
 
-/// Wraps one request.
+/// Handles one request.
 pub(super) async fn wrap(request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let span = tracing::info_span!("request", id = %id, %method, %path);
     let began = Instant::now();
     async move {
-        // What a handler shares with others is behind locks that outlive a panic.
+        // Shared state is behind locks that survive a panic.
         let response = match check_host(&request) {
             Err(error) => error.into_response(),
             Ok(()) => {
@@ -57,7 +57,7 @@ pub(super) async fn wrap(request: Request, next: Next) -> Response {
     .await
 }
 
-/// Whether the request says one host (RFC 9112, section 3.2).
+/// Checks that the request has exactly one valid host (RFC 9112, section 3.2).
 fn check_host(request: &Request) -> Result<(), ApiError> {
     let mut hosts = request.headers().get_all(header::HOST).into_iter();
     let wrong = |what: &str| Err(ApiError::BadRequest(format!("the request has {what}")));
@@ -71,7 +71,7 @@ fn check_host(request: &Request) -> Result<(), ApiError> {
     if is_host { Ok(()) } else { wrong("a Host that is none") }
 }
 
-/// The id that the client gave, if it is fit for a log, or a fresh one.
+/// The client's request id if it is safe to log, otherwise a new one.
 fn request_id(headers: &HeaderMap) -> String {
     let fit = |id: &&str| {
         !id.is_empty()
@@ -82,7 +82,7 @@ fn request_id(headers: &HeaderMap) -> String {
     given.map_or_else(crate::random::id, str::to_owned)
 }
 
-/// The answer in place of the one that a defect kept from being made.
+/// The answer after a panic.
 fn broken_off(panic: &(dyn Any + Send)) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let what = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words");
@@ -94,7 +94,7 @@ async fn write_problem(mut response: Response, id: &str) -> Response {
     let status = response.status();
     if let Some(Pending(mut problem)) = response.extensions_mut().remove::<Pending>() {
         match problem.kind.rsplit('/').next() {
-            // No fault of anybody: who asks whether something is there, or how far it came, is told.
+            // Not an error: the client asked whether something exists, or how far an upload came.
             Some("not-found" | "wrong-offset") => {
                 tracing::debug!(kind = %problem.kind, detail = %problem.detail, "answered");
             }
@@ -103,7 +103,7 @@ async fn write_problem(mut response: Response, id: &str) -> Response {
         problem.request_id = Some(id.to_owned());
         return problem::write(&problem, response);
     }
-    // The binary package host answers plainly, as its clients are no API clients.
+    // The binary package host answers in plain text, because its clients do not use the API.
     let foreign = status.is_client_error() || status.is_server_error();
     if !foreign || response.extensions().get::<Plain>().is_some() {
         return response;

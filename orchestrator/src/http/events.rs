@@ -1,5 +1,5 @@
-//! The journal as server-sent events. What is sent is read from the journal, never from
-//! memory, so a stream has no gaps whatever its reader's pace, and resumes where it ended.
+//! The journal as server-sent events. Events are read from the journal and not from memory, so a
+//! stream has no gaps, however slow its reader, and can resume where it ended.
 
 use super::{
     UNBUFFERED,
@@ -19,10 +19,10 @@ use swarm_common::wire::view::EventView;
 use swarm_core::Record;
 use tokio::sync::watch;
 
-/// Events read at once.
+/// Largest number of events per read.
 const BATCH: usize = 256;
 
-/// A sign of life after this much silence, so that a dead reader is noticed.
+/// How long a stream may be silent before a keep-alive, which detects dead readers.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 pub(super) fn routes() -> Vec<Route> {
@@ -38,7 +38,7 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-/// Where one stream stands.
+/// Position of one stream.
 struct Reader {
     app: Arc<App>,
     after: u64,
@@ -65,10 +65,10 @@ async fn events(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Respo
     Ok((kind, [UNBUFFERED], body).into_response())
 }
 
-/// The next piece of the stream; `None` ends it.
+/// The next part of the stream; `None` at its end.
 async fn next(reader: &mut Reader) -> Option<Bytes> {
     if !std::mem::replace(&mut reader.greeted, true) {
-        // So that the reader sees at once that it is connected.
+        // Shows the reader at once that it is connected.
         return Some(Bytes::from_static(b": connected\n\n"));
     }
     loop {
@@ -91,7 +91,7 @@ async fn read(engine: &Engine, after: u64) -> Option<Vec<Record>> {
     match engine.records(after, BATCH).await {
         Ok(records) => Some(records),
         Err(error) => {
-            // The reader comes back by itself and resumes.
+            // The reader reconnects and resumes.
             tracing::warn!(%error, "an event stream ends: the journal cannot be read");
             None
         }

@@ -1,4 +1,4 @@
-//! A file as the body of an answer, in large pieces: small ones cost more than the disk.
+//! Sends a file as a response body, in large pieces: small ones cost more than the disk.
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -9,11 +9,11 @@ use std::{
 };
 use tokio::task::spawn_blocking;
 
-/// Bytes that are read at once.
+/// Bytes per read.
 const PIECE: u64 = 256 * 1024;
 
-/// `length` bytes of a file from `first`. If the file turns out to be shorter, the answer
-/// breaks off, so that nobody takes it for whole.
+/// A body of `length` bytes of a file, starting at `first`. If the file is shorter, the body fails,
+/// so that the client sees an incomplete answer.
 pub(super) fn body(file: File, first: u64, length: u64) -> Body {
     Body::from_stream(stream::try_unfold((file, first, length), |(file, first, left)| async move {
         if left == 0 {

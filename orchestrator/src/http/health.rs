@@ -1,10 +1,11 @@
-//! Health, for supervisors and load balancers: `/healthz` says that the process answers,
-//! `/readyz` whether it can do its work, and if not, why.
+//! Health checks for supervisors and load balancers: `/healthz` answers if the process is alive,
+//! `/readyz` tells whether it can work, and why not.
 
 use super::problem::ApiError;
 use crate::{app::App, checks};
 use axum::{Router, extract::State, routing::get};
 use std::sync::Arc;
+use swarm_core::{text, view};
 
 pub(super) fn router() -> Router<Arc<App>> {
     Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(ready))
@@ -12,8 +13,9 @@ pub(super) fn router() -> Router<Arc<App>> {
 
 async fn ready(State(app): State<Arc<App>>) -> Result<&'static str, ApiError> {
     checks::look(&app).await;
-    let stops = app.troubles().into_iter().filter(|trouble| trouble.stops);
-    let mut troubles: Vec<String> = stops.map(|trouble| trouble.what).collect();
+    let all = app.troubles();
+    let stops = all.iter().filter(|fact| view::stops(fact));
+    let mut troubles: Vec<String> = stops.map(text::concern::what).collect();
     if app.stopping.is_cancelled() {
         troubles.push("the orchestrator stops".into());
     }

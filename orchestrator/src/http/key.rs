@@ -1,5 +1,5 @@
-//! The key that clients must trust. It is public, so everybody may have it; whether to
-//! trust it is a question of the way it came, which `swarmctl client setup` speaks of.
+//! The public keys that clients must trust. Anyone may fetch them; whether to trust them depends on
+//! how they were obtained, which `swarmctl client setup` explains.
 
 use super::{
     problem::ApiError,
@@ -12,12 +12,14 @@ use swarm_common::wire::view::KeyView;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route::new(Method::GET, "/key", Role::Anyone, "The key that signs the packages", key)
+        Route::new(Method::GET, "/key", Role::Anyone, "The keys that sign the packages", key)
             .gives::<KeyView>(),
     ]
 }
 
 async fn key(State(app): State<Arc<App>>) -> Result<Json<KeyView>, ApiError> {
     let absent = || ApiError::Absent("signing is off: packages are published as drones made them".into());
-    app.receiving.key_view().map(Json).ok_or_else(absent)
+    let mut view = app.receiving.key_view().ok_or_else(absent)?;
+    view.nix = app.nix_keys.as_ref().map_or_else(Vec::new, |keys| keys.public());
+    Ok(Json(view))
 }

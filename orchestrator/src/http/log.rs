@@ -1,4 +1,4 @@
-//! Logs of attempts: drones append, people read and follow.
+//! Build logs: drones append, people read and follow.
 
 use super::{
     UNBUFFERED,
@@ -25,7 +25,7 @@ use swarm_common::id::{AttemptId, PackageId, RunId};
 use swarm_core::Refusal;
 use tokio::sync::watch;
 
-/// Bytes that are read at once.
+/// Bytes per read.
 const PIECE: u64 = 256 * 1024;
 
 pub(super) fn routes() -> Vec<Route> {
@@ -57,7 +57,7 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-/// Where a piece begins.
+/// Position of a piece.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct At {
@@ -71,7 +71,7 @@ async fn append(
     Query(At { offset }): Query<At>,
     body: Body,
 ) -> Result<Response, ApiError> {
-    // Also of an attempt that is over: its last lines are what a person wants to see.
+    // Attempts that are over may append too: the last lines of a log matter most.
     app.engine.read(|swarm| match swarm.attempts.get(&attempt) {
         None => Err(Refusal::UnknownAttempt(attempt)),
         Some(record) if record.drone != drone => Err(Refusal::NotYours { attempt, drone }),
@@ -89,7 +89,7 @@ async fn append(
     Ok([(UPLOAD_OFFSET, end.to_string())].into_response())
 }
 
-/// Which log, and how.
+/// Which log to send, and whether to follow it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wanted {
@@ -99,7 +99,8 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// The attempt that is wanted, of those at something, which `look` tells more about.
+    /// The requested attempt, or the latest of `attempts`. `at` and `look` are for the error: what
+    /// they belong to, and the command that shows more.
     fn one_of(&self, attempts: &[AttemptId], at: &str, look: &str) -> Result<AttemptId, ApiError> {
         let chosen = match self.attempt {
             Some(attempt) => attempts.contains(&attempt).then_some(attempt),
@@ -146,11 +147,11 @@ async fn of_plan(
     send(app, attempt, wanted.follow).await
 }
 
-/// Where one reader of a log stands.
+/// Position of one reader of a log.
 struct Reader {
     app: Arc<App>,
     attempt: AttemptId,
-    /// Opened as soon as there is a log.
+    /// Opened once the log exists.
     log: Option<LogReader>,
     follow: bool,
     grown: watch::Receiver<u64>,
@@ -187,7 +188,7 @@ impl Reader {
         Ok(())
     }
 
-    /// What is there beyond what was read.
+    /// Reads what has been added.
     async fn read(&mut self) -> Result<Bytes, ApiError> {
         self.open().await?;
         let Some(mut log) = self.log.take() else { return Ok(Bytes::new()) };
@@ -206,7 +207,7 @@ impl Reader {
         loop {
             self.grown.mark_unchanged();
             self.committed.mark_unchanged();
-            // Looked at before reading: what was written before the end is then read.
+            // Check before reading, so that everything written before the end is read.
             let attempt = self.attempt;
             let live = self.app.engine.read(|s| s.attempts.get(&attempt).is_some_and(|a| a.is_live()));
             let bytes = self.read().await?;

@@ -1,10 +1,10 @@
-//! The HTTP API below `/api/v1`, the health routes and the binary package host.
+//! The HTTP API below `/api/v1`, health checks, metrics and the binary package host.
 //!
-//! A handler reads its request, asks the engine, and writes the answer. It knows no rule
-//! and never touches the journal. Each file is one resource; [`route`] is the shape they
-//! share, [`places`] how many connections there are of whom, [`peer`] where a request comes from,
-//! [`plain`] what needs TLS, [`auth`] who asks, [`body`] and [`bounds`] how much, [`problem`] what
-//! went wrong.
+//! A handler reads its request, asks the engine, and writes the answer. It contains no rules and
+//! does not write to the journal. Each resource has its own file. Shared parts: [`route`] declares
+//! routes, [`places`] limits connections, [`peer`] determines the client's address, [`plain`] what
+//! needs TLS, [`auth`] the caller; [`body`] and [`bounds`] limit the input, and [`problem`] maps
+//! errors to answers.
 
 mod archive;
 mod artifacts;
@@ -23,6 +23,7 @@ mod events;
 mod file;
 mod health;
 mod key;
+mod linger;
 mod log;
 mod metrics;
 mod notify;
@@ -56,11 +57,10 @@ use route::Route;
 use std::sync::Arc;
 use swarm_common::wire::API_PREFIX;
 
-/// Has proxies pass a followed answer on as it comes: nginx keeps answers back to fill its buffers
-/// unless it is told so.
+/// Tells proxies to forward a followed stream at once: nginx otherwise buffers it.
 const UNBUFFERED: (HeaderName, &str) = (HeaderName::from_static("x-accel-buffering"), "no");
 
-/// Every route of the API.
+/// All routes of the API.
 fn routes() -> Vec<Route> {
     [
         enrol::routes(),
@@ -88,7 +88,7 @@ fn routes() -> Vec<Route> {
     .collect()
 }
 
-/// Everything that is served.
+/// The router for everything that is served.
 pub(crate) fn router(app: Arc<App>) -> Router {
     let mut router = Router::new().merge(health::router()).merge(binhost::router()).merge(metrics::router());
     for route in routes() {

@@ -1,4 +1,4 @@
-//! Notification sinks: how they do, and a test of them.
+//! Notification sinks: their status, and a test message.
 
 use super::route::{Role, Route};
 use crate::app::App;

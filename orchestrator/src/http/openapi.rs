@@ -1,11 +1,11 @@
-//! The OpenAPI 3.1 document, made from the list of routes.
+//! Generates the OpenAPI 3.1 document from the list of routes.
 
 use super::route::{Content, Role, Route, Schemas};
 use serde_json::{Map, Value, json};
 use swarm_common::wire::{API_PREFIX, problem::Problem};
 use utoipa::{PartialSchema as _, ToSchema as _};
 
-/// The document, as it is served and as `docs/openapi.json` has it.
+/// The OpenAPI document, as served and as committed in `docs/openapi.json`.
 #[must_use]
 pub fn document() -> Value {
     let mut schemas = Schemas::new();
@@ -13,7 +13,7 @@ pub fn document() -> Value {
     let mut paths = Map::new();
     for route in super::routes() {
         schemas.extend(route.schemas.clone());
-        // A parameter that takes slashes, too, is one like any other in the document.
+        // OpenAPI has no syntax for a parameter that may contain slashes.
         let path = format!("{API_PREFIX}{}", route.path.replace("{*", "{"));
         let item = paths.entry(path).or_insert_with(|| json!({}));
         item[route.method.as_str().to_lowercase()] = operation(&route);
@@ -38,7 +38,7 @@ pub fn document() -> Value {
     })
 }
 
-/// The document as text, ordered and indented, so that a change is a small difference.
+/// The document as indented text with sorted keys, so that changes make small diffs.
 #[must_use]
 pub fn text() -> String {
     format!("{:#}\n", document())

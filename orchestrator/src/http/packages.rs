@@ -1,4 +1,4 @@
-//! Packages: look, try again, release, rebuild. Their logs are in [`super::log`].
+//! Packages: list, retry, release, rebuild. Their logs are in [`super::log`].
 
 use super::{
     auth::Once,
@@ -57,7 +57,7 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-/// Which packages are wanted.
+/// Query parameters that select packages.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Filter {

@@ -1,9 +1,8 @@
-//! Who is at the other end of a request: of its connection or, where that is a proxy that
-//! `trusted_proxies` names, of the proxy's.
+//! The client of a request: the other end of the connection or, if that is a proxy in
+//! `trusted_proxies`, the client that the proxy names.
 //!
-//! A proxy on this machine connects from loopback for everybody, so a request that carries a
-//! proxy's headers is never taken for one of this machine. Of other proxies the headers are
-//! anybody's word and mean nothing.
+//! A proxy on this machine connects from loopback for everyone, so a request with proxy headers
+//! never counts as local. From other proxies the headers prove nothing and are ignored.
 
 use super::places::Origin;
 use crate::config::Network;
@@ -20,35 +19,35 @@ const FORWARDED: [HeaderName; 6] = [
     header::VIA,
 ];
 
-/// How a request came.
+/// How a request arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
-    /// Without a proxy, as far as it says.
+    /// Without a proxy, as far as the headers show.
     Direct,
-    /// Through a proxy whose word counts.
+    /// Through a trusted proxy.
     Trusted,
-    /// Through a proxy that nobody named.
+    /// Through a proxy that is not in `trusted_proxies`.
     Unknown,
 }
 
-/// Who is at the other end; every request carries it.
+/// The client of a request. Every request has one as an extension.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer {
     ip: IpAddr,
-    /// Whether nobody in between can read along.
+    /// Whether the client's connection is encrypted.
     pub(super) tls: bool,
     pub(super) way: Way,
-    /// Whether many people may come from the address.
+    /// Whether several clients may share the address.
     shared: bool,
 }
 
 impl Peer {
-    /// At the other end of a connection.
+    /// The peer of a connection, before any request.
     pub(super) fn of_connection(ip: IpAddr, tls: bool, trusted: &[Network]) -> Self {
         Self { ip, tls, way: Way::Direct, shared: is_in(trusted, ip) }
     }
 
-    /// At the other end of a request with these headers over the connection.
+    /// The client of a request with these headers on this connection.
     pub(super) fn of_request(self, headers: &HeaderMap, trusted: &[Network]) -> Self {
         if !FORWARDED.iter().any(|name| headers.contains_key(name)) {
             return self;
@@ -60,17 +59,17 @@ impl Peer {
         Self { ip, tls: is_https(headers), way: Way::Trusted, shared: is_in(trusted, ip) }
     }
 
-    /// Whether it is a program of this machine.
+    /// Whether the client is a program on this machine.
     pub(super) fn is_this_machine(&self) -> bool {
         self.way == Way::Direct && self.ip.to_canonical().is_loopback()
     }
 
-    /// Where its connections are counted.
+    /// The origin under which its connections are counted.
     pub(super) fn origin(&self) -> Origin {
         Origin::new(self.ip, self.shared)
     }
 
-    /// The address.
+    /// The client's address.
     pub(super) fn ip(&self) -> IpAddr {
         self.ip
     }
@@ -80,7 +79,7 @@ fn is_in(networks: &[Network], ip: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(ip))
 }
 
-/// The last address that is no trusted proxy's: those before it are its word.
+/// The last listed address that is not a trusted proxy. The ones before it are unverified.
 fn client(headers: &HeaderMap, trusted: &[Network]) -> Option<IpAddr> {
     let listed: Vec<&str> = values(headers, &FORWARDED[0]).collect();
     let named = if listed.is_empty() { elements(headers, "for") } else { listed };
@@ -95,15 +94,15 @@ fn client(headers: &HeaderMap, trusted: &[Network]) -> Option<IpAddr> {
     last
 }
 
-/// Whether the nearest proxy was asked over TLS. Where there are both headers both must say so, since
-/// a proxy that sets one may let the other through as it came.
+/// Whether the client used TLS to reach the nearest proxy. If both headers are present, both must
+/// say so, because a proxy that sets one may pass on the other unchanged.
 fn is_https(headers: &HeaderMap) -> bool {
     let said = [values(headers, &FORWARDED[1]).last(), elements(headers, "proto").pop()];
     let mut said = said.into_iter().flatten().peekable();
     said.peek().is_some() && said.all(|proto| proto.eq_ignore_ascii_case("https"))
 }
 
-/// The values of a list over all its lines.
+/// The elements of a list header, over all its lines.
 fn values<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
     let lines = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     lines.flat_map(|line| line.split(',')).map(str::trim).filter(|text| !text.is_empty())
@@ -120,7 +119,7 @@ fn elements<'h>(headers: &'h HeaderMap, wanted: &str) -> Vec<&'h str> {
     values(headers, &header::FORWARDED).filter_map(of).collect()
 }
 
-/// An address, for IPv6 in brackets or not, with or without a port.
+/// Parses an address, with or without brackets (IPv6) and port.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     bare.parse().ok().or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip()))
@@ -130,8 +129,8 @@ fn address(text: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    /// What a request is over plain HTTP from an address, with the proxies of 10.0.0.0/8 and this
-    /// machine trusted or nobody.
+    /// How a plain HTTP request from an address is seen, with either 10.0.0.0/8 and this machine
+    /// trusted as proxies, or none.
     fn seen(from: &str, trusting: bool, headers: &[(&'static str, &str)]) -> (Way, String, bool, bool) {
         let trusted: Vec<Network> = ["10.0.0.0/8", "127.0.0.1"].map(|text| text.parse().unwrap()).to_vec();
         let trusted = if trusting { &trusted[..] } else { &[] };
@@ -185,13 +184,13 @@ mod tests {
             &[("x-forwarded-for", "203.0.113.9")][..],
             &[("x-forwarded-proto", "http")],
             &[("x-forwarded-proto", "https, http")],
-            // The proxy sets the first, and lets the second through as it came.
+            // The proxy sets the first header and passes on the second unchanged.
             &[("x-forwarded-proto", "http"), ("forwarded", "proto=https")],
             &[("forwarded", "proto=http"), ("x-forwarded-proto", "https")],
         ] {
             assert!(!tls(headers), "{headers:?}");
         }
-        // Also of a program of this machine, if it came through the proxy.
+        // Even for a program on this machine, if it went through the proxy.
         assert!(!seen("127.0.0.1", true, &[("x-forwarded-for", "127.0.0.1")]).3);
         assert!(seen("127.0.0.1", true, &[]).3);
     }

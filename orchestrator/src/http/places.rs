@@ -1,11 +1,10 @@
-//! Places for connections, in four budgets, so that a connection without a credential never
-//! takes the place of one that has one: strangers, workstations, drones and admins each have
-//! their own.
+//! Limits the number of connections, with separate budgets for strangers, workstations, drones and
+//! admins, so that a connection without a credential never displaces one that has one.
 //!
-//! A connection is a stranger's until a request on it proves whose it is. If a budget is full,
-//! room is made: whoever has the most places gives the one up that has been quiet for longest.
-//! Among drones and admins only a connection without a request gives way; of those that are
-//! left none may be wasted, so one more is refused.
+//! A connection belongs to a stranger until a request on it proves who the caller is. If a budget
+//! is full, the holder with the most connections loses the one that has been quiet for longest.
+//! Drones and admins lose only connections without a request in progress; if there is none, the
+//! new connection is refused.
 
 use crate::config::Limits;
 use std::{
@@ -21,17 +20,18 @@ use std::{
 use swarm_common::{id::DroneId, state::Caller, wire::view::ConnectionsView};
 use tokio_util::sync::CancellationToken;
 
-/// Where a connection comes from, as far as it is counted: an address, and for IPv6 the /64 that
-/// one machine has to itself.
+/// The source of connections, for counting: an address or, for IPv6, its /64, which one machine may
+/// use as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Origin {
     address: IpAddr,
-    /// Many people's: this machine's, whose proxy may stand for everybody, or a trusted proxy's.
+    /// Whether several clients share the address: this machine, whose proxy may stand for anyone,
+    /// or a trusted proxy.
     shared: bool,
 }
 
 impl Origin {
-    /// That of an address; `shared` if a proxy is known to be there.
+    /// The origin of an address. `shared` if a known proxy uses it.
     pub(crate) fn new(address: IpAddr, shared: bool) -> Self {
         let address = match address.to_canonical() {
             IpAddr::V6(v6) if !v6.is_loopback() => {
@@ -43,16 +43,16 @@ impl Origin {
     }
 }
 
-/// Whose a place is.
+/// Who holds a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Holder {
-    /// Nobody knows yet.
+    /// Not known yet.
     Stranger(Origin),
-    /// It was given published files.
+    /// A client that was sent published files.
     Workstation(Origin),
     /// A drone.
     Drone(DroneId),
-    /// An admin, or what reads the metrics.
+    /// An admin, or a reader of the metrics.
     Admin,
 }
 
@@ -66,7 +66,7 @@ impl Holder {
         }
     }
 
-    /// Whether it is one of many, so that it may have only a part of the budget.
+    /// Whether one holder may only use a part of the budget.
     fn is_bounded(self) -> bool {
         match self {
             Self::Stranger(origin) | Self::Workstation(origin) => !origin.shared,
@@ -76,18 +76,18 @@ impl Holder {
     }
 }
 
-/// There is no room for one more.
+/// The budget of this kind of caller is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Full(pub(crate) Caller);
 
-/// All places.
+/// The table of all connections.
 #[derive(Clone)]
 pub(crate) struct Places(Arc<Inner>);
 
 struct Inner {
-    /// Connections of each budget, in the order of [`Caller::ALL`].
+    /// The budgets, in the order of [`Caller::ALL`].
     shares: [usize; 4],
-    /// Connections of one address or drone in a budget.
+    /// The most connections of one address or drone within a budget.
     each: usize,
     began: Instant,
     table: Mutex<Table>,
@@ -105,16 +105,16 @@ struct Held {
     state: Arc<State>,
 }
 
-/// What is known of a connection without asking the table.
+/// State of a connection that is accessible without locking the table.
 struct State {
-    /// Microseconds from the beginning to its last request's head or answer's end.
+    /// Time of its last request's head or answer's end, in microseconds since the start.
     quiet_since: AtomicU64,
-    /// Requests that are being answered.
+    /// Requests in progress.
     requests: AtomicU32,
     given_up: CancellationToken,
 }
 
-/// The place of a connection, until it is dropped.
+/// A connection's place in the table, freed when dropped.
 pub(crate) struct Place {
     places: Places,
     id: u64,
@@ -132,8 +132,8 @@ impl Places {
         }))
     }
 
-    /// A place for a connection that was just accepted. There always is one: the stranger that
-    /// has been quiet for longest makes room.
+    /// Takes a place for an accepted connection. This always succeeds: the stranger that has been
+    /// quiet for longest is closed if needed.
     pub(crate) fn take(&self, origin: Origin) -> Arc<Place> {
         let holder = Holder::Stranger(origin);
         let state = Arc::new(State {
@@ -153,7 +153,7 @@ impl Places {
         Arc::new(Place { places: self.clone(), id, state })
     }
 
-    /// How many there are of each kind.
+    /// Numbers for status and metrics.
     pub(crate) fn view(&self) -> Vec<ConnectionsView> {
         let table = self.table();
         let of = |caller: Caller| table.held.values().filter(|held| held.holder.caller() == caller).count();
@@ -167,7 +167,7 @@ impl Places {
         .collect()
     }
 
-    /// Has another connection give its place up if `holder` is to have one more.
+    /// Closes another connection if `holder` may not have one more without that.
     fn make_room(&self, table: &mut Table, holder: Holder, id: u64) -> Result<(), Full> {
         let caller = holder.caller();
         let mut many: BTreeMap<Holder, usize> = BTreeMap::new();
@@ -193,7 +193,7 @@ impl Places {
             let rival = if alone { held.holder == holder } else { held.holder.caller() == caller };
             other != id && rival && may_go(held)
         });
-        // A stranger with a request is as slow as its body: only its age counts.
+        // A stranger can prolong its request by a slow body, so only the age counts.
         let rank = |(id, held): &(&u64, &Held)| {
             let idle = caller != Caller::Stranger && held.is_idle();
             let quiet_since = held.state.quiet_since.load(Ordering::Relaxed);
@@ -222,24 +222,24 @@ impl Held {
 }
 
 impl Place {
-    /// Waits until the connection has to make room for another one.
+    /// Waits until this connection has to close to make room for another.
     pub(crate) async fn given_up(&self) {
         self.state.given_up.cancelled().await;
     }
 
-    /// A request proved whose the connection is.
+    /// Records who the caller is, once a request has proved it.
     ///
     /// # Errors
-    /// That budget is full of connections with requests.
+    /// The budget is full, and none of its connections may be closed.
     pub(crate) fn proved(&self, holder: Holder) -> Result<(), Full> {
         let mut table = self.places.table();
         let current = match table.held.get(&self.id).map(|held| held.holder) {
-            // It gave its place up and ends.
+            // It lost its place and is being closed.
             None => return Ok(()),
             Some(current) => current,
         };
         let known = matches!(current, Holder::Drone(_) | Holder::Admin);
-        // Who has a credential may fetch packages, too.
+        // Drones and admins may fetch packages too.
         if current == holder || (known && matches!(holder, Holder::Workstation(_))) {
             return Ok(());
         }
@@ -250,7 +250,7 @@ impl Place {
         Ok(())
     }
 
-    /// The connection is a stranger's again, since it brings requests of many.
+    /// Counts the connection as a stranger's again, because it carries requests of several clients.
     pub(crate) fn is_strangers(&self, origin: Origin) {
         let holder = Holder::Stranger(origin);
         let mut table = self.places.table();
@@ -262,7 +262,7 @@ impl Place {
         }
     }
 
-    /// A request's head has come: until the value is dropped it is being answered.
+    /// Marks a request as in progress until the returned value is dropped.
     pub(crate) fn answering(self: &Arc<Self>) -> Answering {
         self.state.requests.fetch_add(1, Ordering::Relaxed);
         self.stir();
@@ -280,7 +280,7 @@ impl Drop for Place {
     }
 }
 
-/// A request that is being answered.
+/// A request in progress.
 pub(crate) struct Answering(Arc<Place>);
 
 impl Drop for Answering {

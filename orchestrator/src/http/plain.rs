@@ -1,7 +1,7 @@
-//! What plain HTTP is good for. To this machine itself, everything; to others, what is
-//! public and signed: packages, the public key, health. A credential that crosses a
-//! network in the clear is everybody's, so routes that take one are refused there, unless
-//! the admin says that the network is trusted (`plain_api`).
+//! What is allowed over plain HTTP: everything from this machine; from others only what is public
+//! and signed: packages, the public key, health. An unencrypted credential can be read by anyone on
+//! the network, so routes that need one are refused there, unless the admin declares the network
+//! trusted (`plain_api`).
 
 use super::{
     peer::{Peer, Way},
@@ -14,20 +14,20 @@ use axum::{
     http::{Method, header, uri::Authority},
 };
 
-/// What is wrong with a proxy that the configuration does not name.
+/// Error for a proxy that is not in `trusted_proxies`.
 const NOT_NAMED: &str = "over plain HTTP other machines get packages only, and this came through a proxy: if it was \
     asked over TLS, name its address in `trusted_proxies` of the orchestrator's configuration and have it send \
     X-Forwarded-Proto";
 
-/// What is wrong with a request of one that it names.
+/// Error for a trusted proxy that was not reached over TLS.
 const NOT_OVER_TLS: &str = "over plain HTTP other machines get packages only, and the proxy does not say that it was \
     asked over TLS: ask it by https, and have it send `X-Forwarded-Proto: https` then";
 
-/// Refuses a request of the API that should have come over TLS.
+/// Refuses an API request that must use TLS.
 pub(super) fn check(app: &App, role: Role, request: &Request) -> Result<(), ApiError> {
     let peer = request.extensions().get::<Peer>();
     let private = peer.is_some_and(|peer| peer.tls || peer.is_this_machine());
-    // Enrolment is open to anyone, but brings a token and takes a credential away.
+    // Enrolment needs no credential, but carries a token and returns a credential.
     let public = role == Role::Anyone && request.method() == Method::GET;
     if private || public || app.config.plain_api {
         return Ok(());
@@ -52,7 +52,7 @@ pub(super) fn check(app: &App, role: Role, request: &Request) -> Result<(), ApiE
     }))
 }
 
-/// What the client calls us, which it surely can reach.
+/// The host name that the client used, which evidently reaches this orchestrator.
 fn asked_for(request: &Request) -> Option<String> {
     let host = request.headers().get(header::HOST)?.to_str().ok()?;
     Some(host.parse::<Authority>().ok()?.host().to_owned())

@@ -1,8 +1,8 @@
-//! Everything that can go wrong with a request, and the one table from there to HTTP:
-//! status, stable kind, title. RFC 9457 problem details.
+//! All errors of requests and their mapping to HTTP: status, stable kind and title, as RFC 9457
+//! problem details.
 //!
-//! The table has no catch-all arm on purpose: whoever adds an error decides here what a
-//! client is to make of it.
+//! The mapping has no catch-all arm on purpose: whoever adds an error must decide here how clients
+//! see it.
 
 use crate::{
     artifact::{disk::DiskError, store::StoreError, upload::UploadError},
@@ -19,96 +19,99 @@ use swarm_common::{
 };
 use swarm_core::Refusal;
 
-/// Where an upload or a log stands, or a piece begins.
+/// Position of an upload or a log, or of a piece.
 pub(super) const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 
-/// A client may try again after this many seconds.
+/// Seconds after which a client may retry.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
 
-/// Why a request was not done.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
-    /// No credential came.
+    /// The request has no credential.
     #[error("this needs a credential: send `Authorization: Bearer …`")]
     NoCredential,
-    /// The credential is not known, or was revoked.
+    /// The credential is unknown or was revoked.
     #[error("the credential is unknown or revoked")]
     UnknownCredential,
-    /// The credential was a drone's that an admin removed.
-    #[error("an admin removed drone {0} from this swarm")]
+    /// The credential belonged to a drone that an admin removed.
+    #[error(
+        "an admin removed drone {0} from this swarm: to enrol it again, remove its credential and make a token \
+         with `swarmctl drone token`"
+    )]
     RemovedDrone(Name),
-    /// The credential is for something else.
+    /// The credential has another role.
     #[error("{0}")]
     WrongRole(&'static str),
-    /// It must not come over plain HTTP.
+    /// The request needs TLS.
     #[error("{0}")]
     PlainHttp(String),
-    /// As many connections as there may be are in use.
+    /// The caller's budget of connections is used up.
     #[error(
         "all connections that {0}s may have are in use (`connections` and `connections_per_address` of `[limits]`)"
     )]
     NoRoom(Caller),
-    /// The engine did not do it.
+    /// The engine refused the command, or cannot take it now.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The rules do not allow it.
+    /// The core's rules do not allow the request.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// What was asked for is not there.
+    /// What was requested does not exist.
     #[error("{0}")]
     Absent(String),
-    /// What was asked for may be several things.
+    /// A name matches several things.
     #[error("{0}")]
     Ambiguous(String),
-    /// The request makes no sense.
+    /// The request is malformed.
     #[error("{0}")]
     BadRequest(String),
-    /// The request is well formed, and what it says cannot be.
+    /// The request is well-formed, but its content is invalid.
     #[error("{0}")]
     Unprocessable(String),
-    /// There is more of something than is taken.
+    /// A number in the request exceeds its limit.
     #[error("at most {most} {what} are taken")]
     Beyond {
-        /// Of what.
+        /// What is counted.
         what: &'static str,
-        /// The bound.
+        /// The limit.
         most: usize,
     },
-    /// The body is larger than this route takes.
+    /// The body exceeds the route's limit.
     #[error("the body is larger than the {limit} bytes that are taken here")]
     BodyTooLarge {
-        /// The bound in bytes.
+        /// The limit in bytes.
         limit: u64,
     },
-    /// No byte of the body came for too long.
+    /// The body paused for too long.
     #[error("no byte of the body came for {seconds} s; the connection is closed")]
     BodyStalled {
-        /// The longest silence.
+        /// The limit in seconds.
         seconds: u64,
     },
-    /// The connection broke within the body.
+    /// The connection broke in the middle of the body.
     #[error("the body broke off: {0}")]
     BodyBroken(String),
-    /// An uploaded file is not what was asked for.
+    /// An uploaded file is not the requested package.
     #[error("{message}")]
     PackageRejected {
         /// Which check failed.
         kind: &'static str,
-        /// In words.
+        /// The reason in words.
         message: String,
     },
     /// A report names a file that was not uploaded.
     #[error("{0}")]
     NotUploaded(String),
-    /// A piece does not begin where the stored bytes end.
+    /// A piece does not start where the stored bytes end.
     #[error("the piece begins at {given}, but {offset} bytes are stored: go on from there")]
     WrongOffset {
-        /// Where it begins.
+        /// Where the piece starts.
         given: u64,
-        /// Where it must begin.
+        /// Where it must start.
         offset: u64,
     },
-    /// The upload was not taken.
+    /// The upload was refused.
     #[error(transparent)]
     Upload(UploadError),
     /// A disk of the orchestrator failed.
@@ -117,13 +120,13 @@ pub(crate) enum ApiError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// What was announced is larger than the disk.
+    /// There is not enough disk space for what was announced.
     #[error("{0}")]
     NoSpace(String),
-    /// Something is not in order now and will be.
+    /// Temporarily not possible.
     #[error("{0}")]
     Unavailable(String),
-    /// Something of our own is wrong.
+    /// An error of the orchestrator itself.
     #[error("{0}")]
     Internal(String),
 }
@@ -139,7 +142,7 @@ impl From<UploadError> for ApiError {
 }
 
 impl ApiError {
-    /// The engine answered something that does not belong to what was asked.
+    /// The engine's reply does not match the command.
     pub(super) fn unexpected(reply: &swarm_core::Reply) -> Self {
         Self::Internal(format!("the engine answered {reply:?}, which does not belong to this request"))
     }
@@ -242,7 +245,7 @@ fn disk(error: &DiskError) -> (StatusCode, &'static str, &'static str) {
     }
 }
 
-/// A problem on its way to the outermost layer, which adds the request's id and writes it.
+/// A problem for the outermost layer, which adds the request id and writes the body.
 #[derive(Debug, Clone)]
 pub(super) struct Pending(pub(super) Problem);
 
@@ -288,7 +291,7 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// A problem's response, written out.
+/// Writes the problem as the response's body.
 pub(super) fn write(problem: &Problem, mut response: Response) -> Response {
     let body = serde_json::to_vec(problem).unwrap_or_default();
     response.headers_mut().remove(header::CONTENT_LENGTH);

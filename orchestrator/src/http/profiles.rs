@@ -1,4 +1,4 @@
-//! Profiles.
+//! Profiles: create, list, show, remove.
 
 use super::{
     auth::Once,

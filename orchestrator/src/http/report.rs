@@ -1,17 +1,18 @@
-//! How attempts end: plans, packages, bases, failures, work given back.
+//! Results of attempts: plans, packages, bases, failures, and work that is handed back.
 //!
-//! A result that no longer counts is no error of the drone's: it is told so, with the
+//! A result that no longer counts is not an error of the drone: the answer says so, with the
+//! reason, and the drone may forget the work.
 //! reason, and may forget the work.
 
 use super::{
     auth::Drone,
-    body::read_json,
+    body::read_large_json,
     bounds::{self, MESSAGE, SIGNATURE},
     problem::ApiError,
     route::{Limit, Role, Route},
     uploads,
 };
-use crate::{app::App, engine::EngineError, receiving};
+use crate::{app::App, engine::EngineError, receiving::Wanted};
 use axum::{
     Json,
     body::Body,
@@ -23,14 +24,16 @@ use swarm_common::{
     digest::Digest,
     id::{AttemptId, DroneId},
     state::{FailureCause, FailureClass, Phase},
-    wire::drone::{Failure, Outcome, ReportReply, ReportRequest, Usage},
+    wire::{
+        artifact::Artifact,
+        drone::{Failure, Outcome, ReportReply, ReportRequest, Usage},
+    },
 };
 use swarm_core::{
     Command, Refusal, Reply,
     attempt::Job,
     channel,
     closure::{self, Surroundings},
-    fence::{Fence, fence},
     view,
 };
 
@@ -49,7 +52,7 @@ async fn report(
     Path(attempt): Path<AttemptId>,
     body: Body,
 ) -> Result<Json<ReportReply>, ApiError> {
-    let ReportRequest { outcome, usage } = read_json(body, app.config.limits.body_idle()).await?;
+    let ReportRequest { outcome, usage } = read_large_json(body, app.config.limits.body_idle()).await?;
     let answered = match outcome {
         Outcome::Planned { plan } => {
             submit(&app, Command::ReceivePlan { drone, attempt, plan: plan.into(), usage }).await
@@ -87,7 +90,7 @@ async fn submit(app: &App, command: Command) -> Result<ReportReply, ApiError> {
     }
 }
 
-/// Signs and stores what was built, and only then tells the engine.
+/// Signs and stores the built packages before the engine learns of them.
 async fn built(
     app: &App,
     drone: DroneId,
@@ -96,24 +99,24 @@ async fn built(
     usage: Usage,
 ) -> Result<ReportReply, ApiError> {
     let _turn = app.receiving.turn(attempt).await;
-    let targets = app.engine.read(|swarm| match fence(swarm, drone, attempt)? {
-        Fence::Open => receiving::targets(swarm, attempt).map(Some),
-        Fence::Repeat => Ok(None),
-    })?;
-    let artifacts = match targets {
+    let artifacts = match uploads::wanted(app, drone, attempt)? {
         None => Vec::new(),
-        Some(targets) if targets.len() != digests.len() => {
+        Some(Wanted { targets, .. }) if targets.len() != digests.len() => {
             let text =
                 format!("{} files were asked for, and the report names {}", targets.len(), digests.len());
             return Err(ApiError::Unprocessable(text));
         }
-        Some(targets) => {
-            let build_time = uploads::build_time(app, &targets);
+        Some(Wanted { targets, nix }) => {
+            let (build_time, is_nix) = (uploads::build_time(app, &targets), nix.is_some());
             let files = digests.into_iter().zip(targets).collect();
-            let artifacts = match app.receiving.artifacts(attempt, drone, files, build_time).await {
+            let artifacts = match app.receiving.artifacts(attempt, drone, files, nix, build_time).await {
                 Ok(artifacts) => artifacts,
                 Err(error) => return Err(uploads::refuse(app, drone, attempt, error).await?),
             };
+            if is_nix {
+                // Store paths share no files, find their libraries by store path, and have no index.
+                return receive(app, drone, attempt, artifacts, usage).await;
+            }
             let (around, beside) =
                 app.engine.read(|swarm| match swarm.attempts.get(&attempt).map(|a| a.job) {
                     Some(Job::Build(id)) => (closure::surroundings(swarm, id), channel::beside(swarm, id)),
@@ -125,11 +128,13 @@ async fn built(
             }
             let limit = app.config.limits.index_bytes;
             if let Some(message) = app.receiving.breaks_index(&artifacts, beside, limit).await? {
-                // The same whatever the numbers are.
+                // A fixed text, so that the signature does not depend on the sizes.
                 let signature = "its metadata does not fit into the index of its profile".to_owned();
                 return fail(app, drone, attempt, unfit(None, signature, message), usage).await;
             }
-            let known = || app.engine.read(|swarm| view::artifacts(swarm, None));
+            let known = |wanted: &dyn Fn(Digest) -> bool| {
+                app.engine.read(|swarm| view::artifacts_among(swarm, wanted))
+            };
             let collisions = app.receiving.collisions(drone, &artifacts, known).await?;
             if !collisions.is_empty() {
                 app.engine.submit(Command::NoteCollisions(collisions), None).await?;
@@ -137,17 +142,27 @@ async fn built(
             artifacts
         }
     };
+    receive(app, drone, attempt, artifacts, usage).await
+}
+
+async fn receive(
+    app: &App,
+    drone: DroneId,
+    attempt: AttemptId,
+    artifacts: Vec<Artifact>,
+    usage: Usage,
+) -> Result<ReportReply, ApiError> {
     let reply = submit(app, Command::ReceivePackage { drone, attempt, artifacts, usage }).await?;
     app.receiving.forget(attempt).await;
     Ok(reply)
 }
 
-/// Why a sound package cannot be published.
+/// The failure for a valid package that cannot be published.
 fn unfit(cause: Option<FailureCause>, signature: String, message: String) -> Failure {
     Failure { class: FailureClass::Package, cause, phase: Phase::Verifying, signature, message }
 }
 
-/// Tells the engine of a package that cannot be published.
+/// Reports to the engine that a package cannot be published.
 async fn fail(
     app: &App,
     drone: DroneId,
@@ -162,7 +177,7 @@ async fn fail(
     Ok(ReportReply { accepted: false, reason })
 }
 
-/// A failure with its texts cut to what the journal keeps.
+/// Truncates a failure's texts to what the journal keeps.
 fn bounded(mut failure: Failure) -> Failure {
     if failure.signature.chars().count() > SIGNATURE {
         failure.signature = failure.signature.chars().take(SIGNATURE).collect();

@@ -1,6 +1,5 @@
-//! The shape of a route: what it is called, who may use it, what goes in and out. One list
-//! of these makes both the router and the OpenAPI document, so neither can know a route
-//! that the other does not, and no route can be without a role.
+//! Declaration of a route: path, role, input and output. Both the router and the OpenAPI document
+//! are made from one list of routes, so neither can miss a route, and every route has a role.
 
 use super::{auth, body, plain, problem::ApiError};
 use crate::app::App;
@@ -19,30 +18,30 @@ use utoipa::ToSchema;
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// Anybody, without a credential.
+    /// Anyone, without a credential.
     Anyone,
-    /// A drone, with its credential.
+    /// Drones.
     Drone,
     /// The admin.
     Admin,
-    /// Either.
+    /// The admin and drones.
     AdminOrDrone,
 }
 
-/// How large a body may be.
+/// Largest body of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Limit {
-    /// 1 MiB: what people and heartbeats send.
+    /// 1 MiB, for requests of people and heartbeats.
     Small,
-    /// The largest report: a plan.
+    /// `plan_bytes` of `[limits]`: plans are the largest reports.
     Plan,
-    /// A piece of a log.
+    /// `log_piece_bytes` of `[limits]`.
     LogPiece,
-    /// The largest package file.
+    /// `upload_bytes` of `[limits]`.
     Upload,
-    /// The largest snapshot.
+    /// `snapshot_bytes` of `[limits]`.
     Snapshot,
-    /// The largest image of a base.
+    /// `image_bytes` of `[limits]`.
     Image,
 }
 
@@ -60,26 +59,26 @@ impl Limit {
     }
 }
 
-/// What goes in or out.
+/// Type of a body.
 #[derive(Debug, Clone)]
 pub(super) enum Content {
-    /// Nothing.
+    /// No body.
     Nothing,
-    /// JSON of a schema, alone or in a list.
+    /// JSON.
     Json {
-        /// The schema's name.
+        /// Name of its schema.
         name: String,
-        /// Many of them.
+        /// Whether it is a list.
         list: bool,
     },
-    /// Other bytes, of this media type.
+    /// Bytes of this media type.
     Bytes(&'static str),
 }
 
-/// Schemas by name.
+/// JSON schemas by name.
 pub(super) type Schemas = BTreeMap<String, serde_json::Value>;
 
-/// One route.
+/// A route of the API.
 pub(super) struct Route {
     pub(super) method: Method,
     pub(super) path: &'static str,
@@ -94,7 +93,7 @@ pub(super) struct Route {
 }
 
 impl Route {
-    /// A route below the API's prefix.
+    /// Declares a route; `path` is below the API's prefix.
     pub(super) fn new<H, T>(
         method: Method,
         path: &'static str,
@@ -127,44 +126,44 @@ impl Route {
         }
     }
 
-    /// Takes JSON of this type.
+    /// Sets the request body to JSON of this type.
     pub(super) fn takes<T: ToSchema>(mut self) -> Self {
         self.takes = Content::Json { name: self.schema::<T>(), list: false };
         self
     }
 
-    /// Takes bytes of a media type, of at most `limit`.
+    /// Sets the request body to bytes of a media type, up to `limit`.
     pub(super) fn takes_bytes(mut self, kind: &'static str, limit: Limit) -> Self {
         self.takes = Content::Bytes(kind);
         self.limit = limit;
         self
     }
 
-    /// Bodies may be this large.
+    /// Sets the largest request body.
     pub(super) fn limit(mut self, limit: Limit) -> Self {
         self.limit = limit;
         self
     }
 
-    /// Gives JSON of this type.
+    /// Sets the response body to JSON of this type.
     pub(super) fn gives<T: ToSchema>(mut self) -> Self {
         self.gives = Content::Json { name: self.schema::<T>(), list: false };
         self
     }
 
-    /// Gives a JSON list of this type.
+    /// Sets the response body to a JSON list of this type.
     pub(super) fn gives_list<T: ToSchema>(mut self) -> Self {
         self.gives = Content::Json { name: self.schema::<T>(), list: true };
         self
     }
 
-    /// Gives bytes of a media type.
+    /// Sets the response body to bytes of a media type.
     pub(super) fn gives_bytes(mut self, kind: &'static str) -> Self {
         self.gives = Content::Bytes(kind);
         self
     }
 
-    /// Understands these query parameters: name and meaning.
+    /// Declares query parameters: name and meaning.
     pub(super) fn queries(mut self, queries: &'static [(&'static str, &'static str)]) -> Self {
         self.queries = queries;
         self
@@ -174,7 +173,7 @@ impl Route {
         let mut found = vec![(T::name().into_owned(), T::schema())];
         T::schemas(&mut found);
         for (name, schema) in found {
-            // A schema is plain data; it always has a JSON form.
+            // A schema is plain data and always has a JSON form.
             self.schemas.insert(name, serde_json::to_value(schema).unwrap_or_default());
         }
         T::name().into_owned()
@@ -187,8 +186,8 @@ impl Route {
     }
 }
 
-/// What every request of a route passes before its handler sees it: whether it came a safe way,
-/// who asks, and how much is sent.
+/// Checks every request before its handler runs: whether it may come this way, who the caller is,
+/// and how large the body is.
 #[derive(Debug, Clone, Copy)]
 struct Gate {
     role: Role,
@@ -200,7 +199,7 @@ impl Gate {
         plain::check(app, self.role, request)?;
         let who = auth::authenticate(app, self.role, request)?;
         who.takes_its_place(request)?;
-        // Files that come with a command belong where the command is taken.
+        // A body that belongs to a command is only useful where the command is taken.
         if !request.method().is_safe() {
             app.engine.leads()?;
         }
@@ -217,7 +216,7 @@ impl Gate {
     }
 }
 
-/// A handler behind its gate.
+/// A handler behind a gate.
 #[derive(Clone)]
 struct Gated<H> {
     gate: Gate,

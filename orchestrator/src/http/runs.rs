@@ -1,4 +1,4 @@
-//! Runs: start, look, cancel.
+//! Runs: start, list, show, cancel.
 
 use super::{
     auth::Once,

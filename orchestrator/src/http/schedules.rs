@@ -1,4 +1,4 @@
-//! Schedules, and the pause.
+//! Schedules, and pausing the swarm.
 
 use super::{
     auth::Once,
@@ -21,7 +21,7 @@ use swarm_common::{
 };
 use swarm_core::{Command, Refusal, view};
 
-/// Due times that are shown.
+/// Number of due times to show.
 const SHOWN: usize = 3;
 
 pub(super) fn routes() -> Vec<Route> {
@@ -57,13 +57,13 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-/// Every schedule, with the due times to come.
+/// All schedules, with their next due times.
 fn schedules(app: &App) -> Vec<ScheduleView> {
     let mut all = app.engine.read(view::schedules);
     for schedule in &mut all {
         let (times, first) =
             (DueTimes::read(&schedule.cron, &schedule.zone), schedule.upcoming.first().copied());
-        // That it cannot be worked out any more is told by the pass.
+        // The schedule pass reports a schedule that has no next due time.
         if let (Ok(times), Some(first)) = (times, first) {
             schedule.upcoming.extend(times.upcoming(first, SHOWN - 1));
         }

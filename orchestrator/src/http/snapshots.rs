@@ -1,4 +1,4 @@
-//! Snapshots: an admin sends them, drones fetch them.
+//! Snapshots: an admin uploads them, drones download them.
 
 use super::{
     archive::{self, KIND},
@@ -87,7 +87,7 @@ async fn get_since(
     let path = match made.map_err(|error| ApiError::Internal(error.to_string()))? {
         Ok(path) => path,
         Err(TakeError::Disk(error)) => return Err(error.into()),
-        // Whoever asks can do with the whole snapshot.
+        // The drone can use the whole snapshot instead.
         Err(TakeError::Unsound(error)) => {
             tracing::warn!(%error, "{what} cannot be made");
             None

@@ -1,10 +1,11 @@
-//! A stream whose other end has to take what is written: whoever takes nothing for long is gone, or
-//! means to keep the connection's place.
+//! The stream of a connection. It fails if the other end does not read for long: such a client is gone, or
+//! tries to hold the connection. When it is shut down it lingers ([`linger`](super::linger)).
 
+use super::linger::Linger;
 use std::{
     io::{self, ErrorKind, IoSlice},
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 use tokio::{
@@ -12,21 +13,24 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// A client that takes nothing for this long is gone. The kernel says so only after a third
-/// of its buffer is free again, which over a slow line takes minutes.
+/// How long a client may read nothing. The kernel reports a socket as writable only after a third
+/// of its buffer is free, which takes minutes on a slow line.
 pub(in crate::http) const STALLED: Duration = Duration::from_secs(600);
 
-/// A stream that breaks when a write waits for too long.
+/// A stream that fails if a write waits too long, and lingers on shutdown.
 pub(super) struct Impatient<S> {
     stream: S,
     longest: Duration,
-    /// While a write waits.
+    linger: Linger,
+    /// The write half is closed.
+    closed: bool,
+    /// The timer while a write waits.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Impatient<S> {
-    pub(super) fn new(stream: S, longest: Duration) -> Self {
-        Self { stream, longest, waiting: None }
+    pub(super) fn new(stream: S, longest: Duration, linger: Linger) -> Self {
+        Self { stream, longest, linger, closed: false, waiting: None }
     }
 
     fn in_time<T>(&mut self, polled: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
@@ -50,7 +54,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -79,35 +83,43 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_shutdown(context);
-        self.in_time(polled, context)
+        let this = &mut *self;
+        if !this.closed {
+            let polled = Pin::new(&mut this.stream).poll_shutdown(context);
+            ready!(this.in_time(polled, context))?;
+            this.closed = true;
+        }
+        this.linger.poll(&mut this.stream, context).map(Ok)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::linger::Unread, *};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
-    const LONGEST: Duration = Duration::from_millis(500);
+    const LONGEST: Duration = Duration::from_secs(3);
 
     #[tokio::test]
     async fn a_reader_that_takes_nothing_breaks_the_stream_and_a_slow_one_does_not() {
         let (near, _far) = duplex(1024);
-        let error = Impatient::new(near, LONGEST).write_all(&[7; 4096]).await.unwrap_err();
+        let error = Impatient::new(near, LONGEST, Linger::new(Unread::default()))
+            .write_all(&[7; 4096])
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
 
         let (near, mut far) = duplex(1024);
-        let mut near = Impatient::new(near, LONGEST);
+        let mut near = Impatient::new(near, LONGEST, Linger::new(Unread::default()));
         let slowly = async {
             let mut taken = 0;
             let mut piece = [0; 256];
             while taken < 16 * 1024 {
-                sleep(Duration::from_millis(20)).await;
+                sleep(Duration::from_millis(60)).await;
                 taken += far.read(&mut piece).await.unwrap();
             }
         };
-        // Together longer than a single write may wait.
+        // In total longer than one write may wait.
         let (written, ()) = tokio::join!(near.write_all(&[7; 16 * 1024]), slowly);
         written.unwrap();
     }

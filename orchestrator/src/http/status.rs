@@ -1,4 +1,4 @@
-//! The swarm on one screen, and this document's own description.
+//! The swarm's status, and the OpenAPI document.
 
 use super::{
     openapi,

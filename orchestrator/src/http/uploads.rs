@@ -1,5 +1,5 @@
-//! Resumable uploads of package files. Bytes go to the disk as they come; a file that is
-//! whole is checked before the request is answered.
+//! Resumable uploads of package files. Bytes are written to the disk as they arrive; a complete
+//! file is checked before the request is answered.
 
 use super::{
     auth::Drone,
@@ -12,10 +12,9 @@ use crate::{
     artifact::{
         accept::AcceptError,
         alongside::Alongside,
-        intake::IntakeError,
         upload::{Allowance, Appender, UploadError},
     },
-    receiving::{self, ReceiveError},
+    receiving::{Examined, ReceiveError, Wanted},
 };
 use axum::{
     Json,
@@ -30,24 +29,22 @@ use std::{
 };
 use swarm_common::{
     digest::Digest,
-    format::gpkg::Gpkg,
     id::{AttemptId, DroneId},
     time::TimeMs,
     wire::drone::{Target, UploadRequest, UploadStatus},
 };
 use swarm_core::{
-    Command,
+    Command, Refusal,
     fence::{Fence, fence},
 };
 use tokio::{sync::mpsc, task::spawn_blocking};
 
-/// Pieces, of up to 64 KiB, that change threads together: to wake one for each of them costs a
-/// twentieth of an upload's processor time.
+/// Pieces of up to 64 KiB that are passed between threads together: waking a thread for each costs
+/// 5% of an upload's CPU time.
 const BATCH: usize = 8;
-/// Files that an attempt may announce for each that it is asked for: one, and one that a drone
-/// made anew.
+/// How many files an attempt may announce per target: one, and one that the drone built again.
 const TRIES: usize = 2;
-/// Batches between the connection and the disk.
+/// Batches buffered between the connection and the disk.
 const IN_FLIGHT: usize = 2;
 
 pub(super) fn routes() -> Vec<Route> {
@@ -73,16 +70,15 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-/// The files that an attempt may still bring; `None` if it has brought them.
-fn wanted(app: &App, drone: DroneId, attempt: AttemptId) -> Result<Option<Vec<Target>>, ApiError> {
-    let targets = app.engine.read(|swarm| match fence(swarm, drone, attempt)? {
-        Fence::Open => receiving::targets(swarm, attempt).map(Some),
+/// What an attempt may still deliver; `None` if it has reported.
+pub(super) fn wanted(app: &App, drone: DroneId, attempt: AttemptId) -> Result<Option<Wanted>, Refusal> {
+    app.engine.read(|swarm| match fence(swarm, drone, attempt)? {
+        Fence::Open => Wanted::by(swarm, attempt).map(Some),
         Fence::Repeat => Ok(None),
-    });
-    Ok(targets?)
+    })
 }
 
-/// The BUILD_TIME that what comes next of these is given.
+/// The `BUILD_TIME` for the next package of these targets.
 pub(super) fn build_time(app: &App, targets: &[Target]) -> TimeMs {
     let now = app.engine.now();
     app.engine.read(|swarm| swarm.next_build_time(targets, now))
@@ -95,12 +91,15 @@ async fn begin(
     body: Body,
 ) -> Result<Json<UploadStatus>, ApiError> {
     let request: UploadRequest = read_json(body, app.config.limits.body_idle()).await?;
-    let Some(targets) = wanted(&app, drone, attempt)? else {
+    let Some(Wanted { targets, nix }) = wanted(&app, drone, attempt)? else {
         return Ok(Json(UploadStatus { offset: request.size, verified: true }));
     };
     let allowed = Allowance { files: TRIES * targets.len(), bytes: app.config.limits.attempt_bytes };
-    let target = targets.into_iter().find(|target| target.cpv == request.cpv).ok_or_else(|| {
-        ApiError::Unprocessable(format!("attempt {attempt} was not asked for {}", request.cpv))
+    let target = targets.into_iter().find(|target| target.id() == request.target).ok_or_else(|| {
+        ApiError::Unprocessable(format!(
+            "attempt {attempt} was not asked for {}",
+            request.target.chars().take(300).collect::<String>().escape_debug()
+        ))
     })?;
     if app.receiving.has_taken(attempt, request.digest) {
         return Ok(Json(UploadStatus { offset: request.size, verified: true }));
@@ -111,9 +110,9 @@ async fn begin(
     if offset < size {
         return Ok(Json(UploadStatus { offset, verified: false }));
     }
-    // All bytes had come, and their check was never answered: an orchestrator that
-    // restarted, or a connection that broke.
-    check(&app, drone, attempt, digest, vec![target], None).await?;
+    // All bytes had arrived, but their check was never answered, because the orchestrator restarted
+    // or the connection broke.
+    check(&app, drone, attempt, digest, Wanted { targets: vec![target], nix }, None).await?;
     Ok(Json(UploadStatus { offset, verified: true }))
 }
 
@@ -124,11 +123,13 @@ async fn append(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<UploadStatus>, ApiError> {
+    // RFC 9651 integers have no plus sign, which Rust's parser accepts.
+    let digits = |text: &&str| text.bytes().all(|b| b.is_ascii_digit());
     let given: u64 =
-        headers.get(UPLOAD_OFFSET).and_then(|v| v.to_str().ok()?.parse().ok()).ok_or_else(|| {
-            ApiError::BadRequest("Upload-Offset must say at which byte the piece begins".into())
-        })?;
-    let Some(targets) = wanted(&app, drone, attempt)? else {
+        headers.get(UPLOAD_OFFSET).and_then(|v| v.to_str().ok().filter(digits)?.parse().ok()).ok_or_else(
+            || ApiError::BadRequest("Upload-Offset must say at which byte the piece begins".into()),
+        )?;
+    let Some(wanted) = wanted(&app, drone, attempt)? else {
         return Ok(Json(UploadStatus { offset: given, verified: true }));
     };
     if app.receiving.has_taken(attempt, digest) {
@@ -137,21 +138,24 @@ async fn append(
     let incoming = app.receiving.incoming().clone();
     let appender = in_background(move || incoming.append(attempt, digest, given)).await??;
     let pieces = Pieces::new(body, app.config.limits.body_idle());
-    let build_time = build_time(&app, &targets);
-    let look = if given == 0 { app.receiving.look_alongside(build_time) } else { None };
+    let look = if given == 0 {
+        app.receiving.look_alongside(&wanted, build_time(&app, &wanted.targets))
+    } else {
+        None
+    };
     let (offset, complete) = store(appender, pieces, look.as_ref().map(Alongside::batches)).await?;
     if complete {
         let examined = match look {
             Some(look) => look.finish().await,
             None => None,
         };
-        check(&app, drone, attempt, digest, targets, examined).await?;
+        check(&app, drone, attempt, digest, wanted, examined).await?;
     }
     Ok(Json(UploadStatus { offset, verified: complete }))
 }
 
-/// Writes a body to the disk, and hands on what is written as long as somebody takes it. What
-/// has come stays, even if the rest does not.
+/// Writes a body to the disk, and passes each written batch to `look` as long as that accepts it.
+/// What has arrived is kept even if the rest does not arrive.
 async fn store(
     mut appender: Appender,
     pieces: Pieces,
@@ -173,7 +177,7 @@ async fn store(
             Some(Err(TryChunksError(before, error))) => (before, Some(error)),
             None => break None,
         };
-        // The writer stops early only with an error, which is told below.
+        // The writer stops early only with an error, which is returned below.
         if sender.send(batch).await.is_err() || error.is_some() {
             break error;
         }
@@ -187,24 +191,24 @@ async fn store(
     }
 }
 
-/// Checks a whole file. One that is refused ends the attempt.
+/// Checks a complete file. A rejected file ends the attempt.
 async fn check(
     app: &App,
     drone: DroneId,
     attempt: AttemptId,
     digest: Digest,
-    targets: Vec<Target>,
-    examined: Option<Result<Gpkg, IntakeError>>,
+    wanted: Wanted,
+    examined: Option<Examined>,
 ) -> Result<(), ApiError> {
     let _turn = app.receiving.turn(attempt).await;
-    let build_time = build_time(app, &targets);
-    match app.receiving.take(attempt, digest, targets, examined, build_time).await {
+    let build_time = build_time(app, &wanted.targets);
+    match app.receiving.take(attempt, digest, wanted, examined, build_time).await {
         Ok(()) => Ok(()),
         Err(error) => Err(refuse(app, drone, attempt, error).await?),
     }
 }
 
-/// Tells the engine if the file is at fault, and gives the answer for the drone.
+/// Reports a rejected file to the engine, and returns the error for the drone.
 pub(super) async fn refuse(
     app: &App,
     drone: DroneId,
@@ -229,12 +233,13 @@ impl From<ReceiveError> for ApiError {
             ReceiveError::Accept(AcceptError::Failed(why)) => Self::Internal(why),
             ReceiveError::NotUploaded(_) => Self::NotUploaded(error.to_string()),
             ReceiveError::Upload(error) => error.into(),
-            ReceiveError::Broken(_) => Self::Internal(error.to_string()),
+            ReceiveError::Upstream(why) => Self::Unavailable(why),
+            ReceiveError::Large | ReceiveError::Broken(_) => Self::Internal(error.to_string()),
         }
     }
 }
 
-/// Runs what touches the disk where it does not hold up other requests.
+/// Runs disk operations on a blocking thread.
 async fn in_background<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, UploadError> + Send + 'static,
 ) -> Result<Result<T, UploadError>, ApiError> {

@@ -1,4 +1,4 @@
-//! Why a package is where it is.
+//! Explains the state of a package.
 
 use super::{
     problem::ApiError,

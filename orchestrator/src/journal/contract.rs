@@ -1,13 +1,13 @@
-//! What every journal must do, as one suite that each implementation runs.
+//! The contract of all journals, as a test suite that each implementation runs.
 
 use super::{Journal, JournalError, Lead, Moves, Replay, genesis};
 use swarm_common::{digest::Digest, id::DroneId, time::TimeMs};
 use swarm_core::{Event, Record};
 
-/// What a load brought.
+/// The result of a load.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Replayed {
-    /// Snapshots that it must say it cannot read.
+    /// Snapshots that it is to reject as unreadable.
     pub(crate) unreadable: Vec<String>,
     pub(crate) snapshot: Option<String>,
     pub(crate) records: Vec<Record>,
@@ -26,19 +26,19 @@ impl Replay for Replayed {
     }
 }
 
-/// What a journal brings back.
+/// Loads a journal.
 pub(crate) fn load(journal: &mut dyn Journal) -> Result<Replayed, JournalError> {
     let mut replayed = Replayed::default();
     journal.load(&mut replayed)?;
     Ok(replayed)
 }
 
-/// Adds records that move no package.
+/// Appends records that do not change any package's state.
 pub(crate) fn append(journal: &mut dyn Journal, after: u64, records: &[Record]) -> Result<(), JournalError> {
     journal.append(after, records, &Moves::default())
 }
 
-/// As a start does: what is there is read, and then it is ours to append to.
+/// Starts like an orchestrator: loads the journal and takes the lead.
 fn begin(journal: &mut dyn Journal) -> Replayed {
     let replayed = load(journal).unwrap();
     assert_eq!(journal.lead().unwrap(), Lead::Ours);
@@ -58,8 +58,8 @@ pub(crate) fn records(first: u64, count: u64) -> Vec<Record> {
     (first..first + count).map(|seq| Record { seq, at: TimeMs(1000 + seq), event: event(seq) }).collect()
 }
 
-/// Runs the suite; `open` opens the same journal anew as a restart does, the first time
-/// with nothing in it, and whoever had it before need not know.
+/// Runs the suite. `open` reopens the same journal like a restart; it is empty at first, and its
+/// previous user may not have closed it.
 pub(crate) fn check(open: impl Fn() -> Box<dyn Journal>) {
     records_come_back_in_order(&open);
     a_load_begins_at_the_newest_snapshot_that_can_be_read(&open);

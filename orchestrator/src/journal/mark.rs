@@ -1,16 +1,15 @@
-//! The high-water mark: the last event that is known to have been acknowledged, in a file
-//! of this machine. A journal that comes back with less has lost something, and that must
-//! not look like a fresh start.
+//! The high-water mark: the last event known to be acknowledged, in a file on this machine. If the
+//! journal comes back with less, it has lost events, and that must not look like a fresh start.
 //!
-//! It is written after the journal has made the event durable, and without waiting for the
-//! disk: a power cut may take the last marks, so that less is noticed, and never leaves a
-//! mark that is ahead of the journal. The file is shorter than a sector, so a mark is
-//! replaced whole or not at all; only the first of a process, which makes the file, is
-//! synced, so that no empty one is left.
+//! The mark is written after the event is durable in the journal, and without syncing. A power cut
+//! may lose the latest marks, so that a loss goes undetected, but never leaves a mark that is ahead
+//! of the journal. The file is shorter than a sector, so a mark is replaced completely or not at
+//! all; only the first write of a process, which creates the file, is synced, so that no empty file
+//! remains.
 //!
-//! A mark says when it was written, and no program can set the time at which a file changed.
-//! So a mark that was copied, as out of a backup, is known, and with it that more may have
-//! been acknowledged than the journal beside it holds.
+//! A mark contains the time at which it was written, and no program can set a file's change time
+//! (ctime). So a copied mark, such as one from a backup, is recognised, and with it that more may
+//! have been acknowledged than the journal contains.
 
 use crate::journal::JournalError;
 use std::{
@@ -22,16 +21,16 @@ use std::{
 };
 use swarm_common::digest::Digest;
 
-/// What may lie between the time that a mark says it was written at and that of its file.
+/// Maximum difference between the time in a mark and its file's change time.
 const TOLERANCE_MS: u64 = 2000;
 
-/// The file and what stands in it.
+/// The file and its content.
 #[derive(Debug)]
 pub(super) struct Mark {
     path: PathBuf,
     at: Option<(u64, Digest)>,
     is_copy: bool,
-    /// Open once it was written.
+    /// Open after the first write.
     file: Option<File>,
 }
 
@@ -39,7 +38,7 @@ impl Mark {
     /// Reads the mark, if there is one.
     ///
     /// # Errors
-    /// The file cannot be read, or is none of ours.
+    /// The file cannot be read or is not a mark.
     pub(super) fn open(path: &Path) -> Result<Self, JournalError> {
         let mut mark = Self { path: path.to_owned(), at: None, is_copy: false, file: None };
         let text = match fs::read_to_string(path) {
@@ -49,7 +48,7 @@ impl Mark {
         let words: Vec<&str> = text.split_whitespace().collect();
         let (seq, hash, written_ms) = match words[..] {
             [seq, hash, written] => (seq.parse(), hash.parse(), written.parse::<u64>().ok()),
-            // Of a version that did not say when.
+            // Written by a version without a timestamp.
             [seq, hash] => (seq.parse(), hash.parse(), None),
             _ => ("".parse(), "".parse(), None),
         };
@@ -64,22 +63,22 @@ impl Mark {
         Ok(mark)
     }
 
-    /// Whether `found`, which the journal gives for the mark's event, is what was there.
+    /// Whether `found`, the journal's hash of the marked event, matches the mark.
     pub(super) fn fits(&self, found: Option<Digest>) -> bool {
         self.at.is_none_or(|(_, known)| found == Some(known))
     }
 
-    /// The last event that is known to have been there.
+    /// The last event known to be acknowledged.
     pub(super) fn at(&self) -> Option<(u64, Digest)> {
         self.at
     }
 
-    /// Whether it was copied, or what it knew was discarded.
+    /// Whether the mark is a copy or has been discarded.
     pub(super) fn is_copy(&self) -> bool {
         self.is_copy
     }
 
-    /// Forgets what was known, so that whatever the journal holds counts.
+    /// Discards the mark, so that the journal is accepted as it is.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -92,12 +91,11 @@ impl Mark {
         fs::write(path, nothing).map_err(|error| unusable(path, &error))
     }
 
-    /// The file.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Waits until the mark is on the disk.
+    /// Waits until the mark is on disk.
     ///
     /// # Errors
     /// The disk fails.
@@ -106,20 +104,20 @@ impl Mark {
         synced.map_err(|error| unusable(&self.path, &error))
     }
 
-    /// Moves the mark on.
+    /// Advances the mark.
     pub(super) fn set(&mut self, at: (u64, Digest)) {
         if self.at == Some(at) || at.0 == 0 {
             return;
         }
         self.at = Some(at);
         if let Err(error) = self.write(at) {
-            // The journal has the events; without the mark only their loss would be noticed less.
+            // The journal has the events; without the mark, only a loss could go undetected.
             tracing::warn!(%error, path = %self.path.display(), "the journal's mark cannot be written");
         }
     }
 
     fn write(&mut self, (seq, hash): (u64, Digest)) -> io::Result<()> {
-        // Always as long, so that it is changed in its place: with every batch there is one.
+        // The length is fixed, because each batch overwrites the mark in place.
         let text = || {
             let now = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis());
             format!("{seq:020} {hash} {now:020}\n")

@@ -1,5 +1,5 @@
-//! Moving a journal from one kind to the other: every event is copied, in order and with
-//! its chain, while no orchestrator has either. What it is moved from is left as it is.
+//! Migrating a journal to the other backend: every event is copied in order with its hash chain
+//! while no orchestrator uses either one. The source is not changed.
 
 use super::{
     Journal, JournalError, Lead, Moves, RedisJournal, RedisSettings, Replay, SqliteJournal, Verified,
@@ -14,53 +14,53 @@ use std::{
 };
 use swarm_core::Record;
 
-/// Events copied at once.
+/// Events copied at a time.
 const PIECE: usize = 1000;
 
-/// One end of a move.
+/// Source or target of a migration.
 #[derive(Debug, Clone)]
 pub enum End {
-    /// This file, in an orchestrator's state directory.
+    /// A file in an orchestrator's state directory.
     Sqlite(PathBuf),
-    /// This Redis.
+    /// A Redis.
     Redis(RedisSettings),
 }
 
-/// Why a journal was not moved. What it was moved from is whole.
+/// Why a journal was not migrated. The source is intact.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
-    /// One of them cannot be used.
+    /// One of the journals is unusable.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// An orchestrator works with it, or its directory cannot be used.
+    /// An orchestrator uses the journal, or its state directory is unusable.
     #[error(transparent)]
     StateDir(#[from] StateDirError),
     /// An orchestrator leads.
     #[error("an orchestrator ({by}) works with {end}: stop every orchestrator first")]
     Held {
-        /// Which end.
+        /// Source or target.
         end: String,
-        /// Who.
+        /// The leader.
         by: String,
     },
-    /// There is nothing to move.
+    /// The source is empty.
     #[error("{0} holds no event: is it the right one?")]
     Nothing(String),
-    /// There is something where it should go.
+    /// The target is not empty.
     #[error("{end} holds {events} events already: move into an empty one, or remove it first")]
     NotEmpty {
-        /// Which end.
+        /// The target.
         end: String,
-        /// How many.
+        /// Number of events in it.
         events: u64,
     },
-    /// What was written is not what was read.
+    /// The copy differs from the source.
     #[error("the copy in {0} is not the same; use neither it nor what it was made from before you know why")]
     Differs(String),
 }
 
 impl MigrateError {
-    /// Whether it is only that an orchestrator still runs.
+    /// Whether the only problem is that an orchestrator is still running.
     #[must_use]
     pub fn is_held(&self) -> bool {
         matches!(self, Self::Held { .. } | Self::StateDir(StateDirError::Held { .. }))
@@ -80,10 +80,10 @@ impl fmt::Display for End {
 }
 
 impl End {
-    /// Reads `sqlite:PATH` or `redis://HOST:PORT`.
+    /// Parses `sqlite:PATH` or `redis://HOST:PORT`.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// What is wrong with the text.
     pub fn parse(text: &str, swarm: &str, password_file: Option<&Path>) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix("sqlite:") {
             return Ok(Self::Sqlite(path.into()));
@@ -97,7 +97,7 @@ impl End {
         Ok(Self::Redis(RedisSettings { swarm: swarm.into(), password_file, ..RedisSettings::at(text) }))
     }
 
-    /// Opens it for nobody else.
+    /// Opens the journal exclusively.
     fn open(&self) -> Result<Opened, MigrateError> {
         match self {
             Self::Sqlite(path) => {
@@ -106,7 +106,8 @@ impl End {
                 Ok(Opened { journal: Box::new(SqliteJournal::open(path)?), events: 0, _held: held })
             }
             Self::Redis(settings) => {
-                // What some machine knows is its own matter; here all that is there counts.
+                // High-water marks belong to individual machines; a migration takes what the
+                // journal has.
                 let nowhere = std::env::temp_dir().join(format!("journal-{}.mark", random::id()));
                 let journal = RedisJournal::open(settings, &random::id(), "journal migrate", &nowhere)?;
                 Ok(Opened { journal: Box::new(journal), events: 0, _held: None })
@@ -115,14 +116,14 @@ impl End {
     }
 }
 
-/// A journal that is ours alone.
+/// A journal opened exclusively.
 struct Opened {
     journal: Box<dyn Journal>,
     events: u64,
     _held: Option<StateDir>,
 }
 
-/// Counts the events, and wants them all.
+/// Counts the events, ignoring snapshots so that all are replayed.
 impl Replay for u64 {
     fn snapshot(&mut self, _: &str) -> bool {
         false
@@ -143,10 +144,10 @@ fn own(end: &End) -> Result<Opened, MigrateError> {
     Ok(opened)
 }
 
-/// Copies every event and compares the chains. Gives how many there are and the last hash.
+/// Copies every event and compares the hash chains. Returns the number of events and the last hash.
 ///
 /// # Errors
-/// Either is held, the target is not empty, or something cannot be read or written.
+/// A journal is in use, the target is not empty, or reading or writing fails.
 pub fn migrate(from: &End, to: &End) -> Result<Verified, MigrateError> {
     if let End::Sqlite(path) = from
         && !path.exists()

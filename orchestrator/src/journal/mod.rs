@@ -1,8 +1,8 @@
-//! The append-only, hash-chained list of events: what the swarm is, on disk.
+//! The append-only, hash-chained log of events, from which the swarm's state is rebuilt.
 //!
-//! A journal keeps records and the newest snapshots, and nothing else: it knows no rule.
-//! [`sqlite`] is the embedded one, [`redis`] the one for several orchestrators. Every
-//! journal passes the same contract suite (`contract`).
+//! A journal stores records and the latest snapshots and knows no rules. [`sqlite`] is the embedded
+//! one, [`redis`] the one for several orchestrators. All journals pass the same contract tests
+//! (`contract`).
 
 #[cfg(test)]
 pub(crate) mod contract;
@@ -20,99 +20,102 @@ pub use settings::{JournalSettings, Place, RedisSettings};
 pub use sqlite::SqliteJournal;
 
 use mark::Mark;
-use std::path::{Path, PathBuf};
+use serde::ser::Error as _;
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 use swarm_common::{digest::Digest, time::TimeMs};
-use swarm_core::Record;
+use swarm_core::{Event, Record};
 
-/// Where records go and come from.
+/// Durable storage of the records: appending, replaying, snapshots, and the choice of the one writer.
 pub trait Journal: Send {
-    /// Replays what a start needs: the newest snapshot that can be used, and the records
-    /// after it. Must come before anything is appended.
+    /// Replays what startup needs: the newest usable snapshot and the records after it. Must be
+    /// called before anything is appended.
     ///
     /// # Errors
-    /// A journal that is damaged or has a gap. Nothing is repaired and nothing new is
-    /// begun beside it.
+    /// The journal is damaged or has a gap. Nothing is repaired, and no new journal is started.
     fn load(&mut self, into: &mut dyn Replay) -> Result<(), JournalError>;
 
-    /// Adds records in one transaction, durably: when this returns, a power cut does not
-    /// take them back.
+    /// Appends records durably in one transaction: once this returns, they survive a power cut.
     ///
     /// # Errors
-    /// The journal does not end at `expected_seq`, or cannot be written; then none of the
-    /// records is kept, and the same call may be made again. Should a try have been kept
-    /// in spite of its error, the next one finds that and is content.
+    /// The journal does not end at `expected_seq`, or cannot be written. None of the records is
+    /// stored then, and the same call can be repeated. If an attempt stored them despite its error,
+    /// the next one detects that and succeeds.
     ///
-    /// `moves` is for people who look at the queue; see [`Journal::shows_queue`].
+    /// `moves` is for displaying the queue; see [`Journal::shows_queue`].
     fn append(&mut self, expected_seq: u64, records: &[Record], moves: &Moves) -> Result<(), JournalError>;
 
-    /// Whether it wants to be told which packages changed their state.
+    /// Whether this journal displays the queue and needs the packages' state changes.
     fn shows_queue(&self) -> bool {
         false
     }
 
-    /// Whether another orchestrator may take it over while it is ours.
+    /// Whether another orchestrator can take over this journal while it is open.
     fn is_shared(&self) -> bool {
         false
     }
 
-    /// Whether more may have been acknowledged than it holds: it is restored, or its loss was
-    /// accepted. Asked once, before anything is appended.
+    /// Whether more events may have been acknowledged than the journal has, because it was restored
+    /// or a loss was accepted. Called once, before anything is appended.
     fn may_lack(&self) -> bool {
         false
     }
 
-    /// Asks to be the one who appends. A journal that only one process can open says yes.
+    /// Tries to become the one that appends. A journal that only one process can open always
+    /// succeeds.
     ///
     /// # Errors
-    /// It cannot be asked, or lost events that were acknowledged.
+    /// The journal is unreachable, or has lost acknowledged events.
     fn lead(&mut self) -> Result<Lead, JournalError> {
         Ok(Lead::Ours)
     }
 
-    /// Whether nobody else can append at this moment.
+    /// Checks that nobody else can append at this moment.
     ///
     /// # Errors
-    /// [`JournalError::Deposed`] if somebody else can; anything else if that is not known.
+    /// [`JournalError::Deposed`] if somebody else can; any other error if that is unknown.
     fn held(&self) -> Result<(), JournalError> {
         Ok(())
     }
 
-    /// Hands over the records that others appended since the last load or follow.
+    /// Replays the records that others appended since the last load or follow.
     ///
     /// # Errors
-    /// They cannot be read, or what was read before is not there any more.
+    /// The records cannot be read, or records that were read before are gone.
     fn follow(&mut self, _into: &mut dyn Replay) -> Result<(), JournalError> {
         Ok(())
     }
 
-    /// Keeps the state after event `seq`, as JSON, so that a start need not replay what
-    /// came before.
+    /// Stores the state after event `seq` as JSON, so that a start need not replay the earlier
+    /// events.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The snapshot cannot be written.
     fn snapshot(&mut self, seq: u64, state: &str) -> Result<(), JournalError>;
 
-    /// Ends the work in order: whoever copies its files from now on has all of it.
+    /// Shuts down cleanly: files copied after this are complete.
     ///
     /// # Errors
-    /// The disk fails. Nothing is lost; the next start finds it as after a crash.
+    /// The disk fails. Nothing is lost; the next start recovers as after a crash.
     fn close(&mut self) -> Result<(), JournalError> {
         Ok(())
     }
 
-    /// A second way in, for reading beside the writer.
+    /// Opens a reader that works in parallel with the writer.
     ///
     /// # Errors
-    /// It cannot be opened.
+    /// The journal cannot be opened.
     fn reader(&self) -> Result<Box<dyn JournalReader>, JournalError>;
 }
 
-/// Who appends.
+/// Who may append.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lead {
-    /// We do, until [`Journal::held`] says otherwise.
+    /// This orchestrator, until [`Journal::held`] says otherwise.
     Ours,
-    /// Somebody else, at this address if it is known.
+    /// Another orchestrator, with its address if known.
     Theirs(Option<String>),
 }
 
@@ -122,12 +125,12 @@ pub fn file(state_dir: &Path) -> PathBuf {
     state_dir.join("journal.sqlite")
 }
 
-/// The journal that the settings name. `own_address` is where others reach this
-/// orchestrator, unless the settings say so. With `accept_loss` whatever it holds counts,
+/// Opens the journal selected by the settings. `own_address` is this orchestrator's address for
+/// others, unless the settings contain one. With `accept_loss`, the journal's content is accepted
 /// even if more was acknowledged.
 ///
 /// # Errors
-/// It cannot be opened.
+/// The journal cannot be opened.
 pub fn open(
     settings: &JournalSettings,
     state_dir: &Path,
@@ -148,48 +151,48 @@ pub fn open(
     Ok(Box::new(RedisJournal::open(redis, &crate::random::id(), address, &mark)?))
 }
 
-/// Reading beside the writer.
+/// Reads in parallel with the writer.
 pub trait JournalReader: Send {
     /// Up to `limit` records after event `after`.
     ///
     /// # Errors
-    /// They cannot be read.
+    /// The records cannot be read.
     fn records(&mut self, after: u64, limit: usize) -> Result<Vec<Record>, JournalError>;
 
-    /// Checks the hash chain from the first event to the last.
+    /// Verifies the hash chain from the first event to the last.
     ///
     /// # Errors
-    /// Where it breaks.
+    /// The chain is broken; the error says where.
     fn verify(&mut self) -> Result<Verified, JournalError>;
 
-    /// What is damaged of that which is kept beside the events and follows from them.
+    /// Damage in derived data that is stored in addition to the events.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The data cannot be read.
     fn faults(&mut self) -> Result<Vec<String>, JournalError> {
         Ok(Vec::new())
     }
 }
 
-/// What a start replays into.
+/// Receives what startup replays.
 pub trait Replay {
-    /// Begins with this state, as JSON, if it can be read; says whether it can.
+    /// Starts from this state (JSON). Returns whether it could be parsed.
     fn snapshot(&mut self, state: &str) -> bool;
 
-    /// What happened next.
+    /// Applies the next record.
     fn record(&mut self, record: Record);
 }
 
-/// A journal whose chain is whole.
+/// The result of verifying a hash chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verified {
-    /// How many events it has.
+    /// Number of events.
     pub events: u64,
     /// Hash of the last.
     pub head: Digest,
 }
 
-/// What can be wrong with a journal.
+/// Errors of a journal.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum JournalError {
     /// The disk is full.
@@ -198,17 +201,17 @@ pub enum JournalError {
         /// The journal.
         path: PathBuf,
     },
-    /// Its content is not what was written.
+    /// The content is damaged.
     #[error(
         "the journal {path} is damaged: {what}; keep a copy, then restore a backup, or recover what is readable with `sqlite3 {path} .recover`"
     )]
     Damaged {
         /// The journal.
         path: PathBuf,
-        /// What does not fit.
+        /// What is wrong.
         what: String,
     },
-    /// A newer version wrote it.
+    /// The journal was written by a newer version.
     #[error(
         "the journal {path} has format {found}, and this version reads up to {known}: start the newer version"
     )]
@@ -217,20 +220,20 @@ pub enum JournalError {
         path: PathBuf,
         /// Its format.
         found: u32,
-        /// The newest that is known.
+        /// The newest supported format.
         known: u32,
     },
-    /// Someone else has written to it.
+    /// Another process has written to the journal.
     #[error(
         "the journal ends at event {found} where {expected} was expected: another orchestrator writes to it"
     )]
     Moved {
-        /// Where the writer thought it ends.
+        /// The event at which the writer expected the journal to end.
         expected: u64,
-        /// Where it ends.
+        /// The event at which it ends.
         found: u64,
     },
-    /// It cannot be reached, so nothing is known about its state.
+    /// The journal is unreachable, so its state is unknown.
     #[error("the journal {journal} does not answer: {what}; nothing was lost, and it goes on by itself")]
     Away {
         /// The journal.
@@ -238,13 +241,13 @@ pub enum JournalError {
         /// What happened.
         what: String,
     },
-    /// Somebody else appends now.
+    /// Another orchestrator leads now.
     #[error("another orchestrator leads now: {by}")]
     Deposed {
-        /// Who.
+        /// The new leader.
         by: String,
     },
-    /// It came back with less than it had.
+    /// The journal came back with fewer events than it had.
     #[error(
         "the journal {journal} lost acknowledged events: event {known} was there, and it ends at {found}; \
          nothing is written until its data is restored from a replica or a backup. To accept the loss, see \
@@ -253,12 +256,12 @@ pub enum JournalError {
     LostTail {
         /// The journal.
         journal: String,
-        /// An event that was there.
+        /// An event that it had.
         known: u64,
-        /// Where it ends.
+        /// The event at which it ends.
         found: u64,
     },
-    /// The files hold less than was acknowledged.
+    /// The files contain less than was acknowledged.
     #[error(
         "the journal {path} lost acknowledged events: {what}. Nothing was changed: restore the whole state \
          directory from its newest backup, or start once with --accept-new to go on with what is there; what \
@@ -267,40 +270,68 @@ pub enum JournalError {
     Behind {
         /// The journal.
         path: PathBuf,
-        /// How far it goes, and how far it went.
+        /// How far the journal goes and how far it went.
         what: String,
     },
-    /// Anything else.
+    /// Any other error.
     #[error("the journal {path} cannot be used: {what}")]
     Unusable {
         /// The journal.
         path: PathBuf,
-        /// What the system said.
+        /// The underlying error.
         what: String,
     },
 }
 
 impl JournalError {
-    /// Whether the journal may be usable later without a change of ours, so that a start
-    /// waits for it. Serving what is published needs no journal.
+    /// Whether the journal may become usable without intervention, so that startup should wait.
+    /// Published packages can be served without a journal.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Away { .. } | Self::LostTail { .. })
     }
 }
 
-/// The hash of a record: of the hash before it, its number, its time and its body.
+/// Serialises an event. For a large plan, the buffer is allocated at its exact size, because
+/// growing it can take twice as much.
+fn body(event: &Event) -> Result<String, serde_json::Error> {
+    if !matches!(event, Event::PlanReceived { .. }) {
+        return serde_json::to_string(event);
+    }
+    let mut counted = Counted(0);
+    serde_json::to_writer(&mut counted, event)?;
+    let mut text = Vec::with_capacity(counted.0);
+    serde_json::to_writer(&mut text, event)?;
+    String::from_utf8(text).map_err(serde_json::Error::custom)
+}
+
+/// Counts the bytes written.
+struct Counted(usize);
+
+impl io::Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The hash of a record, computed from the previous hash, the sequence number, the time and the
+/// body.
 #[must_use]
 pub fn chain(before: Digest, seq: u64, at: TimeMs, body: &[u8]) -> Digest {
     Digest::of_fields([&before.0[..], &seq.to_be_bytes(), &at.0.to_be_bytes(), body])
 }
 
-/// What ties a snapshot to its event, and shows that it is as it was written.
+/// Hash that binds a snapshot to its event and detects damage to it.
 fn binding(event: Digest, state: &str) -> Digest {
     Digest::of_fields([&event.0[..], state.as_bytes()])
 }
 
-/// The hash before the first record.
+/// The hash that precedes the first record.
 #[must_use]
 pub fn genesis() -> Digest {
     Digest::of(b"build-swarm journal 1")

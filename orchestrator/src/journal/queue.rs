@@ -1,27 +1,26 @@
-//! Which packages changed their state: what a journal that shows the queue to people
-//! outside (`redis-cli`) keeps up to date beside the events. It is for looking only;
-//! nobody reads it back.
+//! State changes of packages, for a journal that displays the queue to outside tools (`redis-cli`).
+//! The display is write-only: nothing reads it back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{id::PackageId, state::PackageState};
 use swarm_core::{Event, Record, Swarm, package::Package};
 
-/// Packages that changed their state with a batch.
+/// The state changes of a batch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Moves {
-    /// What was shown before is not known: begin with nothing.
+    /// The displayed state is unknown: clear it first.
     pub anew: bool,
-    /// Each package, from where and to where; `None` is out of the queue.
+    /// Each package with its old and new state; `None` means not in the queue.
     pub moved: Vec<(String, Option<PackageState>, Option<PackageState>)>,
 }
 
-/// What was shown last.
+/// What is currently displayed.
 #[derive(Debug, Default)]
 pub struct Shown(Option<BTreeMap<PackageId, (String, PackageState)>>);
 
 impl Shown {
-    /// What to change so that the packages of the runs under way are shown as they are after
-    /// these records.
+    /// The changes that make the display show the packages of open runs as they are after these
+    /// records.
     pub fn moves(&mut self, swarm: &Swarm, records: &[Record]) -> Moves {
         let mut moved = Vec::new();
         let near = self.0.is_some().then(|| touched(swarm, records)).flatten();
@@ -45,7 +44,7 @@ fn is_open(swarm: &Swarm, package: &Package) -> bool {
     swarm.runs.get(&package.run).is_some_and(|run| !run.state.is_over())
 }
 
-/// Shows one package as it is.
+/// Updates one package in the display.
 fn show(
     shown: &mut BTreeMap<PackageId, (String, PackageState)>,
     swarm: &Swarm,
@@ -70,8 +69,8 @@ fn show(
     }
 }
 
-/// The packages that these records may have moved; `None` if that can be any. What a receipt
-/// unblocks is ready after it.
+/// The packages that these records may affect; `None` if it could be any. Packages unblocked by a
+/// receipt are included.
 fn touched(swarm: &Swarm, records: &[Record]) -> Option<BTreeSet<PackageId>> {
     let mut touched = BTreeSet::new();
     for record in records {
@@ -113,7 +112,8 @@ mod tests {
     }
 
     impl Queue {
-        /// Does it, and has what is shown looked at only where the records say so.
+        /// Executes a command, and checks the display after examining only what the records
+        /// indicate.
         fn say(&mut self, command: Command) -> Reply {
             self.now += 1;
             let request = Request { now: TimeMs(self.now), entropy: 0, key: None, command };
@@ -134,10 +134,10 @@ mod tests {
         }
     }
 
-    /// Packages of which each but the first needs the first, and is another in each run: what
-    /// stayed broken would not be tried again.
+    /// A plan in which each package depends on the first, with different packages in each run,
+    /// because packages that stay broken are not tried again.
     fn plan(count: u32, run: u32) -> PlanReport {
-        let package = |n: u32| PlanPackage {
+        let package = |n: u32| PortagePackage {
             cpv: format!("dev-libs/p{n}-1").parse().unwrap(),
             slot: "0".into(),
             subslot: "0".into(),
@@ -160,7 +160,7 @@ mod tests {
             satisfied: false,
         };
         PlanReport {
-            packages: (0..count).map(package).collect(),
+            packages: (0..count).map(package).map(Into::into).collect(),
             edges: (1..count).map(edge).collect(),
             cycles: Vec::new(),
             problems: Vec::new(),
@@ -168,6 +168,7 @@ mod tests {
             settings: Default::default(),
             built_with: None,
             base_provides: Default::default(),
+            roots: Vec::new(),
         }
     }
 
@@ -206,6 +207,8 @@ mod tests {
                     attempt,
                     drone,
                     received_at: at,
+                    index_bytes: 0,
+                    nar: None,
                 };
                 queue.say(Command::ReceivePackage { drone, attempt, artifacts: vec![artifact], usage });
             }

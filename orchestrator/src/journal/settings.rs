@@ -1,17 +1,17 @@
-//! `[journal]` of the configuration: where the journal is. A section that names a Redis
-//! it does not use, or the other way round, is refused, because whoever wrote it expects
+//! The `[journal]` section of the configuration: where the journal is stored. A section that has
+//! Redis settings without using Redis, or the reverse, is refused, because its author expects
 //! something else than what would happen.
 
 use serde::Deserialize;
 use std::path::PathBuf;
 
-/// The shortest life of a lock: a third of it must suffice for a slow network.
+/// Minimum lifetime of the lock: a third of it must suffice on a slow network.
 const SHORTEST_LOCK_MS: u64 = 500;
 
-/// The longest: nobody leads for so long after a power cut.
+/// Maximum lifetime of the lock: nobody leads for this long after a power cut.
 const LONGEST_LOCK_MS: u64 = 600_000;
 
-/// Which journal.
+/// The kind of journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -26,44 +26,44 @@ pub enum Kind {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(try_from = "Written")]
 pub struct JournalSettings {
-    /// The Redis; `None` is the file in the state directory.
+    /// The Redis; `None` for the file in the state directory.
     pub redis: Option<RedisSettings>,
 }
 
-/// A journal on Redis.
+/// Settings of a journal on Redis.
 #[derive(Debug, Clone)]
 pub struct RedisSettings {
-    /// Where it is.
+    /// How to find the Redis.
     pub place: Place,
-    /// The user of its access list, if not the default one.
+    /// The ACL user, if not the default one.
     pub username: Option<String>,
-    /// A file with the password.
+    /// File with the password.
     pub password_file: Option<PathBuf>,
-    /// The name that its keys begin with.
+    /// Prefix of the keys.
     pub swarm: String,
     /// This orchestrator's own address, to which a standby sends writers.
     pub address: Option<String>,
-    /// How long the lock lives when nobody renews it, in milliseconds.
+    /// Lifetime of the lock without renewal, in milliseconds.
     pub lock_ms: u64,
-    /// Replicas that must have a batch before it is acknowledged.
+    /// Number of replicas that must have a batch before it is acknowledged.
     pub wait_replicas: u32,
 }
 
-/// Where a Redis is.
+/// How to find a Redis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// At this address, `redis://HOST:PORT/DATABASE`.
+    /// A fixed address, `redis://HOST:PORT/DATABASE`.
     Url(String),
-    /// Wherever its sentinels say.
+    /// Through sentinels.
     Sentinels {
         /// Their addresses, `HOST:PORT`.
         addresses: Vec<String>,
-        /// What they call the master.
+        /// The master's name.
         master: String,
     },
 }
 
-/// The section as it is written.
+/// The section as written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Written {
@@ -97,7 +97,7 @@ impl Default for Written {
 }
 
 impl RedisSettings {
-    /// A Redis at this address, everything else by default.
+    /// Settings for a Redis at this address, with defaults for everything else.
     #[must_use]
     pub fn at(url: &str) -> Self {
         Self {
@@ -188,7 +188,7 @@ impl Written {
     }
 }
 
-/// An address without a secret in it.
+/// Checks that an address contains no secret.
 fn plain(url: String) -> Result<String, String> {
     if url.contains('@') {
         return Err("`url` of `[journal]` must not hold a user or password: use `username` and \

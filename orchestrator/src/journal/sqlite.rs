@@ -1,17 +1,17 @@
-//! The embedded journal: one SQLite file, also readable with the `sqlite3` shell.
+//! The embedded journal: one SQLite file, which the `sqlite3` shell can read as well.
 //!
-//! WAL with `synchronous=FULL`: a transaction that has returned survives a power cut, and
-//! readers do not hold up the writer. A new file is made aside and renamed, so a file that
-//! is there is whole: an empty one has lost its content and is refused, not begun anew.
+//! It uses WAL with `synchronous=FULL`: a committed transaction survives a power cut, and readers
+//! do not block the writer. A new file is created under a temporary name and renamed, so an
+//! existing file is complete; an empty one has lost its content and is refused.
 //!
-//! SQLite takes a log that is damaged or gone for one that a crash cut off. So the last
-//! acknowledged event is kept beside it, as a [`Mark`]. A stop in order brings the log into
-//! the file; any other end, such as a refused start, leaves both as they are.
+//! SQLite treats a damaged or missing WAL as one that a crash truncated. Therefore the last
+//! acknowledged event is also stored next to it, as a [`Mark`]. A clean shutdown merges the WAL
+//! into the file; any other exit, such as a refused start, leaves both unchanged.
 
 mod read;
 
 use super::{
-    Journal, JournalError, JournalReader, Moves, Replay, Verified, binding, chain, genesis, mark::Mark,
+    Journal, JournalError, JournalReader, Moves, Replay, Verified, binding, body, chain, genesis, mark::Mark,
 };
 use read::{SqliteReader, hash_of, walk, whole};
 use rusqlite::{
@@ -25,18 +25,18 @@ use std::{
 use swarm_common::digest::Digest;
 use swarm_core::Record;
 
-/// The format this version writes, in `PRAGMA user_version`.
+/// The format that this version writes, in `PRAGMA user_version`.
 const FORMAT: u32 = 1;
 
-/// Snapshots kept: one more than needed, should the newest be unreadable.
+/// Number of snapshots kept: one spare in case the newest is unreadable.
 const SNAPSHOTS_KEPT: u32 = 2;
 
-/// How long to wait for another program that has the file locked. The engine tries again
-/// by itself and tells its callers why in the meantime, so this is short.
+/// How long to wait for another program's lock on the file. Short, because the engine retries by
+/// itself and reports the reason to its callers in the meantime.
 const LOCKED: Duration = Duration::from_millis(500);
 
-/// What a connection may keep of the file in memory, in KiB (negative: not in pages). It only adds
-/// at the end, or reads on.
+/// Page cache of a connection in KiB (a negative value selects KiB). Small, because the file is
+/// only appended to or read sequentially.
 const CACHE_KIB: i32 = -256;
 
 const SCHEMA: &str = "
@@ -58,10 +58,10 @@ pub struct SqliteJournal {
 }
 
 impl SqliteJournal {
-    /// Opens a journal, or begins one where there is none.
+    /// Opens a journal, creating it if there is none.
     ///
     /// # Errors
-    /// It cannot be opened, is not one that this version can read, or is gone.
+    /// The journal cannot be opened, has an unsupported format, or has disappeared.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
         let mark = Mark::open(&path.with_extension("mark"))?;
         if !path.try_exists().map_err(|e| unusable(path, &e))? {
@@ -77,18 +77,18 @@ impl SqliteJournal {
         if found == 0 {
             return Err(damaged(path, "it is empty, or a database of something else"));
         }
-        // A backup, or what was recovered, has no log yet.
+        // A backup or a recovered file is not in WAL mode.
         connection.pragma_update(None, "journal_mode", "WAL").map_err(explain)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(explain)?;
         Ok(Self { connection, path: path.to_owned(), mark, end: (0, genesis()) })
     }
 
-    /// Copies the journal at `path`, which may be in use, into the file `to` in place of what
-    /// was there, and checks the copy.
+    /// Copies the journal at `path`, which may be in use, to the file `to`, replacing it, and
+    /// verifies the copy.
     ///
     /// # Errors
-    /// It cannot be read or is damaged, or the copy cannot be written. Then what was there
-    /// before is there still.
+    /// The journal cannot be read or is damaged, or the copy cannot be written. The old file is
+    /// kept then.
     pub fn back_up(path: &Path, to: &Path) -> Result<Verified, JournalError> {
         let new = to.with_extension("new");
         let io = |e: std::io::Error| explain_io(&new, &e);
@@ -105,7 +105,7 @@ impl SqliteJournal {
         Ok(verified)
     }
 
-    /// Whether all is there that was acknowledged.
+    /// Checks that the last acknowledged event exists.
     fn check_mark(&self) -> Result<(), JournalError> {
         let Some((known, _)) = self.mark.at() else { return Ok(()) };
         if self.mark.fits(hash_of(&self.connection, &self.path, known)?) {
@@ -115,14 +115,14 @@ impl SqliteJournal {
         Err(behind(&self.path, known, found))
     }
 
-    /// Notes that everything up to this event is durable.
+    /// Records that everything up to this event is durable.
     fn know(&mut self, end: (u64, Digest)) {
         self.end = end;
         self.mark.set(end);
     }
 
-    /// Hands over the newest snapshot that is whole, belongs to the chain and is wanted.
-    /// Gives the number and hash of its event.
+    /// Replays the newest snapshot that is intact, belongs to the hash chain and is accepted.
+    /// Returns the number and hash of its event.
     fn replay_snapshot(&self, into: &mut dyn Replay) -> Result<(u64, Digest), JournalError> {
         let explain = |e| explain(&self.path, &e);
         let sql = "SELECT s.seq, e.hash, s.hash, s.state
@@ -162,11 +162,11 @@ impl Journal for SqliteJournal {
     fn load(&mut self, into: &mut dyn Replay) -> Result<(), JournalError> {
         self.check_mark()?;
         if self.may_lack() {
-            // A copy that was made while it was written to may have any hole.
+            // A copy made during writes can have gaps anywhere.
             self.reader()?.verify()?;
         }
         let from = self.replay_snapshot(into)?;
-        // The mark stays: what a killed process wrote is not certain to be on the disk yet.
+        // Do not advance the mark: what a killed process wrote may not be on disk yet.
         self.end = walk(&self.connection, &self.path, from, usize::MAX, |r| into.record(r))?;
         Ok(())
     }
@@ -181,7 +181,7 @@ impl Journal for SqliteJournal {
         let mut end = self.end;
         let mut rows = Vec::with_capacity(records.len());
         for record in records {
-            let body = serde_json::to_string(&record.event).map_err(|e| unusable(path, &e))?;
+            let body = body(&record.event).map_err(|e| unusable(path, &e))?;
             end = (record.seq, chain(end.1, record.seq, record.at, body.as_bytes()));
             rows.push((record, body, end.1));
         }
@@ -189,7 +189,7 @@ impl Journal for SqliteJournal {
         let transaction = begun.map_err(explain)?;
         let found = last(&transaction, path)?;
         if found == end {
-            // The try before this one said it failed, and yet it did not.
+            // The previous attempt reported an error but was committed.
             drop(transaction);
             self.know(end);
             return Ok(());
@@ -240,7 +240,7 @@ impl Journal for SqliteJournal {
     }
 }
 
-/// Makes a new journal under another name and gives it its own when it is whole.
+/// Creates a new journal under a temporary name and renames it when it is complete.
 fn begin(path: &Path, mark: &Mark) -> Result<(), JournalError> {
     let beside = |ending: &str| {
         let mut name = path.as_os_str().to_owned();
@@ -257,7 +257,7 @@ fn begin(path: &Path, mark: &Mark) -> Result<(), JournalError> {
     let new = beside(".new");
     let io = |e: std::io::Error| explain_io(path, &e);
     for left in [&new, &beside(".new-wal"), &beside(".new-shm")] {
-        // What a start that was broken off has left.
+        // Left by an interrupted start.
         match fs::remove_file(left) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io(e)),
             _ => {}
@@ -270,7 +270,7 @@ fn begin(path: &Path, mark: &Mark) -> Result<(), JournalError> {
     connection
         .execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT"))
         .map_err(explain)?;
-    // Closing then brings the log into the file.
+    // Makes closing merge the WAL into the file.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(explain)?;
     connection.close().map_err(|(_, e)| explain(e))?;
     File::open(&new).and_then(|file| file.sync_all()).map_err(io)?;
@@ -292,7 +292,7 @@ fn last(connection: &Connection, path: &Path) -> Result<(u64, Digest), JournalEr
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, JournalError> {
     let connection = Connection::open_with_flags(path, flags).map_err(|e| explain(path, &e))?;
     connection.busy_timeout(LOCKED).map_err(|e| explain(path, &e))?;
-    // What was refused stays as it was found, its log too.
+    // A refused journal must stay unchanged, including its WAL.
     connection
         .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
         .map_err(|e| explain(path, &e))?;
@@ -331,7 +331,7 @@ fn explain_io(path: &Path, error: &std::io::Error) -> JournalError {
 fn explain(path: &Path, error: &rusqlite::Error) -> JournalError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => JournalError::NoSpace { path: path.to_owned() },
-        // The shared index of the log cannot grow either, and SQLite does not say why.
+        // The WAL's shared index cannot grow either, and SQLite does not report why.
         Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) if is_full(path) => {
             JournalError::NoSpace { path: path.to_owned() }
         }
@@ -343,7 +343,7 @@ fn explain(path: &Path, error: &rusqlite::Error) -> JournalError {
     }
 }
 
-/// Whether the file system has no room left for the file to grow, or for files beside it.
+/// Whether the file system has no space for the file or others next to it to grow.
 fn is_full(path: &Path) -> bool {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     rustix::fs::statvfs(folder).is_ok_and(|fs| fs.f_bavail == 0 || (fs.f_files > 0 && fs.f_favail == 0))

@@ -1,8 +1,8 @@
-//! Logs of attempts: one file each, appended to at an offset that the drone names, so that
-//! a piece which is sent twice is stored once. Some time after its attempt has ended a log
-//! is compressed; readers do not notice.
+//! Logs of attempts, one file each. The drone names the offset of each piece, so that a piece sent
+//! twice is stored once. Some time after its attempt has ended, a log is compressed, transparently
+//! for readers.
 //!
-//! How many are kept is bounded in [`tidy`] by attempts, age and size.
+//! [`tidy`] limits the logs by attempt, age and size.
 
 mod reader;
 mod tidy;
@@ -19,22 +19,22 @@ use std::{
 use swarm_common::id::AttemptId;
 use tokio::sync::watch;
 
-/// Why a piece was not taken.
+/// Why a piece was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// It does not begin where the log ends.
+    /// The piece does not begin at the end of the log.
     #[error("the log has {offset} bytes")]
     WrongOffset {
-        /// Where the next piece must begin.
+        /// Offset of the next piece.
         offset: u64,
     },
-    /// The log would become too large.
+    /// The log would exceed its size limit.
     #[error("a log has at most {limit} bytes")]
     TooLarge {
-        /// The bound.
+        /// The limit.
         limit: u64,
     },
-    /// The disk.
+    /// The disk failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
 }
@@ -43,17 +43,17 @@ pub enum LogError {
 #[derive(Debug)]
 pub struct Logs {
     dir: PathBuf,
-    /// Counts pieces of any log, so that followers wake.
+    /// Incremented when any log grows, to wake followers.
     grown: watch::Sender<u64>,
-    /// Held while a log changes its form, and while one is appended to.
+    /// Held while a log is compressed, decompressed or appended to.
     forms: std::sync::Mutex<()>,
 }
 
 impl Logs {
-    /// Uses `dir`, which is made if needed.
+    /// Opens `dir`, which is created if needed.
     ///
     /// # Errors
-    /// If it cannot be made.
+    /// The directory cannot be created.
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self, DiskError> {
         let dir = dir.into();
         disk::make_dirs(&dir)?;
@@ -63,11 +63,12 @@ impl Logs {
     /// Appends a piece that begins at `offset`.
     ///
     /// # Errors
-    /// It does not fit on or is too much, or the disk fails; then nothing of it is stored.
+    /// The offset is wrong, the log would be too large, or the disk fails; none of the piece is
+    /// stored then.
     pub fn append(&self, attempt: AttemptId, offset: u64, bytes: &[u8], limit: u64) -> Result<(), LogError> {
         let _whole = self.forms.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(length) = self.packed_length(attempt)? {
-            // A drone that was away brings the last lines of an attempt that is long over.
+            // A drone that was away may deliver the last lines of an attempt that ended long ago.
             if length != offset {
                 return Err(LogError::WrongOffset { offset: length });
             }
@@ -87,7 +88,7 @@ impl Logs {
             return Err(LogError::TooLarge { limit });
         }
         if let Err(error) = file.write_all(bytes) {
-            // Half a piece would make the drone's next one begin at a wrong place.
+            // Remove a partial piece, so that the drone's next one begins at the right offset.
             file.set_len(end).map_err(DiskError::at("cut", &path))?;
             return Err(DiskError::new("write", &path, error).into());
         }
@@ -98,9 +99,9 @@ impl Logs {
     /// A reader at the beginning of a log; `None` if there is no log.
     ///
     /// # Errors
-    /// If the disk fails.
+    /// The disk fails.
     pub fn reader(&self, attempt: AttemptId) -> Result<Option<LogReader>, DiskError> {
-        // The first again: it may have been unpacked in between.
+        // Try the first form again, because the log may have been decompressed in between.
         for path in [self.path(attempt), self.packed(attempt), self.path(attempt)] {
             match LogReader::open(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -111,7 +112,7 @@ impl Logs {
         Ok(None)
     }
 
-    /// Wakes whenever any log has grown.
+    /// Changes whenever a log grows.
     #[must_use]
     pub fn grown(&self) -> watch::Receiver<u64> {
         self.grown.subscribe()
@@ -125,8 +126,8 @@ impl Logs {
         self.dir.join(format!("{attempt}.log.zst"))
     }
 
-    /// The bytes that a compressed log holds, `None` if the log is not compressed. The plain
-    /// file counts where both are there, as after a crash between two steps.
+    /// The uncompressed size of a compressed log; `None` if it is not compressed. If both forms
+    /// exist, as after a crash, the plain file counts.
     fn packed_length(&self, attempt: AttemptId) -> Result<Option<u64>, DiskError> {
         let path = self.packed(attempt);
         if !path.exists() || self.path(attempt).exists() {
@@ -136,13 +137,13 @@ impl Logs {
     }
 }
 
-/// Removes either form of a log.
+/// Removes a log in either form.
 fn remove(logs: &Logs, attempt: AttemptId) -> Result<bool, DiskError> {
     let plain = disk::remove_file(&logs.path(attempt))?;
     Ok(disk::remove_file(&logs.packed(attempt))? || plain)
 }
 
-/// The names in a directory that are logs: attempt, and what the file system says.
+/// All logs in the directory: attempt, file metadata, and whether it is compressed.
 fn list(logs: &Logs) -> Result<Vec<(AttemptId, fs::Metadata, bool)>, DiskError> {
     let dir = &logs.dir;
     let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! Reading a log from its beginning, whatever its form.
+//! Reading a log from the beginning, compressed or not.
 
 use std::{
     fs::File,
@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-/// Stands somewhere in a log. A plain log that grows can be read on.
+/// A position in a log. A plain log that grows can be read further.
 pub struct LogReader(Form);
 
 enum Form {
@@ -24,10 +24,10 @@ impl LogReader {
         }))
     }
 
-    /// Up to `most` further bytes; none at the end, for now.
+    /// Up to `most` further bytes; empty at the current end.
     ///
     /// # Errors
-    /// If the disk fails, or the file is damaged.
+    /// The disk fails, or the file is damaged.
     pub fn read(&mut self, most: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         match &mut self.0 {
@@ -38,7 +38,7 @@ impl LogReader {
     }
 }
 
-/// The bytes that a compressed log holds.
+/// The uncompressed size of a compressed log.
 pub(super) fn length(path: &Path) -> io::Result<u64> {
     io::copy(&mut zstd::Decoder::new(File::open(path)?)?, &mut io::sink())
 }

@@ -1,5 +1,5 @@
-//! Keeping logs small and few: compressed after their attempt, gone with it, and within a
-//! bound of age and of size together.
+//! Compresses logs after their attempts have ended, removes those without an attempt, and limits
+//! age and total size.
 
 use super::{Logs, list, remove};
 use crate::artifact::disk::{self, DiskError};
@@ -13,38 +13,39 @@ use std::{
 };
 use swarm_common::id::AttemptId;
 
-/// A log that nobody wrote to for this long may be compressed when its attempt has ended:
-/// a drone delivers the last lines shortly after its report.
+/// How long a log must be unchanged before it is compressed, because a drone may deliver the last
+/// lines shortly after its report.
 const QUIET: Duration = Duration::from_secs(600);
 
-/// Favours speed: logs shrink to a tenth either way.
+/// Chosen for speed: logs shrink to a tenth at any level.
 const LEVEL: i32 = 3;
 
-/// What becomes of a log.
+/// What may be done with a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// Its attempt may go on.
+    /// Its attempt may be in progress.
     Open,
     /// Its attempt has ended.
     Ended,
-    /// Nobody knows its attempt any more.
+    /// Its attempt is no longer known.
     Forgotten,
 }
 
-/// What the logs of ended attempts may come to.
+/// Limits for the logs of ended attempts.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Since the last line.
+    /// Maximum time since the last line.
     pub age: Duration,
-    /// Bytes on disk of all logs.
+    /// Maximum size of all logs on disk in bytes.
     pub total: u64,
 }
 
 impl Logs {
-    /// Compresses what has ended, removes what is forgotten or too much. How many logs went.
+    /// Compresses the logs of ended attempts and removes those that are unknown or exceed the
+    /// limits. Returns the number of removed logs.
     ///
     /// # Errors
-    /// If the disk fails.
+    /// The disk fails.
     pub fn tidy(
         &self,
         now: SystemTime,
@@ -64,7 +65,7 @@ impl Logs {
         Ok(gone + self.shrink(now, bounds.total, fate)?)
     }
 
-    /// Removes the oldest logs of ended attempts until all together are small enough.
+    /// Removes the oldest logs of ended attempts until the total is within the limit.
     fn shrink(
         &self,
         now: SystemTime,
@@ -97,13 +98,13 @@ impl Logs {
         self.change(&from, &self.packed(attempt), |from, to| zstd::stream::copy_encode(from, to, LEVEL))
     }
 
-    /// The caller holds the lock.
+    /// Decompresses a log. The caller must hold the lock.
     pub(super) fn unpack(&self, attempt: AttemptId) -> Result<(), DiskError> {
         let from = self.packed(attempt);
         self.change(&from, &self.path(attempt), |from, to| zstd::stream::copy_decode(from, to))
     }
 
-    /// Writes a log anew in the other form. It is whole in one form or the other at any time.
+    /// Converts a log to the other form. At any time, one of the forms is complete.
     fn change(
         &self,
         from: &Path,
@@ -115,12 +116,12 @@ impl Logs {
         let written = (|| {
             let file = File::create(&partial)?;
             copy(&source, &file)?;
-            // Its age is that of its last line.
+            // Its age is determined by its last line.
             file.set_modified(source.metadata()?.modified()?)?;
             Ok(file)
         })();
         let file = written.map_err(|error| {
-            // Most likely the disk is full, and half a file must not keep it so.
+            // The disk is probably full; do not let a partial file keep it so.
             let _ = std::fs::remove_file(&partial);
             DiskError::new("write", &partial, error)
         })?;

@@ -1,5 +1,5 @@
-//! What `/metrics` tells: the state in numbers, read at each scrape. Labels are states,
-//! kinds, and what the configuration names (profiles, sinks, passes); never packages.
+//! The content of `/metrics`, read from the state at each scrape. Labels are states, kinds, and
+//! names from the configuration (profiles, sinks, passes), never packages.
 
 pub mod text;
 
@@ -12,7 +12,7 @@ use swarm_core::{
 };
 use text::{Text, Type::*};
 
-/// Everything, as Prometheus reads it.
+/// All metrics in Prometheus' text format.
 #[must_use]
 pub fn text(app: &App) -> String {
     let mut out = Text::default();
@@ -77,7 +77,7 @@ fn profiles(swarm: &Swarm, out: &mut Text) {
         runs.filter_map(|run| run.ended_at).max()
     };
     let succeeded = swarm.profiles.keys().filter_map(|name| {
-        // The schedule remembers it when the run itself is forgotten.
+        // The schedule still knows the time after the run has been forgotten.
         let told = swarm.schedules.get(name).and_then(|s| s.succeeded_at);
         let at = last(name, |state| state == RunState::Succeeded).max(told)?;
         Some((label(name), seconds(at)))
@@ -99,7 +99,7 @@ fn calendar(swarm: &Swarm, now: TimeMs, wall: TimeMs, out: &mut Text) {
     out.gauge("swarm_pause_until_timestamp_seconds", "When the pause ends; 0 without one.", until);
     let alarms = view::alarms(swarm, now, wall);
     use AlarmKind::*;
-    let of = |kind: AlarmKind| alarms.iter().filter(|alarm| alarm.kind == kind).count();
+    let of = |kind: AlarmKind| alarms.iter().filter(|fact| AlarmKind::of(fact) == Some(kind)).count();
     let overdue = of(Overdue);
     out.gauge("swarm_schedules_overdue", "Schedules whose due run was not started.", overdue);
     let counts = [Overdue, Skipped, Stale, Idle, Paused].map(|k| ([("kind", k.word().to_owned())], of(k)));
@@ -127,7 +127,7 @@ fn connections(app: &App, out: &mut Text) {
 
 fn disks(app: &App, out: &mut Text) {
     let free = |name: &str, dir: &Path| {
-        // A disk that cannot be asked has no sample, which an alert can be made of.
+        // A disk that cannot be read has no sample, for which an alert can be defined.
         let stat = rustix::fs::statvfs(dir).ok()?;
         Some(([("directory", name.to_owned())], stat.f_bavail.saturating_mul(stat.f_frsize)))
     };

@@ -1,30 +1,30 @@
-//! Prometheus' text format, version 0.0.4, as far as it is needed: gauges and counters.
-//! (<https://prometheus.io/docs/instrumenting/exposition_formats/>)
+//! A writer for gauges and counters in Prometheus' text format, version 0.0.4
+//! (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
 //!
-//! A writer of our own, as everything is read from the state at each scrape. A registry of
-//! live counters, which the usual crates are, would be a second copy of that state.
+//! The usual crates keep a registry of live counters, which would duplicate the state. Here
+//! everything is read from the state at each scrape.
 
 use std::fmt::{Display, Write as _};
 
 /// The content type of the format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What a family's values mean.
+/// Type of a family of metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Type {
-    /// It goes up and down.
+    /// A value that may rise and fall.
     Gauge,
-    /// It only grows.
+    /// A value that only rises.
     Counter,
 }
 
-/// A text that is being written.
+/// The text written so far.
 #[derive(Debug, Default)]
 pub struct Text(String);
 
 impl Text {
-    /// A family of samples: its name in base units, its type, what it means in one line, and
-    /// its values by label. A family without values is left out.
+    /// Writes a family of samples: name in base units, type, one-line description, and values by
+    /// label. A family without values is omitted.
     pub fn family<V: Display, const N: usize>(
         &mut self,
         name: &str,
@@ -40,7 +40,7 @@ impl Text {
             Type::Gauge => "gauge",
             Type::Counter => "counter",
         };
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(self.0, "# HELP {name} {}\n# TYPE {name} {kind}", escaped(help, false));
         for (labels, value) in samples {
             let labels: Vec<String> =
@@ -50,12 +50,12 @@ impl Text {
         }
     }
 
-    /// A gauge with one value.
+    /// Writes a gauge with a single value.
     pub fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
         self.family(name, Type::Gauge, help, [([], value)]);
     }
 
-    /// What was written.
+    /// The complete text.
     #[must_use]
     pub fn finish(self) -> String {
         self.0

@@ -1,13 +1,14 @@
-//! What was told, and what is to be told next: concerns that became wrong or are right
-//! again, and runs that ended. Pure bookkeeping; [`super::pass`] looks, writes and sends.
+//! Bookkeeping of notifications: which concerns and ended runs have been announced, and which are
+//! due. Without I/O; [`super::pass`] looks, writes and sends.
 //!
-//! A concern is told when it has stood for the window; a critical one after a minute, if
-//! nothing was told for a window. Then everything that stands untold goes along in the
-//! same message. What comes and goes within the window is never told. What has gone back
-//! and forth is told ever more rarely. So whatever happens, there are at most two messages
-//! in a window.
+//! A concern is announced once it has lasted for the window. A critical one is announced after a
+//! minute if nothing was announced during the last window. Other concerns that have lasted long
+//! enough go into the same message. A concern that comes and goes within the window is not
+//! announced, and one that keeps returning is announced less and less often. In total there are at
+//! most two messages per window.
 //!
-//! What a run's end tells (its quarantined and refused packages) counts as told by it.
+//! Concerns that the message at a run's end contains (quarantined and refused packages) count as
+//! announced by it.
 
 use super::{
     message::{Kind, Message},
@@ -15,62 +16,69 @@ use super::{
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use swarm_common::{id::RunId, state::Severity, time::TimeMs, wire::view::Concern};
+use swarm_common::{
+    id::RunId,
+    state::Severity,
+    time::TimeMs,
+    wire::concern::{Concern, ConcernKind},
+};
+use swarm_core::text;
 
-/// A critical concern waits this long, and nothing younger goes along with another.
+/// How long a critical concern must last to be announced, and any other to be included with it.
 const SETTLE_MS: u64 = 60_000;
 
-/// Each time that a concern came back doubles its wait, this many times.
+/// Each return of a concern doubles its wait, up to this many times.
 const MOST_DOUBLINGS: u32 = 5;
 
-/// A concern that has been right for so long begins anew.
+/// A concern that has been resolved for this long is forgotten.
 const FORGOTTEN_MS: u64 = 24 * 3_600_000;
 
-/// Everything that must survive a restart so that nothing is told twice or never.
+/// Everything that must survive a restart so that each message is sent exactly once.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Book {
     /// Concerns by signature.
     concerns: BTreeMap<String, Entry>,
-    /// Ended runs that were told, and when they had ended. `None` before the first look:
-    /// what ended before there was anybody to tell is not told.
+    /// Announced runs with the time of their end. `None` before the first look: runs that ended
+    /// before it are not announced.
     runs: Option<BTreeMap<RunId, TimeMs>>,
-    /// What waits for each sink.
+    /// Messages waiting for each sink.
     pub outboxes: BTreeMap<String, Outbox>,
-    /// When concerns were last told.
+    /// When concerns were last announced.
     told_at: Option<TimeMs>,
     last_id: u64,
 }
 
-/// One concern.
+/// State of a concern.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Entry {
-    /// In its last words.
+    /// The concern as last seen.
     concern: Concern,
-    /// Whether it was told to be wrong.
+    /// Whether it is announced as present.
     told: bool,
-    /// When it was last told either way.
+    /// When it was last announced, as present or resolved.
     told_at: Option<TimeMs>,
-    /// How often it was told to be right again.
+    /// How often it was announced as resolved.
     returns: u32,
-    /// Whether it is wrong now.
+    /// Whether it is present now.
     #[serde(skip)]
     wrong: bool,
-    /// Since when that is other than was told.
+    /// Since when its state differs from what was announced.
     #[serde(skip)]
     untold_since: Option<TimeMs>,
 }
 
-/// One concern in a message.
+/// A concern to announce.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// The concern.
     pub concern: Concern,
-    /// It is wrong; else it is right again.
+    /// Whether it is present; otherwise it is resolved.
     pub wrong: bool,
 }
 
 impl Entry {
-    /// How long it must stand before it is told. `quiet`: nothing was told for a window.
+    /// How long a change must last to be announced. `quiet`: nothing was announced during the last
+    /// window.
     fn wait_ms(&self, window_ms: u64, quiet: bool) -> u64 {
         match self.returns {
             0 if quiet && self.concern.severity == Severity::Critical => window_ms.min(SETTLE_MS),
@@ -91,19 +99,10 @@ impl Entry {
 }
 
 impl Book {
-    /// Looks at what is wrong now. Gives what is to be told now, worst first.
+    /// Compares with the concerns that are present now. Returns the changes to announce, new ones
+    /// first, then by severity.
     pub fn look(&mut self, now: TimeMs, present: &[Concern], window_ms: u64) -> Vec<Change> {
-        for concern in present {
-            let fresh = || Entry {
-                concern: concern.clone(),
-                told: false,
-                told_at: None,
-                returns: 0,
-                wrong: true,
-                untold_since: None,
-            };
-            self.concerns.entry(concern.signature.clone()).or_insert_with(fresh).concern = concern.clone();
-        }
+        self.note(present);
         let wrong: BTreeSet<&str> = present.iter().map(|c| c.signature.as_str()).collect();
         for (signature, entry) in &mut self.concerns {
             entry.wrong = wrong.contains(signature.as_str());
@@ -127,60 +126,60 @@ impl Book {
         changes
     }
 
-    /// Which of the ended runs nobody was told of yet; they then count as told. `known`
-    /// are all ended runs with their ends.
+    /// The ended runs that have not been announced; marks them as announced. `known` are all ended
+    /// runs with the time of their end.
     pub fn ended(&mut self, known: &BTreeMap<RunId, TimeMs>) -> Vec<RunId> {
         let told = self.runs.replace(known.clone());
         let Some(told) = told else { return Vec::new() };
         known.iter().filter(|(id, end)| told.get(id) != Some(end)).map(|(&id, _)| id).collect()
     }
 
-    /// Something else has told how things stand with these concerns.
-    pub fn told_otherwise(&mut self, now: TimeMs, signatures: &[String], present: &[Concern]) {
-        for signature in signatures {
-            let wrong = present.iter().find(|c| c.signature == *signature);
-            match (self.concerns.get_mut(signature), wrong) {
-                (Some(entry), wrong) => {
-                    (entry.told, entry.wrong) = (wrong.is_some(), wrong.is_some());
-                    (entry.told_at, entry.untold_since) = (Some(now), None);
-                }
-                (None, Some(concern)) => {
-                    let entry = Entry {
-                        concern: concern.clone(),
-                        told: true,
-                        told_at: Some(now),
-                        returns: 0,
-                        wrong: true,
-                        untold_since: None,
-                    };
-                    self.concerns.insert(signature.clone(), entry);
-                }
-                (None, None) => {}
-            }
+    /// Marks concerns selected by `which` as announced, because another message covers them.
+    pub fn told_otherwise(&mut self, now: TimeMs, which: impl Fn(&ConcernKind) -> bool, present: &[Concern]) {
+        self.note(present.iter().filter(|concern| which(&concern.fact)));
+        for (signature, entry) in self.concerns.iter_mut().filter(|(_, entry)| which(&entry.concern.fact)) {
+            let wrong = present.iter().any(|concern| concern.signature == *signature);
+            (entry.told, entry.wrong) = (wrong, wrong);
+            (entry.told_at, entry.untold_since) = (Some(now), None);
         }
     }
 
-    /// Puts a message into a sink's outbox.
+    /// Stores the current version of each present concern.
+    fn note<'c>(&mut self, present: impl IntoIterator<Item = &'c Concern>) {
+        for concern in present {
+            let fresh = || Entry {
+                concern: concern.clone(),
+                told: false,
+                told_at: None,
+                returns: 0,
+                wrong: true,
+                untold_since: None,
+            };
+            self.concerns.entry(concern.signature.clone()).or_insert_with(fresh).concern = concern.clone();
+        }
+    }
+
+    /// Adds a message to a sink's outbox, with the next id.
     pub fn post(&mut self, sink: &str, message: Message) {
         self.last_id += 1;
         let message = Message { id: self.last_id, ..message };
         self.outboxes.entry(sink.to_owned()).or_default().push(message);
     }
 
-    /// Keeps only the outboxes of these sinks.
+    /// Removes the outboxes of all other sinks.
     pub fn keep_sinks(&mut self, sinks: &[String]) {
         self.outboxes.retain(|name, _| sinks.contains(name));
     }
 }
 
-/// The message of these changes.
+/// Writes the message for these changes; `None` if there are none.
 #[must_use]
 pub fn compose(now: TimeMs, changes: &[&Change]) -> Option<Message> {
     let severity = changes.iter().map(|c| c.concern.severity).max()?;
     let wrong = changes.iter().filter(|c| c.wrong).count();
     let title = match changes {
         [only] if only.wrong => only.concern.what.clone(),
-        [only] => format!("right again: {}", only.concern.signature),
+        [only] => format!("right again: {}", short(&only.concern)),
         _ if wrong == 0 => format!("{} concerns are right again", changes.len()),
         _ => {
             let right = changes.len() - wrong;
@@ -195,10 +194,19 @@ pub fn compose(now: TimeMs, changes: &[&Change]) -> Option<Message> {
             (true, 1) => lines.push(format!("Next: {}", concern.next)),
             (true, _) => lines.extend([format!("! {}", concern.what), format!("  {}", concern.next)]),
             (false, 1) => lines.push("Nothing is to be done.".to_owned()),
-            (false, _) => lines.push(format!("right again: {}", concern.signature)),
+            (false, _) => lines.push(format!("right again: {}", short(concern))),
         }
     }
     Some(Message::new(now, Kind::Concerns, severity, &title, &lines))
+}
+
+/// Short description of a concern. One stored by an older version has no fact; its signature is a
+/// title.
+fn short(concern: &Concern) -> String {
+    match &concern.fact {
+        ConcernKind::Unknown => concern.signature.clone(),
+        fact => text::concern::title(fact),
+    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
-//! What a run's end tells: one message with everything a person wants to know in the
-//! morning, and the one thing to do.
+//! The message at the end of a run: one digest with everything that matters in the morning, and the
+//! next action.
 
 use super::message::{Kind, Message};
 use swarm_common::{
     id::{PackageId, RunId},
     state::*,
     time::TimeMs,
+    wire::concern::Action,
 };
 use swarm_core::{
     Swarm, channel,
@@ -15,13 +16,13 @@ use swarm_core::{
     view::{self, Alike},
 };
 
-/// Packages named in one line.
+/// Maximum number of packages named in one line.
 const NAMED: usize = 6;
 
-/// Kinds of error, and refusals of the resolver, that get a line of their own.
+/// Maximum number of lines for kinds of errors and for the resolver's refusals.
 const LINES: usize = 8;
 
-/// The message of a run that has ended; `None` if it is not known.
+/// The message for an ended run; `None` if the run is not known.
 #[must_use]
 pub fn digest(swarm: &Swarm, now: TimeMs, id: RunId) -> Option<Message> {
     let run = swarm.runs.get(&id)?;
@@ -65,7 +66,7 @@ fn counts(run: &Run) -> String {
     if parts.is_empty() { "No packages.".to_owned() } else { format!("{}.", parts.join(", ")) }
 }
 
-/// The quarantined packages, by their first error.
+/// The quarantined packages, grouped by their first error.
 fn quarantined(swarm: &Swarm, broken: &[Alike], lines: &mut Vec<String>) {
     if !broken.is_empty() {
         lines.push("Quarantined:".to_owned());
@@ -88,7 +89,7 @@ fn quarantined(swarm: &Swarm, broken: &[Alike], lines: &mut Vec<String>) {
     }
 }
 
-/// The packages that are not published, as another has the same files.
+/// The packages that are not published because another package has the same files.
 fn collide(apart: &[(PackageId, &Apart)], lines: &mut Vec<String>) {
     if !apart.is_empty() {
         lines.push("File collisions:".to_owned());
@@ -117,13 +118,13 @@ fn refused(run: &Run, lines: &mut Vec<String>) {
 }
 
 fn next(run: &Run, id: RunId, broken: Option<PackageId>) -> String {
-    let command = match (run.state, broken) {
-        (RunState::Failed, _) => format!("swarmctl run start {}", run.profile),
-        (_, Some(package)) => format!("swarmctl why {package}"),
-        _ if !run.problems.is_empty() => format!("swarmctl run show {id}"),
+    let action = match (run.state, broken) {
+        (RunState::Failed, _) => Action::StartRun { profile: run.profile.clone() },
+        (_, Some(package)) => Action::ShowPackage { package },
+        _ if !run.problems.is_empty() => Action::ShowRun { run: id },
         _ => return "Nothing is to be done.".to_owned(),
     };
-    format!("Next: {command}")
+    format!("Next: {}", action.command())
 }
 
 /// `45 s`, `3 min`, `2 h 10 min`.

@@ -1,5 +1,5 @@
-//! Sending JSON to somebody else's HTTP server: one attempt, bounded in time and in what
-//! is read back. An error never holds the address, whose path may be a secret.
+//! Posts JSON to an external HTTP server: one attempt, limited in time and response size. Errors
+//! never contain the address, because its path may be secret.
 
 use super::outbox::Untaken;
 use reqwest::{Client, Url, header, redirect::Policy};
@@ -10,20 +10,20 @@ use std::{
 };
 use swarm_common::secret::Secret;
 
-/// How long a connection may take.
+/// Time limit for connecting.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// How long all of it may take.
+/// Time limit for the whole request.
 const WHOLE: Duration = Duration::from_secs(20);
 
-/// Bytes of an error's body that are looked at, and characters of it that are shown.
+/// Bytes read of an error's body, and characters of it that are shown.
 const BODY: usize = 4096;
 const SHOWN: usize = 120;
 
 /// Posts a document.
 ///
 /// # Errors
-/// Why it was not taken, and when it may be.
+/// Why it was refused, and when to retry.
 pub(super) async fn post(url: &Url, secret: Option<&Secret>, document: &Value) -> Result<(), Untaken> {
     let mut request = client(url)?.post(url.clone()).json(document);
     if let Some(secret) = secret {
@@ -43,7 +43,7 @@ pub(super) async fn post(url: &Url, secret: Option<&Secret>, document: &Value) -
     while body.len() < BODY {
         match response.chunk().await {
             Ok(Some(piece)) => body.extend_from_slice(&piece),
-            // What it said is only for the eye.
+            // The body is only informative.
             Ok(None) | Err(_) => break,
         }
     }
@@ -56,7 +56,7 @@ pub(super) async fn post(url: &Url, secret: Option<&Secret>, document: &Value) -
     Err(Untaken { why, after_ms })
 }
 
-/// What `Retry-After` says (RFC 9110, section 10.2.3): seconds, or a date.
+/// Parses `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date.
 fn retry_after_ms(value: &str) -> Option<u64> {
     if let Ok(seconds) = value.trim().parse::<u64>() {
         return Some(seconds.saturating_mul(1000));
@@ -66,22 +66,22 @@ fn retry_after_ms(value: &str) -> Option<u64> {
 }
 
 fn client(url: &Url) -> Result<Client, String> {
-    // A second installation is refused and harmless: it is the same provider.
+    // A second installation is refused, which is harmless because it is the same provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = Client::builder()
         .user_agent(concat!("build-swarm/", env!("CARGO_PKG_VERSION")))
-        // A token goes only where its owner said.
+        // Send a token only to the configured address.
         .redirect(Policy::none())
         .connect_timeout(CONNECT)
         .timeout(WHOLE);
     if url.scheme() == "http" {
-        // Where TLS is not spoken, a machine without certificates is no obstacle.
+        // Without TLS, a machine without root certificates must work, too.
         builder = builder.tls_certs_only([]);
     }
     builder.build().map_err(|e| format!("HTTP cannot be set up: {}", causes(e)))
 }
 
-/// An error with what is behind it, in one line.
+/// An error with its causes in one line.
 pub(super) fn causes(error: impl Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

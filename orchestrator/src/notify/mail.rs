@@ -1,4 +1,4 @@
-//! Mail, by SMTP. The only file that knows lettre.
+//! Mail by SMTP. This is the only file that depends on lettre.
 
 use super::{http::causes, message::Message};
 use lettre::{
@@ -13,16 +13,16 @@ use reqwest::Url;
 use std::time::Duration;
 use swarm_common::secret::Secret;
 
-/// How long one step of the conversation may take.
+/// Time limit for one step of the SMTP session.
 const STEP: Duration = Duration::from_secs(10);
 
-/// How long all of it may take.
+/// Time limit for the whole session.
 const WHOLE: Duration = Duration::from_secs(25);
 
 const LIKE: &str =
     "expected something like smtp://user@mail.example.org?from=swarm@example.org&to=me@example.org";
 
-/// Who sends to whom over which server.
+/// Server, sender and recipients.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Smtp {
     host: String,
@@ -33,20 +33,21 @@ pub struct Smtp {
     to: Vec<Mailbox>,
 }
 
-/// How the conversation is protected.
+/// Transport security.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Security {
     /// TLS from the first byte.
     Tls,
-    /// The plain beginning is left before anything is said; if that is refused, nothing is.
+    /// STARTTLS: switches to TLS before anything else is sent; if refused, nothing is sent.
     StartTls,
-    /// Not at all: a relay in the same house.
+    /// None, for a relay on the local network.
     None,
 }
 
 impl Smtp {
-    /// Of `smtps://`, `smtp://` (STARTTLS) or, for a relay in the same house,
-    /// `smtp://…&tls=none`; each with `from=` and `to=`, the latter with commas for several.
+    /// Parses `smtps://`, `smtp://` (STARTTLS) or, for a relay on the local network,
+    /// `smtp://…&tls=none`; each with `from=` and `to=`, which can list several addresses separated
+    /// by commas.
     pub(super) fn parse(url: &Url) -> Result<Self, String> {
         if url.password().is_some() {
             return Err("a password does not belong here; name its file in `password_file`".to_owned());
@@ -55,7 +56,7 @@ impl Smtp {
             url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| format!("no host; {LIKE}"))?;
         let host = host.trim_matches(['[', ']']).to_owned();
         let (mut from, mut to, mut plain) = (None, Vec::new(), false);
-        // A plus in an address is a plus, not the space that forms make of it.
+        // A plus in a mail address is literal and not an encoded space.
         let query = url.query().unwrap_or_default().replace('+', "%2B");
         let mut escaped = url.clone();
         escaped.set_query(Some(&query));
@@ -86,7 +87,7 @@ impl Smtp {
         Ok(Self { host, port: url.port().unwrap_or(port), security, user, from, to })
     }
 
-    /// Whether a password is asked for.
+    /// Whether a password is needed.
     pub(super) fn has_user(&self) -> bool {
         self.user.is_some()
     }
@@ -120,7 +121,7 @@ impl Smtp {
             .from(self.from.clone())
             .subject(format!("[build-swarm] {}", message.title))
             .date(at)
-            // A repeat is the same mail.
+            // A retry has the same message id.
             .message_id(Some(format!("<{}.{}.build-swarm@{domain}>", message.at.0, message.id)))
             .header(ContentType::TEXT_PLAIN);
         for to in &self.to {
@@ -134,7 +135,7 @@ fn address(text: &str) -> Result<Mailbox, String> {
     text.trim().parse().map_err(|e| format!("`{text}` is not a mail address: {e}"))
 }
 
-/// Takes back the percent escapes of an address's user.
+/// Percent-decodes the user part of the address.
 fn unescaped(text: &str) -> Result<String, String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

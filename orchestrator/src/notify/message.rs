@@ -1,54 +1,54 @@
-//! What is told: one message, and how several become one.
+//! The format of a message, and joining several into one.
 //!
-//! Much of the text comes from drones, builds and resolvers, so control characters are
-//! taken out here, and everything has a bound.
+//! Much of the text comes from drones, builds and resolvers, so control characters are removed here
+//! and all lengths are limited.
 
 use serde::{Deserialize, Serialize};
 use swarm_common::{state::Severity, time::TimeMs};
 
-/// Characters of a message's title.
+/// Largest title in characters.
 const TITLE: usize = 160;
 
-/// Bytes of a message's text. An ntfy server makes an attachment of more than 4096.
+/// Largest text in bytes. An ntfy server turns more than 4096 into an attachment.
 const TEXT: usize = 3200;
 
-/// Bytes of one line.
+/// Largest line in bytes.
 const LINE: usize = 400;
 
-/// A message that is delivered this much later says of when it is.
+/// A message delivered later than this states the time it was created.
 const LATE_MS: u64 = 5 * 60_000;
 
-/// What a message is about.
+/// The topic of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// A run has ended.
+    /// The end of a run.
     Run,
-    /// Something became wrong or is right again.
+    /// New or resolved concerns.
     Concerns,
-    /// An admin tries the sinks.
+    /// A test by an admin.
     Test,
 }
 
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
-    /// Its number; a repeat has the same.
+    /// Number of the message; repeated deliveries have the same.
     pub id: u64,
-    /// When it was made.
+    /// When it was created.
     pub at: TimeMs,
     /// What it is about.
     pub kind: Kind,
     /// How much it matters.
     pub severity: Severity,
-    /// What has happened, in one line.
+    /// Summary in one line.
     pub title: String,
-    /// More of it, in several lines; may be empty.
+    /// Details in several lines; may be empty.
     pub text: String,
 }
 
 impl Message {
-    /// A message whose title and lines are bounded and safe to show anywhere.
+    /// Creates a message with its title and lines shortened and safe to display.
     #[must_use]
     pub fn new(at: TimeMs, kind: Kind, severity: Severity, title: &str, lines: &[String]) -> Self {
         let title = line(title).chars().take(TITLE).collect();
@@ -65,7 +65,7 @@ impl Message {
         Self { id: 0, at, kind, severity, title, text: text.trim_end().to_owned() }
     }
 
-    /// The message as it is delivered now: one that comes late says of when it is.
+    /// The message as delivered at `now`: if late, its title includes the time it was created.
     #[must_use]
     pub fn delivered(mut self, now: TimeMs) -> Self {
         if now.since(self.at) >= LATE_MS {
@@ -74,7 +74,8 @@ impl Message {
         self
     }
 
-    /// As much of `waiting` as one message can hold, oldest first, and how many that are.
+    /// Joins the oldest messages, as many as fit into one, and returns their number. `None` if none
+    /// wait.
     #[must_use]
     pub fn joined<'m>(waiting: impl IntoIterator<Item = &'m Message>, now: TimeMs) -> Option<(Self, usize)> {
         let mut waiting = waiting.into_iter();
@@ -99,7 +100,7 @@ impl Message {
             severity: parts.iter().map(|m| m.severity).max().unwrap_or(first.severity),
             title: format!("{count} messages since {}", moment(first.at)),
             text: text.join("\n\n"),
-            // The newest, so that a repeat with more in it is another message.
+            // The newest id, so that a later message with more parts counts as a different one.
             id: parts.iter().map(|m| m.id).max().unwrap_or(first.id),
             ..first.clone()
         };
@@ -107,7 +108,7 @@ impl Message {
     }
 }
 
-/// One line: without control characters and those that hide or turn text, and bounded.
+/// Replaces control characters and invisible or direction-changing ones, and limits the length.
 fn line(text: &str) -> String {
     let hidden = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     let shown = |c: char| if c.is_control() || hidden(c) { ' ' } else { c };

@@ -1,15 +1,16 @@
-//! Telling people: one digest of each run at its end, and changes of what is wrong, to the
-//! sinks that the configuration names.
+//! Notifications: a digest at the end of each run, and changes in the list of concerns, sent to the
+//! configured sinks.
 //!
-//! - [`book`]: what was told and is to be told. [`digest`]: what a run's end tells.
-//! - [`outbox`], [`message`]: what waits for a sink, and its form.
-//! - [`sink`]: where to, with [`ntfy`], [`webhook`], [`mail`] behind it.
-//! - [`pass`]: looks at the state, and delivers.
+//! - [`book`]: what has been announced and what is pending. [`digest`]: the digest of a run.
+//! - [`outbox`], [`message`]: messages waiting for a sink, and their format.
+//! - [`sink`]: destinations, implemented by [`ntfy`], [`webhook`] and [`mail`].
+//! - [`pass`]: detects changes and delivers messages.
 //!
-//! Level-triggered: what is wrong now is compared with what was told, which is kept in a
-//! file of the state directory. A message goes into that file in the same step in which
-//! it counts as told, and leaves it when a sink has taken it. So a restart neither loses
-//! nor repeats; only a crash between a sink's answer and the file repeats one message.
+//! Notifications are level-triggered: the current concerns are compared with those already
+//! announced, which are stored in a file in the state directory. A message is added to that file in
+//! the same step that marks it as announced, and is removed when a sink has accepted it. So a
+//! restart neither loses nor repeats a message; only a crash between a sink's response and the file
+//! update repeats one.
 
 pub mod book;
 pub mod digest;
@@ -35,29 +36,31 @@ use std::{
 use swarm_common::{
     config::{ConfigError, secret::write_private},
     state::Severity,
-    wire::notify::{SinkTestView, SinkView},
+    wire::{
+        concern::ConcernKind,
+        notify::{SinkTestView, SinkView},
+    },
 };
-use swarm_core::view::Trouble;
 use tokio::sync::{Mutex, Notify};
 
-/// The longest that one delivery may take, whatever is behind it.
+/// Time limit for one delivery to any sink.
 const DELIVERY: Duration = Duration::from_secs(27);
 
-/// What every delivery and every question about them shares.
+/// State shared by the deliveries and the API.
 pub struct Notifier {
     engine: Engine,
     window_ms: u64,
     sinks: Vec<Named>,
     file: PathBuf,
-    /// Held while it is changed and written.
+    /// Locked while it is changed and written.
     kept: Mutex<Kept>,
-    /// As the book stands, for those who only look.
+    /// A copy of the book's state for readers.
     shown: std::sync::Mutex<Vec<SinkView>>,
-    /// Something waits.
+    /// Signals a new message.
     posted: Notify,
 }
 
-/// The book and its file.
+/// The book and whether its file is current.
 #[derive(Default)]
 struct Kept {
     book: Book,
@@ -65,14 +68,14 @@ struct Kept {
     unwritten: bool,
 }
 
-/// A sink and what it is called.
+/// A sink with its name.
 struct Named {
     name: String,
     sink: Sink,
 }
 
 impl Notifier {
-    /// Reads what was told before, and checks that every secret can be read.
+    /// Reads the stored book, and checks that every secret can be read.
     ///
     /// # Errors
     /// A secret cannot be read.
@@ -97,26 +100,25 @@ impl Notifier {
         Ok(Self { kept: Mutex::new(Kept { book, unwritten: false }), ..notifier })
     }
 
-    /// Every sink and how it does.
+    /// All sinks and their delivery state.
     #[must_use]
     pub fn list(&self) -> Vec<SinkView> {
         self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
-    /// Which sinks cannot be reached.
+    /// The sinks that cannot be reached.
     #[must_use]
-    pub fn troubles(&self) -> Vec<Trouble> {
+    pub fn troubles(&self) -> Vec<ConcernKind> {
         let troubled = self.list().into_iter().filter(|sink| sink.troubled);
-        let line = |sink: SinkView| {
-            let what = format!("{}: {}", trouble_of(&sink.name), sink.failing.unwrap_or_default());
-            let next =
-                format!("{} wait and are tried again by themselves; `swarmctl notify test`", sink.waiting);
-            Trouble::new(what, next)
+        let line = |sink: SinkView| ConcernKind::SinkFails {
+            sink: sink.name,
+            waiting: sink.waiting,
+            why: sink.failing.unwrap_or_default(),
         };
         troubled.map(line).collect()
     }
 
-    /// Sends a test to every sink, at once and past what waits.
+    /// Sends a test message to every sink immediately, bypassing the queue.
     pub async fn test(&self) -> Vec<SinkTestView> {
         let lines = ["This is a test. Real messages come when a run ends or something is wrong.".to_owned()];
         let now = self.engine.now();
@@ -133,14 +135,14 @@ impl Notifier {
         futures_util::future::join_all(tests).await
     }
 
-    /// What is to be sent to a sink now, and up to which message that reaches.
+    /// The message to send to a sink now, and the last queued message that it covers.
     async fn due(&self, name: &str) -> Option<(Message, u64)> {
         let now = self.engine.now();
         self.kept.lock().await.book.outboxes.get(name)?.due(now)
     }
 
-    /// Changes the book and writes it. What was changed holds even if it could not be
-    /// written, which the next change tries again; after a crash something is then repeated.
+    /// Changes the book and writes it. The change remains even if writing fails; the next change
+    /// writes again. A crash in between repeats a message.
     async fn change<R>(&self, change: impl FnOnce(&mut Book) -> R) -> Result<R, String> {
         let mut kept = self.kept.lock().await;
         let before = kept.book.clone();
@@ -184,12 +186,7 @@ impl Notifier {
     }
 }
 
-/// The signature of the concern that a sink cannot be reached.
-fn trouble_of(name: &str) -> String {
-    format!("notifications to {name} fail")
-}
-
-/// Sinks are called as they are shown; of several alike the later ones are numbered.
+/// Names sinks by their address as shown; further sinks with the same address get a number.
 fn named(sinks: &[Sink]) -> Vec<Named> {
     let mut named: Vec<Named> = Vec::new();
     for sink in sinks {
@@ -208,8 +205,8 @@ async fn deliver(sink: &Sink, message: &Message) -> Result<(), Untaken> {
     }
 }
 
-/// What was told before. A file that cannot be used is put aside: then what is wrong now is
-/// told once more, which is better than silence.
+/// Reads the stored book. An unusable file is set aside and the current concerns are announced
+/// again, which is better than silence.
 fn read(file: &Path) -> Book {
     let text = match std::fs::read_to_string(file) {
         Ok(text) => text,

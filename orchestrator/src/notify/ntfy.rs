@@ -1,5 +1,5 @@
-//! ntfy: a message to a topic, as JSON (docs.ntfy.sh/publish, "Publish as JSON"), which
-//! unlike its headers takes any text.
+//! ntfy: publishes a message to a topic as JSON (docs.ntfy.sh/publish, "Publish as JSON"), which
+//! allows any text, unlike ntfy's headers.
 
 use super::{http, message::Message, outbox::Untaken};
 use reqwest::Url;
@@ -14,7 +14,7 @@ pub struct Ntfy {
 }
 
 impl Ntfy {
-    /// Of `ntfy://host/topic` or, with TLS, `ntfys://host/topic`.
+    /// Parses `ntfy://host/topic` or, with TLS, `ntfys://host/topic`.
     pub(super) fn parse(url: &Url) -> Result<Self, String> {
         let like = "expected something like ntfys://ntfy.example.org/topic";
         let scheme = if url.scheme() == "ntfys" { "https" } else { "http" };
@@ -27,7 +27,7 @@ impl Ntfy {
             return Err(format!("a query does not belong here; {like}"));
         }
         let (prefix, topic) = url.path().trim_end_matches('/').rsplit_once('/').unwrap_or_default();
-        // As the server has it (topicRegex in ntfy's server.go).
+        // The server's own rule (topicRegex in ntfy's server.go).
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
         if topic.is_empty() || topic.len() > 64 || !topic.chars().all(fits) {
             return Err(format!("a topic is 1 to 64 letters, digits, - and _; {like}"));
@@ -48,7 +48,7 @@ impl Ntfy {
         let document = json!({
             "topic": self.topic,
             "title": message.title,
-            // An empty one would read "triggered".
+            // ntfy would show an empty message as "triggered".
             "message": if message.text.is_empty() { &message.title } else { &message.text },
             "priority": priority,
             "tags": [tag],

@@ -1,23 +1,23 @@
-//! What waits to be delivered to one sink, and when the next try is due.
+//! The messages waiting for one sink, and when to retry.
 
 use super::message::Message;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use swarm_common::time::TimeMs;
 
-/// Messages that wait for one sink; the oldest gives way to a further one.
+/// Maximum number of waiting messages; a further one replaces the oldest.
 const LONGEST: usize = 64;
 
-/// The pause before the second try; doubles with each further one.
+/// Delay before the second attempt; doubles with each further one.
 const RETRY_MS: u64 = 5_000;
 
-/// The longest pause between two tries.
+/// Maximum delay between two attempts.
 const LONGEST_RETRY_MS: u64 = 600_000;
 
-/// A sink that wants to be left alone for longer is asked before.
+/// Maximum delay that a sink can request.
 const LONGEST_WISH_MS: u64 = 6 * 3_600_000;
 
-/// Failures in a row after which somebody is told: a single one is nobody's concern.
+/// Consecutive failures that raise a concern; a single one does not.
 const TOLD_AFTER: u32 = 2;
 
 /// The messages for one sink.
@@ -25,12 +25,12 @@ const TOLD_AFTER: u32 = 2;
 pub struct Outbox {
     /// Oldest first.
     pub waiting: VecDeque<Message>,
-    /// Messages that gave way and are lost.
+    /// Number of messages that were replaced and lost.
     pub dropped: u64,
-    /// What went wrong since the last delivery. A restart tries at once.
+    /// The failures since the last delivery. Not stored: a restart retries immediately.
     #[serde(skip)]
     pub failing: Option<Failing>,
-    /// When something was last delivered, since the orchestrator started.
+    /// Time of the last delivery since the orchestrator started.
     #[serde(skip)]
     pub delivered_at: Option<TimeMs>,
 }
@@ -38,9 +38,9 @@ pub struct Outbox {
 /// Why a delivery failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Untaken {
-    /// In one line.
+    /// A one-line description.
     pub why: String,
-    /// The sink wants to be left alone for so long, in milliseconds.
+    /// Delay requested by the sink in milliseconds.
     pub after_ms: Option<u64>,
 }
 
@@ -50,21 +50,21 @@ impl From<String> for Untaken {
     }
 }
 
-/// Deliveries that failed in a row.
+/// Consecutive failed deliveries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failing {
-    /// Since when.
+    /// Time of the first one.
     pub since: TimeMs,
-    /// How many.
+    /// Their number.
     pub times: u32,
-    /// What the last one said.
+    /// The last error.
     pub why: String,
-    /// The next try.
+    /// Time of the next attempt.
     pub next: TimeMs,
 }
 
 impl Outbox {
-    /// One more message.
+    /// Adds a message.
     pub fn push(&mut self, message: Message) {
         if self.waiting.len() >= LONGEST {
             self.waiting.pop_front();
@@ -73,7 +73,7 @@ impl Outbox {
         self.waiting.push_back(message);
     }
 
-    /// What is to be sent now, and up to which message that reaches.
+    /// The message to send now, and the last queued message that it covers.
     #[must_use]
     pub fn due(&self, now: TimeMs) -> Option<(Message, u64)> {
         if self.failing.as_ref().is_some_and(|failing| failing.next > now) {
@@ -89,13 +89,13 @@ impl Outbox {
         Some((message, self.waiting.get(count - 1)?.id))
     }
 
-    /// Everything up to this message was delivered.
+    /// Records that everything up to this message was delivered.
     pub fn delivered(&mut self, now: TimeMs, up_to: u64) {
         self.waiting.retain(|message| message.id > up_to);
         (self.dropped, self.failing, self.delivered_at) = (0, None, Some(now));
     }
 
-    /// A delivery failed.
+    /// Records a failed delivery.
     pub fn failed(&mut self, now: TimeMs, Untaken { why, after_ms }: Untaken) {
         let before = self.failing.take();
         let times = before.as_ref().map_or(0, |b| b.times) + 1;
@@ -105,7 +105,7 @@ impl Outbox {
         self.failing = Some(Failing { since, times, why, next: now + pause });
     }
 
-    /// Why somebody has to look after this sink, if so.
+    /// The failures, if they are worth a concern.
     #[must_use]
     pub fn trouble(&self) -> Option<&Failing> {
         self.failing.as_ref().filter(|failing| failing.times >= TOLD_AFTER)

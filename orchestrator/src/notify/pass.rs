@@ -1,7 +1,8 @@
-//! The notifying pass: compares what is wrong with what was told, and delivers.
+//! The notification pass: compares the current concerns with the announced ones, and delivers
+//! messages.
 //!
-//! Looking is one task and delivering another for each sink, so that a sink that does not
-//! answer holds up neither the others nor anything else.
+//! Detection runs in one task and delivery in a separate task per sink, so that a sink that does
+//! not respond delays nothing else.
 
 use super::{
     Named, Notifier,
@@ -9,24 +10,27 @@ use super::{
     deliver,
     digest::digest,
     message::Message,
-    trouble_of,
 };
 use crate::app::App;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use swarm_common::{id::RunId, time::TimeMs, wire::view::Concern};
+use swarm_common::{
+    id::RunId,
+    time::TimeMs,
+    wire::concern::{Concern, ConcernKind},
+};
 use swarm_core::{Swarm, view};
 use tokio::task::JoinSet;
 
-/// What it is called in the list of passes.
+/// Name in the list of passes.
 const NAME: &str = "notifier";
 
-/// From one look to the next, and from one look into an outbox to the next.
+/// Interval between checks for changes, and between checks of an outbox.
 const TICK: Duration = Duration::from_secs(1);
 
-/// A delivery that is under way when the orchestrator stops gets this long.
+/// How long a delivery may continue when the orchestrator stops.
 const LAST: Duration = Duration::from_secs(5);
 
-/// Passes until the orchestrator stops.
+/// Runs until the orchestrator stops.
 pub async fn run(app: Arc<App>) {
     if app.notifier.sinks.is_empty() {
         return;
@@ -53,18 +57,15 @@ pub async fn run(app: Arc<App>) {
     }
 }
 
-/// One look. Gives what it told, in a few words.
+/// One check for changes. Returns a short description of what was announced.
 async fn look(app: &App) -> Result<String, String> {
     let (notifier, now, wall) = (&app.notifier, app.engine.now(), app.engine.wall());
     let troubles = app.troubles();
-    let (present, over, seq) =
-        app.engine.read(|swarm| (view::concerns(swarm, now, wall, &troubles), ended(swarm), swarm.seq));
-    // A run has ended when that is journaled. What is wrong is told even if nothing can be.
-    let is_journaled = *app.engine.committed().borrow() >= seq;
+    let (present, over) =
+        app.engine.read(|swarm| (view::concerns(swarm, now, wall, &troubles), ended(swarm)));
     let told = notifier.change(|book| {
         let mut told = Vec::new();
-        let runs = if is_journaled { book.ended(&over) } else { Vec::new() };
-        for run in runs {
+        for run in book.ended(&over) {
             app.engine.read(|swarm| tell_end(&notifier.sinks, book, swarm, now, run, &present));
             told.push(format!("the end of {run}"));
         }
@@ -82,26 +83,26 @@ async fn look(app: &App) -> Result<String, String> {
     Ok(if told.is_empty() { told } else { format!("told {told}") })
 }
 
-/// Every ended run and when it ended.
+/// All ended runs with their end times.
 fn ended(swarm: &Swarm) -> BTreeMap<RunId, TimeMs> {
     let over = swarm.runs.iter().filter(|(_, run)| run.state.is_over());
     over.filter_map(|(&id, run)| Some((id, run.ended_at?))).collect()
 }
 
-/// Posts a run's digest; what that says needs no telling of its own.
+/// Queues a run's digest. The concerns that it covers are not announced separately.
 fn tell_end(sinks: &[Named], book: &mut Book, swarm: &Swarm, now: TimeMs, run: RunId, present: &[Concern]) {
     let Some(message) = digest(swarm, now, run) else { return };
     if let Some(run) = swarm.runs.get(&run) {
-        book.told_otherwise(now, &view::of_outcome(&run.profile), present);
+        book.told_otherwise(now, |fact| fact.is_told_by_the_end_of_a_run(&run.profile), present);
     }
     post(sinks, book, |sink| (message.severity >= sink.sink.minimum).then(|| message.clone()));
 }
 
-/// The changes that a sink is told: not those that matter too little to it, nor that it
-/// cannot be reached itself.
+/// The changes for a sink, without those below its minimum severity and the concern that the sink
+/// itself is unreachable.
 fn of_sink(now: TimeMs, Named { name, sink }: &Named, changes: &[Change]) -> Option<Message> {
-    let own = trouble_of(name);
-    let wanted = |c: &&Change| c.concern.severity >= sink.minimum && c.concern.signature != own;
+    let own = |fact: &ConcernKind| matches!(fact, ConcernKind::SinkFails { sink, .. } if sink == name);
+    let wanted = |c: &&Change| c.concern.severity >= sink.minimum && !own(&c.concern.fact);
     let changes: Vec<&Change> = changes.iter().filter(wanted).collect();
     book::compose(now, &changes)
 }
@@ -114,7 +115,7 @@ fn post(sinks: &[Named], book: &mut Book, of: impl Fn(&Named) -> Option<Message>
     }
 }
 
-/// Delivers what waits for one sink, until the orchestrator stops.
+/// Delivers the messages of one sink until the orchestrator stops.
 async fn serve(app: &App, at: usize) {
     let notifier: &Notifier = &app.notifier;
     let Some(Named { name, sink }) = notifier.sinks.get(at) else { return };
@@ -129,7 +130,7 @@ async fn serve(app: &App, at: usize) {
         };
         let sent = tokio::select! {
             sent = deliver(sink, &message) => sent,
-            // It stays in the outbox for the next start.
+            // The message stays in the outbox until the next start.
             () = cut_off(app) => return,
         };
         if let Err(untaken) = &sent {

@@ -1,8 +1,7 @@
-//! One place to tell people things, as the configuration names it: an address, the file of
-//! its secret, and from which severity on it is told.
+//! A configured notification sink: its address, secret file and minimum severity.
 //!
-//! What is shown of an address is scheme and host. Its path and query may be secrets: a
-//! topic that anybody may read, a chat's webhook.
+//! Only the scheme and host of an address are displayed. Its path and query may be secret, such as
+//! a public ntfy topic or a chat webhook.
 
 use super::{mail::Smtp, message::Message, ntfy::Ntfy, outbox::Untaken, webhook::Webhook};
 use reqwest::Url;
@@ -14,13 +13,13 @@ use swarm_common::{
     state::Severity,
 };
 
-/// `[notify]`: whom to tell what.
+/// The `[notify]` section.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Milliseconds in which concerns are gathered into one message. Default 600000.
+    /// Milliseconds during which concerns are collected into one message. Default: 600000.
     pub window_ms: u64,
-    /// Where to send.
+    /// The sinks.
     pub sink: Vec<Sink>,
 }
 
@@ -30,33 +29,33 @@ impl Default for Settings {
     }
 }
 
-/// `[[notify.sink]]`: one place to send to.
+/// `[[notify.sink]]`: one sink.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "Written")]
 pub struct Sink {
-    /// Where.
+    /// The address.
     pub address: Address,
-    /// What matters less is not sent.
+    /// Minimum severity; less severe messages are not sent.
     pub minimum: Severity,
-    /// The file with the token or password.
+    /// File with the token or password.
     pub secret_file: Option<PathBuf>,
 }
 
-/// A sink as it is written.
+/// A sink as written in the configuration.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
     /// `ntfy://`, `ntfys://`, `http://`, `https://`, `smtp://` or `smtps://`.
     url: Address,
-    /// `info`, `warning` or `critical`. Default `info`.
+    /// `info`, `warning` or `critical`. Default: `info`.
     minimum: Option<Severity>,
-    /// An access token of ntfy, or a webhook's bearer token.
+    /// An ntfy access token, or a webhook's bearer token.
     token_file: Option<PathBuf>,
-    /// The password of a mail server's user.
+    /// The password of the SMTP user.
     password_file: Option<PathBuf>,
 }
 
-/// An address, by what speaks there.
+/// An address with its protocol.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Address {
@@ -96,7 +95,7 @@ impl FromStr for Address {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let known = "expected ntfy://, ntfys://, http://, https://, smtp:// or smtps://";
-        // The text is not repeated: parts of it may be secret.
+        // Do not repeat the text, because parts of it may be secret.
         let url = Url::parse(text).map_err(|e| format!("not an address ({e}); {known}"))?;
         let kind = match url.scheme() {
             "ntfy" | "ntfys" => Kind::Ntfy(Ntfy::parse(&url)?),
@@ -129,18 +128,18 @@ impl fmt::Debug for Address {
 }
 
 impl Sink {
-    /// Reads its secret; each time anew, so that it can be replaced while we run.
+    /// Reads the secret. It is read each time, so that it can be replaced at run time.
     ///
     /// # Errors
-    /// The file cannot be read or others may read it.
+    /// The file cannot be read or is accessible to others.
     pub fn secret(&self) -> Result<Option<Secret>, ConfigError> {
         self.secret_file.as_deref().map(read_secret).transpose()
     }
 
-    /// Sends a message, once.
+    /// Makes one attempt to send a message.
     ///
     /// # Errors
-    /// Why that did not work, in one line, without any secret.
+    /// Why it failed, in one line without any secret.
     pub async fn send(&self, message: &Message) -> Result<(), Untaken> {
         let secret = self.secret().map_err(|e| e.to_string())?;
         match &self.address.kind {

@@ -1,19 +1,19 @@
-//! A webhook: the message as one JSON document. Title and text together are in `text`,
-//! the field that chat servers with plain incoming webhooks show.
+//! A webhook: posts the message as one JSON document. The field `text`, which chat servers show for
+//! plain incoming webhooks, contains title and text.
 
 use super::{http, message::Message, outbox::Untaken};
 use reqwest::Url;
 use serde_json::json;
 use swarm_common::secret::Secret;
 
-/// Whom to call.
+/// The URL that receives the messages.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Webhook {
     url: Url,
 }
 
 impl Webhook {
-    /// Of `https://host/path` or `http://host/path`.
+    /// Parses `https://host/path` or `http://host/path`.
     pub(super) fn parse(url: &Url) -> Result<Self, String> {
         if !url.username().is_empty() || url.password().is_some() {
             return Err("a user or password does not belong into a webhook's address; \

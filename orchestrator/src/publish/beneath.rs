@@ -1,4 +1,4 @@
-//! Opening what is published, without following a link that leads out of it.
+//! Opens published files without following links that lead out of the published tree.
 
 use rustix::{
     fs::{Mode, OFlags, ResolveFlags, openat2},
@@ -10,11 +10,11 @@ use std::{
     path::Path,
 };
 
-/// Opens `path`, which is below `root`. The root itself may be a link.
+/// Opens `path`, which must be below `root`. The root itself may be a link.
 ///
 /// # Errors
-/// It is not there, a link on the way leads out of `root` ([`io::ErrorKind::CrossesDevices`]), or the
-/// disk fails.
+/// The file does not exist, a link on the path leads out of `root`
+/// ([`io::ErrorKind::CrossesDevices`]), or the disk fails.
 pub(super) fn open(root: &Path, path: &Path) -> io::Result<File> {
     let below = path.strip_prefix(root).map_err(|_| Errno::XDEV)?;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
@@ -22,13 +22,13 @@ pub(super) fn open(root: &Path, path: &Path) -> io::Result<File> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     match openat2(&dir, below, flags, Mode::empty(), resolve) {
         Ok(file) => Ok(file.into()),
-        // Kernels before 5.6, and containers that do not let it through.
+        // Kernels before 5.6, and containers that block the system call.
         Err(Errno::NOSYS | Errno::PERM) => open_resolved(root, path),
         Err(error) => Err(error.into()),
     }
 }
 
-/// The same without the kernel's help.
+/// The same without support of the kernel.
 fn open_resolved(root: &Path, path: &Path) -> io::Result<File> {
     let resolved = fs::canonicalize(path)?;
     if !resolved.starts_with(fs::canonicalize(root)?) {

@@ -1,12 +1,14 @@
-//! One binary package host: a directory with an index that never names a missing file.
+//! A binary package host: a directory with an index that never names a missing file.
 //!
-//! Publishing is level-triggered: the caller says what should be there, and what is
-//! missing is done. Files come first and the index last, each by renaming, so a crash
-//! between any two steps leaves the old index with all its files; the next publication
-//! finishes the work. An unchanged set writes nothing.
+//! Publishing is level-triggered: the caller passes the desired set of packages, and whatever is
+//! missing is done. Files come first and the index last, each by renaming, so a crash between any
+//! two steps leaves the old index with all its files, and the next publication completes the work.
+//! An unchanged set writes nothing.
 
 use super::{
-    Generations, generations, layout,
+    Generations, copies,
+    generations::{self, seconds_of},
+    layout,
     whole::{self, Found},
 };
 use crate::artifact::{
@@ -16,8 +18,6 @@ use crate::artifact::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
-    io,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::{Duration, UNIX_EPOCH},
 };
@@ -29,49 +29,49 @@ use swarm_common::{
     },
 };
 
-/// A package that should be in the channel.
+/// A package to be published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Published {
     /// The stored file.
     pub digest: Digest,
-    /// What the index says about it; its path is where the file will lie.
+    /// Its index entry, whose path is the path of the published file.
     pub entry: Entry,
 }
 
-/// What a publication did.
+/// The result of a publication.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// Number of the generation that is current now; 0 before the first.
+    /// Number of the current generation; 0 before the first.
     pub generation: u64,
-    /// TIMESTAMP of the index, in seconds since the epoch.
+    /// TIMESTAMP of the index in seconds since the Unix epoch.
     pub timestamp: u64,
-    /// A new index was written.
+    /// Whether a new index was written.
     pub changed: bool,
-    /// Packages in it that were not there before.
+    /// Number of packages added to the index.
     pub added: usize,
-    /// Packages that are no longer in it.
+    /// Number of packages removed from the index.
     pub removed: usize,
-    /// Packages that were left out because the store does not have them.
+    /// Packages that were left out because they are not in the store.
     pub missing: Vec<Digest>,
 }
 
-/// Why nothing new was published. The old index stands, with all its files.
+/// Why nothing new was published. The old index remains, with all its files.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// A package would lie where no package may.
+    /// The path is not valid for a package.
     #[error("`{0}` is no path for a package")]
     Path(String),
-    /// An entry speaks of other bytes than the artifact it comes with.
+    /// The index entry does not match its artifact.
     #[error("the index entry of `{0}` does not belong to its artifact")]
     Entry(String),
-    /// A published path would change its bytes, which would break clients that just read
+    /// The content of a published path would change, which would break clients that have just read
     /// the index.
     #[error("`{0}` is published with other bytes already: build ids must not repeat")]
     Taken(String),
-    /// The store.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The disk.
+    /// The disk failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
 }
@@ -83,17 +83,16 @@ pub struct Binhost {
     keep: Generations,
     index: PackagesIndex,
     generation: u64,
-    /// Both index files are on the disk as `index` says.
+    /// Whether both index files on disk match `index`.
     written: bool,
 }
 
 impl Binhost {
-    /// Opens the channel in `dir`, which is made if needed. `header` is what the profile
-    /// says (ARCH, CHOST, USE ...). What a crash left half done is seen and done by the
-    /// next publication.
+    /// Opens the channel in `dir`, which is created if needed. `header` has the profile's values
+    /// (ARCH, CHOST, USE ...). Work interrupted by a crash is completed by the next publication.
     ///
     /// # Errors
-    /// If the disk fails. A damaged index is no error: it is written anew.
+    /// The disk fails. A damaged index is not an error: it is rewritten.
     pub fn open(
         dir: impl Into<PathBuf>,
         keep: Generations,
@@ -121,7 +120,7 @@ impl Binhost {
         &self.dir
     }
 
-    /// The index as it was last published, or will be as soon as the disk lets it.
+    /// The index as last published, or pending if writing it failed.
     #[must_use]
     pub fn index(&self) -> &PackagesIndex {
         &self.index
@@ -140,11 +139,11 @@ impl Binhost {
         self.written &= self.index.header() == before;
     }
 
-    /// Makes the channel hold exactly `packages`. `now` in seconds since the epoch; the
-    /// index's TIMESTAMP is later than every one before, even if the clock was set back.
+    /// Makes the channel contain exactly `packages`. `now` is in seconds since the Unix epoch. The
+    /// index's TIMESTAMP always increases, even if the clock was set back.
     ///
     /// # Errors
-    /// If a path is not one for packages or would change its bytes, or the disk fails.
+    /// A path is invalid for a package, its content would change, or the disk fails.
     pub fn publish(
         &mut self,
         now: u64,
@@ -158,19 +157,19 @@ impl Binhost {
                 return Err(PublishError::Taken(entry.path().to_owned()));
             }
         }
-        // A wanted path under another name is a damaged name.
+        // An entry with a wanted path but another name is damaged.
         let is = |a: &Entry, b: &Entry| (a.cpv(), a.build_id()) == (b.cpv(), b.build_id());
         let gone = self.index.entries().filter(|e| wanted.get(e.path()).is_none_or(|wanted| !is(wanted, e)));
         let gone: Vec<Entry> = gone.cloned().collect();
         self.switch(now, new, gone, missing)
     }
 
-    /// Adds packages to what is there, which is not looked at: the cost is that of the new
-    /// ones and of writing the index. A set that [`Binhost::publish`] has published once can
-    /// grow so.
+    /// Adds packages without checking the existing ones, so the cost is that of the new packages
+    /// and of writing the index. Use this on a channel that [`Binhost::publish`] has published at
+    /// least once.
     ///
     /// # Errors
-    /// As [`Binhost::publish`].
+    /// See [`Binhost::publish`].
     pub fn add(&mut self, now: u64, packages: &[Published], store: &Store) -> Result<Outcome, PublishError> {
         let (new, missing) = self.place_all(packages, store)?;
         let paths: BTreeSet<&str> = new.iter().map(|entry| entry.path()).collect();
@@ -181,8 +180,8 @@ impl Binhost {
         self.switch(now, new, Vec::new(), missing)
     }
 
-    /// Sees to it that the files are there. Entries that the index lacks, and what the store
-    /// lacks.
+    /// Places the files. Returns the entries missing from the index, and the digests missing from
+    /// the store.
     fn place_all<'p>(
         &self,
         packages: &'p [Published],
@@ -212,7 +211,7 @@ impl Binhost {
         Ok((new, missing))
     }
 
-    /// Changes the index, and writes it if the disk has another.
+    /// Updates the index, and writes it if the one on disk differs.
     fn switch(
         &mut self,
         now: u64,
@@ -222,7 +221,7 @@ impl Binhost {
     ) -> Result<Outcome, PublishError> {
         let (added, removed) = (new.len(), gone.len());
         if added + removed > 0 {
-            // From here on the disk is behind; a failure is made good by the next call.
+            // From here on, the disk is out of date; after a failure the next call catches up.
             self.written = false;
             gone.iter().for_each(|entry| _ = self.index.remove(entry));
             new.into_iter().for_each(|entry| self.index.insert(entry.clone()));
@@ -242,11 +241,11 @@ impl Binhost {
         })
     }
 
-    /// Removes generations that were replaced more than `grace_secs` before `now`, and the
-    /// files that no remaining index names. How many files went.
+    /// Removes generations that were replaced more than `grace_secs` before `now`, and files that
+    /// no remaining index names. Returns the number of removed files.
     ///
     /// # Errors
-    /// If the disk fails; what was not removed goes next time.
+    /// The disk fails; the rest is removed next time.
     pub fn sweep(&mut self, now: u64, grace_secs: u64) -> Result<usize, DiskError> {
         let old_enough = |replaced_at: u64| now.saturating_sub(replaced_at) >= grace_secs;
         let mut named: BTreeSet<String> = self.index.entries().map(|entry| entry.path().to_owned()).collect();
@@ -264,7 +263,8 @@ impl Binhost {
             let text = fs::read_to_string(&path).map_err(DiskError::at("read", &path))?;
             match PackagesIndex::parse(&text) {
                 Ok(index) => named.extend(index.entries().map(|entry| entry.path().to_owned())),
-                // What a damaged generation needs is not known, so files stay until it goes.
+                // The files of a damaged generation are unknown, so all files stay until it is
+                // removed.
                 Err(_) => return Ok(0),
             }
         }
@@ -280,27 +280,28 @@ impl Binhost {
         Ok(files.len())
     }
 
-    /// Writes both index files, the compressed one last, as clients read that.
+    /// Writes both index files, the compressed one last because clients read that one.
     fn write(&mut self) -> Result<(), DiskError> {
         let timestamp = self.index.timestamp();
         let bytes = self.index.to_bytes();
         let gz = self.index.gz().map_err(DiskError::at("compress", &self.dir.join("Packages.gz")))?;
+        let files: [(&str, &[u8]); 2] = [("Packages", &bytes), ("Packages.gz", &gz)];
         if self.keep == Generations::Keep {
-            generations::write(&self.dir, self.generation + 1, &bytes, &gz, timestamp)?;
+            generations::write(&self.dir, self.generation + 1, &files, timestamp)?;
         }
-        generations::replace(&self.dir, &[("Packages", &bytes), ("Packages.gz", &gz)], timestamp)?;
+        generations::replace(&self.dir, &files, timestamp)?;
         self.generation += 1;
         self.written = true;
         Ok(())
     }
 
-    /// Whether the file is there with the size that the index tells.
+    /// Whether the file exists with the size given in the index.
     fn is_placed(&self, entry: &Entry) -> bool {
         fs::metadata(self.dir.join(entry.path()))
             .is_ok_and(|meta| meta.len().to_string() == entry.get("SIZE"))
     }
 
-    /// Links the stored file to its path, or copies it where links do not reach.
+    /// Links the stored file to its published path, or copies it where links are impossible.
     fn place(
         &self,
         package: &Published,
@@ -312,19 +313,19 @@ impl Binhost {
         let stored = store.read(package.digest)?;
         let stored_meta = stored.metadata().map_err(DiskError::at("look at", &from))?;
         if stored_meta.len().to_string() != package.entry.get("SIZE") {
-            // Either the stored file was cut off, which this tells, or the entry is wrong.
+            // Either the stored file is truncated, which this detects, or the entry is wrong.
             store.verify(package.digest)?;
             return Err(PublishError::Entry(package.entry.path().to_owned()));
         }
         if let Ok(there) = fs::metadata(&to) {
-            if (there.dev(), there.ino()) == (stored_meta.dev(), stored_meta.ino()) {
+            if copies::are_one(&there, &stored_meta) {
                 return Ok(());
             }
             let there = File::open(&to).and_then(FileHasher::read_all).map_err(DiskError::at("read", &to))?;
             if there.sha256 == package.digest {
                 return Ok(());
             }
-            // A damaged file is replaced; one that is as the index says is not.
+            // A damaged file is replaced, but not one that matches the index.
             let mut named = self.index.entries().filter(|entry| entry.path() == package.entry.path());
             if named.any(|entry| entry.get("SHA1") == there.sha1) {
                 return Err(PublishError::Taken(package.entry.path().to_owned()));
@@ -336,32 +337,14 @@ impl Binhost {
         }
         disk::make_dirs(parent)?;
         let temp = parent.join(format!("{}.new", package.digest));
-        disk::remove_file(&temp)?;
-        if fs::hard_link(&from, &temp).is_err() {
-            // Another file system, or one without links; a copy does it, and if the disk
-            // is at fault the copy says so.
-            let mut copy = File::create(&temp).map_err(DiskError::at("make", &temp))?;
-            io::copy(&mut &stored, &mut copy).map_err(DiskError::at("copy to", &temp))?;
-            copy.sync_all().map_err(DiskError::at("sync", &temp))?;
-        }
         let mtime = package
             .entry
             .get("_mtime_")
             .parse()
             .ok()
             .and_then(|s| UNIX_EPOCH.checked_add(Duration::from_secs(s)));
-        if let Some(mtime) = mtime {
-            let dated = File::open(&temp).and_then(|file| file.set_modified(mtime));
-            dated.map_err(DiskError::at("set the time of", &temp))?;
-        }
-        fs::rename(&temp, &to).map_err(DiskError::at("rename to", &to))?;
-        Ok(())
+        Ok(copies::put(&from, &to, &temp, mtime)?)
     }
-}
-
-fn seconds_of(path: &Path) -> Option<u64> {
-    let modified = fs::metadata(path).and_then(|meta| meta.modified()).ok()?;
-    modified.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
 }
 
 /// Package files below `dir` and leftovers of interrupted publications, by relative path.

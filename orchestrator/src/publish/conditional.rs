@@ -1,13 +1,13 @@
-//! Conditional and partial requests (RFC 9110, sections 13 and 14), as far as clients of a
-//! binary package host need them. Pure: times are whole seconds since the epoch.
+//! Conditional and range requests (RFC 9110, sections 13 and 14), as far as clients of a binary
+//! package host need them. No I/O; times are whole seconds since the Unix epoch.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Portage asks for changes since the TIMESTAMP it has plus this many seconds, and so does
-/// not see an index that is published within them.
+/// Portage sends its TIMESTAMP plus this many seconds as `If-Modified-Since`, and so would miss an
+/// index that is published within that time.
 const PORTAGE_HABIT_SECS: u64 = 5;
 
-/// What a request asks to hold, as its headers came.
+/// The conditions of a request, as raw header values.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Conditions<'r> {
     /// `If-Match`.
@@ -20,31 +20,32 @@ pub struct Conditions<'r> {
     pub if_unmodified_since: Option<&'r str>,
     /// `If-Range`.
     pub if_range: Option<&'r str>,
-    /// Whose request it is.
+    /// `User-Agent`.
     pub user_agent: Option<&'r str>,
 }
 
-/// What is known of a file.
+/// The current version of a file.
 #[derive(Debug, Clone)]
 pub struct Version {
-    /// Its entity tag with its quotes; weak, if the file may change without it.
+    /// Its entity tag with quotes; weak if the file can change without its tag changing.
     pub tag: String,
-    /// Its time; for an index its TIMESTAMP.
+    /// Its modification time; for an index, its TIMESTAMP.
     pub modified: u64,
 }
 
-/// What becomes of a GET or HEAD with conditions.
+/// The result of a conditional GET or HEAD.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The file, or the part of it that is asked for.
+    /// Send the file or the requested part.
     Send,
-    /// 304: the client has this version already.
+    /// 304: the client already has this version.
     NotModified,
-    /// 412: it is not the version that the client goes on with.
+    /// 412: the version that the client expects is no longer current.
     Failed,
 }
 
-/// In the order of RFC 9110, section 13.2.2: of an entity tag and a date the tag counts.
+/// Evaluates the conditions in the order of RFC 9110, section 13.2.2: an entity tag takes
+/// precedence over a date.
 #[must_use]
 pub fn judge(asked: &Conditions, version: &Version) -> Verdict {
     let holds = match (asked.if_match, asked.if_unmodified_since.and_then(parse_date)) {
@@ -62,7 +63,7 @@ pub fn judge(asked: &Conditions, version: &Version) -> Verdict {
     if known { Verdict::NotModified } else { Verdict::Send }
 }
 
-/// Whether the client has the file of this time already.
+/// Whether the client already has the version with this modification time.
 fn not_modified(if_modified_since: Option<&str>, user_agent: Option<&str>, modified: u64) -> bool {
     let Some(since) = if_modified_since.and_then(parse_date) else { return false };
     let is_portage = user_agent.is_some_and(|agent| agent.starts_with("Gentoo Portage"));
@@ -70,7 +71,7 @@ fn not_modified(if_modified_since: Option<&str>, user_agent: Option<&str>, modif
     modified <= since
 }
 
-/// Whether a list of entity tags, or `*`, has one that is meant. What is malformed ends the list.
+/// Whether a list of entity tags, or `*`, matches. A malformed part ends the list.
 fn lists(list: &str, is_meant: impl Fn(&str) -> bool) -> bool {
     let mut rest = list.trim();
     if rest == "*" {
@@ -89,12 +90,12 @@ fn lists(list: &str, is_meant: impl Fn(&str) -> bool) -> bool {
     }
 }
 
-/// Strong comparison: neither is weak.
+/// Strong comparison: neither tag is weak.
 fn is_same(one: &str, other: &str) -> bool {
     one == other && !one.starts_with("W/")
 }
 
-/// An entity tag without what makes it weak.
+/// An entity tag without its weakness prefix.
 fn opaque(tag: &str) -> &str {
     tag.strip_prefix("W/").unwrap_or(tag)
 }
@@ -102,7 +103,7 @@ fn opaque(tag: &str) -> &str {
 /// The value of `Last-Modified`.
 #[must_use]
 pub fn http_date(seconds: u64) -> String {
-    // The last second that the format can tell; a file from beyond is not ours.
+    // The last second that the format can represent; no file of ours is later.
     let seconds = seconds.min(253_402_300_799);
     httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds))
 }
@@ -115,22 +116,22 @@ fn parse_date(text: &str) -> Option<u64> {
 /// Which bytes to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bytes {
-    /// 200 with everything.
+    /// 200 with the whole file.
     All,
-    /// 206 with these.
+    /// 206 with this part.
     Part {
         /// The first byte.
         first: u64,
         /// The last byte, inclusive.
         last: u64,
     },
-    /// 416: nothing of what is asked for is there.
+    /// 416: the file has none of the requested bytes.
     Unsatisfiable,
 }
 
-/// What a `Range` header asks of a file of `size` bytes. A header that is malformed or asks
-/// for several ranges is ignored, as the standard allows. `If-Range` counts if it is the file's own
-/// date or strong entity tag; of a file without a known version it never does.
+/// Evaluates a `Range` header for a file of `size` bytes. A malformed header or one with several
+/// ranges is ignored, as the standard allows. `If-Range` matches only the file's own date or strong
+/// entity tag; without a known version it never matches.
 #[must_use]
 pub fn range(range: Option<&str>, if_range: Option<&str>, size: u64, version: Option<&Version>) -> Bytes {
     let is_current = |asked: &str, version: &Version| match asked.contains('"') {
@@ -150,7 +151,7 @@ pub fn range(range: Option<&str>, if_range: Option<&str>, size: u64, version: Op
 fn parse_range(header: &str, size: u64) -> Option<Bytes> {
     let (unit, ranges) = header.split_once('=')?;
     let (first, last) = ranges.trim().split_once('-')?;
-    // `str::parse` takes a sign, the standard does not.
+    // `str::parse` accepts a sign; the standard does not.
     let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u64>().ok())?;
     if !unit.trim().eq_ignore_ascii_case("bytes") {
         return None;
@@ -183,7 +184,7 @@ mod tests {
     #[test]
     fn portage_sees_an_index_that_is_one_second_newer() {
         let portage = Some("Gentoo Portage");
-        // Portage has TIMESTAMP T, and asks since T + 5.
+        // Portage has TIMESTAMP T and sends T + 5.
         let asks = http_date(T + 5);
         assert!(not_modified(Some(&asks), portage, T));
         for newer in 1..10 {

@@ -1,24 +1,24 @@
-//! Earlier indexes of a channel: `generations/<number>/Packages(.gz)`.
+//! Earlier contents of a channel: `generations/<number>/`, with the index files `Packages(.gz)`, or
+//! for Nix the list `paths`.
 //!
-//! They exist because a workstation that read the index a minute ago still fetches the
-//! files it named. A generation is immutable, and goes when a grace time has passed since
-//! the next one replaced it.
+//! A workstation that has just read an older index still fetches the files that it names. A
+//! generation is immutable and is removed when a grace time has passed since it was replaced.
 
 use crate::artifact::disk::{self, DiskError};
 use std::{
     fs,
     io::{self, Write as _},
     path::{Path, PathBuf},
-    time::{Duration, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 /// Whether a channel keeps its earlier indexes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Generations {
-    /// Every publication is kept until it is swept; for channels that workstations use.
+    /// Keep every publication until it is swept; for channels that workstations use.
     Keep,
-    /// Only the current index; for channels of one run, which are published after every
-    /// package and only grow.
+    /// Keep only the current index; for the channel of a run, which is published after every
+    /// package and only grows.
     CurrentOnly,
 }
 
@@ -38,18 +38,17 @@ pub(super) fn numbers(dir: &Path) -> Result<Vec<u64>, DiskError> {
     Ok(numbers)
 }
 
-/// Where a generation is.
+/// The directory of a generation.
 pub(super) fn path(dir: &Path, number: u64) -> PathBuf {
     dir.join("generations").join(number.to_string())
 }
 
-/// Makes a generation with both files durable. One that is left from a crash before its
-/// index was switched to is replaced.
+/// Durably writes a generation with these files. One that a crash left before the switch is
+/// replaced.
 pub(super) fn write(
     dir: &Path,
     number: u64,
-    index: &[u8],
-    gz: &[u8],
+    files: &[(&str, &[u8])],
     timestamp: u64,
 ) -> Result<(), DiskError> {
     let home = path(dir, number);
@@ -63,14 +62,14 @@ pub(super) fn write(
         }
     }
     disk::make_dirs(&temp)?;
-    write_dated(&temp.join("Packages"), index, timestamp)?;
-    write_dated(&temp.join("Packages.gz"), gz, timestamp)?;
+    for (name, bytes) in files {
+        write_dated(&temp.join(name), bytes, timestamp)?;
+    }
     disk::sync_dir(&temp)?;
     fs::rename(&temp, &home).map_err(DiskError::at("rename to", &home))?;
     disk::sync_dir(&dir.join("generations"))
 }
 
-/// Removes a generation.
 pub(super) fn remove(dir: &Path, number: u64) -> Result<(), DiskError> {
     let home = path(dir, number);
     fs::remove_dir_all(&home).map_err(DiskError::at("remove", &home))
@@ -89,10 +88,20 @@ pub(super) fn replace(dir: &Path, files: &[(&str, &[u8])], timestamp: u64) -> Re
     disk::sync_dir(dir)
 }
 
+/// The modification time of a file in seconds since the Unix epoch, if it exists.
+pub(super) fn seconds_of(path: &Path) -> Option<u64> {
+    let modified = fs::metadata(path).and_then(|meta| meta.modified()).ok()?;
+    modified.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
+}
+
+/// A time in seconds since the Unix epoch.
+pub(super) fn time(seconds: u64) -> SystemTime {
+    UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(UNIX_EPOCH)
+}
+
 fn write_dated(path: &Path, bytes: &[u8], timestamp: u64) -> Result<(), DiskError> {
     let mut file = fs::File::create(path).map_err(DiskError::at("make", path))?;
     file.write_all(bytes).map_err(DiskError::at("write", path))?;
-    let time = UNIX_EPOCH.checked_add(Duration::from_secs(timestamp)).unwrap_or(UNIX_EPOCH);
-    file.set_modified(time).map_err(DiskError::at("set the time of", path))?;
+    file.set_modified(time(timestamp)).map_err(DiskError::at("set the time of", path))?;
     file.sync_all().map_err(DiskError::at("sync", path))
 }

@@ -1,30 +1,77 @@
-//! Which paths below a binary package host are there for clients.
+//! The paths of a binary package host or cache that are served to clients.
 
-/// What a client may ask for.
+use swarm_common::{digest::Digest, format::snapshot::is_host};
+use swarm_formats::nix::{nix32, store_path::StorePath};
+
+/// What a path names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Servable {
-    /// `Packages`; revalidated at every use.
+    /// `Packages`; revalidated on every use.
     Index,
     /// `Packages.gz`; raw gzip, without a `Content-Encoding`.
     CompressedIndex,
-    /// A package file. Its bytes never change under its path.
+    /// A package file. The content of its path never changes.
     Package,
+    /// `nix-cache-info`.
+    CacheInfo,
+    /// The metadata of a store path.
+    NarInfo,
+    /// The archive of a store path. The content of its path never changes.
+    Nar,
+    /// JSON: the listing of a store path, or the newest system of a host.
+    Json,
+    /// The log of a build.
+    Log,
 }
 
-/// What `path` (decoded, relative, without a leading slash) names, if it may be served.
-/// Everything else is to be answered with 404, never 403: Portage tries `Packages` only
+/// What `path` (decoded, relative, without a leading slash) names, if it may be served. Anything
+/// else must be answered with 404 and never 403, because Portage falls back to `Packages` only
 /// after a 404.
 #[must_use]
 pub fn servable(path: &str) -> Option<Servable> {
     match path {
         "Packages" => return Some(Servable::Index),
         "Packages.gz" => return Some(Servable::CompressedIndex),
+        "nix-cache-info" => return Some(Servable::CacheInfo),
         _ => {}
     }
-    is_package_path(path).then_some(Servable::Package)
+    if is_package_path(path) { Some(Servable::Package) } else { in_nix_cache(path) }
 }
 
-/// `category/name/file` or `category/file`, in plain characters, with a package's suffix.
+/// What a path in a Nix cache names.
+fn in_nix_cache(path: &str) -> Option<Servable> {
+    let hash = |text: &str| text.len() == 32 && text.bytes().all(nix32::is_digit);
+    match path.split_once('/') {
+        None => {
+            let (name, kind) = path.split_once('.')?;
+            match kind {
+                "narinfo" if hash(name) => Some(Servable::NarInfo),
+                "ls" if hash(name) => Some(Servable::Json),
+                _ => None,
+            }
+        }
+        Some(("nar", name)) => {
+            let digest = name.strip_suffix(".nar.zst")?.parse::<Digest>();
+            digest.is_ok().then_some(Servable::Nar)
+        }
+        Some(("log", name)) => {
+            let path: StorePath = name.parse().ok()?;
+            path.derivation_name().map(|_| Servable::Log)
+        }
+        Some(("ready", host)) => is_host(host).then_some(Servable::Json),
+        // What was ready in a generation that is still kept.
+        Some(("generations", rest)) => {
+            let (number, name) = rest.split_once('/')?;
+            let is_number = (1..=20).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit());
+            let is_pointer = name.strip_prefix("ready-").is_some_and(is_host);
+            (is_number && is_pointer).then_some(Servable::Json)
+        }
+        Some(_) => None,
+    }
+}
+
+/// Whether the path has the form `category/name/file` or `category/file`, in plain characters, with
+/// a package's suffix.
 #[must_use]
 pub fn is_package_path(path: &str) -> bool {
     let plain_char = |b: u8| b.is_ascii_alphanumeric() || b"+_.-".contains(&b);
@@ -41,6 +88,45 @@ pub fn is_package_path(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_files_of_a_nix_cache_are_served_and_nothing_else() {
+        let (hash, digest) = ("0".repeat(32), Digest::of(b""));
+        for (path, kind) in [
+            ("nix-cache-info".to_owned(), Servable::CacheInfo),
+            (format!("{hash}.narinfo"), Servable::NarInfo),
+            (format!("{hash}.ls"), Servable::Json),
+            (format!("nar/{digest}.nar.zst"), Servable::Nar),
+            (format!("log/{hash}-hello-2.12.drv"), Servable::Log),
+            ("ready/desk".to_owned(), Servable::Json),
+            ("generations/12/ready-desk".to_owned(), Servable::Json),
+        ] {
+            assert_eq!(servable(&path), Some(kind), "{path}");
+        }
+        for path in [
+            format!("{}.narinfo", &hash[1..]),
+            format!("{}e.narinfo", &hash[1..]),
+            format!("{hash}.narinfo.new"),
+            format!("{hash}.nar"),
+            format!("nar/{digest}.nar.xz"),
+            format!("nar/../{digest}.nar.zst"),
+            format!("nar/{digest}.new"),
+            format!("log/{hash}-hello"),
+            format!("log/{hash}-a/b.drv"),
+            "ready/".to_owned(),
+            "ready/.x".to_owned(),
+            "ready/a/b".to_owned(),
+            "ready/desk.new".to_owned(),
+            "generations/1/paths".to_owned(),
+            "generations/1x/ready-desk".to_owned(),
+            "generations/1/2/ready-desk".to_owned(),
+            "generations//ready-desk".to_owned(),
+            "generations/1/ready-.x".to_owned(),
+            "paths".to_owned(),
+        ] {
+            assert_eq!(servable(&path), None, "{path}");
+        }
+    }
 
     #[test]
     fn indexes_and_packages_are_served_and_nothing_else() {

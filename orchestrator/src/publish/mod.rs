@@ -1,18 +1,20 @@
-//! Writing the binary package hosts that drones and workstations install from.
+//! Writes the binary package hosts from which drones and workstations install.
 //!
-//! A [`Binhost`] is one directory: an index and hard links into the store, so several of
-//! them (one per run, and `stable` of each profile) share the bytes. Nothing here decides
-//! what belongs into a channel, signs anything or speaks HTTP; [`conditional`] and
-//! [`layout`] hold the pure rules that the HTTP side needs, [`small`] keeps what is asked
-//! for often, [`whole`] sees whether an index is as it was written.
+//! A [`Binhost`] is one directory with an index and hard links into the store, so several of them
+//! (one per run, and `stable` of each profile) share the files; a [`NixCache`] is the same for Nix. Nothing here decides what belongs
+//! to a channel, signs anything or speaks HTTP. [`conditional`] and [`layout`] have the rules for
+//! serving over HTTP, [`small`] caches small files, and [`whole`] checks an index for damage.
 
 mod beneath;
 mod binhost;
+pub mod cache;
 pub mod conditional;
+pub(crate) mod copies;
 mod generations;
 pub mod layout;
 pub(crate) mod small;
 pub(crate) mod whole;
 
 pub use binhost::{Binhost, Outcome, PublishError, Published};
+pub use cache::NixCache;
 pub use generations::Generations;

@@ -1,9 +1,9 @@
-//! Published files on their way out; small ones are kept in memory.
+//! Reading published files to serve them; small files are cached in memory.
 //!
-//! What is kept is never stale: every request asks the file system which file the name
-//! stands for now, and a kept one counts only if it is that very file (device, inode) with
-//! the size and times that it had. The publisher replaces files by renaming, and a kept
-//! file stays open, so no other can get its inode number meanwhile.
+//! A cached file is never stale: every request asks the file system which file the path currently
+//! names, and the cached one is used only if it has the same device and inode, size and times. The
+//! publisher replaces files by renaming, and a cached file stays open, so no other file can get its
+//! inode number in the meantime.
 
 use super::beneath;
 use bytes::Bytes;
@@ -18,30 +18,30 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-/// Files up to this many bytes are kept.
+/// Maximum size of a cached file in bytes.
 const SMALL: u64 = 64 * 1024;
 
-/// Files that are kept. Each holds a descriptor.
+/// Maximum number of cached files. Each uses a file descriptor.
 const FILES: usize = 128;
 
-/// A file and what its answer says of it, all from one look, so that they agree even if the
-/// name is switched to another file meanwhile.
+/// A file with its size and time, all from one inspection, so that they are consistent even if the
+/// path is switched to another file in the meantime.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) source: Source,
     pub(crate) size: u64,
-    /// Seconds since the epoch.
+    /// Modification time in seconds since the Unix epoch.
     pub(crate) modified: u64,
 }
 
-/// A file's bytes, or the way to them.
+/// A file's content, or the opened file.
 #[derive(Debug)]
 pub(crate) enum Source {
     Bytes(Bytes),
     File(File),
 }
 
-/// Which file it is, and which state of it.
+/// Identifies a file and its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Identity {
     file: (u64, u64),
@@ -65,18 +65,18 @@ struct Kept {
     identity: Identity,
     modified: u64,
     bytes: Bytes,
-    /// Keeps the inode number from being given to another file.
+    /// Keeps the inode number from being reused.
     _open: File,
 }
 
-/// Small files that were asked for.
+/// Cache of small files.
 #[derive(Default)]
 pub(crate) struct SmallFiles {
     kept: Mutex<HashMap<PathBuf, Kept>>,
 }
 
 impl SmallFiles {
-    /// The file at `path` below `root`, if there is one and no link leads out of `root` on the way.
+    /// The file at `path` below `root`, if it exists and no link on the path leads out of `root`.
     /// May block.
     ///
     /// # Errors
@@ -99,7 +99,8 @@ impl SmallFiles {
                 return Ok(Some(Found { source: Source::Bytes(bytes), size: now.len(), modified }));
             }
         }
-        // What is kept was opened this way: the same file by another name gives the same bytes.
+        // Cached files were opened in this way, too: the same file by another name has the same
+        // bytes.
         match beneath::open(root, path) {
             Ok(file) => self.read(path, file).map(Some),
             Err(error) if is_absence(&error) => Ok(None),
@@ -107,7 +108,7 @@ impl SmallFiles {
         }
     }
 
-    /// What an opened file holds; the name may stand for another one by now.
+    /// Reads an opened file; by now, the path may name another one.
     fn read(&self, path: &Path, mut file: File) -> io::Result<Found> {
         let meta = file.metadata()?;
         let size = meta.len();
@@ -116,13 +117,13 @@ impl SmallFiles {
             return Ok(Found { source: Source::File(file), size, modified });
         }
         let mut bytes = vec![0; usize::try_from(size).unwrap_or_default()];
-        // What is published is never changed in place, so it has the size that it had.
+        // Published files are never changed in place, so the size is still the same.
         file.read_exact(&mut bytes)?;
         let bytes = Bytes::from(bytes);
         let kept = Kept { identity: Identity::of(&meta), modified, bytes: bytes.clone(), _open: file };
         self.locked(|all| {
             if all.len() >= FILES {
-                // Whatever is asked for again is back with the next request for it.
+                // Files still in use are cached again by their next request.
                 all.clear();
             }
             all.insert(path.to_owned(), kept);
@@ -137,7 +138,7 @@ impl SmallFiles {
 
 fn is_absence(error: &io::Error) -> bool {
     use ErrorKind::*;
-    // The last two are of links, that lead out of the tree or in circles.
+    // The last two are for links that lead out of the tree or form a loop.
     matches!(error.kind(), NotFound | NotADirectory | IsADirectory | CrossesDevices)
         || error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
 }
@@ -165,7 +166,8 @@ mod tests {
         let (path, temp) = (dir.path().join("Packages"), dir.path().join("Packages.new"));
         let files = SmallFiles::default();
         let date = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-        // Faster than the file system's clock ticks, so that times alone would not tell.
+        // Faster than the file system's clock ticks, so that times alone could not distinguish
+        // them.
         for n in 0..2000_u32 {
             fs::write(&temp, n.to_be_bytes()).unwrap();
             File::open(&temp).unwrap().set_modified(date).unwrap();

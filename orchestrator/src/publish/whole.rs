@@ -1,5 +1,4 @@
-//! The two index files of a binary package host as they are on the disk, and whether they are
-//! as they were written.
+//! Reads the two index files of a binary package host from disk and checks them for damage.
 
 use crate::artifact::disk::DiskError;
 use flate2::bufread::GzDecoder;
@@ -10,19 +9,19 @@ use std::{
 };
 use swarm_common::format::packages_index::PackagesIndex;
 
-/// What was found.
+/// The result of reading an index.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// What `Packages` says, as far as it can be read.
+    /// The content of `Packages`, as far as it can be read.
     pub index: PackagesIndex,
-    /// The file that is not as it was written.
+    /// The damaged file, if any.
     pub damaged: Option<PathBuf>,
 }
 
-/// Reads the index in `dir`; an empty one if there is none.
+/// Reads the index in `dir`; empty if there is none.
 ///
 /// # Errors
-/// If the disk fails. A damaged index is no error.
+/// The disk fails. A damaged index is not an error.
 pub fn read(dir: &Path) -> Result<Found, DiskError> {
     let path = dir.join("Packages");
     let Some(bytes) = bytes_of(&path)? else { return Ok(Found::default()) };
@@ -38,7 +37,7 @@ pub fn read(dir: &Path) -> Result<Found, DiskError> {
     Ok(Found { index, damaged: (!same).then_some(packed) })
 }
 
-/// Whether a gzip file holds these bytes and was made at this time.
+/// Whether a gzip file has this content and timestamp.
 fn says(gz: &[u8], bytes: &[u8], timestamp: u64) -> bool {
     let mut decoder = GzDecoder::new(gz).take(bytes.len() as u64 + 1);
     let mut unpacked = Vec::with_capacity(bytes.len() + 1);

@@ -1,8 +1,8 @@
-//! The half of publishing that touches the disk, apart from the rest so that it can be
-//! taken to where blocking harms nobody.
+//! The blocking disk operations of publishing, separate so that they can run on a blocking thread.
 
 use super::{
     Binhosts,
+    nix::Caches,
     todo::{Done, RunTodo, StableTodo, Todo},
 };
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
         entries::{EntriesError, EntryBook},
         store::{Store, StoreError},
     },
-    publish::{Binhost, Generations, PublishError, Published},
+    publish::{Binhost, Generations, PublishError, Published, cache::CacheError},
 };
 use std::collections::BTreeMap;
 use swarm_common::{digest::Digest, id::RunId, name::Name, wire::artifact::Artifact};
@@ -23,6 +23,8 @@ pub(super) enum DiskPassError {
     Publish { profile: Name, source: PublishError },
     #[error("a package of {profile} cannot be indexed: {source}")]
     Entries { profile: Name, source: EntriesError },
+    #[error("the cache of {profile} cannot be published: {source}")]
+    Cache { profile: Name, source: CacheError },
     #[error(transparent)]
     Disk(#[from] DiskError),
     #[error(
@@ -32,7 +34,7 @@ pub(super) enum DiskPassError {
     Missing { profile: Name, count: usize, first: Digest },
 }
 
-/// A stable channel has another generation than the journal knows of.
+/// A stable channel's generation differs from the journaled one.
 pub(super) struct Switched {
     pub(super) profile: Name,
     pub(super) run: RunId,
@@ -40,32 +42,33 @@ pub(super) struct Switched {
     pub(super) packages: u64,
 }
 
-/// Publishes, and remembers what it published.
+/// Publishes, and remembers what was published.
 pub(super) struct Disk {
     binhosts: Binhosts,
     store: Store,
     entries: EntryBook,
+    caches: Caches,
     open: BTreeMap<RunId, Binhost>,
     done: Done,
 }
 
 impl Disk {
-    pub(super) fn new(binhosts: Binhosts, store: Store, entries: EntryBook) -> Self {
-        Self { binhosts, store, entries, open: BTreeMap::new(), done: Done::default() }
+    pub(super) fn new(binhosts: Binhosts, store: Store, entries: EntryBook, caches: Caches) -> Self {
+        Self { binhosts, store, entries, caches, open: BTreeMap::new(), done: Done::default() }
     }
 
-    /// What was published already.
+    /// What has been published.
     pub(super) fn done(&self) -> &Done {
         &self.done
     }
 
-    /// Forgets that a stable channel was published, as nobody could be told.
+    /// Marks a stable channel as unpublished, because the switch could not be reported.
     pub(super) fn redo(&mut self, profile: &Name) {
         self.done.stable.remove(profile);
     }
 
-    /// Does what is missing. One profile's failure does not hold up the others; the first
-    /// is given back.
+    /// Publishes what is missing. The failure of one profile does not stop the others; the first
+    /// error is returned.
     pub(super) fn publish(&mut self, now: u64, todo: Todo) -> (Vec<Switched>, Option<DiskPassError>) {
         let binhosts = self.binhosts.clone();
         let _writing = binhosts.write();
@@ -96,7 +99,7 @@ impl Disk {
         let new = self.published(&profile, &artifacts)?;
         let published = match self.open.get_mut(&run) {
             Some(binhost) => binhost.add(now, &new, &self.store),
-            // What an earlier process left is compared with all that should be there.
+            // The result of an earlier process is compared with the complete set.
             None => {
                 let dir = self.binhosts.run(&profile, run);
                 let mut binhost = Binhost::open(dir, Generations::CurrentOnly, BTreeMap::new())?;
@@ -119,7 +122,13 @@ impl Disk {
     }
 
     fn publish_stable(&mut self, now: u64, todo: StableTodo) -> Result<Option<Switched>, DiskPassError> {
-        let StableTodo { profile, run, revision, received, kept, recorded } = todo;
+        if let Some(hosts) = &todo.hosts {
+            let dir = self.binhosts.stable(&todo.profile);
+            let switched = self.caches.publish(now, dir, &self.store, &todo, hosts)?;
+            self.done.stable.insert(todo.profile, todo.revision);
+            return Ok(switched);
+        }
+        let StableTodo { profile, run, revision, received, kept, recorded, .. } = todo;
         let mut packages = self.published(&profile, &received)?;
         packages.extend(self.still_there(&profile, &kept)?);
         let dir = self.binhosts.stable(&profile);
@@ -138,15 +147,15 @@ impl Disk {
         Ok((generation > recorded).then_some(Switched { profile, run, generation, packages }))
     }
 
-    /// Those of the artifacts kept from earlier runs that can be published. Old ones may be
-    /// lost, which must not hold up the new ones.
+    /// The artifacts kept from earlier runs that can still be published. Lost ones must not stop
+    /// new ones from being published.
     fn still_there(&self, profile: &Name, kept: &[Artifact]) -> Result<Vec<Published>, DiskPassError> {
         let mut found = Vec::with_capacity(kept.len());
         for artifact in kept {
             match self.entries.entry(&self.store, artifact) {
                 Ok(entry) => found.push(Published { digest: artifact.digest, entry }),
                 Err(EntriesError::Store(StoreError::Absent(digest))) => {
-                    let package = artifact.target.path();
+                    let package = artifact.path();
                     tracing::warn!(%profile, package, %digest, "a package that should stay published is lost");
                 }
                 Err(source) => return Err(DiskPassError::Entries { profile: profile.clone(), source }),

@@ -1,15 +1,26 @@
-//! What is missing in the binary package hosts: the state compared with what was done.
+//! Determines what is missing in the binary package hosts by comparing the state with what was
+//! published.
 
 use std::collections::{BTreeMap, BTreeSet};
-use swarm_common::{digest::Digest, id::RunId, name::Name, state::PackageState, wire::artifact::Artifact};
-use swarm_core::{Swarm, channel::Held, run::Run};
+use swarm_common::{
+    digest::Digest,
+    id::RunId,
+    name::Name,
+    state::PackageState,
+    wire::{admin::BuilderKind, artifact::Artifact, base::Base},
+};
+use swarm_core::{
+    Swarm,
+    channel::{ChannelRoot, Held},
+    run::Run,
+};
 
-/// What this process has published already.
+/// What this process has published.
 #[derive(Debug, Default)]
 pub(super) struct Done {
-    /// How many received packages each run's index has, and which artifacts they are.
+    /// For each run's index, the number of received packages and the artifacts.
     pub(super) runs: BTreeMap<RunId, (u64, BTreeSet<Digest>)>,
-    /// The revision that each stable channel has.
+    /// The published revision of each stable channel.
     pub(super) stable: BTreeMap<Name, u64>,
 }
 
@@ -17,32 +28,35 @@ pub(super) struct Done {
 pub(super) struct RunTodo {
     pub(super) run: RunId,
     pub(super) profile: Name,
-    /// Packages received in it so far.
+    /// Number of packages received so far.
     pub(super) received: u64,
-    /// Artifacts that the index does not have yet.
+    /// Artifacts missing in the index.
     pub(super) artifacts: Vec<Artifact>,
 }
 
-/// What a profile's stable channel is to hold.
+/// The desired content of a profile's stable channel.
 pub(super) struct StableTodo {
     pub(super) profile: Name,
-    /// The run that it follows.
+    /// The run on which it is based.
     pub(super) run: RunId,
     pub(super) revision: u64,
-    /// What the run received or took over.
+    /// Artifacts that the run received or reused.
     pub(super) received: Vec<Artifact>,
-    /// What stays from earlier runs.
+    /// Artifacts kept from earlier runs.
     pub(super) kept: Vec<Artifact>,
-    /// The generation that the journal knows of.
+    /// The journaled generation.
     pub(super) recorded: u64,
+    /// For Nix, the system of each host, and the snapshot that it was evaluated from, if its run is
+    /// still known.
+    pub(super) hosts: Option<Vec<(ChannelRoot, Option<Digest>)>>,
 }
 
-/// Everything that is missing, as of the event `seq`.
+/// Everything that is missing, as of event `seq`.
 pub(super) struct Todo {
     pub(super) seq: u64,
     pub(super) runs: Vec<RunTodo>,
     pub(super) stable: Vec<StableTodo>,
-    /// Indexes of runs that ended, which need no more care.
+    /// Runs that have ended and whose indexes need no more work.
     pub(super) ended: Vec<RunId>,
 }
 
@@ -52,10 +66,11 @@ impl Todo {
     }
 }
 
-/// Compares.
+/// Compares the state with what was published.
 pub(super) fn todo(swarm: &Swarm, done: &Done) -> Todo {
     let mut todo = Todo { seq: swarm.seq, runs: Vec::new(), stable: Vec::new(), ended: Vec::new() };
-    for (&id, run) in &swarm.runs {
+    // Drones fetch what Nix needs by digest.
+    for (&id, run) in swarm.runs.iter().filter(|(_, run)| run.base != Base::Nix) {
         let known = done.runs.get(&id);
         let received = run.count(PackageState::Received);
         if (run.state.is_over() && known.is_none()) || known.is_some_and(|(n, _)| *n == received) {
@@ -82,12 +97,18 @@ pub(super) fn todo(swarm: &Swarm, done: &Done) -> Todo {
             received: artifacts(received),
             kept: artifacts(kept),
             recorded: profile.generation,
+            hosts: (profile.request.builder == BuilderKind::Nix).then(|| hosts(swarm, &channel.roots)),
         });
     }
     todo
 }
 
-/// What was received in a run, reused packages included.
+fn hosts(swarm: &Swarm, roots: &[ChannelRoot]) -> Vec<(ChannelRoot, Option<Digest>)> {
+    let snapshot = |root: &ChannelRoot| swarm.runs.get(&root.run).map(|run| run.snapshot);
+    roots.iter().filter(|root| root.root.host).map(|root| (root.clone(), snapshot(root))).collect()
+}
+
+/// The artifacts of a run, including reused ones.
 fn artifacts<'s>(swarm: &'s Swarm, run: &'s Run) -> impl Iterator<Item = &'s Artifact> {
     let received = run.packages.iter().filter_map(|p| swarm.packages.get(p));
     received.filter(|p| p.state == PackageState::Received).flat_map(|p| &p.artifacts)

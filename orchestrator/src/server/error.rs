@@ -1,4 +1,4 @@
-//! Why the orchestrator did not start, or did not serve until it was told to stop.
+//! Why the orchestrator did not start, or stopped serving.
 
 use crate::{
     artifact::disk::DiskError, journal::JournalError, random::RandomError, sign::KeyError,
@@ -10,56 +10,57 @@ use swarm_common::config::ConfigError;
 /// Why the orchestrator did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The state directory is in use or cannot be used.
+    /// The state directory is in use or unusable.
     #[error(transparent)]
     StateDir(#[from] StateDirError),
-    /// The journal.
+    /// The journal cannot be opened or read.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// A key or the journal is gone.
+    /// A key or the journal that existed before is missing.
     #[error(transparent)]
     Vanished(#[from] Vanished),
-    /// A directory.
+    /// A directory or file cannot be used.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// The admin's token, or that for metrics.
+    /// A token or fingerprint file cannot be read or written.
     #[error("a token or fingerprint of ours: {0}")]
     Token(#[from] ConfigError),
-    /// The secret of a notification sink.
+    /// A notification sink's secret cannot be read.
     #[error("a notification sink's secret: {0}")]
     Notify(ConfigError),
-    /// No randomness.
+    /// The system provides no random bytes.
     #[error(transparent)]
     Random(#[from] RandomError),
-    /// The key that signs.
+    /// The signing key cannot be loaded or created.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The TLS certificate.
+    /// TLS cannot be set up.
     #[error("TLS: {0}")]
     Tls(#[from] TlsError),
-    /// Threads.
+    /// The threads that serve packages cannot be started.
     #[error("the threads that serve packages cannot be started: {0}; is the limit of threads reached?")]
     Threads(io::Error),
-    /// The address.
+    /// An address cannot be bound.
     #[error("cannot listen on {address}: {source}; is another program there, or is `listen` wrong?")]
     Listen {
         /// The configured address.
         address: SocketAddr,
-        /// Why not.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// Why the orchestrator did not serve until it was told to stop.
+/// Why the orchestrator stopped serving without being asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The engine's thread ended by a defect. What it had answered is in the journal.
+    /// A bug ended the engine's thread. Everything it had answered is in the journal.
     #[error(
         "the engine broke off by a defect, see the log; everything that was answered is in the journal, \
          and a restart goes on from there"
     )]
     EngineBroke,
-    /// Somebody else has the journal's lock. Nothing that this process still does counts.
+    /// Another orchestrator holds the journal's lock. Nothing that this process does counts any
+    /// more.
     #[error(
         "another orchestrator leads now: {0}; everything that was answered here is in the journal, and a \
          restart makes this one a standby"
@@ -68,8 +69,8 @@ pub enum ServeError {
 }
 
 impl StartError {
-    /// The program's exit code: 74 for disks, 75 for a state directory that is held, 78 for
-    /// what the configuration has to change.
+    /// The process's exit code: 74 for disks and other system resources, 75 for a state directory
+    /// in use, 78 for errors that the configuration must fix.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {

@@ -1,25 +1,25 @@
-//! Listening. A machine gets some of its addresses a while after it has started, and whoever had a
-//! port before lets go of it late: both pass, so they are waited for. An address that may not be
-//! had at all is the configuration's fault.
+//! Binds addresses. After boot, an address may not be configured yet, and the previous user of a
+//! port may release it late: both are temporary, so `bind` retries. Any other error is a
+//! configuration error.
 
 use super::StartError;
 use std::{io::ErrorKind, net::SocketAddr, time::Duration};
 use swarm_common::supervisor::Supervisor;
 use tokio::net::TcpListener;
 
-/// From one try to the next; doubles up to [`LONGEST_PAUSE`].
+/// First pause between attempts; doubles up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The longest time from one try to the next.
+/// Longest pause between attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// The supervisor is to wait so much longer after each try.
+/// How much more start time to request from the supervisor with each attempt.
 const EXTENSION: Duration = Duration::from_secs(60);
 
-/// Listens on an address, as soon as that can be had. Gives the address with its port.
+/// Binds an address, waiting until it becomes available. Returns the address with its actual port.
 ///
 /// # Errors
-/// It never can.
+/// The address cannot be bound for a reason that waiting does not change.
 pub(super) async fn bind(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     let failed = |source| StartError::Listen { address: wanted, source };
     let mut waits: Option<(Supervisor, Duration)> = None;

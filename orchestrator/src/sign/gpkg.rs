@@ -1,11 +1,11 @@
-//! Signing GPKGs: what drones bring is unsigned, or signed by a key that means nothing here.
+//! Signing GPKGs. Packages from drones are unsigned, or signed with a key that is not trusted here.
 //!
-//! A signed package is the unsigned one up to its Manifest, followed by the signatures of
-//! its archives and a clear-signed Manifest (GLEP 78 wants readers to take any order). So
-//! [`seal`] signs a file that was just checked by writing some kilobytes behind it, without
-//! reading or copying its bytes again: the digests it needs go on from the check's own.
-//! [`sign_gpkg`] copies, for containers that were not written plainly or carry signatures,
-//! and compares what it copies with the old Manifest, so that damage is not signed.
+//! A signed package is the unsigned one up to its Manifest, followed by the signatures of its
+//! archives and a clear-signed Manifest (GLEP 78 requires readers to accept any order). So [`seal`]
+//! signs a file that was just verified by appending a few kilobytes, without reading or copying it
+//! again: the required digests continue from the verification's state. [`sign_gpkg`] copies, for
+//! containers in an unusual format or with signatures, and compares what it copies with the old
+//! Manifest, so that damaged data is never signed.
 
 use super::key::{KeyError, OpenPgpKey};
 use std::io::{self, Read, Write};
@@ -22,16 +22,16 @@ use swarm_common::format::{
 /// Why a package was not signed.
 #[derive(Debug, thiserror::Error)]
 pub enum SignError {
-    /// The input is not readable, or no tar archive.
+    /// The input cannot be read or is not a tar archive.
     #[error("cannot read the package to be signed: {0}")]
     Read(#[from] TarError),
-    /// The input is not the sound package that it was when it was verified.
+    /// The input is no longer the valid package that was verified.
     #[error("the package to be signed is not sound: {0}")]
     Unsound(String),
     /// The output could not be written.
     #[error("cannot write the signed package: {0}")]
     Write(#[source] io::Error),
-    /// The key.
+    /// The key failed.
     #[error(transparent)]
     Key(#[from] KeyError),
 }
@@ -42,25 +42,26 @@ impl From<GpkgError> for SignError {
     }
 }
 
-/// Every file of Python's `tarfile`, and so of Portage, is padded to this.
+/// Python's `tarfile`, and therefore Portage, pads every file to a multiple of this.
 const RECORD: u64 = 10240;
-/// The largest size that an octal field of a ustar header can hold.
+/// The largest size that fits in the octal field of a ustar header.
 const USTAR_SIZE: u64 = 0o777_7777_7777;
 
-/// What was written.
+/// The signed package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signed<W> {
-    /// What it was written to.
+    /// The output that was passed in.
     pub output: W,
-    /// The whole signed file.
+    /// The digests of the whole signed file.
     pub digests: FileDigests,
 }
 
-/// Signs a checked package, or closes it where there is no key, by writing what follows `body` to `output`, which stands at the
-/// body's end. The new members have `mtime` (seconds since the epoch).
+/// Signs a verified package by writing what follows `body` to `output`, which must be positioned at
+/// the body's end. Without a key, only completes it. The new members have `mtime` (seconds since
+/// the Unix epoch).
 ///
 /// # Errors
-/// If writing fails or the key does not sign.
+/// Writing or signing fails.
 pub fn seal<W: Write>(
     key: Option<&OpenPgpKey>,
     package: &Gpkg,
@@ -73,13 +74,13 @@ pub fn seal<W: Write>(
     Container { tar, mtime, entries, to_sign }.sign(key, &package.directory)
 }
 
-/// Reads a package that passed intake from `input` and writes it signed to `output`.
-/// Signatures that it has are dropped, and `stamp` takes the place of its metadata. `mtime` (seconds since the epoch) is given to all
-/// members.
+/// Reads a verified package from `input` and writes it signed to `output`. Existing signatures are
+/// dropped, and `stamp` replaces the metadata. All members get `mtime` (seconds since the Unix
+/// epoch).
 ///
 /// # Errors
-/// If reading or writing fails, the input is not as its Manifest says, or the key does not
-/// sign. What was written by then is of no use.
+/// Reading, writing or signing fails, or the input does not match its Manifest. The output is then
+/// unusable.
 pub fn sign_gpkg<W: Write>(
     key: Option<&OpenPgpKey>,
     input: impl Read,
@@ -90,7 +91,7 @@ pub fn sign_gpkg<W: Write>(
     let mut tar = TarReader::new(input);
     let new = tar::Builder::new(FileWriter::new(output));
     let mut out = Container { tar: new, mtime, entries: Vec::new(), to_sign: Vec::new() };
-    // What the old Manifest must speak of.
+    // The members that the old Manifest must list.
     let mut read = Vec::new();
     let mut old_manifest = None;
     let mut directory = None;
@@ -127,7 +128,7 @@ pub fn sign_gpkg<W: Write>(
     out.sign(key, &directory.unwrap_or_default())
 }
 
-/// The container that is being written.
+/// The container being written.
 struct Container<W: Write> {
     tar: tar::Builder<FileWriter<W>>,
     mtime: u64,
@@ -136,7 +137,7 @@ struct Container<W: Write> {
 }
 
 impl<W: Write> Container<W> {
-    /// Appends what makes it a signed one, and ends it.
+    /// Appends the signatures and the Manifest, and finishes the container.
     fn sign(mut self, key: Option<&OpenPgpKey>, directory: &str) -> Result<Signed<W>, SignError> {
         let Some(key) = key else {
             let manifest = Manifest::render(&self.entries);
@@ -158,7 +159,7 @@ impl<W: Write> Container<W> {
         Ok(Signed { output, digests })
     }
 
-    /// Appends a member whose bytes are here.
+    /// Appends a member from memory.
     fn add(&mut self, directory: &str, name: &str, bytes: &[u8]) -> Result<(), SignError> {
         self.append(&format!("{directory}/{name}"), bytes.len() as u64, bytes)
     }
@@ -185,7 +186,7 @@ impl<W: Write> Container<W> {
     }
 
     fn append(&mut self, path: &str, size: u64, reader: impl Read) -> Result<(), SignError> {
-        // The same choice as Portage's: ustar, and the GNU format where that is too small.
+        // Portage's own choice: ustar, or the GNU format if a field is too small.
         let fits = path.len() <= 100 && size <= USTAR_SIZE;
         let mut header = if fits { tar::Header::new_ustar() } else { tar::Header::new_gnu() };
         header.set_size(size);
@@ -206,8 +207,7 @@ impl<W: Write> Container<W> {
     }
 }
 
-/// Passes bytes through and hashes them, and keeps the reader's error apart from the
-/// writer's.
+/// Hashes the bytes that pass through, and keeps the reader's errors separate from the writer's.
 struct Tee<R> {
     reader: R,
     hasher: MemberHasher,
@@ -304,7 +304,7 @@ mod tests {
             let plain = std::panic::catch_unwind(|| at(offset, byte));
             assert!(!plain.unwrap_or(false), "byte {offset} as {byte}");
         }
-        // Bytes that no reader looks at, behind the metadata.
+        // Bytes after the metadata that no reader looks at.
         let mut hidden = input.clone();
         let mut archive = tar::Archive::new(&input[..]);
         let metadata = archive.entries().unwrap().nth(1).unwrap().unwrap();
@@ -331,6 +331,7 @@ mod tests {
         assert_eq!(gpkg::verify(&signed.output[..], &Limits::default()).unwrap().directory, long);
     }
 
+    // fault: 31
     #[test]
     fn signatures_of_others_are_replaced() {
         let other = OpenPgpKey::generate("Other").unwrap();
@@ -343,7 +344,7 @@ mod tests {
         assert!(!ours.is_empty() && ours.iter().all(|signature| !theirs.contains(signature)));
     }
 
-    /// What was signed detached, and the signature within the Manifest.
+    /// The detached signatures, and the signature within the Manifest.
     fn signatures(bytes: &[u8]) -> Vec<Vec<u8>> {
         let mut archive = tar::Archive::new(bytes);
         let read = |entry: io::Result<tar::Entry<'_, &[u8]>>| {
@@ -369,7 +370,7 @@ mod tests {
             let mut damaged = good.clone();
             damaged[at] ^= 1;
             if damaged != good && sign_gpkg(Some(&key), &damaged[..], Vec::new(), 1, None).is_ok() {
-                // Only tar padding may change without a trace, and that is not copied.
+                // Only tar padding can change unnoticed, and that is not copied.
                 let again = gpkg::verify(&damaged[..], &Limits::default());
                 assert!(again.is_ok(), "byte {at} was signed");
             }

@@ -1,11 +1,11 @@
-//! The OpenPGP secret key: made at the first start, or brought by the admin.
+//! The OpenPGP secret key: generated at the first start or supplied by the administrator.
 //!
-//! Version 4 with legacy Ed25519, because the GnuPG 2.2 of today's workstations knows
-//! nothing newer (RFC 9580 calls it legacy for that reason). The file is an armored secret
-//! key without a passphrase: the orchestrator signs at night, when nobody is there to type
-//! one, so the file's mode protects it and is enforced.
+//! It is a version 4 key with legacy Ed25519 (as RFC 9580 calls it), because GnuPG 2.2 on current
+//! workstations supports nothing newer. The file is an armored secret key without a passphrase,
+//! because the orchestrator signs unattended; it is protected by its file mode, which is enforced.
 
-use crate::artifact::disk::{self, DiskError};
+use super::file;
+use crate::artifact::disk::DiskError;
 use pgp::{
     composed::{
         ArmorOptions, CleartextSignedMessage, Deserializable, DetachedSignature, KeyType,
@@ -17,54 +17,53 @@ use pgp::{
     types::{KeyDetails, KeyVersion, Password, SigningKey, Timestamp},
 };
 use std::{
-    fs::{self, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    io,
     path::{Path, PathBuf},
 };
 use swarm_common::format::sha512::Sha512;
 
-/// Why there is no usable key, or it did not sign.
+/// Why there is no usable key, or signing failed.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The file's text is no usable secret key.
+    /// The file does not contain a usable secret key.
     #[error("the signing key in {} is not usable: {reason}", path.display())]
     Unusable {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Why, and what to do.
+        /// Why, and what to do about it.
         reason: String,
     },
-    /// The file may be read by others.
+    /// The file can be read by others.
     #[error("the signing key in {} can be read by others (mode {mode:o}): chmod 600 it", path.display())]
     Exposed {
-        /// Which file.
+        /// The file.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
     },
-    /// OpenPGP said no.
+    /// The OpenPGP library failed.
     #[error("OpenPGP: {0}")]
     OpenPgp(#[from] pgp::errors::Error),
-    /// The disk.
+    /// The disk failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
 }
 
-/// A secret key that can sign, and its public half. It has no `Debug`, so that it cannot
-/// reach a log.
+/// A secret key that can sign, with its public key. It does not implement `Debug`, so that it
+/// cannot be logged.
 pub struct OpenPgpKey {
     secret: SignedSecretKey,
-    /// Position of the subkey that signs; the primary key otherwise.
+    /// Index of the signing subkey; `None` for the primary key.
     subkey: Option<usize>,
 }
 
 impl OpenPgpKey {
-    /// Loads the key from `path`, or makes one there for `user_id` (such as
-    /// `Build Swarm <swarm@nas>`) if there is no file. Whether it was made now comes with it.
+    /// Loads the key from `path`, or generates one for `user_id` (such as
+    /// `Build Swarm <swarm@nas>`) if there is no file. The second value tells whether it was
+    /// generated.
     ///
     /// # Errors
-    /// If the file is exposed, damaged or unusable, or the disk fails.
+    /// The file is exposed, damaged or unusable, or the disk fails.
     pub fn load_or_create(path: &Path, user_id: &str) -> Result<(Self, bool), KeyError> {
         match Self::load(path) {
             Err(KeyError::Disk(DiskError::Io { source, .. })) if source.kind() == io::ErrorKind::NotFound => {
@@ -79,21 +78,17 @@ impl OpenPgpKey {
     /// Loads an armored secret key without a passphrase.
     ///
     /// # Errors
-    /// As [`OpenPgpKey::load_or_create`]; also if there is no file.
+    /// See [`OpenPgpKey::load_or_create`]; also if there is no file.
     pub fn load(path: &Path) -> Result<Self, KeyError> {
-        let meta = fs::metadata(path).map_err(DiskError::at("open", path))?;
-        let mode = meta.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
-            return Err(KeyError::Exposed { path: path.to_owned(), mode });
-        }
-        let text = fs::read_to_string(path).map_err(DiskError::at("read", path))?;
+        let text = file::read(path)?;
         Self::from_armored(&text).map_err(|reason| KeyError::Unusable { path: path.to_owned(), reason })
     }
 
-    /// Reads an armored secret key; the error says why not, and what to do.
+    /// Parses an armored secret key.
     ///
     /// # Errors
-    /// If it is none, has a passphrase, is of another version than 4, or cannot sign.
+    /// The text is not a secret key, has a passphrase, is not version 4, or cannot sign. The
+    /// message says why and what to do.
     pub fn from_armored(text: &str) -> Result<Self, String> {
         let (secret, _) = SignedSecretKey::from_string(text)
             .map_err(|error| format!("{error}; export one with gpg --armor --export-secret-keys"))?;
@@ -109,10 +104,10 @@ impl OpenPgpKey {
         Ok(key)
     }
 
-    /// Makes a key that does nothing but sign, and never expires.
+    /// Generates a signing-only key that never expires.
     ///
     /// # Errors
-    /// If the user id is not acceptable.
+    /// The user id is invalid.
     pub fn generate(user_id: &str) -> Result<Self, KeyError> {
         let params = SecretKeyParamsBuilder::default()
             .key_type(KeyType::Ed25519Legacy)
@@ -128,47 +123,33 @@ impl OpenPgpKey {
     /// Writes the secret key to a new file that only its owner can read.
     ///
     /// # Errors
-    /// If the disk fails, or there is a file already.
+    /// The disk fails, or the file already exists.
     pub fn save(&self, path: &Path) -> Result<(), KeyError> {
         let text = self.secret.to_armored_string(ArmorOptions::default())?;
-        let temp = path.with_extension("new");
-        disk::remove_file(&temp)?;
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&temp)
-            .map_err(DiskError::at("make", &temp))?;
-        file.write_all(text.as_bytes()).map_err(DiskError::at("write", &temp))?;
-        file.sync_all().map_err(DiskError::at("sync", &temp))?;
-        // A link, not a rename: a key that is there is never replaced.
-        fs::hard_link(&temp, path).map_err(DiskError::at("make", path))?;
-        disk::remove_file(&temp)?;
-        path.parent().map_or(Ok(()), disk::sync_dir)?;
-        Ok(())
+        file::write_new(path, &text)
     }
 
-    /// The public key, armored, for workstations to import.
+    /// The armored public key, for workstations to import.
     ///
     /// # Errors
-    /// If it cannot be serialised.
+    /// The key cannot be serialised.
     pub fn public_armored(&self) -> Result<String, KeyError> {
         Ok(SignedPublicKey::from(self.secret.clone()).to_armored_string(ArmorOptions::default())?)
     }
 
-    /// Fingerprint of the primary key, 40 upper-case hexadecimal digits, as `gpg` takes it
-    /// for the owner trust.
+    /// Fingerprint of the primary key: 40 upper-case hexadecimal digits, in the form that `gpg`
+    /// takes for owner trust.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         hex::encode_upper(self.secret.primary_key.fingerprint().as_bytes())
     }
 
-    /// The armored detached signature over everything that `bytes` has taken (RFC 9580,
-    /// section 5.2.4: what is signed is the digest of the data, followed by the signature's
-    /// own fields and their length). The data itself need not be read again.
+    /// The armored detached signature over everything hashed in `bytes`. The data need not be read
+    /// again, because a signature covers the digest of the data followed by the signature's own
+    /// fields and their length (RFC 9580, section 5.2.4).
     ///
     /// # Errors
-    /// If the key cannot sign.
+    /// Signing fails.
     pub fn detached(&self, mut bytes: Sha512) -> Result<String, KeyError> {
         let config = self.config(SignatureType::Binary)?;
         let mut subpackets = Vec::new();
@@ -184,10 +165,10 @@ impl OpenPgpKey {
         Ok(DetachedSignature::new(signature).to_armored_string(ArmorOptions::default())?)
     }
 
-    /// `text` with a clear signature around it (RFC 9580, section 7).
+    /// Clear-signs `text` (RFC 9580, section 7).
     ///
     /// # Errors
-    /// If the key cannot sign.
+    /// Signing fails.
     pub fn clear_sign(&self, text: &str) -> Result<String, KeyError> {
         // The line break before the signature is not part of the text.
         let text = text.strip_suffix('\n').unwrap_or(text);
@@ -207,8 +188,8 @@ impl OpenPgpKey {
     fn config(&self, typ: SignatureType) -> Result<SignatureConfig, KeyError> {
         let key = self.signer();
         let mut config = SignatureConfig::v4(typ, key.algorithm(), HashAlgorithm::Sha512);
-        // A clock that was set back must not make signatures older than their key, which
-        // every workstation would refuse.
+        // If the clock was set back, a signature must not be older than its key, because every
+        // workstation would refuse it.
         let now = Timestamp::now().max(key.created_at());
         config.hashed_subpackets = vec![
             Subpacket::regular(SubpacketData::IssuerFingerprint(key.fingerprint()))?,
@@ -223,6 +204,7 @@ impl OpenPgpKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::{fs, os::unix::fs::PermissionsExt};
 
     #[test]
     fn a_key_is_made_once_and_found_again() {

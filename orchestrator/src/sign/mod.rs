@@ -1,11 +1,14 @@
-//! The OpenPGP key, and packages signed with it.
+//! The secret keys, and signing of packages: with OpenPGP for Portage, with ed25519 for Nix.
 //!
-//! Drones hold no key: what they send is checked, then signed here. Workstations demand
-//! these signatures (`verify-signature = true`, Portage's default). The `pgp` crate is
-//! known to [`key`] only.
+//! Drones have no key: their packages are verified and then signed here. Workstations require these
+//! signatures (`verify-signature = true`, Portage's default; `require-sigs`, Nix's). Only [`key`]
+//! depends on the `pgp` crate.
 
+mod file;
 pub mod gpkg;
 pub mod key;
+pub mod nix;
 
 pub use gpkg::{SignError, Signed, seal, sign_gpkg};
 pub use key::{KeyError, OpenPgpKey};
+pub use nix::NixKeys;

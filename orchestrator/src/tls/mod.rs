@@ -1,10 +1,9 @@
-//! The certificate that the orchestrator shows and the key that proves it: given by the
-//! admin, or made at the first start and kept. What is wrong with them is told before
-//! anything is served.
+//! The orchestrator's TLS certificate and key: supplied by the administrator, or generated at the
+//! first start and kept. Problems with them are reported before anything is served.
 //!
-//! Drones and admins pin this certificate, so it is never made anew by itself, not even
-//! when it is past its time: that would cut every one of them off. Instead its last day is
-//! told ahead (`checks.rs`), and files that were replaced are taken over.
+//! Drones and administrators pin this certificate, so it is never regenerated automatically, not
+//! even when it has expired: that would disconnect all of them. Instead, the expiry is announced in
+//! advance (`checks.rs`), and replaced files are loaded at run time.
 
 mod self_signed;
 mod shown;
@@ -24,7 +23,7 @@ use std::{
 };
 use swarm_common::{config::ConfigError, fingerprint::Fingerprint};
 
-/// Why TLS cannot be spoken.
+/// Why TLS is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read or written.
@@ -32,13 +31,13 @@ pub enum TlsError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The I/O error.
         source: io::Error,
     },
-    /// The key's file is missing or open to others.
+    /// The key file is missing or accessible to others.
     #[error(transparent)]
     Key(#[from] ConfigError),
-    /// A file does not hold what it should.
+    /// A file has invalid content.
     #[error("{}: {what}", path.display())]
     Unusable {
         /// The file.
@@ -46,7 +45,7 @@ pub enum TlsError {
         /// What is wrong.
         what: String,
     },
-    /// The two do not belong together.
+    /// Certificate and key do not match.
     #[error(
         "the key {} does not fit the certificate {} ({why}); give the files that were made together",
         key.display(), certificate.display()
@@ -56,31 +55,31 @@ pub enum TlsError {
         certificate: PathBuf,
         /// The key's file.
         key: PathBuf,
-        /// What the TLS library says.
+        /// The TLS library's error.
         why: String,
     },
-    /// The one that was made here is gone.
+    /// The generated certificate has disappeared.
     #[error(transparent)]
     Vanished(#[from] Vanished),
-    /// No certificate could be made.
+    /// No certificate could be generated.
     #[error("no certificate can be made: {0}; are `names` of `[tls]` host names or addresses?")]
     Make(String),
 }
 
-/// What is shown to whoever connects.
+/// The orchestrator's TLS identity.
 pub struct Identity {
-    /// What TLS is spoken with.
+    /// The configuration of the TLS server.
     pub server: Arc<ServerConfig>,
-    /// The certificate, which may be renewed.
+    /// The certificate, which can be renewed.
     pub shown: Arc<Shown>,
-    /// What the orchestrator is called in addresses.
+    /// The orchestrator's host name in addresses.
     pub name: String,
 }
 
-/// Loads certificate and key, or makes them.
+/// Loads certificate and key, or generates them.
 ///
 /// # Errors
-/// A file cannot be used, or the two do not belong together.
+/// A file is unusable, or certificate and key do not match.
 pub fn load(config: &Config) -> Result<Identity, TlsError> {
     let mut names = config.tls.names.clone();
     names.push(rustix::system::uname().nodename().to_string_lossy().into_owned());
@@ -101,7 +100,7 @@ pub fn load(config: &Config) -> Result<Identity, TlsError> {
     Ok(Identity { server: Arc::new(server), shown, name: names.swap_remove(0) })
 }
 
-/// Says if another certificate was shown before, and remembers this one.
+/// Logs if the certificate differs from the previous one, and remembers this one.
 fn note_replacement(path: &Path, now: Fingerprint) -> Result<(), TlsError> {
     if let Some(before) = vanished::note(path, &now.to_string())? {
         tracing::warn!(before, %now, "the TLS certificate was replaced: drones and admins that pinned the one before need the new fingerprint");
@@ -110,7 +109,7 @@ fn note_replacement(path: &Path, now: Fingerprint) -> Result<(), TlsError> {
 }
 
 impl TlsError {
-    /// Whether it takes a person to change the configuration or a file that it names.
+    /// Whether the problem is in the configuration or a file that it names.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
         match self {

@@ -1,5 +1,5 @@
-//! A certificate that nobody but its own key signed, for swarms without an authority.
-//! The only file that knows the crate which makes certificates.
+//! A self-signed certificate, for swarms without a certificate authority. This is the only file
+//! that depends on the crate that generates certificates.
 
 use super::{TlsError, Vanished};
 use crate::config::Config;
@@ -12,11 +12,11 @@ use std::{
 use swarm_common::config::secret::write_private;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// It is pinned, so a short life would protect nobody and interrupt everybody.
+/// Since the certificate is pinned, a short lifetime would add no protection and cause outages.
 const TEN_YEARS: Duration = DAY.saturating_mul(3652);
 
-/// The files of the certificate and its key in the state directory, made if they never were
-/// there. A key alone is half of an interrupted first start, and replaced.
+/// The files of the certificate and its key in the state directory, generated if they never
+/// existed. A key without a certificate is left from an interrupted first start and is replaced.
 pub(super) fn keep(config: &Config, names: &[String]) -> Result<(PathBuf, PathBuf), TlsError> {
     let (certificate, key) = (config.state_dir.join("tls.crt"), config.state_dir.join("tls.key"));
     if let Some(gone) = [&certificate, &key].into_iter().find(|path| matches!(path.try_exists(), Ok(false))) {
@@ -33,7 +33,7 @@ pub(super) fn keep(config: &Config, names: &[String]) -> Result<(PathBuf, PathBu
         }
         let (certificate_pem, key_pem) = make(names).map_err(|e| TlsError::Make(e.to_string()))?;
         write_private(&key, &key_pem)?;
-        // Not secret, but its key came first and in the same way: durable, in one step.
+        // Not secret, but written like the key: durably and atomically.
         write_private(&certificate, &certificate_pem)?;
         tracing::info!(file = %certificate.display(), ?names, "a TLS certificate was made");
     }
@@ -47,7 +47,7 @@ fn make(names: &[String]) -> Result<(String, String), rcgen::Error> {
     parameters.distinguished_name.push(DnType::CommonName, "Build Swarm orchestrator");
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let epoch = date_time_ymd(1970, 1, 1);
-    // A day earlier, for machines whose clocks are behind.
+    // A day earlier, for machines whose clocks are slow.
     parameters.not_before = epoch + now.saturating_sub(DAY);
     parameters.not_after = epoch + now + TEN_YEARS;
     let key = KeyPair::generate()?;

@@ -1,4 +1,4 @@
-//! The certificate that is shown, and its renewal while the orchestrator runs.
+//! The served certificate, and its renewal at run time.
 
 use super::{TlsError, note_replacement, validity};
 use jiff::Timestamp;
@@ -15,12 +15,12 @@ use std::{
 };
 use swarm_common::{config::secret::read_private, digest::Digest, fingerprint::Fingerprint};
 
-/// A certificate with its key, as the files have it or had it last.
+/// A certificate with its key, as last loaded from the files.
 #[derive(Debug)]
 pub struct Shown {
     certificate: PathBuf,
     key: PathBuf,
-    /// Where it is noted which one was shown last.
+    /// File that records which certificate was served last.
     noted: PathBuf,
     pair: RwLock<Pair>,
 }
@@ -30,7 +30,7 @@ struct Pair {
     certified: Arc<CertifiedKey>,
     fingerprint: Fingerprint,
     until: Timestamp,
-    /// Of both files.
+    /// Digest of both files.
     digest: Digest,
 }
 
@@ -60,16 +60,16 @@ impl Shown {
         self.pair().fingerprint
     }
 
-    /// The last moment of its time.
+    /// When the certificate expires.
     #[must_use]
     pub fn until(&self) -> Timestamp {
         self.pair().until
     }
 
-    /// Takes the files over if they have changed. Connections that are open keep what they have.
+    /// Loads the files if they have changed. Open connections are not affected.
     ///
     /// # Errors
-    /// They cannot be used; what was shown is shown on.
+    /// The files are unusable; the previous certificate stays in use.
     pub fn renew(&self) -> Result<(), TlsError> {
         let Some(pair) = read(&self.certificate, &self.key, Some(self.pair().digest))? else {
             return Ok(());
@@ -92,7 +92,7 @@ impl ResolvesServerCert for Shown {
     }
 }
 
-/// What the files hold, unless they are `known`.
+/// Reads the files; `None` if their digest is `known`.
 fn read(certificate: &Path, key: &Path, known: Option<Digest>) -> Result<Option<Pair>, TlsError> {
     let unusable = |path: &Path, what: String| TlsError::Unusable { path: path.to_owned(), what };
     let io = |source| TlsError::Io { path: certificate.to_owned(), source };

@@ -1,6 +1,6 @@
-//! Until when a certificate is valid. The TLS library checks that for clients and does not
-//! tell; so the few fields before it are stepped over here. DER as in X.690, the fields and
-//! the two ways of writing a time as in RFC 5280, section 4.1.
+//! Parses the expiry time of a certificate, which the TLS library checks on clients but does not
+//! expose. The few fields before it are skipped. The encoding is DER (X.690); the fields and the
+//! two time formats are defined in RFC 5280, section 4.1.
 
 use jiff::Timestamp;
 
@@ -10,7 +10,7 @@ const VERSION: u8 = 0xa0;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
-/// The last moment of a certificate's time, if these bytes are a certificate.
+/// When a certificate expires; `None` if the bytes are not a certificate.
 pub(super) fn last_moment(der: &[u8]) -> Option<Timestamp> {
     let (mut certificate, _) = take(der, SEQUENCE)?;
     let (mut signed, _) = take(certificate, SEQUENCE)?;
@@ -24,7 +24,7 @@ pub(super) fn last_moment(der: &[u8]) -> Option<Timestamp> {
     (certificate, _) = take(signed, SEQUENCE)?;
     let (_, end) = take(certificate, UTC_TIME).or_else(|| take(certificate, GENERALIZED_TIME))?;
     let text = match take(end, UTC_TIME) {
-        // Two digits of a year: from 1950 to 2049.
+        // Two-digit years: 1950 to 2049.
         Some((text, _)) => {
             let text = std::str::from_utf8(text).ok()?;
             let century = if text.get(..2)?.parse::<u8>().ok()? < 50 { "20" } else { "19" };
@@ -32,12 +32,12 @@ pub(super) fn last_moment(der: &[u8]) -> Option<Timestamp> {
         }
         None => std::str::from_utf8(take(end, GENERALIZED_TIME)?.0).ok()?.to_owned(),
     };
-    // YYYYMMDDHHMMSSZ, as RFC 5280 wants it.
+    // YYYYMMDDHHMMSSZ, as RFC 5280 requires.
     let (day, time) = text.split_at_checked(8)?;
     format!("{day}T{time}").parse().ok()
 }
 
-/// The content of the element at the beginning, if it has this tag, and what follows it.
+/// If the first element has this tag, its content and what follows it.
 fn take(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (&found, rest) = der.split_first()?;
     let (&short, rest) = rest.split_first()?;

@@ -1,4 +1,4 @@
-//! `audit verify`: whether everything that the orchestrator keeps is whole.
+//! `audit verify`: checks the integrity of everything that the orchestrator stores.
 
 use crate::{
     failure::{FAILED, Failure},
@@ -11,15 +11,16 @@ use crate::{
 
 /// Verbs of `audit`.
 #[derive(Debug, clap::Subcommand)]
+#[command(after_help = "Examples:\n  swarmctl audit verify")]
 pub enum Verb {
-    /// Read everything that is kept, mend what can be, and name the rest; exit code 1 if there is any
+    /// Read everything that is stored, repair what can be repaired and report the rest; exits with 1 if anything is damaged
     Verify,
 }
 
-/// Verifies.
+/// Runs the check and prints its result.
 ///
 /// # Errors
-/// The orchestrator did not answer; silently, if something is wrong.
+/// The orchestrator did not answer. [`Failure::Silent`] if something is damaged.
 pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
     let Verb::Verify = verb;
     let audit = session.client()?.audit().await?;

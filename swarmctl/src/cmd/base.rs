@@ -1,5 +1,6 @@
-//! `base`: the root file systems that packages are built in. Adding one makes an image of a
-//! directory or an archive, sends it if the orchestrator does not have it, and names it.
+//! `base`: manages the root file systems that packages are built in. Adding a base makes an image
+//! of a directory or an archive, uploads it if the orchestrator does not have it, and gives it a
+//! name.
 
 use crate::{
     failure::Failure,
@@ -19,7 +20,7 @@ use swarm_common::{
     wire::base::{BaseFollowing, BaseRequest, BaseView, FollowRequest},
 };
 
-/// The orchestrator keeps no longer text about a base's source.
+/// The longest description of a base's source that the orchestrator accepts.
 const LONGEST_SOURCE: usize = 500;
 
 /// Where a base comes from.
@@ -28,10 +29,10 @@ pub struct From {
     /// Root file system: a directory, or an archive (.tar, .tar.xz, .tar.zst, .tar.gz, .tar.bz2)
     #[arg(long, value_name = "PATH", required_unless_present_any = ["follow", "no_follow"])]
     from: Option<PathBuf>,
-    /// Detached OpenPGP signature of the archive; PATH.asc unless given
+    /// Detached OpenPGP signature of the archive [default: PATH.asc]
     #[arg(long, value_name = "FILE", requires = "key")]
     signature: Option<PathBuf>,
-    /// OpenPGP key that must have signed the archive
+    /// OpenPGP public key; the archive must be signed by it
     #[arg(long, value_name = "FILE", requires = "from")]
     key: Option<PathBuf>,
 }
@@ -39,10 +40,10 @@ pub struct From {
 /// Whether a base follows the tree.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct Follow {
-    /// Install on it what runs build of its own packages, as a new base does; tries again what failed
+    /// Update the base's own packages from what runs build (the default for a new base); retries a failed update
     #[arg(long, conflicts_with = "no_follow")]
     follow: bool,
-    /// Keep it as it is until it is updated
+    /// Never change the base except by `base update`
     #[arg(long)]
     no_follow: bool,
 }
@@ -59,11 +60,16 @@ impl Follow {
 
 Examples:
   swarmctl base add gentoo --from stage3-amd64-openrc-*.tar.xz --key gentoo-release.asc
+  swarmctl base update gentoo --from stage3-amd64-openrc-*.tar.xz --key gentoo-release.asc
+  swarmctl base list
+  swarmctl base show gentoo
+  swarmctl base rollback gentoo
+  swarmctl base remove gentoo
   swarmctl profile add desk --base gentoo --from ./desk --repository /var/db/repos/gentoo")]
 pub enum Verb {
-    /// Make a base
+    /// Create a base
     Add {
-        /// What to call it
+        /// Name of the base
         name: Name,
         /// Its content
         #[command(flatten)]
@@ -72,9 +78,9 @@ pub enum Verb {
         #[command(flatten)]
         follow: Follow,
     },
-    /// Make a new generation of a base, or say whether it follows the tree; runs under way keep theirs
+    /// Create a new generation of a base, or change whether it follows the tree; active runs keep theirs
     Update {
-        /// Which base
+        /// Name of the base
         name: Name,
         /// Its content
         #[command(flatten)]
@@ -83,21 +89,21 @@ pub enum Verb {
         #[command(flatten)]
         follow: Follow,
     },
-    /// Every base
+    /// List all bases
     List,
-    /// One base with its generations
+    /// Show a base and its generations
     Show {
-        /// Which base
+        /// Name of the base
         name: Name,
     },
-    /// Use the generation before the last one again
+    /// Return to the previous generation
     Rollback {
-        /// Which base
+        /// Name of the base
         name: Name,
     },
-    /// Remove a base that no profile builds in
+    /// Remove a base that no profile uses
     Remove {
-        /// Which base
+        /// Name of the base
         name: Name,
     },
 }
@@ -177,7 +183,7 @@ async fn put(
     let bar = bar(session.output.live);
     let moving = bar.clone();
     let source = path.display().to_string().chars().take(LONGEST_SOURCE).collect();
-    // Reading a whole root and compressing it would stall the client meanwhile.
+    // Reading and compressing a whole root would block the client.
     let made = tokio::task::spawn_blocking(move || {
         let signer = from.key.as_ref().map(|key| image::signer(&path, from.signature.as_deref(), key));
         let signed_by = signer.transpose()?;
@@ -263,7 +269,7 @@ fn show(base: &BaseView, paint: Paint) -> String {
     )
 }
 
-/// Whether it follows the tree, and how far.
+/// Whether a base follows the tree, and how far it has got.
 fn follows(base: &BaseView) -> String {
     if !base.follow {
         return "no".to_owned();
@@ -282,7 +288,7 @@ fn follows(base: &BaseView) -> String {
     }
 }
 
-/// What is being installed, and where.
+/// Describes the generation that is being made.
 pub(super) fn under_way(following: &BaseFollowing, now: TimeMs) -> String {
     let new = format!("{} of {} new", count(following.packages, "package"), following.run);
     match (&following.drone, following.reason.as_str()) {

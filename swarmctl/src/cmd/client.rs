@@ -1,9 +1,11 @@
-//! `client setup`: what a workstation needs to install the swarm's packages, and to
-//! refuse everybody else's.
+//! `client setup`: the configuration that a workstation needs to install the swarm's packages and
+//! to reject all others.
 //!
-//! Portage verifies signatures as the user nobody, with the keys of one directory
-//! (`BINPKG_GPG_VERIFY_GPG_HOME`, /etc/portage/gnupg unless set), and wants full trust in
-//! the key; gpg sees that trust only after `--check-trustdb`.
+//! Portage verifies signatures as the user nobody with the keys in one directory
+//! (`BINPKG_GPG_VERIFY_GPG_HOME`, by default /etc/portage/gnupg). The key needs full trust, which
+//! gpg recognises only after `--check-trustdb`. For Nix see [`nix`].
+
+mod nix;
 
 use crate::{
     failure::Failure,
@@ -18,31 +20,35 @@ use std::{
 use swarm_common::{
     client::{Client, Trust, Url, parse_address},
     name::Name,
-    wire::view::KeyView,
+    wire::{
+        admin::BuilderKind,
+        view::{KeyView, ProfileView},
+    },
 };
 
 /// Verbs of `client`.
 #[derive(Debug, clap::Subcommand)]
 #[command(after_help = "Examples:
   swarmctl client setup desk
+  swarmctl client setup home > swarm.txt
   swarmctl client setup desk --address http://nas:8100 --out /mnt/workstation
   swarmctl client setup desk --json | jq -r .emerge")]
 pub enum Verb {
-    /// Print what to put on a workstation
+    /// Print the configuration of a workstation
     Setup {
-        /// Which profile
+        /// Name of the profile
         profile: Name,
-        /// The orchestrator's address as workstations reach it [default: as swarmctl reaches it, or, where that
-        /// takes a pinned certificate, port 8100 of the same machine]
+        /// The orchestrator's address as seen from workstations [default: the one that swarmctl uses, or port 8100
+        /// of the same host if swarmctl pins its certificate]
         #[arg(long, value_name = "URL", value_parser = parse_address)]
         address: Option<Url>,
-        /// Write the files below this directory and not to the screen
+        /// Write the files below this directory instead of printing them
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
 }
 
-/// The parts of a workstation's setup.
+/// The files of a workstation's setup.
 #[derive(Debug, Serialize)]
 struct Setup {
     /// Name of the repository in binrepos.conf.
@@ -51,7 +57,7 @@ struct Setup {
     binrepos_conf: String,
     fingerprint: String,
     public_key: String,
-    /// A script that imports and trusts the key, which lies beside it as `key.asc`.
+    /// A script that imports and trusts the key, which is next to it as `key.asc`.
     trust_script: String,
     make_conf: String,
     emerge: String,
@@ -70,7 +76,6 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
         Some(address) => address,
         None => reachable(session, client.address(), &key).await?,
     };
-    let setup = setup(&profile, &address, &view.binhost, &key)?;
     if is_local(&address) {
         session.output.say(&format!(
             "note: {address} means this machine only; for others say --address http://NAME:PORT"
@@ -81,6 +86,10 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
             .output
             .say(&format!("note: nothing is published yet; first run: swarmctl run start {profile} --wait"));
     }
+    if view.builder == BuilderKind::Nix {
+        return for_nix(session, &view, sync_uri(&address, &view.binhost), &key, out);
+    }
+    let setup = setup(&profile, &address, &view.binhost, &key)?;
     match out {
         None => session.output.show(&setup, |paint| render(&setup, paint)),
         Some(root) => {
@@ -95,25 +104,54 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
     }
 }
 
-/// The address from which a workstation fetches. Portage pins no certificate, and need not:
-/// every package is signed. So where swarmctl pins one, plain HTTP is for workstations.
+/// The setup of a machine with Nix.
+fn for_nix(
+    session: &Session,
+    profile: &ProfileView,
+    url: String,
+    key: &KeyView,
+    out: Option<PathBuf>,
+) -> Result<(), Failure> {
+    let hosts = profile.roots.iter().filter(|root| root.host).map(|root| root.attribute.as_str());
+    let setup = nix::setup(&profile.name, url, key, &hosts.collect::<Vec<_>>())?;
+    match out {
+        None => session.output.show(&setup, |paint| nix::render(&setup, paint)),
+        Some(root) => {
+            let written = nix::write(&setup, &root)?;
+            session.output.show(&setup, |_| {
+                let wrote: String =
+                    written.iter().map(|path| format!("wrote {}\n", path.display())).collect();
+                wrote + &nix::next(&setup, &written)
+            })
+        }
+    }
+}
+
+/// The address of a profile's binary package host or cache.
+fn sync_uri(address: &Url, binhost: &str) -> String {
+    format!("{}/{}", address.as_str().trim_end_matches('/'), binhost.trim_matches('/'))
+}
+
+/// The address from which a workstation fetches packages. Portage and Nix cannot pin a certificate,
+/// and need not, since every package is signed. So where swarmctl pins one, workstations use plain
+/// HTTP.
 async fn reachable(session: &Session, address: &Url, key: &KeyView) -> Result<Url, Failure> {
     if session.connection.connection()?.trust == Trust::default() {
         return Ok(address.clone());
     }
     let plain = parse_address(&format!("http://{}:8100", address.host_str().unwrap_or_default()));
     let plain = plain.map_err(Failure::Failed)?;
-    // It is the same swarm if it signs with the same key.
+    // The same signing key shows that it is the same swarm.
     match Client::new(std::slice::from_ref(&plain), None)?.key().await {
         Ok(there) if there == *key => Ok(plain),
         _ => Err(Failure::Usage(format!(
-            "Portage cannot check the certificate of {address}, and this swarm does not answer at {plain}; \
+            "workstations cannot check the certificate of {address}, and this swarm does not answer at {plain}; \
              say its plain address as workstations reach it: --address http://NAME:PORT"
         ))),
     }
 }
 
-/// Whether an address means the machine that uses it.
+/// Whether an address refers to the machine that uses it.
 pub(super) fn is_local(address: &Url) -> bool {
     let host = address.host_str().unwrap_or_default();
     host == "localhost" || host.starts_with("127.") || host == "[::1]"
@@ -122,12 +160,12 @@ pub(super) fn is_local(address: &Url) -> bool {
 fn setup(profile: &Name, address: &Url, binhost: &str, key: &KeyView) -> Result<Setup, Failure> {
     let hexadecimal =
         (40..=64).contains(&key.fingerprint.len()) && key.fingerprint.bytes().all(|b| b.is_ascii_hexdigit());
-    // It goes into a script that root runs.
+    // The key is written into a script that root runs.
     if !hexadecimal || !is_armor(&key.public_key) {
         return Err(Failure::Failed("the orchestrator's key is not an armored OpenPGP key".to_owned()));
     }
     let name = format!("swarm-{profile}");
-    let sync_uri = format!("{}/{}", address.as_str().trim_end_matches('/'), binhost.trim_matches('/'));
+    let sync_uri = sync_uri(address, binhost);
     if sync_uri.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err(Failure::Failed("the binary package host's address has white space in it".to_owned()));
     }
@@ -145,7 +183,7 @@ fn setup(profile: &Name, address: &Url, binhost: &str, key: &KeyView) -> Result<
     })
 }
 
-/// Whether a text is one armored public key and nothing that could end a here-document.
+/// Whether a text is exactly one armored public key, with nothing that could end a here-document.
 fn is_armor(text: &str) -> bool {
     let text = text.trim();
     text.starts_with("-----BEGIN PGP PUBLIC KEY BLOCK-----")
@@ -217,7 +255,7 @@ sh /etc/portage/{name}/trust
     )
 }
 
-/// Writes the parts below `root`: binrepos.conf entry, key, script, make.conf lines.
+/// Writes the setup below `root`: binrepos.conf entry, key, script and make.conf lines.
 fn write(setup: &Setup, root: &Path) -> Result<[PathBuf; 4], Failure> {
     let portage = root.join("etc/portage");
     let binrepos = portage.join("binrepos.conf");
@@ -252,6 +290,7 @@ mod tests {
             fingerprint: "0123456789ABCDEF0123456789ABCDEF01234567".into(),
             public_key: "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nxyz=\n-----END PGP PUBLIC KEY BLOCK-----\n"
                 .into(),
+            nix: vec![],
         }
     }
 

@@ -1,4 +1,4 @@
-//! `completions`: a completion script for a shell.
+//! `completions`: prints a completion script for a shell.
 
 use crate::{cli::Cli, failure::Failure, session::Session};
 use clap::CommandFactory;
@@ -11,14 +11,14 @@ use clap_complete::Shell;
   swarmctl completions zsh > ~/.zfunc/_swarmctl
   swarmctl completions fish > ~/.config/fish/completions/swarmctl.fish")]
 pub struct Args {
-    /// Which shell
+    /// Name of the shell
     shell: Shell,
 }
 
 /// Prints the script.
 ///
 /// # Errors
-/// stdout cannot be written.
+/// Writing to stdout failed.
 pub fn run(session: &Session, args: Args) -> Result<(), Failure> {
     session.output.print(&script(args.shell))
 }

@@ -1,4 +1,4 @@
-//! `drone`: the machines that build. A drone is meant by its name or its id.
+//! `drone`: manages the machines that build. Drones are given by name or id.
 
 use super::client::is_local;
 use crate::{
@@ -20,59 +20,65 @@ use swarm_common::{
 #[derive(Debug, clap::Subcommand)]
 #[command(after_help = "Examples:
   swarmctl drone token --approved        let one machine join
+  swarmctl drone list
   swarmctl drone approve oak
-  swarmctl drone drain oak               before maintenance; later: swarmctl drone resume oak")]
+  swarmctl drone drain oak               before maintenance
+  swarmctl drone resume oak              after maintenance, or after the cause of grounding is fixed
+  swarmctl drone protect nas             this machine is never rebooted automatically
+  swarmctl drone unprotect nas
+  swarmctl drone confirm-reboot oak
+  swarmctl drone remove oak")]
 pub enum Verb {
-    /// Every drone
+    /// List all drones
     List,
-    /// Let an enrolled machine work
+    /// Approve an enrolled machine for work
     Approve {
-        /// Drones, by name or id
+        /// Names or ids of drones
         #[arg(required = true)]
         drones: Vec<String>,
     },
-    /// Let a drone finish what it has, and give it nothing more
+    /// Give a drone no new work; it finishes what it has
     Drain {
-        /// Drones, by name or id
+        /// Names or ids of drones
         #[arg(required = true)]
         drones: Vec<String>,
     },
     /// Give a drained, grounded or lost drone work again
     Resume {
-        /// Drones, by name or id
+        /// Names or ids of drones
         #[arg(required = true)]
         drones: Vec<String>,
     },
-    /// Keep a drone's machine from reboots by healing
+    /// Never reboot a drone's machine automatically
     Protect {
-        /// Drones, by name or id
+        /// Names or ids of drones
         #[arg(required = true)]
         drones: Vec<String>,
     },
-    /// Let healing reboot a drone's machine again
+    /// Allow automatic reboots of a drone's machine again
     Unprotect {
-        /// Drones, by name or id
+        /// Names or ids of drones
         #[arg(required = true)]
         drones: Vec<String>,
     },
-    /// Let healing reboot a silent drone's machine, once restarts of its service failed
+    /// Approve the reboot of a silent drone's machine after restarts of its service have failed
     ConfirmReboot {
-        /// Drones, by name or id
+        /// Names or ids of drones
         #[arg(required = true)]
         drones: Vec<String>,
     },
-    /// Forget a drone and revoke its credential
+    /// Remove a drone and revoke its credential
     Remove {
-        /// Drones, by name or id
+        /// Names or ids of drones
         #[arg(required = true)]
         drones: Vec<String>,
     },
-    /// Make a token with which one machine may enrol
+    /// Create a token with which one machine can enrol
     Token {
-        /// It works for this long, such as 30min, 2h or 1d
+        /// How long the token is valid, such as 30min, 2h or 1d
         #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_span)]
         valid: u64,
-        /// The drone that enrols with it needs no approval
+        /// Approve the drone that enrols with it
         #[arg(long)]
         approved: bool,
     },
@@ -103,7 +109,7 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
         | Verb::ConfirmReboot { drones }
         | Verb::Remove { drones } => drones,
     };
-    // All are looked up before any is changed, so that a typo changes nothing.
+    // All names are resolved before any drone is changed, so that a typo changes nothing.
     let mut found = Vec::new();
     for name in names {
         found.push(session.drone(&client, name).await?);
@@ -155,7 +161,7 @@ async fn token(session: &Session, valid_ms: u64, approved: bool) -> Result<(), F
             "orchestrators": addresses, "fingerprint": connection.trust.pins,
         }));
     }
-    // Only the token on stdout, so that it can go straight into a file.
+    // Only the token goes to stdout, so that it can be redirected into a file.
     session.output.print(&format!("{}\n", clean(&token)))?;
     session.output.say(&format!(
         "For one machine, within {}. Put it into the file that `token_file` names in the drone's configuration, \
@@ -167,7 +173,7 @@ async fn token(session: &Session, valid_ms: u64, approved: bool) -> Result<(), F
     Ok(())
 }
 
-/// What a drone's configuration says about the orchestrators, as swarmctl reaches them.
+/// The lines for a drone's configuration that name the orchestrators, as swarmctl reaches them.
 fn drone_lines(connection: &Connection) -> Result<String, Failure> {
     let quoted = |text: &dyn std::fmt::Display| format!("\"{text}\"");
     let addresses: Vec<String> =
@@ -190,7 +196,7 @@ fn drone_lines(connection: &Connection) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// Why a drone is where it is, and what healing does about it.
+/// Why a drone is in its state, and what healing does about it.
 fn why(drone: &DroneView) -> String {
     match &drone.healing {
         None => clean(&drone.reason),
@@ -238,7 +244,7 @@ fn render(drones: &[DroneView], paint: Paint) -> String {
     table.render(paint)
 }
 
-/// Reads a span of time: a number and `s`, `min`, `h` or `d`. In milliseconds.
+/// Parses a duration (a number and `s`, `min`, `h` or `d`) into milliseconds.
 pub(super) fn parse_span(text: &str) -> Result<u64, String> {
     let wrong = || "expected a number and s, min, h or d, such as 30min".to_owned();
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());

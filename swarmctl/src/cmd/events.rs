@@ -1,5 +1,5 @@
-//! `events`: what the journal says has happened, one line an event. Answers that the
-//! journal keeps for repeated requests tell a person nothing and are left to `--json`.
+//! `events`: prints the journal's events, one per line. Stored answers to repeated requests are of
+//! no interest to people and are printed only with `--json`.
 
 use crate::{
     failure::Failure,
@@ -14,18 +14,18 @@ use swarm_common::{digest::Digest, wire::view::EventView};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  swarmctl events\n  swarmctl events -f --json | jq .event")]
 pub struct Args {
-    /// Go on as events happen
+    /// Print new events as they happen
     #[arg(long, short)]
     follow: bool,
-    /// Begin after this event
+    /// Start after this event
     #[arg(long, value_name = "NUMBER", conflicts_with = "last")]
     after: Option<u64>,
-    /// Begin with the last so many events
+    /// Start with this many of the latest events
     #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 50)]
     last: u64,
 }
 
-/// Pause before a stream that ended is asked for again.
+/// Delay before reopening a stream that ended.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Prints events.
@@ -43,7 +43,7 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
     loop {
         match follow(session, &client, &mut after, (!args.follow).then_some(end), &mut patience).await {
             Ok(true) => return Ok(()),
-            // It closes streams when it stops; go on where this one ended.
+            // The orchestrator closes streams when it stops; continue after the last event.
             Ok(false) => tokio::time::sleep(PAUSE).await,
             Err(Failure::Client(error)) if args.follow => {
                 patience.wait(error, |text| session.output.say(text)).await?;
@@ -53,7 +53,7 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
     }
 }
 
-/// Prints one stream's events; whether `end` was reached.
+/// Prints the events of one stream. Returns whether `end` was reached.
 async fn follow(
     session: &Session,
     client: &swarm_common::client::Client,
@@ -81,12 +81,12 @@ fn render(event: &EventView) -> String {
     format!("{:>6}  {}  {}\n", event.seq, moment(event.at), clean(&words(&event.event)))
 }
 
-/// An event as the journal has it, `{"PackageReceived":{"package":"p3"}}` or tagged by
-/// a field, in the form `PackageReceived package=p3`.
+/// Formats a journal event, `{"PackageReceived":{"package":"p3"}}` or tagged by a field, as
+/// `PackageReceived package=p3`.
 fn words(event: &serde_json::Value) -> String {
     let plain = |value: &serde_json::Value| match value {
         serde_json::Value::String(text) => match text.parse::<Digest>() {
-            // Enough to tell one from another.
+            // Enough to distinguish digests.
             Ok(digest) => digest.short(),
             Err(_) => text.clone(),
         },

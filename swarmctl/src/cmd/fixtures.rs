@@ -1,5 +1,4 @@
-//! Fixed views for the tests of rendering. Names and reasons hold what a hostile drone
-//! might send.
+//! Fixed views for the rendering tests. Names and reasons contain what a hostile drone might send.
 
 use std::collections::BTreeMap;
 use swarm_common::{
@@ -10,6 +9,7 @@ use swarm_common::{
     time::TimeMs,
     wire::{
         base::{BaseFollowing, BaseStatus},
+        concern::{Concern, ConcernKind},
         drone::*,
         plan::*,
         view::*,
@@ -19,12 +19,12 @@ use swarm_common::{
 /// The orchestrator's time in the fixtures.
 pub const NOW: TimeMs = TimeMs(1_795_250_000_000);
 
-/// A name.
+/// Parses a name.
 pub fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
-/// A run that is under way.
+/// An active run.
 pub fn run() -> RunView {
     RunView {
         id: RunId(7),
@@ -61,13 +61,14 @@ fn counts() -> BTreeMap<PackageState, u64> {
     .into()
 }
 
-/// A drone.
+/// A drone with this id, name and state.
 pub fn drone(id: u64, drone_name: &str, state: DroneState) -> DroneView {
     DroneView {
         id: DroneId(id),
         name: name(drone_name),
         state,
         reason: String::new(),
+        offline: None,
         facts: DroneFacts {
             cores: 4,
             memory_bytes: 8 << 30,
@@ -84,7 +85,7 @@ pub fn drone(id: u64, drone_name: &str, state: DroneState) -> DroneView {
     }
 }
 
-/// A swarm with one good drone and one bad one.
+/// A swarm with a healthy drone and a faulty one.
 pub fn status() -> StatusView {
     let oak = DroneView {
         vitals: Some(Vitals { load1: 1.5, memory_free_bytes: 2 << 30, disk_free_bytes: 40 << 30 }),
@@ -109,12 +110,19 @@ pub fn status() -> StatusView {
         started_at: NOW - 7_200_000,
         healthy: false,
         concerns: vec![Concern {
+            fact: ConcernKind::DroneGrounded {
+                drone: name("birch"),
+                for_ms: 180_000,
+                why: "five strikes".into(),
+            },
             what: "birch is grounded".into(),
             next: "it comes back in 3 min".into(),
             signature: "birch is grounded".into(),
             severity: Severity::Warning,
+            action: None,
         }],
         next_action: Some("swarmctl quarantine list".into()),
+        action: None,
         runs: vec![run()],
         drones: vec![oak, birch],
         queue: counts(),

@@ -1,5 +1,5 @@
-//! `init`: log in with the token that the orchestrator wrote on this machine. Its state
-//! directory vouches for the certificate, too, so there is nothing to compare.
+//! `init`: logs in with the token that the orchestrator wrote on this machine. Its state directory
+//! also holds the certificate's fingerprint, so nobody has to compare it.
 
 use super::login::keep;
 use crate::{failure::Failure, session::Session};
@@ -10,7 +10,7 @@ use swarm_common::{
     fingerprint::Pins,
 };
 
-/// Where an orchestrator on this machine listens unless told otherwise.
+/// Default address of an orchestrator on this machine.
 const DEFAULT_ADDRESS: &str = "http://127.0.0.1:8100";
 
 /// Arguments of `init`.
@@ -19,10 +19,10 @@ const DEFAULT_ADDRESS: &str = "http://127.0.0.1:8100";
     after_help = "Examples:\n  sudo swarmctl init\n  sudo swarmctl init --address https://nas:8143   as others reach it; pins its certificate\n  swarmctl init --state-dir ./state --address http://127.0.0.1:9000"
 )]
 pub struct Args {
-    /// The orchestrator's state directory, which holds admin.token
+    /// The orchestrator's state directory, which contains admin.token
     #[arg(long, value_name = "DIR", default_value = "/var/lib/build-swarm")]
     state_dir: PathBuf,
-    /// The orchestrator's address
+    /// Address of the orchestrator
     #[arg(long, value_name = "URL", value_parser = parse_address, default_value = DEFAULT_ADDRESS)]
     address: Url,
 }
@@ -30,7 +30,7 @@ pub struct Args {
 /// Logs in.
 ///
 /// # Errors
-/// There is no token, or the orchestrator does not take it.
+/// There is no token, or the orchestrator rejects it.
 pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
     let path = args.state_dir.join("admin.token");
     if let Err(e) = std::fs::metadata(&path) {
@@ -58,7 +58,7 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
     keep(session, addresses, trust, read_secret(&path)?).await
 }
 
-/// The fingerprint of the certificate that the orchestrator of this machine shows.
+/// The fingerprint of the certificate used by the orchestrator on this machine.
 fn shown_here(state_dir: &Path) -> Result<Pins, Failure> {
     let path = state_dir.join("tls.fingerprint");
     let wrong = |why: String| {

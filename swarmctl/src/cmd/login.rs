@@ -1,5 +1,5 @@
-//! `login`: log in with a token that somebody copied here. A token is tried before it
-//! is kept, and sent only to whom a person or an authority vouches for.
+//! `login`: logs in with a copied token. A token is tried before it is saved, and is sent only to a
+//! server whose certificate is trusted or was confirmed by the user.
 
 use crate::{config::Connection, failure::Failure, session::Session};
 use serde_json::json;
@@ -23,7 +23,7 @@ pub struct Args {
     /// Addresses of the orchestrators
     #[arg(required = true, value_name = "URL", value_parser = parse_address)]
     addresses: Vec<Url>,
-    /// File with the admin token; - reads it from stdin
+    /// File with the admin token; - reads it from standard input
     #[arg(long, value_name = "FILE")]
     token_file: PathBuf,
 }
@@ -31,7 +31,7 @@ pub struct Args {
 /// Logs in.
 ///
 /// # Errors
-/// There is no token, or the orchestrator does not take it.
+/// There is no token, or the orchestrator rejects it.
 pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
     let token = if args.token_file.as_os_str() == "-" {
         let mut text = String::new();
@@ -52,8 +52,8 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
     keep(session, args.addresses, trust, token).await
 }
 
-/// Whom to believe at these addresses: as the command line says, or this machine's
-/// authorities, or a person who has compared the fingerprint.
+/// How to verify the servers at these addresses: as given on the command line, by this machine's
+/// certificate authorities, or by a fingerprint that the user confirms.
 async fn trust(session: &Session, addresses: &[Url]) -> Result<Trust, Failure> {
     let given = session.connection.trust();
     given.check(addresses).map_err(Failure::Usage)?;
@@ -65,11 +65,11 @@ async fn trust(session: &Session, addresses: &[Url]) -> Result<Trust, Failure> {
         match Client::new(std::slice::from_ref(address), None)?.key().await {
             Err(e) if e.is_untrusted() => pins.0.push(compared(session, address).await?),
             Err(ClientError::Local(why)) => {
-                // Not a single authority is known here.
+                // This machine has no certificate authorities.
                 session.output.say(&format!("note: {why}"));
                 pins.0.push(compared(session, address).await?);
             }
-            // Whatever else is the matter, the login itself says it.
+            // The login reports any other problem.
             _ => {}
         }
     }
@@ -77,7 +77,7 @@ async fn trust(session: &Session, addresses: &[Url]) -> Result<Trust, Failure> {
     Ok(Trust { pins, ca: None })
 }
 
-/// A fingerprint that a person says is the right one.
+/// Asks the user to confirm a server's fingerprint.
 async fn compared(session: &Session, address: &Url) -> Result<Fingerprint, Failure> {
     let shown = shown_fingerprint(address).await?;
     let what = format!(
@@ -93,7 +93,7 @@ async fn compared(session: &Session, address: &Url) -> Result<Fingerprint, Failu
     Ok(shown)
 }
 
-/// Tries a connection and keeps it.
+/// Tries a connection and saves it.
 pub(super) async fn keep(
     session: &Session,
     orchestrators: Vec<Url>,

@@ -1,5 +1,5 @@
-//! `logs`: what a build or a plan printed, as it prints it if wanted. A followed log goes on
-//! where it was when the orchestrator restarts, as the build does.
+//! `logs`: prints the log of a build or a plan, on request as it is written. Following continues
+//! across a restart of the orchestrator, as does the build.
 
 use crate::{
     failure::Failure,
@@ -21,22 +21,22 @@ use swarm_common::{
     after_help = "Examples:\n  swarmctl logs -f dev-libs/icu\n  swarmctl logs p12 --attempt a31 | less\n  swarmctl logs plan"
 )]
 pub struct Args {
-    /// A package: its id, name, category/name or category/name-version; a run, such as r7, for
-    /// the log of its plan; or `plan` for that of the newest run
+    /// A package (id, name, category/name or category/name-version), a run such as r7 for the log of its
+    /// plan, or `plan` for the plan of the newest run
     #[arg(value_name = "PACKAGE|RUN|plan")]
     of: String,
-    /// Go on until the attempt ends
+    /// Print new output until the attempt ends
     #[arg(long, short)]
     follow: bool,
-    /// Which attempt, such as a31 [default: the newest]
+    /// Attempt, such as a31 [default: the newest]
     #[arg(long, value_name = "ATTEMPT")]
     attempt: Option<AttemptId>,
 }
 
-/// Pause before asking again.
+/// Delay before the next request.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What has a log.
+/// An object that has logs.
 #[derive(Debug, Clone, Copy)]
 enum Of {
     Package(PackageId),
@@ -57,15 +57,15 @@ impl Of {
     }
 }
 
-/// What is known of the attempts at something.
+/// The attempts at an object.
 struct Attempts {
     title: String,
     newest: Option<AttemptId>,
-    /// Whether the newest may still print.
+    /// Whether the newest attempt may still write to its log.
     live: bool,
-    /// Whether there may be a newer one.
+    /// Whether there may be further attempts.
     open: bool,
-    /// Where it stands, in words, and the command that tells more.
+    /// The state of the object in words, and the command that shows more.
     state: String,
     look: String,
 }
@@ -104,7 +104,7 @@ impl Attempts {
 /// Prints a log.
 ///
 /// # Errors
-/// There is none, or the connection broke.
+/// There is no log, or the connection failed.
 pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
     let client = session.client()?;
     let of = Of::find(session, &client, &args.of).await?;
@@ -126,7 +126,7 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
         };
         match looked.await {
             Ok(false) => return log.finish(),
-            // The orchestrator stops, and the build goes on without it.
+            // The orchestrator is stopping; the build continues without it.
             Ok(true) => tokio::time::sleep(PAUSE).await,
             Err(Failure::Client(error)) => log.patience.wait(error, |text| session.output.say(text)).await?,
             Err(failure) => return Err(failure),
@@ -134,7 +134,7 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
     }
 }
 
-/// The newest attempt. Who follows what nobody has begun waits for it.
+/// The newest attempt. With `follow`, waits for the first one.
 async fn newest(session: &Session, client: &Client, of: Of, follow: bool) -> Result<AttemptId, Failure> {
     let mut told = false;
     let mut patience = Patience::default();
@@ -169,14 +169,14 @@ struct Reading<'a> {
     session: &'a Session,
     of: Of,
     attempt: AttemptId,
-    /// Bytes that were printed.
+    /// Number of bytes printed so far.
     printed: u64,
     cleaner: LogCleaner,
     patience: Patience,
 }
 
 impl Reading<'_> {
-    /// Prints what is there beyond what was printed, and what comes if `follow`.
+    /// Prints everything after the bytes already printed, and with `follow` also new output.
     async fn read(&mut self, client: &Client, follow: bool) -> Result<(), Failure> {
         let mut log = match self.of {
             Of::Package(package) => client.package_log(package, Some(self.attempt), follow).await?,
@@ -205,7 +205,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// Programs get a line of JSON for each piece, so that following works for them too.
+    /// With `--json` each piece is one line of JSON, so that programs can follow a log too.
     fn print(&self, text: &str) -> Result<(), Failure> {
         let output = self.session.output;
         match output.json {

@@ -1,22 +1,25 @@
-//! The verbs, one file each: arguments, requests, and how the answer reads.
+//! The commands, one file each: arguments, requests, and formatting of the answer.
 
 pub mod audit;
 pub mod base;
 pub mod client;
 pub mod completions;
+pub mod config;
+pub mod diff;
 pub mod drone;
 pub mod events;
 #[cfg(test)]
 pub mod fixtures;
 pub mod init;
-pub mod journal;
 pub mod login;
 pub mod logs;
+pub mod man;
 pub mod notify;
 pub mod pause;
 pub mod profile;
 pub mod quarantine;
 pub mod queue;
+pub mod ready;
 pub mod rebuild;
 pub mod retry;
 pub mod run;
@@ -26,16 +29,16 @@ mod watch;
 pub mod why;
 
 use crate::{
-    cli::{Cli, Command},
+    cli::{CONNECTION, Cli, Command},
     failure::Failure,
     output::Output,
     session::Session,
 };
 
-/// Does what the command line says.
+/// Executes the command.
 ///
 /// # Errors
-/// It could not be done, or what was looked at is not healthy.
+/// The command failed, or what it checked is not healthy.
 pub async fn run(cli: Cli, output: Output) -> Result<(), Failure> {
     let session = Session { connection: cli.connection, output, yes: cli.yes };
     let s = &session;
@@ -57,10 +60,14 @@ pub async fn run(cli: Cli, output: Output) -> Result<(), Failure> {
         Command::Base(verb) => base::run(s, verb).await,
         Command::Profile(verb) => profile::run(s, verb).await,
         Command::Client(verb) => client::run(s, verb).await,
+        Command::Ready(args) => ready::run(s, args).await,
+        Command::Diff(args) => diff::run(s, args).await,
         Command::Audit(verb) => audit::run(s, verb).await,
         Command::Notify(verb) => notify::run(s, verb).await,
-        Command::Journal(verb) => journal::run(verb),
         Command::Events(args) => events::run(s, args).await,
+        Command::Config(verb) => config::run(s, verb),
+        Command::Man(args) => man::run(&args),
+        Command::Connection => s.output.print(CONNECTION),
         Command::Completions(args) => completions::run(s, args),
     }
 }

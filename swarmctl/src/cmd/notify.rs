@@ -1,4 +1,4 @@
-//! `notify`: the sinks that people are told through, and whether they can be reached.
+//! `notify`: lists notification sinks and tests whether they can be reached.
 
 use crate::{
     failure::{FAILED, Failure},
@@ -15,17 +15,19 @@ const NONE: &str = "no sink is configured: add [[notify.sink]] with a url to orc
 
 /// Verbs of `notify`.
 #[derive(Debug, clap::Subcommand)]
+#[command(after_help = "Examples:\n  swarmctl notify list\n  swarmctl notify test")]
 pub enum Verb {
-    /// Every sink, what waits for it, and why it cannot be reached
+    /// List all sinks, their pending messages and errors
     List,
-    /// Send a test to every sink; exit code 1 if one did not take it
+    /// Send a test message to every sink; exits with 1 if one fails
     Test,
 }
 
-/// Lists or tests.
+/// Lists or tests sinks.
 ///
 /// # Errors
-/// The orchestrator did not answer, or there is no sink; silently, if a sink cannot be reached.
+/// The orchestrator did not answer, or there is no sink. [`Failure::Silent`] if a sink cannot be
+/// reached.
 pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
     match verb {
         Verb::List => list(session).await,
@@ -73,7 +75,7 @@ async fn test(session: &Session) -> Result<(), Failure> {
     if all { Ok(()) } else { Err(Failure::Silent(FAILED)) }
 }
 
-/// `ntfys://ntfy.sh: delivered in 120 ms`.
+/// Formats a test result: `ntfys://ntfy.sh: delivered in 120 ms`.
 fn outcome(test: &SinkTestView, tone: impl Fn(Tone, &str) -> String) -> String {
     let name = clean(&test.name);
     match &test.failure {

@@ -1,4 +1,4 @@
-//! `pause` and `unpause`: hand out nothing for a while.
+//! `pause` and `unpause`: stop assigning work for a while.
 
 use super::drone::parse_span;
 use crate::{
@@ -17,15 +17,15 @@ Examples:
   swarmctl pause --for 2h --reason \"the fuse is being changed\"
   swarmctl unpause")]
 pub struct Args {
-    /// It ends by itself after this long, such as 30min, 2h or 1d; 7d at most
+    /// Duration, such as 30min, 2h or 1d; at most 7d
     #[arg(long = "for", value_name = "TIME", value_parser = parse_span)]
     for_ms: u64,
-    /// What for, for others who look
+    /// Reason, shown in the status
     #[arg(long, default_value = "")]
     reason: String,
 }
 
-/// Pauses.
+/// Starts or changes a pause.
 ///
 /// # Errors
 /// The orchestrator refused or did not answer.

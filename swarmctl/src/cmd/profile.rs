@@ -1,5 +1,8 @@
-//! `profile`: what is built. Adding one pins a configuration bundle and repositories as a
-//! snapshot, sends it if the orchestrator does not have it, and names it.
+//! `profile`: manages what is built. Adding a profile pins a configuration bundle and repositories,
+//! or a source for Nix, as a snapshot, uploads it if the orchestrator does not have it, and gives it
+//! a name.
+
+mod nix;
 
 use crate::{
     failure::Failure,
@@ -11,6 +14,7 @@ use crate::{
     snapshot::{self, Builder, Made, Sources},
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use nix::NixArgs;
 use std::{path::PathBuf, time::Duration};
 use swarm_common::{
     client::Client,
@@ -26,31 +30,35 @@ use swarm_common::{
 /// Where the content of a profile comes from.
 #[derive(Debug, clap::Args)]
 pub struct From {
-    /// Configuration bundle: etc/portage, world, profile.toml and perhaps distfiles
+    /// Configuration bundle: a directory with etc/portage, world, profile.toml and optionally distfiles; with --nix
+    /// a directory with flake.nix or default.nix
     #[arg(long, value_name = "DIR")]
     from: PathBuf,
-    /// Package repository, a directory or Git checkout; may be repeated. Default: those that
-    /// the bundle's repos.conf names
+    /// Package repository: a directory or Git checkout; may be repeated [default: those in the bundle's
+    /// repos.conf]
     #[arg(long, value_name = "DIR")]
     repository: Vec<PathBuf>,
-    /// Take a Git checkout although it has uncommitted changes
+    /// Accept a Git checkout with uncommitted changes
     #[arg(long)]
     allow_dirty: bool,
-    /// Base to build in (see `swarmctl base`); `host` is each drone's own /. Default: the one that
-    /// the profile has, or `host`
+    /// Base to build in (see `swarmctl base`); `host` is each drone's own / [default: unchanged, or `host`
+    /// for a new profile]
     #[arg(long, value_name = "NAME")]
     base: Option<Name>,
-    /// When packages are rebuilt. Default: as the profile has it, or `gentoo`
+    /// When packages are rebuilt [default: unchanged, or `gentoo` for a new profile]
     #[arg(long, value_name = "RULE")]
     rebuild: Option<Rule>,
+    /// What Nix builds
+    #[command(flatten)]
+    nix: NixArgs,
 }
 
 /// When a package is rebuilt.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Rule {
-    /// When its version, USE, dependencies, sources, patches or build settings change
+    /// When the version, USE, dependencies, sources, patches or build settings change
     Gentoo,
-    /// When anything changes that it is made from or built with, eclasses and dependencies included
+    /// When any input changes, including eclasses and all dependencies
     Strict,
 }
 
@@ -75,37 +83,46 @@ impl std::convert::From<Rule> for Rebuild {
 
 A workstation's own / is a bundle as well; its keys (etc/portage/gnupg) stay where they are.
 
+With --nix the source is a flake or a directory with default.nix. The inputs that flake.lock names are part of
+the snapshot; `nix flake archive` puts them into this machine's Nix store, where they are found.
+
 Examples:
   swarmctl profile add desk --from / --repository /var/db/repos/gentoo
   swarmctl profile add desk --from ./desk --repository /var/db/repos/gentoo
-  swarmctl profile update desk --from ./desk --repository /var/db/repos/gentoo && swarmctl run start desk")]
+  swarmctl profile add home --nix --from /etc/nixos --host desk --host nas
+  swarmctl profile add tools --nix --from ./tools --attr hello --attr lib.x --arg channel=stable
+  swarmctl profile update home --nix --from /etc/nixos --host desk --host nas && swarmctl run start home
+  swarmctl profile update desk --from ./desk --repository /var/db/repos/gentoo && swarmctl run start desk
+  swarmctl profile list
+  swarmctl profile show desk
+  swarmctl profile remove desk")]
 pub enum Verb {
-    /// Make a profile
+    /// Create a profile
     Add {
-        /// What to call it
+        /// Name of the profile
         name: Name,
         /// Its content
         #[command(flatten)]
         from: From,
     },
-    /// Pin a profile to the present content of its sources
+    /// Update a profile to the current content of its sources
     Update {
-        /// Which profile
+        /// Name of the profile
         name: Name,
         /// Its content
         #[command(flatten)]
         from: From,
     },
-    /// Every profile
+    /// List all profiles
     List,
-    /// One profile
+    /// Show a profile
     Show {
-        /// Which profile
+        /// Name of the profile
         name: Name,
     },
     /// Remove a profile; workstations that use it get no more updates
     Remove {
-        /// Which profile
+        /// Name of the profile
         name: Name,
     },
 }
@@ -161,7 +178,7 @@ async fn known(client: &Client, name: &Name) -> Result<Option<ProfileView>, Fail
     }
 }
 
-/// Pins a profile; what is not said stays as it is at `present`.
+/// Pins a profile. Settings not given keep their value in `present`.
 async fn pin(
     session: &Session,
     client: &Client,
@@ -169,30 +186,47 @@ async fn pin(
     from: From,
     present: Option<ProfileView>,
 ) -> Result<(), Failure> {
+    let builder = if from.nix.nix { BuilderKind::Nix } else { BuilderKind::Portage };
+    if let Some(present) = present.as_ref().filter(|present| present.builder != builder) {
+        let (is, add) = match present.builder {
+            BuilderKind::Nix => ("Nix", "say --nix"),
+            BuilderKind::Portage => ("Portage", "leave out --nix"),
+        };
+        return Err(Failure::Usage(format!(
+            "{name} is built by {is}; {add}, or give the new profile another name"
+        )));
+    }
     let (present_base, present_rule) = present.map(|p| (p.base, p.rebuild)).unwrap_or_default();
     let rebuild = from.rebuild.map_or(present_rule, Into::into);
     let base = from.base.or(present_base).filter(|base| base.as_str() != HOST);
     if let Some(base) = &base {
-        // Before a whole repository is read and sent.
+        // Fail early, before a whole repository is read and uploaded.
         client.base(base).await?;
     }
     let bar = bar(session.output.live);
-    let sources = Sources {
-        bundle: from.from,
-        repositories: from.repository,
-        allow_dirty: from.allow_dirty,
-        drones: builders(client, name).await?,
-    };
     let moving = bar.clone();
-    // Reading a whole repository and compressing it would stall the client meanwhile.
-    let made: Made = tokio::task::spawn_blocking(move || {
-        snapshot::make(&sources, |total, done| {
-            moving.set_length(total);
-            moving.set_position(done);
-        })
-    })
-    .await
-    .map_err(|e| Failure::Failed(format!("making the snapshot broke off: {e}")))??;
+    let progress = move |total, done| {
+        moving.set_length(total);
+        moving.set_position(done);
+    };
+    // Reading and compressing a whole repository would block the client.
+    let making = match builder {
+        BuilderKind::Nix => {
+            let sources = from.nix.sources(from.from, from.allow_dirty);
+            tokio::task::spawn_blocking(move || snapshot::nix::make(&sources, progress))
+        }
+        BuilderKind::Portage => {
+            let sources = Sources {
+                bundle: from.from,
+                repositories: from.repository,
+                allow_dirty: from.allow_dirty,
+                drones: builders(client, name).await?,
+            };
+            tokio::task::spawn_blocking(move || snapshot::make(&sources, progress))
+        }
+    };
+    let made: Made =
+        making.await.map_err(|e| Failure::Failed(format!("making the snapshot broke off: {e}")))??;
     bar.finish_and_clear();
     for note in &made.notes {
         session.output.say(&format!("note: {}", clean(note)));
@@ -207,13 +241,7 @@ async fn pin(
         ));
         client.put_snapshot(made.digest, made.archive.path()).await?;
     }
-    let request = ProfileRequest {
-        builder: BuilderKind::Portage,
-        snapshot: made.digest,
-        source: made.source,
-        base,
-        rebuild,
-    };
+    let request = ProfileRequest { builder, snapshot: made.digest, source: made.source, base, rebuild };
     let profile = session.change(async |key| client.put_profile(name, &request, key).await).await?;
     session.output.show(&profile, |_| {
         let how = if sent { "" } else { ", which the orchestrator had" };
@@ -224,7 +252,7 @@ async fn pin(
     })
 }
 
-/// The drones that may build a profile: all that are approved and take it.
+/// The drones that may build a profile: all approved drones that accept it.
 async fn builders(client: &Client, name: &Name) -> Result<Vec<Builder>, Failure> {
     let may = |drone: &DroneView| {
         let profiles = &drone.facts.profiles;
@@ -247,10 +275,12 @@ fn bar(live: bool) -> ProgressBar {
 }
 
 fn list(profiles: &[ProfileView], paint: Paint) -> String {
-    let mut table = Table::new(&["PROFILE", "BASE", "SNAPSHOT", "GENERATION", "PACKAGES", "SOURCE"]);
+    let mut table =
+        Table::new(&["PROFILE", "BUILDER", "BASE", "SNAPSHOT", "GENERATION", "PACKAGES", "SOURCE"]);
     for profile in profiles {
         table.row([
             profile.name.as_str().into(),
+            builder(profile).into(),
             base(profile).into(),
             profile.snapshot.short().into(),
             profile.generation.to_string().into(),
@@ -261,24 +291,41 @@ fn list(profiles: &[ProfileView], paint: Paint) -> String {
     table.render(paint)
 }
 
+fn builder(profile: &ProfileView) -> &'static str {
+    match profile.builder {
+        BuilderKind::Portage => "portage",
+        BuilderKind::Nix => "nix",
+    }
+}
+
 fn base(profile: &ProfileView) -> &str {
-    profile.base.as_ref().map_or(HOST, Name::as_str)
+    match profile.builder {
+        BuilderKind::Portage => profile.base.as_ref().map_or(HOST, Name::as_str),
+        BuilderKind::Nix => "-",
+    }
 }
 
 fn show(profile: &ProfileView) -> String {
-    format!(
-        "{}\n  base        {}\n  rebuild     {}\n  snapshot    {}\n  source      {}\n  generation  {} with {} packages\n  binhost     {}\nFor workstations: swarmctl client setup {}\n",
-        profile.name,
-        base(profile),
-        match profile.rebuild {
+    let mut text = format!("{}\n  builder     {}\n", profile.name, builder(profile));
+    if profile.builder == BuilderKind::Portage {
+        let rebuild = match profile.rebuild {
             Rebuild::Gentoo => "gentoo",
             Rebuild::Strict => "strict",
-        },
+        };
+        text.push_str(&format!("  base        {}\n  rebuild     {rebuild}\n", base(profile)));
+    }
+    text.push_str(&format!(
+        "  snapshot    {}\n  source      {}\n  generation  {} with {} packages\n  binhost     {}\n",
         profile.snapshot,
         clean(&profile.source),
         profile.generation,
         profile.published_packages,
         clean(&profile.binhost),
-        profile.name
-    )
+    ));
+    for root in &profile.roots {
+        let kind = if root.host { "host" } else { "attribute" };
+        text.push_str(&format!("  {kind:<10}  {} {}\n", clean(&root.attribute), clean(&root.path)));
+    }
+    text.push_str(&format!("For workstations: swarmctl client setup {}\n", profile.name));
+    text
 }

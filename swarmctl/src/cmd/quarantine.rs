@@ -1,4 +1,4 @@
-//! `quarantine`: packages that were judged broken or untrustworthy.
+//! `quarantine`: manages packages that were judged broken or untrustworthy.
 
 use crate::{failure::Failure, output::text::clean, session::Session};
 use swarm_common::{client::PackageFilter, state::PackageState, wire::view::PackageView};
@@ -9,9 +9,9 @@ use swarm_common::{client::PackageFilter, state::PackageState, wire::view::Packa
     after_help = "Examples:\n  swarmctl quarantine list\n  swarmctl quarantine release app-misc/wontbuild"
 )]
 pub enum Verb {
-    /// What is in quarantine, and why
+    /// List quarantined packages with the reasons
     List,
-    /// Take packages out of quarantine, to be tried again
+    /// Release packages from quarantine and retry them
     Release {
         /// Packages: id, name, category/name or category/name-version
         #[arg(required = true)]
@@ -19,10 +19,10 @@ pub enum Verb {
     },
 }
 
-/// Lists or releases.
+/// Lists or releases packages.
 ///
 /// # Errors
-/// There is no such package, it is not in quarantine, or the orchestrator did not answer.
+/// There is no such package, it is not quarantined, or the orchestrator did not answer.
 pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
     let client = session.client()?;
     match verb {
@@ -49,7 +49,7 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
     }
 }
 
-/// Where packages stand after a change.
+/// The states of packages after a change.
 pub(super) fn told(packages: &[PackageView]) -> String {
     packages
         .iter()

@@ -1,4 +1,4 @@
-//! `queue`: the packages of a run, or of all runs under way, and why they stand there.
+//! `queue`: lists the packages of a run, or of all active runs, with the reasons for their states.
 
 use crate::{
     failure::Failure,
@@ -11,7 +11,7 @@ use swarm_common::{client::PackageFilter, id::RunId, state::PackageState, wire::
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  swarmctl queue --state delegated\n  swarmctl queue --run r7 icu")]
 pub struct Args {
-    /// Only packages with this in their name
+    /// Only packages whose name contains this text
     name: Option<String>,
     /// Only packages in this state: blocked, needed, delegated, received, quarantined, cancelled
     #[arg(long, value_name = "STATE")]

@@ -1,9 +1,9 @@
-//! `rebuild`: have the next run rebuild packages.
+//! `rebuild`: makes the next run rebuild packages.
 
 use crate::{failure::Failure, output::text::clean, session::Session};
 use swarm_common::wire::admin::{RebuildReply, RebuildRequest};
 
-/// Packages that are named.
+/// Number of packages listed by name.
 const LISTED: usize = 20;
 
 /// Arguments of `rebuild`.
@@ -15,7 +15,7 @@ pub struct Args {
     /// Packages: id, name, category/name or category/name-version
     #[arg(required = true)]
     packages: Vec<String>,
-    /// Rebuild what was built with them, too
+    /// Also rebuild the packages that were built with them
     #[arg(long)]
     dependants: bool,
     /// Reason, shown by `swarmctl why`
@@ -23,7 +23,7 @@ pub struct Args {
     reason: String,
 }
 
-/// Has packages rebuilt.
+/// Requests the rebuild.
 ///
 /// # Errors
 /// There is no such package, or it has not been built yet.

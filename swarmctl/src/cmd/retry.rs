@@ -1,4 +1,4 @@
-//! `retry`: let packages be tried again.
+//! `retry`: retries packages.
 
 use crate::{failure::Failure, session::Session};
 
@@ -11,7 +11,7 @@ pub struct Args {
     packages: Vec<String>,
 }
 
-/// Lets packages be tried again.
+/// Retries packages.
 ///
 /// # Errors
 /// There is no such package, or its state does not allow it.

@@ -1,4 +1,4 @@
-//! `run`: start, look at, watch and cancel runs.
+//! `run`: starts, shows, watches and cancels runs.
 
 use super::{status::progress, watch::watch};
 use crate::{
@@ -14,50 +14,53 @@ use swarm_common::{
     id::RunId,
     name::Name,
     state::{PackageState, RunClass},
-    wire::{admin::StartRunRequest, view::RunView},
+    wire::{admin::StartRunRequest, plan::ProblemKind, view::RunView},
 };
 
 /// Verbs of `run`.
 #[derive(Debug, clap::Subcommand)]
-#[command(
-    after_help = "Examples:\n  swarmctl run start desk --wait\n  swarmctl run watch r7\n  swarmctl run cancel r7"
-)]
+#[command(after_help = "Examples:
+  swarmctl run start desk --wait
+  swarmctl run list
+  swarmctl run show r7
+  swarmctl run watch r7
+  swarmctl run cancel r7")]
 pub enum Verb {
-    /// Build what is new in a profile
+    /// Start a run, which builds what is new in a profile
     Start {
-        /// Which profile
+        /// Name of the profile
         profile: Name,
-        /// How urgent: interactive, security or nightly
+        /// Priority: interactive, security or nightly
         #[arg(long, default_value = "interactive", value_parser = RunClass::from_str)]
         class: RunClass,
-        /// Watch it until it ends; exit code 1 unless every package was received
+        /// Wait until the run ends; exits with 1 unless every package was received
         #[arg(long, short)]
         wait: bool,
     },
-    /// Every run, newest first
+    /// List all runs, newest first
     List,
-    /// One run: progress, and what the resolver refused
+    /// Show a run's progress and what Portage's resolver refused
     Show {
-        /// Which run, such as r7
+        /// Id of the run, such as r7
         run: RunId,
     },
-    /// Stop a run; what it received stays
+    /// Cancel a run; the packages it has received are kept
     Cancel {
-        /// Which run, such as r7
+        /// Id of the run, such as r7
         run: RunId,
     },
-    /// Watch a run until it ends; exit code 1 unless every package was received
+    /// Watch a run until it ends; exits with 1 unless every package was received
     Watch {
-        /// Which run, such as r7 [default: the newest that is under way]
+        /// Id of the run, such as r7 [default: the newest active one]
         run: Option<RunId>,
     },
 }
 
-/// Starts, shows, watches or cancels.
+/// Starts, shows, watches or cancels a run.
 ///
 /// # Errors
-/// There is no such run or profile, the orchestrator refused or did not answer; silently,
-/// if a watched run did not succeed.
+/// There is no such run or profile, or the orchestrator refused or did not answer.
+/// [`Failure::Silent`] if a watched run did not succeed.
 pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
     let client = session.client()?;
     match verb {
@@ -121,7 +124,12 @@ fn list(runs: &[RunView], paint: Paint) -> String {
     table.render(paint)
 }
 
-/// One run in full.
+/// Whether the problems of a run's plan are those of Nix and not of a resolver.
+pub(super) fn is_nix(run: &RunView) -> bool {
+    run.problems.iter().all(|problem| problem.kind == ProblemKind::Evaluation)
+}
+
+/// Formats a run with all details.
 pub(super) fn show(run: &RunView, paint: Paint) -> String {
     let mut out = format!(
         "{} of {} is {}: {}\n",
@@ -147,7 +155,7 @@ pub(super) fn show(run: &RunView, paint: Paint) -> String {
     out.push_str(&line);
     out.push('\n');
     if !run.problems.is_empty() {
-        out.push_str("\nThe resolver refused:\n");
+        out.push_str(if is_nix(run) { "\nNix could not evaluate:\n" } else { "\nThe resolver refused:\n" });
     }
     for problem in &run.problems {
         out.push_str(&format!("  {} {}\n", paint.tone(Tone::Warn, "!"), clean(&problem.atoms.join(", "))));
@@ -179,6 +187,9 @@ mod tests {
         assert!(text.contains("  ! app-text/typeset\n    needs\\u{1b}[31m fonts\n"), "{text}");
         assert!(text.contains("      package.use: >=media-libs/typefont-1 shaper\n"), "{text}");
         assert!(text.contains("swarmctl queue --run r7 --state quarantined"), "{text}");
+        let mut run = fixtures::run();
+        run.problems[0].kind = ProblemKind::Evaluation;
+        assert!(show(&run, Paint::new(false)).contains("\nNix could not evaluate:\n  ! "));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `schedule`: when runs start by themselves.
+//! `schedule`: manages when runs start automatically.
 
 use crate::{
     failure::Failure,
@@ -15,7 +15,7 @@ use swarm_common::{
     wire::calendar::{DueView, ScheduleRequest, ScheduleView},
 };
 
-/// A run that began this long after it was due is told as late, in milliseconds.
+/// Delay after which the start of a due run is reported as late, in milliseconds.
 const LATE_MS: u64 = 60_000;
 
 /// Verbs of `schedule`.
@@ -23,28 +23,30 @@ const LATE_MS: u64 = 60_000;
 #[command(after_help = "WHEN is minute, hour, day of month, month and day of week, as in crontab(5).
 
 Examples:
-  swarmctl schedule set desk \"30 3 * * *\"                         every night at 3:30, where you are
-  swarmctl schedule set desk \"0 4 * * SAT\" --zone Europe/Berlin   Saturdays at 4, there
-  swarmctl schedule set desk \"30 3 * * *\" --off                   keep it, but start nothing")]
+  swarmctl schedule set desk \"30 3 * * *\"                         every night at 3:30 in this machine's time zone
+  swarmctl schedule set desk \"0 4 * * SAT\" --zone Europe/Berlin   Saturdays at 4:00 in Berlin
+  swarmctl schedule set desk \"30 3 * * *\" --off                   store it without starting runs
+  swarmctl schedule list
+  swarmctl schedule remove desk")]
 pub enum Verb {
-    /// Have runs of a profile start by themselves
+    /// Set the schedule of a profile
     Set {
-        /// Which profile
+        /// Name of the profile
         profile: Name,
-        /// When, such as "30 3 * * *"
+        /// Cron expression, such as "30 3 * * *"
         when: String,
-        /// The time zone of that, such as Europe/Berlin [default: this machine's]
+        /// Time zone, such as Europe/Berlin [default: this machine's]
         #[arg(long)]
         zone: Option<String>,
-        /// Keep it without starting anything
+        /// Store the schedule but do not start runs
         #[arg(long)]
         off: bool,
     },
-    /// Every schedule: when the next runs are due, and what became of the last
+    /// List all schedules with their next runs and the result of the last
     List,
-    /// Have runs of a profile start by themselves no more
+    /// Remove the schedule of a profile
     Remove {
-        /// Which profile
+        /// Name of the profile
         profile: Name,
     },
 }
@@ -52,7 +54,7 @@ pub enum Verb {
 /// Sets, lists or removes schedules.
 ///
 /// # Errors
-/// The orchestrator refused, which says what is right, or did not answer.
+/// The orchestrator refused, with an explanation, or did not answer.
 pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
     let client = session.client()?;
     match verb {
@@ -119,7 +121,7 @@ fn list(schedules: &[ScheduleView], now: TimeMs, paint: Paint) -> String {
     table.render(paint)
 }
 
-/// What became of a due time.
+/// The outcome of a due time.
 fn became(last: &DueView, now: TimeMs) -> Cell {
     let late = last.at.since(last.due);
     let late = if late > LATE_MS { format!(", {} late", span(late)) } else { String::new() };

@@ -1,4 +1,4 @@
-//! `status`: the swarm on one screen, and whether a person is needed.
+//! `status`: shows the swarm on one screen, and whether an admin is needed.
 
 use super::base::under_way;
 use crate::{
@@ -13,23 +13,25 @@ use swarm_common::{
     state::{DroneState, PackageState, Phase},
     wire::{
         base::BaseStatus,
+        concern::Action,
         view::{DroneView, RunView, StatusView, WorkView},
     },
 };
 
-/// More drones than this are summed up, so that all stays on one screen.
+/// The most drones listed; the others are summarised, so that everything fits on one screen.
 const MAX_DRONES: usize = 12;
-/// More works of one drone than this are counted.
+/// The most tasks listed per drone; the others are counted.
 const MAX_WORKS: usize = 8;
-/// More concerns than this are counted.
+/// The most concerns listed; the others are counted.
 const MAX_CONCERNS: usize = 6;
-/// A drone says something at least this often, in ms; its `heartbeat_s` goes up to 30.
+/// The longest normal interval between a drone's heartbeats, in milliseconds; `heartbeat_s` is at
+/// most 30.
 const QUIET_MS: u64 = 35_000;
 
 /// Shows the status.
 ///
 /// # Errors
-/// The orchestrator did not answer; silently, if something is wrong.
+/// The orchestrator did not answer. [`Failure::Silent`] if something is wrong.
 pub async fn run(session: &Session) -> Result<(), Failure> {
     let client = session.client()?;
     let status = client.status().await?;
@@ -93,7 +95,9 @@ fn render(status: &StatusView, address: &str, paint: Paint) -> String {
         }
     }
     out.push('\n');
-    match (&status.next_action, status.healthy) {
+    // An older orchestrator sends only the text.
+    let command = status.action.as_ref().map(Action::command);
+    match (command.as_ref().or(status.next_action.as_ref()), status.healthy) {
         (Some(next), _) => out.push_str(&format!("{} {}\n", paint.tone(Tone::Bold, "Next:"), clean(next))),
         (None, true) => out.push_str(&format!("{}\n", paint.tone(Tone::Good, "All is well."))),
         (None, false) => out.push_str("Not healthy; the concerns above say why and what follows.\n"),
@@ -101,7 +105,7 @@ fn render(status: &StatusView, address: &str, paint: Paint) -> String {
     out
 }
 
-/// Connections for which there was no room, if there were any.
+/// Connections rejected because a limit was reached, if any.
 fn turned_away(status: &StatusView) -> String {
     let rows = status.connections.iter().filter(|row| row.turned_away > 0);
     let parts: Vec<String> = rows.map(|row| format!("{} of {}s", row.turned_away, row.of)).collect();
@@ -112,7 +116,7 @@ fn drones(status: &StatusView, paint: Paint) -> String {
     if status.drones.is_empty() {
         return "  none yet; `swarmctl drone token` lets a machine enrol\n".to_owned();
     }
-    // On a small screen those that are not as they should be come first.
+    // If not all fit, drones with a problem come first.
     let mut shown: Vec<&DroneView> = status.drones.iter().collect();
     if shown.len() > MAX_DRONES {
         shown.sort_by_key(|drone| (drone.state == DroneState::Online, drone.working_on.is_empty()));
@@ -149,7 +153,7 @@ fn drones(status: &StatusView, paint: Paint) -> String {
     out
 }
 
-/// Where each base stands, in a line.
+/// The state of each base, one per line.
 fn bases(status: &StatusView) -> String {
     let line = |base: &BaseStatus| {
         let run = base.run.map_or_else(String::new, |run| format!(", follows {run}"));
@@ -160,7 +164,8 @@ fn bases(status: &StatusView) -> String {
     status.bases.iter().map(line).collect()
 }
 
-/// What a drone works on, or why it does not; and that it was not heard lately, before that makes it offline.
+/// What a drone is working on, or why not; also that it has missed heartbeats, before it counts as
+/// offline.
 fn does(status: &StatusView, drone: &DroneView) -> String {
     let doing = doing(status, drone);
     let quiet = match drone.last_seen {
@@ -191,7 +196,7 @@ fn work(status: &StatusView, work: &WorkView) -> String {
     format!("{}: {} for {}", clean(&work.title), work.phase, span(status.now.since(work.since)))
 }
 
-/// What a drone does beside the first of its works.
+/// The other tasks and the idle slots of a drone that is working.
 fn other_slots(status: &StatusView, drone: &DroneView) -> Vec<String> {
     let Some((_, rest)) = drone.working_on.split_first() else { return Vec::new() };
     let most = if status.drones.len() > MAX_DRONES { 0 } else { MAX_WORKS - 1 };
@@ -199,7 +204,7 @@ fn other_slots(status: &StatusView, drone: &DroneView) -> Vec<String> {
     if rest.len() > most {
         lines.push(format!("and {} more", rest.len() - most));
     }
-    // What is only being sent has left its slot.
+    // An attempt that is only uploading has left its slot.
     let building = drone.working_on.iter().filter(|work| work.phase < Phase::Uploading).count();
     let idle = (drone.facts.slots as usize).saturating_sub(building);
     if idle > 0 && drone.state == DroneState::Online {
@@ -231,7 +236,7 @@ fn runs(status: &StatusView, paint: Paint) -> String {
     table.render(paint)
 }
 
-/// When each pass last ran, and what it did when it last had something to do.
+/// When each pass last ran, and the result of the last run that had something to do.
 fn passes(status: &StatusView, paint: Paint) -> String {
     let mut table = Table::new(&["PASS", "LAST RAN", "DID"]).indented("  ");
     for pass in &status.passes {
@@ -346,6 +351,14 @@ Next: swarmctl quarantine list
 "
         );
         assert!(text.lines().count() <= 24, "it fits a screen");
+    }
+
+    #[test]
+    fn an_action_is_shown_as_the_command_that_does_it_however_it_was_worded() {
+        let mut status = fixtures::status();
+        status.action = Some(Action::ApproveDrone { drone: "oak".parse().unwrap() });
+        let text = render(&status, "x", Paint::new(false));
+        assert!(text.ends_with("\nNext: swarmctl drone approve oak\n"), "{text}");
     }
 
     #[test]

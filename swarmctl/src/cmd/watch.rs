@@ -1,7 +1,7 @@
-//! Watching a run: what changed since the last look, as lines; on a terminal with a bar
-//! and the predicted end below them. The orchestrator may restart meanwhile.
+//! Watches a run: prints changes as lines, and on a terminal a progress bar with the predicted end
+//! below them. The orchestrator may restart meanwhile.
 
-use super::run::show;
+use super::run::{is_nix, show};
 use crate::{
     failure::{FAILED, Failure},
     output::{
@@ -21,15 +21,15 @@ use swarm_common::{
     wire::view::{PackageRow, RunView},
 };
 
-/// Pause between looks while much happens, and more of it for long lists.
+/// Shortest delay between polls; longer for long lists.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Pause between looks while nothing is heard of a change.
+/// Delay between polls while no events arrive.
 const LONG_PAUSE: Duration = Duration::from_secs(2);
 
 /// Watches a run until it ends.
 ///
 /// # Errors
-/// There is no such run, or the orchestrator stays away; silently, if not every package
+/// There is no such run, or the orchestrator stays away. [`Failure::Silent`] if not every package
 /// was received.
 pub async fn watch(session: &Session, client: &Client, run: RunId) -> Result<(), Failure> {
     let bar = bar(session.output.live);
@@ -39,7 +39,7 @@ pub async fn watch(session: &Session, client: &Client, run: RunId) -> Result<(),
     let mut patience = Patience::default();
     let say = |text: &str| bar.suspend(|| session.output.say(text));
     loop {
-        // The run first: if it is over, the packages read after it are final as well.
+        // The run is read first: if it is over, the packages read after it are final as well.
         let looked =
             async { Ok::<_, ClientError>((client.run(run).await?, client.packages(&filter).await?)) };
         let (view, rows) = match looked.await {
@@ -67,23 +67,23 @@ pub async fn watch(session: &Session, client: &Client, run: RunId) -> Result<(),
     }
 }
 
-/// The orchestrator's events, of which only matters that there was one.
+/// The orchestrator's events, used only as a signal that something changed.
 #[derive(Default)]
 struct Changes {
     events: Option<EventStream>,
 }
 
 impl Changes {
-    /// Waits until something has happened, but for `least` and not for ever.
+    /// Waits for a change, for at least `least` and at most [`LONG_PAUSE`].
     async fn wait(&mut self, client: &Client, least: Duration) {
         if self.events.is_none() {
-            // What happened before the stream began is seen by the next look. Without one, looks are
-            // all there is; why it cannot be had they will say.
+            // The next poll sees what happened before the stream began. Without a stream, polling
+            // continues at intervals and reports the reason if the orchestrator is unreachable.
             self.events = client.events(None).await.ok();
             return tokio::time::sleep(if self.events.is_some() { least } else { LONG_PAUSE }).await;
         }
         if tokio::time::timeout(LONG_PAUSE, self.next()).await.is_ok() {
-            // What follows at once is seen by the same look.
+            // Changes that follow at once are seen by the same poll.
             let _ = tokio::time::timeout(least, async {
                 loop {
                     self.next().await
@@ -93,7 +93,7 @@ impl Changes {
         }
     }
 
-    /// Waits for the next event; without end where there will be none.
+    /// Waits for the next event; for ever if the stream has ended.
     async fn next(&mut self) {
         if let Some(events) = &mut self.events
             && !matches!(events.next().await, Ok(Some(_)))
@@ -106,7 +106,7 @@ impl Changes {
     }
 }
 
-/// The states in which the last look found things.
+/// The states seen by the last poll.
 #[derive(Debug, Default)]
 struct Seen {
     run: Option<RunState>,
@@ -115,7 +115,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// What a person wants to know of the changes since the last look.
+    /// Describes the changes since the last poll.
     fn changes(&mut self, run: &RunView, rows: &[PackageRow], paint: Paint) -> Vec<String> {
         let mut lines = Vec::new();
         if self.run.replace(run.state) != Some(run.state) && !run.state.is_over() {
@@ -124,11 +124,8 @@ impl Seen {
             lines.push(format!("{} is {}{reason}\n", run.id, run.state));
         }
         if !run.problems.is_empty() && !std::mem::replace(&mut self.problems, true) {
-            lines.push(format!(
-                "the resolver refused {}; see `swarmctl run show {}`\n",
-                run.problems.len(),
-                run.id
-            ));
+            let who = if is_nix(run) { "Nix could not evaluate" } else { "the resolver refused" };
+            lines.push(format!("{who} {}; see `swarmctl run show {}`\n", run.problems.len(), run.id));
         }
         let first_look = self.packages.is_empty();
         if first_look && !rows.is_empty() {
@@ -139,7 +136,7 @@ impl Seen {
             let before = self.packages.insert(row.id, (row.state, drone.clone()));
             let (old, old_drone) = before.clone().unwrap_or((PackageState::Blocked, None));
             let unchanged = old == row.state && (row.state != PackageState::Delegated || old_drone == drone);
-            // What was received before the first look is in the bar.
+            // The bar includes packages received before the first poll.
             if unchanged || (first_look && row.state == PackageState::Received) {
                 continue;
             }
@@ -147,7 +144,7 @@ impl Seen {
                 PackageState::Delegated => drone.unwrap_or_default(),
                 PackageState::Received => old_drone.unwrap_or_default(),
                 PackageState::Quarantined => clean(&row.reason),
-                // Given back after a failed attempt.
+                // Returned after a failed attempt.
                 PackageState::Needed if old == PackageState::Delegated => clean(&row.reason),
                 _ => continue,
             };
@@ -180,7 +177,7 @@ fn move_bar(bar: &ProgressBar, run: &RunView, rows: &[PackageRow]) {
     bar.set_message(message(run, rows, now()));
 }
 
-/// What stands beside the bar.
+/// The text next to the progress bar.
 fn message(run: &RunView, rows: &[PackageRow], now: TimeMs) -> String {
     let busy: Vec<&str> = rows
         .iter()

@@ -1,4 +1,4 @@
-//! `why`: the whole story of one package.
+//! `why`: explains the state of one package.
 
 use crate::{
     failure::Failure,
@@ -8,7 +8,13 @@ use crate::{
     },
     session::Session,
 };
-use swarm_common::wire::view::{AttemptView, WhyView};
+use swarm_common::{
+    state::WhyTopic,
+    wire::{
+        drone::Target,
+        view::{AttemptView, WhyView},
+    },
+};
 
 /// Arguments of `why`.
 #[derive(Debug, clap::Args)]
@@ -16,7 +22,7 @@ use swarm_common::wire::view::{AttemptView, WhyView};
     after_help = "Examples:\n  swarmctl why icu\n  swarmctl why dev-libs/icu\n  swarmctl why dev-libs/icu-75.1\n  swarmctl why p12"
 )]
 pub struct Args {
-    /// A package: its id, name, category/name or category/name-version
+    /// A package: id, name, category/name or category/name-version
     package: String,
 }
 
@@ -39,9 +45,7 @@ fn render(why: &WhyView, paint: Paint) -> String {
         package.run,
         package.profile,
     );
-    // The first line often says what the heading has said.
-    let said = format!("{} is {}", package.title, package.state);
-    for line in why.lines.iter().filter(|line| !line.starts_with(&said)) {
+    for line in below_heading(why) {
         out.push_str(&format!("  {}\n", clean(line)));
     }
     if why.lines.is_empty() && !package.reason.is_empty() {
@@ -59,9 +63,20 @@ fn render(why: &WhyView, paint: Paint) -> String {
         out.push_str(&format!("The whole log: swarmctl logs {}\n", package.id));
     }
     for artifact in &package.artifacts {
-        out.push_str(&format!("\nReceived {} ({})\n", clean(&artifact.target.path()), size(artifact.size)));
+        let what = match &artifact.target {
+            Target::Portage(target) => target.path(),
+            Target::Nix(target) => target.path.clone(),
+        };
+        out.push_str(&format!("\nReceived {} ({})\n", clean(&what), size(artifact.size)));
     }
     out
+}
+
+/// The lines that do not repeat the heading. An older orchestrator does not mark them.
+fn below_heading(why: &WhyView) -> impl Iterator<Item = &str> {
+    let told = why.story.iter().filter(|line| line.about != WhyTopic::State);
+    let old = why.lines.iter().filter(|_| why.story.is_empty());
+    told.map(|line| line.text.as_str()).chain(old.map(String::as_str))
 }
 
 fn attempts(attempts: &[AttemptView], paint: Paint) -> String {
@@ -90,21 +105,27 @@ fn attempts(attempts: &[AttemptView], paint: Paint) -> String {
 mod tests {
     use super::*;
     use crate::cmd::fixtures;
+    use swarm_common::wire::view::WhyLine;
 
     #[test]
     fn a_failed_package_tells_its_story_and_steers_no_terminal() {
-        let lines = vec![
-            "app-misc/wontbuild-1.0 is quarantined in r7.".into(),
-            "It failed alike on 2 drones.".into(),
-            "An admin may release it.\x1b[1A".into(),
+        let line = |about, text: &str| WhyLine { about, text: text.into() };
+        let story = vec![
+            line(WhyTopic::State, "In r7 it is quarantined, however that is worded."),
+            line(WhyTopic::Reason, "It failed alike on 2 drones."),
+            line(WhyTopic::Ending, "An admin may release it.\x1b[1A"),
         ];
-        let why = WhyView { package: fixtures::package(), lines };
+        let lines = story.iter().map(|line| line.text.clone()).collect();
+        let why = WhyView { package: fixtures::package(), lines, story };
         let text = render(&why, Paint::new(false));
         assert!(
             text.starts_with("app-misc/wontbuild-1.0 is quarantined (p12 of r7, profile desk)\n"),
             "{text}"
         );
-        assert!(!text.contains("in r7.\n"), "the heading is not said twice: {text}");
+        assert!(!text.contains("In r7"), "the heading is not said twice: {text}");
+        assert!(text.contains("\n  It failed alike on 2 drones.\n"), "{text}");
+        let old = render(&WhyView { story: vec![], ..why }, Paint::new(false));
+        assert!(old.contains("\n  It failed alike on 2 drones.\n"), "of an older orchestrator: {old}");
         assert!(text.contains("  main.c:1: error: \\u{1b}]0;x\\u{7}\n  make: failed\n"), "{text}");
         assert!(text.contains("swarmctl logs p12"), "{text}");
         assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");

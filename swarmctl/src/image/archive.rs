@@ -1,5 +1,5 @@
-//! The content of an archived root file system. It is decompressed once into a temporary
-//! file, from where files are taken in the image's order; memory holds paths and no more.
+//! The contents of an archived root file system. The archive is decompressed once into a temporary
+//! file, from which files are read in the order of the image; only paths are held in memory.
 
 use crate::failure::Failure;
 use std::{
@@ -14,7 +14,7 @@ use swarm_common::format::{
     tar_reader::{EntryKind, TarReader},
 };
 
-/// Programs that decompress, by the end of the file's name.
+/// Decompression programs by file name suffix.
 const PROGRAMS: [(&str, &str); 8] = [
     (".xz", "xz"),
     (".txz", "xz"),
@@ -26,7 +26,7 @@ const PROGRAMS: [(&str, &str); 8] = [
     (".tbz2", "bzip2"),
 ];
 
-/// Adds what an archive holds. Gives what a person should know.
+/// Adds the contents of an archive. Returns notes for the user.
 pub(super) fn add(contents: &mut ImageContents, from: &Path) -> Result<Vec<String>, Failure> {
     let failed = |what: &str| {
         let from = from.display().to_string();
@@ -49,7 +49,7 @@ pub(super) fn add(contents: &mut ImageContents, from: &Path) -> Result<Vec<Strin
         };
         let path = clean(&entry.path);
         let added = match entry.kind {
-            // The root itself.
+            // The root directory itself.
             EntryKind::Directory if path.is_empty() => Ok(()),
             EntryKind::Directory => contents.add_dir(path, attributes),
             EntryKind::File => {
@@ -71,14 +71,14 @@ fn refused(from: &Path, error: &ImageError) -> Failure {
     Failure::Failed(format!("no base can be made from {}: {error}", from.display()))
 }
 
-/// A path without the `./` before it and the slash after it.
+/// Removes a leading `./` and a trailing slash from a path.
 fn clean(path: &[u8]) -> &[u8] {
     let path = path.strip_prefix(b"./").unwrap_or(path);
     let path = path.strip_suffix(b"/").unwrap_or(path);
     if path == b"." { &[] } else { path }
 }
 
-/// The plain tar in `from`, as a temporary file that has no name.
+/// Decompresses `from` into an unnamed temporary file.
 fn decompressed(from: &Path) -> Result<File, Failure> {
     let failed = |error| Failure::Failed(format!("{} cannot be read: {error}", from.display()));
     let name = from.to_string_lossy();
@@ -118,7 +118,7 @@ fn decompressed(from: &Path) -> Result<File, Failure> {
     Ok(plain)
 }
 
-/// Knows how many bytes were read.
+/// Counts the bytes read.
 struct Counted<R> {
     from: R,
     at: u64,

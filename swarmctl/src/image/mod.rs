@@ -1,5 +1,5 @@
-//! Making the image of a base from a root file system: a directory, or an archive such as
-//! Gentoo's stage3. The image's form is `swarm_common::format::image`'s affair.
+//! Makes the image of a base from a root file system: a directory, or an archive such as Gentoo's
+//! stage3. The format is defined in `swarm_common::format::image`.
 
 mod archive;
 mod signature;
@@ -20,23 +20,23 @@ use swarm_common::{
 };
 use tempfile::NamedTempFile;
 
-/// An image that was made.
+/// A new image.
 #[derive(Debug)]
 pub struct Made {
-    /// Its name.
+    /// Digest of the image, which is its name.
     pub digest: Digest,
-    /// What it is.
+    /// Summary of its contents.
     pub summary: ImageSummary,
     /// The compressed archive; removed when dropped.
     pub archive: NamedTempFile,
-    /// What a person should know.
+    /// Notes for the user.
     pub notes: Vec<String>,
 }
 
-/// Makes an image. `progress` is told how many entries there are and are done.
+/// Makes an image. `progress` gets the total number of entries and the number done.
 ///
 /// # Errors
-/// The source cannot be read, or is no root file system.
+/// The source cannot be read, or is not a root file system.
 pub fn make(from: &Path, progress: impl Fn(u64, u64)) -> Result<Made, Failure> {
     let told =
         |error: ImageError| Failure::Failed(format!("no base can be made from {}: {error}", from.display()));

@@ -1,6 +1,6 @@
-//! The signature of what a base is made from. It is of the file as it was published, which
-//! the orchestrator never sees, so it is checked here, by GnuPG with nothing but the given
-//! key: no key of this machine counts.
+//! Verifies the signature of a base's source. It covers the published file, which the orchestrator
+//! never sees, so it is verified here, by GnuPG with only the given key and none of this machine's
+//! keys.
 
 use crate::failure::Failure;
 use std::{
@@ -9,10 +9,11 @@ use std::{
     process::Command,
 };
 
-/// Fingerprint of the key in `key` if it made the detached `signature` of `file`.
+/// The fingerprint of the key in `key`, if it made the detached `signature` of `file`.
 ///
 /// # Errors
-/// It did not, or the signature or the key has expired or is revoked, or GnuPG cannot be run.
+/// The signature is not by that key, the signature or key has expired or was revoked, or GnuPG
+/// cannot be run.
 pub fn signer(file: &Path, signature: Option<&Path>, key: &Path) -> Result<String, Failure> {
     let signature = match signature {
         Some(path) => path.to_owned(),
@@ -57,7 +58,7 @@ pub fn signer(file: &Path, signature: Option<&Path>, key: &Path) -> Result<Strin
     }
 }
 
-/// Runs GnuPG with a home of its own. Gives its status lines, or what it complained of.
+/// Runs GnuPG with its own home directory. Returns its status lines, or its error messages.
 fn gpg(home: &Path, args: &[&OsStr]) -> Result<String, String> {
     let run = Command::new("gpg")
         .arg("--homedir")

@@ -1,29 +1,29 @@
-//! A build's log on its way to the terminal. The bytes are a stranger's: colours are
-//! dropped, everything else that steers a terminal is made visible, and what is not
-//! UTF-8 is replaced. Pieces may end anywhere, within a character or an escape sequence.
+//! Cleans a build's log for the terminal. The bytes are untrusted: colours are dropped, other
+//! control characters are made visible, and invalid UTF-8 is replaced. Chunks may end anywhere,
+//! even within a character or an escape sequence.
 
 use super::text::push_clean;
 
-/// Cleans a log piece by piece.
+/// Cleans a log chunk by chunk.
 #[derive(Debug, Default)]
 pub struct LogCleaner {
-    /// The beginning of a character whose end has not come yet.
+    /// The beginning of an incomplete character.
     cut: Vec<u8>,
     escape: Escape,
-    /// A carriage return came last; it is swallowed before a newline.
+    /// The last character was a carriage return, which is dropped before a newline.
     returned: bool,
 }
 
-/// How far into an escape sequence the log is.
+/// State of the parser within an escape sequence.
 #[derive(Debug, Default)]
 enum Escape {
     #[default]
     None,
-    /// ESC, `[` and parameters so far.
+    /// ESC, `[` and the parameters so far.
     Begun(String),
 }
 
-/// No sane colour sequence is longer.
+/// The longest colour sequence accepted.
 const MAX_ESCAPE: usize = 32;
 
 impl LogCleaner {
@@ -47,7 +47,7 @@ impl LogCleaner {
         out
     }
 
-    /// What is left at the end.
+    /// Returns the rest at the end of the log.
     pub fn finish(mut self) -> String {
         let mut out = String::new();
         self.give_up(&mut out);
@@ -65,7 +65,7 @@ impl LogCleaner {
                 sequence.push(c);
                 return;
             }
-            // `m` ends a colour, `K` clears the rest of a line: both mean nothing here.
+            // `m` sets a colour and `K` clears the rest of a line: both are dropped.
             if sequence.len() > 1 && (c == 'm' || c == 'K') {
                 self.escape = Escape::None;
                 return;
@@ -73,7 +73,7 @@ impl LogCleaner {
             self.give_up(out);
         }
         if std::mem::take(&mut self.returned) && c != '\n' {
-            // Progress meters rewrite their line; here each state gets its own.
+            // Progress meters rewrite their line; here each state gets its own line.
             out.push('\n');
         }
         match c {
@@ -84,7 +84,7 @@ impl LogCleaner {
         }
     }
 
-    /// What looked like a colour is none: show it.
+    /// The sequence is not a colour: print it visibly.
     fn give_up(&mut self, out: &mut String) {
         if let Escape::Begun(sequence) = std::mem::take(&mut self.escape) {
             for c in sequence.chars() {
@@ -94,7 +94,7 @@ impl LogCleaner {
     }
 }
 
-/// Whether bytes that are no character yet may become one.
+/// Whether an incomplete character may be completed by more bytes.
 fn could_go_on(bytes: &[u8]) -> bool {
     bytes.len() < 4 && std::str::from_utf8(bytes).is_err_and(|e| e.error_len().is_none())
 }

@@ -1,5 +1,5 @@
-//! What reaches the screen: data on stdout, talk on stderr; text for people or JSON for
-//! programs; colour only for a terminal that wants it.
+//! Output: data on stdout, messages on stderr; text for people or JSON for programs; colours only
+//! on a terminal that supports them.
 //!
 //! Commands render to text in functions without I/O, which tests call with fixed views.
 
@@ -26,19 +26,19 @@ pub enum ColorChoice {
     Never,
 }
 
-/// How the output is to look.
+/// How output is formatted.
 #[derive(Debug, Clone, Copy)]
 pub struct Output {
-    /// JSON and not text.
+    /// Print JSON instead of text.
     pub json: bool,
-    /// Colours of stdout.
+    /// Colours for stdout.
     pub paint: Paint,
-    /// stderr is a terminal where a progress bar can move.
+    /// Whether stderr is a terminal that can show a progress bar.
     pub live: bool,
 }
 
 impl Output {
-    /// Decides by the command line and the environment.
+    /// Determines the format from the command line and the environment.
     #[must_use]
     pub fn new(json: bool, color: ColorChoice) -> Self {
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
@@ -54,7 +54,7 @@ impl Output {
     /// Prints text or, with `--json`, the value.
     ///
     /// # Errors
-    /// stdout cannot be written.
+    /// Writing to stdout failed.
     pub fn show(&self, value: &impl Serialize, text: impl FnOnce(Paint) -> String) -> Result<(), Failure> {
         if self.json { self.json(value) } else { self.print(&text(self.paint)) }
     }
@@ -62,7 +62,7 @@ impl Output {
     /// Prints a value as JSON.
     ///
     /// # Errors
-    /// stdout cannot be written.
+    /// Writing to stdout failed.
     pub fn json(&self, value: &impl Serialize) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(value).map_err(|e| Failure::Failed(e.to_string()))?;
         self.print(&format!("{}\n", text::clean_json(&text)))
@@ -71,66 +71,66 @@ impl Output {
     /// Prints a value as JSON on one line.
     ///
     /// # Errors
-    /// stdout cannot be written.
+    /// Writing to stdout failed.
     pub fn json_line(&self, value: &impl Serialize) -> Result<(), Failure> {
         let text = serde_json::to_string(value).map_err(|e| Failure::Failed(e.to_string()))?;
         self.print(&format!("{}\n", text::clean_json(&text)))
     }
 
-    /// Prints to stdout as it is.
+    /// Prints text to stdout unchanged.
     ///
     /// # Errors
-    /// stdout cannot be written. That its reader is gone ends the command quietly.
+    /// Writing to stdout failed. If the reader has closed the pipe, the command ends silently.
     pub fn print(&self, text: &str) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
         out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|e| match e.kind() {
-            // `head` and `grep -q` have read enough; that is no failure of ours.
+            // `head` and `grep -q` have read enough, which is not a failure.
             io::ErrorKind::BrokenPipe => Failure::Silent(0),
             _ => Failure::Failed(format!("stdout cannot be written: {e}")),
         })
     }
 
-    /// Says something beside the data, on stderr.
+    /// Prints a message to stderr.
     pub fn say(&self, text: &str) {
-        // If nobody listens there is nobody to tell.
+        // If stderr is closed there is no way to report it.
         let _ = writeln!(io::stderr().lock(), "{text}");
     }
 }
 
-/// What a piece of text is meant to say by its colour. Words say the same.
+/// The meaning of a piece of text, shown as a colour. The words alone convey it as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Tone {
-    /// Nothing.
+    /// No special meaning.
     #[default]
     Plain,
     /// A heading.
     Bold,
-    /// Beside the point.
+    /// Less important.
     Dim,
-    /// As it should be.
+    /// Healthy.
     Good,
-    /// Under way.
+    /// In progress.
     Busy,
-    /// Not as it should be, and may mend itself.
+    /// A problem that may resolve itself.
     Warn,
-    /// Broken.
+    /// An error.
     Bad,
 }
 
-/// Colours text, or not.
+/// Colours text, if enabled.
 #[derive(Debug, Clone, Copy)]
 pub struct Paint {
     on: bool,
 }
 
 impl Paint {
-    /// Colours if `on`.
+    /// Enables colours if `on`.
     #[must_use]
     pub fn new(on: bool) -> Self {
         Self { on }
     }
 
-    /// `text` in a tone.
+    /// `text` in the colour of a tone.
     #[must_use]
     pub fn tone(self, tone: Tone, text: &str) -> String {
         let code = match tone {

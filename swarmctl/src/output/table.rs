@@ -1,12 +1,12 @@
-//! Tables: columns side by side, nothing drawn, so that they read well on a terminal and
-//! cut well with `awk`. Widths are counted without colours.
+//! Tables: aligned columns without lines, easy to read on a terminal and to process with `awk`.
+//! Widths are computed without colours.
 
 use super::{Paint, Tone};
 
 /// Space between columns.
 const GAP: &str = "  ";
 
-/// A table that is being filled.
+/// A table under construction.
 #[derive(Debug, Default)]
 pub struct Table {
     heads: Vec<&'static str>,
@@ -14,7 +14,7 @@ pub struct Table {
     indent: &'static str,
 }
 
-/// One field. Its text has been made safe already.
+/// A cell. Its text must already be safe to print.
 #[derive(Debug, Clone)]
 pub struct Cell {
     text: String,
@@ -22,7 +22,7 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// A field in a tone.
+    /// A cell with a tone.
     pub fn toned(tone: Tone, text: impl ToString) -> Self {
         Self { text: text.to_string(), tone }
     }
@@ -46,7 +46,7 @@ impl Table {
         Self { heads: heads.to_vec(), ..Self::default() }
     }
 
-    /// The same, indented.
+    /// Indents every row.
     pub fn indented(self, indent: &'static str) -> Self {
         Self { indent, ..self }
     }
@@ -56,7 +56,7 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
-    /// The table as text, with a newline at the end of each row.
+    /// Formats the table, with a newline at the end of each row.
     pub fn render(&self, paint: Paint) -> String {
         let heads: Vec<Cell> = self.heads.iter().map(|head| Cell::toned(Tone::Dim, head)).collect();
         let widths: Vec<usize> = (0..self.heads.len())

@@ -1,9 +1,9 @@
-//! Words and numbers as people read them, and other people's text made safe to print.
+//! Formats words and numbers for people, and makes untrusted text safe to print.
 
 use jiff::{Timestamp, tz::TimeZone};
 use swarm_common::time::TimeMs;
 
-/// Text from a drone, a build or a resolver, for one line on a terminal: control
+/// Makes text from a drone, a build or a resolver safe for one line on a terminal: control
 /// characters, which could move the cursor or hide what follows, become visible.
 #[must_use]
 pub fn clean(text: &str) -> String {
@@ -20,8 +20,8 @@ pub fn clean_lines(text: &str) -> String {
     text.lines().map(clean).collect::<Vec<_>>().join("\n")
 }
 
-/// JSON whose control characters are escaped, also those that JSON lets stand as they are (DEL and
-/// U+0080 to U+009F): it may go to a terminal. They stand in strings only.
+/// Escapes in JSON also the control characters that JSON permits (DEL and U+0080 to U+009F), since
+/// it may be printed to a terminal. They occur in strings only.
 #[must_use]
 pub fn clean_json(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
@@ -34,9 +34,9 @@ pub fn clean_json(json: &str) -> String {
     out
 }
 
-/// Appends `c`, escaped if it is not to be printed as it is.
+/// Appends `c`, escaped if it must not be printed as it is.
 pub fn push_clean(out: &mut String, c: char) {
-    // Besides control characters: those that change the direction of text or are not seen.
+    // Also characters that change the direction of text or are invisible.
     let hidden =
         matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     if c.is_control() || hidden {
@@ -46,7 +46,7 @@ pub fn push_clean(out: &mut String, c: char) {
     }
 }
 
-/// A span of time in its two largest units: `45 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`.
+/// A duration in its two largest units: `45 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`.
 #[must_use]
 pub fn span(ms: u64) -> String {
     let s = ms / 1000;
@@ -68,7 +68,7 @@ pub fn ago(now: TimeMs, then: TimeMs) -> String {
     format!("{} ago", span(now.since(then)))
 }
 
-/// Bytes in binary units.
+/// A size in binary units.
 #[must_use]
 pub fn size(bytes: u64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB"];
@@ -85,7 +85,7 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// A point in time in this machine's time zone: `2026-11-21 07:20:05`.
+/// A time in this machine's time zone: `2026-11-21 07:20:05`.
 #[must_use]
 pub fn moment(time: TimeMs) -> String {
     match i64::try_from(time.0).map(Timestamp::from_millisecond) {
@@ -94,8 +94,8 @@ pub fn moment(time: TimeMs) -> String {
     }
 }
 
-/// A point in time in a zone by its name: `2026-11-22 03:30 CET`. In this machine's zone if
-/// it does not know that one.
+/// A time in a named time zone: `2026-11-22 03:30 CET`. Uses this machine's zone if that one is
+/// unknown.
 #[must_use]
 pub fn moment_in(time: TimeMs, zone: &str) -> String {
     let stamp = i64::try_from(time.0).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
@@ -105,7 +105,7 @@ pub fn moment_in(time: TimeMs, zone: &str) -> String {
     }
 }
 
-/// The present, by this machine's clock.
+/// The current time by this machine's clock.
 #[must_use]
 pub fn now() -> TimeMs {
     TimeMs(u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0))
@@ -121,6 +121,7 @@ pub fn count(n: u64, noun: &str) -> String {
 mod tests {
     use super::*;
 
+    // fault: 33
     #[test]
     fn nothing_that_steers_a_terminal_gets_through() {
         assert_eq!(clean("a\x1b[2Jb\r\n"), "a\\u{1b}[2Jb");

@@ -1,10 +1,10 @@
-//! A configuration bundle: what a set of workstations shares, as files.
+//! Configuration bundles: the configuration shared by a set of workstations, as files.
 //!
-//! Left out of `etc/portage` are what a drone writes itself (`repos.conf`,
-//! `binrepos.conf`, `make.profile` where it is a link) and `gnupg`, which on a workstation
-//! holds private keys.
+//! Omitted from `etc/portage` are the files that a drone writes itself (`repos.conf`,
+//! `binrepos.conf`, and `make.profile` if it is a link) and `gnupg`, which contains private keys on
+//! a workstation.
 
-use super::{profile::Profile, repository::walk};
+use super::{profile::Profile, tree::walk};
 use crate::failure::Failure;
 use serde::Deserialize;
 use std::{
@@ -16,32 +16,33 @@ use swarm_common::{
     format::snapshot::{SnapshotContents, SnapshotError},
 };
 
-/// What is not taken from `etc/portage`.
+/// Entries of `etc/portage` that are omitted.
 const LEFT_OUT: [&str; 4] = ["make.profile", "repos.conf", "binrepos.conf", "gnupg"];
 
 /// A bundle on disk.
 #[derive(Debug)]
 pub(super) struct Bundle {
     root: PathBuf,
-    /// What `profile.toml` says: a path below `profiles/` of a repository, perhaps named.
+    /// The Portage profile named in `profile.toml`: a path below `profiles/`, optionally with a
+    /// repository.
     pub(super) portage_profile: Option<String>,
     pub(super) main_repository: Option<String>,
     world: Vec<u8>,
     pub(super) notes: Vec<String>,
 }
 
-/// `profile.toml`.
+/// The contents of `profile.toml`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ProfileFile {
     /// The Portage profile: a path below `profiles/` of a repository, or `REPOSITORY:PATH`.
     portage_profile: Option<String>,
-    /// The main repository's name; needed if there are several and none is `gentoo`.
+    /// Name of the main repository; required if there are several and none is named `gentoo`.
     main_repository: Option<String>,
 }
 
 impl Bundle {
-    /// Reads a bundle's own files; those in `etc/portage` are read when it is packed.
+    /// Reads the bundle's own files; those in `etc/portage` are read when it is packed.
     pub(super) fn read(root: &Path) -> Result<Self, Failure> {
         let portage = root.join("etc/portage");
         if !portage.is_dir() {
@@ -71,7 +72,7 @@ impl Bundle {
         })
     }
 
-    /// Puts the bundle's files into a snapshot.
+    /// Adds the bundle's files to a snapshot.
     pub(super) fn add_to(
         &self,
         contents: &mut SnapshotContents,
@@ -102,7 +103,7 @@ impl Bundle {
     }
 }
 
-/// The world set, from where a bundle or a copied root directory has it.
+/// Reads the world set, at its place in a bundle or in a copied root directory.
 fn read_world(root: &Path) -> Result<Vec<u8>, Failure> {
     let places = [root.join("world"), root.join("var/lib/portage/world")];
     let Some(path) = places.iter().find(|path| path.is_file()) else {
@@ -115,7 +116,7 @@ fn read_world(root: &Path) -> Result<Vec<u8>, Failure> {
         fs::read_to_string(path).map_err(|e| Failure::Failed(format!("{}: {e}", path.display())))
     };
     let mut text = read(path)?;
-    // Portage keeps the sets that were chosen beside the world file.
+    // Portage stores selected sets next to the world file.
     let sets = path.with_file_name("world_sets");
     if sets.is_file() {
         text = format!("{}\n{}", text.trim_end(), read(&sets)?);

@@ -1,9 +1,8 @@
-//! Git checkouts, whoever owns them.
+//! Reads Git checkouts, whoever owns them.
 //!
-//! On Gentoo a synced repository belongs to the user `portage`, and Git refuses to read
-//! another user's checkout because that user's configuration can name programs to run. It
-//! is read all the same, with such programs switched off for this one call; the
-//! configuration of whoever runs this is not changed.
+//! On Gentoo a synced repository belongs to the user `portage`. Git refuses to read another user's
+//! checkout, because its configuration can name programs to run. Here the checkout is read with
+//! such programs disabled for each call; the user's own Git configuration is not changed.
 
 use crate::failure::Failure;
 use std::{
@@ -17,12 +16,12 @@ use std::{
 #[derive(Debug)]
 pub(super) struct Checkout<'a> {
     root: &'a Path,
-    /// Configuration of these calls alone.
+    /// Git configuration for these calls only.
     settings: Vec<(String, String)>,
 }
 
 impl<'a> Checkout<'a> {
-    /// The checkout that a directory lies in, if it does.
+    /// The checkout that contains a directory, if any.
     pub(super) fn around(root: &'a Path) -> Result<Option<Self>, Failure> {
         let above = root.canonicalize().ok();
         let above = above.as_deref().into_iter().flat_map(Path::ancestors).map(|dir| dir.join(".git"));
@@ -33,7 +32,7 @@ impl<'a> Checkout<'a> {
             checkout.set("core.fsmonitor", "false");
             let filters =
                 ["config", "--name-only", "--get-regexp", r"^filter\..*\.(clean|smudge|process|required)$"];
-            // It fails if there is none.
+            // The command fails if there are no filters.
             let found = checkout.call(&filters)?;
             for key in String::from_utf8_lossy(&found.stdout).lines() {
                 checkout.set(key, if key.ends_with(".required") { "false" } else { "" });
@@ -46,7 +45,7 @@ impl<'a> Checkout<'a> {
         self.settings.push((key.to_owned(), value.to_owned()));
     }
 
-    /// Runs Git and gives what it prints.
+    /// Runs Git and returns its output.
     pub(super) fn git(&self, args: &[&str]) -> Result<String, Failure> {
         let output = self.call(args)?;
         if !output.status.success() {
@@ -59,7 +58,7 @@ impl<'a> Checkout<'a> {
     fn call(&self, args: &[&str]) -> Result<Output, Failure> {
         let mut git = Command::new("git");
         git.arg("-C").arg(self.root).args(args).env("LC_ALL", "C");
-        // No configured pager, hook or prompt may come between.
+        // No configured pager, hook or prompt may interfere.
         git.env("GIT_OPTIONAL_LOCKS", "0").env("GIT_TERMINAL_PROMPT", "0");
         let count = "GIT_CONFIG_COUNT";
         let given = std::env::var(count).ok().and_then(|count| count.parse().ok()).unwrap_or(0_usize);

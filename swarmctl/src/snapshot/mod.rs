@@ -1,9 +1,10 @@
-//! Making a snapshot: a bundle and repositories as they are on this machine, as one
-//! archive. The archive's form is `swarm_common::format::snapshot`'s affair; what goes
-//! into it is decided here.
+//! Makes a snapshot: a bundle and repositories, or a source for Nix, as they are on this machine, as
+//! one archive. The format is defined in `swarm_common::format::snapshot`; this module decides the
+//! contents.
 
 mod bundle;
 mod git;
+pub mod nix;
 mod processor;
 mod profile;
 mod repos_conf;
@@ -12,6 +13,7 @@ mod settings;
 mod shell;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 pub use processor::Builder;
 
@@ -31,41 +33,41 @@ use swarm_common::{
 };
 use tempfile::NamedTempFile;
 
-/// The orchestrator keeps no longer text about a profile's source.
+/// The longest description of a profile's source that the orchestrator accepts.
 const LONGEST_SOURCE: usize = 500;
 
-/// What a snapshot is made from.
+/// The sources of a snapshot.
 #[derive(Debug)]
 pub struct Sources {
     /// The configuration bundle.
     pub bundle: PathBuf,
-    /// The package repositories; none for those that the bundle's `repos.conf` names.
+    /// The package repositories; if empty, those named in the bundle's `repos.conf`.
     pub repositories: Vec<PathBuf>,
-    /// Uncommitted changes of a Git checkout are taken along.
+    /// Whether to include uncommitted changes of a Git checkout.
     pub allow_dirty: bool,
-    /// The drones that may build it.
+    /// The drones that may build the profile.
     pub drones: Vec<Builder>,
 }
 
-/// A snapshot that was made.
+/// A new snapshot.
 #[derive(Debug)]
 pub struct Made {
-    /// Its name.
+    /// Digest of the snapshot, which is its name.
     pub digest: Digest,
     /// The compressed archive; removed when dropped.
     pub archive: NamedTempFile,
-    /// Files and links in it.
+    /// Number of files and links in it.
     pub entries: usize,
-    /// Where it came from, for people.
+    /// Description of its sources.
     pub source: String,
-    /// What a person should know.
+    /// Notes for the user.
     pub notes: Vec<String>,
 }
 
-/// Makes a snapshot. `progress` is told how many entries there are and are done.
+/// Makes a snapshot. `progress` gets the total number of entries and the number done.
 ///
 /// # Errors
-/// A source cannot be read or used; what to do about it is said.
+/// A source cannot be read or used; the message says what to do about it.
 pub fn make(sources: &Sources, progress: impl Fn(u64, u64)) -> Result<Made, Failure> {
     let mut bundle = Bundle::read(&sources.bundle)?;
     let settings = Settings::read(&sources.bundle)?;
@@ -91,10 +93,11 @@ pub fn make(sources: &Sources, progress: impl Fn(u64, u64)) -> Result<Made, Fail
             .iter()
             .map(|r| SnapshotRepository {
                 name: r.name.clone(),
-                commit: r.commit.clone(),
+                commit: r.tree.commit.clone(),
                 settings: conf.settings(&r.name),
             })
             .collect(),
+        nix: None,
     };
     let mut contents = SnapshotContents::new(manifest).map_err(told)?;
     bundle.add_to(&mut contents, &profile).map_err(told)?;
@@ -102,6 +105,18 @@ pub fn make(sources: &Sources, progress: impl Fn(u64, u64)) -> Result<Made, Fail
         repository.add_to(&mut contents).map_err(told)?;
     }
 
+    let described: Vec<String> = repositories.iter().map(Repository::describe).collect();
+    let source = format!("{}; {}", sources.bundle.display(), described.join("; "));
+    pack(&contents, source, bundle.notes, progress)
+}
+
+/// Writes a snapshot to a temporary file.
+fn pack(
+    contents: &SnapshotContents,
+    source: String,
+    notes: Vec<String>,
+    progress: impl Fn(u64, u64),
+) -> Result<Made, Failure> {
     let archive = tempfile::Builder::new()
         .prefix("swarm-snapshot-")
         .tempfile()
@@ -117,18 +132,8 @@ pub fn make(sources: &Sources, progress: impl Fn(u64, u64)) -> Result<Made, Fail
         .map_err(told)?;
     out.flush().map_err(|e| Failure::Failed(format!("the snapshot cannot be written: {e}")))?;
     drop(out);
-
-    let described: Vec<String> = repositories.iter().map(Repository::describe).collect();
-    Ok(Made {
-        digest,
-        archive,
-        entries: contents.len(),
-        source: format!("{}; {}", sources.bundle.display(), described.join("; "))
-            .chars()
-            .take(LONGEST_SOURCE)
-            .collect(),
-        notes: bundle.notes,
-    })
+    let source = source.chars().take(LONGEST_SOURCE).collect();
+    Ok(Made { digest, archive, entries: contents.len(), source, notes })
 }
 
 fn told(error: SnapshotError) -> Failure {
@@ -150,7 +155,7 @@ fn read_repositories(sources: &Sources, conf: &ReposConf) -> Result<Vec<Reposito
     places.iter().map(|path| Repository::read(path, sources.allow_dirty)).collect()
 }
 
-/// What a person should know of the repositories.
+/// Notes for the user about the repositories.
 fn notes(repositories: &[Repository], conf: &ReposConf) -> Result<Vec<String>, Failure> {
     let has = |name: &str| repositories.iter().any(|repository| repository.name == name);
     let mut notes = Vec::new();
@@ -182,7 +187,7 @@ fn notes(repositories: &[Repository], conf: &ReposConf) -> Result<Vec<String>, F
     Ok(notes)
 }
 
-/// The repository that Portage takes for the main one.
+/// The repository that Portage uses as the main one.
 fn main_repository<'a>(
     bundle: &Bundle,
     conf: &ReposConf,
@@ -202,7 +207,7 @@ fn main_repository<'a>(
     if let Some(main) = said.or_else(|| find("gentoo")) {
         return Ok(main);
     }
-    // The one that builds on no other.
+    // The only repository without masters.
     let mut alone = repositories.iter().filter(|r| repositories.len() == 1 || r.layout("masters").is_empty());
     match (alone.next(), alone.next()) {
         (Some(only), None) => Ok(only),

@@ -1,7 +1,7 @@
-//! Whether the compiler flags of a bundle are right for all drones that may build it.
+//! Checks whether a bundle's compiler flags suit all drones that may build it.
 //!
-//! `native` is another processor on every drone, so it is never right. What names a
-//! processor is compared with what the drones have said of theirs.
+//! `native` means a different processor on every drone, so it is always rejected. Flags that name a
+//! processor are compared with the processors that the drones have reported.
 
 use super::settings::{Settings, Word};
 use crate::failure::Failure;
@@ -11,14 +11,14 @@ use swarm_common::wire::cpu::Cpu;
 /// A drone that may build the profile.
 #[derive(Debug, Clone)]
 pub struct Builder {
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// Its processor, if it has said so.
+    /// Its processor, if reported.
     pub cpu: Option<Cpu>,
 }
 
-/// Names that GCC and Clang have for processors, with their x86-64 level, vendor, family and
-/// models. No model: the name is known only to be compared.
+/// Processor names of GCC and Clang, with x86-64 level, vendor, family and models. If there is no
+/// model, the name is used only for comparison.
 const NAMED: [(&str, u8, &str, u32, &[u32]); 24] = [
     ("nehalem", 2, "GenuineIntel", 6, &[26, 30, 31, 46]),
     ("westmere", 2, "GenuineIntel", 6, &[37, 44, 47]),
@@ -46,10 +46,10 @@ const NAMED: [(&str, u8, &str, u32, &[u32]); 24] = [
     ("znver4", 4, "AuthenticAMD", 25, &[16, 17, 24, 97, 116, 117, 120, 124, 160]),
 ];
 
-/// Checks the settings; gives notes for people.
+/// Checks the settings. Returns notes for the user.
 ///
 /// # Errors
-/// A flag does not fit all drones; every one is told with its place.
+/// Flags that do not suit all drones, each with its place.
 pub(super) fn check(settings: &Settings, drones: &[Builder]) -> Result<Vec<String>, Failure> {
     let mut wrong = Vec::new();
     for word in settings.words.iter().filter(|word| is_flags(&word.of)).chain(&settings.scripts) {
@@ -108,7 +108,7 @@ pub(super) fn check(settings: &Settings, drones: &[Builder]) -> Result<Vec<Strin
     })
 }
 
-/// The variable and where it stands.
+/// The variable and its place.
 fn at(word: &Word) -> String {
     match word.of.as_str() {
         "" => word.place.to_string(),
@@ -116,7 +116,7 @@ fn at(word: &Word) -> String {
     }
 }
 
-/// Variables that reach compilers. COMMON_FLAGS only does where another one refers to it.
+/// Whether a variable reaches compilers. COMMON_FLAGS does so only through references.
 fn is_flags(variable: &str) -> bool {
     variable != "COMMON_FLAGS" && (variable.ends_with("FLAGS") || variable.contains("FLAGS_"))
 }
@@ -127,7 +127,7 @@ fn native(word: &str) -> Option<&'static str> {
         .find(|flag| word.contains(flag))
 }
 
-/// The processor that a flag names, if it is one whose level is known.
+/// The processor that a flag names, if its level is known.
 fn named(word: &str) -> Option<(&str, u8)> {
     let name = ["-march=", "target-cpu="].iter().find_map(|flag| word.split_once(flag))?.1;
     let level = match name.strip_prefix("x86-64-v").and_then(|level| level.parse().ok()) {
@@ -137,7 +137,7 @@ fn named(word: &str) -> Option<(&str, u8)> {
     Some((word, level))
 }
 
-/// What to write in place of a flag.
+/// The replacement to suggest for a flag.
 fn instead(flag: &str, drones: &[Builder]) -> String {
     let cpus: Option<Vec<&Cpu>> = drones.iter().map(|drone| drone.cpu.as_ref()).collect();
     let cpus = cpus.filter(|cpus| !cpus.is_empty());
@@ -152,7 +152,7 @@ fn instead(flag: &str, drones: &[Builder]) -> String {
     let of = |known: &(&'static str, u8, &str, u32, &[u32])| {
         (known.2, known.3) == (first.vendor.as_str(), first.family) && known.4.contains(&first.model)
     };
-    // A virtual machine may have a processor's name and not all of its instructions.
+    // A virtual machine may report a processor but lack some of its instructions.
     let name =
         NAMED.iter().filter(|known| alike && known.1 <= level).find(|known| of(known)).map(|known| known.0);
     let name = match (name, level) {
@@ -171,13 +171,13 @@ fn instead(flag: &str, drones: &[Builder]) -> String {
     }
 }
 
-/// The drones whose processor is known and `lacks` something.
+/// Names of the drones whose processor is known and `lacks` something.
 fn names(drones: &[Builder], lacks: impl Fn(&Cpu) -> bool) -> String {
     let lacking = drones.iter().filter(|drone| drone.cpu.as_ref().is_some_and(&lacks));
     lacking.map(|drone| drone.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// Flags of processors that the bundle switches on.
+/// Processor flags that the bundle enables.
 fn cpu_flags(settings: &Settings) -> impl Iterator<Item = (&Word, String)> {
     let bare = |text: &str| {
         text.strip_prefix("cpu_flags_").and_then(|rest| Some(rest.split_once('_')?.1.to_owned()))

@@ -1,9 +1,9 @@
-//! The Portage profile of a bundle: a path below `profiles/` of one of the repositories, or
-//! a directory of the bundle's own that inherits from them.
+//! The Portage profile of a bundle: a path below `profiles/` of one of the repositories, or a
+//! directory in the bundle that inherits from them.
 //!
-//! Whatever a profile inherits from must be in the snapshot, on every drone at another
-//! place. So all parents are looked up here, and where a profile of the bundle's own names
-//! them by a path of this machine, the snapshot names them by repository.
+//! All profiles that it inherits from must be in the snapshot, whose location differs from drone to
+//! drone. So all parents are resolved here, and where a profile in the bundle names them by a path
+//! on this machine, the snapshot names them by repository.
 
 use super::{Sources, bundle::Bundle, repos_conf::ReposConf, repository::Repository};
 use crate::failure::Failure;
@@ -13,10 +13,10 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-/// `parent` files by their paths, with their texts.
+/// `parent` files: paths and texts.
 type Parents = Vec<(String, String)>;
 
-/// The chosen profile.
+/// The selected profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Profile {
     /// A path below `profiles/` of a repository.
@@ -25,7 +25,7 @@ pub(super) enum Profile {
     Own { parents: Parents },
 }
 
-/// What profiles are looked up in.
+/// The repositories in which profiles are looked up.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Repositories<'a> {
     pub(super) all: &'a [Repository],
@@ -34,7 +34,7 @@ pub(super) struct Repositories<'a> {
 }
 
 impl Profile {
-    /// Finds the profile that a bundle means.
+    /// Finds the profile selected by a bundle.
     pub(super) fn find(bundle: &Bundle, sources: &Sources, repos: Repositories<'_>) -> Result<Self, Failure> {
         let link = sources.bundle.join("etc/portage/make.profile");
         let own = link.is_dir() && !link.is_symlink();
@@ -99,7 +99,7 @@ impl<'a> Repositories<'a> {
         self.all.iter().map(|repository| repository.name.as_str()).collect::<Vec<_>>().join(", ")
     }
 
-    /// The profile that `path` or `repository:path` names.
+    /// The profile named by `path` or `repository:path`.
     fn named(&self, said: &str) -> Result<Found<'a>, Failure> {
         if let Some((name, path)) = said.split_once(':') {
             let repository = self.find(name).ok_or_else(|| {
@@ -142,8 +142,8 @@ impl<'a> Repositories<'a> {
         )))
     }
 
-    /// The profile that a path of the bundle's machine means, as a file of its `make.profile`
-    /// or a link of that name has it.
+    /// The profile that a path on the bundle's machine refers to, given in a file or link
+    /// `make.profile`.
     fn at(&self, from: &Path, target: &Path) -> Option<Found<'a>> {
         let text = target.to_str()?;
         let (before, path) = text.split_once("/profiles/")?;
@@ -170,7 +170,7 @@ impl<'a> Repositories<'a> {
         }
     }
 
-    /// Every profile that one inherits from, itself included.
+    /// A profile and all profiles that it inherits from.
     fn inherited(&self, profile: &Found<'a>) -> Result<Vec<Found<'a>>, Failure> {
         let (mut all, mut next) = (Vec::new(), vec![profile.clone()]);
         let mut seen = BTreeSet::new();
@@ -214,11 +214,11 @@ impl<'a> Repositories<'a> {
         Ok(found)
     }
 
-    /// The `parent` files of a profile of the bundle's own as the snapshot has them, and all
-    /// that it inherits from.
+    /// The `parent` files of a profile in the bundle, as rewritten for the snapshot, and all
+    /// profiles that it inherits from.
     fn own(&self, dir: &Path) -> Result<(Parents, Vec<Found<'a>>), Failure> {
         let (mut texts, mut all) = (Vec::new(), Vec::new());
-        let files = super::repository::walk(dir, &[]).map_err(super::told)?;
+        let files = super::tree::walk(dir, &[]).map_err(super::told)?;
         for file in files.iter().filter(|file| *file == "parent" || file.ends_with("/parent")) {
             let mut text = String::new();
             for (at, parent) in parents(&dir.join(file))? {
@@ -245,7 +245,7 @@ impl<'a> Repositories<'a> {
     }
 }
 
-/// The lines of a `parent` file, each with its place. There need be none.
+/// The lines of a `parent` file, each with its place. Empty if there is no file.
 fn parents(file: &Path) -> Result<Vec<(String, String)>, Failure> {
     if !file.exists() {
         return Ok(vec![]);
@@ -256,7 +256,7 @@ fn parents(file: &Path) -> Result<Vec<(String, String)>, Failure> {
     Ok(lines.map(|(i, line)| (format!("{}:{}", file.display(), i + 1), line.to_owned())).collect())
 }
 
-/// A relative path without `.` and `..`, if it does not lead out.
+/// A relative path without `.` and `..`. `None` if it leads outside.
 fn normal(path: &Path) -> Option<String> {
     let mut parts = Vec::new();
     for part in path.components() {
@@ -272,7 +272,7 @@ fn normal(path: &Path) -> Option<String> {
     Some(parts.join("/"))
 }
 
-/// The part of a path after its leading `..` and `/`.
+/// A path reduced to its normal components, without `..` and `/`.
 fn strip(path: &Path) -> PathBuf {
     path.components().filter(|part| matches!(part, Component::Normal(_))).collect()
 }

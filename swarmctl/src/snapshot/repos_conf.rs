@@ -1,6 +1,6 @@
-//! The bundle's `repos.conf`: which repositories there are, and what Portage is told of
-//! them. Where they are and how they are synced is the machine's; what decides which
-//! ebuild is built goes into the snapshot.
+//! Reads the bundle's `repos.conf`: the repositories and their settings. Locations and sync
+//! settings are specific to a machine; the settings that determine which ebuild is built go into
+//! the snapshot.
 
 use super::{settings, shell::Place};
 use crate::failure::Failure;
@@ -12,14 +12,14 @@ use std::{
 };
 use swarm_common::format::snapshot::{REPOSITORY_SETTINGS, is_repository_setting};
 
-/// What `repos.conf` says.
+/// The contents of `repos.conf`.
 #[derive(Debug, Default)]
 pub(super) struct ReposConf {
     pub(super) main: Option<String>,
     pub(super) repositories: BTreeMap<String, Entry>,
 }
 
-/// What it says of one repository.
+/// The section of one repository.
 #[derive(Debug, Default)]
 pub(super) struct Entry {
     pub(super) location: Option<PathBuf>,
@@ -27,7 +27,7 @@ pub(super) struct Entry {
 }
 
 impl ReposConf {
-    /// Reads the file or the directory of files, if there is one.
+    /// Reads the file or directory of files, if it exists.
     pub(super) fn read(bundle: &Path) -> Result<Self, Failure> {
         let mut conf = Self::default();
         for file in settings::files(&bundle.join("etc/portage/repos.conf"))? {
@@ -44,7 +44,8 @@ impl ReposConf {
         for (line, text) in text.lines().enumerate().map(|(i, line)| (i + 1, line)) {
             let at = Place { file: Rc::clone(file), line };
             let trimmed = text.trim();
-            // An indented line goes on with the value before; none of ours has such.
+            // An indented line continues the previous value; none of the settings used here has
+            // one.
             if trimmed.is_empty() || trimmed.starts_with(['#', ';']) || text.starts_with([' ', '\t']) {
                 continue;
             }
@@ -82,12 +83,12 @@ impl ReposConf {
         self.repositories.entry(name.to_owned()).or_default()
     }
 
-    /// Where the repositories are, for who does not say so.
+    /// The locations of the repositories, used if the user names none.
     pub(super) fn locations(&self) -> Vec<PathBuf> {
         self.repositories.values().filter_map(|entry| entry.location.clone()).collect()
     }
 
-    /// What is said of one repository.
+    /// The settings of one repository.
     pub(super) fn settings(&self, name: &str) -> BTreeMap<String, String> {
         self.repositories.get(name).map(|entry| entry.settings.clone()).unwrap_or_default()
     }

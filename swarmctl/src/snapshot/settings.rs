@@ -1,9 +1,9 @@
-//! The settings of a bundle, read as Portage reads them, to find what is wrong with them
-//! for a swarm before anything is built.
+//! Reads the settings of a bundle as Portage does, to find those unsuitable for a swarm before
+//! anything is built.
 
 use super::{
-    repository::walk,
     shell::{Place, Reader, Variables},
+    tree::walk,
 };
 use crate::failure::Failure;
 use std::{
@@ -13,14 +13,14 @@ use std::{
 };
 use swarm_common::portage_settings::{is_drones_own, is_feature_without_effect};
 
-/// Files that a shell runs, or that cannot be read as settings, are searched for words up to
-/// this size.
+/// Largest file that is searched for words, in bytes, if a shell would run it or it cannot be
+/// parsed as settings.
 const LARGEST_SCRIPT: u64 = 1 << 20;
 
-/// A word of a setting, and where it was written.
+/// A word of a setting, with its place.
 #[derive(Debug, Clone)]
 pub(super) struct Word {
-    /// The variable, or the file if it is not in one.
+    /// The variable, or the file if it is not in a variable.
     pub(super) of: String,
     pub(super) text: String,
     pub(super) place: Place,
@@ -29,11 +29,11 @@ pub(super) struct Word {
 /// All settings of a bundle.
 #[derive(Debug, Default)]
 pub(super) struct Settings {
-    /// Every word of every variable, as it is in the end.
+    /// Every word of every variable's final value.
     pub(super) words: Vec<Word>,
-    /// `cpu_flags_*` USE flags that `package.use` switches on.
+    /// `cpu_flags_*` USE flags that `package.use` enables.
     pub(super) cpu_flags: Vec<Word>,
-    /// Lines of scripts, which are not understood.
+    /// Lines of scripts, which are not parsed.
     pub(super) scripts: Vec<Word>,
     assigned: BTreeSet<String>,
 }
@@ -65,7 +65,8 @@ impl Settings {
             }
         }
         for file in of_packages.iter().filter(|file| file.is_file()) {
-            // References are to make.conf's; only what this file assigns is its own.
+            // References resolve to variables of make.conf; only what this file assigns counts as
+            // its own.
             let mut own = variables.clone();
             reader.read(file, &mut own).map_err(Failure::Failed)?;
             let name = reader.name(file);
@@ -92,7 +93,7 @@ impl Settings {
         }
     }
 
-    /// Flags of processors in a file of `package.use`, in either notation.
+    /// Reads processor flags from a file of `package.use`, in either notation.
     fn read_use(&mut self, reader: &Reader<'_>, file: &Path) {
         for word in words_of(reader, file).fold(Vec::<Vec<Word>>::new(), by_line) {
             let mut expand = String::new();
@@ -109,7 +110,7 @@ impl Settings {
         }
     }
 
-    /// What of the bundle has no effect on drones, if anything, for people.
+    /// The settings that have no effect on drones, as a note for the user.
     pub(super) fn without_effect(&self) -> Option<String> {
         let mut names: Vec<String> =
             self.assigned.iter().filter(|name| is_drones_own(name)).cloned().collect();
@@ -137,7 +138,8 @@ fn by_line(mut lines: Vec<Vec<Word>>, word: Word) -> Vec<Vec<Word>> {
     lines
 }
 
-/// The files that stand for one name: itself, or all below a directory, as Portage sorts them.
+/// The files behind a name: the file itself, or all files below a directory, sorted as Portage
+/// does.
 pub(super) fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     if !path.is_dir() {
         return Ok(if path.is_file() { vec![path.to_owned()] } else { vec![] });
@@ -148,8 +150,8 @@ pub(super) fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(names.into_iter().map(|name| path.join(name)).collect())
 }
 
-/// Lines that are no comments, numbered from 1. What cannot be read as text is told when it
-/// is packed, or not at all where it does no harm.
+/// The lines that are not comments, numbered from 1. A file that cannot be read as text is reported
+/// when it is packed, or not at all if it does no harm.
 fn lines(file: &Path) -> Vec<(usize, String)> {
     let small = fs::metadata(file).is_ok_and(|meta| meta.len() <= LARGEST_SCRIPT);
     let text = if small { fs::read(file).unwrap_or_default() } else { Vec::new() };

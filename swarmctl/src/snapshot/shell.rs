@@ -1,8 +1,8 @@
-//! The language of `make.conf`, as Portage reads it: assignments, quotes, references to
-//! variables, line continuations, and `source`. It is no shell; nothing is run.
+//! Parses the language of `make.conf` as Portage does: assignments, quotes, references to
+//! variables, line continuations, and `source`. It is not a shell; nothing is run.
 //!
-//! Each character of a value knows where it was written, so that whoever finds something
-//! in a value can say the file and line, also through references and sourced files.
+//! Each character of a value records where it was written, so that messages can name the file and
+//! line, also through references and sourced files.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +12,7 @@ use std::{
     rc::Rc,
 };
 
-/// No value is longer once its references are replaced.
+/// The longest value after its references are replaced.
 const LONGEST_VALUE: usize = 1 << 20;
 const DEEPEST_SOURCE: usize = 20;
 
@@ -29,11 +29,11 @@ impl fmt::Display for Place {
     }
 }
 
-/// A value, each character with its place.
+/// A value, with the place of each character.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Value {
     chars: Vec<(char, Place)>,
-    /// Where it was assigned; none for one that never was.
+    /// Where it was assigned; none if it never was.
     pub(super) at: Option<Place>,
 }
 
@@ -57,7 +57,7 @@ impl Value {
     }
 }
 
-/// What was assigned last to each name.
+/// The last value assigned to each name.
 pub(super) type Variables = BTreeMap<String, Value>;
 
 /// Reads files below a bundle's `root`.
@@ -67,12 +67,12 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Reads a file into `variables`. The error says the file, the line and what is wrong.
+    /// Reads a file into `variables`. The error names the file, the line and the problem.
     pub(super) fn read(&self, path: &Path, variables: &mut Variables) -> Result<(), String> {
         self.read_at(path, variables, 0)
     }
 
-    /// What people call a file of the bundle.
+    /// The path of a file relative to the bundle, for messages.
     pub(super) fn name(&self, path: &Path) -> Rc<str> {
         path.strip_prefix(self.root).unwrap_or(path).display().to_string().into()
     }
@@ -115,7 +115,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The bundle's own copy of what a file sources.
+    /// The bundle's own copy of a sourced file.
     fn sourced(&self, from: &Path, target: &str) -> Option<PathBuf> {
         let path = match target.strip_prefix('/') {
             Some(below) => self.root.join(below),
@@ -143,7 +143,7 @@ impl<I: Iterator<Item = char>> Lexer<'_, I> {
         Some(c)
     }
 
-    /// Passes space, comments and line ends; gives where the next word is.
+    /// Skips space, comments and line ends. Returns the place of the next word.
     fn skip_to_word(&mut self) -> Option<Place> {
         loop {
             match *self.chars.peek()? {
@@ -169,7 +169,7 @@ impl<I: Iterator<Item = char>> Lexer<'_, I> {
         name
     }
 
-    /// A value up to the first space outside of quotes.
+    /// Reads a value up to the first space outside of quotes.
     fn value(&mut self) -> Result<Value, String> {
         let (begun, mut value) = (self.here(), Value::default());
         let mut quote = None;

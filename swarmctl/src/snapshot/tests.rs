@@ -1,4 +1,4 @@
-//! Snapshots from bundles and repositories as people have them.
+//! Snapshots from realistic bundles and repositories.
 
 mod repositories;
 mod settings;

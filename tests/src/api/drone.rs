@@ -32,12 +32,16 @@ impl FakeDrone {
     /// # Errors
     /// It is refused.
     pub async fn enrol(nobody: &Client, token: &str, called: &str) -> Result<Self> {
-        let request = EnrolRequest {
-            token: token.to_owned(),
-            name: name(called),
-            facts: facts(),
-            credential_hash: None,
-        };
+        Self::enrol_with(nobody, token, called, facts()).await
+    }
+
+    /// Enrols a machine with other facts.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub async fn enrol_with(nobody: &Client, token: &str, called: &str, facts: DroneFacts) -> Result<Self> {
+        let request =
+            EnrolRequest { token: token.to_owned(), name: name(called), facts, credential_hash: None };
         let EnrolReply { drone, credential } = nobody.enrol(&request).await?;
         let credential = credential.context("no credential came")?;
         let client = nobody.with_credential(Secret::new(&credential));
@@ -56,10 +60,18 @@ impl FakeDrone {
     /// Asks for work and gets some.
     ///
     /// # Errors
-    /// There is none within five seconds.
+    /// There is none within a minute.
     pub async fn work(&self) -> Result<Assignment> {
+        self.work_within(60_000).await
+    }
+
+    /// Asks for work and gets some.
+    ///
+    /// # Errors
+    /// There is none within so many milliseconds.
+    pub async fn work_within(&self, wait_ms: u64) -> Result<Assignment> {
         let key = format!("{:p}-{}", self, swarm_common::client::IdempotencyKey::random()?);
-        let reply = self.ask(&key[..key.len().min(64)], 5_000).await?;
+        let reply = self.ask(&key[..key.len().min(64)], wait_ms).await?;
         reply.assignment.with_context(|| format!("no work: {:?}", reply.reason))
     }
 
@@ -101,7 +113,7 @@ impl FakeDrone {
     /// They are refused.
     pub async fn upload_bytes(&self, attempt: AttemptId, target: &Target, bytes: Vec<u8>) -> Result<Digest> {
         let digest = Digest::of(&bytes);
-        let request = UploadRequest { digest, size: bytes.len() as u64, cpv: target.cpv.clone() };
+        let request = UploadRequest { digest, size: bytes.len() as u64, target: target.id().to_owned() };
         let status = self.client.begin_upload(attempt, &request).await?;
         if !status.verified {
             let rest = Bytes::from(bytes).slice(usize::try_from(status.offset)?..);

@@ -3,7 +3,7 @@
 
 #[path = "../../../common/tests/forge/mod.rs"]
 #[allow(missing_docs, dead_code, reason = "the forge of the format's own tests, which use all of it")]
-mod forge;
+pub(crate) mod forge;
 
 use forge::{Forge, end, raw};
 use swarm_common::wire::drone::Target;
@@ -12,21 +12,21 @@ use swarm_common::wire::drone::Target;
 #[must_use]
 pub fn identity(target: &Target) -> [(&'static str, String); 8] {
     [
-        ("CATEGORY", target.cpv.category().to_owned()),
-        ("PF", target.cpv.pf().to_owned()),
-        ("BUILD_ID", target.build_id.to_string()),
-        ("CHOST", target.chost.clone()),
-        ("repository", target.repository.clone()),
-        ("SLOT", format!("{}/{}", target.slot, target.subslot)),
-        ("USE", target.use_flags.join(" ")),
-        ("IUSE", target.iuse.join(" ")),
+        ("CATEGORY", target.portage().unwrap().cpv.category().to_owned()),
+        ("PF", target.portage().unwrap().cpv.pf().to_owned()),
+        ("BUILD_ID", target.portage().unwrap().build_id.to_string()),
+        ("CHOST", target.portage().unwrap().chost.clone()),
+        ("repository", target.portage().unwrap().repository.clone()),
+        ("SLOT", format!("{}/{}", target.portage().unwrap().slot, target.portage().unwrap().subslot)),
+        ("USE", target.portage().unwrap().use_flags.join(" ")),
+        ("IUSE", target.portage().unwrap().iuse.join(" ")),
     ]
 }
 
 /// A sound package that is what the target asks for, with a file of its own.
 #[must_use]
 pub fn package_for(target: &Target) -> Vec<u8> {
-    package_with(target, &[&format!("usr/share/{}", target.cpv.pn())], &[])
+    package_with(target, &[&format!("usr/share/{}", target.portage().unwrap().cpv.pn())], &[])
 }
 
 /// The same with these files, and with more metadata.
@@ -42,6 +42,7 @@ pub fn package_with(target: &Target, files: &[&str], more: &[(&'static str, &str
     let image: Vec<u8> = files.iter().flat_map(file).collect();
     let mut forge = Forge::with(&end(entries.concat()), &end(image));
     // A few bytes for each package of a test that ends soon.
-    forge.directory = format!("{}-{}", target.cpv.pf(), target.build_id).leak();
+    forge.directory =
+        format!("{}-{}", target.portage().unwrap().cpv.pf(), target.portage().unwrap().build_id).leak();
     forge.build()
 }

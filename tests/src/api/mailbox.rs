@@ -13,7 +13,7 @@ use tokio::{
 };
 
 /// Nothing that is waited for here takes longer.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A mail as it came.
 #[derive(Debug, Clone, Default)]

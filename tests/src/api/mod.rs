@@ -12,6 +12,7 @@ mod line;
 mod mailbox;
 mod network;
 pub mod nginx;
+pub mod nix;
 mod openapi;
 mod parts;
 mod raw;
@@ -20,6 +21,7 @@ mod wait;
 
 pub use clock::TestClock;
 pub use drone::{FakeDrone, nothing_free};
+pub(crate) use forged::forge;
 pub use forged::{identity, package_for, package_with};
 pub use line::Line;
 pub use mailbox::{Mail, Mailbox};
@@ -40,7 +42,10 @@ use swarm_common::{
     fingerprint::Pins,
     id::RunId,
     state::RunClass,
-    wire::admin::{BuilderKind, EnrolTokenRequest, ProfileRequest, StartRunRequest},
+    wire::{
+        admin::{BuilderKind, EnrolTokenRequest, ProfileRequest, StartRunRequest},
+        drone::DroneFacts,
+    },
 };
 use swarm_orchestrator::{
     app::App,
@@ -198,9 +203,17 @@ impl Swarm {
     /// # Errors
     /// Something on the way is refused.
     pub async fn enrol(&self, name: &str, approved: bool) -> Result<FakeDrone> {
+        self.enrol_with(name, approved, facts()).await
+    }
+
+    /// A drone that is enrolled, on another machine.
+    ///
+    /// # Errors
+    /// Something on the way is refused.
+    pub async fn enrol_with(&self, name: &str, approved: bool, facts: DroneFacts) -> Result<FakeDrone> {
         let request = EnrolTokenRequest { valid_ms: 60_000, approved };
         let token = self.admin.make_enrol_token(&request, &IdempotencyKey::random()?).await?.token;
-        FakeDrone::enrol(&self.nobody()?, &token, name).await
+        FakeDrone::enrol_with(&self.nobody()?, &token, name, facts).await
     }
 
     /// A profile that is pinned to a small snapshot. Gives the snapshot's digest.

@@ -1,6 +1,5 @@
 //! The real nginx in front of a swarm.
 
-use super::Swarm;
 use crate::{
     e2e::{process::Process, wait},
     tidy::top,
@@ -17,7 +16,7 @@ use std::{
 use tempfile::TempDir;
 
 /// A start or an end takes no longer, on a machine that does much else.
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(60);
 
 /// nginx, running or not.
 pub struct Nginx {
@@ -43,19 +42,23 @@ impl Nginx {
         Ok(nginx)
     }
 
-    /// Starts it as the handbook says for a swarm, whose certificate it shows.
+    /// Starts it as the handbook says, in front of an orchestrator that listens on `plain` and whose
+    /// certificate, in `state`, it shows.
     ///
     /// # Errors
     /// As [`Nginx::start`]; the handbook may not have what is replaced.
-    pub fn of_the_handbook(swarm: &Swarm, change: impl FnOnce(String) -> Result<String>) -> Result<Self> {
+    pub fn of_the_handbook(
+        state: &Path,
+        plain: SocketAddr,
+        change: impl FnOnce(String) -> Result<String>,
+    ) -> Result<Self> {
         Self::start(|address| {
-            let state = swarm.state_dir();
             let mut text = snippet("server {")?;
             for (from, to) in [
                 ("listen 443 ssl;", format!("listen {address} ssl;")),
                 ("/etc/ssl/swarm.crt", state.join("tls.crt").display().to_string()),
                 ("/etc/ssl/swarm.key", state.join("tls.key").display().to_string()),
-                ("127.0.0.1:8100", swarm.address.to_string()),
+                ("127.0.0.1:8100", plain.to_string()),
             ] {
                 text = replaced(&text, from, &to)?;
             }

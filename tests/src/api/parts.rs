@@ -12,7 +12,7 @@ use swarm_common::{
     name::Name,
     wire::{
         drone::{DroneFacts, Target},
-        plan::{PlanEdge, PlanPackage, PlanReport},
+        plan::{PlanEdge, PlanReport, PortagePackage},
     },
 };
 
@@ -48,12 +48,16 @@ pub fn fixture(file: &str) -> PathBuf {
 /// The file that a target asks for.
 #[must_use]
 pub fn package_file(target: &Target) -> PathBuf {
-    fixture(&format!("{}-{}.gpkg.tar", target.cpv.pf(), target.build_id))
+    fixture(&format!(
+        "{}-{}.gpkg.tar",
+        target.portage().unwrap().cpv.pf(),
+        target.portage().unwrap().build_id
+    ))
 }
 
 /// A package of a plan, as the file `pebble-1.2-1.gpkg.tar` is.
 #[must_use]
-pub fn pebble() -> PlanPackage {
+pub fn pebble() -> PortagePackage {
     pebble_at("1.2", "12")
 }
 
@@ -62,8 +66,8 @@ pub fn pebble() -> PlanPackage {
 /// # Panics
 /// It is no version.
 #[must_use]
-pub fn pebble_at(version: &str, subslot: &str) -> PlanPackage {
-    PlanPackage {
+pub fn pebble_at(version: &str, subslot: &str) -> PortagePackage {
+    PortagePackage {
         cpv: format!("dev-libs/pebble-{version}").parse().unwrap(),
         slot: "0".to_owned(),
         subslot: subslot.to_owned(),
@@ -81,7 +85,7 @@ pub fn pebble_at(version: &str, subslot: &str) -> PlanPackage {
 
 /// A plan of packages; each needs the one before it to be built.
 #[must_use]
-pub fn plan_of(packages: &[PlanPackage]) -> PlanReport {
+pub fn plan_of(packages: &[PortagePackage]) -> PlanReport {
     let edge = |to: u32| PlanEdge {
         from: to + 1,
         to,
@@ -91,7 +95,7 @@ pub fn plan_of(packages: &[PlanPackage]) -> PlanReport {
         satisfied: false,
     };
     PlanReport {
-        packages: packages.to_vec(),
+        packages: packages.iter().cloned().map(Into::into).collect(),
         edges: (1..packages.len() as u32).map(|from| edge(from - 1)).collect(),
         cycles: Vec::new(),
         problems: Vec::new(),
@@ -99,6 +103,7 @@ pub fn plan_of(packages: &[PlanPackage]) -> PlanReport {
         settings: Default::default(),
         built_with: None,
         base_provides: Default::default(),
+        roots: Vec::new(),
     }
 }
 
@@ -125,6 +130,7 @@ pub fn snapshot(path: &Path) -> Result<(Digest, PathBuf)> {
             commit: None,
             settings: BTreeMap::new(),
         }],
+        nix: None,
     })?;
     contents.add_bytes("repos/fixture/profiles/default/parent", b"..\n".to_vec())?;
     contents.add_bytes("world", b"dev-libs/pebble\n".to_vec())?;

@@ -1,8 +1,8 @@
 //! Connections without a credential that do nothing, or everything slowly: a crowd that comes
 //! back when it is thrown out, and what a drone feels of it.
 
-use crate::api::{FakeDrone, Swarm};
-use anyhow::{Context, Result};
+use crate::api::FakeDrone;
+use anyhow::{Context as _, Result};
 use std::{
     net::SocketAddr,
     sync::{
@@ -45,7 +45,6 @@ const SHAPES: [&str; 4] = [
 pub struct Crowd {
     tasks: JoinSet<()>,
     opened: Arc<AtomicU64>,
-    open: Arc<AtomicU64>,
 }
 
 impl Crowd {
@@ -55,13 +54,13 @@ impl Crowd {
     /// # Errors
     /// They cannot connect.
     pub async fn gather(address: SocketAddr, count: usize) -> Result<Self> {
-        let mut crowd = Self { tasks: JoinSet::new(), opened: Arc::default(), open: Arc::default() };
+        let mut crowd = Self { tasks: JoinSet::new(), opened: Arc::default() };
         let abreast = Arc::new(Semaphore::new(ABREAST));
         let (tell, mut told) = tokio::sync::mpsc::channel::<()>(1);
         for (shape, n) in SHAPES.into_iter().cycle().zip(0..count) {
             let [least, most] = PAUSES;
             let pause = Duration::from_millis(least + (most - least) * n as u64 / count as u64);
-            let (opened, open) = (crowd.opened.clone(), crowd.open.clone());
+            let opened = crowd.opened.clone();
             let (abreast, mut first) = (abreast.clone(), Some(tell.clone()));
             crowd.tasks.spawn(async move {
                 loop {
@@ -71,11 +70,9 @@ impl Crowd {
                     };
                     if let Ok(stream) = connected {
                         opened.fetch_add(1, Ordering::Relaxed);
-                        open.fetch_add(1, Ordering::Relaxed);
                         drop(first.take());
                         // It ends when it is thrown out.
                         let _thrown_out = annoy(stream, shape).await;
-                        open.fetch_sub(1, Ordering::Relaxed);
                     }
                     sleep(pause).await;
                 }
@@ -92,12 +89,6 @@ impl Crowd {
     #[must_use]
     pub fn opened(&self) -> u64 {
         self.opened.load(Ordering::Relaxed)
-    }
-
-    /// How many are in now.
-    #[must_use]
-    pub fn open(&self) -> u64 {
-        self.open.load(Ordering::Relaxed)
     }
 
     /// Goes away.
@@ -127,6 +118,23 @@ async fn annoy(mut stream: TcpStream, shape: &str) -> std::io::Result<()> {
 pub struct Latencies(Vec<Duration>);
 
 impl Latencies {
+    /// Adds one.
+    pub fn push(&mut self, took: Duration) {
+        self.0.push(took);
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The one that so many of a hundred do not exceed.
     #[must_use]
     pub fn percentile(&self, percent: usize) -> Duration {
@@ -137,21 +145,18 @@ impl Latencies {
     }
 }
 
-/// Heartbeats of a drone, half of them over a connection of their own, as after a restart or a
-/// pause of the network.
+/// How long one heartbeat takes; every other one comes over a connection of its own, as after a
+/// restart or a pause of the network.
 ///
 /// # Errors
-/// One is not answered.
-pub async fn heartbeats(swarm: &Swarm, drone: &FakeDrone, count: usize) -> Result<Latencies> {
-    let mut took = Latencies::default();
-    for n in 0..count {
-        let fresh = Client::new(&[swarm.admin.address().clone()], Some(Secret::new(&drone.credential)))?;
-        let client = if n % 2 == 0 { drone.client.clone() } else { fresh };
-        let one = FakeDrone { client, id: drone.id, credential: String::new() };
-        let began = Instant::now();
-        one.heartbeat(vec![]).await.with_context(|| format!("heartbeat {n}"))?;
-        took.0.push(began.elapsed());
-        sleep(Duration::from_millis(20)).await;
-    }
-    Ok(took)
+/// It is not answered.
+pub async fn beat(drone: &FakeDrone, n: usize) -> Result<Duration> {
+    let client = match n % 2 {
+        0 => drone.client.clone(),
+        _ => Client::new(&[drone.client.address().clone()], Some(Secret::new(&drone.credential)))?,
+    };
+    let one = FakeDrone { client, id: drone.id, credential: String::new() };
+    let began = Instant::now();
+    one.heartbeat(vec![]).await?;
+    Ok(began.elapsed())
 }

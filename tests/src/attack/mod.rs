@@ -1,3 +1,163 @@
-//! Hostile clients: what they do is bounded, and on this machine only.
+//! The hostile set: what a drone, an admin, a stranger or a disk that means harm can send or do to
+//! a real orchestrator, at random and bounded in time, on this machine only.
+//!
+//! Of everything it is known before whether it is to be taken or refused, or somebody else is asked
+//! (the real Portage about packages, the original about what was changed). Meanwhile a well-behaved
+//! drone says that it lives, and how long the answers take is measured.
 
+mod archives;
 pub mod connections;
+mod damage;
+mod packages;
+mod plans;
+mod prey;
+mod pulse;
+mod reports;
+mod strangers;
+mod tally;
+mod uploads;
+
+pub use packages::Dice;
+pub use tally::Tally;
+
+use anyhow::{Context as _, Result};
+use connections::Crowd;
+use prey::Prey;
+use pulse::Pulse;
+use serde::Serialize;
+use std::time::{Duration, Instant};
+
+/// What the orchestrator may take of memory at most, in MB.
+pub const MEMORY_MB: f64 = 150.0;
+
+/// What to do, and for how long.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How long all of it may take; what has begun is brought to its end.
+    pub length: Duration,
+    /// What decides everything.
+    pub seed: u64,
+    /// Only these kinds, with all of the time; all of them if none is named.
+    pub only: Vec<String>,
+    /// Connections of the crowd.
+    pub crowd: usize,
+    /// Large plans are so many times smaller than the largest that are taken.
+    pub scale: u32,
+    /// What 99 of 100 heartbeats may take at most.
+    pub p99: Duration,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The seed, which repeats it.
+    pub seed: u64,
+    /// Each kind of attack.
+    pub kinds: Vec<Tally>,
+    /// What must not be.
+    pub breaches: Vec<String>,
+}
+
+impl Report {
+    /// A line for each kind of attack, one for all, and one for each thing that must not be.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = tally::table(&self.kinds);
+        for breach in &self.breaches {
+            text.push_str(&format!("WRONG: {breach}\n"));
+        }
+        text
+    }
+}
+
+/// How much of the time each kind of attack gets, beside the others.
+pub const SHARES: [(&str, u32); 5] =
+    [("reports", 6), ("uploads", 6), ("archives", 2), ("connections", 3), ("damage", 3)];
+
+/// Attacks a fresh orchestrator.
+///
+/// # Errors
+/// It cannot be started, or what is to be done cannot.
+pub fn run(options: &Options) -> Result<Report> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build()?;
+    let mut kinds = Vec::new();
+    runtime.block_on(async {
+        let mut prey = Prey::start().await?;
+        let pulse = Pulse::start(prey.honest.clone());
+        let wanted = |kind: &str| options.only.is_empty() || options.only.iter().any(|only| only == kind);
+        let shares: u32 = SHARES.iter().filter(|(kind, _)| wanted(kind)).map(|(_, share)| share).sum();
+        for (number, (kind, share)) in (1..).zip(SHARES).filter(|(_, (kind, _))| wanted(kind)) {
+            let mut tally = Tally::new(kind);
+            let dice = &mut Dice::new(options.seed.wrapping_mul(31).wrapping_add(number));
+            let until = Instant::now() + options.length * share / shares;
+            pulse.taken();
+            prey.forget_peak()?;
+            match kind {
+                "reports" => reports::attack(&mut prey, dice, until, options.scale, &mut tally).await,
+                "uploads" => uploads::attack(&prey, dice, until, options.scale, &mut tally).await,
+                "archives" => archives::attack(&prey, dice, until, &mut tally).await,
+                "connections" => crowded(&prey, dice, until, options.crowd, &mut tally).await,
+                // Another one, which is stopped and started.
+                _ => damage::attack(dice, until, &mut tally).await,
+            }
+            .with_context(|| format!("{kind}, after {} inputs", tally.inputs))?;
+            let (beats, unanswered) = pulse.taken();
+            tally.heartbeat_p99_ms = beats.percentile(99).as_secs_f64() * 1000.0;
+            tally.heartbeats = beats.len() as u64;
+            unanswered
+                .into_iter()
+                .for_each(|why| tally.wrong(format!("a heartbeat of the other drone: {why}")));
+            let lives = prey.look(&mut tally);
+            kinds.push(tally);
+            if !lives {
+                return Ok(());
+            }
+        }
+        pulse.stop().await;
+        prey.stop()
+    })?;
+    let breaches = breaches(&kinds, options);
+    Ok(Report { seed: options.seed, kinds, breaches })
+}
+
+/// A crowd of connections, and strangers between them who ask for what they may not have.
+async fn crowded(
+    prey: &Prey,
+    dice: &mut Dice,
+    until: Instant,
+    crowd: usize,
+    tally: &mut Tally,
+) -> Result<()> {
+    let crowd = Crowd::gather(prey.address(), crowd).await?;
+    strangers::attack(prey, dice, until, tally).await?;
+    tally.inputs += crowd.opened();
+    tally.refused += crowd.opened();
+    crowd.leave().await;
+    Ok(())
+}
+
+fn breaches(kinds: &[Tally], options: &Options) -> Vec<String> {
+    let mut breaches = Vec::new();
+    for tally in kinds {
+        let kind = tally.kind;
+        breaches.extend(tally.examples.iter().map(|example| format!("{kind}: {example}")));
+        if tally.wrong > tally.examples.len() as u64 {
+            breaches.push(format!("{kind}: {} wrong verdicts in all", tally.wrong));
+        }
+        if tally.crashes > 0 {
+            breaches.push(format!("{kind}: {} crashes", tally.crashes));
+        }
+        if tally.peak_mb > MEMORY_MB {
+            breaches
+                .push(format!("{kind}: {:.0} MB of memory; at most {MEMORY_MB} are allowed", tally.peak_mb));
+        }
+        if tally.heartbeat_p99_ms > options.p99.as_secs_f64() * 1000.0 {
+            let p99 = tally.heartbeat_p99_ms;
+            breaches.push(format!(
+                "{kind}: 99 of 100 heartbeats take {p99:.0} ms; {:?} are allowed",
+                options.p99
+            ));
+        }
+    }
+    breaches
+}

@@ -14,7 +14,10 @@ use anyhow::{Result, ensure};
 use std::{fs, time::Instant};
 
 /// Packages of the forest and of the wide world: the first of BLFS and of T2 in an order of building.
-const FOREST: usize = 120;
+const FEW: usize = 120;
+
+/// The same of the whole graphs: all of BLFS, and as many of T2 as a desktop's world has.
+const WHOLE: [usize; 2] = [usize::MAX, 320];
 
 /// What Portage does around each build of a drone, and so has to do for the peer.
 const SANDBOXES: &str = "network-sandbox ipc-sandbox pid-sandbox mount-sandbox";
@@ -25,19 +28,25 @@ const SANDBOXES: &str = "network-sandbox ipc-sandbox pid-sandbox mount-sandbox";
 /// Something does not start, or a night does not end well.
 pub fn run(settings: &Settings) -> Result<Section> {
     let mut rows = Vec::new();
-    let forest = || Shape::of("blfs-733", FOREST);
+    let [forest, wide] = if settings.whole { WHOLE } else { [FEW; 2] };
+    let forest = || Shape::of("blfs-733", forest);
     for (shape, slots, jobs, goal) in [
         (Shape::ladder(16), 1, 1, 1.15),
         (Shape::ladder(64), 1, 1, 1.15),
         (forest()?, 1, 1, 1.2),
         (forest()?, 2, 1, 0.7),
         (forest()?, 2, 2, 1.15),
-        (Shape::of("t2-475", FOREST)?, 1, 1, 1.3),
+        (Shape::of("t2-475", wide)?, 1, 1, 1.3),
     ] {
+        let label = format!("{}, one drone, slots = {slots}, s", shape.name);
+        if settings.world.as_ref().is_some_and(|part| !label.contains(part)) {
+            continue;
+        }
+        eprintln!("  {label} beside emerge --jobs={jobs} …");
         let rounds = (0..settings.rounds).map(|_| Ok((night(&shape, slots)?, plain(&shape, jobs)?)));
         let (ours, theirs): (Vec<_>, Vec<_>) = rounds.collect::<Result<Vec<_>>>()?.into_iter().unzip();
         rows.push(Row::new(
-            format!("{}, one drone, slots = {slots}, s", shape.name),
+            label,
             median(ours)?,
             format!("emerge --buildpkg --jobs={jobs}"),
             median(theirs)?,

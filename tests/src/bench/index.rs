@@ -131,7 +131,7 @@ fn peer_adds(ours: &mut Ours, peer: &Peer, stock: bool, times: &mut Times) -> Re
         times.add("stock emaint", began.elapsed());
     }
     let artifact = ours.artifacts.pop().context("no package was made")?;
-    for millis in peer.inject(artifact.target.cpv.as_str())? {
+    for millis in peer.inject(artifact.target.portage().unwrap().cpv.as_str())? {
         times.add("inject", Duration::from_secs_f64(millis / 1000.0));
     }
     fs::remove_file(peer.packages().join(path))?;

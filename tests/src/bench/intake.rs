@@ -63,7 +63,7 @@ impl Intake {
         fs::write(format!("/proc/{}/clear_refs", self.orchestrator.id()), "5")?;
         let (read, written) = (self.io("rchar:")?, self.io("wchar:")?);
         let began = Instant::now();
-        let request = UploadRequest { digest, size, cpv: target.cpv.clone() };
+        let request = UploadRequest { digest, size, target: target.id().to_owned() };
         let status = self.drone.client.begin_upload(attempt, &request).await?;
         let status = self.drone.client.upload_file(attempt, digest, file, status.offset).await?;
         let seconds = began.elapsed().as_secs_f64();
@@ -100,7 +100,12 @@ struct Upload {
 fn cast(mold: &Mold, target: &Target, image: &mut BufReader<File>, file: &Path) -> Result<()> {
     let identity = identity(target);
     let values: Vec<(&str, &str)> = identity.iter().map(|(key, value)| (*key, value.as_str())).collect();
-    mold.cast(file, &format!("{}-{}", target.cpv.pf(), target.build_id), &values, image)
+    mold.cast(
+        file,
+        &format!("{}-{}", target.portage().unwrap().cpv.pf(), target.portage().unwrap().build_id),
+        &values,
+        image,
+    )
 }
 
 /// Seconds that a program takes to hash a file.

@@ -18,7 +18,7 @@ use swarm_common::{
         admin::{BuilderKind, ProfileRequest},
         artifact::Artifact,
         drone::*,
-        plan::{PlanEdge, PlanPackage, PlanReport},
+        plan::{PlanEdge, PlanReport, PortagePackage},
     },
 };
 use swarm_core::{Command, Policy, Record, Reply, Request, Swarm};
@@ -229,12 +229,14 @@ fn received(target: &Target, attempt: AttemptId, drone: DroneId, received_at: Ti
         attempt,
         drone,
         received_at,
+        index_bytes: 1000,
+        nar: None,
     }
 }
 
 /// New versions of the same packages; each needs two that come before it.
 fn night_plan(night: u32) -> PlanReport {
-    let package = |n: u32| PlanPackage {
+    let package = |n: u32| PortagePackage {
         cpv: format!("dev-libs/pebble{n}-1.{night}").parse().unwrap_or_else(|_| pebble().cpv),
         inputs: Digest::of_fields([&night.to_be_bytes()[..], &n.to_be_bytes()]),
         ..pebble()

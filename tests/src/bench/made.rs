@@ -117,11 +117,16 @@ fn append(out: &mut tar::Builder<impl Write>, path: &str, size: u64, bytes: impl
 pub fn incompressible_image(path: &Path, size: u64) -> Result<BufReader<File>> {
     let file = File::options().read(true).write(true).create(true).truncate(true).open(path)?;
     let mut inner = tar::Builder::new(zstd::Encoder::new(file, 1)?);
-    append(&mut inner, "image/etc/noise", size, Noise(size | 1).take(size))?;
+    append(&mut inner, "image/etc/noise", size, noise(size).take(size))?;
     Ok(BufReader::with_capacity(1 << 20, inner.into_inner()?.finish()?))
 }
 
-/// Bytes without a pattern (xorshift64*).
+/// Bytes without a pattern and without an end.
+pub(super) fn noise(seed: u64) -> impl Read {
+    Noise(seed.wrapping_mul(2) | 1)
+}
+
+/// xorshift64*.
 struct Noise(u64);
 
 impl Read for Noise {

@@ -11,6 +11,7 @@ pub mod intake;
 pub mod journal;
 pub mod made;
 pub mod night;
+pub mod nix;
 pub mod queue;
 pub mod report;
 pub mod schedule;
@@ -37,10 +38,14 @@ pub struct Settings {
     pub claims: Option<usize>,
     /// Whether to measure a clean build of the programs, too.
     pub clean_build: bool,
+    /// Whether the drone builds whole graphs, not only their first packages.
+    pub whole: bool,
+    /// Only worlds of the drone's section whose name has this in it.
+    pub world: Option<String>,
 }
 
 /// All sections, in the order of the page.
-pub const ALL: [Bench; 10] = [
+pub const ALL: [Bench; 11] = [
     ("schedule", schedule::run),
     ("queue", queue::run),
     ("journal", journal::run),
@@ -49,6 +54,7 @@ pub const ALL: [Bench; 10] = [
     ("serving", serving::run),
     ("drone", drone::run),
     ("night", night::run),
+    ("nix", nix::run),
     ("snapshot", snapshot::run),
     ("footprint", footprint::run),
 ];

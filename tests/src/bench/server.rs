@@ -5,7 +5,7 @@ use crate::{
     api::{FakeDrone, PROFILE, name, pebble_at, plan_of, snapshot},
     e2e::{process::Process, programs::program, wait},
 };
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 use std::{
     fs,
@@ -64,7 +64,9 @@ impl Orchestrator {
         // Not `/readyz`: a journal that was made names files that are nowhere, and publishing fails.
         let ready = format!("ready address={address}");
         while !process.output().contains(&ready) {
-            ensure!(process.ended()?.is_none(), "the orchestrator ended:\n{}", process.output());
+            if let Some(status) = process.ended()? {
+                bail!("the orchestrator ended with {status}:\n{}", process.output());
+            }
             ensure!(began.elapsed() < SOON, "the orchestrator does not start:\n{}", process.output());
             std::thread::park_timeout(Duration::from_millis(1));
         }
@@ -78,6 +80,12 @@ impl Orchestrator {
     #[must_use]
     pub fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Everything that it has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.output()
     }
 
     /// Its folder for files.

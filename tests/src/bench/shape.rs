@@ -39,6 +39,12 @@ impl Shape {
         self.needs.len()
     }
 
+    /// What each package needs, by the positions of others.
+    #[must_use]
+    pub fn needs(&self) -> &[Vec<usize>] {
+        &self.needs
+    }
+
     /// The package that most others need directly, and how many those are.
     #[must_use]
     pub fn most_needed(&self) -> (usize, usize) {

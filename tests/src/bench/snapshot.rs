@@ -158,6 +158,7 @@ fn repository(day: usize) -> Result<SnapshotContents> {
             commit: None,
             settings: BTreeMap::new(),
         }],
+        nix: None,
     })?;
     contents.add_bytes("repos/made/profiles/made/eapi", b"8\n".to_vec())?;
     contents.add_bytes("world", b"cat0/part0\n".to_vec())?;

@@ -31,6 +31,12 @@ struct Arguments {
     /// Besides, measure a clean release build in the footprint's section (minutes)
     #[arg(long)]
     clean_build: bool,
+    /// Build whole graphs in the drone's section: 733 packages of BLFS, 320 of T2 (two hours)
+    #[arg(long)]
+    whole: bool,
+    /// Only worlds of the drone's section whose name has this in it, such as t2
+    #[arg(long, value_name = "TEXT")]
+    world: Option<String>,
     /// Write the page with all sections to this file
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
@@ -67,6 +73,8 @@ fn main() -> Result<()> {
         peer: arguments.peer,
         claims: arguments.claims,
         clean_build: arguments.clean_build,
+        whole: arguments.whole,
+        world: arguments.world,
     };
     let (mut sections, mut failed) = (Vec::new(), Vec::new());
     for (name, run) in ALL {

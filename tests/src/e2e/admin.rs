@@ -2,12 +2,13 @@
 
 use anyhow::{Context, Result, ensure};
 use serde::de::DeserializeOwned;
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 use swarm_common::{
     id::RunId,
     state::Phase,
     wire::{
         admin::StartRunReply,
+        ready::Ready,
         view::{ProfileView, RunView, StatusView, WhyView, WorkView},
     },
 };
@@ -68,7 +69,15 @@ impl Swarm {
     /// # Errors
     /// It cannot be started.
     pub fn start_run(&self) -> Result<RunId> {
-        let reply: StartRunReply = self.ask(&["run", "start", PROFILE])?;
+        self.start_run_of(PROFILE)
+    }
+
+    /// Starts a run of a profile and does not wait for it.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start_run_of(&self, profile: &str) -> Result<RunId> {
+        let reply: StartRunReply = self.ask(&["run", "start", profile])?;
         Ok(reply.run)
     }
 
@@ -125,6 +134,26 @@ impl Swarm {
         let root = workstation.path("").display().to_string();
         self.ctl(&["client", "setup", PROFILE, "--address", &self.url(), "--out", &root])?;
         workstation.finish_setup(&format!("swarm-{PROFILE}"))
+    }
+
+    /// The lines of `nix.conf` with which a machine takes what a Nix profile has.
+    ///
+    /// # Errors
+    /// The orchestrator does not answer.
+    pub fn nix_conf(&self, profile: &str) -> Result<String> {
+        let setup: serde_json::Value = self.ask(&["client", "setup", profile, "--address", &self.url()])?;
+        Ok(setup["nix_conf"].as_str().context("no nix.conf")?.to_owned())
+    }
+
+    /// The system of a host that a Nix profile serves, if it has one.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn ready(&self, profile: &str, host: &str) -> Result<Option<Ready>> {
+        let mut wget = Command::new("wget");
+        wget.args(["--quiet", "--tries=1", "--timeout=20", "-O", "-"]);
+        let done = wget.arg(format!("{}/binhost/{profile}/ready/{host}", self.url())).output()?;
+        done.status.success().then(|| Ok(serde_json::from_slice(&done.stdout)?)).transpose()
     }
 
     /// Where workstations fetch packages.

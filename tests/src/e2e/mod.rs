@@ -1,5 +1,5 @@
-//! Whole swarms of real processes: the real `swarm-orchestrator`, `swarm-drone`, `swarmctl`
-//! and Portage, on loopback, in a folder that is removed afterwards.
+//! Whole swarms of real processes: the real `swarm-orchestrator`, `swarm-drone`, `swarmctl`,
+//! Portage and Nix, on loopback, in a folder that is removed afterwards.
 //!
 //! Nothing here looks inside the programs. What a test sees is what an admin sees:
 //! `swarmctl --json`, log files, and a workstation that installs packages or refuses to.
@@ -8,6 +8,8 @@ mod admin;
 pub mod base;
 pub mod binhost;
 pub mod forger;
+pub mod mirror;
+pub mod nix;
 mod ordinary;
 pub mod process;
 pub mod programs;

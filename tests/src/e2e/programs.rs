@@ -1,7 +1,7 @@
 //! The programs under test, built once, and the scripts and examples beside them.
 //!
-//! Cargo tells a test only where the programs of its own package are, and this package has
-//! none. So they are looked for beside the test itself, after Cargo was asked to build them.
+//! Cargo tells a test only where the programs of its own package are. So those of the others are looked for
+//! beside the test itself, after Cargo was asked to build them, or where `SWARM_PROGRAMS` says that they are.
 
 use anyhow::{Context, Result, ensure};
 use std::{
@@ -38,13 +38,17 @@ pub fn program(name: &str) -> Result<PathBuf> {
 
 /// Builds the programs and says where they are.
 fn build() -> Result<PathBuf> {
+    // They have been built together with this test.
+    if let Some(folder) = env::var_os("SWARM_PROGRAMS") {
+        return Ok(folder.into());
+    }
     // A test is target/debug/deps/NAME-HASH, a program of this package target/debug/NAME.
     let own = env::current_exe()?;
     let folder = own.parent().context("a program outside a target folder")?;
     let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // The whole workspace, as scripts/test builds it: with fewer packages the dependencies would
-    // have other features, and everything would be compiled a second time.
+    // The whole workspace, as tests are built: with fewer packages the dependencies would have other
+    // features, and everything would be compiled a second time.
     cargo.current_dir(repository()).args(["build", "--quiet", "--workspace", "--bins", "--locked"]);
     cargo.arg("--target-dir").arg(folder.parent().context("a test outside a target folder")?);
     if folder.ends_with("release") {

@@ -1,6 +1,7 @@
 //! A swarm on this machine: one orchestrator and some drones as real processes, and the
 //! admin's `swarmctl` logged in to it.
 
+use crate::api::Nginx;
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use std::{
@@ -45,24 +46,33 @@ impl Swarm {
     /// # Errors
     /// Some part of it does not start; the error has its log.
     pub fn start(drones: &[&str], world: &[&str]) -> Result<Self> {
+        let mut swarm = Self::bare()?;
+        copy(&part("examples/repository"), &swarm.repository())?;
+        copy(&part("examples/desktop"), &swarm.bundle())?;
+        if !world.is_empty() {
+            swarm.set_world(world)?;
+        }
+        swarm.profile_verb("add")?;
+        for name in drones {
+            swarm.enrol(name, "")?;
+        }
+        Ok(swarm)
+    }
+
+    /// Starts an orchestrator without profiles and drones.
+    ///
+    /// # Errors
+    /// It does not start; the error has its log.
+    pub fn bare() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         // The orchestrator must come back on the same port after it was killed.
         let (plain, tls) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
         let ports = (plain.local_addr()?.port(), tls.local_addr()?.port());
         drop((plain, tls));
         let mut swarm = Self { drones: BTreeMap::new(), orchestrator: None, ports, folder };
-        copy(&part("examples/repository"), &swarm.repository())?;
-        copy(&part("examples/desktop"), &swarm.bundle())?;
-        if !world.is_empty() {
-            swarm.set_world(world)?;
-        }
         swarm.start_orchestrator()?;
         let state = shown(&swarm.path("orchestrator"));
         swarm.ctl(&["init", "--state-dir", &state, "--address", &swarm.https()])?;
-        swarm.profile_verb("add")?;
-        for name in drones {
-            swarm.enrol(name, "")?;
-        }
         Ok(swarm)
     }
 
@@ -123,7 +133,8 @@ impl Swarm {
             &config,
             format!(
                 // Silence is noticed soon, so that a test need not wait for it.
-                "state_dir = \"{}\"\nlisten = \"127.0.0.1:{}\"\n[tls]\nlisten = \"127.0.0.1:{}\"\n\
+                "state_dir = \"{}\"\nlisten = \"127.0.0.1:{}\"\ntrusted_proxies = [\"127.0.0.1\"]\n\
+                 [tls]\nlisten = \"127.0.0.1:{}\"\n\
                  [policy]\nlease_ms = 10000\noffline_after_ms = 10000\nstartup_grace_ms = 10000\n",
                 self.path("orchestrator").display(),
                 self.ports.0,
@@ -181,6 +192,22 @@ impl Swarm {
         write_private(&self.path(&format!("{name}.token")), token.trim())?;
         let config = self.path(&format!("{name}.toml"));
         Ok(fs::write(&config, format!("{settings}\n{}", self.drone_settings(name)?))?)
+    }
+
+    /// Enrols a drone that reaches the orchestrator through nginx, set up as the handbook says, and waits
+    /// until it is online.
+    ///
+    /// # Errors
+    /// nginx does not start, or the drone does not come.
+    pub fn enrol_through_nginx(&mut self, name: &str) -> Result<Nginx> {
+        let plain = ([127, 0, 0, 1], self.ports.0).into();
+        let nginx = Nginx::of_the_handbook(&self.path("orchestrator"), plain, Ok)?;
+        self.configure(name, "")?;
+        let config = self.path(&format!("{name}.toml"));
+        let (direct, through) = (self.https(), format!("https://{}/swarm/", nginx.address));
+        fs::write(&config, fs::read_to_string(&config)?.replace(&direct, &through))?;
+        self.start_drone(name)?;
+        Ok(nginx)
     }
 
     /// Starts a drone that was enrolled before, and waits until it is online.

@@ -128,7 +128,8 @@ impl Builder {
             Work::Plan => (Outcome::Planned { plan: self.plan() }, None),
             Work::Base => (Outcome::Based, None),
             Work::Build(order)
-                if order.targets[0].cpv == pebble().cpv && *self.fails.get_or_insert(attempt) == attempt =>
+                if order.targets[0].portage().unwrap().cpv == pebble().cpv
+                    && *self.fails.get_or_insert(attempt) == attempt =>
             {
                 (Outcome::Failed { failure: no_network() }, Some(Done::Failed(attempt)))
             }
@@ -196,7 +197,7 @@ fn no_network() -> Failure {
 async fn upload(drone: &Client, attempt: AttemptId, target: &Target) -> Result<Digest, ClientError> {
     let bytes = Bytes::from(package(target).map_err(|e| ClientError::Local(e.to_string()))?);
     let (digest, half) = (Digest::of(&bytes), bytes.len() / 2);
-    let request = UploadRequest { digest, size: bytes.len() as u64, cpv: target.cpv.clone() };
+    let request = UploadRequest { digest, size: bytes.len() as u64, target: target.id().to_owned() };
     let mut status = drone.begin_upload(attempt, &request).await?;
     while !status.verified {
         let at = usize::try_from(status.offset).unwrap_or(usize::MAX).min(bytes.len());
@@ -208,10 +209,17 @@ async fn upload(drone: &Client, attempt: AttemptId, target: &Target) -> Result<D
 
 /// What Portage built of this version, with the build id that is asked for.
 fn package(target: &Target) -> anyhow::Result<Vec<u8>> {
-    let model = if target.cpv == pebble().cpv { "pebble-1.2-2.gpkg.tar" } else { "pebble-1.10-1.gpkg.tar" };
+    let model = if target.portage().unwrap().cpv == pebble().cpv {
+        "pebble-1.2-2.gpkg.tar"
+    } else {
+        "pebble-1.10-1.gpkg.tar"
+    };
     let mold = Mold::of(model)?;
     let made = tempfile::NamedTempFile::new()?;
-    let (id, directory) = (target.build_id.to_string(), format!("{}-{}", target.cpv.pf(), target.build_id));
+    let (id, directory) = (
+        target.portage().unwrap().build_id.to_string(),
+        format!("{}-{}", target.portage().unwrap().cpv.pf(), target.portage().unwrap().build_id),
+    );
     let mut image = std::io::Cursor::new(&mold.image);
     mold.cast(made.path(), &directory, &[("BUILD_ID", &id)], &mut image)?;
     Ok(std::fs::read(made.path())?)

@@ -15,7 +15,7 @@ use swarm_common::{
     id::*,
     secret::Secret,
     state::RunClass,
-    wire::{admin::*, drone::*, plan::PlanPackage},
+    wire::{admin::*, drone::*, plan::PortagePackage},
 };
 use swarm_core::{Event, Policy, Record, Swarm};
 use tokio::{sync::watch, task::JoinSet};
@@ -284,7 +284,7 @@ impl Drone {
     async fn upload(&self, attempt: AttemptId, target: &Target) -> Result<Digest, ClientError> {
         let bytes = package_for(target);
         let digest = Digest::of(&bytes);
-        let request = UploadRequest { digest, size: bytes.len() as u64, cpv: target.cpv.clone() };
+        let request = UploadRequest { digest, size: bytes.len() as u64, target: target.id().to_owned() };
         let mut status = self.client.begin_upload(attempt, &request).await?;
         while !status.verified {
             let from = usize::try_from(status.offset).unwrap_or(usize::MAX).min(bytes.len());
@@ -296,10 +296,10 @@ impl Drone {
 }
 
 /// What a run builds: nothing that an earlier one has built.
-fn packages(run: RunId) -> Vec<PlanPackage> {
+fn packages(run: RunId) -> Vec<PortagePackage> {
     let package = |n: u32| {
         let version = format!("{}.{n}", run.0);
-        PlanPackage { inputs: Digest::of(version.as_bytes()), ..crate::api::pebble_at(&version, "0") }
+        PortagePackage { inputs: Digest::of(version.as_bytes()), ..crate::api::pebble_at(&version, "0") }
     };
     (0..PACKAGES).map(package).collect()
 }

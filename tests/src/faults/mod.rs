@@ -8,4 +8,4 @@ pub mod redis;
 mod victim;
 
 pub use builder::{Builder, Done, is_builders};
-pub use victim::Victim;
+pub use victim::{Victim, named_files};

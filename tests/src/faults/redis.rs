@@ -13,7 +13,7 @@ use std::{
 use tempfile::TempDir;
 
 /// A start takes no longer, on a machine that does much else.
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(60);
 
 /// A Redis, running or not, and its data.
 #[derive(Debug)]
@@ -141,8 +141,8 @@ impl Redis {
     /// It does not answer.
     pub fn say(&self, command: &str) -> io::Result<String> {
         let address = SocketAddr::from(([127, 0, 0, 1], self.port));
-        let mut socket = TcpStream::connect_timeout(&address, Duration::from_secs(2))?;
-        socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+        let mut socket = TcpStream::connect_timeout(&address, SOON)?;
+        socket.set_read_timeout(Some(SOON))?;
         socket.write_all(format!("{command}\r\n").as_bytes())?;
         // It answers, finds that nothing more comes, and hangs up: then the answer is whole.
         socket.shutdown(Shutdown::Write)?;

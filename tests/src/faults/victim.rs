@@ -145,7 +145,10 @@ impl Victim {
 
 /// Compares every file that an index below `folder` names with what the index says of it,
 /// as a workstation does that fetches at this moment.
-fn named_files(folder: &Path) -> Result<usize> {
+///
+/// # Errors
+/// Which file is missing or another one.
+pub fn named_files(folder: &Path) -> Result<usize> {
     let mut named = 0;
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         // Earlier generations may name what is swept meanwhile; nobody is served them.

@@ -363,6 +363,8 @@ impl Farm<'_> {
             attempt,
             drone,
             received_at: TimeMs(self.now),
+            index_bytes: 0,
+            nar: None,
         });
         let command = Command::ReceivePackage { drone, attempt, artifacts: artifacts.collect(), usage };
         // A result that comes after another's is refused; then this drone is free, too.
@@ -374,7 +376,7 @@ impl Farm<'_> {
 
 /// The workload as a resolver would report it.
 fn report(workload: &Workload) -> PlanReport {
-    let package = |n: usize| PlanPackage {
+    let package = |n: usize| PortagePackage {
         cpv: format!("replay/p{n}-1").parse().unwrap_or_else(|e| unreachable!("{e}")),
         inputs: Digest([0; 32]),
         ..pebble()

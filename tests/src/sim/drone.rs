@@ -30,7 +30,7 @@ pub enum Message {
 #[derive(Debug, Clone)]
 enum Spooled {
     Unfinished,
-    Finished(ReportRequest),
+    Finished(Box<ReportRequest>),
 }
 
 /// A drone with its machine.
@@ -149,17 +149,15 @@ impl Drone {
                     }
                 }
                 Output::Upload(attempt) => {
-                    if let Some(Spooled::Finished(ReportRequest {
-                        outcome: Outcome::Built { artifacts },
-                        ..
-                    })) = self.spool.get(&attempt)
+                    if let Some(Spooled::Finished(report)) = self.spool.get(&attempt)
+                        && let Outcome::Built { artifacts } = &report.outcome
                     {
                         doings.messages.push(Message::Upload(attempt, artifacts.clone()));
                     }
                 }
                 Output::Report(attempt, report) => doings.messages.push(Message::Report(attempt, report)),
                 Output::Spool(attempt, report) => {
-                    self.spool.insert(attempt, Spooled::Finished(*report));
+                    self.spool.insert(attempt, Spooled::Finished(report));
                 }
                 Output::Forget(attempt) => {
                     self.spool.remove(&attempt);
@@ -189,7 +187,7 @@ impl Drone {
         let members: Vec<(Behaviour, u64)> = order
             .targets
             .iter()
-            .filter_map(|t| script.report.packages.iter().position(|p| p.cpv == t.cpv))
+            .filter_map(|t| script.report.packages.iter().position(|p| p.title() == t.title()))
             .map(|position| script.packages[position])
             .collect();
         let work_ms: u64 = members.iter().map(|(_, work)| work).sum();
@@ -208,7 +206,9 @@ impl Drone {
         } else if fails {
             failed(FailureClass::Package, &format!("error in {}", order.package))
         } else {
-            let digest = |t: &Target| Digest::of(format!("{} {}", t.path(), assignment.attempt).as_bytes());
+            let digest = |t: &Target| {
+                Digest::of(format!("{} {}", t.portage().unwrap().path(), assignment.attempt).as_bytes())
+            };
             ReportRequest {
                 outcome: Outcome::Built { artifacts: order.targets.iter().map(digest).collect() },
                 usage,

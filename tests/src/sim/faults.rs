@@ -1,6 +1,6 @@
 //! How badly a seed treats its swarm.
 
-use super::rng::Rng;
+use super::{rng::Rng, words::Words};
 
 /// Chances in thousandths, times in milliseconds.
 #[derive(Debug, Clone)]
@@ -25,14 +25,18 @@ pub struct Faults {
     pub orchestrator_kill_ms: u64,
     /// Mean time between failures of the journal; 0 is never.
     pub journal_failure_ms: u64,
-    /// The clock jumps at a restart of the orchestrator.
+    /// The clock of the orchestrator's machine is another after a restart.
     pub clock_jump: u64,
+    /// Mean time between settings of that clock while the orchestrator runs; 0 is never.
+    pub clock_set_ms: u64,
     /// A drone is asked to stop instead of crashing.
     pub polite_stop: u64,
     /// Mean time between pauses of the swarm; 0 is never.
     pub pause_ms: u64,
     /// No fault after this; then everything must come to an end.
     pub until_ms: u64,
+    /// None of these, but in whose words all this is told, in a world that is compared with another.
+    pub words: Option<Words>,
 }
 
 impl Faults {
@@ -51,9 +55,11 @@ impl Faults {
             orchestrator_kill_ms: 0,
             journal_failure_ms: 0,
             clock_jump: 0,
+            clock_set_ms: 0,
             polite_stop: 0,
             pause_ms: 0,
             until_ms: 0,
+            words: None,
         }
     }
 
@@ -73,9 +79,11 @@ impl Faults {
             orchestrator_kill_ms: some(20) * 60_000,
             journal_failure_ms: some(20) * 60_000,
             clock_jump: some(1000),
+            clock_set_ms: some(20) * 60_000,
             polite_stop: some(600),
             pause_ms: some(40) * 60_000,
             until_ms: 3_600_000,
+            words: None,
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod base;
 mod calendar;
+mod clock;
 pub mod drone;
 pub mod faults;
 mod network;
@@ -14,4 +15,6 @@ pub mod oracle;
 pub mod orchestrator;
 pub mod plan;
 pub mod rng;
+pub mod summary;
+pub mod words;
 pub mod world;

@@ -1,6 +1,9 @@
 //! The watcher: keeps its own account of what happened, from events alone, and compares.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 use swarm_common::{digest::Digest, id::*, state::*, time::TimeMs};
 use swarm_core::{Event, Record, Swarm};
 
@@ -9,16 +12,29 @@ use swarm_core::{Event, Record, Swarm};
 pub struct Oracle {
     accepted: BTreeMap<PackageId, AttemptId>,
     paused_until: TimeMs,
+    /// By the true time, whatever the orchestrator's clock shows.
+    leased_at: BTreeMap<AttemptId, TimeMs>,
     seq: u64,
+    /// How often times followed the machine's clock.
+    pub clocks_set: u64,
 }
 
 impl Oracle {
+    /// A heartbeat named attempts, and was answered.
+    pub fn renewed(&mut self, now: TimeMs, attempts: &[AttemptId]) {
+        for attempt in attempts {
+            self.leased_at.entry(*attempt).and_modify(|at| *at = now);
+        }
+    }
+
     /// Checks a batch of records that the journal has taken, against the state after it.
+    /// It was decided at `now`, by the true time.
     ///
     /// # Errors
     /// What is wrong.
     pub fn committed(
         &mut self,
+        now: TimeMs,
         swarm: &Swarm,
         records: &[Record],
         store: &BTreeSet<Digest>,
@@ -29,6 +45,7 @@ impl Oracle {
             }
             self.seq = record.seq;
             self.pauses(record)?;
+            self.leases(now, swarm, record)?;
             match &record.event {
                 Event::PackageReceived { package, attempt, artifacts, .. } => {
                     if let Some(first) = self.accepted.insert(*package, *attempt) {
@@ -37,11 +54,15 @@ impl Oracle {
                     if let Some(missing) = artifacts.iter().find(|a| !store.contains(&a.digest)) {
                         return Err(format!(
                             "{package} was received but {} is not stored",
-                            missing.target.path()
+                            missing.target.portage().unwrap().path()
                         ));
                     }
                 }
                 Event::PackageDelegated { package, drone, .. } => self.delegated(swarm, *package, *drone)?,
+                Event::ClockSet { .. } => {
+                    self.clocks_set += 1;
+                    dated(swarm)?;
+                }
                 _ => {}
             }
         }
@@ -53,12 +74,36 @@ impl Oracle {
         match &record.event {
             Event::PauseBegun { until, .. } => self.paused_until = *until,
             Event::PauseEnded { .. } => self.paused_until = TimeMs(0),
+            Event::ClockSet { by_ms, .. } if record.at < self.paused_until => {
+                self.paused_until = TimeMs(self.paused_until.0.saturating_add_signed(*by_ms));
+            }
             Event::PackageDelegated { attempt, .. }
             | Event::PlanDelegated { attempt, .. }
             | Event::BaseDelegated { attempt, .. }
                 if record.at < self.paused_until =>
             {
                 return Err(format!("{attempt} was handed out in a pause"));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// No attempt is lost before its drone has said nothing of it for a lease.
+    fn leases(&mut self, now: TimeMs, swarm: &Swarm, record: &Record) -> Result<(), String> {
+        match &record.event {
+            Event::PackageDelegated { attempt, .. }
+            | Event::PlanDelegated { attempt, .. }
+            | Event::BaseDelegated { attempt, .. } => {
+                self.leased_at.insert(*attempt, now);
+            }
+            Event::AttemptLost { attempt, reason }
+                if reason.contains("lease") || reason.contains("silent") =>
+            {
+                let held = self.leased_at.get(attempt).map_or(0, |&since| now.since(since));
+                if held < swarm.policy.lease_ms {
+                    return Err(format!("{attempt} was lost {held} ms after it was heard of: {reason}"));
+                }
             }
             _ => {}
         }
@@ -93,6 +138,7 @@ impl Oracle {
     /// # Errors
     /// What is not at rest.
     pub fn at_rest(swarm: &Swarm) -> Result<(), String> {
+        dated(swarm)?;
         for (id, run) in &swarm.runs {
             if !run.state.is_over() {
                 return Err(format!("{id} is still {}: {:?}", run.state, run.counts));
@@ -111,4 +157,27 @@ impl Oracle {
         }
         Ok(())
     }
+}
+
+/// Nothing has happened in the future, or ended before it began.
+fn dated(swarm: &Swarm) -> Result<(), String> {
+    let in_order = |what: &dyn fmt::Display, from: TimeMs, to: Option<TimeMs>| {
+        let to = to.unwrap_or(swarm.at);
+        let fine = from <= to && to <= swarm.at;
+        if fine {
+            Ok(())
+        } else {
+            Err(format!("{what} went from {from:?} to {to:?}, and it is {:?}", swarm.at))
+        }
+    };
+    for (id, run) in &swarm.runs {
+        in_order(id, run.started_at, run.ended_at)?;
+    }
+    for (id, attempt) in &swarm.attempts {
+        in_order(id, attempt.started_at, attempt.ended_at)?;
+    }
+    for (id, package) in &swarm.packages {
+        in_order(id, package.needed_since, None)?;
+    }
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! The orchestrator of the simulation: the real core, a journal that survives kills, a
 //! store, and the parts of engine and handlers that matter to what is promised.
 
-use super::{drone::Message, oracle::Oracle, rng::Rng};
+use super::{clock::Clock, drone::Message, oracle::Oracle, rng::Rng, words::Telling};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
     digest::Digest,
@@ -52,15 +52,18 @@ pub struct Orchestrator {
     pub kill_at: Option<KillPoint>,
     /// The journal cannot be written before.
     pub stalled_until: TimeMs,
-    /// What its clock adds to the true time; may be negative.
-    pub clock_offset_ms: i64,
+    /// Its machine's clock, and its own times.
+    pub clock: Clock,
     /// Results that a drone was told are accepted.
     pub acknowledged: BTreeMap<PackageId, AttemptId>,
+    /// How what happens is told.
+    pub telling: Telling,
     journal: Vec<Record>,
     snapshot: Option<(usize, String)>,
     /// Follows the journal from the first event on; every restart is compared with it.
     shadow: Swarm,
-    pending: Option<Vec<Record>>,
+    /// What was decided and not written, and when.
+    pending: Option<(TimeMs, Vec<Record>)>,
     parked: Vec<(Caller, ClaimRequest, TimeMs)>,
     /// The last event that parked claims were looked at after.
     looked_at: u64,
@@ -75,8 +78,9 @@ impl Default for Orchestrator {
             oracle: Oracle::default(),
             kill_at: None,
             stalled_until: TimeMs(0),
-            clock_offset_ms: 0,
+            clock: Clock::default(),
             acknowledged: BTreeMap::new(),
+            telling: Telling::default(),
             journal: Vec::new(),
             snapshot: None,
             shadow: Swarm::new(Policy::default()),
@@ -114,6 +118,7 @@ impl Orchestrator {
             let text = serde_json::to_string(&swarm).map_err(|e| format!("the snapshot: {e}"))?;
             self.snapshot = Some((self.journal.len(), text));
         }
+        self.clock.start(now, swarm.at);
         self.swarm = Some(swarm);
         self.command(now, rng, Command::StartOrchestrator, None).map(|_| ())
     }
@@ -127,12 +132,6 @@ impl Orchestrator {
         self.stalled_until = TimeMs(0);
     }
 
-    /// The time on its clock, which never runs behind its journal.
-    fn clock(&self, now: TimeMs) -> TimeMs {
-        let shown = TimeMs(now.0.saturating_add_signed(self.clock_offset_ms));
-        shown.max(self.swarm.as_ref().map_or(TimeMs(0), |s| s.at))
-    }
-
     fn command(
         &mut self,
         now: TimeMs,
@@ -140,17 +139,16 @@ impl Orchestrator {
         command: Command,
         key: Option<String>,
     ) -> Result<Ended, String> {
-        if let Some(records) = self.pending.take() {
-            // The batch that failed goes in before anything else is decided.
-            if now < self.stalled_until {
-                self.pending = Some(records);
-                return Ok(Ended::Stalled);
-            }
-            self.commit(records)?;
+        // The batch that failed goes in before anything else is decided.
+        if self.is_stuck(now) {
+            return Ok(Ended::Stalled);
         }
-        let request = Request { now: self.clock(now), entropy: rng.bits(), key, command };
+        if let Some((decided_at, records)) = self.pending.take() {
+            self.commit(decided_at, records)?;
+        }
+        let request = Request { now: self.clock.times(now), entropy: rng.bits(), key, command };
         let Some(swarm) = &mut self.swarm else { return Ok(Ended::Died) };
-        let (records, reply) = match swarm.handle(&request) {
+        let (records, reply) = match self.telling.handle(swarm, &request)? {
             Ok(done) => done,
             Err(refusal) => return Ok(Ended::Answered(Err(refusal))),
         };
@@ -163,10 +161,10 @@ impl Orchestrator {
             return Ok(Ended::Died);
         }
         if now < self.stalled_until {
-            self.pending = Some(durable);
+            self.pending = Some((now, durable));
             return Ok(Ended::Stalled);
         }
-        self.commit(durable)?;
+        self.commit(now, durable)?;
         if self.kill_at == Some(KillPoint::AfterAppend) {
             self.die();
             return Ok(Ended::Died);
@@ -174,25 +172,44 @@ impl Orchestrator {
         Ok(Ended::Answered(Ok(reply)))
     }
 
-    fn commit(&mut self, records: Vec<Record>) -> Result<(), String> {
+    fn is_stuck(&self, now: TimeMs) -> bool {
+        self.pending.is_some() && now < self.stalled_until
+    }
+
+    fn commit(&mut self, decided_at: TimeMs, records: Vec<Record>) -> Result<(), String> {
         for record in &records {
             self.shadow.apply(record);
         }
         if let Some(swarm) = &self.swarm {
-            self.oracle.committed(swarm, &records, &self.store)?;
+            self.oracle.committed(decided_at, swarm, &records, &self.store)?;
         }
+        self.telling.note_records(&records)?;
         self.journal.extend(records);
         Ok(())
     }
 
-    /// Time passes: the journal may work again, the maintenance pass runs, parked claims
-    /// are looked at.
+    /// Time passes: the journal may work again, the machine's clock is looked at, the maintenance
+    /// pass runs, parked claims are looked at.
     ///
     /// # Errors
     /// What the oracle says.
     pub fn tick(&mut self, now: TimeMs, rng: &mut Rng) -> Result<Vec<(Caller, Input)>, String> {
+        let mut answers = Vec::new();
+        if !self.is_stuck(now)
+            && let Some(by_ms) = self.clock.look(now)
+        {
+            self.command(now, rng, Command::SetClock { by_ms }, None)?;
+            self.clock.follow();
+            // They wait until a time of the clock that was.
+            let parked = self.parked.drain(..);
+            answers.extend(parked.map(|(caller, ..)| (caller, Input::ClaimAnswered(None))));
+        }
         self.command(now, rng, Command::Maintain, None)?;
-        self.unpark(now, rng)
+        if let Some(swarm) = &self.swarm {
+            self.telling.note_concerns(swarm, self.clock.times(now))?;
+        }
+        answers.extend(self.unpark(now, rng)?);
+        Ok(answers)
     }
 
     /// Starts a run, if it can.
@@ -228,8 +245,10 @@ impl Orchestrator {
         match message {
             Message::Claim(request) => self.claim(now, rng, caller, request, None, &mut answers)?,
             Message::Heartbeat(request) => {
+                let named: Vec<AttemptId> = request.attempts.iter().map(|a| a.attempt).collect();
                 match self.command(now, rng, Command::Heartbeat { drone, request: *request }, None)? {
                     Ended::Answered(Ok(Reply::Heartbeat(reply))) => {
+                        self.oracle.renewed(now, &named);
                         answers.push((caller, Input::HeartbeatAnswered(Some(reply))));
                     }
                     Ended::Answered(_) | Ended::Stalled => {
@@ -356,13 +375,15 @@ impl Orchestrator {
         let made =
             targets.iter().zip(&attempt.build_ids).zip(digests).map(|((target, &build_id), &digest)| {
                 Artifact {
-                    target: Target { build_id, ..target.clone() },
+                    target: target.clone().with_build_id(build_id),
                     digest,
                     uploaded_digest: digest,
                     size: 1,
                     attempt: id,
                     drone,
                     received_at: swarm.at,
+                    index_bytes: 0,
+                    nar: None,
                 }
             });
         Some((package, made.collect()))

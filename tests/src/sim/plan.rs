@@ -3,7 +3,7 @@
 use super::rng::Rng;
 use swarm_common::{
     digest::Digest,
-    wire::plan::{PlanCycle, PlanEdge, PlanPackage, PlanReport, PlanStage},
+    wire::plan::{PlanCycle, PlanEdge, PlanReport, PlanStage, PortagePackage},
 };
 
 /// How a package behaves.
@@ -38,11 +38,12 @@ pub fn make(rng: &mut Rng, size: u32, version: u32) -> Script {
         settings: Default::default(),
         built_with: None,
         base_provides: Default::default(),
+        roots: Vec::new(),
     };
     let mut packages = Vec::new();
     for n in 0..size {
         let inputs = format!("{n} {}", if n % 3 == 0 { version } else { 0 });
-        report.packages.push(package(n, &inputs));
+        report.packages.push(package(n, &inputs).into());
         let behaviour = match rng.below(40) {
             0 => Behaviour::Broken,
             1 => Behaviour::Flaky(1),
@@ -74,8 +75,8 @@ pub fn make(rng: &mut Rng, size: u32, version: u32) -> Script {
     Script { report, packages }
 }
 
-fn package(n: u32, inputs: &str) -> PlanPackage {
-    PlanPackage {
+fn package(n: u32, inputs: &str) -> PortagePackage {
+    PortagePackage {
         cpv: format!("sim/package{n}x-1").parse().unwrap_or_else(|e| unreachable!("{e}")),
         slot: "0".into(),
         subslot: "0".into(),

@@ -7,6 +7,8 @@ use super::{
     orchestrator::{Caller, KillPoint, Orchestrator},
     plan,
     rng::Rng,
+    summary::Summary,
+    words::Telling,
 };
 use std::{
     cmp::Reverse,
@@ -29,29 +31,6 @@ pub struct Size {
     pub check_every: u64,
 }
 
-/// What a world was like.
-#[derive(Debug, Default, Clone)]
-pub struct Summary {
-    /// Things that happened.
-    pub events: u64,
-    /// Virtual milliseconds.
-    pub virtual_ms: u64,
-    /// Packages received by being built.
-    pub received: u64,
-    /// Packages taken over from earlier runs.
-    pub reused: u64,
-    /// Packages quarantined.
-    pub quarantined: u64,
-    /// Attempts handed out.
-    pub attempts: u64,
-    /// Of those, the ones that came to nothing though no build failed.
-    pub wasted: u64,
-    /// Generations of the base that followed a run.
-    pub followed: u64,
-    /// Times the orchestrator was killed.
-    pub kills: u64,
-}
-
 #[derive(Debug)]
 pub(super) enum What {
     Arrives(Caller, Message),
@@ -64,6 +43,7 @@ pub(super) enum What {
     Kill,
     OrchestratorUp,
     JournalFails,
+    ClockIsSet,
     Maintain,
     Pause,
 }
@@ -120,6 +100,7 @@ impl World {
     }
 
     fn begin(&mut self) -> Result<(), String> {
+        self.orchestrator.telling = Telling::new(self.context.faults.words);
         self.orchestrator.start(self.now, &mut self.rng)?;
         self.put_profile()?;
         self.set_schedule()?;
@@ -137,6 +118,9 @@ impl World {
         }
         if faults.journal_failure_ms > 0 {
             self.soon(faults.journal_failure_ms, What::JournalFails);
+        }
+        if faults.clock_set_ms > 0 {
+            self.soon(faults.clock_set_ms, What::ClockIsSet);
         }
         Ok(())
     }
@@ -223,6 +207,7 @@ impl World {
         self.summary.received = count(PackageState::Received) - self.summary.reused;
         self.summary.quarantined = count(PackageState::Quarantined);
         self.summary.attempts = swarm.last.attempt;
+        self.summary.clocks_set = self.orchestrator.oracle.clocks_set;
         self.summary.followed = swarm.bases.values().map(|base| base.last_number - 1).sum();
         let ended = |is: fn(&Ending) -> bool| {
             swarm.attempts.values().filter(|a| a.ending.as_ref().is_some_and(is)).count() as u64
@@ -231,7 +216,12 @@ impl World {
         let superseded = ended(|e| matches!(e, Ending::Superseded));
         let astray = |e: &Ending| matches!(e, Ending::Lost(_) | Ending::HandedBack(_) | Ending::Rejected(_));
         self.summary.wasted = ended(astray) + superseded.saturating_sub(doubled);
+        self.summary.seconds = doubled;
+        let built = || swarm.packages.values().filter(|p| p.state == PackageState::Received && !p.reused);
+        let kinds: BTreeSet<Digest> = built().map(|p| p.build_key).collect();
+        self.summary.again = built().count() as u64 - kinds.len() as u64;
         self.summary.virtual_ms = self.now.since(BEGAN_AT);
+        self.summary.facts = self.orchestrator.telling.facts();
         Ok(())
     }
 
@@ -282,7 +272,7 @@ impl World {
             What::OrchestratorUp => {
                 if self.orchestrator.swarm.is_none() {
                     if self.rng.chance(self.context.faults.clock_jump) {
-                        self.orchestrator.clock_offset_ms += self.rng.below(7_200_000) as i64 - 3_600_000;
+                        self.orchestrator.clock.set(&mut self.rng);
                     }
                     self.orchestrator.start(self.now, &mut self.rng)?;
                 }
@@ -291,6 +281,12 @@ impl World {
                 if self.faults_on() {
                     self.orchestrator.stalled_until = self.now + self.rng.below(120_000);
                     self.soon(self.context.faults.journal_failure_ms, What::JournalFails);
+                }
+            }
+            What::ClockIsSet => {
+                if self.faults_on() {
+                    self.orchestrator.clock.set(&mut self.rng);
+                    self.soon(self.context.faults.clock_set_ms, What::ClockIsSet);
                 }
             }
             What::Maintain => self.maintain()?,

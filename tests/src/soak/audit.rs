@@ -1,11 +1,11 @@
 //! What must be true of a swarm that has come to rest.
 
-use super::farm::Farm;
+use super::{farm::Farm, liar};
 use anyhow::Result;
 use std::collections::BTreeMap;
 use swarm_common::{
     state::PackageState,
-    wire::view::{AuditView, PackageRow, RunView, WhyView},
+    wire::view::{AttemptView, AuditView, PackageRow, RunView, WhyView},
 };
 
 /// What is not as it must be.
@@ -19,12 +19,20 @@ pub(super) fn breaches(farm: &Farm, runs: &[RunView]) -> Result<Vec<String>> {
         for row in rows {
             let why: WhyView = ground.ask(&["why", &row.id.to_string()])?;
             let package = why.package;
+            let by_liar = |a: &AttemptView| a.drone_name.as_str() == liar::NAME;
             let built = package.attempts.iter().filter(|a| a.outcome.as_deref() == Some("built")).count();
             let fine = match package.state {
                 PackageState::Received => built <= 1 && !package.artifacts.is_empty(),
                 PackageState::Quarantined | PackageState::Blocked => built == 0 && !package.reason.is_empty(),
                 _ => false,
             };
+            if package.attempts.iter().any(|a| by_liar(a) && a.outcome.as_deref() == Some("built")) {
+                breaches.push(format!("{} of {id} was taken from the drone that lies", package.title));
+            }
+            let failed = || package.attempts.iter().filter(|a| a.failure.is_some());
+            if package.state == PackageState::Quarantined && failed().count() > 0 && failed().all(by_liar) {
+                breaches.push(format!("{} of {id} was quarantined on the word of one drone", package.title));
+            }
             if !fine {
                 breaches.push(format!(
                     "{} of {id} is {} ({}) after {built} accepted results",

@@ -5,7 +5,11 @@
 //! (`scripts/soak`), so nothing of the machine is touched.
 
 use super::{
+    clock::Clock,
+    damage::{Damage, Known},
+    liar::{self, LOG_BYTES},
     node::{self, BRIDGE, CENTRE, Node, must},
+    proxy::Proxy,
     worker::Ground,
 };
 use crate::{
@@ -18,12 +22,17 @@ use crate::{
     faults::redis::Redis,
 };
 use anyhow::{Context, Result, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    io::Errno,
+    process::{Pid, Signal, kill_process},
+};
 use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::{Arc, atomic::AtomicBool},
+    thread::JoinHandle,
     time::Duration,
 };
 use swarm_common::{
@@ -57,6 +66,16 @@ pub struct Farm {
     pub nodes: Vec<Node>,
     /// Redis, if the journal is there.
     pub redis: Option<Redis>,
+    /// What is damaged at present.
+    pub(super) damage: Option<Damage>,
+    /// What clients may find damaged.
+    pub(super) damaged: Known,
+    /// The last backup.
+    pub(super) backup: Option<PathBuf>,
+    /// What was wrong while faults went on.
+    pub(super) breaches: Vec<String>,
+    pub(super) clock: Clock,
+    pub(super) proxy: Proxy,
     // Dropped before its files.
     orchestrator: Option<Process>,
     ground: Ground,
@@ -97,7 +116,22 @@ impl Farm {
             JournalKind::Sqlite => None,
             JournalKind::Redis => Some(Redis::start()?),
         };
-        let mut farm = Self { nodes: Vec::new(), redis, orchestrator: None, ground, disk, _folder: folder };
+        let clock = Clock::new(folder.path())?;
+        let proxy = Proxy::start(&at("proxy"), PORT)?;
+        let mut farm = Self {
+            nodes: Vec::new(),
+            redis,
+            damage: None,
+            damaged: Known::default(),
+            backup: None,
+            breaches: Vec::new(),
+            clock,
+            proxy,
+            orchestrator: None,
+            ground,
+            disk,
+            _folder: folder,
+        };
         farm.configure()?;
         farm.start_orchestrator()?;
         let state = farm.disk.display().to_string();
@@ -125,8 +159,9 @@ impl Farm {
         };
         // Silence is noticed soon, so that minutes are enough to see what follows.
         let text = format!(
-            "state_dir = \"{}\"\nlisten = \"{CENTRE}:{PORT}\"\nplain_api = true\n{journal}\
-             [policy]\nlease_ms = 15000\noffline_after_ms = 15000\nstartup_grace_ms = 15000\nground_ms = 10000\n",
+            "state_dir = \"{}\"\nlisten = \"{CENTRE}:{PORT}\"\nplain_api = true\n\
+             trusted_proxies = [\"{CENTRE}\"]\n{journal}[policy]\nlease_ms = 15000\noffline_after_ms = 15000\n\
+             startup_grace_ms = 15000\nground_ms = 10000\nlog_bytes = {LOG_BYTES}\n",
             self.disk.display()
         );
         fs::write(self.file("orchestrator.toml"), text)?;
@@ -144,7 +179,7 @@ impl Farm {
             "name = \"{name}\"\norchestrators = [\"{url}\"]\ntoken_file = \"{own}.token\"\n\
              state_dir = \"{own}/state\"\ncache_dir = \"{own}/snapshots\"\nheartbeat_s = 2\ndrain_timeout_s = 20\n\
              [builder]\nwork_dir = \"{own}/roots\"\ncache_dir = \"{own}/cache\"\nportage_prefix = \"{portage}\"\n",
-            url = self.ground.url,
+            url = if number.is_multiple_of(2) { self.address() } else { Proxy::url() },
             own = own.display(),
         );
         fs::write(node.config(), text)?;
@@ -153,12 +188,23 @@ impl Farm {
         Ok(())
     }
 
+    /// Enrols the drone that lies, as a machine like the first.
+    pub(super) fn start_liar(&self, seed: u64, over: Arc<AtomicBool>) -> Result<JoinHandle<liar::Told>> {
+        let facts = self.status()?.drones.into_iter().next().context("no drone")?.facts;
+        let token = self.ground.ctl(&["drone", "token", "--approved"])?;
+        liar::start(&self.address(), token.trim(), facts, seed, over)
+    }
+
     fn folder(&self) -> &Path {
         self.disk.parent().unwrap_or(&self.disk)
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(super) fn file(&self, name: &str) -> PathBuf {
         self.folder().join(name)
+    }
+
+    pub(super) fn state_dir(&self) -> PathBuf {
+        self.disk.clone()
     }
 
     /// Where clients read.
@@ -218,6 +264,7 @@ impl Farm {
     pub fn start_orchestrator(&mut self) -> Result<()> {
         let mut command = Command::new(program("swarm-orchestrator")?);
         command.arg("--config").arg(self.file("orchestrator.toml"));
+        self.clock.give_to(&mut command);
         let mut process = Process::start(&mut command, &self.file("orchestrator.log"))?;
         let ready = format!("{}/healthz", self.ground.url);
         wait::until("the orchestrator answers", SOON, || {
@@ -248,6 +295,21 @@ impl Farm {
         self.orchestrator.as_ref().context("no orchestrator runs")?.signal(signal)
     }
 
+    /// Has all machines sleep at the same time.
+    pub(super) fn suspend(&self, length: Duration) -> Result<()> {
+        let all = self.processes();
+        let tell = |signal| {
+            all.iter().try_for_each(|(_, id)| match kill_process(pid(*id)?, signal) {
+                // It was asked to stop before.
+                Ok(()) | Err(Errno::SRCH) => Ok(()),
+                Err(error) => Err(anyhow::Error::from(error)),
+            })
+        };
+        tell(Signal::STOP)?;
+        std::thread::sleep(length);
+        tell(Signal::CONT)
+    }
+
     pub(super) fn kill_drone(&mut self, n: usize) -> Result<()> {
         self.nodes[n].process.take().context("the drone does not run")?.kill()
     }
@@ -271,8 +333,7 @@ impl Farm {
 
     pub(super) fn signal_redis(&self, signal: Signal) -> Result<()> {
         let id = self.redis.as_ref().and_then(Redis::id).context("no Redis runs")?;
-        let id = Pid::from_raw(i32::try_from(id)?).context("no process")?;
-        Ok(kill_process(id, signal)?)
+        Ok(kill_process(pid(id)?, signal)?)
     }
 
     /// Fills the orchestrator's disk to the last block.
@@ -305,6 +366,10 @@ impl Farm {
         .with_context(|| self.ground.ctl_whatever(&["status"]))
         .map(|runs| runs.into_iter().filter(|r| r.state != RunState::Cancelled).collect())
     }
+}
+
+fn pid(id: u32) -> Result<Pid> {
+    Pid::from_raw(i32::try_from(id)?).context("no process")
 }
 
 impl Drop for Farm {

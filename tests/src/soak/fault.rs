@@ -1,10 +1,10 @@
 //! Things that break, and are whole again later.
 
-use super::farm::Farm;
+use super::{backup, damage, farm::Farm, proxy::Way};
 use crate::{faults::redis::Redis, sim::rng::Rng};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use rustix::process::Signal;
-use std::fmt;
+use std::{fmt, time::Duration};
 
 /// One fault. Numbers are those of drones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,18 @@ pub enum Fault {
     SlowCable(usize),
     /// The orchestrator's disk is full.
     FillDisk,
+    /// Every machine sleeps past all leases.
+    Suspend,
+    /// The clock of the orchestrator's machine is set wrong, and right again later.
+    SetClock,
+    /// The proxy before some drones does not do its work.
+    HinderProxy(Way),
+    /// A byte flips in a package, an index or a snapshot while they are used.
+    FlipByte,
+    /// A byte flips in the journal of an orchestrator that is stopped.
+    FlipJournal,
+    /// A backup is made, and restored later.
+    Restore,
     /// Redis is killed, and started later on what it kept.
     KillRedis,
     /// Redis stands still.
@@ -41,8 +53,7 @@ impl Fault {
     /// One that fits the farm.
     pub fn choose(rng: &mut Rng, farm: &Farm) -> Self {
         let drone = rng.below(farm.nodes.len() as u64) as usize;
-        let of_redis = if farm.redis.is_some() { 2 } else { 0 };
-        match rng.below(14 + of_redis) {
+        match rng.below(25) {
             0 => KillOrchestrator,
             1 => StopOrchestrator,
             2 => PauseOrchestrator,
@@ -53,8 +64,18 @@ impl Fault {
             11 => Mute(drone),
             12 => SlowCable(drone),
             13 => FillDisk,
-            14 => KillRedis,
-            _ => PauseRedis,
+            14 => Suspend,
+            15 | 16 => SetClock,
+            17 | 18 => {
+                let ways = [Way::Unreachable, Way::Narrow, Way::Away, Way::Silent];
+                HinderProxy(ways[rng.below(4) as usize])
+            }
+            19 | 20 => FlipByte,
+            21 | 22 if farm.redis.is_some() => KillRedis,
+            21 => FlipJournal,
+            22 => Restore,
+            _ if farm.redis.is_some() => PauseRedis,
+            _ => KillOrchestrator,
         }
     }
 
@@ -62,8 +83,15 @@ impl Fault {
     pub fn longest_ms(self) -> u64 {
         match self {
             KillOrchestrator | StopOrchestrator | KillRedis => 8_000,
-            PauseOrchestrator | FillDisk => 15_000,
+            FillDisk => 15_000,
             PauseRedis => 6_000,
+            FlipByte | Restore => 20_000,
+            FlipJournal => 2_000,
+            // Longer than a lease, and than what the orchestrator takes for a rest.
+            Suspend | PauseOrchestrator => 35_000,
+            // A clock has to be wrong for half a minute to be believed.
+            SetClock => 75_000,
+            HinderProxy(_) => 60_000,
             KillDrone(_) | StopDrone(_) => 30_000,
             PauseDrone(_) | CutCable(_) | Mute(_) | SlowCable(_) => 45_000,
         }
@@ -71,10 +99,12 @@ impl Fault {
 
     /// Whether both at once would be the same, or would hide each other.
     pub fn excludes(self, other: &Self) -> bool {
-        match (self.drone(), other.drone()) {
-            (None, None) => true,
-            (a, b) => a == b,
-        }
+        let apart = |fault| match fault {
+            SetClock => 1,
+            HinderProxy(_) => 2,
+            _ => 0,
+        };
+        (self.drone(), apart(self)) == (other.drone(), apart(*other))
     }
 
     /// The drone that it befalls.
@@ -98,13 +128,22 @@ impl Fault {
             Mute(_) => "drone not heard",
             SlowCable(_) => "slow link",
             FillDisk => "disk full",
+            Suspend => "all machines asleep",
+            SetClock => "clock set wrong",
+            HinderProxy(Way::Unreachable) => "proxy answers 502",
+            HinderProxy(Way::Narrow) => "proxy answers 413",
+            HinderProxy(Way::Away) => "proxy gone",
+            HinderProxy(Way::Silent) => "proxy silent",
+            FlipByte => "byte changed",
+            FlipJournal => "byte of the journal changed",
+            Restore => "backup restored",
             KillRedis => "Redis killed",
             PauseRedis => "Redis paused",
         }
     }
 
-    /// Makes it.
-    pub fn begin(self, farm: &mut Farm) -> Result<()> {
+    /// Makes it, for so long if that is all.
+    pub fn begin(self, farm: &mut Farm, rng: &mut Rng, length: Duration) -> Result<()> {
         match self {
             KillOrchestrator => farm.kill_orchestrator(),
             StopOrchestrator => farm.stop_orchestrator(),
@@ -116,6 +155,25 @@ impl Fault {
             Mute(n) => farm.nodes[n].set_mute(true),
             SlowCable(n) => farm.nodes[n].set_slow(true),
             FillDisk => farm.fill_disk(),
+            Suspend => farm.suspend(length),
+            SetClock => {
+                println!("         by {} s", farm.clock.set_wrong(rng)?);
+                Ok(())
+            }
+            HinderProxy(way) => farm.proxy.hinder(way),
+            FlipByte => {
+                farm.damage = damage::begin(rng, farm)?;
+                Ok(())
+            }
+            FlipJournal => {
+                let missed = damage::of_the_journal(rng, farm)?;
+                farm.breaches.extend(missed);
+                Ok(())
+            }
+            Restore => {
+                farm.backup = Some(backup::make(farm)?);
+                Ok(())
+            }
             KillRedis => farm.with_redis(Redis::kill),
             PauseRedis => farm.signal_redis(Signal::STOP),
         }
@@ -132,6 +190,20 @@ impl Fault {
             Mute(n) => farm.nodes[n].set_mute(false),
             SlowCable(n) => farm.nodes[n].set_slow(false),
             FillDisk => farm.free_disk(),
+            Suspend | FlipJournal => Ok(()),
+            SetClock => farm.clock.set_right(),
+            HinderProxy(_) => farm.proxy.mend(),
+            FlipByte => {
+                if let Some(damage) = farm.damage.take() {
+                    let missed = damage::end(&damage, farm)?;
+                    farm.breaches.extend(missed);
+                }
+                Ok(())
+            }
+            Restore => {
+                let from = farm.backup.take().context("no backup was made")?;
+                backup::restore(farm, &from)
+            }
             KillRedis => farm.with_redis(Redis::run),
             PauseRedis => farm.signal_redis(Signal::CONT),
         }

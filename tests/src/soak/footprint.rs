@@ -1,4 +1,6 @@
-//! What the processes hold: memory and open files, from a little after a start to its end.
+//! What the processes hold, memory and open files: the least that each held early in its life and
+//! the least that it held late. Work comes and goes and an allocator keeps what a burst needed, but
+//! what leaks is never let go, so that the least rises.
 
 use super::farm::Farm;
 use std::{
@@ -8,13 +10,17 @@ use std::{
 };
 
 /// A start may take this long to fill its caches.
-const SETTLED: Duration = Duration::from_secs(30);
+const SETTLED: Duration = Duration::from_secs(20);
 
-/// A process may grow by this much. An allocator keeps what a burst needed.
-const GROWTH_BYTES: u64 = 48 << 20;
-const GROWTH_FILES: u64 = 100;
+/// A life of fewer looks after that says nothing.
+const LOOKS: usize = 150;
 
-#[derive(Debug, Clone, Copy)]
+/// By how much the least may rise from the first third of a life to its last: less than one descriptor
+/// or some tens of kilobytes for each reading of an index, of which there are hundreds, would come to.
+const RISE_BYTES: u64 = 10 << 20;
+const RISE_FILES: u64 = 10;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Held {
     bytes: u64,
     files: u64,
@@ -24,9 +30,9 @@ struct Held {
 struct Life {
     name: String,
     seen: Instant,
-    first: Option<Held>,
-    last: Held,
-    age: Duration,
+    held: Vec<Held>,
+    /// What it had open at the last look.
+    open: BTreeMap<String, u64>,
 }
 
 /// What each life of each process held.
@@ -40,57 +46,130 @@ impl Footprint {
     pub fn look(&mut self, farm: &Farm) {
         for (name, id) in farm.processes() {
             let Some(held) = held(id) else { continue };
-            let fresh = || Life { name, seen: Instant::now(), first: None, last: held, age: Duration::ZERO };
+            let fresh = || Life { name, seen: Instant::now(), held: Vec::new(), open: BTreeMap::new() };
             let life = self.lives.entry(id).or_insert_with(fresh);
-            life.age = life.seen.elapsed();
-            life.last = held;
-            if life.age > SETTLED {
-                life.first.get_or_insert(held);
+            life.open = open(id);
+            if life.seen.elapsed() > SETTLED {
+                life.held.push(held);
             }
         }
     }
 
-    /// Lives that grew by more than they may.
+    /// Lives that grew by more than they may, and a kind of process of which none lived long enough to tell.
     #[must_use]
     pub fn breaches(&self) -> Vec<String> {
-        let grown = self.lives.iter().filter_map(|(id, life)| {
-            let first = life.first?;
-            let bytes = life.last.bytes.saturating_sub(first.bytes);
-            let files = life.last.files.saturating_sub(first.files);
-            (bytes > GROWTH_BYTES || files > GROWTH_FILES).then(|| {
-                let minutes = life.age.as_secs_f64() / 60.0;
-                let (name, mib) = (&life.name, bytes >> 20);
-                format!("{name} (process {id}) grew by {mib} MiB and {files} files in {minutes:.1} min")
-            })
+        let judged = || self.lives.iter().filter_map(|(id, life)| Some((id, life, rise(&life.held)?)));
+        let grown = judged().filter(|(.., rise)| rise.bytes > RISE_BYTES || rise.files > RISE_FILES);
+        let grown = grown.map(|(id, life, rise)| {
+            let minutes = life.seen.elapsed().as_secs_f64() / 60.0;
+            let (name, mib, files) = (&life.name, rise.bytes >> 20, rise.files);
+            let open: Vec<_> = life.open.iter().map(|(kind, n)| format!("{n} of {kind}")).collect();
+            let open = open.join(", ");
+            format!("{name} (process {id}) grew by {mib} MiB and {files} files in {minutes:.1} min: {open}")
         });
-        grown.collect()
+        let unknown =
+            ["orchestrator", "drone"].into_iter().filter(|kind| !judged().any(|(_, l, _)| l.kind() == *kind));
+        let unknown = unknown.map(|kind| format!("no {kind} lived long enough to see whether it grows"));
+        grown.chain(unknown).collect()
     }
 
-    /// The most that any life of each kind of process held.
+    /// The most that any life of each kind of process held, and by how much it grew.
     #[must_use]
     pub fn figures(&self) -> Vec<String> {
-        let mut most: BTreeMap<&str, Held> = BTreeMap::new();
+        let mut most: BTreeMap<&str, [u64; 5]> = BTreeMap::new();
         for life in self.lives.values() {
-            let kind = if life.name.starts_with('d') { "a drone" } else { &life.name };
-            let held = most.entry(kind).or_insert(life.last);
-            held.bytes = held.bytes.max(life.last.bytes);
-            held.files = held.files.max(life.last.files);
+            let top = most.entry(life.kind()).or_default();
+            let rise = rise(&life.held);
+            top[4] += u64::from(rise.is_some());
+            let (of, rise) = (|by: fn(&Held) -> u64| life.held.iter().map(by).max(), rise);
+            let seen = [of(|h| h.bytes), of(|h| h.files), rise.map(|r| r.bytes), rise.map(|r| r.files)];
+            for (top, seen) in top.iter_mut().zip(seen) {
+                *top = (*top).max(seen.unwrap_or(0));
+            }
         }
-        let line = |(kind, held): (&&str, &Held)| {
+        let line = |(kind, [bytes, files, more, more_files, lives]): (&&str, &[u64; 5])| {
+            let (mib, grown) = (bytes >> 20, more >> 10);
             format!(
-                "{kind} held at most {} MiB and {} files at the end of a life",
-                held.bytes >> 20,
-                held.files
+                "{kind}: at most {mib} MiB and {files} files; grew by at most {grown} KiB and {more_files} files \
+                 in {lives} long lives"
             )
         };
         most.iter().map(line).collect()
     }
 }
 
+impl Life {
+    fn kind(&self) -> &str {
+        if self.name == "orchestrator" { "orchestrator" } else { "drone" }
+    }
+}
+
+/// By how much the least rose from the first third to the last, if there is enough to tell.
+fn rise(held: &[Held]) -> Option<Held> {
+    if held.len() < LOOKS {
+        return None;
+    }
+    let third = held.len() / 3;
+    let least = |part: &[Held], of: fn(&Held) -> u64| part.iter().map(of).min().unwrap_or(0);
+    let (first, last) = (&held[..third], &held[held.len() - third..]);
+    let by = |of| least(last, of).saturating_sub(least(first, of));
+    Some(Held { bytes: by(|h| h.bytes), files: by(|h| h.files) })
+}
+
 fn held(id: u32) -> Option<Held> {
     let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
-    let files = fs::read_dir(format!("/proc/{id}/fd")).ok()?.count() as u64;
-    Some(Held { bytes: kib << 10, files })
+    Some(Held { bytes: kib << 10, files: open(id).values().sum() })
+}
+
+/// How much a process has open of each kind or folder. Published files do not count, which are kept
+/// open between requests; one that was removed does.
+fn open(id: u32) -> BTreeMap<String, u64> {
+    let entries = fs::read_dir(format!("/proc/{id}/fd")).into_iter().flatten().flatten();
+    let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
+    for target in entries.filter_map(|entry| fs::read_link(entry.path()).ok()) {
+        let text = target.to_string_lossy();
+        if text.contains("/binhost/") && !text.ends_with(" (deleted)") {
+            continue;
+        }
+        let kind =
+            text.split_once(':').map_or_else(|| text.rsplit_once('/').map_or("", |(dir, _)| dir), |(k, _)| k);
+        *kinds.entry(kind.to_owned()).or_default() += 1;
+    }
+    kinds
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three minutes of a process that works in waves, and leaks so much at each look.
+    fn life(leak: Held) -> Footprint {
+        let held = (0..360).map(|n: u64| {
+            let wave = n % 40;
+            Held { bytes: (30 << 20) + (wave << 19) + n * leak.bytes, files: 20 + wave + n * leak.files }
+        });
+        let held: Vec<_> = held.collect();
+        let life =
+            |name: &str, held| Life { name: name.into(), seen: Instant::now(), held, open: BTreeMap::new() };
+        let flat = vec![Held { bytes: 1, files: 1 }; LOOKS];
+        Footprint { lives: [(1, life("orchestrator", held)), (2, life("d00", flat))].into() }
+    }
+
+    #[test]
+    fn a_leak_in_a_life_of_minutes_is_a_breach_and_waves_are_none() {
+        let none = Held { bytes: 0, files: 0 };
+        assert_eq!(life(none).breaches(), Vec::<String>::new());
+        for leak in [Held { bytes: 64 << 10, ..none }, Held { files: 1, ..none }] {
+            let found = life(leak).breaches();
+            assert!(
+                matches!(&found[..], [one] if one.contains("orchestrator (process 1) grew")),
+                "{found:?}"
+            );
+        }
+        let mut brief = life(none);
+        brief.lives.get_mut(&1).unwrap().held.truncate(LOOKS - 1);
+        assert_eq!(brief.breaches(), ["no orchestrator lived long enough to see whether it grows"]);
+    }
 }

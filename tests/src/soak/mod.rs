@@ -3,13 +3,18 @@
 //!
 //! Nothing here forgives: whatever was published must be whole whenever it is read, every
 //! package must end received once or quarantined with a reason, and what a process holds
-//! must not grow.
+//! must not grow. What is damaged must be found, and no lie believed.
 
 mod audit;
+mod backup;
+mod clock;
+mod damage;
 mod farm;
 mod fault;
 mod footprint;
+mod liar;
 mod node;
+mod proxy;
 mod reader;
 mod told;
 mod worker;
@@ -34,7 +39,10 @@ use told::Told;
 /// Time between two looks at everything.
 const TICK: Duration = Duration::from_millis(500);
 
-/// What is left to do after the last fault takes no longer.
+/// How long the work goes on without faults: what a process holds must not grow then.
+const CALM: Duration = Duration::from_secs(120);
+
+/// What is left to do after that takes no longer.
 const REST: Duration = Duration::from_secs(900);
 
 /// What a soak is to be.
@@ -70,7 +78,8 @@ pub struct Report {
 pub fn run(options: &Options) -> Result<Report> {
     let mut farm = Farm::start(options.drones, options.journal)?;
     let over = Arc::new(AtomicBool::new(false));
-    let reader = reader::start(farm.address(), over.clone());
+    let reader = reader::start(farm.address(), farm.damaged.clone(), over.clone());
+    let liar = farm.start_liar(options.seed, over.clone())?;
     let worker = worker::start(farm.ground(), over.clone());
     let mut footprint = Footprint::default();
     let mut rng = Rng::new(options.seed);
@@ -88,7 +97,11 @@ pub fn run(options: &Options) -> Result<Report> {
         let (ended, still): (Vec<_>, Vec<_>) = open.drain(..).partition(|(until, ..)| *until <= now);
         open = still;
         for (_, long, fault) in ended {
-            if long {
+            // Nobody is told anything by one that stands still.
+            if long
+                && fault != Fault::PauseOrchestrator
+                && !open.iter().any(|o| o.2 == Fault::PauseOrchestrator)
+            {
                 told.look(&farm, fault);
             }
             fault.end(&mut farm).with_context(|| format!("the end of: {fault}"))?;
@@ -104,24 +117,35 @@ pub fn run(options: &Options) -> Result<Report> {
         let length_ms = rng.range(1_000, fault.longest_ms());
         let (length, long) = (Duration::from_millis(length_ms), 3 * length_ms > 2 * fault.longest_ms());
         println!("{:5.0} s  {fault} for {:.0} s", began.elapsed().as_secs_f64(), length.as_secs_f64());
-        fault.begin(&mut farm).with_context(|| format!("the beginning of: {fault}"))?;
+        fault.begin(&mut farm, &mut rng, length).with_context(|| format!("the beginning of: {fault}"))?;
         *faults.entry(fault.kind().to_owned()).or_default() += 1;
         open.push((now + length, long, fault));
     }
     for (.., fault) in open {
         fault.end(&mut farm).with_context(|| format!("the end of: {fault}"))?;
     }
-    println!("{:5.0} s  no more faults; the swarm comes to rest", began.elapsed().as_secs_f64());
+    println!("{:5.0} s  no more faults; the work goes on", began.elapsed().as_secs_f64());
+    let calm = Instant::now();
+    while calm.elapsed() < CALM {
+        thread::sleep(TICK);
+        footprint.look(&farm);
+        farm.check_alive()?;
+    }
+    println!("{:5.0} s  the swarm comes to rest", began.elapsed().as_secs_f64());
     over.store(true, Ordering::Relaxed);
     let worked = worker.join().map_err(|_| anyhow::anyhow!("the worker broke off"))??;
     let runs = farm.rest(REST)?;
     let read = reader.join().map_err(|_| anyhow::anyhow!("the reader broke off"))?;
+    let lies = liar.join().map_err(|_| anyhow::anyhow!("the liar broke off"))?;
     let mut breaches = read.breaches;
+    breaches.append(&mut farm.breaches);
+    breaches.extend(lies.breaches);
     breaches.extend(audit::breaches(&farm, &runs)?);
     breaches.extend(footprint.breaches());
     let mut figures = vec![
         format!("{} runs started, {} ended as they should", worked, runs.len()),
         format!("{} reads of the index, {} of packages, while faults went on", read.indexes, read.packages),
+        format!("{} lies of a hostile drone were refused", lies.refused),
     ];
     figures.extend(audit::figures(&farm, &runs)?);
     figures.extend(footprint.figures());

@@ -1,10 +1,12 @@
 //! A client that reads the published index over and over, and fetches what it names:
 //! whatever is read at whatever instant must be whole.
 
+use super::damage::Known;
 use crate::e2e::swarm::PROFILE;
 use md5::{Digest as _, Md5};
 use reqwest::StatusCode;
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -32,10 +34,12 @@ pub(super) struct Read {
     pub packages: u64,
     /// What was not whole.
     pub breaches: Vec<String>,
+    /// The MD5 of every path that an index ever named.
+    named: BTreeMap<String, String>,
 }
 
 /// Reads until `over`.
-pub(super) fn start(address: String, over: Arc<AtomicBool>) -> JoinHandle<Read> {
+pub(super) fn start(address: String, damaged: Known, over: Arc<AtomicBool>) -> JoinHandle<Read> {
     thread::spawn(move || {
         let mut read = Read::default();
         // The swarm's own client chooses the cryptography for all of this process.
@@ -51,7 +55,7 @@ pub(super) fn start(address: String, over: Arc<AtomicBool>) -> JoinHandle<Read> 
             (Ok(runtime), Ok(client)) => runtime.block_on(async {
                 let base = format!("{address}/binhost/{PROFILE}");
                 while !over.load(Ordering::Relaxed) {
-                    read.once(&client, &base).await;
+                    read.once(&client, &base, &damaged).await;
                     tokio::time::sleep(Duration::from_millis(200)).await;
                 }
             }),
@@ -63,7 +67,15 @@ pub(super) fn start(address: String, over: Arc<AtomicBool>) -> JoinHandle<Read> 
 }
 
 impl Read {
-    async fn once(&mut self, client: &reqwest::Client, base: &str) {
+    async fn once(&mut self, client: &reqwest::Client, base: &str, damaged: &Known) {
+        let before = self.breaches.len();
+        self.read(client, base, damaged).await;
+        if damaged.has_index() {
+            self.breaches.truncate(before);
+        }
+    }
+
+    async fn read(&mut self, client: &reqwest::Client, base: &str, damaged: &Known) {
         // Connections that fail are the faults themselves; answers are what counts. A fresh
         // swarm has no index yet.
         let Some((status, bytes)) = get(client, &format!("{base}/Packages")).await else { return };
@@ -78,18 +90,27 @@ impl Read {
         };
         self.indexes += 1;
         let entries: Vec<&Entry> = index.entries().collect();
+        for entry in entries.iter().filter(|_| !damaged.has_index()) {
+            let (path, md5) = (entry.path().to_owned(), entry.get("MD5").to_owned());
+            let first = self.named.entry(path).or_insert_with(|| md5.clone());
+            if *first != md5 {
+                self.breaches.push(format!("{} was published with other bytes before", entry.path()));
+            }
+        }
         let step = (self.indexes as usize * FILES) % entries.len().max(1);
         for entry in entries.iter().cycle().skip(step).take(FILES.min(entries.len())) {
-            self.file(client, base, entry).await;
+            self.file(client, base, entry, damaged).await;
         }
     }
 
-    async fn file(&mut self, client: &reqwest::Client, base: &str, entry: &Entry) {
+    async fn file(&mut self, client: &reqwest::Client, base: &str, entry: &Entry, damaged: &Known) {
         let path = entry.path();
         let Some((status, bytes)) = get(client, &format!("{base}/{path}")).await else { return };
         let (size, md5) = (entry.get("SIZE"), hex::encode(Md5::digest(&bytes)));
         if status != StatusCode::OK {
             self.breaches.push(format!("the index named {path}, which was answered with {status}"));
+        } else if damaged.has(entry.get("MD5")) {
+            // Whatever its bytes are now.
         } else if size != bytes.len().to_string() || entry.get("MD5") != md5 {
             self.breaches.push(format!("{path} was not what the index says"));
         } else {

@@ -10,7 +10,7 @@ use swarm_common::{
         admin::{BuilderKind, ProfileRequest},
         base::{Base, BaseRequest, FollowRequest},
         drone::{Outcome, Work},
-        plan::PlanPackage,
+        plan::PortagePackage,
     },
 };
 use swarm_tests::api::{PROFILE, Swarm, name, pebble, plan_of, snapshot};
@@ -133,7 +133,7 @@ async fn a_base_follows_a_run_when_the_drone_that_makes_it_says_that_it_works() 
     let image = make_base(&swarm, dir.path()).await;
     swarm.admin.put_profile(&name(PROFILE), &pin, &key()).await.unwrap();
     let run = swarm.run().await.unwrap();
-    drone.bring_plan(plan_of(&[PlanPackage { in_base: true, ..pebble() }])).await.unwrap();
+    drone.bring_plan(plan_of(&[PortagePackage { in_base: true, ..pebble() }])).await.unwrap();
     drone.build().await.unwrap();
 
     let got = drone.work().await.unwrap();

@@ -5,7 +5,7 @@ use swarm_common::{
     state::*,
     wire::drone::{Failure, Outcome},
 };
-use swarm_tests::api::{Answer, PROFILE, Swarm, name, pebble, pebble_at, plan_of, until};
+use swarm_tests::api::{Answer, PROFILE, Swarm, name, package_for, pebble, pebble_at, plan_of, until};
 
 /// How Portage calls itself.
 const PORTAGE: (&str, &str) = ("user-agent", "Gentoo Portage/3.0.83");
@@ -42,7 +42,7 @@ async fn a_drone_that_gets_a_package_finds_its_dependencies_in_the_runs_index() 
     drone.report(plan.attempt, planned).await.unwrap();
     drone.build().await.unwrap();
     let (_, order) = drone.build_order().await.unwrap();
-    assert_eq!(order.targets[0].cpv.version(), "1.10");
+    assert_eq!(order.targets[0].portage().unwrap().cpv.version(), "1.10");
     assert_eq!(index(&swarm, binhost).await, ["dev-libs/pebble/pebble-1.2-1.gpkg.tar"]);
     assert_eq!(get(&swarm, "desk/Packages", &[]).await.status, 404, "nothing is stable yet");
 }
@@ -86,17 +86,22 @@ async fn what_a_newer_run_could_not_build_stays_published_as_it_was() {
     drone.report(attempt, Outcome::Failed { failure }).await.unwrap();
     assert_eq!(swarm.admin.run(second).await.unwrap().state, RunState::Partial);
     let seq = swarm.app.engine.read(|s| s.seq);
-    assert!(swarm.app.published.reached(seq, std::time::Duration::from_secs(10)).await);
+    assert!(swarm.app.published.reached(seq, std::time::Duration::from_secs(60)).await);
     assert_eq!(index(&swarm, "desk").await, ["dev-libs/pebble/pebble-1.2-1.gpkg.tar"]);
 
-    // A third run, for which the ebuild was mended, builds the new version.
+    // A third run, for which the ebuild was mended, builds the new version, and that is published.
     swarm.run().await.unwrap();
     let mut mended = pebble_at("1.10", "0");
     mended.inputs = swarm_common::digest::Digest::of(b"mended");
     drone.bring_plan(plan_of(&[mended])).await.unwrap();
     let (attempt, order) = drone.build_order().await.unwrap();
-    assert_eq!(order.targets[0].build_id, 2, "a build id is never used twice");
-    drone.report(attempt, Outcome::HandedBack { reason: "x".to_owned() }).await.unwrap();
+    assert_eq!(order.targets[0].portage().unwrap().build_id, 2, "a build id is never used twice");
+    let bytes = package_for(&order.targets[0]);
+    let artifact = drone.upload_bytes(attempt, &order.targets[0], bytes).await.unwrap();
+    drone.report(attempt, Outcome::Built { artifacts: vec![artifact] }).await.unwrap();
+    let seq = swarm.app.engine.read(|s| s.seq);
+    assert!(swarm.app.published.reached(seq, std::time::Duration::from_secs(60)).await);
+    assert_eq!(index(&swarm, "desk").await, ["dev-libs/pebble/pebble-1.10-2.gpkg.tar"]);
 }
 
 #[tokio::test]

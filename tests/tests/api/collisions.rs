@@ -7,7 +7,7 @@ use swarm_common::{
     format::packages_index::PackagesIndex,
     id::RunId,
     state::*,
-    wire::{drone::Outcome, plan::PlanPackage},
+    wire::{drone::Outcome, plan::PortagePackage},
 };
 use swarm_tests::api::{FakeDrone, Receiver, Swarm, package_with, pebble, plan_of, until};
 
@@ -18,10 +18,10 @@ const MAILONE: Made<'_> = ("app-misc/mailone-1.0", "0", &["usr/bin/maildirmake"]
 const MAILTWO: Made<'_> = ("app-misc/mailtwo-1.0", "0", &["usr/bin/maildirmake", "usr/share/two"], "");
 const LONE: Made<'_> = ("app-misc/lone-1.0", "0", &["usr/bin/lone"], "");
 
-fn planned(&(cpv, slot, ..): &Made<'_>) -> PlanPackage {
+fn planned(&(cpv, slot, ..): &Made<'_>) -> PortagePackage {
     let inputs = Digest::of(format!("{cpv}:{slot}").as_bytes());
     let (cpv, slot, subslot) = (cpv.parse().unwrap(), slot.to_owned(), slot.to_owned());
-    PlanPackage { cpv, slot, subslot, use_flags: vec![], iuse: vec![], inputs, ..pebble() }
+    PortagePackage { cpv, slot, subslot, use_flags: vec![], iuse: vec![], inputs, ..pebble() }
 }
 
 /// A run that builds what was not built before.
@@ -33,14 +33,17 @@ async fn night(swarm: &Swarm, drone: &FakeDrone, world: &[Made<'_>]) -> RunId {
     while !swarm.admin.run(run).await.unwrap().state.is_over() {
         let (attempt, order) = drone.build_order().await.unwrap();
         let target = &order.targets[0];
-        let is = |made: &&Made<'_>| (made.0, made.1) == (target.cpv.as_str(), target.slot.as_str());
+        let is = |made: &&Made<'_>| {
+            (made.0, made.1)
+                == (target.portage().unwrap().cpv.as_str(), target.portage().unwrap().slot.as_str())
+        };
         let (_, _, files, rdepend) = world.iter().find(is).unwrap();
         let bytes = package_with(target, files, &[("RDEPEND", rdepend)]);
         let artifacts = vec![drone.upload_bytes(attempt, target, bytes).await.unwrap()];
         assert!(drone.report(attempt, Outcome::Built { artifacts }).await.unwrap().accepted);
     }
     let seq = swarm.app.engine.read(|s| s.seq);
-    assert!(swarm.app.published.reached(seq, std::time::Duration::from_secs(10)).await);
+    assert!(swarm.app.published.reached(seq, std::time::Duration::from_secs(60)).await);
     run
 }
 

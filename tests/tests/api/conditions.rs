@@ -94,6 +94,7 @@ const CONDITIONS: [Condition; 6] = [
     },
 ];
 
+// fault: 59
 #[tokio::test]
 async fn each_condition_is_told_in_all_four_places_and_so_is_its_end() {
     let receiver = Receiver::start().await.unwrap();

@@ -168,7 +168,8 @@ impl Worker {
         for target in &order.targets {
             let bytes = package_for(target);
             let digest = Digest::of(&bytes).to_string();
-            let request = json!({ "digest": digest, "size": bytes.len(), "cpv": target.cpv });
+            let request =
+                json!({ "digest": digest, "size": bytes.len(), "target": target.portage().unwrap().cpv });
             let at = [("attempt", attempt.as_str()), ("digest", digest.as_str())];
             reader.get("POST /attempts/{attempt}/uploads", &at, &self.credential, Sent::Json(request)).await;
             let line = "PATCH /attempts/{attempt}/uploads/{digest}";

@@ -52,6 +52,7 @@ async fn ask(swarm: &Swarm, route: &Route, credential: Option<&str>) -> Answer {
     raw.ask(&route.line, &headers, b"").await.unwrap()
 }
 
+// fault: 30
 #[tokio::test]
 async fn every_route_refuses_what_is_not_its_role_and_nothing_changes() {
     let swarm = Swarm::start().await.unwrap();

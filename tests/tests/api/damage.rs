@@ -57,6 +57,7 @@ fn index(swarm: &Swarm) -> String {
     text.lines().filter(|line| !line.starts_with("TIMESTAMP")).collect::<Vec<_>>().join("\n")
 }
 
+// fault: 51
 #[tokio::test]
 async fn one_changed_byte_in_any_file_of_a_stopped_swarm_is_found_and_mended_or_named() {
     let stable = "binhost/desk/stable";
@@ -98,7 +99,7 @@ async fn one_changed_byte_in_any_file_of_a_stopped_swarm_is_found_and_mended_or_
         };
         // The publisher has looked at everything once.
         let seq = swarm.app.engine.read(|s| s.seq);
-        assert!(swarm.app.published.reached(seq, std::time::Duration::from_secs(10)).await, "{what}");
+        assert!(swarm.app.published.reached(seq, std::time::Duration::from_secs(60)).await, "{what}");
         let audit = swarm.admin.audit().await.unwrap();
         let name = path.file_name().unwrap().to_str().unwrap();
         match then {
@@ -133,6 +134,34 @@ async fn one_changed_byte_in_any_file_of_a_stopped_swarm_is_found_and_mended_or_
     }
 }
 
+// fault: 51
+#[tokio::test]
+async fn a_damaged_copy_of_a_stored_package_is_found_by_an_audit_and_published_again() {
+    let (swarm, digest) = published().await;
+    let path = swarm.state_dir().join("binhost/desk/stable/dev-libs/pebble/pebble-1.2-1.gpkg.tar");
+    // As a restore may leave it, which makes two files of one.
+    let copy = path.with_extension("copy");
+    fs::copy(&path, &copy).unwrap();
+    fs::rename(&copy, &path).unwrap();
+    let audit = swarm.admin.audit().await.unwrap();
+    assert_eq!((audit.faults, audit.mended), (vec![], vec![]), "a copy is as good");
+    change(&path, "");
+    let audit = swarm.admin.audit().await.unwrap();
+    assert_eq!(audit.faults, Vec::<String>::new());
+    assert!(matches!(&audit.mended[..], [one] if one.contains(path.to_str().unwrap())), "{:?}", audit.mended);
+    assert_eq!(Digest::of(&fs::read(&path).unwrap()), digest);
+
+    // Where what is stored is damaged as well nothing is published again.
+    fs::copy(&path, &copy).unwrap();
+    fs::rename(&copy, &path).unwrap();
+    change(&path, "");
+    change(&swarm.app.store.path(digest), "");
+    let audit = swarm.admin.audit().await.unwrap();
+    assert_eq!(audit.mended, Vec::<String>::new());
+    assert!(audit.faults.iter().any(|fault| fault.contains(path.to_str().unwrap())), "{:?}", audit.faults);
+}
+
+// fault: 51
 #[tokio::test]
 async fn what_is_damaged_while_it_runs_is_mended_by_an_audit_and_named_by_the_monthly_scrub() {
     let (swarm, digest) = published().await;

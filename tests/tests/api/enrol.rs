@@ -126,6 +126,7 @@ async fn a_machine_that_tells_a_novel_about_itself_is_refused() {
     assert_eq!(refused(swarm.nobody().unwrap().enrol(&request).await), 422);
 }
 
+// fault: 31
 #[tokio::test]
 async fn neither_token_nor_credential_is_stored_anywhere() {
     let swarm = Swarm::start().await.unwrap();

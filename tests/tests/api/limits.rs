@@ -8,8 +8,8 @@ use swarm_tests::api::{Swarm, limit_plan};
 
 /// Short enough for a test, long enough for a busy machine.
 fn impatient(config: &mut Config) {
-    config.limits.header_ms = 300;
-    config.limits.body_idle_ms = 300;
+    config.limits.header_ms = 5000;
+    config.limits.body_idle_ms = 2000;
 }
 
 #[tokio::test]
@@ -24,6 +24,22 @@ async fn a_body_larger_than_its_route_takes_is_refused_before_it_comes() {
     let answer = raw.answer(false).await.unwrap();
     assert_eq!(answer.status, 413);
     raw.closed().await.unwrap();
+}
+
+#[tokio::test]
+async fn who_goes_on_sending_a_refused_body_still_reads_why_it_was_refused() {
+    let plain = Swarm::start().await.unwrap();
+    let mut raw = plain.raw().await.unwrap();
+    let head = format!(
+        "POST /api/v1/runs HTTP/1.1\r\nhost: s\r\nauthorization: Bearer {}\r\ncontent-length: 99999999\r\n\r\n",
+        plain.admin_token()
+    );
+    raw.send(head).await.unwrap();
+    for _ in 0..64 {
+        raw.send(vec![b' '; 256 * 1024]).await.unwrap();
+    }
+    let problem = raw.answer(false).await.unwrap().json().unwrap();
+    assert_eq!(problem["type"], "/problems/too-large", "{problem}");
 }
 
 #[tokio::test]
@@ -58,19 +74,45 @@ async fn a_plan_may_be_larger_than_other_requests_but_not_endless() {
 }
 
 #[tokio::test]
-async fn a_head_that_does_not_end_closes_the_connection() {
-    let swarm = Swarm::start_with(impatient).await.unwrap();
-    for half in ["", "GET /healthz HT", "GET /healthz HTTP/1.1\r\nhost: s\r\nx-half: "] {
+async fn a_report_of_endless_strings_is_refused_while_it_comes_and_a_malformed_one_is_told_so() {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    let bearer = format!("Bearer {}", drone.credential);
+    let headers = [("authorization", bearer.as_str())];
+    let begun = r#"{"usage":{"wall_ms":0,"cpu_ms":0,"peak_memory_bytes":0},"outcome":{"kind":"built","#;
+    for (body, status, kind) in [
+        (format!("{begun}\"x\":[{}", r#""","#.repeat(1_600_000)), 422, "/problems/beyond-limit"),
+        (format!("{begun}\"artifacts\":7}}}}{}", " ".repeat(4 << 20)), 422, "/problems/invalid"),
+        (format!("{begun}]{}", " ".repeat(4 << 20)), 400, "/problems/bad-request"),
+        (begun.to_owned(), 400, "/problems/bad-request"),
+    ] {
         let mut raw = swarm.raw().await.unwrap();
-        raw.send(half).await.unwrap();
-        raw.closed().await.unwrap();
+        let answer = raw.ask("POST /api/v1/attempts/a1/report", &headers, body.as_bytes()).await.unwrap();
+        let problem = answer.json().unwrap();
+        assert_eq!((answer.status, problem["type"].as_str()), (status, Some(kind)), "{problem}");
     }
 }
 
 #[tokio::test]
+async fn a_head_that_does_not_end_closes_the_connection() {
+    let swarm = Swarm::start_with(impatient).await.unwrap();
+    let mut halves = Vec::new();
+    for half in ["", "GET /healthz HT", "GET /healthz HTTP/1.1\r\nhost: s\r\nx-half: "] {
+        let mut raw = swarm.raw().await.unwrap();
+        raw.send(half).await.unwrap();
+        halves.push(raw);
+    }
+    for mut raw in halves {
+        raw.closed().await.unwrap();
+    }
+}
+
+// fault: 10
+#[tokio::test]
 async fn a_body_that_does_not_come_is_told_so_and_the_connection_closed() {
     let swarm = Swarm::start_with(impatient).await.unwrap();
     let drone = swarm.drone("one").await.unwrap();
+    let mut slow = Vec::new();
     for (path, credential) in [
         ("POST /api/v1/enrol", String::new()),
         ("POST /api/v1/runs", swarm.admin_token()),
@@ -81,11 +123,15 @@ async fn a_body_that_does_not_come_is_told_so_and_the_connection_closed() {
             "{path} HTTP/1.1\r\nhost: s\r\nauthorization: Bearer {credential}\r\ncontent-length: 50\r\n\r\n{{"
         );
         raw.send(head).await.unwrap();
+        slow.push((path, raw));
+    }
+    for (path, mut raw) in slow {
         assert_eq!(raw.answer(false).await.unwrap().status, 408, "{path}");
         raw.closed().await.unwrap();
     }
 }
 
+// fault: 9
 #[tokio::test]
 async fn many_half_requests_keep_nobody_else_from_being_served() {
     let swarm = Swarm::start_with(|config| {

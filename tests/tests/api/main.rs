@@ -1,6 +1,7 @@
 //! The HTTP API, one file for each resource: the real client against the real server in
 //! this process, on a port of its own.
 
+mod advice;
 mod audit;
 mod bases;
 mod binhost;
@@ -22,6 +23,7 @@ mod limits;
 mod login;
 mod logs;
 mod metrics;
+mod nix;
 mod notify;
 mod openapi;
 mod packages;
@@ -39,11 +41,27 @@ mod status;
 mod tls;
 mod uploads;
 
+use std::time::Duration;
 use swarm_common::client::{ClientError, IdempotencyKey};
+use swarm_orchestrator::config::Config;
+use swarm_tests::api::Swarm;
 
 /// A fresh key.
 fn key() -> IdempotencyKey {
     IdempotencyKey::random().unwrap()
+}
+
+/// Waits an hour for whatever is slow, at a stop too: a test that goes on did not wait for it.
+fn patient(config: &mut Config) {
+    const HOUR_MS: u64 = 3_600_000;
+    let limits = &mut config.limits;
+    (limits.header_ms, limits.body_idle_ms, limits.drain_ms) = (HOUR_MS, HOUR_MS, HOUR_MS);
+}
+
+/// Stops it. With [`patient`] this ends only if nothing that is open is waited for.
+async fn stops_at_once(swarm: Swarm) {
+    let stopped = tokio::time::timeout(Duration::from_secs(60), swarm.stop()).await;
+    stopped.expect("it waits for what is open").unwrap();
 }
 
 /// The status of a refusal.

@@ -22,7 +22,7 @@ fn broken() -> Outcome {
 }
 
 /// Fails the package until it is quarantined.
-async fn quarantine(swarm: &Swarm, drone: &FakeDrone) -> PackageId {
+pub async fn quarantine(swarm: &Swarm, drone: &FakeDrone) -> PackageId {
     let package = swarm.admin.packages(&PackageFilter::default()).await.unwrap()[0].id;
     for _ in 0..20 {
         if swarm.admin.package(package).await.unwrap().state == PackageState::Quarantined {
@@ -78,6 +78,7 @@ async fn an_ended_run_is_opened_again_by_a_retry() {
     assert_eq!(refused(swarm.admin.retry(PackageId(99), &key()).await), 404);
 }
 
+// fault: 35
 #[tokio::test]
 async fn why_tells_what_a_package_waits_for_and_how_that_ends() {
     let swarm = Swarm::start().await.unwrap();

@@ -102,7 +102,7 @@ async fn a_night_goes_through_nginx_as_the_handbook_sets_it_up_and_both_restart_
     // Built before anything has a lease.
     program("swarmctl")?;
     let swarm = Swarm::start_with(behind_a_proxy).await?;
-    let mut nginx = Nginx::of_the_handbook(&swarm, Ok)?;
+    let mut nginx = Nginx::of_the_handbook(&swarm.state_dir(), swarm.address, Ok)?;
     let (url, trust) = (format!("https://{}/swarm/", nginx.address), swarm.over_tls()?.1);
     let (admin, nobody) = through(&swarm, &url, &trust)?;
     let drone = enrol(&admin, &nobody).await?;
@@ -208,7 +208,9 @@ async fn nginx_as_it_comes_passes_followed_answers_on_as_they_grow() -> Result<(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_nginx_does_not_take_is_said_with_the_setting_to_change() -> Result<()> {
     let swarm = Swarm::start_with(behind_a_proxy).await?;
-    let nginx = Nginx::of_the_handbook(&swarm, |text| replaced(&text, "client_max_body_size 0;", ""))?;
+    let nginx = Nginx::of_the_handbook(&swarm.state_dir(), swarm.address, |text| {
+        replaced(&text, "client_max_body_size 0;", "")
+    })?;
     let (url, trust) = (format!("https://{}/swarm", nginx.address), swarm.over_tls()?.1);
     let (admin, _) = through(&swarm, &url, &trust)?;
     let folder = tempfile::tempdir()?;

@@ -1,12 +1,13 @@
 //! Reports: repeated, reordered, stale, without their files.
 
 use crate::{key, refused};
+use std::sync::Arc;
 use swarm_common::{
     digest::Digest,
     state::*,
     wire::drone::{Failure, Outcome},
 };
-use swarm_tests::api::{Swarm, package_for};
+use swarm_tests::api::{Swarm, TestClock, package_for};
 
 fn failed(class: FailureClass) -> Outcome {
     Outcome::Failed {
@@ -34,6 +35,7 @@ async fn a_report_before_its_upload_is_refused_and_then_taken() {
     assert!(drone.report(attempt, Outcome::Built { artifacts }).await.unwrap().accepted);
 }
 
+// fault: 3
 #[tokio::test]
 async fn a_repeated_report_gets_the_first_answer_and_changes_nothing() {
     let swarm = Swarm::start().await.unwrap();
@@ -79,10 +81,12 @@ async fn a_result_that_no_longer_counts_is_told_so_and_may_be_forgotten() {
     assert_eq!(swarm.app.receiving.incoming().list().unwrap(), []);
 }
 
+// fault: 1
 #[tokio::test]
 async fn of_a_lost_attempt_and_its_successor_the_first_to_deliver_wins() {
-    let swarm = Swarm::start_with(|config| {
-        config.policy.lease_ms = Some(1000);
+    let clock = Arc::new(TestClock::default());
+    let swarm = Swarm::start_at(Some(clock.clone()), |config| {
+        config.policy.lease_ms = Some(600_000);
         config.policy.offline_after_ms = Some(3_600_000);
     })
     .await
@@ -91,14 +95,17 @@ async fn of_a_lost_attempt_and_its_successor_the_first_to_deliver_wins() {
     swarm.planned(&slow).await.unwrap();
     let (lost, order) = slow.build_order().await.unwrap();
     let artifacts = vec![slow.upload(lost, &order.targets[0]).await.unwrap()];
+    clock.forward(600_000);
     // Its lease runs out, so the other drone gets the package, with a build id of its own.
     let (attempt, order) = fast.build_order().await.unwrap();
-    assert_eq!(order.targets[0].build_id, 2);
+    assert_eq!(order.targets[0].portage().unwrap().build_id, 2);
+    let late = package_for(&order.targets[0]);
+    let late = fast.upload_bytes(attempt, &order.targets[0], late).await.unwrap();
     assert!(slow.report(lost, Outcome::Built { artifacts }).await.unwrap().accepted);
-    let late = Outcome::Built { artifacts: vec![Digest::of(b"late")] };
-    let reply = fast.report(attempt, late).await.unwrap();
+    let reply = fast.report(attempt, Outcome::Built { artifacts: vec![late] }).await.unwrap();
     assert!(!reply.accepted && reply.reason.contains("delivered first"), "{reply:?}");
     assert_eq!(swarm.admin.artifacts(None).await.unwrap().len(), 1);
+    assert_eq!(swarm.app.receiving.incoming().list().unwrap(), [], "the late file is forgotten");
 }
 
 #[tokio::test]

@@ -96,6 +96,7 @@ async fn the_night_without_half_past_two_has_its_run_and_the_next_is_not_doubled
     assert_eq!(schedule.upcoming[0], NEXT + 24 * HOUR);
 }
 
+// fault: 26
 #[tokio::test]
 async fn a_night_that_the_orchestrator_missed_is_made_up_for_once() {
     let (swarm, hands) = at_noon().await;

@@ -6,7 +6,7 @@ use swarm_common::{
     state::*,
     wire::{
         drone::Outcome,
-        plan::{PlanEdge, PlanPackage, PlanReport},
+        plan::{PlanEdge, PlanReport, PortagePackage},
     },
 };
 use swarm_tests::api::{FakeDrone, Swarm, package_with, pebble, plan_of};
@@ -14,10 +14,10 @@ use swarm_tests::api::{FakeDrone, Swarm, package_with, pebble, plan_of};
 /// The REQUIRES of the program that is built last, and its RDEPEND, QA_PREBUILT.
 type Program<'a> = (&'a str, &'a str, &'a str);
 
-fn planned(cpv: &str, inputs: &str) -> PlanPackage {
+fn planned(cpv: &str, inputs: &str) -> PortagePackage {
     let inputs = Digest::of(format!("{cpv} {inputs}").as_bytes());
     let (cpv, subslot) = (cpv.parse().unwrap(), "0".to_owned());
-    PlanPackage { cpv, subslot, use_flags: vec![], iuse: vec![], inputs, ..pebble() }
+    PortagePackage { cpv, subslot, use_flags: vec![], iuse: vec![], inputs, ..pebble() }
 }
 
 fn edge(from: u32, to: u32, runtime: bool) -> PlanEdge {
@@ -27,7 +27,7 @@ fn edge(from: u32, to: u32, runtime: bool) -> PlanEdge {
 /// A program that is built with `foo` and `bar`, and needs `foo` at run time, which needs `deep`.
 fn plan(program: &Program<'_>, base: &str) -> PlanReport {
     let names = ["app-misc/tool-1.0", "dev-libs/foo-1.0", "dev-libs/bar-2.0", "dev-libs/deep-3.0"];
-    let packages: Vec<PlanPackage> =
+    let packages: Vec<PortagePackage> =
         names.into_iter().map(|cpv| planned(cpv, &format!("{program:?} {base}"))).collect();
     let mut plan = plan_of(&packages);
     plan.edges = vec![edge(0, 1, true), edge(0, 2, false), edge(1, 3, true)];
@@ -48,9 +48,13 @@ async fn built(program: Program<'_>, base: &str) -> Option<String> {
     while !swarm.admin.run(run).await.unwrap().state.is_over() {
         let (attempt, order) = drone.build_order().await.unwrap();
         let target = &order.targets[0];
-        let own = format!("usr/lib64/{}", target.cpv.pn());
-        let provides = format!("x86_64: lib{}.so.{}", target.cpv.pn(), &target.cpv.version()[..1]);
-        let more = match target.cpv.pn() {
+        let own = format!("usr/lib64/{}", target.portage().unwrap().cpv.pn());
+        let provides = format!(
+            "x86_64: lib{}.so.{}",
+            target.portage().unwrap().cpv.pn(),
+            &target.portage().unwrap().cpv.version()[..1]
+        );
+        let more = match target.portage().unwrap().cpv.pn() {
             "tool" => vec![("REQUIRES", requires), ("RDEPEND", rdepend), ("QA_PREBUILT", prebuilt)],
             _ => vec![("PROVIDES", provides.as_str()), ("REQUIRES", "x86_64: libc.so.6")],
         };

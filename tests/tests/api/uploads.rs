@@ -6,9 +6,9 @@ use swarm_common::{
     digest::Digest,
     id::AttemptId,
     state::*,
-    wire::drone::{Target, UploadRequest},
+    wire::drone::{Outcome, Target, UploadRequest},
 };
-use swarm_tests::api::{FakeDrone, Swarm, fixture, package_file, until};
+use swarm_tests::api::{FakeDrone, Swarm, fixture, package_file, package_with, until};
 
 fn file_of(target: &Target) -> (Digest, Bytes) {
     let bytes = std::fs::read(package_file(target)).unwrap();
@@ -17,12 +17,13 @@ fn file_of(target: &Target) -> (Digest, Bytes) {
 
 async fn begun(drone: &FakeDrone, attempt: AttemptId, target: &Target, bytes: &Bytes) -> Digest {
     let digest = Digest::of(bytes);
-    let request = UploadRequest { digest, size: bytes.len() as u64, cpv: target.cpv.clone() };
+    let request = UploadRequest { digest, size: bytes.len() as u64, target: target.id().to_owned() };
     let status = drone.client.begin_upload(attempt, &request).await.unwrap();
     assert_eq!((status.offset, status.verified), (0, false));
     digest
 }
 
+// fault: 8
 #[tokio::test]
 async fn an_upload_goes_on_where_it_stopped() {
     let swarm = Swarm::start().await.unwrap();
@@ -37,7 +38,8 @@ async fn an_upload_goes_on_where_it_stopped() {
     // The first piece again, as if its answer had been lost: told where to go on.
     let status = drone.client.upload_piece(attempt, digest, 0, bytes.slice(..half)).await.unwrap();
     assert_eq!((status.offset, status.verified), (half as u64, false));
-    let request = UploadRequest { digest, size: bytes.len() as u64, cpv: order.targets[0].cpv.clone() };
+    let request =
+        UploadRequest { digest, size: bytes.len() as u64, target: order.targets[0].id().to_owned() };
     assert_eq!(drone.client.begin_upload(attempt, &request).await.unwrap().offset, half as u64);
     let status = drone.client.upload_piece(attempt, digest, half as u64, bytes.slice(half..)).await.unwrap();
     assert!(status.verified);
@@ -62,10 +64,11 @@ async fn a_file_that_is_not_what_was_asked_for_ends_the_attempt_with_the_reason(
     assert_eq!(swarm.admin.drones().await.unwrap()[0].strikes, 1);
     assert!(swarm.admin.artifacts(None).await.unwrap().is_empty());
     // Its attempt is over, and says so.
-    let request = UploadRequest { digest, size: 1, cpv: order.targets[0].cpv.clone() };
+    let request = UploadRequest { digest, size: 1, target: order.targets[0].id().to_owned() };
     assert_eq!(refused(drone.client.begin_upload(attempt, &request).await), 409);
 }
 
+// fault: 28
 #[tokio::test]
 async fn a_damaged_file_is_refused_and_nothing_of_it_is_kept() {
     let swarm = Swarm::start().await.unwrap();
@@ -90,7 +93,8 @@ async fn a_drone_cannot_touch_another_drones_attempt() {
     swarm.planned(&one).await.unwrap();
     let (attempt, order) = one.build_order().await.unwrap();
     let (digest, bytes) = file_of(&order.targets[0]);
-    let request = UploadRequest { digest, size: bytes.len() as u64, cpv: order.targets[0].cpv.clone() };
+    let request =
+        UploadRequest { digest, size: bytes.len() as u64, target: order.targets[0].id().to_owned() };
     assert_eq!(refused(two.client.begin_upload(attempt, &request).await), 403);
     one.client.begin_upload(attempt, &request).await.unwrap();
     assert_eq!(refused(two.client.upload_piece(attempt, digest, 0, bytes).await), 403);
@@ -105,8 +109,8 @@ async fn a_file_that_was_not_asked_for_is_not_even_announced() {
     let drone = swarm.drone("one").await.unwrap();
     swarm.planned(&drone).await.unwrap();
     let (attempt, _) = drone.build_order().await.unwrap();
-    let cpv = "dev-libs/boulder-1".parse().unwrap();
-    let request = UploadRequest { digest: Digest::of(b"x"), size: 1, cpv };
+    let target = "dev-libs/boulder-1".to_owned();
+    let request = UploadRequest { digest: Digest::of(b"x"), size: 1, target };
     assert_eq!(refused(drone.client.begin_upload(attempt, &request).await), 422);
 }
 
@@ -116,8 +120,8 @@ async fn a_file_larger_than_allowed_or_than_announced_is_refused() {
     let drone = swarm.drone("one").await.unwrap();
     swarm.planned(&drone).await.unwrap();
     let (attempt, order) = drone.build_order().await.unwrap();
-    let cpv = order.targets[0].cpv.clone();
-    let mut request = UploadRequest { digest: Digest::of(b"x"), size: 101, cpv };
+    let target = order.targets[0].id().to_owned();
+    let mut request = UploadRequest { digest: Digest::of(b"x"), size: 101, target };
     assert_eq!(refused(drone.client.begin_upload(attempt, &request).await), 413);
     request.size = 10;
     drone.client.begin_upload(attempt, &request).await.unwrap();
@@ -134,8 +138,11 @@ async fn what_an_attempt_may_announce_is_bounded_in_number_and_sum() {
     swarm.planned(&drone).await.unwrap();
     let (attempt, order) = drone.build_order().await.unwrap();
     let announce = async |n: u32, size: u64| {
-        let request =
-            UploadRequest { digest: Digest::of(&n.to_le_bytes()), size, cpv: order.targets[0].cpv.clone() };
+        let request = UploadRequest {
+            digest: Digest::of(&n.to_le_bytes()),
+            size,
+            target: order.targets[0].id().to_owned(),
+        };
         match drone.client.begin_upload(attempt, &request).await {
             Ok(_) => String::new(),
             Err(ClientError::Problem(problem)) => problem.kind,
@@ -154,14 +161,15 @@ async fn what_an_attempt_may_announce_is_bounded_in_number_and_sum() {
     let drone = swarm.drone("one").await.unwrap();
     swarm.planned(&drone).await.unwrap();
     let (attempt, order) = drone.build_order().await.unwrap();
-    let cpv = order.targets[0].cpv.clone();
-    let request = UploadRequest { digest: Digest::of(b"x"), size: 101, cpv };
+    let target = order.targets[0].id().to_owned();
+    let request = UploadRequest { digest: Digest::of(b"x"), size: 101, target };
     match drone.client.begin_upload(attempt, &request).await {
         Err(ClientError::Problem(problem)) => assert_eq!(problem.kind, "/problems/uploads-too-large"),
         other => panic!("{other:?}"),
     }
 }
 
+// fault: 8
 #[tokio::test]
 async fn an_upload_that_breaks_off_keeps_what_came() {
     let swarm = Swarm::start().await.unwrap();
@@ -181,8 +189,8 @@ async fn an_upload_that_breaks_off_keeps_what_came() {
     raw.send(&bytes[..1000]).await.unwrap();
     drop(raw);
     // Asked without a piece, as a piece that came first would have the broken request refused.
-    let cpv = order.targets[0].cpv.clone();
-    let request = UploadRequest { digest, size: bytes.len() as u64, cpv };
+    let target = order.targets[0].id().to_owned();
+    let request = UploadRequest { digest, size: bytes.len() as u64, target };
     until("the bytes are kept", async || {
         let status = drone.client.begin_upload(attempt, &request).await.unwrap();
         (status.offset == 1000).then_some(())
@@ -199,4 +207,22 @@ async fn an_upload_that_breaks_off_keeps_what_came() {
         None
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_package_of_very_many_files_is_taken_with_all_of_them() {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    swarm.planned(&drone).await.unwrap();
+    let (attempt, order) = drone.build_order().await.unwrap();
+    // More than are looked at beside others.
+    let paths: Vec<String> = (0..50_001).map(|n| format!("usr/share/many/{n}")).collect();
+    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    let bytes = package_with(&order.targets[0], &paths, &[]);
+    let digest = drone.upload_bytes(attempt, &order.targets[0], bytes).await.unwrap();
+    assert!(drone.report(attempt, Outcome::Built { artifacts: vec![digest] }).await.unwrap().accepted);
+    let artifact = &swarm.admin.artifacts(None).await.unwrap()[0];
+    let files = swarm.app.entries.files(&swarm.app.store, artifact).unwrap();
+    assert_eq!(files.short_hashes().len(), paths.len());
+    assert!(artifact.index_bytes > 100);
 }

@@ -1,7 +1,10 @@
 //! A whole orchestrator that heals: from the drone's silence to the last rung, as an admin
 //! sees it. The drone is played; machine, sshd, reboot and journal are real.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use swarm_common::{
     client::{Client, IdempotencyKey},
     secret::Secret,
@@ -10,21 +13,25 @@ use swarm_common::{
 };
 use swarm_core::heal::RebootRule;
 use swarm_tests::{
-    api::{Swarm, facts, name, nothing_free},
-    machine::{Init, Machine},
+    api::{Swarm, TestClock, facts, name, nothing_free},
+    machine::{Init, LIMIT, Machine},
 };
 
-/// The longest wait for anything.
-const LIMIT: Duration = Duration::from_secs(60);
+/// After this time without a heartbeat a drone is offline, and a step has not brought it back.
+const SILENCE_MS: u64 = 600_000;
 
-/// An orchestrator in a hurry that may heal `oak` on this machine.
-async fn swarm(machine: &Machine, reboot: RebootRule) -> Swarm {
-    let swarm = Swarm::start_with(|config| {
-        config.policy.offline_after_ms = Some(1500);
+/// For so long a drone has to be well.
+const CALM_MS: u64 = SILENCE_MS / 2;
+
+/// An orchestrator that may heal `oak` on this machine. Hardly any time passes that is not let pass.
+async fn swarm(machine: &Machine, reboot: RebootRule) -> (Swarm, Arc<TestClock>) {
+    let clock = Arc::new(TestClock::default());
+    let swarm = Swarm::start_at(Some(clock.clone()), |config| {
+        config.policy.offline_after_ms = Some(SILENCE_MS);
         config.policy.startup_grace_ms = Some(0);
         let healing = &mut config.healing;
-        (healing.patience_ms, healing.recover_ms, healing.calm_ms) = (1, 1500, 3000);
-        (healing.connect_ms, healing.exec_ms, healing.reboot_ms) = (3000, 3000, 20_000);
+        (healing.patience_ms, healing.recover_ms, healing.calm_ms) = (1, SILENCE_MS, CALM_MS);
+        (healing.connect_ms, healing.exec_ms) = (60_000, 60_000);
         healing.known_hosts = Some(machine.file("known_hosts"));
         healing.key_file = Some(machine.file("user_key"));
         let mut host = machine.host();
@@ -33,7 +40,7 @@ async fn swarm(machine: &Machine, reboot: RebootRule) -> Swarm {
     });
     let swarm = swarm.await.unwrap();
     swarm.profile().await.unwrap();
-    swarm
+    (swarm, clock)
 }
 
 /// The drone `oak` of a machine.
@@ -71,6 +78,13 @@ async fn until(swarm: &Swarm, what: &str, is_so: impl Fn(&StatusView) -> bool) -
     }
 }
 
+/// Waits until so many steps have ended.
+async fn steps(swarm: &Swarm, count: usize) {
+    let ended = async || events(swarm).await.iter().filter(|name| *name == "heal_step_ended").count();
+    let asked = async || (ended().await >= count).then_some(());
+    swarm_tests::api::until(&format!("{count} steps have ended"), asked).await;
+}
+
 fn says(status: &StatusView, what: &str, next: &str) -> bool {
     status.concerns.iter().any(|c| c.what.contains(what) && c.next.contains(next))
 }
@@ -92,8 +106,9 @@ async fn events(swarm: &Swarm) -> Vec<String> {
 #[tokio::test]
 async fn a_silent_drone_is_restarted_and_once_it_is_heard_nothing_more_is_done() {
     let machine = Machine::boot(Init::Systemd).unwrap();
-    let swarm = swarm(&machine, RebootRule::Allow).await;
+    let (swarm, clock) = swarm(&machine, RebootRule::Allow).await;
     let drone = oak(&swarm, &machine.machine_id, &machine.boot_id()).await;
+    clock.forward(SILENCE_MS);
     let silent = "drone oak is offline: silent for";
     until(&swarm, "the restart", |_| machine.asked().contains("systemctl restart swarm-drone")).await;
     until(&swarm, "what was done", |s| says(s, silent, "") && says(s, "its service went well", "")).await;
@@ -104,12 +119,9 @@ async fn a_silent_drone_is_restarted_and_once_it_is_heard_nothing_more_is_done()
     let healer = status.passes.iter().find(|pass| pass.name == "healer").unwrap();
     assert_eq!(healer.did, "restart of oak: done");
     // It stays well, so its ladder is forgotten.
-    let began = Instant::now();
-    while !events(&swarm).await.iter().any(|name| name == "drone_healed") {
-        assert!(began.elapsed() < LIMIT);
-        heartbeat(&drone, &machine.boot_id()).await;
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+    clock.forward(CALM_MS);
+    let healed = async || events(&swarm).await.iter().any(|name| name == "drone_healed").then_some(());
+    swarm_tests::api::until("it counts as healed", healed).await;
     assert_eq!(machine.asked().lines().count(), 1);
     let names = events(&swarm).await;
     let healing: Vec<&str> =
@@ -133,9 +145,15 @@ async fn a_silent_drone_is_restarted_and_once_it_is_heard_nothing_more_is_done()
 async fn when_restarts_fail_the_machine_reboots_once_the_admin_has_confirmed_it() {
     let machine = Machine::boot(Init::Openrc).unwrap();
     machine.manager_does("1").unwrap();
-    let swarm = swarm(&machine, RebootRule::Ask).await;
+    let (swarm, clock) = swarm(&machine, RebootRule::Ask).await;
     let before = machine.boot_id();
     let drone = oak(&swarm, &machine.machine_id, &before).await;
+    clock.forward(SILENCE_MS);
+    // After a probe, two restarts and a kill.
+    for ended in 2..=4 {
+        steps(&swarm, ended).await;
+        clock.forward(SILENCE_MS);
+    }
     let confirm = "swarmctl drone confirm-reboot oak";
     let status = until(&swarm, "the question", |s| s.next_action.as_deref() == Some(confirm)).await;
     assert!(says(&status, "failed with exit code 1: Job for swarm-drone.service failed.", confirm));
@@ -159,8 +177,9 @@ async fn when_restarts_fail_the_machine_reboots_once_the_admin_has_confirmed_it(
 #[tokio::test]
 async fn an_address_that_leads_to_another_machine_is_told_and_nothing_is_done_there() {
     let machine = Machine::boot(Init::Systemd).unwrap();
-    let swarm = swarm(&machine, RebootRule::Allow).await;
+    let (swarm, clock) = swarm(&machine, RebootRule::Allow).await;
     oak(&swarm, "0123456789abcdef0123456789abcdef", "b").await;
+    clock.forward(SILENCE_MS);
     let status = until(&swarm, "it is lost", |s| s.drones[0].state == DroneState::Lost).await;
     assert!(
         says(&status, "drone oak is lost: 127.0.0.1:", "swarmctl drone resume oak")
@@ -174,11 +193,16 @@ async fn an_address_that_leads_to_another_machine_is_told_and_nothing_is_done_th
 #[tokio::test]
 async fn a_protected_machine_takes_no_confirmation_and_says_so() {
     let machine = Machine::boot(Init::Systemd).unwrap();
-    let swarm = swarm(&machine, RebootRule::Ask).await;
+    let (swarm, clock) = swarm(&machine, RebootRule::Ask).await;
     oak(&swarm, &machine.machine_id, "b").await;
     let id = swarm.admin.drones().await.unwrap()[0].id;
     let key = || IdempotencyKey::random().unwrap();
     swarm.admin.protect_drone(id, &key()).await.unwrap();
+    clock.forward(SILENCE_MS);
+    for ended in 2..=4 {
+        steps(&swarm, ended).await;
+        clock.forward(SILENCE_MS);
+    }
     let status = until(&swarm, "it is lost", |s| s.drones[0].state == DroneState::Lost).await;
     assert!(status.drones[0].protected);
     assert!(says(&status, "it is protected from reboots", ""), "{:#?}", status.concerns);

@@ -47,7 +47,7 @@ async fn a_leader_that_stood_still_while_nobody_took_over_goes_on() {
     house.kill(1).unwrap();
     house.signal(0, Signal::STOP).unwrap();
     let gone = || Ok((house.leader(&redis)?.is_none()).then_some(()));
-    swarm_tests::e2e::wait::until("the lock lapses", LOCK * 10, gone).unwrap();
+    swarm_tests::e2e::wait::until("the lock lapses", house::SOON, gone).unwrap();
     house.signal(0, Signal::CONT).unwrap();
     crew.works(SOME).await.unwrap();
     house.start(1).unwrap();

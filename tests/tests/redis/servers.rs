@@ -11,6 +11,7 @@ fn events(redis: &Redis) -> String {
     redis.say(&format!("XLEN {{{NAME}}}:events")).unwrap()
 }
 
+// fault: 11
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_redis_is_killed_all_wait_for_it_and_nothing_is_lost() {
     let (mut redis, house, mut crew) = house().await;
@@ -40,6 +41,7 @@ async fn wait_until_ready(house: &House, n: usize) {
     tokio::time::timeout(SOON, ready).await.unwrap_or_else(|_| panic!("{}", house.log(n)));
 }
 
+// fault: 11
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_comes_back_empty_is_not_written_to_and_everybody_says_why() {
     let (mut redis, mut house, crew) = house().await;
@@ -62,6 +64,7 @@ async fn a_redis_that_comes_back_empty_is_not_written_to_and_everybody_says_why(
     assert!(crew.acknowledged() > 0);
 }
 
+// fault: 13
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_memory_or_as_a_replica_redis_takes_nothing_and_then_all_goes_on() {
     let (redis, house, mut crew) = house().await;
@@ -80,6 +83,7 @@ async fn without_memory_or_as_a_replica_redis_takes_nothing_and_then_all_goes_on
     all_is_there(&redis, &house, crew).await;
 }
 
+// fault: 12
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failover_by_sentinel_loses_nothing_that_a_replica_confirmed() {
     let safe = ["--appendonly", "yes", "--appendfsync", "always", "--repl-diskless-sync-delay", "0"];

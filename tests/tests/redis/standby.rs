@@ -54,10 +54,11 @@ async fn a_standby_answers_what_is_read_and_sends_writers_to_the_leader() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_is_stopped_in_order_hands_over_at_once() {
     let redis = Redis::start().unwrap();
-    let mut house = House::on(&redis, 2).unwrap();
+    // It lives far longer than the takeover is waited for.
+    let lock = house::SOON * 10;
+    let mut house = House::with_lock(2, &format!("url = \"{}\"", redis.url()), lock).unwrap();
+    house.start_all().unwrap();
     house.signal(0, rustix::process::Signal::TERM).unwrap();
     assert!(house.end(0).unwrap().success());
-    let began = std::time::Instant::now();
     house.wait_for_leader(&redis, 1).unwrap();
-    assert!(began.elapsed() < swarm_tests::faults::house::LOCK, "it did not wait for the lock to lapse");
 }

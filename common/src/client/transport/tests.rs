@@ -1,4 +1,4 @@
-//! How addresses and URLs are read and made.
+//! Parsing addresses and building URLs.
 
 use super::*;
 

@@ -1,11 +1,13 @@
-//! Which compressions of the inner archives are read: those that every workstation's Portage
-//! reads with what a Gentoo system has.
+//! The accepted compressions of the inner archives: those that Portage can read on any workstation
+//! with the tools of a Gentoo base system.
 //!
-//! An uncompressed inner archive is refused, because Portage's own reader hands it to the
-//! decompressor that the workstation packs with, and fails; so are lzip and lzop, which few
-//! systems have.
+//! An uncompressed inner archive is refused because Portage passes it to the decompressor that the
+//! workstation itself packs with, which fails. lzip and lzop are refused because few systems have
+//! them.
 
 mod lz4;
+
+use crate::format::WINDOW_LOG_MAX;
 
 use bzip2::{read::MultiBzDecoder, write::BzEncoder};
 use flate2::{read::MultiGzDecoder, write::GzEncoder};
@@ -15,14 +17,12 @@ use liblzma::{
     write::XzEncoder,
 };
 use lz4_flex::frame::FrameEncoder;
+
 use std::io::{self, BufReader, Read, Write as _};
 
-/// The largest zstd window as a power of two: 128 MiB, what `zstd -d` takes by default.
-const WINDOW_LOG_MAX: u32 = 27;
-/// Memory for xz, in bytes; `xz -9` takes 65 MiB.
-const XZ_MEMORY: u64 = 128 << 20;
+/// Memory limit for xz in bytes: the default, `xz -6`, needs 9 MiB.
+const XZ_MEMORY: u64 = 16 << 20;
 
-/// How an inner archive is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Compression {
     Zstd,
@@ -33,7 +33,7 @@ pub(super) enum Compression {
 }
 
 impl Compression {
-    /// By the member's name after `metadata.tar` or `image.tar`.
+    /// Parses the suffix of a member name after `metadata.tar` or `image.tar`.
     pub(super) fn of_suffix(suffix: &str) -> Option<Self> {
         match suffix {
             ".zst" => Some(Self::Zstd),
@@ -45,7 +45,7 @@ impl Compression {
         }
     }
 
-    /// The decompressed bytes of `reader`, all concatenated frames of it.
+    /// Decompresses `reader`, including all concatenated frames.
     pub(super) fn decoder<'a>(self, reader: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
         Ok(match self {
             Self::Zstd => {
@@ -63,7 +63,7 @@ impl Compression {
         })
     }
 
-    /// `bytes`, compressed.
+    /// Compresses `bytes`.
     pub(super) fn encode(self, bytes: &[u8]) -> io::Result<Vec<u8>> {
         match self {
             Self::Zstd => zstd::encode_all(bytes, 3),
@@ -91,12 +91,12 @@ impl Compression {
     }
 }
 
-/// The decompressed bytes of an inner archive, whose member's name ends with `suffix` after
-/// `metadata.tar` or `image.tar`; `None` if that is no compression that is read here. For files
-/// that passed [`super::verify`]: nothing is bounded.
+/// Decompresses an inner archive whose member name ends in `suffix` after `metadata.tar` or
+/// `image.tar`; `None` if that compression is not supported. The output is not limited, so use it
+/// only for files that passed [`super::verify`].
 ///
 /// # Errors
-/// The decompressor cannot be made.
+/// The decompressor cannot be initialised.
 pub fn inner<'a>(suffix: &str, reader: impl Read + 'a) -> io::Result<Option<Box<dyn Read + 'a>>> {
     Compression::of_suffix(suffix).map(|how| how.decoder(reader)).transpose()
 }

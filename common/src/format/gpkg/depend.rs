@@ -1,21 +1,21 @@
-//! Dependency syntax as binary packages have it: USE conditionals were evaluated when the
-//! package was built, so that there are none.
+//! Dependency syntax in binary packages. It has no USE conditionals, because they are evaluated
+//! when the package is built.
 //!
-//! Source: the Package Manager Specification (EAPI 9), chapter 8, where Portage 3.0.83
-//! (`portage.dep.use_reduce` and `Atom`) is no stricter.
+//! Source: Package Manager Specification (EAPI 9), chapter 8, where Portage 3.0.83
+//! (`portage.dep.use_reduce` and `Atom`) is not stricter.
 
 use crate::cpv::Cpv;
 
-/// Brackets within brackets at most; the deepest of the Gentoo tree have six.
+/// Maximum nesting of brackets; the Gentoo tree reaches six.
 const MOST_DEPTH: usize = 64;
 
-/// Checks dependencies, each word that is no operator by `is_word`.
+/// Checks the structure of dependencies, and each word that is not an operator with `is_word`.
 ///
 /// # Errors
-/// What is wrong, to go on with after the key.
+/// What is wrong, phrased to follow the key.
 pub(super) fn check(text: &str, is_word: impl Fn(&str) -> bool) -> Result<(), String> {
     let mut depth = 0;
-    // After `||` a bracket has to come, and after a bracket something.
+    // `||` must be followed by a bracket, and a bracket by something.
     let (mut wants_bracket, mut opened) = (false, false);
     for word in text.split_whitespace() {
         match word {
@@ -49,7 +49,7 @@ fn shown(word: &str) -> String {
     word.chars().take(80).collect::<String>().escape_debug().to_string()
 }
 
-/// Whether a word names packages, such as `!!>=dev-libs/a-1.2:0/3=[x,-y(+)]`.
+/// Whether a word is a package atom, such as `!!>=dev-libs/a-1.2:0/3=[x,-y(+)]`.
 pub(super) fn is_atom(word: &str, eapi: u8) -> bool {
     let unblocked = match word.strip_prefix("!!") {
         Some(rest) if eapi >= 2 => rest,
@@ -69,7 +69,7 @@ pub(super) fn is_atom(word: &str, eapi: u8) -> bool {
         && uses.is_none_or(|uses| eapi >= 2 && are_use_dependencies(uses, eapi))
 }
 
-/// A name, or an operator, a name and a version.
+/// A name, or an operator with a name and a version.
 fn is_package(text: &str) -> bool {
     let bare = text.trim_start_matches(['<', '>', '=', '~']);
     match &text[..text.len() - bare.len()] {
@@ -80,19 +80,19 @@ fn is_package(text: &str) -> bool {
     }
 }
 
-/// `category/name`, whose name does not end like a version.
+/// `category/name`, where the name does not end like a version.
 fn is_name(text: &str) -> bool {
-    // Any version makes it one with a version, if it is a name.
+    // If this is a valid name, it still is one with any version appended.
     let with_version = format!("{text}-0");
     with_version.parse::<Cpv>().is_ok_and(|cpv| cpv.cp() == text) && text.parse::<Cpv>().is_err()
 }
 
-/// `category/name-version`, whose name does not itself end like a version.
+/// `category/name-version`, where the name does not itself end like a version.
 fn is_version(text: &str) -> bool {
     text.parse::<Cpv>().is_ok_and(|cpv| cpv.cp().parse::<Cpv>().is_err())
 }
 
-/// What stands behind the colon.
+/// The part after the colon.
 fn is_slot_dependency(text: &str, eapi: u8) -> bool {
     if eapi < 5 {
         return is_slot_name(text);
@@ -103,7 +103,7 @@ fn is_slot_dependency(text: &str, eapi: u8) -> bool {
     }
 }
 
-/// `slot` or, from EAPI 5 on, `slot/sub-slot`.
+/// `slot` or, since EAPI 5, `slot/sub-slot`.
 pub(super) fn is_slot(text: &str, eapi: u8) -> bool {
     match text.split_once('/') {
         Some((slot, sub)) => eapi >= 5 && is_slot_name(slot) && is_slot_name(sub),
@@ -115,10 +115,10 @@ fn is_slot_name(text: &str) -> bool {
     is_word(text, |b| b.is_ascii_alphanumeric() || b == b'_', b"+_.-")
 }
 
-/// What stands in the brackets and the second of them.
+/// The content of the brackets, with the closing one.
 fn are_use_dependencies(text: &str, eapi: u8) -> bool {
     let Some(list) = text.strip_suffix(']') else { return false };
-    // Of one flag either every mention has the same default, or none has one.
+    // All mentions of a flag have the same default, or none has one.
     let mut defaults: Vec<(&str, &str)> = Vec::new();
     list.split(',').all(|word| {
         let bare = word.strip_prefix('-').unwrap_or(word);
@@ -135,12 +135,11 @@ fn are_use_dependencies(text: &str, eapi: u8) -> bool {
     })
 }
 
-/// A USE flag.
 pub(super) fn is_flag(text: &str) -> bool {
     is_word(text, |b| b.is_ascii_alphanumeric(), b"+_@-")
 }
 
-/// Letters, digits and `others`, with a `first` that is one of fewer.
+/// A word of letters, digits and `others`, whose first byte satisfies `first`.
 pub(super) fn is_word(text: &str, first: impl Fn(u8) -> bool, others: &[u8]) -> bool {
     let (Some(&begin), rest) = (text.as_bytes().first(), text.bytes()) else { return false };
     let mut rest = rest;

@@ -1,18 +1,18 @@
-//! Why a file is not an acceptable GPKG.
+//! Errors of GPKG verification.
 
 use crate::format::{bounded::Fault, tar_reader::TarError};
 use std::io;
 
-/// Why a file is not an acceptable GPKG. Only [`GpkgError::Io`] is not the file's fault.
+/// Why a file is not an acceptable GPKG. Only [`GpkgError::Io`] is not the fault of the file.
 #[derive(Debug, thiserror::Error)]
 pub enum GpkgError {
     /// The file could not be read; nothing is known about its content.
     #[error("cannot read the package file: {0}")]
     Io(#[source] io::Error),
-    /// It ends in the middle of something.
+    /// The file is truncated.
     #[error("{place} is cut off: the data ends too early")]
     Truncated {
-        /// Where.
+        /// The affected archive or member.
         place: String,
     },
     /// A tar archive is malformed.
@@ -28,17 +28,17 @@ pub enum GpkgError {
     Compressed {
         /// Which member.
         place: String,
-        /// The decompressor's word.
+        /// The decompressor's message.
         reason: String,
     },
-    /// A bound was passed.
+    /// A limit was exceeded.
     #[error("{place} is too large: {what} exceeds the limit of {limit}")]
     TooLarge {
-        /// Where.
+        /// The affected archive or member.
         place: String,
-        /// What was counted.
+        /// The quantity that is limited.
         what: &'static str,
-        /// The bound.
+        /// The limit.
         limit: u64,
     },
     /// The container's members are not those of a GPKG.
@@ -49,10 +49,10 @@ pub enum GpkgError {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// A member that must be there is not.
+    /// A required member is missing.
     #[error("not a GPKG: there is no `{0}`")]
     Missing(&'static str),
-    /// A member's compression is not one that is accepted.
+    /// A member uses an unsupported compression.
     #[error(
         "`{member}` is not compressed with zstd, xz, gzip, bzip2 or lz4: set BINPKG_COMPRESS=\"zstd\" on the drone"
     )]
@@ -60,13 +60,13 @@ pub enum GpkgError {
         /// Which member.
         member: String,
     },
-    /// The Manifest is malformed, or does not match the members.
+    /// The Manifest is malformed or does not match the members.
     #[error("the Manifest {reason}")]
     Manifest {
         /// What is wrong.
         reason: String,
     },
-    /// A member is not what the Manifest says.
+    /// A member differs from its Manifest entry.
     #[error("`{member}` does not match the Manifest: its {what} differs")]
     Mismatch {
         /// Which member.
@@ -74,7 +74,7 @@ pub enum GpkgError {
         /// `size`, `SHA512` or `BLAKE2B`.
         what: &'static str,
     },
-    /// The metadata archive holds what it may not.
+    /// The metadata archive has an invalid entry.
     #[error("metadata entry `{entry}` {reason}")]
     Metadata {
         /// Which entry.
@@ -82,15 +82,15 @@ pub enum GpkgError {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// A value of the metadata is not what its key says.
+    /// A metadata value is invalid for its key.
     #[error("{key} of the package {reason}")]
     Value {
-        /// Which.
+        /// The key.
         key: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// The image archive holds what it may not.
+    /// The image archive has an invalid entry.
     #[error("image entry `{entry}` {reason}")]
     Image {
         /// Which entry.
@@ -101,7 +101,7 @@ pub enum GpkgError {
 }
 
 impl GpkgError {
-    /// A stable name of the kind of refusal.
+    /// A stable name for the kind of error.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -120,8 +120,8 @@ impl GpkgError {
         }
     }
 
-    /// What an error while reading `place` means. An error that carries no fault came from
-    /// a decompressor.
+    /// Classifies an error that occurred while reading `place`. An error that carries no fault came
+    /// from a decompressor.
     pub(crate) fn reading(place: &str, error: io::Error) -> Self {
         let place = place.to_owned();
         match Fault::of(error) {
@@ -143,7 +143,7 @@ impl GpkgError {
     }
 }
 
-/// A hostile name for people: escaped and cut.
+/// Escapes and shortens an untrusted name for display.
 pub(crate) fn printable(bytes: &[u8]) -> String {
     let text: String = String::from_utf8_lossy(bytes).chars().take(120).collect();
     text.escape_debug().to_string()

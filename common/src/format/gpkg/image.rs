@@ -1,8 +1,8 @@
-//! The image archive: what will be merged into a workstation's root.
+//! The image archive: the files that will be merged into a workstation's root.
 //!
-//! Nothing is unpacked. Every entry must lie below `image/` without tricks, be a file,
-//! directory or link, be there once, and lie in directories only. A hard link names a file that
-//! came before it. Symbolic links may point anywhere, as packages legitimately do.
+//! Nothing is unpacked. Every entry must have a clean path below `image/`, be a file, directory or
+//! link, occur once, and have only directories above it. A hard link must name an earlier file.
+//! Symbolic links may point anywhere, as they do in legitimate packages.
 
 use super::{
     Limits,
@@ -12,29 +12,29 @@ use super::{
 use crate::format::tar_reader::{EntryKind, TarEntry, TarReader};
 use std::io::Read;
 
-/// What an image holds.
+/// A summary of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ImageSummary {
     /// Files, directories and links.
     pub entries: u64,
     /// Bytes of all regular files.
     pub bytes: u64,
-    /// Where files and links would lie, such as `/usr/bin/tool`, each followed by a NUL. Of a
-    /// package with several hundred thousand of them only the first.
+    /// Paths of files and links, such as `/usr/bin/tool`, each followed by a NUL. Of a package with
+    /// several hundred thousand of them, only the first are kept.
     pub paths: Vec<u8>,
+    /// Whether `paths` is incomplete.
+    pub more_paths: bool,
 }
 
 const PLACE: &str = "the image archive";
-/// Longest path, in bytes. Linux takes 4095, with that of the directory it is unpacked in.
+/// Longest path in bytes. Linux allows 4095, including the directory in which it is unpacked.
 const MAX_PATH: usize = 3072;
-/// Longest target of a symbolic link, in bytes; Linux takes none that is longer.
+/// Longest target of a symbolic link in bytes, as in Linux.
 const MAX_TARGET: usize = 4095;
-/// Names of a path at most.
+/// Maximum number of components of a path.
 const MAX_DEPTH: usize = 128;
-/// Memory for the paths that are told, in bytes: the largest source trees take half of it.
-const MAX_PATHS_MEMORY: usize = 16 << 20;
 
-/// Checks the archive from its decompressed bytes, to their end.
+/// Checks the decompressed archive to its end.
 pub(super) fn check(inflated: impl Read, limits: &Limits) -> Result<ImageSummary, GpkgError> {
     let mut tar = TarReader::new(inflated);
     let mut summary = ImageSummary::default();
@@ -46,7 +46,7 @@ pub(super) fn check(inflated: impl Read, limits: &Limits) -> Result<ImageSummary
         if summary.entries > limits.image_entries {
             return Err(too_large("the number of entries", limits.image_entries));
         }
-        // Told sizes are refused before their bytes are decompressed.
+        // Refuse declared sizes before decompressing the data.
         if summary.bytes > limits.image_bytes {
             return Err(too_large("the size of all files in bytes", limits.image_bytes));
         }
@@ -56,20 +56,23 @@ pub(super) fn check(inflated: impl Read, limits: &Limits) -> Result<ImageSummary
         })?;
         if entry.kind != EntryKind::Directory
             && let Some(path) = entry.path.strip_prefix(b"image")
-            && summary.paths.len() + path.len() < MAX_PATHS_MEMORY
         {
-            summary.paths.extend(path);
-            summary.paths.push(0);
+            if ((summary.paths.len() + path.len()) as u64) < limits.paths_bytes {
+                summary.paths.extend(path);
+                summary.paths.push(0);
+            } else {
+                summary.more_paths = true;
+            }
         }
     }
     if summary.entries == 0 {
-        // Portage looks for the directory that it has unpacked.
+        // Portage requires the unpacked directory.
         return Err(GpkgError::Image { entry: "image/".to_owned(), reason: "is not there" });
     }
     Ok(summary)
 }
 
-/// Why an entry is not taken.
+/// Why an entry is refused.
 enum Why {
     Refused(&'static str),
     TooMany,
@@ -114,7 +117,7 @@ fn check_entry(entry: &TarEntry, tree: &mut Tree) -> Result<(), Why> {
     })
 }
 
-/// Whether it is `image` or plainly below it.
+/// Whether the path is `image` or a clean path below it.
 fn is_inside(path: &[u8]) -> bool {
     let plain = |part: &[u8]| !part.is_empty() && part.len() <= 255 && part != b"." && part != b"..";
     let parts = || path.split(|&b| b == b'/');
@@ -125,7 +128,7 @@ fn is_inside(path: &[u8]) -> bool {
         && parts().count() <= MAX_DEPTH
 }
 
-/// UTF-8 without control characters: Portage lists files one a line.
+/// UTF-8 without control characters, because Portage lists one file per line.
 fn is_text(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_ok_and(|text| !text.contains(char::is_control))
 }

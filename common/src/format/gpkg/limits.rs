@@ -1,33 +1,51 @@
-//! How much a package may cost to look at.
+//! Resource limits for verifying a package.
 
-/// Bounds of what is read, decompressed and kept. All in bytes unless named otherwise.
+/// Limits on what is read, decompressed and kept. In bytes unless stated otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The whole file.
+    /// Size of the file.
     pub file_bytes: u64,
-    /// The decompressed metadata, all of which is kept in memory.
+    /// Size of the decompressed metadata, all of which is kept in memory.
     pub metadata_bytes: u64,
-    /// The decompressed image.
+    /// Size of the decompressed image.
     pub image_bytes: u64,
-    /// Files, directories and links in the image, with the directories that have no entry.
+    /// Number of files, directories and links in the image, including directories without an entry
+    /// of their own.
     pub image_entries: u64,
-    /// A decompressor may give this many times what it was fed, after the first MiB.
+    /// Memory for the reported paths of files and links; further paths are omitted.
+    pub paths_bytes: u64,
+    /// Maximum ratio of a decompressor's output to its input, enforced after the first MiB.
     pub ratio: u64,
-    /// Members of the container.
+    /// Number of members of the container.
     pub members: usize,
 }
 
 impl Default for Limits {
-    /// 16 GiB file, 32 MiB metadata, 64 GiB image with 500,000 entries, ratio 2000,
-    /// 32 members. The largest packages of the Gentoo tree stay below a fifth of these.
+    /// 16 GiB file, 16 MiB metadata, 64 GiB image with 500,000 entries and 16 MiB of paths, ratio
+    /// 2000, 32 members. The largest packages of the Gentoo tree need less than half of each.
     fn default() -> Self {
         Self {
             file_bytes: 16 << 30,
-            metadata_bytes: 32 << 20,
+            metadata_bytes: 16 << 20,
             image_bytes: 64 << 30,
             image_entries: 500_000,
+            paths_bytes: 16 << 20,
             ratio: 2000,
             members: 32,
+        }
+    }
+}
+
+impl Limits {
+    /// Lower limits that suffice for almost every package and are cheap enough for many
+    /// verifications at once.
+    #[must_use]
+    pub fn modest(self) -> Self {
+        Self {
+            metadata_bytes: self.metadata_bytes.min(2 << 20),
+            image_entries: self.image_entries.min(50_000),
+            paths_bytes: self.paths_bytes.min(4 << 20),
+            ..self
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The Manifest of a GPKG: `DATA name size SHA512 hex BLAKE2B hex`, one line a member,
-//! perhaps clear-signed (RFC 9580, section 7).
+//! The Manifest of a GPKG: one line `DATA name size SHA512 hex BLAKE2B hex` per member, optionally
+//! clear-signed (RFC 9580, section 7).
 
 use super::error::{GpkgError, printable};
 use crate::format::digests::MemberDigests;
@@ -11,13 +11,13 @@ pub const MAX_BYTES: u64 = 1 << 20;
 const SIGNED: &str = "-----BEGIN PGP SIGNED MESSAGE-----";
 const SIGNATURE: &str = "-----BEGIN PGP SIGNATURE-----";
 
-/// One line: a member's name without the directory, and what it must be.
+/// One line of the Manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestEntry {
-    /// Name without the directory.
+    /// The member's name without the directory.
     pub name: String,
-    /// What the member must be. Both digests are mandatory: Portage 3.0.83 crashes where
-    /// one is missing.
+    /// The expected size and digests. Both digests are mandatory: Portage 3.0.83 crashes if one is
+    /// missing.
     pub digests: MemberDigests,
 }
 
@@ -26,7 +26,7 @@ pub struct ManifestEntry {
 pub struct Manifest {
     /// Its lines, in order.
     pub entries: Vec<ManifestEntry>,
-    /// It is clear-signed; by whom is not looked at.
+    /// Whether it is clear-signed. The signature is not verified.
     pub signed: bool,
 }
 
@@ -35,11 +35,11 @@ fn refuse(reason: impl Into<String>) -> GpkgError {
 }
 
 impl Manifest {
-    /// Reads a Manifest.
+    /// Parses a Manifest.
     ///
     /// # Errors
-    /// [`GpkgError::Manifest`] if it is no text, no list of `DATA` lines with both
-    /// digests, or names a member twice.
+    /// [`GpkgError::Manifest`] if it is not text, is not a list of `DATA` lines with both digests,
+    /// or lists a member twice.
     pub fn parse(bytes: &[u8]) -> Result<Self, GpkgError> {
         let text = std::str::from_utf8(bytes).map_err(|_| refuse("is not UTF-8 text"))?;
         let signed = text.starts_with(SIGNED);
@@ -55,7 +55,7 @@ impl Manifest {
         Ok(Self { entries, signed })
     }
 
-    /// The text that is signed: one line for each of `entries`, as Portage orders the fields.
+    /// The text to sign: one line for each of `entries`, with the fields in Portage's order.
     #[must_use]
     pub fn render(entries: &[ManifestEntry]) -> String {
         let mut text = String::new();
@@ -67,7 +67,7 @@ impl Manifest {
     }
 }
 
-/// The lines between the armor headers and the signature, without dash escapes.
+/// The lines between the armor headers and the signature, with dash escapes removed.
 fn signed_lines(text: &str) -> Result<Vec<&str>, GpkgError> {
     let mut lines = text.lines().skip(1);
     lines
@@ -85,7 +85,7 @@ fn signed_lines(text: &str) -> Result<Vec<&str>, GpkgError> {
 }
 
 fn parse_line(line: &str) -> Result<ManifestEntry, GpkgError> {
-    // Readers differ about what else ends a line or a word.
+    // Readers disagree about which other bytes end a line or a word.
     if !line.bytes().all(|b| matches!(b, b' '..=b'~')) {
         return Err(refuse(format!("has a line that is no plain text: `{}`", printable(line.as_bytes()))));
     }
@@ -106,8 +106,8 @@ fn parse_line(line: &str) -> Result<ManifestEntry, GpkgError> {
         let slot = match algorithm {
             "SHA512" => &mut sha512,
             "BLAKE2B" => &mut blake2b,
-            // Others may be there, but prove nothing that these two do not. Portage takes the
-            // word after the first `SHA512`, so none may be the digest of another.
+            // Other digests are allowed, but add nothing to these two. Portage takes the word after
+            // the first `SHA512`, so none may occur as the value of another.
             _ if is_hex => continue,
             _ => return Err(refuse(format!("has a malformed {algorithm} of `{shown}`"))),
         };

@@ -7,17 +7,17 @@ use std::{
     io::{self, Read},
 };
 
-/// Values by key, as they stand in the file (mostly one line and a newline).
+/// Values by key, exactly as stored (usually one line and a newline).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Metadata(pub BTreeMap<String, Vec<u8>>);
 
 impl Metadata {
-    /// A value with all white space runs made one blank, as Portage puts it into an index.
+    /// A value with each run of whitespace replaced by one blank, as Portage writes it to an index.
     /// Empty if the key is absent.
     #[must_use]
     pub fn line(&self, key: &str) -> String {
         let bytes = self.0.get(key).map_or(&[][..], Vec::as_slice);
-        // Python's idea of white space includes the four information separators.
+        // Python's whitespace includes the four information separators.
         let blank = |c: char| c.is_whitespace() || ('\x1c'..='\x1f').contains(&c);
         let text = String::from_utf8_lossy(bytes);
         text.split(blank).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
@@ -25,10 +25,10 @@ impl Metadata {
 }
 
 const PLACE: &str = "the metadata archive";
-/// The most values of a package; Portage writes about fifty.
+/// Maximum number of values of a package; Portage writes about fifty.
 const MOST_KEYS: usize = 256;
 
-/// Reads the archive from its decompressed bytes, to their end.
+/// Reads the decompressed archive to its end.
 pub(super) fn read(inflated: impl Read, limits: &Limits) -> Result<Metadata, GpkgError> {
     let mut tar = TarReader::new(inflated);
     let mut values = BTreeMap::new();
@@ -45,7 +45,7 @@ pub(super) fn read(inflated: impl Read, limits: &Limits) -> Result<Metadata, Gpk
         if values.len() >= MOST_KEYS {
             return Err(too_large("the number of values", MOST_KEYS as u64));
         }
-        // Told sizes are refused before their bytes are decompressed.
+        // Refuse declared sizes before decompressing the data.
         let limit = values::most_bytes(key).min(limits.metadata_bytes);
         if entry.size > limit {
             return Err(GpkgError::TooLarge {

@@ -1,13 +1,13 @@
 //! GPKG, Gentoo's binary package container (GLEP 78), read and verified in one pass.
 //!
-//! Outside it is a tar of regular files in one directory: `gpkg-1`, `metadata.tar.*`,
-//! `image.tar.*`, their `.sig` files and a `Manifest` with size, SHA512 and BLAKE2B of
-//! every other member. [`read::verify`] demands all of that, and looks into both inner
-//! archives within [`Limits`]. Signatures are not checked: what drones send is unsigned,
-//! or signed by a key that means nothing here.
+//! The container is a tar of regular files in one directory: `gpkg-1`, `metadata.tar.*`,
+//! `image.tar.*`, their `.sig` files, and a `Manifest` with size, SHA512 and BLAKE2B of every other
+//! member. [`read::verify`] requires all of that and checks both inner archives within [`Limits`].
+//! Signatures are not verified: packages from drones are unsigned, or signed with a key that is not
+//! trusted here.
 //!
-//! Stricter than Portage where leniency helps nobody: Portage takes any tar trailer, whatever
-//! Python's tarfile makes of a header, and metadata that its own resolver then stumbles over.
+//! This is stricter than Portage, which accepts any tar trailer, any header that Python's tarfile
+//! accepts, and metadata on which its own resolver then fails.
 
 mod compression;
 mod depend;

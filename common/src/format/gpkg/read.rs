@@ -1,4 +1,4 @@
-//! One pass over a GPKG.
+//! Verification of a GPKG in one pass.
 
 use super::{
     ImageSummary, Limits, Metadata,
@@ -24,46 +24,46 @@ use std::{
     rc::Rc,
 };
 
-/// A package whose container, Manifest and inner archives are all sound.
+/// A package whose container, Manifest and inner archives are valid.
 #[derive(Debug, Clone)]
 pub struct Gpkg {
     /// The one directory of the container, such as `icu-75.1-2`.
     pub directory: String,
-    /// What the package says about itself.
+    /// The metadata values.
     pub metadata: Metadata,
-    /// What it would merge.
+    /// A summary of the files that would be merged.
     pub image: ImageSummary,
-    /// Every member but the Manifest with its proven digests, in the order of the file.
+    /// Every member but the Manifest with its verified digests, in file order.
     pub members: Vec<ManifestEntry>,
-    /// The Manifest or any member carries a signature, by whomever.
+    /// Whether the Manifest or any member is signed, with whatever key.
     pub signed: bool,
     /// SHA-256 of the file as it was read.
     pub read: Digest,
-    /// The whole file, with its new metadata where it has one.
+    /// The digests of the whole file, with the new metadata if there is a `stamp`.
     pub digests: FileDigests,
-    /// The metadata archive that is to take the place of the old one; `members`, `metadata`
-    /// and `body` speak of the new.
+    /// The metadata archive that replaces the old one. `members`, `metadata` and `body` then
+    /// describe the new one.
     pub stamp: Option<Stamp>,
-    /// What signing can keep of the file, where it can.
+    /// The part of the file that signing can keep, if any.
     pub body: Option<Body>,
 }
 
-/// Everything before the Manifest of a container that no reader can see differently, so
-/// that it can be signed by writing what follows anew.
+/// Everything before the Manifest, in a canonically encoded container without signatures whose
+/// Manifest comes last. Such a container can be signed by rewriting only its end.
 #[derive(Debug, Clone)]
 pub struct Body {
     /// Its size in bytes.
     pub size: u64,
-    /// The digests of the whole file up to there.
+    /// The state of the whole file's digests at that point.
     pub file: FileHasher,
-    /// SHA512 of every member that is to be signed, by name.
+    /// SHA512 state of every member to be signed, by name.
     pub to_sign: Vec<(String, Sha512)>,
 }
 
 const CONTAINER: &str = "the container";
 
-/// Reads a whole GPKG from `reader` and checks everything about it that needs no
-/// knowledge of what was asked for. Signatures are not checked.
+/// Reads a whole GPKG from `reader` and checks everything that does not depend on what was
+/// requested. Signatures are not verified.
 ///
 /// # Errors
 /// [`GpkgError::Io`] if reading fails; every other variant is a fault of the file.
@@ -71,12 +71,12 @@ pub fn verify(reader: impl Read, limits: &Limits) -> Result<Gpkg, GpkgError> {
     look(reader, limits, None)
 }
 
-/// [`verify`] for a package that is to be kept with this BUILD_TIME, in seconds since the
-/// epoch: what it is to be written as is found in the same pass, and each value of its metadata
-/// has to be one that Portage reads.
+/// [`verify`] for a package that will be stored with this BUILD_TIME (seconds since the Unix
+/// epoch): the replacement metadata is computed in the same pass, and each metadata value must be
+/// one that Portage can read.
 ///
 /// # Errors
-/// As [`verify`].
+/// See [`verify`].
 pub fn verify_stamped(reader: impl Read, limits: &Limits, build_time: u64) -> Result<Gpkg, GpkgError> {
     look(reader, limits, Some(build_time))
 }
@@ -100,7 +100,7 @@ fn look(reader: impl Read, limits: &Limits, build_time: Option<u64>) -> Result<G
     pass.finish(hashed)
 }
 
-/// What was seen so far.
+/// State of the verification.
 struct Pass<'l> {
     limits: &'l Limits,
     consumed: Rc<Cell<u64>>,
@@ -109,9 +109,9 @@ struct Pass<'l> {
     directory: Option<String>,
     members: Vec<ManifestEntry>,
     to_sign: Vec<(String, Sha512)>,
-    /// Bytes before the Manifest.
+    /// Size in bytes of everything before the Manifest.
     body_size: u64,
-    /// Members came after the Manifest.
+    /// Whether members follow the Manifest.
     manifest_inside: bool,
     manifest: Option<Manifest>,
     metadata: Option<Metadata>,
@@ -189,7 +189,7 @@ impl<'l> Pass<'l> {
         } else {
             return Err(GpkgError::Member { member: name, reason: "does not belong into a GPKG" });
         }
-        // What a decompressor left over counts for the digests, too.
+        // The digests include data that the decompressor left unread.
         io::copy(&mut reader, &mut io::sink()).map_err(unreadable)?;
         let hasher = reader.into_hasher();
         if is_signable(&name) {
@@ -202,7 +202,7 @@ impl<'l> Pass<'l> {
         Ok(())
     }
 
-    /// The name without the directory, if the member may be there at all.
+    /// The name without the directory, if a member of this name is allowed here.
     fn check_name(&mut self, entry: &TarEntry) -> Result<String, GpkgError> {
         let refuse = |reason| GpkgError::Member { member: printable(&entry.path), reason };
         if entry.kind != EntryKind::File {
@@ -241,12 +241,12 @@ impl<'l> Pass<'l> {
         limit: u64,
     ) -> io::Result<Inflated<Box<dyn Read + 'r>>> {
         let consumed = Rc::clone(&self.consumed);
-        // Tar headers and padding come on top of the files' own bytes.
+        // Allow for tar headers and padding on top of the file contents.
         let limit = limit.saturating_add(limit / 8).saturating_add(1 << 20);
         Ok(Inflated::new(how.decoder(reader)?, consumed, limit, self.limits.ratio))
     }
 
-    /// Has the file's digests go on with the new metadata, when the old one has passed.
+    /// Continues the file's digests with the new metadata after the old one has been read.
     fn put_stamp<R: Read>(&mut self, source: &mut Source<R>) {
         if let Some(stamp) = self.stamp.as_mut().filter(|stamp| stamp.replaces == 0) {
             (stamp.at, stamp.replaces) = (self.body_size, self.consumed.get() - self.body_size);
@@ -278,7 +278,7 @@ impl<'l> Pass<'l> {
     }
 }
 
-/// Whether a member gets a signature of its own: the two archives do.
+/// Whether a member gets its own signature: the two archives do.
 #[must_use]
 pub fn is_signable(member: &str) -> bool {
     member != "gpkg-1" && !member.ends_with(".sig")
@@ -290,7 +290,7 @@ fn hashed(bytes: &[u8]) -> MemberHasher {
     hasher
 }
 
-/// A member that is kept in memory while it is looked at.
+/// Reads a member that is kept in memory.
 fn small_member<R: Read>(name: &str, entry: &TarEntry, tar: &mut TarReader<R>) -> Result<Vec<u8>, GpkgError> {
     if entry.size > manifest::MAX_BYTES {
         let place = format!("`{name}`");
@@ -301,7 +301,7 @@ fn small_member<R: Read>(name: &str, entry: &TarEntry, tar: &mut TarReader<R>) -
     Ok(bytes)
 }
 
-/// Every member is listed and as listed, and nothing else is listed.
+/// Checks that the Manifest lists exactly the members, with the right digests.
 fn check_against(manifest: &Manifest, members: &[ManifestEntry]) -> Result<(), GpkgError> {
     for member in members {
         let listed = manifest.entries.iter().find(|entry| entry.name == member.name);

@@ -1,38 +1,39 @@
-//! The build time of a package, set while the package is read.
+//! Sets the build time of a package while the package is read.
 //!
-//! Workstations tell a rebuild of a version by its later BUILD_TIME, so it may not come from
-//! whichever clock built it. The metadata archive is written anew with another value, as
-//! large as it was wherever that is possible, so that the rest of the file can stay where it
-//! lies.
+//! Workstations recognise a rebuild of a version by its later BUILD_TIME, so the value must not
+//! depend on the clock of the drone that built it. The metadata archive is rewritten with the new
+//! value and, where possible, at the old size, so that the rest of the file stays in place.
 
 use super::{Metadata, compression::Compression};
 use std::io;
 
 const BLOCK: usize = 512;
-/// What a skippable frame of zstd begins with (RFC 8878, section 3.1.2).
+/// An archive above this size in bytes is large; typical ones have a few hundred thousand bytes.
+const LARGE: usize = 2 << 20;
+/// Magic number of a zstd skippable frame (RFC 8878, section 3.1.2).
 const SKIPPABLE: [u8; 4] = [0x50, 0x2a, 0x4d, 0x18];
-/// Bytes of a skippable frame before its content.
+/// Size in bytes of a skippable frame's header.
 const FRAME_HEADER: usize = 8;
 
-/// A metadata archive that takes another one's place in a container.
+/// A metadata archive that replaces the one in a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stamp {
-    /// The member that it is, such as `metadata.tar.zst`.
+    /// The member's name, such as `metadata.tar.zst`.
     pub member: String,
-    /// The byte of the file at which the old one's header begins, in a container whose
+    /// Offset of the old member's header in the file, for a container whose
     /// [`body`](super::Gpkg::body) can be kept.
     pub at: u64,
-    /// How many bytes the old one takes there.
+    /// Size of the old member in bytes, with header and padding.
     pub replaces: u64,
     /// The new archive.
     pub data: Vec<u8>,
-    /// The new member: header, archive, padding.
+    /// The new member: header, archive and padding.
     pub bytes: Vec<u8>,
 }
 
 impl Stamp {
-    /// The metadata with another BUILD_TIME (seconds since the epoch), for a member called
-    /// `path` that takes `size` bytes.
+    /// Sets BUILD_TIME (seconds since the Unix epoch) in the metadata, for a member `path` that
+    /// occupies `size` bytes.
     pub(super) fn new(
         metadata: &mut Metadata,
         build_time: u64,
@@ -46,12 +47,14 @@ impl Stamp {
         let mut header = tar::Header::new_ustar();
         let long = path.len() > 100;
         if long {
-            // Its container is not kept as it lies, so only the archive matters.
+            // A container with such a path is rewritten as a whole, so only the archive matters.
             header = tar::Header::new_gnu();
         }
         describe(&mut header, data.len(), build_time);
         tar.append_data(&mut header, path, &data[..])?;
-        let bytes = tar.get_ref().clone();
+        let mut bytes = tar.into_inner()?;
+        // Remove the end-of-archive marker.
+        bytes.truncate(bytes.len() - 2 * BLOCK);
         let member = path.rsplit('/').next().unwrap_or(path).to_owned();
         Ok(Self { member, at: 0, replaces: 0, data, bytes })
     }
@@ -77,15 +80,18 @@ fn archive(metadata: &Metadata, mtime: u64) -> io::Result<Vec<u8>> {
     tar.into_inner()
 }
 
-/// Compresses so that as many blocks are taken as by `size` bytes, if that can be.
+/// Compresses to the same number of tar blocks as `size` bytes, if possible.
 fn compress(archive: &[u8], how: Compression, size: usize) -> io::Result<Vec<u8>> {
     if how != Compression::Zstd {
         return how.encode(archive);
     }
     let blocks = size.div_ceil(BLOCK);
     let mut data = Vec::new();
-    for level in [3, 12, 19] {
-        data = zstd::encode_all(archive, level)?;
+    // For a large archive, rewriting the whole container is no more expensive.
+    let levels: &[i32] = if archive.len() <= LARGE { &[3, 12, 19] } else { &[3] };
+    for &level in levels {
+        // The bulk API knows the input size and allocates no more memory than that needs.
+        data = zstd::bulk::compress(archive, level)?;
         if data.len().div_ceil(BLOCK) <= blocks {
             break;
         }

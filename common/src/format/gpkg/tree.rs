@@ -1,18 +1,17 @@
-//! What an image has made so far, in a few bytes a path.
+//! The paths that an image has created so far, in a few bytes per path.
 //!
-//! Kept are hashes under a key that nobody outside knows, not the paths: of half a million of
-//! them two are taken for one with a chance of one in fifty million, and then a package is
-//! refused.
+//! Only hashes are stored, under a random key that is not known outside. With half a million paths,
+//! the probability that two collide is one in fifty million; such a package is refused.
 
 use std::{
     collections::HashSet,
     hash::{BuildHasher as _, DefaultHasher, Hasher as _, RandomState},
 };
 
-/// What lies at a path.
+/// The kind of entry at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A directory that has no entry yet, but something below it.
+    /// A directory without an entry of its own, but with something below it.
     Implied = 0,
     Directory = 1,
     File = 2,
@@ -21,44 +20,43 @@ pub(super) enum Kind {
 
 const KINDS: [Kind; 4] = [Kind::Directory, Kind::File, Kind::Symlink, Kind::Implied];
 
-/// Bits of a hash that say the kind.
+/// Bits of a hash that hold the kind.
 const KIND: u64 = 0b11;
 
-/// Why a path cannot be where it says.
+/// Why a path cannot be added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Clash {
     Twice,
     BehindSymlink,
     BelowFile,
     OverDirectory,
-    /// More paths than may be.
+    /// Too many paths.
     TooMany,
 }
 
-/// The paths so far.
 pub(super) struct Tree {
     state: RandomState,
     seen: HashSet<u64>,
     limit: u64,
-    /// The directory of the last path, with the state of its hash: most paths share it with the
-    /// one before them.
+    /// The directory of the last path and the state of its hash: most paths are in the same
+    /// directory as the previous one.
     last: (Vec<u8>, DefaultHasher),
 }
 
 impl Tree {
-    /// One of at most `limit` paths.
+    /// A tree of at most `limit` paths.
     pub(super) fn new(limit: u64) -> Self {
         let state = RandomState::new();
         let last = (Vec::new(), state.build_hasher());
         Self { state, seen: HashSet::new(), limit, last }
     }
 
-    /// How many paths there are, directories that have no entry counted.
+    /// Number of paths, including directories without an entry of their own.
     pub(super) fn len(&self) -> u64 {
         self.seen.len() as u64
     }
 
-    /// Puts `kind` at a path such as `image/usr/bin/tool`.
+    /// Adds a path such as `image/usr/bin/tool`.
     pub(super) fn add(&mut self, path: &[u8], kind: Kind) -> Result<(), Clash> {
         let slash = path.iter().rposition(|&b| b == b'/');
         let (parent, name) = slash.map_or((&[][..], path), |at| (&path[..at], &path[at + 1..]));
@@ -78,15 +76,15 @@ impl Tree {
         }
     }
 
-    /// What lies at a path.
+    /// The kind of the entry at a path, if there is one.
     pub(super) fn get(&self, path: &[u8]) -> Option<Kind> {
         let mut hasher = self.state.build_hasher();
         let hashes = path.split(|&b| b == b'/').map(|name| go_on(&mut hasher, name));
         self.find(hashes.last()?)
     }
 
-    /// Sees that a directory and all above it are none of anything else, and gives the state of
-    /// its hash.
+    /// Checks that a directory and all its parents are directories, and returns the state of its
+    /// hash.
     fn walk(&mut self, path: &[u8]) -> Result<DefaultHasher, Clash> {
         let mut hasher = self.state.build_hasher();
         for name in path.split(|&b| b == b'/').filter(|_| !path.is_empty()) {
@@ -114,7 +112,7 @@ impl Tree {
     }
 }
 
-/// Goes one name deeper; the hash there, with no kind in it.
+/// Descends by one name and returns its hash, without a kind.
 fn go_on(hasher: &mut DefaultHasher, name: &[u8]) -> u64 {
     hasher.write(name);
     hasher.write_u8(b'/');

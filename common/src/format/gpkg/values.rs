@@ -1,8 +1,8 @@
-//! What the values of a package's metadata may be.
+//! Valid metadata values of a package.
 //!
-//! A workstation's Portage reads the index with those of them that are in it, and stumbles over
-//! the entry, or over the whole index, where one is not what the Package Manager Specification
-//! says. So each is held against its grammar here, once, before the package is signed.
+//! A workstation's Portage reads some of the values from the index, and fails on the entry or the
+//! whole index if one violates the Package Manager Specification. So each value is checked against
+//! its grammar once, before the package is signed.
 
 use super::{
     Metadata,
@@ -11,14 +11,14 @@ use super::{
 };
 use crate::format::packages_index::METADATA_KEYS;
 
-/// Bytes of a value, unless [`most_bytes`] says otherwise. The longest of the Gentoo tree are
-/// dependencies of 20 KiB.
+/// Maximum size of a value in bytes, unless [`most_bytes`] says otherwise. The longest values in
+/// the Gentoo tree are dependencies of 20 KiB.
 const MOST_BYTES: u64 = 64 << 10;
-/// Bytes of all values together that the index takes of one package. The largest desktop
-/// programs have 20 KiB.
+/// Maximum total size in bytes of one package's values in the index. The largest desktop programs
+/// have 20 KiB.
 const MOST_INDEXED: usize = 256 << 10;
 
-/// EAPIs that Portage 3.0.83 knows.
+/// The EAPIs that Portage 3.0.83 supports.
 const EAPIS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 
 const PHASES: [&str; 15] = [
@@ -39,21 +39,21 @@ const PHASES: [&str; 15] = [
     "nofetch",
 ];
 
-/// Whether metadata may have such a key.
+/// Whether a metadata key is valid.
 pub(super) fn is_key(key: &str) -> bool {
     key.len() <= 255 && is_word(key, |b| b.is_ascii_alphanumeric() || b == b'_', b"+_.-")
 }
 
-/// How long a value may be, in bytes.
+/// Maximum size of a value in bytes.
 pub(super) fn most_bytes(key: &str) -> u64 {
     match key {
-        // A line for each program and library, with its path and all that it needs.
+        // One line per program and library, with its path and everything it needs.
         "NEEDED" | "NEEDED.ELF.2" => 8 << 20,
-        // A line for each file that is installed.
+        // One line per installed file.
         "CONTENTS" => 16 << 20,
         // All variables and functions of the ebuild and its eclasses.
         "environment.bz2" => 8 << 20,
-        // A name for each library.
+        // One name per library.
         "PROVIDES" | "REQUIRES" => 128 << 10,
         // Ebuilds that list the crates or modules of a program.
         _ if key.ends_with(".ebuild") => 1 << 20,
@@ -64,7 +64,7 @@ pub(super) fn most_bytes(key: &str) -> u64 {
 /// Checks all values.
 ///
 /// # Errors
-/// [`GpkgError::Value`] or [`GpkgError::TooLarge`]: the first that is not what its key says.
+/// [`GpkgError::Value`] or [`GpkgError::TooLarge`] for the first invalid value.
 pub(super) fn check(metadata: &Metadata) -> Result<(), GpkgError> {
     let refuse = |key: &str, reason: String| GpkgError::Value { key: printable(key.as_bytes()), reason };
     for (key, value) in metadata.0.iter().filter(|(key, _)| *key != "environment.bz2") {
@@ -77,7 +77,7 @@ pub(super) fn check(metadata: &Metadata) -> Result<(), GpkgError> {
     let Some(eapi) = EAPIS.iter().position(|known| *known == eapi) else {
         return Err(refuse("EAPI", format!("is `{}`; 0 to 9 are known", printable(eapi.as_bytes()))));
     };
-    // A position in a list of ten.
+    // An index into a list of ten.
     let eapi = eapi as u8;
     for key in metadata.0.keys() {
         check_value(key, &metadata.line(key), eapi).map_err(|reason| refuse(key, reason))?;
@@ -90,7 +90,7 @@ pub(super) fn check(metadata: &Metadata) -> Result<(), GpkgError> {
     Ok(())
 }
 
-/// One value, with all white space made blanks.
+/// Checks one value, with whitespace replaced by blanks.
 fn check_value(key: &str, value: &str, eapi: u8) -> Result<(), String> {
     let all = |is: &dyn Fn(&str) -> bool, what: &str| match value.split(' ').find(|word| !is(word)) {
         Some(word) if !value.is_empty() => {
@@ -109,7 +109,8 @@ fn check_value(key: &str, value: &str, eapi: u8) -> Result<(), String> {
         "LICENSE" | "PROPERTIES" | "RESTRICT" => depend::check(value, is_name),
         "SLOT" => one(is_slot(value, eapi), "slot"),
         "BUILD_ID" | "BUILD_TIME" | "SIZE" | "COUNTER" => {
-            // More than any clock, disk or count says, and less than any reader's numbers hold.
+            // More than any clock, disk or counter needs, and within the range of any reader's
+            // integers.
             let digits = value.len() <= 15 && value.bytes().all(|b| b.is_ascii_digit());
             one(!value.is_empty() && digits, "number")
         }
@@ -131,18 +132,18 @@ fn is_name(word: &str) -> bool {
     is_word(word, |b| b.is_ascii_alphanumeric() || b == b'_', b"+_.-")
 }
 
-/// Such as `amd64`, `~arm64` and `-*`.
+/// Such as `amd64`, `~arm64` or `-*`.
 fn is_keyword(word: &str) -> bool {
     let name = word.strip_prefix(['~', '-']).unwrap_or(word);
     word == "-*" || is_word(name, |b| b.is_ascii_alphanumeric() || b == b'_', b"_-")
 }
 
-/// A flag of IUSE with a default.
+/// An IUSE flag with a default.
 fn has_default(word: &str) -> bool {
     word.strip_prefix(['+', '-']).is_some_and(is_flag)
 }
 
-/// `x86_32: libc.so.6 x86_64: libc.so.6 libm.so.6`: each category once, and never empty.
+/// `x86_32: libc.so.6 x86_64: libc.so.6 libm.so.6`: categories are unique and not empty.
 fn check_sonames(value: &str) -> Result<(), String> {
     let mut categories: Vec<&str> = Vec::new();
     let mut words = value.split(' ').filter(|word| !word.is_empty()).peekable();
@@ -165,7 +166,7 @@ fn check_sonames(value: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Machines of one package: two, on mips three.
+/// Maximum number of multilib categories in one package; usual are two, on mips three.
 const MOST_CATEGORIES: usize = 16;
 
 #[cfg(test)]

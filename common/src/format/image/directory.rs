@@ -1,4 +1,4 @@
-//! What a directory of this machine has, as the content of an image.
+//! Reading a local directory tree as the content of an image.
 
 use super::{ImageContents, ImageError, Place};
 use crate::format::tar_reader::TarAttributes;
@@ -14,15 +14,14 @@ use std::{
     path::Path,
 };
 
-/// The kernel's own bound for a list of names, and for a value.
+/// The kernel's limit for a list of attribute names and for a value.
 const MAX_XATTR: usize = 64 * 1024;
 
 impl ImageContents {
-    /// Adds everything below `root`, but for other file systems that are mounted there. Gives
-    /// what a person should know.
+    /// Adds everything below `root` except other mounted file systems. Returns notes for the user.
     ///
     /// # Errors
-    /// Something cannot be read, or is no part of an image.
+    /// Something cannot be read or is not allowed in an image.
     pub fn add_root(&mut self, root: &Path) -> Result<Vec<String>, ImageError> {
         let reading = |path: &Path| ImageError::io(path.display().to_string());
         let meta = fs::metadata(root).map_err(reading(root))?;
@@ -40,7 +39,7 @@ impl ImageContents {
         Ok(found.notes)
     }
 
-    /// Adds what is at `path`. Whether there is more below.
+    /// Adds the entry at `path`. Returns whether to descend into it.
     fn add_from(&mut self, root: &Path, path: &Path, found: &mut Found) -> Result<bool, ImageError> {
         let reading = || ImageError::io(path.display().to_string());
         let relative = path.strip_prefix(root).unwrap_or(path).as_os_str().as_bytes();
@@ -86,18 +85,17 @@ impl ImageContents {
     }
 }
 
-/// What was found on the way.
 #[derive(Default)]
 struct Found {
     device: u64,
-    /// The first name of each file that has several.
+    /// The first path of each file with several hard links.
     names: HashMap<u64, Vec<u8>>,
     notes: Vec<String>,
-    /// Devices and the like below /dev.
+    /// Devices and other special files below /dev.
     devices: Vec<String>,
 }
 
-/// What a person should know of what was left out of /dev.
+/// A note about what was left out of /dev.
 #[must_use]
 pub fn devices_note(devices: &mut [String]) -> Option<String> {
     devices.sort();
@@ -109,13 +107,13 @@ pub fn devices_note(devices: &mut [String]) -> Option<String> {
     Some(format!("{first}{more}: devices are left out, as each build gets a /dev of its own"))
 }
 
-/// Whether a path is where a running system has its devices.
+/// Whether a path is below `/dev`, which a running system populates itself.
 #[must_use]
 pub fn is_in_dev(path: &[u8]) -> bool {
     path.starts_with(b"dev/")
 }
 
-/// The refusal of a device or pipe elsewhere.
+/// The error for a device or pipe outside /dev.
 #[must_use]
 pub fn special(path: &[u8], kind: &str) -> ImageError {
     ImageError::entry(path, format!("is a {kind}; outside of /dev an image has none"))
@@ -140,7 +138,7 @@ fn attributes(path: &Path, meta: &Metadata) -> io::Result<TarAttributes> {
     })
 }
 
-/// The extended attributes of a file; none where the file system has none.
+/// The extended attributes of a file; empty if the file system does not support them.
 fn xattrs(path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let mut names = vec![0_u8; MAX_XATTR];
     let length = match llistxattr(path, &mut names[..]) {
@@ -152,7 +150,7 @@ fn xattrs(path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
         let mut value = vec![0_u8; MAX_XATTR];
         match lgetxattr(path, name, &mut value[..]) {
             Ok(length) => value.truncate(length),
-            // It went, or is not ours to see.
+            // It disappeared or may not be read.
             Err(Errno::NODATA | Errno::PERM) => continue,
             Err(error) => return Err(error.into()),
         }

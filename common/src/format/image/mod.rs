@@ -1,14 +1,13 @@
 //! Images: the root file system of a base as one archive.
 //!
-//! The archive is a tar with PAX headers, compressed with zstd and named by the SHA-256 of
-//! the *uncompressed* tar. The same file system always gives the same bytes: entries sorted
-//! by path, each directory before what is in it, owners and groups by number, times in whole
-//! seconds, of the names of one file the first as the file and the others as hard links to
-//! it. There are no devices, pipes and sockets, and of the extended attributes only
-//! capabilities and those of users (`user.*`).
+//! The archive is a tar with PAX headers, compressed with zstd and identified by the SHA-256 of the
+//! *uncompressed* tar. It is reproducible: entries are sorted by path, each directory precedes its
+//! content, owners and groups are numeric, times are whole seconds, and of several hard links the
+//! first is the file and the others link to it. Devices, pipes and sockets are left out, as are
+//! extended attributes other than capabilities and user attributes (`user.*`).
 //!
-//! [`ImageContents`] writes one, [`unpack`] and [`verify`] read one. A reader trusts nothing:
-//! images come over the network.
+//! [`ImageContents`] writes an image; [`unpack()`] and [`verify`] read one. Readers treat their input
+//! as untrusted, because images come over the network.
 
 mod directory;
 mod outline;
@@ -25,27 +24,30 @@ use super::tar_reader::TarError;
 use crate::digest::Digest;
 use std::io;
 
-/// The uncompressed tar is never larger. A stage3 has about 1.5 GB.
+/// Maximum size in bytes of the uncompressed tar. A stage3 has about 1.5 GB.
 pub const MAX_BYTES: u64 = 32 << 30;
-/// It never has more entries. A stage3 has about 80,000.
+/// Maximum number of entries. A stage3 has about 80,000.
 pub const MAX_ENTRIES: u64 = 2_000_000;
-/// The longest path; Linux takes none that is longer.
+/// Maximum size in bytes of all paths and link targets together, which readers keep in memory. A stage3
+/// has about 6 MB.
+pub const MAX_PATH_BYTES: u64 = 256 << 20;
+/// The longest path in bytes, as in Linux.
 const MAX_PATH: usize = 4095;
 
-/// What an image is.
+/// A summary of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageSummary {
     /// Files, directories and links.
     pub entries: u64,
-    /// Bytes of the uncompressed tar, which is about what it takes on a disk.
+    /// Size in bytes of the uncompressed tar, about the space needed on disk.
     pub bytes: u64,
-    /// The architecture of its shell, as [`std::env::consts::ARCH`] calls it.
+    /// The architecture of its shell, as in [`std::env::consts::ARCH`].
     pub machine: String,
     /// Whether it has `/usr/bin/emerge`.
     pub has_portage: bool,
 }
 
-/// Why an image cannot be made or used.
+/// Why an image cannot be created or used.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
     /// Reading or writing failed.
@@ -59,31 +61,31 @@ pub enum ImageError {
     /// The archive is malformed.
     #[error("the archive cannot be read: {0}")]
     Archive(#[from] TarError),
-    /// An entry that no image has.
+    /// An entry that is not allowed in an image.
     #[error("`{path}`: {why}")]
     Entry {
-        /// The entry, with everything that is not printable escaped.
+        /// The entry's path, with non-printable characters escaped.
         path: String,
         /// What is wrong with it.
         why: String,
     },
-    /// It is larger than an image may be.
+    /// A size limit was exceeded.
     #[error("more than {limit} {what}; is something in it that does not belong there?")]
     TooLarge {
-        /// What there is too much of.
+        /// The quantity that is limited.
         what: &'static str,
-        /// How much there may be.
+        /// The limit.
         limit: u64,
     },
-    /// Nobody could work in it.
+    /// The content is not a usable root file system.
     #[error("it is no root file system: {0}")]
     NoRoot(String),
-    /// The content is not what its name says.
+    /// The content does not match its digest.
     #[error("the content has the digest {got}, not {expected}; it was damaged or replaced on its way")]
     WrongDigest {
-        /// The name.
+        /// The expected digest.
         expected: Digest,
-        /// The content's.
+        /// The actual digest.
         got: Digest,
     },
 }
@@ -109,13 +111,13 @@ fn check_path(path: &[u8]) -> Result<(), ImageError> {
     Ok(())
 }
 
-/// The directory that `path` is in; empty for the root.
+/// The parent directory of `path`; empty for the root.
 fn parent(path: &[u8]) -> &[u8] {
     path.iter().rposition(|&b| b == b'/').map_or(&[][..], |at| &path[..at])
 }
 
-/// Whether an image keeps an extended attribute of this name.
+/// Whether an image keeps this extended attribute.
 fn keeps(xattr: &[u8]) -> bool {
-    // With those of the kernel's overlay, a file of the base could hide others.
+    // Overlayfs attributes could make a file of the base hide others.
     xattr == b"security.capability" || (xattr.starts_with(b"user.") && !xattr.starts_with(b"user.overlay."))
 }

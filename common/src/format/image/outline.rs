@@ -1,12 +1,12 @@
-//! What there is in a root file system, as far as it takes to tell that it is one.
+//! The structure of a root file system, as far as needed to recognise one.
 
 use super::ImageError;
 use std::collections::{HashMap, HashSet};
 
-/// Links that a path may lead through, as in Linux.
+/// Maximum number of symbolic links on a path, as in Linux.
 const MAX_LINKS: usize = 40;
 
-/// The kinds of the paths in a root.
+/// The paths in a root, by kind.
 #[derive(Debug, Default)]
 pub(super) struct Outline {
     pub(super) dirs: HashSet<Vec<u8>>,
@@ -15,10 +15,10 @@ pub(super) struct Outline {
 }
 
 impl Outline {
-    /// The file that is `/bin/sh`.
+    /// The file that `/bin/sh` resolves to.
     ///
     /// # Errors
-    /// There is none, or something else is missing that every root has.
+    /// There is none, or another required part of a root is missing.
     pub(super) fn shell(&self) -> Result<Vec<u8>, ImageError> {
         for dir in ["etc", "usr", "var"] {
             if !self.resolve(dir.as_bytes()).is_some_and(|path| self.dirs.contains(&path)) {
@@ -34,7 +34,7 @@ impl Outline {
         self.resolve(path).is_some_and(|path| self.files.contains(&path))
     }
 
-    /// Where `path` leads, through links, as seen from within the root.
+    /// Resolves `path` within the root, following symbolic links.
     fn resolve(&self, path: &[u8]) -> Option<Vec<u8>> {
         let mut ahead: Vec<Vec<u8>> = parts(path).rev().collect();
         let mut at: Vec<Vec<u8>> = Vec::new();
@@ -68,7 +68,7 @@ fn parts(path: &[u8]) -> impl DoubleEndedIterator<Item = Vec<u8>> {
     path.split(|&b| b == b'/').filter(|part| !part.is_empty()).map(<[u8]>::to_vec)
 }
 
-/// The architecture that a program's first 20 bytes name.
+/// The architecture in the first 20 bytes of an ELF file.
 pub(super) fn machine(head: &[u8]) -> Option<&'static str> {
     let number: [u8; 2] = head.get(18..20)?.try_into().ok()?;
     if !head.starts_with(b"\x7fELF") {

@@ -1,5 +1,5 @@
-//! Writing an image. What there is is collected first and written in one pass, sorted; file
-//! contents are read only while they are written, so memory holds paths and no more.
+//! Writing an image. Entries are collected first and then written sorted in one pass. File contents
+//! are read only while writing, so memory holds little more than the paths.
 
 use super::{ImageError, MAX_BYTES, MAX_ENTRIES, check_path, keeps, outline::Outline, parent};
 use crate::{
@@ -19,7 +19,7 @@ use std::{
 };
 use tar::{EntryType, Header};
 
-/// A header's fields for a name and for a link's target have this many bytes.
+/// Size in bytes of a tar header's fields for the name and the link target.
 const FIELD: usize = 100;
 
 /// Where a file's content is.
@@ -27,9 +27,9 @@ const FIELD: usize = 100;
 pub enum Place {
     /// In a file of its own.
     File(PathBuf),
-    /// In a larger one, from this byte on.
+    /// In a larger file, from this byte offset on.
     Within(Arc<File>, u64),
-    /// Here.
+    /// In memory.
     Bytes(Vec<u8>),
 }
 
@@ -41,7 +41,7 @@ enum Kind {
         size: u64,
     },
     Symlink(Vec<u8>),
-    /// Another name of the file at this path.
+    /// A hard link to the file at this path.
     Hardlink(Vec<u8>),
 }
 
@@ -51,7 +51,7 @@ struct Node {
     attributes: TarAttributes,
 }
 
-/// What an image is to contain.
+/// The content of an image.
 #[derive(Debug, Default)]
 pub struct ImageContents {
     nodes: BTreeMap<Vec<u8>, Node>,
@@ -59,10 +59,10 @@ pub struct ImageContents {
 }
 
 impl ImageContents {
-    /// Adds a directory, or says how one is that is there already.
+    /// Adds a directory, or sets the attributes of an existing one.
     ///
     /// # Errors
-    /// The path is not usable, or something else is there.
+    /// The path is invalid or is not a directory.
     pub fn add_dir(&mut self, path: &[u8], attributes: TarAttributes) -> Result<(), ImageError> {
         if matches!(self.nodes.get(path), Some(Node { kind: Kind::Directory, .. })) {
             self.nodes.remove(path);
@@ -73,7 +73,7 @@ impl ImageContents {
     /// Adds a file of `size` bytes.
     ///
     /// # Errors
-    /// The path is not usable or taken.
+    /// The path is invalid or taken.
     pub fn add_file(
         &mut self,
         path: &[u8],
@@ -84,10 +84,10 @@ impl ImageContents {
         self.add(path, Kind::File { place, size }, attributes)
     }
 
-    /// Adds a symbolic link. What it leads to counts from within the image.
+    /// Adds a symbolic link. Its target is resolved within the image.
     ///
     /// # Errors
-    /// The path or the target is not usable, or the path is taken.
+    /// The path or the target is invalid, or the path is taken.
     pub fn add_symlink(
         &mut self,
         path: &[u8],
@@ -98,10 +98,10 @@ impl ImageContents {
         self.add(path, Kind::Symlink(target.to_vec()), attributes)
     }
 
-    /// Adds another name of the file at `file`, which was added before.
+    /// Adds a hard link to `file`, which was added before.
     ///
     /// # Errors
-    /// The path is not usable or taken, or there is no such file.
+    /// The path is invalid or taken, or there is no such file.
     pub fn add_hardlink(&mut self, path: &[u8], file: &[u8]) -> Result<(), ImageError> {
         let file = match self.nodes.get(file).map(|node| &node.kind) {
             Some(Kind::File { .. }) => file.to_vec(),
@@ -120,7 +120,7 @@ impl ImageContents {
         if self.nodes.insert(path.to_vec(), Node { kind, attributes }).is_some() {
             return Err(ImageError::entry(path, "is there twice"));
         }
-        // Archives need not name the directories that things are in.
+        // Archives may omit entries for parent directories.
         let mut above = parent(path);
         while !above.is_empty() && !self.nodes.contains_key(above) {
             let attributes = TarAttributes { mode: 0o755, ..TarAttributes::default() };
@@ -133,28 +133,28 @@ impl ImageContents {
         }
     }
 
-    /// How many files, directories and links there are.
+    /// The number of files, directories and links.
     #[must_use]
     pub fn len(&self) -> usize {
         self.nodes.len()
     }
 
-    /// Whether there is nothing.
+    /// Whether the image has no entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }
 
-    /// How many extended attributes were left out, of kinds that an image does not have.
+    /// The number of extended attributes that were left out because an image does not keep them.
     #[must_use]
     pub fn dropped_xattrs(&self) -> u64 {
         self.dropped_xattrs
     }
 
-    /// Whether somebody could work in it, as far as that is seen without reading files.
+    /// Checks that this is a usable root file system, as far as possible without reading files.
     ///
     /// # Errors
-    /// It is no root file system, or something lies below what is no directory.
+    /// It is not a root file system, or has something below a path that is not a directory.
     pub fn check(&self) -> Result<(), ImageError> {
         let mut outline = Outline::default();
         for (path, node) in &self.nodes {
@@ -171,12 +171,10 @@ impl ImageContents {
         outline.shell().map(drop)
     }
 
-    /// Writes the image, compressed, and gives its digest. `progress` is told of each entry
-    /// that is written.
+    /// Writes the compressed image and returns its digest. `progress` is called for each entry.
     ///
     /// # Errors
-    /// A file cannot be read or changed meanwhile, `out` cannot be written, or there is too
-    /// much.
+    /// A file cannot be read or has changed, `out` cannot be written, or a size limit is exceeded.
     pub fn write(mut self, out: impl Write, mut progress: impl FnMut()) -> Result<Digest, ImageError> {
         let writing = || ImageError::io("writing the image");
         self.name_files_first();
@@ -194,7 +192,7 @@ impl ImageContents {
         Ok(digest)
     }
 
-    /// Of the names of one file the first becomes the file.
+    /// Makes the first of several hard links the file itself.
     fn name_files_first(&mut self) {
         let mut first: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
         for (path, node) in &self.nodes {
@@ -293,7 +291,7 @@ fn append<W: Write>(tar: &mut tar::Builder<W>, path: &[u8], node: &Node) -> Resu
     }
 }
 
-/// Reads a file from a byte on, wherever others read it.
+/// Reads a file from an offset with a position of its own.
 struct At<'f> {
     file: &'f File,
     offset: u64,

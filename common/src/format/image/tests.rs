@@ -1,4 +1,4 @@
-//! What an image keeps, and what is refused.
+//! What an image keeps and what it refuses.
 
 use super::*;
 use crate::format::tar_reader::TarAttributes;
@@ -9,7 +9,7 @@ use std::{
 };
 use tar::{EntryType, Header};
 
-/// The first bytes of a program for x86-64.
+/// The first bytes of an x86-64 program.
 fn program() -> Vec<u8> {
     let mut bytes = b"\x7fELF\x02\x01\x01".to_vec();
     bytes.resize(18, 0);
@@ -18,7 +18,7 @@ fn program() -> Vec<u8> {
     bytes
 }
 
-/// A tree that passes for a root.
+/// A minimal tree that counts as a root.
 fn root(at: &Path) {
     for dir in ["etc", "usr/bin", "var/tmp", "dev"] {
         fs::create_dir_all(at.join(dir)).unwrap();
@@ -109,7 +109,7 @@ fn devices_are_left_out_of_dev_and_refused_elsewhere() {
 /// Kind, path and target.
 type Forged = (EntryType, &'static str, &'static str);
 
-/// A compressed tar of these entries, as somebody hostile would write it, and its digest.
+/// A compressed tar of these entries, as an attacker would write it, and its digest.
 fn forged(entries: &[Forged]) -> (Digest, Vec<u8>) {
     let mut tar = tar::Builder::new(Vec::new());
     for (kind, path, target) in entries {

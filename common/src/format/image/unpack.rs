@@ -1,11 +1,11 @@
-//! Reading an image that may be hostile.
+//! Reading an untrusted image.
 //!
-//! Nothing is believed before it is checked: order, kinds, paths, sizes and counts as they
-//! come, the digest over every byte at the end. As each directory comes before what is in it
-//! and nothing lies below a link, what is written stays in the directory that was given.
+//! Everything is validated: order, types, paths, sizes and counts during reading, the digest over
+//! every byte at the end. Because each directory precedes its content and nothing is below a
+//! symbolic link, all writes stay within the given directory.
 
 use super::{
-    ImageError, ImageSummary, MAX_BYTES, MAX_ENTRIES, check_path,
+    ImageError, ImageSummary, MAX_BYTES, MAX_ENTRIES, MAX_PATH_BYTES, check_path,
     directory::special,
     keeps,
     outline::{Outline, machine},
@@ -15,6 +15,7 @@ use super::{
 use crate::{
     digest::Digest,
     format::{
+        WINDOW_LOG_MAX,
         digesting::DigestReader,
         tar_reader::{EntryKind, TarAttributes, TarEntry, TarReader},
     },
@@ -32,35 +33,40 @@ use std::{
     path::Path,
 };
 
-/// Unpacks the compressed image `archive` into `dir`, an empty directory that nobody else
-/// uses, and says what it is. On an error something may be left in it.
+/// Unpacks the compressed image `archive` into `dir`, an empty directory for exclusive use, and
+/// returns a summary. After an error the directory may contain part of the image.
 ///
 /// # Errors
-/// It is not the image `expected`, or not one at all, or cannot be written. Owners take
-/// root's rights.
+/// It is not a valid image, has another digest than `expected`, or cannot be written. Setting
+/// owners requires root.
 pub fn unpack(archive: impl Read, expected: Digest, dir: &Path) -> Result<ImageSummary, ImageError> {
     let root = |what: &'static str| ImageError::io(format!("{}: {what}", dir.display()));
     fs::set_permissions(dir, Permissions::from_mode(0o755)).map_err(root("its mode cannot be set"))?;
     read(archive, expected, Some(dir))
 }
 
-/// Checks the compressed image `archive` without writing anything, and says what it is.
+/// Verifies the compressed image `archive` without writing anything, and returns a summary.
 ///
 /// # Errors
-/// It is not the image `expected`, or not one at all.
+/// It is not a valid image or has another digest than `expected`.
 pub fn verify(archive: impl Read, expected: Digest) -> Result<ImageSummary, ImageError> {
     read(archive, expected, None)
 }
 
 fn read(archive: impl Read, expected: Digest, dir: Option<&Path>) -> Result<ImageSummary, ImageError> {
     let reading = || ImageError::io("reading the image");
-    let zstd = zstd::Decoder::new(archive).map_err(reading())?;
+    let mut zstd = zstd::Decoder::new(archive).map_err(reading())?;
+    zstd.window_log_max(WINDOW_LOG_MAX).map_err(reading())?;
     let mut tar = TarReader::new(DigestReader::new(zstd, MAX_BYTES));
     let mut content = Content { dir, ..Content::default() };
     while let Some(entry) = tar.next_entry()? {
         content.entries += 1;
         if content.entries > MAX_ENTRIES {
             return Err(ImageError::TooLarge { what: "entries", limit: MAX_ENTRIES });
+        }
+        content.path_bytes += (entry.path.len() + entry.link.len()) as u64;
+        if content.path_bytes > MAX_PATH_BYTES {
+            return Err(ImageError::TooLarge { what: "bytes of paths", limit: MAX_PATH_BYTES });
         }
         content.take(&mut tar, entry)?;
     }
@@ -71,16 +77,17 @@ fn read(archive: impl Read, expected: Digest, dir: Option<&Path>) -> Result<Imag
     content.finish(bytes)
 }
 
-/// What has come so far.
+/// State of the reader.
 #[derive(Default)]
 struct Content<'a> {
     dir: Option<&'a Path>,
     entries: u64,
+    path_bytes: u64,
     last: Vec<u8>,
     outline: Outline,
     /// The architecture of each program.
     machines: HashMap<Vec<u8>, &'static str>,
-    /// Directories get their times when all is in them.
+    /// Directory times are set at the end, because adding entries changes them.
     times: Vec<(Vec<u8>, u64)>,
 }
 
@@ -140,7 +147,7 @@ impl Content<'_> {
         Ok(())
     }
 
-    /// Takes a file's content. Gives its first bytes.
+    /// Reads a file's content and returns its first bytes.
     fn take_file(
         &self,
         tar: &mut TarReader<impl Read>,
@@ -161,7 +168,7 @@ impl Content<'_> {
         Ok(head)
     }
 
-    /// Does `make` at the place of `path`, if anything is written.
+    /// Calls `make` with the path on disk, if the image is being written.
     fn at(&self, path: &[u8], make: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), ImageError> {
         let Some(dir) = self.dir else { return Ok(()) };
         let at = dir.join(OsStr::from_bytes(path));
@@ -182,11 +189,11 @@ impl Content<'_> {
     }
 }
 
-/// Gives what was made its owner, mode, attributes and time.
+/// Sets owner, mode, extended attributes and time.
 fn dress(at: &Path, attributes: &TarAttributes, kind: EntryKind) -> io::Result<()> {
     lchown(at, Some(attributes.uid), Some(attributes.gid))?;
     if kind != EntryKind::Symlink {
-        // After the owner, whose change takes away set-user-id.
+        // After the owner, because changing it clears the set-user-id bit.
         fs::set_permissions(at, Permissions::from_mode(attributes.mode))?;
     }
     for (name, value) in &attributes.xattrs {

@@ -3,7 +3,7 @@
 use crate::format::{digests::FileDigests, gpkg::Metadata};
 use std::{collections::BTreeMap, fmt::Write as _};
 
-/// Keys that come from a package's metadata, by their internal names.
+/// Keys taken from a package's metadata, by internal name.
 pub(crate) const METADATA_KEYS: [&str; 21] = [
     "BDEPEND",
     "BUILD_ID",
@@ -28,37 +28,37 @@ pub(crate) const METADATA_KEYS: [&str; 21] = [
     "repository",
 ];
 
-/// Keys that are written under another name. The internal one decides the order, so that
-/// MTIME and REPO come last.
+/// Keys that are written under another name. Sorting uses the internal name, so MTIME and REPO come
+/// last.
 const RENAMED: [(&str, &str); 3] = [("DESCRIPTION", "DESC"), ("_mtime_", "MTIME"), ("repository", "REPO")];
 
-/// Where a package lies in the binary package host, and as what.
+/// The file of a package in the binary package host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishedFile {
-    /// Path below the index.
+    /// Path relative to the index.
     pub path: String,
-    /// The bytes.
+    /// The file's digests.
     pub digests: FileDigests,
-    /// Modification time in seconds since the epoch.
+    /// Modification time in seconds since the Unix epoch.
     pub mtime: u64,
 }
 
-/// One package of the index: values by internal key, none empty or a default.
+/// One package of the index: values by internal key, without empty values and defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     values: BTreeMap<String, String>,
 }
 
-/// Why metadata makes no entry.
+/// The metadata lacks a key that an entry needs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the package's metadata has no usable {0}, so it cannot be indexed")]
 pub struct EntryError(pub &'static str);
 
 impl Entry {
-    /// The entry for a package file.
+    /// The entry of a package file.
     ///
     /// # Errors
-    /// If the metadata lacks CATEGORY or PF.
+    /// The metadata lacks CATEGORY or PF.
     pub fn new(metadata: &Metadata, file: &PublishedFile) -> Result<Self, EntryError> {
         let mut values: BTreeMap<String, String> =
             METADATA_KEYS.iter().map(|&key| (key.to_owned(), metadata.line(key))).collect();
@@ -79,7 +79,7 @@ impl Entry {
         Ok(Self::from_values(values))
     }
 
-    /// An entry of values by internal key; empty ones and defaults are dropped.
+    /// An entry from values by internal key; empty values and defaults are dropped.
     pub(super) fn from_values(mut values: BTreeMap<String, String>) -> Self {
         values.retain(|key, value| {
             let default = match key.as_str() {
@@ -91,8 +91,7 @@ impl Entry {
         Self { values }
     }
 
-    /// A value by internal key (`_mtime_` and `repository`, not MTIME and REPO). Empty if
-    /// it is absent.
+    /// A value by internal key (`_mtime_` and `repository`, not MTIME and REPO). Empty if absent.
     #[must_use]
     pub fn get(&self, key: &str) -> &str {
         match (self.values.get(key), key) {
@@ -108,19 +107,19 @@ impl Entry {
         self.get("CPV")
     }
 
-    /// Where the file lies below the index.
+    /// Path of the file relative to the index.
     #[must_use]
     pub fn path(&self) -> &str {
         self.get("PATH")
     }
 
-    /// The build id; 0 where there is none.
+    /// The build id; 0 if there is none.
     #[must_use]
     pub fn build_id(&self) -> u64 {
         self.get("BUILD_ID").parse().unwrap_or(0)
     }
 
-    /// The same package under another path and time.
+    /// The same package with another path and modification time.
     #[must_use]
     pub fn moved(&self, path: &str, mtime: u64) -> Self {
         let mut values = self.values.clone();
@@ -129,13 +128,13 @@ impl Entry {
         Self { values }
     }
 
-    /// The entry on its own, for keeping it outside an index; [`Entry::parse`] reads it.
+    /// Serialises the entry on its own, for storage outside an index; [`Entry::parse`] reads it.
     #[must_use]
     pub fn to_text(&self) -> String {
         self.render(&BTreeMap::new())
     }
 
-    /// Reads what [`Entry::to_text`] wrote. `None` if it is anything else.
+    /// Parses the output of [`Entry::to_text`]; `None` if the text is anything else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let body = text.strip_suffix("\n\n")?;
@@ -148,8 +147,8 @@ impl Entry {
         ["CPV", "PATH", "SIZE", "MD5", "SHA1"].iter().all(|key| !entry.get(key).is_empty()).then_some(entry)
     }
 
-    /// The block as it stands in the index, its empty line included. CHOST and REPO are
-    /// left out where the header says the same.
+    /// The block as written to the index, including its empty line. CHOST and REPO are omitted if
+    /// the header has the same value.
     pub(super) fn render(&self, header: &BTreeMap<String, String>) -> String {
         let mut text = String::new();
         for (key, value) in &self.values {
@@ -164,12 +163,12 @@ impl Entry {
     }
 }
 
-/// The name a key is written under.
+/// The written name of an internal key.
 fn written_name(key: &str) -> &str {
     RENAMED.iter().find(|(internal, _)| *internal == key).map_or(key, |(_, written)| written)
 }
 
-/// The internal name of a key that was read.
+/// The internal name of a written key.
 pub(super) fn internal_name(key: &str) -> &str {
     RENAMED.iter().find(|(_, written)| *written == key).map_or(key, |(internal, _)| internal)
 }

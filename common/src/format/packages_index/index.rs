@@ -1,4 +1,4 @@
-//! The whole index.
+//! A complete index.
 
 use super::{
     entry::{Entry, internal_name},
@@ -9,7 +9,7 @@ use std::{
     io::{self, Write},
 };
 
-/// A header and packages, each kept with its rendered block, so that adding one package
+/// A header and packages. Each package is kept with its rendered block, so that adding a package
 /// renders one block and compresses one page.
 #[derive(Debug, Clone, Default)]
 pub struct PackagesIndex {
@@ -17,7 +17,7 @@ pub struct PackagesIndex {
     packages: Pages,
 }
 
-/// How the packages are divided into pages is nobody's business.
+/// Compares the content only, not how it is divided into pages.
 impl PartialEq for PackagesIndex {
     fn eq(&self, other: &Self) -> bool {
         self.header == other.header && self.packages.iter().eq(other.packages.iter())
@@ -38,17 +38,17 @@ pub enum IndexError {
     /// A package has no CPV.
     #[error("the package that ends in line {0} of the package index has no CPV")]
     NoCpv(usize),
-    /// PACKAGES tells another number.
+    /// The number of packages differs from PACKAGES.
     #[error("the package index says PACKAGES {said} but has {found}: it is incomplete")]
     Count {
-        /// What the header says.
+        /// The value in the header.
         said: String,
-        /// How many there are.
+        /// The actual number.
         found: usize,
     },
 }
 
-/// Header keys that the index itself decides.
+/// Header keys that the index sets itself.
 const OWN_KEYS: [&str; 3] = ["PACKAGES", "TIMESTAMP", "VERSION"];
 
 fn key_of(entry: &Entry) -> Key {
@@ -56,8 +56,8 @@ fn key_of(entry: &Entry) -> Key {
 }
 
 impl PackagesIndex {
-    /// An empty index. `header` holds what the profile says (ARCH, CHOST, USE ...);
-    /// PACKAGES, TIMESTAMP and VERSION in it are ignored.
+    /// An empty index. `header` has the profile's values (ARCH, CHOST, USE ...); PACKAGES,
+    /// TIMESTAMP and VERSION in it are ignored.
     #[must_use]
     pub fn new(header: BTreeMap<String, String>) -> Self {
         let mut index = Self::default();
@@ -65,8 +65,8 @@ impl PackagesIndex {
         index
     }
 
-    /// Replaces the profile's part of the header. Blocks are rendered anew only if CHOST
-    /// changed.
+    /// Replaces the profile's part of the header. Blocks are rendered again only if an inherited
+    /// value (CHOST or the repository) changed.
     pub fn set_header(&mut self, mut header: BTreeMap<String, String>) {
         header.retain(|key, value| {
             let words: Vec<&str> = value.split_whitespace().collect();
@@ -85,7 +85,7 @@ impl PackagesIndex {
         }
     }
 
-    /// The header as it will be written, PACKAGES included.
+    /// The header as written, including PACKAGES.
     #[must_use]
     pub fn header(&self) -> BTreeMap<String, String> {
         let mut header = self.header.clone();
@@ -93,13 +93,13 @@ impl PackagesIndex {
         header
     }
 
-    /// Seconds since the epoch at which the index was published; 0 if never.
+    /// Publication time of the index in seconds since the Unix epoch; 0 if never published.
     #[must_use]
     pub fn timestamp(&self) -> u64 {
         self.header.get("TIMESTAMP").and_then(|text| text.parse().ok()).unwrap_or(0)
     }
 
-    /// Sets when the index is published, in seconds since the epoch.
+    /// Sets the publication time, in seconds since the Unix epoch.
     pub fn set_timestamp(&mut self, seconds: u64) {
         self.header.insert("TIMESTAMP".to_owned(), seconds.to_string());
     }
@@ -110,29 +110,29 @@ impl PackagesIndex {
         self.packages.insert(key_of(&entry), entry, block);
     }
 
-    /// Takes a package out. Whether it was there.
+    /// Removes a package. Returns whether it was in the index.
     pub fn remove(&mut self, entry: &Entry) -> bool {
         self.packages.remove(&key_of(entry))
     }
 
-    /// Whether exactly this package is in the index.
+    /// Whether the index has exactly this entry.
     #[must_use]
     pub fn contains(&self, entry: &Entry) -> bool {
         self.packages.get(&key_of(entry)) == Some(entry)
     }
 
-    /// The packages in the order of the file.
+    /// The packages in file order.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.packages.iter().map(|(entry, _)| entry)
     }
 
-    /// How many packages there are.
+    /// The number of packages.
     #[must_use]
     pub fn len(&self) -> usize {
         self.packages.len()
     }
 
-    /// Whether there are none.
+    /// Whether the index has no packages.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -141,13 +141,13 @@ impl PackagesIndex {
     /// Writes the index.
     ///
     /// # Errors
-    /// Whatever writing says.
+    /// Writing fails.
     pub fn write(&self, mut out: impl Write) -> io::Result<()> {
         out.write_all(self.head().as_bytes())?;
         self.packages.iter().try_for_each(|(_, block)| out.write_all(block.as_bytes()))
     }
 
-    /// The header's block.
+    /// The header block.
     fn head(&self) -> String {
         let lines = self.header().into_iter().map(|(key, value)| format!("{key}: {value}\n"));
         lines.chain([String::from("\n")]).collect()
@@ -162,21 +162,21 @@ impl PackagesIndex {
         bytes
     }
 
-    /// The index as a gzip file, dated as the index is. What did not change since it was last
-    /// asked for is not compressed again.
+    /// The index as a gzip file with the index's timestamp. Pages that have not changed since the
+    /// last call are not compressed again.
     ///
     /// # Errors
-    /// If the compressor fails.
+    /// The compressor fails.
     pub fn gz(&mut self) -> io::Result<Vec<u8>> {
-        // The gzip header has 32 bits for the time.
+        // The gzip header has 32 bits for the timestamp.
         let mtime = u32::try_from(self.timestamp()).unwrap_or(0);
         self.packages.gz(self.head().as_bytes(), mtime)
     }
 
-    /// Reads an index. Unknown keys are kept.
+    /// Parses an index. Unknown keys are kept.
     ///
     /// # Errors
-    /// If it is of another version, malformed or incomplete.
+    /// The index has another version, is malformed or is incomplete.
     pub fn parse(text: &str) -> Result<Self, IndexError> {
         let mut lines = text.lines().enumerate();
         let header = block(&mut lines)?.0;
@@ -218,7 +218,7 @@ fn is_key(key: &str) -> bool {
 
 type Block = (BTreeMap<String, String>, usize);
 
-/// The next block by internal keys, and the line it ends in; empty at the end.
+/// The next block by internal key, and its last line; empty at the end of the index.
 fn block<'t>(lines: &mut impl Iterator<Item = (usize, &'t str)>) -> Result<Block, IndexError> {
     let mut values = BTreeMap::new();
     let mut end = 0;

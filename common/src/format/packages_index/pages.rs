@@ -1,25 +1,25 @@
 //! The packages of an index in pages of some dozens, each with its compressed text.
 //!
-//! Compressing is what an index costs: adding one package to thousands compresses one page
-//! and takes over the others as they are. A page's compressed text is dropped by whoever
-//! changes the page, as there is no other way to its packages ([`Page::change`]), so it
-//! cannot be stale. Pages are independent runs of deflate blocks that end on a byte (RFC
-//! 1951, section 3.2.3), so one after the other they are one stream, and one gzip file.
+//! Compression dominates the cost of an index. With pages, adding one package to thousands
+//! compresses only one page. Packages can only be modified through [`Page::change`], which discards
+//! the page's compressed text, so it is never stale. Pages are independent runs of deflate blocks
+//! that end on a byte boundary (RFC 1951, section 3.2.3), so concatenated they form one stream and
+//! one gzip file.
 
 use super::entry::Entry;
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 use std::{collections::BTreeMap, io};
 
-/// Portage orders by the text of CPV; builds of one version are ordered by build id here.
+/// Portage orders by the text of CPV; within a version, builds are ordered by build id here.
 pub(super) type Key = (String, u64, String);
 
-/// Packages in a page before it is divided.
+/// Packages in a page before it is split.
 const FULL: usize = 128;
 
-/// The last block of every stream: fixed codes, nothing in it.
+/// The final block of every stream: empty, with fixed codes.
 const END: [u8; 2] = [3, 0];
 
-/// What a text became.
+/// Compressed text with its checksum.
 #[derive(Debug)]
 struct Packed {
     bytes: Vec<u8>,
@@ -35,7 +35,7 @@ impl Packed {
             let rest = &text[done..];
             let status = deflate.compress_vec(rest, &mut bytes, FlushCompress::Full)?;
             done = usize::try_from(deflate.total_in()).map_err(io::Error::other)?;
-            // Room that is left means that everything, the flush included, is out.
+            // Remaining capacity means that all output, including the flush, has been written.
             if done == text.len() && bytes.len() < bytes.capacity() {
                 break;
             }
@@ -50,14 +50,14 @@ impl Packed {
     }
 }
 
-/// Some packages in their order, with their rendered blocks.
+/// Packages in order, with their rendered blocks.
 #[derive(Debug, Default)]
 struct Page {
     packages: BTreeMap<Key, (Entry, String)>,
     packed: Option<Packed>,
 }
 
-/// A copy is compressed when it is asked for.
+/// A clone is compressed again on demand.
 impl Clone for Page {
     fn clone(&self) -> Self {
         Self { packages: self.packages.clone(), packed: None }
@@ -65,7 +65,7 @@ impl Clone for Page {
 }
 
 impl Page {
-    /// The only way to change its packages.
+    /// The only way to modify the packages.
     fn change(&mut self) -> &mut BTreeMap<Key, (Entry, String)> {
         self.packed = None;
         &mut self.packages
@@ -83,7 +83,7 @@ impl Page {
     }
 }
 
-/// All pages; none is empty.
+/// All pages, none of them empty.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Pages {
     pages: Vec<Page>,
@@ -99,7 +99,7 @@ impl Pages {
         self.pages.iter().flat_map(|page| page.packages.values())
     }
 
-    /// Where `key` is or belongs: the last page that begins no later.
+    /// Index of the page that has or would have `key`: the last one that does not begin after it.
     fn place(&self, key: &Key) -> usize {
         let begins = |page: &Page| page.packages.first_key_value().is_some_and(|(first, _)| first <= key);
         self.pages.partition_point(begins).saturating_sub(1)
@@ -138,22 +138,22 @@ impl Pages {
         true
     }
 
-    /// Renders every block anew.
+    /// Renders every block again.
     pub(super) fn render(&mut self, render: impl Fn(&Entry) -> String) {
         for (entry, block) in self.pages.iter_mut().flat_map(|page| page.change().values_mut()) {
             *block = render(entry);
         }
     }
 
-    /// `head` and all packages as a gzip file (RFC 1952) of the time `mtime`.
+    /// `head` and all packages as a gzip file (RFC 1952) with the timestamp `mtime`.
     ///
     /// # Errors
-    /// If the compressor fails.
+    /// The compressor fails.
     pub(super) fn gz(&mut self, head: &[u8], mtime: u32) -> io::Result<Vec<u8>> {
         let Packed { bytes, mut crc } = Packed::of(head)?;
         let mut gz = vec![0x1f, 0x8b, 8, 0];
         gz.extend(mtime.to_le_bytes());
-        // No extra flags, and an unknown system.
+        // No extra flags, unknown operating system.
         gz.extend([0, 255]);
         gz.extend(bytes);
         for page in &mut self.pages {
@@ -163,7 +163,7 @@ impl Pages {
         }
         gz.extend(END);
         gz.extend(crc.sum().to_le_bytes());
-        // Both are told modulo 2^32.
+        // CRC and length are modulo 2^32.
         gz.extend(crc.amount().to_le_bytes());
         Ok(gz)
     }

@@ -1,15 +1,15 @@
-//! The difference between two snapshots: what a drone that has the one lacks of the other.
+//! The difference between two snapshots: what a drone that has the older one lacks of the newer.
 //!
-//! It is an archive like a snapshot's: the entries of the newer one that the older one has not,
-//! byte for byte, and a mark (an entry of type `R`) for each path that is gone, all sorted by path.
-//! So an older snapshot and differences, merged by path, are the newer one's tar, and its digest
-//! proves what came of the merge, whoever made the difference.
+//! It is an archive like a snapshot: the entries that are new or changed in the newer snapshot,
+//! byte for byte, and a removal entry (type `R`) for each path that is gone, all sorted by path.
+//! Merging an older snapshot with its differences by path yields the newer one's tar, and the
+//! digest verifies the result, whoever made the difference.
 
 #[cfg(test)]
 mod tests;
 
 use super::{
-    MANIFEST, MAX_ENTRIES, SnapshotError,
+    MANIFEST, MAX_ENTRIES, MAX_PATH_BYTES, SnapshotError,
     entries::{BLOCK, Entries, Head, REMOVED, key, wrong},
     pack::plain_header,
 };
@@ -20,14 +20,14 @@ use std::{
 };
 use tar::EntryType;
 
-/// Bytes of a tar that are read at a time.
+/// Read size for tars in bytes.
 const READ_BYTES: usize = 256 << 10;
 
-/// Writes what leads from the compressed snapshot `old` to the compressed snapshot `new`, which is
-/// given twice because it is read twice.
+/// Writes the difference from the compressed snapshot `old` to the compressed snapshot `new`, which
+/// is passed twice because it is read twice.
 ///
 /// # Errors
-/// One of them cannot be read or is not sorted, or `out` cannot be written.
+/// A snapshot cannot be read or is not sorted, or `out` cannot be written.
 pub fn difference<R: Read>(old: R, new: [R; 2], out: impl Write) -> Result<(), SnapshotError> {
     let [new, again] = new;
     let (old, new) = (outline(old)?, outline(new)?);
@@ -65,13 +65,17 @@ fn mark(out: &mut tar::Builder<impl Write>, gone: &str) -> io::Result<()> {
     out.append_data(&mut plain_header(EntryType::new(REMOVED), 0), gone, io::empty())
 }
 
-/// The paths of a compressed snapshot in their order, each with a digest of all that it is.
+/// The paths of a compressed snapshot in order, each with a digest of its whole entry.
 fn outline(archive: impl Read) -> Result<Vec<(String, Digest)>, SnapshotError> {
     let mut entries = open(archive)?;
-    let mut found = Vec::new();
+    let (mut found, mut path_bytes) = (Vec::new(), 0);
     while let Some(head) = entries.next_entry().map_err(reading())? {
         if head.is_removal || found.len() as u64 > MAX_ENTRIES {
             return Err(SnapshotError::entry(&head.path, "is not of a snapshot"));
+        }
+        path_bytes += head.path.len() as u64;
+        if path_bytes > MAX_PATH_BYTES {
+            return Err(SnapshotError::TooLarge { what: "bytes of paths", limit: MAX_PATH_BYTES });
         }
         let mut hash = DigestWriter::new(io::sink());
         hash.write_all(&head.blocks).map_err(reading())?;
@@ -90,15 +94,15 @@ fn reading() -> impl FnOnce(io::Error) -> SnapshotError {
     SnapshotError::io("reading the snapshot")
 }
 
-/// The tar of a snapshot, read from that of an older one and the differences since then.
+/// The tar of a snapshot, merged from an older one and the differences since then.
 pub(super) struct Merged<R> {
     /// The oldest first.
     layers: Vec<Entries<R>>,
-    /// What comes next in each; what it has no more of is none.
+    /// The next entry of each layer; `None` at its end.
     heads: Vec<Option<Head>>,
-    /// Whose content is being read.
+    /// The layer whose content is being read.
     current: Option<usize>,
-    /// Headers that are to be given, and how much of them was.
+    /// Headers to output; `given` bytes of them have been read.
     blocks: Vec<u8>,
     given: usize,
     ended: bool,
@@ -112,7 +116,8 @@ impl<R: Read> Merged<R> {
         Ok(Self { layers, heads, current: None, blocks: Vec::new(), given: 0, ended: false })
     }
 
-    /// Goes on to the next entry that is not gone. Of entries with one path the newest counts.
+    /// Moves to the next entry that is not removed. Of several entries with the same path, the
+    /// newest layer wins.
     fn advance(&mut self) -> io::Result<()> {
         if let Some(last) = self.current.take() {
             self.heads[last] = self.layers[last].next_entry()?;
@@ -123,7 +128,7 @@ impl<R: Read> Merged<R> {
             let Some((newest, head)) = there.rev().min_by(|(_, a), (_, b)| key(&a.path).cmp(&key(&b.path)))
             else {
                 self.ended = true;
-                // How a tar ends.
+                // The end-of-archive marker of tar.
                 self.blocks = vec![0; 2 * BLOCK];
                 return Ok(());
             };

@@ -1,39 +1,39 @@
-//! The entries of a snapshot's tar as they are, for what must not change a byte of them.
+//! Raw entries of a snapshot's tar, for code that must preserve every byte.
 //!
-//! A snapshot has its manifest first and the rest sorted by path. Whoever merges two relies on
-//! that, so an entry that is out of order is an error here. What an entry means is not looked at:
-//! whatever is merged is read by [`super::unpack`] afterwards.
+//! A snapshot has its manifest first and the rest sorted by path. Merging relies on that, so an
+//! entry out of order is an error. The entries are not otherwise validated, because the merged
+//! result is read by [`super::unpack()`] afterwards.
 
 use super::{MANIFEST, MAX_ENTRIES, path::MAX_PATH};
 use std::io::{self, Read};
 use tar::{EntryType, Header};
 
-/// Tar counts in blocks of so many bytes.
+/// The block size of tar in bytes.
 pub(super) const BLOCK: usize = 512;
-/// The kind of an entry of a difference that says: the older snapshot has this, the newer has not.
+/// Type of a difference entry for a path that the newer snapshot no longer has.
 pub(super) const REMOVED: u8 = b'R';
 
-/// What comes before an entry's content.
+/// An entry without its content.
 pub(super) struct Head {
     /// Its path.
     pub path: String,
-    /// Its header, after that of a name that does not fit into it.
+    /// Its header, preceded by the long-name entries if it has any.
     pub blocks: Vec<u8>,
-    /// Whether it says that something is gone.
+    /// Whether it marks a removed path.
     pub is_removal: bool,
 }
 
-/// The order of entries.
+/// Sort key of a path: the manifest comes first.
 pub(super) fn key(path: &str) -> (bool, &str) {
     (path != MANIFEST, path)
 }
 
-/// Reads entries. The content of one is what [`Read`] gives until there is no more.
+/// Iterates over entries. [`Read`] returns the content of the current one.
 pub(super) struct Entries<R> {
     from: R,
     last: Option<String>,
     count: u64,
-    /// Bytes of the content that were not read yet, filled up to a whole block.
+    /// Bytes of the content not yet read, including padding to a whole block.
     left: u64,
 }
 
@@ -42,7 +42,7 @@ impl<R: Read> Entries<R> {
         Self { from, last: None, count: 0, left: 0 }
     }
 
-    /// The next entry, past what was not read of the one before.
+    /// The next entry, skipping the rest of the current one.
     pub fn next_entry(&mut self) -> io::Result<Option<Head>> {
         io::copy(self, &mut io::sink())?;
         let (mut blocks, mut name) = (Vec::new(), None);
@@ -110,7 +110,7 @@ impl<R: Read> Read for Entries<R> {
     }
 }
 
-/// The size of a long name, if it is one that a snapshot may have.
+/// The size of a long name, if it is within the limits of a snapshot.
 fn long(size: u64) -> io::Result<usize> {
     let size = usize::try_from(size).unwrap_or(usize::MAX);
     if size > MAX_PATH + 1 { Err(wrong("a name is too long")) } else { Ok(size) }

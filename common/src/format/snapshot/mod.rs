@@ -1,9 +1,9 @@
 //! Snapshots: the pinned content that every drone of a run builds from, as one archive.
 //!
-//! The archive is a GNU tar, sent compressed with zstd and named by the SHA-256 of the
-//! *uncompressed* tar, so that another compression level is not another snapshot. The
-//! same content always gives the same bytes: `snapshot.json` first, then files and
-//! symbolic links sorted by path, no directories, owner and time 0, mode 0644 or 0755.
+//! The archive is a GNU tar, compressed with zstd and identified by the SHA-256 of the
+//! *uncompressed* tar, so that the compression level does not change its identity. It is
+//! reproducible: `snapshot.json` comes first, then files and symbolic links sorted by path; there
+//! are no directory entries, owner and time are 0, and the mode is 0644 or 0755.
 //!
 //! | path | content |
 //! |---|---|
@@ -13,12 +13,20 @@
 //! | `repos/NAME/**` | each package repository |
 //! | `distfiles/**` | sources that cannot be fetched, if any |
 //!
-//! [`SnapshotContents`] writes one, [`unpack`] and [`verify`] read one. A reader trusts
-//! nothing: snapshots come over the network. [`difference`] tells what one has that another one has
-//! not, and [`unpack_difference`] makes the one of the other.
+//! A snapshot for Nix has instead:
+//!
+//! | path | content |
+//! |---|---|
+//! | `source/**` | the source: a flake, or files with an expression |
+//! | `inputs/NODE/**` | each input of a flake, by its node in `flake.lock`; relative paths are in the source |
+//!
+//! [`SnapshotContents`] writes a snapshot; [`unpack()`] and [`verify`] read one. Readers treat their
+//! input as untrusted, because snapshots come over the network. [`difference()`] computes the
+//! difference between two snapshots, and [`unpack_difference`] applies it.
 
 mod difference;
 mod entries;
+mod nix;
 mod pack;
 mod path;
 #[cfg(test)]
@@ -26,25 +34,29 @@ mod tests;
 mod unpack;
 
 pub use difference::difference;
+pub use nix::{FLAKE, INPUTS, NixSource, NixUpstream, SOURCE, is_attribute, is_host, is_input};
 pub use pack::SnapshotContents;
 pub use unpack::{LAYER, OWN, unpack, unpack_difference, verify};
 
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, io};
 
-/// The only format there is.
+/// The only format so far.
 pub const FORMAT: u32 = 1;
 /// Name of the manifest in the archive.
 pub const MANIFEST: &str = "snapshot.json";
 
-/// The uncompressed tar is never larger. A full Gentoo repository has about 0.6 GB.
+/// Maximum size in bytes of the uncompressed tar. A full Gentoo repository has about 0.6 GB.
 pub const MAX_BYTES: u64 = 8 << 30;
-/// It never has more entries. A full Gentoo repository has about 150,000.
+/// Maximum number of entries. A full Gentoo repository has about 150,000.
 pub const MAX_ENTRIES: u64 = 1_000_000;
-/// The manifest is never larger.
+/// Maximum size in bytes of all paths together, which readers keep in memory. A full Gentoo repository
+/// has about 10 MB.
+pub const MAX_PATH_BYTES: u64 = 64 << 20;
+/// Maximum size of the manifest in bytes.
 const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 
-/// What a snapshot says of itself.
+/// The manifest of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SnapshotManifest {
@@ -54,34 +66,39 @@ pub struct SnapshotManifest {
     /// directory `etc/portage/make.profile`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub portage_profile: Option<String>,
-    /// The repository that has the Portage profile, if that is not the main one.
+    /// The repository with the Portage profile, if it is not the main one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile_repository: Option<String>,
-    /// The main repository's name.
+    /// The main repository's name; empty for Nix.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub main_repository: String,
-    /// Every repository.
+    /// Every repository; none for Nix.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repositories: Vec<SnapshotRepository>,
+    /// What Nix builds, instead of repositories for Portage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nix: Option<NixSource>,
 }
 
 /// A repository in a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SnapshotRepository {
-    /// Its name, as `profiles/repo_name` has it.
+    /// Its name, as in `profiles/repo_name`.
     pub name: String,
     /// The Git commit with exactly this content, if there is one.
     pub commit: Option<String>,
-    /// What the bundle's `repos.conf` says of it, of [`REPOSITORY_SETTINGS`].
+    /// Its settings from the bundle's `repos.conf`, limited to [`REPOSITORY_SETTINGS`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub settings: BTreeMap<String, String>,
 }
 
-/// The settings of `repos.conf` that decide what Portage builds. All others are about the
+/// The settings of `repos.conf` that affect what Portage builds. All others are specific to the
 /// machine.
 pub const REPOSITORY_SETTINGS: [&str; 4] = ["aliases", "eclass-overrides", "masters", "priority"];
 
 impl SnapshotManifest {
-    /// Whether it can be built from.
+    /// Checks that the manifest is usable.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -89,6 +106,18 @@ impl SnapshotManifest {
         let wrong = |what: String| Err(SnapshotError::Manifest(what));
         if self.format != FORMAT {
             return wrong(format!("its format is {}, this version knows {FORMAT}", self.format));
+        }
+        if let Some(nix) = &self.nix {
+            let Self {
+                portage_profile: None, profile_repository: None, main_repository, repositories, ..
+            } = self
+            else {
+                return wrong("it has a Portage profile and something for Nix".to_owned());
+            };
+            return match main_repository.is_empty() && repositories.is_empty() {
+                true => nix.check().or_else(wrong),
+                false => wrong("it has repositories and something for Nix".to_owned()),
+            };
         }
         for repository in &self.repositories {
             if !is_repository_name(&repository.name) {
@@ -122,6 +151,33 @@ impl SnapshotManifest {
             .or_else(|why| wrong(format!("the Portage profile's path is not usable: {why}")))
     }
 
+    /// Checks that what the manifest promises is among the snapshot's paths, and for Nix that nothing
+    /// else is.
+    pub(super) fn check_paths<'p>(
+        &self,
+        mut paths: impl Iterator<Item = &'p String> + Clone,
+    ) -> Result<(), SnapshotError> {
+        let Some(nix) = &self.nix else {
+            let profile = self.profile_path();
+            let below = format!("{profile}/");
+            return match paths.any(|path| path.starts_with(&below)) {
+                true => Ok(()),
+                false => Err(SnapshotError::Manifest(format!("its Portage profile {profile} is not in it"))),
+            };
+        };
+        if let Some(path) = paths.clone().find(|path| *path != MANIFEST && !nix::is_nix_path(path)) {
+            return Err(SnapshotError::entry(
+                path,
+                format!("is neither below {SOURCE} nor below {INPUTS}/NAME"),
+            ));
+        }
+        let file = nix.path();
+        match paths.any(|path| *path == file) {
+            true => Ok(()),
+            false => Err(SnapshotError::Manifest(format!("{file} is not in it"))),
+        }
+    }
+
     /// The Portage profile's directory, relative to the snapshot's.
     #[must_use]
     pub fn profile_path(&self) -> String {
@@ -131,10 +187,10 @@ impl SnapshotManifest {
     }
 }
 
-/// A Portage profile of the bundle's own, relative to the snapshot's directory.
+/// The bundle's own Portage profile, relative to the snapshot's directory.
 const OWN_PROFILE: &str = "etc/portage/make.profile";
 
-/// Whether a setting can stand in a `repos.conf` as it is.
+/// Whether a setting can be written to a `repos.conf` without escaping.
 #[must_use]
 pub fn is_repository_setting(key: &str, value: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"_- ".contains(&b);
@@ -145,14 +201,14 @@ pub fn is_repository_setting(key: &str, value: &str) -> bool {
         && (key != "priority" || number())
 }
 
-/// Whether a text can name a repository (Package Manager Specification, section 3.1.5).
+/// Whether a text is a valid repository name (Package Manager Specification, section 3.1.5).
 #[must_use]
 pub fn is_repository_name(text: &str) -> bool {
     let inner = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
     !text.starts_with('-') && !text.is_empty() && text.len() <= 100 && text.bytes().all(inner)
 }
 
-/// Why a snapshot cannot be made or used.
+/// Why a snapshot cannot be created or used.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// Reading or writing failed.
@@ -163,31 +219,31 @@ pub enum SnapshotError {
         /// Why it failed.
         source: io::Error,
     },
-    /// An entry that no snapshot has.
+    /// An entry that is not allowed in a snapshot.
     #[error("`{path}`: {why}")]
     Entry {
-        /// The entry, with everything that is not printable escaped.
+        /// The entry's path, with non-printable characters escaped.
         path: String,
         /// What is wrong with it.
         why: String,
     },
-    /// It is larger than a snapshot may be.
+    /// A size limit was exceeded.
     #[error("more than {limit} {what}; is something in it that does not belong there?")]
     TooLarge {
-        /// What there is too much of.
+        /// The quantity that is limited.
         what: &'static str,
-        /// How much there may be.
+        /// The limit.
         limit: u64,
     },
-    /// The manifest is missing or wrong.
+    /// The manifest is missing or invalid.
     #[error("the manifest is not usable: {0}")]
     Manifest(String),
-    /// The content is not what its name says.
+    /// The content does not match its digest.
     #[error("the content has the digest {got}, not {expected}; it was damaged or replaced on its way")]
     WrongDigest {
-        /// The name.
+        /// The expected digest.
         expected: crate::digest::Digest,
-        /// The content's.
+        /// The actual digest.
         got: crate::digest::Digest,
     },
 }

@@ -1,5 +1,5 @@
-//! Writing a snapshot. Content is collected first and written in one pass, sorted; file
-//! contents are read only while they are written, so memory holds paths and no more.
+//! Writing a snapshot. Entries are collected first and then written sorted in one pass. File
+//! contents are read only while writing, so memory holds little more than the paths.
 
 use super::{
     MANIFEST, MAX_BYTES, MAX_ENTRIES, SnapshotError, SnapshotManifest,
@@ -15,7 +15,7 @@ use std::{
 };
 use tar::{EntryType, Header};
 
-/// What a snapshot is to contain.
+/// The content of a snapshot.
 #[derive(Debug)]
 pub struct SnapshotContents {
     manifest: SnapshotManifest,
@@ -31,10 +31,10 @@ enum Source {
 }
 
 impl SnapshotContents {
-    /// A snapshot that has only its manifest as yet.
+    /// A snapshot with only a manifest so far.
     ///
     /// # Errors
-    /// The manifest is not usable.
+    /// The manifest is invalid.
     pub fn new(manifest: SnapshotManifest) -> Result<Self, SnapshotError> {
         manifest.check()?;
         Ok(Self { manifest, entries: BTreeMap::new() })
@@ -43,16 +43,16 @@ impl SnapshotContents {
     /// Adds a file with these bytes.
     ///
     /// # Errors
-    /// The path is not usable or taken.
+    /// The path is invalid or taken.
     pub fn add_bytes(&mut self, path: &str, bytes: Vec<u8>) -> Result<(), SnapshotError> {
         self.add(path, Source::Bytes(bytes))
     }
 
-    /// Adds the file or symbolic link at `root/relative` as `prefix/relative`. A link
-    /// must stay within `root`.
+    /// Adds the file or symbolic link `root/relative` as `prefix/relative`. A link must stay within
+    /// `root`.
     ///
     /// # Errors
-    /// It is neither a file nor a link, its path is not usable, or the link leads out.
+    /// It is neither a file nor a link, its path is invalid, or the link leads outside.
     pub fn add_from(&mut self, prefix: &str, root: &Path, relative: &str) -> Result<(), SnapshotError> {
         let path = format!("{prefix}/{relative}");
         let on_disk = root.join(relative);
@@ -64,8 +64,8 @@ impl SnapshotContents {
             let target = fs::read_link(&on_disk).map_err(SnapshotError::io(shown.as_str()))?;
             let target =
                 target.to_str().ok_or_else(|| SnapshotError::entry(&shown, "its target is not UTF-8"))?;
-            // Against the path below the root: a link out of its own tree would mean
-            // something else on every machine.
+            // Checked against the path below `root`: a link that leaves its tree would resolve
+            // differently on every machine.
             check_link(relative, target).map_err(|why| SnapshotError::entry(&shown, why))?;
             Source::Link(target.to_owned())
         } else {
@@ -85,24 +85,22 @@ impl SnapshotContents {
         Ok(())
     }
 
-    /// How many files and links there are, besides the manifest.
+    /// The number of files and links, without the manifest.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there is nothing but the manifest.
+    /// Whether there is only the manifest.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Writes the snapshot, compressed, and gives its digest. `progress` is told of each
-    /// entry that is written.
+    /// Writes the compressed snapshot and returns its digest. `progress` is called for each entry.
     ///
     /// # Errors
-    /// A file cannot be read or changed meanwhile, `out` cannot be written, or there is
-    /// too much.
+    /// A file cannot be read or has changed, `out` cannot be written, or a size limit is exceeded.
     pub fn write(&self, out: impl Write, mut progress: impl FnMut()) -> Result<Digest, SnapshotError> {
         let writing = || SnapshotError::io("writing the snapshot");
         let zstd = zstd::Encoder::new(out, 6).map_err(writing())?;

@@ -1,14 +1,14 @@
-//! Which paths and link targets a snapshot may have.
+//! Valid paths and link targets of a snapshot.
 //!
-//! A path is relative, in normal form and UTF-8. A link's target may begin with `..`,
-//! but only as often as the link is deep, and has `..` nowhere else. So a target never
-//! climbs out of a link it passes through, and links cannot lead outside however they
-//! are chained, so long as no entry lies *below* a link (the reader sees to that).
+//! A path is relative, normalised and UTF-8. A link's target may begin with `..` components, at
+//! most as many as the link is deep, and has `..` nowhere else. So a target never climbs out of a
+//! link that it passes through, and no chain of links leads outside, provided that no entry lies
+//! *below* a link (which the reader ensures).
 
-/// The longest path, in bytes.
+/// The longest path in bytes.
 pub(super) const MAX_PATH: usize = 1024;
 
-/// Whether `path` is a clean relative path.
+/// Checks that `path` is a clean relative path.
 pub(super) fn check_path(path: &str) -> Result<(), String> {
     if path.is_empty() || path.len() > MAX_PATH {
         return Err(format!("a path has 1 to {MAX_PATH} bytes"));
@@ -27,7 +27,7 @@ pub(super) fn check_path(path: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether the link at `path` may point to `target`; both within a root that has `path`.
+/// Checks that the link at `path` may point to `target`, both within the root of `path`.
 pub(super) fn check_link(path: &str, target: &str) -> Result<(), String> {
     if target.starts_with('/') {
         return Err(format!("the link's target `{}` is absolute", target.escape_debug()));

@@ -1,4 +1,4 @@
-//! Snapshots there and back, and snapshots made to do harm.
+//! Snapshot round trips, and malicious snapshots.
 
 use super::*;
 use crate::digest::Digest;
@@ -16,6 +16,7 @@ pub(super) fn manifest() -> SnapshotManifest {
         profile_repository: None,
         main_repository: "example".into(),
         repositories: vec![repository("example")],
+        nix: None,
     }
 }
 
@@ -96,10 +97,10 @@ fn a_link_out_of_its_repository_and_a_socket_are_not_packed() {
     assert!(contents.is_empty());
 }
 
-/// One entry of a hand-made tar; the path goes in as it is, past the tar crate's checks.
+/// One entry of a hand-made tar; the path is written as is, bypassing the tar crate's checks.
 pub(super) struct Raw<'a>(pub(super) EntryType, pub(super) &'a str, pub(super) &'a str, pub(super) &'a [u8]);
 
-/// An archive of these entries; each path goes in as it is.
+/// An archive of these entries; each path is written as is.
 pub(super) fn raw<'a>(entries: impl IntoIterator<Item = &'a Raw<'a>>) -> Vec<u8> {
     let mut tar = Vec::new();
     for Raw(kind, path, target, bytes) in entries {
@@ -129,6 +130,7 @@ fn hostile(entries: &[Raw<'_>]) -> (Vec<u8>, Digest) {
     (zstd::encode_all(tar.as_slice(), 1).unwrap(), Digest::of(&tar))
 }
 
+// fault: 29
 #[test]
 fn an_archive_made_to_do_harm_is_refused_and_leaves_nothing() {
     use EntryType::{Block, Char, Directory, Fifo, GNULongName, GNUSparse, Link, Regular, Symlink, XHeader};
@@ -167,6 +169,25 @@ fn an_archive_made_to_do_harm_is_refused_and_leaves_nothing() {
     }
     let (archive, digest) = hostile(&[]);
     assert!(unpack(archive.as_slice(), digest, &dir.path().join("to")).is_ok(), "the rest is sound");
+}
+
+#[test]
+fn paths_that_would_fill_the_memory_are_refused() {
+    // Each has five hundred directories of its own, which take 250 KB.
+    let names: Vec<String> = (0..280).map(|n| format!("{n:04}{}", "/a".repeat(500))).collect();
+    let name = |n: &String| [n.as_bytes(), b"\0"].concat();
+    let long: Vec<Vec<u8>> = names.iter().map(name).collect();
+    let entries: Vec<Raw<'_>> = long
+        .iter()
+        .flat_map(|name| {
+            [Raw(EntryType::GNULongName, "././@LongLink", "", name), Raw(EntryType::Regular, "n", "", b"")]
+        })
+        .collect();
+    let (archive, digest) = hostile(&entries);
+    let error = verify(archive.as_slice(), digest).unwrap_err();
+    assert!(matches!(error, SnapshotError::TooLarge { what: "bytes of paths", .. }), "{error}");
+    let (archive, digest) = hostile(&entries[..20]);
+    verify(archive.as_slice(), digest).unwrap();
 }
 
 #[test]
@@ -216,7 +237,7 @@ fn what_an_older_version_packed_is_read_and_named_as_before() {
     );
     let read: SnapshotManifest = serde_json::from_str(old).unwrap();
     assert_eq!(read, manifest());
-    // The same bytes, so the same content keeps its digest.
+    // The serialised form is unchanged, so the same content keeps its digest.
     assert_eq!(serde_json::to_string(&read).unwrap(), old);
 }
 

@@ -1,19 +1,21 @@
-//! Reading a snapshot that may be hostile.
+//! Reading an untrusted snapshot.
 //!
-//! Nothing is believed before it is checked: entry kinds, paths, link targets, sizes and
-//! counts as they come, the digest over every byte at the end. Long names are read here
-//! and not by the tar crate, because that would hold a name of any length in memory.
-//! Content goes into a directory of its own beside the wanted one, which appears by
-//! rename: a directory that is there is whole. What was made of a difference is a layer for
-//! overlayfs, and for its caller to put in place.
+//! Everything is validated: entry types, paths, link targets, sizes and counts during reading, the
+//! digest over every byte at the end. Long names are read here and not by the tar crate, which
+//! would read a name of any length into memory. Content is written to a temporary directory next to
+//! the target and renamed, so a directory that exists is complete. A difference is unpacked as an
+//! overlayfs layer, which the caller puts in place.
 
 use super::{
-    MANIFEST, MAX_BYTES, MAX_ENTRIES, MAX_MANIFEST_BYTES, SnapshotError, SnapshotManifest,
+    MANIFEST, MAX_BYTES, MAX_ENTRIES, MAX_MANIFEST_BYTES, MAX_PATH_BYTES, SnapshotError, SnapshotManifest,
     difference::Merged,
     entries::REMOVED,
     path::{MAX_PATH, check_link, check_path},
 };
-use crate::{digest::Digest, format::digesting::DigestReader};
+use crate::{
+    digest::Digest,
+    format::{WINDOW_LOG_MAX, digesting::DigestReader},
+};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::{
     collections::HashSet,
@@ -25,19 +27,20 @@ use std::{
 };
 use tar::{Entry, EntryType};
 
-/// Bytes that are read at a time.
+/// Read size in bytes.
 const READ_BYTES: usize = 256 << 10;
 
-/// Where [`unpack_difference`] puts what of a snapshot differs from the one before.
+/// Where [`unpack_difference`] puts the files that differ from the older snapshot.
 pub const LAYER: &str = "files";
-/// Where it puts what the drone itself reads: the manifest and `etc`, whole.
+/// Where it puts what the drone itself reads: the manifest and all of `etc`; for Nix, which reads
+/// plain directories, the complete snapshot.
 pub const OWN: &str = "own";
 
-/// Unpacks the compressed snapshot `archive` as the directory `dir`, which must not be
-/// there yet, and gives its manifest. On an error nothing is left.
+/// Unpacks the compressed snapshot `archive` to `dir`, which must not exist, and returns its
+/// manifest. After an error nothing is left behind.
 ///
 /// # Errors
-/// It is not the snapshot `expected`, or not one at all, or cannot be written.
+/// It is not a valid snapshot, has another digest than `expected`, or cannot be written.
 pub fn unpack(archive: impl Read, expected: Digest, dir: &Path) -> Result<SnapshotManifest, SnapshotError> {
     let mut partial = OsString::from(dir);
     partial.push(format!(".partial-{}", std::process::id()));
@@ -54,31 +57,35 @@ pub fn unpack(archive: impl Read, expected: Digest, dir: &Path) -> Result<Snapsh
         Ok(manifest)
     });
     if result.is_err() {
-        // The first error is the one to tell; what is left is removed next time.
+        // Report the first error; leftovers are removed next time.
         let _ = fs::remove_dir_all(partial);
     }
     result
 }
 
-/// Checks the compressed snapshot `archive` without writing anything, and gives its
-/// manifest.
+/// Verifies the compressed snapshot `archive` without writing anything, and returns its manifest.
 ///
 /// # Errors
-/// It is not the snapshot `expected`, or not one at all.
+/// It is not a valid snapshot or has another digest than `expected`.
 pub fn verify(archive: impl Read, expected: Digest) -> Result<SnapshotManifest, SnapshotError> {
     Ok(read(decoded(archive)?, expected, None, |_| true)?.0)
 }
 
-/// Unpacks what of the snapshot `expected` differs from another one. Of `archives` the first is a
-/// whole snapshot, each other one the difference to the one before, and the last is unpacked.
+/// Unpacks the files in which the snapshot `expected` differs from another one. The first of
+/// `archives` is a whole snapshot, each other one the difference from its predecessor, and the last
+/// is unpacked.
 ///
-/// In `dir`, an empty directory, [`LAYER`] is what overlayfs lays over the other snapshot's
-/// directories to have this one, and [`OWN`] what there is to read without it. On an error
-/// something may be left.
+/// In the empty directory `dir`, [`LAYER`] is the overlayfs layer that turns the other snapshot's
+/// directories into this one, and [`OWN`] has the files that are read without overlayfs. Returns the
+/// manifest. After an error, `dir` may contain part of the result.
 ///
 /// # Errors
-/// They do not come to the snapshot `expected`, or cannot be read, or it cannot be written.
-pub fn unpack_difference(archives: &[PathBuf], expected: Digest, dir: &Path) -> Result<(), SnapshotError> {
+/// The archives cannot be read, do not merge into the snapshot `expected`, or cannot be written.
+pub fn unpack_difference(
+    archives: &[PathBuf],
+    expected: Digest,
+    dir: &Path,
+) -> Result<SnapshotManifest, SnapshotError> {
     let [.., newest] = archives else {
         return Err(SnapshotError::Manifest("there is no archive".into()));
     };
@@ -92,11 +99,12 @@ pub fn unpack_difference(archives: &[PathBuf], expected: Digest, dir: &Path) -> 
     let tars: Vec<_> = archives.iter().map(|archive| open(archive)).collect::<Result<_, _>>()?;
     let merged = Merged::new(tars).map_err(SnapshotError::io("reading the difference"))?;
     let is_own = |path: &str| path == MANIFEST || path == "etc" || path.starts_with("etc/");
-    let (_, whole) = read(merged, expected, Some(&own), is_own)?;
-    // It is proved now that the difference belongs to this snapshot.
+    let (manifest, whole) = read(merged, expected, Some(&own), is_own)?;
+    // The digest has now proved that the difference belongs to this snapshot.
     let mut content = Content::new(Some(&layer), |_| true);
     content.take_all(open(newest)?)?;
-    content.hide(&whole)
+    content.hide(&whole)?;
+    Ok(manifest)
 }
 
 fn open(archive: &Path) -> Result<impl Read + use<>, SnapshotError> {
@@ -105,10 +113,13 @@ fn open(archive: &Path) -> Result<impl Read + use<>, SnapshotError> {
 }
 
 fn decoded<R: Read>(archive: R) -> Result<impl Read + use<R>, SnapshotError> {
-    zstd::Decoder::new(archive).map_err(SnapshotError::io("reading the snapshot"))
+    let reading = || SnapshotError::io("reading the snapshot");
+    let mut decoder = zstd::Decoder::new(archive).map_err(reading())?;
+    decoder.window_log_max(WINDOW_LOG_MAX).map_err(reading())?;
+    Ok(decoder)
 }
 
-/// Reads a whole snapshot. What of it goes into `dir` is for `wanted` to say.
+/// Reads a whole snapshot. `wanted` selects what is written to `dir`.
 fn read<'a>(
     tar: impl Read,
     expected: Digest,
@@ -125,15 +136,11 @@ fn read<'a>(
     }
     let manifest =
         content.manifest.take().ok_or_else(|| SnapshotError::Manifest(format!("there is no {MANIFEST}")))?;
-    let profile = manifest.profile_path();
-    let below = format!("{profile}/");
-    if !content.entries.iter().any(|path| path.starts_with(&below)) {
-        return Err(SnapshotError::Manifest(format!("its Portage profile {profile} is not in it")));
-    }
+    manifest.check_paths(content.entries.iter())?;
     Ok((manifest, content))
 }
 
-/// Names of the next entry that do not fit into its header.
+/// Names of the next entry that exceed the fields of its header.
 #[derive(Default)]
 struct LongNames {
     name: Option<String>,
@@ -142,7 +149,7 @@ struct LongNames {
 
 fn long_text(entry: &mut Entry<'_, impl Read>) -> Result<String, SnapshotError> {
     let mut bytes = Vec::new();
-    // One more for the NUL at its end, one more to see that it is too long.
+    // One more for the trailing NUL, and one more to detect a name that is too long.
     entry
         .take(MAX_PATH as u64 + 2)
         .read_to_end(&mut bytes)
@@ -159,27 +166,28 @@ fn text(bytes: &[u8]) -> Result<String, SnapshotError> {
         .map_err(|_| SnapshotError::entry(&String::from_utf8_lossy(bytes), "the name is not UTF-8"))
 }
 
-/// What has come so far.
+/// State of the reader.
 struct Content<'a> {
     dir: Option<&'a Path>,
     /// Which paths are written.
     wanted: fn(&str) -> bool,
     manifest: Option<SnapshotManifest>,
-    /// Files and links; nothing may lie below one.
+    /// Files and links; nothing may be below one.
     entries: HashSet<String>,
-    /// What lies above them.
+    /// The directories above them.
     dirs: HashSet<String>,
-    /// What a difference says is gone.
+    /// Paths that a difference removes.
     removed: Vec<String>,
+    path_bytes: u64,
 }
 
 impl<'a> Content<'a> {
     fn new(dir: Option<&'a Path>, wanted: fn(&str) -> bool) -> Self {
         let (entries, dirs) = Default::default();
-        Self { dir, wanted, manifest: None, entries, dirs, removed: Vec::new() }
+        Self { dir, wanted, manifest: None, entries, dirs, removed: Vec::new(), path_bytes: 0 }
     }
 
-    /// Takes every entry. Gives the digest of all that there was.
+    /// Reads every entry and returns the digest of everything read.
     fn take_all(&mut self, tar: impl Read) -> Result<Digest, SnapshotError> {
         let reading = || SnapshotError::io("reading the snapshot");
         let mut tar = tar::Archive::new(DigestReader::new(tar, MAX_BYTES));
@@ -188,7 +196,7 @@ impl<'a> Content<'a> {
         for entry in tar.entries().map_err(reading())?.raw(true) {
             let mut entry = entry.map_err(reading())?;
             count += 1;
-            // A long name is an entry of its own, and so is a long target.
+            // A long name and a long target are separate entries.
             if count > 3 * MAX_ENTRIES {
                 return Err(SnapshotError::TooLarge { what: "entries", limit: MAX_ENTRIES });
             }
@@ -199,13 +207,13 @@ impl<'a> Content<'a> {
             }
         }
         let mut rest = tar.into_inner();
-        // What follows the end mark belongs to the digest as well.
+        // The digest includes what follows the end-of-archive marker.
         io::copy(&mut rest, &mut io::sink()).map_err(reading())?;
         Ok(rest.finish().1)
     }
 
-    /// Has overlayfs hide what the snapshot `whole` has no more: a directory if nothing is left
-    /// below it, for an empty one would show.
+    /// Makes overlayfs hide what the snapshot `whole` no longer has. A directory with nothing left
+    /// below it is hidden as well, because it would otherwise show up empty.
     fn hide(&self, whole: &Content<'_>) -> Result<(), SnapshotError> {
         let mut hidden = HashSet::new();
         for path in &self.removed {
@@ -213,7 +221,7 @@ impl<'a> Content<'a> {
             let Some(gone) = ends.map(|end| &path[..end]).find(|part| !whole.dirs.contains(*part)) else {
                 continue; // There is a directory in its place.
             };
-            // Where there is a file in place of a directory nothing below shows.
+            // Where a file replaced a directory, nothing below it shows.
             if whole.entries.contains(gone) || !hidden.insert(gone) {
                 continue;
             }
@@ -221,7 +229,7 @@ impl<'a> Content<'a> {
                 let above = &gone[..end];
                 self.in_dir(above, |at| if at.is_dir() { Ok(()) } else { make_dir(at) })?;
             }
-            // Overlayfs calls this a whiteout.
+            // A whiteout, in overlayfs terms.
             let kind = FileType::CharacterDevice;
             self.in_dir(gone, |at| Ok(mknodat(CWD, at, kind, Mode::empty(), 0)?))?;
         }
@@ -236,6 +244,7 @@ impl<'a> Content<'a> {
         let refuse = |why: &str| SnapshotError::entry(&path, why);
         let kind = entry.header().entry_type();
         check_path(&path).map_err(|why| refuse(&why))?;
+        self.count_path(&path)?;
         if kind.as_byte() == REMOVED {
             self.removed.push(path);
             return Ok(());
@@ -293,7 +302,7 @@ impl<'a> Content<'a> {
         })
     }
 
-    /// Notes and makes the directories above `path`.
+    /// Records and creates the directories above `path`.
     fn make_parents(&mut self, path: &str) -> Result<(), SnapshotError> {
         for (at, _) in path.match_indices('/') {
             let parent = &path[..at];
@@ -304,15 +313,26 @@ impl<'a> Content<'a> {
                 ));
             }
             if self.dirs.insert(parent.to_owned()) {
+                self.count_path(parent)?;
                 self.in_dir(parent, make_dir)?;
             }
         }
         Ok(())
     }
 
-    /// Does `make` at the place of `path`, if anything is written.
+    /// Bounds the memory that paths take. Each directory of a deep path is another one.
+    fn count_path(&mut self, path: &str) -> Result<(), SnapshotError> {
+        self.path_bytes += path.len() as u64;
+        match self.path_bytes > MAX_PATH_BYTES {
+            true => Err(SnapshotError::TooLarge { what: "bytes of paths", limit: MAX_PATH_BYTES }),
+            false => Ok(()),
+        }
+    }
+
+    /// Calls `make` with the path on disk, if the entry is being written.
     fn in_dir(&self, path: &str, make: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), SnapshotError> {
-        let Some(dir) = self.dir.filter(|_| (self.wanted)(path)) else { return Ok(()) };
+        let is_nix = || self.manifest.as_ref().is_some_and(|manifest| manifest.nix.is_some());
+        let Some(dir) = self.dir.filter(|_| (self.wanted)(path) || is_nix()) else { return Ok(()) };
         let at = dir.join(path);
         make(&at).map_err(SnapshotError::io(at.display().to_string()))
     }
@@ -323,7 +343,7 @@ fn make_dir(at: &Path) -> io::Result<()> {
     set_mode(at, 0o755)
 }
 
-/// Sets a mode whatever the process's umask is: builds run as another user.
+/// Sets a mode regardless of the umask, because builds run as another user.
 fn set_mode(at: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(at, fs::Permissions::from_mode(mode))
 }

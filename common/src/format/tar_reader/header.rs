@@ -1,19 +1,20 @@
-//! The 512 bytes before each entry, taken only where every reader sees the same in them.
+//! Tar headers (512 bytes), accepted only if every reader interprets them alike.
 //!
-//! Python's tarfile reads each number by `int(text, 8)`, which takes signs and underscores and
-//! ends the archive without a word where it cannot; GNU tar stops at the first byte that is no
-//! digit. So a number is digits, with blanks before and blanks or NULs behind, or GNU's base-256.
+//! Python's tarfile parses numbers with `int(text, 8)`, which accepts signs and underscores, and
+//! silently ends the archive on failure; GNU tar stops at the first non-digit. So a number must
+//! consist of digits, optionally preceded by blanks and followed by blanks or NULs, or be in GNU's
+//! base-256.
 
 use super::TarError;
 
 pub(super) const BLOCK: usize = 512;
 
-/// The largest uid and gid: the next one means "leave it as it is".
+/// The largest uid and gid; the next value means "do not change".
 const MAX_ID: u64 = u32::MAX as u64 - 1;
-/// Times in seconds that are taken, before and after 1970; 33 bits reach to 2242.
+/// The accepted range of times in seconds before and after 1970; 33 bits reach to 2242.
 const MAX_TIME: i64 = 1 << 33;
 
-/// Whether each field is one that all readers read alike, and the checksum is right.
+/// Checks that all readers interpret each field alike, and that the checksum is correct.
 pub(super) fn check(header: &[u8; BLOCK]) -> Result<(), TarError> {
     if octal(&header[148..156])? != checksum(header) {
         return Err(TarError::Malformed("a header with a wrong checksum"));
@@ -40,13 +41,13 @@ pub(super) fn check_time(time: i64) -> Result<(), TarError> {
     Ok(())
 }
 
-/// The sum of all bytes, the checksum's own counted as blanks.
+/// The sum of all bytes, counting the checksum field as blanks.
 fn checksum(header: &[u8; BLOCK]) -> u64 {
     let sum = |bytes: &[u8]| bytes.iter().map(|&b| u64::from(b)).sum::<u64>();
     sum(header) - sum(&header[148..156]) + 8 * u64::from(b' ')
 }
 
-/// Whether a header is as every writer of ustar makes it for a regular file.
+/// Whether the header is exactly what every ustar writer produces for a regular file.
 pub(super) fn is_plain(header: &[u8; BLOCK]) -> bool {
     let octal = |field: &[u8], end: &[u8]| {
         field.strip_suffix(end).is_some_and(|digits| digits.iter().all(|b| matches!(b, b'0'..=b'7')))
@@ -64,12 +65,12 @@ pub(super) fn is_plain(header: &[u8; BLOCK]) -> bool {
         && nothing(&header[345..])
 }
 
-/// The bytes up to the first NUL.
+/// The bytes before the first NUL.
 pub(super) fn text(field: &[u8]) -> Vec<u8> {
     field.split(|&b| b == 0).next().unwrap_or_default().to_vec()
 }
 
-/// `prefix/name` of a ustar header, or the name alone where there is no prefix field.
+/// `prefix/name` of a ustar header, or the name alone in formats without a prefix.
 pub(super) fn plain_path(header: &[u8; BLOCK]) -> Vec<u8> {
     let name = text(&header[..100]);
     let prefix = text(&header[345..500]);
@@ -78,7 +79,7 @@ pub(super) fn plain_path(header: &[u8; BLOCK]) -> Vec<u8> {
 
 const MALFORMED: TarError = TarError::Malformed("a header with a malformed number");
 
-/// A number that is not negative.
+/// A non-negative number.
 pub(super) fn number(field: &[u8]) -> Result<u64, TarError> {
     match field.split_first() {
         Some((0x80, digits)) => base256(digits, 0),
@@ -86,17 +87,17 @@ pub(super) fn number(field: &[u8]) -> Result<u64, TarError> {
     }
 }
 
-/// Seconds since 1970, or before it.
+/// Seconds since 1970; negative before.
 pub(super) fn time(field: &[u8]) -> Result<i64, TarError> {
     let read = match field.split_first() {
-        // The two's complement over all bytes but the first.
+        // Two's complement over all bytes but the first.
         Some((0xff, digits)) => return Ok(base256(digits, 0xff)? as i64),
         _ => number(field)?,
     };
     i64::try_from(read).map_err(|_| MALFORMED)
 }
 
-/// Big-endian bytes, of which those beyond the last eight are `filler`.
+/// A big-endian number; the bytes before the last eight must be `filler`.
 fn base256(digits: &[u8], filler: u8) -> Result<u64, TarError> {
     let (head, tail) = digits.split_at(digits.len().saturating_sub(8));
     let value = tail.iter().fold(if filler == 0 { 0 } else { u64::MAX }, |sum, &b| (sum << 8) | u64::from(b));
@@ -111,7 +112,7 @@ fn octal(field: &[u8]) -> Result<u64, TarError> {
         None => (&field[blanks..], &[][..]),
     };
     let ends = end.iter().all(|b| matches!(b, b' ' | 0));
-    // Nothing but NULs is 0; GNU tar takes no blanks for it.
+    // Only NULs mean 0; GNU tar does not accept blanks.
     if !ends || (digits.is_empty() && field.iter().any(|&b| b != 0)) {
         return Err(MALFORMED);
     }

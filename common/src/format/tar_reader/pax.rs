@@ -1,14 +1,14 @@
-//! Extended headers of POSIX.1-2001 archives: records about the entry that follows.
+//! Extended headers (POSIX.1-2001): records about the entry that follows.
 
 use super::{
     TarError,
     header::{check_id, check_time},
 };
 
-/// How extended headers name extended attributes.
+/// Key prefix of extended attributes.
 pub const XATTR: &[u8] = b"SCHILY.xattr.";
 
-/// What an extended header says about the next entry.
+/// The contents of an extended header.
 #[derive(Default)]
 pub(super) struct Pax {
     pub(super) seen: bool,
@@ -22,14 +22,14 @@ pub(super) struct Pax {
 }
 
 impl Pax {
-    /// Records are `LENGTH KEY=VALUE\n`, the length in decimal and counting itself.
+    /// Parses records of the form `LENGTH KEY=VALUE\n`, where the decimal length includes itself.
     pub(super) fn parse(mut rest: &[u8]) -> Result<Self, TarError> {
         let malformed = || TarError::Malformed("a malformed extended header");
         let decimal = |bytes: &[u8]| {
             let plain = !bytes.is_empty() && bytes.iter().all(u8::is_ascii_digit);
             std::str::from_utf8(bytes).ok().filter(|_| plain)?.parse::<u64>().ok()
         };
-        // Fractions are cut off.
+        // Fractions are truncated.
         let seconds = |bytes: &[u8]| {
             let (negative, bytes) = match bytes.strip_prefix(b"-") {
                 Some(bytes) => (true, bytes),
@@ -59,7 +59,7 @@ impl Pax {
                 b"gid" => pax.gid = Some(decimal(value).ok_or_else(malformed)?),
                 b"mtime" => pax.mtime = Some(seconds(value).ok_or_else(malformed)?),
                 b"atime" | b"ctime" => _ = seconds(value).ok_or_else(malformed)?,
-                // It says in which encoding names are.
+                // It declares the encoding of names.
                 b"hdrcharset" => return Err(TarError::Malformed("names in an encoding of their own")),
                 _ if key.starts_with(XATTR) => pax.xattrs.push((key[XATTR.len()..].to_vec(), value.to_vec())),
                 _ if key.starts_with(b"GNU.sparse") => {

@@ -1,5 +1,5 @@
-//! Logs in the forms of the tools that print them, each with the headline that a person is
-//! to read (`corpus/*.log`: the headline, a line of dashes, the log; `\e` is an escape).
+//! Checks the headline of real logs (`corpus/*.log`: the expected headline, a line of dashes, the
+//! log; `\e` stands for ESC).
 
 use super::*;
 use crate::builder::{failure::Errors, log::Log};

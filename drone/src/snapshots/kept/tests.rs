@@ -1,13 +1,14 @@
-//! What stays in the cache, what goes, and what is found to be damaged.
+//! Tests of what the cache keeps, what it removes, and how it detects damage.
 
 use super::*;
 use std::os::unix::fs::PermissionsExt as _;
+use swarm_common::format::snapshot::{SnapshotContents, difference};
 
 fn digest(n: u8) -> Digest {
     Digest::of(&[n])
 }
 
-/// Puts a snapshot there that lies over another one, or over none.
+/// Adds a snapshot, layered over another one if `below` is given.
 fn make(kept: &Kept, n: u8, below: Option<u8>) {
     let dir = kept.dir(digest(n));
     fs::create_dir_all(dir.join(LAYER).join("repos")).unwrap();
@@ -28,6 +29,7 @@ fn left(kept: &Kept) -> Vec<u8> {
     (0..50).filter(|&n| kept.dir(digest(n)).exists()).collect()
 }
 
+// fault: 47
 #[test]
 fn what_a_cut_off_start_left_is_removed_and_whole_snapshots_and_downloads_stay() {
     let dir = tempfile::tempdir().unwrap();
@@ -65,13 +67,14 @@ fn of_many_snapshots_the_last_used_are_kept_and_those_that_builds_have_and_all_b
     assert_eq!(kept.find(digest(7)).unwrap(), Some(vec![digest(6), digest(7)]));
 }
 
+// fault: 47
 #[test]
 fn what_was_changed_added_or_removed_is_named_once_a_start_and_the_snapshot_goes() {
     type Change = (&'static str, fn(&Path));
     let changes: [Change; 5] = [
         ("`files/repos/ebuild` was changed", |at| fs::write(at.join("files/repos/ebuild"), "x").unwrap()),
         ("`files/repos/ebuild` was changed", |at| {
-            // The same size and time as before.
+            // Size and modification time are unchanged.
             let then = fs::metadata(at.join("files/repos/ebuild")).unwrap().modified().unwrap();
             fs::write(at.join("files/repos/ebuild"), [7]).unwrap();
             File::open(at.join("files/repos/ebuild")).unwrap().set_modified(then).unwrap();
@@ -92,7 +95,7 @@ fn what_was_changed_added_or_removed_is_named_once_a_start_and_the_snapshot_goes
         make(&kept, 2, Some(1));
         let at = kept.dir(digest(1));
         assert_eq!(seal::damage(&at), None);
-        // A kernel may count its time in steps of some milliseconds.
+        // File timestamps may have a granularity of some milliseconds.
         std::thread::sleep(Duration::from_millis(20));
         change(&at);
         assert_eq!(seal::damage(&at).as_deref(), Some(said));
@@ -115,4 +118,32 @@ fn a_snapshot_lies_over_a_bounded_number_of_others_and_never_over_itself() {
     assert_eq!(kept.find(digest(45)).unwrap(), None);
     fs::write(kept.dir(digest(1)).join(BELOW), "no digest").unwrap();
     assert_eq!(kept.find(digest(1)).unwrap(), None);
+}
+
+#[test]
+fn a_snapshot_for_nix_is_one_plain_directory_even_if_only_a_difference_was_fetched() {
+    let dir = tempfile::tempdir().unwrap();
+    let kept = Kept::open(&dir.path().join("cache")).unwrap();
+    let pack = |name: &str, text: &str| {
+        let manifest = r#"{"format":1,"nix":{"flake":false,"file":"default.nix","attributes":["x"]}}"#;
+        let mut contents = SnapshotContents::new(serde_json::from_str(manifest).unwrap()).unwrap();
+        contents.add_bytes("source/default.nix", text.into()).unwrap();
+        contents.add_bytes("source/same.nix", "1".into()).unwrap();
+        let at = dir.path().join(name);
+        let digest = contents.write(File::create(&at).unwrap(), || ()).unwrap();
+        (at, digest)
+    };
+    let ((first, one), (second, two)) = (pack("first", "1"), pack("second", "2"));
+    let open = |path: &Path| File::open(path).unwrap();
+    let between = dir.path().join("between");
+    difference(open(&first), [open(&second), open(&second)], File::create(&between).unwrap()).unwrap();
+    kept.put(&first, one, &[]).unwrap();
+    kept.put(&between, two, &[one]).unwrap();
+    for (digest, text) in [(one, "1"), (two, "2")] {
+        let chain = kept.find(digest).unwrap().unwrap();
+        let (own, layers) = kept.places(digest, &chain);
+        assert!(layers.is_empty());
+        assert_eq!(fs::read_to_string(own.join("source/default.nix")).unwrap(), text);
+        assert!(own.join("source/same.nix").is_file());
+    }
 }

@@ -1,4 +1,4 @@
-//! Attempts begin, end and come back.
+//! Applies the beginning and the end of attempts.
 
 use crate::{
     attempt::{Attempt, Ending, Job},
@@ -14,17 +14,19 @@ use swarm_common::{
     wire::drone::{Target, Usage},
 };
 
-/// How soon a drone that has brought something asks for more.
+/// How soon a drone that has delivered a result asks for more, in milliseconds.
 const ASKS_AT_ONCE_MS: u64 = 2_000;
 
-/// How soon one asks that is to stop, which it hears with its next heartbeat.
+/// How soon a drone whose attempt was superseded or cancelled asks for more, in milliseconds: it
+/// learns so from the answer to its next heartbeat.
 const ASKS_WHEN_TOLD_MS: u64 = 12_000;
 
-/// However many neighbours a build has had, it has had this part of its time.
+/// Limit of the slowdown ascribed to neighbours: at least 1/16 of a build's time counts as its own.
 const MOST_STRETCH: u64 = 16;
 
 impl Swarm {
-    /// Attempt `id` begins. Gives its record, for what a build has beyond a plan.
+    /// Begins attempt `id` and returns its record, so that the caller can fill in what only builds
+    /// have.
     pub(super) fn delegate(
         &mut self,
         at: TimeMs,
@@ -54,7 +56,7 @@ impl Swarm {
             lost_ms: 0,
         };
         self.attempts.insert(id, Box::new(attempt));
-        // It will soon ask for something for its other slots.
+        // The drone will soon claim work for its other slots.
         if self.drones.get(&drone).is_some_and(|d| self.builds_on(drone) < d.slots()) {
             self.live.due_back.insert(drone, at + ASKS_AT_ONCE_MS);
         }
@@ -64,13 +66,14 @@ impl Swarm {
     pub(super) fn end(&mut self, at: TimeMs, id: AttemptId, ending: Ending, usage: Option<Usage>) {
         self.note_sharing(at, id);
         let Some(attempt) = self.attempts.get_mut(&id) else { return };
-        // A lost attempt may still fail by report, or be accepted.
+        // A lost attempt may still report a failure, or be accepted.
         let (was, is) = (attempt.has_failed(), ending.is_failure());
         attempt.ending = Some(ending);
         attempt.ended_at = Some(at);
         attempt.usage = usage.or(attempt.usage);
         self.live.leases.remove(&id);
-        // It will ask for more. The others must not take what it would even then finish sooner.
+        // The drone will ask for more. Other drones must not take work that it would still finish
+        // sooner.
         let asks_within_ms = match &attempt.ending {
             Some(Ending::Accepted | Ending::Failed(_) | Ending::Rejected(_)) => ASKS_AT_ONCE_MS,
             Some(Ending::Superseded | Ending::Cancelled) => ASKS_WHEN_TOLD_MS,
@@ -89,14 +92,15 @@ impl Swarm {
         }
     }
 
-    /// The number of builds on the drone of an attempt is about to change.
+    /// Settles the cost of sharing before the number of builds on an attempt's drone changes.
     pub(super) fn note_sharing(&mut self, at: TimeMs, id: AttemptId) {
         if let Some(drone) = self.attempts.get(&id).filter(|a| a.is_building()).map(|a| a.drone) {
             self.share(at, drone);
         }
     }
 
-    /// Notes what the builds on a drone have cost each other since their number changed last.
+    /// Records the time that builds on a drone have cost each other since their number last
+    /// changed.
     fn share(&mut self, at: TimeMs, drone: DroneId) {
         let building: Vec<AttemptId> =
             self.attempts_of(drone).filter(|(_, a)| a.is_building()).map(|(id, _)| id).collect();
@@ -109,7 +113,7 @@ impl Swarm {
         }
     }
 
-    /// A drone neither waits for work nor will soon.
+    /// Removes a drone from those that are waiting for work or soon will be.
     pub(super) fn forget_wait(&mut self, drone: DroneId) {
         self.live.waiting.remove(&drone);
         self.live.due_back.remove(&drone);
@@ -147,13 +151,14 @@ impl Swarm {
         let Some(package) = self.packages.get(&id) else { return };
         let Some(run) = self.runs.get(&package.run) else { return };
         let Some(profile) = self.profiles.get_mut(&run.profile) else { return };
-        for (target, &build_id) in package.targets.iter().zip(build_ids) {
+        let targets = package.targets.iter().filter_map(Target::portage);
+        for (target, &build_id) in targets.zip(build_ids) {
             profile.build_ids.insert(target.cpv.clone(), build_id);
         }
     }
 
-    /// What a success teaches: the package's work, the drone's speed and costs, and that
-    /// the drone is in order.
+    /// Learns from a success: the package's work, the drone's speed and overheads, and that the
+    /// drone works.
     pub(super) fn learn(&mut self, at: TimeMs, id: PackageId, attempt: AttemptId, usage: Usage) {
         let lost_ms = self.attempts.get(&attempt).map_or(0, |attempt| self.lost_ms(attempt, at));
         let (Some(package), Some(attempt)) = (self.packages.get_mut(&id), self.attempts.get(&attempt)) else {
@@ -162,13 +167,13 @@ impl Swarm {
         let Some(drone) = self.drones.get_mut(&attempt.drone) else { return };
         drone.strikes.clear();
         (drone.groundings, drone.succeeded_at) = (0, at);
-        // A drone may claim any figure; it cannot have taken longer than it had.
+        // A drone may report any duration, but it cannot exceed the time since the attempt started.
         let took_ms = usage.wall_ms.min(at.since(attempt.started_at));
         if let Some(&builds) = attempt.phases.get(&Phase::Building) {
             drone.setup_ms = smooth(drone.setup_ms, builds.since(attempt.started_at).min(took_ms));
         }
         drone.upload_ms = smooth(drone.upload_ms, at.since(attempt.started_at + took_ms));
-        // What it would have taken alone, in so far as it had a share at all.
+        // The time the build would have taken alone on the drone.
         let built_ms = took_ms.saturating_sub(drone.setup_ms);
         let built_ms = built_ms.saturating_sub(lost_ms).max(built_ms / MOST_STRETCH).max(1);
         let evidence = if package.guessed { Evidence::Guess } else { Evidence::History };
@@ -177,7 +182,7 @@ impl Swarm {
         let (name, version) = history_name(&package.targets);
         self.history.guess.note(&name, package.build_deps.len(), work_ms);
         self.history.note(&name, &version, work_ms, (usage.peak_memory_bytes, drone.facts.cores));
-        // A result that comes after all may be of a package that is to be built again.
+        // A late result may belong to a package that is to be built again.
         if let Some(run) = self.runs.get_mut(&package.run)
             && run.open.contains(&(Reverse(package.rank_ms), id))
         {
@@ -186,8 +191,8 @@ impl Swarm {
         (package.predicted_ms, package.guessed) = (work_ms, false);
     }
 
-    /// What a package's result teaches of those who were still at it: the same work has
-    /// taken them longer than this.
+    /// Learns about drones still building a package that another drone has delivered: the same work
+    /// is taking them longer than predicted.
     pub(super) fn learn_of_rivals(&mut self, at: TimeMs, id: PackageId) {
         let Some(work_ms) = self.packages.get(&id).map(|p| p.predicted_ms) else { return };
         let took = |a: &Attempt| at.since(a.started_at).saturating_sub(self.lost_ms(a, at));
@@ -203,10 +208,9 @@ impl Swarm {
     }
 }
 
-/// The name under which a package's work is remembered, without versions, and the
-/// versions.
+/// The name under which a package's work is remembered (without versions), and the versions.
 pub(super) fn history_name(targets: &[Target]) -> (String, String) {
-    let names: Vec<_> = targets.iter().map(|t| t.cpv.cp()).collect();
-    let versions: Vec<_> = targets.iter().map(|t| t.cpv.version()).collect();
+    let names: Vec<_> = targets.iter().map(Target::family).collect();
+    let versions: Vec<_> = targets.iter().map(Target::version).collect();
     (names.join("+"), versions.join("+"))
 }

@@ -1,4 +1,4 @@
-//! Bases come, follow runs, and go.
+//! Applies the events of bases.
 
 use crate::{
     attempt::{Ending, Job},
@@ -13,7 +13,7 @@ use swarm_common::{
     wire::base::{BaseFailure, BaseGeneration},
 };
 
-/// Generations that are kept of a base, the one in use included.
+/// Generations kept of each base, including the current one.
 const KEPT: usize = 4;
 
 impl Swarm {
@@ -99,7 +99,7 @@ impl Swarm {
         base.generations.drain(..surplus);
     }
 
-    /// What was to be installed on a base is not wanted any more.
+    /// Ends following: what was to be installed on the base is no longer wanted.
     fn stop_following(&mut self, at: TimeMs, name: &Name) {
         let Some(following) = self.bases.get_mut(name).and_then(|base| base.following.take()) else { return };
         let live: Vec<AttemptId> = self.attempts_at(Job::Base(following.run)).map(|(id, _)| id).collect();

@@ -1,4 +1,4 @@
-//! Schedules and the pause follow events, also those of runs and drones.
+//! Applies the events of schedules and pauses, and the effects of other events on them.
 
 use crate::{
     calendar::{Due, Pause, Schedule},
@@ -8,7 +8,7 @@ use crate::{
 use swarm_common::{state::RunState, time::TimeMs};
 
 impl Swarm {
-    /// What an event changes in the calendar, and since when drones could work.
+    /// Applies an event to the calendar, and to the time since which drones have been able to work.
     pub(super) fn keep_calendar(&mut self, at: TimeMs, event: &Event) {
         match event {
             Event::SchedulePut { profile, request, forecast } => {
@@ -18,7 +18,8 @@ impl Swarm {
                     zone: request.zone.clone(),
                     enabled: request.enabled,
                     set_at: at,
-                    // What was due before, by another text or while it was off, is not made up for.
+                    // Earlier due times, under another text or while it was disabled, are not
+                    // caught up on.
                     handled: forecast.next - 1,
                     forecast: *forecast,
                     last: before.as_ref().and_then(|s| s.last.clone()),

@@ -1,23 +1,25 @@
-//! The state by another clock. A machine may begin with a wrong clock and be told the right one
-//! later: what was noted by the wrong one is moved, so that durations stay what they were, nothing
-//! has happened in the future, and what was to happen in an hour still is.
+//! Corrects recorded times after the machine's clock was set. A machine may start with a wrong
+//! clock and learn the right time later. Times recorded by the wrong clock are moved, so that
+//! durations stay the same, nothing lies in the future, and what was due in an hour still is.
 //!
-//! Due times of the calendar are dates that nobody's clock made, and stay. So do the times that
-//! BUILD_TIMEs were made of: those are published, and must only grow.
+//! Due times of the calendar are dates, computed without the clock, and stay. Times from which
+//! BUILD_TIMEs were made stay too: they are published and must only increase.
 
 use crate::{attempt::Attempt, drone::Drone, heal::Healing, swarm::Swarm};
 use swarm_common::time::TimeMs;
 
 impl Swarm {
-    /// Times since `since` were wrong by `by_ms`; it is `now` by the clock that they were noted by.
+    /// Moves times recorded since `since` by `by_ms`. `now` is in terms of the clock that recorded
+    /// them.
     pub(super) fn set_clock(&mut self, now: TimeMs, since: TimeMs, by_ms: i64) {
         let moved = |time: TimeMs| TimeMs(time.0.saturating_add_signed(by_ms));
         let set = |time: &mut TimeMs| {
             *time = match *time {
                 ahead if ahead > now => moved(ahead),
                 wrong if wrong >= since => moved(wrong),
-                // Noted by an even earlier clock that was wrong, too.
-                right => right.min(moved(now)),
+                // Recorded by an earlier clock. If that clock was wrong as well, the time is known
+                // to precede the others.
+                right => right.min(moved(since)),
             }
         };
         self.at = moved(now);

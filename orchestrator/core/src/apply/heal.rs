@@ -1,4 +1,4 @@
-//! Applying what healing did. Whether it may is [`crate::heal`].
+//! Applies steps of healing. [`crate::heal`] decides whether they are allowed.
 
 use crate::{
     event::Event,

@@ -1,8 +1,8 @@
-//! Applying events: total, never fails, reads nothing but the state and the event.
+//! Applies events. Total: it never fails, and reads only the state and the event.
 //!
-//! An event that does not fit the state (which only a damaged journal can bring, as
-//! [`crate::decide`] made sure of the fit) leaves the state as it is rather than stop
-//! the program; [`crate::invariants`] would tell.
+//! An event that does not fit the state can only come from a damaged journal, since
+//! [`crate::decide`] checks the fit. It leaves the state unchanged rather than stop the program;
+//! [`crate::invariants`] detects the damage.
 
 mod attempt;
 mod base;
@@ -17,6 +17,7 @@ use crate::{
     command::Reply,
     drone::{Drone, Grounding},
     event::{Event, Record},
+    legacy,
     profile::Profile,
     run::Run,
     swarm::{EnrolToken, Live, Swarm},
@@ -24,10 +25,10 @@ use crate::{
 use std::collections::BTreeMap;
 use swarm_common::{id::*, state::*, time::TimeMs};
 
-/// First answers kept for repeated commands.
+/// Answers kept for repeated commands.
 const ANSWERS_KEPT: usize = 1024;
 
-/// Strikes kept of a drone that cannot be grounded, in groundings' worth.
+/// Strikes kept of a drone that cannot be grounded, as a multiple of those that ground a drone.
 const STRIKES_KEPT: usize = 4;
 
 impl Swarm {
@@ -83,10 +84,10 @@ impl Swarm {
                 self.live.draining.remove(drone);
                 self.live.cloned.remove(drone);
             }
-            Event::DroneWentOffline { drone, reason } => {
+            Event::DroneWentOffline { drone, reason, why } => {
                 self.forget_wait(*drone);
                 self.drone(*drone, |d| {
-                    d.offline = Some(reason.clone());
+                    d.offline = Some(why.clone().unwrap_or_else(|| legacy::offline(reason)));
                     d.healing.fell_silent(at);
                 });
             }
@@ -190,7 +191,7 @@ impl Swarm {
             }
             Event::RunReopened { run } => {
                 if let Some(run) = self.runs.get_mut(run) {
-                    // What it had is published, and stays so.
+                    // What it had received is published, and stays published.
                     run.stood_still_at = Some(run.count(PackageState::Received));
                     (run.state, run.ended_at) = (RunState::Building, None);
                     run.reason.clear();
@@ -239,7 +240,7 @@ impl Swarm {
                 } else {
                     self.live.draining.remove(drone);
                 }
-                // A claim says neither.
+                // A claim carries neither vitals nor stuck deliveries.
                 if let Some(vitals) = vitals {
                     self.live.vitals.insert(*drone, *vitals);
                     self.live.stuck.remove(drone);
@@ -273,7 +274,7 @@ impl Swarm {
         }
     }
 
-    /// Everybody who was at work gets a full lease from the end of the grace time on.
+    /// Gives every live attempt a full lease that starts at the end of the grace time.
     fn start(&mut self, at: TimeMs) {
         let until = at + self.policy.startup_grace_ms + self.policy.lease_ms;
         let live = self.at_work.values().flatten().map(|&attempt| (attempt, until));

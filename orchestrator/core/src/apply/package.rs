@@ -1,4 +1,4 @@
-//! Packages: from planned to received or given up.
+//! Applies the events of packages, from planned to received or quarantined.
 
 use crate::{
     attempt::{Ending, Job},
@@ -44,7 +44,8 @@ impl Swarm {
                 self.supersede(at, Job::Build(*package));
                 self.receive(at, *package, artifacts, false);
                 for artifact in artifacts {
-                    let last = self.received_at.entry(artifact.target.cpv.clone()).or_default();
+                    let Some(target) = artifact.target.portage() else { continue };
+                    let last = self.received_at.entry(target.cpv.clone()).or_default();
                     *last = artifact.received_at.max(*last);
                 }
                 self.guess_again();
@@ -93,7 +94,7 @@ impl Swarm {
         }
     }
 
-    /// Has runs that are planned from now on take these packages for unknown.
+    /// Makes runs planned from now on rebuild these packages.
     fn want_rebuilt(&mut self, packages: &[PackageId], reason: &str) {
         let after = PackageId(self.last.package);
         for package in packages.iter().filter_map(|id| self.packages.get(id)) {
@@ -102,7 +103,8 @@ impl Swarm {
         }
     }
 
-    /// Takes a package along the table. False if the table does not allow it.
+    /// Moves a package to another state according to the state table. False if the table does not
+    /// allow the step.
     pub(super) fn step(&mut self, id: PackageId, step: Step) -> bool {
         let Some(package) = self.packages.get_mut(&id) else { return false };
         let Some(state) = next(package.state, step) else { return false };

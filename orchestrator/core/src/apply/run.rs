@@ -1,4 +1,4 @@
-//! Runs get their plan, their packages come in, and they end.
+//! Applies the events of runs: plan, progress and end.
 
 use super::attempt::history_name;
 use crate::{
@@ -9,6 +9,7 @@ use crate::{
     keys::{self, Keys},
     package::{Package, Step},
     plan, quarantine,
+    shared::Shared,
     swarm::{Built, Swarm},
     view,
 };
@@ -32,6 +33,12 @@ impl Swarm {
         let runtime: Vec<Vec<u32>> = nodes.iter_mut().map(|n| std::mem::take(&mut n.runtime)).collect();
         let (mut graph, bundle, unmet) = Graph::new(&build, &runtime);
         let targets: Vec<Vec<Target>> = nodes.iter().map(|node| node.targets(report)).collect();
+        let ids = (first.0..).map(PackageId);
+        let outputs = targets.iter().zip(ids).flat_map(|(targets, id)| {
+            let outputs = targets.iter().filter_map(Target::nix);
+            outputs.map(move |output| (output.base_name().to_owned(), id))
+        });
+        let outputs = outputs.collect();
         let predict = |(targets, build): (&Vec<Target>, &Vec<u32>)| {
             let (name, version) = history_name(targets);
             self.history.predict(&name, &version, build.len())
@@ -58,8 +65,11 @@ impl Swarm {
                 strict_key: keys[n].strict,
                 build_deps: absolute(&build[n]),
                 runtime_deps: absolute(&runtime[n]),
-                in_base: node.members.iter().any(|&m| report.packages[m as usize].in_base),
-                targets,
+                in_base: node
+                    .members
+                    .iter()
+                    .any(|&m| report.packages[m as usize].portage().is_some_and(|p| p.in_base)),
+                targets: targets.into(),
                 stages: node.stages,
                 state,
                 reason: String::new(),
@@ -70,7 +80,7 @@ impl Swarm {
                 attempts: Vec::new(),
                 forgiven: 0,
                 held: false,
-                artifacts: Vec::new(),
+                artifacts: Shared::default(),
                 reused: false,
                 predicted_ms: predicted[n].work_ms,
                 guessed: predicted[n].guessed,
@@ -80,18 +90,36 @@ impl Swarm {
             };
             (package, record)
         };
-        // Made of all at once: nodes of a map that grows at its end stay half empty.
+        // Built in one go: the nodes of a map that only grows at its end stay half empty.
         let mut packages = nodes.into_iter().zip(targets).enumerate().map(package).collect();
         self.packages.append(&mut packages);
         self.last.package = first.0 - 1 + run.packages.len() as u64;
         run.graph = graph;
         run.problems.clone_from(&report.problems);
         run.base_provides.clone_from(&report.base_provides);
+        run.roots.clone_from(&report.roots);
+        run.outputs = outputs;
         run.state = RunState::Building;
         run.reason.clear();
     }
 
-    /// Keeps a run to the toolchain of the drone that planned it, if it is built in the drones' own
+    /// Shares plan data with `other`, a state after the same events, to save memory.
+    pub fn share_plan(&mut self, run: RunId, other: &Self) {
+        let Some(run) = self.runs.get(&run) else { return };
+        for id in &run.packages {
+            let (Some(own), Some(theirs)) = (self.packages.get_mut(id), other.packages.get(id)) else {
+                continue;
+            };
+            own.targets.merge(&theirs.targets);
+            if let (Some(own), Some(theirs)) =
+                (self.inputs.get_mut(&own.strict_key), other.inputs.get(&own.strict_key))
+            {
+                own.merge(theirs);
+            }
+        }
+    }
+
+    /// Binds a run to the toolchain of the drone that planned it, if it is built in the drones' own
     /// systems.
     pub(super) fn keep_toolchain(&mut self, run: RunId, attempt: AttemptId) {
         let drone = self.attempts.get(&attempt).and_then(|attempt| self.drones.get(&attempt.drone));
@@ -101,7 +129,7 @@ impl Swarm {
         }
     }
 
-    /// Keeps what the keys of a plan were computed from, to say later what changed.
+    /// Keeps the inputs of a plan's keys, to explain later what changed.
     fn keep_inputs(&mut self, report: &PlanReport, nodes: &[plan::Node], keys: &[Keys]) {
         if report.settings.is_empty() {
             return;
@@ -110,33 +138,45 @@ impl Swarm {
         self.settings.entry(settings).or_insert_with(|| report.settings.clone());
         let bound = keys::bound(report);
         for (node, keys) in nodes.iter().zip(keys) {
-            self.inputs.entry(keys.strict).or_insert_with(|| keys::inputs(report, node, settings, &bound));
+            self.inputs
+                .entry(keys.strict)
+                .or_insert_with(|| keys::inputs(report, node, settings, &bound).into());
         }
     }
 
-    pub(super) fn receive(&mut self, at: TimeMs, id: PackageId, artifacts: &[Artifact], reused: bool) {
+    pub(super) fn receive(
+        &mut self,
+        at: TimeMs,
+        id: PackageId,
+        artifacts: &Shared<Vec<Artifact>>,
+        reused: bool,
+    ) {
         if !self.step(id, Step::Receive) {
             return;
         }
         let Some(package) = self.packages.get_mut(&id) else { return };
-        package.artifacts = artifacts.to_vec();
+        package.artifacts = artifacts.clone();
         package.reused = reused;
         package.reason.clear();
+        if let Some(run) = self.runs.get(&package.run).filter(|run| !run.outputs.is_empty()) {
+            package.runtime_deps = run.references(id, artifacts);
+        }
         let (bundle, key) = (package.bundle, package.build_key);
         self.quarantine.lift(&quarantine::key(package));
         let Some(run) = self.runs.get_mut(&package.run) else { return };
         run.reused += u64::from(reused);
         if reused {
-            // What another profile built has a build id that this one has not handed out.
+            // An artifact built for another profile may have a build id that this profile has not
+            // assigned.
             if let Some(profile) = self.profiles.get_mut(&run.profile) {
-                for target in artifacts.iter().map(|a| &a.target) {
+                for target in artifacts.iter().filter_map(|a| a.target.portage()) {
                     let last = profile.build_ids.entry(target.cpv.clone()).or_default();
                     *last = target.build_id.max(*last);
                 }
             }
-            self.built.entry(key).or_insert_with(|| Built { at, artifacts: artifacts.to_vec() });
+            self.built.entry(key).or_insert_with(|| Built { at, artifacts: artifacts.clone() });
         } else {
-            self.built.insert(key, Built { at, artifacts: artifacts.to_vec() });
+            self.built.insert(key, Built { at, artifacts: artifacts.clone() });
             if self.rebuilds.get(&key).is_some_and(|wanted| wanted.after < id) {
                 self.rebuilds.remove(&key);
             }
@@ -152,8 +192,8 @@ impl Swarm {
         }
     }
 
-    /// Guesses anew what was never built, now that more is known of what was, and puts
-    /// what waits into its new order.
+    /// Renews the estimates for packages never built, now that more is known about others, and
+    /// reorders what is waiting.
     pub(super) fn guess_again(&mut self) {
         if !self.history.guess.is_due() {
             return;
@@ -186,7 +226,7 @@ impl Swarm {
         }
     }
 
-    /// Has the stable channel of its profile follow a run.
+    /// Updates the stable channel of the run's profile from the run.
     pub(super) fn publish(&mut self, id: RunId) {
         let Some(channel) = channel::follow(self, id) else { return };
         let profile = self.runs.get(&id).map(|run| run.profile.clone());

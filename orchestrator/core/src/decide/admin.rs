@@ -1,15 +1,20 @@
-//! Profiles, runs and retries: what people ask.
+//! Decides admin requests about profiles, runs and retries.
 
 use super::{Decision, already};
 use crate::{attempt::Job, base, command::Reply, event::Event, refusal::Refusal, swarm::Swarm};
-use swarm_common::{id::*, name::Name, state::*, wire::admin::ProfileRequest};
+use swarm_common::{
+    id::*,
+    name::Name,
+    state::*,
+    wire::{admin::ProfileRequest, concern::Action},
+};
 
 pub(super) fn put_profile(swarm: &Swarm, name: &Name, request: &ProfileRequest) -> Decision {
     if swarm.profiles.get(name).is_some_and(|p| p.request == *request) {
         return already();
     }
     base::current(swarm, request)?;
-    // A run under way keeps the snapshot and the base that it began with.
+    // A run under way keeps the snapshot and the base that it started with.
     Ok((vec![Event::ProfilePut { name: name.clone(), request: request.clone() }], Reply::Done))
 }
 
@@ -63,7 +68,10 @@ pub(super) fn retry_package(swarm: &Swarm, id: PackageId) -> Decision {
     };
     match package.state {
         PackageState::Quarantined | PackageState::Needed => {}
-        PackageState::Blocked => return refuse("retry what it waits for; `swarmctl why` names it"),
+        PackageState::Blocked => {
+            let show = Action::ShowPackage { package: id }.command();
+            return refuse(&format!("retry what it waits for; `{show}` names it"));
+        }
         PackageState::Delegated => return refuse("a drone is building it right now"),
         PackageState::Received => return refuse("it was built; start a new run to build it anew"),
         PackageState::Cancelled => return refuse("its run was cancelled; start a new run"),

@@ -1,16 +1,17 @@
-//! Schedules and the pause: what is set, what a due time leads to, and when a pause ends.
+//! Decides schedules and pauses: setting them, what happens at a due time, and when a pause ends.
 
 use super::{Decision, admin, already};
 use crate::{
-    calendar::{DueOutcome, Forecast, span},
+    calendar::{DueOutcome, Forecast},
     command::Reply,
     event::Event,
     refusal::Refusal,
     swarm::Swarm,
+    text::span,
 };
 use swarm_common::{name::Name, state::RunClass, time::TimeMs, wire::calendar::ScheduleRequest};
 
-/// Text and zone have been checked, as the forecast shows.
+/// Sets a schedule. The forecast proves that the cron text and time zone are valid.
 pub(super) fn put_schedule(
     swarm: &Swarm,
     profile: &Name,
@@ -36,8 +37,8 @@ pub(super) fn remove_schedule(swarm: &Swarm, profile: &Name) -> Decision {
     Ok((vec![Event::ScheduleRemoved { profile: profile.clone() }], Reply::Done))
 }
 
-/// The rules of a zone have changed since the last forecast, or the clock that it was made
-/// by was wrong.
+/// Replaces a forecast: the rules of the time zone have changed since, or the clock it was computed
+/// with was wrong.
 pub(super) fn foresee(swarm: &Swarm, profile: &Name, forecast: Forecast) -> Decision {
     match swarm.schedules.get(profile) {
         None => Err(Refusal::UnknownSchedule(profile.clone())),
@@ -46,8 +47,8 @@ pub(super) fn foresee(swarm: &Swarm, profile: &Name, forecast: Forecast) -> Deci
     }
 }
 
-/// A due time has come. However often that is said, at most one run starts of it; and when
-/// several were missed, the shell names the last, which stands for all of them.
+/// Handles a due time. It starts at most one run, however often it is reported. If several due
+/// times were missed, the shell reports only the last.
 pub(super) fn handle_due(
     swarm: &Swarm,
     now: TimeMs,
@@ -56,7 +57,7 @@ pub(super) fn handle_due(
     forecast: Forecast,
 ) -> Decision {
     let schedule = swarm.schedules.get(profile).ok_or_else(|| Refusal::UnknownSchedule(profile.clone()))?;
-    // The shell goes by the wall clock, which may differ from the engine's, so `due` is not
+    // The shell uses the wall clock, which may differ from the engine's clock, so `due` is not
     // compared with `now`.
     if forecast.next <= due {
         return Err(Refusal::Invalid(format!("what comes after a due time of {profile} lies before it")));
@@ -97,7 +98,7 @@ pub(super) fn unpause(swarm: &Swarm) -> Decision {
     }
 }
 
-/// The end of a pause, when its time is over.
+/// Ends the pause if its time is over.
 pub(super) fn end_of_pause(swarm: &Swarm, now: TimeMs) -> Option<Event> {
     let over = swarm.pause.as_ref().is_some_and(|pause| pause.until <= now);
     over.then(|| Event::PauseEnded { reason: "its time was over".into() })

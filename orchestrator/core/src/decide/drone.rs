@@ -1,4 +1,4 @@
-//! Drones report for duty: heartbeats and sign-offs.
+//! Decides heartbeats and sign-offs.
 
 use super::{Decision, already, known};
 use crate::{
@@ -12,13 +12,18 @@ use crate::{
     swarm::Swarm,
 };
 use std::collections::BTreeSet;
-use swarm_common::{id::*, state::*, time::TimeMs, wire::drone::*};
+use swarm_common::{
+    id::*,
+    state::*,
+    time::TimeMs,
+    wire::{concern::Offline, drone::*},
+};
 
-/// Characters of why a drone's files do not get through.
+/// The longest reason kept for a failed delivery, in characters.
 const LONGEST_WHY: usize = 300;
 
-/// A drone lives. Renews the leases it names, takes over the phases, revives lost
-/// attempts that nobody else works on, and answers which attempts are not wanted.
+/// Handles a heartbeat: renews the leases of the attempts it names, records their phases, revives
+/// lost attempts that no other drone works on, and returns the attempts that are no longer wanted.
 pub(super) fn heartbeat(swarm: &Swarm, now: TimeMs, id: DroneId, request: &HeartbeatRequest) -> Decision {
     let drone = known(swarm, id)?;
     if let Some(what) = other_machine(drone, request) {
@@ -43,7 +48,7 @@ pub(super) fn heartbeat(swarm: &Swarm, now: TimeMs, id: DroneId, request: &Heart
         events.push(Event::DroneRebooted { drone: id, boot_id: request.boot_id.clone() });
     }
     if let Some(facts) = &request.facts {
-        // By these it is known which machine it is, and healing relies on that.
+        // These identify the machine and healing relies on them, so the enrolled values stay.
         let DroneFacts { machine_id, boot_id, .. } = drone.facts.clone();
         let facts = DroneFacts { machine_id, boot_id, ..facts.clone() };
         if facts != drone.facts {
@@ -58,7 +63,8 @@ pub(super) fn heartbeat(swarm: &Swarm, now: TimeMs, id: DroneId, request: &Heart
             Ok(Wanted::Revived(package)) if revived.insert(package) => {
                 events.push(Event::AttemptRevived { attempt: status.attempt });
             }
-            // Two of its slots may be at one package: it asked before it said what it still had.
+            // Two slots of one drone may work on one package, if it claimed before it reported what
+            // it still had.
             Ok(Wanted::Revived(_) | Wanted::Racing) => {}
             Err(reason) => {
                 cancel.push(Cancellation { attempt: status.attempt, reason });
@@ -78,9 +84,9 @@ pub(super) fn heartbeat(swarm: &Swarm, now: TimeMs, id: DroneId, request: &Heart
     Ok((events, Reply::Heartbeat(HeartbeatReply { cancel, state, now, name })))
 }
 
-/// How it is known that a heartbeat comes from another machine than the one that enrolled, as
-/// after a disk was cloned. A boot id never returns, so one that was left behind belongs to a
-/// machine that runs beside the one that is heard now.
+/// How a heartbeat is known to come from another machine than the one that enrolled, as after a
+/// disk was cloned. A boot id never recurs, so a heartbeat with an earlier boot id comes from a
+/// second machine that runs at the same time.
 fn other_machine(drone: &Drone, request: &HeartbeatRequest) -> Option<String> {
     let (own, told) = (&drone.facts.machine_id, request.facts.as_ref().map(|facts| &facts.machine_id));
     if let Some(told) = told.filter(|told| !told.is_empty() && !own.is_empty() && *told != own) {
@@ -92,7 +98,7 @@ fn other_machine(drone: &Drone, request: &HeartbeatRequest) -> Option<String> {
     })
 }
 
-/// A machine was refused because it is another one: people are to see it.
+/// Records that another machine used the drone's credential and was refused, so that admins see it.
 pub(super) fn note_clone(swarm: &Swarm, drone: DroneId, what: &str) -> Decision {
     known(swarm, drone)?;
     Ok((vec![Event::DroneCloned { drone, what: what.to_owned() }], Reply::Done))
@@ -100,9 +106,9 @@ pub(super) fn note_clone(swarm: &Swarm, drone: DroneId, what: &str) -> Decision 
 
 enum Wanted {
     Live,
-    /// It was lost, but nobody else took the work.
+    /// It was lost, but no other attempt has the work.
     Revived(PackageId),
-    /// It was lost and another attempt is at the work; the first to deliver wins.
+    /// It was lost and another attempt has the work; the first to deliver wins.
     Racing,
 }
 
@@ -130,7 +136,7 @@ fn wanted(swarm: &Swarm, drone: DroneId, id: AttemptId) -> Result<Wanted, String
     }
 }
 
-/// A drone stops. What it has not finished is needed again at once, without a strike.
+/// A drone shuts down. Its unfinished work is needed again at once, without a strike.
 pub(super) fn sign_off(swarm: &Swarm, now: TimeMs, id: DroneId, reason: &str) -> Decision {
     let drone = known(swarm, id)?;
     if drone.offline.is_some() {
@@ -142,6 +148,6 @@ pub(super) fn sign_off(swarm: &Swarm, now: TimeMs, id: DroneId, reason: &str) ->
         let reason = format!("{} signed off: {reason}", drone.name);
         events.extend(return_job(swarm, now, record.job, &[attempt], reason));
     }
-    events.push(Event::DroneWentOffline { drone: id, reason: format!("signed off: {reason}") });
+    events.push(Event::offline(id, Offline::SignedOff(reason.to_owned())));
     Ok((events, Reply::Done))
 }

@@ -1,9 +1,14 @@
-//! How machines become drones, and what an admin does with drones.
+//! Decides enrolment and what an admin does with drones.
 
 use super::{Decision, already, known};
 use crate::{command::Reply, event::Event, refusal::Refusal, swarm::Swarm};
 use swarm_common::{
-    digest::Digest, id::*, name::Name, state::DroneState, time::TimeMs, wire::drone::DroneFacts,
+    digest::Digest,
+    id::*,
+    name::Name,
+    state::DroneState,
+    time::TimeMs,
+    wire::{concern::Action, drone::DroneFacts},
 };
 
 pub(super) fn enrol(
@@ -14,7 +19,7 @@ pub(super) fn enrol(
     credential_hash: Digest,
     facts: &DroneFacts,
 ) -> Decision {
-    // The answer to its first request was lost.
+    // A repeat: the answer to its first request was lost.
     if let Some((&drone, known)) = swarm.drones.iter().find(|(_, d)| d.credential_hash == credential_hash) {
         return if known.name == *name {
             Ok((Vec::new(), Reply::Drone(drone)))
@@ -59,7 +64,10 @@ pub(super) fn resume(swarm: &Swarm, drone: DroneId) -> Decision {
         DroneState::Pending => Err(Refusal::WrongState {
             what: format!("drone {}", record.name),
             state: "pending".into(),
-            hint: format!("approve it with `swarmctl drone approve {}`", record.name),
+            hint: format!(
+                "approve it with `{}`",
+                Action::ApproveDrone { drone: record.name.clone() }.command()
+            ),
         }),
         DroneState::Online if record.strikes.is_empty() => already(),
         _ => Ok((vec![Event::DroneResumed { drone }], Reply::Done)),

@@ -1,5 +1,5 @@
-//! Healing, as commands: a step is announced, taken by the shell, and reported; an admin
-//! protects a machine or confirms its reboot. Which step is due is [`crate::heal`].
+//! Decides the commands of healing: the shell begins and reports a step; an admin protects a
+//! machine or confirms its reboot. [`crate::heal`] determines which step is due.
 
 use super::{Decision, already, known};
 use crate::{
@@ -14,12 +14,13 @@ use swarm_common::{
     id::DroneId,
     state::{HealOutcome, HealStep},
     time::TimeMs,
+    wire::concern::Action,
 };
 
-/// The longest account of a step's end in characters.
+/// The longest detail kept of a step's outcome, in characters.
 const LONGEST_DETAIL: usize = 300;
 
-/// Only the step that is due may begin, so two that ask at once get one step.
+/// Begins a step. Only the step that is due may begin, so two concurrent requests start one step.
 pub(super) fn begin(swarm: &Swarm, now: TimeMs, drone: DroneId, step: HealStep) -> Decision {
     match heal::next(swarm, now, drone, known(swarm, drone)?) {
         Next::Take(due, at) if due == step && at <= now => {
@@ -29,8 +30,8 @@ pub(super) fn begin(swarm: &Swarm, now: TimeMs, drone: DroneId, step: HealStep) 
     }
 }
 
-/// A report about a step that is over (its time ran out, or the drone was heard) tells at
-/// most of a reboot.
+/// Records the outcome of a step. If the step is already over (it timed out, or the drone was
+/// heard), the report can at most reveal a reboot.
 pub(super) fn report(
     swarm: &Swarm,
     drone: DroneId,
@@ -69,7 +70,8 @@ pub(super) fn confirm(swarm: &Swarm, drone: DroneId) -> Decision {
     let reach = swarm.policy.heal.reach.get(name).copied();
     let refuse = |hint: String| Err(wrong(record, hint));
     if record.lost.is_some() {
-        return refuse(format!("healing gave it up; start over with `swarmctl drone resume {name}`"));
+        let resume = Action::ResumeDrone { drone: name.clone() }.command();
+        return refuse(format!("healing gave it up; start over with `{resume}`"));
     }
     if record.offline.is_none() || record.signed_off() {
         return refuse("healing has nothing to do, so it reboots nothing".into());
@@ -78,7 +80,8 @@ pub(super) fn confirm(swarm: &Swarm, drone: DroneId) -> Decision {
         None => refuse(format!("healing does not know its machine: configure `[healing.drone.{name}]`")),
         Some(reach) if reach.protected => refuse(format!("`[healing.drone.{name}]` protects it")),
         Some(_) if record.healing.protected => {
-            refuse(format!("it is protected; `swarmctl drone unprotect {name}` first"))
+            let unprotect = Action::UnprotectDrone { drone: name.clone() }.command();
+            refuse(format!("it is protected; `{unprotect}` first"))
         }
         Some(reach) if reach.reboot == RebootRule::Never => {
             refuse(format!("`[healing.drone.{name}]` says `reboot = \"never\"`; set it to \"ask\""))
@@ -92,8 +95,8 @@ fn wrong(drone: &Drone, hint: String) -> Refusal {
     Refusal::WrongState { what: format!("drone {}", drone.name), state: drone.state().word().into(), hint }
 }
 
-/// What time brings to healing: steps nobody told the end of, drones that are given up or
-/// well again, and reboots that an admin has to be asked for.
+/// What time changes in healing: steps that were never reported time out, drones are given up or
+/// count as healed, and admins are asked to confirm reboots.
 pub(super) fn overdue(swarm: &Swarm, now: TimeMs) -> Vec<Event> {
     swarm.drones.iter().filter_map(|(&id, drone)| of_drone(swarm, now, id, drone)).collect()
 }

@@ -1,7 +1,7 @@
-//! What time alone changes: leases run out, drones fall silent, pauses end.
+//! What time alone changes: leases expire, drones go offline, pauses end.
 //!
-//! Level-triggered: every pass looks at the whole state and does what is missing, so a
-//! pass that was skipped is made up for by the next.
+//! Level-triggered: each pass looks at the whole state and does what is missing, so that it also
+//! catches up on passes that were skipped.
 
 use crate::{
     attempt::{Attempt, Job},
@@ -9,8 +9,9 @@ use crate::{
     event::Event,
     judge, standstill,
     swarm::Swarm,
+    text,
 };
-use swarm_common::{id::*, state::*, time::TimeMs};
+use swarm_common::{id::*, state::*, time::TimeMs, wire::concern::Offline};
 
 /// Everything that is due at `now`.
 pub(super) fn maintain(swarm: &Swarm, now: TimeMs) -> Vec<Event> {
@@ -30,9 +31,9 @@ pub(super) fn maintain(swarm: &Swarm, now: TimeMs) -> Vec<Event> {
             && !in_grace
             && silent_ms > swarm.policy.offline_after_ms
         {
-            let reason = format!("silent for {} s", silent_ms / 1000);
-            lose_all(&mut events, swarm, now, drone, &reason);
-            events.push(Event::DroneWentOffline { drone, reason });
+            let why = Offline::Silent { ms: silent_ms };
+            lose_all(&mut events, swarm, now, drone, &text::offline(&why));
+            events.push(Event::offline(drone, why));
             continue;
         }
         for (id, attempt) in swarm.attempts_of(drone) {
@@ -46,8 +47,8 @@ pub(super) fn maintain(swarm: &Swarm, now: TimeMs) -> Vec<Event> {
     events
 }
 
-/// When time alone changes something next, if nothing is asked until then; `None` while it may
-/// at any moment: work is under way or waits, or a drone is silent or punished.
+/// When time alone next changes something, if no request comes before. `None` if that may be at any
+/// moment: work is running or waiting, or a drone is silent or grounded.
 pub(super) fn next_due(swarm: &Swarm) -> Option<TimeMs> {
     let stirs = |drone: &Drone| match drone.state() {
         DroneState::Offline => !drone.signed_off(),
@@ -68,7 +69,7 @@ pub(super) fn next_due(swarm: &Swarm) -> Option<TimeMs> {
     silent.chain(tokens).chain(pause).min().or(Some(TimeMs(u64::MAX)))
 }
 
-/// Ends every live attempt of a drone as lost. Adds to `events`, the decision so far.
+/// Ends every live attempt of a drone as lost. Appends to `events`, the decision so far.
 pub(super) fn lose_all(events: &mut Vec<Event>, swarm: &Swarm, now: TimeMs, drone: DroneId, reason: &str) {
     for (id, attempt) in swarm.attempts_of(drone) {
         lose(events, swarm, now, id, attempt, reason);
@@ -80,8 +81,8 @@ fn lose(events: &mut Vec<Event>, swarm: &Swarm, now: TimeMs, id: AttemptId, atte
     let reason = format!("{id} on {} was lost: {reason}", attempt.drone_name);
     // A straggler and its duplicate may be lost together.
     let ended: Vec<AttemptId> = events.iter().filter_map(Event::ends).collect();
-    // Losing drones is nobody's fault, but a package that brings each of them down must
-    // not be tried for ever.
+    // A lost attempt is not held against the package, but a package that brings down every drone
+    // must not be retried for ever.
     match attempt.job {
         Job::Build(package) if let Some(spent) = judge::spent(swarm, package, &ended) => {
             let reason = format!("{spent}, the last: {reason}");

@@ -1,10 +1,16 @@
-//! From a command to events, or to a refusal. Nothing here changes the state: a refused
-//! command leaves everything as it was because there is nothing that could be half done.
+//! Turns a command into events or a refusal. Nothing here changes the state, so a refused command
+//! leaves no partial effect.
 //!
-//! [`admin`] and [`calendar`] decide what people ask, [`enrol`] how machines become drones, [`drone`] how
-//! drones report for duty, [`heal`] how silent ones are brought back, [`result`] what they bring, [`reuse`] what of a plan
-//! was built before, [`maintain`] what time alone changes, [`skip`] how it goes on after a restore. Who gets which package is [`crate::schedule`], whose fault a failure is
-//! [`crate::judge`].
+//! - [`admin`], [`rebuild`] and [`calendar`]: requests of admins and the scheduler
+//! - [`enrol`]: how machines become drones
+//! - [`drone`]: heartbeats and sign-offs
+//! - [`heal`]: bringing silent drones back
+//! - [`result`]: what drones deliver
+//! - [`reuse`]: packages of a plan that were built before
+//! - [`maintain`]: what time alone changes
+//! - [`skip`]: recovery after a restore
+//!
+//! [`crate::schedule`] assigns packages to drones, and [`crate::judge`] judges failures.
 
 mod admin;
 mod calendar;
@@ -28,13 +34,13 @@ use crate::{
 };
 use swarm_common::{id::*, time::TimeMs};
 
-/// What a command leads to, if it is not refused.
+/// The outcome of a command: its events and the reply, or a refusal.
 pub type Decision = Result<(Vec<Event>, Reply), Refusal>;
 
-/// Decides a request. See [`Swarm::handle`], which also applies.
+/// Decides a request without applying it; [`Swarm::handle`] does both.
 ///
 /// # Errors
-/// The refusal, if the rules do not allow it.
+/// The refusal, if the rules do not allow the command.
 pub fn decide(swarm: &Swarm, request: &Request) -> Decision {
     let now = request.now;
     match &request.command {
@@ -121,20 +127,20 @@ pub fn decide(swarm: &Swarm, request: &Request) -> Decision {
 }
 
 impl Swarm {
-    /// When [`Command::Maintain`] will find something to do, if nothing else is asked until
-    /// then. `None` while that may be at any moment.
+    /// When [`Command::Maintain`] will next find something to do, if no other request comes before.
+    /// `None` if that may be at any moment.
     #[must_use]
     pub fn next_due(&self) -> Option<TimeMs> {
         maintain::next_due(self)
     }
 }
 
-/// The drone, or the refusal that says there is none.
+/// Looks up a drone, or refuses with [`Refusal::UnknownDrone`].
 pub(crate) fn known(swarm: &Swarm, drone: DroneId) -> Result<&crate::drone::Drone, Refusal> {
     swarm.drones.get(&drone).ok_or(Refusal::UnknownDrone(drone))
 }
 
-/// `Done` without any event: it is so already.
+/// `Done` without events: the state is already as requested.
 pub(crate) fn already() -> Decision {
     Ok((Vec::new(), Reply::Done))
 }

@@ -1,4 +1,4 @@
-//! Rebuilding packages although none of their inputs has changed.
+//! Decides requests to rebuild packages whose inputs have not changed.
 
 use super::Decision;
 use crate::{closure, command::Reply, event::Event, package::Package, refusal::Refusal, swarm::Swarm};
@@ -29,7 +29,7 @@ pub(super) fn rebuild(swarm: &Swarm, id: PackageId, dependants: bool, reason: &s
     Ok((vec![event], Reply::Packages(packages)))
 }
 
-/// Whether a run would leave it alone if nothing of it has changed.
+/// Whether a new run would not build it if none of its inputs changed.
 fn is_known(swarm: &Swarm, package: &Package) -> bool {
     swarm.built.contains_key(&package.build_key) || package.state == PackageState::Quarantined
 }

@@ -1,5 +1,5 @@
-//! What drones bring: plans, packages, failures, and work given back. All of it passes
-//! the [`fence`](crate::fence) first.
+//! Decides what drones deliver: plans, packages, failures and returned work. All of it passes the
+//! [`fence`](crate::fence) first.
 
 use super::{Decision, reuse};
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     },
     plan,
     refusal::Refusal,
+    shared::Shared,
     swarm::Swarm,
 };
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use swarm_common::{
     id::*,
     state::*,
     time::TimeMs,
-    wire::{artifact::Artifact, drone::*, plan::PlanReport},
+    wire::{artifact::Artifact, concern::Action, drone::*, plan::PlanReport},
 };
 
 fn answer(accepted: bool, reason: impl Into<String>) -> Reply {
@@ -76,8 +77,9 @@ pub(super) fn receive_package(
         return Err(Refusal::Invalid(text));
     }
     let mut events = strike::refuted(swarm, now, package, drone);
-    events.push(Event::PackageReceived { package, attempt, artifacts: artifacts.to_vec(), usage });
-    events.extend(reuse::by_others(swarm, package, artifacts));
+    let artifacts = Shared::from(artifacts.to_vec());
+    events.push(Event::PackageReceived { package, attempt, artifacts: artifacts.clone(), usage });
+    events.extend(reuse::by_others(swarm, package, &artifacts));
     Ok((events, answer(true, "the package was received")))
 }
 
@@ -86,8 +88,8 @@ pub(super) fn note_collisions(collisions: &[Collision]) -> Decision {
     Ok(((!collisions.is_empty()).then(found).into_iter().collect(), Reply::Done))
 }
 
-/// A failure that an attempt reports. Of a lost attempt it is only noted: the work has
-/// been given back already.
+/// Handles a reported failure. The failure of a lost attempt is only recorded, since its work was
+/// already returned to the queue.
 pub(super) fn fail(
     swarm: &Swarm,
     request: &Request,
@@ -110,8 +112,8 @@ pub(super) fn fail(
     Ok((events, answer(true, "noted")))
 }
 
-/// A file that the intake refused. The drone lied or is broken, which counts against it,
-/// and the package is tried elsewhere.
+/// Handles a file that the intake refused. It counts against the drone, which is faulty or
+/// dishonest, and the package is tried elsewhere.
 pub(super) fn reject(
     swarm: &Swarm,
     request: &Request,
@@ -155,9 +157,9 @@ pub(super) fn hand_back(
     Ok((events, answer(true, "noted")))
 }
 
-/// The job of an attempt that may still end, and whether it is live; `None` if it was
-/// accepted. A drone that repeats a report because the answer was lost finds its attempt
-/// ended just so, which is as good as noted.
+/// The job of an attempt that may still end, and whether the attempt is live. `None` if there is
+/// nothing left to decide: the attempt was accepted, or its drone repeats a report whose answer was
+/// lost.
 fn open(swarm: &Swarm, drone: DroneId, attempt: AttemptId) -> Result<Option<(Job, bool)>, Refusal> {
     let record = swarm.attempts.get(&attempt).ok_or(Refusal::UnknownAttempt(attempt))?;
     let ended_by_report =
@@ -179,7 +181,7 @@ fn verdict(swarm: &Swarm, request: &Request, job: Job, attempt: AttemptId, failu
     }
 }
 
-/// What a verdict means for the work.
+/// The events that follow from a verdict.
 fn consequences(swarm: &Swarm, now: TimeMs, job: Job, attempt: AttemptId, verdict: Verdict) -> Vec<Event> {
     match (verdict, job) {
         (Verdict::Retry { after_ms, reason }, job) => {
@@ -194,14 +196,14 @@ fn consequences(swarm: &Swarm, now: TimeMs, job: Job, attempt: AttemptId, verdic
             vec![Event::RunEnded { run, state: RunState::Failed, reason }]
         }
         (Verdict::GiveUp { reason, .. }, Job::Base(run)) => {
-            let reason = format!("{reason}; `swarmctl logs {run} --attempt {attempt}` has more");
+            let reason = format!("{reason}; `{}` has more", Action::ShowAttempt { run, attempt }.command());
             follow::give_up(swarm, run, reason).into_iter().collect()
         }
     }
 }
 
-/// Why a failure counts against the drone, if it does. Not if the package is judged
-/// broken by it, or was killed for its use of memory.
+/// Why a failure counts against the drone, or `None`. It does not if it makes the package itself
+/// count as broken, or if the build was killed for its memory use.
 fn blame(swarm: &Swarm, job: Job, drone: DroneId, failure: &Failure, verdict: &Verdict) -> Option<String> {
     if failure.cause == Some(FailureCause::OutOfMemory) {
         return None;

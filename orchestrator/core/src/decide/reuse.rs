@@ -1,24 +1,29 @@
-//! What of a new plan nobody has to build: built before, by whatever profile, or known to be
+//! Finds packages that need no build: they were built before, for any profile, or are known to be
 //! broken.
 
 use crate::{
     event::Event,
     keys::keys,
     plan,
+    run::Run,
+    shared::Shared,
     swarm::{Built, Swarm},
     view,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
     digest::Digest,
     id::*,
     name::Name,
     state::PackageState,
     time::TimeMs,
-    wire::{artifact::Artifact, plan::PlanReport},
+    wire::{
+        artifact::Artifact,
+        plan::{PlanPackage, PlanReport},
+    },
 };
 
-/// The packages of a plan that are taken over, and those that are left alone.
+/// Events for the packages of a new plan that are reused or held in quarantine.
 pub(super) fn known(
     swarm: &Swarm,
     now: TimeMs,
@@ -31,17 +36,23 @@ pub(super) fn known(
         profile.and_then(|name| swarm.profiles.get(name)).map(|p| p.request.rebuild).unwrap_or_default();
     let own = profile.map(|profile| Paths::of(swarm, profile)).unwrap_or_default();
     let nodes = plan::nodes(report);
+    let mut index = profile.map(|profile| Index::of(swarm, profile, None)).unwrap_or_default();
     let mut events = Vec::new();
     for (n, (node, keys)) in nodes.iter().zip(keys(report, &nodes)).enumerate() {
         let key = keys.of(rule);
         let package = PackageId(first.0 + n as u64);
         let members = || node.members.iter().map(|&m| &report.packages[m as usize]);
-        let unknown = members().any(|p| p.live.as_ref().is_some_and(|live| live.commit.is_none()));
+        let unknown = members()
+            .filter_map(PlanPackage::portage)
+            .any(|p| p.live.as_ref().is_some_and(|live| live.commit.is_none()));
         let fits = |built: &&Built| {
             let stale = unknown && now.since(built.at) >= swarm.policy.live_max_age_ms;
-            !swarm.rebuilds.contains_key(&key) && !stale && own.admit(&built.artifacts)
+            let fits = !swarm.rebuilds.contains_key(&key) && !stale && own.admit(&built.artifacts);
+            // What does not fit is built, and the intake then refuses it with a reason.
+            fits && index.has_room(&built.artifacts)
         };
         if let Some(built) = swarm.built.get(&key).filter(fits) {
+            index.add(&built.artifacts);
             events.push(Event::PackageReused { package, artifacts: built.artifacts.clone() });
         } else if let Some(broken) = swarm.quarantine.keeps(swarm, now, &keys.strict) {
             events.push(Event::PackageHeld { package, reason: broken.words() });
@@ -50,8 +61,9 @@ pub(super) fn known(
     events
 }
 
-/// The packages of other profiles' runs under way for which a result does as well.
-pub(super) fn by_others(swarm: &Swarm, received: PackageId, artifacts: &[Artifact]) -> Vec<Event> {
+/// Events for packages with the same build key in other profiles' active runs, which reuse this
+/// result.
+pub(super) fn by_others(swarm: &Swarm, received: PackageId, artifacts: &Shared<Vec<Artifact>>) -> Vec<Event> {
     let Some(package) = swarm.packages.get(&received) else { return Vec::new() };
     let others = swarm.runs.iter().filter(|(id, run)| **id != package.run && !run.state.is_over());
     let mut events = Vec::new();
@@ -63,25 +75,61 @@ pub(super) fn by_others(swarm: &Swarm, received: PackageId, artifacts: &[Artifac
             });
         if let Some((package, _)) = same
             && Paths::of(swarm, &run.profile).admit(artifacts)
+            && Index::of(swarm, &run.profile, Some(run)).has_room(artifacts)
         {
-            events.push(Event::PackageReused { package, artifacts: artifacts.to_vec() });
+            events.push(Event::PackageReused { package, artifacts: artifacts.clone() });
         }
     }
     events
 }
 
-/// What a profile may have published. A path keeps its bytes, so what another profile has
-/// built under the same path cannot be taken over.
+/// The artifacts in a profile's index, plus those that a run adds to it.
+#[derive(Default)]
+struct Index {
+    has: BTreeSet<Digest>,
+    /// Remaining space in bytes.
+    room: u64,
+}
+
+impl Index {
+    /// The index of what the profile's channel holds and what `run` has received.
+    fn of(swarm: &Swarm, profile: &Name, run: Option<&Run>) -> Self {
+        let mut index = Self { has: BTreeSet::new(), room: swarm.policy.index_bytes };
+        if let Some(profile) = swarm.profiles.get(profile) {
+            profile.channel.held.values().for_each(|held| index.add([&held.artifact]));
+        }
+        let packages = run.into_iter().flat_map(|run| &run.packages).filter_map(|id| swarm.packages.get(id));
+        packages.for_each(|package| index.add(&package.artifacts));
+        index
+    }
+
+    fn has_room(&self, artifacts: &[Artifact]) -> bool {
+        let more = artifacts.iter().filter(|artifact| !self.has.contains(&artifact.digest));
+        more.map(|artifact| artifact.index_bytes).sum::<u64>() <= self.room
+    }
+
+    fn add<'a>(&mut self, artifacts: impl IntoIterator<Item = &'a Artifact>) {
+        for artifact in artifacts {
+            if self.has.insert(artifact.digest) {
+                self.room = self.room.saturating_sub(artifact.index_bytes);
+            }
+        }
+    }
+}
+
+/// The paths and digests that a profile may have published. A published path keeps its content, so
+/// another profile's build with the same path and other content cannot be reused.
 #[derive(Default)]
 struct Paths(BTreeMap<String, Digest>);
 
 impl Paths {
     fn of(swarm: &Swarm, profile: &Name) -> Self {
         let known = view::artifacts(swarm, Some(profile));
-        Self(known.into_iter().map(|a| (a.target.path(), a.digest)).collect())
+        Self(known.into_iter().filter_map(|a| Some((a.target.portage()?.path(), a.digest))).collect())
     }
 
     fn admit(&self, artifacts: &[Artifact]) -> bool {
-        artifacts.iter().all(|a| self.0.get(&a.target.path()).is_none_or(|known| *known == a.digest))
+        let mut paths = artifacts.iter().filter_map(|a| Some((a.target.portage()?.path(), a.digest)));
+        paths.all(|(path, digest)| self.0.get(&path).is_none_or(|known| *known == digest))
     }
 }

@@ -1,5 +1,5 @@
-//! Going on after a restore: the journal ends before things that happened, so ids that it
-//! has not may have been given out, and files published under names that it does not know.
+//! Recovery after a restore. The journal lacks the last events before the loss, so ids unknown to
+//! it may have been assigned, and files published under names unknown to it.
 
 use super::Decision;
 use crate::{
@@ -9,22 +9,23 @@ use crate::{
 };
 use swarm_common::time::TimeMs;
 
-/// Ids that are left out after a restore, besides those that its time makes likely.
+/// Ids skipped after a restore, in addition to those that may have been assigned since the last
+/// event.
 const IDS_SKIPPED: u64 = 1000;
 
-/// The same of build ids, which stand in the names of package files.
+/// The same for build ids, which are part of package file names.
 const BUILD_IDS_SKIPPED: u32 = 10;
 
-/// No version is built more often than this; of other ids none is given out more often than
-/// every millisecond.
+/// Assumed shortest time between two builds of one version. Other ids are assumed to be assigned at
+/// most once per millisecond.
 const BUILT_EVERY_MS: u64 = 60 * 1000;
 
-/// A drone takes build ids up to 100,000.
+/// Drones accept build ids up to 100,000.
 const MOST_BUILD_IDS_SKIPPED: u64 = 20_000;
 
-/// Skips every id that may have been given out since the journal's last event. The later the
-/// restore, the more are skipped, so that a second restore of the same backup skips what came
-/// after the first.
+/// Skips every id that may have been assigned since the journal's last event. The later the
+/// restore, the more ids are skipped, so that a second restore of the same backup skips those
+/// assigned after the first.
 pub(super) fn skip_ids(swarm: &Swarm, now: TimeMs) -> Decision {
     let gap_ms = now.since(swarm.at);
     let skip = |last: u64| last.saturating_add(IDS_SKIPPED).saturating_add(gap_ms);

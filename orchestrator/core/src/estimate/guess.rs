@@ -1,30 +1,30 @@
-//! What a package that was never built may take.
+//! Estimates the work of packages that were never built.
 //!
-//! Packages that are built with more take longer, and packages of a category are alike
-//! (perl modules are small, browsers are not); both are weak hints, so the guess is the
-//! geometric mean of what either says.
+//! Packages with more build dependencies take longer, and packages of one category are alike (Perl
+//! modules are small, browsers are not). Both are weak hints, so the estimate is the geometric mean
+//! of the two.
 
 use super::median;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The guess while nothing at all was ever built.
+/// The estimate before anything was built, in milliseconds.
 const UNKNOWN_MS: u64 = 60_000;
 
-/// Builds kept for each hint.
+/// Number of builds kept for each hint.
 const KEPT: usize = 63;
 
-/// Fewer builds than this say nothing.
+/// The fewest builds that make a hint usable.
 const LEAST: usize = 3;
 
-/// What all builds together say.
+/// The builds that estimates are based on.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Guess {
-    /// Builds noted so far.
+    /// Number of builds recorded so far.
     pub count: u64,
-    /// Works by category.
+    /// Work of builds by category, in milliseconds.
     categories: BTreeMap<String, Vec<u64>>,
-    /// Works by how many packages they are built with, as a power of two.
+    /// Work of builds in milliseconds, by the number of build dependencies as a power of two.
     sizes: BTreeMap<u32, Vec<u64>>,
 }
 
@@ -37,14 +37,15 @@ fn category(name: &str) -> &str {
 }
 
 impl Guess {
-    /// Notes what a build took.
+    /// Records the work of a build with `needs` build dependencies.
     pub fn note(&mut self, name: &str, needs: usize, work_ms: u64) {
         self.count += 1;
         keep(self.categories.entry(category(name).to_owned()).or_default(), work_ms);
         keep(self.sizes.entry(size(needs)).or_default(), work_ms);
     }
 
-    /// What a package of this name, built with so many others, may take.
+    /// Estimated work of a package with this name and number of build dependencies, in
+    /// milliseconds.
     #[must_use]
     pub fn work_ms(&self, name: &str, needs: usize) -> u64 {
         let enough = |works: &Vec<u64>| works.len() >= LEAST;
@@ -58,8 +59,8 @@ impl Guess {
         }
     }
 
-    /// Whether so much more is known since the last time that all guesses should be made
-    /// again: at the first builds, and at every half as many again.
+    /// Whether enough has been learned since the last time to renew all estimates: after the first
+    /// builds, and whenever their number has grown by half.
     #[must_use]
     pub fn is_due(&self) -> bool {
         let n = self.count;

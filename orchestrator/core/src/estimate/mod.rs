@@ -1,8 +1,8 @@
-//! How long a package will take: learnt from this swarm's own attempts.
+//! Predicts how long a package will take, from the swarm's own attempts.
 //!
-//! Work is measured in milliseconds on a drone of speed 1. How long an attempt took says
-//! something of the package and something of its drone; [`speed`] tells the two apart.
-//! What was never built is guessed from the others.
+//! Work is measured in milliseconds on a drone of speed 1. The duration of an attempt depends on
+//! both the package and the drone; [`speed`] separates the two. The work of packages never built is
+//! estimated from others.
 
 mod guess;
 mod sharing;
@@ -16,49 +16,48 @@ pub(crate) use speed::Belief;
 pub use speed::{Evidence, from_cores};
 use std::collections::BTreeMap;
 
-/// What setting up costs on any drone until it is measured: build root, dependencies.
+/// Assumed setup time (build root, dependencies) on a drone until it is measured, in milliseconds.
 pub const SETUP_MS: u64 = 3_000;
 
-/// What sending a package costs until it is measured.
+/// Assumed upload time of a package until it is measured, in milliseconds.
 pub const UPLOAD_MS: u64 = 1_000;
 
-/// Builds kept for each package name.
+/// Number of builds kept for each package name.
 const KEPT: usize = 8;
 
-/// A build that ended well.
+/// A successful build.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Sample {
     version: String,
     work_ms: u64,
-    /// The most memory it took, and how many processors its drone has, as what builds in
-    /// parallel takes memory for each.
+    /// The most memory it used, and the number of cores of its drone, since parallel jobs use
+    /// memory in proportion to the cores.
     peak_bytes: u64,
     cores: u32,
 }
 
-/// What past attempts took.
+/// Measurements of past attempts.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct History {
     /// The last few builds of each package name, oldest first.
     samples: BTreeMap<String, Vec<Sample>>,
-    /// What is known of those that were never built.
+    /// Estimates for packages never built.
     pub guess: Guess,
 }
 
-/// What a package is expected to take.
+/// The predicted cost of a package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Prediction {
-    /// Milliseconds of work at speed 1.
+    /// Work in milliseconds at speed 1.
     pub work_ms: u64,
-    /// It was never built; the work is a guess.
+    /// Whether the work is a guess because the package was never built.
     pub guessed: bool,
-    /// The most memory it took in bytes, 0 if that is not known, with so many processors.
+    /// The most memory it used in bytes (0 if unknown), and the number of cores with which it did.
     pub peak: (u64, u32),
 }
 
 impl History {
-    /// Notes that `name` took `work_ms`, and at most so much memory with so many
-    /// processors.
+    /// Records that `name` took `work_ms`, and its peak memory in bytes with the number of cores.
     pub fn note(&mut self, name: &str, version: &str, work_ms: u64, peak: (u64, u32)) {
         let samples = self.samples.entry(name.to_owned()).or_default();
         let (peak_bytes, cores) = peak;
@@ -68,8 +67,8 @@ impl History {
         }
     }
 
-    /// What `name` will take in this version: the median of the versions nearest to it. A
-    /// package never built is guessed from its category and how much it is built with.
+    /// Predicts this version of `name`: the median over the versions nearest to it. A package never
+    /// built is estimated from its category and its number of build dependencies.
     #[must_use]
     pub fn predict(&self, name: &str, version: &str, needs: usize) -> Prediction {
         let Some(samples) = self.samples.get(name) else {
@@ -91,8 +90,8 @@ fn median(samples: impl IntoIterator<Item = u64>) -> Option<u64> {
     sorted.get(sorted.len().checked_sub(1)? / 2).copied()
 }
 
-/// A figure after it was measured once more: a quarter of the way, and a freak counts no
-/// more than four times what was believed.
+/// Updates an estimate with a measurement: it moves by a quarter of the difference, and a
+/// measurement counts as at most four times the estimate plus one second.
 #[must_use]
 pub fn smooth(believed_ms: u64, seen_ms: u64) -> u64 {
     (believed_ms * 3 + seen_ms.min(believed_ms.saturating_mul(4) + 1_000)) / 4

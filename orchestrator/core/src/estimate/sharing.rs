@@ -1,20 +1,20 @@
-//! What builds on one machine cost each other.
+//! Models how builds on one machine slow each other down.
 //!
-//! A build leaves much of a machine idle (configure, link, install), which a neighbour
-//! uses; while both compile they share it. So a neighbour is reckoned to make a build take
-//! two fifths longer: two together do 1.4 times the work of one, four 1.8 times.
+//! A build leaves much of a machine idle (configure, link, install), which a neighbour can use;
+//! while both compile, they share it. Each neighbour is assumed to make a build take 40 % longer:
+//! two builds together get 1.4 times the work of one done, four get 1.8 times.
 
-/// By how much each neighbour makes a build longer, in thousandths.
+/// How much longer each neighbour makes a build, in thousandths.
 const NEIGHBOUR_PERMILLE: u64 = 400;
 
-/// How long a build takes while so many run on its machine, itself included, in thousandths
-/// of what it takes alone.
+/// Duration of a build while `builds` builds, including itself, run on its machine, in thousandths
+/// of its duration alone.
 #[must_use]
 pub fn stretch_permille(builds: usize) -> u64 {
     1000 + NEIGHBOUR_PERMILLE * (builds.clamp(1, 64) as u64 - 1)
 }
 
-/// What its neighbours cost a build in `elapsed_ms`, while so many run.
+/// Milliseconds that a build loses to neighbours in `elapsed_ms`, while `builds` builds run.
 #[must_use]
 pub fn lost_ms(elapsed_ms: u64, builds: usize) -> u64 {
     elapsed_ms - (u128::from(elapsed_ms) * 1000 / u128::from(stretch_permille(builds))) as u64

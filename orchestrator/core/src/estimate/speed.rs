@@ -1,53 +1,54 @@
-//! A drone's speed, told apart from the packages it happened to build.
+//! Learns the speed of drones, separately from the work of the packages they happen to build.
 //!
-//! One attempt at a package whose work is known says much of its drone, one at a package
-//! never built nearly nothing. A single surprise may be the package's: it makes the drone
-//! doubtful until its next result. Two in a row, or another drone that did the very same
-//! work in the meantime, are the drone's.
+//! An attempt at a package with known work says much about its drone; an attempt at a package never
+//! built says almost nothing. A single surprise may be the package's fault: it makes the drone's
+//! speed doubtful until its next result. Two surprises in a row, or another drone that did the same
+//! work in the meantime, are ascribed to the drone.
 
 use serde::{Deserialize, Serialize};
 
-/// A drone's speed stays within these, in thousandths.
+/// Limits of a drone's speed, in thousandths.
 const RANGE: std::ops::RangeInclusive<u64> = 16..=256_000;
 
-/// Processors that make an average drone.
+/// Number of cores of an average drone.
 const AVERAGE_CORES: u64 = 4;
 
-/// The speed of a drone that has built nothing yet, in thousandths.
+/// Assumed speed of a drone that has built nothing yet, in thousandths.
 #[must_use]
 pub fn from_cores(cores: u32) -> u64 {
     (u64::from(cores.max(1)) * 1000 / AVERAGE_CORES).clamp(*RANGE.start(), *RANGE.end())
 }
 
-/// How much an attempt says of its drone.
+/// How reliable an attempt is as evidence about its drone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Evidence {
     /// The package's work was a guess.
     Guess,
     /// The package was built before.
     History,
-    /// Another drone has done the same work in the same hour.
+    /// Another drone has just done the same work.
     Rival,
 }
 
-/// A build that took so little longer or shorter than believed says nothing, whatever the
-/// ratio: of short ones setting up is most.
+/// A smaller difference from the expected duration is no surprise, whatever the ratio: short builds
+/// consist mostly of setup. In milliseconds.
 const LEAST_SURPRISE_MS: u64 = 10_000;
 
-/// What is believed of a drone's speed.
+/// The current estimate of a drone's speed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Belief {
-    /// Its speed in thousandths.
+    /// The speed in thousandths.
     pub(crate) permille: u64,
-    /// How many times in a row it was much slower (negative) or faster than that.
+    /// How many results in a row were much slower (negative) or faster than that.
     pub(crate) surprises: i8,
-    /// How slow its last result made it look, if that was a surprise; otherwise 0. It
-    /// counts as that slow until its next result tells whether it was the package.
+    /// The speed suggested by its last result in thousandths, if that was much slower than
+    /// expected; otherwise 0. It is used until the next result shows whether the package was the
+    /// cause.
     pub(crate) doubt_permille: u64,
 }
 
 impl Belief {
-    /// What is believed after it did `work_ms` in `took_ms`.
+    /// The estimate after a build of `work_ms` took `took_ms`.
     #[must_use]
     pub(crate) fn learn(self, evidence: Evidence, work_ms: u64, took_ms: u64) -> Self {
         let believed = self.permille.max(1);
@@ -56,7 +57,8 @@ impl Belief {
             .clamp(*RANGE.start(), *RANGE.end());
         let toward = |part: u64| {
             let blended = if seen < believed {
-                // Times are blended, as it is them that a slow drone costs.
+                // Durations are averaged rather than speeds, since the cost of a slow drone is its
+                // time.
                 100 * believed * seen / ((100 - part) * seen + part * believed)
             } else {
                 (believed * (100 - part) + seen * part) / 100

@@ -1,7 +1,7 @@
-//! How far two versions of a package are apart, as far as build times go.
+//! The distance between two versions, as far as build times are concerned.
 
-/// 0 for the same version but for the revision; 1 where only what follows the second
-/// number differs, 2 from the second number on, 3 from the first.
+/// 0 if at most the revision differs; 1 if the first difference is after the second number, 2 if it
+/// is in the second number, 3 if it is in the first.
 pub(super) fn distance(a: &str, b: &str) -> u8 {
     let (a, b) = (without_revision(a), without_revision(b));
     if a == b {

@@ -1,11 +1,11 @@
-//! The ladder: what is done, and in which order, about a drone that fell silent. Probe,
-//! restart of its service, kill and start, reboot of its machine, and then a person.
+//! The ladder of steps for a drone that went silent: probe, restart its service, kill and start it,
+//! reboot its machine, and finally ask an admin.
 //!
-//! Level-triggered: [`next`] looks at the state alone and says which step is due when. The
-//! shell asks, announces the step (so that it is in the journal before anything is done),
-//! takes it and reports how it ended. A step that was announced and never reported is
-//! judged again after its time. Nothing is done in a hurry: most silences end by
-//! themselves, and a reboot too many costs more than a drone too few.
+//! Level-triggered: [`next`] decides from the state alone which step is due and when. The shell
+//! asks, announces the step (so that it is in the journal before anything is done), takes it and
+//! reports the outcome. A step that was announced but not reported within its time is judged again.
+//! Healing is slow on purpose: most silent drones come back by themselves, and a needless reboot
+//! costs more than a missing drone.
 
 mod policy;
 mod restraint;
@@ -19,77 +19,77 @@ use restraint::{affordable_at, is_silent};
 use serde::{Deserialize, Serialize};
 use swarm_common::{id::DroneId, state::*, time::TimeMs};
 
-/// However the steps go, a climb ends after so many.
+/// The most steps before a drone is given up, whatever their outcomes.
 const LONGEST_CLIMB: usize = 32;
 
-/// How far healing has climbed for a drone.
+/// The state of healing for one drone.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Healing {
-    /// An admin keeps the machine from reboots.
+    /// An admin protects the machine from reboots.
     pub protected: bool,
-    /// Since when it is silent, if it is.
+    /// Since when the drone has been silent, if it is.
     pub silent_since: Option<TimeMs>,
-    /// Since when it is heard again, if something was done to it before.
+    /// Since when it has been heard again, if steps were taken before.
     pub heard_since: Option<TimeMs>,
-    /// Steps that were taken, oldest first.
+    /// Steps taken, oldest first.
     pub tried: Vec<Tried>,
-    /// The step that is being taken.
+    /// The step in progress.
     pub under_way: Option<UnderWay>,
-    /// An admin was asked for a reboot.
+    /// An admin was asked to confirm a reboot.
     pub asked: bool,
-    /// An admin confirmed it.
+    /// An admin confirmed the reboot.
     pub confirmed: bool,
 }
 
 /// A step that was taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tried {
-    /// Which.
+    /// The step.
     pub step: HealStep,
     /// When it ended.
     pub at: TimeMs,
-    /// How.
+    /// Its outcome.
     pub outcome: HealOutcome,
-    /// What was seen.
+    /// What was observed, in one line.
     pub detail: String,
 }
 
-/// A step that is being taken.
+/// A step in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnderWay {
-    /// Which.
+    /// The step.
     pub step: HealStep,
-    /// Since when.
+    /// When it began.
     pub since: TimeMs,
 }
 
-/// Something that was done to a machine, as budgets count it.
+/// An action on a machine, as counted by the budgets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Act {
-    /// When.
+    /// When it was taken.
     pub at: TimeMs,
-    /// To whose machine.
+    /// The drone whose machine it was.
     pub drone: DroneId,
-    /// What.
+    /// The step taken.
     pub step: HealStep,
 }
 
-/// What healing does next about a drone.
+/// What healing does next for a drone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    /// Nothing: it is heard, or it is away because somebody wants it so.
+    /// Nothing: the drone is heard, or it is away on purpose.
     Nothing,
-    /// Nothing, as healing cannot: why.
+    /// Nothing, because healing is not possible, for this reason.
     Cannot(String),
-    /// Nothing while this is so.
+    /// Nothing for now, for this reason.
     Rests(String),
-    /// A step is being taken.
+    /// A step is in progress.
     UnderWay(UnderWay),
-    /// This step, from this time on.
+    /// The step to take, and the earliest time for it.
     Take(HealStep, TimeMs),
-    /// An admin has to confirm a reboot: why.
+    /// An admin has to confirm a reboot, for this reason.
     Asks(String),
-    /// From this time on it is a person's: why.
+    /// At this time the drone is given up and left to an admin, for this reason.
     GivesUp(TimeMs, String),
 }
 
@@ -98,8 +98,8 @@ impl Healing {
         (self.silent_since, self.heard_since) = (Some(at), None);
     }
 
-    /// What was done to the machine stays known until it has been well for a while: a drone
-    /// that comes and goes climbs on instead of beginning anew each time.
+    /// The steps taken are kept until the drone has been well for a while, so that a drone that
+    /// comes and goes climbs the ladder instead of starting at the bottom each time.
     pub(crate) fn returned(&mut self, at: TimeMs) {
         if let Some(UnderWay { step, .. }) = self.under_way.take() {
             self.tried.push(Tried { step, at, outcome: HealOutcome::Done, detail: "it was heard".into() });
@@ -110,13 +110,13 @@ impl Healing {
         self.heard_since = (!self.tried.is_empty()).then_some(at);
     }
 
-    /// An admin wants it tried from the bottom.
+    /// Starts again at the bottom of the ladder, as an admin asked.
     pub(crate) fn start_anew(&mut self) {
         self.tried.clear();
         (self.asked, self.confirmed, self.heard_since) = (false, false, None);
     }
 
-    /// The last step that was taken.
+    /// The last step taken.
     #[must_use]
     pub fn last(&self) -> Option<&Tried> {
         self.tried.last()
@@ -133,7 +133,7 @@ fn reached(tried: &Tried) -> bool {
     !tried.outcome.is_absent() && !tried.outcome.is_hands_off()
 }
 
-/// Steps that are due, each for another drone.
+/// The steps that are due, at most one per drone.
 #[must_use]
 pub fn due(swarm: &Swarm, now: TimeMs) -> Vec<(DroneId, HealStep)> {
     let step = |(&id, drone): (&DroneId, &Drone)| match next(swarm, now, id, drone) {
@@ -143,7 +143,7 @@ pub fn due(swarm: &Swarm, now: TimeMs) -> Vec<(DroneId, HealStep)> {
     swarm.drones.iter().filter_map(step).collect()
 }
 
-/// What healing does next about a drone, and when.
+/// What healing does next for a drone, and when.
 #[must_use]
 pub fn next(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> Next {
     let (policy, healing) = (&swarm.policy.heal, &drone.healing);
@@ -175,7 +175,7 @@ pub fn next(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> Next {
     }
 }
 
-/// The rung that comes after those that were tried, without regard to budgets.
+/// The rung that follows those tried, ignoring budgets.
 fn climb(policy: &HealPolicy, healing: &Healing, reach: Reach) -> Next {
     let Some(last) = healing.last() else { return Next::Take(HealStep::Probe, TimeMs(0)) };
     if last.outcome.is_hands_off() {
@@ -194,7 +194,7 @@ fn climb(policy: &HealPolicy, healing: &Healing, reach: Reach) -> Next {
     }
     let act = healing.tried.iter().rev().find(|t| t.step != HealStep::Probe && reached(t));
     let heard_by = act.map_or(last.at, |t| last.at.max(t.at + policy.recover_ms));
-    // Nobody saw whether it rebooted, and its boot id tells.
+    // The reboot was not observed; a probe compares the boot id.
     if (last.step, last.outcome) == (HealStep::Reboot, HealOutcome::Unseen) {
         return Next::Take(HealStep::Probe, last.at);
     }

@@ -1,5 +1,5 @@
-//! The numbers of the ladder, and what may be done with each machine. Configuration, not
-//! state, as all of [`crate::policy`].
+//! The settings of the ladder, and what healing may do with each machine. Configuration, not state,
+//! like all of [`crate::policy`].
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -7,38 +7,38 @@ use swarm_common::name::Name;
 
 const MINUTE: u64 = 60_000;
 
-/// The numbers of the ladder. Times are milliseconds.
+/// The settings of the ladder. Times are in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealPolicy {
-    /// A drone that is offline for this long is probed for the first time.
+    /// How long a drone is offline before it is first probed.
     pub patience_ms: u64,
-    /// Vain tries to reach a machine before it is given up.
+    /// Failed attempts to reach a machine before it is given up.
     pub probes: u32,
-    /// From one vain try to the next; doubles up to `probe_max_ms`.
+    /// Delay after a failed attempt to reach a machine; doubles up to `probe_max_ms`.
     pub probe_every_ms: u64,
-    /// The longest wait between vain tries.
+    /// The longest delay between such attempts.
     pub probe_max_ms: u64,
     /// Restarts of the service before it is killed.
     pub restarts: u32,
-    /// After each step a drone has this long to be heard again.
+    /// How long a drone has to be heard again after a step.
     pub recover_ms: u64,
-    /// A step without an outcome is judged again after this long.
+    /// How long a step may remain without an outcome before it is judged again.
     pub step_ms: u64,
-    /// A machine that reboots has this long to be back.
+    /// How long a machine has to come back after a reboot.
     pub reboot_ms: u64,
-    /// A drone that was heard again for this long starts at the bottom of the ladder.
+    /// How long a drone must be heard before it starts again at the bottom of the ladder.
     pub calm_ms: u64,
-    /// Drones that fall silent within this time of one another do so together.
+    /// Drones that go silent within this time of one another count as silent together.
     pub together_ms: u64,
-    /// Restarts and kills of one drone's service within a day.
+    /// Restarts and kills per day of one drone's service.
     pub restarts_per_drone: u32,
-    /// Restarts and kills in the whole swarm within an hour.
+    /// Restarts and kills per hour in the whole swarm.
     pub restarts_per_hour: u32,
-    /// Reboots of one drone's machine within a day.
+    /// Reboots per day of one drone's machine.
     pub reboots_per_drone: u32,
-    /// Reboots in the whole swarm within a day.
+    /// Reboots per day in the whole swarm.
     pub reboots_per_day: u32,
-    /// The drones whose machines can be reached.
+    /// Drones whose machines can be reached, by name.
     pub reach: BTreeMap<Name, Reach>,
 }
 
@@ -64,12 +64,12 @@ impl Default for HealPolicy {
     }
 }
 
-/// What may be done with a drone's machine.
+/// What healing may do with a drone's machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reach {
     /// Whether it may be rebooted.
     pub reboot: RebootRule,
-    /// The configuration keeps it from reboots, whatever an admin says.
+    /// Protected from reboots by the configuration, which admins cannot override at run time.
     pub protected: bool,
 }
 
@@ -80,8 +80,8 @@ pub enum RebootRule {
     /// Never.
     #[default]
     Never,
-    /// Once an admin has confirmed it.
+    /// After an admin has confirmed it.
     Ask,
-    /// When nothing else helped.
+    /// If all gentler steps failed.
     Allow,
 }

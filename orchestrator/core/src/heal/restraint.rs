@@ -1,15 +1,15 @@
-//! What holds healing back: budgets for each drone and for the swarm, the time after our own
-//! start, and the thought that we are the ones who are cut off.
+//! What holds healing back: budgets per drone and swarm, the grace time after a start, and signs
+//! that the orchestrator itself is cut off.
 
 use super::Act;
-use crate::{calendar, drone::Drone, swarm::Swarm};
-use swarm_common::{id::DroneId, state::HealStep, time::TimeMs};
+use crate::{calendar, drone::Drone, swarm::Swarm, text};
+use swarm_common::{id::DroneId, state::HealStep, time::TimeMs, wire::concern::ConcernKind};
 
 const HOUR: u64 = 3_600_000;
-/// Budgets count within this time.
+/// The window of the daily budgets, in milliseconds.
 pub(crate) const DAY: u64 = 24 * HOUR;
 
-/// From when on the budgets allow a step.
+/// The earliest time at which the budgets allow a step.
 pub(super) fn affordable_at(swarm: &Swarm, id: DroneId, step: HealStep) -> TimeMs {
     let policy = &swarm.policy.heal;
     let when = |which: &dyn Fn(&Act) -> bool| -> Vec<TimeMs> {
@@ -29,7 +29,7 @@ pub(super) fn affordable_at(swarm: &Swarm, id: DroneId, step: HealStep) -> TimeM
         HealStep::Reboot => {
             let hard = |act: &Act| act.step == HealStep::Reboot;
             let own = when(&|act| hard(act) && act.drone == id);
-            // One after the other: should reboots do harm, they do it to one machine.
+            // One reboot at a time: if reboots do harm, they harm one machine.
             let others = swarm.drones.values().filter_map(|d| d.healing.under_way);
             let others = others.filter(|other| other.step == HealStep::Reboot).map(|other| other.since);
             let alone = others.map(|since| since + policy.reboot_ms).max().unwrap_or_default();
@@ -40,13 +40,13 @@ pub(super) fn affordable_at(swarm: &Swarm, id: DroneId, step: HealStep) -> TimeM
     }
 }
 
-/// When one more fits into `limit` within `window_ms`.
+/// The earliest time at which one more event fits into `limit` per `window_ms`.
 fn free_at(times: &[TimeMs], limit: u32, window_ms: u64) -> TimeMs {
     let in_the_way = times.len().checked_sub(limit as usize).and_then(|n| times.get(n));
     in_the_way.map_or(TimeMs(0), |&at| at + window_ms)
 }
 
-/// Why nobody is healed at present, if so.
+/// Why healing rests for now, or `None`.
 #[must_use]
 pub fn rests(swarm: &Swarm, now: TimeMs) -> Option<String> {
     let grace = swarm.grace_until();
@@ -54,20 +54,20 @@ pub fn rests(swarm: &Swarm, now: TimeMs) -> Option<String> {
         let seconds = grace.since(now).div_ceil(1000);
         return Some(format!("the orchestrator has just started; {seconds} s more are theirs to be heard"));
     }
-    calendar::paused(swarm, now).or_else(|| cut_off(swarm))
+    calendar::paused(swarm, now).or_else(|| cut_off(swarm).as_ref().map(text::concern::what))
 }
 
-/// What speaks for it that we are cut off, not the drones: more than half of them fell silent
-/// together.
+/// Whether the orchestrator appears to be cut off rather than the drones: more than half of them
+/// went silent together.
 #[must_use]
-pub fn cut_off(swarm: &Swarm) -> Option<String> {
+pub fn cut_off(swarm: &Swarm) -> Option<ConcernKind> {
     let together = vanished_together(swarm)?;
     let counted = swarm.drones.values().filter(|d| is_counted(d)).count();
-    let (n, names) = (together.len(), names(&together));
-    Some(format!("{n} of {counted} drones fell silent together ({names})"))
+    let silent = together.iter().map(|drone| drone.name.clone()).collect();
+    Some(ConcernKind::DronesCutOff { silent, of: counted as u64 })
 }
 
-/// The drones that fell silent at once, if they are more than half of those that were there.
+/// The drones that went silent together, if they are more than half of those present.
 fn vanished_together(swarm: &Swarm) -> Option<Vec<&Drone>> {
     let counted = swarm.drones.values().filter(|d| is_counted(d)).count();
     let mut silent: Vec<(TimeMs, &Drone)> = swarm
@@ -87,17 +87,11 @@ fn vanished_together(swarm: &Swarm) -> Option<Vec<&Drone>> {
     (largest.len() > 1 && 2 * largest.len() > counted).then_some(largest)
 }
 
-/// Silent, and neither gone on purpose nor given up.
+/// Whether a drone is silent, and neither shut down on purpose nor given up.
 pub(super) fn is_silent(drone: &Drone) -> bool {
     drone.offline.is_some() && is_counted(drone)
 }
 
 fn is_counted(drone: &Drone) -> bool {
     drone.approved && drone.lost.is_none() && !drone.signed_off()
-}
-
-fn names(drones: &[&Drone]) -> String {
-    let names: Vec<&str> = drones.iter().take(4).map(|d| d.name.as_str()).collect();
-    let more = drones.len().saturating_sub(4);
-    if more > 0 { format!("{} and {more} more", names.join(", ")) } else { names.join(", ") }
 }

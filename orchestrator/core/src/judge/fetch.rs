@@ -1,7 +1,7 @@
-//! Source files that cannot be had. One that nobody gave is tried for on every drone, as
-//! one of them may have it or reach another mirror, and once more after a while, as the
-//! network may have been away; then the package is given up, for this run only. One that
-//! is another than the Manifest names is the package's own fault: trying cannot mend it.
+//! Judges failures to fetch source files. A file that no mirror provided is tried on every drone,
+//! since one may have it or reach another mirror, and once more after a while, since the network
+//! may have been down. Then the package is given up for this run only. A file that differs from the
+//! Manifest is the package's own fault, and retrying does not help.
 
 use super::{Verdict, drones_for, past};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 };
 use swarm_common::{id::*, state::FailureCause, time::TimeMs};
 
-/// Whether an attempt ended because of a source file, in whichever way.
+/// Whether an attempt failed because a source file was missing or wrong.
 #[must_use]
 pub fn failed(attempt: &Attempt) -> bool {
     is(attempt, FailureCause::SourceMissing) || is(attempt, FailureCause::SourceMismatch)
@@ -20,8 +20,8 @@ fn is(attempt: &Attempt, cause: FailureCause) -> bool {
     matches!(&attempt.ending, Some(Ending::Failed(failure)) if failure.cause == Some(cause))
 }
 
-/// What follows for a package whose source file nobody gave to `current`, if every drone
-/// has tried now.
+/// The verdict for a package whose source file `current` could not fetch, if every drone has now
+/// tried.
 pub(super) fn missing(
     swarm: &Swarm,
     now: TimeMs,

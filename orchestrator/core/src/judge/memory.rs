@@ -1,6 +1,5 @@
-//! Packages that were killed for their use of memory: the next try has fewer jobs, and
-//! when one job was too many the package waits for a drone with more memory. It is
-//! nobody's fault, so nobody is struck.
+//! Judges builds killed for their memory use. The next attempt uses fewer jobs; if even one job was
+//! too many, the package waits for a drone with more memory. No drone gets a strike for it.
 
 use super::past;
 use crate::{
@@ -10,24 +9,24 @@ use crate::{
 };
 use swarm_common::{id::*, state::FailureCause, wire::drone::Failure};
 
-/// Each kill leaves a quarter of the jobs, so that even a large machine is down to one
-/// within a few tries.
+/// Each kill reduces the jobs to a quarter, so that even a large machine is down to one job after a
+/// few attempts.
 const SHIFT_PER_KILL: usize = 2;
 
-/// Whether an attempt was killed for its use of memory.
+/// Whether an attempt was killed for its memory use.
 #[must_use]
 pub fn was_killed(attempt: &Attempt) -> bool {
     let cause = Some(FailureCause::OutOfMemory);
     matches!(&attempt.ending, Some(Ending::Failed(Failure { cause: found, .. })) if *found == cause)
 }
 
-/// How many attempts at the package were killed for their use of memory.
+/// The number of attempts at the package that were killed for their memory use.
 #[must_use]
 pub fn kills(swarm: &Swarm, package: PackageId) -> usize {
     past(swarm, package, AttemptId(0)).filter(|a| was_killed(a)).count()
 }
 
-/// The most jobs that a drone may build the package with; 0 leaves it to the drone.
+/// The most jobs that a drone may use for the package; 0 leaves the number to the drone.
 #[must_use]
 pub fn jobs(swarm: &Swarm, package: PackageId, drone: &Drone) -> u32 {
     match kills(swarm, package) {
@@ -41,8 +40,8 @@ fn jobs_after(drone: &Drone, kills: usize) -> u32 {
     drone.facts.cores.checked_shr(shift).unwrap_or(0).max(1)
 }
 
-/// Bytes of memory with which even one job was killed; a drone needs more. 0 if that has
-/// not happened.
+/// Memory in bytes with which even one job was killed; a drone needs more. 0 if that has not
+/// happened.
 #[must_use]
 pub fn floor_bytes(swarm: &Swarm, package: PackageId) -> u64 {
     let kills = past(swarm, package, AttemptId(0)).filter(|a| was_killed(a));
@@ -50,8 +49,8 @@ pub fn floor_bytes(swarm: &Swarm, package: PackageId) -> u64 {
     floors.max().unwrap_or(0)
 }
 
-/// What a build could have on a drone on which one job was killed, `before` kills having gone before. What
-/// had neighbours may have been killed for theirs.
+/// Memory available to a build that was killed with one job, after `before` earlier kills. A build
+/// with neighbours does not count: their memory use may have caused the kill.
 fn floor(swarm: &Swarm, attempt: &Attempt, before: usize) -> Option<u64> {
     let drone = swarm.drones.get(&attempt.drone)?;
     let beside = attempt.is_building() && swarm.builds_on(attempt.drone) > 1;
@@ -59,14 +58,14 @@ fn floor(swarm: &Swarm, attempt: &Attempt, before: usize) -> Option<u64> {
     (alone && jobs_after(drone, before) == 1).then_some(drone.facts.memory_for_a_build())
 }
 
-/// Whether a drone has the memory for a package, so far as kills have taught.
+/// Whether a drone has enough memory for a package, judging by its kills.
 #[must_use]
 pub fn fits(floor_bytes: u64, drone: &Drone) -> bool {
     floor_bytes == 0 || drone.facts.memory_for_a_build() > floor_bytes
 }
 
-/// Why no drone can build a package that was killed in `current` just now: one job was
-/// too many where most memory is.
+/// Why no drone can build a package that was just killed in `current`: even one job was too many on
+/// the drone with the most memory.
 pub(super) fn hopeless(swarm: &Swarm, package: PackageId, current: &Attempt) -> Option<String> {
     let before = kills(swarm, package);
     let floor_bytes = floor_bytes(swarm, package).max(floor(swarm, current, before).unwrap_or(0));

@@ -1,10 +1,9 @@
-//! Whose fault a failure is, and what follows: another try, quarantine, a strike.
+//! Decides whose fault a failure is and what follows: a retry, quarantine or a strike.
 //!
-//! A failure is judged by its class and by its company. The same error on two drones is
-//! the package's; what the network or a lost lease did is nobody's; a drone's own
-//! trouble, and different packages failing on it one after the other, is a [`strike`].
-//! A package that was killed for its [`memory`] use, or whose source files cannot be had
-//! ([`fetch`]), gets another kind of try.
+//! A failure is judged by its class and by other failures. The same error on two drones is the
+//! package's fault. Network failures and lost leases are nobody's. A drone's own trouble, or
+//! different packages failing on it one after the other, is a [`strike`]. A package killed for its
+//! [`memory`] use, or whose sources cannot be fetched ([`fetch`]), gets another kind of retry.
 
 pub mod fetch;
 pub mod memory;
@@ -12,30 +11,30 @@ pub mod strike;
 
 use crate::{
     attempt::{Attempt, Ending, Job},
-    calendar,
     event::Event,
     follow,
     run::Run,
     swarm::Swarm,
+    text,
 };
 use swarm_common::{id::*, state::*, time::TimeMs, wire::drone::Failure};
 
 /// What follows from a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Try again, no sooner than this.
+    /// Try again, no sooner than `after_ms` from now.
     Retry {
-        /// Milliseconds from now.
+        /// Delay before the next attempt, in milliseconds.
         after_ms: u64,
-        /// Why, in one line.
+        /// The reason, in one line.
         reason: String,
     },
-    /// Do not try again without a person.
+    /// Do not try again unless an admin asks for it.
     GiveUp {
-        /// Why, in one line.
+        /// The reason, in one line.
         reason: String,
-        /// It is the package's own fault, so that later runs need not try it either until
-        /// something that it is built from changes.
+        /// It is the package's own fault, so later runs do not retry it until one of its inputs
+        /// changes.
         lasting: bool,
     },
 }
@@ -66,7 +65,7 @@ pub fn package(
         }
     } else if is_own(failure) {
         if let Some(before) = swarm.quarantine.of(swarm, id).filter(|q| q.signature == failure.signature) {
-            let when = calendar::span(now.since(before.since));
+            let when = text::span(now.since(before.since));
             return lasting(format!(
                 "failed on {} as it did {when} ago: {}",
                 current.drone_name,
@@ -100,8 +99,8 @@ pub fn package(
     }
 }
 
-/// Why a package gets no further try now that those of `ended` which were at it have ended
-/// badly, if it gets none: it, or its run, has used up the attempts.
+/// Why a package gets no further attempt now that the attempts in `ended` have failed: it, or its
+/// run, has used up its attempts. `None` if it gets one.
 #[must_use]
 pub fn spent(swarm: &Swarm, id: PackageId, ended: &[AttemptId]) -> Option<String> {
     let run = swarm.packages.get(&id).and_then(|p| swarm.runs.get(&p.run));
@@ -117,19 +116,19 @@ pub fn spent(swarm: &Swarm, id: PackageId, ended: &[AttemptId]) -> Option<String
     (run.failures >= most).then(|| format!("its run has had {most} failed attempts, and retries no more"))
 }
 
-/// Failed attempts after which a run retries nothing any more.
+/// Number of failed attempts after which a run retries nothing.
 #[must_use]
 pub fn most_failures(swarm: &Swarm, run: &Run) -> u64 {
     u64::from(swarm.policy.failures_per_run) + run.packages.len() as u64
 }
 
-/// How many attempts at a package failed and are not forgiven.
+/// The number of failed attempts at a package that are not forgiven.
 #[must_use]
 pub fn failures(swarm: &Swarm, id: PackageId) -> usize {
     past(swarm, id, AttemptId(0)).count()
 }
 
-/// The failed attempts that are held against a package, without `current`.
+/// The failed attempts that count against a package, except `current`.
 pub(crate) fn past(swarm: &Swarm, id: PackageId, current: AttemptId) -> impl Iterator<Item = &Attempt> {
     let unforgiven = swarm.packages.get(&id).into_iter().flat_map(|p| p.attempts.iter().skip(p.forgiven));
     unforgiven
@@ -149,8 +148,8 @@ pub fn plan(swarm: &Swarm, run: RunId, failure: &Failure, entropy: u64) -> Verdi
     Verdict::Retry { after_ms: backoff_ms(swarm, attempts, entropy), reason: what }
 }
 
-/// Judges a base after an attempt at it failed. What was installed and does not work would not
-/// elsewhere; how often it is tried is [`follow`]'s to say.
+/// Judges a base after an attempt at it failed. If it was installed and does not work, it would not
+/// work on another drone either; [`follow`] limits the number of attempts.
 #[must_use]
 pub fn base(swarm: &Swarm, run: RunId, failure: &Failure, entropy: u64) -> Verdict {
     if matches!(failure.class, FailureClass::Package | FailureClass::Timeout) {
@@ -161,8 +160,8 @@ pub fn base(swarm: &Swarm, run: RunId, failure: &Failure, entropy: u64) -> Verdi
     Verdict::Retry { after_ms: backoff_ms(swarm, attempts, entropy), reason }
 }
 
-/// What makes a job claimable again after those that end in this decision, `ended`, unless
-/// another attempt is still at it.
+/// Returns a job to the queue after the attempts in `ended`, which end in this decision, unless
+/// another attempt is still working on it.
 #[must_use]
 pub fn return_job(
     swarm: &Swarm,
@@ -184,7 +183,7 @@ pub fn return_job(
     }
 }
 
-/// Drones that could be given the package sooner or later.
+/// Drones that may be given the package at some time.
 fn drones_for(swarm: &Swarm, package: PackageId) -> impl Iterator<Item = DroneId> {
     let run = swarm.packages.get(&package).and_then(|p| swarm.runs.get(&p.run));
     swarm
@@ -200,14 +199,14 @@ fn drones_for(swarm: &Swarm, package: PackageId) -> impl Iterator<Item = DroneId
         .map(|(id, _)| *id)
 }
 
-/// Whether a failure is the package's own. A source file that is another than its
-/// repository says is, though no drone that met it is to blame.
+/// Whether a failure is the package's own. A source file that differs from what the repository says
+/// is, though no drone that finds it is to blame.
 fn is_own(failure: &Failure) -> bool {
     matches!(failure.class, FailureClass::Package | FailureClass::Timeout)
         || failure.cause == Some(FailureCause::SourceMismatch)
 }
 
-/// The signature with which an attempt met a wrong source file.
+/// The signature with which an attempt found a wrong source file.
 fn mismatch(attempt: &Attempt) -> Option<&str> {
     match &attempt.ending {
         Some(Ending::Failed(f)) if f.cause == Some(FailureCause::SourceMismatch) => Some(&f.signature),
@@ -215,7 +214,7 @@ fn mismatch(attempt: &Attempt) -> Option<&str> {
     }
 }
 
-/// The signature with which an attempt failed by the package's own fault.
+/// The signature of an attempt that failed by the package's own fault.
 pub(crate) fn own_signature(attempt: &Attempt) -> Option<&str> {
     match attempt.ending.as_ref()? {
         Ending::Failed(f) if matches!(f.class, FailureClass::Package | FailureClass::Timeout) => {
@@ -226,8 +225,8 @@ pub(crate) fn own_signature(attempt: &Attempt) -> Option<&str> {
     }
 }
 
-/// Waiting time after the `n`-th failure: doubling, bounded, and spread by a quarter to
-/// either side so that what failed together does not return together.
+/// Delay after the `n`-th failure in milliseconds: it doubles, is bounded, and varies by a quarter
+/// in either direction, so that jobs that failed together are not retried together.
 fn backoff_ms(swarm: &Swarm, n: usize, entropy: u64) -> u64 {
     let doublings = n.saturating_sub(1).min(20) as u32;
     let base = swarm.policy.backoff_ms.saturating_mul(1 << doublings).min(swarm.policy.backoff_max_ms);

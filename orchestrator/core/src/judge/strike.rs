@@ -1,20 +1,20 @@
-//! Strikes: what counts against a drone, and when it is grounded for it.
+//! Strikes: failures that count against a drone, and when it is grounded for them.
 //!
-//! Sure signs are its own trouble (disk full, no compiler), a result that was refused,
-//! and a package that failed on it and then was built elsewhere. Different packages
-//! failing on it one after the other are a sign too, taken back when one of them turns
-//! out to fail alike elsewhere.
+//! Clear evidence is trouble of the drone itself (disk full, no compiler), a rejected result, or a
+//! package that failed on it and was then built elsewhere. Different packages failing on it one
+//! after the other are evidence too; it is withdrawn when one of them turns out to fail in the same
+//! way elsewhere.
 
 use super::{own_signature, past, return_job};
 use crate::{drone::Drone, event::Event, package::Package, swarm::Swarm};
 use swarm_common::{id::*, state::*, time::TimeMs, wire::drone::Failure};
 
-/// Counts `attempt` against its drone, and grounds the drone when that is one too many.
+/// Counts `attempt` against its drone, and grounds the drone when that is one strike too many.
 ///
-/// The last drone able to do what is needed is not grounded: an idle swarm helps nobody.
-/// Its strikes go on counting, and status tells.
+/// The last drone able to do needed work is not grounded, since an idle swarm helps nobody. Its
+/// strikes are still counted and shown in the status.
 ///
-/// Adds to `events`, the decision so far: what ends in it is at work no more.
+/// Appends to `events`, the decision so far: attempts that end in it no longer count as running.
 pub fn strike(
     events: &mut Vec<Event>,
     swarm: &Swarm,
@@ -41,8 +41,8 @@ pub fn strike(
     }
 }
 
-/// Whether without this drone something that is needed or being built has nobody: for a
-/// run under way that it builds for no other drone is online.
+/// Whether only this drone can do work that is needed or being built: there is an active run that
+/// it builds for and no other online drone does.
 #[must_use]
 pub fn is_last_able(swarm: &Swarm, id: DroneId) -> bool {
     let Some(drone) = swarm.drones.get(&id) else { return false };
@@ -52,8 +52,9 @@ pub fn is_last_able(swarm: &Swarm, id: DroneId) -> bool {
     others.is_empty() || runs.any(|run| !others.iter().any(|other| other.builds_for(run)))
 }
 
-/// Why a failure of the package's own kind speaks against the drone: another package
-/// failed on it since its last success, and nothing says that it was that one's fault.
+/// Why a failure of the package's kind counts against the drone: another package has failed on it
+/// since its last success, and nothing shows that to be the package's fault. `None` if it does not
+/// count.
 #[must_use]
 pub fn suspicion(swarm: &Swarm, id: DroneId, package: PackageId, failure: &Failure) -> Option<String> {
     let since = swarm.drones.get(&id)?.succeeded_at;
@@ -75,8 +76,8 @@ pub fn suspicion(swarm: &Swarm, id: DroneId, package: PackageId, failure: &Failu
     })
 }
 
-/// Counts against the drones on which a package failed that it was built by `builder`.
-/// Whoever has had a success since is not struck for it.
+/// Strikes for the drones on which a package failed that `builder` has now built. A drone that has
+/// since had a success gets none.
 #[must_use]
 pub fn refuted(swarm: &Swarm, now: TimeMs, package: PackageId, builder: DroneId) -> Vec<Event> {
     let Some(record) = swarm.packages.get(&package) else { return Vec::new() };
@@ -100,7 +101,7 @@ pub fn refuted(swarm: &Swarm, now: TimeMs, package: PackageId, builder: DroneId)
     events
 }
 
-/// Takes back what was counted against drones for a package that is judged broken itself.
+/// Withdraws the strikes given for a package that is now judged to be broken itself.
 #[must_use]
 pub fn forgive(swarm: &Swarm, package: PackageId) -> Vec<Event> {
     let Some(record) = swarm.packages.get(&package) else { return Vec::new() };
@@ -115,8 +116,8 @@ pub fn forgive(swarm: &Swarm, package: PackageId) -> Vec<Event> {
     forgiven.collect()
 }
 
-/// Whether a grounded drone's pause should end early: it could do what nobody else can
-/// do now.
+/// Whether a grounding should end early, because the drone can do work that no other drone can do
+/// now.
 #[must_use]
 pub fn is_needed_back(swarm: &Swarm, id: DroneId) -> bool {
     let Some(drone) = swarm.drones.get(&id).filter(|d| d.state() == DroneState::Grounded) else {

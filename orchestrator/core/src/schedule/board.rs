@@ -1,49 +1,50 @@
-//! Who is busy until when, and who would finish a piece of work soonest.
+//! When each slot is busy, and which slot would finish a piece of work soonest.
 
 use super::late::Ongoing;
 use crate::{drone::Drone, estimate::stretch_permille, swarm::Swarm};
 use std::{cmp::Reverse, collections::BTreeMap, ops::Range};
 use swarm_common::{id::*, state::DroneState, time::TimeMs};
 
-/// Every slot of the drones that count, with what it has to do.
+/// The slots of all drones considered, with the work assigned to them.
 pub(super) struct Board<'a> {
     pub(super) slots: Vec<Slot<'a>>,
     now: u64,
 }
 
-/// The time of a drone's slot from now on.
+/// The timeline of one slot of a drone.
 pub(super) struct Slot<'a> {
     pub(super) id: DroneId,
     pub(super) drone: &'a Drone,
-    /// How fast a build in it is that is alone on the drone.
+    /// Speed of a build that has the drone to itself, in thousandths.
     speed_permille: u64,
-    /// All slots of its drone.
+    /// Positions of all slots of its drone.
     machine: Range<usize>,
-    /// From when on it has time; 0 if it has nothing to do.
+    /// When it becomes free, in milliseconds of the swarm's clock; 0 if it is free now.
     free_at: u64,
-    /// What was placed there, in order, without overlaps.
+    /// Start and end of each piece of work placed on it, in order and without overlaps.
     taken: Vec<(u64, u64)>,
 }
 
-/// Where a piece of work would go.
+/// A possible placement of a piece of work. Times are in milliseconds of the swarm's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
-    /// Position among the slots.
+    /// Index into [`Board::slots`].
     pub(super) slot: usize,
-    /// When it would begin.
+    /// When the work would start.
     pub(super) start: u64,
-    /// When its slot would be free again.
+    /// When the slot would be free again.
     end: u64,
-    /// When its result would be there.
+    /// When the result would be available.
     pub(super) finish: u64,
-    /// When another slot would have it there at the soonest.
+    /// The earliest time the result would be available from any other slot.
     pub(super) elsewhere: u64,
 }
 
 impl<'a> Board<'a> {
-    /// The slots of the drones that count, `claimant` included. A busy one is free when its
-    /// attempt is expected to end; the others of the claimant and of those that wait now, of a
-    /// drone that has just begun or ended something when it will have asked.
+    /// The slots of the drones considered, including `claimant`. A busy slot becomes free when its
+    /// attempt is expected to end. Free slots count now for the claimant and for drones that are
+    /// waiting, and at the time of the expected claim for drones that have just begun or ended an
+    /// attempt.
     pub(super) fn new(
         swarm: &'a Swarm,
         now: TimeMs,
@@ -85,8 +86,8 @@ impl<'a> Board<'a> {
         Self { slots, now: now.0 }
     }
 
-    /// Where `work_ms` that may begin at `ready` would be finished soonest, of the slots
-    /// that may have it.
+    /// The place among slots accepted by `may` where `work_ms`, which cannot start before `ready`,
+    /// would be finished soonest.
     pub(super) fn soonest(&self, ready: u64, work_ms: u64, may: impl Fn(&Slot) -> bool) -> Option<Place> {
         let ready = ready.max(self.now);
         let mut best: Option<((u64, Reverse<u64>), Place)> = None;
@@ -101,7 +102,7 @@ impl<'a> Board<'a> {
             let start = slot.gap(ready, length);
             let end = start + length;
             let finish = end + slot.drone.upload_ms;
-            // Equals keep their order, which is that of the drones' ids.
+            // Ties keep their order, which is that of drone ids.
             let key = (finish, Reverse(slot.speed_permille));
             if best.as_ref().is_none_or(|(least, _)| key < *least) {
                 elsewhere = best.map_or(elsewhere, |(_, beaten)| beaten.finish);
@@ -113,7 +114,7 @@ impl<'a> Board<'a> {
         best.map(|(_, place)| Place { elsewhere, ..place })
     }
 
-    /// When all drones together would be through with what they are at and `work_ms` more.
+    /// When all drones together would have finished their current work and `work_ms` more.
     pub(super) fn through(&self, work_ms: u64) -> u64 {
         let speed = |s: &Slot| s.speed_permille * 1000 / stretch_permille(s.machine.len());
         let busy = |s: &Slot| s.free_at.saturating_sub(self.now).saturating_mul(speed(s)) / 1000;
@@ -122,19 +123,19 @@ impl<'a> Board<'a> {
         self.now + work_ms.saturating_mul(1000) / speed.max(1)
     }
 
-    /// How long a chain of work takes at least.
+    /// The shortest time in which a chain of `work_ms` can be done, in milliseconds.
     pub(super) fn chain_ms(&self, work_ms: u64) -> u64 {
         let fastest = self.slots.iter().map(|s| s.speed_permille).max();
         work_ms.saturating_mul(1000) / fastest.unwrap_or(1)
     }
 
-    /// How many builds a drone would have at that time, with one in its slot `n`.
+    /// How many builds the drone of slot `n` would have at `time`, including one in that slot.
     fn builds_at(&self, time: u64, n: usize) -> usize {
         let others = self.slots[n].machine.clone().filter(|&other| other != n);
         1 + others.filter(|&other| self.slots[other].is_busy_at(time)).count()
     }
 
-    /// Keeps the place for what goes there.
+    /// Reserves a place.
     pub(super) fn take(&mut self, place: Place) {
         let taken = &mut self.slots[place.slot].taken;
         let at = taken.partition_point(|&(start, _)| start < place.start);
@@ -143,7 +144,7 @@ impl<'a> Board<'a> {
 }
 
 impl Slot<'_> {
-    /// Whether it has nothing to do.
+    /// Whether the slot has no work.
     pub(super) fn is_idle(&self) -> bool {
         self.free_at == 0 && self.taken.is_empty()
     }
@@ -152,13 +153,13 @@ impl Slot<'_> {
         self.free_at > time || self.taken.iter().any(|&(from, to)| from <= time && time < to)
     }
 
-    /// How long it is busy with this work if its drone has so many builds meanwhile.
+    /// How long `work_ms` would occupy the slot while its drone runs `builds` builds.
     fn length_ms(&self, work_ms: u64, builds: usize) -> u64 {
         let alone = self.drone.setup_ms + work_ms.saturating_mul(1000) / self.speed_permille;
         alone.saturating_mul(stretch_permille(builds)) / 1000
     }
 
-    /// When from `ready` on it has `length` free.
+    /// The first time from `ready` on at which the slot is free for `length` milliseconds.
     fn gap(&self, ready: u64, length: u64) -> u64 {
         let mut start = ready.max(self.free_at);
         for &(from, to) in &self.taken {

@@ -1,9 +1,9 @@
-//! What is chosen for a claim.
+//! Chooses the work for a claim.
 //!
-//! The packages of the longest chains are placed one after the other on the board,
-//! those included that are still blocked but will not be for long: a fast drone is then
-//! kept free for what is about to come, unless something fits in before it, or all the
-//! other work takes so long that nothing is lost if that begins later or elsewhere.
+//! The packages with the longest chains of waiting work are placed on the board one after the
+//! other, including blocked packages that will soon be ready. A fast drone is then kept free for
+//! such a package, unless other work fits in before it, or the remaining work takes so long that
+//! starting the package later or elsewhere costs nothing.
 
 use super::{
     board::{Board, Place, Slot},
@@ -18,13 +18,13 @@ use std::{
 };
 use swarm_common::{id::*, state::*, time::TimeMs};
 
-/// How many packages of the longest chains are looked at, blocked ones included.
+/// Number of packages with the longest chains that are considered, including blocked ones.
 const LOOK_AHEAD: usize = 64;
 
-/// How many needed packages beyond those, besides one for each drone.
+/// Number of needed packages considered beyond those, in addition to one per drone.
 const MORE: usize = 64;
 
-/// What is chosen for a claim.
+/// The work chosen for a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Choice {
     Plan(RunId),
@@ -33,7 +33,7 @@ pub(super) enum Choice {
     Nothing(String),
 }
 
-/// Why nothing was chosen, as it was come across.
+/// The reasons found for choosing nothing.
 #[derive(Default)]
 struct Reasons {
     held_back: Option<(PackageId, DroneId)>,
@@ -44,7 +44,7 @@ struct Reasons {
     kept_out: Option<PackageId>,
 }
 
-/// Runs under way, the most urgent first.
+/// Active runs, most urgent first.
 fn by_urgency(swarm: &Swarm) -> Vec<(RunId, &Run)> {
     let mut runs: Vec<_> =
         swarm.runs.iter().filter(|(_, r)| !r.state.is_over()).map(|(&id, r)| (id, r)).collect();
@@ -63,7 +63,7 @@ pub(super) fn choose(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone, fre
     if let Some((run, _)) = planning {
         return Choice::Plan(*run);
     }
-    // The next run is to be planned in it.
+    // The next run will be planned in this base.
     if let Some(run) = follow::choose(swarm, now, |run| drone.builds_for(run)) {
         return Choice::Base(run);
     }
@@ -81,7 +81,7 @@ pub(super) fn choose(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone, fre
     Choice::Nothing(weighing.reasons.words(swarm, runs.is_empty()))
 }
 
-/// The drone that a needed package will go to as things stand, and when.
+/// The drone that a needed package is expected to go to, and when.
 pub(crate) fn outlook(swarm: &Swarm, now: TimeMs, id: PackageId) -> Option<(DroneId, TimeMs)> {
     let mut weighing = Weighing::new(swarm, now, None);
     let mut found = None;
@@ -100,31 +100,31 @@ pub(crate) fn outlook(swarm: &Swarm, now: TimeMs, id: PackageId) -> Option<(Dron
     Some((weighing.board.slots[place.slot].id, TimeMs(place.start)))
 }
 
-/// When what is being built will be there, at the soonest.
+/// The earliest time at which each package being built will be available.
 fn ends(ongoing: &[Ongoing]) -> BTreeMap<PackageId, u64> {
     let ends = ongoing.iter().filter_map(|a| Some((a.package()?.0, a.there_at())));
     let mut ends: Vec<(PackageId, u64)> = ends.collect();
-    // Of one package the last counts.
+    // Of several entries for one package the last one, the earliest end, is kept.
     ends.sort_unstable_by_key(|&(package, end)| (package, Reverse(end)));
     ends.into_iter().collect()
 }
 
-/// One look at the whole board.
+/// One evaluation of the board.
 struct Weighing<'a> {
     swarm: &'a Swarm,
     now: TimeMs,
-    /// Who asks, and its free memory.
+    /// The drone that asks, and its free memory in bytes.
     claimant: Option<(DroneId, u64)>,
-    /// What the claimant builds already.
+    /// What the claimant is already building.
     beside: Neighbours,
     ongoing: Vec<Ongoing<'a>>,
     board: Board<'a>,
     groups: Groups<'a>,
-    /// When a package will be there: those being built, and those placed.
+    /// When packages will be available: those being built and those placed.
     ends: BTreeMap<PackageId, u64>,
     foresight: Foresight,
     reasons: Reasons,
-    /// Ranks of what the claimant is kept free for, and from when.
+    /// Packages that the claimant is kept free for: rank, and when they would start.
     kept: Vec<(u64, u64)>,
 }
 
@@ -147,8 +147,8 @@ impl<'a> Weighing<'a> {
         }
     }
 
-    /// Places what a run still has to build, the longest chains first, until something
-    /// falls to the claimant now, or `stop` says so.
+    /// Places the packages that a run still has to build, longest chains first, until one falls to
+    /// the claimant now or `stop` returns true.
     fn run(
         &mut self,
         run_id: RunId,
@@ -176,7 +176,8 @@ impl<'a> Weighing<'a> {
             let Some(package) = self.swarm.packages.get(&id) else { continue };
             let Some(place) = self.place(run, id, package) else { continue };
             let needed = package.state == PackageState::Needed;
-            // An idle drone is work not done: it is kept free only for what the end hangs on.
+            // An idle drone is lost capacity: keep it free only for packages that determine the end
+            // of the run.
             let rest_ms = self.board.chain_ms(package.rank_ms.saturating_sub(package.predicted_ms));
             if !needed && place.elsewhere.saturating_add(rest_ms) <= through {
                 self.ends.insert(id, place.finish);
@@ -218,7 +219,8 @@ impl<'a> Weighing<'a> {
         Fit::new(self.swarm, run, (id, package), self.board.slots.iter().map(|s| (s.id, s.drone)))
     }
 
-    /// Where a package would go; `None` if it cannot be said, or nobody may have it.
+    /// Where a package would be built. `None` if its start cannot be predicted or no drone may
+    /// build it.
     fn place(&mut self, run: &Run, id: PackageId, package: &Package) -> Option<Place> {
         let ready = match package.state {
             PackageState::Needed if package.not_before > self.now => {
@@ -257,8 +259,8 @@ impl<'a> Weighing<'a> {
         place
     }
 
-    /// The late attempts of a run by rank, the longest chain last; none when a quarter of
-    /// the slots is busy with duplicates already.
+    /// The late attempts of a run by rank, the longest chain last. Empty if more than a quarter of
+    /// the slots is busy with duplicates.
     fn stragglers(&self, run: RunId) -> Vec<(Reverse<u64>, Straggler)> {
         let doubled = self.ongoing.iter().filter(|a| a.attempt.duplicate_of.is_some()).count();
         if doubled > self.board.slots.len() / 4 {
@@ -277,8 +279,8 @@ impl<'a> Weighing<'a> {
         found
     }
 
-    /// What is overdue, though it may yet be in order, goes also to a claimant that has
-    /// nothing better to do.
+    /// Gives a package whose attempt is overdue, though it may still be in order, to a claimant
+    /// that has nothing better to do.
     fn overdue(&mut self, run_id: RunId, run: &Run) -> Option<(PackageId, Option<AttemptId>)> {
         let (claimant, free_bytes) = self.claimant?;
         let idle = Board::new(self.swarm, self.now, Some(claimant), &self.ongoing);
@@ -302,9 +304,10 @@ impl<'a> Weighing<'a> {
         None
     }
 
-    /// A straggler's package goes to another drone that would be done sooner, if there is
-    /// one. What is only doubtful does so if the night ends with it even when it begins anew at
-    /// once: while there is doubt it gets later still.
+    /// Gives a straggler's package to another drone that would finish sooner, if there is one. If
+    /// the straggler is only doubtful, another drone gets it only if the package would determine
+    /// the end of the run even if restarted now: waiting until the doubt is resolved would end the
+    /// run later still.
     fn duplicate(
         &mut self,
         run: &Run,
@@ -339,7 +342,7 @@ impl<'a> Weighing<'a> {
 }
 
 impl Reasons {
-    /// What a drone that gets nothing is told.
+    /// The reason given to a drone that gets no work.
     fn words(&self, swarm: &Swarm, idle: bool) -> String {
         let title = |id: &PackageId| swarm.packages.get(id).map(Package::title).unwrap_or_default();
         if let Some(id) = &self.no_memory {

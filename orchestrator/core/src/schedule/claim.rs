@@ -1,4 +1,4 @@
-//! A drone asks for work, and is answered.
+//! Answers a drone that asks for work.
 
 use super::{
     LONGEST_WAIT_MS,
@@ -6,8 +6,7 @@ use super::{
 };
 use crate::{
     attempt::Job,
-    calendar,
-    closure::closure,
+    calendar, closure,
     command::Reply,
     decide::{Decision, known},
     drone::Drone,
@@ -17,10 +16,15 @@ use crate::{
     swarm::Swarm,
 };
 use std::collections::BTreeMap;
-use swarm_common::{id::*, state::*, time::TimeMs, wire::drone::*};
+use swarm_common::{
+    id::*,
+    state::*,
+    time::TimeMs,
+    wire::{concern::Action, drone::*},
+};
 
-/// A drone asks for work. Never refused for the state of drone or queue: the answer then
-/// is no work, and why.
+/// Handles a claim. It is never refused because of the state of the drone or the queue: the answer
+/// is then no work, with the reason.
 pub(crate) fn claim(swarm: &Swarm, now: TimeMs, id: DroneId, request: &ClaimRequest) -> Decision {
     let drone = known(swarm, id)?;
     let stuck = BTreeMap::new();
@@ -66,11 +70,14 @@ pub(crate) fn claim(swarm: &Swarm, now: TimeMs, id: DroneId, request: &ClaimRequ
     Ok((events, Reply::Claim(Box::new(reply))))
 }
 
-/// Why a drone gets nothing whatever the queue has.
+/// Why a drone gets no work, whatever is in the queue.
 fn held(swarm: &Swarm, id: DroneId, drone: &Drone) -> Option<String> {
-    // Who asks is heard, however silent it was.
+    // The claim itself shows that the drone is not silent.
     match drone.state_when_heard() {
-        DroneState::Pending => Some(format!("not approved yet: `swarmctl drone approve {}`", drone.name)),
+        DroneState::Pending => {
+            let approve = Action::ApproveDrone { drone: drone.name.clone() }.command();
+            Some(format!("not approved yet: `{approve}`"))
+        }
         DroneState::Draining => Some(format!("draining: {}", drone.draining.as_deref().unwrap_or_default())),
         DroneState::Grounded => drone.grounded.as_ref().map(|g| format!("grounded: {}", g.reason)),
         DroneState::Online | DroneState::Offline | DroneState::Lost => {
@@ -83,7 +90,7 @@ fn held(swarm: &Swarm, id: DroneId, drone: &Drone) -> Option<String> {
     }
 }
 
-/// What a claim of this drone would be told if it got nothing; `None` if it got something.
+/// The reason that a claim of this drone would get for no work, or `None` if it would get work.
 pub(crate) fn would_be_told(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> Option<String> {
     match choose(swarm, now, id, drone, 0) {
         Choice::Nothing(reason) => Some(reason),
@@ -91,15 +98,16 @@ pub(crate) fn would_be_told(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Dro
     }
 }
 
-/// A build id for each target that no profile has used for that version, as they take over
-/// from each other.
+/// A build id for each target that no profile has used for that version, since profiles reuse each
+/// other's packages.
 fn next_build_ids(swarm: &Swarm, id: PackageId) -> Vec<u32> {
     let Some(package) = swarm.packages.get(&id) else { return Vec::new() };
     let last = |cpv| swarm.profiles.values().filter_map(|p| p.build_ids.get(cpv)).max().copied().unwrap_or(0);
-    package.targets.iter().map(|t| last(&t.cpv).max(swarm.build_ids_skipped) + 1).collect()
+    let targets = package.targets.iter().filter_map(Target::portage);
+    targets.map(|t| last(&t.cpv).max(swarm.build_ids_skipped) + 1).collect()
 }
 
-/// What a drone is told of an attempt. `None` if its records are gone.
+/// Describes an attempt for its drone. `None` if the records of the attempt are gone.
 fn assignment(
     swarm: &Swarm,
     attempt: AttemptId,
@@ -117,12 +125,13 @@ fn assignment(
         Job::Base(_) => (Work::Base, 0),
         Job::Build(id) => {
             let package = swarm.packages.get(&id)?;
-            let mut targets = package.targets.clone();
-            for (target, &build_id) in targets.iter_mut().zip(build_ids) {
-                target.build_id = build_id;
-            }
-            let dependencies = closure(swarm, id, &run.base);
-            let order = BuildOrder { package: id, targets, stages: package.stages.clone(), dependencies };
+            let order = BuildOrder {
+                package: id,
+                targets: package.targets_with(build_ids),
+                stages: package.stages.clone(),
+                dependencies: closure::dependencies(swarm, id, &run.base),
+                inputs: closure::inputs(swarm, id, &run.base),
+            };
             (Work::Build(order), memory::jobs(swarm, id, drone))
         }
     };

@@ -1,5 +1,4 @@
-//! Which drone may have which package at all: profile, memory, past failures, and what
-//! must not be built at the same time.
+//! Which drones may build a package: by profile, memory, past failures, and exclusive groups.
 
 use super::late::Ongoing;
 use crate::{
@@ -12,32 +11,32 @@ use crate::{
 };
 use swarm_common::{id::*, state::*};
 
-/// What one package demands of its drone.
+/// The requirements of one package.
 pub(super) struct Fit<'a> {
     run: &'a Run,
     package: &'a Package,
     avoided: Vec<DroneId>,
-    /// What an attempt that was killed for lack of memory has shown it to need.
+    /// Memory with which even one job was killed, in bytes; 0 if that has not happened.
     floor_bytes: u64,
-    /// Whether a drone that counts has the memory; if none has, memory is no reason.
+    /// Whether some drone under consideration has enough memory; if none has, memory is ignored.
     memory_matters: bool,
-    /// It was killed for its use of memory: it has its drone to itself.
+    /// The package was killed for its memory use, so it must have its drone to itself.
     alone: bool,
 }
 
-/// What a drone is building already.
+/// The builds running on a drone.
 #[derive(Default)]
 pub(super) struct Neighbours {
-    /// How many builds.
+    /// Number of builds.
     pub(super) builds: usize,
-    /// The memory that they take.
+    /// Memory that they are expected to use, in bytes.
     bytes: u64,
-    /// One of them has the drone to itself.
+    /// One of them must have the drone to itself.
     alone: bool,
 }
 
 impl Neighbours {
-    /// What `id` builds.
+    /// The builds running on drone `id`.
     pub(super) fn of(swarm: &Swarm, id: DroneId, drone: &Drone, ongoing: &[Ongoing]) -> Self {
         let mut found = Self::default();
         for attempt in ongoing.iter().filter(|a| a.attempt.drone == id && a.is_building()) {
@@ -52,7 +51,7 @@ impl Neighbours {
 }
 
 impl<'a> Fit<'a> {
-    /// The demands of `package`, given the drones that are there.
+    /// The requirements of `package`, given the drones under consideration.
     pub(super) fn new<'d>(
         swarm: &Swarm,
         run: &'a Run,
@@ -64,7 +63,7 @@ impl<'a> Fit<'a> {
         let mut avoided: Vec<DroneId> = tried.filter(|a| speaks_against(a)).map(|a| a.drone).collect();
         let floor_bytes = memory::floor_bytes(swarm, id);
         let able = |d: &Drone| d.builds_for(run) && memory::fits(floor_bytes, d);
-        // On whom it failed is avoided only while there are others.
+        // Drones on which it failed are avoided only while another drone can build it.
         if !avoided.is_empty() && !drones.clone().any(|(id, d)| able(d) && !avoided.contains(&id)) {
             avoided.clear();
         }
@@ -77,7 +76,7 @@ impl<'a> Fit<'a> {
         Self { run, package, avoided, floor_bytes, memory_matters, alone }
     }
 
-    /// Whether the package may go to this drone at some time.
+    /// Whether the package may ever be built on this drone.
     pub(super) fn suits(&self, id: DroneId, drone: &Drone) -> bool {
         drone.builds_for(self.run)
             && memory::fits(self.floor_bytes, drone)
@@ -86,8 +85,8 @@ impl<'a> Fit<'a> {
                 || self.package.memory_on(drone.facts.cores) <= drone.facts.memory_for_a_build())
     }
 
-    /// Whether a drone with so much free memory (0 where it is not known) has room now. What
-    /// is built there already may not have taken yet what it will.
+    /// Whether a drone with `free_bytes` of free memory (0 if unknown) has room now. Builds already
+    /// running there may not have reached their peak yet.
     pub(super) fn has_room(&self, drone: &Drone, free_bytes: u64, beside: &Neighbours) -> bool {
         let bytes = self.package.memory_on(drone.facts.cores);
         let fits = !self.memory_matters || free_bytes == 0 || bytes <= free_bytes;
@@ -96,22 +95,21 @@ impl<'a> Fit<'a> {
     }
 }
 
-/// Whether an attempt speaks against trying again on its drone.
+/// Whether an attempt is a reason to avoid its drone.
 fn speaks_against(attempt: &Attempt) -> bool {
     let own = own_signature(attempt).is_some()
         || matches!(&attempt.ending, Some(Ending::Failed(f)) if f.class == FailureClass::Drone);
     (own && !memory::was_killed(attempt)) || fetch::failed(attempt)
 }
 
-/// The groups of which at most one package is built at a time, and which of them are in
-/// use.
+/// Exclusive groups, of which at most one package is built at a time, and which of them are in use.
 pub(super) struct Groups<'a> {
     groups: &'a [Vec<String>],
     used: Vec<bool>,
 }
 
 impl<'a> Groups<'a> {
-    /// The groups as the live attempts leave them.
+    /// The groups in use by live attempts.
     pub(super) fn new(swarm: &'a Swarm, ongoing: &[Ongoing]) -> Self {
         let groups = &swarm.policy.exclusive;
         let mut found = Self { groups, used: vec![false; groups.len()] };
@@ -124,7 +122,7 @@ impl<'a> Groups<'a> {
     fn of(&self, package: &Package) -> impl Iterator<Item = usize> {
         let groups = self.groups.iter().enumerate();
         let names = &package.targets;
-        groups.filter(|(_, g)| names.iter().any(|t| g.iter().any(|n| n == t.cpv.cp()))).map(|(n, _)| n)
+        groups.filter(|(_, g)| names.iter().any(|t| g.iter().any(|n| n == t.family()))).map(|(n, _)| n)
     }
 
     /// Whether another package of one of its groups is being built.
@@ -132,7 +130,7 @@ impl<'a> Groups<'a> {
         self.of(package).any(|n| self.used[n])
     }
 
-    /// The package's groups are in use from now on.
+    /// Marks the package's groups as in use.
     pub(super) fn enter(&mut self, package: &Package) {
         let own: Vec<usize> = self.of(package).collect();
         for n in own {

@@ -1,8 +1,8 @@
-//! How long an attempt will go on, and when it is a straggler.
+//! Predicts when attempts end, and detects stragglers.
 //!
-//! A package that was built before takes about as long again; when it does not, its drone
-//! has become slow. Of one that was never built the length is a guess, and what has taken
-//! long will take long: half as much again is to be expected of whatever is not done yet.
+//! A package that was built before takes about as long again; if it takes much longer, its drone
+//! has become slow. For a package never built the prediction is a guess, and what has taken long
+//! will take longer: the rest is expected to take half of the time spent so far.
 
 use super::MOST_DUPLICATES;
 use crate::{
@@ -15,22 +15,22 @@ use crate::{
 use std::collections::BTreeSet;
 use swarm_common::{id::*, time::TimeMs};
 
-/// A live attempt, with what it is at and on whom.
+/// A live attempt with its package and drone.
 pub(super) struct Ongoing<'a> {
     pub(super) id: AttemptId,
     pub(super) attempt: &'a Attempt,
     pub(super) drone: &'a Drone,
-    /// `None` of one that makes a plan.
+    /// `None` unless the attempt builds a package.
     package: Option<&'a Package>,
     now: TimeMs,
-    /// How long it would take alone if all went as predicted.
+    /// Predicted duration in milliseconds, if it ran alone on its drone.
     predicted_ms: u64,
-    /// How many builds its drone has under way.
+    /// Number of builds running on its drone.
     builds: usize,
 }
 
 impl<'a> Ongoing<'a> {
-    /// All live attempts, those of a drone together, drones in order.
+    /// All live attempts, grouped by drone, in the order of drones.
     pub(super) fn all(swarm: &'a Swarm, now: TimeMs) -> Vec<Self> {
         let of = |(drone, ids): (&DroneId, &'a BTreeSet<AttemptId>)| {
             let builds = swarm.builds_on(*drone);
@@ -50,7 +50,7 @@ impl<'a> Ongoing<'a> {
         all
     }
 
-    /// The package that it builds.
+    /// The package it builds.
     pub(super) fn package(&self) -> Option<(PackageId, &'a Package)> {
         match self.attempt.job {
             Job::Build(id) => Some((id, self.package?)),
@@ -62,7 +62,7 @@ impl<'a> Ongoing<'a> {
         self.attempt.is_building()
     }
 
-    /// How long it would have taken alone for as much as it has done.
+    /// The time its progress so far would have taken alone, in milliseconds.
     fn elapsed_ms(&self) -> u64 {
         let since = self.drone.shared_since.max(self.attempt.started_at);
         let open_ms = if self.is_building() { self.now.since(since) } else { 0 };
@@ -70,30 +70,30 @@ impl<'a> Ongoing<'a> {
         self.now.since(self.attempt.started_at).saturating_sub(lost_ms)
     }
 
-    /// How long `ms` of it take beside its neighbours.
+    /// How long `ms` of its work take with its current neighbours.
     fn stretched(&self, ms: u64) -> u64 {
         ms.saturating_mul(stretch_permille(self.builds)) / 1000
     }
 
-    /// Its package was built before.
+    /// Whether its package was built before.
     fn is_known(&self) -> bool {
         self.package.is_some_and(|p| !p.guessed)
     }
 
-    /// How long it may take before it is late: longer than history is usually off, or than a
-    /// guess was.
+    /// How long it may take before it is late: its prediction plus the usual error of predictions
+    /// from history, or of guesses.
     fn patience_ms(&self) -> u64 {
         self.predicted_ms.saturating_mul(if self.is_known() { 175 } else { 125 }) / 100
     }
 
-    /// Whether it takes longer than predicted.
+    /// Whether it has taken longer than predicted.
     pub(super) fn is_overdue(&self) -> bool {
         self.elapsed_ms() > self.predicted_ms
     }
 
-    /// When it will keep its drone no longer. What should have ended goes on for a part of what
-    /// it has taken already; what was built before and is late shows that its drone has become
-    /// slow, and takes longer still.
+    /// When it is expected to release its slot. An overdue attempt is expected to continue for half
+    /// of the time it has taken. If its package was built before and it is late, its drone has
+    /// become slow, and one and a half times that time is expected.
     pub(super) fn expected_end(&self) -> TimeMs {
         let elapsed = self.elapsed_ms();
         if self.predicted_ms > elapsed {
@@ -103,14 +103,14 @@ impl<'a> Ongoing<'a> {
         self.now + self.stretched(if slow { elapsed + elapsed / 2 } else { elapsed / 2 })
     }
 
-    /// When its result will be there.
+    /// When its result is expected to be available, in milliseconds of the swarm's clock.
     pub(super) fn there_at(&self) -> u64 {
         let end = if self.is_building() { self.expected_end() } else { self.now };
         end.0 + self.drone.upload_ms
     }
 
-    /// Its drone's speed as it shows it: one that should have ended long ago makes its drone
-    /// look as slow as that.
+    /// The speed of its drone in thousandths, reduced if the attempt is so overdue that the drone
+    /// appears slower.
     pub(super) fn speed_permille(&self) -> u64 {
         let (speed, elapsed) = (self.drone.likely_permille(), self.elapsed_ms());
         let predicted = self.predicted_ms.max(1);
@@ -121,33 +121,33 @@ impl<'a> Ongoing<'a> {
     }
 }
 
-/// What is later by less is not doubled: it costs nobody much.
+/// A delay shorter than this, in milliseconds, does not justify a duplicate.
 const LEAST_DELAY_MS: u64 = 30_000;
 
 /// An attempt that should have ended.
 pub(super) struct Straggler {
-    /// Which.
+    /// The attempt.
     pub(super) attempt: AttemptId,
-    /// At what.
+    /// The package it builds.
     pub(super) package: PackageId,
-    /// When its result is expected now.
+    /// When its result is now expected, in milliseconds of the swarm's clock.
     pub(super) finish: u64,
-    /// The work another drone would have with it, in milliseconds at speed 1.
+    /// The work it would be for another drone, in milliseconds at speed 1.
     pub(super) work_ms: u64,
-    /// How long it has been at it.
+    /// How long it has been running, in milliseconds, adjusted for neighbours.
     pub(super) elapsed_ms: u64,
-    /// It is later than predictions are off; otherwise it may yet be in order.
+    /// It has exceeded the usual error of predictions; otherwise it may still be in order.
     pub(super) certain: bool,
-    /// It is later than most are, and nobody else is at it.
+    /// It is later than most, and it is the only attempt at its package.
     pub(super) doubtful: bool,
-    /// How many others are at the same.
+    /// Number of other attempts at the same package.
     pub(super) others: usize,
 }
 
-/// The attempt at a package that will end first, of all `live` ones, if it is late enough that
-/// another should try.
+/// Of the `live` attempts at a package the one expected to end first, if it is late enough to
+/// justify another attempt.
 pub(super) fn straggler(live: &[&Ongoing]) -> Option<Straggler> {
-    // The one that was first may be gone.
+    // The first attempt may be gone.
     let doubled = live.iter().filter(|a| a.attempt.duplicate_of.is_some()).count();
     if doubled >= MOST_DUPLICATES || live.iter().any(|a| !a.is_building()) {
         return None;

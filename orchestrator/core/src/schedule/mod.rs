@@ -1,23 +1,23 @@
-//! Who gets which package.
+//! Assigns packages to drones.
 //!
-//! Order: plans first, then by run class, then the longest chain of waiting work. A
-//! package goes to the drone that will *finish* it soonest, counting what each still has
-//! to do and what will soon be there to be built: a claim by a drone that another would
-//! beat is held back, with that as the reason (list scheduling by upward rank and earliest
-//! finish time with insertion, as in HEFT, Topcuoglu et al. 2002). Handing the longest job
-//! to whichever drone asks first is what loses half of a mixed fleet's time.
+//! Order: plans first, then by run class, then by the longest chain of waiting work. A package goes
+//! to the drone that will *finish* it soonest, considering the work each drone still has and the
+//! work that will soon be ready. A claim by a drone that another would beat is held back, with that
+//! as the reason. This is list scheduling by upward rank and earliest finish time with insertion,
+//! as in HEFT (Topcuoglu et al. 2002). Giving the longest job to whichever drone asks first would
+//! lose half of a mixed fleet's time.
 //!
-//! An attempt that takes much longer than it should is a straggler; another drone that
-//! would still be done sooner may be given the same package as a deliberate duplicate. One
-//! that is merely overdue is doubled by a drone that has nothing better to do (LATE, Zaharia
-//! et al. 2008): what the night ends with must not hang on one drone's health.
+//! An attempt that takes much longer than it should is a straggler; another drone that would still
+//! finish sooner may get the same package as a deliberate duplicate. An attempt that is only
+//! overdue is duplicated by a drone that has nothing better to do (LATE, Zaharia et al. 2008), so
+//! that the end of a run does not depend on one drone's health.
 //!
-//! Only drones that wait for work, do some or have just done so are counted on. One that is merely online
-//! could hold work back for ever.
+//! Only drones that are waiting for work, working, or have just worked are considered. A drone that
+//! is merely online could hold work back for ever.
 //!
-//! [`claim`](mod@claim) answers a drone, [`choice`] weighs, [`board`] holds who is busy
-//! until when, [`late`] knows how long an attempt will go on, [`fit`] which drone may have
-//! which package at all.
+//! [`claim`](mod@claim) answers a drone, [`choice`] chooses its work, [`board`] tracks when slots
+//! are busy, [`late`] predicts when attempts end, and [`fit`] determines which drones may build a
+//! package.
 
 mod board;
 mod choice;
@@ -28,8 +28,8 @@ mod late;
 pub(crate) use choice::outlook;
 pub(crate) use claim::{claim, would_be_told};
 
-/// Deliberate duplicates of one package at a time.
+/// The most deliberate duplicates of one package at a time.
 pub const MOST_DUPLICATES: usize = 2;
 
-/// The longest wait of one claim.
+/// The longest time that a claim waits for work, in milliseconds.
 pub const LONGEST_WAIT_MS: u64 = 60_000;

@@ -1,4 +1,4 @@
-//! Shapes of tangles: what is built as one, what is left to the base, and how long that takes.
+//! Shapes of tangles: what is built as one, what is left to the base, and how long it takes.
 
 use super::*;
 
@@ -40,11 +40,11 @@ fn in_a_tangle_only_what_the_base_satisfies_is_dropped() {
 
 #[test]
 fn needs_at_run_time_are_dropped_before_those_of_builds() {
-    // Two needs at run time rather than one of a build.
+    // Two run-time needs are dropped rather than one build need.
     let edges = [(0, 1, "bs"), (1, 2, "rs"), (2, 0, "rs"), (1, 3, "rs"), (3, 0, "rs")];
     let dropped = cut_all(4, &edges).1;
     assert!(dropped.len() == 2 && dropped.iter().all(|d| d.ends_with(":r")), "{dropped:?}");
-    // What works only with its user is not built with the planned one.
+    // A package that works only with its user is not built together with it.
     assert_eq!(cut_all(2, &[(0, 1, "bs"), (1, 0, "r")]).1, ["0-1:b"]);
 }
 

@@ -1,35 +1,53 @@
-//! The dead-man's check: what ought to happen and does not. A swarm that is quietly idle
-//! looks like one that has nothing to do, so each of these is looked for.
-//!
-//! An alarm is known by its kind and subject, which stay the same while it lasts; its words
-//! change with the time.
+//! The dead-man's switch: alarms for things that should happen and do not. A swarm that is stuck
+//! looks like one that has nothing to do, so each case is checked explicitly.
 
 use crate::{
     attempt::Job,
-    calendar::{self, DueOutcome, Schedule, span},
+    calendar::{self, DueOutcome, Schedule},
     run::Run,
     schedule,
     swarm::Swarm,
 };
-use swarm_common::{id::*, name::Name, state::*, time::TimeMs};
+use swarm_common::{
+    id::*,
+    name::Name,
+    state::*,
+    time::TimeMs,
+    wire::concern::{ConcernKind, LastRun},
+};
 
-/// What kind of thing does not happen.
+/// The kind of an alarm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AlarmKind {
-    /// A run was due and nobody has acted upon it. The subject is the profile.
+    /// A run was due and nothing was done about it. The subject is the profile.
     Overdue,
-    /// A due run was not started, as the one before goes on. The subject is the profile.
+    /// A due run was not started because the previous one is still active. The subject is the
+    /// profile.
     Skipped,
-    /// No run of a profile has succeeded for longer than two of its periods.
+    /// No run of a profile has succeeded for longer than two of its periods. The subject is the
+    /// profile.
     Stale,
-    /// Work is needed while a drone that could do it idles. The subject is the run.
+    /// Work is needed while a drone that could do it is idle. The subject is the run.
     Idle,
-    /// Nothing is handed out, for a while. The subject is empty.
+    /// No work is assigned for a while. The subject is empty.
     Paused,
 }
 
 impl AlarmKind {
-    /// The word for it in metrics and notifications.
+    /// The alarm that a concern corresponds to, if any.
+    #[must_use]
+    pub fn of(fact: &ConcernKind) -> Option<Self> {
+        match fact {
+            ConcernKind::RunOverdue { .. } => Some(Self::Overdue),
+            ConcernKind::RunSkipped { .. } => Some(Self::Skipped),
+            ConcernKind::NoSuccess { .. } => Some(Self::Stale),
+            ConcernKind::DroneIdle { .. } => Some(Self::Idle),
+            ConcernKind::Paused { .. } => Some(Self::Paused),
+            _ => None,
+        }
+    }
+
+    /// The name used in metrics.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -42,100 +60,73 @@ impl AlarmKind {
     }
 }
 
-/// Something that ought to happen and does not.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Alarm {
-    /// What kind of thing.
-    pub kind: AlarmKind,
-    /// Which profile or run.
-    pub subject: String,
-    /// Why it is one, in one line.
-    pub what: String,
-    /// What will happen by itself, or what to do.
-    pub next: String,
-    /// The command that mends it, if one does.
-    pub command: Option<String>,
-}
-
-/// Every alarm, worst first. `wall` is what the machine's clock shows, by which due times come.
+/// Every alarm, worst first. `wall` is the machine's clock, which due times refer to.
 #[must_use]
-pub fn alarms(swarm: &Swarm, now: TimeMs, wall: TimeMs) -> Vec<Alarm> {
+pub fn alarms(swarm: &Swarm, now: TimeMs, wall: TimeMs) -> Vec<ConcernKind> {
     let schedules = || swarm.schedules.iter().filter(|(_, s)| s.enabled);
-    let mut alarms: Vec<Alarm> = Vec::new();
+    let mut alarms: Vec<ConcernKind> = Vec::new();
     alarms.extend(schedules().filter_map(|(profile, s)| overdue(swarm, now, wall, profile, s)));
     alarms.extend(swarm.runs.iter().filter_map(|(&id, run)| idle(swarm, now, id, run)));
     alarms.extend(schedules().filter_map(|(profile, s)| stale(swarm, now, wall, profile, s)));
     alarms.extend(schedules().filter_map(|(profile, s)| skipped(wall, profile, s)));
-    alarms.extend(calendar::paused(swarm, now).map(|what| Alarm {
-        kind: AlarmKind::Paused,
-        subject: String::new(),
-        what,
-        next: "builds under way go on, and the pause ends by itself; `swarmctl unpause` ends it now".into(),
-        command: None,
-    }));
+    alarms.extend(
+        calendar::pause(swarm, now)
+            .map(|pause| ConcernKind::Paused { for_ms: pause.until.since(now), why: pause.reason.clone() }),
+    );
     alarms
 }
 
-fn overdue(swarm: &Swarm, now: TimeMs, wall: TimeMs, profile: &Name, schedule: &Schedule) -> Option<Alarm> {
+fn overdue(
+    swarm: &Swarm,
+    now: TimeMs,
+    wall: TimeMs,
+    profile: &Name,
+    schedule: &Schedule,
+) -> Option<ConcernKind> {
     let late_ms = wall.since(schedule.forecast.next);
-    // After a start the first look comes within seconds, and makes up for what was missed.
+    // The first check comes within seconds of a start and catches up on missed due times.
     let began = now.since(swarm.live.started_at) > swarm.policy.due_grace_ms;
-    (began && late_ms > swarm.policy.due_grace_ms).then(|| Alarm {
-        kind: AlarmKind::Overdue,
-        subject: profile.to_string(),
-        what: format!("a run of {profile} was due {} ago and was not started", span(late_ms)),
-        next: "the schedule pass has stopped: restart `swarm-orchestrator`, which makes up for the run"
-            .into(),
-        command: None,
-    })
+    (began && late_ms > swarm.policy.due_grace_ms)
+        .then(|| ConcernKind::RunOverdue { profile: profile.clone(), late_ms })
 }
 
-fn skipped(wall: TimeMs, profile: &Name, schedule: &Schedule) -> Option<Alarm> {
+fn skipped(wall: TimeMs, profile: &Name, schedule: &Schedule) -> Option<ConcernKind> {
     let last = schedule.last.as_ref()?;
     let DueOutcome::Skipped(reason) = &last.outcome else { return None };
-    let next = span(schedule.forecast.next.since(wall));
-    Some(Alarm {
-        kind: AlarmKind::Skipped,
-        subject: profile.to_string(),
-        what: format!("no run of {profile} was started {} ago: {reason}", span(wall.since(last.due))),
-        next: format!("the next is due in {next}; `swarmctl run cancel` makes room for it"),
-        command: None,
+    Some(ConcernKind::RunSkipped {
+        profile: profile.clone(),
+        ago_ms: wall.since(last.due),
+        next_in_ms: schedule.forecast.next.since(wall),
+        why: reason.clone(),
     })
 }
 
-fn stale(swarm: &Swarm, now: TimeMs, wall: TimeMs, profile: &Name, schedule: &Schedule) -> Option<Alarm> {
+fn stale(
+    swarm: &Swarm,
+    now: TimeMs,
+    wall: TimeMs,
+    profile: &Name,
+    schedule: &Schedule,
+) -> Option<ConcernKind> {
     let since = schedule.set_at.max(schedule.succeeded_at.unwrap_or_default());
     let period_ms = schedule.forecast.period_ms;
     if now.since(since) <= period_ms.saturating_mul(2) {
         return None;
     }
     let last = swarm.runs.iter().rfind(|(_, run)| run.profile == *profile);
-    let (told, command) = match last {
-        None => (String::new(), format!("swarmctl run start {profile}")),
-        Some((id, run)) if run.reason.is_empty() => {
-            (format!("; the last, {id}, is {}", run.state), format!("swarmctl run show {id}"))
-        }
-        Some((id, run)) => {
-            (format!("; the last, {id}, is {}: {}", run.state, run.reason), format!("swarmctl run show {id}"))
-        }
-    };
-    Some(Alarm {
-        kind: AlarmKind::Stale,
-        subject: profile.to_string(),
-        what: format!(
-            "no run of {profile} has succeeded for {}, though one is due every {}{told}",
-            span(now.since(since)),
-            span(period_ms)
-        ),
-        next: format!("`{command}`; the next run is due in {}", span(schedule.forecast.next.since(wall))),
-        command: Some(command),
+    Some(ConcernKind::NoSuccess {
+        profile: profile.clone(),
+        for_ms: now.since(since),
+        period_ms,
+        next_in_ms: schedule.forecast.next.since(wall),
+        last: last.map(|(&run, record)| LastRun { run, state: record.state, why: record.reason.clone() }),
     })
 }
 
-/// Work is needed, a drone that could do it has none, and nothing was handed out or came in
-/// for long. A drone may well wait for another that will be sooner, so while something is
-/// built only a drone that has stopped asking counts.
-fn idle(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> Option<Alarm> {
+/// Work is needed, a drone that could do it is idle, and no attempt has started or ended for a long
+/// time. A drone may rightly wait for a faster one, so while something is being built only a drone
+/// that has stopped asking counts.
+fn idle(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> Option<ConcernKind> {
     let long_ms = swarm.policy.idle_alarm_ms;
     if run.state.is_over() || calendar::pause(swarm, now).is_some() {
         return None;
@@ -164,29 +155,13 @@ fn idle(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> Option<Alarm> {
     });
     let (drone_id, drone) =
         able.find(|&(&d, _)| at_work == 0 || now.since(asked(d).max(ready(d))) > long_ms)?;
-    let work = match run.state {
-        RunState::Planning => "its plan".to_owned(),
-        _ => format!("{needed} of its packages"),
-    };
-    let asks = asked(*drone_id) > now;
-    let why = match schedule::would_be_told(swarm, now, *drone_id, drone) {
-        Some(reason) if asks => format!("it is told: {reason}"),
-        _ if asks => "though it asks for work".to_owned(),
-        _ => "it does not ask for work".to_owned(),
-    };
-    let name = &drone.name;
-    Some(Alarm {
-        kind: AlarmKind::Idle,
-        subject: id.to_string(),
-        what: format!(
-            "run {id} of {} waits with {work} for {}, while {name} idles: {why}",
-            run.profile,
-            span(now.since(run.moved_at(swarm)))
-        ),
-        next: match asks {
-            true => "`swarmctl queue` names the packages, `swarmctl why` what they wait for".into(),
-            false => format!("restart `swarm-drone` on {name}; it is given work as soon as it asks"),
-        },
-        command: None,
+    Some(ConcernKind::DroneIdle {
+        run: id,
+        profile: run.profile.clone(),
+        drone: drone.name.clone(),
+        packages: if run.state == RunState::Planning { 0 } else { needed as u64 },
+        for_ms: now.since(run.moved_at(swarm)),
+        asks: asked(*drone_id) > now,
+        why: schedule::would_be_told(swarm, now, *drone_id, drone),
     })
 }

@@ -1,31 +1,31 @@
-//! Quarantined packages that failed alike: what breaks many of them, such as a setting of the
-//! bundle, is one thing to mend and is named once.
+//! Groups quarantined packages that failed alike. A cause that breaks many of them, such as a
+//! setting of the bundle, is fixed once and so reported once.
 
 use crate::{attempt::Ending, run::Run, swarm::Swarm};
 use std::{cmp::Reverse, collections::BTreeMap};
 use swarm_common::{id::*, state::*};
 
-/// From so many on, one cause is likely.
+/// Number of packages from which on a common cause is likely.
 const MANY: usize = 3;
 
 /// Quarantined packages with the same first error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alike {
-    /// The error, as it was printed.
+    /// The error as it was printed.
     pub error: String,
-    /// Who has it.
+    /// The packages that have it.
     pub packages: Vec<PackageId>,
 }
 
 impl Alike {
-    /// Whether one cause is likely.
+    /// Whether a common cause is likely.
     #[must_use]
     pub fn is_many(&self) -> bool {
         self.packages.len() >= MANY
     }
 }
 
-/// The quarantined packages of a run by their last error, the most frequent first.
+/// The quarantined packages of a run grouped by their last error, the most frequent first.
 #[must_use]
 pub fn alike(swarm: &Swarm, run: &Run) -> Vec<Alike> {
     let mut alike: BTreeMap<String, Alike> = BTreeMap::new();

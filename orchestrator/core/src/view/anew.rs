@@ -1,4 +1,4 @@
-//! Why a package is rebuilt, or is not, for a person to read.
+//! Explains why a package is rebuilt, or is not.
 
 use super::why::sentence;
 use crate::{
@@ -8,9 +8,9 @@ use crate::{
 };
 use std::collections::BTreeSet;
 
-/// Values that are told.
+/// Number of changed values shown.
 const TOLD: usize = 6;
-/// Characters of a value; longer ones are only said to differ.
+/// The longest value shown, in characters; longer ones are only said to differ.
 const LONGEST: usize = 60;
 
 /// What has changed since the package was last planned, and whether an admin wants it rebuilt.
@@ -43,7 +43,7 @@ pub(super) fn told(swarm: &Swarm, package: &Package) -> Vec<String> {
     lines
 }
 
-/// A value then and now. Of words, those that came and those that went.
+/// Describes a changed value. For lists of words, the added and removed words.
 fn change(change: &Change) -> String {
     let name = match change.name.strip_prefix("env.").unwrap_or(&change.name) {
         "use" => "USE",

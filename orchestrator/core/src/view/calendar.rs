@@ -1,4 +1,4 @@
-//! Schedules and the pause, as people see them.
+//! API views of schedules and the pause.
 
 use crate::{
     calendar::{self, Due, DueOutcome},
@@ -9,8 +9,7 @@ use swarm_common::{
     wire::calendar::{DueView, PauseView, ScheduleView},
 };
 
-/// Every schedule, by profile. Of the due times to come it has the next; the shell knows
-/// more.
+/// Every schedule, by profile. Only the next due time is included; the shell can compute more.
 #[must_use]
 pub fn schedules(swarm: &Swarm) -> Vec<ScheduleView> {
     let view = |(profile, s): (&swarm_common::name::Name, &calendar::Schedule)| ScheduleView {
@@ -34,7 +33,7 @@ fn due(swarm: &Swarm, last: &Due) -> DueView {
     DueView { due: last.due, at: last.at, run, state, skipped }
 }
 
-/// The pause, if there is one.
+/// The current pause, if any.
 #[must_use]
 pub fn pause(swarm: &Swarm, now: TimeMs) -> Option<PauseView> {
     let pause = calendar::pause(swarm, now)?;

@@ -1,10 +1,11 @@
-//! Drones, as people see them.
+//! API views of drones.
 
 use crate::{
     attempt::{Attempt, Job},
     drone::Drone,
     follow,
     swarm::Swarm,
+    text,
 };
 use swarm_common::{
     id::*,
@@ -31,6 +32,7 @@ fn view(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> DroneView {
         name: drone.name.clone(),
         state: swarm.state_of(id, drone),
         reason: reason(swarm, now, id, drone),
+        offline: drone.offline.clone(),
         facts: drone.facts.clone(),
         vitals: swarm.live.vitals.get(&id).copied(),
         last_seen: swarm.live.seen.get(&id).copied(),
@@ -48,7 +50,7 @@ fn work(swarm: &Swarm, id: AttemptId, attempt: &Attempt) -> WorkView {
     WorkView { attempt: id, title, phase: attempt.phase(), since: attempt.started_at }
 }
 
-/// What an attempt is at.
+/// The title of an attempt's work.
 pub(super) fn title(swarm: &Swarm, attempt: &Attempt) -> String {
     match attempt.job {
         Job::Plan(run) => format!("plan of {run}"),
@@ -62,12 +64,12 @@ pub(super) fn title(swarm: &Swarm, attempt: &Attempt) -> String {
     }
 }
 
-/// Why a drone is where it is, and until when.
+/// Why a drone is in its state, and until when.
 fn reason(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> String {
     match swarm.state_of(id, drone) {
         DroneState::Pending => "enrolled, and waits for an admin's approval".into(),
         DroneState::Lost => drone.lost.clone().unwrap_or_default(),
-        DroneState::Offline => drone.offline.clone().unwrap_or_default(),
+        DroneState::Offline => drone.offline.as_ref().map(text::offline).unwrap_or_default(),
         DroneState::Draining => {
             drone.draining.clone().unwrap_or_else(|| "told on its own machine to take no further work".into())
         }

@@ -1,18 +1,14 @@
-//! Healing, in words: what was done about a silent drone, what comes next, and when.
+//! Describes healing: what was done about a silent drone, what comes next, and when.
 
 use crate::{
-    calendar::span,
     drone::Drone,
     heal::{self, Next},
     swarm::Swarm,
+    text::span,
 };
-use swarm_common::{
-    id::DroneId,
-    state::{HealOutcome, HealStep},
-    time::TimeMs,
-};
+use swarm_common::{id::DroneId, state::HealStep, time::TimeMs, wire::concern::Action};
 
-/// What healing does next about a drone, in one line; nothing if there is nothing to heal.
+/// What healing does next for a drone, in one line. `None` if there is nothing to heal.
 #[must_use]
 pub fn healing(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> Option<String> {
     let policy = &swarm.policy.heal;
@@ -27,27 +23,11 @@ pub fn healing(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> Option
         }
         Next::Take(step, at) => soon(step, now, at),
         Next::Asks(_) => {
-            format!(
-                "its machine has to reboot: confirm it with `swarmctl drone confirm-reboot {}`",
-                drone.name
-            )
+            let confirm = Action::ConfirmReboot { drone: drone.name.clone() }.command();
+            format!("its machine has to reboot: confirm it with `{confirm}`")
         }
         Next::GivesUp(at, why) => format!("healing gives it up {}: {why}", when(now, at)),
     })
-}
-
-/// What the last step of healing brought, for the line that says what is wrong.
-pub(super) fn so_far(drone: &Drone) -> String {
-    match drone.healing.last() {
-        None => String::new(),
-        Some(last) if (last.step, last.outcome) == (HealStep::Probe, HealOutcome::Done) => {
-            "; its machine answers".into()
-        }
-        Some(last) if last.detail.is_empty() => {
-            format!("; the last {} ended {}", last.step, last.outcome)
-        }
-        Some(last) => format!("; {}", last.detail),
-    }
 }
 
 fn verb(step: HealStep) -> &'static str {

@@ -1,6 +1,5 @@
-//! What people look at, computed from the state: pure functions of the swarm and the
-//! time, so that the same state always reads the same. Nothing here decides anything;
-//! which words explain a package is in [`crate::explain`].
+//! API views, computed from the state by pure functions of the swarm and the time. Nothing here
+//! makes decisions. The reasons of packages are in [`crate::explain`].
 
 mod alarm;
 mod alike;
@@ -15,16 +14,16 @@ mod run;
 mod status;
 mod why;
 
-pub use alarm::{Alarm, AlarmKind, alarms};
+pub use alarm::{AlarmKind, alarms};
 pub use alike::{Alike, alike};
 pub use calendar::{pause, schedules};
-pub use concern::of_outcome;
+pub use concern::{concern, severity, stops};
 use drone::title;
 pub use drone::{drone, drones};
 pub use healing::healing;
 pub use package::{package, packages};
 pub use run::{run, runs};
-pub use status::{Trouble, concerns, status};
+pub use status::{concerns, status};
 pub use why::{FindError, find, why};
 
 use crate::{package::Package, profile::Profile, run::Run, swarm::Swarm};
@@ -37,7 +36,7 @@ use swarm_common::{
     wire::{artifact::Artifact, view::ProfileView},
 };
 
-/// A profile as people see it.
+/// The API view of a profile.
 #[must_use]
 pub fn profile(name: &Name, profile: &Profile) -> ProfileView {
     ProfileView {
@@ -50,26 +49,46 @@ pub fn profile(name: &Name, profile: &Profile) -> ProfileView {
         generation: profile.generation,
         published_packages: profile.published_packages,
         binhost: format!("/binhost/{name}"),
+        roots: profile.channel.roots.iter().map(|root| root.root.clone()).collect(),
     }
 }
 
-/// Every artifact that a kept run received, that a profile may use again, or that its stable
-/// channel holds, once each, by published path; of one profile or of all.
+/// Every artifact that a kept run received, that a profile may reuse, or that a stable channel
+/// contains, each path once; for one profile or for all.
 #[must_use]
 pub fn artifacts(swarm: &Swarm, profile: Option<&Name>) -> Vec<Artifact> {
-    let wanted =
-        |run: &RunId| profile.is_none_or(|name| swarm.runs.get(run).is_some_and(|run| run.profile == *name));
-    let packages = swarm.packages.values().filter(|p| wanted(&p.run));
-    let known = |p: &Package| swarm.built.get(&p.build_key).into_iter().flat_map(|built| &built.artifacts);
-    let of_runs = packages.flat_map(|p| p.artifacts.iter().chain(known(p)));
-    let channels = swarm.profiles.iter().filter(|(name, _)| profile.is_none_or(|profile| profile == *name));
-    let published = channels.flat_map(|(_, p)| p.channel.held.values()).map(|held| &held.artifact);
-    let all = of_runs.chain(published);
-    let once: BTreeMap<(String, Digest), &Artifact> = all.map(|a| ((a.target.path(), a.digest), a)).collect();
+    once(wanted(swarm, profile))
+}
+
+/// The artifacts of all profiles whose digests are asked for.
+#[must_use]
+pub fn artifacts_among(swarm: &Swarm, asked_for: &dyn Fn(Digest) -> bool) -> Vec<Artifact> {
+    once(wanted(swarm, None).filter(|artifact| asked_for(artifact.digest)))
+}
+
+fn wanted<'s>(swarm: &'s Swarm, profile: Option<&'s Name>) -> impl Iterator<Item = &'s Artifact> {
+    let is_of = move |run: &RunId| {
+        profile.is_none_or(|name| swarm.runs.get(run).is_some_and(|run| run.profile == *name))
+    };
+    let packages = swarm.packages.values().filter(move |p| is_of(&p.run));
+    let known =
+        move |p: &Package| swarm.built.get(&p.build_key).into_iter().flat_map(|built| &built.artifacts);
+    let of_runs = packages.flat_map(move |p| p.artifacts.iter().chain(known(p)));
+    let channels =
+        swarm.profiles.iter().filter(move |(name, _)| profile.is_none_or(|profile| profile == *name));
+    of_runs.chain(channels.flat_map(|(_, p)| p.channel.held.values()).map(|held| &held.artifact))
+}
+
+fn once<'s>(all: impl Iterator<Item = &'s Artifact>) -> Vec<Artifact> {
+    let key = |a: &'s Artifact| {
+        let build_id = a.target.portage().map(|target| target.build_id);
+        ((a.target.id(), build_id, a.digest), a)
+    };
+    let once: BTreeMap<(&str, Option<u32>, Digest), &Artifact> = all.map(key).collect();
     once.into_values().cloned().collect()
 }
 
-/// Who in a run depends on whom, the other way round.
+/// The reverse dependencies within a run.
 struct Dependants {
     build: BTreeMap<PackageId, Vec<PackageId>>,
     runtime: BTreeMap<PackageId, Vec<PackageId>>,
@@ -90,9 +109,9 @@ impl Dependants {
         dependants
     }
 
-    /// The blocked packages that wait, through however many others, for any of `roots`. The
-    /// mirror of [`crate::explain::blocked_on`]: one needs `root` for its build if it needs
-    /// for that something which has `root` among its run-time dependencies.
+    /// The blocked packages that wait, directly or indirectly, for any of `roots`. The reverse of
+    /// [`crate::explain::blocked_on`]: a package needs `root` for its build if one of its build
+    /// dependencies has `root` in its run-time closure.
     fn waiting_for(&self, swarm: &Swarm, roots: impl IntoIterator<Item = PackageId>) -> BTreeSet<PackageId> {
         let mut open: Vec<PackageId> = roots.into_iter().collect();
         let mut seen: BTreeSet<PackageId> = open.iter().copied().collect();
@@ -115,7 +134,7 @@ impl Dependants {
     }
 }
 
-/// The packages of a run that only a person can bring on.
+/// The packages of a run that cannot proceed without an admin.
 fn hopeless<'s>(swarm: &'s Swarm, run: &'s Run) -> impl Iterator<Item = PackageId> + 's {
     run.packages.iter().copied().filter(|id| {
         let state = swarm.packages.get(id).map(|p| p.state);

@@ -1,4 +1,4 @@
-//! Packages and their attempts, as people see them.
+//! API views of packages and their attempts.
 
 use super::{Dependants, hopeless};
 use crate::{
@@ -18,8 +18,8 @@ use swarm_common::{
     },
 };
 
-/// The packages that are of `run`, in `state`, and have `name` in their title, by run and
-/// then in the order of the plan; what is `None` does not matter.
+/// The packages of `run`, in `state`, with `name` in their title, by run and then in plan order.
+/// `None` matches everything.
 #[must_use]
 pub fn packages(
     swarm: &Swarm,
@@ -42,8 +42,8 @@ pub fn packages(
         .collect()
 }
 
-/// What the blocked packages of a run are stuck behind, found once for all of them: in a
-/// list of thousands, asking for each alone would hold up the engine for seconds.
+/// The quarantined packages that each blocked package of a run waits for, computed for all at once:
+/// for a list of thousands, one query per package would occupy the engine for seconds.
 struct Stuck(BTreeMap<PackageId, Vec<PackageId>>);
 
 impl Stuck {
@@ -59,7 +59,7 @@ impl Stuck {
         Self(stuck)
     }
 
-    /// As [`explain::reason`].
+    /// Like [`explain::reason`].
     fn reason(&self, swarm: &Swarm, now: TimeMs, id: PackageId, package: &Package) -> String {
         match self.0.get(&id) {
             _ if package.state != PackageState::Blocked => explain::reason(swarm, now, id),
@@ -69,7 +69,7 @@ impl Stuck {
     }
 }
 
-/// A package in a list.
+/// A package as a row of a list.
 fn row(swarm: &Swarm, id: PackageId, package: &Package, reason: String) -> PackageRow {
     let live = swarm.attempts_at(Job::Build(id)).next();
     PackageRow {
@@ -84,7 +84,7 @@ fn row(swarm: &Swarm, id: PackageId, package: &Package, reason: String) -> Packa
     }
 }
 
-/// One package.
+/// The API view of one package.
 #[must_use]
 pub fn package(swarm: &Swarm, now: TimeMs, id: PackageId) -> Option<PackageView> {
     let package = swarm.packages.get(&id)?;
@@ -103,7 +103,7 @@ pub fn package(swarm: &Swarm, now: TimeMs, id: PackageId) -> Option<PackageView>
         blocked_on,
         dependants: Dependants::of(swarm, run).waiting_for(swarm, [id]).len() as u64,
         attempts: package.attempts.iter().filter_map(|a| Some(attempt(*a, swarm.attempts.get(a)?))).collect(),
-        artifacts: package.artifacts.clone(),
+        artifacts: package.artifacts.to_vec(),
         predicted_s: package.predicted_ms / 1000,
     })
 }
@@ -112,11 +112,7 @@ pub fn package(swarm: &Swarm, now: TimeMs, id: PackageId) -> Option<PackageView>
 fn targets(swarm: &Swarm, package: &Package) -> Vec<Target> {
     let last = package.attempts.last().and_then(|a| swarm.attempts.get(a));
     let build_ids = last.map(|a| a.build_ids.as_slice()).unwrap_or_default();
-    let mut targets = package.targets.clone();
-    for (target, &build_id) in targets.iter_mut().zip(build_ids) {
-        target.build_id = build_id;
-    }
-    targets
+    package.targets_with(build_ids)
 }
 
 fn attempt(id: AttemptId, attempt: &Attempt) -> AttemptView {

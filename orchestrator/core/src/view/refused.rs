@@ -1,7 +1,13 @@
-//! What the newest plans do not have: refused by the resolver, or no longer wanted.
+//! Finds packages that the newest plans do not contain: refused by the resolver, or no longer
+//! wanted.
 
 use crate::{package::Package, run::Run, swarm::Swarm};
-use swarm_common::{cpv::Cpv, id::*, name::Name, wire::plan::PlanProblem};
+use swarm_common::{
+    cpv::Cpv,
+    id::*,
+    name::Name,
+    wire::plan::{PlanProblem, ProblemKind},
+};
 
 /// `category/name` of an atom such as `>=dev-libs/icu-75:0=[static]`.
 fn cp(atom: &str) -> &str {
@@ -26,7 +32,7 @@ fn newest_of<'s>(swarm: &'s Swarm, profile: &Name) -> Option<(RunId, &'s Run)> {
     newest.map(|(&id, run)| (id, run))
 }
 
-/// What is told of a name that no kept run plans, if the resolver refused it.
+/// Describes the refusal of a package by the resolver, if no kept run plans a package of that name.
 pub(super) fn of_query(swarm: &Swarm, query: &str) -> Option<String> {
     let version = query.parse::<Cpv>().ok();
     let wanted = version.as_ref().map_or(query, Cpv::cp);
@@ -41,18 +47,18 @@ pub(super) fn of_query(swarm: &Swarm, query: &str) -> Option<String> {
     })
 }
 
-/// What a newer run of its profile says of a package that it does not plan.
+/// Why a newer run of its profile does not plan a package.
 pub(super) fn since(swarm: &Swarm, package: &Package) -> Option<String> {
     let profile = &swarm.runs.get(&package.run)?.profile;
     let (id, run) = newest_of(swarm, profile)?;
     if id <= package.run {
         return None;
     }
-    let own = |cp: &str| package.targets.iter().any(|t| t.cpv.cp() == cp);
+    let own = |cp: &str| package.targets.iter().any(|t| t.family() == cp);
     let planned = run.packages.iter().filter_map(|p| swarm.packages.get(p)).flat_map(|p| &p.targets);
-    let mut others = planned.filter(|t| own(t.cpv.cp()));
+    let mut others = planned.filter(|t| own(t.family()));
     if let Some(other) = others.next() {
-        return Some(format!("{id}, which is newer, plans {} instead.", other.cpv));
+        return Some(format!("{id}, which is newer, plans {} instead.", other.title()));
     }
     let problem = run.problems.iter().find(|p| p.atoms.iter().any(|atom| own(cp(atom))));
     Some(match problem {
@@ -66,7 +72,11 @@ pub(super) fn since(swarm: &Swarm, package: &Package) -> Option<String> {
 fn words(problem: &PlanProblem) -> String {
     let first = problem.message.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
     let change = problem.suggestion.as_ref().map(|line| format!("; what would help: `{line}`"));
-    format!("the resolver refuses it: {}{}", first.trim_end_matches('.'), change.unwrap_or_default())
+    let what = match problem.kind {
+        ProblemKind::Evaluation => "Nix cannot evaluate it",
+        _ => "the resolver refuses it",
+    };
+    format!("{what}: {}{}", first.trim_end_matches('.'), change.unwrap_or_default())
 }
 
 #[cfg(test)]

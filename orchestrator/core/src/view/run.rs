@@ -1,10 +1,10 @@
-//! Runs, as people see them, and when they will end.
+//! API views of runs, and the prediction of their end.
 
 use super::{Dependants, hopeless};
 use crate::{attempt::Job, calendar, run::Run, standstill, swarm::Swarm};
 use swarm_common::{id::*, state::*, time::TimeMs, wire::view::RunView};
 
-/// Every run that is kept, the newest first.
+/// All kept runs, newest first.
 #[must_use]
 pub fn runs(swarm: &Swarm, now: TimeMs) -> Vec<RunView> {
     swarm.runs.iter().rev().map(|(&id, run)| view(swarm, now, id, run)).collect()
@@ -63,10 +63,9 @@ fn reason(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> Option<String> {
     }
 }
 
-/// The predicted end: the work left over all drones that may do it, and never sooner than
-/// the longest chain on the fastest of them, which begins when its first package may be
-/// tried. Unknown while there is no plan or no drone, or nothing was ever built: then all
-/// that is left would be a guess.
+/// The predicted end: the remaining work divided among all drones that may do it, but no earlier
+/// than the longest chain on the fastest of them, counted from when its first package may be tried.
+/// `None` without a plan or a drone, or if nothing was ever built, since it would only be a guess.
 fn eta(swarm: &Swarm, now: TimeMs, run: &Run) -> Option<TimeMs> {
     if run.state != RunState::Building || swarm.history.guess.count == 0 {
         return None;

@@ -1,16 +1,24 @@
-//! Which package a person means, and everything that explains where it stands.
+//! Finds the package that a query names, and explains its state.
 
 use super::{anew, package::package, refused};
-use crate::{calendar, channel, explain, package::Package, schedule, swarm::Swarm};
-use swarm_common::{id::*, state::*, time::TimeMs, wire::view::WhyView};
+use crate::{channel, explain, package::Package, schedule, swarm::Swarm, text};
+use swarm_common::{
+    id::*,
+    state::*,
+    time::TimeMs,
+    wire::{
+        concern::Action,
+        view::{WhyLine, WhyView},
+    },
+};
 
-/// Candidates that are listed when a name is ambiguous.
+/// Number of candidates listed for an ambiguous name.
 const LISTED: usize = 10;
 
-/// Why a query means no package.
+/// Why a query does not name one package.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FindError {
-    /// Nothing has that name.
+    /// No package has that name.
     #[error(
         "no package of a kept run is called `{0}`: give its id, name, category/name or category/name-version"
     )]
@@ -18,32 +26,27 @@ pub enum FindError {
     /// It is in no plan, because the resolver refused it.
     #[error("{0}")]
     Refused(String),
-    /// Several have.
+    /// Several packages have that name.
     #[error("`{query}` means several packages: {}; name one of them", candidates.join(", "))]
     Ambiguous {
-        /// What was asked.
+        /// The query.
         query: String,
-        /// What it may mean: titles with ids.
+        /// The possible packages: titles with ids.
         candidates: Vec<String>,
     },
 }
 
-/// The package that a person means by `p12`, `name`, `category/name` or
-/// `category/name-version`. The newest run that has one counts.
+/// The package named by `p12`, `name`, `category/name` or `category/name-version`. The newest run
+/// that has a match counts.
 ///
 /// # Errors
-/// None is called so, or several are.
+/// No package matches, or several do.
 pub fn find(swarm: &Swarm, query: &str) -> Result<PackageId, FindError> {
     let shown: String = query.chars().take(80).collect();
     if let Some(id) = query.parse().ok().filter(|id| swarm.packages.contains_key(id)) {
         return Ok(id);
     }
-    let is_meant = |package: &Package| {
-        package.targets.iter().any(|t| {
-            let cpv = &t.cpv;
-            [cpv.as_str(), cpv.cp(), cpv.pn(), cpv.pf()].contains(&query)
-        })
-    };
+    let is_meant = |package: &Package| package.targets.iter().any(|target| target.is_meant_by(query));
     for run in swarm.runs.values().rev() {
         let found: Vec<(PackageId, &Package)> = run
             .packages
@@ -70,17 +73,19 @@ pub fn find(swarm: &Swarm, query: &str) -> Result<PackageId, FindError> {
     })
 }
 
-/// What stands, what the package waits for, and how that ends.
+/// Explains a package: its state, what it waits for, and how that ends.
 #[must_use]
 pub fn why(swarm: &Swarm, now: TimeMs, id: PackageId) -> Option<WhyView> {
     let record = swarm.packages.get(&id)?;
     let package = package(swarm, now, id)?;
-    let mut lines =
-        vec![format!("{} is {} in {} of {}.", package.title, package.state, package.run, package.profile)];
+    let mut story = Vec::new();
+    let mut tell = |about, text| story.push(WhyLine { about, text });
+    let stands = format!("{} is {} in {} of {}.", package.title, package.state, package.run, package.profile);
+    tell(WhyTopic::State, stands);
     if !package.reason.is_empty() {
-        lines.push(sentence(&package.reason));
+        tell(WhyTopic::Reason, sentence(&package.reason));
     }
-    lines.extend(anew::told(swarm, record));
+    anew::told(swarm, record).into_iter().for_each(|line| tell(WhyTopic::Inputs, line));
     for attempt in &package.attempts {
         let ended = attempt.outcome.as_deref().unwrap_or("under way");
         let mut line = format!("Attempt {} on {}: {ended}", attempt.id, attempt.drone_name);
@@ -88,22 +93,21 @@ pub fn why(swarm: &Swarm, now: TimeMs, id: PackageId) -> Option<WhyView> {
             let first = failure.message.lines().next().unwrap_or_default();
             line.push_str(&format!(" while {}: {first}", failure.phase));
         }
-        lines.push(sentence(&line));
+        tell(WhyTopic::Attempt, sentence(&line));
     }
-    for line in causes(swarm, now, id) {
-        lines.push(line);
-    }
+    causes(swarm, now, id).into_iter().for_each(|line| tell(WhyTopic::Cause, line));
     match package.dependants {
         0 => {}
-        1 => lines.push("1 package waits for it.".into()),
-        n => lines.push(format!("{n} packages wait for it.")),
+        1 => tell(WhyTopic::Dependants, "1 package waits for it.".into()),
+        n => tell(WhyTopic::Dependants, format!("{n} packages wait for it.")),
     }
-    lines.push(ending(swarm, now, id, record));
-    lines.extend(refused::since(swarm, record));
-    Some(WhyView { package, lines })
+    tell(WhyTopic::Ending, ending(swarm, now, id, record));
+    refused::since(swarm, record).into_iter().for_each(|line| tell(WhyTopic::NewerRun, line));
+    let lines = story.iter().map(|line| line.text.clone()).collect();
+    Some(WhyView { package, lines, story })
 }
 
-/// What a blocked package waits for, each with its own reason.
+/// The packages that a blocked package waits for, each with its reason.
 fn causes(swarm: &Swarm, now: TimeMs, id: PackageId) -> Vec<String> {
     if swarm.packages.get(&id).is_none_or(|p| p.state != PackageState::Blocked) {
         return Vec::new();
@@ -152,13 +156,13 @@ fn ending(swarm: &Swarm, now: TimeMs, id: PackageId, package: &Package) -> Strin
             None => "It is given to the next drone that will finish it soonest.".into(),
         },
         PackageState::Blocked => match explain::stuck_on(swarm, id).first() {
-            Some(cause) => format!("It goes on when a person has mended {cause}: `swarmctl why {cause}`."),
+            Some(&cause) => format!("It goes on when a person has mended {cause}: `{}`.", show(cause)),
             None => "It is needed as soon as they are received.".into(),
         },
     }
 }
 
-/// Where what was received is to be had.
+/// Where the received artifacts are available.
 fn stored(swarm: &Swarm, id: PackageId, package: &Package) -> String {
     let run = package.run;
     match swarm.runs.get(&run).map(|r| (r.state, r.to_publish())) {
@@ -178,9 +182,10 @@ fn stored(swarm: &Swarm, id: PackageId, package: &Package) -> String {
     match missing.first().and_then(|first| Some((first, swarm.packages.get(first)?))) {
         Some((first, needed)) => format!(
             "It is stored, and cannot be installed: at run time it needs {} ({first}), which is {}: \
-             `swarmctl why {first}`. What was published before stays.",
+             `{}`. What was published before stays.",
             needed.title(),
-            needed.state
+            needed.state,
+            show(*first)
         ),
         None => match channel::apart(swarm, id)
             .map(|apart| (id, apart))
@@ -194,8 +199,9 @@ fn stored(swarm: &Swarm, id: PackageId, package: &Package) -> String {
             ),
             Some((first, apart)) => format!(
                 "It is stored, and cannot be installed: at run time it needs {} ({first}), which is not \
-                 published: `swarmctl why {first}`. What was published before stays.",
-                apart.cpv
+                 published: `{}`. What was published before stays.",
+                apart.cpv,
+                show(first)
             ),
         },
     }
@@ -206,15 +212,15 @@ fn quarantined(swarm: &Swarm, now: TimeMs, id: PackageId, package: &Package) -> 
     let logs = if package.attempts.is_empty() {
         String::new()
     } else {
-        format!("`swarmctl logs {id}` shows its log, ")
+        format!("`{}` shows its log, ", Action::ShowLog { package: id }.command())
     };
-    let again = format!("{logs}`swarmctl retry {id}` tries it again.");
+    let again = format!("{logs}`{}` tries it again.", Action::RetryPackage { package: id }.command());
     match swarm.quarantine.of(swarm, id) {
         None => format!("It stays so until the next run or a person: {again}"),
         Some(broken) => {
             let probe = broken.retried_at(swarm).map(|at| match at.since(now) {
                 0 => ", which the next run does anyway".to_owned(),
-                ms => format!(", which a run does anyway in {}", calendar::span(ms)),
+                ms => format!(", which a run does anyway in {}", text::span(ms)),
             });
             let again = again.trim_end_matches('.');
             format!(
@@ -223,6 +229,11 @@ fn quarantined(swarm: &Swarm, now: TimeMs, id: PackageId, package: &Package) -> 
             )
         }
     }
+}
+
+/// The command that shows more about a package.
+fn show(package: PackageId) -> String {
+    Action::ShowPackage { package }.command()
 }
 
 /// `text` with a capital first letter and a full stop.

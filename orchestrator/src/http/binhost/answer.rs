@@ -1,5 +1,5 @@
-//! What is answered to a request for a published file: status, headers and which bytes.
-//! How they reach the client is not known here.
+//! The answer to a request for a published file: status, headers and which bytes, independent of
+//! how they are sent.
 
 use super::super::places::{Holder, Origin, Place};
 use crate::publish::{
@@ -14,25 +14,28 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A file that a path names.
+/// How long a file may be cached whose content never changes.
+const FOR_EVER: &str = "public, max-age=31536000, immutable";
+
+/// A published file, located from its URL path.
 #[derive(Debug)]
 pub(super) struct Named<'b> {
-    /// The directory of all binary package hosts, which nothing leads out of.
+    /// The directory of all binary package hosts; links out of it are not followed.
     pub(super) root: &'b Path,
     pub(super) path: PathBuf,
     pub(super) kind: Servable,
 }
 
-/// What counts of a request: a GET or HEAD and some of its headers, as they came.
+/// The relevant parts of a GET or HEAD request, unparsed.
 #[derive(Debug, Default)]
 pub(super) struct Ask<'r> {
-    /// HEAD.
+    /// Whether the method is HEAD.
     pub(super) head: bool,
     pub(super) range: Option<&'r str>,
     pub(super) conditions: Conditions<'r>,
 }
 
-/// An answer without the headers of the connection.
+/// An answer, without the headers that concern the connection.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
@@ -40,12 +43,12 @@ pub(super) struct Answer {
     pub(super) content: Content,
 }
 
-/// The bytes of an answer.
+/// The body of an answer.
 #[derive(Debug)]
 pub(super) enum Content {
     Nothing,
     Bytes(Bytes),
-    /// `length` bytes of a file from `first`.
+    /// `length` bytes of a file, starting at `first`.
     File {
         file: File,
         first: u64,
@@ -53,7 +56,7 @@ pub(super) enum Content {
     },
 }
 
-/// Answers. Looks at the disk, so it may block.
+/// Answers a request. Reads from the disk, so it may block.
 pub(super) fn to(named: Option<Named>, ask: &Ask, small: &SmallFiles) -> Answer {
     let Some(Named { root, path, kind }) = named else {
         return plainly(StatusCode::NOT_FOUND, "not found\n");
@@ -65,7 +68,7 @@ pub(super) fn to(named: Option<Named>, ask: &Ask, small: &SmallFiles) -> Answer 
     }
 }
 
-/// The answer when making one broke off.
+/// The answer if a panic prevented the real one.
 pub(super) fn broken(error: &dyn std::fmt::Display) -> Answer {
     tracing::error!(%error, "answering for a published file broke off");
     plainly(StatusCode::INTERNAL_SERVER_ERROR, "the file cannot be read\n")
@@ -85,7 +88,8 @@ fn plainly(status: StatusCode, text: &'static str) -> Answer {
 }
 
 impl Answer {
-    /// The same, if it gives nothing or the connection has or gets a workstation's place.
+    /// Returns 503 instead if the answer has content and the connection gets no workstation's
+    /// place.
     pub(super) fn if_there_is_room(self, place: &Place, origin: Origin) -> Self {
         let given = self.status.is_success() || self.status == StatusCode::NOT_MODIFIED;
         if !given || place.proved(Holder::Workstation(origin)).is_ok() {
@@ -100,7 +104,7 @@ impl Answer {
     }
 
     fn set(&mut self, name: HeaderName, value: &str) {
-        // Made of digits, dates and constants, so it always is one.
+        // Always valid: it consists of digits, dates and constants.
         if let Ok(value) = HeaderValue::from_str(value) {
             self.headers.insert(name, value);
         }
@@ -113,10 +117,15 @@ fn of(Found { source, size, modified }: Found, kind: Servable, ask: &Ask) -> Ans
     answer.set(header::LAST_MODIFIED, &conditional::http_date(modified));
     answer.set(header::ACCEPT_RANGES, "bytes");
     let (media, caching, weak) = match kind {
-        // An index may change twice in the second that its date tells.
+        // Weak, because an index may change twice within the one second of its date.
         Servable::Index => ("text/plain; charset=utf-8", "no-cache", "W/"),
         Servable::CompressedIndex => ("application/gzip", "no-cache", "W/"),
-        Servable::Package => ("application/octet-stream", "public, max-age=31536000, immutable", ""),
+        Servable::Package => ("application/octet-stream", FOR_EVER, ""),
+        Servable::Nar => ("application/x-nix-nar", FOR_EVER, ""),
+        Servable::NarInfo => ("text/x-nix-narinfo", "no-cache", "W/"),
+        Servable::CacheInfo => ("text/x-nix-cache-info", "no-cache", "W/"),
+        Servable::Json => ("application/json", "no-cache", "W/"),
+        Servable::Log => ("text/plain; charset=utf-8", "no-cache", "W/"),
     };
     let version = Version { tag: format!("{weak}\"{modified:x}-{size:x}\""), modified };
     answer.set(header::CACHE_CONTROL, caching);
@@ -134,7 +143,7 @@ fn of(Found { source, size, modified }: Found, kind: Servable, ask: &Ask) -> Ans
         }
     }
     answer.set(header::CONTENT_TYPE, media);
-    // A range is a GET's.
+    // Ranges apply to GET only.
     let range = ask.range.filter(|_| !ask.head);
     let (first, length) = match conditional::range(range, ask.conditions.if_range, size, Some(&version)) {
         Wanted::All => (0, size),
@@ -156,7 +165,7 @@ fn of(Found { source, size, modified }: Found, kind: Servable, ask: &Ask) -> Ans
     }
     answer.content = match source {
         Source::Bytes(bytes) => {
-            // Both fit into memory, as the whole file does.
+            // Neither conversion fails, as the whole file is in memory.
             let first = usize::try_from(first).unwrap_or(usize::MAX).min(bytes.len());
             let end = first.saturating_add(usize::try_from(length).unwrap_or(usize::MAX)).min(bytes.len());
             Content::Bytes(bytes.slice(first..end))

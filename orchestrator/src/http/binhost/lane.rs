@@ -1,11 +1,11 @@
-//! The short way of published files over plain HTTP: the kernel copies them from the page
-//! cache to the socket (`sendfile`), which the HTTP library cannot do, and small ones go out
-//! in one write.
+//! The fast path for published files over plain HTTP: the kernel copies them from the page cache to
+//! the socket (`sendfile`), which the HTTP library cannot do, and small files are sent in one
+//! write.
 //!
-//! It has threads of its own, so that what waits for a disk here never holds up a drone.
-//! It takes only requests that it surely understands: HTTP/1.1 GET and HEAD of plain paths
-//! below `/binhost/`, without a body. With the first other one the connection goes back to
-//! the HTTP library, with whatever was read.
+//! The lane has threads of its own, so that waiting for a disk here never delays a drone. It takes
+//! only requests that it fully understands: HTTP/1.1 GET and HEAD of plain paths below `/binhost/`,
+//! without a body. At the first other request, the connection is handed to the HTTP library
+//! together with the bytes already read.
 
 mod request;
 mod write;
@@ -30,15 +30,15 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-/// What a connection begins with that is for the lane.
+/// First bytes of a connection that the lane takes.
 const OURS: [&[u8]; 2] = [b"GET /binhost/", b"HEAD /binhost/"];
 
-/// Bytes that a usual head has room in.
+/// Buffer size that is enough for a typical request head.
 const USUAL_HEAD: usize = 2048;
 
-/// The threads, and what they answer from.
+/// The lane's threads, and the files they serve.
 pub(crate) struct Lane {
-    /// Taken when it ends.
+    /// Taken by `drop`.
     runtime: Option<Runtime>,
     shared: Arc<Shared>,
 }
@@ -46,24 +46,24 @@ pub(crate) struct Lane {
 struct Shared {
     binhosts: Binhosts,
     small_files: Arc<SmallFiles>,
-    /// The longest wait for a request's head.
+    /// How long to wait for a request's head.
     head: Duration,
     stopping: CancellationToken,
 }
 
-/// A connection that is for the HTTP library.
+/// A connection handed over to the HTTP library.
 pub(in crate::http) enum Handed {
-    /// Nothing was read from it.
+    /// Nothing has been read from it.
     Untouched(TcpStream),
-    /// This was read from it.
+    /// These bytes have been read from it.
     Begun(TcpStream, Bytes),
 }
 
 impl Lane {
-    /// Starts its threads.
+    /// Starts the lane's threads.
     ///
     /// # Errors
-    /// There are none to be had.
+    /// Threads cannot be started.
     pub(crate) fn start(app: &App) -> io::Result<Self> {
         let mut builder = Builder::new_multi_thread();
         let runtime = builder.thread_name("packages").enable_all().build()?;
@@ -76,11 +76,11 @@ impl Lane {
         Ok(Self { runtime: Some(runtime), shared: Arc::new(shared) })
     }
 
-    /// Answers what a connection asks of the binary package hosts, until it ends or asks for
-    /// something else.
+    /// Serves requests for published files until the connection ends, or returns it when a request
+    /// is not for the lane.
     ///
     /// # Errors
-    /// The connection broke, or was silent for too long.
+    /// The connection broke, or sent no request in time.
     pub(in crate::http) async fn serve(
         &self,
         stream: TcpStream,
@@ -108,7 +108,7 @@ impl Lane {
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        // A thread that hangs on a disk is not waited for.
+        // Do not wait for a thread that is blocked by a disk.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
@@ -116,7 +116,7 @@ impl Drop for Lane {
 }
 
 impl Shared {
-    /// Requests and answers. Gives the connection back if a request is not for the lane.
+    /// Answers requests. Returns the connection if a request is not for the lane.
     async fn talk(
         &self,
         stream: StdStream,
@@ -144,7 +144,7 @@ impl Shared {
                     too_late.as_mut().reset(Instant::now() + self.head);
                 }
                 Read::Foreign => return Ok(Some((stream.into_std()?, read.freeze()))),
-                // The library says what is wrong with it.
+                // The HTTP library answers with the matching error.
                 Read::Part if read.len() >= HEAD_BYTES => {
                     return Ok(Some((stream.into_std()?, read.freeze())));
                 }

@@ -1,12 +1,12 @@
-//! The binary package hosts, as Portage asks for them: `/binhost/PROFILE/…` is what
-//! workstations install from, `/binhost/PROFILE/runs/RUN/…` what the drones of a run do.
+//! The binary package hosts as Portage requests them: workstations install from
+//! `/binhost/PROFILE/…`, the drones of a run use `/binhost/PROFILE/runs/RUN/…`.
 //!
-//! Open to everybody, as a workstation has no credential; what is published is signed.
-//! Whatever is absent or not for clients is 404 and never 403, because Portage goes on
-//! only after a 404.
+//! They need no credential, because workstations have none; published packages are signed. A file
+//! that does not exist or is not public gives 404, never 403, because Portage continues only after
+//! a 404.
 //!
-//! There is one [`answer`] and two ways out: the [`lane`], which plain HTTP takes, and the
-//! router, for TLS and for requests that the lane does not take.
+//! An [`answer`] is sent in one of two ways: by the [`lane`] for plain HTTP, or by the router for
+//! TLS and for requests that the lane does not take.
 
 mod answer;
 pub(super) mod lane;
@@ -33,7 +33,7 @@ pub(super) fn router() -> Router<Arc<App>> {
     Router::new().route("/binhost/{*path}", get(serve))
 }
 
-/// The file that a decoded path below `/binhost/` names, if clients may have it.
+/// Locates the file for a decoded path below `/binhost/`; `None` if it is not a public path.
 fn locate<'b>(binhosts: &'b Binhosts, path: &str) -> Option<Named<'b>> {
     let (profile, path) = path.split_once('/')?;
     let profile: Name = profile.parse().ok()?;
@@ -85,7 +85,8 @@ async fn serve(
     response
 }
 
-/// A list that may stand in several lines; what is no text is no entry of it.
+/// Joins a list header that may have several lines. A line that is not text becomes an empty
+/// element.
 fn joined(headers: &HeaderMap, name: HeaderName) -> Option<String> {
     let lines = headers.get_all(name).into_iter().map(|value| value.to_str().unwrap_or_default());
     lines.map(str::to_owned).reduce(|all, line| format!("{all}, {line}"))

@@ -1,8 +1,9 @@
-//! Who gives way to whom.
+//! Which connection gives way to which.
 
 use super::*;
 
-/// Eight strangers, eight workstations, twelve drones' and four admins' connections; three of each.
+/// 8 connections for strangers, 8 for workstations, 12 for drones and 4 for admins; 3 per address
+/// or drone.
 fn places() -> Places {
     Places::new(&Limits { connections: 32, connections_per_address: 3, ..Limits::default() })
 }
@@ -15,14 +16,14 @@ fn is_given_up(place: &Place) -> bool {
     place.state.given_up.is_cancelled()
 }
 
-/// `(open, turned away)` of a kind.
+/// `(open, turned away)` for a kind of caller.
 fn count(places: &Places, caller: Caller) -> (u64, u64) {
     let view = places.view();
     let row = view.iter().find(|row| row.of == caller).unwrap();
     (row.open, row.turned_away)
 }
 
-/// The places, each of which is quiet since another time.
+/// Takes places, each of them quiet since a different time.
 fn take(places: &Places, origin: Origin, count: u64) -> Vec<Arc<Place>> {
     let one = |n: u64| {
         let place = places.take(origin);
@@ -64,7 +65,7 @@ fn when_all_places_of_strangers_are_taken_the_address_with_the_most_gives_way() 
     let _more = take(&places, at("192.0.2.2"), 3);
     assert_eq!(crowd.iter().map(|place| is_given_up(place)).collect::<Vec<_>>()[..3], [true; 3]);
     assert!(!is_given_up(&few[0]) && crowd[3..].iter().all(|place| !is_given_up(place)));
-    // Also a stranger that is in the middle of a request.
+    // This includes a stranger in the middle of a request.
     let _slow_body = crowd[3].answering();
     crowd[3].state.quiet_since.store(0, Ordering::Relaxed);
     let _one = places.take(at("192.0.2.3"));
@@ -88,7 +89,7 @@ fn strangers_take_no_place_of_whom_is_known_and_one_drone_none_of_another() {
     let fourth = places.take(at("127.0.0.1"));
     assert_eq!(fourth.proved(drone(2)), Err(Full(Caller::Drone)));
     assert_eq!(fourth.proved(drone(3)), Ok(()));
-    // One without a request gives way to another of the same drone.
+    // A connection without a request gives way to another of the same drone.
     drop(asking);
     assert_eq!(places.take(at("127.0.0.1")).proved(drone(2)), Ok(()));
     assert_eq!(greedy.iter().filter(|place| is_given_up(place)).count(), 1);
@@ -103,7 +104,7 @@ fn a_download_gives_way_only_to_an_address_that_has_fewer() {
         let place = places.take(at(address));
         place.proved(Holder::Workstation(at(address))).map(|()| (place.answering(), place))
     };
-    // A proxy that nobody told us of has all of them, and more would be of the same.
+    // A proxy on this machine may use the whole budget, but displaces none of its own connections.
     let crowd: Vec<_> = (0..8).map(|_| download("127.0.0.1").unwrap()).collect();
     assert!(download("127.0.0.1").is_err());
     let _other = download("192.0.2.1").unwrap();
@@ -118,7 +119,7 @@ fn a_proxys_connection_is_whose_request_it_brings() {
     place.proved(Holder::Drone(DroneId(1))).unwrap();
     place.is_strangers(at("192.0.2.1"));
     assert_eq!((count(&places, Caller::Drone).0, count(&places, Caller::Stranger).0), (0, 1));
-    // It counts for that address from then on, as a connection of its own would.
+    // From then on it counts for that address, as a direct connection would.
     let _own = take(&places, at("192.0.2.1"), 3);
     assert_eq!(count(&places, Caller::Stranger), (3, 1));
     place.is_strangers(at("192.0.2.2"));

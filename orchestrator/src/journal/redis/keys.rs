@@ -1,32 +1,30 @@
-//! The keys of a swarm's journal. The name stands in braces, so that a Redis Cluster keeps
-//! them together. docs/handbook.md lists them.
+//! The keys of a swarm's journal. The swarm's name is in braces, so that a Redis Cluster keeps the
+//! keys in one slot. docs/handbook.md lists them.
 
 use swarm_common::state::PackageState;
 
-/// The format this version writes.
+/// The format that this version writes.
 pub(super) const FORMAT: u32 = 1;
 
-/// The keys of one swarm.
 #[derive(Debug, Clone)]
 pub(super) struct Keys {
-    /// The format, as a number.
+    /// The format number.
     pub(super) format: String,
-    /// Who leads: a random id and an address. Lapses by itself.
+    /// The leader's random id and address. Expires.
     pub(super) lock: String,
-    /// How often somebody began to lead.
+    /// Fencing token: how often an orchestrator became the leader.
     pub(super) fence: String,
-    /// The events, a stream with ids `SEQ-0`.
+    /// The events: a stream with ids `SEQ-0`.
     pub(super) events: String,
-    /// Up to which event all is acknowledged, which a standby may know.
+    /// The last acknowledged event, up to which standbys may read.
     pub(super) acked: String,
-    /// Snapshots, a hash from the number of their event.
+    /// Snapshots: a hash keyed by event number.
     pub(super) snapshots: String,
-    /// Packages of the runs under way, a set for each state.
+    /// Packages of open runs: one set per state.
     pub(super) queue: Vec<String>,
 }
 
 impl Keys {
-    /// The keys of this swarm.
     pub(super) fn of(swarm: &str) -> Self {
         let key = |name: &str| format!("{{{swarm}}}:{name}");
         Self {
@@ -41,7 +39,7 @@ impl Keys {
     }
 }
 
-/// A state's place among the sets, counted from 1; 0 for none.
+/// The index of a state's set, counted from 1; 0 for no state.
 pub(super) fn place(state: Option<PackageState>) -> usize {
     let at = |state| PackageState::ALL.iter().position(|s| *s == state).map_or(0, |at| at + 1);
     state.map_or(0, at)

@@ -1,8 +1,8 @@
-//! The lock: taken once, renewed by a thread of its own so that a slow batch does not let
-//! it lapse, given up in order.
+//! The lock: acquired once, renewed by a separate thread so that a slow batch does not let it
+//! expire, and released on shutdown.
 //!
-//! The lock only says who should write. That nobody else does is the script's matter, which
-//! checks holder and fence with every batch; so a thread that is late does no harm.
+//! The lock only says who should write. Exclusive writing is enforced by the script, which checks
+//! holder and fence with every batch, so a late renewal does no harm.
 
 use super::{
     keys::Keys,
@@ -18,20 +18,20 @@ use std::{
 };
 use swarm_common::digest::Digest;
 
-/// Renewals within a lock's life.
+/// Renewals per lifetime of the lock.
 const RENEWALS: u32 = 4;
 
-/// A lock that is ours until somebody else has it.
+/// A lock held by this orchestrator until somebody else takes it.
 pub(super) struct Lease {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What came of the wish to lead.
+/// The result of trying to lead.
 pub(super) enum Taken {
-    /// We lead.
+    /// This orchestrator leads.
     Ours(Lease),
-    /// Somebody else does: id and address.
+    /// The id and address of another leader.
     Theirs(String),
 }
 
@@ -44,11 +44,11 @@ struct State {
     fence: u64,
     /// Until when nobody else can have taken the lock.
     until: Instant,
-    /// The last event that was acknowledged.
+    /// The last acknowledged event.
     end: (u64, Digest),
-    /// Why it cannot be renewed at present.
+    /// Why the lock currently cannot be renewed.
     trouble: Option<JournalError>,
-    /// Who took it.
+    /// Who took the lock.
     lost: Option<String>,
     stop: bool,
 }
@@ -59,7 +59,7 @@ impl Shared {
     }
 }
 
-/// What the thread works with.
+/// The state of the renewal thread.
 struct Keeper {
     shared: Arc<Shared>,
     link: Link,
@@ -69,8 +69,8 @@ struct Keeper {
 }
 
 impl Lease {
-    /// Takes the lock if it is free, and keeps it from then on. `end` is the last
-    /// event that was acknowledged.
+    /// Acquires the lock if it is free, and keeps renewing it. `end` is the last acknowledged
+    /// event.
     pub(super) fn take(
         mut link: Link,
         keys: &Keys,
@@ -97,12 +97,12 @@ impl Lease {
         self.shared.lock().fence
     }
 
-    /// Notes the last event that was acknowledged.
+    /// Records the last acknowledged event.
     pub(super) fn knows(&self, end: (u64, Digest)) {
         self.shared.lock().end = end;
     }
 
-    /// Whether nobody else can lead at this moment.
+    /// Checks that nobody else can lead at this moment.
     pub(super) fn held(&self, journal: &str) -> Result<(), JournalError> {
         let state = self.shared.lock();
         if let Some(by) = &state.lost {
@@ -143,7 +143,7 @@ impl Keeper {
             drop(state);
             if stop {
                 let term = Term { holder: &self.holder, fence, life: Duration::ZERO, acked: end.0 };
-                // If it cannot be given up it lapses.
+                // If this fails, the lock expires by itself.
                 let _ = script::run(&mut self.link, &self.keys, &term, None);
                 return;
             }
@@ -159,7 +159,7 @@ impl Keeper {
         }
     }
 
-    /// Renews the lock. The inner error is who has it instead.
+    /// Renews the lock. The inner error is its new holder.
     fn renew(
         &mut self,
         fence: u64,
@@ -174,8 +174,9 @@ impl Keeper {
         }
     }
 
-    /// The lock has lapsed, as when this process or Redis stood still. If nobody led in
-    /// between we go on with what we know; the next fence says whether somebody did.
+    /// Reacquires a lock that expired, for example because this process or Redis was suspended. The
+    /// next fence tells whether somebody else led in between; if not, the term continues with the
+    /// known state.
     fn regain(
         &mut self,
         fence: u64,
@@ -201,7 +202,7 @@ impl Keeper {
     }
 }
 
-/// Takes a free lock and the next fence. The inner error is who has it.
+/// Acquires a free lock and the next fence. The inner error is the lock's holder.
 fn seize(
     link: &mut Link,
     keys: &Keys,
@@ -214,7 +215,8 @@ fn seize(
         .with(|c| redis::cmd("SET").arg(&keys.lock).arg(holder).arg("NX").arg("PX").arg(life_ms).query(c))?;
     if taken.is_none() {
         let other: Option<String> = link.with(|c| redis::cmd("GET").arg(&keys.lock).query(c))?;
-        // Ours: the answer to an earlier try was lost. Its fence may not be taken yet.
+        // If the lock has our id, the response to an earlier attempt was lost, perhaps before the
+        // fence was incremented.
         if other.as_deref() != Some(holder) {
             return Ok(Err(other.unwrap_or_else(|| "somebody else".to_owned())));
         }

@@ -1,5 +1,5 @@
-//! The way to a Redis: finding the master, time-outs on everything, and what its errors
-//! mean to a person.
+//! Connecting to Redis: finding the master, time limits on every operation, and explanations of its
+//! errors.
 
 use super::super::{
     JournalError,
@@ -10,13 +10,13 @@ use redis::{RedisConnectionInfo, ServerErrorKind};
 use std::time::Duration;
 use swarm_common::{config::secret::read_secret, secret::Secret};
 
-/// How long connecting may take, the handshake included.
+/// Time limit for connecting, including the handshake.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// How long an answer may take; then its outcome is unknown.
+/// Time limit for a response; after that, its outcome is unknown.
 const ANSWER: Duration = Duration::from_secs(3);
 
-/// A connection that is made when it is needed and made anew when it breaks.
+/// A connection that is opened on demand and reopened when it breaks.
 pub(super) struct Link {
     place: Place,
     username: Option<String>,
@@ -25,10 +25,10 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// A way to this Redis; nothing is sent yet.
+    /// Prepares a connection; nothing is sent yet.
     ///
     /// # Errors
-    /// The password's file cannot be used.
+    /// The password file is unusable.
     pub(super) fn new(settings: &RedisSettings) -> Result<Self, JournalError> {
         let unusable = |e: swarm_common::config::ConfigError| JournalError::Unusable {
             path: name(&settings.place).into(),
@@ -45,16 +45,16 @@ impl Link {
         Self { place, username, password: self.password.clone(), connection: None }
     }
 
-    /// What it is called in messages.
+    /// Its name in messages.
     pub(super) fn name(&self) -> String {
         name(&self.place)
     }
 
-    /// Does something with the connection.
+    /// Runs an operation on the connection.
     ///
     /// # Errors
-    /// It cannot be reached or refuses. If the answer did not come, whether it was done is
-    /// not known.
+    /// Redis is unreachable or refuses. If there was no response, it is unknown whether the
+    /// operation was executed.
     pub(super) fn with<T>(
         &mut self,
         act: impl FnOnce(&mut Connection) -> RedisResult<T>,
@@ -64,8 +64,8 @@ impl Link {
             None => self.connect().map_err(|e| self.explain(&e))?,
         };
         let done = act(&mut connection);
-        // After a lost answer the next one would be taken for it, and a replica that was
-        // once the master stays connected: both begin anew.
+        // Reconnect after a lost response, which the next request would mistake for its own, and
+        // after an error from a former master, which keeps its connections.
         let keep = match &done {
             Ok(_) => true,
             Err(e) => !is_broken(e) && e.kind() != ErrorKind::Server(ServerErrorKind::ReadOnly),
@@ -91,7 +91,7 @@ impl Link {
         }
     }
 
-    /// Asks one sentinel and connects to where it points, if that is a master.
+    /// Asks one sentinel for the master and connects to it, if it really is one.
     fn by_sentinel(&self, sentinel: &str, master: &str) -> RedisResult<Connection> {
         let mut asked = opened(format!("redis://{sentinel}").into_connection_info()?)?;
         let found: Option<(String, u16)> =
@@ -123,7 +123,7 @@ impl Link {
         opened(info.set_redis_settings(user))
     }
 
-    /// An error of Redis in words that say what to do.
+    /// Explains a Redis error and what to do about it.
     fn explain(&self, error: &RedisError) -> JournalError {
         let path = self.name();
         let away = |what: String| JournalError::Away { journal: path.clone(), what };
@@ -163,10 +163,10 @@ impl Link {
     }
 }
 
-/// Whether an address can be used at all.
+/// Checks that an address is usable.
 ///
 /// # Errors
-/// Why not.
+/// Why it is not.
 pub(crate) fn check_url(url: &str) -> Result<(), String> {
     if url.starts_with("rediss:") {
         return Err("TLS to Redis is not supported; use a tunnel, or a network of their own".into());
@@ -181,7 +181,7 @@ fn opened(info: ConnectionInfo) -> RedisResult<Connection> {
     Ok(connection)
 }
 
-/// Whether the answer did not come, or not whole.
+/// Whether the response is missing or incomplete.
 fn is_broken(error: &RedisError) -> bool {
     error.is_io_error()
         || error.is_timeout()

@@ -1,9 +1,9 @@
-//! The journal on Redis, for several orchestrators: a stream of events that only the holder
-//! of a lock, with the newest fence, can add to. What it is kept with, and what that
-//! promises, stands in docs/handbook.md.
+//! The journal on Redis, for several orchestrators: a stream of events to which only the holder of
+//! a lock with the newest fence can append. docs/handbook.md describes the required Redis
+//! configuration and its guarantees.
 //!
-//! - [`link`]: connections and what errors mean. [`keys`]: names.
-//! - [`lease`]: the lock. [`script`]: the one way to write. [`stream`]: reading.
+//! - [`link`]: connections and errors. [`keys`]: key names.
+//! - [`lease`]: the lock. [`script`]: appending. [`stream`]: reading.
 
 mod keys;
 mod lease;
@@ -16,7 +16,7 @@ mod tests;
 pub(crate) use link::check_url;
 
 use super::{
-    Journal, JournalError, JournalReader, Lead, Moves, Replay, Verified, chain, genesis, mark::Mark,
+    Journal, JournalError, JournalReader, Lead, Moves, Replay, Verified, body, chain, genesis, mark::Mark,
     settings::RedisSettings,
 };
 use keys::{FORMAT, Keys};
@@ -27,29 +27,29 @@ use std::{path::Path, time::Duration};
 use swarm_common::digest::Digest;
 use swarm_core::Record;
 
-/// Snapshots kept: one more than needed, should the newest be unreadable.
+/// Number of snapshots kept: one spare in case the newest is unreadable.
 const SNAPSHOTS_KEPT: usize = 2;
 
-/// How long replicas may take to confirm a batch.
+/// Time limit for replicas to confirm a batch.
 const CONFIRM_MS: u64 = 2000;
 
 /// A journal on Redis.
 pub struct RedisJournal {
     link: Link,
     keys: Keys,
-    /// A random id and our address: what the lock holds while we lead.
+    /// The value of the lock while this orchestrator leads: a random id and the address.
     holder: String,
     life: Duration,
     wait_replicas: u32,
     mark: Mark,
-    /// Number and hash of the last event that we have read or written.
+    /// Number and hash of the last event read or written.
     end: (u64, Digest),
     lease: Option<Lease>,
 }
 
 impl RedisJournal {
-    /// A journal that is not read yet. `id` is random and `address` where this orchestrator
-    /// is reached; `mark` is the file for what is known to have been acknowledged.
+    /// A journal that has not been read yet. `id` is random and `address` is this orchestrator's
+    /// address; `mark` is the file of the high-water mark.
     ///
     /// # Errors
     /// The password or the mark cannot be read.
@@ -74,7 +74,7 @@ impl RedisJournal {
     fn check_format(&mut self) -> Result<(), JournalError> {
         let format = &self.keys.format;
         let found: Option<u32> = self.link.with(|c| redis::cmd("GET").arg(format).query(c))?;
-        // Before anything is read of it, whether the key is a stream at all.
+        // Check that the key is a stream before reading it.
         let events = &self.keys.events;
         let _: u64 = self.link.with(|c| redis::cmd("XLEN").arg(events).query(c))?;
         match found {
@@ -85,8 +85,7 @@ impl RedisJournal {
         }
     }
 
-    /// Whether an event that was there still is. Anything else means that Redis came back
-    /// with less than it had.
+    /// Checks that an event known to have existed still does. If not, Redis has lost events.
     fn check_known(&mut self, known: (u64, Digest)) -> Result<(), JournalError> {
         if stream::hash_of(&mut self.link, &self.keys, known.0)? == Some(known.1) {
             return Ok(());
@@ -95,7 +94,7 @@ impl RedisJournal {
         Err(self.lost(known.0, found))
     }
 
-    /// Whether what this machine knows to have been acknowledged is there.
+    /// Checks that the events acknowledged according to this machine's mark exist.
     fn check_mark(&mut self) -> Result<(), JournalError> {
         self.mark.at().map_or(Ok(()), |known| self.check_known(known))
     }
@@ -105,7 +104,7 @@ impl RedisJournal {
         JournalError::LostTail { journal: self.link.name(), known, found }
     }
 
-    /// Hands over the newest snapshot that is whole, belongs to the chain and is wanted.
+    /// Replays the newest snapshot that is intact, belongs to the hash chain and is accepted.
     fn replay_snapshot(&mut self, into: &mut dyn Replay) -> Result<(u64, Digest), JournalError> {
         let key = self.keys.snapshots.clone();
         let mut kept: Vec<u64> = self.link.with(|c| redis::cmd("HKEYS").arg(&key).query(c))?;
@@ -130,8 +129,8 @@ impl RedisJournal {
         Ok((0, genesis()))
     }
 
-    /// Reads what is new: all of it once we lead, before that what was acknowledged. The
-    /// rest a failover of Redis may take back.
+    /// Reads new events: as the leader all of them, otherwise only acknowledged ones, because a
+    /// Redis failover may revert the rest.
     fn read_on(&mut self, into: &mut dyn Replay) -> Result<(), JournalError> {
         let leads = self.lease.is_some();
         let limit = if leads {
@@ -151,7 +150,7 @@ impl RedisJournal {
         Ok(())
     }
 
-    /// Notes that everything up to this event is acknowledged.
+    /// Records that everything up to this event is acknowledged.
     fn know(&mut self, end: (u64, Digest)) {
         self.end = end;
         self.mark.set(end);
@@ -160,7 +159,7 @@ impl RedisJournal {
         }
     }
 
-    /// Waits until so many replicas have what was written as the settings say.
+    /// Waits until the configured number of replicas has the data.
     fn confirm(&mut self) -> Result<(), JournalError> {
         let wanted = self.wait_replicas;
         if wanted == 0 {
@@ -243,11 +242,11 @@ impl Journal for RedisJournal {
                 path: self.link.name().into(),
                 what: e.to_string(),
             };
-            let body = serde_json::to_string(&record.event).map_err(unusable)?;
+            let body = body(&record.event).map_err(unusable)?;
             end = (record.seq, chain(end.1, record.seq, record.at, body.as_bytes()));
             rows.push((record.seq, record.at.0, body, end.1));
         }
-        // What no replica has to confirm is acknowledged with this very call.
+        // Without replicas to wait for, this call acknowledges the batch itself.
         let acked = if self.wait_replicas == 0 { end.0 } else { self.end.0 };
         let term = Term { holder: &self.holder, fence: lease.fence(), life: self.life, acked };
         let batch = Batch { after: self.end, end, rows, moves };
@@ -265,7 +264,7 @@ impl Journal for RedisJournal {
             }
             Verdict::Deposed(by) => Err(JournalError::Deposed { by }),
             Verdict::Lapsed | Verdict::Held => {
-                // Whether it can be taken anew is its own thread's matter, which may know.
+                // The renewal thread reacquires the lock and may already know the outcome.
                 lease.held(&self.link.name())?;
                 self.check_mark()?;
                 let what = "the lock lapsed and is taken anew".to_owned();

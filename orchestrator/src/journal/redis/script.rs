@@ -1,4 +1,4 @@
-//! The one script that writes, and what it answers.
+//! The script that renews the lock and appends events, and its results.
 
 use super::{
     keys::{Keys, place},
@@ -8,46 +8,46 @@ use crate::journal::{JournalError, queue::Moves};
 use std::{collections::BTreeMap, sync::LazyLock, time::Duration};
 use swarm_common::digest::Digest;
 
-/// Members of one call inside the script: Lua passes no more than 8,000 values.
+/// Members per call inside the script: Lua passes at most 8,000 values.
 const MEMBERS: usize = 5000;
 
 static SCRIPT: LazyLock<redis::Script> = LazyLock::new(|| redis::Script::new(include_str!("script.lua")));
 
-/// Who writes.
+/// The writer's term.
 pub(super) struct Term<'a> {
     pub(super) holder: &'a str,
     pub(super) fence: u64,
-    /// How long the lock lives from now on; zero gives it up.
+    /// The lock's lifetime from now on; zero releases it.
     pub(super) life: Duration,
-    /// Up to which event all was acknowledged, when this is done.
+    /// The last acknowledged event after this call.
     pub(super) acked: u64,
 }
 
-/// Events to write, and where they belong.
+/// Events to append, and their position.
 pub(super) struct Batch<'a> {
     pub(super) after: (u64, Digest),
     pub(super) end: (u64, Digest),
-    /// Number, time in milliseconds, body and hash of each.
+    /// Number, time in milliseconds, body and hash of each event.
     pub(super) rows: Vec<(u64, u64, String, Digest)>,
     pub(super) moves: &'a Moves,
 }
 
-/// What Redis says.
+/// The script's result.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// The lock is ours still.
+    /// The lock is still held by us.
     Held,
-    /// The events are there.
+    /// The events are stored.
     Kept,
-    /// It ends at another event than the batch belongs after.
+    /// The journal ends at this event and not where the batch begins.
     Moved(u64),
-    /// Nobody has the lock.
+    /// Nobody holds the lock.
     Lapsed,
-    /// Somebody else has it, or had it.
+    /// Somebody else holds or held the lock.
     Deposed(String),
 }
 
-/// Renews the lock and writes the batch, if there is one.
+/// Renews the lock and appends the batch, if any.
 pub(super) fn run(
     link: &mut Link,
     keys: &Keys,
@@ -91,7 +91,7 @@ pub(super) fn run(
     })
 }
 
-/// Members that move alike, by from where and to where.
+/// Groups members by their old and new state.
 fn alike(moves: &Moves) -> BTreeMap<(usize, usize), Vec<&str>> {
     let mut alike = BTreeMap::<_, Vec<_>>::new();
     for (member, from, to) in &moves.moved {

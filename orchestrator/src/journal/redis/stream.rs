@@ -1,4 +1,4 @@
-//! The stream of events: reading it with every number and hash checked.
+//! Reading the event stream, verifying every number and hash.
 
 use super::{keys::Keys, link::Link};
 use crate::journal::{JournalError, chain, genesis};
@@ -6,13 +6,13 @@ use std::collections::HashMap;
 use swarm_common::{digest::Digest, time::TimeMs};
 use swarm_core::{Event, Record};
 
-/// Events read at once.
+/// Events read at a time.
 const PIECE: usize = 1000;
 
-/// An entry as Redis gives it: id and fields.
+/// An entry in Redis: id and fields.
 type Entry = (String, HashMap<String, String>);
 
-/// Number and hash of the last event; those before the first if there is none.
+/// Number and hash of the last event, or of the genesis if there is none.
 pub(super) fn last(link: &mut Link, keys: &Keys) -> Result<(u64, Digest), JournalError> {
     let events = &keys.events;
     let found: Vec<Entry> =
@@ -20,7 +20,7 @@ pub(super) fn last(link: &mut Link, keys: &Keys) -> Result<(u64, Digest), Journa
     found.first().map_or(Ok((0, genesis())), |entry| ends_at(link, entry))
 }
 
-/// The hash of an event, if it is there.
+/// The hash of an event, if it exists.
 pub(super) fn hash_of(link: &mut Link, keys: &Keys, seq: u64) -> Result<Option<Digest>, JournalError> {
     if seq == 0 {
         return Ok(Some(genesis()));
@@ -30,8 +30,8 @@ pub(super) fn hash_of(link: &mut Link, keys: &Keys, seq: u64) -> Result<Option<D
     found.first().map(|entry| ends_at(link, entry).map(|(_, hash)| hash)).transpose()
 }
 
-/// Reads up to `limit` events after `from`, checking number and hash of each. Gives where
-/// it ended.
+/// Reads up to `limit` events after `from`, verifying number and hash of each. Returns where it
+/// ended.
 pub(super) fn walk(
     link: &mut Link,
     keys: &Keys,
@@ -72,7 +72,7 @@ pub(super) fn walk(
     Ok((seq, head))
 }
 
-/// What is wrong with what Redis holds.
+/// The error for damaged data in Redis.
 pub(super) fn damaged(link: &Link, what: &str) -> JournalError {
     let what = format!(
         "it is damaged: {what}; stop every orchestrator and restore Redis' data from a backup or a replica"

@@ -1,4 +1,4 @@
-//! Reading the embedded journal: events with their chain, and whether what is kept is whole.
+//! Reading the embedded journal: events with their hash chain, and integrity checks.
 
 use super::{damaged, digest, explain};
 use crate::journal::{
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use swarm_common::{digest::Digest, time::TimeMs};
 use swarm_core::Record;
 
-/// Reads beside the writer.
+/// A reader that works in parallel with the writer.
 pub(super) struct SqliteReader {
     pub(super) connection: Connection,
     pub(super) path: PathBuf,
@@ -50,15 +50,15 @@ impl JournalReader for SqliteReader {
     }
 }
 
-/// The state of a snapshot, with its hash in the third column and itself in the fourth, if
-/// it is as it was written.
+/// The state of a snapshot, whose hash is in the third column and whose state in the fourth, if it
+/// is intact.
 pub(super) fn whole<'r>(row: &'r Row<'_>, event: Digest) -> rusqlite::Result<Option<&'r str>> {
     let (hash, state) = (row.get_ref(2)?, row.get_ref(3)?);
     let state = state.as_str().ok();
     Ok(state.filter(|state| hash.as_blob().is_ok_and(|hash| binding(event, state).0 == *hash)))
 }
 
-/// The hash of an event, if it is there.
+/// The hash of an event, if it exists.
 pub(super) fn hash_of(
     connection: &Connection,
     path: &Path,
@@ -70,8 +70,8 @@ pub(super) fn hash_of(
     hash.map(|h| digest(path, &h)).transpose()
 }
 
-/// Reads up to `limit` events after `from`, checking number and hash of each. Gives where
-/// it ended.
+/// Reads up to `limit` events after `from`, verifying number and hash of each. Returns where it
+/// ended.
 pub(super) fn walk(
     connection: &Connection,
     path: &Path,

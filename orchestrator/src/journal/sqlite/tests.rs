@@ -1,4 +1,4 @@
-//! The embedded journal: its contract, and what it says of a file that is not in order.
+//! The embedded journal: its contract, and its messages about faulty files.
 
 use super::*;
 use crate::journal::contract::{self, append, load, records};
@@ -9,7 +9,7 @@ fn open(folder: &TempDir) -> Result<SqliteJournal, JournalError> {
     SqliteJournal::open(&folder.path().join("journal.sqlite"))
 }
 
-/// A folder with a journal of so many events that was closed in order.
+/// A directory with a cleanly closed journal of this many events.
 fn journal_of(events: u64) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let mut journal = open(&folder).unwrap();
@@ -19,7 +19,7 @@ fn journal_of(events: u64) -> TempDir {
     folder
 }
 
-/// Why it cannot be started from.
+/// Why the journal is refused at startup.
 fn refusal(folder: &TempDir) -> String {
     let error = open(folder).and_then(|mut journal| load(&mut journal)).unwrap_err().to_string();
     assert!(!error.contains('\n'), "more than one line: {error}");
@@ -77,7 +77,7 @@ fn missing_last_events_are_noticed_by_their_snapshot() {
     journal.snapshot(3, "{}").unwrap();
     drop(journal);
     tamper(&folder, "DELETE FROM events WHERE seq = 3");
-    // As a version that knew of no mark has left it.
+    // As left by a version without marks.
     fs::remove_file(folder.path().join("journal.mark")).unwrap();
     let error = refusal(&folder);
     assert!(error.contains("a snapshot of event 3 without the event"), "{error}");
@@ -105,6 +105,7 @@ fn a_changed_snapshot_is_told_and_removed_and_its_events_are_replayed() {
     }
 }
 
+// fault: 16
 #[test]
 fn a_newer_format_is_refused_and_left_alone() {
     let folder = journal_of(3);
@@ -147,6 +148,7 @@ fn a_start_that_broke_off_is_begun_anew() {
     assert!(!folder.path().join("journal.sqlite.new").exists());
 }
 
+// fault: 16
 #[test]
 fn a_damaged_page_is_found_at_the_start() {
     let folder = journal_of(2000);
@@ -165,7 +167,7 @@ fn a_log_that_was_cut_off_gives_the_events_before_the_cut() {
     load(&mut journal).unwrap();
     append(&mut journal, 0, &records(1, 50)).unwrap();
     append(&mut journal, 50, &records(51, 50)).unwrap();
-    // As a crash leaves it: the writer has not closed the file.
+    // As left by a crash: the writer has not closed the file.
     let copy = tempfile::tempdir().unwrap();
     for name in ["journal.sqlite", "journal.sqlite-wal"] {
         fs::copy(folder.path().join(name), copy.path().join(name)).unwrap();
@@ -191,8 +193,7 @@ fn a_file_that_another_program_has_locked_is_named_and_can_be_written_later() {
     append(&mut journal, 3, &records(4, 1)).unwrap();
 }
 
-/// What is done to a journal whose process was killed; `older` is its file as it was before
-/// its last events.
+/// Damage to the journal of a killed process; `older` is its file before the last events.
 type Damage = fn(&Path, older: &[u8]);
 
 fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
@@ -205,7 +206,7 @@ fn log(folder: &Path) -> PathBuf {
     folder.join("journal.sqlite-wal")
 }
 
-/// A copy of a running journal: 40 events in its file, 10 more in its log.
+/// A copy of a running journal: 40 events in its file, 10 more in its WAL.
 fn cut_off() -> (TempDir, Vec<u8>) {
     let folder = journal_of(40);
     let older = fs::read(folder.path().join("journal.sqlite")).unwrap();
@@ -221,6 +222,7 @@ fn cut_off() -> (TempDir, Vec<u8>) {
     (copy, older)
 }
 
+// fault: 49
 #[test]
 fn a_journal_that_lost_acknowledged_events_is_refused_and_left_alone_whatever_they_were_lost_by() {
     let cases: [(&str, Damage, &str); 10] = [
@@ -286,6 +288,7 @@ fn a_journal_that_lost_acknowledged_events_is_refused_and_left_alone_whatever_th
     }
 }
 
+// fault: 49
 #[test]
 fn a_journal_that_has_what_its_mark_knows_is_taken_as_it_is() {
     let whole: [(&str, Damage); 4] = [
@@ -324,6 +327,7 @@ fn after_a_stop_in_order_the_file_alone_is_the_whole_journal() {
     assert_eq!(load(&mut open(&copy).unwrap()).unwrap().records, records(1, 50));
 }
 
+// fault: 49
 #[test]
 fn what_a_start_has_read_is_not_marked_before_it_is_certain_to_be_on_the_disk() {
     let (folder, _) = cut_off();

@@ -1,19 +1,29 @@
-//! Told once, in time, together, and not again after a restart.
+//! Messages come once, in time and together, and are not repeated after a restart.
 
 use super::*;
+use swarm_common::name::Name;
+use swarm_core::view;
 
 const WINDOW: u64 = 600_000;
 const MINUTE: u64 = 60_000;
 
+/// A concern as stored by an older version, without a fact.
 fn concern(what: &str, severity: Severity) -> Concern {
-    Concern { what: format!("{what}: why"), next: "wait".into(), signature: what.into(), severity }
+    Concern {
+        fact: ConcernKind::Unknown,
+        what: format!("{what}: why"),
+        next: "wait".into(),
+        signature: what.into(),
+        severity,
+        action: None,
+    }
 }
 
 fn warning(what: &str) -> Concern {
     concern(what, Severity::Warning)
 }
 
-/// What is told when it is looked every ten seconds from `from` to `to`, with the time.
+/// Looks every ten seconds from `from` to `to` and returns what is announced and when.
 fn told(book: &mut Book, from: u64, to: u64, present: &[Concern]) -> Vec<(u64, String, bool)> {
     let mut told = Vec::new();
     for at in (from..to).step_by(10_000) {
@@ -23,7 +33,7 @@ fn told(book: &mut Book, from: u64, to: u64, present: &[Concern]) -> Vec<(u64, S
     told
 }
 
-/// As a restart leaves it.
+/// The book after a restart.
 fn restarted(book: &Book) -> Book {
     serde_json::from_str(&serde_json::to_string(book).unwrap()).unwrap()
 }
@@ -83,7 +93,7 @@ fn a_storm_of_concerns_is_at_most_two_messages_in_a_window() {
     let mut book = Book::default();
     let mut messages = Vec::new();
     for second in (0..3600).step_by(5) {
-        // Every five seconds another thing breaks, every other one badly.
+        // A new concern every five seconds, every other one critical.
         let severity = |n: u64| if n.is_multiple_of(2) { Severity::Critical } else { Severity::Warning };
         let present: Vec<Concern> =
             (0..=second / 5).map(|n| concern(&format!("c{n}"), severity(n))).collect();
@@ -106,13 +116,13 @@ fn a_restart_neither_repeats_nor_loses() {
     let waiting = book.outboxes["phone"].due(TimeMs(0)).unwrap();
     assert_eq!(waiting.0.title, "oak: why");
 
-    // It became right, and a run ended, while nobody looked.
+    // While stopped, the concern is resolved and a run ends.
     let mut book = restarted(&book);
     assert_eq!(told(&mut book, 90 * MINUTE, 120 * MINUTE, &[]).len(), 1);
     let runs = BTreeMap::from([(RunId(1), TimeMs(5)), (RunId(2), TimeMs(9))]);
     assert_eq!(book.ended(&runs), [RunId(2)]);
     assert_eq!(restarted(&book).ended(&runs), []);
-    // Opened again by an admin, and ended once more.
+    // An admin reopens the run, and it ends again.
     let runs = BTreeMap::from([(RunId(2), TimeMs(12))]);
     assert_eq!(book.ended(&runs), [RunId(2)]);
 }
@@ -120,13 +130,19 @@ fn a_restart_neither_repeats_nor_loses() {
 #[test]
 fn what_the_end_of_a_run_has_told_is_not_told_again() {
     let mut book = Book::default();
-    let present = [warning("packages of desk are quarantined"), warning("oak")];
+    let desk: Name = "desk".parse().unwrap();
+    let failed = |profile: &Name| {
+        view::concern(ConcernKind::RunFailed { run: RunId(1), profile: profile.clone(), why: "x".into() })
+    };
+    let of_desk = |fact: &ConcernKind| fact.is_told_by_the_end_of_a_run(&desk);
+    let present = [failed(&desk), warning("oak")];
     book.look(TimeMs(0), &present, WINDOW);
-    book.told_otherwise(TimeMs(0), &[present[0].signature.clone()], &present);
+    assert!(!failed(&"lap".parse().unwrap()).fact.is_told_by_the_end_of_a_run(&desk));
+    book.told_otherwise(TimeMs(0), of_desk, &present);
     let later = told(&mut book, 0, 30 * MINUTE, &present);
     assert_eq!(later, [(WINDOW, "oak".into(), true)]);
-    // The next run mends it and says so itself.
-    book.told_otherwise(TimeMs(31 * MINUTE), &[present[0].signature.clone()], &[]);
+    // The next run resolves it, and its own message says so.
+    book.told_otherwise(TimeMs(31 * MINUTE), of_desk, &[]);
     assert!(told(&mut book, 31 * MINUTE, 60 * MINUTE, &[warning("oak")]).is_empty());
 }
 
@@ -142,4 +158,57 @@ fn a_message_says_what_is_wrong_and_what_follows() {
     assert_eq!(made.severity, Severity::Critical);
     assert_eq!(made.title, "1 new concern, 1 right again");
     assert_eq!(made.text, "! elm is lost: why\n  wait\nright again: oak is offline");
+}
+
+#[test]
+fn what_an_older_version_has_told_is_not_told_again_and_its_end_is() {
+    // As stored by the version without facts.
+    let kept = r##"{"concerns":{"drone oak is grounded for # s":{"concern":{"what":"drone oak is grounded for 295 s: five strikes","next":"it works again","signature":"drone oak is grounded for # s","severity":"warning"},"told":true,"told_at":0,"returns":0}},"runs":{},"outboxes":{},"told_at":0,"last_id":1}"##;
+    let mut book: Book = serde_json::from_str(kept).unwrap();
+    let fact = |why: &str| ConcernKind::DroneGrounded {
+        drone: "oak".parse().unwrap(),
+        for_ms: 200_000,
+        why: why.into(),
+    };
+    let now = [view::concern(fact("five strikes"))];
+    assert!(told(&mut book, 0, 60 * MINUTE, &now).is_empty(), "it was told already");
+    let changes = (60..90).find_map(|minute| {
+        let changes = book.look(TimeMs(minute * MINUTE), &[], WINDOW);
+        (!changes.is_empty()).then_some(changes)
+    });
+    let made = compose(TimeMs(0), &changes.unwrap().iter().collect::<Vec<_>>()).unwrap();
+    assert_eq!(made.title, "right again: drone oak is grounded");
+}
+
+#[test]
+fn notifications_do_not_depend_on_how_anything_is_worded() {
+    let reworded = |concern: &Concern| Concern {
+        what: concern.what.chars().rev().collect(),
+        next: "quite another sentence".into(),
+        ..concern.clone()
+    };
+    let name = |text: &str| text.parse::<Name>().unwrap();
+    let pending = |drone| view::concern(ConcernKind::DronePending { drone: name(drone) });
+    let lost = |why: &str| view::concern(ConcernKind::DroneLost { drone: name("ash"), why: why.into() });
+    let nights: [(u64, Vec<Concern>); 5] = [
+        (0, vec![pending("oak")]),
+        (20, vec![pending("oak"), lost("its machine did not answer 5 times")]),
+        (40, vec![pending("oak"), pending("elm"), lost("its machine did not answer 6 times")]),
+        (60, vec![lost("neither restarts nor a reboot brought it back")]),
+        (80, vec![]),
+    ];
+    let (mut plain, mut other) = (Book::default(), Book::default());
+    let mut changes = 0;
+    for (minute, present) in &nights {
+        let (from, to) = (minute * MINUTE, (minute + 20) * MINUTE);
+        let told_plain = told(&mut plain, from, to, present);
+        // From the second night on, a version with other wording uses the same book.
+        let present: Vec<Concern> =
+            present.iter().map(|c| if from > 0 { reworded(c) } else { c.clone() }).collect();
+        assert_eq!(told(&mut other, from, to, &present), told_plain, "at {minute} min");
+        changes += told_plain.len();
+        other = restarted(&other);
+        plain = restarted(&plain);
+    }
+    assert_eq!(changes, 6, "three became wrong and right again, once each");
 }

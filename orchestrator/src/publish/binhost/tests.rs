@@ -1,4 +1,4 @@
-//! A channel over publications, crashes and sweeps, on a real directory.
+//! A channel through publications, crashes and sweeps, on a real directory.
 
 use super::*;
 use flate2::read::GzDecoder;
@@ -48,7 +48,7 @@ impl Bench {
         self.package("cairn-3-1.gpkg.tar", "app-misc/cairn/cairn-3-1.gpkg.tar")
     }
 
-    /// Both index files agree, carry their date, and name only files that are there.
+    /// Checks that both index files agree, have the right time, and name only existing files.
     #[track_caller]
     fn check(&self) -> PackagesIndex {
         let root = self.root();
@@ -136,7 +136,7 @@ fn a_file_that_vanished_is_placed_again_and_one_without_an_artifact_is_left_out(
     binhost.publish(T, &set, &bench.store).unwrap();
     fs::remove_file(bench.root().join(set[0].entry.path())).unwrap();
     fs::write(bench.root().join(set[1].entry.path()), b"cut").unwrap();
-    // The link shares its bytes with the store, so the store is damaged as well.
+    // The published link shares its bytes with the store, so the store is damaged as well.
     let error = binhost.publish(T + 1, &set, &bench.store).unwrap_err();
     assert!(matches!(error, PublishError::Store(StoreError::Damaged { .. })), "{error}");
     bench.cairn();
@@ -173,6 +173,7 @@ fn paths_that_lead_elsewhere_are_refused() {
     }
 }
 
+// fault: 40
 #[test]
 fn files_of_older_generations_stay_for_the_grace_time() {
     let bench = Bench::new();
@@ -203,6 +204,7 @@ fn a_channel_without_generations_sweeps_too() {
     bench.check();
 }
 
+// fault: 5
 #[test]
 fn a_crash_between_any_two_steps_is_repaired_by_the_next_publication() {
     let bench = Bench::new();
@@ -214,7 +216,7 @@ fn a_crash_between_any_two_steps_is_repaired_by_the_next_publication() {
     generations::replace(&bench.root(), &[("Packages.gz", &old_gz)], T).unwrap();
     assert!(bench.open(Generations::Keep).publish(T + 2, &set, &bench.store).unwrap().changed);
     bench.check();
-    // Killed while an index was written, and with leftovers of files and generations.
+    // Killed while writing an index, with leftover files and generations.
     fs::write(bench.root().join("Packages.new"), b"ARCH: am").unwrap();
     fs::write(bench.root().join("dev-libs/pebble/half.new"), b"x").unwrap();
     fs::create_dir_all(bench.root().join("generations/.4")).unwrap();
@@ -242,6 +244,7 @@ fn another_header_is_published() {
     assert!(!binhost.publish(T, &set, &bench.store).unwrap().changed);
 }
 
+// fault: 51
 #[test]
 fn a_changed_byte_of_either_index_file_is_seen_when_it_is_opened_and_both_are_written_again() {
     let bench = Bench::new();
@@ -257,7 +260,7 @@ fn a_changed_byte_of_either_index_file_is_seen_when_it_is_opened_and_both_are_wr
             let Some(byte) = bytes.get_mut(at) else { continue };
             *byte ^= 1;
             fs::write(&path, &bytes).unwrap();
-            // As a disk does it: without a new date.
+            // Disks corrupt data without changing the modification time.
             let date = UNIX_EPOCH + Duration::from_secs(timestamp);
             File::options().write(true).open(&path).unwrap().set_modified(date).unwrap();
             let outcome = bench.open(Generations::CurrentOnly).publish(T, &set, &bench.store).unwrap();

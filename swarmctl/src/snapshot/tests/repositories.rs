@@ -1,8 +1,8 @@
-//! Several repositories, profiles from any of them, and checkouts as Gentoo has them.
+//! Several repositories, profiles from any of them, and checkouts as on Gentoo.
 
 use super::*;
 
-/// The sources with one more repository, which has this profile and inherits from that.
+/// The sources with an additional repository, which has `profile` with `parent`.
 fn with_overlay(dir: &Path, profile: &str, parent: &str) -> Sources {
     let mut sources = sources(dir);
     let overlay = dir.join("overlay");
@@ -117,7 +117,7 @@ fn a_profile_directory_is_taken_along_and_names_its_parents_by_repository() {
     put(&own, "parent", "/srv/elsewhere\n");
     let said = quiet(&sources).unwrap_err().to_string();
     assert!(said.contains("parent:1") && said.contains("REPOSITORY:PATH"), "{said}");
-    // Two profiles are one too many, unless one inherits from the other.
+    // Two profiles are ambiguous, unless one inherits from the other.
     put(&sources.repositories[0], "profiles/other/eapi", "8\n");
     put(&own, "parent", "example:other\n");
     let said = quiet(&sources).unwrap_err().to_string();
@@ -147,7 +147,7 @@ fn a_checkout_of_another_user_is_read_and_nothing_that_it_configures_is_run() {
     if !given.status.success() {
         return;
     }
-    // Its time makes Git look at the content.
+    // The changed mtime makes Git compare the content.
     let ebuild = fs::File::options().append(true).open(repository.join("app-misc/a/a-1.ebuild")).unwrap();
     ebuild.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
     assert_eq!(quiet(&sources).unwrap().digest, own.digest);
@@ -183,7 +183,7 @@ fn metadata_that_saves_no_work_is_told() {
         put(repository, &format!("app-misc/p{n}/p{n}-1.ebuild"), "EAPI=8\n");
     }
     assert!(note().unwrap().contains("there is none"));
-    // The digest of the text above, as `md5sum` says it.
+    // The digest of the text above, as printed by `md5sum`.
     let entry = "DEFINED_PHASES=-\n_md5_=ae5c7a3a0a5e8a04a0d3b9a2d2a3d9a1\n";
     for n in 0..600 {
         put(repository, &format!("metadata/md5-cache/app-misc/p{n}-1"), entry);

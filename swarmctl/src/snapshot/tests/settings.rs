@@ -1,4 +1,4 @@
-//! Settings that do not fit a swarm: flags for one processor, and what drones decide.
+//! Settings that do not suit a swarm: flags for one processor, and settings that drones override.
 
 use super::*;
 use swarm_common::wire::cpu::Cpu;
@@ -25,7 +25,7 @@ fn elm() -> Builder {
     drone("elm", "GenuineIntel", (6, 58), 2, "aes avx sse2")
 }
 
-/// What is said of a bundle with these files, for these drones.
+/// The notes or the error for a bundle with these files and drones.
 fn said(files: &[(&str, &str)], drones: Vec<Builder>) -> Result<Vec<String>, String> {
     let dir = tempfile::tempdir().unwrap();
     let mut sources = sources(dir.path());

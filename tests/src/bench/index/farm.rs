@@ -18,7 +18,7 @@ use swarm_common::{
     format::gpkg::Limits,
     id::{AttemptId, DroneId},
     time::TimeMs,
-    wire::{artifact::Artifact, drone::Target},
+    wire::{artifact::Artifact, drone::PortageTarget},
 };
 use swarm_orchestrator::{
     artifact::{entries::EntryBook, store::Store},
@@ -109,7 +109,7 @@ impl Ours {
         let n = self.artifacts.len();
         let category = ["app-misc", "dev-libs", "media-libs", "dev-util", "net-misc"][n % 5];
         let cpv = format!("{category}/made{n:05}-1.{}", n % 13);
-        let target = Target {
+        let target = PortageTarget {
             cpv: cpv.parse()?,
             slot: "0".to_owned(),
             subslot: "0".to_owned(),
@@ -142,13 +142,15 @@ impl Ours {
         fs::rename(&file, place)?;
         let path = target.path();
         self.artifacts.push(Artifact {
-            target,
+            target: target.into(),
             digest,
             uploaded_digest: digest,
             size: bytes.len() as u64,
             attempt: AttemptId(n as u64),
             drone: DroneId(1),
             received_at: TimeMs(1_700_000_000_000 + n as u64 * 1000),
+            index_bytes: 0,
+            nar: None,
         });
         Ok(path)
     }

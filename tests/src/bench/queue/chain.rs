@@ -80,7 +80,7 @@ async fn upload(drone: &FakeDrone, assignment: &Assignment) -> Result<Vec<Digest
     for target in &order.targets {
         let bytes = package_for(target);
         let digest = Digest::of(&bytes);
-        let request = UploadRequest { digest, size: bytes.len() as u64, cpv: target.cpv.clone() };
+        let request = UploadRequest { digest, size: bytes.len() as u64, target: target.id().to_owned() };
         let status = drone.client.begin_upload(assignment.attempt, &request).await?;
         let sent = drone.client.upload_piece(assignment.attempt, digest, status.offset, Bytes::from(bytes));
         ensure!(sent.await?.verified, "an upload was not verified");

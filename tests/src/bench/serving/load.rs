@@ -24,22 +24,22 @@ end
 "#;
 
 /// wrk.
-pub(super) struct Load {
+pub(in crate::bench) struct Load {
     script: PathBuf,
 }
 
 /// What a server did.
-pub(super) struct Measured {
+pub(in crate::bench) struct Measured {
     /// Requests in a second.
-    pub(super) requests: f64,
+    pub(in crate::bench) requests: f64,
     /// MB (10^6 bytes) in a second.
-    pub(super) megabytes: f64,
+    pub(in crate::bench) megabytes: f64,
     /// 99 of 100 answers came within this.
-    pub(super) p99_ms: f64,
+    pub(in crate::bench) p99_ms: f64,
     /// CPU microseconds of the server for a request.
-    pub(super) cpu_per_request: f64,
+    pub(in crate::bench) cpu_per_request: f64,
     /// CPU seconds of the server for 10^9 bytes.
-    pub(super) cpu_per_gb: f64,
+    pub(in crate::bench) cpu_per_gb: f64,
 }
 
 impl Load {
@@ -47,7 +47,7 @@ impl Load {
     ///
     /// # Errors
     /// The disk.
-    pub(super) fn new(folder: &Path) -> Result<Self> {
+    pub(in crate::bench) fn new(folder: &Path) -> Result<Self> {
         let script = folder.join("count.lua");
         fs::write(&script, SCRIPT)?;
         Ok(Self { script })
@@ -57,7 +57,7 @@ impl Load {
     ///
     /// # Errors
     /// wrk is missing, or an answer was wrong.
-    pub(super) fn on(&self, server: &Served, url: &str, connections: u16) -> Result<Measured> {
+    pub(in crate::bench) fn on(&self, server: &Served, url: &str, connections: u16) -> Result<Measured> {
         let cores = std::thread::available_parallelism()?.get();
         let mut command = Command::new("taskset");
         // Away from the server, which has the first.

@@ -1,8 +1,8 @@
 //! Published files over plain HTTP, beside nginx and beside the directory service of the
 //! library that the orchestrator is made with.
 
-mod load;
-mod servers;
+pub(super) mod load;
+pub(super) mod servers;
 mod slow;
 mod tree;
 

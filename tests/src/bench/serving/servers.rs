@@ -14,16 +14,16 @@ use std::{
 };
 
 /// A server that runs.
-pub(super) struct Served {
-    pub(super) address: SocketAddr,
-    pub(super) id: u32,
+pub(in crate::bench) struct Served {
+    pub(in crate::bench) address: SocketAddr,
+    pub(in crate::bench) id: u32,
     /// Unless somebody else sees to it.
     _process: Option<Process>,
 }
 
 impl Served {
     /// The orchestrator, as long as it runs.
-    pub(super) fn ours(orchestrator: &Orchestrator) -> Self {
+    pub(in crate::bench) fn ours(orchestrator: &Orchestrator) -> Self {
         Self { address: orchestrator.address, id: orchestrator.id(), _process: None }
     }
 }
@@ -32,7 +32,7 @@ impl Served {
 ///
 /// # Errors
 /// It is missing or does not start.
-pub(super) fn nginx(folder: &Path, tree: &Path) -> Result<Served> {
+pub(in crate::bench) fn nginx(folder: &Path, tree: &Path) -> Result<Served> {
     let address = free_address()?;
     let config = folder.join("nginx.conf");
     let settings = "sendfile on; tcp_nopush on; keepalive_requests 100000000;";
@@ -52,7 +52,7 @@ pub(super) fn nginx(folder: &Path, tree: &Path) -> Result<Served> {
 ///
 /// # Errors
 /// It does not start.
-pub(super) fn serve_dir(folder: &Path, tree: &Path) -> Result<Served> {
+pub(in crate::bench) fn serve_dir(folder: &Path, tree: &Path) -> Result<Served> {
     let address = free_address()?;
     let mut command = Command::new(program("serve-dir")?);
     let arguments = [address.to_string(), format!("/binhost/{}", crate::api::PROFILE)];
@@ -76,7 +76,7 @@ fn start(command: &mut Command, address: SocketAddr, log: &Path) -> Result<Serve
 ///
 /// # Errors
 /// `taskset` fails.
-pub(super) fn pin(id: u32) -> Result<()> {
+pub(in crate::bench) fn pin(id: u32) -> Result<()> {
     if std::thread::available_parallelism()?.get() == 1 {
         return Ok(());
     }

@@ -1,8 +1,8 @@
-//! The frames of lz4, one after another.
+//! Concatenated lz4 frames.
 //!
-//! [`FrameDecoder`] ends alike where a frame ends and where the data does, and takes one frame;
-//! `lz4 -d` tells a frame that is cut off and goes on with the next. So the shape of the frames
-//! is followed here while their bytes pass (LZ4 Frame Format Description 1.6.4).
+//! [`FrameDecoder`] reads one frame and does not distinguish its end from the end of the data.
+//! `lz4 -d` reports a truncated frame and continues with the next one. So the frame structure is
+//! tracked here while the bytes pass through (LZ4 Frame Format Description 1.6.4).
 
 use crate::format::bounded::Fault;
 use lz4_flex::frame::FrameDecoder;
@@ -29,7 +29,7 @@ impl<R: Read> Read for Decoder<R> {
             if n > 0 || buffer.is_empty() {
                 return Ok(n);
             }
-            // A frame is over: the next one gets a decoder of its own.
+            // A frame ended: the next one needs a new decoder.
             let frames = self.frame.take().map(FrameDecoder::into_inner);
             self.frame = frames.filter(|frames| !frames.ended).map(FrameDecoder::new);
         }
@@ -37,12 +37,12 @@ impl<R: Read> Read for Decoder<R> {
     }
 }
 
-/// Which part of a frame comes next.
+/// The part of a frame that comes next.
 #[derive(Debug, Clone, Copy)]
 enum Part {
-    /// Magic, flags and block size, in which a source may end before the first byte.
+    /// Magic, flags and block size. The source may end before its first byte.
     Start,
-    /// What the flags add to the header.
+    /// The fields that the flags add to the header.
     Header { blocks: bool, content: bool },
     /// The length of a block, or the end mark.
     Length { blocks: bool, content: bool },
@@ -52,25 +52,25 @@ enum Part {
     End,
 }
 
-/// The source, whose end within a frame is an error.
+/// The source; its end within a frame is an error.
 struct Frames<R> {
     source: R,
     part: Part,
-    /// The bytes of a part that tells how long the next is.
+    /// The bytes of a part that determines the length of the next one.
     seen: Vec<u8>,
-    /// Bytes that the part still lacks.
+    /// Bytes still missing from the current part.
     wanted: u64,
     ended: bool,
 }
 
 impl<R: Read> Frames<R> {
-    /// What follows the part that is complete.
+    /// Moves on to the next part.
     fn next(&mut self) -> io::Result<()> {
         let seen = std::mem::take(&mut self.seen);
         (self.part, self.wanted) = match self.part {
             Part::Start => {
                 let flags = seen[4];
-                // Skippable frames, older formats and dictionaries: nobody packs packages so.
+                // Skippable frames, legacy formats and dictionaries are not used for packages.
                 if seen[..4] != MAGIC || flags >> 6 != 1 || flags & 0b11 != 0 {
                     return Err(invalid("not a frame of lz4"));
                 }
@@ -86,7 +86,7 @@ impl<R: Read> Frames<R> {
                     (0, true) => (Part::End, 4),
                     (0, false) => (Part::Start, 6),
                     _ => {
-                        // The highest bit says that the block is not compressed.
+                        // The highest bit marks an uncompressed block.
                         let checksum = if blocks { 4 } else { 0 };
                         (Part::Block { blocks, content }, (length & 0x7fff_ffff) + checksum)
                     }

@@ -1,4 +1,4 @@
-//! Snapshots made of older ones, and differences made to do harm.
+//! Snapshots built from older ones, and malicious differences.
 
 use super::super::{
     LAYER, OWN, SnapshotContents,
@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What there is: a file's text, `+` before that of an executable, `@` before a link's target.
+/// Path to content: a file's text, prefixed by `+` if executable, or `@` and a link's target.
 type Tree = BTreeMap<String, String>;
 
 fn tree(entries: &[(&str, &str)]) -> Tree {
@@ -42,7 +42,7 @@ fn pack(dir: &Path, name: &str, tree: &Tree) -> (PathBuf, Digest) {
     (at.clone(), contents.write(fs::File::create(at).unwrap(), || ()).unwrap())
 }
 
-/// Writes the difference of two packed snapshots as `dir/name`.
+/// Writes the difference of two packed snapshots to `dir/name`.
 fn differ(dir: &Path, name: &str, old: &Path, new: &Path) -> PathBuf {
     let open = |path: &Path| fs::File::open(path).unwrap();
     let at = dir.join(name);
@@ -50,7 +50,7 @@ fn differ(dir: &Path, name: &str, old: &Path, new: &Path) -> PathBuf {
     at
 }
 
-/// What overlayfs shows of `layers`, the lowest first; a directory ends in `/`.
+/// What overlayfs shows for `layers`, the lowest first; a directory ends in `/`.
 fn shown(layers: &[PathBuf]) -> Tree {
     let mut all = Tree::new();
     for layer in layers {
@@ -115,7 +115,7 @@ fn a_snapshot_made_of_an_older_one_and_differences_is_the_one_that_was_packed() 
             ("etc/portage/make.conf", "1"),
             ("distfiles/source", &other),
         ]),
-        // What was gone is there again, without what it had.
+        // A removed directory returns without its old content.
         tree(&[
             ("repos/gone/deep/z", "3"),
             ("repos/a/y", "3"),
@@ -156,7 +156,7 @@ fn a_snapshot_made_of_an_older_one_and_differences_is_the_one_that_was_packed() 
     assert_eq!(same, 0, "nothing differed in the third night");
 }
 
-/// An entry: kind, path, target and content.
+/// An entry: type, path, target and content.
 type Raw<'a> = (u8, &'a str, &'a str, &'a [u8]);
 
 fn raw(entries: &[Raw<'_>]) -> Vec<u8> {
@@ -168,7 +168,7 @@ fn raw(entries: &[Raw<'_>]) -> Vec<u8> {
     zstd::encode_all(tests::raw(&entries).as_slice(), 1).unwrap()
 }
 
-/// The digest of what archives come to when they are merged; of nothing if they cannot be.
+/// The digest of the merged archives; of nothing if they cannot be merged.
 fn merged(archives: &[PathBuf]) -> Digest {
     let open = |path: &PathBuf| zstd::Decoder::new(fs::File::open(path).unwrap()).unwrap();
     let mut tar = Vec::new();
@@ -178,6 +178,7 @@ fn merged(archives: &[PathBuf]) -> Digest {
     Digest::of(&tar)
 }
 
+// fault: 48
 #[test]
 fn a_difference_made_to_do_harm_is_refused_and_touches_nothing_outside() {
     let long = vec![b'a'; 5000];
@@ -213,7 +214,7 @@ fn a_difference_made_to_do_harm_is_refused_and_touches_nothing_outside() {
         fs::write(&at, raw(entries)).unwrap();
         let to = dir.join("to");
         fs::create_dir(&to).unwrap();
-        // As if the order named what it comes to.
+        // The expected digest is that of the merge result, so only the content is wrong.
         unpack_difference(&archives, merged(&archives), &to).expect_err(what);
         fs::remove_dir_all(&to).unwrap();
         assert_eq!(fs::read_dir(dir).unwrap().count(), before + 1, "{what}");

@@ -1,28 +1,28 @@
-//! Reading a request's head, as far as the lane takes it.
+//! Parses a request's head, as far as the lane supports it.
 
 use super::super::answer::{Answer, Ask};
 use httparse::{Request, Status};
 use std::mem::MaybeUninit;
 
-/// What the bytes so far are.
+/// Result of parsing the bytes read so far.
 pub(super) enum Read {
-    /// Not yet a whole head.
+    /// The head is incomplete.
     Part,
-    /// Nothing for the lane.
+    /// Not a request for the lane.
     Foreign,
-    /// A request, answered.
+    /// A request and its answer.
     Request {
         answer: Answer,
-        /// Length of the head.
+        /// Length of the head in bytes.
         bytes: usize,
-        /// It is a HEAD, whose answer has no body.
+        /// The method is HEAD: the answer has no body.
         head: bool,
-        /// The client wants the connection closed after it.
+        /// The connection is to be closed after the answer.
         close: bool,
     },
 }
 
-/// Reads a head and answers it by the path below `/binhost/`.
+/// Parses a head and answers it by the path below `/binhost/`.
 pub(super) fn read(bytes: &[u8], answer: impl FnOnce(&str, &Ask) -> Answer) -> Read {
     if bytes.is_empty() {
         return Read::Part;
@@ -32,7 +32,7 @@ pub(super) fn read(bytes: &[u8], answer: impl FnOnce(&str, &Ask) -> Answer) -> R
     let length = match request.parse_with_uninit_headers(bytes, &mut headers) {
         Ok(Status::Complete(length)) => length,
         Ok(Status::Partial) => return Read::Part,
-        // The library says what is wrong with it.
+        // The HTTP library answers with the matching error.
         Err(_) => return Read::Foreign,
     };
     let head = match (request.method, request.version) {
@@ -43,7 +43,7 @@ pub(super) fn read(bytes: &[u8], answer: impl FnOnce(&str, &Ask) -> Answer) -> R
     let Some(path) = request.path.and_then(|path| path.strip_prefix("/binhost/")) else {
         return Read::Foreign;
     };
-    // Escapes and queries are rare here and not worth a second way to read them.
+    // Escapes and queries are rare here and not worth a second implementation.
     if path.bytes().any(|b| b == b'%' || b == b'?' || b == b'#') {
         return Read::Foreign;
     }
@@ -77,7 +77,7 @@ pub(super) fn read(bytes: &[u8], answer: impl FnOnce(&str, &Ask) -> Answer) -> R
             ("user-agent", false, &mut conditions.user_agent),
         ] {
             if is(name) {
-                // The lines of a list belong together, which the library sees to.
+                // A list in several lines must be joined, which the HTTP library's route does.
                 if is_list && place.is_some() {
                     return Read::Foreign;
                 }
@@ -85,7 +85,7 @@ pub(super) fn read(bytes: &[u8], answer: impl FnOnce(&str, &Ask) -> Answer) -> R
             }
         }
     }
-    // The library refuses a request without a host or with several.
+    // The HTTP library's route refuses a request with no host or several.
     if hosts != 1 {
         return Read::Foreign;
     }
@@ -98,7 +98,7 @@ mod tests {
     use super::super::super::answer::broken;
     use super::*;
 
-    /// `part`, `foreign`, or the path and what else was understood.
+    /// `part`, `foreign`, or the path and the other parsed fields.
     fn said(head: &str) -> String {
         let mut seen = String::new();
         let read = read(head.as_bytes(), |path, ask| {

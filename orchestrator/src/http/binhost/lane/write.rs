@@ -1,4 +1,4 @@
-//! Writing an answer to a socket.
+//! Writes an answer to a socket.
 
 use super::super::{
     super::stall::STALLED,
@@ -17,10 +17,10 @@ use tokio::{
     time::timeout,
 };
 
-/// Bytes that the kernel is asked to send at once; then others have their turn.
+/// Bytes per `sendfile` call; in between, other connections get their turn.
 const PIECE: u64 = 1 << 20;
 
-/// Writes an answer; `out` is room for its head.
+/// Writes an answer. `out` is a reusable buffer for its head.
 pub(super) async fn answer(
     stream: &mut TcpStream,
     out: &mut Vec<u8>,
@@ -61,7 +61,7 @@ fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     }
 }
 
-/// Head and body in one write, as far as the socket takes it.
+/// Writes head and body, in one write if the socket takes it.
 async fn both(stream: &mut TcpStream, head: &[u8], body: Bytes) -> io::Result<()> {
     let mut all = head.chain(body);
     while all.has_remaining() {
@@ -72,7 +72,7 @@ async fn both(stream: &mut TcpStream, head: &[u8], body: Bytes) -> io::Result<()
     Ok(())
 }
 
-/// Bytes after which more will follow at once.
+/// Sends bytes that are followed by more at once.
 async fn send(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
@@ -83,7 +83,7 @@ async fn send(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// `length` bytes of a file from `first`, which the kernel copies by itself.
+/// Sends `length` bytes of a file, starting at `first`, without copying them to user space.
 async fn send_file(stream: &TcpStream, file: &File, first: u64, length: u64) -> io::Result<()> {
     let (mut at, end) = (first, first.saturating_add(length));
     while at < end {
@@ -91,7 +91,7 @@ async fn send_file(stream: &TcpStream, file: &File, first: u64, length: u64) -> 
         let mut next = at;
         let send = || Ok(retry_on_intr(|| sendfile(stream, file, Some(&mut next), piece))?);
         if in_time(stream.async_io(Interest::WRITABLE, send)).await? == 0 {
-            // The file is shorter than it was: the answer breaks off, and nobody takes it for whole.
+            // The file has become shorter: break off, so that the client sees an incomplete answer.
             return Err(ErrorKind::UnexpectedEof.into());
         }
         at = next;

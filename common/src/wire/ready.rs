@@ -1,0 +1,39 @@
+//! What a host that builds nothing itself reads to decide whether to switch.
+
+use crate::{digest::Digest, id::RunId, name::Name, time::TimeMs};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// `GET /binhost/{profile}/ready/{host}`: the system of a NixOS host that can be installed without
+/// building anything. The file changes only once the whole closure is served and signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    /// The profile.
+    pub profile: Name,
+    /// The host.
+    pub host: String,
+    /// Store path of the system (`config.system.build.toplevel`).
+    pub path: String,
+    /// The generation of the channel with which this system came. It only increases.
+    pub generation: u64,
+    /// The run that evaluated it.
+    pub run: RunId,
+    /// When its closure was complete.
+    pub built_at: TimeMs,
+    /// The Git commit of the source, if it has one.
+    #[serde(default)]
+    pub commit: Option<String>,
+    /// Digest of the source's `flake.lock`, if it has one.
+    #[serde(default)]
+    pub lock: Option<Digest>,
+    /// Paths of the closure in this cache. The others come from the profile's upstream caches.
+    pub closure_paths: u64,
+    /// Their uncompressed size in bytes.
+    pub closure_size: u64,
+    /// What the closure lacks; always empty, so that a reader can insist on it.
+    pub missing: Vec<String>,
+    /// Where `kernel`, `kernel-modules`, `initrd`, `systemd` and `init` of the system lead, as far
+    /// as they are links: if one of them differs from that of the booted system, switching takes a
+    /// reboot.
+    pub boot: BTreeMap<String, String>,
+}

@@ -1,0 +1,278 @@
+//! Builds one derivation from exactly the inputs of the order, and archives its outputs.
+
+use super::{
+    evaluation, failure,
+    graph::{self, Graph},
+    inputs,
+    session::{Session, disk},
+    store::{ATTEMPT, Store},
+};
+use crate::{
+    builder::{BuildContext, Stop, failure::for_want, lack::Lack, steps::Steps},
+    process::{End, Job},
+};
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+use swarm_common::{
+    digest::Digest,
+    format::snapshot::NixSource,
+    state::{FailureClass, Phase},
+    wire::{
+        drone::{BuildOrder, Target},
+        nix::NixTarget,
+    },
+};
+use swarm_formats::nix::{derivation::Derivation, nar::dump, store_path::StoreDir};
+
+/// Since this version a setting says where builds are, instead of `TMPDIR`.
+const HAS_BUILD_DIR: (u32, u32) = (2, 22);
+/// Level of compression. Higher ones take much longer than the network saves.
+const LEVEL: i32 = 3;
+
+/// Builds the order and returns the archives in the order of the targets.
+pub(in crate::builder) async fn build(
+    context: &BuildContext,
+    source: &NixSource,
+    order: &BuildOrder,
+    steps: &mut Steps,
+) -> Result<Vec<PathBuf>, Stop> {
+    let targets: Vec<&NixTarget> = order.targets.iter().filter_map(Target::nix).collect();
+    let first = *targets.first().ok_or_else(|| wrong("it has no target"))?;
+    if targets.len() != order.targets.len() || targets.iter().any(|target| target.drv != first.drv) {
+        return Err(wrong("its targets are not of one derivation"));
+    }
+    let mut session = Session::open(context, steps).await?;
+    session.clean().await?;
+    evaluation::ensure(&mut session, source).await?;
+    let name = format!("{ATTEMPT}{}", context.assignment.attempt);
+    let (evaluated, building) = (session.evaluation.roots(&name), session.building.roots(&name));
+    let store = match &first.drv {
+        None => {
+            let paths: Vec<&str> = targets.iter().map(|target| target.path.as_str()).collect();
+            evaluated.keep(paths.iter().copied()).map_err(|error| disk("the roots", &error))?;
+            is_evaluated(&mut session, &paths).await?;
+            session.evaluation.clone()
+        }
+        Some(drv) => {
+            evaluated.keep([drv.as_str()]).map_err(|error| disk("the roots", &error))?;
+            if !session.evaluation.file(drv).exists() {
+                return Err(other_evaluation(&session, drv));
+            }
+            let derivation = graph::read(&session.evaluation, drv).map_err(|why| wrong(&why))?;
+            check(&targets, &derivation)?;
+            let needed = needed(&session.evaluation, &derivation)?;
+            let needed: Vec<&str> = needed.iter().map(String::as_str).collect();
+            let outputs = targets.iter().map(|target| target.path.as_str());
+            let rooted = building.keep(needed.iter().copied().chain(outputs).chain([drv.as_str()]));
+            rooted.map_err(|error| disk("the roots", &error))?;
+            let store = session.building.clone();
+            let inputs = order.inputs.iter().map(|input| input.path.as_str());
+            let all: Vec<&str> = needed.iter().copied().chain(inputs).chain([drv.as_str()]).collect();
+            let mut lacking = session.lacking(&store, &all).await?;
+            if lacking.contains(drv) {
+                session.copy_derivations(&[drv], &store).await?;
+                // Sources came with it.
+                let before: Vec<&str> = lacking.iter().map(String::as_str).collect();
+                lacking = session.lacking(&store, &before).await?;
+            }
+            let lacking: BTreeSet<String> = lacking.into_iter().collect();
+            let needed: Vec<&str> = needed.into_iter().filter(|path| lacking.contains(*path)).collect();
+            if !needed.is_empty() {
+                let inputs = order.inputs.iter().filter(|input| lacking.contains(&input.path));
+                inputs::provide(&mut session, &needed, inputs, &source.upstreams).await?;
+            }
+            let is_fixed = derivation.outputs.values().any(|output| output.fixed.is_some());
+            realise(&mut session, drv, if is_fixed { Phase::Fetching } else { Phase::Building }).await?;
+            store
+        }
+    };
+    session.steps.phase(Phase::Packaging).await;
+    let paths: Vec<String> = targets.iter().map(|target| target.path.clone()).collect();
+    let to = context.attempt_dir.join("archives");
+    let archived = tokio::task::spawn_blocking(move || archive(&store, &paths, &to)).await;
+    archived.map_err(|error| error.to_string()).flatten().map_err(|why| {
+        failure::stop(
+            FailureClass::Drone,
+            Phase::Packaging,
+            format!("what was built cannot be archived: {why}"),
+        )
+    })
+}
+
+fn wrong(why: &str) -> Stop {
+    failure::stop(FailureClass::Infra, Phase::Preparing, format!("bad order: {why}"))
+}
+
+/// Checks that the snapshot evaluates to these paths.
+async fn is_evaluated(session: &mut Session<'_>, paths: &[&str]) -> Result<(), Stop> {
+    let store = session.evaluation.clone();
+    let lacking = session.lacking(&store, paths).await?;
+    match lacking.first() {
+        None => Ok(()),
+        Some(path) => Err(other_evaluation(session, path)),
+    }
+}
+
+fn other_evaluation(session: &Session<'_>, path: &str) -> Stop {
+    let message = format!(
+        "the snapshot does not evaluate to {path} here (Nix {}): its evaluation depends on the machine, the time or \
+         the version of Nix",
+        session.programs.version
+    );
+    failure::stop(FailureClass::Infra, Phase::Preparing, message)
+}
+
+/// Checks that the targets are outputs of the derivation.
+fn check(targets: &[&NixTarget], derivation: &Derivation) -> Result<(), Stop> {
+    let dir = StoreDir::default();
+    let bad = targets.iter().find(|target| {
+        let output = derivation.outputs.get(&target.output);
+        output.is_none_or(|output| dir.absolute(&output.path) != target.path)
+    });
+    match bad {
+        None => Ok(()),
+        Some(bad) => Err(wrong(&format!("{} is not its output `{}`", bad.path, bad.output))),
+    }
+}
+
+/// The store paths that a derivation needs, apart from its sources.
+fn needed(store: &Store, derivation: &Derivation) -> Result<BTreeSet<String>, Stop> {
+    let dir = StoreDir::default();
+    let inputs: Vec<String> = derivation.input_derivations.keys().map(|path| dir.absolute(path)).collect();
+    let graph = Graph::read(store, &inputs);
+    let mut needed = BTreeSet::new();
+    for (path, names) in inputs.iter().zip(derivation.input_derivations.values()) {
+        let input = graph.get(path).map_err(wrong)?;
+        for name in names {
+            let output = input.outputs.get(name).ok_or_else(|| wrong(&format!("{path} has no {name}")))?;
+            needed.insert(dir.absolute(&output.path));
+        }
+    }
+    Ok(needed)
+}
+
+/// Builds a derivation whose inputs are in the store.
+async fn realise(session: &mut Session<'_>, drv: &str, phase: Phase) -> Result<(), Stop> {
+    let context = session.context;
+    let limits = &context.assignment.limits;
+    let store = session.building.clone();
+    let jobs = context.config.jobs();
+    let cores = if limits.jobs == 0 { jobs } else { limits.jobs.min(jobs) };
+    let left = session.steps.left();
+    let builds = context.attempt_dir.join("build");
+    fs::create_dir_all(&builds).map_err(|error| disk("the directory for the build", &error))?;
+    let mut args: Vec<OsString> = vec!["--store".into(), store.dir().into(), "--realise".into(), drv.into()];
+    args.extend(["--option", "substitute", "false", "--max-jobs", "1"].map(OsString::from));
+    for (name, value) in [
+        ("--cores", u64::from(cores)),
+        ("--timeout", left.as_secs().max(1)),
+        ("--max-silent-time", limits.silence_timeout_ms.div_ceil(1000).max(1)),
+    ] {
+        args.extend([name.into(), value.to_string().into()]);
+    }
+    if session.programs.is_at_least(HAS_BUILD_DIR) {
+        args.extend(["--option".into(), "build-dir".into(), builds.clone().into()]);
+    }
+    args.extend(["--log-format", "internal-json", "-v"].map(OsString::from));
+    let mut env = session.environment(&store.configuration(), &store.home());
+    env.push(("TMPDIR".into(), builds.into()));
+    let job: Job = session.job(session.programs.path("nix-store"), args, env);
+    let (ran, heard) = session.attend_build(job, drv, phase).await?;
+    if let Some(other) = heard.uncalled {
+        let message = format!("Nix began to build {other}, which was not ordered: an input is lacking");
+        return Err(failure::stop(FailureClass::Infra, Phase::Preparing, message));
+    }
+    let End::Exited(status) = ran.end else { return Err(Stop::Cancelled) };
+    if status.success() {
+        return Ok(());
+    }
+    let (phase, peak) = (session.steps.log.phase(), ran.peak_memory_bytes);
+    let killed = heard.errors.iter().any(|error| error.contains("failed due to signal 9"));
+    if ran.out_of_memory || killed {
+        let lack = Lack::of_memory(ran.out_of_memory);
+        let said = session.steps.log.errors.first().unwrap_or_default();
+        return Err(Stop::Failed(for_want(&lack, phase, Some(peak), said)));
+    }
+    Err(Stop::Failed(failure::failure(status.code(), &heard, &session.steps.log.errors, phase, peak)))
+}
+
+/// Archives store paths into a directory. No two files have the same content, because an upload is
+/// named by its digest.
+fn archive(store: &Store, paths: &[String], to: &Path) -> Result<Vec<PathBuf>, String> {
+    fs::create_dir_all(to).map_err(|error| error.to_string())?;
+    let mut seen: BTreeSet<Digest> = BTreeSet::new();
+    let mut files = Vec::new();
+    for path in paths {
+        let at = to.join(format!("{}.nar.zst", path.rsplit('/').next().unwrap_or_default()));
+        for cut in 0.. {
+            compress(&store.file(path), &at, cut).map_err(|error| format!("{path}: {error}"))?;
+            let digest = File::open(&at).and_then(Digest::of_all).map_err(|error| error.to_string())?.0;
+            if seen.insert(digest) {
+                break;
+            }
+        }
+        files.push(at);
+    }
+    Ok(files)
+}
+
+/// Writes the compressed archive of `from`. With another `cut` the same archive has other compressed
+/// bytes.
+fn compress(from: &Path, to: &Path, cut: usize) -> Result<(), String> {
+    let said = |error: io::Error| error.to_string();
+    let file = io::BufWriter::new(File::create(to).map_err(said)?);
+    let encoder = zstd::Encoder::new(file, LEVEL).map_err(said)?;
+    let (cutter, _) = dump(from, Cutter { encoder, left: cut }).map_err(|error| error.to_string())?;
+    let mut file = cutter.encoder.finish().map_err(said)?;
+    file.flush().map_err(said)
+}
+
+/// Ends a block of the compressed stream after some bytes.
+struct Cutter<W: Write> {
+    encoder: zstd::Encoder<'static, W>,
+    left: usize,
+}
+
+impl<W: Write> Write for Cutter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.left == 0 {
+            return self.encoder.write(bytes);
+        }
+        let written = self.encoder.write(&bytes[..bytes.len().min(self.left)])?;
+        self.left -= written;
+        if self.left == 0 {
+            self.encoder.flush()?;
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_outputs_become_files_with_other_bytes_and_the_same_archive() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), &crate::builder::nix::NixConfig::default()).unwrap();
+        let paths = ["/nix/store/a-dev", "/nix/store/a-doc", "/nix/store/a-man"].map(String::from);
+        for path in &paths {
+            fs::create_dir_all(store.file(path)).unwrap();
+        }
+        let files = archive(&store, &paths, &dir.path().join("archives")).unwrap();
+        let packed: BTreeSet<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();
+        assert_eq!(packed.len(), 3);
+        let archives: BTreeSet<Vec<u8>> =
+            packed.iter().map(|packed| zstd::decode_all(&packed[..]).unwrap()).collect();
+        assert_eq!(archives.len(), 1);
+    }
+}

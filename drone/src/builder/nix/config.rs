@@ -1,0 +1,145 @@
+//! The `[builder.nix]` section of the configuration.
+
+use serde::{Deserialize, Serialize};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// Settings for builds with Nix. Every field has a default.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NixConfig {
+    /// Whether this drone builds with Nix. Default `auto`: if Nix is installed.
+    pub enabled: Enabled,
+    /// Directory with the program `nix`. Default: the search path, then where NixOS and Nix's installer put
+    /// it.
+    pub programs: Option<PathBuf>,
+    /// Directory for the drone's own stores; the machine's `/nix/store` is not used. Default: `nix` in
+    /// `cache_dir`. It may be removed at any time while no build runs.
+    pub store_dir: Option<PathBuf>,
+    /// Disk space in GiB for the store that is built in. A path in use is never removed. Default 40.
+    pub max_gib: u64,
+    /// Program that builds find as `/bin/sh`, such as a static busybox. Default: the one that Nix was
+    /// compiled with, if any.
+    pub shell: Option<PathBuf>,
+    /// Memory limit of an evaluation in MiB. Default 8192.
+    pub evaluation_memory_mib: u64,
+    /// Time limit in seconds for the evaluation of one attribute. Default 600.
+    pub evaluation_timeout_s: u64,
+}
+
+/// Whether a drone builds with Nix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Enabled {
+    /// Always or never.
+    Always(bool),
+    /// If Nix is installed.
+    Found(Auto),
+}
+
+/// The word `auto`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Auto {
+    /// The drone decides.
+    Auto,
+}
+
+impl Default for NixConfig {
+    fn default() -> Self {
+        Self {
+            enabled: Enabled::Found(Auto::Auto),
+            programs: None,
+            store_dir: None,
+            max_gib: 40,
+            shell: None,
+            evaluation_memory_mib: 8192,
+            evaluation_timeout_s: 600,
+        }
+    }
+}
+
+impl NixConfig {
+    /// Directory of the stores.
+    #[must_use]
+    pub fn store_dir(&self, cache_dir: &Path) -> PathBuf {
+        self.store_dir.clone().unwrap_or_else(|| cache_dir.join("nix"))
+    }
+
+    /// Disk budget of the store that is built in, in bytes.
+    #[must_use]
+    pub fn max_bytes(&self) -> u64 {
+        self.max_gib.saturating_mul(1 << 30)
+    }
+
+    /// Memory limit of an evaluation in bytes.
+    #[must_use]
+    pub fn evaluation_memory(&self) -> u64 {
+        self.evaluation_memory_mib.saturating_mul(1 << 20)
+    }
+
+    /// Time limit for the evaluation of one attribute.
+    #[must_use]
+    pub fn evaluation_timeout(&self) -> Duration {
+        Duration::from_secs(self.evaluation_timeout_s)
+    }
+
+    /// Validates the settings.
+    ///
+    /// # Errors
+    /// Names the invalid field and the reason.
+    pub fn check(&self) -> Result<(), String> {
+        for (field, path) in
+            [("programs", &self.programs), ("store_dir", &self.store_dir), ("shell", &self.shell)]
+        {
+            let Some(path) = path else { continue };
+            let text = path.to_string_lossy();
+            if !path.is_absolute() || text.chars().any(|c| c.is_whitespace() || "?=,:#".contains(c)) {
+                return Err(format!(
+                    "builder.nix.{field} is `{text}`; Nix needs an absolute path without blanks and any of ?=,:#"
+                ));
+            }
+        }
+        if self.evaluation_memory_mib < 256 {
+            let given = self.evaluation_memory_mib;
+            return Err(format!(
+                "builder.nix.evaluation_memory_mib is {given}; nothing evaluates with less than 256"
+            ));
+        }
+        if self.evaluation_timeout_s == 0 {
+            return Err("builder.nix.evaluation_timeout_s is 0; nothing evaluates in no time".into());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nix_is_used_if_it_is_there_unless_the_configuration_decides() {
+        let with = |text: &str| toml::from_str::<NixConfig>(text).map(|config| config.enabled);
+        assert_eq!(with(""), Ok(Enabled::Found(Auto::Auto)));
+        assert_eq!(with("enabled = \"auto\""), Ok(Enabled::Found(Auto::Auto)));
+        assert_eq!(with("enabled = false"), Ok(Enabled::Always(false)));
+        assert!(with("enabled = \"yes\"").is_err());
+    }
+
+    #[test]
+    fn what_nix_could_not_use_is_refused_with_the_settings_name() {
+        let with = |text: &str| toml::from_str::<NixConfig>(text).unwrap().check();
+        assert_eq!(with(""), Ok(()));
+        for (bad, field) in [
+            ("store_dir = \"nix\"", "store_dir"),
+            ("store_dir = \"/a?b\"", "store_dir"),
+            ("shell = \"/bin/a b\"", "shell"),
+            ("evaluation_memory_mib = 10", "evaluation_memory_mib"),
+            ("evaluation_timeout_s = 0", "evaluation_timeout_s"),
+        ] {
+            assert!(with(bad).unwrap_err().contains(field), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! Evaluates the attributes of a snapshot to derivations, each by itself: one that fails does not
+//! stop the others. The result is kept for the snapshot's builds.
+
+use super::{
+    enclosure::{Enclosure, INPUTS, SOURCE},
+    missing::substituters,
+    session::{Call, Ended, Output, Session, disk, drone},
+    source,
+    store::Store,
+};
+use crate::{builder::Stop, process::End};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    fs, io,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+use swarm_common::{
+    digest::Digest,
+    format::snapshot::NixSource,
+    wire::plan::{PlanProblem, ProblemKind},
+};
+
+/// Attributes that are evaluated at once as long as nothing fails.
+const BATCH: usize = 64;
+/// Number of evaluations that are kept.
+const KEPT: usize = 8;
+/// Directory of the kept evaluations in a store.
+const RECORDS: &str = "evaluations";
+/// Largest lock file that is read.
+const MOST_LOCK_BYTES: u64 = 16 << 20;
+
+/// What a snapshot evaluates to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Evaluation {
+    /// Version of the Nix that evaluated.
+    version: String,
+    /// The attributes that evaluate to a derivation.
+    pub roots: Vec<Root>,
+    /// Those that do not.
+    pub problems: Vec<PlanProblem>,
+}
+
+/// An attribute that evaluates to a derivation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Root {
+    /// The attribute; of a host its name.
+    pub attribute: String,
+    /// Whether it is the system of a host.
+    pub host: bool,
+    /// Store path of the derivation.
+    pub derivation: String,
+    /// The output that the attribute names; `None` for the usual one.
+    pub output: Option<String>,
+}
+
+/// An attribute to evaluate.
+#[derive(Debug, Clone)]
+struct Wanted {
+    attribute: String,
+    host: bool,
+    /// Its path in the expression.
+    path: String,
+}
+
+fn wanted(source: &NixSource) -> Vec<Wanted> {
+    let plain = |path: &String| Wanted { attribute: path.clone(), host: false, path: path.clone() };
+    let host = |name: &String| Wanted {
+        attribute: name.clone(),
+        host: true,
+        path: format!("nixosConfigurations.{name}.config.system.build.toplevel"),
+    };
+    source.attributes.iter().map(plain).chain(source.hosts.iter().map(host)).collect()
+}
+
+/// Evaluates the snapshot of this attempt, unless that is done already. Its derivations and their
+/// sources are then in the store for evaluation, and stay there for a while.
+pub(super) async fn ensure(session: &mut Session<'_>, source: &NixSource) -> Result<Evaluation, Stop> {
+    let shared = session.context.larder.nix.clone();
+    let snapshot = session.context.assignment.snapshot;
+    let _turn = shared.evaluating(session.steps.cancel()).await?;
+    if let Some(found) = find(session, snapshot).await? {
+        return Ok(found);
+    }
+    let evaluation = evaluate(session, source).await?;
+    keep(&session.evaluation, snapshot, &evaluation).map_err(|error| disk("the evaluation", &error))?;
+    shared.checked().insert(snapshot);
+    Ok(evaluation)
+}
+
+/// A kept evaluation, if the store still has all of its derivations.
+async fn find(session: &mut Session<'_>, snapshot: Digest) -> Result<Option<Evaluation>, Stop> {
+    let file = record(&session.evaluation, snapshot);
+    let Some(found) = fs::read(&file).ok().and_then(|text| serde_json::from_slice::<Evaluation>(&text).ok())
+    else {
+        return Ok(None);
+    };
+    let store = session.evaluation.clone();
+    let derivations: Vec<&str> = found.roots.iter().map(|root| root.derivation.as_str()).collect();
+    if found.version != session.programs.version {
+        return Ok(None);
+    }
+    let nix = session.context.larder.nix.clone();
+    if !nix.checked().contains(&snapshot) {
+        if !session.lacking(&store, &derivations).await?.is_empty() {
+            return Ok(None);
+        }
+        nix.checked().insert(snapshot);
+    }
+    if let Err(error) = fs::File::open(&file).and_then(|file| file.set_modified(SystemTime::now())) {
+        tracing::debug!(%error, "the last use of an evaluation is not noted");
+    }
+    Ok(Some(found))
+}
+
+fn record(store: &Store, snapshot: Digest) -> PathBuf {
+    store.dir().join(RECORDS).join(snapshot.to_string())
+}
+
+/// Keeps an evaluation and its derivations, and forgets the least recently used ones.
+fn keep(store: &Store, snapshot: Digest, evaluation: &Evaluation) -> io::Result<()> {
+    let file = record(store, snapshot);
+    let dir = store.dir().join(RECORDS);
+    fs::create_dir_all(&dir)?;
+    // They stay rooted until the record is removed.
+    let roots = std::mem::ManuallyDrop::new(store.roots(&snapshot.to_string()));
+    roots.keep(evaluation.roots.iter().map(|root| root.derivation.as_str()))?;
+    fs::write(&file, serde_json::to_vec(evaluation)?)?;
+    let mut kept = Vec::new();
+    for entry in fs::read_dir(&dir)? {
+        let entry = entry?;
+        kept.push((entry.metadata()?.modified()?, entry.path()));
+    }
+    kept.sort_unstable();
+    for (_, old) in kept.iter().rev().skip(KEPT) {
+        let name = old.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        drop(store.roots(&name));
+        fs::remove_file(old)?;
+    }
+    Ok(())
+}
+
+async fn evaluate(session: &mut Session<'_>, source: &NixSource) -> Result<Evaluation, Stop> {
+    let dir = session.context.attempt_dir.join("evaluation");
+    let enclosure = Enclosure::make(&dir, source.import_from_derivation);
+    let enclosure = enclosure.map_err(|error| disk("the place for the evaluation", &error))?;
+    let (from, to) = (session.context.snapshot.clone(), dir.clone());
+    let copied = tokio::task::spawn_blocking(move || source::copy(&from, &to)).await;
+    copied.map_err(io::Error::other).flatten().map_err(|error| disk("the copy of the snapshot", &error))?;
+    let inputs = source::inputs(&dir).map_err(|error| disk("the inputs", &error))?;
+    let options = options(session, source, &dir, &inputs).await?;
+    let wanted = wanted(source);
+    session.steps.log.say(&format!("{} attributes are evaluated", wanted.len())).await;
+    let mut evaluation =
+        Evaluation { version: session.programs.version.clone(), roots: Vec::new(), problems: Vec::new() };
+    for batch in wanted.chunks(BATCH) {
+        if batch.len() > 1 {
+            let ended = run(session, &enclosure, source, &options, batch).await?;
+            if let Some(roots) =
+                ended.code().filter(|&code| code == 0).and_then(|_| roots(source, batch, &ended.output))
+            {
+                evaluation.roots.extend(roots);
+                continue;
+            }
+        }
+        for one in batch {
+            let ended = run(session, &enclosure, source, &options, std::slice::from_ref(one)).await?;
+            match outcome(session, source, one, &ended) {
+                Ok(root) => evaluation.roots.push(root),
+                Err(message) => {
+                    session.steps.log.say(&format!("{} is left out: {message}", one.attribute)).await;
+                    evaluation.problems.push(PlanProblem {
+                        kind: ProblemKind::Evaluation,
+                        atoms: vec![one.attribute.clone()],
+                        message,
+                        suggestion: None,
+                    });
+                }
+            }
+        }
+    }
+    Ok(evaluation)
+}
+
+/// What came of the evaluation of one attribute, or why nothing did.
+fn outcome(session: &Session<'_>, source: &NixSource, one: &Wanted, ended: &Ended) -> Result<Root, String> {
+    let settings = &session.context.config.nix;
+    match ended.end {
+        End::TimedOut | End::Silent => {
+            return Err(format!(
+                "the evaluation takes longer than {} s (builder.nix.evaluation_timeout_s)",
+                settings.evaluation_timeout_s
+            ));
+        }
+        End::Exited(status) if status.success() => {}
+        End::Exited(status) => {
+            let error = ended.error();
+            let killed = status.code().is_none() || ended.out_of_memory;
+            if killed
+                || ["out of memory", "bad_alloc", "Out of Memory"].iter().any(|text| error.contains(text))
+            {
+                return Err(format!(
+                    "the evaluation needs more memory than {} MiB (builder.nix.evaluation_memory_mib): {error}",
+                    settings.evaluation_memory_mib
+                ));
+            }
+            return Err(error);
+        }
+        _ => return Err(ended.error()),
+    }
+    let found = derivations(source, &ended.output);
+    match (found.len(), found.into_iter().next()) {
+        (1, Some((derivation, output))) => {
+            Ok(Root { attribute: one.attribute.clone(), host: one.host, derivation, output })
+        }
+        (0, _) => Err("it evaluates to no derivation".into()),
+        (count, _) => Err(format!("it is a set of {count} derivations; name those to build")),
+    }
+}
+
+/// The results of a batch, if there is exactly one for each attribute.
+fn roots(source: &NixSource, batch: &[Wanted], output: &str) -> Option<Vec<Root>> {
+    let found = derivations(source, output);
+    let root = |(wanted, (derivation, output)): (&Wanted, _)| Root {
+        attribute: wanted.attribute.clone(),
+        host: wanted.host,
+        derivation,
+        output,
+    };
+    (found.len() == batch.len()).then(|| batch.iter().zip(found).map(root).collect())
+}
+
+/// The derivations that Nix printed, each with the output that the attribute names.
+fn derivations(source: &NixSource, output: &str) -> Vec<(String, Option<String>)> {
+    #[derive(Deserialize)]
+    struct Built {
+        #[serde(rename = "drvPath")]
+        derivation: String,
+    }
+    if source.flake {
+        let found: Vec<Built> = serde_json::from_str(output.trim()).unwrap_or_default();
+        return found.into_iter().map(|built| (built.derivation, None)).collect();
+    }
+    let found = output.lines().filter(|line| line.starts_with('/'));
+    found
+        .map(|line| match line.split_once('!') {
+            Some((derivation, output)) => (derivation.to_owned(), Some(output.to_owned())),
+            None => (line.to_owned(), None),
+        })
+        .collect()
+}
+
+async fn run(
+    session: &mut Session<'_>,
+    enclosure: &Enclosure,
+    source: &NixSource,
+    options: &[OsString],
+    batch: &[Wanted],
+) -> Result<Ended, Stop> {
+    let (program, mut args) = if source.flake {
+        let mut args = ["build", "--dry-run", "--json", "--no-link"].map(OsString::from).to_vec();
+        args.extend(batch.iter().map(|wanted| format!("path:{SOURCE}#{}", wanted.path).into()));
+        ("nix", args)
+    } else {
+        let mut args: Vec<OsString> = vec![format!("{SOURCE}/{}", source.file).into()];
+        args.extend(batch.iter().flat_map(|wanted| ["-A".into(), OsString::from(&wanted.path)]));
+        ("nix-instantiate", args)
+    };
+    args.extend(["--store".into(), enclosure.store().into()]);
+    args.extend_from_slice(options);
+    enclosure.run(session, program, args).await
+}
+
+/// The options that all evaluations of a snapshot have.
+async fn options(
+    session: &mut Session<'_>,
+    source: &NixSource,
+    dir: &Path,
+    inputs: &[(String, PathBuf)],
+) -> Result<Vec<OsString>, Stop> {
+    let mut options: Vec<OsString> = Vec::new();
+    let mut set = |name: &str, value: &str| options.extend(["--option", name, value].map(OsString::from));
+    set("restrict-eval", "true");
+    set("allow-import-from-derivation", if source.import_from_derivation { "true" } else { "false" });
+    if !source.flake {
+        let mut searched = |what: String| options.extend(["-I".into(), what.into()]);
+        searched(format!("source={SOURCE}"));
+        inputs.iter().for_each(|(name, _)| searched(format!("{name}={INPUTS}/{name}")));
+        for (name, value) in &source.arguments {
+            options.extend(["--argstr", name, value].map(OsString::from));
+        }
+    } else {
+        let lock = lock(dir).map_err(|error| drone(format!("flake.lock cannot be read: {error}")))?;
+        set("allowed-uris", &lock.addresses.iter().map(String::as_str).collect::<Vec<_>>().join(" "));
+        options.push("--no-write-lock-file".into());
+        for (name, at) in inputs {
+            if lock.locked.contains(name) {
+                seed(session, at).await?;
+            } else {
+                options
+                    .extend(["--override-input", name, &format!("path:{INPUTS}/{name}")].map(OsString::from));
+            }
+        }
+    }
+    if source.import_from_derivation {
+        options.extend(substituters(None, &source.upstreams));
+    }
+    Ok(options)
+}
+
+/// Adds a locked input to the store, where Nix finds it by the hash in the lock file.
+async fn seed(session: &mut Session<'_>, input: &Path) -> Result<(), Stop> {
+    let mut args: Vec<OsString> = ["store", "add-path", "--name", "source"].map(OsString::from).to_vec();
+    args.push(input.into());
+    let store = session.evaluation.clone();
+    let ended = session.run(Call { program: "nix", args, store: &store, output: Output::Taken }).await?;
+    match ended.code() {
+        Some(0) => Ok(()),
+        _ => Err(drone(format!("the input {} cannot be stored: {}", input.display(), ended.error()))),
+    }
+}
+
+/// What a lock file says.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Lock {
+    /// The nodes that are locked by their hash.
+    locked: BTreeSet<String>,
+    /// Their addresses, which newer versions compare with `allowed-uris` even if nothing is fetched.
+    addresses: BTreeSet<String>,
+}
+
+fn lock(dir: &Path) -> io::Result<Lock> {
+    let file = dir.join("source/flake.lock");
+    let size = match fs::metadata(&file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Lock::default()),
+        found => found?.len(),
+    };
+    if size > MOST_LOCK_BYTES {
+        return Err(io::Error::other(format!("it has {size} bytes, more than {MOST_LOCK_BYTES}")));
+    }
+    let lock: serde_json::Value = serde_json::from_slice(&fs::read(file)?)?;
+    let mut found = Lock::default();
+    for (name, node) in lock["nodes"].as_object().into_iter().flatten() {
+        let locked = &node["locked"];
+        let text = |key: &str| locked[key].as_str();
+        if text("narHash").is_none() {
+            continue;
+        }
+        found.locked.insert(name.clone());
+        let address = match (text("type"), text("owner"), text("repo"), text("url")) {
+            (Some(kind), Some(owner), Some(repo), _) => format!("{kind}:{owner}/{repo}"),
+            (Some("git" | "hg"), _, _, Some(url)) => format!("git+{url}"),
+            (_, _, _, Some(url)) => url.to_owned(),
+            _ => continue,
+        };
+        if address.bytes().all(|byte| byte.is_ascii_graphic()) {
+            found.addresses.insert(address);
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locked_inputs_and_their_addresses_are_read_from_the_lock_file() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(lock(dir.path()).unwrap(), Lock::default());
+        fs::create_dir(dir.path().join("source")).unwrap();
+        let text = r#"{"nodes": {"root": {"inputs": {"a": "a", "b": "b"}},
+            "a": {"locked": {"narHash": "sha256-x", "type": "github", "owner": "o", "repo": "r"}},
+            "b": {"locked": {"type": "path", "path": "/x"}},
+            "c": {"locked": {"narHash": "sha256-y", "type": "tarball", "url": "https://x/y.tar.gz"}}}}"#;
+        fs::write(dir.path().join("source/flake.lock"), text).unwrap();
+        let found = lock(dir.path()).unwrap();
+        assert_eq!(found.locked, ["a", "c"].map(String::from).into());
+        assert_eq!(found.addresses, ["github:o/r", "https://x/y.tar.gz"].map(String::from).into());
+    }
+}

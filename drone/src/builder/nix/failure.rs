@@ -1,0 +1,186 @@
+//! What a failed build of Nix was the fault of.
+
+use super::machine_log::Heard;
+use crate::builder::{
+    Stop,
+    failure::{Errors, made, of},
+    first::{TEXT_BYTES, clip, plain},
+};
+use swarm_common::{
+    state::{FailureCause, FailureClass, Phase},
+    wire::drone::Failure,
+};
+
+/// Exit codes of `nix-store --realise`.
+const FAILED: i32 = 100;
+const TIMED_OUT: i32 = 101;
+const OTHER_HASH: i32 = 102;
+const NOT_DETERMINISTIC: i32 = 104;
+
+/// Any other failure, also that of a builder that had the network, which may pass.
+const OTHER: i32 = 1;
+
+/// Messages of Nix about inputs that no cache delivers.
+const NO_INPUT: [&str; 4] = [
+    "don't know how to build",
+    "no substituter",
+    "some substitutes",
+    "is required, but there is no substituter",
+];
+
+/// Messages of Nix, in several versions, about a machine that cannot build this derivation.
+const NOT_HERE: [&str; 3] = ["' is required to build '", "Required system: ", "Required features: "];
+
+/// The failure of a build that ended with this exit code.
+pub(super) fn failure(
+    code: Option<i32>,
+    heard: &Heard,
+    errors: &Errors,
+    phase: Phase,
+    peak_memory_bytes: u64,
+) -> Failure {
+    let said = heard.errors.join("\n");
+    let with_last = |what: &str| format!("{what}\nthe last lines were:\n{}", errors.last());
+    match code {
+        Some(TIMED_OUT) => of(FailureClass::Timeout, phase, with_last(&format!("stopped: {}", short(&said)))),
+        Some(OTHER_HASH) => {
+            made(FailureClass::Infra, Some(FailureCause::SourceMismatch), phase, &short(&said))
+        }
+        Some(NOT_DETERMINISTIC) => of(FailureClass::Package, phase, short(&said)),
+        Some(FAILED) if NOT_HERE.iter().any(|text| said.contains(text)) => {
+            of(FailureClass::Drone, phase, short(&said))
+        }
+        Some(FAILED) if said.contains("failed due to signal 9") || errors.first().is_some() => {
+            errors.failure(FailureClass::Package, phase, peak_memory_bytes)
+        }
+        Some(OTHER) if said.contains("failed with exit code") => {
+            let known = errors.failure(FailureClass::Infra, phase, peak_memory_bytes);
+            match known.cause {
+                Some(_) => known,
+                None => {
+                    let message = with_end(&said, errors);
+                    made(FailureClass::Infra, Some(FailureCause::SourceMissing), phase, &message)
+                }
+            }
+        }
+        Some(FAILED) => {
+            let message = with_end(&said, errors);
+            // No error that is known, but perhaps a lack that is.
+            let class = errors.failure(FailureClass::Package, phase, peak_memory_bytes).class;
+            of(class, phase, message)
+        }
+        _ if NO_INPUT.iter().any(|text| said.contains(text)) => of(FailureClass::Infra, phase, short(&said)),
+        _ => of(FailureClass::Drone, phase, short(&said)),
+    }
+}
+
+/// A failure to stop with.
+pub(super) fn stop(class: FailureClass, phase: Phase, message: String) -> Stop {
+    Stop::Failed(of(class, phase, message))
+}
+
+/// How the builder ended, and what it printed last.
+fn with_end(said: &str, errors: &Errors) -> String {
+    let last = errors.last();
+    match last.lines().last() {
+        None | Some("") => short(said),
+        Some(end) => format!("{end} ({})\nthe last lines were:\n{last}", ending(said)),
+    }
+}
+
+/// How the builder ended, in Nix's words: `failed with exit code 3`.
+fn ending(said: &str) -> &str {
+    let at = ["failed with exit code", "failed due to signal"].iter().find_map(|text| said.find(text));
+    let end = at.map_or("the builder failed", |at| &said[at..]);
+    end.split(['\n', ';', '.']).next().unwrap_or(end)
+}
+
+/// Nix's words without what every error has.
+fn short(said: &str) -> String {
+    let said = said.trim().trim_start_matches("error: ").trim();
+    if said.is_empty() { "Nix failed without a word of why".into() } else { said.to_owned() }
+}
+
+/// The error in the output of a Nix program, without escape sequences, warnings and advice. Its
+/// first line says what is wrong.
+pub(super) fn error(said: &str) -> String {
+    let lines: Vec<_> = said.lines().map(plain).collect();
+    let noise = ["warning:", "(use '--show-trace'", "GC Warning:", "trace:", "• ", "    'path:"];
+    let is_noise = |line: &str| noise.iter().any(|start| line.starts_with(start));
+    let from = lines.iter().position(|line| line.starts_with("error:")).unwrap_or(0);
+    let kept: Vec<&str> = lines[from..].iter().map(|line| &**line).filter(|line| !is_noise(line)).collect();
+    let text = kept.join("\n");
+    let text = text.trim();
+    // Newer versions write the trace first and the error last.
+    let last = kept.iter().rev().find_map(|line| line.trim().strip_prefix("error: "));
+    let headline = last.unwrap_or_default().trim();
+    let message = match text.strip_prefix("error: ") {
+        Some(rest) => rest.to_owned(),
+        None if headline.is_empty() => text.to_owned(),
+        None => format!("{headline}\n{text}"),
+    };
+    if message.is_empty() {
+        return "Nix failed without a word of why".into();
+    }
+    clip(&message, TEXT_BYTES).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(error: &str) -> Heard {
+        Heard { errors: vec![error.into()], uncalled: None }
+    }
+
+    fn judged(code: i32, error: &str, output: &str) -> Failure {
+        let mut errors = Errors::default();
+        output.lines().for_each(|line| errors.see(line));
+        failure(Some(code), &heard(error), &errors, Phase::Building, 0)
+    }
+
+    #[test]
+    fn a_builder_that_prints_no_known_error_is_told_by_its_last_line() {
+        let error = "error: builder for '/nix/store/x-a.drv' failed with exit code 3";
+        let failure = judged(100, error, "start\nboom\n");
+        assert_eq!(failure.class, FailureClass::Package);
+        assert_eq!(failure.headline(), "boom (failed with exit code 3)");
+        assert!(failure.message.ends_with("start\nboom"), "{}", failure.message);
+        let newer =
+            "error: Cannot build '/nix/store/x-a.drv'.\n       Reason: builder failed with exit code 3.\n";
+        assert_eq!(judged(100, newer, "boom").headline(), "boom (failed with exit code 3)");
+        let failure = judged(100, error, "");
+        assert_eq!(failure.headline(), "builder for '/nix/store/x-a.drv' failed with exit code 3");
+    }
+
+    #[test]
+    fn exit_codes_tell_whose_fault_it_is() {
+        let failure = judged(100, "error: builder failed", "x.c:3:1: error: no\nmore\n");
+        assert_eq!(failure.headline(), "x.c:3:1: error: no");
+        let failure = judged(100, "error: builder failed", "cc: No space left on device");
+        assert_eq!(failure.cause, Some(FailureCause::DiskFull));
+        let failure = judged(101, "error: building of 'a' timed out after 2 seconds", "tick");
+        assert_eq!((failure.class, failure.message.contains("tick")), (FailureClass::Timeout, true));
+        let failure = judged(102, "error: hash mismatch in fixed-output derivation 'a':\n got: b", "");
+        assert_eq!(failure.cause, Some(FailureCause::SourceMismatch));
+        assert_eq!(judged(104, "error: may not be deterministic", "").class, FailureClass::Package);
+        assert_eq!(judged(1, "error: don't know how to build these paths", "").class, FailureClass::Infra);
+        assert_eq!(judged(1, "error: a 'riscv' is required", "").class, FailureClass::Drone);
+        let newer = "error: Cannot build 'x'.\n       Reason: missing system features\n       Required features: {kvm}";
+        assert_eq!(judged(100, newer, "").class, FailureClass::Drone);
+        // A builder that had the network: the next drone may reach the mirror.
+        let error = "error: builder for '/nix/store/x-a.drv' failed with exit code 1";
+        let failure = judged(1, error, "wget: 503 Service Unavailable");
+        assert_eq!((failure.class, failure.cause), (FailureClass::Infra, Some(FailureCause::SourceMissing)));
+        assert!(failure.headline().starts_with("wget: 503"), "{}", failure.headline());
+    }
+
+    #[test]
+    fn an_error_of_evaluation_begins_with_what_is_wrong() {
+        let old = "warning: x\n\u{1b}[31;1merror:\u{1b}[0m it is broken\n(use '--show-trace' to show detailed location information)\n";
+        assert_eq!(error(old), "it is broken");
+        let new = "error:\n       … while calling the 'throw' builtin\n         at /tmp/source/default.nix:3:4:\n\n       error: it is broken\n";
+        assert!(error(new).starts_with("it is broken\nerror:\n"), "{}", error(new));
+        assert_eq!(error(""), "Nix failed without a word of why");
+    }
+}

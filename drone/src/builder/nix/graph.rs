@@ -1,0 +1,164 @@
+//! The derivations of a plan and how they depend on each other.
+
+use super::store::Store;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::Read as _,
+};
+use swarm_common::wire::nix::{NixOutput, NixPackage};
+use swarm_formats::nix::{
+    derivation::{Derivation, MAX_BYTES},
+    store_path::StoreDir,
+};
+
+/// Derivations by store path, each with the reason if it cannot be built.
+#[derive(Debug, Default)]
+pub(super) struct Graph {
+    found: BTreeMap<String, Result<Derivation, String>>,
+}
+
+/// Reads a derivation from a store.
+pub(super) fn read(store: &Store, path: &str) -> Result<Derivation, String> {
+    let mut text = Vec::new();
+    let file = fs::File::open(store.file(path)).map_err(|error| format!("{path}: {error}"))?;
+    file.take(MAX_BYTES as u64 + 1).read_to_end(&mut text).map_err(|error| format!("{path}: {error}"))?;
+    Derivation::parse(&text, &StoreDir::default()).map_err(|error| format!("{path}: {error}"))
+}
+
+impl Graph {
+    /// Reads these derivations.
+    pub fn read<'p>(store: &Store, paths: impl IntoIterator<Item = &'p String>) -> Self {
+        Self { found: paths.into_iter().map(|path| (path.clone(), read(store, path))).collect() }
+    }
+
+    /// A derivation, or why it cannot be built.
+    pub fn get(&self, path: &str) -> Result<&Derivation, &str> {
+        match self.found.get(path) {
+            Some(Ok(derivation)) => Ok(derivation),
+            Some(Err(why)) => Err(why),
+            None => Err("it is not in the plan"),
+        }
+    }
+
+    /// The derivations among `within` that `from` needs, itself included, or why one of them cannot be
+    /// built.
+    pub fn needs(&self, from: &str, within: &BTreeSet<String>) -> Result<BTreeSet<String>, String> {
+        let mut seen = BTreeSet::new();
+        let mut next = vec![from.to_owned()];
+        while let Some(path) = next.pop() {
+            if !within.contains(&path) || seen.contains(&path) {
+                continue;
+            }
+            next.extend(self.inputs(&path)?);
+            seen.insert(path);
+        }
+        Ok(seen)
+    }
+
+    /// The derivations whose outputs a derivation needs.
+    pub fn inputs(&self, path: &str) -> Result<Vec<String>, String> {
+        let derivation = self.get(path).map_err(str::to_owned)?;
+        let dir = StoreDir::default();
+        Ok(derivation.input_derivations.keys().map(|input| dir.absolute(input)).collect())
+    }
+
+    /// The sources that a derivation needs.
+    pub fn sources(&self, path: &str) -> Vec<String> {
+        let dir = StoreDir::default();
+        let sources = self.get(path).map(|derivation| &derivation.input_sources);
+        sources.into_iter().flatten().map(|source| dir.absolute(source)).collect()
+    }
+}
+
+/// The package that a derivation is in a plan.
+pub(super) fn package(path: &str, derivation: &Derivation) -> NixPackage {
+    let dir = StoreDir::default();
+    let output = |(name, output): (&String, &swarm_formats::nix::derivation::Output)| NixOutput {
+        name: name.clone(),
+        path: dir.absolute(&output.path),
+    };
+    NixPackage {
+        name: name(path).trim_end_matches(".drv").to_owned(),
+        drv: Some(path.to_owned()),
+        outputs: derivation.outputs.iter().map(output).collect(),
+        // Nix itself does what is `builtin`, on every system.
+        system: if derivation.system == "builtin" { String::new() } else { derivation.system.clone() },
+        fixed: derivation.outputs.values().any(|output| output.fixed.is_some()),
+        features: features(derivation),
+        local: is_set(derivation, "preferLocalBuild"),
+    }
+}
+
+/// The package that a source is in a plan.
+pub(super) fn source(path: &str) -> NixPackage {
+    NixPackage {
+        name: name(path).to_owned(),
+        drv: None,
+        outputs: vec![NixOutput { name: "source".into(), path: path.to_owned() }],
+        system: String::new(),
+        fixed: false,
+        features: Vec::new(),
+        local: false,
+    }
+}
+
+/// The name of a store path, without directory and hash.
+fn name(path: &str) -> &str {
+    let base = path.rsplit('/').next().unwrap_or(path);
+    base.split_once('-').map_or(base, |(_, name)| name)
+}
+
+/// The attributes of a derivation with `__structuredAttrs`, which are in one variable.
+fn structured(derivation: &Derivation) -> Option<serde_json::Value> {
+    serde_json::from_slice(derivation.env.get("__json")?).ok()
+}
+
+fn features(derivation: &Derivation) -> Vec<String> {
+    const NAME: &str = "requiredSystemFeatures";
+    let found: BTreeSet<String> = match structured(derivation) {
+        Some(attributes) => {
+            let list = attributes[NAME].as_array().into_iter().flatten();
+            list.filter_map(|feature| feature.as_str().map(str::to_owned)).collect()
+        }
+        None => {
+            let text =
+                derivation.env.get(NAME).map(|value| String::from_utf8_lossy(value)).unwrap_or_default();
+            text.split_whitespace().map(str::to_owned).collect()
+        }
+    };
+    found.into_iter().collect()
+}
+
+fn is_set(derivation: &Derivation, name: &str) -> bool {
+    match structured(derivation) {
+        Some(attributes) => attributes[name].as_bool() == Some(true),
+        None => derivation.env.get(name).is_some_and(|value| value == b"1"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(env: &str) -> Derivation {
+        let path = "/nix/store/vsqpp200i7hamsm5v9sg4hp79s5765n9-x-1";
+        let text = format!("Derive([(\"out\",\"{path}\",\"\",\"\")],[],[],\"builtin\",\"/x\",[],[{env}])");
+        Derivation::parse(text.as_bytes(), &StoreDir::default()).unwrap()
+    }
+
+    #[test]
+    fn features_and_wishes_are_read_from_both_kinds_of_attributes() {
+        let path = "/nix/store/vsqpp200i7hamsm5v9sg4hp79s5765n9-x-1.drv";
+        for env in [
+            r#"("preferLocalBuild","1"),("requiredSystemFeatures","kvm big-parallel")"#,
+            r#"("__json","{\"preferLocalBuild\":true,\"requiredSystemFeatures\":[\"kvm\",\"big-parallel\"]}")"#,
+        ] {
+            let package = package(path, &parsed(env));
+            assert_eq!(package.features, ["big-parallel", "kvm"], "{env}");
+            assert!(package.local && !package.fixed && package.system.is_empty());
+            assert_eq!(package.name, "x-1");
+        }
+        assert!(!package(path, &parsed("")).local);
+    }
+}

@@ -1,0 +1,81 @@
+//! Which derivations must be built, because no cache that may be used has their outputs.
+
+use super::{
+    failure,
+    session::{Call, Output, Session},
+    store::Store,
+};
+use crate::builder::Stop;
+use std::{collections::BTreeSet, ffi::OsString};
+use swarm_common::{
+    format::snapshot::NixUpstream,
+    state::{FailureClass, Phase},
+};
+
+/// Options for the use of binary caches, each with its keys.
+pub(super) fn substituters(local: Option<String>, upstreams: &[NixUpstream]) -> Vec<OsString> {
+    let urls: Vec<&str> =
+        local.as_deref().into_iter().chain(upstreams.iter().map(|u| u.url.as_str())).collect();
+    let keys: Vec<&str> = upstreams.iter().flat_map(|u| &u.keys).map(String::as_str).collect();
+    let options = [
+        ("substitute", (!urls.is_empty()).to_string()),
+        ("substituters", urls.join(" ")),
+        ("trusted-public-keys", keys.join(" ")),
+    ];
+    options.into_iter().flat_map(|(name, value)| ["--option".into(), name.into(), value.into()]).collect()
+}
+
+/// The derivations that building `derivations` needs to build, with the help of these caches. `store`
+/// must have the derivations and none of their outputs. A cache that does not answer has nothing.
+pub(super) async fn missing(
+    session: &mut Session<'_>,
+    store: &Store,
+    derivations: &[String],
+    upstreams: &[NixUpstream],
+) -> Result<BTreeSet<String>, Stop> {
+    if derivations.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let mut args: Vec<OsString> = vec!["--realise".into(), "--dry-run".into()];
+    args.extend(derivations.iter().map(OsString::from));
+    args.extend(substituters(None, upstreams));
+    let call = Call { program: "nix-store", args, store, output: Output::AllTaken };
+    let ended = session.run(call).await?;
+    if ended.code() != Some(0) {
+        let message = format!("what must be built cannot be decided: {}", ended.error());
+        return Err(failure::stop(FailureClass::Drone, Phase::Building, message));
+    }
+    for line in ended.output.lines().filter(|line| line.starts_with("warning:")) {
+        session.steps.log.say(line).await;
+    }
+    Ok(to_build(&ended.output))
+}
+
+/// Reads the list in `these 2 derivations will be built:`.
+fn to_build(said: &str) -> BTreeSet<String> {
+    let mut is_listed = false;
+    let mut found = BTreeSet::new();
+    for line in said.lines() {
+        match line.strip_prefix("  ") {
+            Some(path) if is_listed => _ = found.insert(path.trim().to_owned()),
+            Some(_) => {}
+            None => is_listed = line.ends_with("will be built:"),
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_will_be_built_is_listed() {
+        let said = "warning: unable to download 'http://x'\n\
+            these 2 derivations will be built:\n  /nix/store/a.drv\n  /nix/store/b.drv\n\
+            these 1 paths will be fetched (0.10 MiB download, 0.50 MiB unpacked):\n  /nix/store/c\n";
+        assert_eq!(to_build(said), ["/nix/store/a.drv", "/nix/store/b.drv"].map(String::from).into());
+        assert_eq!(to_build("this derivation will be built:\n  /nix/store/a.drv\n").len(), 1);
+        assert!(to_build("").is_empty());
+    }
+}

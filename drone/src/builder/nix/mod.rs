@@ -1,0 +1,144 @@
+//! Builds with Nix, in stores of the drone's own.
+//!
+//! | what | where |
+//! |---|---|
+//! | settings, and the installed programs | [`config`], [`programs`] |
+//! | a store: its directory, configuration, roots and garbage | `store` |
+//! | running a Nix program within the limits of an attempt | `session`, `machine_log` |
+//! | from a snapshot to the derivations of its attributes | `evaluation`, `enclosure`, `source` |
+//! | from those to a plan | `plan`, `graph`, `missing` |
+//! | from an order to archives | `build`, `inputs`, `failure` |
+//!
+//! The drone has two stores, next to and independent of the machine's own: derivations and sources are
+//! in the one for evaluation, which never has an output, and all that is built or fetched is in the
+//! other. Nix calls both `/nix/store`, so the store paths are those of every other machine.
+
+mod build;
+mod config;
+mod enclosure;
+mod evaluation;
+mod failure;
+mod graph;
+mod inputs;
+mod machine_log;
+mod missing;
+mod plan;
+mod programs;
+mod session;
+mod source;
+mod store;
+
+pub(super) use build::build;
+pub use config::{Enabled, NixConfig};
+pub(super) use plan::plan;
+pub use programs::{Programs, find};
+
+use crate::builder::Stop;
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+use swarm_common::{
+    digest::Digest,
+    format::snapshot::{MANIFEST, NixSource, SnapshotManifest},
+};
+use tokio_util::sync::CancellationToken;
+
+/// How long it is believed that the installed Nix has not changed.
+const EXAMINED_EVERY: Duration = Duration::from_secs(60);
+
+/// Interval between measurements of a store.
+const MEASURED_EVERY: Duration = Duration::from_secs(600);
+
+/// What all attempts that use Nix share. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Nix(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// Held while a snapshot is evaluated and while the store for evaluation is cleaned.
+    evaluating: tokio::sync::Mutex<()>,
+    /// Held while derivations are copied from one store to the other.
+    copying: tokio::sync::Mutex<()>,
+    /// When the stores were last measured.
+    measured: Mutex<Option<Instant>>,
+    /// The snapshots whose evaluations were checked since the start.
+    checked: Mutex<BTreeSet<Digest>>,
+    /// The installed Nix, and when it was examined.
+    programs: Mutex<Option<(Instant, Programs)>>,
+}
+
+impl Nix {
+    /// Whether the stores should be measured now.
+    fn is_measuring_due(&self) -> bool {
+        let mut measured = locked(&self.0.measured);
+        let is_due = measured.is_none_or(|then| then.elapsed() >= MEASURED_EVERY);
+        if is_due {
+            *measured = Some(Instant::now());
+        }
+        is_due
+    }
+
+    /// Waits until no other attempt evaluates or cleans.
+    async fn evaluating<'s>(
+        &'s self,
+        cancel: &CancellationToken,
+    ) -> Result<tokio::sync::MutexGuard<'s, ()>, Stop> {
+        tokio::select! {
+            turn = self.0.evaluating.lock() => Ok(turn),
+            () = cancel.cancelled() => Err(Stop::Cancelled),
+        }
+    }
+
+    /// The installed Nix.
+    fn programs(&self, config: &NixConfig) -> Result<Programs, String> {
+        let mut known = locked(&self.0.programs);
+        if let Some((then, programs)) = &*known
+            && then.elapsed() < EXAMINED_EVERY
+        {
+            return Ok(programs.clone());
+        }
+        let programs = find(config)?.ok_or("Nix is not installed here, or builder.nix.enabled is false")?;
+        *known = Some((Instant::now(), programs.clone()));
+        Ok(programs)
+    }
+
+    /// The snapshots whose evaluations were checked since the start.
+    fn checked(&self) -> MutexGuard<'_, BTreeSet<Digest>> {
+        locked(&self.0.checked)
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes what attempts of an earlier start kept in the stores.
+pub(crate) fn forget_attempts(builder: &crate::builder::BuilderConfig) {
+    let dir = builder.nix.store_dir(&builder.cache_dir);
+    for name in [EVALUATION, BUILD] {
+        let forgotten = store::forget_attempts(&dir.join(name));
+        if let Err(error) = forgotten {
+            tracing::warn!(%error, dir = %dir.display(), "roots of earlier builds cannot be removed");
+        }
+    }
+}
+
+/// Directory of the store for evaluation.
+const EVALUATION: &str = "evaluation";
+/// Directory of the store that is built in.
+const BUILD: &str = "build";
+
+/// What Nix builds of an unpacked snapshot; `None` if the snapshot is for Portage.
+///
+/// # Errors
+/// The manifest cannot be read.
+pub(crate) fn source(snapshot: &Path) -> Result<Option<NixSource>, String> {
+    let text = std::fs::read(snapshot.join(MANIFEST)).map_err(|error| format!("{MANIFEST}: {error}"))?;
+    let manifest: SnapshotManifest =
+        serde_json::from_slice(&text).map_err(|error| format!("{MANIFEST}: {error}"))?;
+    manifest.check().map_err(|error| error.to_string())?;
+    Ok(manifest.nix)
+}

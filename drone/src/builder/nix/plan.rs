@@ -1,0 +1,226 @@
+//! Makes a plan: the derivations that a snapshot's attributes need and no upstream cache has, with
+//! their sources.
+
+use super::{
+    evaluation::{self, Root},
+    failure,
+    graph::{self, Graph},
+    missing::missing,
+    session::{Call, Output, Session, disk, drone},
+    store::Store,
+};
+use crate::builder::{BuildContext, Stop, steps::Steps};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+};
+use swarm_common::{
+    digest::Digest,
+    format::snapshot::NixSource,
+    state::{FailureClass, Phase},
+    wire::{
+        nix::NixRoot,
+        plan::{PlanEdge, PlanPackage, PlanProblem, PlanReport, ProblemKind},
+    },
+};
+use swarm_formats::nix::store_path::StoreDir;
+
+/// The most packages and edges that an orchestrator takes (`core/src/plan.rs`).
+const MOST_PACKAGES: usize = 10_000;
+const MOST_EDGES: usize = 250_000;
+
+/// Makes the plan for the attributes and hosts of the snapshot.
+pub(in crate::builder) async fn plan(
+    context: &BuildContext,
+    source: &NixSource,
+    steps: &mut Steps,
+) -> Result<PlanReport, Stop> {
+    let mut session = Session::open(context, steps).await?;
+    session.clean().await?;
+    session.steps.phase(Phase::Building).await;
+    let evaluation = evaluation::ensure(&mut session, source).await?;
+    let derivations: BTreeSet<String> = evaluation.roots.iter().map(|root| root.derivation.clone()).collect();
+    let derivations: Vec<String> = derivations.into_iter().collect();
+    let store = without_outputs(&mut session, source, &derivations).await?;
+    let built = missing(&mut session, &store, &derivations, &source.upstreams).await?;
+    check(built.len(), 0)?;
+    let all: BTreeSet<String> = built.iter().chain(&derivations).cloned().collect();
+    let from = session.evaluation.clone();
+    let graph = tokio::task::spawn_blocking(move || Graph::read(&from, &all));
+    let graph = graph.await.map_err(|error| drone(error.to_string()))?;
+    let mut problems = evaluation.problems;
+    let (needed, roots) = select(&graph, &built, evaluation.roots, &mut problems);
+    let used: BTreeSet<String> = needed.iter().flat_map(|path| graph.sources(path)).collect();
+    let sources = sources(&mut session, used).await?;
+    let text = format!("to build: {}; sources: {}", needed.len(), sources.len());
+    session.steps.log.say(&text).await;
+    report(&graph, &needed, &sources, roots, problems)
+}
+
+fn check(packages: usize, edges: usize) -> Result<(), Stop> {
+    if packages <= MOST_PACKAGES && edges <= MOST_EDGES {
+        return Ok(());
+    }
+    let message = format!(
+        "the plan has {packages} derivations and sources and {edges} edges; at most {MOST_PACKAGES} and {MOST_EDGES} \
+         are taken. An upstream cache that has most of them makes it smaller"
+    );
+    Err(failure::stop(FailureClass::Package, Phase::Building, message))
+}
+
+/// A store with the derivations and without their outputs: the one for evaluation, unless evaluation
+/// may build.
+async fn without_outputs(
+    session: &mut Session<'_>,
+    source: &NixSource,
+    derivations: &[String],
+) -> Result<Store, Stop> {
+    if !source.import_from_derivation || derivations.is_empty() {
+        return Ok(session.evaluation.clone());
+    }
+    let dir = session.context.attempt_dir.join("planning");
+    let store = Store::open(&dir, &session.context.config.nix).map_err(|error| disk("a store", &error))?;
+    let derivations: Vec<&str> = derivations.iter().map(String::as_str).collect();
+    session.copy_derivations(&derivations, &store).await?;
+    Ok(store)
+}
+
+/// The derivations to build for the attributes that can be built, and these attributes.
+fn select(
+    graph: &Graph,
+    built: &BTreeSet<String>,
+    roots: Vec<Root>,
+    problems: &mut Vec<PlanProblem>,
+) -> (BTreeSet<String>, Vec<NixRoot>) {
+    let (mut needed, mut found) = (BTreeSet::new(), Vec::new());
+    for root in roots {
+        let selected =
+            output(graph, &root).and_then(|path| Ok((path, graph.needs(&root.derivation, built)?)));
+        match selected {
+            Ok((path, needs)) => {
+                needed.extend(needs);
+                found.push(NixRoot { attribute: root.attribute, path, host: root.host });
+            }
+            Err(message) => problems.push(PlanProblem {
+                kind: ProblemKind::Evaluation,
+                atoms: vec![root.attribute],
+                message,
+                suggestion: None,
+            }),
+        }
+    }
+    (needed, found)
+}
+
+/// The store path that an attribute evaluates to.
+fn output(graph: &Graph, root: &Root) -> Result<String, String> {
+    let derivation = graph.get(&root.derivation).map_err(str::to_owned)?;
+    let outputs = &derivation.outputs;
+    let found = match &root.output {
+        Some(name) => outputs.get(name),
+        None => outputs.get("out").or_else(|| outputs.values().next()),
+    };
+    let path = found.map(|output| StoreDir::default().absolute(&output.path));
+    path.ok_or_else(|| format!("{} has no such output", root.derivation))
+}
+
+/// The sources with all that they refer to, each with its references.
+async fn sources(
+    session: &mut Session<'_>,
+    used: BTreeSet<String>,
+) -> Result<BTreeMap<String, Vec<String>>, Stop> {
+    let mut found = BTreeMap::new();
+    let mut next: Vec<String> = used.into_iter().collect();
+    while !next.is_empty() {
+        let mut args: Vec<OsString> = vec!["--dump-db".into()];
+        args.extend(next.iter().map(OsString::from));
+        let store = session.evaluation.clone();
+        let call = Call { program: "nix-store", args, store: &store, output: Output::Taken };
+        let ended = session.run(call).await?;
+        let read = (ended.code() == Some(0)).then(|| registrations(&ended.output)).flatten();
+        let Some(read) = read else {
+            return Err(drone(format!("the sources cannot be read: {}", ended.error())));
+        };
+        found.extend(read);
+        next = found.values().flatten().filter(|path| !found.contains_key(*path)).cloned().collect();
+        check(found.len() + next.len(), 0)?;
+    }
+    Ok(found)
+}
+
+/// Reads `nix-store --dump-db`: for each path the lines path, hash, size, deriver, number of
+/// references, and the references.
+fn registrations(text: &str) -> Option<Vec<(String, Vec<String>)>> {
+    let mut found = Vec::new();
+    let mut lines = text.lines();
+    while let Some(path) = lines.next() {
+        let count: usize = lines.nth(3)?.parse().ok()?;
+        let references: Vec<&str> = lines.by_ref().take(count).collect();
+        if references.len() < count {
+            return None;
+        }
+        let others = references.into_iter().filter(|&other| other != path);
+        found.push((path.to_owned(), others.map(str::to_owned).collect()));
+    }
+    Some(found)
+}
+
+fn report(
+    graph: &Graph,
+    needed: &BTreeSet<String>,
+    sources: &BTreeMap<String, Vec<String>>,
+    roots: Vec<NixRoot>,
+    problems: Vec<PlanProblem>,
+) -> Result<PlanReport, Stop> {
+    let nodes = needed.iter().chain(sources.keys());
+    let numbers: BTreeMap<&String, u32> = nodes.zip(0..).collect();
+    let broken = |why: &str| failure::stop(FailureClass::Drone, Phase::Building, why.to_owned());
+    let (mut packages, mut edges) = (Vec::new(), Vec::new());
+    let mut depend = |from: &String, on: &[String]| {
+        let to = on.iter().filter_map(|path| numbers.get(path));
+        let edge = |&to| PlanEdge {
+            from: numbers[from],
+            to,
+            build: true,
+            runtime: false,
+            slot_operator: false,
+            satisfied: false,
+        };
+        edges.extend(to.map(edge));
+    };
+    for path in needed {
+        packages.push(PlanPackage::Nix(graph::package(path, graph.get(path).map_err(broken)?)));
+        depend(path, &graph.inputs(path).map_err(|why| broken(&why))?);
+        depend(path, &graph.sources(path));
+    }
+    for (path, references) in sources {
+        packages.push(PlanPackage::Nix(graph::source(path)));
+        depend(path, references);
+    }
+    check(packages.len(), edges.len())?;
+    Ok(PlanReport {
+        packages,
+        edges,
+        cycles: Vec::new(),
+        problems,
+        toolchain: Digest::of(b"nix"),
+        settings: BTreeMap::new(),
+        built_with: None,
+        base_provides: Box::default(),
+        roots,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_read_from_the_registrations() {
+        let text = "/nix/store/a\nabc\n120\n\n0\n/nix/store/b\ndef\n168\n\n2\n/nix/store/a\n/nix/store/b\n";
+        let found = registrations(text).unwrap();
+        assert_eq!(found[0], ("/nix/store/a".into(), vec![]));
+        assert_eq!(found[1], ("/nix/store/b".into(), vec!["/nix/store/a".to_owned()]), "not itself");
+        assert_eq!(registrations("/nix/store/a\nabc\n120\n\n1\n"), None);
+    }
+}

@@ -1,0 +1,327 @@
+//! The Nix programs that an attempt runs, within its limits.
+
+use super::{
+    machine_log::{Heard, MachineLog},
+    programs::Programs,
+    store::Store,
+};
+use crate::{
+    builder::{BuildContext, Stop, log::Log, steps::Steps},
+    process::{self, End, Sink},
+};
+use std::{
+    ffi::OsString,
+    fs, io,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
+use swarm_common::state::{FailureClass, Phase};
+
+/// Bytes of output that are kept in memory: the last ones.
+const KEPT: usize = 64 << 10;
+/// Largest file that a program's output is read from.
+const MOST_OUTPUT: u64 = 64 << 20;
+
+/// Runs a program with its output in a file: `both` with the errors.
+const TO_FILE: &str = r#"out=$1 both=$2; shift 2
+if [ "$both" = both ]; then exec "$@" >"$out" 2>&1; fi
+exec "$@" >"$out""#;
+
+/// Variables of the drone that Nix's downloads depend on.
+const PASSED_ON: [&str; 8] = [
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+    "NIX_SSL_CERT_FILE",
+];
+
+/// Where the standard output of a program goes; its errors go to the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Output {
+    /// To the log as well.
+    Log,
+    /// To [`Ended::output`].
+    Taken,
+    /// To [`Ended::output`], together with the errors.
+    AllTaken,
+}
+
+/// A program to run.
+pub(super) struct Call<'s> {
+    /// Its name.
+    pub program: &'static str,
+    /// Its arguments, without the store.
+    pub args: Vec<OsString>,
+    /// The store it works on.
+    pub store: &'s Store,
+    /// Where its standard output goes.
+    pub output: Output,
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// How.
+    pub end: End,
+    /// Memory ran out.
+    pub out_of_memory: bool,
+    /// The end of what it wrote to the log.
+    pub said: String,
+    /// Its standard output, if that was taken.
+    pub output: String,
+}
+
+impl Ended {
+    /// Its exit code; `None` if it was stopped or killed.
+    pub fn code(&self) -> Option<i32> {
+        match self.end {
+            End::Exited(status) => status.code(),
+            _ => None,
+        }
+    }
+
+    /// Its last error, without escape sequences.
+    pub fn error(&self) -> String {
+        super::failure::error(if self.said.trim().is_empty() { &self.output } else { &self.said })
+    }
+}
+
+/// An attempt that uses Nix.
+pub(super) struct Session<'a> {
+    /// The installed Nix.
+    pub programs: Programs,
+    /// The attempt.
+    pub context: &'a BuildContext,
+    /// Its limits, log and usage.
+    pub steps: &'a mut Steps,
+    /// The store for evaluation.
+    pub evaluation: Store,
+    /// The store that is built in.
+    pub building: Store,
+}
+
+impl<'a> Session<'a> {
+    /// Opens the stores.
+    pub async fn open(context: &'a BuildContext, steps: &'a mut Steps) -> Result<Self, Stop> {
+        let (settings, cache_dir) = (context.config.nix.clone(), context.config.cache_dir.clone());
+        let nix = context.larder.nix.clone();
+        let open = move || {
+            let programs = nix.programs(&settings)?;
+            let dir = settings.store_dir(&cache_dir);
+            let store = |name: &str| {
+                let dir = dir.join(name);
+                Store::open(&dir, &settings).map_err(|error| format!("{}: {error}", dir.display()))
+            };
+            Ok::<_, String>((programs, store(super::EVALUATION)?, store(super::BUILD)?))
+        };
+        let opened = tokio::task::spawn_blocking(open).await.map_err(|error| error.to_string());
+        let (programs, evaluation, building) = opened.and_then(|opened| opened).map_err(drone)?;
+        Ok(Self { programs, context, steps, evaluation, building })
+    }
+
+    /// The environment of a program.
+    pub fn environment(&self, configuration: &Path, home: &Path) -> Vec<(OsString, OsString)> {
+        let passed = PASSED_ON.iter().filter_map(|name| Some((name.into(), std::env::var_os(name)?)));
+        let own: [(&str, OsString); 6] = [
+            ("PATH", self.programs.search_path()),
+            ("NIX_CONF_DIR", configuration.into()),
+            ("HOME", home.into()),
+            ("XDG_CACHE_HOME", home.join(".cache").into()),
+            ("NIX_PATH", OsString::new()),
+            ("LC_ALL", "C.UTF-8".into()),
+        ];
+        own.into_iter().map(|(name, value)| (name.into(), value)).chain(passed).collect()
+    }
+
+    /// A job with the limits of this attempt. It ends when the attempt must, and may be silent.
+    pub fn job(&self, program: PathBuf, args: Vec<OsString>, env: Vec<(OsString, OsString)>) -> process::Job {
+        let left = self.steps.left();
+        process::Job { silence: left, ..self.steps.job(self.context, program, args, env) }
+    }
+
+    /// Runs a program and waits for its end. An attempt that was cancelled, is out of time or has
+    /// filled the disk ends here.
+    pub async fn run(&mut self, call: Call<'_>) -> Result<Ended, Stop> {
+        let mut env = self.environment(&call.store.configuration(), &call.store.home());
+        env.push(("TMPDIR".into(), self.context.attempt_dir.clone().into()));
+        let mut args: Vec<OsString> = vec!["--store".into(), call.store.dir().into()];
+        // The new command line takes options after the subcommand.
+        let sub = usize::from(call.program == "nix") * leading_words(&call.args);
+        args.splice(0..0, call.args[..sub].iter().cloned());
+        args.extend_from_slice(&call.args[sub..]);
+        let program = self.programs.path(call.program);
+        let file = self.context.attempt_dir.join("output");
+        let (program, args) = match call.output {
+            Output::Log => (program, args),
+            taken => {
+                let both = if taken == Output::AllTaken { "both" } else { "" };
+                let mut all: Vec<OsString> = vec!["-c".into(), TO_FILE.into(), "sh".into()];
+                all.extend([file.clone().into(), both.into(), program.into()]);
+                all.extend(args);
+                ("/bin/sh".into(), all)
+            }
+        };
+        let job = self.job(program, args, env);
+        self.attend(job, (call.output != Output::Log).then_some(file.as_path())).await
+    }
+
+    /// Runs a job, whose standard output goes to `file`.
+    pub async fn attend(&mut self, job: process::Job, file: Option<&Path>) -> Result<Ended, Stop> {
+        let cancel = self.steps.cancel().clone();
+        let mut said = Said { log: &mut self.steps.log, text: Vec::new() };
+        let ran = process::run(&job, &mut said, &cancel).await;
+        let said = String::from_utf8_lossy(&said.text).into_owned();
+        let ran = ran.map_err(|error| drone(error.to_string()))?;
+        self.steps.count(&ran);
+        self.ended(&ran, &job)?;
+        let output = match file {
+            Some(file) => read(file).map_err(|error| disk("Nix's output", &error))?,
+            None => String::new(),
+        };
+        Ok(Ended { end: ran.end, out_of_memory: ran.out_of_memory, said, output })
+    }
+
+    /// Runs a build whose log Nix writes in its machine format. It may be silent as long as the
+    /// attempt allows.
+    pub async fn attend_build(
+        &mut self,
+        job: process::Job,
+        derivation: &str,
+        phase: Phase,
+    ) -> Result<(process::Ran, Heard), Stop> {
+        let cancel = self.steps.cancel().clone();
+        self.steps.log.begin();
+        let mut sink = MachineLog::new(&mut self.steps.log, derivation, phase);
+        let ran = process::run(&job, &mut sink, &cancel).await;
+        let heard = sink.finish();
+        let ran = ran.map_err(|error| drone(error.to_string()))?;
+        self.steps.count(&ran);
+        if !matches!(ran.end, End::Stopped) {
+            self.ended(&ran, &job)?;
+        }
+        Ok((ran, heard))
+    }
+
+    /// Ends the attempt if the program was stopped because of it.
+    fn ended(&self, ran: &process::Ran, job: &process::Job) -> Result<(), Stop> {
+        match ran.end {
+            End::Exited(_) => Ok(()),
+            // The program's own limit, not the attempt's.
+            End::TimedOut | End::Silent if !self.steps.left().is_zero() => Ok(()),
+            _ => self.steps.judge(ran, &job.program).map(drop),
+        }
+    }
+
+    /// Those of `paths` that a store lacks.
+    pub async fn lacking(&mut self, store: &Store, paths: &[&str]) -> Result<Vec<String>, Stop> {
+        if paths.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut args: Vec<OsString> = vec!["--check-validity".into(), "--print-invalid".into()];
+        args.extend(paths.iter().map(OsString::from));
+        let call = Call { program: "nix-store", args, store, output: Output::Taken };
+        let ended = self.run(call).await?;
+        if ended.code() != Some(0) {
+            return Err(drone(format!("the store in {}: {}", store.dir().display(), ended.error())));
+        }
+        Ok(ended.output.lines().map(str::to_owned).collect())
+    }
+
+    /// Copies derivations from the store for evaluation, with their sources and all that they need.
+    pub async fn copy_derivations(&mut self, derivations: &[&str], to: &Store) -> Result<(), Stop> {
+        // One at a time: Nix does not read an archive whose path has become valid meanwhile, and takes it
+        // for the next path.
+        let shared = self.context.larder.nix.clone();
+        let _turn = shared.0.copying.lock().await;
+        let from = self.evaluation.clone();
+        let mut args: Vec<OsString> =
+            ["copy", "--derivation", "--no-check-sigs"].map(OsString::from).to_vec();
+        args.extend(["--from".into(), from.dir().into(), "--to".into(), to.dir().into()]);
+        args.extend(derivations.iter().map(OsString::from));
+        let call = Call { program: "nix", args, store: to, output: Output::AllTaken };
+        let ended = self.run(call).await?;
+        match ended.code() {
+            Some(0) => Ok(()),
+            _ => Err(drone(format!("the derivation cannot be copied to the store: {}", ended.error()))),
+        }
+    }
+
+    /// Measures the stores from time to time, and removes what exceeds the budgets and is not rooted.
+    pub async fn clean(&mut self) -> Result<(), Stop> {
+        if !self.context.larder.nix.is_measuring_due() {
+            return Ok(());
+        }
+        let budget = self.context.config.nix.max_bytes();
+        let shared = self.context.larder.nix.clone();
+        for (store, budget) in [(self.building.clone(), budget), (self.evaluation.clone(), budget / 4)] {
+            let measured = store.clone();
+            let size = tokio::task::spawn_blocking(move || measured.size()).await.map_err(io::Error::other);
+            let size = size.and_then(|size| size).map_err(|error| disk("the store", &error))?;
+            if size <= budget {
+                continue;
+            }
+            // Derivations have no roots until their evaluation has ended.
+            let _turn = shared.evaluating(self.steps.cancel()).await?;
+            let text = format!("the store has {} MiB, more than {}", size >> 20, budget >> 20);
+            self.steps.log.say(&text).await;
+            // Some more, so that the next build does not have to do it again.
+            let freed = (size - budget + budget / 10).to_string();
+            let args = ["--gc", "--max-freed", &freed].map(OsString::from).to_vec();
+            let call = Call { program: "nix-store", args, store: &store, output: Output::AllTaken };
+            let ended = self.run(call).await?;
+            if ended.code() != Some(0) {
+                tracing::warn!(error = ended.error(), "the store cannot be cleaned");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Number of leading arguments that are no options: `store add-path`.
+fn leading_words(args: &[OsString]) -> usize {
+    let words = args
+        .iter()
+        .take_while(|arg| arg.to_string_lossy().bytes().all(|b| b.is_ascii_lowercase() || b == b'-'));
+    words.take_while(|arg| !arg.to_string_lossy().starts_with('-')).count()
+}
+
+fn read(file: &Path) -> io::Result<String> {
+    let size = fs::metadata(file)?.len();
+    if size > MOST_OUTPUT {
+        return Err(io::Error::other(format!("it has {size} bytes, more than {MOST_OUTPUT}")));
+    }
+    let text = String::from_utf8_lossy(&fs::read(file)?).into_owned();
+    fs::remove_file(file)?;
+    Ok(text)
+}
+
+/// A failure of this drone.
+pub(super) fn drone(message: impl Into<String>) -> Stop {
+    Stop::failed(FailureClass::Drone, Phase::Preparing, message)
+}
+
+/// A failure of this drone's disk.
+pub(super) fn disk(what: &str, error: &io::Error) -> Stop {
+    drone(format!("{what}: {error}"))
+}
+
+/// Forwards output to the log and keeps its end.
+struct Said<'l> {
+    log: &'l mut Log,
+    text: Vec<u8>,
+}
+
+impl Sink for Said<'_> {
+    async fn take(&mut self, piece: &[u8]) -> ControlFlow<()> {
+        self.text.extend_from_slice(piece);
+        if self.text.len() > 2 * KEPT {
+            self.text.drain(..self.text.len() - KEPT);
+        }
+        self.log.show(piece).await;
+        ControlFlow::Continue(())
+    }
+}

@@ -1,0 +1,144 @@
+//! A store of the drone's own: a directory in which everything is below `nix/store`, with a
+//! configuration that depends on nothing of the machine.
+
+use super::NixConfig;
+use crate::process;
+use std::{
+    fs, io,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+
+/// The configuration of every program. See nix.conf(5).
+const SETTINGS: &str = "\
+build-users-group =
+substituters =
+trusted-public-keys =
+flake-registry =
+experimental-features = nix-command flakes
+sandbox = true
+sandbox-fallback = false
+builders =
+eval-cache = false
+warn-dirty = false
+keep-build-log = false
+narinfo-cache-negative-ttl = 0
+narinfo-cache-positive-ttl = 3600
+download-attempts = 2
+connect-timeout = 10
+stalled-download-timeout = 60
+netrc-file = /etc/nix/netrc
+";
+
+/// Directory of the configuration in a store.
+pub(super) const CONFIGURATION: &str = "configuration";
+/// Directory of the drone's roots in a store.
+const ROOTS: &str = "nix/var/nix/gcroots/swarm";
+
+/// A store.
+#[derive(Debug, Clone)]
+pub(super) struct Store {
+    dir: PathBuf,
+}
+
+/// Keeps paths from being collected as garbage until it is dropped.
+#[derive(Debug)]
+pub(super) struct Roots {
+    dir: PathBuf,
+}
+
+impl Roots {
+    /// Keeps more paths, whether or not they are in the store yet.
+    pub fn keep<'p>(&self, paths: impl IntoIterator<Item = &'p str>) -> io::Result<()> {
+        fs::create_dir_all(&self.dir)?;
+        for path in paths {
+            let at = self.dir.join(path.rsplit('/').next().unwrap_or_default());
+            match symlink(path, at) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Roots {
+    fn drop(&mut self) {
+        match fs::remove_dir_all(&self.dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(dir = %self.dir.display(), %error, "roots of a store cannot be removed");
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Store {
+    /// Opens a store, making its directory and configuration if necessary.
+    pub fn open(dir: &Path, config: &NixConfig) -> io::Result<Self> {
+        let configuration = dir.join(CONFIGURATION);
+        fs::create_dir_all(&configuration)?;
+        fs::create_dir_all(dir.join(ROOTS))?;
+        fs::create_dir_all(dir.join("home"))?;
+        let mut settings = SETTINGS.to_owned();
+        if let Some(shell) = &config.shell {
+            settings.push_str(&format!("sandbox-paths = /bin/sh={}\n", shell.display()));
+        }
+        let file = configuration.join("nix.conf");
+        if fs::read_to_string(&file).ok().as_ref() != Some(&settings) {
+            // Another attempt may read it now.
+            let new = configuration.join(format!("new-{}", std::process::id()));
+            fs::write(&new, settings)?;
+            fs::rename(new, file)?;
+        }
+        Ok(Self { dir: dir.to_owned() })
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The directory of the configuration.
+    pub fn configuration(&self) -> PathBuf {
+        self.dir.join(CONFIGURATION)
+    }
+
+    /// The home directory for programs that work on this store.
+    pub fn home(&self) -> PathBuf {
+        self.dir.join("home")
+    }
+
+    /// The file on this machine that is a store path.
+    pub fn file(&self, path: &str) -> PathBuf {
+        self.dir.join(path.trim_start_matches('/'))
+    }
+
+    /// Roots under a name, so far without paths.
+    pub fn roots(&self, name: &str) -> Roots {
+        Roots { dir: self.dir.join(ROOTS).join(name) }
+    }
+
+    /// Bytes on disk.
+    pub fn size(&self) -> io::Result<u64> {
+        process::disk_usage(&self.dir)
+    }
+}
+
+/// Prefix of the names of roots that belong to an attempt.
+pub(super) const ATTEMPT: &str = "attempt-";
+
+/// Removes the roots that attempts of an earlier start left in a store, if there is one.
+pub(super) fn forget_attempts(dir: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(dir.join(ROOTS)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(ATTEMPT) {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}

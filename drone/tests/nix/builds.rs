@@ -1,0 +1,100 @@
+//! What is built, and from what.
+
+use crate::lab::{Built, Lab, nix, package, play_until};
+use std::fs;
+use swarm_common::state::{FailureClass, Phase};
+use swarm_drone::builder::{BuildEnd, nix::Nix};
+
+#[tokio::test]
+async fn two_drones_build_a_world_from_each_others_outputs_and_compile_nothing_twice() {
+    let drones = [Lab::new(&["world"]), Lab::new(&["world"])];
+    let plan = drones[0].plan().await;
+    let mut built = Built::default();
+    let mut left: Vec<u32> = (0..).take(plan.packages.len()).collect();
+    let mut turn = 0;
+    while !left.is_empty() {
+        let is_ready = |at: &u32| plan.edges.iter().all(|edge| edge.from != *at || !left.contains(&edge.to));
+        let at = *left.iter().find(|at| is_ready(at)).expect("a cycle");
+        left.retain(|other| *other != at);
+        let (drone, package) = (&drones[turn % 2], nix(&plan, at));
+        turn += 1;
+        let (end, log, phases) = drone.build(package, built.inputs(&plan, at)).await;
+        let BuildEnd::Built { files, usage } = end else { panic!("{}: {end:?}\n{log}", package.name) };
+        assert_eq!(log.matches("building '").count(), usize::from(package.drv.is_some()), "{log}");
+        assert_eq!(phases.last(), Some(&Phase::Packaging));
+        assert!(usage.wall_ms > 0 && usage.cpu_ms > 0, "{usage:?}");
+        let attempt = files[0].parent().unwrap().parent().unwrap();
+        assert_eq!(fs::read_dir(attempt).unwrap().count(), 1, "only the archives are left");
+        drones.iter().for_each(|drone| built.receive(&plan, package, &files, drone));
+    }
+    // The program refers to its library and to the seed that runs it.
+    let program = &built.0[&package(&plan, "prog-2.0").outputs[0].path];
+    let mut referred: Vec<_> = program.nar.references.iter().map(|name| &name[33..]).collect();
+    referred.sort_unstable();
+    assert_eq!(referred, ["lib-1.0", "seed"]);
+}
+
+#[tokio::test]
+async fn a_build_whose_input_is_missing_is_not_begun() {
+    let lab = Lab::new(&["prog"]);
+    let plan = lab.plan().await;
+    let (failure, log) = lab.failure(&plan, "prog-2.0").await;
+    assert_eq!(failure.class, FailureClass::Infra, "{failure:?}");
+    assert!(failure.message.contains(&package(&plan, "lib-1.0").outputs[0].path), "{failure:?}");
+    assert!(!log.contains("building '"), "{log}");
+    assert!(!lab.has_built(&package(&plan, "lib-1.0").outputs[0].path));
+}
+
+#[tokio::test]
+async fn an_archive_with_another_hash_than_the_order_says_is_not_used() {
+    let lab = Lab::new(&["prog"]);
+    let plan = lab.plan().await;
+    let (end, ..) = lab.build(package(&plan, "lib-1.0"), Vec::new()).await;
+    let BuildEnd::Built { files, .. } = end else { panic!("{end:?}") };
+    let other = Lab::new(&["prog"]);
+    let mut built = Built::default();
+    built.receive(&plan, package(&plan, "lib-1.0"), &files, &other);
+    let mut input = built.0.into_values().next().unwrap();
+    input.nar.hash = swarm_common::digest::Digest::of(b"another");
+    let (end, log, _) = other.build(package(&plan, "prog-2.0"), vec![input]).await;
+    let BuildEnd::Failed { failure, .. } = end else { panic!("{end:?}\n{log}") };
+    assert_eq!(failure.class, FailureClass::Infra, "{failure:?}");
+    assert!(failure.message.contains("hash mismatch"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn a_derivation_that_the_snapshot_does_not_have_is_not_built() {
+    let (lab, other) = (Lab::new(&["lib"]), Lab::new(&["lib"]));
+    other.file("source/default.nix", &include_str!("world.nix").replace("salt ? \"0\"", "salt ? \"1\""));
+    let plan = other.plan().await;
+    let (failure, _) = lab.failure(&plan, "lib-1.0").await;
+    assert_eq!(failure.class, FailureClass::Infra, "{failure:?}");
+    assert!(failure.message.contains("does not evaluate to"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn cancelling_leaves_no_process_and_no_directory() {
+    let lab = Lab::new(&["silent"]);
+    lab.file("source/default.nix", &include_str!("world.nix").replace("sleep 1000", "sleep 4242"));
+    let plan = lab.plan().await;
+    let context = lab.context(crate::lab::order(package(&plan, "silent-1.0"), Vec::new()));
+    let attempt = context.attempt_dir.clone();
+    let (end, log, _) = play_until(context, Some("quiet-now")).await;
+    assert_eq!(end, BuildEnd::Cancelled, "{log}");
+    assert!(!attempt.exists());
+    assert_eq!(crate::lab::left_processes(&lab.config.work_dir, "sleep 4242"), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_store_over_its_budget_loses_what_no_attempt_uses() {
+    let mut lab = Lab::new(&["lib", "fixed"]);
+    let plan = lab.plan().await;
+    let (lib, fixed) = (package(&plan, "lib-1.0"), package(&plan, "fixed-1.0"));
+    let (end, ..) = lab.build(lib, Vec::new()).await;
+    assert!(matches!(end, BuildEnd::Built { .. }) && lab.has_built(&lib.outputs[0].path));
+    lab.config.nix.max_gib = 0;
+    let again = Lab { nix: Nix::default(), ..lab };
+    let (end, log, _) = again.build(fixed, Vec::new()).await;
+    assert!(matches!(end, BuildEnd::Built { .. }), "{end:?}\n{log}");
+    assert!(!again.has_built(&lib.outputs[0].path) && again.has_built(&fixed.outputs[0].path));
+}

@@ -1,0 +1,59 @@
+//! What an expression may not do.
+
+use crate::lab::{Lab, left_processes};
+use swarm_common::wire::plan::PlanReport;
+
+/// Checks that the plan has `lib`, and refuses each attribute with words that contain a text.
+fn refuses(plan: &PlanReport, refused: &[(&str, &str)]) {
+    for (attribute, text) in refused {
+        let found = plan.problems.iter().find(|problem| problem.atoms == [*attribute]);
+        let problem = found.unwrap_or_else(|| panic!("{attribute} was evaluated: {:?}", plan.problems));
+        assert!(problem.message.contains(text), "{problem:?}");
+        assert!(!problem.message.contains('\u{1b}'), "{problem:?}");
+    }
+    assert_eq!(plan.problems.len(), refused.len());
+    assert_eq!(plan.roots.iter().map(|root| root.attribute.as_str()).collect::<Vec<_>>(), ["lib"]);
+}
+
+#[tokio::test]
+async fn an_expression_reads_no_file_of_the_machine_fetches_nothing_and_builds_nothing() {
+    let lab = Lab::new(&["password", "fetched", "imported", "addressed", "lib"]);
+    refuses(
+        &lab.plan().await,
+        &[
+            ("password", "access to absolute path '/etc"),
+            ("fetched", "'http://127.0.0.1:1/x' is forbidden in restricted mode"),
+            ("imported", "import-from-derivation"),
+            ("addressed", "ca-derivations"),
+        ],
+    );
+}
+
+#[tokio::test]
+async fn an_expression_that_recurses_without_end_or_takes_all_memory_is_stopped() {
+    let mut lab = Lab::new(&["endless", "large", "lib"]);
+    lab.config.nix.evaluation_memory_mib = 1024;
+    refuses(&lab.plan().await, &[("endless", "stack overflow"), ("large", "more memory than 1024 MiB")]);
+}
+
+#[tokio::test]
+async fn an_expression_that_takes_too_long_is_stopped() {
+    let mut lab = Lab::new(&["slow-to-evaluate", "lib"]);
+    lab.config.nix.evaluation_timeout_s = 8;
+    refuses(&lab.plan().await, &[("slow-to-evaluate", "longer than 8 s")]);
+    assert_eq!(left_processes(&lab.config.work_dir, "slow-to-evaluate"), [""; 0]);
+}
+
+#[tokio::test]
+async fn evaluation_may_build_where_the_snapshot_allows_it() {
+    let lab = Lab::with_manifest(
+        r#"{"flake": false, "file": "default.nix", "attributes": ["from-file"], "import_from_derivation": true}"#,
+    );
+    let world = include_str!("world.nix");
+    let more = "  from-file = mk \"from-${import (mk \"name-file\" \"echo '\\\"file\\\"' > $out\" { })}\" \"echo > $out\" { };\n\n  broken";
+    lab.file("source/default.nix", &world.replacen("  broken", more, 1));
+    let plan = lab.plan().await;
+    assert_eq!(plan.problems, []);
+    let names: Vec<&str> = plan.packages.iter().map(|package| package.title()).collect();
+    assert_eq!(names, ["from-file", "seed"]);
+}

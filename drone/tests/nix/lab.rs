@@ -1,0 +1,278 @@
+//! Test fixtures: drones with stores of their own, and what they built.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+use swarm_common::{
+    digest::Digest,
+    id::{AttemptId, PackageId, RunId},
+    state::Phase,
+    wire::{
+        base::Base,
+        drone::{Assignment, BuildLimits, BuildOrder, Failure, Target, Work},
+        nix::{Nar, NixInput, NixPackage, NixTarget},
+        plan::PlanReport,
+    },
+};
+use swarm_drone::{
+    artifacts::Artifacts,
+    builder::{BuildContext, BuildEnd, BuildNote, BuilderConfig, Larder, nix::Nix, run},
+    buildroot::layers::Layers,
+};
+use swarm_formats::nix::{
+    nar::{NarLimits, NarReader, References},
+    store_path::{StoreDir, StorePath},
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Tools of the static busybox that the expressions use.
+const TOOLS: [&str; 12] =
+    ["sh", "cat", "mkdir", "chmod", "sleep", "echo", "printf", "ln", "seq", "setsid", "touch", "ls"];
+
+/// A drone with a snapshot.
+pub struct Lab {
+    pub dir: tempfile::TempDir,
+    pub config: BuilderConfig,
+    pub nix: Nix,
+}
+
+impl Lab {
+    /// A drone with the snapshot of `world.nix`, of which it builds these attributes.
+    pub fn new(attributes: &[&str]) -> Self {
+        let lab = Self::with_manifest(&format!(
+            r#"{{"flake": false, "file": "default.nix", "attributes": {attributes:?}}}"#
+        ));
+        lab.file("source/default.nix", include_str!("world.nix"));
+        lab
+    }
+
+    /// A drone with a snapshot that has only the tools, and this `NixSource`.
+    pub fn with_manifest(nix: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let bin = at("snapshot/source/seed/bin");
+        fs::create_dir_all(&bin).unwrap();
+        fs::copy("/bin/busybox", bin.join("busybox")).expect("needs busybox-static");
+        for tool in TOOLS {
+            symlink("busybox", bin.join(tool)).unwrap();
+        }
+        fs::write(at("snapshot/snapshot.json"), format!(r#"{{"format": 1, "nix": {nix}}}"#)).unwrap();
+        let config =
+            BuilderConfig { work_dir: at("work"), cache_dir: at("cache"), ..BuilderConfig::default() };
+        Self { dir, config, nix: Nix::default() }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Adds or replaces a file of the snapshot.
+    pub fn file(&self, path: &str, text: &str) -> &Self {
+        let at = self.path("snapshot").join(path);
+        fs::create_dir_all(at.parent().unwrap()).unwrap();
+        fs::write(at, text).unwrap();
+        self
+    }
+
+    pub fn larder(&self) -> Larder {
+        let cache = self.path("cache");
+        Larder {
+            client: None,
+            artifacts: Artifacts::open(&cache.join("artifacts"), u64::MAX).unwrap(),
+            layers: Layers::open(&cache.join("layers"), u64::MAX).unwrap(),
+            bases: Layers::open(&cache.join("bases"), u64::MAX).unwrap(),
+            making: Default::default(),
+            nix: self.nix.clone(),
+        }
+    }
+
+    pub fn context(&self, work: Work) -> BuildContext {
+        static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+        let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let attempt_dir = self.config.work_dir.join(number.to_string());
+        fs::create_dir_all(&attempt_dir).unwrap();
+        let snapshot = self.path("snapshot");
+        BuildContext {
+            assignment: Assignment {
+                attempt: AttemptId(number),
+                run: RunId(1),
+                profile: "tools".parse().unwrap(),
+                snapshot: Digest::of(&fs::read(snapshot.join("snapshot.json")).unwrap()),
+                binhost: String::new(),
+                base: Base::Nix,
+                lease_ms: 60_000,
+                limits: BuildLimits {
+                    build_timeout_ms: 300_000,
+                    silence_timeout_ms: 120_000,
+                    log_bytes: 4 << 20,
+                    jobs: 0,
+                },
+                work,
+            },
+            snapshot,
+            snapshot_layers: Vec::new(),
+            larder: self.larder(),
+            hidden: Vec::new(),
+            jobserver: None,
+            config: self.config.clone(),
+            attempt_dir,
+        }
+    }
+
+    pub async fn plan(&self) -> PlanReport {
+        let (end, log, _) = play(self.context(Work::Plan)).await;
+        let BuildEnd::Planned { plan, .. } = end else { panic!("{end:?}\n{log}") };
+        plan
+    }
+
+    /// Builds a package of a plan with these inputs.
+    pub async fn build(&self, package: &NixPackage, inputs: Vec<NixInput>) -> (BuildEnd, String, Vec<Phase>) {
+        play(self.context(order(package, inputs))).await
+    }
+
+    /// The failure of a package that needs no inputs.
+    pub async fn failure(&self, plan: &PlanReport, name: &str) -> (Failure, String) {
+        let (end, log, _) = self.build(package(plan, name), Vec::new()).await;
+        let BuildEnd::Failed { failure, .. } = end else { panic!("{end:?}\n{log}") };
+        (failure, log)
+    }
+
+    /// Whether the store that is built in has a file at this store path.
+    pub fn has_built(&self, path: &str) -> bool {
+        self.path("cache/nix/build").join(path.trim_start_matches('/')).exists()
+    }
+}
+
+/// What was built, like the store of an orchestrator.
+#[derive(Default)]
+pub struct Built(pub BTreeMap<String, NixInput>);
+
+impl Built {
+    /// Receives the archives of a package, and gives them to a drone's cache.
+    pub fn receive(&mut self, plan: &PlanReport, package: &NixPackage, files: &[PathBuf], to: &Lab) {
+        assert_eq!(package.outputs.len(), files.len());
+        for (output, file) in package.outputs.iter().zip(files) {
+            let packed = fs::read(file).unwrap();
+            let digest = Digest::of(&packed);
+            to.larder().artifacts.adopt(file, digest).unwrap();
+            let nar = examine(plan, &packed);
+            let (path, size) = (output.path.clone(), packed.len() as u64);
+            let input = NixInput { path: path.clone(), nar, digest, uploaded_digest: digest, size };
+            let others: Vec<_> = self.0.values().filter(|other| other.digest == digest).collect();
+            assert!(others.iter().all(|o| o.path == path), "two files of one content: {others:?}");
+            self.0.insert(path, input);
+        }
+    }
+
+    /// What a package needs to be built, with all that it refers to.
+    pub fn inputs(&self, plan: &PlanReport, at: u32) -> Vec<NixInput> {
+        let direct = plan.edges.iter().filter(|edge| edge.from == at && edge.build);
+        let direct = direct.flat_map(|edge| nix(plan, edge.to).outputs.iter().map(|o| o.path.clone()));
+        let mut next: Vec<String> = direct.collect();
+        let mut found = BTreeMap::new();
+        while let Some(path) = next.pop() {
+            let input = self.0.get(&path).unwrap_or_else(|| panic!("{path} is not built")).clone();
+            if found.insert(path, input.clone()).is_none() {
+                next.extend(input.nar.references.iter().map(|name| format!("/nix/store/{name}")));
+            }
+        }
+        found.into_values().collect()
+    }
+}
+
+/// Reads an archive as an orchestrator would.
+fn examine(plan: &PlanReport, packed: &[u8]) -> Nar {
+    let dir = StoreDir::default();
+    let outputs = plan.packages.iter().flat_map(|package| &package.nix().unwrap().outputs);
+    let candidates: BTreeSet<StorePath> = outputs.map(|output| dir.parse(&output.path).unwrap()).collect();
+    let unpacked = zstd::Decoder::new(packed).unwrap();
+    let mut reader = NarReader::scanning(unpacked, NarLimits::default(), References::to(&candidates));
+    while reader.next_event().unwrap().is_some() {}
+    let summary = reader.finish().unwrap();
+    let references = summary.references.iter().map(ToString::to_string).collect();
+    Nar { hash: summary.sum.hash, size: summary.sum.size, references }
+}
+
+pub fn nix(plan: &PlanReport, at: u32) -> &NixPackage {
+    plan.packages[at as usize].nix().unwrap()
+}
+
+/// The position of a package by its name.
+pub fn position(plan: &PlanReport, name: &str) -> u32 {
+    let found = plan.packages.iter().position(|package| package.title() == name);
+    u32::try_from(found.unwrap_or_else(|| panic!("{name} is not in the plan"))).unwrap()
+}
+
+pub fn package<'p>(plan: &'p PlanReport, name: &str) -> &'p NixPackage {
+    nix(plan, position(plan, name))
+}
+
+/// The names of the packages that a package depends on.
+pub fn dependencies(plan: &PlanReport, name: &str) -> Vec<String> {
+    let at = position(plan, name);
+    let edges = plan.edges.iter().filter(|edge| edge.from == at);
+    let mut names: Vec<String> = edges.map(|edge| nix(plan, edge.to).name.clone()).collect();
+    names.sort_unstable();
+    names
+}
+
+/// An order for all outputs of a package.
+pub fn order(package: &NixPackage, inputs: Vec<NixInput>) -> Work {
+    let target = |output: &swarm_common::wire::nix::NixOutput| {
+        Target::Nix(NixTarget {
+            name: package.name.clone(),
+            drv: package.drv.clone(),
+            output: output.name.clone(),
+            path: output.path.clone(),
+        })
+    };
+    let targets = package.outputs.iter().map(target).collect();
+    Work::Build(BuildOrder { package: PackageId(1), targets, stages: vec![], dependencies: vec![], inputs })
+}
+
+/// Runs an attempt to its end and returns the result, the log and the phases.
+pub async fn play(context: BuildContext) -> (BuildEnd, String, Vec<Phase>) {
+    play_until(context, None).await
+}
+
+/// Runs an attempt, and cancels it as soon as its log contains `words`.
+pub async fn play_until(context: BuildContext, words: Option<&str>) -> (BuildEnd, String, Vec<Phase>) {
+    let cancel = CancellationToken::new();
+    let (tx, mut rx) = mpsc::channel(16);
+    let stop = cancel.clone();
+    let listen = async move {
+        let (mut log, mut phases) = (String::new(), Vec::new());
+        while let Some(note) = rx.recv().await {
+            match note {
+                BuildNote::Log(bytes) => log.push_str(&String::from_utf8_lossy(&bytes)),
+                BuildNote::Phase(phase) => phases.push(phase),
+            }
+            if words.is_some_and(|words| log.contains(words)) {
+                stop.cancel();
+            }
+        }
+        (log, phases)
+    };
+    let (end, (log, phases)) = tokio::join!(run(context, tx, cancel), listen);
+    (end, log, phases)
+}
+
+/// Command lines of the processes that a drone with this directory left, and of those that contain a
+/// text.
+pub fn left_processes(work_dir: &Path, text: &str) -> Vec<String> {
+    let mark = format!("SWARM_DRONE_DIR={}", work_dir.display());
+    let mut left = Vec::new();
+    for process in fs::read_dir("/proc").unwrap().flatten() {
+        let read = |name: &str| fs::read(process.path().join(name)).unwrap_or_default();
+        let line = String::from_utf8_lossy(&read("cmdline")).replace('\0', " ");
+        let is_ours = read("environ").split(|&byte| byte == 0).any(|entry| entry == mark.as_bytes());
+        if is_ours || line.contains(text) {
+            left.push(line);
+        }
+    }
+    left
+}

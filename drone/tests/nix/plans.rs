@@ -1,0 +1,94 @@
+//! What a plan has.
+
+use crate::lab::{Lab, dependencies, package};
+use swarm_common::wire::{nix::NixRoot, plan::ProblemKind};
+
+#[tokio::test]
+async fn a_plan_has_the_derivations_sources_and_edges_and_says_what_does_not_evaluate() {
+    let lab = Lab::new(&["world", "multi.dev", "feature", "broken", "no-derivation", "set"]);
+    let plan = lab.plan().await;
+
+    let names: Vec<&str> = plan.packages.iter().map(|package| package.title()).collect();
+    let built = plan.packages.iter().filter(|package| package.nix().unwrap().drv.is_some()).count();
+    assert_eq!(built, 17, "{names:?}");
+    for source in ["seed", "note", "detail"] {
+        assert!(package(&plan, source).drv.is_none(), "{source}");
+        assert_eq!(package(&plan, source).outputs[0].name, "source");
+    }
+    assert_eq!(names.len(), 20, "{names:?}");
+    assert_eq!(dependencies(&plan, "prog-2.0"), ["lib-1.0", "seed"]);
+    assert_eq!(dependencies(&plan, "user-1.0"), ["multi-1.0", "seed"]);
+    assert_eq!(dependencies(&plan, "noted-1.0"), ["note", "seed"]);
+    assert_eq!(dependencies(&plan, "note"), ["detail"], "a source that refers to another");
+    assert!(plan.edges.iter().all(|edge| edge.build && !edge.runtime));
+    let outputs: Vec<&str> = package(&plan, "multi-1.0").outputs.iter().map(|o| o.name.as_str()).collect();
+    assert_eq!(outputs, ["dev", "doc", "out"]);
+    assert!(package(&plan, "fixed-1.0").fixed && !package(&plan, "lib-1.0").fixed);
+    let feature = package(&plan, "feature-1.0");
+    assert_eq!((feature.features.join(" ").as_str(), feature.local), ("imaginary", true));
+    assert_eq!(package(&plan, "lib-1.0").system, "x86_64-linux");
+
+    let root = |attribute: &str, name: &str, output: usize| NixRoot {
+        attribute: attribute.into(),
+        path: package(&plan, name).outputs[output].path.clone(),
+        host: false,
+    };
+    assert_eq!(
+        plan.roots,
+        [root("world", "world-1.0", 0), root("multi.dev", "multi-1.0", 0), root("feature", "feature-1.0", 0)]
+    );
+    let problems: Vec<_> = plan.problems.iter().map(|problem| (problem.kind, &*problem.atoms[0])).collect();
+    assert_eq!(problems, ["broken", "no-derivation", "set"].map(|atom| (ProblemKind::Evaluation, atom)));
+    assert!(plan.problems[0].message.starts_with("this attribute is broken"), "{:?}", plan.problems);
+    assert!(plan.problems[2].message.contains("2 derivations"), "{:?}", plan.problems);
+}
+
+#[tokio::test]
+async fn two_drones_with_other_directories_make_the_same_plan() {
+    let (one, two) = (Lab::new(&["world"]), Lab::new(&["world"]));
+    let (one, two) = tokio::join!(one.plan(), two.plan());
+    assert_eq!(one, two);
+}
+
+#[tokio::test]
+async fn the_arguments_of_the_profile_reach_the_expression() {
+    let with = Lab::with_manifest(
+        r#"{"flake": false, "file": "sub/other.nix", "attributes": ["lib"], "arguments": {"salt": "a \"b\" $c"}}"#,
+    );
+    with.file("source/sub/other.nix", "{ salt ? \"none\" }: import ../default.nix { inherit salt; }");
+    with.file("source/default.nix", include_str!("world.nix"));
+    let plan = with.plan().await;
+    let drv = package(&plan, "lib-1.0").drv.clone().unwrap();
+    let text = std::fs::read_to_string(with.path("cache/nix/evaluation").join(&drv[1..])).unwrap();
+    assert!(text.contains(r#"("salt","a \"b\" $c")"#), "{text}");
+}
+
+#[tokio::test]
+async fn what_an_upstream_cache_has_is_not_planned_and_one_that_is_away_has_nothing() {
+    let lab = Lab::new(&["lib", "prog"]);
+    let cache = lab.path("upstream");
+    let plan = lab.plan().await;
+    let lib = package(&plan, "lib-1.0");
+    let (end, log, _) = lab.build(lib, Vec::new()).await;
+    assert!(matches!(end, swarm_drone::builder::BuildEnd::Built { .. }), "{log}");
+    let copied = std::process::Command::new("nix")
+        .args(["--extra-experimental-features", "nix-command", "copy", "--from"])
+        .arg(lab.path("cache/nix/build"))
+        .args(["--to", &format!("file://{}", cache.display()), &lib.outputs[0].path])
+        .env("HOME", lab.path("home"))
+        .env("NIX_CONF_DIR", lab.path("cache/nix/build/configuration"))
+        .status();
+    assert!(copied.unwrap().success());
+
+    for (url, planned) in [(format!("file://{}", cache.display()), 1), ("http://127.0.0.1:1".into(), 2)] {
+        let key = "a:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+        let with = Lab::with_manifest(&format!(
+            r#"{{"flake": false, "file": "default.nix", "attributes": ["lib", "prog"],
+                "upstreams": [{{"url": "{url}", "keys": ["{key}"]}}]}}"#
+        ));
+        with.file("source/default.nix", include_str!("world.nix"));
+        let plan = with.plan().await;
+        let built = plan.packages.iter().filter(|package| package.nix().unwrap().drv.is_some()).count();
+        assert_eq!((built, plan.roots.len()), (planned, 2), "{url}");
+    }
+}

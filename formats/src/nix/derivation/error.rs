@@ -1,0 +1,83 @@
+//! Errors of reading and of verifying derivations.
+
+use crate::nix::store_path::{StorePath, StorePathError};
+
+/// Why a `.drv` file is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DerivationError {
+    /// A limit was exceeded.
+    #[error("the derivation is too large: {what} exceeds the limit of {limit}")]
+    TooLarge {
+        /// What was counted.
+        what: &'static str,
+        /// The bound.
+        limit: usize,
+    },
+    /// A syntax error.
+    #[error("not a sound derivation: {reason} (byte {at})")]
+    Malformed {
+        /// Where.
+        at: usize,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// A path or an output's name is invalid.
+    #[error("not a sound derivation: {error} (byte {at})")]
+    Path {
+        /// Where.
+        at: usize,
+        /// What is wrong with the path.
+        #[source]
+        error: StorePathError,
+    },
+    /// The derivation is of an experimental kind.
+    #[error("output `{output}` is {kind}, which is not supported")]
+    Unsupported {
+        /// The output.
+        output: String,
+        /// The kind.
+        kind: &'static str,
+    },
+    /// Nix would write the same derivation differently: items are unsorted or duplicated, or a
+    /// string is escaped in another way.
+    #[error("the derivation is not written as Nix writes it")]
+    NotCanonical,
+}
+
+/// Why a derivation's paths are wrong or cannot be verified.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyError {
+    /// The path does not end in `.drv`.
+    #[error("`{0}` is not the path of a derivation")]
+    NotDerivation(StorePath),
+    /// The `.drv` file is not at the path that its text gives.
+    #[error("the path of the derivation is `{expected}`, not `{path}`")]
+    Path {
+        /// The claimed path.
+        path: StorePath,
+        /// The computed path.
+        expected: StorePath,
+    },
+    /// An output's path is not the computed one.
+    #[error("the path of output `{output}` is `{expected}`, not `{path}`")]
+    Output {
+        /// The output.
+        output: String,
+        /// The claimed path.
+        path: StorePath,
+        /// The computed path.
+        expected: StorePath,
+    },
+    /// The environment gives the builder another path for an output.
+    #[error("environment variable `{0}` is not the path of the output with that name")]
+    Environment(String),
+    /// A fixed output that is not the only one, or not called `out`.
+    #[error("a fixed-output derivation has exactly one output, `out`")]
+    FixedOutputs,
+    /// The hash of an input is missing.
+    #[error("input `{0}` has not been verified")]
+    Input(StorePath),
+    /// An invalid name.
+    #[error(transparent)]
+    Name(#[from] StorePathError),
+}

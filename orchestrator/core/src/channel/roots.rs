@@ -1,0 +1,90 @@
+//! The channel of a Nix profile: all store paths that a run has received, and for each attribute the
+//! path that it is at.
+//!
+//! An attribute moves only when the run has received its whole closure, so a host that follows it
+//! never has to compile. Until then it stays where it was, with the closure that it had. An attribute
+//! that the profile no longer has is dropped, but not one that failed to evaluate.
+
+use super::{Channel, Held, lacks};
+use crate::{run::Run, swarm::Swarm};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use swarm_common::{
+    digest::Digest,
+    id::{PackageId, RunId},
+    time::TimeMs,
+    wire::nix::{NixRoot, base_name},
+};
+
+/// What an attribute of a Nix profile is at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelRoot {
+    /// The attribute and its store path.
+    pub root: NixRoot,
+    /// The run that first had this path whole.
+    pub run: RunId,
+    /// When that was.
+    pub at: TimeMs,
+}
+
+/// The channel after run `id`.
+pub(super) fn follow(swarm: &Swarm, id: RunId, run: &Run, old: &Channel) -> Channel {
+    let mut held: BTreeMap<Digest, Held> = BTreeMap::new();
+    for package in &run.packages {
+        held.extend(received(swarm, id, *package));
+    }
+    let mut roots: Vec<ChannelRoot> = Vec::new();
+    for root in &run.roots {
+        let before = old.roots.iter().find(|before| before.root.attribute == root.attribute);
+        if is_whole(swarm, run, root) {
+            let same = before.filter(|before| before.root == *root).cloned();
+            roots.push(same.unwrap_or_else(|| ChannelRoot { root: root.clone(), run: id, at: swarm.at }));
+        } else {
+            roots.extend(before.cloned());
+        }
+    }
+    let failed = |attribute: &String| run.problems.iter().any(|problem| problem.atoms.contains(attribute));
+    let stay = old.roots.iter().filter(|before| failed(&before.root.attribute));
+    roots.extend(stay.cloned());
+    let mut open: Vec<Digest> = roots.iter().flat_map(|root| archives(old, &root.root.path)).collect();
+    while let Some(digest) = open.pop() {
+        if let Some(stays) = old.held.get(&digest).filter(|_| !held.contains_key(&digest)) {
+            open.extend(&stays.needs);
+            held.insert(digest, Held { current: false, ..stays.clone() });
+        }
+    }
+    Channel { run: Some(id), revision: old.revision + 1, held, apart: BTreeMap::new(), roots }
+}
+
+/// The archives of a package of the run, each with what it refers to.
+fn received(swarm: &Swarm, run: RunId, id: PackageId) -> Vec<(Digest, Held)> {
+    let Some(package) = swarm.packages.get(&id) else { return Vec::new() };
+    let needed = package.runtime_deps.iter().filter_map(|dep| swarm.packages.get(dep));
+    let needed = needed.flat_map(|dep| &dep.artifacts).chain(&package.artifacts);
+    let archives = |artifact: &swarm_common::wire::artifact::Artifact| {
+        let references = |name: &&str| {
+            artifact.nar.as_ref().is_some_and(|nar| nar.references.iter().any(|reference| reference == name))
+        };
+        let needs = needed.clone().filter(|other| {
+            let name = other.target.nix().map(|target| target.base_name());
+            other.digest != artifact.digest && name.is_some_and(|name| references(&name))
+        });
+        let needs = needs.map(|other| other.digest).collect();
+        (artifact.digest, Held { artifact: artifact.clone(), needs, current: true, run })
+    };
+    package.artifacts.iter().map(archives).collect()
+}
+
+/// Whether the run has received a path with all that it refers to. A path that it does not plan comes
+/// from an upstream cache.
+fn is_whole(swarm: &Swarm, run: &Run, root: &NixRoot) -> bool {
+    let Some(id) = run.outputs.get(base_name(&root.path)) else { return true };
+    let received = swarm.packages.get(id).is_some_and(|package| !package.artifacts.is_empty());
+    received && lacks(swarm, *id).is_empty()
+}
+
+/// The archives of a store path in a channel.
+fn archives(channel: &Channel, path: &str) -> impl Iterator<Item = Digest> {
+    let is = move |held: &&Held| held.artifact.target.nix().is_some_and(|target| target.path == path);
+    channel.held.values().filter(is).map(|held| held.artifact.digest)
+}

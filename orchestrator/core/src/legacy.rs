@@ -1,0 +1,29 @@
+//! Reads what older versions wrote. This is the only place that parses sentences: those of older
+//! versions no longer change, whatever ours become.
+
+use serde::{Deserialize, Deserializer};
+use swarm_common::wire::concern::Offline;
+
+/// The reason why a drone is away, from a version that stored only text.
+pub(crate) fn offline(words: &str) -> Offline {
+    if let Some(reason) = words.strip_prefix("signed off") {
+        return Offline::SignedOff(reason.trim_start_matches(": ").to_owned());
+    }
+    let seconds = words.strip_prefix("silent for ").and_then(|rest| rest.split(' ').next());
+    let seconds = seconds.and_then(|seconds| seconds.parse::<u64>().ok()).unwrap_or_default();
+    Offline::Silent { ms: seconds.saturating_mul(1000) }
+}
+
+/// Deserialises the same from a saved state.
+pub(crate) fn saved_offline<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Offline>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Saved {
+        Words(String),
+        Fact(Offline),
+    }
+    Ok(Option::<Saved>::deserialize(from)?.map(|saved| match saved {
+        Saved::Words(words) => offline(&words),
+        Saved::Fact(why) => why,
+    }))
+}

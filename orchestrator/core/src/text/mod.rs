@@ -1,0 +1,39 @@
+//! English texts for people, rendered from facts. No rule reads them, so a sentence can be reworded
+//! without changing behaviour.
+
+pub mod concern;
+mod refusal;
+
+use swarm_common::wire::concern::Offline;
+
+/// Why a drone is away.
+#[must_use]
+pub fn offline(why: &Offline) -> String {
+    match why {
+        Offline::SignedOff(reason) => format!("signed off: {reason}"),
+        Offline::Silent { ms } => format!("silent for {} s", ms / 1000),
+    }
+}
+
+/// The text that no work is assigned, for how long, and why; the reason may be empty.
+#[must_use]
+pub fn paused(for_ms: u64, why: &str) -> String {
+    let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+    format!("the swarm is paused for another {}{why}", span(for_ms))
+}
+
+/// A duration in its two largest units, rounded up to whole seconds: `2 h 10 min`.
+#[must_use]
+pub fn span(ms: u64) -> String {
+    let s = ms.div_ceil(1000);
+    let pair = |big: u64, unit: &str, small: u64, small_unit: &str| match small {
+        0 => format!("{big} {unit}"),
+        _ => format!("{big} {unit} {small} {small_unit}"),
+    };
+    match s {
+        0..60 => format!("{s} s"),
+        60..3600 => pair(s / 60, "min", s % 60, "s"),
+        3600..86_400 => pair(s / 3600, "h", s % 3600 / 60, "min"),
+        _ => pair(s / 86_400, "d", s % 86_400 / 3600, "h"),
+    }
+}

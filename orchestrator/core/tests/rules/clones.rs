@@ -1,0 +1,81 @@
+//! Two machines with one credential, as after a disk was cloned.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use crate::kit::{self, Kit};
+use swarm_common::{
+    id::DroneId,
+    wire::drone::{DroneFacts, HeartbeatRequest, Vitals},
+};
+use swarm_core::{Command, Refusal, Reply, view};
+
+const OAK: DroneId = DroneId(1);
+
+fn beat(kit: &mut Kit, machine_id: Option<&str>, boot_id: &str) -> Result<Reply, Refusal> {
+    let own = kit.swarm.drones[&OAK].facts.clone();
+    let facts = machine_id.map(|id| DroneFacts { machine_id: id.into(), boot_id: boot_id.into(), ..own });
+    let (vitals, boot_id) = (Vitals::default(), boot_id.to_owned());
+    let request = HeartbeatRequest { vitals, attempts: vec![], draining: false, boot_id, facts };
+    kit.send(Command::Heartbeat { drone: OAK, request })
+}
+
+fn concerns(kit: &Kit) -> Vec<String> {
+    let all = view::status(&kit.swarm, kit.now, kit.now, "0", &[]).concerns.into_iter().map(|c| c.what);
+    all.filter(|what| what.starts_with("another machine uses the credential of drone oak")).collect()
+}
+
+// fault: 53
+#[test]
+fn a_machine_is_known_by_its_id_and_by_the_boots_that_it_left_behind() {
+    let mut kit = Kit::new(&["oak"]);
+    for (what, machine_id, boot_id, refused) in [
+        ("as it enrolled", Some("oak"), "1", None),
+        ("what tells no facts", None, "1", None),
+        ("a machine without an id", Some(""), "1", None),
+        ("a reboot", Some("oak"), "2", None),
+        (
+            "a clone with an id of its own",
+            Some("elm"),
+            "2",
+            Some("the machine id of oak is oak, that of this one elm"),
+        ),
+        ("that clone, started anew", Some("elm"), "7", Some("machine id")),
+        ("another reboot", Some("oak"), "3", None),
+        ("the machine that was cloned, id and all", Some("oak"), "2", Some("it has the boot id of before")),
+        ("the same without facts", None, "1", Some("it has the boot id of before")),
+        ("a drone that knows no boot id", None, "", None),
+        ("the one that is heard", Some("oak"), "3", None),
+    ] {
+        let seq = kit.swarm.seq;
+        match (beat(&mut kit, machine_id, boot_id), refused) {
+            (Ok(Reply::Heartbeat(reply)), None) => {
+                assert_eq!(reply.name.unwrap(), kit::name("oak"), "{what}")
+            }
+            (Err(error @ Refusal::OtherMachine { .. }), Some(words)) => {
+                let said = error.to_string();
+                assert!(said.contains(words) && said.contains("drone `oak`"), "{what}: {said}");
+                assert_eq!(kit.swarm.seq, seq, "{what}: it was journaled");
+            }
+            (answer, _) => panic!("{what}: {answer:?}"),
+        }
+        assert_eq!(kit.swarm.drones[&OAK].facts.machine_id, "oak", "{what}");
+    }
+}
+
+#[test]
+fn a_refused_machine_is_a_concern_as_long_as_it_asks_and_fills_no_journal() {
+    let mut kit = Kit::new(&["oak"]);
+    assert_eq!(concerns(&kit), Vec::<String>::new());
+    let seq = kit.swarm.seq;
+    for _ in 0..100 {
+        let Err(Refusal::OtherMachine { what, .. }) = beat(&mut kit, Some("elm"), "9") else {
+            panic!("taken")
+        };
+        kit.must(Command::NoteClone { drone: OAK, what });
+        kit.now = kit.now + 15_000;
+    }
+    assert_eq!(kit.swarm.seq, seq);
+    let told = concerns(&kit);
+    assert!(matches!(&told[..], [one] if one.contains("oak is oak, that of this one elm")), "{told:?}");
+    kit.now = kit.now + 10 * 60 * 1000;
+    assert_eq!(concerns(&kit), Vec::<String>::new());
+}

@@ -1,0 +1,253 @@
+//! What people look at, on small and on tangled swarms.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use crate::kit::{Kit, name, report};
+use swarm_common::{
+    id::*,
+    state::*,
+    wire::{
+        admin::ProfileRequest,
+        concern::{Action, ConcernKind},
+        drone::{Failure, Usage, Work},
+        plan::{PlanEdge, PlanReport},
+    },
+};
+use swarm_core::{
+    Command, Reply, explain,
+    view::{self, FindError},
+};
+
+/// Numbers that look random and are the same every time.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % end
+    }
+}
+
+/// A plan with edges of every kind, without cycles.
+fn tangled(numbers: &mut Numbers, size: u64) -> PlanReport {
+    let names: Vec<String> = (0..size).map(|n| format!("p{n}-1")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut plan = report(&names, &[]);
+    for from in 1..size {
+        for _ in 0..numbers.below(4) {
+            let to = numbers.below(from);
+            if plan.edges.iter().any(|e| (u64::from(e.from), u64::from(e.to)) == (from, to)) {
+                continue;
+            }
+            let kind = numbers.below(3);
+            plan.edges.push(PlanEdge {
+                from: u32::try_from(from).unwrap(),
+                to: u32::try_from(to).unwrap(),
+                build: kind != 0,
+                runtime: kind != 1,
+                slot_operator: false,
+                satisfied: false,
+            });
+        }
+    }
+    plan
+}
+
+/// Brings a run of `desk` to its plan.
+fn planned(kit: &mut Kit, plan: PlanReport) -> RunId {
+    let Reply::Run(run) = kit.must(Command::StartRun { profile: name("desk"), class: RunClass::Nightly })
+    else {
+        panic!("no run")
+    };
+    let drone = *kit.swarm.drones.keys().next().unwrap();
+    let attempt = kit.claim(drone).unwrap().attempt;
+    kit.must(Command::ReceivePlan { drone, attempt, plan: plan.into(), usage: Usage::default() });
+    run
+}
+
+#[test]
+fn a_list_says_of_every_package_what_asking_for_it_alone_says() {
+    let mut stuck = 0;
+    for seed in 0..40 {
+        let mut numbers = Numbers(seed);
+        let mut kit = Kit::new(&["one"]);
+        let size = 5 + numbers.below(40);
+        let plan = tangled(&mut numbers, size);
+        let run = planned(&mut kit, plan);
+        for _ in 0..numbers.below(60) {
+            let Some(assignment) = kit.claim(DroneId(1)) else {
+                kit.pass(700_000, &[DroneId(1)]);
+                continue;
+            };
+            if numbers.below(3) == 0 {
+                kit.fail(DroneId(1), &assignment, FailureClass::Package, "broken");
+            } else {
+                kit.deliver(DroneId(1), &assignment).unwrap();
+            }
+        }
+        let rows = view::packages(&kit.swarm, kit.now, Some(run), None, None);
+        assert_eq!(rows.len() as u64, size);
+        for row in rows {
+            assert_eq!(row.reason, explain::reason(&kit.swarm, kit.now, row.id), "seed {seed}, {}", row.id);
+            stuck += usize::from(row.reason.contains("will not come"));
+            let expected = kit.swarm.packages.keys().filter(|&&other| {
+                let blocked = kit.swarm.packages[&other].state == PackageState::Blocked;
+                blocked && waits_for(&kit, other, row.id)
+            });
+            let view = view::package(&kit.swarm, kit.now, row.id).unwrap();
+            assert_eq!(view.dependants, expected.count() as u64, "seed {seed}, {}", row.id);
+        }
+    }
+    assert!(stuck > 20, "the seeds do not get anything stuck: {stuck}");
+}
+
+/// Whether `id` waits for `root`, found the slow way.
+fn waits_for(kit: &Kit, id: PackageId, root: PackageId) -> bool {
+    // Everything in the closure, whatever its state, since the mirror does not stop at it.
+    let mut open = vec![id];
+    let mut seen = std::collections::BTreeSet::new();
+    while let Some(next) = open.pop() {
+        if kit.swarm.packages[&next].state != PackageState::Blocked {
+            continue;
+        }
+        let mut needs = kit.swarm.packages[&next].build_deps.clone();
+        let mut known = std::collections::BTreeSet::new();
+        while let Some(need) = needs.pop() {
+            if !known.insert(need) {
+                continue;
+            }
+            if need == root {
+                return true;
+            }
+            needs.extend(&kit.swarm.packages[&need].runtime_deps);
+            if seen.insert(need) {
+                open.push(need);
+            }
+        }
+    }
+    false
+}
+
+#[test]
+fn the_eta_counts_what_is_left_over_those_who_can_do_it() {
+    let mut kit = Kit::new(&["one"]);
+    kit.swarm.history.guess.note("other/known", 0, 60_000);
+    let run = kit.run(&["a-1", "b-1", "c-1", "d-1"], &[]);
+    let left = |kit: &Kit| view::run(&kit.swarm, kit.now, run).unwrap().eta.map(|eta| eta.since(kit.now));
+    let alone = left(&kit).unwrap();
+    kit.enrol("two");
+    let together = left(&kit).unwrap();
+    assert!(together * 2 <= alone + 1 && together > 0, "{together} {alone}");
+    let assignment = kit.claim(DroneId(1)).unwrap();
+    kit.deliver(DroneId(1), &assignment).unwrap();
+    assert!(left(&kit).unwrap() < together);
+}
+
+#[test]
+fn the_eta_is_never_sooner_than_the_longest_chain() {
+    let mut kit = Kit::new(&["one", "two", "three", "four"]);
+    kit.swarm.history.guess.note("other/known", 0, 60_000);
+    let run = kit.run(&["a-1", "b-1", "c-1"], &[(1, 0), (2, 1)]);
+    let eta = view::run(&kit.swarm, kit.now, run).unwrap().eta.unwrap();
+    let first = kit.swarm.packages[&PackageId(1)].rank_ms;
+    assert_eq!(eta.since(kit.now), first);
+}
+
+#[test]
+fn while_nothing_was_ever_built_there_is_no_eta_and_the_run_says_so() {
+    let mut kit = Kit::new(&["one"]);
+    let run = kit.run(&["a-1", "b-1"], &[]);
+    let view = view::run(&kit.swarm, kit.now, run).unwrap();
+    assert_eq!(view.eta, None);
+    assert!(view.reason.unwrap().contains("once something was built"));
+    let assignment = kit.claim(DroneId(1)).unwrap();
+    kit.deliver(DroneId(1), &assignment).unwrap();
+    let view = view::run(&kit.swarm, kit.now, run).unwrap();
+    assert!(view.eta.is_some() && view.reason.is_none());
+}
+
+#[test]
+fn without_a_plan_or_a_drone_there_is_no_eta() {
+    let mut kit = Kit::new(&["one"]);
+    let run = kit.run(&["a-1"], &[]);
+    kit.must(Command::DrainDrone(DroneId(1)));
+    assert_eq!(view::run(&kit.swarm, kit.now, run).unwrap().eta, None);
+    let status = view::status(&kit.swarm, kit.now, kit.now, "1", &[]);
+    assert!(status.concerns[0].what.contains("stands still"), "{:?}", status.concerns);
+}
+
+#[test]
+fn what_the_shell_reports_comes_first_and_a_swarm_at_rest_is_healthy() {
+    let kit = Kit::new(&["one"]);
+    let status = view::status(&kit.swarm, kit.now, kit.now, "1", &[]);
+    assert!(status.healthy && status.next_action.is_none(), "{status:?}");
+    let full = ConcernKind::DiskNearlyFull { at: "/srv".into(), free_mib: 12 };
+    let damaged = ConcernKind::StoreDamaged { faults: 1, first: "x".into() };
+    let told = |troubles: &[ConcernKind]| {
+        let status = view::status(&kit.swarm, kit.now, kit.now, "1", troubles);
+        assert_eq!((status.healthy, &status.concerns[0].fact), (false, &troubles[0]));
+        (status.next_action.unwrap(), status.action)
+    };
+    let (advice, action) = told(&[full]);
+    assert!(advice.starts_with("free some space") && action.is_none(), "{advice}");
+    assert_eq!(told(&[damaged]), ("swarmctl audit verify".into(), Some(Action::VerifyStore)));
+}
+
+#[test]
+fn silence_is_a_concern_and_a_goodbye_is_none() {
+    let mut kit = Kit::new(&["one", "two"]);
+    kit.must(Command::SignOff { drone: DroneId(1), reason: "night".into() });
+    kit.pass(200_000, &[]);
+    let status = view::status(&kit.swarm, kit.now, kit.now, "1", &[]);
+    let what: Vec<&str> = status.concerns.iter().map(|c| c.what.as_str()).collect();
+    assert_eq!(what.len(), 1, "{what:?}");
+    assert!(what[0].starts_with("drone two is offline: silent for"), "{what:?}");
+}
+
+#[test]
+fn the_newest_run_decides_which_package_a_name_means() {
+    let mut kit = Kit::new(&["one"]);
+    let run = kit.run(&["a-1", "b-1"], &[]);
+    kit.must(Command::CancelRun(run));
+    kit.must(Command::PutProfile {
+        name: name("desk"),
+        request: ProfileRequest {
+            source: "newer".into(),
+            ..kit.swarm.profiles[&name("desk")].request.clone()
+        },
+    });
+    kit.run(&["a-1", "c-1", "c-2"], &[]);
+    assert_eq!(view::find(&kit.swarm, "a"), Ok(PackageId(3)));
+    assert_eq!(view::find(&kit.swarm, "app/b"), Ok(PackageId(2)), "an older run has it");
+    assert_eq!(view::find(&kit.swarm, "p1"), Ok(PackageId(1)));
+    assert!(matches!(view::find(&kit.swarm, "c"), Err(FindError::Ambiguous { candidates, .. })
+        if candidates == ["app/c-1 (p4)", "app/c-2 (p5)"]));
+    assert!(matches!(view::find(&kit.swarm, "p99"), Err(FindError::Unknown(_))));
+}
+
+#[test]
+fn what_breaks_many_packages_alike_is_named_once_and_as_it_was_printed() {
+    let mut kit = Kit::new(&["a"]);
+    let run = kit.run(&["one-1", "two-1", "three-1", "odd-1", "good-1"], &[]);
+    while let Some(got) = kit.claim(DroneId(1)) {
+        let Work::Build(order) = &got.work else { panic!("{got:?}") };
+        let (signature, message) = match order.targets[0].portage().unwrap().cpv.pn() {
+            "good" => {
+                kit.deliver(DroneId(1), &got).unwrap();
+                continue;
+            }
+            "odd" => ("odd.c:N: error: no", "odd.c:1: error: no"),
+            _ => ("ccN: error: bad '-march=xN'", "cc1: error: bad '-march=x9'\nmake: Error 1"),
+        };
+        let (class, cause, phase) = (FailureClass::Package, None, Phase::Building);
+        let failure = Failure { class, cause, phase, signature: signature.into(), message: message.into() };
+        let (drone, attempt, usage) = (DroneId(1), got.attempt, Usage::default());
+        kit.must(Command::ReportFailure { drone, attempt, failure, usage });
+        kit.pass(60_000, &[DroneId(1)]);
+    }
+    assert!(kit.swarm.runs[&run].state.is_over());
+    let concerns = view::concerns(&kit.swarm, kit.now, kit.now, &[]);
+    let told: Vec<&str> = concerns.iter().map(|c| c.what.as_str()).collect();
+    assert_eq!(told, [format!("3 packages fail alike in {run} (and 1 more): cc1: error: bad '-march=x9'")]);
+    let alike = view::alike(&kit.swarm, &kit.swarm.runs[&run]);
+    assert_eq!(alike.iter().map(|a| a.packages.len()).collect::<Vec<_>>(), [3, 1]);
+}

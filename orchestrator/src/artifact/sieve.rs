@@ -1,0 +1,98 @@
+//! Finds stored packages that may share a path with an arriving one, from memory: with thousands of
+//! stored packages, reading the list of each for every arrival would take longer than checking the
+//! arrival. Four bytes per path rule out nearly all packages; the lists of the rest are compared.
+
+use super::files::FileList;
+use std::collections::{HashMap, HashSet};
+use swarm_common::digest::Digest;
+
+/// Four bytes of each path's hash, for every known package.
+#[derive(Debug, Default)]
+pub(super) struct Sieve {
+    packages: HashMap<Digest, Sifted>,
+    last: u64,
+}
+
+#[derive(Debug)]
+struct Sifted {
+    /// Increases with each noted package.
+    number: u64,
+    /// Sorted.
+    hashes: Box<[u32]>,
+}
+
+/// The packages that may share a path, determined at one time.
+#[derive(Debug)]
+pub struct Suspects {
+    sharing: HashSet<Digest>,
+    /// Number of the last package noted by then.
+    last: u64,
+}
+
+impl Sieve {
+    /// Adds the paths of a package.
+    pub(super) fn note(&mut self, digest: Digest, files: &FileList) {
+        self.last += 1;
+        self.packages.insert(digest, Sifted { number: self.last, hashes: files.short_hashes() });
+    }
+
+    /// Removes a package.
+    pub(super) fn remove(&mut self, digest: Digest) {
+        self.packages.remove(&digest);
+    }
+
+    /// The known packages that may share a path with any of these lists.
+    pub(super) fn suspects(&self, arrived: &[FileList]) -> Suspects {
+        let arrived: Vec<Box<[u32]>> = arrived.iter().map(FileList::short_hashes).collect();
+        let shares = |hashes: &[u32]| arrived.iter().any(|own| have_one_in_common(own, hashes));
+        let sharing = self.packages.iter().filter(|(_, sifted)| shares(&sifted.hashes));
+        Suspects { sharing: sharing.map(|(&digest, _)| digest).collect(), last: self.last }
+    }
+
+    /// Whether a package is one of `suspects`, is unknown, or was unknown when they were
+    /// determined.
+    pub(super) fn is_suspect(&self, suspects: &Suspects, digest: Digest) -> bool {
+        let sifted = self.packages.get(&digest);
+        suspects.sharing.contains(&digest) || sifted.is_none_or(|sifted| sifted.number > suspects.last)
+    }
+}
+
+/// Whether two sorted lists have a number in common.
+fn have_one_in_common(one: &[u32], other: &[u32]) -> bool {
+    let (few, many) = if one.len() < other.len() { (one, other) } else { (other, one) };
+    // For a small package and a kernel's sources, searching is faster than merging.
+    few.iter().any(|hash| many.binary_search(hash).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(paths: &[&str]) -> FileList {
+        FileList::of(paths.iter().flat_map(|path| [path, "\0"]).collect::<String>().as_bytes())
+    }
+
+    #[test]
+    fn only_what_shares_no_path_and_was_known_is_ruled_out() {
+        let digest = |name: &str| Digest::of(name.as_bytes());
+        let mut sieve = Sieve::default();
+        sieve.note(digest("shares"), &list(&["/usr/bin/a", "/usr/bin/b"]));
+        sieve.note(digest("shares nothing"), &list(&["/usr/bin/c"]));
+        sieve.note(digest("installs nothing"), &list(&[]));
+        sieve.note(digest("is removed"), &list(&["/usr/bin/d"]));
+        sieve.remove(digest("is removed"));
+        let suspects = sieve.suspects(&[list(&["/usr/bin/x"]), list(&["/usr/bin/b", "/usr/bin/y"])]);
+        // This package arrives while the first arrival is still being compared.
+        sieve.note(digest("is noted later"), &list(&["/usr/bin/e"]));
+        for (name, is_suspect) in [
+            ("shares", true),
+            ("shares nothing", false),
+            ("installs nothing", false),
+            ("is removed", true),
+            ("is noted later", true),
+            ("was never noted", true),
+        ] {
+            assert_eq!(sieve.is_suspect(&suspects, digest(name)), is_suspect, "{name}");
+        }
+    }
+}

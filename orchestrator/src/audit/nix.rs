@@ -1,0 +1,55 @@
+//! Verifies what is kept for Nix: archives and published caches.
+
+use crate::{
+    app::App,
+    artifact::store::StoreError,
+    nix::archive::{self, Sought},
+    publish::{
+        NixCache,
+        cache::{self, Copied},
+    },
+};
+use std::{io::BufReader, path::Path};
+use swarm_common::wire::{artifact::Artifact, nix::Nar};
+use swarm_formats::nix::nar::NarLimits;
+
+/// Verifies an archive: the digest of the file, and hash and size of the NAR in it. Returns the
+/// fault, if any.
+pub(super) fn of_artifact(app: &App, artifact: &Artifact, nar: &Nar) -> Result<(), String> {
+    let found = app.store.read(artifact.digest).map_err(|error| match error {
+        StoreError::Disk(_) => (error.to_string(), true),
+        _ => (error.to_string(), false),
+    });
+    let found = found.and_then(|file| {
+        let reader = BufReader::with_capacity(256 * 1024, file);
+        archive::examine(reader, &NarLimits::default(), &Sought::default())
+            .map_err(|error| (error.to_string(), false))
+    });
+    let (error, on_disk) = match found {
+        Ok(file) if file.read != artifact.digest => {
+            (format!("the file is damaged: its bytes have the digest {}", file.read), false)
+        }
+        Ok(file) if (file.sum.hash, file.sum.size) != (nar.hash, nar.size) => {
+            ("the archive in it is not the one that was received".to_owned(), false)
+        }
+        Ok(_) => return Ok(()),
+        Err(error) => error,
+    };
+    let (path, file) = (artifact.target.id(), app.store.path(artifact.digest));
+    let next = match on_disk {
+        true => "look at that disk".to_owned(),
+        false => format!("build it again: `swarmctl rebuild {}`", artifact.target.family()),
+    };
+    Err(format!("{path} in {}: {error}; {next}", file.display()))
+}
+
+/// What is wrong with a published cache, and its archives that are copies; `None` if the directory
+/// is none.
+pub(super) fn of_cache(app: &App, dir: &Path) -> Option<(Vec<String>, Vec<Copied>)> {
+    if !NixCache::is_in(dir) {
+        return None;
+    }
+    let cache = NixCache::open(dir, app.nix_keys.clone());
+    let found = cache.and_then(|cache| cache::check(&cache, &app.store));
+    Some(found.unwrap_or_else(|error| (vec![error.to_string()], Vec::new())))
+}

@@ -1,0 +1,65 @@
+//! What one round of the engine has decided but not yet written.
+
+use super::{Answer, EngineError, Message};
+use crate::journal::Moves;
+use swarm_core::{Event, Policy, Record, Reply, Swarm};
+
+/// The records of a round, and the answers to send once they are durable.
+#[derive(Default)]
+pub(super) struct Batch {
+    /// The policy it was decided with, if it changed.
+    pub(super) policy: Option<Policy>,
+    /// Records for the journal.
+    pub(super) records: Vec<Record>,
+    /// Records that are not journaled, each with the position in `records` before which it
+    /// happened.
+    fleeting: Vec<(usize, Record)>,
+    pub(super) moves: Moves,
+    pub(super) answers: Vec<(Answer, Result<Reply, EngineError>)>,
+}
+
+impl Batch {
+    /// Adds records, journaled or not.
+    pub(super) fn extend(&mut self, records: Vec<Record>) {
+        for record in records {
+            if record.event.is_durable() {
+                self.records.push(record);
+            } else {
+                self.fleeting.push((self.records.len(), record));
+            }
+        }
+    }
+
+    /// Applies to the other copy what was done to `shown`, in the same order.
+    pub(super) fn apply(self, swarm: &mut Swarm, shown: &Swarm) {
+        if let Some(policy) = self.policy {
+            swarm.policy = policy;
+        }
+        let mut fleeting = self.fleeting.iter().peekable();
+        for (position, record) in self.records.iter().enumerate() {
+            while let Some((_, before)) = fleeting.next_if(|(before, _)| *before <= position) {
+                swarm.apply(before);
+            }
+            swarm.apply(record);
+        }
+        fleeting.for_each(|(_, record)| swarm.apply(record));
+        share_plans(&self.records, swarm, shown);
+    }
+}
+
+/// Makes a state share the plans in these records with `shown` instead of keeping copies.
+pub(super) fn share_plans(records: &[Record], swarm: &mut Swarm, shown: &Swarm) {
+    for record in records {
+        if let Event::PlanReceived { run, .. } = record.event {
+            swarm.share_plan(run, shown);
+        }
+    }
+}
+
+/// The policy of the last policy message, if there is one.
+pub(super) fn newest_policy(messages: &[Message]) -> Option<&Policy> {
+    messages.iter().rev().find_map(|message| match message {
+        Message::Policy { policy, .. } => Some(&**policy),
+        _ => None,
+    })
+}

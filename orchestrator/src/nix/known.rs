@@ -1,0 +1,160 @@
+//! The store paths that an uploaded archive may refer to.
+//!
+//! In Nix, a path refers to another if its archive contains the other's hash part. Clients get a path
+//! together with all that it refers to, so a reference that the swarm cannot serve would break them.
+
+use super::archive::{NarFile, Sought};
+use crate::artifact::intake::Rejection;
+use std::collections::{BTreeMap, BTreeSet};
+use swarm_common::{
+    digest::Digest,
+    id::AttemptId,
+    state::PackageState,
+    wire::nix::{NixTarget, base_name},
+};
+use swarm_core::{Swarm, attempt::Job};
+use swarm_formats::nix::store_path::{StoreDir, StorePath};
+
+/// The store paths of a run, as of the upload of one of its packages.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// Each path, and whether it may be referred to: it has been received, or the same attempt must
+    /// deliver it.
+    paths: BTreeMap<StorePath, bool>,
+    /// The snapshot, which names the upstream caches.
+    pub snapshot: Option<Digest>,
+}
+
+impl Known {
+    /// What the package that this attempt builds may refer to.
+    #[must_use]
+    pub fn of(swarm: &Swarm, attempt: AttemptId) -> Option<Self> {
+        let record = swarm.attempts.get(&attempt)?;
+        let Job::Build(own) = record.job else { return None };
+        let run = swarm.runs.get(&swarm.packages.get(&own)?.run)?;
+        let may_be_named = |id| {
+            let received = |p: &swarm_core::package::Package| p.state == PackageState::Received;
+            id == own || swarm.packages.get(&id).is_some_and(received)
+        };
+        let paths = run.outputs.iter().filter_map(|(name, &id)| Some((name.parse().ok()?, may_be_named(id))));
+        Some(Self { paths: paths.collect(), snapshot: Some(run.snapshot) })
+    }
+
+    /// What to look for in an archive; `mentions` tells whether paths of upstream caches matter.
+    #[must_use]
+    pub fn sought(&self, mentions: bool) -> Sought {
+        Sought { paths: self.paths.keys().cloned().collect(), mentions }
+    }
+
+    /// Whether the run has a path with this hash part.
+    #[must_use]
+    pub fn has(&self, hash: &str) -> bool {
+        // Paths are sorted by their hash parts.
+        let Ok(first) = format!("{hash}-+").parse::<StorePath>() else { return false };
+        self.paths.range(first..).next().is_some_and(|(path, _)| path.hash_part() == hash)
+    }
+
+    /// Checks that everything that an archive refers to has been received.
+    ///
+    /// # Errors
+    /// The first path that has not.
+    pub fn check(&self, references: &BTreeSet<StorePath>) -> Result<(), Rejection> {
+        let missing = references.iter().find(|path| self.paths.get(*path) == Some(&false));
+        let Some(path) = missing else { return Ok(()) };
+        let message = format!("the archive refers to {path}, which the run has not received");
+        Err(Rejection { kind: "missing-reference", message })
+    }
+}
+
+/// The references of an archive that is to be `target`. The path of a source is computed from its
+/// content, so it is proved here.
+///
+/// # Errors
+/// The source has another path.
+pub fn references_as(target: &NixTarget, file: &NarFile) -> Result<BTreeSet<StorePath>, Rejection> {
+    if target.drv.is_some() {
+        return Ok(file.references.clone());
+    }
+    let dir = StoreDir::default();
+    let invalid = |error: swarm_formats::nix::store_path::StorePathError| Rejection {
+        kind: "wrong-path",
+        message: error.to_string(),
+    };
+    let path: StorePath = base_name(&target.path).parse().map_err(invalid)?;
+    let name = path.name();
+    if dir.source_path(name, &file.sum.hash).is_ok_and(|computed| computed == path) {
+        return Ok(BTreeSet::new());
+    }
+    if let Some(flat) = &file.flat {
+        if dir.flat_path(name, flat).is_ok_and(|computed| computed == path) {
+            return Ok(BTreeSet::new());
+        }
+        if dir.text_path(name, flat, &file.references).is_ok_and(|computed| computed == path) {
+            return Ok(file.references.clone());
+        }
+    }
+    let is = dir.source_path(name, &file.sum.hash).map_err(invalid)?;
+    let message = format!("the archive's content has the path {is}, but {path} was asked for");
+    Err(Rejection { kind: "wrong-source", message })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use swarm_formats::nix::nar::NarSum;
+
+    fn path(digit: char) -> StorePath {
+        format!("{}-x", digit.to_string().repeat(32)).parse().unwrap()
+    }
+
+    fn file(flat: Option<Digest>, references: &[char]) -> NarFile {
+        NarFile {
+            read: Digest::of(b""),
+            hash: sha2::Digest::new(),
+            size: 0,
+            sum: NarSum { hash: Digest::of(b"nar"), size: 3 },
+            flat,
+            references: references.iter().map(|&digit| path(digit)).collect(),
+            mentions: BTreeSet::new(),
+            listing: None,
+        }
+    }
+
+    fn source(path: &StorePath) -> NixTarget {
+        NixTarget {
+            name: "x".to_owned(),
+            drv: None,
+            output: "source".to_owned(),
+            path: format!("/nix/store/{path}"),
+        }
+    }
+
+    #[test]
+    fn a_reference_that_was_not_received_is_named() {
+        let known = Known { paths: [(path('a'), true), (path('b'), false)].into(), snapshot: None };
+        assert!(known.has(path('a').hash_part()) && known.has(path('b').hash_part()));
+        assert!(!known.has(path('c').hash_part()) && !known.has("not a hash"));
+        known.check(&[path('a')].into()).unwrap();
+        let refused = known.check(&[path('a'), path('b')].into()).unwrap_err();
+        assert!(refused.kind == "missing-reference" && refused.message.contains(path('b').as_str()));
+    }
+
+    #[test]
+    fn a_source_is_known_by_its_content_in_each_way_that_nix_has() {
+        let (dir, flat) = (StoreDir::default(), Digest::of(b"content"));
+        let tree = dir.source_path("x", &Digest::of(b"nar")).unwrap();
+        assert!(references_as(&source(&tree), &file(None, &['a'])).unwrap().is_empty());
+        let fetched = dir.flat_path("x", &flat).unwrap();
+        assert!(references_as(&source(&fetched), &file(Some(flat), &['a'])).unwrap().is_empty());
+        let text = dir.text_path("x", &flat, &[path('a')]).unwrap();
+        assert_eq!(references_as(&source(&text), &file(Some(flat), &['a'])).unwrap(), [path('a')].into());
+        for (target, file) in [
+            (&text, file(Some(flat), &[])),
+            (&fetched, file(None, &[])),
+            (&fetched, file(Some(Digest::of(b"other")), &[])),
+            (&path('c'), file(Some(flat), &[])),
+        ] {
+            assert_eq!(references_as(&source(target), &file).unwrap_err().kind, "wrong-source");
+        }
+    }
+}

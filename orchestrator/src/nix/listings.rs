@@ -1,0 +1,92 @@
+//! Listings of archives, kept beside the store by the hash of the NAR, so that publishing does not
+//! unpack every archive again. What is missing is made again from the archive.
+
+use super::archive::{self, Sought};
+use crate::artifact::{
+    disk::{self, DiskError},
+    intake::IntakeError,
+    store::{Store, StoreError},
+};
+use std::{fs, io::Write as _, path::PathBuf, time::SystemTime};
+use swarm_common::{digest::Digest, wire::artifact::Artifact};
+use swarm_formats::nix::nar::NarLimits;
+
+/// The directory of listings.
+#[derive(Debug, Clone)]
+pub struct Listings {
+    dir: PathBuf,
+}
+
+impl Listings {
+    /// Uses `dir`, which is created if needed.
+    ///
+    /// # Errors
+    /// The directory cannot be created.
+    pub fn open(dir: impl Into<PathBuf>) -> Result<Self, DiskError> {
+        let dir = dir.into();
+        disk::make_dirs(&dir)?;
+        Ok(Self { dir })
+    }
+
+    /// Keeps the listing of the NAR with this hash.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn put(&self, nar: Digest, text: &str) -> Result<(), DiskError> {
+        let path = self.path(nar);
+        let temp = tempfile::NamedTempFile::new_in(&self.dir);
+        let mut temp = temp.map_err(DiskError::at("make a file in", &self.dir))?;
+        temp.write_all(text.as_bytes()).map_err(DiskError::at("write", &path))?;
+        temp.persist(&path).map_err(|error| DiskError::new("rename to", &path, error.error))?;
+        Ok(())
+    }
+
+    /// The listing of an artifact; `None` if it is too large, or the archive is damaged, which the
+    /// audit reports.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn get(&self, store: &Store, artifact: &Artifact) -> Result<Option<String>, StoreError> {
+        let Some(nar) = &artifact.nar else { return Ok(None) };
+        // A crash may have cut it.
+        let kept = fs::read_to_string(self.path(nar.hash)).ok();
+        if let Some(text) = kept.filter(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()) {
+            return Ok(Some(text));
+        }
+        let file = store.read(artifact.digest)?;
+        match archive::examine(file, &NarLimits::default(), &Sought::default()) {
+            Ok(found) if found.sum.hash == nar.hash => {
+                if let Some(text) = &found.listing {
+                    self.put(nar.hash, text)?;
+                }
+                Ok(found.listing)
+            }
+            Err(IntakeError::Unreadable(error)) => {
+                Err(DiskError::new("read", &store.path(artifact.digest), error).into())
+            }
+            Ok(_) | Err(IntakeError::Rejected(_)) => Ok(None),
+        }
+    }
+
+    /// Removes listings older than `before` for which `kept` returns false. Returns how many.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn retain(&self, before: SystemTime, kept: impl Fn(Digest) -> bool) -> Result<usize, DiskError> {
+        let mut removed = 0;
+        for entry in fs::read_dir(&self.dir).map_err(DiskError::at("list", &self.dir))? {
+            let entry = entry.map_err(DiskError::at("list", &self.dir))?;
+            let digest = entry.file_name().to_str().and_then(|name| name.strip_suffix(".ls")?.parse().ok());
+            let modified = entry.metadata().and_then(|meta| meta.modified());
+            let modified = modified.map_err(DiskError::at("look at", &entry.path()))?;
+            if modified < before && !digest.is_some_and(&kept) {
+                removed += usize::from(disk::remove_file(&entry.path())?);
+            }
+        }
+        Ok(removed)
+    }
+
+    fn path(&self, nar: Digest) -> PathBuf {
+        self.dir.join(format!("{nar}.ls"))
+    }
+}

@@ -1,0 +1,184 @@
+//! Asks the upstream caches of a snapshot whether they have a store path. Answers are remembered for
+//! a while, and count only with a signature by one of the cache's keys.
+
+use crate::snapshots::Snapshots;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use reqwest::{Client, StatusCode, redirect::Policy};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fs::File,
+    io::{self, Read as _},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+use swarm_common::{
+    digest::Digest,
+    format::snapshot::{MANIFEST, NixSource, NixUpstream, SnapshotManifest},
+};
+use swarm_formats::nix::{
+    keys::PublicKey,
+    narinfo::{MAX_BYTES, NarInfo},
+    store_path::{StoreDir, StorePath},
+};
+
+/// Time limits for connecting and for a whole request.
+const CONNECT: Duration = Duration::from_secs(10);
+const WHOLE: Duration = Duration::from_secs(30);
+/// How long answers are remembered: that a cache has a path, and that it does not.
+const KNOWN: Duration = Duration::from_secs(24 * 3600);
+const UNKNOWN: Duration = Duration::from_secs(3600);
+/// The most remembered answers, and manifests.
+const ANSWERS: usize = 100_000;
+const MANIFESTS: usize = 64;
+/// Requests at a time.
+const AT_ONCE: usize = 16;
+/// Largest manifest in bytes.
+const MANIFEST_BYTES: u64 = 1 << 20;
+
+/// Whether an upstream has a path, and when it said so.
+type Answer = (Instant, Option<StorePath>);
+
+/// What the snapshots and their upstream caches said.
+pub struct Upstreams {
+    snapshots: Snapshots,
+    sources: Mutex<BTreeMap<Digest, Arc<NixSource>>>,
+    answers: Mutex<HashMap<(String, String), Answer>>,
+}
+
+impl Upstreams {
+    /// Reads manifests from `snapshots`.
+    #[must_use]
+    pub fn new(snapshots: Snapshots) -> Self {
+        Self { snapshots, sources: Mutex::default(), answers: Mutex::default() }
+    }
+
+    /// What a snapshot says of its source. May block.
+    ///
+    /// # Errors
+    /// The snapshot cannot be read, or is not for Nix.
+    pub fn source(&self, snapshot: Digest) -> io::Result<Arc<NixSource>> {
+        if let Some(source) = locked(&self.sources).get(&snapshot) {
+            return Ok(source.clone());
+        }
+        let manifest = manifest(File::open(self.snapshots.path(snapshot))?)?;
+        let source = manifest.nix.ok_or_else(|| io::Error::other("the snapshot is not for Nix"))?;
+        let (source, mut sources) = (Arc::new(source), locked(&self.sources));
+        if sources.len() >= MANIFESTS {
+            sources.clear();
+        }
+        sources.insert(snapshot, source.clone());
+        Ok(source)
+    }
+
+    /// The paths with these hash parts that the caches have.
+    ///
+    /// # Errors
+    /// A cache cannot be asked, and no other has the path: whether it is a reference is not known.
+    pub async fn find(
+        &self,
+        upstreams: &[NixUpstream],
+        hashes: Vec<String>,
+    ) -> Result<BTreeSet<StorePath>, String> {
+        let client = client(upstreams)?;
+        let found = stream::iter(hashes.into_iter().map(|hash| self.first(&client, upstreams, hash)));
+        let found: Vec<Option<StorePath>> = found.buffer_unordered(AT_ONCE).try_collect().await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    async fn first(
+        &self,
+        client: &Client,
+        upstreams: &[NixUpstream],
+        hash: String,
+    ) -> Result<Option<StorePath>, String> {
+        let mut failed = None;
+        for upstream in upstreams {
+            let key = (upstream.url.clone(), hash.clone());
+            let known = locked(&self.answers).get(&key).cloned();
+            let fresh =
+                known.filter(|(at, path)| at.elapsed() < if path.is_some() { KNOWN } else { UNKNOWN });
+            let answer = match fresh {
+                Some((_, answer)) => answer,
+                None => match ask(client, upstream, &hash).await {
+                    Ok(answer) => self.remember(key, answer),
+                    Err(error) => {
+                        let url = &upstream.url;
+                        failed = Some(format!("the upstream cache {url} cannot be asked: {error}"));
+                        None
+                    }
+                },
+            };
+            if answer.is_some() {
+                return Ok(answer);
+            }
+        }
+        failed.map_or(Ok(None), Err)
+    }
+
+    fn remember(&self, of: (String, String), answer: Option<StorePath>) -> Option<StorePath> {
+        let mut answers = locked(&self.answers);
+        if answers.len() >= ANSWERS {
+            answers.clear();
+        }
+        answers.insert(of, (Instant::now(), answer.clone()));
+        answer
+    }
+}
+
+/// Asks one cache.
+async fn ask(client: &Client, upstream: &NixUpstream, hash: &str) -> Result<Option<StorePath>, String> {
+    let url = format!("{}/{hash}.narinfo", upstream.url.trim_end_matches('/'));
+    let told = |error: reqwest::Error| error.without_url().to_string();
+    let mut response = client.get(url).send().await.map_err(told)?;
+    match response.status() {
+        StatusCode::OK => {}
+        // Some caches answer like this for what they do not have.
+        StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => return Ok(None),
+        status => return Err(format!("HTTP {status}")),
+    }
+    let mut text = Vec::new();
+    while let Some(piece) = response.chunk().await.map_err(told)? {
+        text.extend_from_slice(&piece);
+        if text.len() > MAX_BYTES {
+            return Err("the narinfo is too large".to_owned());
+        }
+    }
+    let dir = StoreDir::default();
+    let info = NarInfo::parse(&text, &dir).map_err(|error| error.to_string())?;
+    let keys: Vec<PublicKey> = upstream.keys.iter().filter_map(|key| key.parse().ok()).collect();
+    // Clients would refuse it as well.
+    let trusted = info.path.hash_part() == hash && info.is_signed_by(&keys, &dir);
+    Ok(trusted.then_some(info.path))
+}
+
+fn client(upstreams: &[NixUpstream]) -> Result<Client, String> {
+    // A second installation is refused, which is harmless because it is the same provider.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut builder = Client::builder()
+        .user_agent(concat!("build-swarm/", env!("CARGO_PKG_VERSION")))
+        .redirect(Policy::limited(3))
+        .connect_timeout(CONNECT)
+        .timeout(WHOLE);
+    if upstreams.iter().all(|upstream| upstream.url.starts_with("http:")) {
+        // Without TLS, a machine without root certificates must work, too.
+        builder = builder.tls_certs_only([]);
+    }
+    builder.build().map_err(|error| format!("HTTP cannot be set up: {error}"))
+}
+
+/// The manifest of an archive, which is its first entry.
+fn manifest(archive: File) -> io::Result<SnapshotManifest> {
+    let mut tar = tar::Archive::new(zstd::Decoder::new(archive)?);
+    let wrong = || io::Error::other("the snapshot does not begin with its manifest");
+    let first = tar.entries()?.next().ok_or_else(wrong)??;
+    if &*first.path_bytes() != MANIFEST.as_bytes() {
+        return Err(wrong());
+    }
+    let mut text = Vec::new();
+    first.take(MANIFEST_BYTES).read_to_end(&mut text)?;
+    serde_json::from_slice(&text).map_err(io::Error::other)
+}
+
+fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,249 @@
+//! A Nix binary cache: a directory of static files in which no file names a missing one.
+//!
+//! | file | content |
+//! |---|---|
+//! | `nix-cache-info` | what kind of cache it is |
+//! | `HASH.narinfo` | the metadata of a store path, signed |
+//! | `nar/DIGEST.nar.zst` | its archive, a link into the store |
+//! | `HASH.ls`, `log/DRV` | its listing, and the log of its build |
+//! | `ready/HOST` | the newest system of a host whose closure is here |
+//!
+//! Publishing is level-triggered, as in [`Binhost`](super::Binhost): archives come first, then
+//! narinfos, each after those of its references, then `ready`. What is published at a path stays: a
+//! second build of it with other bytes changes nothing. A [`sweep()`](NixCache::sweep) removes a
+//! narinfo before its archive.
+
+mod order;
+mod place;
+mod sweep;
+
+pub use place::{Copied, check, nar_path};
+
+use super::generations::{self, seconds_of};
+use crate::{
+    artifact::{
+        disk::{self, DiskError},
+        store::{Store, StoreError},
+    },
+    sign::NixKeys,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use swarm_common::{digest::Digest, wire::ready::Ready};
+use swarm_formats::nix::{narinfo::NarInfo, store_path::StoreDir};
+
+/// Clients ask caches with a lower number first; 40 is cache.nixos.org.
+const INFO: &str = "StoreDir: /nix/store\nWantMassQuery: 1\nPriority: 30\n";
+/// Name of that file.
+const INFO_NAME: &str = "nix-cache-info";
+/// The list of a generation's paths: `HASH-NAME DIGEST`, sorted.
+const PATHS: &str = "paths";
+
+/// A store path to be published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CachedPath {
+    /// Its metadata, without signatures.
+    pub info: NarInfo,
+    /// The stored file.
+    pub digest: Digest,
+}
+
+/// What is published beside a path, once.
+pub trait Beside {
+    /// The JSON of its listing, if there is one.
+    ///
+    /// # Errors
+    /// The store fails.
+    fn listing(&self, path: &CachedPath) -> Result<Option<String>, StoreError>;
+
+    /// The log of its build, if it is kept.
+    ///
+    /// # Errors
+    /// The disk fails.
+    fn log(&self, path: &CachedPath) -> Result<Option<Vec<u8>>, DiskError>;
+}
+
+/// What a cache is to contain.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    /// The store paths. Each reference is among them or comes from another cache.
+    pub paths: Vec<CachedPath>,
+    /// The system of each host, without its generation and closure, which are filled in.
+    pub hosts: Vec<Ready>,
+}
+
+/// The result of a publication.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheOutcome {
+    /// Number of the current generation; 0 before the first.
+    pub generation: u64,
+    /// Paths in it.
+    pub paths: u64,
+    /// Paths that were left out, because they or what they refer to are not in the store.
+    pub missing: Vec<Digest>,
+}
+
+/// Why nothing new was published. What was published stays as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum CacheError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The disk failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// A pointer cannot be written as JSON.
+    #[error("`ready` of a host cannot be written: {0}")]
+    Ready(#[from] serde_json::Error),
+}
+
+/// A binary cache.
+#[derive(Debug)]
+pub struct NixCache {
+    dir: PathBuf,
+    keys: Option<Arc<NixKeys>>,
+    store_dir: StoreDir,
+    generation: u64,
+}
+
+impl NixCache {
+    /// Whether a directory is a cache.
+    #[must_use]
+    pub fn is_in(dir: &Path) -> bool {
+        dir.join(INFO_NAME).exists()
+    }
+
+    /// Opens the cache in `dir`, which is created if needed. Without `keys`, paths are not signed.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn open(dir: impl Into<PathBuf>, keys: Option<Arc<NixKeys>>) -> Result<Self, DiskError> {
+        let dir = dir.into();
+        for part in ["nar", "log", "ready"] {
+            disk::make_dirs(&dir.join(part))?;
+        }
+        let generation = generations::numbers(&dir)?.last().copied().unwrap_or(0);
+        Ok(Self { dir, keys, store_dir: StoreDir::default(), generation })
+    }
+
+    /// Number of the current generation; 0 before the first.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Makes the cache contain exactly what is wanted; what else is in it is removed by a later
+    /// sweep. `now` is in seconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn publish(
+        &mut self,
+        now: u64,
+        wanted: &Wanted,
+        store: &Store,
+        beside: &dyn Beside,
+    ) -> Result<CacheOutcome, CacheError> {
+        self.write_if_new(INFO_NAME, INFO.as_bytes(), now)?;
+        let (published, missing) = self.place_all(now, &wanted.paths, store, beside)?;
+        let mut hosts = BTreeMap::new();
+        for host in &wanted.hosts {
+            if let Some(ready) = self.ready(host, wanted, &published)? {
+                hosts.insert(host.host.clone(), ready);
+            }
+        }
+        let mut list = String::new();
+        for (path, digest) in published.values() {
+            list.push_str(&format!("{} {digest}\n", path.path));
+        }
+        self.switch(now, &list, &hosts)?;
+        Ok(CacheOutcome { generation: self.generation, paths: published.len() as u64, missing })
+    }
+
+    /// Writes a new generation if anything differs from the current one.
+    fn switch(&mut self, now: u64, list: &str, hosts: &BTreeMap<String, Vec<u8>>) -> Result<(), CacheError> {
+        let current = generations::path(&self.dir, self.generation);
+        let same_list = fs::read(current.join(PATHS)).is_ok_and(|bytes| bytes == list.as_bytes());
+        let ready = self.dir.join("ready");
+        let there: BTreeSet<String> = names(&ready)?.into_iter().collect();
+        let same = |(host, text): (&String, &Vec<u8>)| fs::read(ready.join(host)).is_ok_and(|b| b == *text);
+        let same_hosts = there.iter().eq(hosts.keys()) && hosts.iter().all(same);
+        if same_list && same_hosts {
+            return Ok(());
+        }
+        let number = self.generation + 1;
+        // The time of the list tells when a generation replaced the one before.
+        let before = seconds_of(&current.join(PATHS)).unwrap_or(0);
+        let timestamp = now.max(before + 1);
+        let named: Vec<(String, &[u8])> =
+            hosts.iter().map(|(host, text)| (format!("ready-{host}"), text.as_slice())).collect();
+        let mut files: Vec<(&str, &[u8])> = vec![(PATHS, list.as_bytes())];
+        files.extend(named.iter().map(|(name, text)| (name.as_str(), *text)));
+        generations::write(&self.dir, number, &files, timestamp)?;
+        let pointers: Vec<(&str, &[u8])> =
+            hosts.iter().map(|(host, text)| (host.as_str(), text.as_slice())).collect();
+        generations::replace(&ready, &pointers, timestamp)?;
+        for gone in there.iter().filter(|host| !hosts.contains_key(*host)) {
+            disk::remove_file(&ready.join(gone))?;
+        }
+        disk::sync_dir(&ready)?;
+        self.generation = number;
+        Ok(())
+    }
+
+    /// The pointer of a host; `None` if a path of its closure is missing here, in which case the
+    /// old one stays.
+    fn ready(
+        &self,
+        host: &Ready,
+        wanted: &Wanted,
+        published: &BTreeMap<String, (NarInfo, Digest)>,
+    ) -> Result<Option<Vec<u8>>, CacheError> {
+        let old = fs::read(self.dir.join("ready").join(&host.host)).ok();
+        let parsed = old.as_ref().and_then(|bytes| serde_json::from_slice::<Ready>(bytes).ok());
+        if parsed.is_some_and(|old| (&old.path, old.run) == (&host.path, host.run)) {
+            return Ok(old);
+        }
+        let Ok(top) = self.store_dir.parse(&host.path) else { return Ok(old) };
+        // What is not wanted here, an upstream cache has.
+        let is_wanted = wanted.paths.iter().any(|path| path.info.path == top);
+        if is_wanted && !published.contains_key(top.hash_part()) {
+            return Ok(old);
+        }
+        let closure = order::closure(top.hash_part(), published);
+        let ready = Ready {
+            generation: self.generation + 1,
+            closure_paths: closure.len() as u64,
+            closure_size: closure.iter().map(|info| info.nar.size).sum(),
+            missing: Vec::new(),
+            ..host.clone()
+        };
+        Ok(Some(serde_json::to_vec(&ready)?))
+    }
+
+    /// Writes a small file, if it differs from the one that is there.
+    fn write_if_new(&self, name: &str, bytes: &[u8], now: u64) -> Result<(), DiskError> {
+        if fs::read(self.dir.join(name)).is_ok_and(|there| there == bytes) {
+            return Ok(());
+        }
+        generations::replace(&self.dir, &[(name, bytes)], now)
+    }
+}
+
+/// Names of the files in a directory, without those of interrupted publications.
+fn names(dir: &Path) -> Result<Vec<String>, DiskError> {
+    let entries = fs::read_dir(dir).map_err(DiskError::at("list", dir))?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(DiskError::at("list", dir))?;
+        names.extend(entry.file_name().into_string().ok().filter(|name| !name.ends_with(".new")));
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,204 @@
+//! Placing archives, listings, logs and narinfos.
+
+use super::{
+    super::{copies, generations},
+    Beside, CacheError, CachedPath, NixCache, order,
+};
+use crate::artifact::{
+    disk::{self, DiskError},
+    store::{Store, StoreError},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+use swarm_common::digest::Digest;
+use swarm_formats::nix::{narinfo::NarInfo, store_path::StoreDir};
+
+/// Path of an archive, relative to the cache's directory.
+#[must_use]
+pub fn nar_path(digest: Digest) -> String {
+    format!("nar/{digest}.nar.zst")
+}
+
+/// The digest in the URL of a narinfo.
+pub(super) fn digest_of(info: &NarInfo) -> Option<Digest> {
+    let url = info.url.to_string();
+    url.strip_prefix("nar/")?.strip_suffix(".nar.zst")?.parse().ok()
+}
+
+/// Published narinfos by hash part, with their stored files.
+type Placed = BTreeMap<String, (NarInfo, Digest)>;
+
+impl NixCache {
+    /// Publishes paths that are not published yet. Returns what is published of `paths`, and what
+    /// is missing in the store.
+    pub(super) fn place_all(
+        &self,
+        now: u64,
+        paths: &[CachedPath],
+        store: &Store,
+        beside: &dyn Beside,
+    ) -> Result<(Placed, Vec<Digest>), CacheError> {
+        let (mut placed, mut missing, mut lost) = (Placed::new(), Vec::new(), BTreeSet::new());
+        let mut narinfos: Vec<(String, String)> = Vec::new();
+        let mut logs = BTreeSet::new();
+        for path in order::references_first(paths, |path| &path.info) {
+            let hash = path.info.path.hash_part().to_owned();
+            if path.info.references.iter().any(|reference| lost.contains(reference.hash_part())) {
+                missing.push(path.digest);
+                lost.insert(hash);
+                continue;
+            }
+            let old = self.published(&hash);
+            // What was published first stays, if it is still there.
+            let (mut info, digest) = match &old {
+                Some((info, digest)) if info.path == path.info.path => (info.clone(), *digest),
+                _ => (path.info.clone(), path.digest),
+            };
+            let digest = match self.place_nar(digest, &info, store) {
+                Err(CacheError::Store(StoreError::Absent(_))) if digest != path.digest => {
+                    info = path.info.clone();
+                    self.place_nar(path.digest, &info, store).map(|()| path.digest)
+                }
+                other => other.map(|()| digest),
+            };
+            let digest = match digest {
+                Err(CacheError::Store(StoreError::Absent(digest))) => {
+                    missing.push(digest);
+                    lost.insert(hash);
+                    continue;
+                }
+                other => other?,
+            };
+            let listing = || Ok(beside.listing(path)?.map(String::into_bytes));
+            self.place_small(&format!("{hash}.ls"), listing, now)?;
+            if let Some(deriver) = info.deriver.as_ref().filter(|drv| logs.insert((*drv).clone())) {
+                let name = format!("log/{deriver}");
+                self.place_small(&name, || Ok(beside.log(path)?), now)?;
+            }
+            match &self.keys {
+                Some(keys) if !keys.have_signed(&info, &self.store_dir) => {
+                    keys.sign(&mut info, &self.store_dir);
+                }
+                Some(_) => {}
+                None => info.signatures.clear(),
+            }
+            if old.is_none_or(|(old, _)| old != info) {
+                narinfos.push((format!("{hash}.narinfo"), info.to_text(&self.store_dir)));
+            }
+            placed.insert(hash, (info, digest));
+        }
+        disk::sync_dir(&self.dir.join("nar"))?;
+        self.write_narinfos(&narinfos, now)?;
+        Ok((placed, missing))
+    }
+
+    /// Writes narinfos such that they appear in this order, so that a client never finds a path
+    /// without its references.
+    fn write_narinfos(&self, narinfos: &[(String, String)], now: u64) -> Result<(), DiskError> {
+        if narinfos.is_empty() {
+            return Ok(());
+        }
+        let temp = |name: &str| self.dir.join(format!("{name}.new"));
+        for (name, text) in narinfos {
+            write_dated(&temp(name), text.as_bytes(), now)?;
+        }
+        // There may be thousands, and syncing each takes milliseconds.
+        let synced = File::open(&self.dir).and_then(|dir| Ok(rustix::fs::syncfs(dir)?));
+        synced.map_err(DiskError::at("sync", &self.dir))?;
+        for (name, _) in narinfos {
+            let to = self.dir.join(name);
+            fs::rename(temp(name), &to).map_err(DiskError::at("rename to", &to))?;
+        }
+        disk::sync_dir(&self.dir)
+    }
+
+    /// The published narinfo with this hash part, if it is sound.
+    pub(super) fn published(&self, hash: &str) -> Option<(NarInfo, Digest)> {
+        let text = fs::read(self.dir.join(format!("{hash}.narinfo"))).ok()?;
+        let info = NarInfo::parse(&text, &self.store_dir).ok()?;
+        // Damage to the part that is signed must not survive.
+        if self.keys.as_ref().is_some_and(|keys| !keys.has_signed(&info, &self.store_dir)) {
+            return None;
+        }
+        let digest = digest_of(&info).filter(|_| info.path.hash_part() == hash)?;
+        Some((info, digest))
+    }
+
+    /// Links an archive into the cache, unless it is there.
+    fn place_nar(&self, digest: Digest, info: &NarInfo, store: &Store) -> Result<(), CacheError> {
+        let to = self.dir.join(nar_path(digest));
+        if fs::metadata(&to).is_ok_and(|meta| Some(meta.len()) == info.file_size) {
+            return Ok(());
+        }
+        let meta = store.read(digest)?.metadata();
+        let meta = meta.map_err(DiskError::at("look at", &store.path(digest)))?;
+        if Some(meta.len()) != info.file_size {
+            // The stored file is truncated, which this detects.
+            store.verify(digest)?;
+        }
+        let temp = self.dir.join(format!("nar/{digest}.new"));
+        Ok(copies::put(&store.path(digest), &to, &temp, None)?)
+    }
+
+    /// Writes a small file that clients can do without, unless it is there.
+    fn place_small(
+        &self,
+        name: &str,
+        bytes: impl FnOnce() -> Result<Option<Vec<u8>>, StoreError>,
+        now: u64,
+    ) -> Result<(), CacheError> {
+        let path = self.dir.join(name);
+        if path.exists() {
+            return Ok(());
+        }
+        let Some(bytes) = bytes()? else { return Ok(()) };
+        let temp = path.with_extension("new");
+        write_dated(&temp, &bytes, now)?;
+        Ok(fs::rename(&temp, &path).map_err(DiskError::at("rename to", &path))?)
+    }
+}
+
+fn write_dated(path: &Path, bytes: &[u8], now: u64) -> Result<(), DiskError> {
+    let mut file = File::create(path).map_err(DiskError::at("make", path))?;
+    file.write_all(bytes).map_err(DiskError::at("write", path))?;
+    file.set_modified(generations::time(now)).map_err(DiskError::at("set the time of", path))
+}
+
+/// An archive that is a copy of a stored file.
+pub type Copied = (Digest, u64, PathBuf);
+
+/// What is wrong with the published narinfos of a cache, and the archives that are copies of stored
+/// files instead of links.
+///
+/// # Errors
+/// The disk fails.
+pub fn check(cache: &NixCache, store: &Store) -> Result<(Vec<String>, Vec<Copied>), DiskError> {
+    let (mut faults, mut copied) = (Vec::new(), Vec::new());
+    for name in super::names(&cache.dir)? {
+        let Some(hash) = name.strip_suffix(".narinfo") else { continue };
+        let path = cache.dir.join(&name);
+        let Some((info, digest)) = cache.published(hash) else {
+            faults.push(format!("{} is not as it was written", path.display()));
+            continue;
+        };
+        let nar = cache.dir.join(nar_path(digest));
+        match fs::metadata(&nar) {
+            Ok(meta) if Some(meta.len()) == info.file_size => {
+                if !fs::metadata(store.path(digest)).is_ok_and(|stored| copies::are_one(&meta, &stored)) {
+                    copied.push((digest, meta.len(), nar));
+                }
+            }
+            _ => faults.push(format!("{} names {}, which is gone or cut", path.display(), nar.display())),
+        }
+    }
+    Ok((faults, copied))
+}
+
+/// Only for the sweep: whether a narinfo can be read at all.
+pub(super) fn read_narinfo(path: &Path) -> Option<NarInfo> {
+    NarInfo::parse(&fs::read(path).ok()?, &StoreDir::default()).ok()
+}

@@ -1,0 +1,195 @@
+//! Publishing, sweeping and what interrupted publications leave.
+
+use super::*;
+use crate::artifact::store::insert;
+use swarm_common::time::TimeMs;
+use swarm_formats::nix::{keys::PublicKey, nar::NarSum, narinfo::Compression, store_path::StorePath};
+
+const NOW: u64 = 1_800_000_000;
+const DAY: u64 = 24 * 3600;
+
+struct Place {
+    dir: tempfile::TempDir,
+    store: Store,
+    keys: Arc<NixKeys>,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path().join("store")).unwrap();
+        let keys = Arc::new(NixKeys::load_or_create(&dir.path().join("key"), "swarm-t-1").unwrap().0);
+        Self { dir, store, keys }
+    }
+
+    fn open(&self) -> NixCache {
+        NixCache::open(self.dir.path().join("cache"), Some(self.keys.clone())).unwrap()
+    }
+
+    fn path(&self, name: &str, content: &str, references: &[&str]) -> CachedPath {
+        let digests = insert(&self.store, content.as_bytes(), None).unwrap();
+        let info = NarInfo {
+            path: store_path(name),
+            url: nar_path(digests.sha256).parse().unwrap(),
+            compression: Compression::Zstd,
+            file_hash: Some(digests.sha256),
+            file_size: Some(digests.size),
+            nar: NarSum { hash: Digest::of(content.as_bytes()), size: 100 },
+            references: references.iter().map(|name| store_path(name)).collect(),
+            deriver: Some(format!("{}.drv", store_path(name)).parse().unwrap()),
+            signatures: [].into(),
+            content_address: None,
+        };
+        CachedPath { info, digest: digests.sha256 }
+    }
+
+    fn publish(&self, now: u64, wanted: &Wanted) -> CacheOutcome {
+        self.open().publish(now, wanted, &self.store, &Always).unwrap()
+    }
+
+    fn has(&self, file: &str) -> bool {
+        self.dir.path().join("cache").join(file).exists()
+    }
+
+    fn narinfo(&self, name: &str) -> NarInfo {
+        let file = self.dir.path().join("cache").join(narinfo(name));
+        NarInfo::parse(&fs::read(file).unwrap(), &StoreDir::default()).unwrap()
+    }
+
+    fn ready(&self, host: &str) -> Ready {
+        let file = self.dir.path().join("cache/ready").join(host);
+        serde_json::from_slice(&fs::read(file).unwrap()).unwrap()
+    }
+}
+
+/// A listing and a log for every path.
+struct Always;
+
+impl Beside for Always {
+    fn listing(&self, _: &CachedPath) -> Result<Option<String>, StoreError> {
+        Ok(Some("{}".to_owned()))
+    }
+
+    fn log(&self, path: &CachedPath) -> Result<Option<Vec<u8>>, DiskError> {
+        Ok(Some(path.info.path.to_string().into_bytes()))
+    }
+}
+
+fn store_path(name: &str) -> StorePath {
+    let hash: String = name.chars().cycle().take(32).collect();
+    format!("{hash}-{name}").parse().unwrap()
+}
+
+fn narinfo(name: &str) -> String {
+    format!("{}.narinfo", store_path(name).hash_part())
+}
+
+fn host(name: &str, path: &str, run: u64) -> Ready {
+    Ready {
+        profile: "home".parse().unwrap(),
+        host: name.to_owned(),
+        path: format!("/nix/store/{}", store_path(path)),
+        generation: 0,
+        run: swarm_common::id::RunId(run),
+        built_at: TimeMs(NOW * 1000),
+        commit: None,
+        lock: None,
+        closure_paths: 0,
+        closure_size: 0,
+        missing: Vec::new(),
+        boot: BTreeMap::new(),
+    }
+}
+
+#[test]
+fn a_published_path_has_archive_listing_log_and_a_signed_narinfo() {
+    let place = Place::new();
+    let (lib, prog) = (place.path("a", "lib", &[]), place.path("b", "prog", &["a", "b"]));
+    let wanted = Wanted { paths: vec![prog.clone(), lib], hosts: vec![host("desk", "b", 1)] };
+    let outcome = place.publish(NOW, &wanted);
+    assert_eq!(outcome, CacheOutcome { generation: 1, paths: 2, missing: Vec::new() });
+    let info = place.narinfo("b");
+    let key: PublicKey = place.keys.public()[0].parse().unwrap();
+    assert!(info.is_signed_by(&[key], &StoreDir::default()));
+    assert_eq!(info.url.to_string(), format!("nar/{}.nar.zst", prog.digest));
+    for file in [&info.url.to_string(), &format!("{}.ls", info.path.hash_part()), "nix-cache-info"] {
+        assert!(place.has(file), "{file}");
+    }
+    assert!(place.has(&format!("log/{}", info.deriver.unwrap())));
+    let ready = place.ready("desk");
+    assert_eq!((ready.generation, ready.closure_paths, ready.closure_size), (1, 2, 200));
+    assert_eq!(place.publish(NOW + 5, &wanted).generation, 1, "nothing is new");
+}
+
+#[test]
+fn what_was_published_first_stays_and_is_signed_by_a_new_key() {
+    let mut place = Place::new();
+    let wanted = |path| Wanted { paths: vec![path], hosts: Vec::new() };
+    place.publish(NOW, &wanted(place.path("a", "one", &[])));
+    let first = place.narinfo("a");
+    place.publish(NOW + 1, &wanted(place.path("a", "other bytes", &[])));
+    assert_eq!(place.narinfo("a"), first);
+    NixKeys::load_or_create(&place.dir.path().join("second"), "swarm-t-2").unwrap();
+    let files = ["key", "second"].map(|name| place.dir.path().join(name));
+    place.keys = Arc::new(NixKeys::load(&files).unwrap());
+    place.publish(NOW + 2, &wanted(place.path("a", "other bytes", &[])));
+    let both = place.narinfo("a");
+    assert_eq!((both.nar, both.signatures.len()), (first.nar, 2));
+}
+
+#[test]
+fn a_path_whose_reference_is_lost_is_not_published_and_its_host_keeps_the_old_system() {
+    let place = Place::new();
+    let (lib, prog) = (place.path("a", "lib", &[]), place.path("b", "prog", &["a"]));
+    let old = Wanted { paths: vec![lib.clone(), prog], hosts: vec![host("desk", "b", 1)] };
+    place.publish(NOW, &old);
+    let (dep, top) = (place.path("c", "dep", &[]), place.path("d", "top", &["c", "a"]));
+    place.store.remove(dep.digest).unwrap();
+    let mut new = Wanted { paths: vec![top, dep.clone(), lib], hosts: vec![host("desk", "d", 2)] };
+    let outcome = place.publish(NOW + 1, &new);
+    assert_eq!(outcome.missing.len(), 2);
+    assert!(!place.has(&narinfo("c")) && !place.has(&narinfo("d")));
+    assert_eq!(place.ready("desk").run.0, 1);
+    new.paths[1] = place.path("c", "dep", &[]);
+    assert_eq!(place.publish(NOW + 2, &new).missing, []);
+    assert_eq!((place.ready("desk").run.0, place.ready("desk").generation), (2, 3));
+}
+
+#[test]
+fn a_sweep_removes_narinfos_first_and_archives_later() {
+    let place = Place::new();
+    let (old, new) = (place.path("a", "old", &[]), place.path("b", "new", &[]));
+    place.publish(NOW, &Wanted { paths: vec![old.clone()], hosts: vec![host("desk", "a", 1)] });
+    place.publish(NOW + 10, &Wanted { paths: vec![new.clone()], hosts: Vec::new() });
+    assert!(!place.has("ready/desk"), "the host is gone from the profile");
+    let nar = nar_path(old.digest);
+    place.open().sweep(NOW + DAY, DAY).unwrap();
+    assert!(place.has(&narinfo("a")), "the grace time is not over");
+    place.open().sweep(NOW + DAY + 10, DAY).unwrap();
+    assert!(!place.has(&narinfo("a")) && place.has(&nar));
+    fs::write(place.dir.path().join("cache/nar/x.new"), b"").unwrap();
+    place.open().sweep(NOW + DAY + 20, DAY).unwrap();
+    assert!(!place.has(&nar) && !place.has("nar/x.new"));
+    assert!(place.has(&narinfo("b")) && place.has(&nar_path(new.digest)));
+    assert_eq!(place.open().generation(), 2);
+}
+
+#[test]
+fn a_damaged_narinfo_or_archive_is_found_and_written_again() {
+    let place = Place::new();
+    let path = place.path("a", "content", &[]);
+    let wanted = Wanted { paths: vec![path.clone()], hosts: Vec::new() };
+    place.publish(NOW, &wanted);
+    let file = place.dir.path().join("cache").join(narinfo("a"));
+    let text = fs::read_to_string(&file).unwrap();
+    assert_eq!(check(&place.open(), &place.store).unwrap(), (Vec::new(), Vec::new()));
+    fs::write(&file, text.replace("NarSize: 100", "NarSize: 101")).unwrap();
+    assert_eq!(check(&place.open(), &place.store).unwrap().0.len(), 1);
+    place.publish(NOW + 1, &wanted);
+    assert_eq!(fs::read_to_string(&file).unwrap(), text);
+    let nar = place.dir.path().join("cache").join(nar_path(path.digest));
+    fs::remove_file(&nar).unwrap();
+    assert_eq!(check(&place.open(), &place.store).unwrap().0.len(), 1);
+    fs::copy(place.store.path(path.digest), &nar).unwrap();
+    assert_eq!(check(&place.open(), &place.store).unwrap().1, [(path.digest, 7, nar)]);
+}

@@ -1,0 +1,183 @@
+//! The stable channel of a Nix profile, as a binary cache.
+
+use super::{
+    disk::{DiskPassError, Switched},
+    todo::StableTodo,
+};
+use crate::{
+    app::App,
+    artifact::{
+        disk::DiskError,
+        store::{Store, StoreError},
+    },
+    logs::Logs,
+    nix::{listing, listings::Listings, upstream::Upstreams},
+    publish::{
+        NixCache,
+        cache::{Beside, CachedPath, Wanted, nar_path},
+    },
+    sign::NixKeys,
+};
+use serde_json::Value;
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use swarm_common::{
+    digest::Digest,
+    format::snapshot::is_host,
+    wire::{
+        artifact::Artifact,
+        nix::{NixTarget, base_name},
+        ready::Ready,
+    },
+};
+use swarm_core::channel::ChannelRoot;
+use swarm_formats::nix::{
+    nar::NarSum,
+    narinfo::{Compression, NarInfo},
+};
+
+/// Bytes of a build log that are published.
+const LOG_BYTES: u64 = 16 << 20;
+
+/// The links at the top of a system that say whether switching to it takes a reboot.
+const BOOT: [&str; 5] = ["kernel", "kernel-modules", "initrd", "systemd", "init"];
+
+/// What caches are made of.
+#[derive(Clone)]
+pub struct Caches {
+    keys: Option<Arc<NixKeys>>,
+    listings: Listings,
+    logs: Arc<Logs>,
+    upstreams: Arc<Upstreams>,
+}
+
+impl Caches {
+    /// The parts of this orchestrator.
+    #[must_use]
+    pub fn of(app: &App) -> Self {
+        Self {
+            keys: app.nix_keys.clone(),
+            listings: app.listings.clone(),
+            logs: app.logs.clone(),
+            upstreams: app.upstreams.clone(),
+        }
+    }
+
+    /// Publishes a channel. Returns the new generation, if the journal does not know it.
+    pub(super) fn publish(
+        &self,
+        now: u64,
+        dir: PathBuf,
+        store: &Store,
+        todo: &StableTodo,
+        hosts: &[(ChannelRoot, Option<Digest>)],
+    ) -> Result<Option<Switched>, DiskPassError> {
+        let profile = &todo.profile;
+        let artifacts = todo.received.iter().chain(&todo.kept);
+        let kept = Kept { caches: self, store, artifacts: artifacts.map(|a| (a.digest, a)).collect() };
+        let paths = kept.artifacts.values().filter_map(|artifact| cached(artifact)).collect();
+        let ready = hosts.iter().filter_map(|(root, snapshot)| kept.ready(todo, root, *snapshot)).collect();
+        let mut cache = NixCache::open(dir, self.keys.clone())?;
+        let published = cache.publish(now, &Wanted { paths, hosts: ready }, store, &kept);
+        let outcome =
+            published.map_err(|source| DiskPassError::Cache { profile: profile.clone(), source })?;
+        let lost = |digest: &&Digest| todo.received.iter().any(|artifact| artifact.digest == **digest);
+        if let Some(&first) = outcome.missing.iter().find(lost) {
+            let (profile, count) = (profile.clone(), outcome.missing.len());
+            return Err(DiskPassError::Missing { profile, count, first });
+        }
+        for digest in &outcome.missing {
+            tracing::warn!(%profile, %digest, "a store path that should stay published is lost");
+        }
+        Ok((outcome.generation > todo.recorded).then(|| Switched {
+            profile: profile.clone(),
+            run: todo.run,
+            generation: outcome.generation,
+            packages: outcome.paths,
+        }))
+    }
+}
+
+/// The artifacts of a channel.
+struct Kept<'a> {
+    caches: &'a Caches,
+    store: &'a Store,
+    artifacts: BTreeMap<Digest, &'a Artifact>,
+}
+
+impl Kept<'_> {
+    /// The pointer to the system of a host.
+    fn ready(&self, todo: &StableTodo, root: &ChannelRoot, snapshot: Option<Digest>) -> Option<Ready> {
+        let host = &root.root.attribute;
+        if !is_host(host) {
+            tracing::warn!(profile = %todo.profile, host, "the host's name cannot be a file's; it gets no `ready`");
+            return None;
+        }
+        let source = snapshot.and_then(|snapshot| match self.caches.upstreams.source(snapshot) {
+            Ok(source) => Some(source),
+            Err(error) => {
+                tracing::warn!(%snapshot, %error, "the source of a system is not known");
+                None
+            }
+        });
+        let is_top = |artifact: &&&Artifact| path_of(artifact).is_some_and(|t| t.path == root.root.path);
+        let top = self.artifacts.values().find(is_top);
+        let listing = top.and_then(|top| self.caches.listings.get(self.store, top).ok().flatten());
+        let listing: Value = serde_json::from_str(&listing.unwrap_or_default()).unwrap_or_default();
+        let boot = BOOT.iter().filter_map(|&name| Some((name.to_owned(), listing::link(&listing, name)?)));
+        Some(Ready {
+            profile: todo.profile.clone(),
+            host: host.clone(),
+            path: root.root.path.clone(),
+            generation: 0,
+            run: root.run,
+            built_at: root.at,
+            commit: source.as_ref().and_then(|source| source.commit.clone()),
+            lock: source.as_ref().and_then(|source| source.lock),
+            closure_paths: 0,
+            closure_size: 0,
+            missing: Vec::new(),
+            boot: boot.collect(),
+        })
+    }
+}
+
+impl Beside for Kept<'_> {
+    fn listing(&self, path: &CachedPath) -> Result<Option<String>, StoreError> {
+        let Some(artifact) = self.artifacts.get(&path.digest) else { return Ok(None) };
+        self.caches.listings.get(self.store, artifact)
+    }
+
+    fn log(&self, path: &CachedPath) -> Result<Option<Vec<u8>>, DiskError> {
+        let Some(artifact) = self.artifacts.get(&path.digest) else { return Ok(None) };
+        let Some(mut reader) = self.caches.logs.reader(artifact.attempt)? else { return Ok(None) };
+        match reader.read(LOG_BYTES) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) => {
+                tracing::warn!(attempt = %artifact.attempt, %error, "a build log cannot be published");
+                Ok(None)
+            }
+        }
+    }
+}
+
+fn path_of(artifact: &Artifact) -> Option<&NixTarget> {
+    artifact.target.nix()
+}
+
+/// The metadata of an artifact in a cache.
+fn cached(artifact: &Artifact) -> Option<CachedPath> {
+    let (target, nar) = (path_of(artifact)?, artifact.nar.as_ref()?);
+    let info = NarInfo {
+        path: base_name(&target.path).parse().ok()?,
+        url: nar_path(artifact.digest).parse().ok()?,
+        compression: Compression::Zstd,
+        file_hash: Some(artifact.digest),
+        file_size: Some(artifact.size),
+        nar: NarSum { hash: nar.hash, size: nar.size },
+        references: nar.references.iter().filter_map(|name| name.parse().ok()).collect(),
+        deriver: target.drv.as_ref().and_then(|drv| base_name(drv).parse().ok()),
+        signatures: [].into(),
+        content_address: None,
+    };
+    Some(CachedPath { info, digest: artifact.digest })
+}

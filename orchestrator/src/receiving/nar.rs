@@ -1,0 +1,263 @@
+//! Archives of Nix. An archive is verified when its upload is complete, and becomes an artifact when
+//! its attempt reports which output it is: an archive does not contain its own path.
+
+use super::{ReceiveError, Receiving};
+use crate::{
+    artifact::{
+        accept::AcceptError,
+        disk::DiskError,
+        intake::{IntakeError, Rejection},
+        upload::{Upload, UploadError},
+    },
+    nix::{
+        archive::{self, NarFile, Sought},
+        known::{self, Known},
+        stored,
+    },
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io::{self, Write as _},
+    sync::{Arc, MutexGuard, PoisonError},
+};
+use swarm_common::{
+    digest::Digest,
+    format::snapshot::NixUpstream,
+    id::{AttemptId, DroneId},
+    time::TimeMs,
+    wire::{
+        artifact::Artifact,
+        drone::Target,
+        nix::{Nar, NixTarget},
+    },
+};
+use swarm_formats::nix::{nar::NarLimits, store_path::StorePath};
+
+/// Archives that the engine does not know yet.
+#[derive(Debug, Default)]
+pub(super) struct Nars {
+    /// Verified uploads. After a restart they are verified again.
+    verified: BTreeMap<(AttemptId, Digest), NarFile>,
+    /// Stored outputs, by store path.
+    pub(super) stored: BTreeMap<(AttemptId, String), Artifact>,
+}
+
+impl Nars {
+    pub(super) fn retain(&mut self, open: impl Fn(AttemptId) -> bool) {
+        self.verified.retain(|(attempt, _), _| open(*attempt));
+        self.stored.retain(|(attempt, _), _| open(*attempt));
+    }
+
+    pub(super) fn has_verified(&self, attempt: AttemptId, digest: Digest) -> bool {
+        let is = |(key, artifact): (&(AttemptId, String), &Artifact)| {
+            key.0 == attempt && artifact.uploaded_digest == digest
+        };
+        self.verified.contains_key(&(attempt, digest)) || self.stored.iter().any(is)
+    }
+}
+
+impl Receiving {
+    /// What to look for in an archive of an attempt that may refer to what is `known`.
+    ///
+    /// # Errors
+    /// The snapshot cannot be read.
+    pub(super) fn sought(&self, known: &Known) -> Result<Sought, ReceiveError> {
+        Ok(known.sought(!self.upstreams_of(known)?.is_empty()))
+    }
+
+    fn upstreams_of(&self, known: &Known) -> Result<Vec<NixUpstream>, ReceiveError> {
+        let Some(snapshot) = known.snapshot else { return Ok(Vec::new()) };
+        let source = self.upstreams.source(snapshot).map_err(|error| {
+            AcceptError::Failed(format!("the snapshot {} cannot be read: {error}", snapshot.short()))
+        })?;
+        Ok(source.upstreams.clone())
+    }
+
+    pub(super) fn nar_limits(&self) -> NarLimits {
+        archive::limits(self.incoming.max_bytes())
+    }
+
+    /// Verifies an uploaded archive. `examined` is the result of examining it while it arrived.
+    ///
+    /// # Errors
+    /// The file is incomplete or rejected, an upstream cache cannot be asked, or the disk fails. A
+    /// rejected file is removed.
+    pub(super) async fn verify_nar(
+        self: &Arc<Self>,
+        attempt: AttemptId,
+        digest: Digest,
+        known: Arc<Known>,
+        examined: Option<Result<NarFile, IntakeError>>,
+    ) -> Result<(), ReceiveError> {
+        if self.nars().has_verified(attempt, digest) {
+            return Ok(());
+        }
+        let verified = self.verified(attempt, digest, known, examined).await;
+        if matches!(verified, Err(ReceiveError::Accept(AcceptError::Rejected(_)))) {
+            self.incoming.remove(attempt, digest)?;
+        }
+        self.nars().verified.insert((attempt, digest), verified?);
+        Ok(())
+    }
+
+    async fn verified(
+        self: &Arc<Self>,
+        attempt: AttemptId,
+        digest: Digest,
+        known: Arc<Known>,
+        examined: Option<Result<NarFile, IntakeError>>,
+    ) -> Result<NarFile, ReceiveError> {
+        let permit = self.at_once.acquire().await;
+        let (this, shared) = (self.clone(), known.clone());
+        let examine = move || this.examine(attempt, digest, &shared, examined);
+        let (mut file, upstreams) = tokio::task::spawn_blocking(examine).await??;
+        drop(permit);
+        if file.read != digest {
+            let message = format!("the file's SHA-256 is {}, but {digest} was announced", file.read);
+            return Err(AcceptError::from(Rejection { kind: "wrong-digest", message }).into());
+        }
+        known.check(&file.references).map_err(AcceptError::from)?;
+        let mentions = std::mem::take(&mut file.mentions);
+        let others: Vec<String> = mentions.into_iter().filter(|hash| !known.has(hash)).collect();
+        if !others.is_empty() && !upstreams.is_empty() {
+            // What no cache has cannot have been used by the build: Nix does not call it a
+            // reference either.
+            let found = self.upstreams.find(&upstreams, others).await.map_err(ReceiveError::Upstream)?;
+            file.references.extend(found);
+        }
+        Ok(file)
+    }
+
+    /// Examines an upload and keeps its listing.
+    fn examine(
+        &self,
+        attempt: AttemptId,
+        digest: Digest,
+        known: &Known,
+        examined: Option<Result<NarFile, IntakeError>>,
+    ) -> Result<(NarFile, Vec<NixUpstream>), ReceiveError> {
+        let upload = self.complete(attempt, digest)?;
+        let upstreams = self.upstreams_of(known)?;
+        let examined = examined.unwrap_or_else(|| {
+            archive::examine_file(&upload.path, &self.nar_limits(), &known.sought(!upstreams.is_empty()))
+        });
+        let mut file = examined.map_err(|error| match error {
+            IntakeError::Rejected(rejection) => AcceptError::from(rejection),
+            IntakeError::Unreadable(error) => DiskError::new("read", &upload.path, error).into(),
+        })?;
+        if let Some(listing) = file.listing.take() {
+            self.listings.put(file.sum.hash, &listing).map_err(AcceptError::from)?;
+        }
+        Ok((file, upstreams))
+    }
+
+    fn complete(&self, attempt: AttemptId, digest: Digest) -> Result<Upload, ReceiveError> {
+        match self.incoming.status(attempt, digest) {
+            Ok(upload) if upload.is_complete() => Ok(upload),
+            Ok(_) | Err(UploadError::Unknown) => Err(ReceiveError::NotUploaded(digest)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The artifacts of an attempt, in the order of its targets.
+    ///
+    /// # Errors
+    /// A file is missing or is not its target, or the disk fails.
+    pub(super) async fn nar_artifacts(
+        self: &Arc<Self>,
+        attempt: AttemptId,
+        drone: DroneId,
+        files: Vec<(Digest, Target)>,
+        known: Arc<Known>,
+        at: TimeMs,
+    ) -> Result<Vec<Artifact>, ReceiveError> {
+        for (digest, target) in &files {
+            let stored = target.nix().is_some_and(|target| self.stored(attempt, target, *digest).is_some());
+            if !stored {
+                self.verify_nar(attempt, *digest, known.clone(), None).await?;
+            }
+        }
+        let this = self.clone();
+        let store = move || {
+            let mut artifacts = Vec::with_capacity(files.len());
+            for (nth, (digest, target)) in files.iter().enumerate() {
+                let Target::Nix(target) = target else { continue };
+                let again = files[nth + 1..].iter().any(|(other, _)| other == digest);
+                artifacts.push(this.store_nar(attempt, drone, *digest, target, again, at)?);
+            }
+            Ok(artifacts)
+        };
+        tokio::task::spawn_blocking(store).await?
+    }
+
+    /// Moves a verified upload into the store as `target`; copies it if it is needed `again`.
+    fn store_nar(
+        &self,
+        attempt: AttemptId,
+        drone: DroneId,
+        uploaded_digest: Digest,
+        target: &NixTarget,
+        again: bool,
+        received_at: TimeMs,
+    ) -> Result<Artifact, ReceiveError> {
+        if let Some(stored) = self.stored(attempt, target, uploaded_digest) {
+            return Ok(stored);
+        }
+        let verified = self.nars().verified.get(&(attempt, uploaded_digest)).cloned();
+        let file = verified.ok_or(ReceiveError::NotUploaded(uploaded_digest))?;
+        let references = known::references_as(target, &file).map_err(AcceptError::from)?;
+        let upload = self.complete(attempt, uploaded_digest)?;
+        let tail = stored::tail(&target.path);
+        let (digest, size) = (stored::digest_with(file.hash.clone(), &tail), file.size + tail.len() as u64);
+        self.keep(&upload, file.size, &tail, digest, again).map_err(AcceptError::from)?;
+        let references = references.iter().map(StorePath::to_string).collect();
+        let nar = Nar { hash: file.sum.hash, size: file.sum.size, references };
+        let artifact = Artifact {
+            target: target.clone().into(),
+            digest,
+            uploaded_digest,
+            size,
+            attempt,
+            drone,
+            received_at,
+            index_bytes: 0,
+            nar: Some(Box::new(nar)),
+        };
+        self.nars().stored.insert((attempt, target.path.clone()), artifact.clone());
+        Ok(artifact)
+    }
+
+    fn keep(
+        &self,
+        upload: &Upload,
+        size: u64,
+        tail: &[u8],
+        digest: Digest,
+        again: bool,
+    ) -> Result<(), DiskError> {
+        if !again {
+            return self.store.take_over(&upload.path, size, None, tail, digest);
+        }
+        let mut file = File::open(&upload.path).map_err(DiskError::at("open", &upload.path))?;
+        let mut copy = self.store.create()?;
+        let copied = io::copy(&mut file, &mut copy).and_then(|_| copy.write_all(tail));
+        copied.map_err(DiskError::at("copy", &upload.path))?;
+        copy.commit(digest)
+    }
+
+    fn stored(&self, attempt: AttemptId, target: &NixTarget, uploaded: Digest) -> Option<Artifact> {
+        let nars = self.nars();
+        let stored = nars.stored.get(&(attempt, target.path.clone()))?;
+        (stored.uploaded_digest == uploaded).then(|| stored.clone())
+    }
+
+    /// Digests of stored outputs that the engine does not know yet.
+    pub(super) fn untold_nars(&self) -> BTreeSet<Digest> {
+        self.nars().stored.values().map(|artifact| artifact.digest).collect()
+    }
+
+    pub(super) fn nars(&self) -> MutexGuard<'_, Nars> {
+        self.nars.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,25 @@
+//! What was accepted before a restart.
+
+use super::Taken;
+use crate::artifact::{store::Store, upload::Incoming};
+use std::collections::BTreeMap;
+use swarm_common::{digest::Digest, id::AttemptId};
+
+/// Reads the notes beside the uploads, without those whose artifact is not in the store.
+pub(super) fn noted(incoming: &Incoming, store: &Store) -> BTreeMap<(AttemptId, Digest), Taken> {
+    let uploads = incoming.list().unwrap_or_else(|error| {
+        tracing::warn!(%error, "what was taken before is not known; drones are asked for it again");
+        Vec::new()
+    });
+    let mut taken = BTreeMap::new();
+    for upload in uploads.into_iter().filter(|upload| upload.taken) {
+        let text = std::fs::read_to_string(&upload.path).unwrap_or_default();
+        match serde_json::from_str::<Taken>(&text) {
+            Ok(note) if store.size(note.accepted.digest).ok().flatten() == Some(note.accepted.size) => {
+                taken.insert((upload.attempt, upload.digest), note);
+            }
+            _ => tracing::warn!(note = %upload.path.display(), "a file that was taken is asked for again"),
+        }
+    }
+    taken
+}

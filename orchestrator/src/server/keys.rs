@@ -1,0 +1,73 @@
+//! Loads the signing keys, and makes them at the first start.
+
+use super::StartError;
+use crate::{
+    config::Config,
+    sign::{NixKeys, OpenPgpKey, nix},
+    vanished::{self, Vanished},
+};
+use std::sync::Arc;
+
+/// The key for Portage packages; `None` if signing is off.
+pub(super) fn for_packages(config: &Config) -> Result<Option<OpenPgpKey>, StartError> {
+    if !config.signing.enabled {
+        return Ok(None);
+    }
+    let (path, trace) = (config.key_file(), config.key_fingerprint_file());
+    let vanished = Vanished {
+        what: "the signing key",
+        path: path.clone(),
+        trace: format!("{} says that it signed", trace.display()),
+        cost: "to have another made, which every workstation must then be told to trust",
+    };
+    vanished.check(&trace, config.accept_new)?;
+    let (key, made) = OpenPgpKey::load_or_create(&path, &config.signing.user_id)?;
+    if let Some(before) = vanished::note(&trace, &key.fingerprint())? {
+        let now = key.fingerprint();
+        tracing::warn!(
+            before,
+            now,
+            "the signing key is another one: workstations have to be told to trust it"
+        );
+    }
+    if made {
+        tracing::info!(file = %path.display(), fingerprint = %key.fingerprint(), "a signing key was made; keep a copy");
+    }
+    Ok(Some(key))
+}
+
+/// The keys for Nix caches; `None` if signing is off.
+pub(super) fn for_nix(config: &Config) -> Result<Option<Arc<NixKeys>>, StartError> {
+    if !config.signing.enabled {
+        return Ok(None);
+    }
+    let trace = config.nix_public_keys_file();
+    let keys = if config.signing.nix_key_files.is_empty() {
+        let path = config.nix_key_file();
+        let vanished = Vanished {
+            what: "the signing key for Nix",
+            path: path.clone(),
+            trace: format!("{} says that it signed", trace.display()),
+            cost: "to have another made, which every Nix client must then be told to trust",
+        };
+        vanished.check(&trace, config.accept_new)?;
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let (keys, made) = NixKeys::load_or_create(&path, &nix::name_for(&host))?;
+        if made {
+            let public = keys.public().join(" ");
+            tracing::info!(file = %path.display(), public, "a signing key for Nix was made; keep a copy");
+        }
+        keys
+    } else {
+        NixKeys::load(&config.signing.nix_key_files)?
+    };
+    let now = keys.public().join(" ");
+    if let Some(before) = vanished::note(&trace, &now)? {
+        tracing::warn!(
+            before,
+            now,
+            "the signing keys for Nix are others: clients have to be told to trust them"
+        );
+    }
+    Ok(Some(Arc::new(keys)))
+}

@@ -1,0 +1,148 @@
+//! Reads the Nix cache of a profile: the system that each host can install, and what it consists of.
+
+use crate::failure::Failure;
+use std::collections::BTreeMap;
+use swarm_common::{
+    client::Client,
+    format::snapshot::is_host,
+    name::Name,
+    wire::{admin::BuilderKind, ready::Ready, view::ProfileView},
+};
+use swarm_formats::nix::{
+    narinfo::NarInfo,
+    store_path::{StoreDir, StorePath},
+};
+use tokio::task::JoinSet;
+
+/// Number of requests at a time.
+const REQUESTS: usize = 16;
+/// Maximum number of paths of a system. A desktop has some 3,000.
+const MAX_PATHS: usize = 200_000;
+
+/// The cache of a profile.
+pub struct Cache {
+    client: Client,
+    /// Path of the cache, relative to the orchestrator's address.
+    root: String,
+    pub profile: ProfileView,
+}
+
+/// What a system consists of.
+#[derive(Debug, Default)]
+pub struct Closure {
+    /// Its paths with their sizes in bytes. A path without a size comes from another cache.
+    pub paths: BTreeMap<StorePath, Option<u64>>,
+}
+
+impl Closure {
+    /// The size of all paths that are in the cache, in bytes.
+    pub fn size(&self) -> u64 {
+        self.paths.values().flatten().sum()
+    }
+
+    /// Number of paths that come from other caches. What they need in turn is not known.
+    pub fn unknown(&self) -> usize {
+        self.paths.values().filter(|size| size.is_none()).count()
+    }
+}
+
+impl Cache {
+    /// The cache of a profile.
+    ///
+    /// # Errors
+    /// There is no such profile, or Nix does not build it.
+    pub async fn open(client: Client, profile: &Name) -> Result<Self, Failure> {
+        let profile = client.profile(profile).await?;
+        if profile.builder != BuilderKind::Nix {
+            return Err(Failure::Usage(format!(
+                "{0} is a profile for Gentoo; `swarmctl profile show {0}` shows what it offers",
+                profile.name
+            )));
+        }
+        let root = format!("/{}", profile.binhost.trim_matches('/'));
+        Ok(Self { client, root, profile })
+    }
+
+    /// The newest system of a host; `None` if there is none yet.
+    ///
+    /// # Errors
+    /// The orchestrator did not answer, or the answer is not valid.
+    pub async fn ready(&self, host: &str) -> Result<Option<Ready>, Failure> {
+        self.pointer(host, &format!("ready/{host}")).await
+    }
+
+    /// The newest system of a host in an earlier generation; `None` if the generation is not kept.
+    ///
+    /// # Errors
+    /// The orchestrator did not answer, or the answer is not valid.
+    pub async fn ready_at(&self, host: &str, generation: u64) -> Result<Option<Ready>, Failure> {
+        self.pointer(host, &format!("generations/{generation}/ready-{host}")).await
+    }
+
+    async fn pointer(&self, host: &str, file: &str) -> Result<Option<Ready>, Failure> {
+        if !is_host(host) {
+            return Err(Failure::Usage(format!("`{}` is not the name of a host", host.escape_debug())));
+        }
+        let Some(bytes) = self.client.published(&format!("{}/{file}", self.root)).await? else {
+            return Ok(None);
+        };
+        let wrong = |what: String| Failure::Failed(format!("{}/{file} is not usable: {what}", self.root));
+        let ready: Ready = serde_json::from_slice(&bytes).map_err(|e| wrong(e.to_string()))?;
+        match ready.host == host {
+            true => Ok(Some(ready)),
+            false => Err(wrong(format!("it is the pointer of {}", ready.host.escape_debug()))),
+        }
+    }
+
+    /// The closure of a path.
+    ///
+    /// # Errors
+    /// The path is not valid or not in the cache, or the cache has unusable metadata.
+    pub async fn closure(&self, path: &str) -> Result<Closure, Failure> {
+        let top = StoreDir::default().parse(path).map_err(|e| Failure::Failed(e.to_string()))?;
+        let mut closure = Closure::default();
+        let mut open = vec![top.clone()];
+        let mut asked = JoinSet::new();
+        closure.paths.insert(top.clone(), None);
+        loop {
+            while asked.len() < REQUESTS
+                && let Some(next) = open.pop()
+            {
+                let (client, root) = (self.client.clone(), self.root.clone());
+                asked.spawn(async move { (narinfo(&client, &root, &next).await, next) });
+            }
+            let Some(answer) = asked.join_next().await else { break };
+            let (info, path) = answer.map_err(|e| Failure::Failed(format!("a request broke off: {e}")))?;
+            let Some(info) = info? else { continue };
+            closure.paths.insert(path, Some(info.nar.size));
+            for reference in info.references {
+                if !closure.paths.contains_key(&reference) {
+                    closure.paths.insert(reference.clone(), None);
+                    open.push(reference);
+                }
+            }
+            if closure.paths.len() > MAX_PATHS {
+                return Err(Failure::Failed(format!("the system has more than {MAX_PATHS} paths")));
+            }
+        }
+        match closure.paths.get(&top) {
+            Some(Some(_)) => Ok(closure),
+            _ => Err(Failure::Failed(format!(
+                "{path} is not in the cache any more; only generations of the last days are kept"
+            ))),
+        }
+    }
+}
+
+async fn narinfo(client: &Client, root: &str, path: &StorePath) -> Result<Option<NarInfo>, Failure> {
+    let file = format!("{root}/{}.narinfo", path.hash_part());
+    let Some(bytes) = client.published(&file).await? else {
+        return Ok(None);
+    };
+    let wrong = |what: String| Failure::Failed(format!("{file} is not usable: {what}"));
+    let info = NarInfo::parse(&bytes, &StoreDir::default()).map_err(|e| wrong(e.to_string()))?;
+    match info.path == *path {
+        true => Ok(Some(info)),
+        false => Err(wrong(format!("it is the one of {}", info.path))),
+    }
+}

@@ -1,0 +1,211 @@
+//! The configuration of a machine with Nix: nix.conf lines, and the same as a NixOS module.
+
+use crate::{
+    failure::Failure,
+    output::{Paint, Tone},
+};
+use serde::Serialize;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+use swarm_common::{name::Name, wire::view::KeyView};
+use swarm_formats::nix::keys::PublicKey;
+
+/// Settings of Nix that a machine needs besides the cache and its keys: name and value.
+///
+/// A cache that does not answer is given up soon, and what it lacks is built or taken from another
+/// one. A path that was not there is asked for again after a minute, not after an hour.
+const SETTINGS: [(&str, &str); 3] =
+    [("connect-timeout", "5"), ("fallback", "true"), ("narinfo-cache-negative-ttl", "60")];
+
+/// The setup of a machine.
+#[derive(Debug, Serialize)]
+pub(super) struct NixSetup {
+    /// Name of the files.
+    name: String,
+    url: String,
+    public_keys: Vec<String>,
+    /// Lines for nix.conf.
+    nix_conf: String,
+    /// The same as a NixOS module, which also switches to new systems if the profile has hosts.
+    nixos_module: String,
+}
+
+/// Makes the setup for a cache. `hosts` are the machines whose systems the profile builds.
+pub(super) fn setup(profile: &Name, url: String, key: &KeyView, hosts: &[&str]) -> Result<NixSetup, Failure> {
+    if key.nix.is_empty() {
+        return Err(Failure::Failed(
+            "the orchestrator has no key for Nix, so nothing that it publishes would be trusted; see [signing] in its \
+             configuration"
+                .to_owned(),
+        ));
+    }
+    let keys: Result<Vec<PublicKey>, _> = key.nix.iter().map(|text| text.parse()).collect();
+    let keys = keys.map_err(|e| Failure::Failed(format!("the orchestrator's key for Nix is {e}")))?;
+    let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+    // It is written into files that root reads.
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/:[]%".contains(c);
+    if !url.chars().all(plain) {
+        return Err(Failure::Failed(format!(
+            "the address of the cache has a character that nix.conf cannot have: {}",
+            url.escape_debug()
+        )));
+    }
+    Ok(NixSetup {
+        name: format!("swarm-{profile}"),
+        nix_conf: nix_conf(&url, &keys),
+        nixos_module: nixos_module(&url, &keys, hosts),
+        public_keys: keys,
+        url,
+    })
+}
+
+fn nix_conf(url: &str, keys: &[String]) -> String {
+    let mut text = format!("extra-substituters = {url}\nextra-trusted-public-keys = {}\n", keys.join(" "));
+    text.extend(SETTINGS.map(|(name, value)| format!("{name} = {value}\n")));
+    text
+}
+
+fn nixos_module(url: &str, keys: &[String], hosts: &[&str]) -> String {
+    let keys = keys.iter().map(|key| format!("\"{key}\"")).collect::<Vec<_>>().join(" ");
+    let mut text = format!(
+        "{{\n  nix.settings = {{\n    substituters = [ \"{url}\" ];\n    trusted-public-keys = [ {keys} ];\n"
+    );
+    text.extend(SETTINGS.map(|(name, value)| format!("    {name} = {value};\n")));
+    text.push_str("  };\n");
+    if !hosts.is_empty() {
+        // The module `switch` of this project's flake.
+        text.push_str(&format!(
+            "  # On {}, with nixosModules.switch of Build Swarm, to switch to new systems:\n  # \
+             services.build-swarm.switch = {{ enable = true; url = \"{url}\"; }};\n",
+            hosts.join(", ")
+        ));
+    }
+    text.push_str("}\n");
+    text
+}
+
+/// The setup as text.
+pub(super) fn render(setup: &NixSetup, paint: Paint) -> String {
+    let step = |text: &str| paint.tone(Tone::Bold, text);
+    format!(
+        "{}\n\n{}\n{}\n\n{}\n{}\n\n{}\n",
+        step("# With NixOS: a module for `imports` of the machine's configuration"),
+        setup.nixos_module,
+        step("# Without NixOS: lines for /etc/nix/nix.conf, then restart the Nix daemon"),
+        setup.nix_conf,
+        step("# From now on, this takes packages of the profile from the swarm and compiles nothing:"),
+        "nix-build --max-jobs 0 …, or nix build --max-jobs 0 …"
+    )
+}
+
+/// Writes both files below `root`, and a nix.conf with the lines if there is none. Returns their paths.
+pub(super) fn write(setup: &NixSetup, root: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let mut files = vec![
+        (root.join(format!("etc/nix/{}.conf", setup.name)), setup.nix_conf.clone()),
+        (root.join(format!("etc/nixos/{}.nix", setup.name)), setup.nixos_module.clone()),
+    ];
+    let main = root.join("etc/nix/nix.conf");
+    if !main.exists() {
+        files.push((main, include(setup)));
+    }
+    for (path, text) in &files {
+        let dir = path.parent().unwrap_or(root);
+        fs::create_dir_all(dir)
+            .and_then(|()| fs::write(path, text))
+            .map_err(|e| Failure::Failed(format!("{}: {e}", path.display())))?;
+    }
+    Ok(files.into_iter().map(|(path, _)| path).collect())
+}
+
+/// The line of nix.conf for the written lines.
+fn include(setup: &NixSetup) -> String {
+    format!("!include {}.conf\n", setup.name)
+}
+
+/// What to do with the written files.
+pub(super) fn next(setup: &NixSetup, written: &[PathBuf]) -> String {
+    let module = format!("Next, with NixOS: add ./{}.nix to `imports` of configuration.nix\n", setup.name);
+    match written.iter().any(|path| path.ends_with("nix.conf")) {
+        true => format!("{module}Next, without: restart the Nix daemon, if there is one\n"),
+        false => format!("{module}Next, without: add this line to /etc/nix/nix.conf: {}", include(setup)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    const KEY: &str = "swarm-nas-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=";
+
+    fn key(nix: &[&str]) -> KeyView {
+        let nix = nix.iter().map(|key| (*key).to_owned()).collect();
+        KeyView { fingerprint: String::new(), public_key: String::new(), nix }
+    }
+
+    fn of(url: &str, keys: &[&str], hosts: &[&str]) -> Result<NixSetup, Failure> {
+        setup(&"home".parse().unwrap(), url.to_owned(), &key(keys), hosts)
+    }
+
+    /// Runs a program of the real Nix, without the machine's configuration.
+    fn nix(program: &str, dir: &Path, args: &[&str]) -> String {
+        let output = Command::new(program)
+            .args(args)
+            .env("NIX_CONF_DIR", dir.join("etc/nix"))
+            .env("NIX_REMOTE", dir.join("store"))
+            .env("HOME", dir)
+            .env_remove("NIX_CONFIG")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && !said.contains("warning"), "{said}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    #[test]
+    fn nix_reads_the_lines_and_the_module_as_they_are_meant() {
+        let dir = tempfile::tempdir().unwrap();
+        let setup = of("http://nas:8100/binhost/home", &[KEY, &KEY.replace("-1", "-2")], &["desk"]).unwrap();
+        let written = write(&setup, dir.path()).unwrap();
+        assert!(next(&setup, &written).contains("restart"));
+        let main = dir.path().join("etc/nix/nix.conf");
+        let text = fs::read_to_string(&main).unwrap();
+        fs::write(&main, format!("build-users-group =\n{text}")).unwrap();
+        let again = write(&setup, dir.path()).unwrap();
+        assert!(next(&setup, &again).ends_with(&text), "what is there is a person's");
+        let module = &written[1];
+        let arguments = ["--extra-experimental-features", "nix-command", "show-config", "--json"];
+        let shown: serde_json::Value = serde_json::from_str(&nix("nix", dir.path(), &arguments)).unwrap();
+        let list = |name: &str| shown[name]["value"].as_array().unwrap().clone();
+        assert!(list("substituters").iter().any(|url| url == "http://nas:8100/binhost/home"));
+        assert_eq!(
+            list("trusted-public-keys").iter().filter(|k| k.as_str().unwrap().starts_with("swarm")).count(),
+            2
+        );
+        assert_eq!(shown["connect-timeout"]["value"], 5);
+        assert_eq!(shown["fallback"]["value"], true);
+
+        let module = module.display().to_string();
+        let read = nix("nix-instantiate", dir.path(), &["--eval", "--strict", "--json", &module]);
+        let read: serde_json::Value = serde_json::from_str(&read).unwrap();
+        let settings = &read["nix"]["settings"];
+        assert_eq!(settings["substituters"][0], "http://nas:8100/binhost/home");
+        assert_eq!(settings["trusted-public-keys"][0], KEY);
+        assert_eq!((&settings["fallback"], &settings["connect-timeout"]), (&true.into(), &5.into()));
+    }
+
+    #[test]
+    fn keys_and_addresses_that_would_mean_something_else_are_refused() {
+        let url = "http://nas:8100/binhost/home";
+        assert!(of(url, &[], &[]).unwrap_err().to_string().contains("no key for Nix"));
+        for bad in ["x", &KEY[..40], "a b:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=", &format!("{KEY} x")]
+        {
+            assert!(of(url, &[bad], &[]).is_err(), "{bad}");
+        }
+        for bad in ["http://nas/a b", "http://nas/\"; x = \"", "http://nas/${x}", "http://nas/\n"] {
+            assert!(of(bad, &[KEY], &[]).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! `ready`: the systems that the NixOS machines of a profile can switch to without building
+//! anything.
+
+use crate::{
+    cache::Cache,
+    failure::Failure,
+    output::{
+        Paint, Table,
+        text::{ago, clean, moment, now, size},
+    },
+    session::Session,
+};
+use swarm_common::{name::Name, time::TimeMs, wire::ready::Ready};
+
+/// Arguments of `ready`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "A machine is ready when everything that its newest system needs is served and signed. Until
+then the system before stays.
+
+Examples:
+  swarmctl ready home
+  swarmctl ready home desk
+  swarmctl ready home desk --json | jq -r .path"
+)]
+pub struct Args {
+    /// Name of the profile
+    profile: Name,
+    /// Name of the host [default: all]
+    host: Option<String>,
+}
+
+/// Shows what is ready.
+///
+/// # Errors
+/// The host has no system yet, the profile is not one of Nix, or the orchestrator did not answer.
+pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
+    let cache = Cache::open(session.client()?, &args.profile).await?;
+    if let Some(host) = &args.host {
+        let ready = cache.ready(host).await?.ok_or_else(|| none(&args.profile, host))?;
+        return session.output.show(&ready, |_| show(&ready, now()));
+    }
+    let mut all = Vec::new();
+    for root in cache.profile.roots.iter().filter(|root| root.host) {
+        all.extend(cache.ready(&root.attribute).await?);
+    }
+    session.output.show(&all, |paint| match all.is_empty() {
+        true => format!("No host of {} has a system yet.\n", args.profile),
+        false => list(&all, now(), paint),
+    })
+}
+
+/// The failure that a host has no system yet.
+pub(super) fn none(profile: &Name, host: &str) -> Failure {
+    Failure::Failed(format!(
+        "{host} has no system yet; a run of {profile} with all of it gives it one: swarmctl run start {profile} --wait"
+    ))
+}
+
+fn list(all: &[Ready], now: TimeMs, paint: Paint) -> String {
+    let mut table = Table::new(&["HOST", "GENERATION", "COMPLETE", "SIZE", "COMMIT", "SYSTEM"]);
+    for ready in all {
+        table.row([
+            clean(&ready.host).into(),
+            ready.generation.to_string().into(),
+            ago(now, ready.built_at).into(),
+            size(ready.closure_size).into(),
+            commit(ready).into(),
+            clean(&ready.path).into(),
+        ]);
+    }
+    table.render(paint)
+}
+
+fn show(ready: &Ready, now: TimeMs) -> String {
+    let mut text = format!(
+        "{}\n  system      {}\n  generation  {} from run {}\n  complete    {} ({})\n  closure     {} paths, {}\n  commit      {}\n",
+        clean(&ready.host),
+        clean(&ready.path),
+        ready.generation,
+        ready.run,
+        moment(ready.built_at),
+        ago(now, ready.built_at),
+        ready.closure_paths,
+        size(ready.closure_size),
+        commit(ready)
+    );
+    if let Some(lock) = &ready.lock {
+        text.push_str(&format!("  flake.lock  {}\n", lock.short()));
+    }
+    for (name, path) in &ready.boot {
+        text.push_str(&format!("  {:<10}  {}\n", clean(name), clean(path)));
+    }
+    text
+}
+
+fn commit(ready: &Ready) -> String {
+    ready.commit.as_deref().map_or("-".to_owned(), |commit| clean(commit).chars().take(12).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use swarm_common::id::RunId;
+
+    fn ready() -> Ready {
+        Ready {
+            profile: "home".parse().unwrap(),
+            host: "desk".into(),
+            path: "/nix/store/00000000000000000000000000000000-nixos-system-desk-26.05".into(),
+            generation: 7,
+            run: RunId(12),
+            built_at: TimeMs(1_795_250_000_000),
+            commit: Some("0123456789abcdef0123".into()),
+            lock: None,
+            closure_paths: 3,
+            closure_size: 3 << 20,
+            missing: vec![],
+            boot: [("kernel".to_owned(), "/nix/store/x\x1b[2J".to_owned())].into(),
+        }
+    }
+
+    #[test]
+    fn a_hosts_system_is_shown_with_its_age_and_origin() {
+        let ready = ready();
+        let now = ready.built_at + 3_600_000;
+        let text = show(&ready, now);
+        for part in ["desk\n", "7 from run r12", "1 h ago", "3 paths, 3.0 MiB", "commit      0123456789ab\n"]
+        {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(!text.contains('\x1b'), "{text}");
+        let line = list(&[ready], now, Paint::new(false));
+        assert!(line.lines().nth(1).unwrap().starts_with("desk  7           1 h ago   3.0 MiB"), "{line}");
+    }
+}

@@ -1,0 +1,134 @@
+//! `flake.lock`: the inputs of a flake and of its inputs, each pinned to its content.
+
+use crate::failure::Failure;
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use swarm_common::{digest::Digest, format::snapshot::is_input};
+use swarm_formats::nix::hash;
+
+/// The versions of the format that are known. They differ in what older Nix versions can read.
+const VERSIONS: std::ops::RangeInclusive<u32> = 5..=7;
+/// Maximum size of a lock file in bytes.
+const MAX_BYTES: usize = 4 << 20;
+
+/// A lock file.
+#[derive(Debug)]
+pub(super) struct Lock {
+    /// The inputs that have content of their own, by node.
+    pub(super) inputs: BTreeMap<String, Locked>,
+}
+
+/// A locked input.
+#[derive(Debug)]
+pub(super) struct Locked {
+    /// Its name as seen from the flake: `nixpkgs`, or `home-manager/nixpkgs` for an input of an input.
+    pub(super) name: String,
+    /// SHA-256 of its archive (NAR).
+    pub(super) nar_hash: Digest,
+    /// The directory, of an input that is one on this machine.
+    pub(super) path: Option<String>,
+    /// Where it comes from, for people.
+    pub(super) origin: String,
+}
+
+#[derive(Deserialize)]
+struct File {
+    version: u32,
+    root: String,
+    nodes: BTreeMap<String, Node>,
+}
+
+#[derive(Deserialize)]
+struct Node {
+    #[serde(default)]
+    inputs: BTreeMap<String, Reference>,
+    locked: Option<Source>,
+}
+
+/// An input of a node: another node, or a path of inputs from the root, which it follows.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Reference {
+    Node(String),
+    Follows(#[expect(dead_code, reason = "only the shape matters")] Vec<String>),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Source {
+    #[serde(rename = "type")]
+    kind: String,
+    nar_hash: Option<String>,
+    path: Option<String>,
+    url: Option<String>,
+    owner: Option<String>,
+    repo: Option<String>,
+    rev: Option<String>,
+}
+
+impl Lock {
+    /// Parses a lock file.
+    pub(super) fn parse(text: &[u8]) -> Result<Self, Failure> {
+        let wrong = |why: String| Failure::Failed(format!("flake.lock cannot be used: {why}"));
+        if text.len() > MAX_BYTES {
+            return Err(wrong(format!("it has more than {MAX_BYTES} bytes")));
+        }
+        let file: File = serde_json::from_slice(text).map_err(|e| wrong(e.to_string()))?;
+        if !VERSIONS.contains(&file.version) {
+            return Err(wrong(format!(
+                "its version is {}; {} to {} are known",
+                file.version,
+                VERSIONS.start(),
+                VERSIONS.end()
+            )));
+        }
+        let mut inputs = BTreeMap::new();
+        let mut seen = BTreeSet::from([file.root.as_str()]);
+        // Breadth first, so that an input has its shortest name.
+        let mut open = VecDeque::from([(file.root.as_str(), String::new())]);
+        while let Some((key, name)) = open.pop_front() {
+            let node = file.nodes.get(key).ok_or_else(|| wrong(format!("there is no node `{key}`")))?;
+            if key != file.root {
+                let source = node.locked.as_ref();
+                let source = source.ok_or_else(|| wrong(format!("the input {name} is not locked")))?;
+                if let Some(locked) = source.read(&name).map_err(wrong)? {
+                    if !is_input(key) {
+                        return Err(wrong(format!("`{}` cannot be a directory's name", key.escape_debug())));
+                    }
+                    inputs.insert(key.to_owned(), locked);
+                }
+            }
+            for (input, reference) in &node.inputs {
+                let Reference::Node(to) = reference else { continue };
+                if seen.insert(to) {
+                    let above = if name.is_empty() { String::new() } else { format!("{name}/") };
+                    open.push_back((to, format!("{above}{input}")));
+                }
+            }
+        }
+        Ok(Self { inputs })
+    }
+}
+
+impl Source {
+    /// The input; `None` if it is part of the source, which a relative path is.
+    fn read(&self, name: &str) -> Result<Option<Locked>, String> {
+        let path = self.path.clone().filter(|_| self.kind == "path");
+        if path.as_ref().is_some_and(|path| !path.starts_with('/')) {
+            return Ok(None);
+        }
+        let hash = self.nar_hash.as_deref().ok_or_else(|| format!("the input {name} has no narHash"))?;
+        let nar_hash = hash::from_sri(hash).map_err(|e| format!("the narHash of the input {name} is {e}"))?;
+        let mut origin = self.kind.clone();
+        let repository = self.owner.iter().chain(&self.repo).cloned().collect::<Vec<_>>().join("/");
+        for part in [Some(repository), self.url.clone(), path.clone()] {
+            if let Some(part) = part.filter(|part| !part.is_empty()) {
+                origin = format!("{origin} {part}");
+            }
+        }
+        if let Some(rev) = &self.rev {
+            origin = format!("{origin} at {}", rev.get(..12).unwrap_or(rev));
+        }
+        Ok(Some(Locked { name: name.to_owned(), nar_hash, path, origin }))
+    }
+}

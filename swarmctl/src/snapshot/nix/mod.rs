@@ -1,0 +1,171 @@
+//! Makes a snapshot for Nix: the files of a flake, with the inputs that its lock file names, or a
+//! directory with an expression.
+
+mod inputs;
+mod lock;
+#[cfg(test)]
+mod tests;
+
+use super::{
+    Made, pack, told,
+    tree::{Extent, Tree},
+};
+use crate::failure::Failure;
+use inputs::{Input, find_inputs};
+use lock::Lock;
+use std::{collections::BTreeMap, fs, path::PathBuf};
+use swarm_common::{
+    digest::Digest,
+    format::snapshot::{
+        FLAKE, FORMAT, INPUTS, NixSource, NixUpstream, SOURCE, SnapshotContents, SnapshotManifest,
+    },
+};
+
+/// The lock file of a flake.
+const LOCK: &str = "flake.lock";
+
+/// The sources of a snapshot for Nix.
+#[derive(Debug)]
+pub struct NixSources {
+    /// The directory with the flake or the file.
+    pub dir: PathBuf,
+    /// The file to evaluate [default: flake.nix if there is one, or default.nix].
+    pub file: Option<String>,
+    /// Attributes to build. One without a dot is a package of a flake.
+    pub attributes: Vec<String>,
+    /// Hosts to build.
+    pub hosts: Vec<String>,
+    /// Arguments of the file.
+    pub arguments: BTreeMap<String, String>,
+    /// Caches that may be used.
+    pub upstreams: Vec<NixUpstream>,
+    /// Whether evaluation may build.
+    pub import_from_derivation: bool,
+    /// Directories of inputs, by name.
+    pub inputs: BTreeMap<String, PathBuf>,
+    /// Where the store is, in which inputs may be already.
+    pub store: PathBuf,
+    /// Whether to include uncommitted changes of a Git checkout.
+    pub allow_dirty: bool,
+}
+
+/// Makes a snapshot. `progress` gets the total number of entries and the number done.
+///
+/// # Errors
+/// The source or an input cannot be read or used; the message says what to do about it.
+pub fn make(sources: &NixSources, progress: impl Fn(u64, u64)) -> Result<Made, Failure> {
+    let dir = &sources.dir;
+    let file = file(sources)?;
+    let flake = file == FLAKE;
+    let extent = Extent { marker: &file, derived: None, allow_dirty: sources.allow_dirty };
+    let tree = Tree::read(dir, extent)?;
+    known_to_git(&tree, &file)?;
+    let lock = if flake { lock(&tree)? } else { None };
+    let mut notes = Vec::new();
+    let manifest = SnapshotManifest {
+        format: FORMAT,
+        portage_profile: None,
+        profile_repository: None,
+        main_repository: String::new(),
+        repositories: vec![],
+        nix: Some(NixSource {
+            flake,
+            attributes: attributes(sources, flake, &mut notes),
+            hosts: sources.hosts.clone(),
+            arguments: sources.arguments.clone(),
+            upstreams: sources.upstreams.clone(),
+            import_from_derivation: sources.import_from_derivation,
+            commit: tree.commit.clone(),
+            lock: lock.as_deref().map(Digest::of),
+            file,
+        }),
+    };
+    let mut contents = SnapshotContents::new(manifest).map_err(told)?;
+    tree.add_to(&mut contents, SOURCE).map_err(told)?;
+    let mut source = format!("{}{}", dir.display(), tree.at());
+    match lock {
+        Some(text) => {
+            source.push_str(&format!("; {LOCK} {}", Digest::of(&text).short()));
+            for Input { node, tree } in find_inputs(&Lock::parse(&text)?, sources)? {
+                tree.add_to(&mut contents, &format!("{INPUTS}/{node}")).map_err(told)?;
+            }
+        }
+        None if !sources.inputs.is_empty() => {
+            return Err(Failure::Usage(format!("--input, but {} has no {LOCK}", dir.display())));
+        }
+        None if flake => notes.push(format!(
+            "there is no {LOCK}; a flake with inputs needs one: nix flake lock {}",
+            dir.display()
+        )),
+        None => {}
+    }
+    pack(&contents, source, notes, progress)
+}
+
+/// The file to evaluate.
+fn file(sources: &NixSources) -> Result<String, Failure> {
+    let dir = &sources.dir;
+    let there = |file: &str| dir.join(file).is_file();
+    let file = match &sources.file {
+        Some(file) => file.trim_start_matches("./").to_owned(),
+        None if there(FLAKE) => FLAKE.to_owned(),
+        None => "default.nix".to_owned(),
+    };
+    if !there(&file) {
+        return Err(Failure::Failed(match &sources.file {
+            Some(_) => format!("there is no file {}", dir.join(file).display()),
+            None => format!(
+                "{} is no source for Nix: it has neither {FLAKE} nor default.nix; say --file NAME for another file",
+                dir.display()
+            ),
+        }));
+    }
+    if file != FLAKE && !sources.inputs.is_empty() {
+        return Err(Failure::Usage("--input is for flakes only".to_owned()));
+    }
+    if file == FLAKE && !sources.arguments.is_empty() {
+        return Err(Failure::Usage("--arg is for files only; a flake takes no arguments".to_owned()));
+    }
+    if sources.attributes.is_empty() && sources.hosts.is_empty() {
+        return Err(Failure::Usage(
+            "what is to be built? Say --attr NAME for each package, or --host NAME for each NixOS machine"
+                .to_owned(),
+        ));
+    }
+    Ok(file)
+}
+
+/// The attributes to build. A single name is a package of the flake, as for `nix build .#NAME`.
+fn attributes(sources: &NixSources, flake: bool, notes: &mut Vec<String>) -> Vec<String> {
+    let system = format!("{}-linux", std::env::consts::ARCH);
+    let complete = |name: &String| match flake && !name.contains('.') {
+        true => {
+            let complete = format!("packages.{system}.{name}");
+            notes.push(format!("{name} is {complete}"));
+            complete
+        }
+        false => name.clone(),
+    };
+    sources.attributes.iter().map(complete).collect()
+}
+
+/// The lock file, if there is one.
+fn lock(tree: &Tree) -> Result<Option<Vec<u8>>, Failure> {
+    let path = tree.root.join(LOCK);
+    if !path.exists() {
+        return Ok(None);
+    }
+    known_to_git(tree, LOCK)?;
+    fs::read(&path).map(Some).map_err(|e| Failure::Failed(format!("{}: {e}", path.display())))
+}
+
+/// Checks that a file that exists is part of the snapshot.
+fn known_to_git(tree: &Tree, file: &str) -> Result<(), Failure> {
+    match tree.files.iter().any(|known| known == file) {
+        true => Ok(()),
+        false => Err(Failure::Failed(format!(
+            "{} is not known to Git, so it would not be in the snapshot: git add it",
+            tree.root.join(file).display()
+        ))),
+    }
+}

@@ -1,0 +1,133 @@
+//! A source on disk: a plain directory, or a Git checkout, of which exactly the commit is used. A
+//! checkout with uncommitted changes is refused, because the commit would not identify what was
+//! built.
+
+use super::git::Checkout;
+use crate::failure::Failure;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+use swarm_common::format::snapshot::{SnapshotContents, SnapshotError};
+
+/// A directory with the files that belong to it.
+#[derive(Debug)]
+pub(super) struct Tree {
+    pub(super) root: PathBuf,
+    /// The commit that has exactly this content.
+    pub(super) commit: Option<String>,
+    /// The commit that uncommitted changes are based on.
+    dirty: Option<String>,
+    /// Files and links below the root.
+    pub(super) files: Vec<String>,
+}
+
+/// What of a directory is read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Extent<'a> {
+    /// A directory that lies in a checkout is part of it if this path is tracked.
+    pub(super) marker: &'a str,
+    /// A directory below the root that is derived from the rest. It is included even if Git ignores
+    /// it, and a difference there is not a change.
+    pub(super) derived: Option<&'a str>,
+    /// Whether to include uncommitted changes.
+    pub(super) allow_dirty: bool,
+}
+
+impl Tree {
+    /// Reads the list of files of `root`.
+    pub(super) fn read(root: &Path, extent: Extent<'_>) -> Result<Self, Failure> {
+        let checkout = Checkout::around(root)?;
+        // A directory that lies in a checkout but is not part of it is a plain directory.
+        let tracked = match &checkout {
+            Some(checkout) => !checkout.git(&["ls-files", "-z", "--", extent.marker])?.is_empty(),
+            None => false,
+        };
+        match checkout.filter(|_| tracked) {
+            Some(checkout) => Self::of_checkout(root, &checkout, extent),
+            None => Self::plain(root, &[".git"]),
+        }
+    }
+
+    /// Everything below `root`, except for `left_out` at the top level.
+    pub(super) fn plain(root: &Path, left_out: &[&str]) -> Result<Self, Failure> {
+        let files = walk(root, left_out).map_err(super::told)?;
+        Ok(Self { root: root.to_owned(), commit: None, dirty: None, files })
+    }
+
+    fn of_checkout(root: &Path, checkout: &Checkout<'_>, extent: Extent<'_>) -> Result<Self, Failure> {
+        let excluded = extent.derived.map(|derived| format!(":(exclude){derived}"));
+        let mut status = vec!["status", "--porcelain", "--untracked-files=all", "--", "."];
+        status.extend(excluded.as_deref());
+        let changes = checkout.git(&status)?;
+        if !changes.is_empty() && !extent.allow_dirty {
+            let first: Vec<&str> = changes.lines().take(5).collect();
+            return Err(Failure::Failed(format!(
+                "{} has {} uncommitted changes, so no commit says what would be built; commit them, or say --allow-dirty: {}",
+                root.display(),
+                changes.lines().count(),
+                first.join(", ")
+            )));
+        }
+        // Not HEAD: a checkout may contain more than this directory, and commits to other parts do
+        // not change it.
+        let head = checkout.git(&["rev-list", "-1", "HEAD", "--", "."])?.trim().to_owned();
+        let listed = checkout.git(&["ls-files", "-z", "--cached", "--others", "--exclude-standard"])?;
+        let mut files: Vec<String> = listed.split_terminator('\0').map(str::to_owned).collect();
+        if let Some(derived) = extent.derived.filter(|derived| root.join(derived).is_dir()) {
+            let entries = walk(&root.join(derived), &[]).map_err(super::told)?;
+            files.extend(entries.into_iter().map(|entry| format!("{derived}/{entry}")));
+        }
+        files.sort();
+        files.dedup();
+        // With uncommitted changes a tracked file may be missing.
+        files.retain(|file| fs::symlink_metadata(root.join(file)).is_ok());
+        let (commit, dirty) = if changes.is_empty() { (Some(head), None) } else { (None, Some(head)) };
+        Ok(Self { root: root.to_owned(), commit, dirty, files })
+    }
+
+    /// Adds the files to a snapshot, below `prefix`.
+    pub(super) fn add_to(&self, contents: &mut SnapshotContents, prefix: &str) -> Result<(), SnapshotError> {
+        self.files.iter().try_for_each(|file| contents.add_from(prefix, &self.root, file))
+    }
+
+    /// The commit for people: ` at 0123456789ab with uncommitted changes`; empty without Git.
+    pub(super) fn at(&self) -> String {
+        match (&self.commit, &self.dirty) {
+            (Some(commit), _) => format!(" at {}", short(commit)),
+            (None, Some(commit)) => format!(" at {} with uncommitted changes", short(commit)),
+            (None, None) => String::new(),
+        }
+    }
+}
+
+fn short(commit: &str) -> &str {
+    commit.get(..12).unwrap_or(commit)
+}
+
+/// Every file and link below `root`, as paths relative to it. Entries in `left_out` are skipped at
+/// the top level.
+pub(super) fn walk(root: &Path, left_out: &[&str]) -> Result<Vec<String>, SnapshotError> {
+    let mut files = Vec::new();
+    let mut dirs = vec![String::new()];
+    while let Some(dir) = dirs.pop() {
+        let at = root.join(&dir);
+        let wrong = |source| SnapshotError::Io { what: at.display().to_string(), source };
+        for entry in fs::read_dir(&at).map_err(wrong)? {
+            let entry = entry.map_err(wrong)?;
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else {
+                return Err(SnapshotError::Entry {
+                    path: entry.path().display().to_string().escape_debug().to_string(),
+                    why: "the name is not UTF-8".to_owned(),
+                });
+            };
+            if dir.is_empty() && left_out.contains(&name) {
+                continue;
+            }
+            let path = if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") };
+            if entry.file_type().map_err(wrong)?.is_dir() { dirs.push(path) } else { files.push(path) }
+        }
+    }
+    Ok(files)
+}

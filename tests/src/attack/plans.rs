@@ -1,0 +1,249 @@
+//! Plans that no resolver makes: as large as they may be in every shape that is hard to put in
+//! order, larger than they may be, and with what does not belong into one.
+
+use super::tally::Due;
+use crate::api::{pebble, plan_of};
+use swarm_common::{
+    digest::Digest,
+    wire::plan::{PlanCycle, PlanEdge, PlanProblem, PlanReport, PlanStage, PortagePackage, ProblemKind},
+};
+use swarm_core::plan::{LONGEST_NAME, MOST_EDGES, MOST_PACKAGES, MOST_PROBLEMS, MOST_SONAMES};
+use swarm_orchestrator::config::Limits;
+
+/// What it is, what is to come of it, and the plan.
+pub type Shape = (&'static str, Due, Box<dyn Fn() -> PlanReport + Send>);
+
+fn package(n: u32) -> PortagePackage {
+    PortagePackage {
+        cpv: format!("app-misc/p{n}-1").parse().unwrap(),
+        use_flags: vec![],
+        iuse: vec![],
+        inputs: Digest::of(&n.to_le_bytes()),
+        ..pebble()
+    }
+}
+
+/// A need; `kind` has a letter for each that it is: build, run time, satisfied by the base.
+fn edge(from: u32, to: u32, kind: &str) -> PlanEdge {
+    let is = |letter| kind.contains(letter);
+    PlanEdge { from, to, build: is('b'), runtime: is('r'), slot_operator: false, satisfied: is('s') }
+}
+
+fn plan(packages: u32, edges: impl Iterator<Item = PlanEdge>) -> PlanReport {
+    let mut plan = plan_of(&[]);
+    plan.packages = (0..packages).map(package).map(Into::into).collect();
+    plan.edges = edges.collect();
+    plan
+}
+
+/// Two packages, and one thing about them.
+fn odd(change: impl Fn(&mut PlanReport) + Send + 'static) -> Box<dyn Fn() -> PlanReport + Send> {
+    Box::new(move || {
+        let mut odd = plan(2, [edge(1, 0, "br")].into_iter());
+        change(&mut odd);
+        odd
+    })
+}
+
+/// With as many of its needs as a report may have bytes.
+fn fitting(mut plan: PlanReport) -> PlanReport {
+    let edges = serde_json::to_vec(&plan.edges).unwrap().len();
+    let rest = serde_json::to_vec(&plan.packages).unwrap().len() + 1000;
+    let room = (Limits::default().plan_bytes as usize).saturating_sub(rest);
+    if edges > room {
+        plan.edges.truncate(plan.edges.len() * (room / 100) / (edges / 99));
+    }
+    plan
+}
+
+/// Numbers below a bound that seem to come by chance.
+fn spread(n: u32, by: u64, below: u32) -> u32 {
+    (u64::from(n) * by % u64::from(below)) as u32
+}
+
+/// Everybody needs everybody.
+fn clique(needs: u32, kind: &'static str) -> PlanReport {
+    let members = f64::from(needs).sqrt() as u32;
+    let all = move |from| (0..members).filter(move |to| *to != from).map(move |to| edge(from, to, kind));
+    plan(members, (0..members).flat_map(all))
+}
+
+/// Large ones, `scale` times smaller than the largest that are taken.
+pub fn large(scale: u32) -> Vec<Shape> {
+    let (most, needs) = (MOST_PACKAGES as u32 / scale, MOST_EDGES as u32 / scale);
+    let pairs = most / 2;
+    let twos = move || (0..pairs).flat_map(|n| [edge(2 * n, 2 * n + 1, "b"), edge(2 * n + 1, 2 * n, "brs")]);
+    let inside = move |n| {
+        let pair = 2 * spread(n, 7_919, pairs);
+        edge(pair + n % 2, pair + 1 - n % 2, "brs")
+    };
+    let across = move |n, kind| edge(spread(n, 7_919, most), spread(n, 104_729, most), kind);
+    let rest = needs - 2 * pairs;
+    let cliques = ["b", "brs", "r"]
+        .map(|kind| -> Shape { ("all need each other", Due::Taken, Box::new(move || clique(needs, kind))) });
+    let mut shapes: Vec<Shape> = vec![
+        (
+            "tangles, and needs in them",
+            Due::Taken,
+            Box::new(move || plan(most, twos().chain((0..rest).map(inside)))),
+        ),
+        (
+            "tangles, and satisfied needs across them",
+            Due::Taken,
+            Box::new(move || plan(most, twos().chain((0..rest).map(|n| across(n, "brs"))))),
+        ),
+        ("needs across", Due::Taken, Box::new(move || plan(most, (0..needs).map(|n| across(n, "b"))))),
+        (
+            "run-time needs across",
+            Due::Taken,
+            Box::new(move || plan(most, (0..needs).map(|n| across(n, "r")))),
+        ),
+        (
+            "a ladder",
+            Due::Taken,
+            Box::new(move || {
+                plan(most, (1..most).flat_map(|n| (1..=9.min(n)).map(move |k| edge(n, n - k, "br"))))
+            }),
+        ),
+        (
+            "all need themselves",
+            Due::Taken,
+            Box::new(move || plan(most, (0..most).map(|n| edge(n, n, "br")))),
+        ),
+        (
+            "long names",
+            Due::Taken,
+            Box::new(move || {
+                let mut long = plan(most / 4, (1..most / 4).map(|n| edge(n, n - 1, "br")));
+                for package in long.packages.iter_mut().filter_map(|package| package.portage_mut()) {
+                    let flag = |n| format!("{n}{}", "x".repeat(LONGEST_NAME - 1));
+                    package.iuse = (0..8).map(flag).collect();
+                }
+                long
+            }),
+        ),
+    ];
+    shapes.extend(cliques);
+    let fitting = |(what, due, make): Shape| -> Shape { (what, due, Box::new(move || fitting(make()))) };
+    shapes.into_iter().map(fitting).collect()
+}
+
+/// Ones that are too large in one way or another.
+pub fn too_large() -> Vec<Shape> {
+    let (most, needs) = (MOST_PACKAGES as u32, MOST_EDGES as u32);
+    vec![
+        ("a package too many", Due::Refused, Box::new(move || plan(most + 1, [].into_iter()))),
+        ("a need too many", Due::Refused, Box::new(move || plan(2, (0..=needs).map(|_| edge(1, 0, "b"))))),
+        (
+            "too many sonames",
+            Due::Refused,
+            odd(|plan| {
+                let names = (0..=MOST_SONAMES).map(|n| format!("lib{n}.so"));
+                plan.base_provides.insert("x86_64".into(), names.collect());
+            }),
+        ),
+    ]
+}
+
+/// Small ones with what does not belong into a plan.
+pub fn odd_ones() -> Vec<Shape> {
+    let stage = |package| PlanStage { package, use_changes: vec![] };
+    let cycle = move |members: &[u32], stages: &[u32]| PlanCycle {
+        members: members.to_vec(),
+        stages: stages.iter().map(|&package| stage(package)).collect(),
+    };
+    let problem = |count: usize, bytes: usize| {
+        let one = PlanProblem {
+            kind: ProblemKind::Other,
+            atoms: vec![],
+            message: "x".repeat(bytes),
+            suggestion: None,
+        };
+        vec![one; count]
+    };
+    let mut shapes: Vec<Shape> = vec![
+        ("a plan of two", Due::Taken, odd(|_| {})),
+        ("an empty plan", Due::Taken, odd(|plan| (plan.packages, plan.edges) = (vec![], vec![]))),
+        ("one package many times", Due::Either, odd(|plan| plan.packages = vec![package(1).into(); 500])),
+        ("a need of nothing", Due::Refused, odd(|plan| plan.edges.push(edge(1, 2, "b")))),
+        ("a need of u32::MAX", Due::Refused, odd(|plan| plan.edges.push(edge(u32::MAX, 0, "b")))),
+        ("a cycle of one", Due::Refused, odd(move |plan| plan.cycles = vec![cycle(&[0], &[0])])),
+        ("a cycle with nothing", Due::Refused, odd(move |plan| plan.cycles = vec![cycle(&[0, 9], &[0, 9])])),
+        ("a cycle twice", Due::Refused, odd(move |plan| plan.cycles = vec![cycle(&[0, 1], &[0, 1]); 2])),
+        ("stages of others", Due::Refused, odd(move |plan| plan.cycles = vec![cycle(&[0, 1], &[0, 7])])),
+        ("many stages", Due::Refused, odd(move |plan| plan.cycles = vec![cycle(&[0, 1], &[0, 1].repeat(5))])),
+        ("a cycle as it is", Due::Taken, odd(move |plan| plan.cycles = vec![cycle(&[0, 1], &[0, 1, 0])])),
+        (
+            "a name of 255 bytes",
+            Due::Taken,
+            odd(|plan| plan.packages[0].portage_mut().unwrap().slot = "s".repeat(LONGEST_NAME)),
+        ),
+        (
+            "a name of 256 bytes",
+            Due::Refused,
+            odd(|plan| plan.packages[0].portage_mut().unwrap().slot = "s".repeat(LONGEST_NAME + 1)),
+        ),
+        (
+            "a megabyte of flags",
+            Due::Refused,
+            odd(|plan| plan.packages[0].portage_mut().unwrap().iuse = vec!["flag".into(); 40_000]),
+        ),
+        ("many refusals", Due::Refused, odd(move |plan| plan.problems = problem(MOST_PROBLEMS + 1, 1))),
+        ("a refusal of a megabyte", Due::Either, odd(move |plan| plan.problems = problem(1, 1 << 20))),
+        (
+            "a setting of a megabyte",
+            Due::Refused,
+            odd(|plan| {
+                plan.settings.insert("CFLAGS".into(), "x".repeat(1 << 20));
+            }),
+        ),
+        (
+            "a toolchain of a megabyte",
+            Due::Refused,
+            odd(|plan| {
+                let compiler = "x".repeat(1 << 20);
+                plan.built_with =
+                    Some(Box::new(swarm_common::wire::plan::Toolchain { compiler, ..Default::default() }));
+            }),
+        ),
+    ];
+    for text in ["a\u{1b}[31mb", "a\nb", "a\0b", "a\u{9b}b", "a b", "a\u{7f}", "a/../b", ""] {
+        shapes.push((
+            "a slot that is none",
+            Due::Refused,
+            odd(move |plan| plan.packages[0].portage_mut().unwrap().slot = text.into()),
+        ));
+        shapes.push((
+            "a sub-slot that is none",
+            Due::Refused,
+            odd(move |plan| {
+                plan.packages[0].portage_mut().unwrap().subslot = text.into();
+            }),
+        ));
+        shapes.push((
+            "a repository that is none",
+            Due::Refused,
+            odd(move |plan| {
+                plan.packages[0].portage_mut().unwrap().repository = text.into();
+            }),
+        ));
+        shapes.push((
+            "a machine that is none",
+            Due::Refused,
+            odd(move |plan| {
+                plan.packages[0].portage_mut().unwrap().chost = text.into();
+            }),
+        ));
+        shapes.push((
+            "a USE flag that is none",
+            Due::Refused,
+            odd(move |plan| {
+                (
+                    plan.packages[0].portage_mut().unwrap().iuse,
+                    plan.packages[0].portage_mut().unwrap().use_flags,
+                ) = (vec![text.into()], vec![text.into()]);
+            }),
+        ));
+    }
+    shapes
+}

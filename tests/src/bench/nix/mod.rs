@@ -1,0 +1,47 @@
+//! What Nix costs in a swarm: serving a cache beside nginx, building beside `nix-build`, and taking in an
+//! archive beside `nix copy`.
+
+mod intake;
+mod serving;
+mod world;
+
+use super::{
+    Settings,
+    report::{Goal, Row, Section, median},
+    shape::Shape,
+};
+use anyhow::Result;
+
+/// A derivation in a set whose builds take any time takes so long.
+const BUSY_MS: u32 = 500;
+
+/// Packages of the forest: the first of BLFS in an order of building.
+const FEW: usize = 120;
+
+/// Measures.
+///
+/// # Errors
+/// Something does not start, Nix, nginx or wrk is missing, or a run does not end well.
+pub fn run(settings: &Settings) -> Result<Section> {
+    let mut rows = serving::rows(settings)?;
+    for (shape, busy_ms) in
+        [(Shape::ladder(16), 0), (Shape::of("blfs-733", FEW)?, 0), (Shape::ladder(32), BUSY_MS)]
+    {
+        let busy = if busy_ms == 0 { String::new() } else { format!(" of {busy_ms} ms each") };
+        let label = format!("{}{busy}, one drone, s", shape.name);
+        eprintln!("  {label} beside nix-build -j1 …");
+        let round = |_| Ok((world::farm(&shape, busy_ms)?, world::plain(&shape, busy_ms)?));
+        let rounds = (0..settings.rounds).map(round).collect::<Result<Vec<_>>>()?;
+        let (ours, theirs): (Vec<_>, Vec<_>) = rounds.into_iter().unzip();
+        rows.push(Row::new(label, median(ours)?, "nix-build -j1", median(theirs)?, Goal::AtMost(1.3)));
+    }
+    rows.extend(intake::rows(settings)?);
+    let about = "The release orchestrator and nginx serve the same signed cache on one core each, wrk asks from \
+                 another: 32 connections for a narinfo, 4 for an archive. Then one drone with the real Nix builds \
+                 worlds of derivations that only read what they need, from `run start` until everything is received; \
+                 beside it Nix alone builds the same in a sandbox as well. Last an archive that cannot be compressed \
+                 is uploaded by the drone's client to the orchestrator, which takes it apart and looks for \
+                 references before it answers; `nix copy` compresses the same file into a cache on this disk."
+        .to_owned();
+    Ok(Section { title: "Nix", about, rows })
+}

@@ -1,0 +1,57 @@
+//! A backup as the handbook has it made, and the return to it.
+
+use super::farm::Farm;
+use crate::e2e::programs::program;
+use anyhow::{Context, Result, ensure};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Makes one while the orchestrator runs.
+pub(super) fn make(farm: &Farm) -> Result<PathBuf> {
+    let to = farm.file("backup");
+    match fs::remove_dir_all(&to) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => fs::create_dir(&to)?,
+    }
+    let mut command = Command::new(program("swarm-orchestrator")?);
+    command.arg("--config").arg(farm.file("orchestrator.toml"));
+    let done = command.args(["journal", "backup"]).arg(to.join("journal.sqlite")).output()?;
+    ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    copy(&farm.state_dir(), &to, &|name| !name.starts_with("journal"))?;
+    Ok(to)
+}
+
+/// Stops the orchestrator and starts it with what the backup has.
+pub(super) fn restore(farm: &mut Farm, from: &Path) -> Result<()> {
+    farm.stop_orchestrator()?;
+    let state = farm.state_dir();
+    for entry in fs::read_dir(&state)? {
+        let path = entry?.path();
+        match path.is_dir() {
+            true => fs::remove_dir_all(path)?,
+            false => fs::remove_file(path)?,
+        }
+    }
+    copy(from, &state, &|_| true)?;
+    farm.start_orchestrator()
+}
+
+/// Copies what stays in place meanwhile, and modes and dates with it.
+fn copy(from: &Path, to: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if !wanted(&name.to_string_lossy()) {
+            continue;
+        }
+        let done = Command::new("cp").arg("-a").arg(entry.path()).arg(to).output()?;
+        let said = String::from_utf8_lossy(&done.stderr);
+        // What was removed while it was copied belongs in no backup.
+        let gone = said.lines().all(|line| line.contains("No such file"));
+        ensure!(done.status.success() || gone, "{said}");
+    }
+    fs::metadata(to).map(drop).context("the backup is gone")
+}

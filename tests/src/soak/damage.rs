@@ -1,0 +1,215 @@
+//! One changed byte in what the orchestrator keeps, and what becomes of it.
+
+use super::farm::Farm;
+use crate::{
+    e2e::{swarm::PROFILE, wait},
+    sim::rng::Rng,
+};
+use anyhow::{Context, Result};
+use md5::{Digest as _, Md5};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+use swarm_common::{digest::Digest, format::packages_index::PackagesIndex, wire::view::AuditView};
+
+/// An audit is answered within this.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Enough of an event's text to tell it from others.
+const EVENT: usize = 80;
+
+/// A client that reads when the damage is gone may have begun before.
+const AFTERMATH: Duration = Duration::from_secs(15);
+
+/// What clients may find damaged, as a disk has changed it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Known(Arc<Mutex<Damaged>>);
+
+#[derive(Debug, Default)]
+struct Damaged {
+    /// MD5s of packages.
+    packages: BTreeSet<String>,
+    index_until: Option<Instant>,
+}
+
+impl Known {
+    fn with<T>(&self, act: impl FnOnce(&mut Damaged) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether the package with this MD5 was damaged at any time.
+    pub(super) fn has(&self, md5: &str) -> bool {
+        self.with(|damaged| damaged.packages.contains(md5))
+    }
+
+    /// Whether the index is damaged, or was a moment ago.
+    pub(super) fn has_index(&self) -> bool {
+        self.with(|damaged| damaged.index_until.is_some_and(|until| Instant::now() < until))
+    }
+}
+
+/// A changed byte.
+#[derive(Debug)]
+pub(super) struct Damage {
+    path: PathBuf,
+    at: usize,
+    whole: Vec<u8>,
+}
+
+impl Damage {
+    /// Changes a byte of a file as a disk does it: its date stays.
+    fn make(path: PathBuf, at: impl FnOnce(&[u8]) -> Option<usize>) -> Result<Option<Self>> {
+        let whole = fs::read(&path).with_context(|| path.display().to_string())?;
+        let Some(at) = at(&whole) else { return Ok(None) };
+        let damage = Self { path, at, whole };
+        damage.write(damage.whole[at] ^ 1)?;
+        Ok(Some(damage))
+    }
+
+    /// Puts the byte back, as from a good copy.
+    fn mend(&self) -> Result<()> {
+        self.write(self.whole[self.at])
+    }
+
+    fn write(&self, byte: u8) -> Result<()> {
+        let date = fs::metadata(&self.path)?.modified()?;
+        let file = File::options().write(true).open(&self.path)?;
+        file.write_all_at(&[byte], self.at as u64)?;
+        Ok(file.set_modified(date)?)
+    }
+
+    /// Whether the file is still there as it was damaged.
+    fn stands(&self) -> bool {
+        fs::read(&self.path).is_ok_and(|now| {
+            now.len() == self.whole.len()
+                && now
+                    .iter()
+                    .zip(&self.whole)
+                    .enumerate()
+                    .all(|(n, (now, was))| (now == was) == (n != self.at))
+        })
+    }
+}
+
+/// Changes a byte of a published package, of what is kept of it, of its index, or of a snapshot.
+/// None if nothing is published yet.
+pub(super) fn begin(rng: &mut Rng, farm: &Farm) -> Result<Option<Damage>> {
+    let state = farm.state_dir();
+    let stable = state.join("binhost").join(PROFILE).join("stable");
+    let Ok(text) = fs::read_to_string(stable.join("Packages")) else { return Ok(None) };
+    let index = PackagesIndex::parse(&text).map_err(|e| anyhow::anyhow!("{e}"))?;
+    let paths: Vec<String> = index.entries().map(|entry| entry.path().to_owned()).collect();
+    let Some(package) = paths.get(rng.below(paths.len() as u64) as usize).map(|path| stable.join(path))
+    else {
+        return Ok(None);
+    };
+    let bytes = fs::read(&package)?;
+    let entry = state.join("entries").join(Digest::of(&bytes).to_string());
+    let path = match rng.below(7) {
+        0..=2 => {
+            farm.damaged.with(|damaged| damaged.packages.insert(hex::encode(Md5::digest(&bytes))));
+            package
+        }
+        3 => entry,
+        4 => entry.with_extension("files"),
+        5 => newest(&state.join("snapshots"))?,
+        _ => {
+            farm.damaged.with(|damaged| damaged.index_until = Some(Instant::now() + 10 * PATIENCE));
+            stable.join(["Packages", "Packages.gz"][rng.below(2) as usize])
+        }
+    };
+    let byte = rng.bits();
+    Damage::make(path, |whole| {
+        Some((byte % (whole.len() as u64).max(1)) as usize).filter(|_| !whole.is_empty())
+    })
+}
+
+/// Has an audit look, and says what it missed.
+pub(super) fn end(damage: &Damage, farm: &Farm) -> Result<Option<String>> {
+    let audit: AuditView =
+        wait::until("an audit", PATIENCE, || Ok(farm.ground().ask(&["audit", "verify"]).ok()))?;
+    let name = damage.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let digest = Digest::of(&damage.whole).to_string();
+    let told =
+        audit.faults.iter().chain(&audit.mended).any(|line| line.contains(&name) || line.contains(&digest));
+    let stands = damage.stands();
+    farm.damaged.with(|damaged| {
+        damaged.index_until = damaged.index_until.map(|_| Instant::now() + AFTERMATH);
+    });
+    if stands {
+        damage.mend()?;
+    }
+    let missed = stands && !told && is_needed(damage, farm)?;
+    let (path, at) = (damage.path.display(), damage.at);
+    Ok(missed.then(|| {
+        format!("byte {at} of {path} was changed, and neither mended nor named: {:?}", audit.faults)
+    }))
+}
+
+/// Whether anybody may still be given the file. What is not needed any more is not audited.
+fn is_needed(damage: &Damage, farm: &Farm) -> Result<bool> {
+    let state = farm.state_dir();
+    if damage.path.starts_with(state.join("snapshots")) {
+        return Ok(newest(&state.join("snapshots"))? == damage.path);
+    }
+    let index = fs::read_to_string(state.join("binhost").join(PROFILE).join("stable/Packages"))?;
+    let name = damage.path.file_name().unwrap_or_default().to_string_lossy();
+    let stored = damage.path.starts_with(state.join("entries"));
+    Ok(stored || name.starts_with("Packages") || index.contains(name.as_ref()))
+}
+
+fn newest(folder: &Path) -> Result<PathBuf> {
+    let entries = fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
+    // A difference is no snapshot: drones prove what it comes to, and fetch the whole if it is not that.
+    let is_whole = |path: &PathBuf| {
+        let name = path.to_string_lossy();
+        name.ends_with(".tar.zst") && !name.contains(".since-")
+    };
+    let archives = entries.into_iter().map(|entry| entry.path()).filter(is_whole);
+    let dated = archives.filter_map(|path| Some((fs::metadata(&path).ok()?.modified().ok()?, path)));
+    Ok(dated.max().context("no snapshot")?.1)
+}
+
+/// Changes a byte of the stopped orchestrator's journal, or of its mark. Gives what was missed.
+pub(super) fn of_the_journal(rng: &mut Rng, farm: &mut Farm) -> Result<Option<String>> {
+    farm.stop_orchestrator()?;
+    let (which, byte) = (rng.below(4), rng.bits());
+    let path = farm.state_dir().join(if which == 0 { "journal.mark" } else { "journal.sqlite" });
+    let event = b"{\"event\":\"";
+    let made = Damage::make(path, |whole| match which {
+        0 => Some((byte % whole.len() as u64) as usize),
+        // Pages that were split have old copies in what is free of them: the text of an event counts only
+        // if there is one of it.
+        _ => {
+            let windows = || whole.windows(EVENT).enumerate().filter(|(_, text)| text.starts_with(event));
+            let mut times: BTreeMap<&[u8], u64> = BTreeMap::new();
+            windows().for_each(|(_, text)| *times.entry(text).or_default() += 1);
+            let places: Vec<usize> =
+                windows().filter(|(_, text)| times[text] == 1).map(|(at, _)| at).collect();
+            let place = places.get((byte % (places.len() as u64).max(1)) as usize)?;
+            Some(place + event.len() + (byte >> 60) as usize)
+        }
+    })?;
+    let Some(damage) = made else {
+        farm.start_orchestrator()?;
+        return Ok(None);
+    };
+    let missed = match farm.start_orchestrator() {
+        Err(_) => None,
+        Ok(()) => {
+            let audit: AuditView = farm.ground().ask(&["audit", "verify"])?;
+            farm.stop_orchestrator()?;
+            audit.faults.is_empty().then(|| {
+                format!("byte {} of {} was changed, and no audit names it", damage.at, damage.path.display())
+            })
+        }
+    };
+    damage.mend()?;
+    farm.start_orchestrator()?;
+    Ok(missed)
+}

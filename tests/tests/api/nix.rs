@@ -1,0 +1,275 @@
+//! Archives of Nix and their cache: a played drone brings what the real Nix built, and the real Nix
+//! installs it.
+
+use crate::binhost::generation;
+use anyhow::{Result, ensure};
+use swarm_common::{
+    client::ClientError,
+    digest::Digest,
+    id::AttemptId,
+    wire::{
+        drone::{Outcome, Target},
+        nix::base_name,
+        plan::{PlanEdge, PlanPackage, PlanReport},
+        ready::Ready,
+    },
+};
+use swarm_tests::api::{
+    Answer, FakeDrone, Line, PROFILE, Swarm, name,
+    nix::{World, fields},
+};
+
+const BUILDS: usize = 7;
+
+/// A swarm that has built the whole world, and the system's path.
+async fn built(world: &World) -> Result<(Swarm, String)> {
+    let swarm = Swarm::start().await?;
+    let drone = swarm.nix_drone("one").await?;
+    swarm.nix_profile(&[]).await?;
+    let plan = world.plan().await?;
+    let top = plan.roots[0].path.clone();
+    swarm.nix_run(&drone, plan).await?;
+    for _ in 0..BUILDS {
+        drone.build_from(world).await?;
+    }
+    generation(&swarm, 1).await;
+    Ok((swarm, top))
+}
+
+async fn get(swarm: &Swarm, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let line = format!("GET /binhost/{PROFILE}/{path}");
+    swarm.raw().await.unwrap().ask(&line, headers, b"").await.unwrap()
+}
+
+/// The key that clients trust.
+async fn key(swarm: &Swarm) -> String {
+    swarm.nobody().unwrap().key().await.unwrap().nix.join(" ")
+}
+
+/// Has a client realise a path from a cache, without building anything. Gives what it said.
+async fn realise(world: &World, store: &str, path: &str, url: &str, key: &str) -> Result<String> {
+    let args = ["--realise", path, "--max-jobs", "0", "--option", "substituters", url];
+    let args = [&args[..], &["--option", "trusted-public-keys", key]].concat();
+    let output = world.run(store, "nix-store", &args).await?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.success(), "{said}");
+    Ok(said)
+}
+
+fn url(swarm: &Swarm) -> String {
+    format!("http://{}/binhost/{PROFILE}", swarm.address)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_real_nix_installs_a_host_and_runs_its_program() {
+    let world = World::new().unwrap();
+    let (swarm, top) = built(&world).await.unwrap();
+    let (url, key) = (url(&swarm), key(&swarm).await);
+
+    let ready: Ready = serde_json::from_slice(&get(&swarm, "ready/desk", &[]).await.body).unwrap();
+    assert_eq!((&ready.path, ready.generation, ready.missing.len()), (&top, 1, 0));
+    assert!(ready.boot["kernel"].ends_with("-lib-1.0/lib"), "{:?}", ready.boot);
+    let kept = get(&swarm, "generations/1/ready-desk", &[]).await;
+    assert_eq!(serde_json::from_slice::<Ready>(&kept.body).unwrap(), ready);
+    realise(&world, "client", &ready.path, &url, &key).await.unwrap();
+    let closure = world.ok("client", "nix-store", &["-qR", &top]).await.unwrap();
+    assert_eq!(closure.lines().count() as u64, ready.closure_paths);
+    let drones = world.ok("drone", "nix-store", &["-qR", &top]).await.unwrap();
+    assert_eq!(closure, drones, "the references are those that Nix found where it was built");
+    let prog = closure.lines().find(|path| path.ends_with("-prog-2.0")).unwrap();
+    let said = world.ok("client", "nix", &["shell", prog, "-c", "prog"]).await.unwrap();
+    assert_eq!(said, "the library speaks");
+
+    let sizes = world.ok("any", "nix", &["path-info", "--store", &url, "-rs", &top]).await.unwrap();
+    assert_eq!(sizes.lines().count() as u64, ready.closure_paths);
+    let sum: u64 =
+        sizes.lines().map(|line| line.split_whitespace().last().unwrap().parse::<u64>().unwrap()).sum();
+    assert_eq!(sum, ready.closure_size);
+    let listed = world.ok("any", "nix", &["store", "ls", "--store", &url, "-lR", prog]).await.unwrap();
+    assert!(listed.contains("./bin/prog"), "{listed}");
+    let log = world.ok("any", "nix", &["log", "--store", &url, prog]).await.unwrap();
+    assert_eq!(log, "building prog-2.0");
+
+    for (other, words) in [
+        ("swarm-other-1:fM2i9qGiocAwtR4qUr6MOqeoyQaLEK8g2jo84DCu9MU=", "signed by any of the keys"),
+        ("", "signed by any of the keys"),
+    ] {
+        let refused = realise(&world, "stranger", &top, &url, other).await.unwrap_err().to_string();
+        assert!(refused.contains(words) || refused.contains("lacks a valid signature"), "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_connection_is_resumed() {
+    let world = World::new().unwrap();
+    let (swarm, top) = built(&world).await.unwrap();
+    let line = Line::that_breaks_after(1 << 20, swarm.address).await.unwrap();
+    let url = format!("http://{}/binhost/{PROFILE}", line.address());
+    let said = realise(&world, "client", &top, &url, &key(&swarm).await).await.unwrap();
+    assert!(said.contains("retrying from offset"), "{said}");
+    let brought = line.brought();
+    assert!(brought < 6 << 20, "{brought} bytes came for 4 MiB: it began anew");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_files_of_a_cache_have_their_types_and_what_is_missing_is_not_found() {
+    let world = World::new().unwrap();
+    let (swarm, top) = built(&world).await.unwrap();
+    let hash = &base_name(&top)[..32];
+    let narinfo = get(&swarm, &format!("{hash}.narinfo"), &[]).await;
+    let fields = fields(&narinfo.body);
+    assert_eq!(fields["StorePath"], top);
+    let log = format!("log/{}", fields["Deriver"]);
+    let etag = narinfo.header("etag").to_owned();
+    for (path, media) in [
+        (format!("{hash}.narinfo"), "text/x-nix-narinfo"),
+        (format!("{hash}.ls"), "application/json"),
+        (fields["URL"].clone(), "application/x-nix-nar"),
+        ("nix-cache-info".to_owned(), "text/x-nix-cache-info"),
+        (log, "text/plain; charset=utf-8"),
+        ("ready/desk".to_owned(), "application/json"),
+    ] {
+        let answer = get(&swarm, &path, &[]).await;
+        assert_eq!((answer.status, answer.header("content-type")), (200, media), "{path}");
+        let line = format!("HEAD /binhost/{PROFILE}/{path}");
+        let head = swarm.raw().await.unwrap().ask(&line, &[], b"").await.unwrap();
+        assert_eq!((head.status, head.header("content-length")), (200, answer.header("content-length")));
+    }
+    let part = get(&swarm, &fields["URL"], &[("range", "bytes=4-7")]).await;
+    assert_eq!((part.status, part.body.len()), (206, 4));
+    let again = get(&swarm, &format!("{hash}.narinfo"), &[("if-none-match", &etag)]).await;
+    assert_eq!(again.status, 304);
+    let nothing = "0".repeat(32);
+    for path in [format!("{nothing}.narinfo"), format!("nar/{}.nar.zst", Digest::of(b"")), "paths".to_owned()]
+    {
+        assert_eq!(get(&swarm, &path, &[]).await.status, 404, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audit_finds_a_damaged_archive_and_mends_a_damaged_narinfo() {
+    let world = World::new().unwrap();
+    let (swarm, top) = built(&world).await.unwrap();
+    let audit = swarm.admin.audit().await.unwrap();
+    assert_eq!((audit.faults, audit.mended), (Vec::<String>::new(), Vec::new()));
+    let cache = swarm.app.binhosts.stable(&name(PROFILE));
+    let narinfo = cache.join(format!("{}.narinfo", &base_name(&top)[..32]));
+    let text = std::fs::read_to_string(&narinfo).unwrap();
+    std::fs::write(&narinfo, text.replace("NarSize: ", "NarSize: 1")).unwrap();
+    let audit = swarm.admin.audit().await.unwrap();
+    assert_eq!((audit.faults.len(), audit.mended.len()), (0, 1), "{:?}", audit.faults);
+    assert_eq!(std::fs::read_to_string(&narinfo).unwrap(), text);
+    let artifacts = swarm.admin.artifacts(None).await.unwrap();
+    let big = artifacts.iter().find(|artifact| artifact.target.title() == "big-1.0").unwrap();
+    let path = swarm.app.store.path(big.digest);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[1000] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let faults = swarm.admin.audit().await.unwrap().faults;
+    assert!(faults.len() == 1 && faults[0].contains("-big-1.0"), "{faults:?}");
+}
+
+/// A plan with only these packages of another, each built with the one before it.
+fn only(plan: &PlanReport, names: &[&str]) -> PlanReport {
+    let find = |name: &&str| plan.packages.iter().find(|package| package.title() == *name).unwrap().clone();
+    let packages: Vec<PlanPackage> = names.iter().map(find).collect();
+    let edge = |from| PlanEdge {
+        from,
+        to: from - 1,
+        build: true,
+        runtime: false,
+        slot_operator: false,
+        satisfied: false,
+    };
+    let edges = (1..packages.len() as u32).map(edge).collect();
+    PlanReport { packages, edges, roots: Vec::new(), ..plan.clone() }
+}
+
+/// A swarm whose drone is to build these packages, one after the other.
+async fn building(plan: &PlanReport, names: &[&str]) -> (Swarm, FakeDrone) {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.nix_drone("one").await.unwrap();
+    swarm.nix_profile(&[]).await.unwrap();
+    swarm.nix_run(&drone, only(plan, names)).await.unwrap();
+    (swarm, drone)
+}
+
+/// Brings these bytes; why they are refused.
+async fn refusal(drone: &FakeDrone, attempt: AttemptId, target: &Target, bytes: Vec<u8>) -> (String, String) {
+    let error = match drone.upload_bytes(attempt, target, bytes).await {
+        Ok(digest) => {
+            let report = drone.report(attempt, Outcome::Built { artifacts: vec![digest] }).await;
+            anyhow::Error::from(report.expect_err("it was accepted"))
+        }
+        Err(error) => error,
+    };
+    match error.downcast::<ClientError>() {
+        Ok(ClientError::Problem(problem)) => {
+            (problem.kind.rsplit('/').next().unwrap().to_owned(), problem.detail)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_sound_archive_of_what_was_asked_for_is_refused_with_the_reason() {
+    let world = World::new().unwrap();
+    let plan = world.plan().await.unwrap();
+    let path = |title: &str| {
+        let is = |package: &&PlanPackage| package.title() == title;
+        match plan.packages.iter().find(is) {
+            Some(PlanPackage::Nix(package)) => package.outputs[0].path.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let lib = world.archive(&path("lib-1.0")).await.unwrap();
+    let prog = world.archive(&path("prog-2.0")).await.unwrap();
+    let unpacked = zstd::decode_all(&lib[..]).unwrap();
+    let other = [&unpacked[..20], b"2", &unpacked[21..]].concat();
+    for (names, bytes, kind, words) in [
+        (&["lib-1.0"][..], lib[..lib.len() - 3].to_vec(), "bad-compression", "ends too early"),
+        (&["lib-1.0"], unpacked, "bad-compression", "decompress"),
+        (&["lib-1.0"], zstd::encode_all(&other[..], 3).unwrap(), "bad-nar", "not a sound NAR"),
+        (&["prog-2.0", "lib-1.0"], prog, "missing-reference", "-lib-1.0"),
+        (&["seed"], lib.clone(), "wrong-source", "-seed was asked for"),
+    ] {
+        let (swarm, drone) = building(&plan, names).await;
+        let (attempt, order) = drone.build_order().await.unwrap();
+        let (is, said) = refusal(&drone, attempt, &order.targets[0], bytes).await;
+        assert!(is == kind && said.contains(words), "{names:?}: {is}: {said}");
+        assert!(swarm.admin.artifacts(None).await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_outputs_that_were_asked_for_are_taken() {
+    let world = World::new().unwrap();
+    let plan = world.plan().await.unwrap();
+    let (_swarm, drone) = building(&plan, &["lib-1.0"]).await;
+    let (attempt, order) = drone.build_order().await.unwrap();
+    let lib = world.archive(order.targets[0].id()).await.unwrap();
+    let Target::Nix(mut other) = order.targets[0].clone() else { panic!("{order:?}") };
+    other.path = format!("{}-doc", other.path);
+    let refused = drone.upload_bytes(attempt, &other.into(), lib.clone()).await.unwrap_err().to_string();
+    assert!(refused.contains("was not asked for /nix/store/"), "{refused}");
+    let digest = drone.upload_bytes(attempt, &order.targets[0], lib).await.unwrap();
+    assert!(drone.report(attempt, Outcome::Built { artifacts: vec![digest] }).await.unwrap().accepted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_of_an_upstream_cache_counts_as_a_reference_only_if_the_cache_has_it() {
+    let world = World::new().unwrap();
+    let (upstream, _) = built(&world).await.unwrap();
+    let upstreams = [(url(&upstream), key(&upstream).await)];
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.nix_drone("one").await.unwrap();
+    swarm.nix_profile(&upstreams).await.unwrap();
+    let plan = only(&world.plan().await.unwrap(), &["prog-2.0"]);
+    swarm.nix_run(&drone, plan).await.unwrap();
+    drone.build_from(&world).await.unwrap();
+    let artifact = &swarm.admin.artifacts(None).await.unwrap()[0];
+    let references = &artifact.nar.as_ref().unwrap().references;
+    let mut names: Vec<&str> = references.iter().map(|path| &path[33..]).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["lib-1.0", "seed"]);
+}

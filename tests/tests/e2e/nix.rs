@@ -1,0 +1,352 @@
+//! Nix with real processes and the real Nix: a host's system is planned, built on two drones, checked,
+//! signed and served, and the host gets it without building anything; what is bumped is built again and
+//! nothing else; and a host is not told of a system before all of it is there.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
+use anyhow::{Context, Result, ensure};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    time::Duration,
+};
+use swarm_common::{
+    id::RunId,
+    state::{PackageState, RunState},
+    wire::{
+        ready::Ready,
+        view::{PackageRow, RunView},
+    },
+};
+use swarm_tests::e2e::{
+    mirror::Mirror,
+    nix::{HOST, NixMachine, bump, world},
+    swarm::Swarm,
+    wait,
+    workstation::Workstation,
+};
+
+/// A run takes less than a minute on a quiet machine; a test machine is not quiet.
+const RUN: Duration = Duration::from_secs(900);
+/// A wait for something that takes no building.
+const SOON: Duration = Duration::from_secs(60);
+
+/// The profile and its host.
+const ATLAS: &str = "atlas";
+/// What of the example is built: between them they need everything.
+const ROOTS: [&str; 2] = ["fireworks", HOST];
+
+/// A swarm with the example world as its profile.
+struct Farm {
+    swarm: Swarm,
+    mirror: Mirror,
+    /// Evaluates what the swarm builds, for comparison.
+    oracle: NixMachine,
+}
+
+impl Farm {
+    fn start(roots: &[&str]) -> Result<Self> {
+        let swarm = Swarm::bare()?;
+        let source = swarm.path("world");
+        world(&source)?;
+        let mirror = Mirror::start(&source.join("distfiles"))?;
+        let farm = Self { swarm, mirror, oracle: NixMachine::new("")? };
+        farm.profile("add", roots)?;
+        Ok(farm)
+    }
+
+    /// `swarmctl profile add` or `update`, from the world as it is now.
+    fn profile(&self, verb: &str, roots: &[&str]) -> Result<()> {
+        let source = self.swarm.path("world").display().to_string();
+        let mirror = format!("mirror={}", self.mirror.url());
+        let from =
+            ["profile", verb, ATLAS, "--nix", "--from", &source, "--file", "default.nix", "--arg", &mirror];
+        self.swarm.ctl(&[&from[..], roots].concat())?;
+        Ok(())
+    }
+
+    /// Starts a run and waits for its end.
+    fn run(&self) -> Result<RunView> {
+        let run = self.swarm.start_run_of(ATLAS)?;
+        self.swarm.run_to_its_end(run, RUN)
+    }
+
+    /// Pins the world anew and builds it.
+    fn update(&self) -> Result<RunView> {
+        self.profile("update", &WHOLE)?;
+        self.run()
+    }
+
+    /// What an attribute of the world stands for.
+    fn path(&self, attribute: &str) -> Result<String> {
+        let drv = self.oracle.evaluate(&self.swarm.path("world"), attribute)?;
+        let outputs = self.oracle.query("--outputs", &drv)?;
+        // The first output of a derivation is the one that is meant.
+        outputs.into_iter().min_by_key(String::len).context("a derivation without outputs")
+    }
+
+    /// The derivations and sources of the world, by name.
+    fn names(&self) -> Result<BTreeSet<String>> {
+        let mut names = BTreeSet::new();
+        for root in ROOTS {
+            let drv = self.oracle.evaluate(&self.swarm.path("world"), root)?;
+            for path in self.oracle.query("--requisites", &drv)? {
+                let name = path.split_once('-').context("a path without a name")?.1;
+                names.insert(name.trim_end_matches(".drv").to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    fn packages(&self, run: RunId) -> Result<Vec<PackageRow>> {
+        self.swarm.ask(&["queue", "--run", &run.to_string()])
+    }
+
+    /// What the run built, by name.
+    fn built(&self, run: RunId) -> Result<BTreeSet<String>> {
+        let rows = self.packages(run)?.into_iter();
+        let built = rows.filter(|row| row.state == PackageState::Received && row.attempts > 0);
+        Ok(built.map(|row| row.title).collect())
+    }
+
+    /// Waits until the host is told of a system.
+    fn ready(&self, path: &str) -> Result<Ready> {
+        let is = |ready: &Ready| ready.path == path;
+        wait::until("the host is told of the system", SOON, || Ok(self.swarm.ready(ATLAS, ATLAS)?.filter(is)))
+            .with_context(|| format!("{path}: {:?}", self.swarm.ready(ATLAS, ATLAS)))
+    }
+
+    /// A host, set up as `swarmctl client setup` says.
+    fn host(&self) -> Result<NixMachine> {
+        NixMachine::new(&self.swarm.nix_conf(ATLAS)?)
+    }
+}
+
+/// What the profile names.
+const WHOLE: [&str; 4] = ["--attr", "fireworks", "--host", ATLAS];
+
+fn names(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+// fault: 61
+#[test]
+fn a_host_gets_its_system_without_building_and_follows_when_all_of_the_next_one_is_there() {
+    the_whole_way().unwrap();
+}
+
+fn the_whole_way() -> Result<()> {
+    let mut farm = Farm::start(&WHOLE)?;
+    farm.mirror.refuse(1);
+    for drone in ["ada", "bob"] {
+        farm.swarm.enrol(drone, "")?;
+    }
+    let first = first_run(&farm)?;
+    let system = farm.path(HOST)?;
+    let told = farm.ready(&system)?;
+    ensure!(told.missing.is_empty() && told.boot.contains_key("kernel"), "{told:?}");
+    let host = farm.host()?;
+    installs(&farm, &host, &system)?;
+    refuses_strangers(&farm, &system)?;
+
+    // Nothing has changed: nothing is built, and nothing is told anew.
+    let again = farm.run()?;
+    ensure!(farm.built(again.id)?.is_empty(), "{:?}", farm.built(again.id)?);
+    ensure!(again.reused == first, "{} reused of {first}", again.reused);
+    ensure!(farm.ready(&system)? == told);
+
+    // A library is bumped: what is made with it is built again, and nothing else.
+    bump(&farm.swarm.path("world"), "libtally", "1.0", "2.0")?;
+    let bumped = farm.update()?;
+    let expected =
+        ["libtally-2.0", "wordtally-1.3", "topwords-1.0", "system-path-1.0", "nixos-system-atlas-1.0"];
+    ensure!(farm.built(bumped.id)? == names(&expected), "{:?}", farm.built(bumped.id)?);
+    let next = farm.path(HOST)?;
+    let moved = farm.ready(&next)?;
+    ensure!(moved.generation > told.generation && next != system, "{moved:?} after {told:?}");
+    let (good, said) = host.realise(&next)?;
+    ensure!(good && !said.contains("building '"), "{said}");
+    says(&host, &next, &["wordtally", "--version"], "wordtally 1.3 with libtally 2.0")?;
+
+    waits_for_all_of_it(&farm, &moved)?;
+    ensure!(farm.swarm.exit_code(&["audit", "verify"])? == 0, "something is damaged");
+    Ok(())
+}
+
+/// Everything is built but what cannot be, and each says why. Gives how many were received.
+fn first_run(farm: &Farm) -> Result<u64> {
+    let ended = farm.run()?;
+    ensure!(ended.state == RunState::Partial, "{ended:?}");
+    let mut states: BTreeMap<PackageState, BTreeSet<String>> = BTreeMap::new();
+    for row in farm.packages(ended.id)? {
+        states.entry(row.state).or_default().insert(row.title);
+    }
+    let (broken, blocked) = (names(&["sparkle-0.1"]), names(&["fireworks-0.1"]));
+    ensure!(states.get(&PackageState::Quarantined) == Some(&broken), "{states:?}");
+    ensure!(states.get(&PackageState::Blocked) == Some(&blocked), "{states:?}");
+    let all: BTreeSet<String> = states.values().flatten().cloned().collect();
+    ensure!(all == farm.names()?, "{all:?} instead of {:?}", farm.names()?);
+    let received = states.get(&PackageState::Received).map_or(0, BTreeSet::len);
+    ensure!(received + 2 == all.len() && received >= 22, "{states:?}");
+    let why = farm.swarm.ctl(&["why", "sparkle-0.1"])?;
+    ensure!(why.contains("no library has a function 'text_sparkle'"), "{why}");
+
+    // The mirror was down once, and that was all that it took.
+    let attempts = farm.swarm.why("postcard-source-1.0")?.package.attempts;
+    ensure!(attempts.len() == 2 && farm.mirror.asked() == 2, "{attempts:?}");
+    Ok(received as u64)
+}
+
+/// A host gets the system with signatures demanded and building forbidden, and its programs run.
+fn installs(farm: &Farm, host: &NixMachine, system: &str) -> Result<()> {
+    let (good, said) = host.realise(system)?;
+    ensure!(good && !said.contains("building '"), "{said}");
+    says(host, system, &["wordtally", "--version"], "wordtally 1.3 with libtally 1.0")?;
+    says(host, system, &["reckon", "2*(3+4)"], "2*(3+4) = 14")?;
+    says(host, system, &["factors", "360"], "360: 2 2 2 3 3 5")?;
+    says(host, system, &["postcard", "Ada"], "Greetings from postcard 1.0, Ada")?;
+    let there = host.names()?;
+    for absent in ["libtext-2.1-dev", "framemaker-1.0", "frames-2.0-doc"] {
+        ensure!(!there.iter().any(|name| name == absent), "{absent} is for building only");
+    }
+    // What needs those to be built gets them, too.
+    for attribute in ["libtext.dev", "frames.doc"] {
+        farm.host()?.install(&farm.swarm.path("world"), attribute)?;
+    }
+    let shown = host.run(system, "switch-to-configuration", &["dry-activate"])?;
+    ensure!(shown == format!("would activate {system}"), "{shown}");
+    // A host that evaluates for itself comes to the same.
+    let own = farm.host()?;
+    ensure!(own.install(&farm.swarm.path("world"), HOST)? == system);
+    Ok(())
+}
+
+/// Runs a program of a system.
+fn says(host: &NixMachine, system: &str, command: &[&str], expected: &str) -> Result<()> {
+    let programs = fs::read_link(host.file(system).join("sw"))?;
+    let (program, arguments) = command.split_first().context("no command")?;
+    let said = host.run(&programs.display().to_string(), program, arguments)?;
+    ensure!(said.lines().any(|line| line.trim() == expected), "{command:?}: {said}");
+    Ok(())
+}
+
+/// Who does not trust the swarm's key takes nothing from it.
+fn refuses_strangers(farm: &Farm, system: &str) -> Result<()> {
+    let settings = farm.swarm.nix_conf(ATLAS)?;
+    let trusting = |line: &&str| line.trim_start().contains("trusted-public-keys");
+    ensure!(settings.lines().any(|line| trusting(&line)), "{settings}");
+    let without: Vec<&str> = settings.lines().filter(|line| !trusting(line)).collect();
+    let stranger = NixMachine::new(&(without.join("\n") + "\n"))?;
+    let (good, said) = stranger.realise(system)?;
+    ensure!(!good && (said.contains("not signed by any") || said.contains("lacks a signature")), "{said}");
+    ensure!(!stranger.has(system), "what was refused is there");
+    Ok(())
+}
+
+/// A program of the next system cannot be built: the rest is served, and the host stays where it is until
+/// that is mended.
+fn waits_for_all_of_it(farm: &Farm, told: &Ready) -> Result<()> {
+    let source = farm.swarm.path("world");
+    bump(&source, "libnumber", "1.0", "1.1")?;
+    let script = source.join("programs/factors.sh");
+    let sound = fs::read_to_string(&script)?;
+    fs::write(&script, sound.replace("number_check", "number_verify"))?;
+    let partial = farm.update()?;
+    ensure!(partial.state == RunState::Partial, "{partial:?}");
+    let built = names(&["factors.sh", "libnumber-1.1", "libexpr-1.2", "reckon-1.1"]);
+    ensure!(farm.built(partial.id)? == built, "{:?}", farm.built(partial.id)?);
+    let reckon = farm.path("reckon")?;
+    let host = farm.host()?;
+    wait::until("the rest is served", SOON, || Ok(host.realise(&reckon)?.0.then_some(())))?;
+    let still = farm.swarm.ready(ATLAS, ATLAS)?;
+    ensure!(still.as_ref() == Some(told), "{still:?}");
+    ensure!(host.realise(&told.path)?.0, "the system that the host is told of is no longer whole");
+
+    fs::write(&script, sound)?;
+    farm.update()?;
+    let moved = farm.ready(&farm.path(HOST)?)?;
+    ensure!(moved.generation > told.generation, "{moved:?}");
+    ensure!(host.realise(&moved.path)?.0, "the new system is not whole");
+    Ok(())
+}
+
+// fault: 19
+#[test]
+fn the_derivation_that_a_killed_drone_was_building_is_built_by_another() {
+    drone_killed().unwrap();
+}
+
+fn drone_killed() -> Result<()> {
+    let mut farm = Farm::start(&["--attr", "postcard"])?;
+    for drone in ["ada", "bob"] {
+        farm.swarm.enrol(drone, "")?;
+    }
+    // A builder waits for the mirror, as long as the test wants.
+    farm.mirror.hold(true);
+    let run = farm.swarm.start_run_of(ATLAS)?;
+    let source = "postcard-source-1.0";
+    let drone = wait::until("the source is fetched", RUN, || {
+        let drones = farm.swarm.status()?.drones.into_iter();
+        let mut busy = drones.filter(|drone| drone.working_on.iter().any(|work| work.title == source));
+        Ok(busy.next().filter(|_| farm.mirror.asked() > 0).map(|drone| drone.name.to_string()))
+    })?;
+    farm.swarm.kill_drone(&drone)?;
+    farm.mirror.hold(false);
+
+    let ended = farm.swarm.run_to_its_end(run, RUN)?;
+    ensure!(ended.state == RunState::Succeeded, "{ended:?}");
+    let attempts = farm.swarm.why(source)?.package.attempts;
+    let built = attempts.last().is_some_and(|last| last.drone_name.as_str() != drone);
+    ensure!(built && attempts.len() >= 2, "after {drone} was killed: {attempts:#?}");
+
+    // It comes back, and works on in the store that it left in the middle of a build.
+    farm.swarm.start_drone(&drone)?;
+    let other = if drone == "ada" { "bob" } else { "ada" };
+    ensure!(farm.swarm.stop_drone(other, SOON)?, "{other} did not stop well");
+    farm.profile("update", &["--attr", "postcard", "--attr", "reckon"])?;
+    let ended = farm.run()?;
+    ensure!(ended.state == RunState::Succeeded, "{ended:?}");
+    let host = farm.host()?;
+    let postcard = farm.path("postcard")?;
+    wait::until("it is served", SOON, || Ok(host.realise(&postcard)?.0.then_some(())))?;
+    let said = host.run(&postcard, "postcard", &["Bob"])?;
+    ensure!(said.contains("postcard 1.0, Bob"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_gentoo_and_a_nix_profile_are_built_in_one_night_on_one_fleet() {
+    both_in_one_night().unwrap();
+}
+
+fn both_in_one_night() -> Result<()> {
+    let swarm = Swarm::start(&["ada", "bob"], &["app-misc/lifegame"])?;
+    let source = swarm.path("world");
+    world(&source)?;
+    let from = source.display().to_string();
+    // As a flake: a package of it has a shorter name.
+    swarm.ctl(&["profile", "add", ATLAS, "--nix", "--from", &from, "--attr", "reckon"])?;
+    let runs = [swarm.start_run()?, swarm.start_run_of(ATLAS)?];
+    for run in runs {
+        let ended = swarm.run_to_its_end(run, RUN)?;
+        ensure!(ended.state == RunState::Succeeded, "{ended:?}");
+    }
+    let status = swarm.ctl(&["status"])?;
+    ensure!(status.contains(ATLAS) && status.contains("desktop"), "{status}");
+
+    let workstation = Workstation::new(&swarm.repository())?;
+    swarm.set_up(&workstation)?;
+    workstation.update()?;
+    ensure!(workstation.has("app-misc/lifegame-1.0"), "it is not installed");
+    let host = NixMachine::new(&swarm.nix_conf(ATLAS)?)?;
+    let reckon = installed(&host, &source, "reckon")?;
+    ensure!(host.run(&reckon, "reckon", &["6*7"])? == "6*7 = 42");
+    Ok(())
+}
+
+/// Waits until an attribute is served, and installs it.
+fn installed(host: &NixMachine, source: &Path, attribute: &str) -> Result<String> {
+    wait::until("it is served", SOON, || Ok(host.install(source, attribute).ok()))
+        .with_context(|| host.install(source, attribute).unwrap_or_else(|error| format!("{error:#}")))
+}

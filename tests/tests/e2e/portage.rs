@@ -1,0 +1,238 @@
+//! The main job with real processes and the real Portage: a world update is planned, built,
+//! checked, signed, published and installed; what was tampered with is not; and neither a
+//! drone nor the orchestrator that dies takes the run with it.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
+use anyhow::{Result, ensure};
+use std::{fs, path::Path, time::Duration};
+use swarm_common::{
+    cpv::Cpv,
+    state::{PackageState, RunState},
+};
+use swarm_tests::e2e::{
+    binhost::BinhostCopy,
+    forger,
+    programs::part,
+    swarm::Swarm,
+    tamper,
+    workstation::{Workstation, copy},
+};
+
+/// A run of the whole example takes about a minute on a quiet machine; a test machine is not quiet.
+const RUN: Duration = Duration::from_secs(900);
+/// Until the first package is being built.
+const FIRST: Duration = Duration::from_secs(300);
+
+#[test]
+fn a_workstation_follows_two_world_updates_and_compiles_nothing() {
+    first_and_second_update().unwrap();
+}
+
+fn first_and_second_update() -> Result<()> {
+    let swarm = Swarm::start(&["ada", "bob", "eve"], &[])?;
+
+    // The first update builds everything but the one package that cannot be built.
+    let run = swarm.start_run()?;
+    let ended = swarm.run_to_its_end(run, RUN)?;
+    ensure!(ended.state == RunState::Partial, "{ended:?}");
+    ensure!(ended.counts.get(&PackageState::Quarantined) == Some(&1), "{:?}", ended.counts);
+    let received = ended.counts[&PackageState::Received];
+    ensure!(received >= 20, "{:?}", ended.counts);
+    ensure!(swarm.exit_code(&["status"])? != 0, "a quarantined package needs somebody");
+    let why = swarm.ctl(&["why", "app-misc/wontbuild"])?;
+    ensure!(why.contains("quarantined") && why.contains("has no member named"), "{why}");
+
+    // A workstation that demands signatures installs the world, and its programs run.
+    let workstation = Workstation::new(&swarm.repository())?;
+    swarm.set_up(&workstation)?;
+    workstation.update()?;
+    says(&workstation, "wordtally", &["--version"], "wordtally 1.3 with libtally 1.0")?;
+    says(&workstation, "reckon", &["2*(3+4)"], "2*(3+4) = 14")?;
+    says(&workstation, "postcard", &["Ada"], "Greetings from postcard 1.0, Ada")?;
+    says(&workstation, "glyphview", &["one line"], " 8 |one line")?;
+    ensure!(!workstation.has("app-misc/wontbuild-0.1"), "a package that was never built is installed");
+
+    // After a bump only the library and what is linked to it is built; the rest is taken over.
+    copy(&part("examples/bump"), &swarm.repository())?;
+    swarm.pin_anew()?;
+    let run = swarm.start_run()?;
+    let ended = swarm.run_to_its_end(run, RUN)?;
+    ensure!(ended.counts.get(&PackageState::Received).copied().unwrap_or(0) >= 3, "{:?}", ended.counts);
+    ensure!(ended.reused == received - 3, "{} reused of {received}", ended.reused);
+
+    workstation.sync(&swarm.repository())?;
+    workstation.update()?;
+    says(&workstation, "wordtally", &["--version"], "wordtally 1.3 with libtally 2.0")?;
+    ensure!(workstation.has("dev-libs/libtally-2.0") && !workstation.has("dev-libs/libtally-1.0"));
+
+    refusals(&swarm)
+}
+
+/// What somebody between the swarm and a workstation did to a package keeps it from being
+/// installed, while the honest copy beside it is.
+fn refusals(swarm: &Swarm) -> Result<()> {
+    type Attack = fn(&Path) -> Result<()>;
+    let attacks: [(&str, Attack, &str); 3] = [
+        ("stripped", tamper::strip_signatures, "appears unsigned"),
+        ("altered", tamper::alter, "BADSIG"),
+        ("signed by a stranger", forger::sign_anew, "NO_PUBKEY"),
+    ];
+    let arguments = ["--oneshot", "--usepkgonly", "--getbinpkg", "app-misc/lifegame"];
+    for (what, attack, reason) in attacks {
+        let binhost = BinhostCopy::of(&swarm.binhost()?)?;
+        attack(&binhost.file("app-misc/lifegame")?)?;
+        binhost.reindex()?;
+        let workstation = Workstation::new(&swarm.repository())?;
+        swarm.set_up(&workstation)?;
+        workstation.redirect(&binhost.uri())?;
+
+        let (good, said) = workstation.emerge(&arguments)?;
+        ensure!(!good && said.contains(reason), "{what}: {said}");
+        ensure!(!workstation.has("app-misc/lifegame-1.0"), "a {what} package was installed");
+
+        workstation.redirect(&swarm.binhost()?)?;
+        let (good, said) = workstation.emerge(&arguments)?;
+        ensure!(good, "the honest package after the {what} one: {said}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_drone_behind_nginx_plans_builds_and_delivers_though_nginx_restarts() {
+    drone_behind_nginx().unwrap();
+}
+
+fn drone_behind_nginx() -> Result<()> {
+    let mut swarm = Swarm::start(&[], &["app-misc/reckon"])?;
+    let mut nginx = swarm.enrol_through_nginx("ada")?;
+    let run = swarm.start_run()?;
+    swarm.builds(FIRST)?;
+    nginx.stop()?;
+    nginx.go_on()?;
+    let ended = swarm.run_to_its_end(run, RUN)?;
+    ensure!(ended.state == RunState::Succeeded, "{ended:?}");
+    let workstation = Workstation::new(&swarm.repository())?;
+    swarm.set_up(&workstation)?;
+    workstation.update()?;
+    ensure!(workstation.has("app-misc/reckon-1.1"), "it is not installed");
+    Ok(())
+}
+
+#[test]
+fn what_a_killed_drone_was_building_is_built_by_another() {
+    drone_killed().unwrap();
+}
+
+fn drone_killed() -> Result<()> {
+    let mut swarm = Swarm::start(&["ada", "bob"], &["app-misc/reckon", "app-text/banner"])?;
+    let run = swarm.start_run()?;
+    let (drone, package) = swarm.builds(FIRST)?;
+    swarm.kill_drone(&drone)?;
+
+    let ended = swarm.run_to_its_end(run, RUN)?;
+    ensure!(ended.state == RunState::Succeeded, "{ended:?}");
+    let attempts = swarm.why(&package)?.package.attempts;
+    let built = attempts.last().is_some_and(|last| last.drone_name.as_str() != drone);
+    ensure!(built && attempts.len() >= 2, "{package} after {drone} was killed: {attempts:#?}");
+    Ok(())
+}
+
+#[test]
+fn a_run_goes_on_when_the_killed_orchestrator_comes_back() {
+    orchestrator_killed().unwrap();
+}
+
+fn orchestrator_killed() -> Result<()> {
+    let mut swarm = Swarm::start(&["ada", "bob"], &["app-misc/reckon", "app-misc/lifegame"])?;
+    let run = swarm.start_run()?;
+    for _ in 0..3 {
+        swarm.builds(FIRST)?;
+        swarm.kill_orchestrator()?;
+        swarm.start_orchestrator()?;
+        if swarm.run_view(run)?.state.is_over() {
+            break;
+        }
+    }
+    let ended = swarm.run_to_its_end(run, RUN)?;
+    ensure!(ended.state == RunState::Succeeded, "{ended:?}");
+    ensure!(swarm.exit_code(&["audit", "verify"])? == 0, "the journal is damaged");
+
+    let workstation = Workstation::new(&swarm.repository())?;
+    swarm.set_up(&workstation)?;
+    let (good, said) = workstation.emerge(&["--usepkgonly", "--getbinpkg", "app-misc/reckon"])?;
+    ensure!(good, "{said}");
+    says(&workstation, "reckon", &["6*7"], "6*7 = 42")
+}
+
+fn says(workstation: &Workstation, program: &str, arguments: &[&str], expected: &str) -> Result<()> {
+    let said = workstation.run(program, arguments)?;
+    ensure!(said.trim_end() == expected.trim_end(), "{program} said {said:?}, not {expected:?}");
+    Ok(())
+}
+
+#[test]
+fn a_new_version_is_published_when_all_that_it_needs_at_run_time_is_there() {
+    successor_without_its_library().unwrap();
+}
+
+fn successor_without_its_library() -> Result<()> {
+    let swarm = Swarm::start(&["ada", "bob"], &["app-misc/spyglass", "app-misc/bystander"])?;
+    let install = ["--usepkg", "--usepkgonly", "--getbinpkg", "--update", "--deep", "app-misc/spyglass"];
+    ebuild(&swarm, "app-misc/spyglass-1.0", "")?;
+    ebuild(&swarm, "app-misc/bystander-1.0", "")?;
+    swarm.pin_anew()?;
+    let run = swarm.start_run()?;
+    ensure!(swarm.run_to_its_end(run, RUN)?.state == RunState::Succeeded);
+    let old = Workstation::new(&swarm.repository())?;
+    swarm.set_up(&old)?;
+    let (good, said) = old.emerge(&install)?;
+    ensure!(good && old.has("app-misc/spyglass-1.0"), "{said}");
+
+    // The next version is built, but a library that it needs at run time is not.
+    ebuild(&swarm, "app-misc/spyglass-2.0", "RDEPEND=\"dev-libs/lens\"")?;
+    ebuild(&swarm, "app-misc/bystander-2.0", "")?;
+    ebuild(&swarm, "dev-libs/lens-1.0", "src_compile() { die \"error: no glass\"; }")?;
+    swarm.pin_anew()?;
+    let run = swarm.start_run()?;
+    let ended = swarm.run_to_its_end(run, RUN)?;
+    ensure!(ended.counts.get(&PackageState::Received) == Some(&2), "{:?}", ended.counts);
+    let new = Workstation::new(&swarm.repository())?;
+    swarm.set_up(&new)?;
+    for workstation in [&old, &new] {
+        workstation.sync(&swarm.repository())?;
+        let (good, said) = workstation.emerge(&install)?;
+        ensure!(good && workstation.has("app-misc/spyglass-1.0"), "{said}");
+    }
+    let (good, said) = new.emerge(&["--usepkgonly", "--getbinpkg", "app-misc/bystander"])?;
+    ensure!(good && new.has("app-misc/bystander-2.0"), "it has nothing to do with the failure: {said}");
+
+    // With the library the new version comes, too.
+    ebuild(&swarm, "dev-libs/lens-1.0", "")?;
+    swarm.pin_anew()?;
+    let run = swarm.start_run()?;
+    ensure!(swarm.run_to_its_end(run, RUN)?.state == RunState::Succeeded);
+    for workstation in [&old, &new] {
+        workstation.sync(&swarm.repository())?;
+        let (good, said) = workstation.emerge(&install)?;
+        ensure!(
+            good && workstation.has("app-misc/spyglass-2.0") && workstation.has("dev-libs/lens-1.0"),
+            "{said}"
+        );
+    }
+    Ok(())
+}
+
+/// Puts a package that installs one file into the repository; `more` are lines of its own.
+fn ebuild(swarm: &Swarm, cpv: &str, more: &str) -> Result<()> {
+    let parsed: Cpv = cpv.parse()?;
+    let folder = swarm.repository().join(parsed.cp());
+    fs::create_dir_all(&folder)?;
+    let text = format!(
+        "EAPI=8\nDESCRIPTION=\"A package of a test\"\nHOMEPAGE=\"https://example.org/\"\nLICENSE=\"MIT\"\n\
+         KEYWORDS=\"amd64\"\nS=\"${{WORKDIR}}\"\nSLOT=\"0\"\n{more}\n\
+         src_install() {{ insinto /usr/share/${{PN}}; echo \"${{PF}}\" > info || die; doins info; }}\n"
+    );
+    fs::write(folder.join(format!("{}.ebuild", parsed.pf())), text)?;
+    Ok(())
+}

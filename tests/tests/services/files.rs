@@ -1,0 +1,134 @@
+//! The service files and scripts, read by the programs that will read them: systemd's own
+//! checker, systemd-sysusers and -tmpfiles on an empty root, the shell and shellcheck.
+//!
+//! Any text on standard error is a failure, since systemd warns about unknown settings and
+//! goes on. A machine without systemd or shellcheck fails; `scripts/test` installs both.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on stops")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+pub(super) fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn files(folder: &str, keep: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = fs::read_dir(repository().join(folder))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file() && keep(path.file_name().unwrap().to_str().unwrap()))
+        .collect();
+    found.sort();
+    assert!(!found.is_empty(), "nothing to check in {folder}");
+    found
+}
+
+/// Runs a command that must succeed and print nothing on standard error.
+fn quiet(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && errors.is_empty(), "{command:?}: {}\n{text}{errors}", output.status);
+    text
+}
+
+#[test]
+fn systemd_accepts_every_unit_without_a_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut verify = Command::new("systemd-analyze");
+    verify.args(["verify", "--man=no"]);
+    for unit in files("systemd", |name| name.ends_with(".service")) {
+        // The programs are not installed on the machine that tests; the checker asks for them.
+        let text = fs::read_to_string(&unit).unwrap();
+        let text = text.replace("/usr/bin/swarm-orchestrator", "/bin/true");
+        let text = text.replace("/usr/bin/swarm-drone", "/bin/true");
+        let copy = folder.path().join(unit.file_name().unwrap());
+        fs::write(&copy, text).unwrap();
+        verify.arg(copy);
+    }
+    quiet(&mut verify);
+}
+
+/// What `systemd-analyze security` makes of a unit, from 0 (shut) to 10 (open), times ten.
+fn exposure(unit: &str, threshold: u32) {
+    let mut analyze = Command::new("systemd-analyze");
+    analyze.args(["security", "--offline=true", "--no-pager", &format!("--threshold={threshold}")]);
+    let said = analyze.arg(repository().join("systemd").join(unit)).output().unwrap();
+    let table = String::from_utf8_lossy(&said.stdout);
+    assert!(said.status.success(), "{unit} is more exposed than {threshold}/10:\n{table}");
+}
+
+#[test]
+fn the_orchestrator_is_shut_in_and_the_drone_as_far_as_portage_allows() {
+    exposure("swarm-orchestrator.service", 15);
+    exposure("swarm-drone.service", 80);
+}
+
+#[test]
+fn the_orchestrators_user_and_folders_come_to_be_on_an_empty_root() {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir(root.path().join("etc")).unwrap();
+    fs::create_dir(root.path().join("usr")).unwrap();
+    let root_is = format!("--root={}", root.path().display());
+    let made = Command::new("systemd-sysusers")
+        .arg(&root_is)
+        .arg(repository().join("systemd/build-swarm.sysusers"))
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let users = fs::read_to_string(root.path().join("etc/passwd")).unwrap();
+    assert!(users.contains("build-swarm:"), "{users}");
+
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("not checked: only root can give the folders away");
+        return;
+    }
+    let tmpfiles = repository().join("systemd/build-swarm.tmpfiles");
+    quiet(Command::new("systemd-tmpfiles").args([&root_is, "--create"]).arg(tmpfiles));
+    for folder in [
+        "etc/build-swarm",
+        "var/lib/build-swarm",
+        "var/lib/swarm-drone",
+        "var/cache/swarm-drone",
+        "var/log/build-swarm",
+    ] {
+        assert!(root.path().join(folder).is_dir(), "{folder} was not made");
+    }
+}
+
+#[test]
+fn each_service_has_a_unit_and_an_openrc_script_that_start_it_alike() {
+    for program in ["swarm-orchestrator", "swarm-drone"] {
+        let unit = fs::read_to_string(repository().join(format!("systemd/{program}.service"))).unwrap();
+        let script = fs::read_to_string(repository().join(format!("openrc/{program}"))).unwrap();
+        let config = format!("/etc/build-swarm/{}.toml", program.trim_start_matches("swarm-"));
+        for text in [&unit, &script] {
+            assert!(text.contains(&format!("/usr/bin/{program}")), "{program}: the program is missing");
+            assert!(text.contains(&config), "{program}: {config} is missing");
+            assert!(text.contains("--check-config"), "{program}: the configuration is not checked first");
+        }
+    }
+}
+
+#[test]
+fn the_shell_reads_every_script() {
+    for script in files("openrc", |_| true) {
+        quiet(Command::new("sh").arg("-n").arg(script));
+    }
+    for script in files("scripts", |_| true) {
+        quiet(Command::new("bash").arg("-n").arg(script));
+    }
+}
+
+#[test]
+fn shellcheck_finds_nothing_in_any_script() {
+    let mut check = Command::new("shellcheck");
+    check.args(files("openrc", |name| !name.ends_with(".confd")));
+    check.args(files("scripts", |_| true));
+    check.arg(repository().join(".ci/run"));
+    quiet(&mut check);
+}

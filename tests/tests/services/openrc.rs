@@ -1,0 +1,122 @@
+//! The OpenRC scripts below the real supervise-daemon, on a machine in namespaces: start, crash,
+//! crash loop, reload, drain, stop and restart in the middle of a build.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on stops")]
+
+use rustix::process::{Pid, Signal, kill_process};
+use swarm_common::state::RunState;
+use swarm_orchestrator::healer::{config::ServiceManager, remote::Script};
+use swarm_tests::{
+    e2e::wait,
+    services::{
+        machine::Init,
+        swarm::{DRONE, ORCHESTRATOR, ORCHESTRATOR_CONFIG, SETTINGS, SOON, Services},
+    },
+};
+
+fn start() -> Services {
+    Services::start(Init::OpenRc).unwrap()
+}
+
+fn kill(pid: u32) {
+    kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), Signal::KILL).unwrap();
+}
+
+/// What `rc-service NAME status` says.
+fn status(services: &Services, service: &str) -> String {
+    let said = services.machine.run(&["rc-service", service, "status"]).unwrap();
+    swarm_tests::e2e::workstation::text(&said)
+}
+
+// fault: 43
+#[test]
+fn a_crash_is_followed_by_a_new_start_a_bad_reload_by_nothing_and_a_crash_loop_by_rest() {
+    let services = start();
+    assert!(status(&services, ORCHESTRATOR).contains("started"));
+    let pid = services.process(ORCHESTRATOR).unwrap();
+
+    services.reload_well_and_badly().unwrap();
+    assert_eq!(services.process(ORCHESTRATOR).unwrap(), pid);
+    services.machine.write(ORCHESTRATOR_CONFIG, SETTINGS).unwrap();
+
+    kill(pid);
+    services.other_process(ORCHESTRATOR, pid).unwrap();
+    services.tell("stop", ORCHESTRATOR).unwrap();
+    assert!(services.machine.processes(ORCHESTRATOR).unwrap().is_empty());
+    assert!(status(&services, ORCHESTRATOR).contains("stopped"));
+
+    // What crashes again and again is left to a person.
+    let limits = "respawn_delay=1\nrespawn_max=2\nrespawn_period=600\n";
+    services.machine.write("/etc/conf.d/swarm-orchestrator", limits).unwrap();
+    services.tell("start", ORCHESTRATOR).unwrap();
+    let gives_up = || {
+        services.machine.processes(ORCHESTRATOR)?.into_iter().for_each(kill);
+        Ok(services.machine.processes("supervise-daemon")?.is_empty().then_some(()))
+    };
+    wait::until("supervise-daemon gives up", SOON, gives_up).unwrap();
+    let says = status(&services, ORCHESTRATOR);
+    assert!(!says.contains("started"), "{says}");
+}
+
+// fault: 57
+#[test]
+fn an_address_that_the_machine_gets_late_is_waited_for_by_one_process() {
+    let services = start();
+    let late = SETTINGS.replace("127.0.0.1:8100", "10.99.0.5:8100");
+    assert_ne!(late, SETTINGS);
+    services.machine.write(ORCHESTRATOR_CONFIG, &late).unwrap();
+    services.tell("restart", ORCHESTRATOR).unwrap();
+    services.says(ORCHESTRATOR, "cannot listen on 10.99.0.5:8100: ").unwrap();
+    let pid = services.process(ORCHESTRATOR).unwrap();
+    services.machine.must(&["ip", "address", "add", "10.99.0.5/32", "dev", "lo"]).unwrap();
+    let serves = || {
+        let ask =
+            ["wget", "-q", "-O", "/dev/null", "--tries=1", "--timeout=5", "http://10.99.0.5:8100/readyz"];
+        Ok(services.machine.run(&ask)?.status.success().then_some(()))
+    };
+    wait::until("it serves", SOON, serves).unwrap();
+    assert_eq!(services.process(ORCHESTRATOR).unwrap(), pid);
+}
+
+// fault: 43
+#[test]
+fn drain_takes_nothing_more_and_stop_and_restart_let_the_build_finish() {
+    let services = start();
+    services.start_drone("").unwrap();
+    services.build_something(12).unwrap();
+    services.tell("restart", ORCHESTRATOR).unwrap();
+    services.tell("drain", DRONE).unwrap();
+    services.says(DRONE, "asked to take no further work").unwrap();
+    // It waits for the build, then starts the drone anew, which takes work again.
+    services.tell("restart", DRONE).unwrap();
+    let run = services.run_ends().unwrap();
+    assert_eq!(run.state, RunState::Succeeded, "{}", services.log(DRONE));
+    let log = services.log(DRONE);
+    assert!(log.contains("signed off"), "{log}");
+
+    let pid = services.process(DRONE).unwrap();
+    kill(pid);
+    services.other_process(DRONE, pid).unwrap();
+    services.tell("stop", DRONE).unwrap();
+    assert!(services.machine.processes(DRONE).unwrap().is_empty());
+    assert!(services.machine.processes("emerge").unwrap().is_empty());
+}
+
+// fault: 43
+#[test]
+fn a_drone_that_outlives_its_supervisor_is_replaced_by_healing_and_its_build_is_done_again() {
+    let services = start();
+    services.start_drone("").unwrap();
+    services.build_something(12).unwrap();
+    let drone = services.process(DRONE).unwrap();
+    let supervisor = services.machine.read("/run/supervise-swarm-drone.pid");
+    services.machine.must(&["kill", "-KILL", supervisor.trim()]).unwrap();
+    assert_eq!(services.process(DRONE).unwrap(), drone);
+
+    let script = Script::KillAndStart(ServiceManager::Openrc).text();
+    services.machine.must(&["sh", "-c", script]).unwrap();
+    services.other_process(DRONE, drone).unwrap();
+    assert!(status(&services, DRONE).contains("started"));
+    let run = services.run_ends().unwrap();
+    assert_eq!(run.state, RunState::Succeeded, "{}", services.log(DRONE));
+}

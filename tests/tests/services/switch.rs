@@ -1,0 +1,237 @@
+//! `swarm-switch` with the real Nix: a machine with a store of its own, in a mount namespace, and a
+//! cache in a directory. The systems are made up; their `switch-to-configuration` writes down how it
+//! was called.
+
+use super::files::repository;
+use serde_json::{Value, json};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+/// Settings of Nix without the machine's own and without sandbox, which has no shell.
+const CONF: &str =
+    "build-users-group =\nsubstituters =\nsandbox = false\nexperimental-features = nix-command\n";
+
+struct Lab {
+    dir: tempfile::TempDir,
+    key: String,
+}
+
+impl Lab {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for part in ["conf", "builder/nix", "builder/run", "machine/nix", "machine/run", "cache/ready"] {
+            fs::create_dir_all(dir.path().join(part)).unwrap();
+        }
+        fs::write(dir.path().join("conf/nix.conf"), CONF).unwrap();
+        let (secret, public) = (dir.path().join("secret"), dir.path().join("public"));
+        let generate = ["--generate-binary-cache-key", "swarm-1"];
+        let made = Command::new("nix-store").args(generate).arg(secret).arg(&public).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+        Self { key: fs::read_to_string(public).unwrap(), dir }
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.dir.path().join(path)
+    }
+
+    /// Runs a program in a mount namespace in which `/nix` and `/run` are those of a machine.
+    fn within(&self, machine: &str, program: &Path, args: &[&str]) -> Output {
+        let script = r#"mount --bind "$1/nix" /nix && mount --bind "$1/run" /run && shift && exec "$@""#;
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--map-root-user", "sh", "-c", script, "sh"]);
+        command.arg(self.at(machine)).arg(program).args(args);
+        command.env("NIX_CONF_DIR", self.at("conf")).env("NIX_REMOTE", "").env("NIX_PATH", "");
+        command.env("HOME", self.at(machine)).env("XDG_CACHE_HOME", self.at(machine).join("cache"));
+        command.output().unwrap()
+    }
+
+    /// Builds a system with this kernel and puts it into the cache. Returns its store path.
+    fn system(&self, version: u32, kernel: u32) -> String {
+        let expression = format!(
+            r#"let make = name: script: derivation {{ inherit name; system = "x86_64-linux"; builder = "/bin/sh";
+                 PATH = "/usr/bin:/bin"; args = [ "-ec" script ]; }};
+               kernel = make "linux-{kernel}" "echo {kernel} > $out";
+             in make "nixos-system-desk-{version}" ''
+               mkdir -p $out/bin
+               ln -s ${{kernel}} $out/kernel
+               printf '#!/bin/sh\necho $1 {version} >> /run/calls\n' > $out/bin/switch-to-configuration
+               chmod +x $out/bin/switch-to-configuration
+             ''"#
+        );
+        let build = ["--no-out-link", "--expr", &expression];
+        let path = said(&self.within("builder", Path::new("nix-build"), &build)).trim().to_owned();
+        let to = format!("file://{}?secret-key={}", self.at("cache").display(), self.at("secret").display());
+        said(&self.within("builder", Path::new("nix"), &["copy", "--to", &to, &path]));
+        path
+    }
+
+    /// Publishes a pointer.
+    fn ready(&self, generation: u64, path: &str) {
+        let ready = json!({
+            "profile": "home", "host": "desk", "path": path, "generation": generation, "run": "r1",
+            "built_at": 0, "closure_paths": 2, "closure_size": 1, "missing": [], "boot": {},
+        });
+        self.pointer(&ready);
+    }
+
+    fn pointer(&self, ready: &Value) {
+        fs::write(self.at("cache/ready/desk"), ready.to_string()).unwrap();
+    }
+
+    /// Runs `swarm-switch` on the machine. Returns its exit code and what it said.
+    fn switch(&self, more: &[&str]) -> (i32, String) {
+        let url = format!("file://{}", self.at("cache").display());
+        let (state, profile) = (self.at("machine/state"), "/nix/var/nix/profiles/system");
+        let mut args = vec!["--url", &url, "--host", "desk", "--profile", profile];
+        args.extend(["--state-dir", state.to_str().unwrap()]);
+        if !more.contains(&"--key") {
+            args.extend(["--key", &self.key]);
+        }
+        args.extend(more);
+        let output = self.within("machine", &repository().join("scripts/swarm-switch"), &args);
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap(), String::from_utf8(text).unwrap())
+    }
+
+    /// How the systems were switched to.
+    fn calls(&self) -> String {
+        fs::read_to_string(self.at("machine/run/calls")).unwrap_or_default()
+    }
+
+    /// The system of the machine's profile.
+    fn installed(&self) -> Option<String> {
+        let profiles = self.at("machine/nix/var/nix/profiles");
+        let generation = fs::read_link(profiles.join("system")).ok()?;
+        Some(fs::read_link(profiles.join(generation)).unwrap().display().to_string())
+    }
+}
+
+fn said(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn expect((code, text): (i32, String), want: i32, part: &str) {
+    assert!(code == want && text.contains(part), "{code} instead of {want}, `{part}` in: {text}");
+}
+
+#[test]
+fn a_machine_goes_forward_and_never_back_unless_told() {
+    let lab = Lab::new();
+    let (one, two) = (lab.system(1, 1), lab.system(2, 1));
+    lab.ready(4, &one);
+    expect(lab.switch(&["--dry-run"]), 0, &format!("would fetch generation 4: {one}"));
+    assert_eq!((lab.calls().as_str(), lab.installed()), ("", None));
+    expect(lab.switch(&[]), 0, "desk switched to generation 4");
+    assert_eq!((lab.calls().as_str(), lab.installed()), ("switch 1\n", Some(one.clone())));
+    expect(lab.switch(&[]), 0, "desk has generation 4 already");
+    lab.ready(5, &two);
+    expect(lab.switch(&[]), 0, "desk switched to generation 5");
+    assert_eq!(lab.calls(), "switch 1\nswitch 2\n");
+
+    lab.ready(4, &one);
+    expect(lab.switch(&[]), 3, "generation 4 is older than 5");
+    lab.ready(5, &one);
+    expect(lab.switch(&[]), 3, "was another system before");
+    assert_eq!((lab.calls().as_str(), lab.installed()), ("switch 1\nswitch 2\n", Some(two)));
+    lab.ready(4, &one);
+    expect(lab.switch(&["--allow-older"]), 0, "desk switched to generation 4");
+    assert_eq!(lab.installed(), Some(one));
+}
+
+#[test]
+fn another_kernel_waits_for_the_next_boot() {
+    let lab = Lab::new();
+    let (one, two) = (lab.system(1, 1), lab.system(2, 2));
+    lab.ready(1, &one);
+    expect(lab.switch(&[]), 0, "switched to generation 1");
+    symlink(&one, lab.at("machine/run/booted-system")).unwrap();
+    symlink(&one, lab.at("machine/run/current-system")).unwrap();
+    lab.ready(2, &two);
+    expect(lab.switch(&[]), 0, "starts generation 2 with the next boot (kernel changed)");
+    assert_eq!((lab.calls().as_str(), lab.installed()), ("switch 1\nboot 2\n", Some(two)));
+    expect(lab.switch(&[]), 0, "the next boot starts it");
+    lab.ready(3, &lab.system(3, 2));
+    expect(lab.switch(&["--action", "switch"]), 0, "a reboot is needed for kernel");
+    assert_eq!(lab.calls(), "switch 1\nboot 2\nswitch 3\n");
+}
+
+#[test]
+fn a_missing_path_a_wrong_key_or_a_failed_switch_leaves_the_rest_as_it_is() {
+    let lab = Lab::new();
+    let (one, two) = (lab.system(1, 1), lab.system(2, 2));
+    lab.ready(1, &one);
+    expect(lab.switch(&[]), 0, "switched to generation 1");
+    lab.ready(2, &two);
+    let kernel = fs::read_link(lab.at("builder").join(two.trim_start_matches('/')).join("kernel")).unwrap();
+    let hash = kernel.file_name().unwrap().to_str().unwrap().split('-').next().unwrap().to_owned();
+    let (narinfo, aside) = (lab.at("cache").join(format!("{hash}.narinfo")), lab.at("aside"));
+    fs::rename(&narinfo, &aside).unwrap();
+    expect(lab.switch(&[]), 75, "the machine stays as it is");
+    fs::rename(&aside, &narinfo).unwrap();
+    let other = "swarm-1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    expect(lab.switch(&["--key", other]), 75, "the machine stays as it is");
+    assert_eq!((lab.calls().as_str(), lab.installed()), ("switch 1\n", Some(one)));
+
+    fs::create_dir(lab.at("machine/run/calls.d")).unwrap();
+    fs::rename(lab.at("machine/run/calls"), lab.at("machine/run/calls.d/old")).unwrap();
+    fs::create_dir(lab.at("machine/run/calls")).unwrap();
+    expect(lab.switch(&[]), 1, "switch-to-configuration switch failed");
+    fs::remove_dir(lab.at("machine/run/calls")).unwrap();
+    expect(lab.switch(&[]), 0, "switched to generation 2");
+    assert_eq!(lab.calls(), "switch 2\n");
+}
+
+#[test]
+fn a_pointer_made_to_do_harm_is_refused() {
+    let lab = Lab::new();
+    expect(lab.switch(&[]), 69, "nothing ready for desk");
+    let path = format!("/nix/store/{}-x", "0".repeat(32));
+    let with = |key: &str, value: Value| {
+        let mut ready = json!({ "host": "desk", "path": path, "generation": 1, "missing": [] });
+        ready[key] = value;
+        ready
+    };
+    for (pointer, code, want) in [
+        (with("host", json!("nas")), 3, "another machine"),
+        (with("path", json!("/etc/passwd")), 1, "not a store path"),
+        (with("path", json!("/nix/store/../../etc")), 1, "not a store path"),
+        (with("path", json!("/nix/store/x --option sandbox false")), 1, "other values"),
+        (with("path", json!("/nix/store/$(id)")), 1, "not a store path"),
+        (with("path", json!("/nix/store/x\n")), 1, "not a store path"),
+        (with("path", json!(["/nix/store/x"])), 1, ""),
+        (with("generation", json!(-1)), 1, "not a generation"),
+        (with("generation", json!("1; id")), 1, "other values"),
+        (with("missing", json!(["x"])), 75, "1 paths"),
+        (with("missing", json!(null)), 1, "cannot be read"),
+        (with("path", json!(path)), 75, "the machine stays as it is"),
+        (json!([]), 1, "cannot be read"),
+    ] {
+        lab.pointer(&pointer);
+        expect(lab.switch(&[]), code, want);
+    }
+    fs::write(lab.at("cache/ready/desk"), "x".repeat(2 << 20)).unwrap();
+    assert_ne!(lab.switch(&[]).0, 0);
+    for bad in
+        [&["--url", "http://x/a b"][..], &["--host", "../x"], &["--action", "now"], &["--url"], &["-x"]]
+    {
+        expect(lab.switch(bad), 2, "swarm-switch: ");
+    }
+    assert_eq!((lab.calls().as_str(), lab.installed()), ("", None));
+}
+
+#[test]
+fn only_one_runs_at_a_time() {
+    let lab = Lab::new();
+    lab.ready(1, &lab.system(1, 1));
+    fs::create_dir(lab.at("machine/state")).unwrap();
+    let lock = fs::File::create(lab.at("machine/state/lock")).unwrap();
+    lock.lock().unwrap();
+    expect(lab.switch(&[]), 75, "another swarm-switch is running");
+    drop(lock);
+    expect(lab.switch(&[]), 0, "switched to generation 1");
+}

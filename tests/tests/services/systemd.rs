@@ -1,0 +1,191 @@
+//! The units below the real systemd, as the first process of a machine in namespaces: readiness,
+//! reload, crash, watchdog, stop and restart in the middle of a build.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on stops")]
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::{fs, process::Command};
+use swarm_common::state::RunState;
+use swarm_tests::{
+    e2e::{process::Process, wait},
+    services::{
+        machine::Init,
+        swarm::{BUILT, DRONE, ORCHESTRATOR, ORCHESTRATOR_CONFIG, SETTINGS, SOON, Services},
+    },
+};
+
+fn start() -> Services {
+    Services::start(Init::Systemd).unwrap()
+}
+
+fn signal(pid: u32, signal: Signal) {
+    kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), signal).unwrap();
+}
+
+/// A property of a unit.
+fn property(services: &Services, unit: &str, name: &str) -> String {
+    let show = ["systemctl", "show", "--value", "--property", name, unit];
+    services.machine.must(&show).unwrap().trim().to_owned()
+}
+
+/// Settings of a unit that a person would add with `systemctl edit`.
+fn edit(services: &Services, unit: &str, settings: &str) {
+    let path = format!("/etc/systemd/system/{unit}.service.d/test.conf");
+    services.machine.write(&path, &format!("[Service]\n{settings}\n")).unwrap();
+    services.machine.must(&["systemctl", "daemon-reload"]).unwrap();
+}
+
+#[test]
+fn a_good_reload_is_taken_over_a_bad_one_is_refused_and_a_stop_is_clean() {
+    let services = start();
+    assert_eq!(property(&services, ORCHESTRATOR, "ActiveState"), "active");
+    let told =
+        || Ok(property(&services, ORCHESTRATOR, "StatusText").contains("0 drones on duty").then_some(()));
+    wait::until("the status line says what it does", SOON, told).unwrap();
+    let pid = services.process(ORCHESTRATOR).unwrap();
+
+    services.reload_well_and_badly().unwrap();
+    // Also without the unit's own look at the file.
+    signal(pid, Signal::HUP);
+    services.says(ORCHESTRATOR, "the old one is kept").unwrap();
+    assert_eq!(services.process(ORCHESTRATOR).unwrap(), pid);
+    services.status().unwrap();
+
+    services.tell("stop", ORCHESTRATOR).unwrap();
+    assert_eq!(property(&services, ORCHESTRATOR, "Result"), "success");
+    // A wrong configuration is for a person: it is not tried again and again.
+    assert!(services.tell("start", ORCHESTRATOR).is_err());
+    assert_eq!(property(&services, ORCHESTRATOR, "ExecMainStatus"), "78");
+    assert_eq!(property(&services, ORCHESTRATOR, "NRestarts"), "0");
+}
+
+// fault: 57
+#[test]
+fn an_address_that_the_machine_gets_late_is_waited_for_without_a_restart() {
+    let services = start();
+    let late = SETTINGS.replace("127.0.0.1:8100", "10.99.0.5:8100");
+    assert_ne!(late, SETTINGS);
+    services.machine.write(ORCHESTRATOR_CONFIG, &late).unwrap();
+    services.machine.must(&["systemctl", "restart", "--no-block", ORCHESTRATOR]).unwrap();
+    let waits = || {
+        let told = property(&services, ORCHESTRATOR, "StatusText");
+        Ok(told.starts_with("cannot listen on 10.99.0.5:8100: ").then_some(()))
+    };
+    wait::until("the status line says what it waits for", SOON, waits).unwrap();
+    assert_eq!(property(&services, ORCHESTRATOR, "ActiveState"), "activating");
+    services.machine.must(&["ip", "address", "add", "10.99.0.5/32", "dev", "lo"]).unwrap();
+    let active = || Ok((property(&services, ORCHESTRATOR, "ActiveState") == "active").then_some(()));
+    wait::until("it serves", SOON, active).unwrap();
+    assert_eq!(property(&services, ORCHESTRATOR, "NRestarts"), "0");
+}
+
+#[test]
+fn secrets_come_as_credentials_and_one_that_is_not_given_is_asked_for() {
+    let services = start();
+    let write = |path: &str, text: &str| {
+        services.machine.write(path, text).unwrap();
+        services.machine.must(&["chmod", "600", path]).unwrap();
+    };
+    let stored = "/etc/credstore/swarm-orchestrator.admin.token";
+    write(stored, "a-token-of-my-own\n");
+    let sink = "[[notify.sink]]\nurl = \"ntfy://127.0.0.1:9/swarm\"\ntoken_file = \"credential:ntfy\"\n";
+    services.machine.write(ORCHESTRATOR_CONFIG, &format!("{SETTINGS}{sink}")).unwrap();
+    let refused = services.tell("restart", ORCHESTRATOR).unwrap_err().to_string();
+    assert!(refused.contains("LoadCredential=ntfy:"), "{refused}");
+
+    write("/root/ntfy", "a-secret\n");
+    edit(&services, ORCHESTRATOR, "LoadCredential=ntfy:/root/ntfy");
+    services.tell("restart", ORCHESTRATOR).unwrap();
+    assert!(services.status().is_err(), "the token that was made at the first start counts no more");
+    let login = ["swarmctl", "login", "http://127.0.0.1:8100", "--token-file", stored];
+    services.machine.must(&login).unwrap();
+    services.status().unwrap();
+}
+
+// fault: 42
+#[test]
+fn what_crashes_hangs_or_stands_still_is_started_anew_and_remembers_everything() {
+    let services = start();
+    services.start_drone("").unwrap();
+    for unit in [ORCHESTRATOR, DRONE] {
+        edit(&services, unit, "WatchdogSec=4\nTimeoutAbortSec=2\nRestartSec=200ms");
+        services.tell("restart", unit).unwrap();
+    }
+
+    for unit in [ORCHESTRATOR, DRONE] {
+        let crashed = services.process(unit).unwrap();
+        signal(crashed, Signal::KILL);
+        let stopped = services.other_process(unit, crashed).unwrap();
+        // The watchdog counts from when it is ready on.
+        let active = || Ok((property(&services, unit, "ActiveState") == "active").then_some(()));
+        wait::until("it is ready again", SOON, active).unwrap();
+        let restarts = property(&services, unit, "NRestarts");
+        signal(stopped, Signal::STOP);
+        services.other_process(unit, stopped).unwrap();
+        assert_ne!(property(&services, unit, "NRestarts"), restarts);
+        services.says(unit, "Watchdog timeout (limit 4s)!").unwrap();
+    }
+
+    // The disk's answer never comes: the engine hangs in the middle of an append, and everything
+    // around it goes on.
+    let hangs = services.process(ORCHESTRATOR).unwrap();
+    let engine = fs::read_dir(format!("/proc/{hangs}/task")).unwrap().flatten().map(|task| task.path());
+    let engine =
+        engine.into_iter().find(|task| fs::read_to_string(task.join("comm")).unwrap() == "engine\n").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut strace = Command::new("strace");
+    strace
+        .args(["-qq", "-e", "inject=fsync,fdatasync:delay_enter=600s", "-p"])
+        .arg(engine.file_name().unwrap());
+    let strace = Process::start(&mut strace, &folder.path().join("strace")).unwrap();
+    let traced = || {
+        let status = fs::read_to_string(engine.join("status"))?;
+        Ok((!status.contains("TracerPid:\t0\n")).then_some(()))
+    };
+    wait::until("strace holds the engine", SOON, traced).unwrap();
+    let judged = || services.log(ORCHESTRATOR).matches("Watchdog timeout").count();
+    let before = judged();
+    std::thread::scope(|scope| {
+        // Whatever is written down; whether it is answered by the next orchestrator is its own matter.
+        scope.spawn(|| services.machine.run(&["swarmctl", "drone", "token"]));
+        services.says(ORCHESTRATOR, "the engine does not answer").unwrap();
+        wait::until("systemd gives it up", SOON, || Ok((judged() > before).then_some(()))).unwrap();
+        // A thread that is held from outside cannot even be killed; the kernel has no such hold.
+        drop(strace);
+        services.other_process(ORCHESTRATOR, hangs).unwrap();
+    });
+
+    let online = || Ok(services.status().is_ok_and(|status| status.drones.len() == 1).then_some(()));
+    wait::until("it knows its drone", SOON, online).unwrap();
+}
+
+#[test]
+fn a_stop_waits_for_the_build_and_a_restart_of_the_orchestrator_does_not_disturb_it() {
+    let services = start();
+    services.start_drone("").unwrap();
+    services.build_something(12).unwrap();
+    services.tell("restart", ORCHESTRATOR).unwrap();
+    services.tell("stop", DRONE).unwrap();
+    assert_eq!(property(&services, DRONE, "Result"), "success");
+    let run = services.run_ends().unwrap();
+    assert_eq!(run.state, RunState::Succeeded, "{}", services.log(DRONE));
+    let log = services.log(DRONE);
+    assert!(log.contains("signed off"), "{log}");
+    let attempts = services.machine.must(&["swarmctl", "why", "app-misc/slow"]).unwrap();
+    assert!(log.matches("app-misc/slow").count() > 0 && !attempts.contains("lost"), "{attempts}\n{log}");
+}
+
+#[test]
+fn a_drone_that_is_killed_while_it_builds_comes_back_and_the_package_is_built_after_all() {
+    let services = start();
+    services.start_drone("").unwrap();
+    edit(&services, DRONE, "RestartSec=200ms");
+    services.build_something(5).unwrap();
+    let killed = services.process(DRONE).unwrap();
+    signal(killed, Signal::KILL);
+    services.other_process(DRONE, killed).unwrap();
+    let run = services.run_ends().unwrap();
+    assert_eq!(run.state, RunState::Succeeded, "{}", services.log(DRONE));
+    let idle = || Ok(services.machine.processes("sleep")?.is_empty().then_some(()));
+    wait::until("no orphan of the first build is left", BUILT, idle).unwrap();
+}
