@@ -25,7 +25,8 @@ pub struct Line {
 }
 
 impl Line {
-    /// A line to `to` whose first connection brings so many bytes and breaks.
+    /// A line to `to` that brings so many bytes, over all its connections together, and then breaks once: the
+    /// connection that brought the last of them ends.
     ///
     /// # Errors
     /// There is no port for it.
@@ -33,15 +34,20 @@ impl Line {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let brought = Arc::new(AtomicU64::new(0));
-        let count = Arc::clone(&brought);
+        let whole =
+            Arc::new(Whole { breaks_after: bytes, carried: AtomicU64::new(0), asked: Arc::clone(&brought) });
         tokio::spawn(async move {
-            let mut limit = bytes;
             while let Ok((near, _)) = listener.accept().await {
-                let (count, most) = (Arc::clone(&count), std::mem::replace(&mut limit, u64::MAX));
-                tokio::spawn(carry(near, to, most, count));
+                tokio::spawn(carry(near, to, Arc::clone(&whole)));
             }
         });
         Ok(Self { address, brought })
+    }
+
+    /// Where it begins.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// A client at the other end of it.
@@ -59,15 +65,36 @@ impl Line {
     }
 }
 
-async fn carry(near: TcpStream, to: SocketAddr, most: u64, count: Arc<AtomicU64>) -> std::io::Result<()> {
+/// What all connections of a line share.
+struct Whole {
+    breaks_after: u64,
+    carried: AtomicU64,
+    asked: Arc<AtomicU64>,
+}
+
+impl Whole {
+    /// Counts a piece. Of one that the line breaks in, so many bytes arrive yet.
+    fn breaks_in(&self, piece: u64) -> Option<u64> {
+        let before = self.carried.fetch_add(piece, Ordering::Relaxed);
+        let breaks = (before..before + piece).contains(&self.breaks_after);
+        let arrives = if breaks { self.breaks_after - before } else { piece };
+        self.asked.fetch_add(arrives, Ordering::Relaxed);
+        breaks.then_some(arrives)
+    }
+}
+
+async fn carry(near: TcpStream, to: SocketAddr, whole: Arc<Whole>) -> std::io::Result<()> {
     let (mut asks, mut hears) = near.into_split();
-    let (answers, mut told) = TcpStream::connect(to).await?.into_split();
-    let mut answers = answers.take(most);
+    let (mut answers, mut told) = TcpStream::connect(to).await?.into_split();
     let there = async {
         let mut piece = vec![0; 64 << 10];
         while let read @ 1.. = answers.read(&mut piece).await? {
-            count.fetch_add(read as u64, Ordering::Relaxed);
-            hears.write_all(&piece[..read]).await?;
+            match whole.breaks_in(read as u64) {
+                None => hears.write_all(&piece[..read]).await?,
+                Some(arrives) => {
+                    return hears.write_all(&piece[..usize::try_from(arrives).unwrap_or(read)]).await;
+                }
+            }
         }
         Ok(())
     };
