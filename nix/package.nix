@@ -1,6 +1,6 @@
 # All programs of Build Swarm, with manual pages and completions:
 #   nix-build --expr 'with import <nixpkgs> { }; callPackage ./nix/package.nix { }'
-{ lib, rustPlatform, installShellFiles, makeWrapper, curl, util-linux }:
+{ lib, rustPlatform, installShellFiles, makeWrapper, curl, openssl, util-linux }:
 
 rustPlatform.buildRustPackage {
   pname = "build-swarm";
@@ -22,7 +22,7 @@ rustPlatform.buildRustPackage {
   postInstall = ''
     install -D -m 755 scripts/swarm-switch -t $out/bin
     # Nix itself is the machine's.
-    wrapProgram $out/bin/swarm-switch --prefix PATH : ${lib.makeBinPath [ curl util-linux ]}
+    wrapProgram $out/bin/swarm-switch --prefix PATH : ${lib.makeBinPath [ curl openssl util-linux ]}
     $out/bin/swarmctl man man
     for program in orchestrator drone; do
       $out/bin/swarm-$program --print-man 5 > man/$program.toml.5

@@ -36,4 +36,18 @@ pub struct Ready {
     /// as they are links: if one of them differs from that of the booted system, switching takes a
     /// reboot.
     pub boot: BTreeMap<String, String>,
+    /// A signature of [`Ready::fingerprint`] by each key of the cache: `NAME:BASE64`, as in a
+    /// narinfo.
+    #[serde(default)]
+    pub signatures: Vec<String>,
+}
+
+impl Ready {
+    /// The text that is signed. A narinfo's begins with `1;`, so neither signature is valid for the
+    /// other.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let Self { profile, host, generation, path, .. } = self;
+        format!("swarm-ready-1;{profile};{host};{generation};{path}")
+    }
 }

@@ -137,6 +137,7 @@ impl Kept<'_> {
             closure_size: 0,
             missing: Vec::new(),
             boot: boot.collect(),
+            signatures: Vec::new(),
         })
     }
 }

@@ -10,7 +10,7 @@ use std::{
     io,
     path::{Path, PathBuf},
 };
-use swarm_common::secret::Secret;
+use swarm_common::{secret::Secret, wire::ready::Ready};
 use swarm_formats::nix::{
     keys::{PublicKey, SecretKey},
     narinfo::NarInfo,
@@ -74,6 +74,12 @@ impl NixKeys {
     pub fn sign(&self, info: &mut NarInfo, dir: &StoreDir) {
         info.signatures.clear();
         self.secret.iter().for_each(|key| info.sign(key, dir));
+    }
+
+    /// Signs a pointer with every key, replacing all signatures.
+    pub fn sign_ready(&self, ready: &mut Ready) {
+        let text = ready.fingerprint();
+        ready.signatures = self.secret.iter().map(|key| key.sign(&text).to_string()).collect();
     }
 
     /// Whether a key has signed what a narinfo says.

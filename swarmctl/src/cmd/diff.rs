@@ -252,6 +252,7 @@ mod tests {
             closure_size: 0,
             missing: vec![],
             boot: BTreeMap::new(),
+            signatures: Vec::new(),
         }
     }
 

@@ -117,6 +117,7 @@ mod tests {
             closure_size: 3 << 20,
             missing: vec![],
             boot: [("kernel".to_owned(), "/nix/store/x\x1b[2J".to_owned())].into(),
+            signatures: Vec::new(),
         }
     }
 

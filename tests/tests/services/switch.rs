@@ -10,6 +10,8 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Output},
 };
+use swarm_common::secret::Secret;
+use swarm_formats::nix::keys::SecretKey;
 
 /// Settings of Nix without the machine's own and without sandbox, which has no shell.
 const CONF: &str =
@@ -78,8 +80,28 @@ impl Lab {
         self.pointer(&ready);
     }
 
+    /// Publishes a pointer, signed whatever it says.
     fn pointer(&self, ready: &Value) {
+        let mut ready = ready.clone();
+        if let Some(fields) = ready.as_object_mut() {
+            let part = |key: &str| match &fields[key] {
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            let parts = ["profile", "host", "generation", "path"].map(part);
+            let text = format!("swarm-ready-1;{}", parts.join(";"));
+            fields.insert("signatures".to_owned(), json!([self.secret().sign(&text).to_string()]));
+        }
+        self.unsigned(&ready);
+    }
+
+    /// Publishes a pointer as it is.
+    fn unsigned(&self, ready: &Value) {
         fs::write(self.at("cache/ready/desk"), ready.to_string()).unwrap();
+    }
+
+    fn secret(&self) -> SecretKey {
+        SecretKey::parse(&Secret::new(&fs::read_to_string(self.at("secret")).unwrap())).unwrap()
     }
 
     /// Runs `swarm-switch` on the machine. Returns its exit code and what it said.
@@ -174,7 +196,7 @@ fn a_missing_path_a_wrong_key_or_a_failed_switch_leaves_the_rest_as_it_is() {
     expect(lab.switch(&[]), 75, "the machine stays as it is");
     fs::rename(&aside, &narinfo).unwrap();
     let other = "swarm-1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
-    expect(lab.switch(&["--key", other]), 75, "the machine stays as it is");
+    expect(lab.switch(&["--key", other]), 3, "is not signed by a key");
     assert_eq!((lab.calls().as_str(), lab.installed()), ("switch 1\n", Some(one)));
 
     fs::create_dir(lab.at("machine/run/calls.d")).unwrap();
@@ -192,7 +214,8 @@ fn a_pointer_made_to_do_harm_is_refused() {
     expect(lab.switch(&[]), 69, "nothing ready for desk");
     let path = format!("/nix/store/{}-x", "0".repeat(32));
     let with = |key: &str, value: Value| {
-        let mut ready = json!({ "host": "desk", "path": path, "generation": 1, "missing": [] });
+        let mut ready =
+            json!({ "profile": "home", "host": "desk", "path": path, "generation": 1, "missing": [] });
         ready[key] = value;
         ready
     };
@@ -222,6 +245,41 @@ fn a_pointer_made_to_do_harm_is_refused() {
         expect(lab.switch(bad), 2, "swarm-switch: ");
     }
     assert_eq!((lab.calls().as_str(), lab.installed()), ("", None));
+}
+
+#[test]
+fn a_pointer_that_no_trusted_key_has_signed_is_refused() {
+    let lab = Lab::new();
+    let (one, two) = (lab.system(1, 1), lab.system(2, 1));
+    lab.ready(1, &one);
+    let signed: Value = serde_json::from_slice(&fs::read(lab.at("cache/ready/desk")).unwrap()).unwrap();
+    let with = |key: &str, value: Value| {
+        let mut ready = signed.clone();
+        ready[key] = value;
+        ready
+    };
+    let (other, _) = SecretKey::generate("swarm-1").unwrap();
+    let text = format!("swarm-ready-1;home;desk;1;{one}");
+    for pointer in [
+        with("path", json!(two)),
+        with("generation", json!(2)),
+        with("profile", json!("other")),
+        with("signatures", json!([])),
+        with("signatures", json!([other.sign(&text).to_string()])),
+        with("signatures", json!([lab.secret().sign(&format!("{text} ")).to_string()])),
+        with("signatures", json!(["swarm-1:", "*", ":", "swarm-1:AAAA"])),
+    ] {
+        lab.unsigned(&pointer);
+        expect(lab.switch(&[]), 3, "is not signed by a key that this machine trusts");
+    }
+    assert_eq!((lab.calls().as_str(), lab.installed()), ("", None));
+
+    let both = json!([other.sign(&text).to_string(), lab.secret().sign(&text).to_string()]);
+    lab.unsigned(&with("signatures", both));
+    let (upstream, _) = SecretKey::generate("cache-1").unwrap();
+    let conf = format!("{CONF}trusted-public-keys = {} {}", upstream.public(), lab.key);
+    fs::write(lab.at("conf/nix.conf"), conf).unwrap();
+    expect(lab.switch(&["--key", ""]), 0, "switched to generation 1");
 }
 
 #[test]

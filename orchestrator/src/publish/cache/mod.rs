@@ -195,8 +195,7 @@ impl NixCache {
         Ok(())
     }
 
-    /// The pointer of a host; `None` if a path of its closure is missing here, in which case the
-    /// old one stays.
+    /// The pointer of a host, signed; the old one if a path of its closure is missing here.
     fn ready(
         &self,
         host: &Ready,
@@ -205,8 +204,8 @@ impl NixCache {
     ) -> Result<Option<Vec<u8>>, CacheError> {
         let old = fs::read(self.dir.join("ready").join(&host.host)).ok();
         let parsed = old.as_ref().and_then(|bytes| serde_json::from_slice::<Ready>(bytes).ok());
-        if parsed.is_some_and(|old| (&old.path, old.run) == (&host.path, host.run)) {
-            return Ok(old);
+        if let Some(same) = parsed.filter(|old| (&old.path, old.run) == (&host.path, host.run)) {
+            return self.signed(same);
         }
         let Ok(top) = self.store_dir.parse(&host.path) else { return Ok(old) };
         // What is not wanted here, an upstream cache has.
@@ -222,6 +221,15 @@ impl NixCache {
             missing: Vec::new(),
             ..host.clone()
         };
+        self.signed(ready)
+    }
+
+    /// The file of a pointer, signed by the current keys.
+    fn signed(&self, mut ready: Ready) -> Result<Option<Vec<u8>>, CacheError> {
+        match &self.keys {
+            Some(keys) => keys.sign_ready(&mut ready),
+            None => ready.signatures.clear(),
+        }
         Ok(Some(serde_json::to_vec(&ready)?))
     }
 

@@ -98,6 +98,7 @@ fn host(name: &str, path: &str, run: u64) -> Ready {
         closure_size: 0,
         missing: Vec::new(),
         boot: BTreeMap::new(),
+        signatures: Vec::new(),
     }
 }
 
@@ -110,7 +111,7 @@ fn a_published_path_has_archive_listing_log_and_a_signed_narinfo() {
     assert_eq!(outcome, CacheOutcome { generation: 1, paths: 2, missing: Vec::new() });
     let info = place.narinfo("b");
     let key: PublicKey = place.keys.public()[0].parse().unwrap();
-    assert!(info.is_signed_by(&[key], &StoreDir::default()));
+    assert!(info.is_signed_by(std::slice::from_ref(&key), &StoreDir::default()));
     assert_eq!(info.url.to_string(), format!("nar/{}.nar.zst", prog.digest));
     for file in [&info.url.to_string(), &format!("{}.ls", info.path.hash_part()), "nix-cache-info"] {
         assert!(place.has(file), "{file}");
@@ -118,13 +119,15 @@ fn a_published_path_has_archive_listing_log_and_a_signed_narinfo() {
     assert!(place.has(&format!("log/{}", info.deriver.unwrap())));
     let ready = place.ready("desk");
     assert_eq!((ready.generation, ready.closure_paths, ready.closure_size), (1, 2, 200));
+    let text = format!("swarm-ready-1;home;desk;1;/nix/store/{}", store_path("b"));
+    assert!(key.verifies(&text, &ready.signatures[0].parse().unwrap()));
     assert_eq!(place.publish(NOW + 5, &wanted).generation, 1, "nothing is new");
 }
 
 #[test]
 fn what_was_published_first_stays_and_is_signed_by_a_new_key() {
     let mut place = Place::new();
-    let wanted = |path| Wanted { paths: vec![path], hosts: Vec::new() };
+    let wanted = |path| Wanted { paths: vec![path], hosts: vec![host("desk", "a", 1)] };
     place.publish(NOW, &wanted(place.path("a", "one", &[])));
     let first = place.narinfo("a");
     place.publish(NOW + 1, &wanted(place.path("a", "other bytes", &[])));
@@ -135,6 +138,8 @@ fn what_was_published_first_stays_and_is_signed_by_a_new_key() {
     place.publish(NOW + 2, &wanted(place.path("a", "other bytes", &[])));
     let both = place.narinfo("a");
     assert_eq!((both.nar, both.signatures.len()), (first.nar, 2));
+    let ready = place.ready("desk");
+    assert_eq!((ready.generation, ready.signatures.len()), (1, 2));
 }
 
 #[test]
