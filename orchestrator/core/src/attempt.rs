@@ -55,7 +55,7 @@ impl Ending {
         match self {
             Self::Accepted => "its result was accepted".into(),
             Self::Failed(failure) => format!("it failed ({})", failure.class),
-            Self::Rejected(reason) => format!("its result was refused: {reason}"),
+            Self::Rejected(reason) => format!("its result was rejected: {reason}"),
             Self::HandedBack(reason) => format!("it was handed back: {reason}"),
             Self::Lost(reason) => format!("it was lost: {reason}"),
             Self::Superseded => "another attempt delivered first".into(),

@@ -131,11 +131,11 @@ pub fn needed(swarm: &Swarm) -> impl Iterator<Item = Base> {
 
 pub(crate) fn put(swarm: &Swarm, now: TimeMs, name: &Name, image: &Image, request: &BaseRequest) -> Decision {
     if name.as_str() == HOST {
-        let text = format!("`{HOST}` is the drone's own /: give the base another name");
+        let text = format!("`{HOST}` is the name of the drone's own /: choose another name");
         return Err(Refusal::Invalid(text));
     }
     if !image.has_portage {
-        let text = "the image has no /usr/bin/emerge: a base brings its own Portage, as a stage3 does";
+        let text = "the image has no /usr/bin/emerge: a base needs its own Portage, as in a stage3";
         return Err(Refusal::Invalid(text.into()));
     }
     let known = swarm.bases.get(name);
@@ -145,11 +145,11 @@ pub(crate) fn put(swarm: &Swarm, now: TimeMs, name: &Name, image: &Image, reques
     {
         let got = match &request.signed_by {
             Some(other) => format!("is signed by {other}"),
-            None => "has no signature that was checked".into(),
+            None => "has no verified signature".into(),
         };
         return Err(Refusal::Invalid(format!(
-            "what base `{name}` is made from is signed by {key}, and this {got}: say --signature and --key, \
-             or make a base of another name"
+            "base `{name}` was made from an archive signed by {key}, but this one {got}: pass --signature \
+             and --key, or create a base with another name"
         )));
     }
     let set = request.follow.filter(|follow| *follow != known.is_none_or(|known| known.follow));
@@ -175,9 +175,9 @@ pub(crate) fn roll_back(swarm: &Swarm, name: &Name) -> Decision {
     let [.., before, last] = &base.generations[..] else {
         return Err(Refusal::WrongState {
             what: format!("base `{name}`"),
-            state: "in its only generation".into(),
+            state: "at its only generation".into(),
             hint: format!(
-                "there is none to go back to; `{}` makes another",
+                "there is none to roll back to; `{}` makes a new one",
                 Action::UpdateBase { base: name.clone() }.command()
             ),
         });
@@ -193,8 +193,8 @@ pub(crate) fn remove(swarm: &Swarm, name: &Name) -> Decision {
     if let Some(profile) = users(swarm, name).next() {
         return Err(Refusal::WrongState {
             what: format!("base `{name}`"),
-            state: format!("what profile `{profile}` builds in"),
-            hint: "give the profile another base, or remove it first".into(),
+            state: format!("in use by profile `{profile}`"),
+            hint: "give the profile another base, or remove the profile first".into(),
         });
     }
     Ok((vec![Event::BaseRemoved { name: name.clone() }], Reply::Done))

@@ -53,9 +53,7 @@ pub fn stuck_on(swarm: &Swarm, id: PackageId) -> Vec<PackageId> {
 pub fn reason(swarm: &Swarm, now: TimeMs, id: PackageId) -> String {
     let Some(package) = swarm.packages.get(&id) else { return String::new() };
     match package.state {
-        PackageState::Received if package.reused => {
-            "taken over from an earlier run: its build key is the same".into()
-        }
+        PackageState::Received if package.reused => "reused from an earlier run: same build key".into(),
         PackageState::Received => String::new(),
         PackageState::Cancelled => "its run was cancelled".into(),
         PackageState::Quarantined => package.reason.clone(),
@@ -63,7 +61,7 @@ pub fn reason(swarm: &Swarm, now: TimeMs, id: PackageId) -> String {
             .attempts_at(Job::Build(id))
             .map(|(attempt, a)| {
                 let second =
-                    if a.duplicate_of.is_some() { ", a second because the first is late" } else { "" };
+                    if a.duplicate_of.is_some() { ", second attempt because the first is late" } else { "" };
                 let seconds = now.since(a.started_at) / 1000;
                 format!("{attempt} on {}, {} for {seconds} s{second}", a.drone_name, a.phase())
             })
@@ -77,17 +75,17 @@ pub fn reason(swarm: &Swarm, now: TimeMs, id: PackageId) -> String {
 fn needed(swarm: &Swarm, now: TimeMs, package: &Package) -> String {
     let after = if package.reason.is_empty() { String::new() } else { format!("; {}", package.reason) };
     if package.not_before > now {
-        return format!("tried again in {} s{after}", package.not_before.since(now).div_ceil(1000));
+        return format!("retry in {} s{after}", package.not_before.since(now).div_ceil(1000));
     }
     if let Some(paused) = calendar::paused(swarm, now) {
-        return format!("waits, as {paused}{after}");
+        return format!("waits: {paused}{after}");
     }
     let run = swarm.runs.get(&package.run);
     let able = |d: &&crate::drone::Drone| run.is_some_and(|run| d.builds_for(run));
     let online = swarm.drones.values().filter(able).filter(|d| d.state() == DroneState::Online).count();
     match online {
-        0 => format!("waits for a drone: none that can build it is online{after}"),
-        _ => format!("waits for one of {online} drones{after}"),
+        0 => format!("waiting for a drone: none that can build it is online{after}"),
+        _ => format!("waiting for a free drone ({online} online){after}"),
     }
 }
 
@@ -103,7 +101,7 @@ pub(crate) fn waits_for(swarm: &Swarm, others: &[PackageId]) -> String {
 
 /// The reason of a package that waits for packages which are no longer being built.
 pub(crate) fn stuck_behind(swarm: &Swarm, others: &[PackageId]) -> String {
-    format!("waits for {}, which will not come without a person", list(swarm, others))
+    format!("waits for {}, which needs manual action", list(swarm, others))
 }
 
 fn list(swarm: &Swarm, ids: &[PackageId]) -> String {

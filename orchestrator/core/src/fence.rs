@@ -51,7 +51,7 @@ pub fn fence(swarm: &Swarm, drone: DroneId, attempt: AttemptId) -> Result<Fence,
         },
         Job::Base(run) => match follow::of_run(swarm, run) {
             Some((.., following)) if following.after < attempt => Ok(Fence::Open),
-            _ => stale(format!("no base is brought up to {run} any more")),
+            _ => stale(format!("no base is being updated to {run}")),
         },
     }
 }

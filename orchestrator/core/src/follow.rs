@@ -154,7 +154,7 @@ pub(crate) fn receive(
     let answer = |reason: &str| Reply::Report(ReportReply { accepted: true, reason: reason.into() });
     let record = swarm.attempts.get(&attempt).ok_or(Refusal::UnknownAttempt(attempt))?;
     let Job::Base(run) = record.job else {
-        return Err(Refusal::Invalid(format!("attempt {attempt} does not make a base")));
+        return Err(Refusal::Invalid(format!("attempt {attempt} is not for a base")));
     };
     if fence(swarm, drone, attempt)? == Fence::Repeat {
         return Ok((Vec::new(), answer("the base was received")));
@@ -180,7 +180,7 @@ pub(crate) fn again(swarm: &Swarm, run: RunId, not_before: TimeMs, reason: Strin
     if tries < TRIES {
         return Some(Event::BaseNeeded { run, not_before, reason });
     }
-    let reason = format!("{tries} tries, the last: {reason}");
+    let reason = format!("{tries} attempts failed, the last: {reason}");
     Some(Event::BaseFollowEnded { name: name.clone(), reason })
 }
 

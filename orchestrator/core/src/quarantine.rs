@@ -41,10 +41,7 @@ impl Broken {
     /// The reason shown for a package held because of this entry.
     #[must_use]
     pub fn words(&self) -> String {
-        format!(
-            "not tried again, as nothing that it is built from has changed since {}: {}",
-            self.run, self.reason
-        )
+        format!("not retried, as none of its inputs has changed since {}: {}", self.run, self.reason)
     }
 }
 

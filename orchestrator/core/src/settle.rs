@@ -28,9 +28,9 @@ pub fn settle(swarm: &Swarm) -> Vec<Event> {
                 };
                 let parts = [
                     (quarantined, "quarantined"),
-                    (blocked, "blocked by them"),
+                    (blocked, "blocked"),
                     (refused, unplanned),
-                    (apart, "not published, as they install the same files as others"),
+                    (apart, "not published (file collisions)"),
                 ];
                 let parts = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}"));
                 (RunState::Partial, parts.collect::<Vec<_>>().join(", "))
@@ -59,8 +59,8 @@ fn outdated(swarm: &Swarm, run: &Run) -> Option<String> {
     let differences: Option<Vec<_>> = drones.map(|d| d.difference(run)).collect();
     let (part, planned, own) = *differences?.first()?;
     Some(format!(
-        "no drone has its toolchain any more: the {part} was {planned} and is now {own}; what was received is published, \
-         and the next run plans the rest"
+        "no drone has its toolchain any more: the {part} was {planned} and is now {own}; received packages \
+         are published, and the next run plans the others"
     ))
 }
 

@@ -179,11 +179,11 @@ pub fn compose(now: TimeMs, changes: &[&Change]) -> Option<Message> {
     let wrong = changes.iter().filter(|c| c.wrong).count();
     let title = match changes {
         [only] if only.wrong => only.concern.what.clone(),
-        [only] => format!("right again: {}", short(&only.concern)),
-        _ if wrong == 0 => format!("{} concerns are right again", changes.len()),
+        [only] => format!("resolved: {}", short(&only.concern)),
+        _ if wrong == 0 => format!("{} concerns resolved", changes.len()),
         _ => {
             let right = changes.len() - wrong;
-            let also = if right > 0 { format!(", {right} right again") } else { String::new() };
+            let also = if right > 0 { format!(", {right} resolved") } else { String::new() };
             format!("{wrong} new concern{}{also}", if wrong == 1 { "" } else { "s" })
         }
     };
@@ -193,8 +193,8 @@ pub fn compose(now: TimeMs, changes: &[&Change]) -> Option<Message> {
         match (wrong, changes.len()) {
             (true, 1) => lines.push(format!("Next: {}", concern.next)),
             (true, _) => lines.extend([format!("! {}", concern.what), format!("  {}", concern.next)]),
-            (false, 1) => lines.push("Nothing is to be done.".to_owned()),
-            (false, _) => lines.push(format!("right again: {}", short(concern))),
+            (false, 1) => lines.push("No action needed.".to_owned()),
+            (false, _) => lines.push(format!("resolved: {}", short(concern))),
         }
     }
     Some(Message::new(now, Kind::Concerns, severity, &title, &lines))

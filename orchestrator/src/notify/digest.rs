@@ -54,7 +54,7 @@ fn counts(run: &Run) -> String {
     let part = |&state: &PackageState| {
         let n = run.count(state);
         let over = if state == PackageState::Received && run.reused > 0 {
-            format!(" ({} taken over)", run.reused)
+            format!(" ({} reused)", run.reused)
         } else {
             String::new()
         };
@@ -80,12 +80,12 @@ fn quarantined(swarm: &Swarm, broken: &[Alike], lines: &mut Vec<String>) {
         }
         let (names, error) = (names.join(", "), &alike.error);
         lines.push(match alike.is_many() {
-            true => format!("  {count} packages fail alike: {error} ({names})"),
+            true => format!("  {count} packages failed with the same error: {error} ({names})"),
             false => format!("  {names}: {error}"),
         });
     }
     if broken.len() > LINES {
-        lines.push(format!("  and {} more kinds of error", broken.len() - LINES));
+        lines.push(format!("  and {} more errors", broken.len() - LINES));
     }
 }
 
@@ -102,14 +102,14 @@ fn collide(apart: &[(PackageId, &Apart)], lines: &mut Vec<String>) {
 
 fn refused(run: &Run, lines: &mut Vec<String>) {
     if !run.problems.is_empty() {
-        lines.push("The resolver refused:".to_owned());
+        lines.push("Rejected by the resolver:".to_owned());
     }
     for problem in run.problems.iter().take(LINES) {
         let first = problem.message.lines().next().unwrap_or_default();
         lines.push(format!("  {}: {first}", problem.atoms.join(" ")));
         if let Some(suggestion) = &problem.suggestion {
             let offered: Vec<&str> = suggestion.lines().filter(|l| !l.trim().is_empty()).collect();
-            lines.push(format!("    it suggests: {}", offered.join("; ")));
+            lines.push(format!("    suggested fix: {}", offered.join("; ")));
         }
     }
     if run.problems.len() > LINES {
@@ -122,7 +122,7 @@ fn next(run: &Run, id: RunId, broken: Option<PackageId>) -> String {
         (RunState::Failed, _) => Action::StartRun { profile: run.profile.clone() },
         (_, Some(package)) => Action::ShowPackage { package },
         _ if !run.problems.is_empty() => Action::ShowRun { run: id },
-        _ => return "Nothing is to be done.".to_owned(),
+        _ => return "No action needed.".to_owned(),
     };
     format!("Next: {}", action.command())
 }

@@ -28,7 +28,7 @@ pub(super) async fn post(url: &Url, secret: Option<&Secret>, document: &Value) -
     let mut request = client(url)?.post(url.clone()).json(document);
     if let Some(secret) = secret {
         let mut value = header::HeaderValue::from_str(&format!("Bearer {}", secret.expose()))
-            .map_err(|_| "the token cannot stand in a header".to_owned())?;
+            .map_err(|_| "the token has characters that are not allowed in an HTTP header".to_owned())?;
         value.set_sensitive(true);
         request = request.header(header::AUTHORIZATION, value);
     }
@@ -78,7 +78,7 @@ fn client(url: &Url) -> Result<Client, String> {
         // Without TLS, a machine without root certificates must work, too.
         builder = builder.tls_certs_only([]);
     }
-    builder.build().map_err(|e| format!("HTTP cannot be set up: {}", causes(e)))
+    builder.build().map_err(|e| format!("cannot set up the HTTP client: {}", causes(e)))
 }
 
 /// An error with its causes in one line.

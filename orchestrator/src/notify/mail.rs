@@ -50,10 +50,16 @@ impl Smtp {
     /// by commas.
     pub(super) fn parse(url: &Url) -> Result<Self, String> {
         if url.password().is_some() {
-            return Err("a password does not belong here; name its file in `password_file`".to_owned());
+            return Err(
+                "no password allowed in the URL; put it into a file and set `password_file`".to_owned()
+            );
         }
-        let host =
-            url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| format!("no host; {LIKE}"))?;
+        let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| {
+            format!(
+                "the host is missing; \
+                                                                                  {LIKE}"
+            )
+        })?;
         let host = host.trim_matches(['[', ']']).to_owned();
         let (mut from, mut to, mut plain) = (None, Vec::new(), false);
         // A plus in a mail address is literal and not an encoded space.
@@ -65,15 +71,13 @@ impl Smtp {
                 "from" => from = Some(address(&value)?),
                 "to" => to.extend(value.split(',').map(address).collect::<Result<Vec<_>, _>>()?),
                 "tls" if value == "none" && url.scheme() == "smtp" => plain = true,
-                "tls" => return Err("`tls` can only be `none`, with smtp://".to_owned()),
-                other => return Err(format!("`{other}` is not one of from, to, tls")),
+                "tls" => return Err("`tls` only accepts `none`, and only with smtp://".to_owned()),
+                other => return Err(format!("unknown parameter `{other}`, expected from, to or tls")),
             }
         }
         let user = Some(unescaped(url.username())?).filter(|user| !user.is_empty());
         if plain && user.is_some() {
-            return Err(
-                "a user's password is not sent without TLS; leave out the user or `tls=none`".to_owned()
-            );
+            return Err("a password is never sent without TLS; remove the user or `tls=none`".to_owned());
         }
         let (security, port) = match (url.scheme(), plain) {
             ("smtps", _) => (Security::Tls, 465),
@@ -110,7 +114,7 @@ impl Smtp {
         match tokio::time::timeout(WHOLE, transport.build().send(mail)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(causes(error)),
-            Err(_) => Err(format!("not done after {} s", WHOLE.as_secs())),
+            Err(_) => Err(format!("no result after {} s", WHOLE.as_secs())),
         }
     }
 
@@ -132,7 +136,7 @@ impl Smtp {
 }
 
 fn address(text: &str) -> Result<Mailbox, String> {
-    text.trim().parse().map_err(|e| format!("`{text}` is not a mail address: {e}"))
+    text.trim().parse().map_err(|e| format!("invalid mail address `{text}`: {e}"))
 }
 
 /// Percent-decodes the user part of the address.
@@ -145,7 +149,7 @@ fn unescaped(text: &str) -> Result<String, String> {
             (b'%', [high, low, left @ ..]) => {
                 let digits = [*high, *low];
                 let byte = std::str::from_utf8(&digits).ok().and_then(|d| u8::from_str_radix(d, 16).ok());
-                bytes.push(byte.ok_or("the user has a % that is no escape")?);
+                bytes.push(byte.ok_or("the user has an invalid % escape")?);
                 rest = left;
             }
             _ => bytes.push(*first),

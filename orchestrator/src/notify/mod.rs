@@ -120,9 +120,10 @@ impl Notifier {
 
     /// Sends a test message to every sink immediately, bypassing the queue.
     pub async fn test(&self) -> Vec<SinkTestView> {
-        let lines = ["This is a test. Real messages come when a run ends or something is wrong.".to_owned()];
+        let lines =
+            ["This is a test. Build Swarm sends messages when a run ends or a concern appears.".to_owned()];
         let now = self.engine.now();
-        let message = Message::new(now, Kind::Test, Severity::Info, "Build Swarm can reach you here", &lines);
+        let message = Message::new(now, Kind::Test, Severity::Info, "Build Swarm test notification", &lines);
         let tests = self.sinks.iter().map(|Named { name, sink }| {
             let message = Message { id: now.0, ..message.clone() };
             async move {
@@ -201,7 +202,7 @@ fn named(sinks: &[Sink]) -> Vec<Named> {
 async fn deliver(sink: &Sink, message: &Message) -> Result<(), Untaken> {
     match tokio::time::timeout(DELIVERY, sink.send(message)).await {
         Ok(sent) => sent,
-        Err(_) => Err(format!("no answer within {} s", DELIVERY.as_secs()).into()),
+        Err(_) => Err(format!("no response within {} s", DELIVERY.as_secs()).into()),
     }
 }
 
@@ -213,14 +214,15 @@ fn read(file: &Path) -> Book {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Book::default(),
         Err(source) => {
             let error = DiskError::new("read", file, source);
-            tracing::error!(%error, "what was told before is not known; it may be told again");
+            tracing::error!(%error, "cannot read the notification state file; notifications may be repeated");
             return Book::default();
         }
     };
     serde_json::from_str(&text).unwrap_or_else(|error| {
         let aside = file.with_extension("damaged");
         let kept = std::fs::rename(file, &aside);
-        tracing::error!(%error, ?kept, aside = %aside.display(), "what was told before is damaged; it may be told again");
+        tracing::error!(%error, ?kept, aside = %aside.display(), "notification state file is damaged, set \
+                                                                  aside; notifications may be repeated");
         Book::default()
     })
 }

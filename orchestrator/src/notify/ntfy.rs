@@ -19,21 +19,27 @@ impl Ntfy {
         let like = "expected something like ntfys://ntfy.example.org/topic";
         let scheme = if url.scheme() == "ntfys" { "https" } else { "http" };
         if !url.username().is_empty() || url.password().is_some() {
-            return Err("a user or password does not belong here; make an access token and name its file \
-                in `token_file`"
-                .to_owned());
+            return Err(
+                "no user or password allowed in the URL; create an access token, put it into a file \
+                        and set `token_file`"
+                    .to_owned(),
+            );
         }
         if url.query().is_some() || url.fragment().is_some() {
-            return Err(format!("a query does not belong here; {like}"));
+            return Err(format!("no query allowed in the URL; {like}"));
         }
         let (prefix, topic) = url.path().trim_end_matches('/').rsplit_once('/').unwrap_or_default();
         // The server's own rule (topicRegex in ntfy's server.go).
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
         if topic.is_empty() || topic.len() > 64 || !topic.chars().all(fits) {
-            return Err(format!("a topic is 1 to 64 letters, digits, - and _; {like}"));
+            return Err(format!("invalid topic, expected 1 to 64 letters, digits, - and _; {like}"));
         }
-        let host =
-            url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| format!("no host; {like}"))?;
+        let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| {
+            format!(
+                "the host is missing; \
+                                                                                  {like}"
+            )
+        })?;
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
         let server = Url::parse(&format!("{scheme}://{host}{port}{prefix}/"));
         Ok(Self { server: server.map_err(|e| format!("{e}; {like}"))?, topic: topic.to_owned() })

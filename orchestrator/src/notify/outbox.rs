@@ -82,7 +82,7 @@ impl Outbox {
         let (mut message, count) = Message::joined(&self.waiting, now)?;
         if self.dropped > 0 {
             message.text.push_str(&format!(
-                "\n{} earlier messages were lost while this was unreachable.",
+                "\n{} earlier messages were dropped while this sink was unreachable.",
                 self.dropped
             ));
         }

@@ -43,7 +43,7 @@ pub async fn run(app: Arc<App>) {
     while !app.stopping.is_cancelled() {
         match look(&app).await {
             Ok(told) => app.passes.note(NAME, told),
-            Err(why) => app.passes.fail(NAME, format!("what was told cannot be kept: {why}")),
+            Err(why) => app.passes.fail(NAME, format!("cannot save the notification state: {why}")),
         }
         tokio::select! {
             () = app.stopping.cancelled() => {}
@@ -52,7 +52,7 @@ pub async fn run(app: Arc<App>) {
     }
     while let Some(ended) = deliveries.join_next().await {
         if let Err(error) = ended {
-            tracing::error!(%error, "the delivery of notifications broke off");
+            tracing::error!(%error, "the notification task panicked");
         }
     }
 }
@@ -80,7 +80,7 @@ async fn look(app: &App) -> Result<String, String> {
     if !told.is_empty() {
         notifier.posted.notify_waiters();
     }
-    Ok(if told.is_empty() { told } else { format!("told {told}") })
+    Ok(if told.is_empty() { told } else { format!("sent {told}") })
 }
 
 /// All ended runs with their end times.
@@ -134,11 +134,7 @@ async fn serve(app: &App, at: usize) {
             () = cut_off(app) => return,
         };
         if let Err(untaken) = &sent {
-            tracing::warn!(
-                sink = name,
-                why = untaken.why,
-                "a notification was not delivered; it is tried again"
-            );
+            tracing::warn!(sink = name, why = untaken.why, "cannot deliver a notification, will retry");
         }
         let now = app.engine.now();
         let noted = notifier.change(|book| {
@@ -149,7 +145,11 @@ async fn serve(app: &App, at: usize) {
             }
         });
         if let Err(why) = noted.await {
-            tracing::warn!(why, "what was delivered cannot be kept; after a restart it may come again");
+            tracing::warn!(
+                why,
+                "cannot save the notification state; notifications may be repeated after a \
+                                 restart"
+            );
         }
     }
 }

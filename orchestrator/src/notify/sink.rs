@@ -75,15 +75,17 @@ impl TryFrom<Written> for Sink {
     fn try_from(written: Written) -> Result<Self, String> {
         let Written { url: address, minimum, token_file, password_file } = written;
         let secret_file = match (&address.kind, token_file, password_file) {
-            (Kind::Mail(_), Some(_), _) => return Err("a mail server takes a `password_file`".into()),
+            (Kind::Mail(_), Some(_), _) => {
+                return Err("`token_file` is not for mail; set `password_file`".into());
+            }
             (Kind::Mail(smtp), None, None) if smtp.has_user() => {
-                return Err("`url` names a user, so `password_file` is needed".into());
+                return Err("`url` has a user, so `password_file` is required".into());
             }
             (Kind::Mail(smtp), None, Some(_)) if !smtp.has_user() => {
-                return Err("`password_file` is of no use without a user, as in smtp://user@host".into());
+                return Err("`password_file` needs a user in `url`, as in smtp://user@host".into());
             }
             (Kind::Ntfy(_) | Kind::Webhook(_), _, Some(_)) => {
-                return Err("`password_file` is for mail; this takes a `token_file`".into());
+                return Err("`password_file` is only for mail; set `token_file`".into());
             }
             (_, token, password) => token.or(password),
         };
@@ -96,12 +98,12 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, String> {
         let known = "expected ntfy://, ntfys://, http://, https://, smtp:// or smtps://";
         // Do not repeat the text, because parts of it may be secret.
-        let url = Url::parse(text).map_err(|e| format!("not an address ({e}); {known}"))?;
+        let url = Url::parse(text).map_err(|e| format!("invalid URL ({e}); {known}"))?;
         let kind = match url.scheme() {
             "ntfy" | "ntfys" => Kind::Ntfy(Ntfy::parse(&url)?),
             "http" | "https" => Kind::Webhook(Webhook::parse(&url)?),
             "smtp" | "smtps" => Kind::Mail(Smtp::parse(&url)?),
-            other => return Err(format!("`{other}://` is not known; {known}")),
+            other => return Err(format!("unknown scheme `{other}://`; {known}")),
         };
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
         Ok(Self { shown: format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default()), kind })

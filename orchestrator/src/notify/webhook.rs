@@ -16,9 +16,11 @@ impl Webhook {
     /// Parses `https://host/path` or `http://host/path`.
     pub(super) fn parse(url: &Url) -> Result<Self, String> {
         if !url.username().is_empty() || url.password().is_some() {
-            return Err("a user or password does not belong into a webhook's address; \
-                a bearer token can be named in `token_file`"
-                .to_owned());
+            return Err(
+                "no user or password allowed in a webhook's URL; put a bearer token into a file and \
+                        set `token_file`"
+                    .to_owned(),
+            );
         }
         Ok(Self { url: url.clone() })
     }

@@ -171,7 +171,7 @@ pub fn package() -> PackageView {
         title: "app-misc/wontbuild-1.0".into(),
         targets: vec![],
         state: PackageState::Quarantined,
-        reason: "it failed alike on 2 drones".into(),
+        reason: "it same error on 2 drones".into(),
         build_key: Digest::of(b"key"),
         blocked_on: vec![],
         dependants: 1,

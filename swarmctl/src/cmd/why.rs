@@ -112,7 +112,7 @@ mod tests {
         let line = |about, text: &str| WhyLine { about, text: text.into() };
         let story = vec![
             line(WhyTopic::State, "In r7 it is quarantined, however that is worded."),
-            line(WhyTopic::Reason, "It failed alike on 2 drones."),
+            line(WhyTopic::Reason, "It same error on 2 drones."),
             line(WhyTopic::Ending, "An admin may release it.\x1b[1A"),
         ];
         let lines = story.iter().map(|line| line.text.clone()).collect();
@@ -123,9 +123,9 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains("In r7"), "the heading is not said twice: {text}");
-        assert!(text.contains("\n  It failed alike on 2 drones.\n"), "{text}");
+        assert!(text.contains("\n  It same error on 2 drones.\n"), "{text}");
         let old = render(&WhyView { story: vec![], ..why }, Paint::new(false));
-        assert!(old.contains("\n  It failed alike on 2 drones.\n"), "of an older orchestrator: {old}");
+        assert!(old.contains("\n  It same error on 2 drones.\n"), "of an older orchestrator: {old}");
         assert!(text.contains("  main.c:1: error: \\u{1b}]0;x\\u{7}\n  make: failed\n"), "{text}");
         assert!(text.contains("swarmctl logs p12"), "{text}");
         assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");

@@ -70,10 +70,10 @@ async fn each_command_that_status_names_ends_what_it_names_it_for() {
     let swarm = Swarm::start().await.unwrap();
     swarm.profile().await.unwrap();
 
-    let token = follow(&swarm, &advised(&swarm, "there is no drone yet").await).await;
+    let token = follow(&swarm, &advised(&swarm, "no drone has enrolled yet").await).await;
     let token = token.split(['"', '\'', ' ', '\n']).find(|word| word.len() >= 40).unwrap().to_owned();
     let oak = FakeDrone::enrol(&swarm.nobody().unwrap(), &token, "oak").await.unwrap();
-    is_over(&swarm, "there is no drone yet").await;
+    is_over(&swarm, "no drone has enrolled yet").await;
 
     if !swarm.admin.status().await.unwrap().healthy {
         follow(&swarm, &advised(&swarm, "oak waits for approval").await).await;

@@ -79,7 +79,7 @@ async fn two_packages_with_one_path_are_told_of_when_the_run_ends_and_one_is_pub
                 /usr/bin/maildirmake";
     let view = swarm.admin.run(run).await.unwrap();
     assert_eq!(view.state, RunState::Partial);
-    assert_eq!(view.reason.unwrap(), "1 not published, as they install the same files as others");
+    assert_eq!(view.reason.unwrap(), "1 not published (file collisions)");
     let status = swarm.admin.status().await.unwrap();
     let concern = status.concerns.iter().find(|c| c.what == told);
     let why = swarm.admin.why("mailtwo").await.unwrap();

@@ -42,7 +42,7 @@ fn certify(state_dir: &Path, days: &str) {
 
 const CONDITIONS: [Condition; 6] = [
     Condition {
-        said: "cannot be written: Not a directory",
+        said: ": Not a directory",
         stops: true,
         severity: "critical",
         make: |swarm| {
@@ -58,20 +58,20 @@ const CONDITIONS: [Condition; 6] = [
         ..QUIET
     },
     Condition {
-        said: "ends in 11 days",
+        said: "expires in 11 days",
         make: |swarm| certify(&swarm.state_dir(), "12"),
         mend: |swarm| certify(&swarm.state_dir(), "400"),
         ..QUIET
     },
     Condition {
-        said: "cannot be taken over: ",
+        said: "cannot load the TLS certificate",
         severity: "critical",
         make: |swarm| fs::write(swarm.state_dir().join("tls.crt"), "").unwrap(),
         mend: |swarm| certify(&swarm.state_dir(), "400"),
         ..QUIET
     },
     Condition {
-        said: "drone oak cannot build in its own system: it lacks scanelf",
+        said: "drone oak lacks programs to build in its own system: scanelf",
         drone: |facts| {
             facts.lacks.push("scanelf".into());
             None
@@ -144,7 +144,7 @@ async fn each_condition_is_told_in_all_four_places_and_so_is_its_end() {
         let status = swarm.admin.status().await.unwrap();
         assert!(!status.concerns.iter().any(|c| c.what.contains(condition.said)), "{:?}", status.concerns);
         until(&format!("the end of `{}` is told", condition.said), async || {
-            receiver.taken()[before..].iter().any(|p| p.text("text").contains("right again")).then_some(())
+            receiver.taken()[before..].iter().any(|p| p.text("text").contains("resolved")).then_some(())
         })
         .await;
     }

@@ -75,13 +75,13 @@ async fn the_end_of_a_run_is_told_once_to_every_sink_and_not_again_after_a_resta
     assert_eq!(told[0].text("topic"), "farm");
     let title = told[0].text("title").to_owned();
     assert!(title.starts_with(&format!("desk: run {run} succeeded after ")), "{title}");
-    assert_eq!(told[0].text("message"), "1 received.\nNothing is to be done.");
+    assert_eq!(told[0].text("message"), "1 received.\nNo action needed.");
     assert_eq!(told[0].body["priority"], 3);
 
     let told = hook.wait(1).await.unwrap();
     assert_eq!(told[0].line, "POST /hook/hidden-path");
     assert_eq!((told[0].text("kind"), told[0].text("severity")), ("run", "info"));
-    assert_eq!(told[0].text("text"), format!("{title}\n1 received.\nNothing is to be done."));
+    assert_eq!(told[0].text("text"), format!("{title}\n1 received.\nNo action needed."));
 
     let mail = mailbox.wait(1).await.unwrap().remove(0);
     let to = ["MAIL FROM:<swarm@b.example>", "RCPT TO:<me+farm@b.example>", "RCPT TO:<you@b.example>"];
@@ -136,9 +136,9 @@ async fn a_partial_run_says_what_is_quarantined_and_refused_and_what_to_do_and_o
         "1 quarantined.",
         "Quarantined:",
         "  dev-libs/pebble-1.2: pebble.c:1: error: expected ;",
-        "The resolver refused:",
+        "Rejected by the resolver:",
         "  app-misc/boulder: needs a USE change",
-        "    it suggests: >=app-misc/boulder-1 wet",
+        "    suggested fix: >=app-misc/boulder-1 wet",
         &format!("Next: swarmctl why {package}"),
     ];
     assert_eq!(rest, want);
@@ -187,7 +187,7 @@ async fn concerns_are_gathered_for_the_window_and_their_end_is_told_too() {
     looked(&swarm).await;
     clock.forward(10 * MINUTE);
     let told = receiver.wait(2).await.unwrap();
-    assert_eq!(told[1].text("title"), "2 concerns are right again", "{told:?}");
+    assert_eq!(told[1].text("title"), "2 concerns resolved", "{told:?}");
     looked(&swarm).await;
     assert_eq!(receiver.taken().len(), 2, "what came and went within the window is not told");
 }

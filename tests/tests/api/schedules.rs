@@ -88,11 +88,11 @@ async fn the_night_without_half_past_two_has_its_run_and_the_next_is_not_doubled
     // It hangs until the next night.
     hands.move_to(NEXT);
     let status =
-        until(&swarm, "skipped", |s| s.concerns.iter().any(|c| c.what.contains("still going"))).await;
+        until(&swarm, "skipped", |s| s.concerns.iter().any(|c| c.what.contains("still running"))).await;
     assert_eq!(status.runs.len(), 1);
     let schedule = only(&swarm).await;
     let why = schedule.last.unwrap().skipped.unwrap();
-    assert_eq!(why, "run r1, which began 23 h 30 min before, is still going");
+    assert_eq!(why, "run r1, started 23 h 30 min earlier, is still running");
     assert_eq!(schedule.upcoming[0], NEXT + 24 * HOUR);
 }
 
@@ -132,7 +132,7 @@ async fn a_pause_holds_up_the_run_that_is_due_in_it_and_ends_by_itself() {
     assert_eq!(status.pause, Some(pause));
     let told = "the swarm is paused for another 1 h: the fuse";
     assert!(status.concerns.iter().any(|c| c.what == told), "{:?}", status.concerns);
-    assert_eq!(status.runs[0].reason.clone().unwrap(), format!("waits for its plan, as {told}"));
+    assert_eq!(status.runs[0].reason.clone().unwrap(), format!("waiting for its plan: {told}"));
     assert_eq!(drone.ask("k1", 0).await.unwrap().reason.as_deref(), Some(told));
     // A claim that waits is woken when the time is over.
     let waiting = async { drone.ask("k2", 20_000).await.unwrap() };

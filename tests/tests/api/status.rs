@@ -78,5 +78,5 @@ async fn a_pass_that_a_defect_ended_is_a_concern_with_what_to_do() {
     pass.await.unwrap();
     let status = swarm.admin.status().await.unwrap();
     let told = status.concerns.iter().find(|c| c.what == "the clumsy fails: a defect ended it");
-    assert_eq!(told.unwrap().next, "restart `swarm-orchestrator`; its log has more");
+    assert_eq!(told.unwrap().next, "restart `swarm-orchestrator`; see its log for details");
 }

@@ -48,7 +48,7 @@ fn in_a_base() -> Result<()> {
     let pin = ["profile", "update", "desktop", "--from", &bundle, "--repository", &repository];
     let in_gentoo = [&pin[..], &["--base", "gentoo"]].concat();
     let refused = swarm.ctl(&in_gentoo).unwrap_err().to_string();
-    ensure!(refused.contains("there is no base `gentoo`"), "{refused}");
+    ensure!(refused.contains("no base `gentoo`"), "{refused}");
 
     swarm.ctl(&["base", "add", "gentoo", "--from", &root])?;
     swarm.ctl(&in_gentoo)?;

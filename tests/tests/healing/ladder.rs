@@ -205,7 +205,7 @@ async fn a_protected_machine_takes_no_confirmation_and_says_so() {
     }
     let status = until(&swarm, "it is lost", |s| s.drones[0].state == DroneState::Lost).await;
     assert!(status.drones[0].protected);
-    assert!(says(&status, "it is protected from reboots", ""), "{:#?}", status.concerns);
+    assert!(says(&status, "is protected from reboots", ""), "{:#?}", status.concerns);
     assert!(swarm.admin.confirm_reboot(id, &key()).await.unwrap_err().to_string().contains("resume oak"));
     swarm.admin.unprotect_drone(id, &key()).await.unwrap();
     assert!(!swarm.admin.drones().await.unwrap()[0].protected);

@@ -21,7 +21,7 @@ async fn when_redis_is_killed_all_wait_for_it_and_nothing_is_lost() {
             concern(&house, n, "does not answer").await;
             let (status, said) = ready(&house, n).await;
             assert!(status == 503 && said.contains("does not answer"), "{status} {said}");
-            assert!(is_published(&house, n).await, "what is published is served meanwhile");
+            assert!(is_published(&house, n).await, "published packages are still served");
         }
         redis.run().unwrap();
         crew.works(SOME).await.unwrap();

@@ -82,7 +82,7 @@ impl Swarm {
                     }
                     p.forgiven = p.attempts.len();
                     p.not_before = at;
-                    p.reason = "an admin wants it tried again".into();
+                    p.reason = "retry requested".into();
                     if let Some(run) = self.runs.get_mut(&p.run) {
                         run.failures = run.failures.saturating_sub(forgiven);
                     }

@@ -48,7 +48,7 @@ pub(super) fn cancel_run(swarm: &Swarm, run: RunId) -> Decision {
         state if state.is_over() => Err(Refusal::WrongState {
             what: format!("run {run}"),
             state: state.word().into(),
-            hint: "it has ended and cannot be cancelled".into(),
+            hint: "an ended run cannot be cancelled".into(),
         }),
         _ => {
             let reason = "cancelled by an admin".to_owned();
@@ -70,10 +70,15 @@ pub(super) fn retry_package(swarm: &Swarm, id: PackageId) -> Decision {
         PackageState::Quarantined | PackageState::Needed => {}
         PackageState::Blocked => {
             let show = Action::ShowPackage { package: id }.command();
-            return refuse(&format!("retry what it waits for; `{show}` names it"));
+            return refuse(&format!("retry the package that it waits for; see `{show}`"));
         }
-        PackageState::Delegated => return refuse("a drone is building it right now"),
-        PackageState::Received => return refuse("it was built; start a new run to build it anew"),
+        PackageState::Delegated => return refuse("a drone is building it"),
+        PackageState::Received => {
+            return refuse(
+                "it is already built; use `swarmctl rebuild` and start a \
+                                                 new run to rebuild it",
+            );
+        }
         PackageState::Cancelled => return refuse("its run was cancelled; start a new run"),
     }
     let run = swarm.runs.get(&package.run).ok_or(Refusal::UnknownRun(package.run))?;

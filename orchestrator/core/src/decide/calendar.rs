@@ -60,7 +60,7 @@ pub(super) fn handle_due(
     // The shell uses the wall clock, which may differ from the engine's clock, so `due` is not
     // compared with `now`.
     if forecast.next <= due {
-        return Err(Refusal::Invalid(format!("what comes after a due time of {profile} lies before it")));
+        return Err(Refusal::Invalid(format!("the time after a due time of {profile} precedes it")));
     }
     if !schedule.enabled || due <= schedule.handled {
         return already();
@@ -70,7 +70,7 @@ pub(super) fn handle_due(
         Ok(_) => (Vec::new(), DueOutcome::Skipped("no run was started".into())),
         Err(Refusal::RunUnderWay { run, .. }) => {
             let age = swarm.runs.get(&run).map_or(0, |r| now.since(r.started_at));
-            let reason = format!("run {run}, which began {} before, is still going", span(age));
+            let reason = format!("run {run}, started {} earlier, is still running", span(age));
             (Vec::new(), DueOutcome::Skipped(reason))
         }
         Err(refusal) => (Vec::new(), DueOutcome::Skipped(refusal.to_string())),
@@ -83,7 +83,7 @@ pub(super) fn pause(swarm: &Swarm, now: TimeMs, for_ms: u64, reason: &str) -> De
     let longest = swarm.policy.pause_max_ms;
     if for_ms == 0 || for_ms > longest {
         return Err(Refusal::Invalid(format!(
-            "a pause of {} is not possible: it lasts from 1 s to {}, and can be set anew while it lasts",
+            "a pause of {} is out of range: choose 1 s to {}; a pause can be extended while it lasts",
             span(for_ms),
             span(longest)
         )));
@@ -94,12 +94,12 @@ pub(super) fn pause(swarm: &Swarm, now: TimeMs, for_ms: u64, reason: &str) -> De
 pub(super) fn unpause(swarm: &Swarm) -> Decision {
     match swarm.pause {
         None => already(),
-        Some(_) => Ok((vec![Event::PauseEnded { reason: "an admin ended it".into() }], Reply::Done)),
+        Some(_) => Ok((vec![Event::PauseEnded { reason: "ended by an admin".into() }], Reply::Done)),
     }
 }
 
 /// Ends the pause if its time is over.
 pub(super) fn end_of_pause(swarm: &Swarm, now: TimeMs) -> Option<Event> {
     let over = swarm.pause.as_ref().is_some_and(|pause| pause.until <= now);
-    over.then(|| Event::PauseEnded { reason: "its time was over".into() })
+    over.then(|| Event::PauseEnded { reason: "expired".into() })
 }

@@ -90,12 +90,10 @@ pub(super) fn heartbeat(swarm: &Swarm, now: TimeMs, id: DroneId, request: &Heart
 fn other_machine(drone: &Drone, request: &HeartbeatRequest) -> Option<String> {
     let (own, told) = (&drone.facts.machine_id, request.facts.as_ref().map(|facts| &facts.machine_id));
     if let Some(told) = told.filter(|told| !told.is_empty() && !own.is_empty() && *told != own) {
-        return Some(format!("the machine id of {} is {own}, that of this one {told}", drone.name));
+        return Some(format!("the machine ID of {} is {own}, that of this one is {told}", drone.name));
     }
     let left = drone.former_boots.contains(&request.boot_id);
-    left.then(|| {
-        format!("{} was started since, and this one was not: it has the boot id of before", drone.name)
-    })
+    left.then(|| format!("{} has rebooted since, but this one still has the old boot ID", drone.name))
 }
 
 /// Records that another machine used the drone's credential and was refused, so that admins see it.
@@ -130,7 +128,7 @@ fn wanted(swarm: &Swarm, drone: DroneId, id: AttemptId) -> Result<Wanted, String
         },
         (Some(Ending::Lost(_)), Job::Base(run)) => match follow::of_run(swarm, run) {
             Some((.., following)) if following.after < id => Ok(Wanted::Racing),
-            _ => Err("the base is not wanted any more".into()),
+            _ => Err("the base is no longer needed".into()),
         },
         (Some(ending), _) => Err(ending.words()),
     }

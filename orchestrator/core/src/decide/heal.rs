@@ -56,7 +56,10 @@ pub(super) fn protect(swarm: &Swarm, drone: DroneId, protected: bool) -> Decisio
     let record = known(swarm, drone)?;
     let by_configuration = swarm.policy.heal.reach.get(&record.name).is_some_and(|r| r.protected);
     if !protected && by_configuration {
-        return Err(wrong(record, format!("`[healing.drone.{}]` protects it: change that", record.name)));
+        return Err(wrong(
+            record,
+            format!("`[healing.drone.{}]` protects it: change the configuration", record.name),
+        ));
     }
     if record.healing.protected == protected {
         return already();
@@ -71,20 +74,22 @@ pub(super) fn confirm(swarm: &Swarm, drone: DroneId) -> Decision {
     let refuse = |hint: String| Err(wrong(record, hint));
     if record.lost.is_some() {
         let resume = Action::ResumeDrone { drone: name.clone() }.command();
-        return refuse(format!("healing gave it up; start over with `{resume}`"));
+        return refuse(format!("healing gave up on it; start over with `{resume}`"));
     }
     if record.offline.is_none() || record.signed_off() {
-        return refuse("healing has nothing to do, so it reboots nothing".into());
+        return refuse("healing has nothing to do for it, so no reboot is pending".into());
     }
     match reach {
-        None => refuse(format!("healing does not know its machine: configure `[healing.drone.{name}]`")),
+        None => {
+            refuse(format!("healing has no way to reach its machine: configure `[healing.drone.{name}]`"))
+        }
         Some(reach) if reach.protected => refuse(format!("`[healing.drone.{name}]` protects it")),
         Some(_) if record.healing.protected => {
             let unprotect = Action::UnprotectDrone { drone: name.clone() }.command();
             refuse(format!("it is protected; `{unprotect}` first"))
         }
         Some(reach) if reach.reboot == RebootRule::Never => {
-            refuse(format!("`[healing.drone.{name}]` says `reboot = \"never\"`; set it to \"ask\""))
+            refuse(format!("`[healing.drone.{name}]` has `reboot = \"never\"`; set it to \"ask\""))
         }
         Some(_) if record.healing.confirmed => already(),
         Some(_) => Ok((vec![Event::RebootConfirmed { drone }], Reply::Done)),
@@ -105,7 +110,7 @@ fn of_drone(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> Option<Ev
     let (policy, healing) = (&swarm.policy.heal, &drone.healing);
     if let Some(UnderWay { step, since }) = healing.under_way {
         let time = if step == HealStep::Reboot { policy.reboot_ms + policy.step_ms } else { policy.step_ms };
-        let detail = format!("nobody saw how its {step} ended");
+        let detail = format!("the result of its {step} is unknown");
         let outcome = HealOutcome::Unseen;
         return (now.since(since) >= time).then_some(Event::HealStepEnded {
             drone: id,

@@ -38,7 +38,7 @@ pub(super) fn maintain(swarm: &Swarm, now: TimeMs) -> Vec<Event> {
         }
         for (id, attempt) in swarm.attempts_of(drone) {
             if swarm.live.leases.get(&id).is_none_or(|&until| until < now) {
-                lose(&mut events, swarm, now, id, attempt, "its lease ran out");
+                lose(&mut events, swarm, now, id, attempt, "its lease expired");
             }
         }
     }

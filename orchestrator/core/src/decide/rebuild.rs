@@ -8,9 +8,9 @@ pub(super) fn rebuild(swarm: &Swarm, id: PackageId, dependants: bool, reason: &s
     let package = swarm.packages.get(&id).ok_or(Refusal::UnknownPackage(id))?;
     if !is_known(swarm, package) {
         let hint = match package.state {
-            PackageState::Delegated => "a drone is building it right now",
-            PackageState::Cancelled => "it was never built; a new run builds it",
-            _ => "it has not been built yet; its run will do that",
+            PackageState::Delegated => "a drone is building it",
+            PackageState::Cancelled => "it was never built; start a new run to build it",
+            _ => "it has not been built yet; its run will build it",
         };
         return Err(Refusal::WrongState {
             what: package.title(),

@@ -43,7 +43,10 @@ pub(super) fn receive_plan(
     usage: Usage,
 ) -> Decision {
     let Job::Plan(run) = job_of(swarm, attempt)? else {
-        return Err(Refusal::Invalid(format!("attempt {attempt} makes no plan and cannot bring one")));
+        return Err(Refusal::Invalid(format!(
+            "attempt {attempt} is not a plan, so a plan cannot be \
+                                             delivered for it"
+        )));
     };
     if fence(swarm, drone, attempt)? == Fence::Repeat {
         return Ok((Vec::new(), answer(true, "the plan was received")));
@@ -65,7 +68,10 @@ pub(super) fn receive_package(
     usage: Usage,
 ) -> Decision {
     let Job::Build(package) = job_of(swarm, attempt)? else {
-        return Err(Refusal::Invalid(format!("attempt {attempt} builds no package and cannot bring one")));
+        return Err(Refusal::Invalid(format!(
+            "attempt {attempt} is not a build, so packages cannot be \
+                                             delivered for it"
+        )));
     };
     if fence(swarm, drone, attempt)? == Fence::Repeat {
         return Ok((Vec::new(), answer(true, "the package was received")));
@@ -73,7 +79,7 @@ pub(super) fn receive_package(
     let targets = swarm.packages.get(&package).map_or(0, |p| p.targets.len());
     if artifacts.len() != targets {
         let text =
-            format!("attempt {attempt} brings {} files where {targets} were asked for", artifacts.len());
+            format!("attempt {attempt} delivers {} files where {targets} are expected", artifacts.len());
         return Err(Refusal::Invalid(text));
     }
     let mut events = strike::refuted(swarm, now, package, drone);
@@ -196,7 +202,7 @@ fn consequences(swarm: &Swarm, now: TimeMs, job: Job, attempt: AttemptId, verdic
             vec![Event::RunEnded { run, state: RunState::Failed, reason }]
         }
         (Verdict::GiveUp { reason, .. }, Job::Base(run)) => {
-            let reason = format!("{reason}; `{}` has more", Action::ShowAttempt { run, attempt }.command());
+            let reason = format!("{reason}; see `{}`", Action::ShowAttempt { run, attempt }.command());
             follow::give_up(swarm, run, reason).into_iter().collect()
         }
     }

@@ -102,7 +102,12 @@ impl Healing {
     /// comes and goes climbs the ladder instead of starting at the bottom each time.
     pub(crate) fn returned(&mut self, at: TimeMs) {
         if let Some(UnderWay { step, .. }) = self.under_way.take() {
-            self.tried.push(Tried { step, at, outcome: HealOutcome::Done, detail: "it was heard".into() });
+            self.tried.push(Tried {
+                step,
+                at,
+                outcome: HealOutcome::Done,
+                detail: "it reported again".into(),
+            });
         }
         let done_to_it = |t: &Tried| t.step != HealStep::Probe && reached(t);
         self.tried.retain(done_to_it);
@@ -154,11 +159,14 @@ pub fn next(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> Next {
         return Next::UnderWay(under_way);
     }
     let Some(&reach) = policy.reach.get(&drone.name) else {
-        return Next::Cannot(format!("healing needs `[healing.drone.{}]` in its configuration", drone.name));
+        return Next::Cannot(format!(
+            "automatic healing needs `[healing.drone.{}]` in the configuration",
+            drone.name
+        ));
     };
     if drone.facts.machine_id.is_empty() {
         return Next::Cannot(
-            "healing cannot tell its machine: it had no /etc/machine-id when it enrolled".into(),
+            "healing cannot identify its machine: it had no /etc/machine-id when it enrolled".into(),
         );
     }
     if let Some(why) = rests(swarm, now) {
@@ -186,7 +194,7 @@ fn climb(policy: &HealPolicy, healing: &Healing, reach: Reach) -> Next {
         if vain >= policy.probes as usize {
             return Next::GivesUp(
                 last.at,
-                format!("its machine did not answer {vain} times: {}", last.detail),
+                format!("its machine was unreachable {vain} times: {}", last.detail),
             );
         }
         let wait = policy.probe_every_ms.saturating_mul(1 << (vain - 1).min(16)).min(policy.probe_max_ms);
@@ -200,7 +208,7 @@ fn climb(policy: &HealPolicy, healing: &Healing, reach: Reach) -> Next {
     }
     let in_vain = |what: &str| Next::GivesUp(heard_by, format!("{what}: {}", told(act.unwrap_or(last))));
     if healing.tried.len() >= LONGEST_CLIMB {
-        return in_vain("too many steps did not bring it back");
+        return in_vain("it is still silent after the maximum number of steps");
     }
     let hung = act.is_some_and(|t| t.outcome == HealOutcome::Hung);
     if healing.count(HealStep::Kill) + healing.count(HealStep::Reboot) == 0 {
@@ -208,15 +216,18 @@ fn climb(policy: &HealPolicy, healing: &Healing, reach: Reach) -> Next {
         return Next::Take(if more { HealStep::Restart } else { HealStep::Kill }, heard_by);
     }
     if healing.count(HealStep::Reboot) > 0 {
-        return in_vain("neither restarts nor a reboot brought it back");
+        return in_vain("it is still silent after restarts and a reboot");
     }
     match reach.reboot {
         _ if reach.protected || healing.protected => {
-            in_vain("restarts did not bring it back, and it is protected from reboots")
+            in_vain("it is still silent after restarts and is protected from reboots")
         }
-        RebootRule::Never => in_vain("restarts did not bring it back, and its machine may not be rebooted"),
+        RebootRule::Never => in_vain(
+            "it is still silent after restarts and its machine must not be \
+                                      rebooted",
+        ),
         RebootRule::Ask if !healing.confirmed => {
-            Next::Asks(format!("restarts did not bring it back: {}", told(act.unwrap_or(last))))
+            Next::Asks(format!("it is still silent after restarts: {}", told(act.unwrap_or(last))))
         }
         RebootRule::Ask | RebootRule::Allow => Next::Take(HealStep::Reboot, heard_by),
     }

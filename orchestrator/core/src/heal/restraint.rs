@@ -52,7 +52,7 @@ pub fn rests(swarm: &Swarm, now: TimeMs) -> Option<String> {
     let grace = swarm.grace_until();
     if now < grace {
         let seconds = grace.since(now).div_ceil(1000);
-        return Some(format!("the orchestrator has just started; {seconds} s more are theirs to be heard"));
+        return Some(format!("the orchestrator has just started; drones have {seconds} s more to report"));
     }
     calendar::paused(swarm, now).or_else(|| cut_off(swarm).as_ref().map(text::concern::what))
 }

@@ -74,7 +74,7 @@ pub(super) fn hopeless(swarm: &Swarm, package: PackageId, current: &Attempt) -> 
     (!able.any(|d| fits(floor_bytes, d))).then(|| {
         let gib = floor_bytes as f64 / f64::from(1 << 30);
         format!(
-            "killed for its memory use with one job on {}, and no drone has more than {gib:.1} GiB for a build",
+            "out of memory with one job on {}, and no drone has more than {gib:.1} GiB for a build",
             current.drone_name
         )
     })

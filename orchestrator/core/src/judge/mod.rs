@@ -52,7 +52,7 @@ pub fn package(
     let passing = |reason| Verdict::GiveUp { reason, lasting: false };
     let lasting = |reason| Verdict::GiveUp { reason, lasting: true };
     let Some(current) = swarm.attempts.get(&attempt) else {
-        return passing("its records are gone".into());
+        return passing("its records no longer exist".into());
     };
     let what = format!("{} failed on {}: {}", failure.phase, current.drone_name, failure.headline());
     if failure.cause == Some(FailureCause::OutOfMemory) {
@@ -67,7 +67,7 @@ pub fn package(
         if let Some(before) = swarm.quarantine.of(swarm, id).filter(|q| q.signature == failure.signature) {
             let when = text::span(now.since(before.since));
             return lasting(format!(
-                "failed on {} as it did {when} ago: {}",
+                "same error on {} as {when} ago: {}",
                 current.drone_name,
                 failure.headline()
             ));
@@ -78,16 +78,16 @@ pub fn package(
         let only_drone = drones_for(swarm, id).all(|d| d == current.drone);
         if let Some(other) = alike.filter(|other| other.drone != current.drone || only_drone) {
             let names = if other.drone == current.drone {
-                format!("twice on {}, the only drone", current.drone_name)
+                format!("twice on {} (only drone)", current.drone_name)
             } else {
                 format!("on {} and {}", other.drone_name, current.drone_name)
             };
-            let reason = format!("failed alike {names}: {}", failure.headline());
+            let reason = format!("same error {names}: {}", failure.headline());
             return lasting(reason);
         }
         let own = 1 + past.len();
         if own >= swarm.policy.package_failures as usize {
-            return lasting(format!("{own} failures of its own, the last: {what}"));
+            return lasting(format!("{own} build failures, the last: {what}"));
         }
     }
     match spent(swarm, id, &[attempt]) {
@@ -104,7 +104,7 @@ pub fn package(
 #[must_use]
 pub fn spent(swarm: &Swarm, id: PackageId, ended: &[AttemptId]) -> Option<String> {
     let run = swarm.packages.get(&id).and_then(|p| swarm.runs.get(&p.run));
-    let Some(run) = run else { return Some("its records are gone".into()) };
+    let Some(run) = run else { return Some("its records no longer exist".into()) };
     let now = ended
         .iter()
         .filter(|e| swarm.attempts.get(e).is_some_and(|a| a.is_live() && a.job == Job::Build(id)));
@@ -113,7 +113,7 @@ pub fn spent(swarm: &Swarm, id: PackageId, ended: &[AttemptId]) -> Option<String
         return Some(format!("{failures} failed attempts"));
     }
     let most = most_failures(swarm, run);
-    (run.failures >= most).then(|| format!("its run has had {most} failed attempts, and retries no more"))
+    (run.failures >= most).then(|| format!("its run reached the limit of {most} failed attempts"))
 }
 
 /// Number of failed attempts after which a run retries nothing.
@@ -143,7 +143,7 @@ pub fn plan(swarm: &Swarm, run: RunId, failure: &Failure, entropy: u64) -> Verdi
     let attempts = swarm.runs.get(&run).map_or(0, |r| r.plan_attempts.len());
     let what = format!("the plan failed ({}): {}", failure.class, failure.headline());
     if attempts >= swarm.policy.plan_attempts as usize {
-        return Verdict::GiveUp { reason: format!("{what}, {attempts} times"), lasting: false };
+        return Verdict::GiveUp { reason: format!("{what} ({attempts} attempts)"), lasting: false };
     }
     Verdict::Retry { after_ms: backoff_ms(swarm, attempts, entropy), reason: what }
 }

@@ -68,7 +68,7 @@ pub fn suspicion(swarm: &Swarm, id: DroneId, package: PackageId, failure: &Failu
     let title = |id: PackageId| swarm.packages.get(&id).map(Package::title).unwrap_or_default();
     other.map(|(&other, _)| {
         format!(
-            "different packages fail on it, the last {} ({}), before that {}",
+            "different packages fail on it: {} ({}), previously {}",
             title(package),
             failure.headline(),
             title(other)
@@ -94,7 +94,7 @@ pub fn refuted(swarm: &Swarm, now: TimeMs, package: PackageId, builder: DroneId)
     for (attempt, drone) in failed {
         if !struck.contains(&drone) {
             struck.push(drone);
-            let reason = format!("{} failed on it, and was built by {by}", record.title());
+            let reason = format!("{} failed on it and was built by {by}", record.title());
             strike(&mut events, swarm, now, drone, attempt, &reason);
         }
     }
@@ -110,7 +110,7 @@ pub fn forgive(swarm: &Swarm, package: PackageId) -> Vec<Event> {
     };
     let forgiven = swarm.drones.iter().filter_map(|(&drone, d)| {
         let attempts: Vec<AttemptId> = d.strikes.keys().filter(|a| by_package(a)).copied().collect();
-        let reason = || format!("{} is broken itself", record.title());
+        let reason = || format!("the fault is in {} itself", record.title());
         (!attempts.is_empty()).then(|| Event::StrikesForgiven { drone, attempts, reason: reason() })
     });
     forgiven.collect()

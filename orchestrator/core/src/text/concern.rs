@@ -16,22 +16,25 @@ const NAMED: usize = 4;
 pub fn title(fact: &ConcernKind) -> String {
     use ConcernKind::*;
     match fact {
-        JournalUnwritable { .. } => "the journal cannot be written".into(),
+        JournalUnwritable { .. } => "cannot write the journal".into(),
         PublishingFails { .. } => "publishing fails".into(),
-        DirectoryUnwritable { place, at, .. } => format!("the {place} {at} cannot be written"),
-        DiskNearlyFull { at, .. } => format!("the disk of {at} is nearly full"),
-        CertificateUnusable { file, .. } => format!("the TLS certificate {file} cannot be taken over"),
-        CertificateExpired { file, .. } => format!("the TLS certificate {file} is past its time"),
-        CertificateExpires { file, .. } => format!("the TLS certificate {file} ends soon"),
+        DirectoryUnwritable { place, at, .. } => format!("cannot write to the {place} {at}"),
+        DiskNearlyFull { at, .. } => format!("the file system of {at} is nearly full"),
+        CertificateUnusable { file, .. } => format!("cannot load the TLS certificate {file}"),
+        CertificateExpired { file, .. } => format!("the TLS certificate {file} has expired"),
+        CertificateExpires { file, .. } => format!("the TLS certificate {file} expires soon"),
         PassFails { pass, .. } => format!("the {pass} fails"),
-        SinkFails { sink, .. } => format!("notifications to {sink} fail"),
-        StoreDamaged { .. } => "something that is kept is damaged".into(),
+        SinkFails { sink, .. } => format!("cannot deliver notifications to {sink}"),
+        StoreDamaged { .. } => "stored data is damaged".into(),
         PlanWaits { run, profile, .. } => {
-            format!("run {run} of {profile} waits for its plan, and no drone that can make it is online")
+            format!(
+                "run {run} of {profile} waits for its plan not made: no drone that can make it is \
+                     online"
+            )
         }
-        RunStandsStill { run, profile, .. } => format!("run {run} of {profile} stands still"),
+        RunStandsStill { run, profile, .. } => format!("run {run} of {profile} is stalled"),
         ToolchainDiffers { drone, run, profile, .. } => {
-            format!("drone {drone} gets no packages of {run} of {profile}")
+            format!("drone {drone} is assigned no packages of {run} of {profile}")
         }
         RunFailed { profile, .. } => format!("the last run of {profile} failed"),
         PackagesQuarantined { profile, .. } => format!("packages of {profile} are quarantined"),
@@ -41,29 +44,32 @@ pub fn title(fact: &ConcernKind) -> String {
         }
         ResolverRefused { profile, .. } => format!("the resolver refuses packages of {profile}"),
         RunOverdue { profile, .. } => format!("a run of {profile} is overdue"),
-        RunSkipped { profile, .. } => format!("a due run of {profile} was not started"),
+        RunSkipped { profile, .. } => format!("a scheduled run of {profile} was skipped"),
         NoSuccess { profile, .. } => format!("no run of {profile} succeeds"),
-        DroneIdle { run, .. } => format!("drones idle while {run} waits"),
-        Paused { .. } => "nothing is handed out in a pause".into(),
-        BaseStays { base, .. } => format!("base {base} does not follow"),
+        DroneIdle { run, .. } => format!("drones are idle while {run} waits"),
+        Paused { .. } => "the swarm is paused".into(),
+        BaseStays { base, .. } => format!("base {base} was not updated"),
         BaseWaits { base, run } => {
-            format!("base {base} is to follow {run}, and no drone that can make it is online")
+            format!("base {base} waits to be updated to {run}: no drone that can make it is online")
         }
-        DronesCutOff { .. } => "drones are cut off".into(),
+        DronesCutOff { .. } => "several drones went silent together".into(),
         DroneLost { drone, .. } => format!("drone {drone} is lost"),
         DroneGrounded { drone, .. } => format!("drone {drone} is grounded"),
-        DroneStruck { drone, .. } => format!("drone {drone} has many strikes but is the last that can build"),
+        DroneStruck { drone, .. } => format!(
+            "drone {drone} has many strikes but is not grounded, as no \
+                                              other drone can build"
+        ),
         DroneOffline { drone, .. } => format!("drone {drone} is offline"),
         CredentialCloned { drone, .. } => {
-            format!("another machine uses the credential of drone {drone} and is refused")
+            format!("another machine uses the credential of drone {drone} and was rejected")
         }
         DroneUnusable { drone, .. } => format!("drone {drone} cannot build"),
-        ProgramsMissing { drone, .. } => format!("drone {drone} cannot build in its own system"),
+        ProgramsMissing { drone, .. } => format!("drone {drone} lacks programs to build in its own system"),
         DeliveryStuck { drone, .. } => format!("drone {drone} cannot deliver"),
         DronePending { drone } => format!("drone {drone} waits for approval"),
-        NoProfile => "there is no profile yet, so there is nothing to build".into(),
-        NoDrone => "there is no drone yet, so nothing is built".into(),
-        Unknown => "something that only another version knows".into(),
+        NoProfile => "no profile exists yet".into(),
+        NoDrone => "no drone has enrolled yet".into(),
+        Unknown => "a concern of another version".into(),
     }
 }
 
@@ -82,14 +88,14 @@ pub fn what(fact: &ConcernKind) -> String {
         | DroneLost { why, .. }
         | CredentialCloned { why, .. }
         | DroneUnusable { why, .. } => format!("{title}: {why}"),
-        DiskNearlyFull { free_mib, .. } => format!("{title}: {free_mib} MiB are free"),
-        CertificateExpired { on, .. } => format!("{title} since {on}"),
+        DiskNearlyFull { free_mib, .. } => format!("{title}: {free_mib} MiB free"),
+        CertificateExpired { file, on } => format!("the TLS certificate {file} expired on {on}"),
         CertificateExpires { file, on, days } => {
-            format!("the TLS certificate {file} ends in {days} days, on {on}")
+            format!("the TLS certificate {file} expires in {days} days, on {on}")
         }
         StoreDamaged { faults: 0 | 1, first } => format!("{title}: {first}"),
         StoreDamaged { faults, first } => {
-            format!("{faults} things that are kept are damaged, the first: {first}")
+            format!("{faults} stored items are damaged, the first: {first}")
         }
         RunStandsStill { .. } => format!("{title}: no drone that can build for it is online"),
         ToolchainDiffers { part, planned, own, .. } => {
@@ -100,7 +106,7 @@ pub fn what(fact: &ConcernKind) -> String {
             let also = also(*alike, *others, *blocked);
             match alike {
                 0 | 1 => format!("{title} is quarantined in {run}{also}: {why}"),
-                _ => format!("{alike} packages fail alike in {run}{also}: {why}"),
+                _ => format!("{alike} packages failed with the same error in {run}{also}: {why}"),
             }
         }
         FilesCollide { cpv, beside, paths, path_count, others, .. } => {
@@ -117,10 +123,10 @@ pub fn what(fact: &ConcernKind) -> String {
             format!("the resolver refused {} in {run} of {profile}{more}: {why}", atoms.join(" "))
         }
         RunOverdue { profile, late_ms } => {
-            format!("a run of {profile} was due {} ago and was not started", span(*late_ms))
+            format!("a run of {profile} was due {} ago and has not started", span(*late_ms))
         }
         RunSkipped { profile, ago_ms, why, .. } => {
-            format!("no run of {profile} was started {} ago: {why}", span(*ago_ms))
+            format!("the run of {profile} scheduled {} ago was skipped: {why}", span(*ago_ms))
         }
         NoSuccess { profile, for_ms, period_ms, last, .. } => {
             let last = last.as_ref().map_or_else(String::new, |last| {
@@ -132,36 +138,39 @@ pub fn what(fact: &ConcernKind) -> String {
         }
         DroneIdle { run, profile, drone, packages, for_ms, asks, why } => {
             let work = match packages {
-                0 => "its plan".to_owned(),
-                n => format!("{n} of its packages"),
+                0 => "its plan not made".to_owned(),
+                n => format!("{n} packages not assigned"),
             };
             let why = match why {
-                Some(why) if *asks => format!("it is told: {why}"),
-                _ if *asks => "though it asks for work".to_owned(),
+                Some(why) if *asks => format!("{why}"),
+                _ if *asks => "it asks for work and gets none".to_owned(),
                 _ => "it does not ask for work".to_owned(),
             };
             format!(
-                "run {run} of {profile} waits with {work} for {}, while {drone} idles: {why}",
+                "run {run} of {profile} has had {work} for {}, while {drone} is idle: {why}",
                 span(*for_ms)
             )
         }
         Paused { for_ms, why } => paused(*for_ms, why),
         BaseStays { base, generation, run, why } => format!(
-            "base {base} stays in generation {generation}: what {run} built of it was not installed: {why}"
+            "base {base} stays at generation {generation}: packages of {run} could not be installed: {why}"
         ),
         DronesCutOff { silent, of } => {
-            format!("{} of {of} drones fell silent together ({})", silent.len(), names(silent))
+            format!("{} of {of} drones went silent together ({})", silent.len(), names(silent))
         }
         DroneGrounded { for_ms, why, .. } => format!("{title} for {} s: {why}", for_ms.div_ceil(1000)),
         DroneStruck { drone, strikes, why } => {
-            format!("drone {drone} has {strikes} strikes but is the last that can build: {why}")
+            format!(
+                "drone {drone} has {strikes} strikes but is not grounded, as no other drone can build: \
+                     {why}"
+            )
         }
         DroneOffline { offline: why, last, .. } => {
             format!("{title}: {}{}", offline(why), last.as_ref().map_or_else(String::new, so_far))
         }
-        ProgramsMissing { programs, .. } => format!("{title}: it lacks {}", programs.join(", ")),
+        ProgramsMissing { programs, .. } => format!("{title}: {}", programs.join(", ")),
         DeliveryStuck { title: package, for_ms, why, .. } => {
-            format!("{title} {package}: for {} nothing of it has got through: {why}", span(*for_ms))
+            format!("{title} {package}: upload without progress for {}: {why}", span(*for_ms))
         }
         PlanWaits { .. } | BaseWaits { .. } | DronePending { .. } | NoProfile | NoDrone | Unknown => title,
     }
@@ -174,78 +183,84 @@ pub fn next(fact: &ConcernKind, action: Option<&Action>) -> String {
     let command = action.map(|action| format!("`{}`", action.command()));
     match fact {
         JournalUnwritable { at: Some(at), .. } => {
-            format!("free space on, or repair, the disk of {at}; it goes on by itself")
+            format!("free space on the disk of {at} or repair it; work resumes automatically")
         }
         JournalUnwritable { at: None, .. } => {
-            "see to Redis, as said above; drones go on building and keep their results, and what is published is \
-             served meanwhile"
+            "fix the Redis problem above; meanwhile drones keep building and store their results, and \
+             published packages are still served"
                 .into()
         }
-        PublishingFails { at, .. } => format!("look at the disk of {at}; it is tried again by itself"),
+        PublishingFails { at, .. } => format!("check the disk of {at}; retries automatically"),
         DirectoryUnwritable { at, .. } => {
-            format!("mount, free or repair the disk of {at}; it goes on by itself")
+            format!("mount, free or repair the disk of {at}; work resumes automatically")
         }
-        DiskNearlyFull { .. } => {
-            "free some space there; once it is full, nothing more is taken from drones".into()
+        DiskNearlyFull { .. } => "free space there; when it is full, uploads from drones are rejected".into(),
+        CertificateUnusable { .. } => {
+            "fix the files; until then the previous certificate stays in use".into()
         }
-        CertificateUnusable { .. } => "mend the files; the certificate before is shown until then".into(),
         CertificateExpired { file, .. } => {
-            format!("drones and admins that do not pin it refuse it: {}", renew(file))
+            format!("clients that do not pin it reject it: {}", renew(file))
         }
         CertificateExpires { file, .. } => renew(file),
-        PassFails { ended: true, .. } => "restart `swarm-orchestrator`; its log has more".into(),
-        PassFails { .. } => "it is tried again by itself; the orchestrator's log has more".into(),
+        PassFails { ended: true, .. } => "restart `swarm-orchestrator`; see its log for details".into(),
+        PassFails { .. } => "retries automatically; see the orchestrator's log for details".into(),
         SinkFails { waiting, .. } => {
-            format!("{waiting} wait and are tried again by themselves; `swarmctl notify test`")
+            format!("{waiting} queued, will retry; check with `swarmctl notify test`")
         }
         StoreDamaged { .. } => action.map(Action::command).unwrap_or_default(),
         PlanWaits { remedy, .. } | RunStandsStill { remedy, .. } => command.unwrap_or_else(|| with(remedy)),
         ToolchainDiffers { .. } => {
-            "install the same versions on all drones of the profile, or have it built in a base: \
-             `swarmctl base --help`"
+            "install the same versions on all drones of the profile, or build it in a base (`swarmctl base \
+             --help`)"
                 .into()
         }
         RunOverdue { .. } => {
-            "the schedule pass has stopped: restart `swarm-orchestrator`, which makes up for the run".into()
+            "the schedule pass has stopped: restart `swarm-orchestrator`, which then starts the run".into()
         }
         RunSkipped { next_in_ms, .. } => {
-            format!("the next is due in {}; `swarmctl run cancel` makes room for it", span(*next_in_ms))
+            format!(
+                "the next run is due in {}; `swarmctl run cancel` ends the one under way",
+                span(*next_in_ms)
+            )
         }
         NoSuccess { next_in_ms, .. } => {
             format!("{}; the next run is due in {}", command.unwrap_or_default(), span(*next_in_ms))
         }
         DroneIdle { asks: true, .. } => {
-            "`swarmctl queue` names the packages, `swarmctl why` what they wait for".into()
+            "see `swarmctl queue` for the packages and `swarmctl why` for what they wait for".into()
         }
         DroneIdle { drone, .. } => {
-            format!("restart `swarm-drone` on {drone}; it is given work as soon as it asks")
+            format!("restart `swarm-drone` on {drone}")
         }
         Paused { .. } => {
-            "builds under way go on, and the pause ends by itself; `swarmctl unpause` ends it now".into()
+            "running builds continue and the pause ends automatically; `swarmctl unpause` ends it now".into()
         }
-        BaseWaits { .. } => "the next run is built in the generation before as long".into(),
+        BaseWaits { .. } => "until then, new runs build in the previous generation".into(),
         DronesCutOff { .. } => {
-            "probably it is this machine's network: look there; healing rests until they are heard".into()
+            "probably this machine's network is down: check it; healing is suspended until they report".into()
         }
-        DroneGrounded { .. } => "it works again by itself after its pause".into(),
-        DroneStruck { .. } => "it goes on; mend it, or start another drone so that it can be grounded".into(),
-        DroneOffline { healing, .. } => healing.clone().unwrap_or_else(|| {
-            "it comes back by itself once its machine and `swarm-drone` run".into()
-        }),
+        DroneGrounded { .. } => "it gets work again automatically afterwards".into(),
+        DroneStruck { .. } => {
+            "it keeps building; fix it, or start another drone so that it can be grounded".into()
+        }
+        DroneOffline { healing, .. } => healing
+            .clone()
+            .unwrap_or_else(|| "it reconnects automatically once its machine and `swarm-drone` run".into()),
         CredentialCloned { .. } => {
-            "on that machine, remove the credential and enrol it with a token of its own (`swarmctl drone token`)"
+            "on that machine, remove the credential and enrol it with its own token (`swarmctl drone \
+             token`)"
                 .into()
         }
         DroneUnusable { .. } => {
-            "mend that on its machine; the drone looks again every minute, and works again by itself".into()
+            "fix that on its machine; the drone checks every minute and resumes automatically".into()
         }
         ProgramsMissing { .. } => {
-            "install them on its machine; the drone looks again every minute, and works again by itself".into()
+            "install them on its machine; the drone checks every minute and resumes automatically".into()
         }
         DeliveryStuck { .. } => {
-            "look at what stands between it and the orchestrator, such as a proxy's limit on the size of a body \
-             (nginx: client_max_body_size 0); it is tried again, and after blocked_timeout_s of the drone's \
-             configuration the package is built anew"
+            "check what is between it and the orchestrator, such as a proxy's limit on the request size \
+             (nginx: client_max_body_size 0); the drone retries, and after blocked_timeout_s of its \
+             configuration the package is rebuilt"
                 .into()
         }
         RunFailed { .. }
@@ -277,7 +292,7 @@ fn and_more(others: u64, what: &str) -> String {
 /// The outcome of the last step of healing.
 fn so_far(last: &LastStep) -> String {
     match (last.step, last.outcome) {
-        (HealStep::Probe, HealOutcome::Done) => "; its machine answers".into(),
+        (HealStep::Probe, HealOutcome::Done) => "; its machine is reachable".into(),
         (step, outcome) if last.why.is_empty() => format!("; the last {step} ended {outcome}"),
         _ => format!("; {}", last.why),
     }
@@ -290,26 +305,26 @@ fn names(drones: &[Name]) -> String {
 }
 
 fn renew(file: &str) -> String {
-    format!("put a new one at {file}, with its key; it is taken over by itself")
+    format!("replace {file} and its key; they are reloaded automatically")
 }
 
 /// Advice for a run that no drone can work for.
 fn with(remedy: &Remedy) -> String {
     match remedy {
-        Remedy::Resume { drone } => format!("let {drone} work again"),
+        Remedy::Resume { drone } => format!("resume {drone}"),
         Remedy::ResumeThere { drone } => format!(
             "{drone} was drained on its own machine: resume it there, with `systemctl kill -s USR2 swarm-drone` or \
              `rc-service swarm-drone resume`"
         ),
         Remedy::StartHost => {
-            "start a drone for this profile, as root: one of an ordinary user builds only in images; the run goes on \
-             when one is there"
+            "start a drone for this profile as root (without root, a drone builds only in images); the run \
+             then continues"
                 .into()
         }
         Remedy::StartNix => "start a drone on a machine that has Nix 2.8 or newer".into(),
         Remedy::StartImage { machine } => format!(
-            "its base takes a drone for {machine} that lays overlays over images (root_kind = \"overlay\"): start \
-             one, and update older ones"
+            "its base needs a drone for {machine} with overlays over images (root_kind = \"overlay\"): \
+             start one, or update older ones"
         ),
     }
 }

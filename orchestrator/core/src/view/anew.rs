@@ -31,14 +31,14 @@ pub(super) fn told(swarm: &Swarm, package: &Package) -> Vec<String> {
             (_, true) => lines.push(format!("None of its inputs has changed since {}.", changes.since)),
             (false, false) => lines.push(sentence(&format!("Changed since {}: {what}", changes.since))),
             (true, false) => lines.push(sentence(&format!(
-                "Changed since {}, but nothing that calls for a rebuild: {what}",
+                "Changed since {}, without need for a rebuild: {what}",
                 changes.since
             ))),
         }
     }
     if let Some(wanted) = swarm.rebuilds.get(&package.build_key) {
         let reason = if wanted.reason.is_empty() { String::new() } else { format!(": {}", wanted.reason) };
-        lines.push(sentence(&format!("The next run rebuilds it, as an admin asked{reason}")));
+        lines.push(sentence(&format!("The next run rebuilds it, as requested by an admin{reason}")));
     }
     lines
 }
@@ -65,10 +65,10 @@ fn change(change: &Change) -> String {
     match (change.from.as_str(), change.to.as_str()) {
         (from, to) if is_digest(from) && is_digest(to) || is_long(from) || is_long(to) => name.to_owned(),
         ("", to) if is_digest(to) => format!("{name} (new)"),
-        (from, "") if is_digest(from) => format!("{name} (gone)"),
-        ("", to) => format!("{name} is `{to}`, and was not set"),
-        (from, "") => format!("{name} was `{from}`, and is not set"),
-        (from, to) => format!("{name} was `{from}`, and is `{to}`"),
+        (from, "") if is_digest(from) => format!("{name} (removed)"),
+        ("", to) => format!("{name} is `{to}` (was unset)"),
+        (from, "") => format!("{name} is unset (was `{from}`)"),
+        (from, to) => format!("{name} is `{to}` (was `{from}`)"),
     }
 }
 

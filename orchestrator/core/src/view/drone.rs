@@ -67,20 +67,18 @@ pub(super) fn title(swarm: &Swarm, attempt: &Attempt) -> String {
 /// Why a drone is in its state, and until when.
 fn reason(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> String {
     match swarm.state_of(id, drone) {
-        DroneState::Pending => "enrolled, and waits for an admin's approval".into(),
+        DroneState::Pending => "waiting for approval".into(),
         DroneState::Lost => drone.lost.clone().unwrap_or_default(),
         DroneState::Offline => drone.offline.as_ref().map(text::offline).unwrap_or_default(),
-        DroneState::Draining => {
-            drone.draining.clone().unwrap_or_else(|| "told on its own machine to take no further work".into())
-        }
+        DroneState::Draining => drone.draining.clone().unwrap_or_else(|| "drained on its own machine".into()),
         DroneState::Grounded => drone.grounded.as_ref().map_or_else(String::new, |g| {
-            format!("{}; works again in {} s", g.reason, g.until.since(now).div_ceil(1000))
+            format!("{}; gets work again in {} s", g.reason, g.until.since(now).div_ceil(1000))
         }),
-        DroneState::Online if swarm.attempts_of(id).next().is_some() => "at work".into(),
+        DroneState::Online if swarm.attempts_of(id).next().is_some() => "working".into(),
         DroneState::Online => match drone.strikes.len() {
-            0 => "waits for work".into(),
-            1 => "waits for work; 1 strike".into(),
-            n => format!("waits for work; {n} strikes"),
+            0 => "waiting for work".into(),
+            1 => "waiting for work; 1 strike".into(),
+            n => format!("waiting for work; {n} strikes"),
         },
     }
 }

@@ -14,8 +14,11 @@ pub fn healing(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> Option
     let policy = &swarm.policy.heal;
     Some(match heal::next(swarm, now, id, drone) {
         Next::Nothing => return None,
-        Next::Cannot(why) => format!("it comes back by itself once its machine and `swarm-drone` run; {why}"),
-        Next::Rests(why) => format!("healing rests: {why}"),
+        Next::Cannot(why) => format!(
+            "it reconnects automatically once its machine and `swarm-drone` run; \
+                                      {why}"
+        ),
+        Next::Rests(why) => format!("healing is suspended: {why}"),
         Next::UnderWay(step) => format!("{}, since {}", verb(step.step), span(now.since(step.since))),
         Next::Take(HealStep::Restart, at) => {
             let nth = drone.healing.count(HealStep::Restart) + 1;
@@ -24,15 +27,15 @@ pub fn healing(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> Option
         Next::Take(step, at) => soon(step, now, at),
         Next::Asks(_) => {
             let confirm = Action::ConfirmReboot { drone: drone.name.clone() }.command();
-            format!("its machine has to reboot: confirm it with `{confirm}`")
+            format!("its machine needs a reboot: confirm with `{confirm}`")
         }
-        Next::GivesUp(at, why) => format!("healing gives it up {}: {why}", when(now, at)),
+        Next::GivesUp(at, why) => format!("healing gives up {}: {why}", when(now, at)),
     })
 }
 
 fn verb(step: HealStep) -> &'static str {
     match step {
-        HealStep::Probe => "healing asks its machine",
+        HealStep::Probe => "healing probes its machine",
         HealStep::Restart => "healing restarts its service",
         HealStep::Kill => "healing kills its service and starts it",
         HealStep::Reboot => "healing reboots its machine",

@@ -58,20 +58,20 @@ pub(super) fn since(swarm: &Swarm, package: &Package) -> Option<String> {
     let planned = run.packages.iter().filter_map(|p| swarm.packages.get(p)).flat_map(|p| &p.targets);
     let mut others = planned.filter(|t| own(t.family()));
     if let Some(other) = others.next() {
-        return Some(format!("{id}, which is newer, plans {} instead.", other.title()));
+        return Some(format!("The newer run {id} plans {} instead.", other.title()));
     }
     let problem = run.problems.iter().find(|p| p.atoms.iter().any(|atom| own(cp(atom))));
     Some(match problem {
-        Some(problem) => format!("{id}, which is newer, does not plan it: {}.", words(problem)),
-        None => format!(
-            "{id}, which is newer, does not plan it: nothing in the world set of {profile} needs it any more."
-        ),
+        Some(problem) => format!("The newer run {id} does not plan it: {}.", words(problem)),
+        None => {
+            format!("The newer run {id} does not plan it: nothing in the world set of {profile} needs it.")
+        }
     })
 }
 
 fn words(problem: &PlanProblem) -> String {
     let first = problem.message.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
-    let change = problem.suggestion.as_ref().map(|line| format!("; what would help: `{line}`"));
+    let change = problem.suggestion.as_ref().map(|line| format!("; suggested fix: `{line}`"));
     let what = match problem.kind {
         ProblemKind::Evaluation => "Nix cannot evaluate it",
         _ => "the resolver refuses it",

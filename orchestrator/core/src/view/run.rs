@@ -44,19 +44,19 @@ fn reason(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> Option<String> {
     if run.state == RunState::Building {
         let still = run.stood_still_at == Some(run.count(PackageState::Received))
             && standstill::is_still(swarm, now, run);
-        let published = || "nothing of it can go on for now; what it has so far is published".to_owned();
-        let unknown = || "when it ends is known once something was built".to_owned();
+        let published = || "stalled for now; received packages are published".to_owned();
+        let unknown = || "no estimate until a package was built".to_owned();
         return (still.then(published)).or(told).or((swarm.history.guess.count == 0).then(unknown));
     }
     if run.state != RunState::Planning {
         return told;
     }
     match swarm.attempts_at(Job::Plan(id)).next() {
-        Some((attempt, a)) => Some(format!("{attempt} on {} makes the plan", a.drone_name)),
+        Some((attempt, a)) => Some(format!("{attempt} on {} is making the plan", a.drone_name)),
         None => {
             let waits = match calendar::paused(swarm, now) {
-                Some(paused) => format!("waits for its plan, as {paused}"),
-                None => "waits for a drone that makes the plan".to_owned(),
+                Some(paused) => format!("waiting for its plan: {paused}"),
+                None => "waiting for a drone to make the plan".to_owned(),
             };
             Some(told.map_or_else(|| waits.clone(), |why| format!("{waits}; {why}")))
         }

@@ -19,15 +19,13 @@ const LISTED: usize = 10;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FindError {
     /// No package has that name.
-    #[error(
-        "no package of a kept run is called `{0}`: give its id, name, category/name or category/name-version"
-    )]
+    #[error("no package `{0}` in any kept run: give an ID, name, category/name or category/name-version")]
     Unknown(String),
     /// It is in no plan, because the resolver refused it.
     #[error("{0}")]
     Refused(String),
     /// Several packages have that name.
-    #[error("`{query}` means several packages: {}; name one of them", candidates.join(", "))]
+    #[error("`{query}` is ambiguous: {}; choose one", candidates.join(", "))]
     Ambiguous {
         /// The query.
         query: String,
@@ -137,27 +135,24 @@ fn ending(swarm: &Swarm, now: TimeMs, id: PackageId, package: &Package) -> Strin
         PackageState::Quarantined => quarantined(swarm, now, id, package),
         PackageState::Cancelled => "A new run plans it again.".into(),
         PackageState::Delegated => {
-            "It is received when the attempt delivers; if the attempt is lost or fails, it is tried again."
-                .into()
+            "It is received when the attempt delivers; if the attempt is lost or fails, it is retried.".into()
         }
         PackageState::Needed if package.not_before > now => {
-            "It is tried again by itself when its waiting time is over.".into()
+            "It is retried automatically after its delay.".into()
         }
         PackageState::Needed => match schedule::outlook(swarm, now, id) {
             Some((drone, start)) => {
                 let name = swarm.drones.get(&drone).map(|d| d.name.as_str()).unwrap_or_default();
                 match start.since(now) / 1000 {
-                    0 => format!("It goes to {name}, which will finish it soonest, when that asks."),
-                    s => format!(
-                        "It goes to {name} in about {s} s, which will finish it soonest all the same."
-                    ),
+                    0 => format!("Next on {name}, when it asks for work."),
+                    s => format!("Next on {name}, in about {s} s."),
                 }
             }
-            None => "It is given to the next drone that will finish it soonest.".into(),
+            None => "It is assigned to the drone that will finish it soonest.".into(),
         },
         PackageState::Blocked => match explain::stuck_on(swarm, id).first() {
-            Some(&cause) => format!("It goes on when a person has mended {cause}: `{}`.", show(cause)),
-            None => "It is needed as soon as they are received.".into(),
+            Some(&cause) => format!("It stays blocked until {cause} is fixed: `{}`.", show(cause)),
+            None => "It can be built once they are received.".into(),
         },
     }
 }
@@ -168,21 +163,19 @@ fn stored(swarm: &Swarm, id: PackageId, package: &Package) -> String {
     match swarm.runs.get(&run).map(|r| (r.state, r.to_publish())) {
         Some((RunState::Building, _)) => {
             return format!(
-                "It is stored. What {run} has received is published when it ends, or when nothing of it can go on."
+                "It is stored. Received packages of {run} are published when the run ends or stalls."
             );
         }
         Some((RunState::Cancelled, None)) => {
-            return format!(
-                "It is stored and not published, as {run} was cancelled; a new run takes it over."
-            );
+            return format!("It is stored but not published, as {run} was cancelled; a new run reuses it.");
         }
         _ => {}
     }
     let missing = channel::lacks(swarm, id);
     match missing.first().and_then(|first| Some((first, swarm.packages.get(first)?))) {
         Some((first, needed)) => format!(
-            "It is stored, and cannot be installed: at run time it needs {} ({first}), which is {}: \
-             `{}`. What was published before stays.",
+            "It is stored but cannot be installed: at run time it needs {} ({first}), which is {}: `{}`. \
+             The previously published version stays.",
             needed.title(),
             needed.state,
             show(*first)
@@ -191,15 +184,15 @@ fn stored(swarm: &Swarm, id: PackageId, package: &Package) -> String {
             .map(|apart| (id, apart))
             .or_else(|| channel::needs_apart(swarm, id))
         {
-            None => "Nothing is left to do: it is stored and published.".into(),
+            None => "It is stored and published; no action needed.".into(),
             Some((first, apart)) if first == id => format!(
-                "It is stored. {}, and Portage merges no package over the files of another. Leave one of the \
-                 two out, have it not install them (a USE flag, a patch), or have one block the other.",
+                "It is stored. {}, and Portage does not overwrite files of another package. Drop one of \
+                 the two, keep it from installing them (a USE flag, a patch), or make one block the other.",
                 apart.words()
             ),
             Some((first, apart)) => format!(
-                "It is stored, and cannot be installed: at run time it needs {} ({first}), which is not \
-                 published: `{}`. What was published before stays.",
+                "It is stored but cannot be installed: at run time it needs {} ({first}), which is not \
+                 published: `{}`. The previously published version stays.",
                 apart.cpv,
                 show(first)
             ),
@@ -212,21 +205,18 @@ fn quarantined(swarm: &Swarm, now: TimeMs, id: PackageId, package: &Package) -> 
     let logs = if package.attempts.is_empty() {
         String::new()
     } else {
-        format!("`{}` shows its log, ", Action::ShowLog { package: id }.command())
+        format!("see its log with `{}`, ", Action::ShowLog { package: id }.command())
     };
-    let again = format!("{logs}`{}` tries it again.", Action::RetryPackage { package: id }.command());
+    let again = format!("{logs}retry it with `{}`.", Action::RetryPackage { package: id }.command());
     match swarm.quarantine.of(swarm, id) {
-        None => format!("It stays so until the next run or a person: {again}"),
+        None => format!("It stays quarantined until the next run or a manual retry: {again}"),
         Some(broken) => {
             let probe = broken.retried_at(swarm).map(|at| match at.since(now) {
-                0 => ", which the next run does anyway".to_owned(),
-                ms => format!(", which a run does anyway in {}", text::span(ms)),
+                0 => "; the next run retries it anyway".to_owned(),
+                ms => format!("; runs retry it anyway in {}", text::span(ms)),
             });
             let again = again.trim_end_matches('.');
-            format!(
-                "Runs leave it alone until something that it is built from changes: {again}{}.",
-                probe.unwrap_or_default()
-            )
+            format!("Runs skip it until one of its inputs changes: {again}{}.", probe.unwrap_or_default())
         }
     }
 }

@@ -113,7 +113,7 @@ fn a_profile_needs_a_base_that_is_there_and_a_base_that_is_used_stays() {
     kit.must(put("gentoo", "stage3", None));
     kit.must(pin(Some("gentoo")));
     let said = kit.send(Command::RemoveBase(name("gentoo"))).unwrap_err();
-    assert!(said.to_string().contains("profile `desk` builds in"), "{said}");
+    assert!(said.to_string().contains("in use by profile `desk`"), "{said}");
     kit.must(pin(None));
     kit.must(Command::RemoveBase(name("gentoo")));
     assert_eq!(kit.send(Command::RemoveBase(name("gentoo"))), Err(Refusal::UnknownBase(name("gentoo"))));

@@ -96,12 +96,12 @@ fn a_run_that_is_still_going_is_not_doubled_and_that_is_told() {
     kit.now = first;
     due(&mut kit, first);
     let DueOutcome::Skipped(reason) = outcome(&kit) else { panic!("a second run") };
-    assert_eq!(reason, "run r1, which began 1 h before, is still going");
+    assert_eq!(reason, "run r1, started 1 h earlier, is still running");
     assert_eq!(kit.swarm.runs.len(), 1);
     kit.now = first + 10 * MINUTE;
     let told = alarm(&kit, AlarmKind::Skipped).unwrap();
-    assert_eq!(told.what, format!("no run of desk was started 10 min ago: {reason}"));
-    assert_eq!(told.next, "the next is due in 23 h 50 min; `swarmctl run cancel` makes room for it");
+    assert_eq!(told.what, format!("the run of desk scheduled 10 min ago was skipped: {reason}"));
+    assert_eq!(told.next, "the next run is due in 23 h 50 min; `swarmctl run cancel` ends the one under way");
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn a_pause_hands_out_nothing_says_why_and_ends_by_itself() {
     let told = kit.claim_reply(DroneId(2), "k");
     assert_eq!(told.reason.as_deref(), Some("the swarm is paused for another 2 h: the power is off"));
     assert!(told.assignment.is_none());
-    assert!(kit.deliver(DroneId(1), &at_work).unwrap().accepted, "builds under way go on");
+    assert!(kit.deliver(DroneId(1), &at_work).unwrap().accepted, "running builds continue");
     let concern = alarm(&kit, AlarmKind::Paused).unwrap();
     assert!(concern.what.contains("2 h") && concern.next.contains("swarmctl unpause"), "{concern:?}");
     let status = view::status(&kit.swarm, kit.now, kit.now, "1", &[]);
@@ -157,7 +157,7 @@ fn a_pause_without_an_end_is_refused_and_one_can_be_ended_early() {
     let mut kit = Kit::new(&["a"]);
     for for_ms in [0, 8 * DAY, u64::MAX] {
         let refusal = kit.send(Command::Pause { for_ms, reason: String::new() }).unwrap_err();
-        assert!(refusal.to_string().contains("from 1 s to 7 d"), "{refusal}");
+        assert!(refusal.to_string().contains("1 s to 7 d"), "{refusal}");
     }
     kit.must(Command::Pause { for_ms: DAY, reason: String::new() });
     kit.must(Command::Unpause);
@@ -173,7 +173,7 @@ fn a_run_that_is_due_in_a_pause_is_started_and_waits() {
     kit.now = first;
     due(&mut kit, first);
     let run = view::run(&kit.swarm, kit.now, RunId(1)).unwrap();
-    assert_eq!(run.reason.unwrap(), "waits for its plan, as the swarm is paused for another 1 h");
+    assert_eq!(run.reason.unwrap(), "waiting for its plan: the swarm is paused for another 1 h");
     assert!(kit.claim(DroneId(1)).is_none());
     kit.pass(HOUR, &[DroneId(1)]);
     assert!(kit.claim(DroneId(1)).is_some());
@@ -187,7 +187,7 @@ fn a_due_run_that_nobody_starts_is_an_alarm() {
     assert!(alarm(&kit, AlarmKind::Overdue).is_none());
     kit.now = first + 12 * MINUTE;
     let told = alarm(&kit, AlarmKind::Overdue).unwrap();
-    assert_eq!(told.what, "a run of desk was due 12 min ago and was not started");
+    assert_eq!(told.what, "a run of desk was due 12 min ago and has not started");
     due(&mut kit, first);
     assert!(alarm(&kit, AlarmKind::Overdue).is_none());
     // After a start there is time for the first look.
@@ -228,15 +228,15 @@ fn needed_work_beside_a_drone_that_has_stopped_asking_is_an_alarm() {
     assert!(alarm(&kit, AlarmKind::Idle).is_none());
     kit.pass(3 * MINUTE, &[DroneId(1), DroneId(2)]);
     let told = alarm(&kit, AlarmKind::Idle).unwrap();
-    let what =
-        "run r1 of desk waits with 2 of its packages for 12 min, while a idles: it does not ask for work";
+    let what = "run r1 of desk has had 2 packages not assigned for 12 min, while a is idle: it does not ask for \
+         work";
     assert!(matches!(told.fact, ConcernKind::DroneIdle { run: RunId(1), packages: 2, .. }), "{told:?}");
     assert_eq!(told.what, what);
     // One works, the other is mute: that is one too.
     let got = kit.claim(DroneId(1)).unwrap();
     assert!(alarm(&kit, AlarmKind::Idle).is_none());
     kit.pass(12 * MINUTE, &[DroneId(1), DroneId(2)]);
-    assert!(alarm(&kit, AlarmKind::Idle).unwrap().what.contains("while b idles"));
+    assert!(alarm(&kit, AlarmKind::Idle).unwrap().what.contains("while b is idle"));
     kit.deliver(DroneId(1), &got).unwrap();
     assert!(alarm(&kit, AlarmKind::Idle).is_none());
 }

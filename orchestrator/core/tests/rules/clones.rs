@@ -36,12 +36,20 @@ fn a_machine_is_known_by_its_id_and_by_the_boots_that_it_left_behind() {
             "a clone with an id of its own",
             Some("elm"),
             "2",
-            Some("the machine id of oak is oak, that of this one elm"),
+            Some("the machine ID of oak is oak, that of this one is elm"),
         ),
-        ("that clone, started anew", Some("elm"), "7", Some("machine id")),
+        ("that clone, started anew", Some("elm"), "7", Some("machine ID")),
         ("another reboot", Some("oak"), "3", None),
-        ("the machine that was cloned, id and all", Some("oak"), "2", Some("it has the boot id of before")),
-        ("the same without facts", None, "1", Some("it has the boot id of before")),
+        (
+            "the machine that was cloned, id and all",
+            Some("oak"),
+            "2",
+            Some(
+                "this one still has the old \
+                                                                            boot ID",
+            ),
+        ),
+        ("the same without facts", None, "1", Some("this one still has the old boot ID")),
         ("a drone that knows no boot id", None, "", None),
         ("the one that is heard", Some("oak"), "3", None),
     ] {
@@ -75,7 +83,7 @@ fn a_refused_machine_is_a_concern_as_long_as_it_asks_and_fills_no_journal() {
     }
     assert_eq!(kit.swarm.seq, seq);
     let told = concerns(&kit);
-    assert!(matches!(&told[..], [one] if one.contains("oak is oak, that of this one elm")), "{told:?}");
+    assert!(matches!(&told[..], [one] if one.contains("oak is oak, that of this one is elm")), "{told:?}");
     kit.now = kit.now + 10 * 60 * 1000;
     assert_eq!(concerns(&kit), Vec::<String>::new());
 }

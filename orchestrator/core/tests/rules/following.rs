@@ -177,8 +177,11 @@ fn a_base_that_is_lost_three_times_is_given_up_and_tried_again_when_an_admin_say
     }
     assert_eq!(kit.claim(BOB), None);
     let (what, next) = concern(&kit).unwrap();
-    assert!(what.starts_with(&format!("base gentoo stays in generation 1: what {run} built")), "{what}");
-    assert!(what.contains("3 tries, the last") && what.contains("was lost"), "{what}");
+    assert!(
+        what.starts_with(&format!("base gentoo stays at generation 1: packages of {run} could")),
+        "{what}"
+    );
+    assert!(what.contains("3 attempts failed, the last") && what.contains("was lost"), "{what}");
     assert_eq!(next, "`swarmctl base update gentoo --follow`");
 
     kit.must(Command::FollowBase { name: name("gentoo"), follow: true });
@@ -211,7 +214,7 @@ fn a_base_that_fails_its_checks_is_given_up_at_once_and_made_again_only_of_somet
     failed(&mut kit, attempt, FailureClass::Package, "gcc of the new base does not work: no ld");
     let (what, _) = concern(&kit).unwrap();
     assert!(
-        what.contains(&first.to_string()) && what.contains("does not work: no ld; `swarmctl logs"),
+        what.contains(&first.to_string()) && what.contains("does not work: no ld; see `swarmctl logs"),
         "{what}"
     );
     assert_eq!((current(&kit).number, kit.strikes(ADA)), (1, 0));

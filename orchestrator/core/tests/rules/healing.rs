@@ -22,7 +22,7 @@ fn the_ladder_goes_from_a_probe_to_a_reboot_and_then_to_a_person() {
     silent(&mut kit, 200_000);
     assert_eq!(kit.drone_state(D1), DroneState::Lost);
     assert!(
-        said(&kit).contains("drone oak is lost: neither restarts nor a reboot brought it back"),
+        said(&kit).contains("drone oak is lost: it is still silent after restarts and a reboot"),
         "{}",
         said(&kit)
     );
@@ -36,7 +36,7 @@ fn nothing_is_done_before_a_silence_has_lasted() {
     assert_eq!(kit.drone_state(D1), DroneState::Offline);
     assert!(due(&kit).is_empty());
     assert!(said(&kit).contains("drone oak is offline: silent for"), "{}", said(&kit));
-    assert!(said(&kit).contains("healing asks its machine in "), "{}", said(&kit));
+    assert!(said(&kit).contains("healing probes its machine in "), "{}", said(&kit));
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn a_machine_that_does_not_answer_is_asked_ever_more_rarely_and_then_given_up() 
     assert_eq!(waits, [0, 1, 2, 4, 8]);
     silent(&mut kit, 10_000);
     assert_eq!(kit.drone_state(D1), DroneState::Lost);
-    assert!(said(&kit).contains("its machine did not answer 5 times: what was seen"), "{}", said(&kit));
+    assert!(said(&kit).contains("its machine was unreachable 5 times: what was seen"), "{}", said(&kit));
     // Somebody switches it on.
     kit.pass(10_000, &[D1, DroneId(2), DroneId(3)]);
     assert_eq!(kit.drone_state(D1), DroneState::Online);

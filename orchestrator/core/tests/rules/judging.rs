@@ -20,13 +20,13 @@ fn the_same_error_on_two_drones_quarantines_the_package_and_strikes_nobody() {
     assert_eq!(package_of(&again), PackageId(2));
     kit.fail(b, &again, FailureClass::Package, "undeclared");
     assert_eq!(kit.state(2), PackageState::Quarantined);
-    assert!(kit.swarm.packages[&PackageId(2)].reason.contains("alike on a and b"));
+    assert!(kit.swarm.packages[&PackageId(2)].reason.contains("same error on a and b"));
     assert_eq!((kit.strikes(a), kit.strikes(b)), (0, 0));
     // The rest still builds, and the run ends partial.
     let good = kit.claim(a).unwrap();
     kit.deliver(a, &good).unwrap();
     assert_eq!(kit.swarm.runs[&run].state, RunState::Partial);
-    assert_eq!(kit.swarm.runs[&run].reason, "1 quarantined, 1 blocked by them");
+    assert_eq!(kit.swarm.runs[&run].reason, "1 quarantined, 1 blocked");
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn a_package_killed_for_its_memory_gets_fewer_jobs_then_a_larger_drone() {
         kit.pass(10_000, &[small, large]);
         let got = kit.claim(drone).unwrap();
         let cause = Some(FailureCause::OutOfMemory);
-        kit.fail_for(drone, &got, FailureClass::Drone, "killed for its memory use", cause);
+        kit.fail_for(drone, &got, FailureClass::Drone, "out of memory", cause);
         got.limits.jobs
     };
     assert_eq!(kill(&mut kit, small), 0, "the drone's own setting");
@@ -255,7 +255,7 @@ fn a_package_killed_for_its_memory_gets_fewer_jobs_then_a_larger_drone() {
     let got = kit.claim(large).unwrap();
     assert_eq!(got.limits.jobs, 1, "two kills leave a sixteenth of 16 cores");
     let cause = Some(FailureCause::OutOfMemory);
-    kit.fail_for(large, &got, FailureClass::Drone, "killed for its memory use", cause);
+    kit.fail_for(large, &got, FailureClass::Drone, "out of memory", cause);
     assert_eq!(kit.state(1), PackageState::Quarantined);
     let reason = &kit.swarm.packages[&PackageId(1)].reason;
     assert!(reason.contains("no drone has more than 32.0 GiB for a build"), "{reason}");
@@ -271,7 +271,7 @@ fn a_drone_that_limits_a_builds_memory_counts_with_the_limit() {
     kit.must(Command::DrainDrone(small));
     let got = kit.claim(limited).unwrap();
     let cause = Some(FailureCause::OutOfMemory);
-    kit.fail_for(limited, &got, FailureClass::Drone, "killed for its memory use", cause);
+    kit.fail_for(limited, &got, FailureClass::Drone, "out of memory", cause);
     kit.must(Command::ResumeDrone(small));
     kit.pass(10_000, &[limited, small]);
     assert!(kit.claim_reply(limited, "again").assignment.is_none(), "one job had 4 GiB, not 64");
@@ -292,5 +292,5 @@ fn a_run_that_fails_everywhere_ends_and_does_not_retry_for_ever() {
     }
     assert_eq!(tries, 8, "four, and one more for each that is then given up");
     let reason = &kit.swarm.packages[&PackageId(1)].reason;
-    assert!(reason.contains("its run has had 4 failed attempts"), "{reason}");
+    assert!(reason.contains("its run reached the limit of 4 failed attempts"), "{reason}");
 }

@@ -113,9 +113,9 @@ fn what_is_broken_is_not_built_again_until_an_input_changes() {
     assert_eq!(kit.swarm.runs[&second].state, RunState::Partial, "nobody tries it");
     let run = view::run(&kit.swarm, kit.now, second).unwrap();
     assert_eq!(run.held, 1);
-    assert!(kit.swarm.packages[&PackageId(4)].reason.contains("failed alike"));
+    assert!(kit.swarm.packages[&PackageId(4)].reason.contains("same error"));
     let why = view::why(&kit.swarm, kit.now, PackageId(4)).unwrap().lines.join("\n");
-    assert!(why.contains("does anyway in 7 d") && why.contains("swarmctl retry p4"), "{why}");
+    assert!(why.contains("retry it anyway in 7 d") && why.contains("swarmctl retry p4"), "{why}");
     // The ebuild is mended.
     let mut plan = report(&["user-1", "bad-1"], &[(0, 1)]);
     plan.packages[1].portage_mut().unwrap().inputs = swarm_common::digest::Digest::of(b"mended");
@@ -223,7 +223,7 @@ fn a_run_that_waits_for_a_drone_drained_on_its_machine_says_how_to_resume_it_the
     kit.run(&["x-1"], &[]);
     kit.beat(A, &[], true);
     let told = view::concerns(&kit.swarm, kit.now, kit.now, &[]);
-    assert!(told[0].what.contains("stands still"), "{told:?}");
+    assert!(told[0].what.contains("is stalled"), "{told:?}");
     assert!(
         told[0].next.contains("a was drained on its own machine") && told[0].next.contains("USR2"),
         "{told:?}"
@@ -263,5 +263,5 @@ fn why_knows_what_the_resolver_refused_and_what_no_client_can_install() {
         last(&kit)
     );
     kit.run(&["other-1"], &[]);
-    assert!(last(&kit).contains("r2, which is newer, does not plan it: nothing"), "{}", last(&kit));
+    assert!(last(&kit).contains("The newer run r2 does not plan it: nothing"), "{}", last(&kit));
 }

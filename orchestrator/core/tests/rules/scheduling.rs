@@ -54,7 +54,7 @@ fn nothing_is_held_back_for_a_drone_that_drains_on_its_own_machine() {
     kit.beat(fast, &[attempt], true);
     let shown = |kit: &Kit| view::drone(&kit.swarm, kit.now, fast).unwrap();
     assert_eq!(shown(&kit).state, DroneState::Draining);
-    assert_eq!(shown(&kit).reason, "told on its own machine to take no further work");
+    assert_eq!(shown(&kit).reason, "drained on its own machine");
     assert!(kit.claim(slow).is_some());
     kit.heartbeat(fast, &[attempt]);
     assert_eq!(shown(&kit).state, DroneState::Online);
@@ -372,5 +372,5 @@ fn why_tells_to_whom_a_needed_package_will_go() {
     kit.claim(DroneId(2)).unwrap();
     kit.claim_reply(DroneId(1), "s");
     let why = swarm_core::view::why(&kit.swarm, kit.now, PackageId(2)).unwrap();
-    assert!(why.lines.last().unwrap().contains("d2 in about 15 s"), "{:?}", why.lines);
+    assert!(why.lines.last().unwrap().contains("Next on d2, in about 15 s"), "{:?}", why.lines);
 }

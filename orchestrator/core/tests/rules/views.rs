@@ -88,7 +88,7 @@ fn a_list_says_of_every_package_what_asking_for_it_alone_says() {
         assert_eq!(rows.len() as u64, size);
         for row in rows {
             assert_eq!(row.reason, explain::reason(&kit.swarm, kit.now, row.id), "seed {seed}, {}", row.id);
-            stuck += usize::from(row.reason.contains("will not come"));
+            stuck += usize::from(row.reason.contains("manual action"));
             let expected = kit.swarm.packages.keys().filter(|&&other| {
                 let blocked = kit.swarm.packages[&other].state == PackageState::Blocked;
                 blocked && waits_for(&kit, other, row.id)
@@ -158,7 +158,7 @@ fn while_nothing_was_ever_built_there_is_no_eta_and_the_run_says_so() {
     let run = kit.run(&["a-1", "b-1"], &[]);
     let view = view::run(&kit.swarm, kit.now, run).unwrap();
     assert_eq!(view.eta, None);
-    assert!(view.reason.unwrap().contains("once something was built"));
+    assert!(view.reason.unwrap().contains("until a package was built"));
     let assignment = kit.claim(DroneId(1)).unwrap();
     kit.deliver(DroneId(1), &assignment).unwrap();
     let view = view::run(&kit.swarm, kit.now, run).unwrap();
@@ -172,7 +172,7 @@ fn without_a_plan_or_a_drone_there_is_no_eta() {
     kit.must(Command::DrainDrone(DroneId(1)));
     assert_eq!(view::run(&kit.swarm, kit.now, run).unwrap().eta, None);
     let status = view::status(&kit.swarm, kit.now, kit.now, "1", &[]);
-    assert!(status.concerns[0].what.contains("stands still"), "{:?}", status.concerns);
+    assert!(status.concerns[0].what.contains("is stalled"), "{:?}", status.concerns);
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn what_the_shell_reports_comes_first_and_a_swarm_at_rest_is_healthy() {
         (status.next_action.unwrap(), status.action)
     };
     let (advice, action) = told(&[full]);
-    assert!(advice.starts_with("free some space") && action.is_none(), "{advice}");
+    assert!(advice.starts_with("free space") && action.is_none(), "{advice}");
     assert_eq!(told(&[damaged]), ("swarmctl audit verify".into(), Some(Action::VerifyStore)));
 }
 
@@ -247,7 +247,10 @@ fn what_breaks_many_packages_alike_is_named_once_and_as_it_was_printed() {
     assert!(kit.swarm.runs[&run].state.is_over());
     let concerns = view::concerns(&kit.swarm, kit.now, kit.now, &[]);
     let told: Vec<&str> = concerns.iter().map(|c| c.what.as_str()).collect();
-    assert_eq!(told, [format!("3 packages fail alike in {run} (and 1 more): cc1: error: bad '-march=x9'")]);
+    assert_eq!(
+        told,
+        [format!("3 packages failed with the same error in {run} (and 1 more): cc1: error: bad '-march=x9'")]
+    );
     let alike = view::alike(&kit.swarm, &kit.swarm.runs[&run]);
     assert_eq!(alike.iter().map(|a| a.packages.len()).collect::<Vec<_>>(), [3, 1]);
 }

@@ -153,11 +153,11 @@ fn a_message_says_what_is_wrong_and_what_follows() {
     let made = compose(TimeMs(0), &[&one]).unwrap();
     assert_eq!((made.title.as_str(), made.text.as_str()), ("oak is offline: why", "Next: wait"));
     let right = Change { concern: oak, wrong: false };
-    assert_eq!(compose(TimeMs(0), &[&right]).unwrap().title, "right again: oak is offline");
+    assert_eq!(compose(TimeMs(0), &[&right]).unwrap().title, "resolved: oak is offline");
     let made = compose(TimeMs(0), &[&Change { concern: elm, wrong: true }, &right]).unwrap();
     assert_eq!(made.severity, Severity::Critical);
-    assert_eq!(made.title, "1 new concern, 1 right again");
-    assert_eq!(made.text, "! elm is lost: why\n  wait\nright again: oak is offline");
+    assert_eq!(made.title, "1 new concern, 1 resolved");
+    assert_eq!(made.text, "! elm is lost: why\n  wait\nresolved: oak is offline");
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn what_an_older_version_has_told_is_not_told_again_and_its_end_is() {
         (!changes.is_empty()).then_some(changes)
     });
     let made = compose(TimeMs(0), &changes.unwrap().iter().collect::<Vec<_>>()).unwrap();
-    assert_eq!(made.title, "right again: drone oak is grounded");
+    assert_eq!(made.title, "resolved: drone oak is grounded");
 }
 
 #[test]
@@ -192,9 +192,9 @@ fn notifications_do_not_depend_on_how_anything_is_worded() {
     let lost = |why: &str| view::concern(ConcernKind::DroneLost { drone: name("ash"), why: why.into() });
     let nights: [(u64, Vec<Concern>); 5] = [
         (0, vec![pending("oak")]),
-        (20, vec![pending("oak"), lost("its machine did not answer 5 times")]),
-        (40, vec![pending("oak"), pending("elm"), lost("its machine did not answer 6 times")]),
-        (60, vec![lost("neither restarts nor a reboot brought it back")]),
+        (20, vec![pending("oak"), lost("its machine was unreachable 5 times")]),
+        (40, vec![pending("oak"), pending("elm"), lost("its machine was unreachable 6 times")]),
+        (60, vec![lost("it is still silent after restarts and a reboot")]),
         (80, vec![]),
     ];
     let (mut plain, mut other) = (Book::default(), Book::default());
@@ -210,5 +210,5 @@ fn notifications_do_not_depend_on_how_anything_is_worded() {
         other = restarted(&other);
         plain = restarted(&plain);
     }
-    assert_eq!(changes, 6, "three became wrong and right again, once each");
+    assert_eq!(changes, 6, "three became wrong and resolved, once each");
 }
