@@ -55,7 +55,7 @@ impl Cache {
         let profile = client.profile(profile).await?;
         if profile.builder != BuilderKind::Nix {
             return Err(Failure::Usage(format!(
-                "{0} is a profile for Gentoo; `swarmctl profile show {0}` shows what it offers",
+                "{0} is a Gentoo profile and has no Nix cache; see `swarmctl profile show {0}`",
                 profile.name
             )));
         }
@@ -81,7 +81,7 @@ impl Cache {
 
     async fn pointer(&self, host: &str, file: &str) -> Result<Option<Ready>, Failure> {
         if !is_host(host) {
-            return Err(Failure::Usage(format!("`{}` is not the name of a host", host.escape_debug())));
+            return Err(Failure::Usage(format!("invalid host name `{}`", host.escape_debug())));
         }
         let Some(bytes) = self.client.published(&format!("{}/{file}", self.root)).await? else {
             return Ok(None);
@@ -112,7 +112,8 @@ impl Cache {
                 asked.spawn(async move { (narinfo(&client, &root, &next).await, next) });
             }
             let Some(answer) = asked.join_next().await else { break };
-            let (info, path) = answer.map_err(|e| Failure::Failed(format!("a request broke off: {e}")))?;
+            let (info, path) =
+                answer.map_err(|e| Failure::Failed(format!("a request task panicked: {e}")))?;
             let Some(info) = info? else { continue };
             closure.paths.insert(path, Some(info.nar.size));
             for reference in info.references {
@@ -128,7 +129,7 @@ impl Cache {
         match closure.paths.get(&top) {
             Some(Some(_)) => Ok(closure),
             _ => Err(Failure::Failed(format!(
-                "{path} is not in the cache any more; only generations of the last days are kept"
+                "{path} is no longer in the cache; only generations of the last days are kept"
             ))),
         }
     }

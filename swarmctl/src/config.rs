@@ -245,11 +245,11 @@ impl ConnectionArgs {
         match (orchestrators.is_empty(), token) {
             (false, Some(token)) if token.is_well_formed() => Ok(Connection { orchestrators, trust, token }),
             (false, Some(_)) => {
-                Err(wrong("`token` is not a token; log in again: `swarmctl login URL`".to_owned()))
+                Err(wrong("`token` is invalid; log in again: `swarmctl login URL`".to_owned()))
             }
             _ => Err(wrong(
-                "does not say which orchestrator to ask and as whom; run `swarmctl init` on the \
-                 orchestrator's machine, or `swarmctl login URL --token-file FILE` elsewhere"
+                "has no orchestrator or no token; run `swarmctl init` on the orchestrator's machine or \
+                 `swarmctl login URL --token-file FILE` elsewhere"
                     .to_owned(),
             )),
         }

@@ -61,15 +61,16 @@ impl Failure {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Client(e) if e.is_untrusted() => {
-                Some("once you have compared it: `swarmctl login URL --fingerprint sha256:…` pins another")
+                Some("compare the fingerprint, then pin it with `swarmctl login URL --fingerprint sha256:…`")
             }
             Self::Client(ClientError::Unreachable { .. }) => Some(
-                "is the orchestrator running, and is its address right? `swarmctl login URL` sets another",
+                "check that the orchestrator is running and its address is right; `swarmctl login URL` \
+                 sets another",
             ),
             Self::Client(e) if e.status() == Some(401) => {
                 Some("log in again: `swarmctl init` on the orchestrator's machine, or `swarmctl login URL`")
             }
-            Self::Client(e) if e.is_transient() => Some("the same command may work in a moment"),
+            Self::Client(e) if e.is_transient() => Some("try again in a moment"),
             _ => None,
         }
     }

@@ -31,12 +31,12 @@ fn run(cli: cli::Cli, output: Output) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|e| Failure::Failed(format!("the runtime cannot be started: {e}")))?;
+        .map_err(|e| Failure::Failed(format!("cannot start the runtime: {e}")))?;
     runtime.block_on(async {
         tokio::select! {
             done = Box::pin(cmd::run(cli, output)) => done,
             _ = tokio::signal::ctrl_c() => {
-                output.say("\nstopped looking; what the swarm does goes on");
+                output.say("\ndetached; the swarm continues");
                 Err(Failure::Silent(failure::INTERRUPTED))
             }
         }

@@ -47,7 +47,7 @@ impl Patience {
     /// Records that the orchestrator has answered.
     pub fn answered(&mut self, say: impl FnOnce(&str)) {
         if !std::mem::take(self).said.is_empty() {
-            say("the orchestrator is back");
+            say("reconnected to the orchestrator");
         }
     }
 
@@ -77,7 +77,7 @@ mod tests {
         patience.answered(|text| said.push(text.to_owned()));
         assert_eq!(said.len(), 3, "{said:?}");
         assert!(said[0].contains("answered 502") && said[1].contains("answered 504"), "{said:?}");
-        assert!(said[2] == "the orchestrator is back" && !said.concat().contains('\x1b'), "{said:?}");
+        assert!(said[2] == "reconnected to the orchestrator" && !said.concat().contains('\x1b'), "{said:?}");
     }
 
     #[tokio::test]

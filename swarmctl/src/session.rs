@@ -68,19 +68,17 @@ impl Session {
             return Ok(());
         }
         if !self.can_ask() {
-            return Err(Failure::Usage(format!(
-                "{question} Say --yes, since there is no terminal to ask at"
-            )));
+            return Err(Failure::Usage(format!("{question} There is no terminal to confirm at; pass --yes")));
         }
         let mut terminal = std::io::stderr().lock();
         let asked = write!(terminal, "{question} [y/N] ").and_then(|()| terminal.flush());
         let mut answer = String::new();
         asked
             .and_then(|()| std::io::stdin().read_line(&mut answer))
-            .map_err(|e| Failure::Failed(format!("the terminal cannot be read: {e}")))?;
+            .map_err(|e| Failure::Failed(format!("cannot read the terminal: {e}")))?;
         match answer.trim() {
             "y" | "Y" | "yes" => Ok(()),
-            _ => Err(Failure::Failed("not done".to_owned())),
+            _ => Err(Failure::Failed("cancelled".to_owned())),
         }
     }
 
@@ -119,9 +117,9 @@ fn find_drone(drones: Vec<DroneView>, text: &str) -> Result<DroneView, Failure> 
     let help = match swarm_common::config::nearest(text, &candidates) {
         Some(near) => format!("did you mean `{near}`?"),
         None if names.is_empty() => "none has enrolled yet; see `swarmctl drone token`".to_owned(),
-        None => format!("there are {}", names.join(", ")),
+        None => format!("known drones: {}", names.join(", ")),
     };
-    Err(Failure::Failed(format!("there is no drone `{}`; {help}", text.escape_debug())))
+    Err(Failure::Failed(format!("no drone `{}`; {help}", text.escape_debug())))
 }
 
 #[cfg(test)]

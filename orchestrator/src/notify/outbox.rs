@@ -162,7 +162,7 @@ mod tests {
         }
         assert_eq!((outbox.waiting.len(), outbox.dropped), (LONGEST, 3));
         let (sent, up_to) = outbox.due(TimeMs(0)).unwrap();
-        assert!(sent.text.contains("3 earlier messages were lost"), "{}", sent.text);
+        assert!(sent.text.contains("3 earlier messages were dropped"), "{}", sent.text);
         outbox.delivered(TimeMs(0), up_to);
         assert_eq!(outbox.dropped, 0);
     }

@@ -38,7 +38,7 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
             out.push_str(&format!("  {} {}\n", paint.tone(Tone::Good, "+"), clean(what)));
         }
         if audit.faults.is_empty() {
-            out.push_str(&format!("{}\n", paint.tone(Tone::Good, "Everything is whole.")));
+            out.push_str(&format!("{}\n", paint.tone(Tone::Good, "No damage found.")));
         }
         out
     })?;

@@ -56,7 +56,7 @@ impl Follow {
 
 /// Verbs of `base`.
 #[derive(Debug, clap::Subcommand)]
-#[command(after_help = "Without a base a profile is built in each drone's own /, which is called `host`.
+#[command(after_help = "Without a base, a profile is built in each drone's own /, which is called `host`.
 
 Examples:
   swarmctl base add gentoo --from stage3-amd64-openrc-*.tar.xz --key gentoo-release.asc
@@ -118,10 +118,8 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
         Verb::List => {
             let bases = client.bases().await?;
             session.output.show(&bases, |paint| match bases.is_empty() {
-                true => {
-                    "No base yet: packages are built in each drone's own /; see `swarmctl base --help`.\n"
-                        .to_owned()
-                }
+                true => "No bases; packages are built in each drone's own /. See `swarmctl base --help`.\n"
+                    .to_owned(),
                 false => list(&bases, paint),
             })
         }
@@ -137,12 +135,12 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
             let base = client.base(&name).await?;
             session.confirm(&format!("Remove the base {name} and its images?"))?;
             session.change(async |key| client.remove_base(&name, key).await).await?;
-            session.output.show(&base, |_| format!("{name} is removed\n"))
+            session.output.show(&base, |_| format!("Removed {name}\n"))
         }
         Verb::Add { name, from, follow } => {
             if known(&client, &name).await? {
                 return Err(Failure::Failed(format!(
-                    "there is a base {name} already; `swarmctl base update {name}` makes a new generation of it"
+                    "base {name} already exists; `swarmctl base update {name}` creates a new generation"
                 )));
             }
             put(session, &client, &name, from, follow).await
@@ -175,7 +173,7 @@ async fn put(
     follow: Follow,
 ) -> Result<(), Failure> {
     let Some(path) = from.from else {
-        return Err(Failure::Usage("say what the base is made of: --from PATH".to_owned()));
+        return Err(Failure::Usage("the source of the base is missing; pass --from PATH".to_owned()));
     };
     if from.key.is_some() && path.is_dir() {
         return Err(Failure::Usage("a directory has no signature; --key is for archives".to_owned()));
@@ -193,7 +191,7 @@ async fn put(
         })?;
         Ok::<_, Failure>((made, signed_by))
     });
-    let made = made.await.map_err(|e| Failure::Failed(format!("making the image broke off: {e}")))?;
+    let made = made.await.map_err(|e| Failure::Failed(format!("the image task panicked: {e}")))?;
     bar.finish_and_clear();
     let (Made { digest, summary, archive, notes }, signed_by) = made?;
     for note in &notes {
@@ -213,7 +211,7 @@ async fn put(
     let base = session.change(async |key| client.put_base(name, &request, key).await).await?;
     session.output.show(&base, |_| {
         let number = base.generations.first().map_or(0, |generation| generation.number);
-        format!("{name} is in generation {number}, image {}\n", digest.short())
+        format!("Base {name} is at generation {number}, image {}\n", digest.short())
     })
 }
 
@@ -222,7 +220,7 @@ fn bar(live: bool) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("packing {bar:30.cyan} {pos}/{len} ready in {eta}") {
+    if let Ok(style) = ProgressStyle::with_template("packing {bar:30.cyan} {pos}/{len} done in {eta}") {
         bar.set_style(style.progress_chars("━╸─"));
     }
     bar.enable_steady_tick(Duration::from_millis(200));
@@ -292,9 +290,9 @@ fn follows(base: &BaseView) -> String {
 pub(super) fn under_way(following: &BaseFollowing, now: TimeMs) -> String {
     let new = format!("{} of {} new", count(following.packages, "package"), following.run);
     match (&following.drone, following.reason.as_str()) {
-        (Some(drone), _) => format!("{new}, made on {drone}"),
-        (None, "") => format!("{new}, waits for a drone, wanted {}", ago(now, following.since)),
-        (None, reason) => format!("{new}, made again: {}", clean(reason)),
+        (Some(drone), _) => format!("{new}, being made on {drone}"),
+        (None, "") => format!("{new}, waiting for a drone since {}", ago(now, following.since)),
+        (None, reason) => format!("{new}, retried: {}", clean(reason)),
     }
 }
 

@@ -78,13 +78,14 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
     };
     if is_local(&address) {
         session.output.say(&format!(
-            "note: {address} means this machine only; for others say --address http://NAME:PORT"
+            "note: {address} is only reachable from this machine; for others pass --address \
+             http://NAME:PORT"
         ));
     }
     if view.generation == 0 {
         session
             .output
-            .say(&format!("note: nothing is published yet; first run: swarmctl run start {profile} --wait"));
+            .say(&format!("note: nothing is published yet; run first: swarmctl run start {profile} --wait"));
     }
     if view.builder == BuilderKind::Nix {
         return for_nix(session, &view, sync_uri(&address, &view.binhost), &key, out);
@@ -145,8 +146,8 @@ async fn reachable(session: &Session, address: &Url, key: &KeyView) -> Result<Ur
     match Client::new(std::slice::from_ref(&plain), None)?.key().await {
         Ok(there) if there == *key => Ok(plain),
         _ => Err(Failure::Usage(format!(
-            "workstations cannot check the certificate of {address}, and this swarm does not answer at {plain}; \
-             say its plain address as workstations reach it: --address http://NAME:PORT"
+            "workstations cannot verify the certificate of {address}, and {plain} does not respond; pass \
+             the plain HTTP address that workstations can reach: --address http://NAME:PORT"
         ))),
     }
 }
@@ -167,7 +168,7 @@ fn setup(profile: &Name, address: &Url, binhost: &str, key: &KeyView) -> Result<
     let name = format!("swarm-{profile}");
     let sync_uri = sync_uri(address, binhost);
     if sync_uri.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err(Failure::Failed("the binary package host's address has white space in it".to_owned()));
+        return Err(Failure::Failed("the binary package host's address contains white space".to_owned()));
     }
     Ok(Setup {
         binrepos_conf: format!(
@@ -201,7 +202,7 @@ here=$(cd \"$(dirname \"$0\")\" && pwd)
 home=${{1:-${{here%/*}}/gnupg}}
 mkdir -p \"$home\"
 chmod 755 \"$home\"
-# The home is open to read on purpose, of which gpg would warn.
+# The home is world-readable on purpose, which gpg would warn about.
 trust() {{
 \tgpg --homedir \"$home\" --batch --quiet --no-permission-warning \"$@\"
 }}
@@ -243,14 +244,14 @@ sh /etc/portage/{name}/trust
 
 {}
 ",
-        step("# 1. As root on the workstation: where the packages are"),
+        step("# 1. As root on the workstation: add the binary package host"),
         setup.binrepos_conf,
-        step(&format!("# 2. Trust the key that signs them, {}", setup.fingerprint)),
+        step(&format!("# 2. Trust the signing key {}", setup.fingerprint)),
         setup.public_key,
         setup.trust_script,
         step("# 3. In /etc/portage/make.conf; USE and CHOST as in the profile's own"),
         setup.make_conf,
-        step("# 4. From now on, an update compiles nothing:"),
+        step("# 4. From now on, update without compiling:"),
         setup.emerge
     )
 }
@@ -261,7 +262,8 @@ fn write(setup: &Setup, root: &Path) -> Result<[PathBuf; 4], Failure> {
     let binrepos = portage.join("binrepos.conf");
     if binrepos.is_file() {
         return Err(Failure::Failed(format!(
-            "{0} is a file; make it a directory first: mv {0} {0}.old && mkdir {0} && mv {0}.old {0}/old.conf",
+            "{0} is a file; turn it into a directory first: mv {0} {0}.old && mkdir {0} && mv {0}.old \
+             {0}/old.conf",
             binrepos.display()
         )));
     }

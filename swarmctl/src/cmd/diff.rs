@@ -106,7 +106,7 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
 async fn at(cache: &Cache, host: &str, generation: u64) -> Result<Ready, Failure> {
     cache.ready_at(host, generation).await?.ok_or_else(|| {
         Failure::Failed(format!(
-            "generation {generation} has no system of {host}, or is not kept any more; the newest is {}",
+            "generation {generation} has no system of {host} or is no longer kept; the newest is {}",
             cache.profile.generation
         ))
     })
@@ -124,7 +124,7 @@ async fn before(cache: &Cache, newer: &Ready) -> Result<Ready, Failure> {
         generation = older.generation.min(number);
     }
     Err(Failure::Failed(format!(
-        "no generation before {} with another system of {} is kept; say --from GENERATION",
+        "no earlier generation than {} with another system of {} is kept; pass --from GENERATION",
         newer.generation, newer.host
     )))
 }
@@ -190,7 +190,7 @@ fn render(difference: &Difference, paint: Paint) -> String {
     let Difference { host, from, to, added, removed, changed, rebuilt } = difference;
     let mut text = format!("{}: generation {} -> {}\n", clean(host), from.generation, to.generation);
     if from.path == to.path {
-        return format!("{text}The system is the same: {}\n", clean(&to.path));
+        return format!("{text}No changes; the system is {}\n", clean(&to.path));
     }
     let versions = |versions: &[String]| {
         let shown = versions.iter().map(|v| if v.is_empty() { "(no version)".to_owned() } else { clean(v) });
@@ -208,7 +208,7 @@ fn render(difference: &Difference, paint: Paint) -> String {
     section("Added", Tone::Good, added.iter().map(package).collect());
     section("Removed", Tone::Bad, removed.iter().map(package).collect());
     text.push_str(&format!(
-        "{} of the same version rebuilt. Closure: {} -> {} paths, {} -> {}.\n",
+        "{} rebuilt with the same version. Closure: {} -> {} paths, {} -> {}.\n",
         count(rebuilt.len() as u64, "package"),
         from.paths,
         to.paths,
@@ -218,7 +218,7 @@ fn render(difference: &Difference, paint: Paint) -> String {
     let elsewhere = from.from_other_caches.max(to.from_other_caches);
     if elsewhere > 0 {
         text.push_str(&format!(
-            "{} from other caches; what they need in turn is not compared.\n",
+            "{} from other caches; their dependencies are not compared.\n",
             count(elsewhere as u64, "path")
         ));
     }
@@ -283,8 +283,8 @@ mod tests {
         assert_eq!(found.rebuilt, ["etc", "nixos-system-desk"]);
         let text = render(&found, Paint::new(false));
         let want = "desk: generation 3 -> 5\nChanged\n  glibc: 2.39 -> 2.40\nAdded\n  htop 3.3\nRemoved\n  tree 2.1\n\
-            2 packages of the same version rebuilt. Closure: 6 -> 6 paths, 6.0 MiB -> 5.0 MiB.\n\
-            1 path from other caches; what they need in turn is not compared.\n";
+            2 packages rebuilt with the same version. Closure: 6 -> 6 paths, 6.0 MiB -> 5.0 MiB.\n\
+            1 path from other caches; their dependencies are not compared.\n";
         assert_eq!(text, want);
     }
 
@@ -294,7 +294,7 @@ mod tests {
         let found = compare((&ready(3, "/nix/store/a"), &all), (&ready(4, "/nix/store/a"), &all));
         assert_eq!(
             render(&found, Paint::new(false)),
-            "desk: generation 3 -> 4\nThe system is the same: /nix/store/a\n"
+            "desk: generation 3 -> 4\nNo changes; the system is /nix/store/a\n"
         );
     }
 }

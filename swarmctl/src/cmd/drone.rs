@@ -94,9 +94,7 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
         Verb::List => {
             let drones = client.drones().await?;
             return session.output.show(&drones, |paint| match drones.is_empty() {
-                true => {
-                    "No drone has enrolled yet; `swarmctl drone token` lets a machine enrol.\n".to_owned()
-                }
+                true => "No drone has enrolled yet; create a token with `swarmctl drone token`.\n".to_owned(),
                 false => render(&drones, paint),
             });
         }
@@ -142,7 +140,7 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
             .iter()
             .map(|drone| match now.iter().find(|n| n.id == drone.id) {
                 Some(n) => format!("{} is {}{}{}\n", n.name, n.state, prefixed(": ", &why(n)), shield(n)),
-                None => format!("{} is removed\n", drone.name),
+                None => format!("Removed {}\n", drone.name),
             })
             .collect()
     })
@@ -164,11 +162,11 @@ async fn token(session: &Session, valid_ms: u64, approved: bool) -> Result<(), F
     // Only the token goes to stdout, so that it can be redirected into a file.
     session.output.print(&format!("{}\n", clean(&token)))?;
     session.output.say(&format!(
-        "For one machine, within {}. Put it into the file that `token_file` names in the drone's configuration, \
-         beside these lines:\n{}{}",
+        "Valid for one machine, for {}. Put it into the file set as `token_file` in the drone's \
+         configuration, next to these lines:\n{}{}",
         span(valid_ms),
         drone_lines(&connection)?,
-        if approved { "" } else { "Once it has enrolled: swarmctl drone approve NAME" }
+        if approved { "" } else { "After it has enrolled: swarmctl drone approve NAME" }
     ));
     Ok(())
 }
@@ -189,8 +187,8 @@ fn drone_lines(connection: &Connection) -> Result<String, Failure> {
     }
     if connection.orchestrators.iter().any(is_local) {
         text.push_str(
-            "  (That address means this machine only. For others, log in as they reach it, then ask again: \
-             swarmctl init --address https://NAME:8143)\n",
+            "  (That address is only reachable from this machine. For others, log in with an address that \
+             they can reach and repeat: swarmctl init --address https://NAME:8143)\n",
         );
     }
     Ok(text)
@@ -209,7 +207,7 @@ fn prefixed(prefix: &str, text: &str) -> String {
 }
 
 fn shield(drone: &DroneView) -> &'static str {
-    if drone.protected { " (never rebooted)" } else { "" }
+    if drone.protected { " (protected)" } else { "" }
 }
 
 fn render(drones: &[DroneView], paint: Paint) -> String {
@@ -246,7 +244,7 @@ fn render(drones: &[DroneView], paint: Paint) -> String {
 
 /// Parses a duration (a number and `s`, `min`, `h` or `d`) into milliseconds.
 pub(super) fn parse_span(text: &str) -> Result<u64, String> {
-    let wrong = || "expected a number and s, min, h or d, such as 30min".to_owned();
+    let wrong = || "expected a number with s, min, h or d, such as 30min".to_owned();
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit_s: u64 = match &text[digits.len()..] {
         "s" => 1,

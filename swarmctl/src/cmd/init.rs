@@ -15,9 +15,9 @@ const DEFAULT_ADDRESS: &str = "http://127.0.0.1:8100";
 
 /// Arguments of `init`.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  sudo swarmctl init\n  sudo swarmctl init --address https://nas:8143   as others reach it; pins its certificate\n  swarmctl init --state-dir ./state --address http://127.0.0.1:9000"
-)]
+#[command(after_help = "Examples:\n  sudo swarmctl init\n  sudo swarmctl init --address https://nas:8143   \
+                  address for other machines; pins its certificate\n  swarmctl init --state-dir ./state \
+                  --address http://127.0.0.1:9000")]
 pub struct Args {
     /// The orchestrator's state directory, which contains admin.token
     #[arg(long, value_name = "DIR", default_value = "/var/lib/build-swarm")]
@@ -37,12 +37,12 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
         let shown = path.display();
         return Err(Failure::Failed(match e.kind() {
             std::io::ErrorKind::NotFound => format!(
-                "there is no {shown}; the orchestrator writes it when it first starts. \
-                 If it keeps its state elsewhere, say --state-dir DIR"
+                "{shown} does not exist; the orchestrator creates it when it first starts. If its state is \
+                 elsewhere, pass --state-dir DIR"
             ),
             std::io::ErrorKind::PermissionDenied => format!(
-                "{shown} is not yours to read; as yourself you can log in with \
-                 `sudo cat {shown} | swarmctl login {DEFAULT_ADDRESS} --token-file -`"
+                "{shown}: permission denied; as your own user, log in with `sudo cat {shown} | swarmctl \
+                 login {DEFAULT_ADDRESS} --token-file -`"
             ),
             _ => format!("{shown}: {e}"),
         }));
@@ -63,7 +63,7 @@ fn shown_here(state_dir: &Path) -> Result<Pins, Failure> {
     let path = state_dir.join("tls.fingerprint");
     let wrong = |why: String| {
         Failure::Failed(format!(
-            "{}: {why}; has the orchestrator been started with `listen` in `[tls]`?",
+            "{}: {why}; was the orchestrator started with `listen` in `[tls]`?",
             path.display()
         ))
     };

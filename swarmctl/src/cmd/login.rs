@@ -17,8 +17,8 @@ use swarm_common::{
   ssh nas sudo cat /var/lib/build-swarm/admin.token | swarmctl login https://nas:8143 --fingerprint sha256:… --token-file -
   swarmctl login https://nas:8143 https://spare:8143 --token-file ./token
 
-A certificate that this machine does not trust is pinned by its fingerprint: on a terminal
-you are asked, elsewhere say --fingerprint. The orchestrator logs it when it starts.")]
+A certificate that this machine does not trust is pinned by its fingerprint: swarmctl asks on a
+terminal; elsewhere pass --fingerprint. The orchestrator logs it when it starts.")]
 pub struct Args {
     /// Addresses of the orchestrators
     #[arg(required = true, value_name = "URL", value_parser = parse_address)]
@@ -38,15 +38,13 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
         std::io::stdin()
             .take(4096)
             .read_to_string(&mut text)
-            .map_err(|e| Failure::Failed(format!("stdin cannot be read: {e}")))?;
+            .map_err(|e| Failure::Failed(format!("cannot read stdin: {e}")))?;
         Secret::new(&text)
     } else {
         read_secret(&args.token_file)?
     };
     if !token.is_well_formed() {
-        return Err(Failure::Failed(
-            "what was given is not a token: it is one line of visible characters".to_owned(),
-        ));
+        return Err(Failure::Failed("not a token: expected one line of visible characters".to_owned()));
     }
     let trust = trust(session, &args.addresses).await?;
     keep(session, args.addresses, trust, token).await
@@ -81,15 +79,15 @@ async fn trust(session: &Session, addresses: &[Url]) -> Result<Trust, Failure> {
 async fn compared(session: &Session, address: &Url) -> Result<Fingerprint, Failure> {
     let shown = shown_fingerprint(address).await?;
     let what = format!(
-        "{address} shows a certificate that this machine does not trust: {shown}. \
-         The orchestrator logs its fingerprint when it starts, and keeps it in tls.fingerprint in its state directory."
+        "{address} has a certificate that this machine does not trust: {shown}. The orchestrator logs its \
+         fingerprint when it starts and stores it as tls.fingerprint in its state directory."
     );
     if session.yes || !session.can_ask() {
         return Err(Failure::Usage(format!(
-            "{what} If it is the same, say --fingerprint {shown}; it takes a person to compare them"
+            "{what} Compare them; if they match, pass --fingerprint {shown}"
         )));
     }
-    session.confirm(&format!("{what}\nIs it the same?"))?;
+    session.confirm(&format!("{what}\nDo they match?"))?;
     Ok(shown)
 }
 
@@ -109,7 +107,7 @@ pub(super) async fn keep(
         &json!({ "config": path, "orchestrator": address, "version": status.version }),
         |_| {
             format!(
-                "Logged in to {address} (Build Swarm {}); kept in {}.\nNext: {}\n",
+                "Logged in to {address} (Build Swarm {}); saved to {}.\nNext: {}\n",
                 status.version,
                 path.display(),
                 status.next_action.unwrap_or_else(|| "swarmctl status".to_owned())

@@ -47,7 +47,7 @@ impl Of {
     async fn find(session: &Session, client: &Client, text: &str) -> Result<Self, Failure> {
         if text == "plan" {
             let newest = client.runs().await?.into_iter().next();
-            let none = || Failure::Failed("there is no plan: no run was started yet".to_owned());
+            let none = || Failure::Failed("no plan: no run was started yet".to_owned());
             return newest.map(|run| Self::Plan(run.id)).ok_or_else(none);
         }
         match text.parse() {
@@ -154,7 +154,7 @@ async fn newest(session: &Session, client: &Client, of: Of, follow: bool) -> Res
         }
         if !follow || !open {
             return Err(Failure::Failed(format!(
-                "{title} has no log: nobody has tried to make it; see `{look}`"
+                "{title} has no log: it has not been attempted; see `{look}`"
             )));
         }
         if !std::mem::replace(&mut told, true) {
@@ -200,7 +200,7 @@ impl Reading<'_> {
         let rest = std::mem::take(&mut self.cleaner).finish();
         self.print(&rest)?;
         if self.printed == 0 {
-            self.session.output.say(&format!("attempt {} printed nothing", self.attempt));
+            self.session.output.say(&format!("the log of attempt {} is empty", self.attempt));
         }
         Ok(())
     }

@@ -10,8 +10,8 @@ use crate::{
 };
 use swarm_common::wire::notify::{SinkTestView, SinkView};
 
-const NONE: &str = "no sink is configured: add [[notify.sink]] with a url to orchestrator.toml, such as \
-    ntfys://ntfy.example.org/topic, and restart the orchestrator";
+const NONE: &str = "no sink configured: add [[notify.sink]] with a url such as \
+                    ntfys://ntfy.example.org/topic to orchestrator.toml and restart the orchestrator";
 
 /// Verbs of `notify`.
 #[derive(Debug, clap::Subcommand)]
@@ -59,7 +59,7 @@ async fn list(session: &Session) -> Result<(), Failure> {
 fn state(sink: &SinkView) -> Cell {
     match &sink.failing {
         Some(why) => Cell::toned(Tone::Bad, format!("fails: {}", clean(why))),
-        None => "in order".into(),
+        None => "ok".into(),
     }
 }
 

@@ -10,8 +10,8 @@ use swarm_common::wire::calendar::PauseRequest;
 
 /// Arguments of `pause`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Builds under way go on, and a run that is due is started and waits. \
-A pause always ends by itself; set it again to change its end.
+#[command(after_help = "Running builds continue; scheduled runs start and wait. \
+A pause always ends automatically; set it again to change its end.
 
 Examples:
   swarmctl pause --for 2h --reason \"the fuse is being changed\"
@@ -37,7 +37,7 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
         let reason =
             if pause.reason.is_empty() { String::new() } else { format!(" ({})", clean(&pause.reason)) };
         format!(
-            "nothing is handed out until {}, for {}{reason}; `swarmctl unpause` ends that sooner\n",
+            "Paused until {}, for {}{reason}; `swarmctl unpause` ends the pause earlier\n",
             moment(pause.until),
             span(request.for_ms)
         )
@@ -51,5 +51,5 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
 pub async fn end(session: &Session) -> Result<(), Failure> {
     let client = session.client()?;
     session.change(async |key| client.unpause(key).await).await?;
-    session.output.show(&serde_json::json!({ "paused": false }), |_| "work is handed out again\n".to_owned())
+    session.output.show(&serde_json::json!({ "paused": false }), |_| "Pause ended\n".to_owned())
 }

@@ -137,7 +137,7 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
         Verb::List => {
             let profiles = client.profiles().await?;
             session.output.show(&profiles, |paint| match profiles.is_empty() {
-                true => "No profile yet; see `swarmctl profile add --help`.\n".to_owned(),
+                true => "No profiles; see `swarmctl profile add --help`.\n".to_owned(),
                 false => list(&profiles, paint),
             })
         }
@@ -149,12 +149,12 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
             let profile = client.profile(&name).await?;
             session.confirm(&format!("Remove the profile {name} and its binary package host?"))?;
             session.change(async |key| client.remove_profile(&name, key).await).await?;
-            session.output.show(&profile, |_| format!("{name} is removed\n"))
+            session.output.show(&profile, |_| format!("Removed {name}\n"))
         }
         Verb::Add { name, from } => {
             if known(&client, &name).await?.is_some() {
                 return Err(Failure::Failed(format!(
-                    "there is a profile {name} already; `swarmctl profile update {name}` pins it anew"
+                    "profile {name} already exists; update it with `swarmctl profile update {name}`"
                 )));
             }
             pin(session, &client, &name, from, None).await
@@ -162,7 +162,8 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
         Verb::Update { name, from } => {
             let Some(profile) = known(&client, &name).await? else {
                 return Err(Failure::Failed(format!(
-                    "there is no profile {name}; `swarmctl profile add {name}` makes it, `swarmctl profile list` lists all"
+                    "no profile {name}; create it with `swarmctl profile add {name}`, or see `swarmctl \
+                     profile list`"
                 )));
             };
             pin(session, &client, &name, from, Some(profile)).await
@@ -189,11 +190,11 @@ async fn pin(
     let builder = if from.nix.nix { BuilderKind::Nix } else { BuilderKind::Portage };
     if let Some(present) = present.as_ref().filter(|present| present.builder != builder) {
         let (is, add) = match present.builder {
-            BuilderKind::Nix => ("Nix", "say --nix"),
-            BuilderKind::Portage => ("Portage", "leave out --nix"),
+            BuilderKind::Nix => ("Nix", "pass --nix"),
+            BuilderKind::Portage => ("Portage", "omit --nix"),
         };
         return Err(Failure::Usage(format!(
-            "{name} is built by {is}; {add}, or give the new profile another name"
+            "{name} is built with {is}; {add}, or choose another name for the new profile"
         )));
     }
     let (present_base, present_rule) = present.map(|p| (p.base, p.rebuild)).unwrap_or_default();
@@ -226,7 +227,7 @@ async fn pin(
         }
     };
     let made: Made =
-        making.await.map_err(|e| Failure::Failed(format!("making the snapshot broke off: {e}")))??;
+        making.await.map_err(|e| Failure::Failed(format!("the snapshot task panicked: {e}")))??;
     bar.finish_and_clear();
     for note in &made.notes {
         session.output.say(&format!("note: {}", clean(note)));
@@ -244,9 +245,9 @@ async fn pin(
     let request = ProfileRequest { builder, snapshot: made.digest, source: made.source, base, rebuild };
     let profile = session.change(async |key| client.put_profile(name, &request, key).await).await?;
     session.output.show(&profile, |_| {
-        let how = if sent { "" } else { ", which the orchestrator had" };
+        let how = if sent { "" } else { ", already on the orchestrator" };
         format!(
-            "{name} is pinned to snapshot {}{how}\nNext: swarmctl run start {name} --wait\n",
+            "Profile {name} is pinned to snapshot {}{how}\nNext: swarmctl run start {name} --wait\n",
             profile.snapshot.short()
         )
     })
@@ -267,7 +268,7 @@ fn bar(live: bool) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("packing {bar:30.cyan} {pos}/{len} ready in {eta}") {
+    if let Ok(style) = ProgressStyle::with_template("packing {bar:30.cyan} {pos}/{len} done in {eta}") {
         bar.set_style(style.progress_chars("━╸─"));
     }
     bar.enable_steady_tick(Duration::from_millis(200));

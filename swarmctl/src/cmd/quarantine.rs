@@ -30,9 +30,9 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
             let filter = PackageFilter { state: Some(PackageState::Quarantined), ..PackageFilter::default() };
             let rows = client.packages(&filter).await?;
             session.output.show(&rows, |paint| match rows.is_empty() {
-                true => "Nothing is in quarantine.\n".to_owned(),
+                true => "No quarantined packages.\n".to_owned(),
                 false => format!(
-                    "{}\nThe whole story of one: swarmctl why PACKAGE. Try it again: swarmctl quarantine release PACKAGE\n",
+                    "{}\nExplain one: swarmctl why PACKAGE. Retry it: swarmctl quarantine release PACKAGE\n",
                     super::queue::render(&rows, paint)
                 ),
             })

@@ -53,7 +53,7 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
 /// The failure that a host has no system yet.
 pub(super) fn none(profile: &Name, host: &str) -> Failure {
     Failure::Failed(format!(
-        "{host} has no system yet; a run of {profile} with all of it gives it one: swarmctl run start {profile} --wait"
+        "{host} has no system yet; start a run of {profile}: swarmctl run start {profile} --wait"
     ))
 }
 

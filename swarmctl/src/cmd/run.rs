@@ -71,14 +71,14 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
                 session.output.say(&format!("Started {}", reply.run));
                 return watch(session, &client, reply.run).await;
             }
-            session
-                .output
-                .show(&reply, |_| format!("Started {0}; watch it with `swarmctl run watch {0}`\n", reply.run))
+            session.output.show(&reply, |_| {
+                format!("Started run {0}; watch it with `swarmctl run watch {0}`\n", reply.run)
+            })
         }
         Verb::List => {
             let runs = client.runs().await?;
             session.output.show(&runs, |paint| match runs.is_empty() {
-                true => "No run yet; `swarmctl run start PROFILE` starts one.\n".to_owned(),
+                true => "No runs; start one with `swarmctl run start PROFILE`.\n".to_owned(),
                 false => list(&runs, paint),
             })
         }
@@ -102,9 +102,11 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
 }
 
 fn newest_under_way(runs: &[RunView]) -> Result<RunId, Failure> {
-    runs.iter().filter(|run| !run.state.is_over()).map(|run| run.id).max().ok_or_else(|| {
-        Failure::Failed("no run is under way; `swarmctl run list` shows those that ended".to_owned())
-    })
+    runs.iter()
+        .filter(|run| !run.state.is_over())
+        .map(|run| run.id)
+        .max()
+        .ok_or_else(|| Failure::Failed("no run is active; `swarmctl run list` shows ended runs".to_owned()))
 }
 
 fn list(runs: &[RunView], paint: Paint) -> String {
@@ -150,12 +152,12 @@ pub(super) fn show(run: &RunView, paint: Paint) -> String {
     if let Some(end) = run.ended_at {
         line.push_str(&format!(", took {}", span(end.since(run.started_at))));
     } else if let Some(eta) = run.eta {
-        line.push_str(&format!(", ready about {}", moment(eta)));
+        line.push_str(&format!(", done around {}", moment(eta)));
     }
     out.push_str(&line);
     out.push('\n');
     if !run.problems.is_empty() {
-        out.push_str(if is_nix(run) { "\nNix could not evaluate:\n" } else { "\nThe resolver refused:\n" });
+        out.push_str(if is_nix(run) { "\nFailed to evaluate:\n" } else { "\nRejected by the resolver:\n" });
     }
     for problem in &run.problems {
         out.push_str(&format!("  {} {}\n", paint.tone(Tone::Warn, "!"), clean(&problem.atoms.join(", "))));
@@ -163,14 +165,17 @@ pub(super) fn show(run: &RunView, paint: Paint) -> String {
             out.push_str(&format!("    {line}\n"));
         }
         if let Some(suggestion) = &problem.suggestion {
-            out.push_str("    It would pass with this in the bundle's etc/portage:\n");
+            out.push_str("    Suggested change to the bundle's etc/portage:\n");
             for line in clean_lines(suggestion).lines() {
                 out.push_str(&format!("      {line}\n"));
             }
         }
     }
     if run.counts.get(&PackageState::Quarantined).is_some_and(|&n| n > 0) {
-        out.push_str(&format!("\nWhat failed: swarmctl queue --run {} --state quarantined\n", run.id));
+        out.push_str(&format!(
+            "\nList failed packages: swarmctl queue --run {} --state quarantined\n",
+            run.id
+        ));
     }
     out
 }
@@ -189,7 +194,7 @@ mod tests {
         assert!(text.contains("swarmctl queue --run r7 --state quarantined"), "{text}");
         let mut run = fixtures::run();
         run.problems[0].kind = ProblemKind::Evaluation;
-        assert!(show(&run, Paint::new(false)).contains("\nNix could not evaluate:\n  ! "));
+        assert!(show(&run, Paint::new(false)).contains("\nFailed to evaluate:\n  ! "));
     }
 
     #[test]

@@ -70,14 +70,14 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
         Verb::List => {
             let schedules = client.schedules().await?;
             session.output.show(&schedules, |paint| match schedules.is_empty() {
-                true => "No schedule yet; see `swarmctl schedule set --help`.\n".to_owned(),
+                true => "No schedules; see `swarmctl schedule set --help`.\n".to_owned(),
                 false => list(&schedules, now(), paint),
             })
         }
         Verb::Remove { profile } => {
             session.change(async |key| client.remove_schedule(&profile, key).await).await?;
             session.output.show(&serde_json::json!({ "removed": profile }), |_| {
-                format!("runs of {profile} start by themselves no more\n")
+                format!("Removed the schedule of {profile}\n")
             })
         }
     }
@@ -87,18 +87,18 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
 fn local_zone() -> Result<String, Failure> {
     let zone = TimeZone::system();
     zone.iana_name().map(str::to_owned).ok_or_else(|| {
-        Failure::Usage("this machine's time zone has no name; say it: --zone Europe/Berlin".to_owned())
+        Failure::Usage(
+            "cannot determine this machine's time zone; pass it, such as --zone Europe/Berlin".to_owned(),
+        )
     })
 }
 
 fn told(schedule: &ScheduleView) -> String {
     match schedule.upcoming.first() {
-        Some(&next) => format!(
-            "the next run of {} starts by itself at {}\n",
-            schedule.profile,
-            moment_in(next, &schedule.zone)
-        ),
-        None => format!("runs of {} do not start by themselves until it is set again\n", schedule.profile),
+        Some(&next) => {
+            format!("Schedule of {} set; next run at {}\n", schedule.profile, moment_in(next, &schedule.zone))
+        }
+        None => format!("Schedule of {} set but off; no runs are started\n", schedule.profile),
     }
 }
 

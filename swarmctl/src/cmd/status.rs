@@ -54,7 +54,7 @@ fn render(status: &StatusView, address: &str, paint: Paint) -> String {
         out.push_str(&format!("{}\n", paint.tone(Tone::Warn, &until)));
     }
     if let Some(leader) = &status.standby {
-        out.push_str(&format!("a standby answered; {} leads\n", clean(leader)));
+        out.push_str(&format!("answered by a standby; the leader is {}\n", clean(leader)));
     }
     out.push_str(&turned_away(status));
     let heading = |name: &str| format!("\n{}\n", paint.tone(Tone::Bold, name));
@@ -63,7 +63,7 @@ fn render(status: &StatusView, address: &str, paint: Paint) -> String {
     out.push_str(&drones(status, paint));
     out.push_str(&heading("Runs"));
     if status.runs.is_empty() {
-        out.push_str("  none yet\n");
+        out.push_str("  none\n");
     } else {
         out.push_str(&runs(status, paint));
     }
@@ -99,8 +99,8 @@ fn render(status: &StatusView, address: &str, paint: Paint) -> String {
     let command = status.action.as_ref().map(Action::command);
     match (command.as_ref().or(status.next_action.as_ref()), status.healthy) {
         (Some(next), _) => out.push_str(&format!("{} {}\n", paint.tone(Tone::Bold, "Next:"), clean(next))),
-        (None, true) => out.push_str(&format!("{}\n", paint.tone(Tone::Good, "All is well."))),
-        (None, false) => out.push_str("Not healthy; the concerns above say why and what follows.\n"),
+        (None, true) => out.push_str(&format!("{}\n", paint.tone(Tone::Good, "Healthy."))),
+        (None, false) => out.push_str("Not healthy; see the concerns above.\n"),
     }
     out
 }
@@ -109,12 +109,12 @@ fn render(status: &StatusView, address: &str, paint: Paint) -> String {
 fn turned_away(status: &StatusView) -> String {
     let rows = status.connections.iter().filter(|row| row.turned_away > 0);
     let parts: Vec<String> = rows.map(|row| format!("{} of {}s", row.turned_away, row.of)).collect();
-    if parts.is_empty() { String::new() } else { format!("connections turned away: {}\n", parts.join(", ")) }
+    if parts.is_empty() { String::new() } else { format!("connections rejected: {}\n", parts.join(", ")) }
 }
 
 fn drones(status: &StatusView, paint: Paint) -> String {
     if status.drones.is_empty() {
-        return "  none yet; `swarmctl drone token` lets a machine enrol\n".to_owned();
+        return "  none; create an enrolment token with `swarmctl drone token`\n".to_owned();
     }
     // If not all fit, drones with a problem come first.
     let mut shown: Vec<&DroneView> = status.drones.iter().collect();
@@ -122,8 +122,8 @@ fn drones(status: &StatusView, paint: Paint) -> String {
         shown.sort_by_key(|drone| (drone.state == DroneState::Online, drone.working_on.is_empty()));
         shown.truncate(MAX_DRONES);
     }
-    let mut table =
-        Table::new(&["NAME", "STATE", "LOAD", "FREE MEMORY", "FREE DISK", "STRIKES", "DOES"]).indented("  ");
+    let mut table = Table::new(&["NAME", "STATE", "LOAD", "FREE MEMORY", "FREE DISK", "STRIKES", "ACTIVITY"])
+        .indented("  ");
     for drone in &shown {
         let vitals = |of: fn(&swarm_common::wire::drone::Vitals) -> String| {
             drone.vitals.as_ref().map_or(String::new(), of)
@@ -156,7 +156,7 @@ fn drones(status: &StatusView, paint: Paint) -> String {
 /// The state of each base, one per line.
 fn bases(status: &StatusView) -> String {
     let line = |base: &BaseStatus| {
-        let run = base.run.map_or_else(String::new, |run| format!(", follows {run}"));
+        let run = base.run.map_or_else(String::new, |run| format!(", built from {run}"));
         let following = base.following.as_ref();
         let next = following.map_or_else(String::new, |f| format!("; {}", under_way(f, status.now)));
         format!("  base {}: generation {}{run}{next}\n", base.name, base.generation)
@@ -170,7 +170,7 @@ fn does(status: &StatusView, drone: &DroneView) -> String {
     let doing = doing(status, drone);
     let quiet = match drone.last_seen {
         _ if !matches!(drone.state, DroneState::Online | DroneState::Draining) => return doing,
-        None => "not heard yet".to_owned(),
+        None => "no heartbeat yet".to_owned(),
         Some(seen) if status.now.since(seen) >= QUIET_MS => {
             format!("silent for {}", span(status.now.since(seen)))
         }
@@ -187,7 +187,7 @@ fn doing(status: &StatusView, drone: &DroneView) -> String {
         return "idle".to_owned();
     }
     match drone.last_seen {
-        Some(seen) => format!("{} (heard from {})", clean(&drone.reason), ago(status.now, seen)),
+        Some(seen) => format!("{} (last heartbeat {})", clean(&drone.reason), ago(status.now, seen)),
         None => clean(&drone.reason),
     }
 }
@@ -219,9 +219,9 @@ fn runs(status: &StatusView, paint: Paint) -> String {
         let when = match (run.eta, run.ended_at) {
             (_, Some(end)) => format!("ended {}", ago(status.now, end)),
             (Some(eta), None) if eta > status.now => {
-                format!("ready in about {}", span(eta.since(status.now)))
+                format!("done in about {}", span(eta.since(status.now)))
             }
-            (Some(_), None) => "ready any moment".to_owned(),
+            (Some(_), None) => "almost done".to_owned(),
             (None, None) => run.reason.as_deref().map(clean).unwrap_or_default(),
         };
         table.row([
@@ -238,12 +238,12 @@ fn runs(status: &StatusView, paint: Paint) -> String {
 
 /// When each pass last ran, and the result of the last run that had something to do.
 fn passes(status: &StatusView, paint: Paint) -> String {
-    let mut table = Table::new(&["PASS", "LAST RAN", "DID"]).indented("  ");
+    let mut table = Table::new(&["PASS", "LAST RUN", "RESULT"]).indented("  ");
     for pass in &status.passes {
         let did = match (&pass.trouble, pass.did_at) {
             (Some(why), _) => Cell::toned(Tone::Bad, format!("failed: {}", clean(why))),
             (None, Some(at)) => format!("{} ({})", clean(&pass.did), ago(status.now, at)).into(),
-            (None, None) => "nothing to do yet".into(),
+            (None, None) => "idle".into(),
         };
         table.row([clean(&pass.name).into(), ago(status.now, pass.last_run).into(), did]);
     }
@@ -264,7 +264,7 @@ pub(super) fn progress(run: &RunView) -> String {
         text.push_str(&format!(", {} reused", run.reused));
     }
     if run.held > 0 {
-        text.push_str(&format!(", {} not tried again", run.held));
+        text.push_str(&format!(", {} not retried", run.held));
         if run.saved_s > 0 {
             text.push_str(&format!(" (saves {})", span(run.saved_s * 1000)));
         }
@@ -287,7 +287,7 @@ mod tests {
             "silent for 40 s; app-misc/reckon-1.0: building for 1 min 30 s"
         );
         status.drones[0].last_seen = None;
-        assert!(does(&status, &status.drones[0]).starts_with("not heard yet; "));
+        assert!(does(&status, &status.drones[0]).starts_with("no heartbeat yet; "));
     }
 
     #[test]
@@ -327,19 +327,19 @@ mod tests {
 Build Swarm 0.1.0 at http://nas:8100, up 2 h
 
 Drones
-  NAME   STATE     LOAD  FREE MEMORY  FREE DISK  STRIKES  DOES
+  NAME   STATE     LOAD  FREE MEMORY  FREE DISK  STRIKES  ACTIVITY
   oak    online    1.5   2.0 GiB      40.0 GiB            app-misc/reckon-1.0: building for 1 min 30 s
-  birch  grounded                                5        five strikes\\u{1b}[2J (heard from 40 s ago)
+  birch  grounded                                5        five strikes\\u{1b}[2J (last heartbeat 40 s ago)
 
 Runs
   RUN  PROFILE  CLASS    STATE     PACKAGES
-  r7   desk     nightly  building  12 of 20, 1 delegated, 2 quarantined, 4 reused, 1 not tried again (saves 1 h 30 min)  ready in about 5 min
-  base gentoo: generation 2, follows r6; 3 packages of r7 new, made on oak
+  r7   desk     nightly  building  12 of 20, 1 delegated, 2 quarantined, 4 reused, 1 not retried (saves 1 h 30 min)  done in about 5 min
+  base gentoo: generation 2, built from r6; 3 packages of r7 new, being made on oak
 
 Queue  blocked 3  needed 2  delegated 1  received 12  quarantined 2
 
 Passes
-  PASS       LAST RAN  DID
+  PASS       LAST RUN  RESULT
   publisher  9 s ago   3 placed for drones (9 s ago)
   upkeep     1 s ago   failed: no\\u{1b}[2J
 
@@ -366,10 +366,10 @@ Next: swarmctl quarantine list
         let mut status = fixtures::status();
         let row = |of, turned_away| ConnectionsView { of, open: 1, limit: 2, turned_away };
         status.connections = vec![row(Caller::Stranger, 0), row(Caller::Drone, 0)];
-        assert!(!render(&status, "x", Paint::new(false)).contains("turned away"));
+        assert!(!render(&status, "x", Paint::new(false)).contains("connections rejected"));
         status.connections = vec![row(Caller::Stranger, 41), row(Caller::Drone, 0), row(Caller::Admin, 1)];
         let text = render(&status, "x", Paint::new(false));
-        assert!(text.contains("\nconnections turned away: 41 of strangers, 1 of admins\n"), "{text}");
+        assert!(text.contains("\nconnections rejected: 41 of strangers, 1 of admins\n"), "{text}");
     }
 
     #[test]
@@ -383,7 +383,7 @@ Next: swarmctl quarantine list
         status.healthy = true;
         let text = render(&status, "x", Paint::new(false));
         assert!(text.contains("swarmctl drone token"), "{text}");
-        assert!(text.ends_with("All is well.\n"), "{text}");
+        assert!(text.ends_with("Healthy.\n"), "{text}");
     }
 
     #[test]

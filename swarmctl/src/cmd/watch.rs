@@ -124,7 +124,7 @@ impl Seen {
             lines.push(format!("{} is {}{reason}\n", run.id, run.state));
         }
         if !run.problems.is_empty() && !std::mem::replace(&mut self.problems, true) {
-            let who = if is_nix(run) { "Nix could not evaluate" } else { "the resolver refused" };
+            let who = if is_nix(run) { "Nix failed to evaluate" } else { "the resolver rejected" };
             lines.push(format!("{who} {}; see `swarmctl run show {}`\n", run.problems.len(), run.id));
         }
         let first_look = self.packages.is_empty();
@@ -186,7 +186,7 @@ fn message(run: &RunView, rows: &[PackageRow], now: TimeMs) -> String {
         .collect();
     let mut parts = Vec::new();
     if let Some(eta) = run.eta {
-        parts.push(format!("ready in about {}", span(eta.since(now))));
+        parts.push(format!("done in about {}", span(eta.since(now))));
     }
     match busy.as_slice() {
         [] => parts.push(run.state.to_string()),
@@ -224,7 +224,7 @@ mod tests {
             first,
             [
                 "r7 is building\n",
-                "the resolver refused 1; see `swarmctl run show r7`\n",
+                "the resolver rejected 1; see `swarmctl run show r7`\n",
                 "2 packages\n",
                 "delegated   app-misc/a1-1  oak\n"
             ]
@@ -240,6 +240,6 @@ mod tests {
     fn the_bar_says_what_is_built_and_when_it_ends() {
         let rows = [row(1, PackageState::Delegated, None), row(2, PackageState::Delegated, None)];
         let text = message(&fixtures::run(), &rows, fixtures::NOW);
-        assert_eq!(text, "ready in about 5 min, app-misc/a1-1 and 1 more");
+        assert_eq!(text, "done in about 5 min, app-misc/a1-1 and 1 more");
     }
 }

@@ -56,11 +56,11 @@ fn render(why: &WhyView, paint: Paint) -> String {
         out.push_str(&attempts(&package.attempts, paint));
     }
     if let Some(failure) = package.attempts.iter().rev().find_map(|attempt| attempt.failure.as_ref()) {
-        out.push_str(&format!("\nThe last failure, while {}:\n", failure.phase));
+        out.push_str(&format!("\nLast failure, while {}:\n", failure.phase));
         for line in clean_lines(&failure.message).lines() {
             out.push_str(&format!("  {line}\n"));
         }
-        out.push_str(&format!("The whole log: swarmctl logs {}\n", package.id));
+        out.push_str(&format!("Full log: swarmctl logs {}\n", package.id));
     }
     for artifact in &package.artifacts {
         let what = match &artifact.target {

@@ -68,7 +68,7 @@ pub(super) fn add(contents: &mut ImageContents, from: &Path) -> Result<Vec<Strin
 }
 
 fn refused(from: &Path, error: &ImageError) -> Failure {
-    Failure::Failed(format!("no base can be made from {}: {error}", from.display()))
+    Failure::Failed(format!("cannot create a base from {}: {error}", from.display()))
 }
 
 /// Removes a leading `./` and a trailing slash from a path.
@@ -80,19 +80,19 @@ fn clean(path: &[u8]) -> &[u8] {
 
 /// Decompresses `from` into an unnamed temporary file.
 fn decompressed(from: &Path) -> Result<File, Failure> {
-    let failed = |error| Failure::Failed(format!("{} cannot be read: {error}", from.display()));
+    let failed = |error| Failure::Failed(format!("cannot read {}: {error}", from.display()));
     let name = from.to_string_lossy();
     let mut input = File::open(from).map_err(failed)?;
     let Some((_, program)) = PROGRAMS.iter().find(|(end, _)| name.ends_with(end)) else {
         return match name.ends_with(".tar") {
             true => Ok(input),
             false => Err(Failure::Usage(format!(
-                "{name} is neither a directory nor an archive: its name ends in none of .tar, .tar.xz, \
-                 .tar.zst, .tar.gz and .tar.bz2"
+                "{name} is neither a directory nor a supported archive (.tar, .tar.xz, .tar.zst, .tar.gz \
+                 or .tar.bz2)"
             ))),
         };
     };
-    let no_space = |error| Failure::Failed(format!("{name} cannot be decompressed: {error}"));
+    let no_space = |error| Failure::Failed(format!("cannot decompress {name}: {error}"));
     let mut plain = tempfile::tempfile().map_err(no_space)?;
     input.rewind().map_err(failed)?;
     let mut child = Command::new(program)
@@ -101,9 +101,7 @@ fn decompressed(from: &Path) -> Result<File, Failure> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|error| {
-            Failure::Failed(format!("{program}, which unpacks {name}, cannot be run: {error}"))
-        })?;
+        .map_err(|error| Failure::Failed(format!("cannot run {program} to unpack {name}: {error}")))?;
     let copied = child.stdout.take().map(|out| std::io::copy(&mut out.take(MAX_BYTES + 1), &mut plain));
     let ended = child.wait_with_output().map_err(no_space)?;
     let bytes = copied.transpose().map_err(no_space)?.unwrap_or(0);
@@ -112,7 +110,7 @@ fn decompressed(from: &Path) -> Result<File, Failure> {
     }
     if !ended.status.success() {
         let said = String::from_utf8_lossy(&ended.stderr);
-        return Err(Failure::Failed(format!("{name} cannot be decompressed: {}", said.trim())));
+        return Err(Failure::Failed(format!("cannot decompress {name}: {}", said.trim())));
     }
     plain.rewind().map_err(no_space)?;
     Ok(plain)

@@ -39,7 +39,7 @@ pub struct Made {
 /// The source cannot be read, or is not a root file system.
 pub fn make(from: &Path, progress: impl Fn(u64, u64)) -> Result<Made, Failure> {
     let told =
-        |error: ImageError| Failure::Failed(format!("no base can be made from {}: {error}", from.display()));
+        |error: ImageError| Failure::Failed(format!("cannot create a base from {}: {error}", from.display()));
     let mut contents = ImageContents::default();
     let mut notes = match from.is_dir() {
         true => contents.add_root(from).map_err(told)?,
@@ -48,15 +48,15 @@ pub fn make(from: &Path, progress: impl Fn(u64, u64)) -> Result<Made, Failure> {
     contents.check().map_err(told)?;
     if contents.dropped_xattrs() > 0 {
         notes.push(format!(
-            "{} extended attributes are left out: an image keeps capabilities and user attributes only",
+            "skipping {} extended attributes: an image keeps only capabilities and user attributes",
             contents.dropped_xattrs()
         ));
     }
-    let writing = |error| Failure::Failed(format!("the image cannot be written: {error}"));
+    let writing = |error| Failure::Failed(format!("cannot write the image: {error}"));
     let archive = tempfile::Builder::new()
         .prefix("swarm-image-")
         .tempfile()
-        .map_err(|error| Failure::Failed(format!("no temporary file can be made: {error}")))?;
+        .map_err(|error| Failure::Failed(format!("cannot create a temporary file: {error}")))?;
     let (total, mut done) = (contents.len() as u64, 0);
     let mut out = BufWriter::new(archive.as_file());
     let digest = contents
@@ -71,8 +71,8 @@ pub fn make(from: &Path, progress: impl Fn(u64, u64)) -> Result<Made, Failure> {
     let summary = image::verify(BufReader::new(reopened), digest).map_err(told)?;
     if !summary.has_portage {
         return Err(Failure::Failed(format!(
-            "no base can be made from {}: there is no /usr/bin/emerge in it, and a base brings its own Portage; \
-             take a stage3, or install Portage there",
+            "cannot create a base from {}: it has no /usr/bin/emerge, and a base needs its own Portage; \
+             use a stage3, or install Portage in it",
             from.display()
         )));
     }

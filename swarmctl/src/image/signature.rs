@@ -25,7 +25,7 @@ pub fn signer(file: &Path, signature: Option<&Path>, key: &Path) -> Result<Strin
     };
     if !signature.is_file() {
         return Err(Failure::Failed(format!(
-            "{} is not signed: there is no {}; name the signature with --signature",
+            "{} is not signed: {} does not exist; pass the signature with --signature",
             file.display(),
             signature.display()
         )));
@@ -33,9 +33,9 @@ pub fn signer(file: &Path, signature: Option<&Path>, key: &Path) -> Result<Strin
     let home = tempfile::Builder::new()
         .prefix("swarm-gpg-")
         .tempdir()
-        .map_err(|error| Failure::Failed(format!("no temporary directory can be made: {error}")))?;
+        .map_err(|error| Failure::Failed(format!("cannot create a temporary directory: {error}")))?;
     gpg(home.path(), &[OsStr::new("--import"), key.as_os_str()])
-        .map_err(|said| Failure::Failed(format!("{} holds no key: {said}", key.display())))?;
+        .map_err(|said| Failure::Failed(format!("{} contains no key: {said}", key.display())))?;
     let args = [OsStr::new("--verify"), signature.as_os_str(), file.as_os_str()];
     let bad = |said: &str| {
         Failure::Failed(format!("{} is not signed by the key in {}: {said}", file.display(), key.display()))
@@ -54,7 +54,7 @@ pub fn signer(file: &Path, signature: Option<&Path>, key: &Path) -> Result<Strin
     }
     match (word("GOODSIG "), word("VALIDSIG ").and_then(|rest| rest.split(' ').next_back())) {
         (Some(_), Some(primary)) => Ok(primary.to_owned()),
-        _ => Err(bad("GnuPG does not say that it is")),
+        _ => Err(bad("GnuPG did not confirm the signature")),
     }
 }
 
@@ -67,7 +67,7 @@ fn gpg(home: &Path, args: &[&OsStr]) -> Result<String, String> {
         .args(args)
         .env("LC_ALL", "C")
         .output()
-        .map_err(|error| format!("gpg cannot be run: {error}"))?;
+        .map_err(|error| format!("cannot run gpg: {error}"))?;
     match run.status.success() {
         true => Ok(String::from_utf8_lossy(&run.stdout).into_owned()),
         false => Err(String::from_utf8_lossy(&run.stderr).trim().replace('\n', "; ")),

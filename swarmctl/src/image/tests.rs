@@ -52,8 +52,7 @@ fn what_is_no_root_or_no_archive_is_refused_with_the_reason() {
     root(&dir.path().join("debian"));
     fs::remove_file(dir.path().join("debian/usr/bin/emerge")).unwrap();
     assert!(refused(&dir.path().join("debian")).contains("no /usr/bin/emerge"));
-    for (name, want) in
-        [("a.tar.xz", "cannot be decompressed"), ("a.iso", "neither"), ("a.tar", "cannot be read")]
+    for (name, want) in [("a.tar.xz", "cannot decompress"), ("a.iso", "neither"), ("a.tar", "cannot be read")]
     {
         fs::write(dir.path().join(name), "no archive").unwrap();
         let said = refused(&dir.path().join(name));

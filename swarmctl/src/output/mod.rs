@@ -86,7 +86,7 @@ impl Output {
         out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|e| match e.kind() {
             // `head` and `grep -q` have read enough, which is not a failure.
             io::ErrorKind::BrokenPipe => Failure::Silent(0),
-            _ => Failure::Failed(format!("stdout cannot be written: {e}")),
+            _ => Failure::Failed(format!("cannot write to stdout: {e}")),
         })
     }
 

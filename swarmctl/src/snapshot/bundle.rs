@@ -47,7 +47,8 @@ impl Bundle {
         let portage = root.join("etc/portage");
         if !portage.is_dir() {
             return Err(Failure::Failed(format!(
-                "{} is no configuration bundle: there is no directory etc/portage in it; see `swarmctl profile --help`",
+                "{} is not a configuration bundle: it has no directory etc/portage; see `swarmctl profile \
+                 --help`",
                 root.display()
             )));
         }
@@ -57,7 +58,7 @@ impl Bundle {
         let world = read_world(root)?;
         let mut notes = Vec::new();
         if portage.join("gnupg").exists() {
-            notes.push("etc/portage/gnupg is not taken along; keys stay where they are".to_owned());
+            notes.push("skipping etc/portage/gnupg: keys are never copied".to_owned());
         }
         if !portage.join("make.conf").exists() {
             notes
@@ -108,7 +109,7 @@ fn read_world(root: &Path) -> Result<Vec<u8>, Failure> {
     let places = [root.join("world"), root.join("var/lib/portage/world")];
     let Some(path) = places.iter().find(|path| path.is_file()) else {
         return Err(Failure::Failed(format!(
-            "there is no {}; it names the packages to build, one a line",
+            "{} is missing; list the packages to build in it, one per line",
             places[0].display()
         )));
     };
@@ -142,7 +143,7 @@ fn read_world(root: &Path) -> Result<Vec<u8>, Failure> {
     match any {
         true => Ok(text.into_bytes()),
         false => Err(Failure::Failed(format!(
-            "{} names no package; there would be nothing to build",
+            "{} lists no packages, so there is nothing to build",
             path.display()
         ))),
     }

@@ -66,7 +66,7 @@ impl<'a> Checkout<'a> {
             git.env(format!("GIT_CONFIG_KEY_{number}"), key).env(format!("GIT_CONFIG_VALUE_{number}"), value);
         }
         git.env(count, (given + self.settings.len()).to_string());
-        git.output().map_err(|e| self.failed(args, &format!("cannot be run: {e}")))
+        git.output().map_err(|e| self.failed(args, &format!("cannot run git: {e}")))
     }
 
     fn failed(&self, args: &[&str], why: &str) -> Failure {

@@ -120,7 +120,7 @@ fn pack(
     let archive = tempfile::Builder::new()
         .prefix("swarm-snapshot-")
         .tempfile()
-        .map_err(|e| Failure::Failed(format!("no temporary file can be made: {e}")))?;
+        .map_err(|e| Failure::Failed(format!("cannot create a temporary file: {e}")))?;
     let total = contents.len() as u64;
     let mut done = 0;
     let mut out = BufWriter::new(archive.as_file());
@@ -130,14 +130,14 @@ fn pack(
             progress(total, done);
         })
         .map_err(told)?;
-    out.flush().map_err(|e| Failure::Failed(format!("the snapshot cannot be written: {e}")))?;
+    out.flush().map_err(|e| Failure::Failed(format!("cannot write the snapshot: {e}")))?;
     drop(out);
     let source = source.chars().take(LONGEST_SOURCE).collect();
     Ok(Made { digest, archive, entries: contents.len(), source, notes })
 }
 
 fn told(error: SnapshotError) -> Failure {
-    Failure::Failed(format!("no snapshot can be made: {error}"))
+    Failure::Failed(format!("cannot create the snapshot: {error}"))
 }
 
 fn read_repositories(sources: &Sources, conf: &ReposConf) -> Result<Vec<Repository>, Failure> {
@@ -147,8 +147,8 @@ fn read_repositories(sources: &Sources, conf: &ReposConf) -> Result<Vec<Reposito
     let places = conf.locations();
     if places.is_empty() {
         return Err(Failure::Failed(
-            "which package repositories? Say --repository DIR, such as /var/db/repos/gentoo, for each; or name them \
-             with their locations in the bundle's etc/portage/repos.conf"
+            "no package repositories: pass --repository DIR for each, such as /var/db/repos/gentoo, or set \
+             their locations in the bundle's etc/portage/repos.conf"
                 .to_owned(),
         ));
     }
@@ -160,7 +160,7 @@ fn notes(repositories: &[Repository], conf: &ReposConf) -> Result<Vec<String>, F
     let has = |name: &str| repositories.iter().any(|repository| repository.name == name);
     let mut notes = Vec::new();
     for name in conf.repositories.keys().filter(|name| !has(name)) {
-        notes.push(format!("repos.conf names the repository {name}, which is not taken along: it was not given with --repository"));
+        notes.push(format!("skipping repository {name} of repos.conf: it was not passed with --repository"));
     }
     for repository in repositories {
         let name = &repository.name;
@@ -169,9 +169,7 @@ fn notes(repositories: &[Repository], conf: &ReposConf) -> Result<Vec<String>, F
             None => repository.layout("masters"),
         };
         for master in masters.iter().filter(|master| !has(master)) {
-            notes.push(format!(
-                "{name} builds on the repository {master}, which is missing; give it with --repository"
-            ));
+            notes.push(format!("{name} needs its master repository {master}; pass it with --repository"));
         }
         if repository.ebuilds() == 0 {
             notes.push(format!("{name} has no ebuilds: {}", repository.root.display()));
@@ -180,7 +178,7 @@ fn notes(repositories: &[Repository], conf: &ReposConf) -> Result<Vec<String>, F
     }
     if repositories.iter().all(|repository| repository.ebuilds() == 0) {
         return Err(Failure::Failed(format!(
-            "there is no ebuild in {}; is the checkout complete?",
+            "no ebuilds in {}; check that the checkout is complete",
             repositories.iter().map(|r| r.root.display().to_string()).collect::<Vec<_>>().join(", ")
         )));
     }
@@ -198,7 +196,7 @@ fn main_repository<'a>(
     if let Some(name) = &bundle.main_repository {
         return find(name).ok_or_else(|| {
             Failure::Failed(format!(
-                "the bundle's main repository `{name}` is none of its repositories: {}",
+                "the bundle's main repository `{name}` is not one of its repositories: {}",
                 names.join(", ")
             ))
         });
@@ -212,7 +210,7 @@ fn main_repository<'a>(
     match (alone.next(), alone.next()) {
         (Some(only), None) => Ok(only),
         _ => Err(Failure::Failed(format!(
-            "which of {} is the main repository? Say main_repository = \"NAME\" in the bundle's profile.toml",
+            "several repositories ({}): set main_repository = \"NAME\" in the bundle's profile.toml",
             names.join(", ")
         ))),
     }

@@ -55,7 +55,7 @@ pub(super) fn check(settings: &Settings, drones: &[Builder]) -> Result<Vec<Strin
     for word in settings.words.iter().filter(|word| is_flags(&word.of)).chain(&settings.scripts) {
         if let Some(flag) = native(&word.text) {
             wrong.push(format!(
-                "{}: {flag} is another processor on every drone; {}",
+                "{}: {flag} depends on the drone's processor; {}",
                 at(word),
                 instead(flag, drones)
             ));
@@ -63,7 +63,7 @@ pub(super) fn check(settings: &Settings, drones: &[Builder]) -> Result<Vec<Strin
             let lacking = names(drones, |cpu| cpu.x86_64_level.is_some_and(|own| own < level));
             if !lacking.is_empty() {
                 wrong.push(format!(
-                    "{}: {flag} is more than {lacking} can do; {}",
+                    "{}: {flag} is not supported by {lacking}; {}",
                     at(word),
                     instead(flag, drones)
                 ));
@@ -76,32 +76,29 @@ pub(super) fn check(settings: &Settings, drones: &[Builder]) -> Result<Vec<Strin
         let lacking = names(drones, |cpu| !has(cpu, &flag));
         if !lacking.is_empty() {
             lacked.insert(flag.clone());
-            wrong.push(format!("{}: CPU flag {flag} is what {lacking} cannot do", at(word)));
+            wrong.push(format!("{}: CPU flag {flag} is not supported by {lacking}", at(word)));
         }
     }
     if !lacked.is_empty() {
         let wanted: BTreeSet<String> = cpu_flags(settings).map(|(_, flag)| flag).collect();
         let common: Vec<&str> = wanted.difference(&lacked).map(String::as_str).collect();
         let common = if common.is_empty() { "none of them" } else { &common.join(" ") };
-        wrong.push(format!("of the CPU flags in the bundle all drones of the profile have: {common}"));
+        wrong.push(format!("CPU flags of the bundle that all drones of the profile support: {common}"));
     }
     if !wrong.is_empty() {
         wrong.dedup();
         return Err(Failure::Failed(format!(
-            "the bundle's settings do not fit every drone that may build the profile\n{}",
+            "the bundle's settings do not work on every drone that may build the profile\n{}",
             wrong.join("\n")
         )));
     }
     let unknown: Vec<&str> = drones.iter().filter(|d| d.cpu.is_none()).map(|d| d.name.as_str()).collect();
     Ok(match (unchecked, drones.is_empty(), unknown.is_empty()) {
         (true, true, _) => {
-            vec![
-                "CPU flags are taken as they are: no drone of the profile is known yet that could lack them"
-                    .into(),
-            ]
+            vec!["not checking CPU flags: no drone of the profile is known yet".into()]
         }
         (true, false, false) => vec![format!(
-            "CPU flags are not checked for {}: its processor is not known until it starts with this version",
+            "not checking CPU flags for {}: its processor is unknown until it starts with this version",
             unknown.join(", ")
         )],
         _ => vec![],
@@ -143,7 +140,7 @@ fn instead(flag: &str, drones: &[Builder]) -> String {
     let cpus = cpus.filter(|cpus| !cpus.is_empty());
     let level = cpus.as_ref().and_then(|cpus| cpus.iter().map(|cpu| cpu.x86_64_level).min()?);
     let (Some(cpus), Some(level)) = (cpus, level) else {
-        return "name a processor that all drones have, such as x86-64-v2".to_owned();
+        return "choose a processor that all drones support, such as x86-64-v2".to_owned();
     };
     let first = cpus[0];
     let alike = cpus
@@ -162,11 +159,14 @@ fn instead(flag: &str, drones: &[Builder]) -> String {
     };
     match flag {
         "-mtune=native" | "-mcpu=native" => {
-            format!("leave it out, or say -march={name}, the most that all drones of the profile can do")
+            format!(
+                "remove it, or use -march={name}, the highest level that all drones of the profile \
+                     support"
+            )
         }
         flag => {
             let option = if flag.contains("target-cpu") { "target-cpu" } else { "-march" };
-            format!("{option}={name} is the most that all drones of the profile can do")
+            format!("{option}={name} is the highest level that all drones of the profile support")
         }
     }
 }

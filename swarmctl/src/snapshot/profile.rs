@@ -46,8 +46,8 @@ impl Profile {
             let (parents, inherited) = repos.own(&link)?;
             if let Some(said) = said.as_ref().filter(|said| !inherited.contains(said)) {
                 return Err(Failure::Failed(format!(
-                    "which Portage profile? The bundle has a directory etc/portage/make.profile, and its \
-                     profile.toml says portage_profile = \"{}\", which that does not inherit from; remove one of them",
+                    "ambiguous Portage profile: the bundle's directory etc/portage/make.profile does not \
+                     inherit from portage_profile = \"{}\" of its profile.toml; remove one of them",
                     said.path
                 )));
             }
@@ -59,8 +59,9 @@ impl Profile {
                 let target = fs::read_link(&link).ok();
                 target.as_deref().and_then(|target| repos.at(&link, target)).ok_or_else(|| {
                     Failure::Failed(format!(
-                        "which Portage profile? Say portage_profile = \"default/linux/amd64/23.0\" in the bundle's \
-                         profile.toml, or make {} a symbolic link to a profile of one of the repositories",
+                        "no Portage profile: set portage_profile = \"default/linux/amd64/23.0\" in the \
+                         bundle's profile.toml, or make {} a symbolic link to a profile of one of the \
+                         repositories",
                         link.display()
                     ))
                 })?
@@ -104,7 +105,7 @@ impl<'a> Repositories<'a> {
         if let Some((name, path)) = said.split_once(':') {
             let repository = self.find(name).ok_or_else(|| {
                 Failure::Failed(format!(
-                    "the Portage profile `{said}` is of the repository {name}, which is none of {}",
+                    "the Portage profile `{said}` is from repository {name}, which is not one of {}",
                     self.names()
                 ))
             })?;
@@ -119,8 +120,8 @@ impl<'a> Repositories<'a> {
         match (others.next(), others.next()) {
             (Some(found), None) => Ok(found),
             (Some(one), Some(other)) => Err(Failure::Failed(format!(
-                "several repositories have a Portage profile `{said}`; say which with portage_profile = \
-                 \"{}:{said}\" or \"{}:{said}\"",
+                "several repositories have a Portage profile `{said}`; set portage_profile = \"{}:{said}\" \
+                 or \"{}:{said}\"",
                 one.repository.name, other.repository.name
             ))),
             (None, _) => self.existing(of(self.main), said),
@@ -132,7 +133,7 @@ impl<'a> Repositories<'a> {
             return Ok(found);
         }
         Err(Failure::Failed(format!(
-            "the Portage profile `{said}` is not in {}: there is no directory {}",
+            "the Portage profile `{said}` does not exist in {}: no directory {}",
             if said.contains(':') {
                 found.repository.name.clone()
             } else {
@@ -193,23 +194,23 @@ impl<'a> Repositories<'a> {
             Some((name, path)) => {
                 if !of.repository.layout("profile-formats").iter().any(|format| format == "portage-2") {
                     let conf = of.repository.root.join("metadata/layout.conf");
-                    let why = "names a repository, which takes profile-formats = portage-2 in";
+                    let why = "names a repository, which needs profile-formats = portage-2 in";
                     return Err(wrong(format!("{why} {}", conf.display())));
                 }
                 let name = if name.is_empty() { &of.repository.name } else { name };
                 let repository = self.find(name).ok_or_else(|| {
-                    wrong(format!("is of the repository {name}, which is missing; give it with --repository"))
+                    wrong(format!("is from repository {name}, which is missing; pass it with --repository"))
                 })?;
                 Found { repository, path: path.trim_matches('/').to_owned() }
             }
             None => {
                 let path = normal(&Path::new(&of.path).join(parent))
-                    .ok_or_else(|| wrong(format!("lies outside of {}", of.repository.name)))?;
+                    .ok_or_else(|| wrong(format!("is outside {}", of.repository.name)))?;
                 Found { repository: of.repository, path }
             }
         };
         if !found.dir().is_dir() {
-            return Err(wrong(format!("is missing: there is no directory {}", found.dir().display())));
+            return Err(wrong(format!("is missing: no directory {}", found.dir().display())));
         }
         Ok(found)
     }
@@ -232,7 +233,7 @@ impl<'a> Repositories<'a> {
                     true => self.named(&parent)?,
                     false => self.at(&dir.join(file), Path::new(&parent)).ok_or_else(|| {
                         let parent = parent.escape_debug();
-                        let why = "is in none of the repositories; say it as REPOSITORY:PATH";
+                        let why = "is in none of the repositories; write it as REPOSITORY:PATH";
                         Failure::Failed(format!("{at}: the parent `{parent}` {why}"))
                     })?,
                 };

@@ -69,7 +69,7 @@ impl ReposConf {
                     let value = value.split_whitespace().collect::<Vec<_>>().join(" ");
                     if !is_repository_setting(key, &value) {
                         let value = value.escape_debug();
-                        return Err(Failure::Failed(format!("{at}: `{value}` is not possible for {key}")));
+                        return Err(Failure::Failed(format!("{at}: invalid value `{value}` for {key}")));
                     }
                     self.entry(name).settings.insert(key.to_owned(), value);
                 }
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn what_is_no_setting_is_told_with_its_line() {
         for (text, want) in [
-            ("[a]\npriority = high\n", "repos.conf:2: `high` is not possible for priority"),
+            ("[a]\npriority = high\n", "repos.conf:2: invalid value `high` for priority"),
             ("location = /x\n", "repos.conf:1: expected [NAME]"),
             ("[a]\nlocation\n", "repos.conf:2: expected"),
         ] {

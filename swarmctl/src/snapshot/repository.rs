@@ -34,7 +34,7 @@ impl Repository {
         let name_file = root.join("profiles/repo_name");
         let name = fs::read_to_string(&name_file).map_err(|e| {
             Failure::Failed(format!(
-                "{} is no package repository: {} cannot be read: {e}",
+                "{} is not a package repository: cannot read {}: {e}",
                 root.display(),
                 name_file.display()
             ))
@@ -42,7 +42,7 @@ impl Repository {
         let name = name.lines().next().unwrap_or_default().trim().to_owned();
         if !is_repository_name(&name) {
             return Err(Failure::Failed(format!(
-                "{}: `{}` is not a repository's name",
+                "{}: invalid repository name `{}`",
                 name_file.display(),
                 name.escape_debug()
             )));
@@ -86,19 +86,19 @@ impl Repository {
         let what = match (missing, wrong) {
             (missing, _) if missing >= MANY && missing == ebuilds.len() => "there is none".to_owned(),
             (missing, _) if missing >= MANY => {
-                format!("{missing} of {} ebuilds are not in it", ebuilds.len())
+                format!("it lacks {missing} of {} ebuilds", ebuilds.len())
             }
             (_, wrong) if wrong * 10 > looked_at.len() && ebuilds.len() >= MANY => {
                 format!(
-                    "it is old or damaged: of {} entries, {wrong} do not fit their ebuilds",
+                    "it is outdated or damaged: of {} entries, {wrong} do not match their ebuilds",
                     looked_at.len()
                 )
             }
             _ => return None,
         };
         Some(format!(
-            "{}: {METADATA} is of no use: {what}; the first plan on each drone is slow, because it makes \
-             the metadata itself (`egencache --update --repo {}` makes it here)",
+            "{}: {METADATA} is unusable: {what}; the first plan on each drone will be slow because it \
+             generates the metadata (`egencache --update --repo {}` generates it here)",
             self.root.display(),
             self.name
         ))

@@ -124,9 +124,8 @@ impl Settings {
             let features: Vec<&str> = features.into_iter().collect();
             names.push(format!("FEATURES=\"{}\"", features.join(" ")));
         }
-        (!names.is_empty()).then(|| {
-            format!("without effect on drones, which have their own or need none: {}", names.join(", "))
-        })
+        (!names.is_empty())
+            .then(|| format!("ignored on drones, which have their own or need none: {}", names.join(", ")))
     }
 }
 

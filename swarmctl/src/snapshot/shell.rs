@@ -91,11 +91,11 @@ impl Reader<'_> {
                 lexer.skip_to_word();
                 let target: String = lexer.value()?.chars.iter().map(|(c, _)| *c).collect();
                 if depth == DEEPEST_SOURCE {
-                    return Err(format!("{at}: files source each other without end"));
+                    return Err(format!("{at}: files source each other recursively"));
                 }
                 let target = self.sourced(path, &target).ok_or_else(|| {
                     let target = target.escape_debug();
-                    format!("{at}: it sources {target}, which is not in the bundle; drones do not have it")
+                    format!("{at}: sources {target}, which is not in the bundle and so missing on drones")
                 })?;
                 self.read_at(&target, lexer.variables, depth + 1)?;
                 continue;
@@ -176,7 +176,7 @@ impl<I: Iterator<Item = char>> Lexer<'_, I> {
         loop {
             let Some(&c) = self.chars.peek() else {
                 return match quote {
-                    Some(quote) => Err(format!("{begun}: the quotation mark {quote} is not closed")),
+                    Some(quote) => Err(format!("{begun}: unterminated quotation mark {quote}")),
                     None => Ok(value),
                 };
             };
@@ -285,10 +285,10 @@ mod tests {
     #[test]
     fn what_portage_would_not_read_is_refused_with_its_line() {
         for (text, want) in [
-            ("A=1\nB=\"2\n", "make.conf:2: the quotation mark \" is not closed"),
+            ("A=1\nB=\"2\n", "make.conf:2: unterminated quotation mark \""),
             ("A=1\nUSE+=\" b\"\n", "make.conf:2: expected NAME=\"value\", found `USE+`"),
             ("if true; then\n", "make.conf:1: expected NAME"),
-            ("source make.conf\n", "without end"),
+            ("source make.conf\n", "recursively"),
         ] {
             let said = read(&[("make.conf", text)]).unwrap_err();
             assert!(said.contains(want), "{want}: {said}");

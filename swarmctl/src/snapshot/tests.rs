@@ -109,16 +109,13 @@ fn what_is_missing_or_wrong_is_told_with_what_to_do() {
     type Spoil = fn(&Path, &mut Sources);
     let cases: [(Spoil, &str); 8] = [
         (|d, _| fs::remove_dir_all(d.join("bundle/etc")).unwrap(), "no directory etc/portage"),
-        (|d, _| fs::remove_file(d.join("bundle/world")).unwrap(), "names the packages to build"),
-        (|d, _| put(d, "bundle/world", "# nothing\n"), "names no package"),
+        (|d, _| fs::remove_file(d.join("bundle/world")).unwrap(), "list the packages to build"),
+        (|d, _| put(d, "bundle/world", "# nothing\n"), "lists no packages"),
         (|d, _| put(d, "bundle/world", "app-misc/a\nrm -rf /\n"), "world:2: `rm -rf /` is neither"),
         (|d, _| put(d, "bundle/profile.toml", "portage_profil = \"x\"\n"), "did you mean `portage_profile`?"),
-        (
-            |d, _| put(d, "bundle/profile.toml", "portage_profile = \"example/arm\"\n"),
-            "there is no directory",
-        ),
-        (|d, _| fs::remove_file(d.join("repo/profiles/repo_name")).unwrap(), "is no package repository"),
-        (|d, s| s.repositories.push(d.join("repo")), "which of example, example is the main repository?"),
+        (|d, _| put(d, "bundle/profile.toml", "portage_profile = \"example/arm\"\n"), "no directory"),
+        (|d, _| fs::remove_file(d.join("repo/profiles/repo_name")).unwrap(), "is not a package repository"),
+        (|d, s| s.repositories.push(d.join("repo")), "several repositories (example, example)"),
     ];
     for (spoil, want) in cases {
         let dir = tempfile::tempdir().unwrap();

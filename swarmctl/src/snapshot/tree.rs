@@ -63,7 +63,8 @@ impl Tree {
         if !changes.is_empty() && !extent.allow_dirty {
             let first: Vec<&str> = changes.lines().take(5).collect();
             return Err(Failure::Failed(format!(
-                "{} has {} uncommitted changes, so no commit says what would be built; commit them, or say --allow-dirty: {}",
+                "{} has {} uncommitted changes, so no commit describes what would be built; commit them or \
+                 pass --allow-dirty: {}",
                 root.display(),
                 changes.lines().count(),
                 first.join(", ")

@@ -69,7 +69,7 @@ async fn a_login_pins_only_what_was_said_or_asked() {
         command.args(["-c", &script]);
         let (code, shown, said) = done(home.path(), command).await;
         assert_eq!(code, expected, "{shown}{said}");
-        assert!(shown.contains(&pin) && shown.contains("Is it the same?"), "{shown}{said}");
+        assert!(shown.contains(&pin) && shown.contains("Do they match?"), "{shown}{said}");
         assert_eq!(config.exists(), expected == 0);
     }
     assert_eq!(swarmctl(home.path(), &["drone", "list"]).await.0, 0);

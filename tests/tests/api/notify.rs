@@ -220,9 +220,10 @@ async fn a_sink_that_is_down_is_tried_again_and_holds_up_nothing() {
     clock.forward(6_000);
     until("the trouble is told", || !swarm.app.notifier.troubles().is_empty()).await;
     let status = swarm.admin.status().await.unwrap();
-    let want = format!("notifications to http://{} fail: HTTP 503 Service Unavailable: why", down.address);
+    let want =
+        format!("cannot deliver notifications to http://{}: HTTP 503 Service Unavailable: why", down.address);
     let concern = status.concerns.iter().find(|c| c.what == want).unwrap();
-    assert!(concern.next.starts_with("1 wait and are tried again"), "{concern:?}");
+    assert!(concern.next.starts_with("1 queued, will retry"), "{concern:?}");
     let ready = swarm.raw().await.unwrap().ask("GET /readyz", &[], b"").await.unwrap();
     assert_eq!(ready.status, 200, "a sink does not keep it from its work");
 

@@ -74,10 +74,7 @@ pub(super) fn retry_package(swarm: &Swarm, id: PackageId) -> Decision {
         }
         PackageState::Delegated => return refuse("a drone is building it"),
         PackageState::Received => {
-            return refuse(
-                "it is already built; use `swarmctl rebuild` and start a \
-                                                 new run to rebuild it",
-            );
+            return refuse("it is already built; request a rebuild and start a new run");
         }
         PackageState::Cancelled => return refuse("its run was cancelled; start a new run"),
     }

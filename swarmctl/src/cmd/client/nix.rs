@@ -36,8 +36,8 @@ pub(super) struct NixSetup {
 pub(super) fn setup(profile: &Name, url: String, key: &KeyView, hosts: &[&str]) -> Result<NixSetup, Failure> {
     if key.nix.is_empty() {
         return Err(Failure::Failed(
-            "the orchestrator has no key for Nix, so nothing that it publishes would be trusted; see [signing] in its \
-             configuration"
+            "the orchestrator has no Nix signing key, so clients would reject its packages; see [signing] \
+             in its configuration"
                 .to_owned(),
         ));
     }
@@ -48,7 +48,7 @@ pub(super) fn setup(profile: &Name, url: String, key: &KeyView, hosts: &[&str]) 
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/:[]%".contains(c);
     if !url.chars().all(plain) {
         return Err(Failure::Failed(format!(
-            "the address of the cache has a character that nix.conf cannot have: {}",
+            "the cache address contains a character that nix.conf does not allow: {}",
             url.escape_debug()
         )));
     }
@@ -95,7 +95,7 @@ pub(super) fn render(setup: &NixSetup, paint: Paint) -> String {
         setup.nixos_module,
         step("# Without NixOS: lines for /etc/nix/nix.conf, then restart the Nix daemon"),
         setup.nix_conf,
-        step("# From now on, this takes packages of the profile from the swarm and compiles nothing:"),
+        step("# From now on, this installs packages of the profile from the swarm without compiling:"),
         "nix-build --max-jobs 0 …, or nix build --max-jobs 0 …"
     )
 }
@@ -128,8 +128,10 @@ fn include(setup: &NixSetup) -> String {
 pub(super) fn next(setup: &NixSetup, written: &[PathBuf]) -> String {
     let module = format!("Next, with NixOS: add ./{}.nix to `imports` of configuration.nix\n", setup.name);
     match written.iter().any(|path| path.ends_with("nix.conf")) {
-        true => format!("{module}Next, without: restart the Nix daemon, if there is one\n"),
-        false => format!("{module}Next, without: add this line to /etc/nix/nix.conf: {}", include(setup)),
+        true => format!("{module}Next, without NixOS: restart the Nix daemon, if there is one\n"),
+        false => {
+            format!("{module}Next, without NixOS: add this line to /etc/nix/nix.conf: {}", include(setup))
+        }
     }
 }
 
@@ -199,7 +201,7 @@ mod tests {
     #[test]
     fn keys_and_addresses_that_would_mean_something_else_are_refused() {
         let url = "http://nas:8100/binhost/home";
-        assert!(of(url, &[], &[]).unwrap_err().to_string().contains("no key for Nix"));
+        assert!(of(url, &[], &[]).unwrap_err().to_string().contains("no Nix signing key"));
         for bad in ["x", &KEY[..40], "a b:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=", &format!("{KEY} x")]
         {
             assert!(of(url, &[bad], &[]).is_err(), "{bad}");

@@ -46,7 +46,7 @@ pub struct NixArgs {
 fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("there is no `=` in it".to_owned()),
+        _ => Err("expected NAME=VALUE".to_owned()),
     }
 }
 

@@ -72,7 +72,11 @@ fn find(locked: &Locked, sources: &NixSources) -> Result<Option<Tree>, Failure> 
 /// The content of a directory that the user named: the files that Git knows, or all of them.
 fn given(locked: &Locked, dir: &Path) -> Result<Tree, Failure> {
     if !dir.is_dir() {
-        return Err(Failure::Failed(format!("--input {}: {} is no directory", locked.name, dir.display())));
+        return Err(Failure::Failed(format!(
+            "--input {}: {} is not a directory",
+            locked.name,
+            dir.display()
+        )));
     }
     let tracked = Tree::read(dir, Extent { marker: ".", derived: None, allow_dirty: true })?;
     let got = nar_hash(&tracked)?;
@@ -84,7 +88,7 @@ fn given(locked: &Locked, dir: &Path) -> Result<Tree, Failure> {
         return Ok(all);
     }
     Err(Failure::Failed(format!(
-        "{} is not what {LOCK} names as {} ({}): its hash is {}, not {}",
+        "{} does not match input {} in {LOCK} ({}): its hash is {}, expected {}",
         dir.display(),
         locked.name,
         locked.origin,
@@ -98,7 +102,8 @@ fn tell(missing: &[&Locked], dir: &Path) -> Failure {
         missing.iter().map(|locked| format!("  {}: {}\n", locked.name, locked.origin)).collect();
     let options: Vec<String> = missing.iter().map(|locked| format!("--input {}=DIR", locked.name)).collect();
     Failure::Failed(format!(
-        "inputs of the flake are not on this machine:\n{list}fetch them with `nix flake archive {}`, or say where they are: {}",
+        "inputs of the flake are not on this machine:\n{list}fetch them with `nix flake archive {}`, or \
+         pass their directories: {}",
         dir.display(),
         options.join(" ")
     ))

@@ -69,14 +69,14 @@ struct Source {
 impl Lock {
     /// Parses a lock file.
     pub(super) fn parse(text: &[u8]) -> Result<Self, Failure> {
-        let wrong = |why: String| Failure::Failed(format!("flake.lock cannot be used: {why}"));
+        let wrong = |why: String| Failure::Failed(format!("cannot use flake.lock: {why}"));
         if text.len() > MAX_BYTES {
             return Err(wrong(format!("it has more than {MAX_BYTES} bytes")));
         }
         let file: File = serde_json::from_slice(text).map_err(|e| wrong(e.to_string()))?;
         if !VERSIONS.contains(&file.version) {
             return Err(wrong(format!(
-                "its version is {}; {} to {} are known",
+                "unsupported version {}, expected {} to {}",
                 file.version,
                 VERSIONS.start(),
                 VERSIONS.end()
@@ -87,13 +87,13 @@ impl Lock {
         // Breadth first, so that an input has its shortest name.
         let mut open = VecDeque::from([(file.root.as_str(), String::new())]);
         while let Some((key, name)) = open.pop_front() {
-            let node = file.nodes.get(key).ok_or_else(|| wrong(format!("there is no node `{key}`")))?;
+            let node = file.nodes.get(key).ok_or_else(|| wrong(format!("node `{key}` is missing")))?;
             if key != file.root {
                 let source = node.locked.as_ref();
-                let source = source.ok_or_else(|| wrong(format!("the input {name} is not locked")))?;
+                let source = source.ok_or_else(|| wrong(format!("input {name} is not locked")))?;
                 if let Some(locked) = source.read(&name).map_err(wrong)? {
                     if !is_input(key) {
-                        return Err(wrong(format!("`{}` cannot be a directory's name", key.escape_debug())));
+                        return Err(wrong(format!("`{}` is not a valid directory name", key.escape_debug())));
                     }
                     inputs.insert(key.to_owned(), locked);
                 }
@@ -117,7 +117,7 @@ impl Source {
         if path.as_ref().is_some_and(|path| !path.starts_with('/')) {
             return Ok(None);
         }
-        let hash = self.nar_hash.as_deref().ok_or_else(|| format!("the input {name} has no narHash"))?;
+        let hash = self.nar_hash.as_deref().ok_or_else(|| format!("input {name} has no narHash"))?;
         let nar_hash = hash::from_sri(hash).map_err(|e| format!("the narHash of the input {name} is {e}"))?;
         let mut origin = self.kind.clone();
         let repository = self.owner.iter().chain(&self.repo).cloned().collect::<Vec<_>>().join("/");

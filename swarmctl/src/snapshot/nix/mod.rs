@@ -94,7 +94,7 @@ pub fn make(sources: &NixSources, progress: impl Fn(u64, u64)) -> Result<Made, F
             return Err(Failure::Usage(format!("--input, but {} has no {LOCK}", dir.display())));
         }
         None if flake => notes.push(format!(
-            "there is no {LOCK}; a flake with inputs needs one: nix flake lock {}",
+            "{LOCK} is missing; a flake with inputs needs it: nix flake lock {}",
             dir.display()
         )),
         None => {}
@@ -113,9 +113,10 @@ fn file(sources: &NixSources) -> Result<String, Failure> {
     };
     if !there(&file) {
         return Err(Failure::Failed(match &sources.file {
-            Some(_) => format!("there is no file {}", dir.join(file).display()),
+            Some(_) => format!("no such file: {}", dir.join(file).display()),
             None => format!(
-                "{} is no source for Nix: it has neither {FLAKE} nor default.nix; say --file NAME for another file",
+                "{} is not a Nix source: it has neither {FLAKE} nor default.nix; pass --file NAME for \
+                 another file",
                 dir.display()
             ),
         }));
@@ -128,7 +129,7 @@ fn file(sources: &NixSources) -> Result<String, Failure> {
     }
     if sources.attributes.is_empty() && sources.hosts.is_empty() {
         return Err(Failure::Usage(
-            "what is to be built? Say --attr NAME for each package, or --host NAME for each NixOS machine"
+            "nothing to build: pass --attr NAME for each package or --host NAME for each NixOS machine"
                 .to_owned(),
         ));
     }
@@ -164,7 +165,7 @@ fn known_to_git(tree: &Tree, file: &str) -> Result<(), Failure> {
     match tree.files.iter().any(|known| known == file) {
         true => Ok(()),
         false => Err(Failure::Failed(format!(
-            "{} is not known to Git, so it would not be in the snapshot: git add it",
+            "{} is not tracked by Git, so it would not be in the snapshot; git add it",
             tree.root.join(file).display()
         ))),
     }

@@ -175,7 +175,7 @@ fn inputs_come_from_the_lock_files_directory_the_store_or_the_user_and_have_the_
     assert_eq!(quiet(&sources).unwrap().digest, made.digest);
     put(&given, "a/new", "");
     let said = refused(&sources);
-    assert!(said.contains("is not what flake.lock names as lib") && said.contains(&hash), "{said}");
+    assert!(said.contains("does not match input lib in flake.lock") && said.contains(&hash), "{said}");
     sources.inputs.insert("libs".into(), given);
     assert!(refused(&sources).contains("did you mean `lib`?"));
 }
@@ -185,7 +185,7 @@ fn what_is_missing_or_wrong_is_told_with_what_to_do() {
     type Spoil = fn(&Path, &mut NixSources);
     let cases: &[(Spoil, &str)] = &[
         (|d, _| fs::remove_file(d.join("flake.nix")).unwrap(), "neither flake.nix nor default.nix"),
-        (|_, s| s.file = Some("x.nix".into()), "there is no file"),
+        (|_, s| s.file = Some("x.nix".into()), "no such file"),
         (|_, s| s.attributes.clear(), "--attr NAME"),
         (|_, s| s.attributes = vec!["--x".into()], "`packages"),
         (|_, s| s.hosts = vec!["a/b".into()], "`a/b` is not the name of a host"),
@@ -205,10 +205,10 @@ fn what_is_missing_or_wrong_is_told_with_what_to_do() {
             |d, _| drop(std::os::unix::net::UnixListener::bind(d.join("socket")).unwrap()),
             "neither a file nor",
         ),
-        (|d, _| put(d, "flake.lock", "{"), "flake.lock cannot be used"),
-        (|d, _| put(d, "flake.lock", r#"{"version":8,"root":"r","nodes":{}}"#), "its version is 8"),
-        (|d, _| put(d, "flake.lock", r#"{"version":7,"root":"r","nodes":{}}"#), "no node `r`"),
-        (|d, _| put(d, "flake.lock", &lock_of("x", r#"{"inputs":{}}"#)), "the input in is not locked"),
+        (|d, _| put(d, "flake.lock", "{"), "cannot use flake.lock"),
+        (|d, _| put(d, "flake.lock", r#"{"version":8,"root":"r","nodes":{}}"#), "unsupported version 8"),
+        (|d, _| put(d, "flake.lock", r#"{"version":7,"root":"r","nodes":{}}"#), "node `r` is missing"),
+        (|d, _| put(d, "flake.lock", &lock_of("x", r#"{"inputs":{}}"#)), "input in is not locked"),
         (|d, _| put(d, "flake.lock", &lock_of("x", r#"{"locked":{"type":"git"}}"#)), "in has no narHash"),
         (
             |d, _| put(d, "flake.lock", &lock_of("x", r#"{"locked":{"type":"git","narHash":"sha256-x"}}"#)),
@@ -225,7 +225,7 @@ fn what_is_missing_or_wrong_is_told_with_what_to_do() {
                     ),
                 )
             },
-            "cannot be a directory's name",
+            "is not a valid directory name",
         ),
     ];
     for (spoil, want) in cases {
