@@ -142,7 +142,7 @@ pub fn what(fact: &ConcernKind) -> String {
                 n => format!("{n} packages not assigned"),
             };
             let why = match why {
-                Some(why) if *asks => format!("{why}"),
+                Some(why) if *asks => why.clone(),
                 _ if *asks => "it asks for work and gets none".to_owned(),
                 _ => "it does not ask for work".to_owned(),
             };
