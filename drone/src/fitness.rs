@@ -14,6 +14,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
+use swarm_common::wire::nix::NixMachine;
 
 /// Programs that Portage and the build of almost every package use.
 const PROGRAMS: [&str; 13] =
@@ -34,6 +35,8 @@ pub struct Found {
     pub unusable: Vec<String>,
     /// Version of the Nix to build with.
     pub nix: Option<String>,
+    /// What that can build.
+    pub nix_machine: Option<Box<NixMachine>>,
 }
 
 /// Checks the machine periodically. Clones share the result.
@@ -103,13 +106,20 @@ fn look(builder: &BuilderConfig, dirs: &[PathBuf]) -> Found {
     });
     let unusable = unusable.collect();
     let nix = match nix::find(&builder.nix) {
-        Ok(found) => found.map(|programs| programs.version),
+        Ok(found) => found,
         Err(why) => {
             lacks.push(format!("Nix ({why}; see builder.nix)"));
             None
         }
     };
-    Found { lacks, unusable, nix }
+    let nix_machine = nix.as_ref().and_then(|programs| match programs.machine(&builder.nix) {
+        Ok(machine) => Some(Box::new(machine)),
+        Err(why) => {
+            tracing::warn!("it is not known what this machine can build with Nix: {why}");
+            None
+        }
+    });
+    Found { lacks, unusable, nix: nix.map(|programs| programs.version), nix_machine }
 }
 
 /// Checks that a file can be written and that there is enough free space.

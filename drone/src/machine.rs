@@ -29,6 +29,7 @@ pub fn facts(
         // A missing base is reported by the builds.
         host: namespace::can_change(builder.base()).unwrap_or(true),
         nix: fitness.nix,
+        nix_machine: fitness.nix_machine,
         slots: builder.slots(),
         images: builder.images(),
         build_memory_bytes: builder.memory_max(),

@@ -60,6 +60,17 @@ pub enum ConcernKind {
     RunStandsStill { run: RunId, profile: Name, remedy: Remedy },
     /// A drone's toolchain is not the one that a run was planned with.
     ToolchainDiffers { drone: Name, run: RunId, profile: Name, part: String, planned: String, own: String },
+    /// No drone of a profile can build packages of a run: none is for this system or, if there are features,
+    /// none of those for the system (of all, if it is empty) has these. The first package, and how many others.
+    NoSuchMachine {
+        run: RunId,
+        profile: Name,
+        system: String,
+        features: Vec<String>,
+        package: PackageId,
+        title: String,
+        others: u64,
+    },
     /// The last run of a profile failed.
     RunFailed { run: RunId, profile: Name, why: String },
     /// Packages are quarantined: the first, how many have its error, how many others there are, and
@@ -185,6 +196,9 @@ impl ConcernKind {
             Self::RunStandsStill { run, profile, .. } => format!("run {run} of {profile} stands still"),
             Self::ToolchainDiffers { drone, run, profile, .. } => {
                 format!("drone {drone} gets no packages of {run} of {profile}")
+            }
+            Self::NoSuchMachine { profile, system, features, .. } => {
+                format!("no drone of {profile} builds for {system} {}", features.join(" "))
             }
             Self::RunFailed { profile, .. } => format!("the last run of {profile} failed"),
             Self::PackagesQuarantined { profile, .. } => format!("packages of {profile} are quarantined"),

@@ -1,6 +1,6 @@
 //! What a drone reports about its machine.
 
-use super::{cpu::Cpu, plan::Toolchain};
+use super::{cpu::Cpu, nix::NixMachine, plan::Toolchain};
 use crate::name::Name;
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +37,10 @@ pub struct DroneFacts {
     /// Version of the Nix that it builds with; none if it cannot build with Nix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nix: Option<String>,
+    /// What it can build with Nix. None if it does not build with Nix, if its Nix does not tell, or if its
+    /// `swarm-drone` is older than this field: it then gets derivations for every system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nix_machine: Option<Box<NixMachine>>,
     /// How many builds it does at a time.
     #[serde(default = "one")]
     pub slots: u32,
@@ -66,6 +70,7 @@ impl Default for DroneFacts {
             images: None,
             host: true,
             nix: None,
+            nix_machine: None,
             slots: 1,
             build_memory_bytes: None,
             lacks: Vec::new(),

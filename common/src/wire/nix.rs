@@ -18,7 +18,8 @@ pub struct NixPackage {
     pub drv: Option<String>,
     /// The outputs, sorted by name. A source has one, named `source`.
     pub outputs: Vec<NixOutput>,
-    /// The system that builds it, such as `x86_64-linux`. Empty for a source.
+    /// The system that builds it, such as `x86_64-linux`. Empty for a source, and for what Nix itself does on
+    /// every system (`builtin`).
     #[serde(default)]
     pub system: String,
     /// Whether the content is known beforehand, so that the build may use the network.
@@ -30,6 +31,33 @@ pub struct NixPackage {
     /// Whether it is too small to be worth a transfer (`preferLocalBuild`).
     #[serde(default)]
     pub local: bool,
+}
+
+/// What a machine can build with Nix, by the configuration that its drone builds with.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NixMachine {
+    /// The systems whose derivations it builds: `system` first, then `extra-platforms`.
+    pub systems: Vec<String>,
+    /// Its features (`system-features`), such as `kvm`.
+    pub features: Vec<String>,
+}
+
+impl NixMachine {
+    /// The most systems and the most features of a machine.
+    pub const MOST: usize = 64;
+    /// The longest name of a system or a feature, in bytes.
+    pub const LONGEST: usize = 128;
+
+    /// Whether the values are within the limits for drone reports.
+    #[must_use]
+    pub fn is_bounded(&self) -> bool {
+        let lists = [&self.systems, &self.features];
+        lists.iter().all(|list| {
+            list.len() <= Self::MOST && list.iter().all(|name| (1..=Self::LONGEST).contains(&name.len()))
+        })
+    }
 }
 
 /// An output of a derivation.

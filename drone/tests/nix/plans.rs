@@ -1,21 +1,25 @@
 //! What a plan has.
 
 use crate::lab::{Lab, dependencies, package};
-use swarm_common::wire::{nix::NixRoot, plan::ProblemKind};
+use swarm_common::wire::{
+    nix::{NixMachine, NixRoot},
+    plan::ProblemKind,
+};
+use swarm_drone::builder::{BuildEnd, BuilderConfig, nix::find};
 
 #[tokio::test]
 async fn a_plan_has_the_derivations_sources_and_edges_and_says_what_does_not_evaluate() {
-    let lab = Lab::new(&["world", "multi.dev", "feature", "broken", "no-derivation", "set"]);
+    let lab = Lab::new(&["world", "multi.dev", "feature", "broken", "no-derivation", "set", "foreign"]);
     let plan = lab.plan().await;
 
     let names: Vec<&str> = plan.packages.iter().map(|package| package.title()).collect();
     let built = plan.packages.iter().filter(|package| package.nix().unwrap().drv.is_some()).count();
-    assert_eq!(built, 17, "{names:?}");
+    assert_eq!(built, 18, "{names:?}");
     for source in ["seed", "note", "detail"] {
         assert!(package(&plan, source).drv.is_none(), "{source}");
         assert_eq!(package(&plan, source).outputs[0].name, "source");
     }
-    assert_eq!(names.len(), 20, "{names:?}");
+    assert_eq!(names.len(), 21, "{names:?}");
     assert_eq!(dependencies(&plan, "prog-2.0"), ["lib-1.0", "seed"]);
     assert_eq!(dependencies(&plan, "user-1.0"), ["multi-1.0", "seed"]);
     assert_eq!(dependencies(&plan, "noted-1.0"), ["note", "seed"]);
@@ -27,6 +31,7 @@ async fn a_plan_has_the_derivations_sources_and_edges_and_says_what_does_not_eva
     let feature = package(&plan, "feature-1.0");
     assert_eq!((feature.features.join(" ").as_str(), feature.local), ("imaginary", true));
     assert_eq!(package(&plan, "lib-1.0").system, "x86_64-linux");
+    assert_eq!(package(&plan, "foreign-1.0").system, "riscv64-linux");
 
     let root = |attribute: &str, name: &str, output: usize| NixRoot {
         attribute: attribute.into(),
@@ -35,12 +40,54 @@ async fn a_plan_has_the_derivations_sources_and_edges_and_says_what_does_not_eva
     };
     assert_eq!(
         plan.roots,
-        [root("world", "world-1.0", 0), root("multi.dev", "multi-1.0", 0), root("feature", "feature-1.0", 0)]
+        [
+            root("world", "world-1.0", 0),
+            root("multi.dev", "multi-1.0", 0),
+            root("feature", "feature-1.0", 0),
+            root("foreign", "foreign-1.0", 0)
+        ]
     );
     let problems: Vec<_> = plan.problems.iter().map(|problem| (problem.kind, &*problem.atoms[0])).collect();
     assert_eq!(problems, ["broken", "no-derivation", "set"].map(|atom| (ProblemKind::Evaluation, atom)));
     assert!(plan.problems[0].message.starts_with("this attribute is broken"), "{:?}", plan.problems);
     assert!(plan.problems[2].message.contains("2 derivations"), "{:?}", plan.problems);
+}
+
+#[tokio::test]
+async fn a_drone_tells_the_systems_and_features_that_its_nix_builds_with() {
+    let lab = Lab::new(&["foreign", "feature"]);
+    let told = |builder: &BuilderConfig| {
+        let programs = find(&builder.nix).unwrap().expect("needs nix-bin");
+        programs.machine(&builder.nix).unwrap()
+    };
+    let own = told(&lab.config);
+    assert_eq!(own.systems[0], "x86_64-linux", "{own:?}");
+    assert!(own.systems.iter().any(|system| system == "i686-linux"), "{own:?}");
+    assert!(own.features.iter().any(|feature| feature == "big-parallel"), "{own:?}");
+    assert!(own.is_bounded());
+
+    let plan = lab.plan().await;
+    let mut config = lab.config.clone();
+    config.nix.extra_platforms = vec!["riscv64-linux".into()];
+    config.nix.system_features = vec!["imaginary".into()];
+    let more = told(&config);
+    assert!(more.systems.len() == own.systems.len() + 1 && more.features.len() == own.features.len() + 1);
+    // What it tells is what Nix builds.
+    for name in ["foreign-1.0", "feature-1.0"] {
+        let package = package(&plan, name);
+        let builds = |machine: &NixMachine| {
+            let has_all = package.features.iter().all(|feature| machine.features.contains(feature));
+            machine.systems.contains(&package.system) && has_all
+        };
+        assert!(!builds(&own) && builds(&more), "{own:?} {more:?} {package:?}");
+        let (failure, log) = lab.failure(&plan, name).await;
+        assert!(failure.message.contains("is required to build"), "{failure:?} {log}");
+    }
+    let more = Lab { config, ..lab };
+    for name in ["foreign-1.0", "feature-1.0"] {
+        let (end, log, _) = more.build(package(&plan, name), Vec::new()).await;
+        assert!(matches!(end, BuildEnd::Built { .. }), "{end:?} {log}");
+    }
 }
 
 #[tokio::test]
@@ -70,7 +117,7 @@ async fn what_an_upstream_cache_has_is_not_planned_and_one_that_is_away_has_noth
     let plan = lab.plan().await;
     let lib = package(&plan, "lib-1.0");
     let (end, log, _) = lab.build(lib, Vec::new()).await;
-    assert!(matches!(end, swarm_drone::builder::BuildEnd::Built { .. }), "{log}");
+    assert!(matches!(end, BuildEnd::Built { .. }), "{log}");
     let copied = std::process::Command::new("nix")
         .args(["--extra-experimental-features", "nix-command", "copy", "--from"])
         .arg(lab.path("cache/nix/build"))

@@ -28,6 +28,7 @@ in rec {
   };
   noted = mk "noted-1.0" ''echo $note > $out'' { inherit note; };
   feature = mk "feature-1.0" ''echo x > $out'' { requiredSystemFeatures = [ "imaginary" ]; preferLocalBuild = true; };
+  foreign = mk "foreign-1.0" ''echo x > $out'' { system = "riscv64-linux"; };
   place = mk "place-1.0" ''echo ${toString ./.} > $out'' { };
   chain = link 6;
   world = mk "world-1.0" ''mkdir $out; for p in $all; do ln -s $p $out/; done'' {

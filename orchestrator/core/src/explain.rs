@@ -1,6 +1,6 @@
 //! Explains states in one line each, for people.
 
-use crate::{attempt::Job, calendar, package::Package, swarm::Swarm};
+use crate::{able, attempt::Job, calendar, package::Package, swarm::Swarm, text};
 use std::collections::BTreeSet;
 use swarm_common::{id::*, state::*, time::TimeMs};
 
@@ -81,7 +81,11 @@ fn needed(swarm: &Swarm, now: TimeMs, package: &Package) -> String {
         return format!("waits: {paused}{after}");
     }
     let run = swarm.runs.get(&package.run);
-    let able = |d: &&crate::drone::Drone| run.is_some_and(|run| d.builds_for(run));
+    if let Some((run, lack)) = run.and_then(|run| Some((run, able::lack(swarm, run, package)?))) {
+        let lack = text::lack(&run.profile, &lack.system, &lack.features);
+        return format!("waits for a drone: {lack}{after}");
+    }
+    let able = |d: &&crate::drone::Drone| run.is_some_and(|run| d.builds(run, package));
     let online = swarm.drones.values().filter(able).filter(|d| d.state() == DroneState::Online).count();
     match online {
         0 => format!("waiting for a drone: none that can build it is online{after}"),

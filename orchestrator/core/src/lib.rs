@@ -11,6 +11,7 @@
 //! [`Swarm`]. The core has no clock, randomness, I/O, logging or async; the shell
 //! (`swarm-orchestrator`) and the simulation provide them.
 
+pub mod able;
 mod apply;
 pub mod attempt;
 pub mod base;

@@ -1,6 +1,6 @@
 //! Packages (the buildable nodes of a run's plan) and their state table.
 
-use crate::shared::Shared;
+use crate::{able::Needs, shared::Shared};
 use serde::{Deserialize, Serialize};
 use swarm_common::{
     digest::Digest,
@@ -21,6 +21,10 @@ pub struct Package {
     pub strict_key: Digest,
     /// The files it consists of. Their build ids are 0 here; each attempt has its own.
     pub targets: Shared<Vec<Target>>,
+    /// What a drone's machine must be for it, if that is not decided by its run. Journals from before there
+    /// was this have none: the package is then for every drone of its run, as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needs: Option<Box<Needs>>,
     /// For a cycle: the order in which to build its members.
     pub stages: Vec<PlanStage>,
     /// Its state.

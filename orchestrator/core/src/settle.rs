@@ -3,7 +3,7 @@
 //! Looking at the state instead of at each event keeps this in one place: a run ends however its
 //! last package was completed.
 
-use crate::{channel, event::Event, follow, run::Run, standstill, swarm::Swarm};
+use crate::{able, channel, event::Event, follow, run::Run, standstill, swarm::Swarm, text};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{id::*, name::Name, state::*, wire::base::Base};
 
@@ -40,6 +40,7 @@ pub fn settle(swarm: &Swarm) -> Vec<Event> {
         })
     });
     let mut events: Vec<Event> = over.flatten().collect();
+    events.extend(swarm.runs.values().flat_map(|run| without_machine(swarm, run)));
     events.extend(swarm.runs.iter().filter_map(|(&run, record)| {
         let reason = outdated(swarm, record)?;
         Some(Event::RunEnded { run, state: RunState::Cancelled, reason })
@@ -62,6 +63,23 @@ fn outdated(swarm: &Swarm, run: &Run) -> Option<String> {
         "no drone has its toolchain any more: the {part} was {planned} and is now {own}; received packages \
          are published, and the next run plans the others"
     ))
+}
+
+/// Ends the waiting of packages that no drone of the run's profile can build, once nothing else of the run
+/// can go on. A later run tries them again, as the profile may have such a drone by then.
+fn without_machine(swarm: &Swarm, run: &Run) -> Vec<Event> {
+    if run.state != RunState::Building || run.base != Base::Nix || run.count(PackageState::Delegated) > 0 {
+        return Vec::new();
+    }
+    let mut events = Vec::new();
+    for (_, id) in &run.ready {
+        let Some(lack) = swarm.packages.get(id).and_then(|package| able::lack(swarm, run, package)) else {
+            return Vec::new();
+        };
+        let reason = text::lack(&run.profile, &lack.system, &lack.features);
+        events.push(Event::PackageQuarantined { package: *id, reason, lasting: false });
+    }
+    events
 }
 
 /// The most packages kept in all runs together; beyond that the oldest ended runs are forgotten

@@ -2,7 +2,7 @@
 //! end of a pause. What such a run has received so far is published meanwhile; the run itself
 //! continues.
 
-use crate::{calendar, event::Event, run::Run, swarm::Swarm};
+use crate::{calendar, drone::Drone, event::Event, run::Run, swarm::Swarm};
 use swarm_common::{id::*, state::*, time::TimeMs};
 
 /// A package that can proceed within this time, in milliseconds, is worth waiting for.
@@ -33,12 +33,16 @@ pub(crate) fn is_still(swarm: &Swarm, now: TimeMs, run: &Run) -> bool {
     if run.count(PackageState::Delegated) > 0 {
         return false;
     }
-    let online = |(id, drone): (&DroneId, &crate::drone::Drone)| {
-        drone.builds_for(run) && swarm.state_of(*id, drone) == DroneState::Online
+    let online = |(id, drone): &(&DroneId, &Drone)| {
+        drone.builds_for(run) && swarm.state_of(**id, drone) == DroneState::Online
     };
-    let waits = |id: &PackageId| swarm.packages.get(id).is_some_and(|p| p.not_before > now + SOON_MS);
+    let online: Vec<&Drone> = swarm.drones.iter().filter(online).map(|(_, drone)| drone).collect();
+    let waits = |id: &PackageId| {
+        let package = swarm.packages.get(id);
+        package.is_some_and(|p| p.not_before > now + SOON_MS || !online.iter().any(|drone| drone.is_for(p)))
+    };
     calendar::pause(swarm, now).is_some()
-        || !swarm.drones.iter().any(online)
+        || online.is_empty()
         || run.ready.iter().all(|(_, id)| waits(id))
         || now.since(run.moved_at(swarm)) > swarm.policy.idle_alarm_ms
 }

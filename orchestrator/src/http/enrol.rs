@@ -18,6 +18,7 @@ use swarm_common::{
         admin::{EnrolTokenReply, EnrolTokenRequest},
         cpu::Cpu,
         drone::{DroneFacts, EnrolReply, EnrolRequest},
+        nix::NixMachine,
         plan::Toolchain,
     },
 };
@@ -76,6 +77,9 @@ pub(super) fn check(facts: &DroneFacts) -> Result<(), ApiError> {
         return Err(bounds::CPU.broken());
     }
     if !facts.toolchain.as_deref().is_none_or(Toolchain::is_bounded) {
+        return Err(bounds::FACT.broken());
+    }
+    if !facts.nix_machine.as_deref().is_none_or(NixMachine::is_bounded) {
         return Err(bounds::FACT.broken());
     }
     for list in [&facts.lacks, &facts.unusable] {

@@ -8,14 +8,15 @@ use swarm_common::{
     digest::Digest,
     id::AttemptId,
     wire::{
-        drone::{Outcome, Target},
-        nix::base_name,
+        concern::ConcernKind,
+        drone::{DroneFacts, HeartbeatRequest, Outcome, Target, Vitals},
+        nix::{NixMachine, base_name},
         plan::{PlanEdge, PlanPackage, PlanReport},
         ready::Ready,
     },
 };
 use swarm_tests::api::{
-    Answer, FakeDrone, Line, PROFILE, Swarm, name,
+    Answer, FakeDrone, Line, PROFILE, Swarm, facts, name,
     nix::{World, fields},
 };
 
@@ -254,6 +255,50 @@ async fn only_outputs_that_were_asked_for_are_taken() {
     assert!(refused.contains("was not asked for /nix/store/"), "{refused}");
     let digest = drone.upload_bytes(attempt, &order.targets[0], lib).await.unwrap();
     assert!(drone.report(attempt, Outcome::Built { artifacts: vec![digest] }).await.unwrap().accepted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_derivation_waits_for_a_drone_of_its_system_and_status_says_what_is_missing() {
+    let world = World::new().unwrap();
+    let mut plan = only(&world.plan().await.unwrap(), &["lib-1.0", "prog-2.0"]);
+    plan.edges.clear();
+    let PlanPackage::Nix(lib) = &mut plan.packages[0] else { panic!("{plan:?}") };
+    lib.system = "aarch64-linux".to_owned();
+    let swarm = Swarm::start().await.unwrap();
+    let one = swarm.nix_drone("one").await.unwrap();
+    let tell = |systems: Vec<String>| {
+        let machine = NixMachine { systems, features: vec!["kvm".to_owned()] };
+        let nix = Some("2.8.0".to_owned());
+        HeartbeatRequest {
+            vitals: Vitals { load1: 0.0, memory_free_bytes: 0, disk_free_bytes: 0 },
+            attempts: Vec::new(),
+            draining: false,
+            boot_id: "b".to_owned(),
+            facts: Some(DroneFacts { nix, nix_machine: Some(machine.into()), ..facts() }),
+        }
+    };
+    let many = (0..65).map(|n| format!("s{n}")).collect();
+    let refused = one.client.heartbeat(&tell(many)).await.unwrap_err().to_string();
+    assert!(refused.contains("characters of what a machine is"), "{refused}");
+    one.client.heartbeat(&tell(vec!["x86_64-linux".to_owned()])).await.unwrap();
+    swarm.nix_profile(&[]).await.unwrap();
+    swarm.nix_run(&one, plan).await.unwrap();
+    let (_, order) = one.build_order().await.unwrap();
+    assert_eq!(order.targets[0].title(), "prog-2.0");
+    let status = swarm.admin.status().await.unwrap();
+    let found = status.concerns.iter().find(|concern| {
+        matches!(&concern.fact, ConcernKind::NoSuchMachine { system, .. } if system == "aarch64-linux")
+    });
+    let found = found.unwrap_or_else(|| panic!("{:?}", status.concerns));
+    assert!(found.next.contains("extra_platforms"), "{found:?}");
+    let why = swarm.admin.why("lib-1.0").await.unwrap().lines.join("\n");
+    assert!(why.contains("builds for aarch64-linux"), "{why}");
+
+    let two = swarm.nix_drone("two").await.unwrap();
+    two.client.heartbeat(&tell(vec!["aarch64-linux".to_owned()])).await.unwrap();
+    let (_, order) = two.build_order().await.unwrap();
+    assert_eq!(order.targets[0].title(), "lib-1.0");
+    assert!(swarm.admin.status().await.unwrap().concerns.iter().all(|c| c.fact != found.fact));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+use swarm_common::wire::nix::NixMachine;
 
 /// Settings for builds with Nix. Every field has a default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +24,12 @@ pub struct NixConfig {
     /// Program that builds find as `/bin/sh`, such as a static busybox. Default: the one that Nix was
     /// compiled with, if any.
     pub shell: Option<PathBuf>,
+    /// Systems other than its own that this machine can build for, such as those that binfmt_misc runs. They are
+    /// added to those that Nix finds out by itself. Default: none.
+    pub extra_platforms: Vec<String>,
+    /// Features (`requiredSystemFeatures`) that this machine has, added to those that Nix finds out by itself.
+    /// Default: none.
+    pub system_features: Vec<String>,
     /// Memory limit of an evaluation in MiB. Default 8192.
     pub evaluation_memory_mib: u64,
     /// Time limit in seconds for the evaluation of one attribute. Default 600.
@@ -55,6 +62,8 @@ impl Default for NixConfig {
             store_dir: None,
             max_gib: 40,
             shell: None,
+            extra_platforms: Vec::new(),
+            system_features: Vec::new(),
             evaluation_memory_mib: 8192,
             evaluation_timeout_s: 600,
         }
@@ -102,6 +111,19 @@ impl NixConfig {
                 ));
             }
         }
+        let lists = [("extra_platforms", &self.extra_platforms), ("system_features", &self.system_features)];
+        for (field, names) in lists {
+            let is_name = |name: &String| {
+                let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"_-.+".contains(&b);
+                (1..=NixMachine::LONGEST).contains(&name.len()) && name.bytes().all(is_plain)
+            };
+            if let Some(name) = names.iter().find(|name| !is_name(name)) {
+                return Err(format!("builder.nix.{field} has `{name}`, which cannot be the name of one"));
+            }
+            if names.len() > NixMachine::MOST / 2 {
+                return Err(format!("builder.nix.{field} has more than {} names", NixMachine::MOST / 2));
+            }
+        }
         if self.evaluation_memory_mib < 256 {
             let given = self.evaluation_memory_mib;
             return Err(format!(
@@ -136,6 +158,8 @@ mod tests {
             ("store_dir = \"nix\"", "store_dir"),
             ("store_dir = \"/a?b\"", "store_dir"),
             ("shell = \"/bin/a b\"", "shell"),
+            ("extra_platforms = [\"a b\"]", "extra_platforms"),
+            ("system_features = [\"kvm\\nsandbox = false\"]", "system_features"),
             ("evaluation_memory_mib = 10", "evaluation_memory_mib"),
             ("evaluation_timeout_s = 0", "evaluation_timeout_s"),
         ] {

@@ -2,7 +2,7 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | settings, and the installed programs | [`config`], [`programs`] |
+//! | settings, the installed programs, and what they can build | [`config`], [`programs`], `machine` |
 //! | a store: its directory, configuration, roots and garbage | `store` |
 //! | running a Nix program within the limits of an attempt | `session`, `machine_log` |
 //! | from a snapshot to the derivations of its attributes | `evaluation`, `enclosure`, `source` |
@@ -20,6 +20,7 @@ mod evaluation;
 mod failure;
 mod graph;
 mod inputs;
+mod machine;
 mod machine_log;
 mod missing;
 mod plan;

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The configuration of every program. See nix.conf(5).
+/// The settings of every program that do not depend on the drone's. See nix.conf(5).
 const SETTINGS: &str = "\
 build-users-group =
 substituters =
@@ -29,6 +29,23 @@ connect-timeout = 10
 stalled-download-timeout = 60
 netrc-file = /etc/nix/netrc
 ";
+
+/// The configuration of every program.
+pub(super) fn settings(config: &NixConfig) -> String {
+    let mut settings = SETTINGS.to_owned();
+    if let Some(shell) = &config.shell {
+        settings.push_str(&format!("sandbox-paths = /bin/sh={}\n", shell.display()));
+    }
+    // A setting with `extra-` adds to what Nix finds out by itself.
+    for (name, values) in
+        [("extra-platforms", &config.extra_platforms), ("system-features", &config.system_features)]
+    {
+        if !values.is_empty() {
+            settings.push_str(&format!("extra-{name} = {}\n", values.join(" ")));
+        }
+    }
+    settings
+}
 
 /// Directory of the configuration in a store.
 pub(super) const CONFIGURATION: &str = "configuration";
@@ -80,10 +97,7 @@ impl Store {
         fs::create_dir_all(&configuration)?;
         fs::create_dir_all(dir.join(ROOTS))?;
         fs::create_dir_all(dir.join("home"))?;
-        let mut settings = SETTINGS.to_owned();
-        if let Some(shell) = &config.shell {
-            settings.push_str(&format!("sandbox-paths = /bin/sh={}\n", shell.display()));
-        }
+        let settings = settings(config);
         let file = configuration.join("nix.conf");
         if fs::read_to_string(&file).ok().as_ref() != Some(&settings) {
             // Another attempt may read it now.

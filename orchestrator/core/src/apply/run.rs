@@ -2,6 +2,7 @@
 
 use super::attempt::history_name;
 use crate::{
+    able::Needs,
     attempt::{Ending, Job},
     channel,
     estimate::Prediction,
@@ -70,6 +71,7 @@ impl Swarm {
                     .iter()
                     .any(|&m| report.packages[m as usize].portage().is_some_and(|p| p.in_base)),
                 targets: targets.into(),
+                needs: node.members.first().and_then(|&m| Needs::of(&report.packages[m as usize])),
                 stages: node.stages,
                 state,
                 reason: String::new(),

@@ -69,8 +69,9 @@ pub fn fits(floor_bytes: u64, drone: &Drone) -> bool {
 pub(super) fn hopeless(swarm: &Swarm, package: PackageId, current: &Attempt) -> Option<String> {
     let before = kills(swarm, package);
     let floor_bytes = floor_bytes(swarm, package).max(floor(swarm, current, before).unwrap_or(0));
-    let run = swarm.packages.get(&package).and_then(|p| swarm.runs.get(&p.run))?;
-    let mut able = swarm.drones.values().filter(|d| d.approved && d.lost.is_none() && d.builds_for(run));
+    let package = swarm.packages.get(&package)?;
+    let run = swarm.runs.get(&package.run)?;
+    let mut able = swarm.drones.values().filter(|d| d.approved && d.lost.is_none() && d.builds(run, package));
     (!able.any(|d| fits(floor_bytes, d))).then(|| {
         let gib = floor_bytes as f64 / f64::from(1 << 30);
         format!(

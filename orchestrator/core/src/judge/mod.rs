@@ -185,7 +185,7 @@ pub fn return_job(
 
 /// Drones that may be given the package at some time.
 fn drones_for(swarm: &Swarm, package: PackageId) -> impl Iterator<Item = DroneId> {
-    let run = swarm.packages.get(&package).and_then(|p| swarm.runs.get(&p.run));
+    let package = swarm.packages.get(&package).and_then(|p| Some((p, swarm.runs.get(&p.run)?)));
     swarm
         .drones
         .iter()
@@ -194,7 +194,7 @@ fn drones_for(swarm: &Swarm, package: PackageId) -> impl Iterator<Item = DroneId
                 && d.lost.is_none()
                 && d.offline.is_none()
                 && d.draining.is_none()
-                && run.is_some_and(|run| d.builds_for(run))
+                && package.is_some_and(|(package, run)| d.builds(run, package))
         })
         .map(|(id, _)| *id)
 }

@@ -6,8 +6,13 @@
 //! way elsewhere.
 
 use super::{own_signature, past, return_job};
-use crate::{drone::Drone, event::Event, package::Package, swarm::Swarm};
-use swarm_common::{id::*, state::*, time::TimeMs, wire::drone::Failure};
+use crate::{drone::Drone, event::Event, package::Package, run::Run, swarm::Swarm};
+use swarm_common::{
+    id::*,
+    state::*,
+    time::TimeMs,
+    wire::{base::Base, drone::Failure},
+};
 
 /// Counts `attempt` against its drone, and grounds the drone when that is one strike too many.
 ///
@@ -42,14 +47,25 @@ pub fn strike(
 }
 
 /// Whether only this drone can do work that is needed or being built: there is an active run that
-/// it builds for and no other online drone does.
+/// it builds for and no other online drone does, or a package of one that no other can build.
 #[must_use]
 pub fn is_last_able(swarm: &Swarm, id: DroneId) -> bool {
     let Some(drone) = swarm.drones.get(&id) else { return false };
     let others = swarm.drones.iter().filter(|&(&o, d)| o != id && d.state() == DroneState::Online);
     let others: Vec<&Drone> = others.map(|(_, d)| d).collect();
     let mut runs = swarm.runs.values().filter(|r| !r.state.is_over() && drone.builds_for(r));
-    others.is_empty() || runs.any(|run| !others.iter().any(|other| other.builds_for(run)))
+    let only_it_builds = |run: &Run, package: &Package| {
+        package.needs.is_some()
+            && drone.is_for(package)
+            && !others.iter().any(|other| other.builds(run, package))
+    };
+    others.is_empty()
+        || runs.any(|run| {
+            let open = run.packages.iter().filter_map(|id| swarm.packages.get(id));
+            !others.iter().any(|other| other.builds_for(run))
+                || (run.base == Base::Nix
+                    && open.filter(|p| !p.state.is_final()).any(|package| only_it_builds(run, package)))
+        })
 }
 
 /// Why a failure of the package's kind counts against the drone: another package has failed on it

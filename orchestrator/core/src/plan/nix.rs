@@ -4,7 +4,7 @@ use super::{LONGEST_NAME, MOST_BYTES, MOST_PROBLEMS, is_name};
 use std::collections::BTreeSet;
 use swarm_common::wire::{
     drone::Target,
-    nix::{NixPackage, NixTarget, check_name, is_store_path},
+    nix::{NixMachine, NixPackage, NixTarget, check_name, is_store_path},
     plan::{PlanPackage, PlanReport},
 };
 
@@ -55,6 +55,16 @@ pub(super) fn check(report: &PlanReport) -> Result<(), String> {
             return Err(format!(
                 "`{shown}` of the plan has the output, system or feature `{}`",
                 name.escape_debug()
+            ));
+        }
+        let longest = package.features.iter().chain([&package.system]).map(String::len).max();
+        if package.features.len() > NixMachine::MOST || longest > Some(NixMachine::LONGEST) {
+            return Err(format!(
+                "`{shown}` of the plan requires {} system features, or has a long name of one; at most {} of {} bytes \
+                 are taken",
+                package.features.len(),
+                NixMachine::MOST,
+                NixMachine::LONGEST
             ));
         }
         if let Some(output) = package.outputs.iter().find(|output| !paths.insert(output.path.as_str())) {

@@ -7,7 +7,7 @@
 
 use super::{
     board::{Board, Place, Slot},
-    fit::{Fit, Groups, Neighbours},
+    fit::{Fit, Groups, Neighbours, window},
     late::{Ongoing, Straggler, straggler},
 };
 use crate::{attempt::Job, drone::Drone, follow, graph::Foresight, package::Package, run::Run, swarm::Swarm};
@@ -16,7 +16,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
 };
-use swarm_common::{id::*, state::*, time::TimeMs};
+use swarm_common::{id::*, state::*, time::TimeMs, wire::base::Base};
 
 /// Number of packages with the longest chains that are considered, including blocked ones.
 const LOOK_AHEAD: usize = 64;
@@ -159,10 +159,24 @@ impl<'a> Weighing<'a> {
         let mut late = self.stragglers(run_id);
         late.retain(|(_, s)| s.certain || s.doubtful);
         let through = self.board.through(run.open_ms);
-        let mut ahead = run.open.iter().take(LOOK_AHEAD);
-        let last = run.open.iter().nth(LOOK_AHEAD - 1).copied();
+        let (swarm, claimant) = (self.swarm, self.claimant);
+        let drones: Vec<&Drone> = self
+            .board
+            .slots
+            .iter()
+            .map(|s| (s.id, s.drone))
+            .filter(|(id, _)| claimant.is_none_or(|(claimant, _)| claimant == *id))
+            .map(|(_, drone)| drone)
+            .collect();
+        let is_own = |id| {
+            run.base != Base::Nix
+                || swarm.packages.get(&id).is_some_and(|p| drones.iter().any(|drone| drone.is_for(p)))
+        };
+        let first: Vec<_> = window(&run.open, LOOK_AHEAD, is_own).collect();
+        let last = first.last().filter(|_| first.len() >= LOOK_AHEAD).map(|last| **last);
+        let mut ahead = first.into_iter();
         let beyond = last.map(|last| run.ready.range((Bound::Excluded(last), Bound::Unbounded)));
-        let mut beyond = beyond.into_iter().flatten().take(self.board.slots.len() + MORE);
+        let mut beyond = window(beyond.into_iter().flatten(), self.board.slots.len() + MORE, is_own);
         loop {
             let next = ahead.next().or_else(|| beyond.next());
             let rank = next.map(|(rank, _)| *rank);

@@ -1,4 +1,4 @@
-//! Which drones may build a package: by profile, memory, past failures, and exclusive groups.
+//! Which drones may build a package: by profile, system, memory, past failures, and exclusive groups.
 
 use super::late::Ongoing;
 use crate::{
@@ -62,7 +62,7 @@ impl<'a> Fit<'a> {
         let tried = tried.iter().filter_map(|a| swarm.attempts.get(a));
         let mut avoided: Vec<DroneId> = tried.filter(|a| speaks_against(a)).map(|a| a.drone).collect();
         let floor_bytes = memory::floor_bytes(swarm, id);
-        let able = |d: &Drone| d.builds_for(run) && memory::fits(floor_bytes, d);
+        let able = |d: &Drone| d.builds(run, package) && memory::fits(floor_bytes, d);
         // Drones on which it failed are avoided only while another drone can build it.
         if !avoided.is_empty() && !drones.clone().any(|(id, d)| able(d) && !avoided.contains(&id)) {
             avoided.clear();
@@ -78,7 +78,7 @@ impl<'a> Fit<'a> {
 
     /// Whether the package may ever be built on this drone.
     pub(super) fn suits(&self, id: DroneId, drone: &Drone) -> bool {
-        drone.builds_for(self.run)
+        drone.builds(self.run, self.package)
             && memory::fits(self.floor_bytes, drone)
             && !self.avoided.contains(&id)
             && (!self.memory_matters
@@ -137,4 +137,24 @@ impl<'a> Groups<'a> {
             self.used[n] = true;
         }
     }
+}
+
+/// The entries up to the `most`-th that is a drone's own, and at most as many others among them: those that
+/// it cannot build must not displace what it can.
+pub(super) fn window<'r, E: 'r + Copy>(
+    entries: impl IntoIterator<Item = &'r (E, PackageId)>,
+    most: usize,
+    is_own: impl Fn(PackageId) -> bool,
+) -> impl Iterator<Item = &'r (E, PackageId)> {
+    let (mut own, mut others) = (0, 0);
+    let counted = entries.into_iter().map_while(move |entry| {
+        let count = match own < most {
+            true if is_own(entry.1) => &mut own,
+            true => &mut others,
+            false => return None,
+        };
+        *count += 1;
+        Some((*count <= most).then_some(entry))
+    });
+    counted.flatten()
 }

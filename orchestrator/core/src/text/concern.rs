@@ -1,6 +1,6 @@
 //! Texts of concerns: title, full line, and what comes next.
 
-use super::{offline, paused, span};
+use super::{lack, offline, paused, span};
 use crate::collision::{Apart, SharedPaths};
 use swarm_common::{
     name::Name,
@@ -36,6 +36,7 @@ pub fn title(fact: &ConcernKind) -> String {
         ToolchainDiffers { drone, run, profile, .. } => {
             format!("drone {drone} is assigned no packages of {run} of {profile}")
         }
+        NoSuchMachine { profile, system, features, .. } => lack(profile, system, features),
         RunFailed { profile, .. } => format!("the last run of {profile} failed"),
         PackagesQuarantined { profile, .. } => format!("packages of {profile} are quarantined"),
         FilesCollide { profile, .. } => format!("packages of {profile} install the same files"),
@@ -100,6 +101,9 @@ pub fn what(fact: &ConcernKind) -> String {
         RunStandsStill { .. } => format!("{title}: no drone that can build for it is online"),
         ToolchainDiffers { part, planned, own, .. } => {
             format!("{title}: its {part} is {own}, but the run was planned with {planned}")
+        }
+        NoSuchMachine { run, package, title: name, others, .. } => {
+            format!("{title}: {name} ({package}) of {run} needs it{}", and_more(*others, ""))
         }
         RunFailed { run, profile, why } => format!("run {run} of {profile} failed: {why}"),
         PackagesQuarantined { run, title, alike, others, blocked, why, .. } => {
@@ -213,6 +217,14 @@ pub fn next(fact: &ConcernKind, action: Option<&Action>) -> String {
             "install the same versions on all drones of the profile, or build it in a base (`swarmctl base \
              --help`)"
                 .into()
+        }
+        NoSuchMachine { profile, system, features, .. } => {
+            let setting = if features.is_empty() { "extra_platforms" } else { "system_features" };
+            let what = if features.is_empty() { system.clone() } else { features.join(", ") };
+            format!(
+                "start a drone for {profile} that has it, or add {what} to {setting} in [builder.nix] of one whose \
+                 machine can do it; the next run tries again"
+            )
         }
         RunOverdue { .. } => {
             "the schedule pass has stopped: restart `swarm-orchestrator`, which then starts the run".into()

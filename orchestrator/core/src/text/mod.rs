@@ -4,7 +4,7 @@
 pub mod concern;
 mod refusal;
 
-use swarm_common::wire::concern::Offline;
+use swarm_common::{name::Name, wire::concern::Offline};
 
 /// Why a drone is away.
 #[must_use]
@@ -13,6 +13,18 @@ pub fn offline(why: &Offline) -> String {
         Offline::SignedOff(reason) => format!("signed off: {reason}"),
         Offline::Silent { ms } => format!("silent for {} s", ms / 1000),
     }
+}
+
+/// What the drones of a profile lack for a package of Nix: see [`crate::able::Lack`].
+#[must_use]
+pub fn lack(profile: &Name, system: &str, features: &[String]) -> String {
+    let features = match features {
+        [] => return format!("no drone of {profile} builds for {system}"),
+        [feature] => format!("system feature {feature}"),
+        several => format!("system features {}", several.join(", ")),
+    };
+    let of = if system.is_empty() { String::new() } else { format!(" that builds for {system}") };
+    format!("no drone of {profile}{of} has the {features}")
 }
 
 /// The text that no work is assigned, for how long, and why; the reason may be empty.

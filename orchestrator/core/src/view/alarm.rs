@@ -4,6 +4,7 @@
 use crate::{
     attempt::Job,
     calendar::{self, DueOutcome, Schedule},
+    drone::Drone,
     run::Run,
     schedule,
     swarm::Swarm,
@@ -147,9 +148,14 @@ fn idle(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> Option<ConcernKind>
     }
     let ready = |drone: DroneId| swarm.live.ready_since.get(&drone).copied().unwrap_or(swarm.live.started_at);
     let asked = |drone: DroneId| swarm.live.waiting.get(&drone).copied().unwrap_or_default();
+    let has_work = |drone: &Drone| {
+        let mut needed = run.ready.iter().filter_map(|(_, id)| swarm.packages.get(id));
+        run.state == RunState::Planning || needed.any(|package| drone.is_for(package))
+    };
     let mut able = swarm.drones.iter().filter(|&(&d, drone)| {
         swarm.state_of(d, drone) == DroneState::Online
             && drone.builds_for(run)
+            && has_work(drone)
             && swarm.attempts_of(d).next().is_none()
             && now.since(ready(d)) > long_ms
     });

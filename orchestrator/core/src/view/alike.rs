@@ -1,7 +1,7 @@
 //! Groups quarantined packages that failed alike. A cause that breaks many of them, such as a
 //! setting of the bundle, is fixed once and so reported once.
 
-use crate::{attempt::Ending, run::Run, swarm::Swarm};
+use crate::{able, attempt::Ending, run::Run, swarm::Swarm};
 use std::{cmp::Reverse, collections::BTreeMap};
 use swarm_common::{id::*, state::*};
 
@@ -33,6 +33,10 @@ pub fn alike(swarm: &Swarm, run: &Run) -> Vec<Alike> {
         let Some(package) = swarm.packages.get(&id).filter(|p| p.state == PackageState::Quarantined) else {
             continue;
         };
+        // Nothing of it failed: it is told as what the drones lack.
+        if package.attempts.is_empty() && able::lack(swarm, run, package).is_some() {
+            continue;
+        }
         let attempts = package.attempts.iter().rev().filter_map(|attempt| swarm.attempts.get(attempt));
         let mut failures = attempts.filter_map(|attempt| match &attempt.ending {
             Some(Ending::Failed(failure)) => Some((failure.signature.clone(), failure.headline())),

@@ -48,6 +48,7 @@ pub fn severity(fact: &ConcernKind) -> Severity {
         DiskNearlyFull { .. }
         | CertificateExpires { .. }
         | ToolchainDiffers { .. }
+        | NoSuchMachine { .. }
         | PackagesQuarantined { .. }
         | FilesCollide { .. }
         | ResolverRefused { .. }
@@ -86,9 +87,9 @@ fn action(fact: &ConcernKind) -> Option<Action> {
         }
         ResolverRefused { run, .. } => Action::ShowRun { run: *run },
         NoSuccess { last: Some(last), .. } => Action::ShowRun { run: last.run },
-        PackagesQuarantined { package, .. } | FilesCollide { package, .. } => {
-            Action::ShowPackage { package: *package }
-        }
+        PackagesQuarantined { package, .. }
+        | NoSuchMachine { package, .. }
+        | FilesCollide { package, .. } => Action::ShowPackage { package: *package },
         BaseStays { base, .. } => Action::FollowBase { base: base.clone() },
         DroneOffline { drone, asks: true, .. } => Action::ConfirmReboot { drone: drone.clone() },
         DronePending { drone } => Action::ApproveDrone { drone: drone.clone() },

@@ -26,7 +26,7 @@ pub use run::{run, runs};
 pub use status::{concerns, status};
 pub use why::{FindError, find, why};
 
-use crate::{package::Package, profile::Profile, run::Run, swarm::Swarm};
+use crate::{able, package::Package, profile::Profile, run::Run, swarm::Swarm};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
     digest::Digest,
@@ -137,7 +137,10 @@ impl Dependants {
 /// The packages of a run that cannot proceed without an admin.
 fn hopeless<'s>(swarm: &'s Swarm, run: &'s Run) -> impl Iterator<Item = PackageId> + 's {
     run.packages.iter().copied().filter(|id| {
-        let state = swarm.packages.get(id).map(|p| p.state);
-        matches!(state, Some(PackageState::Quarantined | PackageState::Cancelled))
+        swarm.packages.get(id).is_some_and(|package| match package.state {
+            PackageState::Quarantined | PackageState::Cancelled => true,
+            PackageState::Needed => able::lack(swarm, run, package).is_some(),
+            PackageState::Blocked | PackageState::Delegated | PackageState::Received => false,
+        })
     })
 }

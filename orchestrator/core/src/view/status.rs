@@ -1,7 +1,7 @@
 //! The status of the swarm on one screen: concerns, worst first, and the next action.
 
 use super::{alarms, alike, concern, drones, pause, run};
-use crate::{attempt::Job, base, channel, drone::Drone, heal, judge::strike, run::Run, swarm::Swarm};
+use crate::{able, attempt::Job, base, channel, drone::Drone, heal, judge::strike, run::Run, swarm::Swarm};
 use std::collections::BTreeMap;
 use swarm_common::{
     id::*,
@@ -22,6 +22,9 @@ const CLONES_SHOWN_MS: u64 = 10 * 60 * 1000;
 
 /// How long a delivery must be stuck to become a concern, in milliseconds.
 const STUCK_MS: u64 = 120_000;
+
+/// Number of different things that drones lack and that are named for one run.
+const MOST_LACKING: usize = 8;
 
 /// The status of the swarm. `wall` is the machine's clock. `troubles` are concerns of the shell
 /// that the core cannot see: the journal, a disk, the publisher.
@@ -142,6 +145,7 @@ fn of_run(swarm: &Swarm, id: RunId, run: &Run, found: &mut Vec<ConcernKind>) {
     if run.state == RunState::Failed {
         found.push(ConcernKind::RunFailed { run: id, profile: profile.clone(), why: run.reason.clone() });
     }
+    found.extend(without_machine(swarm, id, run));
     found.extend(quarantined(swarm, id, run));
     let mut apart = run.packages.iter().filter_map(|&p| Some((p, channel::apart(swarm, p)?)));
     if let Some((package, first)) = apart.next() {
@@ -165,6 +169,32 @@ fn of_run(swarm: &Swarm, id: RunId, run: &Run, found: &mut Vec<ConcernKind>) {
             evaluation: problem.kind == ProblemKind::Evaluation,
         });
     }
+}
+
+/// The packages of a run that wait for a drone that the profile does not have, or ended with the run for
+/// that reason: one fact for each thing that is lacking.
+fn without_machine(swarm: &Swarm, id: RunId, run: &Run) -> Vec<ConcernKind> {
+    if run.base != Base::Nix || !matches!(run.state, RunState::Building | RunState::Partial) {
+        return Vec::new();
+    }
+    let waits = |id: &PackageId| {
+        let state = swarm.packages.get(id).map(|package| package.state);
+        matches!(state, Some(PackageState::Needed | PackageState::Quarantined))
+    };
+    let lacking = able::lacking(swarm, run, run.packages.iter().copied().filter(waits));
+    let concern = |(lack, packages): (able::Lack, Vec<PackageId>)| {
+        let package = *packages.first()?;
+        Some(ConcernKind::NoSuchMachine {
+            run: id,
+            profile: run.profile.clone(),
+            system: lack.system,
+            features: lack.features,
+            package,
+            title: swarm.packages.get(&package)?.title(),
+            others: packages.len() as u64 - 1,
+        })
+    };
+    lacking.into_iter().filter_map(concern).take(MOST_LACKING).collect()
 }
 
 /// The quarantined packages of a run, with their most frequent error.

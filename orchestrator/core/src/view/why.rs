@@ -1,7 +1,7 @@
 //! Finds the package that a query names, and explains its state.
 
 use super::{anew, package::package, refused};
-use crate::{channel, explain, package::Package, schedule, swarm::Swarm, text};
+use crate::{able, channel, explain, package::Package, schedule, swarm::Swarm, text};
 use swarm_common::{
     id::*,
     state::*,
@@ -139,6 +139,13 @@ fn ending(swarm: &Swarm, now: TimeMs, id: PackageId, package: &Package) -> Strin
         }
         PackageState::Needed if package.not_before > now => {
             "It is retried automatically after its delay.".into()
+        }
+        PackageState::Needed
+            if swarm.runs.get(&package.run).is_some_and(|run| able::lack(swarm, run, package).is_some()) =>
+        {
+            "It is built when a drone that can build it is there. Once nothing else of the run can go on, the run \
+             ends without it, and the next run tries it again."
+                .into()
         }
         PackageState::Needed => match schedule::outlook(swarm, now, id) {
             Some((drone, start)) => {

@@ -2,7 +2,8 @@
 //! only when everything that they need is there.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use crate::kit::{Kit, artifacts, name, report};
+use crate::kit::{Kit, artifacts, name, package_of, report};
+use std::collections::BTreeMap;
 use swarm_common::{
     digest::Digest,
     id::*,
@@ -10,12 +11,13 @@ use swarm_common::{
     wire::{
         admin::{BuilderKind, ProfileRequest, Rebuild},
         base::Base,
+        concern::ConcernKind,
         drone::{BuildOrder, Usage, Work},
-        nix::{Nar, NixOutput, NixPackage, NixRoot},
+        nix::{Nar, NixMachine, NixOutput, NixPackage, NixRoot},
         plan::{PlanEdge, PlanPackage, PlanProblem, PlanReport, ProblemKind},
     },
 };
-use swarm_core::{Command, Reply, plan};
+use swarm_core::{Command, Reply, judge, plan, view};
 
 const ONE: DroneId = DroneId(1);
 
@@ -119,6 +121,149 @@ fn only_a_drone_with_nix_gets_derivations() {
     assert!(kit.claim(ONE).is_some());
 }
 
+/// The drone tells that it builds for this system, and has these features.
+fn tells(kit: &mut Kit, drone: DroneId, system: &str, features: &[&str]) {
+    let features = features.iter().map(|&feature| feature.to_owned()).collect();
+    let machine = NixMachine { systems: vec![system.into()], features };
+    kit.swarm.drones.get_mut(&drone).unwrap().facts.nix_machine = Some(machine.into());
+}
+
+/// The `nth` derivation of the plan is for this system and requires these features.
+fn require(plan: &mut PlanReport, nth: usize, system: &str, features: &[&str]) {
+    let PlanPackage::Nix(package) = &mut plan.packages[nth] else { panic!("no derivation") };
+    package.system = system.into();
+    package.features = features.iter().map(|&feature| feature.to_owned()).collect();
+}
+
+/// What is told of machines that there are not: the text, and what to do.
+fn concerns(kit: &Kit) -> Vec<(String, String)> {
+    let found = view::concerns(&kit.swarm, kit.now, kit.now, &[]).into_iter();
+    let found = found.filter(|concern| matches!(concern.fact, ConcernKind::NoSuchMachine { .. }));
+    found.map(|concern| (concern.what, concern.next)).collect()
+}
+
+#[test]
+fn a_derivation_goes_only_to_a_drone_of_its_system_with_the_features_that_it_requires() {
+    let mut kit = kit();
+    let two = kit.enrol("two");
+    tells(&mut kit, ONE, "x86_64-linux", &["big-parallel"]);
+    tells(&mut kit, two, "aarch64-linux", &["big-parallel", "kvm"]);
+    let mut plan = world('a');
+    plan.edges.clear();
+    require(&mut plan, 0, "aarch64-linux", &[]);
+    require(&mut plan, 1, "x86_64-linux", &["big-parallel"]);
+    // Nix itself does it on every system, but not without the feature.
+    require(&mut plan, 2, "", &["kvm"]);
+    kit.plan_for("hosts", plan);
+    let mut got = BTreeMap::new();
+    while let Some((drone, order)) = [ONE, two].iter().find_map(|&d| Some((d, kit.claim(d)?))) {
+        got.insert(package_of(&order).0, drone);
+        kit.deliver(drone, &order).unwrap();
+    }
+    assert_eq!(got.into_values().collect::<Vec<_>>(), [two, ONE, two]);
+    assert!(concerns(&kit).is_empty());
+}
+
+#[test]
+fn a_drone_that_does_not_tell_its_systems_gets_derivations_for_all_of_them() {
+    let mut kit = kit();
+    let mut plan = world('a');
+    require(&mut plan, 0, "aarch64-linux", &["kvm"]);
+    kit.plan_for("hosts", plan);
+    assert!(kit.claim(ONE).is_some());
+}
+
+#[test]
+fn what_no_drone_can_build_waits_with_the_reason_and_ends_with_the_run() {
+    let mut kit = kit();
+    tells(&mut kit, ONE, "x86_64-linux", &["big-parallel"]);
+    let mut plan = world('a');
+    plan.edges.clear();
+    plan.edges.push(world('a').edges[1].clone());
+    require(&mut plan, 1, "x86_64-linux", &["big-parallel", "kvm"]);
+    plan.packages.push(derivation('c', "far-1"));
+    require(&mut plan, 3, "aarch64-linux", &[]);
+    let run = kit.plan_for("hosts", plan);
+    let reason = |kit: &Kit, id| view::package(&kit.swarm, kit.now, PackageId(id)).unwrap().reason;
+    assert_eq!(
+        reason(&kit, 2),
+        "waits for a drone: no drone of hosts that builds for x86_64-linux has the system feature kvm"
+    );
+    assert_eq!(reason(&kit, 4), "waits for a drone: no drone of hosts builds for aarch64-linux");
+    let why = view::why(&kit.swarm, kit.now, PackageId(4)).unwrap().lines.join("\n");
+    assert!(why.contains("the run ends without it"), "{why}");
+    let told = concerns(&kit);
+    assert_eq!(told[0].0, "no drone of hosts builds for aarch64-linux: far-1 (p4) of r1 needs it");
+    assert!(told[0].1.contains("add aarch64-linux to extra_platforms"), "{told:?}");
+    assert!(told[1].0.ends_with("has the system feature kvm: tool-2 (p2) of r1 needs it"), "{told:?}");
+    assert!(told[1].1.contains("add kvm to system_features") && told.len() == 2, "{told:?}");
+
+    // The rest is built first, and then the run ends.
+    assert_eq!(build(&mut kit, &[]).targets[0].title(), "lib-1");
+    assert_eq!(kit.swarm.runs[&run].state, RunState::Partial);
+    assert_eq!(kit.swarm.runs[&run].reason, "2 quarantined, 1 blocked");
+    assert_eq!(reason(&kit, 4), "no drone of hosts builds for aarch64-linux");
+    assert_eq!(concerns(&kit), told, "it is still so");
+
+    // The next run tries again, and by then there is such a drone.
+    let two = kit.enrol("two");
+    tells(&mut kit, two, "aarch64-linux", &["kvm"]);
+    assert_eq!(concerns(&kit).len(), 1, "what the new one cannot build either");
+    let mut plan = world('b');
+    plan.packages = vec![derivation('c', "far-1")];
+    plan.edges.clear();
+    plan.roots.clear();
+    require(&mut plan, 0, "aarch64-linux", &[]);
+    let next = kit.plan_for("hosts", plan);
+    assert!(kit.claim(ONE).is_none());
+    let order = kit.claim(two).unwrap();
+    kit.deliver(two, &order).unwrap();
+    assert_eq!(kit.swarm.runs[&next].state, RunState::Succeeded);
+}
+
+#[test]
+fn a_run_waits_for_a_drone_that_is_off_and_the_last_for_a_system_is_not_grounded() {
+    let mut kit = kit();
+    let two = kit.enrol("two");
+    tells(&mut kit, ONE, "x86_64-linux", &[]);
+    tells(&mut kit, two, "aarch64-linux", &[]);
+    let mut plan = world('a');
+    plan.edges.clear();
+    plan.roots.clear();
+    plan.packages.truncate(1);
+    require(&mut plan, 0, "aarch64-linux", &[]);
+    let run = kit.plan_for("hosts", plan);
+    assert!(judge::strike::is_last_able(&kit.swarm, two) && !judge::strike::is_last_able(&kit.swarm, ONE));
+    kit.must(Command::SignOff { drone: two, reason: "night".into() });
+    kit.pass(kit.swarm.policy.idle_alarm_ms * 2, &[ONE]);
+    assert_eq!(kit.swarm.runs[&run].state, RunState::Building);
+    assert!(concerns(&kit).is_empty(), "it comes back");
+    let idle = view::concerns(&kit.swarm, kit.now, kit.now, &[]);
+    let idle = idle.iter().find(|concern| matches!(concern.fact, ConcernKind::DroneIdle { .. }));
+    assert!(idle.is_none(), "the other has nothing to do: {idle:?}");
+}
+
+#[test]
+fn what_a_drone_cannot_build_does_not_hide_from_it_what_it_can() {
+    let mut kit = kit();
+    let two = kit.enrol("two");
+    tells(&mut kit, ONE, "x86_64-linux", &[]);
+    tells(&mut kit, two, "aarch64-linux", &[]);
+    let digits = "0123456789abcdfghijklmnpqrsvwxyz";
+    let names = digits.chars().flat_map(|a| digits.chars().map(move |b| format!("{a}{b}-1"))).take(400);
+    let mut plan = world('a');
+    plan.edges.clear();
+    plan.roots.clear();
+    let packages = names.enumerate().map(|(n, name)| {
+        let PlanPackage::Nix(mut package) = derivation('0', &name) else { panic!("no derivation") };
+        package.system = if n < 399 { "aarch64-linux".into() } else { "x86_64-linux".into() };
+        PlanPackage::Nix(package)
+    });
+    plan.packages = packages.collect();
+    kit.plan_for("hosts", plan);
+    assert_eq!(kit.claim(ONE).map(|got| package_of(&got)), Some(PackageId(400)));
+}
+
 #[test]
 fn an_output_path_that_was_built_is_not_built_again() {
     let mut kit = kit();
@@ -209,6 +354,8 @@ fn hostile_derivations_are_refused_with_a_reason() {
         (|p| p.outputs.clear(), "no outputs"),
         (|p| p.outputs = vec![p.outputs[0].clone(); 65], "too many"),
         (|p| p.name = "a\nb".into(), "invalid name"),
+        (|p| p.features = (0..65).map(|n| format!("f{n}")).collect(), "requires 65 system features"),
+        (|p| p.system = "x".repeat(129), "long name"),
         (|p| p.features = vec!["\u{1b}[31m".into()], "feature"),
     ] {
         let why = refused(&|plan| nix(plan, change));

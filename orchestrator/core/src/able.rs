@@ -1,0 +1,99 @@
+//! Which drones can build a derivation: by the system that it is for, and by the features that a machine
+//! must have for it. For Portage the base of a run decides ([`Drone::builds_for`]).
+
+use crate::{drone::Drone, package::Package, run::Run, swarm::Swarm};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use swarm_common::{
+    id::*,
+    wire::{nix::NixPackage, plan::PlanPackage},
+};
+
+/// What a machine must be for a package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Needs {
+    /// The system that it is for, such as `aarch64-linux`. Empty if every system builds it.
+    pub system: String,
+    /// The features that are required, such as `kvm`.
+    pub features: BTreeSet<String>,
+}
+
+impl Needs {
+    /// The needs of a package of a plan; `None` if every drone of its run can build it.
+    pub(crate) fn of(package: &PlanPackage) -> Option<Box<Self>> {
+        let NixPackage { system, features, .. } = package.nix()?;
+        let needs = Self { system: system.clone(), features: features.iter().cloned().collect() };
+        (!system.is_empty() || !features.is_empty()).then(|| Box::new(needs))
+    }
+}
+
+/// What the drones of a profile lack for a package.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lack {
+    /// The system that it is for; empty if every system builds it.
+    pub system: String,
+    /// The features that the best of the drones for that system lacks. Empty if none is for that system.
+    pub features: Vec<String>,
+}
+
+impl Drone {
+    /// Whether its machine is right for a package. One that does not tell what it can build counts as right.
+    #[must_use]
+    pub fn is_for(&self, package: &Package) -> bool {
+        let (Some(needs), Some(machine)) = (&package.needs, &self.facts.nix_machine) else { return true };
+        let is_system = needs.system.is_empty() || machine.systems.contains(&needs.system);
+        is_system && needs.features.iter().all(|feature| machine.features.contains(feature))
+    }
+
+    /// Whether it builds a package of a run.
+    #[must_use]
+    pub fn builds(&self, run: &Run, package: &Package) -> bool {
+        self.builds_for(run) && self.is_for(package)
+    }
+}
+
+/// What the drones of a run's profile lack for a package, if none of them can build it. `None` as well if
+/// the profile has no drone: then that is what the run lacks.
+///
+/// Drones that are off now or have no room count, since they come back.
+#[must_use]
+pub fn lack(swarm: &Swarm, run: &Run, package: &Package) -> Option<Lack> {
+    let needs = package.needs.as_deref()?;
+    let mut best: Option<Lack> = None;
+    for drone in fleet(swarm, run) {
+        let machine = drone.facts.nix_machine.as_deref().filter(|_| !drone.is_for(package))?;
+        let is_system = needs.system.is_empty() || machine.systems.contains(&needs.system);
+        let lacking =
+            needs.features.iter().filter(|feature| is_system && !machine.features.contains(feature));
+        let lacking = Lack { system: needs.system.clone(), features: lacking.cloned().collect() };
+        let rank = |lack: &Lack| (lack.features.is_empty(), lack.features.len());
+        if best.as_ref().is_none_or(|best| rank(&lacking) < rank(best)) {
+            best = Some(lacking);
+        }
+    }
+    best
+}
+
+/// Enrolled drones with Nix that are for the run's profile.
+fn fleet<'a>(swarm: &'a Swarm, run: &'a Run) -> impl Iterator<Item = &'a Drone> {
+    swarm.drones.values().filter(|drone| {
+        let facts = &drone.facts;
+        let is_of_profile = facts.profiles.is_empty() || facts.profiles.contains(&run.profile);
+        drone.approved && drone.lost.is_none() && facts.nix.is_some() && is_of_profile
+    })
+}
+
+/// The packages of a run in these states that no drone of its profile can build, by what is lacking.
+#[must_use]
+pub(crate) fn lacking(
+    swarm: &Swarm,
+    run: &Run,
+    ids: impl IntoIterator<Item = PackageId>,
+) -> BTreeMap<Lack, Vec<PackageId>> {
+    let mut found: BTreeMap<Lack, Vec<PackageId>> = BTreeMap::new();
+    let lacks = |id| Some((id, lack(swarm, run, swarm.packages.get(&id)?)?));
+    for (id, lack) in ids.into_iter().filter_map(lacks) {
+        found.entry(lack).or_default().push(id);
+    }
+    found
+}
