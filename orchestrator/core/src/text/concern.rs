@@ -27,10 +27,7 @@ pub fn title(fact: &ConcernKind) -> String {
         SinkFails { sink, .. } => format!("cannot deliver notifications to {sink}"),
         StoreDamaged { .. } => "stored data is damaged".into(),
         PlanWaits { run, profile, .. } => {
-            format!(
-                "run {run} of {profile} waits for its plan not made: no drone that can make it is \
-                     online"
-            )
+            format!("run {run} of {profile} waits for its plan: no drone that can make it is online")
         }
         RunStandsStill { run, profile, .. } => format!("run {run} of {profile} is stalled"),
         ToolchainDiffers { drone, run, profile, .. } => {
@@ -142,18 +139,15 @@ pub fn what(fact: &ConcernKind) -> String {
         }
         DroneIdle { run, profile, drone, packages, for_ms, asks, why } => {
             let work = match packages {
-                0 => "its plan not made".to_owned(),
-                n => format!("{n} packages not assigned"),
+                0 => "waited for its plan".to_owned(),
+                n => format!("had {n} packages to assign"),
             };
             let why = match why {
                 Some(why) if *asks => why.clone(),
                 _ if *asks => "it asks for work and gets none".to_owned(),
                 _ => "it does not ask for work".to_owned(),
             };
-            format!(
-                "run {run} of {profile} has had {work} for {}, while {drone} is idle: {why}",
-                span(*for_ms)
-            )
+            format!("run {run} of {profile} has {work} for {}, while {drone} is idle: {why}", span(*for_ms))
         }
         Paused { for_ms, why } => paused(*for_ms, why),
         BaseStays { base, generation, run, why } => format!(

@@ -228,7 +228,7 @@ fn needed_work_beside_a_drone_that_has_stopped_asking_is_an_alarm() {
     assert!(alarm(&kit, AlarmKind::Idle).is_none());
     kit.pass(3 * MINUTE, &[DroneId(1), DroneId(2)]);
     let told = alarm(&kit, AlarmKind::Idle).unwrap();
-    let what = "run r1 of desk has had 2 packages not assigned for 12 min, while a is idle: it does not ask for \
+    let what = "run r1 of desk has had 2 packages to assign for 12 min, while a is idle: it does not ask for \
          work";
     assert!(matches!(told.fact, ConcernKind::DroneIdle { run: RunId(1), packages: 2, .. }), "{told:?}");
     assert_eq!(told.what, what);
