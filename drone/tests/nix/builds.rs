@@ -86,6 +86,23 @@ async fn cancelling_leaves_no_process_and_no_directory() {
 }
 
 #[tokio::test]
+async fn what_a_drone_knows_of_its_store_ends_with_the_store() {
+    let lab = Lab::new(&["prog"]);
+    let plan = lab.plan().await;
+    let (lib, prog) = (package(&plan, "lib-1.0"), package(&plan, "prog-2.0"));
+    let (end, log, _) = lab.build(lib, Vec::new()).await;
+    let BuildEnd::Built { files, .. } = end else { panic!("{end:?}\n{log}") };
+    let mut built = Built::default();
+    built.receive(&plan, lib, &files, &lab);
+    fs::remove_dir_all(lab.path("cache/nix/build")).unwrap();
+    let inputs: Vec<_> = built.0.into_values().collect();
+    let (end, log, phases) = lab.build(prog, inputs).await;
+    assert!(matches!(end, BuildEnd::Built { .. }), "{end:?}\n{log}");
+    assert!(phases.contains(&Phase::Fetching) && lab.has_built(&lib.outputs[0].path), "{phases:?}");
+    assert_eq!(log.matches("building '").count(), 1, "{log}");
+}
+
+#[tokio::test]
 async fn a_store_over_its_budget_loses_what_no_attempt_uses() {
     let mut lab = Lab::new(&["lib", "fixed"]);
     let plan = lab.plan().await;

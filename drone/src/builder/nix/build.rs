@@ -48,7 +48,7 @@ pub(in crate::builder) async fn build(
     }
     let mut session = Session::open(context, steps).await?;
     session.clean().await?;
-    evaluation::ensure(&mut session, source).await?;
+    let evaluation = evaluation::ensure(&mut session, source).await?;
     let name = format!("{ATTEMPT}{}", context.assignment.attempt);
     let (evaluated, building) = (session.evaluation.roots(&name), session.building.roots(&name));
     let store = match &first.drv {
@@ -71,23 +71,26 @@ pub(in crate::builder) async fn build(
             let rooted = building.keep(needed.iter().copied().chain(outputs).chain([drv.as_str()]));
             rooted.map_err(|error| disk("the roots", &error))?;
             let store = session.building.clone();
-            let inputs = order.inputs.iter().map(|input| input.path.as_str());
-            let all: Vec<&str> = needed.iter().copied().chain(inputs).chain([drv.as_str()]).collect();
-            let mut lacking = session.lacking(&store, &all).await?;
+            let known: Vec<&str> = needed.iter().copied().chain([drv.as_str()]).collect();
+            let lacking = session.unbuilt(&known).await?;
             if lacking.contains(drv) {
-                session.copy_derivations(&[drv], &store).await?;
-                // Sources came with it.
-                let before: Vec<&str> = lacking.iter().map(String::as_str).collect();
-                lacking = session.lacking(&store, &before).await?;
+                // The others of the snapshot come with it, so that this is done once.
+                let roots = evaluation.roots.iter().map(|root| root.derivation.as_str());
+                let all: Vec<&str> = roots.chain([drv.as_str()]).collect();
+                session.copy_derivations(&all, &store).await?;
+                session.remember_requisites(&all).await?;
             }
-            let lacking: BTreeSet<String> = lacking.into_iter().collect();
-            let needed: Vec<&str> = needed.into_iter().filter(|path| lacking.contains(*path)).collect();
+            let needed: Vec<&str> = lacking.iter().map(String::as_str).filter(|path| path != drv).collect();
             if !needed.is_empty() {
+                let inputs: Vec<&str> = order.inputs.iter().map(|input| input.path.as_str()).collect();
+                let lacking: BTreeSet<String> = session.unbuilt(&inputs).await?.into_iter().collect();
                 let inputs = order.inputs.iter().filter(|input| lacking.contains(&input.path));
                 inputs::provide(&mut session, &needed, inputs, &source.upstreams).await?;
+                context.larder.nix.remember(needed);
             }
             let is_fixed = derivation.outputs.values().any(|output| output.fixed.is_some());
             realise(&mut session, drv, if is_fixed { Phase::Fetching } else { Phase::Building }).await?;
+            context.larder.nix.remember(targets.iter().map(|target| target.path.as_str()));
             store
         }
     };
@@ -184,6 +187,8 @@ async fn realise(session: &mut Session<'_>, drv: &str, phase: Phase) -> Result<(
     let job: Job = session.job(session.programs.path("nix-store"), args, env);
     let (ran, heard) = session.attend_build(job, drv, phase).await?;
     if let Some(other) = heard.uncalled {
+        // What this drone noted of its store is not true.
+        context.larder.nix.forget();
         let message = format!("Nix began to build {other}, which was not ordered: an input is lacking");
         return Err(failure::stop(FailureClass::Infra, Phase::Preparing, message));
     }

@@ -50,6 +50,9 @@ use tokio_util::sync::CancellationToken;
 /// How long it is believed that the installed Nix has not changed.
 const EXAMINED_EVERY: Duration = Duration::from_secs(60);
 
+/// Number of store paths that are remembered.
+const REMEMBERED: usize = 200_000;
+
 /// Interval between measurements of a store.
 const MEASURED_EVERY: Duration = Duration::from_secs(600);
 
@@ -67,6 +70,8 @@ struct Shared {
     measured: Mutex<Option<Instant>>,
     /// The snapshots whose evaluations were checked since the start.
     checked: Mutex<BTreeSet<Digest>>,
+    /// Store paths that are in the store that is built in, as far as that is known.
+    present: Mutex<BTreeSet<String>>,
     /// The installed Nix, and when it was examined.
     programs: Mutex<Option<(Instant, Programs)>>,
 }
@@ -109,6 +114,25 @@ impl Nix {
     /// The snapshots whose evaluations were checked since the start.
     fn checked(&self) -> MutexGuard<'_, BTreeSet<Digest>> {
         locked(&self.0.checked)
+    }
+
+    /// Whether a path was seen in the store that is built in, and is still there.
+    fn is_present(&self, building: &store::Store, path: &str) -> bool {
+        locked(&self.0.present).contains(path) && building.file(path).symlink_metadata().is_ok()
+    }
+
+    /// Notes that these paths are in the store that is built in.
+    fn remember<'p>(&self, paths: impl IntoIterator<Item = &'p str>) {
+        let mut present = locked(&self.0.present);
+        present.extend(paths.into_iter().map(str::to_owned));
+        if present.len() > REMEMBERED {
+            present.clear();
+        }
+    }
+
+    /// Forgets what is in the store that is built in, so that Nix is asked again.
+    fn forget(&self) {
+        locked(&self.0.present).clear();
     }
 }
 

@@ -231,6 +231,16 @@ impl<'a> Session<'a> {
         Ok(ended.output.lines().map(str::to_owned).collect())
     }
 
+    /// Those of `paths` that the store that is built in lacks. Nix is only asked about those that this
+    /// drone has not seen there.
+    pub async fn unbuilt(&mut self, paths: &[&str]) -> Result<Vec<String>, Stop> {
+        let (store, nix) = (self.building.clone(), self.context.larder.nix.clone());
+        let unknown: Vec<&str> = paths.iter().copied().filter(|path| !nix.is_present(&store, path)).collect();
+        let lacking = self.lacking(&store, &unknown).await?;
+        nix.remember(unknown.into_iter().filter(|path| !lacking.iter().any(|other| other == path)));
+        Ok(lacking)
+    }
+
     /// Copies derivations from the store for evaluation, with their sources and all that they need.
     pub async fn copy_derivations(&mut self, derivations: &[&str], to: &Store) -> Result<(), Stop> {
         // One at a time: Nix does not read an archive whose path has become valid meanwhile, and takes it
@@ -248,6 +258,20 @@ impl<'a> Session<'a> {
             Some(0) => Ok(()),
             _ => Err(drone(format!("the derivation cannot be copied to the store: {}", ended.error()))),
         }
+    }
+
+    /// Notes all that these derivations of the store that is built in refer to.
+    pub async fn remember_requisites(&mut self, derivations: &[&str]) -> Result<(), Stop> {
+        let store = self.building.clone();
+        let mut args = ["--query", "--requisites"].map(OsString::from).to_vec();
+        args.extend(derivations.iter().map(OsString::from));
+        let call = Call { program: "nix-store", args, store: &store, output: Output::Taken };
+        let ended = self.run(call).await?;
+        if ended.code() != Some(0) {
+            return Err(drone(format!("the store in {}: {}", store.dir().display(), ended.error())));
+        }
+        self.context.larder.nix.remember(ended.output.lines());
+        Ok(())
     }
 
     /// Measures the stores from time to time, and removes what exceeds the budgets and is not rooted.
@@ -270,9 +294,13 @@ impl<'a> Session<'a> {
             self.steps.log.say(&text).await;
             // Some more, so that the next build does not have to do it again.
             let freed = (size - budget + budget / 10).to_string();
+            shared.forget();
             let args = ["--gc", "--max-freed", &freed].map(OsString::from).to_vec();
             let call = Call { program: "nix-store", args, store: &store, output: Output::AllTaken };
-            let ended = self.run(call).await?;
+            let ended = self.run(call).await;
+            // Another attempt may have noted paths meanwhile.
+            shared.forget();
+            let ended = ended?;
             if ended.code() != Some(0) {
                 tracing::warn!(error = ended.error(), "the store cannot be cleaned");
             }
