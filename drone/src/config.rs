@@ -1,21 +1,29 @@
 //! The drone's configuration file. `drone.example.toml` shows every setting.
 
+mod renamed;
+
+pub use renamed::RENAMED;
+
 use crate::{agent::Timing, builder::BuilderConfig};
 use serde::Deserialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use swarm_common::{
     client::{Trust, Url, parse_address},
+    config::{self, OldForm, Span},
     fingerprint::Pins,
     name::Name,
     telemetry::{self, LogConfig},
 };
 
-/// Maximum heartbeat interval in seconds. A drone is offline after 60 s of silence, so two heartbeats
-/// must fit in that.
-const SLOWEST_BEAT_S: u64 = 30;
+/// Minimum heartbeat interval.
+const FASTEST_BEAT: Span = Span::from_secs(1);
 
-/// Maximum drain timeout in seconds; a longer one is taken for a typing error.
-const LONGEST_DRAIN_S: u64 = 7 * 24 * 3600;
+/// Maximum heartbeat interval. A drone is offline after 60 s of silence, so two heartbeats must fit in
+/// that.
+const SLOWEST_BEAT: Span = Span::from_secs(30);
+
+/// Maximum drain timeout; a longer one is taken for a typing error.
+const LONGEST_DRAIN: Span = Span::from_days(7);
 
 /// The settings of the configuration file.
 #[derive(Debug, Clone, Deserialize)]
@@ -42,17 +50,17 @@ pub struct Config {
     /// Profiles to build for. Default: all.
     #[serde(default)]
     pub profiles: Vec<Name>,
-    /// How long builds may continue after the first SIGTERM, in seconds.
-    #[serde(default = "default_drain_timeout_s")]
-    pub drain_timeout_s: u64,
-    /// How long an upload that something in between (such as a proxy) blocks is retried, in seconds.
+    /// How long builds may continue after the first SIGTERM.
+    #[serde(default = "default_drain_timeout")]
+    pub drain_timeout: Span,
+    /// How long an upload that something in between (such as a proxy) blocks is retried.
     /// Afterwards the attempt fails and the package is built again, by any drone.
-    #[serde(default = "default_blocked_timeout_s")]
-    pub blocked_timeout_s: u64,
-    /// Interval between heartbeats, in seconds. The orchestrator considers a drone offline after 60 s
+    #[serde(default = "default_blocked_timeout")]
+    pub blocked_timeout: Span,
+    /// Interval between heartbeats. The orchestrator considers a drone offline after 60 s
     /// of silence.
-    #[serde(default = "default_heartbeat_s")]
-    pub heartbeat_s: u64,
+    #[serde(default = "default_heartbeat")]
+    pub heartbeat: Span,
     /// Log level and destination.
     #[serde(default)]
     pub log: LogConfig,
@@ -69,19 +77,29 @@ fn default_cache_dir() -> PathBuf {
     "/var/cache/swarm-drone".into()
 }
 
-fn default_drain_timeout_s() -> u64 {
-    1800
+fn default_drain_timeout() -> Span {
+    Span::from_secs(1800)
 }
 
-fn default_blocked_timeout_s() -> u64 {
-    1800
+fn default_blocked_timeout() -> Span {
+    Span::from_secs(1800)
 }
 
-fn default_heartbeat_s() -> u64 {
-    10
+fn default_heartbeat() -> Span {
+    Span::from_secs(10)
 }
 
 impl Config {
+    /// Reads and validates the configuration file. Also returns the settings that have an old name.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is invalid; the text says where.
+    pub fn read(path: &Path) -> Result<(Self, Vec<OldForm>), String> {
+        let (config, old): (Self, _) = config::read(path, RENAMED).map_err(|error| error.to_string())?;
+        config.check().map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok((config, old))
+    }
+
     /// Validates the settings.
     ///
     /// # Errors
@@ -96,13 +114,13 @@ impl Config {
                 return Err(format!("{setting} is `{}`; it must be an absolute path", path.display()));
             }
         }
-        if !(1..=SLOWEST_BEAT_S).contains(&self.heartbeat_s) {
-            let given = self.heartbeat_s;
-            return Err(format!("heartbeat_s is {given}; it must be from 1 to {SLOWEST_BEAT_S}"));
+        if !(FASTEST_BEAT..=SLOWEST_BEAT).contains(&self.heartbeat) {
+            let given = self.heartbeat;
+            return Err(format!("heartbeat is {given}; it must be from {FASTEST_BEAT} to {SLOWEST_BEAT}"));
         }
-        if self.drain_timeout_s > LONGEST_DRAIN_S {
-            let given = self.drain_timeout_s;
-            return Err(format!("drain_timeout_s is {given}; it must be at most {LONGEST_DRAIN_S}"));
+        if self.drain_timeout > LONGEST_DRAIN {
+            let given = self.drain_timeout;
+            return Err(format!("drain_timeout is {given}; it must be at most {LONGEST_DRAIN}"));
         }
         telemetry::check(&self.log).map_err(|error| error.to_string())?;
         self.builder.check()
@@ -127,9 +145,9 @@ impl Config {
     #[must_use]
     pub fn timing(&self) -> Timing {
         Timing {
-            heartbeat_ms: self.heartbeat_s.max(1).saturating_mul(1000),
-            drain_timeout_ms: self.drain_timeout_s.saturating_mul(1000),
-            blocked_ms: self.blocked_timeout_s.saturating_mul(1000),
+            heartbeat_ms: self.heartbeat.max(FASTEST_BEAT).millis(),
+            drain_timeout_ms: self.drain_timeout.millis(),
+            blocked_ms: self.blocked_timeout.millis(),
             ..Timing::default()
         }
     }
@@ -138,14 +156,16 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     #[test]
     fn the_example_is_valid_and_shows_the_defaults() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("drone.example.toml");
         let config: Config = swarm_common::config::load(&path).unwrap();
         assert_eq!(config.state_dir, default_state_dir());
-        assert_eq!(config.drain_timeout_s, default_drain_timeout_s());
+        assert_eq!(config.drain_timeout, default_drain_timeout());
+        assert_eq!(config.blocked_timeout, default_blocked_timeout());
+        assert_eq!(config.heartbeat, default_heartbeat());
+        assert_eq!(config.builder, BuilderConfig::default());
         assert_eq!(config.log, LogConfig::default());
         assert_eq!(config.check(), Ok(()));
     }
@@ -166,9 +186,9 @@ mod tests {
         };
         assert_eq!(check(""), Ok(()));
         for (text, named) in [
-            ("heartbeat_s = 0", "heartbeat_s"),
-            ("heartbeat_s = 60", "heartbeat_s"),
-            ("drain_timeout_s = 9223372036854775807", "drain_timeout_s"),
+            ("heartbeat = \"0\"", "heartbeat"),
+            ("heartbeat = \"60s\"", "heartbeat"),
+            ("drain_timeout = \"8d\"", "drain_timeout"),
             ("state_dir = \"state\"", "state_dir"),
             ("ca = \"/etc/ca.pem\"", "https"),
             ("[builder]\nload = -1.0", "builder.load"),

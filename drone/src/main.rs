@@ -7,11 +7,11 @@ use std::{
     process::ExitCode,
 };
 use swarm_common::{
-    config::{self, changes::Written},
+    config::changes::Written,
     telemetry::{self, Telemetry},
 };
 use swarm_drone::{
-    config::Config,
+    config::{Config, RENAMED},
     lock::{Lock, LockError},
     run::{Ask, RunError, run},
 };
@@ -34,7 +34,7 @@ const CONFIG: u8 = 78;
   swarm-drone --config drone.toml --check-config
 
 Signals:
-  SIGTERM  stop after the running builds, within drain_timeout_s; a second one stops at once
+  SIGTERM  stop after the running builds, within drain_timeout; a second one stops at once
   SIGUSR1  take no new work, also after a restart
   SIGUSR2  take new work again
   SIGHUP   reload log.level
@@ -79,11 +79,14 @@ fn main() -> ExitCode {
     if let Some(section) = &arguments.print_man {
         return manual(section).map_or_else(|error| complain(1, &error), |()| ExitCode::SUCCESS);
     }
-    let mut config = match load(&arguments.config) {
-        Ok(config) => config,
+    let (mut config, old) = match Config::read(&arguments.config) {
+        Ok(read) => read,
         Err(error) => return complain(CONFIG, &error),
     };
     if arguments.check_config {
+        for form in &old {
+            eprintln!("swarm-drone: warning: {form}");
+        }
         println!("{}: fine", arguments.config.display());
         return ExitCode::SUCCESS;
     }
@@ -95,6 +98,13 @@ fn main() -> ExitCode {
         Ok(telemetry) => telemetry,
         Err(error) => return complain(CONFIG, &error),
     };
+    if !old.is_empty() {
+        let settings: Vec<_> = old.into_iter().map(|form| form.name).collect();
+        tracing::warn!(
+            settings = settings.join(", "),
+            "these settings are in the old form; --check-config says the new one"
+        );
+    }
     let _lock = match Lock::take(&config.state_dir) {
         Ok(lock) => lock,
         Err(error @ LockError::Held { .. }) => return complain(TRY_AGAIN, &error),
@@ -120,13 +130,6 @@ fn main() -> ExitCode {
     }
 }
 
-/// Loads and validates the configuration.
-fn load(path: &Path) -> Result<Config, String> {
-    let config: Config = config::load(path).map_err(|error| error.to_string())?;
-    config.check().map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok(config)
-}
-
 async fn serve(config: Config, path: &Path, telemetry: &Telemetry) -> anyhow::Result<()> {
     // Install the handlers before anything starts.
     let on = |kind, name| signal(kind).with_context(|| format!("{name} cannot be handled"));
@@ -135,7 +138,7 @@ async fn serve(config: Config, path: &Path, telemetry: &Telemetry) -> anyhow::Re
     let mut pause = on(SignalKind::user_defined1(), "SIGUSR1")?;
     let mut resume = on(SignalKind::user_defined2(), "SIGUSR2")?;
     let mut hangup = on(SignalKind::hangup(), "SIGHUP")?;
-    let started = Written::load(path)?;
+    let started = Written::load(path, RENAMED)?;
     let (asks, asked) = mpsc::channel(4);
     let signals = async {
         loop {
@@ -165,8 +168,8 @@ async fn serve(config: Config, path: &Path, telemetry: &Telemetry) -> anyhow::Re
 /// settings.
 fn reload(path: &Path, started: &Written, telemetry: &Telemetry) {
     let read = || {
-        let config = load(path)?;
-        let written = Written::load(path).map_err(|error| error.to_string())?;
+        let (config, _) = Config::read(path)?;
+        let written = Written::load(path, RENAMED).map_err(|error| error.to_string())?;
         telemetry.set_level(&config.log.level).map_err(|error| error.to_string())?;
         Ok::<_, String>(written)
     };

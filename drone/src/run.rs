@@ -289,7 +289,7 @@ impl Loop {
 
     /// Pings the service manager and updates the status. While the drone stops, each iteration
     /// extends the stop timeout, because a build may take longer than the unit allows;
-    /// `drain_timeout_s` limits the total.
+    /// `drain_timeout` limits the total.
     fn tell(&mut self) {
         self.supervisor.alive();
         if self.stopping.is_cancelled() {

@@ -48,7 +48,7 @@ in
     settings = lib.mkOption {
       type = format.type;
       default = { };
-      example = { profiles = [ "home" ]; builder.memory_max_mib = 8192; };
+      example = { profiles = [ "home" ]; builder.memory_max = "8GiB"; };
       description = "Further settings of drone.toml; drone.example.toml explains all of them.";
     };
   };

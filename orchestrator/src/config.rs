@@ -1,12 +1,16 @@
 //! The orchestrator's configuration: every setting with its unit and default. An unknown setting is
 //! refused as a typing error.
 
+mod limits;
 mod network;
 mod policy;
+mod renamed;
 mod signing;
 
+pub use limits::Limits;
 pub use network::Network;
-pub use policy::{PolicyOverrides, Span};
+pub use policy::PolicyOverrides;
+pub use renamed::RENAMED;
 pub use signing::Signing;
 
 use crate::{healer::config::Healing, journal::JournalSettings, notify::sink::Settings as Notify};
@@ -14,14 +18,18 @@ use serde::Deserialize;
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    time::Duration,
 };
 use swarm_common::{
-    config::{self, ConfigError},
-    state::Caller,
+    config::{self, ConfigError, OldForm, Size, Span},
     telemetry::{self, LogConfig},
 };
 use swarm_core::Policy;
+
+/// The shortest lease that drones can renew in time.
+const SHORTEST_LEASE: Span = Span::from_secs(1);
+
+/// The shortest time to keep build logs.
+const SHORTEST_AGE: Span = Span::from_days(1);
 
 /// The configuration file.
 #[derive(Debug, Clone, Deserialize)]
@@ -94,10 +102,18 @@ impl Config {
     /// # Errors
     /// The file cannot be read, or is invalid; the message says where.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let config: Self = config::load(path)?;
+        Self::read(path).map(|(config, _)| config)
+    }
+
+    /// As [`Config::load`]; also returns the settings that have an old name.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn read(path: &Path) -> Result<(Self, Vec<OldForm>), ConfigError> {
+        let (config, old): (Self, _) = config::read(path, RENAMED)?;
         let invalid = |what: String| ConfigError::Invalid { path: path.to_owned(), line: 1, column: 1, what };
         config.check().map_err(invalid)?;
-        Ok(config)
+        Ok((config, old))
     }
 
     /// Checks what the types do not enforce.
@@ -111,11 +127,11 @@ impl Config {
         }
         self.tls.check()?;
         self.limits.check()?;
-        if self.policy.lease_ms.is_some_and(|ms| ms < 1000) {
-            return Err("`lease_ms` of `[policy]` is in milliseconds and must be at least 1000".into());
+        if self.policy.lease.is_some_and(|lease| lease < SHORTEST_LEASE) {
+            return Err(format!("`lease` of `[policy]` must be at least \"{SHORTEST_LEASE}\""));
         }
-        if self.build_logs.days_kept == 0 {
-            return Err("`days_kept` of `[build_logs]` must be at least 1".into());
+        if self.build_logs.max_age < SHORTEST_AGE {
+            return Err(format!("`max_age` of `[build_logs]` must be at least \"{SHORTEST_AGE}\""));
         }
         self.healing.check()?;
         telemetry::check(&self.log).map_err(|error| error.to_string())
@@ -124,7 +140,7 @@ impl Config {
     /// The policy for the core.
     #[must_use]
     pub fn core_policy(&self) -> Policy {
-        let index_bytes = self.limits.index_bytes;
+        let index_bytes = self.limits.index_size.bytes();
         Policy { heal: self.healing.policy(), index_bytes, ..self.policy.policy() }
     }
 
@@ -214,123 +230,15 @@ impl Tls {
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BuildLogs {
-    /// Days to keep a build log. Default 90.
-    pub days_kept: u64,
-    /// Bytes of all build logs together; the oldest are removed first. Default 4 GiB.
-    pub total_bytes: u64,
+    /// How long to keep a build log. Default 90 days.
+    pub max_age: Span,
+    /// Size of all build logs together; the oldest are removed first. Default 4 GiB.
+    pub total_size: Size,
 }
 
 impl Default for BuildLogs {
     fn default() -> Self {
-        Self { days_kept: 90, total_bytes: 4 << 30 }
-    }
-}
-
-/// `[limits]`: limits for input from the network.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// Simultaneous connections: a quarter for callers without a credential, a quarter for
-    /// workstations, three eighths for drones, an eighth for admins. Default 1024.
-    pub connections: usize,
-    /// Simultaneous connections of one drone, or, without a credential, of one address (for IPv6,
-    /// one /64). Default 64.
-    pub connections_per_address: usize,
-    /// Milliseconds that a request's header may take, and that a connection may be idle. Default
-    /// 15000.
-    pub header_ms: u64,
-    /// Milliseconds that a request's body may pause. Default 15000.
-    pub body_idle_ms: u64,
-    /// Largest report in bytes. Plans are the largest: 16 MiB, the default, is enough for about
-    /// 6,000 packages. Processing one takes up to eight times its size in memory.
-    pub plan_bytes: u64,
-    /// Largest piece of a log in bytes. Default 1 MiB.
-    pub log_piece_bytes: u64,
-    /// Largest package file in bytes. Default 8 GiB.
-    pub upload_bytes: u64,
-    /// Bytes of all files of one attempt together. Default 16 GiB.
-    pub attempt_bytes: u64,
-    /// Largest index of a profile in bytes, including what a run adds. A package that would exceed
-    /// it is rejected. Default 64 MiB, enough for 40,000 packages.
-    pub index_bytes: u64,
-    /// Largest compressed snapshot in bytes. Default 2 GiB.
-    pub snapshot_bytes: u64,
-    /// Largest compressed image of a base in bytes. Default 4 GiB.
-    pub image_bytes: u64,
-    /// Milliseconds that an assignment waits for the index to catch up. Default 10000. A drone
-    /// abandons a claim 15 s after its wait time.
-    pub publish_wait_ms: u64,
-    /// Milliseconds that open requests get to finish when the orchestrator stops. Default 10000.
-    pub drain_ms: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 1024,
-            connections_per_address: 64,
-            header_ms: 15_000,
-            body_idle_ms: 15_000,
-            plan_bytes: 16 << 20,
-            log_piece_bytes: 1 << 20,
-            upload_bytes: 8 << 30,
-            attempt_bytes: 16 << 30,
-            index_bytes: 64 << 20,
-            snapshot_bytes: 2 << 30,
-            image_bytes: 4 << 30,
-            publish_wait_ms: 10_000,
-            drain_ms: 10_000,
-        }
-    }
-}
-
-impl Limits {
-    fn check(&self) -> Result<(), String> {
-        if self.body_idle_ms == 0 || self.header_ms == 0 || self.connections_per_address == 0 {
-            return Err(
-                "`connections_per_address`, `body_idle_ms` and `header_ms` of `[limits]` must be at least 1"
-                    .into(),
-            );
-        }
-        if self.connections < 8 {
-            return Err("`connections` of `[limits]` must be at least 8".into());
-        }
-        Ok(())
-    }
-
-    /// The most connections of callers of this kind.
-    #[must_use]
-    pub fn share(&self, caller: Caller) -> usize {
-        let eighth = self.connections / 8;
-        match caller {
-            Caller::Stranger | Caller::Workstation => eighth * 2,
-            Caller::Drone => eighth * 3,
-            Caller::Admin => eighth,
-        }
-    }
-
-    /// [`Limits::body_idle_ms`] as a duration.
-    #[must_use]
-    pub fn body_idle(&self) -> Duration {
-        Duration::from_millis(self.body_idle_ms)
-    }
-
-    /// [`Limits::header_ms`] as a duration.
-    #[must_use]
-    pub fn header(&self) -> Duration {
-        Duration::from_millis(self.header_ms)
-    }
-
-    /// [`Limits::publish_wait_ms`] as a duration.
-    #[must_use]
-    pub fn publish_wait(&self) -> Duration {
-        Duration::from_millis(self.publish_wait_ms)
-    }
-
-    /// [`Limits::drain_ms`] as a duration.
-    #[must_use]
-    pub fn drain(&self) -> Duration {
-        Duration::from_millis(self.drain_ms)
+        Self { max_age: Span::from_days(90), total_size: Size::from_gib(4) }
     }
 }
 
@@ -376,8 +284,8 @@ mod tests {
 
     #[test]
     fn a_typing_mistake_is_named_with_its_line_and_the_nearest_setting() {
-        let text = "[limits]\nbody_idel_ms = 5\n";
+        let text = "[limits]\nbody_idel_timeout = \"5s\"\n";
         let said = config::parse::<Config>(Path::new("o.toml"), text).unwrap_err().to_string();
-        assert!(said.starts_with("o.toml:2:1: ") && said.contains("`body_idle_ms`"), "{said}");
+        assert!(said.starts_with("o.toml:2:1: ") && said.contains("`body_idle_timeout`"), "{said}");
     }
 }

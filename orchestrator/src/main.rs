@@ -179,11 +179,14 @@ fn main() -> ExitCode {
             Err((code, error)) => fail(code, &error),
         };
     }
-    let mut config = match Config::load(&arguments.config) {
-        Ok(config) => config,
+    let (mut config, old) = match Config::read(&arguments.config) {
+        Ok(read) => read,
         Err(error) => return fail(EXIT_CONFIG, &error),
     };
     if arguments.check_config {
+        for form in &old {
+            eprintln!("swarm-orchestrator: warning: {form}");
+        }
         println!("{}: the configuration is in order", arguments.config.display());
         return ExitCode::SUCCESS;
     }
@@ -193,6 +196,13 @@ fn main() -> ExitCode {
         Ok(telemetry) => telemetry,
         Err(error) => return fail(EXIT_CONFIG, &error),
     };
+    if !old.is_empty() {
+        let settings: Vec<_> = old.into_iter().map(|form| form.name).collect();
+        tracing::warn!(
+            settings = settings.join(", "),
+            "these settings are in the old form; --check-config says the new one"
+        );
+    }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return fail(EXIT_IO, &error),

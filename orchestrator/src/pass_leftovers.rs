@@ -94,8 +94,7 @@ impl Needed {
 
 fn log_bounds(app: &App) -> logs::Bounds {
     let bounds = app.live.borrow().build_logs;
-    let age = Duration::from_secs(bounds.days_kept.saturating_mul(24 * 3600));
-    logs::Bounds { age, total: bounds.total_bytes }
+    logs::Bounds { age: bounds.max_age.duration(), total: bounds.total_size.bytes() }
 }
 
 /// Runs at once and then every hour, until the orchestrator stops.

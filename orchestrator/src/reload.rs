@@ -3,7 +3,10 @@
 //! A file with an error changes nothing. Otherwise the settings that can change at runtime are
 //! applied, and the others are listed as waiting for a restart.
 
-use crate::{app::App, config::Config};
+use crate::{
+    app::App,
+    config::{Config, RENAMED},
+};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -56,7 +59,7 @@ impl Reloader {
     /// # Errors
     /// The file cannot be read.
     pub fn new(path: &Path) -> Result<Self, ConfigError> {
-        let started = Written::load(path)?;
+        let started = Written::load(path, RENAMED)?;
         Ok(Self { path: path.to_owned(), last: started.clone(), started })
     }
 
@@ -66,7 +69,7 @@ impl Reloader {
     /// The file is invalid, or a new setting cannot be applied.
     pub async fn reload(&mut self, app: &App, telemetry: &Telemetry) -> Result<Reloaded, ReloadError> {
         let config = Config::load(&self.path)?;
-        let written = Written::load(&self.path)?;
+        let written = Written::load(&self.path, RENAMED)?;
         // The engine first, because it may refuse; the level was checked when the file was read.
         app.engine.set_policy(config.core_policy()).await?;
         telemetry.set_level(&config.log.level)?;

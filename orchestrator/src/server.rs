@@ -84,7 +84,7 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
     };
     let limits = gpkg::Limits::default();
     let entries = EntryBook::open(artifacts.join("entries"), limits)?;
-    let incoming = Incoming::open(artifacts.join("incoming"), config.limits.upload_bytes)?;
+    let incoming = Incoming::open(artifacts.join("incoming"), config.limits.upload_size.bytes())?;
     let snapshots = Snapshots::open(artifacts.join("snapshots"))?;
     let images = Images::open(artifacts.join("images"))?;
     let binhosts = Binhosts::new(artifacts.join("binhost"));

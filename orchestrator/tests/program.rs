@@ -244,20 +244,17 @@ fn a_changed_configuration_is_taken_over_and_a_wrong_one_changes_nothing() {
     let path = config(folder.path(), "");
     let mut running = Running::start(&path, None);
 
-    config(
-        folder.path(),
-        "[log]\nlevel = \"debug\"\n[policy]\nlease_ms = 5000\n[limits]\nconnections = 70\n",
-    );
+    config(folder.path(), "[log]\nlevel = \"debug\"\n[policy]\nlease = \"5s\"\n[limits]\nconnections = 70\n");
     running.hang_up();
     let said = running.says("read again");
-    assert!(said.contains("log.level, policy.lease_ms") && !said.contains("limits"), "{said}");
+    assert!(said.contains("log.level, policy.lease") && !said.contains("limits"), "{said}");
     let said = running.says("restart");
     assert!(said.contains("limits.connections") && said.contains("WARN"), "{said}");
 
-    config(folder.path(), "[policy]\nlease_mss = 5000\n");
+    config(folder.path(), "[policy]\nleases = \"5s\"\n");
     running.hang_up();
     let said = running.says("refused");
-    assert!(said.contains("orchestrator.toml:4:1") && said.contains("`lease_ms`"), "{said}");
+    assert!(said.contains("orchestrator.toml:4:1") && said.contains("`lease`"), "{said}");
     let _answers = TcpStream::connect(&running.address).unwrap();
     running.terminate();
     assert!(running.ended().success());
@@ -287,7 +284,7 @@ fn a_supervisors_watchdog_is_fed_as_long_as_the_engine_turns() {
 fn a_supervisor_is_told_when_it_serves_and_a_stop_ends_open_streams() {
     let folder = tempfile::tempdir().unwrap();
     // What is not ended by the stop keeps it for an hour.
-    let path = config(folder.path(), "[limits]\ndrain_ms = 3600000\n");
+    let path = config(folder.path(), "[limits]\ndrain_timeout = \"1h\"\n");
     let socket = folder.path().join("notify");
     let supervisor = UnixDatagram::bind(&socket).unwrap();
     supervisor.set_read_timeout(Some(LIMIT)).unwrap();

@@ -11,6 +11,8 @@ pub mod faults;
 pub mod machine;
 pub mod replay;
 pub mod services;
+#[cfg(test)]
+mod settings;
 pub mod sim;
 pub mod soak;
 pub mod suites;

@@ -1,7 +1,7 @@
 //! Differences between two versions of a configuration file, for a reload that reports which
 //! settings were applied and which need a restart.
 
-use super::{ConfigError, load};
+use super::{ConfigError, Renamed, read};
 use std::{collections::BTreeSet, path::Path};
 use toml::{Table, Value};
 
@@ -10,12 +10,12 @@ use toml::{Table, Value};
 pub struct Written(Table);
 
 impl Written {
-    /// Reads the file.
+    /// Reads the file. A setting with its old name counts as the new one.
     ///
     /// # Errors
-    /// The file cannot be read or is not valid TOML.
-    pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        load(path).map(Self)
+    /// The file cannot be read or is not valid TOML, or a setting has both names.
+    pub fn load(path: &Path, renamed: &[&[Renamed]]) -> Result<Self, ConfigError> {
+        read(path, renamed).map(|(table, _)| Self(table))
     }
 
     /// The names of the settings that differ in `newer`, such as `log.level`.
@@ -52,9 +52,10 @@ mod tests {
     fn what_changed_appeared_or_went_is_named_with_its_section() {
         let written = |text: &str| Written(text.parse().unwrap());
         let old = written("listen = \"a\"\n[log]\nlevel = \"info\"\ndir = \"/x\"\n[gone]\nx = 1\n");
-        let new = written("listen = \"a\"\n[log]\nlevel = \"debug\"\ndir = \"/x\"\n[policy]\nlease_ms = 5\n");
+        let new =
+            written("listen = \"a\"\n[log]\nlevel = \"debug\"\ndir = \"/x\"\n[policy]\nlease = \"5s\"\n");
         let names: Vec<_> = old.changes(&new).into_iter().collect();
-        assert_eq!(names, ["gone.x", "log.level", "policy.lease_ms"]);
+        assert_eq!(names, ["gone.x", "log.level", "policy.lease"]);
         assert!(new.changes(&new).is_empty());
     }
 }

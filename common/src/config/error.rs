@@ -1,7 +1,8 @@
 //! Errors in configuration files, with messages that say what to do.
 //!
 //! The TOML reader and serde report a byte range and a message. The range becomes
-//! `file:line:column`, and serde's list of expected fields becomes a suggestion. The message format
+//! `file:line:column`, the setting with the wrong value is named, and serde's list of expected fields
+//! becomes a suggestion. The message format
 //! (``unknown field `x`, expected one of `a`, `b` ``) is that of `serde::de::Error::unknown_field`;
 //! a message in another format is shown unchanged.
 
@@ -9,6 +10,7 @@ use std::{
     io,
     path::{Path, PathBuf},
 };
+use toml::de::{DeTable, DeValue};
 
 /// Exit code for an invalid configuration (`EX_CONFIG` of sysexits.h).
 pub const EXIT_CONFIG: u8 = 78;
@@ -66,13 +68,52 @@ impl ConfigError {
     /// Converts the TOML reader's error.
     pub(super) fn from_toml(path: &Path, text: &str, error: &toml::de::Error) -> Self {
         let at = error.span().map_or(0, |span| span.start);
+        let what = explain(error.message());
+        match setting(text, at) {
+            Some(setting) => Self::at(path, text, at, format!("{setting}: {what}")),
+            None => Self::at(path, text, at, what),
+        }
+    }
+
+    /// `what` is wrong at the byte `at` of the file.
+    pub(super) fn at(path: &Path, text: &str, at: usize, what: String) -> Self {
         let (line, column) = position(text, at);
-        Self::Invalid { path: path.to_owned(), line, column, what: explain(error.message()) }
+        Self::Invalid { path: path.to_owned(), line, column, what }
     }
 }
 
+/// The setting whose value contains the byte at `at`, such as `` `lease` of `[policy]` ``.
+fn setting(text: &str, at: usize) -> Option<String> {
+    let table = DeTable::parse(text).ok()?;
+    let mut keys = Vec::new();
+    if !descend(table.get_ref(), at, &mut keys) {
+        return None;
+    }
+    let key = keys.pop()?;
+    Some(if keys.is_empty() { format!("`{key}`") } else { format!("`{key}` of `[{}]`", keys.join(".")) })
+}
+
+/// Collects the keys that lead to the value that contains the byte at `at`.
+fn descend<'t>(table: &'t DeTable<'_>, at: usize, keys: &mut Vec<&'t str>) -> bool {
+    table.iter().any(|(key, value)| {
+        keys.push(key.get_ref());
+        let found = match value.get_ref() {
+            DeValue::Table(table) => descend(table, at, keys),
+            DeValue::Array(array) if array.iter().any(|item| item.get_ref().is_table()) => {
+                let mut tables = array.iter().filter_map(|item| item.get_ref().as_table());
+                tables.any(|table| descend(table, at, keys))
+            }
+            _ => value.span().contains(&at),
+        };
+        if !found {
+            keys.pop();
+        }
+        found
+    })
+}
+
 /// Line and column of the byte at `at`, both counted from 1.
-fn position(text: &str, at: usize) -> (usize, usize) {
+pub(super) fn position(text: &str, at: usize) -> (usize, usize) {
     let before = text.get(..at).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     let line = before.matches('\n').count() + 1;

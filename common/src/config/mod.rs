@@ -1,18 +1,24 @@
 //! Reading TOML configuration files. [`load`] parses a file into a type and reports every mistake
-//! with its position and a remedy; [`secret`] reads tokens from separate files; [`changes`] reports
-//! what a reload changed.
+//! with its position and a remedy, [`read`] also old forms of settings; [`Span`] and [`Size`] are
+//! settings with a unit; [`secret`] reads tokens from separate files; [`changes`] reports what a
+//! reload changed.
 //!
 //! No setting is defined here: the types, with `#[serde(deny_unknown_fields)]`, belong to the
 //! programs.
 
 pub mod changes;
 mod error;
+mod renamed;
 pub mod secret;
+mod units;
 
 pub use error::{ConfigError, EXIT_CONFIG, nearest};
+pub use renamed::{OldForm, Renamed, Unit};
+pub use units::{Size, Span, UnitError};
 
 use serde::de::DeserializeOwned;
 use std::{fs, path::Path};
+use toml::de::DeTable;
 
 /// The largest configuration file that is read.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -22,6 +28,18 @@ const MAX_BYTES: u64 = 1024 * 1024;
 /// # Errors
 /// The file cannot be read, is not valid TOML, or does not match `T`.
 pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
+    read(path, &[]).map(|(config, _)| config)
+}
+
+/// Reads a configuration file in which settings may have their old names. Also returns those that
+/// have, in the order of the file.
+///
+/// # Errors
+/// As [`load`]; or a setting has its old and its new name.
+pub fn read<T: DeserializeOwned>(
+    path: &Path,
+    renamed: &[&[Renamed]],
+) -> Result<(T, Vec<OldForm>), ConfigError> {
     let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
     let size = fs::metadata(path).map_err(unreadable)?.len();
     if size > MAX_BYTES {
@@ -33,7 +51,7 @@ pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
         let line = before.iter().filter(|&&b| b == b'\n').count() + 1;
         ConfigError::NotText { path: path.to_owned(), line }
     })?;
-    parse(path, &text)
+    parse_renamed(path, &text, renamed)
 }
 
 /// Parses a configuration from `text`; `path` is only used in errors.
@@ -41,7 +59,31 @@ pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
 /// # Errors
 /// See [`load`].
 pub fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError> {
-    toml::from_str(text).map_err(|e| ConfigError::from_toml(path, text, &e))
+    parse_renamed(path, text, &[]).map(|(config, _)| config)
+}
+
+fn parse_renamed<T: DeserializeOwned>(
+    path: &Path,
+    text: &str,
+    renamed: &[&[Renamed]],
+) -> Result<(T, Vec<OldForm>), ConfigError> {
+    let wrong = |error: toml::de::Error| ConfigError::from_toml(path, text, &error);
+    let mut table = DeTable::parse(text).map_err(wrong)?;
+    let mut found = Vec::new();
+    for renamed in renamed.iter().copied().flatten() {
+        let replaced = renamed.replace(table.get_mut());
+        found.extend(replaced.map_err(|m| ConfigError::at(path, text, m.at.start, m.what))?);
+    }
+    found.sort_by_key(|found| found.at);
+    let old = found.into_iter().map(|found| OldForm {
+        path: path.to_owned(),
+        line: error::position(text, found.at).0,
+        name: found.name,
+        old: found.old,
+        new: found.new,
+    });
+    let old = old.collect();
+    Ok((T::deserialize(toml::de::Deserializer::from(table)).map_err(wrong)?, old))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 mod files;
 
+use crate::config::{Renamed, Size, Span, Unit};
 use serde::Deserialize;
 use std::{
     io::{self, IsTerminal as _},
@@ -35,15 +36,28 @@ pub struct LogConfig {
     pub dir: Option<PathBuf>,
     /// How many files are kept, at most one per day. Default: 14.
     pub files_kept: usize,
-    /// Size in bytes after which a new file begins. Default: 16 MiB.
-    pub file_bytes: u64,
-    /// Days after which a file is removed. Default: 30.
-    pub days_kept: u64,
+    /// Size after which a new file begins. Default: 16 MiB.
+    pub file_size: Size,
+    /// Age after which a file is removed, rounded up to whole days. Default: 30 days.
+    pub max_age: Span,
 }
+
+/// Settings of `[log]` that had another name.
+pub const RENAMED: &[Renamed] = &[
+    Renamed { section: "log", old: "file_bytes", unit: Unit::Bytes, new: "file_size" },
+    Renamed { section: "log", old: "days_kept", unit: Unit::Days, new: "max_age" },
+];
+
+/// The smallest size of a log file.
+const SMALLEST_FILE: Size = Size::from_bytes(4096);
+
+/// The shortest time to keep a log file.
+const SHORTEST_AGE: Span = Span::from_days(1);
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { level: "info".into(), dir: None, files_kept: 14, file_bytes: 16 << 20, days_kept: 30 }
+        let (file_size, max_age) = (Size::from_mib(16), Span::from_days(30));
+        Self { level: "info".into(), dir: None, files_kept: 14, file_size, max_age }
     }
 }
 
@@ -60,7 +74,7 @@ pub enum TelemetryError {
     },
     /// A limit is too small.
     #[error("`{0}` of `[log]` must be at least {1}")]
-    Bound(&'static str, u64),
+    Bound(&'static str, String),
     /// The directory is unusable.
     #[error("`dir` of `[log]`: {} cannot be used: {source}", dir.display())]
     Dir {
@@ -87,13 +101,13 @@ pub struct Telemetry {
 /// A setting is invalid.
 pub fn check(log: &LogConfig) -> Result<(), TelemetryError> {
     if log.files_kept == 0 {
-        return Err(TelemetryError::Bound("files_kept", 1));
+        return Err(TelemetryError::Bound("files_kept", "1".to_owned()));
     }
-    if log.file_bytes < 4096 {
-        return Err(TelemetryError::Bound("file_bytes", 4096));
+    if log.file_size < SMALLEST_FILE {
+        return Err(TelemetryError::Bound("file_size", format!("\"{SMALLEST_FILE}\"")));
     }
-    if log.days_kept == 0 {
-        return Err(TelemetryError::Bound("days_kept", 1));
+    if log.max_age < SHORTEST_AGE {
+        return Err(TelemetryError::Bound("max_age", format!("\"{SHORTEST_AGE}\"")));
     }
     filter(&log.level).map(drop)
 }
@@ -118,7 +132,8 @@ pub fn start(name: &str, log: &LogConfig) -> Result<Telemetry, TelemetryError> {
 }
 
 fn open(name: &str, dir: &Path, log: &LogConfig) -> Result<files::Files, TelemetryError> {
-    let bounds = files::Bounds { files: log.files_kept, bytes: log.file_bytes, days: log.days_kept };
+    let bounds =
+        files::Bounds { files: log.files_kept, bytes: log.file_size.bytes(), days: log.max_age.days() };
     files::Files::open(dir, name, bounds)
         .map_err(|source| TelemetryError::Dir { dir: dir.to_owned(), source })
 }

@@ -8,6 +8,10 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+use swarm_common::config::{Size, Span};
+
+/// The smallest memory limit of a build.
+const LEAST_MEMORY: Size = Size::from_mib(64);
 
 /// Settings of the builder. Every field has a default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,11 +33,11 @@ pub struct BuilderConfig {
     /// Root file system to use instead of `/` for builds whose base is `host`, for example an
     /// unpacked stage3. It is only read. Default: none, that is `/`.
     pub base_root: Option<PathBuf>,
-    /// Disk space in GiB for the layers of installed packages, and the same amount again for package
-    /// files. Default 20.
-    pub layers_max_gib: u64,
-    /// Disk space in GiB for unpacked bases. A base in use is never removed. Default 20.
-    pub bases_max_gib: u64,
+    /// Disk space for the layers of installed packages, and the same amount again for package
+    /// files. Default 20 GiB.
+    pub layers_max: Size,
+    /// Disk space for unpacked bases. A base in use is never removed. Default 20 GiB.
+    pub bases_max: Size,
     /// Number of concurrent builds, or `auto` for one per 4 processors and 4 GiB of memory, from 1 to
     /// 8. Default `auto`. A `live` root allows only one.
     pub slots: Slots,
@@ -44,21 +48,21 @@ pub struct BuilderConfig {
     /// Load average above which no further compiler is started (`make -l`). Default 0: the number of
     /// processors.
     pub load: f64,
-    /// Memory limit in MiB for all processes of a build together. Above it the kernel reclaims page
+    /// Memory limit for all processes of a build together. Above it the kernel reclaims page
     /// cache and then kills the build. Default 0: no limit. Needs a control group with the memory
     /// controller.
-    pub memory_max_mib: u64,
+    pub memory_max: Size,
     /// CPU limit, in processors, for all processes of a build together, however many compilers it
     /// starts. Default 0: no limit. Needs a control group with the cpu controller.
     pub processors_max: u32,
-    /// Disk space in MiB that a build may use in `work_dir`; a build that exceeds it is stopped.
+    /// Disk space that a build may use in `work_dir`; a build that exceeds it is stopped.
     /// Default 0: no limit. A build that nearly fills the disk is stopped in any case.
-    pub disk_max_mib: u64,
+    pub disk_max: Size,
     /// Portage FEATURES to add, or to remove with a leading `-`. Default: none. Features that change
     /// the content of packages belong in the profile instead.
     pub extra_features: Vec<String>,
-    /// Seconds between SIGTERM and SIGKILL when a build is stopped. Default 3.
-    pub grace_seconds: u64,
+    /// Time between SIGTERM and SIGKILL when a build is stopped. Default 3 s.
+    pub grace: Span,
     /// The `[builder.nix]` section.
     pub nix: NixConfig,
 }
@@ -72,16 +76,16 @@ impl Default for BuilderConfig {
             root_kind: RootKind::Overlay,
             live_changes_this_machine: false,
             base_root: None,
-            layers_max_gib: 20,
-            bases_max_gib: 20,
+            layers_max: Size::from_gib(20),
+            bases_max: Size::from_gib(20),
             slots: Slots::Auto,
             jobs: 0,
             load: 0.0,
-            memory_max_mib: 0,
+            memory_max: Size::default(),
             processors_max: 0,
-            disk_max_mib: 0,
+            disk_max: Size::default(),
             extra_features: Vec::new(),
-            grace_seconds: 3,
+            grace: Span::from_secs(3),
             nix: NixConfig::default(),
         }
     }
@@ -125,13 +129,13 @@ impl BuilderConfig {
     /// Time between SIGTERM and SIGKILL when a build is stopped.
     #[must_use]
     pub fn grace(&self) -> Duration {
-        Duration::from_secs(self.grace_seconds)
+        self.grace.duration()
     }
 
     /// Memory limit of a build in bytes, if any.
     #[must_use]
     pub fn memory_max(&self) -> Option<u64> {
-        (self.memory_max_mib > 0).then(|| self.memory_max_mib.saturating_mul(1 << 20))
+        Some(self.memory_max.bytes()).filter(|&bytes| bytes > 0)
     }
 
     /// CPU limit of a build in processors, if any.
@@ -143,7 +147,7 @@ impl BuilderConfig {
     /// Disk limit of a build in bytes, if any.
     #[must_use]
     pub fn disk_max(&self) -> Option<u64> {
-        (self.disk_max_mib > 0).then(|| self.disk_max_mib.saturating_mul(1 << 20))
+        Some(self.disk_max.bytes()).filter(|&bytes| bytes > 0)
     }
 
     /// The root file system that build roots are based on.
@@ -168,13 +172,13 @@ impl BuilderConfig {
     /// Disk budget for layers, in bytes.
     #[must_use]
     pub fn layers_max_bytes(&self) -> u64 {
-        self.layers_max_gib.saturating_mul(1 << 30)
+        self.layers_max.bytes()
     }
 
     /// Disk budget for bases, in bytes.
     #[must_use]
     pub fn bases_max_bytes(&self) -> u64 {
-        self.bases_max_gib.saturating_mul(1 << 30)
+        self.bases_max.bytes()
     }
 
     /// Returns this configuration for a base from an image, which brings its own Portage.
@@ -274,10 +278,10 @@ impl BuilderConfig {
                 );
             }
         }
-        if self.memory_max_mib != 0 && self.memory_max_mib < 64 {
+        if self.memory_max != Size::default() && self.memory_max < LEAST_MEMORY {
             return Err(format!(
-                "builder.memory_max_mib is {}; nothing builds with less than 64 (0: no limit)",
-                self.memory_max_mib
+                "builder.memory_max is {}; nothing builds with less than {LEAST_MEMORY} (0: no limit)",
+                self.memory_max
             ));
         }
         if let Slots::Number(number) = self.slots
@@ -320,7 +324,7 @@ mod tests {
         assert!(refusal.contains("live_changes_this_machine = true"), "{refusal}");
         for bad in [
             "root_kind = \"live\"\nlive_changes_this_machine = true\nportage_prefix = \"/opt/portage\"",
-            "memory_max_mib = 3",
+            "memory_max = \"3MiB\"",
             "base_root = \"/a,b\"",
             "work_dir = \"x\"",
             "cache_dir = \"/a b\"",

@@ -62,7 +62,7 @@ impl Lack {
     pub fn of_disk(excess: Excess) -> Self {
         let detail = match excess {
             Excess::Taken(bytes) => {
-                format!("the build took {} MiB, more than builder.disk_max_mib lets it", bytes >> 20)
+                format!("the build took {} MiB, more than builder.disk_max lets it", bytes >> 20)
             }
             Excess::Left(_) => DISK_FULL.to_owned(),
         };

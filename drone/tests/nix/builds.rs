@@ -2,7 +2,10 @@
 
 use crate::lab::{Built, Lab, nix, package, play_until};
 use std::fs;
-use swarm_common::state::{FailureClass, Phase};
+use swarm_common::{
+    config::Size,
+    state::{FailureClass, Phase},
+};
 use swarm_drone::builder::{BuildEnd, nix::Nix};
 
 #[tokio::test]
@@ -109,7 +112,7 @@ async fn a_store_over_its_budget_loses_what_no_attempt_uses() {
     let (lib, fixed) = (package(&plan, "lib-1.0"), package(&plan, "fixed-1.0"));
     let (end, ..) = lab.build(lib, Vec::new()).await;
     assert!(matches!(end, BuildEnd::Built { .. }) && lab.has_built(&lib.outputs[0].path));
-    lab.config.nix.max_gib = 0;
+    lab.config.nix.store_max = Size::default();
     let again = Lab { nix: Nix::default(), ..lab };
     let (end, log, _) = again.build(fixed, Vec::new()).await;
     assert!(matches!(end, BuildEnd::Built { .. }), "{end:?}\n{log}");

@@ -1,7 +1,10 @@
 //! What an expression may not do.
 
 use crate::lab::{Lab, left_processes};
-use swarm_common::wire::plan::PlanReport;
+use swarm_common::{
+    config::{Size, Span},
+    wire::plan::PlanReport,
+};
 
 /// Checks that the plan has `lib`, and refuses each attribute with words that contain a text.
 fn refuses(plan: &PlanReport, refused: &[(&str, &str)]) {
@@ -32,14 +35,14 @@ async fn an_expression_reads_no_file_of_the_machine_fetches_nothing_and_builds_n
 #[tokio::test]
 async fn an_expression_that_recurses_without_end_or_takes_all_memory_is_stopped() {
     let mut lab = Lab::new(&["endless", "large", "lib"]);
-    lab.config.nix.evaluation_memory_mib = 1024;
+    lab.config.nix.evaluation_memory = Size::from_gib(1);
     refuses(&lab.plan().await, &[("endless", "stack overflow"), ("large", "more memory than 1024 MiB")]);
 }
 
 #[tokio::test]
 async fn an_expression_that_takes_too_long_is_stopped() {
     let mut lab = Lab::new(&["slow-to-evaluate", "lib"]);
-    lab.config.nix.evaluation_timeout_s = 8;
+    lab.config.nix.evaluation_timeout = Span::from_secs(8);
     refuses(&lab.plan().await, &[("slow-to-evaluate", "longer than 8 s")]);
     assert_eq!(left_processes(&lab.config.work_dir, "slow-to-evaluate"), [""; 0]);
 }

@@ -5,6 +5,7 @@ use crate::{
     private::within,
 };
 use swarm_common::{
+    config::Size,
     state::{FailureCause, FailureClass},
     wire::drone::{Failure, Usage, Work},
 };
@@ -37,7 +38,7 @@ async fn a_build_that_the_kernel_kills_for_memory_says_so_with_its_peak() {
     for mib in [200, 260] {
         let work = order(vec![target("app-misc/eater-1", "0", 1)], vec![]);
         let mut context = lab.context(work);
-        context.config.memory_max_mib = mib;
+        context.config.memory_max = Size::from_mib(mib);
         let (failure, usage, log) = failed(context).await;
         assert_eq!(failure.cause, Some(FailureCause::OutOfMemory), "{failure:?}\n{log}");
         assert!(usage.peak_memory_bytes >= (mib - 20) << 20, "{usage:?}");
@@ -93,10 +94,10 @@ async fn a_build_that_takes_more_of_the_disk_than_it_may_is_ended_and_says_so() 
     let lab = Lab::new();
     lab.file("app-misc/filler/filler-1.ebuild", &ebuild("head -c 300M /dev/zero > big; sleep 300"));
     let mut context = lab.context(order(vec![target("app-misc/filler-1", "0", 1)], vec![]));
-    context.config.disk_max_mib = 200;
+    context.config.disk_max = Size::from_mib(200);
     let (failure, _, log) = failed(context).await;
     assert_eq!(failure.cause, Some(FailureCause::DiskFull), "{failure:?}\n{log}");
-    let expected = "disk full: the build took N MiB, more than builder.disk_max_mib lets it";
+    let expected = "disk full: the build took N MiB, more than builder.disk_max lets it";
     assert_eq!(failure.signature, expected);
 }
 

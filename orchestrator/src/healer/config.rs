@@ -7,13 +7,13 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use swarm_common::name::Name;
+use swarm_common::{config::Span, name::Name};
 use swarm_core::heal::{HealPolicy, Reach, RebootRule};
 
 /// Generous bound for the time from the end of a step to its report in the journal.
 const REPORT_MS: u64 = 30_000;
 
-/// `[healing]`: recovery of silent drones over SSH. Times are in milliseconds.
+/// `[healing]`: recovery of silent drones over SSH.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Healing {
@@ -22,25 +22,25 @@ pub struct Healing {
     pub known_hosts: Option<PathBuf>,
     /// Private key for the login, without a passphrase. Default: `ssh_key` in the state directory.
     pub key_file: Option<PathBuf>,
-    /// Time limit for connecting and logging in. Default: 10000.
-    pub connect_ms: u64,
-    /// Time limit for one remote command. Default: 60000.
-    pub exec_ms: u64,
-    /// Time limit for a whole step, except a reboot. Default: 90000.
-    pub step_ms: u64,
-    /// How long a drone is offline before its first probe. Default: 60000.
-    pub patience_ms: u64,
+    /// Time limit for connecting and logging in. Default: 10 s.
+    pub connect_timeout: Span,
+    /// Time limit for one remote command. Default: 60 s.
+    pub exec_timeout: Span,
+    /// Time limit for a whole step, except a reboot. Default: 90 s.
+    pub step_timeout: Span,
+    /// How long a drone is offline before its first probe. Default: 1 min.
+    pub patience: Span,
     /// Failed attempts to reach a machine before healing gives up. Default: 5.
     pub probes: u32,
     /// Restarts of the service before it is killed. Default: 2.
     pub restarts: u32,
-    /// How long a drone may take to report again after a step. Default: 180000.
-    pub recover_ms: u64,
-    /// How long a machine may take to reboot. Default: 600000.
-    pub reboot_ms: u64,
+    /// How long a drone may take to report again after a step. Default: 3 min.
+    pub recover_timeout: Span,
+    /// How long a machine may take to reboot. Default: 10 min.
+    pub reboot_timeout: Span,
     /// How long a drone must keep reporting before its next healing starts at the first step again.
-    /// Default: 1800000.
-    pub calm_ms: u64,
+    /// Default: 30 min.
+    pub calm: Span,
     /// Maximum restarts and kills of one drone's service per day. Default: 6.
     pub restarts_per_drone: u32,
     /// Maximum restarts and kills in the whole swarm per hour. Default: 10.
@@ -103,15 +103,15 @@ impl Default for Healing {
         Self {
             known_hosts: None,
             key_file: None,
-            connect_ms: 10_000,
-            exec_ms: 60_000,
-            step_ms: policy.step_ms - REPORT_MS,
-            patience_ms: policy.patience_ms,
+            connect_timeout: Span::from_secs(10),
+            exec_timeout: Span::from_secs(60),
+            step_timeout: Span::from_millis(policy.step_ms - REPORT_MS),
+            patience: Span::from_millis(policy.patience_ms),
             probes: policy.probes,
             restarts: policy.restarts,
-            recover_ms: policy.recover_ms,
-            reboot_ms: policy.reboot_ms,
-            calm_ms: policy.calm_ms,
+            recover_timeout: Span::from_millis(policy.recover_ms),
+            reboot_timeout: Span::from_millis(policy.reboot_ms),
+            calm: Span::from_millis(policy.calm_ms),
             restarts_per_drone: policy.restarts_per_drone,
             restarts_per_hour: policy.restarts_per_hour,
             reboots_per_drone: policy.reboots_per_drone,
@@ -127,13 +127,13 @@ impl Healing {
     pub fn policy(&self) -> HealPolicy {
         let reach = |host: &Host| Reach { reboot: host.reboot, protected: host.protected };
         HealPolicy {
-            patience_ms: self.patience_ms,
+            patience_ms: self.patience.millis(),
             probes: self.probes,
             restarts: self.restarts,
-            recover_ms: self.recover_ms,
-            step_ms: self.step_ms + REPORT_MS,
-            reboot_ms: self.reboot_ms,
-            calm_ms: self.calm_ms,
+            recover_ms: self.recover_timeout.millis(),
+            step_ms: self.step_timeout.millis() + REPORT_MS,
+            reboot_ms: self.reboot_timeout.millis(),
+            calm_ms: self.calm.millis(),
             restarts_per_drone: self.restarts_per_drone,
             restarts_per_hour: self.restarts_per_hour,
             reboots_per_drone: self.reboots_per_drone,
@@ -148,16 +148,21 @@ impl Healing {
     /// # Errors
     /// What is wrong, and what to do about it.
     pub fn check(&self) -> Result<(), String> {
+        let times = [
+            ("connect_timeout", self.connect_timeout),
+            ("exec_timeout", self.exec_timeout),
+            ("step_timeout", self.step_timeout),
+            ("reboot_timeout", self.reboot_timeout),
+        ];
+        if let Some((name, _)) = times.iter().find(|(_, time)| *time == Span::default()) {
+            return Err(format!("`{name}` of `[healing]` must be more than 0"));
+        }
         let numbers = [
-            ("connect_ms", self.connect_ms),
-            ("exec_ms", self.exec_ms),
-            ("step_ms", self.step_ms),
-            ("reboot_ms", self.reboot_ms),
-            ("probes", self.probes.into()),
-            ("restarts_per_drone", self.restarts_per_drone.into()),
-            ("restarts_per_hour", self.restarts_per_hour.into()),
-            ("reboots_per_drone", self.reboots_per_drone.into()),
-            ("reboots_per_day", self.reboots_per_day.into()),
+            ("probes", self.probes),
+            ("restarts_per_drone", self.restarts_per_drone),
+            ("restarts_per_hour", self.restarts_per_hour),
+            ("reboots_per_drone", self.reboots_per_drone),
+            ("reboots_per_day", self.reboots_per_day),
         ];
         if let Some((name, _)) = numbers.iter().find(|(_, number)| *number == 0) {
             return Err(format!("`{name}` of `[healing]` must be at least 1"));
@@ -195,7 +200,7 @@ impl Healing {
     /// Time limit for a whole step, except a reboot.
     #[must_use]
     pub fn step(&self) -> Duration {
-        Duration::from_millis(self.step_ms)
+        self.step_timeout.duration()
     }
 }
 
@@ -234,6 +239,7 @@ mod tests {
             ("[healing.drone.oak]\nport = 22\n", "address"),
             ("[healing.drone.oak]\naddress = \"root@oak\"\n", "`user`"),
             ("[healing]\nprobes = 0\n", "`probes`"),
+            ("[healing]\nexec_timeout = \"0s\"\n", "`exec_timeout`"),
         ] {
             let said = read(text).unwrap_err();
             assert!(said.contains(meant), "{text}: {said}");
@@ -252,7 +258,7 @@ mod tests {
     #[test]
     fn the_core_waits_longer_for_a_report_than_the_shell_for_its_step() {
         let healing = Healing::default();
-        assert!(healing.policy().step_ms > healing.step_ms);
+        assert!(healing.policy().step_ms > healing.step_timeout.millis());
         assert_eq!(healing.policy(), HealPolicy::default());
     }
 }

@@ -86,7 +86,7 @@ impl Healer {
                     host: host.clone(),
                     machine_id,
                     step_limit: healing.step(),
-                    reboot_limit: Duration::from_millis(healing.reboot_ms),
+                    reboot_limit: healing.reboot_timeout.duration(),
                 };
                 let (engine, passes, ssh) = (self.engine.clone(), self.passes.clone(), ssh(&config));
                 let task = steps.spawn(async move {
@@ -105,8 +105,8 @@ fn ssh(config: &Config) -> Ssh {
     Ssh {
         known_hosts: healing.known_hosts(&config.state_dir),
         key_file: healing.key_file(&config.state_dir),
-        connect: Duration::from_millis(healing.connect_ms),
-        exec: Duration::from_millis(healing.exec_ms),
+        connect: healing.connect_timeout.duration(),
+        exec: healing.exec_timeout.duration(),
     }
 }
 

@@ -163,7 +163,7 @@ async fn send(app: Arc<App>, attempt: AttemptId, follow: bool) -> Result<Respons
     let mut reader = Reader { app, attempt, log: None, follow, grown, committed };
     reader.open().await?;
     if !follow && reader.log.is_none() {
-        let days = reader.app.live.borrow().build_logs.days_kept;
+        let days = reader.app.live.borrow().build_logs.max_age.days();
         return Err(ApiError::Absent(format!(
             "there is no log of attempt {attempt}: it has printed nothing yet, or its log is gone, as logs are \
              after {days} days or when all together are too large (`[build_logs]` of the configuration)"

@@ -126,7 +126,7 @@ async fn built(
                 let cause = Some(FailureCause::SonameMissing);
                 return fail(app, drone, attempt, unfit(cause, message.clone(), message), usage).await;
             }
-            let limit = app.config.limits.index_bytes;
+            let limit = app.config.limits.index_size.bytes();
             if let Some(message) = app.receiving.breaks_index(&artifacts, beside, limit).await? {
                 // A fixed text, so that the signature does not depend on the sizes.
                 let signature = "its metadata does not fit into the index of its profile".to_owned();

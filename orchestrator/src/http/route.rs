@@ -33,15 +33,15 @@ pub(super) enum Role {
 pub(super) enum Limit {
     /// 1 MiB, for requests of people and heartbeats.
     Small,
-    /// `plan_bytes` of `[limits]`: plans are the largest reports.
+    /// `plan_size` of `[limits]`: plans are the largest reports.
     Plan,
-    /// `log_piece_bytes` of `[limits]`.
+    /// `log_piece_size` of `[limits]`.
     LogPiece,
-    /// `upload_bytes` of `[limits]`.
+    /// `upload_size` of `[limits]`.
     Upload,
-    /// `snapshot_bytes` of `[limits]`.
+    /// `snapshot_size` of `[limits]`.
     Snapshot,
-    /// `image_bytes` of `[limits]`.
+    /// `image_size` of `[limits]`.
     Image,
 }
 
@@ -50,11 +50,11 @@ impl Limit {
         let limits = &app.config.limits;
         match self {
             Self::Small => 1 << 20,
-            Self::Plan => limits.plan_bytes,
-            Self::LogPiece => limits.log_piece_bytes,
-            Self::Upload => limits.upload_bytes,
-            Self::Snapshot => limits.snapshot_bytes,
-            Self::Image => limits.image_bytes,
+            Self::Plan => limits.plan_size.bytes(),
+            Self::LogPiece => limits.log_piece_size.bytes(),
+            Self::Upload => limits.upload_size.bytes(),
+            Self::Snapshot => limits.snapshot_size.bytes(),
+            Self::Image => limits.image_size.bytes(),
         }
     }
 }

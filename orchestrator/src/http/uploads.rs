@@ -94,7 +94,7 @@ async fn begin(
     let Some(Wanted { targets, nix }) = wanted(&app, drone, attempt)? else {
         return Ok(Json(UploadStatus { offset: request.size, verified: true }));
     };
-    let allowed = Allowance { files: TRIES * targets.len(), bytes: app.config.limits.attempt_bytes };
+    let allowed = Allowance { files: TRIES * targets.len(), bytes: app.config.limits.attempt_size.bytes() };
     let target = targets.into_iter().find(|target| target.id() == request.target).ok_or_else(|| {
         ApiError::Unprocessable(format!(
             "attempt {attempt} was not asked for {}",

@@ -4,12 +4,16 @@
 
 use serde::Deserialize;
 use std::path::PathBuf;
+use swarm_common::config::Span;
 
 /// Minimum lifetime of the lock: a third of it must suffice on a slow network.
-const SHORTEST_LOCK_MS: u64 = 500;
+const SHORTEST_LOCK: Span = Span::from_millis(500);
 
 /// Maximum lifetime of the lock: nobody leads for this long after a power cut.
-const LONGEST_LOCK_MS: u64 = 600_000;
+const LONGEST_LOCK: Span = Span::from_secs(600);
+
+/// Default lifetime of the lock.
+const LOCK: Span = Span::from_secs(10);
 
 /// The kind of journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -75,7 +79,7 @@ struct Written {
     password_file: Option<PathBuf>,
     swarm: Option<String>,
     address: Option<String>,
-    lock_ms: Option<u64>,
+    lock_timeout: Option<Span>,
     wait_replicas: Option<u32>,
 }
 
@@ -90,7 +94,7 @@ impl Default for Written {
             password_file: None,
             swarm: None,
             address: None,
-            lock_ms: None,
+            lock_timeout: None,
             wait_replicas: None,
         }
     }
@@ -106,7 +110,7 @@ impl RedisSettings {
             password_file: None,
             swarm: "swarm".to_owned(),
             address: None,
-            lock_ms: 10_000,
+            lock_ms: LOCK.millis(),
             wait_replicas: 0,
         }
     }
@@ -133,7 +137,7 @@ impl Written {
             ("password_file", self.password_file.is_some()),
             ("swarm", self.swarm.is_some()),
             ("address", self.address.is_some()),
-            ("lock_ms", self.lock_ms.is_some()),
+            ("lock_timeout", self.lock_timeout.is_some()),
             ("wait_replicas", self.wait_replicas.is_some()),
         ];
         match set.iter().find(|(_, set)| *set) {
@@ -165,10 +169,10 @@ impl Written {
         if swarm.is_empty() || swarm.len() > 64 || !swarm.chars().all(sound) {
             return Err("`swarm` of `[journal]` is 1 to 64 letters, digits, `-`, `_` or `.`".into());
         }
-        let lock_ms = self.lock_ms.unwrap_or(10_000);
-        if !(SHORTEST_LOCK_MS..=LONGEST_LOCK_MS).contains(&lock_ms) {
+        let lock = self.lock_timeout.unwrap_or(LOCK);
+        if !(SHORTEST_LOCK..=LONGEST_LOCK).contains(&lock) {
             return Err(format!(
-                "`lock_ms` of `[journal]` is in milliseconds, from {SHORTEST_LOCK_MS} to {LONGEST_LOCK_MS}"
+                "`lock_timeout` of `[journal]` must be from \"{SHORTEST_LOCK}\" to \"{LONGEST_LOCK}\""
             ));
         }
         if self.address.as_ref().is_some_and(|a| !a.starts_with("http://") && !a.starts_with("https://")) {
@@ -182,7 +186,7 @@ impl Written {
             password_file: self.password_file,
             swarm,
             address: self.address,
-            lock_ms,
+            lock_ms: lock.millis(),
             wait_replicas: self.wait_replicas.unwrap_or(0),
         })
     }
@@ -237,7 +241,7 @@ mod tests {
             ("kind = \"redis\"\nurl = \"nas:6379\"", "expected redis://"),
             ("kind = \"redis\"\nurl = \"rediss://nas:6379\"", "TLS"),
             ("kind = \"redis\"\nurl = \"redis://:hunter2@nas\"", "password_file"),
-            ("kind = \"redis\"\nurl = \"redis://nas\"\nlock_ms = 5", "milliseconds"),
+            ("kind = \"redis\"\nurl = \"redis://nas\"\nlock_timeout = \"5ms\"", "from \"500ms\" to \"10m\""),
             ("kind = \"redis\"\nurl = \"redis://nas\"\nswarm = \"a b\"", "letters"),
             ("kind = \"redis\"\nurl = \"redis://nas\"\naddress = \"nas\"", "http://nas:8100"),
             ("kind = \"redis\"\nsentinels = [\"a\"]\nsentinel_master = \"m\"", "HOST:PORT"),

@@ -56,7 +56,7 @@ pub struct Sought {
     pub mentions: bool,
 }
 
-/// Limits for archives where uploads have at most `upload_bytes`.
+/// Limits for archives where uploads have at most `upload_size`.
 #[must_use]
 pub fn limits(upload_bytes: u64) -> NarLimits {
     NarLimits { bytes: upload_bytes.saturating_mul(EXPANSION), ..NarLimits::default() }

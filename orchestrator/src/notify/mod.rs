@@ -89,7 +89,7 @@ impl Notifier {
         book.keep_sinks(&names);
         let notifier = Self {
             engine,
-            window_ms: settings.window_ms,
+            window_ms: settings.window.millis(),
             sinks,
             file: file.to_owned(),
             kept: Mutex::default(),

@@ -8,7 +8,7 @@ use reqwest::Url;
 use serde::Deserialize;
 use std::{fmt, path::PathBuf, str::FromStr};
 use swarm_common::{
-    config::{ConfigError, secret::read_secret},
+    config::{ConfigError, Span, secret::read_secret},
     secret::Secret,
     state::Severity,
 };
@@ -17,15 +17,15 @@ use swarm_common::{
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Milliseconds during which concerns are collected into one message. Default: 600000.
-    pub window_ms: u64,
+    /// How long concerns are collected into one message. Default: 10 min.
+    pub window: Span,
     /// The sinks.
     pub sink: Vec<Sink>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { window_ms: 600_000, sink: Vec::new() }
+        Self { window: Span::from_secs(600), sink: Vec::new() }
     }
 }
 

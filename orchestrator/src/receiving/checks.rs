@@ -84,7 +84,7 @@ impl Receiving {
         Ok((own + others > limit).then(|| {
             format!(
                 "its {own} bytes of metadata do not fit into the index of its profile, which has {others} of \
-                 the {limit} bytes of `index_bytes` in `[limits]`"
+                 the {limit} bytes of `index_size` in `[limits]`"
             )
         }))
     }

@@ -24,8 +24,8 @@ const MAX_DRONES: usize = 12;
 const MAX_WORKS: usize = 8;
 /// The most concerns listed; the others are counted.
 const MAX_CONCERNS: usize = 6;
-/// The longest normal interval between a drone's heartbeats, in milliseconds; `heartbeat_s` is at
-/// most 30.
+/// The longest normal interval between a drone's heartbeats, in milliseconds; `heartbeat` is at
+/// most 30 s.
 const QUIET_MS: u64 = 35_000;
 
 /// Shows the status.

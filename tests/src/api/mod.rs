@@ -37,7 +37,7 @@ use anyhow::{Context, Result};
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use swarm_common::{
     client::{Client, IdempotencyKey, Trust, Url, parse_address},
-    config::secret::read_secret,
+    config::{Span, secret::read_secret},
     digest::Digest,
     fingerprint::Pins,
     id::RunId,
@@ -103,9 +103,9 @@ impl Swarm {
             ..Config::default()
         };
         // No test should wait out a grace time that is meant for a house full of machines.
-        config.policy.startup_grace_ms = Some(0);
-        config.policy.backoff_ms = Some(1);
-        config.policy.backoff_max_ms = Some(1);
+        config.policy.startup_grace = Some(Span::default());
+        config.policy.backoff = Some(Span::from_millis(1));
+        config.policy.backoff_max = Some(Span::from_millis(1));
         change(&mut config);
         Self::serve(dir, config, clock).await
     }

@@ -21,7 +21,7 @@ use tokio::task::block_in_place;
 /// Nothing is waited for longer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const POLICY: &str = "[policy]\nstartup_grace_ms = 0\n";
+const POLICY: &str = "[policy]\nstartup_grace = \"0\"\n";
 
 /// What workstations and people get of a swarm.
 #[derive(Debug, PartialEq, Eq)]

@@ -49,7 +49,7 @@ fn odd(change: impl Fn(&mut PlanReport) + Send + 'static) -> Box<dyn Fn() -> Pla
 fn fitting(mut plan: PlanReport) -> PlanReport {
     let edges = serde_json::to_vec(&plan.edges).unwrap().len();
     let rest = serde_json::to_vec(&plan.packages).unwrap().len() + 1000;
-    let room = (Limits::default().plan_bytes as usize).saturating_sub(rest);
+    let room = (Limits::default().plan_size.bytes() as usize).saturating_sub(rest);
     if edges > room {
         plan.edges.truncate(plan.edges.len() * (room / 100) / (edges / 99));
     }

@@ -29,9 +29,9 @@ use tempfile::TempDir;
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// No failure makes it try less: what is tried must not run out.
-const POLICY: &str = "[policy]\nstartup_grace_ms = 0\nlease_ms = 86400000\noffline_after_ms = 86400000\n\
+const POLICY: &str = "[policy]\nstartup_grace = \"0\"\nlease = \"1d\"\noffline_after = \"1d\"\n\
     strikes_to_ground = 4000000000\npackage_failures = 1\nfailures_per_run = 4000000000\n\
-    plan_attempts = 4000000000\nbackoff_ms = 1\nbackoff_max_ms = 1\n";
+    plan_attempts = 4000000000\nbackoff = \"1ms\"\nbackoff_max = \"1ms\"\n";
 
 /// The orchestrator, who speaks to it, and what it has said.
 pub struct Prey {

@@ -67,7 +67,7 @@ async fn bring(
 ) -> Result<AttemptId> {
     let request = ReportRequest { outcome: Outcome::Planned { plan: plan.clone() }, usage: Usage::default() };
     let body = serde_json::to_vec(&request)?;
-    let due = if body.len() as u64 > Limits::default().plan_bytes { Due::Refused } else { due };
+    let due = if body.len() as u64 > Limits::default().plan_size.bytes() { Due::Refused } else { due };
     let credential = &prey.hostile.credential;
     let path = format!("/attempts/{attempt}/report");
     let (said, took) = prey.send(Method::POST, &path, credential, &[], body).await;

@@ -32,7 +32,7 @@ struct Intake {
 
 impl Intake {
     async fn start(folder: &Path, packages: usize) -> Result<Self> {
-        let orchestrator = Orchestrator::start(folder, "[policy]\nlease_ms = 3600000\n")?;
+        let orchestrator = Orchestrator::start(folder, "[policy]\nlease = \"1h\"\n")?;
         let drone = orchestrator.crew(1).await?.pop().context("no drone")?;
         orchestrator.planned(&drone, independent(1, packages)).await?;
         Ok(Self { orchestrator, drone })

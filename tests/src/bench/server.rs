@@ -28,7 +28,7 @@ use swarm_common::{
 const SOON: Duration = Duration::from_secs(60);
 
 /// What a failed attempt does to its package: it is out of the queue for good.
-pub const FINAL_FAILURES: &str = "[policy]\npackage_failures = 1\nstartup_grace_ms = 0\n";
+pub const FINAL_FAILURES: &str = "[policy]\npackage_failures = 1\nstartup_grace = \"0\"\n";
 
 /// A running orchestrator. It is killed when dropped.
 pub struct Orchestrator {

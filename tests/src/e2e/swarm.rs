@@ -135,7 +135,7 @@ impl Swarm {
                 // Silence is noticed soon, so that a test need not wait for it.
                 "state_dir = \"{}\"\nlisten = \"127.0.0.1:{}\"\ntrusted_proxies = [\"127.0.0.1\"]\n\
                  [tls]\nlisten = \"127.0.0.1:{}\"\n\
-                 [policy]\nlease_ms = 10000\noffline_after_ms = 10000\nstartup_grace_ms = 10000\n",
+                 [policy]\nlease = \"10s\"\noffline_after = \"10s\"\nstartup_grace = \"10s\"\n",
                 self.path("orchestrator").display(),
                 self.ports.0,
                 self.ports.1
@@ -238,7 +238,7 @@ impl Swarm {
         ensure!(portage.status.success(), "{}", text(&portage));
         Ok(format!(
             "name = \"{name}\"\norchestrators = [\"{url}\"]\nfingerprint = \"{pin}\"\ntoken_file = \"{folder}.token\"\n\
-             state_dir = \"{folder}/state\"\ncache_dir = \"{folder}/snapshots\"\nheartbeat_s = 2\n\
+             state_dir = \"{folder}/state\"\ncache_dir = \"{folder}/snapshots\"\nheartbeat = \"2s\"\n\
              [builder]\nwork_dir = \"{folder}/roots\"\ncache_dir = \"{folder}/cache\"\n\
              portage_prefix = \"{portage}\"\n",
             url = self.https(),

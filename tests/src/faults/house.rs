@@ -72,8 +72,8 @@ impl House {
             let config = format!(
                 "listen = \"{listen}\"\nstate_dir = \"{}\"\nartifact_dir = \"{}\"\n\
                  [signing]\nenabled = false\n\
-                 [policy]\nstartup_grace_ms = 1000\nbackoff_ms = 1\nbackoff_max_ms = 1\n\
-                 [journal]\nkind = \"redis\"\nswarm = \"{NAME}\"\nlock_ms = {}\n{place}\n",
+                 [policy]\nstartup_grace = \"1s\"\nbackoff = \"1ms\"\nbackoff_max = \"1ms\"\n\
+                 [journal]\nkind = \"redis\"\nswarm = \"{NAME}\"\nlock_timeout = \"{}ms\"\n{place}\n",
                 own.join("state").display(),
                 folder.path().join("artifacts").display(),
                 lock.as_millis(),

@@ -46,7 +46,7 @@ impl Victim {
         let folder = tempfile::tempdir()?;
         let config = format!(
             "listen = \"127.0.0.1:0\"\nstate_dir = \"{}\"\n[signing]\nenabled = false\n\
-             [policy]\nbackoff_ms = 1\nbackoff_max_ms = 1\n",
+             [policy]\nbackoff = \"1ms\"\nbackoff_max = \"1ms\"\n",
             folder.path().join("state").display()
         );
         fs::write(folder.path().join("orchestrator.toml"), config)?;

@@ -26,8 +26,7 @@ pub const BUILT: Duration = Duration::from_secs(240);
 pub const ORCHESTRATOR_CONFIG: &str = "/etc/build-swarm/orchestrator.toml";
 
 /// What the orchestrator is configured to: silence is noticed soon.
-pub const SETTINGS: &str =
-    "listen = \"127.0.0.1:8100\"\n[policy]\nstartup_grace_ms = 5000\nlease_ms = 20000\n";
+pub const SETTINGS: &str = "listen = \"127.0.0.1:8100\"\n[policy]\nstartup_grace = \"5s\"\nlease = \"20s\"\n";
 
 /// Services on a machine.
 #[derive(Debug)]
@@ -153,7 +152,7 @@ impl Services {
         self.machine.must(&["chmod", "600", "/etc/build-swarm/token"])?;
         let config = format!(
             "name = \"oak\"\norchestrators = [\"http://127.0.0.1:8100\"]\ntoken_file = \"/etc/build-swarm/token\"\n\
-             heartbeat_s = 2\n{settings}\n[builder]\nwork_dir = \"/var/tmp/swarm-drone\"\nportage_prefix = \"{}\"\n",
+             heartbeat = \"2s\"\n{settings}\n[builder]\nwork_dir = \"/var/tmp/swarm-drone\"\nportage_prefix = \"{}\"\n",
             String::from_utf8(portage.stdout)?.trim()
         );
         self.machine.write("/etc/build-swarm/drone.toml", &config)?;

@@ -160,8 +160,8 @@ impl Farm {
         // Silence is noticed soon, so that minutes are enough to see what follows.
         let text = format!(
             "state_dir = \"{}\"\nlisten = \"{CENTRE}:{PORT}\"\nplain_api = true\n\
-             trusted_proxies = [\"{CENTRE}\"]\n{journal}[policy]\nlease_ms = 15000\noffline_after_ms = 15000\n\
-             startup_grace_ms = 15000\nground_ms = 10000\nlog_bytes = {LOG_BYTES}\n",
+             trusted_proxies = [\"{CENTRE}\"]\n{journal}[policy]\nlease = \"15s\"\noffline_after = \"15s\"\n\
+             startup_grace = \"15s\"\nground = \"10s\"\nlog_size = \"{LOG_BYTES}B\"\n",
             self.disk.display()
         );
         fs::write(self.file("orchestrator.toml"), text)?;
@@ -177,7 +177,7 @@ impl Farm {
         let own = folder.join(&name);
         let text = format!(
             "name = \"{name}\"\norchestrators = [\"{url}\"]\ntoken_file = \"{own}.token\"\n\
-             state_dir = \"{own}/state\"\ncache_dir = \"{own}/snapshots\"\nheartbeat_s = 2\ndrain_timeout_s = 20\n\
+             state_dir = \"{own}/state\"\ncache_dir = \"{own}/snapshots\"\nheartbeat = \"2s\"\ndrain_timeout = \"20s\"\n\
              [builder]\nwork_dir = \"{own}/roots\"\ncache_dir = \"{own}/cache\"\nportage_prefix = \"{portage}\"\n",
             url = if number.is_multiple_of(2) { self.address() } else { Proxy::url() },
             own = own.display(),

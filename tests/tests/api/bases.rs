@@ -4,6 +4,7 @@ use crate::{key, refused};
 use std::{fs, os::unix::fs::symlink, path::Path};
 use swarm_common::{
     client::{Client, ClientError},
+    config::Size,
     digest::Digest,
     format::image::ImageContents,
     wire::{
@@ -179,7 +180,7 @@ async fn what_is_no_image_or_another_one_is_refused_and_leaves_nothing() {
 
 #[tokio::test]
 async fn an_image_larger_than_allowed_is_refused() {
-    let swarm = Swarm::start_with(|config| config.limits.image_bytes = 10).await.unwrap();
+    let swarm = Swarm::start_with(|config| config.limits.image_size = Size::from_bytes(10)).await.unwrap();
     let dir = tempfile::tempdir().unwrap();
     root(&dir.path().join("root"), "");
     let (digest, archive) = pack(&dir.path().join("root"));

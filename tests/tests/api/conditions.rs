@@ -2,7 +2,10 @@
 //! and a notification, and mended, after which it is told as over.
 
 use std::{fs, path::Path, process::Command};
-use swarm_common::{config::parse, wire::drone::*};
+use swarm_common::{
+    config::{Span, parse},
+    wire::drone::*,
+};
 use swarm_orchestrator::{checks, config::Config, metrics};
 use swarm_tests::api::{FakeDrone, Receiver, Swarm, facts, nothing_free, until};
 
@@ -101,7 +104,7 @@ async fn each_condition_is_told_in_all_four_places_and_so_is_its_end() {
     let swarm = Swarm::start_with(|config: &mut Config| {
         let hook = format!("url = \"http://{}/hook\"\nminimum = \"warning\"", receiver.address);
         config.notify.sink.push(parse(Path::new("sink.toml"), &hook).unwrap());
-        config.notify.window_ms = 0;
+        config.notify.window = Span::default();
         config.artifact_dir = Some(config.state_dir.with_extension("artifacts"));
         config.tls.listen = Some(([127, 0, 0, 1], 0).into());
     });

@@ -2,14 +2,17 @@
 //! other end closing, never a time.
 
 use crate::refused;
-use swarm_common::wire::drone::Outcome;
+use swarm_common::{
+    config::{Size, Span},
+    wire::drone::Outcome,
+};
 use swarm_orchestrator::config::Config;
 use swarm_tests::api::{Swarm, limit_plan};
 
 /// Short enough for a test, long enough for a busy machine.
 fn impatient(config: &mut Config) {
-    config.limits.header_ms = 5000;
-    config.limits.body_idle_ms = 2000;
+    config.limits.header_timeout = Span::from_secs(5);
+    config.limits.body_idle_timeout = Span::from_secs(2);
 }
 
 #[tokio::test]
@@ -64,7 +67,7 @@ async fn a_body_that_does_not_tell_its_length_is_cut_off_at_the_limit() {
 
 #[tokio::test]
 async fn a_plan_may_be_larger_than_other_requests_but_not_endless() {
-    let swarm = Swarm::start_with(|config| config.limits.plan_bytes = 2 << 20).await.unwrap();
+    let swarm = Swarm::start_with(|config| config.limits.plan_size = Size::from_mib(2)).await.unwrap();
     let drone = swarm.drone("one").await.unwrap();
     swarm.profile().await.unwrap();
     swarm.run().await.unwrap();

@@ -3,6 +3,7 @@
 use crate::refused;
 use swarm_common::{
     client::{ByteStream, Bytes, LogAppend},
+    config::Size,
     id::AttemptId,
     wire::drone::Outcome,
 };
@@ -68,8 +69,8 @@ async fn a_followed_log_streams_live_and_ends_with_the_attempt() {
 #[tokio::test]
 async fn a_log_has_a_bound_and_so_has_a_piece() {
     let swarm = Swarm::start_with(|config| {
-        config.policy.log_bytes = Some(10);
-        config.limits.log_piece_bytes = 20;
+        config.policy.log_size = Some(Size::from_bytes(10));
+        config.limits.log_piece_size = Size::from_bytes(20);
     })
     .await
     .unwrap();

@@ -42,7 +42,10 @@ mod tls;
 mod uploads;
 
 use std::time::Duration;
-use swarm_common::client::{ClientError, IdempotencyKey};
+use swarm_common::{
+    client::{ClientError, IdempotencyKey},
+    config::Span,
+};
 use swarm_orchestrator::config::Config;
 use swarm_tests::api::Swarm;
 
@@ -53,9 +56,9 @@ fn key() -> IdempotencyKey {
 
 /// Waits an hour for whatever is slow, at a stop too: a test that goes on did not wait for it.
 fn patient(config: &mut Config) {
-    const HOUR_MS: u64 = 3_600_000;
+    const HOUR: Span = Span::from_secs(3600);
     let limits = &mut config.limits;
-    (limits.header_ms, limits.body_idle_ms, limits.drain_ms) = (HOUR_MS, HOUR_MS, HOUR_MS);
+    (limits.header_timeout, limits.body_idle_timeout, limits.drain_timeout) = (HOUR, HOUR, HOUR);
 }
 
 /// Stops it. With [`patient`] this ends only if nothing that is open is waited for.

@@ -3,6 +3,7 @@
 use crate::{key, refused};
 use std::sync::Arc;
 use swarm_common::{
+    config::{Size, Span},
     digest::Digest,
     state::*,
     wire::drone::{Failure, Outcome},
@@ -86,8 +87,8 @@ async fn a_result_that_no_longer_counts_is_told_so_and_may_be_forgotten() {
 async fn of_a_lost_attempt_and_its_successor_the_first_to_deliver_wins() {
     let clock = Arc::new(TestClock::default());
     let swarm = Swarm::start_at(Some(clock.clone()), |config| {
-        config.policy.lease_ms = Some(600_000);
-        config.policy.offline_after_ms = Some(3_600_000);
+        config.policy.lease = Some(Span::from_secs(600));
+        config.policy.offline_after = Some(Span::from_secs(3600));
     })
     .await
     .unwrap();
@@ -151,7 +152,7 @@ async fn work_that_is_handed_back_is_nobodys_fault() {
 
 #[tokio::test]
 async fn a_package_that_would_break_the_index_of_its_profile_is_refused_by_name() {
-    let swarm = Swarm::start_with(|config| config.limits.index_bytes = 100).await.unwrap();
+    let swarm = Swarm::start_with(|config| config.limits.index_size = Size::from_bytes(100)).await.unwrap();
     let drone = swarm.drone("one").await.unwrap();
     let run = swarm.planned(&drone).await.unwrap();
     while !swarm.admin.run(run).await.unwrap().state.is_over() {
@@ -159,12 +160,12 @@ async fn a_package_that_would_break_the_index_of_its_profile_is_refused_by_name(
         let bytes = package_for(&order.targets[0]);
         let artifacts = vec![drone.upload_bytes(attempt, &order.targets[0], bytes).await.unwrap()];
         let reply = drone.report(attempt, Outcome::Built { artifacts }).await.unwrap();
-        assert!(!reply.accepted && reply.reason.contains("the 100 bytes of `index_bytes`"), "{reply:?}");
+        assert!(!reply.accepted && reply.reason.contains("the 100 bytes of `index_size`"), "{reply:?}");
     }
     let view = swarm.admin.why("pebble").await.unwrap().package;
     assert_eq!(view.state, PackageState::Quarantined);
     let status = swarm.admin.status().await.unwrap();
     let told = format!("{:?}", status.concerns);
-    assert!(told.contains("dev-libs/pebble-1.2") && told.contains("`index_bytes`"), "{told}");
+    assert!(told.contains("dev-libs/pebble-1.2") && told.contains("`index_size`"), "{told}");
     assert!(swarm.admin.artifacts(None).await.unwrap().is_empty());
 }

@@ -3,6 +3,7 @@
 
 use crate::{patient, stops_at_once};
 use std::{fs, path::PathBuf};
+use swarm_common::config::Span;
 use swarm_orchestrator::config::Config;
 use swarm_tests::api::{Answer, PROFILE, Swarm, name};
 
@@ -101,7 +102,7 @@ async fn a_kept_connection_sees_an_index_as_soon_as_it_is_renamed_into_place() {
 
 #[tokio::test]
 async fn a_silent_connection_is_closed_and_one_that_waits_does_not_hold_up_a_stop() {
-    let (swarm, _dir) = published(|config| config.limits.header_ms = 3000).await;
+    let (swarm, _dir) = published(|config| config.limits.header_timeout = Span::from_secs(3)).await;
     let mut silent = Vec::new();
     for half in ["GET /binhost/", "GET /binhost/desk/Packages HTTP/1.1\r\nhost: s\r\nx-half: "] {
         let mut raw = swarm.raw().await.unwrap();

@@ -2,7 +2,7 @@
 
 use crate::refused;
 use std::path::Path;
-use swarm_common::{client::ClientError, digest::Digest, format::snapshot::unpack};
+use swarm_common::{client::ClientError, config::Size, digest::Digest, format::snapshot::unpack};
 use swarm_tests::api::{Swarm, snapshot};
 
 async fn fetch(client: &swarm_common::client::Client, digest: Digest) -> Result<Vec<u8>, ClientError> {
@@ -50,7 +50,7 @@ async fn content_with_another_digest_and_what_is_no_archive_are_refused_and_leav
 
 #[tokio::test]
 async fn a_snapshot_larger_than_allowed_is_refused() {
-    let swarm = Swarm::start_with(|config| config.limits.snapshot_bytes = 10).await.unwrap();
+    let swarm = Swarm::start_with(|config| config.limits.snapshot_size = Size::from_bytes(10)).await.unwrap();
     let dir = tempfile::tempdir().unwrap();
     let (digest, archive) = snapshot(&dir.path().join("s.tar.zst")).unwrap();
     assert_eq!(refused(swarm.admin.put_snapshot(digest, &archive).await), 413);

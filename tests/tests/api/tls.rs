@@ -10,6 +10,7 @@ use std::{
 };
 use swarm_common::{
     client::{Client, Trust, Url, parse_address, shown_fingerprint},
+    config::Span,
     fingerprint::{Fingerprint, Pins},
     secret::Secret,
     state::RunState,
@@ -124,7 +125,7 @@ async fn the_certificate_stays_over_restarts_and_a_replaced_one_breaks_the_pin()
 async fn handshakes_that_do_not_end_are_closed_and_keep_nobody_else_from_being_served() {
     let swarm = Swarm::start_with(|config| {
         tls(config);
-        config.limits.header_ms = 5000;
+        config.limits.header_timeout = Span::from_secs(5);
         config.limits.connections = 32;
     })
     .await

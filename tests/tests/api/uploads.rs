@@ -3,6 +3,7 @@
 use crate::refused;
 use swarm_common::{
     client::{Bytes, ClientError},
+    config::Size,
     digest::Digest,
     id::AttemptId,
     state::*,
@@ -116,7 +117,7 @@ async fn a_file_that_was_not_asked_for_is_not_even_announced() {
 
 #[tokio::test]
 async fn a_file_larger_than_allowed_or_than_announced_is_refused() {
-    let swarm = Swarm::start_with(|config| config.limits.upload_bytes = 100).await.unwrap();
+    let swarm = Swarm::start_with(|config| config.limits.upload_size = Size::from_bytes(100)).await.unwrap();
     let drone = swarm.drone("one").await.unwrap();
     swarm.planned(&drone).await.unwrap();
     let (attempt, order) = drone.build_order().await.unwrap();
@@ -157,7 +158,7 @@ async fn what_an_attempt_may_announce_is_bounded_in_number_and_sum() {
         refused.push(announce(n, 8 << 30).await);
     }
     assert!(refused.iter().all(|kind| kind == "/problems/too-many-uploads"), "{refused:?}");
-    let swarm = Swarm::start_with(|config| config.limits.attempt_bytes = 100).await.unwrap();
+    let swarm = Swarm::start_with(|config| config.limits.attempt_size = Size::from_bytes(100)).await.unwrap();
     let drone = swarm.drone("one").await.unwrap();
     swarm.planned(&drone).await.unwrap();
     let (attempt, order) = drone.build_order().await.unwrap();

@@ -203,7 +203,7 @@ fn finishes_after_the_first_stop(yard: &mut Yard) -> Result<()> {
 /// back, and nobody gets a strike for it.
 fn hands_back_when_there_is_no_time(yard: &mut Yard) -> Result<()> {
     yard.swarm.start_drone("ada")?;
-    yard.swarm.enrol("bob", "drain_timeout_s = 1")?;
+    yard.swarm.enrol("bob", "drain_timeout = \"1s\"")?;
     yard.compiling(2)?;
     let (twice, hurried) = (yard.builds("ada")?, yard.builds("bob")?);
 

@@ -7,6 +7,7 @@ use std::{
 };
 use swarm_common::{
     client::{Client, IdempotencyKey},
+    config::Span,
     secret::Secret,
     state::DroneState,
     wire::{admin::EnrolTokenRequest, drone::*, view::*},
@@ -27,11 +28,12 @@ const CALM_MS: u64 = SILENCE_MS / 2;
 async fn swarm(machine: &Machine, reboot: RebootRule) -> (Swarm, Arc<TestClock>) {
     let clock = Arc::new(TestClock::default());
     let swarm = Swarm::start_at(Some(clock.clone()), |config| {
-        config.policy.offline_after_ms = Some(SILENCE_MS);
-        config.policy.startup_grace_ms = Some(0);
+        config.policy.offline_after = Some(Span::from_millis(SILENCE_MS));
+        config.policy.startup_grace = Some(Span::default());
         let healing = &mut config.healing;
-        (healing.patience_ms, healing.recover_ms, healing.calm_ms) = (1, SILENCE_MS, CALM_MS);
-        (healing.connect_ms, healing.exec_ms) = (60_000, 60_000);
+        healing.patience = Span::from_millis(1);
+        (healing.recover_timeout, healing.calm) = (Span::from_millis(SILENCE_MS), Span::from_millis(CALM_MS));
+        (healing.connect_timeout, healing.exec_timeout) = (Span::from_secs(60), Span::from_secs(60));
         healing.known_hosts = Some(machine.file("known_hosts"));
         healing.key_file = Some(machine.file("user_key"));
         let mut host = machine.host();

@@ -5,7 +5,13 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use swarm_common::wire::nix::NixMachine;
+use swarm_common::{
+    config::{Size, Span},
+    wire::nix::NixMachine,
+};
+
+/// The smallest memory limit of an evaluation.
+const LEAST_MEMORY: Size = Size::from_mib(256);
 
 /// Settings for builds with Nix. Every field has a default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,8 +25,8 @@ pub struct NixConfig {
     /// Directory for the drone's own stores; the machine's `/nix/store` is not used. Default: `nix` in
     /// `cache_dir`. It may be removed at any time while no build runs.
     pub store_dir: Option<PathBuf>,
-    /// Disk space in GiB for the store that is built in. A path in use is never removed. Default 40.
-    pub max_gib: u64,
+    /// Disk space for the store that is built in. A path in use is never removed. Default 40 GiB.
+    pub store_max: Size,
     /// Program that builds find as `/bin/sh`, such as a static busybox. Default: the one that Nix was
     /// compiled with, if any.
     pub shell: Option<PathBuf>,
@@ -30,10 +36,10 @@ pub struct NixConfig {
     /// Features (`requiredSystemFeatures`) that this machine has, added to those that Nix finds out by itself.
     /// Default: none.
     pub system_features: Vec<String>,
-    /// Memory limit of an evaluation in MiB. Default 8192.
-    pub evaluation_memory_mib: u64,
-    /// Time limit in seconds for the evaluation of one attribute. Default 600.
-    pub evaluation_timeout_s: u64,
+    /// Memory limit of an evaluation. Default 8 GiB.
+    pub evaluation_memory: Size,
+    /// Time limit for the evaluation of one attribute. Default 10 min.
+    pub evaluation_timeout: Span,
 }
 
 /// Whether a drone builds with Nix.
@@ -60,12 +66,12 @@ impl Default for NixConfig {
             enabled: Enabled::Found(Auto::Auto),
             programs: None,
             store_dir: None,
-            max_gib: 40,
+            store_max: Size::from_gib(40),
             shell: None,
             extra_platforms: Vec::new(),
             system_features: Vec::new(),
-            evaluation_memory_mib: 8192,
-            evaluation_timeout_s: 600,
+            evaluation_memory: Size::from_gib(8),
+            evaluation_timeout: Span::from_secs(600),
         }
     }
 }
@@ -80,19 +86,19 @@ impl NixConfig {
     /// Disk budget of the store that is built in, in bytes.
     #[must_use]
     pub fn max_bytes(&self) -> u64 {
-        self.max_gib.saturating_mul(1 << 30)
+        self.store_max.bytes()
     }
 
     /// Memory limit of an evaluation in bytes.
     #[must_use]
     pub fn evaluation_memory(&self) -> u64 {
-        self.evaluation_memory_mib.saturating_mul(1 << 20)
+        self.evaluation_memory.bytes()
     }
 
     /// Time limit for the evaluation of one attribute.
     #[must_use]
     pub fn evaluation_timeout(&self) -> Duration {
-        Duration::from_secs(self.evaluation_timeout_s)
+        self.evaluation_timeout.duration()
     }
 
     /// Validates the settings.
@@ -124,14 +130,14 @@ impl NixConfig {
                 return Err(format!("builder.nix.{field} has more than {} names", NixMachine::MOST / 2));
             }
         }
-        if self.evaluation_memory_mib < 256 {
-            let given = self.evaluation_memory_mib;
+        if self.evaluation_memory < LEAST_MEMORY {
+            let given = self.evaluation_memory;
             return Err(format!(
-                "builder.nix.evaluation_memory_mib is {given}; nothing evaluates with less than 256"
+                "builder.nix.evaluation_memory is {given}; nothing evaluates with less than {LEAST_MEMORY}"
             ));
         }
-        if self.evaluation_timeout_s == 0 {
-            return Err("builder.nix.evaluation_timeout_s is 0; nothing evaluates in no time".into());
+        if self.evaluation_timeout == Span::default() {
+            return Err("builder.nix.evaluation_timeout is 0; nothing evaluates in no time".into());
         }
         Ok(())
     }
@@ -160,8 +166,8 @@ mod tests {
             ("shell = \"/bin/a b\"", "shell"),
             ("extra_platforms = [\"a b\"]", "extra_platforms"),
             ("system_features = [\"kvm\\nsandbox = false\"]", "system_features"),
-            ("evaluation_memory_mib = 10", "evaluation_memory_mib"),
-            ("evaluation_timeout_s = 0", "evaluation_timeout_s"),
+            ("evaluation_memory = \"10MiB\"", "evaluation_memory"),
+            ("evaluation_timeout = \"0\"", "evaluation_timeout"),
         ] {
             assert!(with(bad).unwrap_err().contains(field), "{bad}");
         }

@@ -190,8 +190,8 @@ fn outcome(session: &Session<'_>, source: &NixSource, one: &Wanted, ended: &Ende
     match ended.end {
         End::TimedOut | End::Silent => {
             return Err(format!(
-                "the evaluation takes longer than {} s (builder.nix.evaluation_timeout_s)",
-                settings.evaluation_timeout_s
+                "the evaluation takes longer than {} s (builder.nix.evaluation_timeout)",
+                settings.evaluation_timeout().as_secs()
             ));
         }
         End::Exited(status) if status.success() => {}
@@ -202,8 +202,8 @@ fn outcome(session: &Session<'_>, source: &NixSource, one: &Wanted, ended: &Ende
                 || ["out of memory", "bad_alloc", "Out of Memory"].iter().any(|text| error.contains(text))
             {
                 return Err(format!(
-                    "the evaluation needs more memory than {} MiB (builder.nix.evaluation_memory_mib): {error}",
-                    settings.evaluation_memory_mib
+                    "the evaluation needs more memory than {} MiB (builder.nix.evaluation_memory): {error}",
+                    settings.evaluation_memory() >> 20
                 ));
             }
             return Err(error);

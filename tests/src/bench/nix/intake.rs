@@ -67,7 +67,7 @@ pub(super) fn rows(settings: &Settings) -> Result<Vec<Row>> {
 
 /// MB/s of an upload to a new orchestrator, and its highest memory.
 async fn upload(folder: &Path, archive: &Path) -> Result<(f64, f64)> {
-    let orchestrator = Orchestrator::start(folder, "[policy]\nlease_ms = 3600000\n")?;
+    let orchestrator = Orchestrator::start(folder, "[policy]\nlease = \"1h\"\n")?;
     let drone = enrolled(&orchestrator).await?;
     let profile = ProfileRequest {
         builder: BuilderKind::Nix,

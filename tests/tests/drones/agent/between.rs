@@ -3,6 +3,7 @@
 
 use super::*;
 use std::net::SocketAddr;
+use swarm_common::config::Span;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -151,7 +152,7 @@ async fn files_that_a_proxy_does_not_let_through_become_a_concern_and_then_a_fai
     earlier.build();
     let between = Between::start(swarm.address, Vec::new(), Fate::NoFiles(TOO_LARGE)).await;
     let mut config = config(earlier.dir.path(), &between.url());
-    config.blocked_timeout_s = 10;
+    config.blocked_timeout = Span::from_secs(10);
     let drone = Running::start(config);
     let told = until("the drone says what stops it", async || {
         let stuck = swarm.app.engine.read(|s| s.live.stuck.values().next().cloned())?;

@@ -58,7 +58,7 @@ fn config_with(dir: &Path, orchestrator: &str, portage: &Path, builder: &str) ->
     let at = |name: &str| dir.join(name).display().to_string();
     let text = format!(
         "orchestrators = [\"{orchestrator}\"]\nname = \"ada\"\nstate_dir = \"{}\"\ncache_dir = \"{}\"\n\
-         token_file = \"{}\"\nheartbeat_s = 1\n\
+         token_file = \"{}\"\nheartbeat = \"1s\"\n\
          [builder]\nwork_dir = \"{}\"\ncache_dir = \"{}\"\nportage_prefix = \"{}\"\n{builder}\n",
         at("state"),
         at("cache"),
