@@ -231,7 +231,7 @@ async fn a_sink_that_is_down_is_tried_again_and_holds_up_nothing() {
     looked(&swarm).await;
     clock.forward(2 * MINUTE);
     let told = up.wait(2).await.unwrap();
-    assert!(told[1].text("title").starts_with("notifications to "), "{told:?}");
+    assert!(told[1].text("title").starts_with("cannot deliver notifications to "), "{told:?}");
 
     // What waits survives a restart, and comes once.
     let swarm = swarm.restart_after(|_| down.answer_with(200)).await.unwrap();
