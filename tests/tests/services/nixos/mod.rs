@@ -158,7 +158,7 @@ fn the_flake_offers_modules_and_a_package_that_are_there() {
         };
         package = import ./nix/package.nix {
           inherit lib; rustPlatform.buildRustPackage = all: all;
-          installShellFiles = ""; makeWrapper = ""; curl = "/curl"; util-linux = "/util-linux";
+          installShellFiles = ""; makeWrapper = ""; curl = "/curl"; openssl = "/openssl"; util-linux = "/util-linux";
         };
       in {
         modules = builtins.attrNames outputs.nixosModules;
