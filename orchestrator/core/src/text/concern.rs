@@ -265,7 +265,7 @@ pub fn next(fact: &ConcernKind, action: Option<&Action>) -> String {
         }
         DeliveryStuck { .. } => {
             "check what is between it and the orchestrator, such as a proxy's limit on the request size \
-             (nginx: client_max_body_size 0); the drone retries, and after blocked_timeout_s of its \
+             (nginx: client_max_body_size 0); the drone retries, and after blocked_timeout of its \
              configuration the package is rebuilt"
                 .into()
         }
