@@ -17,7 +17,7 @@ pub struct Cpv {
 
 /// Why a text is not a category, name and version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a package version: expected category/name-version, such as dev-libs/icu-75.1-r2")]
+#[error("invalid package version `{0}`: expected category/name-version, such as dev-libs/icu-75.1-r2")]
 pub struct ParseCpvError(String);
 
 impl Cpv {

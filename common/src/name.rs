@@ -4,7 +4,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use std::{fmt, str::FromStr};
 
-/// A name: 1 to 64 of `a-z 0-9 . _ -`, beginning with a letter or digit.
+/// A name: 1 to 64 of `a-z 0-9 . _ -`, starting with a letter or digit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(transparent)]
@@ -12,7 +12,7 @@ pub struct Name(String);
 
 /// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a name: use 1 to 64 of a-z, 0-9, `.`, `_`, `-`, beginning with a letter or digit")]
+#[error("invalid name `{0}`: use 1 to 64 of a-z, 0-9, `.`, `_`, `-`, starting with a letter or digit")]
 pub struct ParseNameError(String);
 
 impl Name {

@@ -45,7 +45,7 @@ macro_rules! words {
 }
 
 words! {
-    /// Where a package stands in its run.
+    /// State of a package in its run.
     PackageState {
         /// Waits for a dependency.
         Blocked = "blocked",
@@ -63,7 +63,7 @@ words! {
 }
 
 words! {
-    /// Where a drone stands.
+    /// State of a drone.
     DroneState {
         /// Enrolled, not yet approved by an admin.
         Pending = "pending",
@@ -81,7 +81,7 @@ words! {
 }
 
 words! {
-    /// How far an attempt has come.
+    /// The phase of an attempt.
     Phase {
         /// Handed to the drone.
         Assigned = "assigned",
@@ -101,7 +101,7 @@ words! {
 }
 
 words! {
-    /// Whose fault a failed attempt is, so far as its evidence says.
+    /// Whose fault a failed attempt is, according to its evidence.
     FailureClass {
         /// The build itself failed.
         Package = "package",
@@ -119,7 +119,7 @@ words! {
 }
 
 words! {
-    /// What an attempt lacked, where a drone can tell for certain.
+    /// The missing resource of an attempt, if the drone is certain.
     FailureCause {
         /// The kernel killed a process of the build for want of memory, or refused it more.
         OutOfMemory = "out_of_memory",
@@ -137,7 +137,7 @@ words! {
 }
 
 words! {
-    /// Where a run stands.
+    /// State of a run.
     RunState {
         /// The resolver is at work, or waits for a drone.
         Planning = "planning",
@@ -155,7 +155,7 @@ words! {
 }
 
 words! {
-    /// How urgent a run is. Earlier classes go first.
+    /// Priority of a run. Earlier classes go first.
     RunClass {
         /// A person is waiting.
         Interactive = "interactive",
@@ -180,7 +180,7 @@ words! {
         Attempt = "attempt",
         /// A package that it waits for.
         Cause = "cause",
-        /// Packages that wait for it.
+        /// Number of packages that wait for it.
         Dependants = "dependants",
         /// How this ends.
         Ending = "ending",
@@ -193,7 +193,7 @@ words! {
 }
 
 words! {
-    /// A rung of the ladder by which a silent drone is healed.
+    /// A step of healing a silent drone.
     HealStep {
         /// Ask the machine who it is.
         Probe = "probe",
@@ -256,7 +256,7 @@ impl HealOutcome {
 }
 
 words! {
-    /// Who is at the other end of a connection.
+    /// The kind of client of a connection.
     Caller {
         /// Nobody knows yet.
         Stranger = "stranger",
@@ -270,7 +270,7 @@ words! {
 }
 
 words! {
-    /// How much something matters to a person.
+    /// Severity of a concern or message.
     Severity {
         /// Good to know.
         Info = "info",

@@ -38,7 +38,7 @@ impl Supervisor {
         let socket = std::env::var_os("NOTIFY_SOCKET").and_then(|name| match open(name) {
             Ok(socket) => Some(socket),
             Err(error) => {
-                tracing::warn!(%error, "NOTIFY_SOCKET is set and cannot be used; the supervisor is told nothing");
+                tracing::warn!(%error, "cannot use NOTIFY_SOCKET; the service manager gets no notifications");
                 None
             }
         });
@@ -89,7 +89,7 @@ impl Supervisor {
     fn send(&self, message: &str) {
         let Some((socket, address)) = &self.socket else { return };
         if let Err(error) = socket.send_to_addr(message.as_bytes(), address) {
-            tracing::warn!(%error, message = message.trim_end(), "the supervisor cannot be told");
+            tracing::warn!(%error, message = message.trim_end(), "cannot notify the service manager");
         }
     }
 }

@@ -23,7 +23,7 @@ use tokio::{io::AsyncWriteExt as _, sync::Mutex};
 #[derive(Debug, thiserror::Error)]
 pub enum ArtifactError {
     /// The orchestrator did not deliver it.
-    #[error("{title} ({}) cannot be fetched: {source}", digest.short())]
+    #[error("cannot download {title} ({}): {source}", digest.short())]
     Remote {
         /// What it is.
         title: String,
@@ -33,7 +33,7 @@ pub enum ArtifactError {
         source: ClientError,
     },
     /// The downloaded file has another digest.
-    #[error("{title} was asked for as {}, and {} came", asked.short(), came.short())]
+    #[error("{title}: requested {}, received {}", asked.short(), came.short())]
     Other {
         /// What it is.
         title: String,
@@ -51,7 +51,7 @@ pub enum ArtifactError {
         source: io::Error,
     },
     /// The file is not cached, and there is no orchestrator to download it from.
-    #[error("{0} is not on this drone, and it is not connected to an orchestrator")]
+    #[error("{0} is not on this drone, and no orchestrator is connected")]
     Alone(String),
 }
 
@@ -159,14 +159,15 @@ impl Artifacts {
                 let read = tokio::task::spawn_blocking(move || Digest::of_all(fs::File::open(read)?)).await;
                 let (found, _) = read.map_err(io::Error::other).flatten().map_err(disk)?;
                 if found != digest {
-                    tracing::warn!(path = %path.display(), "a package file is damaged; it is fetched anew");
+                    tracing::warn!(path = %path.display(), "a package file is damaged, downloading it again");
                     self.remove(&path).map_err(disk)?;
                     continue;
                 }
                 self.checked().insert(digest);
             }
             if let Err(error) = fs::File::open(&path).and_then(|file| file.set_modified(SystemTime::now())) {
-                tracing::debug!(%error, path = %path.display(), "a package file's last use is not noted");
+                tracing::debug!(%error, path = %path.display(), "cannot record the last use of a package \
+                    file");
             }
             return Ok(Some(path));
         }

@@ -28,7 +28,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 #[derive(Debug, thiserror::Error)]
 pub enum BaseError {
     /// The orchestrator did not deliver the image.
-    #[error("image {} cannot be fetched: {source}", digest.short())]
+    #[error("cannot download image {}: {source}", digest.short())]
     Remote {
         /// Digest of the image.
         digest: Digest,
@@ -37,8 +37,8 @@ pub enum BaseError {
     },
     /// What was downloaded is not that image.
     #[error(
-        "image {} cannot be used: {source}. If that happens again the orchestrator's copy is damaged: remove \
-         images/{digest}.tar.zst in its artifact_dir, and send it again with `swarmctl base update`", digest.short()
+        "cannot use image {}: {source}. If this repeats, the orchestrator's copy is damaged: remove \
+         images/{digest}.tar.zst in its artifact_dir and upload it again with `swarmctl base update`", digest.short()
     )]
     Unusable {
         /// Digest of the image.
@@ -48,8 +48,8 @@ pub enum BaseError {
     },
     /// The disk is too small.
     #[error(
-        "image {} takes {} MiB, packed and unpacked, and the disk of {} has {} MiB left: free some space, or set \
-         builder.cache_dir to a larger disk", digest.short(), needed.div_ceil(1 << 20), dir.display(), free >> 20
+        "image {} needs {} MiB (packed and unpacked), but the disk of {} has only {} MiB free: free space, \
+         or set builder.cache_dir to a larger disk", digest.short(), needed.div_ceil(1 << 20), dir.display(), free >> 20
     )]
     NoSpace {
         /// Digest of the image.
@@ -62,7 +62,7 @@ pub enum BaseError {
         dir: PathBuf,
     },
     /// The image cannot be stored on this machine.
-    #[error("image {} cannot be kept: {source}", digest.short())]
+    #[error("cannot store image {}: {source}", digest.short())]
     Local {
         /// Digest of the image.
         digest: Digest,
@@ -129,7 +129,7 @@ impl Bases {
             }
             match (self.fetch(client, image, &turn).await, pauses.next()) {
                 (Err(error), Some(&pause)) if error.is_transient() => {
-                    tracing::warn!(%error, "gone on with in {pause} s");
+                    tracing::warn!(%error, "retrying in {pause} s");
                     drop(turn);
                     tokio::time::sleep(Duration::from_secs(pause)).await;
                 }
@@ -165,7 +165,8 @@ impl Bases {
         if !unfit || there == 0 {
             return fetched;
         }
-        tracing::warn!(image = %image.digest, "what was there of an image does not fit; it is fetched anew");
+        tracing::warn!(image = %image.digest, "the partial download of an image does not match, \
+            downloading it again");
         self.fetch_from(client, image, 0, turn).await
     }
 
@@ -188,7 +189,7 @@ impl Bases {
             return Err(BaseError::NoSpace { digest, needed, free, dir: self.archives.clone() });
         }
         if missing > 0 {
-            tracing::info!(image = %digest, bytes = missing, "a base is fetched");
+            tracing::info!(image = %digest, bytes = missing, "downloading a base");
             let stream = client.image(digest, first).await.map_err(remote)?;
             let received = download::receive(stream, &archive, first, image.size).await;
             received.map_err(|broken| match broken {

@@ -24,7 +24,7 @@ pub async fn files(client: &Client, spool: &Spool, attempt: AttemptId, report: &
     let (sent, ()) = tokio::join!(sending, log(client, spool, attempt));
     match sent {
         Ok(()) => Delivery::Done,
-        Err(Trouble::Client(error)) => match judge(attempt, "the files were not taken", &error) {
+        Err(Trouble::Client(error)) => match judge(attempt, "the orchestrator rejected the files", &error) {
             // The orchestrator answers with a problem document; anything else came from in between.
             Delivery::Failed if !matches!(error, ClientError::Problem(_)) => {
                 Delivery::Blocked { why: error.to_string(), arrived }
@@ -32,11 +32,11 @@ pub async fn files(client: &Client, spool: &Spool, attempt: AttemptId, report: &
             delivery => delivery,
         },
         Err(Trouble::Spool(error)) if error.kind() == std::io::ErrorKind::NotFound => {
-            tracing::error!(%attempt, %error, "a spooled file is gone; the work is given up");
+            tracing::error!(%attempt, %error, "a spooled file is missing, giving up on the result");
             Delivery::Refused
         }
         Err(Trouble::Spool(error)) => {
-            tracing::error!(%attempt, %error, "a spooled file cannot be read; tried again later");
+            tracing::error!(%attempt, %error, "cannot read a spooled file, will retry");
             Delivery::Failed
         }
     }
@@ -72,7 +72,7 @@ async fn try_files(
         }
         *arrived = before + file.size;
         if !status.verified {
-            let what = format!("{} is not taken: the upload stays at byte {}", target.title(), status.offset);
+            let what = format!("cannot upload {}: stuck at byte {}", target.title(), status.offset);
             return Err(Trouble::Client(ClientError::Local(what)));
         }
     }
@@ -82,7 +82,7 @@ async fn try_files(
 /// Sends the rest of the log. Failures are ignored.
 async fn log(client: &Client, spool: &Spool, attempt: AttemptId) {
     if let Err(error) = logs::deliver(client, attempt, &spool.log(attempt)).await {
-        tracing::debug!(%attempt, %error, "the rest of the log was not taken");
+        tracing::debug!(%attempt, %error, "cannot upload the rest of the log");
     }
 }
 
@@ -95,10 +95,10 @@ pub async fn report(client: &Client, spool: &Spool, attempt: AttemptId, report: 
             Delivery::Done
         }
         Err(ClientError::Problem(problem)) if problem.kind == NOT_UPLOADED => {
-            tracing::warn!(%attempt, error = %ClientError::Problem(problem), "the files are sent again");
+            tracing::warn!(%attempt, error = %ClientError::Problem(problem), "uploading the files again");
             Delivery::FilesMissing
         }
-        Err(error) => judge(attempt, "the report was not taken", &error),
+        Err(error) => judge(attempt, "the orchestrator rejected the report", &error),
     }
 }
 
@@ -113,10 +113,10 @@ fn judge(attempt: AttemptId, what: &str, error: &ClientError) -> Delivery {
         ClientError::Unreachable { .. } | ClientError::Protocol { .. } | ClientError::Local(_) => false,
     };
     if is_final {
-        tracing::warn!(%attempt, %error, "{what}, for good");
+        tracing::warn!(%attempt, %error, "{what}, giving up");
         Delivery::Refused
     } else {
-        tracing::warn!(%attempt, %error, "{what}; tried again later");
+        tracing::warn!(%attempt, %error, "{what}, will retry");
         Delivery::Failed
     }
 }

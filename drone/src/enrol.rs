@@ -29,10 +29,10 @@ pub enum EnrolError {
     #[error(transparent)]
     Secret(#[from] ConfigError),
     /// The orchestrator rejected the enrolment.
-    #[error("the orchestrator does not enrol this machine: {0}")]
+    #[error("the orchestrator rejected the enrolment: {0}")]
     Refused(ClientError),
     /// No random bytes are available for a credential.
-    #[error("no credential can be made: {0}")]
+    #[error("cannot create a credential: {0}")]
     Random(getrandom::Error),
 }
 
@@ -60,8 +60,8 @@ pub fn start(config: &Config) -> Result<Start, EnrolError> {
     }
     let Some(token_file) = config.token_file.clone().or_else(|| credential("enrol.token")) else {
         return Err(EnrolError::Config(
-            "this machine is not enrolled and no token_file is set: make a token with `swarmctl drone token`, \
-             put it into a file and name that file in the configuration"
+            "this machine is not enrolled and token_file is not set: create a token with `swarmctl drone \
+             token`, put it into a file and set token_file to it"
                 .into(),
         ));
     };
@@ -87,7 +87,7 @@ pub async fn client(config: &Config, start: Start) -> Result<Client, EnrolError>
 /// answer or a power cut the same request can be repeated.
 async fn enrol(config: &Config, client: &Client, token: &Secret, kept: &Path) -> Result<Secret, EnrolError> {
     let name = config.name.clone().or_else(machine::host_name).ok_or_else(|| {
-        EnrolError::Config("the host name cannot be a drone's name: set `name` in the configuration".into())
+        EnrolError::Config("the host name is not a valid drone name: set `name` in the configuration".into())
     })?;
     let tried = config.state_dir.join("credential.tried");
     let credential = credential_to_try(&tried)?;
@@ -110,7 +110,7 @@ async fn enrol(config: &Config, client: &Client, token: &Secret, kept: &Path) ->
             Err(error) if error.is_untrusted() => return Err(EnrolError::Config(error.to_string())),
             Err(error) if !error.is_passing() => return Err(EnrolError::Refused(error)),
             Err(error) => {
-                tracing::warn!(%error, "not enrolled yet; tried again in {} s", pause.as_secs());
+                tracing::warn!(%error, "not enrolled yet, retrying in {} s", pause.as_secs());
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }

@@ -61,7 +61,7 @@ impl Fitness {
         dirs.dedup();
         let found = look(&builder, &dirs);
         for what in &found.unusable {
-            tracing::error!("{what}: nothing is built until that is mended");
+            tracing::error!("{what}: no builds until this is fixed");
         }
         Self { builder, dirs, last: Arc::new(Mutex::new((Instant::now(), found))) }
     }
@@ -100,7 +100,7 @@ fn look(builder: &BuilderConfig, dirs: &[PathBuf]) -> Found {
     }
     let unusable = dirs.iter().filter_map(|dir| {
         let why = try_out(dir).err()?;
-        let mut text = format!("{} cannot be used: {why}", dir.display());
+        let mut text = format!("cannot use {}: {why}", dir.display());
         text.truncate(text.floor_char_boundary(LONGEST));
         Some(text)
     });
@@ -130,7 +130,7 @@ fn try_out(dir: &Path) -> Result<(), String> {
     written.and(removed).map_err(|error| error.to_string())?;
     // With less, a build would be stopped right away.
     match too_little_free(dir).map_err(|error| error.to_string())? {
-        Some(free) => Err(format!("only {} MiB are free on its disk", free >> 20)),
+        Some(free) => Err(format!("only {} MiB free", free >> 20)),
         None => Ok(()),
     }
 }
@@ -157,7 +157,7 @@ mod tests {
         let found = look(&builder, &[good.clone(), bad]);
         assert_eq!(found.lacks, ["scanelf"]);
         assert_eq!(found.unusable.len(), 1, "{found:?}");
-        assert!(found.unusable[0].starts_with("/proc cannot be used: "), "{found:?}");
+        assert!(found.unusable[0].starts_with("cannot use /proc: "), "{found:?}");
         assert_eq!(fs::read_dir(good).unwrap().count(), 0, "nothing is left of a look");
         fs::remove_file(bin.join("emerge")).unwrap();
         let lacks = look(&builder, &[]).lacks;

@@ -111,7 +111,8 @@ impl Seat {
                 _ = ticks.tick() => {
                     let balanced = self.jobserver.lock().balance();
                     if let Err(error) = balanced {
-                        tracing::warn!(%error, "a jobserver's pipe cannot be used; builds keep the jobs they have");
+                        tracing::warn!(%error, "cannot use a jobserver's pipe; builds keep their current \
+                            jobs");
                         return build.await;
                     }
                 }
@@ -123,7 +124,7 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         if let Err(error) = self.jobserver.lock().leave(self.slot) {
-            tracing::warn!(%error, "a jobserver's pipe cannot be made anew");
+            tracing::warn!(%error, "cannot recreate a jobserver's pipe");
         }
     }
 }

@@ -11,7 +11,7 @@ use swarm_common::locked::LockedFile;
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another drone holds the lock.
-    #[error("another drone (process {holder}) works in {dir}: stop it first")]
+    #[error("another drone (process {holder}) is using {dir}: stop it first")]
     Held {
         /// The state directory.
         dir: String,
@@ -19,7 +19,7 @@ pub enum LockError {
         holder: String,
     },
     /// The lock file cannot be used.
-    #[error("the state directory {dir} cannot be used: {source}")]
+    #[error("cannot use the state directory {dir}: {source}")]
     Io {
         /// The state directory.
         dir: String,

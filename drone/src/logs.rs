@@ -56,7 +56,7 @@ impl LogFile {
                 let end = *length.borrow_and_update();
                 let next = Instant::now() + PAUSE;
                 if let Err(error) = send(&client, attempt, &path, &mut sent, end).await {
-                    tracing::debug!(%attempt, %error, "the log cannot be sent now");
+                    tracing::debug!(%attempt, %error, "cannot upload the log now, will retry");
                     if !error.is_transient() {
                         return;
                     }
@@ -107,7 +107,7 @@ async fn send(
             LogAppend::StandsAt(stored) if stored > end => return Ok(()),
             // The answer contradicts itself; continuing would loop for ever.
             LogAppend::StandsAt(stored) if stored == *sent => {
-                let what = format!("it refuses byte {stored} of the log and asks for it");
+                let what = format!("it rejected byte {stored} of the log and requested it again");
                 return Err(ClientError::Local(what));
             }
             LogAppend::StandsAt(stored) => {

@@ -132,7 +132,7 @@ fn main() -> ExitCode {
 
 async fn serve(config: Config, path: &Path, telemetry: &Telemetry) -> anyhow::Result<()> {
     // Install the handlers before anything starts.
-    let on = |kind, name| signal(kind).with_context(|| format!("{name} cannot be handled"));
+    let on = |kind, name| signal(kind).with_context(|| format!("cannot handle {name}"));
     let mut terminate = on(SignalKind::terminate(), "SIGTERM")?;
     let mut interrupt = on(SignalKind::interrupt(), "SIGINT")?;
     let mut pause = on(SignalKind::user_defined1(), "SIGUSR1")?;
@@ -175,15 +175,19 @@ fn reload(path: &Path, started: &Written, telemetry: &Telemetry) {
     };
     match read() {
         Ok(written) => {
-            tracing::info!("the configuration was read again");
+            tracing::info!("configuration reloaded");
             let waiting: Vec<_> =
                 started.changes(&written).into_iter().filter(|name| name != "log.level").collect();
             if !waiting.is_empty() {
                 let settings = waiting.join(", ");
-                tracing::warn!(settings, "these settings need a restart; the old ones are kept until then");
+                tracing::warn!(
+                    settings,
+                    "some changed settings require a restart; keeping the old ones \
+                     until then"
+                );
             }
         }
-        Err(error) => tracing::error!(error, "the new configuration is refused; the old one is kept"),
+        Err(error) => tracing::error!(error, "the new configuration is invalid, keeping the old one"),
     }
 }
 

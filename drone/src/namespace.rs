@@ -27,22 +27,22 @@ const UNMAPPED: u32 = 65_534;
 pub fn enter() -> Result<Infallible, String> {
     let lacks = |what: String| {
         format!(
-            "the drone runs as an ordinary user, and so takes a user namespace with subordinate ids: {what}. Give the \
-             user some with `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER`, install newuidmap \
-             (Debian: uidmap, Gentoo: sys-apps/shadow), or run the drone as root"
+            "the drone runs without root and needs a user namespace with subordinate IDs: {what}. Assign \
+             some with `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER`, install \
+             newuidmap (Debian: uidmap, Gentoo: sys-apps/shadow), or run the drone as root"
         )
     };
     let tried = Command::new("unshare").args(UNSHARE).args(["cat", "/proc/self/uid_map"]).output();
     let tried = tried.map_err(|error| lacks(format!("unshare: {error}")))?;
     if !tried.status.success() {
         let said = String::from_utf8_lossy(&tried.stderr);
-        return Err(lacks(said.lines().next().unwrap_or("unshare says nothing").trim().to_owned()));
+        return Err(lacks(said.lines().next().unwrap_or("unshare printed nothing").trim().to_owned()));
     }
     let mapped = mapped(&String::from_utf8_lossy(&tried.stdout));
     if mapped < NEEDED {
-        return Err(lacks(format!("it has {mapped} of the {NEEDED} that a root file system needs")));
+        return Err(lacks(format!("it has {mapped} of the {NEEDED} IDs that a root file system needs")));
     }
-    let own = std::env::current_exe().map_err(|error| format!("this program is not to be found: {error}"))?;
+    let own = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
     let error = Command::new("unshare")
         .args(UNSHARE)
         .arg(own)

@@ -71,7 +71,7 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
     // Processes and build roots left by a start that did not shut down cleanly.
     let swept = process::sweep_leftovers(&work_dir).await;
     if swept > 0 {
-        tracing::warn!(processes = swept, "an earlier start left a build running; it was ended");
+        tracing::warn!(processes = swept, "ended a build that was left running by an earlier start");
     }
     clear(&work_dir).map_err(io(&work_dir))?;
     config.builder.check_work_dir().map_err(RunError::Unfit)?;
@@ -83,7 +83,7 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
     });
     let recovered = spool.recover().map_err(io(&spool_dir))?;
     let start = enrol::start(&config)?;
-    supervisor.ready("on its way to the orchestrator");
+    supervisor.ready("not delivered yet");
     let mut drained = Drained::open(&config.state_dir);
     let Some(client) = enrolling::client(&config, start, &supervisor, &mut asked, &mut drained).await? else {
         return Ok(());
@@ -112,7 +112,7 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
     });
     let jobserver = jobserver.transpose()?;
     if builder.images().is_none() {
-        tracing::info!("builder.root_kind is live: this drone gets no work whose base is an image");
+        tracing::info!("builder.root_kind is live: this drone cannot build in images");
     }
     let workshop = Workshop { builder, larder, hidden, jobserver, work_dir, bases, snapshots, spool };
     let workshop = Arc::new(workshop);
@@ -310,7 +310,7 @@ impl Loop {
         let attempts = &mut self.attempts;
         let all = async { while attempts.join_next().await.is_some() {} };
         if tokio::time::timeout(self.last_tasks, all).await.is_err() {
-            tracing::debug!("not everything ended in time");
+            tracing::debug!("some tasks did not end in time");
         }
         self.tasks.shutdown().await;
     }
@@ -324,14 +324,15 @@ impl Loop {
                 Output::Heartbeat { attempts, draining } => self.heartbeat(attempts, draining),
                 Output::Start(assignment) => self.start(*assignment),
                 Output::Kill(attempt) => {
-                    tracing::info!(%attempt, "the build is stopped");
+                    tracing::info!(%attempt, "stopping the build");
                     if let Some(cancel) = self.builds.get(&attempt) {
                         cancel.cancel();
                     }
                 }
                 Output::Spool(attempt, report) => {
                     if let Err(error) = self.workshop.spool.finish(attempt, &report) {
-                        tracing::error!(%attempt, %error, "the report cannot be spooled; it is lost if the drone stops now");
+                        tracing::error!(%attempt, %error, "cannot spool the report; it is lost if the \
+                            drone stops now");
                     }
                     self.reports.insert(attempt, Arc::from(report));
                 }
@@ -341,7 +342,7 @@ impl Loop {
                     self.builds.remove(&attempt);
                     self.reports.remove(&attempt);
                     if let Err(error) = self.workshop.spool.forget(attempt) {
-                        tracing::warn!(%attempt, %error, "what is done with cannot be removed from the spool");
+                        tracing::warn!(%attempt, %error, "cannot remove a delivered result from the spool");
                     }
                 }
                 Output::SignOff => self.sign_off(),

@@ -156,7 +156,8 @@ impl Spool {
                 Ok(report) => found.push(Recovered::Finished(attempt, Box::new(report))),
                 Err(error) => {
                     let aside = self.dir.join(format!("unreadable-{attempt}"));
-                    tracing::error!(%attempt, %error, aside = %aside.display(), "a spooled result cannot be read; it is set aside");
+                    tracing::error!(%attempt, %error, aside = %aside.display(), "cannot read a spooled \
+                        result, set aside");
                     fs::rename(entry.path(), aside)?;
                 }
             }

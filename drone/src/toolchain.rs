@@ -100,7 +100,8 @@ impl Probe {
         let toolchain = said.ok().and_then(|output| parse(&String::from_utf8_lossy(&output.stdout)));
         let toolchain = toolchain.map(|t| Box::new(Toolchain { portage: self.portage(), ..t }));
         if toolchain.is_none() {
-            tracing::warn!(base = %self.base.display(), "no working compiler was found, so its toolchain is not compared with other drones'");
+            tracing::warn!(base = %self.base.display(), "no working compiler found; the toolchain is not \
+                compared with other drones");
         }
         *self.lock() = Found { stamp, toolchain };
     }

@@ -51,7 +51,7 @@ impl Workshop {
     fn seat(&self, assignment: &Assignment) -> Option<Seat> {
         let jobserver = self.jobserver.as_ref().filter(|_| assignment.limits.jobs == 0)?;
         let entered = jobserver.enter();
-        entered.inspect_err(|error| tracing::warn!(%error, "a build goes without the jobserver")).ok()?
+        entered.inspect_err(|error| tracing::warn!(%error, "a build runs without the jobserver")).ok()?
     }
 }
 
@@ -67,7 +67,7 @@ pub async fn attempt(
     let id = assignment.attempt;
     tracing::info!(attempt = %id, run = %assignment.run, what = %title(&assignment), "begins");
     if let Err(error) = workshop.spool.begin(&assignment) {
-        return Some(own_failure(Phase::Assigned, format!("the spool cannot be written: {error}")));
+        return Some(own_failure(Phase::Assigned, format!("cannot write to the spool: {error}")));
     }
     let fetched = tokio::select! {
         fetched = workshop.snapshots.get(&client, assignment.snapshot) => fetched,
@@ -95,7 +95,7 @@ pub async fn attempt(
     if let Err(error) = tokio::fs::create_dir_all(&attempt_dir).await {
         return Some(own_failure(
             Phase::Preparing,
-            format!("{} cannot be made: {error}", attempt_dir.display()),
+            format!("cannot create {}: {error}", attempt_dir.display()),
         ));
     }
     let seat = workshop.seat(&assignment);
@@ -126,7 +126,7 @@ pub async fn attempt(
         BuildEnd::Built { files, usage } => Some(match keep(&workshop, id, files).await {
             Ok(artifacts) => ReportRequest { outcome: Outcome::Built { artifacts }, usage },
             Err(error) => {
-                let what = format!("the built package cannot be spooled: {error}");
+                let what = format!("cannot spool the built package: {error}");
                 own_failure(Phase::Packaging, what)
             }
         }),
@@ -142,7 +142,7 @@ async fn base(
     let Base::Image { image, .. } = base else { return Ok(None) };
     if workshop.builder.images().as_ref() != Some(&image.machine) {
         let why = format!(
-            "this drone is {} with builder.root_kind = {}, and cannot build in an image for {}",
+            "this drone ({}, builder.root_kind = {}) cannot build in an image for {}",
             std::env::consts::ARCH,
             workshop.builder.root_kind.word(),
             image.machine
@@ -158,7 +158,7 @@ async fn base(
 pub async fn clean(workshop: Arc<Workshop>, attempt: AttemptId) {
     match tokio::fs::remove_dir_all(workshop.attempt_dir(attempt)).await {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            tracing::warn!(%attempt, %error, "the build root was not removed");
+            tracing::warn!(%attempt, %error, "cannot remove the build root");
         }
         _ => {}
     }
@@ -175,7 +175,7 @@ async fn build(
     let id = context.assignment.attempt;
     let (notes, mut incoming) = mpsc::channel(256);
     let log = LogFile::create(&workshop.spool.log(id));
-    let mut log = log.inspect_err(|error| tracing::warn!(attempt = %id, %error, "no log is kept")).ok();
+    let mut log = log.inspect_err(|error| tracing::warn!(attempt = %id, %error, "cannot write the log")).ok();
     let follow = log.as_ref().map(|log| log.follow(client.clone(), id));
     let take = async move {
         while let Some(note) = incoming.recv().await {
@@ -206,7 +206,8 @@ async fn keep(
             let kept = spool.keep(id, file)?;
             // Dependent packages are likely to be built on this drone as well.
             if let Err(error) = artifacts.adopt(&kept.path, kept.digest) {
-                tracing::warn!(attempt = %id, %error, "what was built will be fetched when it is needed");
+                tracing::warn!(attempt = %id, %error, "cannot keep the built package; it is downloaded \
+                    when needed");
             }
             Ok(kept.digest)
         };

@@ -144,10 +144,10 @@ pub async fn audit(app: &Arc<App>, pace: Pace) -> Result<AuditView, JoinError> {
         faults.extend(damaged);
     }
     for what in &mended {
-        tracing::warn!(what, "something that is kept was damaged, and is whole again");
+        tracing::warn!(what, "repaired damaged stored data");
     }
     for what in &faults {
-        tracing::error!(what, "something that is kept is damaged");
+        tracing::error!(what, "stored data is damaged");
     }
     app.audited.keep(faults.clone());
     Ok(AuditView { events, head, artifacts, faults, mended })
@@ -165,10 +165,7 @@ fn of_artifact(app: &App, artifact: &Artifact) -> Result<Option<String>, String>
     let path = artifact.path();
     match app.entries.check(&app.store, artifact) {
         Ok(differs) => Ok(differs.map(|file| {
-            format!(
-                "{}, what is kept of {path}, was not what the package says; it is made anew",
-                file.display()
-            )
+            format!("the cached index entry {} of {path} did not match the package; rebuilt", file.display())
         })),
         Err(error) => {
             // If the package cannot be read, changed bytes explain more than the parser's error.
@@ -179,8 +176,8 @@ fn of_artifact(app: &App, artifact: &Artifact) -> Result<Option<String>, String>
             let file = app.store.path(artifact.digest);
             let gone = matches!(error, EntriesError::Store(StoreError::Disk(_)));
             let next = match gone {
-                true => "look at that disk".to_owned(),
-                false => format!("build it again: `swarmctl rebuild {}`", artifact.target.family()),
+                true => "check that disk".to_owned(),
+                false => format!("rebuild it: `swarmctl rebuild {}`", artifact.target.family()),
             };
             Err(format!("{path} in {}: {error}; {next}", file.display()))
         }
@@ -210,8 +207,8 @@ impl Archive {
 
     fn next(self) -> &'static str {
         match self {
-            Self::Snapshot => "remove the file and pin the profile again with `swarmctl profile update`",
-            Self::Image => "remove the file and bring the base again with `swarmctl base update`",
+            Self::Snapshot => "remove the file and update the profile with `swarmctl profile update`",
+            Self::Image => "remove the file and update the base with `swarmctl base update`",
         }
     }
 }
@@ -272,8 +269,8 @@ fn of_copy(app: &App, digest: Digest, path: &Path) -> Result<Option<String>, Str
     }
     let _writing = app.binhosts.write();
     match copies::mend(&app.store, digest, path) {
-        Ok(()) => Ok(Some(format!("{} was not what is stored; it is published again", path.display()))),
-        Err(error) => Err(format!("{} is damaged, and not published again: {error}", path.display())),
+        Ok(()) => Ok(Some(format!("{} did not match the store; published again", path.display()))),
+        Err(error) => Err(format!("{} is damaged and could not be published again: {error}", path.display())),
     }
 }
 
@@ -299,7 +296,7 @@ async fn indexes(app: &Arc<App>, kept: Arc<Kept>) -> Result<Found, JoinError> {
         }
     }
     let mended = before.into_iter().filter(|fault| !after.contains(fault));
-    Ok((mended.map(|fault| format!("{fault}; it is written again")).collect(), after))
+    Ok((mended.map(|fault| format!("{fault}; rewritten")).collect(), after))
 }
 
 fn damaged_indexes(app: &App, kept: &Kept) -> Vec<String> {
@@ -314,18 +311,18 @@ fn damaged_indexes(app: &App, kept: &Kept) -> Vec<String> {
             Err(error) => return Some(error.to_string()),
         };
         if let Some(file) = found.damaged {
-            return Some(format!("{} is not as it was written", file.display()));
+            return Some(format!("{} was modified after it was written", file.display()));
         }
         let index = dir.join("Packages");
         if dir.ends_with("stable") && !index.exists() {
-            return Some(format!("{} is gone", index.display()));
+            return Some(format!("{} is missing", index.display()));
         }
         let wrong = found.index.entries().find(|entry| {
             // An artifact that was published after the audit began is not known here.
             let Some(artifacts) = known.get(entry.path()) else { return false };
             !artifacts.iter().any(|a| app.entries.entry(&app.store, a).is_ok_and(|kept| kept == **entry))
         });
-        wrong.map(|entry| format!("{} says of {} what is not so", index.display(), entry.path()))
+        wrong.map(|entry| format!("{} has a wrong entry for {}", index.display(), entry.path()))
     };
     kept.hosts.iter().filter_map(fault).collect()
 }

@@ -42,7 +42,8 @@ pub fn find(
                 Ok(Some(shared)) if shared.count > 0 => shared,
                 Ok(_) => continue,
                 Err(error) => {
-                    tracing::warn!(digest = %other.digest, %error, "the files of a stored package are not known");
+                    tracing::warn!(digest = %other.digest, %error, "cannot determine the files of a stored \
+                        package");
                     continue;
                 }
             };

@@ -24,7 +24,7 @@ pub enum TakeError {
     Disk(#[from] DiskError),
     /// The disk has not enough space.
     #[error(
-        "image {} has {needed} bytes and the disk of {} has {free} left: free some space there, or set \
+        "image {} has {needed} bytes, but the disk of {} has only {free} free: free space there, or set \
          artifact_dir to a larger disk", digest.short(), dir.display()
     )]
     TooLarge {

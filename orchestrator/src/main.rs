@@ -134,19 +134,19 @@ fn with_journal(verb: &JournalVerb, config: &Path) -> Result<(), (u8, String)> {
     let (from, to) = (end(from)?, end(to)?);
     let moved =
         migrate(&from, &to).map_err(|e| (if e.is_held() { EXIT_HELD } else { EXIT_IO }, e.to_string()))?;
-    println!("{} events are in {to}, with the same last hash {}", moved.events, moved.head);
-    println!("now let `[journal]` of the configuration name it; {from} is left as it is");
+    println!("Copied {} events to {to}, verified last hash {}", moved.events, moved.head);
+    println!("Next: set `[journal]` in the configuration to the new journal; {from} is unchanged");
     Ok(())
 }
 
 fn back_up(config: &Path, to: &Path) -> Result<(), (u8, String)> {
     let config = Config::load(config).map_err(|e| (EXIT_CONFIG, e.to_string()))?;
     if config.journal.redis.is_some() {
-        return Err((EXIT_CONFIG, "the journal is in Redis: back that up with its own means".into()));
+        return Err((EXIT_CONFIG, "the journal is in Redis: back it up with Redis' own tools".into()));
     }
     let copied = SqliteJournal::back_up(&journal::file(&config.state_dir), to);
     let copied = copied.map_err(|e| (EXIT_IO, e.to_string()))?;
-    println!("{} events are in {}, with the last hash {}", copied.events, to.display(), copied.head);
+    println!("Backed up {} events to {}, last hash {}", copied.events, to.display(), copied.head);
     Ok(())
 }
 
@@ -187,7 +187,7 @@ fn main() -> ExitCode {
         for form in &old {
             eprintln!("swarm-orchestrator: warning: {form}");
         }
-        println!("{}: the configuration is in order", arguments.config.display());
+        println!("{}: the configuration is valid", arguments.config.display());
         return ExitCode::SUCCESS;
     }
     config.log.dir = arguments.log_dir.or(config.log.dir);
@@ -269,7 +269,7 @@ async fn run(config: Config, path: &Path, telemetry: &Telemetry) -> anyhow::Resu
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        supervisor.stopping("open requests end, then a snapshot is written");
+        supervisor.stopping("stopping: waiting for open requests, then writing a snapshot");
     };
     let reload = async {
         while hangup.recv().await.is_some() {
@@ -305,14 +305,14 @@ async fn reload(reloader: &mut Reloader, app: &App, telemetry: &Telemetry) {
     match reloader.reload(app, telemetry).await {
         Ok(done) => {
             checks::look(app).await;
-            tracing::info!(applied = done.applied.join(", "), "the configuration was read again");
+            tracing::info!(applied = done.applied.join(", "), "configuration reloaded");
             if !done.waiting.is_empty() {
                 tracing::warn!(
                     settings = done.waiting.join(", "),
-                    "these settings need a restart; the old ones are kept until then"
+                    "some changed settings require a restart; keeping the old ones until then"
                 );
             }
         }
-        Err(error) => tracing::error!(%error, "the new configuration is refused; the old one is kept"),
+        Err(error) => tracing::error!(%error, "the new configuration is invalid, keeping the old one"),
     }
 }

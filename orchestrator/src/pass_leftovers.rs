@@ -109,16 +109,16 @@ pub async fn run(app: Arc<App>) {
         match tokio::task::spawn_blocking(move || sweep(&shared, &needed, now)).await {
             Ok(Ok(0)) => app.passes.note(NAME, ""),
             Ok(Ok(removed)) => {
-                tracing::info!(removed, "leftovers are removed");
+                tracing::info!(removed, "removed unused files");
                 app.passes.note(NAME, format!("{removed} removed"));
             }
             // What remains only costs space; the next run tries again.
             Ok(Err(error)) => {
-                tracing::warn!(%error, "leftovers cannot be removed");
+                tracing::warn!(%error, "cannot remove unused files");
                 app.passes.fail(NAME, error.to_string());
             }
             Err(error) => {
-                tracing::error!(%error, "removing leftovers broke off");
+                tracing::error!(%error, "the task removing unused files panicked");
                 app.passes.fail(NAME, error.to_string());
             }
         }

@@ -49,7 +49,8 @@ pub async fn run(app: Arc<App>) {
             match found {
                 Ok(found) => {
                     let (good, bad) = (found.mended.len(), found.faults.len());
-                    let did = format!("read {} packages; {bad} damaged, {good} mended", found.artifacts);
+                    let did =
+                        format!("packages checked: {}, damaged: {bad}, repaired: {good}", found.artifacts);
                     app.passes.note(NAME, did);
                     last = Last { at: app.engine.wall(), faults: found.faults };
                     keep(&app, &path, &last);

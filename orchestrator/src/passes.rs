@@ -39,9 +39,9 @@ impl Passes {
         let passes = self.clone();
         tokio::spawn(async move {
             if let Err(error) = tokio::spawn(pass).await {
-                tracing::error!(name, %error, "a pass broke off");
+                tracing::error!(name, %error, "a background pass panicked");
                 passes.ended.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
-                passes.fail(name, "a defect ended it");
+                passes.fail(name, "it panicked");
             }
         })
     }

@@ -128,9 +128,9 @@ impl Progress {
 enum PassError {
     #[error(transparent)]
     Disk(#[from] DiskPassError),
-    #[error("the generation cannot be recorded: {0}")]
+    #[error("cannot record the generation: {0}")]
     Engine(#[from] EngineError),
-    #[error("publishing broke off: {0}")]
+    #[error("the publishing task panicked: {0}")]
     Broken(#[from] tokio::task::JoinError),
 }
 
@@ -169,7 +169,7 @@ impl Publisher {
             let (after, seq, failed) = self.pass(disk).await;
             disk = after;
             if let Some(error) = &failed {
-                tracing::error!(%error, "publishing failed; the old index stands, and it is tried again");
+                tracing::error!(%error, "publishing failed, keeping the old index; will retry");
             }
             match &failed {
                 Some(error) => self.passes.fail(NAME, error.to_string()),
@@ -212,10 +212,10 @@ impl Publisher {
             Err(error) => return (self.fresh(), seq, Some(error.into())),
         };
         if placed > 0 && failed.is_none() {
-            self.passes.note(NAME, format!("{placed} placed for drones"));
+            self.passes.note(NAME, format!("{placed} made available to drones"));
         }
         for Switched { profile, run, generation, packages } in switched {
-            tracing::info!(%profile, %run, generation, packages, "a new generation is published");
+            tracing::info!(%profile, %run, generation, packages, "published a new generation");
             self.passes.note(NAME, format!("{profile} is at generation {generation}"));
             let command = Command::RecordGeneration { profile: profile.clone(), run, generation, packages };
             match self.engine.submit(command, None).await {

@@ -4,7 +4,7 @@ use swarm_common::digest::Digest;
 
 /// No random bytes are available.
 #[derive(Debug, thiserror::Error)]
-#[error("the operating system gives no random numbers: {0}")]
+#[error("cannot get random numbers from the operating system: {0}")]
 pub struct RandomError(#[from] getrandom::Error);
 
 /// A secret of 256 random bits. The prefix tells people and secret scanners what it is for.

@@ -55,7 +55,7 @@ pub enum ReceiveError {
     #[error(transparent)]
     Accept(#[from] AcceptError),
     /// The file was not uploaded, or only in part.
-    #[error("file {0} was not uploaded: announce and send it, then report again")]
+    #[error("file {0} was not uploaded: upload it, then report again")]
     NotUploaded(Digest),
     /// The upload cannot be read or removed.
     #[error(transparent)]
@@ -67,7 +67,7 @@ pub enum ReceiveError {
     #[error("{0}")]
     Upstream(String),
     /// A background task panicked.
-    #[error("checking the package broke off: {0}")]
+    #[error("the task checking the package panicked: {0}")]
     Broken(#[from] tokio::task::JoinError),
 }
 
@@ -197,7 +197,7 @@ impl Receiving {
         let public_key = match key.public_armored() {
             Ok(text) => text,
             Err(error) => {
-                tracing::error!(%error, "the public key cannot be written");
+                tracing::error!(%error, "cannot write the public key");
                 return None;
             }
         };
@@ -302,7 +302,8 @@ impl Receiving {
                     noted.map_err(|error| error.to_string())
                 });
                 if let Err(error) = noted {
-                    tracing::warn!(%attempt, %error, "a restart before the report will ask for this file again");
+                    tracing::warn!(%attempt, %error, "cannot record a received file; after a restart it \
+                        must be uploaded again");
                 }
                 self.taken().insert((attempt, digest), taken);
                 Ok(())
@@ -367,7 +368,7 @@ impl Receiving {
             removed.and_then(|removed: Result<(), DiskError>| removed.map_err(|e| e.to_string()))
         {
             // This only costs space, and the next sweep tries again.
-            tracing::warn!(%attempt, %error, "an upload that is no longer needed is left over");
+            tracing::warn!(%attempt, %error, "cannot remove an unneeded upload");
         }
     }
 
@@ -387,7 +388,7 @@ impl Receiving {
 pub fn targets(swarm: &Swarm, attempt: AttemptId) -> Result<Vec<Target>, Refusal> {
     let record = swarm.attempts.get(&attempt).ok_or(Refusal::UnknownAttempt(attempt))?;
     let Job::Build(package) = record.job else {
-        return Err(Refusal::Invalid(format!("attempt {attempt} builds no package and brings no files")));
+        return Err(Refusal::Invalid(format!("attempt {attempt} does not build a package and has no files")));
     };
     let package = swarm.packages.get(&package).ok_or(Refusal::UnknownPackage(package))?;
     Ok(package.targets_with(&record.build_ids))

@@ -30,7 +30,7 @@ pub enum ReloadError {
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
     /// The engine does not accept the policy; nothing has changed.
-    #[error("the engine does not take it: {0}")]
+    #[error("the engine rejected it: {0}")]
     Engine(#[from] crate::engine::EngineError),
 }
 

@@ -101,7 +101,8 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
         entrances.push(Entrance { listener, tls: Some(identity.server) });
         reached = Some(Reached { address, name, shown });
     } else if !(address.ip().is_loopback() || config.plain_api) {
-        tracing::warn!(%address, "other machines get packages only: set `listen` of `[tls]` to serve them the API");
+        tracing::warn!(%address, "the API is only served to this machine: set `listen` of `[tls]` to serve \
+            it to others");
     }
     let own = own_address(address, reached.as_ref());
     let file = journal::file(&config.state_dir);
@@ -243,7 +244,7 @@ impl Server {
                 () = stop => Ok(()),
                 () = app.engine.broken() => Err(ServeError::EngineBroke),
             };
-            tracing::info!("stopping: no new requests, open ones may end");
+            tracing::info!("stopping: no new requests are accepted");
             stopping.cancel();
             told
         };
@@ -267,7 +268,7 @@ impl Server {
         ];
         for (name, task) in passes {
             if let Err(error) = task.await {
-                tracing::error!(name, %error, "a pass broke off");
+                tracing::error!(name, %error, "a background pass panicked");
             }
         }
         drop(app);

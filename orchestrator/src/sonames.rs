@@ -99,7 +99,8 @@ pub fn unprovided(
     let more = lacking.len().saturating_sub(TOLD);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     Ok(Some(format!(
-        "{} was linked with {told}{more}, which neither the base nor what it needs at run time (RDEPEND) provides",
+        "{} is linked with {told}{more}, which neither the base nor its run-time dependencies (RDEPEND) \
+         provide",
         user.target.title()
     )))
 }

@@ -21,7 +21,8 @@ pub struct StateDir {
 pub enum StateDirError {
     /// Another orchestrator uses it.
     #[error(
-        "another orchestrator (process {holder}) works in {path}: stop it first, or give this one its own state_dir"
+        "another orchestrator (process {holder}) is using {path}: stop it first, or give this one its own \
+         state_dir"
     )]
     Held {
         /// The directory.
@@ -30,7 +31,7 @@ pub enum StateDirError {
         holder: String,
     },
     /// The directory cannot be created, opened or locked.
-    #[error("the state directory {path} cannot be used: {source}")]
+    #[error("cannot use the state directory {path}: {source}")]
     Io {
         /// The directory.
         path: PathBuf,

@@ -8,8 +8,8 @@ use swarm_common::config::{ConfigError, secret::write_private};
 /// Something that should exist is missing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{what} {} is gone, and {trace}: restore it from a backup (is its disk mounted?), or start once with \
-     --accept-new {cost}",
+    "{what} {} is missing, but {trace}: restore it from a backup (check that its disk is mounted), or start once \
+     with --accept-new {cost}",
     path.display()
 )]
 pub struct Vanished {
@@ -43,7 +43,7 @@ impl Vanished {
         if !accepted {
             return Err(self);
         }
-        tracing::warn!(file = %self.path.display(), "{} is gone, and that is accepted", self.what);
+        tracing::warn!(file = %self.path.display(), "{} is missing, accepted with --accept-new", self.what);
         Ok(())
     }
 }
@@ -60,7 +60,7 @@ pub fn note(path: &Path, now: &str) -> Result<Option<String>, ConfigError> {
         Err(error) => {
             return Err(ConfigError::Secret {
                 path: path.to_owned(),
-                what: format!("cannot be read: {error}"),
+                what: format!("cannot read it: {error}"),
             });
         }
     };

@@ -33,7 +33,7 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// The engine hangs, and there is no supervisor to notice.
 #[derive(Debug, thiserror::Error)]
-#[error("the engine has not answered for {0} s, it hangs; everything that was answered is in the journal")]
+#[error("the engine has been unresponsive for {0} s; all acknowledged changes are in the journal")]
 pub struct Stuck(u64);
 
 /// The watchdog's thread, which stops when this is dropped.
@@ -73,7 +73,7 @@ pub fn watch(
                 supervisor.status(&status());
             } else if supervisor.ping_every().is_some() {
                 // The supervisor ends the process when its own time limit is over, and records that.
-                tracing::error!(silence_s = silence.as_secs(), "the engine does not answer");
+                tracing::error!(silence_s = silence.as_secs(), "the engine is unresponsive");
             } else if silence > patience {
                 stuck(Stuck(silence.as_secs()));
                 if ended.recv_timeout(LAST_WORDS) == Err(RecvTimeoutError::Timeout) {
@@ -101,6 +101,6 @@ pub fn status(app: &App) -> String {
         let online = swarm.drones.values().filter(|d| d.state() == DroneState::Online).count();
         let live = swarm.attempts.values().filter(|a| a.is_live()).count();
         let runs = swarm.runs.values().filter(|r| !r.state.is_over()).count();
-        format!("{online} drones on duty, {live} attempts under way, {runs} runs not over")
+        format!("{online} drones online, {live} active attempts, {runs} active runs")
     })
 }

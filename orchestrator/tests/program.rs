@@ -146,7 +146,7 @@ fn an_address_that_another_program_has_is_waited_for_and_a_stop_is_heard_meanwhi
         let path = config(folder.path(), "");
         let text = std::fs::read_to_string(&path).unwrap().replace("127.0.0.1:0", &address.to_string());
         std::fs::write(&path, text).unwrap();
-        let mut running = Running::starting(&path, None, "waits until it can listen");
+        let mut running = Running::starting(&path, None, "waiting for the listen address");
         assert!(running.log.contains(&format!("cannot listen on {address}")), "{}", running.log);
         if stopped {
             running.terminate();
@@ -165,7 +165,7 @@ fn a_configuration_in_order_is_said_so_and_nothing_is_touched() {
     let path = config(folder.path(), "");
     let output = run(&["--check-config"], &path);
     assert!(output.status.success());
-    assert!(String::from_utf8_lossy(&output.stdout).contains("in order"));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("is valid"));
     assert!(!folder.path().join("state").exists());
 }
 
@@ -246,7 +246,7 @@ fn a_changed_configuration_is_taken_over_and_a_wrong_one_changes_nothing() {
 
     config(folder.path(), "[log]\nlevel = \"debug\"\n[policy]\nlease = \"5s\"\n[limits]\nconnections = 70\n");
     running.hang_up();
-    let said = running.says("read again");
+    let said = running.says("configuration reloaded");
     assert!(said.contains("log.level, policy.lease") && !said.contains("limits"), "{said}");
     let said = running.says("restart");
     assert!(said.contains("limits.connections") && said.contains("WARN"), "{said}");
@@ -340,12 +340,12 @@ fn a_certificate_or_key_that_cannot_be_used_is_78_and_says_which_file() {
     std::fs::set_permissions(&nothing, std::fs::Permissions::from_mode(0o600)).unwrap();
     let missing = folder.path().join("missing.key");
     for (certificate, key, said) in [
-        (&certificate, &other_key, "does not fit the certificate"),
+        (&certificate, &other_key, "does not match the certificate"),
         (&certificate, &open, "chmod 600"),
         (&certificate, &nothing, "no usable private key"),
         (&certificate, &missing, "missing.key"),
-        (&nothing, &key, "nothing.pem: is no PEM file"),
-        (&key, &key, "holds no certificate"),
+        (&nothing, &key, "nothing.pem: is not a PEM file"),
+        (&key, &key, "contains no certificate"),
     ] {
         let files = format!("certificate = \"{}\"\nkey = \"{}\"\n", certificate.display(), key.display());
         let path = config(folder.path(), &format!("[tls]\nlisten = \"127.0.0.1:0\"\n{files}"));

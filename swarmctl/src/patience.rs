@@ -76,7 +76,7 @@ mod tests {
         patience.wait(proxys(404), |text| said.push(text.to_owned())).await.unwrap();
         patience.answered(|text| said.push(text.to_owned()));
         assert_eq!(said.len(), 3, "{said:?}");
-        assert!(said[0].contains("answered 502") && said[1].contains("answered 504"), "{said:?}");
+        assert!(said[0].contains("HTTP 502") && said[1].contains("HTTP 504"), "{said:?}");
         assert!(said[2] == "reconnected to the orchestrator" && !said.concat().contains('\x1b'), "{said:?}");
     }
 

@@ -20,7 +20,7 @@ pub(super) async fn problem_of(response: Response) -> ClientError {
     let url = response.url().to_string();
     if status.is_redirection() {
         let to = response.headers().get("location").and_then(|v| v.to_str().ok());
-        let what = format!("it redirects to {}; use that address instead", to.unwrap_or("nowhere"));
+        let what = format!("redirected to {}; use that address instead", to.unwrap_or("nowhere"));
         return ClientError::Protocol { url, status: None, what };
     }
     let is_problem = response
@@ -66,7 +66,7 @@ pub(super) async fn read_bounded(mut response: Response) -> Result<Vec<u8>, Clie
                 body.extend_from_slice(&piece);
             }
             Ok(Some(_)) => {
-                let what = format!("its answer is larger than {MAX_ANSWER_BYTES} bytes");
+                let what = format!("its response is larger than {MAX_ANSWER_BYTES} bytes");
                 return Err(ClientError::Protocol { url: response.url().to_string(), status: None, what });
             }
             Ok(None) => return Ok(body),
@@ -80,6 +80,6 @@ pub(super) fn broken_off(url: &Url, error: &reqwest::Error) -> ClientError {
     let mut address = url.clone();
     address.set_path("");
     address.set_query(None);
-    let why = format!("the answer broke off: {}", with_causes(error));
+    let why = format!("the response is incomplete: {}", with_causes(error));
     ClientError::Unreachable { tried: vec![Tried { address, why, untrusted: false }] }
 }

@@ -225,5 +225,5 @@ pub(super) async fn file_size(path: &Path) -> Result<u64, ClientError> {
     tokio::fs::metadata(path)
         .await
         .map(|meta| meta.len())
-        .map_err(|e| ClientError::Local(format!("{}: cannot be read: {e}", path.display())))
+        .map_err(|e| ClientError::Local(format!("cannot read {}: {e}", path.display())))
 }

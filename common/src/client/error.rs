@@ -56,17 +56,15 @@ fn join(tried: &[Tried]) -> String {
 
 fn not_ours(url: &str, status: Option<u16>, what: &str) -> String {
     let Some(status) = status else {
-        return format!("{url} gave an answer that this version does not understand: {what}");
+        return format!("{url} sent a response that this version does not understand: {what}");
     };
     let advice = match status {
-        404 => "; is the address right, its path included?",
-        413 => "; it takes no body of this size: raise its bound (nginx: `client_max_body_size 0`)",
-        502..=504 => "; it does not reach the orchestrator, or waits no longer for it",
+        404 => "; check the address and its path",
+        413 => "; raise its limit on the request size (nginx: `client_max_body_size 0`)",
+        502..=504 => "; it cannot reach the orchestrator or timed out",
         _ => "",
     };
-    format!(
-        "{url}: something in between, such as a proxy, answered {status} in the orchestrator's place{advice}{what}"
-    )
+    format!("{url}: HTTP {status} from a proxy or another server in between{advice}{what}")
 }
 
 fn describe(problem: &Problem) -> String {

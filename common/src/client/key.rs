@@ -26,7 +26,11 @@ impl fmt::Display for IdempotencyKey {
 /// 128 random bits in hexadecimal.
 pub(super) fn random_id() -> Result<String, super::ClientError> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes)
-        .map_err(|e| super::ClientError::Local(format!("the system gives no random numbers: {e}")))?;
+    getrandom::fill(&mut bytes).map_err(|e| {
+        super::ClientError::Local(format!(
+            "cannot get random numbers from the operating \
+             system: {e}"
+        ))
+    })?;
     Ok(hex::encode(bytes))
 }

@@ -42,7 +42,7 @@ impl ByteStream {
             Some(idle) => match tokio::time::timeout(idle, piece).await {
                 Ok(piece) => piece,
                 Err(_) => {
-                    let why = format!("sent nothing for {} s", idle.as_secs());
+                    let why = format!("no data for {} s", idle.as_secs());
                     let tried = vec![super::Tried { address: url, why, untrusted: false }];
                     return Err(ClientError::Unreachable { tried });
                 }
@@ -84,7 +84,7 @@ impl EventStream {
                 None => return Ok(None),
             }
             if self.parser.held() > MAX_EVENT_BYTES {
-                return wrong(self.bytes.response.url(), "an event without end".to_owned());
+                return wrong(self.bytes.response.url(), "an event exceeds the size limit".to_owned());
             }
         }
     }

@@ -116,23 +116,28 @@ async fn a_problem_document_becomes_a_problem() {
 #[tokio::test]
 async fn an_answer_of_something_else_is_a_protocol_error_that_shows_it() {
     for (head, body, transient, said) in [
-        ("200 OK", "<html>router login</html>", false, "of another version"),
-        ("404 Not Found", "nginx", false, "answered 404 in the orchestrator's place; is the address right"),
-        ("401 Unauthorized", "log in", false, "answered 401 in the orchestrator's place: `log in`"),
+        ("200 OK", "<html>router login</html>", false, "has another version"),
+        (
+            "404 Not Found",
+            "nginx",
+            false,
+            "HTTP 404 from a proxy or another server in between; check the address",
+        ),
+        ("401 Unauthorized", "log in", false, "HTTP 401 from a proxy or another server in between: `log in`"),
         ("413 Request Entity Too Large", "nginx", false, "client_max_body_size"),
         (
             "502 Bad Gateway",
             "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<hr><center>nginx/1.22.1</center>\r\n",
             true,
-            "waits no longer for it: `502 Bad Gateway nginx/1.22.1`",
+            "or timed out: `502 Bad Gateway nginx/1.22.1`",
         ),
-        ("504 Gateway Time-out", "", true, "waits no longer for it"),
+        ("504 Gateway Time-out", "", true, "or timed out"),
         // The media type alone makes it a problem document.
         (
             "503 Service Unavailable",
             r#"{"type":"x","title":"x","status":503,"detail":"x"}"#,
             true,
-            "answered 503",
+            "HTTP 503",
         ),
     ] {
         let (url, _) = answers_once(answer(head, body));
@@ -148,7 +153,7 @@ async fn a_redirect_is_not_followed_with_our_credential() {
     let (target, _thread) = answers_once(answer("200 OK", &key_json()));
     let (url, _) = answers_once(answer(&format!("307 Temporary Redirect\r\nlocation: {target}"), ""));
     let error = client(&[url]).key().await.unwrap_err();
-    assert!(error.to_string().contains("redirects to"), "{error}");
+    assert!(error.to_string().contains("redirected to"), "{error}");
 }
 
 #[tokio::test]

@@ -45,15 +45,16 @@ impl Trust {
         }
         if !self.pins.0.is_empty() && self.ca.is_some() {
             return Err(
-                "both `fingerprint` and `ca` are set; a pinned certificate needs no authority, remove one"
+                "both `fingerprint` and `ca` are set; a pinned certificate needs no certificate authority, \
+                 remove one"
                     .to_owned(),
             );
         }
         match addresses.iter().find(|address| address.scheme() != "https") {
             None => Ok(()),
             Some(plain) => Err(format!(
-                "`{plain}` has no certificate to compare with `fingerprint` or `ca`; \
-                 use the orchestrator's https address"
+                "`{plain}` does not use TLS, so `fingerprint` and `ca` do not apply; use the \
+                 orchestrator's https address"
             )),
         }
     }
@@ -75,7 +76,7 @@ impl Trust {
             let signers =
                 reqwest::Certificate::from_pem_bundle(&pem).map_err(|e| unusable(with_causes(&e)))?;
             if signers.is_empty() {
-                return Err(unusable("holds no certificate; it should be a PEM file".to_owned()));
+                return Err(unusable("contains no certificate; expected a PEM file".to_owned()));
             }
             return Ok(builder.tls_certs_only(signers));
         }
@@ -103,13 +104,13 @@ pub async fn shown_fingerprint(address: &Url) -> Result<Fingerprint, ClientError
     // This always fails: with no pins, every certificate is rejected.
     let answer = client.head(address.clone()).send().await;
     shown.get().copied().ok_or_else(|| {
-        let why = answer.err().map_or_else(|| "shows no certificate".to_owned(), |e| with_causes(&e));
+        let why = answer.err().map_or_else(|| "sent no certificate".to_owned(), |e| with_causes(&e));
         ClientError::Unreachable { tried: vec![Tried { address: address.clone(), why, untrusted: false }] }
     })
 }
 
 fn cannot(why: impl std::fmt::Display) -> ClientError {
-    ClientError::Local(format!("TLS cannot be set up: {why}"))
+    ClientError::Local(format!("cannot set up TLS: {why}"))
 }
 
 /// If the cause of an error is a rejected certificate: why it was rejected and what to do.
@@ -120,8 +121,8 @@ pub(super) fn refusal(error: &(dyn Error + 'static)) -> Option<String> {
             return Some(match why {
                 CertificateError::Other(OtherError(other)) => other.to_string(),
                 why => format!(
-                    "its certificate is not one that this machine trusts ({why}), so nothing was sent; pin it \
-                     with `fingerprint`, or name the file of the authority that signed it with `ca`"
+                    "this machine does not trust its certificate ({why}); nothing was sent. Pin it with \
+                     `fingerprint`, or set `ca` to the file of the certificate authority that signed it"
                 ),
             });
         }
@@ -135,9 +136,9 @@ pub(super) fn refusal(error: &(dyn Error + 'static)) -> Option<String> {
 /// The certificate is not one of the pinned ones.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "its certificate is {shown}, which is not what is pinned{}, so nothing was sent: either the certificate was \
-     replaced, or somebody stands in between; compare with the fingerprint that the orchestrator logs when it \
-     starts, and if it is the same, pin it with `fingerprint`",
+    "its certificate {shown} does not match the pinned fingerprint{}; nothing was sent. It was replaced, \
+     or the connection is intercepted: compare it with the fingerprint that the orchestrator logs when it \
+     starts, and if they match, pin it with `fingerprint`",
     .pinned.0.iter().map(|pin| format!(" ({pin})")).collect::<String>()
 )]
 struct NotPinned {

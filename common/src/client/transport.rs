@@ -48,12 +48,12 @@ pub struct Client {
 pub fn parse_address(text: &str) -> Result<Url, String> {
     let shown: String = text.chars().take(80).collect();
     let like = "expected something like http://nas:8100";
-    let url = Url::parse(text).map_err(|e| format!("`{shown}` is not an address ({e}); {like}"))?;
+    let url = Url::parse(text).map_err(|e| format!("invalid address `{shown}` ({e}); {like}"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return Err(format!("`{shown}` is not an http or https address; {like}"));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("an address must not hold a user or password; use the token's file".to_owned());
+        return Err("no user or password allowed in an address; use the token's file".to_owned());
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err(format!("`{shown}` has a query or fragment; {like}"));
@@ -82,10 +82,10 @@ impl Client {
         trust: &Trust,
     ) -> Result<Self, ClientError> {
         if addresses.is_empty() {
-            return Err(ClientError::Local("no orchestrator's address is known".to_owned()));
+            return Err(ClientError::Local("no orchestrator address is configured".to_owned()));
         }
         if credential.as_ref().is_some_and(|c| !c.is_well_formed()) {
-            return Err(ClientError::Local("the credential is not a usable token".to_owned()));
+            return Err(ClientError::Local("the credential is not a valid token".to_owned()));
         }
         // A second installation is refused, which is harmless because it is the same provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -96,9 +96,10 @@ impl Client {
             // Shorter than the orchestrator's own limit, so that no request is sent on a connection
             // that the orchestrator is closing.
             .pool_idle_timeout(POOL_IDLE);
-        let http = trust.apply(builder, addresses)?.build().map_err(|e| {
-            ClientError::Local(format!("the HTTP client cannot be set up: {}", with_causes(&e)))
-        })?;
+        let http = trust
+            .apply(builder, addresses)?
+            .build()
+            .map_err(|e| ClientError::Local(format!("cannot set up the HTTP client: {}", with_causes(&e))))?;
         let current = Arc::new(AtomicUsize::new(0));
         Ok(Self { http, addresses: addresses.into(), credential, current })
     }
@@ -130,7 +131,7 @@ impl Client {
         serde_json::from_slice(&body).map_err(|e| ClientError::Protocol {
             url,
             status: None,
-            what: format!("{e}; is the orchestrator of another version?"),
+            what: format!("{e}; check whether the orchestrator has another version"),
         })
     }
 
@@ -235,7 +236,7 @@ impl Client {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(e)) => Err(Failed::from_reqwest(&e, limit)),
             Err(_) => {
-                let why = format!("no answer within {} s", limit.as_secs());
+                let why = format!("no response within {} s", limit.as_secs());
                 Err(Failed { sent: true, untrusted: false, why })
             }
         })
@@ -270,7 +271,7 @@ impl Failed {
         } else if error.is_connect() && error.is_timeout() {
             format!("no connection within {} s", CONNECT.as_secs())
         } else if error.is_timeout() {
-            format!("no whole answer within {} s", limit.as_secs())
+            format!("no complete response within {} s", limit.as_secs())
         } else {
             // The innermost cause is the clearest: "Connection refused (os error 111)".
             let mut cause: &dyn std::error::Error = error;
@@ -314,7 +315,7 @@ async fn file_body(path: &Path, offset: u64) -> Result<(u64, reqwest::Body), Cli
         Ok::<_, std::io::Error>((size.saturating_sub(offset), file))
     };
     let (length, file) =
-        open.await.map_err(|e| ClientError::Local(format!("{}: cannot be read: {e}", path.display())))?;
+        open.await.map_err(|e| ClientError::Local(format!("cannot read {}: {e}", path.display())))?;
     // Never more than announced, even if the file grows in the meantime.
     let pieces = futures_util::stream::try_unfold(file.take(length), |mut file| async move {
         let mut piece = bytes::BytesMut::with_capacity(512 * 1024);

@@ -19,7 +19,7 @@ pub const EXIT_CONFIG: u8 = 78;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("{}: cannot be read: {source}", path.display())]
+    #[error("{}: cannot read the file: {source}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -27,7 +27,7 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// The file is far too large for a configuration.
-    #[error("{}: {bytes} bytes are too many for a configuration file; is it the right file?", path.display())]
+    #[error("{}: {bytes} bytes are too many for a configuration file; check the path", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -135,10 +135,10 @@ fn explain(message: &str) -> String {
     let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
     match nearest(key, &known) {
         Some(near) => format!("unknown key `{key}`; did you mean `{near}`?"),
-        None if known.is_empty() => format!("unknown key `{key}`; no key is known here, remove it"),
+        None if known.is_empty() => format!("unknown key `{key}`; no keys are allowed here, remove it"),
         None => {
             let list: Vec<String> = known.iter().map(|k| format!("`{k}`")).collect();
-            format!("unknown key `{key}`; known here: {}", list.join(", "))
+            format!("unknown key `{key}`; expected one of: {}", list.join(", "))
         }
     }
 }

@@ -126,7 +126,7 @@ mod tests {
     fn an_unknown_key_like_no_other_lists_the_known_ones() {
         let said = refusal("listen = \"x\"\ncolour = 1\n");
         assert!(said.starts_with("drone.toml:2:1: unknown key `colour`"), "{said}");
-        assert!(said.contains("known here: `listen`, `build`"), "{said}");
+        assert!(said.contains("expected one of: `listen`, `build`"), "{said}");
     }
 
     #[test]

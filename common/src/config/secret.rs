@@ -36,12 +36,12 @@ fn place(path: &Path, directory: Option<PathBuf>) -> Result<PathBuf, ConfigError
     };
     let refuse = |what: String| ConfigError::Secret { path: path.to_owned(), what };
     if name.is_empty() || name.starts_with('.') || name.contains('/') {
-        return Err(refuse("is no credential; it should be `credential:` and the name of one".into()));
+        return Err(refuse("is not a credential; expected `credential:` and a name".into()));
     }
     let found = directory.map(|directory| directory.join(name)).filter(|path| path.exists());
     found.ok_or_else(|| {
         let add = format!("`LoadCredential={name}:/path/of/the/file` below `[Service]`");
-        refuse(format!("is not given to this service; add {add} with `systemctl edit`, or name a file"))
+        refuse(format!("is not passed to this service; add {add} with `systemctl edit`, or set a file"))
     })
 }
 
@@ -55,10 +55,10 @@ pub fn read_secret(path: &Path) -> Result<Secret, ConfigError> {
     let refuse = |what: &str| ConfigError::Secret { path: path.to_owned(), what: what.to_owned() };
     let secret = Secret::new(&text);
     if secret.is_empty() {
-        return Err(refuse("is empty; it should hold the secret in one line"));
+        return Err(refuse("is empty; expected the secret in one line"));
     }
     if !secret.is_well_formed() {
-        return Err(refuse("does not hold one line of visible ASCII characters"));
+        return Err(refuse("must contain one line of visible ASCII characters"));
     }
     Ok(secret)
 }
@@ -78,8 +78,8 @@ pub fn read_private(path: &Path) -> Result<String, ConfigError> {
     let mode = meta.mode() & 0o7777;
     if meta.is_file() && mode & TOO_OPEN != 0 {
         return Err(refuse(format!(
-            "holds a secret, but its mode {mode:04o} lets others at it; \
-             run `chmod 600 {}`, and replace the secret if others use this machine",
+            "contains a secret but is accessible to others (mode {mode:04o}); run `chmod 600 {}`, and \
+             replace the secret if others use this machine",
             path.display()
         )));
     }
@@ -93,8 +93,13 @@ pub fn read_private(path: &Path) -> Result<String, ConfigError> {
 /// # Errors
 /// The directory cannot be created or the file cannot be written.
 pub fn write_private(path: &Path, contents: &str) -> Result<(), ConfigError> {
-    let unwritable =
-        |source| ConfigError::Secret { path: path.to_owned(), what: format!("cannot be written: {source}") };
+    let unwritable = |source| ConfigError::Secret {
+        path: path.to_owned(),
+        what: format!(
+            "cannot write the file: \
+             {source}"
+        ),
+    };
     let write = || -> std::io::Result<()> {
         if let Some(dir) = path.parent() {
             std::fs::create_dir_all(dir)?;

@@ -76,7 +76,7 @@ pub enum TelemetryError {
     #[error("`{0}` of `[log]` must be at least {1}")]
     Bound(&'static str, String),
     /// The directory is unusable.
-    #[error("`dir` of `[log]`: {} cannot be used: {source}", dir.display())]
+    #[error("`dir` of `[log]`: cannot use {}: {source}", dir.display())]
     Dir {
         /// The directory.
         dir: PathBuf,
@@ -84,7 +84,7 @@ pub enum TelemetryError {
         source: io::Error,
     },
     /// The level cannot be changed.
-    #[error("the log's level cannot be changed: {0}")]
+    #[error("cannot change the log level: {0}")]
     Reload(#[from] reload::Error),
 }
 

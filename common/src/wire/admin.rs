@@ -4,23 +4,23 @@
 use crate::{digest::Digest, id::*, name::Name, state::RunClass};
 use serde::{Deserialize, Serialize};
 
-/// `POST /enrol-tokens`: make a token with which one machine may enrol.
+/// `POST /enrol-tokens`: creates a token with which one machine can enrol.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EnrolTokenRequest {
-    /// It works for this long.
+    /// Its validity, in milliseconds.
     pub valid_ms: u64,
-    /// The drone that enrols with it needs no approval.
+    /// Whether the drone that enrols with it is approved immediately.
     #[serde(default)]
     pub approved: bool,
 }
 
-/// A fresh enrolment token.
+/// A new enrolment token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EnrolTokenReply {
-    /// The token. It is shown once and stored only as a digest.
+    /// The token. It is returned once and stored only as a digest.
     pub token: String,
 }
 
@@ -29,9 +29,9 @@ pub struct EnrolTokenReply {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct StartRunRequest {
-    /// For which profile.
+    /// The profile.
     pub profile: Name,
-    /// How urgent.
+    /// Its priority.
     pub class: RunClass,
 }
 
@@ -43,27 +43,27 @@ pub struct StartRunReply {
     pub run: RunId,
 }
 
-/// `PUT /profiles/{name}`: make a profile, or pin it to a new snapshot. The snapshot's
-/// archive was sent before as `PUT /snapshots/{digest}`.
+/// `PUT /profiles/{name}`: creates a profile or pins it to a new snapshot. Upload the snapshot first
+/// with `PUT /snapshots/{digest}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ProfileRequest {
-    /// What builds it.
+    /// The package manager that builds it.
     pub builder: BuilderKind,
     /// The pinned content.
     pub snapshot: Digest,
-    /// Where the content came from: a directory or a Git commit, for people.
+    /// Source of the content, a directory or Git commit, for display.
     pub source: String,
     /// The base to build in. Default: the drone's own `/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<Name>,
-    /// When a package is built anew.
+    /// When its packages are rebuilt.
     #[serde(default)]
     pub rebuild: Rebuild,
 }
 
-/// When a package is built anew.
+/// When its packages are rebuilt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
@@ -77,7 +77,7 @@ pub enum Rebuild {
     Strict,
 }
 
-/// What builds a profile's packages.
+/// The package manager that builds a profile's packages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
@@ -88,39 +88,39 @@ pub enum BuilderKind {
     Nix,
 }
 
-/// `POST /packages/{p}/release`: take a package out of quarantine.
+/// `POST /packages/{p}/release`: releases a package from quarantine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseRequest {
-    /// What becomes of it.
+    /// What happens to it.
     pub verdict: Verdict,
 }
 
-/// `POST /packages/{p}/rebuild`: have the next run rebuild a package.
+/// `POST /packages/{p}/rebuild`: rebuilds a package in the next run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RebuildRequest {
-    /// Rebuild the packages of its run that were built with it, too.
+    /// Whether to rebuild the packages of its run that were built with it, too.
     #[serde(default)]
     pub dependants: bool,
-    /// Why, in one line; may be empty.
+    /// The reason, in one line; may be empty.
     #[serde(default)]
     pub reason: String,
 }
 
-/// Answer to `POST /packages/{p}/rebuild`.
+/// Response to `POST /packages/{p}/rebuild`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RebuildReply {
-    /// What is rebuilt, the package itself first.
+    /// The packages to rebuild, starting with the requested one.
     pub packages: Vec<PackageId>,
-    /// What people call them, in the same order.
+    /// Their titles, in the same order.
     pub titles: Vec<String>,
 }
 
-/// What becomes of a package that leaves quarantine.
+/// What happens to a package that leaves quarantine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]

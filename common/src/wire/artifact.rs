@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Artifact {
-    /// What it is.
+    /// What the file contains.
     pub target: Target,
     /// Digest of the file as it is stored and published (signed, where signing is on).
     pub digest: Digest,
@@ -22,7 +22,7 @@ pub struct Artifact {
     pub drone: DroneId,
     /// When it was received.
     pub received_at: TimeMs,
-    /// Bytes that it takes in an index; 0 of one from before this was known.
+    /// Bytes that its entry takes in an index; 0 if an older version stored it.
     #[serde(default)]
     pub index_bytes: u64,
     /// Its archive, if it is a Nix store path.

@@ -3,8 +3,8 @@
 use crate::{cpv::Cpv, digest::Digest, id::RunId, name::Name, time::TimeMs};
 use serde::{Deserialize, Serialize};
 
-/// A root file system to build in: compiler, `@system` and Portage. Every attempt of a
-/// run has the same one.
+/// A root file system to build in: compiler, `@system` and Portage. All attempts of a run use the same
+/// one.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -12,22 +12,22 @@ pub enum Base {
     /// The drone's own `/`.
     #[default]
     Host,
-    /// An image that the orchestrator keeps, and packages that are installed on it.
+    /// An image stored on the orchestrator, and the packages to install on it.
     Image {
         /// The image.
         image: Image,
-        /// What is installed on the image, in this order.
+        /// The packages to install on the image, in this order.
         installed: Vec<Dependency>,
     },
-    /// Nothing but the store paths that a derivation names.
+    /// No root file system: a Nix build sees only the store paths that its derivation refers to.
     Nix,
 }
 
-/// An artifact that is installed where something is built.
+/// An artifact to install in a build root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Dependency {
-    /// What it is.
+    /// What the file contains.
     pub cpv: Cpv,
     /// Its slot without the sub-slot.
     pub slot: String,
@@ -35,7 +35,7 @@ pub struct Dependency {
     pub build_id: u32,
     /// Digest of the stored file: `GET /artifacts/{digest}`.
     pub digest: Digest,
-    /// Digest of the file as it was uploaded, by which the drone that built it knows it.
+    /// Digest of the file as uploaded, by which the drone that built it finds its own copy.
     pub uploaded_digest: Digest,
     /// Size of the stored file in bytes.
     pub size: u64,
@@ -59,18 +59,18 @@ impl Base {
     }
 }
 
-/// An image that the orchestrator keeps: a root file system as one archive, which drones
-/// fetch as `GET /images/{digest}`.
+/// An image stored on the orchestrator: a root file system as one archive, which drones download with
+/// `GET /images/{digest}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Image {
     /// SHA-256 of the uncompressed archive.
     pub digest: Digest,
-    /// Bytes of the compressed one.
+    /// Size of the compressed archive in bytes.
     pub size: u64,
-    /// About as many bytes are needed to unpack it.
+    /// Approximate size of the unpacked image in bytes.
     pub unpacked_bytes: u64,
-    /// Files, directories and links in it.
+    /// Number of files, directories and links.
     pub entries: u64,
     /// The architecture of its programs, such as `x86_64`.
     pub machine: String,
@@ -78,54 +78,53 @@ pub struct Image {
     pub has_portage: bool,
 }
 
-/// `PUT /bases/{name}`: make a base, or a new generation of one. The image was sent before
-/// as `PUT /images/{digest}`.
+/// `PUT /bases/{name}`: creates a base or a new generation. Upload the image first with `PUT
+/// /images/{digest}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct BaseRequest {
     /// The image.
     pub image: Digest,
-    /// Where it came from: a file or directory, for people.
+    /// Its source, a file or directory, for display.
     pub source: String,
-    /// Fingerprint of the OpenPGP key that signed the file it came from, if that was checked.
-    /// A base that has one takes no image without it.
+    /// Fingerprint of the OpenPGP key that signed its source, if verified. Later images of the base
+    /// must then be signed by the same key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed_by: Option<String>,
-    /// Whether it follows the tree after runs. If that is not said it stays as it is, and a new one
-    /// does.
+    /// Whether it follows the tree after runs. Default: unchanged, or true for a new base.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follow: Option<bool>,
 }
 
-/// `PUT /bases/{name}/follow`: whether a base follows the tree. To say so of one that does tries
-/// again what came to nothing.
+/// `PUT /bases/{name}/follow`: sets whether a base follows the tree. Repeating `true` retries a failed
+/// update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FollowRequest {
-    /// Whether it does.
+    /// Whether it follows the tree.
     pub follow: bool,
 }
 
-/// One state of a base. Each has all that is installed on the image, not only what is new.
+/// A generation of a base. It lists all packages installed on the image, not only new ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BaseGeneration {
-    /// 1 for the first; never given twice.
+    /// Number of the generation, from 1; never reused.
     pub number: u64,
-    /// What it begins with.
+    /// The image that it starts from.
     pub image: Image,
-    /// What is installed on the image, in this order.
+    /// The packages to install on the image, in this order.
     pub installed: Vec<Dependency>,
-    /// Where it came from, for people.
+    /// Its source, for display.
     pub source: String,
     /// Fingerprint of the OpenPGP key that signed what the image was made from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed_by: Option<String>,
     /// When it was made.
     pub made_at: TimeMs,
-    /// The run that it follows; none if an admin sent it.
+    /// The run that it was made from; none if an admin uploaded it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
 }
@@ -138,68 +137,68 @@ impl BaseGeneration {
     }
 }
 
-/// A base as people see it.
+/// A base.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BaseView {
-    /// What it is called.
+    /// Its name.
     pub name: Name,
-    /// The generations that are kept, the one in use first.
+    /// The kept generations, starting with the one in use.
     pub generations: Vec<BaseGeneration>,
-    /// The profiles that build in it.
+    /// The profiles that use it.
     pub profiles: Vec<Name>,
     /// Whether it follows the tree after runs.
     pub follow: bool,
-    /// What is being installed on it.
+    /// The update in progress, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub following: Option<BaseFollowing>,
-    /// Why it does not follow a run, if it tried.
+    /// The last failed update, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<BaseFailure>,
 }
 
-/// A base that is being brought up to what a run built.
+/// An update of a base to a run, in progress.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BaseFollowing {
     /// The run.
     pub run: RunId,
-    /// How many packages are installed that its last generation does not have.
+    /// Number of packages that the previous generation does not have.
     pub packages: u64,
-    /// Since when that is wanted.
+    /// When the update was requested.
     pub since: TimeMs,
-    /// The drone that makes it now.
+    /// The drone that is making it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drone: Option<Name>,
-    /// Why it is made once more, if it is.
+    /// Why it is retried, if it is.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
 }
 
-/// A base that could not be brought up to what a run built.
+/// A failed update of a base to a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BaseFailure {
     /// The run.
     pub run: RunId,
-    /// Why, in one line.
+    /// The reason, in one line.
     pub reason: String,
 }
 
-/// Where a base stands, without its generations.
+/// State of a base, without its generations.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BaseStatus {
-    /// What it is called.
+    /// Its name.
     pub name: Name,
     /// Number of the generation in use.
     pub generation: u64,
-    /// When that was made.
+    /// When this generation was made.
     pub made_at: TimeMs,
-    /// The run that it follows.
+    /// The run that it was made from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
-    /// What is being installed on it.
+    /// The update in progress, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub following: Option<BaseFollowing>,
 }

@@ -3,16 +3,16 @@
 use crate::{id::RunId, name::Name, state::RunState, time::TimeMs};
 use serde::{Deserialize, Serialize};
 
-/// `PUT /schedules/{name}`: when runs of a profile start by themselves.
+/// `PUT /schedules/{name}`: sets when runs of a profile start automatically.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ScheduleRequest {
     /// Minute, hour, day of month, month and day of week, as in crontab(5): `30 3 * * *`.
     pub cron: String,
-    /// The time zone of that, by its IANA name: `Europe/Berlin`.
+    /// The time zone of `cron`, by its IANA name: `Europe/Berlin`.
     pub zone: String,
-    /// False keeps it without starting anything.
+    /// If false, the schedule is stored but starts no runs.
     #[serde(default = "on")]
     pub enabled: bool,
 }
@@ -21,14 +21,14 @@ fn on() -> bool {
     true
 }
 
-/// `POST /pause`: hand out no work for a while. Builds under way go on.
+/// `POST /pause`: assigns no work for some time. Running builds continue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PauseRequest {
-    /// It ends by itself after this long.
+    /// Duration in milliseconds, after which the pause ends automatically.
     pub for_ms: u64,
-    /// What for.
+    /// The reason.
     #[serde(default)]
     pub reason: String,
 }
@@ -37,35 +37,35 @@ pub struct PauseRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ScheduleView {
-    /// Of which profile.
+    /// Its profile.
     pub profile: Name,
     /// Minute, hour, day of month, month and day of week.
     pub cron: String,
-    /// The time zone of that.
+    /// Its time zone.
     pub zone: String,
     /// Whether it starts runs.
     pub enabled: bool,
     /// The next due times; none while it is off.
     pub upcoming: Vec<TimeMs>,
-    /// What became of the last due time.
+    /// Outcome of the last due time.
     pub last: Option<DueView>,
-    /// When a run of the profile last succeeded since the schedule was made.
+    /// When a run of the profile last succeeded since the schedule was created.
     pub succeeded_at: Option<TimeMs>,
 }
 
-/// A due time that has come.
+/// A past due time of a schedule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DueView {
     /// When a run was due.
     pub due: TimeMs,
-    /// When that was acted upon; later than `due` after a standstill.
+    /// When it was handled; later than `due` if the orchestrator was off.
     pub at: TimeMs,
     /// The run that was started.
     pub run: Option<RunId>,
-    /// Where that run stands, while it is kept.
+    /// State of that run, while it is kept.
     pub state: Option<RunState>,
-    /// Why none was started, if none was.
+    /// Why no run was started, if none was.
     pub skipped: Option<String>,
 }
 
@@ -73,10 +73,10 @@ pub struct DueView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PauseView {
-    /// It began.
+    /// When it began.
     pub since: TimeMs,
-    /// It ends by itself.
+    /// When it ends automatically.
     pub until: TimeMs,
-    /// What for; may be empty.
+    /// The reason; may be empty.
     pub reason: String,
 }

@@ -5,39 +5,39 @@ use super::known;
 use crate::{cpv::Cpv, id::*, name::Name, state::*};
 use serde::{Deserialize, Serialize};
 
-/// Something that is wrong.
+/// A concern: something that needs attention.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Concern {
-    /// Of which kind it is, and what belongs to it; `unknown` from an orchestrator of another version.
+    /// Its kind and details; `unknown` if an orchestrator of another version sent it.
     #[serde(default, deserialize_with = "known")]
     pub fact: ConcernKind,
     /// What is wrong and why, in one line.
     pub what: String,
-    /// What will happen by itself, or what to do.
+    /// What happens automatically, or what to do.
     pub next: String,
-    /// Stays the same as long as the same thing is wrong, whatever counts, times and reasons belong
-    /// to it: see [`ConcernKind::signature`].
+    /// Identifies the concern while it lasts, regardless of counts, times and reasons: see
+    /// [`ConcernKind::signature`].
     pub signature: String,
-    /// How much it matters.
+    /// Its severity.
     pub severity: Severity,
-    /// What an admin can do about it with one command, if anything.
+    /// The command that resolves or explains it, if any.
     #[serde(default, deserialize_with = "known")]
     pub action: Option<Action>,
 }
 
-/// What is wrong, and what belongs to it. `why` is always in somebody else's words: of the system, a
-/// drone, an admin.
+/// The kind of a concern, with its details. `why` is always text from elsewhere: the system, a drone or
+/// an admin.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[allow(missing_docs)] // The names of the fields say what they are.
 pub enum ConcernKind {
-    /// No event can be appended: to the journal in this directory, or to that in Redis.
+    /// Cannot append to the journal in this directory, or in Redis.
     JournalUnwritable { at: Option<String>, why: String },
-    /// Nothing is published.
+    /// Publishing fails.
     PublishingFails { at: String, why: String },
-    /// A directory of the orchestrator cannot be written.
+    /// A directory of the orchestrator is not writable.
     DirectoryUnwritable { place: String, at: String, why: String },
     /// A disk of the orchestrator is nearly full.
     DiskNearlyFull { at: String, free_mib: u64 },
@@ -47,18 +47,18 @@ pub enum ConcernKind {
     CertificateExpired { file: String, on: String },
     /// It expires soon.
     CertificateExpires { file: String, on: String, days: i64 },
-    /// A pass could not do its work; if it has ended, it does not try again.
+    /// A pass failed; if it has ended, it is not retried.
     PassFails { pass: String, ended: bool, why: String },
-    /// A sink takes no notifications.
+    /// Notifications to a sink cannot be delivered.
     SinkFails { sink: String, waiting: u64, why: String },
     /// An audit found damage.
     StoreDamaged { faults: u64, first: String },
 
-    /// Nobody can make the plan of a run.
+    /// No online drone can make the plan of a run.
     PlanWaits { run: RunId, profile: Name, remedy: Remedy },
-    /// Nobody can build for a run.
+    /// No online drone can build for a run.
     RunStandsStill { run: RunId, profile: Name, remedy: Remedy },
-    /// A drone's toolchain is not the one that a run was planned with.
+    /// A drone's toolchain differs from the one that a run was planned with.
     ToolchainDiffers { drone: Name, run: RunId, profile: Name, part: String, planned: String, own: String },
     /// No drone of a profile can build packages of a run: none is for this system or, if there are features,
     /// none of those for the system (of all, if it is empty) has these. The first package, and how many others.
@@ -73,8 +73,8 @@ pub enum ConcernKind {
     },
     /// The last run of a profile failed.
     RunFailed { run: RunId, profile: Name, why: String },
-    /// Packages are quarantined: the first, how many have its error, how many others there are, and
-    /// how many wait for any of them.
+    /// Quarantined packages: the first, how many have the same error, how many others there are, and
+    /// how many packages wait for them.
     PackagesQuarantined {
         run: RunId,
         profile: Name,
@@ -85,7 +85,7 @@ pub enum ConcernKind {
         blocked: u64,
         why: String,
     },
-    /// Packages are not published, as they install the same paths as others: the first.
+    /// Packages that are not published because they install the same files as others: the first.
     FilesCollide {
         profile: Name,
         package: PackageId,
@@ -95,7 +95,7 @@ pub enum ConcernKind {
         path_count: u64,
         others: u64,
     },
-    /// The resolver refused something, or Nix could not evaluate an attribute: the first.
+    /// Packages that the resolver rejected or attributes that Nix could not evaluate: the first.
     ResolverRefused {
         run: RunId,
         profile: Name,
@@ -106,13 +106,13 @@ pub enum ConcernKind {
         evaluation: bool,
     },
 
-    /// A run was due, and nobody has acted upon it.
+    /// A run was due and has not started.
     RunOverdue { profile: Name, late_ms: u64 },
-    /// A due run was not started, as the one before goes on.
+    /// A due run was skipped because the previous one is still active.
     RunSkipped { profile: Name, ago_ms: u64, next_in_ms: u64, why: String },
     /// No run of a profile has succeeded for longer than two of its periods.
     NoSuccess { profile: Name, for_ms: u64, period_ms: u64, next_in_ms: u64, last: Option<LastRun> },
-    /// Work is needed while a drone that could do it idles; `packages` is 0 if it is the plan.
+    /// Work is waiting while a drone that could do it is idle; `packages` is 0 if it is a plan.
     DroneIdle {
         run: RunId,
         profile: Name,
@@ -122,24 +122,24 @@ pub enum ConcernKind {
         asks: bool,
         why: Option<String>,
     },
-    /// Nothing is handed out, for a while.
+    /// The swarm is paused.
     Paused { for_ms: u64, why: String },
 
-    /// A base could not be brought up to what a run has built.
+    /// The update of a base failed.
     BaseStays { base: Name, generation: u64, run: RunId, why: String },
-    /// Nobody can bring a base up to that.
+    /// No online drone can update a base.
     BaseWaits { base: Name, run: RunId },
 
-    /// So many drones fell silent together that it is probably the orchestrator's own network.
+    /// Many drones went silent together; the orchestrator's own network is the likely cause.
     DronesCutOff { silent: Vec<Name>, of: u64 },
-    /// Healing gave a drone up.
+    /// Healing gave up on a drone.
     DroneLost { drone: Name, why: String },
-    /// A drone gets nothing for a while.
+    /// A drone is grounded.
     DroneGrounded { drone: Name, for_ms: u64, why: String },
-    /// A drone would be grounded if it were not the last that can build.
+    /// A drone has enough strikes to be grounded but is the last one that can build.
     DroneStruck { drone: Name, strikes: u64, why: String },
-    /// A drone is silent: what healing did last, what it does next in its own words, and whether it
-    /// asks for a reboot.
+    /// A drone is silent: the last healing step, a description of the next one, and whether a reboot
+    /// needs confirmation.
     DroneOffline {
         drone: Name,
         offline: Offline,
@@ -151,9 +151,9 @@ pub enum ConcernKind {
     CredentialCloned { drone: Name, why: String },
     /// A drone cannot build at all.
     DroneUnusable { drone: Name, why: String },
-    /// A drone cannot build in its own system, as programs are missing.
+    /// A drone lacks programs to build in its own system.
     ProgramsMissing { drone: Name, programs: Vec<String> },
-    /// What a drone built does not get through.
+    /// A drone cannot upload its results.
     DeliveryStuck { drone: Name, title: String, for_ms: u64, why: String },
     /// A drone waits for an admin's approval.
     DronePending { drone: Name },
@@ -162,7 +162,7 @@ pub enum ConcernKind {
     NoProfile,
     /// There is no drone.
     NoDrone,
-    /// Something that only another version knows.
+    /// A kind that this version does not know.
     #[default]
     Unknown,
 }
@@ -248,21 +248,21 @@ impl ConcernKind {
     }
 }
 
-/// What gets a run going again for which no drone can work.
+/// How to continue a run that no drone can work for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[allow(missing_docs)] // As above.
 pub enum Remedy {
-    /// To resume a drone that an admin drained.
+    /// Resume a drone that an admin drained.
     Resume { drone: Name },
-    /// To resume a drone on its own machine, where it was drained.
+    /// Resume a drone on its own machine, where it was drained.
     ResumeThere { drone: Name },
-    /// To start a drone that builds in its own system.
+    /// Start a drone that builds in its own system.
     StartHost,
-    /// To start one that builds in images for machines of this kind.
+    /// Start a drone that builds in images of this architecture.
     StartImage { machine: String },
-    /// To start one that has Nix.
+    /// Start a drone that has Nix.
     StartNix,
 }
 
@@ -272,9 +272,9 @@ pub enum Remedy {
 pub struct LastRun {
     /// Which.
     pub run: RunId,
-    /// Where it stands.
+    /// Its state.
     pub state: RunState,
-    /// Why it does; may be empty.
+    /// The reason; may be empty.
     pub why: String,
 }
 
@@ -286,7 +286,7 @@ pub struct LastStep {
     pub step: HealStep,
     /// How it ended.
     pub outcome: HealOutcome,
-    /// What was seen; may be empty.
+    /// The observation; may be empty.
     pub why: String,
 }
 
@@ -295,50 +295,50 @@ pub struct LastStep {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Offline {
-    /// It said goodbye, and this is why: it is off because somebody wants it so.
+    /// It signed off, with this reason: it was stopped on purpose.
     SignedOff(String),
-    /// Nothing was heard of it.
+    /// It is silent.
     Silent {
-        /// For so many milliseconds when it was noticed.
+        /// Duration of the silence when it was noticed, in milliseconds.
         ms: u64,
     },
 }
 
-/// What an admin can do about something: a command line, or a button.
+/// An action for an admin, shown as a command line or a button.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[allow(missing_docs)] // As above.
 pub enum Action {
-    /// To make a profile.
+    /// Create a profile.
     AddProfile,
-    /// To make a token with which a machine enrols.
+    /// Create an enrolment token.
     IssueToken,
-    /// To let a drone work.
+    /// Approve a drone.
     ApproveDrone { drone: Name },
-    /// To let it work again.
+    /// Resume a drone.
     ResumeDrone { drone: Name },
-    /// To have its machine rebooted.
+    /// Confirm the reboot of its machine.
     ConfirmReboot { drone: Name },
-    /// To let its machine be rebooted again.
+    /// Allow reboots of its machine again.
     UnprotectDrone { drone: Name },
-    /// To start a run.
+    /// Start a run.
     StartRun { profile: Name },
-    /// To look at a run.
+    /// Show a run.
     ShowRun { run: RunId },
-    /// To read the log of an attempt at a run's plan or base.
+    /// Show the log of an attempt at a run's plan or base.
     ShowAttempt { run: RunId, attempt: AttemptId },
-    /// To look at a package.
+    /// Explain a package's state.
     ShowPackage { package: PackageId },
-    /// To read a package's log.
+    /// Show a package's log.
     ShowLog { package: PackageId },
-    /// To have a package tried again.
+    /// Retry a package.
     RetryPackage { package: PackageId },
-    /// To bring a base's next generation.
+    /// Update a base to a new generation.
     UpdateBase { base: Name },
-    /// To have a base follow the tree, from now on and what it missed.
+    /// Let a base follow the tree, and retry a failed update.
     FollowBase { base: Name },
-    /// To look at all that is kept.
+    /// Verify all stored data.
     VerifyStore,
 }
 

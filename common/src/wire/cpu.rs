@@ -11,7 +11,7 @@ const LONGEST_FLAG: usize = 32;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Cpu {
-    /// `GenuineIntel`, `AuthenticAMD`; empty where the kernel does not say.
+    /// Such as `GenuineIntel` or `AuthenticAMD`; empty if the kernel does not provide it.
     #[serde(default)]
     pub vendor: String,
     /// The vendor's number of the family.
@@ -20,11 +20,10 @@ pub struct Cpu {
     /// The vendor's number of the model in its family.
     #[serde(default)]
     pub model: u32,
-    /// 1 to 4: the x86-64 level of the psABI that it has all instructions of. None for other
-    /// architectures.
+    /// The highest x86-64 psABI level that it supports, 1 to 4. None for other architectures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub x86_64_level: Option<u8>,
-    /// What it can do, by the names of Gentoo's `CPU_FLAGS_*`, sorted.
+    /// Its features, by the names of Gentoo's `CPU_FLAGS_*`, sorted.
     #[serde(default)]
     pub flags: Vec<String>,
 }

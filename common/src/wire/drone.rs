@@ -17,43 +17,43 @@ use super::{
 use crate::{digest::Digest, id::*, name::Name, state::*, time::TimeMs};
 use serde::{Deserialize, Serialize};
 
-/// `POST /enrol`, without authentication: a machine asks to become a drone.
+/// `POST /enrol`, without authentication: enrols a machine as a drone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EnrolRequest {
-    /// The one-time token that an admin made.
+    /// The one-time token that an admin created.
     pub token: String,
-    /// What the drone wants to be called.
+    /// Requested name of the drone.
     pub name: Name,
-    /// What the machine is.
+    /// Facts about the machine.
     pub facts: DroneFacts,
-    /// The SHA-256 of a secret that the machine has made and keeps: it is the drone's credential
-    /// from then on. A repeated enrolment with the same one gets the same drone. If it is left
-    /// out, the orchestrator makes a credential, and an answer that is lost loses it.
+    /// SHA-256 of a secret that the machine created; the secret becomes the drone's credential.
+    /// Repeating the enrolment with the same digest returns the same drone. Without it, the
+    /// orchestrator creates a credential, which is lost if the response is lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential_hash: Option<Digest>,
 }
 
-/// Answer to an enrolment.
+/// Response to an enrolment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EnrolReply {
     /// The drone's id.
     pub drone: DroneId,
-    /// The secret that acts for this drone, if the machine did not make it itself. It is shown
-    /// once and stored only as a digest.
+    /// The drone's credential, if the orchestrator created it. It is returned once and stored only as a
+    /// digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<String>,
 }
 
-/// `POST /claim`: give me work, and wait for it if there is none.
+/// `POST /claim`: requests work and waits for it if there is none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ClaimRequest {
-    /// Made anew for each claim, kept when a claim is repeated because its answer was
-    /// lost: the repeat then gets the same attempt. At most 64 characters.
+    /// A new key for each claim. A claim repeated after a lost response uses the same key and gets the
+    /// same attempt. At most 64 characters.
     pub key: String,
     /// How long the orchestrator may keep the request open, in milliseconds.
     pub wait_ms: u64,
@@ -61,21 +61,21 @@ pub struct ClaimRequest {
     pub memory_free_bytes: u64,
 }
 
-/// Answer to a claim.
+/// Response to a claim.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ClaimReply {
-    /// The work, if there is any for this drone.
+    /// The work, if any.
     pub assignment: Option<Assignment>,
-    /// Why there is none.
+    /// Why there is no work.
     pub reason: Option<String>,
 }
 
-/// One attempt, as its drone is told of it.
+/// An attempt as sent to its drone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Assignment {
-    /// The attempt; every later message about this work carries it.
+    /// The attempt; every later message about this work contains its ID.
     pub attempt: AttemptId,
     /// The run it belongs to.
     pub run: RunId,
@@ -86,29 +86,29 @@ pub struct Assignment {
     /// Path of the binary package host that has the dependencies, relative to the
     /// orchestrator's address.
     pub binhost: String,
-    /// What it happens in.
+    /// The root file system to work in.
     #[serde(default)]
     pub base: Base,
-    /// The lease runs out this long after the last heartbeat that names the attempt.
+    /// The lease expires this long after the last heartbeat that lists the attempt, in milliseconds.
     pub lease_ms: u64,
-    /// Bounds of the build.
+    /// Limits of the build.
     pub limits: BuildLimits,
     /// What to do.
     pub work: Work,
 }
 
-/// Bounds of one build.
+/// Limits of one build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct BuildLimits {
-    /// The whole build may take this long.
+    /// Maximum duration of the build, in milliseconds.
     pub build_timeout_ms: u64,
-    /// It may print nothing for this long.
+    /// Maximum time without output, in milliseconds.
     pub silence_timeout_ms: u64,
-    /// The log is cut off here.
+    /// Maximum size of the log, in bytes.
     pub log_bytes: u64,
-    /// Upper bound for parallel jobs; 0 means what the drone is configured for.
+    /// Maximum number of parallel jobs; 0 means the drone's own setting.
     pub jobs: u32,
 }
 
@@ -121,7 +121,7 @@ pub enum Work {
     Plan,
     /// Build a package.
     Build(BuildOrder),
-    /// Make the base that is named, with all that is installed on its image, and check it.
+    /// Install packages on the image of a base, and check the result.
     Base,
 }
 
@@ -129,15 +129,15 @@ pub enum Work {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BuildOrder {
-    /// The package's id.
+    /// The package's ID.
     pub package: PackageId,
-    /// The files that must come back: one, or one for each member of a cycle.
+    /// The files to return: one, or one for each member of a cycle.
     pub targets: Vec<Target>,
-    /// For a cycle: what to build in which order; `package` counts in `targets`. Empty
-    /// for a single package.
+    /// For a cycle, the build steps in order; `package` is an index into `targets`. Empty for a single
+    /// package.
     pub stages: Vec<PlanStage>,
-    /// All that is installed beside the base while it is built, what others need at run time
-    /// first: the build dependencies and their run-time closure.
+    /// All packages to install on the base for the build, run-time dependencies before their
+    /// dependants: the build dependencies and their run-time closure.
     #[serde(default)]
     pub dependencies: Vec<Dependency>,
     /// For Nix instead: all store paths that the build needs, each after those that it refers to.
@@ -145,26 +145,25 @@ pub struct BuildOrder {
     pub inputs: Vec<NixInput>,
 }
 
-/// `POST /heartbeat`: I live, and this is what I do. Renews the leases it names.
+/// `POST /heartbeat`: reports the drone's state and renews the leases of the listed attempts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct HeartbeatRequest {
-    /// How the machine is.
+    /// Load and free resources of the machine.
     pub vitals: Vitals,
-    /// Every attempt the drone has, finished ones that wait for upload included.
+    /// All attempts of the drone, including finished ones that wait for upload.
     pub attempts: Vec<AttemptStatus>,
-    /// The drone was told to stop and takes no more work.
+    /// Whether the drone is stopping and accepts no new work.
     pub draining: bool,
-    /// Boot id of the machine, so that a reboot is seen.
+    /// Boot ID of the machine, to detect reboots.
     pub boot_id: String,
-    /// What the machine is, if the orchestrator may not know it yet: after each start, and
-    /// when it has changed.
+    /// Facts about the machine, sent after each start and when they change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub facts: Option<DroneFacts>,
 }
 
-/// How one attempt is.
+/// State of one attempt in a heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -173,38 +172,38 @@ pub struct AttemptStatus {
     pub attempt: AttemptId,
     /// How far.
     pub phase: Phase,
-    /// It is done and does not get through.
+    /// The upload that makes no progress, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stuck: Option<Stuck>,
 }
 
-/// Files of an attempt that do not get through, though the orchestrator answers.
+/// A stuck upload of an attempt, although the orchestrator is reachable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Stuck {
-    /// How long no byte more has arrived, in milliseconds.
+    /// Time without progress, in milliseconds.
     pub for_ms: u64,
-    /// What came of the last try: a proxy's answer, or none. At most 300 characters.
+    /// Error of the last try, such as a proxy's response. At most 300 characters.
     pub why: String,
 }
 
-/// Answer to a heartbeat.
+/// Response to a heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HeartbeatReply {
-    /// Attempts to stop and forget, with the reason.
+    /// Attempts to stop and discard, with the reason.
     pub cancel: Vec<Cancellation>,
     /// The drone's state, as the orchestrator sees it.
     pub state: DroneState,
     /// The orchestrator's time.
     pub now: TimeMs,
-    /// What the drone is enrolled as.
+    /// The name that the drone enrolled with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Name>,
 }
 
-/// An attempt that is no longer wanted.
+/// An attempt that the drone must stop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Cancellation {
@@ -214,14 +213,14 @@ pub struct Cancellation {
     pub reason: String,
 }
 
-/// `POST /attempts/{a}/report`: how an attempt ended. A repeat gets the first answer.
+/// `POST /attempts/{a}/report`: reports how an attempt ended. A repeat gets the first response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ReportRequest {
     /// How it ended.
     pub outcome: Outcome,
-    /// What it took.
+    /// Resources used.
     pub usage: Usage,
 }
 
@@ -230,15 +229,14 @@ pub struct ReportRequest {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Failure {
-    /// Whose fault, so far as the drone can tell.
+    /// Whose fault it is, as far as the drone can determine.
     pub class: FailureClass,
-    /// What was lacking, if that is why.
+    /// The missing resource, if that is the cause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<FailureCause>,
-    /// Where it happened.
+    /// The phase in which it happened.
     pub phase: Phase,
-    /// The first error, normalised (no paths, numbers, times), to tell like from like.
-    /// At most 200 characters.
+    /// The first error, normalised (no paths, numbers, times), for comparison. At most 200 characters.
     pub signature: String,
     /// The first error as it was printed. At most 4 KiB.
     pub message: String,
@@ -253,7 +251,7 @@ impl Failure {
     }
 }
 
-/// What an attempt took.
+/// Resources used by an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -266,17 +264,18 @@ pub struct Usage {
     pub peak_memory_bytes: u64,
 }
 
-/// Answer to a report.
+/// Response to a report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ReportReply {
-    /// Whether the result counts. If not, another attempt's did, or the work was cancelled.
+    /// Whether the result was accepted. If not, another attempt delivered first or the work was
+    /// cancelled.
     pub accepted: bool,
-    /// What became of it.
+    /// What happened to the result.
     pub reason: String,
 }
 
-/// `POST /attempts/{a}/uploads`: a file is about to come.
+/// `POST /attempts/{a}/uploads`: announces a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -290,22 +289,22 @@ pub struct UploadRequest {
     pub target: String,
 }
 
-/// Where an upload stands. Bytes follow as `PATCH /attempts/{a}/uploads/{digest}` with
+/// State of an upload. Send the content with `PATCH /attempts/{a}/uploads/{digest}` and
 /// `Upload-Offset`, as in the IETF draft on resumable uploads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct UploadStatus {
-    /// Bytes safely stored so far; the next piece begins here.
+    /// Number of bytes stored so far; the next chunk starts here.
     pub offset: u64,
-    /// All bytes are there and the file passed every check.
+    /// Whether the file is complete and passed all checks.
     pub verified: bool,
 }
 
-/// `POST /sign-off`: the drone stops. Its unfinished attempts are needed again at once.
+/// `POST /sign-off`: the drone stops. Its unfinished packages are needed again immediately.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SignOffRequest {
-    /// Why, for the record.
+    /// The reason, for the record.
     pub reason: String,
 }

@@ -4,7 +4,7 @@ use super::{cpu::Cpu, nix::NixMachine, plan::Toolchain};
 use crate::name::Name;
 use serde::{Deserialize, Serialize};
 
-/// What a drone says about its machine.
+/// What a drone reports about its machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -21,17 +21,17 @@ pub struct DroneFacts {
     pub version: String,
     /// Profiles it builds for; empty means any.
     pub profiles: Vec<Name>,
-    /// Its processor, if the drone can tell.
+    /// Its processor, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<Cpu>,
-    /// What packages are built with in its own `/`, as far as it has that.
+    /// Toolchain of its own `/`, as far as it exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub toolchain: Option<Box<Toolchain>>,
-    /// The architecture of the images that it can build in, such as `x86_64`; none if it
-    /// builds in its own `/` only.
+    /// Architecture of the images that it can build in, such as `x86_64`; none if it only builds in its
+    /// own `/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images: Option<String>,
-    /// Whether it can build in its own `/`. A drone of an ordinary user cannot.
+    /// Whether it can build in its own `/`. A drone without root cannot.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub host: bool,
     /// Version of the Nix that it builds with; none if it cannot build with Nix.
@@ -41,16 +41,16 @@ pub struct DroneFacts {
     /// `swarm-drone` is older than this field: it then gets derivations for every system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nix_machine: Option<Box<NixMachine>>,
-    /// How many builds it does at a time.
+    /// Number of parallel builds.
     #[serde(default = "one")]
     pub slots: u32,
-    /// Bytes of memory that one build may take; none if it may take all there is.
+    /// Memory limit of one build in bytes; none if unlimited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build_memory_bytes: Option<u64>,
-    /// Programs that builds in its own `/` need and that it does not have.
+    /// Missing programs that builds in its own `/` need.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lacks: Vec<String>,
-    /// Directories in which it can build or keep nothing now, each with the reason.
+    /// Directories that it currently cannot use, each with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unusable: Vec<String>,
 }
@@ -100,7 +100,7 @@ fn is_yes(yes: &bool) -> bool {
     *yes
 }
 
-/// How a machine is.
+/// Load and free resources of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -109,6 +109,6 @@ pub struct Vitals {
     pub load1: f64,
     /// Free memory in bytes.
     pub memory_free_bytes: u64,
-    /// Free bytes where build roots are made.
+    /// Free bytes on the disk of the build roots.
     pub disk_free_bytes: u64,
 }

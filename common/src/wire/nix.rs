@@ -187,7 +187,7 @@ pub struct NixInput {
     pub nar: Nar,
     /// Digest of the stored file: `GET /artifacts/{digest}`.
     pub digest: Digest,
-    /// Digest of the file as it was uploaded, by which the drone that built it knows it.
+    /// Digest of the file as uploaded, by which the drone that built it finds its own copy.
     pub uploaded_digest: Digest,
     /// Size of the stored file in bytes.
     pub size: u64,

@@ -3,38 +3,38 @@
 use crate::{state::Severity, time::TimeMs};
 use serde::{Deserialize, Serialize};
 
-/// `GET /notify`: a sink and how it does.
+/// `GET /notify`: state of a sink.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SinkView {
-    /// What it is called: kind and host.
+    /// Its name: kind and host.
     pub name: String,
-    /// What matters less is not sent to it.
+    /// Messages of lower severity are not sent to it.
     pub minimum: Severity,
-    /// Messages that wait for it.
+    /// Number of queued messages.
     pub waiting: u64,
-    /// Messages that gave way to later ones since it was last reached.
+    /// Number of messages dropped for later ones since the last delivery.
     pub dropped: u64,
     /// When something was last delivered since the orchestrator started.
     pub delivered_at: Option<TimeMs>,
-    /// Why the last delivery failed, if it did.
+    /// Error of the last delivery, if it failed.
     pub failing: Option<String>,
     /// Since when deliveries fail.
     pub failing_since: Option<TimeMs>,
-    /// When it is tried again.
+    /// Time of the next retry.
     pub next_try: Option<TimeMs>,
-    /// It has failed more than once in a row, which is a concern.
+    /// Whether it failed more than once in a row, which raises a concern.
     pub troubled: bool,
 }
 
-/// `POST /notify/test`: whether a sink took a test message.
+/// `POST /notify/test`: result of a test message to a sink.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SinkTestView {
-    /// What the sink is called.
+    /// Name of the sink.
     pub name: String,
-    /// Why it did not; nothing if it did.
+    /// The error, if the delivery failed.
     pub failure: Option<String>,
-    /// How long that took.
+    /// Duration of the delivery, in milliseconds.
     pub took_ms: u64,
 }

@@ -19,14 +19,14 @@ pub enum Outcome {
         /// Digests of the uploaded files, as uploaded.
         artifacts: Vec<Digest>,
     },
-    /// The base was made, and every check of it passed.
+    /// The base was made and passed all checks.
     Based,
     /// It failed.
     Failed {
         /// Why.
         failure: Failure,
     },
-    /// The drone stops and gives the work back; nobody's fault.
+    /// The drone is stopping and returns the work; nobody's fault.
     HandedBack {
         /// Why.
         reason: String,

@@ -5,34 +5,34 @@ use crate::{cpv::Cpv, digest::Digest};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the resolver said about a profile's world.
+/// The resolver's report on a profile's world set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PlanReport {
-    /// Every package of the plan; edges and cycles name them by position.
+    /// Every package of the plan; edges and cycles refer to them by position.
     pub packages: Vec<PlanPackage>,
-    /// Who depends on whom.
+    /// Dependencies between the packages.
     pub edges: Vec<PlanEdge>,
     /// Cycles the resolver reported, each with the stages that build it.
     pub cycles: Vec<PlanCycle>,
-    /// What the resolver refused. The rest of the plan still builds.
+    /// What the resolver rejected. The rest of the plan is still built.
     pub problems: Vec<PlanProblem>,
     /// Digest of what every package of the profile is built with: CHOST, compiler
     /// version, libc, flags.
     pub toolchain: Digest,
-    /// What decides the content of every package alike, by name: the base's ABI, and the
-    /// environment that is the same for all of them. A package's own `fields` come on top.
+    /// Inputs that all packages share, by name: the base's ABI and the common environment. A package's
+    /// own `fields` are added to them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub settings: BTreeMap<String, String>,
-    /// What the packages are built with. Drones from before there was this do not say.
+    /// The toolchain of the packages. Missing from older drones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub built_with: Option<Box<Toolchain>>,
-    /// The sonames that the base's packages provide, by multilib category such as `x86_64`.
-    /// Drones from before there was this, and bases whose packages are not known, say none.
+    /// The sonames that the base's packages provide, by multilib category such as `x86_64`. Empty from
+    /// older drones and for bases with unknown packages.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub base_provides: Box<BTreeMap<String, BTreeSet<String>>>,
-    /// For Nix: what the profile's attributes evaluate to.
+    /// For Nix: the evaluated attributes of the profile.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roots: Vec<NixRoot>,
 }
@@ -41,7 +41,7 @@ fn is_empty(provides: &BTreeMap<String, BTreeSet<String>>) -> bool {
     provides.is_empty()
 }
 
-/// The programs and the machine that packages are built with.
+/// The toolchain that packages are built with.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
@@ -58,8 +58,8 @@ pub struct Toolchain {
     pub bash: String,
     /// Version of Portage.
     pub portage: String,
-    /// The processor's level: `x86-64-v3`. Of a plan it is the one that its packages are
-    /// compiled for, of a drone the one that its machine has. Empty if there is none.
+    /// Processor level such as `x86-64-v3`. For a plan, the level that its packages are compiled for;
+    /// for a drone, that of its machine. Empty if there is none.
     pub cpu: String,
 }
 
@@ -150,43 +150,42 @@ impl From<PortagePackage> for PlanPackage {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PortagePackage {
-    /// What it is.
+    /// What the file contains.
     pub cpv: Cpv,
     /// Its slot without the sub-slot.
     pub slot: String,
-    /// Its sub-slot; equal to the slot where the ebuild names none.
+    /// Its sub-slot; equal to the slot if the ebuild sets none.
     pub subslot: String,
     /// The repository it comes from.
     pub repository: String,
     /// Enabled USE flags out of `iuse`, sorted.
     pub use_flags: Vec<String>,
-    /// Every USE flag that the ebuild knows, sorted, without `+` and `-`.
+    /// All USE flags of the ebuild, sorted, without `+` and `-`.
     pub iuse: Vec<String>,
     /// The machine triple it is built for.
     pub chost: String,
     /// Digest of the ebuild, its eclasses, its files and the settings it is built with.
     pub inputs: Digest,
-    /// What makes it another package by Gentoo's rule, by name: each value as it is or, if
-    /// it is long, its digest.
+    /// Inputs that cause a rebuild by Gentoo's rule, by name: each value, or its digest if it is long.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: BTreeMap<String, String>,
-    /// What else it is made from: ebuild, eclasses, files.
+    /// Other inputs: ebuild, eclasses, files.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub strict: BTreeMap<String, String>,
-    /// Its sources are whatever its upstream has at the time (`PROPERTIES=live`).
+    /// Set if it is a live ebuild (`PROPERTIES=live`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<Live>,
-    /// The base has a package of this name, in whatever version and slot.
+    /// Whether the base has a package of this name, in any version and slot.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_base: bool,
 }
 
-/// What is known of the sources of a live ebuild.
+/// State of the sources of a live ebuild.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Live {
-    /// The commit that its upstream had when the plan was made, if it could be asked.
+    /// Commit of its upstream when the plan was made, if it could be queried.
     pub commit: Option<String>,
 }
 
@@ -205,7 +204,7 @@ pub struct PlanEdge {
     /// `to` must be installed for `from` to work (RDEPEND, PDEPEND, IDEPEND).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub runtime: bool,
-    /// `from` is bound to the slot and sub-slot of `to` (`:=`).
+    /// Whether `from` is bound to the slot and sub-slot of `to` (`:=`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub slot_operator: bool,
     /// The base root of the plan has something installed that already satisfies this edge.
@@ -213,7 +212,7 @@ pub struct PlanEdge {
     pub satisfied: bool,
 }
 
-/// Packages that need each other. They become one node that one drone builds.
+/// Packages that depend on each other. One drone builds them together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -235,23 +234,23 @@ pub struct PlanStage {
     pub use_changes: Vec<String>,
 }
 
-/// Something the resolver refused.
+/// A rejection by the resolver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PlanProblem {
-    /// What kind of refusal.
+    /// Kind of rejection.
     pub kind: ProblemKind,
     /// The atoms concerned; those of the world set were left out of the plan.
     pub atoms: Vec<String>,
-    /// Why, in the resolver's words; of a conflict, both sides and who wants them.
+    /// The resolver's message; for a conflict, both sides and the packages that require them.
     pub message: String,
-    /// What the admin can change, if the resolver offers something: a change a line, the
-    /// file of `etc/portage`, a colon and what to write into it. All lines are needed.
+    /// The change that the resolver suggests, if any. Each line has a file of `etc/portage`, a colon
+    /// and the line to add. All lines are needed.
     pub suggestion: Option<String>,
 }
 
-/// Kinds of refusal.
+/// Kinds of rejections by the resolver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]

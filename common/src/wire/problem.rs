@@ -11,16 +11,16 @@ pub const OTHER_MACHINE: &str = "other-machine";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
-    /// A stable name of what went wrong, such as `/problems/stale-attempt`.
+    /// A stable identifier of the problem, such as `/problems/stale-attempt`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// What went wrong, in a few words; the same for every problem of this kind.
+    /// A short title; the same for all problems of this kind.
     pub title: String,
     /// The HTTP status.
     pub status: u16,
-    /// What happened this time, why, and what to do.
+    /// What happened, why, and what to do.
     pub detail: String,
-    /// The request's id, as it stands in the orchestrator's log.
+    /// The request's ID, as in the orchestrator's log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
 }

@@ -4,7 +4,7 @@ use super::nix::NixTarget;
 use crate::cpv::Cpv;
 use serde::{Deserialize, Serialize};
 
-/// One file that is asked for. The orchestrator refuses any other.
+/// A file to build. The orchestrator rejects any other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(untagged)]
@@ -20,7 +20,7 @@ pub enum Target {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PortageTarget {
-    /// What it is.
+    /// What the file contains.
     pub cpv: Cpv,
     /// Its slot without the sub-slot.
     pub slot: String,

@@ -25,36 +25,36 @@ pub struct StatusView {
     pub now: TimeMs,
     /// When it started.
     pub started_at: TimeMs,
-    /// Whether nothing needs a person.
+    /// Whether no concern needs manual action.
     pub healthy: bool,
-    /// What is wrong, one line each, worst first.
+    /// The concerns, worst first.
     pub concerns: Vec<Concern>,
-    /// The one thing to do next, if anything: a sentence or a command.
+    /// The next action, if any: a sentence or a command.
     pub next_action: Option<String>,
-    /// The same, if it is a command.
+    /// The next action, if it is a command.
     #[serde(default, deserialize_with = "known")]
     pub action: Option<Action>,
-    /// Runs under way, and the last ended one of each profile.
+    /// Active runs, and the last ended one of each profile.
     pub runs: Vec<RunView>,
     /// Every drone.
     pub drones: Vec<DroneView>,
-    /// Packages of the runs under way, by state.
+    /// Packages of active runs, by state.
     pub queue: BTreeMap<PackageState, u64>,
     /// Number of the last journaled event.
     pub journal_seq: u64,
-    /// The pause, if nothing is handed out.
+    /// The pause, if the swarm is paused.
     #[serde(default)]
     pub pause: Option<PauseView>,
-    /// Set if a standby answered: who leads, in a few words.
+    /// Set if a standby answered: a description of the leader.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standby: Option<String>,
-    /// What works in the background, and when it last did.
+    /// The background jobs and their last results.
     #[serde(default)]
     pub passes: Vec<PassView>,
-    /// Where every base stands.
+    /// State of every base.
     #[serde(default)]
     pub bases: Vec<BaseStatus>,
-    /// Connections, by who is at their other end.
+    /// Connections by kind of client.
     #[serde(default)]
     pub connections: Vec<ConnectionsView>,
 }
@@ -63,29 +63,29 @@ pub struct StatusView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ConnectionsView {
-    /// Of which kind.
+    /// The kind of client.
     pub of: Caller,
-    /// How many are open.
+    /// Number of open connections.
     pub open: u64,
-    /// How many may be.
+    /// The limit.
     pub limit: u64,
-    /// How many, since the orchestrator started, were refused or had to make room for others.
+    /// Number of connections rejected or closed to make room for others since the orchestrator started.
     pub turned_away: u64,
 }
 
-/// A pass: work that the orchestrator does by itself, again and again.
+/// A pass: a background job of the orchestrator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PassView {
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// When it last ran.
+    /// Time of the last run.
     pub last_run: TimeMs,
-    /// What it did when it last had something to do; empty if it never had.
+    /// Result of the last time it had something to do; empty if never.
     pub did: String,
-    /// When that was.
+    /// The time of that result.
     pub did_at: Option<TimeMs>,
-    /// Why its last run failed, if it did.
+    /// Error of the last run, if it failed.
     pub trouble: Option<String>,
 }
 
@@ -95,15 +95,15 @@ pub struct PassView {
 pub struct RunView {
     /// Which.
     pub id: RunId,
-    /// Of which profile.
+    /// Its profile.
     pub profile: Name,
-    /// How urgent.
+    /// Its priority.
     pub class: RunClass,
-    /// Where it stands.
+    /// Its state.
     pub state: RunState,
-    /// Why it is so, when that is not plain.
+    /// Reason for the state, if it needs one.
     pub reason: Option<String>,
-    /// What it builds from.
+    /// The snapshot that it builds from.
     pub snapshot: Digest,
     /// When it started.
     pub started_at: TimeMs,
@@ -111,18 +111,18 @@ pub struct RunView {
     pub ended_at: Option<TimeMs>,
     /// Its packages by state.
     pub counts: BTreeMap<PackageState, u64>,
-    /// Packages taken over because their build key had been built before.
+    /// Number of packages reused from earlier runs because their build keys match.
     pub reused: u64,
-    /// Packages not tried again, because an earlier run judged them broken and nothing that
-    /// they are built from has changed.
+    /// Number of packages not retried, because an earlier run found them broken and none of their
+    /// inputs has changed.
     #[serde(default)]
     pub held: u64,
-    /// How many seconds of drones' time that saves, as trying them took when they were judged.
+    /// Build time that this saves, in seconds.
     #[serde(default)]
     pub saved_s: u64,
-    /// Predicted end, while it is under way.
+    /// Predicted end, while it is active.
     pub eta: Option<TimeMs>,
-    /// What the resolver refused.
+    /// What the resolver rejected.
     pub problems: Vec<PlanProblem>,
     /// The attempts at its plan, oldest first.
     #[serde(default)]
@@ -135,27 +135,27 @@ pub struct RunView {
 pub struct PackageView {
     /// Which.
     pub id: PackageId,
-    /// Of which run.
+    /// Its run.
     pub run: RunId,
-    /// Of which profile.
+    /// Its profile.
     pub profile: Name,
-    /// What it is called: its version, or those of a cycle's members joined by ` + `.
+    /// Its name and version, or those of a cycle's members joined by ` + `.
     pub title: String,
-    /// The files it consists of. The build id is that of the last attempt, or 0.
+    /// Its files. The build ID is that of the last attempt, or 0.
     pub targets: Vec<Target>,
-    /// Where it stands.
+    /// Its state.
     pub state: PackageState,
-    /// Why it is so, in one line; never empty unless received.
+    /// Reason for the state, in one line; only empty if received.
     pub reason: String,
-    /// What decides its content.
+    /// Digest of everything that determines its content.
     pub build_key: Digest,
     /// The dependencies it waits for.
     pub blocked_on: Vec<PackageId>,
-    /// Packages that wait for it.
+    /// Number of packages that wait for it.
     pub dependants: u64,
     /// Its attempts, oldest first.
     pub attempts: Vec<AttemptView>,
-    /// What was received.
+    /// The received artifacts.
     pub artifacts: Vec<Artifact>,
     /// Predicted seconds of building on a drone of speed 1.
     pub predicted_s: u64,
@@ -167,17 +167,17 @@ pub struct PackageView {
 pub struct PackageRow {
     /// Which.
     pub id: PackageId,
-    /// Of which run.
+    /// Its run.
     pub run: RunId,
-    /// What it is called.
+    /// Its name.
     pub title: String,
-    /// Where it stands.
+    /// Its state.
     pub state: PackageState,
-    /// Why it is so.
+    /// Reason for the state.
     pub reason: String,
-    /// The drone that has it, if it is delegated.
+    /// The drone that is building it, if it is delegated.
     pub drone: Option<Name>,
-    /// How far it is, if it is delegated.
+    /// Its phase, if it is delegated.
     pub phase: Option<Phase>,
     /// Attempts so far.
     pub attempts: u32,
@@ -189,15 +189,15 @@ pub struct PackageRow {
 pub struct AttemptView {
     /// Which.
     pub id: AttemptId,
-    /// On which drone.
+    /// The drone.
     pub drone: DroneId,
     /// Its name.
     pub drone_name: Name,
-    /// When it was handed out.
+    /// When it was assigned.
     pub started_at: TimeMs,
     /// When it ended.
     pub ended_at: Option<TimeMs>,
-    /// How far it is, or was.
+    /// Its phase, or the last one.
     pub phase: Phase,
     /// When each phase began.
     pub phases: BTreeMap<Phase, TimeMs>,
@@ -205,7 +205,7 @@ pub struct AttemptView {
     pub outcome: Option<String>,
     /// Why it failed.
     pub failure: Option<Failure>,
-    /// What it took.
+    /// Resources used.
     pub usage: Option<Usage>,
 }
 
@@ -215,32 +215,32 @@ pub struct AttemptView {
 pub struct DroneView {
     /// Which.
     pub id: DroneId,
-    /// What it is called.
+    /// Its name.
     pub name: Name,
-    /// Where it stands.
+    /// Its state.
     pub state: DroneState,
-    /// Why it is so, and until when.
+    /// Reason for the state, and until when.
     pub reason: String,
     /// Why it is away, if it is.
     #[serde(default, deserialize_with = "known")]
     pub offline: Option<Offline>,
-    /// What its machine is.
+    /// Facts about its machine.
     pub facts: DroneFacts,
-    /// How its machine is.
+    /// Load and free resources of its machine.
     pub vitals: Option<Vitals>,
-    /// When it was last heard from since the orchestrator started.
+    /// Last contact since the orchestrator started.
     pub last_seen: Option<TimeMs>,
-    /// Failures in a row that were its own.
+    /// Consecutive failures that were its own fault.
     pub strikes: u32,
-    /// What healing does next about it and when, while it is silent.
+    /// The next healing step and its time, while the drone is silent.
     #[serde(default)]
     pub healing: Option<String>,
-    /// Its machine is never rebooted.
+    /// Whether its machine is protected from reboots.
     #[serde(default)]
     pub protected: bool,
-    /// Learned speed; 1 is average.
+    /// Measured speed; 1 is average.
     pub speed: f64,
-    /// What it works on.
+    /// Its current work.
     pub working_on: Vec<WorkView>,
 }
 
@@ -262,15 +262,15 @@ pub struct WorkView {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ProfileView {
-    /// What it is called.
+    /// Its name.
     pub name: Name,
-    /// What builds it.
+    /// The package manager that builds it.
     pub builder: BuilderKind,
-    /// What it is pinned to.
+    /// The snapshot that it is pinned to.
     pub snapshot: Digest,
-    /// Where that came from.
+    /// Source of the snapshot.
     pub source: String,
-    /// What it is built in; the drone's own `/` if none.
+    /// Its base; the drone's own `/` if none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<Name>,
     /// When its packages are rebuilt.
@@ -282,12 +282,12 @@ pub struct ProfileView {
     pub published_packages: u64,
     /// Path of its binary package host, relative to the orchestrator's address.
     pub binhost: String,
-    /// For Nix: what each attribute and host is at, all of it served.
+    /// For Nix: the store path of each attribute and host whose closure is served completely.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roots: Vec<NixRoot>,
 }
 
-/// `GET /key`: what clients need to trust the swarm's packages.
+/// `GET /key`: the keys that clients need to verify the swarm's packages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct KeyView {
@@ -300,15 +300,15 @@ pub struct KeyView {
     pub nix: Vec<String>,
 }
 
-/// `GET /why/{package}`: what is known of a package, newest run first.
+/// `GET /why/{package}`: explains a package's state in the newest run that has it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct WhyView {
     /// The package.
     pub package: PackageView,
-    /// What stands, what it waits for, and how that ends, one sentence a line.
+    /// Its state, what it waits for, and what happens next; one sentence per line.
     pub lines: Vec<String>,
-    /// The same, with what each line is about; empty from an older orchestrator.
+    /// The same lines with their topics; empty from an older orchestrator.
     #[serde(default)]
     pub story: Vec<WhyLine>,
 }
@@ -324,19 +324,19 @@ pub struct WhyLine {
     pub text: String,
 }
 
-/// `GET /audit`: whether everything that is kept is whole.
+/// `GET /audit`: integrity of the journal and all stored files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AuditView {
-    /// Events checked.
+    /// Number of events checked.
     pub events: u64,
-    /// Hash of the last one.
+    /// Hash of the last event.
     pub head: Digest,
-    /// Artifacts whose bytes were compared with their digest.
+    /// Number of artifacts compared with their digests.
     pub artifacts: u64,
-    /// What is wrong; empty if nothing is.
+    /// The damage found.
     pub faults: Vec<String>,
-    /// What was wrong and was made good from what is whole.
+    /// The damage that was repaired.
     #[serde(default)]
     pub mended: Vec<String>,
 }

@@ -291,7 +291,7 @@ impl Agent {
         // There may be more work.
         self.claim_at = now;
         if self.stop.is_some() || self.paused {
-            let report = handed_back("the drone takes no further work");
+            let report = handed_back("the drone accepts no new work");
             outputs.push(Output::Spool(attempt, Box::new(report.clone())));
             self.items.insert(attempt, Item::delivering(report));
         } else {

@@ -34,7 +34,7 @@ impl Agent {
         }
         if stop.forced {
             for (&attempt, item) in self.items.iter_mut().filter(|(_, i)| i.is_building()) {
-                let reason = "the drone was stopped before the build ended".to_owned();
+                let reason = "the drone was stopped during the build".to_owned();
                 item.stage = Stage::Killing { hand_back: Some(reason) };
                 outputs.push(Output::Kill(attempt));
             }

@@ -11,10 +11,10 @@ impl Agent {
     #[must_use]
     pub fn words(&self) -> &'static str {
         match (self.is_building(), self.items.is_empty(), self.stop.is_some(), self.paused) {
-            (true, _, true, _) => "stopping, what is being built is finished first",
+            (true, _, true, _) => "stopping after the current builds",
             (_, _, true, _) => "stopping",
-            (true, _, _, true) => "draining, what is being built is finished",
-            (_, _, _, true) => "drained, it takes no work until it is resumed",
+            (true, _, _, true) => "draining after the current builds",
+            (_, _, _, true) => "drained until resumed",
             (true, ..) => "building",
             (_, false, ..) => "delivering",
             _ => "waiting for work",
@@ -32,8 +32,8 @@ pub(super) fn undelivered(why: &str, for_ms: u64) -> Box<ReportRequest> {
         class: FailureClass::Infra,
         cause: None,
         phase: Phase::Uploading,
-        signature: "the files do not get through to the orchestrator".into(),
-        message: format!("nothing more of the files got through for {} min: {why}", for_ms / 60_000),
+        signature: "cannot upload the files to the orchestrator".into(),
+        message: format!("no upload progress for {} min: {why}", for_ms / 60_000),
     };
     Box::new(ReportRequest { outcome: Outcome::Failed { failure }, usage: Usage::default() })
 }
@@ -45,8 +45,8 @@ pub(super) fn cut_off() -> ReportRequest {
         class: FailureClass::Lost,
         cause: None,
         phase: Phase::Building,
-        signature: "the drone ended during the build".into(),
-        message: "swarm-drone was killed, or its machine went down, while it was building".into(),
+        signature: "the drone exited during the build".into(),
+        message: "swarm-drone was killed or its machine went down during the build".into(),
     };
     ReportRequest { outcome: Outcome::Failed { failure }, usage: Usage::default() }
 }

@@ -38,7 +38,7 @@ const COMPILES: &str = r#"command -v gcc >/dev/null || exit 0
 cd "$1" && echo 'int main(void) { return 0; }' >check.c && gcc -o check check.c && ./check"#;
 
 fn disk(error: io::Error) -> Stop {
-    Stop::failed(FailureClass::Drone, Phase::Preparing, format!("the base cannot be made: {error}"))
+    Stop::failed(FailureClass::Drone, Phase::Preparing, format!("cannot create the base: {error}"))
 }
 
 /// Returns the base of the attempt with its additional packages, making it if necessary. `None` if
@@ -97,7 +97,7 @@ async fn make(
     let larder = &context.larder;
     steps
         .log
-        .say(&format!("the base is made: {} packages are installed on its image", installed.len()))
+        .say(&format!("the base is complete: {} packages were installed on its image", installed.len()))
         .await;
     let mut files = Vec::with_capacity(installed.len());
     for wanted in installed {
@@ -169,10 +169,10 @@ fn is_whole(image: &Path, made: &Path, files: &[(Dependency, PathBuf)]) -> Resul
     for (wanted, file) in files {
         let cpv = &wanted.cpv;
         if !install::is_installed(&after, wanted, file).map_err(disk)? {
-            return Err(broken(format!("{cpv} is not in the new base, though emerge succeeded")));
+            return Err(broken(format!("{cpv} is missing in the new base, although emerge succeeded")));
         }
         if let Some(path) = whole::missing(&after, cpv.as_str()).map_err(disk)? {
-            return Err(broken(format!("{path} of {cpv} is not in the new base")));
+            return Err(broken(format!("{path} of {cpv} is missing in the new base")));
         }
     }
     let known = whole::unprovided(&before);
@@ -187,5 +187,5 @@ fn is_whole(image: &Path, made: &Path, files: &[(Dependency, PathBuf)]) -> Resul
     let more = lacking.len().saturating_sub(TOLD);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let told = lacking[..lacking.len().min(TOLD)].join(", ");
-    Err(broken(format!("packages of the new base need {told}{more}, which none of them provides any more")))
+    Err(broken(format!("packages of the new base need {told}{more}, which none of them provides")))
 }

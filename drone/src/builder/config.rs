@@ -198,8 +198,8 @@ impl BuilderConfig {
         }
         match self.root_kind {
             RootKind::Live => Err(
-                "builder.root_kind is live: packages are installed into /, which only root may change, and \
-                                   the drone runs as an ordinary user; run it as root"
+                "builder.root_kind is live, which installs packages into /, but the drone runs without root; \
+                 run it as root"
                     .into(),
             ),
             RootKind::Overlay => namespace::enter().map(|never| match never {}),

@@ -82,7 +82,7 @@ impl Fetch {
             self.mismatch = Some(Mismatch::default());
         } else if let Some(at) = line.strip_suffix(" has fetch restriction turned on.") {
             let package = at.trim_start_matches("!!! ");
-            self.given_up = Some(format!("the sources of {package}, which a person has to download"));
+            self.given_up = Some(format!("the sources of {package}, which must be downloaded manually"));
         } else if let Some(file) = LAST_WORDS.iter().find_map(|(before, after)| between(line, before, after))
         {
             self.given_up = Some(file.to_owned());
@@ -122,12 +122,9 @@ impl Fetch {
         let (cause, what) = match wrong {
             Some(m) => {
                 let numbers = format!("{}: got {}, expected {}", m.reason, m.got, m.expected);
-                (
-                    FailureCause::SourceMismatch,
-                    format!("{file} is not the file that the Manifest names: {numbers}"),
-                )
+                (FailureCause::SourceMismatch, format!("{file} does not match the Manifest: {numbers}"))
             }
-            None => (FailureCause::SourceMissing, format!("{file} cannot be fetched")),
+            None => (FailureCause::SourceMissing, format!("cannot fetch {file}")),
         };
         let mut failure = made(FailureClass::Infra, Some(cause), phase, &what);
         failure.message =
@@ -180,7 +177,7 @@ Refetching... File renamed to '/d/rolled-1.0.tar.gz._checksum_failure_.x1'
         assert_eq!(failure.cause, Some(FailureCause::SourceMismatch));
         assert_eq!(
             failure.message,
-            "rolled-1.0.tar.gz is not the file that the Manifest names: Filesize does not match recorded \
+            "rolled-1.0.tar.gz does not match the Manifest: Filesize does not match recorded \
              size: got 1034, expected 998; tried https://mirror.example/distfiles/ab/rolled-1.0.tar.gz \
              (ERROR 404: Not Found.), https://upstream.example/rolled-1.0.tar.gz"
         );
@@ -198,7 +195,7 @@ Refetching... File renamed to '/d/rolled-1.0.tar.gz._checksum_failure_.x1'
         let failure = failure.unwrap();
         assert_eq!((failure.cause, failure.class), (Some(FailureCause::SourceMissing), FailureClass::Infra));
         for part in
-            ["x-1.tar.xz cannot be fetched", "unable to resolve host address", "failed: Connection refused"]
+            ["cannot fetch x-1.tar.xz", "unable to resolve host address", "failed: Connection refused"]
         {
             assert!(failure.message.contains(part), "{}", failure.message);
         }

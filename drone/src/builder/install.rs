@@ -76,7 +76,7 @@ impl From<ArtifactError> for Stop {
 fn disk(what: &Dependency) -> impl Fn(io::Error) -> Stop {
     let cpv = what.cpv.to_string();
     move |error| {
-        let message = format!("the layer of {cpv} cannot be made: {error}");
+        let message = format!("cannot create the layer of {cpv}: {error}");
         Stop::failed(FailureClass::Drone, Phase::Preparing, message)
     }
 }

@@ -156,7 +156,7 @@ pub async fn run(context: BuildContext, notes: Sender<BuildNote>, cancel: Cancel
     };
     let dir = context.attempt_dir.clone();
     if let Err(e) = tokio::task::spawn_blocking(move || clear(&dir, keep.as_deref())).await {
-        tracing::warn!(attempt = %context.assignment.attempt, error = %e, "the build root was not removed");
+        tracing::warn!(attempt = %context.assignment.attempt, error = %e, "cannot remove the build root");
     }
     match result {
         Ok(Done::Built(files)) => BuildEnd::Built { files, usage },
@@ -200,7 +200,7 @@ impl BuildContext {
         let context = self.clone();
         let made =
             tokio::task::spawn_blocking(move || Root::make(Ingredients { layers, ..context.ingredients() }));
-        let broken = |e| format!("making the build root broke off: {e}");
+        let broken = |e| format!("the task creating the build root panicked: {e}");
         let made = made.await.map_err(|e| Stop::failed(FailureClass::Drone, Phase::Preparing, broken(e)))?;
         Ok(made?)
     }
@@ -231,7 +231,7 @@ async fn work(context: &BuildContext, steps: &mut steps::Steps) -> Result<Done, 
             };
             let (from, to) = (root.outside().distfiles.clone(), root.outside().shared_distfiles.clone());
             if let Err(error) = buildroot::keep_distfiles(&from, &to) {
-                tracing::warn!(%error, "what was downloaded is not kept");
+                tracing::warn!(%error, "cannot keep downloaded files");
             }
             tell_changes(&root, before, steps).await;
             built
@@ -248,7 +248,7 @@ async fn tell_changes(root: &Root, before: Option<BTreeSet<String>>, steps: &mut
     };
     let (installed, removed) = (names(&after, &before), names(&before, &after));
     tracing::info!(%installed, %removed, "this machine's own root was changed");
-    let text = format!("live: into this machine was installed: {installed}; removed: {removed}");
+    let text = format!("live: installed on this machine: {installed}; removed: {removed}");
     steps.log.say(&text).await;
 }
 
@@ -256,7 +256,7 @@ async fn tell_changes(root: &Root, before: Option<BTreeSet<String>>, steps: &mut
 fn clear(dir: &Path, keep: Option<&Path>) {
     let Some(keep) = keep else {
         if let Err(e) = std::fs::remove_dir_all(dir) {
-            tracing::warn!(dir = %dir.display(), error = %e, "the build root was not removed");
+            tracing::warn!(dir = %dir.display(), error = %e, "cannot remove the build root");
         }
         return;
     };
@@ -265,7 +265,7 @@ fn clear(dir: &Path, keep: Option<&Path>) {
         let removed =
             if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
         if let Err(e) = removed {
-            tracing::warn!(path = %path.display(), error = %e, "a part of the build root was not removed");
+            tracing::warn!(path = %path.display(), error = %e, "cannot remove a part of the build root");
         }
     }
 }

@@ -41,7 +41,7 @@ pub(super) async fn plan(root: &Root, steps: &mut Steps) -> Result<PlanReport, S
     };
     let (script, seen) = (&root.outside().plan, root.inside());
     let written = SCRIPT.iter().try_for_each(|(name, text)| fs::write(script.join(name), text));
-    written.map_err(|e| disk("the resolver's script cannot be written", e))?;
+    written.map_err(|e| disk("cannot write the resolver's script", e))?;
     steps.phase(Phase::Building).await;
     let step = Step {
         program: root.python(),
@@ -59,17 +59,17 @@ pub(super) async fn plan(root: &Root, steps: &mut Steps) -> Result<PlanReport, S
         return Err(steps.failed(FailureClass::Package));
     }
     let report = script.join(REPORT);
-    let size = fs::metadata(&report).map_err(|e| disk("the resolver left no report", e))?.len();
+    let size = fs::metadata(&report).map_err(|e| disk("the resolver wrote no report", e))?.len();
     if size > MAX_REPORT_BYTES {
-        let message = format!("the plan has {size} bytes, more than {MAX_REPORT_BYTES}");
+        let message = format!("the plan has {size} bytes; the limit is {MAX_REPORT_BYTES}");
         return Err(Stop::failed(FailureClass::Package, Phase::Building, message));
     }
-    let text = fs::read(&report).map_err(|e| disk("the resolver's report cannot be read", e))?;
+    let text = fs::read(&report).map_err(|e| disk("cannot read the resolver's report", e))?;
     serde_json::from_slice(&text).map_err(|e| {
         Stop::failed(
             FailureClass::Drone,
             Phase::Building,
-            format!("the resolver's report is not a plan: {e}"),
+            format!("the resolver's report is not a valid plan: {e}"),
         )
     })
 }

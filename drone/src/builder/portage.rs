@@ -94,13 +94,21 @@ pub(super) async fn build(root: &Root, order: &BuildOrder, steps: &mut Steps) ->
 
 /// The stages of the order, or one for each target if it has none.
 fn stages(order: &BuildOrder, targets: &[&PortageTarget]) -> Result<Vec<PlanStage>, Stop> {
-    let wrong =
-        |why: &str| Err(Stop::failed(FailureClass::Infra, Phase::Preparing, format!("bad order: {why}")));
+    let wrong = |why: &str| {
+        Err(Stop::failed(
+            FailureClass::Infra,
+            Phase::Preparing,
+            format!(
+                "invalid build order: \
+                 {why}"
+            ),
+        ))
+    };
     if targets.is_empty() || targets.len() != order.targets.len() {
-        return wrong("it has no target, or one that is not a Portage package");
+        return wrong("it has no target, or a target that is not a Portage package");
     }
     if let Some(bad) = targets.iter().find(|t| t.build_id == 0 || t.build_id > 100_000) {
-        return wrong(&format!("{} has the build id {}", bad.cpv, bad.build_id));
+        return wrong(&format!("{} has build ID {}", bad.cpv, bad.build_id));
     }
     let word = |text: &str| {
         !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_+@.".contains(&b))
@@ -181,11 +189,7 @@ fn reserve(dir: &Path, target: &PortageTarget, build_id: u32) -> io::Result<Vec<
 }
 
 fn disk(error: io::Error) -> Stop {
-    Stop::failed(
-        FailureClass::Drone,
-        Phase::Packaging,
-        format!("the package directory cannot be used: {error}"),
-    )
+    Stop::failed(FailureClass::Drone, Phase::Packaging, format!("cannot use the package directory: {error}"))
 }
 
 fn misnamed(dir: &Path, target: &PortageTarget) -> Stop {
@@ -194,7 +198,7 @@ fn misnamed(dir: &Path, target: &PortageTarget) -> Stop {
         .map(|entries| entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect())
         .unwrap_or_default();
     let message = format!(
-        "emerge succeeded, but {} is not among what it made: {}",
+        "emerge succeeded, but did not create {}; it created: {}",
         target.path(),
         if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
     );

@@ -161,8 +161,8 @@ impl Steps {
         };
         match ran.end {
             End::Cancelled | End::Stopped => Err(Stop::Cancelled),
-            End::TimedOut => timeout(format!("stopped: it took longer than {} s", self.timeout.as_secs())),
-            End::Silent => timeout(format!("stopped: it printed nothing for {} s", self.silence.as_secs())),
+            End::TimedOut => timeout(format!("stopped: time limit of {} s exceeded", self.timeout.as_secs())),
+            End::Silent => timeout(format!("stopped: no output for {} s", self.silence.as_secs())),
             End::DiskFull(excess) => {
                 let mut said = self.log.errors.last();
                 if let Excess::Left(bytes) = excess {
@@ -177,7 +177,7 @@ impl Steps {
             }
             // The shell's exit codes for a program that is missing or not executable.
             End::Exited(status) if matches!(status.code(), Some(126 | 127)) => {
-                let message = format!("{} cannot be run\n{}", program.display(), self.log.errors.last());
+                let message = format!("cannot run {}\n{}", program.display(), self.log.errors.last());
                 Err(Stop::failed(FailureClass::Drone, phase, message))
             }
             End::Exited(status) => Ok(status.success()),

@@ -103,7 +103,7 @@ fn member(
             return read(&mut tar::Archive::new(reader));
         }
     }
-    Err(invalid(format!("the package file has no {name} that can be read")))
+    Err(invalid(format!("the package file has no readable {name}")))
 }
 
 /// Unpacks a package file into the directory `to`, which becomes a layer over `base`. `entry` is
@@ -177,15 +177,26 @@ impl Image<'_> {
             }
             EntryType::Symlink => {
                 let at = self.place(&path)?;
-                let target = entry.link_name()?.ok_or_else(|| invalid("a link leads nowhere"))?.into_owned();
+                let target = entry
+                    .link_name()?
+                    .ok_or_else(|| invalid("a symbolic link has an empty target"))?
+                    .into_owned();
                 symlink(&target, &at)?;
                 own(&at, owner)?;
                 set_time(&at, mtime)?;
                 self.contents.link(&text, &target.to_string_lossy(), mtime);
             }
             EntryType::Link => {
-                let target = entry.link_name()?.ok_or_else(|| invalid("a link leads nowhere"))?.into_owned();
-                let target = within(&target)?.ok_or_else(|| invalid("a link leads out of the package"))?;
+                let target = entry
+                    .link_name()?
+                    .ok_or_else(|| invalid("a symbolic link has an empty target"))?
+                    .into_owned();
+                let target = within(&target)?.ok_or_else(|| {
+                    invalid(
+                        "a symbolic link points outside the \
+                         package",
+                    )
+                })?;
                 let (from, at) = (self.place(&target)?, self.place(&path)?);
                 fs::hard_link(&from, &at)?;
                 let mut hasher = FileHasher::default();
@@ -193,7 +204,9 @@ impl Image<'_> {
                 self.contents.file(&text, &hasher.finish().md5, fs::metadata(&at)?.mtime().unsigned_abs());
             }
             EntryType::XHeader | EntryType::XGlobalHeader => {}
-            other => return Err(invalid(format!("{text} is a {other:?}, which no package may hold"))),
+            other => {
+                return Err(invalid(format!("{text} is a {other:?}, which is not allowed in a package")));
+            }
         }
         Ok(())
     }
@@ -210,7 +223,7 @@ impl Image<'_> {
     /// Where a path other than a directory is written; creates its parent.
     fn place(&mut self, path: &Path) -> io::Result<PathBuf> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(invalid("a path of the package names nothing"));
+            return Err(invalid("the package has an empty path"));
         };
         let parent = self.at(&self.base.resolve(parent))?;
         if self.made.insert(parent.clone()) {
@@ -245,7 +258,7 @@ fn within(path: &Path) -> io::Result<Option<PathBuf>> {
     }
     let rest: PathBuf = parts.collect();
     if rest.components().any(|part| !matches!(part, Component::Normal(_))) {
-        return Err(invalid(format!("{} leads out of the package", path.display())));
+        return Err(invalid(format!("{} points outside the package", path.display())));
     }
     Ok((!rest.as_os_str().is_empty()).then(|| Path::new("/").join(rest)))
 }

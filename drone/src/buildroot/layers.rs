@@ -93,7 +93,7 @@ impl Layers {
             let uses = self.uses();
             // Another build may have replaced it meanwhile.
             if !uses.is_checked(key) {
-                tracing::warn!(layer = %dir.display(), "a layer is not as it was made; it is made anew");
+                tracing::warn!(layer = %dir.display(), "a layer was modified, rebuilding it");
                 remove(&dir)?;
             }
             return Ok(None);
@@ -109,7 +109,7 @@ impl Layers {
         // The modification time records the last use. If it cannot be set, the layer is only evicted
         // earlier.
         if let Err(error) = File::open(&dir).and_then(|dir| dir.set_modified(SystemTime::now())) {
-            tracing::debug!(%error, layer = %dir.display(), "a layer's last use is not noted");
+            tracing::debug!(%error, layer = %dir.display(), "cannot record the last use of a layer");
         }
         Ok(Some(Kept::Layer(Layer { layers: self.clone(), key })))
     }

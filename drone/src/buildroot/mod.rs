@@ -69,24 +69,26 @@ pub enum RootError {
         source: io::Error,
     },
     /// The snapshot is not valid.
-    #[error("the snapshot cannot be built from: {0}")]
+    #[error("cannot build from the snapshot: {0}")]
     Snapshot(String),
     /// Mounting and installing into `/` need root privileges.
-    #[error("a build root takes a drone that runs as root: it is mounted and entered with mount and chroot")]
+    #[error("a build root needs a drone that runs as root, as it uses mount and chroot")]
     NotRoot,
     /// The base is owned by a user that the drone's user namespace does not map, so it cannot be
     /// changed.
     #[error(
-        "the root {0} belongs to nobody in this drone's user namespace: it builds in images only; run it as root"
+        "the owner of the root {0} is not mapped in this drone's user namespace, so it can only build in \
+         images; run the drone as root"
     )]
     NotOurs(PathBuf),
     /// Portage is not where the configuration says.
     #[error(
-        "there is no Portage in {0} of the root {1}: {2} is missing; set builder.portage_prefix to where Portage is installed"
+        "no Portage in {0} of the root {1}: {2} is missing; set builder.portage_prefix to where Portage is \
+         installed"
     )]
     NoPortage(PathBuf, PathBuf, PathBuf),
     /// The kernel limits the number of directories in an overlay.
-    #[error("{0} packages are installed beside the base; an overlay takes at most {MOST_LAYERS}")]
+    #[error("{0} packages are to be installed on the base; an overlay has at most {MOST_LAYERS} layers")]
     TooManyLayers(usize),
 }
 

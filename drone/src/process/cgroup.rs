@@ -137,7 +137,7 @@ impl Cgroups {
             }
             tokio::time::sleep(KILL_PAUSE).await;
         }
-        tracing::error!(members = ?self.members(), "processes of a build cannot be killed");
+        tracing::error!(members = ?self.members(), "cannot kill processes of a build");
     }
 
     /// One round of killing; returns whether there were members.

@@ -24,7 +24,7 @@ pub fn take_over() {
             continue;
         }
         if let Err(error) = hand_on(&group) {
-            tracing::warn!(group = %group.display(), %error, "builds cannot be limited by this control group");
+            tracing::warn!(group = %group.display(), %error, "cannot limit builds with this control group");
         }
     }
 }

@@ -44,8 +44,8 @@ pub(super) async fn excess(limit: &DiskLimit) -> Excess {
             Ok(Ok(Some(excess))) => return excess,
             Ok(Ok(None)) => {}
             // The job continues unmeasured; it gets write errors itself if the disk is full.
-            Ok(Err(error)) => tracing::warn!(%error, "how much of the disk a build takes is not known"),
-            Err(error) => tracing::error!(%error, "looking at the disk broke off"),
+            Ok(Err(error)) => tracing::warn!(%error, "cannot determine the disk use of a build"),
+            Err(error) => tracing::error!(%error, "the task measuring disk use panicked"),
         }
         pause = EVERY.max(began.elapsed() * REST);
     }

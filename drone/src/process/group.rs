@@ -54,12 +54,12 @@ impl Group {
         if let Some(bytes) = job.memory_max
             && !cgroups.limit_memory(bytes)
         {
-            tracing::warn!("there is no control group to limit memory with; builds take what they like");
+            tracing::warn!("no control group to limit memory; builds run without a memory limit");
         }
         if let Some(processors) = job.processors_max
             && !cgroups.limit_processors(processors)
         {
-            tracing::warn!("there is no control group to limit processors with; builds take what they like");
+            tracing::warn!("no control group to limit processors; builds run without a processor limit");
         }
         Self {
             cgroups,

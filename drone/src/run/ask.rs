@@ -19,7 +19,7 @@ impl Ask {
     pub fn words(self) -> &'static str {
         match self {
             Self::Stop => "stop",
-            Self::Pause => "take no further work",
+            Self::Pause => "take no new work",
             Self::Resume => "take work again",
         }
     }
@@ -32,7 +32,7 @@ pub enum RunError {
     #[error(transparent)]
     Enrol(#[from] EnrolError),
     /// A directory cannot be used.
-    #[error("{path} cannot be used: {source}")]
+    #[error("cannot use {path}: {source}")]
     Io {
         /// The path.
         path: String,
@@ -47,6 +47,6 @@ pub enum RunError {
     #[error("{0}; the credential is in {1}")]
     Refused(String, String),
     /// A task panicked. The spool is intact and is delivered after a restart.
-    #[error("a part of the drone broke off, which is an error in it: {0}")]
+    #[error("internal error: a task of the drone panicked: {0}")]
     Broken(tokio::task::JoinError),
 }

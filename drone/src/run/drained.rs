@@ -18,7 +18,7 @@ impl Drained {
         let file = state_dir.join("drained");
         let is_set = file.exists();
         if is_set {
-            tracing::info!("drained before this start: no work is taken until it is resumed (SIGUSR2)");
+            tracing::info!("drained before this start: no work is accepted until resumed (SIGUSR2)");
         }
         Self { file, is_set }
     }
@@ -37,7 +37,7 @@ impl Drained {
             },
         };
         if let Err(error) = done {
-            tracing::warn!(%error, drained, "this does not outlive a restart");
+            tracing::warn!(%error, drained, "cannot save the drained state; it is lost at a restart");
         }
     }
 }

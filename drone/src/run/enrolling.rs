@@ -25,7 +25,7 @@ pub(super) async fn client(
             client = &mut enrolled => return Ok(Some(client?)),
             Some(ask) = asked.recv() => match ask {
                 Ask::Stop => {
-                    tracing::info!("asked to stop before it was enrolled");
+                    tracing::info!("stopped before it was enrolled");
                     supervisor.stopping("stopping");
                     return Ok(None);
                 }

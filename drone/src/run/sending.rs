@@ -46,7 +46,7 @@ impl Loop {
     pub(super) fn upload(&mut self, attempt: AttemptId) {
         let Some(report) = self.reports.get(&attempt).map(Arc::clone) else {
             // Every report is recorded before its files are sent.
-            tracing::error!(%attempt, "there is no report to send files for");
+            tracing::error!(%attempt, "no report to upload files for");
             return self.spawn(async move {
                 Event::Happened(Input::UploadEnded(attempt, Delivery::Refused).into())
             });
@@ -74,8 +74,8 @@ impl Loop {
             let request = SignOffRequest { reason: "the drone was asked to stop".into() };
             match tokio::time::timeout(GOODBYE, client.sign_off(&request)).await {
                 Ok(Ok(())) => tracing::info!("signed off"),
-                Ok(Err(error)) => tracing::warn!(%error, "could not sign off"),
-                Err(_) => tracing::warn!("could not sign off in {} s", GOODBYE.as_secs()),
+                Ok(Err(error)) => tracing::warn!(%error, "cannot sign off"),
+                Err(_) => tracing::warn!("cannot sign off in {} s", GOODBYE.as_secs()),
             }
             Event::Happened(Input::SignedOff.into())
         });

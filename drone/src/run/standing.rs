@@ -24,21 +24,19 @@ impl Loop {
         {
             tracing::warn!(
                 %enrolled, %wanted,
-                "this drone keeps the name that it enrolled with: to rename it, `swarmctl drone remove` it, remove its \
-                 credential and enrol it again"
+                "this drone keeps the name it enrolled with; to rename it, run `swarmctl drone remove`, \
+                 remove its credential and enrol it again"
             );
         }
         if self.state.replace(reply.state) == Some(reply.state) {
             return;
         }
         match reply.state {
-            DroneState::Pending => tracing::warn!(
-                "waiting for an admin's approval: `swarmctl drone list` shows this drone, `swarmctl drone approve` lets it work"
-            ),
+            DroneState::Pending => tracing::warn!("waiting for approval: run `swarmctl drone approve`"),
             DroneState::Grounded => {
-                tracing::warn!("grounded after several failures; it gets work again after a while");
+                tracing::warn!("grounded after several failures; it gets work again automatically");
             }
-            state => tracing::info!(%state, "on duty"),
+            state => tracing::info!(%state, "online, ready for work"),
         }
     }
 
@@ -54,25 +52,26 @@ impl Loop {
                 tracing::warn!(
                     %error,
                     credential = self.credential_file,
-                    "the orchestrator does not know this drone: asked again until it does; if it never will, \
-                     remove the credential and enrol again with a new token"
+                    "the orchestrator does not know this drone, will retry; if this persists, remove the \
+                     credential and enrol again with a new token"
                 );
             }
             Some(error) if error.status() == Some(401) => {}
             // The orchestrator answered, so it is reachable; the error concerns only this request.
             Some(error) if error.status().is_some_and(|status| status < 500) => {
-                tracing::warn!(%error, "the orchestrator refuses a request");
+                tracing::warn!(%error, "the orchestrator rejected a request");
             }
             Some(error) if self.was_reachable => {
-                tracing::warn!(%error, "the orchestrator is away; builds go on and results are kept");
+                tracing::warn!(%error, "cannot reach the orchestrator, will retry; builds continue and \
+                    results are kept");
                 self.was_reachable = false;
             }
             None if !self.is_known => {
-                tracing::info!("the orchestrator knows this drone again");
+                tracing::info!("the orchestrator recognises this drone again");
                 self.is_known = true;
             }
             None if !self.was_reachable => {
-                tracing::info!("the orchestrator is back");
+                tracing::info!("reconnected to the orchestrator");
                 self.was_reachable = true;
             }
             _ => {}

@@ -71,7 +71,7 @@ impl Kept {
                 continue;
             }
             if let Err(error) = remove(&path) {
-                tracing::warn!(%error, path = %path.display(), "half a snapshot cannot be removed");
+                tracing::warn!(%error, path = %path.display(), "cannot remove an incomplete snapshot");
             }
         }
         Ok(Self(Arc::new(Shared { dir: dir.to_owned(), uses: Mutex::default() })))
@@ -97,7 +97,7 @@ impl Kept {
             if let Some(damage) = seal::damage(&self.dir(one)) {
                 tracing::warn!(
                     snapshot = %one,
-                    "a snapshot is not as it was unpacked: {damage}; it is thrown away and fetched anew"
+                    "a snapshot was modified after it was unpacked: {damage}; downloading it again"
                 );
                 self.discard(one)?;
                 self.discard(digest)?;
@@ -217,7 +217,7 @@ impl Kept {
     /// A failed removal is retried next time.
     pub fn touch_and_sweep(&self, digest: Digest) {
         if let Err(error) = File::open(self.dir(digest)).and_then(|dir| dir.set_modified(SystemTime::now())) {
-            tracing::debug!(%error, "a snapshot's last use is not noted");
+            tracing::debug!(%error, "cannot record the last use of a snapshot");
         }
         let found = self.by_use();
         // Locked until the old ones are renamed, so that no attempt can take one.
@@ -231,7 +231,7 @@ impl Kept {
         drop(uses);
         for removed in aside.into_iter().map(|aside| aside.and_then(|path| remove(&path))) {
             if let Err(error) = removed {
-                tracing::warn!(%error, "an old snapshot cannot be removed");
+                tracing::warn!(%error, "cannot remove an old snapshot");
             }
         }
         self.sweep_partials();
@@ -244,7 +244,7 @@ impl Kept {
             if age.is_ok_and(|age| age.is_ok_and(|age| age > PATIENCE))
                 && let Err(error) = remove(&entry.path())
             {
-                tracing::warn!(%error, "what is left of an old download cannot be removed");
+                tracing::warn!(%error, "cannot remove an old partial download");
             }
         }
     }

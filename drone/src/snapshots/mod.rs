@@ -28,7 +28,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// The download failed.
-    #[error("snapshot {} cannot be fetched: {source}", digest.short())]
+    #[error("cannot download snapshot {}: {source}", digest.short())]
     Remote {
         /// Digest of the snapshot.
         digest: Digest,
@@ -36,7 +36,7 @@ pub enum FetchError {
         source: ClientError,
     },
     /// What was downloaded is not that snapshot.
-    #[error("snapshot {} cannot be used: {source}", digest.short())]
+    #[error("cannot use snapshot {}: {source}", digest.short())]
     Unusable {
         /// Digest of the snapshot.
         digest: Digest,
@@ -44,7 +44,7 @@ pub enum FetchError {
         source: SnapshotError,
     },
     /// The snapshot cannot be stored on this machine.
-    #[error("snapshot {} cannot be kept: {source}", digest.short())]
+    #[error("cannot store snapshot {}: {source}", digest.short())]
     Local {
         /// Digest of the snapshot.
         digest: Digest,
@@ -135,7 +135,7 @@ impl Snapshots {
             match (self.chain(client, digest, &turn).await, pauses.next()) {
                 (Ok(chain), _) => break (chain, turn),
                 (Err(error), Some(&pause)) if error.is_transient() => {
-                    tracing::warn!(%error, "gone on with in {pause} s");
+                    tracing::warn!(%error, "retrying in {pause} s");
                     drop(turn);
                     tokio::time::sleep(Duration::from_secs(pause)).await;
                 }
@@ -165,7 +165,7 @@ impl Snapshots {
                 Err(FetchError::Remote { source, .. }) if source.status() == Some(404) => {}
                 Err(error) if error.is_transient() => return Err(error),
                 Err(error) => {
-                    tracing::warn!(%error, "not from the difference to {}; the whole is fetched", known.short());
+                    tracing::warn!(%error, "cannot use the difference to {}, downloading the whole snapshot", known.short());
                     break;
                 }
             }
@@ -195,7 +195,8 @@ impl Snapshots {
         let there = fs::metadata(&archive).map_or(0, |found| found.len());
         match self.bring_from(client, digest, below, there, &archive, turn).await {
             Err(FetchError::Unusable { .. }) if there > 0 => {
-                tracing::warn!(snapshot = %digest, "what was there of a snapshot does not fit; it is fetched anew");
+                tracing::warn!(snapshot = %digest, "the partial download of a snapshot does not match, \
+                    downloading it again");
                 self.bring_from(client, digest, below, 0, &archive, turn).await
             }
             brought => brought,

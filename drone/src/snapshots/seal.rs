@@ -26,7 +26,7 @@ pub(super) fn write(dir: &Path) -> io::Result<()> {
 pub(super) fn damage(dir: &Path) -> Option<String> {
     let sealed = match fs::read(dir.join(SEAL)).and_then(|bytes| zstd::decode_all(bytes.as_slice())) {
         Ok(sealed) => sealed,
-        Err(error) => return Some(format!("what it was like cannot be read: {error}")),
+        Err(error) => return Some(format!("cannot read the list of its files: {error}")),
     };
     let found = match facts(dir) {
         Ok(found) => found,

@@ -40,12 +40,12 @@ async fn a_live_root_gets_the_plans_dependencies_and_keeps_its_own_configuration
 
         let libbuf = order(vec![of("dev-libs/libbuf-1.2", 3)], vec![]);
         let (file, log) = built(live(lab.context(libbuf))).await;
-        assert!(log.contains("live: into this machine was installed: nothing; removed: nothing"), "{log}");
+        assert!(log.contains("live: installed on this machine: nothing; removed: nothing"), "{log}");
         let libbuf = lab.keep(&file, &of("dev-libs/libbuf-1.2", 3));
         let tally = order_with(vec![of("dev-libs/libtally-1.0", 1)], vec![], vec![libbuf]);
         let (file, log) = built(live(lab.context(tally))).await;
         assert_eq!(metadata(&file, "RDEPEND"), "dev-libs/libbuf:0/1=");
-        let changed = "live: into this machine was installed: dev-libs/libbuf-1.2; removed: nothing";
+        let changed = "live: installed on this machine: dev-libs/libbuf-1.2; removed: nothing";
         assert!(log.contains(changed), "{log}");
         assert!(
             Path::new("/usr/include/buf.h").exists() && Path::new("/var/db/pkg/dev-libs/libbuf-1.2").exists()
@@ -66,8 +66,7 @@ async fn a_live_root_gets_the_plans_dependencies_and_keeps_its_own_configuration
         let tally = order_with(vec![of("dev-libs/libtally-1.0", 2)], vec![], vec![libbuf]);
         let (file, log) = built(next(lab.context(tally))).await;
         assert_eq!(metadata(&file, "RDEPEND"), "dev-libs/libbuf:0/2=");
-        let changed =
-            "live: into this machine was installed: dev-libs/libbuf-1.3; removed: dev-libs/libbuf-1.2";
+        let changed = "live: installed on this machine: dev-libs/libbuf-1.3; removed: dev-libs/libbuf-1.2";
         assert!(log.contains(changed), "{log}");
 
         let (end, log, _) = play(live(lab.context(Work::Plan))).await;

@@ -15,7 +15,7 @@ async fn an_ordinary_user_is_told_what_build_roots_take() {
     }
     let lab = Lab::new();
     let live = "root_kind = \"live\"\nlive_changes_this_machine = true";
-    for (kind, advice) in [("", "usermod --add-subuids"), (live, "run it as root")] {
+    for (kind, advice) in [("", "usermod --add-subuids"), (live, "run the drone as root")] {
         let config = lab.dir.path().join("drone.toml");
         let at = |name: &str| lab.dir.path().join(name).display().to_string();
         let text = format!(
@@ -31,7 +31,7 @@ async fn an_ordinary_user_is_told_what_build_roots_take() {
             Command::new(env!("CARGO_BIN_EXE_swarm-drone")).arg("--config").arg(config).output().unwrap();
         let said = String::from_utf8_lossy(&drone.stderr);
         assert_eq!(drone.status.code(), Some(78), "{said}");
-        assert!(said.contains("as an ordinary user") && said.contains(advice), "{said}");
+        assert!(said.contains("runs without root") && said.contains(advice), "{said}");
         assert!(!lab.dir.path().join("state").exists(), "it began all the same");
     }
 }

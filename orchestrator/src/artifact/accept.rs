@@ -127,7 +127,7 @@ impl Acceptance<'_> {
         if stored.is_err()
             && let Err(error) = self.entries.remove(digest)
         {
-            tracing::warn!(%digest, %error, "an index entry of nothing is left over");
+            tracing::warn!(%digest, %error, "cannot remove an unused index entry");
         }
         let at = TimeMs(built_at.saturating_mul(1000));
         let prebuilt = !package.metadata.line("QA_PREBUILT").is_empty();

@@ -10,7 +10,7 @@ use std::{
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
     /// The disk is full or a quota is exceeded. Temporary; stored data is not affected.
-    #[error("no space left on the disk of {}: free some space there, the operation is retried", path.display())]
+    #[error("no space left on the disk of {}: free space there; the operation is retried", path.display())]
     Full {
         /// The file or directory being written.
         path: PathBuf,

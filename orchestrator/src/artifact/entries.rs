@@ -33,7 +33,7 @@ pub enum EntriesError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The stored file is no longer a valid package.
-    #[error("the stored artifact {digest} cannot be indexed: {source}")]
+    #[error("cannot index the stored artifact {digest}: {source}")]
     Unsound {
         /// The artifact.
         digest: Digest,
@@ -218,7 +218,8 @@ impl EntryBook {
             Ok(text) => text,
             Err(error) => {
                 if error.kind() != io::ErrorKind::NotFound {
-                    tracing::warn!(digest = %artifact.digest, %error, "cannot read a kept index entry; making it anew");
+                    tracing::warn!(digest = %artifact.digest, %error, "cannot read a cached index entry, \
+                        rebuilding it");
                 }
                 return None;
             }
@@ -230,7 +231,8 @@ impl EntryBook {
         });
         if entry.is_none() {
             let file = self.path(artifact.digest);
-            tracing::warn!(file = %file.display(), "a kept index entry is damaged, or of an older version; making it anew");
+            tracing::warn!(file = %file.display(), "a cached index entry is damaged or from an older \
+                version, rebuilding it");
         }
         entry
     }

@@ -80,8 +80,8 @@ pub fn explain(path: &Path, rejection: Rejection) -> Result<Rejection, IntakeErr
     if xpak::read_metadata(file).is_err() {
         return Ok(rejection);
     }
-    let message = "the file is an XPAK, which can be neither proved nor signed: \
-                   set BINPKG_FORMAT=\"gpkg\" on the drone";
+    let message = "the file is an XPAK, which can be neither verified nor signed: set \
+        BINPKG_FORMAT=\"gpkg\" on the drone";
     Ok(Rejection { kind: "xpak", message: message.to_owned() })
 }
 
@@ -94,7 +94,7 @@ pub fn identify<'t>(
     candidates: &'t [Target],
     expected: Digest,
 ) -> Result<&'t PortageTarget, Rejection> {
-    let message = "no file was asked for".to_owned();
+    let message = "no file is expected".to_owned();
     let mut refused = Rejection { kind: "not-asked-for", message };
     for target in candidates.iter().filter_map(Target::portage) {
         match check(package, target, expected) {
@@ -109,7 +109,7 @@ pub fn identify<'t>(
 fn check(package: &Gpkg, target: &PortageTarget, expected: Digest) -> Result<(), Rejection> {
     let differs = |kind, what: &str, is: &str, must: &str| {
         let is: String = is.chars().take(200).collect();
-        let message = format!("the package's {what} is `{}`, but `{must}` was asked for", is.escape_debug());
+        let message = format!("the package's {what} is `{}`, expected `{must}`", is.escape_debug());
         Rejection { kind, message }
     };
     if package.read != expected {
@@ -159,7 +159,7 @@ fn check_bound(metadata: &Metadata) -> Result<(), Rejection> {
         if let Some(atom) = line.split(' ').find(unbound) {
             let atom: String = atom.chars().take(200).collect();
             let message = format!(
-                "{key} of the package has `{}`, which is bound to no slot: it was not installed during the build",
+                "{key} of the package has `{}` without a slot: it was not installed during the build",
                 atom.escape_debug()
             );
             return Err(Rejection { kind: "unbound-slot", message });

@@ -33,7 +33,7 @@ const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The content does not match its digest.
-    #[error("the artifact {expected} is damaged: its bytes have the digest {found}")]
+    #[error("artifact {expected} is damaged: its digest is {found}")]
     Damaged {
         /// The expected digest.
         expected: Digest,
@@ -41,7 +41,7 @@ pub enum StoreError {
         found: Digest,
     },
     /// There is no such artifact.
-    #[error("there is no artifact {0} in the store")]
+    #[error("no artifact {0} in the store")]
     Absent(Digest),
     /// The disk failed.
     #[error(transparent)]
@@ -92,7 +92,7 @@ impl Store {
             let old = entry.metadata().and_then(|meta| meta.modified()).ok() < young;
             // Its writer may have ended and removed it in the meantime.
             if old && fs::remove_file(entry.path()).is_ok() {
-                tracing::info!(file = %entry.path().display(), "a file that nobody finished is removed");
+                tracing::info!(file = %entry.path().display(), "removed an incomplete file");
             }
         }
         Ok(store)

@@ -22,10 +22,10 @@ use swarm_common::{digest::Digest, id::AttemptId, locked::LockedFile};
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
     /// The upload was never announced or has been dropped.
-    #[error("there is no such upload: announce it first")]
+    #[error("unknown upload: announce it first")]
     Unknown,
     /// The file exceeds the size limit.
-    #[error("the file has {size} bytes, and uploads may have at most {limit}")]
+    #[error("the file has {size} bytes; the limit for uploads is {limit}")]
     TooLarge {
         /// The announced size.
         size: u64,
@@ -33,13 +33,13 @@ pub enum UploadError {
         limit: u64,
     },
     /// The attempt has announced the maximum number of files.
-    #[error("the attempt has announced {limit} files, and may announce no more")]
+    #[error("the attempt has announced {limit} files, which is the limit")]
     TooManyFiles {
         /// The limit.
         limit: usize,
     },
     /// The files announced by the attempt exceed its total size limit.
-    #[error("with this file the attempt announces {sum} bytes, and may announce at most {limit}")]
+    #[error("with this file the attempt announces {sum} bytes; the limit is {limit}")]
     TooLargeTogether {
         /// The resulting total.
         sum: u64,
@@ -47,7 +47,7 @@ pub enum UploadError {
         limit: u64,
     },
     /// The file was previously announced with another size.
-    #[error("this upload was announced with {announced} bytes and now with {size}")]
+    #[error("this upload was announced with {announced} bytes before, now with {size}")]
     SizeChanged {
         /// The size announced first.
         announced: u64,
@@ -55,7 +55,7 @@ pub enum UploadError {
         size: u64,
     },
     /// The piece does not begin where the stored bytes end.
-    #[error("the piece begins at offset {given}, but {offset} is next")]
+    #[error("the chunk starts at offset {given}, expected {offset}")]
     WrongOffset {
         /// The offset of the piece.
         given: u64,
@@ -63,13 +63,13 @@ pub enum UploadError {
         offset: u64,
     },
     /// More bytes were sent than announced.
-    #[error("more bytes came than the announced {size}")]
+    #[error("received more than the announced {size} bytes")]
     TooMany {
         /// The announced size.
         size: u64,
     },
     /// Another request is appending to the file.
-    #[error("another request sends this file at this moment: try again")]
+    #[error("another request is uploading this file: try again")]
     Busy,
     /// The disk failed.
     #[error(transparent)]

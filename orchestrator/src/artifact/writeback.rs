@@ -47,7 +47,7 @@ impl Writeback {
     pub(super) fn finish(&mut self) -> io::Result<()> {
         let Some((ask, thread)) = self.worker.take() else { return Ok(()) };
         drop(ask);
-        thread.join().map_err(|_| io::Error::other("writing in the background broke off"))?
+        thread.join().map_err(|_| io::Error::other("the background writer panicked"))?
     }
 }
 

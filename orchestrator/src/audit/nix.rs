@@ -27,18 +27,18 @@ pub(super) fn of_artifact(app: &App, artifact: &Artifact, nar: &Nar) -> Result<(
     });
     let (error, on_disk) = match found {
         Ok(file) if file.read != artifact.digest => {
-            (format!("the file is damaged: its bytes have the digest {}", file.read), false)
+            (format!("the file is damaged: its digest is {}", file.read), false)
         }
         Ok(file) if (file.sum.hash, file.sum.size) != (nar.hash, nar.size) => {
-            ("the archive in it is not the one that was received".to_owned(), false)
+            ("its archive is not the received one".to_owned(), false)
         }
         Ok(_) => return Ok(()),
         Err(error) => error,
     };
     let (path, file) = (artifact.target.id(), app.store.path(artifact.digest));
     let next = match on_disk {
-        true => "look at that disk".to_owned(),
-        false => format!("build it again: `swarmctl rebuild {}`", artifact.target.family()),
+        true => "check that disk".to_owned(),
+        false => format!("rebuild it: `swarmctl rebuild {}`", artifact.target.family()),
     };
     Err(format!("{path} in {}: {error}; {next}", file.display()))
 }

@@ -26,7 +26,7 @@ const SHORTEST_PERIOD_MS: u64 = 10 * 60_000;
 pub enum DueError {
     /// The cron expression is invalid.
     #[error(
-        "`{text}` is no schedule ({why}): it takes minute, hour, day of month, month and day of week, \
+        "invalid schedule `{text}` ({why}): expected minute, hour, day of month, month and day of week, \
          such as `30 3 * * *` for every night at 3:30 or `0 4 * * SAT` for Saturdays at 4"
     )]
     Text {
@@ -36,15 +36,13 @@ pub enum DueError {
         why: String,
     },
     /// The expression never matches.
-    #[error(
-        "`{text}` is never due: no year has such a day; `L` in place of the day is the last of each month"
-    )]
+    #[error("`{text}` is never due: no such day exists; use `L` for the last day of each month")]
     Never {
         /// The given text.
         text: String,
     },
     /// The schedule is due too often.
-    #[error("`{text}` is due every {seconds} s; a run of a whole profile is due every 10 min at most")]
+    #[error("`{text}` is due every {seconds} s; the minimum interval is 10 min")]
     TooOften {
         /// The given text.
         text: String,
@@ -52,7 +50,7 @@ pub enum DueError {
         seconds: u64,
     },
     /// The time zone does not exist.
-    #[error("`{zone}` is no time zone; {help}")]
+    #[error("unknown time zone `{zone}`; {help}")]
     Zone {
         /// The given name.
         zone: String,
@@ -86,7 +84,7 @@ impl DueTimes {
         }
         let fields = text.split(' ').count();
         if fields != 5 && !text.starts_with('@') {
-            return Err(wrong(&format!("it has {fields} fields where 5 are needed")));
+            return Err(wrong(&format!("expected 5 fields, got {fields}")));
         }
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
         let cron = parser.parse(&text).map_err(|error| wrong(error.to_string().trim_end_matches('.')))?;
@@ -161,7 +159,7 @@ fn read_zone(name: &str) -> Result<TimeZone, DueError> {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let help = match nearest(name, &names) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => "it takes a name such as `Europe/Berlin` or `UTC`".to_owned(),
+            None => "expected a name such as `Europe/Berlin` or `UTC`".to_owned(),
         };
         DueError::Zone { zone: name.chars().take(LONGEST).collect(), help }
     })

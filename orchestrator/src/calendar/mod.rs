@@ -41,9 +41,9 @@ const CLOCK_WAS_WRONG_MS: u64 = 25 * 3_600_000;
 /// Why a schedule could not be processed. The next pass tries again.
 #[derive(Debug, thiserror::Error)]
 enum PassError {
-    #[error("the schedule of {profile} cannot be worked out: {source}")]
+    #[error("cannot compute the schedule of {profile}: {source}")]
     Due { profile: Name, source: DueError },
-    #[error("the schedule of {profile} waits: {source}")]
+    #[error("the schedule of {profile} is delayed: {source}")]
     Engine { profile: Name, source: EngineError },
 }
 
@@ -54,7 +54,7 @@ pub async fn run(app: Arc<App>) {
         let mut ticker = match Ticker::start(EVERY).await {
             Ok(ticker) => Some(ticker),
             Err(error) => {
-                tracing::error!(%error, "the ticker does not start; the schedules are looked at less often");
+                tracing::error!(%error, "cannot start the ticker; schedules are checked less often");
                 None
             }
         };
@@ -79,7 +79,7 @@ pub async fn run(app: Arc<App>) {
                 () = app.stopping.cancelled() => break,
                 () = tick => {}
                 () = tokio::time::sleep(LONGEST_SILENCE) => {
-                    tracing::warn!("the ticker of the schedules fell silent and is made anew");
+                    tracing::warn!("the ticker of the schedules stopped, restarting it");
                     break;
                 }
             }
@@ -111,10 +111,10 @@ async fn pass(engine: &Engine, foresee: bool) -> Result<String, PassError> {
         };
         let due = matches!(command, Command::HandleDue { .. });
         match engine.submit(command, None).await {
-            Ok(_) if due => did.push(format!("a run of {profile} was due")),
-            Ok(_) => did.push(format!("{profile} is foreseen anew")),
+            Ok(_) if due => did.push(format!("a run of {profile} is due")),
+            Ok(_) => did.push(format!("updated the forecast of {profile}")),
             // The schedule was removed or replaced in the meantime, which the next pass will see.
-            Err(EngineError::Refused(refusal)) => tracing::debug!(%refusal, "a due time was refused"),
+            Err(EngineError::Refused(refusal)) => tracing::debug!(%refusal, "a due time was rejected"),
             Err(source) => {
                 failed.get_or_insert(PassError::Engine { profile: profile.clone(), source });
             }

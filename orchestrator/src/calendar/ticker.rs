@@ -30,7 +30,7 @@ impl Ticker {
 
     pub(super) async fn stop(mut self) {
         if let Err(error) = self.scheduler.shutdown().await {
-            tracing::warn!(%error, "a ticker did not end in order");
+            tracing::warn!(%error, "a ticker shut down uncleanly");
         }
     }
 }

@@ -28,7 +28,7 @@ impl Credentials {
         if events.any(Event::changes_credentials) {
             self.renew(swarm);
         }
-        debug_assert!(self.fit(swarm), "an event changes credentials and does not say so");
+        debug_assert!(self.fit(swarm), "an event changes credentials without declaring it");
     }
 
     /// The drone with this credential.

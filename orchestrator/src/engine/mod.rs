@@ -119,10 +119,10 @@ pub enum EngineError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// The journal cannot be written at present, or too many commands are waiting.
-    #[error("the orchestrator cannot take commands at present: {0}")]
+    #[error("the orchestrator cannot accept commands at present: {0}")]
     Stalled(String),
     /// Another orchestrator is the leader.
-    #[error("this orchestrator is a standby and takes no commands; {}", leader_words(leader.as_deref()))]
+    #[error("this orchestrator is a standby and accepts no commands; {}", leader_words(leader.as_deref()))]
     Standby {
         /// The leader's address, if known.
         leader: Option<String>,
@@ -135,7 +135,7 @@ pub enum EngineError {
 fn leader_words(leader: Option<&str>) -> String {
     match leader {
         Some(leader) => format!("the leader is {leader}"),
-        None => "who leads is not known at the moment".into(),
+        None => "the leader is currently unknown".into(),
     }
 }
 
@@ -207,7 +207,7 @@ impl Engine {
     pub async fn claim(&self, drone: DroneId, request: ClaimRequest) -> Result<ClaimReply, EngineError> {
         match self.send(|answer| Message::Claim { drone, request, answer }).await? {
             Reply::Claim(reply) => Ok(*reply),
-            other => Err(EngineError::Stalled(format!("a claim was answered with {other:?}"))),
+            other => Err(EngineError::Stalled(format!("unexpected reply to a claim: {other:?}"))),
         }
     }
 
@@ -261,9 +261,9 @@ impl Engine {
 
     fn put(&self, message: Message) -> Result<(), EngineError> {
         self.commands.try_send(message).map_err(|error| match error {
-            TrySendError::Full(_) => EngineError::Stalled(
-                self.trouble().unwrap_or_else(|| format!("{QUEUE} commands are waiting")),
-            ),
+            TrySendError::Full(_) => {
+                EngineError::Stalled(self.trouble().unwrap_or_else(|| format!("{QUEUE} commands are queued")))
+            }
             TrySendError::Disconnected(_) => EngineError::Stopped,
         })
     }
@@ -365,7 +365,7 @@ impl EngineTask {
             if self.commands.send(Message::Stop).is_ok() { self.thread.join().is_ok() } else { true }
         });
         if !end.await.unwrap_or(false) {
-            tracing::error!("the engine did not end in order");
+            tracing::error!("the engine shut down uncleanly");
         }
     }
 }

@@ -59,6 +59,6 @@ impl Pair {
         let mut hidden = self.hidden();
         let shown = self.shown();
         catch_up(&mut hidden, &shown);
-        debug_assert!(*hidden == *shown, "the same events have led to two states");
+        debug_assert!(*hidden == *shown, "replaying the same events led to different states");
     }
 }

@@ -26,7 +26,8 @@ pub(super) fn load(
     match journal.load(&mut restored) {
         Ok(()) => Ok((journal, Some(restored))),
         Err(error) if error.may_pass() => {
-            tracing::error!(%error, "the journal cannot be read yet; what is published is served meanwhile");
+            tracing::error!(%error, "cannot read the journal yet, retrying; published packages are still \
+                served");
             Ok((journal, None))
         }
         Err(error) => Err(error),
@@ -44,7 +45,7 @@ impl Replay for Restored {
             }
             // For example after an update that added required fields to the state.
             Err(error) => {
-                tracing::warn!(%error, "a snapshot cannot be read");
+                tracing::warn!(%error, "cannot read a snapshot");
                 false
             }
         }

@@ -85,7 +85,7 @@ impl Shared {
         if behind > super::CLOCK_BEHIND_MS {
             tracing::warn!(
                 behind_ms = behind,
-                "the machine's clock is behind the journal; times go on from the journal's last"
+                "the machine's clock is behind the journal; continuing from the journal's last time"
             );
         }
     }
@@ -199,13 +199,13 @@ impl Worker {
             }
             match &role {
                 Role::Starting => {}
-                Role::Leader => tracing::info!("this orchestrator leads"),
+                Role::Leader => tracing::info!("this orchestrator is the leader"),
                 Role::Standby(leader) => {
                     let leader = leader.as_deref().unwrap_or("not known");
                     tracing::info!(leader, "this orchestrator is a standby");
                 }
                 Role::Deposed(by) => {
-                    tracing::error!(by, "another orchestrator leads now; this one stops");
+                    tracing::error!(by, "another orchestrator took over as leader, stopping");
                 }
             }
             *shown = role;

@@ -123,7 +123,7 @@ impl Worker {
         if !self.deposed {
             self.keep_snapshot(1);
             if let Err(error) = self.journal.close() {
-                tracing::warn!(%error, "the journal was not closed in order; nothing is lost");
+                tracing::warn!(%error, "the journal was not closed cleanly; no data is lost");
             }
         }
     }
@@ -137,9 +137,7 @@ impl Worker {
         shared.indexed.store(swarm.seq, Ordering::Release);
         let mut batch = Batch::default();
         if self.journal.may_lack() && swarm.seq > 0 {
-            tracing::warn!(
-                "the journal was restored or lost events: ids that may have been given out are skipped"
-            );
+            tracing::warn!("the journal was restored or lost events; skipping IDs that may be in use");
             let _ = self.handle(&mut swarm, &mut batch, Command::SkipIds, None);
         }
         // This command is never refused.
@@ -185,7 +183,7 @@ impl Worker {
                 }
                 Message::Claim { drone, request, answer } => {
                     let claim = Parked::new(self.shared.now(), drone, request, answer);
-                    let newer = "a newer claim of this drone took its place";
+                    let newer = "superseded by a newer claim of this drone";
                     self.dismiss(&mut batch, newer, |older| claim.replaces(older));
                     self.try_claim(&mut swarm, &mut batch, claim);
                 }
@@ -201,15 +199,15 @@ impl Worker {
             let before = batch.records.len();
             if silence > REST + STANDSTILL {
                 let for_ms = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
-                tracing::warn!(for_ms, "the orchestrator stood still; drones get as much more time");
+                tracing::warn!(for_ms, "the orchestrator was suspended; extending the leases of drones");
                 // These two commands are never refused.
                 let _ = self.handle(&mut swarm, &mut batch, Command::NoteStandstill { for_ms }, None);
             }
             if let Some(by_ms) = self.drift.look(self.shared.now(), self.shared.clock.wall(), self.last_tick)
             {
-                tracing::warn!(by_ms, "the machine's clock was set; the orchestrator's times follow it");
+                tracing::warn!(by_ms, "the machine's clock was changed; adjusting the orchestrator's time");
                 let _ = self.handle(&mut swarm, &mut batch, Command::SetClock { by_ms }, None);
-                self.dismiss(&mut batch, "the clock was set", |_| true);
+                self.dismiss(&mut batch, "the clock was changed", |_| true);
                 self.shared.offset_ms.fetch_add(by_ms, Ordering::Relaxed);
             }
             // This command is never refused.
@@ -232,8 +230,8 @@ impl Worker {
             && !batch.records.is_empty()
             && let Err(breach) = swarm_core::invariants::check(&swarm)
         {
-            tracing::error!(breach, "an invariant is broken");
-            debug_assert!(false, "an invariant is broken: {breach}");
+            tracing::error!(breach, "invariant violated");
+            debug_assert!(false, "invariant violated: {breach}");
         }
         batch
     }
@@ -359,9 +357,9 @@ impl Worker {
             }
             match &trouble {
                 Some(what) => {
-                    tracing::error!(what, "the journal cannot be written; nothing is decided until it can");
+                    tracing::error!(what, "cannot write the journal; commands are suspended meanwhile");
                 }
-                None => tracing::info!("the journal can be written again"),
+                None => tracing::info!("the journal is writable again"),
             }
             *shown = trouble;
             true
@@ -383,7 +381,7 @@ impl Worker {
         match kept {
             Ok(()) => self.last_snapshot = seq,
             // The next start only replays more.
-            Err(error) => tracing::warn!(error, "no snapshot could be kept"),
+            Err(error) => tracing::warn!(error, "cannot save a snapshot"),
         }
     }
 }
@@ -392,7 +390,7 @@ impl Drop for Worker {
     /// A panic ends the engine in the middle of its work. That must be reported, not look healthy.
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let what = "the engine broke off by a defect, see the log; restart the orchestrator";
+            let what = "internal error: the engine thread panicked, see the log; restart the orchestrator";
             self.shared.trouble.send_replace(Some(what.into()));
             self.shared.broken.cancel();
         }

@@ -57,7 +57,7 @@ impl Healer {
                     let id = match ended {
                         Ok((id, ())) => id,
                         Err(error) => {
-                            tracing::error!(%error, "a step of healing broke off");
+                            tracing::error!(%error, "a healing step panicked");
                             error.id()
                         }
                     };
@@ -122,16 +122,16 @@ async fn heal_one<R: Remote>(
     if let Err(error) = engine.submit(Command::BeginHealing { drone, step }, None).await {
         // The state has changed in the meantime, or the journal is unavailable; do nothing in
         // either case.
-        tracing::debug!(%drone, %step, %error, "a step of healing is not begun");
+        tracing::debug!(%drone, %step, %error, "cannot start a healing step");
         return None;
     }
-    tracing::info!(%drone, %name, %step, "a step of healing begins");
+    tracing::info!(%drone, %name, %step, "starting a healing step");
     let wanted = || engine.read(|swarm| is_under_way(swarm, drone, step));
     let Some(Report { outcome, detail, boot_id }) = pass::take(remote, order, wanted).await else {
-        tracing::info!(%drone, %name, %step, "the drone is heard; the step is not needed");
+        tracing::info!(%drone, %name, %step, "the drone reported again; the step is no longer needed");
         return Some(format!("{step} of {name} was not needed"));
     };
-    tracing::info!(%drone, %name, %step, %outcome, detail, "a step of healing has ended");
+    tracing::info!(%drone, %name, %step, %outcome, detail, "finished a healing step");
     loop {
         let (detail, boot_id) = (detail.clone(), boot_id.clone());
         let report = Command::ReportHealing { drone, step, outcome, detail, boot_id };
@@ -139,7 +139,7 @@ async fn heal_one<R: Remote>(
             Err(EngineError::Stalled(_)) => tokio::time::sleep(EVERY).await,
             Ok(_) => return Some(format!("{step} of {name}: {outcome}")),
             Err(error) => {
-                tracing::warn!(%drone, %name, %step, %error, "a step of healing is not reported");
+                tracing::warn!(%drone, %name, %step, %error, "cannot record the result of a healing step");
                 return None;
             }
         }

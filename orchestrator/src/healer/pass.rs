@@ -54,7 +54,7 @@ pub async fn take<R: Remote>(remote: &R, order: &Order, wanted: impl Fn() -> boo
         Ok(acted) => acted?,
         Err(_) => {
             let within = order.step_limit.as_secs_f32();
-            Fault::new(HealOutcome::Hung, format!("the step did not end within {within} s")).into()
+            Fault::new(HealOutcome::Hung, format!("the step did not finish within {within} s")).into()
         }
     };
     let may_have_worked =
@@ -103,11 +103,11 @@ async fn prove<S: Session>(session: &mut S, order: &Order) -> Result<String, Fau
     if order.machine_id.is_empty() || value("machine=") != order.machine_id {
         return Err(Fault::new(
             HealOutcome::OtherMachine,
-            format!("{place} is another machine than the one that enrolled; nothing was done there"),
+            format!("{place} is not the machine that enrolled; nothing was done there"),
         ));
     }
     match value("boot=") {
-        "" => Err(Fault::new(HealOutcome::Failed, format!("{place} has no boot id"))),
+        "" => Err(Fault::new(HealOutcome::Failed, format!("{place} has no boot ID"))),
         boot_id => Ok(boot_id.to_owned()),
     }
 }
@@ -122,7 +122,7 @@ fn judge(step: HealStep, ended: &Ended) -> (HealOutcome, String) {
         HealStep::Reboot => "the reboot of its machine",
     };
     match ended.code {
-        0 => (HealOutcome::Done, format!("{what} went well")),
+        0 => (HealOutcome::Done, format!("{what} succeeded")),
         NO_SERVICE => (HealOutcome::NoService, format!("{what} failed{why}")),
         code => (HealOutcome::Failed, format!("{what} failed with exit code {code}{why}")),
     }
@@ -149,7 +149,7 @@ async fn await_boot<R: Remote>(
             }
             Ok(Ok(boot_id)) => Report {
                 outcome: HealOutcome::SameBoot,
-                detail: "its machine was to reboot and did not".into(),
+                detail: "its machine did not reboot".into(),
                 boot_id: Some(boot_id),
             },
             Ok(Err(fault)) if fault.outcome.is_hands_off() => return Some(fault.into()),
@@ -163,6 +163,6 @@ async fn await_boot<R: Remote>(
 }
 
 fn absent(why: &str) -> Report {
-    let detail = format!("its machine did not come back from the reboot: {why}");
+    let detail = format!("its machine is unreachable after the reboot: {why}");
     Report { outcome: HealOutcome::TimedOut, detail, boot_id: None }
 }

@@ -70,7 +70,7 @@ impl client::Handler for Verifier {
                 Fault::new(
                     HealOutcome::ChangedKey,
                     format!(
-                        "{place} has another host key than {file} says; if its machine was installed anew, \
+                        "the host key of {place} does not match {file}; if the machine was reinstalled, \
                          put the new key there"
                     ),
                 )
@@ -94,7 +94,7 @@ impl Remote for Ssh {
             Ok(opened) => opened,
             Err(_) => {
                 let within = self.connect.as_secs_f32();
-                let detail = format!("{place} did not let us in within {within} s");
+                let detail = format!("{place} did not complete the login within {within} s");
                 Err(Fault::new(HealOutcome::TimedOut, detail))
             }
         }
@@ -123,11 +123,11 @@ impl Ssh {
             client::connect_stream(Arc::new(config), socket, verifier).await.map_err(|error| {
                 let refused = refused.lock().unwrap_or_else(PoisonError::into_inner).take();
                 refused.unwrap_or_else(|| {
-                    Fault::new(HealOutcome::Refused, format!("{place} does not speak SSH with us: {error}"))
+                    Fault::new(HealOutcome::Refused, format!("cannot negotiate SSH with {place}: {error}"))
                 })
             })?;
         let broke = |error: russh::Error| {
-            Fault::new(HealOutcome::Refused, format!("{place} broke off while we logged in: {error}"))
+            Fault::new(HealOutcome::Refused, format!("{place} closed the connection during login: {error}"))
         };
         let hash = handle.best_supported_rsa_hash().await.map_err(broke)?.flatten();
         let key = PrivateKeyWithHashAlg::new(Arc::new(key), hash);
@@ -149,7 +149,7 @@ impl Ssh {
         let denied = |what: String| Fault::new(HealOutcome::LoginDenied, what);
         let path = &self.key_file;
         let text = read_private(path).map_err(|error| {
-            denied(format!("{error}; `ssh-keygen -t ed25519 -N \"\" -f {}` makes a key", path.display()))
+            denied(format!("{error}; `ssh-keygen -t ed25519 -N \"\" -f {}` creates a key", path.display()))
         })?;
         decode_secret_key(&text, None).map_err(|error| {
             denied(format!("{}: not a private key without a passphrase: {error}", path.display()))
@@ -159,7 +159,7 @@ impl Ssh {
 
 fn known_keys(address: &str, port: u16, file: &Path) -> Result<Vec<PublicKey>, Fault> {
     let keys = known_host_keys_path(address, port, file).map_err(|error| {
-        let what = format!("{}: the host keys of {address} cannot be read: {error}", file.display());
+        let what = format!("{}: cannot read the host keys of {address}: {error}", file.display());
         Fault::new(HealOutcome::UnknownKey, what)
     })?;
     Ok(keys.into_iter().map(|(_, key)| key).collect())
@@ -178,7 +178,7 @@ fn unreached(place: &str, error: &io::Error) -> Fault {
         io::ErrorKind::TimedOut => HealOutcome::TimedOut,
         _ => HealOutcome::Refused,
     };
-    Fault::new(outcome, format!("{place} cannot be reached: {error}"))
+    Fault::new(outcome, format!("cannot reach {place}: {error}"))
 }
 
 impl Session for SshSession {
@@ -189,7 +189,7 @@ impl Session for SshSession {
             Ok(Err(error)) => Err(self.cut_off(&error.to_string())),
             Err(_) => {
                 let within = self.exec.as_secs_f32();
-                let detail = format!("{}: the command did not end within {within} s", self.place);
+                let detail = format!("{}: the command did not finish within {within} s", self.place);
                 Err(Fault::new(HealOutcome::Hung, detail))
             }
         }
@@ -219,7 +219,7 @@ impl SshSession {
     fn cut_off(&self, why: &str) -> Fault {
         Fault::new(
             HealOutcome::CutOff,
-            format!("{}: the connection broke while the command ran: {why}", self.place),
+            format!("{}: the connection was lost while the command ran: {why}", self.place),
         )
     }
 }

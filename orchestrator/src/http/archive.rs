@@ -86,7 +86,7 @@ pub(super) async fn give(path: &Path, what: &str, headers: &HeaderMap) -> Result
     let file = match tokio::fs::File::open(path).await {
         Ok(file) => file.into_std().await,
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Err(ApiError::Absent(format!("{what} is not here")));
+            return Err(ApiError::Absent(format!("{what} is not stored here")));
         }
         Err(error) => return Err(DiskError::new("open", path, error).into()),
     };

@@ -21,11 +21,17 @@ const KIND: &str = "application/x-tar";
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route::new(Method::GET, "/artifacts", Role::Admin, "The stored package files", list)
+        Route::new(Method::GET, "/artifacts", Role::Admin, "List stored package files", list)
             .queries(&[("profile", "of this profile")])
             .gives_list::<Artifact>(),
-        Route::new(Method::GET, "/artifacts/{digest}", Role::AdminOrDrone, "A stored package file", get)
-            .gives_bytes(KIND),
+        Route::new(
+            Method::GET,
+            "/artifacts/{digest}",
+            Role::AdminOrDrone,
+            "Download a stored package file",
+            get,
+        )
+        .gives_bytes(KIND),
     ]
 }
 

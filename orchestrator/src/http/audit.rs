@@ -21,5 +21,5 @@ pub(super) fn routes() -> Vec<Route> {
 
 async fn audit(State(app): State<Arc<App>>) -> Result<Json<AuditView>, ApiError> {
     let found = audit::audit(&app, Pace::Fast).await;
-    found.map(Json).map_err(|error| ApiError::Internal(format!("the audit broke off: {error}")))
+    found.map(Json).map_err(|error| ApiError::Internal(format!("the audit panicked: {error}")))
 }

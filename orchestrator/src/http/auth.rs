@@ -51,10 +51,10 @@ pub(super) fn authenticate(app: &App, role: Role, request: &mut Request) -> Resu
         (Role::Anyone, _) | (Role::Admin, Who::Admin) | (Role::Drone, Who::Drone(_)) => {}
         (Role::AdminOrDrone, Who::Admin | Who::Drone(_)) => {}
         (Role::Admin, _) => {
-            return Err(ApiError::WrongRole("this needs the admin's token, not a drone's credential"));
+            return Err(ApiError::WrongRole("this requires the admin token, not a drone's credential"));
         }
         (Role::Drone | Role::AdminOrDrone, _) => {
-            return Err(ApiError::WrongRole("this needs a drone's credential, not the admin's token"));
+            return Err(ApiError::WrongRole("this requires a drone's credential, not the admin token"));
         }
     }
     request.extensions_mut().insert(who);
@@ -109,7 +109,7 @@ impl<S: Sync> FromRequestParts<S> for Once {
         let Some(value) = parts.headers.get("idempotency-key") else { return Ok(Self(None)) };
         let key = value.to_str().ok().filter(|key| !key.is_empty());
         let key =
-            key.ok_or_else(|| ApiError::BadRequest("Idempotency-Key takes visible characters".into()))?;
+            key.ok_or_else(|| ApiError::BadRequest("Idempotency-Key allows only visible characters".into()))?;
         bounds::IDEMPOTENCY_KEY.check(key.len())?;
         let who = match parts.extensions.get::<Who>() {
             Some(Who::Drone(drone)) => drone.to_string(),

@@ -32,16 +32,16 @@ use tokio::task::{JoinError, spawn_blocking};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route::new(Method::GET, "/bases", Role::Admin, "Every base", list).gives_list::<BaseView>(),
-        Route::new(Method::GET, "/bases/{name}", Role::Admin, "One base", show).gives::<BaseView>(),
-        Route::new(Method::PUT, "/bases/{name}", Role::Admin, "Make a base, or a new generation of it", put)
+        Route::new(Method::GET, "/bases", Role::Admin, "List bases", list).gives_list::<BaseView>(),
+        Route::new(Method::GET, "/bases/{name}", Role::Admin, "Show a base", show).gives::<BaseView>(),
+        Route::new(Method::PUT, "/bases/{name}", Role::Admin, "Create a base or a new generation of it", put)
             .takes::<BaseRequest>()
             .gives::<BaseView>(),
         Route::new(
             Method::POST,
             "/bases/{name}/rollback",
             Role::Admin,
-            "Use the generation before the last one again",
+            "Roll back to the previous generation",
             roll_back,
         )
         .gives::<BaseView>(),
@@ -49,15 +49,15 @@ pub(super) fn routes() -> Vec<Route> {
             Method::PUT,
             "/bases/{name}/follow",
             Role::Admin,
-            "Have a base follow the tree, or stay as it is",
+            "Set whether a base follows the tree",
             follow,
         )
         .takes::<FollowRequest>()
         .gives::<BaseView>(),
-        Route::new(Method::DELETE, "/bases/{name}", Role::Admin, "Forget a base", remove),
-        Route::new(Method::PUT, "/images/{digest}", Role::Admin, "Send the image of a base", put_image)
+        Route::new(Method::DELETE, "/bases/{name}", Role::Admin, "Remove a base", remove),
+        Route::new(Method::PUT, "/images/{digest}", Role::Admin, "Upload the image of a base", put_image)
             .takes_bytes(KIND, Limit::Image),
-        Route::new(Method::GET, "/images/{digest}", Role::AdminOrDrone, "Fetch an image", get_image)
+        Route::new(Method::GET, "/images/{digest}", Role::AdminOrDrone, "Download an image", get_image)
             .gives_bytes(KIND),
     ]
 }
@@ -85,7 +85,7 @@ async fn put(
     let digest = request.image;
     let images = app.images.clone();
     let Some(image) = spawn_blocking(move || images.find(digest)).await.map_err(broken)?? else {
-        let text = format!("image {digest} is not here: send it first as PUT /api/v1/images/{digest}");
+        let text = format!("image {digest} is not stored: upload it first with PUT /api/v1/images/{digest}");
         return Err(ApiError::Unprocessable(text));
     };
     app.engine.submit(Command::PutBase { name: name.clone(), image, request }, key).await?;
@@ -155,9 +155,9 @@ impl From<TakeError> for ApiError {
             TakeError::Disk(error) => Self::Disk(error),
             TakeError::TooLarge { .. } => Self::NoSpace(error.to_string()),
             TakeError::Unsound(error @ (ImageError::Io { .. } | ImageError::Archive(_))) => {
-                Self::Unprocessable(format!("the image cannot be read: {error}"))
+                Self::Unprocessable(format!("cannot read the image: {error}"))
             }
-            TakeError::Unsound(error) => Self::Unprocessable(format!("the image is refused: {error}")),
+            TakeError::Unsound(error) => Self::Unprocessable(format!("the image was rejected: {error}")),
         }
     }
 }

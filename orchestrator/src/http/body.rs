@@ -182,9 +182,9 @@ impl Read for Arrived {
 
 fn not_fitting(error: serde_json::Error) -> ApiError {
     if error.is_data() {
-        ApiError::Unprocessable(format!("the body does not fit: {error}"))
+        ApiError::Unprocessable(format!("the body does not match the schema: {error}"))
     } else {
-        ApiError::BadRequest(format!("the body is not JSON: {error}"))
+        ApiError::BadRequest(format!("the body is not valid JSON: {error}"))
     }
 }
 
@@ -192,7 +192,7 @@ fn not_fitting(error: serde_json::Error) -> ApiError {
 pub(super) fn check_reason(reason: &str) -> Result<(), ApiError> {
     bounds::REASON.check_text(reason)?;
     if reason.chars().any(char::is_control) {
-        return Err(ApiError::Unprocessable("a reason is one line".into()));
+        return Err(ApiError::Unprocessable("a reason must be one line".into()));
     }
     Ok(())
 }

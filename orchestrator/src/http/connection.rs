@@ -114,14 +114,14 @@ impl Hall {
                 accepted = listener.accept() => match accepted {
                     Ok(accepted) => accepted,
                     Err(error) => {
-                        tracing::warn!(%error, "a connection cannot be accepted");
+                        tracing::warn!(%error, "cannot accept a connection");
                         tokio::time::sleep(PAUSE).await;
                         continue;
                     }
                 },
             };
             if let Err(error) = prepare(&stream) {
-                tracing::debug!(%error, "a connection broke at once");
+                tracing::debug!(%error, "a connection was lost immediately");
                 continue;
             }
             let (hall, watcher, acceptor) = (self.clone(), graceful.watcher(), acceptor.clone());
@@ -130,14 +130,15 @@ impl Hall {
             let place = self.places.take(peer.origin());
             connections.spawn(async move {
                 tokio::select! {
-                    () = place.given_up() => tracing::debug!(peer = %peer.ip(), "a connection makes room for others"),
+                    () = place.given_up() => tracing::debug!(peer = %peer.ip(), "closing a connection to \
+                        make room for others"),
                     () = hall.attend(stream, acceptor, peer, &place, watcher) => {}
                 }
             });
         }
         drop(listener);
         if timeout(self.limits.drain(), graceful.shutdown()).await.is_err() {
-            tracing::warn!(open = connections.len(), "requests that did not end in time are cut off");
+            tracing::warn!(open = connections.len(), "aborting requests that did not finish in time");
         }
         connections.shutdown().await;
     }
@@ -159,7 +160,7 @@ impl Hall {
                     let (rest, write) = stream.into_split();
                     self.talk(join(Cursor::new(read).chain(rest), write), peer, place, watcher).await;
                 }
-                Err(error) => tracing::debug!(%error, "a connection ended early"),
+                Err(error) => tracing::debug!(%error, "a connection was closed early"),
             },
             Some(acceptor) => {
                 if let Some(stream) = self.greet(&acceptor, stream, peer).await {
@@ -185,7 +186,7 @@ impl Hall {
             // This happens when a client does not trust the certificate, and it explains better than the
             // drone's silence what is wrong.
             Ok(Err(error)) => tracing::info!(peer = %peer.ip(), %error, "a TLS handshake failed"),
-            Err(_) => tracing::debug!(peer = %peer.ip(), "a TLS handshake did not end in time"),
+            Err(_) => tracing::debug!(peer = %peer.ip(), "a TLS handshake timed out"),
         }
         None
     }
@@ -223,7 +224,7 @@ impl Hall {
             .serve_connection(TokioIo::new(stream), service);
         // A client that disconnects or is too slow is not our error.
         if let Err(error) = watcher.watch(connection).await {
-            tracing::debug!(%error, "a connection ended early");
+            tracing::debug!(%error, "a connection was closed early");
         }
     }
 }

@@ -17,36 +17,36 @@ use swarm_core::{Command, view};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route::new(Method::GET, "/drones", Role::Admin, "Every drone", list).gives_list::<DroneView>(),
-        Route::new(Method::POST, "/drones/{drone}/approve", Role::Admin, "Let a pending drone work", approve),
-        Route::new(Method::POST, "/drones/{drone}/drain", Role::Admin, "Give a drone nothing more", drain),
-        Route::new(Method::POST, "/drones/{drone}/resume", Role::Admin, "Give a drone work again", resume),
+        Route::new(Method::GET, "/drones", Role::Admin, "List drones", list).gives_list::<DroneView>(),
+        Route::new(Method::POST, "/drones/{drone}/approve", Role::Admin, "Approve a pending drone", approve),
+        Route::new(Method::POST, "/drones/{drone}/drain", Role::Admin, "Drain a drone", drain),
+        Route::new(Method::POST, "/drones/{drone}/resume", Role::Admin, "Resume a drone", resume),
         Route::new(
             Method::POST,
             "/drones/{drone}/protect",
             Role::Admin,
-            "Keep a drone's machine from reboots",
+            "Protect a drone's machine from reboots",
             protect,
         ),
         Route::new(
             Method::POST,
             "/drones/{drone}/unprotect",
             Role::Admin,
-            "Let healing reboot a drone's machine again",
+            "Allow healing to reboot a drone's machine again",
             unprotect,
         ),
         Route::new(
             Method::POST,
             "/drones/{drone}/confirm-reboot",
             Role::Admin,
-            "Let healing reboot the machine of a silent drone, once the gentler steps failed",
+            "Confirm the reboot of a silent drone's machine",
             confirm_reboot,
         ),
         Route::new(
             Method::DELETE,
             "/drones/{drone}",
             Role::Admin,
-            "Forget a drone and void its credential",
+            "Remove a drone and revoke its credential",
             remove,
         ),
     ]

@@ -15,19 +15,19 @@ use swarm_core::{Command, Refusal, Reply};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route::new(Method::POST, "/claim", Role::Drone, "Ask for work and wait for it", claim)
+        Route::new(Method::POST, "/claim", Role::Drone, "Request work and wait for it", claim)
             .takes::<ClaimRequest>()
             .gives::<ClaimReply>(),
         Route::new(
             Method::POST,
             "/heartbeat",
             Role::Drone,
-            "Renew leases, tell phases and vitals",
+            "Renew leases and report phases and load",
             heartbeat,
         )
         .takes::<HeartbeatRequest>()
         .gives::<HeartbeatReply>(),
-        Route::new(Method::POST, "/sign-off", Role::Drone, "Stop, and give everything back", sign_off)
+        Route::new(Method::POST, "/sign-off", Role::Drone, "Sign off and return unfinished work", sign_off)
             .takes::<SignOffRequest>(),
     ]
 }
@@ -39,13 +39,13 @@ async fn claim(
 ) -> Result<Json<ClaimReply>, ApiError> {
     let request: ClaimRequest = read_json(body, app.config.limits.body_idle()).await?;
     if request.key.is_empty() {
-        return Err(ApiError::Unprocessable("a claim needs a key".into()));
+        return Err(ApiError::Unprocessable("a claim requires a key".into()));
     }
     bounds::CLAIM_KEY.check(request.key.len())?;
     let reply = tokio::select! {
         reply = app.engine.claim(drone, request) => reply?,
         () = app.stopping.cancelled() => {
-            ClaimReply { assignment: None, reason: Some("the orchestrator stops".into()) }
+            ClaimReply { assignment: None, reason: Some("orchestrator is stopping".into()) }
         }
     };
     if let Some(assignment) = &reply.assignment {
@@ -53,7 +53,8 @@ async fn claim(
         // everything received so far, the drone finds them.
         let seq = app.engine.last_indexed();
         if !app.published.reached(seq, app.config.limits.publish_wait()).await {
-            tracing::warn!(attempt = %assignment.attempt, seq, "the index is behind; a dependency may be missing");
+            tracing::warn!(attempt = %assignment.attempt, seq, "the index is outdated; a dependency may be \
+                missing");
         }
     }
     Ok(Json(reply))
@@ -75,7 +76,8 @@ async fn heartbeat(
         Ok(other) => Err(ApiError::unexpected(&other)),
         Err(error) => {
             if let EngineError::Refused(Refusal::OtherMachine { name, what }) = &error {
-                tracing::warn!(%name, what, "another machine uses the credential of this drone, and is refused");
+                tracing::warn!(%name, what, "another machine uses the credential of this drone and was \
+                    rejected");
                 app.engine.submit(Command::NoteClone { drone, what: what.clone() }, None).await?;
             }
             Err(error.into())

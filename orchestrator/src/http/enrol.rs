@@ -30,12 +30,12 @@ pub(super) fn routes() -> Vec<Route> {
             Method::POST,
             "/enrol-tokens",
             Role::Admin,
-            "Make a token with which one machine may enrol",
+            "Create an enrolment token for one machine",
             make_token,
         )
         .takes::<EnrolTokenRequest>()
         .gives::<EnrolTokenReply>(),
-        Route::new(Method::POST, "/enrol", Role::Anyone, "Become a drone", enrol)
+        Route::new(Method::POST, "/enrol", Role::Anyone, "Enrol a machine as a drone", enrol)
             .takes::<EnrolRequest>()
             .gives::<EnrolReply>(),
     ]
@@ -48,7 +48,7 @@ async fn make_token(
 ) -> Result<Json<EnrolTokenReply>, ApiError> {
     let request: EnrolTokenRequest = read_json(body, app.config.limits.body_idle()).await?;
     if request.valid_ms == 0 {
-        return Err(ApiError::Unprocessable("a token has to be valid for a while".into()));
+        return Err(ApiError::Unprocessable("the token's validity must be longer than zero".into()));
     }
     let days = request.valid_ms.div_ceil(24 * 3600 * 1000);
     bounds::TOKEN_DAYS.check(usize::try_from(days).unwrap_or(usize::MAX))?;

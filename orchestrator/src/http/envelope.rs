@@ -62,13 +62,13 @@ fn check_host(request: &Request) -> Result<(), ApiError> {
     let mut hosts = request.headers().get_all(header::HOST).into_iter();
     let wrong = |what: &str| Err(ApiError::BadRequest(format!("the request has {what}")));
     let host = match (hosts.next(), hosts.next()) {
-        (_, Some(_)) => return wrong("more than one Host"),
-        (None, None) if request.version() >= Version::HTTP_11 => return wrong("no Host"),
+        (_, Some(_)) => return wrong("more than one Host header"),
+        (None, None) if request.version() >= Version::HTTP_11 => return wrong("no Host header"),
         (None, None) => return Ok(()),
         (Some(host), None) => host.to_str().unwrap_or("@"),
     };
     let is_host = host.is_empty() || host.parse::<Authority>().is_ok_and(|a| !a.as_str().contains('@'));
-    if is_host { Ok(()) } else { wrong("a Host that is none") }
+    if is_host { Ok(()) } else { wrong("an invalid Host header") }
 }
 
 /// The client's request id if it is safe to log, otherwise a new one.
@@ -85,9 +85,9 @@ fn request_id(headers: &HeaderMap) -> String {
 /// The answer after a panic.
 fn broken_off(panic: &(dyn Any + Send)) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    let what = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words");
-    tracing::error!(what, "a request was broken off by a defect");
-    ApiError::Internal("a defect broke the request off; see the orchestrator's log".into()).into_response()
+    let what = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message");
+    tracing::error!(what, "internal error: a request handler panicked");
+    ApiError::Internal("internal error; see the orchestrator's log".into()).into_response()
 }
 
 async fn write_problem(mut response: Response, id: &str) -> Response {

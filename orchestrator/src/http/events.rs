@@ -31,7 +31,7 @@ pub(super) fn routes() -> Vec<Route> {
             Method::GET,
             "/events",
             Role::Admin,
-            "The journal as it grows; `Last-Event-ID` resumes after that event",
+            "Stream the journal's events; `Last-Event-ID` resumes after that event",
             events,
         )
         .gives_bytes("text/event-stream"),
@@ -53,7 +53,7 @@ async fn events(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Respo
             .to_str()
             .ok()
             .and_then(|text| text.parse().ok())
-            .ok_or_else(|| ApiError::BadRequest("Last-Event-ID is the number of an event".into()))?,
+            .ok_or_else(|| ApiError::BadRequest("Last-Event-ID must be the number of an event".into()))?,
     };
     let committed = app.engine.committed();
     let reader = Reader { app, after, committed, greeted: false };
@@ -92,7 +92,7 @@ async fn read(engine: &Engine, after: u64) -> Option<Vec<Record>> {
         Ok(records) => Some(records),
         Err(error) => {
             // The reader reconnects and resumes.
-            tracing::warn!(%error, "an event stream ends: the journal cannot be read");
+            tracing::warn!(%error, "closing an event stream: cannot read the journal");
             None
         }
     }

@@ -17,7 +17,7 @@ async fn ready(State(app): State<Arc<App>>) -> Result<&'static str, ApiError> {
     let stops = all.iter().filter(|fact| view::stops(fact));
     let mut troubles: Vec<String> = stops.map(text::concern::what).collect();
     if app.stopping.is_cancelled() {
-        troubles.push("the orchestrator stops".into());
+        troubles.push("orchestrator is stopping".into());
     }
     if troubles.is_empty() { Ok("ready\n") } else { Err(ApiError::Unavailable(troubles.join("; "))) }
 }

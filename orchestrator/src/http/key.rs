@@ -12,13 +12,12 @@ use swarm_common::wire::view::KeyView;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route::new(Method::GET, "/key", Role::Anyone, "The keys that sign the packages", key)
-            .gives::<KeyView>(),
+        Route::new(Method::GET, "/key", Role::Anyone, "Show the public signing keys", key).gives::<KeyView>(),
     ]
 }
 
 async fn key(State(app): State<Arc<App>>) -> Result<Json<KeyView>, ApiError> {
-    let absent = || ApiError::Absent("signing is off: packages are published as drones made them".into());
+    let absent = || ApiError::Absent("signing is off: packages are published unsigned".into());
     let mut view = app.receiving.key_view().ok_or_else(absent)?;
     view.nix = app.nix_keys.as_ref().map_or_else(Vec::new, |keys| keys.public());
     Ok(Json(view))

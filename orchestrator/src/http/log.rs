@@ -37,20 +37,20 @@ pub(super) fn routes() -> Vec<Route> {
             "Append to an attempt's log",
             append,
         )
-        .queries(&[("offset", "the byte at which the piece begins")])
+        .queries(&[("offset", "offset of the chunk's first byte")])
         .takes_bytes("application/octet-stream", Limit::LogPiece),
-        Route::new(Method::GET, "/attempts/{attempt}/log", Role::Admin, "An attempt's log", of_attempt)
+        Route::new(Method::GET, "/attempts/{attempt}/log", Role::Admin, "Show an attempt's log", of_attempt)
             .queries(&[("follow", "`true`: until the attempt ends")])
             .gives_bytes("text/plain"),
-        Route::new(Method::GET, "/runs/{run}/log", Role::Admin, "The log of a run's plan", of_plan)
+        Route::new(Method::GET, "/runs/{run}/log", Role::Admin, "Show the log of a run's plan", of_plan)
             .queries(&[
-                ("attempt", "of this attempt; else of the newest"),
+                ("attempt", "attempt; default: the newest"),
                 ("follow", "`true`: until the attempt ends"),
             ])
             .gives_bytes("text/plain"),
-        Route::new(Method::GET, "/packages/{package}/log", Role::Admin, "A package's log", of_package)
+        Route::new(Method::GET, "/packages/{package}/log", Role::Admin, "Show a package's log", of_package)
             .queries(&[
-                ("attempt", "of this attempt; else of the newest"),
+                ("attempt", "attempt; default: the newest"),
                 ("follow", "`true`: until the attempt ends"),
             ])
             .gives_bytes("text/plain"),
@@ -107,8 +107,8 @@ impl Wanted {
             None => attempts.last().copied(),
         };
         chosen.ok_or_else(|| match self.attempt {
-            Some(attempt) => ApiError::Absent(format!("attempt {attempt} is not one at {at}")),
-            None => ApiError::Absent(format!("{at} has no attempt yet, so it has no log: see `{look}`")),
+            Some(attempt) => ApiError::Absent(format!("attempt {attempt} does not belong to {at}")),
+            None => ApiError::Absent(format!("{at} has no log, as it was not attempted yet: see `{look}`")),
         })
     }
 }
@@ -165,8 +165,8 @@ async fn send(app: Arc<App>, attempt: AttemptId, follow: bool) -> Result<Respons
     if !follow && reader.log.is_none() {
         let days = reader.app.live.borrow().build_logs.max_age.days();
         return Err(ApiError::Absent(format!(
-            "there is no log of attempt {attempt}: it has printed nothing yet, or its log is gone, as logs are \
-             after {days} days or when all together are too large (`[build_logs]` of the configuration)"
+            "no log of attempt {attempt}: it is still empty, or was removed (logs are kept for {days} \
+             days, within the size limit of `[build_logs]`)"
         )));
     }
     let body = Body::from_stream(stream::unfold(reader, |mut reader| async move {

@@ -95,9 +95,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         router = route.mount(router, API_PREFIX);
     }
     router
-        .fallback(|| async {
-            ApiError::Absent("there is nothing at this path; see /api/v1/openapi.json".into())
-        })
+        .fallback(|| async { ApiError::Absent("no such path; see /api/v1/openapi.json".into()) })
         .method_not_allowed_fallback(|| async { StatusCode::METHOD_NOT_ALLOWED })
         .layer(middleware::from_fn(envelope::wrap))
         .with_state(app)

@@ -8,10 +8,17 @@ use swarm_common::wire::notify::{SinkTestView, SinkView};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route::new(Method::GET, "/notify", Role::Admin, "Every notification sink and how it does", list)
+        Route::new(Method::GET, "/notify", Role::Admin, "List notification sinks and their state", list)
             .gives_list::<SinkView>(),
-        Route::new(Method::POST, "/notify/test", Role::Admin, "Send a test to every notification sink", test)
-            .gives_list::<SinkTestView>(),
+        Route::new(
+            Method::POST,
+            "/notify/test",
+            Role::Admin,
+            "Send a test message to every notification \
+             sink",
+            test,
+        )
+        .gives_list::<SinkTestView>(),
     ]
 }
 

@@ -24,14 +24,15 @@ pub fn document() -> Value {
             "title": "Build Swarm",
             "version": env!("CARGO_PKG_VERSION"),
             "description": "The orchestrator's API. Errors are RFC 9457 problems. Requests that change \
-                something take an Idempotency-Key header; a repeat gets the first answer.",
+             something accept an Idempotency-Key header; a repeated request gets the first \
+             response.",
             "license": { "name": "MIT OR Apache-2.0" },
         },
         "paths": paths,
         "components": {
             "schemas": schemas,
             "securitySchemes": {
-                "admin": { "type": "http", "scheme": "bearer", "description": "The admin's token." },
+                "admin": { "type": "http", "scheme": "bearer", "description": "The admin token." },
                 "drone": { "type": "http", "scheme": "bearer", "description": "A drone's credential." },
             },
         },

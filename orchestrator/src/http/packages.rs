@@ -27,21 +27,21 @@ use swarm_core::{Command, Refusal, Reply, view};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route::new(Method::GET, "/packages", Role::Admin, "Packages of the runs that are kept", list)
+        Route::new(Method::GET, "/packages", Role::Admin, "List packages of kept runs", list)
             .queries(&[
-                ("run", "of this run"),
-                ("state", "in this state"),
-                ("name", "with this in their title"),
+                ("run", "only packages of this run"),
+                ("state", "only packages in this state"),
+                ("name", "only packages whose title contains this text"),
             ])
             .gives_list::<PackageRow>(),
-        Route::new(Method::GET, "/packages/{package}", Role::Admin, "One package", show)
+        Route::new(Method::GET, "/packages/{package}", Role::Admin, "Show a package", show)
             .gives::<PackageView>(),
-        Route::new(Method::POST, "/packages/{package}/retry", Role::Admin, "Try a package again", retry),
+        Route::new(Method::POST, "/packages/{package}/retry", Role::Admin, "Retry a package", retry),
         Route::new(
             Method::POST,
             "/packages/{package}/release",
             Role::Admin,
-            "Take a package out of quarantine",
+            "Release a package from quarantine",
             release,
         )
         .takes::<ReleaseRequest>(),
@@ -49,7 +49,7 @@ pub(super) fn routes() -> Vec<Route> {
             Method::POST,
             "/packages/{package}/rebuild",
             Role::Admin,
-            "Have the next run rebuild a package",
+            "Rebuild a package in the next run",
             rebuild,
         )
         .takes::<RebuildRequest>()
@@ -124,6 +124,6 @@ async fn rebuild(
             });
             Ok(Json(RebuildReply { packages, titles }))
         }
-        other => Err(ApiError::Internal(format!("{other:?} is no answer to a rebuild"))),
+        other => Err(ApiError::Internal(format!("unexpected reply to a rebuild: {other:?}"))),
     }
 }

@@ -15,13 +15,13 @@ use axum::{
 };
 
 /// Error for a proxy that is not in `trusted_proxies`.
-const NOT_NAMED: &str = "over plain HTTP other machines get packages only, and this came through a proxy: if it was \
-    asked over TLS, name its address in `trusted_proxies` of the orchestrator's configuration and have it send \
-    X-Forwarded-Proto";
+const NOT_NAMED: &str = "over plain HTTP other machines get packages only, and this request came through a \
+    proxy: if clients reach the proxy over TLS, add its address to `trusted_proxies` \
+    of the orchestrator's configuration and make it send X-Forwarded-Proto";
 
 /// Error for a trusted proxy that was not reached over TLS.
-const NOT_OVER_TLS: &str = "over plain HTTP other machines get packages only, and the proxy does not say that it was \
-    asked over TLS: ask it by https, and have it send `X-Forwarded-Proto: https` then";
+const NOT_OVER_TLS: &str = "over plain HTTP other machines get packages only, and the proxy did not send \
+    `X-Forwarded-Proto: https`: use its https address and make it send that header";
 
 /// Refuses an API request that must use TLS.
 pub(super) fn check(app: &App, role: Role, request: &Request) -> Result<(), ApiError> {
@@ -39,16 +39,15 @@ pub(super) fn check(app: &App, role: Role, request: &Request) -> Result<(), ApiE
     }
     Err(ApiError::PlainHttp(match &app.tls {
         Some(tls) => format!(
-            "over plain HTTP other machines get packages only: use https://{}:{} for the API, whose certificate is {}",
+            "over plain HTTP other machines get packages only: use https://{}:{} for the API (certificate \
+             fingerprint {})",
             asked_for(request).unwrap_or_else(|| tls.name.clone()),
             tls.address.port(),
             tls.shown.fingerprint()
         ),
-        None => {
-            "over plain HTTP other machines get packages only: set `listen` of `[tls]` in the orchestrator's \
-                 configuration, or `plain_api = true` in a network that you trust"
-                .into()
-        }
+        None => "over plain HTTP other machines get packages only: set `listen` of `[tls]` in the \
+             orchestrator's configuration, or `plain_api = true` in a trusted network"
+            .into(),
     }))
 }
 

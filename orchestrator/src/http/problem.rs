@@ -29,15 +29,15 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
     /// The request has no credential.
-    #[error("this needs a credential: send `Authorization: Bearer …`")]
+    #[error("this requires a credential: send `Authorization: Bearer …`")]
     NoCredential,
     /// The credential is unknown or was revoked.
     #[error("the credential is unknown or revoked")]
     UnknownCredential,
     /// The credential belonged to a drone that an admin removed.
     #[error(
-        "an admin removed drone {0} from this swarm: to enrol it again, remove its credential and make a token \
-         with `swarmctl drone token`"
+        "drone {0} was removed from this swarm by an admin: to enrol it again, remove its credential and \
+         create a token with `swarmctl drone token`"
     )]
     RemovedDrone(Name),
     /// The credential has another role.
@@ -47,9 +47,7 @@ pub(crate) enum ApiError {
     #[error("{0}")]
     PlainHttp(String),
     /// The caller's budget of connections is used up.
-    #[error(
-        "all connections that {0}s may have are in use (`connections` and `connections_per_address` of `[limits]`)"
-    )]
+    #[error("too many connections of {0}s (`connections` and `connections_per_address` of `[limits]`)")]
     NoRoom(Caller),
     /// The engine refused the command, or cannot take it now.
     #[error(transparent)]
@@ -70,7 +68,7 @@ pub(crate) enum ApiError {
     #[error("{0}")]
     Unprocessable(String),
     /// A number in the request exceeds its limit.
-    #[error("at most {most} {what} are taken")]
+    #[error("at most {most} {what} are allowed")]
     Beyond {
         /// What is counted.
         what: &'static str,
@@ -78,19 +76,19 @@ pub(crate) enum ApiError {
         most: usize,
     },
     /// The body exceeds the route's limit.
-    #[error("the body is larger than the {limit} bytes that are taken here")]
+    #[error("the body exceeds the limit of {limit} bytes")]
     BodyTooLarge {
         /// The limit in bytes.
         limit: u64,
     },
     /// The body paused for too long.
-    #[error("no byte of the body came for {seconds} s; the connection is closed")]
+    #[error("no data received for {seconds} s; closing the connection")]
     BodyStalled {
         /// The limit in seconds.
         seconds: u64,
     },
     /// The connection broke in the middle of the body.
-    #[error("the body broke off: {0}")]
+    #[error("the body is incomplete: {0}")]
     BodyBroken(String),
     /// An uploaded file is not the requested package.
     #[error("{message}")]
@@ -104,7 +102,7 @@ pub(crate) enum ApiError {
     #[error("{0}")]
     NotUploaded(String),
     /// A piece does not start where the stored bytes end.
-    #[error("the piece begins at {given}, but {offset} bytes are stored: go on from there")]
+    #[error("the chunk starts at {given}, but {offset} bytes are stored: continue from there")]
     WrongOffset {
         /// Where the piece starts.
         given: u64,
@@ -144,51 +142,54 @@ impl From<UploadError> for ApiError {
 impl ApiError {
     /// The engine's reply does not match the command.
     pub(super) fn unexpected(reply: &swarm_core::Reply) -> Self {
-        Self::Internal(format!("the engine answered {reply:?}, which does not belong to this request"))
+        Self::Internal(format!("unexpected reply of the engine: {reply:?}"))
     }
 
     /// Status, stable kind and title.
     fn row(&self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as S;
         match self {
-            Self::NoCredential => (S::UNAUTHORIZED, "no-credential", "a credential is needed"),
+            Self::NoCredential => (S::UNAUTHORIZED, "no-credential", "credential required"),
             Self::UnknownCredential => (S::UNAUTHORIZED, "unknown-credential", "unknown credential"),
             Self::RemovedDrone(_) => (S::UNAUTHORIZED, problem::DRONE_REMOVED, "the drone was removed"),
-            Self::WrongRole(_) => (S::FORBIDDEN, "wrong-role", "not with this credential"),
-            Self::PlainHttp(_) => (S::FORBIDDEN, "plain-http", "not over plain HTTP"),
+            Self::WrongRole(_) => (S::FORBIDDEN, "wrong-role", "credential not permitted"),
+            Self::PlainHttp(_) => (S::FORBIDDEN, "plain-http", "TLS required"),
             Self::Engine(EngineError::Refused(refusal)) | Self::Refused(refusal) => refused(refusal),
             Self::Engine(EngineError::Stalled(_)) => {
-                (S::SERVICE_UNAVAILABLE, "journal-stalled", "the journal cannot be written")
+                (S::SERVICE_UNAVAILABLE, "journal-stalled", "journal not writable")
             }
             Self::Engine(EngineError::Standby { .. }) => {
-                (S::SERVICE_UNAVAILABLE, "standby", "another orchestrator leads")
+                (S::SERVICE_UNAVAILABLE, "standby", "not the leader")
             }
             Self::Engine(EngineError::Stopped) => {
-                (S::SERVICE_UNAVAILABLE, "stopping", "the orchestrator stops")
+                (S::SERVICE_UNAVAILABLE, "stopping", "orchestrator is stopping")
             }
             Self::NoRoom(_) => (S::SERVICE_UNAVAILABLE, "no-room", "too many connections"),
             Self::Absent(_) => (S::NOT_FOUND, "not-found", "not found"),
-            Self::Ambiguous(_) => (S::CONFLICT, "ambiguous", "the name means several things"),
-            Self::BadRequest(_) => (S::BAD_REQUEST, "bad-request", "the request makes no sense"),
-            Self::Unprocessable(_) => (S::UNPROCESSABLE_ENTITY, "invalid", "what was sent is not valid"),
-            Self::Beyond { .. } => (S::UNPROCESSABLE_ENTITY, "beyond-limit", "more than is taken"),
-            Self::BodyTooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "too-large", "the body is too large"),
-            Self::BodyStalled { .. } => (S::REQUEST_TIMEOUT, "body-stalled", "the body did not come"),
-            Self::BodyBroken(_) => (S::BAD_REQUEST, "body-broken", "the body broke off"),
-            Self::PackageRejected { .. } => {
-                (S::UNPROCESSABLE_ENTITY, "package-rejected", "the package is refused")
-            }
-            Self::NotUploaded(_) => (S::CONFLICT, "not-uploaded", "a file was not uploaded"),
-            Self::WrongOffset { .. } => (S::CONFLICT, "wrong-offset", "the piece does not fit on"),
+            Self::Ambiguous(_) => (S::CONFLICT, "ambiguous", "ambiguous name"),
+            Self::BadRequest(_) => (S::BAD_REQUEST, "bad-request", "malformed request"),
+            Self::Unprocessable(_) => (S::UNPROCESSABLE_ENTITY, "invalid", "invalid content"),
+            Self::Beyond { .. } => (S::UNPROCESSABLE_ENTITY, "beyond-limit", "limit exceeded"),
+            Self::BodyTooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "too-large", "body too large"),
+            Self::BodyStalled { .. } => (S::REQUEST_TIMEOUT, "body-stalled", "body timed out"),
+            Self::BodyBroken(_) => (S::BAD_REQUEST, "body-broken", "body incomplete"),
+            Self::PackageRejected { .. } => (S::UNPROCESSABLE_ENTITY, "package-rejected", "package rejected"),
+            Self::NotUploaded(_) => (S::CONFLICT, "not-uploaded", "file not uploaded"),
+            Self::WrongOffset { .. } => (S::CONFLICT, "wrong-offset", "wrong upload offset"),
             Self::Upload(error) => upload(error),
             Self::Disk(error) | Self::Store(StoreError::Disk(error)) => disk(error),
             Self::Store(StoreError::Absent(_)) => (S::NOT_FOUND, "not-found", "not found"),
             Self::Store(StoreError::Damaged { .. }) => {
-                (S::INTERNAL_SERVER_ERROR, "damaged", "a stored file is damaged")
+                (S::INTERNAL_SERVER_ERROR, "damaged", "stored file damaged")
             }
-            Self::NoSpace(_) => (S::INSUFFICIENT_STORAGE, "disk-full", "the orchestrator's disk is too full"),
-            Self::Unavailable(_) => (S::SERVICE_UNAVAILABLE, "unavailable", "not available now"),
-            Self::Internal(_) => (S::INTERNAL_SERVER_ERROR, "internal", "something of our own is wrong"),
+            Self::NoSpace(_) => (
+                S::INSUFFICIENT_STORAGE,
+                "disk-full",
+                "disk of the orchestrator nearly \
+                 full",
+            ),
+            Self::Unavailable(_) => (S::SERVICE_UNAVAILABLE, "unavailable", "temporarily unavailable"),
+            Self::Internal(_) => (S::INTERNAL_SERVER_ERROR, "internal", "internal error"),
         }
     }
 }
@@ -203,33 +204,36 @@ fn refused(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
         Refusal::UnknownRun(_) => (S::NOT_FOUND, "unknown-run", "no such run"),
         Refusal::UnknownPackage(_) => (S::NOT_FOUND, "unknown-package", "no such package"),
         Refusal::UnknownAttempt(_) => (S::NOT_FOUND, "unknown-attempt", "no such attempt"),
-        Refusal::BadEnrolToken => (S::FORBIDDEN, "bad-enrol-token", "the token does not work"),
-        Refusal::NameTaken(_) => (S::CONFLICT, "name-taken", "the name is taken"),
-        Refusal::OtherMachine { .. } => (S::UNAUTHORIZED, "other-machine", "another machine's credential"),
-        Refusal::NotYours { .. } => (S::FORBIDDEN, "not-yours", "another drone's attempt"),
-        Refusal::StaleAttempt { .. } => (S::CONFLICT, "stale-attempt", "the attempt is over"),
-        Refusal::NotWorking { .. } => (S::CONFLICT, "not-working", "the drone gets no work"),
-        Refusal::WrongState { .. } => (S::CONFLICT, "wrong-state", "not in this state"),
-        Refusal::RunUnderWay { .. } => (S::CONFLICT, "run-under-way", "a run is under way"),
-        Refusal::Invalid(_) => (S::UNPROCESSABLE_ENTITY, "invalid", "what was sent is not valid"),
+        Refusal::BadEnrolToken => (S::FORBIDDEN, "bad-enrol-token", "invalid enrolment token"),
+        Refusal::NameTaken(_) => (S::CONFLICT, "name-taken", "name already in use"),
+        Refusal::OtherMachine { .. } => (S::UNAUTHORIZED, "other-machine", "credential of another machine"),
+        Refusal::NotYours { .. } => (S::FORBIDDEN, "not-yours", "attempt of another drone"),
+        Refusal::StaleAttempt { .. } => (S::CONFLICT, "stale-attempt", "attempt is over"),
+        Refusal::NotWorking { .. } => (S::CONFLICT, "not-working", "drone not eligible for work"),
+        Refusal::WrongState { .. } => (S::CONFLICT, "wrong-state", "not allowed only packages in this state"),
+        Refusal::RunUnderWay { .. } => (S::CONFLICT, "run-under-way", "run already active"),
+        Refusal::Invalid(_) => (S::UNPROCESSABLE_ENTITY, "invalid", "invalid content"),
     }
 }
 
 fn upload(error: &UploadError) -> (StatusCode, &'static str, &'static str) {
     use StatusCode as S;
     match error {
-        UploadError::Unknown => (S::NOT_FOUND, "unknown-upload", "the upload was not announced"),
-        UploadError::TooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "too-large", "the file is too large"),
-        UploadError::TooManyFiles { .. } => {
-            (S::UNPROCESSABLE_ENTITY, "too-many-uploads", "the attempt announced too many files")
-        }
+        UploadError::Unknown => (S::NOT_FOUND, "unknown-upload", "upload not announced"),
+        UploadError::TooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "too-large", "file too large"),
+        UploadError::TooManyFiles { .. } => (S::UNPROCESSABLE_ENTITY, "too-many-uploads", "too many files"),
         UploadError::TooLargeTogether { .. } => {
-            (S::PAYLOAD_TOO_LARGE, "uploads-too-large", "the attempt's files are too large together")
+            (S::PAYLOAD_TOO_LARGE, "uploads-too-large", "total size of the attempt's files too large")
         }
-        UploadError::SizeChanged { .. } => (S::CONFLICT, "size-changed", "the file's size changed"),
-        UploadError::WrongOffset { .. } => (S::CONFLICT, "wrong-offset", "the piece does not fit on"),
-        UploadError::TooMany { .. } => (S::UNPROCESSABLE_ENTITY, "too-many-bytes", "more than announced"),
-        UploadError::Busy => (S::SERVICE_UNAVAILABLE, "upload-busy", "another request sends this file"),
+        UploadError::SizeChanged { .. } => (S::CONFLICT, "size-changed", "file size changed"),
+        UploadError::WrongOffset { .. } => (S::CONFLICT, "wrong-offset", "wrong upload offset"),
+        UploadError::TooMany { .. } => (
+            S::UNPROCESSABLE_ENTITY,
+            "too-many-bytes",
+            "more data than \
+             announced",
+        ),
+        UploadError::Busy => (S::SERVICE_UNAVAILABLE, "upload-busy", "upload already in progress"),
         UploadError::Disk(error) => disk(error),
     }
 }
@@ -237,10 +241,10 @@ fn upload(error: &UploadError) -> (StatusCode, &'static str, &'static str) {
 fn disk(error: &DiskError) -> (StatusCode, &'static str, &'static str) {
     match error {
         DiskError::Full { .. } => {
-            (StatusCode::INSUFFICIENT_STORAGE, "disk-full", "the orchestrator's disk is full")
+            (StatusCode::INSUFFICIENT_STORAGE, "disk-full", "disk of the orchestrator full")
         }
         DiskError::Io { .. } => {
-            (StatusCode::INTERNAL_SERVER_ERROR, "disk", "a disk of the orchestrator fails")
+            (StatusCode::INTERNAL_SERVER_ERROR, "disk", "disk failure of the orchestrator")
         }
     }
 }

@@ -23,12 +23,20 @@ use swarm_core::{Command, Refusal, view};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route::new(Method::GET, "/profiles", Role::Admin, "Every profile", list).gives_list::<ProfileView>(),
-        Route::new(Method::GET, "/profiles/{name}", Role::Admin, "One profile", show).gives::<ProfileView>(),
-        Route::new(Method::PUT, "/profiles/{name}", Role::Admin, "Make a profile, or pin it anew", put)
-            .takes::<ProfileRequest>()
+        Route::new(Method::GET, "/profiles", Role::Admin, "List profiles", list).gives_list::<ProfileView>(),
+        Route::new(Method::GET, "/profiles/{name}", Role::Admin, "Show a profile", show)
             .gives::<ProfileView>(),
-        Route::new(Method::DELETE, "/profiles/{name}", Role::Admin, "Forget a profile", remove),
+        Route::new(
+            Method::PUT,
+            "/profiles/{name}",
+            Role::Admin,
+            "Create a profile or pin it to a new \
+             snapshot",
+            put,
+        )
+        .takes::<ProfileRequest>()
+        .gives::<ProfileView>(),
+        Route::new(Method::DELETE, "/profiles/{name}", Role::Admin, "Remove a profile", remove),
     ]
 }
 
@@ -52,7 +60,10 @@ async fn put(
     bounds::SOURCE.check_text(&request.source)?;
     let digest = request.snapshot;
     if !app.snapshots.has(digest).await? {
-        let text = format!("snapshot {digest} is not here: send it first as PUT /api/v1/snapshots/{digest}");
+        let text = format!(
+            "snapshot {digest} is not stored: upload it first with PUT \
+             /api/v1/snapshots/{digest}"
+        );
         return Err(ApiError::Unprocessable(text));
     }
     app.engine.submit(Command::PutProfile { name: name.clone(), request }, key).await?;

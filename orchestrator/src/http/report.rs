@@ -2,7 +2,6 @@
 //!
 //! A result that no longer counts is not an error of the drone: the answer says so, with the
 //! reason, and the drone may forget the work.
-//! reason, and may forget the work.
 
 use super::{
     auth::Drone,
@@ -39,10 +38,16 @@ use swarm_core::{
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route::new(Method::POST, "/attempts/{attempt}/report", Role::Drone, "How an attempt ended", report)
-            .takes::<ReportRequest>()
-            .limit(Limit::Plan)
-            .gives::<ReportReply>(),
+        Route::new(
+            Method::POST,
+            "/attempts/{attempt}/report",
+            Role::Drone,
+            "Report how an attempt ended",
+            report,
+        )
+        .takes::<ReportRequest>()
+        .limit(Limit::Plan)
+        .gives::<ReportReply>(),
     ]
 }
 
@@ -102,8 +107,7 @@ async fn built(
     let artifacts = match uploads::wanted(app, drone, attempt)? {
         None => Vec::new(),
         Some(Wanted { targets, .. }) if targets.len() != digests.len() => {
-            let text =
-                format!("{} files were asked for, and the report names {}", targets.len(), digests.len());
+            let text = format!("expected {} files, but the report has {}", targets.len(), digests.len());
             return Err(ApiError::Unprocessable(text));
         }
         Some(Wanted { targets, nix }) => {
@@ -171,7 +175,7 @@ async fn fail(
     usage: Usage,
 ) -> Result<ReportReply, ApiError> {
     let reason = failure.message.clone();
-    tracing::warn!(%attempt, %drone, %reason, "a package was refused");
+    tracing::warn!(%attempt, %drone, %reason, "a package was rejected");
     submit(app, Command::ReportFailure { drone, attempt, failure: bounded(failure), usage }).await?;
     app.receiving.forget(attempt).await;
     Ok(ReportReply { accepted: false, reason })

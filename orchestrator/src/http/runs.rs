@@ -28,10 +28,10 @@ pub(super) fn routes() -> Vec<Route> {
         Route::new(Method::POST, "/runs", Role::Admin, "Start a run", start)
             .takes::<StartRunRequest>()
             .gives::<StartRunReply>(),
-        Route::new(Method::GET, "/runs", Role::Admin, "Every run, newest first", list)
+        Route::new(Method::GET, "/runs", Role::Admin, "List runs, newest first", list)
             .gives_list::<RunView>(),
-        Route::new(Method::GET, "/runs/{run}", Role::Admin, "One run", show).gives::<RunView>(),
-        Route::new(Method::POST, "/runs/{run}/cancel", Role::Admin, "Stop a run", cancel),
+        Route::new(Method::GET, "/runs/{run}", Role::Admin, "Show a run", show).gives::<RunView>(),
+        Route::new(Method::POST, "/runs/{run}/cancel", Role::Admin, "Cancel a run", cancel),
     ]
 }
 

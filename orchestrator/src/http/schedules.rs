@@ -26,34 +26,16 @@ const SHOWN: usize = 3;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route::new(Method::GET, "/schedules", Role::Admin, "Every schedule", list)
+        Route::new(Method::GET, "/schedules", Role::Admin, "List schedules", list)
             .gives_list::<ScheduleView>(),
-        Route::new(
-            Method::PUT,
-            "/schedules/{name}",
-            Role::Admin,
-            "Have runs of a profile start by themselves",
-            put,
-        )
-        .takes::<ScheduleRequest>()
-        .gives::<ScheduleView>(),
-        Route::new(
-            Method::DELETE,
-            "/schedules/{name}",
-            Role::Admin,
-            "Have runs of a profile start by themselves no more",
-            remove,
-        ),
-        Route::new(
-            Method::POST,
-            "/pause",
-            Role::Admin,
-            "Hand out no work for a while; it ends by itself",
-            pause,
-        )
-        .takes::<PauseRequest>()
-        .gives::<PauseView>(),
-        Route::new(Method::DELETE, "/pause", Role::Admin, "Hand out work again", unpause),
+        Route::new(Method::PUT, "/schedules/{name}", Role::Admin, "Set a schedule", put)
+            .takes::<ScheduleRequest>()
+            .gives::<ScheduleView>(),
+        Route::new(Method::DELETE, "/schedules/{name}", Role::Admin, "Remove a schedule", remove),
+        Route::new(Method::POST, "/pause", Role::Admin, "Pause the swarm for some time", pause)
+            .takes::<PauseRequest>()
+            .gives::<PauseView>(),
+        Route::new(Method::DELETE, "/pause", Role::Admin, "End the pause", unpause),
     ]
 }
 
@@ -111,7 +93,7 @@ async fn pause(
     app.engine.submit(Command::Pause { for_ms, reason }, key).await?;
     let now = app.engine.now();
     let pause = app.engine.read(|swarm| view::pause(swarm, now));
-    Ok(Json(pause.ok_or_else(|| ApiError::Unavailable("the pause is over already".into()))?))
+    Ok(Json(pause.ok_or_else(|| ApiError::Unavailable("the pause has already ended".into()))?))
 }
 
 async fn unpause(State(app): State<Arc<App>>, Once(key): Once) -> Result<(), ApiError> {

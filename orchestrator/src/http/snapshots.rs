@@ -22,15 +22,15 @@ use tokio::task::spawn_blocking;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route::new(Method::PUT, "/snapshots/{digest}", Role::Admin, "Send a snapshot", put)
+        Route::new(Method::PUT, "/snapshots/{digest}", Role::Admin, "Upload a snapshot", put)
             .takes_bytes(KIND, Limit::Snapshot),
-        Route::new(Method::GET, "/snapshots/{digest}", Role::AdminOrDrone, "Fetch a snapshot", get)
+        Route::new(Method::GET, "/snapshots/{digest}", Role::AdminOrDrone, "Download a snapshot", get)
             .gives_bytes(KIND),
         Route::new(
             Method::GET,
             "/snapshots/{digest}/since/{known}",
             Role::AdminOrDrone,
-            "Fetch what a snapshot has that another one has not",
+            "Download the difference between two snapshots",
             get_since,
         )
         .gives_bytes(KIND),
@@ -61,9 +61,9 @@ impl From<TakeError> for ApiError {
         match error {
             TakeError::Disk(error) => Self::Disk(error),
             TakeError::Unsound(SnapshotError::Io { what, source }) => {
-                Self::Unprocessable(format!("the snapshot cannot be read: {what}: {source}"))
+                Self::Unprocessable(format!("cannot read the snapshot: {what}: {source}"))
             }
-            TakeError::Unsound(error) => Self::Unprocessable(format!("the snapshot is refused: {error}")),
+            TakeError::Unsound(error) => Self::Unprocessable(format!("the snapshot was rejected: {error}")),
         }
     }
 }
@@ -89,10 +89,10 @@ async fn get_since(
         Err(TakeError::Disk(error)) => return Err(error.into()),
         // The drone can use the whole snapshot instead.
         Err(TakeError::Unsound(error)) => {
-            tracing::warn!(%error, "{what} cannot be made");
+            tracing::warn!(%error, "cannot create {what}");
             None
         }
     };
-    let path = path.ok_or_else(|| ApiError::Absent(format!("{what} is not here")))?;
+    let path = path.ok_or_else(|| ApiError::Absent(format!("{what} is not stored here")))?;
     archive::give(&path, &what, &headers).await
 }

@@ -12,9 +12,9 @@ use swarm_core::{Swarm, view};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route::new(Method::GET, "/status", Role::Admin, "The swarm on one screen", status)
+        Route::new(Method::GET, "/status", Role::Admin, "Show the state of the swarm", status)
             .gives::<StatusView>(),
-        Route::new(Method::GET, "/openapi.json", Role::Anyone, "This document", document)
+        Route::new(Method::GET, "/openapi.json", Role::Anyone, "Show this document", document)
             .gives_bytes("application/json"),
     ]
 }

@@ -53,7 +53,7 @@ pub(super) fn routes() -> Vec<Route> {
             Method::POST,
             "/attempts/{attempt}/uploads",
             Role::Drone,
-            "Announce a file, or ask where its upload stands",
+            "Announce a file, or get the state of its upload",
             begin,
         )
         .takes::<UploadRequest>()
@@ -62,7 +62,7 @@ pub(super) fn routes() -> Vec<Route> {
             Method::PATCH,
             "/attempts/{attempt}/uploads/{digest}",
             Role::Drone,
-            "Send a file from the byte `Upload-Offset` on",
+            "Upload a chunk of a file, starting at `Upload-Offset`",
             append,
         )
         .takes_bytes("application/octet-stream", Limit::Upload)
@@ -97,7 +97,7 @@ async fn begin(
     let allowed = Allowance { files: TRIES * targets.len(), bytes: app.config.limits.attempt_size.bytes() };
     let target = targets.into_iter().find(|target| target.id() == request.target).ok_or_else(|| {
         ApiError::Unprocessable(format!(
-            "attempt {attempt} was not asked for {}",
+            "attempt {attempt} does not build {}",
             request.target.chars().take(300).collect::<String>().escape_debug()
         ))
     })?;
@@ -127,7 +127,7 @@ async fn append(
     let digits = |text: &&str| text.bytes().all(|b| b.is_ascii_digit());
     let given: u64 =
         headers.get(UPLOAD_OFFSET).and_then(|v| v.to_str().ok().filter(digits)?.parse().ok()).ok_or_else(
-            || ApiError::BadRequest("Upload-Offset must say at which byte the piece begins".into()),
+            || ApiError::BadRequest("Upload-Offset must be the offset of the chunk's first byte".into()),
         )?;
     let Some(wanted) = wanted(&app, drone, attempt)? else {
         return Ok(Json(UploadStatus { offset: given, verified: true }));
@@ -217,7 +217,7 @@ pub(super) async fn refuse(
 ) -> Result<ApiError, ApiError> {
     let ReceiveError::Accept(AcceptError::Rejected(rejection)) = error else { return Ok(error.into()) };
     let reason = super::duty::shortened(rejection.message.clone());
-    tracing::warn!(%attempt, %drone, kind = rejection.kind, %reason, "a package was refused");
+    tracing::warn!(%attempt, %drone, kind = rejection.kind, %reason, "a package was rejected");
     app.engine.submit(Command::RejectPackage { drone, attempt, reason }, None).await?;
     app.receiving.forget(attempt).await;
     Ok(ApiError::PackageRejected { kind: rejection.kind, message: rejection.message })

@@ -20,7 +20,7 @@ pub(super) fn routes() -> Vec<Route> {
             Method::GET,
             "/why/{*query}",
             Role::Admin,
-            "Why a package is where it is: by id, name, category/name or category/name-version",
+            "Explain a package's state, by ID, name, category/name or category/name-version",
             why,
         )
         .gives::<WhyView>(),

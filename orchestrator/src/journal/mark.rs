@@ -53,7 +53,11 @@ impl Mark {
             _ => ("".parse(), "".parse(), None),
         };
         let (Ok(seq), Ok(hash)) = (seq, hash) else {
-            return Err(unusable(path, &"it is not `NUMBER HASH TIME`; remove it if the journal is whole"));
+            return Err(unusable(
+                path,
+                &"expected `NUMBER HASH TIME`; remove the file if the journal is \
+                    intact",
+            ));
         };
         let file = fs::metadata(path).map_err(|error| unusable(path, &error))?;
         let changed_ms = file.ctime().saturating_mul(1000).saturating_add(file.ctime_nsec() / 1_000_000);
@@ -86,7 +90,8 @@ impl Mark {
         if !path.exists() {
             return Ok(());
         }
-        tracing::warn!(mark = %path.display(), "what was acknowledged is forgotten; what the journal holds counts");
+        tracing::warn!(mark = %path.display(), "discarding the record of acknowledged events; the \
+            journal's content is used as it is");
         let nothing = format!("{:020} {} {:020}\n", 0, Digest([0; 32]), 0);
         fs::write(path, nothing).map_err(|error| unusable(path, &error))
     }
@@ -112,7 +117,7 @@ impl Mark {
         self.at = Some(at);
         if let Err(error) = self.write(at) {
             // The journal has the events; without the mark, only a loss could go undetected.
-            tracing::warn!(%error, path = %self.path.display(), "the journal's mark cannot be written");
+            tracing::warn!(%error, path = %self.path.display(), "cannot write the journal's mark");
         }
     }
 

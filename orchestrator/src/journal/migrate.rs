@@ -36,7 +36,7 @@ pub enum MigrateError {
     #[error(transparent)]
     StateDir(#[from] StateDirError),
     /// An orchestrator leads.
-    #[error("an orchestrator ({by}) works with {end}: stop every orchestrator first")]
+    #[error("an orchestrator ({by}) is using {end}: stop all orchestrators first")]
     Held {
         /// Source or target.
         end: String,
@@ -44,10 +44,10 @@ pub enum MigrateError {
         by: String,
     },
     /// The source is empty.
-    #[error("{0} holds no event: is it the right one?")]
+    #[error("{0} contains no events: check the path")]
     Nothing(String),
     /// The target is not empty.
-    #[error("{end} holds {events} events already: move into an empty one, or remove it first")]
+    #[error("{end} already contains {events} events: use an empty target, or remove it first")]
     NotEmpty {
         /// The target.
         end: String,
@@ -55,7 +55,7 @@ pub enum MigrateError {
         events: u64,
     },
     /// The copy differs from the source.
-    #[error("the copy in {0} is not the same; use neither it nor what it was made from before you know why")]
+    #[error("the copy in {0} differs from its source; use neither before you know why")]
     Differs(String),
 }
 
@@ -90,7 +90,7 @@ impl End {
         }
         let why = |why| format!("`{text}`: {why}; expected sqlite:PATH or redis://HOST:PORT");
         if text.contains('@') {
-            return Err(why("an address must not hold a password, use --password-file".to_owned()));
+            return Err(why("no password allowed in the address; use --password-file".to_owned()));
         }
         super::redis::check_url(text).map_err(why)?;
         let password_file = password_file.map(Path::to_owned);

@@ -196,14 +196,18 @@ pub struct Verified {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum JournalError {
     /// The disk is full.
-    #[error("no space left for the journal {path}: free some; nothing was lost, and it goes on by itself")]
+    #[error(
+        "no space left for the journal {path}: free space; no data was lost, and work resumes \
+             automatically"
+    )]
     NoSpace {
         /// The journal.
         path: PathBuf,
     },
     /// The content is damaged.
     #[error(
-        "the journal {path} is damaged: {what}; keep a copy, then restore a backup, or recover what is readable with `sqlite3 {path} .recover`"
+        "the journal {path} is damaged: {what}; keep a copy, then restore a backup or recover the readable \
+         part with `sqlite3 {path} .recover`"
     )]
     Damaged {
         /// The journal.
@@ -213,7 +217,8 @@ pub enum JournalError {
     },
     /// The journal was written by a newer version.
     #[error(
-        "the journal {path} has format {found}, and this version reads up to {known}: start the newer version"
+        "the journal {path} has format {found}, but this version supports up to {known}: use a newer \
+         version"
     )]
     Newer {
         /// The journal.
@@ -224,9 +229,7 @@ pub enum JournalError {
         known: u32,
     },
     /// Another process has written to the journal.
-    #[error(
-        "the journal ends at event {found} where {expected} was expected: another orchestrator writes to it"
-    )]
+    #[error("the journal ends at event {found}, expected {expected}: another orchestrator writes to it")]
     Moved {
         /// The event at which the writer expected the journal to end.
         expected: u64,
@@ -234,7 +237,7 @@ pub enum JournalError {
         found: u64,
     },
     /// The journal is unreachable, so its state is unknown.
-    #[error("the journal {journal} does not answer: {what}; nothing was lost, and it goes on by itself")]
+    #[error("the journal {journal} is unavailable: {what}; no data was lost, and work resumes automatically")]
     Away {
         /// The journal.
         journal: String,
@@ -242,16 +245,16 @@ pub enum JournalError {
         what: String,
     },
     /// Another orchestrator leads now.
-    #[error("another orchestrator leads now: {by}")]
+    #[error("another orchestrator is the leader now: {by}")]
     Deposed {
         /// The new leader.
         by: String,
     },
     /// The journal came back with fewer events than it had.
     #[error(
-        "the journal {journal} lost acknowledged events: event {known} was there, and it ends at {found}; \
-         nothing is written until its data is restored from a replica or a backup. To accept the loss, see \
-         `Redis lost events` in the handbook"
+        "the journal {journal} lost acknowledged events: event {known} was acknowledged, but it ends at \
+         {found}; nothing is written until its data is restored from a replica or a backup. To accept the \
+         loss, see `Redis lost events` in the handbook"
     )]
     LostTail {
         /// The journal.
@@ -264,8 +267,8 @@ pub enum JournalError {
     /// The files contain less than was acknowledged.
     #[error(
         "the journal {path} lost acknowledged events: {what}. Nothing was changed: restore the whole state \
-         directory from its newest backup, or start once with --accept-new to go on with what is there; what \
-         was lost is then built again"
+         directory from its newest backup, or start once with --accept-new to continue with the current \
+         data; lost packages are then rebuilt"
     )]
     Behind {
         /// The journal.
@@ -274,7 +277,7 @@ pub enum JournalError {
         what: String,
     },
     /// Any other error.
-    #[error("the journal {path} cannot be used: {what}")]
+    #[error("cannot use the journal {path}: {what}")]
     Unusable {
         /// The journal.
         path: PathBuf,

@@ -75,7 +75,7 @@ impl SqliteJournal {
             return Err(JournalError::Newer { path: path.to_owned(), found, known: FORMAT });
         }
         if found == 0 {
-            return Err(damaged(path, "it is empty, or a database of something else"));
+            return Err(damaged(path, "it is empty or a database of another program"));
         }
         // A backup or a recovered file is not in WAL mode.
         connection.pragma_update(None, "journal_mode", "WAL").map_err(explain)?;
@@ -135,7 +135,7 @@ impl SqliteJournal {
             let Some(event) = row.get::<_, Option<Vec<u8>>>(1).map_err(explain)? else {
                 return Err(damaged(
                     &self.path,
-                    &format!("it has a snapshot of event {seq} without the event"),
+                    &format!("it has a snapshot of event {seq}, but not the event"),
                 ));
             };
             let event = digest(&self.path, &event)?;
@@ -147,11 +147,11 @@ impl SqliteJournal {
                 from = (seq, event);
                 break;
             }
-            tracing::warn!(seq, "a snapshot cannot be used; the events before it are replayed instead");
+            tracing::warn!(seq, "cannot use a snapshot, replaying its events instead");
         }
         for seq in damaged_ones {
             let path = self.path.display();
-            tracing::warn!(seq, %path, "a snapshot is damaged and removed; its events are replayed instead");
+            tracing::warn!(seq, %path, "removed a damaged snapshot, replaying its events instead");
             self.connection.execute("DELETE FROM snapshots WHERE seq = ?1", [seq]).map_err(explain)?;
         }
         Ok(from)
@@ -214,7 +214,7 @@ impl Journal for SqliteJournal {
         let explain = |e| explain(path, &e);
         let transaction = self.connection.transaction().map_err(explain)?;
         let event = hash_of(&transaction, path, seq)?
-            .ok_or_else(|| unusable(path, &format!("there is no event {seq} to keep a snapshot of")))?;
+            .ok_or_else(|| unusable(path, &format!("no event {seq} to save a snapshot of")))?;
         let insert = "INSERT OR REPLACE INTO snapshots (seq, hash, state) VALUES (?1, ?2, ?3)";
         transaction.execute(insert, params![seq, binding(event, state).0, state]).map_err(explain)?;
         let old =
@@ -229,7 +229,7 @@ impl Journal for SqliteJournal {
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
             .map_err(|e| explain(&self.path, &e))?;
         if busy {
-            return Err(unusable(&self.path, &"it is being read, so that its log stays beside it"));
+            return Err(unusable(&self.path, &"it is being read, so its write-ahead log remains"));
         }
         self.mark.sync()
     }
@@ -249,7 +249,10 @@ fn begin(path: &Path, mark: &Mark) -> Result<(), JournalError> {
     };
     let log = beside("-wal");
     if fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
-        return Err(damaged(path, &format!("it is gone, but its log {} is there", log.display())));
+        return Err(damaged(
+            path,
+            &format!("it is missing, but its write-ahead log {} exists", log.display()),
+        ));
     }
     if let Some((known, _)) = mark.at() {
         return Err(behind(path, known, 0));
@@ -306,9 +309,9 @@ fn digest(path: &Path, bytes: &[u8]) -> Result<Digest, JournalError> {
 
 fn behind(path: &Path, known: u64, found: u64) -> JournalError {
     let what = match found {
-        0 => format!("{known} were acknowledged, and it has none or is gone"),
-        _ if found < known => format!("{known} were acknowledged, and it ends at event {found}"),
-        _ => format!("its event {known} is not the one that was acknowledged"),
+        0 => format!("{known} were acknowledged, but it is empty or missing"),
+        _ if found < known => format!("{known} were acknowledged, but it ends at event {found}"),
+        _ => format!("its event {known} is not the acknowledged one"),
     };
     JournalError::Behind { path: path.to_owned(), what }
 }
@@ -337,7 +340,7 @@ fn explain(path: &Path, error: &rusqlite::Error) -> JournalError {
         }
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => damaged(path, &error.to_string()),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            unusable(path, &"another program has it locked: close it, or end its transaction")
+            unusable(path, &"it is locked by another program: stop that program, or end its transaction")
         }
         _ => unusable(path, error),
     }

@@ -23,12 +23,12 @@ pub fn text(app: &App) -> String {
         let concerns = view::concerns(swarm, now, wall, &troubles);
         out.gauge(
             "swarm_healthy",
-            "Whether nothing is wrong, as `swarmctl status` says.",
+            "Whether the swarm is healthy, as in `swarmctl status`.",
             u8::from(concerns.is_empty()),
         );
         let of = |s: &Severity| concerns.iter().filter(|c| c.severity == *s).count();
         let counts = Severity::ALL.iter().map(|s| ([("severity", s.to_string())], of(s)));
-        out.family("swarm_concerns", Gauge, "What is wrong, by how much it matters.", counts);
+        out.family("swarm_concerns", Gauge, "Concerns, by severity.", counts);
         out.gauge(
             "swarm_start_time_seconds",
             "When the orchestrator started.",
@@ -40,9 +40,9 @@ pub fn text(app: &App) -> String {
         calendar(swarm, now, wall, &mut out);
         let events = [([], swarm.seq)];
         out.family("swarm_journal_events_total", Counter, "Events in the journal.", events);
-        out.gauge("swarm_artifact_bytes", "Bytes of package files that are kept.", artifact_bytes(swarm));
+        out.gauge("swarm_artifact_bytes", "Bytes of stored package files.", artifact_bytes(swarm));
     });
-    out.gauge("swarm_engine_commands", "Commands that wait for their answer.", app.engine.commands_waiting());
+    out.gauge("swarm_engine_commands", "Queued commands.", app.engine.commands_waiting());
     connections(app, &mut out);
     disks(app, &mut out);
     passes(app, &mut out);
@@ -54,14 +54,14 @@ fn packages(swarm: &Swarm, now: TimeMs, out: &mut Text) {
     let active = || swarm.runs.values().filter(|run| !run.state.is_over());
     let of = |state: PackageState| active().map(|run| run.count(state)).sum::<u64>();
     let counts = PackageState::ALL.iter().map(|&s| ([("state", s.to_string())], of(s)));
-    out.family("swarm_packages", Gauge, "Packages of the runs under way, by state.", counts);
+    out.family("swarm_packages", Gauge, "Packages of active runs, by state.", counts);
     let needed = active().flat_map(|run| run.ready.iter()).filter_map(|(_, id)| swarm.packages.get(id));
     let oldest = needed.map(|p| now.since(p.needed_since)).max().unwrap_or(0);
     let help = "How long the longest needed package has been waiting for a drone.";
     out.gauge("swarm_oldest_needed_age_seconds", help, oldest as f64 / 1000.0);
     let of = |state: RunState| swarm.runs.values().filter(|run| run.state == state).count();
     let counts = RunState::ALL.iter().map(|&s| ([("state", s.to_string())], of(s)));
-    out.family("swarm_runs", Gauge, "Runs that are under way or kept, by state or outcome.", counts);
+    out.family("swarm_runs", Gauge, "Active and kept runs, by state or outcome.", counts);
 }
 
 fn drones(swarm: &Swarm, out: &mut Text) {
@@ -86,12 +86,12 @@ fn profiles(swarm: &Swarm, out: &mut Text) {
     out.family("swarm_last_success_timestamp_seconds", Gauge, help, succeeded);
     let ended =
         swarm.profiles.keys().filter_map(|name| Some((label(name), seconds(last(name, RunState::is_over)?))));
-    let help = "When a run last ended, however it did, by profile.";
+    let help = "When a run last ended, with any outcome, by profile.";
     out.family("swarm_last_run_end_timestamp_seconds", Gauge, help, ended);
     let generations = swarm.profiles.iter().map(|(name, p)| (label(name), p.generation));
     out.family("swarm_generation", Gauge, "Number of the published generation, by profile.", generations);
     let published = swarm.profiles.iter().map(|(name, p)| (label(name), p.published_packages));
-    out.family("swarm_published_packages", Gauge, "Packages that workstations see, by profile.", published);
+    out.family("swarm_published_packages", Gauge, "Published packages, by profile.", published);
 }
 
 fn calendar(swarm: &Swarm, now: TimeMs, wall: TimeMs, out: &mut Text) {
@@ -101,9 +101,9 @@ fn calendar(swarm: &Swarm, now: TimeMs, wall: TimeMs, out: &mut Text) {
     use AlarmKind::*;
     let of = |kind: AlarmKind| alarms.iter().filter(|fact| AlarmKind::of(fact) == Some(kind)).count();
     let overdue = of(Overdue);
-    out.gauge("swarm_schedules_overdue", "Schedules whose due run was not started.", overdue);
+    out.gauge("swarm_schedules_overdue", "Schedules whose due run has not started.", overdue);
     let counts = [Overdue, Skipped, Stale, Idle, Paused].map(|k| ([("kind", k.word().to_owned())], of(k)));
-    out.family("swarm_alarms", Gauge, "What ought to happen and does not, by kind.", counts);
+    out.family("swarm_alarms", Gauge, "Overdue activities, by kind.", counts);
 }
 
 fn artifact_bytes(swarm: &Swarm) -> u64 {
@@ -117,11 +117,11 @@ fn connections(app: &App, out: &mut Text) {
     let rows = app.places.view();
     let label = |caller: Caller| [("of", caller.to_string())];
     let open = rows.iter().map(|row| (label(row.of), row.open));
-    out.family("swarm_connections", Gauge, "Open connections, by who is at their other end.", open);
+    out.family("swarm_connections", Gauge, "Open connections, by kind of client.", open);
     let limits = rows.iter().map(|row| (label(row.of), row.limit));
-    out.family("swarm_connections_limit", Gauge, "How many there may be.", limits);
+    out.family("swarm_connections_limit", Gauge, "Limit of connections.", limits);
     let turned_away = rows.iter().map(|row| (label(row.of), row.turned_away));
-    let help = "Connections that were refused or had to make room for others.";
+    let help = "Connections that were rejected or closed to make room for others.";
     out.family("swarm_connections_turned_away_total", Counter, help, turned_away);
 }
 
@@ -142,16 +142,16 @@ fn passes(app: &App, out: &mut Text) {
     let ran = passes.iter().map(|p| (label(&p.name), seconds(p.last_run)));
     out.family("swarm_pass_last_run_timestamp_seconds", Gauge, "When a pass last ran.", ran);
     let failing = passes.iter().map(|p| (label(&p.name), u8::from(p.trouble.is_some())));
-    out.family("swarm_pass_failing", Gauge, "Whether a pass could not do its work.", failing);
+    out.family("swarm_pass_failing", Gauge, "Whether the last run of a pass failed.", failing);
 }
 
 fn sinks(app: &App, out: &mut Text) {
     let sinks = app.notifier.list();
     let label = |name: &str| [("sink", name.to_owned())];
     let waiting = sinks.iter().map(|s| (label(&s.name), s.waiting));
-    out.family("swarm_notifications_waiting", Gauge, "Messages that a sink has not taken yet.", waiting);
+    out.family("swarm_notifications_waiting", Gauge, "Queued messages of a sink.", waiting);
     let failing = sinks.iter().map(|s| (label(&s.name), u8::from(s.failing.is_some())));
-    out.family("swarm_notifications_failing", Gauge, "Whether a sink cannot be reached.", failing);
+    out.family("swarm_notifications_failing", Gauge, "Whether deliveries to a sink fail.", failing);
 }
 
 fn seconds(at: TimeMs) -> f64 {

@@ -57,7 +57,7 @@ impl Smtp {
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| {
             format!(
                 "the host is missing; \
-                                                                                  {LIKE}"
+                 {LIKE}"
             )
         })?;
         let host = host.trim_matches(['[', ']']).to_owned();

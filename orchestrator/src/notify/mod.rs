@@ -222,7 +222,7 @@ fn read(file: &Path) -> Book {
         let aside = file.with_extension("damaged");
         let kept = std::fs::rename(file, &aside);
         tracing::error!(%error, ?kept, aside = %aside.display(), "notification state file is damaged, set \
-                                                                  aside; notifications may be repeated");
+            aside; notifications may be repeated");
         Book::default()
     })
 }

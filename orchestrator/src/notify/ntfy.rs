@@ -37,7 +37,7 @@ impl Ntfy {
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| {
             format!(
                 "the host is missing; \
-                                                                                  {like}"
+                 {like}"
             )
         })?;
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();

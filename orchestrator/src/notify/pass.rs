@@ -148,7 +148,7 @@ async fn serve(app: &App, at: usize) {
             tracing::warn!(
                 why,
                 "cannot save the notification state; notifications may be repeated after a \
-                                 restart"
+                 restart"
             );
         }
     }

@@ -59,14 +59,14 @@ pub struct Outcome {
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     /// The path is not valid for a package.
-    #[error("`{0}` is no path for a package")]
+    #[error("invalid package path `{0}`")]
     Path(String),
     /// The index entry does not match its artifact.
     #[error("the index entry of `{0}` does not belong to its artifact")]
     Entry(String),
     /// The content of a published path would change, which would break clients that have just read
     /// the index.
-    #[error("`{0}` is published with other bytes already: build ids must not repeat")]
+    #[error("`{0}` is already published with other content: build IDs must not repeat")]
     Taken(String),
     /// The store failed.
     #[error(transparent)]
@@ -103,7 +103,7 @@ impl Binhost {
         let generation = generations::numbers(&dir)?.last().copied().unwrap_or(0);
         let Found { mut index, damaged } = whole::read(&dir)?;
         if let Some(file) = &damaged {
-            tracing::warn!(file = %file.display(), "a published index is not as it was written; it is made anew");
+            tracing::warn!(file = %file.display(), "a published index was modified, rebuilding it");
         }
         let before = index.header();
         index.set_header(header);

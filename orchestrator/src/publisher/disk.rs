@@ -19,17 +19,17 @@ use swarm_common::{digest::Digest, id::RunId, name::Name, wire::artifact::Artifa
 /// Why something was not published.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DiskPassError {
-    #[error("the index of {profile} cannot be published: {source}")]
+    #[error("cannot publish the index of {profile}: {source}")]
     Publish { profile: Name, source: PublishError },
-    #[error("a package of {profile} cannot be indexed: {source}")]
+    #[error("cannot index a package of {profile}: {source}")]
     Entries { profile: Name, source: EntriesError },
-    #[error("the cache of {profile} cannot be published: {source}")]
+    #[error("cannot publish the Nix cache of {profile}: {source}")]
     Cache { profile: Name, source: CacheError },
     #[error(transparent)]
     Disk(#[from] DiskError),
     #[error(
-        "{count} received packages of {profile} are not in the store, the first is {first}: \
-         `swarmctl audit verify` lists what is damaged"
+        "{count} received packages of {profile} are missing in the store, the first is {first}: see \
+         `swarmctl audit verify`"
     )]
     Missing { profile: Name, count: usize, first: Digest },
 }
@@ -156,7 +156,7 @@ impl Disk {
                 Ok(entry) => found.push(Published { digest: artifact.digest, entry }),
                 Err(EntriesError::Store(StoreError::Absent(digest))) => {
                     let package = artifact.path();
-                    tracing::warn!(%profile, package, %digest, "a package that should stay published is lost");
+                    tracing::warn!(%profile, package, %digest, "a published package is missing in the store");
                 }
                 Err(source) => return Err(DiskPassError::Entries { profile: profile.clone(), source }),
             }

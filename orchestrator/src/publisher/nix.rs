@@ -86,7 +86,7 @@ impl Caches {
             return Err(DiskPassError::Missing { profile, count, first });
         }
         for digest in &outcome.missing {
-            tracing::warn!(%profile, %digest, "a store path that should stay published is lost");
+            tracing::warn!(%profile, %digest, "a published store path is missing in the store");
         }
         Ok((outcome.generation > todo.recorded).then(|| Switched {
             profile: profile.clone(),
@@ -154,7 +154,7 @@ impl Beside for Kept<'_> {
         match reader.read(LOG_BYTES) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) => {
-                tracing::warn!(attempt = %artifact.attempt, %error, "a build log cannot be published");
+                tracing::warn!(attempt = %artifact.attempt, %error, "cannot publish a build log");
                 Ok(None)
             }
         }

@@ -83,8 +83,8 @@ impl Receiving {
         let (own, others) = sizes.await?.map_err(AcceptError::from)?;
         Ok((own + others > limit).then(|| {
             format!(
-                "its {own} bytes of metadata do not fit into the index of its profile, which has {others} of \
-                 the {limit} bytes of `index_size` in `[limits]`"
+                "its {own} bytes of metadata do not fit into the index of its profile, which uses {others} \
+                 of {limit} bytes (`index_size` in `[limits]`)"
             )
         }))
     }

@@ -69,7 +69,7 @@ impl Receiving {
     fn upstreams_of(&self, known: &Known) -> Result<Vec<NixUpstream>, ReceiveError> {
         let Some(snapshot) = known.snapshot else { return Ok(Vec::new()) };
         let source = self.upstreams.source(snapshot).map_err(|error| {
-            AcceptError::Failed(format!("the snapshot {} cannot be read: {error}", snapshot.short()))
+            AcceptError::Failed(format!("cannot read the snapshot {}: {error}", snapshot.short()))
         })?;
         Ok(source.upstreams.clone())
     }

@@ -8,7 +8,7 @@ use swarm_common::{digest::Digest, id::AttemptId};
 /// Reads the notes beside the uploads, without those whose artifact is not in the store.
 pub(super) fn noted(incoming: &Incoming, store: &Store) -> BTreeMap<(AttemptId, Digest), Taken> {
     let uploads = incoming.list().unwrap_or_else(|error| {
-        tracing::warn!(%error, "what was taken before is not known; drones are asked for it again");
+        tracing::warn!(%error, "cannot read the list of received files; drones must upload them again");
         Vec::new()
     });
     let mut taken = BTreeMap::new();
@@ -18,7 +18,7 @@ pub(super) fn noted(incoming: &Incoming, store: &Store) -> BTreeMap<(AttemptId, 
             Ok(note) if store.size(note.accepted.digest).ok().flatten() == Some(note.accepted.size) => {
                 taken.insert((upload.attempt, upload.digest), note);
             }
-            _ => tracing::warn!(note = %upload.path.display(), "a file that was taken is asked for again"),
+            _ => tracing::warn!(note = %upload.path.display(), "a received file must be uploaded again"),
         }
     }
     taken

@@ -23,7 +23,7 @@ pub enum StartError {
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// A token or fingerprint file cannot be read or written.
-    #[error("a token or fingerprint of ours: {0}")]
+    #[error("own token or fingerprint: {0}")]
     Token(#[from] ConfigError),
     /// A notification sink's secret cannot be read.
     #[error("a notification sink's secret: {0}")]
@@ -38,10 +38,13 @@ pub enum StartError {
     #[error("TLS: {0}")]
     Tls(#[from] TlsError),
     /// The threads that serve packages cannot be started.
-    #[error("the threads that serve packages cannot be started: {0}; is the limit of threads reached?")]
+    #[error("cannot start the threads that serve packages: {0}; check the limit of threads")]
     Threads(io::Error),
     /// An address cannot be bound.
-    #[error("cannot listen on {address}: {source}; is another program there, or is `listen` wrong?")]
+    #[error(
+        "cannot listen on {address}: {source}; check `listen`, and whether another program uses the \
+             port"
+    )]
     Listen {
         /// The configured address.
         address: SocketAddr,
@@ -55,14 +58,14 @@ pub enum StartError {
 pub enum ServeError {
     /// A bug ended the engine's thread. Everything it had answered is in the journal.
     #[error(
-        "the engine broke off by a defect, see the log; everything that was answered is in the journal, \
-         and a restart goes on from there"
+        "internal error: the engine thread panicked, see the log; all acknowledged changes are in the \
+         journal, and a restart continues from there"
     )]
     EngineBroke,
     /// Another orchestrator holds the journal's lock. Nothing that this process does counts any
     /// more.
     #[error(
-        "another orchestrator leads now: {0}; everything that was answered here is in the journal, and a \
+        "another orchestrator is the leader now: {0}; all acknowledged changes are in the journal, and a \
          restart makes this one a standby"
     )]
     Deposed(String),

@@ -18,20 +18,17 @@ pub(super) fn for_packages(config: &Config) -> Result<Option<OpenPgpKey>, StartE
         what: "the signing key",
         path: path.clone(),
         trace: format!("{} says that it signed", trace.display()),
-        cost: "to have another made, which every workstation must then be told to trust",
+        cost: "to create a new one, which every workstation must then trust",
     };
     vanished.check(&trace, config.accept_new)?;
     let (key, made) = OpenPgpKey::load_or_create(&path, &config.signing.user_id)?;
     if let Some(before) = vanished::note(&trace, &key.fingerprint())? {
         let now = key.fingerprint();
-        tracing::warn!(
-            before,
-            now,
-            "the signing key is another one: workstations have to be told to trust it"
-        );
+        tracing::warn!(before, now, "the signing key has changed: workstations must trust the new one");
     }
     if made {
-        tracing::info!(file = %path.display(), fingerprint = %key.fingerprint(), "a signing key was made; keep a copy");
+        tracing::info!(file = %path.display(), fingerprint = %key.fingerprint(), "created a signing key; \
+            keep a copy");
     }
     Ok(Some(key))
 }
@@ -48,14 +45,14 @@ pub(super) fn for_nix(config: &Config) -> Result<Option<Arc<NixKeys>>, StartErro
             what: "the signing key for Nix",
             path: path.clone(),
             trace: format!("{} says that it signed", trace.display()),
-            cost: "to have another made, which every Nix client must then be told to trust",
+            cost: "to create a new one, which every Nix client must then trust",
         };
         vanished.check(&trace, config.accept_new)?;
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let (keys, made) = NixKeys::load_or_create(&path, &nix::name_for(&host))?;
         if made {
             let public = keys.public().join(" ");
-            tracing::info!(file = %path.display(), public, "a signing key for Nix was made; keep a copy");
+            tracing::info!(file = %path.display(), public, "created a signing key for Nix; keep a copy");
         }
         keys
     } else {
@@ -63,11 +60,7 @@ pub(super) fn for_nix(config: &Config) -> Result<Option<Arc<NixKeys>>, StartErro
     };
     let now = keys.public().join(" ");
     if let Some(before) = vanished::note(&trace, &now)? {
-        tracing::warn!(
-            before,
-            now,
-            "the signing keys for Nix are others: clients have to be told to trust them"
-        );
+        tracing::warn!(before, now, "the signing keys for Nix have changed: clients must trust the new ones");
     }
     Ok(Some(Arc::new(keys)))
 }

@@ -32,7 +32,7 @@ pub(super) async fn bind(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr)
             Err(error) if matches!(error.kind(), ErrorKind::AddrNotAvailable | ErrorKind::AddrInUse) => {
                 let (supervisor, pause) = waits.get_or_insert_with(|| {
                     let error = failed(error);
-                    tracing::warn!(%error, "waits until it can listen");
+                    tracing::warn!(%error, "waiting for the listen address");
                     let supervisor = Supervisor::from_environment();
                     supervisor.status(&error.to_string());
                     (supervisor, PAUSE)

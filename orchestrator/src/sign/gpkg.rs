@@ -23,10 +23,10 @@ use swarm_common::format::{
 #[derive(Debug, thiserror::Error)]
 pub enum SignError {
     /// The input cannot be read or is not a tar archive.
-    #[error("cannot read the package to be signed: {0}")]
+    #[error("cannot read the package to sign: {0}")]
     Read(#[from] TarError),
     /// The input is no longer the valid package that was verified.
-    #[error("the package to be signed is not sound: {0}")]
+    #[error("the package to sign is invalid: {0}")]
     Unsound(String),
     /// The output could not be written.
     #[error("cannot write the signed package: {0}")]
@@ -97,7 +97,8 @@ pub fn sign_gpkg<W: Write>(
     let mut directory = None;
     while let Some(entry) = tar.next_entry()? {
         let path = std::str::from_utf8(&entry.path).ok().and_then(|path| path.split_once('/'));
-        let (place, name) = path.ok_or_else(|| SignError::Unsound("a member has an odd name".to_owned()))?;
+        let (place, name) =
+            path.ok_or_else(|| SignError::Unsound("a member has an invalid name".to_owned()))?;
         if directory.get_or_insert_with(|| place.to_owned()) != place {
             return Err(SignError::Unsound("it has more than one directory".to_owned()));
         }
@@ -122,7 +123,7 @@ pub fn sign_gpkg<W: Write>(
     let old_manifest = old_manifest.ok_or_else(|| SignError::Unsound("it has no Manifest".to_owned()))?;
     for entry in &read {
         if !old_manifest.entries.contains(entry) {
-            return Err(SignError::Unsound(format!("`{}` is not as the Manifest says", entry.name)));
+            return Err(SignError::Unsound(format!("`{}` does not match the Manifest", entry.name)));
         }
     }
     out.sign(key, &directory.unwrap_or_default())

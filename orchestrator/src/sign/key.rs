@@ -26,7 +26,7 @@ use swarm_common::format::sha512::Sha512;
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The file does not contain a usable secret key.
-    #[error("the signing key in {} is not usable: {reason}", path.display())]
+    #[error("cannot use the signing key in {}: {reason}", path.display())]
     Unusable {
         /// The file.
         path: PathBuf,
@@ -34,7 +34,7 @@ pub enum KeyError {
         reason: String,
     },
     /// The file can be read by others.
-    #[error("the signing key in {} can be read by others (mode {mode:o}): chmod 600 it", path.display())]
+    #[error("the signing key {} is readable by others (mode {mode:o}): run `chmod 600` on it", path.display())]
     Exposed {
         /// The file.
         path: PathBuf,
@@ -92,15 +92,17 @@ impl OpenPgpKey {
     pub fn from_armored(text: &str) -> Result<Self, String> {
         let (secret, _) = SignedSecretKey::from_string(text)
             .map_err(|error| format!("{error}; export one with gpg --armor --export-secret-keys"))?;
-        secret.verify_bindings().map_err(|error| format!("its parts do not belong together: {error}"))?;
+        secret.verify_bindings().map_err(|error| format!("its parts do not match: {error}"))?;
         if secret.primary_key.version() != KeyVersion::V4 {
-            return Err("it is not of OpenPGP version 4, which is all that GnuPG 2.2 knows".to_owned());
+            return Err(
+                "it is not an OpenPGP version 4 key, the only version that GnuPG 2.2 supports".to_owned()
+            );
         }
         let signs = |signature: &Signature| signature.key_flags().sign();
         let subkey = secret.secret_subkeys.iter().rposition(|key| key.signatures.iter().any(signs));
         let key = Self { secret, subkey };
         key.detached(Sha512::default())
-            .map_err(|error| format!("it does not sign ({error}); it must have no passphrase"))?;
+            .map_err(|error| format!("it cannot sign ({error}); it must have no passphrase"))?;
         Ok(key)
     }
 

@@ -51,7 +51,7 @@ impl NixKeys {
         for path in paths {
             let key = load(path)?;
             if keys.iter().any(|other| other.public().name() == key.public().name()) {
-                let reason = format!("the key before it is called `{}`, too", key.public().name());
+                let reason = format!("duplicate key name `{}`", key.public().name());
                 return Err(KeyError::Unusable { path: path.clone(), reason });
             }
             keys.push(key);
@@ -112,7 +112,7 @@ fn load(path: &Path) -> Result<SecretKey, KeyError> {
 fn unusable(path: &Path) -> impl FnOnce(swarm_formats::nix::keys::KeyError) -> KeyError + '_ {
     move |error| KeyError::Unusable {
         path: path.to_owned(),
-        reason: format!("{error}; make one with nix-store --generate-binary-cache-key"),
+        reason: format!("{error}; create one with nix-store --generate-binary-cache-key"),
     }
 }
 
@@ -178,7 +178,7 @@ mod tests {
         assert!(matches!(NixKeys::load(std::slice::from_ref(&path)), Err(KeyError::Disk(_))));
         NixKeys::load_or_create(&path, "k-1").unwrap();
         let said = NixKeys::load(&[path.clone(), path.clone()]).unwrap_err().to_string();
-        assert!(said.contains("`k-1`, too"), "{said}");
+        assert!(said.contains("duplicate key name `k-1`"), "{said}");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         assert!(matches!(NixKeys::load(std::slice::from_ref(&path)), Err(KeyError::Exposed { .. })));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();

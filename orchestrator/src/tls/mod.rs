@@ -47,7 +47,7 @@ pub enum TlsError {
     },
     /// Certificate and key do not match.
     #[error(
-        "the key {} does not fit the certificate {} ({why}); give the files that were made together",
+        "the key {} does not match the certificate {} ({why})",
         key.display(), certificate.display()
     )]
     Unfit {
@@ -62,7 +62,7 @@ pub enum TlsError {
     #[error(transparent)]
     Vanished(#[from] Vanished),
     /// No certificate could be generated.
-    #[error("no certificate can be made: {0}; are `names` of `[tls]` host names or addresses?")]
+    #[error("cannot create a certificate: {0}; `names` of `[tls]` must be host names or addresses")]
     Make(String),
 }
 
@@ -103,7 +103,8 @@ pub fn load(config: &Config) -> Result<Identity, TlsError> {
 /// Logs if the certificate differs from the previous one, and remembers this one.
 fn note_replacement(path: &Path, now: Fingerprint) -> Result<(), TlsError> {
     if let Some(before) = vanished::note(path, &now.to_string())? {
-        tracing::warn!(before, %now, "the TLS certificate was replaced: drones and admins that pinned the one before need the new fingerprint");
+        tracing::warn!(before, %now, "the TLS certificate was replaced: drones and admins that pinned the \
+            previous one need the new fingerprint");
     }
     Ok(())
 }

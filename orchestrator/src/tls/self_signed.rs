@@ -26,8 +26,8 @@ pub(super) fn keep(config: &Config, names: &[String]) -> Result<(PathBuf, PathBu
             let vanished = Vanished {
                 what: "the TLS certificate's file",
                 path: gone.clone(),
-                trace: format!("{} says that drones and admins may have pinned it", trace.display()),
-                cost: "to have both made anew, which each of them must then pin",
+                trace: format!("{} exists, so drones and admins may have pinned it", trace.display()),
+                cost: "to create both again, which each of them must then pin",
             };
             vanished.unless(config.accept_new)?;
         }
@@ -35,7 +35,7 @@ pub(super) fn keep(config: &Config, names: &[String]) -> Result<(PathBuf, PathBu
         write_private(&key, &key_pem)?;
         // Not secret, but written like the key: durably and atomically.
         write_private(&certificate, &certificate_pem)?;
-        tracing::info!(file = %certificate.display(), ?names, "a TLS certificate was made");
+        tracing::info!(file = %certificate.display(), ?names, "created a TLS certificate");
     }
     Ok((certificate, key))
 }
@@ -79,7 +79,7 @@ mod tests {
         assert_eq!(fs::read(&certificate).unwrap(), pem);
         fs::remove_file(&key).unwrap();
         let error = keep(&config, &names).unwrap_err().to_string();
-        assert!(error.contains("tls.key is gone") && error.contains("tls.crt says"), "{error}");
+        assert!(error.contains("tls.key is missing") && error.contains("tls.crt exists"), "{error}");
         assert_eq!(fs::read(&certificate).unwrap(), pem);
         keep(&Config { accept_new: true, ..config }, &names).unwrap();
         assert_ne!(fs::read(&certificate).unwrap(), pem);

@@ -76,7 +76,8 @@ impl Shown {
         };
         note_replacement(&self.noted, pair.fingerprint)?;
         let (fingerprint, valid_until) = (pair.fingerprint, pair.until.strftime("%F"));
-        tracing::info!(file = %self.certificate.display(), %fingerprint, %valid_until, "a renewed TLS certificate is shown from now on");
+        tracing::info!(file = %self.certificate.display(), %fingerprint, %valid_until, "loaded a renewed \
+            TLS certificate");
         *self.pair.write().unwrap_or_else(PoisonError::into_inner) = pair;
         Ok(())
     }
@@ -103,15 +104,15 @@ fn read(certificate: &Path, key: &Path, known: Option<Digest>) -> Result<Option<
         return Ok(None);
     }
     let chain = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
-    let chain = chain.map_err(|e| unusable(certificate, format!("is no PEM file: {e}")))?;
+    let chain = chain.map_err(|e| unusable(certificate, format!("is not a PEM file: {e}")))?;
     let Some(first) = chain.first() else {
-        return Err(unusable(certificate, "holds no certificate; it should be a PEM file".into()));
+        return Err(unusable(certificate, "contains no certificate; expected a PEM file".into()));
     };
     let fingerprint = Fingerprint::of_certificate(first);
     let until = validity::last_moment(first)
-        .ok_or_else(|| unusable(certificate, "holds a certificate without an end of its time".into()))?;
+        .ok_or_else(|| unusable(certificate, "contains a certificate without an expiry date".into()))?;
     let secret = PrivateKeyDer::from_pem_slice(secret.as_bytes())
-        .map_err(|e| unusable(key, format!("holds no usable private key: {e}")))?;
+        .map_err(|e| unusable(key, format!("contains no usable private key: {e}")))?;
     let unfit = |why: rustls::Error| TlsError::Unfit {
         certificate: certificate.to_owned(),
         key: key.to_owned(),

@@ -99,7 +99,9 @@ async fn each_structure_one_beyond_its_bound_is_refused_by_a_problem_that_names_
             wrong.push(format!("{line} beyond {most}: {kind} {said}"));
         }
         let (kind, said) = ask(&mut raw, line, headers, &body(most)).await;
-        if kind == "/problems/beyond-limit" || kind == "/problems/invalid" && said.contains("does not fit") {
+        if kind == "/problems/beyond-limit"
+            || kind == "/problems/invalid" && said.contains("does not match the schema")
+        {
             wrong.push(format!("{line} at {most}: {kind} {said}"));
         }
     }

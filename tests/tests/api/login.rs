@@ -52,7 +52,8 @@ async fn a_login_pins_only_what_was_said_or_asked() {
     let (code, _, said) = swarmctl(home.path(), &[&login[..], &["--fingerprint", &wrong]].concat()).await;
     assert_eq!(code, 78, "{said}");
     assert!(
-        said.contains("not what is pinned") && said.contains("swarmctl login URL --fingerprint"),
+        said.contains("does not match the pinned fingerprint")
+            && said.contains("swarmctl login URL --fingerprint"),
         "{said}"
     );
     assert!(!config.exists(), "nothing was kept");

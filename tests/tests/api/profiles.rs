@@ -32,7 +32,7 @@ async fn a_profile_whose_snapshot_is_not_there_is_refused() {
     };
     let error = swarm.admin.put_profile(&name(PROFILE), &request, &key()).await.unwrap_err();
     assert_eq!(error.status(), Some(422));
-    assert!(error.to_string().contains("send it first"), "{error}");
+    assert!(error.to_string().contains("upload it first"), "{error}");
 }
 
 #[tokio::test]

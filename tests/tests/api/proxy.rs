@@ -138,7 +138,7 @@ async fn a_night_goes_through_nginx_as_the_handbook_sets_it_up_and_both_restart_
         // nginx is asked meanwhile, and answers in the orchestrator's place.
         let wait = async {
             for watcher in [&logs, &events, &watch] {
-                watcher.has_said("answered 502").await;
+                watcher.has_said("HTTP 502").await;
             }
         };
         tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(wait));
@@ -217,7 +217,7 @@ async fn a_body_that_nginx_does_not_take_is_said_with_the_setting_to_change() ->
     let large = folder.path().join("large");
     fs::write(&large, vec![7; 3 << 20])?;
     let refused = admin.put_snapshot(Digest::of(b"x"), &large).await.err().context("it was taken")?;
-    ensure!(refused.to_string().contains("answered 413") && refused.status().is_none(), "{refused:?}");
+    ensure!(refused.to_string().contains("HTTP 413") && refused.status().is_none(), "{refused:?}");
 
     // The same by swarmctl, with a repository that does not compress.
     let repository = folder.path().join("repository");
@@ -235,7 +235,7 @@ async fn a_body_that_nginx_does_not_take_is_said_with_the_setting_to_change() ->
     let done = tokio::task::spawn_blocking(move || command.output()).await??;
     let said = String::from_utf8_lossy(&done.stderr);
     ensure!(done.status.code() == Some(1), "{said}");
-    ensure!(said.contains("answered 413") && said.contains("client_max_body_size"), "{said}");
+    ensure!(said.contains("HTTP 413") && said.contains("client_max_body_size"), "{said}");
     Ok(())
 }
 

@@ -160,7 +160,7 @@ async fn a_package_that_would_break_the_index_of_its_profile_is_refused_by_name(
         let bytes = package_for(&order.targets[0]);
         let artifacts = vec![drone.upload_bytes(attempt, &order.targets[0], bytes).await.unwrap()];
         let reply = drone.report(attempt, Outcome::Built { artifacts }).await.unwrap();
-        assert!(!reply.accepted && reply.reason.contains("the 100 bytes of `index_size`"), "{reply:?}");
+        assert!(!reply.accepted && reply.reason.contains("uses 0 of 100 bytes (`index_size`"), "{reply:?}");
     }
     let view = swarm.admin.why("pebble").await.unwrap().package;
     assert_eq!(view.state, PackageState::Quarantined);

@@ -150,10 +150,10 @@ async fn a_pause_holds_up_the_run_that_is_due_in_it_and_ends_by_itself() {
 async fn what_cannot_be_is_refused_with_what_can() {
     let (swarm, _) = at_noon().await;
     for (cron, zone, want) in [
-        ("30 3 * *", "UTC", "5 are needed"),
+        ("30 3 * *", "UTC", "expected 5 fields"),
         ("0 0 31 2 *", "UTC", "never due"),
         ("30 3 * * *", "Europe/Berlyn", "did you mean `Europe/Berlin`?"),
-        ("* * * * *", "UTC", "every 10 min at most"),
+        ("* * * * *", "UTC", "minimum interval is 10 min"),
     ] {
         let refusal = set(&swarm, cron, zone).await;
         let said = format!("{refusal:?}");

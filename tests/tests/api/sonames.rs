@@ -85,8 +85,8 @@ async fn one_of_the_build_alone_is_refused_with_its_package() {
     let told = built(("x86_64: libbar.so.2 libc.so.6", "dev-libs/foo", ""), "libc.so.6").await.unwrap();
     assert_eq!(
         told,
-        "app-misc/tool-1.0 was linked with libbar.so.2 of dev-libs/bar-2.0, which neither the base nor what it \
-         needs at run time (RDEPEND) provides"
+        "app-misc/tool-1.0 is linked with libbar.so.2 of dev-libs/bar-2.0, which neither the base nor its \
+         run-time dependencies (RDEPEND) provide"
     );
     // A dependency that the plan has no edge for, as the base has it in another version.
     assert_eq!(built(("x86_64: libbar.so.2", "|| ( >=dev-libs/bar-2:0= )", ""), "libc.so.6").await, None);

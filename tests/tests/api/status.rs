@@ -77,6 +77,6 @@ async fn a_pass_that_a_defect_ended_is_a_concern_with_what_to_do() {
     let pass = swarm.app.passes.spawn("clumsy", async { panic!("the defect that a test asked for") });
     pass.await.unwrap();
     let status = swarm.admin.status().await.unwrap();
-    let told = status.concerns.iter().find(|c| c.what == "the clumsy fails: a defect ended it");
+    let told = status.concerns.iter().find(|c| c.what == "the clumsy fails: it panicked");
     assert_eq!(told.unwrap().next, "restart `swarm-orchestrator`; see its log for details");
 }

@@ -71,7 +71,7 @@ async fn without_a_pin_a_self_signed_certificate_is_refused_and_pinning_is_propo
     let (url, right) = swarm.over_tls().unwrap();
     let error = admin(&swarm, &url, &Trust::default()).status().await.unwrap_err();
     assert!(error.is_untrusted(), "{error:?}");
-    assert!(error.to_string().contains("pin it with `fingerprint`"), "{error}");
+    assert!(error.to_string().contains("Pin it with `fingerprint`"), "{error}");
     assert_eq!(shown_fingerprint(&url).await.unwrap(), right.pins.0[0]);
 }
 

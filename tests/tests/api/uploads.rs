@@ -57,7 +57,7 @@ async fn a_file_that_is_not_what_was_asked_for_ends_the_attempt_with_the_reason(
     let digest = begun(&drone, attempt, &order.targets[0], &wrong).await;
     let error = drone.client.upload_piece(attempt, digest, 0, wrong).await.unwrap_err();
     assert_eq!(error.status(), Some(422));
-    assert!(error.to_string().contains("`app-misc`, but `dev-libs` was asked for"), "{error}");
+    assert!(error.to_string().contains("`app-misc`, expected `dev-libs`"), "{error}");
 
     let view = swarm.admin.package(order.package).await.unwrap();
     assert_eq!(view.state, PackageState::Needed);

@@ -151,7 +151,7 @@ async fn an_image_larger_than_the_disk_is_not_fetched_and_the_drone_says_what_he
     let error = lab.bases().get(&lab.drone.client, &image).await.unwrap_err();
     assert_eq!(error.class(), FailureClass::Drone);
     let said = error.to_string();
-    assert!(said.contains("MiB left") && said.contains("builder.cache_dir"), "{said}");
+    assert!(said.contains("MiB free") && said.contains("builder.cache_dir"), "{said}");
     assert!(!lab.partial().exists());
 }
 

@@ -49,7 +49,7 @@ async fn a_probe_brings_the_boot_id_and_touches_nothing() {
 #[tokio::test]
 async fn the_service_is_restarted_and_killed_with_what_runs_services_there() {
     let systemd = Machine::boot(Init::Systemd).unwrap();
-    outcome(&take(&systemd, HealStep::Restart).await, HealOutcome::Done, "restart of its service went well");
+    outcome(&take(&systemd, HealStep::Restart).await, HealOutcome::Done, "restart of its service succeeded");
     assert_eq!(systemd.asked(), "systemctl restart swarm-drone.service\n");
     outcome(&take(&systemd, HealStep::Kill).await, HealOutcome::Done, "killing and starting");
     let asked = systemd.asked();
@@ -89,7 +89,7 @@ async fn a_host_key_that_is_not_known_or_has_changed_is_never_accepted() {
     outcome(&take(&machine, HealStep::Reboot).await, HealOutcome::UnknownKey, "is not in");
     machine.other_key().unwrap();
     machine.trust("other_key.pub").unwrap();
-    outcome(&take(&machine, HealStep::Reboot).await, HealOutcome::ChangedKey, "another host key than");
+    outcome(&take(&machine, HealStep::Reboot).await, HealOutcome::ChangedKey, "does not match");
     assert_eq!(machine.asked(), "");
 }
 
@@ -114,7 +114,7 @@ async fn a_machine_with_another_machine_id_is_left_alone() {
         for step in [HealStep::Probe, HealStep::Restart, HealStep::Kill, HealStep::Reboot] {
             let order = Order { machine_id: machine_id.into(), ..order(&machine, step) };
             let report = take_with(&machine.ssh(), &order).await;
-            outcome(&report, HealOutcome::OtherMachine, "another machine than the one that enrolled");
+            outcome(&report, HealOutcome::OtherMachine, "is not the machine that enrolled");
             assert_eq!(report.boot_id, None);
         }
     }
@@ -135,9 +135,9 @@ async fn nobody_at_the_address_is_told_and_not_waited_for() {
     let machine = Machine::boot(Init::Systemd).unwrap();
     let mut order = order(&machine, HealStep::Probe);
     order.host.port = free_port().unwrap();
-    outcome(&take_with(&machine.ssh(), &order).await, HealOutcome::Refused, "cannot be reached");
+    outcome(&take_with(&machine.ssh(), &order).await, HealOutcome::Refused, "cannot reach");
     order.host = Host { address: "no-such-machine.invalid".into(), ..order.host };
-    outcome(&take_with(&machine.ssh(), &order).await, HealOutcome::Refused, "cannot be reached");
+    outcome(&take_with(&machine.ssh(), &order).await, HealOutcome::Refused, "cannot reach");
 }
 
 // fault: 24
@@ -148,18 +148,18 @@ async fn nothing_waits_longer_than_it_may() {
     // A command that hangs.
     machine.manager_does("hang").unwrap();
     let ssh = Ssh { exec: SHORT, ..machine.ssh() };
-    outcome(&take_with(&ssh, &restart).await, HealOutcome::Hung, "did not end within 3 s");
+    outcome(&take_with(&ssh, &restart).await, HealOutcome::Hung, "did not finish within 3 s");
     // A machine whose kernel accepts and whose sshd is stopped.
     machine.freeze(true).unwrap();
     let ssh = Ssh { connect: SHORT, ..machine.ssh() };
-    outcome(&take_with(&ssh, &restart).await, HealOutcome::TimedOut, "did not let us in within 3 s");
+    outcome(&take_with(&ssh, &restart).await, HealOutcome::TimedOut, "did not complete the login within 3 s");
     machine.freeze(false).unwrap();
     outcome(&take(&machine, HealStep::Probe).await, HealOutcome::Done, "");
     // Something that accepts and says nothing.
     let tarpit = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let mut order = order(&machine, HealStep::Probe);
     order.host.port = tarpit.local_addr().unwrap().port();
-    outcome(&take_with(&ssh, &order).await, HealOutcome::TimedOut, "did not let us in");
+    outcome(&take_with(&ssh, &order).await, HealOutcome::TimedOut, "did not complete the login");
 }
 
 // fault: 24
@@ -168,7 +168,7 @@ async fn a_connection_that_is_cut_in_the_middle_of_a_command_is_called_so() {
     let machine = Machine::boot(Init::Systemd).unwrap();
     machine.manager_does("cut").unwrap();
     let report = take(&machine, HealStep::Restart).await;
-    outcome(&report, HealOutcome::CutOff, "the connection broke while the command ran");
+    outcome(&report, HealOutcome::CutOff, "the connection was lost while the command ran");
     assert_eq!(report.boot_id.unwrap(), machine.boot_id());
 }
 
@@ -192,7 +192,7 @@ async fn a_reboot_that_only_breaks_the_connection_is_no_reboot() {
     let mut order = order(&machine, HealStep::Reboot);
     order.reboot_limit = SHORT;
     let report = take_with(&machine.ssh(), &order).await;
-    outcome(&report, HealOutcome::SameBoot, "was to reboot and did not");
+    outcome(&report, HealOutcome::SameBoot, "did not reboot");
     assert_eq!(machine.asked(), "systemctl reboot\n");
 }
 
@@ -203,5 +203,5 @@ async fn a_machine_that_stays_off_after_its_reboot_is_absent() {
     let mut order = order(&machine, HealStep::Reboot);
     order.reboot_limit = SHORT;
     let report = take_with(&machine.ssh(), &order).await;
-    outcome(&report, HealOutcome::TimedOut, "did not come back from the reboot");
+    outcome(&report, HealOutcome::TimedOut, "is unreachable after the reboot");
 }

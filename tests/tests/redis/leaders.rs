@@ -33,7 +33,10 @@ async fn a_leader_that_stood_still_past_its_lock_says_nothing_more_and_ends() {
     let status = house.end(0).unwrap();
     assert_eq!(status.code(), Some(69), "{status}: {}", house.log(0));
     let log = house.log(0);
-    assert!(log.contains("another orchestrator leads now") && log.contains(house.address(1)), "{log}");
+    assert!(
+        log.contains("another orchestrator is the leader now") && log.contains(house.address(1)),
+        "{log}"
+    );
     crew.works(SOME).await.unwrap();
     house.start(0).unwrap();
     let status = house.client_of(&[0]).unwrap().status().await.unwrap();

@@ -18,9 +18,9 @@ async fn when_redis_is_killed_all_wait_for_it_and_nothing_is_lost() {
     for _ in 0..2 {
         redis.kill().unwrap();
         for n in [0, 1] {
-            concern(&house, n, "does not answer").await;
+            concern(&house, n, "is unavailable").await;
             let (status, said) = ready(&house, n).await;
-            assert!(status == 503 && said.contains("does not answer"), "{status} {said}");
+            assert!(status == 503 && said.contains("is unavailable"), "{status} {said}");
             assert!(is_published(&house, n).await, "published packages are still served");
         }
         redis.run().unwrap();

@@ -86,7 +86,7 @@ fn drain_takes_nothing_more_and_stop_and_restart_let_the_build_finish() {
     services.build_something(12).unwrap();
     services.tell("restart", ORCHESTRATOR).unwrap();
     services.tell("drain", DRONE).unwrap();
-    services.says(DRONE, "asked to take no further work").unwrap();
+    services.says(DRONE, "asked to take no new work").unwrap();
     // It waits for the build, then starts the drone anew, which takes work again.
     services.tell("restart", DRONE).unwrap();
     let run = services.run_ends().unwrap();

@@ -40,14 +40,14 @@ fn a_good_reload_is_taken_over_a_bad_one_is_refused_and_a_stop_is_clean() {
     let services = start();
     assert_eq!(property(&services, ORCHESTRATOR, "ActiveState"), "active");
     let told =
-        || Ok(property(&services, ORCHESTRATOR, "StatusText").contains("0 drones on duty").then_some(()));
+        || Ok(property(&services, ORCHESTRATOR, "StatusText").contains("0 drones online").then_some(()));
     wait::until("the status line says what it does", SOON, told).unwrap();
     let pid = services.process(ORCHESTRATOR).unwrap();
 
     services.reload_well_and_badly().unwrap();
     // Also without the unit's own look at the file.
     signal(pid, Signal::HUP);
-    services.says(ORCHESTRATOR, "the old one is kept").unwrap();
+    services.says(ORCHESTRATOR, "keeping the old one").unwrap();
     assert_eq!(services.process(ORCHESTRATOR).unwrap(), pid);
     services.status().unwrap();
 
@@ -148,7 +148,7 @@ fn what_crashes_hangs_or_stands_still_is_started_anew_and_remembers_everything()
     std::thread::scope(|scope| {
         // Whatever is written down; whether it is answered by the next orchestrator is its own matter.
         scope.spawn(|| services.machine.run(&["swarmctl", "drone", "token"]));
-        services.says(ORCHESTRATOR, "the engine does not answer").unwrap();
+        services.says(ORCHESTRATOR, "the engine is unresponsive").unwrap();
         wait::until("systemd gives it up", SOON, || Ok((judged() > before).then_some(()))).unwrap();
         // A thread that is held from outside cannot even be killed; the kernel has no such hold.
         drop(strace);

@@ -45,7 +45,7 @@ pub(super) fn receive_plan(
     let Job::Plan(run) = job_of(swarm, attempt)? else {
         return Err(Refusal::Invalid(format!(
             "attempt {attempt} is not a plan, so a plan cannot be \
-                                             delivered for it"
+             delivered for it"
         )));
     };
     if fence(swarm, drone, attempt)? == Fence::Repeat {
@@ -70,7 +70,7 @@ pub(super) fn receive_package(
     let Job::Build(package) = job_of(swarm, attempt)? else {
         return Err(Refusal::Invalid(format!(
             "attempt {attempt} is not a build, so packages cannot be \
-                                             delivered for it"
+             delivered for it"
         )));
     };
     if fence(swarm, drone, attempt)? == Fence::Repeat {

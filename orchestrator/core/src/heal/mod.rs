@@ -224,7 +224,7 @@ fn climb(policy: &HealPolicy, healing: &Healing, reach: Reach) -> Next {
         }
         RebootRule::Never => in_vain(
             "it is still silent after restarts and its machine must not be \
-                                      rebooted",
+             rebooted",
         ),
         RebootRule::Ask if !healing.confirmed => {
             Next::Asks(format!("it is still silent after restarts: {}", told(act.unwrap_or(last))))

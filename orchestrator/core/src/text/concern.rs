@@ -55,7 +55,7 @@ pub fn title(fact: &ConcernKind) -> String {
         DroneGrounded { drone, .. } => format!("drone {drone} is grounded"),
         DroneStruck { drone, .. } => format!(
             "drone {drone} has many strikes but is not grounded, as no \
-                                              other drone can build"
+             other drone can build"
         ),
         DroneOffline { drone, .. } => format!("drone {drone} is offline"),
         CredentialCloned { drone, .. } => {

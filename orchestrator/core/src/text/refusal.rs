@@ -53,7 +53,7 @@ impl fmt::Display for Refusal {
             Self::NotWorking { drone, state } => write!(
                 f,
                 "drone {drone} is {state} and not eligible for \
-                                                            work"
+                 work"
             ),
             Self::WrongState { what, state, hint } => write!(f, "{what} is {state}: {hint}"),
             Self::RunUnderWay { run, profile } => write!(

@@ -16,7 +16,7 @@ pub fn healing(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> Option
         Next::Nothing => return None,
         Next::Cannot(why) => format!(
             "it reconnects automatically once its machine and `swarm-drone` run; \
-                                      {why}"
+             {why}"
         ),
         Next::Rests(why) => format!("healing is suspended: {why}"),
         Next::UnderWay(step) => format!("{}, since {}", verb(step.step), span(now.since(step.since))),

@@ -46,7 +46,7 @@ fn a_machine_is_known_by_its_id_and_by_the_boots_that_it_left_behind() {
             "2",
             Some(
                 "this one still has the old \
-                                                                            boot ID",
+                 boot ID",
             ),
         ),
         ("the same without facts", None, "1", Some("this one still has the old boot ID")),

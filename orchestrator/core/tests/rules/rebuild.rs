@@ -55,7 +55,7 @@ fn a_package_that_an_admin_wants_rebuilt_is_built_by_the_next_run_and_by_no_late
     assert_eq!(rebuild(&mut kit, 3, false), [3]);
     assert!(why(&kit, 3).contains(
         "The next run rebuilds it, as requested by an admin: the library was \
-                               miscompiled"
+         miscompiled"
     ));
     kit.plan(plan());
     assert_eq!(build(&mut kit), ["lib-1"]);

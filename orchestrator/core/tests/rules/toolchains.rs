@@ -30,7 +30,7 @@ fn a_drone_with_another_compiler_gets_nothing_of_a_run_and_status_names_it() {
     let told = view::concerns(&kit.swarm, kit.now, kit.now, &[]);
     let told: Vec<String> = told.into_iter().map(|concern| concern.what).collect();
     let expected = "drone b is assigned no packages of r1 of desk: its compiler is gcc 14.3.0, but the run \
-                    was planned with gcc 15.2.0";
+        was planned with gcc 15.2.0";
     assert!(told.iter().any(|what| what == expected), "{told:?}");
     assert_eq!(kit.claim(B), None);
     assert!(kit.claim(A).is_some());

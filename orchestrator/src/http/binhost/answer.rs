@@ -70,13 +70,13 @@ pub(super) fn to(named: Option<Named>, ask: &Ask, small: &SmallFiles) -> Answer 
 
 /// The answer if a panic prevented the real one.
 pub(super) fn broken(error: &dyn std::fmt::Display) -> Answer {
-    tracing::error!(%error, "answering for a published file broke off");
-    plainly(StatusCode::INTERNAL_SERVER_ERROR, "the file cannot be read\n")
+    tracing::error!(%error, "the task serving a published file panicked");
+    plainly(StatusCode::INTERNAL_SERVER_ERROR, "cannot read the file\n")
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Answer {
-    tracing::error!(path = %path.display(), %error, "a published file cannot be read");
-    plainly(StatusCode::INTERNAL_SERVER_ERROR, "the file cannot be read\n")
+    tracing::error!(path = %path.display(), %error, "cannot read a published file");
+    plainly(StatusCode::INTERNAL_SERVER_ERROR, "cannot read the file\n")
 }
 
 fn plainly(status: StatusCode, text: &'static str) -> Answer {
@@ -95,10 +95,8 @@ impl Answer {
         if !given || place.proved(Holder::Workstation(origin)).is_ok() {
             return self;
         }
-        let mut answer = plainly(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too many downloads are under way; try again in a moment\n",
-        );
+        let mut answer =
+            plainly(StatusCode::SERVICE_UNAVAILABLE, "too many downloads; try again in a moment\n");
         answer.set(header::RETRY_AFTER, "10");
         answer
     }

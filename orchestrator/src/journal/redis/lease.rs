@@ -113,7 +113,7 @@ impl Lease {
         }
         let lapsed = || JournalError::Away {
             journal: journal.to_owned(),
-            what: "the lock lapsed and is taken anew".to_owned(),
+            what: "the lock expired, acquiring it again".to_owned(),
         };
         Err(state.trouble.clone().unwrap_or_else(lapsed))
     }
@@ -124,7 +124,7 @@ impl Drop for Lease {
         self.shared.lock().stop = true;
         self.shared.wake.notify_all();
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the lock's thread broke off");
+            tracing::error!("the lock's thread panicked");
         }
     }
 }
@@ -190,13 +190,16 @@ impl Keeper {
         match seize(&mut self.link, &self.keys, &self.holder, self.life)? {
             Err(other) => Ok(Err(other)),
             Ok((next, until)) if next == fence + 1 => {
-                tracing::warn!(fence = next, "the lock had lapsed; nobody led meanwhile, so we go on");
+                tracing::warn!(fence = next, "the lock had expired without another leader; continuing");
                 Ok(Ok((next, until)))
             }
             Ok((next, _)) => {
                 let term = Term { holder: &self.holder, fence: next, life: Duration::ZERO, acked: end.0 };
                 script::run(&mut self.link, &self.keys, &term, None)?;
-                Ok(Err(format!("somebody led in between (fence {next} and not {})", fence + 1)))
+                Ok(Err(format!(
+                    "another orchestrator was leader in between (fence {next}, expected {})",
+                    fence + 1
+                )))
             }
         }
     }
@@ -218,7 +221,7 @@ fn seize(
         // If the lock has our id, the response to an earlier attempt was lost, perhaps before the
         // fence was incremented.
         if other.as_deref() != Some(holder) {
-            return Ok(Err(other.unwrap_or_else(|| "somebody else".to_owned())));
+            return Ok(Err(other.unwrap_or_else(|| "another client".to_owned())));
         }
     }
     let fence: u64 = link.with(|c| redis::cmd("INCR").arg(&keys.fence).query(c))?;

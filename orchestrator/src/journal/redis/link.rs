@@ -85,7 +85,7 @@ impl Link {
                         Err(error) => failed = Some(error),
                     }
                 }
-                let none = || (ErrorKind::InvalidClientConfig, "no sentinel is configured").into();
+                let none = || (ErrorKind::InvalidClientConfig, "no sentinel configured").into();
                 Err(failed.unwrap_or_else(none))
             }
         }
@@ -97,7 +97,7 @@ impl Link {
         let found: Option<(String, u16)> =
             redis::cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(master).query(&mut asked)?;
         let unknown = || -> RedisError {
-            let what = format!("the sentinel {sentinel} knows no master `{master}`");
+            let what = format!("sentinel {sentinel} does not know the master `{master}`");
             (ErrorKind::MasterNameNotFoundBySentinel, "no master", what).into()
         };
         let (host, port) = found.ok_or_else(unknown)?;
@@ -107,7 +107,7 @@ impl Link {
         if is_master {
             return Ok(connection);
         }
-        let what = format!("{host}:{port} is no master yet; a failover is under way");
+        let what = format!("{host}:{port} is not a master yet; a failover is in progress");
         Err((ErrorKind::Server(ServerErrorKind::MasterDown), "no master", what).into())
     }
 
@@ -136,26 +136,26 @@ impl Link {
             ) => away(said),
             ErrorKind::MasterNameNotFoundBySentinel => away(said),
             ErrorKind::Server(ServerErrorKind::ReadOnly) => unusable(
-                "it is a read-only replica; name the master in `url` of `[journal]`, or name its `sentinels`"
+                "it is a read-only replica; set `url` of `[journal]` to the master, or set `sentinels`"
                     .into(),
             ),
             ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm) => {
-                unusable(format!("it refuses us, see `username` and `password_file` of `[journal]`: {said}"))
+                unusable(format!("access denied, see `username` and `password_file` of `[journal]`: {said}"))
             }
             _ => unusable(match error.code() {
-                Some("OOM") => "it is out of memory; raise its maxmemory or remove other data; nothing was \
-                                lost, and it goes on by itself"
+                Some("OOM") => "it is out of memory; raise its maxmemory or remove other data; no data was \
+                    lost, and work resumes automatically"
                     .into(),
-                Some("NOREPLICAS") => "it has too few replicas in step (min-replicas-to-write); nothing was \
-                                       lost, and it goes on by itself"
+                Some("NOREPLICAS") => "too few replicas are in sync (min-replicas-to-write); no data was \
+                    lost, and work resumes automatically"
                     .into(),
                 Some("WRONGTYPE") => {
-                    "a key of ours holds something else; does another program use the name? \
-                                      Set another `swarm` in `[journal]`"
+                    "a key has a foreign type; if another program uses the name, set another `swarm` in \
+                     `[journal]`"
                         .into()
                 }
                 Some("NOAUTH" | "WRONGPASS") => {
-                    format!("it refuses us, see `username` and `password_file` of `[journal]`: {said}")
+                    format!("access denied, see `username` and `password_file` of `[journal]`: {said}")
                 }
                 _ => said,
             }),
@@ -169,7 +169,7 @@ impl Link {
 /// Why it is not.
 pub(crate) fn check_url(url: &str) -> Result<(), String> {
     if url.starts_with("rediss:") {
-        return Err("TLS to Redis is not supported; use a tunnel, or a network of their own".into());
+        return Err("TLS to Redis is not supported; use a tunnel or a private network".into());
     }
     url.into_connection_info().map(|_| ()).map_err(|e| e.to_string())
 }

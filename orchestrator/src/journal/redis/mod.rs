@@ -124,7 +124,7 @@ impl RedisJournal {
             {
                 return Ok((seq, event));
             }
-            tracing::warn!(seq, "a snapshot cannot be used; the events before it are replayed instead");
+            tracing::warn!(seq, "cannot use a snapshot, replaying its events instead");
         }
         Ok((0, genesis()))
     }
@@ -169,7 +169,7 @@ impl RedisJournal {
         if found >= wanted {
             return Ok(());
         }
-        let what = format!("{found} of {wanted} replicas confirmed the batch; it is tried again");
+        let what = format!("{found} of {wanted} replicas confirmed the batch, retrying");
         Err(JournalError::Away { journal: self.link.name(), what })
     }
 }
@@ -258,8 +258,7 @@ impl Journal for RedisJournal {
             }
             Verdict::Moved(found) => {
                 self.check_mark()?;
-                let by =
-                    format!("the journal ends at event {found} and not at {}, where we were", self.end.0);
+                let by = format!("the journal ends at event {found}, expected {}", self.end.0);
                 Err(JournalError::Deposed { by })
             }
             Verdict::Deposed(by) => Err(JournalError::Deposed { by }),
@@ -267,7 +266,7 @@ impl Journal for RedisJournal {
                 // The renewal thread reacquires the lock and may already know the outcome.
                 lease.held(&self.link.name())?;
                 self.check_mark()?;
-                let what = "the lock lapsed and is taken anew".to_owned();
+                let what = "the lock expired, acquiring it again".to_owned();
                 Err(JournalError::Away { journal: self.link.name(), what })
             }
         }
@@ -277,7 +276,7 @@ impl Journal for RedisJournal {
         let event = stream::hash_of(&mut self.link, &self.keys, seq)?;
         let missing = || JournalError::Unusable {
             path: self.link.name().into(),
-            what: format!("there is no event {seq} to keep a snapshot of"),
+            what: format!("no event {seq} to save a snapshot of"),
         };
         let event = event.filter(|_| seq > 0).ok_or_else(missing)?;
         let key = &self.keys.snapshots;

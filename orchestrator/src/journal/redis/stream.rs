@@ -58,10 +58,10 @@ pub(super) fn walk(
             let body = field(link, entry, "event")?;
             head = chain(head, seq, at, body.as_bytes());
             if head != hash {
-                return Err(damaged(link, &format!("event {seq} does not fit the hash chain")));
+                return Err(damaged(link, &format!("event {seq} does not match the hash chain")));
             }
             let event: Event = serde_json::from_str(body)
-                .map_err(|e| damaged(link, &format!("event {seq} cannot be read: {e}")))?;
+                .map_err(|e| damaged(link, &format!("cannot read event {seq}: {e}")))?;
             take(Record { seq, at, event });
         }
         if count < piece {

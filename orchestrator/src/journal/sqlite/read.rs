@@ -41,8 +41,8 @@ impl JournalReader for SqliteReader {
             if whole(row, digest(&self.path, &event)?).map_err(explain)?.is_none() {
                 let path = self.path.display();
                 faults.push(format!(
-                    "{path}: the snapshot of event {seq} is damaged; the events are whole, and the next start \
-                     reads them instead"
+                    "{path}: the snapshot of event {seq} is damaged; the events are intact, and the next \
+                     start replays them instead"
                 ));
             }
         }
@@ -85,7 +85,7 @@ pub(super) fn walk(
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut rows = statement.query(params![from.0, limit]).map_err(explain)?;
     let unreadable =
-        |seq: u64, e: &serde_json::Error| damaged(path, &format!("event {seq} cannot be read: {e}"));
+        |seq: u64, e: &serde_json::Error| damaged(path, &format!("cannot read event {seq}: {e}"));
     let (mut seq, mut head) = from;
     std::thread::scope(|scope| {
         let mut events = Parsing::new(scope, unreadable);
@@ -101,7 +101,7 @@ pub(super) fn walk(
             let hash: Vec<u8> = row.get(3).map_err(explain)?;
             head = chain(head, seq, at, body.as_bytes());
             if head.0 != hash[..] {
-                return Err(damaged(path, &format!("event {seq} does not fit the hash chain")));
+                return Err(damaged(path, &format!("event {seq} does not match the hash chain")));
             }
             events.give(parsing::Row { seq, at, body }, &mut take)?;
         }

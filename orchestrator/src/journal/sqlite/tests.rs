@@ -42,7 +42,7 @@ fn a_changed_event_breaks_the_chain() {
     let folder = journal_of(3);
     tamper(&folder, "UPDATE events SET at = at + 1 WHERE seq = 2");
     let error = refusal(&folder);
-    assert!(error.contains("event 2 does not fit the hash chain"), "{error}");
+    assert!(error.contains("event 2 does not match the hash chain"), "{error}");
     assert!(error.contains("restore a backup") && error.contains(".recover"), "{error}");
 }
 
@@ -63,10 +63,10 @@ fn a_long_journal_comes_back_in_order_and_what_cannot_be_read_in_it_is_named() {
     let hash = hex::encode(chain(head, 5001, TimeMs(1), body.as_bytes()).0);
     tamper(&folder, &format!("INSERT INTO events VALUES (5001, 1, '{body}', x'{hash}')"));
     let error = refusal(&folder);
-    assert!(error.contains("event 5001 cannot be read: unknown variant"), "{error}");
+    assert!(error.contains("cannot read event 5001: unknown variant"), "{error}");
     tamper(&folder, "UPDATE events SET at = at + 1 WHERE seq = 3000");
     let error = refusal(&folder);
-    assert!(error.contains("event 3000 does not fit the hash chain"), "{error}");
+    assert!(error.contains("event 3000 does not match the hash chain"), "{error}");
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn missing_last_events_are_noticed_by_their_snapshot() {
     // As left by a version without marks.
     fs::remove_file(folder.path().join("journal.mark")).unwrap();
     let error = refusal(&folder);
-    assert!(error.contains("a snapshot of event 3 without the event"), "{error}");
+    assert!(error.contains("a snapshot of event 3, but not the event"), "{error}");
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_newer_format_is_refused_and_left_alone() {
     tamper(&folder, "PRAGMA user_version = 99");
     let before = fs::read(folder.path().join("journal.sqlite")).unwrap();
     let error = refusal(&folder);
-    assert!(error.contains("format 99") && error.contains("start the newer version"), "{error}");
+    assert!(error.contains("format 99") && error.contains("use a newer version"), "{error}");
     assert_eq!(fs::read(folder.path().join("journal.sqlite")).unwrap(), before);
 }
 
@@ -136,7 +136,7 @@ fn nothing_is_begun_beside_the_log_of_a_journal_that_is_gone() {
     append(&mut journal, 0, &records(1, 3)).unwrap();
     fs::remove_file(folder.path().join("journal.sqlite")).unwrap();
     let error = refusal(&folder);
-    assert!(error.contains("is gone, but its log"), "{error}");
+    assert!(error.contains("is missing, but its write-ahead log"), "{error}");
     assert!(!folder.path().join("journal.sqlite").exists());
 }
 
@@ -188,7 +188,7 @@ fn a_file_that_another_program_has_locked_is_named_and_can_be_written_later() {
     let other = Connection::open(folder.path().join("journal.sqlite")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let error = append(&mut journal, 3, &records(4, 1)).unwrap_err().to_string();
-    assert!(error.contains("another program has it locked"), "{error}");
+    assert!(error.contains("locked by another program"), "{error}");
     other.execute_batch("ROLLBACK").unwrap();
     append(&mut journal, 3, &records(4, 1)).unwrap();
 }
@@ -257,7 +257,7 @@ fn a_journal_that_lost_acknowledged_events_is_refused_and_left_alone_whatever_th
                 other.close().unwrap();
                 fs::write(f.join("journal.mark"), mark).unwrap();
             },
-            "event 50 is not the one",
+            "event 50 is not the acknowledged one",
         ),
         (
             "a file and a log that are gone",
@@ -266,7 +266,7 @@ fn a_journal_that_lost_acknowledged_events_is_refused_and_left_alone_whatever_th
                     .iter()
                     .for_each(|n| fs::remove_file(f.join(n)).unwrap())
             },
-            "has none or is gone",
+            "is empty or missing",
         ),
     ];
     for (what, damage, words) in cases {

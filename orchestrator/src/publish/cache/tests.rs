@@ -130,12 +130,12 @@ fn what_was_published_first_stays_and_is_signed_by_a_new_key() {
     let wanted = |path| Wanted { paths: vec![path], hosts: vec![host("desk", "a", 1)] };
     place.publish(NOW, &wanted(place.path("a", "one", &[])));
     let first = place.narinfo("a");
-    place.publish(NOW + 1, &wanted(place.path("a", "other bytes", &[])));
+    place.publish(NOW + 1, &wanted(place.path("a", "other content", &[])));
     assert_eq!(place.narinfo("a"), first);
     NixKeys::load_or_create(&place.dir.path().join("second"), "swarm-t-2").unwrap();
     let files = ["key", "second"].map(|name| place.dir.path().join(name));
     place.keys = Arc::new(NixKeys::load(&files).unwrap());
-    place.publish(NOW + 2, &wanted(place.path("a", "other bytes", &[])));
+    place.publish(NOW + 2, &wanted(place.path("a", "other content", &[])));
     let both = place.narinfo("a");
     assert_eq!((both.nar, both.signatures.len()), (first.nar, 2));
     let ready = place.ready("desk");
