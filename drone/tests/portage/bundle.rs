@@ -92,6 +92,31 @@ async fn a_compiler_setting_that_breaks_every_package_is_named_before_anything_i
 }
 
 #[tokio::test]
+async fn flags_for_the_drones_own_processor_are_refused_wherever_they_are_set() {
+    let rust = "RUSTFLAGS=\"-C target-cpu=native\"\n";
+    let of_profile = "repos/swarm-example/profiles/example/amd64/make.defaults";
+    for (file, text, said) in [
+        (of_profile, rust, "RUSTFLAGS of the profile has target-cpu=native"),
+        ("etc/portage/env/fast", rust, "RUSTFLAGS of dev-libs/libbuf-1.2 has target-cpu=native"),
+        (
+            "etc/portage/env/fast",
+            "CFLAGS=\"-O2 -march=native\"\n",
+            "CFLAGS of dev-libs/libbuf-1.2 has -march=native",
+        ),
+    ] {
+        let lab = Lab::new();
+        put(&lab, "etc/portage/package.env", "dev-libs/libbuf fast\n");
+        put(&lab, "etc/portage/env/fast", "FFLAGS=-O2\n");
+        let old = fs::read_to_string(lab.snapshot().join(file)).unwrap_or_default();
+        put(&lab, file, &format!("{old}\n{text}"));
+        let (end, log, _) = play(lab.context(Work::Plan)).await;
+        let BuildEnd::Failed { failure, .. } = end else { panic!("{file}: {end:?}\n{log}") };
+        assert_eq!(failure.class, FailureClass::Package, "{failure:?}");
+        assert!(failure.message.contains(said), "{failure:?}");
+    }
+}
+
+#[tokio::test]
 async fn of_one_version_in_several_repositories_the_highest_priority_counts() {
     let lab = Lab::new();
     lab.file("app-misc/twin/twin-1.ebuild", PLAIN);

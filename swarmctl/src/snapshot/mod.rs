@@ -70,13 +70,14 @@ pub struct Made {
 /// A source cannot be read or used; the message says what to do about it.
 pub fn make(sources: &Sources, progress: impl Fn(u64, u64)) -> Result<Made, Failure> {
     let mut bundle = Bundle::read(&sources.bundle)?;
-    let settings = Settings::read(&sources.bundle)?;
-    bundle.notes.extend(processor::check(&settings, &sources.drones)?);
-    bundle.notes.extend(settings.without_effect());
     let conf = ReposConf::read(&sources.bundle)?;
     let repositories = read_repositories(sources, &conf)?;
     let main = main_repository(&bundle, &conf, &repositories)?;
-    let profile = Profile::find(&bundle, sources, Repositories { all: &repositories, main, conf: &conf })?;
+    let repos = Repositories { all: &repositories, main, conf: &conf };
+    let (profile, inherited) = Profile::find(&bundle, sources, repos)?;
+    let settings = Settings::read(&sources.bundle, &inherited)?;
+    bundle.notes.extend(processor::check(&settings, &sources.drones)?);
+    bundle.notes.extend(settings.without_effect());
     bundle.notes.extend(notes(&repositories, &conf)?);
     let (portage_profile, profile_repository) = match &profile {
         Profile::Own { .. } => (None, None),

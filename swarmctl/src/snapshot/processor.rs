@@ -19,7 +19,9 @@ pub struct Builder {
 
 /// Processor names of GCC and Clang, with x86-64 level, vendor, family and models. If there is no
 /// model, the name is used only for comparison.
-const NAMED: [(&str, u8, &str, u32, &[u32]); 24] = [
+const NAMED: &[(&str, u8, &str, u32, &[u32])] = &[
+    ("core2", 1, "GenuineIntel", 6, &[15, 22, 23, 29]),
+    ("bonnell", 1, "GenuineIntel", 6, &[28, 38, 39, 53, 54]),
     ("nehalem", 2, "GenuineIntel", 6, &[26, 30, 31, 46]),
     ("westmere", 2, "GenuineIntel", 6, &[37, 44, 47]),
     ("sandybridge", 2, "GenuineIntel", 6, &[42, 45]),
@@ -27,31 +29,87 @@ const NAMED: [(&str, u8, &str, u32, &[u32]); 24] = [
     ("silvermont", 2, "GenuineIntel", 6, &[55, 74, 77, 90, 93]),
     ("goldmont", 2, "GenuineIntel", 6, &[92, 95]),
     ("goldmont-plus", 2, "GenuineIntel", 6, &[122]),
+    ("tremont", 2, "GenuineIntel", 6, &[134, 138, 150, 156]),
     ("haswell", 3, "GenuineIntel", 6, &[60, 63, 69, 70]),
     ("broadwell", 3, "GenuineIntel", 6, &[61, 71, 79, 86]),
     ("skylake", 3, "GenuineIntel", 6, &[78, 94, 142, 158, 165, 166]),
     ("alderlake", 3, "GenuineIntel", 6, &[151, 154, 183, 186, 190, 191]),
+    ("meteorlake", 3, "GenuineIntel", 6, &[170, 172]),
+    ("arrowlake", 3, "GenuineIntel", 6, &[181, 197]),
+    ("arrowlake-s", 3, "GenuineIntel", 6, &[198]),
+    ("lunarlake", 3, "GenuineIntel", 6, &[189]),
+    ("pantherlake", 3, "GenuineIntel", 6, &[204]),
+    ("sierraforest", 3, "GenuineIntel", 6, &[175]),
+    ("grandridge", 3, "GenuineIntel", 6, &[182]),
+    ("clearwaterforest", 3, "GenuineIntel", 6, &[221]),
     ("skylake-avx512", 4, "GenuineIntel", 6, &[]),
     ("cascadelake", 4, "GenuineIntel", 6, &[]),
+    ("cooperlake", 4, "GenuineIntel", 6, &[]),
+    ("cannonlake", 4, "GenuineIntel", 6, &[102]),
     ("icelake-client", 4, "GenuineIntel", 6, &[125, 126]),
     ("icelake-server", 4, "GenuineIntel", 6, &[106, 108]),
     ("tigerlake", 4, "GenuineIntel", 6, &[140, 141]),
     ("rocketlake", 4, "GenuineIntel", 6, &[167]),
     ("sapphirerapids", 4, "GenuineIntel", 6, &[143]),
+    ("emeraldrapids", 4, "GenuineIntel", 6, &[207]),
+    ("graniterapids", 4, "GenuineIntel", 6, &[173]),
+    ("graniterapids-d", 4, "GenuineIntel", 6, &[174]),
+    ("k8", 1, "AuthenticAMD", 15, &[]),
+    ("k8-sse3", 1, "AuthenticAMD", 15, &[]),
+    ("amdfam10", 1, "AuthenticAMD", 16, &[2, 4, 5, 6, 8, 9, 10]),
+    ("btver1", 1, "AuthenticAMD", 20, &[1, 2]),
     ("btver2", 2, "AuthenticAMD", 22, &[]),
+    ("bdver1", 2, "AuthenticAMD", 21, &[1]),
+    ("bdver2", 2, "AuthenticAMD", 21, &[2, 16, 19]),
+    ("bdver3", 2, "AuthenticAMD", 21, &[48, 56]),
     ("bdver4", 3, "AuthenticAMD", 21, &[]),
     ("znver1", 3, "AuthenticAMD", 23, &[1, 8, 17, 24, 32]),
     ("znver2", 3, "AuthenticAMD", 23, &[49, 71, 96, 104, 113, 144, 152, 160]),
     ("znver3", 3, "AuthenticAMD", 25, &[0, 1, 8, 33, 64, 68, 80]),
     ("znver4", 4, "AuthenticAMD", 25, &[16, 17, 24, 97, 116, 117, 120, 124, 160]),
+    ("znver5", 4, "AuthenticAMD", 26, &[2, 17, 32, 36, 68, 96, 104, 112]),
+    ("x86-64", 1, "", 0, &[]),
 ];
+
+/// Other names of GCC and Clang for processors of [`NAMED`]; for 32-bit processors the level that
+/// every drone has.
+const ALIASES: &[(&str, &str)] = &[
+    ("i386", "x86-64"),
+    ("i486", "x86-64"),
+    ("i586", "x86-64"),
+    ("i686", "x86-64"),
+    ("pentium4", "x86-64"),
+    ("pentium-m", "x86-64"),
+    ("prescott", "x86-64"),
+    ("nocona", "x86-64"),
+    ("atom", "bonnell"),
+    ("corei7", "nehalem"),
+    ("corei7-avx", "sandybridge"),
+    ("core-avx-i", "ivybridge"),
+    ("core-avx2", "haswell"),
+    ("slm", "silvermont"),
+    ("skx", "skylake-avx512"),
+    ("raptorlake", "alderlake"),
+    ("gracemont", "alderlake"),
+    ("opteron", "k8"),
+    ("athlon64", "k8"),
+    ("athlon-fx", "k8"),
+    ("opteron-sse3", "k8-sse3"),
+    ("athlon64-sse3", "k8-sse3"),
+    ("barcelona", "amdfam10"),
+    ("x86-64-v1", "x86-64"),
+];
+
+/// Flags that every x86-64 processor has. Gentoo's profiles set them.
+const BASELINE: [&str; 4] = ["mmx", "mmxext", "sse", "sse2"];
 
 /// Checks the settings. Returns notes for the user.
 ///
 /// # Errors
 /// Flags that do not suit all drones, each with its place.
 pub(super) fn check(settings: &Settings, drones: &[Builder]) -> Result<Vec<String>, Failure> {
-    let mut wrong = Vec::new();
+    let (mut wrong, mut notes) = (Vec::new(), BTreeSet::new());
+    let x86 = is_x86(settings, drones);
     for word in settings.words.iter().filter(|word| is_flags(&word.of)).chain(&settings.scripts) {
         if let Some(flag) = native(&word.text) {
             wrong.push(format!(
@@ -59,7 +117,13 @@ pub(super) fn check(settings: &Settings, drones: &[Builder]) -> Result<Vec<Strin
                 at(word),
                 instead(flag, drones)
             ));
-        } else if let Some((flag, level)) = named(&word.text).filter(|_| !word.of.is_empty()) {
+        } else if let Some((flag, name)) = named(&word.text).filter(|_| !word.of.is_empty()) {
+            let Some(level) = level_of(name) else {
+                if x86 {
+                    notes.insert(format!("not checking {flag} ({}): unknown processor", at(word)));
+                }
+                continue;
+            };
             let lacking = names(drones, |cpu| cpu.x86_64_level.is_some_and(|own| own < level));
             if !lacking.is_empty() {
                 wrong.push(format!(
@@ -71,7 +135,7 @@ pub(super) fn check(settings: &Settings, drones: &[Builder]) -> Result<Vec<Strin
         }
     }
     let (mut lacked, mut unchecked) = (BTreeSet::new(), false);
-    for (word, flag) in cpu_flags(settings) {
+    for (word, flag) in cpu_flags(settings).filter(|(_, flag)| !BASELINE.contains(&flag.as_str())) {
         unchecked = true;
         let lacking = names(drones, |cpu| !has(cpu, &flag));
         if !lacking.is_empty() {
@@ -93,16 +157,15 @@ pub(super) fn check(settings: &Settings, drones: &[Builder]) -> Result<Vec<Strin
         )));
     }
     let unknown: Vec<&str> = drones.iter().filter(|d| d.cpu.is_none()).map(|d| d.name.as_str()).collect();
-    Ok(match (unchecked, drones.is_empty(), unknown.is_empty()) {
-        (true, true, _) => {
-            vec!["not checking CPU flags: no drone of the profile is known yet".into()]
-        }
-        (true, false, false) => vec![format!(
+    if unchecked && drones.is_empty() {
+        notes.insert("not checking CPU flags: no drone of the profile is known yet".into());
+    } else if unchecked && !unknown.is_empty() {
+        notes.insert(format!(
             "not checking CPU flags for {}: its processor is unknown until it starts with this version",
             unknown.join(", ")
-        )],
-        _ => vec![],
-    })
+        ));
+    }
+    Ok(notes.into_iter().collect())
 }
 
 /// The variable and its place.
@@ -124,14 +187,28 @@ fn native(word: &str) -> Option<&'static str> {
         .find(|flag| word.contains(flag))
 }
 
-/// The processor that a flag names, if its level is known.
-fn named(word: &str) -> Option<(&str, u8)> {
+/// A flag and the processor that it names.
+fn named(word: &str) -> Option<(&str, &str)> {
     let name = ["-march=", "target-cpu="].iter().find_map(|flag| word.split_once(flag))?.1;
-    let level = match name.strip_prefix("x86-64-v").and_then(|level| level.parse().ok()) {
-        Some(level) => level,
-        None => NAMED.iter().find(|known| known.0 == name)?.1,
-    };
-    Some((word, level))
+    Some((word, name))
+}
+
+/// The x86-64 level that a named processor requires, if it is known.
+fn level_of(name: &str) -> Option<u8> {
+    let name = ALIASES.iter().find(|alias| alias.0 == name).map_or(name, |alias| alias.1);
+    let known = || NAMED.iter().find(|known| known.0 == name).map(|known| known.1);
+    name.strip_prefix("x86-64-v").and_then(|level| level.parse().ok()).or_else(known)
+}
+
+/// Whether the profile is for x86, as far as its settings or its drones tell.
+fn is_x86(settings: &Settings, drones: &[Builder]) -> bool {
+    let chost = settings.words.iter().find(|word| word.of == "CHOST").map(|word| word.text.as_str());
+    match chost {
+        Some(chost) => {
+            matches!(chost.split('-').next(), Some("x86_64" | "i386" | "i486" | "i586" | "i686"))
+        }
+        None => drones.iter().any(|drone| drone.cpu.as_ref().is_some_and(|cpu| cpu.x86_64_level.is_some())),
+    }
 }
 
 /// The replacement to suggest for a flag.
@@ -177,12 +254,14 @@ fn names(drones: &[Builder], lacks: impl Fn(&Cpu) -> bool) -> String {
     lacking.map(|drone| drone.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// Processor flags that the bundle enables.
+/// Processor flags that are enabled. Of those that Gentoo's profiles set for other architectures than
+/// x86, drones do not report all.
 fn cpu_flags(settings: &Settings) -> impl Iterator<Item = (&Word, String)> {
     let bare = |text: &str| {
         text.strip_prefix("cpu_flags_").and_then(|rest| Some(rest.split_once('_')?.1.to_owned()))
     };
-    let expanded = settings.words.iter().filter(|word| word.of.starts_with("CPU_FLAGS_"));
+    let checked = |word: &&Word| word.of == "CPU_FLAGS_X86" || word.place.file.starts_with("etc/");
+    let expanded = settings.words.iter().filter(|word| word.of.starts_with("CPU_FLAGS_")).filter(checked);
     let expanded = expanded.map(|word| (word, word.text.clone()));
     let plain = settings.words.iter().filter(|word| word.of == "USE").chain(&settings.cpu_flags);
     let plain = plain.filter_map(move |word| Some((word, bare(&word.text)?)));

@@ -34,8 +34,13 @@ pub(super) struct Repositories<'a> {
 }
 
 impl Profile {
-    /// Finds the profile selected by a bundle.
-    pub(super) fn find(bundle: &Bundle, sources: &Sources, repos: Repositories<'_>) -> Result<Self, Failure> {
+    /// Finds the profile selected by a bundle, and the profiles in repositories that it inherits
+    /// from, in the order in which Portage applies them.
+    pub(super) fn find<'a>(
+        bundle: &Bundle,
+        sources: &Sources,
+        repos: Repositories<'a>,
+    ) -> Result<(Self, Vec<Found<'a>>), Failure> {
         let link = sources.bundle.join("etc/portage/make.profile");
         let own = link.is_dir() && !link.is_symlink();
         let said = match &bundle.portage_profile {
@@ -51,7 +56,7 @@ impl Profile {
                     said.path
                 )));
             }
-            return Ok(Self::Own { parents });
+            return Ok((Self::Own { parents }, inherited));
         }
         let found = match said {
             Some(said) => said,
@@ -67,14 +72,14 @@ impl Profile {
                 })?
             }
         };
-        repos.inherited(&found)?;
-        Ok(Self::Of { repository: found.repository.name.clone(), path: found.path })
+        let inherited = repos.inherited(&found)?;
+        Ok((Self::Of { repository: found.repository.name.clone(), path: found.path }, inherited))
     }
 }
 
 /// A profile in a repository.
 #[derive(Debug, Clone)]
-struct Found<'a> {
+pub(super) struct Found<'a> {
     repository: &'a Repository,
     path: String,
 }
@@ -86,8 +91,13 @@ impl PartialEq for Found<'_> {
 }
 
 impl Found<'_> {
-    fn dir(&self) -> PathBuf {
+    pub(super) fn dir(&self) -> PathBuf {
         self.repository.root.join("profiles").join(&self.path)
+    }
+
+    /// Its path below the repositories, for messages.
+    pub(super) fn label(&self) -> String {
+        format!("{}/profiles/{}", self.repository.name, self.path)
     }
 }
 
@@ -171,7 +181,8 @@ impl<'a> Repositories<'a> {
         }
     }
 
-    /// A profile and all profiles that it inherits from.
+    /// All profiles that a profile inherits from and then itself, in the order in which Portage
+    /// applies them; each once, where it is applied last.
     fn inherited(&self, profile: &Found<'a>) -> Result<Vec<Found<'a>>, Failure> {
         let (mut all, mut next) = (Vec::new(), vec![profile.clone()]);
         let mut seen = BTreeSet::new();
@@ -184,6 +195,7 @@ impl<'a> Repositories<'a> {
             }
             all.push(profile);
         }
+        all.reverse();
         Ok(all)
     }
 

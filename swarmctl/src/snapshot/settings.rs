@@ -1,7 +1,8 @@
-//! Reads the settings of a bundle as Portage does, to find those unsuitable for a swarm before
-//! anything is built.
+//! Reads the settings of a bundle and of its Portage profile as Portage does, to find those
+//! unsuitable for a swarm before anything is built.
 
 use super::{
+    profile::Found,
     shell::{Place, Reader, Variables},
     tree::walk,
 };
@@ -10,6 +11,7 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    slice,
 };
 use swarm_common::portage_settings::{is_drones_own, is_feature_without_effect};
 
@@ -26,7 +28,7 @@ pub(super) struct Word {
     pub(super) place: Place,
 }
 
-/// All settings of a bundle.
+/// All settings of a bundle and its Portage profile.
 #[derive(Debug, Default)]
 pub(super) struct Settings {
     /// Every word of every variable's final value.
@@ -35,26 +37,31 @@ pub(super) struct Settings {
     pub(super) cpu_flags: Vec<Word>,
     /// Lines of scripts, which are not parsed.
     pub(super) scripts: Vec<Word>,
+    /// The variables that the bundle itself assigns.
     assigned: BTreeSet<String>,
 }
 
 impl Settings {
-    /// Reads the settings of the bundle at `root`.
-    pub(super) fn read(root: &Path) -> Result<Self, Failure> {
-        let (reader, portage) = (Reader { root }, root.join("etc/portage"));
-        let mut settings = Self::default();
-        let mut profile = Variables::new();
+    /// Reads the settings of the bundle at `root`, whose profile `inherited` from these.
+    pub(super) fn read(root: &Path, inherited: &[Found<'_>]) -> Result<Self, Failure> {
+        let (reader, portage) = (Reader { root, label: "" }, root.join("etc/portage"));
+        let (mut settings, mut variables) = (Self::default(), Variables::new());
+        for profile in inherited {
+            let (dir, label) = (profile.dir(), profile.label());
+            let of_profile = Reader { root: &dir, label: &label };
+            settings.layer(&of_profile, &files(&dir.join("make.defaults"))?, &mut variables)?;
+        }
+        // Notes are about what the bundle itself assigns.
+        variables.values_mut().for_each(|value| value.at = None);
         let own = portage.join("make.profile");
         if !own.is_symlink() {
-            for file in files(&own)?.iter().filter(|file| file.ends_with("make.defaults")) {
-                reader.read(file, &mut profile).map_err(Failure::Failed)?;
+            // Directories below it are parents of those above.
+            for file in files(&own)?.iter().rev().filter(|file| file.ends_with("make.defaults")) {
+                settings.layer(&reader, slice::from_ref(file), &mut variables)?;
             }
         }
-        settings.add(&profile);
-        let mut variables = Variables::new();
-        for file in files(&portage.join("make.conf"))? {
-            reader.read(&file, &mut variables).map_err(Failure::Failed)?;
-        }
+        settings.layer(&reader, &files(&portage.join("make.conf"))?, &mut variables)?;
+        variables.remove("USE");
         settings.add(&variables);
 
         let env = portage.join("env");
@@ -85,9 +92,33 @@ impl Settings {
         Ok(settings)
     }
 
+    /// Reads the files of a layer over `variables`. The last value counts, but the USE flags of all
+    /// layers add up.
+    fn layer(
+        &mut self,
+        reader: &Reader<'_>,
+        files: &[PathBuf],
+        variables: &mut Variables,
+    ) -> Result<(), Failure> {
+        variables.remove("USE");
+        for file in files {
+            reader.read(file, variables).map_err(Failure::Failed)?;
+        }
+        for (text, place) in variables.get("USE").iter().flat_map(|value| value.words()) {
+            match text.strip_prefix('-') {
+                Some("*") => self.words.clear(),
+                Some(off) => self.words.retain(|word| word.text != off),
+                None => self.words.push(Word { of: "USE".into(), text, place }),
+            }
+        }
+        Ok(())
+    }
+
     fn add(&mut self, variables: &Variables) {
         for (name, value) in variables {
-            self.assigned.insert(name.clone());
+            if value.at.is_some() {
+                self.assigned.insert(name.clone());
+            }
             let words = value.words().into_iter();
             self.words.extend(words.map(|(text, place)| Word { of: name.clone(), text, place }));
         }
@@ -117,7 +148,8 @@ impl Settings {
         let features: BTreeSet<&str> = self
             .words
             .iter()
-            .filter(|word| word.of == "FEATURES" && is_feature_without_effect(&word.text))
+            .filter(|word| word.of == "FEATURES" && self.assigned.contains("FEATURES"))
+            .filter(|word| is_feature_without_effect(&word.text))
             .map(|word| word.text.as_str())
             .collect();
         if !features.is_empty() {

@@ -60,10 +60,12 @@ impl Value {
 /// The last value assigned to each name.
 pub(super) type Variables = BTreeMap<String, Value>;
 
-/// Reads files below a bundle's `root`.
+/// Reads files below `root`, a bundle or a profile of a repository.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     pub(super) root: &'a Path,
+    /// What messages put before paths relative to `root`; empty for a bundle.
+    pub(super) label: &'a str,
 }
 
 impl Reader<'_> {
@@ -72,9 +74,10 @@ impl Reader<'_> {
         self.read_at(path, variables, 0)
     }
 
-    /// The path of a file relative to the bundle, for messages.
+    /// The path of a file relative to the root, for messages.
     pub(super) fn name(&self, path: &Path) -> Rc<str> {
-        path.strip_prefix(self.root).unwrap_or(path).display().to_string().into()
+        let below = path.strip_prefix(self.root).unwrap_or(path);
+        Path::new(self.label).join(below).display().to_string().into()
     }
 
     fn read_at(&self, path: &Path, variables: &mut Variables, depth: usize) -> Result<(), String> {
@@ -246,7 +249,7 @@ mod tests {
             fs::write(at, text).unwrap();
         }
         let mut variables = Variables::new();
-        Reader { root: dir.path() }.read(&dir.path().join("make.conf"), &mut variables)?;
+        Reader { root: dir.path(), label: "" }.read(&dir.path().join("make.conf"), &mut variables)?;
         Ok(variables)
     }
 

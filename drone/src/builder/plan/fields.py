@@ -11,6 +11,7 @@ import os
 import re
 
 from digests import Digest, ask, compiler, dist_lines, libc
+from flags import portable
 
 # Variables that do not decide what is in a package: paths, jobs, caches, mirrors, logs, what
 # Portage tells of itself, and what other fields say better.
@@ -52,7 +53,9 @@ def fields(graph, package):
     settings.setcpv(package)
     use = graph._pkg_use_enabled(package)
     etc = os.path.join(settings["PORTAGE_CONFIGROOT"], "etc/portage")
-    found = {f"env.{name}": value for name, value in environment(settings).items()}
+    reaching = environment(settings)
+    portable(reaching, f"of {package.cpv}")    # set in package.env
+    found = {f"env.{name}": value for name, value in reaching.items()}
     found["features"] = " ".join(sorted(FEATURES & set(settings.features)))
     found["restrict"] = " ".join(sorted(RESTRICT & set(settings.get("PORTAGE_RESTRICT", "").split())))
     found["use.implicit"] = " ".join(sorted(f for f in use if f not in package.iuse.all and package.iuse.is_valid_flag(f)))

@@ -1,6 +1,7 @@
-"""Compiler settings that would break every package: found, and named, before anything is built."""
+"""Compiler settings that no swarm can build with: found, and named, before anything is built."""
 
 import os
+import re
 import subprocess
 import tempfile
 
@@ -9,10 +10,23 @@ from resolver import NoPlan
 # A setting, the variable that names its program, that program, and how a source for it ends.
 SETTINGS = [("CPPFLAGS", "CC", "cc", ".c"), ("CFLAGS", "CC", "cc", ".c"), ("CXXFLAGS", "CXX", "c++", ".cc"),
             ("LDFLAGS", "CC", "cc", ".c")]
+# Flags that mean the processor of whichever drone builds.
+NATIVE = re.compile(r"-m(?:arch|tune|cpu)=native|target-cpu=native")
+
+
+def portable(settings, where):
+    """Raises `NoPlan` for the first of these settings that depends on the drone's processor."""
+    for name, value in sorted(settings.items()):
+        found = NATIVE.search(value) if "FLAGS" in name and name != "COMMON_FLAGS" else None
+        if found:
+            raise NoPlan(f"{name} {where} has {found[0]}, which depends on the drone's processor; "
+                         "name one that all drones of the profile have")
 
 
 def check(settings):
-    """Raises `NoPlan` for the first setting that a compiler does not take."""
+    """Raises `NoPlan` for the first setting that depends on the drone or that a compiler does not take."""
+    portable({name: settings.get(name, "") for name in ("CFLAGS", "CXXFLAGS", "FFLAGS", "FCFLAGS", "RUSTFLAGS")},
+             "of the profile")
     with tempfile.TemporaryDirectory() as folder:
         for setting, variable, usual, ending in SETTINGS:
             # A build has them divided at blanks, quotes or not.

@@ -76,6 +76,90 @@ fn native_is_refused_with_its_place_and_the_best_that_all_drones_can_do() {
     }
 }
 
+/// A bundle whose profile is `overlay:desk`, which inherits from the example's. Returns the notes or
+/// the error for `make.defaults` of both and the bundle's `make.conf`.
+fn inherited(base: &str, desk: &str, conf: &str) -> Result<Vec<String>, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let mut sources = sources(dir.path());
+    let overlay = dir.path().join("overlay");
+    put(&sources.repositories[0], "profiles/example/amd64/make.defaults", base);
+    put(&overlay, "profiles/repo_name", "overlay\n");
+    put(&overlay, "metadata/layout.conf", "masters = example\nprofile-formats = portage-2\n");
+    put(&overlay, "profiles/desk/parent", "example:example/amd64\n");
+    put(&overlay, "profiles/desk/make.defaults", desk);
+    put(&overlay, "app-misc/b/b-1.ebuild", "EAPI=8\n");
+    put(
+        &sources.bundle,
+        "profile.toml",
+        "portage_profile = \"overlay:desk\"\nmain_repository = \"example\"\n",
+    );
+    put(&sources.bundle, "etc/portage/make.conf", conf);
+    sources.repositories.push(overlay);
+    sources.drones = vec![oak(), elm()];
+    quiet(&sources).map(|made| made.notes).map_err(|failure| failure.to_string())
+}
+
+#[test]
+fn settings_of_the_portage_profile_and_its_parents_count_with_their_place() {
+    let native = "# x\nCFLAGS=\"-O2 -march=native\"\n";
+    let at = |file| format!("{file}/make.defaults:2: CFLAGS: -march=native depends on the drone's processor");
+    let own = at("overlay/profiles/desk");
+    let parents = at("example/profiles/example/amd64");
+    for (base, desk, conf, want) in [
+        ("", native, "USE=a\n", &*own),
+        (native, "", "USE=a\n", &*parents),
+        (native, "CFLAGS=\"${CFLAGS} -g\"\n", "USE=a\n", &*parents),
+        (native, "", "CFLAGS=\"${CFLAGS} -pipe\"\n", &*parents),
+        ("USE=\"cpu_flags_x86_avx2\"\n", "USE=x\n", "USE=a\n", "amd64/make.defaults:1: USE: CPU flag avx2"),
+        ("CPU_FLAGS_X86=\"avx2\"\n", "", "", "amd64/make.defaults:1: CPU_FLAGS_X86: CPU flag avx2"),
+    ] {
+        let told = inherited(base, desk, conf).unwrap_err();
+        assert!(told.contains(want), "{base:?} {desk:?} {conf:?}: expected {want} in {told}");
+    }
+    for (base, desk, conf) in [
+        (native, "CFLAGS=-O2\n", "USE=a\n"),
+        (native, native, "CFLAGS=-O2\n"),
+        ("USE=\"cpu_flags_x86_avx2\"\n", "", "USE=\"-cpu_flags_x86_avx2\"\n"),
+        ("USE=\"cpu_flags_x86_avx2\"\n", "USE=\"-*\"\n", "USE=a\n"),
+        ("CPU_FLAGS_X86=\"avx2\"\n", "", "CPU_FLAGS_X86=\"aes\"\n"),
+        ("CPU_FLAGS_X86=\"mmx mmxext sse sse2\"\nCPU_FLAGS_ARM=\"v8 thumb2\"\n", "", "USE=a\n"),
+        ("PORTAGE_NICENESS=3\nFEATURES=\"buildpkg\"\n", "MAKEOPTS=-j3\n", "USE=a\n"),
+    ] {
+        let notes = inherited(base, desk, conf).unwrap();
+        assert!(!notes.iter().any(|note| note.contains("ignored on drones")), "{notes:?}");
+    }
+}
+
+#[test]
+fn a_processor_that_is_not_known_is_told_as_not_checked() {
+    let notes = |text: &str, drones| said(&[("make.conf", text)], drones).unwrap();
+    let unchecked =
+        |notes: &[String]| notes.iter().filter(|note| note.contains("not checking -march")).count();
+    let notes_for =
+        |name: &str| notes(&format!("CHOST=x86_64-pc-linux-gnu\nCFLAGS=\"-march={name}\"\n"), vec![]);
+    let told = notes_for("znver99");
+    let want = "not checking -march=znver99 (etc/portage/make.conf:2: CFLAGS): unknown processor";
+    assert!(told.iter().any(|note| note == want), "{told:?}");
+    for known in ["znver5", "x86-64", "x86-64-v3", "core2", "i686", "barcelona"] {
+        assert_eq!(unchecked(&notes_for(known)), 0, "{known}");
+    }
+    // Drones that are not x86, and a profile that is not.
+    assert_eq!(unchecked(&notes("CFLAGS=\"-march=armv8-a\"\n", vec![])), 0);
+    let arm = "CHOST=aarch64-unknown-linux-gnu\nCFLAGS=\"-march=armv8-a\"\n";
+    assert_eq!(unchecked(&notes(arm, vec![oak()])), 0);
+    for (name, lacking) in [
+        ("znver5", "oak, elm"),
+        ("graniterapids", "oak, elm"),
+        ("arrowlake", "elm"),
+        ("sierraforest", "elm"),
+        ("core-avx2", "elm"),
+    ] {
+        let conf = format!("CFLAGS=\"-march={name}\"\n");
+        let told = said(&[("make.conf", &conf)], vec![oak(), elm()]).unwrap_err();
+        assert!(told.contains(&format!("-march={name} is not supported by {lacking};")), "{told}");
+    }
+}
+
 #[test]
 fn flags_that_reach_no_compiler_or_fit_every_drone_pass() {
     for text in [
