@@ -2,6 +2,8 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader, Write as _},
+    net::{TcpListener, TcpStream},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
@@ -167,6 +169,30 @@ pub fn copy(from: &Path, to: &Path) {
             fs::copy(entry.path(), at).unwrap();
         }
     }
+}
+
+/// Starts an HTTP server and returns its address. `page` gets a path and the value of User-Agent, and
+/// returns a content type and a body, or `None` for status 404.
+pub fn serve(page: impl Fn(&str, &str) -> Option<(&'static str, Vec<u8>)> + Send + 'static) -> String {
+    let answer = move |mut stream: TcpStream| -> std::io::Result<()> {
+        let lines = BufReader::new(stream.try_clone()?).lines().map_while(Result::ok);
+        let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+        let path = head.first().and_then(|line| line.split(' ').nth(1)).unwrap_or_default();
+        let agent = head.iter().find_map(|line| line.strip_prefix("User-Agent: ")).unwrap_or_default();
+        let (status, (kind, body)) = match page(path, agent) {
+            Some(page) => ("200 OK", page),
+            None => ("404 Not Found", ("text/plain", vec![])),
+        };
+        let length = body.len();
+        write!(stream, "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n")?;
+        write!(stream, "Connection: close\r\n\r\n")?;
+        stream.write_all(&body)
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    // A client that hangs up is of no interest.
+    std::thread::spawn(move || listener.incoming().flatten().for_each(|stream| _ = answer(stream)));
+    address
 }
 
 /// Runs a build to its end and returns the result, the log and the phases.

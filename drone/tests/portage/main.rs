@@ -17,6 +17,7 @@ mod overlay;
 mod plans;
 mod private;
 mod stage3;
+mod upstream;
 
 use lab::{
     Lab, cancel_when, flags, metadata, order, order_with, package_dir, packages, play, target, with_use,

@@ -53,7 +53,7 @@ pub fn stuck_on(swarm: &Swarm, id: PackageId) -> Vec<PackageId> {
 pub fn reason(swarm: &Swarm, now: TimeMs, id: PackageId) -> String {
     let Some(package) = swarm.packages.get(&id) else { return String::new() };
     match package.state {
-        PackageState::Received if package.reused => "reused from an earlier run: same build key".into(),
+        PackageState::Received if package.reused => reused(swarm, package),
         PackageState::Received => String::new(),
         PackageState::Cancelled => "its run was cancelled".into(),
         PackageState::Quarantined => package.reason.clone(),
@@ -69,6 +69,17 @@ pub fn reason(swarm: &Swarm, now: TimeMs, id: PackageId) -> String {
             .join("; "),
         PackageState::Needed => needed(swarm, now, package),
         PackageState::Blocked => blocked(swarm, id),
+    }
+}
+
+fn reused(swarm: &Swarm, package: &Package) -> String {
+    let reused = "reused from an earlier run: same build key";
+    match swarm.inputs.get(&package.strict_key) {
+        Some(inputs) if inputs.lacks_commit() => {
+            let age = text::span(swarm.policy.live_max_age_ms);
+            format!("{reused}; the commit of its upstream is unknown, so it is rebuilt after {age}")
+        }
+        _ => reused.into(),
     }
 }
 

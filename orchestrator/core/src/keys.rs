@@ -13,7 +13,7 @@ use swarm_common::{
     digest::Digest,
     wire::{
         admin::Rebuild,
-        plan::{PlanPackage, PlanReport},
+        plan::{Live, PlanPackage, PlanReport},
     },
 };
 
@@ -26,6 +26,8 @@ const MOST_FIELDS: usize = 1000;
 const LONGEST_NAME: usize = 200;
 /// The longest value of a field, in bytes. Longer values are sent as digests.
 const LONGEST_VALUE: usize = 2000;
+/// The input that is the commit of a live package's upstream, and its value if that is unknown.
+const COMMIT: (&str, &str) = ("commit", "unknown");
 
 /// Both keys of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +58,14 @@ pub struct Inputs {
     pub targets: Vec<Fields>,
     /// The slots it is bound to by `:=`, as `category/name:slot/subslot`.
     pub bound: BTreeSet<String>,
+}
+
+impl Inputs {
+    /// Whether it is a live package whose upstream could not be queried.
+    #[must_use]
+    pub fn lacks_commit(&self) -> bool {
+        self.targets.iter().any(|fields| fields.get(COMMIT.0).is_some_and(|commit| commit == COMMIT.1))
+    }
 }
 
 /// Checks that a report's fields are within bounds.
@@ -112,7 +122,8 @@ pub fn inputs(report: &PlanReport, node: &Node, settings: Digest, bound: &[BTree
     let fields = |p: &PlanPackage| {
         let Some(p) = p.portage() else { return Fields::new() };
         let strict = p.strict.iter().map(|(name, value)| (name.clone(), value.clone()));
-        let live = p.live.iter().filter_map(|live| live.commit.clone()).map(|c| ("commit".to_owned(), c));
+        let commit = |live: &Live| live.commit.clone().unwrap_or_else(|| COMMIT.1.to_owned());
+        let live = p.live.iter().map(|live| (COMMIT.0.to_owned(), commit(live)));
         p.fields.clone().into_iter().chain(strict).chain(live).collect()
     };
     Inputs {

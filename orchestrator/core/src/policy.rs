@@ -86,7 +86,7 @@ impl Default for Policy {
             pause_max_ms: 7 * 24 * HOUR,
             due_grace_ms: 5 * MINUTE,
             idle_alarm_ms: 10 * MINUTE,
-            live_max_age_ms: 7 * 24 * HOUR,
+            live_max_age_ms: 20 * HOUR,
             build_timeout_ms: 10 * HOUR,
             silence_timeout_ms: HOUR,
             log_bytes: 64 << 20,

@@ -211,8 +211,11 @@ fn a_live_package_is_rebuilt_for_another_commit_and_otherwise_by_age() {
     kit.plan(live(None));
     assert_eq!(build(&mut kit).len(), 1);
     kit.pass(540_000, &[A]);
-    kit.plan(live(None));
+    let run = kit.plan(live(None));
     assert_eq!(build(&mut kit), []);
+    let top = kit.swarm.runs[&run].packages[0];
+    let why = swarm_core::explain::reason(&kit.swarm, kit.now, top);
+    assert!(why.ends_with("the commit of its upstream is unknown, so it is rebuilt after 10 min"), "{why}");
     kit.pass(60_000, &[A]);
     kit.plan(live(None));
     assert_eq!(build(&mut kit).len(), 1);
