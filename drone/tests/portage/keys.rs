@@ -54,7 +54,10 @@ async fn keywords_comments_and_the_drones_own_settings_are_no_other_package() {
         let ebuild = top.join("dev-libs/libbuf/libbuf-1.2.ebuild");
         let text = fs::read_to_string(&ebuild).unwrap();
         fs::write(&ebuild, format!("# a comment\n{text}\nKEYWORDS=\"${{KEYWORDS}} ~riscv\"\n")).unwrap();
-        setting(lab, "CCACHE_DIR=/x\nPORTAGE_NICENESS=3\nGENTOO_MIRRORS=http://x\nPORTAGE_ELOG_CLASSES=info");
+        setting(
+            lab,
+            "CCACHE_DIR=/x\nSCCACHE_DIR=/y\nPORTAGE_NICENESS=3\nGENTOO_MIRRORS=http://x\nPORTAGE_ELOG_CLASSES=info",
+        );
     };
     assert_eq!(changed(&before, edit).await, BTreeMap::new());
 }
@@ -64,6 +67,9 @@ async fn what_reaches_a_build_is_a_field_and_named() {
     let before = Lab::new().plan().await;
     let all = before.packages.len();
     let edit = |lab: &Lab| {
+        let ebuild = lab.snapshot().join("repos/swarm-example/dev-libs/libbuf/libbuf-1.2.ebuild");
+        append(&ebuild, "BDEPEND=\"dev-build/embed\"");
+        setting(lab, "KERNEL_DIR=/usr/src/linux-6");
         setting(lab, "GOAMD64=v3\nLINGUAS=\"de fr\"\nUSE=\"${USE} static\"");
         let profile = lab.snapshot().join("repos/swarm-example/profiles/example/amd64/make.defaults");
         append(&profile, "IUSE_IMPLICIT=\"${IUSE_IMPLICIT} static\"");
@@ -72,6 +78,8 @@ async fn what_reaches_a_build_is_a_field_and_named() {
         append(&etc.join("patches/dev-libs/libbuf/one.patch"), "--- a\n+++ b");
     };
     let expected = [
+        ("bdepend", 1),
+        ("env.KERNEL_DIR", all),
         ("env.GOAMD64", all),
         ("env.LINGUAS", all),
         ("use.implicit", all),

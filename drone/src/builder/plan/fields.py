@@ -1,7 +1,8 @@
 """What makes a package another one by Gentoo's rule, as named values: the same on every machine.
 
 What is not here rebuilds nothing: keywords, comments, the texts of ebuilds and eclasses,
-and of the environment what does not reach the image (`HIDDEN`).
+and of the environment what does not reach the image (`HIDDEN`). The dependencies are all five kinds,
+as `emerge --changed-deps` compares them: a build tool that is required anew decides what is built, too.
 """
 
 import fnmatch
@@ -17,8 +18,10 @@ from flags import portable
 # Portage tells of itself, and what other fields say better.
 HIDDEN = """
 PATH HOME TERM NOCOLOR NO_COLOR SHELL ROOT EROOT SYSROOT ESYSROOT BROOT EPREFIX PWD OLDPWD SHLVL _ TZ USER LOGNAME
-*_DIR *DIR T DISTDIR PKGDIR RPMDIR PORTDIR_OVERLAY PORTAGE_* BINPKG_* GPG_* MAKEOPTS MAKEFLAGS NINJAOPTS NINJAFLAGS
-CCACHE_* DISTCC_* ICECC_* LC_MESSAGES *_proxy *_PROXY SSL_* PYTHONHASHSEED PYTHONUNBUFFERED PYTHONDONTWRITEBYTECODE
+T D ED DESTDIR DISTDIR DOC_SYMLINKS_DIR EBUILD_SH_ENV_DIR ECLASSDIR FILESDIR INFODIR PKGDIR PKG_LOGDIR PKG_TMPDIR
+PM_EBUILD_HOOK_DIR PORTDIR PORTDIR_OVERLAY RPMDIR TMPDIR WORKDIR PORTAGE_* BINPKG_* GPG_* SCCACHE_* MAKEOPTS
+MAKEFLAGS NINJAOPTS NINJAFLAGS CCACHE_* DISTCC_* ICECC_* LC_MESSAGES *_proxy *_PROXY SSL_* PYTHONHASHSEED
+PYTHONUNBUFFERED PYTHONDONTWRITEBYTECODE
 FEATURES USE USE_ORDER USE_EXPAND* IUSE* PKGUSE REQUIRED_USE ACCEPT_* LICENSE KEYWORDS INHERITED DEFINED_PHASES
 PROPERTIES RESTRICT PROFILE_ONLY_VARIABLES BOOTSTRAP_USE CONFIG_PROTECT* COLLISION_IGNORE UNINSTALL_IGNORE ENV_UNSET
 DESCRIPTION HOMEPAGE SRC_URI SLOT EAPI *DEPEND REPOSITORY repository EMERGE_* PORT_LOG* *COMMAND* FETCH* RESUME*
@@ -60,7 +63,7 @@ def fields(graph, package):
     found["restrict"] = " ".join(sorted(RESTRICT & set(settings.get("PORTAGE_RESTRICT", "").split())))
     found["use.implicit"] = " ".join(sorted(f for f in use if f not in package.iuse.all and package.iuse.is_valid_flag(f)))
     found["eapi"] = package.eapi
-    for kind in ("DEPEND", "RDEPEND", "PDEPEND", "IDEPEND"):
+    for kind in ("DEPEND", "RDEPEND", "BDEPEND", "PDEPEND", "IDEPEND"):
         found[kind.lower()] = dependencies(package, kind, use)
     lines = dist_lines(package, use)
     if lines:
