@@ -17,6 +17,8 @@ use swarm_common::format::snapshot::{REPOSITORY_SETTINGS, is_repository_setting}
 pub(super) struct ReposConf {
     pub(super) main: Option<String>,
     pub(super) repositories: BTreeMap<String, Entry>,
+    /// Settings of `[DEFAULT]`, for every repository that has no value of its own.
+    defaults: BTreeMap<String, String>,
 }
 
 /// The section of one repository.
@@ -63,7 +65,7 @@ impl ReposConf {
             let value = value.replace("%(EPREFIX)s", "").replace("%(EROOT)s", "");
             match (section.as_str(), key) {
                 ("DEFAULT", "main-repo") => self.main = Some(value),
-                ("DEFAULT", _) => {}
+                ("DEFAULT", "location") => {}
                 (name, "location") => self.entry(name).location = Some(value.into()),
                 (name, key) if REPOSITORY_SETTINGS.contains(&key) => {
                     let value = value.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -71,7 +73,11 @@ impl ReposConf {
                         let value = value.escape_debug();
                         return Err(Failure::Failed(format!("{at}: invalid value `{value}` for {key}")));
                     }
-                    self.entry(name).settings.insert(key.to_owned(), value);
+                    let settings = match name {
+                        "DEFAULT" => &mut self.defaults,
+                        name => &mut self.entry(name).settings,
+                    };
+                    settings.insert(key.to_owned(), value);
                 }
                 _ => {}
             }
@@ -90,7 +96,9 @@ impl ReposConf {
 
     /// The settings of one repository.
     pub(super) fn settings(&self, name: &str) -> BTreeMap<String, String> {
-        self.repositories.get(name).map(|entry| entry.settings.clone()).unwrap_or_default()
+        let mut settings = self.defaults.clone();
+        settings.extend(self.repositories.get(name).map(|entry| entry.settings.clone()).unwrap_or_default());
+        settings
     }
 }
 
@@ -115,6 +123,22 @@ mod tests {
         assert!(read.settings("gentoo").is_empty());
         let local = read.settings("local");
         assert_eq!((local["priority"].as_str(), local["masters"].as_str()), ("50", "gentoo guru"));
+    }
+
+    #[test]
+    fn defaults_hold_for_every_repository_without_a_value_of_its_own() {
+        let read = conf(
+            "[local]\npriority = 50\n[DEFAULT]\nmain-repo = gentoo\npriority = 7\neclass-overrides = local\n\
+             location = /x\n[gentoo]\n",
+        )
+        .unwrap();
+        let of = |name: &str, key: &str| read.settings(name)[key].clone();
+        assert_eq!((of("local", "priority"), of("gentoo", "priority")), ("50".into(), "7".into()));
+        for name in ["local", "gentoo", "passed by hand"] {
+            assert_eq!(of(name, "eclass-overrides"), "local");
+        }
+        assert!(read.locations().is_empty());
+        assert!(conf("[DEFAULT]\npriority = high\n").unwrap_err().to_string().contains("invalid value"));
     }
 
     #[test]
