@@ -223,6 +223,37 @@ fn successor_without_its_library() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_fresh_workstation_gets_what_its_profile_names_as_the_system() {
+    system_set().unwrap();
+}
+
+fn system_set() -> Result<()> {
+    let swarm = Swarm::start(&["ada"], &["app-misc/tool"])?;
+    ebuild(&swarm, "app-misc/tool-1.0", "")?;
+    ebuild(&swarm, "app-misc/basebits-1.0", "")?;
+    fs::write(swarm.repository().join("profiles/example/amd64/packages"), "*app-misc/basebits\n")?;
+    swarm.pin_anew()?;
+    let ended = swarm.run_to_its_end(swarm.start_run()?, RUN)?;
+    ensure!(ended.state == RunState::Succeeded, "{ended:?}");
+    ensure!(ended.counts.get(&PackageState::Received) == Some(&2), "{:?}", ended.counts);
+    let workstation = Workstation::new(&swarm.repository())?;
+    swarm.set_up(&workstation)?;
+    fs::write(workstation.path("var/lib/portage/world"), "app-misc/tool\n")?;
+    workstation.update()?;
+    ensure!(workstation.has("app-misc/tool-1.0") && workstation.has("app-misc/basebits-1.0"));
+
+    // Later its newer version comes as well.
+    ebuild(&swarm, "app-misc/basebits-2.0", "")?;
+    swarm.pin_anew()?;
+    let ended = swarm.run_to_its_end(swarm.start_run()?, RUN)?;
+    ensure!(ended.state == RunState::Succeeded, "{ended:?}");
+    workstation.sync(&swarm.repository())?;
+    workstation.update()?;
+    ensure!(workstation.has("app-misc/basebits-2.0"));
+    Ok(())
+}
+
 /// Puts a package that installs one file into the repository; `more` are lines of its own.
 fn ebuild(swarm: &Swarm, cpv: &str, more: &str) -> Result<()> {
     let parsed: Cpv = cpv.parse()?;
