@@ -13,7 +13,7 @@ use swarm_common::{
 use swarm_drone::builder::{BuildContext, BuildEnd};
 
 /// Configures an overlay over `base` with its own Portage.
-fn over(base: &Path, mut context: BuildContext) -> BuildContext {
+pub fn over(base: &Path, mut context: BuildContext) -> BuildContext {
     context.config.base_root = Some(base.into());
     context.config.portage_prefix = None;
     assert_eq!(context.config.check(), Ok(()));
