@@ -97,7 +97,7 @@ impl Session {
     pub async fn package(&self, client: &Client, text: &str) -> Result<PackageId, Failure> {
         match text.parse() {
             Ok(id) => Ok(id),
-            Err(_) => Ok(client.why(text).await?.package.id),
+            Err(_) => Ok(client.why(text, None).await?.package.id),
         }
     }
 }

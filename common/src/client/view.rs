@@ -120,12 +120,12 @@ impl Client {
     }
 
     /// Explains a package's state. The query is a package id, a name, `category/name` or
-    /// `category/name-version`.
+    /// `category/name-version`; with `profile`, only that profile's runs are searched.
     ///
     /// # Errors
     /// See [`ClientError`]; refused if the query matches no package or several.
-    pub async fn why(&self, query: &str) -> Result<WhyView, ClientError> {
-        self.json(Call::get(&["why", query])).await
+    pub async fn why(&self, query: &str, profile: Option<&Name>) -> Result<WhyView, ClientError> {
+        self.json(Call::get(&["why", query]).query("profile", profile)).await
     }
 
     /// All drones.

@@ -25,12 +25,30 @@ pub struct NixPackage {
     /// Whether the content is known beforehand, so that the build may use the network.
     #[serde(default)]
     pub fixed: bool,
+    /// The hash that determines the path of a fixed output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_hash: Option<ContentHash>,
     /// The features that a machine must have to build it (`requiredSystemFeatures`).
     #[serde(default)]
     pub features: Vec<String>,
     /// Whether it is too small to be worth a transfer (`preferLocalBuild`).
     #[serde(default)]
     pub local: bool,
+}
+
+/// The hash that determines the path of a fixed output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum ContentHash {
+    /// SHA-256 of its only file.
+    #[serde(rename = "sha256")]
+    File,
+    /// SHA-256 of its NAR.
+    #[serde(rename = "r:sha256")]
+    Nar,
+    /// Another function, such as SHA-512. Only the drone's Nix verifies the content then.
+    #[serde(rename = "other", other)]
+    Other,
 }
 
 /// What a machine can build with Nix, by the configuration that its drone builds with.
@@ -85,6 +103,9 @@ pub struct NixTarget {
     pub output: String,
     /// Store path of the output.
     pub path: String,
+    /// As in [`NixPackage::content_hash`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_hash: Option<ContentHash>,
 }
 
 impl NixTarget {
@@ -222,8 +243,13 @@ mod tests {
             ("trailing-", "trailing-", ""),
             ("a--1", "a", "-1"),
         ] {
-            let target =
-                NixTarget { name: name.into(), drv: None, output: "out".into(), path: String::new() };
+            let target = NixTarget {
+                name: name.into(),
+                drv: None,
+                output: "out".into(),
+                path: String::new(),
+                content_hash: None,
+            };
             assert_eq!((target.family(), target.version()), (family, version), "{name}");
         }
     }

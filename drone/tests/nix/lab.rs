@@ -228,6 +228,7 @@ pub fn order(package: &NixPackage, inputs: Vec<NixInput>) -> Work {
             drv: package.drv.clone(),
             output: output.name.clone(),
             path: output.path.clone(),
+            content_hash: package.content_hash,
         })
     };
     let targets = package.outputs.iter().map(target).collect();

@@ -2,7 +2,7 @@
 
 use crate::lab::{Lab, dependencies, package};
 use swarm_common::wire::{
-    nix::{NixMachine, NixRoot},
+    nix::{ContentHash, NixMachine, NixRoot},
     plan::ProblemKind,
 };
 use swarm_drone::builder::{BuildEnd, BuilderConfig, nix::find};
@@ -28,6 +28,7 @@ async fn a_plan_has_the_derivations_sources_and_edges_and_says_what_does_not_eva
     let outputs: Vec<&str> = package(&plan, "multi-1.0").outputs.iter().map(|o| o.name.as_str()).collect();
     assert_eq!(outputs, ["dev", "doc", "out"]);
     assert!(package(&plan, "fixed-1.0").fixed && !package(&plan, "lib-1.0").fixed);
+    assert_eq!(package(&plan, "fixed-1.0").content_hash, Some(ContentHash::File));
     let feature = package(&plan, "feature-1.0");
     assert_eq!((feature.features.join(" ").as_str(), feature.local), ("imaginary", true));
     assert_eq!(package(&plan, "lib-1.0").system, "x86_64-linux");

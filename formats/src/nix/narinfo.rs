@@ -341,6 +341,12 @@ impl fmt::Display for NarUrl {
 pub struct ContentAddress(String);
 
 impl ContentAddress {
+    /// The address of a path that the hash of its NAR determines.
+    #[must_use]
+    pub fn of_nar(hash: &Digest) -> Self {
+        Self(format!("fixed:r:sha256:{}", nix32::encode(&hash.0)))
+    }
+
     fn new(text: &str) -> Result<Self, String> {
         let hash = match text.split_once(':') {
             Some(("text", hash)) => Some(hash),

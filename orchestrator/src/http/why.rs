@@ -7,11 +7,12 @@ use super::{
 use crate::app::App;
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::{Path, Query, State},
     http::Method,
 };
+use serde::Deserialize;
 use std::sync::Arc;
-use swarm_common::wire::view::WhyView;
+use swarm_common::{name::Name, wire::view::WhyView};
 use swarm_core::view::{self, FindError};
 
 pub(super) fn routes() -> Vec<Route> {
@@ -23,14 +24,25 @@ pub(super) fn routes() -> Vec<Route> {
             "Explain a package's state, by ID, name, category/name or category/name-version",
             why,
         )
+        .queries(&[("profile", "search only the runs of this profile")])
         .gives::<WhyView>(),
     ]
 }
 
-async fn why(State(app): State<Arc<App>>, Path(query): Path<String>) -> Result<Json<WhyView>, ApiError> {
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Search {
+    profile: Option<Name>,
+}
+
+async fn why(
+    State(app): State<Arc<App>>,
+    Path(query): Path<String>,
+    Query(search): Query<Search>,
+) -> Result<Json<WhyView>, ApiError> {
     let now = app.engine.now();
     let found = app.engine.read(|swarm| {
-        let id = view::find(swarm, &query)?;
+        let id = view::find(swarm, &query, search.profile.as_ref())?;
         view::why(swarm, now, id).ok_or(FindError::Unknown(query.clone()))
     });
     found.map(Json).map_err(|error| match &error {

@@ -10,10 +10,10 @@ use swarm_common::{
     digest::Digest,
     id::AttemptId,
     state::PackageState,
-    wire::nix::{NixTarget, base_name},
+    wire::nix::{ContentHash, NixTarget, base_name},
 };
 use swarm_core::{Swarm, attempt::Job};
-use swarm_formats::nix::store_path::{StoreDir, StorePath};
+use swarm_formats::nix::store_path::{StoreDir, StorePath, StorePathError};
 
 /// The store paths of a run, as of the upload of one of its packages.
 #[derive(Debug, Clone, Default)]
@@ -66,36 +66,43 @@ impl Known {
     }
 }
 
-/// The references of an archive that is to be `target`. The path of a source is computed from its
-/// content, so it is proved here.
+/// The references of an archive that is to be `target`. The content of a source and of most fixed
+/// outputs determines their path, so it is verified here and not left to the drone.
 ///
 /// # Errors
-/// The source has another path.
+/// The content has another path.
 pub fn references_as(target: &NixTarget, file: &NarFile) -> Result<BTreeSet<StorePath>, Rejection> {
-    if target.drv.is_some() {
+    if target.drv.is_some() && !matches!(target.content_hash, Some(ContentHash::File | ContentHash::Nar)) {
         return Ok(file.references.clone());
     }
     let dir = StoreDir::default();
-    let invalid = |error: swarm_formats::nix::store_path::StorePathError| Rejection {
-        kind: "wrong-path",
-        message: error.to_string(),
-    };
+    let invalid = |error: StorePathError| Rejection { kind: "wrong-path", message: error.to_string() };
     let path: StorePath = base_name(&target.path).parse().map_err(invalid)?;
     let name = path.name();
-    if dir.source_path(name, &file.sum.hash).is_ok_and(|computed| computed == path) {
-        return Ok(BTreeSet::new());
-    }
-    if let Some(flat) = &file.flat {
-        if dir.flat_path(name, flat).is_ok_and(|computed| computed == path) {
-            return Ok(BTreeSet::new());
+    let recursive = dir.source_path(name, &file.sum.hash).map_err(invalid)?;
+    let flat = file.flat.as_ref().map(|flat| dir.flat_path(name, flat)).transpose().map_err(invalid)?;
+    let found = match target.content_hash {
+        Some(ContentHash::File) => flat,
+        Some(_) => Some(recursive),
+        None => {
+            let text = file.flat.as_ref().map(|flat| dir.text_path(name, flat, &file.references));
+            if text.transpose().map_err(invalid)?.is_some_and(|text| text == path) {
+                return Ok(file.references.clone());
+            }
+            Some(flat.filter(|flat| *flat == path).unwrap_or(recursive))
         }
-        if dir.text_path(name, flat, &file.references).is_ok_and(|computed| computed == path) {
-            return Ok(file.references.clone());
+    };
+    match found {
+        Some(found) if found == path => Ok(BTreeSet::new()),
+        Some(found) => {
+            let message = format!("the archive's content has the path {found}, but {path} was asked for");
+            Err(Rejection { kind: "wrong-content", message })
+        }
+        None => {
+            let message = format!("{path} must be a single file that is not executable");
+            Err(Rejection { kind: "wrong-content", message })
         }
     }
-    let is = dir.source_path(name, &file.sum.hash).map_err(invalid)?;
-    let message = format!("the archive's content has the path {is}, but {path} was asked for");
-    Err(Rejection { kind: "wrong-source", message })
 }
 
 #[cfg(test)]
@@ -126,6 +133,7 @@ mod tests {
             drv: None,
             output: "source".to_owned(),
             path: format!("/nix/store/{path}"),
+            content_hash: None,
         }
     }
 
@@ -154,7 +162,35 @@ mod tests {
             (&fetched, file(Some(Digest::of(b"other")), &[])),
             (&path('c'), file(Some(flat), &[])),
         ] {
-            assert_eq!(references_as(&source(target), &file).unwrap_err().kind, "wrong-source");
+            assert_eq!(references_as(&source(target), &file).unwrap_err().kind, "wrong-content");
+        }
+    }
+
+    #[test]
+    fn a_fixed_output_is_known_by_the_hash_that_it_is_fixed_by() {
+        let (dir, flat) = (StoreDir::default(), Digest::of(b"content"));
+        let (tree, fetched) =
+            (dir.source_path("x", &Digest::of(b"nar")).unwrap(), dir.flat_path("x", &flat).unwrap());
+        let fixed = |path: &StorePath, hash| NixTarget {
+            drv: Some(format!("/nix/store/{}.drv", path)),
+            content_hash: Some(hash),
+            ..source(path)
+        };
+        let refused = |target: &NixTarget, file: &NarFile| references_as(target, file).err().map(|r| r.kind);
+        let other = file(Some(Digest::of(b"other")), &[]);
+        for (target, file, verdict) in [
+            (fixed(&tree, ContentHash::Nar), file(None, &['a']), None),
+            (fixed(&fetched, ContentHash::File), file(Some(flat), &['a']), None),
+            // The right bytes, in the other form.
+            (fixed(&tree, ContentHash::File), file(Some(flat), &[]), Some("wrong-content")),
+            (fixed(&fetched, ContentHash::Nar), file(Some(flat), &[]), Some("wrong-content")),
+            // A directory or a program instead of the file, and other bytes.
+            (fixed(&fetched, ContentHash::File), file(None, &[]), Some("wrong-content")),
+            (fixed(&fetched, ContentHash::File), other.clone(), Some("wrong-content")),
+            (fixed(&path('c'), ContentHash::Nar), other.clone(), Some("wrong-content")),
+            (fixed(&path('c'), ContentHash::Other), other, None),
+        ] {
+            assert_eq!(refused(&target, &file), verdict, "{target:?}");
         }
     }
 }

@@ -32,7 +32,8 @@ use swarm_common::{
 use swarm_core::channel::ChannelRoot;
 use swarm_formats::nix::{
     nar::NarSum,
-    narinfo::{Compression, NarInfo},
+    narinfo::{Compression, ContentAddress, NarInfo},
+    store_path::{StoreDir, StorePath},
 };
 
 /// Bytes of a build log that are published.
@@ -168,8 +169,12 @@ fn path_of(artifact: &Artifact) -> Option<&NixTarget> {
 /// The metadata of an artifact in a cache.
 fn cached(artifact: &Artifact) -> Option<CachedPath> {
     let (target, nar) = (path_of(artifact)?, artifact.nar.as_ref()?);
+    let path: StorePath = base_name(&target.path).parse().ok()?;
+    // Nix trusts such a path without a signature.
+    let source = StoreDir::default().source_path(path.name(), &nar.hash).ok();
+    let is_known = nar.references.is_empty() && source.as_ref() == Some(&path);
     let info = NarInfo {
-        path: base_name(&target.path).parse().ok()?,
+        path,
         url: nar_path(artifact.digest).parse().ok()?,
         compression: Compression::Zstd,
         file_hash: Some(artifact.digest),
@@ -178,7 +183,7 @@ fn cached(artifact: &Artifact) -> Option<CachedPath> {
         references: nar.references.iter().filter_map(|name| name.parse().ok()).collect(),
         deriver: target.drv.as_ref().and_then(|drv| base_name(drv).parse().ok()),
         signatures: [].into(),
-        content_address: None,
+        content_address: is_known.then(|| ContentAddress::of_nar(&nar.hash)),
     };
     Some(CachedPath { info, digest: artifact.digest })
 }

@@ -144,7 +144,13 @@ fn packages(closure: &Closure) -> Packages {
 /// Name and version of a package, without the name of an output.
 fn split(name: &str) -> (String, String) {
     let stem = name.rsplit_once('-').filter(|(_, end)| OUTPUTS.contains(end)).map_or(name, |(stem, _)| stem);
-    let target = NixTarget { name: stem.to_owned(), drv: None, output: String::new(), path: String::new() };
+    let target = NixTarget {
+        name: stem.to_owned(),
+        drv: None,
+        output: String::new(),
+        path: String::new(),
+        content_hash: None,
+    };
     (target.family().to_owned(), target.version().to_owned())
 }
 

@@ -9,6 +9,7 @@ use crate::{
     session::Session,
 };
 use swarm_common::{
+    name::Name,
     state::WhyTopic,
     wire::{
         drone::Target,
@@ -19,11 +20,15 @@ use swarm_common::{
 /// Arguments of `why`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  swarmctl why icu\n  swarmctl why dev-libs/icu\n  swarmctl why dev-libs/icu-75.1\n  swarmctl why p12"
+    after_help = "Examples:\n  swarmctl why icu\n  swarmctl why dev-libs/icu\n  swarmctl why dev-libs/icu-75.1\n  \
+                  swarmctl why icu --profile desktop\n  swarmctl why p12"
 )]
 pub struct Args {
     /// A package: id, name, category/name or category/name-version
     package: String,
+    /// Search only the runs of this profile
+    #[arg(long, value_name = "NAME")]
+    profile: Option<Name>,
 }
 
 /// Explains a package.
@@ -31,7 +36,7 @@ pub struct Args {
 /// # Errors
 /// There is no such package, or the orchestrator did not answer.
 pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
-    let why = session.client()?.why(&args.package).await?;
+    let why = session.client()?.why(&args.package, args.profile.as_ref()).await?;
     session.output.show(&why, |paint| render(&why, paint))
 }
 

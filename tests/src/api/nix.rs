@@ -180,6 +180,7 @@ impl World {
             outputs: vec![NixOutput { name: "source".to_owned(), path: path.to_owned() }],
             system: String::new(),
             fixed: false,
+            content_hash: None,
             features: Vec::new(),
             local: false,
         };

@@ -82,10 +82,10 @@ async fn two_packages_with_one_path_are_told_of_when_the_run_ends_and_one_is_pub
     assert_eq!(view.reason.unwrap(), "1 not published (file collisions)");
     let status = swarm.admin.status().await.unwrap();
     let concern = status.concerns.iter().find(|c| c.what == told);
-    let why = swarm.admin.why("mailtwo").await.unwrap();
+    let why = swarm.admin.why("mailtwo", None).await.unwrap();
     assert_eq!(concern.unwrap().next, format!("`swarmctl why {}`", why.package.id));
     assert!(why.lines.iter().any(|line| line.contains(told) && line.contains("block")), "{:?}", why.lines);
-    let why = swarm.admin.why("mailone").await.unwrap();
+    let why = swarm.admin.why("mailone", None).await.unwrap();
     assert!(why.lines.join("\n").contains("stored and published"), "{:?}", why.lines);
     let post = receiver.wait(1).await.unwrap()[0].body.to_string();
     assert!(post.contains(told), "{post}");

@@ -232,7 +232,7 @@ async fn what_is_no_sound_archive_of_what_was_asked_for_is_refused_with_the_reas
         (&["lib-1.0"], unpacked, "bad-compression", "decompress"),
         (&["lib-1.0"], zstd::encode_all(&other[..], 3).unwrap(), "bad-nar", "not a sound NAR"),
         (&["prog-2.0", "lib-1.0"], prog, "missing-reference", "-lib-1.0"),
-        (&["seed"], lib.clone(), "wrong-source", "-seed was asked for"),
+        (&["seed"], lib.clone(), "wrong-content", "-seed was asked for"),
     ] {
         let (swarm, drone) = building(&plan, names).await;
         let (attempt, order) = drone.build_order().await.unwrap();
@@ -291,7 +291,7 @@ async fn a_derivation_waits_for_a_drone_of_its_system_and_status_says_what_is_mi
     });
     let found = found.unwrap_or_else(|| panic!("{:?}", status.concerns));
     assert!(found.next.contains("extra_platforms"), "{found:?}");
-    let why = swarm.admin.why("lib-1.0").await.unwrap().lines.join("\n");
+    let why = swarm.admin.why("lib-1.0", None).await.unwrap().lines.join("\n");
     assert!(why.contains("builds for aarch64-linux"), "{why}");
 
     let two = swarm.nix_drone("two").await.unwrap();

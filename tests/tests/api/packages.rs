@@ -88,11 +88,11 @@ async fn why_tells_what_a_package_waits_for_and_how_that_ends() {
     drone.bring_plan(plan_of(&[pebble(), pebble_at("1.10", "0")])).await.unwrap();
     let package = quarantine(&swarm, &drone).await;
     for query in ["p1", "dev-libs/pebble-1.2", "pebble-1.2"] {
-        let why = swarm.admin.why(query).await.unwrap();
+        let why = swarm.admin.why(query, None).await.unwrap();
         assert_eq!((why.package.id, why.package.dependants), (package, 1), "{query}");
         assert!(why.lines.iter().any(|line| line.contains("swarmctl retry p1")), "{:?}", why.lines);
     }
-    let why = swarm.admin.why("dev-libs/pebble-1.10").await.unwrap();
+    let why = swarm.admin.why("dev-libs/pebble-1.10", None).await.unwrap();
     assert_eq!(why.package.blocked_on, [package]);
     let text = why.lines.join("\n");
     assert!(text.contains("dev-libs/pebble-1.2 (p1), which is quarantined"), "{text}");
@@ -107,11 +107,11 @@ async fn an_ambiguous_name_lists_what_it_may_mean() {
     swarm.run().await.unwrap();
     drone.bring_plan(plan_of(&[pebble(), pebble_at("1.10", "0")])).await.unwrap();
     for query in ["pebble", "dev-libs/pebble"] {
-        let error = swarm.admin.why(query).await.unwrap_err();
+        let error = swarm.admin.why(query, None).await.unwrap_err();
         assert_eq!(error.status(), Some(409));
         let text = error.to_string();
         assert!(text.contains("dev-libs/pebble-1.2 (p1)") && text.contains("(p2)"), "{text}");
     }
-    assert_eq!(refused(swarm.admin.why("gravel").await), 404);
-    assert_eq!(refused(swarm.admin.why("../../etc/passwd").await), 404);
+    assert_eq!(refused(swarm.admin.why("gravel", None).await), 404);
+    assert_eq!(refused(swarm.admin.why("../../etc/passwd", None).await), 404);
 }

@@ -157,7 +157,7 @@ async fn a_night_goes_through_nginx_as_the_handbook_sets_it_up_and_both_restart_
     events.has_printed(&format!("\"seq\":{last},")).await;
     let numbers: Vec<u64> = events.printed().lines().map(number).collect::<Result<_>>()?;
     ensure!(numbers.windows(2).all(|two| two[0] + 1 == two[1]), "an event is missing or twice: {numbers:?}");
-    ensure!(admin.why(&id).await?.package.title.contains("pebble"));
+    ensure!(admin.why(&id, None).await?.package.title.contains("pebble"));
     Ok(())
 }
 

@@ -162,7 +162,7 @@ async fn a_package_that_would_break_the_index_of_its_profile_is_refused_by_name(
         let reply = drone.report(attempt, Outcome::Built { artifacts }).await.unwrap();
         assert!(!reply.accepted && reply.reason.contains("uses 0 of 100 bytes (`index_size`"), "{reply:?}");
     }
-    let view = swarm.admin.why("pebble").await.unwrap().package;
+    let view = swarm.admin.why("pebble", None).await.unwrap().package;
     assert_eq!(view.state, PackageState::Quarantined);
     let status = swarm.admin.status().await.unwrap();
     let told = format!("{:?}", status.concerns);

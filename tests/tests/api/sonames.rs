@@ -62,7 +62,7 @@ async fn built(program: Program<'_>, base: &str) -> Option<String> {
         let artifacts = vec![drone.upload_bytes(attempt, target, bytes).await.unwrap()];
         drone.report(attempt, Outcome::Built { artifacts }).await.unwrap();
     }
-    let view = swarm.admin.why("tool").await.unwrap().package;
+    let view = swarm.admin.why("tool", None).await.unwrap().package;
     if view.state == PackageState::Received {
         return None;
     }

@@ -6,9 +6,9 @@ use std::{
     fs,
     io::Read as _,
 };
-use swarm_common::wire::nix::{NixOutput, NixPackage};
+use swarm_common::wire::nix::{ContentHash, NixOutput, NixPackage};
 use swarm_formats::nix::{
-    derivation::{Derivation, MAX_BYTES},
+    derivation::{Derivation, HashAlgorithm, MAX_BYTES},
     store_path::StoreDir,
 };
 
@@ -78,13 +78,19 @@ pub(super) fn package(path: &str, derivation: &Derivation) -> NixPackage {
         name: name.clone(),
         path: dir.absolute(&output.path),
     };
+    let fixed = derivation.outputs.values().find_map(|output| output.fixed.as_ref());
     NixPackage {
         name: name(path).trim_end_matches(".drv").to_owned(),
         drv: Some(path.to_owned()),
         outputs: derivation.outputs.iter().map(output).collect(),
         // Nix itself does what is `builtin`, on every system.
         system: if derivation.system == "builtin" { String::new() } else { derivation.system.clone() },
-        fixed: derivation.outputs.values().any(|output| output.fixed.is_some()),
+        fixed: fixed.is_some(),
+        content_hash: fixed.map(|fixed| match (fixed.algorithm, fixed.recursive) {
+            (HashAlgorithm::Sha256, false) => ContentHash::File,
+            (HashAlgorithm::Sha256, true) => ContentHash::Nar,
+            _ => ContentHash::Other,
+        }),
         features: features(derivation),
         local: is_set(derivation, "preferLocalBuild"),
     }
@@ -98,6 +104,7 @@ pub(super) fn source(path: &str) -> NixPackage {
         outputs: vec![NixOutput { name: "source".into(), path: path.to_owned() }],
         system: String::new(),
         fixed: false,
+        content_hash: None,
         features: Vec::new(),
         local: false,
     }

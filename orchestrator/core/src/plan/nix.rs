@@ -100,6 +100,7 @@ pub(super) fn targets(package: &NixPackage) -> impl Iterator<Item = Target> {
             drv: package.drv.clone(),
             output: output.name.clone(),
             path: output.path.clone(),
+            content_hash: package.content_hash,
         };
         target.into()
     })

@@ -2,8 +2,10 @@
 
 use super::{anew, package::package, refused};
 use crate::{able, channel, explain, package::Package, schedule, swarm::Swarm, text};
+use std::collections::BTreeSet;
 use swarm_common::{
     id::*,
+    name::Name,
     state::*,
     time::TimeMs,
     wire::{
@@ -34,41 +36,48 @@ pub enum FindError {
     },
 }
 
-/// The package named by `p12`, `name`, `category/name` or `category/name-version`. The newest run
-/// that has a match counts.
+/// The package named by `p12`, `name`, `category/name` or `category/name-version`, optionally only in
+/// one profile. The newest run of each profile that has a match counts.
 ///
 /// # Errors
 /// No package matches, or several do.
-pub fn find(swarm: &Swarm, query: &str) -> Result<PackageId, FindError> {
+pub fn find(swarm: &Swarm, query: &str, profile: Option<&Name>) -> Result<PackageId, FindError> {
     let shown: String = query.chars().take(80).collect();
     if let Some(id) = query.parse().ok().filter(|id| swarm.packages.contains_key(id)) {
         return Ok(id);
     }
-    let is_meant = |package: &Package| package.targets.iter().any(|target| target.is_meant_by(query));
-    for run in swarm.runs.values().rev() {
-        let found: Vec<(PackageId, &Package)> = run
-            .packages
-            .iter()
-            .filter_map(|id| Some((*id, swarm.packages.get(id)?)))
-            .filter(|(_, p)| is_meant(p))
-            .collect();
-        match found.as_slice() {
-            [] => {}
-            [(id, _)] => return Ok(*id),
-            several => {
-                let mut candidates: Vec<String> =
-                    several.iter().take(LISTED).map(|(id, p)| format!("{} ({id})", p.title())).collect();
-                if several.len() > LISTED {
-                    candidates.push(format!("{} more", several.len() - LISTED));
-                }
-                return Err(FindError::Ambiguous { query: shown, candidates });
-            }
+    let mut searched = BTreeSet::new();
+    let mut found = Vec::new();
+    for run in swarm.runs.values().rev().filter(|run| profile.is_none_or(|only| *only == run.profile)) {
+        if searched.contains(&run.profile) {
+            continue;
+        }
+        let packages = run.packages.iter().filter_map(|id| swarm.packages.get_key_value(id));
+        let before = found.len();
+        found.extend(packages.filter(|(_, p)| p.targets.iter().any(|target| target.is_meant_by(query))));
+        if found.len() > before {
+            searched.insert(&run.profile);
         }
     }
-    Err(match refused::of_query(swarm, query) {
-        Some(told) => FindError::Refused(told),
-        None => FindError::Unknown(shown),
-    })
+    if let [(id, _)] = found.as_slice() {
+        return Ok(**id);
+    }
+    if found.is_empty() {
+        return Err(match refused::of_query(swarm, query) {
+            Some(told) => FindError::Refused(told),
+            None => FindError::Unknown(shown),
+        });
+    }
+    let place = |run| match swarm.runs.get(run) {
+        Some(run) if searched.len() > 1 => format!(", {}", run.profile),
+        _ => String::new(),
+    };
+    let mut candidates: Vec<String> =
+        found.iter().take(LISTED).map(|(id, p)| format!("{} ({id}{})", p.title(), place(&p.run))).collect();
+    if found.len() > LISTED {
+        candidates.push(format!("{} more", found.len() - LISTED));
+    }
+    Err(FindError::Ambiguous { query: shown, candidates })
 }
 
 /// Explains a package: its state, what it waits for, and how that ends.

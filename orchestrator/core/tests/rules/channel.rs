@@ -112,7 +112,7 @@ fn what_was_never_installable_is_not_shown_and_what_it_lacks_can_be_named() {
     let mut kit = Kit::new(&["a", "b"]);
     night(&mut kit, plan(&["viewer-2", "wrapper-1", "newlib-1"], &[(0, 1), (1, 2)]), &["newlib"]);
     assert_eq!(held(&kit), [] as [&str; 0]);
-    let id = |title: &str| view::find(&kit.swarm, title).unwrap();
+    let id = |title: &str| view::find(&kit.swarm, title, None).unwrap();
     assert_eq!(swarm_core::channel::lacks(&kit.swarm, id("viewer")), [id("newlib")]);
 }
 
@@ -174,7 +174,7 @@ fn a_retry_that_succeeds_shows_what_waited_for_it() {
     night(&mut kit, plan(&["viewer-1"], &[]), &[]);
     night(&mut kit, plan(&["viewer-2", "newlib-1"], &[(0, 1)]), &["newlib"]);
     let revision = kit.swarm.profiles[&name("desk")].channel.revision;
-    let newlib = view::find(&kit.swarm, "newlib").unwrap();
+    let newlib = view::find(&kit.swarm, "newlib", None).unwrap();
     kit.must(Command::RetryPackage(newlib));
     build(&mut kit, &[]);
     assert_eq!(held(&kit), ["newlib-1", "viewer-2"]);

@@ -78,7 +78,7 @@ fn what_needs_a_package_that_is_not_offered_stays_as_it_was() {
     assert_eq!(held(&kit), ["lone-1", "tool-1", "viewer-1"]);
     assert_eq!(kit.swarm.runs[&run].state, RunState::Partial);
     let why = |title: &str| {
-        let id = view::find(&kit.swarm, title).unwrap();
+        let id = view::find(&kit.swarm, title, None).unwrap();
         (id, view::why(&kit.swarm, kit.now, id).unwrap().lines.join("\n"))
     };
     let (other, told) = why("other");

@@ -245,7 +245,7 @@ fn why_knows_what_the_resolver_refused_and_what_no_client_can_install() {
     }];
     kit.plan(plan);
     for query in ["typeset", "app/typeset", "app/typeset-2"] {
-        let told = view::find(&kit.swarm, query).unwrap_err().to_string();
+        let told = view::find(&kit.swarm, query, None).unwrap_err().to_string();
         assert!(told.contains("r1 of desk: the resolver refuses it") && told.contains("~amd64"), "{told}");
     }
     while let Some(got) = kit.claim(A) {

@@ -37,6 +37,7 @@ fn derivation(hash: char, name: &str) -> PlanPackage {
         outputs: vec![NixOutput { name: "out".into(), path: path(hash, name) }],
         system: "x86_64-linux".into(),
         fixed: false,
+        content_hash: None,
         features: vec![],
         local: false,
     })

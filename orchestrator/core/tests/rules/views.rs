@@ -216,12 +216,23 @@ fn the_newest_run_decides_which_package_a_name_means() {
         },
     });
     kit.run(&["a-1", "c-1", "c-2"], &[]);
-    assert_eq!(view::find(&kit.swarm, "a"), Ok(PackageId(3)));
-    assert_eq!(view::find(&kit.swarm, "app/b"), Ok(PackageId(2)), "an older run has it");
-    assert_eq!(view::find(&kit.swarm, "p1"), Ok(PackageId(1)));
-    assert!(matches!(view::find(&kit.swarm, "c"), Err(FindError::Ambiguous { candidates, .. })
+    assert_eq!(view::find(&kit.swarm, "a", None), Ok(PackageId(3)));
+    assert_eq!(view::find(&kit.swarm, "app/b", None), Ok(PackageId(2)), "an older run has it");
+    assert_eq!(view::find(&kit.swarm, "p1", None), Ok(PackageId(1)));
+    assert!(matches!(view::find(&kit.swarm, "c", None), Err(FindError::Ambiguous { candidates, .. })
         if candidates == ["app/c-1 (p4)", "app/c-2 (p5)"]));
-    assert!(matches!(view::find(&kit.swarm, "p99"), Err(FindError::Unknown(_))));
+    assert!(matches!(view::find(&kit.swarm, "p99", None), Err(FindError::Unknown(_))));
+
+    kit.put_profile("laptop", Rebuild::Gentoo);
+    kit.plan_for("laptop", report(&["a-2"], &[]));
+    assert_eq!(
+        view::find(&kit.swarm, "a", None).unwrap_err().to_string(),
+        "`a` is ambiguous: app/a-2 (p6, laptop), app/a-1 (p3, desk); choose one"
+    );
+    let among = |profile| view::find(&kit.swarm, "a", Some(&name(profile)));
+    assert_eq!((among("desk"), among("laptop")), (Ok(PackageId(3)), Ok(PackageId(6))));
+    assert_eq!(view::find(&kit.swarm, "app/a-2", None), Ok(PackageId(6)));
+    assert!(matches!(view::find(&kit.swarm, "a", Some(&name("none"))), Err(FindError::Unknown(_))));
 }
 
 #[test]

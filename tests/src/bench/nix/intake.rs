@@ -143,6 +143,7 @@ fn plan() -> PlanReport {
         outputs: vec![NixOutput { name: "out".to_owned(), path: format!("/nix/store/{hash}-boulder-1") }],
         system: "x86_64-linux".to_owned(),
         fixed: false,
+        content_hash: None,
         features: Vec::new(),
         local: false,
     };
