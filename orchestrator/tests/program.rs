@@ -7,6 +7,7 @@ use std::{
     os::unix::{fs::PermissionsExt as _, net::UnixDatagram},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::mpsc::{Receiver, channel},
     time::{Duration, Instant},
 };
 
@@ -35,9 +36,9 @@ fn run(arguments: &[&str], config: &Path) -> Output {
 struct Running {
     child: Child,
     address: String,
-    /// What it logged until it was ready.
+    /// What was read of its log.
     log: String,
-    errors: BufReader<std::process::ChildStderr>,
+    lines: Receiver<String>,
 }
 
 impl Running {
@@ -62,18 +63,31 @@ impl Running {
             .spawn()
             .unwrap();
         let errors = BufReader::new(child.stderr.take().unwrap());
-        let mut running = Self { child, address: String::new(), log: String::new(), errors };
-        running.until(said);
+        let (sender, lines) = channel();
+        std::thread::spawn(move || errors.lines().try_for_each(|line| sender.send(line.unwrap() + "\n")));
+        let mut running = Self { child, address: String::new(), log: String::new(), lines };
+        running.says(said);
         running
     }
 
-    fn until(&mut self, said: &str) {
-        let mut line = String::new();
-        while !line.contains(said) {
-            line.clear();
-            assert!(self.errors.read_line(&mut line).unwrap() > 0, "it ended before it said {said:?}");
+    /// Reads the log until a line has `words`.
+    fn says(&mut self, words: &str) -> String {
+        let end = Instant::now() + LIMIT;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let line =
+                self.lines.recv_timeout(left).unwrap_or_else(|e| panic!("{words:?}: {e}: {}", self.log));
             self.log.push_str(&line);
+            if line.contains(words) {
+                return line;
+            }
         }
+    }
+
+    /// The whole log of a program that has ended.
+    fn whole_log(&mut self) -> &str {
+        self.log.extend(self.lines.iter());
+        &self.log
     }
 
     fn terminate(&self) {
@@ -153,7 +167,7 @@ fn an_address_that_another_program_has_is_waited_for_and_a_stop_is_heard_meanwhi
             assert!(running.ended().success());
         } else {
             drop(taken);
-            running.until(" ready ");
+            running.says(" ready ");
             assert!(TcpStream::connect(address).is_ok());
         }
     }
@@ -214,23 +228,12 @@ fn the_first_start_prints_one_line_how_to_log_in_and_the_second_none() {
             assert!(!said.contains(secret.trim()), "the token itself is not printed");
             assert_eq!(std::fs::metadata(&token).unwrap().permissions().mode() & 0o777, 0o600);
         }
-        let mut log = String::new();
-        running.errors.read_to_string(&mut log).unwrap();
+        let log = running.whole_log();
         assert!(!log.contains('\u{1b}'), "no colour into a pipe: {log}");
     }
 }
 
 impl Running {
-    /// Reads the log until a line has `words`.
-    fn says(&mut self, words: &str) -> String {
-        let mut line = String::new();
-        while !line.contains(words) {
-            line.clear();
-            assert!(self.errors.read_line(&mut line).unwrap() > 0, "it ended before it said {words}");
-        }
-        line
-    }
-
     fn hang_up(&self) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
@@ -253,7 +256,7 @@ fn a_changed_configuration_is_taken_over_and_a_wrong_one_changes_nothing() {
 
     config(folder.path(), "[policy]\nleases = \"5s\"\n");
     running.hang_up();
-    let said = running.says("refused");
+    let said = running.says("keeping the old one");
     assert!(said.contains("orchestrator.toml:4:1") && said.contains("`lease`"), "{said}");
     let _answers = TcpStream::connect(&running.address).unwrap();
     running.terminate();
@@ -365,10 +368,8 @@ fn the_log_tells_how_long_the_certificate_is_valid_and_that_it_was_replaced() {
         let mut running = Running::start(&path, None);
         running.terminate();
         assert!(running.ended().success());
-        let mut log = String::new();
-        running.errors.read_to_string(&mut log).unwrap();
         (
-            running.log.clone() + &log,
+            running.whole_log().to_owned(),
             std::fs::read_to_string(folder.path().join("state/tls.fingerprint")).unwrap(),
         )
     };

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 /// `POST /enrol-tokens`: creates a token with which one machine can enrol.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct EnrolTokenRequest {
     /// Its validity, in milliseconds.
     pub valid_ms: u64,
@@ -27,7 +26,6 @@ pub struct EnrolTokenReply {
 /// `POST /runs`: start a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct StartRunRequest {
     /// The profile.
     pub profile: Name,
@@ -47,7 +45,6 @@ pub struct StartRunReply {
 /// with `PUT /snapshots/{digest}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct ProfileRequest {
     /// The package manager that builds it.
     pub builder: BuilderKind,
@@ -91,7 +88,6 @@ pub enum BuilderKind {
 /// `POST /packages/{p}/release`: releases a package from quarantine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct ReleaseRequest {
     /// What happens to it.
     pub verdict: Verdict,
@@ -100,7 +96,6 @@ pub struct ReleaseRequest {
 /// `POST /packages/{p}/rebuild`: rebuilds a package in the next run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct RebuildRequest {
     /// Whether to rebuild the packages of its run that were built with it, too.
     #[serde(default)]

@@ -82,7 +82,6 @@ pub struct Image {
 /// /images/{digest}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct BaseRequest {
     /// The image.
     pub image: Digest,
@@ -101,7 +100,6 @@ pub struct BaseRequest {
 /// update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct FollowRequest {
     /// Whether it follows the tree.
     pub follow: bool,

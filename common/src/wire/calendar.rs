@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 /// `PUT /schedules/{name}`: sets when runs of a profile start automatically.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct ScheduleRequest {
     /// Minute, hour, day of month, month and day of week, as in crontab(5): `30 3 * * *`.
     pub cron: String,
@@ -24,7 +23,6 @@ fn on() -> bool {
 /// `POST /pause`: assigns no work for some time. Running builds continue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct PauseRequest {
     /// Duration in milliseconds, after which the pause ends automatically.
     pub for_ms: u64,

@@ -9,7 +9,6 @@ const LONGEST_FLAG: usize = 32;
 /// A processor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct Cpu {
     /// Such as `GenuineIntel` or `AuthenticAMD`; empty if the kernel does not provide it.
     #[serde(default)]

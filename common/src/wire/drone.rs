@@ -20,7 +20,6 @@ use serde::{Deserialize, Serialize};
 /// `POST /enrol`, without authentication: enrols a machine as a drone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct EnrolRequest {
     /// The one-time token that an admin created.
     pub token: String,
@@ -50,7 +49,6 @@ pub struct EnrolReply {
 /// `POST /claim`: requests work and waits for it if there is none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct ClaimRequest {
     /// A new key for each claim. A claim repeated after a lost response uses the same key and gets the
     /// same attempt. At most 64 characters.
@@ -100,7 +98,6 @@ pub struct Assignment {
 /// Limits of one build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct BuildLimits {
     /// Maximum duration of the build, in milliseconds.
     pub build_timeout_ms: u64,
@@ -148,7 +145,6 @@ pub struct BuildOrder {
 /// `POST /heartbeat`: reports the drone's state and renews the leases of the listed attempts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct HeartbeatRequest {
     /// Load and free resources of the machine.
     pub vitals: Vitals,
@@ -166,7 +162,6 @@ pub struct HeartbeatRequest {
 /// State of one attempt in a heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct AttemptStatus {
     /// Which.
     pub attempt: AttemptId,
@@ -180,7 +175,6 @@ pub struct AttemptStatus {
 /// A stuck upload of an attempt, although the orchestrator is reachable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct Stuck {
     /// Time without progress, in milliseconds.
     pub for_ms: u64,
@@ -216,7 +210,6 @@ pub struct Cancellation {
 /// `POST /attempts/{a}/report`: reports how an attempt ended. A repeat gets the first response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct ReportRequest {
     /// How it ended.
     pub outcome: Outcome,
@@ -227,7 +220,6 @@ pub struct ReportRequest {
 /// Why an attempt failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct Failure {
     /// Whose fault it is, as far as the drone can determine.
     pub class: FailureClass,
@@ -254,7 +246,6 @@ impl Failure {
 /// Resources used by an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct Usage {
     /// From assignment to the end of the build.
     pub wall_ms: u64,
@@ -278,7 +269,6 @@ pub struct ReportReply {
 /// `POST /attempts/{a}/uploads`: announces a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct UploadRequest {
     /// SHA-256 of the whole file; also the upload's name.
     pub digest: Digest,
@@ -303,7 +293,6 @@ pub struct UploadStatus {
 /// `POST /sign-off`: the drone stops. Its unfinished packages are needed again immediately.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct SignOffRequest {
     /// The reason, for the record.
     pub reason: String,

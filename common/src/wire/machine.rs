@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 /// What a drone reports about its machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct DroneFacts {
     /// Contents of `/etc/machine-id`, or empty.
     pub machine_id: String,
@@ -103,7 +102,6 @@ fn is_yes(yes: &bool) -> bool {
 /// Load and free resources of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct Vitals {
     /// Load average of one minute.
     pub load1: f64,

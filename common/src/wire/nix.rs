@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 /// A derivation of a plan, or a source that derivations use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct NixPackage {
     /// The name with its version: `hello-2.12.1`.
     pub name: String,
@@ -54,7 +53,6 @@ pub enum ContentHash {
 /// What a machine can build with Nix, by the configuration that its drone builds with.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct NixMachine {
     /// The systems whose derivations it builds: `system` first, then `extra-platforms`.
     pub systems: Vec<String>,
@@ -81,7 +79,6 @@ impl NixMachine {
 /// An output of a derivation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct NixOutput {
     /// Its name, such as `out` or `dev`.
     pub name: String,
@@ -92,7 +89,6 @@ pub struct NixOutput {
 /// An output that a build must return.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct NixTarget {
     /// The derivation's name with its version: `hello-2.12.1`.
     pub name: String,
@@ -187,7 +183,6 @@ pub fn is_name_byte(byte: u8) -> bool {
 /// The archive (NAR) of a store path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct Nar {
     /// SHA-256 of the uncompressed archive.
     pub hash: Digest,
@@ -200,7 +195,6 @@ pub struct Nar {
 /// A store path that must be in a drone's store before a build.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct NixInput {
     /// The store path.
     pub path: String,
@@ -217,7 +211,6 @@ pub struct NixInput {
 /// An attribute of a Nix profile, evaluated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct NixRoot {
     /// The attribute; of a host its name.
     pub attribute: String,

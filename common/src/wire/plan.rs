@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The resolver's report on a profile's world set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct PlanReport {
     /// Every package of the plan; edges and cycles refer to them by position.
     pub packages: Vec<PlanPackage>,
@@ -44,7 +43,7 @@ fn is_empty(provides: &BTreeMap<String, BTreeSet<String>>) -> bool {
 /// The toolchain that packages are built with.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct Toolchain {
     /// The machine triple that the compiler builds for.
     pub chost: String,
@@ -148,7 +147,6 @@ impl From<PortagePackage> for PlanPackage {
 /// A Portage package in a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct PortagePackage {
     /// What the file contains.
     pub cpv: Cpv,
@@ -183,7 +181,6 @@ pub struct PortagePackage {
 /// State of the sources of a live ebuild.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct Live {
     /// Commit of its upstream when the plan was made, if it could be queried.
     pub commit: Option<String>,
@@ -192,7 +189,6 @@ pub struct Live {
 /// `from` depends on `to`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct PlanEdge {
     /// Position of the dependant.
     pub from: u32,
@@ -215,7 +211,6 @@ pub struct PlanEdge {
 /// Packages that depend on each other. One drone builds them together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct PlanCycle {
     /// Positions of the members.
     pub members: Vec<u32>,
@@ -226,7 +221,6 @@ pub struct PlanCycle {
 /// One step of building a cycle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct PlanStage {
     /// Position of the member to build.
     pub package: u32,
@@ -237,7 +231,6 @@ pub struct PlanStage {
 /// A rejection by the resolver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct PlanProblem {
     /// Kind of rejection.
     pub kind: ProblemKind,

@@ -18,7 +18,6 @@ pub enum Target {
 /// A Portage binary package.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct PortageTarget {
     /// What the file contains.
     pub cpv: Cpv,

@@ -16,6 +16,8 @@ use tokio::{sync::mpsc, task::spawn_blocking};
 const JSON_SILENCES: u32 = 4;
 /// Pieces buffered between the connection and the reader.
 const IN_FLIGHT: usize = 4;
+/// Characters of an unknown field's path that are shown.
+const MAX_SHOWN: usize = 100;
 /// Size of the read buffer in bytes.
 const BUFFER: usize = 64 << 10;
 
@@ -106,13 +108,33 @@ pub(super) async fn read(body: Body, idle: Duration) -> Result<Vec<u8>, ApiError
     }
 }
 
-/// Reads the whole body as JSON of type `T`.
+/// Reads the whole body of a person's request as JSON of type `T`. An unknown field is an error: it
+/// is probably a typing error, and ignoring it would do something else than was asked for.
 pub(super) async fn read_json<T: DeserializeOwned>(body: Body, idle: Duration) -> Result<T, ApiError> {
+    let bytes = read(body, idle).await?;
+    let mut unknown = None;
+    let mut json = serde_json::Deserializer::from_slice(&bytes);
+    let read = serde_ignored::deserialize(&mut json, |path| {
+        unknown.get_or_insert_with(|| path.to_string());
+    });
+    let value = read.and_then(|value| json.end().map(|()| value)).map_err(not_fitting)?;
+    match unknown {
+        None => Ok(value),
+        Some(path) => {
+            let shown: String = path.chars().take(MAX_SHOWN).collect();
+            Err(ApiError::Unprocessable(format!("unknown field `{}`", shown.escape_debug())))
+        }
+    }
+}
+
+/// Reads the whole body of a drone's request as JSON of type `T`. The drone may be of a newer version,
+/// so unknown fields are ignored.
+pub(super) async fn read_drones_json<T: DeserializeOwned>(body: Body, idle: Duration) -> Result<T, ApiError> {
     let bytes = read(body, idle).await?;
     serde_json::from_slice(&bytes).map_err(not_fitting)
 }
 
-/// Like [`read_json`] for large bodies: parses while receiving, without keeping the whole body.
+/// Like [`read_drones_json`] for large bodies: parses while receiving, without keeping the whole body.
 pub(super) async fn read_large_json<T: DeserializeOwned + Send + 'static>(
     body: Body,
     idle: Duration,

@@ -2,7 +2,7 @@
 
 use super::{
     auth::Drone,
-    body::read_json,
+    body::read_drones_json,
     bounds::{self, DRONE_REASON},
     problem::ApiError,
     route::{Role, Route},
@@ -37,7 +37,7 @@ async fn claim(
     Drone(drone): Drone,
     body: Body,
 ) -> Result<Json<ClaimReply>, ApiError> {
-    let request: ClaimRequest = read_json(body, app.config.limits.body_idle()).await?;
+    let request: ClaimRequest = read_drones_json(body, app.config.limits.body_idle()).await?;
     if request.key.is_empty() {
         return Err(ApiError::Unprocessable("a claim requires a key".into()));
     }
@@ -65,7 +65,7 @@ async fn heartbeat(
     Drone(drone): Drone,
     body: Body,
 ) -> Result<Json<HeartbeatReply>, ApiError> {
-    let mut request: HeartbeatRequest = read_json(body, app.config.limits.body_idle()).await?;
+    let mut request: HeartbeatRequest = read_drones_json(body, app.config.limits.body_idle()).await?;
     request.boot_id = shortened(request.boot_id);
     bounds::ATTEMPTS.check(request.attempts.len())?;
     if let Some(facts) = &request.facts {
@@ -86,7 +86,7 @@ async fn heartbeat(
 }
 
 async fn sign_off(State(app): State<Arc<App>>, Drone(drone): Drone, body: Body) -> Result<(), ApiError> {
-    let request: SignOffRequest = read_json(body, app.config.limits.body_idle()).await?;
+    let request: SignOffRequest = read_drones_json(body, app.config.limits.body_idle()).await?;
     app.engine.submit(Command::SignOff { drone, reason: shortened(request.reason) }, None).await?;
     Ok(())
 }

@@ -4,7 +4,7 @@
 
 use super::{
     auth::Once,
-    body::read_json,
+    body::{read_drones_json, read_json},
     bounds,
     problem::ApiError,
     route::{Role, Route},
@@ -92,7 +92,7 @@ pub(super) fn check(facts: &DroneFacts) -> Result<(), ApiError> {
 }
 
 async fn enrol(State(app): State<Arc<App>>, body: Body) -> Result<Json<EnrolReply>, ApiError> {
-    let request: EnrolRequest = read_json(body, app.config.limits.body_idle()).await?;
+    let request: EnrolRequest = read_drones_json(body, app.config.limits.body_idle()).await?;
     bounds::TOKEN.check(request.token.len())?;
     check(&request.facts)?;
     let (credential, credential_hash) = match request.credential_hash {

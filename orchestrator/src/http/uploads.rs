@@ -3,7 +3,7 @@
 
 use super::{
     auth::Drone,
-    body::{Pieces, read_json},
+    body::{Pieces, read_drones_json},
     problem::{ApiError, UPLOAD_OFFSET},
     route::{Limit, Role, Route},
 };
@@ -90,7 +90,7 @@ async fn begin(
     Path(attempt): Path<AttemptId>,
     body: Body,
 ) -> Result<Json<UploadStatus>, ApiError> {
-    let request: UploadRequest = read_json(body, app.config.limits.body_idle()).await?;
+    let request: UploadRequest = read_drones_json(body, app.config.limits.body_idle()).await?;
     let Some(Wanted { targets, nix }) = wanted(&app, drone, attempt)? else {
         return Ok(Json(UploadStatus { offset: request.size, verified: true }));
     };

@@ -228,6 +228,19 @@ pub enum JournalError {
         /// The newest supported format.
         known: u32,
     },
+    /// An event is intact, as its hash shows, but this version does not know what it says.
+    #[error(
+        "the journal {path} was written by a newer version: cannot read its event {seq} ({what}); upgrade this \
+         orchestrator"
+    )]
+    NewerEvent {
+        /// The journal.
+        path: PathBuf,
+        /// Number of the event.
+        seq: u64,
+        /// What is unknown.
+        what: String,
+    },
     /// Another process has written to the journal.
     #[error("the journal ends at event {found}, expected {expected}: another orchestrator writes to it")]
     Moved {

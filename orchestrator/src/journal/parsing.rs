@@ -28,7 +28,7 @@ type Parsed = Result<Vec<Record>, JournalError>;
 /// Rows being parsed into records, in order.
 pub(super) struct Parsing<'scope, 'env, U> {
     scope: &'scope Scope<'scope, 'env>,
-    unreadable: U,
+    unknown: U,
     piece: Vec<Row>,
     aside: Option<(SyncSender<Vec<Row>>, Receiver<Parsed>)>,
     under_way: usize,
@@ -38,10 +38,10 @@ impl<'scope, 'env, U> Parsing<'scope, 'env, U>
 where
     U: Fn(u64, &serde_json::Error) -> JournalError + Copy + Send + 'scope,
 {
-    /// Threads are started in `scope` if there are enough rows; `unreadable` makes the error for an
-    /// event that cannot be parsed.
-    pub(super) fn new(scope: &'scope Scope<'scope, 'env>, unreadable: U) -> Self {
-        Self { scope, unreadable, piece: Vec::new(), aside: None, under_way: 0 }
+    /// Threads are started in `scope` if there are enough rows; `unknown` makes the error for an
+    /// event that this version cannot parse.
+    pub(super) fn new(scope: &'scope Scope<'scope, 'env>, unknown: U) -> Self {
+        Self { scope, unknown, piece: Vec::new(), aside: None, under_way: 0 }
     }
 
     /// Adds the next row, and passes finished records to `take`.
@@ -51,14 +51,14 @@ where
             return Ok(());
         }
         let piece = std::mem::take(&mut self.piece);
-        let (scope, unreadable) = (self.scope, self.unreadable);
+        let (scope, unknown) = (self.scope, self.unknown);
         let (rows, _) = self.aside.get_or_insert_with(|| {
             let (rows, waiting) = sync_channel::<Vec<Row>>(AHEAD);
             let (done, parsed) = sync_channel(AHEAD);
             scope.spawn(move || {
                 // Stops when the receiver has been dropped, after an error.
                 while let Ok(piece) = waiting.recv()
-                    && done.send(parse(piece, unreadable)).is_ok()
+                    && done.send(parse(piece, unknown)).is_ok()
                 {}
             });
             (rows, parsed)
@@ -77,7 +77,7 @@ where
         while self.under_way > 0 {
             self.next(take)?;
         }
-        parse(self.piece, self.unreadable)?.into_iter().for_each(take);
+        parse(self.piece, self.unknown)?.into_iter().for_each(take);
         Ok(())
     }
 
@@ -92,9 +92,9 @@ where
     }
 }
 
-fn parse(rows: Vec<Row>, unreadable: impl Fn(u64, &serde_json::Error) -> JournalError) -> Parsed {
+fn parse(rows: Vec<Row>, unknown: impl Fn(u64, &serde_json::Error) -> JournalError) -> Parsed {
     let one = |Row { seq, at, body }: Row| {
-        let event = serde_json::from_str(&body).map_err(|error| unreadable(seq, &error))?;
+        let event = serde_json::from_str(&body).map_err(|error| unknown(seq, &error))?;
         Ok(Record { seq, at, event })
     };
     rows.into_iter().map(one).collect()

@@ -1,6 +1,7 @@
 //! The same facts in other words: nothing that is decided or found wrong may depend on how it is
-//! worded. A world is run twice, once as the core words things and once with every sentence worded
-//! anew before anybody reads it, and what happened is compared without its sentences.
+//! worded, or on what a newer version adds. A world is run as the core words things, again with every
+//! sentence reworded before anybody reads it, and again with an unknown field in every object. What
+//! happened is compared without sentences.
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -17,6 +18,8 @@ pub enum Words {
     Own,
     /// In quite other ones.
     Other,
+    /// In those of the core, with an unknown field in every object, as a newer version may write.
+    Newer,
 }
 
 /// How what happens in a world is told, and what it comes to without its sentences.
@@ -42,16 +45,16 @@ impl Telling {
         swarm: &mut Swarm,
         request: &Request,
     ) -> Result<Result<(Vec<Record>, Reply), Refusal>, String> {
-        if !matches!(self.0, Some((Words::Other, _))) {
+        let Some((words @ (Words::Other | Words::Newer), _)) = self.0 else {
             return Ok(swarm.handle(request));
-        }
+        };
         let (records, reply) = match swarm.clone().handle(request) {
             Ok(done) => done,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let records = records.iter().map(reworded).collect::<Result<Vec<Record>, String>>()?;
+        let records = records.iter().map(|r| retold(r, words)).collect::<Result<Vec<Record>, String>>()?;
         records.iter().for_each(|record| swarm.apply(record));
-        Ok(Ok((records, reworded(&reply)?)))
+        Ok(Ok((records, retold(&reply, words)?)))
     }
 
     pub(super) fn note_records(&mut self, records: &[Record]) -> Result<(), String> {
@@ -72,10 +75,29 @@ impl Telling {
     }
 }
 
-fn reworded<T: Serialize + DeserializeOwned>(told: &T) -> Result<T, String> {
+fn retold<T: Serialize + DeserializeOwned>(told: &T, words: Words) -> Result<T, String> {
     let mut value = serde_json::to_value(told).map_err(|e| e.to_string())?;
-    each_sentence(&mut value, &mut |text| *text = text.chars().rev().collect());
-    serde_json::from_value(value).map_err(|e| e.to_string())
+    match words {
+        Words::Own => {}
+        Words::Other => each_sentence(&mut value, &mut |text| *text = text.chars().rev().collect()),
+        Words::Newer => extend(&mut value),
+    }
+    serde_json::from_value(value.clone()).map_err(|e| format!("{e} in {value}"))
+}
+
+/// Adds an unknown field to every object, except to maps by id and to variants of enums.
+fn extend(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.values_mut().for_each(extend);
+            let is_id = |key: &String| key.bytes().skip(1).all(|b| b.is_ascii_digit());
+            if map.len() > 1 && !map.keys().all(is_id) {
+                map.insert("of_a_newer_version".into(), serde_json::json!({ "n": [1] }));
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(extend),
+        _ => {}
+    }
 }
 
 fn each_sentence(value: &mut Value, change: &mut impl FnMut(&mut String)) {
@@ -106,7 +128,7 @@ mod tests {
             at: TimeMs(5),
             event: Event::offline(DroneId(1), Offline::SignedOff(why.into())),
         };
-        let other = reworded(&record("the night")).unwrap();
+        let other = retold(&record("the night"), Words::Other).unwrap();
         let Event::DroneWentOffline { reason, why, .. } = &other.event else { panic!("{other:?}") };
         assert_eq!(
             (reason.as_str(), why),

@@ -41,7 +41,6 @@ async fn a_request_id_is_taken_over_if_it_is_fit_for_a_log() {
     }
 }
 
-// fault: 44
 #[tokio::test]
 async fn errors_of_the_http_library_are_problems_too() {
     let swarm = Swarm::start().await.unwrap();

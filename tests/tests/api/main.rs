@@ -40,6 +40,7 @@ mod sonames;
 mod status;
 mod tls;
 mod uploads;
+mod versions;
 
 use std::time::Duration;
 use swarm_common::{

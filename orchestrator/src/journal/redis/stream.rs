@@ -60,8 +60,11 @@ pub(super) fn walk(
             if head != hash {
                 return Err(damaged(link, &format!("event {seq} does not match the hash chain")));
             }
-            let event: Event = serde_json::from_str(body)
-                .map_err(|e| damaged(link, &format!("cannot read event {seq}: {e}")))?;
+            let event: Event = serde_json::from_str(body).map_err(|error| JournalError::NewerEvent {
+                path: link.name().into(),
+                seq,
+                what: error.to_string(),
+            })?;
             take(Record { seq, at, event });
         }
         if count < piece {

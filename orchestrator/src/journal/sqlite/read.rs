@@ -84,11 +84,14 @@ pub(super) fn walk(
     let mut statement = connection.prepare_cached(sql).map_err(explain)?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut rows = statement.query(params![from.0, limit]).map_err(explain)?;
-    let unreadable =
-        |seq: u64, e: &serde_json::Error| damaged(path, &format!("cannot read event {seq}: {e}"));
+    let unknown = |seq, error: &serde_json::Error| JournalError::NewerEvent {
+        path: path.to_owned(),
+        seq,
+        what: error.to_string(),
+    };
     let (mut seq, mut head) = from;
     std::thread::scope(|scope| {
-        let mut events = Parsing::new(scope, unreadable);
+        let mut events = Parsing::new(scope, unknown);
         while let Some(row) = rows.next().map_err(explain)? {
             let found: u64 = row.get(0).map_err(explain)?;
             let at = TimeMs(row.get(1).map_err(explain)?);

@@ -63,7 +63,7 @@ fn a_long_journal_comes_back_in_order_and_what_cannot_be_read_in_it_is_named() {
     let hash = hex::encode(chain(head, 5001, TimeMs(1), body.as_bytes()).0);
     tamper(&folder, &format!("INSERT INTO events VALUES (5001, 1, '{body}', x'{hash}')"));
     let error = refusal(&folder);
-    assert!(error.contains("cannot read event 5001: unknown variant"), "{error}");
+    assert!(error.contains("newer version: cannot read its event 5001 (unknown variant"), "{error}");
     tamper(&folder, "UPDATE events SET at = at + 1 WHERE seq = 3000");
     let error = refusal(&folder);
     assert!(error.contains("event 3000 does not match the hash chain"), "{error}");

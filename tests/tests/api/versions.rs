@@ -1,0 +1,48 @@
+//! Drones and admins of a newer version: fields that this one does not know.
+
+use serde_json::json;
+use swarm_common::wire::drone::{ClaimReply, Work};
+use swarm_tests::api::Swarm;
+
+// fault: 44
+#[tokio::test]
+async fn a_drone_may_send_fields_that_the_orchestrator_does_not_know_and_an_admin_may_not() {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    swarm.profile().await.unwrap();
+    swarm.run().await.unwrap();
+    let ask = async |line: &str, token: &str, body: serde_json::Value| {
+        let bearer = format!("Bearer {token}");
+        let mut raw = swarm.raw().await.unwrap();
+        let headers = [("authorization", bearer.as_str())];
+        raw.ask(line, &headers, &serde_json::to_vec(&body).unwrap()).await.unwrap()
+    };
+    let heartbeat = json!({
+        "vitals": { "load1": 0, "memory_free_bytes": 0, "disk_free_bytes": 0, "temperature": 41 },
+        "attempts": [], "draining": false, "boot_id": "b", "weather": { "rain": [] },
+    });
+    let answer = ask("POST /api/v1/heartbeat", &drone.credential, heartbeat).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let claim = json!({ "key": "k", "wait_ms": 0, "memory_free_bytes": 1, "mood": "good" });
+    let answer = ask("POST /api/v1/claim", &drone.credential, claim).await;
+    let reply: ClaimReply = serde_json::from_slice(&answer.body).unwrap();
+    let plan = reply.assignment.expect("the plan");
+    assert!(matches!(plan.work, Work::Plan), "{plan:?}");
+    let report = json!({
+        "outcome": { "kind": "failed", "why": 1, "failure": {
+            "class": "infra", "phase": "preparing", "signature": "s", "message": "m", "hint": "none",
+        } },
+        "usage": { "wall_ms": 1, "cpu_ms": 1, "peak_memory_bytes": 1, "watts": 9 },
+        "moon": 4,
+    });
+    let answer =
+        ask(&format!("POST /api/v1/attempts/{}/report", plan.attempt), &drone.credential, report).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+
+    // A person's unknown field is a typing error, which must not do something else than was meant.
+    let pause = json!({ "for_ms": 60_000, "reason": "r", "untill": "6:00" });
+    let answer = ask("POST /api/v1/pause", &swarm.admin_token(), pause).await;
+    let said = String::from_utf8(answer.body).unwrap();
+    assert!(answer.status == 422 && said.contains("unknown field `untill`"), "{said}");
+    assert!(swarm.admin.status().await.unwrap().pause.is_none());
+}
