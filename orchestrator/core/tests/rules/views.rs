@@ -6,7 +6,7 @@ use swarm_common::{
     id::*,
     state::*,
     wire::{
-        admin::ProfileRequest,
+        admin::{ProfileRequest, Rebuild},
         concern::{Action, ConcernKind},
         drone::{Failure, Usage, Work},
         plan::{PlanEdge, PlanReport},
