@@ -195,6 +195,10 @@ pub struct HeartbeatReply {
     /// The name that the drone enrolled with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Name>,
+    /// Whether the facts were not taken, because others were taken shortly before. The drone sends
+    /// them again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub facts_deferred: bool,
 }
 
 /// An attempt that the drone must stop.

@@ -65,15 +65,6 @@ impl NixMachine {
     pub const MOST: usize = 64;
     /// The longest name of a system or a feature, in bytes.
     pub const LONGEST: usize = 128;
-
-    /// Whether the values are within the limits for drone reports.
-    #[must_use]
-    pub fn is_bounded(&self) -> bool {
-        let lists = [&self.systems, &self.features];
-        lists.iter().all(|list| {
-            list.len() <= Self::MOST && list.iter().all(|name| (1..=Self::LONGEST).contains(&name.len()))
-        })
-    }
 }
 
 /// An output of a derivation.

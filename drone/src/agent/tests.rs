@@ -46,6 +46,7 @@ fn cancel(attempt: u64) -> Input {
         state: DroneState::Online,
         now: TimeMs(T),
         name: None,
+        facts_deferred: false,
     }))
 }
 
@@ -124,7 +125,13 @@ fn what_happens_while_a_heartbeat_is_on_its_way_is_told_right_after_it() {
     let (mut agent, _) = agent();
     agent.step(TimeMs(T), work(7));
     agent.step(TimeMs(T + 1), Input::PhaseReached(AttemptId(7), Phase::Building));
-    let answer = HeartbeatReply { cancel: Vec::new(), state: DroneState::Online, now: TimeMs(T), name: None };
+    let answer = HeartbeatReply {
+        cancel: Vec::new(),
+        state: DroneState::Online,
+        now: TimeMs(T),
+        name: None,
+        facts_deferred: false,
+    };
     let outputs = agent.step(TimeMs(T + 2), Input::HeartbeatAnswered(Some(answer.clone())));
     let Output::Heartbeat { attempts, .. } = &outputs[0] else { panic!("{outputs:?}") };
     assert_eq!(attempts[0].phase, Phase::Building);

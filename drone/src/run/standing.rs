@@ -17,7 +17,9 @@ impl Loop {
         let Input::HeartbeatAnswered(reply) = input else { return };
         let facts = self.facts_on_their_way.take();
         let Some(reply) = reply else { return };
-        self.facts_told = facts.or(self.facts_told.take());
+        if !reply.facts_deferred {
+            self.facts_told = facts.or(self.facts_told.take());
+        }
         if let Some(enrolled) = &reply.name
             && let Some(wanted) = self.name.take()
             && *enrolled != wanted

@@ -157,6 +157,8 @@ pub struct Live {
     /// Drones whose credential was used by another machine: when that was last refused, and how it
     /// was detected.
     pub cloned: BTreeMap<DroneId, (TimeMs, String)>,
+    /// When changed facts or another boot id of a drone were last taken.
+    pub changed: BTreeMap<DroneId, TimeMs>,
     /// Since when each drone has been able to work, if later than the start.
     pub ready_since: BTreeMap<DroneId, TimeMs>,
     /// When the lease of each live attempt expires.

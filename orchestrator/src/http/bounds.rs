@@ -6,6 +6,7 @@
 //! truncated instead, because the beginning matters most.
 
 use super::problem::ApiError;
+use swarm_common::wire::nix::NixMachine;
 
 /// A limit.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +25,8 @@ pub(super) const IDEMPOTENCY_KEY: Bound = at_most(128, "characters of an Idempot
 pub(super) const CLAIM_KEY: Bound = at_most(64, "characters of a claim's key");
 pub(super) const ATTEMPTS: Bound = at_most(1000, "attempts that a heartbeat names");
 pub(super) const FACT: Bound = at_most(128, "characters of what a machine is");
+pub(super) const FACTS: Bound = at_most(32 << 10, "bytes of all that a drone reports about its machine");
+pub(super) const NIX_NAMES: Bound = at_most(NixMachine::MOST, "systems or features of a drone's Nix");
 pub(super) const PROFILES: Bound = at_most(64, "profiles that a drone builds for");
 pub(super) const CPU: Bound = at_most(200, "flags, of 32 characters, of a processor");
 pub(super) const MISSING: Bound = at_most(64, "programs or directories that a drone lacks");

@@ -18,7 +18,6 @@ use swarm_common::{
         admin::{EnrolTokenReply, EnrolTokenRequest},
         cpu::Cpu,
         drone::{DroneFacts, EnrolReply, EnrolRequest},
-        nix::NixMachine,
         plan::Toolchain,
     },
 };
@@ -67,28 +66,46 @@ async fn make_token(
     Ok(Json(EnrolTokenReply { token }))
 }
 
-/// Checks that a machine's facts are within limits.
+/// Checks that a machine's facts are within limits, each and all together.
 pub(super) fn check(facts: &DroneFacts) -> Result<(), ApiError> {
-    for text in [&facts.machine_id, &facts.boot_id, &facts.version].into_iter().chain(&facts.images) {
-        bounds::FACT.check(text.len())?;
+    // Without `..`, so that a new field needs a limit.
+    let DroneFacts {
+        machine_id,
+        boot_id,
+        cores: _,
+        memory_bytes: _,
+        version,
+        profiles,
+        cpu,
+        toolchain,
+        images,
+        host: _,
+        nix,
+        nix_machine,
+        slots: _,
+        build_memory_bytes: _,
+        lacks,
+        unusable,
+    } = facts;
+    let nix_machine = nix_machine.as_deref();
+    let names = nix_machine.map(|machine| [&machine.systems, &machine.features]);
+    let lists = names.into_iter().flatten().map(|list| (bounds::NIX_NAMES, bounds::FACT, list));
+    let lists = lists.chain([lacks, unusable].map(|list| (bounds::MISSING, bounds::MISSING_TEXT, list)));
+    for (most, longest, list) in lists {
+        most.check(list.len())?;
+        list.iter().try_for_each(|text| longest.check_text(text))?;
     }
-    bounds::PROFILES.check(facts.profiles.len())?;
-    if !facts.cpu.as_ref().is_none_or(Cpu::is_bounded) {
+    let texts = [machine_id, boot_id, version].into_iter().chain(images).chain(nix);
+    texts.into_iter().try_for_each(|text| bounds::FACT.check_text(text))?;
+    bounds::PROFILES.check(profiles.len())?;
+    if !cpu.as_ref().is_none_or(Cpu::is_bounded) {
         return Err(bounds::CPU.broken());
     }
-    if !facts.toolchain.as_deref().is_none_or(Toolchain::is_bounded) {
+    if !toolchain.as_deref().is_none_or(Toolchain::is_bounded) {
         return Err(bounds::FACT.broken());
     }
-    if !facts.nix_machine.as_deref().is_none_or(NixMachine::is_bounded) {
-        return Err(bounds::FACT.broken());
-    }
-    for list in [&facts.lacks, &facts.unusable] {
-        bounds::MISSING.check(list.len())?;
-        for text in list {
-            bounds::MISSING_TEXT.check_text(text)?;
-        }
-    }
-    Ok(())
+    let kept = serde_json::to_vec(facts).map_err(|error| ApiError::Internal(error.to_string()))?;
+    bounds::FACTS.check(kept.len())
 }
 
 async fn enrol(State(app): State<Arc<App>>, body: Body) -> Result<Json<EnrolReply>, ApiError> {

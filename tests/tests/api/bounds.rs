@@ -2,6 +2,7 @@
 //! type, and names the bound.
 
 use serde_json::{Value, json};
+use swarm_common::wire::drone::DroneFacts;
 use swarm_tests::api::{Raw, Swarm, facts};
 
 /// Whose credential comes with a request.
@@ -50,6 +51,33 @@ fn rows() -> Vec<(&'static str, Who, usize, Body)> {
         }),
         ("POST /heartbeat", Drone, 128, |n| {
             heartbeat(|b| b["facts"]["toolchain"] = json!({"compiler": x(n)}))
+        }),
+        ("POST /heartbeat", Drone, 128, |n| heartbeat(|b| b["facts"]["boot_id"] = json!(x(n)))),
+        ("POST /heartbeat", Drone, 128, |n| heartbeat(|b| b["facts"]["images"] = json!(x(n)))),
+        ("POST /heartbeat", Drone, 128, |n| heartbeat(|b| b["facts"]["nix"] = json!(x(n)))),
+        ("POST /heartbeat", Drone, 64, |n| {
+            heartbeat(|b| b["facts"]["nix_machine"] = json!({"systems": vec!["s"; n], "features": []}))
+        }),
+        ("POST /heartbeat", Drone, 64, |n| {
+            heartbeat(|b| b["facts"]["nix_machine"] = json!({"systems": [], "features": vec!["f"; n]}))
+        }),
+        ("POST /heartbeat", Drone, 128, |n| {
+            heartbeat(|b| b["facts"]["nix_machine"] = json!({"systems": [x(n)], "features": ["f"]}))
+        }),
+        ("POST /heartbeat", Drone, 64, |n| heartbeat(|b| b["facts"]["lacks"] = json!(vec!["gpg"; n]))),
+        ("POST /heartbeat", Drone, 512, |n| heartbeat(|b| b["facts"]["lacks"] = json!([x(n)]))),
+        ("POST /heartbeat", Drone, 64, |n| heartbeat(|b| b["facts"]["unusable"] = json!(vec!["/work"; n]))),
+        ("POST /heartbeat", Drone, 512, |n| heartbeat(|b| b["facts"]["unusable"] = json!([x(n)]))),
+        // All together, though each of them is within its limit.
+        ("POST /heartbeat", Drone, 32 << 10, |n| {
+            heartbeat(|b| {
+                let facts = &mut b["facts"];
+                facts["unusable"] = json!(vec![x(512); 60]);
+                facts["lacks"] = json!(["", "", "", ""]);
+                let known: DroneFacts = serde_json::from_value(facts.clone()).unwrap();
+                let rest = n - serde_json::to_vec(&known).unwrap().len();
+                facts["lacks"] = json!([x(rest / 4), x(rest / 4), x(rest / 4), x(rest - rest / 4 * 3)]);
+            })
         }),
         ("POST /attempts/a1/report", Drone, 1000, |n| {
             let usage = json!({"wall_ms": 0, "cpu_ms": 0, "peak_memory_bytes": 0});

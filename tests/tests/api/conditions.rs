@@ -1,13 +1,13 @@
 //! What is wrong is known everywhere: each condition is made, read in `/readyz`, the status, the metrics
 //! and a notification, and mended, after which it is told as over.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path, process::Command, sync::Arc};
 use swarm_common::{
     config::{Span, parse},
     wire::drone::*,
 };
 use swarm_orchestrator::{checks, config::Config, metrics};
-use swarm_tests::api::{FakeDrone, Receiver, Swarm, facts, nothing_free, until};
+use swarm_tests::api::{FakeDrone, Receiver, Swarm, TestClock, facts, nothing_free, until};
 
 /// A condition, made and mended on a running swarm.
 struct Condition {
@@ -101,7 +101,8 @@ const CONDITIONS: [Condition; 6] = [
 #[tokio::test]
 async fn each_condition_is_told_in_all_four_places_and_so_is_its_end() {
     let receiver = Receiver::start().await.unwrap();
-    let swarm = Swarm::start_with(|config: &mut Config| {
+    let clock = Arc::new(TestClock::default());
+    let swarm = Swarm::start_at(Some(clock.clone()), |config: &mut Config| {
         let hook = format!("url = \"http://{}/hook\"\nminimum = \"warning\"", receiver.address);
         config.notify.sink.push(parse(Path::new("sink.toml"), &hook).unwrap());
         config.notify.window = Span::default();
@@ -113,6 +114,8 @@ async fn each_condition_is_told_in_all_four_places_and_so_is_its_end() {
     swarm.planned(&drone).await.unwrap();
     let work = drone.work().await.unwrap();
     for condition in &CONDITIONS {
+        // Facts that change again at once are deferred.
+        clock.forward(10_000);
         (condition.make)(&swarm);
         say(&drone, &work, condition.drone).await;
         checks::look(&swarm.app).await;
@@ -141,6 +144,7 @@ async fn each_condition_is_told_in_all_four_places_and_so_is_its_end() {
         until(condition.said, told(condition.said)).await;
 
         let before = receiver.taken().len();
+        clock.forward(10_000);
         (condition.mend)(&swarm);
         say(&drone, &work, QUIET.drone).await;
         checks::look(&swarm.app).await;

@@ -279,7 +279,7 @@ async fn a_derivation_waits_for_a_drone_of_its_system_and_status_says_what_is_mi
     };
     let many = (0..65).map(|n| format!("s{n}")).collect();
     let refused = one.client.heartbeat(&tell(many)).await.unwrap_err().to_string();
-    assert!(refused.contains("characters of what a machine is"), "{refused}");
+    assert!(refused.contains("at most 64 systems or features"), "{refused}");
     one.client.heartbeat(&tell(vec!["x86_64-linux".to_owned()])).await.unwrap();
     swarm.nix_profile(&[]).await.unwrap();
     swarm.nix_run(&one, plan).await.unwrap();

@@ -83,6 +83,7 @@ impl Swarm {
                 self.forget_wait(*drone);
                 self.live.draining.remove(drone);
                 self.live.cloned.remove(drone);
+                self.live.changed.remove(drone);
             }
             Event::DroneWentOffline { drone, reason, why } => {
                 self.forget_wait(*drone);
@@ -96,9 +97,13 @@ impl Swarm {
                 d.healing.returned(at);
             }),
             Event::DroneRebooted { drone, boot_id } => {
+                self.live.changed.insert(*drone, at);
                 self.drone(*drone, |d| d.rebooted(boot_id));
             }
-            Event::DroneFactsChanged { drone, facts } => self.drone(*drone, |d| d.set_facts(facts)),
+            Event::DroneFactsChanged { drone, facts } => {
+                self.live.changed.insert(*drone, at);
+                self.drone(*drone, |d| d.set_facts(facts));
+            }
             Event::DroneStruck { drone, attempt, reason } => {
                 let most = self.policy.strikes_to_ground as usize * STRIKES_KEPT;
                 self.drone(*drone, |d| {

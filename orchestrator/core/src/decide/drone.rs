@@ -22,6 +22,10 @@ use swarm_common::{
 /// The longest reason kept for a failed delivery, in characters.
 const LONGEST_WHY: usize = 300;
 
+/// How often changes of a drone's facts or boot id are journaled at most, so that a drone that
+/// reports others each time does not fill the journal.
+const CHANGES_EVERY_MS: u64 = 10_000;
+
 /// Handles a heartbeat: renews the leases of the attempts it names, records their phases, revives
 /// lost attempts that no other drone works on, and returns the attempts that are no longer wanted.
 pub(super) fn heartbeat(swarm: &Swarm, now: TimeMs, id: DroneId, request: &HeartbeatRequest) -> Decision {
@@ -44,16 +48,11 @@ pub(super) fn heartbeat(swarm: &Swarm, now: TimeMs, id: DroneId, request: &Heart
     if drone.offline.is_some() || drone.lost.is_some() {
         events.push(Event::DroneReturned { drone: id });
     }
-    if !request.boot_id.is_empty() && request.boot_id != drone.facts.boot_id {
-        events.push(Event::DroneRebooted { drone: id, boot_id: request.boot_id.clone() });
-    }
-    if let Some(facts) = &request.facts {
-        // These identify the machine and healing relies on them, so the enrolled values stay.
-        let DroneFacts { machine_id, boot_id, .. } = drone.facts.clone();
-        let facts = DroneFacts { machine_id, boot_id, ..facts.clone() };
-        if facts != drone.facts {
-            events.push(Event::DroneFactsChanged { drone: id, facts });
-        }
+    let changes = changes(drone, id, request);
+    let before = swarm.live.changed.get(&id);
+    let facts_deferred = !changes.is_empty() && before.is_some_and(|&at| now.since(at) < CHANGES_EVERY_MS);
+    if !facts_deferred {
+        events.extend(changes);
     }
     let (mut renewed, mut cancel) = (Vec::new(), Vec::new());
     let mut revived = BTreeSet::new();
@@ -81,7 +80,24 @@ pub(super) fn heartbeat(swarm: &Swarm, now: TimeMs, id: DroneId, request: &Heart
     }
     let state = drone.state_when_heard();
     let name = Some(drone.name.clone());
-    Ok((events, Reply::Heartbeat(HeartbeatReply { cancel, state, now, name })))
+    Ok((events, Reply::Heartbeat(HeartbeatReply { cancel, state, now, name, facts_deferred })))
+}
+
+/// What a heartbeat says that the journal does not know yet about its drone.
+fn changes(drone: &Drone, id: DroneId, request: &HeartbeatRequest) -> Vec<Event> {
+    let mut events = Vec::new();
+    if !request.boot_id.is_empty() && request.boot_id != drone.facts.boot_id {
+        events.push(Event::DroneRebooted { drone: id, boot_id: request.boot_id.clone() });
+    }
+    if let Some(facts) = &request.facts {
+        // These identify the machine and healing relies on them, so the enrolled values stay.
+        let DroneFacts { machine_id, boot_id, .. } = drone.facts.clone();
+        let facts = DroneFacts { machine_id, boot_id, ..facts.clone() };
+        if facts != drone.facts {
+            events.push(Event::DroneFactsChanged { drone: id, facts });
+        }
+    }
+    events
 }
 
 /// How a heartbeat is known to come from another machine than the one that enrolled, as after a

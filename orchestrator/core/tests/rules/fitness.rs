@@ -6,13 +6,13 @@ use swarm_common::{
     state::Phase,
     wire::{admin::BuilderKind, drone::*},
 };
-use swarm_core::{Command, view};
+use swarm_core::{Command, Reply, view};
 
 fn told(kit: &Kit) -> Vec<String> {
     view::concerns(&kit.swarm, kit.now, kit.now, &[]).into_iter().map(|concern| concern.what).collect()
 }
 
-fn beat(kit: &mut Kit, change: impl FnOnce(&mut DroneFacts), attempts: Vec<AttemptStatus>) {
+fn beat(kit: &mut Kit, change: impl FnOnce(&mut DroneFacts), attempts: Vec<AttemptStatus>) -> HeartbeatReply {
     let drone = *kit.swarm.drones.keys().next().unwrap();
     let mut facts = kit.swarm.drones[&drone].facts.clone();
     change(&mut facts);
@@ -23,7 +23,40 @@ fn beat(kit: &mut Kit, change: impl FnOnce(&mut DroneFacts), attempts: Vec<Attem
         boot_id: "1".into(),
         facts: Some(facts),
     };
-    kit.must(Command::Heartbeat { drone, request });
+    match kit.must(Command::Heartbeat { drone, request }) {
+        Reply::Heartbeat(reply) => reply,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn changed_facts_are_taken_at_once_but_not_again_within_ten_seconds() {
+    let mut kit = Kit::new(&["oak"]);
+    let oak = *kit.swarm.drones.keys().next().unwrap();
+    let boot = |kit: &mut Kit, boot_id: String| {
+        let (vitals, attempts) = (Vitals::default(), Vec::new());
+        let request = HeartbeatRequest { vitals, attempts, draining: false, boot_id, facts: None };
+        kit.must(Command::Heartbeat { drone: oak, request });
+    };
+    let before = kit.swarm.seq;
+    for second in 0..95 {
+        let cores = 10 + second;
+        let reply = beat(&mut kit, |facts| facts.cores = cores, Vec::new());
+        assert_eq!(reply.facts_deferred, second % 10 != 0, "{second}");
+        boot(&mut kit, format!("boot {second}"));
+        // What stands in the journal is no change.
+        assert!(!beat(&mut kit, |_| {}, Vec::new()).facts_deferred);
+        kit.now = kit.now + 1000;
+    }
+    assert_eq!(kit.swarm.seq - before, 10);
+    assert_eq!(kit.swarm.drones[&oak].facts.cores, 100);
+    // One that is no liar reports the same until it is taken.
+    let (known, last) = (kit.swarm.seq, kit.now);
+    while beat(&mut kit, |facts| facts.cores = 7, Vec::new()).facts_deferred {
+        kit.now = kit.now + 1000;
+    }
+    assert_eq!((kit.swarm.seq, kit.swarm.drones[&oak].facts.cores), (known + 1, 7));
+    assert!(kit.now.since(last) <= 10_000);
 }
 
 #[test]
@@ -46,6 +79,7 @@ fn a_drone_that_lacks_programs_or_a_disk_gets_no_work_and_is_named_until_it_has_
         let lines = told(&kit);
         assert!(lines.iter().any(|line| line == named), "{lines:?}");
         assert!(lines.iter().any(|line| line.contains("is stalled")), "{lines:?}");
+        kit.now = kit.now + 10_000;
         beat(
             &mut kit,
             |facts| {
