@@ -3,11 +3,13 @@
 mod ask;
 mod drained;
 mod enrolling;
+mod highest;
 mod sending;
 mod standing;
 
 pub use ask::{Ask, RunError};
 use drained::Drained;
+use highest::Highest;
 
 use crate::{
     agent::{Agent, Input, Output, Recovered},
@@ -84,6 +86,7 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
     let recovered = spool.recover().map_err(io(&spool_dir))?;
     let start = enrol::start(&config)?;
     supervisor.ready("not delivered yet");
+    let highest = Highest::open(&config.state_dir, matches!(start, enrol::Start::New(..)));
     let mut drained = Drained::open(&config.state_dir);
     let Some(client) = enrolling::client(&config, start, &supervisor, &mut asked, &mut drained).await? else {
         return Ok(());
@@ -153,6 +156,7 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
         probe,
         fitness,
         drained,
+        highest,
         facts_told: None,
         facts_on_their_way: None,
     };
@@ -205,6 +209,7 @@ struct Loop {
     fitness: Fitness,
     /// Whether the drone was drained on this machine.
     drained: Drained,
+    highest: Highest,
     /// The facts that the orchestrator has acknowledged since this start.
     facts_told: Option<DroneFacts>,
     /// The facts in the heartbeat that is in flight.
@@ -364,6 +369,7 @@ impl Loop {
 
     fn start(&mut self, assignment: Assignment) {
         let attempt = assignment.attempt;
+        self.highest.note(attempt);
         let cancel = CancellationToken::new();
         self.builds.insert(attempt, cancel.clone());
         let (phases, mut reached) = mpsc::channel::<(AttemptId, Phase)>(16);

@@ -35,6 +35,8 @@ pub struct Concern {
 pub enum ConcernKind {
     /// Cannot append to the journal in this directory, or in Redis.
     JournalUnwritable { at: Option<String>, why: String },
+    /// The journal was rolled back: a drone was assigned the attempt `seen`, but it ended at `last`.
+    JournalRolledBack { drone: Name, seen: AttemptId, last: AttemptId },
     /// Publishing fails.
     PublishingFails { at: String, why: String },
     /// A directory of the orchestrator is not writable.
@@ -175,6 +177,7 @@ impl ConcernKind {
     pub fn signature(&self) -> String {
         match self {
             Self::JournalUnwritable { .. } => "the journal cannot be written".into(),
+            Self::JournalRolledBack { .. } => "the journal was rolled back".into(),
             Self::PublishingFails { .. } => "publishing fails".into(),
             Self::DirectoryUnwritable { place, at, .. } => format!("the {place} {at} cannot be written"),
             Self::DiskNearlyFull { at, .. } => format!("the disk of {at} is nearly full"),

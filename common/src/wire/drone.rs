@@ -157,6 +157,10 @@ pub struct HeartbeatRequest {
     /// Facts about the machine, sent after each start and when they change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub facts: Option<DroneFacts>,
+    /// The highest attempt ID that the drone has been assigned. If the orchestrator has assigned none so
+    /// high, its journal was rolled back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub highest_attempt: Option<AttemptId>,
 }
 
 /// State of one attempt in a heartbeat.

@@ -34,7 +34,8 @@ impl Loop {
         let facts = machine::facts(&self.profiles, builder, self.probe.toolchain(), self.fitness.found());
         let facts = Some(facts).filter(|facts| self.facts_told.as_ref() != Some(facts));
         self.facts_on_their_way.clone_from(&facts);
-        let request = HeartbeatRequest { vitals, attempts, draining, boot_id: machine::boot_id(), facts };
+        let (boot_id, highest_attempt) = (machine::boot_id(), self.highest.get());
+        let request = HeartbeatRequest { vitals, attempts, draining, boot_id, facts, highest_attempt };
         self.spawn(async move {
             let reply = client.heartbeat(&request).await;
             let (reply, error) = reply.map_or_else(|e| (None, Some(e)), |r| (Some(r), None));

@@ -54,6 +54,8 @@ pub enum Event {
     /// Ids up to these, and build ids up to this one, may have been assigned after the last event
     /// in a restored journal.
     IdsSkipped { last: LastIds, build_id: u32 },
+    /// A drone has been assigned the attempt `seen`, but the journal ended at `last`.
+    RollbackFound { drone: DroneId, seen: AttemptId, last: AttemptId },
     /// The answer to a command with an idempotency key.
     CommandAnswered { key: String, reply: Reply },
 
@@ -317,6 +319,7 @@ impl Event {
                 | Self::LeasesRenewed { .. }
                 | Self::DroneWaits { .. }
                 | Self::DroneCloned { .. }
+                | Self::RollbackFound { .. }
         )
     }
 }

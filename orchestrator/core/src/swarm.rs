@@ -51,6 +51,9 @@ pub struct Swarm {
     /// [`Event::IdsSkipped`](crate::Event::IdsSkipped)).
     #[serde(default)]
     pub build_ids_skipped: u32,
+    /// When ids were last skipped, because the journal had been restored or rolled back.
+    #[serde(default)]
+    pub restored_at: Option<TimeMs>,
     /// Build results by build key, shared by all profiles.
     pub built: BTreeMap<Digest, Built>,
     /// The inputs that keys were computed from, by strict key.
@@ -141,6 +144,17 @@ pub struct EnrolToken {
     pub approved: bool,
 }
 
+/// A rollback of the journal that a drone revealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rollback {
+    /// The drone.
+    pub drone: DroneId,
+    /// The highest attempt that it was assigned.
+    pub seen: AttemptId,
+    /// The last attempt that the journal knew.
+    pub last: AttemptId,
+}
+
 /// State that this process knows from heartbeats and claims only.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Live {
@@ -154,6 +168,8 @@ pub struct Live {
     pub stuck: BTreeMap<DroneId, BTreeMap<AttemptId, Stuck>>,
     /// Drones that were set to draining on their own machine.
     pub draining: BTreeSet<DroneId>,
+    /// How a rollback of the journal was detected since the start.
+    pub rolled_back: Option<Rollback>,
     /// Drones whose credential was used by another machine: when that was last refused, and how it
     /// was detected.
     pub cloned: BTreeMap<DroneId, (TimeMs, String)>,

@@ -105,6 +105,7 @@ async fn a_stopping_drone_need_not_wait_for_its_claim() {
         draining: true,
         boot_id: String::new(),
         facts: None,
+        highest_attempt: None,
     };
     engine.submit(Command::Heartbeat { drone, request }, None).await.unwrap();
     let reply = tokio::time::timeout(LIMIT, waiting).await.unwrap().unwrap().unwrap();

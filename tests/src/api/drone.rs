@@ -158,6 +158,7 @@ impl FakeDrone {
             draining: false,
             boot_id: "b".to_owned(),
             facts: None,
+            highest_attempt: None,
         };
         self.client.heartbeat(&request).await
     }

@@ -208,6 +208,7 @@ impl Nights {
                 draining: false,
                 boot_id: "b".into(),
                 facts: None,
+                highest_attempt: None,
             };
             self.say(Command::Heartbeat { drone, request })?;
         }

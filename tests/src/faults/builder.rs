@@ -178,7 +178,8 @@ fn profile(number: usize, run: usize) -> Name {
 
 async fn beat(drone: &Client, attempts: Vec<AttemptStatus>) -> Result<(), ClientError> {
     let (vitals, boot_id) = (nothing_free(), "b".to_owned());
-    let request = HeartbeatRequest { vitals, attempts, draining: false, boot_id, facts: None };
+    let request =
+        HeartbeatRequest { vitals, attempts, draining: false, boot_id, facts: None, highest_attempt: None };
     drone.heartbeat(&request).await.map(drop)
 }
 

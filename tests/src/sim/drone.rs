@@ -124,6 +124,7 @@ impl Drone {
                         draining,
                         boot_id: format!("boot {}", self.incarnation),
                         facts: Some(self.facts.clone()),
+                        highest_attempt: None,
                     })));
                 }
                 Output::Start(assignment) => {

@@ -95,6 +95,7 @@ impl Liar {
             draining: false,
             boot_id: "b".into(),
             facts: Some(self.facts.clone()),
+            highest_attempt: None,
         };
         // Without an answer there is nothing to lie about.
         let Ok(_) = self.drone.client.heartbeat(&request).await else { return Ok(()) };

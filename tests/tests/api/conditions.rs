@@ -168,6 +168,7 @@ async fn say(drone: &FakeDrone, work: &Assignment, change: fn(&mut DroneFacts) -
         draining: false,
         boot_id: "b".into(),
         facts: Some(facts),
+        highest_attempt: None,
     };
     drone.client.heartbeat(&request).await.unwrap();
 }

@@ -110,6 +110,7 @@ async fn a_cloned_machine_is_refused_by_name_and_status_says_so() {
         draining: false,
         boot_id: "b".to_owned(),
         facts: Some(DroneFacts { machine_id: machine_id.to_owned(), ..facts() }),
+        highest_attempt: None,
     };
     let reply = drone.client.heartbeat(&told("m")).await.unwrap();
     assert_eq!(reply.name.unwrap().as_str(), "oak");

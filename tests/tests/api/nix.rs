@@ -275,6 +275,7 @@ async fn a_derivation_waits_for_a_drone_of_its_system_and_status_says_what_is_mi
             draining: false,
             boot_id: "b".to_owned(),
             facts: Some(DroneFacts { nix, nix_machine: Some(machine.into()), ..facts() }),
+            highest_attempt: None,
         }
     };
     let many = (0..65).map(|n| format!("s{n}")).collect();

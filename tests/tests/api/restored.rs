@@ -12,10 +12,10 @@ use swarm_common::{
     id::{AttemptId, RunId},
     secret::Secret,
     state::Phase,
-    wire::drone::{AttemptStatus, Outcome, ReportRequest, Usage},
+    wire::{concern::ConcernKind, drone::*},
 };
 use swarm_core::Event;
-use swarm_tests::api::{FakeDrone, Swarm, TestClock, package_with, pebble, plan_of, until};
+use swarm_tests::api::{FakeDrone, Swarm, TestClock, nothing_free, package_with, pebble, plan_of, until};
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
@@ -81,8 +81,9 @@ async fn given_out(swarm: &Swarm, since: u64) -> GivenOut {
 #[tokio::test]
 async fn after_a_restore_no_id_is_given_out_twice_and_no_published_path_changes_its_bytes() {
     let backup = tempfile::tempdir().unwrap();
+    // The clock stands still: nothing may depend on the time between two restores.
     let clock = Arc::new(TestClock::default());
-    let swarm = Swarm::start_at(Some(clock.clone()), |_| {}).await.unwrap();
+    let swarm = Swarm::start_at(Some(clock), |_| {}).await.unwrap();
     let first = swarm.drone("one").await.unwrap();
     swarm.profile().await.unwrap();
     build(&swarm, &first, "before the backup").await;
@@ -103,8 +104,6 @@ async fn after_a_restore_no_id_is_given_out_twice_and_no_published_path_changes_
         // A backup that is as old as a second is none.
         let old = || fs::metadata(backup.path().join("journal.mark")).unwrap().modified().unwrap();
         until("some time", async || (SystemTime::now() > old() + Duration::from_secs(3)).then_some(())).await;
-        // Nobody restores the same backup twice within minutes.
-        clock.forward(10 * 60 * 1000);
         let restored = swarm.restart_after(|config| {
             fs::remove_dir_all(&config.state_dir).unwrap();
             copy(backup.path(), &config.state_dir);
@@ -152,4 +151,57 @@ async fn a_restart_of_what_is_not_a_copy_skips_no_id() {
     build(&swarm, &again(&swarm, &drone), "second").await;
     let path = &swarm.admin.artifacts(None).await.unwrap()[1].target.portage().unwrap().path();
     assert_eq!(path, "dev-libs/pebble/pebble-1.2-2.gpkg.tar");
+}
+
+/// A file system or a virtual machine goes back to `backup`, and the mark of the journal with it.
+fn roll_back(backup: &Path, state_dir: &Path) {
+    fs::remove_dir_all(state_dir).unwrap();
+    copy(backup, state_dir);
+    let mark = state_dir.join("journal.mark");
+    let text = fs::read_to_string(&mark).unwrap();
+    let kept = text.rsplit_once(' ').unwrap().0;
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis();
+    fs::write(&mark, format!("{kept} {now:020}\n")).unwrap();
+}
+
+// fault: 52
+#[tokio::test]
+async fn a_rollback_that_only_drones_can_know_is_told_and_gives_no_id_out_twice() {
+    let backup = tempfile::tempdir().unwrap();
+    let swarm = Swarm::start().await.unwrap();
+    let oak = swarm.drone("oak").await.unwrap();
+    swarm.profile().await.unwrap();
+    build(&swarm, &oak, "before").await;
+    let mut swarm = swarm.restart_after(|config| copy(&config.state_dir, backup.path())).await.unwrap();
+    let since = swarm.app.engine.read(|s| s.seq);
+    let mut lives: Vec<GivenOut> = Vec::new();
+    let mut seen = None;
+    for life in 0..3 {
+        let drone = again(&swarm, &oak);
+        let told = HeartbeatRequest {
+            vitals: nothing_free(),
+            attempts: Vec::new(),
+            draining: false,
+            boot_id: "b".into(),
+            facts: None,
+            highest_attempt: seen,
+        };
+        drone.client.heartbeat(&told).await.unwrap();
+        let concerns = swarm.admin.status().await.unwrap().concerns;
+        let rolled_back = concerns.iter().any(|c| matches!(c.fact, ConcernKind::JournalRolledBack { .. }));
+        assert_eq!(rolled_back, life > 0, "{concerns:?}");
+        for number in 0..3 {
+            seen = Some(build(&swarm, &drone, &format!("build {number} of life {life}")).await).max(seen);
+        }
+        let given = given_out(&swarm, since).await;
+        for before in &lives {
+            assert!(given.ids.is_disjoint(&before.ids), "{given:?} and {before:?}");
+            assert!(
+                given.files.keys().all(|path| !before.files.contains_key(path)),
+                "{given:?} and {before:?}"
+            );
+        }
+        lives.push(given);
+        swarm = swarm.restart_after(|config| roll_back(backup.path(), &config.state_dir)).await.unwrap();
+    }
 }

@@ -63,6 +63,7 @@ async fn heartbeat(drone: &Client, boot_id: &str) {
         draining: false,
         boot_id: boot_id.into(),
         facts: None,
+        highest_attempt: None,
     };
     drone.heartbeat(&request).await.unwrap();
 }

@@ -23,6 +23,7 @@ impl Swarm {
             }
         };
         self.at = moved(now);
+        self.restored_at.iter_mut().for_each(set);
         self.tokens.values_mut().for_each(|token| set(&mut token.expires_at));
         self.acts.iter_mut().for_each(|act| set(&mut act.at));
         if let Some(pause) = &mut self.pause {

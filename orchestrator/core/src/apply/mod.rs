@@ -20,7 +20,7 @@ use crate::{
     legacy,
     profile::Profile,
     run::Run,
-    swarm::{EnrolToken, Live, Swarm},
+    swarm::{EnrolToken, Live, Rollback, Swarm},
 };
 use std::collections::BTreeMap;
 use swarm_common::{id::*, state::*, time::TimeMs};
@@ -47,6 +47,10 @@ impl Swarm {
             Event::OrchestratorStarted => self.start(at),
             Event::IdsSkipped { last, build_id } => {
                 (self.last, self.build_ids_skipped) = (*last, *build_id);
+                self.restored_at = Some(at);
+            }
+            Event::RollbackFound { drone, seen, last } => {
+                self.live.rolled_back = Some(Rollback { drone: *drone, seen: *seen, last: *last });
             }
             Event::CommandAnswered { key, reply } => self.keep_answer(key, reply),
             Event::EnrolTokenIssued { token_hash, expires_at, approved } => {

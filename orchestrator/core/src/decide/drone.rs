@@ -1,6 +1,6 @@
 //! Decides heartbeats and sign-offs.
 
-use super::{Decision, already, known};
+use super::{Decision, already, known, skip};
 use crate::{
     attempt::{Ending, Job},
     command::Reply,
@@ -28,7 +28,13 @@ const CHANGES_EVERY_MS: u64 = 10_000;
 
 /// Handles a heartbeat: renews the leases of the attempts it names, records their phases, revives
 /// lost attempts that no other drone works on, and returns the attempts that are no longer wanted.
-pub(super) fn heartbeat(swarm: &Swarm, now: TimeMs, id: DroneId, request: &HeartbeatRequest) -> Decision {
+pub(super) fn heartbeat(
+    swarm: &Swarm,
+    now: TimeMs,
+    entropy: u64,
+    id: DroneId,
+    request: &HeartbeatRequest,
+) -> Decision {
     let drone = known(swarm, id)?;
     if let Some(what) = other_machine(drone, request) {
         return Err(Refusal::OtherMachine { name: drone.name.clone(), what });
@@ -47,6 +53,9 @@ pub(super) fn heartbeat(swarm: &Swarm, now: TimeMs, id: DroneId, request: &Heart
     }];
     if drone.offline.is_some() || drone.lost.is_some() {
         events.push(Event::DroneReturned { drone: id });
+    }
+    if let Some(seen) = request.highest_attempt {
+        events.extend(skip::rolled_back(swarm, now, entropy, id, seen));
     }
     let changes = changes(drone, id, request);
     let before = swarm.live.changed.get(&id);

@@ -44,7 +44,7 @@ pub type Decision = Result<(Vec<Event>, Reply), Refusal>;
 pub fn decide(swarm: &Swarm, request: &Request) -> Decision {
     let now = request.now;
     match &request.command {
-        Command::SkipIds => skip::skip_ids(swarm, now),
+        Command::SkipIds => skip::skip_ids(swarm, now, request.entropy),
         Command::NoteClone { drone, what } => drone::note_clone(swarm, *drone, what),
         Command::StartOrchestrator => Ok((vec![Event::OrchestratorStarted], Reply::Done)),
         Command::Maintain => Ok((maintain::maintain(swarm, now), Reply::Done)),
@@ -101,7 +101,9 @@ pub fn decide(swarm: &Swarm, request: &Request) -> Decision {
         }
 
         Command::Claim { drone, request } => schedule::claim(swarm, now, *drone, request),
-        Command::Heartbeat { drone, request } => drone::heartbeat(swarm, now, *drone, request),
+        Command::Heartbeat { drone, request: told } => {
+            drone::heartbeat(swarm, now, request.entropy, *drone, told)
+        }
         Command::SignOff { drone, reason } => drone::sign_off(swarm, now, *drone, reason),
 
         Command::ReceivePlan { drone, attempt, plan, usage } => {

@@ -17,6 +17,7 @@ pub fn title(fact: &ConcernKind) -> String {
     use ConcernKind::*;
     match fact {
         JournalUnwritable { .. } => "cannot write the journal".into(),
+        JournalRolledBack { .. } => "the journal was rolled back".into(),
         PublishingFails { .. } => "publishing fails".into(),
         DirectoryUnwritable { place, at, .. } => format!("cannot write to the {place} {at}"),
         DiskNearlyFull { at, .. } => format!("the file system of {at} is nearly full"),
@@ -86,6 +87,9 @@ pub fn what(fact: &ConcernKind) -> String {
         | DroneLost { why, .. }
         | CredentialCloned { why, .. }
         | DroneUnusable { why, .. } => format!("{title}: {why}"),
+        JournalRolledBack { drone, seen, last } => {
+            format!("{title}: drone {drone} was assigned {seen}, but the journal ended at {last}")
+        }
         DiskNearlyFull { free_mib, .. } => format!("{title}: {free_mib} MiB free"),
         CertificateExpired { file, on } => format!("the TLS certificate {file} expired on {on}"),
         CertificateExpires { file, on, days } => {
@@ -186,6 +190,11 @@ pub fn next(fact: &ConcernKind, action: Option<&Action>) -> String {
         JournalUnwritable { at: None, .. } => {
             "fix the Redis problem above; meanwhile drones keep building and store their results, and \
              published packages are still served"
+                .into()
+        }
+        JournalRolledBack { .. } => {
+            "IDs in use are skipped and lost packages are rebuilt; restore a newer backup if runs, drones or \
+             profiles are missing, otherwise restart `swarm-orchestrator` to end this message"
                 .into()
         }
         PublishingFails { at, .. } => format!("check the disk of {at}; retries automatically"),

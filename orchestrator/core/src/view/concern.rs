@@ -26,6 +26,7 @@ pub fn severity(fact: &ConcernKind) -> Severity {
     use ConcernKind::*;
     match fact {
         JournalUnwritable { .. }
+        | JournalRolledBack { .. }
         | PublishingFails { .. }
         | DirectoryUnwritable { .. }
         | CertificateUnusable { .. }

@@ -258,6 +258,15 @@ fn without_drone(swarm: &Swarm, run: &Run) -> Remedy {
 }
 
 fn of_drones(swarm: &Swarm, now: TimeMs, found: &mut Vec<ConcernKind>) {
+    if let Some((rollback, drone)) =
+        swarm.live.rolled_back.and_then(|r| Some((r, swarm.drones.get(&r.drone)?)))
+    {
+        found.push(ConcernKind::JournalRolledBack {
+            drone: drone.name.clone(),
+            seen: rollback.seen,
+            last: rollback.last,
+        });
+    }
     let in_state = |state| swarm.drones.values().filter(move |d| d.state() == state);
     found.extend(heal::cut_off(swarm));
     for drone in in_state(DroneState::Lost) {

@@ -14,7 +14,8 @@ fn beat(kit: &mut Kit, machine_id: Option<&str>, boot_id: &str) -> Result<Reply,
     let own = kit.swarm.drones[&OAK].facts.clone();
     let facts = machine_id.map(|id| DroneFacts { machine_id: id.into(), boot_id: boot_id.into(), ..own });
     let (vitals, boot_id) = (Vitals::default(), boot_id.to_owned());
-    let request = HeartbeatRequest { vitals, attempts: vec![], draining: false, boot_id, facts };
+    let request =
+        HeartbeatRequest { vitals, attempts: vec![], draining: false, boot_id, facts, highest_attempt: None };
     kit.send(Command::Heartbeat { drone: OAK, request })
 }
 

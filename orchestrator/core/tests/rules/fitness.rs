@@ -22,6 +22,7 @@ fn beat(kit: &mut Kit, change: impl FnOnce(&mut DroneFacts), attempts: Vec<Attem
         draining: false,
         boot_id: "1".into(),
         facts: Some(facts),
+        highest_attempt: None,
     };
     match kit.must(Command::Heartbeat { drone, request }) {
         Reply::Heartbeat(reply) => reply,
@@ -35,7 +36,14 @@ fn changed_facts_are_taken_at_once_but_not_again_within_ten_seconds() {
     let oak = *kit.swarm.drones.keys().next().unwrap();
     let boot = |kit: &mut Kit, boot_id: String| {
         let (vitals, attempts) = (Vitals::default(), Vec::new());
-        let request = HeartbeatRequest { vitals, attempts, draining: false, boot_id, facts: None };
+        let request = HeartbeatRequest {
+            vitals,
+            attempts,
+            draining: false,
+            boot_id,
+            facts: None,
+            highest_attempt: None,
+        };
         kit.must(Command::Heartbeat { drone: oak, request });
     };
     let before = kit.swarm.seq;

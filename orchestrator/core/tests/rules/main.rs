@@ -20,6 +20,7 @@ mod power_cut;
 mod queue;
 mod rebuild;
 mod rest;
+mod restored;
 mod scheduling;
 mod slots;
 mod toolchains;

@@ -33,6 +33,7 @@ fn say_uploading(kit: &mut Kit, drone: DroneId, attempt: AttemptId) {
         draining: false,
         boot_id: "1".into(),
         facts: None,
+        highest_attempt: None,
     };
     kit.must(Command::Heartbeat { drone, request });
 }
@@ -107,6 +108,7 @@ fn of_two_lost_builds_of_one_package_on_one_drone_one_is_revived() {
         draining: false,
         boot_id: "1".into(),
         facts: None,
+        highest_attempt: None,
     };
     kit.must(Command::Heartbeat { drone: a, request });
     let live: Vec<AttemptId> = kit.swarm.attempts_of(a).map(|(id, _)| id).collect();
@@ -156,6 +158,7 @@ fn what_a_heartbeat_tells_of_the_machine_is_believed() {
             draining: false,
             boot_id: "1".into(),
             facts: Some(facts.clone()),
+            highest_attempt: None,
         };
         kit.must(Command::Heartbeat { drone: a, request });
     };

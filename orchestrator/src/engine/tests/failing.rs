@@ -101,6 +101,7 @@ async fn what_is_never_journaled_reaches_both_sides_although_the_lock_lapsed_mea
             draining: false,
             boot_id: String::new(),
             facts: None,
+            highest_attempt: None,
         };
         engine.submit(Command::Heartbeat { drone, request }, None)
     };

@@ -162,6 +162,7 @@ impl Kit {
                 draining,
                 boot_id: self.swarm.drones[&drone].facts.boot_id.clone(),
                 facts: None,
+                highest_attempt: None,
             },
         });
         let Reply::Heartbeat(reply) = reply else { panic!("{reply:?}") };

@@ -1,0 +1,39 @@
+//! The highest attempt that this drone has been assigned. An orchestrator whose journal was rolled back
+//! learns from it which IDs are in use.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+use swarm_common::id::AttemptId;
+
+/// The attempt, and the file that remembers it.
+pub(super) struct Highest {
+    file: PathBuf,
+    attempt: Option<AttemptId>,
+}
+
+impl Highest {
+    /// Reads the attempt of an earlier start. A drone that has just enrolled begins without one, because
+    /// its orchestrator may be another.
+    pub(super) fn open(state_dir: &Path, is_new: bool) -> Self {
+        let file = state_dir.join("highest-attempt");
+        // A file that is damaged or unreadable is as good as none.
+        let kept = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok());
+        Self { file, attempt: kept.filter(|_| !is_new) }
+    }
+
+    pub(super) fn get(&self) -> Option<AttemptId> {
+        self.attempt
+    }
+
+    pub(super) fn note(&mut self, attempt: AttemptId) {
+        if self.attempt >= Some(attempt) {
+            return;
+        }
+        self.attempt = Some(attempt);
+        if let Err(error) = fs::write(&self.file, format!("{attempt}\n")) {
+            tracing::warn!(%error, file = %self.file.display(), "cannot save the highest attempt ID");
+        }
+    }
+}
