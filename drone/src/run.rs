@@ -31,7 +31,12 @@ use crate::{
     toolchain::Probe,
     work::{self, Workshop},
 };
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use swarm_common::{
     client::{Client, ClientError},
     id::AttemptId,
@@ -157,6 +162,7 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
         fitness,
         drained,
         highest,
+        asked_back: None,
         facts_told: None,
         facts_on_their_way: None,
     };
@@ -202,8 +208,10 @@ struct Loop {
     /// The status last sent to the service manager.
     told: &'static str,
     profiles: Vec<Name>,
-    /// The configured name, until it was compared with the enrolled one.
+    /// The name that it enrolled with; until the first heartbeat, the configured one.
     name: Option<Name>,
+    /// When it last asked to be taken back.
+    asked_back: Option<Instant>,
     /// The toolchain of the drone's own system.
     probe: Probe,
     fitness: Fitness,

@@ -13,7 +13,8 @@ use super::{
     key::random_id,
     tls::{self, Trust},
 };
-use crate::{secret::Secret, wire::API_PREFIX};
+
+use crate::{digest::Digest, secret::Secret, wire::API_PREFIX};
 use reqwest::{Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use std::{
@@ -108,6 +109,12 @@ impl Client {
     #[must_use]
     pub fn with_credential(&self, credential: Secret) -> Self {
         Self { credential: Some(credential), ..self.clone() }
+    }
+
+    /// SHA-256 of its credential, if it has one.
+    #[must_use]
+    pub fn credential_hash(&self) -> Option<Digest> {
+        self.credential.as_ref().map(|credential| Digest::of(credential.expose().as_bytes()))
     }
 
     /// A client that shares the connections but sends no credential.

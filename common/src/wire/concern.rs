@@ -1,6 +1,8 @@
 //! What is wrong, as facts: of what kind it is, what belongs to it, and what an admin can do. What
 //! is said of it is made of these, never the other way round.
 
+pub use super::action::Action;
+
 use super::known;
 use crate::{cpv::Cpv, id::*, name::Name, state::*};
 use serde::{Deserialize, Serialize};
@@ -157,8 +159,12 @@ pub enum ConcernKind {
     ProgramsMissing { drone: Name, programs: Vec<String> },
     /// A drone cannot upload its results.
     DeliveryStuck { drone: Name, title: String, for_ms: u64, why: String },
-    /// A drone waits for an admin's approval.
-    DronePending { drone: Name },
+    /// A drone waits for an admin's approval: a new one, or one that a restored journal did not know.
+    DronePending {
+        drone: Name,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        returned: bool,
+    },
 
     /// There is no profile.
     NoProfile,
@@ -231,7 +237,7 @@ impl ConcernKind {
             Self::DroneUnusable { drone, .. } => format!("drone {drone} cannot build"),
             Self::ProgramsMissing { drone, .. } => format!("drone {drone} cannot build in its own system"),
             Self::DeliveryStuck { drone, .. } => format!("drone {drone} cannot deliver"),
-            Self::DronePending { drone } => format!("drone {drone} waits for approval"),
+            Self::DronePending { drone, .. } => format!("drone {drone} waits for approval"),
             Self::NoProfile => "there is no profile yet, so there is nothing to build".into(),
             Self::NoDrone => "there is no drone yet, so nothing is built".into(),
             Self::Unknown => String::new(),
@@ -305,68 +311,6 @@ pub enum Offline {
         /// Duration of the silence when it was noticed, in milliseconds.
         ms: u64,
     },
-}
-
-/// An action for an admin, shown as a command line or a button.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(tag = "kind", rename_all = "snake_case")]
-#[allow(missing_docs)] // As above.
-pub enum Action {
-    /// Create a profile.
-    AddProfile,
-    /// Create an enrolment token.
-    IssueToken,
-    /// Approve a drone.
-    ApproveDrone { drone: Name },
-    /// Resume a drone.
-    ResumeDrone { drone: Name },
-    /// Confirm the reboot of its machine.
-    ConfirmReboot { drone: Name },
-    /// Allow reboots of its machine again.
-    UnprotectDrone { drone: Name },
-    /// Start a run.
-    StartRun { profile: Name },
-    /// Show a run.
-    ShowRun { run: RunId },
-    /// Show the log of an attempt at a run's plan or base.
-    ShowAttempt { run: RunId, attempt: AttemptId },
-    /// Explain a package's state.
-    ShowPackage { package: PackageId },
-    /// Show a package's log.
-    ShowLog { package: PackageId },
-    /// Retry a package.
-    RetryPackage { package: PackageId },
-    /// Update a base to a new generation.
-    UpdateBase { base: Name },
-    /// Let a base follow the tree, and retry a failed update.
-    FollowBase { base: Name },
-    /// Verify all stored data.
-    VerifyStore,
-}
-
-impl Action {
-    /// The command line that does it.
-    #[must_use]
-    pub fn command(&self) -> String {
-        match self {
-            Self::AddProfile => "swarmctl profile add NAME --from DIR".into(),
-            Self::IssueToken => "swarmctl drone token".into(),
-            Self::ApproveDrone { drone } => format!("swarmctl drone approve {drone}"),
-            Self::ResumeDrone { drone } => format!("swarmctl drone resume {drone}"),
-            Self::ConfirmReboot { drone } => format!("swarmctl drone confirm-reboot {drone}"),
-            Self::UnprotectDrone { drone } => format!("swarmctl drone unprotect {drone}"),
-            Self::StartRun { profile } => format!("swarmctl run start {profile}"),
-            Self::ShowRun { run } => format!("swarmctl run show {run}"),
-            Self::ShowAttempt { run, attempt } => format!("swarmctl logs {run} --attempt {attempt}"),
-            Self::ShowPackage { package } => format!("swarmctl why {package}"),
-            Self::ShowLog { package } => format!("swarmctl logs {package}"),
-            Self::RetryPackage { package } => format!("swarmctl retry {package}"),
-            Self::UpdateBase { base } => format!("swarmctl base update {base}"),
-            Self::FollowBase { base } => format!("swarmctl base update {base} --follow"),
-            Self::VerifyStore => "swarmctl audit verify".into(),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -21,7 +21,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EnrolRequest {
-    /// The one-time token that an admin created.
+    /// The one-time token that an admin created. Empty for a drone that returns after the orchestrator's
+    /// journal was restored from a time before the drone enrolled; an admin must approve it.
     pub token: String,
     /// Requested name of the drone.
     pub name: Name,

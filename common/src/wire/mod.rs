@@ -3,6 +3,7 @@
 //! [`view`], [`concern`] and [`notify`], what an admin sends in [`admin`] and [`calendar`], errors in
 //! [`problem`].
 
+mod action;
 pub mod admin;
 pub mod artifact;
 pub mod base;

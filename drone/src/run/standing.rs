@@ -3,13 +3,17 @@
 //! | answer | meaning | reaction |
 //! |---|---|---|
 //! | none, or not an orchestrator's (a proxy's) | temporary | keeps building, retries |
-//! | unknown credential | temporary: the orchestrator may have lost or restored its journal | same |
+//! | unknown credential | temporary: the orchestrator may have lost or restored its journal | same, and asks to be taken back |
 //! | another rejection | concerns that request only | log it |
 //! | the drone was removed, or its credential belongs to another machine | final | exit with 77 |
 
 use super::{Loop, RunError};
-use crate::agent::Input;
-use swarm_common::{client::ClientError, state::DroneState};
+use crate::{agent::Input, machine};
+use std::time::{Duration, Instant};
+use swarm_common::{client::ClientError, state::DroneState, wire::drone::EnrolRequest};
+
+/// How often a drone that the orchestrator does not know offers itself.
+const RETURN_EVERY: Duration = Duration::from_secs(60);
 
 impl Loop {
     /// Logs changes of the drone's state once, with advice.
@@ -21,7 +25,7 @@ impl Loop {
             self.facts_told = facts.or(self.facts_told.take());
         }
         if let Some(enrolled) = &reply.name
-            && let Some(wanted) = self.name.take()
+            && let Some(wanted) = self.name.replace(enrolled.clone())
             && *enrolled != wanted
         {
             tracing::warn!(
@@ -42,6 +46,36 @@ impl Loop {
         }
     }
 
+    /// Offers itself to an orchestrator that does not know it: one whose journal was restored from a time
+    /// before the drone enrolled takes it back, once an admin approves it.
+    fn ask_to_return(&mut self) {
+        let wait = self.asked_back.is_some_and(|at| at.elapsed() < RETURN_EVERY);
+        let (Some(name), Some(credential_hash), false) =
+            (self.name.clone(), self.client.credential_hash(), wait)
+        else {
+            return;
+        };
+        self.asked_back = Some(Instant::now());
+        let facts = machine::facts(
+            &self.profiles,
+            &self.workshop.builder,
+            self.probe.toolchain(),
+            self.fitness.found(),
+        );
+        let (token, credential_hash) = (String::new(), Some(credential_hash));
+        let request = EnrolRequest { token, name: name.clone(), facts, credential_hash };
+        let client = self.client.clone();
+        self.tasks.spawn(async move {
+            match client.enrol(&request).await {
+                Ok(_) => {
+                    tracing::warn!(%name, "the orchestrator takes this drone back; waiting for approval")
+                }
+                // Only a restored journal takes drones back.
+                Err(error) => tracing::debug!(%error, "the orchestrator does not take this drone back"),
+            }
+        });
+    }
+
     /// Logs once when the orchestrator becomes unreachable and once when it is back.
     pub(super) fn note_contact(&mut self, error: Option<ClientError>) -> Result<(), RunError> {
         match error {
@@ -50,15 +84,17 @@ impl Loop {
             }
             // An orchestrator without its disk, or with a restored journal, does not know the
             // credential.
-            Some(error) if error.status() == Some(401) && std::mem::take(&mut self.is_known) => {
-                tracing::warn!(
-                    %error,
-                    credential = self.credential_file,
-                    "the orchestrator does not know this drone, will retry; if this persists, remove the \
-                     credential and enrol again with a new token"
-                );
+            Some(error) if error.status() == Some(401) => {
+                if std::mem::take(&mut self.is_known) {
+                    tracing::warn!(
+                        %error,
+                        credential = self.credential_file,
+                        "the orchestrator does not know this drone, will retry; if this persists, remove the \
+                         credential and enrol again with a new token"
+                    );
+                }
+                self.ask_to_return();
             }
-            Some(error) if error.status() == Some(401) => {}
             // The orchestrator answered, so it is reachable; the error concerns only this request.
             Some(error) if error.status().is_some_and(|status| status < 500) => {
                 tracing::warn!(%error, "the orchestrator rejected a request");

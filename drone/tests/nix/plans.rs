@@ -65,7 +65,7 @@ async fn a_drone_tells_the_systems_and_features_that_its_nix_builds_with() {
     assert_eq!(own.systems[0], "x86_64-linux", "{own:?}");
     assert!(own.systems.iter().any(|system| system == "i686-linux"), "{own:?}");
     assert!(own.features.iter().any(|feature| feature == "big-parallel"), "{own:?}");
-    assert!(own.is_bounded());
+    assert!(own.systems.len() <= NixMachine::MOST && own.features.len() <= NixMachine::MOST);
 
     let plan = lab.plan().await;
     let mut config = lab.config.clone();

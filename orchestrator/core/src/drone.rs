@@ -31,6 +31,9 @@ pub struct Drone {
     pub enrolled_at: TimeMs,
     /// Whether an admin has approved it.
     pub approved: bool,
+    /// Whether it came back after a restore of a journal that did not know it.
+    #[serde(default)]
+    pub returned: bool,
     /// Why it gets no more work, if it is draining.
     pub draining: Option<String>,
     /// Its current grounding.
@@ -98,6 +101,7 @@ impl Drone {
             credential_hash,
             enrolled_at: at,
             approved,
+            returned: false,
             draining: None,
             grounded: None,
             offline: None,

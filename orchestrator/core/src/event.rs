@@ -71,6 +71,9 @@ pub enum Event {
         credential_hash: Digest,
         facts: DroneFacts,
         approved: bool,
+        /// It came without a token, because a restored journal did not know it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        returned: bool,
     },
     /// An admin let a pending drone work.
     DroneApproved { drone: DroneId },

@@ -21,7 +21,7 @@ use swarm_common::{
         plan::Toolchain,
     },
 };
-use swarm_core::{Command, Reply};
+use swarm_core::{Command, Refusal, Reply};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -112,6 +112,9 @@ async fn enrol(State(app): State<Arc<App>>, body: Body) -> Result<Json<EnrolRepl
     let request: EnrolRequest = read_drones_json(body, app.config.limits.body_idle()).await?;
     bounds::TOKEN.check(request.token.len())?;
     check(&request.facts)?;
+    if request.token.trim().is_empty() && request.credential_hash.is_none() {
+        return Err(ApiError::Refused(Refusal::BadEnrolToken));
+    }
     let (credential, credential_hash) = match request.credential_hash {
         Some(hash) => (None, hash),
         None => {

@@ -84,6 +84,11 @@ async fn report(
             app.receiving.forget(attempt).await;
             Ok(Json(ReportReply { accepted: false, reason: stale.to_string() }))
         }
+        // As after a restore of the journal, or after the run was forgotten.
+        Err(
+            ApiError::Refused(unknown @ Refusal::UnknownAttempt(_))
+            | ApiError::Engine(EngineError::Refused(unknown @ Refusal::UnknownAttempt(_))),
+        ) => Ok(Json(ReportReply { accepted: false, reason: unknown.to_string() })),
         other => other.map(Json),
     }
 }

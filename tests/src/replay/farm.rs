@@ -324,14 +324,8 @@ impl Farm<'_> {
             .map(|j| AttemptStatus { attempt: j.attempt, phase: j.phase, stuck: None })
             .collect();
         let vitals = Vitals { load1: 1.0, memory_free_bytes: 60 << 30, disk_free_bytes: 1 << 40 };
-        let request = HeartbeatRequest {
-            vitals,
-            attempts,
-            draining: false,
-            boot_id: String::new(),
-            facts: None,
-            highest_attempt: None,
-        };
+        let (draining, boot_id, facts, highest_attempt) = (false, String::new(), None, None);
+        let request = HeartbeatRequest { vitals, attempts, draining, boot_id, facts, highest_attempt };
         let reply = self.send(Command::Heartbeat { drone: self.drones[n], request })?;
         let Reply::Heartbeat(reply) = reply else { bail!("a heartbeat was answered with {reply:?}") };
         let stops =

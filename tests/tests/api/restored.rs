@@ -1,5 +1,6 @@
 //! A state directory out of a backup, beside drones and workstations that know more.
 
+use crate::key;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -11,11 +12,16 @@ use swarm_common::{
     digest::Digest,
     id::{AttemptId, RunId},
     secret::Secret,
-    state::Phase,
-    wire::{concern::ConcernKind, drone::*},
+    state::{DroneState, Phase},
+    wire::{
+        concern::{Action, ConcernKind},
+        drone::*,
+    },
 };
 use swarm_core::Event;
-use swarm_tests::api::{FakeDrone, Swarm, TestClock, nothing_free, package_with, pebble, plan_of, until};
+use swarm_tests::api::{
+    FakeDrone, Swarm, TestClock, facts, nothing_free, package_with, pebble, plan_of, until,
+};
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
@@ -47,6 +53,18 @@ async fn build(swarm: &Swarm, drone: &FakeDrone, inputs: &str) -> AttemptId {
     let seq = swarm.app.engine.read(|s| s.seq);
     assert!(swarm.app.published.reached(seq, Duration::from_secs(60)).await);
     attempt
+}
+
+/// A swarm on its backup.
+async fn restored(swarm: Swarm, backup: &Path) -> Swarm {
+    // A backup that is as old as a second is none.
+    let old = || fs::metadata(backup.join("journal.mark")).unwrap().modified().unwrap();
+    until("some time", async || (SystemTime::now() > old() + Duration::from_secs(3)).then_some(())).await;
+    let swarm = swarm.restart_after(|config| {
+        fs::remove_dir_all(&config.state_dir).unwrap();
+        copy(backup, &config.state_dir);
+    });
+    swarm.await.unwrap()
 }
 
 /// Every id that was given out and every file that was published, after the event `since`.
@@ -101,14 +119,7 @@ async fn after_a_restore_no_id_is_given_out_twice_and_no_published_path_changes_
         let given = given_out(&swarm, since - 1).await;
         assert!(given.ids.len() >= 11 && given.files.len() == 3, "{life}: {given:?}");
         lives.push((life, given, attempts));
-        // A backup that is as old as a second is none.
-        let old = || fs::metadata(backup.path().join("journal.mark")).unwrap().modified().unwrap();
-        until("some time", async || (SystemTime::now() > old() + Duration::from_secs(3)).then_some(())).await;
-        let restored = swarm.restart_after(|config| {
-            fs::remove_dir_all(&config.state_dir).unwrap();
-            copy(backup.path(), &config.state_dir);
-        });
-        swarm = restored.await.unwrap();
+        swarm = restored(swarm, backup.path()).await;
         assert!(mark.exists());
     }
     for (at, (life, given, _)) in lives.iter().enumerate() {
@@ -130,7 +141,8 @@ async fn after_a_restore_no_id_is_given_out_twice_and_no_published_path_changes_
     let report = ReportRequest { outcome: Outcome::HandedBack { reason: "a test".into() }, usage };
     for (life, _, attempts) in &lives {
         let told = drone.client.report(attempts[0], &report).await;
-        assert_eq!(crate::refused(told), 404, "{life}");
+        let ReportReply { accepted, reason } = told.unwrap();
+        assert!(!accepted && reason.contains("the journal was restored"), "{life}: {reason}");
         let held = vec![AttemptStatus { attempt: attempts[1], phase: Phase::Building, stuck: None }];
         assert_eq!(drone.heartbeat(held).await.unwrap().cancel[0].attempt, attempts[1], "{life}");
     }
@@ -204,4 +216,47 @@ async fn a_rollback_that_only_drones_can_know_is_told_and_gives_no_id_out_twice(
         lives.push(given);
         swarm = swarm.restart_after(|config| roll_back(backup.path(), &config.state_dir)).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_drone_that_a_backup_does_not_know_returns_without_a_token_and_works_once_approved() {
+    let offer = |swarm: &Swarm, called: &str, credential: &str| {
+        let nobody = swarm.nobody().unwrap();
+        let (name, hash) = (called.parse().unwrap(), Digest::of(credential.as_bytes()));
+        async move {
+            let token = String::new();
+            nobody.enrol(&EnrolRequest { token, name, facts: facts(), credential_hash: Some(hash) }).await
+        }
+    };
+    let backup = tempfile::tempdir().unwrap();
+    let swarm = Swarm::start().await.unwrap();
+    swarm.drone("one").await.unwrap();
+    swarm.profile().await.unwrap();
+    let swarm = swarm.restart_after(|config| copy(&config.state_dir, backup.path())).await.unwrap();
+    let two = swarm.drone("two").await.unwrap();
+    crate::refused(offer(&swarm, "eve", "hers").await);
+
+    let swarm = restored(swarm, backup.path()).await;
+    let two = again(&swarm, &two);
+    assert_eq!(crate::refused(two.heartbeat(Vec::new()).await), 401);
+    let id = offer(&swarm, "two", &two.credential).await.unwrap().drone;
+    assert_eq!(offer(&swarm, "two", &two.credential).await.unwrap().drone, id, "a repeat");
+    assert_eq!(two.heartbeat(Vec::new()).await.unwrap().state, DroneState::Pending);
+    let concerns = swarm.admin.status().await.unwrap().concerns;
+    let found = concerns.iter().find(|c| c.what.contains("two returned after the journal was restored"));
+    assert_eq!(found.unwrap().action, Some(Action::ApproveDrone { drone: "two".parse().unwrap() }));
+
+    // Names that are taken, strangers without number, and those who were removed.
+    crate::refused(offer(&swarm, "one", "not its own").await);
+    let mut taken = Vec::new();
+    for n in 0..40 {
+        taken.extend(offer(&swarm, &format!("e{n}"), &format!("credential {n}")).await);
+    }
+    assert_eq!(taken.len(), 31);
+    let first = taken[0].drone;
+    swarm.admin.remove_drone(first, &key()).await.unwrap();
+    crate::refused(offer(&swarm, "e0", "credential 0").await);
+
+    swarm.admin.approve_drone(id, &key()).await.unwrap();
+    build(&swarm, &two, "after the restore").await;
 }

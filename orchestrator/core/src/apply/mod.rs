@@ -59,11 +59,12 @@ impl Swarm {
             Event::EnrolTokenExpired { token_hash } => {
                 self.tokens.remove(token_hash);
             }
-            Event::DroneEnrolled { drone, name, token_hash, credential_hash, facts, approved } => {
+            Event::DroneEnrolled { drone, name, token_hash, credential_hash, facts, approved, returned } => {
                 self.tokens.remove(token_hash);
                 self.last.drone = drone.0;
                 self.live.seen.insert(*drone, at);
-                let enrolled = Drone::new(at, name.clone(), *credential_hash, facts.clone(), *approved);
+                let new = Drone::new(at, name.clone(), *credential_hash, facts.clone(), *approved);
+                let enrolled = Drone { returned: *returned, ..new };
                 self.drones.insert(*drone, enrolled);
             }
             Event::DroneApproved { drone } => self.drone(*drone, |d| d.approved = true),

@@ -11,6 +11,12 @@ use swarm_common::{
     wire::{concern::Action, drone::DroneFacts},
 };
 
+/// How long after a restore unknown drones may return.
+const RETURN_MS: u64 = 7 * 24 * 3600 * 1000;
+
+/// The most returned drones that wait for approval.
+const MOST_RETURNED: usize = 32;
+
 pub(super) fn enrol(
     swarm: &Swarm,
     now: TimeMs,
@@ -27,7 +33,11 @@ pub(super) fn enrol(
             Err(Refusal::BadEnrolToken)
         };
     }
-    let token = swarm.tokens.get(&token_hash).filter(|t| now < t.expires_at).ok_or(Refusal::BadEnrolToken)?;
+    let token = swarm.tokens.get(&token_hash).filter(|t| now < t.expires_at);
+    let returned = token_hash == Digest::of(b"") && may_return(swarm, now, &credential_hash);
+    if token.is_none() && !returned {
+        return Err(Refusal::BadEnrolToken);
+    }
     if swarm.drones.values().any(|d| d.name == *name) {
         return Err(Refusal::NameTaken(name.clone()));
     }
@@ -38,9 +48,19 @@ pub(super) fn enrol(
         token_hash,
         credential_hash,
         facts: facts.clone(),
-        approved: token.approved,
+        approved: token.is_some_and(|token| token.approved),
+        returned,
     };
     Ok((vec![event], Reply::Drone(drone)))
+}
+
+/// Whether a machine without a token may be a drone that enrolled after the state was saved that the
+/// journal was restored to. It gets no work until an admin approves it.
+fn may_return(swarm: &Swarm, now: TimeMs, credential_hash: &Digest) -> bool {
+    let returned = swarm.drones.values().filter(|drone| drone.returned && !drone.approved).count();
+    swarm.restored_at.is_some_and(|at| now.since(at) < RETURN_MS)
+        && swarm.removed.get(credential_hash).is_none()
+        && returned < MOST_RETURNED
 }
 
 pub(super) fn approve(swarm: &Swarm, drone: DroneId) -> Decision {

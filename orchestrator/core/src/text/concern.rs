@@ -65,7 +65,7 @@ pub fn title(fact: &ConcernKind) -> String {
         DroneUnusable { drone, .. } => format!("drone {drone} cannot build"),
         ProgramsMissing { drone, .. } => format!("drone {drone} lacks programs to build in its own system"),
         DeliveryStuck { drone, .. } => format!("drone {drone} cannot deliver"),
-        DronePending { drone } => format!("drone {drone} waits for approval"),
+        DronePending { drone, .. } => format!("drone {drone} waits for approval"),
         NoProfile => "no profile exists yet".into(),
         NoDrone => "no drone has enrolled yet".into(),
         Unknown => "a concern of another version".into(),
@@ -173,6 +173,9 @@ pub fn what(fact: &ConcernKind) -> String {
         ProgramsMissing { programs, .. } => format!("{title}: {}", programs.join(", ")),
         DeliveryStuck { title: package, for_ms, why, .. } => {
             format!("{title} {package}: upload without progress for {}: {why}", span(*for_ms))
+        }
+        DronePending { drone, returned: true } => {
+            format!("drone {drone} returned after the journal was restored and waits for approval")
         }
         PlanWaits { .. } | BaseWaits { .. } | DronePending { .. } | NoProfile | NoDrone | Unknown => title,
     }

@@ -29,7 +29,11 @@ impl fmt::Display for Refusal {
             }
             Self::UnknownPackage(id) => write!(f, "no package {id} in any kept run"),
             Self::UnknownAttempt(id) => {
-                write!(f, "no attempt {id}; its run may no longer be kept")
+                write!(
+                    f,
+                    "no attempt {id}: its run is no longer kept, or the journal was restored; its package is rebuilt \
+                     if it is still needed"
+                )
             }
             Self::BadEnrolToken => f.write_str(
                 "the enrolment token is unknown, used or expired: create a new one with `swarmctl drone \

@@ -93,7 +93,7 @@ fn action(fact: &ConcernKind) -> Option<Action> {
         | FilesCollide { package, .. } => Action::ShowPackage { package: *package },
         BaseStays { base, .. } => Action::FollowBase { base: base.clone() },
         DroneOffline { drone, asks: true, .. } => Action::ConfirmReboot { drone: drone.clone() },
-        DronePending { drone } => Action::ApproveDrone { drone: drone.clone() },
+        DronePending { drone, .. } => Action::ApproveDrone { drone: drone.clone() },
         NoProfile => Action::AddProfile,
         NoDrone => Action::IssueToken,
         _ => return None,

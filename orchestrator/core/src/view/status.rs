@@ -323,7 +323,7 @@ fn of_drones(swarm: &Swarm, now: TimeMs, found: &mut Vec<ConcernKind>) {
         });
     }
     for drone in in_state(DroneState::Pending) {
-        found.push(ConcernKind::DronePending { drone: drone.name.clone() });
+        found.push(ConcernKind::DronePending { drone: drone.name.clone(), returned: drone.returned });
     }
 }
 

@@ -54,6 +54,8 @@ fn a_machine_is_known_by_its_id_and_by_the_boots_that_it_left_behind() {
         ("a drone that knows no boot id", None, "", None),
         ("the one that is heard", Some("oak"), "3", None),
     ] {
+        // Changes that follow each other at once are deferred.
+        kit.now = kit.now + 10_000;
         let seq = kit.swarm.seq;
         match (beat(&mut kit, machine_id, boot_id), refused) {
             (Ok(Reply::Heartbeat(reply)), None) => {

@@ -188,7 +188,7 @@ fn notifications_do_not_depend_on_how_anything_is_worded() {
         ..concern.clone()
     };
     let name = |text: &str| text.parse::<Name>().unwrap();
-    let pending = |drone| view::concern(ConcernKind::DronePending { drone: name(drone) });
+    let pending = |drone| view::concern(ConcernKind::DronePending { drone: name(drone), returned: false });
     let lost = |why: &str| view::concern(ConcernKind::DroneLost { drone: name("ash"), why: why.into() });
     let nights: [(u64, Vec<Concern>); 5] = [
         (0, vec![pending("oak")]),

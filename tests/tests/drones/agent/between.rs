@@ -4,6 +4,7 @@
 use super::*;
 use std::net::SocketAddr;
 use swarm_common::config::Span;
+use swarm_core::Command;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -141,6 +142,24 @@ async fn an_orchestrator_that_knows_nobody_ends_no_drone_and_the_right_one_finds
     })
     .await;
     assert!(empty.admin.drones().await.unwrap().is_empty());
+    drone.stop().await.unwrap();
+}
+
+// fault: 55
+#[tokio::test]
+async fn a_drone_returns_by_itself_where_a_restored_journal_does_not_know_it() {
+    let (before, restored) = (Swarm::start().await.unwrap(), Swarm::start().await.unwrap());
+    // As the start on a restored journal does.
+    restored.app.engine.submit(Command::SkipIds, None).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    write_token(&before, dir.path(), true).await;
+    let between = Between::start(before.address, Vec::new(), Fate::Passes).await;
+    let drone = Running::start(config(dir.path(), &between.url()));
+    ada(&before.admin, DroneState::Online).await;
+    between.upstream.send_replace(restored.address);
+    let id = ada(&restored.admin, DroneState::Pending).await.id;
+    restored.admin.approve_drone(id, &key()).await.unwrap();
+    ada(&restored.admin, DroneState::Online).await;
     drone.stop().await.unwrap();
 }
 
