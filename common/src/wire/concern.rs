@@ -176,6 +176,13 @@ pub enum ConcernKind {
 }
 
 impl ConcernKind {
+    /// The name of the kind on the wire, such as `disk_nearly_full`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let value = serde_json::to_value(self).unwrap_or_default();
+        value["kind"].as_str().unwrap_or_default().to_owned()
+    }
+
     /// The same as long as the same thing is wrong: it tells the kind and what it is about, and
     /// nothing else. The notifier keeps it on disk and knows by it what was told, so it never changes,
     /// however the sentences about it are worded: those are not made here.

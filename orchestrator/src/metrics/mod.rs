@@ -29,6 +29,10 @@ pub fn text(app: &App) -> String {
         let of = |s: &Severity| concerns.iter().filter(|c| c.severity == *s).count();
         let counts = Severity::ALL.iter().map(|s| ([("severity", s.to_string())], of(s)));
         out.family("swarm_concerns", Gauge, "Concerns, by severity.", counts);
+        let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
+        concerns.iter().for_each(|concern| *kinds.entry(concern.fact.name()).or_default() += 1);
+        let counts = kinds.into_iter().map(|(kind, count)| ([("kind", kind)], count));
+        out.family("swarm_concern", Gauge, "Concerns, by kind; absent without one.", counts);
         out.gauge(
             "swarm_start_time_seconds",
             "When the orchestrator started.",
