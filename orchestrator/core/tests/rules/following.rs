@@ -133,6 +133,32 @@ fn what_a_run_built_of_its_base_is_installed_there_once_with_what_it_needs() {
 }
 
 #[test]
+fn what_the_base_holds_identically_is_not_installed_for_a_build() {
+    // `app` is built with `lib`, which needs `dep` at run time. Returns what is installed for `app`.
+    let installed = |kit: &mut Kit, lib: &str, app: &str| {
+        let mut plan = plan(&[lib, "dep-1", app], &["lib", "dep"], &[(0, 1), (2, 0)]);
+        plan.edges.iter_mut().filter(|edge| edge.from == 2).for_each(|edge| edge.build = true);
+        let run = kit.plan_for("desk", plan);
+        let mut found = None;
+        while !kit.swarm.runs[&run].state.is_over() {
+            let got = kit.claim(ADA).unwrap();
+            let Work::Build(order) = &got.work else { panic!("{:?}", got.work) };
+            if order.targets[0].portage().unwrap().cpv.pn() == "app" {
+                found = Some(order.dependencies.iter().map(|d| d.cpv.pf().to_owned()).collect::<Vec<_>>());
+            }
+            kit.deliver(ADA, &got).unwrap();
+        }
+        found.unwrap()
+    };
+    let mut kit = house();
+    assert_eq!(installed(&mut kit, "lib-1", "app-1"), ["dep-1", "lib-1"]);
+    let (attempt, _) = job(&mut kit, ADA);
+    made(&mut kit, ADA, attempt).unwrap();
+    assert_eq!(installed(&mut kit, "lib-1", "app-2"), [""; 0]);
+    assert_eq!(installed(&mut kit, "lib-2", "app-3"), ["lib-2"], "the base has an older one");
+}
+
+#[test]
 fn what_could_not_be_built_stays_as_it_was_in_the_base() {
     let mut kit = house();
     let run = kit.plan(plan(&["lib-2", "tool-2", "dep-1"], &["lib", "tool"], &[(1, 2)]));
