@@ -24,20 +24,14 @@ pub async fn files(client: &Client, spool: &Spool, attempt: AttemptId, report: &
     let (sent, ()) = tokio::join!(sending, log(client, spool, attempt));
     match sent {
         Ok(()) => Delivery::Done,
-        Err(Trouble::Client(error)) => match judge(attempt, "the orchestrator rejected the files", &error) {
-            // The orchestrator answers with a problem document; anything else came from in between.
-            Delivery::Failed if !matches!(error, ClientError::Problem(_)) => {
-                Delivery::Blocked { why: error.to_string(), arrived }
-            }
-            delivery => delivery,
-        },
-        Err(Trouble::Spool(error)) if error.kind() == std::io::ErrorKind::NotFound => {
-            tracing::error!(%attempt, %error, "a spooled file is missing, giving up on the result");
-            Delivery::Refused
+        Err(Trouble::Client(error)) => judge(attempt, "the orchestrator rejected the files", &error, arrived),
+        Err(Trouble::Stuck(why)) => {
+            tracing::warn!(%attempt, why, "the upload makes no progress, will retry");
+            Delivery::Blocked { why, arrived }
         }
         Err(Trouble::Spool(error)) => {
-            tracing::error!(%attempt, %error, "cannot read a spooled file, will retry");
-            Delivery::Failed
+            tracing::error!(%attempt, %error, "cannot read the spooled result");
+            Delivery::Broken { why: error.to_string() }
         }
     }
 }
@@ -45,6 +39,8 @@ pub async fn files(client: &Client, spool: &Spool, attempt: AttemptId, report: &
 enum Trouble {
     Client(ClientError),
     Spool(std::io::Error),
+    /// The orchestrator keeps correcting the offset.
+    Stuck(String),
 }
 
 async fn try_files(
@@ -61,6 +57,11 @@ async fn try_files(
         let file = spool.file(attempt, *digest).map_err(Trouble::Spool)?;
         let request = UploadRequest { digest: file.digest, size: file.size, target: target.id().to_owned() };
         let mut status = client.begin_upload(attempt, &request).await.map_err(Trouble::Client)?;
+        if !status.verified {
+            let file = file.clone();
+            let checked = tokio::task::spawn_blocking(move || Spool::check(&file)).await;
+            checked.map_err(std::io::Error::other).flatten().map_err(Trouble::Spool)?;
+        }
         let before = *arrived;
         for _ in 0..ROUNDS {
             *arrived = before + status.offset;
@@ -72,8 +73,8 @@ async fn try_files(
         }
         *arrived = before + file.size;
         if !status.verified {
-            let what = format!("cannot upload {}: stuck at byte {}", target.title(), status.offset);
-            return Err(Trouble::Client(ClientError::Local(what)));
+            let why = format!("{} does not get beyond byte {}", target.title(), status.offset);
+            return Err(Trouble::Stuck(why));
         }
     }
     Ok(())
@@ -98,27 +99,30 @@ pub async fn report(client: &Client, spool: &Spool, attempt: AttemptId, report: 
             tracing::warn!(%attempt, error = %ClientError::Problem(problem), "uploading the files again");
             Delivery::FilesMissing
         }
-        Err(error) => judge(attempt, "the orchestrator rejected the report", &error),
+        Err(error) => judge(attempt, "the orchestrator rejected the report", &error, 0),
     }
 }
 
 /// Decides whether to retry. Only a rejection of the result itself is final; no other error,
-/// including server errors and an unknown credential, justifies discarding what was built.
-fn judge(attempt: AttemptId, what: &str, error: &ClientError) -> Delivery {
-    let is_final = match error {
-        ClientError::Problem(problem) => {
-            matches!(problem.status, 400 | 403 | 404 | 409 | 410 | 413 | 422)
-                && !WORTH_REPEATING.contains(&problem.kind.as_str())
+/// including server errors and an unknown credential, justifies discarding what was built. The
+/// orchestrator rejects with a problem document; anything else comes from in between.
+fn judge(attempt: AttemptId, what: &str, error: &ClientError, arrived: u64) -> Delivery {
+    let why = error.to_string();
+    let delivery = match error {
+        ClientError::Problem(problem)
+            if matches!(problem.status, 400 | 403 | 404 | 409 | 410 | 413 | 422)
+                && !WORTH_REPEATING.contains(&problem.kind.as_str()) =>
+        {
+            tracing::warn!(%attempt, %error, "{what}, giving up");
+            return Delivery::Refused;
         }
-        ClientError::Unreachable { .. } | ClientError::Protocol { .. } | ClientError::Local(_) => false,
+        ClientError::Problem(_) => Delivery::Failed { why, arrived },
+        ClientError::Unreachable { .. } | ClientError::Protocol { .. } | ClientError::Local(_) => {
+            Delivery::Blocked { why, arrived }
+        }
     };
-    if is_final {
-        tracing::warn!(%attempt, %error, "{what}, giving up");
-        Delivery::Refused
-    } else {
-        tracing::warn!(%attempt, %error, "{what}, will retry");
-        Delivery::Failed
-    }
+    tracing::warn!(%attempt, %error, "{what}, will retry");
+    delivery
 }
 
 #[cfg(test)]
@@ -134,7 +138,7 @@ mod tests {
             detail: String::new(),
             request_id: None,
         };
-        judge(AttemptId(1), "a test", &ClientError::Problem(Box::new(problem)))
+        judge(AttemptId(1), "a test", &ClientError::Problem(Box::new(problem)), 9)
     }
 
     #[test]
@@ -160,9 +164,14 @@ mod tests {
             (503, "upload-busy"),
             (507, "disk-full"),
         ] {
-            assert_eq!(after(status, kind), Delivery::Failed, "{status} {kind}");
+            let after = after(status, kind);
+            assert!(matches!(after, Delivery::Failed { arrived: 9, .. }), "{status} {kind}: {after:?}");
         }
-        let away = ClientError::Unreachable { tried: Vec::new() };
-        assert_eq!(judge(AttemptId(1), "a test", &away), Delivery::Failed);
+        let of_a_proxy = |status| ClientError::Protocol { url: String::new(), status, what: String::new() };
+        let statuses = [Some(413), Some(403), Some(502), None].map(of_a_proxy);
+        for error in statuses.into_iter().chain([ClientError::Unreachable { tried: Vec::new() }]) {
+            let after = judge(AttemptId(1), "a test", &error, 9);
+            assert!(matches!(after, Delivery::Blocked { arrived: 9, .. }), "{error}: {after:?}");
+        }
     }
 }

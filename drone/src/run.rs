@@ -128,7 +128,7 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
     let clock = Clock::new();
     let finished = recovered.iter().filter_map(|found| match found {
         Recovered::Finished(attempt, report) => Some((*attempt, Arc::from(report.clone()))),
-        Recovered::Unfinished(_) => None,
+        Recovered::Unfinished(_) | Recovered::Damaged(..) => None,
     });
     let reports = finished.collect();
     let (timing, slots) = (config.timing(), config.builder.slots());

@@ -108,6 +108,19 @@ impl Spool {
         Ok(SpooledFile { path, digest, size })
     }
 
+    /// Checks that a file still has its digest; a damaged one would be blamed on the package.
+    ///
+    /// # Errors
+    /// It cannot be read, or it was changed.
+    pub fn check(file: &SpooledFile) -> io::Result<()> {
+        let (found, _) = Digest::of_all(File::open(&file.path)?)?;
+        if found == file.digest {
+            return Ok(());
+        }
+        let what = format!("{} was changed: its SHA-256 is {found}", file.path.display());
+        Err(io::Error::new(io::ErrorKind::InvalidData, what))
+    }
+
     /// Returns the assignment of an attempt.
     ///
     /// # Errors
@@ -135,8 +148,8 @@ impl Spool {
         }
     }
 
-    /// Returns the attempts that an earlier start left. One whose report cannot be read is renamed to
-    /// `unreadable-…` with all its files.
+    /// Returns the attempts that an earlier start left. One whose report cannot be read is damaged and
+    /// renamed to `unreadable-…` with all its files.
     ///
     /// # Errors
     /// The spool itself cannot be read.
@@ -159,6 +172,7 @@ impl Spool {
                     tracing::error!(%attempt, %error, aside = %aside.display(), "cannot read a spooled \
                         result, set aside");
                     fs::rename(entry.path(), aside)?;
+                    found.push(Recovered::Damaged(attempt, format!("report.json: {error}")));
                 }
             }
         }
@@ -246,7 +260,12 @@ mod tests {
         spool.begin(&assignment(2)).unwrap();
         fs::write(spool.of(AttemptId(1)).join("report.json"), "not json").unwrap();
         fs::write(folder.path().join("stray file"), "").unwrap();
-        assert_eq!(spool.recover().unwrap(), [Recovered::Unfinished(AttemptId(2))]);
+        let mut found = spool.recover().unwrap();
+        found.sort_by_key(|found| matches!(found, Recovered::Damaged(..)));
+        let [Recovered::Unfinished(AttemptId(2)), Recovered::Damaged(AttemptId(1), why)] = &found[..] else {
+            panic!("{found:?}")
+        };
+        assert!(why.contains("report.json"), "{why}");
         assert!(folder.path().join("unreadable-a1/assignment.json").exists());
     }
 }

@@ -1,6 +1,9 @@
 //! The delivery of one attempt: build, upload, report, forget.
 
-use super::{Output, Timing, words::undelivered};
+use super::{
+    Output, Timing,
+    words::{damaged, undelivered},
+};
 use swarm_common::{
     id::AttemptId,
     state::Phase,
@@ -11,19 +14,33 @@ use swarm_common::{
 /// Maximum length of [`Stuck::why`], in characters.
 const LONGEST_WHY: usize = 300;
 
+/// How often a result that cannot be read from the spool is tried.
+const READS: u32 = 3;
+
 /// The result of sending files or a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery {
     /// The orchestrator acknowledged it.
     Done,
-    /// It did not arrive, or the orchestrator cannot accept it now.
-    Failed,
-    /// Something between the drone and the orchestrator, such as a proxy, rejected it.
+    /// The orchestrator cannot accept it now.
+    Failed {
+        /// Its answer.
+        why: String,
+        /// Bytes of the files that have arrived so far.
+        arrived: u64,
+    },
+    /// Something between the drone and the orchestrator, such as a proxy, rejected it, or nothing
+    /// answered.
     Blocked {
         /// The answer or error that came back.
         why: String,
-        /// Bytes that have arrived so far.
+        /// Bytes of the files that have arrived so far.
         arrived: u64,
+    },
+    /// The drone cannot read it from its spool, or it was damaged there.
+    Broken {
+        /// What is wrong.
+        why: String,
     },
     /// The orchestrator rejected it for good.
     Refused,
@@ -36,25 +53,30 @@ pub enum Delivery {
 pub(super) struct Item {
     pub(super) stage: Stage,
     backoff: Backoff,
-    blocked: Option<Blocked>,
+    stalled: Option<Stalled>,
+    /// How often the result could not be read.
+    unreadable: u32,
 }
 
-/// An upload that makes no progress: since when, and why.
+/// A delivery that makes no progress.
 #[derive(Debug)]
-struct Blocked {
+struct Stalled {
     since: TimeMs,
+    /// Since when something in between blocks it. The orchestrator's own answers do not restart
+    /// this clock, as they need not be to the request that is blocked.
+    blocked: Option<TimeMs>,
     arrived: u64,
     why: String,
 }
 
-/// What to do after an upload ended.
+/// What to do after files or a report were sent.
 #[derive(Debug, PartialEq)]
 pub(super) enum After {
-    /// Keep the attempt; the upload succeeded or will be retried.
+    /// Keep the attempt: there is more to send, now or again.
     GoesOn,
     /// Forget the attempt.
     DoneWith,
-    /// Give up the files and send this report instead.
+    /// Give up the result and send this report instead.
     Instead(Box<ReportRequest>),
 }
 
@@ -78,13 +100,16 @@ pub(super) enum Stage {
 
 impl Item {
     pub(super) fn building() -> Self {
-        Self { stage: Stage::Building(Phase::Assigned), backoff: Backoff::default(), blocked: None }
+        Self::new(Stage::Building(Phase::Assigned))
     }
 
     pub(super) fn delivering(report: ReportRequest) -> Self {
         let uploaded = !matches!(report.outcome, Outcome::Built { .. });
-        let stage = Stage::Delivering { report: Box::new(report), uploaded, open: false, due: TimeMs(0) };
-        Self { stage, backoff: Backoff::default(), blocked: None }
+        Self::new(Stage::Delivering { report: Box::new(report), uploaded, open: false, due: TimeMs(0) })
+    }
+
+    fn new(stage: Stage) -> Self {
+        Self { stage, backoff: Backoff::default(), stalled: None, unreadable: 0 }
     }
 
     pub(super) fn is_building(&self) -> bool {
@@ -123,68 +148,84 @@ impl Item {
 
     /// Handles the result of an upload.
     pub(super) fn uploaded(&mut self, now: TimeMs, delivery: Delivery, timing: &Timing, nonce: u64) -> After {
-        let Stage::Delivering { report, uploaded, open, due } = &mut self.stage else { return After::GoesOn };
+        let Stage::Delivering { uploaded, open, .. } = &mut self.stage else { return After::GoesOn };
         *open = false;
-        match delivery {
-            Delivery::Done => {
-                *uploaded = true;
-                self.backoff = Backoff::default();
-                self.blocked = None;
-            }
-            Delivery::Failed | Delivery::FilesMissing => {
-                *due = now + self.backoff.next_ms(timing, nonce);
-                self.blocked = None;
-            }
-            Delivery::Blocked { why, arrived } => {
-                let since = match &self.blocked {
-                    Some(before) if before.arrived >= arrived => before.since,
-                    _ => now,
-                };
-                if now.since(since) >= timing.blocked_ms {
-                    let instead = undelivered(&why, now.since(since));
-                    (*uploaded, *due) = (true, now);
-                    report.clone_from(&instead);
-                    (self.backoff, self.blocked) = (Backoff::default(), None);
-                    return After::Instead(instead);
-                }
-                *due = now + self.backoff.next_ms(timing, nonce);
-                self.blocked = Some(Blocked { since, arrived, why });
-            }
-            Delivery::Refused => return After::DoneWith,
+        if delivery != Delivery::Done {
+            return self.not_delivered(now, delivery, timing, nonce);
         }
+        *uploaded = true;
+        self.backoff = Backoff::default();
+        self.stalled = None;
         After::GoesOn
     }
 
-    /// Restarts the clock of a blocked upload: while the orchestrator itself is unreachable, the
-    /// upload says nothing about what is in between.
-    pub(super) fn nobody_answers(&mut self, now: TimeMs) {
-        if let Some(blocked) = &mut self.blocked {
-            blocked.since = now;
-        }
-    }
-
-    /// Returns how long the upload has been blocked, if it is.
-    pub(super) fn stuck(&self, now: TimeMs) -> Option<Stuck> {
-        let Blocked { since, why, .. } = self.blocked.as_ref()?;
-        Some(Stuck { for_ms: now.since(*since), why: why.chars().take(LONGEST_WHY).collect() })
-    }
-
-    /// Handles the result of sending the report. Returns true if the attempt is finished.
-    pub(super) fn reported(&mut self, now: TimeMs, delivery: Delivery, timing: &Timing, nonce: u64) -> bool {
-        let Stage::Delivering { uploaded, open, due, .. } = &mut self.stage else { return false };
+    /// Handles the result of sending the report.
+    pub(super) fn reported(&mut self, now: TimeMs, delivery: Delivery, timing: &Timing, nonce: u64) -> After {
+        let Stage::Delivering { open, .. } = &mut self.stage else { return After::GoesOn };
         *open = false;
-        match delivery {
-            Delivery::Done | Delivery::Refused => true,
-            Delivery::Failed | Delivery::Blocked { .. } => {
-                *due = now + self.backoff.next_ms(timing, nonce);
-                false
-            }
+        if delivery == Delivery::Done {
+            return After::DoneWith;
+        }
+        self.not_delivered(now, delivery, timing, nonce)
+    }
+
+    fn not_delivered(&mut self, now: TimeMs, delivery: Delivery, timing: &Timing, nonce: u64) -> After {
+        let Stage::Delivering { report, uploaded, due, .. } = &mut self.stage else { return After::GoesOn };
+        *due = now + self.backoff.next_ms(timing, nonce);
+        let instead = match delivery {
+            Delivery::Done => None,
+            Delivery::Refused => return After::DoneWith,
             Delivery::FilesMissing => {
                 *uploaded = false;
-                *due = now + self.backoff.next_ms(timing, nonce);
-                false
+                None
+            }
+            Delivery::Broken { why } => {
+                self.unreadable += 1;
+                (self.unreadable >= READS).then(|| damaged(&why))
+            }
+            Delivery::Failed { why, arrived } => {
+                Stalled::note(&mut self.stalled, now, why, arrived);
+                None
+            }
+            Delivery::Blocked { why, arrived } => {
+                let stalled = Stalled::note(&mut self.stalled, now, why, arrived);
+                let for_ms = now.since(*stalled.blocked.get_or_insert(now));
+                // What takes its place has to be smaller, or it is blocked as well.
+                let is_large = !*uploaded || matches!(report.outcome, Outcome::Planned { .. });
+                (is_large && for_ms >= timing.blocked_ms).then(|| undelivered(&stalled.why, for_ms))
+            }
+        };
+        let Some(instead) = instead else { return After::GoesOn };
+        (*uploaded, *due) = (true, now);
+        report.clone_from(&instead);
+        (self.backoff, self.stalled) = (Backoff::default(), None);
+        After::Instead(instead)
+    }
+
+    /// Does not count `away_ms` until `now`, in which the orchestrator answered no heartbeat either:
+    /// a delivery that fails then says nothing about what is in between.
+    pub(super) fn nobody_answered(&mut self, now: TimeMs, away_ms: u64) {
+        if let Some(Stalled { since, blocked, .. }) = &mut self.stalled {
+            for time in [Some(since), blocked.as_mut()].into_iter().flatten() {
+                *time = (*time + away_ms).min(now);
             }
         }
+    }
+
+    /// Returns how long the delivery has made no progress, and why.
+    pub(super) fn stuck(&self, now: TimeMs) -> Option<Stuck> {
+        let Stalled { since, why, .. } = self.stalled.as_ref()?;
+        Some(Stuck { for_ms: now.since(*since), why: why.chars().take(LONGEST_WHY).collect() })
+    }
+}
+
+impl Stalled {
+    /// Notes that a delivery failed. The clocks start again if more bytes have arrived than before.
+    fn note(stalled: &mut Option<Self>, now: TimeMs, why: String, arrived: u64) -> &mut Self {
+        let before = stalled.take().filter(|before| before.arrived >= arrived);
+        let (since, blocked, arrived) =
+            before.map_or((now, None, arrived), |before| (before.since, before.blocked, before.arrived));
+        stalled.insert(Self { since, blocked, arrived, why })
     }
 }
 

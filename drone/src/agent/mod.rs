@@ -10,8 +10,8 @@
 //!   second one.
 //! - Every heartbeat lists every attempt that the drone holds, until the orchestrator has
 //!   acknowledged its result or cancelled it. Results are spooled to disk before they are reported.
-//!   Delivery is retried until the orchestrator accepts or rejects the result; files that something
-//!   in between blocks are given up after [`Timing::blocked_ms`].
+//!   Delivery is retried until the orchestrator accepts or rejects the result; files and plans that
+//!   something in between blocks are given up after [`Timing::blocked_ms`].
 //! - Losing the orchestrator does not affect a running build.
 //! - The first stop request lets builds finish; the second kills them.
 
@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 use stopping::Stop;
 use swarm_common::{id::AttemptId, state::Phase, time::TimeMs, wire::drone::*};
 pub use timing::Timing;
-use words::{cut_off, handed_back};
+use words::{cut_off, damaged, handed_back};
 
 /// Minimum time between two claims, even if the answer (without work) comes at once.
 const CLAIM_SPACING_MS: u64 = 1_000;
@@ -38,6 +38,8 @@ pub enum Recovered {
     Unfinished(AttemptId),
     /// The result was not acknowledged.
     Finished(AttemptId, Box<ReportRequest>),
+    /// The result cannot be read, for this reason.
+    Damaged(AttemptId, String),
 }
 
 /// An event.
@@ -112,6 +114,8 @@ pub struct Agent {
     claim_at: TimeMs,
     beat_at: TimeMs,
     beat_open: bool,
+    /// When the last heartbeat was answered or given up.
+    beat_ended: TimeMs,
     /// Something changed while the last heartbeat was in flight, so the next one follows at once.
     beat_again: bool,
     /// Whether the drone takes no new work until it is resumed.
@@ -153,6 +157,7 @@ impl Agent {
             claim_at: now,
             beat_at: now,
             beat_open: false,
+            beat_ended: now,
             beat_again: false,
             paused: drained,
             stop: None,
@@ -160,13 +165,14 @@ impl Agent {
         let mut outputs = Vec::new();
         for found in recovered {
             let (attempt, report) = match found {
-                Recovered::Finished(attempt, report) => (attempt, *report),
-                Recovered::Unfinished(attempt) => {
-                    let report = cut_off();
-                    outputs.push(Output::Spool(attempt, Box::new(report.clone())));
-                    (attempt, report)
+                Recovered::Finished(attempt, report) => {
+                    agent.items.insert(attempt, Item::delivering(*report));
+                    continue;
                 }
+                Recovered::Unfinished(attempt) => (attempt, cut_off()),
+                Recovered::Damaged(attempt, why) => (attempt, *damaged(&why)),
             };
+            outputs.push(Output::Spool(attempt, Box::new(report.clone())));
             agent.items.insert(attempt, Item::delivering(report));
         }
         outputs.extend(agent.pump(now));
@@ -182,8 +188,10 @@ impl Agent {
             Input::HeartbeatAnswered(reply) => {
                 self.beat_open = false;
                 let again = std::mem::take(&mut self.beat_again) && reply.is_some();
+                let ended = std::mem::replace(&mut self.beat_ended, now);
                 if reply.is_none() {
-                    self.items.values_mut().for_each(|item| item.nobody_answers(now));
+                    let away_ms = now.since(ended);
+                    self.items.values_mut().for_each(|item| item.nobody_answered(now, away_ms));
                 }
                 self.beat_at = if again { now } else { now + self.timing.heartbeat_ms };
                 for cancelled in reply.into_iter().flat_map(|r| r.cancel) {
@@ -202,20 +210,14 @@ impl Agent {
                 self.beat_soon(now);
             }
             Input::UploadEnded(attempt, delivery) => {
-                let after =
-                    self.items.get_mut(&attempt).map(|i| i.uploaded(now, delivery, &self.timing, self.nonce));
-                if let Some(After::Instead(report)) = after {
-                    outputs.push(Output::Spool(attempt, report));
-                } else {
-                    self.drop_if_done(attempt, after == Some(After::DoneWith), &mut outputs);
-                }
+                let item = self.items.get_mut(&attempt);
+                let after = item.map(|i| i.uploaded(now, delivery, &self.timing, self.nonce));
+                self.sent(attempt, after, &mut outputs);
             }
             Input::ReportEnded(attempt, delivery) => {
-                let done = self
-                    .items
-                    .get_mut(&attempt)
-                    .is_some_and(|i| i.reported(now, delivery, &self.timing, self.nonce));
-                self.drop_if_done(attempt, done, &mut outputs);
+                let item = self.items.get_mut(&attempt);
+                let after = item.map(|i| i.reported(now, delivery, &self.timing, self.nonce));
+                self.sent(attempt, after, &mut outputs);
             }
             Input::StopRequested => self.stop_requested(now),
             Input::PauseRequested => {
@@ -338,10 +340,14 @@ impl Agent {
         }
     }
 
-    fn drop_if_done(&mut self, attempt: AttemptId, done: bool, outputs: &mut Vec<Output>) {
-        if done {
-            self.items.remove(&attempt);
-            outputs.push(Output::Forget(attempt));
+    fn sent(&mut self, attempt: AttemptId, after: Option<After>, outputs: &mut Vec<Output>) {
+        match after {
+            None | Some(After::GoesOn) => {}
+            Some(After::Instead(report)) => outputs.push(Output::Spool(attempt, report)),
+            Some(After::DoneWith) => {
+                self.items.remove(&attempt);
+                outputs.push(Output::Forget(attempt));
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! Unit tests of the agent's state machine.
 
+mod delivery;
+
 use super::{stopping::LAST_WORDS_MS, *};
 use swarm_common::{
     digest::Digest,
@@ -160,69 +162,6 @@ fn a_result_is_spooled_then_uploaded_then_reported_then_forgotten() {
     assert!(matches!(&outputs[..], [Output::Report(AttemptId(7), _)]));
     let outputs = agent.step(TimeMs(T), Input::ReportEnded(AttemptId(7), Delivery::Done));
     assert_eq!(outputs, [Output::Forget(AttemptId(7))]);
-}
-
-#[test]
-fn delivery_is_tried_for_ever_with_growing_pauses() {
-    let (mut agent, _) = agent();
-    agent.step(TimeMs(T), work(7));
-    agent.step(TimeMs(T), Input::BuildEnded(AttemptId(7), Some(built())));
-    let mut now = TimeMs(T);
-    let mut last_pause = 0;
-    for tries in 0..40 {
-        agent.step(now, Input::UploadEnded(AttemptId(7), Delivery::Failed));
-        let due = agent.items[&AttemptId(7)].due_at().unwrap();
-        last_pause = due.since(now);
-        assert!(last_pause <= 75_000, "try {tries}: {last_pause}");
-        now = due;
-        let outputs = agent.step(now, Input::Tick);
-        assert!(outputs.contains(&Output::Upload(AttemptId(7))), "try {tries}");
-    }
-    assert!(last_pause >= 45_000);
-}
-
-#[test]
-fn files_that_something_on_the_way_stops_are_told_of_and_given_up_after_their_time() {
-    let (mut agent, _) = agent();
-    let blocked = |arrived| Delivery::Blocked { why: "HTTP 413".into(), arrived };
-    let attempt = AttemptId(7);
-    agent.step(TimeMs(T), work(7));
-    agent.step(TimeMs(T), Input::BuildEnded(attempt, Some(built())));
-    let try_at = |agent: &mut Agent, ms, arrived| {
-        agent.step(TimeMs(T + ms), Input::UploadEnded(attempt, blocked(arrived)))
-    };
-    let limit = Timing::default().blocked_ms;
-    try_at(&mut agent, 0, 0);
-    try_at(&mut agent, limit - 1, 0);
-    let stuck = agent.items[&attempt].stuck(TimeMs(T + limit - 1)).unwrap();
-    assert_eq!((stuck.for_ms, stuck.why.as_str()), (limit - 1, "HTTP 413"));
-    // When more bytes arrive the time starts again, and also while the orchestrator itself is
-    // unreachable.
-    try_at(&mut agent, limit, 1000);
-    assert_eq!(agent.items[&attempt].stuck(TimeMs(T + limit)).unwrap().for_ms, 0);
-    agent.step(TimeMs(T + limit + 5), Input::HeartbeatAnswered(None));
-    let outputs = try_at(&mut agent, 2 * limit + 4, 1000);
-    assert!(!outputs.iter().any(|output| matches!(output, Output::Report(..))), "{outputs:?}");
-    let outputs = try_at(&mut agent, 2 * limit + 5, 1000);
-    let [Output::Spool(_, spooled), .., Output::Report(_, report)] = &outputs[..] else {
-        panic!("{outputs:?}")
-    };
-    assert_eq!(spooled, report);
-    let Outcome::Failed { failure } = &report.outcome else { panic!("{report:?}") };
-    assert_eq!(failure.class, FailureClass::Infra);
-    assert!(failure.message.contains("30 min: HTTP 413"), "{failure:?}");
-    let outputs = agent.step(TimeMs(T + 2 * limit + 6), Input::ReportEnded(attempt, Delivery::Done));
-    assert!(outputs.contains(&Output::Forget(attempt)), "{outputs:?}");
-}
-
-#[test]
-fn files_that_the_orchestrator_lost_are_sent_again() {
-    let (mut agent, _) = agent();
-    agent.step(TimeMs(T), work(7));
-    agent.step(TimeMs(T), Input::BuildEnded(AttemptId(7), Some(built())));
-    agent.step(TimeMs(T), Input::UploadEnded(AttemptId(7), Delivery::Done));
-    agent.step(TimeMs(T), Input::ReportEnded(AttemptId(7), Delivery::FilesMissing));
-    assert!(agent.step(TimeMs(T + 5_000), Input::Tick).contains(&Output::Upload(AttemptId(7))));
 }
 
 #[test]

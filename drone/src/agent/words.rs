@@ -26,14 +26,26 @@ pub(super) fn handed_back(reason: &str) -> ReportRequest {
     ReportRequest { outcome: Outcome::HandedBack { reason: reason.to_owned() }, usage: Usage::default() }
 }
 
-/// The report of a build whose files could not be uploaded.
+/// The report of an attempt whose result could not be delivered.
 pub(super) fn undelivered(why: &str, for_ms: u64) -> Box<ReportRequest> {
     let failure = Failure {
         class: FailureClass::Infra,
         cause: None,
         phase: Phase::Uploading,
-        signature: "cannot upload the files to the orchestrator".into(),
-        message: format!("no upload progress for {} min: {why}", for_ms / 60_000),
+        signature: "cannot deliver the result to the orchestrator".into(),
+        message: format!("no progress of the delivery for {} min: {why}", for_ms / 60_000),
+    };
+    Box::new(ReportRequest { outcome: Outcome::Failed { failure }, usage: Usage::default() })
+}
+
+/// The report of an attempt whose result cannot be read from the spool. The drone's disk is to blame.
+pub(super) fn damaged(why: &str) -> Box<ReportRequest> {
+    let failure = Failure {
+        class: FailureClass::Drone,
+        cause: None,
+        phase: Phase::Uploading,
+        signature: "the stored result was damaged".into(),
+        message: format!("the stored result was damaged: {why}"),
     };
     Box::new(ReportRequest { outcome: Outcome::Failed { failure }, usage: Usage::default() })
 }

@@ -48,9 +48,8 @@ impl Loop {
         let Some(report) = self.reports.get(&attempt).map(Arc::clone) else {
             // Every report is recorded before its files are sent.
             tracing::error!(%attempt, "no report to upload files for");
-            return self.spawn(async move {
-                Event::Happened(Input::UploadEnded(attempt, Delivery::Refused).into())
-            });
+            let broken = Delivery::Broken { why: "there is no report of it".into() };
+            return self.spawn(async move { Event::Happened(Input::UploadEnded(attempt, broken).into()) });
         };
         let (client, workshop) = (self.client.clone(), Arc::clone(&self.workshop));
         self.builds.remove(&attempt);

@@ -10,6 +10,11 @@ use swarm_drone::agent::{Delivery, Input};
 /// A request without an answer is given up after this, beyond what it may wait for.
 const PATIENCE_MS: u64 = 15_000;
 
+/// What a drone notes of a delivery without an answer.
+fn lost() -> Delivery {
+    Delivery::Blocked { why: "no answer".to_owned(), arrived: 0 }
+}
+
 impl World {
     /// A drone's message sets out. It may be lost, late or doubled on its way; the drone
     /// notices a missing answer by time alone.
@@ -20,8 +25,8 @@ impl World {
         let (patience, no_answer) = match &message {
             Message::Claim(request) => (request.wait_ms + PATIENCE_MS, Input::ClaimAnswered(None)),
             Message::Heartbeat(_) => (PATIENCE_MS, Input::HeartbeatAnswered(None)),
-            Message::Upload(attempt, _) => (PATIENCE_MS, Input::UploadEnded(*attempt, Delivery::Failed)),
-            Message::Report(attempt, _) => (PATIENCE_MS, Input::ReportEnded(*attempt, Delivery::Failed)),
+            Message::Upload(attempt, _) => (PATIENCE_MS, Input::UploadEnded(*attempt, lost())),
+            Message::Report(attempt, _) => (PATIENCE_MS, Input::ReportEnded(*attempt, lost())),
             Message::SignOff => (PATIENCE_MS, Input::SignedOff),
         };
         self.at(patience, What::TimesOut(caller, no_answer));

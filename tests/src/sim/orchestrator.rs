@@ -357,7 +357,7 @@ impl Orchestrator {
                 Some(Delivery::Done)
             }
             Ended::Answered(Err(_)) => Some(Delivery::Refused),
-            Ended::Stalled => Some(Delivery::Failed),
+            Ended::Stalled => Some(Delivery::Failed { why: String::new(), arrived: 0 }),
             Ended::Died => None,
         })
     }

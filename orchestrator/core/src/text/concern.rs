@@ -172,7 +172,7 @@ pub fn what(fact: &ConcernKind) -> String {
         }
         ProgramsMissing { programs, .. } => format!("{title}: {}", programs.join(", ")),
         DeliveryStuck { title: package, for_ms, why, .. } => {
-            format!("{title} {package}: upload without progress for {}: {why}", span(*for_ms))
+            format!("{title} {package}: no progress for {}: {why}", span(*for_ms))
         }
         DronePending { drone, returned: true } => {
             format!("drone {drone} returned after the journal was restored and waits for approval")
@@ -277,8 +277,8 @@ pub fn next(fact: &ConcernKind, action: Option<&Action>) -> String {
         }
         DeliveryStuck { .. } => {
             "check what is between it and the orchestrator, such as a proxy's limit on the request size \
-             (nginx: client_max_body_size 0); the drone retries, and after blocked_timeout of its \
-             configuration the package is rebuilt"
+             (nginx: client_max_body_size 0), or the orchestrator's disk; the drone retries, and after \
+             blocked_timeout of its configuration the work is repeated"
                 .into()
         }
         RunFailed { .. }

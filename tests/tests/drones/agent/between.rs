@@ -2,9 +2,16 @@
 //! are lost, and an orchestrator that knows nobody.
 
 use super::*;
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 use swarm_common::config::Span;
 use swarm_core::Command;
+use swarm_tests::api::limit_plan;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -12,7 +19,7 @@ use tokio::{
 };
 
 /// What becomes of a connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 enum Fate {
     /// Everything goes through.
     Passes,
@@ -20,9 +27,23 @@ enum Fate {
     Answered(&'static str),
     /// It is cut as soon as an answer begins to come.
     AnswerLost,
-    /// This is answered to each piece of a file, and all else goes through.
-    NoFiles(&'static str),
+    /// Some requests are answered, and all else goes through.
+    Stops(Stop),
 }
+
+/// What a proxy does not let through.
+#[derive(Clone)]
+struct Stop {
+    /// Whether it is this request.
+    is: fn(&str) -> bool,
+    answer: &'static str,
+    /// It lets everything through from now on.
+    lifted: Arc<AtomicBool>,
+}
+
+const SILENCE: &str = "";
+const FORBIDDEN: &str =
+    "HTTP/1.1 403 Forbidden\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>";
 
 const BAD_GATEWAY: &str =
     "HTTP/1.1 502 Bad Gateway\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>";
@@ -71,14 +92,20 @@ async fn talk(mut client: TcpStream, mut upstream: watch::Receiver<SocketAddr>, 
         tokio::select! {
             read = client.read(&mut asked) => {
                 let Ok(n @ 1..) = read else { return };
-                let instead = match fate {
-                    Fate::Answered(answer) => Some(answer),
-                    Fate::NoFiles(answer) => asked.starts_with(b"PATCH ").then_some(answer),
+                let instead = match &fate {
+                    Fate::Answered(answer) => Some(*answer),
+                    Fate::Stops(stop) => {
+                        let stops = (stop.is)(&String::from_utf8_lossy(&asked[..n]));
+                        (stops && !stop.lifted.load(Ordering::Relaxed)).then_some(stop.answer)
+                    }
                     Fate::Passes | Fate::AnswerLost => None,
                 };
                 if let Some(answer) = instead {
-                    // The other end may have gone, which is as good.
+                    // The other end may have gone, which is as good. It gets the answer only if what
+                    // it still sends is read.
                     let _ = client.write_all(answer.as_bytes()).await;
+                    let _ = client.shutdown().await;
+                    while !answer.is_empty() && matches!(client.read(&mut asked).await, Ok(1..)) {}
                     return;
                 }
                 if server.write_all(&asked[..n]).await.is_err() {
@@ -163,33 +190,143 @@ async fn a_drone_returns_by_itself_where_a_restored_journal_does_not_know_it() {
     drone.stop().await.unwrap();
 }
 
+/// What a drone delivers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Sent {
+    File,
+    Plan,
+    Built,
+    Failure,
+}
+
+impl Sent {
+    /// The attempt in whose spool it is.
+    async fn spooled(self, swarm: &Swarm) -> Earlier {
+        if self == Self::Plan {
+            let earlier = Earlier::planning(swarm).await;
+            earlier.ended(Outcome::Planned { plan: limit_plan(50_000) });
+            return earlier;
+        }
+        let earlier = Earlier::life(swarm).await;
+        if self == Self::Failure {
+            let (class, phase) = (FailureClass::Package, Phase::Building);
+            let (signature, message) = ("it fails".to_owned(), "it fails".to_owned());
+            earlier.ended(Outcome::Failed {
+                failure: Failure { class, cause: None, phase, signature, message },
+            });
+        } else {
+            earlier.build();
+        }
+        earlier
+    }
+
+    /// Whether a request is the one that delivers it.
+    fn request(self, answer: &str) -> fn(&str) -> bool {
+        match self {
+            Self::File => |request| request.starts_with("PATCH "),
+            // A limit on the size lets what replaces the plan through.
+            Self::Plan if answer == TOO_LARGE => |request| {
+                let length = request.lines().find_map(|line| line.strip_prefix("content-length: "));
+                length.is_some_and(|length| length.parse::<usize>().unwrap() > 10_000)
+            },
+            Self::Plan | Self::Built | Self::Failure => {
+                |request| request.lines().next().is_some_and(|line| line.contains("/report "))
+            }
+        }
+    }
+}
+
+/// A proxy stops what is delivered with this answer.
+async fn stopped(sent: Sent, answer: &'static str, told: &str) {
+    let swarm = Swarm::start().await.unwrap();
+    let earlier = sent.spooled(&swarm).await;
+    let attempt = earlier.assignment.attempt;
+    let stop = Stop { is: sent.request(answer), answer, lifted: Arc::default() };
+    let between = Between::start(swarm.address, Vec::new(), Fate::Stops(stop.clone())).await;
+    let mut config = config(earlier.dir.path(), &between.url());
+    config.blocked_timeout = Span::from_secs(3);
+    let drone = Running::start(config);
+    let stuck = |swarm: &Swarm| {
+        swarm.app.engine.read(|s| s.live.stuck.values().find_map(|of| of.get(&attempt).cloned()))
+    };
+    let why = until("the drone says what stops it", async || stuck(&swarm)).await.why;
+    assert!(why.contains(told), "{sent:?}: {why}");
+
+    let may_be_given_up = matches!(sent, Sent::File | Sent::Plan);
+    let ending = until("it ends", async || {
+        let given_up = earlier.spool.report(attempt).is_ok_and(|report| match report.outcome {
+            Outcome::Failed { failure } => failure.class == FailureClass::Infra,
+            _ => false,
+        });
+        assert!(may_be_given_up || !given_up, "{sent:?}: {why}");
+        let for_long = stuck(&swarm).is_some_and(|stuck| stuck.for_ms > 6_000);
+        if given_up || !may_be_given_up && for_long {
+            stop.lifted.store(true, Ordering::Relaxed);
+        }
+        earlier.ending(&swarm)
+    })
+    .await;
+    match ending {
+        Ending::Failed(failure) if may_be_given_up => {
+            assert_eq!(failure.class, FailureClass::Infra, "{sent:?}: {failure:?}");
+            assert!(failure.message.contains(told), "{sent:?}: {failure:?}");
+        }
+        Ending::Failed(failure) if sent == Sent::Failure => assert_eq!(failure.message, "it fails"),
+        Ending::Accepted if sent == Sent::Built => {}
+        other => panic!("{sent:?} {told}: {other:?}"),
+    }
+    drone.stop().await.unwrap();
+}
+
 // fault: 56
 #[tokio::test]
-async fn files_that_a_proxy_does_not_let_through_become_a_concern_and_then_a_failure_of_the_way() {
-    let swarm = Swarm::start().await.unwrap();
-    let earlier = Earlier::life(&swarm).await;
-    earlier.build();
-    let between = Between::start(swarm.address, Vec::new(), Fate::NoFiles(TOO_LARGE)).await;
-    let mut config = config(earlier.dir.path(), &between.url());
-    config.blocked_timeout = Span::from_secs(10);
-    let drone = Running::start(config);
-    let told = until("the drone says what stops it", async || {
-        let stuck = swarm.app.engine.read(|s| s.live.stuck.values().next().cloned())?;
-        stuck.into_values().next()
-    })
-    .await;
-    assert!(told.why.contains("413"), "{told:?}");
-    let attempt = earlier.assignment.attempt;
-    let failure = until("it is given up", async || {
-        swarm.app.engine.read(|s| match s.attempts[&attempt].ending.clone()? {
-            Ending::Failed(failure) => Some(failure),
-            other => panic!("{other:?}"),
-        })
-    })
-    .await;
-    assert_eq!(failure.class, FailureClass::Infra, "{failure:?}");
-    assert!(failure.message.contains("413"), "{failure:?}");
-    drone.stop().await.unwrap();
+async fn what_a_proxy_stops_becomes_a_concern_and_if_it_is_large_then_a_failure_of_the_way() {
+    for sent in [Sent::File, Sent::Plan, Sent::Built, Sent::Failure] {
+        tokio::join!(
+            stopped(sent, TOO_LARGE, "413"),
+            stopped(sent, FORBIDDEN, "403"),
+            stopped(sent, BAD_GATEWAY, "502"),
+            stopped(sent, SILENCE, ""),
+        );
+    }
+}
+
+// fault: 51
+#[tokio::test]
+async fn a_result_that_was_damaged_in_the_spool_ends_its_attempt_and_says_so() {
+    let flip = |path: PathBuf| {
+        let mut bytes = fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(path, bytes).unwrap();
+    };
+    let cut = |path: PathBuf| {
+        let bytes = fs::read(&path).unwrap();
+        fs::write(path, &bytes[..bytes.len() - 1]).unwrap();
+    };
+    let gone = |path: PathBuf| fs::remove_file(path).unwrap();
+    let package = |name: &str| name.len() == 64;
+    let rows: [(&str, &dyn Fn(&str) -> bool, &dyn Fn(PathBuf)); 5] = [
+        ("a flipped package", &package, &flip),
+        ("a shortened package", &package, &cut),
+        ("a missing package", &package, &gone),
+        ("a shortened assignment", &|name| name == "assignment.json", &cut),
+        ("a shortened report", &|name| name == "report.json", &cut),
+    ];
+    for (what, is, damage) in rows {
+        let swarm = Swarm::start().await.unwrap();
+        let earlier = Earlier::life(&swarm).await;
+        earlier.build();
+        let files = earlier.spool.of(earlier.assignment.attempt);
+        let damaged = entries(files.clone()).into_iter().find(|name| is(name)).unwrap();
+        damage(files.join(damaged));
+        let drone = Running::start(config(earlier.dir.path(), &address(&swarm)));
+        let ending = until(what, async || earlier.ending(&swarm)).await;
+        let Ending::Failed(failure) = ending else { panic!("{what}: {ending:?}") };
+        assert_eq!(failure.class, FailureClass::Drone, "{what}: {failure:?}");
+        assert!(failure.message.contains("the stored result was damaged"), "{what}: {failure:?}");
+        drone.stop().await.unwrap();
+    }
 }
 
 #[tokio::test]

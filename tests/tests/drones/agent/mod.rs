@@ -186,7 +186,21 @@ struct Earlier {
 }
 
 impl Earlier {
+    /// It has a package to build.
     async fn life(swarm: &Swarm) -> Self {
+        Self::begun(swarm, async |drone| drop(swarm.planned(drone).await.unwrap())).await
+    }
+
+    /// It has a plan to make.
+    async fn planning(swarm: &Swarm) -> Self {
+        Self::begun(swarm, async |_| {
+            swarm.profile().await.unwrap();
+            swarm.run().await.unwrap();
+        })
+        .await
+    }
+
+    async fn begun(swarm: &Swarm, prepare: impl AsyncFnOnce(&FakeDrone)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let token = write_token(swarm, dir.path(), true).await;
         // It was on this machine, too.
@@ -198,7 +212,7 @@ impl Earlier {
         let credential = enrolled.credential.unwrap();
         let client = nobody.with_credential(Secret::new(&credential));
         let drone = FakeDrone { client, id: enrolled.drone, credential };
-        swarm.planned(&drone).await.unwrap();
+        prepare(&drone).await;
         let assignment = drone.work().await.unwrap();
         write_private(&dir.path().join("state/credential"), &drone.credential).unwrap();
         let spool = Spool::open(&dir.path().join("state/spool")).unwrap();
@@ -212,10 +226,19 @@ impl Earlier {
         let built = self.dir.path().join("built.gpkg.tar");
         fs::copy(package_file(&order.targets[0]), &built).unwrap();
         let kept = self.spool.keep(self.assignment.attempt, &built).unwrap();
-        let outcome = Outcome::Built { artifacts: vec![kept.digest] };
+        self.ended(Outcome::Built { artifacts: vec![kept.digest] })
+    }
+
+    /// The attempt has ended like this, and that is in the spool.
+    fn ended(&self, outcome: Outcome) -> ReportRequest {
         let report = ReportRequest { outcome, usage: Usage::default() };
         self.spool.finish(self.assignment.attempt, &report).unwrap();
         report
+    }
+
+    /// How the orchestrator knows that it ended.
+    fn ending(&self, swarm: &Swarm) -> Option<Ending> {
+        swarm.app.engine.read(|s| s.attempts[&self.assignment.attempt].ending.clone())
     }
 
     async fn is_received(&self, swarm: &Swarm) {

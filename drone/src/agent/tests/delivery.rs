@@ -1,0 +1,164 @@
+//! Deliveries that fail, stall, are blocked, or have nothing to deliver any more.
+
+use super::*;
+use swarm_common::wire::plan::PlanReport;
+
+fn full() -> Delivery {
+    Delivery::Failed { why: "the disk is full".into(), arrived: 0 }
+}
+
+fn blocked(arrived: u64) -> Delivery {
+    Delivery::Blocked { why: "HTTP 413".into(), arrived }
+}
+
+/// The failure that the drone now reports instead of its result, which it spools first.
+fn instead(outputs: &[Output]) -> Option<Failure> {
+    let [Output::Spool(_, spooled), .., Output::Report(_, report)] = outputs else { return None };
+    assert_eq!(spooled, report);
+    match &report.outcome {
+        Outcome::Failed { failure } => Some(failure.clone()),
+        _ => None,
+    }
+}
+
+#[test]
+fn delivery_is_tried_for_ever_with_growing_pauses() {
+    let (mut agent, _) = agent();
+    agent.step(TimeMs(T), work(7));
+    agent.step(TimeMs(T), Input::BuildEnded(AttemptId(7), Some(built())));
+    let mut now = TimeMs(T);
+    let mut last_pause = 0;
+    for tries in 0..40 {
+        agent.step(now, Input::UploadEnded(AttemptId(7), full()));
+        let due = agent.items[&AttemptId(7)].due_at().unwrap();
+        last_pause = due.since(now);
+        assert!(last_pause <= 75_000, "try {tries}: {last_pause}");
+        now = due;
+        let outputs = agent.step(now, Input::Tick);
+        assert!(outputs.contains(&Output::Upload(AttemptId(7))), "try {tries}");
+    }
+    assert!(last_pause >= 45_000);
+    // What the orchestrator itself lacks is told as well.
+    let stuck = agent.items[&AttemptId(7)].stuck(now).unwrap();
+    assert_eq!((stuck.for_ms, stuck.why.as_str()), (now.since(TimeMs(T)), "the disk is full"));
+}
+
+#[test]
+fn files_that_something_on_the_way_stops_are_told_of_and_given_up_after_their_time() {
+    let (mut agent, _) = agent();
+    let attempt = AttemptId(7);
+    agent.step(TimeMs(T), work(7));
+    agent.step(TimeMs(T), Input::BuildEnded(attempt, Some(built())));
+    let try_at = |agent: &mut Agent, ms, arrived| {
+        agent.step(TimeMs(T + ms), Input::UploadEnded(attempt, blocked(arrived)))
+    };
+    let limit = Timing::default().blocked_ms;
+    try_at(&mut agent, 0, 0);
+    try_at(&mut agent, limit - 1, 0);
+    let stuck = agent.items[&attempt].stuck(TimeMs(T + limit - 1)).unwrap();
+    assert_eq!((stuck.for_ms, stuck.why.as_str()), (limit - 1, "HTTP 413"));
+    // When more bytes arrive the time starts again, and also while the orchestrator itself is
+    // unreachable.
+    try_at(&mut agent, limit, 1000);
+    assert_eq!(agent.items[&attempt].stuck(TimeMs(T + limit)).unwrap().for_ms, 0);
+    agent.step(TimeMs(T + limit + 5), Input::HeartbeatAnswered(None));
+    let outputs = try_at(&mut agent, 2 * limit + 4, 1000);
+    assert!(!outputs.iter().any(|output| matches!(output, Output::Report(..))), "{outputs:?}");
+    let outputs = try_at(&mut agent, 2 * limit + 5, 1000);
+    let failure = instead(&outputs).unwrap_or_else(|| panic!("{outputs:?}"));
+    assert_eq!(failure.class, FailureClass::Infra);
+    assert!(failure.message.contains("30 min: HTTP 413"), "{failure:?}");
+    let outputs = agent.step(TimeMs(T + 2 * limit + 6), Input::ReportEnded(attempt, Delivery::Done));
+    assert!(outputs.contains(&Output::Forget(attempt)), "{outputs:?}");
+}
+
+#[test]
+fn files_that_the_orchestrator_lost_are_sent_again() {
+    let (mut agent, _) = agent();
+    agent.step(TimeMs(T), work(7));
+    agent.step(TimeMs(T), Input::BuildEnded(AttemptId(7), Some(built())));
+    agent.step(TimeMs(T), Input::UploadEnded(AttemptId(7), Delivery::Done));
+    agent.step(TimeMs(T), Input::ReportEnded(AttemptId(7), Delivery::FilesMissing));
+    assert!(agent.step(TimeMs(T + 5_000), Input::Tick).contains(&Output::Upload(AttemptId(7))));
+}
+
+#[test]
+fn neither_other_errors_nor_lost_heartbeats_restart_the_time_of_what_is_blocked() {
+    let (mut agent, _) = agent();
+    let (attempt, limit) = (AttemptId(7), Timing::default().blocked_ms);
+    agent.step(TimeMs(T), work(7));
+    agent.step(TimeMs(T), Input::BuildEnded(attempt, Some(built())));
+    agent.step(TimeMs(T), Input::UploadEnded(attempt, blocked(0)));
+    // One heartbeat in four is lost, and every other try meets an orchestrator without space.
+    let mut lost_ms = 0;
+    for tried in 1..1000 {
+        let now = TimeMs(T + tried * 10_000);
+        let answer = (tried % 4 != 0).then(|| HeartbeatReply {
+            cancel: Vec::new(),
+            state: DroneState::Online,
+            now,
+            name: None,
+        });
+        lost_ms += if answer.is_none() { 10_000 } else { 0 };
+        agent.step(now, Input::HeartbeatAnswered(answer));
+        let delivery = if tried % 2 == 0 { blocked(0) } else { full() };
+        let outputs = agent.step(now, Input::UploadEnded(attempt, delivery));
+        let Some(failure) = instead(&outputs) else { continue };
+        assert_eq!(failure.class, FailureClass::Infra);
+        assert!(now.since(TimeMs(T)).abs_diff(limit + lost_ms) <= 20_000, "{}", now.since(TimeMs(T)));
+        return;
+    }
+    panic!("it is never given up");
+}
+
+#[test]
+fn a_plan_that_is_blocked_gives_way_to_a_small_report_which_is_sent_for_ever() {
+    let (mut agent, _) = agent();
+    let (attempt, limit) = (AttemptId(7), Timing::default().blocked_ms);
+    let plan = PlanReport {
+        packages: Vec::new(),
+        edges: Vec::new(),
+        cycles: Vec::new(),
+        problems: Vec::new(),
+        toolchain: Digest::of(b"toolchain"),
+        settings: Default::default(),
+        built_with: None,
+        base_provides: Default::default(),
+        roots: Vec::new(),
+    };
+    let planned = Outcome::Planned { plan };
+    agent.step(TimeMs(T), work(7));
+    let report = ReportRequest { outcome: planned, usage: Usage::default() };
+    agent.step(TimeMs(T), Input::BuildEnded(attempt, Some(report)));
+    agent.step(TimeMs(T), Input::ReportEnded(attempt, blocked(0)));
+    let outputs = agent.step(TimeMs(T + limit), Input::ReportEnded(attempt, blocked(0)));
+    assert!(instead(&outputs).is_some(), "{outputs:?}");
+    for lives in [1, 2, 3] {
+        let outputs = agent.step(TimeMs(T + lives * 2 * limit), Input::ReportEnded(attempt, blocked(0)));
+        assert_eq!(instead(&outputs), None);
+    }
+    let stuck = agent.items[&attempt].stuck(TimeMs(T + 6 * limit)).unwrap();
+    assert_eq!((stuck.for_ms, stuck.why.as_str()), (4 * limit, "HTTP 413"));
+}
+
+#[test]
+fn a_result_that_cannot_be_read_is_reported_as_damaged_at_the_third_try() {
+    let (mut agent, _) = agent();
+    agent.step(TimeMs(T), work(7));
+    agent.step(TimeMs(T), Input::BuildEnded(AttemptId(7), Some(built())));
+    let broken = || Input::UploadEnded(AttemptId(7), Delivery::Broken { why: "EIO".into() });
+    assert_eq!(instead(&agent.step(TimeMs(T), broken())), None);
+    assert_eq!(instead(&agent.step(TimeMs(T + 5_000), broken())), None);
+    let failure = instead(&agent.step(TimeMs(T + 10_000), broken())).unwrap();
+    assert_eq!((failure.class, failure.message.contains("EIO")), (FailureClass::Drone, true), "{failure:?}");
+    let (_, outputs) = Agent::new(
+        Timing::default(),
+        1,
+        1,
+        TimeMs(T),
+        vec![Recovered::Damaged(AttemptId(8), "not JSON".into())],
+        false,
+    );
+    assert!(outputs.iter().any(|output| matches!(output, Output::Spool(AttemptId(8), _))), "{outputs:?}");
+    assert!(outputs.iter().any(|output| matches!(output, Output::Report(AttemptId(8), _))), "{outputs:?}");
+}
