@@ -53,8 +53,8 @@ pub struct Config {
     /// How long builds may continue after the first SIGTERM.
     #[serde(default = "default_drain_timeout")]
     pub drain_timeout: Span,
-    /// How long an upload that something in between (such as a proxy) blocks is retried.
-    /// Afterwards the attempt fails and the package is built again, by any drone.
+    /// How long files or a plan that something in between (such as a proxy) blocks are retried.
+    /// Afterwards the attempt fails and its work is done again, by any drone.
     #[serde(default = "default_blocked_timeout")]
     pub blocked_timeout: Span,
     /// Interval between heartbeats. The orchestrator considers a drone offline after 60 s

@@ -2,17 +2,10 @@
 
 use crate::{agent::Delivery, logs, spool::Spool};
 use swarm_common::{
-    client::{Client, ClientError},
+    client::{Client, ClientError, Fate, Stage},
     id::AttemptId,
     wire::drone::{Outcome, ReportRequest, UploadRequest, Work},
 };
-
-/// Problem type: the orchestrator does not have a file that the report names.
-const NOT_UPLOADED: &str = "/problems/not-uploaded";
-
-/// Problem types that reject one request, not the result; a retry may succeed.
-const WORTH_REPEATING: [&str; 4] =
-    [NOT_UPLOADED, "/problems/unknown-upload", "/problems/body-broken", "/problems/plain-http"];
 
 /// How often the orchestrator may correct the upload offset before the upload is abandoned.
 const ROUNDS: u32 = 16;
@@ -95,7 +88,7 @@ pub async fn report(client: &Client, spool: &Spool, attempt: AttemptId, report: 
             tracing::info!(%attempt, accepted = reply.accepted, reason = reply.reason, "reported");
             Delivery::Done
         }
-        Err(ClientError::Problem(problem)) if problem.kind == NOT_UPLOADED => {
+        Err(ClientError::Problem(problem)) if problem.is("not-uploaded") => {
             tracing::warn!(%attempt, error = %ClientError::Problem(problem), "uploading the files again");
             Delivery::FilesMissing
         }
@@ -107,22 +100,16 @@ pub async fn report(client: &Client, spool: &Spool, attempt: AttemptId, report: 
 /// including server errors and an unknown credential, justifies discarding what was built. The
 /// orchestrator rejects with a problem document; anything else comes from in between.
 fn judge(attempt: AttemptId, what: &str, error: &ClientError, arrived: u64) -> Delivery {
-    let why = error.to_string();
-    let delivery = match error {
-        ClientError::Problem(problem)
-            if matches!(problem.status, 400 | 403 | 404 | 409 | 410 | 413 | 422)
-                && !WORTH_REPEATING.contains(&problem.kind.as_str()) =>
-        {
-            tracing::warn!(%attempt, %error, "{what}, giving up");
-            return Delivery::Refused;
-        }
-        ClientError::Problem(_) => Delivery::Failed { why, arrived },
-        ClientError::Unreachable { .. } | ClientError::Protocol { .. } | ClientError::Local(_) => {
-            Delivery::Blocked { why, arrived }
-        }
-    };
+    if error.fate(Stage::Delivering) == Fate::Refused {
+        tracing::warn!(%attempt, %error, "{what}, giving up");
+        return Delivery::Refused;
+    }
     tracing::warn!(%attempt, %error, "{what}, will retry");
-    delivery
+    let why = error.to_string();
+    match error {
+        ClientError::Problem(_) => Delivery::Failed { why, arrived },
+        _ => Delivery::Blocked { why, arrived },
+    }
 }
 
 #[cfg(test)]
@@ -142,28 +129,9 @@ mod tests {
     }
 
     #[test]
-    fn only_a_refusal_of_the_work_itself_ends_delivery() {
-        for (status, kind) in [
-            (403, "not-yours"),
-            (404, "unknown-attempt"),
-            (409, "stale-attempt"),
-            (413, "too-large"),
-            (422, "package-rejected/identity"),
-        ] {
-            assert_eq!(after(status, kind), Delivery::Refused, "{status} {kind}");
-        }
-        for (status, kind) in [
-            (400, "body-broken"),
-            (401, "unknown-credential"),
-            (403, "plain-http"),
-            (404, "unknown-upload"),
-            (408, "body-stalled"),
-            (409, "not-uploaded"),
-            (429, "slow-down"),
-            (500, "internal"),
-            (503, "upload-busy"),
-            (507, "disk-full"),
-        ] {
+    fn the_orchestrators_own_answers_are_told_from_those_of_what_is_in_between() {
+        assert_eq!(after(409, "stale-attempt"), Delivery::Refused);
+        for (status, kind) in [(401, "unknown-credential"), (503, "upload-busy"), (507, "disk-full")] {
             let after = after(status, kind);
             assert!(matches!(after, Delivery::Failed { arrived: 9, .. }), "{status} {kind}: {after:?}");
         }

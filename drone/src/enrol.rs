@@ -1,15 +1,19 @@
 //! Enrolment: exchanges a one-time token for a credential that the drone chooses itself.
 
 use crate::{config::Config, fitness, machine};
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 use swarm_common::{
-    client::{Client, ClientError},
+    client::{Client, ClientError, EXIT_REFUSED, Fate, Stage},
     config::{
-        ConfigError,
+        ConfigError, EXIT_CONFIG, EXIT_IO,
         secret::{credential, read_secret, write_private},
     },
     digest::Digest,
     secret::Secret,
+    supervisor::Supervisor,
     wire::drone::EnrolRequest,
 };
 
@@ -18,6 +22,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Maximum delay between attempts to enrol.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// How long a drone tries to enrol although the orchestrator refuses it: an orchestrator whose disk is
+/// not mounted yet, or whose journal is just being restored, does not know the token either.
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Why a drone cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +42,19 @@ pub enum EnrolError {
     /// No random bytes are available for a credential.
     #[error("cannot create a credential: {0}")]
     Random(getrandom::Error),
+}
+
+impl EnrolError {
+    /// The exit code of a drone that ends for it.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) => EXIT_CONFIG,
+            Self::Secret(error) => error.exit_code(),
+            Self::Refused(_) => EXIT_REFUSED,
+            Self::Random(_) => EXIT_IO,
+        }
+    }
 }
 
 /// Whether the drone is enrolled.
@@ -69,15 +90,21 @@ pub fn start(config: &Config) -> Result<Start, EnrolError> {
 }
 
 /// Returns a client with the drone's credential, enrolling the drone first if necessary. Waits until
-/// an orchestrator answers.
+/// an orchestrator answers, and tells `supervisor` what it waits for.
 ///
 /// # Errors
-/// The orchestrator rejects the drone, or the credential cannot be stored.
-pub async fn client(config: &Config, start: Start) -> Result<Client, EnrolError> {
+/// The orchestrator has rejected the drone for as long as `patience`, or the credential cannot be
+/// stored.
+pub async fn client(
+    config: &Config,
+    start: Start,
+    supervisor: &Supervisor,
+    patience: Duration,
+) -> Result<Client, EnrolError> {
     match start {
         Start::Enrolled(client) => Ok(client),
         Start::New(nobody, token) => {
-            let credential = enrol(config, &nobody, &token, &config.state_dir.join("credential")).await?;
+            let credential = enrol(config, &nobody, &token, supervisor, patience).await?;
             Ok(nobody.with_credential(credential))
         }
     }
@@ -85,11 +112,17 @@ pub async fn client(config: &Config, start: Start) -> Result<Client, EnrolError>
 
 /// Enrols with a credential chosen by the drone. It is stored before it is sent, so after a lost
 /// answer or a power cut the same request can be repeated.
-async fn enrol(config: &Config, client: &Client, token: &Secret, kept: &Path) -> Result<Secret, EnrolError> {
+async fn enrol(
+    config: &Config,
+    client: &Client,
+    token: &Secret,
+    supervisor: &Supervisor,
+    patience: Duration,
+) -> Result<Secret, EnrolError> {
     let name = config.name.clone().or_else(machine::host_name).ok_or_else(|| {
         EnrolError::Config("the host name is not a valid drone name: set `name` in the configuration".into())
     })?;
-    let tried = config.state_dir.join("credential.tried");
+    let [kept, tried] = ["credential", "credential.tried"].map(|file| config.state_dir.join(file));
     let credential = credential_to_try(&tried)?;
     let request = EnrolRequest {
         token: token.expose().to_owned(),
@@ -98,19 +131,26 @@ async fn enrol(config: &Config, client: &Client, token: &Secret, kept: &Path) ->
         credential_hash: Some(Digest::of(credential.expose().as_bytes())),
     };
     let mut pause = PAUSE;
+    let mut refused: Option<Instant> = None;
     loop {
         match client.enrol(&request).await {
             Ok(reply) => {
-                let taken = std::fs::rename(&tried, kept)
+                let taken = std::fs::rename(&tried, &kept)
                     .and_then(|()| std::fs::File::open(&config.state_dir)?.sync_all());
-                taken.map_err(|source| ConfigError::Unreadable { path: kept.to_owned(), source })?;
+                taken.map_err(|source| ConfigError::Unwritable { path: kept, source })?;
                 tracing::info!(drone = %reply.drone, %name, "enrolled");
                 return Ok(credential);
             }
-            Err(error) if error.is_untrusted() => return Err(EnrolError::Config(error.to_string())),
-            Err(error) if !error.is_passing() => return Err(EnrolError::Refused(error)),
             Err(error) => {
+                match error.fate(Stage::Enrolling) {
+                    Fate::Config => return Err(EnrolError::Config(error.to_string())),
+                    Fate::Refused if refused.get_or_insert_with(Instant::now).elapsed() >= patience => {
+                        return Err(EnrolError::Refused(error));
+                    }
+                    Fate::Refused | Fate::Passing => {}
+                }
                 tracing::warn!(%error, "not enrolled yet, retrying in {} s", pause.as_secs());
+                supervisor.status(&format!("not enrolled yet: {error}"));
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }

@@ -7,7 +7,7 @@ use std::{
     process::ExitCode,
 };
 use swarm_common::{
-    config::changes::Written,
+    config::{EXIT_CONFIG, changes::Written},
     telemetry::{self, Telemetry},
 };
 use swarm_drone::{
@@ -22,8 +22,6 @@ use tokio::{
 
 /// Exit codes as in sysexits.h.
 const TRY_AGAIN: u8 = 75;
-const DENIED: u8 = 77;
-const CONFIG: u8 = 78;
 
 /// Builds packages for an orchestrator.
 #[derive(Parser)]
@@ -43,8 +41,9 @@ Exit codes:
   0   stopped on request
   1   failed; restart
   2   invalid command line
+  74  a file with a secret cannot be read or written; restart
   75  another drone uses the state directory
-  77  the drone was removed, its token was rejected, or its credential belongs to another machine
+  77  the drone was removed, its token was rejected for 5 minutes, or its credential belongs to another machine
   78  invalid configuration",
     max_term_width = 100
 )]
@@ -81,7 +80,7 @@ fn main() -> ExitCode {
     }
     let (mut config, old) = match Config::read(&arguments.config) {
         Ok(read) => read,
-        Err(error) => return complain(CONFIG, &error),
+        Err(error) => return complain(EXIT_CONFIG, &error),
     };
     if arguments.check_config {
         for form in &old {
@@ -91,12 +90,12 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if let Err(error) = config.builder.take_rights() {
-        return complain(CONFIG, &format!("{}: {error}", arguments.config.display()));
+        return complain(EXIT_CONFIG, &format!("{}: {error}", arguments.config.display()));
     }
     config.log.dir = arguments.log_dir.or(config.log.dir);
     let telemetry = match telemetry::start("swarm-drone", &config.log) {
         Ok(telemetry) => telemetry,
-        Err(error) => return complain(CONFIG, &error),
+        Err(error) => return complain(EXIT_CONFIG, &error),
     };
     if !old.is_empty() {
         let settings: Vec<_> = old.into_iter().map(|form| form.name).collect();
@@ -117,13 +116,7 @@ fn main() -> ExitCode {
     match runtime.block_on(serve(config, &arguments.config, &telemetry)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let code = match error.downcast_ref::<RunError>() {
-                Some(RunError::Enrol(swarm_drone::enrol::EnrolError::Refused(_)) | RunError::Refused(..)) => {
-                    DENIED
-                }
-                Some(RunError::Enrol(_) | RunError::Unfit(_)) => CONFIG,
-                _ => 1,
-            };
+            let code = error.downcast_ref().map_or(1, RunError::exit_code);
             tracing::error!("{error:#}");
             complain(code, &format!("{error:#}"))
         }

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 use swarm_common::{
-    config::EXIT_CONFIG,
+    config::{EXIT_CONFIG, EXIT_IO},
     supervisor::Supervisor,
     telemetry::{self, Telemetry},
 };
@@ -40,8 +40,6 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 const EXIT_DEPOSED: u8 = 69;
 /// A bug (`EX_SOFTWARE`); a restart continues from the journal.
 const EXIT_DEFECT: u8 = 70;
-/// A disk or another system resource failed (`EX_IOERR` of sysexits.h).
-const EXIT_IO: u8 = 74;
 
 /// Another orchestrator uses the state directory or the journal (`EX_TEMPFAIL`).
 const EXIT_HELD: u8 = 75;

@@ -57,12 +57,7 @@ pub fn note(path: &Path, now: &str) -> Result<Option<String>, ConfigError> {
     let before = match std::fs::read_to_string(path) {
         Ok(text) => Some(text.trim().to_owned()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => {
-            return Err(ConfigError::Secret {
-                path: path.to_owned(),
-                what: format!("cannot read it: {error}"),
-            });
-        }
+        Err(source) => return Err(ConfigError::Unreadable { path: path.to_owned(), source }),
     };
     if before.as_deref() == Some(now) {
         return Ok(None);

@@ -19,6 +19,7 @@ mod calendar;
 mod call;
 mod drone;
 mod error;
+mod fate;
 mod key;
 mod stream;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use binhost::BinhostAnswer;
 pub use bytes::Bytes;
 pub use drone::LogAppend;
 pub use error::{ClientError, Tried};
+pub use fate::{EXIT_REFUSED, Fate, Stage};
 pub use key::IdempotencyKey;
 pub use reqwest::Url;
 pub use stream::{ByteStream, EventStream};

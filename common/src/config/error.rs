@@ -15,12 +15,23 @@ use toml::de::{DeTable, DeValue};
 /// Exit code for an invalid configuration (`EX_CONFIG` of sysexits.h).
 pub const EXIT_CONFIG: u8 = 78;
 
+/// Exit code for a disk or another resource of the system that failed (`EX_IOERR` of sysexits.h).
+pub const EXIT_IO: u8 = 74;
+
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
     #[error("{}: cannot read the file: {source}", path.display())]
     Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The I/O error.
+        source: io::Error,
+    },
+    /// The file cannot be written.
+    #[error("{}: cannot write the file: {source}", path.display())]
+    Unwritable {
         /// The file.
         path: PathBuf,
         /// The I/O error.
@@ -62,6 +73,20 @@ pub enum ConfigError {
         /// What is wrong and what to do.
         what: String,
     },
+}
+
+impl ConfigError {
+    /// The exit code of a program that cannot start for it. A file that cannot be read may be on a
+    /// disk that is not mounted yet, so a restart may help; wrong content needs a person.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Unreadable { .. } | Self::Unwritable { .. } => EXIT_IO,
+            Self::TooLarge { .. } | Self::NotText { .. } | Self::Invalid { .. } | Self::Secret { .. } => {
+                EXIT_CONFIG
+            }
+        }
+    }
 }
 
 impl ConfigError {

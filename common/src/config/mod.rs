@@ -12,7 +12,7 @@ mod renamed;
 pub mod secret;
 mod units;
 
-pub use error::{ConfigError, EXIT_CONFIG, nearest};
+pub use error::{ConfigError, EXIT_CONFIG, EXIT_IO, nearest};
 pub use renamed::{OldForm, Renamed, Unit};
 pub use units::{Size, Span, UnitError};
 

@@ -93,13 +93,7 @@ pub fn read_private(path: &Path) -> Result<String, ConfigError> {
 /// # Errors
 /// The directory cannot be created or the file cannot be written.
 pub fn write_private(path: &Path, contents: &str) -> Result<(), ConfigError> {
-    let unwritable = |source| ConfigError::Secret {
-        path: path.to_owned(),
-        what: format!(
-            "cannot write the file: \
-             {source}"
-        ),
-    };
+    let unwritable = |source| ConfigError::Unwritable { path: path.to_owned(), source };
     let write = || -> std::io::Result<()> {
         if let Some(dir) = path.parent() {
             std::fs::create_dir_all(dir)?;

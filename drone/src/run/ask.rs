@@ -1,6 +1,7 @@
 //! Requests to a running drone, and the errors that end it.
 
 use crate::enrol::EnrolError;
+use swarm_common::{client::EXIT_REFUSED, config::EXIT_CONFIG};
 
 /// A request from a user or the service manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,4 +50,17 @@ pub enum RunError {
     /// A task panicked. The spool is intact and is delivered after a restart.
     #[error("internal error: a task of the drone panicked: {0}")]
     Broken(tokio::task::JoinError),
+}
+
+impl RunError {
+    /// The exit code of the drone.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Enrol(error) => error.exit_code(),
+            Self::Unfit(_) => EXIT_CONFIG,
+            Self::Refused(..) => EXIT_REFUSED,
+            Self::Io { .. } | Self::Broken(_) => 1,
+        }
+    }
 }

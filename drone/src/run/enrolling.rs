@@ -17,7 +17,7 @@ pub(super) async fn client(
     asked: &mut mpsc::Receiver<Ask>,
     drained: &mut Drained,
 ) -> Result<Option<Client>, RunError> {
-    let mut enrolled = std::pin::pin!(enrol::client(config, start));
+    let mut enrolled = std::pin::pin!(enrol::client(config, start, supervisor, enrol::PATIENCE));
     loop {
         supervisor.alive();
         let pause = supervisor.ping_every().unwrap_or(LONGEST_PAUSE);

@@ -10,7 +10,11 @@
 use super::{Loop, RunError};
 use crate::{agent::Input, machine};
 use std::time::{Duration, Instant};
-use swarm_common::{client::ClientError, state::DroneState, wire::drone::EnrolRequest};
+use swarm_common::{
+    client::{ClientError, Fate, Stage},
+    state::DroneState,
+    wire::drone::EnrolRequest,
+};
 
 /// How often a drone that the orchestrator does not know offers itself.
 const RETURN_EVERY: Duration = Duration::from_secs(60);
@@ -79,8 +83,8 @@ impl Loop {
     /// Logs once when the orchestrator becomes unreachable and once when it is back.
     pub(super) fn note_contact(&mut self, error: Option<ClientError>) -> Result<(), RunError> {
         match error {
-            Some(ClientError::Problem(problem)) if problem.ends_a_drone() => {
-                return Err(RunError::Refused(problem.detail, self.credential_file.clone()));
+            Some(error) if error.fate(Stage::Working) == Fate::Refused => {
+                return Err(RunError::Refused(error.to_string(), self.credential_file.clone()));
             }
             // An orchestrator without its disk, or with a restored journal, does not know the
             // credential.

@@ -5,7 +5,7 @@ use crate::{
     state_dir::StateDirError, tls::TlsError, vanished::Vanished,
 };
 use std::{io, net::SocketAddr};
-use swarm_common::config::ConfigError;
+use swarm_common::config::{ConfigError, EXIT_CONFIG, EXIT_IO};
 
 /// Why the orchestrator did not start.
 #[derive(Debug, thiserror::Error)]
@@ -83,11 +83,45 @@ impl StartError {
             | Self::Vanished(_)
             | Self::Disk(_)
             | Self::Random(_)
-            | Self::Threads(_) => 74,
-            Self::Tls(error) if !error.is_configuration() => 74,
-            Self::Tls(_) | Self::Token(_) | Self::Notify(_) | Self::Key(_) | Self::Listen { .. } => {
-                swarm_common::config::EXIT_CONFIG
-            }
+            | Self::Threads(_)
+            | Self::Key(KeyError::Disk(_)) => EXIT_IO,
+            Self::Tls(error) => error.exit_code(),
+            Self::Token(error) | Self::Notify(error) => error.exit_code(),
+            Self::Key(_) | Self::Listen { .. } => EXIT_CONFIG,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    #[test]
+    fn a_file_that_cannot_be_read_may_come_and_a_wrong_one_is_for_a_person() {
+        let path = || PathBuf::from("/mnt/secret");
+        let gone = || io::Error::from(io::ErrorKind::NotFound);
+        let unreadable = || ConfigError::Unreadable { path: path(), source: gone() };
+        let wrong = || ConfigError::Secret { path: path(), what: "is empty".into() };
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let disk = || DiskError::new("read", &path(), gone());
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let table: [(StartError, u8); 12] = [
+            (StartError::Token(unreadable()), 74),
+            (StartError::Token(ConfigError::Unwritable { path: path(), source: denied }), 74),
+            (StartError::Token(wrong()), 78),
+            (StartError::Notify(unreadable()), 74),
+            (StartError::Notify(wrong()), 78),
+            (StartError::Disk(disk()), 74),
+            (StartError::Key(KeyError::Disk(disk())), 74),
+            (StartError::Key(KeyError::Exposed { path: path(), mode: 0o644 }), 78),
+            (StartError::Tls(TlsError::Io { path: path(), source: gone() }), 74),
+            (StartError::Tls(TlsError::Key(unreadable())), 74),
+            (StartError::Tls(TlsError::Unusable { path: path(), what: "is no PEM".into() }), 78),
+            (StartError::Listen { address, source: gone() }, 78),
+        ];
+        for (error, code) in table {
+            assert_eq!(error.exit_code(), code, "{error:?}");
         }
     }
 }

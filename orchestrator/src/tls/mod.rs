@@ -21,7 +21,10 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use swarm_common::{config::ConfigError, fingerprint::Fingerprint};
+use swarm_common::{
+    config::{ConfigError, EXIT_CONFIG, EXIT_IO},
+    fingerprint::Fingerprint,
+};
 
 /// Why TLS is not available.
 #[derive(Debug, thiserror::Error)]
@@ -110,15 +113,14 @@ fn note_replacement(path: &Path, now: Fingerprint) -> Result<(), TlsError> {
 }
 
 impl TlsError {
-    /// Whether the problem is in the configuration or a file that it names.
+    /// The exit code of an orchestrator that cannot start for it.
     #[must_use]
-    pub fn is_configuration(&self) -> bool {
+    pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Io { source, .. } => {
-                matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
-            }
-            Self::Vanished(_) => false,
-            Self::Key(_) | Self::Unusable { .. } | Self::Unfit { .. } | Self::Make(_) => true,
+            // The certificate may be on a disk that is not mounted yet.
+            Self::Io { .. } | Self::Vanished(_) => EXIT_IO,
+            Self::Key(error) => error.exit_code(),
+            Self::Unusable { .. } | Self::Unfit { .. } | Self::Make(_) => EXIT_CONFIG,
         }
     }
 }

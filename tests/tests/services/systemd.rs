@@ -59,6 +59,44 @@ fn a_good_reload_is_taken_over_a_bad_one_is_refused_and_a_stop_is_clean() {
     assert_eq!(property(&services, ORCHESTRATOR, "NRestarts"), "0");
 }
 
+// fault: 55
+#[test]
+fn a_drone_that_was_removed_or_is_configured_wrongly_stays_down_and_one_whose_token_is_away_comes_back() {
+    let services = start();
+    services.start_drone("").unwrap();
+    edit(&services, DRONE, "RestartSec=200ms\n[Unit]\nStartLimitIntervalSec=0");
+    let down = |code: &str| {
+        let failed = || Ok((property(&services, DRONE, "ActiveState") == "failed").then_some(()));
+        wait::until("it stays down", SOON, failed).unwrap();
+        assert_eq!(property(&services, DRONE, "ExecMainStatus"), code, "{}", services.log(DRONE));
+        assert_eq!(property(&services, DRONE, "NRestarts"), "0", "{}", services.log(DRONE));
+    };
+    services.machine.must(&["swarmctl", "drone", "remove", "oak", "--yes"]).unwrap();
+    down("77");
+
+    let path = "/etc/build-swarm/drone.toml";
+    let settings = services.machine.read(path);
+    services.machine.write(path, &format!("orchestrator = 1\n{settings}")).unwrap();
+    assert!(services.tell("start", DRONE).is_err());
+    down("78");
+
+    // The disk with its token is mounted a little later.
+    services.machine.write(path, &settings).unwrap();
+    services.machine.must(&["sh", "-c", "rm -r /var/lib/swarm-drone/*"]).unwrap();
+    let token = services.machine.must(&["swarmctl", "drone", "token", "--approved"]).unwrap();
+    services.machine.must(&["rm", "/etc/build-swarm/token"]).unwrap();
+    services.machine.must(&["systemctl", "start", "--no-block", DRONE]).unwrap();
+    let tried = || Ok((property(&services, DRONE, "NRestarts") != "0").then_some(()));
+    wait::until("it is started again", SOON, tried).unwrap();
+    services
+        .machine
+        .must(&["sh", "-c", &format!("umask 077; echo {} > /etc/build-swarm/token", token.trim())])
+        .unwrap();
+    let active = || Ok((property(&services, DRONE, "ActiveState") == "active").then_some(()));
+    wait::until("it runs", SOON, active).unwrap();
+    services.says(DRONE, "online, ready for work").unwrap();
+}
+
 // fault: 57
 #[test]
 fn an_address_that_the_machine_gets_late_is_waited_for_without_a_restart() {

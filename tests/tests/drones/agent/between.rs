@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 use swarm_common::config::Span;
@@ -53,6 +53,8 @@ const TOO_LARGE: &str = "HTTP/1.1 413 Payload Too Large\r\ncontent-type: text/ht
 struct Between {
     address: SocketAddr,
     upstream: watch::Sender<SocketAddr>,
+    /// How many answers it has passed on, or pieces of them.
+    passed: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -62,14 +64,16 @@ impl Between {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, upstream) = watch::channel(upstream);
+        let passed = Arc::<AtomicUsize>::default();
+        let counts = passed.clone();
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             for fate in first.into_iter().chain(std::iter::repeat(later)) {
                 let (client, _) = listener.accept().await.unwrap();
-                connections.spawn(talk(client, upstream.clone(), fate));
+                connections.spawn(talk(client, upstream.clone(), fate, counts.clone()));
             }
         });
-        Self { address, upstream: sender, task }
+        Self { address, upstream: sender, passed, task }
     }
 
     fn url(&self) -> String {
@@ -84,7 +88,12 @@ impl Drop for Between {
 }
 
 /// Carries a connection until an end closes it, or another orchestrator is put behind it.
-async fn talk(mut client: TcpStream, mut upstream: watch::Receiver<SocketAddr>, fate: Fate) {
+async fn talk(
+    mut client: TcpStream,
+    mut upstream: watch::Receiver<SocketAddr>,
+    fate: Fate,
+    passed: Arc<AtomicUsize>,
+) {
     let address = *upstream.borrow_and_update();
     let Ok(mut server) = TcpStream::connect(address).await else { return };
     let (mut asked, mut answered) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
@@ -117,6 +126,7 @@ async fn talk(mut client: TcpStream, mut upstream: watch::Receiver<SocketAddr>, 
                 if matches!(fate, Fate::AnswerLost) || client.write_all(&answered[..n]).await.is_err() {
                     return;
                 }
+                passed.fetch_add(1, Ordering::Relaxed);
             }
             _ = upstream.changed() => return,
         }
@@ -143,6 +153,23 @@ async fn an_enrolment_outlives_a_proxys_answer_and_the_loss_of_its_own() {
         fs::metadata(dir.path().join("state/credential")).unwrap().permissions().mode() & 0o777,
         0o600
     );
+}
+
+// fault: 55
+#[tokio::test]
+async fn a_token_that_an_orchestrator_does_not_know_is_tried_until_the_right_one_is_back() {
+    let (right, empty) = (Swarm::start().await.unwrap(), Swarm::start().await.unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    write_token(&right, dir.path(), true).await;
+    let between = Between::start(empty.address, Vec::new(), Fate::Passes).await;
+    let drone = Running::start(config(dir.path(), &between.url()));
+    let asked = async || (between.passed.load(Ordering::Relaxed) >= 2).then_some(());
+    until("the wrong one has refused it twice", asked).await;
+    assert!(!drone.task.is_finished());
+    between.upstream.send_replace(right.address);
+    ada(&right.admin, DroneState::Online).await;
+    assert!(empty.admin.drones().await.unwrap().is_empty());
+    drone.stop().await.unwrap();
 }
 
 // fault: 55

@@ -20,6 +20,7 @@ use swarm_common::{
     config::{self, secret::write_private},
     secret::Secret,
     state::{DroneState, FailureClass, PackageState, Phase},
+    supervisor::Supervisor,
     wire::{
         admin::{BuilderKind, EnrolTokenRequest, ProfileRequest},
         drone::*,
@@ -31,7 +32,7 @@ use swarm_drone::{
     agent::Delivery,
     config::Config,
     deliver,
-    enrol::EnrolError,
+    enrol::{self, EnrolError},
     run::{Ask, RunError, run},
     spool::Spool,
 };
@@ -188,7 +189,10 @@ struct Earlier {
 impl Earlier {
     /// It has a package to build.
     async fn life(swarm: &Swarm) -> Self {
-        Self::begun(swarm, async |drone| drop(swarm.planned(drone).await.unwrap())).await
+        Self::begun(swarm, async |drone| {
+            swarm.planned(drone).await.unwrap();
+        })
+        .await
     }
 
     /// It has a plan to make.
@@ -337,6 +341,7 @@ async fn a_drone_that_was_removed_ends_and_says_why_and_keeps_its_results() {
     swarm.admin.remove_drone(earlier.drone.id, &key()).await.unwrap();
     let ended = Running::start(config(earlier.dir.path(), &address(&swarm))).end().await;
     let Err(error @ RunError::Refused(..)) = ended else { panic!("{ended:?}") };
+    assert_eq!(error.exit_code(), 77);
     assert!(error.to_string().contains("state/credential"), "{error}");
     assert_eq!(entries(earlier.dir.path().join("state/spool")), [earlier.assignment.attempt.to_string()]);
 }
@@ -347,7 +352,12 @@ async fn a_token_that_does_not_work_is_refused_and_never_shown() {
     let dir = tempfile::tempdir().unwrap();
     let token = write_token(&swarm, dir.path(), true).await;
     FakeDrone::enrol(&swarm.nobody().unwrap(), &token, "first").await.unwrap();
-    let ended = Running::start(config(dir.path(), &address(&swarm))).end().await;
-    let Err(error @ RunError::Enrol(EnrolError::Refused(_))) = ended else { panic!("{ended:?}") };
+    let config = config(dir.path(), &address(&swarm));
+    let start = enrol::start(&config).unwrap();
+    // It is tried again until the patience is over.
+    let patience = Duration::from_secs(2);
+    let enrolled = enrol::client(&config, start, &Supervisor::from_environment(), patience).await;
+    let Err(error @ EnrolError::Refused(_)) = enrolled else { panic!("it is enrolled") };
+    assert_eq!(error.exit_code(), 77);
     assert!(!error.to_string().contains(&token), "{error}");
 }
