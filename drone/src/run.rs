@@ -138,6 +138,7 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
     let looked = tokio::task::spawn_blocking(move || (Probe::new(&builder), Fitness::new(&all)));
     let (probe, fitness) = looked.await.map_err(|error| RunError::Unfit(error.to_string()))?;
     let (inputs, incoming) = mpsc::channel(256);
+    let caches = [workshop.larder.layers.clone(), workshop.bases.unpacked()];
     let state = Loop {
         credential_file: config.state_dir.join("credential").display().to_string(),
         agent,
@@ -147,7 +148,7 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
         inputs,
         builds: BTreeMap::new(),
         reports,
-        tasks: JoinSet::new(),
+        tasks: JoinSet::from_iter([buildroot::layers::scrub::run(caches)]),
         attempts: JoinSet::new(),
         was_reachable: true,
         is_known: true,

@@ -31,6 +31,11 @@ impl Uses {
         self.counts.contains_key(&key)
     }
 
+    /// Whether no entry is in use.
+    pub fn is_empty(&self) -> bool {
+        self.counts.is_empty()
+    }
+
     /// Marks the entry as verified.
     pub fn check(&mut self, key: Digest) {
         self.checked.insert(key);

@@ -10,7 +10,6 @@ use super::{
     tree::Tree,
 };
 use rustix::fs::{AtFlags, CWD, Gid, Timespec, Timestamps, Uid, chownat, utimensat};
-use sha2::{Digest as _, Sha256};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
@@ -18,12 +17,9 @@ use std::{
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
     path::{Component, Path, PathBuf},
 };
-use swarm_common::{
-    digest::Digest,
-    format::{
-        digests::FileHasher,
-        gpkg::{Metadata, inner},
-    },
+use swarm_common::format::{
+    digests::FileHasher,
+    gpkg::{Metadata, inner},
 };
 use tar::EntryType;
 
@@ -350,32 +346,4 @@ pub(crate) fn walk(
         }
     }
     Ok(())
-}
-
-/// Fingerprints a directory in one line: a digest of the names, kinds, modes, owners, sizes and link
-/// targets below it, the total size in bytes, and a digest of the files' modification times. It
-/// detects files that were written to, but not bit rot.
-///
-/// # Errors
-/// The directory cannot be read.
-pub fn seal(dir: &Path) -> io::Result<String> {
-    let (mut hash, mut times, mut bytes) = (Sha256::new(), Sha256::new(), 0);
-    walk(dir, &mut |path, found| {
-        let name = path.strip_prefix(dir).unwrap_or(path).as_os_str();
-        let target = if found.is_symlink() { fs::read_link(path)? } else { PathBuf::new() };
-        let size = if found.is_dir() { 0 } else { found.len() };
-        bytes += size;
-        let numbers = [u64::from(found.mode()), u64::from(found.uid()), u64::from(found.gid()), size];
-        for part in [name.as_encoded_bytes(), target.as_os_str().as_encoded_bytes()] {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part);
-        }
-        numbers.iter().for_each(|number| hash.update(number.to_be_bytes()));
-        if found.is_file() {
-            [found.mtime(), found.mtime_nsec()].iter().for_each(|time| times.update(time.to_be_bytes()));
-        }
-        Ok(())
-    })?;
-    let [hash, times] = [hash, times].map(|hash| Digest(hash.finalize().into()));
-    Ok(format!("{hash} {bytes} {times}\n"))
 }

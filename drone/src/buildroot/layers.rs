@@ -2,10 +2,13 @@
 //! the same way.
 //!
 //! A layer is made in a temporary directory, synced, sealed and renamed, so a layer under its final
-//! name is complete. Its seal is checked at first use after a start, and a changed layer is removed
-//! and made again. Layers used by a build root are not evicted.
+//! name is complete. Its seal is checked at first use after a start, its content once a month
+//! ([`scrub`]), and a changed layer is removed and made again. Layers used by a build root are not
+//! evicted.
 
-use super::layer;
+mod fingerprint;
+pub mod scrub;
+
 use crate::uses::Uses;
 use std::{
     fs::{self, File},
@@ -18,9 +21,12 @@ use swarm_common::digest::Digest;
 
 /// Directory of the layer's files.
 const FILES: &str = "files";
-/// File with the fingerprint and size of the layer ([`layer::seal`]).
+/// File with the fingerprint and size of the layer ([`fingerprint::seal`]).
 const SEAL: &str = "seal";
-/// Marks, instead of both, an artifact that Portage must install in each root.
+/// File with the digest of the layer's content ([`fingerprint::content`]). Its modification time records when
+/// the content was last verified.
+const CONTENT: &str = "content";
+/// Marks, instead of all these, an artifact that Portage must install in each root.
 const ORDERED: &str = "ordered";
 
 /// The cache. Clones share it.
@@ -89,7 +95,7 @@ impl Layers {
         }
         let Ok(sealed) = fs::read_to_string(dir.join(SEAL)) else { return Ok(None) };
         let checked = self.uses().is_checked(key);
-        if !checked && sealed != layer::seal(&dir.join(FILES))? {
+        if !checked && sealed != fingerprint::seal(&dir.join(FILES))? {
             let uses = self.uses();
             // Another build may have replaced it meanwhile.
             if !uses.is_checked(key) {
@@ -144,7 +150,8 @@ impl Layers {
         let aside = dir.with_extension("new");
         let files = aside.join(FILES);
         if stacks {
-            fs::write(aside.join(SEAL), layer::seal(&files)?)?;
+            fs::write(aside.join(CONTENT), fingerprint::content(&files, &mut || Ok(()))?)?;
+            fs::write(aside.join(SEAL), fingerprint::seal(&files)?)?;
         } else {
             remove(&files)?;
             fs::write(aside.join(ORDERED), "")?;
