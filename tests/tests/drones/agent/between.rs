@@ -333,12 +333,12 @@ async fn a_result_that_was_damaged_in_the_spool_ends_its_attempt_and_says_so() {
     };
     let gone = |path: PathBuf| fs::remove_file(path).unwrap();
     let package = |name: &str| name.len() == 64;
-    let rows: [(&str, &dyn Fn(&str) -> bool, &dyn Fn(PathBuf)); 5] = [
-        ("a flipped package", &package, &flip),
-        ("a shortened package", &package, &cut),
-        ("a missing package", &package, &gone),
-        ("a shortened assignment", &|name| name == "assignment.json", &cut),
-        ("a shortened report", &|name| name == "report.json", &cut),
+    let rows: [(&str, fn(&str) -> bool, fn(PathBuf)); 5] = [
+        ("a flipped package", package, flip),
+        ("a shortened package", package, cut),
+        ("a missing package", package, gone),
+        ("a shortened assignment", |name| name == "assignment.json", cut),
+        ("a shortened report", |name| name == "report.json", cut),
     ];
     for (what, is, damage) in rows {
         let swarm = Swarm::start().await.unwrap();
