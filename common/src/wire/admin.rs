@@ -1,6 +1,7 @@
 //! Requests of an administrator. Every request that changes something takes an `Idempotency-Key`
 //! header; a repeat with the same key gets the first response.
 
+use super::cpu::CpuNeeds;
 use crate::{digest::Digest, id::*, name::Name, state::RunClass};
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +59,9 @@ pub struct ProfileRequest {
     /// When its packages are rebuilt.
     #[serde(default)]
     pub rebuild: Rebuild,
+    /// What its packages need of a processor to run. Drones that lack some of it get nothing of the profile.
+    #[serde(default, skip_serializing_if = "CpuNeeds::is_empty")]
+    pub cpu: CpuNeeds,
 }
 
 /// When its packages are rebuilt.

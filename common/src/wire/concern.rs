@@ -64,6 +64,8 @@ pub enum ConcernKind {
     RunStandsStill { run: RunId, profile: Name, remedy: Remedy },
     /// A drone's toolchain differs from the one that a run was planned with.
     ToolchainDiffers { drone: Name, run: RunId, profile: Name, part: String, planned: String, own: String },
+    /// A drone's processor lacks what a run's packages need to run: an x86-64 level or CPU flags.
+    ProcessorLacks { drone: Name, run: RunId, profile: Name, lacking: Vec<String> },
     /// No drone of a profile can build packages of a run: none is for this system or, if there are features,
     /// none of those for the system (of all, if it is empty) has these. The first package, and how many others.
     NoSuchMachine {
@@ -210,7 +212,8 @@ impl ConcernKind {
                 format!("run {run} of {profile} waits for its plan, and no drone that can make it is online")
             }
             Self::RunStandsStill { run, profile, .. } => format!("run {run} of {profile} stands still"),
-            Self::ToolchainDiffers { drone, run, profile, .. } => {
+            Self::ToolchainDiffers { drone, run, profile, .. }
+            | Self::ProcessorLacks { drone, run, profile, .. } => {
                 format!("drone {drone} gets no packages of {run} of {profile}")
             }
             Self::NoSuchMachine { profile, system, features, .. } => {

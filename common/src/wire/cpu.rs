@@ -1,4 +1,5 @@
-//! A machine's processor, as far as it determines which compiler flags its builds can use.
+//! A machine's processor, as far as it determines which compiler flags its builds can use, and what a profile
+//! needs of it.
 
 use serde::{Deserialize, Serialize};
 
@@ -27,12 +28,50 @@ pub struct Cpu {
     pub flags: Vec<String>,
 }
 
+/// What a processor must support to run what a profile compiles, as far as its settings say. Nothing by default.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(default)]
+pub struct CpuNeeds {
+    /// The x86-64 psABI level of the compiler flags, 1 to 4. None if they name none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub x86_64_level: Option<u8>,
+    /// Features by the names of Gentoo's `CPU_FLAGS_*`, sorted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
+}
+
+impl CpuNeeds {
+    /// Whether every processor will do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether the values are within the limits for requests.
+    #[must_use]
+    pub fn is_bounded(&self) -> bool {
+        are_bounded(&self.flags)
+    }
+
+    /// What a processor lacks of it, such as `x86-64-v3` or `avx2`. The level is not compared with a
+    /// processor that has none.
+    #[must_use]
+    pub fn lacking(&self, cpu: &Cpu) -> Vec<String> {
+        let level = self.x86_64_level.filter(|level| cpu.x86_64_level.is_some_and(|own| own < *level));
+        let flags = self.flags.iter().filter(|flag| !cpu.flags.contains(flag)).cloned();
+        level.map(|level| format!("x86-64-v{level}")).into_iter().chain(flags).collect()
+    }
+}
+
+fn are_bounded(flags: &[String]) -> bool {
+    flags.len() <= MOST_FLAGS && flags.iter().all(|flag| flag.len() <= LONGEST_FLAG)
+}
+
 impl Cpu {
     /// Whether the values are within the limits for drone reports.
     #[must_use]
     pub fn is_bounded(&self) -> bool {
-        self.vendor.len() <= LONGEST_FLAG
-            && self.flags.len() <= MOST_FLAGS
-            && self.flags.iter().all(|flag| flag.len() <= LONGEST_FLAG)
+        self.vendor.len() <= LONGEST_FLAG && are_bounded(&self.flags)
     }
 }

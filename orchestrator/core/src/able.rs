@@ -77,9 +77,7 @@ pub fn lack(swarm: &Swarm, run: &Run, package: &Package) -> Option<Lack> {
 /// Enrolled drones with Nix that are for the run's profile.
 fn fleet<'a>(swarm: &'a Swarm, run: &'a Run) -> impl Iterator<Item = &'a Drone> {
     swarm.drones.values().filter(|drone| {
-        let facts = &drone.facts;
-        let is_of_profile = facts.profiles.is_empty() || facts.profiles.contains(&run.profile);
-        drone.approved && drone.lost.is_none() && facts.nix.is_some() && is_of_profile
+        drone.approved && drone.lost.is_none() && drone.facts.nix.is_some() && drone.accepts(&run.profile)
     })
 }
 

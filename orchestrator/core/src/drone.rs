@@ -174,16 +174,28 @@ impl Drone {
         matches!(self.offline, Some(Offline::SignedOff(_)))
     }
 
-    /// Whether it builds for a run: it supports the run's profile and base.
+    /// Whether it is configured to build for a profile.
+    #[must_use]
+    pub fn accepts(&self, profile: &Name) -> bool {
+        self.facts.profiles.is_empty() || self.facts.profiles.contains(profile)
+    }
+
+    /// Whether it builds for a run: it supports the run's profile and base, and its processor runs what is built.
     #[must_use]
     pub fn builds_for(&self, run: &Run) -> bool {
-        let profiles = &self.facts.profiles;
         let at_home = match &run.base {
             Base::Host => self.facts.host && self.facts.lacks.is_empty() && self.difference(run).is_none(),
             Base::Image { image, .. } => self.facts.images.as_ref() == Some(&image.machine),
             Base::Nix => self.facts.nix.is_some(),
         };
-        at_home && self.facts.unusable.is_empty() && (profiles.is_empty() || profiles.contains(&run.profile))
+        let is_able = self.facts.unusable.is_empty() && self.cpu_lacks(run).is_empty();
+        at_home && is_able && self.accepts(&run.profile)
+    }
+
+    /// What its processor lacks to run what a run builds, such as `x86-64-v3`. Nothing if it is unknown.
+    #[must_use]
+    pub fn cpu_lacks(&self, run: &Run) -> Vec<String> {
+        self.facts.cpu.as_ref().map(|cpu| run.cpu.lacking(cpu)).unwrap_or_default()
     }
 
     /// The first part of its toolchain that differs from the toolchain of the run's plan, for runs

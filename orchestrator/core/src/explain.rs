@@ -1,6 +1,6 @@
 //! Explains states in one line each, for people.
 
-use crate::{able, attempt::Job, calendar, package::Package, swarm::Swarm, text};
+use crate::{able, attempt::Job, calendar, package::Package, run::Run, swarm::Swarm, text};
 use std::collections::BTreeSet;
 use swarm_common::{id::*, state::*, time::TimeMs};
 
@@ -99,9 +99,20 @@ fn needed(swarm: &Swarm, now: TimeMs, package: &Package) -> String {
     let able = |d: &&crate::drone::Drone| run.is_some_and(|run| d.builds(run, package));
     let online = swarm.drones.values().filter(able).filter(|d| d.state() == DroneState::Online).count();
     match online {
-        0 => format!("waiting for a drone: none that can build it is online{after}"),
+        0 => match run.map(|run| without_processor(swarm, run)).filter(|lacking| !lacking.is_empty()) {
+            Some(lacking) => format!("waiting for a drone: {}{after}", lacking.join("; ")),
+            None => format!("waiting for a drone: none that can build it is online{after}"),
+        },
         _ => format!("waiting for a free drone ({online} online){after}"),
     }
+}
+
+/// What the processors of the profile's online drones lack for a run.
+fn without_processor(swarm: &Swarm, run: &Run) -> Vec<String> {
+    let online = swarm.drones.values().filter(|d| d.state() == DroneState::Online && d.accepts(&run.profile));
+    let lacking =
+        online.map(|drone| (&drone.name, drone.cpu_lacks(run))).filter(|(_, lacks)| !lacks.is_empty());
+    lacking.map(|(name, lacks)| format!("the processor of {name} lacks {}", lacks.join(", "))).collect()
 }
 
 fn blocked(swarm: &Swarm, id: PackageId) -> String {

@@ -15,6 +15,7 @@ use swarm_common::{
     wire::{
         artifact::Artifact,
         base::Base,
+        cpu::CpuNeeds,
         nix::NixRoot,
         plan::{PlanProblem, Toolchain},
     },
@@ -82,6 +83,9 @@ pub struct Run {
     /// The toolchain of the drone that planned it, if it is built in the drones' own systems.
     #[serde(default)]
     pub built_with: Option<Box<Toolchain>>,
+    /// What its packages need of a processor to run, as the profile said when it started.
+    #[serde(default, skip_serializing_if = "CpuNeeds::is_empty")]
+    pub cpu: CpuNeeds,
 }
 
 impl Run {
@@ -114,6 +118,7 @@ impl Run {
             roots: Vec::new(),
             outputs: BTreeMap::new(),
             built_with: None,
+            cpu: CpuNeeds::default(),
         }
     }
 

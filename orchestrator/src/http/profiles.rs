@@ -58,6 +58,9 @@ async fn put(
 ) -> Result<Json<ProfileView>, ApiError> {
     let request: ProfileRequest = read_json(body, app.config.limits.body_idle()).await?;
     bounds::SOURCE.check_text(&request.source)?;
+    if !request.cpu.is_bounded() {
+        return Err(bounds::CPU.broken());
+    }
     let digest = request.snapshot;
     if !app.snapshots.has(digest).await? {
         let text = format!(

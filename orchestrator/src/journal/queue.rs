@@ -188,6 +188,7 @@ mod tests {
             source: "s".into(),
             base: None,
             rebuild: Default::default(),
+            cpu: Default::default(),
         };
         queue.say(Command::PutProfile { name: profile.clone(), request });
         for run in 0..3 {

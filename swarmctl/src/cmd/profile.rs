@@ -217,11 +217,13 @@ async fn pin(
             tokio::task::spawn_blocking(move || snapshot::nix::make(&sources, progress))
         }
         BuilderKind::Portage => {
+            let drones = drones_of(client, name).await?;
+            let builder = |drone: DroneView| Builder { name: drone.name.to_string(), cpu: drone.facts.cpu };
             let sources = Sources {
                 bundle: from.from,
                 repositories: from.repository,
                 allow_dirty: from.allow_dirty,
-                drones: builders(client, name).await?,
+                drones: drones.into_iter().map(builder).collect(),
             };
             tokio::task::spawn_blocking(move || snapshot::make(&sources, progress))
         }
@@ -242,7 +244,8 @@ async fn pin(
         ));
         client.put_snapshot(made.digest, made.archive.path()).await?;
     }
-    let request = ProfileRequest { builder, snapshot: made.digest, source: made.source, base, rebuild };
+    let Made { digest: snapshot, source, cpu, .. } = made;
+    let request = ProfileRequest { builder, snapshot, source, base, rebuild, cpu };
     let profile = session.change(async |key| client.put_profile(name, &request, key).await).await?;
     session.output.show(&profile, |_| {
         let how = if sent { "" } else { ", already on the orchestrator" };
@@ -254,13 +257,12 @@ async fn pin(
 }
 
 /// The drones that may build a profile: all approved drones that accept it.
-async fn builders(client: &Client, name: &Name) -> Result<Vec<Builder>, Failure> {
+async fn drones_of(client: &Client, name: &Name) -> Result<Vec<DroneView>, Failure> {
     let may = |drone: &DroneView| {
         let profiles = &drone.facts.profiles;
         drone.state != DroneState::Pending && (profiles.is_empty() || profiles.contains(name))
     };
-    let drones = client.drones().await?.into_iter().filter(may);
-    Ok(drones.map(|drone| Builder { name: drone.name.to_string(), cpu: drone.facts.cpu }).collect())
+    Ok(client.drones().await?.into_iter().filter(may).collect())
 }
 
 fn bar(live: bool) -> ProgressBar {

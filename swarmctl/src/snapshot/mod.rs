@@ -30,6 +30,7 @@ use std::{
 use swarm_common::{
     digest::Digest,
     format::snapshot::{FORMAT, SnapshotContents, SnapshotError, SnapshotManifest, SnapshotRepository},
+    wire::cpu::CpuNeeds,
 };
 use tempfile::NamedTempFile;
 
@@ -62,6 +63,8 @@ pub struct Made {
     pub source: String,
     /// Notes for the user.
     pub notes: Vec<String>,
+    /// What its settings need of a processor.
+    pub cpu: CpuNeeds,
 }
 
 /// Makes a snapshot. `progress` gets the total number of entries and the number done.
@@ -108,7 +111,7 @@ pub fn make(sources: &Sources, progress: impl Fn(u64, u64)) -> Result<Made, Fail
 
     let described: Vec<String> = repositories.iter().map(Repository::describe).collect();
     let source = format!("{}; {}", sources.bundle.display(), described.join("; "));
-    pack(&contents, source, bundle.notes, progress)
+    Ok(Made { cpu: processor::needs(&settings), ..pack(&contents, source, bundle.notes, progress)? })
 }
 
 /// Writes a snapshot to a temporary file.
@@ -134,7 +137,7 @@ fn pack(
     out.flush().map_err(|e| Failure::Failed(format!("cannot write the snapshot: {e}")))?;
     drop(out);
     let source = source.chars().take(LONGEST_SOURCE).collect();
-    Ok(Made { digest, archive, entries: contents.len(), source, notes })
+    Ok(Made { digest, archive, entries: contents.len(), source, notes, cpu: CpuNeeds::default() })
 }
 
 fn told(error: SnapshotError) -> Failure {

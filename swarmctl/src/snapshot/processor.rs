@@ -1,12 +1,13 @@
 //! Checks whether a bundle's compiler flags suit all drones that may build it.
 //!
 //! `native` means a different processor on every drone, so it is always rejected. Flags that name a
-//! processor are compared with the processors that the drones have reported.
+//! processor are compared with the processors that the drones have reported, and become part of the profile,
+//! so that a later drone which lacks something gets no work of it.
 
 use super::settings::{Settings, Word};
 use crate::failure::Failure;
 use std::collections::BTreeSet;
-use swarm_common::wire::cpu::Cpu;
+use swarm_common::wire::cpu::{Cpu, CpuNeeds};
 
 /// A drone that may build the profile.
 #[derive(Debug, Clone)]
@@ -110,7 +111,7 @@ const BASELINE: [&str; 4] = ["mmx", "mmxext", "sse", "sse2"];
 pub(super) fn check(settings: &Settings, drones: &[Builder]) -> Result<Vec<String>, Failure> {
     let (mut wrong, mut notes) = (Vec::new(), BTreeSet::new());
     let x86 = is_x86(settings, drones);
-    for word in settings.words.iter().filter(|word| is_flags(&word.of)).chain(&settings.scripts) {
+    for word in flags(settings).chain(&settings.scripts) {
         if let Some(flag) = native(&word.text) {
             wrong.push(format!(
                 "{}: {flag} depends on the drone's processor; {}",
@@ -168,17 +169,26 @@ pub(super) fn check(settings: &Settings, drones: &[Builder]) -> Result<Vec<Strin
     Ok(notes.into_iter().collect())
 }
 
+/// What the settings need of a processor.
+pub(super) fn needs(settings: &Settings) -> CpuNeeds {
+    let levels = flags(settings).filter_map(|word| level_of(named(&word.text)?.1));
+    let flags = cpu_flags(settings).map(|(_, flag)| flag).filter(|flag| !BASELINE.contains(&flag.as_str()));
+    let flags: BTreeSet<String> = flags.collect();
+    CpuNeeds { x86_64_level: levels.max(), flags: flags.into_iter().collect() }
+}
+
+/// The words of variables that reach compilers. COMMON_FLAGS does so only through references.
+fn flags(settings: &Settings) -> impl Iterator<Item = &Word> {
+    let is_flags = |of: &str| of != "COMMON_FLAGS" && (of.ends_with("FLAGS") || of.contains("FLAGS_"));
+    settings.words.iter().filter(move |word| is_flags(&word.of))
+}
+
 /// The variable and its place.
 fn at(word: &Word) -> String {
     match word.of.as_str() {
         "" => word.place.to_string(),
         of => format!("{}: {of}", word.place),
     }
-}
-
-/// Whether a variable reaches compilers. COMMON_FLAGS does so only through references.
-fn is_flags(variable: &str) -> bool {
-    variable != "COMMON_FLAGS" && (variable.ends_with("FLAGS") || variable.contains("FLAGS_"))
 }
 
 fn native(word: &str) -> Option<&'static str> {

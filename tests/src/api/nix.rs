@@ -248,6 +248,7 @@ impl Swarm {
             source: "test".to_owned(),
             base: None,
             rebuild: Default::default(),
+            cpu: Default::default(),
         };
         self.admin.put_profile(&name(PROFILE), &request, &IdempotencyKey::random()?).await?;
         Ok(())

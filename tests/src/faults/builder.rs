@@ -94,6 +94,7 @@ impl Builder {
                     source,
                     base: None,
                     rebuild: Default::default(),
+                    cpu: Default::default(),
                 };
                 admin.put_profile(&profile, &request, key).await?;
                 self.stage = Stage::Run(IdempotencyKey::random()?);

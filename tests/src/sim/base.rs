@@ -35,6 +35,7 @@ impl World {
             source: "the simulation".into(),
             base: Some(name.clone()),
             rebuild: Default::default(),
+            cpu: Default::default(),
         };
         let base = Command::PutBase { name, image, request };
         self.orchestrator.admin(self.now, &mut self.rng, base, "base")?;

@@ -171,7 +171,8 @@ impl Swarm {
 
             Event::RunStarted { run, profile, class, snapshot, base } => {
                 self.last.run = run.0;
-                let new = Run::new(profile.clone(), *class, *snapshot, base.clone(), at);
+                let mut new = Run::new(profile.clone(), *class, *snapshot, base.clone(), at);
+                new.cpu = self.profiles.get(profile).map(|p| p.request.cpu.clone()).unwrap_or_default();
                 self.runs.insert(*run, new);
             }
             Event::PlanDelegated { run, attempt, drone, key } => {

@@ -31,7 +31,7 @@ pub fn title(fact: &ConcernKind) -> String {
             format!("run {run} of {profile} waits for its plan: no drone that can make it is online")
         }
         RunStandsStill { run, profile, .. } => format!("run {run} of {profile} is stalled"),
-        ToolchainDiffers { drone, run, profile, .. } => {
+        ToolchainDiffers { drone, run, profile, .. } | ProcessorLacks { drone, run, profile, .. } => {
             format!("drone {drone} is assigned no packages of {run} of {profile}")
         }
         NoSuchMachine { profile, system, features, .. } => lack(profile, system, features),
@@ -103,6 +103,7 @@ pub fn what(fact: &ConcernKind) -> String {
         ToolchainDiffers { part, planned, own, .. } => {
             format!("{title}: its {part} is {own}, but the run was planned with {planned}")
         }
+        ProcessorLacks { lacking, .. } => format!("{title}: its processor lacks {}", lacking.join(", ")),
         NoSuchMachine { run, package, title: name, others, .. } => {
             format!("{title}: {name} ({package}) of {run} needs it{}", and_more(*others, ""))
         }
@@ -224,6 +225,10 @@ pub fn next(fact: &ConcernKind, action: Option<&Action>) -> String {
              --help`)"
                 .into()
         }
+        ProcessorLacks { profile, .. } => format!(
+            "change CFLAGS and CPU_FLAGS_* of {profile} to what all its drones support, or name other profiles in \
+             `profiles` of this drone's configuration"
+        ),
         NoSuchMachine { profile, system, features, .. } => {
             let setting = if features.is_empty() { "extra_platforms" } else { "system_features" };
             let what = if features.is_empty() { system.clone() } else { features.join(", ") };

@@ -49,6 +49,7 @@ pub fn severity(fact: &ConcernKind) -> Severity {
         DiskNearlyFull { .. }
         | CertificateExpires { .. }
         | ToolchainDiffers { .. }
+        | ProcessorLacks { .. }
         | NoSuchMachine { .. }
         | PackagesQuarantined { .. }
         | FilesCollide { .. }

@@ -142,6 +142,9 @@ fn of_run(swarm: &Swarm, id: RunId, run: &Run, found: &mut Vec<ConcernKind>) {
             })
         }));
     }
+    if !run.state.is_over() {
+        found.extend(lacking_processors(swarm, id, run));
+    }
     if run.state == RunState::Failed {
         found.push(ConcernKind::RunFailed { run: id, profile: profile.clone(), why: run.reason.clone() });
     }
@@ -169,6 +172,20 @@ fn of_run(swarm: &Swarm, id: RunId, run: &Run, found: &mut Vec<ConcernKind>) {
             evaluation: problem.kind == ProblemKind::Evaluation,
         });
     }
+}
+
+/// The drones of a run's profile that cannot run what it builds.
+fn lacking_processors(swarm: &Swarm, id: RunId, run: &Run) -> impl Iterator<Item = ConcernKind> {
+    let online = swarm.drones.iter().filter(|(id, d)| swarm.state_of(**id, d) == DroneState::Online);
+    online.filter(|(_, drone)| drone.accepts(&run.profile)).filter_map(move |(_, drone)| {
+        let lacking = drone.cpu_lacks(run);
+        (!lacking.is_empty()).then(|| ConcernKind::ProcessorLacks {
+            drone: drone.name.clone(),
+            run: id,
+            profile: run.profile.clone(),
+            lacking,
+        })
+    })
 }
 
 /// The packages of a run that wait for a drone that the profile does not have, or ended with the run for
@@ -306,7 +323,7 @@ fn of_drones(swarm: &Swarm, now: TimeMs, found: &mut Vec<ConcernKind>) {
             BuilderKind::Portage => profile.request.base.is_none(),
             BuilderKind::Nix => facts.nix.is_none(),
         });
-        let wanted = hosts.any(|(name, _)| facts.profiles.is_empty() || facts.profiles.contains(name));
+        let wanted = hosts.any(|(name, _)| drone.accepts(name));
         if facts.host && wanted && !facts.lacks.is_empty() {
             let programs = facts.lacks.clone();
             found.push(ConcernKind::ProgramsMissing { drone: name.clone(), programs });

@@ -17,6 +17,7 @@ mod night;
 mod nix;
 mod old_journal;
 mod power_cut;
+mod processors;
 mod queue;
 mod rebuild;
 mod rest;

@@ -196,6 +196,21 @@ fn cpu_flags_that_a_drone_lacks_are_refused_and_named_wherever_they_stand() {
 }
 
 #[test]
+fn what_the_flags_need_of_a_processor_is_part_of_the_profile() {
+    let dir = tempfile::tempdir().unwrap();
+    let sources = sources(dir.path());
+    let put = |path, text| put(&sources.bundle.join("etc/portage"), path, text);
+    put("make.conf", "CFLAGS=\"-march=x86-64-v2 -mtune=znver4\"\nUSE=\"a\"\n");
+    put("package.env", "app-misc/a fast\n");
+    put("env/fast", "CFLAGS=\"-march=haswell\"\n");
+    put("package.use", "*/* CPU_FLAGS_X86: aes -sha\napp-misc/a cpu_flags_x86_avx2\n");
+    let needs = quiet(&sources).unwrap().cpu;
+    assert_eq!((needs.x86_64_level, needs.flags.join(" ").as_str()), (Some(3), "aes avx2"));
+    let plain = tempfile::tempdir().unwrap();
+    assert!(quiet(&self::sources(plain.path())).unwrap().cpu.is_empty());
+}
+
+#[test]
 fn what_has_no_effect_on_drones_is_said_in_one_note() {
     let conf = "MAKEOPTS=-j16\nBINPKG_COMPRESS=\"xz\"\nBINPKG_COMPRESS_FLAGS_XZ=\"-9e\"\nPORTAGE_LOGDIR=/var/log/portage\n\
         FEATURES=\"ccache splitdebug -network-sandbox split-log\"\nCCACHE_DIR=/x\nUSE=\"a\"\nPORTAGE_COMPRESS=xz\n";

@@ -75,6 +75,7 @@ async fn upload(folder: &Path, archive: &Path) -> Result<(f64, f64)> {
         source: "benchmark".into(),
         base: None,
         rebuild: Default::default(),
+        cpu: Default::default(),
     };
     orchestrator.admin.put_profile(&name(PROFILE), &profile, &IdempotencyKey::random()?).await?;
     let request = StartRunRequest { profile: name(PROFILE), class: RunClass::Nightly };

@@ -60,6 +60,7 @@ impl Kit {
             source: "a test".into(),
             base: None,
             rebuild,
+            cpu: Default::default(),
         };
         self.must(Command::PutProfile { name: name(profile), request });
     }
