@@ -4,7 +4,7 @@ use crate::{builder::BuilderConfig, cpu, fitness, namespace, vitals};
 use std::{fs, path::Path};
 use swarm_common::{
     name::Name,
-    wire::{drone::DroneFacts, plan::Toolchain},
+    wire::{base::UsrMerge, drone::DroneFacts, plan::Toolchain},
 };
 
 /// The facts that the drone reports to the orchestrator.
@@ -26,6 +26,10 @@ pub fn facts(
         profiles: profiles.to_vec(),
         cpu: fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| cpu::parse(&text)),
         toolchain,
+        usr: UsrMerge::of(|path, to| {
+            let real = fs::canonicalize(Path::new("/").join(path));
+            real.is_ok_and(|real| real == Path::new("/").join(to))
+        }),
         // A missing base is reported by the builds.
         host: namespace::can_change(builder.base()).unwrap_or(true),
         nix: fitness.nix,

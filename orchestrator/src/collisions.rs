@@ -1,11 +1,15 @@
-//! Finds stored packages that install the same paths as newly arrived ones.
+//! Finds stored packages that install the same paths as newly arrived ones. Paths that lead to one file because
+//! `/usr` is merged are the same.
 
 use crate::artifact::{
     entries::{EntriesError, EntryBook},
     store::Store,
 };
 use std::cmp::Reverse;
-use swarm_common::{blocker, wire::artifact::Artifact};
+use swarm_common::{
+    blocker,
+    wire::{artifact::Artifact, base::UsrMerge},
+};
 use swarm_core::collision::{Collision, SharedPaths};
 
 /// Paths to report per pair, and the most characters of each.
@@ -26,6 +30,7 @@ pub fn find(
     store: &Store,
     arrived: &[Artifact],
     mut others: Vec<Artifact>,
+    usr: UsrMerge,
 ) -> Result<Vec<Collision>, EntriesError> {
     others.sort_by_key(|other| Reverse((other.received_at, other.digest)));
     let mut found = Vec::new();
@@ -34,7 +39,7 @@ pub fn find(
         let mut pairs = 0;
         for other in others.iter().filter(|other| may_meet(new, other)) {
             let shared = match entries.files(store, other).and_then(|theirs| {
-                let paths = files.shared_with(&theirs);
+                let paths = files.shared_with(&theirs, usr);
                 let blocked = !paths.is_empty() && block_each_other(entries, store, new, other)?;
                 let first = paths.iter().take(PATHS).map(|path| shown(path)).collect();
                 Ok((!blocked).then_some(SharedPaths { count: paths.len() as u64, first }))

@@ -135,6 +135,7 @@ impl NewImage {
             entries: found.entries,
             machine: found.machine,
             has_portage: found.has_portage,
+            usr: found.usr,
         };
         self.file.keep(&self.home.path(self.digest))?;
         let path = self.home.facts_path(self.digest);

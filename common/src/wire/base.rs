@@ -1,5 +1,6 @@
 //! Bases and the packages that are installed in them for a build.
 
+use super::known;
 use crate::{cpv::Cpv, digest::Digest, id::RunId, name::Name, time::TimeMs};
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +77,40 @@ pub struct Image {
     pub machine: String,
     /// Whether it has `/usr/bin/emerge`.
     pub has_portage: bool,
+    /// Which of its directories are links below `/usr`. Missing from older orchestrators.
+    #[serde(default, deserialize_with = "known")]
+    pub usr: UsrMerge,
+}
+
+/// Which directories of a root file system are links to those below `/usr`, so that two paths lead to one file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum UsrMerge {
+    /// None, or it is unknown.
+    #[default]
+    Split,
+    /// `/bin`, `/sbin` and `/lib*`.
+    Merged,
+    /// These, and `/usr/sbin` is a link to `/usr/bin`.
+    MergedSbin,
+}
+
+impl UsrMerge {
+    /// Determines it; `leads` tells whether a path, without the first `/`, leads to another one.
+    pub fn of(leads: impl Fn(&str, &str) -> bool) -> Self {
+        match (leads("bin", "usr/bin"), leads("usr/sbin", "usr/bin")) {
+            (false, _) => Self::Split,
+            (true, false) => Self::Merged,
+            (true, true) => Self::MergedSbin,
+        }
+    }
+
+    /// Whether nothing is merged, as far as is known.
+    #[must_use]
+    pub fn is_split(&self) -> bool {
+        *self == Self::Split
+    }
 }
 
 /// `PUT /bases/{name}`: creates a base or a new generation. Upload the image first with `PUT

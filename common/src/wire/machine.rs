@@ -1,6 +1,6 @@
 //! What a drone reports about its machine.
 
-use super::{cpu::Cpu, nix::NixMachine, plan::Toolchain};
+use super::{base::UsrMerge, cpu::Cpu, known, nix::NixMachine, plan::Toolchain};
 use crate::name::Name;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,9 @@ pub struct DroneFacts {
     /// own `/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images: Option<String>,
+    /// Which directories of its own `/` are links below `/usr`.
+    #[serde(default, deserialize_with = "known", skip_serializing_if = "UsrMerge::is_split")]
+    pub usr: UsrMerge,
     /// Whether it can build in its own `/`. A drone without root cannot.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub host: bool,
@@ -67,6 +70,7 @@ impl Default for DroneFacts {
             cpu: None,
             toolchain: None,
             images: None,
+            usr: UsrMerge::default(),
             host: true,
             nix: None,
             nix_machine: None,

@@ -2,14 +2,19 @@
 //! the same paths.
 //!
 //! It follows Portage's default `protect-owned`: a file of another installed package is never
-//! overwritten, whatever its content. Paths that Portage does not protect are left out: those below
-//! CONFIG_PROTECT, which are merged under another name, and those in COLLISION_IGNORE. Paths are
-//! compared literally.
+//! overwritten, whatever its content, and neither is a directory that has files of one. Paths that Portage
+//! does not protect are left out: those below CONFIG_PROTECT, which are merged under another name, and those
+//! in COLLISION_IGNORE. Paths are stored literally. Where `/usr` is merged, the comparison resolves them.
 //!
-//! A stored list starts with the sorted hashes of its paths, by which lists are compared.
+//! A stored list starts with the sorted hashes of its paths, by which damage is found. The path of a symbolic
+//! link ends with `/`.
 
-use std::collections::{BTreeMap, BTreeSet};
-use swarm_common::digest::Digest;
+use super::sieve::Hashes;
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
+use swarm_common::{digest::Digest, wire::base::UsrMerge};
 
 const HASH: usize = size_of::<u64>();
 
@@ -23,10 +28,45 @@ fn hash(path: &[u8]) -> u64 {
 
 /// Whether Portage would refuse to overwrite this path.
 fn is_guarded(path: &[u8]) -> bool {
+    let path = path.strip_suffix(b"/").unwrap_or(path);
     let protected = path.starts_with(b"/etc/") && !path.starts_with(b"/etc/env.d/");
     let ignored = path.starts_with(b"/lib/modules/")
         || [&b".pyc"[..], b".pyo", b"$py.class"].iter().any(|end| path.ends_with(end));
     !path.is_empty() && !protected && !ignored
+}
+
+/// What is at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    File,
+    Link,
+}
+
+/// The path that another one leads to in a root where `/usr` is merged like this.
+fn resolve(path: &[u8], usr: UsrMerge) -> Cow<'_, [u8]> {
+    if usr.is_split() {
+        return Cow::Borrowed(path);
+    }
+    let top = path.split(|&b| b == b'/').nth(1).unwrap_or_default();
+    let is_merged = matches!(top, b"bin" | b"sbin" | b"lib" | b"lib32" | b"lib64" | b"libx32");
+    let path = if is_merged { [b"/usr", path].concat().into() } else { Cow::Borrowed(path) };
+    match path.strip_prefix(b"/usr/sbin/").filter(|_| usr == UsrMerge::MergedSbin) {
+        Some(name) => [b"/usr/bin/", name].concat().into(),
+        None => path,
+    }
+}
+
+/// The directories that sorted files are in. Those of neighbours are given once.
+fn directories<'p>(files: &'p BTreeMap<Cow<'_, [u8]>, Kind>) -> impl Iterator<Item = &'p [u8]> {
+    let mut last: &[u8] = b"";
+    let parents = |path: &'p [u8]| {
+        let cuts = path.iter().enumerate().skip(1).filter(|(_, b)| **b == b'/');
+        cuts.map(|(cut, _)| &path[..cut])
+    };
+    files.keys().flat_map(move |path| {
+        let before = std::mem::replace(&mut last, &**path);
+        parents(path).filter(move |dir| before.strip_prefix(*dir).is_none_or(|rest| !rest.starts_with(b"/")))
+    })
 }
 
 impl FileList {
@@ -37,17 +77,41 @@ impl FileList {
         Self(paths.map(|path| (hash(path), path.to_vec())).collect())
     }
 
-    /// The first four bytes of each path's hash, sorted.
-    #[must_use]
-    pub fn short_hashes(&self) -> Box<[u32]> {
-        self.0.keys().map(|hash| (hash >> 32) as u32).collect()
+    /// The first four bytes of the hashes of its paths and of the directories that these are in, with `/usr`
+    /// merged as far as it can be: whatever two lists share in any root is in both.
+    pub(super) fn hashes(&self) -> Hashes {
+        let files = self.resolved(UsrMerge::MergedSbin);
+        let dirs: BTreeSet<&[u8]> = directories(&files).collect();
+        let short = |path: &[u8]| (hash(path) >> 32) as u32;
+        let sorted = |mut hashes: Vec<u32>| {
+            hashes.sort_unstable();
+            hashes.into_boxed_slice()
+        };
+        Hashes {
+            files: sorted(files.keys().map(|path| short(path)).collect()),
+            dirs: sorted(dirs.into_iter().map(short).collect()),
+        }
     }
 
-    /// The paths that are in both lists, sorted.
+    /// The paths that both lists have, and those of files of one where the other has a directory.
     #[must_use]
-    pub fn shared_with(&self, other: &Self) -> BTreeSet<&[u8]> {
-        let both = self.0.iter().filter(|(hash, path)| other.0.get(hash) == Some(path));
-        both.map(|(_, path)| path.as_slice()).collect()
+    pub fn shared_with(&self, other: &Self, usr: UsrMerge) -> BTreeSet<Vec<u8>> {
+        let (own, theirs) = (self.resolved(usr), other.resolved(usr));
+        let both = own.keys().filter(|path| theirs.contains_key(*path)).map(|path| &**path);
+        // Portage installs through a symbolic link to a directory.
+        let mixed = [(&own, &theirs), (&theirs, &own)].into_iter().flat_map(|(files, others)| {
+            directories(others).filter(|dir| files.get(*dir) == Some(&Kind::File))
+        });
+        both.chain(mixed).map(<[u8]>::to_vec).collect()
+    }
+
+    /// Its paths in a root where `/usr` is merged like this.
+    fn resolved<'s>(&'s self, usr: UsrMerge) -> BTreeMap<Cow<'s, [u8]>, Kind> {
+        let kind = |path: &'s Vec<u8>| match path.strip_suffix(b"/") {
+            Some(link) => (resolve(link, usr), Kind::Link),
+            None => (resolve(path, usr), Kind::File),
+        };
+        self.0.values().map(kind).collect()
     }
 
     /// Serializes the list: number of paths, their hashes, then the paths in the same order.
@@ -113,7 +177,51 @@ mod tests {
             "/usr/lib/python3.13/x.py",
             "/usr/share/b",
         ]);
-        let shared: Vec<&[u8]> = one.shared_with(&other).into_iter().collect();
-        assert_eq!(shared, [&b"/etc/env.d/50tool"[..], b"/usr/bin/tool", b"/usr/lib/python3.13/x.py"]);
+        let shared = shared(&one, &other, UsrMerge::Split);
+        assert_eq!(shared, ["/etc/env.d/50tool", "/usr/bin/tool", "/usr/lib/python3.13/x.py"]);
+    }
+
+    /// The same in both directions.
+    fn shared(one: &FileList, other: &FileList, usr: UsrMerge) -> Vec<String> {
+        let shared = one.shared_with(other, usr);
+        assert_eq!(shared, other.shared_with(one, usr));
+        assert!(shared.is_empty() || one.hashes().share(&other.hashes()), "the sieve would not see it");
+        shared.into_iter().map(|path| String::from_utf8(path).unwrap()).collect()
+    }
+
+    #[test]
+    fn paths_are_the_same_only_where_usr_is_merged() {
+        for (one, other, merged, sbin) in [
+            ("/bin/x", "/usr/bin/x", true, true),
+            ("/lib64/x.so", "/usr/lib64/x.so", true, true),
+            ("/sbin/x", "/usr/sbin/x", true, true),
+            ("/sbin/x", "/bin/x", false, true),
+            ("/usr/sbin/x", "/usr/bin/x", false, true),
+            ("/library/x", "/usr/library/x", false, false),
+            ("/opt/bin/x", "/usr/bin/x", false, false),
+        ] {
+            for (usr, same) in
+                [(UsrMerge::Split, false), (UsrMerge::Merged, merged), (UsrMerge::MergedSbin, sbin)]
+            {
+                let found = shared(&list(&[one, "/a"]), &list(&["/b", other]), usr);
+                assert_eq!(!found.is_empty(), same, "{one} {other} {usr:?}: {found:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_where_another_has_a_directory_is_shared_and_a_link_is_not() {
+        let dir = list(&["/usr/share/a", "/usr/share/x/deep/y", "/usr/share/x/z", "/usr/share/x-ray"]);
+        for (path, found) in [
+            ("/usr/share/x", &["/usr/share/x"][..]),
+            ("/usr/share/x/deep", &["/usr/share/x/deep"]),
+            ("/usr/share/x/", &[]),
+            ("/usr/share/x-ray/", &["/usr/share/x-ray"]),
+            ("/usr/share/x/deeper", &[]),
+        ] {
+            assert_eq!(shared(&list(&[path]), &dir, UsrMerge::Split), found, "{path}");
+        }
+        let merged = shared(&list(&["/lib/x"]), &list(&["/usr/lib/x/y"]), UsrMerge::Merged);
+        assert_eq!(merged, ["/usr/lib/x"]);
     }
 }

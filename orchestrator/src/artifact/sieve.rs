@@ -6,7 +6,7 @@ use super::files::FileList;
 use std::collections::{HashMap, HashSet};
 use swarm_common::digest::Digest;
 
-/// Four bytes of each path's hash, for every known package.
+/// Four bytes of each path's hash, for every known package: of its files, and of the directories that these are in.
 #[derive(Debug, Default)]
 pub(super) struct Sieve {
     packages: HashMap<Digest, Sifted>,
@@ -17,8 +17,22 @@ pub(super) struct Sieve {
 struct Sifted {
     /// Increases with each noted package.
     number: u64,
-    /// Sorted.
-    hashes: Box<[u32]>,
+    hashes: Hashes,
+}
+
+/// Both sorted.
+#[derive(Debug)]
+pub(super) struct Hashes {
+    pub(super) files: Box<[u32]>,
+    pub(super) dirs: Box<[u32]>,
+}
+
+impl Hashes {
+    /// Whether a path may be a file of both, or a file of one and a directory of the other.
+    pub(super) fn share(&self, other: &Self) -> bool {
+        let pairs = [(&self.files, &other.files), (&self.files, &other.dirs), (&self.dirs, &other.files)];
+        pairs.iter().any(|(one, other)| have_one_in_common(one, other))
+    }
 }
 
 /// The packages that may share a path, determined at one time.
@@ -33,7 +47,7 @@ impl Sieve {
     /// Adds the paths of a package.
     pub(super) fn note(&mut self, digest: Digest, files: &FileList) {
         self.last += 1;
-        self.packages.insert(digest, Sifted { number: self.last, hashes: files.short_hashes() });
+        self.packages.insert(digest, Sifted { number: self.last, hashes: files.hashes() });
     }
 
     /// Removes a package.
@@ -43,8 +57,8 @@ impl Sieve {
 
     /// The known packages that may share a path with any of these lists.
     pub(super) fn suspects(&self, arrived: &[FileList]) -> Suspects {
-        let arrived: Vec<Box<[u32]>> = arrived.iter().map(FileList::short_hashes).collect();
-        let shares = |hashes: &[u32]| arrived.iter().any(|own| have_one_in_common(own, hashes));
+        let arrived: Vec<Hashes> = arrived.iter().map(FileList::hashes).collect();
+        let shares = |hashes: &Hashes| arrived.iter().any(|own| own.share(hashes));
         let sharing = self.packages.iter().filter(|(_, sifted)| shares(&sifted.hashes));
         Suspects { sharing: sharing.map(|(&digest, _)| digest).collect(), last: self.last }
     }

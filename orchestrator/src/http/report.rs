@@ -25,6 +25,7 @@ use swarm_common::{
     state::{FailureCause, FailureClass, Phase},
     wire::{
         artifact::Artifact,
+        base::UsrMerge,
         drone::{Failure, Outcome, ReportReply, ReportRequest, Usage},
     },
 };
@@ -33,7 +34,7 @@ use swarm_core::{
     attempt::Job,
     channel,
     closure::{self, Surroundings},
-    view,
+    collision, view,
 };
 
 pub(super) fn routes() -> Vec<Route> {
@@ -126,10 +127,14 @@ async fn built(
                 // Store paths share no files, find their libraries by store path, and have no index.
                 return receive(app, drone, attempt, artifacts, usage).await;
             }
-            let (around, beside) =
+            let (around, beside, usr) =
                 app.engine.read(|swarm| match swarm.attempts.get(&attempt).map(|a| a.job) {
-                    Some(Job::Build(id)) => (closure::surroundings(swarm, id), channel::beside(swarm, id)),
-                    _ => (Surroundings::default(), BTreeSet::new()),
+                    Some(Job::Build(id)) => (
+                        closure::surroundings(swarm, id),
+                        channel::beside(swarm, id),
+                        collision::usr(swarm, id, drone),
+                    ),
+                    _ => (Surroundings::default(), BTreeSet::new(), UsrMerge::default()),
                 });
             if let Some(message) = app.receiving.unprovided(&artifacts, around).await? {
                 let cause = Some(FailureCause::SonameMissing);
@@ -144,7 +149,7 @@ async fn built(
             let known = |wanted: &dyn Fn(Digest) -> bool| {
                 app.engine.read(|swarm| view::artifacts_among(swarm, wanted))
             };
-            let collisions = app.receiving.collisions(drone, &artifacts, known).await?;
+            let collisions = app.receiving.collisions(drone, &artifacts, usr, known).await?;
             if !collisions.is_empty() {
                 app.engine.submit(Command::NoteCollisions(collisions), None).await?;
             }

@@ -7,11 +7,15 @@ use crate::{
     collisions, sonames,
 };
 use std::{collections::BTreeSet, sync::Arc};
-use swarm_common::{digest::Digest, id::DroneId, wire::artifact::Artifact};
+use swarm_common::{
+    digest::Digest,
+    id::DroneId,
+    wire::{artifact::Artifact, base::UsrMerge},
+};
 use swarm_core::{closure::Surroundings, collision::Collision};
 
 impl Receiving {
-    /// Stored packages that install the same paths as `arrived`. `known` returns the artifacts that
+    /// Stored packages that install the same paths as `arrived`, where `/usr` is merged as `usr` says. `known` returns the artifacts that
     /// the engine knows, filtered by digest. It is called last, and files that the engine does not
     /// know yet are compared too, so that of two packages that arrive together the later one sees
     /// the earlier.
@@ -22,6 +26,7 @@ impl Receiving {
         self: &Arc<Self>,
         drone: DroneId,
         arrived: &[Artifact],
+        usr: UsrMerge,
         known: impl FnOnce(&dyn Fn(Digest) -> bool) -> Vec<Artifact>,
     ) -> Result<Vec<Collision>, ReceiveError> {
         let failed = |error: EntriesError| AcceptError::Failed(error.to_string());
@@ -38,7 +43,7 @@ impl Receiving {
         let is_known: BTreeSet<Digest> = others.iter().map(|other| other.digest).collect();
         others.extend(untold.into_iter().filter(|other| !is_known.contains(&other.digest)));
         let (this, arrived) = (self.clone(), arrived.to_vec());
-        let find = move || collisions::find(&this.entries, &this.store, &arrived, others);
+        let find = move || collisions::find(&this.entries, &this.store, &arrived, others, usr);
         Ok(tokio::task::spawn_blocking(find).await?.map_err(failed)?)
     }
 

@@ -22,6 +22,7 @@ impl World {
             entries: 1,
             machine: "x86_64".into(),
             has_portage: true,
+            usr: Default::default(),
         };
         let request = BaseRequest {
             image: image.digest,

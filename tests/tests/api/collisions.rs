@@ -7,9 +7,9 @@ use swarm_common::{
     format::packages_index::PackagesIndex,
     id::RunId,
     state::*,
-    wire::{drone::Outcome, plan::PortagePackage},
+    wire::{base::UsrMerge, drone::Outcome, machine::DroneFacts, plan::PortagePackage},
 };
-use swarm_tests::api::{FakeDrone, Receiver, Swarm, package_with, pebble, plan_of, until};
+use swarm_tests::api::{FakeDrone, Receiver, Swarm, facts, package_with, pebble, plan_of, until};
 
 /// A package, its slot, the files that it installs and its RDEPEND.
 type Made<'a> = (&'a str, &'a str, &'a [&'a str], &'a str);
@@ -125,6 +125,36 @@ async fn slots_blockers_and_what_portage_ignores_do_not_collide() {
     let run = night(&swarm, &drone, &world).await;
     assert_eq!(swarm.admin.run(run).await.unwrap().state, RunState::Succeeded);
     assert_eq!(published(&swarm).await.len(), 4);
+}
+
+#[tokio::test]
+async fn two_paths_of_one_file_collide_where_usr_is_merged_and_nowhere_else() {
+    for (usr, apart) in [(UsrMerge::Split, false), (UsrMerge::Merged, true)] {
+        for first in [["bin/tool", "usr/bin/tool"], ["usr/bin/tool", "bin/tool"]] {
+            let swarm = Swarm::start().await.unwrap();
+            let drone = swarm.enrol_with("one", true, DroneFacts { usr, ..facts() }).await.unwrap();
+            swarm.profile().await.unwrap();
+            let [one, two] = first.map(|path| vec![path]);
+            let world = [("app-misc/one-1.0", "0", &one[..], ""), ("app-misc/two-1.0", "0", &two[..], "")];
+            night(&swarm, &drone, &world).await;
+            let expected = if apart { 1 } else { 2 };
+            assert_eq!(published(&swarm).await.len(), expected, "{usr:?} {first:?}");
+            let told = "both install /usr/bin/tool";
+            let status = swarm.admin.status().await.unwrap();
+            assert_eq!(status.concerns.iter().any(|c| c.what.contains(told)), apart, "{:?}", status.concerns);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_where_another_package_has_a_directory_collides() {
+    for files in [["usr/share/x", "usr/share/x/y"], ["usr/share/x/y", "usr/share/x"]] {
+        let (swarm, drone) = started().await;
+        let [one, two] = files.map(|path| vec![path]);
+        let world = [("app-misc/one-1.0", "0", &one[..], ""), ("app-misc/two-1.0", "0", &two[..], "")];
+        night(&swarm, &drone, &world).await;
+        assert_eq!(published(&swarm).await, ["app-misc/one-1.0"]);
+    }
 }
 
 #[tokio::test]

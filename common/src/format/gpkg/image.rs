@@ -19,8 +19,8 @@ pub struct ImageSummary {
     pub entries: u64,
     /// Bytes of all regular files.
     pub bytes: u64,
-    /// Paths of files and links, such as `/usr/bin/tool`, each followed by a NUL. Of a package with
-    /// several hundred thousand of them, only the first are kept.
+    /// Paths of files and links, such as `/usr/bin/tool`, each followed by a NUL; those of symbolic links
+    /// end with `/`. Of a package with several hundred thousand of them, only the first are kept.
     pub paths: Vec<u8>,
     /// Whether `paths` is incomplete.
     pub more_paths: bool,
@@ -59,7 +59,11 @@ pub(super) fn check(inflated: impl Read, limits: &Limits) -> Result<ImageSummary
         {
             if ((summary.paths.len() + path.len()) as u64) < limits.paths_bytes {
                 summary.paths.extend(path);
-                summary.paths.push(0);
+                summary.paths.extend_from_slice(if entry.kind == EntryKind::Symlink {
+                    b"/\0"
+                } else {
+                    b"\0"
+                });
             } else {
                 summary.more_paths = true;
             }

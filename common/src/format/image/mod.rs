@@ -21,7 +21,7 @@ pub use pack::{ImageContents, Place};
 pub use unpack::{unpack, verify};
 
 use super::tar_reader::TarError;
-use crate::digest::Digest;
+use crate::{digest::Digest, wire::base::UsrMerge};
 use std::io;
 
 /// Maximum size in bytes of the uncompressed tar. A stage3 has about 1.5 GB.
@@ -45,6 +45,8 @@ pub struct ImageSummary {
     pub machine: String,
     /// Whether it has `/usr/bin/emerge`.
     pub has_portage: bool,
+    /// Which of its directories are links below `/usr`.
+    pub usr: UsrMerge,
 }
 
 /// Why an image cannot be created or used.

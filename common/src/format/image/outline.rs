@@ -1,6 +1,7 @@
 //! The structure of a root file system, as far as needed to recognise one.
 
 use super::ImageError;
+use crate::wire::base::UsrMerge;
 use std::collections::{HashMap, HashSet};
 
 /// Maximum number of symbolic links on a path, as in Linux.
@@ -32,6 +33,11 @@ impl Outline {
     /// Whether there is a file at `path`.
     pub(super) fn has_file(&self, path: &[u8]) -> bool {
         self.resolve(path).is_some_and(|path| self.files.contains(&path))
+    }
+
+    /// Which directories are links below `/usr`.
+    pub(super) fn usr(&self) -> UsrMerge {
+        UsrMerge::of(|path, to| self.resolve(path.as_bytes()).is_some_and(|end| end == to.as_bytes()))
     }
 
     /// Resolves `path` within the root, following symbolic links.

@@ -57,6 +57,7 @@ fn an_unpacked_image_gives_the_same_image_again() {
     fs::create_dir(&to).unwrap();
     let summary = unpack(&bytes[..], digest, &to).unwrap();
     assert_eq!((summary.machine.as_str(), summary.has_portage), ("x86_64", true));
+    assert_eq!(summary.usr, UsrMerge::Merged);
     assert_eq!(verify(&bytes[..], digest).unwrap(), summary);
     let meta = |path: &str| fs::metadata(to.join(path)).unwrap();
     assert_eq!(meta("usr/bin/bash").mode() & 0o7777, 0o4755);

@@ -185,7 +185,8 @@ impl Content<'_> {
             ImageError::NoRoot(format!("its shell /{shell} is no program of a known architecture"))
         })?;
         let has_portage = self.outline.has_file(b"usr/bin/emerge");
-        Ok(ImageSummary { entries: self.entries, bytes, machine: (*machine).to_owned(), has_portage })
+        let (entries, machine, usr) = (self.entries, (*machine).to_owned(), self.outline.usr());
+        Ok(ImageSummary { entries, bytes, machine, has_portage, usr })
     }
 }
 

@@ -22,6 +22,7 @@ fn image(text: &str) -> Image {
         entries: 1,
         machine: "x86_64".into(),
         has_portage: true,
+        usr: Default::default(),
     }
 }
 

@@ -35,6 +35,7 @@ fn put(kit: &mut Kit, content: &str) {
         entries: 1,
         machine: "x86_64".into(),
         has_portage: true,
+        usr: Default::default(),
     };
     let request = BaseRequest { image: image.digest, source: content.into(), signed_by: None, follow: None };
     kit.must(Command::PutBase { name: name("gentoo"), image, request });
