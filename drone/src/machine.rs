@@ -1,6 +1,6 @@
 //! Facts about this machine.
 
-use crate::{builder::BuilderConfig, cpu, fitness, namespace, vitals};
+use crate::{builder::BuilderConfig, buildroot::Tree, cpu, fitness, namespace, vitals};
 use std::{fs, path::Path};
 use swarm_common::{
     name::Name,
@@ -15,6 +15,7 @@ pub fn facts(
     toolchain: Option<Box<Toolchain>>,
     fitness: fitness::Found,
 ) -> DroneFacts {
+    let root = Tree::at(builder.base());
     DroneFacts {
         lacks: fitness.lacks,
         unusable: fitness.unusable,
@@ -26,10 +27,8 @@ pub fn facts(
         profiles: profiles.to_vec(),
         cpu: fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| cpu::parse(&text)),
         toolchain,
-        usr: UsrMerge::of(|path, to| {
-            let real = fs::canonicalize(Path::new("/").join(path));
-            real.is_ok_and(|real| real == Path::new("/").join(to))
-        }),
+        has_packages: Some(root.has(Path::new("/var/db/pkg"))),
+        usr: UsrMerge::of(|path, to| root.resolve(&Path::new("/").join(path)) == Path::new("/").join(to)),
         // A missing base is reported by the builds.
         host: namespace::can_change(builder.base()).unwrap_or(true),
         nix: fitness.nix,

@@ -30,6 +30,9 @@ pub struct DroneFacts {
     /// own `/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images: Option<String>,
+    /// Whether its own `/` has a database of installed packages (`/var/db/pkg`). Unknown from older drones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub has_packages: Option<bool>,
     /// Which directories of its own `/` are links below `/usr`.
     #[serde(default, deserialize_with = "known", skip_serializing_if = "UsrMerge::is_split")]
     pub usr: UsrMerge,
@@ -70,6 +73,7 @@ impl Default for DroneFacts {
             cpu: None,
             toolchain: None,
             images: None,
+            has_packages: None,
             usr: UsrMerge::default(),
             host: true,
             nix: None,

@@ -77,6 +77,13 @@ impl Lab {
         self
     }
 
+    /// Adds a category to the repository.
+    pub fn category(&self, name: &str) -> &Self {
+        let path = "profiles/categories";
+        let all = fs::read_to_string(self.snapshot().join("repos/swarm-example").join(path)).unwrap();
+        self.file(path, &format!("{all}{name}\n"))
+    }
+
     /// Adds or replaces a file in the repository.
     pub fn file(&self, path: &str, text: &str) -> &Self {
         let at = self.snapshot().join("repos/swarm-example").join(path);

@@ -65,6 +65,32 @@ async fn everything_a_build_uses_is_the_bases_own() {
 }
 
 #[tokio::test]
+async fn a_base_whose_libc_is_newer_than_the_planned_one_is_a_problem_of_the_plan() {
+    let name = "stage3::a_base_whose_libc_is_newer_than_the_planned_one_is_a_problem_of_the_plan";
+    let installed = format!(
+        "{BASE}\nat=\"$base/var/db/pkg/sys-libs/glibc-2.42-r1\" && mkdir -p \"$at\"\n\
+         echo 8 >\"$at/EAPI\"; echo 2.2 >\"$at/SLOT\"; echo swarm-example >\"$at/repository\"; touch \"$at/CONTENTS\"\n"
+    );
+    within(name, &installed, async |place| {
+        for (planned, newer) in [("2.41-r4", true), ("2.42-r1", false), ("2.43", false)] {
+            let lab = Lab::new();
+            let text = "EAPI=8\nDESCRIPTION=\"x\"\nSLOT=2.2\nKEYWORDS=amd64\n";
+            lab.category("sys-libs");
+            lab.file(&format!("sys-libs/glibc/glibc-{planned}.ebuild"), text).world("sys-libs/glibc\n");
+            let (end, log, _) = play(over(&place.join("base"), lab.context(Work::Plan))).await;
+            let BuildEnd::Planned { plan, .. } = end else { panic!("{end:?}\n{log}") };
+            let told = plan.problems.iter().find(|problem| problem.atoms == ["sys-libs/glibc"]);
+            let said = format!(
+                "the base has sys-libs/glibc-2.42-r1, newer than the planned sys-libs/glibc-{planned}"
+            );
+            let is_told = told.is_some_and(|problem| problem.message.starts_with(&said));
+            assert_eq!((told.is_some(), is_told), (newer, newer), "{planned}: {:?}", plan.problems);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_base_without_a_compiler_is_the_drones_lack_and_named() {
     let bare = format!(
         "{BASE}\nfor name in cc gcc c99 x86_64-linux-gnu-gcc; do rm -f \"$base\"/usr/bin/$name \"$base\"/usr/bin/$name-[0-9]*; done"

@@ -79,6 +79,7 @@ pub(super) fn check(facts: &DroneFacts) -> Result<(), ApiError> {
         cpu,
         toolchain,
         images,
+        has_packages: _,
         usr: _,
         host: _,
         nix,

@@ -218,6 +218,11 @@ async fn pin(
         }
         BuilderKind::Portage => {
             let drones = drones_of(client, name).await?;
+            if base.is_none()
+                && let Some(note) = without_packages(&drones)
+            {
+                session.output.say(&format!("note: {}", clean(&note)));
+            }
             let builder = |drone: DroneView| Builder { name: drone.name.to_string(), cpu: drone.facts.cpu };
             let sources = Sources {
                 bundle: from.from,
@@ -263,6 +268,20 @@ async fn drones_of(client: &Client, name: &Name) -> Result<Vec<DroneView>, Failu
         drone.state != DroneState::Pending && (profiles.is_empty() || profiles.contains(name))
     };
     Ok(client.drones().await?.into_iter().filter(may).collect())
+}
+
+/// Names the drones that are no Gentoo, for a profile that is built in the drones' own systems.
+fn without_packages(drones: &[DroneView]) -> Option<String> {
+    let foreign = drones.iter().filter(|drone| drone.facts.has_packages == Some(false));
+    let names: Vec<&str> = foreign.map(|drone| drone.name.as_str()).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "drones without a package database (/var/db/pkg) in their own system: {}; `@system` and circular dependencies \
+             cannot be planned there, and packages do not require the C library that they are built with; build \
+             real packages in a base (`swarmctl base add --help`)",
+            names.join(", ")
+        )
+    })
 }
 
 fn bar(live: bool) -> ProgressBar {

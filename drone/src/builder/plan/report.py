@@ -3,6 +3,9 @@
 from digests import built_with, inputs, texts, toolchain
 from fields import abi, common, fields
 from live import live
+from portage.versions import best, cpv_getkey
+
+LIBC = ("sys-libs/glibc", "sys-libs/musl")
 
 
 def report(portage, plan):
@@ -36,11 +39,23 @@ def report(portage, plan):
     for entry, found in zip(packages, live(sources)):
         if found is not None:
             entry["live"] = found
+    plan.problems.extend(newer_libc(packages, base))
     programs = built_with(portage)
     return {"packages": packages, "edges": edges, "cycles": cycles(plan, packages, edges),
             "problems": sorted(plan.problems, key=lambda p: (p["kind"], p["atoms"], p["suggestion"] or "")),
             "toolchain": toolchain(programs), "built_with": programs, "settings": common(packages, abi(portage)),
             "base_provides": provided(portage)}
+
+
+def newer_libc(packages, base):
+    """The base's C library if it is newer than the planned one. Portage makes what is built there need the base's."""
+    for package in packages:
+        name = cpv_getkey(package["cpv"])
+        there = base.cp_list(name) if name in LIBC else []
+        if there and best([*there, package["cpv"]]) != package["cpv"]:
+            message = (f"the base has {best(there)}, newer than the planned {package['cpv']}: every package built in it "
+                       f"would require >={best(there)}, which no workstation of the profile could install")
+            yield {"kind": "other", "atoms": [name], "message": message, "suggestion": None}
 
 
 def provided(portage):
