@@ -9,7 +9,7 @@ use super::{
     steps::{Step, Steps},
 };
 use crate::buildroot::{
-    Ingredients, Root, Tree, flatten,
+    Ingredients, Root, Tree, flatten, layer,
     layers::{Kept, Layer},
     whole,
 };
@@ -28,10 +28,21 @@ use swarm_common::{
 };
 
 /// Version of the procedure that makes bases; part of the cache key.
-const FORMAT: &str = "base-1";
+const FORMAT: &str = "base-2";
 
 /// Maximum number of sonames in an error message.
 const TOLD: usize = 5;
+
+/// Shell script that selects the newest compiler and binutils for the machine triple `$1`, if the root has
+/// Gentoo's programs for that: a new slot is installed beside the old one and is not used by itself.
+const SELECTS: &str = r#"for program in gcc-config binutils-config; do
+	command -v $program >/dev/null || continue
+	profiles=$($program --nocolor --list-profiles) || exit
+	newest=$(echo "$profiles" | grep -oE "(^|[[:space:]])$1-[0-9][0-9.]*([[:space:]]|$)" | tr -d ' \t' | sort -V | tail -n1)
+	[ -z "$newest" ] || $program --nocolor "$newest" || exit
+	selected=1
+done
+[ -z "$selected" ] || ! command -v env-update >/dev/null || env-update"#;
 
 /// Shell script that compiles and runs a program, if there is a compiler.
 const COMPILES: &str = r#"command -v gcc >/dev/null || exit 0
@@ -119,6 +130,7 @@ async fn make(
         }
         stop => stop,
     })?;
+    select_newest(&root, &files, steps).await?;
     works(&root, steps).await?;
     let upper = root.upper().ok_or_else(|| disk(io::Error::other("there is no overlay")))?;
     let (bases, image) = (larder.bases.clone(), context.config.base().to_owned());
@@ -139,6 +151,19 @@ async fn make(
 
 fn broken(why: String) -> Stop {
     Stop::failed(FailureClass::Package, Phase::Verifying, why)
+}
+
+/// Selects the newest toolchain of the packages' machine triple.
+async fn select_newest(root: &Root, files: &[(Dependency, PathBuf)], steps: &mut Steps) -> Result<(), Stop> {
+    let Some((_, first)) = files.first() else { return Ok(()) };
+    let chost = layer::metadata(first).map_err(disk)?.line("CHOST");
+    let args = ["-c", SELECTS, "sh", &chost].map(OsString::from).to_vec();
+    let selected = steps.run(Step { program: "/bin/sh".into(), args, env: Vec::new(), root }).await?;
+    if selected {
+        return Ok(());
+    }
+    let said = steps.log.errors.first().map_or_else(|| steps.log.errors.last(), str::to_owned);
+    Err(broken(format!("the newest toolchain of the new base cannot be selected: {}", said.trim())))
 }
 
 /// Checks that the compiler and Portage of the new base work.

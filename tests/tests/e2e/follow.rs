@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use std::{
     collections::BTreeMap,
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -31,6 +32,14 @@ const PROBE: &str = "src_install() { cp /usr/share/marker probe || die; insinto 
 const BREAKS_GCC: &str =
     "pkg_postinst() { rm \"${EROOT}/usr/bin/gcc\" && cp /bin/false \"${EROOT}/usr/bin/gcc\" || die; }\n";
 
+/// Lists compilers as Gentoo's program does, and records which one it is to select.
+const GCC_CONFIG: &str = r#"#!/bin/sh
+case "$*" in
+*--list-profiles*) printf ' [1] %s\n' 'x86_64-pc-linux-gnu-9.5.0 *' x86_64-pc-linux-gnu-14 riscv64-unknown-linux-gnu-15 ;;
+*) echo "$*" >>/usr/share/selected ;;
+esac
+"#;
+
 #[test]
 fn a_base_gets_what_a_run_built_of_it_and_stays_as_it_was_if_that_would_break_it() {
     follows().unwrap();
@@ -53,6 +62,9 @@ fn follows() -> Result<()> {
             Command::new("cp").arg("-a").arg(workstation.path(part)).arg(root.join(into)).status()?;
         ensure!(copied.success(), "{part} cannot be copied");
     }
+    let gcc_config = root.join("usr/bin/gcc-config");
+    fs::write(&gcc_config, GCC_CONFIG)?;
+    fs::set_permissions(&gcc_config, fs::Permissions::from_mode(0o755))?;
     swarm.ctl(&["base", "add", "gentoo", "--from", &root.display().to_string()])?;
     let at = |name: &str| swarm.path(name).display().to_string();
     let (bundle, repository) = (at("bundle"), at("repository"));
@@ -89,6 +101,9 @@ fn follows() -> Result<()> {
         let expected = if base.ends_with(&image) { "1\n" } else { "2\n" };
         ensure!(fs::read_to_string(base.join("files/usr/share/marker"))? == expected, "{}", base.display());
         ensure!(!base.join("files/usr/share/probe").exists(), "a base is only read");
+        let selected = fs::read_to_string(base.join("files/usr/share/selected")).unwrap_or_default();
+        let expected = if base.ends_with(&image) { "" } else { "--nocolor x86_64-pc-linux-gnu-14\n" };
+        ensure!(selected == expected, "the newest compiler is to be selected: {selected}");
     }
 
     ensure!(seals(&swarm, "ada")? == seals(&swarm, "bob")?, "they do not have the same");
