@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by a panic")]
 
 mod bundle;
+mod confined;
 mod emptytree;
 mod fetching;
 mod jobs;
