@@ -149,11 +149,16 @@ async fn layer(context: &BuildContext, wanted: &Dependency, steps: &mut Steps) -
             layer::unpack(&file, &base, &entry, &layers.begin(key)?)?;
             layers.keep(key, true)
         });
-        unpacked.await.map_err(io::Error::other).and_then(|unpacked| unpacked).map_err(disk(wanted))?
+        unpacked.await.map_err(io::Error::other).and_then(|unpacked| unpacked).map_err(disk(wanted))
     } else {
-        capture(context, wanted, &file, key, &base, steps).await?
+        capture(context, wanted, &file, key, &base, steps).await
     };
+    if kept.is_err() {
+        // On a full disk, half a layer would take room that the next attempt needs.
+        larder.layers.give_up(key).map_err(disk(wanted))?;
+    }
     drop(making);
+    let kept = kept?;
     if matches!(kept, Kept::Layer(_)) {
         larder.artifacts.remove(&file).map_err(disk(wanted))?;
     }

@@ -27,6 +27,9 @@ use swarm_drone::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+/// A file in an archive of a package.
+type Member<'a, 'b> = tar::Entry<'a, zstd::Decoder<'static, std::io::BufReader<tar::Entry<'b, fs::File>>>>;
+
 pub fn portage() -> &'static Path {
     static PREFIX: LazyLock<PathBuf> = LazyLock::new(|| {
         if let Some(prefix) = std::env::var_os("SWARM_PORTAGE") {
@@ -283,21 +286,32 @@ pub fn package_dir(file: &Path) -> PathBuf {
 
 /// A value of a package's metadata (`metadata/KEY`).
 pub fn metadata(file: &Path, key: &str) -> String {
+    let value = member(file, "metadata", key, |value| {
+        let mut text = String::new();
+        std::io::Read::read_to_string(value, &mut text).unwrap();
+        text.trim().to_owned()
+    });
+    value.unwrap_or_default()
+}
+
+/// The user and the group of a file in a package (`image/PATH`).
+pub fn owner(file: &Path, path: &str) -> Option<(String, String)> {
+    member(file, "image", path, |value| {
+        let header = value.header();
+        (header.username().unwrap().unwrap().to_owned(), header.groupname().unwrap().unwrap().to_owned())
+    })
+}
+
+/// Reads `path` in one of the two archives of a package.
+fn member<T>(file: &Path, archive: &str, path: &str, read: impl Fn(&mut Member<'_, '_>) -> T) -> Option<T> {
     let mut outer = tar::Archive::new(fs::File::open(file).unwrap());
-    for member in outer.entries().unwrap().map(Result::unwrap) {
-        if member.path().unwrap().file_name().unwrap() != "metadata.tar.zst" {
-            continue;
-        }
-        let mut inner = tar::Archive::new(zstd::Decoder::new(member).unwrap());
-        for mut value in inner.entries().unwrap().map(Result::unwrap) {
-            if value.path().unwrap() == Path::new("metadata").join(key) {
-                let mut text = String::new();
-                std::io::Read::read_to_string(&mut value, &mut text).unwrap();
-                return text.trim().to_owned();
-            }
-        }
-    }
-    String::new()
+    let mut members = outer.entries().unwrap().map(Result::unwrap);
+    let inner = members.find(|found| found.path().unwrap().ends_with(format!("{archive}.tar.zst")))?;
+    let mut inner = tar::Archive::new(zstd::Decoder::new(inner).unwrap());
+    let mut members = inner.entries().unwrap().map(Result::unwrap);
+    members
+        .find(|found| found.path().unwrap() == Path::new(archive).join(path))
+        .map(|mut found| read(&mut found))
 }
 
 pub fn flags(file: &Path) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! Tests that a build which fails for lack of a resource reports the cause.
 
 use crate::{
-    lab::{Lab, order, play, target},
+    lab::{Lab, order, order_with, play, target},
     private::within,
 };
 use swarm_common::{
@@ -87,6 +87,53 @@ async fn a_full_disk_under_the_build_root_says_so() {
         }
     })
     .await;
+}
+
+/// Installs 64 MiB of zeros, which take little room in the package.
+const BIG: &str = "EAPI=8\nDESCRIPTION=\"x\"\nSLOT=0\nKEYWORDS=amd64\nS=\"${WORKDIR}\"\n\
+    src_install() { head -c 64M /dev/zero >big || die; insinto /usr/share; doins big; }\n";
+
+#[tokio::test]
+async fn a_full_disk_while_a_layer_is_made_says_so_and_nothing_of_the_layer_is_used() {
+    let name = "lack::a_full_disk_while_a_layer_is_made_says_so_and_nothing_of_the_layer_is_used";
+    within(name, "", async |_| {
+        // Unpacked, and installed by Portage elsewhere and moved.
+        for acts in ["", "pkg_postinst() { chmod 640 \"${EROOT}\"/usr/share/big; }\n"] {
+            let lab = Lab::new();
+            lab.file("app-misc/big/big-1.ebuild", &[BIG, acts].concat());
+            lab.file(
+                "app-misc/uses/uses-1.ebuild",
+                &format!(
+                    "{}BDEPEND=app-misc/big\n",
+                    ebuild("[[ $(stat -c %s /usr/share/big) == 67108864 ]] && touch it")
+                ),
+            );
+            let big = target("app-misc/big-1", "0", 1);
+            let (end, log, _) = play(lab.context(order(vec![big.clone()], vec![]))).await;
+            let BuildEnd::Built { files, .. } = end else { panic!("{end:?}\n{log}") };
+            let cache = lab.dir.path().join("cache");
+            mount(&cache, "size=24m,mode=755");
+            let big = lab.keep(&files[0], &big);
+            let uses = || order_with(vec![target("app-misc/uses-1", "0", 1)], vec![], vec![big.clone()]);
+            for _ in 0..2 {
+                let (failure, _, log) = failed(lab.context(uses())).await;
+                assert_eq!(failure.cause, Some(FailureCause::DiskFull), "{acts}: {failure:?}\n{log}");
+                let told = "cannot create the layer of app-misc/big-1";
+                assert!(failure.message.contains(told), "{failure:?}");
+                let left = std::fs::read_dir(cache.join("layers")).unwrap().count();
+                assert_eq!(left, 0, "half a layer still takes the room");
+            }
+            mount(&cache, "remount,size=200m");
+            let (end, log, _) = play(lab.context(uses())).await;
+            assert!(matches!(end, BuildEnd::Built { .. }), "{end:?}\n{log}");
+        }
+    })
+    .await;
+}
+
+fn mount(at: &std::path::Path, options: &str) {
+    let arguments = ["-t", "tmpfs", "-o", options, "tmpfs"];
+    assert!(std::process::Command::new("mount").args(arguments).arg(at).status().unwrap().success());
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Tests what build roots leave behind, and how artifacts with install scripts are installed.
 
-use crate::lab::{Lab, cancel_when, metadata, order, order_with, play, target, with_use};
-use std::path::Path;
+use crate::lab::{Lab, cancel_when, metadata, order, order_with, owner, play, target, with_use};
+use std::{os::unix::fs::MetadataExt as _, path::Path};
 use swarm_common::state::FailureClass;
 use swarm_drone::builder::BuildEnd;
 
@@ -45,6 +45,55 @@ async fn what_acts_when_it_is_installed_is_merged_once_and_stacked_if_nothing_el
         }
         assert!(!Path::new("/usr/bin/acts.real").exists() && !Path::new("/var/lib/acts").exists());
     }
+}
+
+/// A user and a group as `acct-user.eclass` makes them; `NAME` and `ID` are filled in.
+const ACCOUNT: &str = "EAPI=8\nDESCRIPTION=\"x\"\nSLOT=0\nKEYWORDS=amd64\nS=\"${WORKDIR}\"\n\
+    src_install() { insinto /usr/lib/sysusers.d; echo 'u NAME ID' >NAME.conf; doins NAME.conf; }\n\
+    pkg_preinst() { groupadd -r -g ID NAME && useradd -r -M -u ID -g ID -d /dev/null -s /bin/false NAME || die; }\n";
+const BOTH: &str = "EAPI=8\nDESCRIPTION=\"x\"\nSLOT=0\nKEYWORDS=amd64\nS=\"${WORKDIR}\"\n\
+    BDEPEND=\"acct-user/ann acct-user/bea\"\n\
+    src_compile() {\n\
+    for name in ann bea; do echo \"USER $(id $name) $(getent shadow $name | cut -d: -f1,2)\"; done\n\
+    for file in passwd group shadow; do\n\
+    awk -F: -v file=$file 'seen[$1]++ { print \"TWICE\", file, $1 } NF != fields { if (fields) print \"WRONG\", file, $0; fields = NF }' /etc/$file\n\
+    echo \"LINES $file $(wc -l </etc/$file) $(stat -c %a:%u:%g /etc/$file)\"; done; }\n\
+    src_install() { touch owned; insinto /usr/share; doins owned; fowners ann:bea /usr/share/owned; }\n";
+
+#[tokio::test]
+async fn the_users_of_two_dependencies_are_both_in_the_root_beside_its_own() {
+    let lab = Lab::new();
+    lab.category("acct-user");
+    let mut accounts = Vec::new();
+    for (name, id) in [("ann", "64911"), ("bea", "64912")] {
+        let text = ACCOUNT.replace("NAME", name).replace("ID", id);
+        lab.file(&format!("acct-user/{name}/{name}-0.ebuild"), &text);
+        let account = target(&format!("acct-user/{name}-0"), "0", 1);
+        let (end, log, _) = play(lab.context(order(vec![account.clone()], vec![]))).await;
+        let BuildEnd::Built { files, .. } = end else { panic!("{end:?}\n{log}") };
+        accounts.push(lab.keep(&files[0], &account));
+    }
+    lab.file("app-misc/both/both-1.ebuild", BOTH);
+    let own = |file: &str| std::fs::read_to_string(file).unwrap().lines().count();
+    let before = ["/etc/passwd", "/etc/group", "/etc/shadow"].map(own);
+    for time in 0..2 {
+        let work = order_with(vec![target("app-misc/both-1", "0", 1)], vec![], accounts.clone());
+        let (end, log, _) = play(lab.context(work)).await;
+        let BuildEnd::Built { files, .. } = end else { panic!("{end:?}\n{log}") };
+        for (name, id) in [("ann", "64911"), ("bea", "64912")] {
+            let told = format!("USER uid={id}({name}) gid={id}({name}) groups={id}({name}) {name}:!");
+            assert!(log.contains(&told), "build {time}: no {told} in {log}");
+        }
+        assert!(!log.contains("TWICE") && !log.contains("WRONG"), "{log}");
+        for (file, before) in ["passwd", "group", "shadow"].iter().zip(before) {
+            let stat = std::fs::metadata(format!("/etc/{file}")).unwrap();
+            let (mode, uid, gid) = (stat.mode() & 0o7777, stat.uid(), stat.gid());
+            let told = format!("LINES {file} {} {mode:o}:{uid}:{gid}", before + 2);
+            assert!(log.contains(&told), "build {time}: no {told} in {log}");
+        }
+        assert_eq!(owner(&files[0], "usr/share/owned"), Some(("ann".to_owned(), "bea".to_owned())));
+    }
+    assert_eq!(["/etc/passwd", "/etc/group", "/etc/shadow"].map(own), before, "this machine was changed");
 }
 
 #[tokio::test]
