@@ -10,7 +10,7 @@ use crate::e2e::{
     swarm::{PROFILE, Swarm},
     workstation::{Workstation, text},
 };
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use std::{fs, time::Instant};
 
 /// Packages of the forest and of the wide world: the first of BLFS and of T2 in an order of building.
@@ -18,6 +18,9 @@ const FEW: usize = 120;
 
 /// The same of the whole graphs: all of BLFS, and as many of T2 as a desktop's world has.
 const WHOLE: [usize; 2] = [usize::MAX, 320];
+
+/// The longest that a drone may have nothing to do while work waits for it, in seconds.
+const PAUSE: f64 = 0.1;
 
 /// What Portage does around each build of a drone, and so has to do for the peer.
 const SANDBOXES: &str = "network-sandbox ipc-sandbox pid-sandbox mount-sandbox";
@@ -44,10 +47,16 @@ pub fn run(settings: &Settings) -> Result<Section> {
         }
         eprintln!("  {label} beside emerge --jobs={jobs} …");
         let rounds = (0..settings.rounds).map(|_| Ok((night(&shape, slots)?, plain(&shape, jobs)?)));
-        let (ours, theirs): (Vec<_>, Vec<_>) = rounds.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+        let (nights, theirs): (Vec<_>, Vec<_>) = rounds.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+        let pauses: Vec<f64> = nights.iter().flat_map(|night| night.pauses.iter().copied()).collect();
+        if slots == 1 && !pauses.is_empty() {
+            let what =
+                format!("end of a build to the start of the next, work waiting, {}: median s", shape.name);
+            rows.push(Row::within(what, median(pauses)?, PAUSE));
+        }
         rows.push(Row::new(
             label,
-            median(ours)?,
+            median(nights.into_iter().map(|night| night.seconds).collect())?,
             format!("emerge --buildpkg --jobs={jobs}"),
             median(theirs)?,
             Goal::AtMost(goal),
@@ -60,8 +69,15 @@ pub fn run(settings: &Settings) -> Result<Section> {
     Ok(Section { title: "Drone", about: about.to_owned(), rows })
 }
 
-/// Seconds of a whole run.
-fn night(shape: &Shape, slots: u32) -> Result<f64> {
+/// A measured night.
+struct Night {
+    /// Seconds of the whole run.
+    seconds: f64,
+    /// Seconds between the end of each build and the start of the next one, if that could have started before.
+    pauses: Vec<f64>,
+}
+
+fn night(shape: &Shape, slots: u32) -> Result<Night> {
     let mut swarm = Swarm::start(&[], &["app-misc/part0"])?;
     let world = shape.write(&swarm.repository())?;
     swarm.set_world(&world)?;
@@ -69,7 +85,29 @@ fn night(shape: &Shape, slots: u32) -> Result<f64> {
     swarm.enrol_with_slots("ada", slots)?;
     let began = Instant::now();
     swarm.ctl(&["run", "start", PROFILE, "--wait"])?;
-    Ok(began.elapsed().as_secs_f64())
+    let seconds = began.elapsed().as_secs_f64();
+    Ok(Night { seconds, pauses: pauses(&swarm, shape)? })
+}
+
+/// The pauses of a drone with one slot.
+fn pauses(swarm: &Swarm, shape: &Shape) -> Result<Vec<f64>> {
+    let (mut received, mut builds) = (Vec::new(), Vec::new());
+    for n in 0..shape.packages() {
+        let mut attempts = swarm.why(&Shape::atom(n))?.package.attempts;
+        let attempt = attempts.pop().context("a package was not built")?;
+        received.push(attempt.ended_at.context("a build has not ended")?.0);
+        let (start, usage) = (attempt.started_at.0, attempt.usage.context("a build took nothing")?);
+        builds.push((start, start + usage.wall_ms, n));
+    }
+    builds.sort_unstable();
+    let pairs = builds.windows(2).filter_map(|pair| match *pair {
+        [(_, end, _), (start, _, next)] => {
+            let waited = shape.needs()[next].iter().all(|&need| received[need] <= end);
+            waited.then(|| start.saturating_sub(end) as f64 / 1000.0)
+        }
+        _ => None,
+    });
+    Ok(pairs.collect())
 }
 
 /// Seconds that Portage takes for itself.
