@@ -1,7 +1,11 @@
 //! The next action of `status` is done to the letter, by the real `swarmctl`, until nothing is wrong.
 
-use crate::{key, packages::quarantine};
-use std::process::{Command, Stdio};
+use crate::{conditions::Lab, key, packages::quarantine};
+use std::{
+    collections::BTreeSet,
+    fs,
+    process::{Command, Stdio},
+};
 use swarm_common::{
     state::*,
     wire::{
@@ -10,8 +14,9 @@ use swarm_common::{
     },
 };
 use swarm_tests::{
-    api::{FakeDrone, Swarm, package_for, pebble, plan_of},
+    api::{FakeDrone, Swarm, package_for, pebble, plan_of, until},
     e2e::programs::program,
+    tidy::top,
 };
 
 /// Runs a command line as it was printed. Gives what it printed itself.
@@ -58,7 +63,7 @@ fn no_plan() -> Outcome {
     Outcome::Failed { failure }
 }
 
-async fn fail_plans(swarm: &Swarm, drone: &FakeDrone) {
+pub async fn fail_plans(swarm: &Swarm, drone: &FakeDrone) {
     while swarm.admin.status().await.unwrap().runs[0].state == RunState::Planning {
         let attempt = drone.work().await.unwrap().attempt;
         drone.report(attempt, no_plan()).await.unwrap();
@@ -68,7 +73,12 @@ async fn fail_plans(swarm: &Swarm, drone: &FakeDrone) {
 #[tokio::test]
 async fn each_command_that_status_names_ends_what_it_names_it_for() {
     let swarm = Swarm::start().await.unwrap();
-    swarm.profile().await.unwrap();
+    let examples = top().join("examples");
+    let (bundle, repository) = (examples.join("desktop"), examples.join("repository"));
+    let add = advised(&swarm, "no profile exists yet").await.replace("NAME", "desk");
+    let add = add.replace("DIR", &format!("{} --repository {}", bundle.display(), repository.display()));
+    follow(&swarm, &add).await;
+    is_over(&swarm, "no profile exists yet").await;
 
     let token = follow(&swarm, &advised(&swarm, "no drone has enrolled yet").await).await;
     let token = token.split(['"', '\'', ' ', '\n']).find(|word| word.len() >= 40).unwrap().to_owned();
@@ -109,4 +119,73 @@ async fn each_command_that_status_names_ends_what_it_names_it_for() {
     oak.report(attempt, Outcome::Built { artifacts }).await.unwrap();
     let status = swarm.admin.status().await.unwrap();
     assert!(status.healthy && status.next_action.is_none(), "{:?}", status.concerns);
+}
+
+/// Concerns, and the actions that their texts and the answers to these lead to, one after the other.
+const LEADS: [(&str, &[&str]); 7] = [
+    ("drone_pending", &["approve_drone"]),
+    ("plan_waits", &["resume_drone"]),
+    ("run_stands_still", &["resume_drone"]),
+    ("run_failed", &["start_run"]),
+    ("packages_quarantined", &["show_package", "show_log", "retry_package"]),
+    ("resolver_refused", &["show_run"]),
+    ("store_damaged", &["verify_store"]),
+];
+
+/// Actions that the test of the whole way follows.
+const ON_THE_WAY: [&str; 2] = ["add_profile", "issue_token"];
+
+/// Actions that are followed elsewhere. This list may only become shorter.
+const ELSEWHERE: [(&str, &str); 5] = [
+    ("confirm_reboot", "takes a machine to log in to: the suite `healing`"),
+    ("unprotect_drone", "takes a machine to log in to: the suite `healing`"),
+    ("show_attempt", "takes a base that follows: `e2e/follow`"),
+    ("update_base", "takes a base that follows: `e2e/follow`"),
+    ("follow_base", "takes a base that follows: `e2e/follow`"),
+];
+
+/// How the command line of an action begins.
+fn begins(action: &str) -> &'static str {
+    match action {
+        "approve_drone" => "swarmctl drone approve ",
+        "resume_drone" => "swarmctl drone resume ",
+        "start_run" => "swarmctl run start ",
+        "show_package" => "swarmctl why p",
+        "show_log" => "swarmctl logs p",
+        "retry_package" => "swarmctl retry p",
+        "show_run" => "swarmctl run show r",
+        "verify_store" => "swarmctl audit verify",
+        other => panic!("{other} has no command line here"),
+    }
+}
+
+#[tokio::test]
+async fn what_a_concern_leads_to_ends_it() {
+    for (kind, actions) in LEADS {
+        let lab = Lab::new(kind).await;
+        lab.make(kind).await;
+        let found = until(kind, async || lab.concerns(kind).await.into_iter().next()).await;
+        let mut text = format!("{}; {}; {}", found.what, found.next, found.action.unwrap().command());
+        lab.mend_beside(kind).await;
+        for action in actions {
+            let line = command_in(&text, begins(action));
+            text.push_str(&follow(&lab.swarm, &line).await);
+        }
+        lab.go_on(kind).await;
+        until(&format!("{kind} ends"), async || lab.concerns(kind).await.is_empty().then_some(())).await;
+    }
+}
+
+#[test]
+fn every_action_is_followed_somewhere() {
+    let document = fs::read_to_string(top().join("docs/openapi.json")).unwrap();
+    let document: serde_json::Value = serde_json::from_str(&document).unwrap();
+    let all = document["components"]["schemas"]["Action"]["oneOf"].as_array().unwrap();
+    let all: BTreeSet<&str> =
+        all.iter().map(|action| action["properties"]["kind"]["enum"][0].as_str().unwrap()).collect();
+    let followed: BTreeSet<&str> =
+        LEADS.iter().flat_map(|(_, actions)| *actions).copied().chain(ON_THE_WAY).collect();
+    let elsewhere: BTreeSet<&str> = ELSEWHERE.iter().map(|(action, _)| *action).collect();
+    assert!(followed.is_disjoint(&elsewhere));
+    assert_eq!(followed.union(&elsewhere).copied().collect::<BTreeSet<_>>(), all);
 }

@@ -29,6 +29,7 @@ pub async fn quarantine(swarm: &Swarm, drone: &FakeDrone) -> PackageId {
             return package;
         }
         let (attempt, _) = drone.build_order().await.unwrap();
+        drone.client.append_log(attempt, 0, "pebble.c:7: error: expected ;\n".into()).await.unwrap();
         drone.report(attempt, broken()).await.unwrap();
     }
     panic!("20 failures do not quarantine");

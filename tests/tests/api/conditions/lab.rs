@@ -1,0 +1,359 @@
+//! A swarm in which each condition is made and mended.
+
+use crate::{advice::fail_plans, key, packages::quarantine};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+};
+use swarm_common::{
+    client::ClientError,
+    config::{Span, parse},
+    state::{FailureCause, FailureClass, Phase},
+    wire::{calendar::PauseRequest, concern::Concern, drone::*, plan::*},
+};
+use swarm_orchestrator::{checks, notify::sink::Sink};
+use swarm_tests::api::{
+    FakeDrone, Receiver, Swarm, TestClock, facts, nothing_free, pebble, pebble_at, plan_of, until,
+};
+
+/// A swarm of one drone with a clock that the test moves.
+pub struct Lab {
+    /// The disk of the artifacts, if it is one of its own: it goes before the folder that it is in.
+    disk: Option<Disk>,
+    pub swarm: Swarm,
+    clock: Arc<TestClock>,
+    oak: FakeDrone,
+    /// Who is told.
+    pub told: Receiver,
+    /// Another who is told, and may refuse it.
+    moody: Receiver,
+}
+
+/// A tmpfs, which takes root to mount.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(at: &Path, options: &str) -> Self {
+        fs::create_dir_all(at).unwrap();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(at).status();
+        assert!(mounted.is_ok_and(|status| status.success()), "this takes root and tmpfs");
+        Self(at.to_owned())
+    }
+
+    fn resize(&self, size: &str) {
+        let option = format!("remount,size={size}");
+        let done = Command::new("mount").args(["-o", &option]).arg(&self.0).status();
+        assert!(done.is_ok_and(|status| status.success()), "{option}");
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("--lazy").arg(&self.0).status();
+        assert!(unmounted.is_ok_and(|status| status.success()), "{} stays mounted", self.0.display());
+    }
+}
+
+impl Lab {
+    pub async fn new(kind: &str) -> Self {
+        let (told, moody) = (Receiver::start().await.unwrap(), Receiver::start().await.unwrap());
+        let clock = Arc::new(TestClock::default());
+        let mut disk = None;
+        let swarm = Swarm::start_at(Some(clock.clone()), |config| {
+            for receiver in [&told, &moody] {
+                let hook = format!("url = \"http://{}/hook\"\nminimum = \"warning\"", receiver.address);
+                let sink: Sink = parse(Path::new("sink.toml"), &hook).unwrap();
+                config.notify.sink.push(sink);
+            }
+            config.notify.window = Span::default();
+            let artifacts = config.state_dir.with_extension("artifacts");
+            if kind == "disk_nearly_full" {
+                disk = Some(Disk::mount(&artifacts, "size=2G"));
+            }
+            config.artifact_dir = Some(artifacts);
+            config.tls.listen = Some(([127, 0, 0, 1], 0).into());
+            config.policy.strikes_to_ground = Some(1);
+            if kind == "drone_idle" {
+                config.policy.offline_after = Some(Span::from_secs(24 * 3600));
+            }
+        });
+        let swarm = swarm.await.unwrap();
+        let oak = swarm.drone("oak").await.unwrap();
+        Self { disk, swarm, clock, oak, told, moody }
+    }
+
+    fn artifact_dir(&self) -> &Path {
+        self.swarm.app.config.artifact_dir()
+    }
+
+    /// A heartbeat of oak with what it says of its machine.
+    async fn say(&self, change: impl FnOnce(&mut DroneFacts)) {
+        // Facts that change again at once are deferred.
+        self.clock.forward(10_000);
+        let mut facts = facts();
+        change(&mut facts);
+        assert!(!self.beat(Some(facts)).await.unwrap().facts_deferred);
+    }
+
+    async fn beat(&self, facts: Option<DroneFacts>) -> Result<HeartbeatReply, ClientError> {
+        let request = HeartbeatRequest {
+            vitals: nothing_free(),
+            attempts: Vec::new(),
+            draining: false,
+            boot_id: "b".into(),
+            facts,
+            highest_attempt: None,
+        };
+        self.oak.client.heartbeat(&request).await
+    }
+
+    async fn fail_by_itself(&self) {
+        let (attempt, _) = self.oak.build_order().await.unwrap();
+        let (signature, message) = ("no compiler".to_owned(), "no compiler".to_owned());
+        let (class, phase) = (FailureClass::Drone, Phase::Building);
+        let failure =
+            Failure { class, cause: Some(FailureCause::MissingToolchain), phase, signature, message };
+        self.oak.report(attempt, Outcome::Failed { failure }).await.unwrap();
+    }
+
+    /// The one stored package.
+    async fn stored(&self) -> PathBuf {
+        self.swarm.app.store.path(self.swarm.admin.artifacts(None).await.unwrap()[0].digest)
+    }
+
+    async fn run_and_build(&self) {
+        self.swarm.run().await.unwrap();
+        self.oak.bring_plan(plan_of(&[pebble()])).await.unwrap();
+        self.oak.build().await.unwrap();
+    }
+
+    pub async fn make(&self, kind: &str) {
+        let Self { swarm, oak, clock, .. } = self;
+        let compiler = |version: &str| {
+            let toolchain = Toolchain { compiler: version.to_owned(), ..Toolchain::default() };
+            Some(Box::new(toolchain))
+        };
+        match kind {
+            "directory_unwritable" => {
+                let dir = self.artifact_dir();
+                fs::rename(dir, dir.with_extension("away")).unwrap();
+                fs::write(dir, "").unwrap();
+            }
+            "disk_nearly_full" => self.disk.as_ref().unwrap().resize("64M"),
+            "certificate_expires" => certify(&swarm.state_dir(), "12"),
+            "certificate_expired" => certify(&swarm.state_dir(), "-1"),
+            "certificate_unusable" => fs::write(swarm.state_dir().join("tls.crt"), "").unwrap(),
+            "sink_fails" => {
+                self.moody.answer_with(503);
+                swarm.enrol("elm", false).await.unwrap();
+                until("it is refused", async || (self.moody.refused() > 0).then_some(())).await;
+                clock.forward(10_000);
+            }
+            "store_damaged" => {
+                swarm.planned(oak).await.unwrap();
+                oak.build().await.unwrap();
+                flip(&self.stored().await);
+                swarm.admin.audit().await.unwrap();
+            }
+            "plan_waits" => {
+                swarm.profile().await.unwrap();
+                swarm.admin.drain_drone(oak.id, &key()).await.unwrap();
+                swarm.run().await.unwrap();
+            }
+            "run_stands_still" => {
+                swarm.planned(oak).await.unwrap();
+                swarm.admin.drain_drone(oak.id, &key()).await.unwrap();
+            }
+            "toolchain_differs" => {
+                self.say(|facts| facts.toolchain = compiler("gcc 15")).await;
+                // Without another drone that has it, the run ends.
+                let elm = DroneFacts { toolchain: compiler("gcc 15"), ..facts() };
+                swarm.enrol_with("elm", true, elm).await.unwrap();
+                swarm.planned(oak).await.unwrap();
+                self.say(|facts| facts.toolchain = compiler("gcc 16")).await;
+            }
+            "run_failed" => {
+                swarm.profile().await.unwrap();
+                swarm.run().await.unwrap();
+                fail_plans(swarm, oak).await;
+            }
+            "packages_quarantined" => {
+                swarm.planned(oak).await.unwrap();
+                quarantine(swarm, oak).await;
+            }
+            "resolver_refused" => {
+                swarm.profile().await.unwrap();
+                swarm.run().await.unwrap();
+                let problem = PlanProblem {
+                    kind: ProblemKind::Other,
+                    atoms: vec!["app-misc/moon".to_owned()],
+                    message: "there is none".to_owned(),
+                    suggestion: None,
+                };
+                let plan = PlanReport { problems: vec![problem], ..plan_of(&[pebble_at("1.10", "0")]) };
+                oak.bring_plan(plan).await.unwrap();
+                oak.build().await.unwrap();
+            }
+            "drone_idle" => {
+                swarm.planned(oak).await.unwrap();
+                clock.forward(15 * 60_000);
+                self.beat(None).await.unwrap();
+            }
+            "paused" => {
+                let request = PauseRequest { for_ms: 3_600_000, reason: "a test".to_owned() };
+                swarm.admin.pause(&request, &key()).await.unwrap();
+            }
+            "drones_cut_off" => {
+                swarm.drone("elm").await.unwrap();
+                clock.forward(10 * 60_000);
+            }
+            "drone_grounded" => {
+                swarm.drone("elm").await.unwrap();
+                swarm.planned(oak).await.unwrap();
+                self.fail_by_itself().await;
+            }
+            "drone_struck" => {
+                swarm.planned(oak).await.unwrap();
+                self.fail_by_itself().await;
+            }
+            "drone_offline" => clock.forward(10 * 60_000),
+            "credential_cloned" => {
+                let machine_id = "another".to_owned();
+                crate::refused(self.beat(Some(DroneFacts { machine_id, ..facts() })).await);
+            }
+            "drone_unusable" => self.say(|facts| facts.unusable = vec!["/var/tmp: full".into()]).await,
+            "programs_missing" => {
+                swarm.profile().await.unwrap();
+                self.say(|facts| facts.lacks = vec!["scanelf".into()]).await;
+            }
+            "delivery_stuck" => {
+                swarm.planned(oak).await.unwrap();
+                let (attempt, _) = oak.build_order().await.unwrap();
+                let stuck = Some(Stuck { for_ms: 180_000, why: "HTTP 413".into() });
+                oak.heartbeat(vec![AttemptStatus { attempt, phase: Phase::Uploading, stuck }]).await.unwrap();
+            }
+            "drone_pending" => drop(swarm.enrol("elm", false).await.unwrap()),
+            other => panic!("{other} cannot be made"),
+        }
+    }
+
+    pub async fn mend(&self, kind: &str) {
+        let Self { swarm, oak, clock, .. } = self;
+        match kind {
+            "directory_unwritable" => {
+                let dir = self.artifact_dir();
+                fs::remove_file(dir).unwrap();
+                fs::rename(dir.with_extension("away"), dir).unwrap();
+            }
+            "disk_nearly_full" => self.disk.as_ref().unwrap().resize("2G"),
+            "certificate_expires" | "certificate_expired" | "certificate_unusable" => {
+                certify(&swarm.state_dir(), "400");
+            }
+            "sink_fails" => {
+                self.moody.answer_with(200);
+                clock.forward(3_600_000);
+            }
+            "store_damaged" => {
+                flip(&self.stored().await);
+                swarm.admin.audit().await.unwrap();
+            }
+            "plan_waits" | "run_stands_still" | "drone_grounded" | "drone_struck" => {
+                swarm.admin.resume_drone(oak.id, &key()).await.unwrap();
+            }
+            "toolchain_differs" => {
+                let compiler = "gcc 15".to_owned();
+                let toolchain = Toolchain { compiler, ..Toolchain::default() };
+                self.say(|facts| facts.toolchain = Some(Box::new(toolchain))).await;
+            }
+            "run_failed" | "resolver_refused" => self.run_and_build().await,
+            "packages_quarantined" => {
+                let all = swarm.admin.packages(&Default::default()).await.unwrap();
+                swarm.admin.retry(all[0].id, &key()).await.unwrap();
+            }
+            "drone_idle" => drop(oak.build_order().await.unwrap()),
+            "paused" => swarm.admin.unpause(&key()).await.unwrap(),
+            "drones_cut_off" | "drone_offline" | "delivery_stuck" => drop(self.beat(None).await.unwrap()),
+            "credential_cloned" => {
+                clock.forward(10 * 60_000);
+                self.beat(None).await.unwrap();
+            }
+            "drone_unusable" | "programs_missing" => self.say(|_| ()).await,
+            "drone_pending" => {
+                let drones = swarm.admin.drones().await.unwrap();
+                let elm = drones.iter().find(|drone| drone.name.as_str() == "elm").unwrap();
+                swarm.admin.approve_drone(elm.id, &key()).await.unwrap();
+            }
+            other => panic!("{other} cannot be mended"),
+        }
+    }
+
+    /// Removes the cause, where no command does.
+    pub async fn mend_beside(&self, kind: &str) {
+        if kind == "store_damaged" {
+            flip(&self.stored().await);
+        }
+    }
+
+    /// What the drone does once the commands were given.
+    pub async fn go_on(&self, kind: &str) {
+        match kind {
+            "run_failed" => {
+                self.oak.bring_plan(plan_of(&[pebble()])).await.unwrap();
+                self.oak.build().await.unwrap();
+            }
+            "resolver_refused" => self.run_and_build().await,
+            _ => {}
+        }
+    }
+
+    /// The concerns of a kind, after a look at disks and certificates.
+    pub async fn concerns(&self, kind: &str) -> Vec<Concern> {
+        checks::look(&self.swarm.app).await;
+        let all = self.swarm.admin.status().await.unwrap().concerns;
+        all.into_iter().filter(|concern| concern.fact.name() == kind).collect()
+    }
+}
+
+/// Flips a bit, which damages a file or mends it.
+fn flip(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[1000] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+/// A certificate for so many days in place of the one that is shown; for -1, it ended
+/// yesterday.
+fn certify(state_dir: &Path, days: &str) {
+    let [key, certificate] = ["key", "crt"].map(|kind| state_dir.join(format!("tls.{kind}")));
+    let openssl = |change: &dyn Fn(&mut Command)| {
+        let mut command = Command::new("openssl");
+        change(&mut command);
+        let made = command.output().expect("openssl is missing: install openssl");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    };
+    let positive = days.strip_prefix('-').unwrap_or(days);
+    openssl(&|command| {
+        command
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
+            .args([
+                "-subj",
+                "/CN=nas",
+                "-addext",
+                "subjectAltName=IP:127.0.0.1",
+                "-days",
+                positive,
+                "-keyout",
+            ])
+            .arg(&key)
+            .arg("-out")
+            .arg(&certificate);
+    });
+    if positive != days {
+        openssl(&|command| {
+            command.args(["x509", "-days", days, "-in"]).arg(&certificate).arg("-signkey").arg(&key);
+            command.arg("-out").arg(&certificate);
+        });
+    }
+}
