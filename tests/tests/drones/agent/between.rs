@@ -333,7 +333,9 @@ async fn a_result_that_was_damaged_in_the_spool_ends_its_attempt_and_says_so() {
     };
     let gone = |path: PathBuf| fs::remove_file(path).unwrap();
     let package = |name: &str| name.len() == 64;
-    let rows: [(&str, fn(&str) -> bool, fn(PathBuf)); 5] = [
+    type Is = fn(&str) -> bool;
+    type Damage = fn(PathBuf);
+    let rows: [(&str, Is, Damage); 5] = [
         ("a flipped package", package, flip),
         ("a shortened package", package, cut),
         ("a missing package", package, gone),
