@@ -94,6 +94,7 @@ fn neither_other_errors_nor_lost_heartbeats_restart_the_time_of_what_is_blocked(
     for tried in 1..1000 {
         let now = TimeMs(T + tried * 10_000);
         let answer = (tried % 4 != 0).then(|| HeartbeatReply {
+            facts_deferred: false,
             cancel: Vec::new(),
             state: DroneState::Online,
             now,
