@@ -14,7 +14,7 @@ use swarm_tests::{
 };
 
 /// The kind of a condition, what is said of it, and how bad it is.
-const CONDITIONS: [(&str, &str, &str); 24] = [
+const CONDITIONS: [(&str, &str, &str); 25] = [
     ("directory_unwritable", ": Not a directory", "critical"),
     ("disk_nearly_full", "is nearly full: 6", "warning"),
     ("certificate_expires", "expires in 11 days", "warning"),
@@ -25,6 +25,7 @@ const CONDITIONS: [(&str, &str, &str); 24] = [
     ("plan_waits", "waits for its plan: no drone", "critical"),
     ("run_stands_still", "of desk is stalled: no drone", "critical"),
     ("toolchain_differs", "its compiler is gcc 16, but the run was planned with gcc 15", "warning"),
+    ("processor_lacks", "its processor lacks x86-64-v3", "warning"),
     ("run_failed", "of desk failed: ", "critical"),
     ("packages_quarantined", "dev-libs/pebble-1.2 is quarantined", "warning"),
     ("resolver_refused", "the resolver refused app-misc/moon", "warning"),

@@ -11,11 +11,20 @@ use swarm_common::{
     client::ClientError,
     config::{Span, parse},
     state::{FailureCause, FailureClass, Phase},
-    wire::{calendar::PauseRequest, concern::Concern, drone::*, plan::*},
+    wire::{
+        admin::ProfileRequest,
+        calendar::PauseRequest,
+        concern::Concern,
+        cpu::{Cpu, CpuNeeds},
+        drone::*,
+        plan::*,
+        view::ProfileView,
+    },
 };
 use swarm_orchestrator::{checks, notify::sink::Sink};
 use swarm_tests::api::{
-    FakeDrone, Receiver, Swarm, TestClock, facts, nothing_free, pebble, pebble_at, plan_of, until,
+    FakeDrone, PROFILE, Receiver, Swarm, TestClock, facts, name, nothing_free, pebble, pebble_at, plan_of,
+    until,
 };
 
 /// A swarm of one drone with a clock that the test moves.
@@ -29,6 +38,11 @@ pub struct Lab {
     pub told: Receiver,
     /// Another who is told, and may refuse it.
     moody: Receiver,
+}
+
+fn processor(level: u8) -> Option<Cpu> {
+    let (vendor, x86_64_level) = (String::new(), Some(level));
+    Some(Cpu { vendor, family: 6, model: 1, x86_64_level, flags: Vec::new() })
 }
 
 /// A tmpfs, which takes root to mount.
@@ -174,6 +188,18 @@ impl Lab {
                 swarm.planned(oak).await.unwrap();
                 self.say(|facts| facts.toolchain = compiler("gcc 16")).await;
             }
+            "processor_lacks" => {
+                swarm.profile().await.unwrap();
+                let ProfileView { builder, snapshot, source, base, rebuild, .. } =
+                    swarm.admin.profile(&name(PROFILE)).await.unwrap();
+                let cpu = CpuNeeds { x86_64_level: Some(3), ..CpuNeeds::default() };
+                let request = ProfileRequest { builder, snapshot, source, base, rebuild, cpu };
+                swarm.admin.put_profile(&name(PROFILE), &request, &key()).await.unwrap();
+                // Another can make the plan.
+                swarm.enrol_with("elm", true, facts()).await.unwrap();
+                self.say(|facts| facts.cpu = processor(2)).await;
+                swarm.run().await.unwrap();
+            }
             "run_failed" => {
                 swarm.profile().await.unwrap();
                 swarm.run().await.unwrap();
@@ -267,6 +293,7 @@ impl Lab {
                 let toolchain = Toolchain { compiler, ..Toolchain::default() };
                 self.say(|facts| facts.toolchain = Some(Box::new(toolchain))).await;
             }
+            "processor_lacks" => self.say(|facts| facts.cpu = processor(3)).await,
             "run_failed" | "resolver_refused" => self.run_and_build().await,
             "packages_quarantined" => {
                 let all = swarm.admin.packages(&Default::default()).await.unwrap();
