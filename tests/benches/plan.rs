@@ -15,13 +15,17 @@ use swarm_common::{
     id::DroneId,
     state::RunClass,
     wire::{
+        admin::{BuilderKind, ProfileRequest, Rebuild},
         drone::Usage,
-        plan::{PlanEdge, PlanReport, PortagePackage},
+        nix::{NixOutput, NixPackage, NixRoot},
+        plan::{
+            PlanCycle, PlanEdge, PlanPackage, PlanProblem, PlanReport, PlanStage, PortagePackage, ProblemKind,
+        },
     },
 };
 use swarm_core::{
     Command, Request,
-    plan::{LONGEST_NAME, MOST_BYTES, MOST_EDGES, MOST_PACKAGES, check, nodes},
+    plan::{LONGEST_NAME, MOST_BYTES, MOST_EDGES, MOST_PACKAGES, MOST_PROBLEMS, MOST_SONAMES, check, nodes},
 };
 
 fn package(n: u32) -> PortagePackage {
@@ -73,6 +77,48 @@ fn clique(kind: &'static str) -> PlanReport {
     report(members, (0..members).flat_map(all))
 }
 
+/// Cycles of so many members, each of which is built four times.
+fn cycles(packages: u32, members: u32) -> Vec<PlanCycle> {
+    let stage = |package| PlanStage { package, use_changes: vec!["-x".into()] };
+    let cycle = |first: u32| PlanCycle {
+        members: (first..first + members).collect(),
+        stages: (0..4).flat_map(|_| first..first + members).map(stage).collect(),
+    };
+    (0..packages / members).map(|n| cycle(n * members)).collect()
+}
+
+/// Derivations with two outputs and as many inputs as there may be.
+fn derivations() -> PlanReport {
+    let most = MOST_PACKAGES as u32;
+    let path = |n: u32, output: u32, name: &str| format!("/nix/store/{n:031}{output}-{name}");
+    let derivation = |n: u32| {
+        let name = format!("package-{n}-1.0");
+        let output = |(at, output): (u32, &str)| NixOutput { name: output.into(), path: path(n, at, &name) };
+        PlanPackage::Nix(NixPackage {
+            drv: Some(path(n, 9, &format!("{name}.drv"))),
+            outputs: [(0, "out"), (1, "dev")].map(output).to_vec(),
+            name,
+            system: "x86_64-linux".into(),
+            fixed: false,
+            features: vec!["kvm".into()],
+            local: false,
+            content_hash: None,
+        })
+    };
+    let needs = MOST_EDGES as u32 / most;
+    let edges =
+        (1..most).flat_map(|n| (0..needs).map(move |k| edge(n, spread(k + 1, 7_919 * u64::from(n), n), "b")));
+    let mut report = report(0, edges);
+    report.packages = (0..most).map(derivation).collect();
+    let root = |n: u32| NixRoot {
+        attribute: format!("hosts.h{n}"),
+        path: path(n, 0, &format!("package-{n}-1.0")),
+        host: n.is_multiple_of(2),
+    };
+    report.roots = (0..MOST_PROBLEMS as u32).map(root).collect();
+    report
+}
+
 fn shapes() -> Vec<(&'static str, PlanReport)> {
     // Six needs each, two of three satisfied by the base, a few against the order.
     let desktop = (0..3_000_u32)
@@ -93,7 +139,31 @@ fn shapes() -> Vec<(&'static str, PlanReport)> {
     for package in long.packages.iter_mut().filter_map(|package| package.portage_mut()) {
         package.iuse = (0..flags).map(|n| format!("{n}{}", "x".repeat(LONGEST_NAME - 1))).collect();
     }
+    let hubs = |kind| (0..many).map(move |n| edge(25 + n / 25 % (most - 25), n % 25, kind));
+    let around = (0..most).map(|n| edge(n, (n + 1) % most, "b"));
+    let of_two = || (0..most).map(|n| edge(n, n ^ 1, "br"));
+    let mut problems = report(1, []);
+    let message = "x".repeat(MOST_BYTES / MOST_PROBLEMS - 100);
+    let problem =
+        PlanProblem { kind: ProblemKind::Other, atoms: vec!["a/b".into()], message, suggestion: None };
+    problems.problems = vec![problem; MOST_PROBLEMS];
+    let mut provided = report(most, of_two());
+    let soname = |n: usize| format!("{n}{}", "s".repeat(LONGEST_NAME - 6));
+    provided.base_provides.insert("x86_64".into(), (1..MOST_SONAMES).map(soname).collect());
     vec![
+        ("10,000 packages that all need 25 to be built", report(most, hubs("b"))),
+        ("10,000 packages that all need 25 at run time", report(most, hubs("r"))),
+        (
+            "5,000 cycles of two in eight stages",
+            PlanReport { cycles: cycles(most, 2), ..report(most, of_two()) },
+        ),
+        (
+            "one cycle of 10,000 in 40,000 stages",
+            PlanReport { cycles: cycles(most, most), ..report(most, around) },
+        ),
+        ("10,000 refusals of two kilobytes", problems),
+        ("a base that provides 100,000 sonames", provided),
+        ("10,000 derivations with 250,000 inputs", derivations()),
         ("3,000 packages, 18,000 needs", desktop),
         ("5,000 tangles, 250,000 needs in them", report(most, twos().chain(inside))),
         ("5,000 tangles, 250,000 satisfied needs across them", report(most, twos().chain(across("brs")))),
@@ -107,34 +177,78 @@ fn shapes() -> Vec<(&'static str, PlanReport)> {
     ]
 }
 
-/// A swarm that waits for a plan.
-fn waiting() -> (Kit, Command) {
+const OAK: DroneId = DroneId(1);
+
+/// A swarm that waits for three plans: for two profiles of Portage and one of Nix.
+fn waiting() -> (Kit, [Command; 3]) {
     let mut kit = Kit::new(&["oak"]);
-    let profile = kit::name("desk");
-    kit.must(Command::StartRun { profile, class: RunClass::Nightly });
-    let attempt = kit.claim(DroneId(1)).unwrap().attempt;
-    let plan = report(0, []).into();
-    (kit, Command::ReceivePlan { drone: DroneId(1), attempt, plan, usage: Usage::default() })
+    kit.swarm.drones.get_mut(&OAK).unwrap().facts.slots = 3;
+    kit.put_profile("lab", Rebuild::Gentoo);
+    let snapshot = Digest::of(b"flake");
+    let request = ProfileRequest {
+        builder: BuilderKind::Nix,
+        snapshot,
+        source: "".into(),
+        base: None,
+        cpu: Default::default(),
+        rebuild: Rebuild::Gentoo,
+    };
+    kit.must(Command::PutProfile { name: kit::name("hosts"), request });
+    let plans = ["desk", "lab", "hosts"].map(|profile| {
+        kit.must(Command::StartRun { profile: kit::name(profile), class: RunClass::Nightly });
+        let attempt = kit.claim(OAK).unwrap().attempt;
+        Command::ReceivePlan { drone: OAK, attempt, plan: report(0, []).into(), usage: Usage::default() }
+    });
+    (kit, plans)
+}
+
+/// The command with another plan.
+fn with(command: &Command, report: &PlanReport) -> Command {
+    let mut command = command.clone();
+    if let Command::ReceivePlan { plan, .. } = &mut command {
+        *plan = report.clone().into();
+    }
+    command
 }
 
 fn assemble(criterion: &mut Criterion) {
-    let (kit, empty) = waiting();
+    let (kit, [desk, lab, hosts]) = waiting();
     for (name, report) in shapes() {
         check(&report).unwrap();
         criterion.bench_function(&format!("assembled: {name}"), |bencher| {
             bencher.iter(|| nodes(black_box(&report)));
         });
         let setup = || {
-            let mut command = empty.clone();
-            if let Command::ReceivePlan { plan, .. } = &mut command {
-                *plan = report.clone().into();
-            }
+            let is_nix = matches!(report.packages[..], [PlanPackage::Nix(_), ..]);
+            let command = with(if is_nix { &hosts } else { &desk }, &report);
             (kit.swarm.clone(), Request { now: kit.now, entropy: 1, key: None, command })
         };
         criterion.bench_function(&format!("decided and applied: {name}"), |bencher| {
             bencher.iter_batched_ref(
                 setup,
-                |(swarm, request)| swarm.handle(request),
+                |(swarm, request)| swarm.handle(request).unwrap(),
+                BatchSize::PerIteration,
+            );
+        });
+    }
+    // A second one as large as the first, of packages with the same keys and of others.
+    let most = MOST_PACKAGES as u32;
+    let needs =
+        || (0..MOST_EDGES as u32).map(|n| edge(spread(n, 7_919, most), spread(n, 104_729, most), "br"));
+    let first = report(most, needs());
+    let mut other = first.clone();
+    for package in other.packages.iter_mut().filter_map(|package| package.portage_mut()) {
+        package.inputs = Digest::of(package.cpv.as_str().as_bytes());
+    }
+    let mut full = kit;
+    full.must(with(&desk, &first));
+    for (name, report) in [("the same", &first), ("another", &other)] {
+        let command = with(&lab, report);
+        let request = Request { now: full.now, entropy: 1, key: None, command };
+        criterion.bench_function(&format!("decided and applied beside one as large: {name}"), |bencher| {
+            bencher.iter_batched_ref(
+                || full.swarm.clone(),
+                |swarm| swarm.handle(&request).unwrap(),
                 BatchSize::PerIteration,
             );
         });

@@ -68,6 +68,22 @@ fn clique(needs: u32, kind: &'static str) -> PlanReport {
     plan(members, (0..members).flat_map(all))
 }
 
+/// Cycles of so many members, each of which is built four times.
+fn cycles(packages: u32, members: u32) -> Vec<PlanCycle> {
+    let stage = |package| PlanStage { package, use_changes: vec!["-x".into()] };
+    let cycle = |first: u32| PlanCycle {
+        members: (first..first + members).collect(),
+        stages: (0..4).flat_map(|_| first..first + members).map(stage).collect(),
+    };
+    (0..packages / members).map(|n| cycle(n * members)).collect()
+}
+
+/// A refusal with so many bytes of text.
+fn problem(bytes: usize) -> PlanProblem {
+    let (kind, message) = (ProblemKind::Other, "x".repeat(bytes));
+    PlanProblem { kind, atoms: vec![], message, suggestion: None }
+}
+
 /// Large ones, `scale` times smaller than the largest that are taken.
 pub fn large(scale: u32) -> Vec<Shape> {
     let (most, needs) = (MOST_PACKAGES as u32 / scale, MOST_EDGES as u32 / scale);
@@ -123,7 +139,39 @@ pub fn large(scale: u32) -> Vec<Shape> {
             }),
         ),
     ];
-    shapes.extend(cliques);
+    let hubs = ["b", "r"].map(|kind| -> Shape {
+        let hub = move |n| edge(25 + n / 25 % (most - 25), n % 25, kind);
+        ("all need the same few", Due::Taken, Box::new(move || plan(most, (0..needs).map(hub))))
+    });
+    let rings = [2, most].map(|members| -> Shape {
+        let ring = move |n: u32| edge(n, n / members * members + (n + 1) % members, "br");
+        let made = move || PlanReport { cycles: cycles(most, members), ..plan(most, (0..most).map(ring)) };
+        ("cycles that are built four times", Due::Taken, Box::new(made))
+    });
+    let wordy: [Shape; 2] = [
+        (
+            "refusals with long texts",
+            Due::Taken,
+            Box::new(move || {
+                let count = MOST_PROBLEMS / scale as usize;
+                let mut wordy = plan(1, [].into_iter());
+                wordy.problems = vec![problem(1200); count];
+                wordy
+            }),
+        ),
+        (
+            "a base that provides much",
+            Due::Taken,
+            Box::new(move || {
+                let soname = |n: usize| format!("{n}{}", "s".repeat(100));
+                let mut provided = plan(most, (1..most).map(|n| edge(n, n - 1, "br")));
+                let names = (1..MOST_SONAMES / scale as usize).map(soname);
+                provided.base_provides.insert("x86_64".into(), names.collect());
+                provided
+            }),
+        ),
+    ];
+    shapes.extend(cliques.into_iter().chain(hubs).chain(rings).chain(wordy));
     let fitting = |(what, due, make): Shape| -> Shape { (what, due, Box::new(move || fitting(make()))) };
     shapes.into_iter().map(fitting).collect()
 }
@@ -152,15 +200,6 @@ pub fn odd_ones() -> Vec<Shape> {
         members: members.to_vec(),
         stages: stages.iter().map(|&package| stage(package)).collect(),
     };
-    let problem = |count: usize, bytes: usize| {
-        let one = PlanProblem {
-            kind: ProblemKind::Other,
-            atoms: vec![],
-            message: "x".repeat(bytes),
-            suggestion: None,
-        };
-        vec![one; count]
-    };
     let mut shapes: Vec<Shape> = vec![
         ("a plan of two", Due::Taken, odd(|_| {})),
         ("an empty plan", Due::Taken, odd(|plan| (plan.packages, plan.edges) = (vec![], vec![]))),
@@ -188,8 +227,8 @@ pub fn odd_ones() -> Vec<Shape> {
             Due::Refused,
             odd(|plan| plan.packages[0].portage_mut().unwrap().iuse = vec!["flag".into(); 40_000]),
         ),
-        ("many refusals", Due::Refused, odd(move |plan| plan.problems = problem(MOST_PROBLEMS + 1, 1))),
-        ("a refusal of a megabyte", Due::Either, odd(move |plan| plan.problems = problem(1, 1 << 20))),
+        ("many refusals", Due::Refused, odd(move |plan| plan.problems = vec![problem(1); MOST_PROBLEMS + 1])),
+        ("a refusal of a megabyte", Due::Either, odd(move |plan| plan.problems = vec![problem(1 << 20)])),
         (
             "a setting of a megabyte",
             Due::Refused,
