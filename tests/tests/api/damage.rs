@@ -1,10 +1,10 @@
-//! One changed byte in each kind of file that is kept, and what is found, said and mended.
+//! A changed byte, a lost end or a lost file of each kind that is kept, and what is found, said and mended.
 
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
 };
-use swarm_common::digest::Digest;
+use swarm_common::{client::IdempotencyKey, digest::Digest, wire::admin::EnrolTokenRequest};
 use swarm_tests::api::{Swarm, until};
 
 /// What is to come of the damage.
@@ -19,17 +19,40 @@ enum Then {
     AsItWas,
 }
 
-/// Changes a byte after the first occurrence of `mark`, or in the middle, as a disk does it:
-/// the file's date stays.
-fn change(path: &Path, mark: &str) {
-    let mut bytes = fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let found = |mark: &str| bytes.windows(mark.len()).position(|window| window == mark.as_bytes());
-    let at = if mark.is_empty() { bytes.len() / 2 } else { found(mark).unwrap() + mark.len() };
-    bytes[at] ^= 1;
-    let date = fs::metadata(path).unwrap().modified().unwrap();
-    let file = File::options().write(true).open(path).unwrap();
-    std::os::unix::fs::FileExt::write_all_at(&file, &bytes, 0).unwrap();
-    file.set_modified(date).unwrap();
+/// What a disk, or a copy that was interrupted, does to a file. Its date stays.
+#[derive(Debug, Clone, Copy)]
+enum Harm {
+    /// A byte changes, after the first occurrence of this, or in the middle.
+    Flip(&'static str),
+    /// The last byte is missing.
+    Cut,
+    /// The file is missing.
+    Gone,
+}
+
+impl Harm {
+    fn befall(self, path: &Path) {
+        let mut bytes = fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        match self {
+            Self::Flip(mark) => {
+                let found = bytes.windows(mark.len().max(1)).position(|window| window == mark.as_bytes());
+                let at = if mark.is_empty() { bytes.len() / 2 } else { found.unwrap() + mark.len() };
+                bytes[at] ^= 1;
+            }
+            Self::Cut => drop(bytes.pop()),
+            Self::Gone => return fs::remove_file(path).unwrap(),
+        }
+        let date = fs::metadata(path).unwrap().modified().unwrap();
+        let file = File::options().write(true).open(path).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &bytes, 0).unwrap();
+        file.set_len(bytes.len() as u64).unwrap();
+        file.set_modified(date).unwrap();
+    }
+}
+
+/// A byte in the middle changes.
+fn change(path: &Path) {
+    Harm::Flip("").befall(path);
 }
 
 fn only_file(folder: &Path, ending: &str) -> PathBuf {
@@ -57,81 +80,154 @@ fn index(swarm: &Swarm) -> String {
     text.lines().filter(|line| !line.starts_with("TIMESTAMP")).collect::<Vec<_>>().join("\n")
 }
 
-// fault: 51
-#[tokio::test]
-async fn one_changed_byte_in_any_file_of_a_stopped_swarm_is_found_and_mended_or_named() {
-    let stable = "binhost/desk/stable";
-    let cases: [(&str, &str, Then); 14] = [
-        ("journal.sqlite", "{\"event\":\"run_started\"", Then::Named("does not match the hash chain")),
-        ("journal.sqlite", "{\"seq\":", Then::AsItWas),
-        ("journal.mark", "", Then::Refused("lost acknowledged events")),
-        ("signing-key.asc", "", Then::Refused("signing-key.asc: ")),
-        ("entries/DIGEST", "SHA1: ", Then::AsItWas),
-        ("entries/DIGEST", "LICENSE: ", Then::AsItWas),
-        ("entries/DIGEST", "SIZE: ", Then::AsItWas),
-        ("entries/DIGEST.files", "", Then::Mended),
-        ("store/DIGEST", "", Then::Named("rebuild it: `swarmctl rebuild dev-libs/pebble`")),
-        ("STABLE/Packages", "SHA1: ", Then::AsItWas),
-        ("STABLE/Packages", "PATH: ", Then::AsItWas),
-        ("STABLE/Packages", "CPV: ", Then::AsItWas),
-        ("STABLE/Packages.gz", "", Then::AsItWas),
-        ("snapshots/.tar.zst", "", Then::Named("update the profile with")),
-    ];
-    for (file, mark, then) in cases {
-        let (swarm, digest) = published().await;
-        let before = index(&swarm);
-        let state = swarm.state_dir();
-        let path = match file.split_once('/') {
-            Some(("store", _)) => swarm.app.store.path(digest),
-            Some(("snapshots", ending)) => only_file(&state.join("snapshots"), ending),
-            _ => state.join(file.replace("STABLE", stable).replace("DIGEST", &digest.to_string())),
-        };
-        let whole = fs::read(&path).unwrap();
-        let started = swarm.restart_after(|_| change(&path, mark)).await;
-        let (swarm, what) = match (started, &then) {
-            (Err(error), Then::Refused(words)) => {
-                let said = format!("{error:#}");
-                assert!(said.contains(words), "{file} {mark}: {said}");
-                continue;
-            }
-            (Err(error), _) => panic!("{file} {mark}: {error:#}"),
-            (Ok(swarm), _) => (swarm, format!("{file} {mark}")),
-        };
-        // The publisher has looked at everything once.
-        let seq = swarm.app.engine.read(|s| s.seq);
-        assert!(swarm.app.published.reached(seq, std::time::Duration::from_secs(60)).await, "{what}");
-        let audit = swarm.admin.audit().await.unwrap();
-        let name = path.file_name().unwrap().to_str().unwrap();
-        match then {
-            Then::Refused(_) => panic!("{what}: it started"),
-            Then::AsItWas => {
-                assert_eq!((audit.faults, audit.mended), (vec![], vec![]), "{what}");
-                if file.starts_with("entries") {
-                    assert!(fs::read(&path).unwrap() == whole, "{what}");
-                }
-            }
-            Then::Mended => {
-                assert_eq!(audit.faults, Vec::<String>::new(), "{what}");
-                assert!(
-                    matches!(&audit.mended[..], [one] if one.contains(name)),
-                    "{what}: {:?}",
-                    audit.mended
-                );
+/// Befalls a file of a stopped swarm, which is then started.
+async fn befallen(file: &str, harm: Harm, then: Then) {
+    let what = format!("{file} {harm:?}");
+    let (swarm, digest) = published().await;
+    let before = index(&swarm);
+    let state = swarm.state_dir();
+    let path = match file.split_once('/') {
+        Some(("store", _)) => swarm.app.store.path(digest),
+        Some(("snapshots", ending)) => only_file(&state.join("snapshots"), ending),
+        _ => state.join(file.replace("CHANNEL", "binhost/desk").replace("DIGEST", &digest.to_string())),
+    };
+    let whole = fs::read(&path).unwrap();
+    let started = swarm.restart_after(|_| harm.befall(&path)).await;
+    let swarm = match (started, &then) {
+        (Err(error), Then::Refused(words)) => {
+            let said = format!("{error:#}");
+            assert!(said.contains(words), "{what}: {said}");
+            return;
+        }
+        (Err(error), _) => panic!("{what}: {error:#}"),
+        (Ok(swarm), _) => swarm,
+    };
+    // The publisher has looked at everything once.
+    let seq = swarm.app.engine.read(|s| s.seq);
+    assert!(swarm.app.published.reached(seq, std::time::Duration::from_secs(60)).await, "{what}");
+    let audit = swarm.admin.audit().await.unwrap();
+    let name = path.file_name().unwrap().to_str().unwrap();
+    match then {
+        Then::Refused(_) => panic!("{what}: it started: {audit:?}"),
+        Then::AsItWas => {
+            assert_eq!((audit.faults, audit.mended), (vec![], vec![]), "{what}");
+            if file.starts_with("entries") {
                 assert!(fs::read(&path).unwrap() == whole, "{what}");
             }
-            Then::Named(words) => {
-                assert_eq!(audit.faults.len(), 1, "{what}: {:?}", audit.faults);
-                assert!(
-                    audit.faults[0].contains(name) && audit.faults[0].contains(words),
-                    "{what}: {:?}",
-                    audit.faults
-                );
-                let concerns = swarm.admin.status().await.unwrap().concerns;
-                assert!(concerns.iter().any(|c| c.next == "swarmctl audit verify"), "{what}: {concerns:?}");
+        }
+        Then::Mended => {
+            assert_eq!(audit.faults, Vec::<String>::new(), "{what}");
+            assert!(matches!(&audit.mended[..], [one] if one.contains(name)), "{what}: {:?}", audit.mended);
+            assert!(fs::read(&path).unwrap() == whole, "{what}");
+        }
+        Then::Named(words) => {
+            assert_eq!(audit.faults.len(), 1, "{what}: {:?}", audit.faults);
+            assert!(
+                audit.faults[0].contains(name) && audit.faults[0].contains(words),
+                "{what}: {:?}",
+                audit.faults
+            );
+            let concerns = swarm.admin.status().await.unwrap().concerns;
+            assert!(concerns.iter().any(|c| c.next == "swarmctl audit verify"), "{what}: {concerns:?}");
+        }
+    }
+    assert_eq!(index(&swarm), before, "{what}");
+}
+
+// fault: 51
+#[tokio::test]
+async fn damage_of_any_file_of_a_stopped_swarm_is_found_and_mended_or_named() {
+    use Harm::{Cut, Flip, Gone};
+    let rebuild = "rebuild it: `swarmctl rebuild dev-libs/pebble`";
+    let cases = [
+        ("journal.sqlite", Flip("{\"event\":\"run_started\""), Then::Named("does not match the hash chain")),
+        ("journal.sqlite", Flip("{\"seq\":"), Then::AsItWas),
+        ("journal.sqlite", Cut, Then::Refused("journal")),
+        ("journal.sqlite", Gone, Then::Refused("journal")),
+        ("journal.mark", Flip(""), Then::Refused("lost acknowledged events")),
+        ("journal.mark", Cut, Then::AsItWas),
+        ("journal.mark", Gone, Then::AsItWas),
+        ("signing-key.asc", Flip(""), Then::Refused("signing-key.asc: ")),
+        ("signing-key.asc", Cut, Then::AsItWas),
+        ("signing-key.asc", Gone, Then::Refused("signing")),
+        ("admin.token", Cut, Then::AsItWas),
+        ("scrub.json", Flip(""), Then::AsItWas),
+        ("scrub.json", Cut, Then::AsItWas),
+        ("scrub.json", Gone, Then::AsItWas),
+        ("entries/DIGEST", Flip("SHA1: "), Then::AsItWas),
+        ("entries/DIGEST", Flip("LICENSE: "), Then::AsItWas),
+        ("entries/DIGEST", Flip("SIZE: "), Then::AsItWas),
+        ("entries/DIGEST", Cut, Then::AsItWas),
+        ("entries/DIGEST", Gone, Then::AsItWas),
+        ("entries/DIGEST.files", Flip(""), Then::Mended),
+        ("entries/DIGEST.files", Cut, Then::Mended),
+        ("entries/DIGEST.files", Gone, Then::Mended),
+        ("store/DIGEST", Flip(""), Then::Named(rebuild)),
+        ("store/DIGEST", Cut, Then::Named(rebuild)),
+        ("store/DIGEST", Gone, Then::Named(rebuild)),
+        ("CHANNEL/stable/Packages", Flip("SHA1: "), Then::AsItWas),
+        ("CHANNEL/stable/Packages", Flip("PATH: "), Then::AsItWas),
+        ("CHANNEL/stable/Packages", Flip("CPV: "), Then::AsItWas),
+        ("CHANNEL/stable/Packages", Cut, Then::AsItWas),
+        ("CHANNEL/stable/Packages", Gone, Then::AsItWas),
+        ("CHANNEL/stable/Packages.gz", Flip(""), Then::AsItWas),
+        ("CHANNEL/stable/Packages.gz", Cut, Then::AsItWas),
+        ("CHANNEL/stable/Packages.gz", Gone, Then::AsItWas),
+        ("CHANNEL/runs/r1/Packages", Flip("SHA1: "), Then::AsItWas),
+        ("CHANNEL/runs/r1/Packages", Cut, Then::AsItWas),
+        ("CHANNEL/runs/r1/Packages", Gone, Then::AsItWas),
+        ("snapshots/.tar.zst", Flip(""), Then::Named("update the profile with")),
+        ("snapshots/.tar.zst", Cut, Then::Named("update the profile with")),
+        ("snapshots/.tar.zst", Gone, Then::Named("update the profile with")),
+    ];
+    let mut wrong = Vec::new();
+    for (file, harm, then) in cases {
+        let row = tokio::task::LocalSet::new();
+        let befalls = async move { tokio::task::spawn_local(befallen(file, harm, then)).await };
+        if let Err(panicked) = row.run_until(befalls).await {
+            let said = panicked.into_panic();
+            wrong.push(said.downcast_ref::<String>().cloned().unwrap_or_else(|| format!("{file} {harm:?}")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+// fault: 52
+#[tokio::test]
+async fn a_state_directory_that_is_copied_while_it_is_written_to_starts_whole_or_not_at_all() {
+    let (swarm, _) = published().await;
+    let admin = swarm.admin.clone();
+    let writes = tokio::spawn(async move {
+        let request = EnrolTokenRequest { valid_ms: 3_600_000, approved: false };
+        loop {
+            admin.make_enrol_token(&request, &IdempotencyKey::random().unwrap()).await.unwrap();
+        }
+    });
+    let copies = tempfile::tempdir().unwrap();
+    for round in 0..6 {
+        let acknowledged = swarm.app.engine.read(|s| s.seq);
+        let goes_on = async || swarm.app.engine.read(|s| (s.seq > acknowledged).then_some(()));
+        until("something is written", goes_on).await;
+        let copy = copies.path().join(round.to_string());
+        let mut cp = tokio::process::Command::new("cp");
+        let copied = cp.arg("-a").arg(swarm.state_dir()).arg(&copy).status().await.unwrap();
+        // What is renamed or removed meanwhile cannot be copied.
+        assert!(matches!(copied.code(), Some(0 | 1)), "{copied}");
+        match Swarm::start_with(|config| config.state_dir = copy).await {
+            Ok(started) => {
+                let seq = started.app.engine.read(|s| s.seq);
+                assert!(seq >= acknowledged, "{round}: {seq} of {acknowledged} events");
+                let audit = started.admin.audit().await.unwrap();
+                assert_eq!((audit.faults, audit.mended), (vec![], vec![]), "{round}");
+                started.stop().await.unwrap();
+            }
+            Err(error) => {
+                let said = format!("{error:#}");
+                assert!(said.contains("journal"), "{round}: {said}");
             }
         }
-        assert_eq!(index(&swarm), before, "{what}");
     }
+    writes.abort();
 }
 
 // fault: 51
@@ -145,7 +241,7 @@ async fn a_damaged_copy_of_a_stored_package_is_found_by_an_audit_and_published_a
     fs::rename(&copy, &path).unwrap();
     let audit = swarm.admin.audit().await.unwrap();
     assert_eq!((audit.faults, audit.mended), (vec![], vec![]), "a copy is as good");
-    change(&path, "");
+    change(&path);
     let audit = swarm.admin.audit().await.unwrap();
     assert_eq!(audit.faults, Vec::<String>::new());
     assert!(matches!(&audit.mended[..], [one] if one.contains(path.to_str().unwrap())), "{:?}", audit.mended);
@@ -154,8 +250,8 @@ async fn a_damaged_copy_of_a_stored_package_is_found_by_an_audit_and_published_a
     // Where what is stored is damaged as well nothing is published again.
     fs::copy(&path, &copy).unwrap();
     fs::rename(&copy, &path).unwrap();
-    change(&path, "");
-    change(&swarm.app.store.path(digest), "");
+    change(&path);
+    change(&swarm.app.store.path(digest));
     let audit = swarm.admin.audit().await.unwrap();
     assert_eq!(audit.mended, Vec::<String>::new());
     assert!(audit.faults.iter().any(|fault| fault.contains(path.to_str().unwrap())), "{:?}", audit.faults);
@@ -170,7 +266,7 @@ async fn what_is_damaged_while_it_runs_is_mended_by_an_audit_and_named_by_the_mo
     let kept = state.join("entries").join(digest.to_string());
     let published = state.join("binhost/desk/stable");
     for path in [&kept, &published.join("Packages.gz")] {
-        change(path, "");
+        change(path);
     }
     let audit = swarm.admin.audit().await.unwrap();
     assert_eq!(audit.faults, Vec::<String>::new());
@@ -185,7 +281,7 @@ async fn what_is_damaged_while_it_runs_is_mended_by_an_audit_and_named_by_the_mo
     let swarm = swarm
         .restart_after(|config| {
             fs::write(config.state_dir.join("scrub.json"), "{\"at\":1,\"faults\":[]}").unwrap();
-            change(&stored, "");
+            change(&stored);
         })
         .await
         .unwrap();
