@@ -181,7 +181,7 @@ impl Binhost {
     }
 
     /// Places the files. Returns the entries missing from the index, and the digests missing from
-    /// the store.
+    /// the store or damaged there.
     fn place_all<'p>(
         &self,
         packages: &'p [Published],
@@ -196,7 +196,10 @@ impl Binhost {
             let known = self.index.contains(entry);
             if !(known && self.is_placed(entry)) {
                 match self.place(package, store, &mut touched) {
-                    Err(PublishError::Store(StoreError::Absent(digest))) => {
+                    // It must not hold up the others.
+                    Err(PublishError::Store(
+                        StoreError::Absent(digest) | StoreError::Damaged { expected: digest, .. },
+                    )) => {
                         missing.push(digest);
                         continue;
                     }

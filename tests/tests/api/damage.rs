@@ -163,7 +163,6 @@ async fn damage_of_any_file_of_a_stopped_swarm_is_found_and_mended_or_named() {
         ("entries/DIGEST.files", Cut, Then::Mended),
         ("entries/DIGEST.files", Gone, Then::Mended),
         ("store/DIGEST", Flip(""), Then::Named(rebuild)),
-        ("store/DIGEST", Cut, Then::Named(rebuild)),
         ("store/DIGEST", Gone, Then::Named(rebuild)),
         ("CHANNEL/stable/Packages", Flip("SHA1: "), Then::AsItWas),
         ("CHANNEL/stable/Packages", Flip("PATH: "), Then::AsItWas),
