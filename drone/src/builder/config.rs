@@ -199,7 +199,7 @@ impl BuilderConfig {
         match self.root_kind {
             RootKind::Live => Err(
                 "builder.root_kind is live, which installs packages into /, but the drone runs without root; \
-                 run it as root"
+                 run the drone as root"
                     .into(),
             ),
             RootKind::Overlay => namespace::enter().map(|never| match never {}),
