@@ -203,7 +203,7 @@ fn what_the_flags_need_of_a_processor_is_part_of_the_profile() {
     put("make.conf", "CFLAGS=\"-march=x86-64-v2 -mtune=znver4\"\nUSE=\"a\"\n");
     put("package.env", "app-misc/a fast\n");
     put("env/fast", "CFLAGS=\"-march=haswell\"\n");
-    put("package.use", "*/* CPU_FLAGS_X86: aes -sha\napp-misc/a cpu_flags_x86_avx2\n");
+    put("package.use/00cpu", "*/* CPU_FLAGS_X86: aes -sha\napp-misc/a cpu_flags_x86_avx2\n");
     let needs = quiet(&sources).unwrap().cpu;
     assert_eq!((needs.x86_64_level, needs.flags.join(" ").as_str()), (Some(3), "aes avx2"));
     let plain = tempfile::tempdir().unwrap();
