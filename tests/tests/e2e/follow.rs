@@ -32,10 +32,11 @@ const PROBE: &str = "src_install() { cp /usr/share/marker probe || die; insinto 
 const BREAKS_GCC: &str =
     "pkg_postinst() { rm \"${EROOT}/usr/bin/gcc\" && cp /bin/false \"${EROOT}/usr/bin/gcc\" || die; }\n";
 
-/// Lists compilers as Gentoo's program does, and records which one it is to select.
+/// Lists compilers as Gentoo's program does, tells the current one, and records which one it is to select.
 const GCC_CONFIG: &str = r#"#!/bin/sh
 case "$*" in
 *--list-profiles*) printf ' [1] %s\n' 'x86_64-pc-linux-gnu-9.5.0 *' x86_64-pc-linux-gnu-14 riscv64-unknown-linux-gnu-15 ;;
+-c) echo x86_64-pc-linux-gnu-9.5.0 ;;
 *) echo "$*" >>/usr/share/selected ;;
 esac
 "#;
