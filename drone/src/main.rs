@@ -7,6 +7,7 @@ use std::{
     process::ExitCode,
 };
 use swarm_common::{
+    client::with_causes,
     config::{EXIT_CONFIG, changes::Written},
     telemetry::{self, Telemetry},
 };
@@ -117,8 +118,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let code = error.downcast_ref().map_or(1, RunError::exit_code);
-            tracing::error!("{error:#}");
-            complain(code, &format!("{error:#}"))
+            let text = with_causes(error.as_ref());
+            tracing::error!("{text}");
+            complain(code, &text)
         }
     }
 }

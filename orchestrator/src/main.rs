@@ -9,6 +9,7 @@ use std::{
     sync::Arc,
 };
 use swarm_common::{
+    client::with_causes,
     config::{EXIT_CONFIG, EXIT_IO},
     supervisor::Supervisor,
     telemetry::{self, Telemetry},
@@ -208,8 +209,9 @@ fn main() -> ExitCode {
     let code = match runtime.block_on(run(config, &arguments.config, &telemetry)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error:#}");
-            fail(exit_code(&error), &format!("{error:#}"))
+            let text = with_causes(error.as_ref());
+            tracing::error!("{text}");
+            fail(exit_code(&error), &text)
         }
     };
     // Do not wait for blocked threads.

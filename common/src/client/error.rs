@@ -127,8 +127,9 @@ impl ClientError {
     }
 }
 
-/// An error's message with those of its causes, because reqwest's own says little.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+/// An error's message with those of its causes, each once: some messages contain their cause's.
+#[must_use]
+pub fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = String::new();
     let mut next = Some(error);
     while let Some(error) = next {

@@ -31,7 +31,7 @@ mod view;
 pub use binhost::BinhostAnswer;
 pub use bytes::Bytes;
 pub use drone::LogAppend;
-pub use error::{ClientError, Tried};
+pub use error::{ClientError, Tried, with_causes};
 pub use fate::{EXIT_REFUSED, Fate, Stage};
 pub use key::IdempotencyKey;
 pub use reqwest::Url;

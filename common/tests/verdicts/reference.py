@@ -284,7 +284,8 @@ def image(data, empty):
         rule_member(member, kinds)
         size += member.size
         if not member.isdir():
-            paths.append(member.name.removeprefix("image").encode() + b"\0")
+            end = b"/\0" if member.issym() else b"\0"
+            paths.append(member.name.removeprefix("image").encode() + end)
     # As `extractall` finds out.
     need("image" in kinds, "no image")
     need(len(kinds) <= 500_000, "many paths")
