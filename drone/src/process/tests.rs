@@ -15,12 +15,10 @@ impl Sink for Keep {
     async fn take(&mut self, piece: &[u8]) -> ControlFlow<()> {
         self.bytes += piece.len();
         self.tail.extend_from_slice(piece);
+        let seen = self.stop_at.is_some_and(|text| String::from_utf8_lossy(&self.tail).contains(text));
         let cut = self.tail.len().saturating_sub(4096);
         self.tail.drain(..cut);
-        match self.stop_at {
-            Some(text) if String::from_utf8_lossy(&self.tail).contains(text) => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
-        }
+        if seen { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }
 
