@@ -117,13 +117,15 @@ impl Progress {
 
     fn tell(&self, seq: u64, failed: Option<&PassError>) {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = failed.map(ToString::to_string);
-        if failed.is_none() {
+        // Nobody waits for packages that are lost.
+        let is_published = |error: &PassError| matches!(error, PassError::Disk(e) if e.is_of_lost_packages());
+        if failed.is_none_or(is_published) {
             self.seq.send_replace(seq);
         }
     }
 }
 
-/// Why a pass failed. The old indexes remain, with all their files.
+/// Why a pass failed. Each index is whole, old or new.
 #[derive(Debug, thiserror::Error)]
 enum PassError {
     #[error(transparent)]
@@ -169,7 +171,7 @@ impl Publisher {
             let (after, seq, failed) = self.pass(disk).await;
             disk = after;
             if let Some(error) = &failed {
-                tracing::error!(%error, "publishing failed, keeping the old index; will retry");
+                tracing::error!(%error, "cannot publish everything; will retry");
             }
             match &failed {
                 Some(error) => self.passes.fail(NAME, error.to_string()),

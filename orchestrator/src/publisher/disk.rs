@@ -34,6 +34,13 @@ pub(super) enum DiskPassError {
     Missing { profile: Name, count: usize, first: Digest },
 }
 
+impl DiskPassError {
+    /// Whether everything else was published.
+    pub(super) fn is_of_lost_packages(&self) -> bool {
+        matches!(self, Self::Missing { .. })
+    }
+}
+
 /// A stable channel's generation differs from the journaled one.
 pub(super) struct Switched {
     pub(super) profile: Name,
@@ -67,30 +74,25 @@ impl Disk {
         self.done.stable.remove(profile);
     }
 
-    /// Publishes what is missing. The failure of one profile does not stop the others; the first
-    /// error is returned.
+    /// Publishes what is missing. The failure of one profile does not stop the others. Returns the first
+    /// error, and one of lost packages only if there is no other.
     pub(super) fn publish(&mut self, now: u64, todo: Todo) -> (Vec<Switched>, Option<DiskPassError>) {
         let binhosts = self.binhosts.clone();
         let _writing = binhosts.write();
-        let mut failed = None;
-        for run in todo.runs {
-            if let Err(error) = self.publish_run(now, run) {
-                failed.get_or_insert(error);
+        let mut failed: Option<DiskPassError> = None;
+        let mut note = |result: Result<(), DiskPassError>| match result {
+            Err(error) if failed.as_ref().is_none_or(DiskPassError::is_of_lost_packages) => {
+                failed = Some(error)
             }
-        }
+            _ => {}
+        };
+        todo.runs.into_iter().for_each(|run| note(self.publish_run(now, run)));
         for run in todo.ended {
             self.open.remove(&run);
             self.done.runs.remove(&run);
         }
         let mut switched = Vec::new();
-        for stable in todo.stable {
-            match self.publish_stable(now, stable) {
-                Ok(switch) => switched.extend(switch),
-                Err(error) => {
-                    failed.get_or_insert(error);
-                }
-            }
-        }
+        todo.stable.into_iter().for_each(|stable| note(self.publish_stable(now, stable, &mut switched)));
         (switched, failed)
     }
 
@@ -121,12 +123,18 @@ impl Disk {
         Ok(())
     }
 
-    fn publish_stable(&mut self, now: u64, todo: StableTodo) -> Result<Option<Switched>, DiskPassError> {
+    /// Adds to `switched` if the journal does not know the channel's generation.
+    fn publish_stable(
+        &mut self,
+        now: u64,
+        todo: StableTodo,
+        switched: &mut Vec<Switched>,
+    ) -> Result<(), DiskPassError> {
         if let Some(hosts) = &todo.hosts {
             let dir = self.binhosts.stable(&todo.profile);
-            let switched = self.caches.publish(now, dir, &self.store, &todo, hosts)?;
+            self.caches.publish(now, dir, &self.store, &todo, hosts, switched)?;
             self.done.stable.insert(todo.profile, todo.revision);
-            return Ok(switched);
+            return Ok(());
         }
         let StableTodo { profile, run, revision, received, kept, recorded, .. } = todo;
         let mut packages = self.published(&profile, &received)?;
@@ -136,15 +144,17 @@ impl Disk {
         let outcome = binhost
             .publish(now, &packages, &self.store)
             .map_err(|source| DiskPassError::Publish { profile: profile.clone(), source })?;
+        let (generation, packages) = (outcome.generation, binhost.index().len() as u64);
+        if generation > recorded {
+            switched.push(Switched { profile: profile.clone(), run, generation, packages });
+        }
         let lost = outcome.missing.iter().filter(|digest| received.iter().any(|a| a.digest == **digest));
         let lost: Vec<Digest> = lost.copied().collect();
         if let Some(&first) = lost.first() {
             return Err(DiskPassError::Missing { profile, count: lost.len(), first });
         }
-        self.done.stable.insert(profile.clone(), revision);
-        let packages = binhost.index().len() as u64;
-        let generation = outcome.generation;
-        Ok((generation > recorded).then_some(Switched { profile, run, generation, packages }))
+        self.done.stable.insert(profile, revision);
+        Ok(())
     }
 
     /// The artifacts kept from earlier runs that can still be published. Lost ones must not stop

@@ -63,7 +63,7 @@ impl Caches {
         }
     }
 
-    /// Publishes a channel. Returns the new generation, if the journal does not know it.
+    /// Publishes a channel. Adds to `switched` if the journal does not know its generation.
     pub(super) fn publish(
         &self,
         now: u64,
@@ -71,7 +71,8 @@ impl Caches {
         store: &Store,
         todo: &StableTodo,
         hosts: &[(ChannelRoot, Option<Digest>)],
-    ) -> Result<Option<Switched>, DiskPassError> {
+        switched: &mut Vec<Switched>,
+    ) -> Result<(), DiskPassError> {
         let profile = &todo.profile;
         let artifacts = todo.received.iter().chain(&todo.kept);
         let kept = Kept { caches: self, store, artifacts: artifacts.map(|a| (a.digest, a)).collect() };
@@ -81,6 +82,10 @@ impl Caches {
         let published = cache.publish(now, &Wanted { paths, hosts: ready }, store, &kept);
         let outcome =
             published.map_err(|source| DiskPassError::Cache { profile: profile.clone(), source })?;
+        if outcome.generation > todo.recorded {
+            let (profile, run, generation) = (profile.clone(), todo.run, outcome.generation);
+            switched.push(Switched { profile, run, generation, packages: outcome.paths });
+        }
         let lost = |digest: &&Digest| todo.received.iter().any(|artifact| artifact.digest == **digest);
         if let Some(&first) = outcome.missing.iter().find(lost) {
             let (profile, count) = (profile.clone(), outcome.missing.len());
@@ -89,12 +94,7 @@ impl Caches {
         for digest in &outcome.missing {
             tracing::warn!(%profile, %digest, "a published store path is missing in the store");
         }
-        Ok((outcome.generation > todo.recorded).then(|| Switched {
-            profile: profile.clone(),
-            run: todo.run,
-            generation: outcome.generation,
-            packages: outcome.paths,
-        }))
+        Ok(())
     }
 }
 

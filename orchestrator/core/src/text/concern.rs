@@ -161,12 +161,10 @@ pub fn what(fact: &ConcernKind) -> String {
         DronesCutOff { silent, of } => {
             format!("{} of {of} drones went silent together ({})", silent.len(), names(silent))
         }
-        DroneGrounded { for_ms, why, .. } => format!("{title} for {} s: {why}", for_ms.div_ceil(1000)),
+        DroneGrounded { for_ms, why, .. } => format!("{title} for {}: {why}", span(*for_ms)),
         DroneStruck { drone, strikes, why } => {
-            format!(
-                "drone {drone} has {strikes} strikes but is not grounded, as no other drone can build: \
-                     {why}"
-            )
+            let count = if *strikes == 1 { "1 strike".into() } else { format!("{strikes} strikes") };
+            format!("drone {drone} has {count} but is not grounded, as no other drone can build: {why}")
         }
         DroneOffline { offline: why, last, .. } => {
             format!("{title}: {}{}", offline(why), last.as_ref().map_or_else(String::new, so_far))
