@@ -18,73 +18,17 @@ use swarm_common::{
         admin::{BuilderKind, ProfileRequest, Rebuild},
         drone::Usage,
         nix::{NixOutput, NixPackage, NixRoot},
-        plan::{
-            PlanCycle, PlanEdge, PlanPackage, PlanProblem, PlanReport, PlanStage, PortagePackage, ProblemKind,
-        },
+        plan::{PlanEdge, PlanPackage, PlanProblem, PlanReport, ProblemKind},
     },
 };
 use swarm_core::{
     Command, Request,
     plan::{LONGEST_NAME, MOST_BYTES, MOST_EDGES, MOST_PACKAGES, MOST_PROBLEMS, MOST_SONAMES, check, nodes},
 };
-
-fn package(n: u32) -> PortagePackage {
-    PortagePackage {
-        cpv: format!("app/p{n}-1").parse().unwrap(),
-        slot: "0".into(),
-        subslot: "0".into(),
-        repository: "r".into(),
-        use_flags: vec![],
-        iuse: vec![],
-        chost: "x86_64-pc-linux-gnu".into(),
-        inputs: Digest::of(&n.to_le_bytes()),
-        fields: Default::default(),
-        strict: Default::default(),
-        live: None,
-        in_base: false,
-    }
-}
-
-/// A need; `kind` has a letter for each that it is: build, run time, satisfied by the base.
-fn edge(from: u32, to: u32, kind: &str) -> PlanEdge {
-    let is = |letter| kind.contains(letter);
-    PlanEdge { from, to, build: is('b'), runtime: is('r'), slot_operator: false, satisfied: is('s') }
-}
+use swarm_tests::attack::plans::{clique, cycles, edge, plan, spread};
 
 fn report(packages: u32, edges: impl IntoIterator<Item = PlanEdge>) -> PlanReport {
-    PlanReport {
-        packages: (0..packages).map(package).map(Into::into).collect(),
-        edges: edges.into_iter().take(MOST_EDGES).collect(),
-        cycles: vec![],
-        problems: vec![],
-        toolchain: Digest::of(b"gcc"),
-        settings: Default::default(),
-        built_with: None,
-        base_provides: Default::default(),
-        roots: Vec::new(),
-    }
-}
-
-/// Numbers below a bound that seem to come by chance.
-fn spread(n: u32, by: u64, below: u32) -> u32 {
-    (u64::from(n) * by % u64::from(below)) as u32
-}
-
-/// Everybody needs everybody.
-fn clique(kind: &'static str) -> PlanReport {
-    let members = 1 + (MOST_EDGES as f64).sqrt() as u32;
-    let all = move |from| (0..members).filter(move |to| *to != from).map(move |to| edge(from, to, kind));
-    report(members, (0..members).flat_map(all))
-}
-
-/// Cycles of so many members, each of which is built four times.
-fn cycles(packages: u32, members: u32) -> Vec<PlanCycle> {
-    let stage = |package| PlanStage { package, use_changes: vec!["-x".into()] };
-    let cycle = |first: u32| PlanCycle {
-        members: (first..first + members).collect(),
-        stages: (0..4).flat_map(|_| first..first + members).map(stage).collect(),
-    };
-    (0..packages / members).map(|n| cycle(n * members)).collect()
+    plan(packages, edges.into_iter().take(MOST_EDGES))
 }
 
 /// Derivations with two outputs and as many inputs as there may be.
@@ -170,9 +114,9 @@ fn shapes() -> Vec<(&'static str, PlanReport)> {
         ("10,000 packages, 250,000 needs across them", report(most, across("b"))),
         ("10,000 packages, 250,000 run-time needs across them", report(most, across("r"))),
         ("a ladder of 10,000, ten needs each", report(most, ladder)),
-        ("501 that all need each other to be built", clique("b")),
-        ("501 that all need each other, as the base has them", clique("brs")),
-        ("501 that all need each other at run time", clique("r")),
+        ("500 that all need each other to be built", clique(many, "b")),
+        ("500 that all need each other, as the base has them", clique(many, "brs")),
+        ("500 that all need each other at run time", clique(many, "r")),
         ("10,000 packages with long names", long),
     ]
 }

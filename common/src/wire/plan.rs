@@ -36,6 +36,24 @@ pub struct PlanReport {
     pub roots: Vec<NixRoot>,
 }
 
+impl PlanReport {
+    /// A plan without packages, built with this toolchain.
+    #[must_use]
+    pub fn empty(toolchain: Digest) -> Self {
+        Self {
+            packages: Vec::new(),
+            edges: Vec::new(),
+            cycles: Vec::new(),
+            problems: Vec::new(),
+            toolchain,
+            settings: BTreeMap::new(),
+            built_with: None,
+            base_provides: Box::default(),
+            roots: Vec::new(),
+        }
+    }
+}
+
 fn is_empty(provides: &BTreeMap<String, BTreeSet<String>>) -> bool {
     provides.is_empty()
 }

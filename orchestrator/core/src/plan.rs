@@ -279,13 +279,7 @@ mod tests {
         PlanReport {
             packages: names.iter().map(|n| package(n).into()).collect(),
             edges,
-            cycles: vec![],
-            problems: vec![],
-            toolchain: Digest::of(b"gcc"),
-            settings: Default::default(),
-            built_with: None,
-            base_provides: Default::default(),
-            roots: vec![],
+            ..PlanReport::empty(Digest::of(b"gcc"))
         }
     }
 

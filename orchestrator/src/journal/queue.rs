@@ -162,13 +162,7 @@ mod tests {
         PlanReport {
             packages: (0..count).map(package).map(Into::into).collect(),
             edges: (1..count).map(edge).collect(),
-            cycles: Vec::new(),
-            problems: Vec::new(),
-            toolchain: Digest::of(b"t"),
-            settings: Default::default(),
-            built_with: None,
-            base_provides: Default::default(),
-            roots: Vec::new(),
+            ..PlanReport::empty(Digest::of(b"t"))
         }
     }
 

@@ -97,13 +97,7 @@ pub fn plan_of(packages: &[PortagePackage]) -> PlanReport {
     PlanReport {
         packages: packages.iter().cloned().map(Into::into).collect(),
         edges: (1..packages.len() as u32).map(|from| edge(from - 1)).collect(),
-        cycles: Vec::new(),
-        problems: Vec::new(),
-        toolchain: Digest::of(b"toolchain"),
-        settings: Default::default(),
-        built_with: None,
-        base_provides: Default::default(),
-        roots: Vec::new(),
+        ..PlanReport::empty(Digest::of(b"toolchain"))
     }
 }
 

@@ -9,7 +9,7 @@ mod archives;
 pub mod connections;
 mod damage;
 mod packages;
-mod plans;
+pub mod plans;
 mod prey;
 mod pulse;
 mod reports;

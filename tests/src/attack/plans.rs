@@ -24,12 +24,14 @@ fn package(n: u32) -> PortagePackage {
 }
 
 /// A need; `kind` has a letter for each that it is: build, run time, satisfied by the base.
-fn edge(from: u32, to: u32, kind: &str) -> PlanEdge {
+#[must_use]
+pub fn edge(from: u32, to: u32, kind: &str) -> PlanEdge {
     let is = |letter| kind.contains(letter);
     PlanEdge { from, to, build: is('b'), runtime: is('r'), slot_operator: false, satisfied: is('s') }
 }
 
-fn plan(packages: u32, edges: impl Iterator<Item = PlanEdge>) -> PlanReport {
+/// So many packages, and these needs.
+pub fn plan(packages: u32, edges: impl Iterator<Item = PlanEdge>) -> PlanReport {
     let mut plan = plan_of(&[]);
     plan.packages = (0..packages).map(package).map(Into::into).collect();
     plan.edges = edges.collect();
@@ -57,19 +59,22 @@ fn fitting(mut plan: PlanReport) -> PlanReport {
 }
 
 /// Numbers below a bound that seem to come by chance.
-fn spread(n: u32, by: u64, below: u32) -> u32 {
+#[must_use]
+pub fn spread(n: u32, by: u64, below: u32) -> u32 {
     (u64::from(n) * by % u64::from(below)) as u32
 }
 
-/// Everybody needs everybody.
-fn clique(needs: u32, kind: &'static str) -> PlanReport {
+/// All need each other, as many as `needs` allows.
+#[must_use]
+pub fn clique(needs: u32, kind: &'static str) -> PlanReport {
     let members = f64::from(needs).sqrt() as u32;
     let all = move |from| (0..members).filter(move |to| *to != from).map(move |to| edge(from, to, kind));
     plan(members, (0..members).flat_map(all))
 }
 
 /// Cycles of so many members, each of which is built four times.
-fn cycles(packages: u32, members: u32) -> Vec<PlanCycle> {
+#[must_use]
+pub fn cycles(packages: u32, members: u32) -> Vec<PlanCycle> {
     let stage = |package| PlanStage { package, use_changes: vec!["-x".into()] };
     let cycle = |first: u32| PlanCycle {
         members: (first..first + members).collect(),

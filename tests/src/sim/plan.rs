@@ -29,17 +29,7 @@ pub struct Script {
 /// A plan of `size` packages. `version` goes into some of the packages' inputs, so that
 /// the next version of the plan shares the rest.
 pub fn make(rng: &mut Rng, size: u32, version: u32) -> Script {
-    let mut report = PlanReport {
-        packages: Vec::new(),
-        edges: Vec::new(),
-        cycles: Vec::new(),
-        problems: Vec::new(),
-        toolchain: Digest::of(b"gcc"),
-        settings: Default::default(),
-        built_with: None,
-        base_provides: Default::default(),
-        roots: Vec::new(),
-    };
+    let mut report = PlanReport::empty(Digest::of(b"gcc"));
     let mut packages = Vec::new();
     for n in 0..size {
         let inputs = format!("{n} {}", if n % 3 == 0 { version } else { 0 });

@@ -116,17 +116,7 @@ fn neither_other_errors_nor_lost_heartbeats_restart_the_time_of_what_is_blocked(
 fn a_plan_that_is_blocked_gives_way_to_a_small_report_which_is_sent_for_ever() {
     let (mut agent, _) = agent();
     let (attempt, limit) = (AttemptId(7), Timing::default().blocked_ms);
-    let plan = PlanReport {
-        packages: Vec::new(),
-        edges: Vec::new(),
-        cycles: Vec::new(),
-        problems: Vec::new(),
-        toolchain: Digest::of(b"toolchain"),
-        settings: Default::default(),
-        built_with: None,
-        base_provides: Default::default(),
-        roots: Vec::new(),
-    };
+    let plan = PlanReport::empty(Digest::of(b"toolchain"));
     let planned = Outcome::Planned { plan };
     agent.step(TimeMs(T), work(7));
     let report = ReportRequest { outcome: planned, usage: Usage::default() };

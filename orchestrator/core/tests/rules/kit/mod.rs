@@ -285,12 +285,6 @@ pub fn report(packages: &[&str], edges: &[(u32, u32)]) -> PlanReport {
     PlanReport {
         packages: packages.iter().map(package).map(Into::into).collect(),
         edges: edges.iter().map(edge).collect(),
-        cycles: vec![],
-        problems: vec![],
-        toolchain: Digest::of(b"gcc"),
-        settings: Default::default(),
-        built_with: None,
-        base_provides: Default::default(),
-        roots: Vec::new(),
+        ..PlanReport::empty(Digest::of(b"gcc"))
     }
 }
