@@ -149,7 +149,8 @@ async fn damage_of_any_file_of_a_stopped_swarm_is_found_and_mended_or_named() {
         ("journal.sqlite", Flip("{\"seq\":"), Then::AsItWas),
         ("journal.sqlite", Cut, Then::Refused("journal")),
         ("journal.sqlite", Gone, Then::Refused("journal")),
-        ("journal.mark", Flip(""), Then::Refused("lost acknowledged events")),
+        // A digit of its number: a changed digit of its hash may be no digit any more.
+        ("journal.mark", Flip("00000000"), Then::Refused("lost acknowledged events")),
         ("journal.mark", Cut, Then::AsItWas),
         ("journal.mark", Gone, Then::AsItWas),
         ("signing-key.asc", Flip(""), Then::Refused("signing-key.asc: ")),

@@ -3,7 +3,6 @@
 use super::{lack, offline, paused, span};
 use crate::collision::{Apart, SharedPaths};
 use swarm_common::{
-    name::Name,
     state::{HealOutcome, HealStep},
     wire::concern::{Action, ConcernKind, LastStep, Remedy},
 };
@@ -122,11 +121,12 @@ pub fn what(fact: &ConcernKind) -> String {
         }
         ResolverRefused { run, profile, atoms, others, why, evaluation: true } => {
             let more = and_more(*others, "");
-            format!("{} cannot be evaluated in {run} of {profile}{more}: {why}", atoms.join(" "))
+            format!("{} cannot be evaluated in {run} of {profile}{more}: {why}", names(atoms))
         }
         ResolverRefused { run, profile, atoms, others, why, evaluation: false } => {
             let more = and_more(*others, "");
-            format!("the resolver refused {} in {run} of {profile}{more}: {why}", atoms.join(" "))
+            let why = why.trim_end_matches(':');
+            format!("the resolver refused {} in {run} of {profile}{more}: {why}", names(atoms))
         }
         RunOverdue { profile, late_ms } => {
             format!("a run of {profile} was due {} ago and has not started", span(*late_ms))
@@ -319,9 +319,10 @@ fn so_far(last: &LastStep) -> String {
     }
 }
 
-fn names(drones: &[Name]) -> String {
-    let names: Vec<&str> = drones.iter().take(NAMED).map(Name::as_str).collect();
-    let more = drones.len().saturating_sub(NAMED);
+/// The first of these, and how many more there are.
+fn names<T: ToString>(all: &[T]) -> String {
+    let names: Vec<String> = all.iter().take(NAMED).map(ToString::to_string).collect();
+    let more = all.len().saturating_sub(NAMED);
     if more > 0 { format!("{} and {more} more", names.join(", ")) } else { names.join(", ") }
 }
 
