@@ -6,7 +6,7 @@
 
 use super::settings::{Settings, Word};
 use crate::failure::Failure;
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 use swarm_common::wire::cpu::{Cpu, CpuNeeds};
 
 /// A drone that may build the profile.
@@ -101,6 +101,27 @@ const ALIASES: &[(&str, &str)] = &[
     ("x86-64-v1", "x86-64"),
 ];
 
+/// Features whose compiler option (`-mavx2`) has the name of Gentoo's flag.
+const FEATURES: &str = "3dnow aes avx avx2 avx512bw avx512cd avx512dq avx512er avx512f avx512ifma avx512pf avx512vbmi \
+    avx512vl bmi1 bmi2 f16c fma3 fma4 gfni pclmul popcnt rdrand sha sse3 sse4_1 sse4_2 sse4a ssse3 vaes vpclmulqdq xop";
+
+/// Features for which the options of GCC, Clang or rustc have other names than Gentoo's flags.
+const RENAMED: &[(&str, &str)] = &[
+    ("avx512bf16", "avx512_bf16"),
+    ("avx512fp16", "avx512_fp16"),
+    ("avx512vbmi2", "avx512_vbmi2"),
+    ("avx512vnni", "avx512_vnni"),
+    ("avx512vpopcntdq", "avx512_vpopcntdq"),
+    ("avxvnni", "avx_vnni"),
+    ("bmi", "bmi1"),
+    ("fma", "fma3"),
+    ("pclmulqdq", "pclmul"),
+    ("rdrnd", "rdrand"),
+    ("sse4", "sse4_2"),
+    ("sse4.1", "sse4_1"),
+    ("sse4.2", "sse4_2"),
+];
+
 /// Flags that every x86-64 processor has. Gentoo's profiles set them.
 const BASELINE: [&str; 4] = ["mmx", "mmxext", "sse", "sse2"];
 
@@ -118,8 +139,8 @@ pub(super) fn check(settings: &Settings, drones: &[Builder]) -> Result<Vec<Strin
                 at(word),
                 instead(flag, drones)
             ));
-        } else if let Some((flag, name)) = named(&word.text).filter(|_| !word.of.is_empty()) {
-            let Some(level) = level_of(name) else {
+        } else if let Some((flag, name)) = named(word) {
+            let Some(level) = level_of(&name) else {
                 if x86 {
                     notes.insert(format!("not checking {flag} ({}): unknown processor", at(word)));
                 }
@@ -171,7 +192,7 @@ pub(super) fn check(settings: &Settings, drones: &[Builder]) -> Result<Vec<Strin
 
 /// What the settings need of a processor.
 pub(super) fn needs(settings: &Settings) -> CpuNeeds {
-    let levels = flags(settings).filter_map(|word| level_of(named(&word.text)?.1));
+    let levels = flags(settings).filter_map(|word| level_of(&named(word)?.1));
     let flags = cpu_flags(settings).map(|(_, flag)| flag).filter(|flag| !BASELINE.contains(&flag.as_str()));
     let flags: BTreeSet<String> = flags.collect();
     CpuNeeds { x86_64_level: levels.max(), flags: flags.into_iter().collect() }
@@ -179,7 +200,9 @@ pub(super) fn needs(settings: &Settings) -> CpuNeeds {
 
 /// The words of variables that reach compilers. COMMON_FLAGS does so only through references.
 fn flags(settings: &Settings) -> impl Iterator<Item = &Word> {
-    let is_flags = |of: &str| of != "COMMON_FLAGS" && (of.ends_with("FLAGS") || of.contains("FLAGS_"));
+    let is_flags = |of: &str| {
+        of == "GOAMD64" || of != "COMMON_FLAGS" && (of.ends_with("FLAGS") || of.contains("FLAGS_"))
+    };
     settings.words.iter().filter(move |word| is_flags(&word.of))
 }
 
@@ -197,10 +220,29 @@ fn native(word: &str) -> Option<&'static str> {
         .find(|flag| word.contains(flag))
 }
 
-/// A flag and the processor that it names.
-fn named(word: &str) -> Option<(&str, &str)> {
-    let name = ["-march=", "target-cpu="].iter().find_map(|flag| word.split_once(flag))?.1;
-    Some((word, name))
+/// A flag and the processor that it names. Lines of scripts are not parsed.
+fn named(word: &Word) -> Option<(&str, Cow<'_, str>)> {
+    let name = match word.of.as_str() {
+        "" => return None,
+        // Go's levels are those of the psABI.
+        "GOAMD64" => Cow::Owned(format!("x86-64-{}", word.text)),
+        _ => Cow::Borrowed(["-march=", "target-cpu="].iter().find_map(|flag| word.text.split_once(flag))?.1),
+    };
+    Some((&word.text, name))
+}
+
+/// The features that a compiler option enables, by Gentoo's names.
+fn features(word: &str) -> impl Iterator<Item = String> {
+    let of_rustc = word.split_once("target-feature=").map(|(_, list)| list.split(','));
+    let of_rustc = of_rustc.into_iter().flatten().filter_map(|feature| feature.strip_prefix('+'));
+    of_rustc.chain(word.strip_prefix("-m")).filter_map(|name| {
+        let renamed = RENAMED.iter().find(|renamed| renamed.0 == name).map_or(name, |renamed| renamed.1);
+        FEATURES
+            .split_whitespace()
+            .chain(RENAMED.iter().map(|r| r.1))
+            .find(|f| *f == renamed)
+            .map(str::to_owned)
+    })
 }
 
 /// The x86-64 level that a named processor requires, if it is known.
@@ -251,10 +293,13 @@ fn instead(flag: &str, drones: &[Builder]) -> String {
                      support"
             )
         }
-        flag => {
-            let option = if flag.contains("target-cpu") { "target-cpu" } else { "-march" };
-            format!("{option}={name} is the highest level that all drones of the profile support")
+        flag if flag.contains("target-cpu") => {
+            format!("target-cpu={name} is the highest level that all drones of the profile support")
         }
+        flag if flag.contains("-march") => {
+            format!("-march={name} is the highest level that all drones of the profile support")
+        }
+        _ => format!("v{level} is the highest level that all drones of the profile support"),
     }
 }
 
@@ -264,7 +309,7 @@ fn names(drones: &[Builder], lacks: impl Fn(&Cpu) -> bool) -> String {
     lacking.map(|drone| drone.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// Processor flags that are enabled. Of those that Gentoo's profiles set for other architectures than
+/// Processor features that the settings enable. Of the flags that Gentoo's profiles set for other architectures than
 /// x86, drones do not report all.
 fn cpu_flags(settings: &Settings) -> impl Iterator<Item = (&Word, String)> {
     let bare = |text: &str| {
@@ -275,7 +320,8 @@ fn cpu_flags(settings: &Settings) -> impl Iterator<Item = (&Word, String)> {
     let expanded = expanded.map(|word| (word, word.text.clone()));
     let plain = settings.words.iter().filter(|word| word.of == "USE").chain(&settings.cpu_flags);
     let plain = plain.filter_map(move |word| Some((word, bare(&word.text)?)));
-    expanded.chain(plain).filter(|(_, flag)| !flag.starts_with(['-', '*']))
+    let options = flags(settings).flat_map(|word| features(&word.text).map(move |flag| (word, flag)));
+    expanded.chain(plain).chain(options).filter(|(_, flag)| !flag.starts_with(['-', '*']))
 }
 
 fn has(cpu: &Cpu, flag: &str) -> bool {

@@ -179,6 +179,8 @@ fn cpu_flags_that_a_drone_lacks_are_refused_and_named_wherever_they_stand() {
         ("make.conf", "USE=\"cpu_flags_x86_avx2 cpu_flags_x86_aes -cpu_flags_x86_sha\"\n"),
         ("package.use/00cpu", "# all\n*/* CPU_FLAGS_X86: aes avx2 -sha\n"),
         ("package.use/b", "app-misc/b x cpu_flags_x86_avx2 cpu_flags_x86_aes\n"),
+        ("make.conf", "CFLAGS=\"-O2 -maes -mavx2 -mno-xop -m64 -mfpmath=sse\"\n"),
+        ("make.conf", "RUSTFLAGS=\"-C target-feature=+aes,+avx2,-fma\"\n"),
     ];
     for (file, text) in places {
         let told = said(&[(file, text)], vec![oak(), elm()]).unwrap_err();
@@ -196,16 +198,24 @@ fn cpu_flags_that_a_drone_lacks_are_refused_and_named_wherever_they_stand() {
 }
 
 #[test]
+fn a_level_of_go_that_a_drone_lacks_is_refused() {
+    let told = said(&[("make.conf", "GOAMD64=\"v3\"\n")], vec![oak(), elm()]).unwrap_err();
+    assert!(told.contains("make.conf:1: GOAMD64: v3 is not supported by elm; v2 is the highest"), "{told}");
+}
+
+#[test]
 fn what_the_flags_need_of_a_processor_is_part_of_the_profile() {
     let dir = tempfile::tempdir().unwrap();
     let sources = sources(dir.path());
     let put = |path, text| put(&sources.bundle.join("etc/portage"), path, text);
     put("make.conf", "CFLAGS=\"-march=x86-64-v2 -mtune=znver4\"\nUSE=\"a\"\n");
     put("package.env", "app-misc/a fast\n");
-    put("env/fast", "CFLAGS=\"-march=haswell\"\n");
+    put("env/fast", "CFLAGS=\"-march=haswell -msse4.2\"\n");
     put("package.use/00cpu", "*/* CPU_FLAGS_X86: aes -sha\napp-misc/a cpu_flags_x86_avx2\n");
     let needs = quiet(&sources).unwrap().cpu;
-    assert_eq!((needs.x86_64_level, needs.flags.join(" ").as_str()), (Some(3), "aes avx2"));
+    assert_eq!((needs.x86_64_level, needs.flags.join(" ").as_str()), (Some(3), "aes avx2 sse4_2"));
+    put("env/fast", "GOAMD64=\"v4\"\n");
+    assert_eq!(quiet(&sources).unwrap().cpu.x86_64_level, Some(4));
     let plain = tempfile::tempdir().unwrap();
     assert!(quiet(&self::sources(plain.path())).unwrap().cpu.is_empty());
 }
