@@ -175,6 +175,8 @@ pub struct Live {
     pub cloned: BTreeMap<DroneId, (TimeMs, String)>,
     /// When changed facts or another boot id of a drone were last taken.
     pub changed: BTreeMap<DroneId, TimeMs>,
+    /// When each drone last returned.
+    pub returned: BTreeMap<DroneId, TimeMs>,
     /// Since when each drone has been able to work, if later than the start.
     pub ready_since: BTreeMap<DroneId, TimeMs>,
     /// When the lease of each live attempt expires.

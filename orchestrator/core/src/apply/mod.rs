@@ -97,10 +97,13 @@ impl Swarm {
                     d.healing.fell_silent(at);
                 });
             }
-            Event::DroneReturned { drone } => self.drone(*drone, |d| {
-                (d.offline, d.lost) = (None, None);
-                d.healing.returned(at);
-            }),
+            Event::DroneReturned { drone } => {
+                self.live.returned.insert(*drone, at);
+                self.drone(*drone, |d| {
+                    (d.offline, d.lost) = (None, None);
+                    d.healing.returned(at);
+                });
+            }
             Event::DroneRebooted { drone, boot_id } => {
                 self.live.changed.insert(*drone, at);
                 self.drone(*drone, |d| d.rebooted(boot_id));

@@ -22,8 +22,8 @@ use swarm_common::{
 /// The longest reason kept for a failed delivery, in characters.
 const LONGEST_WHY: usize = 300;
 
-/// How often changes of a drone's facts or boot id are journaled at most, so that a drone that
-/// reports others each time does not fill the journal.
+/// How often changes of a drone's facts or boot id, and its return, are journaled at most, so that a
+/// drone that reports others each time or keeps signing off does not fill the journal.
 const CHANGES_EVERY_MS: u64 = 10_000;
 
 /// Handles a heartbeat: renews the leases of the attempts it names, records their phases, revives
@@ -51,7 +51,7 @@ pub(super) fn heartbeat(
         draining: request.draining,
         stuck: request.attempts.iter().filter_map(stuck).collect(),
     }];
-    if drone.offline.is_some() || drone.lost.is_some() {
+    if is_away(drone) && may_return(swarm, now, id) {
         events.push(Event::DroneReturned { drone: id });
     }
     if let Some(seen) = request.highest_attempt {
@@ -157,6 +157,16 @@ fn wanted(swarm: &Swarm, drone: DroneId, id: AttemptId) -> Result<Wanted, String
         },
         (Some(ending), _) => Err(ending.words()),
     }
+}
+
+/// Whether a drone counts as away until it returns.
+pub(crate) fn is_away(drone: &Drone) -> bool {
+    drone.offline.is_some() || drone.lost.is_some()
+}
+
+/// Whether a drone that is heard again may return already.
+pub(crate) fn may_return(swarm: &Swarm, now: TimeMs, id: DroneId) -> bool {
+    swarm.live.returned.get(&id).is_none_or(|&at| now.since(at) >= CHANGES_EVERY_MS)
 }
 
 /// A drone shuts down. Its unfinished work is needed again at once, without a strike.

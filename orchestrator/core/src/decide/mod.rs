@@ -14,7 +14,7 @@
 
 mod admin;
 mod calendar;
-mod drone;
+pub(crate) mod drone;
 mod enrol;
 mod heal;
 mod maintain;

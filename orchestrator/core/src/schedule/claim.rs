@@ -8,7 +8,11 @@ use crate::{
     attempt::Job,
     calendar, closure,
     command::Reply,
-    decide::{Decision, known},
+    decide::{
+        Decision,
+        drone::{is_away, may_return},
+        known,
+    },
     drone::Drone,
     event::Event,
     follow,
@@ -34,7 +38,11 @@ pub(crate) fn claim(swarm: &Swarm, now: TimeMs, id: DroneId, request: &ClaimRequ
         let assignment = assignment(swarm, attempt, record.job, drone, &record.build_ids);
         return Ok((events, Reply::Claim(Box::new(ClaimReply { assignment, reason: None }))));
     }
-    if drone.offline.is_some() || drone.lost.is_some() {
+    if is_away(drone) {
+        if !may_return(swarm, now, id) {
+            let reason = "it returned and signed off again moments ago; it gets work in a few seconds";
+            return Ok((events, Reply::Claim(Box::new(nothing(reason.to_owned())))));
+        }
         events.push(Event::DroneReturned { drone: id });
     }
     if let Some(reason) = held(swarm, id, drone).or_else(|| calendar::paused(swarm, now)) {

@@ -190,6 +190,24 @@ fn a_drone_that_signs_off_gives_its_work_back_without_a_strike() {
 }
 
 #[test]
+fn a_drone_that_signs_off_and_returns_in_turn_does_not_fill_the_journal() {
+    let mut kit = Kit::new(&["a", "b"]);
+    kit.run(&["x-1"], &[]);
+    let before = kit.swarm.seq;
+    for _ in 0..300 {
+        kit.must(Command::SignOff { drone: DroneId(1), reason: "shutting down".into() });
+        kit.now = kit.now + 100;
+        kit.heartbeat(DroneId(1), &[]);
+        kit.claim(DroneId(1));
+    }
+    // In half a minute it returns three times, each with one attempt that it hands back.
+    let written = kit.swarm.seq - before;
+    assert!(written <= 20, "{written} events");
+    kit.now = kit.now + 10_000;
+    assert!(kit.claim(DroneId(1)).is_some(), "it gets work again");
+}
+
+#[test]
 fn old_runs_are_forgotten_and_what_the_last_ones_built_is_not() {
     let mut kit = Kit::new(&["a"]);
     for n in 0..15 {
