@@ -2,27 +2,37 @@
 //!
 //! A cached file is never stale: every request asks the file system which file the path currently
 //! names, and the cached one is used only if it has the same device and inode, size and times. The
-//! publisher replaces files by renaming, and a cached file stays open, so no other file can get its
-//! inode number in the meantime.
+//! publisher replaces files by renaming. Another file may get the inode number of a removed one,
+//! and the publisher sets equal modification times, but nobody sets a change time. Hence a file is
+//! cached only once its change time lies in the past: whatever takes its place changed later.
 
 use super::beneath;
 use bytes::Bytes;
 use rustix::io::Errno;
 use std::{
     collections::HashMap,
+    ffi::{OsStr, OsString},
     fs::{self, File, Metadata},
     io::{self, ErrorKind, Read as _},
+    mem,
     os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Mutex, PoisonError},
-    time::UNIX_EPOCH,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 /// Maximum size of a cached file in bytes.
 const SMALL: u64 = 64 * 1024;
 
-/// Maximum number of cached files. Each uses a file descriptor.
-const FILES: usize = 128;
+/// Bytes of memory for cached files: enough for 16,000 narinfos.
+const MEMORY: usize = 16 << 20;
+
+/// Bytes that a cached file takes beside its name and content, about.
+const OVERHEAD: usize = 256;
+
+/// How long a file must be unchanged to be cached. Change times are those of the kernel's last
+/// tick, at most 10 ms ago.
+const SETTLED: Duration = Duration::from_millis(100);
 
 /// A file with its size and time, all from one inspection, so that they are consistent even if the
 /// path is switched to another file in the meantime.
@@ -59,20 +69,70 @@ impl Identity {
             changed: (meta.ctime(), meta.ctime_nsec()),
         }
     }
+
+    /// Whether a file that comes later has another change time. To be asked while the file is
+    /// open, so that its inode number is not free yet.
+    fn is_settled(&self, now: SystemTime) -> bool {
+        let (seconds, nanoseconds) = self.changed;
+        let part = u32::try_from(nanoseconds).unwrap_or_default();
+        let changed = Duration::new(u64::try_from(seconds).unwrap_or_default(), part);
+        now.duration_since(UNIX_EPOCH + changed).is_ok_and(|age| age > SETTLED)
+    }
 }
 
+#[derive(Debug, Clone)]
 struct Kept {
     identity: Identity,
     modified: u64,
     bytes: Bytes,
-    /// Keeps the inode number from being reused.
-    _open: File,
 }
 
 /// Cache of small files.
 #[derive(Default)]
 pub(crate) struct SmallFiles {
-    kept: Mutex<HashMap<PathBuf, Kept>>,
+    kept: Mutex<Halves>,
+}
+
+/// Cached files: those that were asked for lately, and those before them, which go first.
+#[derive(Default)]
+struct Halves {
+    late: HashMap<OsString, Kept>,
+    early: HashMap<OsString, Kept>,
+    /// Memory of `late` in bytes.
+    memory: usize,
+}
+
+impl Halves {
+    fn get(&mut self, name: &OsStr, identity: &Identity) -> Option<Kept> {
+        if let Some(kept) = self.late.get(name) {
+            return (kept.identity == *identity).then(|| kept.clone());
+        }
+        let (name, kept) = self.early.remove_entry(name)?;
+        let kept = (kept.identity == *identity).then_some(kept)?;
+        self.insert(name, kept.clone());
+        Some(kept)
+    }
+
+    fn insert(&mut self, name: OsString, kept: Kept) {
+        let memory = |name: &OsStr, kept: &Kept| name.len() + kept.bytes.len() + OVERHEAD;
+        let more = memory(&name, &kept);
+        if self.memory + more > MEMORY / 2 {
+            self.early = mem::take(&mut self.late);
+            self.memory = 0;
+        }
+        self.memory += more;
+        if let Some(old) = self.late.get(&name) {
+            self.memory -= memory(&name, old);
+        }
+        self.late.insert(name, kept);
+    }
+
+    fn forget(&mut self, name: &OsStr) {
+        self.early.remove(name);
+        if let Some((name, kept)) = self.late.remove_entry(name) {
+            self.memory -= name.len() + kept.bytes.len() + OVERHEAD;
+        }
+    }
 }
 
 impl SmallFiles {
@@ -86,18 +146,17 @@ impl SmallFiles {
             Ok(meta) if meta.is_file() => meta,
             Ok(_) => return Ok(None),
             Err(error) if is_absence(&error) => {
-                self.locked(|kept| kept.remove(path));
+                self.locked(|kept| kept.forget(path.as_os_str()));
                 return Ok(None);
             }
             Err(error) => return Err(error),
         };
-        if now.len() <= SMALL {
-            let identity = Identity::of(&now);
-            let fresh = |kept: &Kept| (kept.bytes.clone(), kept.modified);
-            let kept = self.locked(|kept| kept.get(path).filter(|k| k.identity == identity).map(fresh));
-            if let Some((bytes, modified)) = kept {
-                return Ok(Some(Found { source: Source::Bytes(bytes), size: now.len(), modified }));
-            }
+        if now.len() <= SMALL
+            && let identity = Identity::of(&now)
+            && let Some(kept) = self.locked(|all| all.get(path.as_os_str(), &identity))
+        {
+            let source = Source::Bytes(kept.bytes);
+            return Ok(Some(Found { source, size: now.len(), modified: kept.modified }));
         }
         // Cached files were opened in this way, too: the same file by another name has the same
         // bytes.
@@ -120,18 +179,15 @@ impl SmallFiles {
         // Published files are never changed in place, so the size is still the same.
         file.read_exact(&mut bytes)?;
         let bytes = Bytes::from(bytes);
-        let kept = Kept { identity: Identity::of(&meta), modified, bytes: bytes.clone(), _open: file };
-        self.locked(|all| {
-            if all.len() >= FILES {
-                // Files still in use are cached again by their next request.
-                all.clear();
-            }
-            all.insert(path.to_owned(), kept);
-        });
+        let identity = Identity::of(&meta);
+        if identity.is_settled(SystemTime::now()) {
+            let kept = Kept { identity, modified, bytes: bytes.clone() };
+            self.locked(|all| all.insert(path.into(), kept));
+        }
         Ok(Found { source: Source::Bytes(bytes), size, modified })
     }
 
-    fn locked<T>(&self, work: impl FnOnce(&mut HashMap<PathBuf, Kept>) -> T) -> T {
+    fn locked<T>(&self, work: impl FnOnce(&mut Halves) -> T) -> T {
         work(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -147,7 +203,7 @@ fn is_absence(error: &io::Error) -> bool {
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 mod tests {
     use super::*;
-    use std::time::Duration;
+    use std::time::Instant;
 
     fn found(files: &SmallFiles, path: &Path) -> Option<Vec<u8>> {
         match files.find(path.parent().unwrap(), path).unwrap()?.source {
@@ -160,6 +216,26 @@ mod tests {
         }
     }
 
+    fn small(files: &SmallFiles, path: &Path) -> Bytes {
+        match files.find(path.parent().unwrap(), path).unwrap().unwrap().source {
+            Source::Bytes(bytes) => bytes,
+            Source::File(_) => panic!("it is small"),
+        }
+    }
+
+    /// Reads until two readings give the very same bytes.
+    fn from_memory(files: &SmallFiles, path: &Path) -> Bytes {
+        let began = Instant::now();
+        loop {
+            let bytes = small(files, path);
+            if small(files, path).as_ptr() == bytes.as_ptr() {
+                return bytes;
+            }
+            assert!(began.elapsed() < Duration::from_secs(30), "it is never cached");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     #[test]
     fn a_file_that_replaced_another_of_the_same_size_and_time_is_read_at_once() {
         let dir = tempfile::tempdir().unwrap();
@@ -167,17 +243,38 @@ mod tests {
         let files = SmallFiles::default();
         let date = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         // Faster than the file system's clock ticks, so that times alone could not distinguish
-        // them.
+        // them. Each gets the inode number of the one before the last.
         for n in 0..2000_u32 {
             fs::write(&temp, n.to_be_bytes()).unwrap();
             File::open(&temp).unwrap().set_modified(date).unwrap();
             fs::rename(&temp, &path).unwrap();
             assert_eq!(found(&files, &path).as_deref(), Some(&n.to_be_bytes()[..]));
-            assert_eq!(found(&files, &path).as_deref(), Some(&n.to_be_bytes()[..]), "from memory");
+            if n % 400 == 0 {
+                assert_eq!(&from_memory(&files, &path)[..], n.to_be_bytes());
+            }
         }
+        from_memory(&files, &path);
         fs::remove_file(&path).unwrap();
         assert_eq!(found(&files, &path), None);
-        assert!(files.locked(|kept| kept.is_empty()));
+        assert_eq!(files.locked(|kept| (kept.late.len(), kept.early.len(), kept.memory)), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_file_that_has_just_changed_is_not_cached() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a"), b"one").unwrap();
+        let identity = Identity::of(&fs::metadata(dir.path().join("a")).unwrap());
+        let (seconds, nanoseconds) = identity.changed;
+        let changed =
+            UNIX_EPOCH + Duration::new(seconds.try_into().unwrap(), nanoseconds.try_into().unwrap());
+        for (now, is_settled) in [
+            (changed - SETTLED, false),
+            (changed, false),
+            (changed + SETTLED, false),
+            (changed + SETTLED + Duration::from_nanos(1), true),
+        ] {
+            assert_eq!(identity.is_settled(now), is_settled);
+        }
     }
 
     #[test]
@@ -186,29 +283,41 @@ mod tests {
         let path = dir.path().join("a.gpkg.tar");
         fs::write(&path, b"one").unwrap();
         let files = SmallFiles::default();
-        let bytes = |files: &SmallFiles| match files.find(dir.path(), &path).unwrap().unwrap().source {
-            Source::Bytes(bytes) => bytes,
-            Source::File(_) => panic!("it is small"),
-        };
-        let first = bytes(&files);
-        assert_eq!(bytes(&files).as_ptr(), first.as_ptr(), "the very same bytes");
+        let first = from_memory(&files, &path);
         fs::hard_link(&path, dir.path().join("b.gpkg.tar")).unwrap();
-        assert_eq!(bytes(&files), first);
+        assert_eq!(small(&files, &path), first);
     }
 
     #[test]
-    fn what_is_kept_is_bounded_in_number_and_size() {
+    fn what_is_kept_is_bounded_and_what_is_asked_for_again_and_again_stays() {
         let dir = tempfile::tempdir().unwrap();
         let files = SmallFiles::default();
         let large = dir.path().join("large");
         fs::write(&large, vec![7; usize::try_from(SMALL).unwrap() + 1]).unwrap();
         assert!(matches!(files.find(dir.path(), &large).unwrap().unwrap().source, Source::File(_)));
-        for n in 0..=FILES {
-            let path = dir.path().join(n.to_string());
-            fs::write(&path, n.to_string()).unwrap();
-            assert_eq!(found(&files, &path).unwrap(), n.to_string().as_bytes());
-            assert!(files.locked(|kept| kept.len()) <= FILES);
-        }
         assert!(files.find(dir.path(), dir.path()).unwrap().is_none(), "a directory is no file");
+
+        let often = dir.path().join("often");
+        fs::write(&often, b"often").unwrap();
+        let first = from_memory(&files, &often);
+        let kept = |n: u8| {
+            let identity = Identity { file: (0, n.into()), size: 0, modified: (0, 0), changed: (0, 0) };
+            Kept { identity, modified: 0, bytes: vec![0; usize::try_from(SMALL).unwrap()].into() }
+        };
+        for n in 0..=u8::MAX {
+            files.locked(|all| all.insert(n.to_string().into(), kept(n)));
+            files.locked(|all| all.insert(n.to_string().into(), kept(n)));
+            assert_eq!(small(&files, &often).as_ptr(), first.as_ptr(), "after {n}");
+            let taken = |half: &HashMap<OsString, Kept>| -> usize {
+                half.iter().map(|(name, kept)| name.len() + kept.bytes.len() + OVERHEAD).sum()
+            };
+            files.locked(|all| {
+                assert_eq!(taken(&all.late), all.memory);
+                assert!(all.memory <= MEMORY / 2 && taken(&all.early) <= MEMORY / 2);
+            });
+        }
+        let last = kept(u8::MAX).identity;
+        assert!(files.locked(|all| all.get(OsStr::new("255"), &last)).is_some());
+        assert!(files.locked(|all| all.get(OsStr::new("0"), &kept(0).identity)).is_none());
     }
 }

@@ -37,7 +37,7 @@ use swarm_orchestrator::{
 
 /// Bytes of the archive that is timed.
 const LARGE: usize = 50_000_000;
-/// Other paths of the cache.
+/// Other paths of the cache, whose narinfos are asked for in turn.
 const OTHERS: usize = 2000;
 
 /// The rows.
@@ -46,39 +46,62 @@ pub(super) fn rows(settings: &Settings) -> Result<Vec<Row>> {
     let orchestrator = Orchestrator::start(folder.path(), "")?;
     tokio::runtime::Runtime::new()?.block_on(orchestrator.crew(0))?;
     let tree = folder.path().join(format!("state/binhost/{PROFILE}/stable"));
-    let (narinfo, nar) = publish(&tree, folder.path())?;
+    let published = publish(&tree, folder.path())?;
+    let below = |file: &str| format!("/binhost/{PROFILE}/{file}");
+    let narinfos: Vec<String> = published.narinfos.iter().map(|file| below(file)).collect();
     let load = Load::new(folder.path())?;
     let (ours, peer) = (Served::ours(&orchestrator), nginx(folder.path(), &tree)?);
     for server in [&ours, &peer] {
         pin(server.id)?;
     }
     let measure = |server: &Served, file: &str, connections: u16| {
-        load.on(server, &format!("http://{}/binhost/{PROFILE}/{file}", server.address), connections)
+        load.on(server, &format!("http://{}{}", server.address, below(file)), connections)
     };
-    let round =
-        |server: &Served| Ok::<_, anyhow::Error>((measure(server, &narinfo, 32)?, measure(server, &nar, 4)?));
+    let round = |server: &Served| {
+        let url = format!("http://{}/", server.address);
+        Ok::<_, anyhow::Error>(Round {
+            one: measure(server, published.narinfos.first().context("no narinfo")?, 32)?,
+            all: load.on_each(server, &url, &narinfos, 32)?,
+            nar: measure(server, &published.nar, 4)?,
+        })
+    };
     let (mut us, mut them) = (Vec::new(), Vec::new());
     for _ in 0..settings.rounds {
         us.push(round(&ours)?);
         them.push(round(&peer)?);
     }
-    let row = |what: &str, figure: fn(&(Measured, Measured)) -> f64, goal: Goal| -> Result<Row> {
-        let of = |rounds: &[(Measured, Measured)]| median(rounds.iter().map(figure).collect());
+    let row = |what: &str, figure: fn(&Round) -> f64, goal: Goal| -> Result<Row> {
+        let of = |rounds: &[Round]| median(rounds.iter().map(figure).collect());
         Ok(Row::new(what, of(&us)?, "nginx", of(&them)?, goal))
     };
     let rows = vec![
-        row("narinfo: requests/s", |r| r.0.requests, Goal::AtLeast(1.0))?,
-        row("narinfo: CPU microseconds per request", |r| r.0.cpu_per_request, Goal::None)?,
-        row("narinfo: 99th percentile, ms", |r| r.0.p99_ms, Goal::None)?,
-        row("NAR of 50 MB: MB/s", |r| r.1.megabytes, Goal::AtLeast(0.95))?,
-        row("NAR of 50 MB: CPU seconds per GB", |r| r.1.cpu_per_gb, Goal::None)?,
+        row("narinfo: requests/s", |r| r.one.requests, Goal::AtLeast(1.0))?,
+        row("narinfo: CPU microseconds per request", |r| r.one.cpu_per_request, Goal::None)?,
+        row("narinfo: 99th percentile, ms", |r| r.one.p99_ms, Goal::None)?,
+        row("2,000 narinfos in turn: requests/s", |r| r.all.requests, Goal::AtLeast(1.0))?,
+        row("2,000 narinfos in turn: CPU microseconds per request", |r| r.all.cpu_per_request, Goal::None)?,
+        row("NAR of 50 MB: MB/s", |r| r.nar.megabytes, Goal::AtLeast(0.95))?,
+        row("NAR of 50 MB: CPU seconds per GB", |r| r.nar.cpu_per_gb, Goal::None)?,
     ];
     orchestrator.stop()?;
     Ok(rows)
 }
 
-/// Publishes a cache into `tree`. Gives the paths of the narinfo and of the archive that are asked for.
-fn publish(tree: &Path, folder: &Path) -> Result<(String, String)> {
+/// What a server did in one round.
+struct Round {
+    one: Measured,
+    all: Measured,
+    nar: Measured,
+}
+
+/// Paths of what is asked for.
+struct Published {
+    narinfos: Vec<String>,
+    nar: String,
+}
+
+/// Publishes a cache into `tree`.
+fn publish(tree: &Path, folder: &Path) -> Result<Published> {
     let files = tempfile::tempdir_in(folder)?;
     let store = Store::open(files.path().join("store"))?;
     let (keys, _) = NixKeys::load_or_create(&files.path().join("key"), "bench-1")?;
@@ -86,10 +109,11 @@ fn publish(tree: &Path, folder: &Path) -> Result<(String, String)> {
     for n in 1..=OTHERS {
         paths.push(path(&store, n, 64)?);
     }
-    let asked = paths.first().context("nothing to ask for")?.info.clone();
+    let nar = paths.first().context("nothing to ask for")?.info.url.to_string();
+    let narinfos = paths.iter().map(|path| format!("{}.narinfo", path.info.path.hash_part())).collect();
     let wanted = Wanted { paths, hosts: Vec::new() };
     NixCache::open(tree, Some(Arc::new(keys)))?.publish(1_800_000_000, &wanted, &store, &Nothing)?;
-    Ok((format!("{}.narinfo", asked.path.hash_part()), asked.url.to_string()))
+    Ok(Published { narinfos, nar })
 }
 
 /// A cache without listings and logs.

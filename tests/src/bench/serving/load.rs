@@ -14,8 +14,19 @@ const SECONDS: &str = "3";
 /// Ticks of a second in `/proc/ID/stat`: the same on every Linux, whatever its timer.
 const TICKS: f64 = 100.0;
 
-/// Has wrk print what it counted, for a program.
+/// Has wrk ask for what is named behind `--`, one after the other, and print what it counted, for a program.
 const SCRIPT: &str = r#"
+init = function(args)
+	local asks = {}
+	for n = 1, #args do asks[n] = wrk.format("GET", args[n]) end
+	local n = 0
+	if #asks > 0 then
+		request = function()
+			n = n % #asks + 1
+			return asks[n]
+		end
+	end
+end
 done = function(summary, latency)
 	local e = summary.errors
 	local errors = e.connect + e.read + e.write + e.status + e.timeout
@@ -58,6 +69,20 @@ impl Load {
     /// # Errors
     /// wrk is missing, or an answer was wrong.
     pub(in crate::bench) fn on(&self, server: &Served, url: &str, connections: u16) -> Result<Measured> {
+        self.on_each(server, url, &[], connections)
+    }
+
+    /// Asks a server for these files in turn, by their paths in its URLs; without any, for `url`.
+    ///
+    /// # Errors
+    /// wrk is missing, or an answer was wrong.
+    pub(in crate::bench) fn on_each(
+        &self,
+        server: &Served,
+        url: &str,
+        paths: &[String],
+        connections: u16,
+    ) -> Result<Measured> {
         let cores = std::thread::available_parallelism()?.get();
         let mut command = Command::new("taskset");
         // Away from the server, which has the first.
@@ -72,7 +97,7 @@ impl Load {
             &connections.to_string(),
         ]);
         let before = cpu_seconds(server.id)?;
-        let done = command.arg("-s").arg(&self.script).arg(url).output();
+        let done = command.arg("-s").arg(&self.script).arg(url).arg("--").args(paths).output();
         let done = done.context("taskset is missing: install util-linux")?;
         let cpu = cpu_seconds(server.id)? - before;
         let said = String::from_utf8_lossy(&done.stdout);
