@@ -32,9 +32,9 @@ pub struct Ready {
     pub closure_size: u64,
     /// What the closure lacks; always empty, so that a reader can insist on it.
     pub missing: Vec<String>,
-    /// Where `kernel`, `kernel-modules`, `initrd`, `systemd` and `init` of the system lead, as far
-    /// as they are links: if one of them differs from that of the booted system, switching takes a
-    /// reboot.
+    /// Where `kernel`, `kernel-modules`, `initrd`, `systemd`, `init`, `dbus-daemon` and
+    /// `dbus.service` of the system lead, as far as that is known: if one of them differs from that
+    /// of the booted system, switching takes a reboot.
     pub boot: BTreeMap<String, String>,
     /// A signature of [`Ready::fingerprint`] by each key of the cache: `NAME:BASE64`, as in a
     /// narinfo.

@@ -2,7 +2,7 @@
 //! a store path without fetching it.
 
 use serde_json::Value;
-use std::fmt::Write as _;
+use std::{collections::VecDeque, fmt::Write as _, rc::Rc};
 use swarm_formats::nix::nar::{NarEvent, NarKind};
 
 /// Largest listing in bytes. A path with more has none; clients then fetch the archive.
@@ -76,16 +76,67 @@ fn json(bytes: &[u8]) -> String {
     Value::from(String::from_utf8_lossy(bytes)).to_string()
 }
 
-/// The target of the link `name` at the top of a listing.
+/// Most links that are followed to a file, as in the kernel.
+const LINKS: usize = 40;
+/// Where all store paths are.
+const STORE: &str = "/nix/store/";
+
+/// Where `name` in the store path `top` leads if all links are followed, from one store path to the
+/// next. `listing` knows what is in a path by its base name; a link into one that it does not know
+/// is taken as it is. `None` if nothing is there, or it cannot be known.
 #[must_use]
-pub fn link(listing: &Value, name: &str) -> Option<String> {
-    let entry = listing.get("root")?.get("entries")?.get(name)?;
-    entry.get("target")?.as_str().map(str::to_owned)
+pub fn resolve(top: &str, name: &str, mut listing: impl FnMut(&str) -> Option<Rc<Value>>) -> Option<String> {
+    let (mut asked, mut links) = (name.split('/'), 0);
+    let mut linked: VecDeque<String> = [top.to_owned()].into();
+    let mut at: Vec<String> = Vec::new();
+    while let Some(part) = linked.pop_front().or_else(|| asked.next().map(str::to_owned)) {
+        match part.as_str() {
+            "" | "." => continue,
+            ".." => {
+                at.pop();
+                continue;
+            }
+            _ => at.push(part),
+        }
+        let (path, inner) = at.split_first()?;
+        let Some(known) = listing(path) else {
+            if asked.next().is_some() {
+                return None;
+            }
+            at.extend(linked);
+            break;
+        };
+        let below = |node, name: &String| Value::get(node, "entries")?.get(name);
+        let node = inner.iter().try_fold(known.get("root")?, below)?;
+        let Some(target) = node.get("target") else { continue };
+        links += 1;
+        if links > LINKS {
+            return None;
+        }
+        let target = target.as_str()?;
+        let parts = match target.strip_prefix(STORE) {
+            Some(absolute) => {
+                at.clear();
+                absolute
+            }
+            None if target.starts_with('/') => return None,
+            None => {
+                at.pop();
+                target
+            }
+        };
+        for part in parts.rsplit('/') {
+            linked.push_front(part.to_owned());
+        }
+    }
+    (!at.is_empty()).then(|| format!("{STORE}{}", at.join("/")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+    use std::collections::BTreeMap;
     use swarm_formats::nix::nar::{NarLimits, NarReader, NarWriter};
 
     fn listing(nar: &[u8]) -> Value {
@@ -116,8 +167,61 @@ mod tests {
         assert_eq!(&bytes[offset..offset + 5], b"hello");
         assert_eq!((prog["size"].as_u64(), prog["executable"].as_bool()), (Some(5), Some(true)));
         assert_eq!(root["empty"]["entries"], serde_json::json!({}));
-        assert_eq!(link(&listing, "kernel \"5\"\n").as_deref(), Some("bin/prog"));
-        assert_eq!(link(&listing, "bin"), None);
+        assert_eq!(root["kernel \"5\"\n"]["target"], "bin/prog");
+    }
+
+    #[test]
+    fn links_are_followed_from_one_store_path_to_the_next() {
+        let link = |target: &str| json!({ "type": "symlink", "target": target });
+        let directory = |entries: Value| json!({ "type": "directory", "entries": entries });
+        let file = json!({ "type": "regular", "size": 0 });
+        let known: BTreeMap<&str, Rc<Value>> = [
+            (
+                "1-system",
+                directory(json!({
+                    "kernel": link("/nix/store/3-linux/bzImage"),
+                    "sw": link("/nix/store/2-path"),
+                    "etc": link("/nix/store/4-etc/etc"),
+                    "around": link("around"),
+                    "outside": link("/etc/passwd"),
+                    "file": file,
+                })),
+            ),
+            (
+                "2-path",
+                directory(json!({
+                    "bin": directory(json!({
+                        "dbus-daemon": link("../libexec/./dbus-daemon"),
+                        "sh": link("/nix/store/2-path/../5-bash/bin/bash"),
+                    })),
+                    "libexec": directory(json!({ "dbus-daemon": file })),
+                })),
+            ),
+        ]
+        .map(|(path, root)| (path, Rc::new(json!({ "version": 1, "root": root }))))
+        .into();
+        let mut asked = Vec::new();
+        for (name, leads_to) in [
+            ("file", Some("1-system/file")),
+            ("kernel", Some("3-linux/bzImage")),
+            ("sw", Some("2-path")),
+            ("sw/bin/dbus-daemon", Some("2-path/libexec/dbus-daemon")),
+            ("sw/bin/sh", Some("5-bash/bin/bash")),
+            ("none", None),
+            ("sw/bin/none", None),
+            ("file/below", None),
+            ("around", None),
+            ("outside", None),
+            // What an unknown path has is not known.
+            ("etc/systemd/system", None),
+        ] {
+            let found = resolve("1-system", name, |path| {
+                asked.push(path.to_owned());
+                known.get(path).cloned()
+            });
+            assert_eq!(found, leads_to.map(|path| format!("/nix/store/{path}")), "{name}");
+        }
+        assert!(asked.len() < 100, "{asked:?}");
     }
 
     #[test]

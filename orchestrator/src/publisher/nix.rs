@@ -19,7 +19,7 @@ use crate::{
     sign::NixKeys,
 };
 use serde_json::Value;
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, rc::Rc, sync::Arc};
 use swarm_common::{
     digest::Digest,
     format::snapshot::is_host,
@@ -39,8 +39,20 @@ use swarm_formats::nix::{
 /// Bytes of a build log that are published.
 const LOG_BYTES: u64 = 16 << 20;
 
-/// The links at the top of a system that say whether switching to it takes a reboot.
-const BOOT: [&str; 5] = ["kernel", "kernel-modules", "initrd", "systemd", "init"];
+/// The files of a system that say whether switching to it takes a reboot, as in `swarm-switch`: the
+/// unit tells which implementation of D-Bus runs.
+const BOOT: [&str; 7] = [
+    "kernel",
+    "kernel-modules",
+    "initrd",
+    "systemd",
+    "init",
+    "sw/bin/dbus-daemon",
+    "etc/systemd/system/dbus.service",
+];
+
+/// Largest listing that is read for these files, in bytes.
+const LISTING_BYTES: usize = 8 << 20;
 
 /// What caches are made of.
 #[derive(Clone)]
@@ -120,11 +132,18 @@ impl Kept<'_> {
                 None
             }
         });
-        let is_top = |artifact: &&&Artifact| path_of(artifact).is_some_and(|t| t.path == root.root.path);
-        let top = self.artifacts.values().find(is_top);
-        let listing = top.and_then(|top| self.caches.listings.get(self.store, top).ok().flatten());
-        let listing: Value = serde_json::from_str(&listing.unwrap_or_default()).unwrap_or_default();
-        let boot = BOOT.iter().filter_map(|&name| Some((name.to_owned(), listing::link(&listing, name)?)));
+        let top = base_name(&root.root.path);
+        let mut known: BTreeMap<String, Option<Rc<Value>>> = BTreeMap::new();
+        let mut listing = |path: &str| {
+            known.entry(path.to_owned()).or_insert_with(|| self.parsed_listing(path).map(Rc::new)).clone()
+        };
+        let boot = BOOT.iter().filter_map(|name| {
+            let leads_to = listing::resolve(top, name, &mut listing)?;
+            // A file of the system itself differs with every system.
+            let is_own = leads_to.split('/').any(|part| part == top);
+            (!is_own).then(|| (base_name(name).to_owned(), leads_to))
+        });
+        let boot = boot.collect();
         Some(Ready {
             profile: todo.profile.clone(),
             host: host.clone(),
@@ -137,9 +156,20 @@ impl Kept<'_> {
             closure_paths: 0,
             closure_size: 0,
             missing: Vec::new(),
-            boot: boot.collect(),
+            boot,
             signatures: Vec::new(),
         })
+    }
+
+    /// The listing of a published path, by its base name.
+    fn parsed_listing(&self, path: &str) -> Option<Value> {
+        let is_it = |artifact: &&&Artifact| path_of(artifact).is_some_and(|t| base_name(&t.path) == path);
+        let artifact = self.artifacts.values().find(is_it)?;
+        let listing = self.caches.listings.get(self.store, artifact).ok().flatten()?;
+        if listing.len() > LISTING_BYTES {
+            return None;
+        }
+        serde_json::from_str(&listing).ok()
     }
 }
 

@@ -50,6 +50,7 @@ in rec {
   lib = mk "lib-1.0" ''mkdir -p $out/lib; echo "the library speaks" > $out/lib/l.txt'' { };
   prog = mk "prog-2.0" ''
     mkdir -p $out/bin; printf '#!%s\ncat %s/lib/l.txt\n' $PATH/sh $lib > $out/bin/prog; chmod +x $out/bin/prog
+    ln -s $lib/lib/l.txt $out/bin/dbus-daemon
   '' { inherit lib; };
   twins = mk "twins-1.0" ''mkdir $out $doc'' { outputs = [ "out" "doc" ]; };
   big = mk "big-1.0" ''dd if=/dev/urandom of=$out bs=65536 count=64'' { };

@@ -69,7 +69,11 @@ async fn the_real_nix_installs_a_host_and_runs_its_program() {
 
     let ready: Ready = serde_json::from_slice(&get(&swarm, "ready/desk", &[]).await.body).unwrap();
     assert_eq!((&ready.path, ready.generation, ready.missing.len()), (&top, 1, 0));
-    assert!(ready.boot["kernel"].ends_with("-lib-1.0/lib"), "{:?}", ready.boot);
+    // What the program links to is told as well, through `sw`.
+    for (part, leads_to) in [("kernel", "-lib-1.0/lib"), ("dbus-daemon", "-lib-1.0/lib/l.txt")] {
+        assert!(ready.boot[part].ends_with(leads_to), "{:?}", ready.boot);
+    }
+    assert_eq!(ready.boot.len(), 2);
     let kept = get(&swarm, "generations/1/ready-desk", &[]).await;
     assert_eq!(serde_json::from_slice::<Ready>(&kept.body).unwrap(), ready);
     realise(&world, "client", &ready.path, &url, &key).await.unwrap();

@@ -53,13 +53,20 @@ impl Lab {
 
     /// Builds a system with this kernel and puts it into the cache. Returns its store path.
     fn system(&self, version: u32, kernel: u32) -> String {
+        self.system_with(version, kernel, "")
+    }
+
+    /// Builds a system in which these commands have made more.
+    fn system_with(&self, version: u32, kernel: u32, more: &str) -> String {
         let expression = format!(
             r#"let make = name: script: derivation {{ inherit name; system = "x86_64-linux"; builder = "/bin/sh";
                  PATH = "/usr/bin:/bin"; args = [ "-ec" script ]; }};
                kernel = make "linux-{kernel}" "echo {kernel} > $out";
+               second = make "dbus-2" "echo 2 > $out";
              in make "nixos-system-desk-{version}" ''
                mkdir -p $out/bin
                ln -s ${{kernel}} $out/kernel
+               {more}
                printf '#!/bin/sh\necho $1 {version} >> /run/calls\n' > $out/bin/switch-to-configuration
                chmod +x $out/bin/switch-to-configuration
              ''"#
@@ -180,6 +187,28 @@ fn another_kernel_waits_for_the_next_boot() {
     lab.ready(3, &lab.system(3, 2));
     expect(lab.switch(&["--action", "switch"]), 0, "a reboot is needed for kernel");
     assert_eq!(lab.calls(), "switch 1\nboot 2\nswitch 3\n");
+}
+
+#[test]
+fn another_bus_or_what_nixos_does_not_switch_waits_for_the_next_boot() {
+    for (file, one, other) in [
+        ("sw/bin/dbus-daemon", "ln -s ${kernel}", "ln -s ${second}"),
+        ("etc/systemd/system/dbus.service", "ln -s ${kernel}", "ln -s ${second}"),
+        ("switch-inhibitors", "printf classic >", "printf broker >"),
+    ] {
+        let lab = Lab::new();
+        let with = |how: &str| format!("mkdir -p $(dirname $out/{file}); {how} $out/{file}");
+        let one = lab.system_with(1, 1, &with(one));
+        lab.ready(1, &one);
+        expect(lab.switch(&[]), 0, "switched to generation 1");
+        symlink(&one, lab.at("machine/run/booted-system")).unwrap();
+        symlink(&one, lab.at("machine/run/current-system")).unwrap();
+        lab.ready(2, &lab.system_with(2, 1, &with(other)));
+        let (_, name) = file.rsplit_once('/').unwrap_or(("", file));
+        let words = format!("starts generation 2 with the next boot ({name} changed)");
+        expect(lab.switch(&[]), 0, &words);
+        assert_eq!(lab.calls(), "switch 1\nboot 2\n");
+    }
 }
 
 #[test]
