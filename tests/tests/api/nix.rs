@@ -1,15 +1,16 @@
 //! Archives of Nix and their cache: a played drone brings what the real Nix built, and the real Nix
 //! installs it.
 
+mod clients;
+mod intake;
+
 use crate::binhost::generation;
 use anyhow::{Result, ensure};
 use swarm_common::{
-    client::ClientError,
     digest::Digest,
-    id::AttemptId,
     wire::{
         concern::ConcernKind,
-        drone::{DroneFacts, HeartbeatRequest, Outcome, Target, Vitals},
+        drone::{DroneFacts, HeartbeatRequest, Vitals},
         nix::{NixMachine, base_name},
         plan::{PlanEdge, PlanPackage, PlanReport},
         ready::Ready,
@@ -197,68 +198,6 @@ async fn building(plan: &PlanReport, names: &[&str]) -> (Swarm, FakeDrone) {
     swarm.nix_profile(&[]).await.unwrap();
     swarm.nix_run(&drone, only(plan, names)).await.unwrap();
     (swarm, drone)
-}
-
-/// Brings these bytes; why they are refused.
-async fn refusal(drone: &FakeDrone, attempt: AttemptId, target: &Target, bytes: Vec<u8>) -> (String, String) {
-    let error = match drone.upload_bytes(attempt, target, bytes).await {
-        Ok(digest) => {
-            let report = drone.report(attempt, Outcome::Built { artifacts: vec![digest] }).await;
-            anyhow::Error::from(report.expect_err("it was accepted"))
-        }
-        Err(error) => error,
-    };
-    match error.downcast::<ClientError>() {
-        Ok(ClientError::Problem(problem)) => {
-            (problem.kind.rsplit('/').next().unwrap().to_owned(), problem.detail)
-        }
-        other => panic!("{other:?}"),
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_sound_archive_of_what_was_asked_for_is_refused_with_the_reason() {
-    let world = World::new().unwrap();
-    let plan = world.plan().await.unwrap();
-    let path = |title: &str| {
-        let is = |package: &&PlanPackage| package.title() == title;
-        match plan.packages.iter().find(is) {
-            Some(PlanPackage::Nix(package)) => package.outputs[0].path.clone(),
-            other => panic!("{other:?}"),
-        }
-    };
-    let lib = world.archive(&path("lib-1.0")).await.unwrap();
-    let prog = world.archive(&path("prog-2.0")).await.unwrap();
-    let unpacked = zstd::decode_all(&lib[..]).unwrap();
-    let other = [&unpacked[..20], b"2", &unpacked[21..]].concat();
-    for (names, bytes, kind, words) in [
-        (&["lib-1.0"][..], lib[..lib.len() - 3].to_vec(), "bad-compression", "ends too early"),
-        (&["lib-1.0"], unpacked, "bad-compression", "decompress"),
-        (&["lib-1.0"], zstd::encode_all(&other[..], 3).unwrap(), "bad-nar", "not a sound NAR"),
-        (&["prog-2.0", "lib-1.0"], prog, "missing-reference", "-lib-1.0"),
-        (&["seed"], lib.clone(), "wrong-content", "-seed was asked for"),
-    ] {
-        let (swarm, drone) = building(&plan, names).await;
-        let (attempt, order) = drone.build_order().await.unwrap();
-        let (is, said) = refusal(&drone, attempt, &order.targets[0], bytes).await;
-        assert!(is == kind && said.contains(words), "{names:?}: {is}: {said}");
-        assert!(swarm.admin.artifacts(None).await.unwrap().is_empty());
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn only_outputs_that_were_asked_for_are_taken() {
-    let world = World::new().unwrap();
-    let plan = world.plan().await.unwrap();
-    let (_swarm, drone) = building(&plan, &["lib-1.0"]).await;
-    let (attempt, order) = drone.build_order().await.unwrap();
-    let lib = world.archive(order.targets[0].id()).await.unwrap();
-    let Target::Nix(mut other) = order.targets[0].clone() else { panic!("{order:?}") };
-    other.path = format!("{}-doc", other.path);
-    let refused = drone.upload_bytes(attempt, &other.into(), lib.clone()).await.unwrap_err().to_string();
-    assert!(refused.contains("does not build /nix/store/"), "{refused}");
-    let digest = drone.upload_bytes(attempt, &order.targets[0], lib).await.unwrap();
-    assert!(drone.report(attempt, Outcome::Built { artifacts: vec![digest] }).await.unwrap().accepted);
 }
 
 #[tokio::test(flavor = "multi_thread")]
