@@ -101,7 +101,7 @@ async fn pinned(swarm: &Swarm, dir: &Path) -> ProfileRequest {
 }
 
 /// Makes that base.
-async fn make_base(swarm: &Swarm, dir: &Path) -> Digest {
+pub async fn make_base(swarm: &Swarm, dir: &Path) -> Digest {
     root(&dir.join("root"), "");
     let (image, archive) = pack(&dir.join("root"));
     swarm.admin.put_image(image, &archive).await.unwrap();

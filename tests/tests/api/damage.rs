@@ -86,11 +86,14 @@ fn index(swarm: &Swarm) -> String {
 async fn befallen(file: &str, harm: Harm, then: Then) {
     let what = format!("{file} {harm:?}");
     let (swarm, digest) = published().await;
+    if file.starts_with("images") {
+        crate::bases::make_base(&swarm, tempfile::tempdir().unwrap().path()).await;
+    }
     let before = index(&swarm);
     let state = swarm.state_dir();
     let path = match file.split_once('/') {
         Some(("store", _)) => swarm.app.store.path(digest),
-        Some(("snapshots", ending)) => only_file(&state.join("snapshots"), ending),
+        Some((dir @ ("snapshots" | "images"), ending)) => only_file(&state.join(dir), ending),
         _ => state.join(file.replace("CHANNEL", "binhost/desk").replace("DIGEST", &digest.to_string())),
     };
     let whole = fs::read(&path).unwrap();
@@ -185,6 +188,20 @@ async fn damage_of_any_file_of_a_stopped_swarm_is_found_and_mended_or_named() {
         ("snapshots/.tar.zst", Flip(""), Then::Named("update the profile with")),
         ("snapshots/.tar.zst", Cut, Then::Named("update the profile with")),
         ("snapshots/.tar.zst", Gone, Then::Named("update the profile with")),
+        ("images/.tar.zst", Flip(""), Then::Named("base")),
+        ("images/.tar.zst", Cut, Then::Named("base")),
+        ("images/.tar.zst", Gone, Then::Named("base")),
+        ("images/.json", Flip(""), Then::AsItWas),
+        ("images/.json", Cut, Then::AsItWas),
+        ("images/.json", Gone, Then::AsItWas),
+        ("nix-signing-key", Flip(":"), Then::Refused("nix-signing-key")),
+        ("nix-signing-key", Cut, Then::AsItWas),
+        ("nix-signing-key", Gone, Then::Refused("nix-signing-key")),
+        ("nix-signing-key.public", Flip(""), Then::AsItWas),
+        ("nix-signing-key.public", Gone, Then::AsItWas),
+        ("signing-key.fingerprint", Flip(""), Then::AsItWas),
+        ("signing-key.fingerprint", Gone, Then::AsItWas),
+        ("metrics.token", Gone, Then::AsItWas),
     ];
     let mut wrong = Vec::new();
     for (file, harm, then) in cases {
