@@ -40,15 +40,12 @@ pub(super) fn missing(
     let first = before.iter().filter_map(|a| a.ended_at).min();
     Some(match first {
         Some(first) if now.since(first) >= patience_ms => {
-            let reason = format!(
-                "no drone could fetch its sources in {} attempts, the last: {what}",
-                before.len() + 1
-            );
+            let reason = format!("no drone could fetch its sources in {} attempts: {what}", before.len() + 1);
             Verdict::GiveUp { reason, lasting: false }
         }
         _ => Verdict::Retry {
             after_ms: patience_ms + entropy % (patience_ms / 4 + 1),
-            reason: format!("no drone could fetch its sources, the last: {what}"),
+            reason: format!("no drone could fetch its sources: {what}"),
         },
     })
 }

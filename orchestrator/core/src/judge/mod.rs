@@ -60,7 +60,7 @@ pub fn package(
             return passing(reason);
         }
     } else if failure.cause == Some(FailureCause::SourceMissing) {
-        if let Some(verdict) = fetch::missing(swarm, now, id, attempt, (entropy, &what)) {
+        if let Some(verdict) = fetch::missing(swarm, now, id, attempt, (entropy, &failure.headline())) {
             return verdict;
         }
     } else if is_own(failure) {
