@@ -7,17 +7,21 @@ use super::{
     shape::Shape,
 };
 use crate::e2e::{
+    base::small_root,
     swarm::{PROFILE, Swarm},
-    workstation::{Workstation, text},
+    workstation::{Workstation, copy, text},
 };
 use anyhow::{Context, Result, ensure};
-use std::{fs, time::Instant};
+use std::{fs, path::Path, time::Instant};
 
 /// Packages of the forest and of the wide world: the first of BLFS and of T2 in an order of building.
 const FEW: usize = 120;
 
 /// The same of the whole graphs: all of BLFS, and as many of T2 as a desktop's world has.
 const WHOLE: [usize; 2] = [usize::MAX, 320];
+
+/// Of the wide world, how many of 320 packages a stage3 has.
+const HELD: usize = 209;
 
 /// The longest that a drone may have nothing to do while work waits for it, in seconds.
 const PAUSE: f64 = 0.1;
@@ -33,25 +37,30 @@ pub fn run(settings: &Settings) -> Result<Section> {
     let mut rows = Vec::new();
     let [forest, wide] = if settings.whole { WHOLE } else { [FEW; 2] };
     let forest = || Shape::of("blfs-733", forest);
-    for (shape, slots, jobs, goal) in [
-        (Shape::ladder(16), 1, 1, 1.15),
-        (Shape::ladder(64), 1, 1, 1.15),
-        (forest()?, 1, 1, 1.2),
-        (forest()?, 2, 1, 0.7),
-        (forest()?, 2, 2, 1.15),
-        (Shape::of("t2-475", wide)?, 1, 1, 1.3),
+    for (shape, held, slots, jobs, goal) in [
+        (Shape::ladder(16), 0, 1, 1, 1.15),
+        (Shape::ladder(64), 0, 1, 1, 1.15),
+        (forest()?, 0, 1, 1, 1.2),
+        (forest()?, 0, 2, 1, 0.7),
+        (forest()?, 0, 2, 2, 1.15),
+        (Shape::of("t2-475", wide)?, 0, 1, 1, 1.3),
+        (Shape::of("t2-475", wide)?, wide * HELD / WHOLE[1], 1, 1, 1.15),
     ] {
-        let label = format!("{}, one drone, slots = {slots}, s", shape.name);
+        let base = if held > 0 { format!(" over a base with {held} of them") } else { String::new() };
+        let label = format!("{}{base}, one drone, slots = {slots}, s", shape.name);
         if settings.world.as_ref().is_some_and(|part| !label.contains(part)) {
             continue;
         }
         eprintln!("  {label} beside emerge --jobs={jobs} …");
-        let rounds = (0..settings.rounds).map(|_| Ok((night(&shape, slots)?, plain(&shape, jobs)?)));
+        let rounds =
+            (0..settings.rounds).map(|_| Ok((night(&shape, held, slots)?, plain(&shape, held, jobs)?)));
         let (nights, theirs): (Vec<_>, Vec<_>) = rounds.collect::<Result<Vec<_>>>()?.into_iter().unzip();
         let pauses: Vec<f64> = nights.iter().flat_map(|night| night.pauses.iter().copied()).collect();
         if slots == 1 && !pauses.is_empty() {
-            let what =
-                format!("end of a build to the start of the next, work waiting, {}: median s", shape.name);
+            let what = format!(
+                "end of a build to the start of the next, work waiting, {}{base}: median s",
+                shape.name
+            );
             rows.push(Row::within(what, median(pauses)?, PAUSE));
         }
         rows.push(Row::new(
@@ -65,7 +74,9 @@ pub fn run(settings: &Settings) -> Result<Section> {
     let about = "One orchestrator, one drone and the real Portage on this machine build a world of packages that each \
                  install one file: from `run start` until everything is published. Beside it `emerge --buildpkg` \
                  builds the same world into one root, with the same sandboxes. In the ladder each package needs the \
-                 one before it; the others have the graphs of BLFS and of T2, where a package needs 28 others.";
+                 one before it; the others have the graphs of BLFS and of T2, where a package needs 28 others. With a \
+                 base, the drone has unpacked it before, the peer's root has the same packages installed, and both \
+                 build all of the world.";
     Ok(Section { title: "Drone", about: about.to_owned(), rows })
 }
 
@@ -77,16 +88,45 @@ struct Night {
     pauses: Vec<f64>,
 }
 
-fn night(shape: &Shape, slots: u32) -> Result<Night> {
+fn night(shape: &Shape, held: usize, slots: u32) -> Result<Night> {
     let mut swarm = Swarm::start(&[], &["app-misc/part0"])?;
     let world = shape.write(&swarm.repository())?;
+    let night = |swarm: &Swarm| swarm.ctl(&["run", "start", PROFILE, "--wait"]);
+    if held > 0 {
+        put_base(&swarm, shape, held)?;
+        swarm.enrol_with_slots("ada", slots)?;
+        night(&swarm)?;
+    } else {
+        swarm.enrol_with_slots("ada", slots)?;
+    }
     swarm.set_world(&world)?;
     swarm.pin_anew()?;
-    swarm.enrol_with_slots("ada", slots)?;
     let began = Instant::now();
-    swarm.ctl(&["run", "start", PROFILE, "--wait"])?;
+    night(&swarm)?;
     let seconds = began.elapsed().as_secs_f64();
     Ok(Night { seconds, pauses: pauses(&swarm, shape)? })
+}
+
+/// Makes the profile build in a base that has the first packages installed.
+fn put_base(swarm: &Swarm, shape: &Shape, held: usize) -> Result<()> {
+    let (root, holder) = (swarm.path("stock"), holding(&swarm.repository(), shape, held)?);
+    small_root(&root)?;
+    for installed in ["var/db/pkg", "usr/share/parts"] {
+        copy(&holder.path(installed), &root.join(installed))?;
+    }
+    swarm.ctl(&["base", "add", "stock", "--from", &root.display().to_string()])?;
+    swarm.pin_to("stock")
+}
+
+/// A workstation on which Portage has built and installed the first packages.
+fn holding(repository: &Path, shape: &Shape, held: usize) -> Result<Workstation> {
+    let workstation = Workstation::new(repository)?;
+    let atoms: Vec<String> = (0..held.min(shape.packages())).map(Shape::atom).collect();
+    if !atoms.is_empty() {
+        let output = workstation.command("emerge").args(["--quiet", "--oneshot"]).args(&atoms).output()?;
+        ensure!(output.status.success(), "emerge failed: {}", text(&output));
+    }
+    Ok(workstation)
 }
 
 /// The pauses of a drone with one slot.
@@ -111,12 +151,12 @@ fn pauses(swarm: &Swarm, shape: &Shape) -> Result<Vec<f64>> {
 }
 
 /// Seconds that Portage takes for itself.
-fn plain(shape: &Shape, jobs: u32) -> Result<f64> {
+fn plain(shape: &Shape, held: usize, jobs: u32) -> Result<f64> {
     let swarm = tempfile::tempdir()?;
     let repository = swarm.path().join("repository");
-    crate::e2e::workstation::copy(&crate::e2e::programs::part("examples/repository"), &repository)?;
+    copy(&crate::e2e::programs::part("examples/repository"), &repository)?;
     let world = shape.write(&repository)?;
-    let workstation = Workstation::new(&repository)?;
+    let workstation = holding(&repository, shape, held)?;
     fs::write(workstation.path("var/lib/portage/world"), world.join("\n") + "\n")?;
     let make_conf = workstation.path("etc/portage/make.conf");
     let own = fs::read_to_string(&make_conf)?;
@@ -124,7 +164,7 @@ fn plain(shape: &Shape, jobs: u32) -> Result<f64> {
     let began = Instant::now();
     let output = workstation
         .command("emerge")
-        .args(["--quiet", "--buildpkg", &format!("--jobs={jobs}"), "@world"])
+        .args(["--quiet", "--emptytree", "--buildpkg", &format!("--jobs={jobs}"), "@world"])
         .output()?;
     let seconds = began.elapsed().as_secs_f64();
     ensure!(output.status.success(), "emerge failed: {}", text(&output));

@@ -52,7 +52,7 @@ impl Swarm {
         if !world.is_empty() {
             swarm.set_world(world)?;
         }
-        swarm.profile_verb("add")?;
+        swarm.profile_verb("add", &[])?;
         for name in drones {
             swarm.enrol(name, "")?;
         }
@@ -114,12 +114,21 @@ impl Swarm {
     /// # Errors
     /// swarmctl refuses.
     pub fn pin_anew(&self) -> Result<()> {
-        self.profile_verb("update")
+        self.profile_verb("update", &[])
     }
 
-    fn profile_verb(&self, verb: &str) -> Result<()> {
+    /// Makes the profile build in a base.
+    ///
+    /// # Errors
+    /// swarmctl refuses.
+    pub fn pin_to(&self, base: &str) -> Result<()> {
+        self.profile_verb("update", &["--base", base])
+    }
+
+    fn profile_verb(&self, verb: &str, more: &[&str]) -> Result<()> {
         let (bundle, repository) = (shown(&self.bundle()), shown(&self.repository()));
-        self.ctl(&["profile", verb, PROFILE, "--from", &bundle, "--repository", &repository])?;
+        let own = ["profile", verb, PROFILE, "--from", &bundle, "--repository", &repository];
+        self.ctl(&[&own[..], more].concat())?;
         Ok(())
     }
 
