@@ -38,3 +38,18 @@ impl Sub<u64> for TimeMs {
         TimeMs(self.0.saturating_sub(ms))
     }
 }
+
+/// A duration in its two largest units: `45 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`.
+#[must_use]
+pub fn span(seconds: u64) -> String {
+    let pair = |big: u64, big_unit: &str, small: u64, small_unit: &str| match small {
+        0 => format!("{big} {big_unit}"),
+        _ => format!("{big} {big_unit} {small} {small_unit}"),
+    };
+    match seconds {
+        s @ 0..60 => format!("{s} s"),
+        s @ 60..3600 => pair(s / 60, "min", s % 60, "s"),
+        s @ 3600..86_400 => pair(s / 3600, "h", s % 3600 / 60, "min"),
+        s => pair(s / 86_400, "d", s % 86_400 / 3600, "h"),
+    }
+}

@@ -13,6 +13,7 @@ use swarm_core::{
     collision::Apart,
     package::Package,
     run::Run,
+    text::span,
     view::{self, Alike},
 };
 
@@ -125,24 +126,4 @@ fn next(run: &Run, id: RunId, broken: Option<PackageId>) -> String {
         _ => return "No action needed.".to_owned(),
     };
     format!("Next: {}", action.command())
-}
-
-/// `45 s`, `3 min`, `2 h 10 min`.
-fn span(ms: u64) -> String {
-    match ms / 1000 {
-        s @ 0..60 => format!("{s} s"),
-        s @ 60..3600 => format!("{} min", s / 60),
-        s => format!("{} h {} min", s / 3600, s % 3600 / 60),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spans_are_told_as_people_say_them() {
-        let spans: Vec<String> = [5_000, 300_000, 7_800_000].into_iter().map(span).collect();
-        assert_eq!(spans, ["5 s", "5 min", "2 h 10 min"]);
-    }
 }

@@ -6,13 +6,12 @@ use crate::{
     failure::Failure,
     image::{self, Made},
     output::{
-        Paint, Table,
+        Paint, Table, progress,
         text::{ago, clean, count, now, size},
     },
     session::Session,
 };
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 use swarm_common::{
     client::Client,
     name::Name,
@@ -178,7 +177,7 @@ async fn put(
     if from.key.is_some() && path.is_dir() {
         return Err(Failure::Usage("a directory has no signature; --key is for archives".to_owned()));
     }
-    let bar = bar(session.output.live);
+    let bar = progress::packing(session.output.live);
     let moving = bar.clone();
     let source = path.display().to_string().chars().take(LONGEST_SOURCE).collect();
     // Reading and compressing a whole root would block the client.
@@ -213,18 +212,6 @@ async fn put(
         let number = base.generations.first().map_or(0, |generation| generation.number);
         format!("Base {name} is at generation {number}, image {}\n", digest.short())
     })
-}
-
-fn bar(live: bool) -> ProgressBar {
-    if !live {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("packing {bar:30.cyan} {pos}/{len} done in {eta}") {
-        bar.set_style(style.progress_chars("━╸─"));
-    }
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
 }
 
 fn list(bases: &[BaseView], paint: Paint) -> String {

@@ -7,15 +7,14 @@ mod nix;
 use crate::{
     failure::Failure,
     output::{
-        Paint, Table,
+        Paint, Table, progress,
         text::{clean, size},
     },
     session::Session,
     snapshot::{self, Builder, Made, Sources},
 };
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nix::NixArgs;
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 use swarm_common::{
     client::Client,
     name::Name,
@@ -204,7 +203,7 @@ async fn pin(
         // Fail early, before a whole repository is read and uploaded.
         client.base(base).await?;
     }
-    let bar = bar(session.output.live);
+    let bar = progress::packing(session.output.live);
     let moving = bar.clone();
     let progress = move |total, done| {
         moving.set_length(total);
@@ -282,18 +281,6 @@ fn without_packages(drones: &[DroneView]) -> Option<String> {
             names.join(", ")
         )
     })
-}
-
-fn bar(live: bool) -> ProgressBar {
-    if !live {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("packing {bar:30.cyan} {pos}/{len} done in {eta}") {
-        bar.set_style(style.progress_chars("━╸─"));
-    }
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
 }
 
 fn list(profiles: &[ProfileView], paint: Paint) -> String {

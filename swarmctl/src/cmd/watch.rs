@@ -5,13 +5,13 @@ use super::run::{is_nix, show};
 use crate::{
     failure::{FAILED, Failure},
     output::{
-        Paint, Tone,
+        Paint, Tone, progress,
         text::{clean, now, span},
     },
     patience::Patience,
     session::Session,
 };
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use std::{collections::HashMap, time::Duration};
 use swarm_common::{
     client::{Client, ClientError, EventStream, PackageFilter},
@@ -32,7 +32,7 @@ const LONG_PAUSE: Duration = Duration::from_secs(2);
 /// There is no such run, or the orchestrator stays away. [`Failure::Silent`] if not every package
 /// was received.
 pub async fn watch(session: &Session, client: &Client, run: RunId) -> Result<(), Failure> {
-    let bar = bar(session.output.live);
+    let bar = progress::bar(session.output.live, "{bar:30.cyan} {pos}/{len}  {wide_msg}");
     let filter = PackageFilter { run: Some(run), ..PackageFilter::default() };
     let mut seen = Seen::default();
     let mut changes = Changes::default();
@@ -158,17 +158,6 @@ impl Seen {
         }
         lines
     }
-}
-
-fn bar(live: bool) -> ProgressBar {
-    if !live {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("{bar:30.cyan} {pos}/{len}  {wide_msg}") {
-        bar.set_style(style.progress_chars("━╸─"));
-    }
-    bar
 }
 
 fn move_bar(bar: &ProgressBar, run: &RunView, rows: &[PackageRow]) {

@@ -4,6 +4,7 @@
 //! Commands render to text in functions without I/O, which tests call with fixed views.
 
 mod log;
+pub mod progress;
 mod table;
 pub mod text;
 

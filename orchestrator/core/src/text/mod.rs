@@ -37,15 +37,5 @@ pub fn paused(for_ms: u64, why: &str) -> String {
 /// A duration in its two largest units, rounded up to whole seconds: `2 h 10 min`.
 #[must_use]
 pub fn span(ms: u64) -> String {
-    let s = ms.div_ceil(1000);
-    let pair = |big: u64, unit: &str, small: u64, small_unit: &str| match small {
-        0 => format!("{big} {unit}"),
-        _ => format!("{big} {unit} {small} {small_unit}"),
-    };
-    match s {
-        0..60 => format!("{s} s"),
-        60..3600 => pair(s / 60, "min", s % 60, "s"),
-        3600..86_400 => pair(s / 3600, "h", s % 3600 / 60, "min"),
-        _ => pair(s / 86_400, "d", s % 86_400 / 3600, "h"),
-    }
+    swarm_common::time::span(ms.div_ceil(1000))
 }
