@@ -246,19 +246,21 @@ async fn a_derivation_waits_for_a_drone_of_its_system_and_status_says_what_is_mi
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_path_of_an_upstream_cache_counts_as_a_reference_only_if_the_cache_has_it() {
+async fn a_path_of_an_upstream_cache_counts_as_a_reference_only_if_the_cache_has_it_with_its_signature() {
     let world = World::new().unwrap();
     let (upstream, _) = built(&world).await.unwrap();
-    let upstreams = [(url(&upstream), key(&upstream).await)];
-    let swarm = Swarm::start().await.unwrap();
-    let drone = swarm.nix_drone("one").await.unwrap();
-    swarm.nix_profile(&upstreams).await.unwrap();
-    let plan = only(&world.plan().await.unwrap(), &["prog-2.0"]);
-    swarm.nix_run(&drone, plan).await.unwrap();
-    drone.build_from(&world).await.unwrap();
-    let artifact = &swarm.admin.artifacts(None).await.unwrap()[0];
-    let references = &artifact.nar.as_ref().unwrap().references;
-    let mut names: Vec<&str> = references.iter().map(|path| &path[33..]).collect();
-    names.sort_unstable();
-    assert_eq!(names, ["lib-1.0", "seed"]);
+    let plan = world.plan().await.unwrap();
+    let another = "swarm-other-1:fM2i9qGiocAwtR4qUr6MOqeoyQaLEK8g2jo84DCu9MU=".to_owned();
+    for (key, expected) in [(key(&upstream).await, &["lib-1.0", "seed"][..]), (another, &[])] {
+        let swarm = Swarm::start().await.unwrap();
+        let drone = swarm.nix_drone("one").await.unwrap();
+        swarm.nix_profile(&[(url(&upstream), key)]).await.unwrap();
+        swarm.nix_run(&drone, only(&plan, &["prog-2.0"])).await.unwrap();
+        drone.build_from(&world).await.unwrap();
+        let artifact = &swarm.admin.artifacts(None).await.unwrap()[0];
+        let references = &artifact.nar.as_ref().unwrap().references;
+        let mut names: Vec<&str> = references.iter().map(|path| &path[33..]).collect();
+        names.sort_unstable();
+        assert_eq!(names, expected);
+    }
 }
