@@ -5,7 +5,7 @@ use super::{built, key, realise, url};
 use anyhow::Result;
 use std::{fs, path::PathBuf};
 use swarm_tests::api::{
-    PROFILE, Swarm, name,
+    Nginx, PROFILE, Swarm, name,
     nix::{World, fields},
 };
 
@@ -180,6 +180,31 @@ async fn nix_refuses_what_is_not_as_it_was_signed_and_nothing_else() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(swarm.admin.audit().await.unwrap().faults.is_empty(), "all is as it was");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_a_proxy_asks_for_is_taken_from_netrc() {
+    let world = World::new().unwrap();
+    let (swarm, top) = built(&world).await.unwrap();
+    let (key, passwords) = (key(&swarm).await, world.path("passwords"));
+    fs::write(&passwords, "ada:{PLAIN}lovelace\n").unwrap();
+    let nginx = Nginx::start(|address| {
+        Ok(format!(
+            "server {{ listen {address}; location /binhost/ {{ proxy_pass http://{}; proxy_set_header Authorization \"\"; \
+             auth_basic swarm; auth_basic_user_file {}; }} }}",
+            swarm.address,
+            passwords.display()
+        ))
+    });
+    let nginx = nginx.unwrap();
+    let url = format!("http://{}/binhost/{PROFILE}", nginx.address);
+    let refused = realise(&world, "stranger", &top, &url, &key).await.unwrap_err().to_string();
+    // In 2.8 and in 2.26.
+    let says = ["does not appear to be a binary cache", "401"].iter().any(|words| refused.contains(words));
+    assert!(says, "{refused}");
+    // Where Nix looks if `netrc-file` is not set: beside nix.conf.
+    fs::write(world.path("netrc"), "machine 127.0.0.1 login ada password lovelace\n").unwrap();
+    realise(&world, "ada", &top, &url, &key).await.unwrap();
 }
 
 /// The name of a client for one case.
