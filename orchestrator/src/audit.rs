@@ -21,7 +21,7 @@ use std::{
 use swarm_common::{
     digest::Digest,
     format::{digests::FileHasher, image, snapshot},
-    wire::{artifact::Artifact, base::Base, concern::ConcernKind, view::AuditView},
+    wire::{artifact::Artifact, concern::ConcernKind, view::AuditView},
 };
 use swarm_core::{Swarm, base, view};
 use tokio::{task::JoinError, time};
@@ -80,13 +80,12 @@ struct Kept {
 
 impl Kept {
     fn of(app: &App, swarm: &Swarm) -> Self {
-        let image = |base| if let Base::Image { image, .. } = base { Some(image.digest) } else { None };
         let published = swarm.profiles.iter().filter(|(_, profile)| profile.generation > 0);
         let under_way = swarm.runs.iter().filter(|(_, run)| !run.state.is_over());
         Self {
             artifacts: view::artifacts(swarm, None),
             snapshots: swarm.profiles.values().map(|profile| profile.request.snapshot).collect(),
-            images: base::needed(swarm).filter_map(image).collect(),
+            images: base::needed(swarm).filter_map(|base| base.image()).collect(),
             hosts: published
                 .map(|(name, _)| app.binhosts.stable(name))
                 .chain(under_way.map(|(&id, run)| app.binhosts.run(&run.profile, id)))

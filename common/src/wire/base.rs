@@ -58,6 +58,12 @@ impl Base {
             }
         }
     }
+
+    /// The digest of the image that it is made of. None if it is not made of one.
+    #[must_use]
+    pub fn image(&self) -> Option<Digest> {
+        if let Self::Image { image, .. } = self { Some(image.digest) } else { None }
+    }
 }
 
 /// An image stored on the orchestrator: a root file system as one archive, which drones download with

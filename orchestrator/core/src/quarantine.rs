@@ -5,7 +5,7 @@
 use crate::{attempt::Ending, package::Package, swarm::Swarm};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use swarm_common::{digest::Digest, id::*, time::TimeMs};
+use swarm_common::{digest::Digest, id::*, time::TimeMs, wire::base::Base};
 
 /// The most entries kept; beyond that the oldest is forgotten, which costs one attempt.
 const MOST: usize = 4096;
@@ -26,6 +26,9 @@ pub struct Broken {
     pub reason: String,
     /// The signature of its last failure; empty if its result was refused.
     pub signature: String,
+    /// The image of the base that it failed in. Another one, which an admin has made, may hold what was missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Digest>,
     /// Total time that drones have spent on it, in milliseconds.
     pub cost_ms: u64,
 }
@@ -63,10 +66,12 @@ impl Quarantine {
         self.0.get(&key(swarm.packages.get(&id)?))
     }
 
-    /// The entry that keeps a run from trying the package with this key.
+    /// The entry that keeps a run in a base from trying the package with this key.
     #[must_use]
-    pub fn keeps(&self, swarm: &Swarm, now: TimeMs, key: &Digest) -> Option<&Broken> {
-        self.0.get(key).filter(|broken| broken.retried_at(swarm).is_none_or(|at| now < at))
+    pub fn keeps(&self, swarm: &Swarm, now: TimeMs, base: &Base, key: &Digest) -> Option<&Broken> {
+        let broken = self.0.get(key)?;
+        let same = broken.image.is_none() || broken.image == base.image();
+        (same && broken.retried_at(swarm).is_none_or(|at| now < at)).then_some(broken)
     }
 
     /// Adds an entry, dropping the oldest if there are too many.
@@ -102,6 +107,7 @@ pub(crate) fn broken(swarm: &Swarm, at: TimeMs, package: &Package, reason: &str)
         run: package.run,
         reason: reason.to_owned(),
         signature: signature.unwrap_or_default(),
+        image: swarm.runs.get(&package.run).and_then(|run| run.base.image()),
         cost_ms,
     }
 }

@@ -31,7 +31,8 @@ pub(super) fn known(
     first: PackageId,
     report: &PlanReport,
 ) -> Vec<Event> {
-    let profile = swarm.runs.get(&run).map(|run| &run.profile);
+    let (profile, base) = swarm.runs.get(&run).map(|run| (&run.profile, run.base.clone())).unzip();
+    let base = base.unwrap_or_default();
     let rule =
         profile.and_then(|name| swarm.profiles.get(name)).map(|p| p.request.rebuild).unwrap_or_default();
     let own = profile.map(|profile| Paths::of(swarm, profile)).unwrap_or_default();
@@ -54,7 +55,7 @@ pub(super) fn known(
         if let Some(built) = swarm.built.get(&key).filter(fits) {
             index.add(&built.artifacts);
             events.push(Event::PackageReused { package, artifacts: built.artifacts.clone() });
-        } else if let Some(broken) = swarm.quarantine.keeps(swarm, now, &keys.strict) {
+        } else if let Some(broken) = swarm.quarantine.keeps(swarm, now, &base, &keys.strict) {
             events.push(Event::PackageHeld { package, reason: broken.words() });
         }
     }

@@ -5,8 +5,8 @@
 use crate::kit::{Kit, name};
 use swarm_common::{
     digest::Digest,
-    id::RunId,
-    state::RunClass,
+    id::{DroneId, RunId},
+    state::{FailureClass, PackageState, RunClass},
     wire::{
         admin::{BuilderKind, ProfileRequest},
         base::{Base, BaseRequest, Image},
@@ -54,6 +54,24 @@ fn start(kit: &mut Kit) -> RunId {
 
 fn is_in(content: &str) -> Base {
     Base::Image { image: image(content), installed: vec![] }
+}
+
+#[test]
+fn what_failed_in_one_image_of_a_base_is_tried_again_in_another() {
+    let mut kit = Kit::new(&["a"]);
+    kit.must(put("gentoo", "June", None));
+    kit.must(pin(Some("gentoo")));
+    kit.run(&["bad-1"], &[]);
+    for _ in 0..2 {
+        kit.pass(10_000, &[DroneId(1)]);
+        let got = kit.claim(DroneId(1)).unwrap();
+        kit.fail(DroneId(1), &got, FailureClass::Package, "no libxml2");
+    }
+    kit.run(&["bad-1"], &[]);
+    assert_eq!(kit.state(2), PackageState::Quarantined, "nothing has changed");
+    kit.must(put("gentoo", "July", None));
+    kit.run(&["bad-1"], &[]);
+    assert_eq!(kit.state(3), PackageState::Needed);
 }
 
 #[test]
