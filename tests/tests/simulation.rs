@@ -73,7 +73,7 @@ fn nothing_that_is_decided_or_found_wrong_depends_on_wordings_or_fields_of_a_new
     for seed in 0..20 {
         let in_words = |words| {
             let mut faults = Faults::from(&mut Rng::new(seed));
-            (faults.words, faults.polite_stop) = (Some(words), 500);
+            (faults.words, faults.polite_stop, faults.reject) = (Some(words), 500, 200);
             World::run(seed, size(seed), Some(faults)).unwrap_or_else(|e| panic!("seed {seed}: {e}"))
         };
         let own = in_words(Words::Own);

@@ -252,6 +252,18 @@ impl Failure {
     }
 }
 
+/// Why the orchestrator rejected what an attempt delivered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Rejection {
+    /// A stable identifier such as `wrong-slot`, as in the type of the HTTP problem. Empty if a
+    /// version before 0.2 recorded it.
+    #[serde(default)]
+    pub kind: String,
+    /// What is wrong and what was expected, in one line.
+    pub reason: String,
+}
+
 /// Resources used by an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -205,6 +205,9 @@ pub struct AttemptView {
     pub outcome: Option<String>,
     /// Why it failed.
     pub failure: Option<Failure>,
+    /// Why its result was rejected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejection: Option<Rejection>,
     /// Resources used.
     pub usage: Option<Usage>,
 }

@@ -1,5 +1,6 @@
 //! Attempts: one assignment of work to one drone.
 
+use crate::legacy;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use swarm_common::{
@@ -7,7 +8,7 @@ use swarm_common::{
     name::Name,
     state::*,
     time::TimeMs,
-    wire::drone::{Failure, Usage},
+    wire::drone::{Failure, Rejection, Usage},
 };
 
 /// The work of an attempt.
@@ -31,7 +32,7 @@ pub enum Ending {
     /// It failed.
     Failed(Failure),
     /// It delivered something that was refused.
-    Rejected(String),
+    Rejected(#[serde(deserialize_with = "legacy::saved_rejection")] Rejection),
     /// Its drone returned it.
     HandedBack(String),
     /// Its lease was not renewed. Its result still counts if no other attempt delivers first.
@@ -49,13 +50,24 @@ impl Ending {
         matches!(self, Self::Failed(_) | Self::Rejected(_) | Self::Lost(_))
     }
 
+    /// What identifies the error, for comparison. `None` if there was none, or if an older version
+    /// rejected the result and recorded no kind.
+    #[must_use]
+    pub fn signature(&self) -> Option<&str> {
+        match self {
+            Self::Failed(failure) => Some(&failure.signature),
+            Self::Rejected(rejection) => Some(rejection.kind.as_str()).filter(|kind| !kind.is_empty()),
+            _ => None,
+        }
+    }
+
     /// The ending in words.
     #[must_use]
     pub fn words(&self) -> String {
         match self {
             Self::Accepted => "its result was accepted".into(),
             Self::Failed(failure) => format!("it failed ({})", failure.class),
-            Self::Rejected(reason) => format!("its result was rejected: {reason}"),
+            Self::Rejected(rejection) => format!("its result was rejected: {}", rejection.reason),
             Self::HandedBack(reason) => format!("it was handed back: {reason}"),
             Self::Lost(reason) => format!("it was lost: {reason}"),
             Self::Superseded => "another attempt delivered first".into(),

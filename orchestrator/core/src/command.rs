@@ -269,8 +269,8 @@ pub enum Command {
         drone: DroneId,
         /// The attempt.
         attempt: AttemptId,
-        /// The reason, in one line.
-        reason: String,
+        /// The reason.
+        rejection: Rejection,
     },
     /// An attempt failed.
     ReportFailure {

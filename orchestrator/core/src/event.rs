@@ -232,7 +232,11 @@ pub enum Event {
     /// An attempt failed.
     AttemptFailed { attempt: AttemptId, failure: Failure, usage: Usage },
     /// An attempt delivered something that was refused.
-    AttemptRejected { attempt: AttemptId, reason: String },
+    AttemptRejected {
+        attempt: AttemptId,
+        #[serde(flatten)]
+        rejection: Rejection,
+    },
     /// A drone returned an attempt.
     AttemptHandedBack { attempt: AttemptId, reason: String },
     /// Its lease was not renewed.

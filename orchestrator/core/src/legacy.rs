@@ -2,7 +2,7 @@
 //! versions no longer change, whatever ours become.
 
 use serde::{Deserialize, Deserializer};
-use swarm_common::wire::concern::Offline;
+use swarm_common::wire::{concern::Offline, drone::Rejection};
 
 /// The reason why a drone is away, from a version that stored only text.
 pub(crate) fn offline(words: &str) -> Offline {
@@ -26,4 +26,24 @@ pub(crate) fn saved_offline<'de, D: Deserializer<'de>>(from: D) -> Result<Option
         Saved::Words(words) => offline(&words),
         Saved::Fact(why) => why,
     }))
+}
+
+/// What identifies the error that a result was rejected for. Versions that stored only text compared
+/// that.
+pub(crate) fn rejection_signature(rejection: &Rejection) -> &str {
+    if rejection.kind.is_empty() { &rejection.reason } else { &rejection.kind }
+}
+
+/// Deserialises a rejection from a saved state.
+pub(crate) fn saved_rejection<'de, D: Deserializer<'de>>(from: D) -> Result<Rejection, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Saved {
+        Words(String),
+        Fact(Rejection),
+    }
+    Ok(match Saved::deserialize(from)? {
+        Saved::Words(reason) => Rejection { kind: String::new(), reason },
+        Saved::Fact(rejection) => rejection,
+    })
 }

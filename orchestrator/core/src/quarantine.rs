@@ -2,7 +2,7 @@
 //! until one of their inputs changes, an admin asks for it, or enough time has passed to justify
 //! another try: the cause may be something that no key covers.
 
-use crate::{attempt::Ending, package::Package, swarm::Swarm};
+use crate::{package::Package, swarm::Swarm};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use swarm_common::{digest::Digest, id::*, time::TimeMs, wire::base::Base};
@@ -24,7 +24,7 @@ pub struct Broken {
     pub run: RunId,
     /// The reason.
     pub reason: String,
-    /// The signature of its last failure; empty if its result was refused.
+    /// The signature of its last failure, or the kind of its rejection; empty if it has neither.
     pub signature: String,
     /// The image of the base that it failed in. Another one, which an admin has made, may hold what was missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,10 +98,7 @@ impl Quarantine {
 pub(crate) fn broken(swarm: &Swarm, at: TimeMs, package: &Package, reason: &str) -> Broken {
     let attempts = package.attempts.iter().skip(package.forgiven).filter_map(|a| swarm.attempts.get(a));
     let cost_ms = attempts.clone().filter_map(|a| Some(a.ended_at?.since(a.started_at))).sum();
-    let signature = attempts.rev().find_map(|a| match &a.ending {
-        Some(Ending::Failed(failure)) => Some(failure.signature.clone()),
-        _ => None,
-    });
+    let signature = attempts.rev().find_map(|a| Some(a.ending.as_ref()?.signature()?.to_owned()));
     Broken {
         since: at,
         run: package.run,

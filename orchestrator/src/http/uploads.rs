@@ -31,7 +31,7 @@ use swarm_common::{
     digest::Digest,
     id::{AttemptId, DroneId},
     time::TimeMs,
-    wire::drone::{Target, UploadRequest, UploadStatus},
+    wire::drone::{Rejection, Target, UploadRequest, UploadStatus},
 };
 use swarm_core::{
     Command, Refusal,
@@ -218,7 +218,8 @@ pub(super) async fn refuse(
     let ReceiveError::Accept(AcceptError::Rejected(rejection)) = error else { return Ok(error.into()) };
     let reason = super::duty::shortened(rejection.message.clone());
     tracing::warn!(%attempt, %drone, kind = rejection.kind, %reason, "a package was rejected");
-    app.engine.submit(Command::RejectPackage { drone, attempt, reason }, None).await?;
+    let recorded = Rejection { kind: rejection.kind.to_owned(), reason };
+    app.engine.submit(Command::RejectPackage { drone, attempt, rejection: recorded }, None).await?;
     app.receiving.forget(attempt).await;
     Ok(ApiError::PackageRejected { kind: rejection.kind, message: rejection.message })
 }

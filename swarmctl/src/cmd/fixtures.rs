@@ -191,6 +191,7 @@ pub fn package() -> PackageView {
                 signature: "error: x".into(),
                 message: "main.c:1: error: \x1b]0;x\x07\nmake: failed".into(),
             }),
+            rejection: None,
             usage: Some(Usage { wall_ms: 30_000, cpu_ms: 25_000, peak_memory_bytes: 100 << 20 }),
         }],
         artifacts: vec![],

@@ -21,6 +21,8 @@ pub struct Faults {
     pub drone_fault: u64,
     /// A build fails by the network's fault.
     pub infra_fault: u64,
+    /// A package is rejected.
+    pub reject: u64,
     /// Mean time between kills of the orchestrator; 0 is never.
     pub orchestrator_kill_ms: u64,
     /// Mean time between failures of the journal; 0 is never.
@@ -52,6 +54,7 @@ impl Faults {
             hang: 0,
             drone_fault: 0,
             infra_fault: 0,
+            reject: 0,
             orchestrator_kill_ms: 0,
             journal_failure_ms: 0,
             clock_jump: 0,
@@ -82,6 +85,7 @@ impl Faults {
             clock_set_ms: some(20) * 60_000,
             polite_stop: some(600),
             pause_ms: some(40) * 60_000,
+            reject: some(50),
             until_ms: 3_600_000,
             words: None,
         }

@@ -58,6 +58,8 @@ pub struct Orchestrator {
     pub acknowledged: BTreeMap<PackageId, AttemptId>,
     /// How what happens is told.
     pub telling: Telling,
+    /// A package is rejected in so many of a thousand cases.
+    pub reject: u64,
     journal: Vec<Record>,
     snapshot: Option<(usize, String)>,
     /// Follows the journal from the first event on; every restart is compared with it.
@@ -78,6 +80,7 @@ impl Default for Orchestrator {
             oracle: Oracle::default(),
             kill_at: None,
             stalled_until: TimeMs(0),
+            reject: 0,
             clock: Clock::default(),
             acknowledged: BTreeMap::new(),
             telling: Telling::default(),
@@ -344,9 +347,15 @@ impl Orchestrator {
                 let Some((package, artifacts)) = self.artifacts(drone, id, &artifacts) else {
                     return Ok(Some(Delivery::Refused));
                 };
-                self.store.extend(artifacts.iter().map(|a| a.digest));
-                built = Some(package);
-                Command::ReceivePackage { drone, attempt: id, artifacts, usage }
+                if self.reject > 0 && rng.chance(self.reject) {
+                    let (kind, reason) = ("wrong-name".into(), format!("the file of {id} is another"));
+                    let rejection = Rejection { kind, reason };
+                    Command::RejectPackage { drone, attempt: id, rejection }
+                } else {
+                    self.store.extend(artifacts.iter().map(|a| a.digest));
+                    built = Some(package);
+                    Command::ReceivePackage { drone, attempt: id, artifacts, usage }
+                }
             }
         };
         Ok(match self.command(now, rng, command, None)? {

@@ -52,9 +52,10 @@ impl Telling {
             Ok(done) => done,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let records = records.iter().map(|r| retold(r, words)).collect::<Result<Vec<Record>, String>>()?;
+        let records = records.iter().enumerate().map(|(n, record)| retold(record, words, n));
+        let records = records.collect::<Result<Vec<Record>, String>>()?;
         records.iter().for_each(|record| swarm.apply(record));
-        Ok(Ok((records, retold(&reply, words)?)))
+        Ok(Ok((records, retold(&reply, words, 0)?)))
     }
 
     pub(super) fn note_records(&mut self, records: &[Record]) -> Result<(), String> {
@@ -75,11 +76,23 @@ impl Telling {
     }
 }
 
-fn retold<T: Serialize + DeserializeOwned>(told: &T, words: Words) -> Result<T, String> {
+/// `n` tells what is told together apart: in other words, no two of its sentences are equal, so that
+/// nothing may depend on whether they are.
+fn retold<T: Serialize + DeserializeOwned>(told: &T, words: Words, n: usize) -> Result<T, String> {
     let mut value = serde_json::to_value(told).map_err(|e| e.to_string())?;
     match words {
         Words::Own => {}
-        Words::Other => each_sentence(&mut value, &mut |text| *text = text.chars().rev().collect()),
+        Words::Other => {
+            let mark = match value.get("seq") {
+                Some(seq) => format!(" ({seq} {n})"),
+                None => String::new(),
+            };
+            each_sentence(&mut value, &mut |text| {
+                if !text.is_empty() {
+                    *text = text.chars().rev().chain(mark.chars()).collect();
+                }
+            });
+        }
         Words::Newer => extend(&mut value),
     }
     serde_json::from_value(value.clone()).map_err(|e| format!("{e} in {value}"))
@@ -128,11 +141,11 @@ mod tests {
             at: TimeMs(5),
             event: Event::offline(DroneId(1), Offline::SignedOff(why.into())),
         };
-        let other = retold(&record("the night"), Words::Other).unwrap();
+        let other = retold(&record("the night"), Words::Other, 0).unwrap();
         let Event::DroneWentOffline { reason, why, .. } = &other.event else { panic!("{other:?}") };
         assert_eq!(
             (reason.as_str(), why),
-            ("thgin eht :ffo dengis", &Some(Offline::SignedOff("thgin eht".into())))
+            ("thgin eht :ffo dengis (1 0)", &Some(Offline::SignedOff("thgin eht (1 0)".into())))
         );
         let known = |record: Record| {
             let mut telling = Telling::new(Some(Words::Own));

@@ -229,6 +229,7 @@ impl World {
         match what {
             What::Arrives(caller, message) => {
                 if self.orchestrator.swarm.is_some() {
+                    self.orchestrator.reject = if self.faults_on() { self.context.faults.reject } else { 0 };
                     let answers = self.orchestrator.receive(self.now, &mut self.rng, caller, message)?;
                     self.answer(answers);
                 }

@@ -236,8 +236,8 @@ impl Swarm {
             Event::AttemptFailed { attempt, failure, usage } => {
                 self.end(at, *attempt, Ending::Failed(failure.clone()), Some(*usage));
             }
-            Event::AttemptRejected { attempt, reason } => {
-                self.end(at, *attempt, Ending::Rejected(reason.clone()), None);
+            Event::AttemptRejected { attempt, rejection } => {
+                self.end(at, *attempt, Ending::Rejected(rejection.clone()), None);
             }
             Event::AttemptHandedBack { attempt, reason } => {
                 self.end(at, *attempt, Ending::HandedBack(reason.clone()), None);

@@ -116,8 +116,8 @@ pub fn decide(swarm: &Swarm, request: &Request) -> Decision {
             follow::receive(swarm, now, *drone, *attempt, *usage)
         }
         Command::NoteCollisions(collisions) => result::note_collisions(collisions),
-        Command::RejectPackage { drone, attempt, reason } => {
-            result::reject(swarm, request, *drone, *attempt, reason)
+        Command::RejectPackage { drone, attempt, rejection } => {
+            result::reject(swarm, request, *drone, *attempt, rejection)
         }
         Command::ReportFailure { drone, attempt, failure, usage } => {
             result::fail(swarm, request, *drone, *attempt, failure, *usage)

@@ -125,19 +125,20 @@ pub(super) fn reject(
     request: &Request,
     drone: DroneId,
     attempt: AttemptId,
-    reason: &str,
+    rejection: &Rejection,
 ) -> Decision {
     let Some((job, live)) = open(swarm, drone, attempt)? else {
         return Ok((Vec::new(), answer(true, "the package was received")));
     };
-    let mut events = vec![Event::AttemptRejected { attempt, reason: reason.to_owned() }];
+    let reason = &rejection.reason;
+    let mut events = vec![Event::AttemptRejected { attempt, rejection: rejection.clone() }];
     if live {
         let failure = Failure {
             class: FailureClass::Package,
             cause: None,
             phase: Phase::Verifying,
-            signature: reason.to_owned(),
-            message: reason.to_owned(),
+            signature: rejection.kind.clone(),
+            message: reason.clone(),
         };
         let verdict = verdict(swarm, request, job, attempt, &failure);
         events.extend(consequences(swarm, request.now, job, attempt, verdict));

@@ -12,7 +12,7 @@ pub mod strike;
 use crate::{
     attempt::{Attempt, Ending, Job},
     event::Event,
-    follow,
+    follow, legacy,
     run::Run,
     swarm::Swarm,
     text,
@@ -220,7 +220,7 @@ pub(crate) fn own_signature(attempt: &Attempt) -> Option<&str> {
         Ending::Failed(f) if matches!(f.class, FailureClass::Package | FailureClass::Timeout) => {
             Some(&f.signature)
         }
-        Ending::Rejected(reason) => Some(reason),
+        Ending::Rejected(rejection) => Some(legacy::rejection_signature(rejection)),
         _ => None,
     }
 }

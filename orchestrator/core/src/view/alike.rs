@@ -25,10 +25,21 @@ impl Alike {
     }
 }
 
+/// What packages that failed alike have in common.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    /// The same error.
+    Signature(String),
+    /// Every attempt was lost.
+    Lost,
+    /// Nothing that is known to be another's, too.
+    Own(PackageId),
+}
+
 /// The quarantined packages of a run grouped by their last error, the most frequent first.
 #[must_use]
 pub fn alike(swarm: &Swarm, run: &Run) -> Vec<Alike> {
-    let mut alike: BTreeMap<String, Alike> = BTreeMap::new();
+    let mut alike: BTreeMap<Key, Alike> = BTreeMap::new();
     for &id in &run.packages {
         let Some(package) = swarm.packages.get(&id).filter(|p| p.state == PackageState::Quarantined) else {
             continue;
@@ -38,17 +49,24 @@ pub fn alike(swarm: &Swarm, run: &Run) -> Vec<Alike> {
             continue;
         }
         let attempts = package.attempts.iter().rev().filter_map(|attempt| swarm.attempts.get(attempt));
-        let mut failures = attempts.filter_map(|attempt| match &attempt.ending {
-            Some(Ending::Failed(failure)) => Some((failure.signature.clone(), failure.headline())),
-            _ => None,
+        let last = attempts.clone().next();
+        let mut failures = attempts.filter_map(|attempt| {
+            let ending = attempt.ending.as_ref()?;
+            let error = match ending {
+                Ending::Failed(failure) => failure.headline(),
+                _ => package.reason.clone(),
+            };
+            Some((Key::Signature(ending.signature()?.to_owned()), error))
         });
         let before = || {
             let broken = swarm.quarantine.of(swarm, id).filter(|broken| !broken.signature.is_empty())?;
-            Some((broken.signature.clone(), broken.reason.clone()))
+            Some((Key::Signature(broken.signature.clone()), broken.reason.clone()))
         };
         let known = failures.next().or_else(before);
-        let (signature, error) = known.unwrap_or_else(|| (package.reason.clone(), package.reason.clone()));
-        let same = alike.entry(signature).or_insert(Alike { error, packages: Vec::new() });
+        let is_lost = last.is_some_and(|last| matches!(last.ending, Some(Ending::Lost(_))));
+        let other = || (if is_lost { Key::Lost } else { Key::Own(id) }, package.reason.clone());
+        let (key, error) = known.unwrap_or_else(other);
+        let same = alike.entry(key).or_insert(Alike { error, packages: Vec::new() });
         same.packages.push(id);
     }
     let mut alike: Vec<Alike> = alike.into_values().collect();

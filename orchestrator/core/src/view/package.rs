@@ -120,6 +120,10 @@ fn attempt(id: AttemptId, attempt: &Attempt) -> AttemptView {
         Some(Ending::Failed(failure)) => Some(failure.clone()),
         _ => None,
     };
+    let rejection = match &attempt.ending {
+        Some(Ending::Rejected(rejection)) => Some(rejection.clone()),
+        _ => None,
+    };
     AttemptView {
         id,
         drone: attempt.drone,
@@ -130,6 +134,7 @@ fn attempt(id: AttemptId, attempt: &Attempt) -> AttemptView {
         phases: attempt.phases.clone(),
         outcome: attempt.ending.as_ref().map(|ending| outcome(attempt.job, ending)),
         failure,
+        rejection,
         usage: attempt.usage,
     }
 }
@@ -140,7 +145,7 @@ fn outcome(job: Job, ending: &Ending) -> String {
         (Ending::Accepted, Job::Plan(_)) => "planned".into(),
         (Ending::Accepted, Job::Base(_)) => "made".into(),
         (Ending::Failed(failure), _) => failure.class.word().into(),
-        (Ending::Rejected(reason), _) => format!("refused: {reason}"),
+        (Ending::Rejected(rejection), _) => format!("refused: {}", rejection.reason),
         (Ending::HandedBack(_), _) => "handed back".into(),
         (Ending::Lost(_), _) => FailureClass::Lost.word().into(),
         (Ending::Superseded, _) => "superseded".into(),

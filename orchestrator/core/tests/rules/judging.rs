@@ -1,7 +1,11 @@
 //! Whose fault a failure is, and what follows from it.
 
 use crate::kit::{self, Kit, package_of};
-use swarm_common::{id::*, state::*};
+use swarm_common::{
+    id::*,
+    state::*,
+    wire::drone::{Assignment, Rejection},
+};
 use swarm_core::Command;
 
 const ALONE: &[&str] = &["a"];
@@ -111,14 +115,34 @@ fn failures_of_any_class_are_bounded() {
     assert_eq!(tries, kit.swarm.policy.failures_in_all);
 }
 
+fn rejected(drone: DroneId, got: &Assignment, reason: &str) -> Command {
+    let rejection = Rejection { kind: "wrong-slot".into(), reason: reason.into() };
+    Command::RejectPackage { drone, attempt: got.attempt, rejection }
+}
+
+#[test]
+fn files_refused_for_the_same_reason_in_other_words_are_the_same_error() {
+    let mut kit = Kit::new(TWO);
+    kit.run(&["x-1"], &[]);
+    for (drone, reason) in [(DroneId(1), "SLOT is 1"), (DroneId(2), "the slot `2` was not requested")] {
+        assert_eq!(kit.state(1), PackageState::Needed);
+        let got = kit.claim(drone).unwrap();
+        kit.must(rejected(drone, &got, reason));
+        kit.pass(10_000, &[DroneId(1), DroneId(2)]);
+    }
+    let package = &kit.swarm.packages[&PackageId(1)];
+    assert_eq!(package.state, PackageState::Quarantined);
+    assert!(package.reason.starts_with("same error on "), "{}", package.reason);
+    assert_eq!(kit.swarm.quarantine.of(&kit.swarm, PackageId(1)).unwrap().signature, "wrong-slot");
+}
+
 #[test]
 fn a_refused_file_is_a_strike_and_the_package_is_tried_elsewhere() {
     let mut kit = Kit::new(TWO);
     let (a, b) = (DroneId(1), DroneId(2));
     kit.run(&["x-1"], &[]);
     let got = kit.claim(a).unwrap();
-    let reason = "its SLOT is 1 where 0 was asked for".to_owned();
-    kit.must(Command::RejectPackage { drone: a, attempt: got.attempt, reason });
+    kit.must(rejected(a, &got, "its SLOT is 1 where 0 was asked for"));
     assert_eq!((kit.state(1), kit.strikes(a)), (PackageState::Needed, 1));
     assert!(kit.deliver(a, &got).is_err());
     kit.pass(10_000, &[a, b]);

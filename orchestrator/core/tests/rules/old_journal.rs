@@ -2,8 +2,13 @@
 #![allow(clippy::unwrap_used)] // A test may unwrap.
 
 use crate::kit::*;
-use swarm_common::{id::*, state::*, time::TimeMs, wire::concern::Offline};
-use swarm_core::{Command, Event, Record, Swarm};
+use swarm_common::{
+    id::*,
+    state::*,
+    time::TimeMs,
+    wire::{concern::Offline, drone::Rejection},
+};
+use swarm_core::{Command, Event, Record, Swarm, attempt::Ending};
 
 fn apply(swarm: &mut Swarm, line: &str) {
     let record: Record = serde_json::from_str(line).unwrap();
@@ -51,4 +56,15 @@ fn a_state_that_an_older_version_saved_is_read_and_only_silence_is_healed() {
     assert_eq!([1, 2].map(|id| old.drones[&DroneId(id)].signed_off()), [true, false]);
     assert_eq!(old.drones[&DroneId(2)].healing, kit.swarm.drones[&DroneId(2)].healing);
     assert_ne!(old.drones[&DroneId(2)].healing.silent_since, None::<TimeMs>);
+}
+
+#[test]
+fn a_rejection_that_an_older_version_recorded_or_saved_in_words_only_is_read() {
+    let words = "its SLOT is 1 where 0 was asked for";
+    let line = format!(r#"{{"event":"attempt_rejected","attempt":"a3","reason":"{words}"}}"#);
+    let event: Event = serde_json::from_str(&line).unwrap();
+    let rejection = Rejection { kind: String::new(), reason: words.into() };
+    assert_eq!(event, Event::AttemptRejected { attempt: AttemptId(3), rejection: rejection.clone() });
+    let saved: Ending = serde_json::from_str(&format!(r#"{{"rejected":"{words}"}}"#)).unwrap();
+    assert_eq!(saved, Ending::Rejected(rejection));
 }
