@@ -1,0 +1,89 @@
+//! Journals that this version and earlier ones wrote, with at least one event of every kind, and the
+//! state that each led to. Every later version must read both.
+//!
+//! The files in `tests/data` are never changed. To add a kind of event, or a form that a kind gets, write
+//! `journal-N.jsonl`, which goes on where the journal before it ends, and run this test: it writes
+//! `state-N.json` and fails. If the state is what the events should lead to, commit both.
+#![allow(clippy::unwrap_used, clippy::panic)] // A test may.
+
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+use swarm_core::{Event, Policy, Record, Swarm, invariants};
+
+/// Kinds of events that no journal holds.
+const TRANSIENT: [&str; 6] =
+    ["rollback_found", "stood_still", "drone_seen", "leases_renewed", "drone_waits", "drone_cloned"];
+
+fn file(name: String) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
+}
+
+/// The lines of each journal, and the file with the state after it.
+fn journals() -> Vec<(Vec<Value>, PathBuf)> {
+    let journal = |n| fs::read_to_string(file(format!("journal-{n}.jsonl"))).ok();
+    let lines = |text: String| text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    (1..).map_while(|n| Some((lines(journal(n)?), file(format!("state-{n}.json"))))).collect()
+}
+
+/// All that is saved of a state.
+fn saved(swarm: &Swarm) -> Value {
+    serde_json::to_value(swarm).unwrap()
+}
+
+#[test]
+fn every_journal_leads_to_the_state_that_it_led_to_when_it_was_written() {
+    let mut swarm = Swarm::new(Policy::default());
+    let journals = journals();
+    assert!(!journals.is_empty());
+    for (lines, state) in journals {
+        for line in lines {
+            let record: Record = serde_json::from_value(line).unwrap();
+            assert_eq!(record.seq, swarm.seq + 1);
+            swarm.apply(&record);
+        }
+        let Ok(text) = fs::read_to_string(&state) else {
+            fs::write(&state, serde_json::to_string(&swarm).unwrap() + "\n").unwrap();
+            panic!("wrote {}: commit it if it is right", state.display());
+        };
+        let then: Swarm = serde_json::from_str(&text).unwrap();
+        let (then, now) = (saved(&then), saved(&swarm));
+        for (part, value) in then.as_object().unwrap() {
+            assert_eq!(&now[part], value, "`{part}` is not what {} says", state.display());
+        }
+        assert_eq!(now, then);
+    }
+    invariants::check(&swarm).unwrap();
+}
+
+#[test]
+fn what_a_newer_version_adds_to_an_event_is_ignored() {
+    let (mut plain, mut extended) = (Swarm::new(Policy::default()), Swarm::new(Policy::default()));
+    for mut line in journals().into_iter().flat_map(|(lines, _)| lines) {
+        plain.apply(&serde_json::from_value(line.clone()).unwrap());
+        for object in ["", "/event"] {
+            line.pointer_mut(object).unwrap()["of_a_newer_version"] = json!({ "n": [1] });
+        }
+        extended.apply(&serde_json::from_value(line).unwrap());
+    }
+    assert!(plain == extended);
+}
+
+#[test]
+fn every_kind_of_event_is_in_a_journal() {
+    // Serde lists the kinds that it knows.
+    let error = serde_json::from_str::<Event>(r#"{"event":"?"}"#).unwrap_err().to_string();
+    let known: BTreeSet<&str> = error.split('`').skip(3).step_by(2).collect();
+    assert!(known.len() > 60 && TRANSIENT.iter().all(|kind| known.contains(kind)), "{error}");
+    let mut there = BTreeSet::from(TRANSIENT.map(str::to_owned));
+    for line in journals().into_iter().flat_map(|(lines, _)| lines) {
+        let kind = line["event"]["event"].as_str().unwrap().to_owned();
+        assert!(!TRANSIENT.contains(&kind.as_str()), "{kind} is transient");
+        there.insert(kind);
+    }
+    let missing: Vec<_> = known.into_iter().filter(|kind| !there.contains(*kind)).collect();
+    assert!(missing.is_empty(), "add these to the next tests/data/journal-N.jsonl: {missing:?}");
+}
