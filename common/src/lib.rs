@@ -27,4 +27,5 @@ pub mod supervisor;
 #[cfg(feature = "service")]
 pub mod telemetry;
 pub mod time;
+pub mod version;
 pub mod wire;

@@ -4,6 +4,7 @@ use crate::{builder::BuilderConfig, buildroot::Tree, cpu, fitness, namespace, vi
 use std::{fs, path::Path};
 use swarm_common::{
     name::Name,
+    version::VERSION,
     wire::{base::UsrMerge, drone::DroneFacts, plan::Toolchain},
 };
 
@@ -23,7 +24,7 @@ pub fn facts(
         boot_id: boot_id(),
         cores: std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),
         memory_bytes: vitals::total_memory(),
-        version: env!("CARGO_PKG_VERSION").into(),
+        version: VERSION.into(),
         profiles: profiles.to_vec(),
         cpu: fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| cpu::parse(&text)),
         toolchain,

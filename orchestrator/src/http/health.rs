@@ -1,14 +1,18 @@
 //! Health checks for supervisors and load balancers: `/healthz` answers if the process is alive,
-//! `/readyz` tells whether it can work, and why not.
+//! `/readyz` tells whether it can work, and why not, `/version` what is running.
 
 use super::problem::ApiError;
 use crate::{app::App, checks};
-use axum::{Router, extract::State, routing::get};
+use axum::{Json, Router, extract::State, routing::get};
 use std::sync::Arc;
+use swarm_common::version::Version;
 use swarm_core::{text, view};
 
 pub(super) fn router() -> Router<Arc<App>> {
-    Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(ready))
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/version", get(|| async { Json(Version::own()) }))
 }
 
 async fn ready(State(app): State<Arc<App>>) -> Result<&'static str, ApiError> {

@@ -7,7 +7,7 @@ use super::{
 use crate::{app::App, engine::EngineError};
 use axum::{Json, extract::State, http::Method};
 use std::sync::Arc;
-use swarm_common::wire::view::StatusView;
+use swarm_common::{version::VERSION, wire::view::StatusView};
 use swarm_core::{Swarm, view};
 
 pub(super) fn routes() -> Vec<Route> {
@@ -22,7 +22,7 @@ pub(super) fn routes() -> Vec<Route> {
 async fn status(State(app): State<Arc<App>>) -> Json<StatusView> {
     let troubles = app.troubles();
     let (now, wall) = (app.engine.now(), app.engine.wall());
-    let look = |swarm: &Swarm| view::status(swarm, now, wall, env!("CARGO_PKG_VERSION"), &troubles);
+    let look = |swarm: &Swarm| view::status(swarm, now, wall, VERSION, &troubles);
     let status = app.engine.read(look);
     let standby = match app.engine.leads() {
         Err(EngineError::Standby { leader }) => Some(leader.unwrap_or_else(|| "another orchestrator".into())),
