@@ -3,6 +3,7 @@
 use crate::{cmd, config::ConnectionArgs, output::ColorChoice};
 use clap::{CommandFactory, FromArgMatches as _, Parser, Subcommand};
 use std::collections::BTreeSet;
+use swarm_common::version::VERSION;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -51,7 +52,7 @@ Examples:
 
 /// Control a Build Swarm and show its state
 #[derive(Debug, Parser)]
-#[command(name = "swarmctl", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "swarmctl", version = VERSION, after_help = EXAMPLES, max_term_width = 100)]
 pub struct Cli {
     /// The command
     #[command(subcommand)]
@@ -73,6 +74,9 @@ pub struct Cli {
     /// Do not ask for confirmation
     #[arg(long, short = 'y', global = true, hide_short_help = true, help_heading = "Output")]
     pub yes: bool,
+    /// Ask nothing, as if there were no terminal
+    #[arg(long, global = true, hide_short_help = true, help_heading = "Output")]
+    pub no_input: bool,
     /// The orchestrator to connect to
     #[command(flatten)]
     pub connection: ConnectionArgs,

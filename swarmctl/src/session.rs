@@ -24,6 +24,8 @@ pub struct Session {
     pub output: Output,
     /// Whether to skip confirmations (`--yes`).
     pub yes: bool,
+    /// Whether to ask nothing (`--no-input`).
+    pub no_input: bool,
 }
 
 impl Session {
@@ -56,7 +58,7 @@ impl Session {
     /// Whether the user can be asked a question.
     #[must_use]
     pub fn can_ask(&self) -> bool {
-        std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+        !self.no_input && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
     }
 
     /// Asks for confirmation before something that cannot be undone.
@@ -80,6 +82,15 @@ impl Session {
             "y" | "Y" | "yes" => Ok(()),
             _ => Err(Failure::Failed("cancelled".to_owned())),
         }
+    }
+
+    /// Asks for confirmation if anybody can be asked. For what can be done again, at a cost: a script
+    /// that does it need not say `--yes`.
+    ///
+    /// # Errors
+    /// The answer was no.
+    pub fn ask(&self, question: &str) -> Result<(), Failure> {
+        if self.can_ask() { self.confirm(question) } else { Ok(()) }
     }
 
     /// The drone with this id or name.

@@ -98,7 +98,12 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
             session.output.show(&setup, |_| {
                 let mut text: String =
                     written.iter().map(|path| format!("wrote {}\n", path.display())).collect();
-                text.push_str(&format!("Next, once: sh {}\nThen: {}\n", written[2].display(), setup.emerge));
+                text.push_str(&format!(
+                    "Next, once: sh {}\nand append {} to the workstation's /etc/portage/make.conf\nThen: {}\n",
+                    written[2].display(),
+                    written[3].display(),
+                    setup.emerge
+                ));
                 text
             })
         }
@@ -225,12 +230,12 @@ fn render(setup: &Setup, paint: Paint) -> String {
         "\
 {}
 
+mkdir -p /etc/portage/binrepos.conf /etc/portage/{name}
 cat > /etc/portage/binrepos.conf/{name}.conf <<'END'
 {}END
 
 {}
 
-mkdir -p /etc/portage/{name}
 cat > /etc/portage/{name}/key.asc <<'END'
 {}END
 cat > /etc/portage/{name}/trust <<'END'
@@ -239,7 +244,9 @@ sh /etc/portage/{name}/trust
 
 {}
 
-{}
+cat >> /etc/portage/make.conf <<'END'
+{}END
+
 {}
 
 {}
@@ -249,7 +256,7 @@ sh /etc/portage/{name}/trust
         step(&format!("# 2. Trust the signing key {}", setup.fingerprint)),
         setup.public_key,
         setup.trust_script,
-        step("# 3. In /etc/portage/make.conf; USE and CHOST as in the profile's own"),
+        step("# 3. Fetch binary packages; USE and CHOST in make.conf must be those of the profile"),
         setup.make_conf,
         step("# 4. From now on, update without compiling:"),
         setup.emerge
@@ -310,6 +317,22 @@ mod tests {
         {
             assert!(text.contains(part), "{part}: {text}");
         }
+    }
+
+    #[test]
+    fn what_is_pasted_makes_its_directories_and_leaves_variables_to_portage() {
+        let dir = tempfile::tempdir().unwrap();
+        let portage = dir.path().join("portage");
+        let text = render(&desk(&key()).unwrap(), Paint::new(false));
+        // Without the steps that need a real key and a real Portage.
+        let steps = text.lines().filter(|line| !line.starts_with("sh ") && !line.starts_with("emerge "));
+        let steps = steps.collect::<Vec<_>>().join("\n").replace("/etc/portage", portage.to_str().unwrap());
+        let pasted = std::process::Command::new("sh").args(["-euc", &steps]).output().unwrap();
+        assert!(pasted.status.success() && pasted.stderr.is_empty(), "{pasted:?}");
+        let read = |file: &str| fs::read_to_string(portage.join(file)).unwrap();
+        assert!(read("binrepos.conf/swarm-desk.conf").starts_with("[swarm-desk]\n"));
+        assert!(read("swarm-desk/trust").starts_with("#!/bin/sh\n"));
+        assert_eq!(read("make.conf"), "FEATURES=\"${FEATURES} getbinpkg\"\n");
     }
 
     #[test]

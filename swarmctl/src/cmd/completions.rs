@@ -3,6 +3,7 @@
 use crate::{cli::Cli, failure::Failure, session::Session};
 use clap::CommandFactory;
 use clap_complete::Shell;
+use serde_json::json;
 
 /// Arguments of `completions`.
 #[derive(Debug, clap::Args)]
@@ -20,7 +21,8 @@ pub struct Args {
 /// # Errors
 /// Writing to stdout failed.
 pub fn run(session: &Session, args: Args) -> Result<(), Failure> {
-    session.output.print(&script(args.shell))
+    let script = script(args.shell);
+    session.output.show(&json!({ "shell": args.shell.to_string(), "script": script }), |_| script.clone())
 }
 
 fn script(shell: Shell) -> String {

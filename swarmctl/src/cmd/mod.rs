@@ -40,7 +40,7 @@ use crate::{
 /// # Errors
 /// The command failed, or what it checked is not healthy.
 pub async fn run(cli: Cli, output: Output) -> Result<(), Failure> {
-    let session = Session { connection: cli.connection, output, yes: cli.yes };
+    let session = Session { connection: cli.connection, output, yes: cli.yes, no_input: cli.no_input };
     let s = &session;
     match cli.command {
         Command::Init(args) => init::run(s, args).await,

@@ -1,12 +1,19 @@
 //! `quarantine`: manages packages that were judged broken or untrustworthy.
 
 use crate::{failure::Failure, output::text::clean, session::Session};
-use swarm_common::{client::PackageFilter, state::PackageState, wire::view::PackageView};
+use std::collections::BTreeMap;
+use swarm_common::{
+    client::{Client, PackageFilter},
+    id::PackageId,
+    state::PackageState,
+    wire::view::PackageView,
+};
 
 /// Verbs of `quarantine`.
 #[derive(Debug, clap::Subcommand)]
 #[command(
-    after_help = "Examples:\n  swarmctl quarantine list\n  swarmctl quarantine release app-misc/wontbuild"
+    after_help = "Examples:\n  swarmctl quarantine list\n  swarmctl quarantine release app-misc/wontbuild\n  \
+        swarmctl quarantine release --all"
 )]
 pub enum Verb {
     /// List quarantined packages with the reasons
@@ -14,8 +21,11 @@ pub enum Verb {
     /// Release packages from quarantine and retry them
     Release {
         /// Packages: id, name, category/name or category/name-version
-        #[arg(required = true)]
+        #[arg(required_unless_present = "all")]
         packages: Vec<String>,
+        /// All quarantined packages of the newest runs
+        #[arg(long, conflicts_with = "packages")]
+        all: bool,
     },
 }
 
@@ -37,16 +47,45 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
                 ),
             })
         }
-        Verb::Release { packages } => {
+        Verb::Release { packages, all } => {
+            let released = match all {
+                true => everything(session, &client).await?,
+                false => {
+                    let mut named = Vec::new();
+                    for text in &packages {
+                        named.push(session.package(&client, text).await?);
+                    }
+                    named
+                }
+            };
             let mut changed = Vec::new();
-            for text in &packages {
-                let package = session.package(&client, text).await?;
+            for package in released {
                 session.change(async |key| client.release(package, key).await).await?;
                 changed.push(client.package(package).await?);
             }
-            session.output.show(&changed, |_| told(&changed))
+            session.output.show(&changed, |_| match changed.is_empty() {
+                true => "No quarantined packages.\n".to_owned(),
+                false => told(&changed),
+            })
         }
     }
+}
+
+/// The quarantined packages of each profile's newest run, after the user has confirmed that all of them
+/// are to be retried. Those of earlier runs cannot be.
+async fn everything(session: &Session, client: &Client) -> Result<Vec<PackageId>, Failure> {
+    let filter = PackageFilter { state: Some(PackageState::Quarantined), ..PackageFilter::default() };
+    let mut newest = BTreeMap::new();
+    for run in client.runs().await? {
+        let last = newest.entry(run.profile).or_insert(run.id);
+        *last = run.id.max(*last);
+    }
+    let mut rows = client.packages(&filter).await?;
+    rows.retain(|row| newest.values().any(|run| *run == row.run));
+    if !rows.is_empty() {
+        session.confirm(&format!("Retry all {} quarantined packages?", rows.len()))?;
+    }
+    Ok(rows.into_iter().map(|row| row.id).collect())
 }
 
 /// The states of packages after a change.

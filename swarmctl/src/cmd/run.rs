@@ -87,6 +87,7 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
             session.output.show(&run, |paint| show(&run, paint))
         }
         Verb::Cancel { run } => {
+            session.ask(&format!("Cancel {run}? What its drones are building is lost."))?;
             session.change(async |key| client.cancel_run(run, key).await).await?;
             let run = client.run(run).await?;
             session.output.show(&run, |_| format!("{} is {}\n", run.id, run.state))

@@ -75,6 +75,7 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
             })
         }
         Verb::Remove { profile } => {
+            session.ask(&format!("Remove the schedule of {profile}?"))?;
             session.change(async |key| client.remove_schedule(&profile, key).await).await?;
             session.output.show(&serde_json::json!({ "removed": profile }), |_| {
                 format!("Removed the schedule of {profile}\n")

@@ -49,7 +49,9 @@ impl Output {
             ColorChoice::Never => false,
             ColorChoice::Auto => io::stdout().is_terminal() && !dumb && !unwanted,
         };
-        Self { json, paint: Paint::new(color && !json), live: io::stderr().is_terminal() && !dumb && !json }
+        let width = rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col));
+        let paint = Paint::new(color && !json).within(width.filter(|columns| *columns > 0));
+        Self { json, paint, live: io::stderr().is_terminal() && !dumb && !json }
     }
 
     /// Prints text or, with `--json`, the value.
@@ -118,17 +120,25 @@ pub enum Tone {
     Bad,
 }
 
-/// Colours text, if enabled.
+/// Fits text to where it is printed: colours it, if enabled, and knows the terminal's width.
 #[derive(Debug, Clone, Copy)]
 pub struct Paint {
     on: bool,
+    /// Columns of the terminal; `None` if stdout is none.
+    width: Option<usize>,
 }
 
 impl Paint {
     /// Enables colours if `on`.
     #[must_use]
     pub fn new(on: bool) -> Self {
-        Self { on }
+        Self { on, width: None }
+    }
+
+    /// Limits tables to a terminal's columns.
+    #[must_use]
+    pub fn within(self, width: Option<usize>) -> Self {
+        Self { width, ..self }
     }
 
     /// `text` in the colour of a tone.

@@ -1,10 +1,15 @@
 //! Tables: aligned columns without lines, easy to read on a terminal and to process with `awk`.
-//! Widths are computed without colours.
+//! Widths are computed without colours. On a terminal, a table is no wider than the terminal: the
+//! widest columns are cut with an ellipsis.
 
 use super::{Paint, Tone};
+use std::borrow::Cow;
 
 /// Space between columns.
 const GAP: &str = "  ";
+
+/// No column is cut to less, however narrow the terminal is.
+const LEAST: usize = 8;
 
 /// A table under construction.
 #[derive(Debug, Default)]
@@ -59,23 +64,28 @@ impl Table {
     /// Formats the table, with a newline at the end of each row.
     pub fn render(&self, paint: Paint) -> String {
         let heads: Vec<Cell> = self.heads.iter().map(|head| Cell::toned(Tone::Dim, head)).collect();
-        let widths: Vec<usize> = (0..self.heads.len())
+        let mut widths: Vec<usize> = (0..self.heads.len())
             .map(|column| {
                 let of = |row: &Vec<Cell>| row.get(column).map_or(0, |cell| cell.text.chars().count());
                 self.rows.iter().map(of).chain([of(&heads)]).max().unwrap_or(0)
             })
             .collect();
+        if let Some(width) = paint.width {
+            let gaps = self.indent.len() + GAP.len() * self.heads.len().saturating_sub(1);
+            fit(&mut widths, width.saturating_sub(gaps));
+        }
         let mut out = String::new();
         for row in std::iter::once(&heads).chain(&self.rows) {
             let mut line = String::from(self.indent);
             for (column, cell) in row.iter().enumerate() {
-                line.push_str(&paint.tone(cell.tone, &cell.text));
+                let width = widths.get(column).copied().unwrap_or(0);
+                let text = cut(&cell.text, width);
+                line.push_str(&paint.tone(cell.tone, &text));
                 let rest_is_empty = row.iter().skip(column + 1).all(|cell| cell.text.is_empty());
                 if rest_is_empty {
                     break;
                 }
-                let width = widths.get(column).copied().unwrap_or(0);
-                line.push_str(&" ".repeat(width.saturating_sub(cell.text.chars().count())));
+                line.push_str(&" ".repeat(width.saturating_sub(text.chars().count())));
                 line.push_str(GAP);
             }
             out.push_str(line.trim_end());
@@ -85,9 +95,41 @@ impl Table {
     }
 }
 
+/// Narrows the widest columns until all have `room` together, or none is wider than [`LEAST`].
+fn fit(widths: &mut [usize], room: usize) {
+    while widths.iter().sum::<usize>() > room {
+        match widths.iter_mut().max().filter(|widest| **widest > LEAST) {
+            Some(widest) => *widest -= 1,
+            None => break,
+        }
+    }
+}
+
+/// `text`, cut with an ellipsis if it is wider than `width`.
+fn cut(text: &str, width: usize) -> Cow<'_, str> {
+    if text.chars().count() <= width {
+        return text.into();
+    }
+    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_is_no_wider_than_the_terminal_and_whole_without_one() {
+        let mut table = Table::new(&["ID", "PACKAGE", "WHY"]).indented("  ");
+        let why = "waiting for one of the drones that can build it, in about 31 s";
+        table.row(["p12".into(), "app-misc/something-1.0".into(), why.into()]);
+        let narrow = table.render(Paint::new(true).within(Some(40)));
+        let widest = narrow.lines().skip(1).map(|line| line.chars().count()).max();
+        assert_eq!(widest, Some(40), "{narrow}");
+        assert!(narrow.contains("p12") && narrow.contains('…'), "{narrow}");
+        assert!(table.render(Paint::new(false)).contains(why));
+        let tiny = table.render(Paint::new(false).within(Some(1)));
+        assert!(tiny.contains("p12  app-mis…  waiting…"), "{tiny}");
+    }
 
     #[test]
     fn columns_line_up_with_and_without_colour() {

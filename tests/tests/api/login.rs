@@ -14,13 +14,14 @@ fn tls(config: &mut Config) {
 }
 
 /// `swarmctl` with a home of its own.
-async fn swarmctl(home: &Path, arguments: &[&str]) -> (i32, String, String) {
+pub async fn swarmctl(home: &Path, arguments: &[&str]) -> (i32, String, String) {
     let mut command = Command::new("env");
     command.arg(program("swarmctl").unwrap()).args(arguments).stdin(Stdio::null());
     done(home, command).await
 }
 
-async fn done(home: &Path, mut command: Command) -> (i32, String, String) {
+/// Runs a command without settings from outside: its exit code and what it printed.
+pub async fn done(home: &Path, mut command: Command) -> (i32, String, String) {
     for name in ["SWARM_ORCHESTRATOR", "SWARM_FINGERPRINT", "SWARM_CA", "SWARM_TOKEN_FILE", "SWARMCTL_CONFIG"]
     {
         command.env_remove(name);

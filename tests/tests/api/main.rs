@@ -9,6 +9,7 @@ mod bounds;
 mod collisions;
 mod conditional;
 mod conditions;
+mod confirmed;
 mod connections;
 mod contract;
 mod credentials;
