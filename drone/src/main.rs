@@ -10,6 +10,7 @@ use swarm_common::{
     client::with_causes,
     config::{EXIT_CONFIG, changes::Written},
     telemetry::{self, Telemetry},
+    version::VERSION,
 };
 use swarm_drone::{
     config::{Config, RENAMED},
@@ -27,7 +28,7 @@ const TRY_AGAIN: u8 = 75;
 /// Builds packages for an orchestrator.
 #[derive(Parser)]
 #[command(
-    version,
+    version = VERSION,
     after_help = "Examples:
   swarm-drone --config /etc/build-swarm/drone.toml
   swarm-drone --config drone.toml --check-config
@@ -187,6 +188,6 @@ fn reload(path: &Path, started: &Written, telemetry: &Telemetry) {
 }
 
 fn complain(code: u8, error: &impl std::fmt::Display) -> ExitCode {
-    eprintln!("swarm-drone: {error}");
+    eprintln!("{}swarm-drone: {error}", telemetry::error_prefix());
     ExitCode::from(code)
 }

@@ -13,6 +13,7 @@ use swarm_common::{
     config::{EXIT_CONFIG, EXIT_IO},
     supervisor::Supervisor,
     telemetry::{self, Telemetry},
+    version::VERSION,
 };
 use swarm_orchestrator::{
     app::App,
@@ -66,7 +67,7 @@ Exit codes:
 
 /// Plan runs, hand packages to drones and publish what they build
 #[derive(Debug, Parser)]
-#[command(version, about, after_help = HELP, max_term_width = 100)]
+#[command(version = VERSION, about, after_help = HELP, max_term_width = 100)]
 struct Arguments {
     /// Configuration file
     #[arg(long, value_name = "FILE", default_value = "/etc/build-swarm/orchestrator.toml")]
@@ -221,7 +222,7 @@ fn main() -> ExitCode {
 }
 
 fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("swarm-orchestrator: {error}");
+    eprintln!("{}swarm-orchestrator: {error}", telemetry::error_prefix());
     ExitCode::from(code)
 }
 
@@ -262,7 +263,7 @@ async fn run(config: Config, path: &Path, telemetry: &Telemetry) -> anyhow::Resu
     if let Some(tls) = &server.app().tls {
         tracing::info!(address = %tls.address, fingerprint = %tls.shown.fingerprint(), "serves HTTPS");
     }
-    tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "ready");
+    tracing::info!(%address, version = VERSION, "ready");
     supervisor.ready(&format!("serving on {address}"));
     let stop = async {
         tokio::select! {

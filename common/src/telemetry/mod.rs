@@ -1,9 +1,12 @@
 //! A daemon's log: to standard error, where the service manager collects it, or to files bounded in
 //! number, size and age. Logging never blocks the work.
 //!
-//! Only the level can be changed at run time.
+//! Only the level can be changed at run time. Lines for the systemd journal have its priorities.
 
 mod files;
+mod journald;
+
+pub use journald::error_prefix;
 
 use crate::config::{Renamed, Size, Span, Unit};
 use serde::Deserialize;
@@ -125,7 +128,8 @@ pub fn start(name: &str, log: &LogConfig) -> Result<Telemetry, TelemetryError> {
         None => (waiting.finish(io::stderr()), io::stderr().is_terminal()),
         Some(dir) => (waiting.finish(open(name, dir, log)?), false),
     };
-    let layer = fmt::layer().with_writer(writer).with_ansi(colour);
+    let format = journald::Prioritized::new(log.dir.is_none() && journald::reads_stderr());
+    let layer = fmt::layer().event_format(format).with_writer(writer).with_ansi(colour);
     // A second installation, as in tests, is refused and the first one remains.
     let _already = tracing_subscriber::registry().with(level).with(layer).try_init();
     Ok(Telemetry { level: handle, _writer: guard })

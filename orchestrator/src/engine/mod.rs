@@ -13,6 +13,7 @@ mod claims;
 mod clock;
 mod credentials;
 mod drift;
+mod milestones;
 mod pair;
 mod restore;
 mod role;

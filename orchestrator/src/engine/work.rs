@@ -5,6 +5,7 @@ use super::{
     batch::{self, Batch},
     claims::{Next, Parked},
     drift::Drift,
+    milestones,
 };
 use crate::journal::{Journal, JournalError, Shown};
 use std::{
@@ -296,6 +297,7 @@ impl Worker {
         }
         // A caller that is gone gets its answer by repeating the command.
         batch.answers.drain(..).for_each(|(answer, reply)| _ = answer.send(reply));
+        batch.records.iter().for_each(|record| milestones::log(&self.shared.pair.shown(), record));
         self.shared.pair.follow(|swarm, shown| batch.apply(swarm, shown));
         // Better done while idle, but not postponed for ever.
         self.keep_snapshot(SNAPSHOT_AT_LEAST_EVERY);

@@ -1,18 +1,22 @@
 //! Health, and the envelope of every answer.
 
 use std::{
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
-use swarm_common::time::TimeMs;
+use swarm_common::{
+    time::TimeMs,
+    version::{VERSION, Version},
+};
 use swarm_orchestrator::{
     engine::{Clock, SystemClock},
     server::ServeError,
 };
-use swarm_tests::api::Swarm;
+use swarm_tests::{api::Swarm, e2e::programs::program};
 
 #[tokio::test]
 async fn health_needs_no_credential() {
@@ -20,6 +24,18 @@ async fn health_needs_no_credential() {
     for path in ["/healthz", "/readyz"] {
         let answer = swarm.raw().await.unwrap().ask(&format!("GET {path}"), &[], b"").await.unwrap();
         assert_eq!(answer.status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn anybody_is_told_which_version_runs_and_every_program_tells_its_own() {
+    let swarm = Swarm::start().await.unwrap();
+    let answer = swarm.raw().await.unwrap().ask("GET /version", &[], b"").await.unwrap();
+    let version: Version = serde_json::from_value(answer.json().unwrap()).unwrap();
+    assert_eq!((answer.status, version), (200, Version::own()));
+    for name in ["swarm-orchestrator", "swarm-drone", "swarmctl"] {
+        let output = Command::new(program(name).unwrap()).arg("--version").output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{name} {VERSION}\n"));
     }
 }
 
