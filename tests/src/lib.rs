@@ -8,6 +8,8 @@ pub mod bench;
 mod dependencies;
 pub mod e2e;
 pub mod faults;
+#[cfg(test)]
+mod imports;
 pub mod machine;
 pub mod replay;
 pub mod services;

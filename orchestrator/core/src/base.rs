@@ -3,7 +3,7 @@
 
 use crate::{
     command::Reply,
-    decide::Decision,
+    decision::Decision,
     event::Event,
     follow::{self, Following},
     refusal::Refusal,

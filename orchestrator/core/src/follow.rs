@@ -10,7 +10,7 @@ use crate::{
     base::{NamedBase, users},
     closure,
     command::Reply,
-    decide::{Decision, already},
+    decision::{Decision, already},
     event::Event,
     fence::{Fence, fence},
     refusal::Refusal,

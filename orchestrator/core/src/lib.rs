@@ -22,6 +22,7 @@ pub mod closure;
 pub mod collision;
 pub mod command;
 pub mod decide;
+pub mod decision;
 pub mod drone;
 pub mod estimate;
 pub mod event;

@@ -4,6 +4,7 @@ use super::{Decision, already, known, skip};
 use crate::{
     attempt::{Ending, Job},
     command::Reply,
+    decision::{CHANGES_EVERY_MS, is_away, may_return},
     drone::Drone,
     event::Event,
     follow,
@@ -21,10 +22,6 @@ use swarm_common::{
 
 /// The longest reason kept for a failed delivery, in characters.
 const LONGEST_WHY: usize = 300;
-
-/// How often changes of a drone's facts or boot id, and its return, are journaled at most, so that a
-/// drone that reports others each time or keeps signing off does not fill the journal.
-const CHANGES_EVERY_MS: u64 = 10_000;
 
 /// Handles a heartbeat: renews the leases of the attempts it names, records their phases, revives
 /// lost attempts that no other drone works on, and returns the attempts that are no longer wanted.
@@ -157,16 +154,6 @@ fn wanted(swarm: &Swarm, drone: DroneId, id: AttemptId) -> Result<Wanted, String
         },
         (Some(ending), _) => Err(ending.words()),
     }
-}
-
-/// Whether a drone counts as away until it returns.
-pub(crate) fn is_away(drone: &Drone) -> bool {
-    drone.offline.is_some() || drone.lost.is_some()
-}
-
-/// Whether a drone that is heard again may return already.
-pub(crate) fn may_return(swarm: &Swarm, now: TimeMs, id: DroneId) -> bool {
-    swarm.live.returned.get(&id).is_none_or(|&at| now.since(at) >= CHANGES_EVERY_MS)
 }
 
 /// A drone shuts down. Its unfinished work is needed again at once, without a strike.

@@ -26,16 +26,12 @@ mod skip;
 use crate::{
     base,
     command::{Command, Reply, Request},
+    decision::{Decision, already, known},
     event::Event,
-    follow,
-    refusal::Refusal,
-    schedule,
+    follow, schedule,
     swarm::Swarm,
 };
-use swarm_common::{id::*, time::TimeMs};
-
-/// The outcome of a command: its events and the reply, or a refusal.
-pub type Decision = Result<(Vec<Event>, Reply), Refusal>;
+use swarm_common::time::TimeMs;
 
 /// Decides a request without applying it; [`Swarm::handle`] does both.
 ///
@@ -135,14 +131,4 @@ impl Swarm {
     pub fn next_due(&self) -> Option<TimeMs> {
         maintain::next_due(self)
     }
-}
-
-/// Looks up a drone, or refuses with [`Refusal::UnknownDrone`].
-pub(crate) fn known(swarm: &Swarm, drone: DroneId) -> Result<&crate::drone::Drone, Refusal> {
-    swarm.drones.get(&drone).ok_or(Refusal::UnknownDrone(drone))
-}
-
-/// `Done` without events: the state is already as requested.
-pub(crate) fn already() -> Decision {
-    Ok((Vec::new(), Reply::Done))
 }

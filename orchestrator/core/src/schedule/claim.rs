@@ -8,11 +8,7 @@ use crate::{
     attempt::Job,
     calendar, closure,
     command::Reply,
-    decide::{
-        Decision,
-        drone::{is_away, may_return},
-        known,
-    },
+    decision::{Decision, is_away, known, may_return},
     drone::Drone,
     event::Event,
     follow,

@@ -1,0 +1,31 @@
+//! The outcome of a command, and what several rules say in the same way.
+
+use crate::{command::Reply, drone::Drone, event::Event, refusal::Refusal, swarm::Swarm};
+use swarm_common::{id::DroneId, time::TimeMs};
+
+/// How often changes of a drone's facts or boot id, and its return, are journaled at most, so that a
+/// drone that reports others each time or keeps signing off does not fill the journal.
+pub(crate) const CHANGES_EVERY_MS: u64 = 10_000;
+
+/// The outcome of a command: its events and the reply, or a refusal.
+pub type Decision = Result<(Vec<Event>, Reply), Refusal>;
+
+/// Looks up a drone, or refuses with [`Refusal::UnknownDrone`].
+pub(crate) fn known(swarm: &Swarm, drone: DroneId) -> Result<&Drone, Refusal> {
+    swarm.drones.get(&drone).ok_or(Refusal::UnknownDrone(drone))
+}
+
+/// `Done` without events: the state is already as requested.
+pub(crate) fn already() -> Decision {
+    Ok((Vec::new(), Reply::Done))
+}
+
+/// Whether a drone counts as away until it returns.
+pub(crate) fn is_away(drone: &Drone) -> bool {
+    drone.offline.is_some() || drone.lost.is_some()
+}
+
+/// Whether a drone that is heard again may return already.
+pub(crate) fn may_return(swarm: &Swarm, now: TimeMs, id: DroneId) -> bool {
+    swarm.live.returned.get(&id).is_none_or(|&at| now.since(at) >= CHANGES_EVERY_MS)
+}
