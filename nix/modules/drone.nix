@@ -106,7 +106,6 @@ in
 
         DevicePolicy = "closed";
         ProtectClock = true;
-        ProtectHostname = true;
         ProtectKernelLogs = true;
         ProtectKernelModules = true;
         RestrictRealtime = true;
