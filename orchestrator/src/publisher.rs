@@ -19,7 +19,7 @@ use crate::{
     engine::{Engine, EngineError},
     passes::Passes,
 };
-use disk::{Disk, DiskPassError, Switched};
+use disk::{Disk, DiskPassError};
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -205,10 +205,10 @@ impl Publisher {
         let now = self.engine.now().min(self.engine.wall()).as_secs();
         let placed: usize = todo.runs.iter().map(|run| run.artifacts.len()).sum();
         let published = tokio::task::spawn_blocking(move || {
-            let (switched, failed) = disk.publish(now, todo);
-            (disk, switched, failed)
+            let (reports, failed) = disk.publish(now, todo);
+            (disk, reports, failed)
         });
-        let (mut disk, switched, failed) = match published.await {
+        let (mut disk, reports, failed) = match published.await {
             Ok(published) => published,
             // The record of what was published is lost; the next pass checks everything again.
             Err(error) => return (self.fresh(), seq, Some(error.into())),
@@ -216,15 +216,22 @@ impl Publisher {
         if placed > 0 && failed.is_none() {
             self.passes.note(NAME, format!("{placed} made available to drones"));
         }
-        for Switched { profile, run, generation, packages } in switched {
-            tracing::info!(%profile, %run, generation, packages, "published a new generation");
-            self.passes.note(NAME, format!("{profile} is at generation {generation}"));
-            let command = Command::RecordGeneration { profile: profile.clone(), run, generation, packages };
-            match self.engine.submit(command, None).await {
+        for report in reports {
+            match &report {
+                Command::RecordGeneration { profile, run, generation, packages } => {
+                    tracing::info!(%profile, %run, generation, packages, "published a new generation");
+                    self.passes.note(NAME, format!("{profile} is at generation {generation}"));
+                }
+                other => {
+                    tracing::warn!(report = ?other, "the journal does not know the published generation")
+                }
+            }
+            match self.engine.submit(report, None).await {
                 // The profile was removed in the meantime: there is nothing to record.
                 Ok(_) | Err(EngineError::Refused(_)) => {}
                 Err(error) => {
-                    disk.redo(&profile);
+                    // Nothing was reported: the next pass examines all channels again.
+                    disk.redo();
                     return (disk, seq, Some(error.into()));
                 }
             }

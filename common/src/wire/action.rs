@@ -33,6 +33,8 @@ pub enum Action {
     ShowLog { package: PackageId },
     /// Retry a package.
     RetryPackage { package: PackageId },
+    /// Let a stable channel follow its runs again.
+    Promote { profile: Name },
     /// Update a base to a new generation.
     UpdateBase { base: Name },
     /// Let a base follow the tree, and retry a failed update.
@@ -58,6 +60,7 @@ impl Action {
             Self::ShowPackage { package } => format!("swarmctl why {package}"),
             Self::ShowLog { package } => format!("swarmctl logs {package}"),
             Self::RetryPackage { package } => format!("swarmctl retry {package}"),
+            Self::Promote { profile } => format!("swarmctl channel promote {profile}"),
             Self::UpdateBase { base } => format!("swarmctl base update {base}"),
             Self::FollowBase { base } => format!("swarmctl base update {base} --follow"),
             Self::VerifyStore => "swarmctl audit verify".into(),

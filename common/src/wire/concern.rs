@@ -130,6 +130,9 @@ pub enum ConcernKind {
     },
     /// The swarm is paused.
     Paused { for_ms: u64, why: String },
+    /// A stable channel stays at a generation, with the content of an earlier one after a rollback, and
+    /// its runs lead to another: the newest of them.
+    ChannelHeld { profile: Name, generation: u64, like: Option<u64>, staged: Option<RunId> },
 
     /// The update of a base failed.
     BaseStays { base: Name, generation: u64, run: RunId, why: String },
@@ -230,6 +233,7 @@ impl ConcernKind {
             Self::NoSuccess { profile, .. } => format!("no run of {profile} succeeds"),
             Self::DroneIdle { run, .. } => format!("drones idle while {run} waits"),
             Self::Paused { .. } => "nothing is handed out in a pause".into(),
+            Self::ChannelHeld { profile, .. } => format!("the channel of {profile} is held"),
             Self::BaseStays { base, .. } => format!("base {base} does not follow"),
             Self::BaseWaits { base, run } => {
                 format!("base {base} is to follow {run}, and no drone that can make it is online")

@@ -1,6 +1,6 @@
 //! What travels over HTTP, as types. Requests and replies of the drone protocol are in
 //! [`drone`], plans in [`plan`], what Nix builds in [`nix`], artifacts in [`artifact`], what is built in in [`base`], what people look at in
-//! [`view`], [`concern`] and [`notify`], what an admin sends in [`admin`] and [`calendar`], errors in
+//! [`view`], [`channel`], [`concern`] and [`notify`], what an admin sends in [`admin`] and [`calendar`], errors in
 //! [`problem`].
 
 mod action;
@@ -8,6 +8,7 @@ pub mod admin;
 pub mod artifact;
 pub mod base;
 pub mod calendar;
+pub mod channel;
 pub mod concern;
 pub mod cpu;
 pub mod drone;

@@ -1,5 +1,6 @@
-//! The contents of a profile's stable channel. A working version stays until its successor can be
-//! installed with everything that it needs at run time.
+//! What the runs of a profile lead to: the content of the next generation of its stable channel
+//! ([`stable`]). A working version stays until its successor can be installed with everything that it
+//! needs at run time.
 //!
 //! The channel follows runs that have ended and runs that stand still ([`crate::standstill`]). From
 //! each it takes the packages that are *installable*: received, together with their run-time
@@ -17,6 +18,7 @@
 //! The other, and what needs it, is treated like a package that could not be built.
 
 mod roots;
+pub mod stable;
 
 pub use roots::ChannelRoot;
 
@@ -31,12 +33,12 @@ use swarm_common::{
     wire::{artifact::Artifact, base::Base, drone::Target, plan::PlanProblem},
 };
 
-/// A profile's stable channel.
+/// What the runs of a profile lead to.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Channel {
     /// The run that it follows; none before the first run that had packages to publish.
     pub run: Option<RunId>,
-    /// Incremented whenever the contents are determined again.
+    /// Incremented whenever the contents change.
     pub revision: u64,
     /// Its contents by digest. The contents are closed: whatever one of them needs is among them.
     pub held: BTreeMap<Digest, Held>,
@@ -46,6 +48,15 @@ pub struct Channel {
     /// For Nix: what each attribute and host is at, all of it served.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roots: Vec<ChannelRoot>,
+}
+
+impl Channel {
+    /// Takes the contents after a run.
+    pub(crate) fn move_to(&mut self, next: Self) {
+        let same = self.held.keys().eq(next.held.keys()) && self.roots == next.roots && self.run.is_some();
+        let revision = self.revision + u64::from(!same);
+        *self = Self { revision, ..next };
+    }
 }
 
 /// An artifact in a channel.
@@ -94,8 +105,7 @@ pub(crate) fn follow(swarm: &Swarm, id: RunId) -> Option<Channel> {
         let found = collide(swarm, old, &offered, stay.kept());
         if found.is_empty() {
             let held = stay.beside(&offered);
-            let revision = old.revision + 1;
-            return Some(Channel { run: Some(id), revision, held, apart, roots: Vec::new() });
+            return Some(Channel { run: Some(id), held, apart, ..Channel::default() });
         }
         // What stays in their place may collide as well.
         withdraw(&mut offered, &found);

@@ -292,6 +292,22 @@ pub enum Command {
         /// The reason.
         reason: String,
     },
+    /// Give a profile's stable channel the content of an earlier generation, and hold it there.
+    RollBack {
+        /// The profile.
+        profile: Name,
+        /// The generation; if none, the last one with other content.
+        generation: Option<u64>,
+    },
+    /// Make what a profile's runs lead to its stable channel, and let it follow them again.
+    Promote(Name),
+    /// The publisher found generations that the journal does not know, as after a restore.
+    SkipGenerations {
+        /// The profile.
+        profile: Name,
+        /// Number of the last one.
+        last: u64,
+    },
     /// The publisher has switched a profile to a new generation.
     RecordGeneration {
         /// The profile.

@@ -143,8 +143,19 @@ pub enum Event {
     ProfilePut { name: Name, request: ProfileRequest },
     /// A profile was removed.
     ProfileRemoved { name: Name },
+    /// A stable channel has a new generation, to be published: of what its runs lead to, or with the
+    /// content of generation `like`.
+    GenerationMade { profile: Name, generation: u64, like: Option<u64> },
     /// Clients now see a new generation.
     GenerationPublished { profile: Name, run: RunId, generation: u64, packages: u64 },
+    /// An old generation is dropped.
+    GenerationForgotten { profile: Name, generation: u64 },
+    /// Clients may have seen generations up to this number, of which the journal does not know.
+    GenerationsSkipped { profile: Name, last: u64 },
+    /// A stable channel stays as it is until it is released.
+    ChannelHeld { profile: Name },
+    /// A stable channel follows its runs again.
+    ChannelReleased { profile: Name },
 
     /// A profile's schedule was set or changed.
     SchedulePut { profile: Name, request: ScheduleRequest, forecast: Forecast },

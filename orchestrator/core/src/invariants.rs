@@ -10,17 +10,24 @@
 //! - 5: drones that may not work have no work
 //! - 7: attempts are bounded
 //! - 8: the contents of a channel can be installed
+//! - 9: the generations of a channel are in order, what is in them is kept, and the current one is what
+//!   the runs lead to, unless the channel is held
 //!
 //! Numbers 2 and 6 concern files and are checked in the shell.
 
 use crate::{
     attempt::{Ending, Job},
+    channel::stable::LEAST_KEPT,
     explain, follow, judge,
+    profile::Profile,
     schedule::MOST_DUPLICATES,
     swarm::Swarm,
 };
-use std::{cmp::Reverse, collections::BTreeMap};
-use swarm_common::{id::*, state::*};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
+use swarm_common::{digest::Digest, id::*, state::*};
 
 /// Checks all invariants.
 ///
@@ -33,7 +40,30 @@ pub fn check(swarm: &Swarm) -> Result<(), String> {
     counters(swarm)?;
     idle_where_due(swarm)?;
     bounded(swarm)?;
-    whole_channels(swarm)
+    whole_channels(swarm)?;
+    sound_generations(swarm)
+}
+
+fn sound_generations(swarm: &Swarm) -> Result<(), String> {
+    for (name, Profile { channel, stable, generation: published, .. }) in &swarm.profiles {
+        let numbers: Vec<u64> = stable.generations.iter().map(|generation| generation.number).collect();
+        let last = numbers.last().copied().unwrap_or(0);
+        if !numbers.is_sorted_by(|a, b| a < b) || last < *published || last <= stable.skipped && last > 0 {
+            return Err(format!("9: {name} has generations {numbers:?}, and {published} is published"));
+        }
+        if numbers.len() > swarm.policy.keep_runs.max(LEAST_KEPT) {
+            return Err(format!("9: {} generations of {name} are kept", numbers.len()));
+        }
+        let held: BTreeSet<&Digest> = stable.generations.iter().flat_map(|g| g.artifacts.iter()).collect();
+        if !held.iter().copied().eq(stable.artifacts.keys()) {
+            return Err(format!("9: the artifacts of {name} are not those of its generations"));
+        }
+        let follows = stable.current().map_or(channel.run.is_none(), |g| g.revision == channel.revision);
+        if !follows && !stable.held {
+            return Err(format!("9: {name} is not at what its runs lead to, and it is not held"));
+        }
+    }
+    Ok(())
 }
 
 fn whole_channels(swarm: &Swarm) -> Result<(), String> {

@@ -38,7 +38,7 @@ pub struct Policy {
     pub backoff_max_ms: u64,
     /// Groups of packages (`category/name`) of which at most one is built at a time.
     pub exclusive: Vec<Vec<String>>,
-    /// Number of ended runs kept per profile.
+    /// Number of ended runs kept per profile, and of generations of its channel (at least 2).
     pub keep_runs: usize,
     /// Size limit of a profile's index, in bytes.
     pub index_bytes: u64,

@@ -1,6 +1,6 @@
 //! The state of a profile.
 
-use crate::channel::Channel;
+use crate::channel::{Channel, stable::Stable};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use swarm_common::{cpv::Cpv, wire::admin::ProfileRequest};
@@ -17,7 +17,10 @@ pub struct Profile {
     /// The last build id assigned or taken over for each version. A new build id is above those of
     /// all profiles, so that a published path never gets other content.
     pub build_ids: BTreeMap<Cpv, u32>,
-    /// The contents of its stable channel. Not optional: a journal snapshot without this field is
-    /// not used, and the events are replayed instead.
+    /// What its runs lead to. Not optional: a journal snapshot without this field is not used, and
+    /// the events are replayed instead.
     pub channel: Channel,
+    /// The generations of its stable channel.
+    #[serde(default)]
+    pub stable: Stable,
 }

@@ -12,6 +12,13 @@ pub enum Refusal {
     UnknownProfile(Name),
     /// No such base.
     UnknownBase(Name),
+    /// The profile has no such generation, or none but the current one.
+    UnknownGeneration {
+        /// The profile.
+        profile: Name,
+        /// Its number, if one was named.
+        generation: Option<u64>,
+    },
     /// The profile has no schedule.
     UnknownSchedule(Name),
     /// No such run.

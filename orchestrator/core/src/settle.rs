@@ -1,9 +1,19 @@
-//! Derives events that follow from the state: runs end, their bases follow, old runs are forgotten.
+//! Derives events that follow from the state: runs end, their bases and channels follow, old runs are
+//! forgotten.
 //!
 //! Looking at the state instead of at each event keeps this in one place: a run ends however its
 //! last package was completed.
 
-use crate::{able, channel, event::Event, follow, run::Run, standstill, swarm::Swarm, text};
+use crate::{
+    able,
+    channel::{self, stable},
+    event::Event,
+    follow,
+    run::Run,
+    standstill,
+    swarm::Swarm,
+    text,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{id::*, name::Name, state::*, wire::base::Base};
 
@@ -45,6 +55,7 @@ pub fn settle(swarm: &Swarm) -> Vec<Event> {
         let reason = outdated(swarm, record)?;
         Some(Event::RunEnded { run, state: RunState::Cancelled, reason })
     }));
+    events.extend(stable::due(swarm));
     if events.is_empty() { forget(swarm) } else { events }
 }
 
@@ -87,7 +98,8 @@ fn without_machine(swarm: &Swarm, run: &Run) -> Vec<Event> {
 /// 10,000.
 const MOST_KEPT: usize = 20_000;
 
-/// Forgets ended runs beyond those to keep. The last ended run of each profile is always kept.
+/// Forgets ended runs and generations beyond those to keep. The last ended run of each profile is always
+/// kept.
 fn forget(swarm: &Swarm) -> Vec<Event> {
     let mut ended: BTreeMap<&Name, Vec<RunId>> = BTreeMap::new();
     for (&id, run) in swarm.runs.iter().filter(|(_, r)| r.state.is_over()) {
@@ -109,5 +121,5 @@ fn forget(swarm: &Swarm) -> Vec<Event> {
     }
     // A run whose packages are being installed on a base must be kept.
     let old = old.into_iter().filter(|run| follow::of_run(swarm, *run).is_none());
-    old.map(|run| Event::RunForgotten { run }).collect()
+    old.map(|run| Event::RunForgotten { run }).chain(stable::surplus(swarm)).collect()
 }

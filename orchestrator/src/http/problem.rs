@@ -200,6 +200,7 @@ fn refused(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
         Refusal::UnknownDrone(_) => (S::NOT_FOUND, "unknown-drone", "no such drone"),
         Refusal::UnknownProfile(_) => (S::NOT_FOUND, "unknown-profile", "no such profile"),
         Refusal::UnknownBase(_) => (S::NOT_FOUND, "unknown-base", "no such base"),
+        Refusal::UnknownGeneration { .. } => (S::NOT_FOUND, "unknown-generation", "no such generation"),
         Refusal::UnknownSchedule(_) => (S::NOT_FOUND, "unknown-schedule", "no such schedule"),
         Refusal::UnknownRun(_) => (S::NOT_FOUND, "unknown-run", "no such run"),
         Refusal::UnknownPackage(_) => (S::NOT_FOUND, "unknown-package", "no such package"),

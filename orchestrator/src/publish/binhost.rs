@@ -83,6 +83,8 @@ pub struct Binhost {
     keep: Generations,
     index: PackagesIndex,
     generation: u64,
+    /// Number of the generation to be written next.
+    next: u64,
     /// Whether both index files on disk match `index`.
     written: bool,
 }
@@ -100,7 +102,7 @@ impl Binhost {
     ) -> Result<Self, DiskError> {
         let dir = dir.into();
         disk::make_dirs(&dir)?;
-        let generation = generations::numbers(&dir)?.last().copied().unwrap_or(0);
+        let generation = generations::last(&dir)?;
         let Found { mut index, damaged } = whole::read(&dir)?;
         if let Some(file) = &damaged {
             tracing::warn!(file = %file.display(), "a published index was modified, rebuilding it");
@@ -111,7 +113,14 @@ impl Binhost {
         let dated = |name: &str| seconds_of(&dir.join(name)).is_some_and(|mtime| mtime == timestamp);
         let dated = dated("Packages") && dated("Packages.gz");
         let written = timestamp > 0 && index.header() == before && dated && damaged.is_none();
-        Ok(Self { dir, keep, index, generation, written })
+        Ok(Self { dir, keep, index, generation, next: generation + 1, written })
+    }
+
+    /// Publishes as generation `number`, which is written even if the packages are those of the current
+    /// one. A current generation with this number is written again if anything differs.
+    #[must_use]
+    pub fn numbered(self, number: u64) -> Self {
+        Self { next: number, written: self.written && number == self.generation, ..self }
     }
 
     /// The directory.
@@ -130,13 +139,6 @@ impl Binhost {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
-    }
-
-    /// Replaces the profile's part of the header; the next publication writes it.
-    pub fn set_header(&mut self, header: BTreeMap<String, String>) {
-        let before = self.index.header();
-        self.index.set_header(header);
-        self.written &= self.index.header() == before;
     }
 
     /// Makes the channel contain exactly `packages`. `now` is in seconds since the Unix epoch. The
@@ -290,10 +292,11 @@ impl Binhost {
         let gz = self.index.gz().map_err(DiskError::at("compress", &self.dir.join("Packages.gz")))?;
         let files: [(&str, &[u8]); 2] = [("Packages", &bytes), ("Packages.gz", &gz)];
         if self.keep == Generations::Keep {
-            generations::write(&self.dir, self.generation + 1, &files, timestamp)?;
+            generations::write(&self.dir, self.next, &files, timestamp)?;
         }
         generations::replace(&self.dir, &files, timestamp)?;
-        self.generation += 1;
+        self.generation = self.next;
+        self.next += 1;
         self.written = true;
         Ok(())
     }

@@ -38,6 +38,11 @@ pub(super) fn numbers(dir: &Path) -> Result<Vec<u64>, DiskError> {
     Ok(numbers)
 }
 
+/// The number of the last generation in a channel's directory; 0 if there is none.
+pub(crate) fn last(dir: &Path) -> Result<u64, DiskError> {
+    Ok(numbers(dir)?.last().copied().unwrap_or(0))
+}
+
 /// The directory of a generation.
 pub(super) fn path(dir: &Path, number: u64) -> PathBuf {
     dir.join("generations").join(number.to_string())

@@ -10,7 +10,7 @@ mod binhost;
 pub mod cache;
 pub mod conditional;
 pub(crate) mod copies;
-mod generations;
+pub(crate) mod generations;
 pub mod layout;
 pub(crate) mod small;
 pub(crate) mod whole;

@@ -11,10 +11,11 @@ use crate::{
         entries::{EntriesError, EntryBook},
         store::{Store, StoreError},
     },
-    publish::{Binhost, Generations, PublishError, Published, cache::CacheError},
+    publish::{Binhost, Generations, PublishError, Published, cache::CacheError, generations},
 };
 use std::collections::BTreeMap;
 use swarm_common::{digest::Digest, id::RunId, name::Name, wire::artifact::Artifact};
+use swarm_core::Command;
 
 /// Why something was not published.
 #[derive(Debug, thiserror::Error)]
@@ -41,14 +42,6 @@ impl DiskPassError {
     }
 }
 
-/// A stable channel's generation differs from the journaled one.
-pub(super) struct Switched {
-    pub(super) profile: Name,
-    pub(super) run: RunId,
-    pub(super) generation: u64,
-    pub(super) packages: u64,
-}
-
 /// Publishes, and remembers what was published.
 pub(super) struct Disk {
     binhosts: Binhosts,
@@ -56,12 +49,22 @@ pub(super) struct Disk {
     entries: EntryBook,
     caches: Caches,
     open: BTreeMap<RunId, Binhost>,
+    /// The generation of each stable channel that was begun last.
+    begun: BTreeMap<Name, u64>,
     done: Done,
 }
 
 impl Disk {
     pub(super) fn new(binhosts: Binhosts, store: Store, entries: EntryBook, caches: Caches) -> Self {
-        Self { binhosts, store, entries, caches, open: BTreeMap::new(), done: Done::default() }
+        Self {
+            binhosts,
+            store,
+            entries,
+            caches,
+            open: BTreeMap::new(),
+            begun: BTreeMap::new(),
+            done: Done::default(),
+        }
     }
 
     /// What has been published.
@@ -69,14 +72,14 @@ impl Disk {
         &self.done
     }
 
-    /// Marks a stable channel as unpublished, because the switch could not be reported.
-    pub(super) fn redo(&mut self, profile: &Name) {
-        self.done.stable.remove(profile);
+    /// Marks the stable channels as unpublished, because a switch could not be reported.
+    pub(super) fn redo(&mut self) {
+        self.done.stable.clear();
     }
 
-    /// Publishes what is missing. The failure of one profile does not stop the others. Returns the first
-    /// error, and one of lost packages only if there is no other.
-    pub(super) fn publish(&mut self, now: u64, todo: Todo) -> (Vec<Switched>, Option<DiskPassError>) {
+    /// Publishes what is missing. The failure of one profile does not stop the others. Returns what is to
+    /// be reported to the core, and the first error, one of lost packages only if there is no other.
+    pub(super) fn publish(&mut self, now: u64, todo: Todo) -> (Vec<Command>, Option<DiskPassError>) {
         let binhosts = self.binhosts.clone();
         let _writing = binhosts.write();
         let mut failed: Option<DiskPassError> = None;
@@ -91,9 +94,9 @@ impl Disk {
             self.open.remove(&run);
             self.done.runs.remove(&run);
         }
-        let mut switched = Vec::new();
-        todo.stable.into_iter().for_each(|stable| note(self.publish_stable(now, stable, &mut switched)));
-        (switched, failed)
+        let mut reports = Vec::new();
+        todo.stable.into_iter().for_each(|stable| note(self.publish_stable(now, stable, &mut reports)));
+        (reports, failed)
     }
 
     fn publish_run(&mut self, now: u64, todo: RunTodo) -> Result<(), DiskPassError> {
@@ -123,37 +126,45 @@ impl Disk {
         Ok(())
     }
 
-    /// Adds to `switched` if the journal does not know the channel's generation.
+    /// Adds to `reports` if the journal does not know the channel's generation.
     fn publish_stable(
         &mut self,
         now: u64,
         todo: StableTodo,
-        switched: &mut Vec<Switched>,
+        reports: &mut Vec<Command>,
     ) -> Result<(), DiskPassError> {
-        if let Some(hosts) = &todo.hosts {
-            let dir = self.binhosts.stable(&todo.profile);
-            self.caches.publish(now, dir, &self.store, &todo, hosts, switched)?;
-            self.done.stable.insert(todo.profile, todo.revision);
+        let dir = self.binhosts.stable(&todo.profile);
+        let last = generations::last(&dir)?;
+        if last > todo.recorded && self.begun.get(&todo.profile) != Some(&last) {
+            // The journal was restored, or a crash came before the report. Other content may have been seen
+            // under the number that is wanted.
+            reports.push(Command::SkipGenerations { profile: todo.profile, last });
             return Ok(());
         }
-        let StableTodo { profile, run, revision, received, kept, recorded, .. } = todo;
+        self.begun.insert(todo.profile.clone(), todo.number);
+        if let Some(hosts) = &todo.hosts {
+            self.caches.publish(now, dir, &self.store, &todo, hosts, reports)?;
+            self.done.stable.insert(todo.profile, todo.number);
+            return Ok(());
+        }
+        let StableTodo { profile, run, number, received, kept, recorded, .. } = todo;
         let mut packages = self.published(&profile, &received)?;
         packages.extend(self.still_there(&profile, &kept)?);
-        let dir = self.binhosts.stable(&profile);
-        let mut binhost = Binhost::open(dir, Generations::Keep, BTreeMap::new())?;
+        let mut binhost = Binhost::open(dir, Generations::Keep, BTreeMap::new())?.numbered(number);
         let outcome = binhost
             .publish(now, &packages, &self.store)
             .map_err(|source| DiskPassError::Publish { profile: profile.clone(), source })?;
         let (generation, packages) = (outcome.generation, binhost.index().len() as u64);
         if generation > recorded {
-            switched.push(Switched { profile: profile.clone(), run, generation, packages });
+            let profile = profile.clone();
+            reports.push(Command::RecordGeneration { profile, run, generation, packages });
         }
         let lost = outcome.missing.iter().filter(|digest| received.iter().any(|a| a.digest == **digest));
         let lost: Vec<Digest> = lost.copied().collect();
         if let Some(&first) = lost.first() {
             return Err(DiskPassError::Missing { profile, count: lost.len(), first });
         }
-        self.done.stable.insert(profile, revision);
+        self.done.stable.insert(profile, number);
         Ok(())
     }
 

@@ -1,9 +1,6 @@
 //! The stable channel of a Nix profile, as a binary cache.
 
-use super::{
-    disk::{DiskPassError, Switched},
-    todo::StableTodo,
-};
+use super::{disk::DiskPassError, todo::StableTodo};
 use crate::{
     app::App,
     artifact::{
@@ -29,7 +26,7 @@ use swarm_common::{
         ready::Ready,
     },
 };
-use swarm_core::channel::ChannelRoot;
+use swarm_core::{Command, channel::ChannelRoot};
 use swarm_formats::nix::{
     nar::NarSum,
     narinfo::{Compression, ContentAddress, NarInfo},
@@ -75,7 +72,7 @@ impl Caches {
         }
     }
 
-    /// Publishes a channel. Adds to `switched` if the journal does not know its generation.
+    /// Publishes a channel. Adds to `reports` if the journal does not know its generation.
     pub(super) fn publish(
         &self,
         now: u64,
@@ -83,20 +80,20 @@ impl Caches {
         store: &Store,
         todo: &StableTodo,
         hosts: &[(ChannelRoot, Option<Digest>)],
-        switched: &mut Vec<Switched>,
+        reports: &mut Vec<Command>,
     ) -> Result<(), DiskPassError> {
         let profile = &todo.profile;
         let artifacts = todo.received.iter().chain(&todo.kept);
         let kept = Kept { caches: self, store, artifacts: artifacts.map(|a| (a.digest, a)).collect() };
         let paths = kept.artifacts.values().filter_map(|artifact| cached(artifact)).collect();
         let ready = hosts.iter().filter_map(|(root, snapshot)| kept.ready(todo, root, *snapshot)).collect();
-        let mut cache = NixCache::open(dir, self.keys.clone())?;
+        let mut cache = NixCache::open(dir, self.keys.clone())?.numbered(todo.number);
         let published = cache.publish(now, &Wanted { paths, hosts: ready }, store, &kept);
         let outcome =
             published.map_err(|source| DiskPassError::Cache { profile: profile.clone(), source })?;
         if outcome.generation > todo.recorded {
             let (profile, run, generation) = (profile.clone(), todo.run, outcome.generation);
-            switched.push(Switched { profile, run, generation, packages: outcome.paths });
+            reports.push(Command::RecordGeneration { profile, run, generation, packages: outcome.paths });
         }
         let lost = |digest: &&Digest| todo.received.iter().any(|artifact| artifact.digest == **digest);
         if let Some(&first) = outcome.missing.iter().find(lost) {

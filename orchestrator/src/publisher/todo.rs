@@ -11,7 +11,7 @@ use swarm_common::{
 };
 use swarm_core::{
     Swarm,
-    channel::{ChannelRoot, Held},
+    channel::{ChannelRoot, stable::Generation},
     run::Run,
 };
 
@@ -20,7 +20,7 @@ use swarm_core::{
 pub(super) struct Done {
     /// For each run's index, the number of received packages and the artifacts.
     pub(super) runs: BTreeMap<RunId, (u64, BTreeSet<Digest>)>,
-    /// The published revision of each stable channel.
+    /// The published generation of each stable channel.
     pub(super) stable: BTreeMap<Name, u64>,
 }
 
@@ -39,12 +39,13 @@ pub(super) struct StableTodo {
     pub(super) profile: Name,
     /// The run on which it is based.
     pub(super) run: RunId,
-    pub(super) revision: u64,
+    /// Number of the generation.
+    pub(super) number: u64,
     /// Artifacts that the run received or reused.
     pub(super) received: Vec<Artifact>,
     /// Artifacts kept from earlier runs.
     pub(super) kept: Vec<Artifact>,
-    /// The journaled generation.
+    /// The last generation that the journal knows to be published or skipped.
     pub(super) recorded: u64,
     /// For Nix, the system of each host, and the snapshot that it was evaluated from, if its run is
     /// still known.
@@ -84,20 +85,23 @@ pub(super) fn todo(swarm: &Swarm, done: &Done) -> Todo {
     let to_do = |run: &RunId| todo.runs.iter().any(|t| t.run == *run);
     todo.ended = done.runs.keys().filter(|run| is_over(run) && !to_do(run)).copied().collect();
     for (name, profile) in &swarm.profiles {
-        let channel = &profile.channel;
-        let Some(run) = channel.run.filter(|_| done.stable.get(name) != Some(&channel.revision)) else {
-            continue;
+        let (channel, stable) = (&profile.channel, &profile.stable);
+        let is_new = |generation: &&Generation| done.stable.get(name) != Some(&generation.number);
+        let Some(generation) = stable.current().filter(is_new) else { continue };
+        let of_last_run = |artifact: &Artifact| {
+            let held = channel.held.get(&artifact.digest);
+            generation.revision == channel.revision && held.is_some_and(|held| Some(held.run) == channel.run)
         };
-        let (received, kept): (Vec<_>, Vec<_>) = channel.held.values().partition(|held| held.run == run);
-        let artifacts = |held: Vec<&Held>| held.into_iter().map(|held| held.artifact.clone()).collect();
+        let artifacts = generation.artifacts.iter().filter_map(|digest| stable.artifacts.get(digest));
+        let (received, kept) = artifacts.cloned().partition(of_last_run);
         todo.stable.push(StableTodo {
             profile: name.clone(),
-            run,
-            revision: channel.revision,
-            received: artifacts(received),
-            kept: artifacts(kept),
-            recorded: profile.generation,
-            hosts: (profile.request.builder == BuilderKind::Nix).then(|| hosts(swarm, &channel.roots)),
+            run: generation.run,
+            number: generation.number,
+            received,
+            kept,
+            recorded: profile.generation.max(stable.skipped),
+            hosts: (profile.request.builder == BuilderKind::Nix).then(|| hosts(swarm, &generation.roots)),
         });
     }
     todo

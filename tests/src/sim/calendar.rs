@@ -1,4 +1,4 @@
-//! The world's calendar: runs that are due, said more often than once, and pauses.
+//! The world's calendar: runs that are due, said more often than once, pauses, and rollbacks.
 
 use super::world::{BEGAN_AT, What, World, desk};
 use swarm_common::wire::calendar::ScheduleRequest;
@@ -17,6 +17,7 @@ impl World {
         };
         self.orchestrator.admin(self.now, &mut self.rng, put, "schedule")?;
         self.next_pause();
+        self.next_move();
         Ok(())
     }
 
@@ -56,6 +57,31 @@ impl World {
             self.next_pause();
         }
         Ok(())
+    }
+
+    /// Rolls the channel back, to any generation or one that there is not, or promotes it.
+    pub(super) fn move_channel(&mut self) -> Result<(), String> {
+        if let Some(swarm) = &self.orchestrator.swarm {
+            let last =
+                swarm.profiles.get(&desk()).and_then(|desk| desk.stable.current()).map_or(0, |g| g.number);
+            let generation = self.rng.chance(500).then(|| self.rng.below(last + 2));
+            let command = match self.rng.chance(500) {
+                true => Command::RollBack { profile: desk(), generation },
+                false => Command::Promote(desk()),
+            };
+            let said = self.rng.bits();
+            self.orchestrator.admin(self.now, &mut self.rng, command, &format!("channel {said}"))?;
+        }
+        if self.faults_on() {
+            self.next_move();
+        }
+        Ok(())
+    }
+
+    fn next_move(&mut self) {
+        if self.context.faults.rollback_ms > 0 {
+            self.soon(self.context.faults.rollback_ms, What::MoveChannel);
+        }
     }
 
     fn next_pause(&mut self) {

@@ -35,6 +35,8 @@ pub struct Faults {
     pub polite_stop: u64,
     /// Mean time between pauses of the swarm; 0 is never.
     pub pause_ms: u64,
+    /// Mean time between rollbacks and promotions of the channel; 0 is never.
+    pub rollback_ms: u64,
     /// No fault after this; then everything must come to an end.
     pub until_ms: u64,
     /// None of these, but in whose words all this is told, in a world that is compared with another.
@@ -61,6 +63,7 @@ impl Faults {
             clock_set_ms: 0,
             polite_stop: 0,
             pause_ms: 0,
+            rollback_ms: 0,
             until_ms: 0,
             words: None,
         }
@@ -86,6 +89,7 @@ impl Faults {
             polite_stop: some(600),
             pause_ms: some(40) * 60_000,
             reject: some(50),
+            rollback_ms: some(20) * 60_000,
             until_ms: 3_600_000,
             words: None,
         }

@@ -173,6 +173,9 @@ fn dated(swarm: &Swarm) -> Result<(), String> {
     for (id, run) in &swarm.runs {
         in_order(id, run.started_at, run.ended_at)?;
     }
+    for generation in swarm.profiles.values().flat_map(|profile| &profile.stable.generations) {
+        in_order(&format_args!("generation {}", generation.number), generation.at, None)?;
+    }
     for (id, attempt) in &swarm.attempts {
         in_order(id, attempt.started_at, attempt.ended_at)?;
     }

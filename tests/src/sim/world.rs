@@ -46,6 +46,7 @@ pub(super) enum What {
     ClockIsSet,
     Maintain,
     Pause,
+    MoveChannel,
 }
 
 pub(super) const BEGAN_AT: TimeMs = TimeMs(1_800_000_000_000);
@@ -292,6 +293,7 @@ impl World {
             }
             What::Maintain => self.maintain()?,
             What::Pause => self.pause()?,
+            What::MoveChannel => self.move_channel()?,
         }
         if self.orchestrator.swarm.is_none() && !self.what.values().any(|w| matches!(w, What::OrchestratorUp))
         {

@@ -23,7 +23,7 @@ use crate::{
     swarm::{EnrolToken, Live, Rollback, Swarm},
 };
 use std::collections::BTreeMap;
-use swarm_common::{id::*, state::*, time::TimeMs};
+use swarm_common::{id::*, name::Name, state::*, time::TimeMs};
 
 /// Answers kept for repeated commands.
 const ANSWERS_KEPT: usize = 1024;
@@ -154,6 +154,7 @@ impl Swarm {
                     published_packages: 0,
                     build_ids: BTreeMap::new(),
                     channel: Default::default(),
+                    stable: Default::default(),
                 };
                 self.profiles.entry(name.clone()).or_insert_with(fresh).request = request.clone();
             }
@@ -167,10 +168,19 @@ impl Swarm {
                 self.profiles.remove(name);
             }
             Event::GenerationPublished { profile, generation, packages, .. } => {
-                if let Some(profile) = self.profiles.get_mut(profile) {
-                    (profile.generation, profile.published_packages) = (*generation, *packages);
-                }
+                self.profile(profile, |p| (p.generation, p.published_packages) = (*generation, *packages))
             }
+            Event::GenerationMade { profile, generation, like } => {
+                self.profile(profile, |p| p.stable.make(&p.channel, *generation, at, *like));
+            }
+            Event::GenerationForgotten { profile, generation } => {
+                self.profile(profile, |p| p.stable.forget(*generation));
+            }
+            Event::GenerationsSkipped { profile, last } => {
+                self.profile(profile, |p| p.stable.skipped = *last)
+            }
+            Event::ChannelHeld { profile } => self.profile(profile, |p| p.stable.held = true),
+            Event::ChannelReleased { profile } => self.profile(profile, |p| p.stable.held = false),
 
             Event::RunStarted { run, profile, class, snapshot, base } => {
                 self.last.run = run.0;
@@ -285,6 +295,12 @@ impl Swarm {
     fn drone(&mut self, id: DroneId, change: impl FnOnce(&mut Drone)) {
         if let Some(drone) = self.drones.get_mut(&id) {
             change(drone);
+        }
+    }
+
+    fn profile(&mut self, name: &Name, change: impl FnOnce(&mut Profile)) {
+        if let Some(profile) = self.profiles.get_mut(name) {
+            change(profile);
         }
     }
 

@@ -228,12 +228,12 @@ impl Swarm {
         }
     }
 
-    /// Updates the stable channel of the run's profile from the run.
+    /// Moves the channel of the run's profile to what the run has received.
     pub(super) fn publish(&mut self, id: RunId) {
         let Some(channel) = channel::follow(self, id) else { return };
         let profile = self.runs.get(&id).map(|run| run.profile.clone());
         if let Some(profile) = profile.and_then(|name| self.profiles.get_mut(&name)) {
-            profile.channel = channel;
+            profile.channel.move_to(channel);
         }
     }
 

@@ -53,7 +53,7 @@ pub(super) fn follow(swarm: &Swarm, id: RunId, run: &Run, old: &Channel) -> Chan
             held.insert(digest, Held { current: false, ..stays.clone() });
         }
     }
-    Channel { run: Some(id), revision: old.revision + 1, held, apart: BTreeMap::new(), roots }
+    Channel { run: Some(id), held, roots, ..Channel::default() }
 }
 
 /// The archives of a package of the run, each with what it refers to.

@@ -25,6 +25,7 @@ mod skip;
 
 use crate::{
     base,
+    channel::stable,
     command::{Command, Reply, Request},
     decision::{Decision, already, known},
     event::Event,
@@ -92,6 +93,9 @@ pub fn decide(swarm: &Swarm, request: &Request) -> Decision {
         Command::Rebuild { package, dependants, reason } => {
             rebuild::rebuild(swarm, *package, *dependants, reason)
         }
+        Command::RollBack { profile, generation } => stable::roll_back(swarm, profile, *generation),
+        Command::Promote(profile) => stable::promote(swarm, profile),
+        Command::SkipGenerations { profile, last } => stable::skip(swarm, profile, *last),
         Command::RecordGeneration { profile, run, generation, packages } => {
             admin::record_generation(swarm, profile, *run, *generation, *packages)
         }

@@ -46,6 +46,9 @@ pub fn title(fact: &ConcernKind) -> String {
         NoSuccess { profile, .. } => format!("no run of {profile} succeeds"),
         DroneIdle { run, .. } => format!("drones are idle while {run} waits"),
         Paused { .. } => "the swarm is paused".into(),
+        ChannelHeld { profile, generation, .. } => {
+            format!("the channel of {profile} is held at generation {generation}")
+        }
         BaseStays { base, .. } => format!("base {base} was not updated"),
         BaseWaits { base, run } => {
             format!("base {base} waits to be updated to {run}: no drone that can make it is online")
@@ -155,6 +158,11 @@ pub fn what(fact: &ConcernKind) -> String {
             format!("run {run} of {profile} has {work} for {}, while {drone} is idle: {why}", span(*for_ms))
         }
         Paused { for_ms, why } => paused(*for_ms, why),
+        ChannelHeld { like, staged, .. } => {
+            let like = like.map(|like| format!(", which has the content of {like}")).unwrap_or_default();
+            let staged = staged.map(|run| format!("; {run} has other packages")).unwrap_or_default();
+            format!("{title}{like}{staged}")
+        }
         BaseStays { base, generation, run, why } => format!(
             "base {base} stays at generation {generation}: packages of {run} could not be installed: {why}"
         ),
@@ -255,6 +263,12 @@ pub fn next(fact: &ConcernKind, action: Option<&Action>) -> String {
         }
         Paused { .. } => {
             "running builds continue and the pause ends automatically; `swarmctl unpause` ends it now".into()
+        }
+        ChannelHeld { staged: Some(run), .. } => {
+            format!("{} publishes those of {run} and lets it follow later runs", command.unwrap_or_default())
+        }
+        ChannelHeld { staged: None, .. } => {
+            format!("{} lets it follow later runs", command.unwrap_or_default())
         }
         BaseWaits { .. } => "until then, new runs build in the previous generation".into(),
         DronesCutOff { .. } => {

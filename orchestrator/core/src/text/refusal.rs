@@ -19,6 +19,14 @@ impl fmt::Display for Refusal {
                 "no base `{name}`: create it with `swarmctl base add {name} --from FILE`, or see `swarmctl \
                  base list`"
             ),
+            Self::UnknownGeneration { profile, generation: Some(number) } => write!(
+                f,
+                "no generation {number} of `{profile}` is kept: `swarmctl channel show {profile}` shows those that are"
+            ),
+            Self::UnknownGeneration { profile, generation: None } => write!(
+                f,
+                "no earlier generation of `{profile}` with other content is kept: see `swarmctl channel show {profile}`"
+            ),
             Self::UnknownSchedule(name) => write!(
                 f,
                 "profile `{name}` has no schedule: set one with `swarmctl schedule set {name} \"30 3 * * \

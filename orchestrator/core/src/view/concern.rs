@@ -56,6 +56,7 @@ pub fn severity(fact: &ConcernKind) -> Severity {
         | ResolverRefused { .. }
         | RunSkipped { .. }
         | Paused { .. }
+        | ChannelHeld { .. }
         | BaseStays { .. }
         | BaseWaits { .. }
         | DroneGrounded { .. }
@@ -92,6 +93,7 @@ fn action(fact: &ConcernKind) -> Option<Action> {
         PackagesQuarantined { package, .. }
         | NoSuchMachine { package, .. }
         | FilesCollide { package, .. } => Action::ShowPackage { package: *package },
+        ChannelHeld { profile, .. } => Action::Promote { profile: profile.clone() },
         BaseStays { base, .. } => Action::FollowBase { base: base.clone() },
         DroneOffline { drone, asks: true, .. } => Action::ConfirmReboot { drone: drone.clone() },
         DronePending { drone, .. } => Action::ApproveDrone { drone: drone.clone() },

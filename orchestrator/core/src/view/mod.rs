@@ -49,12 +49,12 @@ pub fn profile(name: &Name, profile: &Profile) -> ProfileView {
         generation: profile.generation,
         published_packages: profile.published_packages,
         binhost: format!("/binhost/{name}"),
-        roots: profile.channel.roots.iter().map(|root| root.root.clone()).collect(),
+        roots: profile.stable.current().into_iter().flat_map(|g| &g.roots).map(|r| r.root.clone()).collect(),
     }
 }
 
-/// Every artifact that a kept run received, that a profile may reuse, or that a stable channel
-/// contains, each path once; for one profile or for all.
+/// Every artifact that a kept run received, that a profile may reuse, or that a channel or a kept
+/// generation contains, each path once; for one profile or for all.
 #[must_use]
 pub fn artifacts(swarm: &Swarm, profile: Option<&Name>) -> Vec<Artifact> {
     once(wanted(swarm, profile))
@@ -76,7 +76,8 @@ fn wanted<'s>(swarm: &'s Swarm, profile: Option<&'s Name>) -> impl Iterator<Item
     let of_runs = packages.flat_map(move |p| p.artifacts.iter().chain(known(p)));
     let channels =
         swarm.profiles.iter().filter(move |(name, _)| profile.is_none_or(|profile| profile == *name));
-    of_runs.chain(channels.flat_map(|(_, p)| p.channel.held.values()).map(|held| &held.artifact))
+    let held = |p: &'s Profile| p.channel.held.values().map(|held| &held.artifact);
+    of_runs.chain(channels.flat_map(move |(_, p)| held(p).chain(p.stable.artifacts.values())))
 }
 
 fn once<'s>(all: impl Iterator<Item = &'s Artifact>) -> Vec<Artifact> {

@@ -1,7 +1,17 @@
 //! The status of the swarm on one screen: concerns, worst first, and the next action.
 
 use super::{alarms, alike, concern, drones, pause, run};
-use crate::{able, attempt::Job, base, channel, drone::Drone, heal, judge::strike, run::Run, swarm::Swarm};
+use crate::{
+    able,
+    attempt::Job,
+    base,
+    channel::{self, stable},
+    drone::Drone,
+    heal,
+    judge::strike,
+    run::Run,
+    swarm::Swarm,
+};
 use std::collections::BTreeMap;
 use swarm_common::{
     id::*,
@@ -89,6 +99,7 @@ fn find(
         of_run(swarm, id, run, &mut found);
     }
     found.extend(alarms(swarm, now, wall));
+    found.extend(stable::concerns(swarm));
     of_bases(swarm, &mut found);
     of_drones(swarm, now, &mut found);
     if swarm.profiles.is_empty() {

@@ -18,7 +18,7 @@ fn runtime(from: u32, to: u32) -> PlanEdge {
     PlanEdge { from, to, build: false, runtime: true, slot_operator: false, satisfied: false }
 }
 
-fn plan(packages: &[&str], needs: &[(u32, u32)]) -> PlanReport {
+pub fn plan(packages: &[&str], needs: &[(u32, u32)]) -> PlanReport {
     let edges = needs.iter().map(|&(from, to)| runtime(from, to)).collect();
     PlanReport { edges, ..report(packages, &[]) }
 }
@@ -41,7 +41,7 @@ fn abi(mut plan: PlanReport, subslots: &[(usize, &str)]) -> PlanReport {
 }
 
 /// Runs a night in which everything can be built but what begins with a name of `broken`.
-fn night(kit: &mut Kit, plan: PlanReport, broken: &[&str]) -> RunId {
+pub fn night(kit: &mut Kit, plan: PlanReport, broken: &[&str]) -> RunId {
     // What was broken the night before is tried again.
     kit.swarm.policy.quarantine_retry_ms = 60_000;
     kit.pass(60_000, &[DroneId(1), DroneId(2)]);

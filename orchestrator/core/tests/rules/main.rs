@@ -8,6 +8,7 @@ mod clones;
 mod collisions;
 mod fitness;
 mod following;
+mod generations;
 mod golden;
 mod healing;
 mod healing_restraint;

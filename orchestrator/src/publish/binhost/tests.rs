@@ -90,6 +90,24 @@ fn files_and_index_appear_and_an_unchanged_set_writes_nothing() {
 }
 
 #[test]
+fn a_given_number_is_a_new_generation_even_of_the_same_packages() {
+    let bench = Bench::new();
+    let (pebble, cairn) = ([bench.pebble(1)], [bench.cairn()]);
+    let publish = |now, number, set: &[Published]| {
+        let mut binhost = bench.open(Generations::Keep).numbered(number);
+        let outcome = binhost.publish(now, set, &bench.store).unwrap();
+        (outcome.generation, outcome.changed)
+    };
+    assert_eq!(publish(T, 3, &pebble), (3, true));
+    assert_eq!(publish(T + 1, 3, &pebble), (3, false));
+    assert_eq!(publish(T + 2, 5, &cairn), (5, true));
+    assert_eq!(publish(T + 3, 6, &pebble), (6, true), "back to what was there before");
+    assert_eq!(publish(T + 4, 7, &pebble), (7, true));
+    assert_eq!(bench.check().timestamp(), T + 4);
+    assert_eq!(generations::numbers(&bench.root()).unwrap(), [3, 5, 6, 7]);
+}
+
+#[test]
 fn a_channel_grows_by_what_is_added() {
     let bench = Bench::new();
     let mut binhost = bench.open(Generations::CurrentOnly);
@@ -236,9 +254,9 @@ fn a_crash_between_any_two_steps_is_repaired_by_the_next_publication() {
 fn another_header_is_published() {
     let bench = Bench::new();
     let set = [bench.pebble(1)];
-    let mut binhost = bench.open(Generations::Keep);
-    binhost.publish(T, &set, &bench.store).unwrap();
-    binhost.set_header(BTreeMap::from([("CHOST".to_owned(), "x86_64-pc-linux-gnu".to_owned())]));
+    bench.open(Generations::Keep).publish(T, &set, &bench.store).unwrap();
+    let header = BTreeMap::from([("CHOST".to_owned(), "x86_64-pc-linux-gnu".to_owned())]);
+    let mut binhost = Binhost::open(bench.root(), Generations::Keep, header).unwrap();
     assert!(binhost.publish(T, &set, &bench.store).unwrap().changed);
     let text = fs::read_to_string(bench.root().join("Packages")).unwrap();
     assert_eq!(text.matches("CHOST").count(), 1, "the block inherits it: {text}");

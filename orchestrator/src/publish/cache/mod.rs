@@ -108,6 +108,8 @@ pub struct NixCache {
     keys: Option<Arc<NixKeys>>,
     store_dir: StoreDir,
     generation: u64,
+    /// Number of the generation to be published, if it was given.
+    number: Option<u64>,
 }
 
 impl NixCache {
@@ -126,8 +128,19 @@ impl NixCache {
         for part in ["nar", "log", "ready"] {
             disk::make_dirs(&dir.join(part))?;
         }
-        let generation = generations::numbers(&dir)?.last().copied().unwrap_or(0);
-        Ok(Self { dir, keys, store_dir: StoreDir::default(), generation })
+        let generation = generations::last(&dir)?;
+        Ok(Self { dir, keys, store_dir: StoreDir::default(), generation, number: None })
+    }
+
+    /// Publishes as generation `number`, which is written even if its content is that of the current one.
+    /// A current generation with this number is written again if anything differs.
+    #[must_use]
+    pub fn numbered(self, number: u64) -> Self {
+        Self { number: Some(number), ..self }
+    }
+
+    fn next(&self) -> u64 {
+        self.number.unwrap_or(self.generation + 1)
     }
 
     /// Number of the current generation; 0 before the first.
@@ -172,10 +185,10 @@ impl NixCache {
         let there: BTreeSet<String> = names(&ready)?.into_iter().collect();
         let same = |(host, text): (&String, &Vec<u8>)| fs::read(ready.join(host)).is_ok_and(|b| b == *text);
         let same_hosts = there.iter().eq(hosts.keys()) && hosts.iter().all(same);
-        if same_list && same_hosts {
+        if same_list && same_hosts && self.number.is_none_or(|number| number == self.generation) {
             return Ok(());
         }
-        let number = self.generation + 1;
+        let number = self.next();
         // The time of the list tells when a generation replaced the one before.
         let before = seconds_of(&current.join(PATHS)).unwrap_or(0);
         let timestamp = now.max(before + 1);
@@ -215,7 +228,7 @@ impl NixCache {
         }
         let closure = order::closure(top.hash_part(), published);
         let ready = Ready {
-            generation: self.generation + 1,
+            generation: self.next(),
             closure_paths: closure.len() as u64,
             closure_size: closure.iter().map(|info| info.nar.size).sum(),
             missing: Vec::new(),

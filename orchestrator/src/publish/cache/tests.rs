@@ -161,6 +161,26 @@ fn a_path_whose_reference_is_lost_is_not_published_and_its_host_keeps_the_old_sy
 }
 
 #[test]
+fn ready_moves_back_to_an_earlier_system_in_a_later_generation() {
+    let place = Place::new();
+    let wanted = |name: &str, run| Wanted {
+        paths: vec![place.path(name, name, &[])],
+        hosts: vec![host("desk", name, run), host("nas", "z", 1)],
+    };
+    let publish = |now, number, wanted: &Wanted| {
+        let mut cache = place.open().numbered(number);
+        assert_eq!(cache.publish(now, wanted, &place.store, &Always).unwrap().generation, number);
+        let (desk, nas) = (place.ready("desk"), place.ready("nas"));
+        (desk.generation, desk.run.0, nas.generation)
+    };
+    assert_eq!(publish(NOW, 1, &wanted("a", 1)), (1, 1, 1));
+    assert_eq!(publish(NOW + 1, 2, &wanted("b", 2)), (2, 2, 1));
+    assert_eq!(publish(NOW + 2, 4, &wanted("a", 1)), (4, 1, 1), "the other host's system is the same");
+    assert!(place.has(&narinfo("a")) && place.has("generations/4/ready-desk"));
+    assert_eq!(publish(NOW + 3, 5, &wanted("a", 1)), (4, 1, 1));
+}
+
+#[test]
 fn a_sweep_removes_narinfos_first_and_archives_later() {
     let place = Place::new();
     let (old, new) = (place.path("a", "old", &[]), place.path("b", "new", &[]));

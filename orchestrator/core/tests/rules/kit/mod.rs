@@ -18,7 +18,7 @@ use swarm_common::{
         plan::*,
     },
 };
-use swarm_core::{Command, Policy, Refusal, Reply, Request, Swarm, invariants, run::Run};
+use swarm_core::{Command, Policy, Refusal, Reply, Request, Swarm, invariants, profile::Profile, run::Run};
 
 /// A swarm with a clock that the test moves.
 pub struct Kit {
@@ -37,7 +37,8 @@ fn hosted(swarm: &Swarm) -> impl PartialEq {
     let received: Vec<_> = received.map(|(id, package)| (*id, package.artifacts.clone())).collect();
     let end = |run: &Run| run.state.is_over().then_some(run.state);
     let runs: Vec<_> = swarm.runs.iter().map(|(id, run)| (*id, run.profile.clone(), end(run))).collect();
-    let generations: Vec<_> = swarm.profiles.iter().map(|(name, p)| (name.clone(), p.generation)).collect();
+    let generation = |(name, p): (&Name, &Profile)| (name.clone(), p.generation, p.stable.current().cloned());
+    let generations: Vec<_> = swarm.profiles.iter().map(generation).collect();
     (received, runs, generations)
 }
 

@@ -1,0 +1,64 @@
+//! The stable channels of profiles and their generations.
+
+use crate::{id::RunId, name::Name, time::TimeMs};
+use serde::{Deserialize, Serialize};
+
+/// The stable channel of a profile: what its workstations install from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ChannelView {
+    /// The profile.
+    pub profile: Name,
+    /// Number of the generation that clients see; 0 before the first. A newer one is published within seconds.
+    pub generation: u64,
+    /// Whether it stays at its generation, after a rollback, until it is promoted.
+    pub held: bool,
+    /// What a promotion would publish, if that differs from the current generation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staged: Option<StagedView>,
+    /// The kept generations, starting with the current one.
+    pub generations: Vec<GenerationView>,
+}
+
+/// What the newest runs of a profile lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct StagedView {
+    /// The newest of these runs.
+    pub run: RunId,
+    /// Number of packages; for Nix, of store paths.
+    pub packages: u64,
+}
+
+/// A generation of a stable channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct GenerationView {
+    /// Its number; never reused.
+    pub number: u64,
+    /// The run that its content comes from.
+    pub run: RunId,
+    /// When it was made.
+    pub made_at: TimeMs,
+    /// The earlier generation whose content it has, if it is a rollback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub like: Option<u64>,
+    /// Number of packages in it; for Nix, of store paths.
+    pub packages: u64,
+    /// How many of them the generation before does not have; unknown if that is not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub added: Option<u64>,
+    /// How many packages of the generation before it does not have; unknown if that is not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed: Option<u64>,
+}
+
+/// `POST /channels/{profile}/rollback`: gives the channel the content of an earlier generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RollbackRequest {
+    /// Number of that generation [default: the last one with other content].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+}

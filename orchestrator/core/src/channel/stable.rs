@@ -1,0 +1,259 @@
+//! The published contents of a profile's stable channel, as numbered generations.
+//!
+//! [`Channel`] is what the runs of a profile lead to. Whenever it changes, the core makes the next
+//! generation of it and the shell publishes that. A rollback makes a generation with the content of
+//! an earlier one, so numbers only increase and clients that refuse to go backwards follow, and holds
+//! the channel: runs no longer move it until it is promoted.
+
+use super::{Channel, ChannelRoot};
+use crate::{
+    command::Reply,
+    decision::{Decision, already},
+    event::Event,
+    profile::Profile,
+    refusal::Refusal,
+    shared::Shared,
+    swarm::Swarm,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use swarm_common::{
+    digest::Digest,
+    id::RunId,
+    name::Name,
+    time::TimeMs,
+    wire::{
+        artifact::Artifact,
+        channel::{ChannelView, GenerationView, StagedView},
+        concern::ConcernKind,
+    },
+};
+
+/// Generations kept in any case: without an earlier one there is nothing to roll back to.
+pub(crate) const LEAST_KEPT: usize = 2;
+
+/// Generations are dropped early if more artifacts than this are in them, since the senders of plans
+/// determine their size.
+const MOST_ARTIFACTS: usize = 10_000;
+
+/// No channel gets so many generations.
+const MOST_GENERATIONS: u64 = 1 << 50;
+
+/// The generations of a profile's stable channel.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Stable {
+    /// The generations kept, the current one last.
+    pub generations: Vec<Generation>,
+    /// The artifacts in them.
+    pub artifacts: BTreeMap<Digest, Artifact>,
+    /// Whether it stays at its generation although runs lead to others.
+    pub held: bool,
+    /// The last number that is published but not known here, as after a restore of the journal.
+    pub skipped: u64,
+}
+
+/// A generation. It never changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Generation {
+    /// Its number; that of a later generation is higher.
+    pub number: u64,
+    /// The run that its content comes from.
+    pub run: RunId,
+    /// When it was made.
+    pub at: TimeMs,
+    /// The earlier generation whose content it repeats.
+    pub like: Option<u64>,
+    /// The channel's revision with this content.
+    pub revision: u64,
+    /// Its artifacts.
+    pub artifacts: Shared<BTreeSet<Digest>>,
+    /// For Nix: what each attribute and host is at.
+    pub roots: Shared<Vec<ChannelRoot>>,
+}
+
+impl Stable {
+    /// The current generation.
+    #[must_use]
+    pub fn current(&self) -> Option<&Generation> {
+        self.generations.last()
+    }
+
+    /// The generation with this number, if it is kept.
+    #[must_use]
+    pub fn get(&self, number: u64) -> Option<&Generation> {
+        self.generations.iter().find(|generation| generation.number == number)
+    }
+
+    /// The last generation before the one that the current one is, or was rolled back to, and that
+    /// has other content.
+    fn before(&self, current: &Generation) -> Option<&Generation> {
+        let number = current.like.unwrap_or(current.number);
+        let is_before = |g: &&Generation| g.number < number && g.revision != current.revision;
+        self.generations.iter().rfind(is_before)
+    }
+
+    /// Adds a generation with the content of the channel, or that of generation `like`.
+    pub(crate) fn make(&mut self, channel: &Channel, number: u64, at: TimeMs, like: Option<u64>) {
+        let made = match like {
+            Some(like) => self.get(like).map(|repeated| Generation {
+                number,
+                at,
+                like: repeated.like.or(Some(like)),
+                ..repeated.clone()
+            }),
+            None => channel.run.map(|run| Generation {
+                number,
+                run,
+                at,
+                like,
+                revision: channel.revision,
+                artifacts: channel.held.keys().copied().collect::<BTreeSet<_>>().into(),
+                roots: channel.roots.clone().into(),
+            }),
+        };
+        let new = channel.held.values().map(|held| &held.artifact).filter(|_| like.is_none());
+        self.artifacts.extend(new.map(|artifact| (artifact.digest, artifact.clone())));
+        self.generations.extend(made);
+    }
+
+    pub(crate) fn forget(&mut self, number: u64) {
+        self.generations.retain(|generation| generation.number != number);
+        let kept: BTreeSet<Digest> =
+            self.generations.iter().flat_map(|g| g.artifacts.iter().copied()).collect();
+        self.artifacts.retain(|digest, _| kept.contains(digest));
+    }
+}
+
+impl Profile {
+    /// The number of the next generation.
+    fn next_generation(&self) -> u64 {
+        let last = self.stable.current().map_or(0, |current| current.number);
+        last.max(self.generation).max(self.stable.skipped) + 1
+    }
+
+    /// Whether runs have led to another content than that of the current generation.
+    fn is_staged(&self) -> bool {
+        let revision = self.stable.current().map(|current| current.revision);
+        self.channel.run.is_some() && revision != Some(self.channel.revision)
+    }
+}
+
+fn made(name: &Name, profile: &Profile, like: Option<u64>) -> Event {
+    Event::GenerationMade { profile: name.clone(), generation: profile.next_generation(), like }
+}
+
+/// The generations to make: of channels that have moved and are not held, and of those whose number
+/// is taken.
+pub(crate) fn due(swarm: &Swarm) -> impl Iterator<Item = Event> {
+    swarm.profiles.iter().filter_map(|(name, profile)| {
+        let stable = &profile.stable;
+        let current = stable.current().map(|current| current.number);
+        if profile.is_staged() && !stable.held {
+            return Some(made(name, profile, None));
+        }
+        let taken = current.filter(|current| *current < profile.generation.max(stable.skipped + 1))?;
+        Some(made(name, profile, Some(taken)))
+    })
+}
+
+/// Generations beyond those to keep.
+pub(crate) fn surplus(swarm: &Swarm) -> impl Iterator<Item = Event> {
+    swarm.profiles.iter().flat_map(move |(name, profile)| {
+        let generations = &profile.stable.generations;
+        // The oldest first: without it, there may be few enough.
+        let is_large = profile.stable.artifacts.len() > MOST_ARTIFACTS && generations.len() > LEAST_KEPT;
+        let surplus = generations.len().saturating_sub(swarm.policy.keep_runs.max(LEAST_KEPT));
+        generations
+            .iter()
+            .take(surplus.max(usize::from(is_large)))
+            .map(|old| Event::GenerationForgotten { profile: name.clone(), generation: old.number })
+    })
+}
+
+fn known<'s>(swarm: &'s Swarm, name: &Name) -> Result<&'s Profile, Refusal> {
+    swarm.profiles.get(name).ok_or_else(|| Refusal::UnknownProfile(name.clone()))
+}
+
+pub(crate) fn roll_back(swarm: &Swarm, name: &Name, to: Option<u64>) -> Decision {
+    let profile = known(swarm, name)?;
+    let stable = &profile.stable;
+    let none = || Refusal::UnknownGeneration { profile: name.clone(), generation: to };
+    let current = stable.current().ok_or_else(none)?;
+    let wanted = match to {
+        Some(number) => stable.get(number),
+        None => stable.before(current),
+    };
+    let wanted = wanted.ok_or_else(none)?;
+    let mut events = Vec::new();
+    if wanted.revision != current.revision {
+        events.push(made(name, profile, Some(wanted.number)));
+    }
+    if !stable.held {
+        events.push(Event::ChannelHeld { profile: name.clone() });
+    }
+    Ok((events, Reply::Done))
+}
+
+pub(crate) fn promote(swarm: &Swarm, name: &Name) -> Decision {
+    let profile = known(swarm, name)?;
+    let released = profile.stable.held.then(|| Event::ChannelReleased { profile: name.clone() });
+    let made = profile.is_staged().then(|| made(name, profile, None));
+    Ok((released.into_iter().chain(made).collect(), Reply::Done))
+}
+
+pub(crate) fn skip(swarm: &Swarm, name: &Name, last: u64) -> Decision {
+    let profile = known(swarm, name)?;
+    if last <= profile.stable.skipped {
+        return already();
+    }
+    if last > MOST_GENERATIONS {
+        return Err(Refusal::Invalid(format!("{last} cannot be the number of a generation")));
+    }
+    Ok((vec![Event::GenerationsSkipped { profile: name.clone(), last }], Reply::Done))
+}
+
+/// The API view of a profile's stable channel.
+#[must_use]
+pub fn view(name: &Name, profile: &Profile) -> ChannelView {
+    let stable = &profile.stable;
+    let mut before: Option<&Generation> = None;
+    let mut generations: Vec<GenerationView> = Vec::new();
+    for generation in &stable.generations {
+        let missing_in = |other: &Generation, one: &Generation| {
+            one.artifacts.iter().filter(|digest| !other.artifacts.contains(digest)).count() as u64
+        };
+        generations.push(GenerationView {
+            number: generation.number,
+            run: generation.run,
+            made_at: generation.at,
+            like: generation.like,
+            packages: generation.artifacts.len() as u64,
+            added: before.map(|before| missing_in(before, generation)),
+            removed: before.map(|before| missing_in(generation, before)),
+        });
+        before = Some(generation);
+    }
+    generations.reverse();
+    let staged = profile.channel.run.filter(|_| profile.is_staged());
+    ChannelView {
+        profile: name.clone(),
+        generation: profile.generation,
+        held: stable.held,
+        staged: staged.map(|run| StagedView { run, packages: profile.channel.held.len() as u64 }),
+        generations,
+    }
+}
+
+/// The channels that are held.
+pub(crate) fn concerns(swarm: &Swarm) -> impl Iterator<Item = ConcernKind> {
+    let held = swarm.profiles.iter().filter(|(_, profile)| profile.stable.held);
+    held.filter_map(|(name, profile)| {
+        let current = profile.stable.current()?;
+        Some(ConcernKind::ChannelHeld {
+            profile: name.clone(),
+            generation: current.number,
+            like: current.like,
+            staged: profile.channel.run.filter(|_| profile.is_staged()),
+        })
+    })
+}
