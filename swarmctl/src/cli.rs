@@ -166,6 +166,9 @@ pub enum Command {
     /// Manage profiles: what is built, with which configuration, from which repositories
     #[command(subcommand)]
     Profile(cmd::profile::Verb),
+    /// Show what workstations install from, and return to an earlier generation of it
+    #[command(subcommand)]
+    Channel(cmd::channel::Verb),
     /// Set up workstations that install the packages
     #[command(subcommand)]
     Client(cmd::client::Verb),

@@ -9,6 +9,7 @@ use crate::{
     wire::{
         admin::*,
         base::{BaseRequest, BaseView, FollowRequest},
+        channel::{ChannelView, RollbackRequest},
         view::ProfileView,
     },
 };
@@ -160,6 +161,28 @@ impl Client {
     /// See [`ClientError`]; refused if the profile has a run in progress.
     pub async fn remove_profile(&self, name: &Name, key: &IdempotencyKey) -> Result<(), ClientError> {
         self.done(Call::new(Method::DELETE, &["profiles", name.as_str()]).once(key)).await
+    }
+
+    /// Publishes what the newest runs of a profile built, and lets its stable channel follow later runs.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn promote(&self, profile: &Name, key: &IdempotencyKey) -> Result<ChannelView, ClientError> {
+        self.json(Call::post(&["channels", profile.as_str(), "promote"]).once(key)).await
+    }
+
+    /// Publishes the content of an earlier generation of a profile's stable channel, which stays there
+    /// until a promotion.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; refused if the generation is not kept.
+    pub async fn roll_back(
+        &self,
+        profile: &Name,
+        request: RollbackRequest,
+        key: &IdempotencyKey,
+    ) -> Result<ChannelView, ClientError> {
+        self.json(Call::post(&["channels", profile.as_str(), "rollback"]).json(&request).once(key)).await
     }
 
     /// Creates a base, or a new generation of one.

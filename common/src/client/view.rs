@@ -12,6 +12,7 @@ use crate::{
     wire::{
         artifact::Artifact,
         base::BaseView,
+        channel::ChannelView,
         notify::{SinkTestView, SinkView},
         view::*,
     },
@@ -150,6 +151,22 @@ impl Client {
     /// See [`ClientError`].
     pub async fn profile(&self, name: &Name) -> Result<ProfileView, ClientError> {
         self.json(Call::get(&["profiles", name.as_str()])).await
+    }
+
+    /// The stable channels of all profiles.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn channels(&self) -> Result<Vec<ChannelView>, ClientError> {
+        self.json(Call::get(&["channels"])).await
+    }
+
+    /// The stable channel of a profile.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn channel(&self, profile: &Name) -> Result<ChannelView, ClientError> {
+        self.json(Call::get(&["channels", profile.as_str()])).await
     }
 
     /// All bases.

@@ -14,6 +14,7 @@ mod bases;
 mod binhost;
 mod body;
 mod bounds;
+mod channels;
 pub(crate) mod connection;
 mod drones;
 mod duty;
@@ -70,6 +71,7 @@ fn routes() -> Vec<Route> {
         report::routes(),
         snapshots::routes(),
         bases::routes(),
+        channels::routes(),
         profiles::routes(),
         runs::routes(),
         schedules::routes(),

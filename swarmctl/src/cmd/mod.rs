@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod base;
+pub mod channel;
 pub mod client;
 pub mod completions;
 pub mod config;
@@ -58,6 +59,7 @@ pub async fn run(cli: Cli, output: Output) -> Result<(), Failure> {
         Command::Quarantine(verb) => quarantine::run(s, verb).await,
         Command::Drone(verb) => drone::run(s, verb).await,
         Command::Base(verb) => base::run(s, verb).await,
+        Command::Channel(verb) => channel::run(s, verb).await,
         Command::Profile(verb) => profile::run(s, verb).await,
         Command::Client(verb) => client::run(s, verb).await,
         Command::Ready(args) => ready::run(s, args).await,

@@ -23,7 +23,7 @@ use swarm_tests::{
 };
 
 /// Runs a command line as it was printed. Gives what it printed itself.
-async fn follow(swarm: &Swarm, line: &str) -> String {
+pub async fn follow(swarm: &Swarm, line: &str) -> String {
     let words: Vec<&str> = line.split_whitespace().collect();
     assert_eq!(words[0], "swarmctl", "{line}");
     let mut command = Command::new(program("swarmctl").unwrap());
@@ -125,7 +125,7 @@ async fn each_command_that_status_names_ends_what_it_names_it_for() {
 }
 
 /// Concerns, and the actions that their texts and the answers to these lead to, one after the other.
-const LEADS: [(&str, &[&str]); 7] = [
+const LEADS: [(&str, &[&str]); 8] = [
     ("drone_pending", &["approve_drone"]),
     ("plan_waits", &["resume_drone"]),
     ("run_stands_still", &["resume_drone"]),
@@ -133,6 +133,7 @@ const LEADS: [(&str, &[&str]); 7] = [
     ("packages_quarantined", &["show_package", "show_log", "retry_package"]),
     ("resolver_refused", &["show_run"]),
     ("store_damaged", &["verify_store"]),
+    ("channel_held", &["promote"]),
 ];
 
 /// Actions that the test of the whole way follows.
@@ -157,6 +158,7 @@ fn begins(action: &str) -> &'static str {
         "show_log" => "swarmctl logs p",
         "retry_package" => "swarmctl retry p",
         "show_run" => "swarmctl run show r",
+        "promote" => "swarmctl channel promote desk",
         "verify_store" => "swarmctl audit verify",
         other => panic!("{other} has no command line here"),
     }

@@ -15,7 +15,7 @@ async fn get(swarm: &Swarm, path: &str, headers: &[(&str, &str)]) -> Answer {
     swarm.raw().await.unwrap().ask(&line, headers, b"").await.unwrap()
 }
 
-async fn index(swarm: &Swarm, path: &str) -> Vec<String> {
+pub async fn index(swarm: &Swarm, path: &str) -> Vec<String> {
     let answer = get(swarm, &format!("{path}/Packages"), &[]).await;
     assert_eq!(answer.status, 200, "{path}");
     let index = PackagesIndex::parse(std::str::from_utf8(&answer.body).unwrap()).unwrap();

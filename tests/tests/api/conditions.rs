@@ -14,7 +14,7 @@ use swarm_tests::{
 };
 
 /// The kind of a condition, what is said of it, and how bad it is.
-const CONDITIONS: [(&str, &str, &str); 25] = [
+const CONDITIONS: [(&str, &str, &str); 26] = [
     ("directory_unwritable", ": Not a directory", "critical"),
     ("disk_nearly_full", "is nearly full: 6", "warning"),
     ("certificate_expires", "expires in 11 days", "warning"),
@@ -31,6 +31,7 @@ const CONDITIONS: [(&str, &str, &str); 25] = [
     ("resolver_refused", "the resolver refused app-misc/moon", "warning"),
     ("drone_idle", "while oak is idle", "critical"),
     ("paused", "a test", "warning"),
+    ("channel_held", "the channel of desk is held at generation 1", "warning"),
     ("drones_cut_off", "drones went silent together", "critical"),
     ("drone_grounded", "drone oak is grounded for ", "warning"),
     ("drone_struck", "drone oak has 1 strike but", "warning"),

@@ -6,6 +6,7 @@ mod audit;
 mod bases;
 mod binhost;
 mod bounds;
+mod channels;
 mod collisions;
 mod conditional;
 mod conditions;

@@ -9,6 +9,7 @@ use anyhow::{Result, ensure};
 use swarm_common::{
     digest::Digest,
     wire::{
+        channel::RollbackRequest,
         concern::ConcernKind,
         drone::{DroneFacts, HeartbeatRequest, Vitals},
         nix::{NixMachine, base_name},
@@ -103,6 +104,34 @@ async fn the_real_nix_installs_a_host_and_runs_its_program() {
         let refused = realise(&world, "stranger", &top, &url, other).await.unwrap_err().to_string();
         assert!(refused.contains(words) || refused.contains("lacks a valid signature"), "{refused}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_moves_ready_back_to_a_system_that_the_real_nix_installs() {
+    let world = World::new().unwrap();
+    let (swarm, top) = built(&world).await.unwrap();
+    let drone = swarm.nix_drone("two").await.unwrap();
+    // The next commit makes another system of what is built already.
+    let mut plan = world.plan().await.unwrap();
+    let prog = plan.packages.iter().find(|package| package.title() == "prog-2.0").unwrap();
+    let PlanPackage::Nix(prog) = prog else { panic!("{prog:?}") };
+    let other = prog.outputs.iter().find(|output| output.name == "out").unwrap().path.clone();
+    plan.roots.iter_mut().for_each(|root| root.path.clone_from(&other));
+    swarm.nix_run(&drone, plan).await.unwrap();
+    let ready = async |generation: u64| {
+        crate::binhost::generation(&swarm, generation).await;
+        let ready: Ready = serde_json::from_slice(&get(&swarm, "ready/desk", &[]).await.body).unwrap();
+        (ready.generation, ready.path)
+    };
+    assert_eq!(ready(2).await, (2, other.clone()));
+    let back = RollbackRequest { generation: Some(1) };
+    swarm.admin.roll_back(&name(PROFILE), back, &crate::key()).await.unwrap();
+    assert_eq!(ready(3).await, (3, top.clone()), "back, under a number that clients follow");
+    realise(&world, "client", &top, &url(&swarm), &key(&swarm).await).await.unwrap();
+    let kept = get(&swarm, "generations/2/ready-desk", &[]).await;
+    assert_eq!(serde_json::from_slice::<Ready>(&kept.body).unwrap().path, other);
+    swarm.admin.promote(&name(PROFILE), &crate::key()).await.unwrap();
+    assert_eq!(ready(4).await, (4, other));
 }
 
 #[tokio::test(flavor = "multi_thread")]

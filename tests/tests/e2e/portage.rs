@@ -4,18 +4,21 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use std::{fs, path::Path, time::Duration};
 use swarm_common::{
     cpv::Cpv,
+    id::RunId,
     state::{PackageState, RunState},
+    wire::channel::ChannelView,
 };
 use swarm_tests::e2e::{
     binhost::BinhostCopy,
     forger,
     programs::part,
-    swarm::Swarm,
+    swarm::{PROFILE, Swarm},
     tamper,
+    wait::until,
     workstation::{Workstation, copy},
 };
 
@@ -182,8 +185,8 @@ fn successor_without_its_library() -> Result<()> {
     ebuild(&swarm, "app-misc/spyglass-1.0", "")?;
     ebuild(&swarm, "app-misc/bystander-1.0", "")?;
     swarm.pin_anew()?;
-    let run = swarm.start_run()?;
-    ensure!(swarm.run_to_its_end(run, RUN)?.state == RunState::Succeeded);
+    let first = swarm.start_run()?;
+    ensure!(swarm.run_to_its_end(first, RUN)?.state == RunState::Succeeded);
     let old = Workstation::new(&swarm.repository())?;
     swarm.set_up(&old)?;
     let (good, said) = old.emerge(&install)?;
@@ -220,6 +223,31 @@ fn successor_without_its_library() -> Result<()> {
             "{said}"
         );
     }
+    rolled_back(&swarm, first, &old, &install)
+}
+
+/// After a rollback, a world update returns a workstation with the new version to the old one, and a fresh
+/// one gets that; after a promotion the new one comes again.
+fn rolled_back(swarm: &Swarm, first: RunId, old: &Workstation, install: &[&str]) -> Result<()> {
+    let change = |words: &[&str]| -> Result<()> {
+        let channel: ChannelView = swarm.ask(&[&["channel"], words].concat())?;
+        let number = channel.generations[0].number;
+        until("it is published", RUN, || Ok((swarm.profile()?.generation == number).then_some(())))
+    };
+    let channel: ChannelView = swarm.ask(&["channel", "show", PROFILE])?;
+    let generation = channel.generations.iter().find(|generation| generation.run == first);
+    let number = generation.context("the first generation is not kept")?.number.to_string();
+    change(&["rollback", PROFILE, "--generation", &number])?;
+    let fresh = Workstation::new(&swarm.repository())?;
+    swarm.set_up(&fresh)?;
+    let (good, said) = fresh.emerge(install)?;
+    ensure!(good && fresh.has("app-misc/spyglass-1.0"), "{said}");
+    fs::write(old.path("var/lib/portage/world"), "app-misc/spyglass\n")?;
+    old.update()?;
+    ensure!(old.has("app-misc/spyglass-1.0"), "the new version stays");
+    change(&["promote", PROFILE])?;
+    let (good, said) = old.emerge(install)?;
+    ensure!(good && old.has("app-misc/spyglass-2.0"), "{said}");
     Ok(())
 }
 

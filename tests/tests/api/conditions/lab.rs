@@ -14,6 +14,7 @@ use swarm_common::{
     wire::{
         admin::ProfileRequest,
         calendar::PauseRequest,
+        channel::RollbackRequest,
         concern::Concern,
         cpu::{Cpu, CpuNeeds},
         drone::*,
@@ -231,6 +232,12 @@ impl Lab {
                 let request = PauseRequest { for_ms: 3_600_000, reason: "a test".to_owned() };
                 swarm.admin.pause(&request, &key()).await.unwrap();
             }
+            "channel_held" => {
+                swarm.planned(oak).await.unwrap();
+                oak.build().await.unwrap();
+                let current = RollbackRequest { generation: Some(1) };
+                swarm.admin.roll_back(&name(PROFILE), current, &key()).await.unwrap();
+            }
             "drones_cut_off" => {
                 swarm.drone("elm").await.unwrap();
                 clock.forward(10 * 60_000);
@@ -301,6 +308,7 @@ impl Lab {
             }
             "drone_idle" => drop(oak.build_order().await.unwrap()),
             "paused" => swarm.admin.unpause(&key()).await.unwrap(),
+            "channel_held" => drop(swarm.admin.promote(&name(PROFILE), &key()).await.unwrap()),
             "drones_cut_off" | "drone_offline" | "delivery_stuck" => drop(self.beat(None).await.unwrap()),
             "credential_cloned" => {
                 clock.forward(10 * 60_000);

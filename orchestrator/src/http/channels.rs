@@ -1,0 +1,76 @@
+//! The stable channels of profiles: list, show, promote, roll back.
+
+use super::{
+    auth::Once,
+    body::read_json,
+    problem::ApiError,
+    route::{Role, Route},
+};
+use crate::app::App;
+use axum::{
+    Json,
+    body::Body,
+    extract::{Path, State},
+    http::Method,
+};
+use std::sync::Arc;
+use swarm_common::{
+    name::Name,
+    wire::channel::{ChannelView, RollbackRequest},
+};
+use swarm_core::{Command, Refusal, channel::stable};
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::new(Method::GET, "/channels", Role::Admin, "List the stable channels", list)
+            .gives_list::<ChannelView>(),
+        Route::new(Method::GET, "/channels/{profile}", Role::Admin, "Show a stable channel", show)
+            .gives::<ChannelView>(),
+        Route::new(
+            Method::POST,
+            "/channels/{profile}/promote",
+            Role::Admin,
+            "Publish what the newest runs built, and follow later runs",
+            promote,
+        )
+        .gives::<ChannelView>(),
+        Route::new(
+            Method::POST,
+            "/channels/{profile}/rollback",
+            Role::Admin,
+            "Publish the content of an earlier generation, and stay there until a promotion",
+            roll_back,
+        )
+        .takes::<RollbackRequest>()
+        .gives::<ChannelView>(),
+    ]
+}
+
+async fn list(State(app): State<Arc<App>>) -> Json<Vec<ChannelView>> {
+    Json(app.engine.read(|s| s.profiles.iter().map(|(name, p)| stable::view(name, p)).collect()))
+}
+
+async fn show(State(app): State<Arc<App>>, Path(name): Path<Name>) -> Result<Json<ChannelView>, ApiError> {
+    let found = app.engine.read(|s| s.profiles.get(&name).map(|p| stable::view(&name, p)));
+    Ok(Json(found.ok_or(Refusal::UnknownProfile(name))?))
+}
+
+async fn promote(
+    State(app): State<Arc<App>>,
+    Path(name): Path<Name>,
+    Once(key): Once,
+) -> Result<Json<ChannelView>, ApiError> {
+    app.engine.submit(Command::Promote(name.clone()), key).await?;
+    show(State(app), Path(name)).await
+}
+
+async fn roll_back(
+    State(app): State<Arc<App>>,
+    Path(name): Path<Name>,
+    Once(key): Once,
+    body: Body,
+) -> Result<Json<ChannelView>, ApiError> {
+    let RollbackRequest { generation } = read_json(body, app.config.limits.body_idle()).await?;
+    app.engine.submit(Command::RollBack { profile: name.clone(), generation }, key).await?;
+    show(State(app), Path(name)).await
+}

@@ -1,0 +1,201 @@
+//! `channel`: shows what workstations install from, returns to an earlier generation of it, and
+//! follows the runs again.
+
+use crate::{
+    failure::Failure,
+    output::{
+        Paint, Table,
+        text::{ago, count, now},
+    },
+    session::Session,
+};
+use swarm_common::{
+    name::Name,
+    wire::channel::{ChannelView, GenerationView, RollbackRequest},
+};
+
+/// Verbs of `channel`.
+#[derive(Debug, clap::Subcommand)]
+#[command(
+    after_help = "Every run with other packages makes a new generation of the profile's channel. A rollback
+makes one with the content of an earlier generation and holds the channel there: runs do not
+change it until `channel promote`.
+
+Examples:
+  swarmctl channel list
+  swarmctl channel show desk
+  swarmctl channel rollback desk                   to the last generation with other packages
+  swarmctl channel rollback desk --generation 12   to a certain one
+  swarmctl channel promote desk                    follow the runs again"
+)]
+pub enum Verb {
+    /// List the channels of all profiles
+    List,
+    /// Show the channel of a profile and its generations
+    Show {
+        /// Name of the profile
+        profile: Name,
+    },
+    /// Publish what the newest runs built, and follow later runs
+    Promote {
+        /// Name of the profile
+        profile: Name,
+    },
+    /// Publish the content of an earlier generation, and stay there until a promotion
+    Rollback {
+        /// Name of the profile
+        profile: Name,
+        /// Number of the generation [default: the last one with other packages]
+        #[arg(long, value_name = "NUMBER")]
+        generation: Option<u64>,
+    },
+}
+
+/// Lists or changes channels.
+///
+/// # Errors
+/// The orchestrator refused or did not answer.
+pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
+    let client = session.client()?;
+    match verb {
+        Verb::List => {
+            let channels = client.channels().await?;
+            session.output.show(&channels, |paint| match channels.is_empty() {
+                true => "No profiles. See `swarmctl profile add --help`.\n".to_owned(),
+                false => list(&channels, paint),
+            })
+        }
+        Verb::Show { profile } => {
+            let channel = client.channel(&profile).await?;
+            session.output.show(&channel, |paint| show(&channel, paint))
+        }
+        Verb::Promote { profile } => {
+            let channel = session.change(async |key| client.promote(&profile, key).await).await?;
+            session.output.show(&channel, |_| outcome(&channel))
+        }
+        Verb::Rollback { profile, generation } => {
+            let request = RollbackRequest { generation };
+            let change = session.change(async |key| client.roll_back(&profile, request, key).await);
+            let channel = change.await?;
+            session.output.show(&channel, |_| outcome(&channel))
+        }
+    }
+}
+
+fn list(channels: &[ChannelView], paint: Paint) -> String {
+    let mut table = Table::new(&["PROFILE", "GENERATION", "RUN", "PACKAGES", "MADE", "FOLLOWS"]);
+    for channel in channels {
+        let current = channel.generations.first();
+        let field = |of: &dyn Fn(&GenerationView) -> String| current.map_or_else(|| "-".to_owned(), of);
+        table.row([
+            channel.profile.as_str().into(),
+            field(&|g| g.number.to_string()).into(),
+            field(&|g| g.run.to_string()).into(),
+            field(&|g| g.packages.to_string()).into(),
+            field(&|g| ago(now(), g.made_at)).into(),
+            follows(channel).into(),
+        ]);
+    }
+    table.render(paint)
+}
+
+fn show(channel: &ChannelView, paint: Paint) -> String {
+    let mut text = format!("{}\n  follows    {}\n", channel.profile, follows(channel));
+    text.push_str(&format!("  published  {}\n", published(channel)));
+    if let Some(staged) = channel.staged {
+        text.push_str(&format!("  staged     {} of {}\n", count(staged.packages, "package"), staged.run));
+    }
+    let mut table = Table::new(&["GENERATION", "RUN", "PACKAGES", "ADDED", "REMOVED", "MADE", "CONTENT OF"]);
+    let known = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
+    for generation in &channel.generations {
+        table.row([
+            generation.number.to_string().into(),
+            generation.run.to_string().into(),
+            generation.packages.to_string().into(),
+            known(generation.added).into(),
+            known(generation.removed).into(),
+            ago(now(), generation.made_at).into(),
+            known(generation.like).into(),
+        ]);
+    }
+    text + &table.render(paint)
+}
+
+/// Whether the channel follows its runs.
+fn follows(channel: &ChannelView) -> String {
+    match (channel.held, channel.staged) {
+        (true, Some(staged)) => format!("no, held before {}", staged.run),
+        (true, None) => "no, held".to_owned(),
+        (false, _) => "the runs".to_owned(),
+    }
+}
+
+fn published(channel: &ChannelView) -> String {
+    match channel.generation {
+        0 => "nothing yet".to_owned(),
+        number => format!("generation {number}"),
+    }
+}
+
+/// What a promotion or a rollback has led to.
+fn outcome(channel: &ChannelView) -> String {
+    let profile = &channel.profile;
+    let Some(current) = channel.generations.first() else {
+        return format!("{profile} has no generation yet: no run has built anything\n");
+    };
+    let like = current.like.map(|like| format!(", with the content of {like}")).unwrap_or_default();
+    let of = format!("{} of {}{like}", count(current.packages, "package"), current.run);
+    let then = match channel.held {
+        true => format!("It stays there until `swarmctl channel promote {profile}`"),
+        false => "It follows the runs".to_owned(),
+    };
+    format!("{profile} is at generation {}: {of}\n{then}\n", current.number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use swarm_common::{id::RunId, time::TimeMs, wire::channel::StagedView};
+
+    fn channel(held: bool) -> ChannelView {
+        let generation = |number, run, like| GenerationView {
+            number,
+            run: RunId(run),
+            made_at: TimeMs(0),
+            like,
+            packages: 2,
+            added: (number > 1).then_some(1),
+            removed: (number > 1).then_some(1),
+        };
+        ChannelView {
+            profile: "desk".parse().unwrap(),
+            generation: 3,
+            held,
+            staged: held.then_some(StagedView { run: RunId(2), packages: 2 }),
+            generations: vec![generation(3, 1, Some(1)), generation(2, 2, None), generation(1, 1, None)],
+        }
+    }
+
+    #[test]
+    fn a_held_channel_says_what_it_is_at_and_what_waits() {
+        let text = show(&channel(true), Paint::new(false));
+        for want in ["no, held before r2", "published  generation 3", "staged     2 packages of r2"] {
+            assert!(text.contains(want), "{text}");
+        }
+        assert_eq!(text.lines().count(), 8, "{text}");
+        assert_eq!(
+            outcome(&channel(true)),
+            "desk is at generation 3: 2 packages of r1, with the content of 1\n\
+             It stays there until `swarmctl channel promote desk`\n"
+        );
+        assert!(outcome(&channel(false)).ends_with("It follows the runs\n"));
+        assert!(list(&[channel(false)], Paint::new(false)).contains("the runs"));
+    }
+
+    #[test]
+    fn a_channel_without_a_generation_says_so() {
+        let empty = ChannelView { generation: 0, generations: Vec::new(), ..channel(false) };
+        assert!(show(&empty, Paint::new(false)).contains("published  nothing yet"));
+        assert!(outcome(&empty).contains("no generation yet"));
+    }
+}

@@ -1,0 +1,128 @@
+//! The generations of a stable channel over HTTP: an earlier one is served again, and stays until it
+//! is promoted.
+
+use crate::{
+    advice::follow,
+    binhost::{generation, index},
+    key,
+};
+use swarm_common::{
+    id::RunId,
+    wire::{
+        channel::{ChannelView, RollbackRequest},
+        concern::ConcernKind,
+    },
+};
+use swarm_tests::api::{FakeDrone, PROFILE, Swarm, name, pebble, pebble_at, plan_of, until};
+
+const OLD: &str = "dev-libs/pebble/pebble-1.2-1.gpkg.tar";
+const NEW: &str = "dev-libs/pebble/pebble-1.10-1.gpkg.tar";
+
+async fn run(swarm: &Swarm, drone: &FakeDrone, version: &str) -> RunId {
+    let run = swarm.run().await.unwrap();
+    let package = if version == "1.2" { pebble() } else { pebble_at(version, "0") };
+    drone.bring_plan(plan_of(&[package])).await.unwrap();
+    run
+}
+
+async fn roll_back(swarm: &Swarm, generation: Option<u64>) -> ChannelView {
+    swarm.admin.roll_back(&name(PROFILE), RollbackRequest { generation }, &key()).await.unwrap()
+}
+
+/// Waits until the index names this package.
+async fn serves(swarm: &Swarm, path: &str) {
+    until("the index", async || (index(swarm, "desk").await == [path]).then_some(())).await;
+    let line = format!("GET /binhost/desk/{path}");
+    assert_eq!(swarm.raw().await.unwrap().ask(&line, &[], b"").await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_rollback_serves_the_old_packages_also_after_a_restart_and_a_promotion_the_newer() {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    swarm.profile().await.unwrap();
+    run(&swarm, &drone, "1.2").await;
+    drone.build().await.unwrap();
+    generation(&swarm, 1).await;
+    let second = run(&swarm, &drone, "1.10").await;
+    drone.build().await.unwrap();
+    serves(&swarm, NEW).await;
+
+    let channel = roll_back(&swarm, Some(1)).await;
+    let current = channel.generations[0];
+    assert_eq!((current.number, current.like, channel.generations.len()), (3, Some(1), 3));
+    assert_eq!((channel.held, channel.staged.unwrap().run), (true, second));
+    serves(&swarm, OLD).await;
+    generation(&swarm, 3).await;
+    let concerns = swarm.admin.status().await.unwrap().concerns;
+    assert!(concerns.iter().any(|c| matches!(c.fact, ConcernKind::ChannelHeld { generation: 3, .. })));
+
+    let swarm = swarm.restart().await.unwrap();
+    serves(&swarm, OLD).await;
+    let channel = swarm.admin.channel(&name(PROFILE)).await.unwrap();
+    assert_eq!((channel.held, channel.generation, channel.generations[0].number), (true, 3, 3));
+    let shown = follow(&swarm, "swarmctl channel show desk --json").await;
+    assert_eq!(serde_json::from_str::<ChannelView>(&shown).unwrap(), channel);
+    assert!(follow(&swarm, "swarmctl channel list").await.contains("no, held before r2"));
+    let said = follow(&swarm, "swarmctl channel rollback desk --generation 1").await;
+    assert!(said.starts_with("desk is at generation 3: 1 package of r1, with the content of 1\n"), "{said}");
+
+    // What is gone from the disk is published again as the same generation.
+    let stable = swarm.app.binhosts.stable(&name(PROFILE));
+    std::fs::remove_dir_all(&stable).unwrap();
+    let swarm = swarm.restart().await.unwrap();
+    until("the index", async || stable.join("generations/3/Packages").exists().then_some(())).await;
+    serves(&swarm, OLD).await;
+
+    let channel = swarm.admin.promote(&name(PROFILE), &key()).await.unwrap();
+    assert_eq!((channel.held, channel.generations[0].number, channel.generations[0].run), (false, 4, second));
+    serves(&swarm, NEW).await;
+    generation(&swarm, 4).await;
+    assert_eq!(swarm.admin.channels().await.unwrap(), [swarm.admin.channel(&name(PROFILE)).await.unwrap()]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_rolled_back_to_is_not_found() {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    swarm.profile().await.unwrap();
+    let refused = async |profile: &str, generation| {
+        let request = RollbackRequest { generation };
+        let error = swarm.admin.roll_back(&name(profile), request, &key()).await.unwrap_err();
+        (error.status(), error.to_string())
+    };
+    let (status, text) = refused(PROFILE, None).await;
+    assert_eq!(status, Some(404));
+    assert!(text.contains("no earlier generation of `desk`"), "{text}");
+    assert_eq!(refused("none", None).await.0, Some(404));
+    run(&swarm, &drone, "1.2").await;
+    drone.build().await.unwrap();
+    generation(&swarm, 1).await;
+    let (status, text) = refused(PROFILE, Some(7)).await;
+    assert_eq!(status, Some(404));
+    assert!(text.contains("`swarmctl channel show desk`"), "{text}");
+    for body in [r#"{"generation":-1}"#, r#"{"generations":1}"#, "7"] {
+        let line = "POST /api/v1/channels/desk/rollback";
+        let token = format!("Bearer {}", swarm.admin_token());
+        let headers = [("authorization", token.as_str()), ("content-type", "application/json")];
+        let status = swarm.raw().await.unwrap().ask(line, &headers, body.as_bytes()).await.unwrap().status;
+        assert!([400, 422].contains(&status), "{body}: {status}");
+    }
+}
+
+// fault: 52
+#[tokio::test]
+async fn a_generation_that_a_restored_journal_does_not_know_is_not_published_again_with_other_content() {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    swarm.profile().await.unwrap();
+    run(&swarm, &drone, "1.2").await;
+    let stable = swarm.app.binhosts.stable(&name(PROFILE));
+    // The journal of a backup: generations up to 5 have been served since it was made.
+    std::fs::create_dir_all(stable.join("generations/5")).unwrap();
+    drone.build().await.unwrap();
+    generation(&swarm, 6).await;
+    serves(&swarm, OLD).await;
+    let numbers: Vec<u64> = roll_back(&swarm, Some(6)).await.generations.iter().map(|g| g.number).collect();
+    assert_eq!(numbers, [6, 1]);
+}
