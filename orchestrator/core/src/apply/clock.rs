@@ -57,8 +57,14 @@ impl Swarm {
         self.quarantine.times().for_each(set);
         let live = &mut self.live;
         set(&mut live.started_at);
-        let by_drone =
-            [&mut live.seen, &mut live.ready_since, &mut live.waiting, &mut live.due_back, &mut live.changed];
+        let by_drone = [
+            &mut live.seen,
+            &mut live.ready_since,
+            &mut live.waiting,
+            &mut live.due_back,
+            &mut live.changed,
+            &mut live.returned,
+        ];
         by_drone.into_iter().flat_map(|times| times.values_mut()).for_each(set);
         live.leases.values_mut().for_each(set);
     }

@@ -48,7 +48,8 @@ pub(super) fn heartbeat(
         draining: request.draining,
         stuck: request.attempts.iter().filter_map(stuck).collect(),
     }];
-    if is_away(drone) && may_return(swarm, now, id) {
+    let returns = is_away(drone) && may_return(swarm, now, id);
+    if returns {
         events.push(Event::DroneReturned { drone: id });
     }
     if let Some(seen) = request.highest_attempt {
@@ -65,7 +66,8 @@ pub(super) fn heartbeat(
     for status in &request.attempts {
         match wanted(swarm, id, status.attempt) {
             Ok(Wanted::Live) => renewed.push(status.attempt),
-            Ok(Wanted::Revived(package)) if revived.insert(package) => {
+            // A drone that may not return yet gets its work back when it does.
+            Ok(Wanted::Revived(package)) if (returns || !is_away(drone)) && revived.insert(package) => {
                 events.push(Event::AttemptRevived { attempt: status.attempt });
             }
             // Two slots of one drone may work on one package, if it claimed before it reported what

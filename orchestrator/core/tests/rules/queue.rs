@@ -190,6 +190,21 @@ fn a_drone_that_signs_off_gives_its_work_back_without_a_strike() {
 }
 
 #[test]
+fn a_drone_that_may_not_return_yet_gets_its_work_back_when_it_does() {
+    let mut kit = Kit::new(&["a"]);
+    kit.run(&["x-1"], &[]);
+    let got = kit.claim(DroneId(1)).unwrap();
+    kit.pass(200_000, &[]);
+    kit.heartbeat(DroneId(1), &[]);
+    kit.must(Command::SignOff { drone: DroneId(1), reason: "shutting down".into() });
+    kit.heartbeat(DroneId(1), &[got.attempt]);
+    assert_eq!(kit.state(1), PackageState::Needed);
+    kit.now = kit.now + 10_000;
+    kit.heartbeat(DroneId(1), &[got.attempt]);
+    assert_eq!(kit.state(1), PackageState::Delegated);
+}
+
+#[test]
 fn a_drone_that_signs_off_and_returns_in_turn_does_not_fill_the_journal() {
     let mut kit = Kit::new(&["a", "b"]);
     kit.run(&["x-1"], &[]);
