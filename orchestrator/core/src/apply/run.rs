@@ -234,6 +234,7 @@ impl Swarm {
         let profile = self.runs.get(&id).map(|run| run.profile.clone());
         if let Some(profile) = profile.and_then(|name| self.profiles.get_mut(&name)) {
             profile.channel.move_to(channel);
+            profile.stable.note(&profile.channel);
         }
     }
 

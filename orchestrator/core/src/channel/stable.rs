@@ -52,7 +52,7 @@ pub struct Stable {
     pub skipped: u64,
 }
 
-/// A generation. It never changes.
+/// A generation. Its content never changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Generation {
     /// Its number; that of a later generation is higher.
@@ -63,7 +63,7 @@ pub struct Generation {
     pub at: TimeMs,
     /// The earlier generation whose content it repeats.
     pub like: Option<u64>,
-    /// The channel's revision with this content.
+    /// The last revision of the channel with this content.
     pub revision: u64,
     /// Its artifacts.
     pub artifacts: Shared<BTreeSet<Digest>>,
@@ -114,6 +114,15 @@ impl Stable {
         let new = channel.held.values().map(|held| &held.artifact).filter(|_| like.is_none());
         self.artifacts.extend(new.map(|artifact| (artifact.digest, artifact.clone())));
         self.generations.extend(made);
+    }
+
+    /// The channel's content was determined again. Without a change, that is no new generation.
+    pub(crate) fn note(&mut self, channel: &Channel) {
+        let is_same =
+            |g: &&mut Generation| g.artifacts.iter().eq(channel.held.keys()) && *g.roots == channel.roots;
+        if let Some(current) = self.generations.last_mut().filter(is_same) {
+            current.revision = channel.revision;
+        }
     }
 
     pub(crate) fn forget(&mut self, number: u64) {
