@@ -22,7 +22,7 @@ pub mod stable;
 
 pub use roots::ChannelRoot;
 
-use crate::{collision::Apart, run::Run, swarm::Swarm};
+use crate::{collision::Apart, package::Package, run::Run, swarm::Swarm};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
@@ -167,10 +167,13 @@ fn withdraw(offered: &mut BTreeMap<Digest, Held>, these: &BTreeMap<Digest, Apart
 fn offered(swarm: &Swarm, id: RunId, run: &Run) -> BTreeMap<Digest, Held> {
     let artifacts = |p: &PackageId| swarm.packages.get(p).map_or(&[][..], |p| &p.artifacts);
     let packages = run.packages.iter().filter_map(|p| swarm.packages.get(p));
-    let installable = packages.filter(|p| run.graph.is_installable(p.bundle));
-    let held = installable.flat_map(|package| {
+    let is_installable = |package: &&Package| run.graph.is_installable(package.bundle);
+    let is_there = |p: &PackageId| swarm.packages.get(p).as_ref().is_some_and(is_installable);
+    let complete = packages.filter(|p| is_installable(p) && p.cut_deps.iter().all(is_there));
+    let held = complete.flat_map(|package| {
         // The members of a cycle were built for each other.
-        let needed = package.runtime_deps.iter().flat_map(artifacts).chain(&package.artifacts);
+        let needed = package.runtime_deps.iter().chain(&package.cut_deps).flat_map(artifacts);
+        let needed = needed.chain(&package.artifacts);
         let needed: BTreeSet<Digest> = needed.map(|a| a.digest).collect();
         package.artifacts.iter().map(move |artifact| {
             let mut needs = needed.clone();
@@ -178,7 +181,10 @@ fn offered(swarm: &Swarm, id: RunId, run: &Run) -> BTreeMap<Digest, Held> {
             (artifact.digest, Held { artifact: artifact.clone(), needs, current: true, run: id })
         })
     });
-    held.collect()
+    let mut offered = held.collect();
+    // What needs a package that lacks such a dependency lacks it as well.
+    withdraw(&mut offered, &BTreeMap::new());
+    offered
 }
 
 fn subslots(offered: &BTreeMap<Digest, Held>) -> BTreeMap<Place<'_>, &str> {
@@ -326,7 +332,8 @@ fn runtime_closure(swarm: &Swarm, id: PackageId) -> BTreeSet<PackageId> {
     let mut open = vec![id];
     while let Some(next) = open.pop() {
         let Some(package) = swarm.packages.get(&next) else { continue };
-        open.extend(package.runtime_deps.iter().filter(|&&dep| seen.insert(dep)));
+        let needed = package.runtime_deps.iter().chain(&package.cut_deps);
+        open.extend(needed.filter(|&&dep| seen.insert(dep)));
     }
     seen
 }

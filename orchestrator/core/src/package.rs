@@ -40,6 +40,10 @@ pub struct Package {
     pub build_deps: Vec<PackageId>,
     /// Packages that must be installed for it to work.
     pub runtime_deps: Vec<PackageId>,
+    /// Run-time dependencies that the base stands in for, so that the package can be built before them
+    /// ([`crate::tangle`]). A channel, whose clients have no such base, offers it only together with them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cut_deps: Vec<PackageId>,
     /// Whether the base of its run has a package of the same name.
     #[serde(default)]
     pub in_base: bool,

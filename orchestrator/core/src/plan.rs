@@ -40,6 +40,8 @@ pub struct Node {
     pub build: Vec<u32>,
     /// Positions of the nodes that must be installed for it to work, sorted.
     pub runtime: Vec<u32>,
+    /// Positions of the other nodes that it needs to work, which the base stands in for until they are built, sorted.
+    pub cut: Vec<u32>,
 }
 
 impl Node {
@@ -175,7 +177,8 @@ fn assemble(report: &PlanReport, group: &[u32], edges: &[PlanEdge]) -> Vec<Node>
     let at = |package: u32| position[group[package as usize] as usize];
     let mut build = vec![Vec::new(); members.len()];
     let mut runtime = vec![Vec::new(); members.len()];
-    for edge in edges {
+    let mut cut = vec![Vec::new(); members.len()];
+    for (edge, planned) in edges.iter().zip(&report.edges) {
         let (from, to) = (at(edge.from), at(edge.to));
         if from == to {
             continue;
@@ -185,9 +188,11 @@ fn assemble(report: &PlanReport, group: &[u32], edges: &[PlanEdge]) -> Vec<Node>
         }
         if edge.runtime {
             runtime[from as usize].push(to);
+        } else if planned.runtime {
+            cut[from as usize].push(to);
         }
     }
-    for needs in build.iter_mut().chain(&mut runtime) {
+    for needs in build.iter_mut().chain(&mut runtime).chain(&mut cut) {
         needs.sort_unstable();
         needs.dedup();
         needs.shrink_to_fit();
@@ -196,12 +201,13 @@ fn assemble(report: &PlanReport, group: &[u32], edges: &[PlanEdge]) -> Vec<Node>
     for cycle in &report.cycles {
         cycles[at(cycle.members[0]) as usize].push(cycle);
     }
-    let groups = members.into_iter().zip(build).zip(runtime).zip(&cycles);
-    let nodes = groups.map(|(((members, build), runtime), cycles)| Node {
+    let groups = members.into_iter().zip(build).zip(runtime).zip(cut).zip(&cycles);
+    let nodes = groups.map(|((((members, build), runtime), cut), cycles)| Node {
         stages: stages(cycles, &members),
         members,
         build,
         runtime,
+        cut,
     });
     nodes.collect()
 }

@@ -66,6 +66,7 @@ impl Swarm {
                 strict_key: keys[n].strict,
                 build_deps: absolute(&build[n]),
                 runtime_deps: absolute(&runtime[n]),
+                cut_deps: absolute(&node.cut),
                 in_base: node
                     .members
                     .iter()

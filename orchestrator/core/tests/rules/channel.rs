@@ -108,6 +108,32 @@ fn a_version_whose_run_time_needs_failed_does_not_replace_the_one_that_works() {
 }
 
 #[test]
+fn what_the_base_stands_in_for_during_a_night_must_be_offered_with_what_needs_it() {
+    let mut kit = Kit::new(&["a", "b"]);
+    night(&mut kit, plan(&["setuptools-1"], &[]), &[]);
+    // setuptools needs scm once it is installed, scm is built with vcs, and that with setuptools; the base has all.
+    let world = || {
+        let mut plan =
+            plan(&["setuptools-2", "scm-1", "vcs-1", "jinja-1"], &[(0, 1), (1, 2), (2, 0), (3, 0)]);
+        for edge in &mut plan.edges[..3] {
+            (edge.build, edge.runtime, edge.satisfied) = (edge.from != 0, edge.from == 0, true);
+        }
+        plan
+    };
+    let run = night(&mut kit, world(), &["vcs"]);
+    assert_eq!(
+        kit.swarm.runs[&run].count(PackageState::Received),
+        2,
+        "setuptools and jinja themselves were built"
+    );
+    assert_eq!(held(&kit), ["setuptools-1"], "clients have no base that stands in for scm");
+    let id = |title: &str| view::find(&kit.swarm, title, None).unwrap();
+    assert!(swarm_core::channel::lacks(&kit.swarm, id("jinja")).contains(&id("scm")));
+    night(&mut kit, world(), &[]);
+    assert_eq!(held(&kit), ["jinja-1", "scm-1", "setuptools-2", "vcs-1"]);
+}
+
+#[test]
 fn what_was_never_installable_is_not_shown_and_what_it_lacks_can_be_named() {
     let mut kit = Kit::new(&["a", "b"]);
     night(&mut kit, plan(&["viewer-2", "wrapper-1", "newlib-1"], &[(0, 1), (1, 2)]), &["newlib"]);
