@@ -1,22 +1,22 @@
 //! The state that HTTP handlers and passes share.
 
 use crate::{
-    artifact::{entries::EntryBook, store::Store},
     audit::Audited,
-    checks::Checks,
     config::Config,
     engine::Engine,
     http::places::Places,
-    images::Images,
+    intake::Intake,
     logs::Logs,
     nix::{listings::Listings, upstream::Upstreams},
-    notify::Notifier,
-    passes::Passes,
+    passes::{
+        Passes,
+        checks::Checks,
+        notify::Notifier,
+        publisher::{Binhosts, Progress},
+    },
     publish::small::SmallFiles,
-    publisher::{Binhosts, Progress},
-    receiving::Receiving,
     sign::NixKeys,
-    snapshots::Snapshots,
+    store::{Store, entries::EntryBook, images::Images, snapshots::Snapshots},
     tls::Shown,
 };
 use std::{cmp::Reverse, net::SocketAddr, sync::Arc};
@@ -50,7 +50,7 @@ pub struct App {
     /// The upstream caches of Nix profiles.
     pub upstreams: Arc<Upstreams>,
     /// Accepts uploaded package files.
-    pub receiving: Arc<Receiving>,
+    pub intake: Arc<Intake>,
     /// The keys that sign Nix caches; `None` if signing is off.
     pub nix_keys: Option<Arc<NixKeys>>,
     /// Snapshots of repositories and configuration.

@@ -2,14 +2,14 @@
 //! its entry and file list, published copies and indexes, archives of snapshots and bases. What can
 //! be derived from intact data is repaired; other damage is reported with what to do.
 //!
-//! `swarmctl audit verify` runs the audit at full speed, the [pass](crate::pass_scrub) slowly.
+//! `swarmctl audit verify` runs the audit at full speed, the [pass](crate::passes::scrub) slowly.
 
 mod nix;
 
 use crate::{
     app::App,
-    artifact::{entries::EntriesError, store::StoreError},
     publish::{copies, whole},
+    store::{StoreError, entries::EntriesError},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -13,7 +13,10 @@ pub use policy::PolicyOverrides;
 pub use renamed::RENAMED;
 pub use signing::Signing;
 
-use crate::{healer::config::Healing, journal::JournalSettings, notify::sink::Settings as Notify};
+use crate::{
+    journal::JournalSettings,
+    passes::{healer::config::Healing, notify::sink::Settings as Notify},
+};
 use serde::Deserialize;
 use std::{
     net::SocketAddr,

@@ -5,41 +5,26 @@
 //! only through the engine's handle.
 //!
 //! [`app`] is the state that all parts share, [`server`] assembles them, and [`http`] is the API.
-//! [`receiving`] accepts package files; [`collisions`] and [`sonames`] check them against others; [`nix`]
-//! reads those of Nix.
-//! The passes are [`publisher`], [`calendar`], [`healer`], [`notify`], [`pass_leftovers`] and
-//! [`pass_scrub`]; [`passes`] records their results. [`audit`] verifies everything that is stored.
+//! [`intake`] accepts package files, [`store`] keeps them, [`sign`] signs them and [`publish`] lays them out
+//! for clients; [`nix`] reads those of Nix. [`passes`] compare the state with the outside, again and again.
+//! [`audit`] verifies everything that is stored.
 
 pub mod app;
-mod archives;
-pub mod artifact;
 pub mod audit;
-pub mod calendar;
-pub mod checks;
-pub mod collisions;
 pub mod config;
 pub mod engine;
-pub mod healer;
 pub mod http;
-pub mod images;
+pub mod intake;
 pub mod journal;
 pub mod logs;
 pub mod metrics;
 pub mod nix;
-pub mod notify;
-pub mod pass_leftovers;
-pub mod pass_scrub;
 pub mod passes;
 pub mod publish;
-pub mod publisher;
 mod random;
-pub mod receiving;
-pub mod reload;
 pub mod server;
 pub mod sign;
-pub mod snapshots;
-pub mod sonames;
 pub mod state_dir;
+pub mod store;
 pub mod tls;
 pub mod vanished;
-pub mod watchdog;

@@ -17,16 +17,18 @@ use swarm_common::{
 };
 use swarm_orchestrator::{
     app::App,
-    checks,
     config::Config,
     http::openapi,
     journal::{
         self, SqliteJournal,
         migrate::{End, migrate},
     },
-    reload::Reloader,
-    server::{self, ServeError, StartError},
-    watchdog::{self, Stuck},
+    passes::checks,
+    server::{
+        self, ServeError, StartError,
+        reload::Reloader,
+        watchdog::{self, Stuck},
+    },
 };
 use tokio::{
     signal::unix::{SignalKind, signal},

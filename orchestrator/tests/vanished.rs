@@ -9,7 +9,7 @@ use std::{
     path::Path,
     process::{Command, Stdio},
 };
-use swarm_orchestrator::artifact::store::{Store, insert};
+use swarm_orchestrator::store::{Store, insert};
 
 /// Starts the program and stops it in order once it serves. Gives its exit code and what it said.
 fn start(config: &Path, arguments: &[&str]) -> (Option<i32>, String) {

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 use swarm_core::heal::RebootRule;
-use swarm_orchestrator::healer::{
+use swarm_orchestrator::passes::healer::{
     config::{Host, ServiceManager},
     ssh::Ssh,
 };

@@ -16,11 +16,11 @@
 //! Numbers 2 and 6 concern files and are checked in the shell.
 
 use crate::{
+    assign::MOST_DUPLICATES,
     attempt::{Ending, Job},
     channel::stable::LEAST_KEPT,
     explain, follow, judge,
     profile::Profile,
-    schedule::MOST_DUPLICATES,
     swarm::Swarm,
 };
 use std::{

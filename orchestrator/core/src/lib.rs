@@ -13,6 +13,7 @@
 
 pub mod able;
 mod apply;
+pub mod assign;
 pub mod attempt;
 pub mod base;
 pub mod calendar;
@@ -43,7 +44,6 @@ pub mod profile;
 pub mod quarantine;
 pub mod refusal;
 pub mod run;
-pub mod schedule;
 pub mod settle;
 pub mod shared;
 mod standstill;

@@ -2,12 +2,12 @@
 
 use crate::{
     app::App,
-    artifact::store::StoreError,
     nix::archive::{self, Sought},
     publish::{
         NixCache,
         cache::{self, Copied},
     },
+    store::StoreError,
 };
 use std::{io::BufReader, path::Path};
 use swarm_common::wire::{artifact::Artifact, nix::Nar};

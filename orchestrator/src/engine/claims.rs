@@ -23,7 +23,7 @@ pub(super) enum Next {
 impl Parked {
     /// A claim that begins to wait at `now`.
     pub(super) fn new(now: TimeMs, drone: DroneId, request: ClaimRequest, answer: Answer) -> Self {
-        let deadline = now + request.wait_ms.min(swarm_core::schedule::LONGEST_WAIT_MS);
+        let deadline = now + request.wait_ms.min(swarm_core::assign::LONGEST_WAIT_MS);
         Self { drone, request, deadline, answer }
     }
 

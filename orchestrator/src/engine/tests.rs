@@ -5,7 +5,7 @@ mod failing;
 use super::*;
 use crate::{
     journal::{Moves, Replay, SqliteJournal},
-    watchdog,
+    server::watchdog,
 };
 use std::{path::Path, sync::atomic::AtomicBool, time::Duration};
 use swarm_common::{digest::Digest, id::RunId, state::RunClass, supervisor::Supervisor, wire::admin::*};

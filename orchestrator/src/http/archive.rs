@@ -3,8 +3,8 @@
 
 use super::{body::Pieces, problem::ApiError};
 use crate::{
-    artifact::disk::DiskError,
     publish::conditional::{self, Bytes as Wanted},
+    store::disk::DiskError,
 };
 use axum::{
     body::{Body, Bytes},

@@ -4,7 +4,7 @@ use super::{
     problem::ApiError,
     route::{Role, Route},
 };
-use crate::{app::App, artifact::disk::DiskError};
+use crate::{app::App, store::disk::DiskError};
 use axum::{
     Json,
     extract::{Path, Query, State},

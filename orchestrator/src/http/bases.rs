@@ -10,8 +10,10 @@ use super::{
 };
 use crate::{
     app::App,
-    artifact::disk::DiskError,
-    images::{NewImage, TakeError},
+    store::{
+        disk::DiskError,
+        images::{NewImage, TakeError},
+    },
 };
 use axum::{
     Json,

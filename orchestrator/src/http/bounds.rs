@@ -1,5 +1,5 @@
 //! Limits on the content of requests: on every list and text that the journal keeps or that costs
-//! work. Whole bodies are limited by [`super::route::Limit`], files by [`crate::artifact::upload`]
+//! work. Whole bodies are limited by [`super::route::Limit`], files by [`crate::intake::upload`]
 //! and the package format, plans by [`swarm_core::plan`].
 //!
 //! A refusal is one kind of problem that names the limit. A drone's texts about a failure are

@@ -2,7 +2,7 @@
 //! `/readyz` tells whether it can work, and why not, `/version` what is running.
 
 use super::problem::ApiError;
-use crate::{app::App, checks};
+use crate::{app::App, passes::checks};
 use axum::{Json, Router, extract::State, routing::get};
 use std::sync::Arc;
 use swarm_common::version::Version;

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     app::App,
-    artifact::disk::DiskError,
     logs::{LogError, LogReader},
+    store::disk::DiskError,
 };
 use axum::{
     body::{Body, Bytes},

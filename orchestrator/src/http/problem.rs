@@ -5,8 +5,9 @@
 //! see it.
 
 use crate::{
-    artifact::{disk::DiskError, store::StoreError, upload::UploadError},
     engine::EngineError,
+    intake::upload::UploadError,
+    store::{StoreError, disk::DiskError},
 };
 use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},

@@ -11,7 +11,7 @@ use super::{
     route::{Limit, Role, Route},
     uploads,
 };
-use crate::{app::App, engine::EngineError, receiving::Wanted};
+use crate::{app::App, engine::EngineError, intake::Wanted};
 use axum::{
     Json,
     body::Body,
@@ -82,7 +82,7 @@ async fn report(
             ApiError::Refused(stale @ Refusal::StaleAttempt { .. })
             | ApiError::Engine(EngineError::Refused(stale @ Refusal::StaleAttempt { .. })),
         ) => {
-            app.receiving.forget(attempt).await;
+            app.intake.forget(attempt).await;
             Ok(Json(ReportReply { accepted: false, reason: stale.to_string() }))
         }
         // As after a restore of the journal, or after the run was forgotten.
@@ -109,7 +109,7 @@ async fn built(
     digests: Vec<Digest>,
     usage: Usage,
 ) -> Result<ReportReply, ApiError> {
-    let _turn = app.receiving.turn(attempt).await;
+    let _turn = app.intake.turn(attempt).await;
     let artifacts = match uploads::wanted(app, drone, attempt)? {
         None => Vec::new(),
         Some(Wanted { targets, .. }) if targets.len() != digests.len() => {
@@ -119,7 +119,7 @@ async fn built(
         Some(Wanted { targets, nix }) => {
             let (build_time, is_nix) = (uploads::build_time(app, &targets), nix.is_some());
             let files = digests.into_iter().zip(targets).collect();
-            let artifacts = match app.receiving.artifacts(attempt, drone, files, nix, build_time).await {
+            let artifacts = match app.intake.artifacts(attempt, drone, files, nix, build_time).await {
                 Ok(artifacts) => artifacts,
                 Err(error) => return Err(uploads::refuse(app, drone, attempt, error).await?),
             };
@@ -136,12 +136,12 @@ async fn built(
                     ),
                     _ => (Surroundings::default(), BTreeSet::new(), UsrMerge::default()),
                 });
-            if let Some(message) = app.receiving.unprovided(&artifacts, around).await? {
+            if let Some(message) = app.intake.unprovided(&artifacts, around).await? {
                 let cause = Some(FailureCause::SonameMissing);
                 return fail(app, drone, attempt, unfit(cause, message.clone(), message), usage).await;
             }
             let limit = app.config.limits.index_size.bytes();
-            if let Some(message) = app.receiving.breaks_index(&artifacts, beside, limit).await? {
+            if let Some(message) = app.intake.breaks_index(&artifacts, beside, limit).await? {
                 // A fixed text, so that the signature does not depend on the sizes.
                 let signature = "its metadata does not fit into the index of its profile".to_owned();
                 return fail(app, drone, attempt, unfit(None, signature, message), usage).await;
@@ -149,7 +149,7 @@ async fn built(
             let known = |wanted: &dyn Fn(Digest) -> bool| {
                 app.engine.read(|swarm| view::artifacts_among(swarm, wanted))
             };
-            let collisions = app.receiving.collisions(drone, &artifacts, usr, known).await?;
+            let collisions = app.intake.collisions(drone, &artifacts, usr, known).await?;
             if !collisions.is_empty() {
                 app.engine.submit(Command::NoteCollisions(collisions), None).await?;
             }
@@ -167,7 +167,7 @@ async fn receive(
     usage: Usage,
 ) -> Result<ReportReply, ApiError> {
     let reply = submit(app, Command::ReceivePackage { drone, attempt, artifacts, usage }).await?;
-    app.receiving.forget(attempt).await;
+    app.intake.forget(attempt).await;
     Ok(reply)
 }
 
@@ -187,7 +187,7 @@ async fn fail(
     let reason = failure.message.clone();
     tracing::warn!(%attempt, %drone, %reason, "a package was rejected");
     submit(app, Command::ReportFailure { drone, attempt, failure: bounded(failure), usage }).await?;
-    app.receiving.forget(attempt).await;
+    app.intake.forget(attempt).await;
     Ok(ReportReply { accepted: false, reason })
 }
 

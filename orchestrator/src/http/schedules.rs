@@ -7,7 +7,7 @@ use super::{
     problem::ApiError,
     route::{Role, Route},
 };
-use crate::{app::App, calendar::due::DueTimes};
+use crate::{app::App, passes::calendar::due::DueTimes};
 use axum::{
     Json,
     body::Body,
@@ -65,7 +65,7 @@ async fn put(
 ) -> Result<Json<ScheduleView>, ApiError> {
     let request: ScheduleRequest = read_json(body, app.config.limits.body_idle()).await?;
     bounds::ZONE.check_text(&request.zone)?;
-    let invalid = |error: crate::calendar::due::DueError| ApiError::Unprocessable(error.to_string());
+    let invalid = |error: crate::passes::calendar::due::DueError| ApiError::Unprocessable(error.to_string());
     let times = DueTimes::read(&request.cron, &request.zone).map_err(invalid)?;
     let forecast = times.forecast(app.engine.wall()).map_err(invalid)?;
     let request = ScheduleRequest { cron: times.text().to_owned(), zone: times.zone().to_owned(), ..request };

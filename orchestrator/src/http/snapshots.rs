@@ -7,8 +7,10 @@ use super::{
 };
 use crate::{
     app::App,
-    artifact::disk::DiskError,
-    snapshots::{NewSnapshot, TakeError},
+    store::{
+        disk::DiskError,
+        snapshots::{NewSnapshot, TakeError},
+    },
 };
 use axum::{
     body::Body,

@@ -9,12 +9,12 @@ use super::{
 };
 use crate::{
     app::App,
-    artifact::{
+    intake::{
+        Examined, ReceiveError, Wanted,
         accept::AcceptError,
         alongside::Alongside,
         upload::{Allowance, Appender, UploadError},
     },
-    receiving::{Examined, ReceiveError, Wanted},
 };
 use axum::{
     Json,
@@ -101,10 +101,10 @@ async fn begin(
             request.target.chars().take(300).collect::<String>().escape_debug()
         ))
     })?;
-    if app.receiving.has_taken(attempt, request.digest) {
+    if app.intake.has_taken(attempt, request.digest) {
         return Ok(Json(UploadStatus { offset: request.size, verified: true }));
     }
-    let incoming = app.receiving.incoming().clone();
+    let incoming = app.intake.incoming().clone();
     let (digest, size) = (request.digest, request.size);
     let offset = in_background(move || incoming.begin(attempt, digest, size, allowed)).await??;
     if offset < size {
@@ -132,17 +132,14 @@ async fn append(
     let Some(wanted) = wanted(&app, drone, attempt)? else {
         return Ok(Json(UploadStatus { offset: given, verified: true }));
     };
-    if app.receiving.has_taken(attempt, digest) {
+    if app.intake.has_taken(attempt, digest) {
         return Ok(Json(UploadStatus { offset: given, verified: true }));
     }
-    let incoming = app.receiving.incoming().clone();
+    let incoming = app.intake.incoming().clone();
     let appender = in_background(move || incoming.append(attempt, digest, given)).await??;
     let pieces = Pieces::new(body, app.config.limits.body_idle());
-    let look = if given == 0 {
-        app.receiving.look_alongside(&wanted, build_time(&app, &wanted.targets))
-    } else {
-        None
-    };
+    let look =
+        if given == 0 { app.intake.look_alongside(&wanted, build_time(&app, &wanted.targets)) } else { None };
     let (offset, complete) = store(appender, pieces, look.as_ref().map(Alongside::batches)).await?;
     if complete {
         let examined = match look {
@@ -200,9 +197,9 @@ async fn check(
     wanted: Wanted,
     examined: Option<Examined>,
 ) -> Result<(), ApiError> {
-    let _turn = app.receiving.turn(attempt).await;
+    let _turn = app.intake.turn(attempt).await;
     let build_time = build_time(app, &wanted.targets);
-    match app.receiving.take(attempt, digest, wanted, examined, build_time).await {
+    match app.intake.take(attempt, digest, wanted, examined, build_time).await {
         Ok(()) => Ok(()),
         Err(error) => Err(refuse(app, drone, attempt, error).await?),
     }
@@ -220,7 +217,7 @@ pub(super) async fn refuse(
     tracing::warn!(%attempt, %drone, kind = rejection.kind, %reason, "a package was rejected");
     let recorded = Rejection { kind: rejection.kind.to_owned(), reason };
     app.engine.submit(Command::RejectPackage { drone, attempt, rejection: recorded }, None).await?;
-    app.receiving.forget(attempt).await;
+    app.intake.forget(attempt).await;
     Ok(ApiError::PackageRejected { kind: rejection.kind, message: rejection.message })
 }
 

@@ -10,7 +10,7 @@ mod tidy;
 pub use reader::LogReader;
 pub use tidy::{Bounds, Fate};
 
-use crate::artifact::disk::{self, DiskError};
+use crate::store::disk::{self, DiskError};
 use std::{
     fs::{self, OpenOptions},
     io::{self, Seek as _, SeekFrom, Write as _},

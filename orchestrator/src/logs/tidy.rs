@@ -2,7 +2,7 @@
 //! age and total size.
 
 use super::{Logs, list, remove};
-use crate::artifact::disk::{self, DiskError};
+use crate::store::disk::{self, DiskError};
 use std::{
     collections::BTreeMap,
     fs::File,

@@ -8,7 +8,7 @@ use super::{
     listing::Listing,
     mentions::{Mentions, Scanned},
 };
-use crate::artifact::intake::{IntakeError, Rejection};
+use crate::intake::identity::{IntakeError, Rejection};
 use sha2::{Digest as _, Sha256};
 use std::{
     collections::BTreeSet,

@@ -2,10 +2,12 @@
 //! unpack every archive again. What is missing is made again from the archive.
 
 use super::archive::{self, Sought};
-use crate::artifact::{
-    disk::{self, DiskError},
-    intake::IntakeError,
-    store::{Store, StoreError},
+use crate::{
+    intake::identity::IntakeError,
+    store::{
+        Store, StoreError,
+        disk::{self, DiskError},
+    },
 };
 use std::{fs, io::Write as _, path::PathBuf, time::SystemTime};
 use swarm_common::{digest::Digest, wire::artifact::Artifact};

@@ -1,7 +1,7 @@
 //! Asks the upstream caches of a snapshot whether they have a store path. Answers are remembered for
 //! a while, and count only with a signature by one of the cache's keys.
 
-use crate::snapshots::Snapshots;
+use crate::store::snapshots::Snapshots;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use reqwest::{Client, StatusCode, redirect::Policy};
 use std::{

@@ -11,9 +11,9 @@ use super::{
     layout,
     whole::{self, Found},
 };
-use crate::artifact::{
+use crate::store::{
+    Store, StoreError,
     disk::{self, DiskError},
-    store::{Store, StoreError},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,9 +1,9 @@
 //! Published packages and their stored files. Usually both are hard links to one file; they are
 //! copies where links are impossible, or after a restore that split them.
 
-use crate::artifact::{
+use crate::store::{
+    Store, StoreError,
     disk::{self, DiskError},
-    store::{Store, StoreError},
 };
 use std::{
     fs::{self, File, Metadata},

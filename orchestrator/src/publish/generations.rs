@@ -4,7 +4,7 @@
 //! A workstation that has just read an older index still fetches the files that it names. A
 //! generation is immutable and is removed when a grace time has passed since it was replaced.
 
-use crate::artifact::disk::{self, DiskError};
+use crate::store::disk::{self, DiskError};
 use std::{
     fs,
     io::{self, Write as _},

@@ -1,6 +1,6 @@
 //! Reads the two index files of a binary package host from disk and checks them for damage.
 
-use crate::artifact::disk::DiskError;
+use crate::store::disk::DiskError;
 use flate2::bufread::GzDecoder;
 use std::{
     fs,

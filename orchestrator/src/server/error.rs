@@ -1,8 +1,8 @@
 //! Why the orchestrator did not start, or stopped serving.
 
 use crate::{
-    artifact::disk::DiskError, journal::JournalError, random::RandomError, sign::KeyError,
-    state_dir::StateDirError, tls::TlsError, vanished::Vanished,
+    journal::JournalError, random::RandomError, sign::KeyError, state_dir::StateDirError,
+    store::disk::DiskError, tls::TlsError, vanished::Vanished,
 };
 use std::{io, net::SocketAddr};
 use swarm_common::config::{ConfigError, EXIT_CONFIG, EXIT_IO};

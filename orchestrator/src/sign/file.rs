@@ -2,7 +2,7 @@
 //! are protected by their mode, which is enforced.
 
 use super::KeyError;
-use crate::artifact::disk::{self, DiskError};
+use crate::store::disk::{self, DiskError};
 use std::{
     fs::{self, OpenOptions},
     io::Write as _,

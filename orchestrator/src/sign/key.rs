@@ -5,7 +5,7 @@
 //! because the orchestrator signs unattended; it is protected by its file mode, which is enforced.
 
 use super::file;
-use crate::artifact::disk::DiskError;
+use crate::store::disk::DiskError;
 use pgp::{
     composed::{
         ArmorOptions, CleartextSignedMessage, Deserializable, DetachedSignature, KeyType,

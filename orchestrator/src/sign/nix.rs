@@ -5,7 +5,7 @@
 //! and clients that trust only the new one both accept every path.
 
 use super::{KeyError, file};
-use crate::artifact::disk::DiskError;
+use crate::store::disk::DiskError;
 use std::{
     io,
     path::{Path, PathBuf},

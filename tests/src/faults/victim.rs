@@ -16,8 +16,8 @@ use swarm_common::{
     digest::Digest,
 };
 use swarm_core::{Event, Record};
-use swarm_orchestrator::artifact::store::Store;
 use swarm_orchestrator::journal::{Journal, SqliteJournal};
+use swarm_orchestrator::store::Store;
 use tempfile::TempDir;
 
 use crate::e2e::{process::Process, programs::program, wait};

@@ -79,7 +79,7 @@ async fn a_result_that_no_longer_counts_is_told_so_and_may_be_forgotten() {
     swarm.admin.cancel_run(run, &key()).await.unwrap();
     let reply = drone.report(attempt, Outcome::Built { artifacts }).await.unwrap();
     assert!(!reply.accepted && reply.reason.contains("cancelled"), "{reply:?}");
-    assert_eq!(swarm.app.receiving.incoming().list().unwrap(), []);
+    assert_eq!(swarm.app.intake.incoming().list().unwrap(), []);
 }
 
 // fault: 1
@@ -106,7 +106,7 @@ async fn of_a_lost_attempt_and_its_successor_the_first_to_deliver_wins() {
     let reply = fast.report(attempt, Outcome::Built { artifacts: vec![late] }).await.unwrap();
     assert!(!reply.accepted && reply.reason.contains("delivered first"), "{reply:?}");
     assert_eq!(swarm.admin.artifacts(None).await.unwrap().len(), 1);
-    assert_eq!(swarm.app.receiving.incoming().list().unwrap(), [], "the late file is forgotten");
+    assert_eq!(swarm.app.intake.incoming().list().unwrap(), [], "the late file is forgotten");
 }
 
 #[tokio::test]

@@ -87,7 +87,7 @@ async fn a_damaged_file_is_refused_and_nothing_of_it_is_kept() {
     let digest = begun(&drone, attempt, &order.targets[0], &damaged).await;
     assert_eq!(refused(drone.client.upload_piece(attempt, digest, 0, damaged).await), 422);
     assert_eq!(swarm.app.store.list().unwrap(), []);
-    assert_eq!(swarm.app.receiving.incoming().list().unwrap(), []);
+    assert_eq!(swarm.app.intake.incoming().list().unwrap(), []);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 
 use std::{fs, net::TcpListener, time::Duration};
 use swarm_common::state::{HealOutcome, HealStep};
-use swarm_orchestrator::healer::{
+use swarm_orchestrator::passes::healer::{
     config::{Host, ServiceManager},
     pass::{self, Order, Report},
     ssh::Ssh,

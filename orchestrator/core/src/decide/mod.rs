@@ -10,7 +10,7 @@
 //! - [`maintain`]: what time alone changes
 //! - [`skip`]: recovery after a restore
 //!
-//! [`crate::schedule`] assigns packages to drones, and [`crate::judge`] judges failures.
+//! [`crate::assign`] assigns packages to drones, and [`crate::judge`] judges failures.
 
 mod admin;
 mod calendar;
@@ -24,12 +24,12 @@ mod reuse;
 mod skip;
 
 use crate::{
-    base,
+    assign, base,
     channel::stable,
     command::{Command, Reply, Request},
     decision::{Decision, already, known},
     event::Event,
-    follow, schedule,
+    follow,
     swarm::Swarm,
 };
 use swarm_common::time::TimeMs;
@@ -100,7 +100,7 @@ pub fn decide(swarm: &Swarm, request: &Request) -> Decision {
             admin::record_generation(swarm, profile, *run, *generation, *packages)
         }
 
-        Command::Claim { drone, request } => schedule::claim(swarm, now, *drone, request),
+        Command::Claim { drone, request } => assign::claim(swarm, now, *drone, request),
         Command::Heartbeat { drone, request: told } => {
             drone::heartbeat(swarm, now, request.entropy, *drone, told)
         }

@@ -2,11 +2,11 @@
 //! looks like one that has nothing to do, so each case is checked explicitly.
 
 use crate::{
+    assign,
     attempt::Job,
     calendar::{self, DueOutcome, Schedule},
     drone::Drone,
     run::Run,
-    schedule,
     swarm::Swarm,
 };
 use swarm_common::{
@@ -168,6 +168,6 @@ fn idle(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> Option<ConcernKind>
         packages: if run.state == RunState::Planning { 0 } else { needed as u64 },
         for_ms: now.since(run.moved_at(swarm)),
         asks: asked(*drone_id) > now,
-        why: schedule::would_be_told(swarm, now, *drone_id, drone),
+        why: assign::would_be_told(swarm, now, *drone_id, drone),
     })
 }

@@ -1,7 +1,7 @@
 //! Finds the package that a query names, and explains its state.
 
 use super::{anew, package::package, refused};
-use crate::{able, channel, explain, package::Package, schedule, swarm::Swarm, text};
+use crate::{able, assign, channel, explain, package::Package, swarm::Swarm, text};
 use std::collections::BTreeSet;
 use swarm_common::{
     id::*,
@@ -156,7 +156,7 @@ fn ending(swarm: &Swarm, now: TimeMs, id: PackageId, package: &Package) -> Strin
              ends without it, and the next run tries it again."
                 .into()
         }
-        PackageState::Needed => match schedule::outlook(swarm, now, id) {
+        PackageState::Needed => match assign::outlook(swarm, now, id) {
             Some((drone, start)) => {
                 let name = swarm.drones.get(&drone).map(|d| d.name.as_str()).unwrap_or_default();
                 match start.since(now) / 1000 {

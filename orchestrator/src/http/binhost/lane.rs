@@ -18,7 +18,7 @@ use super::{
     answer::{self, Ask},
     locate,
 };
-use crate::{app::App, publish::small::SmallFiles, publisher::Binhosts};
+use crate::{app::App, passes::publisher::Binhosts, publish::small::SmallFiles};
 use bytes::{Bytes, BytesMut};
 use request::Read;
 use std::{io, net::TcpStream as StdStream, pin::pin, sync::Arc, time::Duration};

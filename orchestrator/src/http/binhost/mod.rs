@@ -14,8 +14,8 @@ pub(super) mod lane;
 use super::{envelope::Plain, file, peer::Peer, places::Place};
 use crate::{
     app::App,
+    passes::publisher::Binhosts,
     publish::{conditional::Conditions, layout},
-    publisher::Binhosts,
 };
 use answer::{Answer, Ask, Content, Named};
 use axum::{

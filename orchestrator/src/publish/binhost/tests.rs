@@ -32,7 +32,7 @@ impl Bench {
     fn package(&self, name: &str, path: &str) -> Published {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../common/tests/data/binhost");
         let bytes = fs::read(fixtures.join(name)).unwrap();
-        let digests = crate::artifact::store::insert(&self.store, &bytes[..], None).unwrap();
+        let digests = crate::store::insert(&self.store, &bytes[..], None).unwrap();
         let digest = digests.sha256;
         let metadata = gpkg::verify(&bytes[..], &Limits::default()).unwrap().metadata;
         let file = PublishedFile { path: path.to_owned(), digests, mtime: 1_700_000_000 };

@@ -21,11 +21,11 @@ pub use place::{Copied, check, nar_path};
 
 use super::generations::{self, seconds_of};
 use crate::{
-    artifact::{
-        disk::{self, DiskError},
-        store::{Store, StoreError},
-    },
     sign::NixKeys,
+    store::{
+        Store, StoreError,
+        disk::{self, DiskError},
+    },
 };
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -4,9 +4,9 @@ use super::{
     super::{copies, generations},
     Beside, CacheError, CachedPath, NixCache, order,
 };
-use crate::artifact::{
+use crate::store::{
+    Store, StoreError,
     disk::{self, DiskError},
-    store::{Store, StoreError},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},

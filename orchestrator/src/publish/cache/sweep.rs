@@ -5,7 +5,7 @@ use super::{
     NixCache, PATHS, names, order,
     place::{digest_of, nar_path, read_narinfo},
 };
-use crate::artifact::disk::{self, DiskError};
+use crate::store::disk::{self, DiskError};
 use std::{collections::BTreeSet, fs, path::Path};
 use swarm_formats::nix::narinfo::NarInfo;
 

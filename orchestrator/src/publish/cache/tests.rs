@@ -1,7 +1,7 @@
 //! Publishing, sweeping and what interrupted publications leave.
 
 use super::*;
-use crate::artifact::store::insert;
+use crate::store::insert;
 use swarm_common::time::TimeMs;
 use swarm_formats::nix::{keys::PublicKey, nar::NarSum, narinfo::Compression, store_path::StorePath};
 

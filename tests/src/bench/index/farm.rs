@@ -21,8 +21,8 @@ use swarm_common::{
     wire::{artifact::Artifact, drone::PortageTarget},
 };
 use swarm_orchestrator::{
-    artifact::{entries::EntryBook, store::Store},
     publish::Published,
+    store::{Store, entries::EntryBook},
 };
 
 const CHOST: &str = "x86_64-pc-linux-gnu";

@@ -24,15 +24,12 @@ use swarm_formats::nix::{
     store_path::StoreDir,
 };
 use swarm_orchestrator::{
-    artifact::{
-        disk::DiskError,
-        store::{self, Store, StoreError},
-    },
     publish::{
         NixCache,
         cache::{Beside, CachedPath, Wanted},
     },
     sign::NixKeys,
+    store::{self, Store, StoreError, disk::DiskError},
 };
 
 /// Bytes of the archive that is timed.

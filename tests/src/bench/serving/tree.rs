@@ -4,8 +4,8 @@ use anyhow::{Context, Result};
 use std::{collections::BTreeMap, fs, io::Cursor, path::Path};
 use swarm_common::format::packages_index::Entry;
 use swarm_orchestrator::{
-    artifact::store::{self, Store},
     publish::{Binhost, Generations, Published},
+    store::{self, Store},
 };
 
 /// A package of 4 KiB, and one of 50 MB.

@@ -1,10 +1,10 @@
 //! Compares arrived Portage packages with others. Nix store paths share no files with others and
 //! have no index.
 
-use super::{ReceiveError, Receiving, Taken};
+use super::{Intake, ReceiveError, Taken};
 use crate::{
-    artifact::{accept::AcceptError, disk::DiskError, entries::EntriesError},
-    collisions, sonames,
+    intake::{accept::AcceptError, collisions, sonames},
+    store::{disk::DiskError, entries::EntriesError},
 };
 use std::{collections::BTreeSet, sync::Arc};
 use swarm_common::{
@@ -14,7 +14,7 @@ use swarm_common::{
 };
 use swarm_core::{closure::Surroundings, collision::Collision};
 
-impl Receiving {
+impl Intake {
     /// Stored packages that install the same paths as `arrived`, where `/usr` is merged as `usr` says. `known` returns the artifacts that
     /// the engine knows, filtered by digest. It is called last, and files that the engine does not
     /// know yet are compared too, so that of two packages that arrive together the later one sees

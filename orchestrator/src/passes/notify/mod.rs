@@ -23,7 +23,7 @@ pub mod pass;
 pub mod sink;
 mod webhook;
 
-use crate::{artifact::disk::DiskError, engine::Engine};
+use crate::{engine::Engine, store::disk::DiskError};
 use book::Book;
 use message::{Kind, Message};
 use outbox::Untaken;

@@ -1,8 +1,8 @@
 //! A directory of archives named by the digest of their content: `DIGEST.tar.zst`. The callers,
-//! [`crate::snapshots`] and [`crate::images`], know the format and verify an archive before it is
+//! [`crate::store::snapshots`] and [`crate::store::images`], know the format and verify an archive before it is
 //! kept.
 
-use crate::artifact::disk::{self, DiskError};
+use crate::store::disk::{self, DiskError};
 use std::{
     fs::{self, File},
     io::{BufReader, Write as _},

@@ -6,9 +6,9 @@
 
 use crate::{
     app::App,
-    artifact::disk::DiskError,
     logs::{self, Fate},
     publish::{Binhost, Generations, NixCache},
+    store::disk::DiskError,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -101,7 +101,7 @@ fn log_bounds(app: &App) -> logs::Bounds {
 pub async fn run(app: Arc<App>) {
     loop {
         // The order matters: what is reported in between is then found in the state.
-        let untold = app.receiving.untold();
+        let untold = app.intake.untold();
         let mut needed = app.engine.read(Needed::of);
         needed.artifacts.extend(untold);
         let now = app.engine.now().as_secs();
@@ -137,8 +137,8 @@ fn sweep(app: &App, needed: &Needed, now: u64) -> Result<usize, DiskError> {
     removed += app.snapshots.retain(before(PATIENCE), |digest| needed.snapshots.contains(&digest))?;
     removed += app.listings.retain(before(YOUNG), |nar| needed.nars.contains(&nar))?;
     removed += app.images.retain(before(PATIENCE), |digest| needed.images.contains(&digest))?;
-    app.receiving.retain(|attempt| needed.open.contains(&attempt));
-    let incoming = app.receiving.incoming();
+    app.intake.retain(|attempt| needed.open.contains(&attempt));
+    let incoming = app.intake.incoming();
     for upload in incoming.list()? {
         if !needed.open.contains(&upload.attempt) && upload.modified < before(YOUNG) {
             incoming.remove_attempt(upload.attempt)?;

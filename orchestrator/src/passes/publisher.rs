@@ -15,9 +15,9 @@ mod todo;
 pub use nix::Caches;
 
 use crate::{
-    artifact::{entries::EntryBook, store::Store},
     engine::{Engine, EngineError},
     passes::Passes,
+    store::{Store, entries::EntryBook},
 };
 use disk::{Disk, DiskPassError};
 use std::{

@@ -2,7 +2,7 @@
 //! stored packages, reading the list of each for every arrival would take longer than checking the
 //! arrival. Four bytes per path rule out nearly all packages; the lists of the rest are compared.
 
-use super::files::FileList;
+use crate::store::files::FileList;
 use std::collections::{HashMap, HashSet};
 use swarm_common::digest::Digest;
 

@@ -1,7 +1,7 @@
 //! What was accepted before a restart.
 
 use super::Taken;
-use crate::artifact::{store::Store, upload::Incoming};
+use crate::{intake::upload::Incoming, store::Store};
 use std::collections::BTreeMap;
 use swarm_common::{digest::Digest, id::AttemptId};
 

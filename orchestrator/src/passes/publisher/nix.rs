@@ -3,10 +3,6 @@
 use super::{disk::DiskPassError, todo::StableTodo};
 use crate::{
     app::App,
-    artifact::{
-        disk::DiskError,
-        store::{Store, StoreError},
-    },
     logs::Logs,
     nix::{listing, listings::Listings, upstream::Upstreams},
     publish::{
@@ -14,6 +10,7 @@ use crate::{
         cache::{Beside, CachedPath, Wanted, nar_path},
     },
     sign::NixKeys,
+    store::{Store, StoreError, disk::DiskError},
 };
 use serde_json::Value;
 use std::{collections::BTreeMap, path::PathBuf, rc::Rc, sync::Arc};

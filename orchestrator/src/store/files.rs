@@ -9,7 +9,7 @@
 //! A stored list starts with the sorted hashes of its paths, by which damage is found. The path of a symbolic
 //! link ends with `/`.
 
-use super::sieve::Hashes;
+use crate::store::sieve::Hashes;
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},

@@ -5,9 +5,9 @@
 //! `<digest>-<size>.taken`, so that its result survives a restart. Each request locks the file: of
 //! two concurrent appends, one is refused.
 
-use super::{
-    disk::{self, DiskError},
-    writeback::Writeback,
+use crate::{
+    intake::writeback::Writeback,
+    store::disk::{self, DiskError},
 };
 use std::{
     fs::{self, OpenOptions, TryLockError},

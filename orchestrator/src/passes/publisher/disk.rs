@@ -6,12 +6,12 @@ use super::{
     todo::{Done, RunTodo, StableTodo, Todo},
 };
 use crate::{
-    artifact::{
+    publish::{Binhost, Generations, PublishError, Published, cache::CacheError, generations},
+    store::{
+        Store, StoreError,
         disk::DiskError,
         entries::{EntriesError, EntryBook},
-        store::{Store, StoreError},
     },
-    publish::{Binhost, Generations, PublishError, Published, cache::CacheError, generations},
 };
 use std::collections::BTreeMap;
 use swarm_common::{digest::Digest, id::RunId, name::Name, wire::artifact::Artifact};

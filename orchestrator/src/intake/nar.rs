@@ -1,12 +1,11 @@
 //! Archives of Nix. An archive is verified when its upload is complete, and becomes an artifact when
 //! its attempt reports which output it is: an archive does not contain its own path.
 
-use super::{ReceiveError, Receiving};
+use super::{Intake, ReceiveError};
 use crate::{
-    artifact::{
+    intake::{
         accept::AcceptError,
-        disk::DiskError,
-        intake::{IntakeError, Rejection},
+        identity::{IntakeError, Rejection},
         upload::{Upload, UploadError},
     },
     nix::{
@@ -14,6 +13,7 @@ use crate::{
         known::{self, Known},
         stored,
     },
+    store::disk::DiskError,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -57,7 +57,7 @@ impl Nars {
     }
 }
 
-impl Receiving {
+impl Intake {
     /// What to look for in an archive of an attempt that may refer to what is `known`.
     ///
     /// # Errors

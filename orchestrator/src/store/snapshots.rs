@@ -2,9 +2,9 @@
 //! once it is complete and verified. Beside the snapshots are the differences that drones
 //! requested, named after both snapshots and removed with the newer one.
 
-use crate::{
+use crate::store::{
     archives::{Archives, NewArchive},
-    artifact::disk::DiskError,
+    disk::DiskError,
 };
 use std::{
     fs::{self, File},

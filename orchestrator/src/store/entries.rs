@@ -4,11 +4,11 @@
 //! This is a cache: what is missing or damaged is created again from the package. An entry starts
 //! with a digest of its text, so that a damaged entry never reaches an index.
 
-use super::{
+use crate::store::{
+    Store, StoreError,
     disk::{self, DiskError},
     files::FileList,
     sieve::{Sieve, Suspects},
-    store::{Store, StoreError},
 };
 use std::{
     collections::HashMap,
@@ -270,7 +270,7 @@ mod tests {
         let fixture =
             concat!(env!("CARGO_MANIFEST_DIR"), "/../common/tests/data/binhost/pebble-1.2-1.gpkg.tar");
         let bytes = fs::read(fixture).unwrap();
-        let digest = crate::artifact::store::insert(&store, &bytes[..], None).unwrap().sha256;
+        let digest = crate::store::insert(&store, &bytes[..], None).unwrap().sha256;
         let target = PortageTarget {
             cpv: "dev-libs/pebble-1.2".parse().unwrap(),
             slot: "0".to_owned(),

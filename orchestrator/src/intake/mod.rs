@@ -1,21 +1,25 @@
-//! Takes uploaded files in: everything between the uploaded bytes ([`crate::artifact::upload`]) and
+//! Takes uploaded files in: everything between the uploaded bytes ([`crate::intake::upload`]) and
 //! the command that reports them to the engine.
 //!
 //! A file is checked, signed, stored and synced before the engine learns of it. If anything fails
 //! in between, the drone repeats it: it keeps its file until its report is accepted.
 
+pub mod accept;
+pub mod alongside;
 mod checks;
+pub mod collisions;
+pub mod identity;
 mod nar;
 mod noted;
+pub mod sonames;
+pub mod upload;
+mod writeback;
 
 use crate::{
-    artifact::{
+    intake::{
         accept::{AcceptError, Acceptance, Accepted},
         alongside::Alongside,
-        disk::DiskError,
-        entries::EntryBook,
-        intake::{self, IntakeError},
-        store::Store,
+        identity::IntakeError,
         upload::{Incoming, UploadError},
     },
     nix::{
@@ -25,6 +29,7 @@ use crate::{
         upstream::Upstreams,
     },
     sign::OpenPgpKey,
+    store::{Store, disk::DiskError, entries::EntryBook},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -127,7 +132,7 @@ pub enum Examined {
     Nar(Box<Result<NarFile, IntakeError>>),
 }
 
-/// The directories of [`Receiving`].
+/// The directories of [`Intake`].
 pub struct Places {
     /// Unfinished uploads.
     pub incoming: Incoming,
@@ -140,7 +145,7 @@ pub struct Places {
 }
 
 /// Accepts package files.
-pub struct Receiving {
+pub struct Intake {
     incoming: Incoming,
     store: Store,
     entries: EntryBook,
@@ -161,7 +166,7 @@ pub struct Receiving {
     large: tokio::sync::Mutex<()>,
 }
 
-impl Receiving {
+impl Intake {
     /// Uses these directories, and `key` for signing. Restores files that were accepted before a
     /// restart.
     #[must_use]
@@ -215,7 +220,7 @@ impl Receiving {
         let permit = self.alongside.clone().try_acquire_owned().ok()?;
         let Some(known) = &wanted.nix else {
             let limits = self.limits.modest();
-            let examine = move |pieces: &mut dyn Read| intake::examine(pieces, &limits, build_time);
+            let examine = move |pieces: &mut dyn Read| identity::examine(pieces, &limits, build_time);
             return Some(Alongside::start(permit, move |pieces| Examined::Gpkg(Box::new(examine(pieces)))));
         };
         // If the snapshot cannot be read, the complete file is examined, which reports it.
@@ -288,8 +293,8 @@ impl Receiving {
             Ok(_) | Err(UploadError::Unknown) => return Err(ReceiveError::NotUploaded(digest)),
             Err(error) => return Err(error.into()),
         };
-        let examined = examined.unwrap_or_else(|| intake::examine_file(&upload.path, limits, build_time));
-        if *limits != self.limits && intake::is_cut_short(&examined) {
+        let examined = examined.unwrap_or_else(|| identity::examine_file(&upload.path, limits, build_time));
+        if *limits != self.limits && identity::is_cut_short(&examined) {
             return Err(ReceiveError::Large);
         }
         let acceptance = Acceptance { key: self.key.as_ref(), store: &self.store, entries: &self.entries };

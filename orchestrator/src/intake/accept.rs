@@ -5,14 +5,19 @@
 //! The drone keeps its file until the package is confirmed as received, and is asked to send it
 //! again.
 
-use super::{
-    disk::{self, DiskError},
-    entries::EntryBook,
-    files::FileList,
-    intake::{self, IntakeError, Rejection},
-    store::{NewArtifact, Store, StoreError},
-};
 use crate::sign::{OpenPgpKey, SignError, Signed, seal, sign_gpkg};
+use crate::{
+    intake::{
+        identity,
+        identity::{IntakeError, Rejection},
+    },
+    store::{
+        NewArtifact, Store, StoreError,
+        disk::{self, DiskError},
+        entries::EntryBook,
+        files::FileList,
+    },
+};
 use serde::{Deserialize, Serialize};
 use std::{fs::File, io::BufReader, path::Path};
 use swarm_common::{
@@ -108,13 +113,13 @@ impl Acceptance<'_> {
             Ok(package) => package,
             Err(IntakeError::Unreadable(error)) => return Err(unreadable(error)),
             Err(IntakeError::Rejected(rejection)) => {
-                return Err(match intake::explain(upload, rejection) {
+                return Err(match identity::explain(upload, rejection) {
                     Ok(rejection) | Err(IntakeError::Rejected(rejection)) => rejection.into(),
                     Err(IntakeError::Unreadable(error)) => unreadable(error),
                 });
             }
         };
-        let target = intake::identify(&package, candidates, expected)?;
+        let target = identity::identify(&package, candidates, expected)?;
         let built_at = package.metadata.line("BUILD_TIME").parse().unwrap_or(build_time.as_secs());
         let (form, digests) = self.sign(upload, &package, built_at)?;
         let (digest, size) = (digests.sha256, digests.size);
@@ -236,7 +241,7 @@ mod tests {
 
         fn accept(&self, key: Option<&OpenPgpKey>, target: PortageTarget) -> Result<Accepted, AcceptError> {
             let acceptance = Acceptance { key, store: &self.store, entries: &self.entries };
-            let examined = intake::examine_file(&self.upload, &self.limits, NOW);
+            let examined = identity::examine_file(&self.upload, &self.limits, NOW);
             acceptance
                 .accept(&self.upload, examined, &[target.into()], self.digest, NOW)
                 .map(|(_, accepted)| accepted)

@@ -2,9 +2,9 @@
 //! content. An image is stored only once it is complete and verified, with its properties beside
 //! it.
 
-use crate::{
+use crate::store::{
     archives::{Archives, NewArchive},
-    artifact::disk::DiskError,
+    disk::DiskError,
 };
 use std::{fs, io, path::PathBuf, time::SystemTime};
 use swarm_common::{

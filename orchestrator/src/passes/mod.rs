@@ -4,6 +4,14 @@
 //! nothing to do, or `fail("publisher", why)` if it could not work. The record is only for display
 //! and is lost when the process ends.
 
+pub mod calendar;
+pub mod checks;
+pub mod healer;
+pub mod leftovers;
+pub mod notify;
+pub mod publisher;
+pub mod scrub;
+
 use crate::engine::Engine;
 use std::{
     collections::{BTreeMap, BTreeSet},

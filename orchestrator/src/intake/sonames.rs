@@ -11,9 +11,9 @@
 //! contain plugins for absent libraries, and while some run-time dependencies have not been
 //! received.
 
-use crate::artifact::{
+use crate::store::{
+    Store,
     entries::{EntriesError, EntryBook},
-    store::Store,
 };
 use std::collections::BTreeMap;
 use swarm_common::{sonames::parse, wire::artifact::Artifact};

@@ -1,9 +1,9 @@
 //! Finds stored packages that install the same paths as newly arrived ones. Paths that lead to one file because
 //! `/usr` is merged are the same.
 
-use crate::artifact::{
+use crate::store::{
+    Store,
     entries::{EntriesError, EntryBook},
-    store::Store,
 };
 use std::cmp::Reverse;
 use swarm_common::{

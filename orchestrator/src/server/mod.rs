@@ -4,35 +4,37 @@
 mod error;
 mod keys;
 mod listen;
+pub mod reload;
+pub mod watchdog;
 
 pub use error::{ServeError, StartError};
 
 use crate::{
     app::{App, Reached},
-    artifact::{entries::EntryBook, store::Store, upload::Incoming},
     audit::Audited,
-    calendar,
-    checks::{self, Checks},
     config::Config,
     engine::{Clock, Engine, EngineTask, SystemClock},
-    healer::Healer,
     http::{
         self, Lane,
         connection::{self, Entrance},
         places::Places,
     },
-    images::Images,
+    intake::{self, Intake, upload::Incoming},
     journal,
     logs::Logs,
     nix::{listings::Listings, upstream::Upstreams},
-    notify::{self, Notifier},
-    pass_leftovers, pass_scrub,
-    passes::Passes,
-    publisher::{Binhosts, Caches, Publisher},
+    passes::{
+        Passes, calendar,
+        checks::{self, Checks},
+        healer::Healer,
+        leftovers,
+        notify::{self, Notifier},
+        publisher::{Binhosts, Caches, Publisher},
+        scrub,
+    },
     random,
-    receiving::{self, Receiving},
-    snapshots::Snapshots,
     state_dir::StateDir,
+    store::{Store, entries::EntryBook, images::Images, snapshots::Snapshots},
     tls,
     vanished::Vanished,
 };
@@ -119,13 +121,13 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
     let (engine, engine_task) = Engine::start(journal, config.core_policy(), clock).await?;
     let listings = Listings::open(artifacts.join("listings"))?;
     let upstreams = Arc::new(Upstreams::new(snapshots.clone()));
-    let places = receiving::Places {
+    let places = intake::Places {
         incoming,
         store: store.clone(),
         entries: entries.clone(),
         listings: listings.clone(),
     };
-    let receiving = Receiving::new(places, key, limits, upstreams.clone());
+    let intake = Intake::new(places, key, limits, upstreams.clone());
     let notifier = Notifier::open(engine.clone(), &config.notify, &config.state_dir.join("notify.json"))
         .map_err(StartError::Notify)?;
     let app = Arc::new(App {
@@ -142,7 +144,7 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
         entries,
         listings,
         upstreams,
-        receiving: Arc::new(receiving),
+        intake: Arc::new(intake),
         nix_keys,
         snapshots,
         images,
@@ -227,9 +229,8 @@ impl Server {
             app.passes.spawn("publisher", when_leading(app.clone(), publisher.run(stopping.clone())));
         let healer = Healer::new(app.engine.clone(), app.passes.clone(), app.live.subscribe());
         let healer = app.passes.spawn("healer", when_leading(app.clone(), healer.run(stopping.clone())));
-        let leftovers =
-            app.passes.spawn("leftovers", when_leading(app.clone(), pass_leftovers::run(app.clone())));
-        let scrub = app.passes.spawn("scrub", when_leading(app.clone(), pass_scrub::run(app.clone())));
+        let leftovers = app.passes.spawn("leftovers", when_leading(app.clone(), leftovers::run(app.clone())));
+        let scrub = app.passes.spawn("scrub", when_leading(app.clone(), scrub::run(app.clone())));
         let schedule = app.passes.spawn("schedule", when_leading(app.clone(), calendar::run(app.clone())));
         let notifier =
             app.passes.spawn("notifier", when_leading(app.clone(), notify::pass::run(app.clone())));
