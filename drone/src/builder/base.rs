@@ -187,8 +187,8 @@ async fn works(root: &Root, steps: &mut Steps) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Checks that every package and all its files are installed, and that no soname is missing that was
-/// not missing in the image already.
+/// Checks that every package and all its files are installed, that no program has become a link to nowhere,
+/// and that no soname is missing that was not missing in the image already.
 fn is_whole(image: &Path, made: &Path, files: &[(Dependency, PathBuf)]) -> Result<(), Stop> {
     let (before, after) = (Tree::at(image), Tree::at(made));
     for (wanted, file) in files {
@@ -199,6 +199,9 @@ fn is_whole(image: &Path, made: &Path, files: &[(Dependency, PathBuf)]) -> Resul
         if let Some(path) = whole::missing(&after, cpv.as_str()).map_err(disk)? {
             return Err(broken(format!("{path} of {cpv} is missing in the new base")));
         }
+    }
+    if let Some(program) = whole::dangling(&before, &after) {
+        return Err(broken(format!("{} of the new base is a link that leads nowhere", program.display())));
     }
     let known = whole::unprovided(&before);
     let lacking: Vec<String> = whole::unprovided(&after)

@@ -63,10 +63,19 @@ impl Tree {
         self.top.join(path.strip_prefix("/").unwrap_or(path))
     }
 
-    /// Whether the path exists inside, following links.
+    /// Whether the path exists inside, following links. A link that leads to itself leads nowhere.
     #[must_use]
     pub fn has(&self, path: &Path) -> bool {
-        self.outside(&self.resolve(path)).symlink_metadata().is_ok()
+        self.outside(&self.resolve(path)).symlink_metadata().is_ok_and(|found| !found.is_symlink())
+    }
+
+    /// The paths of a directory's entries, sorted; none if it cannot be read.
+    #[must_use]
+    pub fn entries(&self, dir: &Path) -> Vec<PathBuf> {
+        let found = fs::read_dir(self.outside(&self.resolve(dir))).into_iter().flatten().flatten();
+        let mut paths: Vec<PathBuf> = found.map(|entry| dir.join(entry.file_name())).collect();
+        paths.sort();
+        paths
     }
 
     /// Like [`Self::has`], but does not follow a link in the last component.

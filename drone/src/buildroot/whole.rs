@@ -1,7 +1,10 @@
 //! Checks the installed packages of a base against its package database.
 
 use super::{layer::owned_path, tree::Tree};
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 use swarm_common::sonames::{self, Sonames};
 
 /// Returns the first path in a package's `CONTENTS` that does not exist. `entry` is
@@ -32,6 +35,15 @@ pub fn unprovided(base: &Tree) -> Sonames {
     needed.difference(&provided).cloned().collect()
 }
 
+/// The first program of a base that its successor has only as a link to nowhere, as an alternative leaves it
+/// that the new packages do not provide.
+#[must_use]
+pub fn dangling(before: &Tree, after: &Tree) -> Option<PathBuf> {
+    let dirs = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"].map(Path::new);
+    let mut programs = dirs.into_iter().flat_map(|dir| before.entries(dir));
+    programs.find(|path| before.has(path) && after.has_itself(path) && !after.has(path))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,6 +69,29 @@ mod tests {
         fs::remove_file(dir.path().join("usr/lib/libx.so.1")).unwrap();
         assert_eq!(missing(&tree, "a/x-1").unwrap().as_deref(), Some("/lib/libx.so.1"));
         assert!(missing(&tree, "a/y-1").is_err());
+    }
+
+    #[test]
+    fn a_program_that_a_new_package_turns_into_a_link_to_nowhere_is_named() {
+        let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for dir in [&old, &new] {
+            fs::create_dir_all(dir.path().join("usr/bin")).unwrap();
+            symlink("usr/bin", dir.path().join("bin")).unwrap();
+            symlink("../../bin/tar", dir.path().join("usr/bin/gtar")).unwrap();
+            symlink("gone", dir.path().join("usr/bin/always")).unwrap();
+            fs::write(dir.path().join("usr/bin/sed"), "").unwrap();
+        }
+        fs::write(old.path().join("usr/bin/tar"), "").unwrap();
+        fs::write(old.path().join("usr/bin/removed"), "").unwrap();
+        let (before, after) = (Tree::at(old.path()), Tree::at(new.path()));
+        assert_eq!(dangling(&before, &before), None);
+        assert_eq!(dangling(&before, &after), Some("/usr/bin/gtar".into()));
+        // An alternative that points back.
+        symlink("gtar", new.path().join("usr/bin/tar")).unwrap();
+        assert_eq!(dangling(&before, &after), Some("/usr/bin/gtar".into()));
+        fs::remove_file(new.path().join("usr/bin/tar")).unwrap();
+        fs::write(new.path().join("usr/bin/tar"), "").unwrap();
+        assert_eq!(dangling(&before, &after), None);
     }
 
     #[test]
