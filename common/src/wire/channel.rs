@@ -53,7 +53,7 @@ pub struct GenerationView {
     pub removed: Option<u64>,
 }
 
-/// `POST /channels/{profile}/rollback`: gives the channel the content of an earlier generation.
+/// `POST /channels/{name}/rollback`: gives the channel the content of an earlier generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]

@@ -24,11 +24,11 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::new(Method::GET, "/channels", Role::Admin, "List the stable channels", list)
             .gives_list::<ChannelView>(),
-        Route::new(Method::GET, "/channels/{profile}", Role::Admin, "Show a stable channel", show)
+        Route::new(Method::GET, "/channels/{name}", Role::Admin, "Show a stable channel", show)
             .gives::<ChannelView>(),
         Route::new(
             Method::POST,
-            "/channels/{profile}/promote",
+            "/channels/{name}/promote",
             Role::Admin,
             "Publish what the newest runs built, and follow later runs",
             promote,
@@ -36,7 +36,7 @@ pub(super) fn routes() -> Vec<Route> {
         .gives::<ChannelView>(),
         Route::new(
             Method::POST,
-            "/channels/{profile}/rollback",
+            "/channels/{name}/rollback",
             Role::Admin,
             "Publish the content of an earlier generation, and stay there until a promotion",
             roll_back,

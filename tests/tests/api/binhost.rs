@@ -16,10 +16,18 @@ async fn get(swarm: &Swarm, path: &str, headers: &[(&str, &str)]) -> Answer {
 }
 
 pub async fn index(swarm: &Swarm, path: &str) -> Vec<String> {
+    index_if_any(swarm, path).await.unwrap_or_else(|| panic!("{path} has no index"))
+}
+
+/// The paths that an index names. None if there is no index.
+pub async fn index_if_any(swarm: &Swarm, path: &str) -> Option<Vec<String>> {
     let answer = get(swarm, &format!("{path}/Packages"), &[]).await;
+    if answer.status == 404 {
+        return None;
+    }
     assert_eq!(answer.status, 200, "{path}");
     let index = PackagesIndex::parse(std::str::from_utf8(&answer.body).unwrap()).unwrap();
-    index.entries().map(|entry| entry.path().to_owned()).collect()
+    Some(index.entries().map(|entry| entry.path().to_owned()).collect())
 }
 
 /// Waits until the profile's stable channel has this generation.

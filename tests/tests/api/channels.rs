@@ -3,7 +3,7 @@
 
 use crate::{
     advice::follow,
-    binhost::{generation, index},
+    binhost::{generation, index_if_any},
     key,
 };
 use swarm_common::{
@@ -31,7 +31,8 @@ async fn roll_back(swarm: &Swarm, generation: Option<u64>) -> ChannelView {
 
 /// Waits until the index names this package.
 async fn serves(swarm: &Swarm, path: &str) {
-    until("the index", async || (index(swarm, "desk").await == [path]).then_some(())).await;
+    let serves = async || index_if_any(swarm, "desk").await.filter(|paths| paths == &[path]);
+    until("the index", serves).await;
     let line = format!("GET /binhost/desk/{path}");
     assert_eq!(swarm.raw().await.unwrap().ask(&line, &[], b"").await.unwrap().status, 200);
 }

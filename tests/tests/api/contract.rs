@@ -276,6 +276,10 @@ async fn every_answer_of_a_nights_work_is_as_the_document_says() {
     reader.get("POST /notify/test", &[], &admin, Sent::Nothing).await;
     reads(reader, &admin, &second, &built, "p1").await;
 
+    let request = Sent::Json(json!({ "generation": 1 }));
+    reader.get("POST /channels/{name}/rollback", &desk, &admin, request).await;
+    reader.get("POST /channels/{name}/promote", &desk, &admin, Sent::Nothing).await;
+
     reader.get("POST /sign-off", &[], &credential, Sent::Json(json!({ "reason": "bedtime" }))).await;
     reader.get("DELETE /schedules/{name}", &desk, &admin, Sent::Nothing).await;
     reader.get("DELETE /profiles/{name}", &desk, &admin, Sent::Nothing).await;
@@ -314,6 +318,8 @@ async fn reads(reader: &mut Reader<'_>, admin: &str, run: &str, attempt: &str, p
         "/profiles",
         "/profiles/{name}",
         "/bases",
+        "/channels",
+        "/channels/{name}",
         "/schedules",
         "/artifacts?profile=desk",
         "/artifacts/{digest}",
