@@ -118,7 +118,8 @@ fn rise(held: &[Held]) -> Option<Held> {
 
 fn held(id: u32) -> Option<Held> {
     let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    // Pages of the program's own file come with what it does for the first time, and go when others need them.
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
     let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
     Some(Held { bytes: kib << 10, files: open(id).values().sum() })
 }
