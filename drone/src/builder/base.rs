@@ -187,7 +187,7 @@ async fn works(root: &Root, steps: &mut Steps) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Checks that every package and all its files are installed, that no program has become a link to nowhere,
+/// Checks that every package and all its files are installed, that no program has become a dangling link,
 /// and that no soname is missing that was not missing in the image already.
 fn is_whole(image: &Path, made: &Path, files: &[(Dependency, PathBuf)]) -> Result<(), Stop> {
     let (before, after) = (Tree::at(image), Tree::at(made));
@@ -201,7 +201,7 @@ fn is_whole(image: &Path, made: &Path, files: &[(Dependency, PathBuf)]) -> Resul
         }
     }
     if let Some(program) = whole::dangling(&before, &after) {
-        return Err(broken(format!("{} of the new base is a link that leads nowhere", program.display())));
+        return Err(broken(format!("{} of the new base is a dangling link", program.display())));
     }
     let known = whole::unprovided(&before);
     let lacking: Vec<String> = whole::unprovided(&after)

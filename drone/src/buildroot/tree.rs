@@ -63,7 +63,7 @@ impl Tree {
         self.top.join(path.strip_prefix("/").unwrap_or(path))
     }
 
-    /// Whether the path exists inside, following links. A link that leads to itself leads nowhere.
+    /// Whether the path exists inside, following links. A loop of links does not exist.
     #[must_use]
     pub fn has(&self, path: &Path) -> bool {
         self.outside(&self.resolve(path)).symlink_metadata().is_ok_and(|found| !found.is_symlink())
@@ -169,7 +169,7 @@ mod tests {
         fs::write(dir.path().join("usr/lib/python-exec/emerge"), "").unwrap();
         assert_eq!(tree.program("emerge"), Some("/usr/bin/emerge".into()));
         assert_eq!(tree.program("outside"), None, "the machine's own shell is not the tree's");
-        assert_eq!(tree.program("round"), None, "a ring leads nowhere");
+        assert_eq!(tree.program("round"), None, "a loop of links does not exist");
         assert_eq!(tree.packages(), ["dev-libs/icu-75.1".to_owned()].into());
         fs::write(
             dir.path().join("etc/passwd"),

@@ -35,8 +35,8 @@ pub fn unprovided(base: &Tree) -> Sonames {
     needed.difference(&provided).cloned().collect()
 }
 
-/// The first program of a base that its successor has only as a link to nowhere, as an alternative leaves it
-/// that the new packages do not provide.
+/// The first program of a base that is a dangling link in its successor, for example because an alternative
+/// points to a program that is not installed.
 #[must_use]
 pub fn dangling(before: &Tree, after: &Tree) -> Option<PathBuf> {
     let dirs = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"].map(Path::new);
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_a_new_package_turns_into_a_link_to_nowhere_is_named() {
+    fn a_program_that_becomes_a_dangling_link_is_named() {
         let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         for dir in [&old, &new] {
             fs::create_dir_all(dir.path().join("usr/bin")).unwrap();

@@ -1,4 +1,4 @@
-//! The outcome of a command, and what several rules say in the same way.
+//! The outcome of a command, and helpers that several rules share.
 
 use crate::{command::Reply, drone::Drone, event::Event, refusal::Refusal, swarm::Swarm};
 use swarm_common::{id::DroneId, time::TimeMs};
@@ -20,12 +20,12 @@ pub(crate) fn already() -> Decision {
     Ok((Vec::new(), Reply::Done))
 }
 
-/// Whether a drone counts as away until it returns.
+/// Whether a drone is offline or lost.
 pub(crate) fn is_away(drone: &Drone) -> bool {
     drone.offline.is_some() || drone.lost.is_some()
 }
 
-/// Whether a drone that is heard again may return already.
+/// Whether a drone that is away may return now.
 pub(crate) fn may_return(swarm: &Swarm, now: TimeMs, id: DroneId) -> bool {
     swarm.live.returned.get(&id).is_none_or(|&at| now.since(at) >= CHANGES_EVERY_MS)
 }

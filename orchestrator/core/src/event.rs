@@ -143,8 +143,8 @@ pub enum Event {
     ProfilePut { name: Name, request: ProfileRequest },
     /// A profile was removed.
     ProfileRemoved { name: Name },
-    /// A stable channel has a new generation, to be published: of what its runs lead to, or with the
-    /// content of generation `like`.
+    /// A stable channel has a new generation to publish: what its runs lead to, or the content of
+    /// generation `like`.
     GenerationMade { profile: Name, generation: u64, like: Option<u64> },
     /// Clients now see a new generation.
     GenerationPublished { profile: Name, run: RunId, generation: u64, packages: u64 },

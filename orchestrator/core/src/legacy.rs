@@ -28,8 +28,7 @@ pub(crate) fn saved_offline<'de, D: Deserializer<'de>>(from: D) -> Result<Option
     }))
 }
 
-/// What identifies the error that a result was rejected for. Versions that stored only text compared
-/// that.
+/// The signature of a rejection. Versions that stored only text compared the text.
 pub(crate) fn rejection_signature(rejection: &Rejection) -> &str {
     if rejection.kind.is_empty() { &rejection.reason } else { &rejection.kind }
 }

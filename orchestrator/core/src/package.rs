@@ -40,8 +40,8 @@ pub struct Package {
     pub build_deps: Vec<PackageId>,
     /// Packages that must be installed for it to work.
     pub runtime_deps: Vec<PackageId>,
-    /// Run-time dependencies that the base stands in for, so that the package can be built before them
-    /// ([`crate::tangle`]). A channel, whose clients have no such base, offers it only together with them.
+    /// Run-time dependencies that the base satisfies during the run, so that the package can be built before
+    /// them ([`crate::tangle`]). Clients do not have the base: a channel offers the package only with them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cut_deps: Vec<PackageId>,
     /// Whether the base of its run has a package of the same name.

@@ -40,7 +40,7 @@ pub struct Node {
     pub build: Vec<u32>,
     /// Positions of the nodes that must be installed for it to work, sorted.
     pub runtime: Vec<u32>,
-    /// Positions of the other nodes that it needs to work, which the base stands in for until they are built, sorted.
+    /// Positions of further nodes that it needs to work, which the base satisfies until they are built, sorted.
     pub cut: Vec<u32>,
 }
 

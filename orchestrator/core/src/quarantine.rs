@@ -26,7 +26,7 @@ pub struct Broken {
     pub reason: String,
     /// The signature of its last failure, or the kind of its rejection; empty if it has neither.
     pub signature: String,
-    /// The image of the base that it failed in. Another one, which an admin has made, may hold what was missing.
+    /// The image of the base that it failed in. Another image may contain what was missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<Digest>,
     /// Total time that drones have spent on it, in milliseconds.

@@ -17,15 +17,15 @@ use swarm_common::{
 /// Verbs of `channel`.
 #[derive(Debug, clap::Subcommand)]
 #[command(
-    after_help = "Every run with other packages makes a new generation of the profile's channel. A rollback
-makes one with the content of an earlier generation and holds the channel there: runs do not
-change it until `channel promote`.
+    after_help = "Every run that changes the packages creates a new generation of the profile's channel. A
+rollback creates one with the packages of an earlier generation and holds the channel there:
+runs do not change it until `channel promote`.
 
 Examples:
   swarmctl channel list
   swarmctl channel show desk
-  swarmctl channel rollback desk                   to the last generation with other packages
-  swarmctl channel rollback desk --generation 12   to a certain one
+  swarmctl channel rollback desk                   to the previous generation that differs
+  swarmctl channel rollback desk --generation 12   to generation 12
   swarmctl channel promote desk                    follow the runs again"
 )]
 pub enum Verb {
@@ -45,7 +45,7 @@ pub enum Verb {
     Rollback {
         /// Name of the profile
         profile: Name,
-        /// Number of the generation [default: the last one with other packages]
+        /// Number of the generation [default: the previous one that differs]
         #[arg(long, value_name = "NUMBER")]
         generation: Option<u64>,
     },

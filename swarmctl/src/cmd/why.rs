@@ -93,13 +93,14 @@ fn attempts(attempts: &[AttemptView], paint: Paint) -> String {
             (None, None) => Tone::Busy,
             (None, Some(_)) => Tone::Plain,
         };
+        let memory = attempt.usage.filter(|usage| usage.peak_memory_bytes > 0);
         let outcome = attempt.outcome.as_deref().map_or_else(|| attempt.phase.to_string(), clean);
         table.row([
             attempt.id.to_string().into(),
             attempt.drone_name.as_str().into(),
             moment(attempt.started_at).into(),
             took.unwrap_or_default().into(),
-            attempt.usage.map(|usage| size(usage.peak_memory_bytes)).unwrap_or_default().into(),
+            memory.map(|usage| size(usage.peak_memory_bytes)).unwrap_or_default().into(),
             Cell::toned(tone, outcome),
         ]);
     }

@@ -32,7 +32,7 @@ use swarm_common::{
 /// Generations kept in any case: without an earlier one there is nothing to roll back to.
 pub(crate) const LEAST_KEPT: usize = 2;
 
-/// Generations are dropped early if more artifacts than this are in them, since the senders of plans
+/// Generations are dropped early if they have more artifacts than this, because drones send the plans that
 /// determine their size.
 const MOST_ARTIFACTS: usize = 10_000;
 

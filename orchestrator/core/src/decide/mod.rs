@@ -14,7 +14,7 @@
 
 mod admin;
 mod calendar;
-pub(crate) mod drone;
+mod drone;
 mod enrol;
 mod heal;
 mod maintain;

@@ -35,7 +35,8 @@ fn view(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> DroneView {
         offline: drone.offline.clone(),
         facts: drone.facts.clone(),
         vitals: swarm.live.vitals.get(&id).copied(),
-        last_seen: swarm.live.seen.get(&id).copied(),
+        // A start counts every drone as heard, which it was not.
+        last_seen: swarm.live.seen.get(&id).copied().filter(|&seen| seen > swarm.live.started_at),
         strikes: u32::try_from(drone.strikes.len()).unwrap_or(u32::MAX),
         healing: super::healing(swarm, now, id, drone),
         protected: drone.healing.protected

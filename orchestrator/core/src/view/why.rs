@@ -242,10 +242,31 @@ fn show(package: PackageId) -> String {
     Action::ShowPackage { package }.command()
 }
 
-/// `text` with a capital first letter and a full stop.
+/// `text` with a capital first letter and a full stop. Ids and package names stay as they are.
 pub(super) fn sentence(text: &str) -> String {
+    let text = text.trim_end_matches('.');
+    let is_word =
+        text.split(' ').next().is_some_and(|word| !word.contains(|c: char| c == '/' || c.is_ascii_digit()));
     let mut chars = text.chars();
-    let first: String = chars.next().map(|c| c.to_uppercase().collect()).unwrap_or_default();
-    let rest = chars.as_str().trim_end_matches('.');
-    format!("{first}{rest}.")
+    match chars.next().filter(|_| is_word) {
+        Some(first) => format!("{}{}.", first.to_uppercase(), chars.as_str()),
+        None => format!("{text}."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sentence;
+
+    #[test]
+    fn a_sentence_begins_with_a_capital_but_an_id_does_not() {
+        for (text, said) in [
+            ("waits for a drone", "Waits for a drone."),
+            ("a194 on one, building for 8 s", "a194 on one, building for 8 s."),
+            ("dev-libs/icu needs it.", "dev-libs/icu needs it."),
+            ("", "."),
+        ] {
+            assert_eq!(sentence(text), said);
+        }
+    }
 }
