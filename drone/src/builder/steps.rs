@@ -3,7 +3,7 @@
 
 use super::{BuildContext, BuildNote, BuilderConfig, Stop, failure, lack::Lack, log::Log};
 use crate::{
-    buildroot::Root,
+    buildroot::{NO_ROOT, Root},
     process::{self, DiskLimit, End, Excess, Job, Ran},
 };
 use std::{
@@ -174,6 +174,10 @@ impl Steps {
                 let said = self.log.errors.first().unwrap_or_default();
                 let (lack, peak) = (Lack::of_memory(ran.out_of_memory), Some(ran.peak_memory_bytes));
                 Err(Stop::Failed(failure::for_want(&lack, phase, peak, said)))
+            }
+            End::Exited(status) if status.code() == Some(NO_ROOT) => {
+                let message = format!("the build root cannot be made\n{}", self.log.errors.last());
+                Err(Stop::failed(FailureClass::Drone, phase, message))
             }
             // The shell's exit codes for a program that is missing or not executable.
             End::Exited(status) if matches!(status.code(), Some(126 | 127)) => {

@@ -25,6 +25,7 @@ pub use flat::flatten;
 pub use places::Places;
 pub use root::{Ingredients, Root};
 pub use stack::MOST_LAYERS;
+pub(crate) use stack::NO_ROOT;
 pub use tree::Tree;
 
 use std::{

@@ -372,11 +372,11 @@ fn binds(outside: &Places, inside: &Places, planning: bool, snapshot: bool) -> V
 /// linker cache, and the environment if a package contributes to it.
 fn refresh(layers: &[PathBuf], prefix: &Path) -> String {
     if layers.iter().any(|layer| layer.join("etc/env.d").is_dir()) {
-        return format!("{}/sbin/env-update || {0}/bin/env-update", prefix.display());
+        return format!("PATH={0}/sbin:{0}/bin:$PATH env-update", prefix.display());
     }
     match layers {
         [] => String::new(),
-        _ => "if command -v ldconfig; then ldconfig; fi".into(),
+        _ => "! command -v ldconfig || ldconfig".into(),
     }
 }
 

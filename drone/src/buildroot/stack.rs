@@ -19,13 +19,12 @@ pub const MOST_LAYERS: usize = 480;
 /// Shell script that mounts the root and enters it. Arguments: the attempt's directory, the base,
 /// `nested` or an empty string, the names of the layers, overlay options, a command to run first,
 /// then any number of `hide PATH`, `ro FROM TO`, `rw FROM TO` and `lay LAYERS TO REPOSITORIES`, `--`,
-/// and the program with its arguments. Exit code 126 is the shell's code for a program that cannot be
-/// run.
+/// and the program with its arguments. Exits with [`NO_ROOT`] if the root cannot be made.
 ///
 /// An overlay accepts no lower directories inside one another. The layers are inside the base if that
 /// is the drone's own `/`; then the base is first mounted as an overlay of its own, which has no path
 /// relation to them.
-const ENTER: &str = r#"fail() { echo "!!! the build root cannot be made: $1" >&2; exit 126; }
+const ENTER: &str = r#"fail() { echo "!!! $1" >&2; exit 125; }
 at=$1 base=$2 nested=$3 layers=$4 options=$5 refresh=$6 in=$1/merged; shift 6
 # A page of options is all that old kernels take, and one option of the new calls is shorter still.
 export LIBMOUNT_FORCE_MOUNT2=always
@@ -67,8 +66,12 @@ if [ -n "$MAKEFLAGS" ]; then
   *) unset MAKEFLAGS ;;
   esac
 fi
-if [ -n "$refresh" ]; then chroot "$in" /bin/sh -c "$refresh" >/dev/null || fail "$refresh"; fi
+if [ -n "$refresh" ]; then chroot "$in" /bin/sh -c "$refresh" >/dev/null || fail "${refresh##* } failed in the base"; fi
 exec chroot "$in" "$@""#;
+
+/// Exit code of a program that was not started because its root cannot be made. No shell, Portage or
+/// Nix program uses it.
+pub(crate) const NO_ROOT: i32 = 125;
 
 /// Every changed file must be complete in the upper directory, so that it can become a layer. In a
 /// user namespace that is always the case.

@@ -112,3 +112,34 @@ async fn a_base_without_a_compiler_is_the_drones_lack_and_named() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_root_that_the_base_cannot_finish_is_no_program_that_cannot_be_run() {
+    let bare = format!("{BASE}\nrm -f \"$base\"/usr/bin/env-update \"$base\"/usr/sbin/env-update");
+    let name = "stage3::a_root_that_the_base_cannot_finish_is_no_program_that_cannot_be_run";
+    within(name, &bare, async |place| {
+        let lab = Lab::new();
+        let ebuild = |rest: &str| {
+            format!("EAPI=8\nDESCRIPTION=\"x\"\nSLOT=0\nKEYWORDS=amd64\nS=\"${{WORKDIR}}\"\n{rest}\n")
+        };
+        let paths = ebuild("src_install() { echo PARTS=/usr/parts > 50parts; doenvd 50parts; }");
+        lab.file("app-misc/paths/paths-1.ebuild", &paths);
+        lab.file("app-misc/user/user-1.ebuild", &ebuild("DEPEND=app-misc/paths"));
+        let paths = target("app-misc/paths-1", "0", 1);
+        let (end, log, _) =
+            play(over(&place.join("base"), lab.context(order(vec![paths.clone()], vec![])))).await;
+        let BuildEnd::Built { files, .. } = end else { panic!("{end:?}\n{log}") };
+        let user =
+            order_with(vec![target("app-misc/user-1", "0", 1)], vec![], vec![lab.keep(&files[0], &paths)]);
+        let (end, log, _) = play(over(&place.join("base"), lab.context(user))).await;
+        let BuildEnd::Failed { failure, .. } = end else { panic!("{end:?}\n{log}") };
+        let lines: Vec<&str> = failure.message.lines().collect();
+        assert_eq!(
+            (failure.class, lines[0]),
+            (FailureClass::Drone, "the build root cannot be made"),
+            "{log}"
+        );
+        assert!(lines.last().unwrap().contains("env-update failed in the base"), "{failure:?}");
+    })
+    .await;
+}

@@ -32,7 +32,7 @@ cp -a "$portage"/lib/python3*/site-packages/{portage,_emerge} "$portage"/lib/pyt
 cp -r "$portage/lib/portage/." "$root/usr/lib/portage/"
 cp -r "$portage/share/portage" "$root/usr/share/portage"
 ln -s usr/share "$root/share"
-for program in emerge ebuild emaint portageq; do
+for program in emerge ebuild emaint env-update portageq; do
 	sed '1s|.*|#!/usr/bin/python3|' "$portage/bin/$program" >"$root/usr/bin/$program"
 	chmod 755 "$root/usr/bin/$program"
 done
