@@ -16,7 +16,7 @@ use std::{
     process::Command,
     time::Duration,
 };
-use swarm_core::heal::RebootRule;
+use swarm_core::policy::RebootRule;
 use swarm_orchestrator::passes::healer::{
     config::{Host, ServiceManager},
     ssh::Ssh,

@@ -1,31 +1,9 @@
-//! Which drones can build a derivation: by the system that it is for, and by the features that a machine
-//! must have for it. For Portage the base of a run decides ([`Drone::builds_for`]).
+//! Which drones can build what. The base of a run decides first ([`Drone::builds_for`]); for a derivation
+//! also the system that it is for, and the features that a machine must have for it.
 
-use crate::{drone::Drone, package::Package, run::Run, swarm::Swarm};
-use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
-use swarm_common::{
-    id::*,
-    wire::{nix::NixPackage, plan::PlanPackage},
-};
-
-/// What a machine must be for a package.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Needs {
-    /// The system that it is for, such as `aarch64-linux`. Empty if every system builds it.
-    pub system: String,
-    /// The features that are required, such as `kvm`.
-    pub features: BTreeSet<String>,
-}
-
-impl Needs {
-    /// The needs of a package of a plan; `None` if every drone of its run can build it.
-    pub(crate) fn of(package: &PlanPackage) -> Option<Box<Self>> {
-        let NixPackage { system, features, .. } = package.nix()?;
-        let needs = Self { system: system.clone(), features: features.iter().cloned().collect() };
-        (!system.is_empty() || !features.is_empty()).then(|| Box::new(needs))
-    }
-}
+use crate::state::{Drone, Package, Run, Swarm};
+use std::collections::BTreeMap;
+use swarm_common::{id::*, wire::base::Base};
 
 /// What the drones of a profile lack for a package.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +15,31 @@ pub struct Lack {
 }
 
 impl Drone {
+    /// Whether it builds for a run: it supports the run's profile and base, and its processor runs what is built.
+    #[must_use]
+    pub fn builds_for(&self, run: &Run) -> bool {
+        let at_home = match &run.base {
+            Base::Host => self.facts.host && self.facts.lacks.is_empty() && self.difference(run).is_none(),
+            Base::Image { image, .. } => self.facts.images.as_ref() == Some(&image.machine),
+            Base::Nix => self.facts.nix.is_some(),
+        };
+        let is_able = self.facts.unusable.is_empty() && self.cpu_lacks(run).is_empty();
+        at_home && is_able && self.accepts(&run.profile)
+    }
+
+    /// What its processor lacks to run what a run builds, such as `x86-64-v3`. Nothing if it is unknown.
+    #[must_use]
+    pub fn cpu_lacks(&self, run: &Run) -> Vec<String> {
+        self.facts.cpu.as_ref().map(|cpu| run.cpu.lacking(cpu)).unwrap_or_default()
+    }
+
+    /// The first part of its toolchain that differs from the toolchain of the run's plan, for runs
+    /// built in the drones' own systems: the name of the part, the run's version, and the drone's.
+    #[must_use]
+    pub fn difference<'a>(&'a self, run: &'a Run) -> Option<(&'static str, &'a str, &'a str)> {
+        run.built_with.as_deref()?.difference(self.facts.toolchain.as_deref()?)
+    }
+
     /// Whether its machine is right for a package. One that does not tell what it can build counts as right.
     #[must_use]
     pub fn is_for(&self, package: &Package) -> bool {

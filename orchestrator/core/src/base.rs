@@ -2,76 +2,23 @@
 //! generation that was current when it started, so that all its drones build in the same one.
 
 use crate::{
-    command::Reply,
     decision::Decision,
     event::Event,
-    follow::{self, Following},
+    follow,
     refusal::Refusal,
-    swarm::Swarm,
+    reply::Reply,
+    state::{NamedBase, Swarm},
 };
-use serde::{Deserialize, Serialize};
 use swarm_common::{
-    digest::Digest,
+    id::{DroneId, PackageId},
     name::Name,
     time::TimeMs,
     wire::{
         admin::{BuilderKind, ProfileRequest},
-        base::{Base, BaseFailure, BaseGeneration, BaseRequest, BaseStatus, BaseView, HOST, Image},
+        base::{Base, BaseGeneration, BaseRequest, BaseStatus, BaseView, HOST, Image, UsrMerge},
         concern::Action,
     },
 };
-
-/// A named base.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NamedBase {
-    /// The generations kept, the current one last. Never empty.
-    pub generations: Vec<BaseGeneration>,
-    /// The last generation number assigned.
-    pub last_number: u64,
-    /// Whether it follows the tree.
-    #[serde(default = "yes")]
-    pub follow: bool,
-    /// The profile that it follows: the first that did, as long as that profile builds in this
-    /// base, so that two profiles which build a package differently do not take turns.
-    #[serde(default)]
-    pub followed: Option<Name>,
-    /// The next generation, if one is wanted or being made.
-    #[serde(default)]
-    pub following: Option<Following>,
-    /// Why it does not follow a run, if that was tried.
-    #[serde(default)]
-    pub failed: Option<BaseFailure>,
-    /// Digest of the content that it must not get automatically: it failed, or an admin rolled it
-    /// back.
-    #[serde(default)]
-    pub unwanted: Option<Digest>,
-}
-
-fn yes() -> bool {
-    true
-}
-
-impl Default for NamedBase {
-    fn default() -> Self {
-        Self {
-            generations: Vec::new(),
-            last_number: 0,
-            follow: yes(),
-            followed: None,
-            following: None,
-            failed: None,
-            unwanted: None,
-        }
-    }
-}
-
-impl NamedBase {
-    /// The current generation.
-    #[must_use]
-    pub fn current(&self) -> Option<&BaseGeneration> {
-        self.generations.last()
-    }
-}
 
 /// The base for a run of a profile that starts now.
 ///
@@ -88,18 +35,13 @@ pub fn current(swarm: &Swarm, request: &ProfileRequest) -> Result<Base, Refusal>
     generation.map(BaseGeneration::base).ok_or_else(|| Refusal::UnknownBase(name.clone()))
 }
 
-/// The profiles that build in a base.
-pub(crate) fn users<'s>(swarm: &'s Swarm, name: &'s Name) -> impl Iterator<Item = &'s Name> {
-    swarm.profiles.iter().filter(move |(_, p)| p.request.base.as_ref() == Some(name)).map(|(name, _)| name)
-}
-
 /// The API view of a base.
 #[must_use]
 pub fn view(swarm: &Swarm, name: &Name, base: &NamedBase) -> BaseView {
     BaseView {
         name: name.clone(),
         generations: base.generations.iter().rev().cloned().collect(),
-        profiles: users(swarm, name).cloned().collect(),
+        profiles: swarm.users_of(name).cloned().collect(),
         follow: base.follow,
         following: follow::view(swarm, base),
         failed: base.failed.clone(),
@@ -120,6 +62,16 @@ pub fn status(swarm: &Swarm) -> Vec<BaseStatus> {
         })
     };
     swarm.bases.iter().filter_map(of).collect()
+}
+
+/// Which directories are links below `/usr` where a drone builds a package, and so where it is installed.
+#[must_use]
+pub fn usr(swarm: &Swarm, package: PackageId, drone: DroneId) -> UsrMerge {
+    let run = swarm.packages.get(&package).and_then(|package| swarm.runs.get(&package.run));
+    match run.map(|run| &run.base) {
+        Some(Base::Image { image, .. }) => image.usr,
+        _ => swarm.drones.get(&drone).map(|drone| drone.facts.usr).unwrap_or_default(),
+    }
 }
 
 /// Every base generation that is kept, wanted next, or used by a kept run.
@@ -190,7 +142,7 @@ pub(crate) fn remove(swarm: &Swarm, name: &Name) -> Decision {
     if !swarm.bases.contains_key(name) {
         return Err(Refusal::UnknownBase(name.clone()));
     }
-    if let Some(profile) = users(swarm, name).next() {
+    if let Some(profile) = swarm.users_of(name).next() {
         return Err(Refusal::WrongState {
             what: format!("base `{name}`"),
             state: format!("in use by profile `{profile}`"),

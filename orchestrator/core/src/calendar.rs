@@ -1,73 +1,13 @@
 //! Schedules and the pause: when runs start automatically, and when no work is assigned.
 //!
-//! The core does not know the rules of time zones. The shell computes due times ([`Forecast`]) and
+//! The core does not know the rules of time zones. The shell computes due times ([`Forecast`](crate::state::Forecast)) and
 //! reports when one has come; the core decides what happens then.
 
-use crate::{swarm::Swarm, text};
-use serde::{Deserialize, Serialize};
-use swarm_common::{id::RunId, time::TimeMs};
-
-/// When runs of a profile are due.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Schedule {
-    /// Cron text: minute, hour, day of month, month, day of week.
-    pub cron: String,
-    /// IANA name of the time zone.
-    pub zone: String,
-    /// Whether due times start runs.
-    pub enabled: bool,
-    /// When it was set.
-    pub set_at: TimeMs,
-    /// Due times up to this one have been handled.
-    pub handled: TimeMs,
-    /// The next due times.
-    pub forecast: Forecast,
-    /// The outcome of the last due time.
-    pub last: Option<Due>,
-    /// When a run of the profile last succeeded since the schedule was created.
-    pub succeeded_at: Option<TimeMs>,
-}
-
-/// The next due times, computed by the shell from cron text and time zone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Forecast {
-    /// The next due time.
-    pub next: TimeMs,
-    /// The longest interval between consecutive due times, in milliseconds.
-    pub period_ms: u64,
-}
-
-/// A due time that has come.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Due {
-    /// When a run was due.
-    pub due: TimeMs,
-    /// When it was handled; later than `due` after an outage.
-    pub at: TimeMs,
-    /// The outcome.
-    pub outcome: DueOutcome,
-}
-
-/// The outcome of a due time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DueOutcome {
-    /// This run was started.
-    Started(RunId),
-    /// No run was started, for this reason.
-    Skipped(String),
-}
-
-/// A period without assignments. Every pause ends automatically.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pause {
-    /// When it began.
-    pub since: TimeMs,
-    /// When it ends.
-    pub until: TimeMs,
-    /// The reason; may be empty.
-    pub reason: String,
-}
+use crate::{
+    state::{Pause, Swarm},
+    text,
+};
+use swarm_common::time::TimeMs;
 
 /// The current pause, unless its time is over.
 #[must_use]

@@ -1,6 +1,6 @@
 //! Determines why a package is rebuilt: which of its inputs differ from the last time.
 
-use crate::{keys::Fields, package::Package, swarm::Swarm};
+use crate::state::{Fields, Package, Swarm};
 use std::collections::BTreeSet;
 use swarm_common::{id::*, wire::drone::Target};
 

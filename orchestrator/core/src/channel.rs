@@ -20,10 +20,7 @@
 mod roots;
 pub mod stable;
 
-pub use roots::ChannelRoot;
-
-use crate::{collision::Apart, package::Package, run::Run, swarm::Swarm};
-use serde::{Deserialize, Serialize};
+use crate::state::{Apart, Channel, Held, Package, Run, Swarm};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
     cpv::Cpv,
@@ -32,44 +29,6 @@ use swarm_common::{
     state::PackageState,
     wire::{artifact::Artifact, base::Base, drone::Target, plan::PlanProblem},
 };
-
-/// What the runs of a profile lead to.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Channel {
-    /// The run that it follows; none before the first run that had packages to publish.
-    pub run: Option<RunId>,
-    /// Incremented whenever the contents are determined again.
-    pub revision: u64,
-    /// Its contents by digest. The contents are closed: whatever one of them needs is among them.
-    pub held: BTreeMap<Digest, Held>,
-    /// Packages left out because they install the same paths as something in the channel.
-    #[serde(default)]
-    pub apart: BTreeMap<Digest, Apart>,
-    /// For Nix: what each attribute and host is at, all of it served.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub roots: Vec<ChannelRoot>,
-}
-
-impl Channel {
-    /// Takes the contents after a run.
-    pub(crate) fn move_to(&mut self, next: Self) {
-        *self = Self { revision: self.revision + 1, ..next };
-    }
-}
-
-/// An artifact in a channel.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Held {
-    /// The stored file.
-    pub artifact: Artifact,
-    /// The artifacts that must be installed for it to work.
-    pub needs: BTreeSet<Digest>,
-    /// Whether the channel offers it in its slot. Other artifacts are there only because something
-    /// that stays needs them.
-    pub current: bool,
-    /// The last run that received or reused it.
-    pub run: RunId,
-}
 
 /// `category/name` and slot: versions of the same place replace each other.
 type Place<'s> = (&'s str, &'s str);

@@ -1,7 +1,10 @@
 //! Computes what is installed while a package is built: its build dependencies and their run-time
 //! closure. The package's own run-time dependencies are not included.
 
-use crate::{channel, package::Package, run::Run, swarm::Swarm};
+use crate::{
+    channel,
+    state::{Package, Run, Swarm},
+};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
     digest::Digest,

@@ -1,7 +1,6 @@
 //! Commands that the swarm accepts. [`crate::decide`] turns a command into events or refuses it.
 
-use crate::{calendar::Forecast, collision::Collision};
-use serde::{Deserialize, Serialize};
+use crate::state::{Collision, Forecast};
 use std::sync::Arc;
 use swarm_common::{
     digest::Digest,
@@ -319,24 +318,4 @@ pub enum Command {
         /// Number of packages in it.
         packages: u64,
     },
-}
-
-/// The answer to a command that was not refused.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reply {
-    /// Done, or already so.
-    Done,
-    /// The drone that was enrolled.
-    Drone(DroneId),
-    /// The run that was started.
-    Run(RunId),
-    /// The packages affected.
-    Packages(Vec<PackageId>),
-    /// Answer to a claim.
-    Claim(Box<ClaimReply>),
-    /// Answer to a heartbeat.
-    Heartbeat(HeartbeatReply),
-    /// Answer to a report.
-    Report(ReportReply),
 }

@@ -1,6 +1,11 @@
 //! The outcome of a command, and helpers that several rules share.
 
-use crate::{command::Reply, drone::Drone, event::Event, refusal::Refusal, swarm::Swarm};
+use crate::{
+    event::Event,
+    refusal::Refusal,
+    reply::Reply,
+    state::{Drone, Swarm},
+};
 use swarm_common::{id::DroneId, time::TimeMs};
 
 /// How often changes of a drone's facts or boot id, and its return, are journaled at most, so that a

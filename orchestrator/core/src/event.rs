@@ -1,16 +1,14 @@
 //! What has happened. Events are facts: they carry everything needed to apply them to
-//! [`crate::swarm`] and are never refused.
+//! [`crate::Swarm`] and are never refused.
 //!
 //! Durable events go to the journal. Transient ones (`LeasesRenewed`, `DroneSeen`, `DroneWaits`)
 //! come with every heartbeat; losing them at a restart costs nothing, since `OrchestratorStarted`
 //! begins a grace time anyway.
 
 use crate::{
-    calendar::{DueOutcome, Forecast},
-    collision::Collision,
-    command::Reply,
+    reply::Reply,
     shared::Shared,
-    swarm::LastIds,
+    state::{Collision, DueOutcome, Forecast, LastIds},
     text,
 };
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,10 @@
 //! Explains states in one line each, for people.
 
-use crate::{able, attempt::Job, calendar, package::Package, run::Run, swarm::Swarm, text};
+use crate::{
+    able, calendar,
+    state::{Job, Package, Run, Swarm},
+    text,
+};
 use std::collections::BTreeSet;
 use swarm_common::{id::*, state::*, time::TimeMs};
 
@@ -96,7 +100,7 @@ fn needed(swarm: &Swarm, now: TimeMs, package: &Package) -> String {
         let lack = text::lack(&run.profile, &lack.system, &lack.features);
         return format!("waits for a drone: {lack}{after}");
     }
-    let able = |d: &&crate::drone::Drone| run.is_some_and(|run| d.builds(run, package));
+    let able = |d: &&crate::state::Drone| run.is_some_and(|run| d.builds(run, package));
     let online = swarm.drones.values().filter(able).filter(|d| d.state() == DroneState::Online).count();
     match online {
         0 => match run.map(|run| without_processor(swarm, run)).filter(|lacking| !lacking.is_empty()) {

@@ -3,10 +3,8 @@
 //! nothing is ever accepted twice.
 
 use crate::{
-    attempt::{Ending, Job},
-    follow,
     refusal::Refusal,
-    swarm::Swarm,
+    state::{Ending, Job, Swarm},
 };
 use swarm_common::{id::*, state::*};
 
@@ -49,7 +47,7 @@ pub fn fence(swarm: &Swarm, drone: DroneId, attempt: AttemptId) -> Result<Fence,
             Some(state) => stale(format!("package {package} is {state}")),
             None => stale(format!("package {package} is gone")),
         },
-        Job::Base(run) => match follow::of_run(swarm, run) {
+        Job::Base(run) => match swarm.following(run) {
             Some((.., following)) if following.after < attempt => Ok(Fence::Open),
             _ => stale(format!("no base is being updated to {run}")),
         },

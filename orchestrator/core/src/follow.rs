@@ -6,18 +6,14 @@
 //! that drone, and only artifacts that were checked when they arrived are installed.
 
 use crate::{
-    attempt::Job,
-    base::{NamedBase, users},
     closure,
-    command::Reply,
     decision::{Decision, already},
     event::Event,
     fence::{Fence, fence},
     refusal::Refusal,
-    run::Run,
-    swarm::Swarm,
+    reply::Reply,
+    state::{Following, Job, NamedBase, Run, Swarm},
 };
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
     digest::Digest,
@@ -34,34 +30,10 @@ use swarm_common::{
 /// Attempts at a generation before it is given up.
 const TRIES: usize = 3;
 
-/// A base generation that is wanted or being made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Following {
-    /// The run whose packages are installed.
-    pub run: RunId,
-    /// Everything that is then installed on the image.
-    pub installed: Vec<Dependency>,
-    /// Since when it has been wanted.
-    pub since: TimeMs,
-    /// Earliest time of the next attempt.
-    pub not_before: TimeMs,
-    /// The last attempt before this was wanted; only later ones count.
-    pub after: AttemptId,
-    /// Why it is to be tried again; empty the first time.
-    pub reason: String,
-}
-
-/// The base that is to follow a run, and its next generation.
-#[must_use]
-pub fn of_run(swarm: &Swarm, run: RunId) -> Option<(&Name, &NamedBase, &Following)> {
-    let mut all = swarm.bases.iter().filter_map(|(name, base)| Some((name, base, base.following.as_ref()?)));
-    all.find(|(.., following)| following.run == run)
-}
-
 /// The base that a drone is to make for a run.
 #[must_use]
 pub fn wanted(swarm: &Swarm, run: RunId) -> Option<Base> {
-    let (_, base, following) = of_run(swarm, run)?;
+    let (_, base, following) = swarm.following(run)?;
     Some(Base::Image { image: base.current()?.image.clone(), installed: following.installed.clone() })
 }
 
@@ -91,7 +63,7 @@ fn next<'s>(swarm: &'s Swarm, run: &Run) -> Option<(&'s Name, &'s NamedBase, Vec
     let (name, base) = swarm.bases.get_key_value(named)?;
     let current = base.current()?;
     let busy = |f: &Following| swarm.attempts_at(Job::Base(f.run)).next().is_some();
-    let leads = |profile: &Name| *profile == run.profile || !users(swarm, name).any(|user| user == profile);
+    let leads = |profile: &Name| *profile == run.profile || !swarm.users_of(name).any(|user| user == profile);
     let free = run.base == current.base()
         && !base.following.as_ref().is_some_and(busy)
         && base.followed.as_ref().is_none_or(leads);
@@ -159,7 +131,7 @@ pub(crate) fn receive(
     if fence(swarm, drone, attempt)? == Fence::Repeat {
         return Ok((Vec::new(), answer("the base was received")));
     }
-    let Some((name, base, following)) = of_run(swarm, run) else { return already() };
+    let Some((name, base, following)) = swarm.following(run) else { return already() };
     let (Some(last), Some(record)) = (base.current(), swarm.runs.get(&run)) else { return already() };
     let generation = BaseGeneration {
         number: base.last_number + 1,
@@ -175,7 +147,7 @@ pub(crate) fn receive(
 
 /// Returns a base to the queue after an attempt at it, or gives it up.
 pub(crate) fn again(swarm: &Swarm, run: RunId, not_before: TimeMs, reason: String) -> Option<Event> {
-    let (name, _, following) = of_run(swarm, run)?;
+    let (name, _, following) = swarm.following(run)?;
     let tries = swarm.runs.get(&run)?.base_attempts.iter().filter(|id| **id > following.after).count();
     if tries < TRIES {
         return Some(Event::BaseNeeded { run, not_before, reason });
@@ -186,7 +158,7 @@ pub(crate) fn again(swarm: &Swarm, run: RunId, not_before: TimeMs, reason: Strin
 
 /// Gives a base up.
 pub(crate) fn give_up(swarm: &Swarm, run: RunId, reason: String) -> Option<Event> {
-    let (name, ..) = of_run(swarm, run)?;
+    let (name, ..) = swarm.following(run)?;
     Some(Event::BaseFollowEnded { name: name.clone(), reason })
 }
 

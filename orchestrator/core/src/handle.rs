@@ -1,12 +1,13 @@
 //! Handles one request completely: decide, apply, settle.
 
 use crate::{
-    command::{Reply, Request},
+    command::Request,
     decide::decide,
     event::{Event, Record},
     refusal::Refusal,
+    reply::Reply,
     settle::settle,
-    swarm::Swarm,
+    state::Swarm,
 };
 
 impl Swarm {

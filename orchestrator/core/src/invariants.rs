@@ -17,11 +17,9 @@
 
 use crate::{
     assign::MOST_DUPLICATES,
-    attempt::{Ending, Job},
     channel::stable::LEAST_KEPT,
-    explain, follow, judge,
-    profile::Profile,
-    swarm::Swarm,
+    explain, judge,
+    state::{Ending, Job, Profile, Swarm},
 };
 use std::{
     cmp::Reverse,
@@ -203,7 +201,7 @@ fn one_plan_and_base(swarm: &Swarm) -> Result<(), String> {
         return Err(format!("1: {run} has {} live plan attempts", live(*run)));
     }
     let live = |run: RunId| swarm.attempts_at(Job::Base(run)).count();
-    let most = |run: RunId| usize::from(follow::of_run(swarm, run).is_some());
+    let most = |run: RunId| usize::from(swarm.following(run).is_some());
     match swarm.runs.keys().find(|&&run| live(run) > most(run)) {
         Some(run) => Err(format!("1: {run} has {} live attempts at its base", live(*run))),
         None => Ok(()),

@@ -6,8 +6,11 @@
 //! the package is made from and built with, down to comments in eclasses. Keys belong to the swarm,
 //! not to a profile: the same key means the same package. For Nix, both keys are the output paths.
 
-use crate::{graph::components, plan::Node};
-use serde::{Deserialize, Serialize};
+use crate::{
+    graph::components,
+    plan::Node,
+    state::{Fields, Inputs},
+};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
     digest::Digest,
@@ -16,18 +19,6 @@ use swarm_common::{
         plan::{Live, PlanPackage, PlanReport},
     },
 };
-
-/// Named values.
-pub type Fields = BTreeMap<String, String>;
-
-/// The most fields of one package, and of a plan's common settings.
-const MOST_FIELDS: usize = 1000;
-/// The longest name of a field, in bytes.
-const LONGEST_NAME: usize = 200;
-/// The longest value of a field, in bytes. Longer values are sent as digests.
-const LONGEST_VALUE: usize = 2000;
-/// The input that is the commit of a live package's upstream, and its value if that is unknown.
-const COMMIT: (&str, &str) = ("commit", "unknown");
 
 /// Both keys of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,46 +38,6 @@ impl Keys {
             Rebuild::Strict => self.strict,
         }
     }
-}
-
-/// The inputs of a key, kept to explain what changed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Inputs {
-    /// Digest of the plan's settings, under which the swarm stores them.
-    pub settings: Digest,
-    /// The fields of each target, in the order of the targets.
-    pub targets: Vec<Fields>,
-    /// The slots it is bound to by `:=`, as `category/name:slot/subslot`.
-    pub bound: BTreeSet<String>,
-}
-
-impl Inputs {
-    /// Whether it is a live package whose upstream could not be queried.
-    #[must_use]
-    pub fn lacks_commit(&self) -> bool {
-        self.targets.iter().any(|fields| fields.get(COMMIT.0).is_some_and(|commit| commit == COMMIT.1))
-    }
-}
-
-/// Checks that a report's fields are within bounds.
-///
-/// # Errors
-/// What is too large, in one line.
-pub fn check(report: &PlanReport) -> Result<(), String> {
-    let packages = report.packages.iter();
-    let packages = packages.filter_map(PlanPackage::portage);
-    let all = packages.flat_map(|p| [(p.cpv.as_str(), &p.fields), (p.cpv.as_str(), &p.strict)]);
-    for (whose, fields) in all.chain([("the plan", &report.settings)]) {
-        let large =
-            |(name, value): (&String, &String)| name.len() > LONGEST_NAME || value.len() > LONGEST_VALUE;
-        if fields.len() > MOST_FIELDS || fields.iter().any(large) {
-            return Err(format!(
-                "the fields of {whose} are too many or too long; at most {MOST_FIELDS}, with names of \
-                 {LONGEST_NAME} and values of {LONGEST_VALUE} bytes, are taken"
-            ));
-        }
-    }
-    Ok(())
 }
 
 /// The keys of a report's nodes, in the same order.
@@ -122,8 +73,8 @@ pub fn inputs(report: &PlanReport, node: &Node, settings: Digest, bound: &[BTree
     let fields = |p: &PlanPackage| {
         let Some(p) = p.portage() else { return Fields::new() };
         let strict = p.strict.iter().map(|(name, value)| (name.clone(), value.clone()));
-        let commit = |live: &Live| live.commit.clone().unwrap_or_else(|| COMMIT.1.to_owned());
-        let live = p.live.iter().map(|live| (COMMIT.0.to_owned(), commit(live)));
+        let commit = |live: &Live| live.commit.clone().unwrap_or_else(|| Inputs::COMMIT.1.to_owned());
+        let live = p.live.iter().map(|live| (Inputs::COMMIT.0.to_owned(), commit(live)));
         p.fields.clone().into_iter().chain(strict).chain(live).collect()
     };
     Inputs {

@@ -7,6 +7,19 @@
 //! settle(&Swarm) -> Vec<Event>                                       what follows from the state
 //! ```
 //!
+//! The modules are layers, and none imports one above it:
+//!
+//! 1. [`state`], what a swarm is made of, on top of what knows nothing of swarms: [`graph`],
+//!    [`estimate`], [`policy`], [`shared`]
+//! 2. [`command`], [`event`], [`reply`] and [`refusal`], what goes in and comes out, and [`text`],
+//!    its English
+//! 3. the rules, each a question to the state: [`able`], [`fence`], [`plan`], [`keys`], [`channel`],
+//!    [`closure`], [`follow`], [`base`], [`heal`], [`judge`], [`assign`] ...
+//! 4. [`decide`], `apply` and [`settle`], which `handle` runs for a request
+//!
+//! [`view`], what users see, and [`invariants`] stand beside the last: they ask the rules and change
+//! nothing.
+//!
 //! A request carries its time and its randomness, so the same events always give the same
 //! [`Swarm`]. The core has no clock, randomness, I/O, logging or async; the shell
 //! (`swarm-orchestrator`) and the simulation provide them.
@@ -14,17 +27,14 @@
 pub mod able;
 mod apply;
 pub mod assign;
-pub mod attempt;
 pub mod base;
 pub mod calendar;
 mod changes;
 pub mod channel;
 pub mod closure;
-pub mod collision;
 pub mod command;
 pub mod decide;
 pub mod decision;
-pub mod drone;
 pub mod estimate;
 pub mod event;
 pub mod explain;
@@ -40,20 +50,20 @@ mod legacy;
 pub mod package;
 pub mod plan;
 pub mod policy;
-pub mod profile;
 pub mod quarantine;
 pub mod refusal;
-pub mod run;
+pub mod reply;
 pub mod settle;
 pub mod shared;
 mod standstill;
-pub mod swarm;
+pub mod state;
 mod tangle;
 pub mod text;
 pub mod view;
 
-pub use command::{Command, Reply, Request};
+pub use command::{Command, Request};
 pub use event::{Event, Record};
 pub use policy::Policy;
 pub use refusal::Refusal;
-pub use swarm::Swarm;
+pub use reply::Reply;
+pub use state::Swarm;

@@ -4,9 +4,10 @@
 //! disjoint, sizes are bounded. The result of [`nodes`] has no cycles: packages that need each
 //! other to be built form one node, built in stages.
 
+mod fields;
 mod nix;
 
-use crate::{keys, tangle};
+use crate::tangle;
 use std::collections::BTreeSet;
 use swarm_common::wire::{
     drone::{PortageTarget, Target},
@@ -66,7 +67,7 @@ pub fn check(report: &PlanReport) -> Result<(), String> {
     }
     check_words(report)?;
     nix::check(report)?;
-    keys::check(report)?;
+    fields::check(report)?;
     let exists = |position: u32| (position as usize) < packages;
     if let Some(edge) = report.edges.iter().find(|e| !exists(e.from) || !exists(e.to)) {
         return Err(format!(

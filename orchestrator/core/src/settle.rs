@@ -8,10 +8,8 @@ use crate::{
     able,
     channel::{self, stable},
     event::Event,
-    follow,
-    run::Run,
-    standstill,
-    swarm::Swarm,
+    follow, standstill,
+    state::{Run, Swarm},
     text,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -120,6 +118,6 @@ fn forget(swarm: &Swarm) -> Vec<Event> {
         old.insert(*id);
     }
     // A run whose packages are being installed on a base must be kept.
-    let old = old.into_iter().filter(|run| follow::of_run(swarm, *run).is_none());
+    let old = old.into_iter().filter(|run| swarm.following(*run).is_none());
     old.map(|run| Event::RunForgotten { run }).chain(stable::surplus(swarm)).collect()
 }

@@ -2,7 +2,11 @@
 //! end of a pause. What such a run has received so far is published meanwhile; the run itself
 //! continues.
 
-use crate::{calendar, drone::Drone, event::Event, run::Run, swarm::Swarm};
+use crate::{
+    calendar,
+    event::Event,
+    state::{Drone, Run, Swarm},
+};
 use swarm_common::{id::*, state::*, time::TimeMs};
 
 /// A package that can proceed within this time, in milliseconds, is worth waiting for.
@@ -44,5 +48,13 @@ pub(crate) fn is_still(swarm: &Swarm, now: TimeMs, run: &Run) -> bool {
     calendar::pause(swarm, now).is_some()
         || online.is_empty()
         || run.ready.iter().all(|(_, id)| waits(id))
-        || now.since(run.moved_at(swarm)) > swarm.policy.idle_alarm_ms
+        || now.since(moved_at(swarm, run)) > swarm.policy.idle_alarm_ms
+}
+
+/// When an attempt of the run last started or ended.
+pub(crate) fn moved_at(swarm: &Swarm, run: &Run) -> TimeMs {
+    let of_packages = run.packages.iter().filter_map(|p| swarm.packages.get(p)).flat_map(|p| &p.attempts);
+    let attempts = run.plan_attempts.iter().chain(of_packages).filter_map(|a| swarm.attempts.get(a));
+    let moved = attempts.map(|a| a.ended_at.unwrap_or(a.started_at)).max();
+    moved.unwrap_or(run.started_at).max(run.started_at)
 }

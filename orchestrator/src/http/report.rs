@@ -30,11 +30,10 @@ use swarm_common::{
     },
 };
 use swarm_core::{
-    Command, Refusal, Reply,
-    attempt::Job,
-    channel,
+    Command, Refusal, Reply, base, channel,
     closure::{self, Surroundings},
-    collision, view,
+    state::Job,
+    view,
 };
 
 pub(super) fn routes() -> Vec<Route> {
@@ -132,7 +131,7 @@ async fn built(
                     Some(Job::Build(id)) => (
                         closure::surroundings(swarm, id),
                         channel::beside(swarm, id),
-                        collision::usr(swarm, id, drone),
+                        base::usr(swarm, id, drone),
                     ),
                     _ => (Surroundings::default(), BTreeSet::new(), UsrMerge::default()),
                 });

@@ -12,7 +12,7 @@ use swarm_common::{
     id::DroneId,
     wire::{artifact::Artifact, base::UsrMerge},
 };
-use swarm_core::{closure::Surroundings, collision::Collision};
+use swarm_core::{closure::Surroundings, state::Collision};
 
 impl Intake {
     /// Stored packages that install the same paths as `arrived`, where `/usr` is merged as `usr` says. `known` returns the artifacts that

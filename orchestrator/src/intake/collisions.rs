@@ -10,7 +10,7 @@ use swarm_common::{
     blocker,
     wire::{artifact::Artifact, base::UsrMerge},
 };
-use swarm_core::collision::{Collision, SharedPaths};
+use swarm_core::state::{Collision, SharedPaths};
 
 /// Paths to report per pair, and the most characters of each.
 const PATHS: usize = 3;

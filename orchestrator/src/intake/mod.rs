@@ -44,7 +44,7 @@ use swarm_common::{
     time::TimeMs,
     wire::{artifact::Artifact, drone::Target, view::KeyView},
 };
-use swarm_core::{Refusal, Swarm, attempt::Job};
+use swarm_core::{Refusal, Swarm, state::Job};
 use tokio::sync::Semaphore;
 
 /// Number of locks that all attempts share.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{id::PackageId, state::PackageState};
-use swarm_core::{Event, Record, Swarm, package::Package};
+use swarm_core::{Event, Record, Swarm, state::Package};
 
 /// The state changes of a batch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

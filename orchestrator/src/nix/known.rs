@@ -12,7 +12,7 @@ use swarm_common::{
     state::PackageState,
     wire::nix::{ContentHash, NixTarget, base_name},
 };
-use swarm_core::{Swarm, attempt::Job};
+use swarm_core::{Swarm, state::Job};
 use swarm_formats::nix::store_path::{StoreDir, StorePath, StorePathError};
 
 /// The store paths of a run, as of the upload of one of its packages.
@@ -33,7 +33,7 @@ impl Known {
         let Job::Build(own) = record.job else { return None };
         let run = swarm.runs.get(&swarm.packages.get(&own)?.run)?;
         let may_be_named = |id| {
-            let received = |p: &swarm_core::package::Package| p.state == PackageState::Received;
+            let received = |p: &swarm_core::state::Package| p.state == PackageState::Received;
             id == own || swarm.packages.get(&id).is_some_and(received)
         };
         let paths = run.outputs.iter().filter_map(|(name, &id)| Some((name.parse().ok()?, may_be_named(id))));

@@ -23,7 +23,7 @@ use swarm_common::{
     name::Name,
     wire::base::Base,
 };
-use swarm_core::{Swarm, attempt::Ending, base, view};
+use swarm_core::{Swarm, base, state::Ending, view};
 
 /// The pass's name in status.
 const NAME: &str = "leftovers";

@@ -2,7 +2,7 @@
 
 use super::world::{BEGAN_AT, What, World, desk};
 use swarm_common::wire::calendar::ScheduleRequest;
-use swarm_core::{Command, calendar::Forecast};
+use swarm_core::{Command, state::Forecast};
 
 /// The longest pause.
 const PAUSE_MS: u64 = 1_200_000;

@@ -9,7 +9,7 @@ use swarm_common::{
     time::TimeMs,
     wire::{artifact::Artifact, drone::*},
 };
-use swarm_core::{Command, Policy, Record, Refusal, Reply, Request, Swarm, attempt, fence};
+use swarm_core::{Command, Policy, Record, Refusal, Reply, Request, Swarm, fence, state::Job};
 use swarm_drone::agent::{Delivery, Input};
 
 /// Whom an answer goes to: a request of a drone's start.
@@ -379,7 +379,7 @@ impl Orchestrator {
     ) -> Option<(PackageId, Vec<Artifact>)> {
         let swarm = self.swarm.as_ref()?;
         let attempt = swarm.attempts.get(&id)?;
-        let attempt::Job::Build(package) = attempt.job else { return None };
+        let Job::Build(package) = attempt.job else { return None };
         let targets = &swarm.packages.get(&package)?.targets;
         let made =
             targets.iter().zip(&attempt.build_ids).zip(digests).map(|((target, &build_id), &digest)| {

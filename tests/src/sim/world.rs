@@ -15,7 +15,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, BinaryHeap},
 };
 use swarm_common::{digest::Digest, id::*, name::Name, state::*, time::TimeMs, wire::drone::DroneFacts};
-use swarm_core::{Command, Reply, attempt::Ending, invariants};
+use swarm_core::{Command, Reply, invariants, state::Ending};
 use swarm_drone::agent::Input;
 
 /// How large a world is.

@@ -12,7 +12,7 @@ use swarm_common::{
     state::DroneState,
     wire::{admin::EnrolTokenRequest, drone::*, view::*},
 };
-use swarm_core::heal::RebootRule;
+use swarm_core::policy::RebootRule;
 use swarm_tests::{
     api::{Swarm, TestClock, facts, name, nothing_free},
     machine::{Init, LIMIT, Machine},

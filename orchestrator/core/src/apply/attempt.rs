@@ -1,10 +1,9 @@
 //! Applies the beginning and the end of attempts.
 
 use crate::{
-    attempt::{Attempt, Ending, Job},
     estimate::{Evidence, lost_ms, smooth},
     package::Step,
-    swarm::Swarm,
+    state::{Attempt, Ending, Job, Swarm},
 };
 use std::{cmp::Reverse, collections::BTreeMap};
 use swarm_common::{

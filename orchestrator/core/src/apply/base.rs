@@ -1,10 +1,9 @@
 //! Applies the events of bases.
 
 use crate::{
-    attempt::{Ending, Job},
     event::Event,
-    follow::{self, Following},
-    swarm::Swarm,
+    follow,
+    state::{Ending, Following, Job, Swarm},
 };
 use swarm_common::{
     id::AttemptId,

@@ -1,9 +1,8 @@
 //! Applies the events of schedules and pauses, and the effects of other events on them.
 
 use crate::{
-    calendar::{Due, Pause, Schedule},
     event::Event,
-    swarm::Swarm,
+    state::{Due, Pause, Schedule, Swarm},
 };
 use swarm_common::{state::RunState, time::TimeMs};
 

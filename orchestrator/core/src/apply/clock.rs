@@ -5,7 +5,7 @@
 //! Due times of the calendar are dates, computed without the clock, and stay. Times from which
 //! BUILD_TIMEs were made stay too: they are published and must only increase.
 
-use crate::{attempt::Attempt, drone::Drone, heal::Healing, swarm::Swarm};
+use crate::state::{Attempt, Drone, Healing, Swarm};
 use swarm_common::time::TimeMs;
 
 impl Swarm {

@@ -2,8 +2,8 @@
 
 use crate::{
     event::Event,
-    heal::{Act, DAY, Tried, UnderWay},
-    swarm::Swarm,
+    heal::DAY,
+    state::{Act, Swarm, Tried, UnderWay},
 };
 use swarm_common::{state::HealStep, time::TimeMs};
 

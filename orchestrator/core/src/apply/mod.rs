@@ -13,14 +13,10 @@ mod package;
 mod run;
 
 use crate::{
-    attempt::{Ending, Job},
-    command::Reply,
-    drone::{Drone, Grounding},
     event::{Event, Record},
     legacy,
-    profile::Profile,
-    run::Run,
-    swarm::{EnrolToken, Live, Rollback, Swarm},
+    reply::Reply,
+    state::{Drone, Ending, EnrolToken, Grounding, Job, Live, Profile, Rollback, Run, Swarm},
 };
 use std::collections::BTreeMap;
 use swarm_common::{id::*, name::Name, state::*, time::TimeMs};

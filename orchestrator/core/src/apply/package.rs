@@ -1,12 +1,11 @@
 //! Applies the events of packages, from planned to received or quarantined.
 
 use crate::{
-    attempt::{Ending, Job},
     event::Event,
     judge,
     package::{Step, next},
     quarantine::{self, broken},
-    swarm::{Swarm, Wanted},
+    state::{Ending, Job, Swarm, Wanted},
 };
 use std::cmp::Reverse;
 use swarm_common::{id::*, state::*, time::TimeMs};

@@ -2,16 +2,14 @@
 
 use super::attempt::history_name;
 use crate::{
-    able::Needs,
-    attempt::{Ending, Job},
     channel,
     estimate::Prediction,
     graph::Graph,
     keys::{self, Keys},
-    package::{Package, Step},
+    package::Step,
     plan, quarantine,
     shared::Shared,
-    swarm::{Built, Swarm},
+    state::{Built, Ending, Job, Needs, Package, Swarm},
     view,
 };
 use std::{cmp::Reverse, collections::BTreeSet};

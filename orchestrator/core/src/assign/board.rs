@@ -1,7 +1,10 @@
 //! When each slot is busy, and which slot would finish a piece of work soonest.
 
 use super::late::Ongoing;
-use crate::{drone::Drone, estimate::stretch_permille, swarm::Swarm};
+use crate::{
+    estimate::stretch_permille,
+    state::{Drone, Swarm},
+};
 use std::{cmp::Reverse, collections::BTreeMap, ops::Range};
 use swarm_common::{id::*, state::DroneState, time::TimeMs};
 

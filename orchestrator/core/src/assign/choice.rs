@@ -10,7 +10,11 @@ use super::{
     fit::{Fit, Groups, Neighbours, window},
     late::{Ongoing, Straggler, straggler},
 };
-use crate::{attempt::Job, drone::Drone, follow, graph::Foresight, package::Package, run::Run, swarm::Swarm};
+use crate::{
+    follow,
+    graph::Foresight,
+    state::{Drone, Job, Package, Run, Swarm},
+};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},

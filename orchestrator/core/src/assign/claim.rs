@@ -5,15 +5,13 @@ use super::{
     choice::{Choice, choose},
 };
 use crate::{
-    attempt::Job,
     calendar, closure,
-    command::Reply,
     decision::{Decision, is_away, known, may_return},
-    drone::Drone,
     event::Event,
     follow,
     judge::memory,
-    swarm::Swarm,
+    reply::Reply,
+    state::{Drone, Job, Swarm},
 };
 use std::collections::BTreeMap;
 use swarm_common::{

@@ -2,12 +2,8 @@
 
 use super::late::Ongoing;
 use crate::{
-    attempt::{Attempt, Ending},
-    drone::Drone,
     judge::{fetch, memory, own_signature},
-    package::Package,
-    run::Run,
-    swarm::Swarm,
+    state::{Attempt, Drone, Ending, Package, Run, Swarm},
 };
 use swarm_common::{id::*, state::*};
 

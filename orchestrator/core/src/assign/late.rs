@@ -6,11 +6,8 @@
 
 use super::MOST_DUPLICATES;
 use crate::{
-    attempt::{Attempt, Job},
-    drone::Drone,
     estimate::{lost_ms, stretch_permille},
-    package::Package,
-    swarm::Swarm,
+    state::{Attempt, Drone, Job, Package, Swarm},
 };
 use std::collections::BTreeSet;
 use swarm_common::{id::*, time::TimeMs};

@@ -5,27 +5,14 @@
 //! never has to compile. Until then it stays where it was, with the closure that it had. An attribute
 //! that the profile no longer has is dropped, but not one that failed to evaluate.
 
-use super::{Channel, Held, lacks};
-use crate::{run::Run, swarm::Swarm};
-use serde::{Deserialize, Serialize};
+use super::lacks;
+use crate::state::{Channel, ChannelRoot, Held, Run, Swarm};
 use std::collections::BTreeMap;
 use swarm_common::{
     digest::Digest,
     id::{PackageId, RunId},
-    time::TimeMs,
     wire::nix::{NixRoot, base_name},
 };
-
-/// What an attribute of a Nix profile is at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ChannelRoot {
-    /// The attribute and its store path.
-    pub root: NixRoot,
-    /// The run that first had this path whole.
-    pub run: RunId,
-    /// When that was.
-    pub at: TimeMs,
-}
 
 /// The channel after run `id`.
 pub(super) fn follow(swarm: &Swarm, id: RunId, run: &Run, old: &Channel) -> Channel {

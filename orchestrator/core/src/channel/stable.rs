@@ -1,29 +1,20 @@
 //! The published contents of a profile's stable channel, as numbered generations.
 //!
-//! [`Channel`] is what the runs of a profile lead to. Whenever it changes, the core makes the next
-//! generation of it and the shell publishes that. A rollback makes a generation with the content of
-//! an earlier one, so numbers only increase and clients that refuse to go backwards follow, and holds
-//! the channel: runs no longer move it until it is promoted.
+//! [`Channel`](crate::state::Channel) is what the runs of a profile lead to. Whenever it changes, the
+//! core makes the next generation of it and the shell publishes that. A rollback makes a generation
+//! with the content of an earlier one, so numbers only increase and clients that refuse to go
+//! backwards follow, and holds the channel: runs no longer move it until it is promoted.
 
-use super::{Channel, ChannelRoot};
 use crate::{
-    command::Reply,
     decision::{Decision, already},
     event::Event,
-    profile::Profile,
     refusal::Refusal,
-    shared::Shared,
-    swarm::Swarm,
+    reply::Reply,
+    state::{Generation, Profile, Swarm},
 };
-use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
-    digest::Digest,
-    id::RunId,
     name::Name,
-    time::TimeMs,
     wire::{
-        artifact::Artifact,
         channel::{ChannelView, GenerationView, StagedView},
         concern::ConcernKind,
     },
@@ -38,114 +29,6 @@ const MOST_ARTIFACTS: usize = 10_000;
 
 /// No channel gets so many generations.
 const MOST_GENERATIONS: u64 = 1 << 50;
-
-/// The generations of a profile's stable channel.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Stable {
-    /// The generations kept, the current one last.
-    pub generations: Vec<Generation>,
-    /// The artifacts in them.
-    pub artifacts: BTreeMap<Digest, Artifact>,
-    /// Whether it stays at its generation although runs lead to others.
-    pub held: bool,
-    /// The last number that is published but not known here, as after a restore of the journal.
-    pub skipped: u64,
-}
-
-/// A generation. Its content never changes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Generation {
-    /// Its number; that of a later generation is higher.
-    pub number: u64,
-    /// The run that its content comes from.
-    pub run: RunId,
-    /// When it was made.
-    pub at: TimeMs,
-    /// The earlier generation whose content it repeats.
-    pub like: Option<u64>,
-    /// The last revision of the channel with this content.
-    pub revision: u64,
-    /// Its artifacts.
-    pub artifacts: Shared<BTreeSet<Digest>>,
-    /// For Nix: what each attribute and host is at.
-    pub roots: Shared<Vec<ChannelRoot>>,
-}
-
-impl Stable {
-    /// The current generation.
-    #[must_use]
-    pub fn current(&self) -> Option<&Generation> {
-        self.generations.last()
-    }
-
-    /// The generation with this number, if it is kept.
-    #[must_use]
-    pub fn get(&self, number: u64) -> Option<&Generation> {
-        self.generations.iter().find(|generation| generation.number == number)
-    }
-
-    /// The last generation before the one that the current one is, or was rolled back to, and that
-    /// has other content.
-    fn before(&self, current: &Generation) -> Option<&Generation> {
-        let number = current.like.unwrap_or(current.number);
-        let is_before = |g: &&Generation| g.number < number && g.revision != current.revision;
-        self.generations.iter().rfind(is_before)
-    }
-
-    /// Adds a generation with the content of the channel, or that of generation `like`.
-    pub(crate) fn make(&mut self, channel: &Channel, number: u64, at: TimeMs, like: Option<u64>) {
-        let made = match like {
-            Some(like) => self.get(like).map(|repeated| Generation {
-                number,
-                at,
-                like: repeated.like.or(Some(like)),
-                ..repeated.clone()
-            }),
-            None => channel.run.map(|run| Generation {
-                number,
-                run,
-                at,
-                like,
-                revision: channel.revision,
-                artifacts: channel.held.keys().copied().collect::<BTreeSet<_>>().into(),
-                roots: channel.roots.clone().into(),
-            }),
-        };
-        let new = channel.held.values().map(|held| &held.artifact).filter(|_| like.is_none());
-        self.artifacts.extend(new.map(|artifact| (artifact.digest, artifact.clone())));
-        self.generations.extend(made);
-    }
-
-    /// The channel's content was determined again. Without a change, that is no new generation.
-    pub(crate) fn note(&mut self, channel: &Channel) {
-        let is_same =
-            |g: &&mut Generation| g.artifacts.iter().eq(channel.held.keys()) && *g.roots == channel.roots;
-        if let Some(current) = self.generations.last_mut().filter(is_same) {
-            current.revision = channel.revision;
-        }
-    }
-
-    pub(crate) fn forget(&mut self, number: u64) {
-        self.generations.retain(|generation| generation.number != number);
-        let kept: BTreeSet<Digest> =
-            self.generations.iter().flat_map(|g| g.artifacts.iter().copied()).collect();
-        self.artifacts.retain(|digest, _| kept.contains(digest));
-    }
-}
-
-impl Profile {
-    /// The number of the next generation.
-    fn next_generation(&self) -> u64 {
-        let last = self.stable.current().map_or(0, |current| current.number);
-        last.max(self.generation).max(self.stable.skipped) + 1
-    }
-
-    /// Whether runs have led to another content than that of the current generation.
-    fn is_staged(&self) -> bool {
-        let revision = self.stable.current().map(|current| current.revision);
-        self.channel.run.is_some() && revision != Some(self.channel.revision)
-    }
-}
 
 fn made(name: &Name, profile: &Profile, like: Option<u64>) -> Event {
     Event::GenerationMade { profile: name.clone(), generation: profile.next_generation(), like }

@@ -1,7 +1,13 @@
 //! Decides admin requests about profiles, runs and retries.
 
 use super::{Decision, already};
-use crate::{attempt::Job, base, command::Reply, event::Event, refusal::Refusal, swarm::Swarm};
+use crate::{
+    base,
+    event::Event,
+    refusal::Refusal,
+    reply::Reply,
+    state::{Job, Swarm},
+};
 use swarm_common::{
     id::*,
     name::Name,

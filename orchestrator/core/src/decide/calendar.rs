@@ -2,11 +2,10 @@
 
 use super::{Decision, admin, already};
 use crate::{
-    calendar::{DueOutcome, Forecast},
-    command::Reply,
     event::Event,
     refusal::Refusal,
-    swarm::Swarm,
+    reply::Reply,
+    state::{DueOutcome, Forecast, Swarm},
     text::span,
 };
 use swarm_common::{name::Name, state::RunClass, time::TimeMs, wire::calendar::ScheduleRequest};
@@ -22,7 +21,7 @@ pub(super) fn put_schedule(
         return Err(Refusal::UnknownProfile(profile.clone()));
     }
     let ScheduleRequest { cron, zone, enabled } = request;
-    let same = |s: &crate::calendar::Schedule| (&s.cron, &s.zone, &s.enabled) == (cron, zone, enabled);
+    let same = |s: &crate::state::Schedule| (&s.cron, &s.zone, &s.enabled) == (cron, zone, enabled);
     if swarm.schedules.get(profile).is_some_and(same) {
         return already();
     }

@@ -2,15 +2,12 @@
 
 use super::{Decision, already, known, skip};
 use crate::{
-    attempt::{Ending, Job},
-    command::Reply,
     decision::{CHANGES_EVERY_MS, is_away, may_return},
-    drone::Drone,
     event::Event,
-    follow,
     judge::return_job,
     refusal::Refusal,
-    swarm::Swarm,
+    reply::Reply,
+    state::{Drone, Ending, Job, Swarm},
 };
 use std::collections::BTreeSet;
 use swarm_common::{
@@ -150,7 +147,7 @@ fn wanted(swarm: &Swarm, drone: DroneId, id: AttemptId) -> Result<Wanted, String
             Some(RunState::Planning) => Ok(Wanted::Racing),
             _ => Err("the run has its plan".into()),
         },
-        (Some(Ending::Lost(_)), Job::Base(run)) => match follow::of_run(swarm, run) {
+        (Some(Ending::Lost(_)), Job::Base(run)) => match swarm.following(run) {
             Some((.., following)) if following.after < id => Ok(Wanted::Racing),
             _ => Err("the base is no longer needed".into()),
         },

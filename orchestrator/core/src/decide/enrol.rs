@@ -1,7 +1,7 @@
 //! Decides enrolment and what an admin does with drones.
 
 use super::{Decision, already, known};
-use crate::{command::Reply, event::Event, refusal::Refusal, swarm::Swarm};
+use crate::{event::Event, refusal::Refusal, reply::Reply, state::Swarm};
 use swarm_common::{
     digest::Digest,
     id::*,

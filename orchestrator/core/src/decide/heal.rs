@@ -3,12 +3,12 @@
 
 use super::{Decision, already, known};
 use crate::{
-    command::Reply,
-    drone::Drone,
     event::Event,
-    heal::{self, Next, RebootRule, UnderWay},
+    heal::{self, Next},
+    policy::RebootRule,
     refusal::Refusal,
-    swarm::Swarm,
+    reply::Reply,
+    state::{Drone, Swarm, UnderWay},
 };
 use swarm_common::{
     id::DroneId,

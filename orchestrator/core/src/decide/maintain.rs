@@ -4,11 +4,9 @@
 //! catches up on passes that were skipped.
 
 use crate::{
-    attempt::{Attempt, Job},
-    drone::{Drone, Grounding},
     event::Event,
     judge, standstill,
-    swarm::Swarm,
+    state::{Attempt, Drone, Grounding, Job, Swarm},
     text,
 };
 use swarm_common::{id::*, state::*, time::TimeMs, wire::concern::Offline};

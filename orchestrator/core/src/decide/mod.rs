@@ -26,11 +26,12 @@ mod skip;
 use crate::{
     assign, base,
     channel::stable,
-    command::{Command, Reply, Request},
+    command::{Command, Request},
     decision::{Decision, already, known},
     event::Event,
     follow,
-    swarm::Swarm,
+    reply::Reply,
+    state::Swarm,
 };
 use swarm_common::time::TimeMs;
 

@@ -1,7 +1,13 @@
 //! Decides requests to rebuild packages whose inputs have not changed.
 
 use super::Decision;
-use crate::{closure, command::Reply, event::Event, package::Package, refusal::Refusal, swarm::Swarm};
+use crate::{
+    closure,
+    event::Event,
+    refusal::Refusal,
+    reply::Reply,
+    state::{Package, Swarm},
+};
 use swarm_common::{id::*, state::PackageState};
 
 pub(super) fn rebuild(swarm: &Swarm, id: PackageId, dependants: bool, reason: &str) -> Decision {

@@ -3,9 +3,7 @@
 
 use super::{Decision, reuse};
 use crate::{
-    attempt::{Ending, Job},
-    collision::Collision,
-    command::{Reply, Request},
+    command::Request,
     event::Event,
     fence::{Fence, fence},
     follow,
@@ -15,8 +13,9 @@ use crate::{
     },
     plan,
     refusal::Refusal,
+    reply::Reply,
     shared::Shared,
-    swarm::Swarm,
+    state::{Collision, Ending, Job, Swarm},
 };
 use std::sync::Arc;
 use swarm_common::{

@@ -4,10 +4,9 @@
 use crate::{
     event::Event,
     keys::keys,
-    plan,
-    run::Run,
+    plan, quarantine,
     shared::Shared,
-    swarm::{Built, Swarm},
+    state::{Built, Run, Swarm},
     view,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,7 +54,7 @@ pub(super) fn known(
         if let Some(built) = swarm.built.get(&key).filter(fits) {
             index.add(&built.artifacts);
             events.push(Event::PackageReused { package, artifacts: built.artifacts.clone() });
-        } else if let Some(broken) = swarm.quarantine.keeps(swarm, now, &base, &keys.strict) {
+        } else if let Some(broken) = quarantine::keeps(swarm, now, &base, &keys.strict) {
             events.push(Event::PackageHeld { package, reason: broken.words() });
         }
     }

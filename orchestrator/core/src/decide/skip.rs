@@ -3,9 +3,9 @@
 
 use super::Decision;
 use crate::{
-    command::Reply,
     event::Event,
-    swarm::{LastIds, Swarm},
+    reply::Reply,
+    state::{LastIds, Swarm},
 };
 use swarm_common::{id::*, time::TimeMs};
 

@@ -7,72 +7,20 @@
 //! Healing is slow on purpose: most silent drones come back by themselves, and a needless reboot
 //! costs more than a missing drone.
 
-mod policy;
 mod restraint;
 
-pub use policy::{HealPolicy, Reach, RebootRule};
 pub(crate) use restraint::DAY;
 pub use restraint::{cut_off, rests};
 
-use crate::{drone::Drone, swarm::Swarm};
+use crate::{
+    policy::{HealPolicy, Reach, RebootRule},
+    state::{Drone, Healing, Swarm, Tried, UnderWay},
+};
 use restraint::{affordable_at, is_silent};
-use serde::{Deserialize, Serialize};
 use swarm_common::{id::DroneId, state::*, time::TimeMs};
 
 /// The most steps before a drone is given up, whatever their outcomes.
 const LONGEST_CLIMB: usize = 32;
-
-/// The state of healing for one drone.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Healing {
-    /// An admin protects the machine from reboots.
-    pub protected: bool,
-    /// Since when the drone has been silent, if it is.
-    pub silent_since: Option<TimeMs>,
-    /// Since when it has been heard again, if steps were taken before.
-    pub heard_since: Option<TimeMs>,
-    /// Steps taken, oldest first.
-    pub tried: Vec<Tried>,
-    /// The step in progress.
-    pub under_way: Option<UnderWay>,
-    /// An admin was asked to confirm a reboot.
-    pub asked: bool,
-    /// An admin confirmed the reboot.
-    pub confirmed: bool,
-}
-
-/// A step that was taken.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tried {
-    /// The step.
-    pub step: HealStep,
-    /// When it ended.
-    pub at: TimeMs,
-    /// Its outcome.
-    pub outcome: HealOutcome,
-    /// What was observed, in one line.
-    pub detail: String,
-}
-
-/// A step in progress.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UnderWay {
-    /// The step.
-    pub step: HealStep,
-    /// When it began.
-    pub since: TimeMs,
-}
-
-/// An action on a machine, as counted by the budgets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Act {
-    /// When it was taken.
-    pub at: TimeMs,
-    /// The drone whose machine it was.
-    pub drone: DroneId,
-    /// The step taken.
-    pub step: HealStep,
-}
 
 /// What healing does next for a drone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,51 +39,6 @@ pub enum Next {
     Asks(String),
     /// At this time the drone is given up and left to an admin, for this reason.
     GivesUp(TimeMs, String),
-}
-
-impl Healing {
-    pub(crate) fn fell_silent(&mut self, at: TimeMs) {
-        (self.silent_since, self.heard_since) = (Some(at), None);
-    }
-
-    /// The steps taken are kept until the drone has been well for a while, so that a drone that
-    /// comes and goes climbs the ladder instead of starting at the bottom each time.
-    pub(crate) fn returned(&mut self, at: TimeMs) {
-        if let Some(UnderWay { step, .. }) = self.under_way.take() {
-            self.tried.push(Tried {
-                step,
-                at,
-                outcome: HealOutcome::Done,
-                detail: "it reported again".into(),
-            });
-        }
-        let done_to_it = |t: &Tried| t.step != HealStep::Probe && reached(t);
-        self.tried.retain(done_to_it);
-        (self.silent_since, self.asked, self.confirmed) = (None, false, false);
-        self.heard_since = (!self.tried.is_empty()).then_some(at);
-    }
-
-    /// Starts again at the bottom of the ladder, as an admin asked.
-    pub(crate) fn start_anew(&mut self) {
-        self.tried.clear();
-        (self.asked, self.confirmed, self.heard_since) = (false, false, None);
-    }
-
-    /// The last step taken.
-    #[must_use]
-    pub fn last(&self) -> Option<&Tried> {
-        self.tried.last()
-    }
-
-    /// How often a step reached the machine.
-    #[must_use]
-    pub fn count(&self, step: HealStep) -> usize {
-        self.tried.iter().filter(|t| t.step == step && reached(t)).count()
-    }
-}
-
-fn reached(tried: &Tried) -> bool {
-    !tried.outcome.is_absent() && !tried.outcome.is_hands_off()
 }
 
 /// The steps that are due, at most one per drone.
@@ -200,7 +103,7 @@ fn climb(policy: &HealPolicy, healing: &Healing, reach: Reach) -> Next {
         let wait = policy.probe_every_ms.saturating_mul(1 << (vain - 1).min(16)).min(policy.probe_max_ms);
         return Next::Take(HealStep::Probe, last.at + wait);
     }
-    let act = healing.tried.iter().rev().find(|t| t.step != HealStep::Probe && reached(t));
+    let act = healing.tried.iter().rev().find(|t| t.step != HealStep::Probe && t.has_reached());
     let heard_by = act.map_or(last.at, |t| last.at.max(t.at + policy.recover_ms));
     // The reboot was not observed; a probe compares the boot id.
     if (last.step, last.outcome) == (HealStep::Reboot, HealOutcome::Unseen) {

@@ -1,8 +1,11 @@
 //! What holds healing back: budgets per drone and swarm, the grace time after a start, and signs
 //! that the orchestrator itself is cut off.
 
-use super::Act;
-use crate::{calendar, drone::Drone, swarm::Swarm, text};
+use crate::{
+    calendar,
+    state::{Act, Drone, Swarm},
+    text,
+};
 use swarm_common::{id::DroneId, state::HealStep, time::TimeMs, wire::concern::ConcernKind};
 
 const HOUR: u64 = 3_600_000;

@@ -4,10 +4,7 @@
 //! Manifest is the package's own fault, and retrying does not help.
 
 use super::{Verdict, drones_for, past};
-use crate::{
-    attempt::{Attempt, Ending},
-    swarm::Swarm,
-};
+use crate::state::{Attempt, Ending, Swarm};
 use swarm_common::{id::*, state::FailureCause, time::TimeMs};
 
 /// Whether an attempt failed because a source file was missing or wrong.

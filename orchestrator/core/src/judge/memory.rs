@@ -2,11 +2,7 @@
 //! too many, the package waits for a drone with more memory. No drone gets a strike for it.
 
 use super::past;
-use crate::{
-    attempt::{Attempt, Ending},
-    drone::Drone,
-    swarm::Swarm,
-};
+use crate::state::{Attempt, Drone, Ending, Swarm};
 use swarm_common::{id::*, state::FailureCause, wire::drone::Failure};
 
 /// Each kill reduces the jobs to a quarter, so that even a large machine is down to one job after a

@@ -10,11 +10,9 @@ pub mod memory;
 pub mod strike;
 
 use crate::{
-    attempt::{Attempt, Ending, Job},
     event::Event,
-    follow, legacy,
-    run::Run,
-    swarm::Swarm,
+    follow, legacy, quarantine,
+    state::{Attempt, Ending, Job, Run, Swarm},
     text,
 };
 use swarm_common::{id::*, state::*, time::TimeMs, wire::drone::Failure};
@@ -64,7 +62,7 @@ pub fn package(
             return verdict;
         }
     } else if is_own(failure) {
-        if let Some(before) = swarm.quarantine.of(swarm, id).filter(|q| q.signature == failure.signature) {
+        if let Some(before) = quarantine::of(swarm, id).filter(|q| q.signature == failure.signature) {
             let when = text::span(now.since(before.since));
             return lasting(format!(
                 "same error on {} as {when} ago: {}",

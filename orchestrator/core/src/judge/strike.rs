@@ -6,7 +6,10 @@
 //! way elsewhere.
 
 use super::{own_signature, past, return_job};
-use crate::{drone::Drone, event::Event, package::Package, run::Run, swarm::Swarm};
+use crate::{
+    event::Event,
+    state::{Drone, Package, Run, Swarm},
+};
 use swarm_common::{
     id::*,
     state::*,

@@ -1,7 +1,7 @@
 //! Texts of concerns: title, full line, and what comes next.
 
 use super::{lack, offline, paused, span};
-use crate::collision::{Apart, SharedPaths};
+use crate::state::{Apart, SharedPaths};
 use swarm_common::{
     state::{HealOutcome, HealStep},
     wire::concern::{Action, ConcernKind, LastStep, Remedy},

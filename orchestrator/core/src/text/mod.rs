@@ -39,3 +39,32 @@ pub fn paused(for_ms: u64, why: &str) -> String {
 pub fn span(ms: u64) -> String {
     swarm_common::time::span(ms.div_ceil(1000))
 }
+
+/// `text` with a capital first letter and a full stop. Ids and package names stay as they are.
+pub(crate) fn sentence(text: &str) -> String {
+    let text = text.trim_end_matches('.');
+    let is_word =
+        text.split(' ').next().is_some_and(|word| !word.contains(|c: char| c == '/' || c.is_ascii_digit()));
+    let mut chars = text.chars();
+    match chars.next().filter(|_| is_word) {
+        Some(first) => format!("{}{}.", first.to_uppercase(), chars.as_str()),
+        None => format!("{text}."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sentence;
+
+    #[test]
+    fn a_sentence_begins_with_a_capital_but_an_id_does_not() {
+        for (text, said) in [
+            ("waits for a drone", "Waits for a drone."),
+            ("a194 on one, building for 8 s", "a194 on one, building for 8 s."),
+            ("dev-libs/icu needs it.", "dev-libs/icu needs it."),
+            ("", "."),
+        ] {
+            assert_eq!(sentence(text), said);
+        }
+    }
+}

@@ -2,12 +2,9 @@
 //! looks like one that has nothing to do, so each case is checked explicitly.
 
 use crate::{
-    assign,
-    attempt::Job,
-    calendar::{self, DueOutcome, Schedule},
-    drone::Drone,
-    run::Run,
-    swarm::Swarm,
+    assign, calendar,
+    standstill::moved_at,
+    state::{Drone, DueOutcome, Job, Run, Schedule, Swarm},
 };
 use swarm_common::{
     id::*,
@@ -143,7 +140,7 @@ fn idle(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> Option<ConcernKind>
             (run.ready.iter().map(|(_, p)| p).filter(waits).count(), delegated as usize)
         }
     };
-    if needed == 0 || now.since(run.moved_at(swarm)) <= long_ms {
+    if needed == 0 || now.since(moved_at(swarm, run)) <= long_ms {
         return None;
     }
     let ready = |drone: DroneId| swarm.live.ready_since.get(&drone).copied().unwrap_or(swarm.live.started_at);
@@ -166,7 +163,7 @@ fn idle(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> Option<ConcernKind>
         profile: run.profile.clone(),
         drone: drone.name.clone(),
         packages: if run.state == RunState::Planning { 0 } else { needed as u64 },
-        for_ms: now.since(run.moved_at(swarm)),
+        for_ms: now.since(moved_at(swarm, run)),
         asks: asked(*drone_id) > now,
         why: assign::would_be_told(swarm, now, *drone_id, drone),
     })

@@ -1,7 +1,10 @@
 //! Groups quarantined packages that failed alike. A cause that breaks many of them, such as a
 //! setting of the bundle, is fixed once and so reported once.
 
-use crate::{able, attempt::Ending, run::Run, swarm::Swarm};
+use crate::{
+    able, quarantine,
+    state::{Ending, Run, Swarm},
+};
 use std::{cmp::Reverse, collections::BTreeMap};
 use swarm_common::{id::*, state::*};
 
@@ -59,7 +62,7 @@ pub fn alike(swarm: &Swarm, run: &Run) -> Vec<Alike> {
             Some((Key::Signature(ending.signature()?.to_owned()), error))
         });
         let before = || {
-            let broken = swarm.quarantine.of(swarm, id).filter(|broken| !broken.signature.is_empty())?;
+            let broken = quarantine::of(swarm, id).filter(|broken| !broken.signature.is_empty())?;
             Some((Key::Signature(broken.signature.clone()), broken.reason.clone()))
         };
         let known = failures.next().or_else(before);

@@ -1,10 +1,9 @@
 //! Explains why a package is rebuilt, or is not.
 
-use super::why::sentence;
 use crate::{
     changes::{self, Change},
-    package::Package,
-    swarm::Swarm,
+    state::{Package, Swarm},
+    text::sentence,
 };
 use std::collections::BTreeSet;
 

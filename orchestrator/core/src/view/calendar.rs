@@ -1,8 +1,8 @@
 //! API views of schedules and the pause.
 
 use crate::{
-    calendar::{self, Due, DueOutcome},
-    swarm::Swarm,
+    calendar,
+    state::{Due, DueOutcome, Schedule, Swarm},
 };
 use swarm_common::{
     time::TimeMs,
@@ -12,7 +12,7 @@ use swarm_common::{
 /// Every schedule, by profile. Only the next due time is included; the shell can compute more.
 #[must_use]
 pub fn schedules(swarm: &Swarm) -> Vec<ScheduleView> {
-    let view = |(profile, s): (&swarm_common::name::Name, &calendar::Schedule)| ScheduleView {
+    let view = |(profile, s): (&swarm_common::name::Name, &Schedule)| ScheduleView {
         profile: profile.clone(),
         cron: s.cron.clone(),
         zone: s.zone.clone(),

@@ -1,10 +1,7 @@
 //! API views of drones.
 
 use crate::{
-    attempt::{Attempt, Job},
-    drone::Drone,
-    follow,
-    swarm::Swarm,
+    state::{Attempt, Drone, Job, Swarm},
     text,
 };
 use swarm_common::{
@@ -55,12 +52,12 @@ fn work(swarm: &Swarm, id: AttemptId, attempt: &Attempt) -> WorkView {
 pub(super) fn title(swarm: &Swarm, attempt: &Attempt) -> String {
     match attempt.job {
         Job::Plan(run) => format!("plan of {run}"),
-        Job::Base(run) => match follow::of_run(swarm, run) {
+        Job::Base(run) => match swarm.following(run) {
             Some((base, ..)) => format!("base {base} after {run}"),
             None => format!("base after {run}"),
         },
         Job::Build(package) => {
-            swarm.packages.get(&package).map(crate::package::Package::title).unwrap_or_default()
+            swarm.packages.get(&package).map(crate::state::Package::title).unwrap_or_default()
         }
     }
 }

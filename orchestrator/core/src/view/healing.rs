@@ -1,9 +1,8 @@
 //! Describes healing: what was done about a silent drone, what comes next, and when.
 
 use crate::{
-    drone::Drone,
     heal::{self, Next},
-    swarm::Swarm,
+    state::{Drone, Swarm},
     text::span,
 };
 use swarm_common::{id::DroneId, state::HealStep, time::TimeMs, wire::concern::Action};

@@ -26,7 +26,10 @@ pub use run::{run, runs};
 pub use status::{concerns, status};
 pub use why::{FindError, find, why};
 
-use crate::{able, package::Package, profile::Profile, run::Run, swarm::Swarm};
+use crate::{
+    able,
+    state::{Package, Profile, Run, Swarm},
+};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
     digest::Digest,

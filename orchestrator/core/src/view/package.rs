@@ -2,10 +2,8 @@
 
 use super::{Dependants, hopeless};
 use crate::{
-    attempt::{Attempt, Ending, Job},
     explain,
-    package::Package,
-    swarm::Swarm,
+    state::{Attempt, Ending, Job, Package, Swarm},
 };
 use std::collections::BTreeMap;
 use swarm_common::{

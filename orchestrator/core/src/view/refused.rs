@@ -1,7 +1,7 @@
 //! Finds packages that the newest plans do not contain: refused by the resolver, or no longer
 //! wanted.
 
-use crate::{package::Package, run::Run, swarm::Swarm};
+use crate::state::{Package, Run, Swarm};
 use swarm_common::{
     cpv::Cpv,
     id::*,

@@ -1,7 +1,10 @@
 //! API views of runs, and the prediction of their end.
 
 use super::{Dependants, hopeless};
-use crate::{attempt::Job, calendar, run::Run, standstill, swarm::Swarm};
+use crate::{
+    calendar, quarantine, standstill,
+    state::{Job, Run, Swarm},
+};
 use swarm_common::{id::*, state::*, time::TimeMs, wire::view::RunView};
 
 /// All kept runs, newest first.
@@ -19,7 +22,7 @@ pub fn run(swarm: &Swarm, now: TimeMs, id: RunId) -> Option<RunView> {
 fn view(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> RunView {
     let is_held = |p: &&PackageId| swarm.packages.get(p).is_some_and(|p| p.held);
     let held: Vec<PackageId> = run.packages.iter().filter(is_held).copied().collect();
-    let saved_ms = held.iter().filter_map(|&p| swarm.quarantine.of(swarm, p)).map(|broken| broken.cost_ms);
+    let saved_ms = held.iter().filter_map(|&p| quarantine::of(swarm, p)).map(|broken| broken.cost_ms);
     RunView {
         id,
         profile: run.profile.clone(),

@@ -2,15 +2,11 @@
 
 use super::{alarms, alike, concern, drones, pause, run};
 use crate::{
-    able,
-    attempt::Job,
-    base,
+    able, base,
     channel::{self, stable},
-    drone::Drone,
     heal,
     judge::strike,
-    run::Run,
-    swarm::Swarm,
+    state::{Drone, Job, Run, Swarm},
 };
 use std::collections::BTreeMap;
 use swarm_common::{

@@ -1,7 +1,11 @@
 //! Finds the package that a query names, and explains its state.
 
 use super::{anew, package::package, refused};
-use crate::{able, assign, channel, explain, package::Package, swarm::Swarm, text};
+use crate::{
+    able, assign, channel, explain, quarantine,
+    state::{Package, Swarm},
+    text::{self, sentence},
+};
 use std::collections::BTreeSet;
 use swarm_common::{
     id::*,
@@ -224,10 +228,10 @@ fn quarantined(swarm: &Swarm, now: TimeMs, id: PackageId, package: &Package) -> 
         format!("see its log with `{}`, ", Action::ShowLog { package: id }.command())
     };
     let again = format!("{logs}retry it with `{}`.", Action::RetryPackage { package: id }.command());
-    match swarm.quarantine.of(swarm, id) {
+    match quarantine::of(swarm, id) {
         None => format!("It stays quarantined until the next run or a manual retry: {again}"),
         Some(broken) => {
-            let probe = broken.retried_at(swarm).map(|at| match at.since(now) {
+            let probe = quarantine::retried_at(swarm, broken).map(|at| match at.since(now) {
                 0 => "; the next run retries it anyway".to_owned(),
                 ms => format!("; runs retry it anyway in {}", text::span(ms)),
             });
@@ -240,33 +244,4 @@ fn quarantined(swarm: &Swarm, now: TimeMs, id: PackageId, package: &Package) -> 
 /// The command that shows more about a package.
 fn show(package: PackageId) -> String {
     Action::ShowPackage { package }.command()
-}
-
-/// `text` with a capital first letter and a full stop. Ids and package names stay as they are.
-pub(super) fn sentence(text: &str) -> String {
-    let text = text.trim_end_matches('.');
-    let is_word =
-        text.split(' ').next().is_some_and(|word| !word.contains(|c: char| c == '/' || c.is_ascii_digit()));
-    let mut chars = text.chars();
-    match chars.next().filter(|_| is_word) {
-        Some(first) => format!("{}{}.", first.to_uppercase(), chars.as_str()),
-        None => format!("{text}."),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::sentence;
-
-    #[test]
-    fn a_sentence_begins_with_a_capital_but_an_id_does_not() {
-        for (text, said) in [
-            ("waits for a drone", "Waits for a drone."),
-            ("a194 on one, building for 8 s", "a194 on one, building for 8 s."),
-            ("dev-libs/icu needs it.", "dev-libs/icu needs it."),
-            ("", "."),
-        ] {
-            assert_eq!(sentence(text), said);
-        }
-    }
 }

@@ -13,7 +13,7 @@ use swarm_common::{
 };
 use swarm_core::{
     Command, Refusal,
-    calendar::{DueOutcome, Forecast},
+    state::{DueOutcome, Forecast},
     view::{self, AlarmKind},
 };
 

@@ -7,7 +7,7 @@ use swarm_common::{
     time::TimeMs,
     wire::{calendar::ScheduleRequest, concern::ConcernKind, drone::*},
 };
-use swarm_core::{Command, calendar::Forecast, view};
+use swarm_core::{Command, state::Forecast, view};
 
 const HOUR: u64 = 3_600_000;
 

@@ -11,7 +11,7 @@ use swarm_common::{
 };
 use swarm_core::{
     Command,
-    collision::{Collision, SharedPaths},
+    state::{Collision, SharedPaths},
     view,
 };
 

@@ -14,7 +14,7 @@ use swarm_common::{
         plan::*,
     },
 };
-use swarm_core::{Command, Refusal, Reply, base::NamedBase, view};
+use swarm_core::{Command, Refusal, Reply, state::NamedBase, view};
 
 const ADA: DroneId = DroneId(1);
 const BOB: DroneId = DroneId(2);

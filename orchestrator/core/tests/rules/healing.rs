@@ -3,7 +3,7 @@
 
 use crate::kit::{ladder::*, name};
 use swarm_common::{id::*, state::*};
-use swarm_core::{Command, Swarm, heal::RebootRule};
+use swarm_core::{Command, Swarm, policy::RebootRule};
 
 use HealOutcome::{CutOff, Done, Failed, Hung, OtherMachine, SameBoot, TimedOut};
 use HealStep::{Kill, Probe, Reboot, Restart};

@@ -5,7 +5,7 @@ use crate::kit::{ladder::*, name};
 use HealOutcome::Done;
 use HealStep::{Kill, Probe, Reboot, Restart};
 use swarm_common::{id::*, state::*};
-use swarm_core::{Command, heal::RebootRule, view};
+use swarm_core::{Command, policy::RebootRule, view};
 
 // fault: 22
 #[test]

@@ -6,7 +6,7 @@ use swarm_common::{
     state::*,
     wire::drone::{Assignment, Rejection},
 };
-use swarm_core::Command;
+use swarm_core::{Command, quarantine};
 
 const ALONE: &[&str] = &["a"];
 const TWO: &[&str] = &["a", "b"];
@@ -133,7 +133,7 @@ fn files_refused_for_the_same_reason_in_other_words_are_the_same_error() {
     let package = &kit.swarm.packages[&PackageId(1)];
     assert_eq!(package.state, PackageState::Quarantined);
     assert!(package.reason.starts_with("same error on "), "{}", package.reason);
-    assert_eq!(kit.swarm.quarantine.of(&kit.swarm, PackageId(1)).unwrap().signature, "wrong-slot");
+    assert_eq!(quarantine::of(&kit.swarm, PackageId(1)).unwrap().signature, "wrong-slot");
 }
 
 #[test]

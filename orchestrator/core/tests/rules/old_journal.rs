@@ -8,7 +8,7 @@ use swarm_common::{
     time::TimeMs,
     wire::{concern::Offline, drone::Rejection},
 };
-use swarm_core::{Command, Event, Record, Swarm, attempt::Ending};
+use swarm_core::{Command, Event, Record, Swarm, state::Ending};
 
 fn apply(swarm: &mut Swarm, line: &str) {
     let record: Record = serde_json::from_str(line).unwrap();

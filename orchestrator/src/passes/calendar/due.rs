@@ -10,7 +10,7 @@ use croner::{
 };
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 use swarm_common::{config::nearest, time::TimeMs};
-use swarm_core::calendar::Forecast;
+use swarm_core::state::Forecast;
 
 /// Maximum number of characters in a cron expression.
 const LONGEST: usize = 200;

@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 use swarm_common::{name::Name, time::TimeMs};
-use swarm_core::{Command, calendar::Schedule};
+use swarm_core::{Command, state::Schedule};
 use ticker::Ticker;
 
 /// Name in the list of passes.

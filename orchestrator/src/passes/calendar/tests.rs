@@ -2,7 +2,7 @@
 
 use super::*;
 use jiff::Zoned;
-use swarm_core::calendar::Forecast;
+use swarm_core::state::Forecast;
 
 fn at(text: &str) -> TimeMs {
     TimeMs(text.parse::<Zoned>().unwrap().timestamp().as_millisecond().try_into().unwrap())

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 use swarm_common::{config::Span, name::Name};
-use swarm_core::heal::{HealPolicy, Reach, RebootRule};
+use swarm_core::policy::{HealPolicy, Reach, RebootRule};
 
 /// Generous bound for the time from the end of a step to its report in the journal.
 const REPORT_MS: u64 = 30_000;

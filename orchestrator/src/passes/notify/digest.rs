@@ -10,9 +10,7 @@ use swarm_common::{
 };
 use swarm_core::{
     Swarm, channel,
-    collision::Apart,
-    package::Package,
-    run::Run,
+    state::{Apart, Package, Run},
     text::span,
     view::{self, Alike},
 };

@@ -23,7 +23,7 @@ use swarm_common::{
         ready::Ready,
     },
 };
-use swarm_core::{Command, channel::ChannelRoot};
+use swarm_core::{Command, state::ChannelRoot};
 use swarm_formats::nix::{
     nar::NarSum,
     narinfo::{Compression, ContentAddress, NarInfo},

@@ -11,8 +11,7 @@ use swarm_common::{
 };
 use swarm_core::{
     Swarm,
-    channel::{ChannelRoot, stable::Generation},
-    run::Run,
+    state::{ChannelRoot, Generation, Run},
 };
 
 /// What this process has published.

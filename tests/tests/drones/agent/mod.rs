@@ -27,7 +27,7 @@ use swarm_common::{
         view::{DroneView, WorkView},
     },
 };
-use swarm_core::attempt::Ending;
+use swarm_core::state::Ending;
 use swarm_drone::{
     agent::Delivery,
     config::Config,

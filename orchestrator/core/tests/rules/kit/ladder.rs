@@ -4,7 +4,7 @@ use super::{Kit, name};
 use swarm_common::{id::*, state::*, wire::concern::Concern};
 use swarm_core::{
     Command, Refusal, Swarm, heal,
-    heal::{Reach, RebootRule},
+    policy::{Reach, RebootRule},
     view,
 };
 

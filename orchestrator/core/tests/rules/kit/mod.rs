@@ -18,7 +18,10 @@ use swarm_common::{
         plan::*,
     },
 };
-use swarm_core::{Command, Policy, Refusal, Reply, Request, Swarm, invariants, profile::Profile, run::Run};
+use swarm_core::{
+    Command, Policy, Refusal, Reply, Request, Swarm, invariants,
+    state::{Profile, Run},
+};
 
 /// A swarm with a clock that the test moves.
 pub struct Kit {

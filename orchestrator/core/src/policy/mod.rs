@@ -1,7 +1,9 @@
 //! The parameters of the rules. They are configuration, not state: they are not in the journal, but
 //! the events record what was decided with them.
 
-use crate::heal::HealPolicy;
+mod heal;
+
+pub use heal::{HealPolicy, Reach, RebootRule};
 
 /// All limits and delays of the core. Times are in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]

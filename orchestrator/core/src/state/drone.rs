@@ -1,10 +1,9 @@
 //! The state of a drone.
 
+use super::healing::Healing;
 use crate::{
     estimate::{Belief, Evidence, SETUP_MS, UPLOAD_MS, from_cores, stretch_permille},
-    heal::Healing,
     legacy,
-    run::Run,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -14,7 +13,7 @@ use swarm_common::{
     name::Name,
     state::DroneState,
     time::TimeMs,
-    wire::{base::Base, concern::Offline, drone::DroneFacts},
+    wire::{concern::Offline, drone::DroneFacts},
 };
 
 /// A drone. Its [`DroneState`] is not stored but derived from independent facts, so that for
@@ -178,31 +177,6 @@ impl Drone {
     #[must_use]
     pub fn accepts(&self, profile: &Name) -> bool {
         self.facts.profiles.is_empty() || self.facts.profiles.contains(profile)
-    }
-
-    /// Whether it builds for a run: it supports the run's profile and base, and its processor runs what is built.
-    #[must_use]
-    pub fn builds_for(&self, run: &Run) -> bool {
-        let at_home = match &run.base {
-            Base::Host => self.facts.host && self.facts.lacks.is_empty() && self.difference(run).is_none(),
-            Base::Image { image, .. } => self.facts.images.as_ref() == Some(&image.machine),
-            Base::Nix => self.facts.nix.is_some(),
-        };
-        let is_able = self.facts.unusable.is_empty() && self.cpu_lacks(run).is_empty();
-        at_home && is_able && self.accepts(&run.profile)
-    }
-
-    /// What its processor lacks to run what a run builds, such as `x86-64-v3`. Nothing if it is unknown.
-    #[must_use]
-    pub fn cpu_lacks(&self, run: &Run) -> Vec<String> {
-        self.facts.cpu.as_ref().map(|cpu| run.cpu.lacking(cpu)).unwrap_or_default()
-    }
-
-    /// The first part of its toolchain that differs from the toolchain of the run's plan, for runs
-    /// built in the drones' own systems: the name of the part, the run's version, and the drone's.
-    #[must_use]
-    pub fn difference<'a>(&'a self, run: &'a Run) -> Option<(&'static str, &'a str, &'a str)> {
-        run.built_with.as_deref()?.difference(self.facts.toolchain.as_deref()?)
     }
 
     /// Number of builds it does at a time.

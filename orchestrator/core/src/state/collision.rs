@@ -1,19 +1,12 @@
-//! Packages that install the same paths, or of which one installs a file where the other has a directory. Portage refuses to merge the second of them, so a channel
-//! offers only one of the two.
+//! Packages that install the same paths, or of which one installs a file where the other has a
+//! directory. Portage refuses to merge the second of them, so a channel offers only one of the two.
 //!
 //! The shell knows which files a package has. It compares each new package with all stored ones, so
 //! a pair is found regardless of the runs or profiles it comes from.
 
-use crate::swarm::Swarm;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use swarm_common::{
-    cpv::Cpv,
-    digest::Digest,
-    id::{DroneId, PackageId},
-    time::TimeMs,
-    wire::base::{Base, UsrMerge},
-};
+use swarm_common::{cpv::Cpv, digest::Digest, time::TimeMs};
 
 /// The shortest time a pair is kept, in milliseconds: one of the two may not have been reported
 /// yet.
@@ -26,16 +19,6 @@ pub struct Collision {
     pub artifacts: [Digest; 2],
     /// The paths that both install.
     pub shared: SharedPaths,
-}
-
-/// Which directories are links below `/usr` where a drone builds a package, and so where it is installed.
-#[must_use]
-pub fn usr(swarm: &Swarm, package: PackageId, drone: DroneId) -> UsrMerge {
-    let run = swarm.packages.get(&package).and_then(|package| swarm.runs.get(&package.run));
-    match run.map(|run| &run.base) {
-        Some(Base::Image { image, .. }) => image.usr,
-        _ => swarm.drones.get(&drone).map(|drone| drone.facts.usr).unwrap_or_default(),
-    }
 }
 
 /// Paths that two packages install.

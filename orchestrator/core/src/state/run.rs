@@ -1,6 +1,6 @@
 //! Runs: the processing of one plan of a profile.
 
-use crate::{graph::Graph, swarm::Swarm};
+use crate::graph::Graph;
 use serde::{Deserialize, Serialize};
 use std::{
     cmp::Reverse,
@@ -141,16 +141,6 @@ impl Run {
             RunState::Building | RunState::Cancelled => self.stood_still_at,
             RunState::Planning | RunState::Failed => None,
         }
-    }
-
-    /// When an attempt of the run last started or ended.
-    #[must_use]
-    pub fn moved_at(&self, swarm: &Swarm) -> TimeMs {
-        let of_packages =
-            self.packages.iter().filter_map(|p| swarm.packages.get(p)).flat_map(|p| &p.attempts);
-        let attempts = self.plan_attempts.iter().chain(of_packages).filter_map(|a| swarm.attempts.get(a));
-        let moved = attempts.map(|a| a.ended_at.unwrap_or(a.started_at)).max();
-        moved.unwrap_or(self.started_at).max(self.started_at)
     }
 
     /// Number of its packages in a state.

@@ -1,20 +1,23 @@
 //! The state of the whole swarm. Only [`Swarm::apply`] changes it, and only in response to events.
 
-use crate::{
+use super::{
     attempt::{Attempt, Job},
-    base::NamedBase,
+    base::{Following, NamedBase},
     calendar::{Pause, Schedule},
     collision::Collisions,
-    command::Reply,
     drone::{Drone, Removed},
-    estimate::{self, History, SETUP_MS, UPLOAD_MS},
-    heal::Act,
-    keys::{Fields, Inputs},
+    healing::Act,
+    inputs::{Fields, Inputs},
+    live::Live,
     package::Package,
-    policy::Policy,
     profile::Profile,
     quarantine::Quarantine,
     run::Run,
+};
+use crate::{
+    estimate::{self, History, SETUP_MS, UPLOAD_MS},
+    policy::Policy,
+    reply::Reply,
     shared::Shared,
 };
 use serde::{Deserialize, Serialize};
@@ -26,10 +29,7 @@ use swarm_common::{
     name::Name,
     state::DroneState,
     time::TimeMs,
-    wire::{
-        artifact::Artifact,
-        drone::{Stuck, Target, Vitals},
-    },
+    wire::{artifact::Artifact, drone::Target},
 };
 
 /// The state of the whole swarm. All maps are ordered, so that iteration is deterministic.
@@ -144,50 +144,6 @@ pub struct EnrolToken {
     pub approved: bool,
 }
 
-/// A rollback of the journal that a drone revealed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rollback {
-    /// The drone.
-    pub drone: DroneId,
-    /// The highest attempt that it was assigned.
-    pub seen: AttemptId,
-    /// The last attempt that the journal knew.
-    pub last: AttemptId,
-}
-
-/// State that this process knows from heartbeats and claims only.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Live {
-    /// When the orchestrator started.
-    pub started_at: TimeMs,
-    /// When each drone was last heard from.
-    pub seen: BTreeMap<DroneId, TimeMs>,
-    /// Load and free resources of each drone's machine.
-    pub vitals: BTreeMap<DroneId, Vitals>,
-    /// Finished work that drones fail to deliver to the orchestrator.
-    pub stuck: BTreeMap<DroneId, BTreeMap<AttemptId, Stuck>>,
-    /// Drones that were set to draining on their own machine.
-    pub draining: BTreeSet<DroneId>,
-    /// How a rollback of the journal was detected since the start.
-    pub rolled_back: Option<Rollback>,
-    /// Drones whose credential was used by another machine: when that was last refused, and how it
-    /// was detected.
-    pub cloned: BTreeMap<DroneId, (TimeMs, String)>,
-    /// When changed facts or another boot id of a drone were last taken.
-    pub changed: BTreeMap<DroneId, TimeMs>,
-    /// When each drone last returned.
-    pub returned: BTreeMap<DroneId, TimeMs>,
-    /// Since when each drone has been able to work, if later than the start.
-    pub ready_since: BTreeMap<DroneId, TimeMs>,
-    /// When the lease of each live attempt expires.
-    pub leases: BTreeMap<AttemptId, TimeMs>,
-    /// Drones that are waiting for work, and until when.
-    pub waiting: BTreeMap<DroneId, TimeMs>,
-    /// Drones that have just begun or ended an attempt, and the time by which they will have asked
-    /// for more.
-    pub due_back: BTreeMap<DroneId, TimeMs>,
-}
-
 impl Swarm {
     /// An empty swarm.
     #[must_use]
@@ -249,6 +205,19 @@ impl Swarm {
     #[must_use]
     pub fn active_run(&self, profile: &Name) -> Option<RunId> {
         self.runs.iter().find(|(_, r)| r.profile == *profile && !r.state.is_over()).map(|(id, _)| *id)
+    }
+
+    /// The profiles that build in a base.
+    pub(crate) fn users_of<'s>(&'s self, base: &'s Name) -> impl Iterator<Item = &'s Name> {
+        self.profiles.iter().filter(move |(_, p)| p.request.base.as_ref() == Some(base)).map(|(name, _)| name)
+    }
+
+    /// The base that is to follow a run, and its next generation.
+    #[must_use]
+    pub fn following(&self, run: RunId) -> Option<(&Name, &NamedBase, &Following)> {
+        let mut all =
+            self.bases.iter().filter_map(|(name, base)| Some((name, base, base.following.as_ref()?)));
+        all.find(|(.., following)| following.run == run)
     }
 
     /// The BUILD_TIME for `targets` received now, in whole seconds. It is later than that of any

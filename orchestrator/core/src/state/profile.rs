@@ -1,6 +1,6 @@
 //! The state of a profile.
 
-use crate::channel::{Channel, stable::Stable};
+use super::channel::{Channel, Stable};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use swarm_common::{cpv::Cpv, wire::admin::ProfileRequest};
@@ -23,4 +23,18 @@ pub struct Profile {
     /// The generations of its stable channel.
     #[serde(default)]
     pub stable: Stable,
+}
+
+impl Profile {
+    /// The number of the next generation.
+    pub(crate) fn next_generation(&self) -> u64 {
+        let last = self.stable.current().map_or(0, |current| current.number);
+        last.max(self.generation).max(self.stable.skipped) + 1
+    }
+
+    /// Whether runs have led to another content than that of the current generation.
+    pub(crate) fn is_staged(&self) -> bool {
+        let revision = self.stable.current().map(|current| current.revision);
+        self.channel.run.is_some() && revision != Some(self.channel.revision)
+    }
 }

@@ -1,0 +1,108 @@
+//! What healing has done to a drone's machine.
+
+use serde::{Deserialize, Serialize};
+use swarm_common::{
+    id::DroneId,
+    state::{HealOutcome, HealStep},
+    time::TimeMs,
+};
+
+/// The state of healing for one drone.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Healing {
+    /// An admin protects the machine from reboots.
+    pub protected: bool,
+    /// Since when the drone has been silent, if it is.
+    pub silent_since: Option<TimeMs>,
+    /// Since when it has been heard again, if steps were taken before.
+    pub heard_since: Option<TimeMs>,
+    /// Steps taken, oldest first.
+    pub tried: Vec<Tried>,
+    /// The step in progress.
+    pub under_way: Option<UnderWay>,
+    /// An admin was asked to confirm a reboot.
+    pub asked: bool,
+    /// An admin confirmed the reboot.
+    pub confirmed: bool,
+}
+
+/// A step that was taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    /// The step.
+    pub step: HealStep,
+    /// When it ended.
+    pub at: TimeMs,
+    /// Its outcome.
+    pub outcome: HealOutcome,
+    /// What was observed, in one line.
+    pub detail: String,
+}
+
+impl Tried {
+    /// Whether the step reached the machine.
+    pub(crate) fn has_reached(&self) -> bool {
+        !self.outcome.is_absent() && !self.outcome.is_hands_off()
+    }
+}
+
+/// A step in progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnderWay {
+    /// The step.
+    pub step: HealStep,
+    /// When it began.
+    pub since: TimeMs,
+}
+
+/// An action on a machine, as counted by the budgets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Act {
+    /// When it was taken.
+    pub at: TimeMs,
+    /// The drone whose machine it was.
+    pub drone: DroneId,
+    /// The step taken.
+    pub step: HealStep,
+}
+
+impl Healing {
+    pub(crate) fn fell_silent(&mut self, at: TimeMs) {
+        (self.silent_since, self.heard_since) = (Some(at), None);
+    }
+
+    /// The steps taken are kept until the drone has been well for a while, so that a drone that
+    /// comes and goes climbs the ladder instead of starting at the bottom each time.
+    pub(crate) fn returned(&mut self, at: TimeMs) {
+        if let Some(UnderWay { step, .. }) = self.under_way.take() {
+            self.tried.push(Tried {
+                step,
+                at,
+                outcome: HealOutcome::Done,
+                detail: "it reported again".into(),
+            });
+        }
+        let done_to_it = |t: &Tried| t.step != HealStep::Probe && t.has_reached();
+        self.tried.retain(done_to_it);
+        (self.silent_since, self.asked, self.confirmed) = (None, false, false);
+        self.heard_since = (!self.tried.is_empty()).then_some(at);
+    }
+
+    /// Starts again at the bottom of the ladder, as an admin asked.
+    pub(crate) fn start_anew(&mut self) {
+        self.tried.clear();
+        (self.asked, self.confirmed, self.heard_since) = (false, false, None);
+    }
+
+    /// The last step taken.
+    #[must_use]
+    pub fn last(&self) -> Option<&Tried> {
+        self.tried.last()
+    }
+
+    /// How often a step reached the machine.
+    #[must_use]
+    pub fn count(&self, step: HealStep) -> usize {
+        self.tried.iter().filter(|t| t.step == step && t.has_reached()).count()
+    }
+}

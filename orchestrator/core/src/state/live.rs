@@ -1,0 +1,52 @@
+//! What is known from heartbeats and claims only.
+
+use std::collections::{BTreeMap, BTreeSet};
+use swarm_common::{
+    id::{AttemptId, DroneId},
+    time::TimeMs,
+    wire::drone::{Stuck, Vitals},
+};
+
+/// State that this process knows from heartbeats and claims only.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Live {
+    /// When the orchestrator started.
+    pub started_at: TimeMs,
+    /// When each drone was last heard from.
+    pub seen: BTreeMap<DroneId, TimeMs>,
+    /// Load and free resources of each drone's machine.
+    pub vitals: BTreeMap<DroneId, Vitals>,
+    /// Finished work that drones fail to deliver to the orchestrator.
+    pub stuck: BTreeMap<DroneId, BTreeMap<AttemptId, Stuck>>,
+    /// Drones that were set to draining on their own machine.
+    pub draining: BTreeSet<DroneId>,
+    /// How a rollback of the journal was detected since the start.
+    pub rolled_back: Option<Rollback>,
+    /// Drones whose credential was used by another machine: when that was last refused, and how it
+    /// was detected.
+    pub cloned: BTreeMap<DroneId, (TimeMs, String)>,
+    /// When changed facts or another boot id of a drone were last taken.
+    pub changed: BTreeMap<DroneId, TimeMs>,
+    /// When each drone last returned.
+    pub returned: BTreeMap<DroneId, TimeMs>,
+    /// Since when each drone has been able to work, if later than the start.
+    pub ready_since: BTreeMap<DroneId, TimeMs>,
+    /// When the lease of each live attempt expires.
+    pub leases: BTreeMap<AttemptId, TimeMs>,
+    /// Drones that are waiting for work, and until when.
+    pub waiting: BTreeMap<DroneId, TimeMs>,
+    /// Drones that have just begun or ended an attempt, and the time by which they will have asked
+    /// for more.
+    pub due_back: BTreeMap<DroneId, TimeMs>,
+}
+
+/// A rollback of the journal that a drone revealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rollback {
+    /// The drone.
+    pub drone: DroneId,
+    /// The highest attempt that it was assigned.
+    pub seen: AttemptId,
+    /// The last attempt that the journal knew.
+    pub last: AttemptId,
+}

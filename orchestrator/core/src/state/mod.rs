@@ -1,0 +1,34 @@
+//! What a [`Swarm`] is made of: plain data, and what a type can say about itself.
+//!
+//! No rule is imported here. [`Swarm`] imports the nouns, and no noun imports it: what needs the whole
+//! swarm to be decided is a rule, and is in the module of that rule.
+
+mod attempt;
+mod base;
+mod calendar;
+mod channel;
+mod collision;
+mod drone;
+mod healing;
+mod inputs;
+mod live;
+mod package;
+mod profile;
+mod quarantine;
+mod run;
+mod swarm;
+
+pub use attempt::{Attempt, Ending, Job};
+pub use base::{Following, NamedBase};
+pub use calendar::{Due, DueOutcome, Forecast, Pause, Schedule};
+pub use channel::{Channel, ChannelRoot, Generation, Held, Stable};
+pub use collision::{Apart, Collision, Collisions, SharedPaths};
+pub use drone::{Drone, Grounding, Removed};
+pub use healing::{Act, Healing, Tried, UnderWay};
+pub use inputs::{Fields, Inputs};
+pub use live::{Live, Rollback};
+pub use package::{Needs, Package};
+pub use profile::Profile;
+pub use quarantine::{Broken, Quarantine};
+pub use run::Run;
+pub use swarm::{Built, EnrolToken, LastIds, Swarm, Wanted};
