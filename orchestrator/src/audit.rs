@@ -23,7 +23,7 @@ use swarm_common::{
     format::{digests::FileHasher, image, snapshot},
     wire::{artifact::Artifact, concern::ConcernKind, view::AuditView},
 };
-use swarm_core::{Swarm, base, view};
+use swarm_core::{Swarm, base, kept};
 use tokio::{task::JoinError, time};
 
 /// How long to wait for the publisher to rewrite damaged indexes.
@@ -83,7 +83,7 @@ impl Kept {
         let published = swarm.profiles.iter().filter(|(_, profile)| profile.generation > 0);
         let under_way = swarm.runs.iter().filter(|(_, run)| !run.state.is_over());
         Self {
-            artifacts: view::artifacts(swarm, None),
+            artifacts: kept::artifacts(swarm, None),
             snapshots: swarm.profiles.values().map(|profile| profile.request.snapshot).collect(),
             images: base::needed(swarm).filter_map(|base| base.image()).collect(),
             hosts: published
@@ -153,7 +153,7 @@ pub async fn audit(app: &Arc<App>, pace: Pace) -> Result<AuditView, JoinError> {
 }
 
 fn is_kept(app: &App, digest: Digest) -> bool {
-    app.engine.read(|swarm| view::artifacts(swarm, None).iter().any(|artifact| artifact.digest == digest))
+    app.engine.read(|swarm| kept::artifacts(swarm, None).iter().any(|artifact| artifact.digest == digest))
 }
 
 /// Verifies an artifact, its entry and its file list. Returns what was repaired, or the fault.

@@ -7,7 +7,7 @@
 //! settle(&Swarm) -> Vec<Event>                                       what follows from the state
 //! ```
 //!
-//! The modules are layers, and none imports one above it:
+//! The modules are layers, and none imports one of a later layer:
 //!
 //! 1. [`state`], what a swarm is made of, on top of what knows nothing of swarms: [`graph`],
 //!    [`estimate`], [`policy`], [`shared`]
@@ -45,6 +45,7 @@ mod handle;
 pub mod heal;
 pub mod invariants;
 pub mod judge;
+pub mod kept;
 pub mod keys;
 mod legacy;
 pub mod package;

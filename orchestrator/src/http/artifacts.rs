@@ -14,7 +14,7 @@ use axum::{
 use serde::Deserialize;
 use std::{io::ErrorKind, sync::Arc};
 use swarm_common::{digest::Digest, name::Name, wire::artifact::Artifact};
-use swarm_core::{Refusal, view};
+use swarm_core::{Refusal, kept};
 
 /// Media type of a package file.
 const KIND: &str = "application/x-tar";
@@ -49,7 +49,7 @@ async fn list(
     let profile = filter.profile.as_ref();
     let found = app.engine.read(|swarm| match profile {
         Some(name) if !swarm.profiles.contains_key(name) => Err(Refusal::UnknownProfile(name.clone())),
-        _ => Ok(view::artifacts(swarm, profile)),
+        _ => Ok(kept::artifacts(swarm, profile)),
     });
     Ok(Json(found?))
 }

@@ -32,8 +32,8 @@ use swarm_common::{
 use swarm_core::{
     Command, Refusal, Reply, base, channel,
     closure::{self, Surroundings},
+    kept,
     state::Job,
-    view,
 };
 
 pub(super) fn routes() -> Vec<Route> {
@@ -146,7 +146,7 @@ async fn built(
                 return fail(app, drone, attempt, unfit(None, signature, message), usage).await;
             }
             let known = |wanted: &dyn Fn(Digest) -> bool| {
-                app.engine.read(|swarm| view::artifacts_among(swarm, wanted))
+                app.engine.read(|swarm| kept::artifacts_among(swarm, wanted))
             };
             let collisions = app.intake.collisions(drone, &artifacts, usr, known).await?;
             if !collisions.is_empty() {

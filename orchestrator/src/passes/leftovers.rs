@@ -23,7 +23,7 @@ use swarm_common::{
     name::Name,
     wire::base::Base,
 };
-use swarm_core::{Swarm, base, state::Ending, view};
+use swarm_core::{Swarm, base, kept, state::Ending};
 
 /// The pass's name in status.
 const NAME: &str = "leftovers";
@@ -61,7 +61,7 @@ impl Needed {
             runs.entry(run.profile.clone()).or_default().insert(id);
         }
         let open = swarm.attempts.iter().filter(|(_, a)| matches!(a.ending, None | Some(Ending::Lost(_))));
-        let all = view::artifacts(swarm, None);
+        let all = kept::artifacts(swarm, None);
         let nars = all.iter().filter_map(|artifact| Some(artifact.nar.as_ref()?.hash)).collect();
         let mut artifacts: BTreeSet<Digest> = all.into_iter().map(|a| a.digest).collect();
         let mut images = BTreeSet::new();

@@ -5,12 +5,12 @@ use crate::{
     channel,
     estimate::Prediction,
     graph::Graph,
+    kept,
     keys::{self, Keys},
     package::Step,
     plan, quarantine,
     shared::Shared,
     state::{Built, Ending, Job, Needs, Package, Swarm},
-    view,
 };
 use std::{cmp::Reverse, collections::BTreeSet};
 use swarm_common::{
@@ -279,7 +279,7 @@ impl Swarm {
         let planned: BTreeSet<_> = self.packages.values().map(quarantine::key).collect();
         self.quarantine.retain(|key| planned.contains(key));
         if !self.collisions.is_empty() {
-            let stored = view::artifacts(self, None).iter().map(|a| a.digest).collect();
+            let stored = kept::artifacts(self, None).iter().map(|a| a.digest).collect();
             self.collisions.retain(self.at, &stored);
         }
     }

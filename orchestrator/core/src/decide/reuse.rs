@@ -3,11 +3,11 @@
 
 use crate::{
     event::Event,
+    kept,
     keys::keys,
     plan, quarantine,
     shared::Shared,
     state::{Built, Run, Swarm},
-    view,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
@@ -124,7 +124,7 @@ struct Paths(BTreeMap<String, Digest>);
 
 impl Paths {
     fn of(swarm: &Swarm, profile: &Name) -> Self {
-        let known = view::artifacts(swarm, Some(profile));
+        let known = kept::artifacts(swarm, Some(profile));
         Self(known.into_iter().filter_map(|a| Some((a.target.portage()?.path(), a.digest))).collect())
     }
 

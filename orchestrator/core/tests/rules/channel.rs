@@ -11,7 +11,7 @@ use swarm_common::{
         plan::*,
     },
 };
-use swarm_core::{Command, view};
+use swarm_core::{Command, kept, view};
 
 /// What must be there for the first of two to work.
 fn runtime(from: u32, to: u32) -> PlanEdge {
@@ -227,7 +227,7 @@ fn what_is_shown_is_stored_however_many_runs_were_forgotten() {
         night(&mut kit, refused(plan(&[&other], &[]), &["app/editor"]), &[]);
     }
     assert_eq!(held(&kit)[..2], ["editor-1", "lib-1*"]);
-    let stored = view::artifacts(&kit.swarm, None);
+    let stored = kept::artifacts(&kit.swarm, None);
     assert!(
         stored.iter().any(|a| a.target.portage().unwrap().cpv.pf() == "lib-1"),
         "the store may not forget it"

@@ -10,7 +10,7 @@ use swarm_common::{
     wire::{drone::Work, plan::*},
 };
 use swarm_core::{
-    Command,
+    Command, kept,
     state::{Collision, SharedPaths},
     view,
 };
@@ -29,7 +29,7 @@ fn plan(packages: &[&str], needs: &[(u32, u32)]) -> PlanReport {
 }
 
 fn stored(kit: &Kit, version: &str) -> Option<Digest> {
-    let known = view::artifacts(&kit.swarm, None);
+    let known = kept::artifacts(&kit.swarm, None);
     known
         .iter()
         .find(|artifact| artifact.target.portage().unwrap().cpv.pf() == version)

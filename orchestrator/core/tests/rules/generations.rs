@@ -10,7 +10,7 @@ use swarm_common::{
     state::Severity,
     wire::concern::{Action, ConcernKind},
 };
-use swarm_core::{Command, Record, Refusal, Swarm, channel::stable, view};
+use swarm_core::{Command, Record, Refusal, Swarm, channel::stable, kept, view};
 
 /// A profile with three generations, of `viewer-1` to `viewer-3`.
 fn three() -> Kit {
@@ -126,7 +126,7 @@ fn old_generations_are_dropped_with_what_only_they_had() {
     }
     assert_eq!(numbers(&kit), [4, 5, 6]);
     let stored = |kit: &Kit| {
-        let all = view::artifacts(&kit.swarm, None);
+        let all = kept::artifacts(&kit.swarm, None);
         let mut all: Vec<_> = all.iter().map(|a| a.target.portage().unwrap().cpv.pf().to_owned()).collect();
         all.sort();
         all

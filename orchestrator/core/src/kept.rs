@@ -1,0 +1,41 @@
+//! Which artifacts are kept: those that something may still be served from, installed from or reused.
+
+use crate::state::{Package, Profile, Swarm};
+use std::collections::BTreeMap;
+use swarm_common::{digest::Digest, id::RunId, name::Name, wire::artifact::Artifact};
+
+/// Every artifact that a kept run received, that a profile may reuse, or that a channel or a kept
+/// generation contains, each path once; for one profile or for all.
+#[must_use]
+pub fn artifacts(swarm: &Swarm, profile: Option<&Name>) -> Vec<Artifact> {
+    once(wanted(swarm, profile))
+}
+
+/// The artifacts of all profiles whose digests are asked for.
+#[must_use]
+pub fn artifacts_among(swarm: &Swarm, asked_for: &dyn Fn(Digest) -> bool) -> Vec<Artifact> {
+    once(wanted(swarm, None).filter(|artifact| asked_for(artifact.digest)))
+}
+
+fn wanted<'s>(swarm: &'s Swarm, profile: Option<&'s Name>) -> impl Iterator<Item = &'s Artifact> {
+    let is_of = move |run: &RunId| {
+        profile.is_none_or(|name| swarm.runs.get(run).is_some_and(|run| run.profile == *name))
+    };
+    let packages = swarm.packages.values().filter(move |p| is_of(&p.run));
+    let known =
+        move |p: &Package| swarm.built.get(&p.build_key).into_iter().flat_map(|built| &built.artifacts);
+    let of_runs = packages.flat_map(move |p| p.artifacts.iter().chain(known(p)));
+    let channels =
+        swarm.profiles.iter().filter(move |(name, _)| profile.is_none_or(|profile| profile == *name));
+    let held = |p: &'s Profile| p.channel.held.values().map(|held| &held.artifact);
+    of_runs.chain(channels.flat_map(move |(_, p)| held(p).chain(p.stable.artifacts.values())))
+}
+
+fn once<'s>(all: impl Iterator<Item = &'s Artifact>) -> Vec<Artifact> {
+    let key = |a: &'s Artifact| {
+        let build_id = a.target.portage().map(|target| target.build_id);
+        ((a.target.id(), build_id, a.digest), a)
+    };
+    let once: BTreeMap<(&str, Option<u32>, Digest), &Artifact> = all.map(key).collect();
+    once.into_values().cloned().collect()
+}
