@@ -1,6 +1,5 @@
 //! The fence: whether the result of an attempt still counts. All results pass it, so even if leases
 //! or silence are misjudged, no result is accepted twice.
-//! nothing is ever accepted twice.
 
 use crate::{
     refusal::Refusal,
