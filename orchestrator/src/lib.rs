@@ -22,6 +22,7 @@ pub mod nix;
 pub mod passes;
 pub mod publish;
 mod random;
+pub mod rejection;
 pub mod server;
 pub mod sign;
 pub mod state_dir;

@@ -7,10 +7,8 @@
 
 use crate::sign::{OpenPgpKey, SignError, Signed, seal, sign_gpkg};
 use crate::{
-    intake::{
-        identity,
-        identity::{IntakeError, Rejection},
-    },
+    intake::identity,
+    rejection::{ExamineError, Rejection},
     store::{
         NewArtifact, Store, StoreError,
         disk::{self, DiskError},
@@ -103,7 +101,7 @@ impl Acceptance<'_> {
     pub fn accept<'t>(
         &self,
         upload: &Path,
-        examined: Result<Gpkg, IntakeError>,
+        examined: Result<Gpkg, ExamineError>,
         candidates: &'t [Target],
         expected: Digest,
         build_time: TimeMs,
@@ -111,11 +109,11 @@ impl Acceptance<'_> {
         let unreadable = |error| AcceptError::from(DiskError::new("read", upload, error));
         let package = match examined {
             Ok(package) => package,
-            Err(IntakeError::Unreadable(error)) => return Err(unreadable(error)),
-            Err(IntakeError::Rejected(rejection)) => {
+            Err(ExamineError::Unreadable(error)) => return Err(unreadable(error)),
+            Err(ExamineError::Rejected(rejection)) => {
                 return Err(match identity::explain(upload, rejection) {
-                    Ok(rejection) | Err(IntakeError::Rejected(rejection)) => rejection.into(),
-                    Err(IntakeError::Unreadable(error)) => unreadable(error),
+                    Ok(rejection) | Err(ExamineError::Rejected(rejection)) => rejection.into(),
+                    Err(ExamineError::Unreadable(error)) => unreadable(error),
                 });
             }
         };

@@ -4,10 +4,11 @@
 //! the requested one with the content of a file, so a signed package could be served as any other.
 //! Identity is checked only here, before signing.
 
+use crate::rejection::{ExamineError, Rejection};
 use std::{
     collections::BTreeSet,
     fs::File,
-    io::{self, BufReader, Read},
+    io::{BufReader, Read},
     path::Path,
 };
 use swarm_common::{
@@ -20,37 +21,15 @@ use swarm_common::{
     wire::drone::{PortageTarget, Target},
 };
 
-/// Why a file is rejected. `kind` is a stable identifier for quarantine reasons and HTTP problems;
-/// `message` is one line for people.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct Rejection {
-    /// Such as `wrong-digest`, `wrong-slot`, `bad-manifest`.
-    pub kind: &'static str,
-    /// What is wrong and what was expected.
-    pub message: String,
-}
-
-/// Why a file could not be accepted.
-#[derive(Debug, thiserror::Error)]
-pub enum IntakeError {
-    /// The file is at fault.
-    #[error(transparent)]
-    Rejected(#[from] Rejection),
-    /// The orchestrator's disk is at fault; nothing is known about the file.
-    #[error("cannot read the uploaded package: {0}")]
-    Unreadable(#[source] io::Error),
-}
-
 /// Reads a whole package, which will be stored with this BUILD_TIME, and checks everything that
 /// does not depend on what was requested.
 ///
 /// # Errors
-/// [`IntakeError::Rejected`] if the file is at fault, [`IntakeError::Unreadable`] if it cannot be
+/// [`ExamineError::Rejected`] if the file is at fault, [`ExamineError::Unreadable`] if it cannot be
 /// read.
-pub fn examine(reader: impl Read, limits: &Limits, build_time: TimeMs) -> Result<Gpkg, IntakeError> {
+pub fn examine(reader: impl Read, limits: &Limits, build_time: TimeMs) -> Result<Gpkg, ExamineError> {
     gpkg::verify_stamped(reader, limits, build_time.as_secs()).map_err(|error| match error {
-        GpkgError::Io(error) => IntakeError::Unreadable(error),
+        GpkgError::Io(error) => ExamineError::Unreadable(error),
         other => Rejection { kind: other.kind(), message: other.to_string() }.into(),
     })
 }
@@ -59,24 +38,24 @@ pub fn examine(reader: impl Read, limits: &Limits, build_time: TimeMs) -> Result
 ///
 /// # Errors
 /// See [`examine`].
-pub fn examine_file(path: &Path, limits: &Limits, build_time: TimeMs) -> Result<Gpkg, IntakeError> {
-    let file = File::open(path).map_err(IntakeError::Unreadable)?;
+pub fn examine_file(path: &Path, limits: &Limits, build_time: TimeMs) -> Result<Gpkg, ExamineError> {
+    let file = File::open(path).map_err(ExamineError::Unreadable)?;
     examine(BufReader::with_capacity(256 * 1024, file), limits, build_time)
 }
 
 /// Whether the package exceeds the limits with which it was examined.
-pub fn is_cut_short(examined: &Result<Gpkg, IntakeError>) -> bool {
+pub fn is_cut_short(examined: &Result<Gpkg, ExamineError>) -> bool {
     match examined {
         Ok(package) => package.image.more_paths,
-        Err(IntakeError::Rejected(rejection)) => rejection.kind == "too-large",
-        Err(IntakeError::Unreadable(_)) => false,
+        Err(ExamineError::Rejected(rejection)) => rejection.kind == "too-large",
+        Err(ExamineError::Unreadable(_)) => false,
     }
 }
 
 /// Returns the rejection of the file at `path`, or a more helpful one: an XPAK is not a damaged
 /// GPKG, and its drone can be told which setting to change.
-pub fn explain(path: &Path, rejection: Rejection) -> Result<Rejection, IntakeError> {
-    let file = File::open(path).map_err(IntakeError::Unreadable)?;
+pub fn explain(path: &Path, rejection: Rejection) -> Result<Rejection, ExamineError> {
+    let file = File::open(path).map_err(ExamineError::Unreadable)?;
     if xpak::read_metadata(file).is_err() {
         return Ok(rejection);
     }
@@ -209,7 +188,7 @@ mod tests {
         let digest = Digest::of(&std::fs::read(fixture(name)).unwrap());
         match examine_file(&fixture(name), &Limits::default(), TimeMs(1_800_000_000_000)) {
             Ok(package) => identify(&package, &[target.clone().into()], digest).map(|_| package.clone()),
-            Err(IntakeError::Rejected(rejection)) => Err(explain(&fixture(name), rejection).unwrap()),
+            Err(ExamineError::Rejected(rejection)) => Err(explain(&fixture(name), rejection).unwrap()),
             Err(other) => panic!("{other}"),
         }
     }
@@ -288,7 +267,7 @@ mod tests {
     #[test]
     fn a_file_that_is_not_there_is_no_rejection() {
         let result = examine_file(Path::new("/nonexistent"), &Limits::default(), TimeMs(1_800_000_000_000));
-        assert!(matches!(result, Err(IntakeError::Unreadable(_))));
+        assert!(matches!(result, Err(ExamineError::Unreadable(_))));
     }
 
     #[test]

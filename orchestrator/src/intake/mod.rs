@@ -19,7 +19,6 @@ use crate::{
     intake::{
         accept::{AcceptError, Acceptance, Accepted},
         alongside::Alongside,
-        identity::IntakeError,
         upload::{Incoming, UploadError},
     },
     nix::{
@@ -28,6 +27,7 @@ use crate::{
         listings::Listings,
         upstream::Upstreams,
     },
+    rejection::ExamineError,
     sign::OpenPgpKey,
     store::{Store, disk::DiskError, entries::EntryBook},
 };
@@ -127,9 +127,9 @@ impl Wanted {
 #[derive(Debug)]
 pub enum Examined {
     /// A Portage package.
-    Gpkg(Box<Result<Gpkg, IntakeError>>),
+    Gpkg(Box<Result<Gpkg, ExamineError>>),
     /// A Nix archive.
-    Nar(Box<Result<NarFile, IntakeError>>),
+    Nar(Box<Result<NarFile, ExamineError>>),
 }
 
 /// The directories of [`Intake`].
@@ -284,7 +284,7 @@ impl Intake {
         attempt: AttemptId,
         digest: Digest,
         candidates: &[Target],
-        examined: Option<Result<Gpkg, IntakeError>>,
+        examined: Option<Result<Gpkg, ExamineError>>,
         build_time: TimeMs,
         limits: &Limits,
     ) -> Result<(), ReceiveError> {

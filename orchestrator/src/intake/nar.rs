@@ -5,7 +5,6 @@ use super::{Intake, ReceiveError};
 use crate::{
     intake::{
         accept::AcceptError,
-        identity::{IntakeError, Rejection},
         upload::{Upload, UploadError},
     },
     nix::{
@@ -13,6 +12,7 @@ use crate::{
         known::{self, Known},
         stored,
     },
+    rejection::{ExamineError, Rejection},
     store::disk::DiskError,
 };
 use std::{
@@ -88,7 +88,7 @@ impl Intake {
         attempt: AttemptId,
         digest: Digest,
         known: Arc<Known>,
-        examined: Option<Result<NarFile, IntakeError>>,
+        examined: Option<Result<NarFile, ExamineError>>,
     ) -> Result<(), ReceiveError> {
         if self.nars().has_verified(attempt, digest) {
             return Ok(());
@@ -106,7 +106,7 @@ impl Intake {
         attempt: AttemptId,
         digest: Digest,
         known: Arc<Known>,
-        examined: Option<Result<NarFile, IntakeError>>,
+        examined: Option<Result<NarFile, ExamineError>>,
     ) -> Result<NarFile, ReceiveError> {
         let permit = self.at_once.acquire().await;
         let (this, shared) = (self.clone(), known.clone());
@@ -135,7 +135,7 @@ impl Intake {
         attempt: AttemptId,
         digest: Digest,
         known: &Known,
-        examined: Option<Result<NarFile, IntakeError>>,
+        examined: Option<Result<NarFile, ExamineError>>,
     ) -> Result<(NarFile, Vec<NixUpstream>), ReceiveError> {
         let upload = self.complete(attempt, digest)?;
         let upstreams = self.upstreams_of(known)?;
@@ -143,8 +143,8 @@ impl Intake {
             archive::examine_file(&upload.path, &self.nar_limits(), &known.sought(!upstreams.is_empty()))
         });
         let mut file = examined.map_err(|error| match error {
-            IntakeError::Rejected(rejection) => AcceptError::from(rejection),
-            IntakeError::Unreadable(error) => DiskError::new("read", &upload.path, error).into(),
+            ExamineError::Rejected(rejection) => AcceptError::from(rejection),
+            ExamineError::Unreadable(error) => DiskError::new("read", &upload.path, error).into(),
         })?;
         if let Some(listing) = file.listing.take() {
             self.listings.put(file.sum.hash, &listing).map_err(AcceptError::from)?;

@@ -8,7 +8,7 @@ use super::{
     listing::Listing,
     mentions::{Mentions, Scanned},
 };
-use crate::intake::identity::{IntakeError, Rejection};
+use crate::rejection::{ExamineError, Rejection};
 use sha2::{Digest as _, Sha256};
 use std::{
     collections::BTreeSet,
@@ -65,13 +65,13 @@ pub fn limits(upload_bytes: u64) -> NarLimits {
 /// Reads a whole file.
 ///
 /// # Errors
-/// [`IntakeError::Rejected`] if the file is at fault, [`IntakeError::Unreadable`] if it cannot be
+/// [`ExamineError::Rejected`] if the file is at fault, [`ExamineError::Unreadable`] if it cannot be
 /// read.
-pub fn examine(reader: impl Read, limits: &NarLimits, sought: &Sought) -> Result<NarFile, IntakeError> {
+pub fn examine(reader: impl Read, limits: &NarLimits, sought: &Sought) -> Result<NarFile, ExamineError> {
     let mut input = Input { inner: reader, hash: Sha256::new(), size: 0, broken: None };
     let result = read(&mut input, limits, sought);
     if let Some(error) = input.broken {
-        return Err(IntakeError::Unreadable(error));
+        return Err(ExamineError::Unreadable(error));
     }
     let mut file = result.map_err(rejection)?;
     (file.hash, file.size) = (input.hash.clone(), input.size);
@@ -152,8 +152,8 @@ impl<R: Read> Read for Input<R> {
 ///
 /// # Errors
 /// See [`examine`].
-pub fn examine_file(path: &Path, limits: &NarLimits, sought: &Sought) -> Result<NarFile, IntakeError> {
-    let file = File::open(path).map_err(IntakeError::Unreadable)?;
+pub fn examine_file(path: &Path, limits: &NarLimits, sought: &Sought) -> Result<NarFile, ExamineError> {
+    let file = File::open(path).map_err(ExamineError::Unreadable)?;
     examine(BufReader::with_capacity(256 * 1024, file), limits, sought)
 }
 

@@ -23,7 +23,7 @@ fn read(file: &[u8]) -> Result<NarFile, Rejection> {
     let sought = Sought { paths: [path('a'), path('b')].into(), mentions: true };
     match examine(file, &limits(1 << 20), &sought) {
         Ok(file) => Ok(file),
-        Err(IntakeError::Rejected(rejection)) => Err(rejection),
+        Err(ExamineError::Rejected(rejection)) => Err(rejection),
         Err(other) => panic!("{other}"),
     }
 }
@@ -164,7 +164,7 @@ fn a_disk_that_fails_is_no_rejection() {
     }
     let file = zstd(&with(&[b'x'; 9000]));
     let result = examine((&file[..20]).chain(Burnt), &limits(1 << 20), &Sought::default());
-    assert!(matches!(result, Err(IntakeError::Unreadable(error)) if error.to_string() == "burnt"));
+    assert!(matches!(result, Err(ExamineError::Unreadable(error)) if error.to_string() == "burnt"));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! together with all that it refers to, so a reference that the swarm cannot serve would break them.
 
 use super::archive::{NarFile, Sought};
-use crate::intake::identity::Rejection;
+use crate::rejection::Rejection;
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
     digest::Digest,

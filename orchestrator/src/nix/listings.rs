@@ -3,7 +3,7 @@
 
 use super::archive::{self, Sought};
 use crate::{
-    intake::identity::IntakeError,
+    rejection::ExamineError,
     store::{
         Store, StoreError,
         disk::{self, DiskError},
@@ -63,10 +63,10 @@ impl Listings {
                 }
                 Ok(found.listing)
             }
-            Err(IntakeError::Unreadable(error)) => {
+            Err(ExamineError::Unreadable(error)) => {
                 Err(DiskError::new("read", &store.path(artifact.digest), error).into())
             }
-            Ok(_) | Err(IntakeError::Rejected(_)) => Ok(None),
+            Ok(_) | Err(ExamineError::Rejected(_)) => Ok(None),
         }
     }
 
