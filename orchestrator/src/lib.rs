@@ -20,6 +20,7 @@ pub mod logs;
 pub mod metrics;
 pub mod nix;
 pub mod passes;
+mod places;
 pub mod publish;
 mod random;
 pub mod rejection;

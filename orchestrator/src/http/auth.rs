@@ -3,13 +3,11 @@
 //!
 //! Digests are compared instead of secrets, so the time of a comparison reveals nothing useful.
 
-use super::{
-    bounds,
+use super::{bounds, problem::ApiError, route::Role};
+use crate::{
+    app::App,
     places::{Full, Holder, Place},
-    problem::ApiError,
-    route::Role,
 };
-use crate::app::App;
 use axum::{
     extract::{FromRequestParts, Request},
     http::{HeaderMap, header, request::Parts},

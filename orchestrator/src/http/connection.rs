@@ -1,16 +1,18 @@
 //! Connections, plain or TLS, with limits on their number, on the handshake, on the size and time
 //! of a request's head, and on shutdown. Plain `axum::serve` limits none of these.
-//! [`places`](super::places) limits how many connections each kind of caller may have.
+//! [`places`](crate::places) limits how many connections each kind of caller may have.
 
 use super::{
     Lane,
     binhost::lane::Handed,
     linger::{Linger, Unread},
     peer::{Peer, Way},
-    places::{Answering, Place, Places},
     stall::{Impatient, STALLED},
 };
-use crate::config::{Limits, Network};
+use crate::{
+    config::{Limits, Network},
+    places::{Answering, Place, Places},
+};
 use axum::{
     Router,
     body::{Body, Bytes},

@@ -2,7 +2,7 @@
 //!
 //! A handler reads its request, asks the engine, and writes the answer. It contains no rules and
 //! does not write to the journal. Each resource has its own file. Shared parts: [`route`] declares
-//! routes, [`places`] limits connections, [`peer`] determines the client's address, [`plain`] what
+//! routes, [`places`](crate::places) limits connections, [`peer`] determines the client's address, [`plain`] what
 //! needs TLS, [`auth`] the caller; [`body`] and [`bounds`] limit the input, and [`problem`] maps
 //! errors to answers.
 
@@ -31,7 +31,6 @@ mod notify;
 pub mod openapi;
 mod packages;
 mod peer;
-pub(crate) mod places;
 mod plain;
 mod problem;
 mod profiles;

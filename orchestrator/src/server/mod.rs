@@ -17,7 +17,6 @@ use crate::{
     http::{
         self, Lane,
         connection::{self, Entrance},
-        places::Places,
     },
     intake::{self, Intake, upload::Incoming},
     journal,
@@ -32,6 +31,7 @@ use crate::{
         publisher::{Binhosts, Caches, Publisher},
         scrub,
     },
+    places::Places,
     random,
     state_dir::StateDir,
     store::{Store, entries::EntryBook, images::Images, snapshots::Snapshots},

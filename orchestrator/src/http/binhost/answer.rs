@@ -1,11 +1,13 @@
 //! The answer to a request for a published file: status, headers and which bytes, independent of
 //! how they are sent.
 
-use super::super::places::{Holder, Origin, Place};
-use crate::publish::{
-    conditional::{self, Bytes as Wanted, Conditions, Verdict, Version},
-    layout::Servable,
-    small::{Found, SmallFiles, Source},
+use crate::{
+    places::{Holder, Origin, Place},
+    publish::{
+        conditional::{self, Bytes as Wanted, Conditions, Verdict, Version},
+        layout::Servable,
+        small::{Found, SmallFiles, Source},
+    },
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use bytes::Bytes;

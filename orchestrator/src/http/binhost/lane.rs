@@ -10,15 +10,17 @@
 mod request;
 mod write;
 
-use super::super::{
-    connection::HEAD_BYTES,
-    places::{Origin, Place},
-};
+use super::super::connection::HEAD_BYTES;
 use super::{
     answer::{self, Ask},
     locate,
 };
-use crate::{app::App, passes::publisher::Binhosts, publish::small::SmallFiles};
+use crate::{
+    app::App,
+    passes::publisher::Binhosts,
+    places::{Origin, Place},
+    publish::small::SmallFiles,
+};
 use bytes::{Bytes, BytesMut};
 use request::Read;
 use std::{io, net::TcpStream as StdStream, pin::pin, sync::Arc, time::Duration};

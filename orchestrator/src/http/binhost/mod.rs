@@ -11,10 +11,11 @@
 mod answer;
 pub(super) mod lane;
 
-use super::{envelope::Plain, file, peer::Peer, places::Place};
+use super::{envelope::Plain, file, peer::Peer};
 use crate::{
     app::App,
     passes::publisher::Binhosts,
+    places::Place,
     publish::{conditional::Conditions, layout},
 };
 use answer::{Answer, Ask, Content, Named};
