@@ -17,17 +17,12 @@ pub use nix::Caches;
 use crate::{
     engine::{Engine, EngineError},
     passes::Passes,
+    publish::{Binhosts, Progress},
     store::{Store, entries::EntryBook},
 };
 use disk::{Disk, DiskPassError};
-use std::{
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
-use swarm_common::{id::RunId, name::Name};
+use std::{sync::Arc, time::Duration};
 use swarm_core::Command;
-use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Name in the list of passes.
@@ -35,95 +30,6 @@ const NAME: &str = "publisher";
 
 /// Delay before a failed pass is retried.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// The directories of the binary package hosts.
-#[derive(Debug, Clone)]
-pub struct Binhosts {
-    dir: PathBuf,
-    /// Held while files are placed, switched or removed.
-    writing: Arc<Mutex<()>>,
-    /// Signals that the files on disk must be checked again.
-    doubted: Arc<Notify>,
-}
-
-impl Binhosts {
-    /// The binary package hosts below `dir`.
-    #[must_use]
-    pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), writing: Arc::default(), doubted: Arc::default() }
-    }
-
-    /// Locks everything below for writing. May block.
-    pub fn write(&self) -> MutexGuard<'_, ()> {
-        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Makes the publisher compare everything with the state again and write what differs.
-    pub fn doubt(&self) {
-        self.doubted.notify_one();
-    }
-
-    /// The top directory, with a subdirectory for each profile.
-    #[must_use]
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-
-    /// The channel from which a profile's workstations install.
-    #[must_use]
-    pub fn stable(&self, profile: &Name) -> PathBuf {
-        self.dir.join(profile.as_str()).join("stable")
-    }
-
-    /// The directory with the channels of a profile's runs.
-    #[must_use]
-    pub fn runs(&self, profile: &Name) -> PathBuf {
-        self.dir.join(profile.as_str()).join("runs")
-    }
-
-    /// The channel from which a run's drones install.
-    #[must_use]
-    pub fn run(&self, profile: &Name, run: RunId) -> PathBuf {
-        self.runs(profile).join(run.to_string())
-    }
-}
-
-/// The progress of publishing, for callers that wait for it or check for errors.
-#[derive(Debug, Default)]
-pub struct Progress {
-    seq: watch::Sender<u64>,
-    trouble: Mutex<Option<String>>,
-}
-
-impl Progress {
-    /// Waits until everything up to event `seq` is published. Returns false after `limit`.
-    pub async fn reached(&self, seq: u64, limit: Duration) -> bool {
-        let mut published = self.seq.subscribe();
-        let reached = published.wait_for(|published| *published >= seq);
-        matches!(tokio::time::timeout(limit, reached).await, Ok(Ok(_)))
-    }
-
-    /// Changes with each successful pass.
-    #[must_use]
-    pub fn passes(&self) -> watch::Receiver<u64> {
-        self.seq.subscribe()
-    }
-
-    /// Why the last pass failed, if it did.
-    #[must_use]
-    pub fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn tell(&self, seq: u64, failed: Option<&PassError>) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = failed.map(ToString::to_string);
-        // Nobody waits for packages that are lost.
-        let is_published = |error: &PassError| matches!(error, PassError::Disk(e) if e.is_of_lost_packages());
-        if failed.is_none_or(is_published) {
-            self.seq.send_replace(seq);
-        }
-    }
-}
 
 /// Why a pass failed. Each index is whole, old or new.
 #[derive(Debug, thiserror::Error)]
@@ -134,6 +40,13 @@ enum PassError {
     Engine(#[from] EngineError),
     #[error("the publishing task panicked: {0}")]
     Broken(#[from] tokio::task::JoinError),
+}
+
+impl PassError {
+    /// Whether only packages that are lost are not published; nobody waits for those.
+    fn is_of_lost_packages(&self) -> bool {
+        matches!(self, Self::Disk(error) if error.is_of_lost_packages())
+    }
 }
 
 /// Keeps the binary package hosts in line with the state.
@@ -177,11 +90,12 @@ impl Publisher {
                 Some(error) => self.passes.fail(NAME, error.to_string()),
                 None => self.passes.note(NAME, ""),
             }
-            self.progress.tell(seq, failed.as_ref());
+            let complete = failed.as_ref().is_none_or(PassError::is_of_lost_packages);
+            self.progress.tell(seq, failed.as_ref().map(ToString::to_string), complete);
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => return,
-                () = self.binhosts.doubted.notified() => disk = self.fresh(),
+                () = self.binhosts.doubted() => disk = self.fresh(),
                 changed = hosts.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(RETRY), if failed.is_some() => {}
             }

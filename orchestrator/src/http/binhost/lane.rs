@@ -17,9 +17,8 @@ use super::{
 };
 use crate::{
     app::App,
-    passes::publisher::Binhosts,
     places::{Origin, Place},
-    publish::small::SmallFiles,
+    publish::{Binhosts, small::SmallFiles},
 };
 use bytes::{Bytes, BytesMut};
 use request::Read;

@@ -14,9 +14,8 @@ pub(super) mod lane;
 use super::{envelope::Plain, file, peer::Peer};
 use crate::{
     app::App,
-    passes::publisher::Binhosts,
     places::Place,
-    publish::{conditional::Conditions, layout},
+    publish::{Binhosts, conditional::Conditions, layout},
 };
 use answer::{Answer, Ask, Content, Named};
 use axum::{

@@ -1,12 +1,11 @@
 //! The blocking disk operations of publishing, separate so that they can run on a blocking thread.
 
 use super::{
-    Binhosts,
     nix::Caches,
     todo::{Done, RunTodo, StableTodo, Todo},
 };
 use crate::{
-    publish::{Binhost, Generations, PublishError, Published, cache::CacheError, generations},
+    publish::{Binhost, Binhosts, Generations, PublishError, Published, cache::CacheError, generations},
     store::{
         Store, StoreError,
         disk::DiskError,

@@ -1,0 +1,44 @@
+//! How far publishing has come.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::sync::watch;
+
+/// The progress of publishing, for callers that wait for it or check for errors.
+#[derive(Debug, Default)]
+pub struct Progress {
+    seq: watch::Sender<u64>,
+    trouble: Mutex<Option<String>>,
+}
+
+impl Progress {
+    /// Waits until everything up to event `seq` is published. Returns false after `limit`.
+    pub async fn reached(&self, seq: u64, limit: Duration) -> bool {
+        let mut published = self.seq.subscribe();
+        let reached = published.wait_for(|published| *published >= seq);
+        matches!(tokio::time::timeout(limit, reached).await, Ok(Ok(_)))
+    }
+
+    /// Changes with each successful pass.
+    #[must_use]
+    pub fn passes(&self) -> watch::Receiver<u64> {
+        self.seq.subscribe()
+    }
+
+    /// Why the last pass failed, if it did.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Records that a pass ended and why it failed, if it did. `complete` tells whether everything
+    /// up to event `seq` that can be published is.
+    pub(crate) fn tell(&self, seq: u64, trouble: Option<String>, complete: bool) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+        if complete {
+            self.seq.send_replace(seq);
+        }
+    }
+}
