@@ -1,22 +1,23 @@
 //! The orchestrator's configuration: every setting with its unit and default. An unknown setting is
 //! refused as a typing error.
 
+mod healing;
 mod limits;
 mod network;
+mod notify;
 mod policy;
 mod renamed;
 mod signing;
 
+pub use healing::{Healing, Host, ServiceManager};
 pub use limits::Limits;
 pub use network::Network;
+pub use notify::Notify;
 pub use policy::PolicyOverrides;
 pub use renamed::RENAMED;
 pub use signing::Signing;
 
-use crate::{
-    journal::JournalSettings,
-    passes::{healer::config::Healing, notify::sink::Settings as Notify},
-};
+use crate::journal::JournalSettings;
 use serde::Deserialize;
 use std::{
     net::SocketAddr,

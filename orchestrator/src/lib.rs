@@ -7,7 +7,7 @@
 //! [`app`] is the state that all parts share, [`server`] assembles them, and [`http`] is the API.
 //! [`intake`] accepts package files, [`store`] keeps them, [`sign`] signs them and [`publish`] lays them out
 //! for clients; [`nix`] reads those of Nix. [`passes`] compare the state with the outside, again and again.
-//! [`audit`] verifies everything that is stored.
+//! [`sink`] sends notifications; [`audit`] verifies everything that is stored.
 
 pub mod app;
 pub mod audit;
@@ -26,6 +26,7 @@ mod random;
 pub mod rejection;
 pub mod server;
 pub mod sign;
+pub mod sink;
 pub mod state_dir;
 pub mod store;
 pub mod tls;

@@ -17,9 +17,9 @@ use std::{
     time::Duration,
 };
 use swarm_core::policy::RebootRule;
-use swarm_orchestrator::passes::healer::{
+use swarm_orchestrator::{
     config::{Host, ServiceManager},
-    ssh::Ssh,
+    passes::healer::ssh::Ssh,
 };
 use tempfile::TempDir;
 

@@ -24,9 +24,9 @@ const KNOWN_IN_ONE_PLACE: &[(&str, &str)] = &[
     ("rcgen", "orchestrator/src/tls/self_signed.rs"),
     ("tokio_rustls", "orchestrator/src/http/connection.rs"),
     ("httparse", "orchestrator/src/http/binhost/lane/"),
-    ("reqwest", "orchestrator/src/passes/notify/"),
+    ("reqwest", "orchestrator/src/sink/"),
     ("reqwest", "orchestrator/src/nix/upstream.rs"),
-    ("lettre", "orchestrator/src/passes/notify/mail.rs"),
+    ("lettre", "orchestrator/src/sink/mail.rs"),
     ("base64", "formats/src/nix/keys.rs"),
     ("base64", "formats/src/nix/hash.rs"),
 ];

@@ -13,7 +13,6 @@ pub mod cache;
 pub mod conditional;
 pub(crate) mod copies;
 pub(crate) mod generations;
-
 pub mod layout;
 mod progress;
 pub(crate) mod small;

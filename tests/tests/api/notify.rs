@@ -10,7 +10,7 @@ use swarm_common::{
         plan::{PlanProblem, ProblemKind},
     },
 };
-use swarm_orchestrator::{config::Config, passes::notify::sink::Sink, server};
+use swarm_orchestrator::{config::Config, server, sink::Sink};
 use swarm_tests::api::{FakeDrone, Mailbox, Receiver, Swarm, TestClock, pebble, plan_of};
 
 const MINUTE: u64 = 60_000;

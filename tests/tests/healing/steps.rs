@@ -3,10 +3,12 @@
 
 use std::{fs, net::TcpListener, time::Duration};
 use swarm_common::state::{HealOutcome, HealStep};
-use swarm_orchestrator::passes::healer::{
+use swarm_orchestrator::{
     config::{Host, ServiceManager},
-    pass::{self, Order, Report},
-    ssh::Ssh,
+    passes::healer::{
+        pass::{self, Order, Report},
+        ssh::Ssh,
+    },
 };
 use swarm_tests::machine::{Init, LIMIT, Machine, free_port};
 

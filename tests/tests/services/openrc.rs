@@ -5,7 +5,7 @@
 
 use rustix::process::{Pid, Signal, kill_process};
 use swarm_common::state::RunState;
-use swarm_orchestrator::passes::healer::{config::ServiceManager, remote::Script};
+use swarm_orchestrator::{config::ServiceManager, passes::healer::remote::Script};
 use swarm_tests::{
     e2e::wait,
     services::{

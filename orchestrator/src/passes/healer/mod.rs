@@ -3,7 +3,6 @@
 //!
 //! [`pass`] carries out one step, [`remote`] defines the commands, [`mod@ssh`] runs them.
 
-pub mod config;
 pub mod pass;
 pub mod remote;
 pub mod ssh;

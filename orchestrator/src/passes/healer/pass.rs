@@ -4,10 +4,8 @@
 //! reassigned, or a port that is forwarded elsewhere, leads to a machine with another id, which is
 //! left alone.
 
-use super::{
-    config::Host,
-    remote::{Ended, Fault, NO_SERVICE, Remote, Script, Session},
-};
+use super::remote::{Ended, Fault, NO_SERVICE, Remote, Script, Session};
+use crate::config::Host;
 use std::time::Duration;
 use swarm_common::state::{HealOutcome, HealStep};
 use tokio::time::{Instant, sleep, timeout};

@@ -4,7 +4,7 @@
 //! These are the only commands. They are constants, so data from the network can never become part
 //! of one.
 
-use super::config::{Host, ServiceManager};
+use crate::config::{Host, ServiceManager};
 use swarm_common::state::HealOutcome;
 
 /// Exit code of the scripts if no service manager is found.

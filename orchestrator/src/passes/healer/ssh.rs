@@ -1,10 +1,8 @@
 //! SSH with known host keys only and a time limit on every operation, because russh itself waits
 //! forever. This is the only module that depends on russh.
 
-use super::{
-    config::Host,
-    remote::{Ended, Fault, Remote, Script, Session},
-};
+use super::remote::{Ended, Fault, Remote, Script, Session};
+use crate::config::Host;
 use russh::{
     ChannelMsg, Preferred,
     client::{self, Handle},

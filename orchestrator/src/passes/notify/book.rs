@@ -10,10 +10,8 @@
 //! Concerns that the message at a run's end contains (quarantined and refused packages) count as
 //! announced by it.
 
-use super::{
-    message::{Kind, Message},
-    outbox::Outbox,
-};
+use super::outbox::Outbox;
+use crate::sink::message::{Kind, Message};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{

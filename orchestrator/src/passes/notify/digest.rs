@@ -1,7 +1,7 @@
 //! The message at the end of a run: one digest with everything that matters in the morning, and the
 //! next action.
 
-use super::message::{Kind, Message};
+use crate::sink::message::{Kind, Message};
 use swarm_common::{
     id::{PackageId, RunId},
     state::*,

@@ -2,8 +2,7 @@
 //! configured sinks.
 //!
 //! - [`book`]: what has been announced and what is pending. [`digest`]: the digest of a run.
-//! - [`outbox`], [`message`]: messages waiting for a sink, and their format.
-//! - [`sink`]: destinations, implemented by [`ntfy`], [`webhook`] and [`mail`].
+//! - [`outbox`]: messages waiting for a [sink](crate::sink).
 //! - [`pass`]: detects changes and delivers messages.
 //!
 //! Notifications are level-triggered: the current concerns are compared with those already
@@ -14,20 +13,19 @@
 
 pub mod book;
 pub mod digest;
-mod http;
-mod mail;
-pub mod message;
-mod ntfy;
 pub mod outbox;
 pub mod pass;
-pub mod sink;
-mod webhook;
 
-use crate::{engine::Engine, store::disk::DiskError};
+use crate::{
+    config::Notify as Settings,
+    engine::Engine,
+    sink::{
+        Sink, Untaken,
+        message::{Kind, Message},
+    },
+    store::disk::DiskError,
+};
 use book::Book;
-use message::{Kind, Message};
-use outbox::Untaken;
-use sink::{Settings, Sink};
 use std::{
     io,
     path::{Path, PathBuf},

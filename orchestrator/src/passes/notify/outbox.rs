@@ -1,6 +1,6 @@
 //! The messages waiting for one sink, and when to retry.
 
-use super::message::Message;
+use crate::sink::{Untaken, message::Message};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use swarm_common::time::TimeMs;
@@ -33,21 +33,6 @@ pub struct Outbox {
     /// Time of the last delivery since the orchestrator started.
     #[serde(skip)]
     pub delivered_at: Option<TimeMs>,
-}
-
-/// Why a delivery failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Untaken {
-    /// A one-line description.
-    pub why: String,
-    /// Delay requested by the sink in milliseconds.
-    pub after_ms: Option<u64>,
-}
-
-impl From<String> for Untaken {
-    fn from(why: String) -> Self {
-        Self { why, after_ms: None }
-    }
 }
 
 /// Consecutive failed deliveries.
@@ -114,8 +99,8 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
-    use super::super::message::Kind;
     use super::*;
+    use crate::sink::message::Kind;
     use swarm_common::state::Severity;
 
     fn message(id: u64) -> Message {

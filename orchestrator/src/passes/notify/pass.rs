@@ -9,9 +9,8 @@ use super::{
     book::{self, Book, Change},
     deliver,
     digest::digest,
-    message::Message,
 };
-use crate::app::App;
+use crate::{app::App, sink::message::Message};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use swarm_common::{
     id::RunId,

@@ -22,7 +22,7 @@ use swarm_common::{
         view::ProfileView,
     },
 };
-use swarm_orchestrator::passes::{checks, notify::sink::Sink};
+use swarm_orchestrator::{passes::checks, sink::Sink};
 use swarm_tests::api::{
     FakeDrone, PROFILE, Receiver, Swarm, TestClock, facts, name, nothing_free, pebble, pebble_at, plan_of,
     until,

@@ -1,7 +1,7 @@
 //! ntfy: publishes a message to a topic as JSON (docs.ntfy.sh/publish, "Publish as JSON"), which
 //! allows any text, unlike ntfy's headers.
 
-use super::{http, message::Message, outbox::Untaken};
+use super::{Untaken, http, message::Message};
 use reqwest::Url;
 use serde_json::json;
 use swarm_common::{secret::Secret, state::Severity};

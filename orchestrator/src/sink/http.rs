@@ -1,7 +1,7 @@
 //! Posts JSON to an external HTTP server: one attempt, limited in time and response size. Errors
 //! never contain the address, because its path may be secret.
 
-use super::outbox::Untaken;
+use super::Untaken;
 use reqwest::{Client, Url, header, redirect::Policy};
 use serde_json::Value;
 use std::{

@@ -1,7 +1,7 @@
 //! A webhook: posts the message as one JSON document. The field `text`, which chat servers show for
 //! plain incoming webhooks, contains title and text.
 
-use super::{http, message::Message, outbox::Untaken};
+use super::{Untaken, http, message::Message};
 use reqwest::Url;
 use serde_json::json;
 use swarm_common::secret::Secret;

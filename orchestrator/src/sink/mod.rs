@@ -1,33 +1,28 @@
-//! A configured notification sink: its address, secret file and minimum severity.
+//! Where notifications are sent: a sink has an address, a secret file and a minimum severity.
+//!
+//! [`message`] is what is sent; [`ntfy`], [`webhook`] and [`mail`] send it.
 //!
 //! Only the scheme and host of an address are displayed. Its path and query may be secret, such as
 //! a public ntfy topic or a chat webhook.
 
-use super::{mail::Smtp, message::Message, ntfy::Ntfy, outbox::Untaken, webhook::Webhook};
+mod http;
+mod mail;
+pub mod message;
+mod ntfy;
+mod webhook;
+
+use mail::Smtp;
+use message::Message;
+use ntfy::Ntfy;
 use reqwest::Url;
 use serde::Deserialize;
 use std::{fmt, path::PathBuf, str::FromStr};
 use swarm_common::{
-    config::{ConfigError, Span, secret::read_secret},
+    config::{ConfigError, secret::read_secret},
     secret::Secret,
     state::Severity,
 };
-
-/// The `[notify]` section.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Settings {
-    /// How long concerns are collected into one message. Default: 10 min.
-    pub window: Span,
-    /// The sinks.
-    pub sink: Vec<Sink>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { window: Span::from_secs(600), sink: Vec::new() }
-    }
-}
+use webhook::Webhook;
 
 /// `[[notify.sink]]`: one sink.
 #[derive(Debug, Clone, Deserialize)]
@@ -68,6 +63,21 @@ enum Kind {
     Ntfy(Ntfy),
     Webhook(Webhook),
     Mail(Smtp),
+}
+
+/// Why a delivery failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Untaken {
+    /// A one-line description.
+    pub why: String,
+    /// Delay requested by the sink in milliseconds.
+    pub after_ms: Option<u64>,
+}
+
+impl From<String> for Untaken {
+    fn from(why: String) -> Self {
+        Self { why, after_ms: None }
+    }
 }
 
 impl TryFrom<Written> for Sink {
