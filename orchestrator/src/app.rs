@@ -1,7 +1,7 @@
 //! The state that HTTP handlers and passes share.
 
 use crate::{
-    audit::Audited,
+    audit::Auditor,
     config::Config,
     engine::Engine,
     intake::Intake,
@@ -60,14 +60,14 @@ pub struct App {
     pub(crate) small_files: Arc<SmallFiles>,
     /// Progress of publishing.
     pub published: Arc<Progress>,
-    /// Problems found on this machine.
-    pub checks: Checks,
+    /// Checks this machine.
+    pub checks: Arc<Checks>,
     /// When each pass last ran and what it did.
     pub passes: Arc<Passes>,
-    /// What the last audit found wrong.
-    pub audited: Audited,
+    /// Verifies what is stored.
+    pub auditor: Arc<Auditor>,
     /// Sends notifications.
-    pub notifier: Notifier,
+    pub notifier: Arc<Notifier>,
     /// Counts connections by caller.
     pub(crate) places: Places,
     /// Cancelled when the orchestrator stops.
@@ -92,7 +92,7 @@ impl App {
         troubles.extend(self.checks.found());
         troubles.extend(self.passes.troubles(&["publisher"]));
         troubles.extend(self.notifier.troubles());
-        troubles.extend(self.audited.trouble());
+        troubles.extend(self.auditor.audited.trouble());
         troubles.sort_by_key(|fact| (!view::stops(fact), Reverse(view::severity(fact))));
         troubles
     }

@@ -7,9 +7,15 @@
 mod nix;
 
 use crate::{
-    app::App,
-    publish::{copies, whole},
-    store::{StoreError, entries::EntriesError},
+    engine::Engine,
+    publish::{Binhosts, Progress, copies, whole},
+    sign::NixKeys,
+    store::{
+        Store, StoreError,
+        entries::{EntriesError, EntryBook},
+        images::Images,
+        snapshots::Snapshots,
+    },
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -69,6 +75,28 @@ impl Audited {
     }
 }
 
+/// Verifies what is stored.
+pub struct Auditor {
+    /// Access to journal and state.
+    pub engine: Engine,
+    /// Package files.
+    pub store: Store,
+    /// Their index entries.
+    pub entries: EntryBook,
+    /// Snapshots of repositories.
+    pub snapshots: Snapshots,
+    /// Images of bases.
+    pub images: Images,
+    /// What is published.
+    pub binhosts: Binhosts,
+    /// Progress of publishing.
+    pub published: Arc<Progress>,
+    /// The keys that sign Nix caches.
+    pub nix_keys: Option<Arc<NixKeys>>,
+    /// What the last audit found.
+    pub audited: Audited,
+}
+
 /// What the audit has to verify.
 struct Kept {
     artifacts: Vec<Artifact>,
@@ -79,7 +107,7 @@ struct Kept {
 }
 
 impl Kept {
-    fn of(app: &App, swarm: &Swarm) -> Self {
+    fn of(auditor: &Auditor, swarm: &Swarm) -> Self {
         let published = swarm.profiles.iter().filter(|(_, profile)| profile.generation > 0);
         let under_way = swarm.runs.iter().filter(|(_, run)| !run.state.is_over());
         Self {
@@ -87,8 +115,8 @@ impl Kept {
             snapshots: swarm.profiles.values().map(|profile| profile.request.snapshot).collect(),
             images: base::needed(swarm).filter_map(|base| base.image()).collect(),
             hosts: published
-                .map(|(name, _)| app.binhosts.stable(name))
-                .chain(under_way.map(|(&id, run)| app.binhosts.run(&run.profile, id)))
+                .map(|(name, _)| auditor.binhosts.stable(name))
+                .chain(under_way.map(|(&id, run)| auditor.binhosts.run(&run.profile, id)))
                 .collect(),
         }
     }
@@ -107,9 +135,9 @@ impl Kept {
 ///
 /// # Errors
 /// A task of the audit panicked.
-pub async fn audit(app: &Arc<App>, pace: Pace) -> Result<AuditView, JoinError> {
+pub async fn audit(auditor: &Arc<Auditor>, pace: Pace) -> Result<AuditView, JoinError> {
     let (mut faults, mut mended) = (Vec::new(), Vec::new());
-    let (events, head) = match app.engine.audit().await {
+    let (events, head) = match auditor.engine.audit().await {
         Ok((whole, beside)) => {
             faults.extend(beside);
             (whole.events, whole.head)
@@ -119,26 +147,28 @@ pub async fn audit(app: &Arc<App>, pace: Pace) -> Result<AuditView, JoinError> {
             (0, Digest([0; 32]))
         }
     };
-    let kept = Arc::new(app.engine.read(|swarm| Kept::of(app, swarm)));
+    let kept = Arc::new(auditor.engine.read(|swarm| Kept::of(auditor, swarm)));
     let artifacts = kept.artifacts.len() as u64;
     for artifact in &kept.artifacts {
-        let (shared, one) = (app.clone(), artifact.clone());
+        let (shared, one) = (auditor.clone(), artifact.clone());
         match tokio::task::spawn_blocking(move || of_artifact(&shared, &one)).await? {
             Ok(made_anew) => mended.extend(made_anew),
             // The artifact may have been removed meanwhile.
-            Err(fault) if is_kept(app, artifact.digest) => faults.push(fault),
+            Err(fault) if is_kept(auditor, artifact.digest) => faults.push(fault),
             Err(_) => {}
         }
         pace.after(artifact.size).await;
     }
-    let archives = kept.snapshots.iter().map(|&d| (d, app.snapshots.path(d), Archive::Snapshot));
-    let archives = archives.chain(kept.images.iter().map(|&d| (d, app.images.path(d), Archive::Image)));
+    let archives = kept.snapshots.iter().map(|&d| (d, auditor.snapshots.path(d), Archive::Snapshot));
+    let archives = archives.chain(kept.images.iter().map(|&d| (d, auditor.images.path(d), Archive::Image)));
     for (digest, path, archive) in archives.collect::<Vec<_>>() {
         let size = std::fs::metadata(&path).map_or(0, |meta| meta.len());
         faults.extend(tokio::task::spawn_blocking(move || archive.fault(digest, &path)).await?);
         pace.after(size).await;
     }
-    for (made_whole, damaged) in [copies_of_packages(app, &kept, pace).await?, indexes(app, kept).await?] {
+    for (made_whole, damaged) in
+        [copies_of_packages(auditor, &kept, pace).await?, indexes(auditor, kept).await?]
+    {
         mended.extend(made_whole);
         faults.extend(damaged);
     }
@@ -148,31 +178,31 @@ pub async fn audit(app: &Arc<App>, pace: Pace) -> Result<AuditView, JoinError> {
     for what in &faults {
         tracing::error!(what, "stored data is damaged");
     }
-    app.audited.keep(faults.clone());
+    auditor.audited.keep(faults.clone());
     Ok(AuditView { events, head, artifacts, faults, mended })
 }
 
-fn is_kept(app: &App, digest: Digest) -> bool {
-    app.engine.read(|swarm| kept::artifacts(swarm, None).iter().any(|artifact| artifact.digest == digest))
+fn is_kept(auditor: &Auditor, digest: Digest) -> bool {
+    auditor.engine.read(|swarm| kept::artifacts(swarm, None).iter().any(|artifact| artifact.digest == digest))
 }
 
 /// Verifies an artifact, its entry and its file list. Returns what was repaired, or the fault.
-fn of_artifact(app: &App, artifact: &Artifact) -> Result<Option<String>, String> {
+fn of_artifact(auditor: &Auditor, artifact: &Artifact) -> Result<Option<String>, String> {
     if let Some(nar) = &artifact.nar {
-        return nix::of_artifact(app, artifact, nar).map(|()| None);
+        return nix::of_artifact(auditor, artifact, nar).map(|()| None);
     }
     let path = artifact.path();
-    match app.entries.check(&app.store, artifact) {
+    match auditor.entries.check(&auditor.store, artifact) {
         Ok(differs) => Ok(differs.map(|file| {
             format!("the cached index entry {} of {path} did not match the package; rebuilt", file.display())
         })),
         Err(error) => {
             // If the package cannot be read, changed bytes explain more than the parser's error.
-            let error = match app.store.verify(artifact.digest) {
+            let error = match auditor.store.verify(artifact.digest) {
                 Err(damage) => EntriesError::Store(damage),
                 Ok(_) => error,
             };
-            let file = app.store.path(artifact.digest);
+            let file = auditor.store.path(artifact.digest);
             let gone = matches!(error, EntriesError::Store(StoreError::Disk(_)));
             let next = match gone {
                 true => "check that disk".to_owned(),
@@ -217,11 +247,15 @@ type Found = (Vec<String>, Vec<String>);
 
 /// Verifies published packages that are copies of stored files instead of hard links, and replaces
 /// damaged ones.
-async fn copies_of_packages(app: &Arc<App>, kept: &Arc<Kept>, pace: Pace) -> Result<Found, JoinError> {
-    let (shared, all) = (app.clone(), kept.clone());
+async fn copies_of_packages(
+    auditor: &Arc<Auditor>,
+    kept: &Arc<Kept>,
+    pace: Pace,
+) -> Result<Found, JoinError> {
+    let (shared, all) = (auditor.clone(), kept.clone());
     let (mut mended, mut faults) = (Vec::new(), Vec::new());
     for (digest, size, path) in tokio::task::spawn_blocking(move || published_copies(&shared, &all)).await? {
-        let shared = app.clone();
+        let shared = auditor.clone();
         match tokio::task::spawn_blocking(move || of_copy(&shared, digest, &path)).await? {
             Ok(copied_again) => mended.extend(copied_again),
             Err(fault) => faults.push(fault),
@@ -231,23 +265,24 @@ async fn copies_of_packages(app: &Arc<App>, kept: &Arc<Kept>, pace: Pace) -> Res
     Ok((mended, faults))
 }
 
-fn published_copies(app: &App, kept: &Kept) -> Vec<(Digest, u64, PathBuf)> {
+fn published_copies(auditor: &Auditor, kept: &Kept) -> Vec<(Digest, u64, PathBuf)> {
     let known = kept.by_path();
     let mut found = Vec::new();
     for dir in &kept.hosts {
-        if let Some((_, copied)) = nix::of_cache(app, dir) {
+        if let Some((_, copied)) = nix::of_cache(auditor, dir) {
             found.extend(copied);
             continue;
         }
         // `indexes` reports faults of the index itself.
         let Ok(host) = whole::read(dir) else { continue };
         for entry in host.index.entries() {
-            let said = |a: &&&Artifact| app.entries.entry(&app.store, a).is_ok_and(|kept| kept == *entry);
+            let said =
+                |a: &&&Artifact| auditor.entries.entry(&auditor.store, a).is_ok_and(|kept| kept == *entry);
             let Some(artifact) = known.get(entry.path()).and_then(|all| all.iter().find(said)) else {
                 continue;
             };
             let path = dir.join(entry.path());
-            let files = (fs::metadata(&path), fs::metadata(app.store.path(artifact.digest)));
+            let files = (fs::metadata(&path), fs::metadata(auditor.store.path(artifact.digest)));
             if let (Ok(published), Ok(stored)) = files
                 && !copies::are_one(&published, &stored)
             {
@@ -259,15 +294,15 @@ fn published_copies(app: &App, kept: &Kept) -> Vec<(Digest, u64, PathBuf)> {
 }
 
 /// Verifies a copy. Returns what was repaired, or the fault.
-fn of_copy(app: &App, digest: Digest, path: &Path) -> Result<Option<String>, String> {
+fn of_copy(auditor: &Auditor, digest: Digest, path: &Path) -> Result<Option<String>, String> {
     match File::open(path).and_then(FileHasher::read_all) {
         Ok(read) if read.sha256 == digest => return Ok(None),
         // No longer published.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Ok(_) | Err(_) => {}
     }
-    let _writing = app.binhosts.write();
-    match copies::mend(&app.store, digest, path) {
+    let _writing = auditor.binhosts.write();
+    match copies::mend(&auditor.store, digest, path) {
         Ok(()) => Ok(Some(format!("{} did not match the store; published again", path.display()))),
         Err(error) => Err(format!("{} is damaged and could not be published again: {error}", path.display())),
     }
@@ -275,19 +310,19 @@ fn of_copy(app: &App, digest: Digest, path: &Path) -> Result<Option<String>, Str
 
 /// Compares the published indexes with the stored entries, and has the publisher rewrite damaged
 /// ones. Returns what was repaired, and the remaining faults.
-async fn indexes(app: &Arc<App>, kept: Arc<Kept>) -> Result<Found, JoinError> {
+async fn indexes(auditor: &Arc<Auditor>, kept: Arc<Kept>) -> Result<Found, JoinError> {
     let look = || {
-        let (app, kept) = (app.clone(), kept.clone());
-        tokio::task::spawn_blocking(move || damaged_indexes(&app, &kept))
+        let (auditor, kept) = (auditor.clone(), kept.clone());
+        tokio::task::spawn_blocking(move || damaged_indexes(&auditor, &kept))
     };
     let before = look().await?;
     if before.is_empty() {
         return Ok((before, Vec::new()));
     }
     let mut after = before.clone();
-    if app.engine.leads().is_ok() {
-        let mut passes = app.published.passes();
-        app.binhosts.doubt();
+    if auditor.engine.leads().is_ok() {
+        let mut passes = auditor.published.passes();
+        auditor.binhosts.doubt();
         let end = time::Instant::now() + MENDED_WITHIN;
         // A pass that was already running may have finished without rewriting them.
         while !after.is_empty() && matches!(time::timeout_at(end, passes.changed()).await, Ok(Ok(()))) {
@@ -298,11 +333,11 @@ async fn indexes(app: &Arc<App>, kept: Arc<Kept>) -> Result<Found, JoinError> {
     Ok((mended.map(|fault| format!("{fault}; rewritten")).collect(), after))
 }
 
-fn damaged_indexes(app: &App, kept: &Kept) -> Vec<String> {
+fn damaged_indexes(auditor: &Auditor, kept: &Kept) -> Vec<String> {
     let known = kept.by_path();
-    let _writing = app.binhosts.write();
+    let _writing = auditor.binhosts.write();
     let fault = |dir: &PathBuf| {
-        if let Some((faults, _)) = nix::of_cache(app, dir) {
+        if let Some((faults, _)) = nix::of_cache(auditor, dir) {
             return faults.into_iter().next();
         }
         let found = match whole::read(dir) {
@@ -319,7 +354,9 @@ fn damaged_indexes(app: &App, kept: &Kept) -> Vec<String> {
         let wrong = found.index.entries().find(|entry| {
             // An artifact that was published after the audit began is not known here.
             let Some(artifacts) = known.get(entry.path()) else { return false };
-            !artifacts.iter().any(|a| app.entries.entry(&app.store, a).is_ok_and(|kept| kept == **entry))
+            !artifacts
+                .iter()
+                .any(|a| auditor.entries.entry(&auditor.store, a).is_ok_and(|kept| kept == **entry))
         });
         wrong.map(|entry| format!("{} has a wrong entry for {}", index.display(), entry.path()))
     };

@@ -23,7 +23,6 @@ use swarm_orchestrator::{
         self, SqliteJournal,
         migrate::{End, migrate},
     },
-    passes::checks,
     server::{
         self, ServeError, StartError,
         reload::Reloader,
@@ -307,7 +306,7 @@ async fn run(config: Config, path: &Path, telemetry: &Telemetry) -> anyhow::Resu
 async fn reload(reloader: &mut Reloader, app: &App, telemetry: &Telemetry) {
     match reloader.reload(app, telemetry).await {
         Ok(done) => {
-            checks::look(app).await;
+            app.checks.look().await;
             tracing::info!(applied = done.applied.join(", "), "configuration reloaded");
             if !done.waiting.is_empty() {
                 tracing::warn!(

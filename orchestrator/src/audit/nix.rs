@@ -1,7 +1,7 @@
 //! Verifies what is kept for Nix: archives and published caches.
 
 use crate::{
-    app::App,
+    audit::Auditor,
     nix::archive::{self, Sought},
     publish::{
         NixCache,
@@ -15,8 +15,8 @@ use swarm_formats::nix::nar::NarLimits;
 
 /// Verifies an archive: the digest of the file, and hash and size of the NAR in it. Returns the
 /// fault, if any.
-pub(super) fn of_artifact(app: &App, artifact: &Artifact, nar: &Nar) -> Result<(), String> {
-    let found = app.store.read(artifact.digest).map_err(|error| match error {
+pub(super) fn of_artifact(auditor: &Auditor, artifact: &Artifact, nar: &Nar) -> Result<(), String> {
+    let found = auditor.store.read(artifact.digest).map_err(|error| match error {
         StoreError::Disk(_) => (error.to_string(), true),
         _ => (error.to_string(), false),
     });
@@ -35,7 +35,7 @@ pub(super) fn of_artifact(app: &App, artifact: &Artifact, nar: &Nar) -> Result<(
         Ok(_) => return Ok(()),
         Err(error) => error,
     };
-    let (path, file) = (artifact.target.id(), app.store.path(artifact.digest));
+    let (path, file) = (artifact.target.id(), auditor.store.path(artifact.digest));
     let next = match on_disk {
         true => "check that disk".to_owned(),
         false => format!("rebuild it: `swarmctl rebuild {}`", artifact.target.family()),
@@ -45,11 +45,11 @@ pub(super) fn of_artifact(app: &App, artifact: &Artifact, nar: &Nar) -> Result<(
 
 /// What is wrong with a published cache, and its archives that are copies; `None` if the directory
 /// is none.
-pub(super) fn of_cache(app: &App, dir: &Path) -> Option<(Vec<String>, Vec<Copied>)> {
+pub(super) fn of_cache(auditor: &Auditor, dir: &Path) -> Option<(Vec<String>, Vec<Copied>)> {
     if !NixCache::is_in(dir) {
         return None;
     }
-    let cache = NixCache::open(dir, app.nix_keys.clone());
-    let found = cache.and_then(|cache| cache::check(&cache, &app.store));
+    let cache = NixCache::open(dir, auditor.nix_keys.clone());
+    let found = cache.and_then(|cache| cache::check(&cache, &auditor.store));
     Some(found.unwrap_or_else(|error| (vec![error.to_string()], Vec::new())))
 }

@@ -20,6 +20,6 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 async fn audit(State(app): State<Arc<App>>) -> Result<Json<AuditView>, ApiError> {
-    let found = audit::audit(&app, Pace::Fast).await;
+    let found = audit::audit(&app.auditor, Pace::Fast).await;
     found.map(Json).map_err(|error| ApiError::Internal(format!("the audit panicked: {error}")))
 }

@@ -2,7 +2,7 @@
 //! `/readyz` tells whether it can work, and why not, `/version` what is running.
 
 use super::problem::ApiError;
-use crate::{app::App, passes::checks};
+use crate::app::App;
 use axum::{Json, Router, extract::State, routing::get};
 use std::sync::Arc;
 use swarm_common::version::Version;
@@ -16,7 +16,7 @@ pub(super) fn router() -> Router<Arc<App>> {
 }
 
 async fn ready(State(app): State<Arc<App>>) -> Result<&'static str, ApiError> {
-    checks::look(&app).await;
+    app.checks.look().await;
     let all = app.troubles();
     let stops = all.iter().filter(|fact| view::stops(fact));
     let mut troubles: Vec<String> = stops.map(text::concern::what).collect();

@@ -3,7 +3,7 @@
 //!
 //! A problem is listed until a later check does not find it.
 
-use crate::{app::App, tls::Shown};
+use crate::{config::Config, passes::Passes, tls::Shown};
 use jiff::{SignedDuration, Timestamp};
 use std::{
     collections::BTreeSet,
@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 use swarm_common::wire::concern::ConcernKind;
+use tokio_util::sync::CancellationToken;
 
 /// The pass's name in status.
 pub const NAME: &str = "checks";
@@ -30,43 +31,54 @@ const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// Larger than the rest of the last block that even a full file system may still offer.
 static PROBE: [u8; 64 * 1024] = [0; 64 * 1024];
 
-/// Problems found by the last check.
-#[derive(Debug, Default)]
-pub struct Checks(Mutex<Vec<ConcernKind>>);
+/// Checks this machine, and keeps what the last check found.
+pub struct Checks {
+    /// The directories, each with what it is for.
+    places: Vec<(&'static str, PathBuf)>,
+    shown: Option<Arc<Shown>>,
+    passes: Arc<Passes>,
+    found: Mutex<Vec<ConcernKind>>,
+}
 
 impl Checks {
+    /// Checks of the configured directories, and of the certificate of HTTPS.
+    #[must_use]
+    pub fn new(config: &Config, shown: Option<Arc<Shown>>, passes: Arc<Passes>) -> Self {
+        let mut places = vec![("state directory", config.state_dir.clone())];
+        places.extend(config.artifact_dir.clone().map(|dir| ("store", dir)));
+        Self { places, shown, passes, found: Mutex::default() }
+    }
+
     /// The problems.
     #[must_use]
     pub fn found(&self) -> Vec<ConcernKind> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
-}
 
-/// Checks at intervals until the orchestrator stops.
-pub(crate) async fn run(app: Arc<App>) {
-    while !app.stopping.is_cancelled() {
-        look(&app).await;
-        app.passes.note(NAME, "");
-        tokio::select! {
-            () = app.stopping.cancelled() => {}
-            () = tokio::time::sleep(EVERY) => {}
+    /// Checks at intervals until the orchestrator stops.
+    pub(crate) async fn run(self: Arc<Self>, stopping: CancellationToken) {
+        while !stopping.is_cancelled() {
+            self.look().await;
+            self.passes.note(NAME, "");
+            tokio::select! {
+                () = stopping.cancelled() => {}
+                () = tokio::time::sleep(EVERY) => {}
+            }
         }
     }
-}
 
-/// Runs all checks once.
-pub async fn look(app: &App) {
-    let mut places = vec![("state directory", app.config.state_dir.clone())];
-    places.extend(app.config.artifact_dir.clone().map(|dir| ("store", dir)));
-    let shown = app.tls.as_ref().map(|tls| tls.shown.clone());
-    let looked = tokio::task::spawn_blocking(move || {
-        let mut found = of_disks(&places);
-        found.extend(shown.and_then(|shown| of_certificate(&shown, Timestamp::now())));
-        found
-    });
-    match looked.await {
-        Ok(found) => *app.checks.0.lock().unwrap_or_else(PoisonError::into_inner) = found,
-        Err(error) => app.passes.fail(NAME, error.to_string()),
+    /// Runs all checks once.
+    pub async fn look(&self) {
+        let (places, shown) = (self.places.clone(), self.shown.clone());
+        let looked = tokio::task::spawn_blocking(move || {
+            let mut found = of_disks(&places);
+            found.extend(shown.and_then(|shown| of_certificate(&shown, Timestamp::now())));
+            found
+        });
+        match looked.await {
+            Ok(found) => *self.found.lock().unwrap_or_else(PoisonError::into_inner) = found,
+            Err(error) => self.passes.fail(NAME, error.to_string()),
+        }
     }
 }
 

@@ -5,10 +5,15 @@
 //! is stored before the state refers to it.
 
 use crate::{
-    app::App,
-    logs::{self, Fate},
-    publish::{Binhost, Generations, NixCache},
-    store::disk::DiskError,
+    config::Config,
+    engine::Engine,
+    intake::Intake,
+    logs::{self, Fate, Logs},
+    nix::listings::Listings,
+    passes::Passes,
+    publish::{Binhost, Binhosts, Generations, NixCache},
+    sign::NixKeys,
+    store::{Store, disk::DiskError, entries::EntryBook, images::Images, snapshots::Snapshots},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,6 +29,8 @@ use swarm_common::{
     wire::base::Base,
 };
 use swarm_core::{Swarm, base, kept, state::Ending};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// The pass's name in status.
 const NAME: &str = "leftovers";
@@ -92,96 +99,128 @@ impl Needed {
     }
 }
 
-fn log_bounds(app: &App) -> logs::Bounds {
-    let bounds = app.live.borrow().build_logs;
-    logs::Bounds { age: bounds.max_age.duration(), total: bounds.total_size.bytes() }
+/// Removes what is no longer needed.
+pub struct Leftovers {
+    /// Tells what the state refers to.
+    pub engine: Engine,
+    /// Where the pass reports.
+    pub passes: Arc<Passes>,
+    /// The configuration, for how long logs are kept.
+    pub live: watch::Receiver<Arc<Config>>,
+    /// Uploads.
+    pub intake: Arc<Intake>,
+    /// Build logs.
+    pub logs: Arc<Logs>,
+    /// Package files.
+    pub store: Store,
+    /// Their index entries.
+    pub entries: EntryBook,
+    /// Listings of Nix archives.
+    pub listings: Listings,
+    /// Snapshots of repositories.
+    pub snapshots: Snapshots,
+    /// Images of bases.
+    pub images: Images,
+    /// What is published.
+    pub binhosts: Binhosts,
+    /// The keys that sign Nix caches.
+    pub nix_keys: Option<Arc<NixKeys>>,
 }
 
-/// Runs at once and then every hour, until the orchestrator stops.
-pub async fn run(app: Arc<App>) {
-    loop {
-        // The order matters: what is reported in between is then found in the state.
-        let untold = app.intake.untold();
-        let mut needed = app.engine.read(Needed::of);
-        needed.artifacts.extend(untold);
-        let now = app.engine.now().as_secs();
-        let shared = app.clone();
-        match tokio::task::spawn_blocking(move || sweep(&shared, &needed, now)).await {
-            Ok(Ok(0)) => app.passes.note(NAME, ""),
-            Ok(Ok(removed)) => {
-                tracing::info!(removed, "removed unused files");
-                app.passes.note(NAME, format!("{removed} removed"));
+impl Leftovers {
+    /// Runs at once and then every hour, until the orchestrator stops.
+    pub async fn run(self, stopping: CancellationToken) {
+        let this = Arc::new(self);
+        loop {
+            // The order matters: what is reported in between is then found in the state.
+            let untold = this.intake.untold();
+            let mut needed = this.engine.read(Needed::of);
+            needed.artifacts.extend(untold);
+            let now = this.engine.now().as_secs();
+            let shared = this.clone();
+            match tokio::task::spawn_blocking(move || shared.sweep(&needed, now)).await {
+                Ok(Ok(0)) => this.passes.note(NAME, ""),
+                Ok(Ok(removed)) => {
+                    tracing::info!(removed, "removed unused files");
+                    this.passes.note(NAME, format!("{removed} removed"));
+                }
+                // What remains only costs space; the next run tries again.
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "cannot remove unused files");
+                    this.passes.fail(NAME, error.to_string());
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the task removing unused files panicked");
+                    this.passes.fail(NAME, error.to_string());
+                }
             }
-            // What remains only costs space; the next run tries again.
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "cannot remove unused files");
-                app.passes.fail(NAME, error.to_string());
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                () = tokio::time::sleep(EVERY) => {}
             }
-            Err(error) => {
-                tracing::error!(%error, "the task removing unused files panicked");
-                app.passes.fail(NAME, error.to_string());
-            }
-        }
-        tokio::select! {
-            () = app.stopping.cancelled() => return,
-            () = tokio::time::sleep(EVERY) => {}
         }
     }
-}
 
-/// Removes what is not needed and returns the number of removed files and directories.
-fn sweep(app: &App, needed: &Needed, now: u64) -> Result<usize, DiskError> {
-    let clock = SystemTime::now();
-    let before = |age: Duration| clock.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
-    let mut removed = app.logs.tidy(clock, log_bounds(app), |attempt| needed.fate(attempt))?;
-    removed += app.snapshots.retain(before(PATIENCE), |digest| needed.snapshots.contains(&digest))?;
-    removed += app.listings.retain(before(YOUNG), |nar| needed.nars.contains(&nar))?;
-    removed += app.images.retain(before(PATIENCE), |digest| needed.images.contains(&digest))?;
-    app.intake.retain(|attempt| needed.open.contains(&attempt));
-    let incoming = app.intake.incoming();
-    for upload in incoming.list()? {
-        if !needed.open.contains(&upload.attempt) && upload.modified < before(YOUNG) {
-            incoming.remove_attempt(upload.attempt)?;
-            removed += 1;
-        }
+    fn log_bounds(&self) -> logs::Bounds {
+        let bounds = self.live.borrow().build_logs;
+        logs::Bounds { age: bounds.max_age.duration(), total: bounds.total_size.bytes() }
     }
-    removed += incoming.expire(before(PATIENCE))?.len();
-    for (digest, _) in app.store.list()? {
-        if !needed.artifacts.contains(&digest) && is_older(&app.store.path(digest), before(YOUNG))? {
-            app.store.remove(digest)?;
-            app.entries.remove(digest)?;
-            removed += 1;
-        }
-    }
-    Ok(removed + sweep_binhosts(app, needed, now)?)
-}
 
-fn sweep_binhosts(app: &App, needed: &Needed, now: u64) -> Result<usize, DiskError> {
-    // Files are placed before an index lists them, so publishing must wait.
-    let _writing = app.binhosts.write();
-    let mut removed = 0;
-    for name in names(app.binhosts.dir())? {
-        let Ok(profile) = name.parse::<Name>() else { continue };
-        let Some(runs) = needed.runs.get(&profile) else {
-            remove_dir(&app.binhosts.dir().join(name))?;
-            removed += 1;
-            continue;
-        };
-        let dir = app.binhosts.runs(&profile);
-        for name in names(&dir)? {
-            if name.parse::<RunId>().is_ok_and(|run| !runs.contains(&run)) {
-                remove_dir(&dir.join(name))?;
+    /// Removes what is not needed and returns the number of removed files and directories.
+    fn sweep(&self, needed: &Needed, now: u64) -> Result<usize, DiskError> {
+        let clock = SystemTime::now();
+        let before = |age: Duration| clock.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
+        let mut removed = self.logs.tidy(clock, self.log_bounds(), |attempt| needed.fate(attempt))?;
+        removed += self.snapshots.retain(before(PATIENCE), |digest| needed.snapshots.contains(&digest))?;
+        removed += self.listings.retain(before(YOUNG), |nar| needed.nars.contains(&nar))?;
+        removed += self.images.retain(before(PATIENCE), |digest| needed.images.contains(&digest))?;
+        self.intake.retain(|attempt| needed.open.contains(&attempt));
+        let incoming = self.intake.incoming();
+        for upload in incoming.list()? {
+            if !needed.open.contains(&upload.attempt) && upload.modified < before(YOUNG) {
+                incoming.remove_attempt(upload.attempt)?;
                 removed += 1;
             }
         }
-        let stable = app.binhosts.stable(&profile);
-        if NixCache::is_in(&stable) {
-            removed += NixCache::open(stable, app.nix_keys.clone())?.sweep(now, GRACE_SECS)?;
-        } else if stable.is_dir() {
-            removed += Binhost::open(stable, Generations::Keep, BTreeMap::new())?.sweep(now, GRACE_SECS)?;
+        removed += incoming.expire(before(PATIENCE))?.len();
+        for (digest, _) in self.store.list()? {
+            if !needed.artifacts.contains(&digest) && is_older(&self.store.path(digest), before(YOUNG))? {
+                self.store.remove(digest)?;
+                self.entries.remove(digest)?;
+                removed += 1;
+            }
         }
+        Ok(removed + self.sweep_binhosts(needed, now)?)
     }
-    Ok(removed)
+
+    fn sweep_binhosts(&self, needed: &Needed, now: u64) -> Result<usize, DiskError> {
+        // Files are placed before an index lists them, so publishing must wait.
+        let _writing = self.binhosts.write();
+        let mut removed = 0;
+        for name in names(self.binhosts.dir())? {
+            let Ok(profile) = name.parse::<Name>() else { continue };
+            let Some(runs) = needed.runs.get(&profile) else {
+                remove_dir(&self.binhosts.dir().join(name))?;
+                removed += 1;
+                continue;
+            };
+            let dir = self.binhosts.runs(&profile);
+            for name in names(&dir)? {
+                if name.parse::<RunId>().is_ok_and(|run| !runs.contains(&run)) {
+                    remove_dir(&dir.join(name))?;
+                    removed += 1;
+                }
+            }
+            let stable = self.binhosts.stable(&profile);
+            if NixCache::is_in(&stable) {
+                removed += NixCache::open(stable, self.nix_keys.clone())?.sweep(now, GRACE_SECS)?;
+            } else if stable.is_dir() {
+                removed +=
+                    Binhost::open(stable, Generations::Keep, BTreeMap::new())?.sweep(now, GRACE_SECS)?;
+            }
+        }
+        Ok(removed)
+    }
 }
 
 fn is_older(path: &Path, than: SystemTime) -> Result<bool, DiskError> {

@@ -2,12 +2,19 @@
 //! noticed while there are still backups.
 
 use crate::{
-    app::App,
-    audit::{self, Pace},
+    audit::{self, Auditor, Pace},
+    engine::Engine,
+    passes::Passes,
 };
 use serde::{Deserialize, Serialize};
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use swarm_common::{config::secret::write_private, time::TimeMs};
+use tokio_util::sync::CancellationToken;
 
 /// The pass's name in status.
 const NAME: &str = "scrub";
@@ -33,45 +40,61 @@ impl Last {
     }
 }
 
-/// Scrubs when due, until the orchestrator stops.
-pub async fn run(app: Arc<App>) {
-    let path = app.config.state_dir.join("scrub.json");
-    // If the record cannot be read, the interval starts again.
-    let mut last = read(&path).unwrap_or_else(|| Last { at: app.engine.wall(), faults: Vec::new() });
-    keep(&app, &path, &last);
-    app.audited.keep(last.faults.clone());
-    loop {
-        if last.is_due(app.engine.wall()) {
-            let found = tokio::select! {
-                () = app.stopping.cancelled() => return,
-                found = audit::audit(&app, Pace::Slow) => found,
-            };
-            match found {
-                Ok(found) => {
-                    let (good, bad) = (found.mended.len(), found.faults.len());
-                    let did =
-                        format!("packages checked: {}, damaged: {bad}, repaired: {good}", found.artifacts);
-                    app.passes.note(NAME, did);
-                    last = Last { at: app.engine.wall(), faults: found.faults };
-                    keep(&app, &path, &last);
+/// Verifies all stored files when due.
+pub struct Scrub {
+    /// Verifies.
+    pub auditor: Arc<Auditor>,
+    /// Provides the time.
+    pub engine: Engine,
+    /// Where the pass reports.
+    pub passes: Arc<Passes>,
+    /// The file that records the last scrub.
+    pub record: PathBuf,
+}
+
+impl Scrub {
+    /// Runs until the orchestrator stops.
+    pub async fn run(self, stopping: CancellationToken) {
+        // If the record cannot be read, the interval starts again.
+        let mut last =
+            read(&self.record).unwrap_or_else(|| Last { at: self.engine.wall(), faults: Vec::new() });
+        self.keep(&last);
+        self.auditor.audited.keep(last.faults.clone());
+        loop {
+            if last.is_due(self.engine.wall()) {
+                let found = tokio::select! {
+                    () = stopping.cancelled() => return,
+                    found = audit::audit(&self.auditor, Pace::Slow) => found,
+                };
+                match found {
+                    Ok(found) => {
+                        let (good, bad) = (found.mended.len(), found.faults.len());
+                        let did = format!(
+                            "packages checked: {}, damaged: {bad}, repaired: {good}",
+                            found.artifacts
+                        );
+                        self.passes.note(NAME, did);
+                        last = Last { at: self.engine.wall(), faults: found.faults };
+                        self.keep(&last);
+                    }
+                    Err(error) => self.passes.fail(NAME, error.to_string()),
                 }
-                Err(error) => app.passes.fail(NAME, error.to_string()),
+            }
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                () = tokio::time::sleep(LOOK) => {}
             }
         }
-        tokio::select! {
-            () = app.stopping.cancelled() => return,
-            () = tokio::time::sleep(LOOK) => {}
+    }
+
+    fn keep(&self, last: &Last) {
+        let text = serde_json::to_string(last).unwrap_or_default();
+        if let Err(error) = write_private(&self.record, &text) {
+            self.passes.fail(NAME, error.to_string());
         }
     }
 }
 
 fn read(path: &Path) -> Option<Last> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
-}
-
-fn keep(app: &App, path: &Path, last: &Last) {
-    let text = serde_json::to_string(last).unwrap_or_default();
-    if let Err(error) = write_private(path, &text) {
-        app.passes.fail(NAME, error.to_string());
-    }
 }

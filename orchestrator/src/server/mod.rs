@@ -4,6 +4,7 @@
 mod error;
 mod keys;
 mod listen;
+mod passes;
 pub mod reload;
 pub mod watchdog;
 
@@ -11,7 +12,7 @@ pub use error::{ServeError, StartError};
 
 use crate::{
     app::{App, Reached},
-    audit::Audited,
+    audit::{Audited, Auditor},
     config::Config,
     engine::{Clock, Engine, EngineTask, SystemClock},
     http::{
@@ -22,17 +23,9 @@ use crate::{
     journal,
     logs::Logs,
     nix::{listings::Listings, upstream::Upstreams},
-    passes::{
-        Passes, calendar,
-        checks::{self, Checks},
-        healer::Healer,
-        leftovers,
-        notify::{self, Notifier},
-        publisher::{Caches, Publisher},
-        scrub,
-    },
+    passes::{Passes, checks::Checks, notify::Notifier},
     places::Places,
-    publish::Binhosts,
+    publish::{Binhosts, Progress},
     random,
     state_dir::StateDir,
     store::{Store, entries::EntryBook, images::Images, snapshots::Snapshots},
@@ -131,11 +124,25 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
     let intake = Intake::new(places, key, limits, upstreams.clone());
     let notifier = Notifier::open(engine.clone(), &config.notify, &config.state_dir.join("notify.json"))
         .map_err(StartError::Notify)?;
-    let app = Arc::new(App {
-        notifier,
+    let published: Arc<Progress> = Arc::default();
+    let auditor = Auditor {
+        engine: engine.clone(),
+        store: store.clone(),
+        entries: entries.clone(),
+        snapshots: snapshots.clone(),
+        images: images.clone(),
+        binhosts: binhosts.clone(),
+        published: published.clone(),
+        nix_keys: nix_keys.clone(),
         audited: Audited::default(),
-        checks: Checks::default(),
-        passes: Arc::new(Passes::new(engine.clone())),
+    };
+    let passes = Arc::new(Passes::new(engine.clone()));
+    let shown = reached.as_ref().map(|tls| tls.shown.clone());
+    let app = Arc::new(App {
+        notifier: Arc::new(notifier),
+        auditor: Arc::new(auditor),
+        checks: Arc::new(Checks::new(&config, shown, passes.clone())),
+        passes,
         engine,
         admin: Digest::of(admin_token.expose().as_bytes()),
         admin_token,
@@ -152,7 +159,7 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
         logs: Arc::new(logs),
         binhosts,
         small_files: Arc::default(),
-        published: Arc::default(),
+        published,
         places: Places::new(&config.limits),
         stopping: CancellationToken::new(),
         live: watch::Sender::new(Arc::new(config.clone())),
@@ -213,29 +220,10 @@ impl Server {
     /// # Errors
     /// A bug ended the engine, or another orchestrator took over. To go on would look healthy to a
     /// supervisor and do nothing.
-    /// alive to a supervisor and do nothing for anybody.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
         let Self { app, entrances, lane, engine_task, .. } = self;
         let stopping = app.stopping.clone();
-        let publisher = Publisher::new(
-            app.engine.clone(),
-            app.published.clone(),
-            app.passes.clone(),
-            app.binhosts.clone(),
-            app.store.clone(),
-            app.entries.clone(),
-            Caches::of(&app),
-        );
-        let publisher =
-            app.passes.spawn("publisher", when_leading(app.clone(), publisher.run(stopping.clone())));
-        let healer = Healer::new(app.engine.clone(), app.passes.clone(), app.live.subscribe());
-        let healer = app.passes.spawn("healer", when_leading(app.clone(), healer.run(stopping.clone())));
-        let leftovers = app.passes.spawn("leftovers", when_leading(app.clone(), leftovers::run(app.clone())));
-        let scrub = app.passes.spawn("scrub", when_leading(app.clone(), scrub::run(app.clone())));
-        let schedule = app.passes.spawn("schedule", when_leading(app.clone(), calendar::run(app.clone())));
-        let notifier =
-            app.passes.spawn("notifier", when_leading(app.clone(), notify::pass::run(app.clone())));
-        let checks = app.passes.spawn(checks::NAME, checks::run(app.clone()));
+        let passes = passes::start(&app);
         let limits = app.config.limits;
         let router = http::router(app.clone());
         let (places, trusted) = (app.places.clone(), &app.config.trusted_proxies);
@@ -259,15 +247,6 @@ impl Server {
                 return Err(ServeError::Deposed(by));
             }
         };
-        let passes = [
-            ("publisher", publisher),
-            ("healer", healer),
-            ("leftovers", leftovers),
-            ("scrub", scrub),
-            ("schedule", schedule),
-            ("notifier", notifier),
-            (checks::NAME, checks),
-        ];
         for (name, task) in passes {
             if let Err(error) = task.await {
                 tracing::error!(name, %error, "a background pass panicked");
@@ -276,13 +255,5 @@ impl Server {
         drop(app);
         engine_task.stop().await;
         told
-    }
-}
-
-/// Runs a pass only once this orchestrator leads, because commands are taken only then.
-async fn when_leading(app: Arc<App>, pass: impl Future<Output = ()>) {
-    tokio::select! {
-        () = app.engine.leading() => pass.await,
-        () = app.stopping.cancelled() => {}
     }
 }

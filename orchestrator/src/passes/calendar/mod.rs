@@ -10,8 +10,8 @@ pub mod due;
 mod ticker;
 
 use crate::{
-    app::App,
     engine::{Engine, EngineError},
+    passes::Passes,
 };
 use due::{DueError, DueTimes};
 use std::{
@@ -21,6 +21,7 @@ use std::{
 use swarm_common::{name::Name, time::TimeMs};
 use swarm_core::{Command, state::Schedule};
 use ticker::Ticker;
+use tokio_util::sync::CancellationToken;
 
 /// Name in the list of passes.
 const NAME: &str = "schedule";
@@ -48,9 +49,9 @@ enum PassError {
 }
 
 /// Runs a pass every second until the orchestrator stops.
-pub async fn run(app: Arc<App>) {
+pub async fn run(engine: Engine, passes: Arc<Passes>, stopping: CancellationToken) {
     let mut foreseen: Option<Instant> = None;
-    while !app.stopping.is_cancelled() {
+    while !stopping.is_cancelled() {
         let mut ticker = match Ticker::start(EVERY).await {
             Ok(ticker) => Some(ticker),
             Err(error) => {
@@ -60,14 +61,14 @@ pub async fn run(app: Arc<App>) {
         };
         loop {
             let foresee = foreseen.is_none_or(|at| at.elapsed() >= REFORESEE);
-            match pass(&app.engine, foresee).await {
+            match pass(&engine, foresee).await {
                 Ok(did) => {
-                    app.passes.note(NAME, did);
+                    passes.note(NAME, did);
                     if foresee {
                         foreseen = Some(Instant::now());
                     }
                 }
-                Err(error) => app.passes.fail(NAME, error.to_string()),
+                Err(error) => passes.fail(NAME, error.to_string()),
             }
             let tick = async {
                 match &ticker {
@@ -76,7 +77,7 @@ pub async fn run(app: Arc<App>) {
                 }
             };
             tokio::select! {
-                () = app.stopping.cancelled() => break,
+                () = stopping.cancelled() => break,
                 () = tick => {}
                 () = tokio::time::sleep(LONGEST_SILENCE) => {
                     tracing::warn!("the ticker of the schedules stopped, restarting it");

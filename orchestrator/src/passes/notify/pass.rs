@@ -10,7 +10,7 @@ use super::{
     deliver,
     digest::digest,
 };
-use crate::{app::App, sink::message::Message};
+use crate::{passes::Passes, sink::message::Message};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use swarm_common::{
     id::RunId,
@@ -19,6 +19,7 @@ use swarm_common::{
 };
 use swarm_core::{Swarm, view};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 /// Name in the list of passes.
 const NAME: &str = "notifier";
@@ -29,23 +30,28 @@ const TICK: Duration = Duration::from_secs(1);
 /// How long a delivery may continue when the orchestrator stops.
 const LAST: Duration = Duration::from_secs(5);
 
-/// Runs until the orchestrator stops.
-pub async fn run(app: Arc<App>) {
-    if app.notifier.sinks.is_empty() {
+/// Runs until the orchestrator stops. `troubles` lists the problems of this process.
+pub async fn run(
+    notifier: Arc<Notifier>,
+    passes: Arc<Passes>,
+    troubles: impl Fn() -> Vec<ConcernKind>,
+    stopping: CancellationToken,
+) {
+    if notifier.sinks.is_empty() {
         return;
     }
     let mut deliveries = JoinSet::new();
-    for at in 0..app.notifier.sinks.len() {
-        let app = app.clone();
-        deliveries.spawn(async move { serve(&app, at).await });
+    for at in 0..notifier.sinks.len() {
+        let (notifier, stopping) = (notifier.clone(), stopping.clone());
+        deliveries.spawn(async move { serve(&notifier, at, &stopping).await });
     }
-    while !app.stopping.is_cancelled() {
-        match look(&app).await {
-            Ok(told) => app.passes.note(NAME, told),
-            Err(why) => app.passes.fail(NAME, format!("cannot save the notification state: {why}")),
+    while !stopping.is_cancelled() {
+        match look(&notifier, &troubles()).await {
+            Ok(told) => passes.note(NAME, told),
+            Err(why) => passes.fail(NAME, format!("cannot save the notification state: {why}")),
         }
         tokio::select! {
-            () = app.stopping.cancelled() => {}
+            () = stopping.cancelled() => {}
             () = tokio::time::sleep(TICK) => {}
         }
     }
@@ -57,15 +63,14 @@ pub async fn run(app: Arc<App>) {
 }
 
 /// One check for changes. Returns a short description of what was announced.
-async fn look(app: &App) -> Result<String, String> {
-    let (notifier, now, wall) = (&app.notifier, app.engine.now(), app.engine.wall());
-    let troubles = app.troubles();
-    let (present, over) =
-        app.engine.read(|swarm| (view::concerns(swarm, now, wall, &troubles), ended(swarm)));
+async fn look(notifier: &Notifier, troubles: &[ConcernKind]) -> Result<String, String> {
+    let engine = &notifier.engine;
+    let (now, wall) = (engine.now(), engine.wall());
+    let (present, over) = engine.read(|swarm| (view::concerns(swarm, now, wall, troubles), ended(swarm)));
     let told = notifier.change(|book| {
         let mut told = Vec::new();
         for run in book.ended(&over) {
-            app.engine.read(|swarm| tell_end(&notifier.sinks, book, swarm, now, run, &present));
+            engine.read(|swarm| tell_end(&notifier.sinks, book, swarm, now, run, &present));
             told.push(format!("the end of {run}"));
         }
         let changes = book.look(now, &present, notifier.window_ms);
@@ -115,13 +120,12 @@ fn post(sinks: &[Named], book: &mut Book, of: impl Fn(&Named) -> Option<Message>
 }
 
 /// Delivers the messages of one sink until the orchestrator stops.
-async fn serve(app: &App, at: usize) {
-    let notifier: &Notifier = &app.notifier;
+async fn serve(notifier: &Notifier, at: usize, stopping: &CancellationToken) {
     let Some(Named { name, sink }) = notifier.sinks.get(at) else { return };
-    while !app.stopping.is_cancelled() {
+    while !stopping.is_cancelled() {
         let Some((message, up_to)) = notifier.due(name).await else {
             tokio::select! {
-                () = app.stopping.cancelled() => {}
+                () = stopping.cancelled() => {}
                 () = notifier.posted.notified() => {}
                 () = tokio::time::sleep(TICK) => {}
             }
@@ -130,12 +134,12 @@ async fn serve(app: &App, at: usize) {
         let sent = tokio::select! {
             sent = deliver(sink, &message) => sent,
             // The message stays in the outbox until the next start.
-            () = cut_off(app) => return,
+            () = cut_off(stopping) => return,
         };
         if let Err(untaken) = &sent {
             tracing::warn!(sink = name, why = untaken.why, "cannot deliver a notification, will retry");
         }
-        let now = app.engine.now();
+        let now = notifier.engine.now();
         let noted = notifier.change(|book| {
             let outbox = book.outboxes.entry(name.clone()).or_default();
             match sent {
@@ -153,7 +157,7 @@ async fn serve(app: &App, at: usize) {
     }
 }
 
-async fn cut_off(app: &App) {
-    app.stopping.cancelled().await;
+async fn cut_off(stopping: &CancellationToken) {
+    stopping.cancelled().await;
     tokio::time::sleep(LAST).await;
 }

@@ -2,7 +2,6 @@
 
 use super::{disk::DiskPassError, todo::StableTodo};
 use crate::{
-    app::App,
     logs::Logs,
     nix::{listing, listings::Listings, upstream::Upstreams},
     publish::{
@@ -51,24 +50,17 @@ const LISTING_BYTES: usize = 8 << 20;
 /// What caches are made of.
 #[derive(Clone)]
 pub struct Caches {
-    keys: Option<Arc<NixKeys>>,
-    listings: Listings,
-    logs: Arc<Logs>,
-    upstreams: Arc<Upstreams>,
+    /// The keys that sign them; `None` if signing is off.
+    pub keys: Option<Arc<NixKeys>>,
+    /// Listings of archives.
+    pub listings: Listings,
+    /// Build logs.
+    pub logs: Arc<Logs>,
+    /// The upstream caches.
+    pub upstreams: Arc<Upstreams>,
 }
 
 impl Caches {
-    /// The parts of this orchestrator.
-    #[must_use]
-    pub fn of(app: &App) -> Self {
-        Self {
-            keys: app.nix_keys.clone(),
-            listings: app.listings.clone(),
-            logs: app.logs.clone(),
-            upstreams: app.upstreams.clone(),
-        }
-    }
-
     /// Publishes a channel. Adds to `reports` if the journal does not know its generation.
     pub(super) fn publish(
         &self,

@@ -22,7 +22,7 @@ use swarm_common::{
         view::ProfileView,
     },
 };
-use swarm_orchestrator::{passes::checks, sink::Sink};
+use swarm_orchestrator::sink::Sink;
 use swarm_tests::api::{
     FakeDrone, PROFILE, Receiver, Swarm, TestClock, facts, name, nothing_free, pebble, pebble_at, plan_of,
     until,
@@ -345,7 +345,7 @@ impl Lab {
 
     /// The concerns of a kind, after a look at disks and certificates.
     pub async fn concerns(&self, kind: &str) -> Vec<Concern> {
-        checks::look(&self.swarm.app).await;
+        self.swarm.app.checks.look().await;
         let all = self.swarm.admin.status().await.unwrap().concerns;
         all.into_iter().filter(|concern| concern.fact.name() == kind).collect()
     }
