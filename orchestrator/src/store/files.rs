@@ -9,7 +9,6 @@
 //! A stored list starts with the sorted hashes of its paths, by which damage is found. The path of a symbolic
 //! link ends with `/`.
 
-use crate::store::sieve::Hashes;
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
@@ -134,6 +133,28 @@ impl FileList {
         let list = Self::of(rest.get(count.checked_mul(HASH)?..)?);
         (list.to_bytes() == bytes).then_some(list)
     }
+}
+
+/// Four bytes of the hashes of files, and of the directories that these are in, both sorted.
+#[derive(Debug)]
+pub(super) struct Hashes {
+    files: Box<[u32]>,
+    dirs: Box<[u32]>,
+}
+
+impl Hashes {
+    /// Whether a path may be a file of both, or a file of one and a directory of the other.
+    pub(super) fn share(&self, other: &Self) -> bool {
+        let pairs = [(&self.files, &other.files), (&self.files, &other.dirs), (&self.dirs, &other.files)];
+        pairs.iter().any(|(one, other)| have_one_in_common(one, other))
+    }
+}
+
+/// Whether two sorted lists have a number in common.
+fn have_one_in_common(one: &[u32], other: &[u32]) -> bool {
+    let (few, many) = if one.len() < other.len() { (one, other) } else { (other, one) };
+    // For a small package and a kernel's sources, searching is faster than merging.
+    few.iter().any(|hash| many.binary_search(hash).is_ok())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! stored packages, reading the list of each for every arrival would take longer than checking the
 //! arrival. Four bytes per path rule out nearly all packages; the lists of the rest are compared.
 
-use crate::store::files::FileList;
+use super::files::{FileList, Hashes};
 use std::collections::{HashMap, HashSet};
 use swarm_common::digest::Digest;
 
@@ -18,21 +18,6 @@ struct Sifted {
     /// Increases with each noted package.
     number: u64,
     hashes: Hashes,
-}
-
-/// Both sorted.
-#[derive(Debug)]
-pub(super) struct Hashes {
-    pub(super) files: Box<[u32]>,
-    pub(super) dirs: Box<[u32]>,
-}
-
-impl Hashes {
-    /// Whether a path may be a file of both, or a file of one and a directory of the other.
-    pub(super) fn share(&self, other: &Self) -> bool {
-        let pairs = [(&self.files, &other.files), (&self.files, &other.dirs), (&self.dirs, &other.files)];
-        pairs.iter().any(|(one, other)| have_one_in_common(one, other))
-    }
 }
 
 /// The packages that may share a path, determined at one time.
@@ -69,13 +54,6 @@ impl Sieve {
         let sifted = self.packages.get(&digest);
         suspects.sharing.contains(&digest) || sifted.is_none_or(|sifted| sifted.number > suspects.last)
     }
-}
-
-/// Whether two sorted lists have a number in common.
-fn have_one_in_common(one: &[u32], other: &[u32]) -> bool {
-    let (few, many) = if one.len() < other.len() { (one, other) } else { (other, one) };
-    // For a small package and a kernel's sources, searching is faster than merging.
-    few.iter().any(|hash| many.binary_search(hash).is_ok())
 }
 
 #[cfg(test)]
