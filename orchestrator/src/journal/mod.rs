@@ -15,8 +15,8 @@ mod settings;
 mod sqlite;
 
 pub use queue::{Moves, Shown};
-pub use redis::RedisJournal;
-pub use settings::{JournalSettings, Place, RedisSettings};
+pub use redis::{Place, RedisJournal, RedisSettings};
+pub use settings::JournalSettings;
 pub use sqlite::SqliteJournal;
 
 use mark::Mark;

@@ -2,6 +2,7 @@
 //! Redis settings without using Redis, or the reverse, is refused, because its author expects
 //! something else than what would happen.
 
+use super::redis::{LOCK, Place, RedisSettings, check_url};
 use serde::Deserialize;
 use std::path::PathBuf;
 use swarm_common::config::Span;
@@ -11,9 +12,6 @@ const SHORTEST_LOCK: Span = Span::from_millis(500);
 
 /// Maximum lifetime of the lock: nobody leads for this long after a power cut.
 const LONGEST_LOCK: Span = Span::from_secs(600);
-
-/// Default lifetime of the lock.
-const LOCK: Span = Span::from_secs(10);
 
 /// The kind of journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -32,39 +30,6 @@ pub enum Kind {
 pub struct JournalSettings {
     /// The Redis; `None` for the file in the state directory.
     pub redis: Option<RedisSettings>,
-}
-
-/// Settings of a journal on Redis.
-#[derive(Debug, Clone)]
-pub struct RedisSettings {
-    /// How to find the Redis.
-    pub place: Place,
-    /// The ACL user, if not the default one.
-    pub username: Option<String>,
-    /// File with the password.
-    pub password_file: Option<PathBuf>,
-    /// Prefix of the keys.
-    pub swarm: String,
-    /// This orchestrator's own address, to which a standby sends writers.
-    pub address: Option<String>,
-    /// Lifetime of the lock without renewal, in milliseconds.
-    pub lock_ms: u64,
-    /// Number of replicas that must have a batch before it is acknowledged.
-    pub wait_replicas: u32,
-}
-
-/// How to find a Redis.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
-    /// A fixed address, `redis://HOST:PORT/DATABASE`.
-    Url(String),
-    /// Through sentinels.
-    Sentinels {
-        /// Their addresses, `HOST:PORT`.
-        addresses: Vec<String>,
-        /// The master's name.
-        master: String,
-    },
 }
 
 /// The section as written.
@@ -96,22 +61,6 @@ impl Default for Written {
             address: None,
             lock_timeout: None,
             wait_replicas: None,
-        }
-    }
-}
-
-impl RedisSettings {
-    /// Settings for a Redis at this address, with defaults for everything else.
-    #[must_use]
-    pub fn at(url: &str) -> Self {
-        Self {
-            place: Place::Url(url.to_owned()),
-            username: None,
-            password_file: None,
-            swarm: "swarm".to_owned(),
-            address: None,
-            lock_ms: LOCK.millis(),
-            wait_replicas: 0,
         }
     }
 }
@@ -199,7 +148,7 @@ fn plain(url: String) -> Result<String, String> {
                     `password_file`"
             .into());
     }
-    match super::redis::check_url(&url) {
+    match check_url(&url) {
         Ok(()) => Ok(url),
         Err(why) => Err(format!("`url` of `[journal]`: {why}; expected redis://HOST:6379 or unix:///PATH")),
     }

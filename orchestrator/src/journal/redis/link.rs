@@ -1,8 +1,8 @@
 //! Connecting to Redis: finding the master, time limits on every operation, and explanations of its
 //! errors.
 
-use super::super::{
-    JournalError,
+use super::{
+    super::JournalError,
     settings::{Place, RedisSettings},
 };
 use redis::{Connection, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError, RedisResult};

@@ -3,21 +3,23 @@
 //! configuration and its guarantees.
 //!
 //! - [`link`]: connections and errors. [`keys`]: key names.
-//! - [`lease`]: the lock. [`script`]: appending. [`stream`]: reading.
+//! - [`settings`]: how it is configured. [`lease`]: the lock. [`script`]: appending. [`stream`]: reading.
 
 mod keys;
 mod lease;
 mod link;
 mod script;
+mod settings;
 mod stream;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use link::check_url;
+pub(crate) use settings::LOCK;
+pub use settings::{Place, RedisSettings};
 
 use super::{
     Journal, JournalError, JournalReader, Lead, Moves, Replay, Verified, body, chain, genesis, mark::Mark,
-    settings::RedisSettings,
 };
 use keys::{FORMAT, Keys};
 use lease::{Lease, Taken};
