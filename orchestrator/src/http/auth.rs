@@ -1,9 +1,9 @@
-//! Authentication. Every route declares the role it needs ([`super::route::Role`]); credentials are
+//! Authentication. Every route declares the role it needs ([`super::role::Role`]); credentials are
 //! checked here and for `/metrics`.
 //!
 //! Digests are compared instead of secrets, so the time of a comparison reveals nothing useful.
 
-use super::{bounds, problem::ApiError, route::Role};
+use super::{bounds, problem::ApiError, role::Role};
 use crate::{
     app::App,
     places::{Full, Holder, Place},

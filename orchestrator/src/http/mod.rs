@@ -35,6 +35,7 @@ mod plain;
 mod problem;
 mod profiles;
 mod report;
+mod role;
 mod route;
 mod runs;
 mod schedules;

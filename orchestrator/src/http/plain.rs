@@ -6,7 +6,7 @@
 use super::{
     peer::{Peer, Way},
     problem::ApiError,
-    route::Role,
+    role::Role,
 };
 use crate::app::App;
 use axum::{

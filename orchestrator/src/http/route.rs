@@ -1,6 +1,8 @@
 //! Declaration of a route: path, role, input and output. Both the router and the OpenAPI document
 //! are made from one list of routes, so neither can miss a route, and every route has a role.
 
+pub(super) use super::role::Role;
+
 use super::{auth, body, plain, problem::ApiError};
 use crate::app::App;
 use axum::{
@@ -14,19 +16,6 @@ use axum::{
 };
 use std::{collections::BTreeMap, pin::Pin, sync::Arc};
 use utoipa::ToSchema;
-
-/// Who may use a route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    /// Anyone, without a credential.
-    Anyone,
-    /// Drones.
-    Drone,
-    /// The admin.
-    Admin,
-    /// The admin and drones.
-    AdminOrDrone,
-}
 
 /// Largest body of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
