@@ -1,5 +1,5 @@
-//! Limits on the content of requests: on every list and text that the journal keeps or that costs
-//! work. Whole bodies are limited by [`super::route::Limit`], files by [`crate::intake::upload`]
+//! Limits on the content of requests: on their heads, and on every list and text that the journal
+//! keeps or that costs work. Whole bodies are limited by [`super::route::Limit`], files by [`crate::intake::upload`]
 //! and the package format, plans by [`swarm_core::plan`].
 //!
 //! A refusal is one kind of problem that names the limit. A drone's texts about a failure are
@@ -7,6 +7,12 @@
 
 use super::problem::ApiError;
 use swarm_common::wire::nix::NixMachine;
+
+/// Largest request head in bytes.
+pub(super) const HEAD_BYTES: usize = 64 * 1024;
+
+/// Largest number of header lines in a request.
+pub(super) const HEADERS: usize = 64;
 
 /// A limit.
 #[derive(Debug, Clone, Copy)]

@@ -5,6 +5,7 @@
 use super::{
     Lane,
     binhost::lane::Handed,
+    bounds::{HEAD_BYTES, HEADERS},
     linger::{Linger, Unread},
     peer::{Peer, Way},
     stall::{Impatient, STALLED},
@@ -45,12 +46,6 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
-
-/// Largest request head in bytes.
-pub(super) const HEAD_BYTES: usize = 64 * 1024;
-
-/// Largest number of header lines in a request.
-pub(super) const HEADERS: usize = 64;
 
 /// Pause after a failed `accept`: the process is out of file descriptors, and retrying at once
 /// would only waste CPU time.

@@ -10,7 +10,7 @@
 mod request;
 mod write;
 
-use super::super::connection::HEAD_BYTES;
+use super::super::bounds::HEAD_BYTES;
 use super::{
     answer::{self, Ask},
     locate,

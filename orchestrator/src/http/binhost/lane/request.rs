@@ -1,6 +1,9 @@
 //! Parses a request's head, as far as the lane supports it.
 
-use super::super::answer::{Answer, Ask};
+use super::super::{
+    super::bounds::HEADERS,
+    answer::{Answer, Ask},
+};
 use httparse::{Request, Status};
 use std::mem::MaybeUninit;
 
@@ -27,7 +30,7 @@ pub(super) fn read(bytes: &[u8], answer: impl FnOnce(&str, &Ask) -> Answer) -> R
     if bytes.is_empty() {
         return Read::Part;
     }
-    let mut headers = [const { MaybeUninit::uninit() }; super::super::super::connection::HEADERS];
+    let mut headers = [const { MaybeUninit::uninit() }; HEADERS];
     let mut request = Request::new(&mut []);
     let length = match request.parse_with_uninit_headers(bytes, &mut headers) {
         Ok(Status::Complete(length)) => length,
