@@ -9,6 +9,7 @@
 //! full disk.
 
 mod disk;
+mod error;
 mod nix;
 mod todo;
 
@@ -20,7 +21,8 @@ use crate::{
     publish::{Binhosts, Progress},
     store::{Store, entries::EntryBook},
 };
-use disk::{Disk, DiskPassError};
+use disk::Disk;
+use error::DiskPassError;
 use std::{sync::Arc, time::Duration};
 use swarm_core::Command;
 use tokio_util::sync::CancellationToken;

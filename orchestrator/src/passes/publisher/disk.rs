@@ -1,45 +1,20 @@
 //! The blocking disk operations of publishing, separate so that they can run on a blocking thread.
 
 use super::{
+    error::DiskPassError,
     nix::Caches,
     todo::{Done, RunTodo, StableTodo, Todo},
 };
 use crate::{
-    publish::{Binhost, Binhosts, Generations, PublishError, Published, cache::CacheError, generations},
+    publish::{Binhost, Binhosts, Generations, Published, generations},
     store::{
         Store, StoreError,
-        disk::DiskError,
         entries::{EntriesError, EntryBook},
     },
 };
 use std::collections::BTreeMap;
 use swarm_common::{digest::Digest, id::RunId, name::Name, wire::artifact::Artifact};
 use swarm_core::Command;
-
-/// Why something was not published.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum DiskPassError {
-    #[error("cannot publish the index of {profile}: {source}")]
-    Publish { profile: Name, source: PublishError },
-    #[error("cannot index a package of {profile}: {source}")]
-    Entries { profile: Name, source: EntriesError },
-    #[error("cannot publish the Nix cache of {profile}: {source}")]
-    Cache { profile: Name, source: CacheError },
-    #[error(transparent)]
-    Disk(#[from] DiskError),
-    #[error(
-        "{count} received packages of {profile} are missing or damaged in the store, the first is {first}: see \
-         `swarmctl audit verify`"
-    )]
-    Missing { profile: Name, count: usize, first: Digest },
-}
-
-impl DiskPassError {
-    /// Whether everything else was published.
-    pub(super) fn is_of_lost_packages(&self) -> bool {
-        matches!(self, Self::Missing { .. })
-    }
-}
 
 /// Publishes, and remembers what was published.
 pub(super) struct Disk {

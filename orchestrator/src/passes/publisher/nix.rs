@@ -1,6 +1,6 @@
 //! The stable channel of a Nix profile, as a binary cache.
 
-use super::{disk::DiskPassError, todo::StableTodo};
+use super::{error::DiskPassError, todo::StableTodo};
 use crate::{
     logs::Logs,
     nix::{listing, listings::Listings, upstream::Upstreams},
