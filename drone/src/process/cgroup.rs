@@ -13,6 +13,8 @@ use std::{fs, io, path::PathBuf, time::Duration};
 
 /// Mount point of the control groups.
 const ROOT: &str = "/sys/fs/cgroup";
+/// Name of the child group for the drone itself.
+pub(super) const OWN: &str = "swarm-drone.own";
 /// The version 1 controllers that are used.
 const V1: [&str; 4] = ["memory", "pids", "cpu", "cpuacct"];
 /// Period of the CPU limit in microseconds; the kernel's default.
@@ -55,7 +57,7 @@ fn trees() -> Vec<Dir> {
                 .into_iter()
                 .find(|r| PathBuf::from(r).join("cgroup.controllers").exists());
             // Groups of builds are siblings of the drone's own group.
-            let group = group.strip_suffix(super::delegated::OWN).unwrap_or(group);
+            let group = group.strip_suffix(OWN).unwrap_or(group);
             trees.extend(root.map(|r| Dir { path: PathBuf::from(r).join(group), kind: Kind::Unified }));
             continue;
         }

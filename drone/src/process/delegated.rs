@@ -4,13 +4,12 @@
 //! processes"). So the drone moves itself to a child group, and the groups of its builds become
 //! siblings of that.
 
+use super::cgroup::{OWN, unified};
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
 
-/// Name of the child group for the drone itself.
-pub(super) const OWN: &str = "swarm-drone.own";
 /// Controllers enabled for the groups of builds, if available.
 const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
 /// Maximum number of rounds of moving; a process may fork meanwhile.
@@ -19,7 +18,7 @@ const ROUNDS: u32 = 16;
 /// Prepares the group of this process for limits, if it was delegated to the drone. Otherwise builds
 /// have no limits and [`super::group`] logs that.
 pub fn take_over() {
-    for group in super::cgroup::unified() {
+    for group in unified() {
         if !is_ours(&group) {
             continue;
         }
