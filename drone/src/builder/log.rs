@@ -3,7 +3,7 @@
 //! Output beyond the limit is not forwarded but still searched, because the error is usually at the
 //! end of a long log. Memory use is constant.
 
-use super::{BuildNote, failure::Errors};
+use super::{BuildNote, errors::Errors};
 use crate::process::Sink;
 use std::ops::ControlFlow;
 use swarm_common::state::Phase;

@@ -7,6 +7,7 @@
 
 mod base;
 mod config;
+mod errors;
 mod failure;
 mod fetch;
 mod first;

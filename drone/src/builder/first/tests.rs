@@ -2,7 +2,7 @@
 //! log; `\e` stands for ESC).
 
 use super::*;
-use crate::builder::{failure::Errors, log::Log};
+use crate::builder::{errors::Errors, log::Log};
 use crate::process::Sink as _;
 use std::{fs, path::Path};
 use swarm_common::state::FailureClass;

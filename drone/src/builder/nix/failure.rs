@@ -3,7 +3,8 @@
 use super::machine_log::Heard;
 use crate::builder::{
     Stop,
-    failure::{Errors, made, of},
+    errors::Errors,
+    failure::{made, of},
     first::{TEXT_BYTES, clip, plain},
 };
 use swarm_common::{
