@@ -2,8 +2,8 @@
 
 use super::{
     BuildContext, Stop,
+    emerge::{COMMON, arguments},
     nix::Nix,
-    portage::{COMMON, arguments},
     steps::{Step, Steps},
 };
 use crate::{

@@ -7,6 +7,7 @@
 
 mod base;
 mod config;
+mod emerge;
 mod errors;
 mod failure;
 mod fetch;

@@ -8,12 +8,12 @@
 
 use super::{
     Stop,
+    emerge::{COMMON, arguments},
     install::install_from,
     steps::{Step, Steps},
 };
 use crate::buildroot::Root;
 use std::{
-    ffi::OsString,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -22,20 +22,6 @@ use swarm_common::{
     wire::drone::{BuildOrder, PortageTarget, Target},
     wire::plan::PlanStage,
 };
-
-/// Options of every `emerge`: ignore defaults from the bundle, no colours, no prompts, no resolver.
-/// Package moves are off because a fresh root would replay all moves in the history of the tree.
-pub(super) const COMMON: [&str; 9] = [
-    "--ignore-default-opts",
-    "--color=n",
-    "--nospinner",
-    "--oneshot",
-    "--quiet-build=n",
-    "--autounmask=n",
-    "--nodeps",
-    "--package-moves=n",
-    "--getbinpkg=n",
-];
 
 /// Builds the order and returns the package files in the order of the targets.
 pub(super) async fn build(root: &Root, order: &BuildOrder, steps: &mut Steps) -> Result<Vec<PathBuf>, Stop> {
@@ -145,10 +131,6 @@ fn flags(target: &PortageTarget, changes: &[String]) -> Vec<String> {
         .iter()
         .map(|flag| if target.use_flags.contains(flag) { flag.clone() } else { format!("-{flag}") });
     own.chain(changes.iter().cloned()).collect()
-}
-
-pub(super) fn arguments(common: &[&str], own: &[&str], atoms: &[&str]) -> Vec<OsString> {
-    common.iter().chain(own).chain(atoms).map(OsString::from).collect()
 }
 
 /// Builds the target into a package directory.

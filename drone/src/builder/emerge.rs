@@ -1,0 +1,22 @@
+//! How `emerge` is called.
+
+use std::ffi::OsString;
+
+/// Options of every `emerge`: ignore defaults from the bundle, no colours, no prompts, no resolver.
+/// Package moves are off because a fresh root would replay all moves in the history of the tree.
+pub(super) const COMMON: [&str; 9] = [
+    "--ignore-default-opts",
+    "--color=n",
+    "--nospinner",
+    "--oneshot",
+    "--quiet-build=n",
+    "--autounmask=n",
+    "--nodeps",
+    "--package-moves=n",
+    "--getbinpkg=n",
+];
+
+/// The arguments of a call: common options, those of this call, and what to install or build.
+pub(super) fn arguments(common: &[&str], own: &[&str], atoms: &[&str]) -> Vec<OsString> {
+    common.iter().chain(own).chain(atoms).map(OsString::from).collect()
+}
