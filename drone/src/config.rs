@@ -1,10 +1,15 @@
 //! The drone's configuration file. `drone.example.toml` shows every setting.
 
+mod builder;
+mod nix;
 mod renamed;
+mod slots;
 
+pub use builder::{BuilderConfig, RootKind};
+pub use nix::{Enabled, NixConfig};
 pub use renamed::RENAMED;
 
-use crate::{agent::Timing, builder::BuilderConfig};
+use crate::agent::Timing;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use swarm_common::{

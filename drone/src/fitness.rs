@@ -2,9 +2,9 @@
 //! `/` need, and the directories that the drone writes to.
 
 use crate::{
-    builder::{BuilderConfig, nix},
+    builder::nix,
     buildroot::Tree,
-    config::Config,
+    config::{BuilderConfig, Config},
     process::too_little_free,
 };
 use std::{

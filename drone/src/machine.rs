@@ -1,6 +1,6 @@
 //! Facts about this machine.
 
-use crate::{builder::BuilderConfig, buildroot::Tree, cpu, fitness, namespace, vitals};
+use crate::{buildroot::Tree, config::BuilderConfig, cpu, fitness, namespace, vitals};
 use std::{fs, path::Path};
 use swarm_common::{
     name::Name,

@@ -16,12 +16,12 @@ use crate::{
     artifacts::Artifacts,
     bases::Bases,
     builder::{
-        self, Larder,
+        Larder,
         nix::{self, Nix},
     },
-    buildroot::{self, RootKind, layers::Layers},
+    buildroot::{self, layers::Layers},
     clock::Clock,
-    config::Config,
+    config::{Config, RootKind},
     enrol,
     fitness::Fitness,
     jobserver::Jobserver,
@@ -29,6 +29,7 @@ use crate::{
     snapshots::Snapshots,
     spool::Spool,
     toolchain::Probe,
+    vitals,
     work::{self, Workshop},
 };
 use std::{
@@ -114,11 +115,8 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
         config.builder.work_dir.clone(),
     ];
     let builder = config.builder.clone();
-    let jobserver = builder.has_jobserver().then(|| {
-        Jobserver::new(&work_dir.join("jobserver"), builder::processors(), builder.slots())
-            .map_err(io(&work_dir))
-    });
-    let jobserver = jobserver.transpose()?;
+    let make = || Jobserver::new(&work_dir.join("jobserver"), vitals::processors(), builder.slots());
+    let jobserver = builder.has_jobserver().then(make).transpose().map_err(io(&work_dir))?;
     if builder.images().is_none() {
         tracing::info!("builder.root_kind is live: this drone cannot build in images");
     }

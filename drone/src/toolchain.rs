@@ -1,7 +1,7 @@
 //! Detects the toolchain of the drone's own system or its `base_root`, so that the orchestrator does
 //! not assign packages of a run that was planned with a different one.
 
-use crate::builder::BuilderConfig;
+use crate::config::BuilderConfig;
 use std::{
     fs,
     os::unix::fs::MetadataExt as _,

@@ -21,6 +21,12 @@ pub fn total_memory() -> u64 {
     memory().map_or(0, |(total, _)| total)
 }
 
+/// Number of processors available to this process.
+#[must_use]
+pub fn processors() -> u32 {
+    std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX))
+}
+
 /// Total and available memory in bytes.
 fn memory() -> Option<(u64, u64)> {
     let only_memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());

@@ -2,8 +2,9 @@
 
 use crate::{
     bases::Bases,
-    builder::{self, BuildContext, BuildEnd, BuildNote, BuilderConfig, Larder},
+    builder::{self, BuildContext, BuildEnd, BuildNote, Larder},
     buildroot::layers::Layer,
+    config::BuilderConfig,
     jobserver::{Jobserver, Seat},
     logs::{self, LogFile},
     snapshots::Snapshots,

@@ -6,7 +6,6 @@
 //! orchestrator.
 
 mod base;
-mod config;
 mod emerge;
 mod errors;
 mod failure;
@@ -18,14 +17,15 @@ mod log;
 pub mod nix;
 mod plan;
 mod portage;
-mod slots;
 mod steps;
 
-pub use config::{BuilderConfig, processors};
 pub(crate) use failure::of as failure;
 pub use install::Larder;
 
-use crate::buildroot::{self, Ingredients, Root, RootError};
+use crate::{
+    buildroot::{self, Ingredients, Root, RootError},
+    config::BuilderConfig,
+};
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},

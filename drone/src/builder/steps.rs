@@ -1,9 +1,10 @@
 //! Runs the programs of an attempt one after another with shared limits for time and log size, and
 //! sums up their resource usage.
 
-use super::{BuildContext, BuildNote, BuilderConfig, Stop, failure, lack::Lack, log::Log};
+use super::{BuildContext, BuildNote, Stop, failure, lack::Lack, log::Log};
 use crate::{
     buildroot::{NO_ROOT, Root},
+    config::BuilderConfig,
     process::{self, DiskLimit, End, Excess, Job, Ran},
 };
 use std::{

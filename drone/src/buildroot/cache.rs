@@ -1,7 +1,7 @@
 //! Caches that outlive build roots: distfiles and ebuild metadata.
 
 use super::{RootError, make_dir};
-use crate::builder::BuilderConfig;
+use crate::config::BuilderConfig;
 use std::{
     fs, io,
     os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},

@@ -33,29 +33,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The kind of a build root.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RootKind {
-    /// An overlay over the base. Needs root privileges, possibly those of a user namespace.
-    #[default]
-    Overlay,
-    /// Packages are installed permanently into the machine's own `/`. For dedicated machines. Needs
-    /// root.
-    Live,
-}
-
-impl RootKind {
-    /// The value of the setting in the configuration.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Overlay => "overlay",
-            Self::Live => "live",
-        }
-    }
-}
-
 /// Why a build root cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum RootError {

@@ -5,13 +5,16 @@
 //! installation from outside the base.
 
 use super::{
-    RootError, RootKind, cache, config, make_dir,
+    RootError, cache, config, make_dir,
     places::Places,
     settings,
     stack::{Bind, Stack},
     tree::Tree,
 };
-use crate::{builder::BuilderConfig, jobserver::PIPE};
+use crate::{
+    config::{BuilderConfig, RootKind},
+    jobserver::PIPE,
+};
 use std::{
     collections::BTreeSet,
     ffi::OsString,

@@ -19,8 +19,9 @@ use swarm_common::{
 };
 use swarm_drone::{
     artifacts::Artifacts,
-    builder::{BuildContext, BuildEnd, BuildNote, BuilderConfig, Larder, nix::Nix, run},
+    builder::{BuildContext, BuildEnd, BuildNote, Larder, nix::Nix, run},
     buildroot::layers::Layers,
+    config::BuilderConfig,
 };
 use swarm_formats::nix::{
     nar::{NarLimits, NarReader, References},

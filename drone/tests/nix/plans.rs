@@ -5,7 +5,10 @@ use swarm_common::wire::{
     nix::{ContentHash, NixMachine, NixRoot},
     plan::ProblemKind,
 };
-use swarm_drone::builder::{BuildEnd, BuilderConfig, nix::find};
+use swarm_drone::{
+    builder::{BuildEnd, nix::find},
+    config::BuilderConfig,
+};
 
 #[tokio::test]
 async fn a_plan_has_the_derivations_sources_and_edges_and_says_what_does_not_evaluate() {

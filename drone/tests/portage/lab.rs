@@ -21,8 +21,9 @@ use swarm_common::{
 };
 use swarm_drone::{
     artifacts::Artifacts,
-    builder::{BuildContext, BuildEnd, BuildNote, BuilderConfig, Larder, run},
+    builder::{BuildContext, BuildEnd, BuildNote, Larder, run},
     buildroot::layers::Layers,
+    config::BuilderConfig,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;

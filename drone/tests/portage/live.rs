@@ -8,7 +8,7 @@ use std::{fs, path::Path};
 use swarm_common::{digest::Digest, wire::drone::Work};
 use swarm_drone::{
     builder::{BuildContext, BuildEnd},
-    buildroot::RootKind,
+    config::RootKind,
 };
 
 fn live(mut context: BuildContext) -> BuildContext {

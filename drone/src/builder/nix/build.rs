@@ -268,7 +268,7 @@ mod tests {
     #[test]
     fn equal_outputs_become_files_with_other_bytes_and_the_same_archive() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path(), &crate::builder::nix::NixConfig::default()).unwrap();
+        let store = Store::open(dir.path(), &crate::config::NixConfig::default()).unwrap();
         let paths = ["/nix/store/a-dev", "/nix/store/a-doc", "/nix/store/a-man"].map(String::from);
         for path in &paths {
             fs::create_dir_all(store.file(path)).unwrap();

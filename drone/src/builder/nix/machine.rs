@@ -1,7 +1,8 @@
 //! What this machine can build with Nix: its systems and features, by the configuration of the drone's
 //! stores.
 
-use super::{NixConfig, programs::Programs, store};
+use super::{programs::Programs, store};
+use crate::config::NixConfig;
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,

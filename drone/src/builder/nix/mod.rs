@@ -2,7 +2,7 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | settings, the installed programs, and what they can build | [`config`], [`programs`], `machine` |
+//! | settings, the installed programs, and what they can build | [`NixConfig`], [`programs`], `machine` |
 //! | a store: its directory, configuration, roots and garbage | `store` |
 //! | running a Nix program within the limits of an attempt | `session`, `machine_log` |
 //! | from a snapshot to the derivations of its attributes | `evaluation`, `enclosure`, `source` |
@@ -14,7 +14,6 @@
 //! other. Nix calls both `/nix/store`, so the store paths are those of every other machine.
 
 mod build;
-mod config;
 mod enclosure;
 mod evaluation;
 mod failure;
@@ -30,11 +29,13 @@ mod source;
 mod store;
 
 pub(super) use build::build;
-pub use config::{Enabled, NixConfig};
 pub(super) use plan::plan;
 pub use programs::{Programs, find};
 
-use crate::builder::Stop;
+use crate::{
+    builder::Stop,
+    config::{BuilderConfig, NixConfig},
+};
 use std::{
     collections::BTreeSet,
     path::Path,
@@ -141,7 +142,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Removes what attempts of an earlier start kept in the stores.
-pub(crate) fn forget_attempts(builder: &crate::builder::BuilderConfig) {
+pub(crate) fn forget_attempts(builder: &BuilderConfig) {
     let dir = builder.nix.store_dir(&builder.cache_dir);
     for name in [EVALUATION, BUILD] {
         let forgotten = store::forget_attempts(&dir.join(name));

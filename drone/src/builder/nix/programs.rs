@@ -1,6 +1,6 @@
 //! The installed Nix: where its programs are, and its version.
 
-use super::{Enabled, NixConfig};
+use crate::config::{Enabled, NixConfig};
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},

@@ -1,7 +1,7 @@
 //! A store of the drone's own: a directory in which everything is below `nix/store`, with a
 //! configuration that depends on nothing of the machine.
 
-use super::NixConfig;
+use crate::config::NixConfig;
 use crate::process;
 use std::{
     fs, io,

@@ -1,8 +1,10 @@
 //! How a drone builds: the `[builder]` section of its configuration.
 
-use super::nix::NixConfig;
-use super::slots::{self, Slots};
-use crate::{buildroot::RootKind, namespace, vitals};
+use super::{
+    nix::NixConfig,
+    slots::{self, Slots},
+};
+use crate::{namespace, vitals};
 use serde::{Deserialize, Serialize};
 use std::{
     path::{Path, PathBuf},
@@ -91,17 +93,34 @@ impl Default for BuilderConfig {
     }
 }
 
-/// Number of processors available to this process.
-#[must_use]
-pub fn processors() -> u32 {
-    std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX))
+/// The kind of a build root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RootKind {
+    /// An overlay over the base. Needs root privileges, possibly those of a user namespace.
+    #[default]
+    Overlay,
+    /// Packages are installed permanently into the machine's own `/`. For dedicated machines. Needs
+    /// root.
+    Live,
+}
+
+impl RootKind {
+    /// The value of the setting in the configuration.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Overlay => "overlay",
+            Self::Live => "live",
+        }
+    }
 }
 
 impl BuilderConfig {
     /// Compiler processes that one build may run at once.
     #[must_use]
     pub fn jobs(&self) -> u32 {
-        if self.jobs == 0 { processors().div_ceil(self.slots()) } else { self.jobs }
+        if self.jobs == 0 { vitals::processors().div_ceil(self.slots()) } else { self.jobs }
     }
 
     /// Number of concurrent builds.
@@ -109,7 +128,7 @@ impl BuilderConfig {
     pub fn slots(&self) -> u32 {
         match self.slots {
             _ if self.root_kind == RootKind::Live => 1,
-            Slots::Auto => slots::fitting(processors(), vitals::total_memory()),
+            Slots::Auto => slots::fitting(vitals::processors(), vitals::total_memory()),
             Slots::Number(number) => number,
         }
     }
@@ -123,7 +142,7 @@ impl BuilderConfig {
     /// Load average above which no further compiler is started.
     #[must_use]
     pub fn load(&self) -> f64 {
-        if self.load > 0.0 { self.load } else { f64::from(processors()) }
+        if self.load > 0.0 { self.load } else { f64::from(vitals::processors()) }
     }
 
     /// Time between SIGTERM and SIGKILL when a build is stopped.
