@@ -77,7 +77,7 @@ pub fn make(sources: &Sources, progress: impl Fn(u64, u64)) -> Result<Made, Fail
     let repositories = read_repositories(sources, &conf)?;
     let main = main_repository(&bundle, &conf, &repositories)?;
     let repos = Repositories { all: &repositories, main, conf: &conf };
-    let (profile, inherited) = Profile::find(&bundle, sources, repos)?;
+    let (profile, inherited) = Profile::find(&sources.bundle, bundle.portage_profile.as_deref(), repos)?;
     let settings = Settings::read(&sources.bundle, &inherited)?;
     bundle.notes.extend(processor::check(&settings, &sources.drones)?);
     bundle.notes.extend(settings.without_effect());

@@ -5,7 +5,7 @@
 //! drone. So all parents are resolved here, and where a profile in the bundle names them by a path
 //! on this machine, the snapshot names them by repository.
 
-use super::{Sources, bundle::Bundle, repos_conf::ReposConf, repository::Repository};
+use super::{repos_conf::ReposConf, repository::Repository};
 use crate::failure::Failure;
 use std::{
     collections::BTreeSet,
@@ -34,19 +34,16 @@ pub(super) struct Repositories<'a> {
 }
 
 impl Profile {
-    /// Finds the profile selected by a bundle, and the profiles in repositories that it inherits
-    /// from, in the order in which Portage applies them.
+    /// Finds the profile that the bundle at `root` selects, by the name `said` or by itself, and the
+    /// profiles in repositories that it inherits from, in the order in which Portage applies them.
     pub(super) fn find<'a>(
-        bundle: &Bundle,
-        sources: &Sources,
+        root: &Path,
+        said: Option<&str>,
         repos: Repositories<'a>,
     ) -> Result<(Self, Vec<Found<'a>>), Failure> {
-        let link = sources.bundle.join("etc/portage/make.profile");
+        let link = root.join("etc/portage/make.profile");
         let own = link.is_dir() && !link.is_symlink();
-        let said = match &bundle.portage_profile {
-            Some(said) => Some(repos.named(said)?),
-            None => None,
-        };
+        let said = said.map(|said| repos.named(said)).transpose()?;
         if own {
             let (parents, inherited) = repos.own(&link)?;
             if let Some(said) = said.as_ref().filter(|said| !inherited.contains(said)) {

@@ -2,7 +2,7 @@
 //! settings are specific to a machine; the settings that determine which ebuild is built go into
 //! the snapshot.
 
-use super::{settings, shell::Place};
+use super::{shell::Place, tree::files_at};
 use crate::failure::Failure;
 use std::{
     collections::BTreeMap,
@@ -32,7 +32,7 @@ impl ReposConf {
     /// Reads the file or directory of files, if it exists.
     pub(super) fn read(bundle: &Path) -> Result<Self, Failure> {
         let mut conf = Self::default();
-        for file in settings::files(&bundle.join("etc/portage/repos.conf"))? {
+        for file in files_at(&bundle.join("etc/portage/repos.conf"))? {
             let name: Rc<str> = file.strip_prefix(bundle).unwrap_or(&file).display().to_string().into();
             let text =
                 fs::read_to_string(&file).map_err(|e| Failure::Failed(format!("{}: {e}", file.display())))?;

@@ -4,7 +4,7 @@
 use super::{
     profile::Found,
     shell::{Place, Reader, Variables},
-    tree::walk,
+    tree::files_at,
 };
 use crate::failure::Failure;
 use std::{
@@ -49,24 +49,24 @@ impl Settings {
         for profile in inherited {
             let (dir, label) = (profile.dir(), profile.label());
             let of_profile = Reader { root: &dir, label: &label };
-            settings.layer(&of_profile, &files(&dir.join("make.defaults"))?, &mut variables)?;
+            settings.layer(&of_profile, &files_at(&dir.join("make.defaults"))?, &mut variables)?;
         }
         // Notes are about what the bundle itself assigns.
         variables.values_mut().for_each(|value| value.at = None);
         let own = portage.join("make.profile");
         if !own.is_symlink() {
             // Directories below it are parents of those above.
-            for file in files(&own)?.iter().rev().filter(|file| file.ends_with("make.defaults")) {
+            for file in files_at(&own)?.iter().rev().filter(|file| file.ends_with("make.defaults")) {
                 settings.layer(&reader, slice::from_ref(file), &mut variables)?;
             }
         }
-        settings.layer(&reader, &files(&portage.join("make.conf"))?, &mut variables)?;
+        settings.layer(&reader, &files_at(&portage.join("make.conf"))?, &mut variables)?;
         variables.remove("USE");
         settings.add(&variables);
 
         let env = portage.join("env");
         let mut of_packages = BTreeSet::new();
-        for file in files(&portage.join("package.env"))? {
+        for file in files_at(&portage.join("package.env"))? {
             for (_, line) in lines(&file) {
                 of_packages.extend(line.split_whitespace().skip(1).map(|name| env.join(name)));
             }
@@ -80,13 +80,13 @@ impl Settings {
             own.retain(|_, value| value.at.as_ref().is_some_and(|at| at.file == name));
             settings.add(&own);
         }
-        let mut scripts = files(&portage.join("bashrc"))?;
-        scripts.extend(files(&portage.join("profile"))?);
-        scripts.extend(files(&env)?.into_iter().filter(|file| !of_packages.contains(file)));
+        let mut scripts = files_at(&portage.join("bashrc"))?;
+        scripts.extend(files_at(&portage.join("profile"))?);
+        scripts.extend(files_at(&env)?.into_iter().filter(|file| !of_packages.contains(file)));
         for file in scripts {
             settings.scripts.extend(words_of(&reader, &file));
         }
-        for file in files(&portage.join("package.use"))? {
+        for file in files_at(&portage.join("package.use"))? {
             settings.read_use(&reader, &file);
         }
         Ok(settings)
@@ -167,18 +167,6 @@ fn by_line(mut lines: Vec<Vec<Word>>, word: Word) -> Vec<Vec<Word>> {
         None => lines.push(vec![word]),
     }
     lines
-}
-
-/// The files behind a name: the file itself, or all files below a directory, sorted as Portage
-/// does.
-pub(super) fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
-    if !path.is_dir() {
-        return Ok(if path.is_file() { vec![path.to_owned()] } else { vec![] });
-    }
-    let mut names = walk(path, &[]).map_err(|e| Failure::Failed(e.to_string()))?;
-    names.retain(|name| !name.split('/').any(|part| part.starts_with('.')) && !name.ends_with('~'));
-    names.sort();
-    Ok(names.into_iter().map(|name| path.join(name)).collect())
 }
 
 /// The lines that are not comments, numbered from 1. A file that cannot be read as text is reported

@@ -132,3 +132,15 @@ pub(super) fn walk(root: &Path, left_out: &[&str]) -> Result<Vec<String>, Snapsh
     }
     Ok(files)
 }
+
+/// The configuration files at a path: the file itself, or all files below a directory, sorted as Portage
+/// does.
+pub(super) fn files_at(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+    if !path.is_dir() {
+        return Ok(if path.is_file() { vec![path.to_owned()] } else { vec![] });
+    }
+    let mut names = walk(path, &[]).map_err(|e| Failure::Failed(e.to_string()))?;
+    names.retain(|name| !name.split('/').any(|part| part.starts_with('.')) && !name.ends_with('~'));
+    names.sort();
+    Ok(names.into_iter().map(|name| path.join(name)).collect())
+}
