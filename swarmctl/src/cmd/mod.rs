@@ -26,7 +26,6 @@ pub mod retry;
 pub mod run;
 pub mod schedule;
 pub mod status;
-mod watch;
 pub mod why;
 
 use crate::{

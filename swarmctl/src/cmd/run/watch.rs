@@ -1,7 +1,7 @@
 //! Watches a run: prints changes as lines, and on a terminal a progress bar with the predicted end
 //! below them. The orchestrator may restart meanwhile.
 
-use super::run::{is_nix, show};
+use super::show::{is_nix, show};
 use crate::{
     failure::{FAILED, Failure},
     output::{
