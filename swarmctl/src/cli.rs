@@ -1,6 +1,12 @@
 //! The command line. The arguments of each command are defined next to the command.
 
-use crate::{cmd, config::ConnectionArgs, output::ColorChoice};
+use crate::{
+    cmd,
+    config::ConnectionArgs,
+    failure::Failure,
+    output::{ColorChoice, Output},
+    session::Session,
+};
 use clap::{CommandFactory, FromArgMatches as _, Parser, Subcommand};
 use std::collections::BTreeSet;
 use swarm_common::version::VERSION;
@@ -27,7 +33,7 @@ Exit codes:
 Connection options: `swarmctl help connection`";
 
 /// The options that every command accepts. They are hidden in each command's own help.
-pub const CONNECTION: &str = "\
+const CONNECTION: &str = "\
 Options for connecting to an orchestrator
 
 `swarmctl init` and `swarmctl login` write the connection to the configuration file. Every command also
@@ -90,6 +96,44 @@ impl Cli {
         let mut cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
         cli.connection.note_origins(&matches);
         cli
+    }
+
+    /// Executes the command.
+    ///
+    /// # Errors
+    /// The command failed, or what it checked is not healthy.
+    pub async fn run(self, output: Output) -> Result<(), Failure> {
+        let session = Session { connection: self.connection, output, yes: self.yes, no_input: self.no_input };
+        let s = &session;
+        match self.command {
+            Command::Init(args) => cmd::init::run(s, args).await,
+            Command::Login(args) => cmd::login::run(s, args).await,
+            Command::Status => cmd::status::run(s).await,
+            Command::Run(verb) => cmd::run::run(s, verb).await,
+            Command::Schedule(verb) => cmd::schedule::run(s, verb).await,
+            Command::Pause(args) => cmd::pause::run(s, args).await,
+            Command::Unpause => cmd::pause::end(s).await,
+            Command::Queue(args) => cmd::queue::run(s, args).await,
+            Command::Why(args) => cmd::why::run(s, args).await,
+            Command::Logs(args) => cmd::logs::run(s, args).await,
+            Command::Retry(args) => cmd::retry::run(s, args).await,
+            Command::Rebuild(args) => cmd::rebuild::run(s, args).await,
+            Command::Quarantine(verb) => cmd::quarantine::run(s, verb).await,
+            Command::Drone(verb) => cmd::drone::run(s, verb).await,
+            Command::Base(verb) => cmd::base::run(s, verb).await,
+            Command::Channel(verb) => cmd::channel::run(s, verb).await,
+            Command::Profile(verb) => cmd::profile::run(s, verb).await,
+            Command::Client(verb) => cmd::client::run(s, verb).await,
+            Command::Ready(args) => cmd::ready::run(s, args).await,
+            Command::Diff(args) => cmd::diff::run(s, args).await,
+            Command::Audit(verb) => cmd::audit::run(s, verb).await,
+            Command::Notify(verb) => cmd::notify::run(s, verb).await,
+            Command::Events(args) => cmd::events::run(s, args).await,
+            Command::Config(verb) => cmd::config::run(s, verb),
+            Command::Man(args) => cmd::man::run(&args, grammar()),
+            Command::Connection => s.output.print(CONNECTION),
+            Command::Completions(args) => cmd::completions::run(s, args, Self::command()),
+        }
     }
 }
 

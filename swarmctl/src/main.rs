@@ -34,7 +34,7 @@ fn run(cli: cli::Cli, output: Output) -> Result<(), Failure> {
         .map_err(|e| Failure::Failed(format!("cannot start the runtime: {e}")))?;
     runtime.block_on(async {
         tokio::select! {
-            done = Box::pin(cmd::run(cli, output)) => done,
+            done = Box::pin(cli.run(output)) => done,
             _ = tokio::signal::ctrl_c() => {
                 output.say("\ndetached; the swarm continues");
                 Err(Failure::Silent(failure::INTERRUPTED))

@@ -1,7 +1,6 @@
 //! `completions`: prints a completion script for a shell.
 
-use crate::{cli::Cli, failure::Failure, session::Session};
-use clap::CommandFactory;
+use crate::{failure::Failure, session::Session};
 use clap_complete::Shell;
 use serde_json::json;
 
@@ -16,29 +15,31 @@ pub struct Args {
     shell: Shell,
 }
 
-/// Prints the script.
+/// Prints the script for this command line.
 ///
 /// # Errors
 /// Writing to stdout failed.
-pub fn run(session: &Session, args: Args) -> Result<(), Failure> {
-    let script = script(args.shell);
+pub fn run(session: &Session, args: Args, grammar: clap::Command) -> Result<(), Failure> {
+    let script = script(args.shell, grammar);
     session.output.show(&json!({ "shell": args.shell.to_string(), "script": script }), |_| script.clone())
 }
 
-fn script(shell: Shell) -> String {
+fn script(shell: Shell, mut grammar: clap::Command) -> String {
     let mut bytes = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "swarmctl", &mut bytes);
+    clap_complete::generate(shell, &mut grammar, "swarmctl", &mut bytes);
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::Cli;
+    use clap::CommandFactory as _;
 
     #[test]
     fn every_shell_gets_the_verbs() {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-            let script = script(shell);
+            let script = script(shell, Cli::command());
             for verb in ["status", "quarantine", "completions"] {
                 assert!(script.contains(verb), "{shell}: {verb}");
             }

@@ -1,6 +1,6 @@
 //! `man`: writes the manual pages of `swarmctl` and its subcommands.
 
-use crate::{cli, failure::Failure};
+use crate::failure::Failure;
 use std::path::{Path, PathBuf};
 
 /// Arguments of `man`.
@@ -11,17 +11,17 @@ pub struct Args {
     dir: PathBuf,
 }
 
-/// Writes the pages.
+/// Writes the pages of this command line.
 ///
 /// # Errors
 /// Writing to the directory failed.
-pub fn run(args: &Args) -> Result<(), Failure> {
-    write(&args.dir).map_err(|e| Failure::Failed(format!("{}: {e}", args.dir.display())))
+pub fn run(args: &Args, grammar: clap::Command) -> Result<(), Failure> {
+    write(&args.dir, grammar).map_err(|e| Failure::Failed(format!("{}: {e}", args.dir.display())))
 }
 
-fn write(dir: &Path) -> std::io::Result<()> {
+fn write(dir: &Path, grammar: clap::Command) -> std::io::Result<()> {
     std::fs::create_dir_all(dir)?;
-    clap_mangen::generate_to(cli::grammar(), dir)
+    clap_mangen::generate_to(grammar, dir)
 }
 
 #[cfg(test)]
@@ -31,7 +31,7 @@ mod tests {
     #[test]
     fn each_command_has_a_page_with_its_options_and_examples() {
         let dir = tempfile::tempdir().unwrap();
-        write(&dir.path().join("man1")).unwrap();
+        write(&dir.path().join("man1"), crate::cli::grammar()).unwrap();
         for (page, texts) in [
             ("swarmctl.1", ["\\-\\-json", "swarmctl run start desk"]),
             ("swarmctl-run-start.1", ["\\-\\-wait", "swarmctl run start desk"]),
