@@ -5,7 +5,7 @@
 
 pub use super::{
     machine::{DroneFacts, Vitals},
-    outcome::Outcome,
+    outcome::{Failure, Outcome},
     target::{PortageTarget, Target},
 };
 
@@ -224,32 +224,6 @@ pub struct ReportRequest {
     pub outcome: Outcome,
     /// Resources used.
     pub usage: Usage,
-}
-
-/// Why an attempt failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Failure {
-    /// Whose fault it is, as far as the drone can determine.
-    pub class: FailureClass,
-    /// The missing resource, if that is the cause.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cause: Option<FailureCause>,
-    /// The phase in which it happened.
-    pub phase: Phase,
-    /// The first error, normalised (no paths, numbers, times), for comparison. At most 200 characters.
-    pub signature: String,
-    /// The first error as it was printed. At most 4 KiB.
-    pub message: String,
-}
-
-impl Failure {
-    /// A short form of the error for display: its first line as printed. At most 300 characters.
-    #[must_use]
-    pub fn headline(&self) -> String {
-        let first = self.message.lines().map(str::trim).find(|line| !line.is_empty());
-        first.unwrap_or(&self.signature).chars().take(300).collect()
-    }
 }
 
 /// Why the orchestrator rejected what an attempt delivered.
