@@ -9,6 +9,7 @@ pub mod base;
 pub mod binhost;
 pub mod forger;
 pub mod mirror;
+pub mod nginx;
 pub mod nix;
 mod ordinary;
 pub mod process;

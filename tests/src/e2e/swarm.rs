@@ -1,7 +1,6 @@
 //! A swarm on this machine: one orchestrator and some drones as real processes, and the
 //! admin's `swarmctl` logged in to it.
 
-use crate::api::Nginx;
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use std::{
@@ -16,6 +15,7 @@ use swarm_common::{config::secret::write_private, state::DroneState};
 use tempfile::TempDir;
 
 use super::{
+    nginx::Nginx,
     process::Process,
     programs::{part, program},
     wait,

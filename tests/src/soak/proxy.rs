@@ -2,7 +2,7 @@
 //! orchestrator's place.
 
 use super::node::CENTRE;
-use crate::{api::nginx::configuration, e2e::process::Process};
+use crate::e2e::{nginx::configuration, process::Process};
 use anyhow::{Context, Result};
 use rustix::process::Signal;
 use std::{

@@ -18,8 +18,9 @@ use swarm_common::{
 };
 use swarm_orchestrator::config::Config;
 use swarm_tests::{
-    api::{FakeDrone, Nginx, Raw, Swarm, pebble, plan_of, replaced, until},
+    api::{FakeDrone, Raw, Swarm, pebble, plan_of, until},
     e2e::{
+        nginx::{Nginx, replaced},
         process::Process,
         programs::{part, program},
     },

@@ -2,7 +2,7 @@
 
 use crate::{
     bench::server::Orchestrator,
-    e2e::{process::Process, programs::program, wait},
+    e2e::{nginx::configuration, process::Process, programs::program, wait},
 };
 use anyhow::{Context, Result, ensure};
 use std::{
@@ -41,7 +41,7 @@ pub(in crate::bench) fn nginx(folder: &Path, tree: &Path) -> Result<Served> {
         crate::api::PROFILE,
         tree.display()
     );
-    let text = crate::api::nginx::configuration(folder, settings, &server);
+    let text = configuration(folder, settings, &server);
     fs::write(&config, text)?;
     let found = ["/usr/sbin/nginx", "/usr/bin/nginx"].into_iter().find(|path| Path::new(path).exists());
     let mut command = Command::new(found.context("nginx is missing: apt-get install nginx-light")?);

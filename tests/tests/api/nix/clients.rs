@@ -4,9 +4,12 @@
 use super::{built, key, realise, url};
 use anyhow::Result;
 use std::{fs, path::PathBuf};
-use swarm_tests::api::{
-    Nginx, PROFILE, Swarm, name,
-    nix::{World, fields},
+use swarm_tests::{
+    api::{
+        PROFILE, Swarm, name,
+        nix::{World, fields},
+    },
+    e2e::nginx::Nginx,
 };
 
 /// A published cache and a path in it, with all that clients get of it.

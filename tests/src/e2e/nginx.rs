@@ -1,9 +1,7 @@
 //! The real nginx in front of a swarm.
 
-use crate::{
-    e2e::{process::Process, wait},
-    tidy::top,
-};
+use super::{process::Process, wait};
+use crate::tidy::top;
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use std::{
