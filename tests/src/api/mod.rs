@@ -10,6 +10,7 @@ mod drone;
 mod forged;
 mod line;
 mod mailbox;
+pub mod mold;
 mod network;
 pub mod nix;
 mod openapi;

@@ -3,11 +3,13 @@
 
 use super::{
     Settings,
-    made::{self, Mold},
     report::{Goal, Row, Section, median},
     server::{Orchestrator, independent, memory_mb},
 };
-use crate::api::{FakeDrone, identity};
+use crate::api::{
+    FakeDrone, identity,
+    mold::{Mold, incompressible_image},
+};
 use anyhow::{Context, Result, ensure};
 use std::{
     fs::{self, File},
@@ -140,7 +142,7 @@ async fn measure(settings: &Settings) -> Result<Section> {
     let (mut rates, mut sums, mut rows) = (Vec::new(), Vec::new(), Vec::new());
     let (mut read, mut written) = (0.0_f64, 0.0_f64);
     for size in SIZES {
-        let mut image = made::incompressible_image(&folder.path().join("image.tar.zst"), size * 1_000_000)?;
+        let mut image = incompressible_image(&folder.path().join("image.tar.zst"), size * 1_000_000)?;
         let mut peak = 0.0_f64;
         for _ in 0..if size == TIMED { settings.rounds } else { 1 } {
             let upload = intake.upload(&mold, &mut image, &file).await?;

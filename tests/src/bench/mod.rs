@@ -9,7 +9,6 @@ pub mod footprint;
 pub mod index;
 pub mod intake;
 pub mod journal;
-pub mod made;
 pub mod night;
 pub mod nix;
 pub mod queue;

@@ -12,10 +12,7 @@ use swarm_common::{
     wire::{admin::*, drone::*},
 };
 
-use crate::{
-    api::{facts, name, nothing_free, pebble, pebble_at, plan_of},
-    bench::made::Mold,
-};
+use crate::api::{facts, mold::Mold, name, nothing_free, pebble, pebble_at, plan_of};
 
 /// As many profiles as a drone may name; a test hardly has time for more runs.
 const RUNS: usize = 64;

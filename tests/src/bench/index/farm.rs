@@ -1,10 +1,12 @@
 //! The two that are compared: a Portage with the packages in its PKGDIR, and a store of ours
 //! with the same files.
 
-use super::super::made::Mold;
-use crate::e2e::{
-    programs::part,
-    workstation::{Workstation, text},
+use crate::{
+    api::mold::Mold,
+    e2e::{
+        programs::part,
+        workstation::{Workstation, text},
+    },
 };
 use anyhow::{Context, Result, ensure};
 use std::{

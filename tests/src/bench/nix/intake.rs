@@ -2,12 +2,11 @@
 
 use super::super::{
     Settings,
-    made::noise,
     report::{Goal, Row, median},
     server::{Orchestrator, memory_mb},
 };
 use crate::{
-    api::{FakeDrone, PROFILE, facts, name},
+    api::{FakeDrone, PROFILE, facts, mold::noise, name},
     e2e::{nix::NixMachine, workstation::text},
 };
 use anyhow::{Context, Result, ensure};

@@ -2,7 +2,6 @@
 
 use super::super::{
     Settings,
-    made::noise,
     report::{Goal, Row, median},
     server::Orchestrator,
     serving::{
@@ -10,7 +9,7 @@ use super::super::{
         servers::{Served, nginx, pin},
     },
 };
-use crate::api::PROFILE;
+use crate::api::{PROFILE, mold::noise};
 use anyhow::{Context, Result};
 use std::{
     collections::BTreeSet,

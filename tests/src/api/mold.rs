@@ -1,7 +1,7 @@
 //! Sound packages in any number and size, made from one that real Portage built: another
 //! name, another image, the same metadata otherwise, and a Manifest that fits.
 
-use crate::api::fixture;
+use super::fixture;
 use anyhow::{Context, Result};
 use std::{
     collections::BTreeMap,
@@ -122,7 +122,7 @@ pub fn incompressible_image(path: &Path, size: u64) -> Result<BufReader<File>> {
 }
 
 /// Bytes without a pattern and without an end.
-pub(super) fn noise(seed: u64) -> impl Read {
+pub(crate) fn noise(seed: u64) -> impl Read {
     Noise(seed.wrapping_mul(2) | 1)
 }
 
