@@ -2,7 +2,7 @@
 
 use super::{
     built::Suite,
-    report::{Counts, counts},
+    counts::{Counts, counts},
     times::{self, Times},
 };
 use anyhow::{Context as _, Result, ensure};

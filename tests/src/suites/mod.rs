@@ -6,6 +6,7 @@
 //! many tests as it lists.
 
 pub mod built;
+pub mod counts;
 pub mod job;
 pub mod lanes;
 pub mod report;
