@@ -1,6 +1,6 @@
 //! One changed byte in what the orchestrator keeps, and what becomes of it.
 
-use super::farm::Farm;
+use super::{damaged::Damage, farm::Farm};
 use crate::{
     e2e::{swarm::PROFILE, wait},
     sim::rng::Rng,
@@ -8,11 +8,9 @@ use crate::{
 use anyhow::{Context, Result};
 use md5::{Digest as _, Md5};
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
-    os::unix::fs::FileExt as _,
+    collections::BTreeMap,
+    fs,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 use swarm_common::{digest::Digest, format::packages_index::PackagesIndex, wire::view::AuditView};
@@ -25,76 +23,6 @@ const EVENT: usize = 80;
 
 /// A client that reads when the damage is gone may have begun before.
 const AFTERMATH: Duration = Duration::from_secs(15);
-
-/// What clients may find damaged, as a disk has changed it.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Known(Arc<Mutex<Damaged>>);
-
-#[derive(Debug, Default)]
-struct Damaged {
-    /// MD5s of packages.
-    packages: BTreeSet<String>,
-    index_until: Option<Instant>,
-}
-
-impl Known {
-    fn with<T>(&self, act: impl FnOnce(&mut Damaged) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Whether the package with this MD5 was damaged at any time.
-    pub(super) fn has(&self, md5: &str) -> bool {
-        self.with(|damaged| damaged.packages.contains(md5))
-    }
-
-    /// Whether the index is damaged, or was a moment ago.
-    pub(super) fn has_index(&self) -> bool {
-        self.with(|damaged| damaged.index_until.is_some_and(|until| Instant::now() < until))
-    }
-}
-
-/// A changed byte.
-#[derive(Debug)]
-pub(super) struct Damage {
-    path: PathBuf,
-    at: usize,
-    whole: Vec<u8>,
-}
-
-impl Damage {
-    /// Changes a byte of a file as a disk does it: its date stays.
-    fn make(path: PathBuf, at: impl FnOnce(&[u8]) -> Option<usize>) -> Result<Option<Self>> {
-        let whole = fs::read(&path).with_context(|| path.display().to_string())?;
-        let Some(at) = at(&whole) else { return Ok(None) };
-        let damage = Self { path, at, whole };
-        damage.write(damage.whole[at] ^ 1)?;
-        Ok(Some(damage))
-    }
-
-    /// Puts the byte back, as from a good copy.
-    fn mend(&self) -> Result<()> {
-        self.write(self.whole[self.at])
-    }
-
-    fn write(&self, byte: u8) -> Result<()> {
-        let date = fs::metadata(&self.path)?.modified()?;
-        let file = File::options().write(true).open(&self.path)?;
-        file.write_all_at(&[byte], self.at as u64)?;
-        Ok(file.set_modified(date)?)
-    }
-
-    /// Whether the file is still there as it was damaged.
-    fn stands(&self) -> bool {
-        fs::read(&self.path).is_ok_and(|now| {
-            now.len() == self.whole.len()
-                && now
-                    .iter()
-                    .zip(&self.whole)
-                    .enumerate()
-                    .all(|(n, (now, was))| (now == was) == (n != self.at))
-        })
-    }
-}
 
 /// Changes a byte of a published package, of what is kept of it, of its index, or of a snapshot.
 /// None if nothing is published yet.

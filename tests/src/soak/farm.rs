@@ -6,7 +6,7 @@
 
 use super::{
     clock::Clock,
-    damage::{Damage, Known},
+    damaged::{Damage, Known},
     liar::{self, LOG_BYTES},
     node::{self, BRIDGE, CENTRE, Node, must},
     proxy::Proxy,

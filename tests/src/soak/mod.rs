@@ -9,6 +9,7 @@ mod audit;
 mod backup;
 mod clock;
 mod damage;
+mod damaged;
 mod farm;
 mod fault;
 mod footprint;

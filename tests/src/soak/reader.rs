@@ -1,7 +1,7 @@
 //! A client that reads the published index over and over, and fetches what it names:
 //! whatever is read at whatever instant must be whole.
 
-use super::damage::Known;
+use super::damaged::Known;
 use crate::e2e::swarm::PROFILE;
 use md5::{Digest as _, Md5};
 use reqwest::StatusCode;
