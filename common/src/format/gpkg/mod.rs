@@ -28,3 +28,4 @@ pub use limits::Limits;
 pub use metadata::Metadata;
 pub use read::{Body, Gpkg, is_signable, verify, verify_stamped};
 pub use stamp::Stamp;
+pub(crate) use values::INDEXED;

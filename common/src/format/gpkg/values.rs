@@ -9,7 +9,31 @@ use super::{
     depend::{self, is_flag, is_slot, is_word},
     error::{GpkgError, printable},
 };
-use crate::format::packages_index::METADATA_KEYS;
+
+/// The values that an index has of each package, by internal name.
+pub(crate) const INDEXED: [&str; 21] = [
+    "BDEPEND",
+    "BUILD_ID",
+    "BUILD_TIME",
+    "CHOST",
+    "DEFINED_PHASES",
+    "DEPEND",
+    "EAPI",
+    "IDEPEND",
+    "IUSE",
+    "KEYWORDS",
+    "LICENSE",
+    "PDEPEND",
+    "PROPERTIES",
+    "PROVIDES",
+    "RDEPEND",
+    "REQUIRES",
+    "RESTRICT",
+    "SLOT",
+    "USE",
+    "USER_PATCHES",
+    "repository",
+];
 
 /// Maximum size of a value in bytes, unless [`most_bytes`] says otherwise. The longest values in
 /// the Gentoo tree are dependencies of 20 KiB.
@@ -82,7 +106,7 @@ pub(super) fn check(metadata: &Metadata) -> Result<(), GpkgError> {
     for key in metadata.0.keys() {
         check_value(key, &metadata.line(key), eapi).map_err(|reason| refuse(key, reason))?;
     }
-    let indexed: usize = METADATA_KEYS.iter().filter_map(|key| metadata.0.get(*key)).map(Vec::len).sum();
+    let indexed: usize = INDEXED.iter().filter_map(|key| metadata.0.get(*key)).map(Vec::len).sum();
     if indexed > MOST_INDEXED {
         let (place, what) = ("the index entry".to_owned(), "the size of its values in bytes");
         return Err(GpkgError::TooLarge { place, what, limit: MOST_INDEXED as u64 });

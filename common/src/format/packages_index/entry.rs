@@ -1,32 +1,10 @@
 //! One package of the index.
 
-use crate::format::{digests::FileDigests, gpkg::Metadata};
+use crate::format::{
+    digests::FileDigests,
+    gpkg::{INDEXED, Metadata},
+};
 use std::{collections::BTreeMap, fmt::Write as _};
-
-/// Keys taken from a package's metadata, by internal name.
-pub(crate) const METADATA_KEYS: [&str; 21] = [
-    "BDEPEND",
-    "BUILD_ID",
-    "BUILD_TIME",
-    "CHOST",
-    "DEFINED_PHASES",
-    "DEPEND",
-    "EAPI",
-    "IDEPEND",
-    "IUSE",
-    "KEYWORDS",
-    "LICENSE",
-    "PDEPEND",
-    "PROPERTIES",
-    "PROVIDES",
-    "RDEPEND",
-    "REQUIRES",
-    "RESTRICT",
-    "SLOT",
-    "USE",
-    "USER_PATCHES",
-    "repository",
-];
 
 /// Keys that are written under another name. Sorting uses the internal name, so MTIME and REPO come
 /// last.
@@ -61,7 +39,7 @@ impl Entry {
     /// The metadata lacks CATEGORY or PF.
     pub fn new(metadata: &Metadata, file: &PublishedFile) -> Result<Self, EntryError> {
         let mut values: BTreeMap<String, String> =
-            METADATA_KEYS.iter().map(|&key| (key.to_owned(), metadata.line(key))).collect();
+            INDEXED.iter().map(|&key| (key.to_owned(), metadata.line(key))).collect();
         let (category, pf) = (metadata.line("CATEGORY"), metadata.line("PF"));
         if category.is_empty() {
             return Err(EntryError("CATEGORY"));

@@ -13,6 +13,5 @@ mod entry;
 mod index;
 mod pages;
 
-pub(crate) use entry::METADATA_KEYS;
 pub use entry::{Entry, EntryError, PublishedFile};
 pub use index::{IndexError, PackagesIndex};
