@@ -1,7 +1,7 @@
 //! Files with secret keys. They have no passphrase, because the orchestrator signs unattended, and
 //! are protected by their mode, which is enforced.
 
-use super::KeyError;
+use super::error::KeyError;
 use crate::store::disk::{self, DiskError};
 use std::{
     fs::{self, OpenOptions},

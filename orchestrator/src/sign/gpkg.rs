@@ -7,7 +7,7 @@
 //! containers in an unusual format or with signatures, and compares what it copies with the old
 //! Manifest, so that damaged data is never signed.
 
-use super::key::{KeyError, OpenPgpKey};
+use super::{error::KeyError, key::OpenPgpKey};
 use std::io::{self, Read, Write};
 use swarm_common::format::{
     digests::{FileDigests, FileWriter, MemberHasher, MemberReader},

@@ -4,7 +4,7 @@
 //! workstations supports nothing newer. The file is an armored secret key without a passphrase,
 //! because the orchestrator signs unattended; it is protected by its file mode, which is enforced.
 
-use super::file;
+use super::{error::KeyError, file};
 use crate::store::disk::DiskError;
 use pgp::{
     composed::{
@@ -16,38 +16,8 @@ use pgp::{
     ser::Serialize as _,
     types::{KeyDetails, KeyVersion, Password, SigningKey, Timestamp},
 };
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::{io, path::Path};
 use swarm_common::format::sha512::Sha512;
-
-/// Why there is no usable key, or signing failed.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyError {
-    /// The file does not contain a usable secret key.
-    #[error("cannot use the signing key in {}: {reason}", path.display())]
-    Unusable {
-        /// The file.
-        path: PathBuf,
-        /// Why, and what to do about it.
-        reason: String,
-    },
-    /// The file can be read by others.
-    #[error("the signing key {} is readable by others (mode {mode:o}): run `chmod 600` on it", path.display())]
-    Exposed {
-        /// The file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// The OpenPGP library failed.
-    #[error("OpenPGP: {0}")]
-    OpenPgp(#[from] pgp::errors::Error),
-    /// The disk failed.
-    #[error(transparent)]
-    Disk(#[from] DiskError),
-}
 
 /// A secret key that can sign, with its public key. It does not implement `Debug`, so that it
 /// cannot be logged.

@@ -4,11 +4,13 @@
 //! signatures (`verify-signature = true`, Portage's default; `require-sigs`, Nix's). Only [`key`]
 //! depends on the `pgp` crate.
 
+mod error;
 mod file;
 pub mod gpkg;
 pub mod key;
 pub mod nix;
 
+pub use error::KeyError;
 pub use gpkg::{SignError, Signed, seal, sign_gpkg};
-pub use key::{KeyError, OpenPgpKey};
+pub use key::OpenPgpKey;
 pub use nix::NixKeys;

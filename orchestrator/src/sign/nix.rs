@@ -4,7 +4,7 @@
 //! During a rotation there are several, and all of them sign: clients that trust only the old one
 //! and clients that trust only the new one both accept every path.
 
-use super::{KeyError, file};
+use super::{error::KeyError, file};
 use crate::store::disk::DiskError;
 use std::{
     io,
