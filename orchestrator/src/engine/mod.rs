@@ -17,6 +17,7 @@ mod milestones;
 mod pair;
 mod restore;
 mod role;
+mod standby;
 mod upkeep;
 mod work;
 

@@ -2,17 +2,9 @@
 //! and carries them out. The others follow the journal, answer reads, and send writers to the
 //! leader.
 
-use super::{Answer, Engine, EngineError, Message, Shared, batch, work::Worker};
-use crate::journal::{JournalError, Lead, Replay};
-use std::{
-    sync::{atomic::Ordering, mpsc::RecvTimeoutError},
-    time::{Duration, Instant},
-};
-use swarm_core::{Record, Reply, Swarm};
+use super::{Engine, EngineError, Shared};
+use std::sync::atomic::Ordering;
 use tokio::sync::watch;
-
-/// How often a standby reads the leader's journal, and so the greatest age of its answers.
-const LOOK: Duration = Duration::from_millis(250);
 
 /// The role of this orchestrator for its journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +59,8 @@ impl Engine {
 }
 
 impl Shared {
-    fn refusal(&self, role: Role) -> EngineError {
+    /// The answer to a command in this role.
+    pub(super) fn refusal(&self, role: Role) -> EngineError {
         match role {
             Role::Standby(leader) => EngineError::Standby { leader },
             Role::Deposed(_) => EngineError::Standby { leader: None },
@@ -87,141 +80,6 @@ impl Shared {
                 behind_ms = behind,
                 "the machine's clock is behind the journal; continuing from the journal's last time"
             );
-        }
-    }
-}
-
-/// Records that the leader has appended.
-#[derive(Default)]
-struct New(Vec<Record>);
-
-impl Replay for New {
-    fn snapshot(&mut self, _: &str) -> bool {
-        false
-    }
-    fn record(&mut self, record: Record) {
-        self.0.push(record);
-    }
-}
-
-impl Worker {
-    /// Follows the journal until this orchestrator may append to it. Returns false when stopped
-    /// first.
-    pub(super) fn follow(&mut self) -> bool {
-        loop {
-            match self.look() {
-                Ok(Lead::Ours) => {
-                    self.report(None);
-                    return true;
-                }
-                Ok(Lead::Theirs(leader)) => {
-                    self.report(None);
-                    self.take_role(Role::Standby(leader));
-                }
-                Err(error) => self.report(Some(&error)),
-            }
-            if !self.send_away() {
-                return false;
-            }
-        }
-    }
-
-    /// Reads new records and tries to become the leader. On success, also reads what was appended
-    /// until the lock was taken.
-    fn look(&mut self) -> Result<Lead, JournalError> {
-        if self.loaded {
-            self.read_on()?;
-        } else {
-            let policy = self.shared.pair.shown().policy.clone();
-            let mut restored = super::restore::Restored::empty(policy);
-            self.journal.load(&mut restored)?;
-            self.last_snapshot = restored.snapshot;
-            let seq = restored.swarm.seq;
-            *self.shared.pair.hidden() = restored.swarm.clone();
-            self.shared.pair.turn(|swarm, _| *swarm = restored.swarm);
-            self.shared.credentials.renew(&self.shared.pair.shown());
-            self.shared.committed.send_replace(seq);
-            self.loaded = true;
-        }
-        let lead = self.journal.lead()?;
-        if lead == Lead::Ours {
-            self.read_on()?;
-        }
-        Ok(lead)
-    }
-
-    fn read_on(&mut self) -> Result<(), JournalError> {
-        let mut new = New::default();
-        self.journal.follow(&mut new)?;
-        let Some(last) = new.0.last() else { return Ok(()) };
-        let apply = |swarm: &mut Swarm| new.0.iter().for_each(|record| swarm.apply(record));
-        apply(&mut self.shared.pair.hidden());
-        self.shared.pair.turn(|swarm, shown| {
-            apply(swarm);
-            batch::share_plans(&new.0, swarm, shown);
-        });
-        self.shared.credentials.follow(&self.shared.pair.shown(), new.0.iter().map(|r| &r.event));
-        self.shared.committed.send_replace(last.seq);
-        Ok(())
-    }
-
-    /// Until the next look, refuses commands and names the leader. Returns false when stopped.
-    fn send_away(&mut self) -> bool {
-        let end = Instant::now() + LOOK;
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let answer: Answer = match self.waiting.recv_timeout(left) {
-                Ok(Message::Submit { answer, .. } | Message::Claim { answer, .. }) => answer,
-                Ok(Message::Pulse(answer)) => {
-                    answer();
-                    continue;
-                }
-                Ok(Message::Policy { policy, answer }) => {
-                    self.shared.pair.hidden().policy = (*policy).clone();
-                    self.shared.pair.turn(|swarm, _| swarm.policy = *policy);
-                    // The caller may be gone.
-                    let _ = answer.send(Ok(Reply::Done));
-                    continue;
-                }
-                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
-                Err(RecvTimeoutError::Timeout) => return true,
-            };
-            let role = self.shared.role.borrow().clone();
-            // The caller may be gone.
-            let _ = answer.send(Err(self.shared.refusal(role)));
-        }
-    }
-
-    pub(super) fn take_role(&self, role: Role) {
-        self.shared.role.send_if_modified(|shown| {
-            if *shown == role {
-                return false;
-            }
-            match &role {
-                Role::Starting => {}
-                Role::Leader => tracing::info!("this orchestrator is the leader"),
-                Role::Standby(leader) => {
-                    let leader = leader.as_deref().unwrap_or("not known");
-                    tracing::info!(leader, "this orchestrator is a standby");
-                }
-                Role::Deposed(by) => {
-                    tracing::error!(by, "another orchestrator took over as leader, stopping");
-                }
-            }
-            *shown = role;
-            true
-        });
-    }
-
-    /// Why a batch was not kept. Marks the worker as deposed if another orchestrator leads.
-    pub(super) fn fallen(&mut self, error: JournalError) -> EngineError {
-        match error {
-            JournalError::Deposed { by } => {
-                self.take_role(Role::Deposed(by));
-                self.deposed = true;
-                EngineError::Standby { leader: None }
-            }
-            other => EngineError::Stalled(other.to_string()),
         }
     }
 }
