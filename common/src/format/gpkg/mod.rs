@@ -16,6 +16,7 @@ mod image;
 mod limits;
 pub mod manifest;
 mod metadata;
+mod metadata_archive;
 pub mod read;
 mod stamp;
 mod tree;

@@ -6,7 +6,7 @@ use super::{
     error::{GpkgError, printable},
     image,
     manifest::{self, Manifest, ManifestEntry},
-    metadata,
+    metadata_archive,
     stamp::Stamp,
     values,
 };
@@ -165,7 +165,7 @@ impl<'l> Pass<'l> {
                 Compression::of_suffix(suffix).ok_or_else(|| GpkgError::Compressor { member: member() })?;
             let inflated =
                 self.inflate(compression, &mut reader, self.limits.metadata_bytes).map_err(unreadable)?;
-            let mut metadata = metadata::read(inflated, self.limits)?;
+            let mut metadata = metadata_archive::read(inflated, self.limits)?;
             if let Some(build_time) = stamped {
                 values::check(&metadata)?;
                 let path = String::from_utf8_lossy(&entry.path);
