@@ -10,9 +10,11 @@
 mod cache;
 mod config;
 mod entry;
+mod environment;
 mod flat;
 pub mod layer;
 pub mod layers;
+mod make;
 mod places;
 mod root;
 mod settings;
@@ -22,8 +24,9 @@ pub mod whole;
 
 pub use cache::{keep_distfiles, prune_cache};
 pub use flat::flatten;
+pub use make::Ingredients;
 pub use places::Places;
-pub use root::{Ingredients, Root};
+pub use root::Root;
 pub use stack::MOST_LAYERS;
 pub(crate) use stack::NO_ROOT;
 pub use tree::Tree;

@@ -1,77 +1,20 @@
 //! The build root of one attempt: its directories and how programs run in it.
 //!
 //! Plans and packages are made in the same kind of root, with Portage's `ROOT` at `/`, where the base
-//! is. `EPREFIX` must be set to the empty string, or packages would contain the prefix of a Portage
-//! installation from outside the base.
+//! is.
 
-use super::{
-    RootError, cache, config, make_dir,
-    places::Places,
-    settings,
-    stack::{Bind, Stack},
-    tree::Tree,
-};
-use crate::{
-    config::{BuilderConfig, RootKind},
-    jobserver::PIPE,
-};
+use super::{places::Places, stack::Stack, tree::Tree};
+use crate::config::BuilderConfig;
 use std::{
     collections::BTreeSet,
     ffi::OsString,
-    fs,
-    os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
 };
-use swarm_common::{
-    digest::Digest,
-    format::snapshot::{MANIFEST, SnapshotManifest},
-};
-
-/// Variables for networks with a proxy or private certificates. Nothing else of the drone's
-/// environment is passed to builds.
-const PASSED_ON: [&str; 9] = [
-    "http_proxy",
-    "https_proxy",
-    "ftp_proxy",
-    "no_proxy",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-];
-
-/// Directories of a machine that builds must not see.
-const PRIVATE: [&str; 3] = ["/root", "/home", "/etc/build-swarm"];
-
-/// The parameters of a build root.
-#[derive(Debug, Clone)]
-pub struct Ingredients<'a> {
-    /// An existing, empty directory for this root.
-    pub attempt: &'a Path,
-    /// The unpacked snapshot; for a layered one, the directory with its manifest and `etc`.
-    pub snapshot: &'a Path,
-    /// The layers of the snapshot, lowest first; empty if it is a single directory.
-    pub snapshot_layers: &'a [PathBuf],
-    /// The digest of the snapshot.
-    pub snapshot_digest: Digest,
-    /// The drone's builder settings.
-    pub config: &'a BuilderConfig,
-    /// Maximum number of parallel jobs of the build; 0 for the drone's setting.
-    pub jobs: u32,
-    /// Directories of the drone that builds must not see.
-    pub hidden: &'a [PathBuf],
-    /// The directory of the jobserver's pipe, if builds share one.
-    pub jobserver: Option<&'a Path>,
-    /// The layers of installed packages, lowest first.
-    pub layers: Vec<PathBuf>,
-    /// The root is for a plan, so nothing is installed permanently.
-    pub planning: bool,
-}
+use swarm_common::format::snapshot::SnapshotManifest;
 
 /// The root file system of builds.
 #[derive(Debug)]
-enum Place {
+pub(super) enum Place {
     /// An overlay over a base.
     Overlay(Box<Stack>),
     /// The machine's own `/`.
@@ -81,131 +24,24 @@ enum Place {
 /// A build root that is ready for use.
 #[derive(Debug)]
 pub struct Root {
-    attempt: PathBuf,
-    outside: Places,
-    inside: Places,
-    snapshot_layers: Vec<PathBuf>,
-    manifest: SnapshotManifest,
-    prefix: PathBuf,
-    config: BuilderConfig,
-    jobs: u32,
-    place: Place,
-    tree: Tree,
-    planning: bool,
+    pub(super) attempt: PathBuf,
+    pub(super) outside: Places,
+    pub(super) inside: Places,
+    pub(super) snapshot_layers: Vec<PathBuf>,
+    pub(super) manifest: SnapshotManifest,
+    pub(super) prefix: PathBuf,
+    pub(super) config: BuilderConfig,
+    pub(super) jobs: u32,
+    pub(super) place: Place,
+    pub(super) tree: Tree,
+    pub(super) planning: bool,
     /// The jobserver's pipe, as a path inside.
-    jobserver: Option<PathBuf>,
+    pub(super) jobserver: Option<PathBuf>,
     /// Variables that the bundle sets and that must have no effect here.
-    unwanted: BTreeSet<String>,
+    pub(super) unwanted: BTreeSet<String>,
 }
 
 impl Root {
-    /// Makes the build root. On an error nothing needs to be undone, because the drone removes the
-    /// attempt's directory.
-    ///
-    /// # Errors
-    /// An I/O error, an invalid snapshot, or a missing Portage.
-    pub fn make(from: Ingredients<'_>) -> Result<Self, RootError> {
-        let config = from.config;
-        let manifest = read_manifest(from.snapshot)?;
-        let prefix = config.portage_prefix.clone().unwrap_or_else(|| PathBuf::from("/usr"));
-        let base = config.base();
-        let tree = Tree::at(base);
-        for needed in ["bin/emerge", "share/portage/config/make.globals"] {
-            let path = prefix.join(needed);
-            // A configured prefix is a path of this machine; the default one is part of the base.
-            let there = if config.portage_prefix.is_some() { path.exists() } else { tree.has(&path) };
-            if !there {
-                return Err(RootError::NoPortage(prefix, base.to_owned(), path));
-            }
-        }
-        // Portage resolves symbolic links in paths, so these must be resolved as well.
-        let real = |path: &Path| path.canonicalize().map_err(RootError::io("find", path));
-        let (attempt, snapshot) = (real(from.attempt)?, real(from.snapshot)?);
-        make_dir(&config.cache_dir)?;
-        let outside = Places::outside(&attempt, &snapshot, &real(&config.cache_dir)?, from.snapshot_digest);
-        let jobs = match (from.jobs, config.jobs()) {
-            (0, own) => own,
-            (limit, own) => limit.min(own),
-        };
-        let mut jobserver = None;
-        let (place, inside) = match config.root_kind {
-            RootKind::Overlay => {
-                let inside = Places::inside();
-                let mut hidden: Vec<PathBuf> = PRIVATE.iter().map(PathBuf::from).collect();
-                hidden.extend(from.hidden.iter().cloned());
-                let mut binds = binds(&outside, &inside, from.planning, from.snapshot_layers.is_empty());
-                binds.extend(config.portage_prefix.clone().map(|at| Bind {
-                    to: at.clone(),
-                    from: at,
-                    writable: false,
-                }));
-                if let Some(dir) = from.jobserver {
-                    // Below a path that Portage's sandbox lets builds write to.
-                    let to = inside.tmp.join("jobserver");
-                    jobserver = Some(to.join(PIPE));
-                    binds.push(Bind { from: dir.to_owned(), to, writable: false });
-                }
-                let binds = Stack::resolve(binds, &tree);
-                let refresh = refresh(&from.layers, &prefix);
-                let mut stack = Stack::make(base, &attempt, &from.layers, refresh, hidden, binds)?;
-                let seen = [&inside.snapshot, &inside.repositories].map(|path| tree.resolve(path));
-                stack.lay_snapshot(from.snapshot_layers, seen)?;
-                (Place::Overlay(Box::new(stack)), inside)
-            }
-            RootKind::Live if rustix::process::geteuid().is_root() => (Place::Live, outside.clone()),
-            RootKind::Live => return Err(RootError::NotRoot),
-        };
-        let (config, planning) = (config.clone(), from.planning);
-        let snapshot_layers = from.snapshot_layers.to_vec();
-        let unwanted = settings::named_in(&snapshot.join("etc/portage"))?;
-        let root = Self {
-            attempt,
-            outside,
-            inside,
-            snapshot_layers,
-            manifest,
-            prefix,
-            config,
-            jobs,
-            place,
-            tree,
-            planning,
-            jobserver,
-            unwanted,
-        };
-        root.fill()?;
-        Ok(root)
-    }
-
-    fn fill(&self) -> Result<(), RootError> {
-        let p = &self.outside;
-        for dir in p.writable().into_iter().chain([&p.artifacts, &p.shared_distfiles]) {
-            make_dir(dir)?;
-        }
-        // Like /var/tmp, because builds run as an unprivileged user.
-        for dir in [&p.tmp, &p.distfiles, &p.home] {
-            let mode = fs::Permissions::from_mode(0o1777);
-            fs::set_permissions(dir, mode).map_err(RootError::io("open up", dir))?;
-        }
-        cache::use_metadata(&p.depcache)?;
-        // Portage looks for its defaults below a prefix that was fixed when it was installed; provide
-        // both possible ones.
-        if let (Some(stack), true) = (self.stack(), self.config.portage_prefix.is_some()) {
-            for below in ["share/portage/config", "usr/share/portage/config"] {
-                let to = stack.upper().join(below);
-                make_dir(&to)?;
-                for name in ["make.globals", "sets"] {
-                    link(&self.prefix.join("share/portage/config").join(name), &to.join(name))?;
-                }
-            }
-        }
-        // Portage unpacks with `gtar`, a name that only Gentoo provides.
-        if let (None, Some(tar)) = (self.tree.program("gtar"), self.tree.program("tar")) {
-            link(&tar, &p.tools.join("gtar"))?;
-        }
-        config::write(self)
-    }
-
     /// The attempt's directory.
     #[must_use]
     pub fn attempt(&self) -> &Path {
@@ -278,7 +114,7 @@ impl Root {
         &self.tree
     }
 
-    fn stack(&self) -> Option<&Stack> {
+    pub(super) fn stack(&self) -> Option<&Stack> {
         match &self.place {
             Place::Overlay(stack) => Some(stack),
             Place::Live => None,
@@ -311,87 +147,4 @@ impl Root {
             None => (program.to_owned(), args),
         }
     }
-
-    /// The complete environment for Portage in this root.
-    #[must_use]
-    pub fn environment(&self) -> Vec<(OsString, OsString)> {
-        let p = &self.inside;
-        let mut path = p.tools.clone().into_os_string();
-        path.push(":");
-        path.push(self.prefix.join("bin"));
-        path.push(":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-        let mut env: Vec<(OsString, OsString)> = vec![
-            ("HOME".into(), p.home.clone().into()),
-            ("PATH".into(), path),
-            ("TERM".into(), "dumb".into()),
-            ("NOCOLOR".into(), "true".into()),
-            ("LC_ALL".into(), "C.UTF-8".into()),
-            ("PYTHONUNBUFFERED".into(), "1".into()),
-            ("PORTAGE_OVERRIDE_EPREFIX".into(), "".into()),
-            ("EPREFIX".into(), "".into()),
-            ("ROOT".into(), "/".into()),
-            ("SYSROOT".into(), "/".into()),
-            ("PORTAGE_CONFIGROOT".into(), p.config_root.clone().into()),
-            ("PORTAGE_REPOSITORIES".into(), config::repositories(self).into()),
-        ];
-        env.extend(settings::settings(self).into_iter().map(|(name, value)| (name.into(), value.into())));
-        let makeflags = |pipe: &PathBuf| format!("--jobserver-auth=fifo:{}", pipe.display());
-        env.extend(self.jobserver.iter().map(|pipe| ("MAKEFLAGS".into(), makeflags(pipe).into())));
-        for name in PASSED_ON {
-            env.extend(std::env::var_os(name).map(|value| (name.into(), value)));
-        }
-        env
-    }
-
-    /// Sets the USE flags of packages, each as an atom and its flags, replacing those of an earlier
-    /// call.
-    ///
-    /// # Errors
-    /// The configuration file cannot be written.
-    pub fn set_use(&self, entries: &[(String, Vec<String>)]) -> Result<(), RootError> {
-        config::write_use(self, entries)
-    }
-}
-
-/// The bind mounts of the drone's directories. `snapshot` says whether to include the snapshot, which
-/// is bound only if it is a single directory.
-fn binds(outside: &Places, inside: &Places, planning: bool, snapshot: bool) -> Vec<Bind> {
-    let pairs = |from: &[&PathBuf], to: &[&PathBuf], writable| -> Vec<Bind> {
-        let pair =
-            |(from, to): (&&PathBuf, &&PathBuf)| Bind { from: (*from).clone(), to: (*to).clone(), writable };
-        from.iter().zip(to).map(pair).collect()
-    };
-    let mut all = pairs(&outside.writable(), &inside.writable(), true);
-    all.extend(pairs(&outside.read_only(), &inside.read_only(), false));
-    if snapshot {
-        let to = [&inside.snapshot, &inside.repositories];
-        all.extend(pairs(&[&outside.snapshot, &outside.repositories], &to, false));
-    }
-    all.extend(pairs(&[&outside.depcache], &[&inside.depcache], planning));
-    all
-}
-
-/// Shell command that regenerates the files shared by all packages after layers were stacked: the
-/// linker cache, and the environment if a package contributes to it.
-fn refresh(layers: &[PathBuf], prefix: &Path) -> String {
-    if layers.iter().any(|layer| layer.join("etc/env.d").is_dir()) {
-        return format!("PATH={0}/sbin:{0}/bin:$PATH env-update", prefix.display());
-    }
-    match layers {
-        [] => String::new(),
-        _ => "! command -v ldconfig || ldconfig".into(),
-    }
-}
-
-fn read_manifest(snapshot: &Path) -> Result<SnapshotManifest, RootError> {
-    let path = snapshot.join(MANIFEST);
-    let text = fs::read_to_string(&path).map_err(RootError::io("read", &path))?;
-    let manifest: SnapshotManifest =
-        serde_json::from_str(&text).map_err(|e| RootError::Snapshot(format!("{MANIFEST}: {e}")))?;
-    manifest.check().map_err(|e| RootError::Snapshot(e.to_string()))?;
-    Ok(manifest)
-}
-
-fn link(target: &Path, at: &Path) -> Result<(), RootError> {
-    symlink(target, at).map_err(RootError::io("link", at))
 }
