@@ -1,76 +1,180 @@
-//! Which module of the core imports which. A circle means that none of its modules can be understood,
+//! Which module of a crate imports which. A circle means that none of its modules can be understood,
 //! or moved, without all others.
+//!
+//! Modules are compared with those beside them, each with all that is below it: the top-level modules of
+//! a crate, and in each module those directly below it. A module and its own parts may know each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The modules in circles, given the files of a crate with their paths from its `src`. Tests may import
-/// what they like.
+/// A module by its names from the root of its crate, or a path as it is written.
+type Path = Vec<String>;
+
+/// Imports that are followed to what they import.
+const MOST_STEPS: usize = 8;
+
+/// What a module's text says of others.
+#[derive(Debug, Default)]
+struct Module {
+    /// What it imports, by the name that it gives it.
+    names: BTreeMap<String, Path>,
+    /// All paths that begin at the crate, at itself or above it.
+    paths: Vec<Path>,
+}
+
+/// The arrows between modules that form circles, each as `importer -> imported`, given the files of a
+/// crate with their paths from its `src`. Tests may import what they like.
 #[must_use]
-pub fn in_circles(files: &[(String, String)]) -> BTreeSet<String> {
-    let root = files.iter().find(|(path, _)| path == "lib.rs").map_or("", |(_, text)| text);
-    let exported = exports(root);
-    let mut imports: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-    for (path, text) in files.iter().filter(|(path, _)| path != "lib.rs" && !path.contains("tests")) {
-        let module = path.split(['/', '.']).next().unwrap_or_default();
-        let names = named(text).into_iter().map(|name| exported.get(&name).cloned().unwrap_or(name));
-        imports.entry(module).or_default().extend(names.filter(|name| name != module));
-    }
-    let is_in_circle = |module: &str| {
-        let (mut reached, mut open) = (BTreeSet::new(), vec![module]);
-        while let Some(at) = open.pop() {
-            open.extend(
-                imports
-                    .get(at)
-                    .into_iter()
-                    .flatten()
-                    .filter(|to| reached.insert(to.as_str()))
-                    .map(String::as_str),
-            );
-        }
-        reached.contains(module)
-    };
-    imports.keys().filter(|module| is_in_circle(module)).map(|module| (*module).to_owned()).collect()
-}
-
-/// The module of each item that the root exports.
-fn exports(root: &str) -> BTreeMap<String, String> {
-    let lines = root.lines().filter_map(|line| line.strip_prefix("pub use ")?.split_once("::"));
-    let items = lines.flat_map(|(module, items)| words(items).map(|item| (item, module.to_owned())));
-    items.collect()
-}
-
-fn words(text: &str) -> impl Iterator<Item = String> {
-    text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty()).map(str::to_owned)
-}
-
-/// What stands behind `crate::` outside comments and tests: modules, and items that the root exports.
-fn named(text: &str) -> Vec<String> {
-    let product = text.split("#[cfg(test)]").next().unwrap_or_default();
-    let code: Vec<&str> = product.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
-    let code = code.join("\n");
-    let mut names = Vec::new();
-    for rest in code.split("crate::").skip(1) {
-        let Some(group) = rest.strip_prefix('{') else {
-            names.extend(words(rest).next());
-            continue;
-        };
-        // The first word of each part, without what is in braces of its own.
-        let (mut depth, mut parts) = (1_u32, String::new());
-        for c in group.chars() {
-            depth = match c {
-                '{' => depth + 1,
-                '}' => depth - 1,
-                _ => depth,
-            };
-            match depth {
-                0 => break,
-                1 => parts.push(c),
-                _ => {}
+pub fn circles(files: &[(String, String)]) -> Vec<String> {
+    let modules: BTreeMap<Path, Module> =
+        files.iter().filter_map(|(path, text)| Some((module(path)?, read(text)))).collect();
+    // By the module in which both are.
+    let mut imports: BTreeMap<Path, BTreeMap<&str, BTreeSet<String>>> = BTreeMap::new();
+    for (at, module) in &modules {
+        for path in &module.paths {
+            let to = resolve(&modules, at, path, MOST_STEPS);
+            let shared = at.iter().zip(&to).take_while(|(one, other)| one == other).count();
+            if let (Some(from), Some(to)) = (at.get(shared), to.get(shared)) {
+                let beside = imports.entry(at[..shared].to_vec()).or_default();
+                beside.entry(from).or_default().insert(to.clone());
             }
         }
-        names.extend(parts.split(',').filter_map(|part| words(part).next()));
     }
-    names
+    let mut found = Vec::new();
+    for (parent, imports) in &imports {
+        let name =
+            |module: &str| parent.iter().map(String::as_str).chain([module]).collect::<Vec<_>>().join("::");
+        for (from, to) in imports.iter().flat_map(|(from, all)| all.iter().map(move |to| (from, to))) {
+            if reaches(imports, to, from) {
+                found.push(format!("{} -> {}", name(from), name(to)));
+            }
+        }
+    }
+    found
+}
+
+/// The module of a file; `None` for tests, and for programs beside the library.
+fn module(path: &str) -> Option<Path> {
+    let mut names: Path = path.strip_suffix(".rs")?.split('/').map(str::to_owned).collect();
+    if names.iter().any(|name| name.ends_with("tests")) || names[0] == "bin" {
+        return None;
+    }
+    let last = names.last()?;
+    if last == "mod" || (names.len() == 1 && (last == "lib" || last == "main")) {
+        names.pop();
+    }
+    Some(names)
+}
+
+fn read(text: &str) -> Module {
+    let product = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let code: Vec<&str> = product.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
+    let code = code.join("\n");
+    let words: Vec<&str> = code
+        .split_inclusive(|c: char| !is_of_word(c))
+        .flat_map(|piece| {
+            let word = piece.trim_end_matches(|c: char| !is_of_word(c));
+            [word, piece[word.len()..].trim()]
+        })
+        .filter(|word| !word.is_empty())
+        .collect();
+    let mut module = Module::default();
+    let mut at = 0;
+    while let Some(&word) = words.get(at) {
+        let is_use = word == "use";
+        let begins = matches!(word, "crate" | "super" | "self")
+            && words.get(at + 1) == Some(&":")
+            && at.checked_sub(1).is_none_or(|before| words[before] != ":");
+        if !is_use && !begins {
+            at += 1;
+            continue;
+        }
+        let mut paths = Vec::new();
+        at = expand(&words, at + usize::from(is_use), &[], &mut paths);
+        for (name, path) in paths {
+            if path.first().is_some_and(|first| matches!(first.as_str(), "crate" | "super" | "self")) {
+                module.paths.push(path.clone());
+            }
+            if is_use {
+                module.names.insert(name, path);
+            }
+        }
+    }
+    module
+}
+
+fn is_of_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// Reads the path that begins at a word, with its groups, after `before`. Returns where it ends.
+fn expand(words: &[&str], mut at: usize, before: &[String], out: &mut Vec<(String, Path)>) -> usize {
+    let mut path = before.to_vec();
+    loop {
+        match words.get(at) {
+            Some(&"{") => {
+                at += 1;
+                while words.get(at).is_some_and(|&word| word != "}") {
+                    at = expand(words, at, &path, out);
+                    at += usize::from(words.get(at) == Some(&","));
+                }
+                return at + 1;
+            }
+            Some(word) if word.starts_with(is_of_word) => {
+                if *word != "self" || path.is_empty() {
+                    path.push((*word).to_owned());
+                }
+                at += 1;
+            }
+            Some(_) => at += 1,
+            None => return at,
+        }
+        if words.get(at..at + 2) == Some(&[":", ":"]) {
+            at += 2;
+            continue;
+        }
+        let renamed = words.get(at) == Some(&"as");
+        let name =
+            if renamed { words.get(at + 1).map(|&name| name.to_owned()) } else { path.last().cloned() };
+        out.push((name.unwrap_or_default(), path));
+        return at + if renamed { 2 } else { 0 };
+    }
+}
+
+/// The module that a path means which stands in the module `at`.
+fn resolve(modules: &BTreeMap<Path, Module>, at: &Path, path: &Path, steps: usize) -> Path {
+    let mut here = at.clone();
+    for (n, name) in path.iter().enumerate() {
+        match name.as_str() {
+            "crate" => here.clear(),
+            "super" => drop(here.pop()),
+            "self" => {}
+            name => {
+                let below: Path = here.iter().cloned().chain([name.to_owned()]).collect();
+                if modules.contains_key(&below) {
+                    here = below;
+                    continue;
+                }
+                let import = modules.get(&here).and_then(|module| module.names.get(name));
+                return match import.filter(|import| steps > 0 && (n > 0 || *import != path)) {
+                    Some(import) => resolve(modules, &here, import, steps - 1),
+                    None => here,
+                };
+            }
+        }
+    }
+    here
+}
+
+fn reaches(imports: &BTreeMap<&str, BTreeSet<String>>, from: &str, to: &str) -> bool {
+    let (mut seen, mut open) = (BTreeSet::new(), vec![from]);
+    while let Some(at) = open.pop() {
+        if at == to {
+            return true;
+        }
+        let next = imports.get(at).into_iter().flatten().map(String::as_str);
+        open.extend(next.filter(|&next| seen.insert(next)));
+    }
+    false
 }
 
 #[cfg(test)]
@@ -79,25 +183,48 @@ mod tests {
     use crate::tidy::sources;
 
     #[test]
-    fn no_modules_of_the_core_import_each_other_in_a_circle() {
-        let sources = sources().into_iter();
-        let core = sources
-            .filter_map(|(path, text)| Some((path.strip_prefix("orchestrator/core/src/")?.to_owned(), text)));
-        let found = in_circles(&core.collect::<Vec<_>>());
-        assert!(found.is_empty(), "these import each other in circles: {found:?}");
+    fn no_module_of_a_crate_imports_what_imports_it() {
+        let mut crates: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+        for (path, text) in sources() {
+            if let Some((name, file)) = path.split_once("/src/") {
+                crates.entry(name.to_owned()).or_default().push((file.to_owned(), text));
+            }
+        }
+        assert!(crates.len() > 6, "{:?}", crates.keys());
+        let found: Vec<String> = crates
+            .iter()
+            .flat_map(|(name, files)| circles(files).into_iter().map(move |arrow| format!("{name}: {arrow}")))
+            .collect();
+        assert!(found.is_empty(), "these form circles:\n{}", found.join("\n"));
+    }
+
+    fn found(files: &[(&str, &str)]) -> Vec<String> {
+        let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
+        circles(&files.collect::<Vec<_>>())
     }
 
     #[test]
     fn a_circle_is_found_through_groups_exports_and_deeper_files() {
         let files = [
-            ("lib.rs", "pub mod a;\npub use c::{C, D};\n"),
+            ("lib.rs", "pub mod a;\npub use c::{C, D as E};\n"),
             ("a.rs", "use crate::{\n    b::{self, x},\n    e,\n};\n"),
             ("b/mod.rs", "pub mod deep;\n// crate::e\n"),
-            ("b/deep.rs", "use crate::C;\n"),
+            ("b/deep.rs", "use crate::E;\n"),
             ("c.rs", "fn f() { crate::a::g() }\n"),
             ("e.rs", "use std::fmt;\n#[cfg(test)]\nmod tests {\n    use crate::a;\n}\n"),
         ];
-        let files = files.map(|(path, text)| (path.to_owned(), text.to_owned()));
-        assert_eq!(in_circles(&files).into_iter().collect::<Vec<_>>(), ["a", "b", "c"]);
+        assert_eq!(found(&files), ["a -> b", "b -> c", "c -> a"]);
+    }
+
+    #[test]
+    fn modules_beside_each_other_form_circles_at_every_depth_and_a_module_with_its_parts_none() {
+        let files = [
+            ("main.rs", "mod a;\n"),
+            ("a/mod.rs", "mod b;\nmod c;\nuse b::B;\nuse self::c::d::D;\n"),
+            ("a/b.rs", "use super::{c::d, A};\n"),
+            ("a/c/mod.rs", "pub(in crate::a) mod d;\n"),
+            ("a/c/d.rs", "pub struct D(super::super::B);\nuse super::X;\n"),
+        ];
+        assert_eq!(found(&files), ["a::b -> a::c", "a::c -> a::b"]);
     }
 }
