@@ -1,14 +1,13 @@
 //! A small root file system with a compiler and a Portage of its own, as a stage3 is one, made of
 //! what Debian has installed on this machine.
 
-use super::{programs::part, workstation::text};
+use super::{programs::portage, workstation::text};
 use anyhow::{Result, ensure};
 use std::{path::Path, process::Command};
 
-/// Copies the files of some packages, and of all that they need. Portage is the one that
-/// `scripts/portage` installs, moved to /usr.
+/// Copies the files of some packages, and of all that they need.
 const MAKE: &str = r##"set -euo pipefail
-root=$1 portage=$2
+root=$1
 packages="bash dash coreutils sed grep findutils tar gzip xz-utils bzip2 zstd mawk patch diffutils file util-linux mount make gcc libc6-dev python3 pax-utils"
 wanted=" " queue=$packages
 while [ -n "$queue" ]; do
@@ -26,6 +25,14 @@ for dir in bin sbin lib lib64; do ln -s "usr/$dir" "$root/$dir"; done
 	sed -E 's#^/(bin|sbin|lib|lib64)/#/usr/\1/#' | sort -u |
 	grep -vE '^/usr/share/(doc|man|locale|info|lintian|bash-completion|i18n)/|^/(bin|sbin|lib|lib64|\.)?$' |
 	sed 's#^/##' | tar -C / --no-recursion --ignore-failed-read -cf - -T - 2>/dev/null | tar -C "$root" -xpf - 
+printf '%s\n' root:x:0:0::/root:/bin/bash portage:x:250:250::/var/tmp:/bin/false nobody:x:65534:65534::/:/bin/false >"$root/etc/passwd"
+printf '%s\n' root:x:0: tty:x:5: portage:x:250: nogroup:x:65534: >"$root/etc/group"
+ldconfig -r "$root"
+"##;
+
+/// Copies the Portage that `scripts/portage` installs to /usr of a root.
+const INSTALL_PORTAGE: &str = r##"set -euo pipefail
+root=$1 portage=$2
 site=$(/usr/bin/python3 -c 'import site; print(site.getsitepackages()[0])')
 mkdir -p "$root$site" "$root/usr/lib/portage"
 cp -a "$portage"/lib/python3*/site-packages/{portage,_emerge} "$portage"/lib/python3*/site-packages/portage-*.dist-info "$root$site/"
@@ -37,9 +44,6 @@ for program in emerge ebuild emaint env-update portageq; do
 	chmod 755 "$root/usr/bin/$program"
 done
 ln -sf tar "$root/usr/bin/gtar"
-printf '%s\n' root:x:0:0::/root:/bin/bash portage:x:250:250::/var/tmp:/bin/false nobody:x:65534:65534::/:/bin/false >"$root/etc/passwd"
-printf '%s\n' root:x:0: tty:x:5: portage:x:250: nogroup:x:65534: >"$root/etc/group"
-ldconfig -r "$root"
 "##;
 
 /// Makes it at `root`, which is not there yet. Takes root's rights, and Debian.
@@ -47,10 +51,20 @@ ldconfig -r "$root"
 /// # Errors
 /// It cannot be made.
 pub fn small_root(root: &Path) -> Result<()> {
-    let portage = Command::new(part("scripts/portage")).output()?;
-    ensure!(portage.status.success(), "{}", text(&portage));
-    let prefix = String::from_utf8(portage.stdout)?;
-    let made = Command::new("bash").args(["-c", MAKE, "bash"]).arg(root).arg(prefix.trim()).output()?;
+    bash(Command::new("bash").args(["-c", MAKE, "bash"]).arg(root))?;
+    install_portage(root)
+}
+
+/// Installs Portage in a root that has Python.
+///
+/// # Errors
+/// It cannot be installed.
+pub fn install_portage(root: &Path) -> Result<()> {
+    bash(Command::new("bash").args(["-c", INSTALL_PORTAGE, "bash"]).arg(root).arg(portage()?))
+}
+
+fn bash(command: &mut Command) -> Result<()> {
+    let made = command.output()?;
     ensure!(made.status.success(), "{}", text(&made));
     Ok(())
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use std::{
     env,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     sync::OnceLock,
 };
 
@@ -22,6 +22,17 @@ pub fn repository() -> PathBuf {
 #[must_use]
 pub fn part(path: &str) -> PathBuf {
     repository().join(path)
+}
+
+/// Where `scripts/portage` has Portage, which it installs if necessary: the value of a drone's
+/// `portage_prefix`.
+///
+/// # Errors
+/// It cannot be installed.
+pub fn portage() -> Result<PathBuf> {
+    let portage = Command::new(part("scripts/portage")).stdin(Stdio::null()).output()?;
+    ensure!(portage.status.success(), "{}", String::from_utf8_lossy(&portage.stderr));
+    Ok(String::from_utf8(portage.stdout)?.trim().into())
 }
 
 /// The path of one of the programs.

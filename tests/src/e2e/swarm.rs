@@ -17,9 +17,9 @@ use tempfile::TempDir;
 use super::{
     nginx::Nginx,
     process::Process,
-    programs::{part, program},
+    programs::{part, portage, program},
     wait,
-    workstation::{copy, text},
+    workstation::copy,
 };
 
 /// The profile that every such swarm has.
@@ -246,11 +246,7 @@ impl Swarm {
         // Where scripts/all-nix runs the tests, there is only Nix.
         let portage = match std::env::var_os("SWARM_WITHOUT_PORTAGE") {
             Some(_) => String::new(),
-            None => {
-                let portage = Command::new(part("scripts/portage")).stdin(Stdio::null()).output()?;
-                ensure!(portage.status.success(), "{}", text(&portage));
-                format!("portage_prefix = \"{}\"\n", String::from_utf8(portage.stdout)?.trim())
-            }
+            None => format!("portage_prefix = \"{}\"\n", portage()?.display()),
         };
         Ok(format!(
             "name = \"{name}\"\norchestrators = [\"{url}\"]\nfingerprint = \"{pin}\"\ntoken_file = \"{folder}.token\"\n\

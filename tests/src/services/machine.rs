@@ -43,11 +43,23 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Boots a machine and waits until it is up.
+    /// Boots a machine with the services installed and waits until it is up.
     ///
     /// # Errors
     /// This machine lacks what it takes; the error says what.
     pub fn boot(init: Init) -> Result<Self> {
+        Self::boot_with(init, &[])
+    }
+
+    /// The same for a machine that has the programs in `/usr/bin`, and no service, user or file of theirs.
+    ///
+    /// # Errors
+    /// As [`Machine::boot`].
+    pub fn bare(init: Init) -> Result<Self> {
+        Self::boot_with(init, &[("BARE", "yes")])
+    }
+
+    fn boot_with(init: Init, environment: &[(&str, &str)]) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         check_this_machine(init)?;
         let name = format!("swarm-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -57,6 +69,7 @@ impl Machine {
         command.arg(part("tests/src/services/machine.sh")).arg(folder.path().join("disk"));
         fs::create_dir(folder.path().join("disk"))?;
         command.env("MACHINE", &name).env("REPOSITORY", repository()).env("PROGRAMS", programs);
+        command.envs(environment.iter().copied());
         match init {
             Init::Systemd => {
                 let systemd = ["/lib/systemd/systemd", "--system", "--unit=basic.target"];
@@ -95,6 +108,26 @@ impl Machine {
             }
             Init::OpenRc => Some(()),
         })
+    }
+
+    /// Connects it by cable with another machine, and gives both ends their addresses.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn link(&self, address: &str, other: &Self, others: &str) -> Result<()> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("cable{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let ends = [(self, address), (other, others)];
+        let [own, far] = ends.map(|(machine, _)| machine.first.to_string());
+        let cable =
+            ["link", "add", &name, "netns", &own, "type", "veth", "peer", "name", &name, "netns", &far];
+        let made = Command::new("ip").args(cable).output()?;
+        ensure!(made.status.success(), "{}", text(&made));
+        for (machine, address) in ends {
+            machine.must(&["ip", "address", "add", &format!("{address}/24"), "dev", &name])?;
+            machine.must(&["ip", "link", "set", &name, "up"])?;
+        }
+        Ok(())
     }
 
     /// Runs a command in the machine.

@@ -4,7 +4,8 @@
 #
 #   machine.sh FOLDER COMMAND...    FOLDER: an empty directory; COMMAND: the first process
 #
-# From the environment: MACHINE, a unique name; REPOSITORY, the checkout; PROGRAMS, the folder with the programs.
+# From the environment: MACHINE, a unique name; REPOSITORY, the checkout; PROGRAMS, the folder with the programs;
+# BARE, if the service files are not to be installed.
 set -eu
 folder=$1
 shift
@@ -57,14 +58,16 @@ mkdir -p etc/conf.d etc/init.d etc/systemd/system usr/lib/systemd/system/sockets
 ln -s ../systemd-journald.socket ../systemd-journald-dev-log.socket usr/lib/systemd/system/sockets.target.wants/
 rm -rf var/log/journal
 
-from=srv/build-swarm
-install -m 644 $from/systemd/*.service usr/lib/systemd/system/
-install -m 644 $from/systemd/build-swarm.sysusers usr/lib/sysusers.d/build-swarm.conf
-install -m 644 $from/systemd/build-swarm.tmpfiles usr/lib/tmpfiles.d/build-swarm.conf
-for service in swarm-orchestrator swarm-drone; do
-	install -m 755 $from/openrc/$service etc/init.d/$service
-	install -m 644 $from/openrc/$service.confd etc/conf.d/$service
-done
+if [[ -z ${BARE:-} ]]; then
+	from=srv/build-swarm
+	install -m 644 $from/systemd/*.service usr/lib/systemd/system/
+	install -m 644 $from/systemd/build-swarm.sysusers usr/lib/sysusers.d/build-swarm.conf
+	install -m 644 $from/systemd/build-swarm.tmpfiles usr/lib/tmpfiles.d/build-swarm.conf
+	for service in swarm-orchestrator swarm-drone; do
+		install -m 755 $from/openrc/$service etc/init.d/$service
+		install -m 644 $from/openrc/$service.confd etc/conf.d/$service
+	done
+fi
 # What a Gentoo's own scripts provide.
 printf '#!/sbin/openrc-run\ndepend() { provide net; }\nstart() { :; }\n' >etc/init.d/loopback
 chmod 755 etc/init.d/loopback
@@ -79,7 +82,9 @@ pivot_root . old
 umount -l old
 # As whoever runs systemd in a container has to: it hands services their credentials by mounts that spread.
 mount --make-rshared /
-systemd-sysusers build-swarm.conf
-systemd-tmpfiles --create build-swarm.conf
+if [[ -z ${BARE:-} ]]; then
+	systemd-sysusers build-swarm.conf
+	systemd-tmpfiles --create build-swarm.conf
+fi
 : >/run/machine-is-made
 exec "$@"

@@ -2,14 +2,14 @@
 
 use anyhow::{Context, Result, ensure};
 use serde::de::DeserializeOwned;
-use std::{process::Command, process::Stdio, time::Duration};
+use std::time::Duration;
 use swarm_common::{
     state::{DroneState, Phase},
     wire::view::{RunView, StatusView},
 };
 
 use super::machine::{Init, Machine};
-use crate::e2e::{programs::part, wait, workstation::text};
+use crate::e2e::{programs::portage, wait, workstation::text};
 
 /// The orchestrator's service.
 pub const ORCHESTRATOR: &str = "swarm-orchestrator";
@@ -145,15 +145,13 @@ impl Services {
     /// # Errors
     /// It does not come online.
     pub fn start_drone(&self, settings: &str) -> Result<()> {
-        let portage = Command::new(part("scripts/portage")).stdin(Stdio::null()).output()?;
-        ensure!(portage.status.success(), "{}", text(&portage));
         let token = self.machine.must(&["swarmctl", "drone", "token", "--approved"])?;
         self.machine.write("/etc/build-swarm/token", &token)?;
         self.machine.must(&["chmod", "600", "/etc/build-swarm/token"])?;
         let config = format!(
             "name = \"oak\"\norchestrators = [\"http://127.0.0.1:8100\"]\ntoken_file = \"/etc/build-swarm/token\"\n\
              heartbeat = \"2s\"\n{settings}\n[builder]\nwork_dir = \"/var/tmp/swarm-drone\"\nportage_prefix = \"{}\"\n",
-            String::from_utf8(portage.stdout)?.trim()
+            portage()?.display()
         );
         self.machine.write("/etc/build-swarm/drone.toml", &config)?;
         self.tell("start", DRONE)?;

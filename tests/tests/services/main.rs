@@ -2,6 +2,7 @@
 //! OpenRC; and what switches a NixOS machine.
 
 mod files;
+mod handbook;
 mod nixos;
 mod openrc;
 mod switch;

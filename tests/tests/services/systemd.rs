@@ -48,6 +48,10 @@ fn a_good_reload_is_taken_over_a_bad_one_is_refused_and_a_stop_is_clean() {
     // Also without the unit's own look at the file.
     signal(pid, Signal::HUP);
     services.says(ORCHESTRATOR, "keeping the old one").unwrap();
+    let warnings = ["journalctl", "--no-pager", "--output=cat", "--priority=warning", "-u", ORCHESTRATOR];
+    let warnings = services.machine.must(&warnings).unwrap();
+    assert!(warnings.contains("keeping the old one") && !warnings.contains(" ready "), "{warnings}");
+    assert!(!services.log(ORCHESTRATOR).lines().any(|line| line.starts_with('<')), "priorities are not text");
     assert_eq!(services.process(ORCHESTRATOR).unwrap(), pid);
     services.status().unwrap();
 
