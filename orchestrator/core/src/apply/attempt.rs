@@ -3,7 +3,7 @@
 use crate::{
     estimate::{Evidence, lost_ms, smooth},
     package::Step,
-    state::{Attempt, Ending, Job, Swarm},
+    state::{Attempt, Ending, Job, Run, Swarm},
 };
 use std::{cmp::Reverse, collections::BTreeMap};
 use swarm_common::{
@@ -85,10 +85,17 @@ impl Swarm {
             live.remove(&id);
         }
         if let Job::Build(package) = attempt.job
-            && let Some(run) = self.packages.get(&package).and_then(|p| self.runs.get_mut(&p.run))
+            && let Some(run) = self.counts_against(id, package)
         {
-            run.failures = run.failures + u64::from(is) - u64::from(was && run.failures > 0);
+            run.failures = (run.failures + u64::from(is)).saturating_sub(u64::from(was));
         }
+    }
+
+    /// The run that counts the failure of an attempt at a package. `None` if an admin has forgiven the attempt.
+    fn counts_against(&mut self, id: AttemptId, package: PackageId) -> Option<&mut Run> {
+        let package = self.packages.get(&package)?;
+        let counts = package.attempts.iter().skip(package.forgiven).any(|attempt| *attempt == id);
+        self.runs.get_mut(&package.run).filter(|_| counts)
     }
 
     /// Settles the cost of sharing before the number of builds on an attempt's drone changes.
@@ -138,7 +145,7 @@ impl Swarm {
             (attempt.ending, attempt.ended_at) = (None, None);
         }
         if let Job::Build(package) = job
-            && let Some(run) = self.packages.get(&package).and_then(|p| self.runs.get_mut(&p.run))
+            && let Some(run) = self.counts_against(id, package)
         {
             run.failures = run.failures.saturating_sub(u64::from(had_failed));
         }

@@ -303,6 +303,26 @@ fn a_drone_that_limits_a_builds_memory_counts_with_the_limit() {
 }
 
 #[test]
+fn what_becomes_of_a_forgiven_attempt_does_not_change_how_many_failures_a_run_has() {
+    for fails in [false, true] {
+        let mut kit = Kit::new(&["a", "b"]);
+        let run = kit.run(&["x-1", "y-1"], &[]);
+        let (a, b) = (DroneId(1), DroneId(2));
+        let (late, _) = (kit.claim(a).unwrap(), kit.claim(b).unwrap());
+        kit.pass(200_000, &[]);
+        assert_eq!(kit.swarm.runs[&run].failures, 2, "both are lost");
+        kit.must(Command::RetryPackage(package_of(&late)));
+        if fails {
+            assert!(kit.heartbeat(a, &[late.attempt]).cancel.is_empty(), "it goes on");
+            kit.fail(a, &late, FailureClass::Infra, "no route to host");
+        } else {
+            kit.deliver(a, &late).unwrap();
+        }
+        assert_eq!(kit.swarm.runs[&run].failures, 1, "the other one's");
+    }
+}
+
+#[test]
 fn a_run_that_fails_everywhere_ends_and_does_not_retry_for_ever() {
     let mut kit = Kit::new(ALONE);
     kit.swarm.policy.failures_per_run = 0;
