@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use swarm_tests::sim::{
     faults::Faults,
     rng::Rng,
+    small,
     summary::Summary,
     words::Words,
     world::{Size, World},
@@ -19,6 +20,11 @@ fn size(seed: u64) -> Size {
     Size { packages: 1 + rng.below(40) as u32, drones: 1 + rng.below(6), runs: 2, check_every: 1 }
 }
 
+/// How many seeds to try: fewer in scripts/check.
+fn seeds() -> u64 {
+    std::env::var("SWARM_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(SEEDS)
+}
+
 fn try_seed(seed: u64) -> Result<Summary, String> {
     World::run(seed, size(seed), None).map_err(|e| {
         format!(
@@ -30,7 +36,7 @@ fn try_seed(seed: u64) -> Result<Summary, String> {
 // fault: 23, 25
 #[test]
 fn every_seed_ends_with_every_package_received_or_quarantined_with_a_reason() {
-    let seeds = std::env::var("SWARM_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(SEEDS);
+    let seeds = seeds();
     let next = AtomicU64::new(0);
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let outcomes: Vec<Result<Summary, String>> = std::thread::scope(|scope| {
@@ -109,4 +115,27 @@ fn five_thousand_packages_on_sixty_four_drones_come_to_rest() {
     let summary = World::run(64, size, Some(faults)).unwrap();
     println!("{summary:?}");
     assert!(summary.received > 1_000 && summary.kills > 0, "{summary:?}");
+}
+
+/// Build needs, then run-time needs, as `(from, to)`.
+type Edges = &'static [(u32, u32)];
+
+#[test]
+fn whatever_happens_in_a_small_world_it_comes_to_rest_with_a_reason_for_every_package() {
+    // How many things may go wrong, and a little fewer states than that makes.
+    let worlds: [(&str, Edges, Edges, u8, usize); 4] = [
+        ("chain", &[(1, 0), (2, 1)], &[], 1, 2_000),
+        ("fork", &[(1, 0), (2, 0)], &[], 1, 4_000),
+        ("independent", &[], &[], 1, 9_000),
+        ("bundle", &[(2, 0)], &[(0, 1), (1, 0)], 2, 90_000),
+    ];
+    let quick = seeds() < SEEDS;
+    for (name, build, runtime, troubles, least) in worlds.into_iter().filter(|world| world.3 < 2 || !quick) {
+        let found = small::search(&small::world::plan(build, runtime), troubles);
+        let found = found.unwrap_or_else(|violation| panic!("{name}: {violation}"));
+        println!("{name}, {troubles} going wrong: {found:?}");
+        // A search that goes nowhere proves nothing.
+        assert!(found.states > least && found.whole > 0 && found.whole < found.rests, "{name}: {found:?}");
+        assert!(found.blocked > 0 || troubles < 2, "{name}: nothing is left blocked");
+    }
 }

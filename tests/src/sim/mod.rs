@@ -3,7 +3,8 @@
 //!
 //! [`world`] is the event loop, `network` what lies between, [`orchestrator`] and [`drone`] are the shells around core
 //! and agent (what engine and loop do in production), [`faults`] says how badly a seed
-//! treats them, [`oracle`] watches without using the core's own bookkeeping.
+//! treats them, [`oracle`] watches without using the core's own bookkeeping. [`small`] has no seeds: it goes through
+//! all that can happen.
 
 mod base;
 mod calendar;
@@ -15,6 +16,7 @@ pub mod oracle;
 pub mod orchestrator;
 pub mod plan;
 pub mod rng;
+pub mod small;
 pub mod summary;
 pub mod words;
 pub mod world;

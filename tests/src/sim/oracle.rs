@@ -58,7 +58,7 @@ impl Oracle {
                         ));
                     }
                 }
-                Event::PackageDelegated { package, drone, .. } => self.delegated(swarm, *package, *drone)?,
+                Event::PackageDelegated { package, drone, .. } => Self::delegated(swarm, *package, *drone)?,
                 Event::ClockSet { .. } => {
                     self.clocks_set += 1;
                     dated(swarm)?;
@@ -112,7 +112,10 @@ impl Oracle {
 
     /// A delegated package must have everything its build needs, and all that needs at
     /// run time, received. Walks the edges; does not trust the counters.
-    fn delegated(&self, swarm: &Swarm, id: PackageId, drone: DroneId) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// What is missing, or why the drone may not work.
+    pub fn delegated(swarm: &Swarm, id: PackageId, drone: DroneId) -> Result<(), String> {
         let Some(package) = swarm.packages.get(&id) else { return Ok(()) };
         let mut open = package.build_deps.clone();
         let mut seen = BTreeSet::new();

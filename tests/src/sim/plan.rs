@@ -65,7 +65,7 @@ pub fn make(rng: &mut Rng, size: u32, version: u32) -> Script {
     Script { report, packages }
 }
 
-fn package(n: u32, inputs: &str) -> PortagePackage {
+pub(super) fn package(n: u32, inputs: &str) -> PortagePackage {
     PortagePackage {
         cpv: format!("sim/package{n}x-1").parse().unwrap_or_else(|e| unreachable!("{e}")),
         slot: "0".into(),

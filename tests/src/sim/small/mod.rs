@@ -1,0 +1,121 @@
+//! Small worlds, searched to the end: all orders in which two drones, an admin and time can act on three packages.
+//!
+//! [`world`] says what can happen, [`key`] which states are the same. The search is breadth-first, so the steps
+//! that it prints for a violation are the fewest that lead to it. It ends when no step leads to a new state:
+//! there is no limit of depth, only one of how many things go wrong.
+
+pub mod key;
+pub mod world;
+
+use self::{
+    key::Key,
+    world::{Step, World},
+};
+use super::oracle::Oracle;
+use std::collections::{HashMap, VecDeque};
+use swarm_common::{state::PackageState, wire::plan::PlanReport};
+use swarm_core::{invariants, state::Package};
+
+/// What a search went through.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Different states.
+    pub states: usize,
+    /// Steps between them, those that change nothing included.
+    pub steps: usize,
+    /// States at rest.
+    pub rests: usize,
+    /// Of those, the ones with every package received.
+    pub whole: usize,
+    /// Of those, the ones with a package that is blocked for good.
+    pub blocked: usize,
+}
+
+/// The states found so far.
+#[derive(Default)]
+struct Graph {
+    numbers: HashMap<Key, usize>,
+    /// How each state was first reached.
+    origins: Vec<Option<(usize, Step)>>,
+    /// From which other states each one is reached with nothing going wrong.
+    before: Vec<Vec<usize>>,
+}
+
+impl Graph {
+    /// The number of a state, and whether it is new.
+    fn number(&mut self, world: &World, origin: Option<(usize, Step)>) -> (usize, bool) {
+        let next = self.origins.len();
+        let number = *self.numbers.entry(Key::of(world)).or_insert(next);
+        if number == next {
+            self.origins.push(origin);
+            self.before.push(Vec::new());
+        }
+        (number, number == next)
+    }
+
+    fn path(&self, to: usize) -> Vec<String> {
+        let origins = std::iter::successors(self.origins[to], |(from, _)| self.origins[*from]);
+        let mut steps: Vec<String> = origins.map(|(_, step)| format!("{step:?}")).collect();
+        steps.reverse();
+        steps
+    }
+
+    /// A state from which none of `rests` can be reached unless something goes wrong.
+    fn restless(&self, rests: Vec<usize>) -> Option<usize> {
+        let mut comes_to_rest = vec![false; self.origins.len()];
+        let mut open = rests;
+        while let Some(state) = open.pop() {
+            if !std::mem::replace(&mut comes_to_rest[state], true) {
+                open.extend(&self.before[state]);
+            }
+        }
+        comes_to_rest.iter().position(|comes| !comes)
+    }
+}
+
+/// Searches the world of a plan in which at most `troubles` things go wrong.
+///
+/// In every state the invariants hold. Where nothing can happen any more, the run is over and every package is
+/// received, or quarantined or blocked with a reason; and from every state such a rest can be reached.
+///
+/// # Errors
+/// What is violated, and the steps that lead to it.
+pub fn search(plan: &PlanReport, troubles: u8) -> Result<Found, String> {
+    let (mut graph, mut found) = (Graph::default(), Found::default());
+    let (mut open, mut rests) = (VecDeque::new(), Vec::new());
+    let first = World::new()?;
+    graph.number(&first, None);
+    open.push_back((0, first));
+    while let Some((number, world)) = open.pop_front() {
+        let mut at_rest = true;
+        for step in world.steps(troubles) {
+            found.steps += 1;
+            let mut next = world.clone();
+            let fine = next.take(step, plan).and_then(|()| invariants::check(&next.swarm));
+            fine.map_err(|e| format!("{e}\n  after {}, {step:?}", graph.path(number).join(", ")))?;
+            let (reached, is_new) = graph.number(&next, Some((number, step)));
+            if !step.is_trouble() && reached != number {
+                at_rest = false;
+                graph.before[reached].push(number);
+            }
+            if is_new {
+                open.push_back((reached, next));
+            }
+        }
+        if at_rest {
+            Oracle::at_rest(&world.swarm)
+                .map_err(|e| format!("{e}\n  at rest after {}", graph.path(number).join(", ")))?;
+            rests.push(number);
+            let is = |state| move |p: &Package| p.state == state;
+            let packages = &world.swarm.packages;
+            found.whole +=
+                usize::from(!packages.is_empty() && packages.values().all(is(PackageState::Received)));
+            found.blocked += usize::from(packages.values().any(is(PackageState::Blocked)));
+        }
+    }
+    (found.states, found.rests) = (graph.origins.len(), rests.len());
+    match graph.restless(rests) {
+        Some(state) => Err(format!("no rest can be reached after {}", graph.path(state).join(", "))),
+        None => Ok(found),
+    }
+}
