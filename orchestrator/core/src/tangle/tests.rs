@@ -1,6 +1,7 @@
 //! Shapes of tangles: what is built as one, what is left to the base, and how long it takes.
 
 use super::*;
+use proptest::{collection::vec, prelude::*, sample::select};
 
 /// An edge: `b` build, `r` run time, `s` satisfied by the base.
 fn edge((from, to, kind): &(u32, u32, &str)) -> PlanEdge {
@@ -56,28 +57,26 @@ fn of_the_needs_that_could_be_dropped_the_fewest_are() {
     assert_eq!(cut_all(5, &edges).1, ["0-1:b"]);
 }
 
-#[test]
-fn what_was_dropped_cannot_be_put_back_without_a_tangle() {
-    let mut seed = 7_u64;
-    let mut dice = |n: u64| {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (seed >> 33) % n
-    };
-    for _ in 0..300 {
-        let packages = 2 + dice(9);
-        let kinds = ["b", "r", "bs", "rs", "brs", "bs", "rs"];
-        let edges: Vec<PlanEdge> = (0..packages * 3)
-            .map(|_| (dice(packages) as u32, dice(packages) as u32, kinds[dice(7) as usize]))
-            .map(|e| edge(&e))
-            .collect();
-        let group = groups(packages as usize, std::iter::empty(), &edges);
+fn some_edges(packages: u32) -> impl Strategy<Value = (usize, Vec<PlanEdge>)> {
+    let kind = select(&["b", "r", "bs", "rs", "brs"][..]);
+    let edges = vec((0..packages, 0..packages, kind).prop_map(|e| edge(&e)), 0..30);
+    (Just(packages as usize), edges)
+}
+
+proptest! {
+    #[test]
+    fn what_was_dropped_cannot_be_put_back_without_a_tangle(
+        (packages, edges) in (2..11u32).prop_flat_map(some_edges)
+    ) {
+        let group = groups(packages, std::iter::empty(), &edges);
         let mut after = edges.clone();
         cut(&group, &mut after);
-        let tangled =
-            |edges: &[PlanEdge]| !tangles(&components(&nodes(&group, edges.iter())), group.len()).is_empty();
-        assert!(!tangled(&after), "{edges:?}");
+        let tangled = |edges: &[PlanEdge]| {
+            !tangles(&components(&nodes(&group, edges.iter())), group.len()).is_empty()
+        };
+        prop_assert!(!tangled(&after), "{:?}", after);
         for (n, (before, cut)) in edges.iter().zip(&after).enumerate() {
-            assert!(before.satisfied || before == cut, "{before:?} became {cut:?}");
+            prop_assert!(before.satisfied || before == cut, "{:?} became {:?}", before, cut);
             for (build, runtime) in
                 [(before.build && !cut.build, false), (false, before.runtime && !cut.runtime)]
             {
@@ -85,7 +84,7 @@ fn what_was_dropped_cannot_be_put_back_without_a_tangle() {
                     let mut back = after.clone();
                     back[n].build |= build;
                     back[n].runtime |= runtime;
-                    assert!(tangled(&back), "{before:?} need not be dropped: {edges:?}");
+                    prop_assert!(tangled(&back), "{:?} need not be dropped", before);
                 }
             }
         }

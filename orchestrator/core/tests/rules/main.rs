@@ -1,5 +1,6 @@
 //! The rules of the core, tried step by step on small swarms: one file for each subject.
 
+mod assigning;
 mod bases;
 mod calendar;
 mod channel;
@@ -10,6 +11,7 @@ mod fitness;
 mod following;
 mod generations;
 mod golden;
+mod graphs;
 mod healing;
 mod healing_restraint;
 mod judging;

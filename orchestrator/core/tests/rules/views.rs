@@ -1,7 +1,12 @@
 //! What people look at, on small and on tangled swarms.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use crate::kit::{Kit, name, report};
+use crate::{
+    graphs::acyclic,
+    kit::{Kit, name, report},
+};
+use proptest::{collection::vec, prelude::*, test_runner::TestRunner};
+use std::cell::Cell;
 use swarm_common::{
     id::*,
     state::*,
@@ -9,48 +14,13 @@ use swarm_common::{
         admin::{ProfileRequest, Rebuild},
         concern::{Action, ConcernKind},
         drone::{Failure, Usage, Work},
-        plan::{PlanEdge, PlanReport},
+        plan::PlanReport,
     },
 };
 use swarm_core::{
     Command, Reply, explain,
     view::{self, FindError},
 };
-
-/// Numbers that look random and are the same every time.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % end
-    }
-}
-
-/// A plan with edges of every kind, without cycles.
-fn tangled(numbers: &mut Numbers, size: u64) -> PlanReport {
-    let names: Vec<String> = (0..size).map(|n| format!("p{n}-1")).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let mut plan = report(&names, &[]);
-    for from in 1..size {
-        for _ in 0..numbers.below(4) {
-            let to = numbers.below(from);
-            if plan.edges.iter().any(|e| (u64::from(e.from), u64::from(e.to)) == (from, to)) {
-                continue;
-            }
-            let kind = numbers.below(3);
-            plan.edges.push(PlanEdge {
-                from: u32::try_from(from).unwrap(),
-                to: u32::try_from(to).unwrap(),
-                build: kind != 0,
-                runtime: kind != 1,
-                slot_operator: false,
-                satisfied: false,
-            });
-        }
-    }
-    plan
-}
 
 /// Brings a run of `desk` to its plan.
 fn planned(kit: &mut Kit, plan: PlanReport) -> RunId {
@@ -66,38 +36,41 @@ fn planned(kit: &mut Kit, plan: PlanReport) -> RunId {
 
 #[test]
 fn a_list_says_of_every_package_what_asking_for_it_alone_says() {
-    let mut stuck = 0;
-    for seed in 0..40 {
-        let mut numbers = Numbers(seed);
+    let stuck = Cell::new(0);
+    // Whether each build succeeds.
+    let ends = vec(prop::bool::weighted(0.7), 0..60);
+    let mut runner = TestRunner::new(ProptestConfig::with_cases(40));
+    let ran = runner.run(&(acyclic(), ends), |(plan, ends)| {
         let mut kit = Kit::new(&["one"]);
-        let size = 5 + numbers.below(40);
-        let plan = tangled(&mut numbers, size);
+        let size = plan.packages.len();
         let run = planned(&mut kit, plan);
-        for _ in 0..numbers.below(60) {
+        for succeeds in ends {
             let Some(assignment) = kit.claim(DroneId(1)) else {
                 kit.pass(700_000, &[DroneId(1)]);
                 continue;
             };
-            if numbers.below(3) == 0 {
-                kit.fail(DroneId(1), &assignment, FailureClass::Package, "broken");
-            } else {
+            if succeeds {
                 kit.deliver(DroneId(1), &assignment).unwrap();
+            } else {
+                kit.fail(DroneId(1), &assignment, FailureClass::Package, "broken");
             }
         }
         let rows = view::packages(&kit.swarm, kit.now, Some(run), None, None);
-        assert_eq!(rows.len() as u64, size);
+        prop_assert_eq!(rows.len(), size);
         for row in rows {
-            assert_eq!(row.reason, explain::reason(&kit.swarm, kit.now, row.id), "seed {seed}, {}", row.id);
-            stuck += usize::from(row.reason.contains("manual action"));
+            prop_assert_eq!(&row.reason, &explain::reason(&kit.swarm, kit.now, row.id), "{}", row.id);
+            stuck.set(stuck.get() + usize::from(row.reason.contains("manual action")));
             let expected = kit.swarm.packages.keys().filter(|&&other| {
                 let blocked = kit.swarm.packages[&other].state == PackageState::Blocked;
                 blocked && waits_for(&kit, other, row.id)
             });
             let view = view::package(&kit.swarm, kit.now, row.id).unwrap();
-            assert_eq!(view.dependants, expected.count() as u64, "seed {seed}, {}", row.id);
+            prop_assert_eq!(view.dependants, expected.count() as u64, "{}", row.id);
         }
-    }
-    assert!(stuck > 20, "the seeds do not get anything stuck: {stuck}");
+        Ok(())
+    });
+    ran.unwrap_or_else(|failure| panic!("{failure}"));
+    assert!(stuck.get() > 20, "the plans do not get anything stuck: {stuck:?}");
 }
 
 /// Whether `id` waits for `root`, found the slow way.
