@@ -79,6 +79,15 @@ impl Cache {
         self.pointer(host, &format!("generations/{generation}/ready-{host}")).await
     }
 
+    /// The numbers of the kept generations, starting with the current one.
+    ///
+    /// # Errors
+    /// The orchestrator did not answer.
+    pub async fn generations(&self) -> Result<Vec<u64>, Failure> {
+        let channel = self.client.channel(&self.profile.name).await?;
+        Ok(channel.generations.into_iter().map(|generation| generation.number).collect())
+    }
+
     async fn pointer(&self, host: &str, file: &str) -> Result<Option<Ready>, Failure> {
         if !is_host(host) {
             return Err(Failure::Usage(format!("invalid host name `{}`", host.escape_debug())));
@@ -129,7 +138,8 @@ impl Cache {
         match closure.paths.get(&top) {
             Some(Some(_)) => Ok(closure),
             _ => Err(Failure::Failed(format!(
-                "{path} is no longer in the cache; only generations of the last days are kept"
+                "{path} is no longer in the cache; `swarmctl channel show {}` lists the generations that are kept",
+                self.profile.name
             ))),
         }
     }

@@ -28,7 +28,10 @@ use swarm_common::{
     name::Name,
     wire::base::Base,
 };
-use swarm_core::{Swarm, base, kept, state::Ending};
+use swarm_core::{
+    Swarm, base, kept,
+    state::{Ending, Profile},
+};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -57,15 +60,25 @@ struct Needed {
     nars: BTreeSet<Digest>,
     snapshots: BTreeSet<Digest>,
     images: BTreeSet<Digest>,
-    runs: BTreeMap<Name, BTreeSet<RunId>>,
+    profiles: BTreeMap<Name, Hosts>,
+}
+
+/// What the state still refers to of a profile's binary package hosts.
+#[derive(Default)]
+struct Hosts {
+    runs: BTreeSet<RunId>,
+    generations: BTreeSet<u64>,
 }
 
 impl Needed {
     fn of(swarm: &Swarm) -> Self {
-        let mut runs: BTreeMap<Name, BTreeSet<RunId>> =
-            swarm.profiles.keys().map(|name| (name.clone(), BTreeSet::new())).collect();
+        let hosts = |(name, profile): (&Name, &Profile)| {
+            let generations = profile.stable.generations.iter().map(|generation| generation.number);
+            (name.clone(), Hosts { runs: BTreeSet::new(), generations: generations.collect() })
+        };
+        let mut profiles: BTreeMap<Name, Hosts> = swarm.profiles.iter().map(hosts).collect();
         for (&id, run) in &swarm.runs {
-            runs.entry(run.profile.clone()).or_default().insert(id);
+            profiles.entry(run.profile.clone()).or_default().runs.insert(id);
         }
         let open = swarm.attempts.iter().filter(|(_, a)| matches!(a.ending, None | Some(Ending::Lost(_))));
         let all = kept::artifacts(swarm, None);
@@ -86,7 +99,7 @@ impl Needed {
             nars,
             snapshots: pinned.chain(swarm.runs.values().map(|r| r.snapshot)).collect(),
             images,
-            runs,
+            profiles,
         }
     }
 
@@ -199,21 +212,22 @@ impl Leftovers {
         let mut removed = 0;
         for name in names(self.binhosts.dir())? {
             let Ok(profile) = name.parse::<Name>() else { continue };
-            let Some(runs) = needed.runs.get(&profile) else {
+            let Some(hosts) = needed.profiles.get(&profile) else {
                 remove_dir(&self.binhosts.dir().join(name))?;
                 removed += 1;
                 continue;
             };
             let dir = self.binhosts.runs(&profile);
             for name in names(&dir)? {
-                if name.parse::<RunId>().is_ok_and(|run| !runs.contains(&run)) {
+                if name.parse::<RunId>().is_ok_and(|run| !hosts.runs.contains(&run)) {
                     remove_dir(&dir.join(name))?;
                     removed += 1;
                 }
             }
             let stable = self.binhosts.stable(&profile);
             if NixCache::is_in(&stable) {
-                removed += NixCache::open(stable, self.nix_keys.clone())?.sweep(now, GRACE_SECS)?;
+                let mut cache = NixCache::open(stable, self.nix_keys.clone())?;
+                removed += cache.sweep(now, GRACE_SECS, &hosts.generations)?;
             } else if stable.is_dir() {
                 removed +=
                     Binhost::open(stable, Generations::Keep, BTreeMap::new())?.sweep(now, GRACE_SECS)?;

@@ -2,7 +2,8 @@
 //! for Nix the list `paths`.
 //!
 //! A workstation that has just read an older index still fetches the files that it names. A
-//! generation is immutable and is removed when a grace time has passed since it was replaced.
+//! generation is immutable and stays for a grace time after it was replaced; that of a Nix cache also
+//! for as long as the core keeps it.
 
 use crate::store::disk::{self, DiskError};
 use std::{

@@ -106,22 +106,20 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
 async fn at(cache: &Cache, host: &str, generation: u64) -> Result<Ready, Failure> {
     cache.ready_at(host, generation).await?.ok_or_else(|| {
         Failure::Failed(format!(
-            "generation {generation} has no system of {host} or is no longer kept; the newest is {}",
-            cache.profile.generation
+            "generation {generation} has no system of {host} or is no longer kept; see `swarmctl channel show {}`",
+            cache.profile.name
         ))
     })
 }
 
 /// The last system before this one.
 async fn before(cache: &Cache, newer: &Ready) -> Result<Ready, Failure> {
-    let mut generation = newer.generation;
-    while let Some(number) = generation.checked_sub(1).filter(|number| *number > 0) {
-        let Some(older) = cache.ready_at(&newer.host, number).await? else { break };
-        if older.path != newer.path {
+    // A system keeps the number of the generation in which it was first published.
+    for number in cache.generations().await?.into_iter().filter(|number| *number < newer.generation) {
+        let older = cache.ready_at(&newer.host, number).await?;
+        if let Some(older) = older.filter(|older| older.path != newer.path) {
             return Ok(older);
         }
-        // The generation in which the same system was first published.
-        generation = older.generation.min(number);
     }
     Err(Failure::Failed(format!(
         "no earlier generation than {} with another system of {} is kept; pass --from GENERATION",

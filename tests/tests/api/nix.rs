@@ -4,7 +4,7 @@
 mod clients;
 mod intake;
 
-use crate::binhost::generation;
+use crate::{advice::follow, binhost::generation};
 use anyhow::{Result, ensure};
 use swarm_common::{
     digest::Digest,
@@ -132,6 +132,12 @@ async fn a_rollback_moves_ready_back_to_a_system_that_the_real_nix_installs() {
     assert_eq!(serde_json::from_slice::<Ready>(&kept.body).unwrap().path, other);
     swarm.admin.promote(&name(PROFILE), &crate::key()).await.unwrap();
     assert_eq!(ready(4).await, (4, other));
+    for (line, said) in
+        [("", "generation 3 -> 4"), (" --from 1", "generation 1 -> 4"), (" --from 2", "2 -> 4")]
+    {
+        let shown = follow(&swarm, &format!("swarmctl diff {PROFILE} desk{line}")).await;
+        assert!(shown.starts_with("desk: ") && shown.contains(said), "{line}: {shown}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

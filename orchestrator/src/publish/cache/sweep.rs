@@ -10,19 +10,20 @@ use std::{collections::BTreeSet, fs, path::Path};
 use swarm_formats::nix::narinfo::NarInfo;
 
 impl NixCache {
-    /// Removes generations that were replaced more than `grace_secs` before `now`, and what no
-    /// remaining one names: narinfos at once, archives in the sweep after, because a client may
-    /// just have read the narinfo. Returns the number of removed files.
+    /// Removes generations that are not among `kept` and were replaced more than `grace_secs` before
+    /// `now`, and what no remaining one names: narinfos at once, archives in the sweep after, because a
+    /// client may just have read the narinfo. Returns the number of removed files.
     ///
     /// # Errors
     /// The disk fails; the rest is removed next time.
-    pub fn sweep(&mut self, now: u64, grace_secs: u64) -> Result<usize, DiskError> {
+    pub fn sweep(&mut self, now: u64, grace_secs: u64, kept: &BTreeSet<u64>) -> Result<usize, DiskError> {
         let mut named = BTreeSet::new();
         let numbers = generations::numbers(&self.dir)?;
         for (at, &number) in numbers.iter().enumerate() {
             let next = numbers.get(at + 1).map(|&next| generations::path(&self.dir, next).join(PATHS));
             let replaced_at = next.map(|path| seconds_of(&path).unwrap_or(0));
-            if replaced_at.is_some_and(|at| now.saturating_sub(at) >= grace_secs) {
+            let is_old = replaced_at.is_some_and(|at| now.saturating_sub(at) >= grace_secs);
+            if is_old && !kept.contains(&number) {
                 generations::remove(&self.dir, number)?;
                 continue;
             }

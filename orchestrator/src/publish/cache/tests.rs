@@ -188,12 +188,17 @@ fn a_sweep_removes_narinfos_first_and_archives_later() {
     place.publish(NOW + 10, &Wanted { paths: vec![new.clone()], hosts: Vec::new() });
     assert!(!place.has("ready/desk"), "the host is gone from the profile");
     let nar = nar_path(old.digest);
-    place.open().sweep(NOW + DAY, DAY).unwrap();
+    let sweep = |now, kept: &[u64]| {
+        place.open().sweep(now, DAY, &kept.iter().copied().collect()).unwrap();
+    };
+    sweep(NOW + DAY, &[2]);
     assert!(place.has(&narinfo("a")), "the grace time is not over");
-    place.open().sweep(NOW + DAY + 10, DAY).unwrap();
-    assert!(!place.has(&narinfo("a")) && place.has(&nar));
+    sweep(NOW + DAY + 10, &[1, 2]);
+    assert!(place.has(&narinfo("a")) && place.has("generations/1/ready-desk"), "it is kept");
+    sweep(NOW + DAY + 10, &[2]);
+    assert!(!place.has(&narinfo("a")) && place.has(&nar) && !place.has("generations/1"));
     fs::write(place.dir.path().join("cache/nar/x.new"), b"").unwrap();
-    place.open().sweep(NOW + DAY + 20, DAY).unwrap();
+    sweep(NOW + DAY + 20, &[2]);
     assert!(!place.has(&nar) && !place.has("nar/x.new"));
     assert!(place.has(&narinfo("b")) && place.has(&nar_path(new.digest)));
     assert_eq!(place.open().generation(), 2);
