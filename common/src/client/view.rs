@@ -12,7 +12,7 @@ use crate::{
     wire::{
         artifact::Artifact,
         base::BaseView,
-        channel::ChannelView,
+        channel::{ChannelView, GenerationContents},
         notify::{SinkTestView, SinkView},
         view::*,
     },
@@ -167,6 +167,14 @@ impl Client {
     /// See [`ClientError`].
     pub async fn channel(&self, profile: &Name) -> Result<ChannelView, ClientError> {
         self.json(Call::get(&["channels", profile.as_str()])).await
+    }
+
+    /// What a kept generation of a profile's channel contains.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn generation(&self, profile: &Name, number: u64) -> Result<GenerationContents, ClientError> {
+        self.json(Call::get(&["channels", profile.as_str(), "generations", &number.to_string()])).await
     }
 
     /// All bases.

@@ -1,6 +1,6 @@
 //! The stable channels of profiles and their generations.
 
-use crate::{id::RunId, name::Name, time::TimeMs};
+use crate::{digest::Digest, id::RunId, name::Name, time::TimeMs};
 use serde::{Deserialize, Serialize};
 
 /// The stable channel of a profile: what its workstations install from.
@@ -51,6 +51,34 @@ pub struct GenerationView {
     /// How many packages of the generation before it does not have; unknown if that is not kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed: Option<u64>,
+}
+
+/// What a generation contains.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct GenerationContents {
+    /// The profile.
+    pub profile: Name,
+    /// The generation.
+    pub generation: GenerationView,
+    /// Its packages by name and version; for Nix, its store paths.
+    pub packages: Vec<PublishedPackage>,
+}
+
+/// A package in a generation.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PublishedPackage {
+    /// Its name without the version: `dev-libs/icu`, `hello`.
+    pub name: String,
+    /// Its version; empty if it has none.
+    pub version: String,
+    /// What it is published as: the path of its file in the channel, or its store path.
+    pub path: String,
+    /// Digest of the published file.
+    pub digest: Digest,
+    /// Size of the published file in bytes.
+    pub size: u64,
 }
 
 /// `POST /channels/{name}/rollback`: gives the channel the content of an earlier generation.

@@ -16,9 +16,9 @@ use axum::{
 use std::sync::Arc;
 use swarm_common::{
     name::Name,
-    wire::channel::{ChannelView, RollbackRequest},
+    wire::channel::{ChannelView, GenerationContents, RollbackRequest},
 };
-use swarm_core::{Command, Refusal, channel::stable};
+use swarm_core::{Command, Refusal, view};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -26,6 +26,14 @@ pub(super) fn routes() -> Vec<Route> {
             .gives_list::<ChannelView>(),
         Route::new(Method::GET, "/channels/{name}", Role::Admin, "Show a stable channel", show)
             .gives::<ChannelView>(),
+        Route::new(
+            Method::GET,
+            "/channels/{name}/generations/{number}",
+            Role::Admin,
+            "List the packages of a kept generation",
+            contents,
+        )
+        .gives::<GenerationContents>(),
         Route::new(
             Method::POST,
             "/channels/{name}/promote",
@@ -47,12 +55,24 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 async fn list(State(app): State<Arc<App>>) -> Json<Vec<ChannelView>> {
-    Json(app.engine.read(|s| s.profiles.iter().map(|(name, p)| stable::view(name, p)).collect()))
+    Json(app.engine.read(|s| s.profiles.iter().map(|(name, p)| view::channel(name, p)).collect()))
 }
 
 async fn show(State(app): State<Arc<App>>, Path(name): Path<Name>) -> Result<Json<ChannelView>, ApiError> {
-    let found = app.engine.read(|s| s.profiles.get(&name).map(|p| stable::view(&name, p)));
+    let found = app.engine.read(|s| s.profiles.get(&name).map(|p| view::channel(&name, p)));
     Ok(Json(found.ok_or(Refusal::UnknownProfile(name))?))
+}
+
+async fn contents(
+    State(app): State<Arc<App>>,
+    Path((profile, number)): Path<(Name, u64)>,
+) -> Result<Json<GenerationContents>, ApiError> {
+    let found = app.engine.read(|swarm| {
+        let known = swarm.profiles.get(&profile)?;
+        Some(view::generation(&profile, known, number))
+    });
+    let found = found.ok_or_else(|| Refusal::UnknownProfile(profile.clone()))?;
+    Ok(Json(found.ok_or(Refusal::UnknownGeneration { profile, generation: Some(number) })?))
 }
 
 async fn promote(

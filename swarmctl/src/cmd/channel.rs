@@ -5,13 +5,13 @@ use crate::{
     failure::Failure,
     output::{
         Paint, Table,
-        text::{ago, count, now},
+        text::{ago, clean, count, now, size},
     },
     session::Session,
 };
 use swarm_common::{
     name::Name,
-    wire::channel::{ChannelView, GenerationView, RollbackRequest},
+    wire::channel::{ChannelView, GenerationContents, GenerationView, RollbackRequest},
 };
 
 /// Verbs of `channel`.
@@ -24,6 +24,7 @@ runs do not change it until `channel promote`.
 Examples:
   swarmctl channel list
   swarmctl channel show desk
+  swarmctl channel show desk --generation 12       the packages of generation 12
   swarmctl channel rollback desk                   to the previous generation that differs
   swarmctl channel rollback desk --generation 12   to generation 12
   swarmctl channel promote desk                    follow the runs again"
@@ -31,10 +32,13 @@ Examples:
 pub enum Verb {
     /// List the channels of all profiles
     List,
-    /// Show the channel of a profile and its generations
+    /// Show the channel of a profile and its generations, or the packages of one generation
     Show {
         /// Name of the profile
         profile: Name,
+        /// List the packages of this generation
+        #[arg(long, value_name = "NUMBER")]
+        generation: Option<u64>,
     },
     /// Publish what the newest runs built, and follow later runs
     Promote {
@@ -65,7 +69,11 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
                 false => list(&channels, paint),
             })
         }
-        Verb::Show { profile } => {
+        Verb::Show { profile, generation: Some(number) } => {
+            let contents = client.generation(&profile, number).await?;
+            session.output.show(&contents, |paint| packages(&contents, paint))
+        }
+        Verb::Show { profile, generation: None } => {
             let channel = client.channel(&profile).await?;
             session.output.show(&channel, |paint| show(&channel, paint))
         }
@@ -121,6 +129,29 @@ fn show(channel: &ChannelView, paint: Paint) -> String {
     text + &table.render(paint)
 }
 
+/// The packages of a generation.
+fn packages(contents: &GenerationContents, paint: Paint) -> String {
+    let GenerationContents { profile, generation, packages } = contents;
+    let made = ago(now(), generation.made_at);
+    let of = format!("{} of {}{}", count(generation.packages, "package"), generation.run, like(generation));
+    let mut table = Table::new(&["PACKAGE", "VERSION", "SIZE", "PUBLISHED AS"]);
+    for package in packages {
+        let version = if package.version.is_empty() { "-" } else { &package.version };
+        table.row([
+            clean(&package.name).into(),
+            clean(version).into(),
+            size(package.size).into(),
+            clean(&package.path).into(),
+        ]);
+    }
+    format!("{profile} generation {}: {of}, made {made}\n{}", generation.number, table.render(paint))
+}
+
+/// The end of a sentence about a generation that repeats an earlier one.
+fn like(generation: &GenerationView) -> String {
+    generation.like.map(|like| format!(", with the content of {like}")).unwrap_or_default()
+}
+
 /// Whether the channel follows its runs.
 fn follows(channel: &ChannelView) -> String {
     match (channel.held, channel.staged) {
@@ -143,8 +174,7 @@ fn outcome(channel: &ChannelView) -> String {
     let Some(current) = channel.generations.first() else {
         return format!("{profile} has no generation yet: no run has built anything\n");
     };
-    let like = current.like.map(|like| format!(", with the content of {like}")).unwrap_or_default();
-    let of = format!("{} of {}{like}", count(current.packages, "package"), current.run);
+    let of = format!("{} of {}{}", count(current.packages, "package"), current.run, like(current));
     let then = match channel.held {
         true => format!("It stays there until `swarmctl channel promote {profile}`"),
         false => "It follows the runs".to_owned(),

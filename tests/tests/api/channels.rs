@@ -9,7 +9,7 @@ use crate::{
 use swarm_common::{
     id::RunId,
     wire::{
-        channel::{ChannelView, RollbackRequest},
+        channel::{ChannelView, GenerationContents, RollbackRequest},
         concern::ConcernKind,
     },
 };
@@ -65,6 +65,17 @@ async fn a_rollback_serves_the_old_packages_also_after_a_restart_and_a_promotion
     let shown = follow(&swarm, "swarmctl channel show desk --json").await;
     assert_eq!(serde_json::from_str::<ChannelView>(&shown).unwrap(), channel);
     assert!(follow(&swarm, "swarmctl channel list").await.contains("no, held before r2"));
+    let listed = follow(&swarm, "swarmctl channel show desk --generation 2 --json").await;
+    let listed: GenerationContents = serde_json::from_str(&listed).unwrap();
+    assert_eq!((listed.generation, listed.packages.len()), (channel.generations[1], 1));
+    let package = &listed.packages[0];
+    assert_eq!((&*package.name, &*package.version, &*package.path), ("dev-libs/pebble", "1.10", NEW));
+    let listed = follow(&swarm, "swarmctl channel show desk --generation 3").await;
+    assert!(
+        listed.starts_with("desk generation 3: 1 package of r1, with the content of 1, made "),
+        "{listed}"
+    );
+    assert!(listed.contains("dev-libs/pebble  1.2 "), "{listed}");
     let said = follow(&swarm, "swarmctl channel rollback desk --generation 1").await;
     assert!(said.starts_with("desk is at generation 3: 1 package of r1, with the content of 1\n"), "{said}");
 
@@ -102,6 +113,9 @@ async fn what_cannot_be_rolled_back_to_is_not_found() {
     let (status, text) = refused(PROFILE, Some(7)).await;
     assert_eq!(status, Some(404));
     assert!(text.contains("`swarmctl channel show desk`"), "{text}");
+    let error = swarm.admin.generation(&name(PROFILE), 7).await.unwrap_err();
+    assert!(error.to_string().contains("no generation 7 of `desk` is kept"), "{error}");
+    assert_eq!(swarm.admin.generation(&name("none"), 1).await.unwrap_err().status(), Some(404));
     for body in [r#"{"generation":-1}"#, r#"{"generations":1}"#, "7"] {
         let line = "POST /api/v1/channels/desk/rollback";
         let token = format!("Bearer {}", swarm.admin_token());

@@ -1,8 +1,12 @@
 //! The OpenAPI document.
 
 use serde_json::Value;
+use swarm_common::state::*;
 use swarm_orchestrator::http::openapi;
-use swarm_tests::{api::Swarm, tidy::top};
+use swarm_tests::{
+    api::{Document, Swarm},
+    tidy::top,
+};
 
 #[test]
 fn the_committed_document_is_current() {
@@ -40,4 +44,25 @@ async fn the_document_is_served() {
     let swarm = Swarm::start().await.unwrap();
     let answer = swarm.raw().await.unwrap().ask("GET /api/v1/openapi.json", &[], b"").await.unwrap();
     assert_eq!(answer.json().unwrap(), openapi::document());
+}
+
+#[test]
+fn the_documents_words_are_the_wires() {
+    let document = Document::new(openapi::document());
+    fn words<T: serde::Serialize>(all: &[T]) -> Value {
+        serde_json::to_value(all).unwrap()
+    }
+    for (name, words) in [
+        ("PackageState", words(PackageState::ALL)),
+        ("DroneState", words(DroneState::ALL)),
+        ("Phase", words(Phase::ALL)),
+        ("FailureClass", words(FailureClass::ALL)),
+        ("FailureCause", words(FailureCause::ALL)),
+        ("RunState", words(RunState::ALL)),
+        ("RunClass", words(RunClass::ALL)),
+        ("Severity", words(Severity::ALL)),
+        ("Caller", words(Caller::ALL)),
+    ] {
+        assert_eq!(document.schema(name)["enum"], words, "{name}");
+    }
 }

@@ -10,15 +10,9 @@ use crate::{
     event::Event,
     refusal::Refusal,
     reply::Reply,
-    state::{Generation, Profile, Swarm},
+    state::{Profile, Swarm},
 };
-use swarm_common::{
-    name::Name,
-    wire::{
-        channel::{ChannelView, GenerationView, StagedView},
-        concern::ConcernKind,
-    },
-};
+use swarm_common::{name::Name, wire::concern::ConcernKind};
 
 /// Generations kept in any case: without an earlier one there is nothing to roll back to.
 pub(crate) const LEAST_KEPT: usize = 2;
@@ -102,38 +96,6 @@ pub(crate) fn skip(swarm: &Swarm, name: &Name, last: u64) -> Decision {
         return Err(Refusal::Invalid(format!("{last} cannot be the number of a generation")));
     }
     Ok((vec![Event::GenerationsSkipped { profile: name.clone(), last }], Reply::Done))
-}
-
-/// The API view of a profile's stable channel.
-#[must_use]
-pub fn view(name: &Name, profile: &Profile) -> ChannelView {
-    let stable = &profile.stable;
-    let mut before: Option<&Generation> = None;
-    let mut generations: Vec<GenerationView> = Vec::new();
-    for generation in &stable.generations {
-        let missing_in = |other: &Generation, one: &Generation| {
-            one.artifacts.iter().filter(|digest| !other.artifacts.contains(digest)).count() as u64
-        };
-        generations.push(GenerationView {
-            number: generation.number,
-            run: generation.run,
-            made_at: generation.at,
-            like: generation.like,
-            packages: generation.artifacts.len() as u64,
-            added: before.map(|before| missing_in(before, generation)),
-            removed: before.map(|before| missing_in(generation, before)),
-        });
-        before = Some(generation);
-    }
-    generations.reverse();
-    let staged = profile.channel.run.filter(|_| profile.is_staged());
-    ChannelView {
-        profile: name.clone(),
-        generation: profile.generation,
-        held: stable.held,
-        staged: staged.map(|run| StagedView { run, packages: profile.channel.held.len() as u64 }),
-        generations,
-    }
 }
 
 /// The channels that are held.

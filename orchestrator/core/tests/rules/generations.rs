@@ -10,7 +10,7 @@ use swarm_common::{
     state::Severity,
     wire::concern::{Action, ConcernKind},
 };
-use swarm_core::{Command, Record, Refusal, Swarm, channel::stable, kept, view};
+use swarm_core::{Command, Record, Refusal, Swarm, kept, view};
 
 /// A profile with three generations, of `viewer-1` to `viewer-3`.
 fn three() -> Kit {
@@ -170,7 +170,7 @@ fn a_held_channel_is_a_concern_that_a_promotion_resolves() {
 fn a_view_shows_what_came_and_went_with_each_generation() {
     let mut kit = three();
     roll_back(&mut kit, 1);
-    let view = stable::view(&name("desk"), &kit.swarm.profiles[&name("desk")]);
+    let view = view::channel(&name("desk"), &kit.swarm.profiles[&name("desk")]);
     let row = |g: &swarm_common::wire::channel::GenerationView| (g.number, g.like, g.added, g.removed);
     assert_eq!(
         view.generations.iter().map(row).collect::<Vec<_>>(),
@@ -182,6 +182,24 @@ fn a_view_shows_what_came_and_went_with_each_generation() {
         ]
     );
     assert_eq!((view.held, view.staged.unwrap().run.0, view.staged.unwrap().packages), (true, 3, 2));
+}
+
+#[test]
+fn the_packages_of_every_kept_generation_are_listed() {
+    let mut kit = three();
+    roll_back(&mut kit, 1);
+    let desk = name("desk");
+    let contents = |number| view::generation(&desk, &kit.swarm.profiles[&desk], number);
+    for (number, viewer) in [(1, "1"), (2, "2"), (3, "3"), (4, "1")] {
+        let contents = contents(number).unwrap();
+        let packages: Vec<_> =
+            contents.packages.iter().map(|p| (p.name.rsplit('/').next().unwrap(), &*p.version)).collect();
+        assert_eq!(packages, [("lib", "1"), ("viewer", viewer)], "{number}");
+        assert_eq!((contents.generation.number, contents.generation.packages), (number, 2));
+        let view = view::channel(&desk, &kit.swarm.profiles[&desk]);
+        assert!(view.generations.contains(&contents.generation), "the same as in the list");
+    }
+    assert_eq!(contents(5), None);
 }
 
 #[test]

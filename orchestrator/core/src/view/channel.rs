@@ -1,0 +1,71 @@
+//! The API views of channels.
+
+use crate::state::{Generation, Profile};
+use swarm_common::{
+    name::Name,
+    wire::{
+        artifact::Artifact,
+        channel::{ChannelView, GenerationContents, GenerationView, PublishedPackage, StagedView},
+    },
+};
+
+/// The API view of a profile's stable channel.
+#[must_use]
+pub fn channel(name: &Name, profile: &Profile) -> ChannelView {
+    let stable = &profile.stable;
+    let staged = profile.channel.run.filter(|_| profile.is_staged());
+    ChannelView {
+        profile: name.clone(),
+        generation: profile.generation,
+        held: stable.held,
+        staged: staged.map(|run| StagedView { run, packages: profile.channel.held.len() as u64 }),
+        generations: generations(&stable.generations),
+    }
+}
+
+/// What the generation with this number contains, if it is kept.
+#[must_use]
+pub fn generation(name: &Name, profile: &Profile, number: u64) -> Option<GenerationContents> {
+    let stable = &profile.stable;
+    let at = stable.generations.iter().position(|generation| generation.number == number)?;
+    let (generation, before) = (&stable.generations[at], at.checked_sub(1).map(|at| &stable.generations[at]));
+    let artifacts = generation.artifacts.iter().filter_map(|digest| stable.artifacts.get(digest));
+    let mut packages: Vec<PublishedPackage> = artifacts.map(package).collect();
+    packages.sort_unstable();
+    Some(GenerationContents { profile: name.clone(), generation: row(generation, before), packages })
+}
+
+/// The generations, starting with the last.
+fn generations(all: &[Generation]) -> Vec<GenerationView> {
+    let befores = std::iter::once(None).chain(all.iter().map(Some));
+    let mut rows: Vec<GenerationView> =
+        all.iter().zip(befores).map(|(one, before)| row(one, before)).collect();
+    rows.reverse();
+    rows
+}
+
+fn row(generation: &Generation, before: Option<&Generation>) -> GenerationView {
+    let missing_in = |other: &Generation, one: &Generation| {
+        one.artifacts.iter().filter(|digest| !other.artifacts.contains(digest)).count() as u64
+    };
+    GenerationView {
+        number: generation.number,
+        run: generation.run,
+        made_at: generation.at,
+        like: generation.like,
+        packages: generation.artifacts.len() as u64,
+        added: before.map(|before| missing_in(before, generation)),
+        removed: before.map(|before| missing_in(generation, before)),
+    }
+}
+
+fn package(artifact: &Artifact) -> PublishedPackage {
+    let target = &artifact.target;
+    PublishedPackage {
+        name: target.family().to_owned(),
+        version: target.version().to_owned(),
+        path: target.nix().map_or_else(|| artifact.path(), |target| target.path.clone()),
+        digest: artifact.digest,
+        size: artifact.size,
+    }
+}
