@@ -27,7 +27,7 @@ use std::{
 use swarm_common::{
     digest::Digest,
     format::{digests::FileHasher, image, snapshot},
-    wire::{artifact::Artifact, concern::ConcernKind, view::AuditView},
+    wire::{artifact::Artifact, channel::ChannelName, concern::ConcernKind, view::AuditView},
 };
 use swarm_core::{Swarm, base, kept};
 use tokio::{task::JoinError, time};
@@ -108,14 +108,16 @@ struct Kept {
 
 impl Kept {
     fn of(auditor: &Auditor, swarm: &Swarm) -> Self {
-        let published = swarm.profiles.iter().filter(|(_, profile)| profile.generation > 0);
+        let channels = swarm.profiles.iter().flat_map(|(name, profile)| {
+            let published = ChannelName::ALL.into_iter().filter(|channel| profile.published(*channel) > 0);
+            published.map(move |channel| auditor.binhosts.channel(name, channel))
+        });
         let under_way = swarm.runs.iter().filter(|(_, run)| !run.state.is_over());
         Self {
             artifacts: kept::artifacts(swarm, None),
             snapshots: swarm.profiles.values().map(|profile| profile.request.snapshot).collect(),
             images: base::needed(swarm).filter_map(|base| base.image()).collect(),
-            hosts: published
-                .map(|(name, _)| auditor.binhosts.stable(name))
+            hosts: channels
                 .chain(under_way.map(|(&id, run)| auditor.binhosts.run(&run.profile, id)))
                 .collect(),
         }

@@ -134,6 +134,7 @@ fn waiting() -> (Kit, [Command; 3]) {
         snapshot,
         source: "".into(),
         base: None,
+        publish: Default::default(),
         cpu: Default::default(),
         rebuild: Rebuild::Gentoo,
     };

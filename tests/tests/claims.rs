@@ -66,6 +66,7 @@ async fn enrol(engine: &Engine) -> Vec<DroneId> {
         source: "test".into(),
         base: None,
         rebuild: Default::default(),
+        publish: Default::default(),
         cpu: Default::default(),
     };
     submit(engine, Command::PutProfile { name: name("desk"), request }).await;

@@ -179,6 +179,7 @@ async fn set_up(admin: &Client, victim: &Victim) -> Vec<User> {
             source: "test".into(),
             base: None,
             rebuild: Default::default(),
+            publish: Default::default(),
             cpu: Default::default(),
         };
         admin.put_profile(&profile(number), &request, &key()).await.unwrap();

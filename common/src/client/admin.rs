@@ -9,7 +9,7 @@ use crate::{
     wire::{
         admin::*,
         base::{BaseRequest, BaseView, FollowRequest},
-        channel::{ChannelView, RollbackRequest},
+        channel::{ChannelView, PromoteRequest, RollbackRequest},
         view::ProfileView,
     },
 };
@@ -163,12 +163,19 @@ impl Client {
         self.done(Call::new(Method::DELETE, &["profiles", name.as_str()]).once(key)).await
     }
 
-    /// Publishes what the newest runs of a profile built, and lets its stable channel follow later runs.
+    /// Publishes what the newest runs of a profile built, or what a generation of its staging channel has, in
+    /// its stable channel.
     ///
     /// # Errors
-    /// See [`ClientError`].
-    pub async fn promote(&self, profile: &Name, key: &IdempotencyKey) -> Result<ChannelView, ClientError> {
-        self.json(Call::post(&["channels", profile.as_str(), "promote"]).once(key)).await
+    /// See [`ClientError`]; refused if the generation is not kept, or if the stable channel follows the runs
+    /// and a generation is given.
+    pub async fn promote(
+        &self,
+        profile: &Name,
+        request: PromoteRequest,
+        key: &IdempotencyKey,
+    ) -> Result<ChannelView, ClientError> {
+        self.json(Call::post(&["channels", profile.as_str(), "promote"]).json(&request).once(key)).await
     }
 
     /// Publishes the content of an earlier generation of a profile's stable channel, which stays there

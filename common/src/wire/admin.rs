@@ -1,7 +1,7 @@
 //! Requests of an administrator. Every request that changes something takes an `Idempotency-Key`
 //! header; a repeat with the same key gets the first response.
 
-use super::cpu::CpuNeeds;
+use super::{channel::ChannelName, cpu::CpuNeeds};
 use crate::{digest::Digest, id::*, name::Name, state::RunClass};
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +59,9 @@ pub struct ProfileRequest {
     /// When its packages are rebuilt.
     #[serde(default)]
     pub rebuild: Rebuild,
+    /// The channel that follows its runs.
+    #[serde(default, skip_serializing_if = "ChannelName::is_stable")]
+    pub publish: ChannelName,
     /// What its packages need of a processor to run. Drones that lack some of it get nothing of the profile.
     #[serde(default, skip_serializing_if = "CpuNeeds::is_empty")]
     pub cpu: CpuNeeds,

@@ -1,9 +1,48 @@
-//! The stable channels of profiles and their generations.
+//! The channels of profiles and their generations.
 
 use crate::{digest::Digest, id::RunId, name::Name, time::TimeMs};
 use serde::{Deserialize, Serialize};
 
-/// The stable channel of a profile: what its workstations install from.
+/// A channel of a profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ChannelName {
+    /// What its workstations install from.
+    #[default]
+    Stable,
+    /// What its runs built, for a few machines that try it before it is promoted to stable.
+    Staging,
+}
+
+impl ChannelName {
+    /// All channels.
+    pub const ALL: [Self; 2] = [Self::Stable, Self::Staging];
+
+    /// The name, as in JSON and in the path of the staging channel.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Stable => "stable",
+            Self::Staging => "staging",
+        }
+    }
+
+    /// Whether it is the default, which JSON leaves out.
+    #[must_use]
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    pub const fn is_stable(&self) -> bool {
+        matches!(self, Self::Stable)
+    }
+}
+
+impl std::fmt::Display for ChannelName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+/// The channels of a profile. Unless said otherwise, a field is about the stable one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ChannelView {
@@ -18,6 +57,22 @@ pub struct ChannelView {
     pub staged: Option<StagedView>,
     /// The kept generations, starting with the current one.
     pub generations: Vec<GenerationView>,
+    /// The channel that follows the runs of the profile.
+    #[serde(default)]
+    pub publish: ChannelName,
+    /// The staging channel, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staging: Option<StagingView>,
+}
+
+/// The staging channel of a profile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct StagingView {
+    /// Number of the generation that clients see; 0 before the first.
+    pub generation: u64,
+    /// The kept generations, starting with the current one. Their numbers are none of the stable channel's.
+    pub generations: Vec<GenerationView>,
 }
 
 /// What the newest runs of a profile lead to.
@@ -28,9 +83,26 @@ pub struct StagedView {
     pub run: RunId,
     /// Number of packages; for Nix, of store paths.
     pub packages: u64,
+    /// The generation of the staging channel that has them, if the profile publishes there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
 }
 
-/// A generation of a stable channel.
+/// A generation of a staging channel that has not been promoted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct StagedStatus {
+    /// The profile.
+    pub profile: Name,
+    /// Number of the generation.
+    pub generation: u64,
+    /// The run that its content comes from.
+    pub run: RunId,
+    /// Number of packages in it; for Nix, of store paths.
+    pub packages: u64,
+}
+
+/// A generation of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct GenerationView {
@@ -40,7 +112,7 @@ pub struct GenerationView {
     pub run: RunId,
     /// When it was made.
     pub made_at: TimeMs,
-    /// The earlier generation whose content it has, if it is a rollback.
+    /// The earlier generation whose content it has, if it is a rollback or was promoted from staging.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub like: Option<u64>,
     /// Number of packages in it; for Nix, of store paths.
@@ -79,6 +151,16 @@ pub struct PublishedPackage {
     pub digest: Digest,
     /// Size of the published file in bytes.
     pub size: u64,
+}
+
+/// `POST /channels/{name}/promote`: publishes what was built in the stable channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct PromoteRequest {
+    /// Number of a generation of the staging channel [default: its current one].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
 }
 
 /// `POST /channels/{name}/rollback`: gives the channel the content of an earlier generation.

@@ -5,6 +5,7 @@ use super::{
     artifact::Artifact,
     base::BaseStatus,
     calendar::PauseView,
+    channel::{ChannelName, StagedStatus},
     concern::{Action, Concern, Offline},
     drone::*,
     known,
@@ -54,6 +55,9 @@ pub struct StatusView {
     /// State of every base.
     #[serde(default)]
     pub bases: Vec<BaseStatus>,
+    /// What waits in staging channels to be promoted.
+    #[serde(default)]
+    pub staged: Vec<StagedStatus>,
     /// Connections by kind of client.
     #[serde(default)]
     pub connections: Vec<ConnectionsView>,
@@ -279,13 +283,17 @@ pub struct ProfileView {
     /// When its packages are rebuilt.
     #[serde(default)]
     pub rebuild: Rebuild,
-    /// Number of the published generation; 0 before the first.
+    /// The channel that follows its runs.
+    #[serde(default)]
+    pub publish: ChannelName,
+    /// Number of the published generation of the stable channel; 0 before the first.
     pub generation: u64,
     /// Packages in it.
     pub published_packages: u64,
     /// Path of its binary package host, relative to the orchestrator's address.
     pub binhost: String,
-    /// For Nix: the store path of each attribute and host whose closure is served completely.
+    /// For Nix: the store path of each attribute and host whose closure is served completely; before the
+    /// first promotion, what staging serves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roots: Vec<NixRoot>,
 }

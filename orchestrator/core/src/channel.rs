@@ -1,5 +1,5 @@
-//! What the runs of a profile lead to: the content of the next generation of its stable channel
-//! ([`stable`]). A working version stays until its successor can be installed with everything that it
+//! What the runs of a profile lead to: the content of the next generation of its channel
+//! ([`generations`]). A working version stays until its successor can be installed with everything that it
 //! needs at run time.
 //!
 //! The channel follows runs that have ended and runs that stand still ([`crate::standstill`]). From
@@ -17,15 +17,16 @@
 //! Of two packages that install the same paths, the channel offers the one it has had for longer.
 //! The other, and what needs it, is treated like a package that could not be built.
 
+pub mod generations;
 mod roots;
-pub mod stable;
 
-use crate::state::{Apart, Channel, Held, Package, Run, Swarm};
+use crate::state::{Apart, Channel, Generation, Held, Package, Run, Swarm};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
     cpv::Cpv,
     digest::Digest,
     id::{PackageId, RunId},
+    name::Name,
     state::PackageState,
     wire::{artifact::Artifact, base::Base, drone::Target, plan::PlanProblem},
 };
@@ -277,6 +278,20 @@ pub fn apart(swarm: &Swarm, id: PackageId) -> Option<&Apart> {
     let channel = &swarm.profiles.get(&swarm.runs.get(&package.run)?.profile)?.channel;
     let follows = channel.run == Some(package.run);
     package.artifacts.iter().filter(|_| follows).find_map(|artifact| channel.apart.get(&artifact.digest))
+}
+
+/// The generation of the staging channel in which a received package waits for its promotion, and its
+/// profile.
+#[must_use]
+pub fn waits(swarm: &Swarm, id: PackageId) -> Option<(&Name, u64)> {
+    let package = swarm.packages.get(&id)?;
+    let (name, profile) = swarm.profiles.get_key_value(&swarm.runs.get(&package.run)?.profile)?;
+    let (stable, staged) = (profile.stable.current(), profile.waiting()?);
+    let waits = |artifact: &Artifact| {
+        let is_in = |generation: &Generation| generation.artifacts.contains(&artifact.digest);
+        is_in(staged) && !stable.is_some_and(is_in)
+    };
+    package.artifacts.iter().any(waits).then_some((name, staged.number))
 }
 
 /// The first package needed at run time that was left out for shared paths.

@@ -13,6 +13,7 @@ use swarm_common::{
         artifact::Artifact,
         base::{BaseRequest, Image},
         calendar::ScheduleRequest,
+        channel::ChannelName,
         drone::*,
         plan::PlanReport,
     },
@@ -298,19 +299,29 @@ pub enum Command {
         /// The generation; if none, the last one with other content.
         generation: Option<u64>,
     },
-    /// Make what a profile's runs lead to its stable channel, and let it follow them again.
-    Promote(Name),
+    /// Publish what a profile's runs lead to in its stable channel, and let that follow them again unless
+    /// the profile publishes to staging.
+    Promote {
+        /// The profile.
+        profile: Name,
+        /// The generation of the staging channel; if none, the current one.
+        generation: Option<u64>,
+    },
     /// The publisher found generations that the journal does not know, as after a restore.
     SkipGenerations {
         /// The profile.
         profile: Name,
+        /// The channel.
+        channel: ChannelName,
         /// Number of the last one.
         last: u64,
     },
-    /// The publisher has switched a profile to a new generation.
+    /// The publisher has switched a channel to a new generation.
     RecordGeneration {
         /// The profile.
         profile: Name,
+        /// The channel.
+        channel: ChannelName,
         /// The run whose packages the generation contains.
         run: RunId,
         /// Number of the generation.

@@ -24,6 +24,7 @@ use swarm_common::{
         artifact::Artifact,
         base::{Base, BaseGeneration, Dependency},
         calendar::ScheduleRequest,
+        channel::ChannelName,
         concern::Offline,
         drone::*,
         plan::PlanReport,
@@ -142,14 +143,29 @@ pub enum Event {
     /// A profile was removed.
     ProfileRemoved { name: Name },
     /// A stable channel has a new generation to publish: what its runs lead to, or the content of
-    /// generation `like`.
+    /// generation `like`, an earlier or a staged one.
     GenerationMade { profile: Name, generation: u64, like: Option<u64> },
+    /// A staging channel has a new generation to publish: what the profile's runs lead to, or the content
+    /// of generation `like`.
+    GenerationStaged { profile: Name, generation: u64, like: Option<u64> },
     /// Clients now see a new generation.
-    GenerationPublished { profile: Name, run: RunId, generation: u64, packages: u64 },
+    GenerationPublished {
+        profile: Name,
+        run: RunId,
+        generation: u64,
+        packages: u64,
+        #[serde(default, skip_serializing_if = "ChannelName::is_stable")]
+        channel: ChannelName,
+    },
     /// An old generation is dropped.
     GenerationForgotten { profile: Name, generation: u64 },
     /// Clients may have seen generations up to this number, of which the journal does not know.
-    GenerationsSkipped { profile: Name, last: u64 },
+    GenerationsSkipped {
+        profile: Name,
+        last: u64,
+        #[serde(default, skip_serializing_if = "ChannelName::is_stable")]
+        channel: ChannelName,
+    },
     /// A stable channel stays as it is until it is released.
     ChannelHeld { profile: Name },
     /// A stable channel follows its runs again.

@@ -10,14 +10,14 @@
 //! - 5: drones that may not work have no work
 //! - 7: attempts are bounded
 //! - 8: the contents of a channel can be installed
-//! - 9: the generations of a channel are in order, what is in them is kept, and the current one is what
-//!   the runs lead to, unless the channel is held
+//! - 9: the generations of a channel are in order, what is in them is kept, the current one of a channel
+//!   that follows the runs is what they lead to, and no number is in both channels of a profile
 //!
 //! Numbers 2 and 6 concern files and are checked in the shell.
 
 use crate::{
     assign::MOST_DUPLICATES,
-    channel::stable::LEAST_KEPT,
+    channel::generations::LEAST_KEPT,
     explain, judge,
     state::{Ending, Job, Profile, Swarm},
 };
@@ -25,7 +25,7 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
 };
-use swarm_common::{digest::Digest, id::*, state::*};
+use swarm_common::{digest::Digest, id::*, state::*, wire::channel::ChannelName};
 
 /// Checks all invariants.
 ///
@@ -43,23 +43,34 @@ pub fn check(swarm: &Swarm) -> Result<(), String> {
 }
 
 fn sound_generations(swarm: &Swarm) -> Result<(), String> {
-    for (name, Profile { channel, stable, generation: published, .. }) in &swarm.profiles {
-        let numbers: Vec<u64> = stable.generations.iter().map(|generation| generation.number).collect();
-        let last = numbers.last().copied().unwrap_or(0);
-        if !numbers.is_sorted_by(|a, b| a < b) || last < *published || last <= stable.skipped && last > 0 {
-            return Err(format!("9: {name} has generations {numbers:?}, and {published} is published"));
+    for (name, profile) in &swarm.profiles {
+        for channel in ChannelName::ALL {
+            sound_history(swarm, profile, channel).map_err(|e| format!("9: {channel} of {name} {e}"))?;
         }
-        if numbers.len() > swarm.policy.keep_runs.max(LEAST_KEPT) {
-            return Err(format!("9: {} generations of {name} are kept", numbers.len()));
+        let mut numbers = BTreeSet::new();
+        if let Some(twice) = profile.generations().find(|generation| !numbers.insert(generation.number)) {
+            return Err(format!("9: {name} has generation {} twice", twice.number));
         }
-        let held: BTreeSet<&Digest> = stable.generations.iter().flat_map(|g| g.artifacts.iter()).collect();
-        if !held.iter().copied().eq(stable.artifacts.keys()) {
-            return Err(format!("9: the artifacts of {name} are not those of its generations"));
-        }
-        let follows = stable.current().map_or(channel.run.is_none(), |g| g.revision == channel.revision);
-        if !follows && !stable.held {
-            return Err(format!("9: {name} is not at what its runs lead to, and it is not held"));
-        }
+    }
+    Ok(())
+}
+
+fn sound_history(swarm: &Swarm, profile: &Profile, channel: ChannelName) -> Result<(), String> {
+    let (history, published) = (profile.history(channel), profile.published(channel));
+    let numbers: Vec<u64> = history.generations.iter().map(|generation| generation.number).collect();
+    let last = numbers.last().copied().unwrap_or(0);
+    if !numbers.is_sorted_by(|a, b| a < b) || last < published || last <= history.skipped && last > 0 {
+        return Err(format!("has generations {numbers:?}, and {published} is published"));
+    }
+    if numbers.len() > swarm.policy.keep_runs.max(LEAST_KEPT) {
+        return Err(format!("keeps {} generations", numbers.len()));
+    }
+    let held: BTreeSet<&Digest> = history.generations.iter().flat_map(|g| g.artifacts.iter()).collect();
+    if !held.iter().copied().eq(history.artifacts.keys()) {
+        return Err("has other artifacts than its generations".to_owned());
+    }
+    if profile.follows(channel) && profile.is_behind(channel) {
+        return Err("follows the runs and is not at what they lead to".to_owned());
     }
     Ok(())
 }

@@ -28,7 +28,8 @@ fn wanted<'s>(swarm: &'s Swarm, profile: Option<&'s Name>) -> impl Iterator<Item
     let channels =
         swarm.profiles.iter().filter(move |(name, _)| profile.is_none_or(|profile| profile == *name));
     let held = |p: &'s Profile| p.channel.held.values().map(|held| &held.artifact);
-    of_runs.chain(channels.flat_map(move |(_, p)| held(p).chain(p.stable.artifacts.values())))
+    let history = |p: &'s Profile| p.stable.artifacts.values().chain(p.staging.artifacts.values());
+    of_runs.chain(channels.flat_map(move |(_, p)| held(p).chain(history(p))))
 }
 
 fn once<'s>(all: impl Iterator<Item = &'s Artifact>) -> Vec<Artifact> {

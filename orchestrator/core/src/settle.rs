@@ -6,7 +6,7 @@
 
 use crate::{
     able,
-    channel::{self, stable},
+    channel::{self, generations},
     event::Event,
     follow, standstill,
     state::{Run, Swarm},
@@ -53,7 +53,7 @@ pub fn settle(swarm: &Swarm) -> Vec<Event> {
         let reason = outdated(swarm, record)?;
         Some(Event::RunEnded { run, state: RunState::Cancelled, reason })
     }));
-    events.extend(stable::due(swarm));
+    events.extend(generations::due(swarm));
     if events.is_empty() { forget(swarm) } else { events }
 }
 
@@ -119,5 +119,5 @@ fn forget(swarm: &Swarm) -> Vec<Event> {
     }
     // A run whose packages are being installed on a base must be kept.
     let old = old.into_iter().filter(|run| swarm.following(*run).is_none());
-    old.map(|run| Event::RunForgotten { run }).chain(stable::surplus(swarm)).collect()
+    old.map(|run| Event::RunForgotten { run }).chain(generations::surplus(swarm)).collect()
 }

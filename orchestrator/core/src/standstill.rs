@@ -26,7 +26,7 @@ pub(crate) fn found(swarm: &Swarm, now: TimeMs) -> Vec<Event> {
 /// the profile has never published anything.
 pub(crate) fn has_news(swarm: &Swarm, run: &Run) -> bool {
     let received = run.count(PackageState::Received);
-    let first = swarm.profiles.get(&run.profile).is_some_and(|p| p.generation == 0);
+    let first = swarm.profiles.get(&run.profile).is_some_and(|p| p.generation + p.staging_generation == 0);
     run.state == RunState::Building
         && received > run.stood_still_at.unwrap_or(0)
         && (first || received > run.reused)

@@ -38,6 +38,7 @@ async fn put_profile(engine: &Engine) {
         source: "test".into(),
         base: None,
         rebuild: Default::default(),
+        publish: Default::default(),
         cpu: Default::default(),
     };
     engine.submit(Command::PutProfile { name: "desk".parse().unwrap(), request }, None).await.unwrap();

@@ -111,9 +111,21 @@ pub(super) async fn read(body: Body, idle: Duration) -> Result<Vec<u8>, ApiError
 /// Reads the whole body of a person's request as JSON of type `T`. An unknown field is an error: it
 /// is probably a typing error, and ignoring it would do something else than was asked for.
 pub(super) async fn read_json<T: DeserializeOwned>(body: Body, idle: Duration) -> Result<T, ApiError> {
+    parse(&read(body, idle).await?)
+}
+
+/// Like [`read_json`], but without a body the request is the default: older clients send none.
+pub(super) async fn read_json_if_any<T: DeserializeOwned + Default>(
+    body: Body,
+    idle: Duration,
+) -> Result<T, ApiError> {
     let bytes = read(body, idle).await?;
+    if bytes.is_empty() { Ok(T::default()) } else { parse(&bytes) }
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let mut unknown = None;
-    let mut json = serde_json::Deserializer::from_slice(&bytes);
+    let mut json = serde_json::Deserializer::from_slice(bytes);
     let read = serde_ignored::deserialize(&mut json, |path| {
         unknown.get_or_insert_with(|| path.to_string());
     });

@@ -1,8 +1,8 @@
-//! The stable channels of profiles: list, show, promote, roll back.
+//! The channels of profiles: list, show, promote, roll back.
 
 use super::{
     auth::Once,
-    body::read_json,
+    body::{read_json, read_json_if_any},
     problem::ApiError,
     route::{Role, Route},
 };
@@ -16,15 +16,15 @@ use axum::{
 use std::sync::Arc;
 use swarm_common::{
     name::Name,
-    wire::channel::{ChannelView, GenerationContents, RollbackRequest},
+    wire::channel::{ChannelView, GenerationContents, PromoteRequest, RollbackRequest},
 };
 use swarm_core::{Command, Refusal, view};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route::new(Method::GET, "/channels", Role::Admin, "List the stable channels", list)
+        Route::new(Method::GET, "/channels", Role::Admin, "List the channels", list)
             .gives_list::<ChannelView>(),
-        Route::new(Method::GET, "/channels/{name}", Role::Admin, "Show a stable channel", show)
+        Route::new(Method::GET, "/channels/{name}", Role::Admin, "Show the channels of a profile", show)
             .gives::<ChannelView>(),
         Route::new(
             Method::GET,
@@ -38,9 +38,10 @@ pub(super) fn routes() -> Vec<Route> {
             Method::POST,
             "/channels/{name}/promote",
             Role::Admin,
-            "Publish what the newest runs built, and follow later runs",
+            "Publish what the newest runs built, or a staged generation, in the stable channel",
             promote,
         )
+        .takes::<PromoteRequest>()
         .gives::<ChannelView>(),
         Route::new(
             Method::POST,
@@ -79,8 +80,10 @@ async fn promote(
     State(app): State<Arc<App>>,
     Path(name): Path<Name>,
     Once(key): Once,
+    body: Body,
 ) -> Result<Json<ChannelView>, ApiError> {
-    app.engine.submit(Command::Promote(name.clone()), key).await?;
+    let PromoteRequest { generation } = read_json_if_any(body, app.config.limits.body_idle()).await?;
+    app.engine.submit(Command::Promote { profile: name.clone(), generation }, key).await?;
     show(State(app), Path(name)).await
 }
 

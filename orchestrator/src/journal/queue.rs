@@ -182,6 +182,7 @@ mod tests {
             source: "s".into(),
             base: None,
             rebuild: Default::default(),
+            publish: Default::default(),
             cpu: Default::default(),
         };
         queue.say(Command::PutProfile { name: profile.clone(), request });

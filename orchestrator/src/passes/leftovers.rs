@@ -26,7 +26,7 @@ use swarm_common::{
     digest::Digest,
     id::{AttemptId, RunId},
     name::Name,
-    wire::base::Base,
+    wire::{base::Base, channel::ChannelName},
 };
 use swarm_core::{
     Swarm, base, kept,
@@ -73,7 +73,7 @@ struct Hosts {
 impl Needed {
     fn of(swarm: &Swarm) -> Self {
         let hosts = |(name, profile): (&Name, &Profile)| {
-            let generations = profile.stable.generations.iter().map(|generation| generation.number);
+            let generations = profile.generations().map(|generation| generation.number);
             (name.clone(), Hosts { runs: BTreeSet::new(), generations: generations.collect() })
         };
         let mut profiles: BTreeMap<Name, Hosts> = swarm.profiles.iter().map(hosts).collect();
@@ -224,13 +224,15 @@ impl Leftovers {
                     removed += 1;
                 }
             }
-            let stable = self.binhosts.stable(&profile);
-            if NixCache::is_in(&stable) {
-                let mut cache = NixCache::open(stable, self.nix_keys.clone())?;
-                removed += cache.sweep(now, GRACE_SECS, &hosts.generations)?;
-            } else if stable.is_dir() {
-                removed +=
-                    Binhost::open(stable, Generations::Keep, BTreeMap::new())?.sweep(now, GRACE_SECS)?;
+            for channel in ChannelName::ALL {
+                let dir = self.binhosts.channel(&profile, channel);
+                if NixCache::is_in(&dir) {
+                    let mut cache = NixCache::open(dir, self.nix_keys.clone())?;
+                    removed += cache.sweep(now, GRACE_SECS, &hosts.generations)?;
+                } else if dir.is_dir() {
+                    removed +=
+                        Binhost::open(dir, Generations::Keep, BTreeMap::new())?.sweep(now, GRACE_SECS)?;
+                }
             }
         }
         Ok(removed)

@@ -2,7 +2,7 @@
 //!
 //! - `runs/RUN` of a run in progress has exactly the packages received in it, so that the run's
 //!   drones install their dependencies from there.
-//! - `stable` of a profile has what [`swarm_core::channel`] says.
+//! - `stable` and `staging` of a profile have what [`swarm_core::channel`] says.
 //!
 //! The pass is level-triggered and idempotent: it compares the state with what is published
 //! ([`mod@todo`]) and publishes what is missing ([`disk`]). A later pass recovers from a crash or a
@@ -134,9 +134,10 @@ impl Publisher {
         }
         for report in reports {
             match &report {
-                Command::RecordGeneration { profile, run, generation, packages } => {
-                    tracing::info!(%profile, %run, generation, packages, "published a new generation");
-                    self.passes.note(NAME, format!("{profile} is at generation {generation}"));
+                Command::RecordGeneration { profile, channel, run, generation, packages } => {
+                    tracing::info!(%profile, %channel, %run, generation, packages, "published a new generation");
+                    let which = if channel.is_stable() { "" } else { "staging of " };
+                    self.passes.note(NAME, format!("{which}{profile} is at generation {generation}"));
                 }
                 other => {
                     tracing::warn!(report = ?other, "the journal does not know the published generation")

@@ -4,7 +4,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use swarm_common::{id::RunId, name::Name};
+use swarm_common::{id::RunId, name::Name, wire::channel::ChannelName};
 use tokio::sync::Notify;
 
 /// The directories of the binary package hosts.
@@ -45,10 +45,16 @@ impl Binhosts {
         &self.dir
     }
 
-    /// The channel from which a profile's workstations install.
+    /// A channel from which a profile's workstations install.
+    #[must_use]
+    pub fn channel(&self, profile: &Name, channel: ChannelName) -> PathBuf {
+        self.dir.join(profile.as_str()).join(channel.word())
+    }
+
+    /// The channel from which all but a few of a profile's workstations install.
     #[must_use]
     pub fn stable(&self, profile: &Name) -> PathBuf {
-        self.dir.join(profile.as_str()).join("stable")
+        self.channel(profile, ChannelName::Stable)
     }
 
     /// The directory with the channels of a profile's runs.

@@ -1,5 +1,5 @@
-//! `channel`: shows what workstations install from, returns to an earlier generation of it, and
-//! follows the runs again.
+//! `channel`: shows what workstations install from, publishes what waits in staging, returns to an
+//! earlier generation, and follows the runs again.
 
 use crate::{
     failure::Failure,
@@ -11,15 +11,42 @@ use crate::{
 };
 use swarm_common::{
     name::Name,
-    wire::channel::{ChannelView, GenerationContents, GenerationView, RollbackRequest},
+    wire::{
+        channel::{
+            ChannelName, ChannelView, GenerationContents, GenerationView, PromoteRequest, RollbackRequest,
+            StagedStatus, StagedView,
+        },
+        concern::Action,
+    },
 };
+
+/// A channel, as an argument.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum Channel {
+    /// What workstations install from
+    Stable,
+    /// What waits to be promoted, for machines that try it first
+    Staging,
+}
+
+impl From<Channel> for ChannelName {
+    fn from(channel: Channel) -> Self {
+        match channel {
+            Channel::Stable => Self::Stable,
+            Channel::Staging => Self::Staging,
+        }
+    }
+}
 
 /// Verbs of `channel`.
 #[derive(Debug, clap::Subcommand)]
 #[command(
-    after_help = "Every run that changes the packages creates a new generation of the profile's channel. A
-rollback creates one with the packages of an earlier generation and holds the channel there:
+    after_help = "Every run that changes the packages creates a new generation of the profile's stable channel.
+A rollback creates one with the packages of an earlier generation and holds the channel there:
 runs do not change it until `channel promote`.
+
+Of a profile with `--publish staging` (see `swarmctl profile update --help`) the runs create
+generations of its staging channel, and each promotion one of stable.
 
 Examples:
   swarmctl channel list
@@ -27,12 +54,13 @@ Examples:
   swarmctl channel show desk --generation 12       the packages of generation 12
   swarmctl channel rollback desk                   to the previous generation that differs
   swarmctl channel rollback desk --generation 12   to generation 12
-  swarmctl channel promote desk                    follow the runs again"
+  swarmctl channel promote desk                    publish what was built, follow the runs again
+  swarmctl channel promote desk --generation 12    publish generation 12 of staging"
 )]
 pub enum Verb {
     /// List the channels of all profiles
     List,
-    /// Show the channel of a profile and its generations, or the packages of one generation
+    /// Show the channels of a profile and their generations, or the packages of one generation
     Show {
         /// Name of the profile
         profile: Name,
@@ -40,10 +68,16 @@ pub enum Verb {
         #[arg(long, value_name = "NUMBER")]
         generation: Option<u64>,
     },
-    /// Publish what the newest runs built, and follow later runs
+    /// Publish what the newest runs built in the stable channel
     Promote {
         /// Name of the profile
         profile: Name,
+        /// Number of a staged generation [default: the newest]
+        #[arg(long, value_name = "NUMBER")]
+        generation: Option<u64>,
+        /// Channel to publish from
+        #[arg(long, value_name = "CHANNEL", default_value = "staging", value_parser = ["staging"])]
+        from: String,
     },
     /// Publish the content of an earlier generation, and stay there until a promotion
     Rollback {
@@ -77,8 +111,9 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
             let channel = client.channel(&profile).await?;
             session.output.show(&channel, |paint| show(&channel, paint))
         }
-        Verb::Promote { profile } => {
-            let channel = session.change(async |key| client.promote(&profile, key).await).await?;
+        Verb::Promote { profile, generation, .. } => {
+            let request = PromoteRequest { generation };
+            let channel = session.change(async |key| client.promote(&profile, request, key).await).await?;
             session.output.show(&channel, |_| outcome(&channel))
         }
         Verb::Rollback { profile, generation } => {
@@ -91,31 +126,48 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
 }
 
 fn list(channels: &[ChannelView], paint: Paint) -> String {
-    let mut table = Table::new(&["PROFILE", "GENERATION", "RUN", "PACKAGES", "MADE", "FOLLOWS"]);
-    for channel in channels {
-        let current = channel.generations.first();
-        let field = |of: &dyn Fn(&GenerationView) -> String| current.map_or_else(|| "-".to_owned(), of);
+    let mut table = Table::new(&["PROFILE", "CHANNEL", "GENERATION", "RUN", "PACKAGES", "MADE", "FOLLOWS"]);
+    let mut row = |profile: &Name, name: ChannelName, generations: &[GenerationView], follows: String| {
+        let field =
+            |of: &dyn Fn(&GenerationView) -> String| generations.first().map_or_else(|| "-".to_owned(), of);
         table.row([
-            channel.profile.as_str().into(),
+            profile.as_str().into(),
+            name.word().into(),
             field(&|g| g.number.to_string()).into(),
             field(&|g| g.run.to_string()).into(),
             field(&|g| g.packages.to_string()).into(),
             field(&|g| ago(now(), g.made_at)).into(),
-            follows(channel).into(),
+            follows.into(),
         ]);
+    };
+    for channel in channels {
+        row(&channel.profile, ChannelName::Stable, &channel.generations, follows(channel));
+        if let Some(staging) = &channel.staging {
+            row(&channel.profile, ChannelName::Staging, &staging.generations, "the runs".to_owned());
+        }
     }
     table.render(paint)
 }
 
 fn show(channel: &ChannelView, paint: Paint) -> String {
     let mut text = format!("{}\n  follows    {}\n", channel.profile, follows(channel));
-    text.push_str(&format!("  published  {}\n", published(channel)));
-    if let Some(staged) = channel.staged {
-        text.push_str(&format!("  staged     {} of {}\n", count(staged.packages, "package"), staged.run));
+    text.push_str(&format!("  published  {}\n", published(channel.generation)));
+    if let Some(StagedView { run, packages, generation }) = channel.staged {
+        let of = generation.map_or_else(String::new, |number| format!("generation {number}, "));
+        text.push_str(&format!("  staged     {of}{} of {run}\n", count(packages, "package")));
     }
+    text.push_str(&table(&channel.generations, paint));
+    if let Some(staging) = &channel.staging {
+        text.push_str(&format!("\nstaging\n  published  {}\n", published(staging.generation)));
+        text.push_str(&table(&staging.generations, paint));
+    }
+    text
+}
+
+fn table(generations: &[GenerationView], paint: Paint) -> String {
     let mut table = Table::new(&["GENERATION", "RUN", "PACKAGES", "ADDED", "REMOVED", "MADE", "CONTENT OF"]);
     let known = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
-    for generation in &channel.generations {
+    for generation in generations {
         table.row([
             generation.number.to_string().into(),
             generation.run.to_string().into(),
@@ -126,7 +178,19 @@ fn show(channel: &ChannelView, paint: Paint) -> String {
             known(generation.like).into(),
         ]);
     }
-    text + &table.render(paint)
+    table.render(paint)
+}
+
+/// What waits in staging channels, one line for each profile.
+pub(super) fn waiting(staged: &[StagedStatus]) -> String {
+    let line = |StagedStatus { profile, generation, run, packages }: &StagedStatus| {
+        let promote = Action::Promote { profile: profile.clone() }.command();
+        let packages = count(*packages, "package");
+        format!(
+            "  staging of {profile}: generation {generation}, {packages} of {run}; publish it with `{promote}`\n"
+        )
+    };
+    staged.iter().map(line).collect()
 }
 
 /// The packages of a generation.
@@ -152,17 +216,18 @@ fn like(generation: &GenerationView) -> String {
     generation.like.map(|like| format!(", with the content of {like}")).unwrap_or_default()
 }
 
-/// Whether the channel follows its runs.
+/// What the stable channel follows.
 fn follows(channel: &ChannelView) -> String {
-    match (channel.held, channel.staged) {
-        (true, Some(staged)) => format!("no, held before {}", staged.run),
-        (true, None) => "no, held".to_owned(),
-        (false, _) => "the runs".to_owned(),
+    match (channel.held, channel.staged, channel.publish) {
+        (true, Some(staged), _) => format!("no, held before {}", staged.run),
+        (true, None, _) => "no, held".to_owned(),
+        (false, _, ChannelName::Stable) => "the runs".to_owned(),
+        (false, _, ChannelName::Staging) => "promotions".to_owned(),
     }
 }
 
-fn published(channel: &ChannelView) -> String {
-    match channel.generation {
+fn published(generation: u64) -> String {
+    match generation {
         0 => "nothing yet".to_owned(),
         number => format!("generation {number}"),
     }
@@ -175,9 +240,10 @@ fn outcome(channel: &ChannelView) -> String {
         return format!("{profile} has no generation yet: no run has built anything\n");
     };
     let of = format!("{} of {}{}", count(current.packages, "package"), current.run, like(current));
-    let then = match channel.held {
-        true => format!("It stays there until `swarmctl channel promote {profile}`"),
-        false => "It follows the runs".to_owned(),
+    let then = match (channel.held, channel.publish) {
+        (true, _) => format!("It stays there until `swarmctl channel promote {profile}`"),
+        (false, ChannelName::Stable) => "It follows the runs".to_owned(),
+        (false, ChannelName::Staging) => "Later runs wait in staging until the next promotion".to_owned(),
     };
     format!("{profile} is at generation {}: {of}\n{then}\n", current.number)
 }
@@ -185,7 +251,7 @@ fn outcome(channel: &ChannelView) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use swarm_common::{id::RunId, time::TimeMs, wire::channel::StagedView};
+    use swarm_common::{id::RunId, time::TimeMs, wire::channel::StagingView};
 
     fn channel(held: bool) -> ChannelView {
         let generation = |number, run, like| GenerationView {
@@ -201,7 +267,9 @@ mod tests {
             profile: "desk".parse().unwrap(),
             generation: 3,
             held,
-            staged: held.then_some(StagedView { run: RunId(2), packages: 2 }),
+            staged: held.then_some(StagedView { run: RunId(2), packages: 2, generation: None }),
+            publish: ChannelName::Stable,
+            staging: None,
             generations: vec![generation(3, 1, Some(1)), generation(2, 2, None), generation(1, 1, None)],
         }
     }
@@ -220,6 +288,31 @@ mod tests {
         );
         assert!(outcome(&channel(false)).ends_with("It follows the runs\n"));
         assert!(list(&[channel(false)], Paint::new(false)).contains("the runs"));
+    }
+
+    #[test]
+    fn what_waits_in_staging_is_listed_beside_stable() {
+        let plain = channel(false);
+        let channel = ChannelView {
+            publish: ChannelName::Staging,
+            staged: Some(StagedView { run: RunId(4), packages: 2, generation: Some(5) }),
+            staging: Some(StagingView { generation: 5, generations: plain.generations.clone() }),
+            ..plain
+        };
+        let listed = list(std::slice::from_ref(&channel), Paint::new(false));
+        for want in ["stable", "promotions", "staging", "the runs"] {
+            assert!(listed.contains(want), "{listed}");
+        }
+        let shown = show(&channel, Paint::new(false));
+        assert!(shown.contains("staged     generation 5, 2 packages of r4"), "{shown}");
+        assert!(shown.contains("\nstaging\n  published  generation 5\n"), "{shown}");
+        assert!(outcome(&channel).ends_with("wait in staging until the next promotion\n"));
+        let profile = channel.profile;
+        let line = waiting(&[StagedStatus { profile, generation: 5, run: RunId(4), packages: 2 }]);
+        assert_eq!(
+            line,
+            "  staging of desk: generation 5, 2 packages of r4; publish it with `swarmctl channel promote desk`\n"
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod nix;
 
+use super::channel::Channel;
 use crate::{
     failure::Failure,
     output::{Paint, Tone},
@@ -22,6 +23,7 @@ use swarm_common::{
     name::Name,
     wire::{
         admin::BuilderKind,
+        channel::ChannelName,
         view::{KeyView, ProfileView},
     },
 };
@@ -31,6 +33,7 @@ use swarm_common::{
 #[command(after_help = "Examples:
   swarmctl client setup desk
   swarmctl client setup home > swarm.txt
+  swarmctl client setup desk --channel staging     for a machine that tries updates first
   swarmctl client setup desk --address http://nas:8100 --out /mnt/workstation
   swarmctl client setup desk --json | jq -r .emerge")]
 pub enum Verb {
@@ -42,6 +45,9 @@ pub enum Verb {
         /// of the same host if swarmctl pins its certificate]
         #[arg(long, value_name = "URL", value_parser = parse_address)]
         address: Option<Url>,
+        /// Channel to install from; `staging` has what is not promoted yet
+        #[arg(long, value_name = "CHANNEL", default_value = "stable")]
+        channel: Channel,
         /// Write the files below this directory instead of printing them
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
@@ -68,7 +74,7 @@ struct Setup {
 /// # Errors
 /// There is no such profile, or the orchestrator did not answer.
 pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
-    let Verb::Setup { profile, address, out } = verb;
+    let Verb::Setup { profile, address, channel, out } = verb;
     let client = session.client()?;
     let view = client.profile(&profile).await?;
     let key = client.key().await?;
@@ -82,15 +88,22 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
              http://NAME:PORT"
         ));
     }
-    if view.generation == 0 {
+    let channel = ChannelName::from(channel);
+    if channel != ChannelName::Stable && view.publish != channel {
+        session.output.say(&format!(
+            "note: {profile} publishes to {}; to use this channel: swarmctl profile update {profile} --publish \
+             {channel} --from DIR",
+            view.publish
+        ));
+    } else if view.generation == 0 && channel == ChannelName::Stable {
         session
             .output
             .say(&format!("note: nothing is published yet; run first: swarmctl run start {profile} --wait"));
     }
     if view.builder == BuilderKind::Nix {
-        return for_nix(session, &view, sync_uri(&address, &view.binhost), &key, out);
+        return for_nix(session, &view, sync_uri(&address, &view.binhost, channel), &key, out);
     }
-    let setup = setup(&profile, &address, &view.binhost, &key)?;
+    let setup = setup(&profile, &sync_uri(&address, &view.binhost, channel), channel, &key)?;
     match out {
         None => session.output.show(&setup, |paint| render(&setup, paint)),
         Some(root) => {
@@ -133,9 +146,10 @@ fn for_nix(
     }
 }
 
-/// The address of a profile's binary package host or cache.
-fn sync_uri(address: &Url, binhost: &str) -> String {
-    format!("{}/{}", address.as_str().trim_end_matches('/'), binhost.trim_matches('/'))
+/// The address of a channel of a profile's binary package host or cache.
+fn sync_uri(address: &Url, binhost: &str, channel: ChannelName) -> String {
+    let stable = format!("{}/{}", address.as_str().trim_end_matches('/'), binhost.trim_matches('/'));
+    if channel.is_stable() { stable } else { format!("{stable}/{channel}") }
 }
 
 /// The address from which a workstation fetches packages. Portage and Nix cannot pin a certificate,
@@ -163,7 +177,7 @@ pub(super) fn is_local(address: &Url) -> bool {
     host == "localhost" || host.starts_with("127.") || host == "[::1]"
 }
 
-fn setup(profile: &Name, address: &Url, binhost: &str, key: &KeyView) -> Result<Setup, Failure> {
+fn setup(profile: &Name, sync_uri: &str, channel: ChannelName, key: &KeyView) -> Result<Setup, Failure> {
     let hexadecimal =
         (40..=64).contains(&key.fingerprint.len()) && key.fingerprint.bytes().all(|b| b.is_ascii_hexdigit());
     // The key is written into a script that root runs.
@@ -171,13 +185,14 @@ fn setup(profile: &Name, address: &Url, binhost: &str, key: &KeyView) -> Result<
         return Err(Failure::Failed("the orchestrator's key is not an armored OpenPGP key".to_owned()));
     }
     let name = format!("swarm-{profile}");
-    let sync_uri = sync_uri(address, binhost);
+    // A machine that changes to the other channel must not go on with the index of this one.
+    let cache = if channel.is_stable() { name.clone() } else { format!("{name}-{channel}") };
     if sync_uri.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err(Failure::Failed("the binary package host's address contains white space".to_owned()));
     }
     Ok(Setup {
         binrepos_conf: format!(
-            "[{name}]\nsync-uri = {sync_uri}\npriority = 10\nlocation = /var/cache/binhost/{name}\nverify-signature = true\n"
+            "[{name}]\nsync-uri = {sync_uri}\npriority = 10\nlocation = /var/cache/binhost/{cache}\nverify-signature = true\n"
         ),
         fingerprint: key.fingerprint.clone(),
         public_key: key.public_key.trim_end().to_owned() + "\n",
@@ -185,7 +200,7 @@ fn setup(profile: &Name, address: &Url, binhost: &str, key: &KeyView) -> Result<
         make_conf: "FEATURES=\"${FEATURES} getbinpkg\"\n".to_owned(),
         emerge: "emerge --usepkg --usepkgonly --getbinpkg --update --deep @world".to_owned(),
         name,
-        sync_uri,
+        sync_uri: sync_uri.to_owned(),
     })
 }
 
@@ -304,7 +319,12 @@ mod tests {
     }
 
     fn desk(key: &KeyView) -> Result<Setup, Failure> {
-        setup(&"desk".parse().unwrap(), &parse_address("http://nas:8100").unwrap(), "/binhost/desk/", key)
+        of(ChannelName::Stable, key)
+    }
+
+    fn of(channel: ChannelName, key: &KeyView) -> Result<Setup, Failure> {
+        let uri = sync_uri(&parse_address("http://nas:8100").unwrap(), "/binhost/desk/", channel);
+        setup(&"desk".parse().unwrap(), &uri, channel, key)
     }
 
     #[test]
@@ -317,6 +337,16 @@ mod tests {
         {
             assert!(text.contains(part), "{part}: {text}");
         }
+    }
+
+    #[test]
+    fn a_machine_on_staging_has_another_address_and_another_copy_of_the_index() {
+        let setup = of(ChannelName::Staging, &key()).unwrap();
+        assert_eq!(
+            setup.binrepos_conf,
+            "[swarm-desk]\nsync-uri = http://nas:8100/binhost/desk/staging\npriority = 10\n\
+             location = /var/cache/binhost/swarm-desk-staging\nverify-signature = true\n"
+        );
     }
 
     #[test]

@@ -129,6 +129,7 @@ pub fn status() -> StatusView {
         journal_seq: 99,
         pause: None,
         standby: None,
+        staged: vec![],
         bases: vec![BaseStatus {
             name: name("gentoo"),
             generation: 2,

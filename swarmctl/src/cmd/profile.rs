@@ -4,6 +4,7 @@
 
 mod nix;
 
+use super::channel::Channel;
 use crate::{
     failure::Failure,
     output::{
@@ -47,6 +48,10 @@ pub struct From {
     /// When packages are rebuilt [default: unchanged, or `gentoo` for a new profile]
     #[arg(long, value_name = "RULE")]
     rebuild: Option<Rule>,
+    /// Channel that follows the runs; with `staging` the stable one waits for `swarmctl channel promote`
+    /// [default: unchanged, or `stable` for a new profile]
+    #[arg(long, value_name = "CHANNEL")]
+    publish: Option<Channel>,
     /// What Nix builds
     #[command(flatten)]
     nix: NixArgs,
@@ -196,8 +201,10 @@ async fn pin(
             "{name} is built with {is}; {add}, or choose another name for the new profile"
         )));
     }
-    let (present_base, present_rule) = present.map(|p| (p.base, p.rebuild)).unwrap_or_default();
+    let (present_base, present_rule, present_channel) =
+        present.map(|p| (p.base, p.rebuild, p.publish)).unwrap_or_default();
     let rebuild = from.rebuild.map_or(present_rule, Into::into);
+    let publish = from.publish.map_or(present_channel, Into::into);
     let base = from.base.or(present_base).filter(|base| base.as_str() != HOST);
     if let Some(base) = &base {
         // Fail early, before a whole repository is read and uploaded.
@@ -249,7 +256,7 @@ async fn pin(
         client.put_snapshot(made.digest, made.archive.path()).await?;
     }
     let Made { digest: snapshot, source, cpu, .. } = made;
-    let request = ProfileRequest { builder, snapshot, source, base, rebuild, cpu };
+    let request = ProfileRequest { builder, snapshot, source, base, rebuild, publish, cpu };
     let profile = session.change(async |key| client.put_profile(name, &request, key).await).await?;
     session.output.show(&profile, |_| {
         let how = if sent { "" } else { ", already on the orchestrator" };
@@ -324,7 +331,8 @@ fn show(profile: &ProfileView) -> String {
         text.push_str(&format!("  base        {}\n  rebuild     {rebuild}\n", base(profile)));
     }
     text.push_str(&format!(
-        "  snapshot    {}\n  source      {}\n  generation  {} with {} packages\n  binhost     {}\n",
+        "  publish     {}\n  snapshot    {}\n  source      {}\n  generation  {} with {} packages\n  binhost     {}\n",
+        profile.publish,
         profile.snapshot,
         clean(&profile.source),
         profile.generation,

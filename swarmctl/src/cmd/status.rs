@@ -68,6 +68,7 @@ fn render(status: &StatusView, address: &str, paint: Paint) -> String {
         out.push_str(&runs(status, paint));
     }
     out.push_str(&bases(status));
+    out.push_str(&super::channel::waiting(&status.staged));
     if status.queue.values().any(|&n| n > 0) {
         let parts: Vec<String> = PackageState::ALL
             .iter()

@@ -249,6 +249,7 @@ impl Swarm {
             source: "test".to_owned(),
             base: None,
             rebuild: Default::default(),
+            publish: Default::default(),
             cpu: Default::default(),
         };
         self.admin.put_profile(&name(PROFILE), &request, &IdempotencyKey::random()?).await?;

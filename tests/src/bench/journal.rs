@@ -137,6 +137,7 @@ impl Nights {
             source: "made".into(),
             base: None,
             rebuild: Default::default(),
+            publish: Default::default(),
             cpu: Default::default(),
         };
         nights.say(Command::PutProfile { name: name("desk"), request })?;

@@ -126,6 +126,7 @@ impl Orchestrator {
             source: "benchmark".into(),
             base: None,
             rebuild: Default::default(),
+            publish: Default::default(),
             cpu: Default::default(),
         };
         self.admin.put_profile(&name(PROFILE), &request, &IdempotencyKey::random()?).await?;

@@ -131,8 +131,17 @@ impl Swarm {
     /// # Errors
     /// swarmctl or gpg refuse.
     pub fn set_up(&self, workstation: &Workstation) -> Result<()> {
+        self.set_up_for(workstation, "stable")
+    }
+
+    /// Like [`Swarm::set_up`], with the packages of a channel.
+    ///
+    /// # Errors
+    /// swarmctl or gpg refuse.
+    pub fn set_up_for(&self, workstation: &Workstation, channel: &str) -> Result<()> {
         let root = workstation.path("").display().to_string();
-        self.ctl(&["client", "setup", PROFILE, "--address", &self.url(), "--out", &root])?;
+        let own = ["client", "setup", PROFILE, "--channel", channel, "--out", &root];
+        self.ctl(&[&own[..], &["--address", &self.url()]].concat())?;
         workstation.finish_setup(&format!("swarm-{PROFILE}"))
     }
 

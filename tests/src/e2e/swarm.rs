@@ -125,6 +125,14 @@ impl Swarm {
         self.profile_verb("update", &["--base", base])
     }
 
+    /// Makes the profile publish what its runs build in a channel.
+    ///
+    /// # Errors
+    /// swarmctl refuses.
+    pub fn publish_to(&self, channel: &str) -> Result<()> {
+        self.profile_verb("update", &["--publish", channel])
+    }
+
     fn profile_verb(&self, verb: &str, more: &[&str]) -> Result<()> {
         let (bundle, repository) = (shown(&self.bundle()), shown(&self.repository()));
         let own = ["profile", verb, PROFILE, "--from", &bundle, "--repository", &repository];

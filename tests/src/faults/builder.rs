@@ -91,6 +91,7 @@ impl Builder {
                     source,
                     base: None,
                     rebuild: Default::default(),
+                    publish: Default::default(),
                     cpu: Default::default(),
                 };
                 admin.put_profile(&profile, &request, key).await?;

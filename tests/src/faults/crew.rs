@@ -84,6 +84,7 @@ impl Crew {
                 source: "test".into(),
                 base: None,
                 rebuild: Default::default(),
+                publish: Default::default(),
                 cpu: Default::default(),
             };
             admin.put_profile(&name(profile), &request, &IdempotencyKey::random()?).await?;

@@ -162,6 +162,7 @@ impl Farm<'_> {
             source: "a replay".into(),
             base: None,
             rebuild: Default::default(),
+            publish: Default::default(),
             cpu: Default::default(),
         };
         self.send(Command::PutProfile { name: desk.clone(), request })?;

@@ -36,6 +36,7 @@ impl World {
             source: "the simulation".into(),
             base: Some(name.clone()),
             rebuild: Default::default(),
+            publish: Default::default(),
             cpu: Default::default(),
         };
         let base = Command::PutBase { name, image, request };

@@ -1,8 +1,11 @@
-//! The world's calendar: runs that are due, said more often than once, pauses, and rollbacks.
+//! The world's calendar: runs that are due, said more often than once, pauses, and what is done to channels.
 
 use super::world::{BEGAN_AT, What, World, desk};
-use swarm_common::wire::calendar::ScheduleRequest;
-use swarm_core::{Command, state::Forecast};
+use swarm_common::wire::{admin::ProfileRequest, calendar::ScheduleRequest, channel::ChannelName};
+use swarm_core::{
+    Command,
+    state::{Forecast, Profile},
+};
 
 /// The longest pause.
 const PAUSE_MS: u64 = 1_200_000;
@@ -59,15 +62,24 @@ impl World {
         Ok(())
     }
 
-    /// Rolls the channel back, to any generation or one that there is not, or promotes it.
+    /// Rolls the stable channel back, to any generation or one that there is not, promotes to it, or has the
+    /// runs published in the other channel.
     pub(super) fn move_channel(&mut self) -> Result<(), String> {
         if let Some(swarm) = &self.orchestrator.swarm {
-            let last =
-                swarm.profiles.get(&desk()).and_then(|desk| desk.stable.current()).map_or(0, |g| g.number);
+            let profile = swarm.profiles.get(&desk());
+            let last = profile.and_then(|desk| desk.generations().map(|g| g.number).max()).unwrap_or(0);
             let generation = self.rng.chance(500).then(|| self.rng.below(last + 2));
-            let command = match self.rng.chance(500) {
-                true => Command::RollBack { profile: desk(), generation },
-                false => Command::Promote(desk()),
+            let command = match (self.rng.below(5), profile) {
+                (0, Some(Profile { request, .. })) => {
+                    let staging = request.publish.is_stable();
+                    let publish = if staging { ChannelName::Staging } else { ChannelName::Stable };
+                    Command::PutProfile {
+                        name: desk(),
+                        request: ProfileRequest { publish, ..request.clone() },
+                    }
+                }
+                (0..=2, _) => Command::RollBack { profile: desk(), generation },
+                _ => Command::Promote { profile: desk(), generation },
             };
             let said = self.rng.bits();
             self.orchestrator.admin(self.now, &mut self.rng, command, &format!("channel {said}"))?;

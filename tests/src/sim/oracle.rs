@@ -5,7 +5,7 @@ use std::{
     fmt,
 };
 use swarm_common::{digest::Digest, id::*, state::*, time::TimeMs};
-use swarm_core::{Event, Record, Swarm};
+use swarm_core::{Event, Record, Swarm, state::Profile};
 
 /// What the oracle has seen.
 #[derive(Debug, Default)]
@@ -176,7 +176,7 @@ fn dated(swarm: &Swarm) -> Result<(), String> {
     for (id, run) in &swarm.runs {
         in_order(id, run.started_at, run.ended_at)?;
     }
-    for generation in swarm.profiles.values().flat_map(|profile| &profile.stable.generations) {
+    for generation in swarm.profiles.values().flat_map(Profile::generations) {
         in_order(&format_args!("generation {}", generation.number), generation.at, None)?;
     }
     for (id, attempt) in &swarm.attempts {

@@ -96,6 +96,7 @@ async fn pinned(swarm: &Swarm, dir: &Path) -> ProfileRequest {
         source: "test".into(),
         base: Some(name("gentoo")),
         rebuild: Default::default(),
+        publish: Default::default(),
         cpu: Default::default(),
     }
 }

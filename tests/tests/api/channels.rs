@@ -9,8 +9,11 @@ use crate::{
 use swarm_common::{
     id::RunId,
     wire::{
-        channel::{ChannelView, GenerationContents, RollbackRequest},
+        admin::ProfileRequest,
+        channel::{ChannelName, ChannelView, GenerationContents, PromoteRequest, RollbackRequest},
         concern::ConcernKind,
+        cpu::CpuNeeds,
+        view::ProfileView,
     },
 };
 use swarm_tests::api::{FakeDrone, PROFILE, Swarm, name, pebble, pebble_at, plan_of, until};
@@ -86,11 +89,74 @@ async fn a_rollback_serves_the_old_packages_also_after_a_restart_and_a_promotion
     until("the index", async || stable.join("generations/3/Packages").exists().then_some(())).await;
     serves(&swarm, OLD).await;
 
-    let channel = swarm.admin.promote(&name(PROFILE), &key()).await.unwrap();
+    let promote = PromoteRequest::default();
+    let channel = swarm.admin.promote(&name(PROFILE), promote, &key()).await.unwrap();
     assert_eq!((channel.held, channel.generations[0].number, channel.generations[0].run), (false, 4, second));
     serves(&swarm, NEW).await;
     generation(&swarm, 4).await;
     assert_eq!(swarm.admin.channels().await.unwrap(), [swarm.admin.channel(&name(PROFILE)).await.unwrap()]);
+}
+
+/// Has the profile publish its runs in a channel.
+pub async fn publish(swarm: &Swarm, channel: ChannelName) {
+    let ProfileView { builder, snapshot, source, base, rebuild, .. } =
+        swarm.admin.profile(&name(PROFILE)).await.unwrap();
+    let cpu = CpuNeeds::default();
+    let request = ProfileRequest { builder, snapshot, source, base, rebuild, publish: channel, cpu };
+    swarm.admin.put_profile(&name(PROFILE), &request, &key()).await.unwrap();
+}
+
+/// Waits until staging has this generation.
+pub async fn staged(swarm: &Swarm, number: u64) {
+    let is_there = async || {
+        let channel = swarm.admin.channel(&name(PROFILE)).await.unwrap();
+        channel.staging.filter(|staging| staging.generation == number)
+    };
+    until("the staged generation", is_there).await;
+}
+
+#[tokio::test]
+async fn what_is_built_is_served_in_staging_and_stable_stays_until_the_promotion() {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    swarm.profile().await.unwrap();
+    publish(&swarm, ChannelName::Staging).await;
+    run(&swarm, &drone, "1.2").await;
+    drone.build().await.unwrap();
+    staged(&swarm, 1).await;
+    assert_eq!(index_if_any(&swarm, "desk/staging").await.unwrap(), [OLD]);
+    assert_eq!(index_if_any(&swarm, "desk").await, None, "nothing was promoted");
+    // An older client sends no body.
+    let token = format!("Bearer {}", swarm.admin_token());
+    let headers = [("authorization", token.as_str()), ("idempotency-key", "first")];
+    let line = "POST /api/v1/channels/desk/promote";
+    assert_eq!(swarm.raw().await.unwrap().ask(line, &headers, b"").await.unwrap().status, 200);
+    serves(&swarm, OLD).await;
+    generation(&swarm, 2).await;
+
+    run(&swarm, &drone, "1.10").await;
+    drone.build().await.unwrap();
+    staged(&swarm, 3).await;
+    let swarm = swarm.restart().await.unwrap();
+    let path = format!("GET /binhost/desk/staging/{NEW}");
+    assert_eq!(swarm.raw().await.unwrap().ask(&path, &[], b"").await.unwrap().status, 200);
+    serves(&swarm, OLD).await;
+    let status = swarm.admin.status().await.unwrap();
+    assert!(!status.concerns.iter().any(|c| matches!(c.fact, ConcernKind::ChannelHeld { .. })));
+    assert_eq!((status.staged[0].generation, status.staged[0].packages), (3, 1));
+    assert!(follow(&swarm, "swarmctl why pebble").await.contains("waits in staging, in generation 3"));
+    let setup = follow(&swarm, "swarmctl client setup desk --channel staging").await;
+    assert!(setup.contains("/binhost/desk/staging\n"), "{setup}");
+    let audit = swarm.admin.audit().await.unwrap();
+    assert_eq!((audit.faults, audit.mended), (Vec::<String>::new(), Vec::new()));
+
+    let said = follow(&swarm, "swarmctl channel promote desk --from staging --generation 3").await;
+    assert!(said.starts_with("desk is at generation 4: 1 package of r2, with the content of 3\n"), "{said}");
+    serves(&swarm, NEW).await;
+    generation(&swarm, 4).await;
+    let listed = follow(&swarm, "swarmctl channel list").await;
+    assert!(listed.contains("promotions") && listed.contains("staging"), "{listed}");
+    assert_eq!(swarm.admin.status().await.unwrap().staged, []);
 }
 
 #[tokio::test]

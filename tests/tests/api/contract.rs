@@ -279,7 +279,7 @@ async fn every_answer_of_a_nights_work_is_as_the_document_says() {
     reader.get("POST /channels/{name}/rollback", &desk, &admin, request).await;
     let first = [("name", "desk"), ("number", "1")];
     reader.get("GET /channels/{name}/generations/{number}", &first, &admin, Sent::Nothing).await;
-    reader.get("POST /channels/{name}/promote", &desk, &admin, Sent::Nothing).await;
+    reader.get("POST /channels/{name}/promote", &desk, &admin, Sent::Json(json!({}))).await;
 
     reader.get("POST /sign-off", &[], &credential, Sent::Json(json!({ "reason": "bedtime" }))).await;
     reader.get("DELETE /schedules/{name}", &desk, &admin, Sent::Nothing).await;

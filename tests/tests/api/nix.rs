@@ -4,12 +4,16 @@
 mod clients;
 mod intake;
 
-use crate::{advice::follow, binhost::generation};
+use crate::{
+    advice::follow,
+    binhost::generation,
+    channels::{publish, staged},
+};
 use anyhow::{Result, ensure};
 use swarm_common::{
     digest::Digest,
     wire::{
-        channel::RollbackRequest,
+        channel::{ChannelName, PromoteRequest, RollbackRequest},
         concern::ConcernKind,
         drone::{DroneFacts, HeartbeatRequest, Vitals},
         nix::{NixMachine, base_name},
@@ -63,6 +67,13 @@ fn url(swarm: &Swarm) -> String {
     format!("http://{}/binhost/{PROFILE}", swarm.address)
 }
 
+/// The default output of a package.
+fn output_of(plan: &PlanReport, name: &str) -> String {
+    let package = plan.packages.iter().find(|package| package.title() == name).unwrap();
+    let PlanPackage::Nix(package) = package else { panic!("{package:?}") };
+    package.outputs.iter().find(|output| output.name == "out").unwrap().path.clone()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_real_nix_installs_a_host_and_runs_its_program() {
     let world = World::new().unwrap();
@@ -113,9 +124,7 @@ async fn a_rollback_moves_ready_back_to_a_system_that_the_real_nix_installs() {
     let drone = swarm.nix_drone("two").await.unwrap();
     // The next commit makes another system of what is built already.
     let mut plan = world.plan().await.unwrap();
-    let prog = plan.packages.iter().find(|package| package.title() == "prog-2.0").unwrap();
-    let PlanPackage::Nix(prog) = prog else { panic!("{prog:?}") };
-    let other = prog.outputs.iter().find(|output| output.name == "out").unwrap().path.clone();
+    let other = output_of(&plan, "prog-2.0");
     plan.roots.iter_mut().for_each(|root| root.path.clone_from(&other));
     swarm.nix_run(&drone, plan).await.unwrap();
     let ready = async |generation: u64| {
@@ -130,7 +139,7 @@ async fn a_rollback_moves_ready_back_to_a_system_that_the_real_nix_installs() {
     realise(&world, "client", &top, &url(&swarm), &key(&swarm).await).await.unwrap();
     let kept = get(&swarm, "generations/2/ready-desk", &[]).await;
     assert_eq!(serde_json::from_slice::<Ready>(&kept.body).unwrap().path, other);
-    swarm.admin.promote(&name(PROFILE), &crate::key()).await.unwrap();
+    swarm.admin.promote(&name(PROFILE), PromoteRequest::default(), &crate::key()).await.unwrap();
     assert_eq!(ready(4).await, (4, other));
     for (line, said) in
         [("", "generation 3 -> 4"), (" --from 1", "generation 1 -> 4"), (" --from 2", "2 -> 4")]
@@ -138,6 +147,31 @@ async fn a_rollback_moves_ready_back_to_a_system_that_the_real_nix_installs() {
         let shown = follow(&swarm, &format!("swarmctl diff {PROFILE} desk{line}")).await;
         assert!(shown.starts_with("desk: ") && shown.contains(said), "{line}: {shown}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_on_staging_is_ready_for_the_next_system_before_one_on_stable() {
+    let world = World::new().unwrap();
+    let (swarm, top) = built(&world).await.unwrap();
+    publish(&swarm, ChannelName::Staging).await;
+    staged(&swarm, 2).await;
+    let drone = swarm.nix_drone("two").await.unwrap();
+    let mut plan = world.plan().await.unwrap();
+    let other = output_of(&plan, "prog-2.0");
+    plan.roots.iter_mut().for_each(|root| root.path.clone_from(&other));
+    swarm.nix_run(&drone, plan).await.unwrap();
+    staged(&swarm, 3).await;
+    let ready = async |channel: &str| {
+        let file = get(&swarm, &format!("{channel}ready/desk"), &[]).await;
+        let ready: Ready = serde_json::from_slice(&file.body).unwrap();
+        (ready.generation, ready.path)
+    };
+    assert_eq!((ready("").await, ready("staging/").await), ((1, top), (3, other.clone())));
+    let staging = format!("{}/staging", url(&swarm));
+    realise(&world, "client", &other, &staging, &key(&swarm).await).await.unwrap();
+    swarm.admin.promote(&name(PROFILE), PromoteRequest::default(), &crate::key()).await.unwrap();
+    generation(&swarm, 4).await;
+    assert_eq!(ready("").await, (4, other));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -29,6 +29,7 @@ async fn a_profile_whose_snapshot_is_not_there_is_refused() {
         source: "test".to_owned(),
         base: None,
         rebuild: Default::default(),
+        publish: Default::default(),
         cpu: Default::default(),
     };
     let error = swarm.admin.put_profile(&name(PROFILE), &request, &key()).await.unwrap_err();

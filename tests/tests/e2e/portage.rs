@@ -10,7 +10,7 @@ use swarm_common::{
     cpv::Cpv,
     id::RunId,
     state::{PackageState, RunState},
-    wire::channel::ChannelView,
+    wire::channel::{ChannelView, StagingView},
 };
 use swarm_tests::e2e::{
     binhost::BinhostCopy,
@@ -248,6 +248,42 @@ fn rolled_back(swarm: &Swarm, first: RunId, old: &Workstation, install: &[&str])
     change(&["promote", PROFILE])?;
     let (good, said) = old.emerge(install)?;
     ensure!(good && old.has("app-misc/spyglass-2.0"), "{said}");
+    staged(swarm, old)
+}
+
+/// A machine on staging gets a new version first, and one on stable after the promotion.
+fn staged(swarm: &Swarm, stable: &Workstation) -> Result<()> {
+    let install = ["--usepkgonly", "--getbinpkg", "--update", "app-misc/bystander"];
+    swarm.publish_to("staging")?;
+    let canary = Workstation::new(&swarm.repository())?;
+    swarm.set_up_for(&canary, "staging")?;
+    let channel = || swarm.ask::<ChannelView>(&["channel", "show", PROFILE]);
+    let published = |number: u64| {
+        let newest = |view: ChannelView| {
+            let made = |staging: &StagingView| staging.generations.first().map(|newest| newest.number);
+            view.staging.filter(|s| s.generation >= number && made(s) == Some(s.generation))
+        };
+        until("it is staged", RUN, || Ok(channel().map(newest)?.map(|staging| staging.generation)))
+    };
+    let first = published(1)?;
+    ebuild(swarm, "app-misc/bystander-3.0", "")?;
+    swarm.pin_anew()?;
+    ensure!(swarm.run_to_its_end(swarm.start_run()?, RUN)?.state == RunState::Succeeded);
+    let second = published(first + 1)?;
+    for workstation in [&canary, stable] {
+        workstation.sync(&swarm.repository())?;
+        let (good, said) = workstation.emerge(&install)?;
+        let is_new = workstation.has("app-misc/bystander-3.0");
+        ensure!(good && is_new == std::ptr::eq(workstation, &canary), "{said}");
+    }
+    ensure!(swarm.exit_code(&["status"])? == 0, "what waits in staging needs nobody");
+    let said = swarm.ctl(&["status"])?;
+    ensure!(said.contains(&format!("swarmctl channel promote {PROFILE}")), "{said}");
+    swarm.ctl(&["channel", "promote", PROFILE, "--generation", &second.to_string()])?;
+    let number = channel()?.generations[0].number;
+    until("it is published", RUN, || Ok((swarm.profile()?.generation == number).then_some(())))?;
+    let (good, said) = stable.emerge(&install)?;
+    ensure!(good && stable.has("app-misc/bystander-3.0"), "{said}");
     Ok(())
 }
 

@@ -35,7 +35,8 @@ impl Swarm {
             schedule.succeeded_at.iter_mut().for_each(set);
             schedule.last.iter_mut().for_each(|last| set(&mut last.at));
         }
-        let generations = self.profiles.values_mut().flat_map(|profile| &mut profile.stable.generations);
+        let histories = self.profiles.values_mut().flat_map(|p| [&mut p.stable, &mut p.staging]);
+        let generations = histories.flat_map(|history| &mut history.generations);
         generations.for_each(|generation| set(&mut generation.at));
         for run in self.runs.values_mut() {
             set(&mut run.started_at);

@@ -19,7 +19,7 @@ use crate::{
     state::{Drone, Ending, EnrolToken, Grounding, Job, Live, Profile, Rollback, Run, Swarm},
 };
 use std::collections::BTreeMap;
-use swarm_common::{id::*, name::Name, state::*, time::TimeMs};
+use swarm_common::{id::*, name::Name, state::*, time::TimeMs, wire::channel::ChannelName};
 
 /// Answers kept for repeated commands.
 const ANSWERS_KEPT: usize = 1024;
@@ -151,6 +151,8 @@ impl Swarm {
                     build_ids: BTreeMap::new(),
                     channel: Default::default(),
                     stable: Default::default(),
+                    staging: Default::default(),
+                    staging_generation: 0,
                 };
                 self.profiles.entry(name.clone()).or_insert_with(fresh).request = request.clone();
             }
@@ -163,17 +165,20 @@ impl Swarm {
             Event::ProfileRemoved { name } => {
                 self.profiles.remove(name);
             }
-            Event::GenerationPublished { profile, generation, packages, .. } => {
-                self.profile(profile, |p| (p.generation, p.published_packages) = (*generation, *packages))
+            Event::GenerationPublished { profile, generation, packages, channel, .. } => {
+                self.profile(profile, |p| p.record(*channel, *generation, *packages));
             }
             Event::GenerationMade { profile, generation, like } => {
-                self.profile(profile, |p| p.stable.make(&p.channel, *generation, at, *like));
+                self.profile(profile, |p| p.make(ChannelName::Stable, *generation, at, *like));
+            }
+            Event::GenerationStaged { profile, generation, like } => {
+                self.profile(profile, |p| p.make(ChannelName::Staging, *generation, at, *like));
             }
             Event::GenerationForgotten { profile, generation } => {
-                self.profile(profile, |p| p.stable.forget(*generation));
+                self.profile(profile, |p| p.forget(*generation));
             }
-            Event::GenerationsSkipped { profile, last } => {
-                self.profile(profile, |p| p.stable.skipped = *last)
+            Event::GenerationsSkipped { profile, last, channel } => {
+                self.profile(profile, |p| p.skip(*channel, *last));
             }
             Event::ChannelHeld { profile } => self.profile(profile, |p| p.stable.held = true),
             Event::ChannelReleased { profile } => self.profile(profile, |p| p.stable.held = false),

@@ -232,8 +232,7 @@ impl Swarm {
         let Some(channel) = channel::follow(self, id) else { return };
         let profile = self.runs.get(&id).map(|run| run.profile.clone());
         if let Some(profile) = profile.and_then(|name| self.profiles.get_mut(&name)) {
-            profile.channel.move_to(channel);
-            profile.stable.note(&profile.channel);
+            profile.move_to(channel);
         }
     }
 

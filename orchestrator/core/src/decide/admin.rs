@@ -97,18 +97,3 @@ pub(super) fn retry_package(swarm: &Swarm, id: PackageId) -> Decision {
     debug_assert!(swarm.attempts_at(Job::Build(id)).next().is_none());
     Ok((events, Reply::Done))
 }
-
-pub(super) fn record_generation(
-    swarm: &Swarm,
-    profile: &Name,
-    run: RunId,
-    generation: u64,
-    packages: u64,
-) -> Decision {
-    let known = swarm.profiles.get(profile).ok_or_else(|| Refusal::UnknownProfile(profile.clone()))?;
-    if generation <= known.generation {
-        return already();
-    }
-    let event = Event::GenerationPublished { profile: profile.clone(), run, generation, packages };
-    Ok((vec![event], Reply::Done))
-}

@@ -25,7 +25,7 @@ mod skip;
 
 use crate::{
     assign, base,
-    channel::stable,
+    channel::generations,
     command::{Command, Request},
     decision::{Decision, already, known},
     event::Event,
@@ -94,11 +94,13 @@ pub fn decide(swarm: &Swarm, request: &Request) -> Decision {
         Command::Rebuild { package, dependants, reason } => {
             rebuild::rebuild(swarm, *package, *dependants, reason)
         }
-        Command::RollBack { profile, generation } => stable::roll_back(swarm, profile, *generation),
-        Command::Promote(profile) => stable::promote(swarm, profile),
-        Command::SkipGenerations { profile, last } => stable::skip(swarm, profile, *last),
-        Command::RecordGeneration { profile, run, generation, packages } => {
-            admin::record_generation(swarm, profile, *run, *generation, *packages)
+        Command::RollBack { profile, generation } => generations::roll_back(swarm, profile, *generation),
+        Command::Promote { profile, generation } => generations::promote(swarm, profile, *generation),
+        Command::SkipGenerations { profile, channel, last } => {
+            generations::skip(swarm, profile, *channel, *last)
+        }
+        Command::RecordGeneration { profile, channel, run, generation, packages } => {
+            generations::record(swarm, profile, *channel, *run, *generation, *packages)
         }
 
         Command::Claim { drone, request } => assign::claim(swarm, now, *drone, request),

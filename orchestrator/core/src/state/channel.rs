@@ -60,14 +60,14 @@ pub struct ChannelRoot {
     pub at: TimeMs,
 }
 
-/// The generations of a profile's stable channel.
+/// The generations of a profile's channel.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Stable {
+pub struct History {
     /// The generations kept, the current one last.
     pub generations: Vec<Generation>,
     /// The artifacts in them.
     pub artifacts: BTreeMap<Digest, Artifact>,
-    /// Whether it stays at its generation although runs lead to others.
+    /// Whether it stays at its generation although runs lead to others. Only a stable channel does.
     pub held: bool,
     /// The last number that is published but not known here, as after a restore of the journal.
     pub skipped: u64,
@@ -92,7 +92,7 @@ pub struct Generation {
     pub roots: Shared<Vec<ChannelRoot>>,
 }
 
-impl Stable {
+impl History {
     /// The current generation.
     #[must_use]
     pub fn current(&self) -> Option<&Generation> {
@@ -111,30 +111,6 @@ impl Stable {
         let number = current.like.unwrap_or(current.number);
         let is_before = |g: &&Generation| g.number < number && g.revision != current.revision;
         self.generations.iter().rfind(is_before)
-    }
-
-    /// Adds a generation with the content of the channel, or that of generation `like`.
-    pub(crate) fn make(&mut self, channel: &Channel, number: u64, at: TimeMs, like: Option<u64>) {
-        let made = match like {
-            Some(like) => self.get(like).map(|repeated| Generation {
-                number,
-                at,
-                like: repeated.like.or(Some(like)),
-                ..repeated.clone()
-            }),
-            None => channel.run.map(|run| Generation {
-                number,
-                run,
-                at,
-                like,
-                revision: channel.revision,
-                artifacts: channel.held.keys().copied().collect::<BTreeSet<_>>().into(),
-                roots: channel.roots.clone().into(),
-            }),
-        };
-        let new = channel.held.values().map(|held| &held.artifact).filter(|_| like.is_none());
-        self.artifacts.extend(new.map(|artifact| (artifact.digest, artifact.clone())));
-        self.generations.extend(made);
     }
 
     /// The channel's content was determined again. Without a change, that is no new generation.

@@ -21,7 +21,7 @@ mod swarm;
 pub use attempt::{Attempt, Ending, Job};
 pub use base::{Following, NamedBase};
 pub use calendar::{Due, DueOutcome, Forecast, Pause, Schedule};
-pub use channel::{Channel, ChannelRoot, Generation, Held, Stable};
+pub use channel::{Channel, ChannelRoot, Generation, Held, History};
 pub use collision::{Apart, Collision, Collisions, SharedPaths};
 pub use drone::{Drone, Grounding, Removed};
 pub use healing::{Act, Healing, Tried, UnderWay};

@@ -1,9 +1,13 @@
 //! The state of a profile.
 
-use super::channel::{Channel, Stable};
+use super::channel::{Channel, Generation, History};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-use swarm_common::{cpv::Cpv, wire::admin::ProfileRequest};
+use std::collections::{BTreeMap, BTreeSet};
+use swarm_common::{
+    cpv::Cpv,
+    time::TimeMs,
+    wire::{admin::ProfileRequest, artifact::Artifact, channel::ChannelName},
+};
 
 /// A profile.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,19 +26,144 @@ pub struct Profile {
     pub channel: Channel,
     /// The generations of its stable channel.
     #[serde(default)]
-    pub stable: Stable,
+    pub stable: History,
+    /// The generations of its staging channel.
+    #[serde(default)]
+    pub staging: History,
+    /// Number of the published generation of the staging channel; 0 before the first.
+    #[serde(default)]
+    pub staging_generation: u64,
 }
 
 impl Profile {
-    /// The number of the next generation.
-    pub(crate) fn next_generation(&self) -> u64 {
-        let last = self.stable.current().map_or(0, |current| current.number);
-        last.max(self.generation).max(self.stable.skipped) + 1
+    /// The generations of a channel.
+    #[must_use]
+    pub fn history(&self, channel: ChannelName) -> &History {
+        match channel {
+            ChannelName::Stable => &self.stable,
+            ChannelName::Staging => &self.staging,
+        }
     }
 
-    /// Whether runs have led to another content than that of the current generation.
-    pub(crate) fn is_staged(&self) -> bool {
-        let revision = self.stable.current().map(|current| current.revision);
+    fn history_mut(&mut self, channel: ChannelName) -> &mut History {
+        match channel {
+            ChannelName::Stable => &mut self.stable,
+            ChannelName::Staging => &mut self.staging,
+        }
+    }
+
+    /// Number of the generation of a channel that clients see; 0 before the first.
+    #[must_use]
+    pub fn published(&self, channel: ChannelName) -> u64 {
+        match channel {
+            ChannelName::Stable => self.generation,
+            ChannelName::Staging => self.staging_generation,
+        }
+    }
+
+    /// All kept generations of both channels.
+    pub fn generations(&self) -> impl Iterator<Item = &Generation> {
+        self.stable.generations.iter().chain(&self.staging.generations)
+    }
+
+    /// The channel with the generation of this number, and where it is there.
+    #[must_use]
+    pub fn find(&self, number: u64) -> Option<(ChannelName, usize)> {
+        ChannelName::ALL.into_iter().find_map(|channel| {
+            let at = self.history(channel).generations.iter().position(|g| g.number == number)?;
+            Some((channel, at))
+        })
+    }
+
+    /// The number of the next generation.
+    pub(crate) fn next_generation(&self) -> u64 {
+        let made = self.generations().map(|generation| generation.number);
+        let seen = ChannelName::ALL.map(|channel| self.published(channel).max(self.history(channel).skipped));
+        made.chain(seen).max().unwrap_or(0) + 1
+    }
+
+    /// Whether a channel goes where the runs lead. A staging channel continues to, for the machines that
+    /// use it, when the profile no longer publishes there.
+    pub(crate) fn follows(&self, channel: ChannelName) -> bool {
+        match channel {
+            ChannelName::Stable => self.request.publish == channel && !self.stable.held,
+            ChannelName::Staging => self.request.publish == channel || !self.staging.generations.is_empty(),
+        }
+    }
+
+    /// Whether runs have led to another content than that of a channel's current generation.
+    pub(crate) fn is_behind(&self, channel: ChannelName) -> bool {
+        let revision = self.history(channel).current().map(|current| current.revision);
         self.channel.run.is_some() && revision != Some(self.channel.revision)
+    }
+
+    /// The generation of the staging channel that a promotion would publish, if that changes something.
+    #[must_use]
+    pub fn waiting(&self) -> Option<&Generation> {
+        let staged = self.staging.current().filter(|_| self.request.publish == ChannelName::Staging)?;
+        self.stable.current().is_none_or(|current| current.revision != staged.revision).then_some(staged)
+    }
+
+    /// Adds a generation to a channel, with what the runs lead to or the content of generation `like`.
+    pub(crate) fn make(&mut self, channel: ChannelName, number: u64, at: TimeMs, like: Option<u64>) {
+        let made = match like {
+            Some(like) => self.again(number, at, like),
+            None => self.newest(number, at),
+        };
+        if let Some((generation, artifacts)) = made {
+            let history = self.history_mut(channel);
+            history.artifacts.extend(artifacts.into_iter().map(|artifact| (artifact.digest, artifact)));
+            history.generations.push(generation);
+        }
+    }
+
+    /// A generation of what the runs lead to, and its artifacts.
+    fn newest(&self, number: u64, at: TimeMs) -> Option<(Generation, Vec<Artifact>)> {
+        let Channel { held, roots, revision, .. } = &self.channel;
+        let generation = Generation {
+            number,
+            run: self.channel.run?,
+            at,
+            like: None,
+            revision: *revision,
+            artifacts: held.keys().copied().collect::<BTreeSet<_>>().into(),
+            roots: roots.clone().into(),
+        };
+        Some((generation, held.values().map(|held| held.artifact.clone()).collect()))
+    }
+
+    /// A generation with the content of an earlier one, and its artifacts.
+    fn again(&self, number: u64, at: TimeMs, earlier: u64) -> Option<(Generation, Vec<Artifact>)> {
+        let (channel, place) = self.find(earlier)?;
+        let History { generations, artifacts, .. } = self.history(channel);
+        let earlier = generations.get(place)?;
+        let like = earlier.like.or(Some(earlier.number));
+        let artifacts = earlier.artifacts.iter().filter_map(|digest| artifacts.get(digest));
+        Some((Generation { number, at, like, ..earlier.clone() }, artifacts.cloned().collect()))
+    }
+
+    /// Moves to what the runs lead to now.
+    pub(crate) fn move_to(&mut self, channel: Channel) {
+        self.channel.move_to(channel);
+        self.stable.note(&self.channel);
+        self.staging.note(&self.channel);
+    }
+
+    /// Drops an old generation.
+    pub(crate) fn forget(&mut self, number: u64) {
+        ChannelName::ALL.into_iter().for_each(|channel| self.history_mut(channel).forget(number));
+    }
+
+    /// Clients have seen generations of a channel up to this number.
+    pub(crate) fn record(&mut self, channel: ChannelName, generation: u64, packages: u64) {
+        match channel {
+            ChannelName::Stable => (self.generation, self.published_packages) = (generation, packages),
+            ChannelName::Staging => self.staging_generation = generation,
+        }
+    }
+
+    /// Clients may have seen generations of a channel up to this number, which is not known here.
+    pub(crate) fn skip(&mut self, channel: ChannelName, last: u64) {
+        self.history_mut(channel).skipped = last;
     }
 }

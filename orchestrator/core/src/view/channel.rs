@@ -5,31 +5,46 @@ use swarm_common::{
     name::Name,
     wire::{
         artifact::Artifact,
-        channel::{ChannelView, GenerationContents, GenerationView, PublishedPackage, StagedView},
+        channel::{
+            ChannelName, ChannelView, GenerationContents, GenerationView, PublishedPackage, StagedView,
+            StagingView,
+        },
     },
 };
 
-/// The API view of a profile's stable channel.
+/// The API view of a profile's channels.
 #[must_use]
 pub fn channel(name: &Name, profile: &Profile) -> ChannelView {
     let stable = &profile.stable;
-    let staged = profile.channel.run.filter(|_| profile.is_staged());
+    let staged = profile.channel.run.filter(|_| profile.is_behind(ChannelName::Stable));
+    let publish = profile.request.publish;
+    let has_staging = publish == ChannelName::Staging || profile.staging.current().is_some();
     ChannelView {
         profile: name.clone(),
         generation: profile.generation,
         held: stable.held,
-        staged: staged.map(|run| StagedView { run, packages: profile.channel.held.len() as u64 }),
+        staged: staged.map(|run| StagedView {
+            run,
+            packages: profile.channel.held.len() as u64,
+            generation: profile.waiting().map(|waiting| waiting.number),
+        }),
         generations: generations(&stable.generations),
+        publish,
+        staging: has_staging.then(|| StagingView {
+            generation: profile.staging_generation,
+            generations: generations(&profile.staging.generations),
+        }),
     }
 }
 
 /// What the generation with this number contains, if it is kept.
 #[must_use]
 pub fn generation(name: &Name, profile: &Profile, number: u64) -> Option<GenerationContents> {
-    let stable = &profile.stable;
-    let at = stable.generations.iter().position(|generation| generation.number == number)?;
-    let (generation, before) = (&stable.generations[at], at.checked_sub(1).map(|at| &stable.generations[at]));
-    let artifacts = generation.artifacts.iter().filter_map(|digest| stable.artifacts.get(digest));
+    let (channel, at) = profile.find(number)?;
+    let history = profile.history(channel);
+    let (generation, before) =
+        (&history.generations[at], at.checked_sub(1).map(|at| &history.generations[at]));
+    let artifacts = generation.artifacts.iter().filter_map(|digest| history.artifacts.get(digest));
     let mut packages: Vec<PublishedPackage> = artifacts.map(package).collect();
     packages.sort_unstable();
     Some(GenerationContents { profile: name.clone(), generation: row(generation, before), packages })

@@ -38,6 +38,7 @@ use swarm_common::{id::*, name::Name, state::*, wire::view::ProfileView};
 /// The API view of a profile.
 #[must_use]
 pub fn profile(name: &Name, profile: &Profile) -> ProfileView {
+    let current = profile.stable.current().or(profile.staging.current());
     ProfileView {
         name: name.clone(),
         builder: profile.request.builder,
@@ -45,10 +46,11 @@ pub fn profile(name: &Name, profile: &Profile) -> ProfileView {
         source: profile.request.source.clone(),
         base: profile.request.base.clone(),
         rebuild: profile.request.rebuild,
+        publish: profile.request.publish,
         generation: profile.generation,
         published_packages: profile.published_packages,
         binhost: format!("/binhost/{name}"),
-        roots: profile.stable.current().into_iter().flat_map(|g| &g.roots).map(|r| r.root.clone()).collect(),
+        roots: current.into_iter().flat_map(|g| &g.roots).map(|r| r.root.clone()).collect(),
     }
 }
 

@@ -3,10 +3,10 @@
 use super::{alarms, alike, concern, drones, pause, run};
 use crate::{
     able, base,
-    channel::{self, stable},
+    channel::{self, generations},
     heal,
     judge::strike,
-    state::{Drone, Job, Run, Swarm},
+    state::{Drone, Job, Profile, Run, Swarm},
 };
 use std::collections::BTreeMap;
 use swarm_common::{
@@ -17,6 +17,7 @@ use swarm_common::{
     wire::{
         admin::BuilderKind,
         base::Base,
+        channel::StagedStatus,
         concern::{Concern, ConcernKind, LastStep, Remedy},
         plan::ProblemKind,
         view::StatusView,
@@ -71,10 +72,26 @@ pub fn status(
         pause: pause(swarm, now),
         standby: None,
         bases: base::status(swarm),
+        staged: staged(swarm),
         // Added by the shell.
         passes: Vec::new(),
         connections: Vec::new(),
     }
+}
+
+/// What waits in staging channels to be promoted.
+fn staged(swarm: &Swarm) -> Vec<StagedStatus> {
+    let one = |(name, profile): (&Name, &Profile)| {
+        let waiting = profile.waiting()?;
+        let (generation, run) = (waiting.number, waiting.run);
+        Some(StagedStatus {
+            profile: name.clone(),
+            generation,
+            run,
+            packages: waiting.artifacts.len() as u64,
+        })
+    };
+    swarm.profiles.iter().filter_map(one).collect()
 }
 
 /// All concerns, worst first: as in [`status`], without the cost of the rest.
@@ -95,7 +112,7 @@ fn find(
         of_run(swarm, id, run, &mut found);
     }
     found.extend(alarms(swarm, now, wall));
-    found.extend(stable::concerns(swarm));
+    found.extend(generations::concerns(swarm));
     of_bases(swarm, &mut found);
     of_drones(swarm, now, &mut found);
     if swarm.profiles.is_empty() {

@@ -204,7 +204,13 @@ fn stored(swarm: &Swarm, id: PackageId, package: &Package) -> String {
             .map(|apart| (id, apart))
             .or_else(|| channel::needs_apart(swarm, id))
         {
-            None => "It is stored and published; no action needed.".into(),
+            None => match channel::waits(swarm, id) {
+                None => "It is stored and published; no action needed.".into(),
+                Some((profile, generation)) => format!(
+                    "It is built and waits in staging, in generation {generation}: publish it with `{}`.",
+                    Action::Promote { profile: profile.clone() }.command()
+                ),
+            },
             Some((first, apart)) if first == id => format!(
                 "It is stored. {}, and Portage does not overwrite files of another package. Drop one of \
                  the two, keep it from installing them (a USE flag, a patch), or make one block the other.",

@@ -40,6 +40,7 @@ fn pin(base: Option<&str>) -> Command {
         source: "a test".into(),
         base: base.map(name),
         rebuild: Default::default(),
+        publish: Default::default(),
         cpu: Default::default(),
     };
     Command::PutProfile { name: name("desk"), request }

@@ -8,7 +8,10 @@ use crate::{
 };
 use swarm_common::{
     state::Severity,
-    wire::concern::{Action, ConcernKind},
+    wire::{
+        channel::ChannelName,
+        concern::{Action, ConcernKind},
+    },
 };
 use swarm_core::{Command, Record, Refusal, Swarm, kept, view};
 
@@ -26,7 +29,7 @@ fn roll_back(kit: &mut Kit, generation: impl Into<Option<u64>>) {
 }
 
 fn promote(kit: &mut Kit) {
-    kit.must(Command::Promote(name("desk")));
+    kit.must(Command::Promote { profile: name("desk"), generation: None });
 }
 
 /// The number of the current generation, the one that it repeats, and the packages in it.
@@ -112,7 +115,10 @@ fn what_is_unknown_or_not_published_is_refused() {
     assert_eq!(kit.send(back("desk", None)), Err(unknown(None)));
     assert_eq!(kit.send(back("desk", Some(1))), Err(unknown(Some(1))));
     assert_eq!(kit.send(back("none", None)), Err(Refusal::UnknownProfile(name("none"))));
-    assert_eq!(kit.send(Command::Promote(name("none"))), Err(Refusal::UnknownProfile(name("none"))));
+    assert_eq!(
+        kit.send(Command::Promote { profile: name("none"), generation: None }),
+        Err(Refusal::UnknownProfile(name("none")))
+    );
     promote(&mut kit);
     assert!(numbers(&kit).is_empty());
 }
@@ -205,7 +211,9 @@ fn the_packages_of_every_kept_generation_are_listed() {
 #[test]
 fn numbers_that_were_published_before_a_restore_are_not_given_again() {
     let mut kit = three();
-    let skip = |kit: &mut Kit, last| kit.must(Command::SkipGenerations { profile: name("desk"), last });
+    let skip = |kit: &mut Kit, last| {
+        kit.must(Command::SkipGenerations { profile: name("desk"), channel: ChannelName::Stable, last })
+    };
     skip(&mut kit, 7);
     assert_eq!(current(&kit).0, 8, "generations up to 7 may have been seen with other content");
     assert_eq!(current(&kit).2, "lib-1 viewer-3");
@@ -214,14 +222,18 @@ fn numbers_that_were_published_before_a_restore_are_not_given_again() {
     roll_back(&mut kit, 1);
     skip(&mut kit, 20);
     assert_eq!(current(&kit), is(21, Some(1), "lib-1 viewer-1"));
-    let absurd = Command::SkipGenerations { profile: name("desk"), last: u64::MAX };
+    let absurd =
+        Command::SkipGenerations { profile: name("desk"), channel: ChannelName::Stable, last: u64::MAX };
     assert!(matches!(kit.send(absurd), Err(Refusal::Invalid(_))));
 }
 
 /// As older versions wrote it: without generations.
 fn of_old(kit: &Kit) -> Swarm {
     let mut saved = serde_json::to_value(&kit.swarm).unwrap();
-    saved["profiles"]["desk"].as_object_mut().unwrap().remove("stable").unwrap();
+    saved["profiles"]["desk"]
+        .as_object_mut()
+        .unwrap()
+        .retain(|field, _| !["stable", "staging"].contains(&field.as_str()));
     let mut old: Swarm = serde_json::from_value(saved).unwrap();
     old.policy = kit.swarm.policy.clone();
     old
@@ -232,6 +244,7 @@ fn a_state_or_a_journal_of_an_older_version_goes_on_with_the_next_number() {
     let mut kit = three();
     kit.must(Command::RecordGeneration {
         profile: name("desk"),
+        channel: ChannelName::Stable,
         run: swarm_common::id::RunId(3),
         generation: 9,
         packages: 2,
@@ -251,7 +264,7 @@ fn the_journal_and_a_saved_state_lead_to_the_same_generations() {
     let mut copy = kit.swarm.clone();
     for command in [
         Command::RollBack { profile: name("desk"), generation: Some(2) },
-        Command::Promote(name("desk")),
+        Command::Promote { profile: name("desk"), generation: None },
         Command::RollBack { profile: name("desk"), generation: None },
     ] {
         let request = swarm_core::Request { now: kit.now, entropy: 1, key: None, command };

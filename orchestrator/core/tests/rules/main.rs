@@ -28,5 +28,6 @@ mod rest;
 mod restored;
 mod scheduling;
 mod slots;
+mod staging;
 mod toolchains;
 mod views;

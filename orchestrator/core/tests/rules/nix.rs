@@ -70,6 +70,7 @@ fn kit() -> Kit {
         source: "a test".into(),
         base: None,
         rebuild: Rebuild::Gentoo,
+        publish: Default::default(),
         cpu: Default::default(),
     };
     kit.must(Command::PutProfile { name: name("hosts"), request });

@@ -165,6 +165,7 @@ async fn an_engine_that_broke_off_does_not_look_healthy() {
         source: "test".into(),
         base: None,
         rebuild: Default::default(),
+        publish: Default::default(),
         cpu: Default::default(),
     };
     let answer = engine.submit(Command::PutProfile { name, request }, None).await;

@@ -1,5 +1,6 @@
 //! The binary package hosts as Portage requests them: workstations install from
-//! `/binhost/PROFILE/…`, the drones of a run use `/binhost/PROFILE/runs/RUN/…`.
+//! `/binhost/PROFILE/…`, or `/binhost/PROFILE/staging/…` to try what is not promoted yet; the drones of a
+//! run use `/binhost/PROFILE/runs/RUN/…`.
 //!
 //! They need no credential, because workstations have none; published packages are signed. A file
 //! that does not exist or is not public gives 404, never 403, because Portage continues only after
@@ -27,7 +28,7 @@ use axum::{
     routing::get,
 };
 use std::sync::Arc;
-use swarm_common::{id::RunId, name::Name};
+use swarm_common::{id::RunId, name::Name, wire::channel::ChannelName};
 
 pub(super) fn router() -> Router<Arc<App>> {
     Router::new().route("/binhost/{*path}", get(serve))
@@ -37,12 +38,13 @@ pub(super) fn router() -> Router<Arc<App>> {
 fn locate<'b>(binhosts: &'b Binhosts, path: &str) -> Option<Named<'b>> {
     let (profile, path) = path.split_once('/')?;
     let profile: Name = profile.parse().ok()?;
-    let (dir, path) = match path.strip_prefix("runs/") {
-        Some(rest) => {
+    let (dir, path) = match path.split_once('/') {
+        Some(("runs", rest)) => {
             let (run, path) = rest.split_once('/')?;
             (binhosts.run(&profile, run.parse::<RunId>().ok()?), path)
         }
-        None => (binhosts.stable(&profile), path),
+        Some(("staging", rest)) => (binhosts.channel(&profile, ChannelName::Staging), rest),
+        _ => (binhosts.channel(&profile, ChannelName::Stable), path),
     };
     Some(Named { root: binhosts.dir(), path: dir.join(path), kind: layout::servable(path)? })
 }
@@ -103,10 +105,19 @@ mod tests {
         let found = |path: &str| locate(&binhosts, path).map(|named| named.path.to_str().unwrap().to_owned());
         assert_eq!(found("desk/Packages").as_deref(), Some("/b/desk/stable/Packages"));
         assert_eq!(found("desk/runs/r7/Packages.gz").as_deref(), Some("/b/desk/runs/r7/Packages.gz"));
+        assert_eq!(found("desk/staging/Packages").as_deref(), Some("/b/desk/staging/Packages"));
+        assert_eq!(found("desk/staging/a/b-1.xpak").as_deref(), Some("/b/desk/staging/a/b-1.xpak"));
         assert_eq!(found("desk/a/b/b-1.gpkg.tar").as_deref(), Some("/b/desk/stable/a/b/b-1.gpkg.tar"));
-        for path in
-            ["", "desk", "desk/", "desk/runs/r7", "desk/runs/7/Packages", "../Packages", "d//Packages"]
-        {
+        for path in [
+            "",
+            "desk",
+            "desk/",
+            "desk/staging/",
+            "desk/runs/r7",
+            "desk/runs/7/Packages",
+            "../Packages",
+            "d//Packages",
+        ] {
             assert_eq!(found(path), None, "{path}");
         }
     }

@@ -3,7 +3,7 @@
 use super::{
     error::DiskPassError,
     nix::Caches,
-    todo::{Done, RunTodo, StableTodo, Todo},
+    todo::{ChannelTodo, Done, RunTodo, Todo},
 };
 use crate::{
     publish::{Binhost, Binhosts, Generations, Published, generations},
@@ -13,7 +13,12 @@ use crate::{
     },
 };
 use std::collections::BTreeMap;
-use swarm_common::{digest::Digest, id::RunId, name::Name, wire::artifact::Artifact};
+use swarm_common::{
+    digest::Digest,
+    id::RunId,
+    name::Name,
+    wire::{artifact::Artifact, channel::ChannelName},
+};
 use swarm_core::Command;
 
 /// Publishes, and remembers what was published.
@@ -23,8 +28,8 @@ pub(super) struct Disk {
     entries: EntryBook,
     caches: Caches,
     open: BTreeMap<RunId, Binhost>,
-    /// The generation of each stable channel that was begun last.
-    begun: BTreeMap<Name, u64>,
+    /// The generation of each channel that was begun last.
+    begun: BTreeMap<(Name, ChannelName), u64>,
     done: Done,
 }
 
@@ -46,9 +51,9 @@ impl Disk {
         &self.done
     }
 
-    /// Marks the stable channels as unpublished, because a switch could not be reported.
+    /// Marks the channels as unpublished, because a switch could not be reported.
     pub(super) fn redo(&mut self) {
-        self.done.stable.clear();
+        self.done.channels.clear();
     }
 
     /// Publishes what is missing. The failure of one profile does not stop the others. Returns what is to
@@ -69,7 +74,7 @@ impl Disk {
             self.done.runs.remove(&run);
         }
         let mut reports = Vec::new();
-        todo.stable.into_iter().for_each(|stable| note(self.publish_stable(now, stable, &mut reports)));
+        todo.channels.into_iter().for_each(|channel| note(self.publish_channel(now, channel, &mut reports)));
         (reports, failed)
     }
 
@@ -101,27 +106,28 @@ impl Disk {
     }
 
     /// Adds to `reports` if the journal does not know the channel's generation.
-    fn publish_stable(
+    fn publish_channel(
         &mut self,
         now: u64,
-        todo: StableTodo,
+        todo: ChannelTodo,
         reports: &mut Vec<Command>,
     ) -> Result<(), DiskPassError> {
-        let dir = self.binhosts.stable(&todo.profile);
+        let dir = self.binhosts.channel(&todo.profile, todo.channel);
+        let key = (todo.profile.clone(), todo.channel);
         let last = generations::last(&dir)?;
-        if last > todo.recorded && self.begun.get(&todo.profile) != Some(&last) {
+        if last > todo.recorded && self.begun.get(&key) != Some(&last) {
             // The journal was restored, or a crash came before the report. Other content may have been seen
             // under the number that is wanted.
-            reports.push(Command::SkipGenerations { profile: todo.profile, last });
+            reports.push(Command::SkipGenerations { profile: todo.profile, channel: todo.channel, last });
             return Ok(());
         }
-        self.begun.insert(todo.profile.clone(), todo.number);
+        self.begun.insert(key.clone(), todo.number);
         if let Some(hosts) = &todo.hosts {
             self.caches.publish(now, dir, &self.store, &todo, hosts, reports)?;
-            self.done.stable.insert(todo.profile, todo.number);
+            self.done.channels.insert(key, todo.number);
             return Ok(());
         }
-        let StableTodo { profile, run, number, received, kept, recorded, .. } = todo;
+        let ChannelTodo { profile, channel, run, number, received, kept, recorded, .. } = todo;
         let mut packages = self.published(&profile, &received)?;
         packages.extend(self.still_there(&profile, &kept)?);
         let mut binhost = Binhost::open(dir, Generations::Keep, BTreeMap::new())?.numbered(number);
@@ -131,14 +137,14 @@ impl Disk {
         let (generation, packages) = (outcome.generation, binhost.index().len() as u64);
         if generation > recorded {
             let profile = profile.clone();
-            reports.push(Command::RecordGeneration { profile, run, generation, packages });
+            reports.push(Command::RecordGeneration { profile, channel, run, generation, packages });
         }
         let lost = outcome.missing.iter().filter(|digest| received.iter().any(|a| a.digest == **digest));
         let lost: Vec<Digest> = lost.copied().collect();
         if let Some(&first) = lost.first() {
             return Err(DiskPassError::Missing { profile, count: lost.len(), first });
         }
-        self.done.stable.insert(profile, number);
+        self.done.channels.insert(key, number);
         Ok(())
     }
 

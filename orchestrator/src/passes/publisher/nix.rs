@@ -1,6 +1,6 @@
-//! The stable channel of a Nix profile, as a binary cache.
+//! A channel of a Nix profile, as a binary cache.
 
-use super::{error::DiskPassError, todo::StableTodo};
+use super::{error::DiskPassError, todo::ChannelTodo};
 use crate::{
     logs::Logs,
     nix::{listing, listings::Listings, upstream::Upstreams},
@@ -67,7 +67,7 @@ impl Caches {
         now: u64,
         dir: PathBuf,
         store: &Store,
-        todo: &StableTodo,
+        todo: &ChannelTodo,
         hosts: &[(ChannelRoot, Option<Digest>)],
         reports: &mut Vec<Command>,
     ) -> Result<(), DiskPassError> {
@@ -81,8 +81,13 @@ impl Caches {
         let outcome =
             published.map_err(|source| DiskPassError::Cache { profile: profile.clone(), source })?;
         if outcome.generation > todo.recorded {
-            let (profile, run, generation) = (profile.clone(), todo.run, outcome.generation);
-            reports.push(Command::RecordGeneration { profile, run, generation, packages: outcome.paths });
+            reports.push(Command::RecordGeneration {
+                profile: profile.clone(),
+                channel: todo.channel,
+                run: todo.run,
+                generation: outcome.generation,
+                packages: outcome.paths,
+            });
         }
         let lost = |digest: &&Digest| todo.received.iter().any(|artifact| artifact.digest == **digest);
         if let Some(&first) = outcome.missing.iter().find(lost) {
@@ -105,7 +110,7 @@ struct Kept<'a> {
 
 impl Kept<'_> {
     /// The pointer to the system of a host.
-    fn ready(&self, todo: &StableTodo, root: &ChannelRoot, snapshot: Option<Digest>) -> Option<Ready> {
+    fn ready(&self, todo: &ChannelTodo, root: &ChannelRoot, snapshot: Option<Digest>) -> Option<Ready> {
         let host = &root.root.attribute;
         if !is_host(host) {
             tracing::warn!(profile = %todo.profile, host, "the host's name cannot be a file's; it gets no `ready`");

@@ -7,7 +7,7 @@ use swarm_common::{
     id::RunId,
     name::Name,
     state::PackageState,
-    wire::{admin::BuilderKind, artifact::Artifact, base::Base},
+    wire::{admin::BuilderKind, artifact::Artifact, base::Base, channel::ChannelName},
 };
 use swarm_core::{
     Swarm,
@@ -19,8 +19,8 @@ use swarm_core::{
 pub(super) struct Done {
     /// For each run's index, the number of received packages and the artifacts.
     pub(super) runs: BTreeMap<RunId, (u64, BTreeSet<Digest>)>,
-    /// The published generation of each stable channel.
-    pub(super) stable: BTreeMap<Name, u64>,
+    /// The published generation of each channel.
+    pub(super) channels: BTreeMap<(Name, ChannelName), u64>,
 }
 
 /// What is missing in a run's index.
@@ -33,9 +33,10 @@ pub(super) struct RunTodo {
     pub(super) artifacts: Vec<Artifact>,
 }
 
-/// The desired content of a profile's stable channel.
-pub(super) struct StableTodo {
+/// The desired content of a profile's channel.
+pub(super) struct ChannelTodo {
     pub(super) profile: Name,
+    pub(super) channel: ChannelName,
     /// The run on which it is based.
     pub(super) run: RunId,
     /// Number of the generation.
@@ -55,20 +56,20 @@ pub(super) struct StableTodo {
 pub(super) struct Todo {
     pub(super) seq: u64,
     pub(super) runs: Vec<RunTodo>,
-    pub(super) stable: Vec<StableTodo>,
+    pub(super) channels: Vec<ChannelTodo>,
     /// Runs that have ended and whose indexes need no more work.
     pub(super) ended: Vec<RunId>,
 }
 
 impl Todo {
     pub(super) fn is_empty(&self) -> bool {
-        self.runs.is_empty() && self.stable.is_empty() && self.ended.is_empty()
+        self.runs.is_empty() && self.channels.is_empty() && self.ended.is_empty()
     }
 }
 
 /// Compares the state with what was published.
 pub(super) fn todo(swarm: &Swarm, done: &Done) -> Todo {
-    let mut todo = Todo { seq: swarm.seq, runs: Vec::new(), stable: Vec::new(), ended: Vec::new() };
+    let mut todo = Todo { seq: swarm.seq, runs: Vec::new(), channels: Vec::new(), ended: Vec::new() };
     // Drones fetch what Nix needs by digest.
     for (&id, run) in swarm.runs.iter().filter(|(_, run)| run.base != Base::Nix) {
         let known = done.runs.get(&id);
@@ -83,23 +84,27 @@ pub(super) fn todo(swarm: &Swarm, done: &Done) -> Todo {
     let is_over = |run: &RunId| swarm.runs.get(run).is_none_or(|r| r.state.is_over());
     let to_do = |run: &RunId| todo.runs.iter().any(|t| t.run == *run);
     todo.ended = done.runs.keys().filter(|run| is_over(run) && !to_do(run)).copied().collect();
-    for (name, profile) in &swarm.profiles {
-        let (channel, stable) = (&profile.channel, &profile.stable);
-        let is_new = |generation: &&Generation| done.stable.get(name) != Some(&generation.number);
-        let Some(generation) = stable.current().filter(is_new) else { continue };
+    let channels =
+        swarm.profiles.iter().flat_map(|profile| ChannelName::ALL.map(|channel| (profile, channel)));
+    for ((name, profile), channel) in channels {
+        let (led_to, history) = (&profile.channel, profile.history(channel));
+        let published = done.channels.get(&(name.clone(), channel));
+        let is_new = |generation: &&Generation| published != Some(&generation.number);
+        let Some(generation) = history.current().filter(is_new) else { continue };
         let of_last_run = |artifact: &Artifact| {
-            let held = channel.held.get(&artifact.digest);
-            generation.revision == channel.revision && held.is_some_and(|held| Some(held.run) == channel.run)
+            let held = led_to.held.get(&artifact.digest);
+            generation.revision == led_to.revision && held.is_some_and(|held| Some(held.run) == led_to.run)
         };
-        let artifacts = generation.artifacts.iter().filter_map(|digest| stable.artifacts.get(digest));
+        let artifacts = generation.artifacts.iter().filter_map(|digest| history.artifacts.get(digest));
         let (received, kept) = artifacts.cloned().partition(of_last_run);
-        todo.stable.push(StableTodo {
+        todo.channels.push(ChannelTodo {
             profile: name.clone(),
+            channel,
             run: generation.run,
             number: generation.number,
             received,
             kept,
-            recorded: profile.generation.max(stable.skipped),
+            recorded: profile.published(channel).max(history.skipped),
             hosts: (profile.request.builder == BuilderKind::Nix).then(|| hosts(swarm, &generation.roots)),
         });
     }

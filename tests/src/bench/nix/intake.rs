@@ -74,6 +74,7 @@ async fn upload(folder: &Path, archive: &Path) -> Result<(f64, f64)> {
         source: "benchmark".into(),
         base: None,
         rebuild: Default::default(),
+        publish: Default::default(),
         cpu: Default::default(),
     };
     orchestrator.admin.put_profile(&name(PROFILE), &profile, &IdempotencyKey::random()?).await?;

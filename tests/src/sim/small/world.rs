@@ -146,6 +146,7 @@ impl World {
             source: "a small world".into(),
             base: None,
             rebuild: Default::default(),
+            publish: Default::default(),
             cpu: Default::default(),
         };
         world.must(Command::PutProfile { name: desk(), request })?;

@@ -191,10 +191,10 @@ impl Lab {
             }
             "processor_lacks" => {
                 swarm.profile().await.unwrap();
-                let ProfileView { builder, snapshot, source, base, rebuild, .. } =
+                let ProfileView { builder, snapshot, source, base, rebuild, publish, .. } =
                     swarm.admin.profile(&name(PROFILE)).await.unwrap();
                 let cpu = CpuNeeds { x86_64_level: Some(3), ..CpuNeeds::default() };
-                let request = ProfileRequest { builder, snapshot, source, base, rebuild, cpu };
+                let request = ProfileRequest { builder, snapshot, source, base, rebuild, publish, cpu };
                 swarm.admin.put_profile(&name(PROFILE), &request, &key()).await.unwrap();
                 // Another can make the plan.
                 swarm.enrol_with("elm", true, facts()).await.unwrap();
@@ -308,7 +308,9 @@ impl Lab {
             }
             "drone_idle" => drop(oak.build_order().await.unwrap()),
             "paused" => swarm.admin.unpause(&key()).await.unwrap(),
-            "channel_held" => drop(swarm.admin.promote(&name(PROFILE), &key()).await.unwrap()),
+            "channel_held" => {
+                drop(swarm.admin.promote(&name(PROFILE), Default::default(), &key()).await.unwrap())
+            }
             "drones_cut_off" | "drone_offline" | "delivery_stuck" => drop(self.beat(None).await.unwrap()),
             "credential_cloned" => {
                 clock.forward(10 * 60_000);

@@ -58,6 +58,7 @@ async fn two_patient_packages(swarm: &Swarm, dir: &Path) {
         source: "test".into(),
         base: None,
         rebuild: Default::default(),
+        publish: Default::default(),
         cpu: Default::default(),
     };
     swarm.admin.put_profile(&name(PROFILE), &request, &key()).await.unwrap();

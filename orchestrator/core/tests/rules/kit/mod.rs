@@ -64,6 +64,7 @@ impl Kit {
             source: "a test".into(),
             base: None,
             rebuild,
+            publish: Default::default(),
             cpu: Default::default(),
         };
         self.must(Command::PutProfile { name: name(profile), request });

@@ -1,0 +1,160 @@
+//! The published contents of a profile's channels, as numbered generations.
+//!
+//! [`Channel`](crate::state::Channel) is what the runs of a profile lead to. Whenever it changes, the
+//! core makes the next generation of the channel that the profile publishes to, and the shell publishes
+//! that. If this is staging, a promotion gives stable the content of a staged generation. A rollback
+//! gives it that of an earlier one of its own and holds it: runs no longer move it until it is promoted.
+//!
+//! A promotion and a rollback make new generations, so numbers only increase and clients that refuse
+//! to go backwards follow. The channels of a profile never have the same number.
+
+use crate::{
+    decision::{Decision, already},
+    event::Event,
+    refusal::Refusal,
+    reply::Reply,
+    state::{History, Profile, Swarm},
+};
+use swarm_common::{
+    id::RunId,
+    name::Name,
+    wire::{channel::ChannelName, concern::ConcernKind},
+};
+
+/// Generations kept in any case: without an earlier one there is nothing to roll back to.
+pub(crate) const LEAST_KEPT: usize = 2;
+
+/// Generations are dropped early if they have more artifacts than this, because drones send the plans that
+/// determine their size.
+const MOST_ARTIFACTS: usize = 10_000;
+
+/// No channel gets so many generations.
+const MOST_GENERATIONS: u64 = 1 << 50;
+
+fn made(name: &Name, profile: &Profile, channel: ChannelName, like: Option<u64>) -> Event {
+    let (profile, generation) = (name.clone(), profile.next_generation());
+    match channel {
+        ChannelName::Stable => Event::GenerationMade { profile, generation, like },
+        ChannelName::Staging => Event::GenerationStaged { profile, generation, like },
+    }
+}
+
+/// The generations to make: of channels that have not followed the runs yet, and of those whose number
+/// is taken. One of each profile, whose number the next one depends on.
+pub(crate) fn due(swarm: &Swarm) -> impl Iterator<Item = Event> {
+    swarm.profiles.iter().filter_map(|(name, profile)| {
+        ChannelName::ALL.into_iter().find_map(|channel| {
+            if profile.follows(channel) && profile.is_behind(channel) {
+                return Some(made(name, profile, channel, None));
+            }
+            let history = profile.history(channel);
+            let current = history.current().map(|current| current.number);
+            let least = profile.published(channel).max(history.skipped + 1);
+            let taken = current.filter(|current| *current < least)?;
+            Some(made(name, profile, channel, Some(taken)))
+        })
+    })
+}
+
+/// Generations beyond those to keep.
+pub(crate) fn surplus(swarm: &Swarm) -> impl Iterator<Item = Event> {
+    let histories = swarm
+        .profiles
+        .iter()
+        .flat_map(|(name, profile)| ChannelName::ALL.map(|channel| (name, profile.history(channel))));
+    histories.flat_map(move |(name, History { generations, artifacts, .. })| {
+        // The oldest first: without it, there may be few enough.
+        let is_large = artifacts.len() > MOST_ARTIFACTS && generations.len() > LEAST_KEPT;
+        let surplus = generations.len().saturating_sub(swarm.policy.keep_runs.max(LEAST_KEPT));
+        generations
+            .iter()
+            .take(surplus.max(usize::from(is_large)))
+            .map(|old| Event::GenerationForgotten { profile: name.clone(), generation: old.number })
+    })
+}
+
+fn known<'s>(swarm: &'s Swarm, name: &Name) -> Result<&'s Profile, Refusal> {
+    swarm.profiles.get(name).ok_or_else(|| Refusal::UnknownProfile(name.clone()))
+}
+
+pub(crate) fn roll_back(swarm: &Swarm, name: &Name, to: Option<u64>) -> Decision {
+    let profile = known(swarm, name)?;
+    let stable = &profile.stable;
+    let none = || Refusal::UnknownGeneration { profile: name.clone(), generation: to };
+    let current = stable.current().ok_or_else(none)?;
+    let wanted = match to {
+        Some(number) => stable.get(number),
+        None => stable.before(current),
+    };
+    let wanted = wanted.ok_or_else(none)?;
+    let mut events = Vec::new();
+    if wanted.revision != current.revision {
+        events.push(made(name, profile, ChannelName::Stable, Some(wanted.number)));
+    }
+    if !stable.held {
+        events.push(Event::ChannelHeld { profile: name.clone() });
+    }
+    Ok((events, Reply::Done))
+}
+
+pub(crate) fn promote(swarm: &Swarm, name: &Name, generation: Option<u64>) -> Decision {
+    let profile = known(swarm, name)?;
+    let staged = match generation {
+        Some(_) if profile.request.publish == ChannelName::Stable => {
+            return Err(Refusal::Invalid(format!(
+                "the stable channel of `{name}` follows its runs, so no generation can be chosen for it: publish to \
+                 staging first, or roll back to an earlier generation"
+            )));
+        }
+        Some(number) => {
+            let none = || Refusal::UnknownGeneration { profile: name.clone(), generation };
+            Some(profile.staging.get(number).ok_or_else(none)?)
+        }
+        None => profile.staging.current(),
+    };
+    let stable = profile.stable.current().map(|current| current.revision);
+    let is_news = staged.map_or(profile.is_behind(ChannelName::Stable), |g| Some(g.revision) != stable);
+    let like = staged.map(|staged| staged.number);
+    let released = profile.stable.held.then(|| Event::ChannelReleased { profile: name.clone() });
+    let made = is_news.then(|| made(name, profile, ChannelName::Stable, like));
+    Ok((released.into_iter().chain(made).collect(), Reply::Done))
+}
+
+pub(crate) fn record(
+    swarm: &Swarm,
+    name: &Name,
+    channel: ChannelName,
+    run: RunId,
+    generation: u64,
+    packages: u64,
+) -> Decision {
+    if generation <= known(swarm, name)?.published(channel) {
+        return already();
+    }
+    let event = Event::GenerationPublished { profile: name.clone(), run, generation, packages, channel };
+    Ok((vec![event], Reply::Done))
+}
+
+pub(crate) fn skip(swarm: &Swarm, name: &Name, channel: ChannelName, last: u64) -> Decision {
+    if last <= known(swarm, name)?.history(channel).skipped {
+        return already();
+    }
+    if last > MOST_GENERATIONS {
+        return Err(Refusal::Invalid(format!("{last} cannot be the number of a generation")));
+    }
+    Ok((vec![Event::GenerationsSkipped { profile: name.clone(), last, channel }], Reply::Done))
+}
+
+/// The channels that are held.
+pub(crate) fn concerns(swarm: &Swarm) -> impl Iterator<Item = ConcernKind> {
+    let held = swarm.profiles.iter().filter(|(_, profile)| profile.stable.held);
+    held.filter_map(|(name, profile)| {
+        let current = profile.stable.current()?;
+        Some(ConcernKind::ChannelHeld {
+            profile: name.clone(),
+            generation: current.number,
+            like: current.like,
+            staged: profile.channel.run.filter(|_| profile.is_behind(ChannelName::Stable)),
+        })
+    })
+}
