@@ -169,6 +169,9 @@ impl Lab {
             "store_damaged" => {
                 swarm.planned(oak).await.unwrap();
                 oak.build().await.unwrap();
+                // Else publishing may be what finds it.
+                let view = async || swarm.admin.profile(&name(PROFILE)).await.unwrap();
+                until("it is published", async || (view().await.generation > 0).then_some(())).await;
                 flip(&self.stored().await);
                 swarm.admin.audit().await.unwrap();
             }
