@@ -28,6 +28,7 @@ fn routes() -> Vec<Route> {
                 ("{query}", "pebble"),
                 ("{digest}", digest.as_str()),
                 ("{known}", digest.as_str()),
+                ("{number}", "1"),
             ] {
                 path = path.replace(parameter, value);
             }
