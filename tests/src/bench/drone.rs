@@ -89,7 +89,8 @@ struct Night {
 }
 
 fn night(shape: &Shape, held: usize, slots: u32) -> Result<Night> {
-    let mut swarm = Swarm::start(&[], &["app-misc/part0"])?;
+    // With a base, a run of this package makes the drone unpack it.
+    let mut swarm = Swarm::start(&[], &["app-text/banner"])?;
     let world = shape.write(&swarm.repository())?;
     let night = |swarm: &Swarm| swarm.ctl(&["run", "start", PROFILE, "--wait"]);
     if held > 0 {

@@ -28,6 +28,8 @@ for dir in bin sbin lib lib64; do ln -s "usr/$dir" "$root/$dir"; done
 printf '%s\n' root:x:0:0::/root:/bin/bash portage:x:250:250::/var/tmp:/bin/false nobody:x:65534:65534::/:/bin/false >"$root/etc/passwd"
 printf '%s\n' root:x:0: tty:x:5: portage:x:250: nogroup:x:65534: >"$root/etc/group"
 ldconfig -r "$root"
+# Debian makes these when it installs Python. Without them, each start of Portage would compile its imports.
+/usr/bin/python3 -m compileall -q -s "$root" -p / "$root"/usr/lib/python3*
 "##;
 
 /// Copies the Portage that `scripts/portage` installs to /usr of a root.
