@@ -122,7 +122,7 @@ type Edges = &'static [(u32, u32)];
 
 #[test]
 fn whatever_happens_in_a_small_world_it_comes_to_rest_with_a_reason_for_every_package() {
-    // How many things may go wrong, and a little fewer states than that makes.
+    // How many things may go wrong, and the least number of states that the search must find.
     let worlds: [(&str, Edges, Edges, u8, usize); 4] = [
         ("chain", &[(1, 0), (2, 1)], &[], 1, 2_000),
         ("fork", &[(1, 0), (2, 0)], &[], 1, 4_000),

@@ -275,11 +275,12 @@ fn follows(base: &BaseView) -> String {
 
 /// Describes the generation that is being made.
 pub(super) fn under_way(following: &BaseFollowing, now: TimeMs) -> String {
-    let new = format!("{} of {} new", count(following.packages, "package"), following.run);
+    let next =
+        format!("next generation, with {} of {}", count(following.packages, "new package"), following.run);
     match (&following.drone, following.reason.as_str()) {
-        (Some(drone), _) => format!("{new}, being made on {drone}"),
-        (None, "") => format!("{new}, waiting for a drone since {}", ago(now, following.since)),
-        (None, reason) => format!("{new}, retried: {}", clean(reason)),
+        (Some(drone), _) => format!("{next}, is being made on {drone}"),
+        (None, "") => format!("{next}, queued {}", ago(now, following.since)),
+        (None, reason) => format!("{next}, will be retried: {}", clean(reason)),
     }
 }
 

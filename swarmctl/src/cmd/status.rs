@@ -335,7 +335,7 @@ Drones
 Runs
   RUN  PROFILE  CLASS    STATE     PACKAGES
   r7   desk     nightly  building  12 of 20, 1 delegated, 2 quarantined, 4 reused, 1 not retried (saves 1 h 30 min)  done in about 5 min
-  base gentoo: generation 2, built from r6; 3 packages of r7 new, being made on oak
+  base gentoo: generation 2, built from r6; next generation, with 3 new packages of r7, is being made on oak
 
 Queue  blocked 3  needed 2  delegated 1  received 12  quarantined 2
 

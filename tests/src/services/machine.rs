@@ -110,7 +110,7 @@ impl Machine {
         })
     }
 
-    /// Connects it by cable with another machine, and gives both ends their addresses.
+    /// Connects it to another machine by a pair of virtual Ethernet devices with these addresses.
     ///
     /// # Errors
     /// The kernel refuses.

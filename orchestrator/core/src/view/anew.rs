@@ -37,7 +37,7 @@ pub(super) fn told(swarm: &Swarm, package: &Package) -> Vec<String> {
     }
     if let Some(wanted) = swarm.rebuilds.get(&package.build_key) {
         let reason = if wanted.reason.is_empty() { String::new() } else { format!(": {}", wanted.reason) };
-        lines.push(sentence(&format!("The next run rebuilds it, as requested by an admin{reason}")));
+        lines.push(sentence(&format!("An admin has requested a rebuild{reason}")));
     }
     lines
 }

@@ -1,9 +1,9 @@
 //! Which states of a small world are the same.
 //!
-//! Left out is what no rule looks at, such as numbers and texts, and of times all but whether they are over, which is
-//! all that the logical clock leaves of them. Left out are also learned durations and which drone is waiting for work,
-//! though the choice of a drone depends on them: they decide which of two drones gets a package, not what may happen to
-//! it. A state is searched with those that the shortest way to it has led to.
+//! A key has nothing that no rule reads, such as numbers and texts, and of a deadline only whether it has passed: the
+//! clock of the search has no finer steps. It also lacks learned durations and which drone waits for work. They decide
+//! which of two drones gets a package, not what may happen to it, so each state is explored only with those that the
+//! shortest path to it led to.
 
 use super::world::{DRONES, World, drone};
 use swarm_common::{id::*, state::*, wire::concern::Offline};
