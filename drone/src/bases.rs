@@ -231,7 +231,7 @@ fn unpack(unpacked: &Layers, archive: &Path, digest: Digest) -> Result<Layer, Ba
             }
         });
     }
-    let kept = unpacked.keep(digest, true).map_err(local)?;
+    let kept = unpacked.keep(digest, Some(&[])).map_err(local)?;
     fs::remove_file(archive).map_err(local)?;
     kept.layer().ok_or_else(|| local(io::ErrorKind::NotFound.into()))
 }

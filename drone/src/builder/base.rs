@@ -116,11 +116,9 @@ async fn make(
     }
     let attempt = context.attempt_dir.join("base");
     fs::create_dir_all(&attempt).map_err(disk)?;
-    let (layers, jobserver) = (Vec::new(), None);
     let root = Root::make(Ingredients {
         attempt: &attempt,
-        layers,
-        jobserver,
+        jobserver: None,
         planning: false,
         ..context.ingredients()
     })?;
@@ -141,7 +139,7 @@ async fn make(
         flatten(&image, &changed, &to).map_err(disk)?;
         fs::remove_dir_all(&changed).map_err(disk)?;
         is_whole(&image, &to, &files)?;
-        bases.keep(key, true).map_err(disk)
+        bases.keep(key, Some(&[])).map_err(disk)
     });
     let kept = kept.await.map_err(|error| disk(io::Error::other(error)))??;
     drop(root);

@@ -11,6 +11,7 @@ use crate::{
     buildroot::{
         Ingredients, Root, Tree, layer,
         layers::{Kept, Layer, Layers},
+        replaced::Replaced,
     },
 };
 use std::{
@@ -27,7 +28,7 @@ use swarm_common::{
 use tokio::sync::Mutex;
 
 /// Version of the procedure that makes layers; part of the cache key.
-const FORMAT: &str = "layer-2";
+const FORMAT: &str = "layer-3";
 
 /// The caches that all builds of a drone share.
 #[derive(Clone)]
@@ -59,6 +60,18 @@ pub(super) struct Installed {
     pub layers: Vec<Layer>,
     /// What Portage installs, in this order, with the package files.
     pub ordered: Vec<(Dependency, PathBuf)>,
+}
+
+impl Installed {
+    /// The paths of the base that the layers remove.
+    pub(super) fn gone(&self) -> Result<Vec<PathBuf>, Stop> {
+        let gone = self.layers.iter().map(Layer::gone).collect::<io::Result<Vec<_>>>();
+        let gone = gone.map_err(|error| {
+            let message = format!("cannot read a layer: {error}");
+            Stop::failed(FailureClass::Drone, Phase::Preparing, message)
+        });
+        Ok(gone?.concat())
+    }
 }
 
 impl From<ArtifactError> for Stop {
@@ -143,15 +156,26 @@ async fn layer(context: &BuildContext, wanted: &Dependency, steps: &mut Steps) -
     let file = larder.artifacts.get(larder.client.as_ref(), &wanted.into()).await?;
     let [key, _] = keys;
     let metadata = layer::metadata(&file).map_err(disk(wanted))?;
-    let kept = if replaced.is_none() && !layer::acts(&metadata) {
-        let (layers, file, entry) = (larder.layers.clone(), file.clone(), wanted.cpv.to_string());
-        let unpacked = tokio::task::spawn_blocking(move || {
-            layer::unpack(&file, &base, &entry, &layers.begin(key)?)?;
-            layers.keep(key, true)
-        });
-        unpacked.await.map_err(io::Error::other).and_then(|unpacked| unpacked).map_err(disk(wanted))
+    let replaced = replaced.as_deref().and_then(|replaced| replaced.split(' ').next());
+    let replaced = replaced.map(|package| Replaced::new(&base, package));
+    let acts = layer::acts(&metadata) || replaced.as_ref().is_some_and(|replaced| replaced.acts(&metadata));
+    let unpacked = if acts {
+        Ok(None)
     } else {
-        capture(context, wanted, &file, key, &base, steps).await
+        let (layers, file, base) = (larder.layers.clone(), file.clone(), base.clone());
+        let entry = wanted.cpv.to_string();
+        let unpacked = tokio::task::spawn_blocking(move || {
+            let files = layers.begin(key)?;
+            layer::unpack(&file, &base, &entry, &files)?;
+            let gone = replaced.map_or(Ok(Some(Vec::new())), |replaced| replaced.gone(&files))?;
+            gone.map(|gone| layers.keep(key, Some(&gone))).transpose()
+        });
+        unpacked.await.map_err(io::Error::other).flatten().map_err(disk(wanted))
+    };
+    let kept = match unpacked {
+        Ok(None) => capture(context, wanted, &file, key, &base, steps).await,
+        Ok(Some(kept)) => Ok(kept),
+        Err(stop) => Err(stop),
     };
     if kept.is_err() {
         // On a full disk, half a layer would take room that the next attempt needs.
@@ -178,18 +202,18 @@ async fn capture(
     let larder = &context.larder;
     let attempt = context.attempt_dir.join("capture");
     fs::create_dir_all(&attempt).map_err(disk(wanted))?;
-    let root = Root::make(Ingredients { attempt: &attempt, layers: Vec::new(), ..context.ingredients() })?;
+    let root = Root::make(Ingredients { attempt: &attempt, ..context.ingredients() })?;
     let merged = install(&root, &[(wanted.clone(), file.to_owned())], steps).await;
     let kept = match merged {
         Ok(()) => {
             let upper = root.upper().ok_or_else(|| disk(wanted)(io::Error::other("there is no overlay")))?;
             let (layers, base, entry) = (larder.layers.clone(), base.clone(), wanted.cpv.to_string());
             let kept = tokio::task::spawn_blocking(move || {
-                let stacks = layer::strip(&upper, &base, &entry)?;
+                let gone = layer::strip(&upper, &base, &entry)?;
                 let files = layers.begin(key)?;
                 fs::remove_dir(&files)?;
                 move_dir(&upper, &files)?;
-                layers.keep(key, stacks)
+                layers.keep(key, gone.as_deref())
             });
             kept.await.map_err(io::Error::other).and_then(|kept| kept).map_err(disk(wanted))?
         }
@@ -198,7 +222,7 @@ async fn capture(
         Err(Stop::Failed(failure)) => {
             let text = format!("{} is installed in each build root: {}", wanted.cpv, failure.headline());
             steps.log.say(&text).await;
-            larder.layers.begin(key).and_then(|_| larder.layers.keep(key, false)).map_err(disk(wanted))?
+            larder.layers.begin(key).and_then(|_| larder.layers.keep(key, None)).map_err(disk(wanted))?
         }
         Err(Stop::Cancelled) => return Err(Stop::Cancelled),
     };

@@ -188,6 +188,7 @@ impl BuildContext {
             hidden: &self.hidden,
             jobserver: self.jobserver.as_deref(),
             layers: Vec::new(),
+            gone: Vec::new(),
             planning: self.assignment.work == Work::Plan,
         }
     }
@@ -197,11 +198,12 @@ impl BuildContext {
         Self { config: self.config.within(base), ..self.clone() }
     }
 
-    /// Makes the attempt's build root with these layers.
-    async fn root(&self, layers: Vec<PathBuf>) -> Result<Root, Stop> {
+    /// Makes the attempt's build root with these layers and without these paths of the base.
+    async fn root(&self, layers: Vec<PathBuf>, gone: Vec<PathBuf>) -> Result<Root, Stop> {
         let context = self.clone();
-        let made =
-            tokio::task::spawn_blocking(move || Root::make(Ingredients { layers, ..context.ingredients() }));
+        let made = tokio::task::spawn_blocking(move || {
+            Root::make(Ingredients { layers, gone, ..context.ingredients() })
+        });
         let broken = |e| format!("the task creating the build root panicked: {e}");
         let made = made.await.map_err(|e| Stop::failed(FailureClass::Drone, Phase::Preparing, broken(e)))?;
         Ok(made?)
@@ -218,14 +220,15 @@ async fn work(context: &BuildContext, steps: &mut steps::Steps) -> Result<Done, 
             nix::build(context, &source, order, steps).await.map(Done::Built)
         }
         (Work::Plan, None) => {
-            let root = context.root(Vec::new()).await?;
+            let root = context.root(Vec::new(), Vec::new()).await?;
             plan::plan(&root, steps).await.map(Done::Planned)
         }
         // [`run`] has already made the base.
         (Work::Base, _) => Ok(Done::Based),
         (Work::Build(order), None) => {
             let installed = install::prepare(context, &order.dependencies, steps).await?;
-            let root = context.root(installed.layers.iter().map(|layer| layer.path()).collect()).await?;
+            let layers = installed.layers.iter().map(|layer| layer.path()).collect();
+            let root = context.root(layers, installed.gone()?).await?;
             let before = root.live_packages();
             let built = match install::install(&root, &installed.ordered, steps).await {
                 Ok(()) => portage::build(&root, order, steps).await.map(Done::Built),

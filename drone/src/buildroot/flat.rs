@@ -90,7 +90,7 @@ fn is_set(dir: &Path, name: &str) -> io::Result<bool> {
 }
 
 /// Copies owner, mode and modification time to a directory; called after its content is complete.
-fn alike(dir: &Path, other: &Metadata) -> io::Result<()> {
+pub(super) fn alike(dir: &Path, other: &Metadata) -> io::Result<()> {
     own(dir, (other.uid(), other.gid()))?;
     fs::set_permissions(dir, Permissions::from_mode(other.mode() & 0o7777))?;
     set_time(dir, other.mtime().unsigned_abs())

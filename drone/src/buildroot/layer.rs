@@ -73,8 +73,12 @@ pub fn metadata(file: &Path) -> io::Result<Metadata> {
 /// Whether Portage must install the package because it has install scripts.
 #[must_use]
 pub fn acts(metadata: &Metadata) -> bool {
-    let phases = metadata.line("DEFINED_PHASES");
-    phases.split(' ').any(|phase| phase == "preinst" || phase == "postinst")
+    has_phase(&metadata.line("DEFINED_PHASES"), ["preinst", "postinst"])
+}
+
+/// Whether a value of `DEFINED_PHASES` has one of these.
+pub(super) fn has_phase(defined: &str, wanted: [&str; 2]) -> bool {
+    defined.split_whitespace().any(|phase| wanted.contains(&phase))
 }
 
 fn invalid(what: impl Into<String>) -> io::Error {
@@ -270,13 +274,13 @@ pub(super) fn set_time(path: &Path, mtime: u64) -> io::Result<()> {
     Ok(utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
-/// Turns what Portage changed in an empty overlay into a layer by removing shared files. Returns
-/// whether all other files belong to the package; if not, the result cannot be used as a layer.
-/// `entry` is `category/name-version`.
+/// Turns what Portage changed in an empty overlay into a layer by removing shared files and whiteouts.
+/// Returns the paths that the whiteouts hid; `None` if files are left that do not belong to the package,
+/// so that the result cannot be used as a layer. `entry` is `category/name-version`.
 ///
 /// # Errors
 /// A disk error, or Portage left no entry in the package database.
-pub fn strip(upper: &Path, base: &Tree, entry: &str) -> io::Result<bool> {
+pub fn strip(upper: &Path, base: &Tree, entry: &str) -> io::Result<Option<Vec<PathBuf>>> {
     for shared in SHARED {
         remove(&upper.join(shared))?;
     }
@@ -289,18 +293,21 @@ pub fn strip(upper: &Path, base: &Tree, entry: &str) -> io::Result<bool> {
         path.parent().zip(path.file_name()).map(|(parent, name)| base.resolve(parent).join(name))
     };
     let owned: BTreeSet<PathBuf> = contents.lines().filter_map(owned_path).filter_map(real).collect();
-    let mut foreign = false;
+    let (mut foreign, mut gone) = (false, Vec::new());
     walk(upper, &mut |path, found| {
         let inside = Path::new("/").join(path.strip_prefix(upper).unwrap_or(path));
+        if is_hole(found) {
+            gone.push(inside);
+            return fs::remove_file(path);
+        }
         let own = found.is_dir()
-            || is_hole(found)
             || inside.starts_with(&own_entry)
             || owned.contains(&inside)
             || inside.components().any(|part| part.as_os_str() == "__pycache__");
         foreign |= !own;
         Ok(())
     })?;
-    Ok(!foreign)
+    Ok((!foreign).then_some(gone))
 }
 
 /// Whether this is an overlay whiteout (a 0/0 character device), left where a file was removed.

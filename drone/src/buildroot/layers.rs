@@ -11,8 +11,10 @@ pub mod scrub;
 
 use crate::uses::Uses;
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     io,
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
@@ -26,6 +28,9 @@ const SEAL: &str = "seal";
 /// File with the digest of the layer's content ([`fingerprint::content`]). Its modification time records when
 /// the content was last verified.
 const CONTENT: &str = "content";
+/// File with the paths of the base that the layer removes, each followed by a zero byte. Missing if there
+/// are none.
+const GONE: &str = "gone";
 /// Marks, instead of all these, an artifact that Portage must install in each root.
 const ORDERED: &str = "ordered";
 
@@ -95,7 +100,7 @@ impl Layers {
         }
         let Ok(sealed) = fs::read_to_string(dir.join(SEAL)) else { return Ok(None) };
         let checked = self.uses().is_checked(key);
-        if !checked && sealed != fingerprint::seal(&dir.join(FILES))? {
+        if !checked && sealed != seal(&dir)? {
             let uses = self.uses();
             // Another build may have replaced it meanwhile.
             if !uses.is_checked(key) {
@@ -140,18 +145,23 @@ impl Layers {
         remove(&self.dir(key).with_extension("new"))
     }
 
-    /// Stores what was made in the directory that [`Layers::begin`] created, and returns it. `stacks`
-    /// says whether it can be used as a layer; if not, only that fact is stored.
+    /// Stores what was made in the directory that [`Layers::begin`] created, and returns it. `gone` are
+    /// the paths of the base that it removes; without it, what was made cannot be used as a layer, and only
+    /// that fact is stored.
     ///
     /// # Errors
     /// A disk error.
-    pub fn keep(&self, key: Digest, stacks: bool) -> io::Result<Kept> {
+    pub fn keep(&self, key: Digest, gone: Option<&[PathBuf]>) -> io::Result<Kept> {
         let dir = self.dir(key);
         let aside = dir.with_extension("new");
         let files = aside.join(FILES);
-        if stacks {
+        if let Some(gone) = gone {
+            if !gone.is_empty() {
+                let paths = gone.iter().flat_map(|path| [path.as_os_str().as_bytes(), &[0]]);
+                fs::write(aside.join(GONE), paths.collect::<Vec<_>>().concat())?;
+            }
             fs::write(aside.join(CONTENT), fingerprint::content(&files, &mut || Ok(()))?)?;
-            fs::write(aside.join(SEAL), fingerprint::seal(&files)?)?;
+            fs::write(aside.join(SEAL), seal(&aside)?)?;
         } else {
             remove(&files)?;
             fs::write(aside.join(ORDERED), "")?;
@@ -211,6 +221,33 @@ impl Layer {
     pub fn path(&self) -> PathBuf {
         self.layers.dir(self.key).join(FILES)
     }
+
+    /// The paths of the base that it removes.
+    ///
+    /// # Errors
+    /// A disk error.
+    pub fn gone(&self) -> io::Result<Vec<PathBuf>> {
+        let paths = gone(&self.layers.dir(self.key))?.unwrap_or_default();
+        let paths = paths.split(|byte| *byte == 0).filter(|path| !path.is_empty());
+        Ok(paths.map(|path| OsStr::from_bytes(path).into()).collect())
+    }
+}
+
+/// The content of [`SEAL`] for the layer in `dir`.
+fn seal(dir: &Path) -> io::Result<String> {
+    let files = fingerprint::seal(&dir.join(FILES))?;
+    Ok(match gone(dir)? {
+        Some(gone) => format!("{} {}\n", files.trim_end(), Digest::of(&gone)),
+        None => files,
+    })
+}
+
+/// The content of [`GONE`] for the layer in `dir`.
+fn gone(dir: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(dir.join(GONE)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        read => read.map(Some),
+    }
 }
 
 impl Drop for Layer {
@@ -241,7 +278,7 @@ mod tests {
         let key = Digest::of(name.as_bytes());
         let files = layers.begin(key).unwrap();
         fs::write(files.join("file"), vec![0; bytes]).unwrap();
-        drop(layers.keep(key, true).unwrap());
+        drop(layers.keep(key, Some(&[])).unwrap());
         key
     }
 
@@ -280,12 +317,34 @@ mod tests {
     }
 
     #[test]
+    fn what_it_removes_belongs_to_the_layer() {
+        let dir = tempfile::tempdir().unwrap();
+        let gone = [PathBuf::from("/usr/bin/old"), PathBuf::from("/usr/share/new\nline")];
+        let key = Digest::of(b"replaces");
+        let layers = Layers::open(dir.path(), u64::MAX).unwrap();
+        fs::write(layers.begin(key).unwrap().join("file"), "x").unwrap();
+        drop(layers.keep(key, Some(&gone)).unwrap());
+
+        let layers = Layers::open(dir.path(), u64::MAX).unwrap();
+        let layer = layers.get(key).unwrap().unwrap().layer().unwrap();
+        assert_eq!(layer.gone().unwrap(), gone);
+        drop(layer);
+        for changed in ["/usr/bin/sh\0", ""] {
+            fs::write(dir.path().join(key.to_string()).join(GONE), changed).unwrap();
+            let layers = Layers::open(dir.path(), u64::MAX).unwrap();
+            assert!(!has(&layers, key), "changed to {changed:?}");
+            fs::write(layers.begin(key).unwrap().join("file"), "x").unwrap();
+            drop(layers.keep(key, Some(&gone)).unwrap());
+        }
+    }
+
+    #[test]
     fn what_cannot_be_stacked_is_remembered() {
         let dir = tempfile::tempdir().unwrap();
         let layers = Layers::open(dir.path(), 100).unwrap();
         let key = Digest::of(b"ordered");
         layers.begin(key).unwrap();
-        layers.keep(key, false).unwrap();
+        layers.keep(key, None).unwrap();
         let layers = Layers::open(dir.path(), 100).unwrap();
         assert!(matches!(layers.get(key).unwrap(), Some(Kept::Ordered)));
     }

@@ -3,6 +3,7 @@
 use super::{
     RootError, cache, config, make_dir,
     places::Places,
+    replaced,
     root::{Place, Root},
     settings,
     stack::{Bind, Stack},
@@ -46,6 +47,8 @@ pub struct Ingredients<'a> {
     pub jobserver: Option<&'a Path>,
     /// The layers of installed packages, lowest first.
     pub layers: Vec<PathBuf>,
+    /// Paths of the base that these packages replaced.
+    pub gone: Vec<PathBuf>,
     /// The root is for a plan, so nothing is installed permanently.
     pub planning: bool,
 }
@@ -99,7 +102,13 @@ impl Root {
                 }
                 let binds = Stack::resolve(binds, &tree);
                 let refresh = refresh(&from.layers, &prefix);
-                let mut stack = Stack::make(base, &attempt, &from.layers, refresh, hidden, binds)?;
+                let mut layers = from.layers;
+                if !from.gone.is_empty() {
+                    let at = attempt.join("gone");
+                    replaced::hide(&from.gone, &tree, &at)?;
+                    layers.insert(0, at);
+                }
+                let mut stack = Stack::make(base, &attempt, &layers, refresh, hidden, binds)?;
                 let seen = [&inside.snapshot, &inside.repositories].map(|path| tree.resolve(path));
                 stack.lay_snapshot(from.snapshot_layers, seen)?;
                 (Place::Overlay(Box::new(stack)), inside)
@@ -180,7 +189,10 @@ fn binds(outside: &Places, inside: &Places, planning: bool, snapshot: bool) -> V
 /// Shell command that regenerates the files shared by all packages after layers were stacked: the
 /// linker cache, and the environment if a package contributes to it.
 fn refresh(layers: &[PathBuf], prefix: &Path) -> String {
-    if layers.iter().any(|layer| layer.join("etc/env.d").is_dir()) {
+    // Portage leaves an empty directory when it merges a package that contributes nothing.
+    let contributes =
+        |layer: &PathBuf| fs::read_dir(layer.join("etc/env.d")).is_ok_and(|mut files| files.next().is_some());
+    if layers.iter().any(contributes) {
         return format!("PATH={0}/sbin:{0}/bin:$PATH env-update", prefix.display());
     }
     match layers {

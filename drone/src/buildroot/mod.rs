@@ -2,7 +2,7 @@
 //!
 //! A [`Root`] is an overlay over a *base* (a root file system with a compiler, `@system` and Portage)
 //! with one [`layer`] for each artifact in the order and a writable directory on top. Nothing else is
-//! installed in it. Layers are made once for each artifact and cached. A `live` root is the machine's
+//! installed in it, and what an artifact [replaces](replaced) in the base is hidden. Layers are made once for each artifact and cached. A `live` root is the machine's
 //! own `/` instead.
 //!
 //! This module writes Portage's configuration and decides nothing about packages.
@@ -16,6 +16,7 @@ pub mod layer;
 pub mod layers;
 mod make;
 mod places;
+pub mod replaced;
 mod root;
 mod settings;
 mod stack;

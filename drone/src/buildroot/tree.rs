@@ -59,14 +59,25 @@ impl Tree {
     }
 
     /// Converts an inside path to an outside one without following links.
-    fn outside(&self, path: &Path) -> PathBuf {
+    pub(super) fn outside(&self, path: &Path) -> PathBuf {
         self.top.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// The reverse of [`Self::outside`].
+    pub(super) fn inside(&self, path: &Path) -> PathBuf {
+        Path::new("/").join(path.strip_prefix(&self.top).unwrap_or(path))
     }
 
     /// Whether the path exists inside, following links. A loop of links does not exist.
     #[must_use]
     pub fn has(&self, path: &Path) -> bool {
         self.outside(&self.resolve(path)).symlink_metadata().is_ok_and(|found| !found.is_symlink())
+    }
+
+    /// Whether the path is a directory, following links.
+    #[must_use]
+    pub fn has_dir(&self, path: &Path) -> bool {
+        self.outside(&self.resolve(path)).symlink_metadata().is_ok_and(|found| found.is_dir())
     }
 
     /// The paths of a directory's entries, sorted; none if it cannot be read.

@@ -19,6 +19,7 @@ mod ordinary;
 mod overlay;
 mod plans;
 mod private;
+mod replaced;
 mod stage3;
 mod upstream;
 

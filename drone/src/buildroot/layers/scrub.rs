@@ -104,7 +104,7 @@ mod tests {
         let files = layers.begin(key).unwrap();
         fs::create_dir(files.join("usr")).unwrap();
         fs::write(files.join("usr/file"), name).unwrap();
-        drop(layers.keep(key, true).unwrap());
+        drop(layers.keep(key, Some(&[])).unwrap());
         key
     }
 
