@@ -122,6 +122,9 @@ fn entries_whose_name_readers_differ_about_are_refused() {
     let pax = raw(b"x-1-1/p", b'x', b"", b"21 path=x-1-1/gpkg-2\n");
     let twice = [long, pax, Forge::new().build()].concat();
     refused(&twice, "bad-archive", "two names");
+    let records = b"21 path=x-1-1/gpkg-1\n21 path=x-1-1/gpkg-2\n";
+    let records = [raw(b"x-1-1/p", b'x', b"", records), Forge::new().build()].concat();
+    refused(&records, "bad-archive", "two values for a key");
     let mut prefixed = raw(b"x-1-1/gpkg-1", b'0', b"", b"");
     prefixed[257..265].copy_from_slice(b"ustar  \0");
     prefixed[345..348].copy_from_slice(b"etc");

@@ -94,6 +94,7 @@ def rule_pax(body):
         need(len(record) == int(length[1]) > 0 and record.endswith(b"\n"), "a record's end")
         key, equals, value = record[len(length[0]):-1].partition(b"=")
         need(key and equals, "a record without a key")
+        need(key not in found, "two values for a key")
         need(key != b"hdrcharset" and not key.startswith(b"GNU.sparse"), "a key that changes others")
         if key in (b"path", b"linkpath"):
             need(b"\0" not in value, "NUL in a name")

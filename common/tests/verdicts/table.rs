@@ -235,6 +235,11 @@ fn headers() -> Vec<Row> {
         ("a time of records that is none", extended(b'x', &record("mtime", b"now")), bad),
         ("a time of records with a fraction", extended(b'x', &record("mtime", b"-1.5")), None),
         ("a record without a key", extended(b'x', &record("", b"x")), bad),
+        (
+            "two paths of records",
+            extended(b'x', &[record("path", b"image/y"), record("path", b"image/z")].concat()),
+            bad,
+        ),
         ("a charset of records", extended(b'x', &record("hdrcharset", b"BINARY")), bad),
         ("an attribute of records", extended(b'x', &record("SCHILY.xattr.user.x", b"y")), None),
         ("global records", extended(b'g', &record("path", b"image/y")), bad),

@@ -4,6 +4,7 @@ use super::{
     TarError,
     header::{check_id, check_time},
 };
+use std::collections::BTreeSet;
 
 /// Key prefix of extended attributes.
 pub const XATTR: &[u8] = b"SCHILY.xattr.";
@@ -44,6 +45,8 @@ impl Pax {
             Some(if negative { -whole } else { whole })
         };
         let mut pax = Self { seen: true, ..Self::default() };
+        // Of two values for a key, the `tar` crate takes the first and other readers the last.
+        let mut keys = BTreeSet::new();
         while !rest.is_empty() {
             let blank = rest.iter().position(|&b| b == b' ').ok_or_else(malformed)?;
             let length = decimal(&rest[..blank]).and_then(|n| usize::try_from(n).ok());
@@ -51,6 +54,9 @@ impl Pax {
             let record = rest[blank + 1..length].strip_suffix(b"\n").ok_or_else(malformed)?;
             let equals = record.iter().position(|&b| b == b'=').filter(|&at| at > 0).ok_or_else(malformed)?;
             let (key, value) = (&record[..equals], &record[equals + 1..]);
+            if !keys.insert(key) {
+                return Err(TarError::Malformed("an extended header with two values for a key"));
+            }
             match key {
                 b"path" => pax.path = Some(value.to_vec()),
                 b"linkpath" => pax.link = Some(value.to_vec()),
