@@ -24,6 +24,17 @@ pub struct Conditions<'r> {
     pub user_agent: Option<&'r str>,
 }
 
+/// The relevant parts of a GET or HEAD request, unparsed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ask<'r> {
+    /// Whether the method is HEAD.
+    pub head: bool,
+    /// `Range`.
+    pub range: Option<&'r str>,
+    /// Its conditions.
+    pub conditions: Conditions<'r>,
+}
+
 /// The current version of a file.
 #[derive(Debug, Clone)]
 pub struct Version {

@@ -4,7 +4,7 @@
 use crate::{
     places::{Holder, Origin, Place},
     publish::{
-        conditional::{self, Bytes as Wanted, Conditions, Verdict, Version},
+        conditional::{self, Ask, Bytes as Wanted, Verdict, Version},
         layout::Servable,
         small::{Found, SmallFiles, Source},
     },
@@ -26,15 +26,6 @@ pub(super) struct Named<'b> {
     pub(super) root: &'b Path,
     pub(super) path: PathBuf,
     pub(super) kind: Servable,
-}
-
-/// The relevant parts of a GET or HEAD request, unparsed.
-#[derive(Debug, Default)]
-pub(super) struct Ask<'r> {
-    /// Whether the method is HEAD.
-    pub(super) head: bool,
-    pub(super) range: Option<&'r str>,
-    pub(super) conditions: Conditions<'r>,
 }
 
 /// An answer, without the headers that concern the connection.

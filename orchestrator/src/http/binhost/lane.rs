@@ -10,15 +10,12 @@
 mod request;
 mod write;
 
-use super::super::bounds::HEAD_BYTES;
-use super::{
-    answer::{self, Ask},
-    locate,
-};
+use super::super::bounds::{HEAD_BYTES, HEADERS};
+use super::{answer, locate};
 use crate::{
     app::App,
     places::{Origin, Place},
-    publish::{Binhosts, small::SmallFiles},
+    publish::{Binhosts, conditional::Ask, small::SmallFiles},
 };
 use bytes::{Bytes, BytesMut};
 use request::Read;

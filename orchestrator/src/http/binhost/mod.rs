@@ -16,9 +16,13 @@ use super::{envelope::Plain, file, peer::Peer};
 use crate::{
     app::App,
     places::Place,
-    publish::{Binhosts, conditional::Conditions, layout},
+    publish::{
+        Binhosts,
+        conditional::{Ask, Conditions},
+        layout,
+    },
 };
-use answer::{Answer, Ask, Content, Named};
+use answer::{Answer, Content, Named};
 use axum::{
     Extension, Router,
     body::Body,
