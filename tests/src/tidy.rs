@@ -60,7 +60,7 @@ pub fn top() -> PathBuf {
 #[must_use]
 pub fn sources() -> Vec<(String, String)> {
     let mut found = Vec::new();
-    for member in ["common", "formats", "orchestrator", "drone", "swarmctl", "tests"] {
+    for member in ["common", "formats", "orchestrator", "drone", "swarmctl", "tests", "fuzz"] {
         collect(&top().join(member), &mut found);
     }
     found.sort();
@@ -158,6 +158,7 @@ mod tests {
             ("orchestrator", &["swarm-common", "swarm-core", "swarm-formats"][..]),
             ("drone", &["swarm-common", "swarm-formats"][..]),
             ("swarmctl", &["swarm-common", "swarm-formats"][..]),
+            ("fuzz", &["swarm-common", "swarm-formats"][..]),
         ] {
             let found = depends_on(member);
             assert!(found.iter().all(|d| allowed.contains(&d.as_str())), "{member} depends on {found:?}");
