@@ -21,6 +21,12 @@ in
       description = "Address of the profile's cache, as `swarmctl client setup` prints it.";
     };
 
+    channel = lib.mkOption {
+      type = lib.types.enum [ "stable" "staging" ];
+      default = "stable";
+      description = "The channel to follow. `staging` has what is not promoted yet.";
+    };
+
     publicKeys = lib.mkOption {
       type = lib.types.listOf lib.types.str;
       default = [ ];
@@ -77,6 +83,7 @@ in
         ExecStart = utils.escapeSystemdExecArgs ([
           "${cfg.package}/bin/swarm-switch"
           "--url" cfg.url
+          "--channel" cfg.channel
           "--host" cfg.host
           "--action" cfg.action
         ] ++ lib.concatMap (key: [ "--key" key ]) cfg.publicKeys);

@@ -6,7 +6,7 @@ use swarm_common::{
     client::Client,
     format::snapshot::is_host,
     name::Name,
-    wire::{admin::BuilderKind, ready::Ready, view::ProfileView},
+    wire::{admin::BuilderKind, channel::ChannelName, ready::Ready, view::ProfileView},
 };
 use swarm_formats::nix::{
     narinfo::NarInfo,
@@ -19,9 +19,10 @@ const REQUESTS: usize = 16;
 /// Maximum number of paths of a system. A desktop has some 3,000.
 const MAX_PATHS: usize = 200_000;
 
-/// The cache of a profile.
+/// The cache of a channel of a profile.
 pub struct Cache {
     client: Client,
+    channel: ChannelName,
     /// Path of the cache, relative to the orchestrator's address.
     root: String,
     pub profile: ProfileView,
@@ -47,11 +48,11 @@ impl Closure {
 }
 
 impl Cache {
-    /// The cache of a profile.
+    /// The cache of a channel of a profile.
     ///
     /// # Errors
     /// There is no such profile, or Nix does not build it.
-    pub async fn open(client: Client, profile: &Name) -> Result<Self, Failure> {
+    pub async fn open(client: Client, profile: &Name, channel: ChannelName) -> Result<Self, Failure> {
         let profile = client.profile(profile).await?;
         if profile.builder != BuilderKind::Nix {
             return Err(Failure::Usage(format!(
@@ -59,8 +60,16 @@ impl Cache {
                 profile.name
             )));
         }
-        let root = format!("/{}", profile.binhost.trim_matches('/'));
-        Ok(Self { client, root, profile })
+        let root = format!("/{}", channel.within(profile.binhost.trim_matches('/')));
+        Ok(Self { client, channel, root, profile })
+    }
+
+    /// Where something is, within a sentence about the profile: nothing for its stable channel.
+    pub fn within(&self) -> &'static str {
+        match self.channel {
+            ChannelName::Stable => "",
+            ChannelName::Staging => " in staging",
+        }
     }
 
     /// The newest system of a host; `None` if there is none yet.
@@ -84,8 +93,12 @@ impl Cache {
     /// # Errors
     /// The orchestrator did not answer.
     pub async fn generations(&self) -> Result<Vec<u64>, Failure> {
-        let channel = self.client.channel(&self.profile.name).await?;
-        Ok(channel.generations.into_iter().map(|generation| generation.number).collect())
+        let channels = self.client.channel(&self.profile.name).await?;
+        let generations = match self.channel {
+            ChannelName::Stable => channels.generations,
+            ChannelName::Staging => channels.staging.map(|staging| staging.generations).unwrap_or_default(),
+        };
+        Ok(generations.into_iter().map(|generation| generation.number).collect())
     }
 
     async fn pointer(&self, host: &str, file: &str) -> Result<Option<Ready>, Failure> {

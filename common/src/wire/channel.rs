@@ -28,6 +28,12 @@ impl ChannelName {
         }
     }
 
+    /// The address of this channel of the binary package host or cache at `address`.
+    #[must_use]
+    pub fn within(self, address: &str) -> String {
+        if self.is_stable() { address.to_owned() } else { format!("{address}/{self}") }
+    }
+
     /// Whether it is the default, which JSON leaves out.
     #[must_use]
     #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

@@ -1,15 +1,19 @@
 //! What a host that builds nothing itself reads to decide whether to switch.
 
-use crate::{digest::Digest, id::RunId, name::Name, time::TimeMs};
+use crate::{digest::Digest, id::RunId, name::Name, time::TimeMs, wire::channel::ChannelName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// `GET /binhost/{profile}/ready/{host}`: the system of a NixOS host that can be installed without
-/// building anything. The file changes only once the whole closure is served and signed.
+/// building anything, and `GET /binhost/{profile}/staging/ready/{host}` that of the staging channel.
+/// The file changes only once the whole closure is served and signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ready {
     /// The profile.
     pub profile: Name,
+    /// The channel.
+    #[serde(default, skip_serializing_if = "ChannelName::is_stable")]
+    pub channel: ChannelName,
     /// The host.
     pub host: String,
     /// Store path of the system (`config.system.build.toplevel`).
@@ -44,10 +48,11 @@ pub struct Ready {
 
 impl Ready {
     /// The text that is signed. A narinfo's begins with `1;`, so neither signature is valid for the
-    /// other.
+    /// other. It names the staging channel, whose systems a host on stable must not be given.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        let Self { profile, host, generation, path, .. } = self;
-        format!("swarm-ready-1;{profile};{host};{generation};{path}")
+        let Self { profile, channel, host, generation, path, .. } = self;
+        let beside = if channel.is_stable() { String::new() } else { format!("/{channel}") };
+        format!("swarm-ready-1;{profile}{beside};{host};{generation};{path}")
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::{
     cache::{Cache, Closure},
+    cmd::channel::Channel,
     failure::Failure,
     output::{
         Paint, Tone,
@@ -28,7 +29,8 @@ const OUTPUTS: [&str; 14] = [
 #[command(after_help = "Examples:
   swarmctl diff home desk
   swarmctl diff home desk --from 12
-  swarmctl diff home desk --from 12 --to 15 --json")]
+  swarmctl diff home desk --from 12 --to 15 --json
+  swarmctl diff home desk --channel staging        of a machine that tries updates first")]
 pub struct Args {
     /// Name of the profile
     profile: Name,
@@ -40,6 +42,9 @@ pub struct Args {
     /// Generation to show [default: the newest]
     #[arg(long, value_name = "GENERATION")]
     to: Option<u64>,
+    /// Channel whose generations are compared
+    #[arg(long, value_name = "CHANNEL", default_value = "stable")]
+    channel: Channel,
 }
 
 /// The difference between two systems.
@@ -86,12 +91,10 @@ struct Change {
 /// # Errors
 /// A generation is not kept, the profile is not one of Nix, or the orchestrator did not answer.
 pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
-    let cache = Cache::open(session.client()?, &args.profile).await?;
+    let cache = Cache::open(session.client()?, &args.profile, args.channel.into()).await?;
     let to = match args.to {
         Some(number) => at(&cache, &args.host, number).await?,
-        None => {
-            cache.ready(&args.host).await?.ok_or_else(|| super::ready::none(&args.profile, &args.host))?
-        }
+        None => cache.ready(&args.host).await?.ok_or_else(|| super::ready::none(&cache, &args.host))?,
     };
     let from = match args.from {
         Some(number) => at(&cache, &args.host, number).await?,
@@ -106,7 +109,8 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
 async fn at(cache: &Cache, host: &str, generation: u64) -> Result<Ready, Failure> {
     cache.ready_at(host, generation).await?.ok_or_else(|| {
         Failure::Failed(format!(
-            "generation {generation} has no system of {host} or is no longer kept; see `swarmctl channel show {}`",
+            "generation {generation}{} has no system of {host} or is no longer kept; see `swarmctl channel show {}`",
+            cache.within(),
             cache.profile.name
         ))
     })
@@ -232,7 +236,7 @@ fn render(difference: &Difference, paint: Paint) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use swarm_common::{id::RunId, time::TimeMs};
+    use swarm_common::{id::RunId, time::TimeMs, wire::channel::ChannelName};
 
     fn closure(names: &[(&str, char)]) -> Closure {
         let path = |&(name, digit): &(&str, char)| {
@@ -245,6 +249,7 @@ mod tests {
     fn ready(generation: u64, path: &str) -> Ready {
         Ready {
             profile: "home".parse().unwrap(),
+            channel: ChannelName::Stable,
             host: "desk".into(),
             path: path.into(),
             generation,

@@ -3,6 +3,7 @@
 
 use crate::{
     cache::Cache,
+    cmd::channel::Channel,
     failure::Failure,
     output::{
         Paint, Table,
@@ -21,6 +22,7 @@ then the system before stays.
 Examples:
   swarmctl ready home
   swarmctl ready home desk
+  swarmctl ready home --channel staging
   swarmctl ready home desk --json | jq -r .path"
 )]
 pub struct Args {
@@ -28,6 +30,9 @@ pub struct Args {
     profile: Name,
     /// Name of the host [default: all]
     host: Option<String>,
+    /// Channel that the machines follow
+    #[arg(long, value_name = "CHANNEL", default_value = "stable")]
+    channel: Channel,
 }
 
 /// Shows what is ready.
@@ -35,9 +40,9 @@ pub struct Args {
 /// # Errors
 /// The host has no system yet, the profile is not one of Nix, or the orchestrator did not answer.
 pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
-    let cache = Cache::open(session.client()?, &args.profile).await?;
+    let cache = Cache::open(session.client()?, &args.profile, args.channel.into()).await?;
     if let Some(host) = &args.host {
-        let ready = cache.ready(host).await?.ok_or_else(|| none(&args.profile, host))?;
+        let ready = cache.ready(host).await?.ok_or_else(|| none(&cache, host))?;
         return session.output.show(&ready, |_| show(&ready, now()));
     }
     let mut all = Vec::new();
@@ -45,15 +50,16 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
         all.extend(cache.ready(&root.attribute).await?);
     }
     session.output.show(&all, |paint| match all.is_empty() {
-        true => format!("No host of {} has a system yet.\n", args.profile),
+        true => format!("No host of {} has a system{} yet.\n", args.profile, cache.within()),
         false => list(&all, now(), paint),
     })
 }
 
 /// The failure that a host has no system yet.
-pub(super) fn none(profile: &Name, host: &str) -> Failure {
+pub(super) fn none(cache: &Cache, host: &str) -> Failure {
+    let (profile, within) = (&cache.profile.name, cache.within());
     Failure::Failed(format!(
-        "{host} has no system yet; start a run of {profile}: swarmctl run start {profile} --wait"
+        "{host} has no system{within} yet; start a run of {profile}: swarmctl run start {profile} --wait"
     ))
 }
 
@@ -101,11 +107,12 @@ fn commit(ready: &Ready) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use swarm_common::id::RunId;
+    use swarm_common::{id::RunId, wire::channel::ChannelName};
 
     fn ready() -> Ready {
         Ready {
             profile: "home".parse().unwrap(),
+            channel: ChannelName::Stable,
             host: "desk".into(),
             path: "/nix/store/00000000000000000000000000000000-nixos-system-desk-26.05".into(),
             generation: 7,

@@ -164,11 +164,18 @@ async fn a_host_on_staging_is_ready_for_the_next_system_before_one_on_stable() {
     let ready = async |channel: &str| {
         let file = get(&swarm, &format!("{channel}ready/desk"), &[]).await;
         let ready: Ready = serde_json::from_slice(&file.body).unwrap();
+        assert_eq!(format!("{}/", ready.channel).replace("stable/", ""), channel);
         (ready.generation, ready.path)
     };
     assert_eq!((ready("").await, ready("staging/").await), ((1, top), (3, other.clone())));
     let staging = format!("{}/staging", url(&swarm));
     realise(&world, "client", &other, &staging, &key(&swarm).await).await.unwrap();
+    let shown = follow(&swarm, &format!("swarmctl diff {PROFILE} desk --channel staging")).await;
+    assert!(shown.starts_with("desk: generation 2 -> 3\n"), "{shown}");
+    let shown = follow(&swarm, &format!("swarmctl ready {PROFILE} desk --channel staging")).await;
+    assert!(shown.contains("generation  3 "), "{shown}");
+    let shown = follow(&swarm, &format!("swarmctl ready {PROFILE}")).await;
+    assert!(shown.lines().nth(1).unwrap().starts_with("desk  1 "), "{shown}");
     swarm.admin.promote(&name(PROFILE), PromoteRequest::default(), &crate::key()).await.unwrap();
     generation(&swarm, 4).await;
     assert_eq!(ready("").await, (4, other));

@@ -95,8 +95,9 @@ impl Lab {
                 Value::String(text) => text.clone(),
                 other => other.to_string(),
             };
-            let parts = ["profile", "host", "generation", "path"].map(part);
-            let text = format!("swarm-ready-1;{}", parts.join(";"));
+            let [profile, host, generation, path] = ["profile", "host", "generation", "path"].map(part);
+            let beside = if fields.contains_key("channel") { "/staging" } else { "" };
+            let text = format!("swarm-ready-1;{profile}{beside};{host};{generation};{path}");
             fields.insert("signatures".to_owned(), json!([self.secret().sign(&text).to_string()]));
         }
         self.unsigned(&ready);
@@ -309,6 +310,37 @@ fn a_pointer_that_no_trusted_key_has_signed_is_refused() {
     let conf = format!("{CONF}trusted-public-keys = {} {}", upstream.public(), lab.key);
     fs::write(lab.at("conf/nix.conf"), conf).unwrap();
     expect(lab.switch(&["--key", ""]), 0, "switched to generation 1");
+}
+
+#[test]
+fn a_machine_takes_the_systems_of_its_own_channel_only() {
+    let lab = Lab::new();
+    let (one, two) = (lab.system(1, 1), lab.system(2, 1));
+    lab.ready(1, &one);
+    expect(lab.switch(&[]), 0, "switched to generation 1");
+    let staged = json!({
+        "profile": "home", "channel": "staging", "host": "desk", "path": two, "generation": 2, "missing": [],
+    });
+    lab.pointer(&staged);
+    expect(lab.switch(&[]), 3, "is in the channel staging and not in stable");
+    // Whoever can answer for the cache may leave the channel out, but not sign what is left.
+    let mut stripped: Value = serde_json::from_slice(&fs::read(lab.at("cache/ready/desk")).unwrap()).unwrap();
+    stripped.as_object_mut().unwrap().remove("channel");
+    lab.unsigned(&stripped);
+    expect(lab.switch(&[]), 3, "is not signed by a key");
+    stripped["profile"] = json!("home/staging");
+    lab.unsigned(&stripped);
+    expect(lab.switch(&[]), 1, "not the name of a profile");
+    assert_eq!(lab.installed(), Some(one.clone()));
+
+    symlink(".", lab.at("cache/staging")).unwrap();
+    lab.pointer(&staged);
+    expect(lab.switch(&["--channel", "staging"]), 0, "switched to generation 2");
+    assert_eq!(lab.installed(), Some(two));
+    lab.ready(1, &one);
+    expect(lab.switch(&["--channel", "staging"]), 3, "is in the channel stable and not in staging");
+    expect(lab.switch(&["--channel", "testing"]), 2, "--channel is stable or staging");
+    expect(lab.switch(&[]), 0, "switched to generation 1");
 }
 
 #[test]

@@ -137,6 +137,7 @@ impl Kept<'_> {
         let boot = boot.collect();
         Some(Ready {
             profile: todo.profile.clone(),
+            channel: todo.channel,
             host: host.clone(),
             path: root.root.path.clone(),
             generation: 0,

@@ -218,7 +218,7 @@ impl NixCache {
         let old = fs::read(self.dir.join("ready").join(&host.host)).ok();
         let parsed = old.as_ref().and_then(|bytes| serde_json::from_slice::<Ready>(bytes).ok());
         if let Some(same) = parsed.filter(|old| (&old.path, old.run) == (&host.path, host.run)) {
-            return self.signed(same);
+            return self.signed(Ready { channel: host.channel, ..same });
         }
         let Ok(top) = self.store_dir.parse(&host.path) else { return Ok(old) };
         // What is not wanted here, an upstream cache has.

@@ -87,6 +87,7 @@ fn narinfo(name: &str) -> String {
 fn host(name: &str, path: &str, run: u64) -> Ready {
     Ready {
         profile: "home".parse().unwrap(),
+        channel: Default::default(),
         host: name.to_owned(),
         path: format!("/nix/store/{}", store_path(path)),
         generation: 0,

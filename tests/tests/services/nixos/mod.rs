@@ -101,7 +101,7 @@ fn the_units_of_the_modules_are_those_of_the_files() {
         assert_eq!(of_module(&services[name]), of_file(&format!("{name}.service")), "{name}");
     }
     let switch = lines(&services["swarm-switch"]["serviceConfig"]["ExecStart"]).join("");
-    let want = r#""/package/bin/swarm-switch" "--url" "http://nas:8100/binhost/home" "--host" "desk" "--action" "auto" "--key" "k:x=""#;
+    let want = r#""/package/bin/swarm-switch" "--url" "http://nas:8100/binhost/home" "--channel" "stable" "--host" "desk" "--action" "auto" "--key" "k:x=""#;
     assert_eq!(switch, want);
     assert_eq!(all()["networking"]["firewall"]["allowedTCPPorts"], json!([8100, 8143]));
 }
