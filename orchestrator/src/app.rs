@@ -90,6 +90,7 @@ impl App {
         });
         let mut troubles: Vec<ConcernKind> = journal.into_iter().chain(publisher).collect();
         troubles.extend(self.checks.found());
+        troubles.extend(self.upstreams.troubles());
         troubles.extend(self.passes.troubles(&["publisher"]));
         troubles.extend(self.notifier.troubles());
         troubles.extend(self.auditor.audited.trouble());

@@ -55,6 +55,8 @@ pub enum ConcernKind {
     PassFails { pass: String, ended: bool, why: String },
     /// Notifications to a sink cannot be delivered.
     SinkFails { sink: String, waiting: u64, why: String },
+    /// An upstream cache of a Nix profile cannot be asked what it has.
+    UpstreamAway { url: String, why: String },
     /// An audit found damage.
     StoreDamaged { faults: u64, first: String },
 
@@ -210,6 +212,7 @@ impl ConcernKind {
             }
             Self::PassFails { pass, .. } => format!("the {pass} fails"),
             Self::SinkFails { sink, .. } => format!("notifications to {sink} fail"),
+            Self::UpstreamAway { url, .. } => format!("the upstream cache {url} cannot be asked"),
             Self::StoreDamaged { .. } => "something that is kept is damaged".into(),
             Self::PlanWaits { run, profile, .. } => {
                 format!("run {run} of {profile} waits for its plan, and no drone that can make it is online")

@@ -1,8 +1,9 @@
 //! Asks the upstream caches of a snapshot whether they have a store path. Answers are remembered for
-//! a while, and count only with a signature by one of the cache's keys.
+//! a while, and count only with a signature by one of the cache's keys. A cache that cannot be asked is a
+//! concern until it answers, or until nothing has waited for its answer for an hour.
 
 use crate::store::snapshots::Snapshots;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, TryStreamExt as _, future, stream};
 use reqwest::{Client, StatusCode, redirect::Policy};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -14,6 +15,7 @@ use std::{
 use swarm_common::{
     digest::Digest,
     format::snapshot::{MANIFEST, NixSource, NixUpstream, SnapshotManifest},
+    wire::concern::ConcernKind,
 };
 use swarm_formats::nix::{
     keys::PublicKey,
@@ -27,6 +29,10 @@ const WHOLE: Duration = Duration::from_secs(30);
 /// How long answers are remembered: that a cache has a path, and that it does not.
 const KNOWN: Duration = Duration::from_secs(24 * 3600);
 const UNKNOWN: Duration = Duration::from_secs(3600);
+/// How long a cache counts as away after a package last waited for it. Drones deliver again within minutes.
+const AWAY: Duration = Duration::from_secs(3600);
+/// The most caches that are known to be away.
+const ALL_AWAY: usize = 64;
 /// The most remembered answers, and manifests.
 const ANSWERS: usize = 100_000;
 const MANIFESTS: usize = 64;
@@ -38,18 +44,31 @@ const MANIFEST_BYTES: u64 = 1 << 20;
 /// Whether an upstream has a path, and when it said so.
 type Answer = (Instant, Option<StorePath>);
 
+/// A cache that could not be asked.
+#[derive(Clone)]
+struct Away {
+    upstream: NixUpstream,
+    /// What it was asked for last.
+    hash: String,
+    /// When a package last waited for it.
+    waited: Instant,
+    why: String,
+}
+
 /// What the snapshots and their upstream caches said.
 pub struct Upstreams {
     snapshots: Snapshots,
     sources: Mutex<BTreeMap<Digest, Arc<NixSource>>>,
     answers: Mutex<HashMap<(String, String), Answer>>,
+    /// The caches that could not be asked, by address.
+    away: Mutex<BTreeMap<String, Away>>,
 }
 
 impl Upstreams {
     /// Reads manifests from `snapshots`.
     #[must_use]
     pub fn new(snapshots: Snapshots) -> Self {
-        Self { snapshots, sources: Mutex::default(), answers: Mutex::default() }
+        Self { snapshots, sources: Mutex::default(), answers: Mutex::default(), away: Mutex::default() }
     }
 
     /// What a snapshot says of its source. May block.
@@ -93,17 +112,18 @@ impl Upstreams {
     ) -> Result<Option<StorePath>, String> {
         let mut failed = None;
         for upstream in upstreams {
-            let key = (upstream.url.clone(), hash.clone());
-            let known = locked(&self.answers).get(&key).cloned();
+            let known = locked(&self.answers).get(&(upstream.url.clone(), hash.clone())).cloned();
             let fresh =
                 known.filter(|(at, path)| at.elapsed() < if path.is_some() { KNOWN } else { UNKNOWN });
             let answer = match fresh {
                 Some((_, answer)) => answer,
-                None => match ask(client, upstream, &hash).await {
-                    Ok(answer) => self.remember(key, answer),
-                    Err(error) => {
+                None => match self.ask(client, upstream, &hash).await {
+                    Ok(answer) => answer,
+                    Err(why) => {
                         let url = &upstream.url;
-                        failed = Some(format!("the upstream cache {url} cannot be asked: {error}"));
+                        failed = Some(format!("the upstream cache {url} cannot be asked: {why}"));
+                        let waited = Instant::now();
+                        self.miss(Away { upstream: upstream.clone(), hash: hash.clone(), waited, why });
                         None
                     }
                 },
@@ -113,6 +133,52 @@ impl Upstreams {
             }
         }
         failed.map_or(Ok(None), Err)
+    }
+
+    /// Asks a cache and remembers its answer.
+    async fn ask(
+        &self,
+        client: &Client,
+        upstream: &NixUpstream,
+        hash: &str,
+    ) -> Result<Option<StorePath>, String> {
+        let answer = ask(client, upstream, hash).await?;
+        locked(&self.away).remove(&upstream.url);
+        Ok(self.remember((upstream.url.clone(), hash.to_owned()), answer))
+    }
+
+    fn miss(&self, away: Away) {
+        let mut all = locked(&self.away);
+        if all.len() < ALL_AWAY || all.contains_key(&away.upstream.url) {
+            all.insert(away.upstream.url.clone(), away);
+        }
+    }
+
+    /// The caches that cannot be asked.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<ConcernKind> {
+        let trouble = |(url, away): (&String, &Away)| ConcernKind::UpstreamAway {
+            url: url.clone(),
+            why: away.why.clone(),
+        };
+        locked(&self.away).iter().map(trouble).collect()
+    }
+
+    /// Asks the caches again that could not be asked, and forgets those that nothing waits for.
+    pub async fn ask_again(&self) {
+        locked(&self.away).retain(|_, away| away.waited.elapsed() < AWAY);
+        let all: Vec<Away> = locked(&self.away).values().cloned().collect();
+        let again = all.into_iter().map(async |Away { upstream, hash, .. }| {
+            let again = match client(std::slice::from_ref(&upstream)) {
+                Ok(client) => self.ask(&client, &upstream, &hash).await,
+                Err(why) => Err(why),
+            };
+            // Meanwhile, it may have answered a package.
+            if let (Err(why), Some(away)) = (again, locked(&self.away).get_mut(&upstream.url)) {
+                away.why = why;
+            }
+        });
+        future::join_all(again).await;
     }
 
     fn remember(&self, of: (String, String), answer: Option<StorePath>) -> Option<StorePath> {

@@ -1,9 +1,10 @@
 //! Checks this machine before anything fails on it: that its directories are writable, their disks
-//! have space, and the certificate remains valid. A renewed certificate is loaded.
+//! have space, and the certificate remains valid. A renewed certificate is loaded. Upstream caches that
+//! could not be asked are asked again.
 //!
 //! A problem is listed until a later check does not find it.
 
-use crate::{config::Config, passes::Passes, tls::Shown};
+use crate::{config::Config, nix::upstream::Upstreams, passes::Passes, tls::Shown};
 use jiff::{SignedDuration, Timestamp};
 use std::{
     collections::BTreeSet,
@@ -36,6 +37,7 @@ pub struct Checks {
     /// The directories, each with what it is for.
     places: Vec<(&'static str, PathBuf)>,
     shown: Option<Arc<Shown>>,
+    upstreams: Arc<Upstreams>,
     passes: Arc<Passes>,
     found: Mutex<Vec<ConcernKind>>,
 }
@@ -43,10 +45,15 @@ pub struct Checks {
 impl Checks {
     /// Checks of the configured directories, and of the certificate of HTTPS.
     #[must_use]
-    pub fn new(config: &Config, shown: Option<Arc<Shown>>, passes: Arc<Passes>) -> Self {
+    pub fn new(
+        config: &Config,
+        shown: Option<Arc<Shown>>,
+        upstreams: Arc<Upstreams>,
+        passes: Arc<Passes>,
+    ) -> Self {
         let mut places = vec![("state directory", config.state_dir.clone())];
         places.extend(config.artifact_dir.clone().map(|dir| ("store", dir)));
-        Self { places, shown, passes, found: Mutex::default() }
+        Self { places, shown, upstreams, passes, found: Mutex::default() }
     }
 
     /// The problems.
@@ -79,6 +86,7 @@ impl Checks {
             Ok(found) => *self.found.lock().unwrap_or_else(PoisonError::into_inner) = found,
             Err(error) => self.passes.fail(NAME, error.to_string()),
         }
+        self.upstreams.ask_again().await;
     }
 }
 

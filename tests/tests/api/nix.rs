@@ -3,6 +3,7 @@
 
 mod clients;
 mod intake;
+mod upstreams;
 
 use crate::{
     advice::follow,
@@ -319,24 +320,4 @@ async fn a_derivation_waits_for_a_drone_of_its_system_and_status_says_what_is_mi
     let (_, order) = two.build_order().await.unwrap();
     assert_eq!(order.targets[0].title(), "lib-1.0");
     assert!(swarm.admin.status().await.unwrap().concerns.iter().all(|c| c.fact != found.fact));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_path_of_an_upstream_cache_counts_as_a_reference_only_if_the_cache_has_it_with_its_signature() {
-    let world = World::new().unwrap();
-    let (upstream, _) = built(&world).await.unwrap();
-    let plan = world.plan().await.unwrap();
-    let another = "swarm-other-1:fM2i9qGiocAwtR4qUr6MOqeoyQaLEK8g2jo84DCu9MU=".to_owned();
-    for (key, expected) in [(key(&upstream).await, &["lib-1.0", "seed"][..]), (another, &[])] {
-        let swarm = Swarm::start().await.unwrap();
-        let drone = swarm.nix_drone("one").await.unwrap();
-        swarm.nix_profile(&[(url(&upstream), key)]).await.unwrap();
-        swarm.nix_run(&drone, only(&plan, &["prog-2.0"])).await.unwrap();
-        drone.build_from(&world).await.unwrap();
-        let artifact = &swarm.admin.artifacts(None).await.unwrap()[0];
-        let references = &artifact.nar.as_ref().unwrap().references;
-        let mut names: Vec<&str> = references.iter().map(|path| &path[33..]).collect();
-        names.sort_unstable();
-        assert_eq!(names, expected);
-    }
 }

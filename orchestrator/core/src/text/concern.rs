@@ -25,6 +25,7 @@ pub fn title(fact: &ConcernKind) -> String {
         CertificateExpires { file, .. } => format!("the TLS certificate {file} expires soon"),
         PassFails { pass, .. } => format!("the {pass} fails"),
         SinkFails { sink, .. } => format!("cannot deliver notifications to {sink}"),
+        UpstreamAway { url, .. } => format!("the upstream cache {url} does not answer"),
         StoreDamaged { .. } => "stored data is damaged".into(),
         PlanWaits { run, profile, .. } => {
             format!("run {run} of {profile} waits for its plan: no drone that can make it is online")
@@ -86,6 +87,7 @@ pub fn what(fact: &ConcernKind) -> String {
         | CertificateUnusable { why, .. }
         | PassFails { why, .. }
         | SinkFails { why, .. }
+        | UpstreamAway { why, .. }
         | DroneLost { why, .. }
         | CredentialCloned { why, .. }
         | DroneUnusable { why, .. } => format!("{title}: {why}"),
@@ -223,6 +225,11 @@ pub fn next(fact: &ConcernKind, action: Option<&Action>) -> String {
         PassFails { .. } => "retries automatically; see the orchestrator's log for details".into(),
         SinkFails { waiting, .. } => {
             format!("{waiting} queued, will retry; check with `swarmctl notify test`")
+        }
+        UpstreamAway { .. } => {
+            "packages that may refer to its paths wait at their drones, which deliver them once it answers; if it is \
+             gone for good, remove it from the profile (`--upstream`) and cancel the run"
+                .into()
         }
         StoreDamaged { .. } => action.map(Action::command).unwrap_or_default(),
         PlanWaits { remedy, .. } | RunStandsStill { remedy, .. } => command.unwrap_or_else(|| with(remedy)),

@@ -47,6 +47,7 @@ pub fn severity(fact: &ConcernKind) -> Severity {
         // Healing has given up or needs an admin's confirmation.
         | DroneOffline { asks: true, .. } => Severity::Critical,
         DiskNearlyFull { .. }
+        | UpstreamAway { .. }
         | CertificateExpires { .. }
         | ToolchainDiffers { .. }
         | ProcessorLacks { .. }
