@@ -36,6 +36,9 @@ pub struct NixConfig {
     /// Features (`requiredSystemFeatures`) that this machine has, added to those that Nix finds out by itself.
     /// Default: none.
     pub system_features: Vec<String>,
+    /// Program that evaluates instead of Nix's own, with its arguments, such as `nix-eval-jobs` with
+    /// `--workers`: it prints a line of JSON for each attribute. Default: none.
+    pub eval_command: Vec<String>,
     /// Memory limit of an evaluation. Default 8 GiB.
     pub evaluation_memory: Size,
     /// Time limit for the evaluation of one attribute. Default 10 min.
@@ -70,6 +73,7 @@ impl Default for NixConfig {
             shell: None,
             extra_platforms: Vec::new(),
             system_features: Vec::new(),
+            eval_command: Vec::new(),
             evaluation_memory: Size::from_gib(8),
             evaluation_timeout: Span::from_secs(600),
         }
@@ -130,6 +134,15 @@ impl NixConfig {
                 return Err(format!("builder.nix.{field} has more than {} names", NixMachine::MOST / 2));
             }
         }
+        if let Some(program) = self.eval_command.first() {
+            let path = Path::new(program);
+            if !path.is_absolute() || path.starts_with("/tmp") {
+                return Err(format!(
+                    "builder.nix.eval_command begins with `{program}`; it needs the absolute path of a program that is \
+                     not in /tmp, which evaluation covers"
+                ));
+            }
+        }
         if self.evaluation_memory < LEAST_MEMORY {
             let given = self.evaluation_memory;
             return Err(format!(
@@ -166,6 +179,8 @@ mod tests {
             ("shell = \"/bin/a b\"", "shell"),
             ("extra_platforms = [\"a b\"]", "extra_platforms"),
             ("system_features = [\"kvm\\nsandbox = false\"]", "system_features"),
+            ("eval_command = [\"nix-eval-jobs\"]", "eval_command"),
+            ("eval_command = [\"/tmp/x\"]", "eval_command"),
             ("evaluation_memory = \"10MiB\"", "evaluation_memory"),
             ("evaluation_timeout = \"0\"", "evaluation_timeout"),
         ] {

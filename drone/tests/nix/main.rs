@@ -8,6 +8,7 @@ mod builds;
 mod evaluations;
 mod failures;
 mod flakes;
+mod jobs;
 mod lab;
 mod plans;
 mod users;

@@ -52,7 +52,7 @@ impl Enclosure {
         Ok(Self { dir: dir.to_owned(), may_build })
     }
 
-    /// Runs a Nix program inside. Its standard output is taken.
+    /// Runs a program inside: one of Nix's, or one whose path is absolute. Its standard output is taken.
     pub async fn run(
         &self,
         session: &mut Session<'_>,
@@ -71,6 +71,7 @@ impl Enclosure {
         all.extend(args);
         let mut env = session.environment(&Path::new(STORE).join(CONFIGURATION), Path::new("/tmp/home"));
         env.push(("TMPDIR".into(), "/tmp".into()));
+        env.push(("NIX_REMOTE".into(), STORE.into()));
         let job = session.job("unshare".into(), all, env);
         let memory_max = Some(job.memory_max.map_or(memory, |most| most.min(memory)));
         let job = Job { timeout: limit.min(job.timeout), memory_max, ..job };

@@ -3,15 +3,16 @@
 
 use super::{
     enclosure::{Enclosure, INPUTS, SOURCE},
+    jobs::{self, Answer},
+    lock::lock,
     missing::substituters,
     session::{Call, Ended, Output, Session, disk, drone},
     source,
     store::Store,
 };
-use crate::{builder::Stop, process::End};
+use crate::{builder::Stop, config::NixConfig, process::End};
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::BTreeSet,
     ffi::OsString,
     fs, io,
     path::{Path, PathBuf},
@@ -29,8 +30,6 @@ const BATCH: usize = 64;
 const KEPT: usize = 8;
 /// Directory of the kept evaluations in a store.
 const RECORDS: &str = "evaluations";
-/// Largest lock file that is read.
-const MOST_LOCK_BYTES: u64 = 16 << 20;
 
 /// What a snapshot evaluates to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,19 +155,22 @@ async fn evaluate(session: &mut Session<'_>, source: &NixSource) -> Result<Evalu
     let mut evaluation =
         Evaluation { version: session.programs.version.clone(), roots: Vec::new(), problems: Vec::new() };
     for batch in wanted.chunks(BATCH) {
-        if batch.len() > 1 {
-            let ended = run(session, &enclosure, source, &options, batch).await?;
-            if let Some(roots) =
-                ended.code().filter(|&code| code == 0).and_then(|_| roots(source, batch, &ended.output))
-            {
-                evaluation.roots.extend(roots);
-                continue;
-            }
-        }
-        for one in batch {
-            let ended = run(session, &enclosure, source, &options, std::slice::from_ref(one)).await?;
-            match outcome(session, source, one, &ended) {
-                Ok(root) => evaluation.roots.push(root),
+        let answers = match batch.len() {
+            1 => vec![None],
+            _ => together(session, &enclosure, source, &options, batch).await?,
+        };
+        for (one, answer) in batch.iter().zip(answers) {
+            let answer = match answer {
+                Some(answer) => answer,
+                None => alone(session, &enclosure, source, &options, one).await?,
+            };
+            match answer {
+                Ok((derivation, output)) => evaluation.roots.push(Root {
+                    attribute: one.attribute.clone(),
+                    host: one.host,
+                    derivation,
+                    output,
+                }),
                 Err(message) => {
                     session.steps.log.say(&format!("{} is left out: {message}", one.attribute)).await;
                     evaluation.problems.push(PlanProblem {
@@ -184,52 +186,75 @@ async fn evaluate(session: &mut Session<'_>, source: &NixSource) -> Result<Evalu
     Ok(evaluation)
 }
 
-/// What came of the evaluation of one attribute, or why nothing did.
-fn outcome(session: &Session<'_>, source: &NixSource, one: &Wanted, ended: &Ended) -> Result<Root, String> {
+/// What came of the attributes in one evaluation of all; `None` for those that are to be evaluated alone.
+async fn together(
+    session: &mut Session<'_>,
+    enclosure: &Enclosure,
+    source: &NixSource,
+    options: &[OsString],
+    batch: &[Wanted],
+) -> Result<Vec<Option<Answer>>, Stop> {
+    let ended = run(session, enclosure, source, options, batch).await?;
+    if !session.context.config.nix.eval_command.is_empty() {
+        return Ok(jobs::answers(&ended.output, batch.len()));
+    }
+    let found = derivations(source, &ended.output);
+    Ok(match ended.code() == Some(0) && found.len() == batch.len() {
+        true => found.into_iter().map(|found| Some(Ok(found))).collect(),
+        false => vec![None; batch.len()],
+    })
+}
+
+/// What came of one attribute.
+async fn alone(
+    session: &mut Session<'_>,
+    enclosure: &Enclosure,
+    source: &NixSource,
+    options: &[OsString],
+    one: &Wanted,
+) -> Result<Answer, Stop> {
+    let ended = run(session, enclosure, source, options, std::slice::from_ref(one)).await?;
     let settings = &session.context.config.nix;
-    match ended.end {
+    if let [command, ..] = &settings.eval_command[..] {
+        // Its exit code may say that the attribute has failed.
+        let answer = jobs::answers(&ended.output, 1).pop().flatten();
+        let answer = answer.or_else(|| failed(settings, &ended).map(Err));
+        return Ok(
+            answer.unwrap_or_else(|| Err(format!("{command} answered nothing (builder.nix.eval_command)")))
+        );
+    }
+    if let Some(why) = failed(settings, &ended) {
+        return Ok(Err(why));
+    }
+    let found = derivations(source, &ended.output);
+    Ok(match (found.len(), found.into_iter().next()) {
+        (1, Some(found)) => Ok(found),
+        (0, _) => Err("it evaluates to no derivation".into()),
+        (count, _) => Err(format!("it is a set of {count} derivations; name those to build")),
+    })
+}
+
+/// Why nothing came of an evaluation.
+fn failed(settings: &NixConfig, ended: &Ended) -> Option<String> {
+    let error = ended.error();
+    let killed = match ended.end {
         End::TimedOut | End::Silent => {
-            return Err(format!(
+            return Some(format!(
                 "the evaluation takes longer than {} s (builder.nix.evaluation_timeout)",
                 settings.evaluation_timeout().as_secs()
             ));
         }
-        End::Exited(status) if status.success() => {}
-        End::Exited(status) => {
-            let error = ended.error();
-            let killed = status.code().is_none() || ended.out_of_memory;
-            if killed
-                || ["out of memory", "bad_alloc", "Out of Memory"].iter().any(|text| error.contains(text))
-            {
-                return Err(format!(
-                    "the evaluation needs more memory than {} MiB (builder.nix.evaluation_memory): {error}",
-                    settings.evaluation_memory() >> 20
-                ));
-            }
-            return Err(error);
-        }
-        _ => return Err(ended.error()),
-    }
-    let found = derivations(source, &ended.output);
-    match (found.len(), found.into_iter().next()) {
-        (1, Some((derivation, output))) => {
-            Ok(Root { attribute: one.attribute.clone(), host: one.host, derivation, output })
-        }
-        (0, _) => Err("it evaluates to no derivation".into()),
-        (count, _) => Err(format!("it is a set of {count} derivations; name those to build")),
-    }
-}
-
-/// The results of a batch, if there is exactly one for each attribute.
-fn roots(source: &NixSource, batch: &[Wanted], output: &str) -> Option<Vec<Root>> {
-    let found = derivations(source, output);
-    let root = |(wanted, (derivation, output)): (&Wanted, _)| Root {
-        attribute: wanted.attribute.clone(),
-        host: wanted.host,
-        derivation,
-        output,
+        End::Exited(status) if status.success() => return None,
+        End::Exited(status) => status.code().is_none() || ended.out_of_memory,
+        _ => return Some(error),
     };
-    (found.len() == batch.len()).then(|| batch.iter().zip(found).map(root).collect())
+    if killed || ["out of memory", "bad_alloc", "Out of Memory"].iter().any(|text| error.contains(text)) {
+        return Some(format!(
+            "the evaluation needs more memory than {} MiB (builder.nix.evaluation_memory): {error}",
+            settings.evaluation_memory() >> 20
+        ));
+    }
+    Some(error)
 }
 
 /// The derivations that Nix printed, each with the output that the attribute names.
@@ -259,8 +284,16 @@ async fn run(
     options: &[OsString],
     batch: &[Wanted],
 ) -> Result<Ended, Stop> {
+    if let [command, given @ ..] = &session.context.config.nix.eval_command[..] {
+        let (command, mut args) = (command.clone(), given.iter().map(OsString::from).collect::<Vec<_>>());
+        args.extend_from_slice(options);
+        args.extend(jobs::arguments(source, &batch.iter().map(|one| one.path.as_str()).collect::<Vec<_>>()));
+        return enclosure.run(session, &command, args).await;
+    }
     let (program, mut args) = if source.flake {
-        let mut args = ["build", "--dry-run", "--json", "--no-link"].map(OsString::from).to_vec();
+        let mut args = ["build", "--dry-run", "--json", "--no-link", "--no-write-lock-file"]
+            .map(OsString::from)
+            .to_vec();
         args.extend(batch.iter().map(|wanted| format!("path:{SOURCE}#{}", wanted.path).into()));
         ("nix", args)
     } else {
@@ -294,7 +327,6 @@ async fn options(
     } else {
         let lock = lock(dir).map_err(|error| drone(format!("flake.lock cannot be read: {error}")))?;
         set("allowed-uris", &lock.addresses.iter().map(String::as_str).collect::<Vec<_>>().join(" "));
-        options.push("--no-write-lock-file".into());
         for (name, at) in inputs {
             if lock.locked.contains(name) {
                 seed(session, at).await?;
@@ -319,65 +351,5 @@ async fn seed(session: &mut Session<'_>, input: &Path) -> Result<(), Stop> {
     match ended.code() {
         Some(0) => Ok(()),
         _ => Err(drone(format!("the input {} cannot be stored: {}", input.display(), ended.error()))),
-    }
-}
-
-/// What a lock file says.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Lock {
-    /// The nodes that are locked by their hash.
-    locked: BTreeSet<String>,
-    /// Their addresses, which newer versions compare with `allowed-uris` even if nothing is fetched.
-    addresses: BTreeSet<String>,
-}
-
-fn lock(dir: &Path) -> io::Result<Lock> {
-    let file = dir.join("source/flake.lock");
-    let size = match fs::metadata(&file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Lock::default()),
-        found => found?.len(),
-    };
-    if size > MOST_LOCK_BYTES {
-        return Err(io::Error::other(format!("it has {size} bytes, more than {MOST_LOCK_BYTES}")));
-    }
-    let lock: serde_json::Value = serde_json::from_slice(&fs::read(file)?)?;
-    let mut found = Lock::default();
-    for (name, node) in lock["nodes"].as_object().into_iter().flatten() {
-        let locked = &node["locked"];
-        let text = |key: &str| locked[key].as_str();
-        if text("narHash").is_none() {
-            continue;
-        }
-        found.locked.insert(name.clone());
-        let address = match (text("type"), text("owner"), text("repo"), text("url")) {
-            (Some(kind), Some(owner), Some(repo), _) => format!("{kind}:{owner}/{repo}"),
-            (Some("git" | "hg"), _, _, Some(url)) => format!("git+{url}"),
-            (_, _, _, Some(url)) => url.to_owned(),
-            _ => continue,
-        };
-        if address.bytes().all(|byte| byte.is_ascii_graphic()) {
-            found.addresses.insert(address);
-        }
-    }
-    Ok(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn locked_inputs_and_their_addresses_are_read_from_the_lock_file() {
-        let dir = tempfile::tempdir().unwrap();
-        assert_eq!(lock(dir.path()).unwrap(), Lock::default());
-        fs::create_dir(dir.path().join("source")).unwrap();
-        let text = r#"{"nodes": {"root": {"inputs": {"a": "a", "b": "b"}},
-            "a": {"locked": {"narHash": "sha256-x", "type": "github", "owner": "o", "repo": "r"}},
-            "b": {"locked": {"type": "path", "path": "/x"}},
-            "c": {"locked": {"narHash": "sha256-y", "type": "tarball", "url": "https://x/y.tar.gz"}}}}"#;
-        fs::write(dir.path().join("source/flake.lock"), text).unwrap();
-        let found = lock(dir.path()).unwrap();
-        assert_eq!(found.locked, ["a", "c"].map(String::from).into());
-        assert_eq!(found.addresses, ["github:o/r", "https://x/y.tar.gz"].map(String::from).into());
     }
 }

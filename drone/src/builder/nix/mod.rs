@@ -5,7 +5,7 @@
 //! | settings, the installed programs, and what they can build | [`NixConfig`], [`programs`], `machine` |
 //! | a store: its directory, configuration, roots and garbage | `store` |
 //! | running a Nix program within the limits of an attempt | `session`, `machine_log` |
-//! | from a snapshot to the derivations of its attributes | `evaluation`, `enclosure`, `source` |
+//! | from a snapshot to the derivations of its attributes | `evaluation`, `jobs`, `enclosure`, `source`, `lock` |
 //! | from those to a plan | `plan`, `graph`, `missing` |
 //! | from an order to archives | `build`, `inputs`, `failure` |
 //!
@@ -19,6 +19,8 @@ mod evaluation;
 mod failure;
 mod graph;
 mod inputs;
+mod jobs;
+mod lock;
 mod machine;
 mod machine_log;
 mod missing;
