@@ -125,6 +125,9 @@ impl NixTarget {
     }
 }
 
+/// Name of the cache of all Nix profiles below `/binhost/`. A profile's cannot begin like this.
+pub const ALL_PROFILES: &str = "_nix";
+
 /// The directory of all store paths. Outputs name it, so it cannot be another one.
 pub const STORE: &str = "/nix/store";
 

@@ -38,6 +38,15 @@ pub fn servable(path: &str) -> Option<Servable> {
     if is_package_path(path) { Some(Servable::Package) } else { in_nix_cache(path) }
 }
 
+/// What a path in the cache of all Nix profiles names: the same as in that of one, which alone has
+/// hosts.
+#[must_use]
+pub fn in_all_caches(path: &str) -> Option<Servable> {
+    use Servable::*;
+    let is_of_one = path.starts_with("ready/") || path.starts_with("generations/");
+    servable(path).filter(|kind| !is_of_one && matches!(kind, CacheInfo | NarInfo | Nar | Json | Log))
+}
+
 /// What a path in a Nix cache names.
 fn in_nix_cache(path: &str) -> Option<Servable> {
     let hash = |text: &str| text.len() == 32 && text.bytes().all(nix32::is_digit);
@@ -102,7 +111,9 @@ mod tests {
             ("generations/12/ready-desk".to_owned(), Servable::Json),
         ] {
             assert_eq!(servable(&path), Some(kind), "{path}");
+            assert_eq!(in_all_caches(&path).is_some(), !path.contains("desk"), "{path}");
         }
+        assert_eq!(in_all_caches("Packages"), None);
         for path in [
             format!("{}.narinfo", &hash[1..]),
             format!("{}e.narinfo", &hash[1..]),

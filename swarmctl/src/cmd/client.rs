@@ -13,6 +13,7 @@ use crate::{
     output::{Paint, Tone},
     session::Session,
 };
+use nix::NixSetup;
 use serde::Serialize;
 use std::{
     fs,
@@ -21,11 +22,7 @@ use std::{
 use swarm_common::{
     client::{Client, Trust, Url, parse_address},
     name::Name,
-    wire::{
-        admin::BuilderKind,
-        channel::ChannelName,
-        view::{KeyView, ProfileView},
-    },
+    wire::{admin::BuilderKind, channel::ChannelName, nix::ALL_PROFILES, view::KeyView},
 };
 
 /// Verbs of `client`.
@@ -35,12 +32,17 @@ use swarm_common::{
   swarmctl client setup home > swarm.txt
   swarmctl client setup desk --channel staging     for a machine that tries updates first
   swarmctl client setup desk --address http://nas:8100 --out /mnt/workstation
-  swarmctl client setup desk --json | jq -r .emerge")]
+  swarmctl client setup desk --json | jq -r .emerge
+  swarmctl client setup --all                      with Nix: for a machine that uses packages of all profiles")]
 pub enum Verb {
     /// Print the configuration of a workstation
     Setup {
         /// Name of the profile
-        profile: Name,
+        #[arg(required_unless_present = "all")]
+        profile: Option<Name>,
+        /// Set up the cache that has the packages of all Nix profiles
+        #[arg(long, conflicts_with_all = ["profile", "channel"])]
+        all: bool,
         /// The orchestrator's address as seen from workstations [default: the one that swarmctl uses, or port 8100
         /// of the same host if swarmctl pins its certificate]
         #[arg(long, value_name = "URL", value_parser = parse_address)]
@@ -74,9 +76,12 @@ struct Setup {
 /// # Errors
 /// There is no such profile, or the orchestrator did not answer.
 pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
-    let Verb::Setup { profile, address, channel, out } = verb;
+    let Verb::Setup { profile, address, channel, out, .. } = verb;
     let client = session.client()?;
-    let view = client.profile(&profile).await?;
+    let view = match &profile {
+        Some(profile) => Some(client.profile(profile).await?),
+        None => None,
+    };
     let key = client.key().await?;
     let address = match address {
         Some(address) => address,
@@ -89,6 +94,11 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
         ));
     }
     let channel = ChannelName::from(channel);
+    let Some(view) = view else {
+        let url = binhost(&address, &format!("binhost/{ALL_PROFILES}"));
+        return for_nix(session, nix::setup("swarm", &url, channel, &key, &[])?, out);
+    };
+    let profile = &view.name;
     if channel != ChannelName::Stable && view.publish != channel {
         session.output.say(&format!(
             "note: {profile} publishes to {}; to use this channel: swarmctl profile update {profile} --publish \
@@ -101,9 +111,11 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
             .say(&format!("note: nothing is published yet; run first: swarmctl run start {profile} --wait"));
     }
     if view.builder == BuilderKind::Nix {
-        return for_nix(session, &view, sync_uri(&address, &view.binhost, channel), &key, out);
+        let hosts = view.roots.iter().filter(|root| root.host).map(|root| root.attribute.as_str());
+        let (url, hosts) = (binhost(&address, &view.binhost), hosts.collect::<Vec<_>>());
+        return for_nix(session, nix::setup(&format!("swarm-{profile}"), &url, channel, &key, &hosts)?, out);
     }
-    let setup = setup(&profile, &sync_uri(&address, &view.binhost, channel), channel, &key)?;
+    let setup = setup(profile, &channel.within(&binhost(&address, &view.binhost)), channel, &key)?;
     match out {
         None => session.output.show(&setup, |paint| render(&setup, paint)),
         Some(root) => {
@@ -123,16 +135,8 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
     }
 }
 
-/// The setup of a machine with Nix.
-fn for_nix(
-    session: &Session,
-    profile: &ProfileView,
-    url: String,
-    key: &KeyView,
-    out: Option<PathBuf>,
-) -> Result<(), Failure> {
-    let hosts = profile.roots.iter().filter(|root| root.host).map(|root| root.attribute.as_str());
-    let setup = nix::setup(&profile.name, url, key, &hosts.collect::<Vec<_>>())?;
+/// Prints or writes the setup of a machine with Nix.
+fn for_nix(session: &Session, setup: NixSetup, out: Option<PathBuf>) -> Result<(), Failure> {
     match out {
         None => session.output.show(&setup, |paint| nix::render(&setup, paint)),
         Some(root) => {
@@ -146,10 +150,9 @@ fn for_nix(
     }
 }
 
-/// The address of a channel of a profile's binary package host or cache.
-fn sync_uri(address: &Url, binhost: &str, channel: ChannelName) -> String {
-    let stable = format!("{}/{}", address.as_str().trim_end_matches('/'), binhost.trim_matches('/'));
-    if channel.is_stable() { stable } else { format!("{stable}/{channel}") }
+/// The address of a profile's binary package host or cache.
+fn binhost(address: &Url, path: &str) -> String {
+    format!("{}/{}", address.as_str().trim_end_matches('/'), path.trim_matches('/'))
 }
 
 /// The address from which a workstation fetches packages. Portage and Nix cannot pin a certificate,
@@ -323,8 +326,8 @@ mod tests {
     }
 
     fn of(channel: ChannelName, key: &KeyView) -> Result<Setup, Failure> {
-        let uri = sync_uri(&parse_address("http://nas:8100").unwrap(), "/binhost/desk/", channel);
-        setup(&"desk".parse().unwrap(), &uri, channel, key)
+        let stable = binhost(&parse_address("http://nas:8100").unwrap(), "/binhost/desk/");
+        setup(&"desk".parse().unwrap(), &channel.within(&stable), channel, key)
     }
 
     #[test]

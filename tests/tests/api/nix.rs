@@ -1,6 +1,7 @@
 //! Archives of Nix and their cache: a played drone brings what the real Nix built, and the real Nix
 //! installs it.
 
+mod all;
 mod clients;
 mod intake;
 mod upstreams;

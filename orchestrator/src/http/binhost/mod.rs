@@ -1,6 +1,6 @@
 //! The binary package hosts as Portage requests them: workstations install from
 //! `/binhost/PROFILE/…`, or `/binhost/PROFILE/staging/…` to try what is not promoted yet; the drones of a
-//! run use `/binhost/PROFILE/runs/RUN/…`.
+//! run use `/binhost/PROFILE/runs/RUN/…`. `/binhost/_nix/…` has what the cache of any Nix profile has.
 //!
 //! They need no credential, because workstations have none; published packages are signed. A file
 //! that does not exist or is not public gives 404, never 403, because Portage continues only after
@@ -32,15 +32,25 @@ use axum::{
     routing::get,
 };
 use std::sync::Arc;
-use swarm_common::{id::RunId, name::Name, wire::channel::ChannelName};
+use swarm_common::{
+    id::RunId,
+    name::Name,
+    wire::{channel::ChannelName, nix::ALL_PROFILES},
+};
 
 pub(super) fn router() -> Router<Arc<App>> {
     Router::new().route("/binhost/{*path}", get(serve))
 }
 
-/// Locates the file for a decoded path below `/binhost/`; `None` if it is not a public path.
+/// Locates the file for a decoded path below `/binhost/`; `None` if it is not a public path. May
+/// block.
 fn locate<'b>(binhosts: &'b Binhosts, path: &str) -> Option<Named<'b>> {
     let (profile, path) = path.split_once('/')?;
+    let root = binhosts.dir();
+    if profile == ALL_PROFILES {
+        let kind = layout::in_all_caches(path)?;
+        return Some(Named { root, path: binhosts.in_any_cache(path)?, kind });
+    }
     let profile: Name = profile.parse().ok()?;
     let (dir, path) = match path.split_once('/') {
         Some(("runs", rest)) => {
@@ -50,7 +60,7 @@ fn locate<'b>(binhosts: &'b Binhosts, path: &str) -> Option<Named<'b>> {
         Some(("staging", rest)) => (binhosts.channel(&profile, ChannelName::Staging), rest),
         _ => (binhosts.channel(&profile, ChannelName::Stable), path),
     };
-    Some(Named { root: binhosts.dir(), path: dir.join(path), kind: layout::servable(path)? })
+    Some(Named { root, path: dir.join(path), kind: layout::servable(path)? })
 }
 
 async fn serve(
@@ -121,6 +131,7 @@ mod tests {
             "desk/runs/7/Packages",
             "../Packages",
             "d//Packages",
+            "_nix/nix-cache-info",
         ] {
             assert_eq!(found(path), None, "{path}");
         }

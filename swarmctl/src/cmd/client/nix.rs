@@ -9,7 +9,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
-use swarm_common::{name::Name, wire::view::KeyView};
+use swarm_common::wire::{channel::ChannelName, view::KeyView};
 use swarm_formats::nix::keys::PublicKey;
 
 /// Settings of Nix that a machine needs besides the cache and its keys: name and value.
@@ -32,8 +32,16 @@ pub(super) struct NixSetup {
     nixos_module: String,
 }
 
-/// Makes the setup for a cache. `hosts` are the machines whose systems the profile builds.
-pub(super) fn setup(profile: &Name, url: String, key: &KeyView, hosts: &[&str]) -> Result<NixSetup, Failure> {
+/// Makes the setup for a channel of the cache at `stable`, in files of this name. `hosts` are the
+/// machines whose systems the profile builds.
+pub(super) fn setup(
+    name: &str,
+    stable: &str,
+    channel: ChannelName,
+    key: &KeyView,
+    hosts: &[&str],
+) -> Result<NixSetup, Failure> {
+    let url = channel.within(stable);
     if key.nix.is_empty() {
         return Err(Failure::Failed(
             "the orchestrator has no Nix signing key, so clients would reject its packages; see [signing] \
@@ -53,9 +61,9 @@ pub(super) fn setup(profile: &Name, url: String, key: &KeyView, hosts: &[&str]) 
         )));
     }
     Ok(NixSetup {
-        name: format!("swarm-{profile}"),
+        name: name.to_owned(),
         nix_conf: nix_conf(&url, &keys),
-        nixos_module: nixos_module(&url, &keys, hosts),
+        nixos_module: nixos_module(&url, &keys) + &switch(stable, channel, hosts) + "}\n",
         public_keys: keys,
         url,
     })
@@ -67,23 +75,26 @@ fn nix_conf(url: &str, keys: &[String]) -> String {
     text
 }
 
-fn nixos_module(url: &str, keys: &[String], hosts: &[&str]) -> String {
+fn nixos_module(url: &str, keys: &[String]) -> String {
     let keys = keys.iter().map(|key| format!("\"{key}\"")).collect::<Vec<_>>().join(" ");
     let mut text = format!(
         "{{\n  nix.settings = {{\n    substituters = [ \"{url}\" ];\n    trusted-public-keys = [ {keys} ];\n"
     );
     text.extend(SETTINGS.map(|(name, value)| format!("    {name} = {value};\n")));
-    text.push_str("  };\n");
-    if !hosts.is_empty() {
-        // The module `switch` of this project's flake.
-        text.push_str(&format!(
-            "  # On {}, with nixosModules.switch of Build Swarm, to switch to new systems:\n  # \
-             services.build-swarm.switch = {{ enable = true; url = \"{url}\"; }};\n",
-            hosts.join(", ")
-        ));
+    text + "  };\n"
+}
+
+/// What the module says about the module `switch` of this project's flake.
+fn switch(stable: &str, channel: ChannelName, hosts: &[&str]) -> String {
+    if hosts.is_empty() {
+        return String::new();
     }
-    text.push_str("}\n");
-    text
+    let follow = if channel.is_stable() { String::new() } else { format!(" channel = \"{channel}\";") };
+    format!(
+        "  # On {}, with nixosModules.switch of Build Swarm, to switch to new systems:\n  # \
+         services.build-swarm.switch = {{ enable = true; url = \"{stable}\";{follow} }};\n",
+        hosts.join(", ")
+    )
 }
 
 /// The setup as text.
@@ -148,7 +159,19 @@ mod tests {
     }
 
     fn of(url: &str, keys: &[&str], hosts: &[&str]) -> Result<NixSetup, Failure> {
-        setup(&"home".parse().unwrap(), url.to_owned(), &key(keys), hosts)
+        setup("swarm-home", url, ChannelName::Stable, &key(keys), hosts)
+    }
+
+    #[test]
+    fn a_machine_on_staging_has_the_cache_of_staging_and_switches_to_its_systems() {
+        let url = "http://nas:8100/binhost/home";
+        let setup = setup("swarm-home", url, ChannelName::Staging, &key(&[KEY]), &["desk"]).unwrap();
+        assert!(setup.nix_conf.starts_with("extra-substituters = http://nas:8100/binhost/home/staging\n"));
+        let module = &setup.nixos_module;
+        assert!(module.contains("substituters = [ \"http://nas:8100/binhost/home/staging\" ];"), "{module}");
+        let follow =
+            r#"switch = { enable = true; url = "http://nas:8100/binhost/home"; channel = "staging"; };"#;
+        assert!(module.contains(follow), "{module}");
     }
 
     /// Runs a program of the real Nix, without the machine's configuration.
