@@ -17,7 +17,13 @@ const SEEDS: u64 = 2_000;
 /// The size is the seed's own, too.
 fn size(seed: u64) -> Size {
     let mut rng = Rng::new(!seed);
-    Size { packages: 1 + rng.below(40) as u32, drones: 1 + rng.below(6), runs: 2, check_every: 1 }
+    Size {
+        packages: 1 + rng.below(40) as u32,
+        drones: 1 + rng.below(6),
+        runs: 2,
+        both: false,
+        check_every: 1,
+    }
 }
 
 /// How many seeds to try: fewer in scripts/check.
@@ -111,10 +117,30 @@ fn five_thousand_packages_on_sixty_four_drones_come_to_rest() {
         until_ms: 4 * 3_600_000,
         ..Faults::from(&mut Rng::new(64))
     };
-    let size = Size { packages: 5_000, drones: 64, runs: 1, check_every: 5_000 };
+    let size = Size { packages: 5_000, drones: 64, runs: 1, both: false, check_every: 5_000 };
     let summary = World::run(64, size, Some(faults)).unwrap();
     println!("{summary:?}");
     assert!(summary.received > 1_000 && summary.kills > 0, "{summary:?}");
+}
+
+#[test]
+fn a_fleet_builds_for_portage_and_for_nix_in_one_night_whatever_happens() {
+    let seeds = seeds() / 5;
+    let (mut derivations, mut others, mut kills) = (0, 0, 0);
+    for seed in 0..seeds {
+        let size = Size { both: true, ..size(seed) };
+        let summary = World::run(seed, size, None).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        derivations += summary.derivations;
+        others += summary.received + summary.reused - summary.derivations;
+        kills += summary.kills;
+    }
+    println!("{seeds} seeds: {derivations} derivations, {others} others, {kills} kills");
+    assert!(derivations > 4 * seeds && others > 4 * seeds && kills > seeds);
+    for seed in 0..20 {
+        let size = Size { both: true, ..size(seed) };
+        let summary = World::run(seed, size, Some(Faults::none())).unwrap();
+        assert_eq!((summary.wasted, summary.again), (0, 0), "seed {seed}: {summary:?}");
+    }
 }
 
 /// Build needs, then run-time needs, as `(from, to)`.

@@ -1,6 +1,9 @@
-//! What the simulated swarm builds in: a base that follows its runs.
+//! What the simulated swarm builds, and in what: its profiles, and a base that follows its runs.
 
-use super::world::{World, desk};
+use super::{
+    nix,
+    world::{World, desk},
+};
 use swarm_common::{
     digest::Digest,
     name::Name,
@@ -12,7 +15,7 @@ use swarm_common::{
 use swarm_core::Command;
 
 impl World {
-    /// Makes the profile and its base.
+    /// Makes the profile of Portage and its base.
     pub(super) fn put_profile(&mut self) -> Result<(), String> {
         let name: Name = "gentoo".parse().map_err(|e| format!("{e}"))?;
         let image = Image {
@@ -44,5 +47,25 @@ impl World {
         let profile = Command::PutProfile { name: desk(), request: profile };
         self.orchestrator.admin(self.now, &mut self.rng, profile, "profile")?;
         Ok(())
+    }
+
+    /// The profiles.
+    pub(super) fn profiles(&self) -> Vec<Name> {
+        if self.size.both { vec![desk(), nix::tools()] } else { vec![desk()] }
+    }
+
+    /// Makes the profile of Nix.
+    pub(super) fn put_tools(&mut self) -> Result<(), String> {
+        let request = ProfileRequest {
+            builder: BuilderKind::Nix,
+            snapshot: Digest::of(b"flake"),
+            source: "the simulation".into(),
+            base: None,
+            rebuild: Default::default(),
+            publish: Default::default(),
+            cpu: Default::default(),
+        };
+        let put = Command::PutProfile { name: nix::tools(), request };
+        self.orchestrator.admin(self.now, &mut self.rng, put, "tools").map(|_| ())
     }
 }

@@ -1,7 +1,10 @@
 //! The world's calendar: runs that are due, said more often than once, pauses, and what is done to channels.
 
-use super::world::{BEGAN_AT, What, World, desk};
-use swarm_common::wire::{admin::ProfileRequest, calendar::ScheduleRequest, channel::ChannelName};
+use super::world::{BEGAN_AT, What, World};
+use swarm_common::{
+    name::Name,
+    wire::{admin::ProfileRequest, calendar::ScheduleRequest, channel::ChannelName},
+};
 use swarm_core::{
     Command,
     state::{Forecast, Profile},
@@ -11,39 +14,44 @@ use swarm_core::{
 const PAUSE_MS: u64 = 1_200_000;
 
 impl World {
-    /// Makes the schedule that all runs come of.
+    /// Makes the schedules that all runs come of.
     pub(super) fn set_schedule(&mut self) -> Result<(), String> {
-        let put = Command::PutSchedule {
-            profile: desk(),
-            request: ScheduleRequest { cron: "30 3 * * *".into(), zone: "UTC".into(), enabled: true },
-            forecast: Forecast { next: BEGAN_AT + 1, period_ms: 1 },
-        };
-        self.orchestrator.admin(self.now, &mut self.rng, put, "schedule")?;
+        for profile in self.profiles() {
+            let key = format!("schedule {profile}");
+            let put = Command::PutSchedule {
+                profile,
+                request: ScheduleRequest { cron: "30 3 * * *".into(), zone: "UTC".into(), enabled: true },
+                forecast: Forecast { next: BEGAN_AT + 1, period_ms: 1 },
+            };
+            self.orchestrator.admin(self.now, &mut self.rng, put, &key)?;
+        }
         self.next_pause();
         self.next_move();
         Ok(())
     }
 
-    /// Says that the next run is due once the one before is over, and now and then that an
-    /// older one is. A run that this doubles is one too many at the end.
-    pub(super) fn start_due_run(&mut self) -> Result<(), String> {
-        let Some(swarm) = &self.orchestrator.swarm else { return Ok(()) };
-        let last = swarm.last.run;
-        let next = last < u64::from(self.size.runs) && swarm.runs.values().all(|r| r.state.is_over());
-        if next {
-            self.say_due(last + 1)?;
-        }
-        if last > 0 && self.rng.chance(50) {
-            self.say_due(last)?;
+    /// Says for each profile that the next run is due once the one before is over, and now and then
+    /// that an older one is. A run that this doubles is one too many at the end.
+    pub(super) fn start_due_runs(&mut self) -> Result<(), String> {
+        for profile in self.profiles() {
+            let Some(swarm) = &self.orchestrator.swarm else { return Ok(()) };
+            let runs = || swarm.runs.values().filter(|run| run.profile == profile);
+            let last = runs().count() as u64;
+            if last < u64::from(self.size.runs) && runs().all(|run| run.state.is_over()) {
+                self.say_due(&profile, last + 1)?;
+            }
+            if last > 0 && self.rng.chance(50) {
+                self.say_due(&profile, last)?;
+            }
         }
         Ok(())
     }
 
-    fn say_due(&mut self, n: u64) -> Result<(), String> {
+    fn say_due(&mut self, profile: &Name, n: u64) -> Result<(), String> {
         let due = BEGAN_AT + n;
         let forecast = Forecast { next: due + 1, period_ms: 1 };
         let said = self.rng.bits();
-        let handle = Command::HandleDue { profile: desk(), due, forecast };
+        let handle = Command::HandleDue { profile: profile.clone(), due, forecast };
         self.orchestrator.admin(self.now, &mut self.rng, handle, &format!("due {said}"))?;
         Ok(())
     }
@@ -62,24 +70,26 @@ impl World {
         Ok(())
     }
 
-    /// Rolls the stable channel back, to any generation or one that there is not, promotes to it, or has the
+    /// Rolls a stable channel back, to any generation or one that there is not, promotes to it, or has the
     /// runs published in the other channel.
     pub(super) fn move_channel(&mut self) -> Result<(), String> {
+        let mut profiles = self.profiles();
+        let name = match profiles.len() {
+            1 => profiles.remove(0),
+            several => profiles.remove(self.rng.below(several as u64) as usize),
+        };
         if let Some(swarm) = &self.orchestrator.swarm {
-            let profile = swarm.profiles.get(&desk());
-            let last = profile.and_then(|desk| desk.generations().map(|g| g.number).max()).unwrap_or(0);
+            let profile = swarm.profiles.get(&name);
+            let last = profile.and_then(|profile| profile.generations().map(|g| g.number).max()).unwrap_or(0);
             let generation = self.rng.chance(500).then(|| self.rng.below(last + 2));
             let command = match (self.rng.below(5), profile) {
                 (0, Some(Profile { request, .. })) => {
                     let staging = request.publish.is_stable();
                     let publish = if staging { ChannelName::Staging } else { ChannelName::Stable };
-                    Command::PutProfile {
-                        name: desk(),
-                        request: ProfileRequest { publish, ..request.clone() },
-                    }
+                    Command::PutProfile { name, request: ProfileRequest { publish, ..request.clone() } }
                 }
-                (0..=2, _) => Command::RollBack { profile: desk(), generation },
-                _ => Command::Promote { profile: desk(), generation },
+                (0..=2, _) => Command::RollBack { profile: name, generation },
+                _ => Command::Promote { profile: name, generation },
             };
             let said = self.rng.bits();
             self.orchestrator.admin(self.now, &mut self.rng, command, &format!("channel {said}"))?;

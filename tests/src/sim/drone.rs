@@ -7,7 +7,13 @@ use super::{
     rng::Rng,
 };
 use std::collections::BTreeMap;
-use swarm_common::{digest::Digest, id::*, state::*, time::TimeMs, wire::drone::*};
+use swarm_common::{
+    digest::Digest,
+    id::*,
+    state::*,
+    time::TimeMs,
+    wire::{base::Base, drone::*},
+};
 use swarm_core::estimate::stretch_permille;
 use swarm_drone::agent::{Agent, Input, Output, Recovered, Timing};
 
@@ -177,14 +183,14 @@ impl Drone {
     fn build(&self, rng: &mut Rng, context: &Context, assignment: &Assignment) -> (ReportRequest, u64) {
         let order = match &assignment.work {
             Work::Plan => {
-                let plan = context.script(assignment.run).report.clone();
+                let plan = context.script(assignment).report.clone();
                 let usage = Usage { wall_ms: 5_000, ..Usage::default() };
                 return (ReportRequest { outcome: Outcome::Planned { plan }, usage }, 5_000);
             }
             Work::Base => return (ReportRequest { outcome: Outcome::Based, usage: Usage::default() }, 5_000),
             Work::Build(order) => order,
         };
-        let script = context.script(assignment.run);
+        let script = context.script(assignment);
         let members: Vec<(Behaviour, u64)> = order
             .targets
             .iter()
@@ -208,7 +214,8 @@ impl Drone {
             failed(FailureClass::Package, &format!("error in {}", order.package))
         } else {
             let digest = |t: &Target| {
-                Digest::of(format!("{} {}", t.portage().unwrap().path(), assignment.attempt).as_bytes())
+                let path = t.portage().map_or_else(|| t.id().to_owned(), |target| target.path());
+                Digest::of(format!("{path} {}", assignment.attempt).as_bytes())
             };
             ReportRequest {
                 outcome: Outcome::Built { artifacts: order.targets.iter().map(digest).collect() },
@@ -238,8 +245,10 @@ fn failed(class: FailureClass, signature: &str) -> ReportRequest {
 /// What every drone's builds depend on.
 #[derive(Debug)]
 pub struct Context {
-    /// The scripts of runs 1, 2, …
+    /// The scripts of the runs of Portage.
     pub scripts: Vec<Script>,
+    /// Those of the runs of Nix, which begin with the others; none if there is no such profile.
+    pub derivations: Vec<Script>,
     /// The faults.
     pub faults: Faults,
     /// When the simulation began.
@@ -255,8 +264,10 @@ impl Context {
         now.since(self.began_at) < self.faults.until_ms
     }
 
-    fn script(&self, run: RunId) -> &Script {
-        &self.scripts[(run.0 as usize - 1).min(self.scripts.len() - 1)]
+    fn script(&self, assignment: &Assignment) -> &Script {
+        let scripts = if assignment.base == Base::Nix { &self.derivations } else { &self.scripts };
+        let kinds = if self.derivations.is_empty() { 1 } else { 2 };
+        &scripts[((assignment.run.0 as usize - 1) / kinds).min(scripts.len() - 1)]
     }
 
     fn drone_fault(&self, rng: &mut Rng) -> bool {

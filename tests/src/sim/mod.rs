@@ -12,6 +12,7 @@ mod clock;
 pub mod drone;
 pub mod faults;
 mod network;
+mod nix;
 pub mod oracle;
 pub mod orchestrator;
 pub mod plan;

@@ -4,8 +4,11 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
-use swarm_common::{digest::Digest, id::*, state::*, time::TimeMs};
-use swarm_core::{Event, Record, Swarm, state::Profile};
+use swarm_common::{digest::Digest, id::*, name::Name, state::*, time::TimeMs};
+use swarm_core::{
+    Event, Record, Swarm,
+    state::{ChannelRoot, Held, Profile},
+};
 
 /// What the oracle has seen.
 #[derive(Debug, Default)]
@@ -52,10 +55,7 @@ impl Oracle {
                         return Err(format!("{package} was accepted twice: from {first} and from {attempt}"));
                     }
                     if let Some(missing) = artifacts.iter().find(|a| !store.contains(&a.digest)) {
-                        return Err(format!(
-                            "{package} was received but {} is not stored",
-                            missing.target.portage().unwrap().path()
-                        ));
+                        return Err(format!("{package} was received but {} is not stored", missing.path()));
                     }
                 }
                 Event::PackageDelegated { package, drone, .. } => Self::delegated(swarm, *package, *drone)?,
@@ -129,6 +129,10 @@ impl Oracle {
             }
             open.extend(&record.runtime_deps);
         }
+        let is_nix = package.targets.iter().any(|target| target.nix().is_some());
+        if is_nix && swarm.drones.get(&drone).is_none_or(|drone| drone.facts.nix.is_none()) {
+            return Err(format!("{id} was delegated to {drone}, which has no Nix"));
+        }
         match swarm.drones.get(&drone).map(|d| d.state()) {
             Some(DroneState::Online) => Ok(()),
             state => Err(format!("{id} was delegated to {drone}, which is {state:?}")),
@@ -147,6 +151,7 @@ impl Oracle {
                 return Err(format!("{id} is still {}: {:?}", run.state, run.counts));
             }
         }
+        swarm.profiles.iter().try_for_each(|(name, profile)| whole(name, profile))?;
         for (id, package) in &swarm.packages {
             let fine = match package.state {
                 PackageState::Received | PackageState::Cancelled => true,
@@ -160,6 +165,31 @@ impl Oracle {
         }
         Ok(())
     }
+}
+
+/// A channel of Nix has each attribute's path with all that it refers to.
+fn whole(name: &Name, profile: &Profile) -> Result<(), String> {
+    let channel = &profile.channel;
+    for ChannelRoot { root, .. } in &channel.roots {
+        let is_it = |held: &&Held| held.artifact.target.nix().is_some_and(|target| target.path == root.path);
+        let mut open: Vec<&Held> = channel.held.values().filter(is_it).collect();
+        if open.is_empty() {
+            return Err(format!("{name} offers {} without its path", root.attribute));
+        }
+        let mut seen = BTreeSet::new();
+        while let Some(held) = open.pop() {
+            let references = held.artifact.nar.iter().flat_map(|nar| &nar.references);
+            for reference in references.filter(|reference| seen.insert((*reference).clone())) {
+                let is_it =
+                    |held: &&Held| held.artifact.target.nix().is_some_and(|t| t.base_name() == reference);
+                let found = channel.held.values().find(is_it);
+                open.push(
+                    found.ok_or_else(|| format!("{name} offers {} without {reference}", root.attribute))?,
+                );
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Nothing has happened in the future, or ended before it began.

@@ -1,7 +1,7 @@
 //! The orchestrator of the simulation: the real core, a journal that survives kills, a
 //! store, and the parts of engine and handlers that matter to what is promised.
 
-use super::{clock::Clock, drone::Message, oracle::Oracle, rng::Rng, words::Telling};
+use super::{clock::Clock, drone::Message, nix, oracle::Oracle, rng::Rng, words::Telling};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
     digest::Digest,
@@ -381,20 +381,19 @@ impl Orchestrator {
         let attempt = swarm.attempts.get(&id)?;
         let Job::Build(package) = attempt.job else { return None };
         let targets = &swarm.packages.get(&package)?.targets;
-        let made =
-            targets.iter().zip(&attempt.build_ids).zip(digests).map(|((target, &build_id), &digest)| {
-                Artifact {
-                    target: target.clone().with_build_id(build_id),
-                    digest,
-                    uploaded_digest: digest,
-                    size: 1,
-                    attempt: id,
-                    drone,
-                    received_at: swarm.at,
-                    index_bytes: 0,
-                    nar: None,
-                }
-            });
+        // Nix's outputs have none.
+        let build_ids = attempt.build_ids.iter().map(|&id| Some(id)).chain(std::iter::repeat(None));
+        let made = targets.iter().zip(build_ids).zip(digests).map(|((target, build_id), &digest)| Artifact {
+            target: build_id.map_or(target.clone(), |id| target.clone().with_build_id(id)),
+            digest,
+            uploaded_digest: digest,
+            size: 1,
+            attempt: id,
+            drone,
+            received_at: swarm.at,
+            index_bytes: 0,
+            nar: nix::nar(swarm, package, target, digest),
+        });
         Some((package, made.collect()))
     }
 }

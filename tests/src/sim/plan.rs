@@ -34,14 +34,7 @@ pub fn make(rng: &mut Rng, size: u32, version: u32) -> Script {
     for n in 0..size {
         let inputs = format!("{n} {}", if n % 3 == 0 { version } else { 0 });
         report.packages.push(package(n, &inputs).into());
-        let behaviour = match rng.below(40) {
-            0 => Behaviour::Broken,
-            1 => Behaviour::Flaky(1),
-            _ => Behaviour::Good,
-        };
-        // Log-uniform between one second and about four minutes.
-        let work_ms = 1000 << rng.below(8);
-        packages.push((behaviour, work_ms + rng.below(work_ms)));
+        packages.push(behaviour(rng));
         for _ in 0..rng.below(4).min(u64::from(n)) {
             let to = n - 1 - rng.below(u64::from(n.min(20))) as u32;
             report.edges.push(edge(rng, n, to));
@@ -63,6 +56,18 @@ pub fn make(rng: &mut Rng, size: u32, version: u32) -> Script {
         });
     }
     Script { report, packages }
+}
+
+/// How a package behaves, and its work in milliseconds at speed 1.
+pub(super) fn behaviour(rng: &mut Rng) -> (Behaviour, u64) {
+    let behaviour = match rng.below(40) {
+        0 => Behaviour::Broken,
+        1 => Behaviour::Flaky(1),
+        _ => Behaviour::Good,
+    };
+    // Log-uniform between one second and about four minutes.
+    let work_ms = 1000 << rng.below(8);
+    (behaviour, work_ms + rng.below(work_ms))
 }
 
 pub(super) fn package(n: u32, inputs: &str) -> PortagePackage {

@@ -11,6 +11,8 @@ pub struct Summary {
     pub virtual_ms: u64,
     /// Packages received by being built.
     pub received: u64,
+    /// Derivations and sources of Nix received, including those taken over.
+    pub derivations: u64,
     /// Packages taken over from earlier runs.
     pub reused: u64,
     /// Packages quarantined.

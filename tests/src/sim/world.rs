@@ -3,6 +3,7 @@
 use super::{
     drone::{self, Context, Doings, Drone, Message},
     faults::Faults,
+    nix,
     oracle::Oracle,
     orchestrator::{Caller, KillPoint, Orchestrator},
     plan,
@@ -15,7 +16,10 @@ use std::{
     collections::{BTreeMap, BTreeSet, BinaryHeap},
 };
 use swarm_common::{digest::Digest, id::*, name::Name, state::*, time::TimeMs, wire::drone::DroneFacts};
-use swarm_core::{Command, Reply, invariants, state::Ending};
+use swarm_core::{
+    Command, Reply, invariants,
+    state::{Ending, Package},
+};
 use swarm_drone::agent::Input;
 
 /// How large a world is.
@@ -25,8 +29,10 @@ pub struct Size {
     pub packages: u32,
     /// Drones.
     pub drones: u64,
-    /// Runs, one after the other.
+    /// Runs of a profile, one after the other.
     pub runs: u32,
+    /// Whether the fleet has a Nix profile as well, of the same size.
+    pub both: bool,
     /// The invariants are checked after every so many events.
     pub check_every: u64,
 }
@@ -79,6 +85,10 @@ impl World {
         let mut rng = Rng::new(seed);
         let faults = faults.unwrap_or_else(|| Faults::from(&mut rng));
         let scripts = (0..size.runs).map(|version| plan::make(&mut rng, size.packages, version)).collect();
+        let derivations = match size.both {
+            true => (0..size.runs).map(|version| nix::make(&mut rng, size.packages, version)).collect(),
+            false => Vec::new(),
+        };
         let mut world = Self {
             now: BEGAN_AT,
             next: BinaryHeap::new(),
@@ -88,7 +98,7 @@ impl World {
             drones: Vec::new(),
             open: BTreeSet::new(),
             last_request: 0,
-            context: Context { scripts, faults, began_at: BEGAN_AT, now: BEGAN_AT },
+            context: Context { scripts, derivations, faults, began_at: BEGAN_AT, now: BEGAN_AT },
             size,
             summary: Summary::default(),
             rng,
@@ -104,6 +114,9 @@ impl World {
         self.orchestrator.telling = Telling::new(self.context.faults.words);
         self.orchestrator.start(self.now, &mut self.rng)?;
         self.put_profile()?;
+        if self.size.both {
+            self.put_tools()?;
+        }
         self.set_schedule()?;
         for n in 0..self.size.drones {
             let (id, facts) = self.enrol(n)?;
@@ -130,12 +143,15 @@ impl World {
         let token_hash = Digest::of(format!("token {n}").as_bytes());
         let issue = Command::IssueEnrolToken { token_hash, valid_ms: 1000, approved: true };
         self.orchestrator.admin(self.now, &mut self.rng, issue, &format!("token {n}"))?;
-        let facts = DroneFacts {
+        let mut facts = DroneFacts {
             machine_id: format!("machine {n}"),
             boot_id: "boot 0".into(),
             slots: drone::slots(&mut self.rng),
             ..crate::api::facts()
         };
+        if self.size.both {
+            nix::install(&mut self.rng, n, &mut facts);
+        }
         let name = format!("drone{n}").parse().map_err(|e| format!("{e}"))?;
         let credential_hash = Digest::of(format!("credential {n}").as_bytes());
         let enrol = Command::EnrolDrone { token_hash, name, credential_hash, facts: facts.clone() };
@@ -187,7 +203,7 @@ impl World {
     fn is_over(&self) -> bool {
         let Some(swarm) = &self.orchestrator.swarm else { return false };
         !self.faults_on()
-            && swarm.last.run == u64::from(self.size.runs)
+            && swarm.last.run == u64::from(self.size.runs) * self.profiles().len() as u64
             && swarm.runs.values().all(|r| r.state.is_over())
             && swarm.bases.values().all(|base| base.following.is_none())
     }
@@ -205,6 +221,9 @@ impl World {
         }
         let count = |state| swarm.packages.values().filter(|p| p.state == state).count() as u64;
         self.summary.reused = swarm.runs.values().map(|r| r.reused).sum();
+        let is_nix =
+            |p: &&Package| p.state == PackageState::Received && p.targets.iter().any(|t| t.nix().is_some());
+        self.summary.derivations = swarm.packages.values().filter(is_nix).count() as u64;
         self.summary.received = count(PackageState::Received) - self.summary.reused;
         self.summary.quarantined = count(PackageState::Quarantined);
         self.summary.attempts = swarm.last.attempt;
@@ -311,7 +330,7 @@ impl World {
         }
         let answers = self.orchestrator.tick(self.now, &mut self.rng)?;
         self.answer(answers);
-        self.start_due_run()
+        self.start_due_runs()
     }
 
     /// Kills the orchestrator now, or at its next append, on either side of it.
