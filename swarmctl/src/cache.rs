@@ -4,6 +4,7 @@ use crate::failure::Failure;
 use std::collections::BTreeMap;
 use swarm_common::{
     client::Client,
+    digest::Digest,
     format::snapshot::is_host,
     name::Name,
     wire::{admin::BuilderKind, channel::ChannelName, ready::Ready, view::ProfileView},
@@ -99,6 +100,18 @@ impl Cache {
             ChannelName::Staging => channels.staging.map(|staging| staging.generations).unwrap_or_default(),
         };
         Ok(generations.into_iter().map(|generation| generation.number).collect())
+    }
+
+    /// The lock file that a system was evaluated with.
+    ///
+    /// # Errors
+    /// It is not there or not the right one, or the orchestrator did not answer.
+    pub async fn lock(&self, digest: Digest) -> Result<String, Failure> {
+        let file = format!("{}/lock/{digest}", self.root);
+        let bytes = self.client.published(&file).await?;
+        let text =
+            bytes.filter(|bytes| Digest::of(bytes) == digest).and_then(|bytes| String::from_utf8(bytes).ok());
+        text.ok_or_else(|| Failure::Failed(format!("{file} is missing or damaged")))
     }
 
     async fn pointer(&self, host: &str, file: &str) -> Result<Option<Ready>, Failure> {

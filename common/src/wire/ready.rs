@@ -27,7 +27,8 @@ pub struct Ready {
     /// The Git commit of the source, if it has one.
     #[serde(default)]
     pub commit: Option<String>,
-    /// Digest of the source's `flake.lock`, if it has one.
+    /// Digest of the source's `flake.lock`, if it has one. The file is `lock/DIGEST` beside this one's
+    /// directory.
     #[serde(default)]
     pub lock: Option<Digest>,
     /// Paths of the closure in this cache. The others come from the profile's upstream caches.

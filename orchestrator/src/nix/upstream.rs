@@ -38,6 +38,10 @@ const ANSWERS: usize = 100_000;
 const MANIFESTS: usize = 64;
 /// Requests at a time.
 const AT_ONCE: usize = 16;
+/// Where a snapshot has the lock file of a flake.
+const LOCK: &str = "source/flake.lock";
+/// Largest lock file in bytes.
+const LOCK_BYTES: u64 = 16 << 20;
 /// Largest manifest in bytes.
 const MANIFEST_BYTES: u64 = 1 << 20;
 
@@ -87,6 +91,25 @@ impl Upstreams {
         }
         sources.insert(snapshot, source.clone());
         Ok(source)
+    }
+
+    /// The lock file of a snapshot's flake, if there is one. Reads the snapshot up to there, so it may block
+    /// for seconds.
+    ///
+    /// # Errors
+    /// The snapshot cannot be read.
+    pub fn lock(&self, snapshot: Digest) -> io::Result<Option<Vec<u8>>> {
+        let archive = File::open(self.snapshots.path(snapshot))?;
+        let mut tar = tar::Archive::new(zstd::Decoder::new(archive)?);
+        for entry in tar.entries()? {
+            let entry = entry?;
+            if *entry.path_bytes() == *LOCK.as_bytes() {
+                let mut text = Vec::new();
+                entry.take(LOCK_BYTES).read_to_end(&mut text)?;
+                return Ok(Some(text));
+            }
+        }
+        Ok(None)
     }
 
     /// The paths with these hash parts that the caches have.

@@ -18,7 +18,7 @@ pub enum Servable {
     NarInfo,
     /// The archive of a store path. The content of its path never changes.
     Nar,
-    /// JSON: the listing of a store path, or the newest system of a host.
+    /// JSON: the listing of a store path, the newest system of a host, or a lock file.
     Json,
     /// The log of a build.
     Log,
@@ -67,6 +67,7 @@ fn in_nix_cache(path: &str) -> Option<Servable> {
             let path: StorePath = name.parse().ok()?;
             path.derivation_name().map(|_| Servable::Log)
         }
+        Some(("lock", digest)) => digest.parse::<Digest>().is_ok().then_some(Servable::Json),
         Some(("ready", host)) => is_host(host).then_some(Servable::Json),
         // What was ready in a generation that is still kept.
         Some(("generations", rest)) => {
@@ -107,6 +108,7 @@ mod tests {
             (format!("{hash}.ls"), Servable::Json),
             (format!("nar/{digest}.nar.zst"), Servable::Nar),
             (format!("log/{hash}-hello-2.12.drv"), Servable::Log),
+            (format!("lock/{digest}"), Servable::Json),
             ("ready/desk".to_owned(), Servable::Json),
             ("generations/12/ready-desk".to_owned(), Servable::Json),
         ] {
@@ -124,6 +126,7 @@ mod tests {
             format!("nar/{digest}.new"),
             format!("log/{hash}-hello"),
             format!("log/{hash}-a/b.drv"),
+            "lock/flake.lock".to_owned(),
             "ready/".to_owned(),
             "ready/.x".to_owned(),
             "ready/a/b".to_owned(),

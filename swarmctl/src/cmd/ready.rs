@@ -23,6 +23,7 @@ Examples:
   swarmctl ready home
   swarmctl ready home desk
   swarmctl ready home --channel staging
+  swarmctl ready home desk --lock > flake.lock      the inputs for which everything is built
   swarmctl ready home desk --json | jq -r .path"
 )]
 pub struct Args {
@@ -33,6 +34,9 @@ pub struct Args {
     /// Channel that the machines follow
     #[arg(long, value_name = "CHANNEL", default_value = "stable")]
     channel: Channel,
+    /// Print the flake.lock that the host's system was evaluated with
+    #[arg(long, requires = "host")]
+    lock: bool,
 }
 
 /// Shows what is ready.
@@ -43,6 +47,13 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
     let cache = Cache::open(session.client()?, &args.profile, args.channel.into()).await?;
     if let Some(host) = &args.host {
         let ready = cache.ready(host).await?.ok_or_else(|| none(&cache, host))?;
+        if args.lock {
+            let none = || Failure::Failed(format!("the system of {host} was evaluated without a flake.lock"));
+            let text = cache.lock(ready.lock.ok_or_else(none)?).await?;
+            let lock: serde_json::Value = serde_json::from_str(&text)
+                .map_err(|e| Failure::Failed(format!("the flake.lock of {host} is not JSON: {e}")))?;
+            return session.output.show(&lock, |_| text);
+        }
         return session.output.show(&ready, |_| show(&ready, now()));
     }
     let mut all = Vec::new();

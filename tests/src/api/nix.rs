@@ -233,12 +233,23 @@ impl Swarm {
     pub async fn nix_profile(&self, upstreams: &[(String, String)]) -> Result<()> {
         let upstreams: Vec<_> =
             upstreams.iter().map(|(url, key)| serde_json::json!({ "url": url, "keys": [key] })).collect();
-        let manifest: SnapshotManifest = serde_json::from_value(serde_json::json!({
-            "format": 1,
-            "nix": { "flake": false, "file": "world.nix", "hosts": ["desk"], "upstreams": upstreams },
-        }))?;
+        let source = serde_json::json!(
+            { "flake": false, "file": "world.nix", "hosts": ["desk"], "upstreams": upstreams }
+        );
+        self.nix_profile_of(&source, &[("world.nix", WORLD)]).await
+    }
+
+    /// A Nix profile of these files.
+    ///
+    /// # Errors
+    /// Something on the way is refused.
+    pub async fn nix_profile_of(&self, source: &serde_json::Value, files: &[(&str, &str)]) -> Result<()> {
+        let manifest: SnapshotManifest =
+            serde_json::from_value(serde_json::json!({ "format": 1, "nix": source }))?;
         let mut contents = SnapshotContents::new(manifest)?;
-        contents.add_bytes("source/world.nix", WORLD.as_bytes().to_vec())?;
+        for (name, text) in files {
+            contents.add_bytes(&format!("source/{name}"), text.as_bytes().to_vec())?;
+        }
         let folder = tempfile::tempdir()?;
         let archive = folder.path().join("snapshot.tar.zst");
         let digest = contents.write(File::create(&archive)?, || {})?;

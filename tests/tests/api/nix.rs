@@ -18,7 +18,7 @@ use swarm_common::{
         channel::{ChannelName, PromoteRequest, RollbackRequest},
         concern::ConcernKind,
         drone::{DroneFacts, HeartbeatRequest, Vitals},
-        nix::{NixMachine, base_name},
+        nix::{NixMachine, NixRoot, base_name},
         plan::{PlanEdge, PlanPackage, PlanReport},
         ready::Ready,
     },
@@ -181,6 +181,27 @@ async fn a_host_on_staging_is_ready_for_the_next_system_before_one_on_stable() {
     swarm.admin.promote(&name(PROFILE), PromoteRequest::default(), &crate::key()).await.unwrap();
     generation(&swarm, 4).await;
     assert_eq!(ready("").await, (4, other));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lock_that_a_system_was_evaluated_with_is_published_with_it() {
+    let world = World::new().unwrap();
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.nix_drone("one").await.unwrap();
+    let lock = r#"{ "nodes": { "root": {} }, "root": "root", "version": 7 }"#;
+    let digest = Digest::of(lock.as_bytes());
+    let source = serde_json::json!({ "flake": true, "file": "flake.nix", "hosts": ["desk"], "lock": digest });
+    swarm.nix_profile_of(&source, &[("flake.nix", "{ }"), ("flake.lock", lock)]).await.unwrap();
+    let mut plan = only(&world.plan().await.unwrap(), &["fixed.txt"]);
+    let path = output_of(&plan, "fixed.txt");
+    plan.roots = vec![NixRoot { attribute: "desk".to_owned(), path, host: true }];
+    swarm.nix_run(&drone, plan).await.unwrap();
+    drone.build_from(&world).await.unwrap();
+    generation(&swarm, 1).await;
+    let ready: Ready = serde_json::from_slice(&get(&swarm, "ready/desk", &[]).await.body).unwrap();
+    assert_eq!(ready.lock, Some(digest));
+    assert_eq!(get(&swarm, &format!("lock/{digest}"), &[]).await.body, lock.as_bytes());
+    assert_eq!(follow(&swarm, &format!("swarmctl ready {PROFILE} desk --lock")).await, lock);
 }
 
 #[tokio::test(flavor = "multi_thread")]

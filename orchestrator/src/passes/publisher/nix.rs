@@ -73,7 +73,7 @@ impl Caches {
     ) -> Result<(), DiskPassError> {
         let profile = &todo.profile;
         let artifacts = todo.received.iter().chain(&todo.kept);
-        let kept = Kept { caches: self, store, artifacts: artifacts.map(|a| (a.digest, a)).collect() };
+        let kept = Kept { caches: self, store, artifacts: artifacts.map(|a| (a.digest, a)).collect(), hosts };
         let paths = kept.artifacts.values().filter_map(|artifact| cached(artifact)).collect();
         let ready = hosts.iter().filter_map(|(root, snapshot)| kept.ready(todo, root, *snapshot)).collect();
         let mut cache = NixCache::open(dir, self.keys.clone())?.numbered(todo.number);
@@ -106,6 +106,7 @@ struct Kept<'a> {
     caches: &'a Caches,
     store: &'a Store,
     artifacts: BTreeMap<Digest, &'a Artifact>,
+    hosts: &'a [(ChannelRoot, Option<Digest>)],
 }
 
 impl Kept<'_> {
@@ -179,6 +180,17 @@ impl Beside for Kept<'_> {
             Err(error) => {
                 tracing::warn!(attempt = %artifact.attempt, %error, "cannot publish a build log");
                 Ok(None)
+            }
+        }
+    }
+
+    fn lock(&self, ready: &Ready) -> Option<Vec<u8>> {
+        let (_, snapshot) = self.hosts.iter().find(|(root, _)| root.root.attribute == ready.host)?;
+        match self.caches.upstreams.lock((*snapshot)?) {
+            Ok(lock) => lock,
+            Err(error) => {
+                tracing::warn!(host = ready.host, %error, "cannot publish the lock file of a system");
+                None
             }
         }
     }

@@ -7,9 +7,10 @@
 //! | `nar/DIGEST.nar.zst` | its archive, a link into the store |
 //! | `HASH.ls`, `log/DRV` | its listing, and the log of its build |
 //! | `ready/HOST` | the newest system of a host whose closure is here |
+//! | `lock/DIGEST` | the `flake.lock` that a system was evaluated with |
 //!
 //! Publishing is level-triggered, as in [`Binhost`](super::Binhost): archives come first, then
-//! narinfos, each after those of its references, then `ready`. What is published at a path stays: a
+//! narinfos, each after those of its references, then locks and `ready`. What is published at a path stays: a
 //! second build of it with other bytes changes nothing. A [`sweep()`](NixCache::sweep) removes a
 //! narinfo before its archive.
 
@@ -65,6 +66,9 @@ pub trait Beside {
     /// # Errors
     /// The disk fails.
     fn log(&self, path: &CachedPath) -> Result<Option<Vec<u8>>, DiskError>;
+
+    /// The lock file that the system of a host was evaluated with, if it is kept.
+    fn lock(&self, ready: &Ready) -> Option<Vec<u8>>;
 }
 
 /// What a cache is to contain.
@@ -125,7 +129,7 @@ impl NixCache {
     /// The disk fails.
     pub fn open(dir: impl Into<PathBuf>, keys: Option<Arc<NixKeys>>) -> Result<Self, DiskError> {
         let dir = dir.into();
-        for part in ["nar", "log", "ready"] {
+        for part in ["nar", "log", "ready", "lock"] {
             disk::make_dirs(&dir.join(part))?;
         }
         let generation = generations::last(&dir)?;
@@ -166,6 +170,10 @@ impl NixCache {
         let mut hosts = BTreeMap::new();
         for host in &wanted.hosts {
             if let Some(ready) = self.ready(host, wanted, &published)? {
+                if let Some(lock) = host.lock {
+                    let text = || Ok(beside.lock(host).filter(|text| Digest::of(text) == lock));
+                    self.place_small(&lock_path(lock), text, now)?;
+                }
                 hosts.insert(host.host.clone(), ready);
             }
         }
@@ -253,6 +261,11 @@ impl NixCache {
         }
         generations::replace(&self.dir, &[(name, bytes)], now)
     }
+}
+
+/// Path of a lock file, relative to the cache's directory.
+fn lock_path(digest: Digest) -> String {
+    format!("lock/{digest}")
 }
 
 /// Names of the files in a directory, without those of interrupted publications.

@@ -145,7 +145,7 @@ impl NixCache {
     }
 
     /// Writes a small file that clients can do without, unless it is there.
-    fn place_small(
+    pub(super) fn place_small(
         &self,
         name: &str,
         bytes: impl FnOnce() -> Result<Option<Vec<u8>>, StoreError>,

@@ -2,11 +2,12 @@
 
 use super::{
     super::generations::{self, seconds_of},
-    NixCache, PATHS, names, order,
+    NixCache, PATHS, lock_path, names, order,
     place::{digest_of, nar_path, read_narinfo},
 };
 use crate::store::disk::{self, DiskError};
 use std::{collections::BTreeSet, fs, path::Path};
+use swarm_common::wire::ready::Ready;
 use swarm_formats::nix::narinfo::NarInfo;
 
 impl NixCache {
@@ -17,7 +18,7 @@ impl NixCache {
     /// # Errors
     /// The disk fails; the rest is removed next time.
     pub fn sweep(&mut self, now: u64, grace_secs: u64, kept: &BTreeSet<u64>) -> Result<usize, DiskError> {
-        let mut named = BTreeSet::new();
+        let (mut named, mut locks) = (BTreeSet::new(), self.locks(&self.dir.join("ready"), "")?);
         let numbers = generations::numbers(&self.dir)?;
         for (at, &number) in numbers.iter().enumerate() {
             let next = numbers.get(at + 1).map(|&next| generations::path(&self.dir, next).join(PATHS));
@@ -29,6 +30,7 @@ impl NixCache {
             }
             let path = generations::path(&self.dir, number).join(PATHS);
             let list = fs::read_to_string(&path).map_err(DiskError::at("read", &path))?;
+            locks.extend(self.locks(&generations::path(&self.dir, number), "ready-")?);
             named.extend(list.lines().filter_map(|line| Some(line.get(..32)?.to_owned())));
         }
         if numbers.is_empty() {
@@ -54,20 +56,36 @@ impl NixCache {
             }
         }
         disk::sync_dir(&self.dir)?;
-        Ok(removed + self.sweep_files(&all, &named)?)
+        Ok(removed + self.sweep_files(&all, &named, &locks)?)
     }
 
-    /// Removes archives that no narinfo named before this sweep, and logs that none names now.
-    fn sweep_files(&self, before: &[NarInfo], named: &BTreeSet<String>) -> Result<usize, DiskError> {
+    /// The lock files that the pointers in a directory name.
+    fn locks(&self, dir: &Path, prefix: &str) -> Result<BTreeSet<String>, DiskError> {
+        let pointers = names(dir)?.into_iter().filter(|name| name.starts_with(prefix));
+        let lock = |name: String| {
+            let ready: Ready = serde_json::from_slice(&fs::read(dir.join(name)).ok()?).ok()?;
+            ready.lock.map(lock_path)
+        };
+        Ok(pointers.filter_map(lock).collect())
+    }
+
+    /// Removes archives that no narinfo named before this sweep, logs that none names now, and all locks
+    /// but these.
+    fn sweep_files(
+        &self,
+        before: &[NarInfo],
+        named: &BTreeSet<String>,
+        locks: &BTreeSet<String>,
+    ) -> Result<usize, DiskError> {
         let nars: BTreeSet<String> = before.iter().filter_map(digest_of).map(nar_path).collect();
         let stay = before.iter().filter(|info| named.contains(info.path.hash_part()));
         let logs: BTreeSet<String> =
             stay.filter_map(|info| info.deriver.as_ref()).map(|drv| format!("log/{drv}")).collect();
         let mut removed = 0;
-        for part in ["", "nar", "log", "ready"] {
+        for part in ["", "nar", "log", "ready", "lock"] {
             removed += remove_unfinished(&self.dir.join(part))?;
         }
-        for (part, kept) in [("nar", &nars), ("log", &logs)] {
+        for (part, kept) in [("nar", &nars), ("log", &logs), ("lock", locks)] {
             for name in names(&self.dir.join(part))? {
                 let name = format!("{part}/{name}");
                 if !kept.contains(&name) {

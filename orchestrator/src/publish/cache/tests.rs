@@ -73,6 +73,15 @@ impl Beside for Always {
     fn log(&self, path: &CachedPath) -> Result<Option<Vec<u8>>, DiskError> {
         Ok(Some(path.info.path.to_string().into_bytes()))
     }
+
+    fn lock(&self, ready: &Ready) -> Option<Vec<u8>> {
+        Some(lock(ready.run.0).into_bytes())
+    }
+}
+
+/// The lock file of a run.
+fn lock(run: u64) -> String {
+    format!("the lock of {run}")
 }
 
 fn store_path(name: &str) -> StorePath {
@@ -94,7 +103,7 @@ fn host(name: &str, path: &str, run: u64) -> Ready {
         run: swarm_common::id::RunId(run),
         built_at: TimeMs(NOW * 1000),
         commit: None,
-        lock: None,
+        lock: Some(Digest::of(lock(run).as_bytes())),
         closure_paths: 0,
         closure_size: 0,
         missing: Vec::new(),
@@ -203,6 +212,25 @@ fn a_sweep_removes_narinfos_first_and_archives_later() {
     assert!(!place.has(&nar) && !place.has("nar/x.new"));
     assert!(place.has(&narinfo("b")) && place.has(&nar_path(new.digest)));
     assert_eq!(place.open().generation(), 2);
+}
+
+#[test]
+fn the_lock_of_a_system_is_there_for_as_long_as_a_generation_names_it() {
+    let place = Place::new();
+    let path = |name| place.path(name, name, &[]);
+    let file = |run| lock_path(Digest::of(lock(run).as_bytes()));
+    place.publish(NOW, &Wanted { paths: vec![path("a")], hosts: vec![host("desk", "a", 1)] });
+    assert_eq!(fs::read_to_string(place.dir.path().join("cache").join(file(1))).unwrap(), lock(1));
+    let other = Ready { lock: Some(Digest::of(b"another")), ..host("nas", "b", 2) };
+    let wanted = Wanted { paths: vec![path("b")], hosts: vec![host("desk", "b", 2), other] };
+    place.publish(NOW + DAY, &wanted);
+    assert!(place.has(&file(1)) && place.has(&file(2)));
+    assert!(!place.has(&lock_path(Digest::of(b"another"))), "the snapshot has another one");
+    let mut cache = place.open();
+    cache.sweep(NOW + 2 * DAY, DAY, &[1, 2].into()).unwrap();
+    assert!(place.has(&file(1)), "generation 1 is kept");
+    cache.sweep(NOW + 3 * DAY, DAY, &[2].into()).unwrap();
+    assert!(!place.has(&file(1)) && place.has(&file(2)));
 }
 
 #[test]

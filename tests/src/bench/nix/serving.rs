@@ -17,6 +17,7 @@ use std::{
     path::Path,
     sync::Arc,
 };
+use swarm_common::wire::ready::Ready;
 use swarm_formats::nix::{
     nar::NarWriter,
     narinfo::{Compression, NarInfo},
@@ -112,7 +113,7 @@ fn publish(tree: &Path, folder: &Path) -> Result<Published> {
     Ok(Published { narinfos, nar })
 }
 
-/// A cache without listings and logs.
+/// A cache without listings, logs and locks.
 struct Nothing;
 
 impl Beside for Nothing {
@@ -122,6 +123,10 @@ impl Beside for Nothing {
 
     fn log(&self, _: &CachedPath) -> Result<Option<Vec<u8>>, DiskError> {
         Ok(None)
+    }
+
+    fn lock(&self, _: &Ready) -> Option<Vec<u8>> {
+        None
     }
 }
 
