@@ -189,14 +189,10 @@ impl Image<'_> {
             EntryType::Link => {
                 let target = entry
                     .link_name()?
-                    .ok_or_else(|| invalid("a symbolic link has an empty target"))?
+                    .ok_or_else(|| invalid("a hard link has an empty target"))?
                     .into_owned();
-                let target = within(&target)?.ok_or_else(|| {
-                    invalid(
-                        "a symbolic link points outside the \
-                         package",
-                    )
-                })?;
+                let target =
+                    within(&target)?.ok_or_else(|| invalid("a hard link points outside the package"))?;
                 let (from, at) = (self.place(&target)?, self.place(&path)?);
                 fs::hard_link(&from, &at)?;
                 let mut hasher = FileHasher::default();
