@@ -49,6 +49,14 @@ impl Orchestrator {
     /// # Errors
     /// It does not start; the error has its log.
     pub fn start(folder: &Path, settings: &str) -> Result<Self> {
+        Self::start_as(folder, settings, |_| {})
+    }
+
+    /// The same with a change of the command.
+    ///
+    /// # Errors
+    /// It does not start; the error has its log.
+    pub fn start_as(folder: &Path, settings: &str, change: impl FnOnce(&mut Command)) -> Result<Self> {
         let state = folder.join("state");
         let token = state.join("admin.token");
         if !token.exists() {
@@ -59,6 +67,7 @@ impl Orchestrator {
         let text = format!("listen = \"{address}\"\nstate_dir = \"{}\"\n{settings}", state.display());
         fs::write(&config, text)?;
         let mut command = Command::new(program("swarm-orchestrator")?);
+        change(&mut command);
         let began = Instant::now();
         let mut process = Process::start(command.arg("--config").arg(&config), &folder.join("log"))?;
         // Not `/readyz`: a journal that was made names files that are nowhere, and publishing fails.

@@ -16,7 +16,7 @@ const MOST_BEHIND_MS: u64 = 400 * 24 * 3_600_000;
 
 /// The clock.
 #[derive(Debug)]
-pub(super) struct Clock {
+pub struct Clock {
     library: PathBuf,
     path: PathBuf,
     file: File,
@@ -24,7 +24,10 @@ pub(super) struct Clock {
 
 impl Clock {
     /// A clock that is right, with its files in `folder`.
-    pub(super) fn new(folder: &Path) -> Result<Self> {
+    ///
+    /// # Errors
+    /// Its library cannot be made.
+    pub fn new(folder: &Path) -> Result<Self> {
         let (library, path) = (folder.join("clock.so"), folder.join("clock"));
         let mut compiler = Command::new("cc");
         compiler.args(["-O1", "-Wall", "-shared", "-fPIC", "-o"]).arg(&library);
@@ -37,7 +40,7 @@ impl Clock {
     }
 
     /// Has a program go by it.
-    pub(super) fn give_to(&self, command: &mut Command) {
+    pub fn give_to(&self, command: &mut Command) {
         command.env("LD_PRELOAD", &self.library).env("SOAK_CLOCK", &self.path);
     }
 
@@ -58,7 +61,11 @@ impl Clock {
         self.show(0)
     }
 
-    fn show(&self, ahead_ms: i64) -> Result<()> {
+    /// Sets it ahead of the machine's, or behind it.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn show(&self, ahead_ms: i64) -> Result<()> {
         Ok(self.file.write_all_at(&ahead_ms.to_ne_bytes(), 0)?)
     }
 }

@@ -7,7 +7,7 @@
 
 mod audit;
 mod backup;
-mod clock;
+pub mod clock;
 mod damage;
 mod damaged;
 mod farm;

@@ -7,6 +7,7 @@ mod bases;
 mod binhost;
 mod bounds;
 mod channels;
+mod clocks;
 mod collisions;
 mod conditional;
 mod conditions;

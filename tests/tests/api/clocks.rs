@@ -1,0 +1,120 @@
+//! Processes whose machine has a wrong clock when they start, as one without a battery has, and gets the
+//! time a little later.
+
+use std::{fs, path::Path, process::Command, time::SystemTime};
+use swarm_common::{
+    client::IdempotencyKey, config::secret::write_private, state::DroneState, wire::admin::EnrolTokenRequest,
+};
+use swarm_tests::{
+    api::{PROFILE, pebble, plan_of, until},
+    bench::server::Orchestrator,
+    e2e::{process::Process, programs::program},
+    soak::clock::Clock,
+};
+use tokio::task::block_in_place;
+
+const YEAR_MS: i64 = 365 * 24 * 3_600_000;
+
+fn now_ms() -> u64 {
+    u64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap()
+}
+
+/// The real drone, by this clock, enrolled in an earlier or later life. It builds nothing.
+fn drone(folder: &Path, swarm: &Orchestrator, clock: &Clock, token: &str) -> Process {
+    let at = |name: &str| folder.join(name).display().to_string();
+    fs::create_dir_all(folder.join("portage/bin")).unwrap();
+    fs::write(folder.join("portage/bin/emerge"), "").unwrap();
+    write_private(&folder.join("token"), token).unwrap();
+    let text = format!(
+        "orchestrators = [\"http://{}\"]\nname = \"ada\"\nstate_dir = \"{}\"\ncache_dir = \"{}\"\n\
+         token_file = \"{}\"\nheartbeat = \"1s\"\nprofiles = [\"another\"]\n\
+         [builder]\nwork_dir = \"{}\"\ncache_dir = \"{}\"\nportage_prefix = \"{}\"\n",
+        swarm.address,
+        at("drone-state"),
+        at("drone-cache"),
+        at("token"),
+        at("roots"),
+        at("drone-cache"),
+        at("portage"),
+    );
+    fs::write(folder.join("drone.toml"), text).unwrap();
+    let mut command = Command::new(program("swarm-drone").unwrap());
+    clock.give_to(&mut command);
+    Process::start(command.arg("--config").arg(folder.join("drone.toml")), &folder.join("drone.log")).unwrap()
+}
+
+/// Starts both by a clock that is `ahead_ms` ahead, sets it right while a package is built, and delivers.
+async fn heals(ahead_ms: i64) {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Clock::new(folder.path()).unwrap();
+    clock.show(ahead_ms).unwrap();
+    let start = || {
+        let settings = "[policy]\nstartup_grace = \"5s\"\nlease = \"20s\"\n";
+        block_in_place(|| Orchestrator::start_as(folder.path(), settings, |c| clock.give_to(c))).unwrap()
+    };
+    let swarm = start();
+    let crew = swarm.crew(1).await.unwrap();
+    let request = EnrolTokenRequest { valid_ms: 600_000, approved: true };
+    let key = IdempotencyKey::random().unwrap();
+    let token = swarm.admin.make_enrol_token(&request, &key).await.unwrap().token;
+    let mut ada = drone(folder.path(), &swarm, &clock, &token);
+    let is_online = async |swarm: &Orchestrator| {
+        let drones = swarm.admin.drones().await.unwrap();
+        drones.iter().any(|d| d.name.as_str() == "ada" && d.state == DroneState::Online).then_some(())
+    };
+    until("ada is online", async || is_online(&swarm).await).await;
+    swarm.planned(&crew[0], plan_of(&[pebble()])).await.unwrap();
+    let (attempt, order) = crew[0].build_order().await.unwrap();
+
+    clock.show(0).unwrap();
+    let is_right = async || {
+        let beat = crew[0].heartbeat(Vec::new()).await.unwrap();
+        (beat.now.0.abs_diff(now_ms()) < 5_000).then_some(())
+    };
+    until("the orchestrator has the time", is_right).await;
+    let artifact = crew[0].upload(attempt, &order.targets[0]).await.unwrap();
+    let built = swarm_common::wire::drone::Outcome::Built { artifacts: vec![artifact] };
+    assert!(crew[0].report(attempt, built).await.unwrap().accepted, "{ahead_ms}: its lease was not lost");
+    let url = format!("http://{}/binhost/{PROFILE}/Packages", swarm.address);
+    let index = until("the package is published", async || {
+        let text = reqwest::get(&url).await.ok()?.text().await.ok()?;
+        text.contains("CPV: ").then_some(text)
+    })
+    .await;
+    let told = |swarm: &Orchestrator| {
+        let admin = swarm.admin.clone();
+        async move {
+            let concerns = admin.status().await.unwrap().concerns;
+            concerns.into_iter().map(|concern| concern.what).collect::<Vec<String>>()
+        }
+    };
+    assert_eq!(told(&swarm).await, Vec::<String>::new(), "{ahead_ms}");
+    for key in ["TIMESTAMP: ", "BUILD_TIME: "] {
+        let line = index.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+        let at: u64 = line.parse().unwrap();
+        assert!(now_ms() / 1000 - 600 < at && at <= now_ms() / 1000, "{ahead_ms}: {key}{at}");
+    }
+    for run in swarm.admin.runs().await.unwrap() {
+        assert!(run.started_at.0.abs_diff(now_ms()) < 600_000, "{ahead_ms}: {:?}", run.started_at);
+    }
+    assert!(ada.ended().unwrap().is_none(), "{}", ada.output());
+
+    // The next start takes its own traces for no others.
+    block_in_place(|| swarm.stop()).unwrap();
+    let swarm = start();
+    assert!(!swarm.log().contains("skipping IDs"), "{}", swarm.log());
+    let audit = swarm.admin.audit().await.unwrap();
+    assert_eq!((audit.faults, audit.mended), (vec![], vec![]), "{ahead_ms}");
+}
+
+// fault: 58
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_starts_in_1970_and_gets_the_time_later_loses_nothing() {
+    heals(-i64::try_from(now_ms()).unwrap() + 3_600_000).await;
+}
+
+// fault: 58
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_starts_years_ahead_publishes_nothing_of_the_future() {
+    heals(20 * YEAR_MS).await;
+}
