@@ -131,9 +131,8 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
     let reports = finished.collect();
     let (timing, slots) = (config.timing(), config.builder.slots());
     let (agent, outputs) = Agent::new(timing, slots, nonce, clock.now(), recovered, drained.is_set());
-    let builder = config.builder.clone();
     let all = config.clone();
-    let looked = tokio::task::spawn_blocking(move || (Probe::new(&builder), Fitness::new(&all)));
+    let looked = tokio::task::spawn_blocking(move || (Probe::new(&all.builder), Fitness::new(&all)));
     let (probe, fitness) = looked.await.map_err(|error| RunError::Unfit(error.to_string()))?;
     let (inputs, incoming) = mpsc::channel(256);
     let caches = [workshop.larder.layers.clone(), workshop.bases.unpacked()];
@@ -145,6 +144,7 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
         workshop,
         inputs,
         builds: BTreeMap::new(),
+        made_from: BTreeMap::new(),
         reports,
         tasks: JoinSet::from_iter([buildroot::layers::scrub::run(caches)]),
         attempts: JoinSet::new(),
@@ -190,6 +190,8 @@ struct Loop {
     credential_file: String,
     inputs: mpsc::Sender<Event>,
     builds: BTreeMap<AttemptId, CancellationToken>,
+    /// What its attempts are made from, as the spool says.
+    made_from: BTreeMap<AttemptId, Option<MadeFrom>>,
     /// Reports being delivered, which the uploads need as well.
     reports: BTreeMap<AttemptId, Arc<ReportRequest>>,
     tasks: JoinSet<()>,

@@ -6,8 +6,10 @@ use crate::config::EXIT_CONFIG;
 /// Exit code of a program that was refused for good (`EX_NOPERM` of sysexits.h).
 pub const EXIT_REFUSED: u8 = 77;
 
-/// Problem types that reject one request, not the result; a retry may succeed.
-const WORTH_REPEATING: [&str; 4] = ["not-uploaded", "unknown-upload", "body-broken", "plain-http"];
+/// Problem types that reject one request, not the result; a retry may succeed. An orchestrator whose
+/// journal was restored may take an attempt back that it does not know; heartbeats tell if it does not.
+const WORTH_REPEATING: [&str; 5] =
+    ["not-uploaded", "unknown-upload", "body-broken", "plain-http", "unknown-attempt"];
 
 /// What a drone sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +110,7 @@ mod tests {
             (problem(401, "other-machine"), Refused, Refused, Passing),
             (problem(403, "plain-http"), Refused, Passing, Passing),
             (problem(403, "not-yours"), Refused, Passing, Refused),
-            (problem(404, "unknown-attempt"), Refused, Passing, Refused),
+            (problem(404, "unknown-attempt"), Refused, Passing, Passing),
             (problem(404, "unknown-upload"), Refused, Passing, Passing),
             (problem(400, "body-broken"), Refused, Passing, Passing),
             (problem(409, "not-uploaded"), Refused, Passing, Passing),

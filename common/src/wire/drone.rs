@@ -96,6 +96,15 @@ pub struct Assignment {
     pub work: Work,
 }
 
+impl Assignment {
+    /// What its build is made from, if it is one.
+    #[must_use]
+    pub fn made_from(&self) -> Option<MadeFrom> {
+        let Work::Build(order) = &self.work else { return None };
+        Some(MadeFrom { key: order.key?, base: self.base.digest() })
+    }
+}
+
 /// Limits of one build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -141,6 +150,9 @@ pub struct BuildOrder {
     /// For Nix instead: all store paths that the build needs, each after those that it refers to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<NixInput>,
+    /// Digest of everything that the package is made from. Missing from older orchestrators.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Digest>,
 }
 
 /// `POST /heartbeat`: reports the drone's state and renews the leases of the listed attempts.
@@ -175,6 +187,20 @@ pub struct AttemptStatus {
     /// The upload that makes no progress, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stuck: Option<Stuck>,
+    /// Of a build: what it is made from. An orchestrator whose journal was restored does not know the
+    /// attempt, and takes it back if a run needs that package.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_from: Option<MadeFrom>,
+}
+
+/// What a build is made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct MadeFrom {
+    /// The `key` of its order.
+    pub key: Digest,
+    /// Digest of the content of the base that it was built in.
+    pub base: Digest,
 }
 
 /// A stuck upload of an attempt, although the orchestrator is reachable.

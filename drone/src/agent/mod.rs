@@ -364,6 +364,7 @@ impl Agent {
                 attempt,
                 phase: item.phase(),
                 stuck: item.stuck(now),
+                made_from: None,
             };
             let attempts = self.items.iter().map(status).collect();
             outputs.push(Output::Heartbeat { attempts, draining: self.stop.is_some() || self.paused });

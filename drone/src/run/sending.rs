@@ -27,7 +27,13 @@ impl Loop {
         });
     }
 
-    pub(super) fn heartbeat(&mut self, attempts: Vec<AttemptStatus>, draining: bool) {
+    pub(super) fn heartbeat(&mut self, mut attempts: Vec<AttemptStatus>, draining: bool) {
+        self.made_from.retain(|attempt, _| attempts.iter().any(|status| status.attempt == *attempt));
+        for status in &mut attempts {
+            let attempt = status.attempt;
+            let read = || self.workshop.spool.assignment(attempt).ok()?.made_from();
+            status.made_from = *self.made_from.entry(attempt).or_insert_with(read);
+        }
         let (client, inputs) = (self.client.clone(), self.inputs.clone());
         let vitals = vitals::read(&self.workshop.work_dir);
         let builder = &self.workshop.builder;

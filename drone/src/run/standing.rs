@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use swarm_common::{
     client::{ClientError, Fate, Stage},
     state::DroneState,
-    wire::drone::EnrolRequest,
+    wire::drone::{Cancellation, EnrolRequest},
 };
 
 /// How often a drone that the orchestrator does not know offers itself.
@@ -25,6 +25,9 @@ impl Loop {
         let Input::HeartbeatAnswered(reply) = input else { return };
         let facts = self.facts_on_their_way.take();
         let Some(reply) = reply else { return };
+        for Cancellation { attempt, reason } in &reply.cancel {
+            tracing::warn!(%attempt, reason, "the orchestrator does not want this work; it is discarded");
+        }
         if !reply.facts_deferred {
             self.facts_told = facts.or(self.facts_told.take());
         }

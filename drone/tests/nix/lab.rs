@@ -233,7 +233,8 @@ pub fn order(package: &NixPackage, inputs: Vec<NixInput>) -> Work {
         })
     };
     let targets = package.outputs.iter().map(target).collect();
-    Work::Build(BuildOrder { package: PackageId(1), targets, stages: vec![], dependencies: vec![], inputs })
+    let (stages, dependencies) = (vec![], vec![]);
+    Work::Build(BuildOrder { package: PackageId(1), targets, stages, dependencies, inputs, key: None })
 }
 
 /// Runs an attempt to its end and returns the result, the log and the phases.

@@ -272,7 +272,14 @@ pub fn order_with(
     dependencies: Vec<Dependency>,
 ) -> Work {
     let targets = targets.into_iter().map(Into::into).collect();
-    Work::Build(BuildOrder { package: PackageId(1), targets, stages, dependencies, inputs: vec![] })
+    Work::Build(BuildOrder {
+        package: PackageId(1),
+        targets,
+        stages,
+        dependencies,
+        inputs: vec![],
+        key: None,
+    })
 }
 
 /// The packages of a plan.

@@ -25,6 +25,14 @@ pub(crate) fn already() -> Decision {
     Ok((Vec::new(), Reply::Done))
 }
 
+/// How long after a restore drones and results that the journal does not know are taken back.
+const RETURN_MS: u64 = 7 * 24 * 3600 * 1000;
+
+/// Whether drones may come with something that the journal does not know because it was restored.
+pub(crate) fn was_restored(swarm: &Swarm, now: TimeMs) -> bool {
+    swarm.restored_at.is_some_and(|at| now.since(at) < RETURN_MS)
+}
+
 /// Whether a drone is offline or lost.
 pub(crate) fn is_away(drone: &Drone) -> bool {
     drone.offline.is_some() || drone.lost.is_some()

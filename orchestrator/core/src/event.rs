@@ -228,6 +228,9 @@ pub enum Event {
         /// The late attempt that this one deliberately duplicates.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         duplicate_of: Option<AttemptId>,
+        /// The drone began it before the journal was restored, and is not known to have ended it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        returned: bool,
     },
     /// The package is to be tried again.
     PackageNeeded { package: PackageId, not_before: TimeMs, reason: String },

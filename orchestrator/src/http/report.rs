@@ -11,7 +11,7 @@ use super::{
     route::{Limit, Role, Route},
     uploads,
 };
-use crate::{app::App, engine::EngineError, intake::Wanted};
+use crate::{app::App, engine::EngineError, intake::wanted::Wanted};
 use axum::{
     Json,
     body::Body,
@@ -84,11 +84,6 @@ async fn report(
             app.intake.forget(attempt).await;
             Ok(Json(ReportReply { accepted: false, reason: stale.to_string() }))
         }
-        // As after a restore of the journal, or after the run was forgotten.
-        Err(
-            ApiError::Refused(unknown @ Refusal::UnknownAttempt(_))
-            | ApiError::Engine(EngineError::Refused(unknown @ Refusal::UnknownAttempt(_))),
-        ) => Ok(Json(ReportReply { accepted: false, reason: unknown.to_string() })),
         other => other.map(Json),
     }
 }
@@ -115,10 +110,9 @@ async fn built(
             let text = format!("expected {} files, but the report has {}", targets.len(), digests.len());
             return Err(ApiError::Unprocessable(text));
         }
-        Some(Wanted { targets, nix }) => {
-            let (build_time, is_nix) = (uploads::build_time(app, &targets), nix.is_some());
-            let files = digests.into_iter().zip(targets).collect();
-            let artifacts = match app.intake.artifacts(attempt, drone, files, nix, build_time).await {
+        Some(wanted) => {
+            let (build_time, is_nix) = (uploads::build_time(app, &wanted.targets), wanted.nix.is_some());
+            let artifacts = match app.intake.artifacts(attempt, drone, digests, wanted, build_time).await {
                 Ok(artifacts) => artifacts,
                 Err(error) => return Err(uploads::refuse(app, drone, attempt, error).await?),
             };

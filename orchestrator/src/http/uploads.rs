@@ -10,10 +10,11 @@ use super::{
 use crate::{
     app::App,
     intake::{
-        Examined, ReceiveError, Wanted,
+        Examined, ReceiveError,
         accept::AcceptError,
         alongside::Alongside,
         upload::{Allowance, Appender, UploadError},
+        wanted::Wanted,
     },
 };
 use axum::{
@@ -91,11 +92,12 @@ async fn begin(
     body: Body,
 ) -> Result<Json<UploadStatus>, ApiError> {
     let request: UploadRequest = read_drones_json(body, app.config.limits.body_idle()).await?;
-    let Some(Wanted { targets, nix }) = wanted(&app, drone, attempt)? else {
+    let Some(wanted) = wanted(&app, drone, attempt)? else {
         return Ok(Json(UploadStatus { offset: request.size, verified: true }));
     };
-    let allowed = Allowance { files: TRIES * targets.len(), bytes: app.config.limits.attempt_size.bytes() };
-    let target = targets.into_iter().find(|target| target.id() == request.target).ok_or_else(|| {
+    let allowed =
+        Allowance { files: TRIES * wanted.targets.len(), bytes: app.config.limits.attempt_size.bytes() };
+    let target = wanted.targets.iter().find(|target| target.id() == request.target).ok_or_else(|| {
         ApiError::Unprocessable(format!(
             "attempt {attempt} does not build {}",
             request.target.chars().take(300).collect::<String>().escape_debug()
@@ -112,7 +114,7 @@ async fn begin(
     }
     // All bytes had arrived, but their check was never answered, because the orchestrator restarted
     // or the connection broke.
-    check(&app, drone, attempt, digest, Wanted { targets: vec![target], nix }, None).await?;
+    check(&app, drone, attempt, digest, wanted.only(target.clone()), None).await?;
     Ok(Json(UploadStatus { offset, verified: true }))
 }
 

@@ -7,7 +7,7 @@
 
 use crate::sign::{OpenPgpKey, SignError, Signed, seal, sign_gpkg};
 use crate::{
-    intake::identity,
+    intake::{identity, wanted::Wanted},
     rejection::{ExamineError, Rejection},
     store::{
         NewArtifact, Store, StoreError,
@@ -27,7 +27,7 @@ use swarm_common::{
         tar_reader::TarError,
     },
     time::TimeMs,
-    wire::drone::{PortageTarget, Target},
+    wire::drone::PortageTarget,
 };
 
 /// An accepted package.
@@ -91,10 +91,11 @@ pub struct Acceptance<'a> {
 }
 
 impl Acceptance<'_> {
-    /// Accepts the file at `upload`, which must have the digest `expected` and be one of
-    /// `candidates`, and returns which one, with a description of the stored file. An accepted file
+    /// Accepts the file at `upload`, which must have the digest `expected` and be one of those
+    /// `wanted`, and returns which one, with a description of the stored file. An accepted file
     /// is moved into the store; a refused one stays where it is. `examined` is the result of the
-    /// examination. `build_time` is the BUILD_TIME of a package without one.
+    /// examination. `build_time` is the BUILD_TIME of a package without one. A file that may have any
+    /// build id gets that of its target.
     ///
     /// # Errors
     /// [`AcceptError::Rejected`] if it is anything else; nothing is stored then.
@@ -102,12 +103,12 @@ impl Acceptance<'_> {
         &self,
         upload: &Path,
         examined: Result<Gpkg, ExamineError>,
-        candidates: &'t [Target],
+        wanted: &'t Wanted,
         expected: Digest,
         build_time: TimeMs,
     ) -> Result<(&'t PortageTarget, Accepted), AcceptError> {
         let unreadable = |error| AcceptError::from(DiskError::new("read", upload, error));
-        let package = match examined {
+        let mut package = match examined {
             Ok(package) => package,
             Err(ExamineError::Unreadable(error)) => return Err(unreadable(error)),
             Err(ExamineError::Rejected(rejection)) => {
@@ -117,7 +118,10 @@ impl Acceptance<'_> {
                 });
             }
         };
-        let target = identity::identify(&package, candidates, expected)?;
+        let target = identity::identify(&package, wanted, expected)?;
+        if wanted.any_build_id {
+            package.renumber(target.build_id).map_err(|error| AcceptError::Failed(error.to_string()))?;
+        }
         let built_at = package.metadata.line("BUILD_TIME").parse().unwrap_or(build_time.as_secs());
         let (form, digests) = self.sign(upload, &package, built_at)?;
         let (digest, size) = (digests.sha256, digests.size);
@@ -238,11 +242,13 @@ mod tests {
         }
 
         fn accept(&self, key: Option<&OpenPgpKey>, target: PortageTarget) -> Result<Accepted, AcceptError> {
+            self.accept_as(key, &Wanted::packages([target]))
+        }
+
+        fn accept_as(&self, key: Option<&OpenPgpKey>, wanted: &Wanted) -> Result<Accepted, AcceptError> {
             let acceptance = Acceptance { key, store: &self.store, entries: &self.entries };
             let examined = identity::examine_file(&self.upload, &self.limits, NOW);
-            acceptance
-                .accept(&self.upload, examined, &[target.into()], self.digest, NOW)
-                .map(|(_, accepted)| accepted)
+            acceptance.accept(&self.upload, examined, wanted, self.digest, NOW).map(|(_, accepted)| accepted)
         }
     }
 
@@ -319,6 +325,31 @@ mod tests {
         let stored = gpkg::verify(place.store.read(accepted.digest).unwrap(), &place.limits).unwrap();
         assert_eq!((stored.signed, stored.members.len()), (true, 5));
         assert!(!place.upload.exists());
+    }
+
+    #[test]
+    fn a_package_that_is_taken_back_gets_the_build_id_of_its_target_and_is_otherwise_the_same() {
+        let key = OpenPgpKey::generate("Test").unwrap();
+        let before = gpkg::verify(&package()[..], &Limits::default()).unwrap();
+        let foreign = sign_gpkg(Some(&key), &package()[..], Vec::new(), 1, None).unwrap().output;
+        for (bytes, key) in [(package(), Some(&key)), (package(), None), (foreign, Some(&key))] {
+            let place = Place::with(&bytes);
+            let target = PortageTarget { build_id: 4711, ..target() };
+            let wanted = Wanted { any_build_id: true, ..Wanted::packages([target.clone()]) };
+            let mut after = stored(&place, place.accept_as(key, &wanted).unwrap());
+            assert_eq!((after.signed, after.directory.as_str()), (key.is_some(), "cairn-3-4711"));
+            let wanted = Wanted::packages([target]);
+            assert_eq!(identity::identify(&after, &wanted, after.read).unwrap().build_id, 4711);
+            for name in ["BUILD_TIME", "BUILD_ID"] {
+                after.metadata.0.insert(name.to_owned(), before.metadata.0[name].clone());
+            }
+            assert_eq!((&after.metadata, &after.image), (&before.metadata, &before.image));
+        }
+        let place = Place::with(&package());
+        let other = PortageTarget { slot: "1".to_owned(), ..target() };
+        let wanted = Wanted { any_build_id: true, ..Wanted::packages([other]) };
+        let error = place.accept_as(None, &wanted).unwrap_err();
+        assert!(matches!(error, AcceptError::Rejected(Rejection { kind: "wrong-slot", .. })), "{error}");
     }
 
     #[test]

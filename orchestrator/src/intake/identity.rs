@@ -4,7 +4,10 @@
 //! the requested one with the content of a file, so a signed package could be served as any other.
 //! Identity is checked only here, before signing.
 
-use crate::rejection::{ExamineError, Rejection};
+use crate::{
+    intake::wanted::Wanted,
+    rejection::{ExamineError, Rejection},
+};
 use std::{
     collections::BTreeSet,
     fs::File,
@@ -64,19 +67,20 @@ pub fn explain(path: &Path, rejection: Rejection) -> Result<Rejection, ExamineEr
     Ok(Rejection { kind: "xpak", message: message.to_owned() })
 }
 
-/// Which of `candidates` an examined package is, provided that its bytes have the announced digest.
+/// Which of those `wanted` an examined package is, provided that its bytes have the announced digest.
 ///
 /// # Errors
 /// It is none of them; the reason refers to the last one.
 pub fn identify<'t>(
     package: &Gpkg,
-    candidates: &'t [Target],
+    wanted: &'t Wanted,
     expected: Digest,
 ) -> Result<&'t PortageTarget, Rejection> {
     let message = "no file is expected".to_owned();
     let mut refused = Rejection { kind: "not-asked-for", message };
-    for target in candidates.iter().filter_map(Target::portage) {
-        match check(package, target, expected) {
+    let own_id = package.metadata.line("BUILD_ID").parse().ok().filter(|_| wanted.any_build_id);
+    for target in wanted.targets.iter().filter_map(Target::portage) {
+        match check(package, target, own_id.unwrap_or(target.build_id), expected) {
             Ok(()) => return Ok(target),
             Err(rejection) => refused = rejection,
         }
@@ -84,8 +88,8 @@ pub fn identify<'t>(
     Err(refused)
 }
 
-/// Checks that an examined package is `target`.
-fn check(package: &Gpkg, target: &PortageTarget, expected: Digest) -> Result<(), Rejection> {
+/// Checks that an examined package is `target` with this build id.
+fn check(package: &Gpkg, target: &PortageTarget, build_id: u32, expected: Digest) -> Result<(), Rejection> {
     let differs = |kind, what: &str, is: &str, must: &str| {
         let is: String = is.chars().take(200).collect();
         let message = format!("the package's {what} is `{}`, expected `{must}`", is.escape_debug());
@@ -96,7 +100,7 @@ fn check(package: &Gpkg, target: &PortageTarget, expected: Digest) -> Result<(),
         return Err(differs("wrong-digest", "SHA-256", &is, &expected.to_string()));
     }
     let metadata = &package.metadata;
-    let build_id = target.build_id.to_string();
+    let build_id = build_id.to_string();
     for (kind, key, must) in [
         ("wrong-category", "CATEGORY", target.cpv.category()),
         ("wrong-name", "PF", target.cpv.pf()),
@@ -187,7 +191,9 @@ mod tests {
     fn check(name: &str, target: &PortageTarget) -> Result<Gpkg, Rejection> {
         let digest = Digest::of(&std::fs::read(fixture(name)).unwrap());
         match examine_file(&fixture(name), &Limits::default(), TimeMs(1_800_000_000_000)) {
-            Ok(package) => identify(&package, &[target.clone().into()], digest).map(|_| package.clone()),
+            Ok(package) => {
+                identify(&package, &Wanted::packages([target.clone()]), digest).map(|_| package.clone())
+            }
             Err(ExamineError::Rejected(rejection)) => Err(explain(&fixture(name), rejection).unwrap()),
             Err(other) => panic!("{other}"),
         }
@@ -206,10 +212,10 @@ mod tests {
         let package = check("pebble-1.2-1.gpkg.tar", &target()).unwrap();
         assert!(!package.signed);
         let other = PortageTarget { build_id: 2, ..target() };
-        let candidates = [other.into(), target().into()];
-        let chosen = identify(&package, &candidates, package.read);
-        assert_eq!(chosen.unwrap().build_id, 1);
-        assert_eq!(identify(&package, &[], package.read).unwrap_err().kind, "not-asked-for");
+        let wanted = Wanted::packages([other, target()]);
+        assert_eq!(identify(&package, &wanted, package.read).unwrap().build_id, 1);
+        let nothing = Wanted::packages([]);
+        assert_eq!(identify(&package, &nothing, package.read).unwrap_err().kind, "not-asked-for");
     }
 
     // fault: 28
@@ -255,7 +261,7 @@ mod tests {
     fn other_bytes_than_announced_are_rejected() {
         let path = fixture("pebble-1.2-1.gpkg.tar");
         let package = examine_file(&path, &Limits::default(), TimeMs(1_800_000_000_000)).unwrap();
-        let wanted = [target().into()];
+        let wanted = Wanted::packages([target()]);
         assert_eq!(identify(&package, &wanted, Digest::of(b"")).unwrap_err().kind, "wrong-digest");
     }
 

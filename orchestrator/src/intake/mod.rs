@@ -13,6 +13,7 @@ mod nar;
 mod noted;
 pub mod sonames;
 pub mod upload;
+pub mod wanted;
 mod writeback;
 
 use crate::{
@@ -20,10 +21,10 @@ use crate::{
         accept::{AcceptError, Acceptance, Accepted},
         alongside::Alongside,
         upload::{Incoming, UploadError},
+        wanted::Wanted,
     },
     nix::{
         archive::{self, NarFile},
-        known::Known,
         listings::Listings,
         upstream::Upstreams,
     },
@@ -44,7 +45,6 @@ use swarm_common::{
     time::TimeMs,
     wire::{artifact::Artifact, drone::Target, view::KeyView},
 };
-use swarm_core::{Refusal, Swarm, state::Job};
 use tokio::sync::Semaphore;
 
 /// Number of locks that all attempts share.
@@ -98,28 +98,6 @@ impl Taken {
             index_bytes,
             nar: None,
         }
-    }
-}
-
-/// What an attempt may deliver.
-#[derive(Debug, Clone)]
-pub struct Wanted {
-    /// The files.
-    pub targets: Vec<Target>,
-    /// For Nix, the store paths that they may refer to.
-    pub nix: Option<Arc<Known>>,
-}
-
-impl Wanted {
-    /// What this attempt must bring.
-    ///
-    /// # Errors
-    /// As [`targets`].
-    pub fn by(swarm: &Swarm, attempt: AttemptId) -> Result<Self, Refusal> {
-        let targets = targets(swarm, attempt)?;
-        let is_nix = targets.iter().any(|target| target.nix().is_some());
-        let nix = if is_nix { Known::of(swarm, attempt).map(Arc::new) } else { None };
-        Ok(Self { targets, nix })
     }
 }
 
@@ -257,16 +235,15 @@ impl Intake {
             };
             return self.verify_nar(attempt, digest, known, examined).await;
         }
-        let candidates = wanted.targets;
         let examined = match examined {
             Some(Examined::Gpkg(examined)) => Some(*examined),
             _ => None,
         };
-        if self.find(attempt, digest).is_some_and(|taken| candidates.contains(&taken.target)) {
+        if self.find(attempt, digest).is_some_and(|taken| wanted.targets.contains(&taken.target)) {
             return Ok(());
         }
         let _permit = self.at_once.acquire().await;
-        let (this, first) = (self.clone(), candidates.clone());
+        let (this, first) = (self.clone(), wanted.clone());
         let modest = self.limits.modest();
         let take = move || this.take_now(attempt, digest, &first, examined, build_time, &modest);
         match tokio::task::spawn_blocking(take).await? {
@@ -275,7 +252,7 @@ impl Intake {
         }
         let _alone = self.large.lock().await;
         let this = self.clone();
-        let take = move || this.take_now(attempt, digest, &candidates, None, build_time, &this.limits);
+        let take = move || this.take_now(attempt, digest, &wanted, None, build_time, &this.limits);
         tokio::task::spawn_blocking(take).await?
     }
 
@@ -283,7 +260,7 @@ impl Intake {
         &self,
         attempt: AttemptId,
         digest: Digest,
-        candidates: &[Target],
+        wanted: &Wanted,
         examined: Option<Result<Gpkg, ExamineError>>,
         build_time: TimeMs,
         limits: &Limits,
@@ -298,7 +275,7 @@ impl Intake {
             return Err(ReceiveError::Large);
         }
         let acceptance = Acceptance { key: self.key.as_ref(), store: &self.store, entries: &self.entries };
-        match acceptance.accept(&upload.path, examined, candidates, digest, build_time) {
+        match acceptance.accept(&upload.path, examined, wanted, digest, build_time) {
             Ok((target, accepted)) => {
                 let taken = Taken { target: target.clone().into(), accepted };
                 let note = serde_json::to_string(&taken).map_err(|error| error.to_string());
@@ -330,19 +307,20 @@ impl Intake {
         self: &Arc<Self>,
         attempt: AttemptId,
         drone: DroneId,
-        files: Vec<(Digest, Target)>,
-        nix: Option<Arc<Known>>,
+        digests: Vec<Digest>,
+        wanted: Wanted,
         build_time: TimeMs,
     ) -> Result<Vec<Artifact>, ReceiveError> {
-        if let Some(known) = nix {
+        let files = digests.into_iter().zip(wanted.targets.clone()).collect::<Vec<_>>();
+        if let Some(known) = wanted.nix {
             return self.nar_artifacts(attempt, drone, files, known, build_time).await;
         }
         let mut artifacts = Vec::with_capacity(files.len());
-        for (uploaded_digest, target) in files {
-            let wanted = Wanted { targets: vec![target.clone()], nix: None };
-            self.take(attempt, uploaded_digest, wanted, None, build_time).await?;
-            let taken = self.find(attempt, uploaded_digest);
-            let taken = taken.ok_or(ReceiveError::NotUploaded(uploaded_digest))?;
+        for (digest, target) in files {
+            self.take(attempt, digest, wanted.only(target.clone()), None, build_time).await?;
+            let taken = self.find(attempt, digest).ok_or(ReceiveError::NotUploaded(digest))?;
+            // The drone's own copy of a package that got another build id is not that package.
+            let uploaded_digest = if wanted.any_build_id { taken.accepted.digest } else { digest };
             artifacts.push(Taken { target, ..taken }.artifact(attempt, drone, uploaded_digest));
         }
         Ok(artifacts)
@@ -384,17 +362,4 @@ impl Intake {
     fn taken(&self) -> MutexGuard<'_, BTreeMap<(AttemptId, Digest), Taken>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The targets that an attempt must bring, with its build ids.
-///
-/// # Errors
-/// There is no such attempt, it is not a build, or its package is gone.
-pub fn targets(swarm: &Swarm, attempt: AttemptId) -> Result<Vec<Target>, Refusal> {
-    let record = swarm.attempts.get(&attempt).ok_or(Refusal::UnknownAttempt(attempt))?;
-    let Job::Build(package) = record.job else {
-        return Err(Refusal::Invalid(format!("attempt {attempt} does not build a package and has no files")));
-    };
-    let package = swarm.packages.get(&package).ok_or(Refusal::UnknownPackage(package))?;
-    Ok(package.targets_with(&record.build_ids))
 }

@@ -75,7 +75,7 @@ pub fn seal<W: Write>(
 }
 
 /// Reads a verified package from `input` and writes it signed to `output`. Existing signatures are
-/// dropped, and `stamp` replaces the metadata. All members get `mtime` (seconds since the Unix
+/// dropped, and `stamp` replaces the metadata and the directory. All members get `mtime` (seconds since the Unix
 /// epoch).
 ///
 /// # Errors
@@ -95,6 +95,7 @@ pub fn sign_gpkg<W: Write>(
     let mut read = Vec::new();
     let mut old_manifest = None;
     let mut directory = None;
+    let renamed = stamp.and_then(|stamp| stamp.directory.as_deref());
     while let Some(entry) = tar.next_entry()? {
         let path = std::str::from_utf8(&entry.path).ok().and_then(|path| path.split_once('/'));
         let (place, name) =
@@ -102,6 +103,7 @@ pub fn sign_gpkg<W: Write>(
         if directory.get_or_insert_with(|| place.to_owned()) != place {
             return Err(SignError::Unsound("it has more than one directory".to_owned()));
         }
+        let place = renamed.unwrap_or(place);
         if name == "Manifest" {
             if entry.size > manifest::MAX_BYTES {
                 return Err(SignError::Unsound("its Manifest is too large".to_owned()));
@@ -126,7 +128,7 @@ pub fn sign_gpkg<W: Write>(
             return Err(SignError::Unsound(format!("`{}` does not match the Manifest", entry.name)));
         }
     }
-    out.sign(key, &directory.unwrap_or_default())
+    out.sign(key, renamed.unwrap_or(&directory.unwrap_or_default()))
 }
 
 /// The container being written.

@@ -17,6 +17,7 @@ mod openapi;
 mod parts;
 mod raw;
 mod receiver;
+mod restore;
 mod wait;
 
 pub use clock::TestClock;
@@ -30,6 +31,7 @@ pub use openapi::{Content, Document, Operation};
 pub use parts::{facts, fixture, limit_plan, name, package_file, pebble, pebble_at, plan_of, snapshot};
 pub use raw::{Answer, Raw};
 pub use receiver::{Post, Receiver};
+pub use restore::{again, copy, restored};
 pub use wait::until;
 
 use anyhow::{Context, Result};

@@ -203,7 +203,7 @@ impl Nights {
         let attempt = given.attempt;
         for phase in [Phase::Preparing, Phase::Fetching, Phase::Building, Phase::Packaging, Phase::Uploading]
         {
-            let attempts = vec![AttemptStatus { attempt, phase, stuck: None }];
+            let attempts = vec![AttemptStatus { attempt, phase, stuck: None, made_from: None }];
             let request = HeartbeatRequest {
                 vitals: Vitals::default(),
                 attempts,

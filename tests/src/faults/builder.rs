@@ -140,7 +140,8 @@ impl Builder {
                 (Outcome::Built { artifacts }, Some(Done::Received(attempt)))
             }
         };
-        beat(drone, vec![AttemptStatus { attempt, phase: Phase::Uploading, stuck: None }]).await?;
+        beat(drone, vec![AttemptStatus { attempt, phase: Phase::Uploading, stuck: None, made_from: None }])
+            .await?;
         drone.report(attempt, &ReportRequest { outcome, usage: Usage::default() }).await?;
         if matches!(done, Some(Done::Received(_))) {
             self.received += 1;

@@ -323,7 +323,7 @@ impl Farm<'_> {
     fn beat(&mut self, n: usize) -> Result<bool> {
         let attempts = self.jobs[n]
             .iter()
-            .map(|j| AttemptStatus { attempt: j.attempt, phase: j.phase, stuck: None })
+            .map(|j| AttemptStatus { attempt: j.attempt, phase: j.phase, stuck: None, made_from: None })
             .collect();
         let vitals = Vitals { load1: 1.0, memory_free_bytes: 60 << 30, disk_free_bytes: 1 << 40 };
         let (draining, boot_id, facts, highest_attempt) = (false, String::new(), None, None);

@@ -51,7 +51,7 @@ async fn heartbeats_carry_phases_and_bring_back_what_is_not_wanted() {
     let drone = swarm.drone("one").await.unwrap();
     let run = swarm.planned(&drone).await.unwrap();
     let (attempt, _) = drone.build_order().await.unwrap();
-    let building = vec![AttemptStatus { attempt, phase: Phase::Building, stuck: None }];
+    let building = vec![AttemptStatus { attempt, phase: Phase::Building, stuck: None, made_from: None }];
     assert!(drone.heartbeat(building.clone()).await.unwrap().cancel.is_empty());
     let view = &swarm.admin.drones().await.unwrap()[0];
     assert_eq!(view.working_on[0].phase, Phase::Building);

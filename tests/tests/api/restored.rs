@@ -11,7 +11,6 @@ use std::{
 use swarm_common::{
     digest::Digest,
     id::{AttemptId, RunId},
-    secret::Secret,
     state::{DroneState, Phase},
     wire::{
         concern::{Action, ConcernKind},
@@ -20,25 +19,8 @@ use swarm_common::{
 };
 use swarm_core::Event;
 use swarm_tests::api::{
-    FakeDrone, Swarm, TestClock, facts, nothing_free, package_with, pebble, plan_of, until,
+    FakeDrone, Swarm, TestClock, again, copy, facts, nothing_free, package_with, pebble, plan_of, restored,
 };
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let to = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => copy(&entry.path(), &to),
-            false => drop(fs::copy(entry.path(), to).unwrap()),
-        }
-    }
-}
-
-/// The same drone, where the orchestrator listens now.
-fn again(swarm: &Swarm, drone: &FakeDrone) -> FakeDrone {
-    let client = swarm.nobody().unwrap().with_credential(Secret::new(&drone.credential));
-    FakeDrone { client, id: drone.id, credential: drone.credential.clone() }
-}
 
 /// A run that builds the one package anew, with bytes that no other build has.
 async fn build(swarm: &Swarm, drone: &FakeDrone, inputs: &str) -> AttemptId {
@@ -53,18 +35,6 @@ async fn build(swarm: &Swarm, drone: &FakeDrone, inputs: &str) -> AttemptId {
     let seq = swarm.app.engine.read(|s| s.seq);
     assert!(swarm.app.published.reached(seq, Duration::from_secs(60)).await);
     attempt
-}
-
-/// A swarm on its backup.
-async fn restored(swarm: Swarm, backup: &Path) -> Swarm {
-    // A backup that is as old as a second is none.
-    let old = || fs::metadata(backup.join("journal.mark")).unwrap().modified().unwrap();
-    until("some time", async || (SystemTime::now() > old() + Duration::from_secs(3)).then_some(())).await;
-    let swarm = swarm.restart_after(|config| {
-        fs::remove_dir_all(&config.state_dir).unwrap();
-        copy(backup, &config.state_dir);
-    });
-    swarm.await.unwrap()
 }
 
 /// Every id that was given out and every file that was published, after the event `since`.
@@ -105,12 +75,13 @@ async fn after_a_restore_no_id_is_given_out_twice_and_no_published_path_changes_
     let first = swarm.drone("one").await.unwrap();
     swarm.profile().await.unwrap();
     build(&swarm, &first, "before the backup").await;
-    let mut swarm = swarm.restart_after(|config| copy(&config.state_dir, backup.path())).await.unwrap();
+    let mut swarm =
+        swarm.restart_after(|config| copy(&config.state_dir, backup.path()).unwrap()).await.unwrap();
     let since = swarm.app.engine.read(|s| s.seq);
     let mark = swarm.state_dir().join("journal.mark");
     let mut lives = Vec::new();
     for life in ["that was lost", "after a restore", "after another restore of the same backup"] {
-        let drone = again(&swarm, &first);
+        let drone = again(&swarm, &first).unwrap();
         let mut attempts = Vec::new();
         for number in 0..3 {
             attempts.push(build(&swarm, &drone, &format!("build {number} of the life {life}")).await);
@@ -119,7 +90,7 @@ async fn after_a_restore_no_id_is_given_out_twice_and_no_published_path_changes_
         let given = given_out(&swarm, since - 1).await;
         assert!(given.ids.len() >= 11 && given.files.len() == 3, "{life}: {given:?}");
         lives.push((life, given, attempts));
-        swarm = restored(swarm, backup.path()).await;
+        swarm = restored(swarm, backup.path()).await.unwrap();
         assert!(mark.exists());
     }
     for (at, (life, given, _)) in lives.iter().enumerate() {
@@ -135,15 +106,17 @@ async fn after_a_restore_no_id_is_given_out_twice_and_no_published_path_changes_
             }
         }
     }
-    // What a drone still holds of a life that is not known is refused for good, so that it forgets it.
-    let drone = again(&swarm, &first);
-    let usage = Usage { wall_ms: 1, cpu_ms: 1, peak_memory_bytes: 1 };
-    let report = ReportRequest { outcome: Outcome::HandedBack { reason: "a test".into() }, usage };
+    // What a drone still holds of a life that is not known is not wanted, so that it forgets it.
+    let drone = again(&swarm, &first).unwrap();
     for (life, _, attempts) in &lives {
-        let told = drone.client.report(attempts[0], &report).await;
-        let ReportReply { accepted, reason } = told.unwrap();
-        assert!(!accepted && reason.contains("the journal was restored"), "{life}: {reason}");
-        let held = vec![AttemptStatus { attempt: attempts[1], phase: Phase::Building, stuck: None }];
+        let outcome = Outcome::HandedBack { reason: "a test".into() };
+        assert_eq!(crate::refused(drone.report(attempts[0], outcome).await), 404, "{life}");
+        let held = vec![AttemptStatus {
+            attempt: attempts[1],
+            phase: Phase::Building,
+            stuck: None,
+            made_from: None,
+        }];
         assert_eq!(drone.heartbeat(held).await.unwrap().cancel[0].attempt, attempts[1], "{life}");
     }
     let kept = swarm.app.engine.read(|s| s.last.run);
@@ -160,7 +133,7 @@ async fn a_restart_of_what_is_not_a_copy_skips_no_id() {
     let swarm = swarm.restart().await.unwrap().restart().await.unwrap();
     let last = swarm.app.engine.read(|s| s.last);
     assert_eq!((last.run, last.drone), (1, 1));
-    build(&swarm, &again(&swarm, &drone), "second").await;
+    build(&swarm, &again(&swarm, &drone).unwrap(), "second").await;
     let path = &swarm.admin.artifacts(None).await.unwrap()[1].target.portage().unwrap().path();
     assert_eq!(path, "dev-libs/pebble/pebble-1.2-2.gpkg.tar");
 }
@@ -168,7 +141,7 @@ async fn a_restart_of_what_is_not_a_copy_skips_no_id() {
 /// A file system or a virtual machine goes back to `backup`, and the mark of the journal with it.
 fn roll_back(backup: &Path, state_dir: &Path) {
     fs::remove_dir_all(state_dir).unwrap();
-    copy(backup, state_dir);
+    copy(backup, state_dir).unwrap();
     let mark = state_dir.join("journal.mark");
     let text = fs::read_to_string(&mark).unwrap();
     let kept = text.rsplit_once(' ').unwrap().0;
@@ -184,12 +157,13 @@ async fn a_rollback_that_only_drones_can_know_is_told_and_gives_no_id_out_twice(
     let oak = swarm.drone("oak").await.unwrap();
     swarm.profile().await.unwrap();
     build(&swarm, &oak, "before").await;
-    let mut swarm = swarm.restart_after(|config| copy(&config.state_dir, backup.path())).await.unwrap();
+    let mut swarm =
+        swarm.restart_after(|config| copy(&config.state_dir, backup.path()).unwrap()).await.unwrap();
     let since = swarm.app.engine.read(|s| s.seq);
     let mut lives: Vec<GivenOut> = Vec::new();
     let mut seen = None;
     for life in 0..3 {
-        let drone = again(&swarm, &oak);
+        let drone = again(&swarm, &oak).unwrap();
         let told = HeartbeatRequest {
             vitals: nothing_free(),
             attempts: Vec::new(),
@@ -232,12 +206,12 @@ async fn a_drone_that_a_backup_does_not_know_returns_without_a_token_and_works_o
     let swarm = Swarm::start().await.unwrap();
     swarm.drone("one").await.unwrap();
     swarm.profile().await.unwrap();
-    let swarm = swarm.restart_after(|config| copy(&config.state_dir, backup.path())).await.unwrap();
+    let swarm = swarm.restart_after(|config| copy(&config.state_dir, backup.path()).unwrap()).await.unwrap();
     let two = swarm.drone("two").await.unwrap();
     crate::refused(offer(&swarm, "eve", "hers").await);
 
-    let swarm = restored(swarm, backup.path()).await;
-    let two = again(&swarm, &two);
+    let swarm = restored(swarm, backup.path()).await.unwrap();
+    let two = again(&swarm, &two).unwrap();
     assert_eq!(crate::refused(two.heartbeat(Vec::new()).await), 401);
     let id = offer(&swarm, "two", &two.credential).await.unwrap().drone;
     assert_eq!(offer(&swarm, "two", &two.credential).await.unwrap().drone, id, "a repeat");

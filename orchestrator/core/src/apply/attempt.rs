@@ -52,6 +52,7 @@ impl Swarm {
             phases: BTreeMap::from([(Phase::Assigned, at)]),
             ending: None,
             usage: None,
+            returned: false,
             lost_ms: 0,
         };
         self.attempts.insert(id, Box::new(attempt));
@@ -173,6 +174,10 @@ impl Swarm {
         let Some(drone) = self.drones.get_mut(&attempt.drone) else { return };
         drone.strikes.clear();
         (drone.groundings, drone.succeeded_at) = (0, at);
+        // When it began is not known.
+        if attempt.returned {
+            return;
+        }
         // A drone may report any duration, but it cannot exceed the time since the attempt started.
         let took_ms = usage.wall_ms.min(at.since(attempt.started_at));
         if let Some(&builds) = attempt.phases.get(&Phase::Building) {

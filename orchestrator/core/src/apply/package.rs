@@ -16,16 +16,20 @@ impl Swarm {
             Event::PackageReused { package, artifacts } => {
                 self.receive(at, *package, artifacts, true);
             }
-            Event::PackageDelegated { package, attempt, drone, key, build_ids, duplicate_of } => {
+            Event::PackageDelegated { package, attempt, drone, key, build_ids, duplicate_of, returned } => {
                 let step = if duplicate_of.is_some() { Step::Duplicate } else { Step::Delegate };
                 if self.step(*package, step) {
                     self.note_build_ids(*package, build_ids);
                     if let Some(package) = self.packages.get_mut(package) {
                         package.attempts.push(*attempt);
                     }
-                    let build_ids = build_ids.clone();
+                    let (build_ids, last) = (build_ids.clone(), self.last.attempt);
                     if let Some(record) = self.delegate(at, *attempt, Job::Build(*package), *drone, key) {
                         (record.build_ids, record.duplicate_of) = (build_ids, *duplicate_of);
+                        record.returned = *returned;
+                    }
+                    if *returned {
+                        self.last.attempt = last;
                     }
                 }
             }

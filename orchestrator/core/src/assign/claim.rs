@@ -60,7 +60,16 @@ pub(crate) fn claim(swarm: &Swarm, now: TimeMs, id: DroneId, request: &ClaimRequ
                 reason: None,
             };
             let drone = id;
-            events.push(Event::PackageDelegated { package, attempt, drone, key, build_ids, duplicate_of });
+            let returned = false;
+            events.push(Event::PackageDelegated {
+                package,
+                attempt,
+                drone,
+                key,
+                build_ids,
+                duplicate_of,
+                returned,
+            });
             reply
         }
         Choice::Nothing(reason) => {
@@ -102,7 +111,7 @@ pub(crate) fn would_be_told(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Dro
 
 /// A build id for each target that no profile has used for that version, since profiles reuse each
 /// other's packages.
-fn next_build_ids(swarm: &Swarm, id: PackageId) -> Vec<u32> {
+pub(crate) fn next_build_ids(swarm: &Swarm, id: PackageId) -> Vec<u32> {
     let Some(package) = swarm.packages.get(&id) else { return Vec::new() };
     let last = |cpv| swarm.profiles.values().filter_map(|p| p.build_ids.get(cpv)).max().copied().unwrap_or(0);
     let targets = package.targets.iter().filter_map(Target::portage);
@@ -133,6 +142,7 @@ fn assignment(
                 stages: package.stages.clone(),
                 dependencies: closure::dependencies(swarm, id, &run.base),
                 inputs: closure::inputs(swarm, id, &run.base),
+                key: Some(package.strict_key),
             };
             (Work::Build(order), memory::jobs(swarm, id, drone))
         }

@@ -26,7 +26,7 @@ mod fit;
 mod late;
 
 pub(crate) use choice::outlook;
-pub(crate) use claim::{claim, would_be_told};
+pub(crate) use claim::{claim, next_build_ids, would_be_told};
 
 /// The most deliberate duplicates of one package at a time.
 pub const MOST_DUPLICATES: usize = 2;

@@ -1,6 +1,6 @@
 //! Decides heartbeats and sign-offs.
 
-use super::{Decision, already, known, skip};
+use super::{Decision, already, known, returned::Unknown, skip};
 use crate::{
     decision::{CHANGES_EVERY_MS, is_away, may_return},
     event::Event,
@@ -49,9 +49,10 @@ pub(super) fn heartbeat(
     if returns {
         events.push(Event::DroneReturned { drone: id });
     }
-    if let Some(seen) = request.highest_attempt {
-        events.extend(skip::rolled_back(swarm, now, entropy, id, seen));
-    }
+    let seen = request.highest_attempt;
+    let rolled_back = seen.map(|seen| skip::rolled_back(swarm, now, entropy, id, seen)).unwrap_or_default();
+    let mut unknown = Unknown::new(!rolled_back.is_empty());
+    events.extend(rolled_back);
     let changes = changes(drone, id, request);
     let before = swarm.live.changed.get(&id);
     let facts_deferred = !changes.is_empty() && before.is_some_and(|&at| now.since(at) < CHANGES_EVERY_MS);
@@ -61,6 +62,17 @@ pub(super) fn heartbeat(
     let (mut renewed, mut cancel) = (Vec::new(), Vec::new());
     let mut revived = BTreeSet::new();
     for status in &request.attempts {
+        if !swarm.attempts.contains_key(&status.attempt) {
+            match unknown.attempt(swarm, now, id, status) {
+                Ok(_) if is_away(drone) && !returns => {}
+                Ok(taken_back) => events.extend(taken_back),
+                Err(refusal) => {
+                    let reason = refusal.to_string();
+                    cancel.push(Cancellation { attempt: status.attempt, reason });
+                }
+            }
+            continue;
+        }
         match wanted(swarm, id, status.attempt) {
             Ok(Wanted::Live) => renewed.push(status.attempt),
             // A drone that may not return yet gets its work back when it does.

@@ -1,7 +1,7 @@
 //! Decides enrolment and what an admin does with drones.
 
 use super::{Decision, already, known};
-use crate::{event::Event, refusal::Refusal, reply::Reply, state::Swarm};
+use crate::{decision::was_restored, event::Event, refusal::Refusal, reply::Reply, state::Swarm};
 use swarm_common::{
     digest::Digest,
     id::*,
@@ -10,9 +10,6 @@ use swarm_common::{
     time::TimeMs,
     wire::{concern::Action, drone::DroneFacts},
 };
-
-/// How long after a restore unknown drones may return.
-const RETURN_MS: u64 = 7 * 24 * 3600 * 1000;
 
 /// The most returned drones that wait for approval.
 const MOST_RETURNED: usize = 32;
@@ -58,9 +55,7 @@ pub(super) fn enrol(
 /// journal was restored to. It gets no work until an admin approves it.
 fn may_return(swarm: &Swarm, now: TimeMs, credential_hash: &Digest) -> bool {
     let returned = swarm.drones.values().filter(|drone| drone.returned && !drone.approved).count();
-    swarm.restored_at.is_some_and(|at| now.since(at) < RETURN_MS)
-        && swarm.removed.get(credential_hash).is_none()
-        && returned < MOST_RETURNED
+    was_restored(swarm, now) && swarm.removed.get(credential_hash).is_none() && returned < MOST_RETURNED
 }
 
 pub(super) fn approve(swarm: &Swarm, drone: DroneId) -> Decision {

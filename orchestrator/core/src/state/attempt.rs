@@ -101,6 +101,9 @@ pub struct Attempt {
     pub ending: Option<Ending>,
     /// Time and memory that it used.
     pub usage: Option<Usage>,
+    /// Whether it was begun before the journal was restored, and taken back afterwards.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub returned: bool,
     /// Time lost to other builds on its drone in milliseconds, up to the last change of their
     /// number.
     #[serde(default, skip_serializing_if = "is_zero")]

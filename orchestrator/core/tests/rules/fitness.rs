@@ -127,6 +127,7 @@ fn a_delivery_that_does_not_get_through_is_told_after_two_minutes_with_what_was_
         attempt: work.attempt,
         phase: Phase::Uploading,
         stuck: Some(Stuck { for_ms, why: "HTTP 413\u{9b}31m".into() }),
+        made_from: None,
     };
     beat(&mut kit, |_| {}, vec![status(119_000)]);
     assert_eq!(told(&kit), [""; 0]);

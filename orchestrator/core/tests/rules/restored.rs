@@ -1,18 +1,18 @@
 //! Journals that came back with less than was acknowledged.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use crate::kit::Kit;
+use crate::kit::{Kit, name, package_of};
 use std::collections::BTreeSet;
 use swarm_common::{
+    digest::Digest,
     id::{AttemptId, DroneId},
-    wire::{
-        concern::ConcernKind,
-        drone::{HeartbeatRequest, Vitals},
-    },
+    state::{PackageState, Phase, RunClass},
+    wire::{concern::ConcernKind, drone::*},
 };
-use swarm_core::{Command, Event, Request, Swarm, view};
+use swarm_core::{Command, Event, Reply, Request, Swarm, state::Grounding, view};
 
 const OAK: DroneId = DroneId(1);
+const ELM: DroneId = DroneId(2);
 
 /// A state out of a backup is started, with these dice.
 fn restore(backup: &Kit, entropy: u64) -> Swarm {
@@ -87,7 +87,7 @@ fn a_drone_that_saw_a_later_attempt_shows_that_the_journal_was_rolled_back() {
     kit.must(Command::StartOrchestrator);
     let last = AttemptId(kit.swarm.last.attempt);
     assert_eq!(tell(&mut kit, OAK, seen.0), 1);
-    let drone = crate::kit::name("oak");
+    let drone = name("oak");
     assert_eq!(rollbacks(&kit), [ConcernKind::JournalRolledBack { drone, seen, last }]);
     assert!(kit.swarm.last.attempt > seen.0 + 1000 && kit.swarm.restored_at == Some(kit.now));
     // The other drone saw more, but the ids skipped cover that.
@@ -117,4 +117,162 @@ fn the_event_of_skipped_ids_is_read_as_it_was_written_before() {
     let old = r#"{"event":"ids_skipped","last":{"run":1,"package":2,"attempt":3,"drone":4},"build_id":5}"#;
     let event: Event = serde_json::from_str(old).unwrap();
     assert!(matches!(event, Event::IdsSkipped { build_id: 5, .. }));
+}
+
+/// A heartbeat with a build that was begun in a life of which the journal knows nothing.
+fn offer(kit: &mut Kit, drone: DroneId, attempt: AttemptId, made_from: Option<MadeFrom>) -> Option<String> {
+    offer_with(kit, drone, attempt, made_from, None)
+}
+
+fn offer_with(
+    kit: &mut Kit,
+    drone: DroneId,
+    attempt: AttemptId,
+    made_from: Option<MadeFrom>,
+    highest_attempt: Option<AttemptId>,
+) -> Option<String> {
+    let request = HeartbeatRequest {
+        vitals: Vitals::default(),
+        attempts: vec![AttemptStatus { attempt, phase: Phase::Uploading, stuck: None, made_from }],
+        draining: false,
+        boot_id: "1".into(),
+        facts: None,
+        highest_attempt,
+    };
+    let reply = kit.must(Command::Heartbeat { drone, request });
+    let Reply::Heartbeat(reply) = reply else { panic!("{reply:?}") };
+    reply.cancel.into_iter().next().map(|cancelled| cancelled.reason)
+}
+
+/// A swarm out of a backup made when `a-1` was needed and `b-1` waited for it, and what the drones did
+/// afterwards: oak built `a-1`, and then `b-1`.
+fn lost_life() -> (Kit, Vec<Assignment>) {
+    let mut kit = Kit::new(&["oak", "elm"]);
+    kit.run(&["a-1", "b-1"], &[(1, 0)]);
+    let mut backup = kit.swarm.clone();
+    std::mem::swap(&mut kit.swarm, &mut backup);
+    let first = kit.claim(OAK).unwrap();
+    kit.deliver(OAK, &first).unwrap();
+    let second = kit.claim(OAK).unwrap();
+    kit.swarm = backup;
+    kit.swarm = restore(&kit, 7);
+    (kit, vec![first, second])
+}
+
+#[test]
+fn what_a_restored_journal_does_not_know_is_taken_back_with_build_ids_of_its_own() {
+    let (mut kit, lost) = lost_life();
+    let [first, second] = &lost[..] else { panic!("{lost:?}") };
+    let (mut later, last) = (kit.swarm.clone(), kit.swarm.last.attempt);
+    assert!(first.made_from() != second.made_from());
+
+    // The second is not needed before the first is there.
+    assert_eq!(offer(&mut kit, OAK, second.attempt, second.made_from()), None);
+    assert_eq!(kit.swarm.attempts.get(&second.attempt), None);
+    assert_eq!(offer(&mut kit, OAK, first.attempt, first.made_from()), None);
+    let record = kit.swarm.attempts[&first.attempt].clone();
+    assert!(record.drone == OAK && record.is_live() && record.returned && record.phase() == Phase::Uploading);
+    let Work::Build(order) = &first.work else { panic!("{first:?}") };
+    assert!(
+        record.build_ids[0] > kit.swarm.build_ids_skipped
+            && order.targets[0] != order.targets[0].clone().with_build_id(record.build_ids[0])
+    );
+    assert!(kit.claim(ELM).is_none(), "it is being delivered");
+    assert!(kit.deliver(OAK, first).unwrap().accepted);
+    assert_eq!(offer(&mut kit, OAK, second.attempt, second.made_from()), None);
+    assert!(kit.deliver(OAK, second).unwrap().accepted);
+    assert!(kit.deliver(OAK, second).unwrap().accepted, "a repeat");
+    assert_eq!(kit.swarm.last.attempt, last, "no id was given out");
+
+    // Another drone has it by then: whichever delivers first counts.
+    std::mem::swap(&mut kit.swarm, &mut later);
+    let again = kit.claim(ELM).unwrap();
+    let building = kit.swarm.clone();
+    assert_eq!(offer(&mut kit, OAK, first.attempt, first.made_from()), None);
+    assert!(kit.deliver(OAK, first).unwrap().accepted);
+    assert!(kit.deliver(ELM, &again).is_err(), "it is superseded");
+    assert_eq!(kit.heartbeat(ELM, &[again.attempt]).cancel[0].attempt, again.attempt);
+    kit.swarm = building;
+    kit.deliver(ELM, &again).unwrap();
+    let why = offer(&mut kit, OAK, first.attempt, first.made_from()).unwrap();
+    assert!(why.contains("the journal was restored"), "{why}");
+    assert_eq!(kit.state(package_of(&again).0), PackageState::Received);
+}
+
+#[test]
+fn nothing_is_taken_back_that_no_run_needs_or_that_the_drone_may_not_build() {
+    let (kit, lost) = lost_life();
+    let (attempt, made) = (lost[0].attempt, lost[0].made_from().unwrap());
+    let (whole, mut kit) = (kit.swarm.clone(), kit);
+    let mut told = |prepare: &dyn Fn(&mut Kit), attempt, made| {
+        kit.swarm = whole.clone();
+        prepare(&mut kit);
+        let before = kit.swarm.attempts.len();
+        let told = offer(&mut kit, OAK, attempt, made).is_some();
+        (told, kit.swarm.attempts.len() - before)
+    };
+    const DISCARDED: (bool, usize) = (true, 0);
+    const WAITS: (bool, usize) = (false, 0);
+    let other = Digest::of(b"another");
+    let as_it_is = |_: &mut Kit| ();
+    assert_eq!(told(&as_it_is, attempt, Some(made)), (false, 1));
+    assert_eq!(told(&as_it_is, attempt, None), DISCARDED);
+    assert_eq!(told(&as_it_is, attempt, Some(MadeFrom { key: other, ..made })), DISCARDED);
+    assert_eq!(told(&as_it_is, attempt, Some(MadeFrom { base: other, ..made })), DISCARDED);
+    // An id that is yet to be given out is no attempt's.
+    assert_eq!(told(&as_it_is, AttemptId(u64::MAX), Some(made)), WAITS);
+
+    let cancel = |kit: &mut Kit| {
+        let run = *kit.swarm.runs.keys().next().unwrap();
+        kit.must(Command::CancelRun(run));
+    };
+    assert_eq!(told(&cancel, attempt, Some(made)), DISCARDED);
+    let plan = |kit: &mut Kit| {
+        cancel(kit);
+        kit.must(Command::StartRun { profile: name("desk"), class: RunClass::Nightly });
+    };
+    assert_eq!(told(&plan, attempt, Some(made)), WAITS, "its plan may need it");
+    let pending = |kit: &mut Kit| kit.swarm.drones.get_mut(&OAK).unwrap().approved = false;
+    assert_eq!(told(&pending, attempt, Some(made)), WAITS, "until an admin has approved the drone");
+    let grounded = |kit: &mut Kit| {
+        let grounding = Grounding { until: kit.now + 1000, reason: "no compiler".into() };
+        kit.swarm.drones.get_mut(&OAK).unwrap().grounded = Some(grounding);
+    };
+    assert_eq!(told(&grounded, attempt, Some(made)), DISCARDED);
+    let long_ago = |kit: &mut Kit| kit.swarm.restored_at = None;
+    assert_eq!(told(&long_ago, attempt, Some(made)), DISCARDED);
+}
+
+#[test]
+fn an_attempt_that_shows_a_rollback_is_taken_back_by_the_next_heartbeat() {
+    let mut kit = Kit::new(&["oak"]);
+    kit.run(&["a-1"], &[]);
+    let older = kit.swarm.clone();
+    let first = kit.claim(OAK).unwrap();
+    kit.swarm = older;
+    kit.must(Command::StartOrchestrator);
+    let (attempt, made) = (first.attempt, first.made_from());
+    assert_eq!(offer_with(&mut kit, OAK, attempt, made, Some(attempt)), None);
+    assert_eq!(kit.swarm.attempts.get(&attempt), None);
+    assert_eq!(offer(&mut kit, OAK, attempt, made), None);
+    assert!(kit.deliver(OAK, &first).unwrap().accepted);
+}
+
+#[test]
+fn many_unknown_attempts_of_one_package_are_one() {
+    let (mut kit, lost) = lost_life();
+    let made_from = lost[0].made_from();
+    let status =
+        |n| AttemptStatus { attempt: AttemptId(500_u64 + n), phase: Phase::Building, stuck: None, made_from };
+    let request = HeartbeatRequest {
+        vitals: Vitals::default(),
+        attempts: (0..1000).map(status).collect(),
+        draining: false,
+        boot_id: "1".into(),
+        facts: None,
+        highest_attempt: None,
+    };
+    let before = kit.swarm.attempts.len();
+    kit.must(Command::Heartbeat { drone: OAK, request });
+    assert_eq!(kit.swarm.attempts.len(), before + 1);
 }

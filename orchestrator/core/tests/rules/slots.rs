@@ -29,7 +29,7 @@ fn kit(slots: u32, packages: &[&str], gib: u64) -> (Kit, DroneId) {
 fn say_uploading(kit: &mut Kit, drone: DroneId, attempt: AttemptId) {
     let request = HeartbeatRequest {
         vitals: Vitals::default(),
-        attempts: vec![AttemptStatus { attempt, phase: Phase::Uploading, stuck: None }],
+        attempts: vec![AttemptStatus { attempt, phase: Phase::Uploading, stuck: None, made_from: None }],
         draining: false,
         boot_id: "1".into(),
         facts: None,
@@ -100,8 +100,12 @@ fn of_two_lost_builds_of_one_package_on_one_drone_one_is_revived() {
     let second = kit.claim(a).unwrap();
     assert_eq!(package_of(&first), package_of(&second));
     kit.pass(600_000, &[]);
-    let status =
-        |work: &Assignment| AttemptStatus { attempt: work.attempt, phase: Phase::Building, stuck: None };
+    let status = |work: &Assignment| AttemptStatus {
+        attempt: work.attempt,
+        phase: Phase::Building,
+        stuck: None,
+        made_from: None,
+    };
     let request = HeartbeatRequest {
         vitals: Vitals::default(),
         attempts: vec![status(&first), status(&second)],

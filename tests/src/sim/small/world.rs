@@ -304,7 +304,12 @@ impl World {
     }
 
     fn beat(&mut self, place: usize) -> Result<(), String> {
-        let status = |&attempt: &AttemptId| AttemptStatus { attempt, phase: Phase::Building, stuck: None };
+        let status = |&attempt: &AttemptId| AttemptStatus {
+            attempt,
+            phase: Phase::Building,
+            stuck: None,
+            made_from: None,
+        };
         let request = HeartbeatRequest {
             vitals: Vitals::default(),
             attempts: self.held[place].iter().map(status).collect(),

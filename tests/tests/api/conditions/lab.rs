@@ -268,7 +268,8 @@ impl Lab {
                 swarm.planned(oak).await.unwrap();
                 let (attempt, _) = oak.build_order().await.unwrap();
                 let stuck = Some(Stuck { for_ms: 180_000, why: "HTTP 413".into() });
-                oak.heartbeat(vec![AttemptStatus { attempt, phase: Phase::Uploading, stuck }]).await.unwrap();
+                let phase = Phase::Uploading;
+                oak.heartbeat(vec![AttemptStatus { attempt, phase, stuck, made_from: None }]).await.unwrap();
             }
             "drone_pending" => drop(swarm.enrol("elm", false).await.unwrap()),
             other => panic!("{other} cannot be made"),

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on stops")]
 
 mod between;
+mod restored;
 mod slots;
 
 use std::{
@@ -205,6 +206,13 @@ impl Earlier {
     }
 
     async fn begun(swarm: &Swarm, prepare: impl AsyncFnOnce(&FakeDrone)) -> Self {
+        let drone = Self::enrolled(swarm).await;
+        prepare(&drone).await;
+        Self::working(drone).await
+    }
+
+    /// It has enrolled on this machine.
+    async fn enrolled(swarm: &Swarm) -> FakeDrone {
         let dir = tempfile::tempdir().unwrap();
         let token = write_token(swarm, dir.path(), true).await;
         // It was on this machine, too.
@@ -215,8 +223,12 @@ impl Earlier {
         let enrolled = nobody.enrol(&request).await.unwrap();
         let credential = enrolled.credential.unwrap();
         let client = nobody.with_credential(Secret::new(&credential));
-        let drone = FakeDrone { client, id: enrolled.drone, credential };
-        prepare(&drone).await;
+        FakeDrone { client, id: enrolled.drone, credential }
+    }
+
+    /// It has got work.
+    async fn working(drone: FakeDrone) -> Self {
+        let dir = tempfile::tempdir().unwrap();
         let assignment = drone.work().await.unwrap();
         write_private(&dir.path().join("state/credential"), &drone.credential).unwrap();
         let spool = Spool::open(&dir.path().join("state/spool")).unwrap();

@@ -159,7 +159,8 @@ impl Kit {
     }
 
     pub fn beat(&mut self, drone: DroneId, attempts: &[AttemptId], draining: bool) -> HeartbeatReply {
-        let status = |&attempt| AttemptStatus { attempt, phase: Phase::Building, stuck: None };
+        let status =
+            |&attempt| AttemptStatus { attempt, phase: Phase::Building, stuck: None, made_from: None };
         let reply = self.must(Command::Heartbeat {
             drone,
             request: HeartbeatRequest {

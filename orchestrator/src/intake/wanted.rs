@@ -1,0 +1,55 @@
+//! What an attempt may deliver.
+
+use crate::nix::known::Known;
+use std::sync::Arc;
+#[cfg(test)]
+use swarm_common::wire::drone::PortageTarget;
+use swarm_common::{id::AttemptId, wire::drone::Target};
+use swarm_core::{Refusal, Swarm, state::Job};
+
+/// What an attempt may deliver.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// The files.
+    pub targets: Vec<Target>,
+    /// For Nix, the store paths that they may refer to.
+    pub nix: Option<Arc<Known>>,
+    /// Whether a package may have another build id than its target. It then gets the target's: another
+    /// package may have been published with its own before the journal was restored.
+    pub any_build_id: bool,
+}
+
+impl Wanted {
+    /// What this attempt must bring.
+    ///
+    /// # Errors
+    /// There is no such attempt, it is not a build, or its package is gone.
+    pub fn by(swarm: &Swarm, attempt: AttemptId) -> Result<Self, Refusal> {
+        let targets = targets(swarm, attempt)?;
+        let is_nix = targets.iter().any(|target| target.nix().is_some());
+        let nix = if is_nix { Known::of(swarm, attempt).map(Arc::new) } else { None };
+        let any_build_id = swarm.attempts.get(&attempt).is_some_and(|record| record.returned);
+        Ok(Self { targets, nix, any_build_id })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn packages<const N: usize>(targets: [PortageTarget; N]) -> Self {
+        Self { targets: targets.map(Into::into).into(), nix: None, any_build_id: false }
+    }
+
+    /// Only this of its files.
+    #[must_use]
+    pub fn only(&self, target: Target) -> Self {
+        Self { targets: vec![target], ..self.clone() }
+    }
+}
+
+/// The targets of an attempt with its build ids.
+fn targets(swarm: &Swarm, attempt: AttemptId) -> Result<Vec<Target>, Refusal> {
+    let record = swarm.attempts.get(&attempt).ok_or(Refusal::UnknownAttempt(attempt))?;
+    let Job::Build(package) = record.job else {
+        return Err(Refusal::Invalid(format!("attempt {attempt} does not build a package and has no files")));
+    };
+    let package = swarm.packages.get(&package).ok_or(Refusal::UnknownPackage(package))?;
+    Ok(package.targets_with(&record.build_ids))
+}
