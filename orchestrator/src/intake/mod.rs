@@ -30,7 +30,7 @@ use crate::{
     },
     rejection::ExamineError,
     sign::OpenPgpKey,
-    store::{Store, disk::DiskError, entries::EntryBook},
+    store::{Store, disk::DiskError, entries::EntryBook, sealed},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -280,6 +280,7 @@ impl Intake {
                 let taken = Taken { target: target.clone().into(), accepted };
                 let note = serde_json::to_string(&taken).map_err(|error| error.to_string());
                 let noted = note.and_then(|note| {
+                    let note = sealed::seal(&note);
                     let noted = self.incoming.note_taken(attempt, digest, upload.size, &note);
                     noted.map_err(|error| error.to_string())
                 });

@@ -1,7 +1,10 @@
 //! What was accepted before a restart.
 
 use super::Taken;
-use crate::{intake::upload::Incoming, store::Store};
+use crate::{
+    intake::upload::Incoming,
+    store::{Store, sealed},
+};
 use std::collections::BTreeMap;
 use swarm_common::{digest::Digest, id::AttemptId};
 
@@ -13,9 +16,10 @@ pub(super) fn noted(incoming: &Incoming, store: &Store) -> BTreeMap<(AttemptId, 
     });
     let mut taken = BTreeMap::new();
     for upload in uploads.into_iter().filter(|upload| upload.taken) {
-        let text = std::fs::read_to_string(&upload.path).unwrap_or_default();
-        match serde_json::from_str::<Taken>(&text) {
-            Ok(note) if store.size(note.accepted.digest).ok().flatten() == Some(note.accepted.size) => {
+        let content = std::fs::read(&upload.path).unwrap_or_default();
+        let note = sealed::open(&content).and_then(|text| serde_json::from_str::<Taken>(text).ok());
+        match note {
+            Some(note) if store.size(note.accepted.digest).ok().flatten() == Some(note.accepted.size) => {
                 taken.insert((upload.attempt, upload.digest), note);
             }
             _ => tracing::warn!(note = %upload.path.display(), "a received file must be uploaded again"),

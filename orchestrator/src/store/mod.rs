@@ -9,6 +9,7 @@ pub mod disk;
 pub mod entries;
 pub mod files;
 pub mod images;
+pub mod sealed;
 pub mod sieve;
 pub mod snapshots;
 

@@ -1,12 +1,20 @@
 //! A self-signed certificate, for swarms without a certificate authority. This is the only file
 //! that depends on the crate that generates certificates.
 
-use super::{TlsError, Vanished};
+use super::{TlsError, Vanished, validity};
 use crate::config::Config;
 use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
+use rustls::{
+    RootCertStore,
+    client::{WebPkiServerVerifier, danger::ServerCertVerifier as _},
+    crypto::ring,
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
+};
 use std::{
     collections::BTreeSet,
-    path::PathBuf,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 use swarm_common::config::secret::write_private;
@@ -37,7 +45,34 @@ pub(super) fn keep(config: &Config, names: &[String]) -> Result<(PathBuf, PathBu
         write_private(&certificate, &certificate_pem)?;
         tracing::info!(file = %certificate.display(), ?names, "created a TLS certificate");
     }
+    if !is_whole(&certificate)? {
+        let what = "was changed or damaged, as it is not signed by itself: restore it from a backup, or remove it \
+            and start once with --accept-new to have another one made. For one of your own set `certificate` of \
+            `[tls]`";
+        return Err(TlsError::Unusable { path: certificate, what: what.into() });
+    }
     Ok((certificate, key))
+}
+
+/// Whether a certificate is the one that was signed with its own key. Damage makes another one of it, which
+/// nobody has pinned. What is no certificate at all is told by whoever loads it.
+fn is_whole(path: &Path) -> Result<bool, TlsError> {
+    let pem = fs::read(path).map_err(|source| TlsError::Io { path: path.to_owned(), source })?;
+    let Ok(certificate) = CertificateDer::from_pem_slice(&pem) else { return Ok(true) };
+    let Some(until) = validity::last_moment(&certificate) else { return Ok(true) };
+    let mut roots = RootCertStore::empty();
+    if roots.add(certificate.clone()).is_err() {
+        return Ok(false);
+    }
+    let make = |error: &dyn std::fmt::Display| TlsError::Make(error.to_string());
+    let provider = Arc::new(ring::default_provider());
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
+    let verifier = verifier.build().map_err(|error| make(&error))?;
+    // Whether it is valid now is not the question.
+    let at =
+        UnixTime::since_unix_epoch(Duration::from_secs(until.as_second().try_into().unwrap_or_default()));
+    let name = ServerName::try_from("localhost").map_err(|error| make(&error))?;
+    Ok(verifier.verify_server_cert(&certificate, &[], &name, &[], at).is_ok())
 }
 
 fn make(names: &[String]) -> Result<(String, String), rcgen::Error> {
@@ -57,10 +92,9 @@ fn make(names: &[String]) -> Result<(String, String), rcgen::Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::validity, *};
+    use super::{super::Shown, *};
     use jiff::{SignedDuration, Timestamp};
-    use rustls::pki_types::{CertificateDer, pem::PemObject as _};
-    use std::{fs, os::unix::fs::PermissionsExt as _};
+    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn it_is_made_once_is_valid_for_ten_years_and_its_key_is_private() {
@@ -83,6 +117,31 @@ mod tests {
         assert_eq!(fs::read(&certificate).unwrap(), pem);
         keep(&Config { accept_new: true, ..config }, &names).unwrap();
         assert_ne!(fs::read(&certificate).unwrap(), pem);
+    }
+
+    #[test]
+    fn no_changed_character_makes_another_certificate_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config { state_dir: folder.path().into(), ..Config::default() };
+        let open = || {
+            let (certificate, key) = keep(&config, &["nas".to_owned()])?;
+            Shown::open(certificate, key, folder.path().join("noted"))
+        };
+        let whole = open().unwrap().fingerprint();
+        for name in ["tls.crt", "tls.key"] {
+            let file = folder.path().join(name);
+            let text = fs::read(&file).unwrap();
+            for at in 0..text.len() {
+                let mut changed = text.clone();
+                changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+                fs::write(&file, &changed).unwrap();
+                if let Ok(shown) = open() {
+                    assert_eq!(shown.fingerprint(), whole, "{name}, character {at}");
+                }
+            }
+            fs::write(&file, &text).unwrap();
+        }
+        assert_eq!(open().unwrap().fingerprint(), whole);
     }
 
     #[test]

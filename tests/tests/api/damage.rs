@@ -2,10 +2,19 @@
 
 use std::{
     fs::{self, File},
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
-use swarm_common::{client::IdempotencyKey, digest::Digest, wire::admin::EnrolTokenRequest};
-use swarm_tests::api::{Swarm, until};
+use swarm_common::{
+    client::IdempotencyKey,
+    digest::Digest,
+    wire::{
+        admin::EnrolTokenRequest,
+        drone::{Outcome, UploadRequest},
+    },
+};
+use swarm_orchestrator::config::Config;
+use swarm_tests::api::{Swarm, again, package_file, until};
 
 /// What is to come of the damage.
 enum Then {
@@ -26,8 +35,12 @@ enum Then {
 enum Harm {
     /// A byte changes, after the first occurrence of this, or in the middle.
     Flip(&'static str),
+    /// Another character stands there, where all characters are of base64.
+    Swap(usize),
     /// The last byte is missing.
     Cut,
+    /// The second half is missing.
+    Half,
     /// The file is missing.
     Gone,
 }
@@ -41,7 +54,9 @@ impl Harm {
                 let at = if mark.is_empty() { bytes.len() / 2 } else { found.unwrap() + mark.len() };
                 bytes[at] ^= 1;
             }
+            Self::Swap(at) => bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' },
             Self::Cut => drop(bytes.pop()),
+            Self::Half => bytes.truncate(bytes.len() / 2),
             Self::Gone => return fs::remove_file(path).unwrap(),
         }
         let date = fs::metadata(path).unwrap().modified().unwrap();
@@ -65,7 +80,12 @@ fn only_file(folder: &Path, ending: &str) -> PathBuf {
 
 /// A swarm that has published one package.
 async fn published() -> (Swarm, Digest) {
-    let swarm = Swarm::start().await.unwrap();
+    published_with(|_| {}).await
+}
+
+/// The same with these settings.
+async fn published_with(settings: impl FnOnce(&mut Config)) -> (Swarm, Digest) {
+    let swarm = Swarm::start_with(settings).await.unwrap();
     let drone = swarm.drone("one").await.unwrap();
     swarm.planned(&drone).await.unwrap();
     drone.build().await.unwrap();
@@ -85,7 +105,14 @@ fn index(swarm: &Swarm) -> String {
 /// Befalls a file of a stopped swarm, which is then started.
 async fn befallen(file: &str, harm: Harm, then: Then) {
     let what = format!("{file} {harm:?}");
-    let (swarm, digest) = published().await;
+    let settings = |config: &mut Config| {
+        config.tls.listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let sink = "url = \"http://127.0.0.1:9/\"\nminimum = \"info\"";
+        config.notify.sink.push(swarm_common::config::parse(Path::new("sink.toml"), sink).unwrap());
+    };
+    let (swarm, digest) = published_with(settings).await;
+    let book = swarm.state_dir().join("notify.json");
+    until("the notifier has written", async || book.exists().then_some(())).await;
     if file.starts_with("images") {
         crate::bases::make_base(&swarm, tempfile::tempdir().unwrap().path()).await;
     }
@@ -145,7 +172,7 @@ async fn befallen(file: &str, harm: Harm, then: Then) {
 // fault: 51
 #[tokio::test]
 async fn damage_of_any_file_of_a_stopped_swarm_is_found_and_mended_or_named() {
-    use Harm::{Cut, Flip, Gone};
+    use Harm::{Cut, Flip, Gone, Half, Swap};
     let rebuild = "rebuild it: `swarmctl rebuild dev-libs/pebble`";
     let cases = [
         ("journal.sqlite", Flip("{\"event\":\"run_started\""), Then::Named("does not match the hash chain")),
@@ -202,6 +229,17 @@ async fn damage_of_any_file_of_a_stopped_swarm_is_found_and_mended_or_named() {
         ("signing-key.fingerprint", Flip(""), Then::AsItWas),
         ("signing-key.fingerprint", Gone, Then::AsItWas),
         ("metrics.token", Gone, Then::AsItWas),
+        ("tls.crt", Swap(200), Then::Refused("tls.crt: was changed or damaged")),
+        ("tls.crt", Half, Then::Refused("tls.crt: ")),
+        ("tls.crt", Gone, Then::Refused("tls.crt is missing")),
+        ("tls.key", Swap(60), Then::Refused("tls.key")),
+        ("tls.key", Half, Then::Refused("tls.key: ")),
+        ("tls.key", Gone, Then::Refused("tls.key is missing")),
+        ("tls.fingerprint", Flip(""), Then::AsItWas),
+        ("tls.fingerprint", Gone, Then::AsItWas),
+        ("notify.json", Flip(""), Then::AsItWas),
+        ("notify.json", Half, Then::AsItWas),
+        ("notify.json", Gone, Then::AsItWas),
     ];
     let mut wrong = Vec::new();
     for (file, harm, then) in cases {
@@ -213,6 +251,41 @@ async fn damage_of_any_file_of_a_stopped_swarm_is_found_and_mended_or_named() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+// fault: 51
+#[tokio::test]
+async fn a_damaged_note_of_a_taken_upload_costs_another_upload_and_nothing_else() {
+    let cases = [
+        (None, true),
+        (Some(Harm::Flip("\"at\":")), false),
+        (Some(Harm::Half), false),
+        (Some(Harm::Gone), false),
+    ];
+    for (harm, is_known) in cases {
+        let swarm = Swarm::start().await.unwrap();
+        let drone = swarm.drone("one").await.unwrap();
+        swarm.planned(&drone).await.unwrap();
+        let (attempt, order) = drone.build_order().await.unwrap();
+        let digest = drone.upload(attempt, &order.targets[0]).await.unwrap();
+        let damaged = swarm.restart_after(|config| {
+            let folder = config.state_dir.join("incoming").join(attempt.to_string());
+            let note = only_file(&folder, ".taken");
+            harm.iter().for_each(|harm| harm.befall(&note));
+        });
+        let swarm = damaged.await.unwrap();
+        let drone = again(&swarm, &drone).unwrap();
+        let size = fs::metadata(package_file(&order.targets[0])).unwrap().len();
+        let request = UploadRequest { digest, size, target: order.targets[0].id().to_owned() };
+        let status = drone.client.begin_upload(attempt, &request).await.unwrap();
+        assert_eq!(status.verified, is_known, "{harm:?}");
+        drone.upload(attempt, &order.targets[0]).await.unwrap();
+        let built = Outcome::Built { artifacts: vec![digest] };
+        assert!(drone.report(attempt, built).await.unwrap().accepted, "{harm:?}");
+        crate::binhost::generation(&swarm, 1).await;
+        let audit = swarm.admin.audit().await.unwrap();
+        assert_eq!((audit.faults, audit.mended), (vec![], vec![]), "{harm:?}");
+    }
 }
 
 // fault: 52

@@ -23,7 +23,7 @@ use crate::{
         Sink, Untaken,
         message::{Kind, Message},
     },
-    store::disk::DiskError,
+    store::{disk::DiskError, sealed},
 };
 use book::Book;
 use std::{
@@ -151,7 +151,7 @@ impl Notifier {
             return Ok(result);
         }
         let text = serde_json::to_string(&kept.book).map_err(|e| e.to_string())?;
-        let file = self.file.clone();
+        let (file, text) = (self.file.clone(), sealed::seal(&text));
         let written = tokio::task::spawn_blocking(move || write_private(&file, &text)).await;
         let failed = match written {
             Ok(written) => written.err().map(|e| e.to_string()),
@@ -207,8 +207,8 @@ async fn deliver(sink: &Sink, message: &Message) -> Result<(), Untaken> {
 /// Reads the stored book. An unusable file is set aside and the current concerns are announced
 /// again, which is better than silence.
 fn read(file: &Path) -> Book {
-    let text = match std::fs::read_to_string(file) {
-        Ok(text) => text,
+    let content = match std::fs::read(file) {
+        Ok(content) => content,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Book::default(),
         Err(source) => {
             let error = DiskError::new("read", file, source);
@@ -216,11 +216,44 @@ fn read(file: &Path) -> Book {
             return Book::default();
         }
     };
-    serde_json::from_str(&text).unwrap_or_else(|error| {
+    // Versions before 0.2 wrote it without a checksum.
+    let text =
+        if content.starts_with(b"{") { &content } else { sealed::open(&content).unwrap_or("").as_bytes() };
+    serde_json::from_slice(text).unwrap_or_else(|error| {
         let aside = file.with_extension("damaged");
         let kept = std::fs::rename(file, &aside);
         tracing::error!(%error, ?kept, aside = %aside.display(), "notification state file is damaged, set \
             aside; notifications may be repeated");
         Book::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use swarm_common::time::TimeMs;
+
+    #[test]
+    fn a_damaged_book_is_set_aside_and_a_whole_one_is_read_also_without_a_checksum() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("notify.json");
+        let mut book = Book::default();
+        book.post("a sink", Message::new(TimeMs(1), Kind::Test, Severity::Info, "A message", &[]));
+        let text = serde_json::to_string(&book).unwrap();
+        let whole = sealed::seal(&text);
+        for content in [&text, &whole] {
+            std::fs::write(&file, content).unwrap();
+            assert_eq!(read(&file), book);
+        }
+        let message = whole.find("A message").unwrap();
+        let mut flipped = whole.clone().into_bytes();
+        flipped[message] ^= 1;
+        for content in [&flipped[..], &whole.as_bytes()[..whole.len() - 1], &[]] {
+            std::fs::write(&file, content).unwrap();
+            assert_eq!(read(&file), Book::default());
+            assert_eq!(std::fs::read(folder.path().join("notify.damaged")).unwrap(), content);
+            assert!(!file.exists());
+        }
+        assert_eq!(read(&file), Book::default(), "a missing one");
+    }
 }
