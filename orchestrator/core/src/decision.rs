@@ -4,7 +4,7 @@ use crate::{
     event::Event,
     refusal::Refusal,
     reply::Reply,
-    state::{Drone, Swarm},
+    state::{Attempt, Drone, Job, Swarm},
 };
 use swarm_common::{id::DroneId, time::TimeMs};
 
@@ -28,9 +28,22 @@ pub(crate) fn already() -> Decision {
 /// How long after a restore drones and results that the journal does not know are taken back.
 const RETURN_MS: u64 = 7 * 24 * 3600 * 1000;
 
+/// How long fetching and delivering may take an attempt, in addition to its builds.
+const BESIDE_BUILDS_MS: u64 = 24 * 3_600_000;
+
 /// Whether drones may come with something that the journal does not know because it was restored.
 pub(crate) fn was_restored(swarm: &Swarm, now: TimeMs) -> bool {
     swarm.restored_at.is_some_and(|at| now.since(at) < RETURN_MS)
+}
+
+/// Whether an attempt has taken longer than any honest drone takes, whatever its heartbeats say.
+pub(crate) fn is_overdue(swarm: &Swarm, now: TimeMs, attempt: &Attempt) -> bool {
+    let stages = match attempt.job {
+        Job::Build(package) => swarm.packages.get(&package).map_or(1, |p| p.stages.len().max(1)),
+        Job::Plan(_) | Job::Base(_) => 1,
+    };
+    let builds_ms = swarm.policy.build_timeout_ms.saturating_mul(stages as u64);
+    now.since(attempt.started_at) > builds_ms.saturating_add(BESIDE_BUILDS_MS)
 }
 
 /// Whether a drone is offline or lost.

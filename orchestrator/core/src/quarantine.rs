@@ -2,8 +2,9 @@
 //! until one of their inputs changes, an admin asks for it, or enough time has passed to justify
 //! another try: the cause may be something that no key covers.
 
-use crate::state::{Broken, Package, Swarm};
-use swarm_common::{digest::Digest, id::*, time::TimeMs, wire::base::Base};
+use crate::state::{Broken, Package, Run, Swarm};
+use std::collections::BTreeSet;
+use swarm_common::{digest::Digest, id::*, time::TimeMs};
 
 /// The key by which a package counts as the same broken one. It covers all inputs, since a change
 /// that does not affect a good package may repair a broken one.
@@ -25,12 +26,33 @@ pub fn of(swarm: &Swarm, id: PackageId) -> Option<&Broken> {
     swarm.quarantine.get(&key(swarm.packages.get(&id)?))
 }
 
-/// The entry that keeps a run in a base from trying the package with this key.
+/// The drones on which a package failed by its own fault when it was judged. None if that run is forgotten.
 #[must_use]
-pub fn keeps<'s>(swarm: &'s Swarm, now: TimeMs, base: &Base, key: &Digest) -> Option<&'s Broken> {
+pub fn witnesses(swarm: &Swarm, key: &Digest, broken: &Broken) -> BTreeSet<DroneId> {
+    let packages = swarm.runs.get(&broken.run).into_iter().flat_map(|run| &run.packages);
+    let judged =
+        packages.filter_map(|id| swarm.packages.get(id)).filter(|package| self::key(package) == *key);
+    let attempts = judged.flat_map(|package| package.attempts.iter().skip(package.forgiven));
+    let failed = attempts.filter_map(|id| swarm.attempts.get(id)).filter(|attempt| attempt.blames_package());
+    failed.map(|attempt| attempt.drone).collect()
+}
+
+/// The entry that keeps a run from trying the package with this key. One that rests on the word of one
+/// drone does not if another can try.
+#[must_use]
+pub fn keeps<'s>(swarm: &'s Swarm, now: TimeMs, run: &Run, key: &Digest) -> Option<&'s Broken> {
     let broken = swarm.quarantine.get(key)?;
-    let same = broken.image.is_none() || broken.image == base.image();
-    (same && retried_at(swarm, broken).is_none_or(|at| now < at)).then_some(broken)
+    let same = broken.image.is_none() || broken.image == run.base.image();
+    if !same || retried_at(swarm, broken).is_some_and(|at| now >= at) {
+        return None;
+    }
+    let witnesses = witnesses(swarm, key, broken);
+    let mut others = swarm
+        .drones
+        .iter()
+        .filter(|(id, drone)| !witnesses.contains(id) && drone.is_at_hand() && drone.builds_for(run));
+    let is_in_doubt = witnesses.len() == 1 && others.next().is_some();
+    (!is_in_doubt).then_some(broken)
 }
 
 /// The entry for a package that is now judged to be broken.

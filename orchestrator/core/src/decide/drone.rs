@@ -2,7 +2,7 @@
 
 use super::{Decision, already, known, returned::Unknown, skip};
 use crate::{
-    decision::{CHANGES_EVERY_MS, is_away, may_return},
+    decision::{CHANGES_EVERY_MS, is_away, is_overdue, may_return},
     event::Event,
     judge::return_job,
     refusal::Refusal,
@@ -73,7 +73,7 @@ pub(super) fn heartbeat(
             }
             continue;
         }
-        match wanted(swarm, id, status.attempt) {
+        match wanted(swarm, now, id, status.attempt) {
             Ok(Wanted::Live) => renewed.push(status.attempt),
             // A drone that may not return yet gets its work back when it does.
             Ok(Wanted::Revived(package)) if (returns || !is_away(drone)) && revived.insert(package) => {
@@ -139,17 +139,18 @@ enum Wanted {
     Live,
     /// It was lost, but no other attempt has the work.
     Revived(PackageId),
-    /// It was lost and another attempt has the work; the first to deliver wins.
+    /// It was lost, and another attempt has the work or is to get it; the first to deliver wins.
     Racing,
 }
 
-fn wanted(swarm: &Swarm, drone: DroneId, id: AttemptId) -> Result<Wanted, String> {
+fn wanted(swarm: &Swarm, now: TimeMs, drone: DroneId, id: AttemptId) -> Result<Wanted, String> {
     let Some(attempt) = swarm.attempts.get(&id).filter(|a| a.drone == drone) else {
         return Err("this drone has no such attempt".into());
     };
     match (&attempt.ending, attempt.job) {
         (None, _) => Ok(Wanted::Live),
         (Some(Ending::Lost(_)), Job::Build(package)) => match swarm.packages.get(&package).map(|p| p.state) {
+            Some(PackageState::Needed) if is_overdue(swarm, now, attempt) => Ok(Wanted::Racing),
             Some(PackageState::Needed) => Ok(Wanted::Revived(package)),
             Some(PackageState::Delegated) => Ok(Wanted::Racing),
             Some(state) => Err(format!("the package is {state}")),

@@ -4,6 +4,7 @@
 //! catches up on passes that were skipped.
 
 use crate::{
+    decision::is_overdue,
     event::Event,
     judge, standstill,
     state::{Attempt, Drone, Grounding, Job, Swarm},
@@ -37,6 +38,8 @@ pub(super) fn maintain(swarm: &Swarm, now: TimeMs) -> Vec<Event> {
         for (id, attempt) in swarm.attempts_of(drone) {
             if swarm.live.leases.get(&id).is_none_or(|&until| until < now) {
                 lose(&mut events, swarm, now, id, attempt, "its lease expired");
+            } else if is_overdue(swarm, now, attempt) {
+                lose(&mut events, swarm, now, id, attempt, "it has taken longer than it may");
             }
         }
     }

@@ -30,8 +30,8 @@ pub(super) fn known(
     first: PackageId,
     report: &PlanReport,
 ) -> Vec<Event> {
-    let (profile, base) = swarm.runs.get(&run).map(|run| (&run.profile, run.base.clone())).unzip();
-    let base = base.unwrap_or_default();
+    let record = swarm.runs.get(&run);
+    let profile = record.map(|run| &run.profile);
     let rule =
         profile.and_then(|name| swarm.profiles.get(name)).map(|p| p.request.rebuild).unwrap_or_default();
     let own = profile.map(|profile| Paths::of(swarm, profile)).unwrap_or_default();
@@ -54,7 +54,9 @@ pub(super) fn known(
         if let Some(built) = swarm.built.get(&key).filter(fits) {
             index.add(&built.artifacts);
             events.push(Event::PackageReused { package, artifacts: built.artifacts.clone() });
-        } else if let Some(broken) = quarantine::keeps(swarm, now, &base, &keys.strict) {
+        } else if let Some(broken) =
+            record.and_then(|record| quarantine::keeps(swarm, now, record, &keys.strict))
+        {
             events.push(Event::PackageHeld { package, reason: broken.words() });
         }
     }

@@ -12,7 +12,7 @@ pub mod strike;
 use crate::{
     event::Event,
     follow, legacy, quarantine,
-    state::{Attempt, Ending, Job, Run, Swarm},
+    state::{Attempt, Broken, Ending, Job, Run, Swarm, blames_package},
     text,
 };
 use swarm_common::{id::*, state::*, time::TimeMs, wire::drone::Failure};
@@ -61,8 +61,11 @@ pub fn package(
         if let Some(verdict) = fetch::missing(swarm, now, id, attempt, (entropy, &failure.headline())) {
             return verdict;
         }
-    } else if is_own(failure) {
-        if let Some(before) = quarantine::of(swarm, id).filter(|q| q.signature == failure.signature) {
+    } else if blames_package(failure) {
+        let only_drone = drones_for(swarm, id).all(|d| d == current.drone);
+        let before = quarantine::of(swarm, id).filter(|q| q.signature == failure.signature);
+        // A drone that repeats itself adds nothing where another can be asked.
+        if let Some(before) = before.filter(|q| only_drone || !is_witness(swarm, id, q, current.drone)) {
             let when = text::span(now.since(before.since));
             return lasting(format!(
                 "same error on {} as {when} ago: {}",
@@ -71,9 +74,8 @@ pub fn package(
             ));
         }
         let signature = |a: &Attempt| own_signature(a).or_else(|| mismatch(a)).map(str::to_owned);
-        let past: Vec<&Attempt> = past(swarm, id, attempt).filter(|a| signature(a).is_some()).collect();
+        let past: Vec<&Attempt> = past(swarm, id, attempt).filter(|a| a.blames_package()).collect();
         let alike = past.iter().find(|a| signature(a).is_some_and(|s| s == failure.signature));
-        let only_drone = drones_for(swarm, id).all(|d| d == current.drone);
         if let Some(other) = alike.filter(|other| other.drone != current.drone || only_drone) {
             let names = if other.drone == current.drone {
                 format!("twice on {} (only drone)", current.drone_name)
@@ -84,7 +86,8 @@ pub fn package(
             return lasting(reason);
         }
         let own = 1 + past.len();
-        if own >= swarm.policy.package_failures as usize {
+        let is_shared = past.iter().any(|a| a.drone != current.drone);
+        if own >= swarm.policy.package_failures as usize && (is_shared || only_drone) {
             return lasting(format!("{own} build failures, the last: {what}"));
         }
     }
@@ -181,27 +184,20 @@ pub fn return_job(
     }
 }
 
+/// Whether only this drone's word stands behind an earlier judgement about a package.
+fn is_witness(swarm: &Swarm, id: PackageId, broken: &Broken, drone: DroneId) -> bool {
+    let key = swarm.packages.get(&id).map(quarantine::key);
+    key.is_some_and(|key| quarantine::witnesses(swarm, &key, broken).into_iter().eq([drone]))
+}
+
 /// Drones that may be given the package at some time.
 fn drones_for(swarm: &Swarm, package: PackageId) -> impl Iterator<Item = DroneId> {
     let package = swarm.packages.get(&package).and_then(|p| Some((p, swarm.runs.get(&p.run)?)));
     swarm
         .drones
         .iter()
-        .filter(move |(_, d)| {
-            d.approved
-                && d.lost.is_none()
-                && d.offline.is_none()
-                && d.draining.is_none()
-                && package.is_some_and(|(package, run)| d.builds(run, package))
-        })
+        .filter(move |(_, d)| d.is_at_hand() && package.is_some_and(|(package, run)| d.builds(run, package)))
         .map(|(id, _)| *id)
-}
-
-/// Whether a failure is the package's own. A source file that differs from what the repository says
-/// is, though no drone that finds it is to blame.
-fn is_own(failure: &Failure) -> bool {
-    matches!(failure.class, FailureClass::Package | FailureClass::Timeout)
-        || failure.cause == Some(FailureCause::SourceMismatch)
 }
 
 /// The signature with which an attempt found a wrong source file.

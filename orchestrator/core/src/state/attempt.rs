@@ -134,9 +134,27 @@ impl Attempt {
         self.ending.as_ref().is_some_and(Ending::is_failure)
     }
 
+    /// Whether it failed by the package's own fault, as far as its drone says. A source file that differs
+    /// from what the repository says is the package's, though no drone that finds it is to blame.
+    #[must_use]
+    pub fn blames_package(&self) -> bool {
+        match &self.ending {
+            Some(Ending::Failed(failure)) => blames_package(failure),
+            Some(Ending::Rejected(_)) => true,
+            _ => false,
+        }
+    }
+
     /// The latest phase that it reached.
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.phases.keys().next_back().copied().unwrap_or(Phase::Assigned)
     }
+}
+
+/// Whether a failure is the package's own.
+#[must_use]
+pub fn blames_package(failure: &Failure) -> bool {
+    matches!(failure.class, FailureClass::Package | FailureClass::Timeout)
+        || failure.cause == Some(FailureCause::SourceMismatch)
 }

@@ -167,6 +167,12 @@ impl Drone {
         }
     }
 
+    /// Whether it may be given work now or after a grounding.
+    #[must_use]
+    pub fn is_at_hand(&self) -> bool {
+        self.approved && self.lost.is_none() && self.offline.is_none() && self.draining.is_none()
+    }
+
     /// Whether it signed off: then it is off on purpose.
     #[must_use]
     pub fn signed_off(&self) -> bool {

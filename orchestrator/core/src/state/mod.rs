@@ -18,7 +18,7 @@ mod quarantine;
 mod run;
 mod swarm;
 
-pub use attempt::{Attempt, Ending, Job};
+pub use attempt::{Attempt, Ending, Job, blames_package};
 pub use base::{Following, NamedBase};
 pub use calendar::{Due, DueOutcome, Forecast, Pause, Schedule};
 pub use channel::{Channel, ChannelRoot, Generation, Held, History};

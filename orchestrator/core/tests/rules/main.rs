@@ -12,6 +12,7 @@ mod following;
 mod generations;
 mod golden;
 mod graphs;
+mod harm;
 mod healing;
 mod healing_restraint;
 mod judging;
