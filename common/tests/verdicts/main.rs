@@ -83,3 +83,38 @@ fn intake_and_the_reference_agree_about_mutated_packages() {
     // The generator must produce enough valid and enough invalid packages.
     assert!(taken * 10 > tried && taken * 10 < tried * 9, "{taken} of {tried} were taken");
 }
+
+/// Installs the image of a package as a workstation with this `BINPKG_COMPRESS` does.
+const INSTALL: &str = r#"
+import os, sys, tempfile
+from portage.gpkg import gpkg
+
+class Settings(dict):
+    features = frozenset(["binpkg-ignore-signature"])
+
+    def environ(self):
+        return dict(os.environ)
+
+settings = Settings(BINPKG_COMPRESS=sys.argv[2], PORTAGE_BZIP2_COMMAND="bzip2", MAKEOPTS="-j1")
+with tempfile.TemporaryDirectory() as root:
+    gpkg(settings, gpkg_file=sys.argv[1]).decompress(root)
+"#;
+
+#[test]
+fn an_uncompressed_image_is_refused_as_portage_installs_it_only_where_it_does_not_compress_itself() {
+    let image = model::Model::new().archive();
+    let plain = table::with_image("", image.clone());
+    let packed = table::with_image(".zst", zstd::encode_all(&image[..], 1).unwrap());
+    assert_eq!(intake(&plain).unwrap_err().kind(), "unsupported-compressor");
+    intake(&packed).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for (package, compressed) in [(plain, false), (packed, true)] {
+        let file = folder.path().join("package.gpkg.tar");
+        std::fs::write(&file, package).unwrap();
+        for how in ["none", "zstd", "xz", "bzip2", "gzip", "lz4"] {
+            let ran = reference::python().args(["-c", INSTALL]).arg(&file).arg(how).output().unwrap();
+            let is_installed = compressed || how == "none";
+            assert_eq!(ran.status.success(), is_installed, "compressed: {compressed}, {how}: {ran:?}");
+        }
+    }
+}

@@ -19,23 +19,8 @@ pub struct Reference {
 impl Reference {
     /// Starts the process. A missing Portage fails the test instead of skipping it.
     pub fn start() -> Self {
-        let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        let prefix = match std::env::var("SWARM_PORTAGE") {
-            Ok(prefix) => prefix,
-            Err(_) => {
-                let ran = Command::new(top.join("scripts/portage")).output().unwrap();
-                assert!(
-                    ran.status.success(),
-                    "no Portage: run scripts/portage or set SWARM_PORTAGE ({ran:?})"
-                );
-                String::from_utf8(ran.stdout).unwrap()
-            }
-        };
-        let own = Path::new(prefix.trim()).join("bin/python");
-        let python = if own.exists() { own } else { "python3".into() };
-        let mut child = Command::new(python)
-            .arg(top.join("common/tests/verdicts/reference.py"))
-            .env("PYTHONUTF8", "1")
+        let mut child = python()
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/verdicts/reference.py"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -58,6 +43,23 @@ impl Reference {
             _ => panic!("the reference ended: {line:?}"),
         }
     }
+}
+
+/// The Python that has the real Portage.
+pub fn python() -> Command {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let prefix = match std::env::var("SWARM_PORTAGE") {
+        Ok(prefix) => prefix,
+        Err(_) => {
+            let ran = Command::new(top.join("scripts/portage")).output().unwrap();
+            assert!(ran.status.success(), "no Portage: run scripts/portage or set SWARM_PORTAGE ({ran:?})");
+            String::from_utf8(ran.stdout).unwrap()
+        }
+    };
+    let own = Path::new(prefix.trim()).join("bin/python");
+    let mut python = Command::new(if own.exists() { own } else { "python3".into() });
+    python.env("PYTHONUTF8", "1");
+    python
 }
 
 impl Drop for Reference {

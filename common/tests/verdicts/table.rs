@@ -76,7 +76,7 @@ fn compressions() -> Vec<Row> {
     rows
 }
 
-fn with_image(suffix: &str, bytes: Vec<u8>) -> Vec<u8> {
+pub fn with_image(suffix: &str, bytes: Vec<u8>) -> Vec<u8> {
     let mut forge = pack(&Model::new().metadata(), &[]);
     forge.members[2] = (format!("image.tar{suffix}"), bytes);
     forge.build()
