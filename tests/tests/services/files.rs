@@ -115,6 +115,17 @@ fn each_service_has_a_unit_and_an_openrc_script_that_start_it_alike() {
 }
 
 #[test]
+fn openrc_stops_restarting_a_drone_that_is_refused_each_time_it_starts() {
+    let script = fs::read_to_string(repository().join("openrc/swarm-drone")).unwrap();
+    let of = |name: &str| -> u64 {
+        let (_, rest) = script.split_once(&format!("${{{name}:=")).unwrap();
+        rest.split_once('}').unwrap().0.parse().unwrap()
+    };
+    let refused_after = swarm_drone::enrol::PATIENCE.as_secs() + of("respawn_delay");
+    assert!(of("respawn_period") > (of("respawn_max") + 1) * refused_after);
+}
+
+#[test]
 fn the_shell_reads_every_script() {
     for script in files("openrc", |_| true) {
         quiet(Command::new("sh").arg("-n").arg(script));

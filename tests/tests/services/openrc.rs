@@ -58,6 +58,33 @@ fn a_crash_is_followed_by_a_new_start_a_bad_reload_by_nothing_and_a_crash_loop_b
     assert!(!says.contains("started"), "{says}");
 }
 
+// fault: 55
+#[test]
+fn a_drone_that_was_removed_or_is_configured_wrongly_is_not_started_again_and_again() {
+    let services = start();
+    services.machine.write("/etc/conf.d/swarm-drone", "respawn_delay=1\nrespawn_max=2\n").unwrap();
+    services.start_drone("").unwrap();
+    let orchestrators = services.machine.processes("supervise-daemon").unwrap().len() - 1;
+    services.machine.must(&["swarmctl", "drone", "remove", "oak", "--yes"]).unwrap();
+    let gives_up = || {
+        let supervisors = services.machine.processes("supervise-daemon")?;
+        Ok((supervisors.len() == orchestrators).then_some(()))
+    };
+    wait::until("supervise-daemon gives up", SOON, gives_up).unwrap();
+    let (says, log) = (status(&services, DRONE), services.log(DRONE));
+    assert!(!says.contains("started") && services.machine.processes(DRONE).unwrap().is_empty(), "{says}");
+    let ended = log.lines().filter(|line| line.starts_with("swarm-drone: drone oak was removed")).count();
+    assert!((1..=3).contains(&ended), "{ended} times:\n{log}");
+
+    let path = "/etc/build-swarm/drone.toml";
+    let settings = services.machine.read(path);
+    services.machine.write(path, &format!("orchestrator = 1\n{settings}")).unwrap();
+    services.machine.must(&["rc-service", DRONE, "zap"]).unwrap();
+    let refused = services.tell("start", DRONE).unwrap_err().to_string();
+    assert!(refused.contains("did you mean `orchestrators`?"), "{refused}");
+    assert_eq!(services.machine.processes("supervise-daemon").unwrap().len(), orchestrators);
+}
+
 // fault: 57
 #[test]
 fn an_address_that_the_machine_gets_late_is_waited_for_by_one_process() {
