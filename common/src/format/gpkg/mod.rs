@@ -18,6 +18,7 @@ pub mod manifest;
 mod metadata;
 mod metadata_archive;
 pub mod read;
+mod renumber;
 mod stamp;
 mod tree;
 mod values;
