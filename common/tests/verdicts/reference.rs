@@ -20,7 +20,7 @@ impl Reference {
     /// Starts the process. A missing Portage fails the test instead of skipping it.
     pub fn start() -> Self {
         let mut child = python()
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/verdicts/reference.py"))
+            .arg(top().join("common/tests/verdicts/reference.py"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -45,13 +45,17 @@ impl Reference {
     }
 }
 
+/// The top of the repository, for each crate that this file is a part of.
+fn top() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
 /// The Python that has the real Portage.
 pub fn python() -> Command {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let prefix = match std::env::var("SWARM_PORTAGE") {
         Ok(prefix) => prefix,
         Err(_) => {
-            let ran = Command::new(top.join("scripts/portage")).output().unwrap();
+            let ran = Command::new(top().join("scripts/portage")).output().unwrap();
             assert!(ran.status.success(), "no Portage: run scripts/portage or set SWARM_PORTAGE ({ran:?})");
             String::from_utf8(ran.stdout).unwrap()
         }
