@@ -43,7 +43,9 @@ pub(crate) fn is_overdue(swarm: &Swarm, now: TimeMs, attempt: &Attempt) -> bool 
         Job::Plan(_) | Job::Base(_) => 1,
     };
     let builds_ms = swarm.policy.build_timeout_ms.saturating_mul(stages as u64);
-    now.since(attempt.started_at) > builds_ms.saturating_add(BESIDE_BUILDS_MS)
+    // The clock may have been another one before the start.
+    let since = attempt.started_at.max(swarm.live.started_at);
+    now.since(since) > builds_ms.saturating_add(BESIDE_BUILDS_MS)
 }
 
 /// Whether a drone is offline or lost.

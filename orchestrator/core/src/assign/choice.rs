@@ -13,6 +13,7 @@ use super::{
 use crate::{
     follow,
     graph::Foresight,
+    judge,
     state::{Drone, Job, Package, Run, Swarm},
 };
 use std::{
@@ -290,6 +291,11 @@ impl<'a> Weighing<'a> {
         let late = |(id, rank_ms)| {
             let at_it = |a: &&Ongoing| a.package().is_some_and(|(package, _)| package == id);
             let live: Vec<&Ongoing> = self.ongoing.iter().filter(at_it).collect();
+            // Each of them may fail, and all failures count against the package.
+            let most = self.swarm.policy.failures_in_all as usize;
+            if judge::failures(self.swarm, id) + live.len() >= most {
+                return None;
+            }
             Some((Reverse(rank_ms), straggler(&live)?))
         };
         let mut found: Vec<(Reverse<u64>, Straggler)> = overdue.into_iter().filter_map(late).collect();

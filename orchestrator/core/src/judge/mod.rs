@@ -87,8 +87,14 @@ pub fn package(
         }
         let own = 1 + past.len();
         let is_shared = past.iter().any(|a| a.drone != current.drone);
-        if own >= swarm.policy.package_failures as usize && (is_shared || only_drone) {
+        let most = swarm.policy.package_failures as usize;
+        // Whoever sets the limit to one wants no second opinion.
+        if own >= most && (is_shared || only_drone || most == 1) {
             return lasting(format!("{own} build failures, the last: {what}"));
+        }
+        // No other drone took it in all that time.
+        if own >= 2 * most {
+            return passing(format!("{own} build failures on {}, the last: {what}", current.drone_name));
         }
     }
     match spent(swarm, id, &[attempt]) {

@@ -40,6 +40,21 @@ fn one_drones_word_quarantines_nothing_for_long_while_another_can_try() {
 }
 
 #[test]
+fn what_one_of_two_drones_alone_keeps_failing_at_is_given_up_for_this_run_only() {
+    let mut kit = Kit::new(&["eve", "oak"]);
+    kit.run(&["good-1"], &[]);
+    let mut failures = 0;
+    while kit.state(1) == PackageState::Needed {
+        kit.pass(900_000, &[EVE, OAK]);
+        let work = kit.claim(EVE).unwrap();
+        failures += 1;
+        kit.fail(EVE, &work, FailureClass::Package, &format!("invented {failures}"));
+    }
+    assert_eq!((kit.state(1), failures), (PackageState::Quarantined, 2 * kit.swarm.policy.package_failures));
+    assert_eq!(quarantine::of(&kit.swarm, PACKAGE), None);
+}
+
+#[test]
 fn what_the_only_drone_said_holds_until_another_can_try_and_two_hold_it_for_all_runs() {
     let mut kit = Kit::new(&["eve", "oak"]);
     kit.must(Command::SignOff { drone: OAK, reason: "a test".into() });
