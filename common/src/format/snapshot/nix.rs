@@ -197,10 +197,13 @@ fn is_public_key(text: &str) -> bool {
         && digits.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/')
 }
 
+/// The orchestrator asks an upstream for references, so it must be reachable from everywhere.
+const NO_SCHEME: &str = "it does not begin with https:// or http://";
+
 /// Nix separates addresses by white space and reads settings of a store after a question mark.
 fn check_url(url: &str) -> Result<(), &'static str> {
     let Some((scheme, rest)) = url.split_once("://") else {
-        return Err("it begins with https://, http:// or file:///");
+        return Err(NO_SCHEME);
     };
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/:[]%+,=@".contains(&b);
     if url.len() > MAX_TEXT || !rest.bytes().all(plain) {
@@ -214,8 +217,7 @@ fn check_url(url: &str) -> Result<(), &'static str> {
         }
         "http" | "https" if authority.is_empty() => Err("it names no machine"),
         "http" | "https" => Ok(()),
-        "file" if authority.is_empty() && rest.len() > 1 => Ok(()),
-        _ => Err("it begins with https://, http:// or file:///"),
+        _ => Err(NO_SCHEME),
     }
 }
 

@@ -119,8 +119,8 @@ fn what_would_mean_something_else_to_nix_is_refused_by_name() {
         (|s| s.upstreams[0].url = "https://a.example http://b".into(), "not allowed there"),
         (|s| s.upstreams[0].url = "https://a.example?secret-key=/x".into(), "not allowed there"),
         (|s| s.upstreams[0].url = "https://me:pw@a.example".into(), "has a password"),
-        (|s| s.upstreams[0].url = "ssh://a.example".into(), "begins with"),
-        (|s| s.upstreams[0].url = "file://etc".into(), "begins with"),
+        (|s| s.upstreams[0].url = "ssh://a.example".into(), "begin with"),
+        (|s| s.upstreams[0].url = "file:///srv/cache".into(), "begin with"),
         (|s| s.upstreams[0].url = "https:///x".into(), "names no machine"),
         (|s| s.upstreams.push(upstream("https://cache.example.org")), "is there twice"),
         (|s| s.upstreams[0].keys.clear(), "has no key"),
@@ -140,7 +140,6 @@ fn what_would_mean_something_else_to_nix_is_refused_by_name() {
     for good in ["python3.pkgs.\"a.b/c\"", "_x", "gtk+", "a'", "packages.x86_64-linux.hello"] {
         assert!(is_attribute(good), "{good}");
     }
-    manifest(NixSource { upstreams: vec![upstream("file:///srv/cache")], ..source() }).check().unwrap();
 }
 
 #[test]
