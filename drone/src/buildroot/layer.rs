@@ -1,7 +1,7 @@
 //! A layer: the files that installing one artifact adds to a base, as a read-only directory.
 //!
 //! An artifact without `pkg_preinst` and `pkg_postinst` is unpacked: its image and its entry in the
-//! package database. Any other is installed by Portage into an empty overlay, and the changes,
+//! package database; what it [replaces](super::replaced) in the base may require Portage, too. Any other is installed by Portage into an empty overlay, and the changes,
 //! without files that all packages share, become the layer. If they include files that the package
 //! does not own, the artifact cannot be a layer, and Portage installs it in every build root.
 

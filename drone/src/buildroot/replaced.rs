@@ -1,8 +1,9 @@
 //! The package of a base that an artifact replaces, and what of it is gone afterwards.
 //!
-//! Portage removes what the new package does not own. Below a build that is a list of paths, from
-//! which each build root gets one directory of whiteouts between the base and all layers. A file that
-//! moved to another package is thus hidden in the base only, whatever the order of the layers.
+//! Portage removes what the new package does not own. Layers are read-only and shared, so a layer has a
+//! list of these paths instead, and each build root gets one directory of whiteouts between the base and
+//! all layers. A file that moved to another package is thus hidden in the base only, whatever the order
+//! of the layers.
 
 use super::{
     RootError,
@@ -45,7 +46,7 @@ impl Replaced {
     }
 
     /// Returns what is gone from the base when the files in `layer` replace the package; `None` if only
-    /// Portage can tell, because a link to a directory would be.
+    /// Portage can tell, because a link to a directory would be among it.
     ///
     /// # Errors
     /// A disk error, or the package has no list of its files.

@@ -54,15 +54,16 @@ impl Unknown {
         let made = status.made_from.filter(|_| was_restored(swarm, now));
         let made = made.ok_or(Refusal::UnknownAttempt(attempt))?;
         let drone = swarm.drones.get(&id).ok_or(Refusal::UnknownDrone(id))?;
-        let is_planned =
-            || swarm.runs.values().all(|run| run.state != RunState::Planning || !drone.builds_for(run));
+        // A plan that is being made may need the package.
+        let may_be_planned =
+            || swarm.runs.values().any(|run| run.state == RunState::Planning && drone.builds_for(run));
         let needed = match drone.state_when_heard() {
             DroneState::Pending => return Ok(Vec::new()),
             DroneState::Grounded => None,
             _ => need(swarm, id, made),
         };
         let Some((package, state)) = needed else {
-            return if is_planned() { Err(Refusal::UnknownAttempt(attempt)) } else { Ok(Vec::new()) };
+            return if may_be_planned() { Ok(Vec::new()) } else { Err(Refusal::UnknownAttempt(attempt)) };
         };
         let mut live = swarm.attempts_at(Job::Build(package));
         let duplicate_of = match state {
