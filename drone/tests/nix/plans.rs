@@ -1,6 +1,8 @@
 //! What a plan has.
 
 use crate::lab::{Lab, dependencies, package};
+use axum::http::{StatusCode, Uri};
+use std::path::PathBuf;
 use swarm_common::wire::{
     nix::{ContentHash, NixMachine, NixRoot},
     plan::ProblemKind,
@@ -133,7 +135,7 @@ async fn what_an_upstream_cache_has_is_not_planned_and_one_that_is_away_has_noth
         .status();
     assert!(copied.unwrap().success());
 
-    for (url, planned) in [(format!("file://{}", cache.display()), 1), ("http://127.0.0.1:1".into(), 2)] {
+    for (url, planned) in [(serve(cache).await, 1), ("http://127.0.0.1:1".into(), 2)] {
         let key = "a:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
         let with = Lab::with_manifest(&format!(
             r#"{{"flake": false, "file": "default.nix", "attributes": ["lib", "prog"],
@@ -144,4 +146,16 @@ async fn what_an_upstream_cache_has_is_not_planned_and_one_that_is_away_has_noth
         let built = plan.packages.iter().filter(|package| package.nix().unwrap().drv.is_some()).count();
         assert_eq!((built, plan.roots.len()), (planned, 2), "{url}");
     }
+}
+
+/// Serves the files of a folder until the test ends, and returns the address.
+async fn serve(folder: PathBuf) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let file = move |uri: Uri| {
+        let file = folder.join(&uri.path()[1..]);
+        async move { std::fs::read(file).map_err(|_| StatusCode::NOT_FOUND) }
+    };
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(file)).await });
+    url
 }
