@@ -15,10 +15,7 @@ use crate::{
     agent::{Agent, Input, Output, Recovered},
     artifacts::Artifacts,
     bases::Bases,
-    builder::{
-        Larder,
-        nix::{self, Nix},
-    },
+    builder::{self, Larder, nix::Nix},
     buildroot::{self, layers::Layers},
     clock::Clock,
     config::{Config, RootKind},
@@ -85,10 +82,7 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
     config.builder.check_work_dir().map_err(RunError::Unfit)?;
     let builder = config.builder.clone();
     // It only frees space, so nothing waits for it.
-    tokio::task::spawn_blocking(move || {
-        nix::forget_attempts(&builder);
-        buildroot::prune_cache(&builder)
-    });
+    tokio::task::spawn_blocking(move || builder::clean_caches(&builder));
     let recovered = spool.recover().map_err(io(&spool_dir))?;
     let start = enrol::start(&config)?;
     supervisor.ready("not delivered yet");

@@ -11,7 +11,7 @@ use std::{
 };
 use swarm_common::wire::plan::Toolchain;
 
-/// Prints the same properties that `builder/plan/digests.py` records in a plan, one per line. The
+/// Prints the same properties that `builder/portage/plan/digests.py` records in a plan, one per line. The
 /// base may lack `/dev` and `/proc`, and nothing may be written to it.
 const SCRIPT: &str = r#"
 export LC_ALL=C

@@ -5,36 +5,32 @@
 //! remain. It makes no decisions: what to build, whether to retry and who is at fault is up to the
 //! orchestrator.
 
-mod base;
-mod emerge;
 mod errors;
 mod failure;
 mod fetch;
 mod first;
-mod install;
 mod lack;
+mod larder;
 mod log;
 pub mod nix;
-mod plan;
 mod portage;
 mod steps;
 
 pub(crate) use failure::of as failure;
-pub use install::Larder;
+pub use larder::Larder;
 
-use crate::{
-    buildroot::{self, Ingredients, Root, RootError},
-    config::BuilderConfig,
-};
+use crate::{artifacts::ArtifactError, config::BuilderConfig};
+use nix::NixBuilder;
+use portage::PortageBuilder;
 use std::{
-    collections::BTreeSet,
     path::{Path, PathBuf},
     time::Instant,
 };
+use steps::Steps;
 use swarm_common::{
     state::{FailureClass, Phase},
     wire::{
-        drone::{Assignment, Failure, Usage, Work},
+        drone::{Assignment, BuildOrder, Failure, Usage, Work},
         plan::PlanReport,
     },
 };
@@ -122,16 +118,36 @@ impl Stop {
     }
 }
 
-impl From<RootError> for Stop {
-    fn from(error: RootError) -> Self {
+impl From<ArtifactError> for Stop {
+    fn from(error: ArtifactError) -> Self {
         let class = match error {
-            RootError::Io { .. } | RootError::NoPortage(..) | RootError::NotRoot | RootError::NotOurs(_) => {
-                FailureClass::Drone
+            ArtifactError::Disk { .. } => FailureClass::Drone,
+            ArtifactError::Remote { .. } | ArtifactError::Other { .. } | ArtifactError::Alone(_) => {
+                FailureClass::Infra
             }
-            // Every drone would reject what the orchestrator sent.
-            RootError::Snapshot(_) | RootError::TooManyLayers(_) => FailureClass::Infra,
         };
         Self::failed(class, Phase::Preparing, error.to_string())
+    }
+}
+
+/// A kind of builder, ready for one attempt, with the base that it builds in.
+trait Builder {
+    /// Makes the plan for the snapshot.
+    fn plan(&self, steps: &mut Steps) -> impl Future<Output = Result<PlanReport, Stop>> + Send;
+
+    /// Builds the order and returns the files in the order of its targets.
+    fn build(
+        &self,
+        order: &BuildOrder,
+        steps: &mut Steps,
+    ) -> impl Future<Output = Result<Vec<PathBuf>, Stop>> + Send;
+}
+
+/// Removes from the caches what attempts of an earlier start kept, and what has not been used for long.
+pub(crate) fn clean_caches(config: &BuilderConfig) {
+    nix::forget_attempts(config);
+    if let Err(error) = portage::prune_cache(config) {
+        tracing::warn!(%error, "old files cannot be removed from the cache");
     }
 }
 
@@ -139,15 +155,8 @@ impl From<RootError> for Stop {
 /// returns.
 pub async fn run(context: BuildContext, notes: Sender<BuildNote>, cancel: CancellationToken) -> BuildEnd {
     let started = Instant::now();
-    let mut steps = steps::Steps::new(&context, notes, cancel, started);
-    let result = match base::ready(&context, &mut steps).await {
-        // Keeps the base in the cache until the work is done.
-        Ok(base) => {
-            let within = base.as_ref().map(|base| context.within(&base.path()));
-            work(within.as_ref().unwrap_or(&context), &mut steps).await
-        }
-        Err(stop) => Err(stop),
-    };
+    let mut steps = Steps::new(&context, notes, cancel, started);
+    let result = work(&context, &mut steps).await;
     let usage = steps.usage(started);
     let keep = match &result {
         Ok(Done::Built(files)) => files.first().and_then(|file| {
@@ -175,86 +184,24 @@ enum Done {
     Based,
 }
 
-impl BuildContext {
-    /// The parameters of this attempt's build root, without layers.
-    fn ingredients(&self) -> Ingredients<'_> {
-        Ingredients {
-            attempt: &self.attempt_dir,
-            snapshot: &self.snapshot,
-            snapshot_layers: &self.snapshot_layers,
-            snapshot_digest: self.assignment.snapshot,
-            config: &self.config,
-            jobs: self.assignment.limits.jobs,
-            hidden: &self.hidden,
-            jobserver: self.jobserver.as_deref(),
-            layers: Vec::new(),
-            gone: Vec::new(),
-            planning: self.assignment.work == Work::Plan,
-        }
-    }
-
-    /// The same context with a base that was made for it.
-    fn within(&self, base: &Path) -> Self {
-        Self { config: self.config.within(base), ..self.clone() }
-    }
-
-    /// Makes the attempt's build root with these layers and without these paths of the base.
-    async fn root(&self, layers: Vec<PathBuf>, gone: Vec<PathBuf>) -> Result<Root, Stop> {
-        let context = self.clone();
-        let made = tokio::task::spawn_blocking(move || {
-            Root::make(Ingredients { layers, gone, ..context.ingredients() })
-        });
-        let broken = |e| format!("the task creating the build root panicked: {e}");
-        let made = made.await.map_err(|e| Stop::failed(FailureClass::Drone, Phase::Preparing, broken(e)))?;
-        Ok(made?)
-    }
-}
-
-async fn work(context: &BuildContext, steps: &mut steps::Steps) -> Result<Done, Stop> {
+/// Lets the builder of the snapshot's kind do the work.
+async fn work(context: &BuildContext, steps: &mut Steps) -> Result<Done, Stop> {
     steps.phase(Phase::Preparing).await;
     let nix = nix::source(&context.snapshot);
     let nix = nix.map_err(|why| Stop::failed(FailureClass::Infra, Phase::Preparing, why))?;
-    match (&context.assignment.work, nix) {
-        (Work::Plan, Some(source)) => nix::plan(context, &source, steps).await.map(Done::Planned),
-        (Work::Build(order), Some(source)) => {
-            nix::build(context, &source, order, steps).await.map(Done::Built)
-        }
-        (Work::Plan, None) => {
-            let root = context.root(Vec::new(), Vec::new()).await?;
-            plan::plan(&root, steps).await.map(Done::Planned)
-        }
-        // [`run`] has already made the base.
-        (Work::Base, _) => Ok(Done::Based),
-        (Work::Build(order), None) => {
-            let installed = install::prepare(context, &order.dependencies, steps).await?;
-            let layers = installed.layers.iter().map(|layer| layer.path()).collect();
-            let root = context.root(layers, installed.gone()?).await?;
-            let before = root.live_packages();
-            let built = match install::install(&root, &installed.ordered, steps).await {
-                Ok(()) => portage::build(&root, order, steps).await.map(Done::Built),
-                Err(stop) => Err(stop),
-            };
-            let (from, to) = (root.outside().distfiles.clone(), root.outside().shared_distfiles.clone());
-            if let Err(error) = buildroot::keep_distfiles(&from, &to) {
-                tracing::warn!(%error, "cannot keep downloaded files");
-            }
-            tell_changes(&root, before, steps).await;
-            built
-        }
+    match nix {
+        Some(source) => work_with(&NixBuilder { context, source }, context, steps).await,
+        None => work_with(&PortageBuilder::new(context, steps).await?, context, steps).await,
     }
 }
 
-/// Reports the packages that a build in a live root added to or removed from this machine.
-async fn tell_changes(root: &Root, before: Option<BTreeSet<String>>, steps: &mut steps::Steps) {
-    let (Some(before), Some(after)) = (before, root.live_packages()) else { return };
-    let names = |a: &BTreeSet<String>, b: &BTreeSet<String>| {
-        let names: Vec<&str> = a.difference(b).map(String::as_str).collect();
-        if names.is_empty() { "nothing".to_owned() } else { names.join(" ") }
-    };
-    let (installed, removed) = (names(&after, &before), names(&before, &after));
-    tracing::info!(%installed, %removed, "this machine's own root was changed");
-    let text = format!("live: installed on this machine: {installed}; removed: {removed}");
-    steps.log.say(&text).await;
+async fn work_with(builder: &impl Builder, context: &BuildContext, steps: &mut Steps) -> Result<Done, Stop> {
+    match &context.assignment.work {
+        Work::Plan => builder.plan(steps).await.map(Done::Planned),
+        Work::Build(order) => builder.build(order, steps).await.map(Done::Built),
+        // The builder has its base.
+        Work::Base => Ok(Done::Based),
+    }
 }
 
 /// Removes the attempt's directory, except `keep`.

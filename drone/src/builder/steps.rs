@@ -3,7 +3,7 @@
 
 use super::{BuildContext, BuildNote, Stop, failure, lack::Lack, log::Log};
 use crate::{
-    buildroot::{NO_ROOT, Root},
+    buildroot::stack::NO_ROOT,
     config::BuilderConfig,
     process::{self, DiskLimit, End, Excess, Job, Ran},
 };
@@ -37,16 +37,6 @@ pub(super) struct Steps {
     owner: PathBuf,
     cpu_ms: u64,
     peak_memory_bytes: u64,
-}
-
-/// A program to run in a build root.
-pub(super) struct Step<'a> {
-    /// Path inside the build root.
-    pub program: PathBuf,
-    pub args: Vec<OsString>,
-    /// Variables added to the environment of the build root.
-    pub env: Vec<(OsString, OsString)>,
-    pub root: &'a Root,
 }
 
 impl Steps {
@@ -84,34 +74,20 @@ impl Steps {
         }
     }
 
-    /// Runs a program and returns whether it succeeded. Timeouts, exceeded limits and errors of the
-    /// drone itself are returned as [`Stop`]; the caller decides what an ordinary failure of the
-    /// program means.
-    pub async fn run(&mut self, step: Step<'_>) -> Result<bool, Stop> {
-        let mut env = step.root.environment();
-        env.extend(step.env);
-        let (program, args) = step.root.command(&step.program, step.args);
-        let job = self.limited(step.root.config(), step.root.attempt(), program, args, env);
+    /// Runs a job with its output in the log and returns whether it succeeded. Timeouts, exceeded limits
+    /// and errors of the drone itself are returned as [`Stop`]; the caller decides what an ordinary failure
+    /// means. `program` is what the job runs, for messages.
+    pub async fn run(&mut self, job: &Job, program: &Path) -> Result<bool, Stop> {
         self.log.begin();
-        let ran = process::run(&job, &mut self.log, &self.cancel)
+        let ran = process::run(job, &mut self.log, &self.cancel)
             .await
             .map_err(|e| Stop::failed(FailureClass::Drone, self.log.phase(), e.to_string()))?;
         self.count(&ran);
-        self.judge(&ran, &step.program)
+        self.judge(&ran, program)
     }
 
-    /// A job in the attempt's directory with the attempt's limits.
+    /// A job in `dir`, which is the attempt's or below it, with the attempt's limits.
     pub fn job(
-        &self,
-        context: &BuildContext,
-        program: PathBuf,
-        args: Vec<OsString>,
-        env: Vec<(OsString, OsString)>,
-    ) -> Job {
-        self.limited(&context.config, &context.attempt_dir, program, args, env)
-    }
-
-    fn limited(
         &self,
         config: &BuilderConfig,
         dir: &Path,

@@ -1,35 +1,20 @@
-//! The build root of one attempt: made from a base and layers, removed afterwards.
+//! The file system of a build root: an overlay over a *base* (a root file system with a compiler, `@system`
+//! and Portage) with one [`layer`] for each artifact in the order and a writable directory on top.
 //!
-//! A [`Root`] is an overlay over a *base* (a root file system with a compiler, `@system` and Portage)
-//! with one [`layer`] for each artifact in the order and a writable directory on top. Nothing else is
-//! installed in it, and what an artifact [replaces](replaced) in the base is hidden. Layers are made once for each artifact and cached. A `live` root is the machine's
-//! own `/` instead.
-//!
-//! This module writes Portage's configuration and decides nothing about packages.
+//! Nothing else is installed in it, and what an artifact [replaces](replaced) in the base is hidden. Layers are
+//! made once for each artifact and cached.
 
-mod cache;
-mod config;
 mod entry;
-mod environment;
 mod flat;
 pub mod layer;
 pub mod layers;
-mod make;
-mod places;
 pub mod replaced;
-mod root;
-mod settings;
-mod stack;
+pub(crate) mod stack;
 mod tree;
 pub mod whole;
 
-pub use cache::{keep_distfiles, prune_cache};
 pub use flat::flatten;
-pub use make::Ingredients;
-pub use places::Places;
-pub use root::Root;
 pub use stack::MOST_LAYERS;
-pub(crate) use stack::NO_ROOT;
 pub use tree::Tree;
 
 use std::{
@@ -75,12 +60,13 @@ pub enum RootError {
 }
 
 impl RootError {
-    fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { what, path, source }
     }
 }
 
-fn make_dir(path: &Path) -> Result<(), RootError> {
+/// Makes a directory and those above it.
+pub(crate) fn make_dir(path: &Path) -> Result<(), RootError> {
     fs::create_dir_all(path).map_err(RootError::io("make the directory", path))
 }

@@ -95,7 +95,7 @@ impl Replaced {
 }
 
 /// Makes a directory that, laid over `base`, hides these paths. It has the owners and modes of the base.
-pub(super) fn hide(gone: &[PathBuf], base: &Tree, to: &Path) -> Result<(), RootError> {
+pub(crate) fn hide(gone: &[PathBuf], base: &Tree, to: &Path) -> Result<(), RootError> {
     let make = || -> io::Result<()> {
         fs::create_dir(to)?;
         let paths: BTreeSet<&PathBuf> = gone.iter().collect();

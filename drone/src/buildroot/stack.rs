@@ -79,7 +79,7 @@ const OPTIONS: &str = "redirect_dir=off,metacopy=off,index=off";
 
 /// A bind mount of one of the drone's directories.
 #[derive(Debug)]
-pub(super) struct Bind {
+pub(crate) struct Bind {
     pub from: PathBuf,
     pub to: PathBuf,
     pub writable: bool,
@@ -103,7 +103,7 @@ pub struct Stack {
 impl Stack {
     /// Makes the directories of the overlay. `layers` are ordered lowest first. `refresh` is a shell
     /// command that runs inside before each program.
-    pub(super) fn make(
+    pub(crate) fn make(
         base: &Path,
         attempt: &Path,
         layers: &[PathBuf],
@@ -136,7 +136,7 @@ impl Stack {
     }
 
     /// Mounts a snapshot's layers, lowest first, at `to[0]` and its repositories at `to[1]`.
-    pub(super) fn lay_snapshot(&mut self, layers: &[PathBuf], to: [PathBuf; 2]) -> Result<(), RootError> {
+    pub(crate) fn lay_snapshot(&mut self, layers: &[PathBuf], to: [PathBuf; 2]) -> Result<(), RootError> {
         if !layers.is_empty() {
             let names = name(layers, &self.attempt, "snapshot")?;
             self.snapshot = Some((names.trim_end_matches(':').to_owned(), to));
@@ -145,12 +145,12 @@ impl Stack {
     }
 
     /// The directory with the changes.
-    pub(super) fn upper(&self) -> PathBuf {
+    pub(crate) fn upper(&self) -> PathBuf {
         self.attempt.join("upper")
     }
 
     /// Resolves links of the base in the mount points.
-    pub(super) fn resolve(binds: Vec<Bind>, tree: &Tree) -> Vec<Bind> {
+    pub(crate) fn resolve(binds: Vec<Bind>, tree: &Tree) -> Vec<Bind> {
         binds.into_iter().map(|bind| Bind { to: tree.resolve(&bind.to), ..bind }).collect()
     }
 

@@ -35,7 +35,7 @@ const HAS_BUILD_DIR: (u32, u32) = (2, 22);
 const LEVEL: i32 = 3;
 
 /// Builds the order and returns the archives in the order of the targets.
-pub(in crate::builder) async fn build(
+pub(super) async fn build(
     context: &BuildContext,
     source: &NixSource,
     order: &BuildOrder,

@@ -30,23 +30,22 @@ mod session;
 mod source;
 mod store;
 
-pub(super) use build::build;
-pub(super) use plan::plan;
 pub use programs::{Programs, find};
 
 use crate::{
-    builder::Stop,
+    builder::{BuildContext, Builder, Stop, steps::Steps},
     config::{BuilderConfig, NixConfig},
 };
 use std::{
     collections::BTreeSet,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 use swarm_common::{
     digest::Digest,
     format::snapshot::{MANIFEST, NixSource, SnapshotManifest},
+    wire::{drone::BuildOrder, plan::PlanReport},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -58,6 +57,22 @@ const REMEMBERED: usize = 200_000;
 
 /// Interval between measurements of a store.
 const MEASURED_EVERY: Duration = Duration::from_secs(600);
+
+/// Builds with Nix what a snapshot says of its source.
+pub(super) struct NixBuilder<'a> {
+    pub(super) context: &'a BuildContext,
+    pub(super) source: NixSource,
+}
+
+impl Builder for NixBuilder<'_> {
+    async fn plan(&self, steps: &mut Steps) -> Result<PlanReport, Stop> {
+        plan::plan(self.context, &self.source, steps).await
+    }
+
+    async fn build(&self, order: &BuildOrder, steps: &mut Steps) -> Result<Vec<PathBuf>, Stop> {
+        build::build(self.context, &self.source, order, steps).await
+    }
+}
 
 /// What all attempts that use Nix share. Clones are the same.
 #[derive(Debug, Clone, Default)]
@@ -144,7 +159,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Removes what attempts of an earlier start kept in the stores.
-pub(crate) fn forget_attempts(builder: &BuilderConfig) {
+pub(super) fn forget_attempts(builder: &BuilderConfig) {
     let dir = builder.nix.store_dir(&builder.cache_dir);
     for name in [EVALUATION, BUILD] {
         let forgotten = store::forget_attempts(&dir.join(name));
@@ -163,7 +178,7 @@ const BUILD: &str = "build";
 ///
 /// # Errors
 /// The manifest cannot be read.
-pub(crate) fn source(snapshot: &Path) -> Result<Option<NixSource>, String> {
+pub(super) fn source(snapshot: &Path) -> Result<Option<NixSource>, String> {
     let text = std::fs::read(snapshot.join(MANIFEST)).map_err(|error| format!("{MANIFEST}: {error}"))?;
     let manifest: SnapshotManifest =
         serde_json::from_slice(&text).map_err(|error| format!("{MANIFEST}: {error}"))?;

@@ -30,7 +30,7 @@ const MOST_PACKAGES: usize = 10_000;
 const MOST_EDGES: usize = 250_000;
 
 /// Makes the plan for the attributes and hosts of the snapshot.
-pub(in crate::builder) async fn plan(
+pub(super) async fn plan(
     context: &BuildContext,
     source: &NixSource,
     steps: &mut Steps,

@@ -140,7 +140,10 @@ impl<'a> Session<'a> {
     /// A job with the limits of this attempt. It ends when the attempt must, and may be silent.
     pub fn job(&self, program: PathBuf, args: Vec<OsString>, env: Vec<(OsString, OsString)>) -> process::Job {
         let left = self.steps.left();
-        process::Job { silence: left, ..self.steps.job(self.context, program, args, env) }
+        process::Job {
+            silence: left,
+            ..self.steps.job(&self.context.config, &self.context.attempt_dir, program, args, env)
+        }
     }
 
     /// Runs a program and waits for its end. An attempt that was cancelled, is out of time or has

@@ -1,10 +1,24 @@
-//! The build root of one attempt: its directories and how programs run in it.
+//! The build root of one attempt: its directories, Portage's configuration in it, and how programs run in it.
+//! It is made from a base and layers, or is the machine's own `/`, and is removed afterwards.
 //!
 //! Plans and packages are made in the same kind of root, with Portage's `ROOT` at `/`, where the base
 //! is.
 
-use super::{places::Places, stack::Stack, tree::Tree};
-use crate::config::BuilderConfig;
+mod cache;
+mod environment;
+mod make;
+mod make_conf;
+mod places;
+mod settings;
+
+pub use cache::{keep_distfiles, prune_cache};
+pub use make::Ingredients;
+
+use crate::{
+    buildroot::{Tree, stack::Stack},
+    config::BuilderConfig,
+};
+use places::Places;
 use std::{
     collections::BTreeSet,
     ffi::OsString,
@@ -14,7 +28,7 @@ use swarm_common::format::snapshot::SnapshotManifest;
 
 /// The root file system of builds.
 #[derive(Debug)]
-pub(super) enum Place {
+enum Place {
     /// An overlay over a base.
     Overlay(Box<Stack>),
     /// The machine's own `/`.
@@ -23,22 +37,22 @@ pub(super) enum Place {
 
 /// A build root that is ready for use.
 #[derive(Debug)]
-pub struct Root {
-    pub(super) attempt: PathBuf,
-    pub(super) outside: Places,
-    pub(super) inside: Places,
-    pub(super) snapshot_layers: Vec<PathBuf>,
-    pub(super) manifest: SnapshotManifest,
-    pub(super) prefix: PathBuf,
-    pub(super) config: BuilderConfig,
-    pub(super) jobs: u32,
-    pub(super) place: Place,
-    pub(super) tree: Tree,
-    pub(super) planning: bool,
+pub(super) struct Root {
+    attempt: PathBuf,
+    outside: Places,
+    inside: Places,
+    snapshot_layers: Vec<PathBuf>,
+    manifest: SnapshotManifest,
+    prefix: PathBuf,
+    config: BuilderConfig,
+    jobs: u32,
+    place: Place,
+    tree: Tree,
+    planning: bool,
     /// The jobserver's pipe, as a path inside.
-    pub(super) jobserver: Option<PathBuf>,
+    jobserver: Option<PathBuf>,
     /// Variables that the bundle sets and that must have no effect here.
-    pub(super) unwanted: BTreeSet<String>,
+    unwanted: BTreeSet<String>,
 }
 
 impl Root {
@@ -67,7 +81,7 @@ impl Root {
     }
 
     /// Whether the snapshot has a directory. One hidden by a higher layer counts as well.
-    pub(super) fn has_in_snapshot(&self, path: &str) -> bool {
+    fn has_in_snapshot(&self, path: &str) -> bool {
         let mut dirs = self.snapshot_layers.iter().chain([&self.outside.snapshot]);
         dirs.any(|dir| dir.join(path).is_dir())
     }
@@ -105,16 +119,16 @@ impl Root {
             .unwrap_or("/usr/bin/python3".into())
     }
 
-    pub(super) fn unwanted(&self) -> &BTreeSet<String> {
+    fn unwanted(&self) -> &BTreeSet<String> {
         &self.unwanted
     }
 
     /// The tree that the build sees as `/`, without layers.
-    pub(super) fn tree(&self) -> &Tree {
+    fn tree(&self) -> &Tree {
         &self.tree
     }
 
-    pub(super) fn stack(&self) -> Option<&Stack> {
+    fn stack(&self) -> Option<&Stack> {
         match &self.place {
             Place::Overlay(stack) => Some(stack),
             Place::Live => None,

@@ -1,57 +1,30 @@
 //! Installs dependencies in a build root: each as a cached layer if possible, otherwise by Portage.
 
 use super::{
-    BuildContext, Stop,
     emerge::{COMMON, arguments},
-    nix::Nix,
-    steps::{Step, Steps},
+    root::{Ingredients, Root},
+    step::Step,
 };
 use crate::{
-    artifacts::{ArtifactError, Artifacts},
+    builder::{BuildContext, Stop, steps::Steps},
     buildroot::{
-        Ingredients, Root, Tree, layer,
-        layers::{Kept, Layer, Layers},
+        Tree, layer,
+        layers::{Kept, Layer},
         replaced::Replaced,
     },
 };
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 use swarm_common::{
-    client::Client,
     digest::Digest,
     state::{FailureClass, Phase},
     wire::base::{Base, Dependency},
 };
-use tokio::sync::Mutex;
 
 /// Version of the procedure that makes layers; part of the cache key.
 const FORMAT: &str = "layer-3";
-
-/// The caches that all builds of a drone share.
-#[derive(Clone)]
-pub struct Larder {
-    /// The orchestrator; `None` for a builder without one, as in tests.
-    pub client: Option<Client>,
-    /// Package files.
-    pub artifacts: Artifacts,
-    /// Layers of installed packages.
-    pub layers: Layers,
-    /// Bases made of an image and additional packages.
-    pub bases: Layers,
-    /// Held while a layer or base is made; only one is at a time.
-    pub making: Arc<Mutex<()>>,
-    /// What builds with Nix share.
-    pub nix: Nix,
-}
-
-impl std::fmt::Debug for Larder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Larder").field("artifacts", &self.artifacts).field("layers", &self.layers).finish()
-    }
-}
 
 /// The dependencies of one build root.
 #[derive(Debug, Default)]
@@ -71,18 +44,6 @@ impl Installed {
             Stop::failed(FailureClass::Drone, Phase::Preparing, message)
         });
         Ok(gone?.concat())
-    }
-}
-
-impl From<ArtifactError> for Stop {
-    fn from(error: ArtifactError) -> Self {
-        let class = match error {
-            ArtifactError::Disk { .. } => FailureClass::Drone,
-            ArtifactError::Remote { .. } | ArtifactError::Other { .. } | ArtifactError::Alone(_) => {
-                FailureClass::Infra
-            }
-        };
-        Self::failed(class, Phase::Preparing, error.to_string())
     }
 }
 
@@ -286,6 +247,6 @@ pub(super) async fn install_from(
         env.push(("CONFIG_PROTECT".into(), "-*".into()));
     }
     let step = Step { program: root.program("emerge"), args, env, root };
-    let succeeded = steps.run(step).await?;
+    let succeeded = step.run(steps).await?;
     if succeeded { Ok(()) } else { Err(steps.failed(FailureClass::Infra)) }
 }

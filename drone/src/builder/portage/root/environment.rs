@@ -2,7 +2,8 @@
 //! be set to the empty string, or packages would contain the prefix of a Portage installation from
 //! outside the base.
 
-use super::{RootError, config, root::Root, settings};
+use super::{Root, make_conf, settings};
+use crate::buildroot::RootError;
 use std::{ffi::OsString, path::PathBuf};
 
 /// Variables for networks with a proxy or private certificates. Nothing else of the drone's
@@ -40,7 +41,7 @@ impl Root {
             ("ROOT".into(), "/".into()),
             ("SYSROOT".into(), "/".into()),
             ("PORTAGE_CONFIGROOT".into(), p.config_root.clone().into()),
-            ("PORTAGE_REPOSITORIES".into(), config::repositories(self).into()),
+            ("PORTAGE_REPOSITORIES".into(), make_conf::repositories(self).into()),
         ];
         env.extend(settings::settings(self).into_iter().map(|(name, value)| (name.into(), value.into())));
         let makeflags = |pipe: &PathBuf| format!("--jobserver-auth=fifo:{}", pipe.display());
@@ -57,6 +58,6 @@ impl Root {
     /// # Errors
     /// The configuration file cannot be written.
     pub fn set_use(&self, entries: &[(String, Vec<String>)]) -> Result<(), RootError> {
-        config::write_use(self, entries)
+        make_conf::write_use(self, entries)
     }
 }

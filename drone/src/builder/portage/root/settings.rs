@@ -4,7 +4,8 @@
 //! in a bundle, `package.env` included. Variables of this kind that a bundle sets and the drone does
 //! not use are set to the empty string, so that no setting of a workstation affects this machine.
 
-use super::{Root, RootError};
+use super::Root;
+use crate::buildroot::RootError;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

@@ -4,14 +4,17 @@
 //! All packages are installed by one run of Portage. If anything fails, the result is discarded.
 
 use super::{
-    BuildContext, Stop,
     install::{self, move_dir},
-    steps::{Step, Steps},
+    root::{Ingredients, Root},
+    step::Step,
 };
-use crate::buildroot::{
-    Ingredients, Root, Tree, flatten, layer,
-    layers::{Kept, Layer},
-    whole,
+use crate::{
+    builder::{BuildContext, Stop, steps::Steps},
+    buildroot::{
+        Tree, flatten, layer,
+        layers::{Kept, Layer},
+        whole,
+    },
 };
 use std::{
     ffi::OsString,
@@ -156,7 +159,7 @@ async fn select_newest(root: &Root, files: &[(Dependency, PathBuf)], steps: &mut
     let Some((_, first)) = files.first() else { return Ok(()) };
     let chost = layer::metadata(first).map_err(disk)?.line("CHOST");
     let args = ["-c", SELECTS, "sh", &chost].map(OsString::from).to_vec();
-    let selected = steps.run(Step { program: "/bin/sh".into(), args, env: Vec::new(), root }).await?;
+    let selected = Step { program: "/bin/sh".into(), args, env: Vec::new(), root }.run(steps).await?;
     if selected {
         return Ok(());
     }
@@ -173,7 +176,7 @@ async fn works(root: &Root, steps: &mut Steps) -> Result<(), Stop> {
         ("Portage", root.program("emerge"), vec![text("--version")]),
     ];
     for (what, program, args) in checks {
-        let said = match steps.run(Step { program, args, env: Vec::new(), root }).await {
+        let said = match (Step { program, args, env: Vec::new(), root }).run(steps).await {
             Ok(true) => continue,
             Ok(false) => steps.log.errors.first().map_or_else(|| steps.log.errors.last(), str::to_owned),
             // The program cannot even be started.

@@ -4,7 +4,8 @@
 //! The drone's settings come last and so take precedence. They must not affect the content of
 //! packages, or two drones would build different packages from the same snapshot.
 
-use super::{Root, RootError, make_dir, settings};
+use super::{Root, settings};
+use crate::buildroot::{RootError, make_dir};
 use std::{
     fmt::Write as _,
     fs,

@@ -7,12 +7,12 @@
 //! next one.
 
 use super::{
-    Stop,
     emerge::{COMMON, arguments},
     install::install_from,
-    steps::{Step, Steps},
+    root::Root,
+    step::Step,
 };
-use crate::buildroot::Root;
+use crate::builder::{Stop, steps::Steps};
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -144,7 +144,7 @@ async fn compile(
     let args = arguments(&COMMON, &["--buildpkgonly", "--usepkg=n"], &[&atom(target)]);
     let env = vec![("PKGDIR".into(), packages.into())];
     let step = Step { program: root.program("emerge"), args, env, root };
-    let succeeded = steps.run(step).await?;
+    let succeeded = step.run(steps).await?;
     if !succeeded {
         return Err(steps.failed(FailureClass::Package));
     }

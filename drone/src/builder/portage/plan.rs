@@ -4,11 +4,8 @@
 //! dependencies nor how a cycle is broken. It is embedded in this program, is written to the
 //! attempt's directory, and writes its result to a JSON file; its output goes only to the log.
 
-use super::{
-    Stop,
-    steps::{Step, Steps},
-};
-use crate::buildroot::Root;
+use super::{root::Root, step::Step};
+use crate::builder::{Stop, steps::Steps};
 use std::fs;
 use swarm_common::{
     state::{FailureClass, Phase},
@@ -53,7 +50,7 @@ pub(super) async fn plan(root: &Root, steps: &mut Steps) -> Result<PlanReport, S
         env: Vec::new(),
         root,
     };
-    let succeeded = steps.run(step).await?;
+    let succeeded = step.run(steps).await?;
     if !succeeded {
         // The plan depends only on the snapshot, so another drone would fail the same way.
         return Err(steps.failed(FailureClass::Package));

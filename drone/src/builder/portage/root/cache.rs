@@ -1,7 +1,9 @@
 //! Caches that outlive build roots: distfiles and ebuild metadata.
 
-use super::{RootError, make_dir};
-use crate::config::BuilderConfig;
+use crate::{
+    buildroot::{RootError, make_dir},
+    config::BuilderConfig,
+};
 use std::{
     fs, io,
     os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},

@@ -1,15 +1,11 @@
 //! Makes a build root.
 
-use super::{
-    RootError, cache, config, make_dir,
-    places::Places,
-    replaced,
-    root::{Place, Root},
-    settings,
-    stack::{Bind, Stack},
-    tree::Tree,
-};
+use super::{Place, Root, cache, make_conf, places::Places, settings};
 use crate::{
+    buildroot::{
+        RootError, Tree, make_dir, replaced,
+        stack::{Bind, Stack},
+    },
     config::{BuilderConfig, RootKind},
     jobserver::PIPE,
 };
@@ -164,7 +160,7 @@ impl Root {
         if let (None, Some(tar)) = (self.tree.program("gtar"), self.tree.program("tar")) {
             link(&tar, &p.tools.join("gtar"))?;
         }
-        config::write(self)
+        make_conf::write(self)
     }
 }
 
