@@ -177,8 +177,10 @@ pub(super) fn sign_off(swarm: &Swarm, now: TimeMs, id: DroneId, reason: &str) ->
     let mut events = Vec::new();
     for (attempt, record) in swarm.attempts_of(id) {
         events.push(Event::AttemptHandedBack { attempt, reason: reason.to_owned() });
+        // After a restore it may have two attempts at one package.
+        let ended: Vec<AttemptId> = events.iter().filter_map(Event::ends).collect();
         let reason = format!("{} signed off: {reason}", drone.name);
-        events.extend(return_job(swarm, now, record.job, &[attempt], reason));
+        events.extend(return_job(swarm, now, record.job, &ended, reason));
     }
     events.push(Event::offline(id, Offline::SignedOff(reason.to_owned())));
     Ok((events, Reply::Done))

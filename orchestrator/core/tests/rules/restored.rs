@@ -9,7 +9,11 @@ use swarm_common::{
     state::{PackageState, Phase, RunClass},
     wire::{concern::ConcernKind, drone::*},
 };
-use swarm_core::{Command, Event, Reply, Request, Swarm, state::Grounding, view};
+use swarm_core::{
+    Command, Event, Reply, Request, Swarm,
+    state::{Grounding, Job},
+    view,
+};
 
 const OAK: DroneId = DroneId(1);
 const ELM: DroneId = DroneId(2);
@@ -275,4 +279,16 @@ fn many_unknown_attempts_of_one_package_are_one() {
     let before = kit.swarm.attempts.len();
     kit.must(Command::Heartbeat { drone: OAK, request });
     assert_eq!(kit.swarm.attempts.len(), before + 1);
+}
+
+#[test]
+fn a_drone_that_signs_off_gives_up_both_of_its_attempts_at_one_package() {
+    let (mut kit, lost) = lost_life();
+    let again = kit.claim(OAK).unwrap();
+    assert_eq!(offer(&mut kit, OAK, lost[0].attempt, lost[0].made_from()), None);
+    let package = package_of(&again);
+    assert_eq!(kit.swarm.attempts_at(Job::Build(package)).count(), 2);
+    kit.must(Command::SignOff { drone: OAK, reason: "stopping".into() });
+    assert_eq!(kit.state(package.0), PackageState::Needed);
+    assert!(kit.claim(ELM).is_some());
 }
