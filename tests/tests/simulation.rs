@@ -39,17 +39,15 @@ fn try_seed(seed: u64) -> Result<Summary, String> {
     })
 }
 
-// fault: 23, 25
-#[test]
-fn every_seed_ends_with_every_package_received_or_quarantined_with_a_reason() {
-    let seeds = seeds();
+/// Runs the worlds of the first seeds on all processors.
+fn all(seeds: u64, world: impl Fn(u64) -> Result<Summary, String> + Sync) -> Vec<Summary> {
     let next = AtomicU64::new(0);
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let outcomes: Vec<Result<Summary, String>> = std::thread::scope(|scope| {
         let worker = || {
             let seeds =
                 std::iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)).filter(|s| *s < seeds));
-            seeds.map(try_seed).collect::<Vec<_>>()
+            seeds.map(&world).collect::<Vec<_>>()
         };
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
         workers.into_iter().flat_map(|w| w.join().unwrap()).collect()
@@ -57,8 +55,16 @@ fn every_seed_ends_with_every_package_received_or_quarantined_with_a_reason() {
     let failures: Vec<_> = outcomes.iter().filter_map(|o| o.as_ref().err()).cloned().collect();
     let few = failures.iter().take(5).cloned().collect::<Vec<_>>().join("\n");
     assert!(failures.is_empty(), "{} of {seeds} seeds failed:\n{few}", failures.len());
+    outcomes.into_iter().flatten().collect()
+}
+
+// fault: 23, 25
+#[test]
+fn every_seed_ends_with_every_package_received_or_quarantined_with_a_reason() {
+    let seeds = seeds();
+    let outcomes = all(seeds, try_seed);
     // A simulation in which nothing goes wrong proves nothing.
-    let total = |f: fn(&Summary) -> u64| outcomes.iter().flatten().map(f).sum::<u64>();
+    let total = |f: fn(&Summary) -> u64| outcomes.iter().map(f).sum::<u64>();
     let (received, kills, clocks) = (total(|s| s.received), total(|s| s.kills), total(|s| s.clocks_set));
     println!(
         "{seeds} seeds: {} events, {received} received, {} attempts, {kills} kills, {clocks} clocks set, {} bases",
@@ -141,6 +147,23 @@ fn a_fleet_builds_for_portage_and_for_nix_in_one_night_whatever_happens() {
         let summary = World::run(seed, size, Some(Faults::none())).unwrap();
         assert_eq!((summary.wasted, summary.again), (0, 0), "seed {seed}: {summary:?}");
     }
+}
+
+// fault: 52
+#[test]
+fn a_journal_restored_from_a_backup_loses_no_package_and_changes_no_published_file() {
+    let seeds = seeds() / 8;
+    let outcomes = all(seeds, |seed| {
+        let mut rng = Rng::new(seed);
+        let restore_ms = (1 + rng.below(20)) * 60_000;
+        let faults = Faults { restore_ms, ..Faults::from(&mut rng) };
+        let size = Size { both: seed.is_multiple_of(4), ..size(seed) };
+        World::run(seed, size, Some(faults)).map_err(|error| format!("seed {seed}: {error}"))
+    });
+    let total = |f: fn(&Summary) -> u64| outcomes.iter().map(f).sum::<u64>();
+    let (restores, returned) = (total(|s| s.restores), total(|s| s.returned));
+    println!("{seeds} seeds: {restores} restores, {returned} attempts taken back");
+    assert!(restores > seeds && returned > seeds);
 }
 
 /// Build needs, then run-time needs, as `(from, to)`.

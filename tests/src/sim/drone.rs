@@ -14,8 +14,8 @@ use swarm_common::{
     time::TimeMs,
     wire::{base::Base, drone::*},
 };
-use swarm_core::estimate::stretch_permille;
-use swarm_drone::agent::{Agent, Input, Output, Recovered, Timing};
+use swarm_core::{Refusal, estimate::stretch_permille};
+use swarm_drone::agent::{Agent, Delivery, Input, Output, Recovered, Timing};
 
 /// What a drone sends.
 #[derive(Debug, Clone)]
@@ -57,6 +57,10 @@ pub struct Drone {
     /// When its next tick comes.
     pub tick_at: Option<TimeMs>,
     spool: BTreeMap<AttemptId, Spooled>,
+    /// What each attempt in the spool is made from.
+    made_from: BTreeMap<AttemptId, MadeFrom>,
+    /// The highest id of an attempt that it was ever assigned.
+    highest: Option<AttemptId>,
 }
 
 /// What follows from a drone's step.
@@ -85,6 +89,8 @@ impl Drone {
             building: BTreeMap::new(),
             tick_at: None,
             spool: BTreeMap::new(),
+            made_from: BTreeMap::new(),
+            highest: None,
         }
     }
 
@@ -123,18 +129,23 @@ impl Drone {
         for output in outputs {
             match output {
                 Output::Claim(request) => doings.messages.push(Message::Claim(request)),
-                Output::Heartbeat { attempts, draining } => {
+                Output::Heartbeat { mut attempts, draining } => {
+                    for status in &mut attempts {
+                        status.made_from = self.made_from.get(&status.attempt).copied();
+                    }
                     doings.messages.push(Message::Heartbeat(Box::new(HeartbeatRequest {
                         vitals: Vitals::default(),
                         attempts,
                         draining,
                         boot_id: format!("boot {}", self.incarnation),
                         facts: Some(self.facts.clone()),
-                        highest_attempt: None,
+                        highest_attempt: self.highest,
                     })));
                 }
                 Output::Start(assignment) => {
                     self.spool.insert(assignment.attempt, Spooled::Unfinished);
+                    self.made_from.extend(assignment.made_from().map(|made| (assignment.attempt, made)));
+                    self.highest = self.highest.max(Some(assignment.attempt));
                     let (mut report, length_ms) = self.build(rng, context, &assignment);
                     let hangs = context.faults_on(now) && rng.chance(context.faults.hang);
                     // A build that hangs is ended by its time-out, as a real one is.
@@ -168,6 +179,7 @@ impl Drone {
                 }
                 Output::Forget(attempt) => {
                     self.spool.remove(&attempt);
+                    self.made_from.remove(&attempt);
                 }
                 Output::SignOff => doings.messages.push(Message::SignOff),
                 Output::Exit => {
@@ -242,6 +254,14 @@ fn failed(class: FailureClass, signature: &str) -> ReportRequest {
     ReportRequest { outcome: Outcome::Failed { failure }, usage: Usage { wall_ms: 1000, ..Usage::default() } }
 }
 
+/// What a drone makes of a refused delivery: an attempt that is not known may yet be taken back.
+pub fn refused(refusal: &Refusal) -> Delivery {
+    match refusal {
+        Refusal::UnknownAttempt(_) => Delivery::Failed { why: String::new(), arrived: 0 },
+        _ => Delivery::Refused,
+    }
+}
+
 /// What every drone's builds depend on.
 #[derive(Debug)]
 pub struct Context {
@@ -249,6 +269,8 @@ pub struct Context {
     pub scripts: Vec<Script>,
     /// Those of the runs of Nix, which begin with the others; none if there is no such profile.
     pub derivations: Vec<Script>,
+    /// Which of its profile's runs each run is.
+    pub versions: BTreeMap<RunId, usize>,
     /// The faults.
     pub faults: Faults,
     /// When the simulation began.
@@ -266,8 +288,8 @@ impl Context {
 
     fn script(&self, assignment: &Assignment) -> &Script {
         let scripts = if assignment.base == Base::Nix { &self.derivations } else { &self.scripts };
-        let kinds = if self.derivations.is_empty() { 1 } else { 2 };
-        &scripts[((assignment.run.0 as usize - 1) / kinds).min(scripts.len() - 1)]
+        let version = self.versions.get(&assignment.run).copied().unwrap_or(0);
+        &scripts[version.min(scripts.len() - 1)]
     }
 
     fn drone_fault(&self, rng: &mut Rng) -> bool {

@@ -37,6 +37,8 @@ pub struct Faults {
     pub pause_ms: u64,
     /// Mean time between rollbacks and promotions of the channel; 0 is never.
     pub rollback_ms: u64,
+    /// Mean time between restores of the journal from a backup; 0 is never.
+    pub restore_ms: u64,
     /// No fault after this; then everything must come to an end.
     pub until_ms: u64,
     /// None of these, but in whose words all this is told, in a world that is compared with another.
@@ -64,12 +66,13 @@ impl Faults {
             polite_stop: 0,
             pause_ms: 0,
             rollback_ms: 0,
+            restore_ms: 0,
             until_ms: 0,
             words: None,
         }
     }
 
-    /// What a seed brings: each kind of fault is there or not, mild or hard.
+    /// What a seed brings: each kind of fault is there or not, mild or hard. No journal is restored.
     #[must_use]
     pub fn from(rng: &mut Rng) -> Self {
         let mut some = |high: u64| if rng.chance(600) { rng.range(1, high) } else { 0 };
@@ -90,6 +93,7 @@ impl Faults {
             pause_ms: some(40) * 60_000,
             reject: some(50),
             rollback_ms: some(20) * 60_000,
+            restore_ms: 0,
             until_ms: 3_600_000,
             words: None,
         }

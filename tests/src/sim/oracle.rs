@@ -18,6 +18,10 @@ pub struct Oracle {
     /// By the true time, whatever the orchestrator's clock shows.
     leased_at: BTreeMap<AttemptId, TimeMs>,
     seq: u64,
+    /// Every attempt that was ever assigned, also those that a restore of the journal lost.
+    assigned: BTreeSet<AttemptId>,
+    /// The content of each file that was ever received, likewise.
+    files: BTreeMap<String, Digest>,
     /// How often times followed the machine's clock.
     pub clocks_set: u64,
 }
@@ -49,6 +53,7 @@ impl Oracle {
             self.seq = record.seq;
             self.pauses(record)?;
             self.leases(now, swarm, record)?;
+            self.once(record)?;
             match &record.event {
                 Event::PackageReceived { package, attempt, artifacts, .. } => {
                     if let Some(first) = self.accepted.insert(*package, *attempt) {
@@ -69,6 +74,44 @@ impl Oracle {
         Ok(())
     }
 
+    /// The journal was restored from a backup with these records.
+    pub fn restored(&mut self, journal: &[Record]) {
+        self.seq = journal.last().map_or(0, |record| record.seq);
+        (self.accepted, self.paused_until) = Default::default();
+        for record in journal {
+            if let Event::PackageReceived { package, attempt, .. } = &record.event {
+                self.accepted.insert(*package, *attempt);
+            }
+            // What was wrong was an error then.
+            let _ = self.pauses(record);
+        }
+    }
+
+    /// No id of an attempt is assigned twice, and no published path gets other content, whatever the journal
+    /// has forgotten.
+    fn once(&mut self, record: &Record) -> Result<(), String> {
+        match &record.event {
+            Event::PackageDelegated { attempt, returned: false, .. }
+            | Event::PlanDelegated { attempt, .. }
+            | Event::BaseDelegated { attempt, .. }
+                if !self.assigned.insert(*attempt) =>
+            {
+                Err(format!("{attempt} was assigned twice"))
+            }
+            Event::PackageReceived { artifacts, .. } => {
+                // Of a store path, the first content stays.
+                for artifact in artifacts.iter().filter(|artifact| artifact.target.portage().is_some()) {
+                    let first = *self.files.entry(artifact.path()).or_insert(artifact.digest);
+                    if first != artifact.digest {
+                        return Err(format!("{} was published with other content before", artifact.path()));
+                    }
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Nothing is handed out in a pause.
     fn pauses(&mut self, record: &Record) -> Result<(), String> {
         match &record.event {
@@ -77,7 +120,7 @@ impl Oracle {
             Event::ClockSet { by_ms, .. } if record.at < self.paused_until => {
                 self.paused_until = TimeMs(self.paused_until.0.saturating_add_signed(*by_ms));
             }
-            Event::PackageDelegated { attempt, .. }
+            Event::PackageDelegated { attempt, returned: false, .. }
             | Event::PlanDelegated { attempt, .. }
             | Event::BaseDelegated { attempt, .. }
                 if record.at < self.paused_until =>

@@ -1,7 +1,10 @@
 //! The orchestrator of the simulation: the real core, a journal that survives kills, a
 //! store, and the parts of engine and handlers that matter to what is promised.
 
-use super::{clock::Clock, drone::Message, nix, oracle::Oracle, rng::Rng, words::Telling};
+mod backup;
+
+use self::backup::Backups;
+use super::{clock::Clock, drone, nix, oracle::Oracle, rng::Rng, words::Telling};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
     digest::Digest,
@@ -42,7 +45,7 @@ pub enum KillPoint {
 }
 
 /// The orchestrator with its disks.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Orchestrator {
     /// The running program; `None` while it is down.
     pub swarm: Option<Swarm>,
@@ -60,7 +63,10 @@ pub struct Orchestrator {
     pub telling: Telling,
     /// A package is rejected in so many of a thousand cases.
     pub reject: u64,
+    /// Which of its profile's runs each run is, also those that a restore lost.
+    pub versions: BTreeMap<RunId, usize>,
     journal: Vec<Record>,
+    backups: Backups,
     snapshot: Option<(usize, String)>,
     /// Follows the journal from the first event on; every restart is compared with it.
     shadow: Swarm,
@@ -71,29 +77,6 @@ pub struct Orchestrator {
     looked_at: u64,
     uploads: BTreeMap<AttemptId, BTreeSet<Digest>>,
     store: BTreeSet<Digest>,
-}
-
-impl Default for Orchestrator {
-    fn default() -> Self {
-        Self {
-            swarm: None,
-            oracle: Oracle::default(),
-            kill_at: None,
-            stalled_until: TimeMs(0),
-            reject: 0,
-            clock: Clock::default(),
-            acknowledged: BTreeMap::new(),
-            telling: Telling::default(),
-            journal: Vec::new(),
-            snapshot: None,
-            shadow: Swarm::new(Policy::default()),
-            pending: None,
-            parked: Vec::new(),
-            looked_at: 0,
-            uploads: BTreeMap::new(),
-            store: BTreeSet::new(),
-        }
-    }
 }
 
 impl Orchestrator {
@@ -123,6 +106,13 @@ impl Orchestrator {
         }
         self.clock.start(now, swarm.at);
         self.swarm = Some(swarm);
+        if self.backups.restored {
+            let Ended::Answered(Ok(_)) = self.command(now, rng, Command::SkipIds, None)? else {
+                self.die();
+                return Ok(());
+            };
+            self.backups.restored = false;
+        }
         self.command(now, rng, Command::StartOrchestrator, None).map(|_| ())
     }
 
@@ -185,9 +175,14 @@ impl Orchestrator {
         }
         if let Some(swarm) = &self.swarm {
             self.oracle.committed(decided_at, swarm, &records, &self.store)?;
+            for (run, record) in &swarm.runs {
+                let earlier = || swarm.runs.range(..run).filter(|(_, other)| other.profile == record.profile);
+                self.versions.entry(*run).or_insert_with(|| earlier().count());
+            }
         }
         self.telling.note_records(&records)?;
         self.journal.extend(records);
+        self.backups.committed(self.journal.len());
         Ok(())
     }
 
@@ -241,13 +236,13 @@ impl Orchestrator {
         now: TimeMs,
         rng: &mut Rng,
         caller: Caller,
-        message: Message,
+        message: drone::Message,
     ) -> Result<Vec<(Caller, Input)>, String> {
         let drone = caller.drone;
         let mut answers = Vec::new();
         match message {
-            Message::Claim(request) => self.claim(now, rng, caller, request, None, &mut answers)?,
-            Message::Heartbeat(request) => {
+            drone::Message::Claim(request) => self.claim(now, rng, caller, request, None, &mut answers)?,
+            drone::Message::Heartbeat(request) => {
                 let named: Vec<AttemptId> = request.attempts.iter().map(|a| a.attempt).collect();
                 match self.command(now, rng, Command::Heartbeat { drone, request: *request }, None)? {
                     Ended::Answered(Ok(Reply::Heartbeat(reply))) => {
@@ -260,23 +255,23 @@ impl Orchestrator {
                     Ended::Died => {}
                 }
             }
-            Message::Upload(id, digests) => {
+            drone::Message::Upload(id, digests) => {
                 let Some(swarm) = &self.swarm else { return Ok(answers) };
                 let delivery = match fence::fence(swarm, drone, id) {
                     Ok(_) => {
                         self.uploads.entry(id).or_default().extend(digests);
                         Delivery::Done
                     }
-                    Err(_) => Delivery::Refused,
+                    Err(refusal) => drone::refused(&refusal),
                 };
                 answers.push((caller, Input::UploadEnded(id, delivery)));
             }
-            Message::Report(id, report) => {
+            drone::Message::Report(id, report) => {
                 if let Some(delivery) = self.report(now, rng, drone, id, *report)? {
                     answers.push((caller, Input::ReportEnded(id, delivery)));
                 }
             }
-            Message::SignOff => {
+            drone::Message::SignOff => {
                 let reason = "stopping".to_owned();
                 self.command(now, rng, Command::SignOff { drone, reason }, None)?;
                 answers.push((caller, Input::SignedOff));
@@ -345,7 +340,7 @@ impl Orchestrator {
                     return Ok(Some(Delivery::FilesMissing));
                 }
                 let Some((package, artifacts)) = self.artifacts(drone, id, &artifacts) else {
-                    return Ok(Some(Delivery::Refused));
+                    return Ok(Some(drone::refused(&Refusal::UnknownAttempt(id))));
                 };
                 if self.reject > 0 && rng.chance(self.reject) {
                     let (kind, reason) = ("wrong-name".into(), format!("the file of {id} is another"));
@@ -365,7 +360,7 @@ impl Orchestrator {
                 }
                 Some(Delivery::Done)
             }
-            Ended::Answered(Err(_)) => Some(Delivery::Refused),
+            Ended::Answered(Err(refusal)) => Some(drone::refused(&refusal)),
             Ended::Stalled => Some(Delivery::Failed { why: String::new(), arrived: 0 }),
             Ended::Died => None,
         })

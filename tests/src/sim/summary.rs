@@ -1,6 +1,11 @@
 //! What is left of a world when it is over.
 
-use swarm_common::digest::Digest;
+use std::collections::BTreeSet;
+use swarm_common::{digest::Digest, state::PackageState};
+use swarm_core::{
+    Swarm,
+    state::{Ending, Package},
+};
 
 /// What a world was like.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -29,8 +34,39 @@ pub struct Summary {
     pub followed: u64,
     /// Times the orchestrator was killed.
     pub kills: u64,
+    /// Times its journal was restored from a backup.
+    pub restores: u64,
+    /// Attempts begun before a restore and taken back after it.
+    pub returned: u64,
     /// Times its engine followed its machine's clock.
     pub clocks_set: u64,
     /// What happened and what was found wrong, without its sentences, if it is compared.
     pub facts: Option<Digest>,
+}
+
+impl Summary {
+    /// Counts what a state has.
+    pub(super) fn count(&mut self, swarm: &Swarm) {
+        let count = |state| swarm.packages.values().filter(|p| p.state == state).count() as u64;
+        self.reused = swarm.runs.values().map(|r| r.reused).sum();
+        let is_nix =
+            |p: &&Package| p.state == PackageState::Received && p.targets.iter().any(|t| t.nix().is_some());
+        self.derivations = swarm.packages.values().filter(is_nix).count() as u64;
+        self.received = count(PackageState::Received) - self.reused;
+        self.quarantined = count(PackageState::Quarantined);
+        self.attempts = swarm.attempts.len() as u64;
+        self.returned = swarm.attempts.values().filter(|a| a.returned).count() as u64;
+        self.followed = swarm.bases.values().map(|base| base.last_number - 1).sum();
+        let ended = |is: fn(&Ending) -> bool| {
+            swarm.attempts.values().filter(|a| a.ending.as_ref().is_some_and(is)).count() as u64
+        };
+        let doubled = swarm.attempts.values().filter(|a| a.duplicate_of.is_some()).count() as u64;
+        let superseded = ended(|e| matches!(e, Ending::Superseded));
+        let astray = |e: &Ending| matches!(e, Ending::Lost(_) | Ending::HandedBack(_) | Ending::Rejected(_));
+        self.wasted = ended(astray) + superseded.saturating_sub(doubled);
+        self.seconds = doubled;
+        let built = || swarm.packages.values().filter(|p| p.state == PackageState::Received && !p.reused);
+        let kinds: BTreeSet<Digest> = built().map(|p| p.build_key).collect();
+        self.again = built().count() as u64 - kinds.len() as u64;
+    }
 }

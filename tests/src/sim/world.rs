@@ -15,11 +15,8 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap},
 };
-use swarm_common::{digest::Digest, id::*, name::Name, state::*, time::TimeMs, wire::drone::DroneFacts};
-use swarm_core::{
-    Command, Reply, invariants,
-    state::{Ending, Package},
-};
+use swarm_common::{digest::Digest, id::*, name::Name, time::TimeMs, wire::drone::DroneFacts};
+use swarm_core::{Command, Reply, invariants, state::Ending};
 use swarm_drone::agent::Input;
 
 /// How large a world is.
@@ -49,6 +46,7 @@ pub(super) enum What {
     Kill,
     OrchestratorUp,
     JournalFails,
+    Restore,
     ClockIsSet,
     Maintain,
     Pause,
@@ -98,7 +96,14 @@ impl World {
             drones: Vec::new(),
             open: BTreeSet::new(),
             last_request: 0,
-            context: Context { scripts, derivations, faults, began_at: BEGAN_AT, now: BEGAN_AT },
+            context: Context {
+                scripts,
+                derivations,
+                versions: BTreeMap::new(),
+                faults,
+                began_at: BEGAN_AT,
+                now: BEGAN_AT,
+            },
             size,
             summary: Summary::default(),
             rng,
@@ -125,6 +130,7 @@ impl World {
             let start = self.rng.below(30_000);
             self.at(start, What::DroneUp(n as usize));
         }
+        self.orchestrator.first_backup();
         self.at(0, What::Maintain);
         let faults = self.context.faults.clone();
         if faults.orchestrator_kill_ms > 0 {
@@ -132,6 +138,9 @@ impl World {
         }
         if faults.journal_failure_ms > 0 {
             self.soon(faults.journal_failure_ms, What::JournalFails);
+        }
+        if faults.restore_ms > 0 {
+            self.soon(faults.restore_ms, What::Restore);
         }
         if faults.clock_set_ms > 0 {
             self.soon(faults.clock_set_ms, What::ClockIsSet);
@@ -203,7 +212,7 @@ impl World {
     fn is_over(&self) -> bool {
         let Some(swarm) = &self.orchestrator.swarm else { return false };
         !self.faults_on()
-            && swarm.last.run == u64::from(self.size.runs) * self.profiles().len() as u64
+            && swarm.runs.len() as u64 == u64::from(self.size.runs) * self.profiles().len() as u64
             && swarm.runs.values().all(|r| r.state.is_over())
             && swarm.bases.values().all(|base| base.following.is_none())
     }
@@ -219,27 +228,8 @@ impl World {
                 return Err(format!("{attempt} at {package} was acknowledged, but ended {accepted:?}"));
             }
         }
-        let count = |state| swarm.packages.values().filter(|p| p.state == state).count() as u64;
-        self.summary.reused = swarm.runs.values().map(|r| r.reused).sum();
-        let is_nix =
-            |p: &&Package| p.state == PackageState::Received && p.targets.iter().any(|t| t.nix().is_some());
-        self.summary.derivations = swarm.packages.values().filter(is_nix).count() as u64;
-        self.summary.received = count(PackageState::Received) - self.summary.reused;
-        self.summary.quarantined = count(PackageState::Quarantined);
-        self.summary.attempts = swarm.last.attempt;
+        self.summary.count(swarm);
         self.summary.clocks_set = self.orchestrator.oracle.clocks_set;
-        self.summary.followed = swarm.bases.values().map(|base| base.last_number - 1).sum();
-        let ended = |is: fn(&Ending) -> bool| {
-            swarm.attempts.values().filter(|a| a.ending.as_ref().is_some_and(is)).count() as u64
-        };
-        let doubled = swarm.attempts.values().filter(|a| a.duplicate_of.is_some()).count() as u64;
-        let superseded = ended(|e| matches!(e, Ending::Superseded));
-        let astray = |e: &Ending| matches!(e, Ending::Lost(_) | Ending::HandedBack(_) | Ending::Rejected(_));
-        self.summary.wasted = ended(astray) + superseded.saturating_sub(doubled);
-        self.summary.seconds = doubled;
-        let built = || swarm.packages.values().filter(|p| p.state == PackageState::Received && !p.reused);
-        let kinds: BTreeSet<Digest> = built().map(|p| p.build_key).collect();
-        self.summary.again = built().count() as u64 - kinds.len() as u64;
         self.summary.virtual_ms = self.now.since(BEGAN_AT);
         self.summary.facts = self.orchestrator.telling.facts();
         Ok(())
@@ -304,6 +294,13 @@ impl World {
                     self.soon(self.context.faults.journal_failure_ms, What::JournalFails);
                 }
             }
+            What::Restore => {
+                if self.faults_on() {
+                    self.orchestrator.restore(&mut self.rng);
+                    self.summary.restores += 1;
+                    self.soon(self.context.faults.restore_ms, What::Restore);
+                }
+            }
             What::ClockIsSet => {
                 if self.faults_on() {
                     self.orchestrator.clock.set(&mut self.rng);
@@ -313,6 +310,9 @@ impl World {
             What::Maintain => self.maintain()?,
             What::Pause => self.pause()?,
             What::MoveChannel => self.move_channel()?,
+        }
+        if self.context.versions.len() != self.orchestrator.versions.len() {
+            self.context.versions.clone_from(&self.orchestrator.versions);
         }
         if self.orchestrator.swarm.is_none() && !self.what.values().any(|w| matches!(w, What::OrchestratorUp))
         {
