@@ -41,7 +41,9 @@ pub fn run(settings: &Settings) -> Result<Section> {
                  worlds of derivations that only read what they need, from `run start` until everything is received; \
                  beside it Nix alone builds the same in a sandbox as well. Last an archive that cannot be compressed \
                  is uploaded by the drone's client to the orchestrator, which takes it apart and looks for \
-                 references before it answers; `nix copy` compresses the same file into a cache on this disk."
+                 references before it answers; `nix copy` compresses the same file into a cache on this disk. A build \
+                 that takes no time costs a drone a tenth of a second more than Nix alone, which builds a whole world \
+                 in one process."
         .to_owned();
     Ok(Section { title: "Nix", about, rows })
 }
