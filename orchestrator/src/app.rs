@@ -7,7 +7,7 @@ use crate::{
     intake::Intake,
     logs::Logs,
     nix::{listings::Listings, upstream::Upstreams},
-    passes::{Passes, checks::Checks, notify::Notifier},
+    passes::{Pass as _, Passes, checks::Checks, notify::Notifier, publisher::Publisher},
     places::Places,
     publish::{Binhosts, Progress, small::SmallFiles},
     sign::NixKeys,
@@ -91,7 +91,7 @@ impl App {
         let mut troubles: Vec<ConcernKind> = journal.into_iter().chain(publisher).collect();
         troubles.extend(self.checks.found());
         troubles.extend(self.upstreams.troubles());
-        troubles.extend(self.passes.troubles(&["publisher"]));
+        troubles.extend(self.passes.troubles(&[Publisher::NAME]));
         troubles.extend(self.notifier.troubles());
         troubles.extend(self.auditor.audited.trouble());
         troubles.sort_by_key(|fact| (!view::stops(fact), Reverse(view::severity(fact))));

@@ -306,7 +306,9 @@ async fn run(config: Config, path: &Path, telemetry: &Telemetry) -> anyhow::Resu
 async fn reload(reloader: &mut Reloader, app: &App, telemetry: &Telemetry) {
     match reloader.reload(app, telemetry).await {
         Ok(done) => {
-            app.checks.look().await;
+            if let Err(error) = app.checks.look().await {
+                tracing::error!(%error, "cannot check this machine");
+            }
             tracing::info!(applied = done.applied.join(", "), "configuration reloaded");
             if !done.waiting.is_empty() {
                 tracing::warn!(

@@ -16,7 +16,8 @@ pub(super) fn router() -> Router<Arc<App>> {
 }
 
 async fn ready(State(app): State<Arc<App>>) -> Result<&'static str, ApiError> {
-    app.checks.look().await;
+    let looked = app.checks.look().await;
+    looked.map_err(|error| ApiError::Internal(error.to_string()))?;
     let all = app.troubles();
     let stops = all.iter().filter(|fact| view::stops(fact));
     let mut troubles: Vec<String> = stops.map(text::concern::what).collect();

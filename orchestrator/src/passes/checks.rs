@@ -4,7 +4,12 @@
 //!
 //! A problem is listed until a later check does not find it.
 
-use crate::{config::Config, nix::upstream::Upstreams, passes::Passes, tls::Shown};
+use crate::{
+    config::Config,
+    nix::upstream::Upstreams,
+    passes::{Context, Pass, Report, every},
+    tls::Shown,
+};
 use jiff::{SignedDuration, Timestamp};
 use std::{
     collections::BTreeSet,
@@ -15,10 +20,7 @@ use std::{
     time::Duration,
 };
 use swarm_common::wire::concern::ConcernKind;
-use tokio_util::sync::CancellationToken;
-
-/// The pass's name in status.
-pub const NAME: &str = "checks";
+use tokio::{task::JoinError, time::Interval};
 
 /// Interval between checks.
 const EVERY: Duration = Duration::from_secs(30);
@@ -38,22 +40,16 @@ pub struct Checks {
     places: Vec<(&'static str, PathBuf)>,
     shown: Option<Arc<Shown>>,
     upstreams: Arc<Upstreams>,
-    passes: Arc<Passes>,
     found: Mutex<Vec<ConcernKind>>,
 }
 
 impl Checks {
     /// Checks of the configured directories, and of the certificate of HTTPS.
     #[must_use]
-    pub fn new(
-        config: &Config,
-        shown: Option<Arc<Shown>>,
-        upstreams: Arc<Upstreams>,
-        passes: Arc<Passes>,
-    ) -> Self {
+    pub fn new(config: &Config, shown: Option<Arc<Shown>>, upstreams: Arc<Upstreams>) -> Self {
         let mut places = vec![("state directory", config.state_dir.clone())];
         places.extend(config.artifact_dir.clone().map(|dir| ("store", dir)));
-        Self { places, shown, upstreams, passes, found: Mutex::default() }
+        Self { places, shown, upstreams, found: Mutex::default() }
     }
 
     /// The problems.
@@ -62,31 +58,48 @@ impl Checks {
         self.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Checks at intervals until the orchestrator stops.
-    pub(crate) async fn run(self: Arc<Self>, stopping: CancellationToken) {
-        while !stopping.is_cancelled() {
-            self.look().await;
-            self.passes.note(NAME, "");
-            tokio::select! {
-                () = stopping.cancelled() => {}
-                () = tokio::time::sleep(EVERY) => {}
-            }
-        }
-    }
-
     /// Runs all checks once.
-    pub async fn look(&self) {
+    ///
+    /// # Errors
+    /// A check panicked.
+    pub async fn look(&self) -> Result<(), JoinError> {
         let (places, shown) = (self.places.clone(), self.shown.clone());
         let looked = tokio::task::spawn_blocking(move || {
             let mut found = of_disks(&places);
             found.extend(shown.and_then(|shown| of_certificate(&shown, Timestamp::now())));
             found
         });
-        match looked.await {
-            Ok(found) => *self.found.lock().unwrap_or_else(PoisonError::into_inner) = found,
-            Err(error) => self.passes.fail(NAME, error.to_string()),
-        }
+        let looked = looked.await;
         self.upstreams.ask_again().await;
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = looked?;
+        Ok(())
+    }
+}
+
+/// The pass that runs the checks.
+pub struct CheckPass {
+    checks: Arc<Checks>,
+    timer: Interval,
+}
+
+impl CheckPass {
+    /// Runs these checks.
+    #[must_use]
+    pub fn new(checks: Arc<Checks>) -> Self {
+        Self { checks, timer: every(EVERY) }
+    }
+}
+
+impl Pass for CheckPass {
+    const NAME: &'static str = "checks";
+    const LEADS: bool = false;
+
+    async fn wake(&mut self) {
+        self.timer.tick().await;
+    }
+
+    async fn run_once(&mut self, _: &Context) -> Report {
+        self.checks.look().await.map(|()| String::new()).map_err(|error| error.to_string())
     }
 }
 

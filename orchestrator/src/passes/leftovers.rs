@@ -10,7 +10,7 @@ use crate::{
     intake::Intake,
     logs::{self, Fate, Logs},
     nix::listings::Listings,
-    passes::Passes,
+    passes::{Context, Pass, Report, every},
     publish::{Binhost, Binhosts, Generations, NixCache},
     sign::NixKeys,
     store::{Store, disk::DiskError, entries::EntryBook, images::Images, snapshots::Snapshots},
@@ -32,11 +32,7 @@ use swarm_core::{
     Swarm, base, kept,
     state::{Ending, Profile},
 };
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
-
-/// The pass's name in status.
-const NAME: &str = "leftovers";
+use tokio::{sync::watch, time::Interval};
 
 /// Interval between runs.
 const EVERY: Duration = Duration::from_secs(3600);
@@ -112,12 +108,11 @@ impl Needed {
     }
 }
 
-/// Removes what is no longer needed.
+/// Where things are that may be no longer needed.
+#[derive(Clone)]
 pub struct Leftovers {
     /// Tells what the state refers to.
     pub engine: Engine,
-    /// Where the pass reports.
-    pub passes: Arc<Passes>,
     /// The configuration, for how long logs are kept.
     pub live: watch::Receiver<Arc<Config>>,
     /// Uploads.
@@ -140,40 +135,54 @@ pub struct Leftovers {
     pub nix_keys: Option<Arc<NixKeys>>,
 }
 
-impl Leftovers {
-    /// Runs at once and then every hour, until the orchestrator stops.
-    pub async fn run(self, stopping: CancellationToken) {
-        let this = Arc::new(self);
-        loop {
-            // The order matters: what is reported in between is then found in the state.
-            let untold = this.intake.untold();
-            let mut needed = this.engine.read(Needed::of);
-            needed.artifacts.extend(untold);
-            let now = this.engine.now().as_secs();
-            let shared = this.clone();
-            match tokio::task::spawn_blocking(move || shared.sweep(&needed, now)).await {
-                Ok(Ok(0)) => this.passes.note(NAME, ""),
-                Ok(Ok(removed)) => {
-                    tracing::info!(removed, "removed unused files");
-                    this.passes.note(NAME, format!("{removed} removed"));
-                }
-                // What remains only costs space; the next run tries again.
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, "cannot remove unused files");
-                    this.passes.fail(NAME, error.to_string());
-                }
-                Err(error) => {
-                    tracing::error!(%error, "the task removing unused files panicked");
-                    this.passes.fail(NAME, error.to_string());
-                }
+/// The pass that removes what is no longer needed, every hour.
+pub struct LeftoversPass {
+    leftovers: Leftovers,
+    timer: Interval,
+}
+
+impl LeftoversPass {
+    /// Removes what is no longer needed of these.
+    #[must_use]
+    pub fn new(leftovers: Leftovers) -> Self {
+        Self { leftovers, timer: every(EVERY) }
+    }
+}
+
+impl Pass for LeftoversPass {
+    const NAME: &'static str = "leftovers";
+
+    async fn wake(&mut self) {
+        self.timer.tick().await;
+    }
+
+    async fn run_once(&mut self, _: &Context) -> Report {
+        let leftovers = self.leftovers.clone();
+        // The order matters: what is reported in between is then found in the state.
+        let untold = leftovers.intake.untold();
+        let mut needed = leftovers.engine.read(Needed::of);
+        needed.artifacts.extend(untold);
+        let now = leftovers.engine.now().as_secs();
+        match tokio::task::spawn_blocking(move || leftovers.sweep(&needed, now)).await {
+            Ok(Ok(0)) => Ok(String::new()),
+            Ok(Ok(removed)) => {
+                tracing::info!(removed, "removed unused files");
+                Ok(format!("{removed} removed"))
             }
-            tokio::select! {
-                () = stopping.cancelled() => return,
-                () = tokio::time::sleep(EVERY) => {}
+            // What remains only costs space; the next run tries again.
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "cannot remove unused files");
+                Err(error.to_string())
+            }
+            Err(error) => {
+                tracing::error!(%error, "the task removing unused files panicked");
+                Err(error.to_string())
             }
         }
     }
+}
 
+impl Leftovers {
     fn log_bounds(&self) -> logs::Bounds {
         let bounds = self.live.borrow().build_logs;
         logs::Bounds { age: bounds.max_age.duration(), total: bounds.total_size.bytes() }

@@ -1,8 +1,7 @@
-//! When each pass last ran and what it did, so that a pass that silently stopped is noticed.
+//! Background passes: what a [`Pass`] is, the driver that runs it ([`Passes::start`]), and a record of when
+//! each last ran and what it did, so that a pass that silently stopped is noticed.
 //!
-//! After each run, a pass calls `note("publisher", "3 packages placed")`, with `""` if there was
-//! nothing to do, or `fail("publisher", why)` if it could not work. The record is only for display
-//! and is lost when the process ends.
+//! The record is only for display and is lost when the process ends.
 
 pub mod calendar;
 pub mod checks;
@@ -16,12 +15,71 @@ use crate::engine::Engine;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 use swarm_common::{
     time::TimeMs,
     wire::{concern::ConcernKind, view::PassView},
 };
-use tokio::task::JoinHandle;
+use tokio::{
+    task::JoinHandle,
+    time::{Interval, MissedTickBehavior},
+};
+use tokio_util::sync::CancellationToken;
+
+/// What a run of a pass did, in a few words, empty if there was nothing to do; or why it could not do its
+/// work, in one line.
+pub type Report = Result<String, String>;
+
+/// A background pass: compares the state with the outside and does what is missing, so that the next run
+/// repairs what a crash or an error interrupted.
+pub trait Pass: Send + 'static {
+    /// Its name in status and logs.
+    const NAME: &'static str;
+
+    /// Whether it runs only while this orchestrator leads, because it sends commands or changes shared files.
+    const LEADS: bool = true;
+
+    /// Waits until the next run is due; the first one usually is at once. Dropped when the orchestrator stops.
+    fn wake(&mut self) -> impl Future<Output = ()> + Send;
+
+    /// Runs once. It is waited for when the orchestrator stops, so a long run ends early then.
+    fn run_once(&mut self, cx: &Context) -> impl Future<Output = Report> + Send;
+
+    /// Ends what the pass started, when the orchestrator stops.
+    fn end(self) -> impl Future<Output = ()> + Send
+    where
+        Self: Sized,
+    {
+        async {}
+    }
+}
+
+/// What the driver gives a pass.
+#[derive(Clone)]
+pub struct Context {
+    name: &'static str,
+    passes: Arc<Passes>,
+    /// Cancelled when the orchestrator stops.
+    pub stopping: CancellationToken,
+}
+
+impl Context {
+    /// Records something that the pass did before its run has ended.
+    pub fn note(&self, did: impl Into<String>) {
+        self.passes.note(self.name, did);
+    }
+}
+
+/// A timer for passes that run at intervals: it ticks at once, and then this long after each tick.
+fn every(period: Duration) -> Interval {
+    let mut timer = tokio::time::interval(period);
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    timer
+}
+
+/// A started pass, with its name in logs.
+pub type Started = (&'static str, JoinHandle<()>);
 
 /// The last result of each pass.
 pub struct Passes {
@@ -36,6 +94,33 @@ impl Passes {
     #[must_use]
     pub fn new(engine: Engine) -> Self {
         Self { engine, rows: Mutex::default(), ended: Mutex::default() }
+    }
+
+    /// Runs a pass until `stopping`, and records what it does.
+    pub fn start<P: Pass>(self: &Arc<Self>, mut pass: P, stopping: &CancellationToken) -> Started {
+        let (passes, stopping) = (self.clone(), stopping.clone());
+        let cx = Context { name: P::NAME, passes: passes.clone(), stopping: stopping.clone() };
+        let run = async move {
+            if P::LEADS {
+                tokio::select! {
+                    () = passes.engine.leading() => {}
+                    () = stopping.cancelled() => return,
+                }
+            }
+            loop {
+                tokio::select! {
+                    biased;
+                    () = stopping.cancelled() => break,
+                    () = pass.wake() => {}
+                }
+                match pass.run_once(&cx).await {
+                    Ok(did) => passes.note(P::NAME, did),
+                    Err(why) => passes.fail(P::NAME, why),
+                }
+            }
+            pass.end().await;
+        };
+        (P::NAME, self.spawn(P::NAME, run))
     }
 
     /// Runs a pass as a task. If it panics, the list shows that.

@@ -17,18 +17,15 @@ pub use nix::Caches;
 
 use crate::{
     engine::{Engine, EngineError},
-    passes::Passes,
+    passes::{Context, Pass, Report},
     publish::{Binhosts, Progress},
     store::{Store, entries::EntryBook},
 };
 use disk::Disk;
 use error::DiskPassError;
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 use swarm_core::Command;
-use tokio_util::sync::CancellationToken;
-
-/// Name in the list of passes.
-const NAME: &str = "publisher";
+use tokio::sync::watch;
 
 /// Delay before a failed pass is retried.
 const RETRY: Duration = Duration::from_secs(1);
@@ -55,11 +52,15 @@ impl PassError {
 pub struct Publisher {
     engine: Engine,
     progress: Arc<Progress>,
-    passes: Arc<Passes>,
     binhosts: Binhosts,
     store: Store,
     entries: EntryBook,
     caches: Caches,
+    disk: Disk,
+    /// Changes with each journaled event that may concern the pass.
+    hosts: watch::Receiver<u64>,
+    /// Whether the last run did not publish everything.
+    failed: bool,
 }
 
 impl Publisher {
@@ -68,40 +69,15 @@ impl Publisher {
     pub fn new(
         engine: Engine,
         progress: Arc<Progress>,
-        passes: Arc<Passes>,
         binhosts: Binhosts,
         store: Store,
         entries: EntryBook,
         caches: Caches,
     ) -> Self {
-        Self { engine, progress, passes, binhosts, store, entries, caches }
-    }
-
-    /// Runs a pass whenever a journaled event may concern it, until `stopping`.
-    pub async fn run(self, stopping: CancellationToken) {
-        let mut hosts = self.engine.hosts();
-        let mut disk = self.fresh();
-        loop {
-            hosts.mark_unchanged();
-            let (after, seq, failed) = self.pass(disk).await;
-            disk = after;
-            if let Some(error) = &failed {
-                tracing::error!(%error, "cannot publish everything; will retry");
-            }
-            match &failed {
-                Some(error) => self.passes.fail(NAME, error.to_string()),
-                None => self.passes.note(NAME, ""),
-            }
-            let complete = failed.as_ref().is_none_or(PassError::is_of_lost_packages);
-            self.progress.tell(seq, failed.as_ref().map(ToString::to_string), complete);
-            tokio::select! {
-                biased;
-                () = stopping.cancelled() => return,
-                () = self.binhosts.doubted() => disk = self.fresh(),
-                changed = hosts.changed() => if changed.is_err() { return },
-                () = tokio::time::sleep(RETRY), if failed.is_some() => {}
-            }
-        }
+        let disk = Disk::new(binhosts.clone(), store.clone(), entries.clone(), caches.clone());
+        let mut hosts = engine.hosts();
+        hosts.mark_changed();
+        Self { engine, progress, binhosts, store, entries, caches, disk, hosts, failed: false }
     }
 
     /// A disk half that has not published anything yet.
@@ -109,35 +85,39 @@ impl Publisher {
         Disk::new(self.binhosts.clone(), self.store.clone(), self.entries.clone(), self.caches.clone())
     }
 
-    /// Runs a pass. Returns the disk half, the event up to which the state was examined, and any
-    /// error.
-    async fn pass(&self, mut disk: Disk) -> (Disk, u64, Option<PassError>) {
-        let todo = self.engine.read(|swarm| todo::todo(swarm, disk.done()));
+    /// Publishes what is missing. Returns the event up to which the state was examined, and any error.
+    async fn publish(&mut self, cx: &Context) -> (u64, Option<PassError>) {
+        let todo = self.engine.read(|swarm| todo::todo(swarm, self.disk.done()));
         let seq = todo.seq;
         if todo.is_empty() {
-            return (disk, seq, None);
+            return (seq, None);
         }
         // Never use a date in the future of either clock.
         let now = self.engine.now().min(self.engine.wall()).as_secs();
         let placed: usize = todo.runs.iter().map(|run| run.artifacts.len()).sum();
+        // If publishing panics, the next run checks everything again.
+        let fresh = self.fresh();
+        let mut disk = mem::replace(&mut self.disk, fresh);
         let published = tokio::task::spawn_blocking(move || {
             let (reports, failed) = disk.publish(now, todo);
             (disk, reports, failed)
         });
-        let (mut disk, reports, failed) = match published.await {
-            Ok(published) => published,
-            // The record of what was published is lost; the next pass checks everything again.
-            Err(error) => return (self.fresh(), seq, Some(error.into())),
+        let (reports, failed) = match published.await {
+            Ok((disk, reports, failed)) => {
+                self.disk = disk;
+                (reports, failed)
+            }
+            Err(error) => return (seq, Some(error.into())),
         };
         if placed > 0 && failed.is_none() {
-            self.passes.note(NAME, format!("{placed} made available to drones"));
+            cx.note(format!("{placed} made available to drones"));
         }
         for report in reports {
             match &report {
                 Command::RecordGeneration { profile, channel, run, generation, packages } => {
                     tracing::info!(%profile, %channel, %run, generation, packages, "published a new generation");
                     let which = if channel.is_stable() { "" } else { "staging of " };
-                    self.passes.note(NAME, format!("{which}{profile} is at generation {generation}"));
+                    cx.note(format!("{which}{profile} is at generation {generation}"));
                 }
                 other => {
                     tracing::warn!(report = ?other, "the journal does not know the published generation")
@@ -148,11 +128,40 @@ impl Publisher {
                 Ok(_) | Err(EngineError::Refused(_)) => {}
                 Err(error) => {
                     // Nothing was reported: the next pass examines all channels again.
-                    disk.redo();
-                    return (disk, seq, Some(error.into()));
+                    self.disk.redo();
+                    return (seq, Some(error.into()));
                 }
             }
         }
-        (disk, seq, failed.map(PassError::from))
+        (seq, failed.map(PassError::from))
+    }
+}
+
+impl Pass for Publisher {
+    const NAME: &'static str = "publisher";
+
+    async fn wake(&mut self) {
+        tokio::select! {
+            biased;
+            () = self.binhosts.doubted() => self.disk = self.fresh(),
+            changed = self.hosts.changed() => if changed.is_err() {
+                // The engine has ended, so nothing will change any more.
+                std::future::pending::<()>().await;
+            },
+            () = tokio::time::sleep(RETRY), if self.failed => {}
+        }
+    }
+
+    async fn run_once(&mut self, cx: &Context) -> Report {
+        self.hosts.mark_unchanged();
+        let (seq, failed) = self.publish(cx).await;
+        if let Some(error) = &failed {
+            tracing::error!(%error, "cannot publish everything; will retry");
+        }
+        let complete = failed.as_ref().is_none_or(PassError::is_of_lost_packages);
+        let trouble = failed.map(|error| error.to_string());
+        self.failed = trouble.is_some();
+        self.progress.tell(seq, trouble.clone(), complete);
+        trouble.map_or_else(|| Ok(String::new()), Err)
     }
 }

@@ -4,7 +4,7 @@
 use crate::{
     audit::{self, Auditor, Pace},
     engine::Engine,
-    passes::Passes,
+    passes::{Context, Pass, Report, every},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -13,11 +13,11 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use swarm_common::{config::secret::write_private, time::TimeMs};
-use tokio_util::sync::CancellationToken;
-
-/// The pass's name in status.
-const NAME: &str = "scrub";
+use swarm_common::{
+    config::{ConfigError, secret::write_private},
+    time::TimeMs,
+};
+use tokio::time::Interval;
 
 /// Interval between scrubs, in milliseconds.
 const EVERY_MS: u64 = 30 * 24 * 3600 * 1000;
@@ -43,55 +43,66 @@ impl Last {
 /// Verifies all stored files when due.
 pub struct Scrub {
     /// Verifies.
-    pub auditor: Arc<Auditor>,
+    auditor: Arc<Auditor>,
     /// Provides the time.
-    pub engine: Engine,
-    /// Where the pass reports.
-    pub passes: Arc<Passes>,
+    engine: Engine,
     /// The file that records the last scrub.
-    pub record: PathBuf,
+    record: PathBuf,
+    timer: Interval,
+    /// The last scrub, once the pass has begun.
+    last: Option<Last>,
+    /// Why it could not be recorded when the pass began.
+    unwritten: Option<ConfigError>,
 }
 
 impl Scrub {
-    /// Runs until the orchestrator stops.
-    pub async fn run(self, stopping: CancellationToken) {
-        // If the record cannot be read, the interval starts again.
-        let mut last =
-            read(&self.record).unwrap_or_else(|| Last { at: self.engine.wall(), faults: Vec::new() });
-        self.keep(&last);
+    /// A scrub by this auditor, which is recorded in the file `record`.
+    #[must_use]
+    pub fn new(auditor: Arc<Auditor>, engine: Engine, record: PathBuf) -> Self {
+        Self { auditor, engine, record, timer: every(LOOK), last: None, unwritten: None }
+    }
+
+    /// Reads the record of the last scrub. If it cannot be read, the interval starts again.
+    fn begin(&mut self) -> Last {
+        let new = || Last { at: self.engine.wall(), faults: Vec::new() };
+        let last = read(&self.record).unwrap_or_else(new);
         self.auditor.audited.keep(last.faults.clone());
+        self.unwritten = self.keep(last.clone()).err();
+        last
+    }
+
+    fn keep(&mut self, last: Last) -> Result<(), ConfigError> {
+        let text = serde_json::to_string(&last).unwrap_or_default();
+        self.last = Some(last);
+        write_private(&self.record, &text)
+    }
+}
+
+impl Pass for Scrub {
+    const NAME: &'static str = "scrub";
+
+    async fn wake(&mut self) {
         loop {
-            if last.is_due(self.engine.wall()) {
-                let found = tokio::select! {
-                    () = stopping.cancelled() => return,
-                    found = audit::audit(&self.auditor, Pace::Slow) => found,
-                };
-                match found {
-                    Ok(found) => {
-                        let (good, bad) = (found.mended.len(), found.faults.len());
-                        let did = format!(
-                            "packages checked: {}, damaged: {bad}, repaired: {good}",
-                            found.artifacts
-                        );
-                        self.passes.note(NAME, did);
-                        last = Last { at: self.engine.wall(), faults: found.faults };
-                        self.keep(&last);
-                    }
-                    Err(error) => self.passes.fail(NAME, error.to_string()),
-                }
-            }
-            tokio::select! {
-                () = stopping.cancelled() => return,
-                () = tokio::time::sleep(LOOK) => {}
+            self.timer.tick().await;
+            let last = self.last.clone().unwrap_or_else(|| self.begin());
+            if last.is_due(self.engine.wall()) || self.unwritten.is_some() {
+                return;
             }
         }
     }
 
-    fn keep(&self, last: &Last) {
-        let text = serde_json::to_string(last).unwrap_or_default();
-        if let Err(error) = write_private(&self.record, &text) {
-            self.passes.fail(NAME, error.to_string());
+    async fn run_once(&mut self, cx: &Context) -> Report {
+        if let Some(error) = self.unwritten.take() {
+            return Err(error.to_string());
         }
+        let found = tokio::select! {
+            () = cx.stopping.cancelled() => return Ok(String::new()),
+            found = audit::audit(&self.auditor, Pace::Slow) => found.map_err(|error| error.to_string())?,
+        };
+        let (good, bad) = (found.mended.len(), found.faults.len());
+        cx.note(format!("packages checked: {}, damaged: {bad}, repaired: {good}", found.artifacts));
+        let last = Last { at: self.engine.wall(), faults: found.faults };
+        self.keep(last).map(|()| String::new()).map_err(|error| error.to_string())
     }
 }
 

@@ -141,7 +141,7 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
     let app = Arc::new(App {
         notifier: Arc::new(notifier),
         auditor: Arc::new(auditor),
-        checks: Arc::new(Checks::new(&config, shown, upstreams.clone(), passes.clone())),
+        checks: Arc::new(Checks::new(&config, shown, upstreams.clone())),
         passes,
         engine,
         admin: Digest::of(admin_token.expose().as_bytes()),

@@ -3,19 +3,17 @@
 use crate::{
     app::App,
     passes::{
-        calendar, checks,
+        Started,
+        calendar::Calendar,
+        checks::CheckPass,
         healer::Healer,
-        leftovers::Leftovers,
-        notify,
+        leftovers::{Leftovers, LeftoversPass},
+        notify::pass::NotifyPass,
         publisher::{Caches, Publisher},
         scrub::Scrub,
     },
 };
 use std::sync::Arc;
-use tokio::task::JoinHandle;
-
-/// A started pass, with its name in logs.
-pub(super) type Started = (&'static str, JoinHandle<()>);
 
 /// Starts all passes. They end when the orchestrator stops.
 pub(super) fn start(app: &Arc<App>) -> Vec<Started> {
@@ -29,16 +27,13 @@ pub(super) fn start(app: &Arc<App>) -> Vec<Started> {
     let publisher = Publisher::new(
         engine.clone(),
         app.published.clone(),
-        passes.clone(),
         app.binhosts.clone(),
         app.store.clone(),
         app.entries.clone(),
         caches,
     );
-    let healer = Healer::new(engine.clone(), passes.clone(), app.live.subscribe());
     let leftovers = Leftovers {
         engine: engine.clone(),
-        passes: passes.clone(),
         live: app.live.subscribe(),
         intake: app.intake.clone(),
         logs: app.logs.clone(),
@@ -50,36 +45,17 @@ pub(super) fn start(app: &Arc<App>) -> Vec<Started> {
         binhosts: app.binhosts.clone(),
         nix_keys: app.nix_keys.clone(),
     };
-    let scrub = Scrub {
-        auditor: app.auditor.clone(),
-        engine: engine.clone(),
-        passes: passes.clone(),
-        record: app.config.state_dir.join("scrub.json"),
-    };
-    let calendar = calendar::run(engine.clone(), passes.clone(), stopping.clone());
+    let scrub = Scrub::new(app.auditor.clone(), engine.clone(), app.config.state_dir.join("scrub.json"));
     let all = app.clone();
-    let troubles = move || all.troubles();
-    let notifier = notify::pass::run(app.notifier.clone(), passes.clone(), troubles, stopping.clone());
-    let checks = app.checks.clone().run(stopping.clone());
-    vec![
-        when_leading(app, "publisher", publisher.run(stopping.clone())),
-        when_leading(app, "healer", healer.run(stopping.clone())),
-        when_leading(app, "leftovers", leftovers.run(stopping.clone())),
-        when_leading(app, "scrub", scrub.run(stopping.clone())),
-        when_leading(app, "schedule", calendar),
-        when_leading(app, "notifier", notifier),
-        (checks::NAME, passes.spawn(checks::NAME, checks)),
-    ]
-}
-
-/// Runs a pass only once this orchestrator leads, because commands are taken only then.
-fn when_leading(app: &App, name: &'static str, pass: impl Future<Output = ()> + Send + 'static) -> Started {
-    let (engine, stopping) = (app.engine.clone(), app.stopping.clone());
-    let task = app.passes.spawn(name, async move {
-        tokio::select! {
-            () = engine.leading() => pass.await,
-            () = stopping.cancelled() => {}
-        }
-    });
-    (name, task)
+    let notifying = NotifyPass::new(app.notifier.clone(), move || all.troubles());
+    let mut started = vec![
+        passes.start(publisher, stopping),
+        passes.start(Healer::new(engine.clone(), app.live.subscribe()), stopping),
+        passes.start(LeftoversPass::new(leftovers), stopping),
+        passes.start(scrub, stopping),
+        passes.start(Calendar::new(engine.clone()), stopping),
+        passes.start(CheckPass::new(app.checks.clone()), stopping),
+    ];
+    started.extend(notifying.map(|pass| passes.start(pass, stopping)));
+    started
 }

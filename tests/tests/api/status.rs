@@ -1,8 +1,14 @@
 //! The swarm on one screen.
 
 use crate::key;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 use swarm_common::{state::*, wire::view::StatusView};
+use swarm_orchestrator::passes::{Context, Pass, Report};
 use swarm_tests::api::{Swarm, until};
+use tokio::sync::mpsc;
 
 #[tokio::test]
 async fn an_empty_swarm_says_what_to_do_first() {
@@ -79,4 +85,55 @@ async fn a_pass_that_a_defect_ended_is_a_concern_with_what_to_do() {
     let status = swarm.admin.status().await.unwrap();
     let told = status.concerns.iter().find(|c| c.what == "the clumsy fails: it panicked");
     assert_eq!(told.unwrap().next, "restart `swarm-orchestrator`; see its log for details");
+}
+
+/// A pass that runs when it is told to, and reports what it is told to.
+struct Told {
+    next: Option<Report>,
+    reports: mpsc::Receiver<Report>,
+    ended: Arc<AtomicBool>,
+}
+
+impl Pass for Told {
+    const NAME: &'static str = "doorman";
+
+    async fn wake(&mut self) {
+        self.next = self.reports.recv().await;
+    }
+
+    async fn run_once(&mut self, cx: &Context) -> Report {
+        cx.note("looked at the door");
+        self.next.take().unwrap()
+    }
+
+    async fn end(self) {
+        self.ended.store(true, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn a_pass_that_failed_runs_again_and_is_ended_with_the_orchestrator() {
+    let swarm = Swarm::start().await.unwrap();
+    let (tell, reports) = mpsc::channel(1);
+    let ended = Arc::<AtomicBool>::default();
+    let stopping = swarm.app.stopping.child_token();
+    let pass = Told { next: None, reports, ended: ended.clone() };
+    let (_, task) = swarm.app.passes.start(pass, &stopping);
+    let row = async |trouble: Option<&str>, did: &str| {
+        until("the report", async || {
+            let row = swarm.app.passes.list().into_iter().find(|pass| pass.name == "doorman")?;
+            (row.trouble.as_deref() == trouble && row.did == did).then_some(())
+        })
+        .await;
+    };
+    tell.send(Err("the door is shut".into())).await.unwrap();
+    row(Some("the door is shut"), "looked at the door").await;
+    tell.send(Ok("opened 2 doors".into())).await.unwrap();
+    row(None, "opened 2 doors").await;
+    tell.send(Ok(String::new())).await.unwrap();
+    row(None, "looked at the door").await;
+    assert!(!ended.load(Ordering::SeqCst));
+    stopping.cancel();
+    task.await.unwrap();
+    assert!(ended.load(Ordering::SeqCst));
 }

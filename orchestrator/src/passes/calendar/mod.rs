@@ -11,20 +11,13 @@ mod ticker;
 
 use crate::{
     engine::{Engine, EngineError},
-    passes::Passes,
+    passes::{Context, Pass, Report},
 };
 use due::{DueError, DueTimes};
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 use swarm_common::{name::Name, time::TimeMs};
 use swarm_core::{Command, state::Schedule};
 use ticker::Ticker;
-use tokio_util::sync::CancellationToken;
-
-/// Name in the list of passes.
-const NAME: &str = "schedule";
 
 /// Interval between passes.
 const EVERY: Duration = Duration::from_secs(1);
@@ -48,44 +41,55 @@ enum PassError {
     Engine { profile: Name, source: EngineError },
 }
 
-/// Runs a pass every second until the orchestrator stops.
-pub async fn run(engine: Engine, passes: Arc<Passes>, stopping: CancellationToken) {
-    let mut foreseen: Option<Instant> = None;
-    while !stopping.is_cancelled() {
-        let mut ticker = match Ticker::start(EVERY).await {
-            Ok(ticker) => Some(ticker),
-            Err(error) => {
-                tracing::error!(%error, "cannot start the ticker; schedules are checked less often");
-                None
+/// The pass that reports due times, every second.
+pub struct Calendar {
+    engine: Engine,
+    ticker: Option<Ticker>,
+    /// When the due times were last recomputed.
+    foreseen: Option<Instant>,
+}
+
+impl Calendar {
+    /// A calendar for the schedules of this engine's state.
+    #[must_use]
+    pub fn new(engine: Engine) -> Self {
+        Self { engine, ticker: None, foreseen: None }
+    }
+}
+
+impl Pass for Calendar {
+    const NAME: &'static str = "schedule";
+
+    async fn wake(&mut self) {
+        let Some(ticker) = &self.ticker else {
+            match Ticker::start(EVERY).await {
+                Ok(ticker) => self.ticker = Some(ticker),
+                Err(error) => {
+                    tracing::error!(%error, "cannot start the ticker; schedules are checked less often");
+                    tokio::time::sleep(LONGEST_SILENCE).await;
+                }
             }
+            return;
         };
-        loop {
-            let foresee = foreseen.is_none_or(|at| at.elapsed() >= REFORESEE);
-            match pass(&engine, foresee).await {
-                Ok(did) => {
-                    passes.note(NAME, did);
-                    if foresee {
-                        foreseen = Some(Instant::now());
-                    }
-                }
-                Err(error) => passes.fail(NAME, error.to_string()),
-            }
-            let tick = async {
-                match &ticker {
-                    Some(ticker) => ticker.ticked().await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = stopping.cancelled() => break,
-                () = tick => {}
-                () = tokio::time::sleep(LONGEST_SILENCE) => {
-                    tracing::warn!("the ticker of the schedules stopped, restarting it");
-                    break;
-                }
+        if tokio::time::timeout(LONGEST_SILENCE, ticker.ticked()).await.is_err() {
+            tracing::warn!("the ticker of the schedules stopped, restarting it");
+            if let Some(ticker) = self.ticker.take() {
+                ticker.stop().await;
             }
         }
-        if let Some(ticker) = ticker.take() {
+    }
+
+    async fn run_once(&mut self, _: &Context) -> Report {
+        let foresee = self.foreseen.is_none_or(|at| at.elapsed() >= REFORESEE);
+        let did = pass(&self.engine, foresee).await.map_err(|error| error.to_string())?;
+        if foresee {
+            self.foreseen = Some(Instant::now());
+        }
+        Ok(did)
+    }
+
+    async fn end(self) {
+        if let Some(ticker) = self.ticker {
             ticker.stop().await;
         }
     }

@@ -10,7 +10,7 @@ pub mod ssh;
 use crate::{
     config::Config,
     engine::{Engine, EngineError},
-    passes::Passes,
+    passes::{Context, Pass, Report as PassReport},
 };
 use pass::{Order, Report};
 use remote::Remote;
@@ -22,10 +22,6 @@ use tokio::{
     sync::watch,
     task::{self, JoinSet},
 };
-use tokio_util::sync::CancellationToken;
-
-/// Name in the list of passes.
-const NAME: &str = "healer";
 
 /// Interval between passes, and between attempts to report a result.
 const EVERY: Duration = Duration::from_secs(1);
@@ -33,69 +29,72 @@ const EVERY: Duration = Duration::from_secs(1);
 /// The healing pass.
 pub struct Healer {
     engine: Engine,
-    passes: Arc<Passes>,
     live: watch::Receiver<Arc<Config>>,
+    /// Steps in progress. When the orchestrator stops they are dropped: the core judges them after their time
+    /// limit.
+    steps: JoinSet<()>,
+    busy: HashMap<task::Id, DroneId>,
 }
 
 impl Healer {
     /// Creates the healer; it uses the current configuration in `live`.
     #[must_use]
-    pub fn new(engine: Engine, passes: Arc<Passes>, live: watch::Receiver<Arc<Config>>) -> Self {
-        Self { engine, passes, live }
+    pub fn new(engine: Engine, live: watch::Receiver<Arc<Config>>) -> Self {
+        Self { engine, live, steps: JoinSet::new(), busy: HashMap::new() }
+    }
+}
+
+impl Pass for Healer {
+    const NAME: &'static str = "healer";
+
+    async fn wake(&mut self) {
+        tokio::select! {
+            Some(ended) = self.steps.join_next_with_id() => {
+                let id = match ended {
+                    Ok((id, ())) => id,
+                    Err(error) => {
+                        tracing::error!(%error, "a healing step panicked");
+                        error.id()
+                    }
+                };
+                self.busy.remove(&id);
+            }
+            () = tokio::time::sleep(EVERY) => {}
+        }
     }
 
-    /// Runs until the orchestrator stops. Steps in progress are then dropped: the core judges them
-    /// after their time limit.
-    pub async fn run(self, stopping: CancellationToken) {
-        let mut steps = JoinSet::new();
-        let mut busy: HashMap<task::Id, DroneId> = HashMap::new();
-        loop {
-            tokio::select! {
-                () = stopping.cancelled() => return,
-                Some(ended) = steps.join_next_with_id() => {
-                    let id = match ended {
-                        Ok((id, ())) => id,
-                        Err(error) => {
-                            tracing::error!(%error, "a healing step panicked");
-                            error.id()
-                        }
-                    };
-                    busy.remove(&id);
-                }
-                () = tokio::time::sleep(EVERY) => {}
+    async fn run_once(&mut self, cx: &Context) -> PassReport {
+        let now = self.engine.now();
+        let due = self.engine.read(|swarm| {
+            let known = |(id, step)| {
+                let drone = swarm.drones.get(&id)?;
+                Some((id, drone.name.clone(), drone.facts.machine_id.clone(), step))
+            };
+            heal::due(swarm, now).into_iter().filter_map(known).collect::<Vec<_>>()
+        });
+        let config = self.live.borrow().clone();
+        let healing = &config.healing;
+        for (id, name, machine_id, step) in due {
+            let Some(host) = healing.drone.get(&name) else { continue };
+            if self.busy.values().any(|drone| *drone == id) {
+                continue;
             }
-            let now = self.engine.now();
-            let due = self.engine.read(|swarm| {
-                let known = |(id, step)| {
-                    let drone = swarm.drones.get(&id)?;
-                    Some((id, drone.name.clone(), drone.facts.machine_id.clone(), step))
-                };
-                heal::due(swarm, now).into_iter().filter_map(known).collect::<Vec<_>>()
+            let order = Order {
+                step,
+                host: host.clone(),
+                machine_id,
+                step_limit: healing.step(),
+                reboot_limit: healing.reboot_timeout.duration(),
+            };
+            let (engine, cx, ssh) = (self.engine.clone(), cx.clone(), ssh(&config));
+            let task = self.steps.spawn(async move {
+                if let Some(did) = heal_one(&engine, &ssh, id, &name, &order).await {
+                    cx.note(did);
+                }
             });
-            self.passes.note(NAME, "");
-            let config = self.live.borrow().clone();
-            let healing = &config.healing;
-            for (id, name, machine_id, step) in due {
-                let Some(host) = healing.drone.get(&name) else { continue };
-                if busy.values().any(|drone| *drone == id) {
-                    continue;
-                }
-                let order = Order {
-                    step,
-                    host: host.clone(),
-                    machine_id,
-                    step_limit: healing.step(),
-                    reboot_limit: healing.reboot_timeout.duration(),
-                };
-                let (engine, passes, ssh) = (self.engine.clone(), self.passes.clone(), ssh(&config));
-                let task = steps.spawn(async move {
-                    if let Some(did) = heal_one(&engine, &ssh, id, &name, &order).await {
-                        passes.note(NAME, did);
-                    }
-                });
-                busy.insert(task.id(), id);
-            }
+            self.busy.insert(task.id(), id);
         }
+        Ok(String::new())
     }
 }
 

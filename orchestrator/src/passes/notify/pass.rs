@@ -10,7 +10,10 @@ use super::{
     deliver,
     digest::digest,
 };
-use crate::{passes::Passes, sink::message::Message};
+use crate::{
+    passes::{Context, Pass, Report, every},
+    sink::message::Message,
+};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use swarm_common::{
     id::RunId,
@@ -18,11 +21,8 @@ use swarm_common::{
     wire::concern::{Concern, ConcernKind},
 };
 use swarm_core::{Swarm, view};
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Interval};
 use tokio_util::sync::CancellationToken;
-
-/// Name in the list of passes.
-const NAME: &str = "notifier";
 
 /// Interval between checks for changes, and between checks of an outbox.
 const TICK: Duration = Duration::from_secs(1);
@@ -30,34 +30,48 @@ const TICK: Duration = Duration::from_secs(1);
 /// How long a delivery may continue when the orchestrator stops.
 const LAST: Duration = Duration::from_secs(5);
 
-/// Runs until the orchestrator stops. `troubles` lists the problems of this process.
-pub async fn run(
+/// The notification pass. `F` lists the problems of this process.
+pub struct NotifyPass<F> {
     notifier: Arc<Notifier>,
-    passes: Arc<Passes>,
-    troubles: impl Fn() -> Vec<ConcernKind>,
-    stopping: CancellationToken,
-) {
-    if notifier.sinks.is_empty() {
-        return;
+    troubles: F,
+    timer: Interval,
+    /// One task for each sink, once the pass has begun.
+    deliveries: JoinSet<()>,
+}
+
+impl<F: Fn() -> Vec<ConcernKind> + Send + 'static> NotifyPass<F> {
+    /// Notifies the sinks; `None` if there are none.
+    #[must_use]
+    pub fn new(notifier: Arc<Notifier>, troubles: F) -> Option<Self> {
+        let some = !notifier.sinks.is_empty();
+        some.then(|| Self { notifier, troubles, timer: every(TICK), deliveries: JoinSet::new() })
     }
-    let mut deliveries = JoinSet::new();
-    for at in 0..notifier.sinks.len() {
-        let (notifier, stopping) = (notifier.clone(), stopping.clone());
-        deliveries.spawn(async move { serve(&notifier, at, &stopping).await });
+}
+
+impl<F: Fn() -> Vec<ConcernKind> + Send + 'static> Pass for NotifyPass<F> {
+    const NAME: &'static str = "notifier";
+
+    async fn wake(&mut self) {
+        self.timer.tick().await;
     }
-    while !stopping.is_cancelled() {
-        match look(&notifier, &troubles()).await {
-            Ok(told) => passes.note(NAME, told),
-            Err(why) => passes.fail(NAME, format!("cannot save the notification state: {why}")),
+
+    async fn run_once(&mut self, cx: &Context) -> Report {
+        if self.deliveries.is_empty() {
+            for at in 0..self.notifier.sinks.len() {
+                let (notifier, stopping) = (self.notifier.clone(), cx.stopping.clone());
+                self.deliveries.spawn(async move { serve(&notifier, at, &stopping).await });
+            }
         }
-        tokio::select! {
-            () = stopping.cancelled() => {}
-            () = tokio::time::sleep(TICK) => {}
-        }
+        let troubles = (self.troubles)();
+        let looked = look(&self.notifier, &troubles).await;
+        looked.map_err(|why| format!("cannot save the notification state: {why}"))
     }
-    while let Some(ended) = deliveries.join_next().await {
-        if let Err(error) = ended {
-            tracing::error!(%error, "the notification task panicked");
+
+    async fn end(mut self) {
+        while let Some(ended) = self.deliveries.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "the notification task panicked");
+            }
         }
     }
 }

@@ -351,7 +351,7 @@ impl Lab {
 
     /// The concerns of a kind, after a look at disks and certificates.
     pub async fn concerns(&self, kind: &str) -> Vec<Concern> {
-        self.swarm.app.checks.look().await;
+        self.swarm.app.checks.look().await.unwrap();
         let all = self.swarm.admin.status().await.unwrap().concerns;
         all.into_iter().filter(|concern| concern.fact.name() == kind).collect()
     }

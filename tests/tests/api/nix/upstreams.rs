@@ -35,7 +35,7 @@ async fn a_path_of_an_upstream_cache_counts_as_a_reference_only_if_the_cache_has
 
 /// What is said of upstream caches, after they were asked again.
 async fn concerns(swarm: &Swarm) -> Vec<Concern> {
-    swarm.app.checks.look().await;
+    swarm.app.checks.look().await.unwrap();
     let all = swarm.admin.status().await.unwrap().concerns;
     all.into_iter().filter(|concern| matches!(concern.fact, ConcernKind::UpstreamAway { .. })).collect()
 }
