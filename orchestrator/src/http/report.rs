@@ -11,30 +11,27 @@ use super::{
     route::{Limit, Role, Route},
     uploads,
 };
-use crate::{app::App, engine::EngineError, intake::wanted::Wanted};
+use crate::{
+    app::App,
+    engine::EngineError,
+    intake::{Fit, wanted::Wanted},
+};
 use axum::{
     Json,
     body::Body,
     extract::{Path, State},
     http::Method,
 };
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 use swarm_common::{
     digest::Digest,
     id::{AttemptId, DroneId},
-    state::{FailureCause, FailureClass, Phase},
     wire::{
         artifact::Artifact,
-        base::UsrMerge,
         drone::{Failure, Outcome, ReportReply, ReportRequest, Usage},
     },
 };
-use swarm_core::{
-    Command, Refusal, Reply, base, channel,
-    closure::{self, Surroundings},
-    kept,
-    state::Job,
-};
+use swarm_core::{Command, Refusal, Reply};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -111,38 +108,16 @@ async fn built(
             return Err(ApiError::Unprocessable(text));
         }
         Some(wanted) => {
-            let (build_time, is_nix) = (uploads::build_time(app, &wanted.targets), wanted.nix.is_some());
-            let artifacts = match app.intake.artifacts(attempt, drone, digests, wanted, build_time).await {
+            let (build_time, builder) = (uploads::build_time(app, &wanted.targets), app.intake.of(&wanted));
+            let taken = builder.clone().artifacts(attempt, drone, digests, wanted, build_time).await;
+            let artifacts = match taken {
                 Ok(artifacts) => artifacts,
                 Err(error) => return Err(uploads::refuse(app, drone, attempt, error).await?),
             };
-            if is_nix {
-                // Store paths share no files, find their libraries by store path, and have no index.
-                return receive(app, drone, attempt, artifacts, usage).await;
+            let Fit { failure, collisions } = builder.fit(attempt, drone, artifacts.clone()).await?;
+            if let Some(failure) = failure {
+                return fail(app, drone, attempt, failure, usage).await;
             }
-            let (around, beside, usr) =
-                app.engine.read(|swarm| match swarm.attempts.get(&attempt).map(|a| a.job) {
-                    Some(Job::Build(id)) => (
-                        closure::surroundings(swarm, id),
-                        channel::beside(swarm, id),
-                        base::usr(swarm, id, drone),
-                    ),
-                    _ => (Surroundings::default(), BTreeSet::new(), UsrMerge::default()),
-                });
-            if let Some(message) = app.intake.unprovided(&artifacts, around).await? {
-                let cause = Some(FailureCause::SonameMissing);
-                return fail(app, drone, attempt, unfit(cause, message.clone(), message), usage).await;
-            }
-            let limit = app.config.limits.index_size.bytes();
-            if let Some(message) = app.intake.breaks_index(&artifacts, beside, limit).await? {
-                // A fixed text, so that the signature does not depend on the sizes.
-                let signature = "its metadata does not fit into the index of its profile".to_owned();
-                return fail(app, drone, attempt, unfit(None, signature, message), usage).await;
-            }
-            let known = |wanted: &dyn Fn(Digest) -> bool| {
-                app.engine.read(|swarm| kept::artifacts_among(swarm, wanted))
-            };
-            let collisions = app.intake.collisions(drone, &artifacts, usr, known).await?;
             if !collisions.is_empty() {
                 app.engine.submit(Command::NoteCollisions(collisions), None).await?;
             }
@@ -162,11 +137,6 @@ async fn receive(
     let reply = submit(app, Command::ReceivePackage { drone, attempt, artifacts, usage }).await?;
     app.intake.forget(attempt).await;
     Ok(reply)
-}
-
-/// The failure for a valid package that cannot be published.
-fn unfit(cause: Option<FailureCause>, signature: String, message: String) -> Failure {
-    Failure { class: FailureClass::Package, cause, phase: Phase::Verifying, signature, message }
 }
 
 /// Reports to the engine that a package cannot be published.

@@ -10,8 +10,7 @@ use super::{
 use crate::{
     app::App,
     intake::{
-        Examined, ReceiveError,
-        accept::AcceptError,
+        AcceptError, Examined, ReceiveError,
         alongside::Alongside,
         upload::{Allowance, Appender, UploadError},
         wanted::Wanted,
@@ -103,7 +102,7 @@ async fn begin(
             request.target.chars().take(300).collect::<String>().escape_debug()
         ))
     })?;
-    if app.intake.has_taken(attempt, request.digest) {
+    if app.intake.of(&wanted).has_taken(attempt, request.digest) {
         return Ok(Json(UploadStatus { offset: request.size, verified: true }));
     }
     let incoming = app.intake.incoming().clone();
@@ -134,7 +133,7 @@ async fn append(
     let Some(wanted) = wanted(&app, drone, attempt)? else {
         return Ok(Json(UploadStatus { offset: given, verified: true }));
     };
-    if app.intake.has_taken(attempt, digest) {
+    if app.intake.of(&wanted).has_taken(attempt, digest) {
         return Ok(Json(UploadStatus { offset: given, verified: true }));
     }
     let incoming = app.intake.incoming().clone();
@@ -201,7 +200,7 @@ async fn check(
 ) -> Result<(), ApiError> {
     let _turn = app.intake.turn(attempt).await;
     let build_time = build_time(app, &wanted.targets);
-    match app.intake.take(attempt, digest, wanted, examined, build_time).await {
+    match app.intake.of(&wanted).take(attempt, digest, wanted, examined, build_time).await {
         Ok(()) => Ok(()),
         Err(error) => Err(refuse(app, drone, attempt, error).await?),
     }

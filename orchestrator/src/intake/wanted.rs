@@ -4,7 +4,10 @@ use crate::nix::known::Known;
 use std::sync::Arc;
 #[cfg(test)]
 use swarm_common::wire::drone::PortageTarget;
-use swarm_common::{id::AttemptId, wire::drone::Target};
+use swarm_common::{
+    id::AttemptId,
+    wire::{admin::BuilderKind, drone::Target},
+};
 use swarm_core::{Refusal, Swarm, state::Job};
 
 /// What an attempt may deliver.
@@ -12,8 +15,10 @@ use swarm_core::{Refusal, Swarm, state::Job};
 pub struct Wanted {
     /// The files.
     pub targets: Vec<Target>,
+    /// The kind of builder that makes them.
+    pub kind: BuilderKind,
     /// For Nix, the store paths that they may refer to.
-    pub nix: Option<Arc<Known>>,
+    pub known: Arc<Known>,
     /// Whether a package may have another build id than its target. It then gets the target's: another
     /// package may have been published with its own before the journal was restored.
     pub any_build_id: bool,
@@ -27,14 +32,16 @@ impl Wanted {
     pub fn by(swarm: &Swarm, attempt: AttemptId) -> Result<Self, Refusal> {
         let targets = targets(swarm, attempt)?;
         let is_nix = targets.iter().any(|target| target.nix().is_some());
-        let nix = if is_nix { Known::of(swarm, attempt).map(Arc::new) } else { None };
+        let kind = if is_nix { BuilderKind::Nix } else { BuilderKind::Portage };
+        let known = if is_nix { Known::of(swarm, attempt).map(Arc::new) } else { None };
         let any_build_id = swarm.attempts.get(&attempt).is_some_and(|record| record.returned);
-        Ok(Self { targets, nix, any_build_id })
+        Ok(Self { targets, kind, known: known.unwrap_or_default(), any_build_id })
     }
 
     #[cfg(test)]
     pub(crate) fn packages<const N: usize>(targets: [PortageTarget; N]) -> Self {
-        Self { targets: targets.map(Into::into).into(), nix: None, any_build_id: false }
+        let (kind, known) = (BuilderKind::Portage, Arc::default());
+        Self { targets: targets.map(Into::into).into(), kind, known, any_build_id: false }
     }
 
     /// Only this of its files.

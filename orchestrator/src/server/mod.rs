@@ -121,7 +121,8 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
         entries: entries.clone(),
         listings: listings.clone(),
     };
-    let intake = Intake::new(places, key, limits, upstreams.clone());
+    let index_bytes = config.limits.index_size.bytes();
+    let intake = Intake::new(engine.clone(), places, key, limits, index_bytes, upstreams.clone());
     let notifier = Notifier::open(engine.clone(), &config.notify, &config.state_dir.join("notify.json"))
         .map_err(StartError::Notify)?;
     let published: Arc<Progress> = Arc::default();

@@ -1,25 +1,29 @@
 //! Archives of Nix. An archive is verified when its upload is complete, and becomes an artifact when
 //! its attempt reports which output it is: an archive does not contain its own path.
 
-use super::{Intake, ReceiveError};
+use super::{
+    AcceptError, Places, ReceiveError,
+    builder::{Builder, Examination, Examined, Fit},
+    upload::{Incoming, Upload, UploadError},
+    wanted::Wanted,
+};
 use crate::{
-    intake::{
-        accept::AcceptError,
-        upload::{Upload, UploadError},
-    },
     nix::{
         archive::{self, NarFile, Sought},
         known::{self, Known},
+        listings::Listings,
         stored,
+        upstream::Upstreams,
     },
     rejection::{ExamineError, Rejection},
-    store::disk::DiskError,
+    store::{Store, disk::DiskError},
 };
+use futures_util::future::BoxFuture;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
-    io::{self, Write as _},
-    sync::{Arc, MutexGuard, PoisonError},
+    io::{self, Read, Write as _},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use swarm_common::{
     digest::Digest,
@@ -33,23 +37,24 @@ use swarm_common::{
     },
 };
 use swarm_formats::nix::{nar::NarLimits, store_path::StorePath};
+use tokio::sync::Semaphore;
 
 /// Archives that the engine does not know yet.
 #[derive(Debug, Default)]
-pub(super) struct Nars {
+struct Nars {
     /// Verified uploads. After a restart they are verified again.
     verified: BTreeMap<(AttemptId, Digest), NarFile>,
     /// Stored outputs, by store path.
-    pub(super) stored: BTreeMap<(AttemptId, String), Artifact>,
+    stored: BTreeMap<(AttemptId, String), Artifact>,
 }
 
 impl Nars {
-    pub(super) fn retain(&mut self, open: impl Fn(AttemptId) -> bool) {
+    fn retain(&mut self, open: impl Fn(AttemptId) -> bool) {
         self.verified.retain(|(attempt, _), _| open(*attempt));
         self.stored.retain(|(attempt, _), _| open(*attempt));
     }
 
-    pub(super) fn has_verified(&self, attempt: AttemptId, digest: Digest) -> bool {
+    fn has_verified(&self, attempt: AttemptId, digest: Digest) -> bool {
         let is = |(key, artifact): (&(AttemptId, String), &Artifact)| {
             key.0 == attempt && artifact.uploaded_digest == digest
         };
@@ -57,12 +62,34 @@ impl Nars {
     }
 }
 
-impl Intake {
+/// Takes in archives of Nix.
+pub(super) struct Nix {
+    incoming: Incoming,
+    store: Store,
+    listings: Listings,
+    upstreams: Arc<Upstreams>,
+    nars: Mutex<Nars>,
+    at_once: Arc<Semaphore>,
+}
+
+impl Nix {
+    pub(super) fn new(places: &Places, upstreams: Arc<Upstreams>, at_once: Arc<Semaphore>) -> Self {
+        let Places { incoming, store, listings, .. } = places;
+        Self {
+            incoming: incoming.clone(),
+            store: store.clone(),
+            listings: listings.clone(),
+            upstreams,
+            nars: Mutex::default(),
+            at_once,
+        }
+    }
+
     /// What to look for in an archive of an attempt that may refer to what is `known`.
     ///
     /// # Errors
     /// The snapshot cannot be read.
-    pub(super) fn sought(&self, known: &Known) -> Result<Sought, ReceiveError> {
+    fn sought(&self, known: &Known) -> Result<Sought, ReceiveError> {
         Ok(known.sought(!self.upstreams_of(known)?.is_empty()))
     }
 
@@ -74,7 +101,7 @@ impl Intake {
         Ok(source.upstreams.clone())
     }
 
-    pub(super) fn nar_limits(&self) -> NarLimits {
+    fn nar_limits(&self) -> NarLimits {
         archive::limits(self.incoming.max_bytes())
     }
 
@@ -83,7 +110,7 @@ impl Intake {
     /// # Errors
     /// The file is incomplete or rejected, an upstream cache cannot be asked, or the disk fails. A
     /// rejected file is removed.
-    pub(super) async fn verify_nar(
+    async fn verify_nar(
         self: &Arc<Self>,
         attempt: AttemptId,
         digest: Digest,
@@ -164,7 +191,7 @@ impl Intake {
     ///
     /// # Errors
     /// A file is missing or is not its target, or the disk fails.
-    pub(super) async fn nar_artifacts(
+    async fn nar_artifacts(
         self: &Arc<Self>,
         attempt: AttemptId,
         drone: DroneId,
@@ -252,12 +279,66 @@ impl Intake {
         (stored.uploaded_digest == uploaded).then(|| stored.clone())
     }
 
-    /// Digests of stored outputs that the engine does not know yet.
-    pub(super) fn untold_nars(&self) -> BTreeSet<Digest> {
+    fn nars(&self) -> MutexGuard<'_, Nars> {
+        self.nars.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Builder for Nix {
+    fn examination(&self, wanted: &Wanted, _: TimeMs) -> Option<Examination> {
+        // If the snapshot cannot be read, the complete file is examined, which reports it.
+        let (sought, limits) = (self.sought(&wanted.known).ok()?, self.nar_limits());
+        let examine = move |pieces: &mut dyn Read| archive::examine(pieces, &limits, &sought);
+        Some(Box::new(move |pieces: &mut dyn Read| Examined::Nar(Box::new(examine(pieces)))))
+    }
+
+    fn has_taken(&self, attempt: AttemptId, digest: Digest) -> bool {
+        self.nars().has_verified(attempt, digest)
+    }
+
+    /// An archive is only checked, because it does not tell which of those wanted it is.
+    fn take(
+        self: Arc<Self>,
+        attempt: AttemptId,
+        digest: Digest,
+        wanted: Wanted,
+        examined: Option<Examined>,
+        _: TimeMs,
+    ) -> BoxFuture<'static, Result<(), ReceiveError>> {
+        let examined = match examined {
+            Some(Examined::Nar(examined)) => Some(*examined),
+            _ => None,
+        };
+        Box::pin(async move { self.verify_nar(attempt, digest, wanted.known, examined).await })
+    }
+
+    fn artifacts(
+        self: Arc<Self>,
+        attempt: AttemptId,
+        drone: DroneId,
+        digests: Vec<Digest>,
+        wanted: Wanted,
+        at: TimeMs,
+    ) -> BoxFuture<'static, Result<Vec<Artifact>, ReceiveError>> {
+        let files = digests.into_iter().zip(wanted.targets).collect();
+        Box::pin(async move { self.nar_artifacts(attempt, drone, files, wanted.known, at).await })
+    }
+
+    /// Store paths share no files, find their libraries by store path, and have no index.
+    fn fit(
+        self: Arc<Self>,
+        _: AttemptId,
+        _: DroneId,
+        _: Vec<Artifact>,
+    ) -> BoxFuture<'static, Result<Fit, ReceiveError>> {
+        Box::pin(async { Ok(Fit::default()) })
+    }
+
+    fn untold(&self) -> BTreeSet<Digest> {
         self.nars().stored.values().map(|artifact| artifact.digest).collect()
     }
 
-    pub(super) fn nars(&self) -> MutexGuard<'_, Nars> {
-        self.nars.lock().unwrap_or_else(PoisonError::into_inner)
+    fn retain(&self, open: &dyn Fn(AttemptId) -> bool) {
+        self.nars().retain(open);
     }
 }

@@ -5,12 +5,13 @@
 //! The drone keeps its file until the package is confirmed as received, and is asked to send it
 //! again.
 
+use super::identity;
 use crate::sign::{OpenPgpKey, SignError, Signed, seal, sign_gpkg};
 use crate::{
-    intake::{identity, wanted::Wanted},
+    intake::{AcceptError, wanted::Wanted},
     rejection::{ExamineError, Rejection},
     store::{
-        NewArtifact, Store, StoreError,
+        NewArtifact, Store,
         disk::{self, DiskError},
         entries::EntryBook,
         files::FileList,
@@ -45,38 +46,6 @@ pub struct Accepted {
     /// Size in bytes of its index entry.
     #[serde(default)]
     pub index_bytes: u64,
-}
-
-/// Why a package was not accepted.
-#[derive(Debug, thiserror::Error)]
-pub enum AcceptError {
-    /// The file is at fault; retrying does not help. HTTP 422, and a reason for quarantine.
-    #[error(transparent)]
-    Rejected(#[from] Rejection),
-    /// The disk is full; retrying helps once there is space. HTTP 507.
-    #[error("{0}")]
-    Full(DiskError),
-    /// The orchestrator is at fault: its disk or key. HTTP 500.
-    #[error("cannot store the package: {0}")]
-    Failed(String),
-}
-
-impl From<DiskError> for AcceptError {
-    fn from(error: DiskError) -> Self {
-        match error {
-            DiskError::Full { .. } => Self::Full(error),
-            DiskError::Io { .. } => Self::Failed(error.to_string()),
-        }
-    }
-}
-
-impl From<StoreError> for AcceptError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Disk(error) => error.into(),
-            other => Self::Failed(other.to_string()),
-        }
-    }
 }
 
 /// Where accepted packages are stored.
@@ -197,6 +166,7 @@ fn failed(upload: &Path, error: SignError) -> AcceptError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::StoreError;
     use swarm_common::{
         format::gpkg::{self, Limits},
         id::{AttemptId, DroneId},

@@ -1,33 +1,67 @@
-//! Compares arrived Portage packages with others. Nix store paths share no files with others and
-//! have no index.
+//! Compares arrived packages with those that they are to be published with: the libraries that they need, the
+//! size of the index, and the paths that they install.
 
-use super::{Intake, ReceiveError, Taken};
+use super::{Portage, Taken, collisions, sonames};
 use crate::{
-    intake::{accept::AcceptError, collisions, sonames},
+    intake::{AcceptError, ReceiveError, builder::Fit},
     store::{disk::DiskError, entries::EntriesError},
 };
 use std::{collections::BTreeSet, sync::Arc};
 use swarm_common::{
     digest::Digest,
-    id::DroneId,
-    wire::{artifact::Artifact, base::UsrMerge},
+    id::{AttemptId, DroneId},
+    state::{FailureCause, FailureClass, Phase},
+    wire::{artifact::Artifact, base::UsrMerge, drone::Failure},
 };
-use swarm_core::{closure::Surroundings, state::Collision};
+use swarm_core::{
+    base, channel,
+    closure::{self, Surroundings},
+    kept,
+    state::{Collision, Job},
+};
 
-impl Intake {
-    /// Stored packages that install the same paths as `arrived`, where `/usr` is merged as `usr` says. `known` returns the artifacts that
-    /// the engine knows, filtered by digest. It is called last, and files that the engine does not
-    /// know yet are compared too, so that of two packages that arrive together the later one sees
-    /// the earlier.
-    ///
-    /// # Errors
-    /// An arrived package cannot be read.
-    pub async fn collisions(
+/// The failure for a valid package that cannot be published.
+fn unfit(cause: Option<FailureCause>, signature: String, message: String) -> Fit {
+    let class = FailureClass::Package;
+    let failure = Failure { class, cause, phase: Phase::Verifying, signature, message };
+    Fit { failure: Some(failure), ..Fit::default() }
+}
+
+impl Portage {
+    pub(super) async fn compare(
+        self: &Arc<Self>,
+        attempt: AttemptId,
+        drone: DroneId,
+        arrived: &[Artifact],
+    ) -> Result<Fit, ReceiveError> {
+        let (around, beside, usr) =
+            self.engine.read(|swarm| match swarm.attempts.get(&attempt).map(|a| a.job) {
+                Some(Job::Build(id)) => (
+                    closure::surroundings(swarm, id),
+                    channel::beside(swarm, id),
+                    base::usr(swarm, id, drone),
+                ),
+                _ => (Surroundings::default(), BTreeSet::new(), UsrMerge::default()),
+            });
+        if let Some(message) = self.unprovided(arrived, around).await? {
+            return Ok(unfit(Some(FailureCause::SonameMissing), message.clone(), message));
+        }
+        if let Some(message) = self.breaks_index(arrived, beside).await? {
+            // A fixed text, so that the signature does not depend on the sizes.
+            let signature = "its metadata does not fit into the index of its profile".to_owned();
+            return Ok(unfit(None, signature, message));
+        }
+        Ok(Fit { failure: None, collisions: self.collisions(drone, arrived, usr).await? })
+    }
+
+    /// Stored packages that install the same paths as `arrived`, where `/usr` is merged as `usr` says.
+    /// The engine is asked last, and files that it does not know yet are compared too, so that of two packages
+    /// that arrive together the later one sees the earlier.
+    async fn collisions(
         self: &Arc<Self>,
         drone: DroneId,
         arrived: &[Artifact],
         usr: UsrMerge,
-        known: impl FnOnce(&dyn Fn(Digest) -> bool) -> Vec<Artifact>,
     ) -> Result<Vec<Collision>, ReceiveError> {
         let failed = |error: EntriesError| AcceptError::Failed(error.to_string());
         let (this, own) = (self.clone(), arrived.to_vec());
@@ -39,7 +73,7 @@ impl Intake {
             |(&(attempt, digest), taken): (&_, &Taken)| taken.clone().artifact(attempt, drone, digest);
         let untold: Vec<Artifact> =
             self.taken().iter().map(untold).filter(|a| is_suspect(a.digest)).collect();
-        let mut others = known(&is_suspect);
+        let mut others = self.engine.read(|swarm| kept::artifacts_among(swarm, &is_suspect));
         let is_known: BTreeSet<Digest> = others.iter().map(|other| other.digest).collect();
         others.extend(untold.into_iter().filter(|other| !is_known.contains(&other.digest)));
         let (this, arrived) = (self.clone(), arrived.to_vec());
@@ -49,10 +83,7 @@ impl Intake {
 
     /// The libraries that these packages, built by one attempt, need at run time and that nothing
     /// provides, in one line.
-    ///
-    /// # Errors
-    /// A stored package cannot be read.
-    pub async fn unprovided(
+    async fn unprovided(
         self: &Arc<Self>,
         arrived: &[Artifact],
         around: Surroundings,
@@ -68,16 +99,11 @@ impl Intake {
         found.await?.map_err(|error| AcceptError::Failed(error.to_string()).into())
     }
 
-    /// Why these artifacts do not fit into an index of at most `limit` bytes that already has
-    /// `others`, in one line; `None` if they fit.
-    ///
-    /// # Errors
-    /// The disk fails.
-    pub async fn breaks_index(
+    /// Why these artifacts do not fit into an index that already has `others`, in one line; `None` if they fit.
+    async fn breaks_index(
         self: &Arc<Self>,
         arrived: &[Artifact],
         others: BTreeSet<Digest>,
-        limit: u64,
     ) -> Result<Option<String>, ReceiveError> {
         let (this, arrived) = (self.clone(), arrived.to_vec());
         let sizes = tokio::task::spawn_blocking(move || {
@@ -86,6 +112,7 @@ impl Intake {
             Ok::<_, DiskError>((this.entries.size(own)?, others))
         });
         let (own, others) = sizes.await?.map_err(AcceptError::from)?;
+        let limit = self.index_bytes;
         Ok((own + others > limit).then(|| {
             format!(
                 "its {own} bytes of metadata do not fit into the index of its profile, which uses {others} \

@@ -1,0 +1,253 @@
+//! Packages of Portage. An upload is signed and becomes an artifact when it is complete.
+
+mod accept;
+mod collisions;
+mod fit;
+mod identity;
+mod noted;
+mod sonames;
+
+use crate::{
+    engine::Engine,
+    intake::{
+        AcceptError, Places, ReceiveError,
+        builder::{Builder, Examination, Examined, Fit},
+        upload::{Incoming, UploadError},
+        wanted::Wanted,
+    },
+    rejection::ExamineError,
+    sign::OpenPgpKey,
+    store::{Store, entries::EntryBook, sealed},
+};
+use accept::{Acceptance, Accepted};
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Read,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use swarm_common::{
+    digest::Digest,
+    format::gpkg::{Gpkg, Limits},
+    id::{AttemptId, DroneId},
+    time::TimeMs,
+    wire::{artifact::Artifact, drone::Target, view::KeyView},
+};
+use tokio::sync::Semaphore;
+
+/// An accepted file, and the target that it was accepted for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Taken {
+    target: Target,
+    accepted: Accepted,
+}
+
+impl Taken {
+    fn artifact(self, attempt: AttemptId, drone: DroneId, uploaded_digest: Digest) -> Artifact {
+        let Self { target, accepted } = self;
+        let Accepted { digest, size, at: received_at, index_bytes, .. } = accepted;
+        Artifact {
+            target,
+            digest,
+            uploaded_digest,
+            size,
+            attempt,
+            drone,
+            received_at,
+            index_bytes,
+            nar: None,
+        }
+    }
+}
+
+/// Takes in packages of Portage.
+pub(super) struct Portage {
+    engine: Engine,
+    incoming: Incoming,
+    store: Store,
+    entries: EntryBook,
+    key: Option<OpenPgpKey>,
+    limits: Limits,
+    /// Largest index of a profile, in bytes.
+    index_bytes: u64,
+    /// Accepted files that the engine does not know yet. A note beside each upload restores this
+    /// after a restart; if the note is lost, the drone is asked to send the file again.
+    taken: Mutex<BTreeMap<(AttemptId, Digest), Taken>>,
+    at_once: Arc<Semaphore>,
+    /// Held while a file that exceeds the modest limits is examined.
+    large: tokio::sync::Mutex<()>,
+}
+
+impl Portage {
+    /// Restores files that were accepted before a restart.
+    pub(super) fn new(
+        engine: Engine,
+        places: &Places,
+        key: Option<OpenPgpKey>,
+        limits: Limits,
+        index_bytes: u64,
+        at_once: Arc<Semaphore>,
+    ) -> Self {
+        let Places { incoming, store, entries, .. } = places;
+        let (incoming, store, entries) = (incoming.clone(), store.clone(), entries.clone());
+        let taken = Mutex::new(noted::noted(&incoming, &store));
+        let large = tokio::sync::Mutex::default();
+        Self { engine, incoming, store, entries, key, limits, index_bytes, taken, at_once, large }
+    }
+
+    /// The signing key; `None` if signing is off.
+    pub(super) fn key_view(&self) -> Option<KeyView> {
+        let key = self.key.as_ref()?;
+        let public_key = match key.public_armored() {
+            Ok(text) => text,
+            Err(error) => {
+                tracing::error!(%error, "cannot write the public key");
+                return None;
+            }
+        };
+        Some(KeyView { fingerprint: key.fingerprint(), public_key, nix: Vec::new() })
+    }
+
+    async fn take_in(
+        self: &Arc<Self>,
+        attempt: AttemptId,
+        digest: Digest,
+        wanted: Wanted,
+        examined: Option<Result<Gpkg, ExamineError>>,
+        build_time: TimeMs,
+    ) -> Result<(), ReceiveError> {
+        if self.find(attempt, digest).is_some_and(|taken| wanted.targets.contains(&taken.target)) {
+            return Ok(());
+        }
+        let _permit = self.at_once.acquire().await;
+        let (this, first) = (self.clone(), wanted.clone());
+        let modest = self.limits.modest();
+        let take = move || this.take_now(attempt, digest, &first, examined, build_time, &modest);
+        match tokio::task::spawn_blocking(take).await? {
+            Err(ReceiveError::Large) => {}
+            taken => return taken,
+        }
+        let _alone = self.large.lock().await;
+        let this = self.clone();
+        let take = move || this.take_now(attempt, digest, &wanted, None, build_time, &this.limits);
+        tokio::task::spawn_blocking(take).await?
+    }
+
+    fn take_now(
+        &self,
+        attempt: AttemptId,
+        digest: Digest,
+        wanted: &Wanted,
+        examined: Option<Result<Gpkg, ExamineError>>,
+        build_time: TimeMs,
+        limits: &Limits,
+    ) -> Result<(), ReceiveError> {
+        let upload = match self.incoming.status(attempt, digest) {
+            Ok(upload) if upload.is_complete() => upload,
+            Ok(_) | Err(UploadError::Unknown) => return Err(ReceiveError::NotUploaded(digest)),
+            Err(error) => return Err(error.into()),
+        };
+        let examined = examined.unwrap_or_else(|| identity::examine_file(&upload.path, limits, build_time));
+        if *limits != self.limits && identity::is_cut_short(&examined) {
+            return Err(ReceiveError::Large);
+        }
+        let acceptance = Acceptance { key: self.key.as_ref(), store: &self.store, entries: &self.entries };
+        match acceptance.accept(&upload.path, examined, wanted, digest, build_time) {
+            Ok((target, accepted)) => {
+                let taken = Taken { target: target.clone().into(), accepted };
+                let note = serde_json::to_string(&taken).map_err(|error| error.to_string());
+                let noted = note.and_then(|note| {
+                    let note = sealed::seal(&note);
+                    let noted = self.incoming.note_taken(attempt, digest, upload.size, &note);
+                    noted.map_err(|error| error.to_string())
+                });
+                if let Err(error) = noted {
+                    tracing::warn!(%attempt, %error, "cannot record a received file; after a restart it \
+                        must be uploaded again");
+                }
+                self.taken().insert((attempt, digest), taken);
+                Ok(())
+            }
+            Err(error) => {
+                if matches!(error, AcceptError::Rejected(_)) {
+                    self.incoming.remove(attempt, digest)?;
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    fn find(&self, attempt: AttemptId, digest: Digest) -> Option<Taken> {
+        self.taken().get(&(attempt, digest)).cloned()
+    }
+
+    fn taken(&self) -> MutexGuard<'_, BTreeMap<(AttemptId, Digest), Taken>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Builder for Portage {
+    fn examination(&self, _: &Wanted, build_time: TimeMs) -> Option<Examination> {
+        let limits = self.limits.modest();
+        let examine = move |pieces: &mut dyn Read| identity::examine(pieces, &limits, build_time);
+        Some(Box::new(move |pieces: &mut dyn Read| Examined::Gpkg(Box::new(examine(pieces)))))
+    }
+
+    fn has_taken(&self, attempt: AttemptId, digest: Digest) -> bool {
+        self.find(attempt, digest).is_some()
+    }
+
+    fn take(
+        self: Arc<Self>,
+        attempt: AttemptId,
+        digest: Digest,
+        wanted: Wanted,
+        examined: Option<Examined>,
+        build_time: TimeMs,
+    ) -> BoxFuture<'static, Result<(), ReceiveError>> {
+        let examined = match examined {
+            Some(Examined::Gpkg(examined)) => Some(*examined),
+            _ => None,
+        };
+        Box::pin(async move { self.take_in(attempt, digest, wanted, examined, build_time).await })
+    }
+
+    fn artifacts(
+        self: Arc<Self>,
+        attempt: AttemptId,
+        drone: DroneId,
+        digests: Vec<Digest>,
+        wanted: Wanted,
+        build_time: TimeMs,
+    ) -> BoxFuture<'static, Result<Vec<Artifact>, ReceiveError>> {
+        Box::pin(async move {
+            let mut artifacts = Vec::with_capacity(digests.len());
+            for (digest, target) in digests.into_iter().zip(wanted.targets.clone()) {
+                self.take_in(attempt, digest, wanted.only(target.clone()), None, build_time).await?;
+                let taken = self.find(attempt, digest).ok_or(ReceiveError::NotUploaded(digest))?;
+                // The drone's own copy of a package that got another build id is not that package.
+                let uploaded_digest = if wanted.any_build_id { taken.accepted.digest } else { digest };
+                artifacts.push(Taken { target, ..taken }.artifact(attempt, drone, uploaded_digest));
+            }
+            Ok(artifacts)
+        })
+    }
+
+    fn fit(
+        self: Arc<Self>,
+        attempt: AttemptId,
+        drone: DroneId,
+        artifacts: Vec<Artifact>,
+    ) -> BoxFuture<'static, Result<Fit, ReceiveError>> {
+        Box::pin(async move { self.compare(attempt, drone, &artifacts).await })
+    }
+
+    fn untold(&self) -> BTreeSet<Digest> {
+        self.taken().values().map(|taken| taken.accepted.digest).collect()
+    }
+
+    fn retain(&self, open: &dyn Fn(AttemptId) -> bool) {
+        self.taken().retain(|(attempt, _), _| open(*attempt));
+    }
+}
