@@ -11,7 +11,7 @@ use crate::{
     logs::{self, Fate, Logs},
     nix::listings::Listings,
     passes::{Context, Pass, Report, every},
-    publish::{Binhost, Binhosts, Generations, NixCache},
+    publish::{self, Binhosts},
     sign::NixKeys,
     store::{Store, disk::DiskError, entries::EntryBook, images::Images, snapshots::Snapshots},
 };
@@ -235,13 +235,8 @@ impl Leftovers {
             }
             for channel in ChannelName::ALL {
                 let dir = self.binhosts.channel(&profile, channel);
-                if NixCache::is_in(&dir) {
-                    let mut cache = NixCache::open(dir, self.nix_keys.clone())?;
-                    removed += cache.sweep(now, GRACE_SECS, &hosts.generations)?;
-                } else if dir.is_dir() {
-                    removed +=
-                        Binhost::open(dir, Generations::Keep, BTreeMap::new())?.sweep(now, GRACE_SECS)?;
-                }
+                let keys = self.nix_keys.clone();
+                removed += publish::sweep(&dir, now, GRACE_SECS, &hosts.generations, keys)?;
             }
         }
         Ok(removed)

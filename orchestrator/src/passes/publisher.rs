@@ -11,6 +11,7 @@
 mod disk;
 mod error;
 mod nix;
+mod portage;
 mod todo;
 
 pub use nix::Caches;

@@ -23,3 +23,31 @@ pub use binhosts::Binhosts;
 pub use cache::NixCache;
 pub use generations::Generations;
 pub use progress::Progress;
+
+use crate::{sign::NixKeys, store::disk::DiskError};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
+
+/// Removes from a channel's directory what was replaced more than `grace` seconds before `now`, except the
+/// generations `kept` of a cache. Returns the number of removed files.
+///
+/// # Errors
+/// The disk fails.
+pub fn sweep(
+    dir: &Path,
+    now: u64,
+    grace: u64,
+    kept: &BTreeSet<u64>,
+    keys: Option<Arc<NixKeys>>,
+) -> Result<usize, DiskError> {
+    if NixCache::is_in(dir) {
+        return NixCache::open(dir, keys)?.sweep(now, grace, kept);
+    }
+    if dir.is_dir() {
+        return Binhost::open(dir, Generations::Keep, BTreeMap::new())?.sweep(now, grace);
+    }
+    Ok(0)
+}

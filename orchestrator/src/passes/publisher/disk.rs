@@ -3,21 +3,18 @@
 use super::{
     error::DiskPassError,
     nix::Caches,
+    portage::Packages,
     todo::{ChannelTodo, Done, RunTodo, Todo},
 };
 use crate::{
-    publish::{Binhost, Binhosts, Generations, Published, generations},
-    store::{
-        Store, StoreError,
-        entries::{EntriesError, EntryBook},
-    },
+    publish::{Binhost, Binhosts, Generations, generations},
+    store::{Store, entries::EntryBook},
 };
 use std::collections::BTreeMap;
 use swarm_common::{
-    digest::Digest,
     id::RunId,
     name::Name,
-    wire::{artifact::Artifact, channel::ChannelName},
+    wire::{admin::BuilderKind, channel::ChannelName},
 };
 use swarm_core::Command;
 
@@ -25,7 +22,7 @@ use swarm_core::Command;
 pub(super) struct Disk {
     binhosts: Binhosts,
     store: Store,
-    entries: EntryBook,
+    packages: Packages,
     caches: Caches,
     open: BTreeMap<RunId, Binhost>,
     /// The generation of each channel that was begun last.
@@ -37,8 +34,8 @@ impl Disk {
     pub(super) fn new(binhosts: Binhosts, store: Store, entries: EntryBook, caches: Caches) -> Self {
         Self {
             binhosts,
+            packages: Packages { store: store.clone(), entries },
             store,
-            entries,
             caches,
             open: BTreeMap::new(),
             begun: BTreeMap::new(),
@@ -80,7 +77,7 @@ impl Disk {
 
     fn publish_run(&mut self, now: u64, todo: RunTodo) -> Result<(), DiskPassError> {
         let RunTodo { run, profile, received, artifacts } = todo;
-        let new = self.published(&profile, &artifacts)?;
+        let new = self.packages.published(&profile, &artifacts)?;
         let published = match self.open.get_mut(&run) {
             Some(binhost) => binhost.add(now, &new, &self.store),
             // The result of an earlier process is compared with the complete set.
@@ -122,56 +119,12 @@ impl Disk {
             return Ok(());
         }
         self.begun.insert(key.clone(), todo.number);
-        if let Some(hosts) = &todo.hosts {
-            self.caches.publish(now, dir, &self.store, &todo, hosts, reports)?;
-            self.done.channels.insert(key, todo.number);
-            return Ok(());
-        }
-        let ChannelTodo { profile, channel, run, number, received, kept, recorded, .. } = todo;
-        let mut packages = self.published(&profile, &received)?;
-        packages.extend(self.still_there(&profile, &kept)?);
-        let mut binhost = Binhost::open(dir, Generations::Keep, BTreeMap::new())?.numbered(number);
-        let outcome = binhost
-            .publish(now, &packages, &self.store)
-            .map_err(|source| DiskPassError::Publish { profile: profile.clone(), source })?;
-        let (generation, packages) = (outcome.generation, binhost.index().len() as u64);
-        if generation > recorded {
-            let profile = profile.clone();
-            reports.push(Command::RecordGeneration { profile, channel, run, generation, packages });
-        }
-        let lost = outcome.missing.iter().filter(|digest| received.iter().any(|a| a.digest == **digest));
-        let lost: Vec<Digest> = lost.copied().collect();
-        if let Some(&first) = lost.first() {
-            return Err(DiskPassError::Missing { profile, count: lost.len(), first });
+        let number = todo.number;
+        match todo.kind {
+            BuilderKind::Portage => self.packages.publish(now, dir, todo, reports)?,
+            BuilderKind::Nix => self.caches.publish(now, dir, &self.store, &todo, reports)?,
         }
         self.done.channels.insert(key, number);
         Ok(())
-    }
-
-    /// The artifacts kept from earlier runs that can still be published. Lost ones must not stop
-    /// new ones from being published.
-    fn still_there(&self, profile: &Name, kept: &[Artifact]) -> Result<Vec<Published>, DiskPassError> {
-        let mut found = Vec::with_capacity(kept.len());
-        for artifact in kept {
-            match self.entries.entry(&self.store, artifact) {
-                Ok(entry) => found.push(Published { digest: artifact.digest, entry }),
-                Err(EntriesError::Store(StoreError::Absent(digest))) => {
-                    let package = artifact.path();
-                    tracing::warn!(%profile, package, %digest, "a published package is missing in the store");
-                }
-                Err(source) => return Err(DiskPassError::Entries { profile: profile.clone(), source }),
-            }
-        }
-        Ok(found)
-    }
-
-    fn published(&self, profile: &Name, artifacts: &[Artifact]) -> Result<Vec<Published>, DiskPassError> {
-        let one = |artifact: &Artifact| {
-            let entry = self.entries.entry(&self.store, artifact);
-            let entry =
-                entry.map_err(|source| DiskPassError::Entries { profile: profile.clone(), source })?;
-            Ok(Published { digest: artifact.digest, entry })
-        };
-        artifacts.iter().map(one).collect()
     }
 }

@@ -68,10 +68,9 @@ impl Caches {
         dir: PathBuf,
         store: &Store,
         todo: &ChannelTodo,
-        hosts: &[(ChannelRoot, Option<Digest>)],
         reports: &mut Vec<Command>,
     ) -> Result<(), DiskPassError> {
-        let profile = &todo.profile;
+        let (profile, hosts) = (&todo.profile, &todo.hosts);
         let artifacts = todo.received.iter().chain(&todo.kept);
         let kept = Kept { caches: self, store, artifacts: artifacts.map(|a| (a.digest, a)).collect(), hosts };
         let paths = kept.artifacts.values().filter_map(|artifact| cached(artifact)).collect();

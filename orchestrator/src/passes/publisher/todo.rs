@@ -47,9 +47,11 @@ pub(super) struct ChannelTodo {
     pub(super) kept: Vec<Artifact>,
     /// The last generation that the journal knows to be published or skipped.
     pub(super) recorded: u64,
+    /// The kind of builder whose clients read it.
+    pub(super) kind: BuilderKind,
     /// For Nix, the system of each host, and the snapshot that it was evaluated from, if its run is
     /// still known.
-    pub(super) hosts: Option<Vec<(ChannelRoot, Option<Digest>)>>,
+    pub(super) hosts: Vec<(ChannelRoot, Option<Digest>)>,
 }
 
 /// Everything that is missing, as of event `seq`.
@@ -105,7 +107,8 @@ pub(super) fn todo(swarm: &Swarm, done: &Done) -> Todo {
             received,
             kept,
             recorded: profile.published(channel).max(history.skipped),
-            hosts: (profile.request.builder == BuilderKind::Nix).then(|| hosts(swarm, &generation.roots)),
+            kind: profile.request.builder,
+            hosts: hosts(swarm, &generation.roots),
         });
     }
     todo

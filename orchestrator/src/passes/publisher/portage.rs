@@ -1,0 +1,80 @@
+//! A channel of a Portage profile, as a binary package host.
+
+use super::{error::DiskPassError, todo::ChannelTodo};
+use crate::{
+    publish::{Binhost, Generations, Published},
+    store::{
+        Store, StoreError,
+        entries::{EntriesError, EntryBook},
+    },
+};
+use std::{collections::BTreeMap, path::PathBuf};
+use swarm_common::{digest::Digest, name::Name, wire::artifact::Artifact};
+use swarm_core::Command;
+
+/// What binary package hosts are made of.
+pub(super) struct Packages {
+    pub(super) store: Store,
+    pub(super) entries: EntryBook,
+}
+
+impl Packages {
+    /// Publishes a channel. Adds to `reports` if the journal does not know its generation.
+    pub(super) fn publish(
+        &self,
+        now: u64,
+        dir: PathBuf,
+        todo: ChannelTodo,
+        reports: &mut Vec<Command>,
+    ) -> Result<(), DiskPassError> {
+        let ChannelTodo { profile, channel, run, number, received, kept, recorded, .. } = todo;
+        let mut packages = self.published(&profile, &received)?;
+        packages.extend(self.still_there(&profile, &kept)?);
+        let mut binhost = Binhost::open(dir, Generations::Keep, BTreeMap::new())?.numbered(number);
+        let outcome = binhost
+            .publish(now, &packages, &self.store)
+            .map_err(|source| DiskPassError::Publish { profile: profile.clone(), source })?;
+        let (generation, packages) = (outcome.generation, binhost.index().len() as u64);
+        if generation > recorded {
+            let profile = profile.clone();
+            reports.push(Command::RecordGeneration { profile, channel, run, generation, packages });
+        }
+        let lost = outcome.missing.iter().filter(|digest| received.iter().any(|a| a.digest == **digest));
+        let lost: Vec<Digest> = lost.copied().collect();
+        match lost.first() {
+            Some(&first) => Err(DiskPassError::Missing { profile, count: lost.len(), first }),
+            None => Ok(()),
+        }
+    }
+
+    /// The artifacts kept from earlier runs that can still be published. Lost ones must not stop
+    /// new ones from being published.
+    fn still_there(&self, profile: &Name, kept: &[Artifact]) -> Result<Vec<Published>, DiskPassError> {
+        let mut found = Vec::with_capacity(kept.len());
+        for artifact in kept {
+            match self.entries.entry(&self.store, artifact) {
+                Ok(entry) => found.push(Published { digest: artifact.digest, entry }),
+                Err(EntriesError::Store(StoreError::Absent(digest))) => {
+                    let package = artifact.path();
+                    tracing::warn!(%profile, package, %digest, "a published package is missing in the store");
+                }
+                Err(source) => return Err(DiskPassError::Entries { profile: profile.clone(), source }),
+            }
+        }
+        Ok(found)
+    }
+
+    pub(super) fn published(
+        &self,
+        profile: &Name,
+        artifacts: &[Artifact],
+    ) -> Result<Vec<Published>, DiskPassError> {
+        let one = |artifact: &Artifact| {
+            let entry = self.entries.entry(&self.store, artifact);
+            let entry =
+                entry.map_err(|source| DiskPassError::Entries { profile: profile.clone(), source })?;
+            Ok(Published { digest: artifact.digest, entry })
+        };
+        artifacts.iter().map(one).collect()
+    }
+}
