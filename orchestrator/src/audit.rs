@@ -29,7 +29,7 @@ use swarm_common::{
     format::{digests::FileHasher, image, snapshot},
     wire::{artifact::Artifact, channel::ChannelName, concern::ConcernKind, view::AuditView},
 };
-use swarm_core::{Swarm, base, kept};
+use swarm_core::{Swarm, base, kept, state::Profile};
 use tokio::{task::JoinError, time};
 
 /// How long to wait for the publisher to rewrite damaged indexes.
@@ -115,7 +115,7 @@ impl Kept {
         let under_way = swarm.runs.iter().filter(|(_, run)| !run.state.is_over());
         Self {
             artifacts: kept::artifacts(swarm, None),
-            snapshots: swarm.profiles.values().map(|profile| profile.request.snapshot).collect(),
+            snapshots: swarm.profiles.values().flat_map(Profile::snapshots).collect(),
             images: base::needed(swarm).filter_map(|base| base.image()).collect(),
             hosts: channels
                 .chain(under_way.map(|(&id, run)| auditor.binhosts.run(&run.profile, id)))

@@ -155,6 +155,34 @@ impl Client {
         self.json(call.json(request).once(key)).await
     }
 
+    /// Has the next run of a Nix profile try a snapshot.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; refused if the orchestrator does not have the snapshot.
+    pub async fn offer_candidate(
+        &self,
+        profile: &Name,
+        request: &CandidateRequest,
+        key: &IdempotencyKey,
+    ) -> Result<ProfileView, ClientError> {
+        let call = Call::new(Method::PUT, &["profiles", profile.as_str(), "candidate"]);
+        self.json(call.json(request).once(key)).await
+    }
+
+    /// Says that no snapshot could be made to try.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn report_no_candidate(
+        &self,
+        profile: &Name,
+        request: &CandidateFailure,
+        key: &IdempotencyKey,
+    ) -> Result<(), ClientError> {
+        self.done(Call::post(&["profiles", profile.as_str(), "candidate", "failure"]).json(request).once(key))
+            .await
+    }
+
     /// Removes a profile.
     ///
     /// # Errors

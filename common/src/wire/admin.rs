@@ -67,6 +67,41 @@ pub struct ProfileRequest {
     pub cpu: CpuNeeds,
 }
 
+/// `PUT /profiles/{name}/candidate`: has the next run of a Nix profile try other content. The profile switches to
+/// it if the run can serve everything that is served now, and otherwise keeps its own. Upload the snapshot first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CandidateRequest {
+    /// The content.
+    pub snapshot: Digest,
+    /// Its source, a directory or Git commit, for display.
+    pub source: String,
+}
+
+/// `POST /profiles/{name}/candidate/failure`: says that no candidate could be made. `GET /status` shows it until a
+/// later one is taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CandidateFailure {
+    /// The source, a directory or Git repository.
+    pub source: String,
+    /// The reason, in one line.
+    pub why: String,
+}
+
+/// Content that a profile switches to if a run can serve with it everything that is served now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CandidateView {
+    /// The content.
+    pub snapshot: Digest,
+    /// Its source.
+    pub source: String,
+    /// The run that tries it. If none, the next one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
+}
+
 /// When its packages are rebuilt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

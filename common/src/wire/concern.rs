@@ -135,6 +135,9 @@ pub enum ConcernKind {
     /// A stable channel stays at a generation, with the content of an earlier one after a rollback, and
     /// its runs lead to another: the newest of them.
     ChannelHeld { profile: Name, generation: u64, like: Option<u64>, staged: Option<RunId> },
+    /// A profile stays at its content, because a run could not serve with a candidate what is served, or
+    /// because none could be made.
+    CandidateRefused { profile: Name, run: Option<RunId>, source: String, stays: String, why: String },
 
     /// The update of a base failed.
     BaseStays { base: Name, generation: u64, run: RunId, why: String },
@@ -237,6 +240,7 @@ impl ConcernKind {
             Self::DroneIdle { run, .. } => format!("drones idle while {run} waits"),
             Self::Paused { .. } => "nothing is handed out in a pause".into(),
             Self::ChannelHeld { profile, .. } => format!("the channel of {profile} is held"),
+            Self::CandidateRefused { profile, .. } => format!("the candidate for {profile} is refused"),
             Self::BaseStays { base, .. } => format!("base {base} does not follow"),
             Self::BaseWaits { base, run } => {
                 format!("base {base} is to follow {run}, and no drone that can make it is online")

@@ -1,7 +1,7 @@
 //! Views for people: the responses of the read-only routes, and the output of `swarmctl --json`.
 
 use super::{
-    admin::BuilderKind,
+    admin::{BuilderKind, CandidateView, Rebuild},
     artifact::Artifact,
     base::BaseStatus,
     calendar::PauseView,
@@ -12,7 +12,7 @@ use super::{
     nix::NixRoot,
     plan::PlanProblem,
 };
-use crate::{digest::Digest, id::*, name::Name, state::*, time::TimeMs, wire::admin::Rebuild};
+use crate::{digest::Digest, id::*, name::Name, state::*, time::TimeMs};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -292,6 +292,9 @@ pub struct ProfileView {
     pub published_packages: u64,
     /// Path of its binary package host, relative to the orchestrator's address.
     pub binhost: String,
+    /// What it may switch to: the content that a run tries, and that which the next run tries.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<CandidateView>,
     /// For Nix: the store path of each attribute and host whose closure is served completely; before the
     /// first promotion, what staging serves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

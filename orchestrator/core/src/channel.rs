@@ -20,6 +20,8 @@
 pub mod generations;
 mod roots;
 
+pub(crate) use roots::missing;
+
 use crate::state::{Apart, Channel, Generation, Held, Package, Run, Swarm};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
@@ -43,11 +45,11 @@ fn place(target: &Target) -> Place<'_> {
 }
 
 /// The channel after run `id` has ended or stands still. `None` if the channel does not follow that
-/// run.
+/// run, as none does while a run is on trial.
 pub(crate) fn follow(swarm: &Swarm, id: RunId) -> Option<Channel> {
     let run = swarm.runs.get(&id)?;
     let old = &swarm.profiles.get(&run.profile)?.channel;
-    if old.run > Some(id) {
+    if old.run > Some(id) || run.on_trial {
         return None;
     }
     if run.base == Base::Nix {

@@ -9,7 +9,7 @@ use swarm_common::{
     state::{HealOutcome, HealStep, RunClass},
     time::TimeMs,
     wire::{
-        admin::ProfileRequest,
+        admin::{CandidateRequest, ProfileRequest},
         artifact::Artifact,
         base::{BaseRequest, Image},
         calendar::ScheduleRequest,
@@ -148,6 +148,22 @@ pub enum Command {
         name: Name,
         /// Its content.
         request: ProfileRequest,
+    },
+    /// Let the next run of a profile try other content.
+    OfferCandidate {
+        /// The profile.
+        profile: Name,
+        /// The content.
+        candidate: CandidateRequest,
+    },
+    /// No candidate could be made of a profile's source.
+    ReportNoCandidate {
+        /// The profile.
+        profile: Name,
+        /// The source.
+        source: String,
+        /// The reason, in one line.
+        why: String,
     },
     /// Forget a profile.
     RemoveProfile(Name),

@@ -20,7 +20,7 @@ use swarm_common::{
     state::*,
     time::TimeMs,
     wire::{
-        admin::ProfileRequest,
+        admin::{CandidateRequest, ProfileRequest},
         artifact::Artifact,
         base::{Base, BaseGeneration, Dependency},
         calendar::ScheduleRequest,
@@ -140,6 +140,12 @@ pub enum Event {
     BaseFollowEnded { name: Name, reason: String },
     /// A profile was created or changed.
     ProfilePut { name: Name, request: ProfileRequest },
+    /// The next run of a profile tries this content.
+    CandidateOffered { profile: Name, candidate: CandidateRequest },
+    /// A run served with its candidate what was served before: the profile has that content now.
+    CandidateTaken { profile: Name, run: RunId },
+    /// It did not, or no candidate could be made of the source: the profile keeps its content.
+    CandidateRefused { profile: Name, run: Option<RunId>, source: String, why: String },
     /// A profile was removed.
     ProfileRemoved { name: Name },
     /// A stable channel has a new generation to publish: what its runs lead to, or the content of

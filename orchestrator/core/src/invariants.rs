@@ -12,6 +12,7 @@
 //! - 8: the contents of a channel can be installed
 //! - 9: the generations of a channel are in order, what is in them is kept, the current one of a channel
 //!   that follows the runs is what they lead to, and no number is in both channels of a profile
+//! - 10: a candidate that is tried has an active run of its profile
 //!
 //! Numbers 2 and 6 concern files and are checked in the shell.
 
@@ -19,7 +20,7 @@ use crate::{
     assign::MOST_DUPLICATES,
     channel::generations::LEAST_KEPT,
     explain, judge,
-    state::{Ending, Job, Profile, Swarm},
+    state::{Ending, Job, Profile, Run, Swarm},
 };
 use std::{
     cmp::Reverse,
@@ -39,7 +40,19 @@ pub fn check(swarm: &Swarm) -> Result<(), String> {
     idle_where_due(swarm)?;
     bounded(swarm)?;
     whole_channels(swarm)?;
-    sound_generations(swarm)
+    sound_generations(swarm)?;
+    tried(swarm)
+}
+
+fn tried(swarm: &Swarm) -> Result<(), String> {
+    for (name, profile) in &swarm.profiles {
+        let Some(trial) = &profile.candidates.trial else { continue };
+        let tries = |run: &Run| run.profile == *name && run.on_trial && !run.state.is_over();
+        if !swarm.runs.get(&trial.run).is_some_and(tries) {
+            return Err(format!("10: no active run {} tries the candidate of {name}", trial.run));
+        }
+    }
+    Ok(())
 }
 
 fn sound_generations(swarm: &Swarm) -> Result<(), String> {

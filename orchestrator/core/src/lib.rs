@@ -29,6 +29,7 @@ mod apply;
 pub mod assign;
 pub mod base;
 pub mod calendar;
+mod candidate;
 mod changes;
 pub mod channel;
 pub mod closure;

@@ -5,7 +5,7 @@
 //! last package was completed.
 
 use crate::{
-    able,
+    able, candidate,
     channel::{self, generations},
     event::Event,
     follow, standstill,
@@ -53,6 +53,7 @@ pub fn settle(swarm: &Swarm) -> Vec<Event> {
         let reason = outdated(swarm, record)?;
         Some(Event::RunEnded { run, state: RunState::Cancelled, reason })
     }));
+    events.extend(candidate::due(swarm));
     events.extend(generations::due(swarm));
     if events.is_empty() { forget(swarm) } else { events }
 }
@@ -103,10 +104,13 @@ fn forget(swarm: &Swarm) -> Vec<Event> {
     for (&id, run) in swarm.runs.iter().filter(|(_, r)| r.state.is_over()) {
         ended.entry(&run.profile).or_default().push(id);
     }
-    let last: BTreeSet<RunId> = ended.values().filter_map(|runs| runs.last().copied()).collect();
+    // Of a profile whose candidates are refused, the run that is served is not the last one.
+    let served = swarm.profiles.values().filter_map(|profile| profile.channel.run);
+    let last: BTreeSet<RunId> =
+        ended.values().filter_map(|runs| runs.last().copied()).chain(served).collect();
     let beyond = |runs: Vec<RunId>| {
         let surplus = runs.len().saturating_sub(swarm.policy.keep_runs);
-        runs.into_iter().take(surplus)
+        runs.into_iter().take(surplus).filter(|run| !last.contains(run))
     };
     let mut old: BTreeSet<RunId> = ended.into_values().flat_map(beyond).collect();
     let mut packages = swarm.packages.len();

@@ -2,7 +2,7 @@
 
 use super::{
     auth::Once,
-    body::read_json,
+    body::{check_reason, read_json},
     bounds,
     problem::ApiError,
     route::{Role, Route},
@@ -16,8 +16,12 @@ use axum::{
 };
 use std::sync::Arc;
 use swarm_common::{
+    digest::Digest,
     name::Name,
-    wire::{admin::ProfileRequest, view::ProfileView},
+    wire::{
+        admin::{CandidateFailure, CandidateRequest, ProfileRequest},
+        view::ProfileView,
+    },
 };
 use swarm_core::{Command, Refusal, view};
 
@@ -36,6 +40,23 @@ pub(super) fn routes() -> Vec<Route> {
         )
         .takes::<ProfileRequest>()
         .gives::<ProfileView>(),
+        Route::new(
+            Method::PUT,
+            "/profiles/{name}/candidate",
+            Role::Admin,
+            "Have the next run of a Nix profile try a snapshot",
+            offer,
+        )
+        .takes::<CandidateRequest>()
+        .gives::<ProfileView>(),
+        Route::new(
+            Method::POST,
+            "/profiles/{name}/candidate/failure",
+            Role::Admin,
+            "Say that no snapshot could be made to try",
+            fail,
+        )
+        .takes::<CandidateFailure>(),
         Route::new(Method::DELETE, "/profiles/{name}", Role::Admin, "Remove a profile", remove),
     ]
 }
@@ -61,16 +82,44 @@ async fn put(
     if !request.cpu.is_bounded() {
         return Err(bounds::CPU.broken());
     }
-    let digest = request.snapshot;
-    if !app.snapshots.has(digest).await? {
-        let text = format!(
-            "snapshot {digest} is not stored: upload it first with PUT \
-             /api/v1/snapshots/{digest}"
-        );
-        return Err(ApiError::Unprocessable(text));
-    }
+    check_stored(&app, request.snapshot).await?;
     app.engine.submit(Command::PutProfile { name: name.clone(), request }, key).await?;
     show(State(app), Path(name)).await
+}
+
+async fn offer(
+    State(app): State<Arc<App>>,
+    Path(profile): Path<Name>,
+    Once(key): Once,
+    body: Body,
+) -> Result<Json<ProfileView>, ApiError> {
+    let candidate: CandidateRequest = read_json(body, app.config.limits.body_idle()).await?;
+    bounds::SOURCE.check_text(&candidate.source)?;
+    check_stored(&app, candidate.snapshot).await?;
+    app.engine.submit(Command::OfferCandidate { profile: profile.clone(), candidate }, key).await?;
+    show(State(app), Path(profile)).await
+}
+
+async fn fail(
+    State(app): State<Arc<App>>,
+    Path(profile): Path<Name>,
+    Once(key): Once,
+    body: Body,
+) -> Result<(), ApiError> {
+    let CandidateFailure { source, why } = read_json(body, app.config.limits.body_idle()).await?;
+    bounds::SOURCE.check_text(&source)?;
+    check_reason(&why)?;
+    app.engine.submit(Command::ReportNoCandidate { profile, source, why }, key).await?;
+    Ok(())
+}
+
+async fn check_stored(app: &App, digest: Digest) -> Result<(), ApiError> {
+    if app.snapshots.has(digest).await? {
+        return Ok(());
+    }
+    Err(ApiError::Unprocessable(format!(
+        "snapshot {digest} is not stored: upload it first with PUT /api/v1/snapshots/{digest}"
+    )))
 }
 
 async fn remove(

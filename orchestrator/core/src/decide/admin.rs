@@ -16,7 +16,7 @@ use swarm_common::{
 };
 
 pub(super) fn put_profile(swarm: &Swarm, name: &Name, request: &ProfileRequest) -> Decision {
-    if swarm.profiles.get(name).is_some_and(|p| p.request == *request) {
+    if swarm.profiles.get(name).is_some_and(|p| p.request == *request && p.candidates.is_empty()) {
         return already();
     }
     base::current(swarm, request)?;
@@ -43,7 +43,7 @@ pub(super) fn start_run(swarm: &Swarm, name: &Name, class: RunClass) -> Decision
         return Err(Refusal::RunUnderWay { run, profile: name.clone() });
     }
     let run = RunId(swarm.last.run + 1);
-    let snapshot = profile.request.snapshot;
+    let snapshot = profile.next_snapshot();
     let base = base::current(swarm, &profile.request)?;
     Ok((vec![Event::RunStarted { run, profile: name.clone(), class, snapshot, base }], Reply::Run(run)))
 }

@@ -26,7 +26,7 @@ mod reuse;
 mod skip;
 
 use crate::{
-    assign, base,
+    assign, base, candidate,
     channel::generations,
     command::{Command, Request},
     decision::{Decision, already, known},
@@ -79,6 +79,8 @@ pub fn decide(swarm: &Swarm, request: &Request) -> Decision {
         Command::FollowBase { name, follow } => follow::set(swarm, name, *follow),
         Command::RemoveBase(name) => base::remove(swarm, name),
         Command::PutProfile { name, request } => admin::put_profile(swarm, name, request),
+        Command::OfferCandidate { profile, candidate: content } => candidate::offer(swarm, profile, content),
+        Command::ReportNoCandidate { profile, source, why } => candidate::fail(swarm, profile, source, why),
         Command::RemoveProfile(name) => admin::remove_profile(swarm, name),
         Command::PutSchedule { profile, request, forecast } => {
             calendar::put_schedule(swarm, profile, request, *forecast)

@@ -6,6 +6,7 @@
 mod attempt;
 mod base;
 mod calendar;
+mod candidate;
 mod channel;
 mod collision;
 mod drone;
@@ -21,6 +22,7 @@ mod swarm;
 pub use attempt::{Attempt, Ending, Job, blames_package};
 pub use base::{Following, NamedBase};
 pub use calendar::{Due, DueOutcome, Forecast, Pause, Schedule};
+pub use candidate::{Candidates, Refused, Trial};
 pub use channel::{Channel, ChannelRoot, Generation, Held, History};
 pub use collision::{Apart, Collision, Collisions, SharedPaths};
 pub use drone::{Drone, Grounding, Removed};

@@ -1,10 +1,14 @@
 //! The state of a profile.
 
-use super::channel::{Channel, Generation, History};
+use super::{
+    candidate::Candidates,
+    channel::{Channel, Generation, History},
+};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
     cpv::Cpv,
+    digest::Digest,
     time::TimeMs,
     wire::{admin::ProfileRequest, artifact::Artifact, channel::ChannelName},
 };
@@ -33,9 +37,24 @@ pub struct Profile {
     /// Number of the published generation of the staging channel; 0 before the first.
     #[serde(default)]
     pub staging_generation: u64,
+    /// What it may switch to.
+    #[serde(default, skip_serializing_if = "Candidates::is_empty")]
+    pub candidates: Candidates,
 }
 
 impl Profile {
+    /// The snapshot that its next run builds.
+    #[must_use]
+    pub fn next_snapshot(&self) -> Digest {
+        self.candidates.offered.as_ref().map_or(self.request.snapshot, |offered| offered.snapshot)
+    }
+
+    /// The snapshots that it needs: the pinned one, and those that it may switch to.
+    pub fn snapshots(&self) -> impl Iterator<Item = Digest> {
+        let candidates = self.candidates.open().map(|(_, content)| content.snapshot);
+        candidates.chain([self.request.snapshot])
+    }
+
     /// The generations of a channel.
     #[must_use]
     pub fn history(&self, channel: ChannelName) -> &History {

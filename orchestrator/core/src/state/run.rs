@@ -86,6 +86,9 @@ pub struct Run {
     /// What its packages need of a processor to run, as the profile said when it started.
     #[serde(default, skip_serializing_if = "CpuNeeds::is_empty")]
     pub cpu: CpuNeeds,
+    /// Whether it tries a candidate, so that nothing of it is published unless the profile switches to that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub on_trial: bool,
 }
 
 impl Run {
@@ -119,6 +122,7 @@ impl Run {
             outputs: BTreeMap::new(),
             built_with: None,
             cpu: CpuNeeds::default(),
+            on_trial: false,
         }
     }
 

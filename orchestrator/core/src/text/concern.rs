@@ -50,6 +50,7 @@ pub fn title(fact: &ConcernKind) -> String {
         ChannelHeld { profile, generation, .. } => {
             format!("the channel of {profile} is held at generation {generation}")
         }
+        CandidateRefused { profile, .. } => format!("{profile} was not updated"),
         BaseStays { base, .. } => format!("base {base} was not updated"),
         BaseWaits { base, run } => {
             format!("base {base} waits to be updated to {run}: no drone that can make it is online")
@@ -165,6 +166,12 @@ pub fn what(fact: &ConcernKind) -> String {
             let staged = staged.map(|run| format!("; {run} has other packages")).unwrap_or_default();
             format!("{title}{like}{staged}")
         }
+        CandidateRefused { profile, run: Some(run), source, stays, why } => {
+            format!("{profile} stays at {stays}: {run} could not serve all of {source}: {why}")
+        }
+        CandidateRefused { profile, run: None, source, stays, why } => {
+            format!("{profile} stays at {stays}: there is no candidate from {source}: {why}")
+        }
         BaseStays { base, generation, run, why } => format!(
             "base {base} stays at generation {generation}: packages of {run} could not be installed: {why}"
         ),
@@ -276,6 +283,10 @@ pub fn next(fact: &ConcernKind, action: Option<&Action>) -> String {
         }
         ChannelHeld { staged: None, .. } => {
             format!("{} lets it follow later runs", command.unwrap_or_default())
+        }
+        CandidateRefused { .. } => {
+            let command = command.unwrap_or_else(|| "mend it where `swarmctl profile update` runs".into());
+            format!("{command}; the next candidate that can be served ends this")
         }
         BaseWaits { .. } => "until then, new runs build in the previous generation".into(),
         DronesCutOff { .. } => {

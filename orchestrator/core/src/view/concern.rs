@@ -56,6 +56,7 @@ pub fn severity(fact: &ConcernKind) -> Severity {
         | FilesCollide { .. }
         | ResolverRefused { .. }
         | RunSkipped { .. }
+        | CandidateRefused { .. }
         | Paused { .. }
         | ChannelHeld { .. }
         | BaseStays { .. }
@@ -89,7 +90,9 @@ fn action(fact: &ConcernKind) -> Option<Action> {
         RunFailed { profile, .. } | NoSuccess { profile, last: None, .. } => {
             Action::StartRun { profile: profile.clone() }
         }
-        ResolverRefused { run, .. } => Action::ShowRun { run: *run },
+        ResolverRefused { run, .. } | CandidateRefused { run: Some(run), .. } => {
+            Action::ShowRun { run: *run }
+        }
         NoSuccess { last: Some(last), .. } => Action::ShowRun { run: last.run },
         PackagesQuarantined { package, .. }
         | NoSuchMachine { package, .. }

@@ -33,7 +33,15 @@ use crate::{
     state::{Profile, Run, Swarm},
 };
 use std::collections::{BTreeMap, BTreeSet};
-use swarm_common::{id::*, name::Name, state::*, wire::view::ProfileView};
+use swarm_common::{
+    id::*,
+    name::Name,
+    state::*,
+    wire::{
+        admin::{CandidateRequest, CandidateView},
+        view::ProfileView,
+    },
+};
 
 /// The API view of a profile.
 #[must_use]
@@ -50,8 +58,13 @@ pub fn profile(name: &Name, profile: &Profile) -> ProfileView {
         generation: profile.generation,
         published_packages: profile.published_packages,
         binhost: format!("/binhost/{name}"),
+        candidates: profile.candidates.open().map(candidate).collect(),
         roots: current.into_iter().flat_map(|g| &g.roots).map(|r| r.root.clone()).collect(),
     }
+}
+
+fn candidate((run, content): (Option<RunId>, &CandidateRequest)) -> CandidateView {
+    CandidateView { snapshot: content.snapshot, source: content.source.clone(), run }
 }
 
 /// The reverse dependencies within a run.

@@ -47,7 +47,10 @@ fn reason(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> Option<String> {
     if run.state == RunState::Building {
         let still = run.stood_still_at == Some(run.count(PackageState::Received))
             && standstill::is_still(swarm, now, run);
-        let published = || "stalled for now; received packages are published".to_owned();
+        let published = || match run.on_trial {
+            true => "stalled for now".to_owned(),
+            false => "stalled for now; received packages are published".to_owned(),
+        };
         let unknown = || "no estimate until a package was built".to_owned();
         return (still.then(published)).or(told).or((swarm.history.guess.count == 0).then(unknown));
     }

@@ -2,7 +2,7 @@
 
 use super::{alarms, alike, concern, drones, pause, run};
 use crate::{
-    able, base,
+    able, base, candidate,
     channel::{self, generations},
     heal,
     judge::strike,
@@ -113,6 +113,7 @@ fn find(
     }
     found.extend(alarms(swarm, now, wall));
     found.extend(generations::concerns(swarm));
+    found.extend(candidate::concerns(swarm));
     of_bases(swarm, &mut found);
     of_drones(swarm, now, &mut found);
     if swarm.profiles.is_empty() {

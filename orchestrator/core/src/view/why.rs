@@ -180,6 +180,14 @@ fn ending(swarm: &Swarm, now: TimeMs, id: PackageId, package: &Package) -> Strin
 /// Where the received artifacts are available.
 fn stored(swarm: &Swarm, id: PackageId, package: &Package) -> String {
     let run = package.run;
+    if let Some(record) = swarm.runs.get(&run).filter(|record| record.on_trial) {
+        let profile = &record.profile;
+        return if record.state.is_over() {
+            format!("It is stored but not published, as {profile} did not switch to the content of {run}.")
+        } else {
+            format!("It is stored, and published if {profile} switches to the content of {run}.")
+        };
+    }
     match swarm.runs.get(&run).map(|r| (r.state, r.to_publish())) {
         Some((RunState::Building, _)) => {
             return format!(

@@ -3,6 +3,7 @@
 mod assigning;
 mod bases;
 mod calendar;
+mod candidates;
 mod channel;
 mod clock;
 mod clones;

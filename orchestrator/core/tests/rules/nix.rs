@@ -19,10 +19,10 @@ use swarm_common::{
 };
 use swarm_core::{Command, Reply, judge, plan, view};
 
-const ONE: DroneId = DroneId(1);
+pub const ONE: DroneId = DroneId(1);
 
 /// A store path that differs with `hash`, a digit or letter.
-fn path(hash: char, name: &str) -> String {
+pub fn path(hash: char, name: &str) -> String {
     format!("/nix/store/{}-{name}", hash.to_string().repeat(32))
 }
 
@@ -43,13 +43,13 @@ fn derivation(hash: char, name: &str) -> PlanPackage {
     })
 }
 
-fn root(attribute: &str, path: String) -> NixRoot {
+pub fn root(attribute: &str, path: String) -> NixRoot {
     NixRoot { attribute: attribute.into(), path, host: attribute == "server" }
 }
 
 /// `lib`, `tool` built with `lib`, and the host `server` built with `tool`. `version` changes all but
 /// `lib`.
-fn world(version: char) -> PlanReport {
+pub fn world(version: char) -> PlanReport {
     let edge =
         |from, to| PlanEdge { from, to, build: true, runtime: false, slot_operator: false, satisfied: false };
     let upper = version.to_ascii_uppercase() as u8;
@@ -62,7 +62,7 @@ fn world(version: char) -> PlanReport {
     }
 }
 
-fn kit() -> Kit {
+pub fn kit() -> Kit {
     let mut kit = Kit::new(&["one"]);
     let request = ProfileRequest {
         builder: BuilderKind::Nix,
@@ -78,7 +78,7 @@ fn kit() -> Kit {
 }
 
 /// Claims a build, and delivers it with references to these store paths.
-fn build(kit: &mut Kit, references: &[String]) -> BuildOrder {
+pub fn build(kit: &mut Kit, references: &[String]) -> BuildOrder {
     let got = kit.claim(ONE).unwrap();
     let Work::Build(order) = &got.work else { panic!("{got:?}") };
     let mut artifacts = artifacts(ONE, &got);
@@ -91,7 +91,7 @@ fn build(kit: &mut Kit, references: &[String]) -> BuildOrder {
     order.clone()
 }
 
-fn at(kit: &Kit, attribute: &str) -> Option<(String, RunId)> {
+pub fn at(kit: &Kit, attribute: &str) -> Option<(String, RunId)> {
     let roots = &kit.swarm.profiles[&name("hosts")].channel.roots;
     let found = roots.iter().find(|at| at.root.attribute == attribute)?;
     Some((found.root.path.clone(), found.run))
