@@ -2,6 +2,7 @@
 //! or a source for Nix, as a snapshot, uploads it if the orchestrator does not have it, and gives it
 //! a name.
 
+mod candidate;
 mod nix;
 
 use super::channel::Channel;
@@ -21,7 +22,7 @@ use swarm_common::{
     name::Name,
     state::DroneState,
     wire::{
-        admin::{BuilderKind, ProfileRequest, Rebuild},
+        admin::{BuilderKind, CandidateRequest, ProfileRequest, Rebuild},
         base::HOST,
         view::{DroneView, ProfileView},
     },
@@ -31,7 +32,7 @@ use swarm_common::{
 #[derive(Debug, clap::Args)]
 pub struct From {
     /// Configuration bundle: a directory with etc/portage, world, profile.toml and optionally distfiles; with --nix
-    /// a directory with flake.nix or default.nix
+    /// a directory with flake.nix or default.nix, or git+URL
     #[arg(long, value_name = "DIR")]
     from: PathBuf,
     /// Package repository: a directory or Git checkout; may be repeated [default: those in the bundle's
@@ -96,6 +97,7 @@ Examples:
   swarmctl profile add home --nix --from /etc/nixos --host desk --host nas
   swarmctl profile add tools --nix --from ./tools --attr hello --attr lib.x --arg channel=stable
   swarmctl profile update home --nix --from /etc/nixos --host desk --host nas && swarmctl run start home
+  swarmctl profile update home --nix --from git+https://git.example/x --host desk --update-input nixpkgs --candidate
   swarmctl profile update desk --from ./desk --repository /var/db/repos/gentoo && swarmctl run start desk
   swarmctl profile list
   swarmctl profile show desk
@@ -116,6 +118,10 @@ pub enum Verb {
         /// Its content
         #[command(flatten)]
         from: From,
+        /// Let the next run try the content. The profile switches to it if the run can serve everything that is
+        /// served now, and otherwise stays as it is
+        #[arg(long, requires = "nix", conflicts_with = "publish")]
+        candidate: bool,
     },
     /// List all profiles
     List,
@@ -161,16 +167,16 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
                     "profile {name} already exists; update it with `swarmctl profile update {name}`"
                 )));
             }
-            pin(session, &client, &name, from, None).await
+            pin(session, &client, &name, from, None, false).await
         }
-        Verb::Update { name, from } => {
+        Verb::Update { name, from, candidate } => {
             let Some(profile) = known(&client, &name).await? else {
                 return Err(Failure::Failed(format!(
                     "no profile {name}; create it with `swarmctl profile add {name}`, or see `swarmctl \
                      profile list`"
                 )));
             };
-            pin(session, &client, &name, from, Some(profile)).await
+            pin(session, &client, &name, from, Some(profile), candidate).await
         }
     }
 }
@@ -183,13 +189,14 @@ async fn known(client: &Client, name: &Name) -> Result<Option<ProfileView>, Fail
     }
 }
 
-/// Pins a profile. Settings not given keep their value in `present`.
+/// Pins a profile, or offers it a candidate. Settings not given keep their value in `present`.
 async fn pin(
     session: &Session,
     client: &Client,
     name: &Name,
     from: From,
     present: Option<ProfileView>,
+    candidate: bool,
 ) -> Result<(), Failure> {
     let builder = if from.nix.nix { BuilderKind::Nix } else { BuilderKind::Portage };
     if let Some(present) = present.as_ref().filter(|present| present.builder != builder) {
@@ -216,6 +223,7 @@ async fn pin(
         moving.set_length(total);
         moving.set_position(done);
     };
+    let origin = from.from.display().to_string();
     // Reading and compressing a whole repository would block the client.
     let making = match builder {
         BuilderKind::Nix => {
@@ -239,9 +247,13 @@ async fn pin(
             tokio::task::spawn_blocking(move || snapshot::make(&sources, progress))
         }
     };
-    let made: Made =
-        making.await.map_err(|e| Failure::Failed(format!("the snapshot task panicked: {e}")))??;
+    let made: Result<Made, Failure> =
+        making.await.map_err(|e| Failure::Failed(format!("the snapshot task panicked: {e}")))?;
     bar.finish_and_clear();
+    if let (Err(Failure::Failed(why)), true) = (&made, candidate) {
+        candidate::report(session, client, name, &origin, why).await;
+    }
+    let made = made?;
     for note in &made.notes {
         session.output.say(&format!("note: {}", clean(note)));
     }
@@ -256,6 +268,9 @@ async fn pin(
         client.put_snapshot(made.digest, made.archive.path()).await?;
     }
     let Made { digest: snapshot, source, cpu, .. } = made;
+    if candidate {
+        return candidate::offer(session, client, name, CandidateRequest { snapshot, source }).await;
+    }
     let request = ProfileRequest { builder, snapshot, source, base, rebuild, publish, cpu };
     let profile = session.change(async |key| client.put_profile(name, &request, key).await).await?;
     session.output.show(&profile, |_| {
@@ -339,6 +354,16 @@ fn show(profile: &ProfileView) -> String {
         profile.published_packages,
         clean(&profile.binhost),
     ));
+    for candidate in &profile.candidates {
+        let run = candidate
+            .run
+            .map_or_else(|| "waits for the next run".to_owned(), |run| format!("tried by {run}"));
+        text.push_str(&format!(
+            "  candidate   {} {run}: {}\n",
+            candidate.snapshot.short(),
+            clean(&candidate.source)
+        ));
+    }
     for root in &profile.roots {
         let kind = if root.host { "host" } else { "attribute" };
         text.push_str(&format!("  {kind:<10}  {} {}\n", clean(&root.attribute), clean(&root.path)));

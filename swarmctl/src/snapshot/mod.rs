@@ -35,7 +35,7 @@ use swarm_common::{
 use tempfile::NamedTempFile;
 
 /// The longest description of a profile's source that the orchestrator accepts.
-const LONGEST_SOURCE: usize = 500;
+pub const LONGEST_SOURCE: usize = 500;
 
 /// The sources of a snapshot.
 #[derive(Debug)]

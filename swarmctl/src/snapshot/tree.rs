@@ -27,8 +27,8 @@ pub(super) struct Tree {
 pub(super) struct Extent<'a> {
     /// A directory that lies in a checkout is part of it if this path is tracked.
     pub(super) marker: &'a str,
-    /// A directory below the root that is derived from the rest. It is included even if Git ignores
-    /// it, and a difference there is not a change.
+    /// A file or directory below the root that is derived from the rest. A directory is included even if Git
+    /// ignores it, and a difference there is not a change.
     pub(super) derived: Option<&'a str>,
     /// Whether to include uncommitted changes.
     pub(super) allow_dirty: bool,

@@ -14,6 +14,7 @@ use swarm_common::{
 };
 
 use super::{
+    nix::NixMachine,
     swarm::{PROFILE, Swarm},
     wait,
     workstation::{Workstation, text},
@@ -28,6 +29,18 @@ impl Swarm {
         let done = self.swarmctl()?.args(arguments).output()?;
         ensure!(done.status.success(), "swarmctl {}: {}\n{}", arguments.join(" "), done.status, text(&done));
         Ok(String::from_utf8(done.stdout)?)
+    }
+
+    /// Runs `swarmctl` on a machine with Nix: whether it succeeded, and what it printed.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn ctl_on(&self, machine: &NixMachine, arguments: &[&str]) -> Result<(bool, String)> {
+        let own = self.swarmctl()?;
+        let mut command = machine.command(&own.get_program().to_string_lossy());
+        command.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let done = command.args(arguments).output()?;
+        Ok((done.status.success(), text(&done)))
     }
 
     /// The exit code of a `swarmctl` command.

@@ -14,7 +14,8 @@ const STORE: &str = "/nix/store";
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Nix")]
 pub struct NixArgs {
-    /// Build with Nix; --from is then the directory of a flake or of default.nix
+    /// Build with Nix; --from is then a directory with flake.nix or default.nix, or a Git repository, of which
+    /// the newest commit is fetched: git+https://HOST/PATH?ref=BRANCH&dir=FOLDER
     #[arg(long, conflicts_with_all = ["repository", "base", "rebuild"])]
     pub nix: bool,
     /// Attribute to build: `hello`, `tools.x`; of a flake `packages.x86_64-linux.hello` or, for this machine's
@@ -33,6 +34,10 @@ pub struct NixArgs {
     /// Directory with an input of the flake that is not in this machine's Nix store; may be repeated
     #[arg(long, value_name = "NAME=DIR", requires = "nix", value_parser = pair)]
     input: Vec<(String, String)>,
+    /// Input of which the newest content is locked and not what flake.lock of the Git repository names; may be
+    /// repeated
+    #[arg(long, value_name = "NAME", requires = "nix")]
+    update_input: Vec<String>,
     /// Binary cache whose packages are used instead of building them, with a public key of it; may be repeated,
     /// also for further keys of a cache
     #[arg(long, value_name = "URL=KEY", requires = "nix", value_parser = pair)]
@@ -62,6 +67,7 @@ impl NixArgs {
         }
         NixSources {
             dir,
+            update: self.update_input,
             file: self.file,
             attributes: self.attr,
             hosts: self.host,

@@ -1,6 +1,7 @@
 //! Makes a snapshot for Nix: the files of a flake, with the inputs that its lock file names, or a
-//! directory with an expression.
+//! directory with an expression, from this machine or a Git repository.
 
+mod fetch;
 mod inputs;
 mod lock;
 #[cfg(test)]
@@ -11,9 +12,14 @@ use super::{
     tree::{Extent, Tree},
 };
 use crate::failure::Failure;
+use fetch::fetch;
 use inputs::{Input, find_inputs};
 use lock::Lock;
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 use swarm_common::{
     digest::Digest,
     format::snapshot::{
@@ -27,8 +33,10 @@ const LOCK: &str = "flake.lock";
 /// The sources of a snapshot for Nix.
 #[derive(Debug)]
 pub struct NixSources {
-    /// The directory with the flake or the file.
+    /// The directory with the flake or the file, or a Git repository as `git+URL?ref=BRANCH&dir=FOLDER`.
     pub dir: PathBuf,
+    /// Inputs of a repository's flake of which the newest content is locked.
+    pub update: Vec<String>,
     /// The file to evaluate [default: flake.nix if there is one, or default.nix].
     pub file: Option<String>,
     /// Attributes to build. One without a dot is a package of a flake.
@@ -54,10 +62,13 @@ pub struct NixSources {
 /// # Errors
 /// The source or an input cannot be read or used; the message says what to do about it.
 pub fn make(sources: &NixSources, progress: impl Fn(u64, u64)) -> Result<Made, Failure> {
-    let dir = &sources.dir;
-    let file = file(sources)?;
+    let fetched = fetch(sources)?;
+    let dir = fetched.as_ref().map_or(&sources.dir, |fetched| &fetched.dir);
+    let file = file(sources, dir)?;
     let flake = file == FLAKE;
-    let extent = Extent { marker: &file, derived: None, allow_dirty: sources.allow_dirty };
+    // Of a repository, the lock file may be newer than the commit.
+    let derived = fetched.is_some().then_some(LOCK);
+    let extent = Extent { marker: &file, derived, allow_dirty: sources.allow_dirty };
     let tree = Tree::read(dir, extent)?;
     known_to_git(&tree, &file)?;
     let lock = if flake { lock(&tree)? } else { None };
@@ -82,7 +93,7 @@ pub fn make(sources: &NixSources, progress: impl Fn(u64, u64)) -> Result<Made, F
     };
     let mut contents = SnapshotContents::new(manifest).map_err(told)?;
     tree.add_to(&mut contents, SOURCE).map_err(told)?;
-    let mut source = format!("{}{}", dir.display(), tree.at());
+    let mut source = format!("{}{}", sources.dir.display(), tree.at());
     match lock {
         Some(text) => {
             source.push_str(&format!("; {LOCK} {}", Digest::of(&text).short()));
@@ -103,8 +114,7 @@ pub fn make(sources: &NixSources, progress: impl Fn(u64, u64)) -> Result<Made, F
 }
 
 /// The file to evaluate.
-fn file(sources: &NixSources) -> Result<String, Failure> {
-    let dir = &sources.dir;
+fn file(sources: &NixSources, dir: &Path) -> Result<String, Failure> {
     let there = |file: &str| dir.join(file).is_file();
     let file = match &sources.file {
         Some(file) => file.trim_start_matches("./").to_owned(),

@@ -25,6 +25,7 @@ fn git(root: &Path, args: &[&str]) {
 fn sources(dir: &Path) -> NixSources {
     NixSources {
         dir: dir.to_owned(),
+        update: vec![],
         file: None,
         attributes: vec!["hello".into()],
         hosts: vec![],

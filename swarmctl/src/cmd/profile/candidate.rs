@@ -1,0 +1,46 @@
+//! `profile update --candidate`: offers content, which the profile takes only if a run can serve it.
+
+use crate::{failure::Failure, session::Session, snapshot::LONGEST_SOURCE};
+use swarm_common::{
+    client::Client,
+    name::Name,
+    wire::admin::{CandidateFailure, CandidateRequest},
+};
+
+/// The longest reason that the orchestrator accepts.
+const LONGEST_REASON: usize = 200;
+
+/// Offers a candidate.
+pub(super) async fn offer(
+    session: &Session,
+    client: &Client,
+    name: &Name,
+    request: CandidateRequest,
+) -> Result<(), Failure> {
+    let profile = session.change(async |key| client.offer_candidate(name, &request, key).await).await?;
+    let new = request.snapshot.short();
+    session.output.show(&profile, |_| {
+        let candidate = profile.candidates.iter().find(|one| one.snapshot == request.snapshot);
+        match candidate.map(|candidate| candidate.run) {
+            Some(Some(run)) => format!("Run {run} tries snapshot {new}\n"),
+            Some(None) => format!(
+                "Profile {name} switches to snapshot {new} if the next run can serve all of it\n\
+                 Next: swarmctl run start {name} --wait, or wait for its schedule\n"
+            ),
+            None => format!("Profile {name} is at snapshot {new} already\n"),
+        }
+    })
+}
+
+/// Reports that no candidate could be made, so that the swarm's status says so.
+pub(super) async fn report(session: &Session, client: &Client, name: &Name, source: &str, why: &str) {
+    let line = why.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    let request = CandidateFailure {
+        source: source.chars().take(LONGEST_SOURCE).collect(),
+        why: line.chars().filter(|c| !c.is_control()).take(LONGEST_REASON).collect(),
+    };
+    let told = session.change(async |key| client.report_no_candidate(name, &request, key).await).await;
+    if let Err(error) = told {
+        session.output.say(&format!("note: cannot report this failure to the orchestrator: {error}"));
+    }
+}

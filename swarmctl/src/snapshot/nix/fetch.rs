@@ -1,0 +1,209 @@
+//! Fetches the newest commit of a Git repository, and the inputs of a flake, into a folder of its own.
+
+use super::{LOCK, NixSources};
+use crate::failure::Failure;
+use serde_json::Value;
+use std::{
+    fs,
+    io::{Read as _, Seek as _},
+    path::{Component, Path, PathBuf},
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+use swarm_common::format::snapshot::FLAKE;
+use tempfile::TempDir;
+
+/// The longest time that fetching a repository takes.
+const CLONING: Duration = Duration::from_secs(30 * 60);
+/// The longest time that fetching all inputs takes.
+const ARCHIVING: Duration = Duration::from_secs(60 * 60);
+/// Time between two looks at a program that runs.
+const LOOK: Duration = Duration::from_millis(20);
+/// Bytes of what a program says that are read.
+const MOST_SAID: u64 = 64 << 10;
+
+/// A commit of a repository. Dropping it removes the files.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    /// The directory with the flake or the file.
+    pub(super) dir: PathBuf,
+    _folder: TempDir,
+}
+
+/// A Git repository, named as in a flake: `git+URL?ref=BRANCH&dir=FOLDER`.
+#[derive(Debug, PartialEq, Eq)]
+struct Repository {
+    url: String,
+    branch: Option<String>,
+    dir: PathBuf,
+}
+
+/// Fetches what the sources name; `None` if that is a directory.
+pub(super) fn fetch(sources: &NixSources) -> Result<Option<Fetched>, Failure> {
+    let Some(repository) = Repository::parse(&sources.dir)? else {
+        return match sources.update.is_empty() {
+            true => Ok(None),
+            false => Err(Failure::Usage(format!(
+                "--update-input, but {} is a directory: run `nix flake update` there, or pass --from git+URL",
+                sources.dir.display()
+            ))),
+        };
+    };
+    let folder = tempfile::Builder::new().prefix("swarm-source-").tempdir();
+    let folder = folder.map_err(|e| Failure::Failed(format!("cannot create a temporary directory: {e}")))?;
+    let dir = repository.clone_to(&folder.path().join("source"))?;
+    let is_flake = dir.join(FLAKE).is_file() && sources.file.as_deref().is_none_or(|file| file == FLAKE);
+    if is_flake {
+        forget(&dir.join(LOCK), &sources.update)?;
+        archive(&dir)?;
+    } else if !sources.update.is_empty() {
+        return Err(Failure::Usage("--update-input is for flakes only".to_owned()));
+    }
+    Ok(Some(Fetched { dir, _folder: folder }))
+}
+
+impl Repository {
+    fn parse(from: &Path) -> Result<Option<Self>, Failure> {
+        let Some(text) = from.to_str().and_then(|text| text.strip_prefix("git+")) else { return Ok(None) };
+        let (url, query) = text.split_once('?').unwrap_or((text, ""));
+        let wrong = |why: &str| Err(Failure::Usage(format!("--from git+{url}: {why}")));
+        let authority =
+            url.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or_default());
+        if authority.is_empty() && !url.starts_with("file:///") {
+            return wrong("expected git+https://HOST/PATH, git+ssh://USER@HOST/PATH or git+file:///PATH");
+        }
+        if authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':')) {
+            return Err(Failure::Usage(
+                "--from: leave the password out of the address and give it to Git (`git help credentials`)"
+                    .to_owned(),
+            ));
+        }
+        let mut repository = Self { url: url.to_owned(), branch: None, dir: PathBuf::new() };
+        for part in query.split('&').filter(|part| !part.is_empty()) {
+            match part.split_once('=') {
+                Some(("ref", branch)) => repository.branch = Some(branch.to_owned()),
+                Some(("dir", dir))
+                    if Path::new(dir).components().all(|c| matches!(c, Component::Normal(_))) =>
+                {
+                    repository.dir = PathBuf::from(dir);
+                }
+                _ => return wrong("after `?`, expected ref=BRANCH or dir=FOLDER, joined by `&`"),
+            }
+        }
+        Ok(Some(repository))
+    }
+
+    /// Fetches the newest commit. Returns the directory in it.
+    fn clone_to(&self, to: &Path) -> Result<PathBuf, Failure> {
+        let mut git = Command::new("git");
+        git.args(["clone", "--quiet", "--depth=1", "--single-branch", "--no-tags"]);
+        git.args(self.branch.iter().map(|branch| format!("--branch={branch}")));
+        git.arg("--").arg(&self.url).arg(to);
+        // Nobody is there to be asked for a password.
+        git.env("GIT_TERMINAL_PROMPT", "0").env("SSH_ASKPASS_REQUIRE", "never");
+        run(git, &format!("fetch {}", self.url), CLONING)?;
+        Ok(to.join(&self.dir))
+    }
+}
+
+/// Removes inputs from a lock file, so that Nix locks their newest content.
+fn forget(lock: &Path, names: &[String]) -> Result<(), Failure> {
+    if names.is_empty() || !lock.exists() {
+        return Ok(());
+    }
+    let wrong = |why: String| Failure::Failed(format!("cannot use {LOCK}: {why}"));
+    let text = fs::read(lock).map_err(|e| wrong(e.to_string()))?;
+    let mut file: Value = serde_json::from_slice(&text).map_err(|e| wrong(e.to_string()))?;
+    let root = file["root"].as_str().unwrap_or_default().to_owned();
+    let inputs = file["nodes"].get_mut(&root).and_then(|node| node.get_mut("inputs"));
+    let inputs = inputs.and_then(Value::as_object_mut).ok_or_else(|| wrong("it has no inputs".to_owned()))?;
+    for name in names {
+        if inputs.remove(name).is_none() {
+            return Err(Failure::Failed(format!("{LOCK} has no input `{}`", name.escape_debug())));
+        }
+    }
+    fs::write(lock, file.to_string()).map_err(|e| wrong(e.to_string()))
+}
+
+/// Locks what is not locked, and brings all inputs into this machine's store.
+fn archive(dir: &Path) -> Result<(), Failure> {
+    let mut nix = Command::new("nix");
+    nix.args(["--extra-experimental-features", "nix-command flakes", "flake", "archive"]);
+    // As a path: of a Git repository, Nix would want the whole history.
+    nix.arg(format!("path:{}", dir.display()));
+    run(nix, "fetch the inputs of the flake", ARCHIVING)
+}
+
+/// Runs a program that takes at most so long.
+fn run(mut command: Command, what: &str, limit: Duration) -> Result<(), Failure> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let failed = |why: String| Failure::Failed(format!("cannot {what}: {why}"));
+    let io = |error: std::io::Error| failed(format!("{program}: {error}"));
+    let mut said = tempfile::tempfile().map_err(io)?;
+    command
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(said.try_clone().map_err(io)?);
+    let mut child = command.spawn().map_err(io)?;
+    let began = Instant::now();
+    let status = loop {
+        match child.try_wait().map_err(io)? {
+            Some(status) => break status,
+            None if began.elapsed() < limit => thread::sleep(LOOK),
+            None => {
+                child.kill().and_then(|()| child.wait()).map_err(io)?;
+                return Err(failed(format!("{program} took longer than {} min", limit.as_secs() / 60)));
+            }
+        }
+    };
+    if status.success() {
+        return Ok(());
+    }
+    let mut text = Vec::new();
+    said.rewind().and_then(|()| said.take(MOST_SAID).read_to_end(&mut text)).map_err(io)?;
+    let text = String::from_utf8_lossy(&text);
+    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let line = lines().find(|line| line.starts_with("fatal:") || line.starts_with("error:"));
+    Err(failed(format!("{program}: {}", line.or(lines().next_back()).unwrap_or("it said nothing"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repository_is_named_as_in_a_flake() {
+        let parse = |text: &str| Repository::parse(Path::new(text));
+        assert_eq!(parse("/etc/nixos").unwrap(), None);
+        let all = parse("git+ssh://git@host/config?ref=main&dir=hosts/desk").unwrap().unwrap();
+        let (url, branch) = ("ssh://git@host/config".to_owned(), Some("main".to_owned()));
+        assert_eq!(all, Repository { url, branch, dir: "hosts/desk".into() });
+        assert_eq!(parse("git+file:///srv/config").unwrap().unwrap().url, "file:///srv/config");
+        for (bad, why) in [
+            ("git+https://host/x?rev=0", "expected ref=BRANCH"),
+            ("git+https://host/x?dir=../y", "expected ref=BRANCH"),
+            ("git+https://host/x?dir=/y", "expected ref=BRANCH"),
+            ("git+--upload-pack=x", "expected git+https"),
+            ("git+https:///x", "expected git+https"),
+            ("git+https://me:secret@host/x", "leave the password out"),
+        ] {
+            let error = parse(bad).unwrap_err().to_string();
+            assert!(error.contains(why) && !error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_program_that_hangs_is_ended_and_one_that_fails_is_quoted() {
+        let shell = |script: &str, limit| {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", script]);
+            run(shell, "try", limit).map_err(|e| e.to_string())
+        };
+        assert_eq!(shell("true", CLONING), Ok(()));
+        let failed = shell("echo first >&2; echo 'error: this' >&2; echo last >&2; exit 1", CLONING);
+        assert_eq!(failed.unwrap_err(), "cannot try: sh: error: this");
+        assert_eq!(shell("exec sleep 600", LOOK).unwrap_err(), "cannot try: sh took longer than 0 min");
+    }
+}
