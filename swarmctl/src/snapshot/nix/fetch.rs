@@ -8,18 +8,16 @@ use std::{
     io::{Read as _, Seek as _},
     path::{Component, Path, PathBuf},
     process::{Command, Stdio},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 use swarm_common::format::snapshot::FLAKE;
 use tempfile::TempDir;
+use tokio::runtime::Handle;
 
 /// The longest time that fetching a repository takes.
 const CLONING: Duration = Duration::from_secs(30 * 60);
 /// The longest time that fetching all inputs takes.
 const ARCHIVING: Duration = Duration::from_secs(60 * 60);
-/// Time between two looks at a program that runs.
-const LOOK: Duration = Duration::from_millis(20);
 /// Bytes of what a program says that are read.
 const MOST_SAID: u64 = 64 << 10;
 
@@ -146,18 +144,15 @@ fn run(mut command: Command, what: &str, limit: Duration) -> Result<(), Failure>
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(said.try_clone().map_err(io)?);
-    let mut child = command.spawn().map_err(io)?;
-    let began = Instant::now();
-    let status = loop {
-        match child.try_wait().map_err(io)? {
-            Some(status) => break status,
-            None if began.elapsed() < limit => thread::sleep(LOOK),
-            None => {
-                child.kill().and_then(|()| child.wait()).map_err(io)?;
-                return Err(failed(format!("{program} took longer than {} min", limit.as_secs() / 60)));
-            }
-        }
+    let ended = Handle::current().block_on(async {
+        // Dropped, it is killed.
+        let mut command = tokio::process::Command::from(command);
+        tokio::time::timeout(limit, command.kill_on_drop(true).status()).await
+    });
+    let Ok(status) = ended else {
+        return Err(failed(format!("{program} took longer than {} min", limit.as_secs() / 60)));
     };
+    let status = status.map_err(io)?;
     if status.success() {
         return Ok(());
     }
@@ -196,6 +191,8 @@ mod tests {
 
     #[test]
     fn a_program_that_hangs_is_ended_and_one_that_fails_is_quoted() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let _within = runtime.enter();
         let shell = |script: &str, limit| {
             let mut shell = Command::new("sh");
             shell.args(["-c", script]);
@@ -204,6 +201,9 @@ mod tests {
         assert_eq!(shell("true", CLONING), Ok(()));
         let failed = shell("echo first >&2; echo 'error: this' >&2; echo last >&2; exit 1", CLONING);
         assert_eq!(failed.unwrap_err(), "cannot try: sh: error: this");
-        assert_eq!(shell("exec sleep 600", LOOK).unwrap_err(), "cannot try: sh took longer than 0 min");
+        assert_eq!(
+            shell("exec sleep 600", Duration::from_millis(20)).unwrap_err(),
+            "cannot try: sh took longer than 0 min"
+        );
     }
 }
