@@ -1,5 +1,5 @@
 //! What travels over HTTP, as types. Requests and replies of the drone protocol are in
-//! [`drone`], plans in [`plan`], what Nix builds in [`nix`], artifacts in [`artifact`], what is built in in [`base`], what people look at in
+//! [`drone`], plans in [`plan`], what Nix builds in [`nix`], artifacts in [`artifact`], how they were built in [`build`], what is built in in [`base`], what people look at in
 //! [`view`], [`channel`], [`concern`] and [`notify`], what an admin sends in [`admin`] and [`calendar`], errors in
 //! [`problem`].
 
@@ -7,6 +7,7 @@ mod action;
 pub mod admin;
 pub mod artifact;
 pub mod base;
+pub mod build;
 pub mod calendar;
 pub mod channel;
 pub mod concern;

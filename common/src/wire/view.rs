@@ -4,6 +4,7 @@ use super::{
     admin::{BuilderKind, CandidateView, Rebuild},
     artifact::Artifact,
     base::BaseStatus,
+    build::BuildView,
     calendar::PauseView,
     channel::{ChannelName, StagedStatus},
     concern::{Action, Concern, Offline},
@@ -161,6 +162,9 @@ pub struct PackageView {
     pub attempts: Vec<AttemptView>,
     /// The received artifacts.
     pub artifacts: Vec<Artifact>,
+    /// How those were built. Missing from older orchestrators, and for artifacts that they stored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub builds: Vec<BuildView>,
     /// Predicted seconds of building on a drone of speed 1.
     pub predicted_s: u64,
 }

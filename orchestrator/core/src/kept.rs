@@ -1,8 +1,16 @@
 //! Which artifacts are kept: those that something may still be served from, installed from or reused.
 
-use crate::state::{Package, Profile, Swarm};
-use std::collections::BTreeMap;
-use swarm_common::{digest::Digest, id::RunId, name::Name, wire::artifact::Artifact};
+use crate::{
+    base,
+    state::{BuildRecord, Package, Profile, Swarm},
+};
+use std::collections::{BTreeMap, BTreeSet};
+use swarm_common::{
+    digest::Digest,
+    id::{AttemptId, RunId},
+    name::Name,
+    wire::{artifact::Artifact, base::Base},
+};
 
 /// Every artifact that a kept run received, that a profile may reuse, or that a channel or a kept
 /// generation contains, each path once; for one profile or for all.
@@ -15,6 +23,18 @@ pub fn artifacts(swarm: &Swarm, profile: Option<&Name>) -> Vec<Artifact> {
 #[must_use]
 pub fn artifacts_among(swarm: &Swarm, asked_for: &dyn Fn(Digest) -> bool) -> Vec<Artifact> {
     once(wanted(swarm, None).filter(|artifact| asked_for(artifact.digest)))
+}
+
+/// Tells which builds have an artifact that is kept, also as a part of a base.
+pub(crate) fn builds(swarm: &Swarm) -> impl Fn(AttemptId, &BuildRecord) -> bool + use<> {
+    let named = wanted(swarm, None).map(|artifact| artifact.attempt);
+    let named: BTreeSet<AttemptId> = named.filter(|id| swarm.builds.get(*id).is_some()).collect();
+    let installed = base::needed(swarm).flat_map(|base| match base {
+        Base::Image { installed, .. } => installed,
+        Base::Host | Base::Nix => Vec::new(),
+    });
+    let installed: BTreeSet<Digest> = installed.map(|dependency| dependency.digest).collect();
+    move |id, build| named.contains(&id) || build.artifacts.iter().any(|digest| installed.contains(digest))
 }
 
 fn wanted<'s>(swarm: &'s Swarm, profile: Option<&'s Name>) -> impl Iterator<Item = &'s Artifact> {

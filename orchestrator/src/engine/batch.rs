@@ -43,15 +43,17 @@ impl Batch {
             swarm.apply(record);
         }
         fleeting.for_each(|(_, record)| swarm.apply(record));
-        share_plans(&self.records, swarm, shown);
+        share(&self.records, swarm, shown);
     }
 }
 
-/// Makes a state share the plans in these records with `shown` instead of keeping copies.
-pub(super) fn share_plans(records: &[Record], swarm: &mut Swarm, shown: &Swarm) {
+/// Makes a state share with `shown` what these records added to both, instead of keeping copies.
+pub(super) fn share(records: &[Record], swarm: &mut Swarm, shown: &Swarm) {
     for record in records {
-        if let Event::PlanReceived { run, .. } = record.event {
-            swarm.share_plan(run, shown);
+        match record.event {
+            Event::PlanReceived { run, .. } => swarm.share_plan(run, shown),
+            Event::RunForgotten { .. } => swarm.share_builds(shown),
+            _ => {}
         }
     }
 }

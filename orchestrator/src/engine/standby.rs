@@ -78,7 +78,7 @@ impl Worker {
         apply(&mut self.shared.pair.hidden());
         self.shared.pair.turn(|swarm, shown| {
             apply(swarm);
-            batch::share_plans(&new.0, swarm, shown);
+            batch::share(&new.0, swarm, shown);
         });
         self.shared.credentials.follow(&self.shared.pair.shown(), new.0.iter().map(|r| &r.event));
         self.shared.committed.send_replace(last.seq);

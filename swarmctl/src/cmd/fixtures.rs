@@ -196,6 +196,7 @@ pub fn package() -> PackageView {
             usage: Some(Usage { wall_ms: 30_000, cpu_ms: 25_000, peak_memory_bytes: 100 << 20 }),
         }],
         artifacts: vec![],
+        builds: vec![],
         predicted_s: 30,
     }
 }

@@ -12,6 +12,7 @@ use swarm_common::{
     name::Name,
     state::WhyTopic,
     wire::{
+        build::BuildView,
         drone::Target,
         view::{AttemptView, WhyView},
     },
@@ -74,6 +75,34 @@ fn render(why: &WhyView, paint: Paint) -> String {
         };
         out.push_str(&format!("\nReceived {} ({})\n", clean(&what), size(artifact.size)));
     }
+    package.builds.iter().for_each(|build| out.push_str(&built(build)));
+    out
+}
+
+/// Who built it, when, from what and at what cost.
+fn built(build: &BuildView) -> String {
+    let BuildView { drone_name, attempt, run, profile, .. } = build;
+    let at = moment(build.received_at);
+    let mut out = format!("Built by {drone_name} for {run} of {profile}, received {at} ({attempt})\n");
+    let mut line = |name: &str, text: String| out.push_str(&format!("  {name:<9} {}\n", clean(&text)));
+    let phases = build.durations().filter(|(_, ms)| *ms >= 1000);
+    let phases: Vec<_> = phases.map(|(phase, ms)| format!("{phase} {}", span(ms))).collect();
+    let took = span(build.received_at.since(build.started_at));
+    line("time", if phases.is_empty() { took } else { format!("{took}: {}", phases.join(", ")) });
+    if let Some(usage) = &build.usage {
+        let (cpu, memory) = (span(usage.cpu_ms), size(usage.peak_memory_bytes));
+        line("used", format!("{cpu} of processor time, {memory} of memory"));
+    }
+    line("snapshot", build.snapshot.short());
+    if let Some(image) = &build.image {
+        line("base", format!("{}, of image {}", build.base.short(), image.short()));
+    }
+    if let Some(toolchain) = &build.toolchain {
+        let parts = [&toolchain.compiler, &toolchain.libc, &toolchain.binutils, &toolchain.cpu];
+        let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).map(String::as_str).collect();
+        line("toolchain", parts.join(", "));
+    }
+    line("key", format!("{}, strict {}", build.build_key.short(), build.strict_key.short()));
     out
 }
 
@@ -111,7 +140,51 @@ fn attempts(attempts: &[AttemptView], paint: Paint) -> String {
 mod tests {
     use super::*;
     use crate::cmd::fixtures;
-    use swarm_common::wire::view::WhyLine;
+    use swarm_common::{
+        digest::Digest,
+        id::*,
+        state::Phase,
+        wire::{
+            drone::Usage,
+            plan::Toolchain,
+            view::{PackageView, WhyLine},
+        },
+    };
+
+    #[test]
+    fn what_was_received_says_who_built_it_from_what_and_at_what_cost() {
+        let build = BuildView {
+            attempt: AttemptId(31),
+            run: RunId(3),
+            profile: fixtures::name("desk"),
+            drone: DroneId(1),
+            drone_name: fixtures::name("oak"),
+            build_key: Digest::of(b"key"),
+            strict_key: Digest::of(b"strict"),
+            snapshot: Digest::of(b"snapshot"),
+            base: Digest::of(b"host"),
+            image: None,
+            toolchain: Some(Toolchain { compiler: "gcc 15\x1b[1A".into(), ..Toolchain::default() }),
+            started_at: fixtures::NOW - 90_000,
+            received_at: fixtures::NOW,
+            phases: [(Phase::Assigned, fixtures::NOW - 90_000), (Phase::Building, fixtures::NOW - 60_000)]
+                .into(),
+            usage: Some(Usage { wall_ms: 80_000, cpu_ms: 120_000, peak_memory_bytes: 100 << 20 }),
+        };
+        let package = PackageView { builds: vec![build], ..fixtures::package() };
+        let text = render(&WhyView { package, lines: vec![], story: vec![] }, Paint::new(false));
+        assert!(text.contains("\nBuilt by oak for r3 of desk, received "), "{text}");
+        for line in [
+            "time      1 min 30 s: assigned 30 s, building 1 min",
+            "used      2 min of processor time, 100 MiB of memory",
+            &format!("snapshot  {}", Digest::of(b"snapshot").short()),
+            "toolchain gcc 15\\u{1b}[1A",
+            &format!("key       {}, strict {}", Digest::of(b"key").short(), Digest::of(b"strict").short()),
+        ] {
+            assert!(text.contains(&format!("\n  {line}\n")), "{line}: {text}");
+        }
+        assert!(!text.contains("base  "), "{text}");
+    }
 
     #[test]
     fn a_failed_package_tells_its_story_and_steers_no_terminal() {

@@ -56,6 +56,7 @@ impl Swarm {
             }
         }
         self.quarantine.times().for_each(set);
+        self.builds.set_times(set);
         let live = &mut self.live;
         set(&mut live.started_at);
         let by_drone = [

@@ -6,6 +6,7 @@
 
 mod attempt;
 mod base;
+mod build;
 mod calendar;
 mod candidate;
 mod clock;
@@ -170,6 +171,7 @@ impl Swarm {
             | Event::PauseEnded { .. } => {}
             Event::ProfileRemoved { name } => {
                 self.profiles.remove(name);
+                self.drop_builds();
             }
             Event::GenerationPublished { profile, generation, packages, channel, .. } => {
                 self.profile(profile, |p| p.record(*channel, *generation, *packages));
@@ -182,6 +184,7 @@ impl Swarm {
             }
             Event::GenerationForgotten { profile, generation } => {
                 self.profile(profile, |p| p.forget(*generation));
+                self.drop_builds();
             }
             Event::GenerationsSkipped { profile, last, channel } => {
                 self.profile(profile, |p| p.skip(*channel, *last));

@@ -104,6 +104,11 @@ impl Swarm {
         run.reason.clear();
     }
 
+    /// Shares records of builds with `other`, a state after the same events, to save memory.
+    pub fn share_builds(&mut self, other: &Self) {
+        self.builds.share(&other.builds);
+    }
+
     /// Shares plan data with `other`, a state after the same events, to save memory.
     pub fn share_plan(&mut self, run: RunId, other: &Self) {
         let Some(run) = self.runs.get(&run) else { return };
@@ -234,6 +239,7 @@ impl Swarm {
         if let Some(profile) = profile.and_then(|name| self.profiles.get_mut(&name)) {
             profile.move_to(channel);
         }
+        self.drop_builds();
     }
 
     pub(super) fn end_run(&mut self, at: TimeMs, id: RunId, state: RunState, reason: &str) {
@@ -259,6 +265,7 @@ impl Swarm {
     }
 
     pub(super) fn forget_run(&mut self, id: RunId) {
+        self.keep_builds(id);
         let Some(run) = self.runs.remove(&id) else { return };
         let mut attempts = [run.plan_attempts, run.base_attempts].concat();
         for package in &run.packages {
@@ -281,5 +288,6 @@ impl Swarm {
             let stored = kept::artifacts(self, None).iter().map(|a| a.digest).collect();
             self.collisions.retain(self.at, &stored);
         }
+        self.drop_builds();
     }
 }

@@ -5,6 +5,7 @@
 
 mod attempt;
 mod base;
+mod build;
 mod calendar;
 mod candidate;
 mod channel;
@@ -21,6 +22,7 @@ mod swarm;
 
 pub use attempt::{Attempt, Ending, Job, blames_package};
 pub use base::{Following, NamedBase};
+pub use build::{BuildRecord, Builds, RunRecord};
 pub use calendar::{Due, DueOutcome, Forecast, Pause, Schedule};
 pub use candidate::{Candidates, Refused, Trial};
 pub use channel::{Channel, ChannelRoot, Generation, Held, History};

@@ -3,6 +3,7 @@
 use super::{
     attempt::{Attempt, Job},
     base::{Following, NamedBase},
+    build::Builds,
     calendar::{Pause, Schedule},
     collision::Collisions,
     drone::{Drone, Removed},
@@ -95,6 +96,9 @@ pub struct Swarm {
     /// Attempts at those plans, bases and packages. Boxed because the nodes of a map that only
     /// grows at its end are half empty.
     pub attempts: BTreeMap<AttemptId, Box<Attempt>>,
+    /// Builds of forgotten runs of which an artifact is kept.
+    #[serde(default)]
+    pub builds: Builds,
     /// The first answer to each command with an idempotency key, and the number of its event.
     pub answers: BTreeMap<String, (u64, Reply)>,
     /// When each version was last received. Not optional: a journal snapshot without this field is

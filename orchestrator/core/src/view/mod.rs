@@ -4,6 +4,7 @@
 mod alarm;
 mod alike;
 mod anew;
+mod build;
 mod calendar;
 mod channel;
 mod concern;
@@ -17,6 +18,7 @@ mod why;
 
 pub use alarm::{AlarmKind, alarms};
 pub use alike::{Alike, alike};
+pub use build::build;
 pub use calendar::{pause, schedules};
 pub use channel::{channel, generation};
 pub use concern::{concern, severity, stops};

@@ -102,6 +102,7 @@ pub fn package(swarm: &Swarm, now: TimeMs, id: PackageId) -> Option<PackageView>
         dependants: Dependants::of(swarm, run).waiting_for(swarm, [id]).len() as u64,
         attempts: package.attempts.iter().filter_map(|a| Some(attempt(*a, swarm.attempts.get(a)?))).collect(),
         artifacts: package.artifacts.to_vec(),
+        builds: super::build::builds(swarm, &package.artifacts),
         predicted_s: package.predicted_ms / 1000,
     })
 }

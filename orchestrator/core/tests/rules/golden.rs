@@ -1,8 +1,8 @@
 //! Journals that this version and earlier ones wrote, with at least one event of every kind, and the
 //! state that each led to. Every later version must read both.
 //!
-//! The files in `tests/data` are never changed. To add a kind of event, or a form that a kind gets, write
-//! `journal-N.jsonl`, which goes on where the journal before it ends, and run this test: it writes
+//! The files in `tests/data` are never changed. To add a kind of event, a form that a kind gets, or a part of
+//! the state, write `journal-N.jsonl`, which goes on where the journal before it ends, and run this test: it writes
 //! `state-N.json` and fails. If the state is what the events should lead to, commit both.
 #![allow(clippy::unwrap_used, clippy::panic)] // A test may.
 
@@ -50,11 +50,13 @@ fn every_journal_leads_to_the_state_that_it_led_to_when_it_was_written() {
             panic!("wrote {}: commit it if it is right", state.display());
         };
         let then: Swarm = serde_json::from_str(&text).unwrap();
-        let (then, now) = (saved(&then), saved(&swarm));
-        for (part, value) in then.as_object().unwrap() {
+        let (then, mut now) = (saved(&then), saved(&swarm));
+        let written: Value = serde_json::from_str(&text).unwrap();
+        // A part that is newer than the file is in the next one.
+        now.as_object_mut().unwrap().retain(|part, _| written.get(part).is_some());
+        for (part, value) in then.as_object().unwrap().iter().filter(|(part, _)| now.get(part).is_some()) {
             assert_eq!(&now[part], value, "`{part}` is not what {} says", state.display());
         }
-        assert_eq!(now, then);
     }
     invariants::check(&swarm).unwrap();
 }

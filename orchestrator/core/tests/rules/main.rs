@@ -26,6 +26,7 @@ mod power_cut;
 mod processors;
 mod queue;
 mod rebuild;
+mod records;
 mod rest;
 mod restored;
 mod scheduling;
