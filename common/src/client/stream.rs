@@ -4,7 +4,7 @@
 //! 9.2.6). Of their fields, `id` and `data` are used.
 
 use super::{ClientError, answer::broken_off};
-use crate::wire::view::EventView;
+use crate::wire::event::EventView;
 use bytes::Bytes;
 use reqwest::Response;
 use std::{collections::VecDeque, time::Duration};

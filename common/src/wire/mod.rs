@@ -1,7 +1,7 @@
 //! What travels over HTTP, as types. Requests and replies of the drone protocol are in
 //! [`drone`], plans in [`plan`], what Nix builds in [`nix`], artifacts in [`artifact`], how they were built in [`build`], what is built in in [`base`], what people look at in
 //! [`view`], [`channel`], [`concern`] and [`notify`], what an admin sends in [`admin`] and [`calendar`], errors in
-//! [`problem`].
+//! [`problem`], what has happened in [`event`].
 
 mod action;
 pub mod admin;
@@ -13,6 +13,7 @@ pub mod channel;
 pub mod concern;
 pub mod cpu;
 pub mod drone;
+pub mod event;
 pub mod machine;
 pub mod nix;
 pub mod notify;

@@ -358,16 +358,3 @@ pub struct AuditView {
     #[serde(default)]
     pub mended: Vec<String>,
 }
-
-/// One event of the journal, as `GET /events` streams it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct EventView {
-    /// Its number; `Last-Event-ID` resumes after it.
-    pub seq: u64,
-    /// When.
-    pub at: TimeMs,
-    /// What happened, as the journal has it.
-    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
-    pub event: serde_json::Value,
-}

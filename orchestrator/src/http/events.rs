@@ -15,8 +15,8 @@ use axum::{
 };
 use futures_util::stream;
 use std::{sync::Arc, time::Duration};
-use swarm_common::wire::view::EventView;
-use swarm_core::Record;
+use swarm_common::wire::event::EventView;
+use swarm_core::{Record, view};
 use tokio::sync::watch;
 
 /// Largest number of events per read.
@@ -31,10 +31,10 @@ pub(super) fn routes() -> Vec<Route> {
             Method::GET,
             "/events",
             Role::Admin,
-            "Stream the journal's events; `Last-Event-ID` resumes after that event",
+            "Stream the events of the journal, as JSON in `data`; `Last-Event-ID` resumes after that event",
             events,
         )
-        .gives_bytes("text/event-stream"),
+        .gives_events::<EventView>(),
     ]
 }
 
@@ -100,11 +100,10 @@ async fn read(engine: &Engine, after: u64) -> Option<Vec<Record>> {
 
 fn write(records: &[Record]) -> Bytes {
     let mut text = String::new();
-    for record in records {
-        let event = serde_json::to_value(&record.event).unwrap_or_default();
-        let view = EventView { seq: record.seq, at: record.at, event };
-        let data = serde_json::to_string(&view).unwrap_or_default();
-        text.push_str(&format!("id: {}\ndata: {data}\n\n", record.seq));
+    for event in records.iter().filter_map(view::event) {
+        // A view is plain data and always has a JSON form.
+        let data = serde_json::to_string(&event).unwrap_or_default();
+        text.push_str(&format!("id: {}\ndata: {data}\n\n", event.seq));
     }
     text.into()
 }

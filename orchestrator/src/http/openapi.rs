@@ -89,6 +89,10 @@ fn content(content: &Content) -> Option<Value> {
             let schema = if *list { json!({ "type": "array", "items": one }) } else { one };
             Some(json!({ "application/json": { "schema": schema } }))
         }
+        Content::Events(name) => {
+            let data = json!({ "$ref": format!("#/components/schemas/{name}") });
+            Some(json!({ "text/event-stream": { "schema": data } }))
+        }
         Content::Bytes(kind) => Some(json!({ *kind: {} })),
     }
 }

@@ -62,6 +62,8 @@ pub(super) enum Content {
     },
     /// Bytes of this media type.
     Bytes(&'static str),
+    /// Server-sent events whose data is JSON with the schema of this name.
+    Events(String),
 }
 
 /// JSON schemas by name.
@@ -149,6 +151,12 @@ impl Route {
     /// Sets the response body to bytes of a media type.
     pub(super) fn gives_bytes(mut self, kind: &'static str) -> Self {
         self.gives = Content::Bytes(kind);
+        self
+    }
+
+    /// Sets the response body to server-sent events whose data is JSON of this type.
+    pub(super) fn gives_events<T: ToSchema>(mut self) -> Self {
+        self.gives = Content::Events(self.schema::<T>());
         self
     }
 

@@ -3,12 +3,12 @@
 
 use crate::{
     failure::Failure,
-    output::text::{clean, moment},
+    output::text::{clean, moment, size, span},
     patience::Patience,
     session::Session,
 };
 use std::time::Duration;
-use swarm_common::{digest::Digest, wire::view::EventView};
+use swarm_common::wire::event::{AnyEventKind, EventFacts, EventKind, EventView};
 
 /// Arguments of `events`.
 #[derive(Debug, clap::Args)]
@@ -67,7 +67,7 @@ async fn follow(
         *after = event.seq;
         if session.output.json {
             session.output.json_line(&event)?;
-        } else if event.event.get("event").is_none_or(|kind| kind != "command_answered") {
+        } else if event.event.kind != AnyEventKind::Known(EventKind::CommandAnswered) {
             session.output.print(&render(&event))?;
         }
         if end.is_some_and(|end| event.seq >= end) {
@@ -81,53 +81,96 @@ fn render(event: &EventView) -> String {
     format!("{:>6}  {}  {}\n", event.seq, moment(event.at), clean(&words(&event.event)))
 }
 
-/// Formats a journal event, `{"PackageReceived":{"package":"p3"}}` or tagged by a field, as
-/// `PackageReceived package=p3`.
-fn words(event: &serde_json::Value) -> String {
-    let plain = |value: &serde_json::Value| match value {
-        serde_json::Value::String(text) => match text.parse::<Digest>() {
-            // Enough to distinguish digests.
-            Ok(digest) => digest.short(),
-            Err(_) => text.clone(),
-        },
-        other => other.to_string(),
+/// An event in one line: its kind, what it is about, and the rest as `name=value`.
+fn words(facts: &EventFacts) -> String {
+    let mut line = facts.kind.to_string();
+    let mut add = |name: &str, value: Option<String>| {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            line.push_str(&format!(" {name}={value}"));
+        }
     };
-    let fields = |map: &serde_json::Map<String, serde_json::Value>, tag: &str| -> String {
-        map.iter()
-            .filter(|(name, _)| *name != tag)
-            .map(|(name, value)| format!(" {name}={}", plain(value)))
-            .collect()
-    };
-    let Some(map) = event.as_object() else { return plain(event) };
-    let tag = ["event", "kind", "type"].into_iter().find(|tag| map.get(*tag).is_some_and(|v| v.is_string()));
-    match (tag, map.iter().next()) {
-        (Some(tag), _) => format!("{}{}", plain(&map[tag]), fields(map, tag)),
-        (None, Some((name, value))) if map.len() == 1 => match value.as_object() {
-            Some(inner) => format!("{name}{}", fields(inner, "")),
-            None => format!("{name} {}", plain(value)),
-        },
-        _ => event.to_string(),
+    add("run", text(&facts.run));
+    add("package", text(&facts.package));
+    add("attempt", text(&facts.attempt));
+    add("duplicate_of", text(&facts.duplicate_of));
+    add("drone", text(&facts.drone));
+    add("name", text(&facts.name));
+    add("profile", text(&facts.profile));
+    add("base", text(&facts.base));
+    add("channel", text(&facts.channel));
+    add("generation", text(&facts.generation));
+    add("like", text(&facts.like));
+    // Enough to distinguish digests.
+    add("snapshot", facts.snapshot.map(|snapshot| snapshot.short()));
+    add("class", text(&facts.class));
+    add("state", text(&facts.state));
+    add("packages", text(&facts.packages));
+    add("phase", text(&facts.phase));
+    add("step", text(&facts.step));
+    add("outcome", text(&facts.outcome));
+    add("approved", text(&facts.approved));
+    add("protected", text(&facts.protected));
+    add("follow", text(&facts.follow));
+    add("lasting", text(&facts.lasting));
+    add("due", facts.due.map(moment));
+    add("until", facts.until.map(moment));
+    add("not_before", facts.not_before.map(moment));
+    add("by_ms", text(&facts.by_ms));
+    let titles: Vec<_> = facts.artifacts.iter().map(|artifact| artifact.target.title()).collect();
+    add("artifacts", Some(titles.join(",")));
+    if let Some(usage) = &facts.usage {
+        add("took", Some(span(usage.wall_ms)));
+        add("memory", (usage.peak_memory_bytes > 0).then(|| size(usage.peak_memory_bytes)));
     }
+    if let Some(failure) = &facts.failure {
+        add("failure", Some(format!("{} while {}: {}", failure.class, failure.phase, failure.headline())));
+    }
+    add("rejection", facts.rejection.clone());
+    add("reason", facts.reason.clone());
+    line
+}
+
+fn text<T: ToString>(value: &Option<T>) -> Option<String> {
+    value.as_ref().map(T::to_string)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use swarm_common::{
+        digest::Digest,
+        id::*,
+        state::*,
+        time::TimeMs,
+        wire::drone::{Failure, Usage},
+    };
 
     #[test]
-    fn events_read_as_one_line_in_either_form() {
-        assert_eq!(
-            words(&json!({"PackageReceived": {"package": "p3", "n": 2}})),
-            "PackageReceived n=2 package=p3"
-        );
-        assert_eq!(words(&json!({"kind": "drone_lost", "drone": "d1"})), "drone_lost drone=d1");
-        assert_eq!(words(&json!("Tick")), "Tick");
-        let event = EventView {
-            seq: 7,
-            at: swarm_common::time::TimeMs(0),
-            event: json!({"kind": "x", "why": "a\nb"}),
+    fn an_event_is_one_line_that_steers_no_terminal() {
+        let failure = Failure {
+            class: FailureClass::Package,
+            cause: None,
+            phase: Phase::Building,
+            signature: String::new(),
+            message: "a\x1b[1A\nb".into(),
         };
-        assert!(render(&event).ends_with("x why=a\\nb\n"));
+        let usage = Usage { wall_ms: 61_000, cpu_ms: 1, peak_memory_bytes: 1 << 20 };
+        let facts = EventFacts::of(EventKind::AttemptFailed).attempt(AttemptId(3));
+        let event = EventView { seq: 7, at: TimeMs(0), event: facts.failure(failure).usage(usage) };
+        let line = render(&event);
+        let end = "  attempt_failed attempt=a3 took=1 min 1 s memory=1.0 MiB failure=package while building: \
+                   a\\u{1b}[1A\n";
+        assert!(line.starts_with("     7  ") && line.ends_with(end), "{line:?}");
+    }
+
+    #[test]
+    fn an_event_that_only_a_newer_version_knows_is_printed_as_far_as_it_is_known() {
+        let facts = EventFacts::of(EventKind::DroneLost).drone(DroneId(1)).snapshot(Digest::of(b"s"));
+        let facts = EventFacts { kind: AnyEventKind::Newer("drone_dreamt".into()), ..facts };
+        let short = Digest::of(b"s").short();
+        assert_eq!(
+            words(&facts.reason("night".to_owned())),
+            format!("drone_dreamt drone=d1 snapshot={short} reason=night")
+        );
     }
 }

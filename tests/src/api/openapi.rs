@@ -53,8 +53,8 @@ impl Content {
             return Self::Nothing;
         };
         match content.get("schema") {
-            Some(schema) => Self::Json(schema.clone()),
-            None => Self::Bytes(kind.clone()),
+            Some(schema) if kind == "application/json" => Self::Json(schema.clone()),
+            _ => Self::Bytes(kind.clone()),
         }
     }
 }

@@ -1,8 +1,66 @@
 //! The journal as a stream.
 
 use crate::{key, patient, stops_at_once};
-use swarm_common::wire::view::EventView;
-use swarm_tests::api::Swarm;
+use swarm_common::{
+    state::{FailureClass, Phase},
+    wire::{
+        drone::{Failure, Outcome},
+        event::{AnyEventKind, EventFacts, EventKind, EventView},
+    },
+};
+use swarm_orchestrator::http::openapi;
+use swarm_tests::api::{Document, Swarm};
+
+/// The events of the journal up to now.
+async fn so_far(swarm: &Swarm) -> Vec<EventView> {
+    let last = swarm.admin.status().await.unwrap().journal_seq;
+    let mut stream = swarm.admin.events(Some(0)).await.unwrap();
+    let mut events: Vec<EventView> = Vec::new();
+    while events.last().is_none_or(|event| event.seq < last) {
+        events.push(stream.next().await.unwrap().unwrap());
+    }
+    events
+}
+
+#[tokio::test]
+async fn events_name_what_they_are_about_and_no_secret_and_no_plan() {
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    swarm.planned(&drone).await.unwrap();
+    let (attempt, order) = drone.build_order().await.unwrap();
+    let failure = Failure {
+        class: FailureClass::Infra,
+        cause: None,
+        phase: Phase::Fetching,
+        signature: "no route".into(),
+        message: "no route to host".into(),
+    };
+    drone.report(attempt, Outcome::Failed { failure: failure.clone() }).await.unwrap();
+    let events = so_far(&swarm).await;
+    let of = |kind| -> &EventFacts {
+        let found =
+            events.iter().map(|event| &event.event).rfind(|facts| facts.kind == AnyEventKind::Known(kind));
+        found.unwrap_or_else(|| panic!("no {kind}: {events:?}"))
+    };
+    let enrolled = of(EventKind::DroneEnrolled);
+    assert_eq!((enrolled.drone, enrolled.name.as_ref().unwrap().as_str()), (Some(drone.id), "one"));
+    let planned = of(EventKind::PlanReceived);
+    assert_eq!((planned.run, planned.packages), (of(EventKind::RunStarted).run, Some(1)));
+    let delegated = EventFacts::of(EventKind::PackageDelegated).package(order.package).attempt(attempt);
+    assert_eq!(*of(EventKind::PackageDelegated), delegated.drone(drone.id));
+    let failed = of(EventKind::AttemptFailed);
+    assert_eq!((failed.attempt, failed.failure.as_ref()), (Some(attempt), Some(&failure)));
+    assert!(of(EventKind::PackageNeeded).reason.as_ref().unwrap().contains("no route"));
+
+    let document = Document::new(openapi::document());
+    for event in &events {
+        assert!(matches!(event.event.kind, AnyEventKind::Known(_)), "{event:?}");
+        let json = serde_json::to_value(event).unwrap();
+        assert_eq!(document.faults(document.schema("EventView"), &json, "event"), [""; 0]);
+        let text = json.to_string();
+        assert!(!text.contains("hash") && !text.contains("use_flags") && text.len() < 2000, "{text}");
+    }
+}
 
 #[tokio::test]
 async fn events_come_as_they_happen_and_resume_without_a_gap() {
@@ -11,10 +69,10 @@ async fn events_come_as_they_happen_and_resume_without_a_gap() {
     swarm.profile().await.unwrap();
     let run = swarm.run().await.unwrap();
     let mut seen: Vec<EventView> = Vec::new();
-    while seen.last().is_none_or(|e| e.event["event"] != "run_started") {
+    while seen.last().is_none_or(|e| e.event.kind != AnyEventKind::Known(EventKind::RunStarted)) {
         seen.push(live.next().await.unwrap().unwrap());
     }
-    assert_eq!(seen.last().unwrap().event["run"], run.to_string());
+    assert_eq!(seen.last().unwrap().event.run, Some(run));
     drop(live);
 
     swarm.admin.cancel_run(run, &key()).await.unwrap();

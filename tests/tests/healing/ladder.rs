@@ -98,7 +98,7 @@ async fn events(swarm: &Swarm) -> Vec<String> {
     let mut stream = swarm.admin.events(Some(0)).await.unwrap();
     let mut names = Vec::new();
     while let Some(event) = stream.next().await.unwrap() {
-        names.push(event.event["event"].as_str().unwrap().to_owned());
+        names.push(event.event.kind.to_string());
         if event.seq >= last {
             break;
         }

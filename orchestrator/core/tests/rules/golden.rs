@@ -12,7 +12,8 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
-use swarm_core::{Event, Policy, Record, Swarm, invariants};
+use swarm_common::wire::event::{AnyEventKind, EventView};
+use swarm_core::{Event, Policy, Record, Swarm, invariants, view};
 
 /// Kinds of events that no journal holds.
 const TRANSIENT: [&str; 6] =
@@ -59,6 +60,23 @@ fn every_journal_leads_to_the_state_that_it_led_to_when_it_was_written() {
         }
     }
     invariants::check(&swarm).unwrap();
+}
+
+#[test]
+fn every_event_has_a_view_of_its_kind() {
+    for line in journals().into_iter().flat_map(|(lines, _)| lines) {
+        let record: Record = serde_json::from_value(line.clone()).unwrap();
+        let event = view::event(&record).unwrap_or_else(|| panic!("no view: {line}"));
+        let kind = &line["event"]["event"];
+        assert!(matches!(event.event.kind, AnyEventKind::Known(_)), "{event:?}");
+        assert_eq!(&serde_json::to_value(&event.event.kind).unwrap(), kind);
+        // What swarmctl makes of what this version sends, and of what a version sent that had no view.
+        let sent = serde_json::to_value(&event).unwrap();
+        assert_eq!(serde_json::from_value::<EventView>(sent).unwrap(), event);
+        let old = serde_json::from_value::<EventView>(line).unwrap();
+        assert_eq!((&old.event.kind, old.event.drone), (&event.event.kind, event.event.drone));
+        assert_eq!((old.event.package, old.event.attempt), (event.event.package, event.event.attempt));
+    }
 }
 
 #[test]
