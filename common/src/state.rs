@@ -139,6 +139,26 @@ words! {
 }
 
 words! {
+    /// How an attempt ended.
+    AttemptOutcome {
+        /// Its result was accepted.
+        Built = "built",
+        /// It failed.
+        Failed = "failed",
+        /// Its result was rejected.
+        Rejected = "rejected",
+        /// Its drone returned it.
+        HandedBack = "handed_back",
+        /// Its lease was not renewed.
+        Lost = "lost",
+        /// Another attempt delivered first.
+        Superseded = "superseded",
+        /// Its run was cancelled.
+        Cancelled = "cancelled",
+    }
+}
+
+words! {
     /// State of a run.
     RunState {
         /// The resolver is at work, or waits for a drone.

@@ -115,6 +115,7 @@ impl Cli {
             Command::Unpause => cmd::pause::end(s).await,
             Command::Queue(args) => cmd::queue::run(s, args).await,
             Command::Why(args) => cmd::why::run(s, args).await,
+            Command::History(args) => cmd::history::run(s, args).await,
             Command::Logs(args) => cmd::logs::run(s, args).await,
             Command::Retry(args) => cmd::retry::run(s, args).await,
             Command::Rebuild(args) => cmd::rebuild::run(s, args).await,
@@ -192,6 +193,8 @@ pub enum Command {
     Queue(cmd::queue::Args),
     /// Explain a package's state
     Why(cmd::why::Args),
+    /// List the attempts at a package, also of earlier runs
+    History(cmd::history::Args),
     /// Print the log of a build or a plan
     Logs(cmd::logs::Args),
     /// Retry packages

@@ -12,6 +12,7 @@ use crate::{
     wire::{
         artifact::Artifact,
         base::BaseView,
+        build::AttemptRow,
         channel::{ChannelView, GenerationContents},
         notify::{SinkTestView, SinkView},
         view::*,
@@ -127,6 +128,15 @@ impl Client {
     /// See [`ClientError`]; refused if the query matches no package or several.
     pub async fn why(&self, query: &str, profile: Option<&Name>) -> Result<WhyView, ClientError> {
         self.json(Call::get(&["why", query]).query("profile", profile)).await
+    }
+
+    /// All known attempts at a package, also of forgotten runs; the newest is the first. The query is a
+    /// package id, a name, `category/name` or `category/name-version`.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; refused if no attempt is known.
+    pub async fn history(&self, query: &str) -> Result<Vec<AttemptRow>, ClientError> {
+        self.json(Call::get(&["history", query])).await
     }
 
     /// All drones.

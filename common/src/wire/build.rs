@@ -1,7 +1,7 @@
-//! Records of builds: who built an artifact, when, from what and at what cost.
+//! Records of builds: who built an artifact, when, from what and at what cost, and all attempts at a package.
 
-use super::{drone::Usage, plan::Toolchain};
-use crate::{digest::Digest, id::*, name::Name, state::Phase, time::TimeMs};
+use super::{drone::Usage, known, plan::Toolchain};
+use crate::{digest::Digest, id::*, name::Name, state::*, time::TimeMs};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -52,6 +52,41 @@ impl BuildView {
         let ends = self.phases.values().skip(1).copied().chain([self.received_at]);
         self.phases.iter().zip(ends).map(|((&phase, &began), end)| (phase, end.since(began)))
     }
+}
+
+/// An attempt at a package, of a kept or a forgotten run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AttemptRow {
+    /// The package's name without the version: `dev-libs/icu`, `hello`.
+    pub name: String,
+    /// The version; empty if it has none.
+    pub version: String,
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// The run that it was for.
+    pub run: RunId,
+    /// The profile of that run.
+    pub profile: Name,
+    /// The drone that had it.
+    pub drone: DroneId,
+    /// The drone's name at that time.
+    pub drone_name: Name,
+    /// When it was assigned.
+    pub started_at: TimeMs,
+    /// When it ended; missing while it is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<TimeMs>,
+    /// How it ended; missing while it is under way.
+    #[serde(default, deserialize_with = "known", skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<AttemptOutcome>,
+    /// Whose fault it is that it failed.
+    #[serde(default, deserialize_with = "known", skip_serializing_if = "Option::is_none")]
+    pub class: Option<FailureClass>,
+    /// The first error, normalised for comparison, or the kind of the rejection. That of a forgotten run is
+    /// shortened to 120 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 #[cfg(test)]

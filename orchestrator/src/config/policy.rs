@@ -60,6 +60,8 @@ overrides! {
         backoff => backoff_ms,
         /// The longest delay between attempts.
         backoff_max => backoff_max_ms,
+        /// How long attempts are kept whose run is forgotten.
+        keep_history => keep_history_ms,
         /// The longest pause.
         pause_max => pause_max_ms,
         /// Time after which a due run that has not started raises an alarm.

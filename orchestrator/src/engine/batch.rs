@@ -52,7 +52,7 @@ pub(super) fn share(records: &[Record], swarm: &mut Swarm, shown: &Swarm) {
     for record in records {
         match record.event {
             Event::PlanReceived { run, .. } => swarm.share_plan(run, shown),
-            Event::RunForgotten { .. } => swarm.share_builds(shown),
+            Event::RunForgotten { .. } => swarm.share_records(shown),
             _ => {}
         }
     }

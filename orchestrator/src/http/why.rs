@@ -1,4 +1,4 @@
-//! Explains the state of a package.
+//! Explains the state of a package, and lists the attempts at it.
 
 use super::{
     problem::ApiError,
@@ -12,7 +12,10 @@ use axum::{
 };
 use serde::Deserialize;
 use std::sync::Arc;
-use swarm_common::{name::Name, wire::view::WhyView};
+use swarm_common::{
+    name::Name,
+    wire::{build::AttemptRow, view::WhyView},
+};
 use swarm_core::view::{self, FindError};
 
 pub(super) fn routes() -> Vec<Route> {
@@ -26,6 +29,14 @@ pub(super) fn routes() -> Vec<Route> {
         )
         .queries(&[("profile", "search only the runs of this profile")])
         .gives::<WhyView>(),
+        Route::new(
+            Method::GET,
+            "/history/{*query}",
+            Role::Admin,
+            "List the attempts at a package, by ID, name, category/name or category/name-version, the newest first",
+            history,
+        )
+        .gives_list::<AttemptRow>(),
     ]
 }
 
@@ -49,4 +60,18 @@ async fn why(
         FindError::Unknown(_) | FindError::Refused(_) => ApiError::Absent(error.to_string()),
         FindError::Ambiguous { .. } => ApiError::Ambiguous(error.to_string()),
     })
+}
+
+async fn history(
+    State(app): State<Arc<App>>,
+    Path(query): Path<String>,
+) -> Result<Json<Vec<AttemptRow>>, ApiError> {
+    let rows = app.engine.read(|swarm| view::history(swarm, &query));
+    if rows.is_empty() {
+        let shown: String = query.chars().take(80).collect();
+        return Err(ApiError::Absent(format!(
+            "no attempt at `{shown}` is known: give an ID, name, category/name or category/name-version"
+        )));
+    }
+    Ok(Json(rows))
 }

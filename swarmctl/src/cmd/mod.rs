@@ -11,6 +11,7 @@ pub mod drone;
 pub mod events;
 #[cfg(test)]
 pub mod fixtures;
+pub mod history;
 pub mod init;
 pub mod login;
 pub mod logs;

@@ -321,6 +321,7 @@ async fn reads(reader: &mut Reader<'_>, admin: &str, run: &str, attempt: &str, p
         "/packages/{package}/log",
         "/attempts/{attempt}/log",
         "/why/{query}",
+        "/history/{query}",
         "/drones",
         "/profiles",
         "/profiles/{name}",

@@ -1,10 +1,11 @@
-//! Keeps the records of builds for as long as their artifacts.
+//! Keeps what is known of forgotten runs: the records of builds for as long as their artifacts, and
+//! attempts for a while.
 
 use crate::{
     kept,
     state::{BuildRecord, Swarm},
 };
-use swarm_common::id::RunId;
+use swarm_common::{id::RunId, time::TimeMs};
 
 impl Swarm {
     /// Keeps the records of what a run built, before the run and its attempts are removed.
@@ -16,6 +17,19 @@ impl Swarm {
             attempts.filter_map(|id| Some((*id, BuildRecord::of(package, self.attempts.get(id)?)?)))
         });
         self.builds.add(run, builds);
+    }
+
+    /// Keeps the attempts at a run's packages, and drops those that are too old.
+    pub(super) fn keep_attempts(&mut self, id: RunId) {
+        let Some(run) = self.runs.get(&id) else { return };
+        for package in run.packages.iter().filter_map(|id| self.packages.get(id)) {
+            for id in &package.attempts {
+                if let Some(attempt) = self.attempts.get(id) {
+                    self.past.add(run, package, *id, attempt);
+                }
+            }
+        }
+        self.past.trim(TimeMs(self.at.0.saturating_sub(self.policy.keep_history_ms)));
     }
 
     /// Drops the records of builds of which no artifact is kept.

@@ -57,6 +57,7 @@ impl Swarm {
         }
         self.quarantine.times().for_each(set);
         self.builds.set_times(set);
+        self.past.set_times(set);
         let live = &mut self.live;
         set(&mut live.started_at);
         let by_drone = [

@@ -104,9 +104,10 @@ impl Swarm {
         run.reason.clear();
     }
 
-    /// Shares records of builds with `other`, a state after the same events, to save memory.
-    pub fn share_builds(&mut self, other: &Self) {
+    /// Shares what is kept of forgotten runs with `other`, a state after the same events, to save memory.
+    pub fn share_records(&mut self, other: &Self) {
         self.builds.share(&other.builds);
+        self.past.share(&other.past);
     }
 
     /// Shares plan data with `other`, a state after the same events, to save memory.
@@ -266,6 +267,7 @@ impl Swarm {
 
     pub(super) fn forget_run(&mut self, id: RunId) {
         self.keep_builds(id);
+        self.keep_attempts(id);
         let Some(run) = self.runs.remove(&id) else { return };
         let mut attempts = [run.plan_attempts, run.base_attempts].concat();
         for package in &run.packages {

@@ -42,6 +42,8 @@ pub struct Policy {
     pub exclusive: Vec<Vec<String>>,
     /// Number of ended runs kept per profile, and of generations of its channel (at least 2).
     pub keep_runs: usize,
+    /// How long attempts are kept whose run is forgotten.
+    pub keep_history_ms: u64,
     /// Size limit of a profile's index, in bytes.
     pub index_bytes: u64,
     /// The longest pause that an admin may set.
@@ -84,6 +86,7 @@ impl Default for Policy {
             backoff_max_ms: 10 * MINUTE,
             exclusive: Vec::new(),
             keep_runs: 10,
+            keep_history_ms: 90 * 24 * HOUR,
             index_bytes: 64 << 20,
             pause_max_ms: 7 * 24 * HOUR,
             due_grace_ms: 5 * MINUTE,

@@ -46,7 +46,9 @@ impl BuildRecord {
     /// The record of an attempt at a package; `None` if its result was not accepted.
     #[must_use]
     pub fn of(package: &Package, attempt: &Attempt) -> Option<Self> {
-        (attempt.ending == Some(Ending::Accepted)).then_some(())?;
+        if attempt.ending != Some(Ending::Accepted) {
+            return None;
+        }
         Some(Self {
             run: package.run,
             drone: attempt.drone,

@@ -11,6 +11,7 @@ use super::{
     inputs::{Fields, Inputs},
     live::Live,
     package::Package,
+    past::PastAttempts,
     profile::Profile,
     quarantine::Quarantine,
     run::Run,
@@ -99,6 +100,9 @@ pub struct Swarm {
     /// Builds of forgotten runs of which an artifact is kept.
     #[serde(default)]
     pub builds: Builds,
+    /// Attempts at packages of forgotten runs.
+    #[serde(default)]
+    pub past: PastAttempts,
     /// The first answer to each command with an idempotency key, and the number of its event.
     pub answers: BTreeMap<String, (u64, Reply)>,
     /// When each version was last received. Not optional: a journal snapshot without this field is

@@ -81,3 +81,69 @@ fn what_was_not_accepted_is_no_build() {
     assert_eq!(build(&kit, got.attempt), None);
     assert_eq!(build(&kit, AttemptId(99)), None);
 }
+
+/// The attempts that a query means and how they ended, the newest first.
+fn history(kit: &Kit, query: &str) -> Vec<(u64, Option<AttemptOutcome>)> {
+    view::history(&kit.swarm, query).iter().map(|row| (row.attempt.0, row.outcome)).collect()
+}
+
+#[test]
+fn attempts_are_known_after_their_run_is_forgotten_until_they_are_too_old() {
+    let mut kit = Kit::new(&["oak"]);
+    kit.swarm.policy.keep_runs = 1;
+    let first = kit.run(&["x-1", "y-1"], &[]);
+    let got = kit.claim(OAK).unwrap();
+    assert_eq!(view::history(&kit.swarm, "x")[0].outcome, None, "it is under way");
+    kit.now = kit.now + 7_000;
+    kit.fail(OAK, &got, FailureClass::Infra, &"no route ".repeat(50));
+    kit.pass(700_000, &[OAK]);
+    while let Some(got) = kit.claim(OAK) {
+        kit.deliver(OAK, &got).unwrap();
+    }
+    let before = view::history(&kit.swarm, "app/x");
+    assert_eq!(before.len(), 2);
+
+    run(&mut kit, &["x-2"]);
+    assert!(!kit.swarm.runs.contains_key(&first));
+    let known = view::history(&kit.swarm, "app/x");
+    assert_eq!((known.len(), &known[1]), (3, &before[0]), "as before its run was forgotten");
+    let failed = &known[2];
+    assert_eq!((failed.run, failed.profile.as_str(), failed.drone_name.as_str()), (first, "desk", "oak"));
+    assert_eq!((failed.name.as_str(), failed.version.as_str()), ("app/x", "1"));
+    assert_eq!((failed.outcome, failed.class), (Some(AttemptOutcome::Failed), Some(FailureClass::Infra)));
+    assert_eq!(failed.ended_at.unwrap().since(failed.started_at), 7_000);
+    assert_eq!(failed.error.as_ref().unwrap().chars().count(), 120);
+    for (query, attempts) in
+        [("x", 3), ("x-1", 2), ("app/x-2", 1), ("app/y", 1), ("app/x-3", 0), ("app", 0), ("p3", 3)]
+    {
+        assert_eq!(history(&kit, query).len(), attempts, "{query}");
+    }
+
+    // A checkpoint has them, and one of an older version is read.
+    let mut saved = serde_json::to_value(&kit.swarm).unwrap();
+    let read: Swarm = serde_json::from_value(saved.clone()).unwrap();
+    assert_eq!(view::history(&read, "x"), known);
+    saved.as_object_mut().unwrap().remove("past").unwrap();
+    let read: Swarm = serde_json::from_value(saved).unwrap();
+    assert_eq!(view::history(&read, "x"), known[..1]);
+
+    kit.now = kit.now + kit.swarm.policy.keep_history_ms;
+    run(&mut kit, &["y-2"]);
+    assert_eq!(history(&kit, "app/x"), []);
+    assert_eq!(history(&kit, "app/y").len(), 1);
+    kit.swarm.policy.keep_history_ms = 0;
+    run(&mut kit, &["z-1"]);
+    assert_eq!(history(&kit, "app/y"), []);
+}
+
+#[test]
+fn of_each_package_a_limited_number_of_attempts_is_kept() {
+    let mut kit = Kit::new(&["oak"]);
+    kit.swarm.policy.keep_runs = 1;
+    for n in 0..30 {
+        run(&mut kit, &[&format!("x-{n}")]);
+    }
+    let known = history(&kit, "x");
+    assert_eq!(known.len(), 21, "of forgotten runs 20, and that of the last");
+    assert!(known.is_sorted_by(|a, b| a > b), "the newest: {known:?}");
+}
