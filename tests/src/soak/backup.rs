@@ -1,7 +1,7 @@
 //! A backup as the handbook has it made, and the return to it.
 
 use super::farm::Farm;
-use crate::e2e::programs::program;
+use crate::e2e::{programs::program, swarm::PROFILE};
 use anyhow::{Context, Result, ensure};
 use std::{
     fs, io,
@@ -36,6 +36,8 @@ pub(super) fn restore(farm: &mut Farm, from: &Path) -> Result<()> {
         }
     }
     copy(from, &state, &|_| true)?;
+    let index = state.join("binhost").join(PROFILE).join("stable/Packages");
+    farm.damaged.with(|damaged| damaged.no_index = !index.exists());
     farm.start_orchestrator()
 }
 

@@ -20,6 +20,8 @@ pub(super) struct Damaged {
     pub(super) packages: BTreeSet<String>,
     /// Until when the index counts as damaged.
     pub(super) index_until: Option<Instant>,
+    /// A backup that is older than the first index was restored, and there has been none since.
+    pub(super) no_index: bool,
 }
 
 impl Known {

@@ -79,7 +79,8 @@ impl Read {
         // Connections that fail are the faults themselves; answers are what counts. A fresh
         // swarm has no index yet.
         let Some((status, bytes)) = get(client, &format!("{base}/Packages")).await else { return };
-        if status == StatusCode::NOT_FOUND && self.indexes == 0 {
+        let none_yet = self.indexes == 0 || damaged.with(|damaged| damaged.no_index);
+        if status == StatusCode::NOT_FOUND && none_yet {
             return;
         }
         let text = String::from_utf8_lossy(&bytes);
@@ -89,6 +90,7 @@ impl Read {
             Err(error) => return self.breaches.push(format!("the index was not whole: {error}")),
         };
         self.indexes += 1;
+        damaged.with(|damaged| damaged.no_index = false);
         let entries: Vec<&Entry> = index.entries().collect();
         for entry in entries.iter().filter(|_| !damaged.has_index()) {
             let (path, md5) = (entry.path().to_owned(), entry.get("MD5").to_owned());
