@@ -135,8 +135,8 @@ pub enum ConcernKind {
     /// A stable channel stays at a generation, with the content of an earlier one after a rollback, and
     /// its runs lead to another: the newest of them.
     ChannelHeld { profile: Name, generation: u64, like: Option<u64>, staged: Option<RunId> },
-    /// A profile stays at its content, because a run could not serve with a candidate what is served, or
-    /// because none could be made.
+    /// A profile keeps its content: a run could not serve everything with the candidate, or no candidate
+    /// could be made.
     CandidateRefused { profile: Name, run: Option<RunId>, source: String, stays: String, why: String },
 
     /// The update of a base failed.

@@ -1,7 +1,9 @@
-//! What travels over HTTP, as types. Requests and replies of the drone protocol are in
-//! [`drone`], plans in [`plan`], what Nix builds in [`nix`], artifacts in [`artifact`], how they were built in [`build`], what is built in in [`base`], what people look at in
-//! [`view`], [`channel`], [`concern`] and [`notify`], what an admin sends in [`admin`] and [`calendar`], errors in
-//! [`problem`], what has happened in [`event`].
+//! What travels over HTTP, as types:
+//!
+//! - the drone protocol: [`drone`], [`plan`], [`nix`] and [`artifact`]
+//! - what admins send: [`admin`], [`base`] and [`calendar`]
+//! - what they read: [`view`], [`build`], [`channel`], [`concern`], [`event`] and [`notify`]
+//! - errors: [`problem`]
 
 mod action;
 pub mod admin;

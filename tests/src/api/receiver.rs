@@ -5,12 +5,15 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::{
     net::SocketAddr,
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU16, Ordering},
     },
     time::{Duration, Instant},
 };
+use swarm_common::config::{Span, parse};
+use swarm_orchestrator::config::Config;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{TcpListener, TcpStream},
@@ -55,6 +58,17 @@ struct Shared {
 }
 
 impl Receiver {
+    /// Has every concern sent to this receiver at once.
+    ///
+    /// # Errors
+    /// It is not a valid sink.
+    pub fn subscribe(&self, config: &mut Config) -> Result<()> {
+        let hook = format!("url = \"http://{}/hook\"\nminimum = \"warning\"", self.address);
+        config.notify.sink.push(parse(Path::new("sink.toml"), &hook)?);
+        config.notify.window = Span::default();
+        Ok(())
+    }
+
     /// One that takes everything.
     ///
     /// # Errors

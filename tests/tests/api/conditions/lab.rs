@@ -9,7 +9,7 @@ use std::{
 };
 use swarm_common::{
     client::ClientError,
-    config::{Span, parse},
+    config::Span,
     state::{FailureCause, FailureClass, Phase},
     wire::{
         admin::ProfileRequest,
@@ -22,7 +22,6 @@ use swarm_common::{
         view::ProfileView,
     },
 };
-use swarm_orchestrator::sink::Sink;
 use swarm_tests::api::{
     FakeDrone, PROFILE, Receiver, Swarm, TestClock, facts, name, nothing_free, pebble, pebble_at, plan_of,
     until,
@@ -78,11 +77,8 @@ impl Lab {
         let mut disk = None;
         let swarm = Swarm::start_at(Some(clock.clone()), |config| {
             for receiver in [&told, &moody] {
-                let hook = format!("url = \"http://{}/hook\"\nminimum = \"warning\"", receiver.address);
-                let sink: Sink = parse(Path::new("sink.toml"), &hook).unwrap();
-                config.notify.sink.push(sink);
+                receiver.subscribe(config).unwrap();
             }
-            config.notify.window = Span::default();
             let artifacts = config.state_dir.with_extension("artifacts");
             if kind == "disk_nearly_full" {
                 disk = Some(Disk::mount(&artifacts, "size=2G"));

@@ -2,9 +2,7 @@
 
 use crate::{binhost::generation, key};
 use serde_json::json;
-use std::path::Path;
 use swarm_common::{
-    config::{Span, parse},
     digest::Digest,
     wire::{
         admin::{CandidateFailure, CandidateRequest},
@@ -13,7 +11,7 @@ use swarm_common::{
         plan::{PlanProblem, PlanReport, ProblemKind},
     },
 };
-use swarm_orchestrator::{metrics, sink::Sink};
+use swarm_orchestrator::metrics;
 use swarm_tests::api::{PROFILE, Receiver, Swarm, name, plan_of, until};
 
 const METRIC: &str = "\nswarm_concern{kind=\"candidate_refused\"} 1\n";
@@ -43,13 +41,7 @@ async fn refused(swarm: &Swarm) -> Option<Concern> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_candidate_is_told_in_all_places_until_another_is_taken() {
     let told = Receiver::start().await.unwrap();
-    let swarm = Swarm::start_with(|config| {
-        let hook = format!("url = \"http://{}/hook\"\nminimum = \"warning\"", told.address);
-        let sink: Sink = parse(Path::new("sink.toml"), &hook).unwrap();
-        config.notify.sink.push(sink);
-        config.notify.window = Span::default();
-    });
-    let swarm = swarm.await.unwrap();
+    let swarm = Swarm::start_with(|config| told.subscribe(config).unwrap()).await.unwrap();
     let drone = swarm.nix_drone("one").await.unwrap();
     swarm.nix_profile(&[]).await.unwrap();
     swarm.nix_run(&drone, plan('a')).await.unwrap();

@@ -1,15 +1,11 @@
 //! Upstream caches: what they have counts as a reference, and one that does not answer is told.
 
 use super::{built, key, only, url};
-use std::path::Path;
-use swarm_common::{
-    config::{Span, parse},
-    wire::{
-        concern::{Concern, ConcernKind},
-        drone::Outcome,
-    },
+use swarm_common::wire::{
+    concern::{Concern, ConcernKind},
+    drone::Outcome,
 };
-use swarm_orchestrator::{metrics, sink::Sink};
+use swarm_orchestrator::metrics;
 use swarm_tests::api::{Receiver, Swarm, nix::World, until};
 
 const OTHER_KEY: &str = "swarm-other-1:fM2i9qGiocAwtR4qUr6MOqeoyQaLEK8g2jo84DCu9MU=";
@@ -47,13 +43,7 @@ async fn a_package_waits_for_an_upstream_cache_that_is_away_and_this_is_told_unt
     let plan = world.plan().await.unwrap();
     let (cache, told) = (Receiver::start().await.unwrap(), Receiver::start().await.unwrap());
     cache.answer_with(503);
-    let swarm = Swarm::start_with(|config| {
-        let hook = format!("url = \"http://{}/hook\"\nminimum = \"warning\"", told.address);
-        let sink: Sink = parse(Path::new("sink.toml"), &hook).unwrap();
-        config.notify.sink.push(sink);
-        config.notify.window = Span::default();
-    });
-    let swarm = swarm.await.unwrap();
+    let swarm = Swarm::start_with(|config| told.subscribe(config).unwrap()).await.unwrap();
     let drone = swarm.nix_drone("one").await.unwrap();
     let address = format!("http://{}", cache.address);
     swarm.nix_profile(&[(address.clone(), OTHER_KEY.to_owned())]).await.unwrap();
