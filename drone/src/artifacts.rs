@@ -12,8 +12,8 @@ use std::{
     sync::{Arc, Mutex as StdMutex, PoisonError},
     time::SystemTime,
 };
+use swarm_client::{Client, ClientError};
 use swarm_common::{
-    client::{Client, ClientError},
     digest::Digest,
     wire::{base::Dependency, nix::NixInput},
 };

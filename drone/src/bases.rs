@@ -15,13 +15,9 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use swarm_common::{
-    client::{Client, ClientError},
-    digest::Digest,
-    format::image::{self, ImageError},
-    state::FailureClass,
-    wire::base::Image,
-};
+use swarm_client::{Client, ClientError};
+use swarm_common::{digest::Digest, state::FailureClass, wire::base::Image};
+use swarm_formats::image::{self, ImageError};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// Why a base is not available.

@@ -12,11 +12,10 @@ pub use renamed::RENAMED;
 use crate::agent::Timing;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
-use swarm_common::{
-    client::{Trust, Url, parse_address},
+use swarm_client::{Trust, Url, parse_address};
+use swarm_common::{fingerprint::Pins, name::Name};
+use swarm_daemon::{
     config::{self, OldForm, Span},
-    fingerprint::Pins,
-    name::Name,
     telemetry::{self, LogConfig},
 };
 
@@ -165,7 +164,7 @@ mod tests {
     #[test]
     fn the_example_is_valid_and_shows_the_defaults() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("drone.example.toml");
-        let config: Config = swarm_common::config::load(&path).unwrap();
+        let config: Config = swarm_daemon::config::load(&path).unwrap();
         assert_eq!(config.state_dir, default_state_dir());
         assert_eq!(config.drain_timeout, default_drain_timeout());
         assert_eq!(config.blocked_timeout, default_blocked_timeout());
@@ -178,7 +177,7 @@ mod tests {
     #[test]
     fn a_misspelt_setting_is_named_with_its_line_and_the_right_spelling() {
         let text = "orchestrators = [\"http://nas:8100\"]\nstate_dri = \"/x\"\n";
-        let error = swarm_common::config::parse::<Config>(Path::new("drone.toml"), text).unwrap_err();
+        let error = swarm_daemon::config::parse::<Config>(Path::new("drone.toml"), text).unwrap_err();
         let error = error.to_string();
         assert!(error.contains("drone.toml:2") && error.contains("state_dir"), "{error}");
     }
@@ -187,7 +186,7 @@ mod tests {
     fn what_cannot_work_is_refused_with_the_settings_name() {
         let check = |text: &str| {
             let text = format!("orchestrators = [\"http://nas:8100\"]\n{text}");
-            swarm_common::config::parse::<Config>(Path::new("drone.toml"), &text).unwrap().check()
+            swarm_daemon::config::parse::<Config>(Path::new("drone.toml"), &text).unwrap().check()
         };
         assert_eq!(check(""), Ok(()));
         for (text, named) in [
@@ -202,10 +201,10 @@ mod tests {
             assert!(check(text).unwrap_err().contains(named), "{text}");
         }
         let nobody = "orchestrators = []";
-        let nobody = swarm_common::config::parse::<Config>(Path::new("drone.toml"), nobody).unwrap();
+        let nobody = swarm_daemon::config::parse::<Config>(Path::new("drone.toml"), nobody).unwrap();
         assert!(nobody.check().unwrap_err().contains("orchestrators"));
         let bare = "orchestrators = [\"nas:8100\"]";
-        let bare = swarm_common::config::parse::<Config>(Path::new("drone.toml"), bare).unwrap();
+        let bare = swarm_daemon::config::parse::<Config>(Path::new("drone.toml"), bare).unwrap();
         assert!(bare.check().unwrap_err().contains("http://nas:8100"));
     }
 }

@@ -1,8 +1,8 @@
 //! Delivers the result of an attempt: the log and the files, then the report.
 
 use crate::{agent::Delivery, logs, spool::Spool};
+use swarm_client::{Client, ClientError, Fate, Stage};
 use swarm_common::{
-    client::{Client, ClientError, Fate, Stage},
     id::AttemptId,
     wire::drone::{Outcome, ReportRequest, UploadRequest, Work},
 };

@@ -2,7 +2,7 @@
 //! breaks.
 
 use std::{fs, io, path::Path};
-use swarm_common::client::{ByteStream, ClientError};
+use swarm_client::{ByteStream, ClientError};
 use tokio::io::AsyncWriteExt as _;
 
 /// Delays in seconds before an interrupted download is resumed, so that a restart of the orchestrator

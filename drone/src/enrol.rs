@@ -5,16 +5,19 @@ use std::{
     path::Path,
     time::{Duration, Instant},
 };
+use swarm_client::{Client, ClientError, Fate, Stage};
 use swarm_common::{
-    client::{Client, ClientError, EXIT_REFUSED, Fate, Stage},
+    digest::Digest,
+    exit::{EXIT_CONFIG, EXIT_IO, EXIT_REFUSED},
+    secret::Secret,
+    wire::drone::EnrolRequest,
+};
+use swarm_daemon::{
     config::{
-        ConfigError, EXIT_CONFIG, EXIT_IO,
+        ConfigError,
         secret::{credential, read_secret, write_private},
     },
-    digest::Digest,
-    secret::Secret,
     supervisor::Supervisor,
-    wire::drone::EnrolRequest,
 };
 
 /// First delay between attempts to enrol; doubled each time up to [`LONGEST_PAUSE`].

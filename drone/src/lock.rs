@@ -5,7 +5,7 @@ use std::{
     io::{Seek, Write},
     path::Path,
 };
-use swarm_common::locked::LockedFile;
+use swarm_daemon::locked::LockedFile;
 
 /// Why a state directory cannot be locked.
 #[derive(Debug, thiserror::Error)]

@@ -6,10 +6,8 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use swarm_common::{
-    client::{Client, ClientError, LogAppend},
-    id::AttemptId,
-};
+use swarm_client::{Client, ClientError, LogAppend};
+use swarm_common::id::AttemptId;
 use tokio::{sync::watch, time::Instant};
 
 /// Maximum size in bytes of one request.
@@ -132,7 +130,7 @@ fn read_piece(path: &Path, from: u64, end: u64) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use swarm_common::client::parse_address;
+    use swarm_client::parse_address;
 
     #[tokio::test]
     async fn a_build_does_not_wait_for_an_orchestrator_that_does_not_take_its_log() {

@@ -4,9 +4,9 @@ use crate::{buildroot::Tree, config::BuilderConfig, cpu, fitness, namespace, vit
 use std::{fs, path::Path};
 use swarm_common::{
     name::Name,
-    version::VERSION,
     wire::{base::UsrMerge, drone::DroneFacts, plan::Toolchain},
 };
+use swarm_daemon::version::VERSION;
 
 /// The facts that the drone reports to the orchestrator.
 #[must_use]

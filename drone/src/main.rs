@@ -6,9 +6,9 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
-use swarm_common::{
-    client::with_causes,
-    config::{EXIT_CONFIG, changes::Written},
+use swarm_common::{causes::with_causes, exit::EXIT_CONFIG};
+use swarm_daemon::{
+    config::changes::Written,
     telemetry::{self, Telemetry},
     version::VERSION,
 };
@@ -69,7 +69,7 @@ fn manual(section: &str) -> std::io::Result<()> {
     if section == "5" {
         let example = include_str!("../drone.example.toml");
         let (name, path) = ("drone.toml", "/etc/build-swarm/drone.toml");
-        print!("{}", swarm_common::man::config_page(name, "configuration of swarm-drone(8)", path, example));
+        print!("{}", swarm_daemon::man::config_page(name, "configuration of swarm-drone(8)", path, example));
         return Ok(());
     }
     clap_mangen::Man::new(Arguments::command()).section("8").render(&mut std::io::stdout())

@@ -35,14 +35,14 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use swarm_client::{Client, ClientError};
 use swarm_common::{
-    client::{Client, ClientError},
     id::AttemptId,
     name::Name,
     state::{DroneState, Phase},
-    supervisor::Supervisor,
     wire::drone::*,
 };
+use swarm_daemon::supervisor::Supervisor;
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 

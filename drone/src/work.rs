@@ -11,8 +11,8 @@ use crate::{
     spool::Spool,
 };
 use std::{path::PathBuf, sync::Arc};
+use swarm_client::Client;
 use swarm_common::{
-    client::Client,
     id::AttemptId,
     state::{FailureClass, Phase},
     wire::{base::Base, drone::*},

@@ -4,4 +4,8 @@
 //! input as hostile: memory is bounded whatever the input claims, and bad input is a typed
 //! error, never a panic.
 
+pub mod archive;
+pub mod image;
 pub mod nix;
+pub mod portage;
+pub mod snapshot;

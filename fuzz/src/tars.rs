@@ -2,7 +2,7 @@
 //! reader, finds in an archive.
 
 #[allow(dead_code, reason = "shared with the tests of common")]
-#[path = "../../common/tests/forge/mod.rs"]
+#[path = "../../formats/tests/forge/mod.rs"]
 pub mod forge;
 
 use std::io::{self, Read};

@@ -26,10 +26,10 @@ use std::{
 };
 use swarm_common::{
     digest::Digest,
-    format::{digests::FileHasher, image, snapshot},
     wire::{artifact::Artifact, channel::ChannelName, concern::ConcernKind, view::AuditView},
 };
 use swarm_core::{Swarm, base, kept, state::Profile};
+use swarm_formats::{archive::digests::FileHasher, image, snapshot};
 use tokio::{task::JoinError, time};
 
 /// How long to wait for the publisher to rewrite damaged indexes.

@@ -23,11 +23,11 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
 };
-use swarm_common::{
+use swarm_core::Policy;
+use swarm_daemon::{
     config::{self, ConfigError, OldForm, Size, Span},
     telemetry::{self, LogConfig},
 };
-use swarm_core::Policy;
 
 /// The shortest lease that drones can renew in time.
 const SHORTEST_LEASE: Span = Span::from_secs(1);

@@ -9,8 +9,10 @@ use std::{
     sync::Arc,
 };
 use swarm_common::{
-    client::with_causes,
-    config::{EXIT_CONFIG, EXIT_IO},
+    causes::with_causes,
+    exit::{EXIT_CONFIG, EXIT_IO},
+};
+use swarm_daemon::{
     supervisor::Supervisor,
     telemetry::{self, Telemetry},
     version::VERSION,
@@ -158,7 +160,7 @@ fn manual(section: &str) -> std::io::Result<()> {
         let (name, path) = ("orchestrator.toml", "/etc/build-swarm/orchestrator.toml");
         print!(
             "{}",
-            swarm_common::man::config_page(name, "configuration of swarm-orchestrator(8)", path, example)
+            swarm_daemon::man::config_page(name, "configuration of swarm-orchestrator(8)", path, example)
         );
         return Ok(());
     }

@@ -6,7 +6,7 @@ use std::{
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
-use swarm_common::locked::LockedFile;
+use swarm_daemon::locked::LockedFile;
 
 /// Holds everything that must survive a restart. The lock lasts as long as this value; the kernel
 /// releases it however the process ends.

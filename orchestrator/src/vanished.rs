@@ -3,7 +3,7 @@
 //! old one, or hide that a disk is not mounted. The admin can accept the loss.
 
 use std::path::{Path, PathBuf};
-use swarm_common::config::{ConfigError, secret::write_private};
+use swarm_daemon::config::{ConfigError, secret::write_private};
 
 /// Something that should exist is missing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

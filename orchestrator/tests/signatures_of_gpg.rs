@@ -12,7 +12,7 @@ use std::{
 use swarm_orchestrator::sign::{OpenPgpKey, sign_gpkg};
 
 fn fixture() -> Vec<u8> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../common/tests/data/binhost");
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../formats/tests/data/binhost");
     fs::read(dir.join("pebble-1.2-1.gpkg.tar")).unwrap()
 }
 

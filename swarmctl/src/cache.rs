@@ -2,16 +2,18 @@
 
 use crate::failure::Failure;
 use std::collections::BTreeMap;
+use swarm_client::Client;
 use swarm_common::{
-    client::Client,
     digest::Digest,
-    format::snapshot::is_host,
     name::Name,
     wire::{admin::BuilderKind, channel::ChannelName, ready::Ready, view::ProfileView},
 };
-use swarm_formats::nix::{
-    narinfo::NarInfo,
-    store_path::{StoreDir, StorePath},
+use swarm_formats::{
+    nix::{
+        narinfo::NarInfo,
+        store_path::{StoreDir, StorePath},
+    },
+    snapshot::is_host,
 };
 use tokio::task::JoinSet;
 

@@ -9,7 +9,7 @@ use crate::{
 };
 use clap::{CommandFactory, FromArgMatches as _, Parser, Subcommand};
 use std::collections::BTreeSet;
-use swarm_common::version::VERSION;
+use swarm_daemon::version::VERSION;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -9,12 +9,12 @@ use std::{
     fmt,
     path::{Path, PathBuf},
 };
+use swarm_client::{Client, Trust, Url, parse_address};
 use swarm_common::{
-    client::{Client, Trust, Url, parse_address},
-    config::{self, ConfigError, secret},
     fingerprint::{Fingerprint, Pins},
     secret::Secret,
 };
+use swarm_daemon::config::{self, ConfigError, secret};
 
 /// The contents of the file.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -2,7 +2,8 @@
 //! `swarmctl --help`; 69 to 78 are those of sysexits.h.
 
 use serde_json::json;
-use swarm_common::{client::ClientError, config::ConfigError};
+use swarm_client::ClientError;
+use swarm_daemon::config::ConfigError;
 
 /// The command failed, or what it checked is not healthy.
 pub const FAILED: u8 = 1;

@@ -4,7 +4,7 @@
 
 use crate::output::text::clean;
 use std::time::{Duration, Instant};
-use swarm_common::client::ClientError;
+use swarm_client::ClientError;
 
 /// The longest time that an orchestrator may be away.
 const LONGEST: Duration = Duration::from_secs(300);

@@ -6,8 +6,8 @@ use std::{
     io::{IsTerminal, Write},
     time::Duration,
 };
+use swarm_client::{Client, ClientError, IdempotencyKey};
 use swarm_common::{
-    client::{Client, ClientError, IdempotencyKey},
     id::{DroneId, PackageId},
     wire::view::DroneView,
 };
@@ -125,7 +125,7 @@ fn find_drone(drones: Vec<DroneView>, text: &str) -> Result<DroneView, Failure> 
         return drones.into_iter().nth(at).ok_or_else(|| Failure::Failed("no such drone".to_owned()));
     }
     let candidates: Vec<&str> = names.iter().map(String::as_str).collect();
-    let help = match swarm_common::config::nearest(text, &candidates) {
+    let help = match swarm_daemon::config::nearest(text, &candidates) {
         Some(near) => format!("did you mean `{near}`?"),
         None if names.is_empty() => "none has enrolled yet; see `swarmctl drone token`".to_owned(),
         None => format!("known drones: {}", names.join(", ")),

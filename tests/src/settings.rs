@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Output},
 };
-use swarm_common::config::{self, OldForm, Renamed, Unit};
+use swarm_daemon::config::{self, OldForm, Renamed, Unit};
 use swarm_drone::config as drone;
 use swarm_orchestrator::config as orchestrator;
 

@@ -20,7 +20,7 @@ const KNOWN_IN_ONE_PLACE: &[(&str, &str)] = &[
     ("tokio_cron_scheduler", "orchestrator/src/passes/calendar/ticker.rs"),
     ("russh", "orchestrator/src/passes/healer/ssh.rs"),
     ("sysinfo", "drone/src/vitals.rs"),
-    ("reqwest", "common/src/client/"),
+    ("reqwest", "client/src/"),
     ("rcgen", "orchestrator/src/tls/self_signed.rs"),
     ("tokio_rustls", "orchestrator/src/http/connection.rs"),
     ("httparse", "orchestrator/src/http/binhost/lane/"),
@@ -60,7 +60,9 @@ pub fn top() -> PathBuf {
 #[must_use]
 pub fn sources() -> Vec<(String, String)> {
     let mut found = Vec::new();
-    for member in ["common", "formats", "orchestrator", "drone", "swarmctl", "tests", "fuzz"] {
+    for member in
+        ["common", "client", "daemon", "formats", "orchestrator", "drone", "swarmctl", "tests", "fuzz"]
+    {
         collect(&top().join(member), &mut found);
     }
     found.sort();
@@ -153,11 +155,13 @@ mod tests {
     fn crates_depend_only_in_the_direction_of_the_design() {
         for (member, allowed) in [
             ("common", &[][..]),
+            ("client", &["swarm-common"][..]),
+            ("daemon", &["swarm-common"][..]),
             ("formats", &["swarm-common"][..]),
             ("orchestrator/core", &["swarm-common"][..]),
-            ("orchestrator", &["swarm-common", "swarm-core", "swarm-formats"][..]),
-            ("drone", &["swarm-common", "swarm-formats"][..]),
-            ("swarmctl", &["swarm-common", "swarm-formats"][..]),
+            ("orchestrator", &["swarm-common", "swarm-core", "swarm-daemon", "swarm-formats"][..]),
+            ("drone", &["swarm-client", "swarm-common", "swarm-daemon", "swarm-formats"][..]),
+            ("swarmctl", &["swarm-client", "swarm-common", "swarm-daemon", "swarm-formats"][..]),
             ("fuzz", &["swarm-common", "swarm-formats"][..]),
         ] {
             let found = depends_on(member);

@@ -9,8 +9,8 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
+use swarm_client::{Client, ClientError, IdempotencyKey};
 use swarm_common::{
-    client::{Client, ClientError, IdempotencyKey},
     digest::Digest,
     id::*,
     name::Name,

@@ -24,6 +24,7 @@ pub mod plan;
 pub mod problem;
 pub mod ready;
 mod target;
+pub mod version;
 pub mod view;
 
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};

@@ -3,7 +3,7 @@
 use super::nix::Nix;
 use crate::{artifacts::Artifacts, buildroot::layers::Layers};
 use std::sync::Arc;
-use swarm_common::client::Client;
+use swarm_client::Client;
 use tokio::sync::Mutex;
 
 /// The caches that all builds of a drone share.

@@ -4,7 +4,7 @@
 //! `CONTENTS` with one line for each path, and `COUNTER`.
 
 use std::{fmt::Write as _, fs, io, path::Path};
-use swarm_common::format::gpkg::Metadata;
+use swarm_formats::portage::gpkg::Metadata;
 
 #[derive(Debug, Default)]
 pub(super) struct Contents(String);

@@ -17,9 +17,9 @@ use std::{
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
     path::{Component, Path, PathBuf},
 };
-use swarm_common::format::{
-    digests::FileHasher,
-    gpkg::{Metadata, inner},
+use swarm_formats::{
+    archive::digests::FileHasher,
+    portage::gpkg::{Metadata, inner},
 };
 use tar::EntryType;
 

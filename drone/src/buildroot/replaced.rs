@@ -17,7 +17,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
 };
-use swarm_common::format::gpkg::Metadata;
+use swarm_formats::portage::gpkg::Metadata;
 
 /// A package of a base.
 #[derive(Debug, Clone)]

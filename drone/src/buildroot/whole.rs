@@ -5,7 +5,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
 };
-use swarm_common::sonames::{self, Sonames};
+use swarm_formats::portage::sonames::{self, Sonames};
 
 /// Returns the first path in a package's `CONTENTS` that does not exist. `entry` is
 /// `category/name-version`.

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use swarm_common::config::{Size, Span};
+use swarm_daemon::config::{Size, Span};
 
 /// The smallest memory limit of a build.
 const LEAST_MEMORY: Size = Size::from_mib(64);

@@ -5,10 +5,8 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use swarm_common::{
-    config::{Size, Span},
-    wire::nix::NixMachine,
-};
+use swarm_common::wire::nix::NixMachine;
+use swarm_daemon::config::{Size, Span};
 
 /// The smallest memory limit of an evaluation.
 const LEAST_MEMORY: Size = Size::from_mib(256);

@@ -1,6 +1,6 @@
 //! The settings that used to be plain numbers with their unit in the name, and their names of today.
 
-use swarm_common::{
+use swarm_daemon::{
     config::{Renamed, Unit},
     telemetry,
 };

@@ -1,7 +1,7 @@
 //! Requests to a running drone, and the errors that end it.
 
 use crate::enrol::EnrolError;
-use swarm_common::{client::EXIT_REFUSED, config::EXIT_CONFIG};
+use swarm_common::exit::{EXIT_CONFIG, EXIT_REFUSED};
 
 /// A request from a user or the service manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,8 @@ use crate::{
     config::Config,
     enrol::{self, Start},
 };
-use swarm_common::{client::Client, supervisor::Supervisor};
+use swarm_client::Client;
+use swarm_daemon::supervisor::Supervisor;
 use tokio::sync::mpsc;
 
 /// Returns the client, or `None` if the drone was asked to stop.

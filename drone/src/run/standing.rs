@@ -10,8 +10,8 @@
 use super::{Loop, RunError};
 use crate::{agent::Input, machine};
 use std::time::{Duration, Instant};
+use swarm_client::{ClientError, Fate, Stage};
 use swarm_common::{
-    client::{ClientError, Fate, Stage},
     state::DroneState,
     wire::drone::{Cancellation, EnrolRequest},
 };

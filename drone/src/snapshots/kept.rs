@@ -17,10 +17,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
-use swarm_common::{
-    digest::Digest,
-    format::snapshot::{self, LAYER, OWN},
-};
+use swarm_common::digest::Digest;
+use swarm_formats::snapshot::{self, LAYER, OWN};
 
 /// Number of unused snapshots to keep.
 const KEPT: usize = 3;

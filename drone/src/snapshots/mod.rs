@@ -16,12 +16,9 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use swarm_common::{
-    client::{Client, ClientError},
-    digest::Digest,
-    format::snapshot::{MAX_BYTES, SnapshotError},
-    state::FailureClass,
-};
+use swarm_client::{Client, ClientError};
+use swarm_common::{digest::Digest, state::FailureClass};
+use swarm_formats::snapshot::{MAX_BYTES, SnapshotError};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// Why a snapshot is not available.

@@ -2,10 +2,8 @@
 
 use crate::lab::{Built, Lab, nix, package, play_until};
 use std::fs;
-use swarm_common::{
-    config::Size,
-    state::{FailureClass, Phase},
-};
+use swarm_common::state::{FailureClass, Phase};
+use swarm_daemon::config::Size;
 use swarm_drone::builder::{BuildEnd, nix::Nix};
 
 #[tokio::test]

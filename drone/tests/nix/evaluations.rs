@@ -1,10 +1,8 @@
 //! What an expression may not do.
 
 use crate::lab::{Lab, left_processes};
-use swarm_common::{
-    config::{Size, Span},
-    wire::plan::PlanReport,
-};
+use swarm_common::wire::plan::PlanReport;
+use swarm_daemon::config::{Size, Span};
 
 /// Checks that the plan has `lib`, and refuses each attribute with words that contain a text.
 fn refuses(plan: &PlanReport, refused: &[(&str, &str)]) {

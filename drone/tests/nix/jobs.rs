@@ -1,7 +1,7 @@
 //! Evaluation by a program that prints a line for each attribute (`builder.nix.eval_command`).
 
 use crate::lab::{Lab, left_processes, package};
-use swarm_common::config::{Size, Span};
+use swarm_daemon::config::{Size, Span};
 
 /// A command that runs this script with the arguments of an evaluation.
 fn command(script: &str) -> Vec<String> {

@@ -5,10 +5,10 @@ use crate::{
     private::within,
 };
 use swarm_common::{
-    config::Size,
     state::{FailureCause, FailureClass},
     wire::drone::{Failure, Usage, Work},
 };
+use swarm_daemon::config::Size;
 use swarm_drone::builder::{BuildContext, BuildEnd};
 
 /// Allocates four gigabytes.

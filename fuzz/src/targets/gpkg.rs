@@ -9,10 +9,10 @@ use crate::{
     },
 };
 use std::{collections::BTreeMap, io::Write as _};
-use swarm_common::{
-    digest::Digest,
-    format::{
-        digests::{FileDigests, FileHasher, MemberHasher},
+use swarm_common::digest::Digest;
+use swarm_formats::{
+    archive::digests::{FileDigests, FileHasher, MemberHasher},
+    portage::{
         gpkg::{self, Gpkg, Limits, manifest::ManifestEntry},
         packages_index::{Entry, PackagesIndex, PublishedFile},
     },

@@ -2,10 +2,12 @@
 //! compressed and entry by entry.
 
 use std::{collections::BTreeMap, io::Read as _};
-use swarm_common::format::{
-    digests::FileHasher,
-    gpkg::Metadata,
-    packages_index::{Entry, IndexError, PackagesIndex, PublishedFile},
+use swarm_formats::{
+    archive::digests::FileHasher,
+    portage::{
+        gpkg::Metadata,
+        packages_index::{Entry, IndexError, PackagesIndex, PublishedFile},
+    },
 };
 
 /// Parses an index. A wrong number of packages is corrected, which no mutation would.

@@ -9,11 +9,9 @@ use std::{
     path::{Path, PathBuf},
     sync::OnceLock,
 };
-use swarm_common::{
-    digest::Digest,
-    format::snapshot::{
-        self, FORMAT, LAYER, NixSource, SnapshotContents, SnapshotError, SnapshotManifest, SnapshotRepository,
-    },
+use swarm_common::digest::Digest;
+use swarm_formats::snapshot::{
+    self, FORMAT, LAYER, NixSource, SnapshotContents, SnapshotError, SnapshotManifest, SnapshotRepository,
 };
 use tempfile::{TempDir, tempdir};
 

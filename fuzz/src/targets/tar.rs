@@ -5,7 +5,7 @@ use crate::{
     tars::{self, Found, forge::raw},
 };
 use std::io::Read;
-use swarm_common::format::tar_reader::{EntryKind, TarAttributes, TarReader};
+use swarm_formats::archive::tar_reader::{EntryKind, TarAttributes, TarReader};
 
 /// Entries until the end or an error.
 type Entries = (Vec<(Found, Option<TarAttributes>)>, Option<String>);

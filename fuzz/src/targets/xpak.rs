@@ -1,7 +1,7 @@
 //! XPAK: both ways to read it agree, values are no more than the file has, and what is written is read back.
 
 use std::{collections::BTreeMap, io::Cursor};
-use swarm_common::format::{gpkg::Metadata, xpak};
+use swarm_formats::portage::{gpkg::Metadata, xpak};
 
 fn be32(length: usize) -> [u8; 4] {
     u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes()

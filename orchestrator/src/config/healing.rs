@@ -7,8 +7,9 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use swarm_common::{config::Span, name::Name};
+use swarm_common::name::Name;
 use swarm_core::policy::{HealPolicy, Reach, RebootRule};
+use swarm_daemon::config::Span;
 
 /// Generous bound for the time from the end of a step to its report in the journal.
 const REPORT_MS: u64 = 30_000;
@@ -208,7 +209,7 @@ impl Healing {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use swarm_common::config;
+    use swarm_daemon::config;
 
     fn read(text: &str) -> Result<Config, String> {
         let config = config::parse::<Config>(Path::new("o.toml"), text).map_err(|e| e.to_string())?;

@@ -2,10 +2,8 @@
 
 use serde::Deserialize;
 use std::time::Duration;
-use swarm_common::{
-    config::{Size, Span},
-    state::Caller,
-};
+use swarm_common::state::Caller;
+use swarm_daemon::config::{Size, Span};
 
 /// `[limits]`: limits for input from the network.
 #[derive(Debug, Clone, Copy, Deserialize)]

@@ -2,7 +2,7 @@
 
 use crate::sink::Sink;
 use serde::Deserialize;
-use swarm_common::config::Span;
+use swarm_daemon::config::Span;
 
 /// `[notify]`: what is sent, and where.
 #[derive(Debug, Clone, Deserialize)]

@@ -1,8 +1,8 @@
 //! The `[policy]` section: parameters of the core's rules.
 
 use serde::Deserialize;
-use swarm_common::config::{Size, Span};
 use swarm_core::Policy;
+use swarm_daemon::config::{Size, Span};
 
 macro_rules! overrides {
     (

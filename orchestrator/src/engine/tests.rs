@@ -8,7 +8,8 @@ use crate::{
     server::watchdog,
 };
 use std::{path::Path, sync::atomic::AtomicBool, time::Duration};
-use swarm_common::{digest::Digest, id::RunId, state::RunClass, supervisor::Supervisor, wire::admin::*};
+use swarm_common::{digest::Digest, id::RunId, state::RunClass, wire::admin::*};
+use swarm_daemon::supervisor::Supervisor;
 
 /// Upper limit for every wait in these tests.
 const LIMIT: Duration = Duration::from_secs(60);

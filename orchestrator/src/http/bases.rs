@@ -25,11 +25,11 @@ use axum::{
 use std::sync::Arc;
 use swarm_common::{
     digest::Digest,
-    format::image::ImageError,
     name::Name,
     wire::base::{BaseRequest, BaseView, FollowRequest},
 };
 use swarm_core::{Command, Refusal, base};
+use swarm_formats::image::ImageError;
 use tokio::task::{JoinError, spawn_blocking};
 
 pub(super) fn routes() -> Vec<Route> {

@@ -5,14 +5,14 @@ use super::problem::ApiError;
 use crate::app::App;
 use axum::{Json, Router, extract::State, routing::get};
 use std::sync::Arc;
-use swarm_common::version::Version;
 use swarm_core::{text, view};
+use swarm_daemon::version;
 
 pub(super) fn router() -> Router<Arc<App>> {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .route("/version", get(|| async { Json(Version::own()) }))
+        .route("/version", get(|| async { Json(version::own()) }))
 }
 
 async fn ready(State(app): State<Arc<App>>) -> Result<&'static str, ApiError> {

@@ -19,7 +19,8 @@ use axum::{
     response::Response,
 };
 use std::sync::Arc;
-use swarm_common::{digest::Digest, format::snapshot::SnapshotError};
+use swarm_common::digest::Digest;
+use swarm_formats::snapshot::SnapshotError;
 use tokio::task::spawn_blocking;
 
 pub(super) fn routes() -> Vec<Route> {

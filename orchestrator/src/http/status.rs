@@ -7,8 +7,9 @@ use super::{
 use crate::{app::App, engine::EngineError};
 use axum::{Json, extract::State, http::Method};
 use std::sync::Arc;
-use swarm_common::{version::VERSION, wire::view::StatusView};
+use swarm_common::wire::view::StatusView;
 use swarm_core::{Swarm, view};
+use swarm_daemon::version::VERSION;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![

@@ -6,12 +6,12 @@ use futures_util::future::BoxFuture;
 use std::{collections::BTreeSet, io::Read, sync::Arc};
 use swarm_common::{
     digest::Digest,
-    format::gpkg::Gpkg,
     id::{AttemptId, DroneId},
     time::TimeMs,
     wire::{artifact::Artifact, drone::Failure},
 };
 use swarm_core::state::Collision;
+use swarm_formats::portage::gpkg::Gpkg;
 
 /// An examined file.
 #[derive(Debug)]

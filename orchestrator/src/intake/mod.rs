@@ -28,11 +28,11 @@ use portage::Portage;
 use std::{collections::BTreeSet, sync::Arc};
 use swarm_common::{
     digest::Digest,
-    format::gpkg::Limits,
     id::AttemptId,
     time::TimeMs,
     wire::{admin::BuilderKind, view::KeyView},
 };
+use swarm_formats::portage::gpkg::Limits;
 use tokio::sync::Semaphore;
 
 /// Number of locks that all attempts share.

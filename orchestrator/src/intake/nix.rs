@@ -27,7 +27,6 @@ use std::{
 };
 use swarm_common::{
     digest::Digest,
-    format::snapshot::NixUpstream,
     id::{AttemptId, DroneId},
     time::TimeMs,
     wire::{
@@ -36,7 +35,10 @@ use swarm_common::{
         nix::{Nar, NixTarget},
     },
 };
-use swarm_formats::nix::{nar::NarLimits, store_path::StorePath};
+use swarm_formats::{
+    nix::{nar::NarLimits, store_path::StorePath},
+    snapshot::NixUpstream,
+};
 use tokio::sync::Semaphore;
 
 /// Archives that the engine does not know yet.

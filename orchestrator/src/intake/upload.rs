@@ -16,7 +16,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
 };
-use swarm_common::{digest::Digest, id::AttemptId, locked::LockedFile};
+use swarm_common::{digest::Digest, id::AttemptId};
+use swarm_daemon::locked::LockedFile;
 
 /// Why bytes were refused. Bytes stored before are kept.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,7 @@
 use super::redis::{LOCK, Place, RedisSettings, check_url};
 use serde::Deserialize;
 use std::path::PathBuf;
-use swarm_common::config::Span;
+use swarm_daemon::config::Span;
 
 /// Minimum lifetime of the lock: a third of it must suffice on a slow network.
 const SHORTEST_LOCK: Span = Span::from_millis(500);
@@ -166,7 +166,7 @@ mod tests {
 
     fn parse(section: &str) -> Result<JournalSettings, String> {
         let text = format!("# A comment.\n\n[journal]\n{section}\n");
-        let parsed = swarm_common::config::parse::<File>(Path::new("o.toml"), &text);
+        let parsed = swarm_daemon::config::parse::<File>(Path::new("o.toml"), &text);
         parsed.map(|file| file.journal).map_err(|e| e.to_string())
     }
 

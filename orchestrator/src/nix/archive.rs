@@ -16,10 +16,13 @@ use std::{
     io::{self, BufReader, Read},
     path::Path,
 };
-use swarm_common::{digest::Digest, format::WINDOW_LOG_MAX};
-use swarm_formats::nix::{
-    nar::{NarError, NarEvent, NarKind, NarLimits, NarReader, NarSum, References},
-    store_path::StorePath,
+use swarm_common::digest::Digest;
+use swarm_formats::{
+    archive::WINDOW_LOG_MAX,
+    nix::{
+        nar::{NarError, NarEvent, NarKind, NarLimits, NarReader, NarSum, References},
+        store_path::StorePath,
+    },
 };
 
 /// How many times an uncompressed NAR may be larger than the largest upload.

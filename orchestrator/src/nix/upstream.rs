@@ -12,15 +12,14 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
-use swarm_common::{
-    digest::Digest,
-    format::snapshot::{MANIFEST, NixSource, NixUpstream, SnapshotManifest},
-    wire::concern::ConcernKind,
-};
-use swarm_formats::nix::{
-    keys::PublicKey,
-    narinfo::{MAX_BYTES, NarInfo},
-    store_path::{StoreDir, StorePath},
+use swarm_common::{digest::Digest, wire::concern::ConcernKind};
+use swarm_formats::{
+    nix::{
+        keys::PublicKey,
+        narinfo::{MAX_BYTES, NarInfo},
+        store_path::{StoreDir, StorePath},
+    },
+    snapshot::{MANIFEST, NixSource, NixUpstream, SnapshotManifest},
 };
 
 /// Time limits for connecting and for a whole request.

@@ -13,10 +13,8 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use swarm_common::{
-    config::{ConfigError, secret::write_private},
-    time::TimeMs,
-};
+use swarm_common::time::TimeMs;
+use swarm_daemon::config::{ConfigError, secret::write_private};
 use tokio::time::Interval;
 
 /// Interval between scrubs, in milliseconds.

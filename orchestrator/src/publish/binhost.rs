@@ -21,12 +21,10 @@ use std::{
     path::{Path, PathBuf},
     time::{Duration, UNIX_EPOCH},
 };
-use swarm_common::{
-    digest::Digest,
-    format::{
-        digests::FileHasher,
-        packages_index::{Entry, PackagesIndex},
-    },
+use swarm_common::digest::Digest;
+use swarm_formats::{
+    archive::digests::FileHasher,
+    portage::packages_index::{Entry, PackagesIndex},
 };
 
 /// A package to be published.

@@ -1,7 +1,10 @@
 //! The paths of a binary package host or cache that are served to clients.
 
-use swarm_common::{digest::Digest, format::snapshot::is_host};
-use swarm_formats::nix::{nix32, store_path::StorePath};
+use swarm_common::digest::Digest;
+use swarm_formats::{
+    nix::{nix32, store_path::StorePath},
+    snapshot::is_host,
+};
 
 /// What a path names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

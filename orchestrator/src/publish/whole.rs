@@ -7,7 +7,7 @@ use std::{
     io::{self, Read as _},
     path::{Path, PathBuf},
 };
-use swarm_common::format::packages_index::PackagesIndex;
+use swarm_formats::portage::packages_index::PackagesIndex;
 
 /// The result of reading an index.
 #[derive(Debug, Default)]

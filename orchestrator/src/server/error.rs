@@ -5,7 +5,8 @@ use crate::{
     store::disk::DiskError, tls::TlsError, vanished::Vanished,
 };
 use std::{io, net::SocketAddr};
-use swarm_common::config::{ConfigError, EXIT_CONFIG, EXIT_IO};
+use swarm_common::exit::{EXIT_CONFIG, EXIT_IO};
+use swarm_daemon::config::ConfigError;
 
 /// Why the orchestrator did not start.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,7 @@
 
 use super::StartError;
 use std::{io::ErrorKind, net::SocketAddr, time::Duration};
-use swarm_common::supervisor::Supervisor;
+use swarm_daemon::supervisor::Supervisor;
 use tokio::net::TcpListener;
 
 /// First pause between attempts; doubles up to [`LONGEST_PAUSE`].

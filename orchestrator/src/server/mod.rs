@@ -33,15 +33,12 @@ use crate::{
     vanished::Vanished,
 };
 use std::{io, net::SocketAddr, path::Path, sync::Arc};
-use swarm_common::{
-    config::{
-        ConfigError,
-        secret::{credential, read_secret, write_private},
-    },
-    digest::Digest,
-    format::gpkg,
-    secret::Secret,
+use swarm_common::{digest::Digest, secret::Secret};
+use swarm_daemon::config::{
+    ConfigError,
+    secret::{credential, read_secret, write_private},
 };
+use swarm_formats::portage::gpkg;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 

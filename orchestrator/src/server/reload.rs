@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use swarm_common::{
+use swarm_daemon::{
     config::{ConfigError, changes::Written},
     telemetry::{Telemetry, TelemetryError},
 };

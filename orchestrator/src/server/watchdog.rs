@@ -19,8 +19,9 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use swarm_common::{state::DroneState, supervisor::Supervisor};
+use swarm_common::state::DroneState;
 use swarm_core::view;
+use swarm_daemon::supervisor::Supervisor;
 
 /// Interval of checks if the supervisor sets none.
 const EVERY: Duration = Duration::from_secs(10);

@@ -9,14 +9,16 @@
 
 use super::{error::KeyError, key::OpenPgpKey};
 use std::io::{self, Read, Write};
-use swarm_common::format::{
-    digests::{FileDigests, FileWriter, MemberHasher, MemberReader},
-    gpkg::{
+use swarm_formats::{
+    archive::{
+        digests::{FileDigests, FileWriter, MemberHasher, MemberReader},
+        sha512::Sha512,
+        tar_reader::{TarError, TarReader},
+    },
+    portage::gpkg::{
         Body, Gpkg, GpkgError, Stamp, is_signable,
         manifest::{self, Manifest, ManifestEntry},
     },
-    sha512::Sha512,
-    tar_reader::{TarError, TarReader},
 };
 
 /// Why a package was not signed.
@@ -233,10 +235,10 @@ impl<R: Read> Read for Tee<R> {
 mod tests {
     use super::*;
     use std::path::{Path, PathBuf};
-    use swarm_common::format::gpkg::{self, Limits};
+    use swarm_formats::portage::gpkg::{self, Limits};
 
     fn fixture(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../common/tests/data/binhost").join(name)
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../formats/tests/data/binhost").join(name)
     }
 
     fn unsigned() -> Vec<u8> {

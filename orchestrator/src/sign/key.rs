@@ -17,7 +17,7 @@ use pgp::{
     types::{KeyDetails, KeyVersion, Password, SigningKey, Timestamp},
 };
 use std::{io, path::Path};
-use swarm_common::format::sha512::Sha512;
+use swarm_formats::archive::sha512::Sha512;
 
 /// A secret key that can sign, with its public key. It does not implement `Debug`, so that it
 /// cannot be logged.

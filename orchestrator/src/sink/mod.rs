@@ -17,11 +17,8 @@ use ntfy::Ntfy;
 use reqwest::Url;
 use serde::Deserialize;
 use std::{fmt, path::PathBuf, str::FromStr};
-use swarm_common::{
-    config::{ConfigError, secret::read_secret},
-    secret::Secret,
-    state::Severity,
-};
+use swarm_common::{secret::Secret, state::Severity};
+use swarm_daemon::config::{ConfigError, secret::read_secret};
 use webhook::Webhook;
 
 /// `[[notify.sink]]`: one sink.
@@ -207,7 +204,7 @@ mod tests {
 
     #[test]
     fn the_secret_must_fit_the_kind_of_sink() {
-        let parse = |text: &str| swarm_common::config::parse::<Sink>("s.toml".as_ref(), text);
+        let parse = |text: &str| swarm_daemon::config::parse::<Sink>("s.toml".as_ref(), text);
         for (text, want) in [
             ("url = \"ntfy://h/t\"\npassword_file = \"/x\"", "set `token_file`"),
             ("url = \"smtp://u@h?from=a@b.org&to=c@d.org\"", "`password_file` is required"),

@@ -17,13 +17,10 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use swarm_common::{
-    digest::Digest,
-    format::{
-        gpkg::{self, GpkgError, Limits},
-        packages_index::{Entry, EntryError, PublishedFile},
-    },
-    wire::artifact::Artifact,
+use swarm_common::{digest::Digest, wire::artifact::Artifact};
+use swarm_formats::portage::{
+    gpkg::{self, GpkgError, Limits},
+    packages_index::{Entry, EntryError, PublishedFile},
 };
 
 /// Why an artifact has no entry.
@@ -268,7 +265,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path().join("store")).unwrap();
         let fixture =
-            concat!(env!("CARGO_MANIFEST_DIR"), "/../common/tests/data/binhost/pebble-1.2-1.gpkg.tar");
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../formats/tests/data/binhost/pebble-1.2-1.gpkg.tar");
         let bytes = fs::read(fixture).unwrap();
         let digest = crate::store::insert(&store, &bytes[..], None).unwrap().sha256;
         let target = PortageTarget {

@@ -7,11 +7,8 @@ use crate::store::{
     disk::DiskError,
 };
 use std::{fs, io, path::PathBuf, time::SystemTime};
-use swarm_common::{
-    digest::Digest,
-    format::image::{self, ImageError},
-    wire::base::Image,
-};
+use swarm_common::{digest::Digest, wire::base::Image};
+use swarm_formats::image::{self, ImageError};
 
 /// Why an image was not accepted.
 #[derive(Debug, thiserror::Error)]

@@ -26,12 +26,10 @@ use std::{
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
-use swarm_common::{
-    digest::Digest,
-    format::{
-        digests::{FileDigests, FileHasher, FileWriter},
-        gpkg::Stamp,
-    },
+use swarm_common::digest::Digest;
+use swarm_formats::{
+    archive::digests::{FileDigests, FileHasher, FileWriter},
+    portage::gpkg::Stamp,
 };
 use tempfile::NamedTempFile;
 

@@ -13,10 +13,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
 };
-use swarm_common::{
-    digest::Digest,
-    format::snapshot::{self, SnapshotError},
-};
+use swarm_common::digest::Digest;
+use swarm_formats::snapshot::{self, SnapshotError};
 
 /// Why a snapshot was not accepted, or a difference not made.
 #[derive(Debug, thiserror::Error)]

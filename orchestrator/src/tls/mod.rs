@@ -22,9 +22,10 @@ use std::{
     sync::Arc,
 };
 use swarm_common::{
-    config::{ConfigError, EXIT_CONFIG, EXIT_IO},
+    exit::{EXIT_CONFIG, EXIT_IO},
     fingerprint::Fingerprint,
 };
+use swarm_daemon::config::ConfigError;
 
 /// Why TLS is not available.
 #[derive(Debug, thiserror::Error)]

@@ -17,7 +17,7 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
-use swarm_common::config::secret::write_private;
+use swarm_daemon::config::secret::write_private;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Since the certificate is pinned, a short lifetime would add no protection and cause outages.

@@ -13,7 +13,8 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
 };
-use swarm_common::{config::secret::read_private, digest::Digest, fingerprint::Fingerprint};
+use swarm_common::{digest::Digest, fingerprint::Fingerprint};
+use swarm_daemon::config::secret::read_private;
 
 /// A certificate with its key, as last loaded from the files.
 #[derive(Debug)]

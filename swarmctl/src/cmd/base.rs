@@ -12,8 +12,8 @@ use crate::{
     session::Session,
 };
 use std::path::PathBuf;
+use swarm_client::Client;
 use swarm_common::{
-    client::Client,
     name::Name,
     time::TimeMs,
     wire::base::{BaseFollowing, BaseRequest, BaseView, FollowRequest},

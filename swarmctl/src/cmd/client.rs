@@ -19,8 +19,8 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
+use swarm_client::{Client, Trust, Url, parse_address};
 use swarm_common::{
-    client::{Client, Trust, Url, parse_address},
     name::Name,
     wire::{admin::BuilderKind, channel::ChannelName, nix::ALL_PROFILES, view::KeyView},
 };

@@ -56,7 +56,7 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
 /// Prints the events of one stream. Returns whether `end` was reached.
 async fn follow(
     session: &Session,
-    client: &swarm_common::client::Client,
+    client: &swarm_client::Client,
     after: &mut u64,
     end: Option<u64>,
     patience: &mut Patience,

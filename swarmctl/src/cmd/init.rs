@@ -4,11 +4,9 @@
 use super::login::keep;
 use crate::{failure::Failure, session::Session};
 use std::path::{Path, PathBuf};
-use swarm_common::{
-    client::{Trust, Url, parse_address},
-    config::secret::read_secret,
-    fingerprint::Pins,
-};
+use swarm_client::{Trust, Url, parse_address};
+use swarm_common::fingerprint::Pins;
+use swarm_daemon::config::secret::read_secret;
 
 /// Default address of an orchestrator on this machine.
 const DEFAULT_ADDRESS: &str = "http://127.0.0.1:8100";

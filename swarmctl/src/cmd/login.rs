@@ -4,12 +4,12 @@
 use crate::{config::Connection, failure::Failure, session::Session};
 use serde_json::json;
 use std::{io::Read, path::PathBuf};
+use swarm_client::{Client, ClientError, Trust, Url, parse_address, shown_fingerprint};
 use swarm_common::{
-    client::{Client, ClientError, Trust, Url, parse_address, shown_fingerprint},
-    config::secret::read_secret,
     fingerprint::{Fingerprint, Pins},
     secret::Secret,
 };
+use swarm_daemon::config::secret::read_secret;
 
 /// Arguments of `login`.
 #[derive(Debug, clap::Args)]

@@ -9,8 +9,8 @@ use crate::{
 };
 use serde_json::json;
 use std::time::Duration;
+use swarm_client::{Client, ClientError};
 use swarm_common::{
-    client::{Client, ClientError},
     id::{AttemptId, PackageId, RunId},
     state::RunState,
 };

@@ -17,8 +17,8 @@ use crate::{
 };
 use nix::NixArgs;
 use std::path::PathBuf;
+use swarm_client::Client;
 use swarm_common::{
-    client::Client,
     name::Name,
     state::DroneState,
     wire::{

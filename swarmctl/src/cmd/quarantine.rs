@@ -2,12 +2,8 @@
 
 use crate::{failure::Failure, output::text::clean, session::Session};
 use std::collections::BTreeMap;
-use swarm_common::{
-    client::{Client, PackageFilter},
-    id::PackageId,
-    state::PackageState,
-    wire::view::PackageView,
-};
+use swarm_client::{Client, PackageFilter};
+use swarm_common::{id::PackageId, state::PackageState, wire::view::PackageView};
 
 /// Verbs of `quarantine`.
 #[derive(Debug, clap::Subcommand)]

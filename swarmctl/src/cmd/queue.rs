@@ -5,7 +5,8 @@ use crate::{
     output::{Cell, Paint, Table, text::clean},
     session::Session,
 };
-use swarm_common::{client::PackageFilter, id::RunId, state::PackageState, wire::view::PackageRow};
+use swarm_client::PackageFilter;
+use swarm_common::{id::RunId, state::PackageState, wire::view::PackageRow};
 
 /// Arguments of `queue`.
 #[derive(Debug, clap::Args)]

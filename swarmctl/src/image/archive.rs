@@ -9,9 +9,9 @@ use std::{
     process::{Command, Stdio},
     sync::Arc,
 };
-use swarm_common::format::{
+use swarm_formats::{
+    archive::tar_reader::{EntryKind, TarReader},
     image::{ImageContents, ImageError, MAX_BYTES, Place, devices_note, is_in_dev, special},
-    tar_reader::{EntryKind, TarReader},
 };
 
 /// Decompression programs by file name suffix.

@@ -1,5 +1,5 @@
 //! Makes the image of a base from a root file system: a directory, or an archive such as Gentoo's
-//! stage3. The format is defined in `swarm_common::format::image`.
+//! stage3. The format is defined in `swarm_formats::image`.
 
 mod archive;
 mod signature;
@@ -14,10 +14,8 @@ use std::{
     io::{BufReader, BufWriter, Write},
     path::Path,
 };
-use swarm_common::{
-    digest::Digest,
-    format::image::{self, ImageContents, ImageError, ImageSummary},
-};
+use swarm_common::digest::Digest;
+use swarm_formats::image::{self, ImageContents, ImageError, ImageSummary};
 use tempfile::NamedTempFile;
 
 /// A new image.

@@ -11,10 +11,8 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
-use swarm_common::{
-    config,
-    format::snapshot::{SnapshotContents, SnapshotError},
-};
+use swarm_daemon::config;
+use swarm_formats::snapshot::{SnapshotContents, SnapshotError};
 
 /// Entries of `etc/portage` that are omitted.
 const LEFT_OUT: [&str; 4] = ["make.profile", "repos.conf", "binrepos.conf", "gnupg"];

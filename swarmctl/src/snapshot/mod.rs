@@ -1,5 +1,5 @@
 //! Makes a snapshot: a bundle and repositories, or a source for Nix, as they are on this machine, as
-//! one archive. The format is defined in `swarm_common::format::snapshot`; this module decides the
+//! one archive. The format is defined in `swarm_formats::snapshot`; this module decides the
 //! contents.
 
 mod bundle;
@@ -27,10 +27,9 @@ use std::{
     io::{BufWriter, Write},
     path::PathBuf,
 };
-use swarm_common::{
-    digest::Digest,
-    format::snapshot::{FORMAT, SnapshotContents, SnapshotError, SnapshotManifest, SnapshotRepository},
-    wire::cpu::CpuNeeds,
+use swarm_common::{digest::Digest, wire::cpu::CpuNeeds};
+use swarm_formats::snapshot::{
+    FORMAT, SnapshotContents, SnapshotError, SnapshotManifest, SnapshotRepository,
 };
 use tempfile::NamedTempFile;
 

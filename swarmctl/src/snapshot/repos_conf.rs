@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
     rc::Rc,
 };
-use swarm_common::format::snapshot::{REPOSITORY_SETTINGS, is_repository_setting};
+use swarm_formats::snapshot::{REPOSITORY_SETTINGS, is_repository_setting};
 
 /// The contents of `repos.conf`.
 #[derive(Debug, Default)]

@@ -7,8 +7,8 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
-use swarm_common::format::{
-    digests::FileHasher,
+use swarm_formats::{
+    archive::digests::FileHasher,
     snapshot::{SnapshotContents, SnapshotError, is_repository_name},
 };
 

@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
     slice,
 };
-use swarm_common::portage_settings::{is_drones_own, is_feature_without_effect};
+use swarm_formats::portage::settings::{is_drones_own, is_feature_without_effect};
 
 /// Largest file that is searched for words, in bytes, if a shell would run it or it cannot be
 /// parsed as settings.

@@ -5,7 +5,7 @@ mod settings;
 
 use super::*;
 use std::{fs, os::unix::fs::symlink, path::Path, process::Command};
-use swarm_common::format::snapshot::unpack;
+use swarm_formats::snapshot::unpack;
 
 fn put(root: &Path, path: &str, text: &str) {
     let at = root.join(path);

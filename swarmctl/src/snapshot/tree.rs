@@ -8,7 +8,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
-use swarm_common::format::snapshot::{SnapshotContents, SnapshotError};
+use swarm_formats::snapshot::{SnapshotContents, SnapshotError};
 
 /// A directory with the files that belong to it.
 #[derive(Debug)]

@@ -2,8 +2,8 @@
 
 use super::parts::{facts, name, package_file};
 use anyhow::{Context, Result, ensure};
+use swarm_client::{Bytes, Client, ClientError};
 use swarm_common::{
-    client::{Bytes, Client, ClientError},
     digest::Digest,
     id::{AttemptId, DroneId},
     secret::Secret,
@@ -70,7 +70,7 @@ impl FakeDrone {
     /// # Errors
     /// There is none within so many milliseconds.
     pub async fn work_within(&self, wait_ms: u64) -> Result<Assignment> {
-        let key = format!("{:p}-{}", self, swarm_common::client::IdempotencyKey::random()?);
+        let key = format!("{:p}-{}", self, swarm_client::IdempotencyKey::random()?);
         let reply = self.ask(&key[..key.len().min(64)], wait_ms).await?;
         reply.assignment.with_context(|| format!("no work: {:?}", reply.reason))
     }

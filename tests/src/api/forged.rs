@@ -1,7 +1,7 @@
 //! Packages made for an order, where those that real Portage built are too few: every
 //! attempt asks for a build id of its own.
 
-#[path = "../../../common/tests/forge/mod.rs"]
+#[path = "../../../formats/tests/forge/mod.rs"]
 #[allow(missing_docs, dead_code, reason = "the forge of the format's own tests, which use all of it")]
 pub(crate) mod forge;
 

@@ -8,10 +8,8 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
 };
-use swarm_common::{
-    client::{Client, parse_address},
-    secret::Secret,
-};
+use swarm_client::{Client, parse_address};
+use swarm_common::secret::Secret;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, copy},
     net::{TcpListener, TcpStream},

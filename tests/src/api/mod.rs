@@ -3,7 +3,7 @@
 //!
 //! Its journal, its disks and its signatures are real. Only drones are played: they say
 //! what a drone says, and bring packages that real Portage built once
-//! (`common/tests/data/binhost`).
+//! (`formats/tests/data/binhost`).
 
 mod clock;
 mod drone;
@@ -36,9 +36,8 @@ pub use wait::until;
 
 use anyhow::{Context, Result};
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use swarm_client::{Client, IdempotencyKey, Trust, Url, parse_address};
 use swarm_common::{
-    client::{Client, IdempotencyKey, Trust, Url, parse_address},
-    config::{Span, secret::read_secret},
     digest::Digest,
     fingerprint::Pins,
     id::RunId,
@@ -48,6 +47,7 @@ use swarm_common::{
         drone::DroneFacts,
     },
 };
+use swarm_daemon::config::{Span, secret::read_secret};
 use swarm_orchestrator::{
     app::App,
     config::Config,

@@ -9,9 +9,9 @@ use std::{
     io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
     path::Path,
 };
-use swarm_common::format::{
-    digests::MemberReader,
-    gpkg::{
+use swarm_formats::{
+    archive::digests::MemberReader,
+    portage::gpkg::{
         self, Limits,
         manifest::{Manifest, ManifestEntry},
     },

@@ -10,10 +10,9 @@ use std::{
     path::PathBuf,
     process::{Command, Output},
 };
+use swarm_client::IdempotencyKey;
 use swarm_common::{
-    client::IdempotencyKey,
     digest::Digest,
-    format::snapshot::{SnapshotContents, SnapshotManifest},
     id::{AttemptId, RunId},
     wire::{
         admin::{BuilderKind, ProfileRequest},
@@ -22,7 +21,10 @@ use swarm_common::{
         plan::{PlanEdge, PlanPackage, PlanReport},
     },
 };
-use swarm_formats::nix::{derivation::Derivation, store_path::StoreDir};
+use swarm_formats::{
+    nix::{derivation::Derivation, store_path::StoreDir},
+    snapshot::{SnapshotContents, SnapshotManifest},
+};
 use tempfile::TempDir;
 
 /// What Nix needs to work alone and offline.

@@ -8,13 +8,13 @@ use std::{
 };
 use swarm_common::{
     digest::Digest,
-    format::snapshot::{FORMAT, SnapshotContents, SnapshotManifest, SnapshotRepository},
     name::Name,
     wire::{
         drone::{DroneFacts, Target},
         plan::{PlanEdge, PlanReport, PortagePackage},
     },
 };
+use swarm_formats::snapshot::{FORMAT, SnapshotContents, SnapshotManifest, SnapshotRepository};
 
 /// A name that is known to be one.
 ///
@@ -42,7 +42,7 @@ pub fn facts() -> DroneFacts {
 /// A package file that real Portage built.
 #[must_use]
 pub fn fixture(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../common/tests/data/binhost").join(file)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../formats/tests/data/binhost").join(file)
 }
 
 /// The file that a target asks for.

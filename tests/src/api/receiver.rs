@@ -12,7 +12,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use swarm_common::config::{Span, parse};
+use swarm_daemon::config::{Span, parse};
 use swarm_orchestrator::config::Config;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},

@@ -13,7 +13,8 @@ use crate::api::{
 use anyhow::Result;
 use reqwest::Method;
 use std::{fs, os::unix::fs::symlink, path::Path, time::Instant};
-use swarm_common::{digest::Digest, format::image::ImageContents};
+use swarm_common::digest::Digest;
+use swarm_formats::image::ImageContents;
 
 /// A sound archive of a kind.
 struct Sound {

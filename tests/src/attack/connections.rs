@@ -11,7 +11,8 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use swarm_common::{client::Client, secret::Secret};
+use swarm_client::Client;
+use swarm_common::secret::Secret;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,

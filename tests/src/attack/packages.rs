@@ -1,16 +1,16 @@
-//! The packages of `common/tests/verdicts`, and the reference that judges them.
+//! The packages of `formats/tests/verdicts`, and the reference that judges them.
 
 #![allow(missing_docs, dead_code, reason = "the parts of the format's own tests, which use all of them")]
 
 use crate::api::forge;
 
-#[path = "../../../common/tests/verdicts/model.rs"]
+#[path = "../../../formats/tests/verdicts/model.rs"]
 pub mod model;
-#[path = "../../../common/tests/verdicts/mutate.rs"]
+#[path = "../../../formats/tests/verdicts/mutate.rs"]
 pub mod mutate;
-#[path = "../../../common/tests/verdicts/reference.rs"]
+#[path = "../../../formats/tests/verdicts/reference.rs"]
 pub mod reference;
-#[path = "../../../common/tests/verdicts/table.rs"]
+#[path = "../../../formats/tests/verdicts/table.rs"]
 pub mod table;
 
 pub use mutate::Dice;

@@ -13,9 +13,8 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use swarm_client::IdempotencyKey;
 use swarm_common::{
-    client::IdempotencyKey,
-    config::secret::read_secret,
     id::AttemptId,
     state::RunClass,
     wire::{
@@ -23,6 +22,7 @@ use swarm_common::{
         drone::{Assignment, SignOffRequest, Work},
     },
 };
+use swarm_daemon::config::secret::read_secret;
 use tempfile::TempDir;
 
 /// Nothing is answered later than this, on a machine that does much else.

@@ -42,7 +42,7 @@ pub async fn attack(
     tally: &mut Tally,
 ) -> Result<()> {
     let mut reference = tokio::task::spawn_blocking(Reference::start).await?;
-    // The made ones are tried one by one in `common/tests/verdicts`, and take a while to make.
+    // The made ones are tried one by one in `formats/tests/verdicts`, and take a while to make.
     let (made, mut heavy) = if scale == 1 { (table::rows(), heavy()) } else { (Vec::new(), Vec::new()) };
     for series in 0.. {
         let attempt = prey.plan_to_make().await?;

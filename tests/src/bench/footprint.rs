@@ -16,9 +16,9 @@ use std::{
     process::Command,
     time::{Duration, Instant},
 };
-use swarm_common::{
-    client::IdempotencyKey, config::secret::write_private, state::DroneState, wire::admin::EnrolTokenRequest,
-};
+use swarm_client::IdempotencyKey;
+use swarm_common::{state::DroneState, wire::admin::EnrolTokenRequest};
+use swarm_daemon::config::secret::write_private;
 
 /// Drones that wait for work.
 const DRONES: usize = 64;

@@ -14,15 +14,15 @@ use std::{
     process::Command,
     time::{Duration, Instant},
 };
+use swarm_client::{Client, IdempotencyKey, parse_address};
 use swarm_common::{
-    client::{Client, IdempotencyKey, parse_address},
-    config::secret::{read_secret, write_private},
     state::RunClass,
     wire::{
         admin::{BuilderKind, EnrolTokenRequest, ProfileRequest, StartRunRequest},
         plan::PlanReport,
     },
 };
+use swarm_daemon::config::secret::{read_secret, write_private};
 
 /// A start or an end takes no longer, on a machine that does much else.
 const SOON: Duration = Duration::from_secs(60);

@@ -15,11 +15,9 @@ use std::{
     process::Command,
     time::Instant,
 };
-use swarm_common::{
-    digest::Digest,
-    format::snapshot::{FORMAT, SnapshotContents, SnapshotManifest, SnapshotRepository},
-};
+use swarm_common::digest::Digest;
 use swarm_drone::snapshots::Snapshots;
+use swarm_formats::snapshot::{FORMAT, SnapshotContents, SnapshotManifest, SnapshotRepository};
 
 /// Packages of the repository, and how many of them change from one day to the next.
 const PACKAGES: usize = 21_000;

@@ -11,7 +11,8 @@ use std::{
     process::{Command, Stdio},
     time::Duration,
 };
-use swarm_common::{config::secret::write_private, state::DroneState};
+use swarm_common::state::DroneState;
+use swarm_daemon::config::secret::write_private;
 use tempfile::TempDir;
 
 use super::{

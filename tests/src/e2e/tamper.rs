@@ -9,7 +9,7 @@ use std::{
     io::{Read, Write},
     path::Path,
 };
-use swarm_common::format::digests::{MemberDigests, MemberHasher};
+use swarm_formats::archive::digests::{MemberDigests, MemberHasher};
 
 /// One member of the outer tar: its path and its bytes.
 type Member = (String, Vec<u8>);

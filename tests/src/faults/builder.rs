@@ -2,8 +2,8 @@
 //! the same again when the orchestrator died before it answered. What it uploads are packages
 //! that real Portage once built, under the build ids that are asked for.
 
+use swarm_client::{Bytes, Client, ClientError, IdempotencyKey};
 use swarm_common::{
-    client::{Bytes, Client, ClientError, IdempotencyKey},
     digest::Digest,
     id::AttemptId,
     name::Name,

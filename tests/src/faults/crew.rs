@@ -9,8 +9,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
+use swarm_client::{Bytes, Client, ClientError, IdempotencyKey};
 use swarm_common::{
-    client::{Bytes, Client, ClientError, IdempotencyKey},
     digest::Digest,
     id::*,
     secret::Secret,

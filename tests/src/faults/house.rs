@@ -12,12 +12,10 @@ use std::{
     process::{Command, ExitStatus},
     time::Duration,
 };
-use swarm_common::{
-    client::{Client, parse_address},
-    config::secret::write_private,
-    secret::Secret,
-};
+use swarm_client::{Client, parse_address};
+use swarm_common::secret::Secret;
 use swarm_core::Record;
+use swarm_daemon::config::secret::write_private;
 use swarm_orchestrator::journal::{Journal, RedisJournal, RedisSettings, Verified};
 use tempfile::TempDir;
 

@@ -10,12 +10,10 @@ use std::{
     process::Command,
     time::Duration,
 };
-use swarm_common::{
-    client::{Client, parse_address},
-    config::secret::read_secret,
-    digest::Digest,
-};
+use swarm_client::{Client, parse_address};
+use swarm_common::digest::Digest;
 use swarm_core::{Event, Record};
+use swarm_daemon::config::secret::read_secret;
 use swarm_orchestrator::journal::{Journal, SqliteJournal};
 use swarm_orchestrator::store::Store;
 use tempfile::TempDir;

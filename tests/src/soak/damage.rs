@@ -13,7 +13,8 @@ use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
-use swarm_common::{digest::Digest, format::packages_index::PackagesIndex, wire::view::AuditView};
+use swarm_common::{digest::Digest, wire::view::AuditView};
+use swarm_formats::portage::packages_index::PackagesIndex;
 
 /// An audit is answered within this.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -36,10 +36,10 @@ use std::{
     time::Duration,
 };
 use swarm_common::{
-    config::secret::write_private,
     state::{DroneState, RunState},
     wire::view::{RunView, StatusView},
 };
+use swarm_daemon::config::secret::write_private;
 use tempfile::TempDir;
 
 const PORT: u16 = 8100;

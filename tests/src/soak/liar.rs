@@ -15,8 +15,8 @@ use std::{
     thread::{self, JoinHandle},
     time::Duration,
 };
+use swarm_client::{Bytes, Client, ClientError, LogAppend, parse_address};
 use swarm_common::{
-    client::{Bytes, Client, ClientError, LogAppend, parse_address},
     digest::Digest,
     id::AttemptId,
     secret::Secret,

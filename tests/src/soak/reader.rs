@@ -14,10 +14,8 @@ use std::{
     thread::{self, JoinHandle},
     time::Duration,
 };
-use swarm_common::{
-    client::{Client, parse_address},
-    format::packages_index::{Entry, PackagesIndex},
-};
+use swarm_client::{Client, parse_address};
+use swarm_formats::portage::packages_index::{Entry, PackagesIndex};
 
 /// A request that takes longer met a fault.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -30,7 +30,7 @@ const WAITING: &[&str] = &[
 ];
 
 /// What takes long of the suites that compute, so that it does not come last.
-const LONG: &[&str] = &["swarm-tests/simulation", "swarm-tests/attack", "swarm-common/verdicts"];
+const LONG: &[&str] = &["swarm-tests/simulation", "swarm-tests/attack", "swarm-formats/verdicts"];
 
 /// Whether this job mostly waits.
 #[must_use]

@@ -2,11 +2,9 @@
 
 use crate::{key, refused};
 use std::{fs, os::unix::fs::symlink, path::Path};
+use swarm_client::{Client, ClientError};
 use swarm_common::{
-    client::{Client, ClientError},
-    config::Size,
     digest::Digest,
-    format::image::ImageContents,
     wire::{
         admin::{BuilderKind, ProfileRequest},
         base::{Base, BaseRequest, FollowRequest},
@@ -14,6 +12,8 @@ use swarm_common::{
         plan::PortagePackage,
     },
 };
+use swarm_daemon::config::Size;
+use swarm_formats::image::ImageContents;
 use swarm_tests::api::{PROFILE, Swarm, name, pebble, plan_of, snapshot};
 
 /// A tree that passes for the root of a Gentoo, with one file of this content.

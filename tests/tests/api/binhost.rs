@@ -1,10 +1,10 @@
 //! The binary package hosts over HTTP, as Portage asks for them.
 
 use swarm_common::{
-    format::packages_index::PackagesIndex,
     state::*,
     wire::drone::{Failure, Outcome},
 };
+use swarm_formats::portage::packages_index::PackagesIndex;
 use swarm_tests::api::{Answer, PROFILE, Swarm, name, package_for, pebble, pebble_at, plan_of, until};
 
 /// How Portage calls itself.

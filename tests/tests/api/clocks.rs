@@ -2,9 +2,9 @@
 //! time a little later.
 
 use std::{fs, path::Path, process::Command, time::SystemTime};
-use swarm_common::{
-    client::IdempotencyKey, config::secret::write_private, state::DroneState, wire::admin::EnrolTokenRequest,
-};
+use swarm_client::IdempotencyKey;
+use swarm_common::{state::DroneState, wire::admin::EnrolTokenRequest};
+use swarm_daemon::config::secret::write_private;
 use swarm_tests::{
     api::{PROFILE, pebble, plan_of, until},
     bench::server::Orchestrator,

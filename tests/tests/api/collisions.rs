@@ -2,13 +2,13 @@
 //! end of the run, and never both published.
 
 use swarm_common::{
-    config::parse,
     digest::Digest,
-    format::packages_index::PackagesIndex,
     id::RunId,
     state::*,
     wire::{base::UsrMerge, drone::Outcome, machine::DroneFacts, plan::PortagePackage},
 };
+use swarm_daemon::config::parse;
+use swarm_formats::portage::packages_index::PackagesIndex;
 use swarm_tests::api::{FakeDrone, Receiver, Swarm, facts, package_with, pebble, plan_of, until};
 
 /// A package, its slot, the files that it installs and its RDEPEND.

@@ -193,7 +193,7 @@ const NOT_DONE: [(&str, &str); 2] = [
 async fn every_answer_of_a_nights_work_is_as_the_document_says() {
     let swarm = Swarm::start_with(|config| {
         config.policy.package_failures = Some(1);
-        let sink = swarm_common::config::parse("s".as_ref(), "url = \"ntfy://127.0.0.1:1/x\"").unwrap();
+        let sink = swarm_daemon::config::parse("s".as_ref(), "url = \"ntfy://127.0.0.1:1/x\"").unwrap();
         config.notify.sink.push(sink);
     });
     let swarm = swarm.await.unwrap();

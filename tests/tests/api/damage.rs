@@ -5,8 +5,8 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
 };
+use swarm_client::IdempotencyKey;
 use swarm_common::{
-    client::IdempotencyKey,
     digest::Digest,
     wire::{
         admin::EnrolTokenRequest,
@@ -108,7 +108,7 @@ async fn befallen(file: &str, harm: Harm, then: Then) {
     let settings = |config: &mut Config| {
         config.tls.listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
         let sink = "url = \"http://127.0.0.1:9/\"\nminimum = \"info\"";
-        config.notify.sink.push(swarm_common::config::parse(Path::new("sink.toml"), sink).unwrap());
+        config.notify.sink.push(swarm_daemon::config::parse(Path::new("sink.toml"), sink).unwrap());
     };
     let (swarm, digest) = published_with(settings).await;
     let book = swarm.state_dir().join("notify.json");

@@ -8,8 +8,8 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
 };
+use swarm_client::Bytes;
 use swarm_common::{
-    client::Bytes,
     digest::Digest,
     state::RunState,
     wire::{

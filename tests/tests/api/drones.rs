@@ -1,7 +1,7 @@
 //! Drones, as an admin moves them.
 
 use crate::{key, refused};
-use swarm_common::client::ClientError;
+use swarm_client::ClientError;
 use swarm_common::{id::DroneId, state::*, wire::drone::*};
 use swarm_tests::api::{Swarm, facts, nothing_free};
 

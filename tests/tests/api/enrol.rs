@@ -2,8 +2,8 @@
 
 use crate::{key, refused};
 use std::time::Duration;
+use swarm_client::{Client, ClientError};
 use swarm_common::{
-    client::{Client, ClientError},
     digest::Digest,
     secret::Secret,
     state::DroneState,

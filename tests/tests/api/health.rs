@@ -8,10 +8,8 @@ use std::{
     },
     time::Duration,
 };
-use swarm_common::{
-    time::TimeMs,
-    version::{VERSION, Version},
-};
+use swarm_common::{time::TimeMs, wire::version::Version};
+use swarm_daemon::version::{self, VERSION};
 use swarm_orchestrator::{
     engine::{Clock, SystemClock},
     server::ServeError,
@@ -32,7 +30,7 @@ async fn anybody_is_told_which_version_runs_and_every_program_tells_its_own() {
     let swarm = Swarm::start().await.unwrap();
     let answer = swarm.raw().await.unwrap().ask("GET /version", &[], b"").await.unwrap();
     let version: Version = serde_json::from_value(answer.json().unwrap()).unwrap();
-    assert_eq!((answer.status, version), (200, Version::own()));
+    assert_eq!((answer.status, version), (200, version::own()));
     for name in ["swarm-orchestrator", "swarm-drone", "swarmctl"] {
         let output = Command::new(program(name).unwrap()).arg("--version").output().unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{name} {VERSION}\n"));

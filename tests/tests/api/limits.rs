@@ -2,10 +2,8 @@
 //! other end closing, never a time.
 
 use crate::refused;
-use swarm_common::{
-    config::{Size, Span},
-    wire::drone::Outcome,
-};
+use swarm_common::wire::drone::Outcome;
+use swarm_daemon::config::{Size, Span};
 use swarm_orchestrator::config::Config;
 use swarm_tests::api::{Swarm, limit_plan};
 

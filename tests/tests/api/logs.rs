@@ -1,12 +1,9 @@
 //! Logs of attempts.
 
 use crate::refused;
-use swarm_common::{
-    client::{ByteStream, Bytes, LogAppend},
-    config::Size,
-    id::AttemptId,
-    wire::drone::Outcome,
-};
+use swarm_client::{ByteStream, Bytes, LogAppend};
+use swarm_common::{id::AttemptId, wire::drone::Outcome};
+use swarm_daemon::config::Size;
 use swarm_tests::api::Swarm;
 
 async fn rest(mut stream: ByteStream) -> String {

@@ -46,10 +46,8 @@ mod uploads;
 mod versions;
 
 use std::time::Duration;
-use swarm_common::{
-    client::{ClientError, IdempotencyKey},
-    config::Span,
-};
+use swarm_client::{ClientError, IdempotencyKey};
+use swarm_daemon::config::Span;
 use swarm_orchestrator::config::Config;
 use swarm_tests::api::Swarm;
 

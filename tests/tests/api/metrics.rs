@@ -109,7 +109,7 @@ async fn the_alerts_hold_their_tests_and_ask_for_nothing_that_is_not_told() {
     content(&promtool(&["check", "rules", "alerts.yml"], ""));
     content(&promtool(&["test", "rules", "alerts_test.yml"], ""));
     let swarm = Swarm::start_with(|config| {
-        let sink = swarm_common::config::parse("s".as_ref(), "url = \"ntfy://127.0.0.1:1/x\"").unwrap();
+        let sink = swarm_daemon::config::parse("s".as_ref(), "url = \"ntfy://127.0.0.1:1/x\"").unwrap();
         config.notify.sink.push(sink);
     });
     let swarm = swarm.await.unwrap();

@@ -3,13 +3,13 @@
 use crate::key;
 use std::{path::Path, sync::Arc};
 use swarm_common::{
-    config::{parse, secret::write_private},
     state::*,
     wire::{
         drone::{Failure, Outcome},
         plan::{PlanProblem, ProblemKind},
     },
 };
+use swarm_daemon::config::{parse, secret::write_private};
 use swarm_orchestrator::{config::Config, server, sink::Sink};
 use swarm_tests::api::{FakeDrone, Mailbox, Receiver, Swarm, TestClock, pebble, plan_of};
 

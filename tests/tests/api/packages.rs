@@ -1,8 +1,8 @@
 //! Packages, and why they are where they are.
 
 use crate::{key, refused};
+use swarm_client::PackageFilter;
 use swarm_common::{
-    client::PackageFilter,
     id::PackageId,
     state::*,
     wire::drone::{Failure, Outcome},

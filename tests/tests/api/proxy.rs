@@ -10,8 +10,8 @@ use std::{
     process::Command,
     time::Duration,
 };
+use swarm_client::{Bytes, Client, Trust, parse_address};
 use swarm_common::{
-    client::{Bytes, Client, Trust, parse_address},
     digest::Digest,
     secret::Secret,
     wire::{admin::EnrolTokenRequest, drone::Outcome},

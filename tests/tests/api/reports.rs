@@ -3,11 +3,11 @@
 use crate::{key, refused};
 use std::sync::Arc;
 use swarm_common::{
-    config::{Size, Span},
     digest::Digest,
     state::*,
     wire::drone::{Failure, Outcome},
 };
+use swarm_daemon::config::{Size, Span};
 use swarm_tests::api::{Swarm, TestClock, package_for};
 
 fn failed(class: FailureClass) -> Outcome {

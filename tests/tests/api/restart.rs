@@ -4,8 +4,8 @@ use std::{
     path::Path,
     time::{Duration, SystemTime},
 };
+use swarm_client::Bytes;
 use swarm_common::{
-    client::Bytes,
     digest::Digest,
     state::*,
     wire::drone::{Outcome, UploadRequest},

@@ -6,8 +6,8 @@ use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
 };
+use swarm_client::ClientError;
 use swarm_common::{
-    client::ClientError,
     id::RunId,
     state::*,
     time::TimeMs,

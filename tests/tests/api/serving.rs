@@ -3,7 +3,7 @@
 
 use crate::{patient, stops_at_once};
 use std::{fs, path::PathBuf};
-use swarm_common::config::Span;
+use swarm_daemon::config::Span;
 use swarm_orchestrator::config::Config;
 use swarm_tests::api::{Answer, PROFILE, Swarm, name};
 

@@ -2,10 +2,13 @@
 
 use crate::refused;
 use std::path::Path;
-use swarm_common::{client::ClientError, config::Size, digest::Digest, format::snapshot::unpack};
+use swarm_client::ClientError;
+use swarm_common::digest::Digest;
+use swarm_daemon::config::Size;
+use swarm_formats::snapshot::unpack;
 use swarm_tests::api::{Swarm, snapshot};
 
-async fn fetch(client: &swarm_common::client::Client, digest: Digest) -> Result<Vec<u8>, ClientError> {
+async fn fetch(client: &swarm_client::Client, digest: Digest) -> Result<Vec<u8>, ClientError> {
     let mut stream = client.snapshot(digest, 0).await?;
     let mut bytes = Vec::new();
     while let Some(piece) = stream.next().await? {

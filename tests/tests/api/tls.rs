@@ -8,14 +8,14 @@ use std::{
     path::Path,
     process::{Command, Stdio},
 };
+use swarm_client::{Client, Trust, Url, parse_address, shown_fingerprint};
 use swarm_common::{
-    client::{Client, Trust, Url, parse_address, shown_fingerprint},
-    config::Span,
     fingerprint::{Fingerprint, Pins},
     secret::Secret,
     state::RunState,
     wire::admin::EnrolTokenRequest,
 };
+use swarm_daemon::config::Span;
 use swarm_orchestrator::config::Config;
 use swarm_tests::api::{FakeDrone, Raw, Swarm, in_a_network_of_its_own};
 

@@ -1,9 +1,8 @@
 //! Uploads of package files: resumed, refused, another drone's.
 
 use crate::refused;
+use swarm_client::{Bytes, ClientError};
 use swarm_common::{
-    client::{Bytes, ClientError},
-    config::Size,
     digest::Digest,
     id::AttemptId,
     state::*,
@@ -12,6 +11,7 @@ use swarm_common::{
         drone::{Outcome, Target, UploadRequest},
     },
 };
+use swarm_daemon::config::Size;
 use swarm_tests::api::{FakeDrone, Swarm, fixture, package_file, package_with, until};
 
 fn file_of(target: &Target) -> (Digest, Bytes) {

@@ -8,13 +8,13 @@ use std::{
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
     path::{Path, PathBuf},
 };
+use swarm_client::IdempotencyKey;
 use swarm_common::{
-    client::IdempotencyKey,
-    format::image::ImageContents,
     state::FailureClass,
     wire::base::{BaseRequest, Image},
 };
 use swarm_drone::bases::{BaseError, Bases};
+use swarm_formats::image::ImageContents;
 use swarm_tests::api::{FakeDrone, Line, Swarm, name};
 
 /// An orchestrator with a base, a drone, and its cache.

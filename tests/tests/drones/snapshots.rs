@@ -10,11 +10,9 @@ use std::{
     os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
 };
-use swarm_common::{
-    digest::Digest,
-    format::snapshot::{FORMAT, SnapshotContents, SnapshotManifest, SnapshotRepository},
-};
+use swarm_common::digest::Digest;
 use swarm_drone::snapshots::{FetchError, Snapshot, Snapshots};
+use swarm_formats::snapshot::{FORMAT, SnapshotContents, SnapshotManifest, SnapshotRepository};
 use swarm_tests::api::{FakeDrone, Line, Swarm};
 
 /// Paths and what is in them.
@@ -86,7 +84,7 @@ impl Lab {
     }
 
     /// A line that breaks once, with a client at its end.
-    async fn line(&self, breaks_after: u64) -> (Line, swarm_common::client::Client) {
+    async fn line(&self, breaks_after: u64) -> (Line, swarm_client::Client) {
         let line = Line::that_breaks_after(breaks_after, self.swarm.address).await.unwrap();
         let client = line.client(&self.drone.credential).unwrap();
         (line, client)

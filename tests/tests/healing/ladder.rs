@@ -5,14 +5,14 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use swarm_client::{Client, IdempotencyKey};
 use swarm_common::{
-    client::{Client, IdempotencyKey},
-    config::Span,
     secret::Secret,
     state::DroneState,
     wire::{admin::EnrolTokenRequest, drone::*, view::*},
 };
 use swarm_core::policy::RebootRule;
+use swarm_daemon::config::Span;
 use swarm_tests::{
     api::{Swarm, TestClock, facts, name, nothing_free},
     machine::{Init, LIMIT, Machine},

@@ -1,8 +1,8 @@
 //! What a standby answers, and what it does not.
 
 use super::*;
+use swarm_client::{ClientError, IdempotencyKey};
 use swarm_common::{
-    client::{ClientError, IdempotencyKey},
     digest::Digest,
     wire::{admin::EnrolTokenRequest, drone::ClaimRequest},
 };

@@ -20,14 +20,16 @@ use std::{
 };
 use swarm_common::{
     digest::Digest,
-    format::snapshot::NixSource,
     state::{FailureClass, Phase},
     wire::{
         drone::{BuildOrder, Target},
         nix::NixTarget,
     },
 };
-use swarm_formats::nix::{derivation::Derivation, nar::dump, store_path::StoreDir};
+use swarm_formats::{
+    nix::{derivation::Derivation, nar::dump, store_path::StoreDir},
+    snapshot::NixSource,
+};
 
 /// Since this version a setting says where builds are, instead of `TMPDIR`.
 const HAS_BUILD_DIR: (u32, u32) = (2, 22);

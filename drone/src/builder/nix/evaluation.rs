@@ -20,9 +20,9 @@ use std::{
 };
 use swarm_common::{
     digest::Digest,
-    format::snapshot::NixSource,
     wire::plan::{PlanProblem, ProblemKind},
 };
+use swarm_formats::snapshot::NixSource;
 
 /// Attributes that are evaluated at once as long as nothing fails.
 const BATCH: usize = 64;

@@ -14,14 +14,16 @@ use std::{
     path::{Path, PathBuf},
 };
 use swarm_common::{
-    format::snapshot::NixUpstream,
     state::{FailureClass, Phase},
     wire::nix::NixInput,
 };
-use swarm_formats::nix::{
-    nar::NarSum,
-    narinfo::{Compression, NarInfo},
-    store_path::StoreDir,
+use swarm_formats::{
+    nix::{
+        nar::NarSum,
+        narinfo::{Compression, NarInfo},
+        store_path::StoreDir,
+    },
+    snapshot::NixUpstream,
 };
 
 /// Preferred to all other caches.

@@ -7,7 +7,8 @@
 use super::{enclosure::SOURCE, failure};
 use serde::Deserialize;
 use std::ffi::OsString;
-use swarm_common::{format::snapshot::NixSource, wire::nix::is_store_path};
+use swarm_common::wire::nix::is_store_path;
+use swarm_formats::snapshot::NixSource;
 
 /// A derivation and the output that the attribute names, if it is not `out`; or why there is none.
 pub(super) type Answer = Result<(String, Option<String>), String>;

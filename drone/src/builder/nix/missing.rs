@@ -7,10 +7,8 @@ use super::{
 };
 use crate::builder::Stop;
 use std::{collections::BTreeSet, ffi::OsString};
-use swarm_common::{
-    format::snapshot::NixUpstream,
-    state::{FailureClass, Phase},
-};
+use swarm_common::state::{FailureClass, Phase};
+use swarm_formats::snapshot::NixUpstream;
 
 /// Options for the use of binary caches, each with its keys.
 pub(super) fn substituters(local: Option<String>, upstreams: &[NixUpstream]) -> Vec<OsString> {

@@ -44,9 +44,9 @@ use std::{
 };
 use swarm_common::{
     digest::Digest,
-    format::snapshot::{MANIFEST, NixSource, SnapshotManifest},
     wire::{drone::BuildOrder, plan::PlanReport},
 };
+use swarm_formats::snapshot::{MANIFEST, NixSource, SnapshotManifest};
 use tokio_util::sync::CancellationToken;
 
 /// How long it is believed that the installed Nix has not changed.

@@ -16,14 +16,13 @@ use std::{
 };
 use swarm_common::{
     digest::Digest,
-    format::snapshot::NixSource,
     state::{FailureClass, Phase},
     wire::{
         nix::NixRoot,
         plan::{PlanEdge, PlanPackage, PlanProblem, PlanReport, ProblemKind},
     },
 };
-use swarm_formats::nix::store_path::StoreDir;
+use swarm_formats::{nix::store_path::StoreDir, snapshot::NixSource};
 
 /// The most packages and edges that an orchestrator takes (`core/src/plan.rs`).
 const MOST_PACKAGES: usize = 10_000;

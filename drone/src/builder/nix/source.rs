@@ -9,7 +9,7 @@ use std::{
     os::unix::fs::symlink,
     path::{Path, PathBuf},
 };
-use swarm_common::format::snapshot::{INPUTS, SOURCE};
+use swarm_formats::snapshot::{INPUTS, SOURCE};
 
 /// Copies `source` and `inputs` of a snapshot to `to`.
 pub(super) fn copy(snapshot: &Path, to: &Path) -> io::Result<()> {

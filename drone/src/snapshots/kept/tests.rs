@@ -2,7 +2,7 @@
 
 use super::*;
 use std::os::unix::fs::PermissionsExt as _;
-use swarm_common::format::snapshot::{SnapshotContents, difference};
+use swarm_formats::snapshot::{SnapshotContents, difference};
 
 fn digest(n: u8) -> Digest {
     Digest::of(&[n])

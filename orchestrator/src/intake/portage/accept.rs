@@ -19,16 +19,13 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use std::{fs::File, io::BufReader, path::Path};
-use swarm_common::{
-    digest::Digest,
-    format::{
-        digests::FileDigests,
+use swarm_common::{digest::Digest, time::TimeMs, wire::drone::PortageTarget};
+use swarm_formats::{
+    archive::{digests::FileDigests, tar_reader::TarError},
+    portage::{
         gpkg::{Gpkg, Stamp},
         packages_index::{Entry, PublishedFile},
-        tar_reader::TarError,
     },
-    time::TimeMs,
-    wire::drone::PortageTarget,
 };
 
 /// An accepted package.
@@ -168,15 +165,15 @@ mod tests {
     use super::*;
     use crate::store::StoreError;
     use swarm_common::{
-        format::gpkg::{self, Limits},
         id::{AttemptId, DroneId},
         wire::artifact::Artifact,
     };
+    use swarm_formats::portage::gpkg::{self, Limits};
 
     const NOW: TimeMs = TimeMs(1_800_000_000_000);
 
     fn upload() -> std::path::PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../common/tests/data/binhost/cairn-3-1.gpkg.tar")
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../formats/tests/data/binhost/cairn-3-1.gpkg.tar")
     }
 
     fn target() -> PortageTarget {

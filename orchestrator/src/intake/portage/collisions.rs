@@ -6,11 +6,9 @@ use crate::store::{
     entries::{EntriesError, EntryBook},
 };
 use std::cmp::Reverse;
-use swarm_common::{
-    blocker,
-    wire::{artifact::Artifact, base::UsrMerge},
-};
+use swarm_common::wire::{artifact::Artifact, base::UsrMerge};
 use swarm_core::state::{Collision, SharedPaths};
+use swarm_formats::portage::blocker;
 
 /// Paths to report per pair, and the most characters of each.
 const PATHS: usize = 3;

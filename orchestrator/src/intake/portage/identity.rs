@@ -16,12 +16,12 @@ use std::{
 };
 use swarm_common::{
     digest::Digest,
-    format::{
-        gpkg::{self, Gpkg, GpkgError, Limits, Metadata},
-        xpak,
-    },
     time::TimeMs,
     wire::drone::{PortageTarget, Target},
+};
+use swarm_formats::portage::{
+    gpkg::{self, Gpkg, GpkgError, Limits, Metadata},
+    xpak,
 };
 
 /// Reads a whole package, which will be stored with this BUILD_TIME, and checks everything that
@@ -172,7 +172,7 @@ mod tests {
     use std::path::PathBuf;
 
     fn fixture(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../common/tests/data/binhost").join(name)
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../formats/tests/data/binhost").join(name)
     }
 
     fn target() -> PortageTarget {

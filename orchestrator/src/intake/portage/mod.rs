@@ -29,11 +29,11 @@ use std::{
 };
 use swarm_common::{
     digest::Digest,
-    format::gpkg::{Gpkg, Limits},
     id::{AttemptId, DroneId},
     time::TimeMs,
     wire::{artifact::Artifact, drone::Target, view::KeyView},
 };
+use swarm_formats::portage::gpkg::{Gpkg, Limits};
 use tokio::sync::Semaphore;
 
 /// An accepted file, and the target that it was accepted for.

@@ -16,8 +16,9 @@ use crate::store::{
     entries::{EntriesError, EntryBook},
 };
 use std::collections::BTreeMap;
-use swarm_common::{sonames::parse, wire::artifact::Artifact};
+use swarm_common::wire::artifact::Artifact;
 use swarm_core::closure::Surroundings;
+use swarm_formats::portage::sonames::parse;
 
 /// The most sonames to list in a message.
 const TOLD: usize = 5;

@@ -8,7 +8,8 @@ use super::{
 use redis::{Connection, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError, RedisResult};
 use redis::{RedisConnectionInfo, ServerErrorKind};
 use std::time::Duration;
-use swarm_common::{config::secret::read_secret, secret::Secret};
+use swarm_common::secret::Secret;
+use swarm_daemon::config::secret::read_secret;
 
 /// Time limit for connecting, including the handshake.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -30,7 +31,7 @@ impl Link {
     /// # Errors
     /// The password file is unusable.
     pub(super) fn new(settings: &RedisSettings) -> Result<Self, JournalError> {
-        let unusable = |e: swarm_common::config::ConfigError| JournalError::Unusable {
+        let unusable = |e: swarm_daemon::config::ConfigError| JournalError::Unusable {
             path: name(&settings.place).into(),
             what: format!("`password_file` of `[journal]`: {e}"),
         };

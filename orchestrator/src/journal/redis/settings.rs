@@ -1,7 +1,7 @@
 //! Where a journal on Redis is and how it is shared.
 
 use std::path::PathBuf;
-use swarm_common::config::Span;
+use swarm_daemon::config::Span;
 
 /// Default lifetime of the lock.
 pub(crate) const LOCK: Span = Span::from_secs(10);

@@ -255,7 +255,7 @@ fn what_is_wrong_with_a_redis_is_said() {
     let error = load(&mut machine.open()).unwrap_err().to_string();
     assert!(error.contains("password_file"), "{error}");
     let file = machine.folder.path().join("password");
-    swarm_common::config::secret::write_private(&file, "s3cret\n").unwrap();
+    swarm_daemon::config::secret::write_private(&file, "s3cret\n").unwrap();
     machine.settings.password_file = Some(file);
     drop(machine.lead(2));
 

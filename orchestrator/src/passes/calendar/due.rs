@@ -9,8 +9,9 @@ use croner::{
     parser::{CronParser, Seconds, Year},
 };
 use jiff::{Timestamp, Zoned, tz::TimeZone};
-use swarm_common::{config::nearest, time::TimeMs};
+use swarm_common::time::TimeMs;
 use swarm_core::state::Forecast;
+use swarm_daemon::config::nearest;
 
 /// Maximum number of characters in a cron expression.
 const LONGEST: usize = 200;

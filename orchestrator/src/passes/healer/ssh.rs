@@ -17,7 +17,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use swarm_common::{config::secret::read_private, state::HealOutcome};
+use swarm_common::state::HealOutcome;
+use swarm_daemon::config::secret::read_private;
 use tokio::{net::TcpStream, time::timeout};
 
 /// How much of a command's output and errors is kept, in bytes.

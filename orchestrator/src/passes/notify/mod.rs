@@ -32,13 +32,13 @@ use std::{
     time::Duration,
 };
 use swarm_common::{
-    config::{ConfigError, secret::write_private},
     state::Severity,
     wire::{
         concern::ConcernKind,
         notify::{SinkTestView, SinkView},
     },
 };
+use swarm_daemon::config::{ConfigError, secret::write_private};
 use tokio::sync::{Mutex, Notify};
 
 /// Time limit for one delivery to any sink.

@@ -15,7 +15,6 @@ use serde_json::Value;
 use std::{collections::BTreeMap, path::PathBuf, rc::Rc, sync::Arc};
 use swarm_common::{
     digest::Digest,
-    format::snapshot::is_host,
     wire::{
         artifact::Artifact,
         nix::{NixTarget, base_name},
@@ -23,10 +22,13 @@ use swarm_common::{
     },
 };
 use swarm_core::{Command, state::ChannelRoot};
-use swarm_formats::nix::{
-    nar::NarSum,
-    narinfo::{Compression, ContentAddress, NarInfo},
-    store_path::{StoreDir, StorePath},
+use swarm_formats::{
+    nix::{
+        nar::NarSum,
+        narinfo::{Compression, ContentAddress, NarInfo},
+        store_path::{StoreDir, StorePath},
+    },
+    snapshot::is_host,
 };
 
 /// Bytes of a build log that are published.

@@ -3,8 +3,10 @@
 use super::*;
 use flate2::read::GzDecoder;
 use std::io::Read as _;
-use swarm_common::format::gpkg::{self, Limits};
-use swarm_common::format::packages_index::PublishedFile;
+use swarm_formats::portage::{
+    gpkg::{self, Limits},
+    packages_index::PublishedFile,
+};
 
 const T: u64 = 1_800_000_000;
 
@@ -30,7 +32,7 @@ impl Bench {
     }
 
     fn package(&self, name: &str, path: &str) -> Published {
-        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../common/tests/data/binhost");
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../formats/tests/data/binhost");
         let bytes = fs::read(fixtures.join(name)).unwrap();
         let digests = crate::store::insert(&self.store, &bytes[..], None).unwrap();
         let digest = digests.sha256;

@@ -1,8 +1,8 @@
 //! `profile update --candidate`: offers content, which the profile takes only if a run can serve it.
 
 use crate::{failure::Failure, session::Session, snapshot::LONGEST_SOURCE};
+use swarm_client::Client;
 use swarm_common::{
-    client::Client,
     name::Name,
     wire::admin::{CandidateFailure, CandidateRequest},
 };

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
-use swarm_common::format::snapshot::NixUpstream;
+use swarm_formats::snapshot::NixUpstream;
 
 /// The default store, in which inputs of a flake may be.
 const STORE: &str = "/nix/store";

@@ -13,8 +13,8 @@ use crate::{
 };
 use indicatif::ProgressBar;
 use std::{collections::HashMap, time::Duration};
+use swarm_client::{Client, ClientError, EventStream, PackageFilter};
 use swarm_common::{
-    client::{Client, ClientError, EventStream, PackageFilter},
     id::{PackageId, RunId},
     state::{PackageState, RunState},
     time::TimeMs,

@@ -10,7 +10,7 @@ use std::{
     process::{Command, Stdio},
     time::Duration,
 };
-use swarm_common::format::snapshot::FLAKE;
+use swarm_formats::snapshot::FLAKE;
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 

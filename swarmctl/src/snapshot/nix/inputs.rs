@@ -34,7 +34,7 @@ pub(super) struct Input {
 pub(super) fn find_inputs(lock: &Lock, sources: &NixSources) -> Result<Vec<Input>, Failure> {
     let known = || lock.inputs.values().map(|locked| locked.name.as_str()).collect::<Vec<_>>();
     if let Some(name) = sources.inputs.keys().find(|name| !known().contains(&name.as_str())) {
-        let help = match swarm_common::config::nearest(name, &known()) {
+        let help = match swarm_daemon::config::nearest(name, &known()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("it has {}", known().join(", ")),
         };

@@ -3,8 +3,8 @@
 use crate::failure::Failure;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use swarm_common::{digest::Digest, format::snapshot::is_input};
-use swarm_formats::nix::hash;
+use swarm_common::digest::Digest;
+use swarm_formats::{nix::hash, snapshot::is_input};
 
 /// The versions of the format that are known. They differ in what older Nix versions can read.
 const VERSIONS: std::ops::RangeInclusive<u32> = 5..=7;

@@ -20,11 +20,9 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
-use swarm_common::{
-    digest::Digest,
-    format::snapshot::{
-        FLAKE, FORMAT, INPUTS, NixSource, NixUpstream, SOURCE, SnapshotContents, SnapshotManifest,
-    },
+use swarm_common::digest::Digest;
+use swarm_formats::snapshot::{
+    FLAKE, FORMAT, INPUTS, NixSource, NixUpstream, SOURCE, SnapshotContents, SnapshotManifest,
 };
 
 /// The lock file of a flake.

@@ -7,8 +7,7 @@ use std::{
     path::Path,
     process::Command,
 };
-use swarm_common::format::snapshot::unpack;
-use swarm_formats::nix::store_path::StoreDir;
+use swarm_formats::{nix::store_path::StoreDir, snapshot::unpack};
 
 fn put(root: &Path, path: &str, text: &str) {
     let at = root.join(path);

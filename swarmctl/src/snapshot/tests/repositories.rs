@@ -189,7 +189,7 @@ fn metadata_that_saves_no_work_is_told() {
         put(repository, &format!("metadata/md5-cache/app-misc/p{n}-1"), entry);
     }
     assert!(note().unwrap().contains("outdated or damaged"));
-    let good = swarm_common::format::digests::FileHasher::read_all(&b"EAPI=8\n"[..]).unwrap().md5;
+    let good = swarm_formats::archive::digests::FileHasher::read_all(&b"EAPI=8\n"[..]).unwrap().md5;
     for n in 0..600 {
         put(repository, &format!("metadata/md5-cache/app-misc/p{n}-1"), &format!("_md5_={good}\n"));
     }

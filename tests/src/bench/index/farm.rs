@@ -17,11 +17,11 @@ use std::{
 };
 use swarm_common::{
     digest::Digest,
-    format::gpkg::Limits,
     id::{AttemptId, DroneId},
     time::TimeMs,
     wire::{artifact::Artifact, drone::PortageTarget},
 };
+use swarm_formats::portage::gpkg::Limits;
 use swarm_orchestrator::{
     publish::Published,
     store::{Store, entries::EntryBook},

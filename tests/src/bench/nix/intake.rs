@@ -17,10 +17,9 @@ use std::{
     path::{Path, PathBuf},
     time::Instant,
 };
+use swarm_client::IdempotencyKey;
 use swarm_common::{
-    client::IdempotencyKey,
     digest::Digest,
-    format::snapshot::{FORMAT, NixSource, SnapshotContents, SnapshotManifest},
     state::RunClass,
     wire::{
         admin::{BuilderKind, EnrolTokenRequest, ProfileRequest, StartRunRequest},
@@ -29,7 +28,10 @@ use swarm_common::{
         plan::{PlanPackage, PlanReport},
     },
 };
-use swarm_formats::nix::nar::dump;
+use swarm_formats::{
+    nix::nar::dump,
+    snapshot::{FORMAT, NixSource, SnapshotContents, SnapshotManifest},
+};
 
 /// Size of the content in MB.
 const SIZE: u64 = 200;

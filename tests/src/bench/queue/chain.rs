@@ -6,8 +6,8 @@ use crate::api::{FakeDrone, package_for, pebble_at, plan_of};
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
 use std::{cell::Cell, time::Instant};
+use swarm_client::Bytes;
 use swarm_common::{
-    client::Bytes,
     digest::Digest,
     wire::drone::{Assignment, Outcome, UploadRequest, Work},
 };
@@ -70,7 +70,7 @@ pub(super) async fn handed_on_ms(server: &Orchestrator, drones: &[FakeDrone]) ->
 }
 
 fn key() -> Result<String> {
-    Ok(swarm_common::client::IdempotencyKey::random()?.to_string())
+    Ok(swarm_client::IdempotencyKey::random()?.to_string())
 }
 
 /// Brings what an assignment asks for.

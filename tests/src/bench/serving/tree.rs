@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use std::{collections::BTreeMap, fs, io::Cursor, path::Path};
-use swarm_common::format::packages_index::Entry;
+use swarm_formats::portage::packages_index::Entry;
 use swarm_orchestrator::{
     publish::{Binhost, Generations, Published},
     store::{self, Store},

@@ -7,9 +7,8 @@ use std::{
     process::Command,
     sync::Arc,
 };
+use swarm_client::ClientError;
 use swarm_common::{
-    client::ClientError,
-    config::Span,
     state::{FailureCause, FailureClass, Phase},
     wire::{
         admin::ProfileRequest,
@@ -22,6 +21,7 @@ use swarm_common::{
         view::ProfileView,
     },
 };
+use swarm_daemon::config::Span;
 use swarm_tests::api::{
     FakeDrone, PROFILE, Receiver, Swarm, TestClock, facts, name, nothing_free, pebble, pebble_at, plan_of,
     until,

@@ -1,8 +1,8 @@
 //! What is not taken from a drone: each with the reason, and nothing of it is published.
 
 use super::{building, get};
+use swarm_client::ClientError;
 use swarm_common::{
-    client::ClientError,
     id::AttemptId,
     wire::{
         drone::{Outcome, Target},

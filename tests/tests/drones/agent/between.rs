@@ -9,8 +9,8 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
-use swarm_common::config::Span;
 use swarm_core::Command;
+use swarm_daemon::config::Span;
 use swarm_tests::api::limit_plan;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

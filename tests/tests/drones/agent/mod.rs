@@ -16,12 +16,10 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+use swarm_client::{Client, IdempotencyKey};
 use swarm_common::{
-    client::{Client, IdempotencyKey},
-    config::{self, secret::write_private},
     secret::Secret,
     state::{DroneState, FailureClass, PackageState, Phase},
-    supervisor::Supervisor,
     wire::{
         admin::{BuilderKind, EnrolTokenRequest, ProfileRequest},
         drone::*,
@@ -29,6 +27,10 @@ use swarm_common::{
     },
 };
 use swarm_core::state::Ending;
+use swarm_daemon::{
+    config::{self, secret::write_private},
+    supervisor::Supervisor,
+};
 use swarm_drone::{
     agent::Delivery,
     config::Config,

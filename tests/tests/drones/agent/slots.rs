@@ -2,7 +2,7 @@
 
 use super::*;
 use std::process::Command;
-use swarm_common::format::snapshot::{FORMAT, SnapshotContents, SnapshotManifest, SnapshotRepository};
+use swarm_formats::snapshot::{FORMAT, SnapshotContents, SnapshotManifest, SnapshotRepository};
 use swarm_tests::{api::PROFILE, e2e::programs::part};
 
 /// Compiles until it is told to go on, or to die.

@@ -119,7 +119,7 @@ fn the_programs_read_the_configuration_of_the_modules() {
     let orchestrator = Config::load(&write("orchestrator.toml")).unwrap();
     assert_eq!(orchestrator.listen.to_string(), "0.0.0.0:8100");
     assert_eq!(orchestrator.tls.listen.unwrap().to_string(), "0.0.0.0:8143");
-    let drone: swarm_drone::config::Config = swarm_common::config::load(&write("drone.toml")).unwrap();
+    let drone: swarm_drone::config::Config = swarm_daemon::config::load(&write("drone.toml")).unwrap();
     assert_eq!(drone.profiles, ["home".parse().unwrap()]);
 }
 

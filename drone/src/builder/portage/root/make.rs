@@ -14,10 +14,8 @@ use std::{
     os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
 };
-use swarm_common::{
-    digest::Digest,
-    format::snapshot::{MANIFEST, SnapshotManifest},
-};
+use swarm_common::digest::Digest;
+use swarm_formats::snapshot::{MANIFEST, SnapshotManifest};
 
 /// Directories of a machine that builds must not see.
 const PRIVATE: [&str; 3] = ["/root", "/home", "/etc/build-swarm"];

@@ -24,7 +24,7 @@ use std::{
     ffi::OsString,
     path::{Path, PathBuf},
 };
-use swarm_common::format::snapshot::SnapshotManifest;
+use swarm_formats::snapshot::SnapshotManifest;
 
 /// The root file system of builds.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
-use swarm_common::portage_settings::{FEATURES_OF_ROOT, FEATURES_OFF, FEATURES_ON, is_drones_own};
+use swarm_formats::portage::settings::{FEATURES_OF_ROOT, FEATURES_OFF, FEATURES_ON, is_drones_own};
 
 /// Larger files are not searched for settings.
 const LARGEST_FILE: u64 = 1 << 20;

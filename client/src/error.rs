@@ -1,0 +1,128 @@
+//! Errors of requests to the orchestrator.
+
+use reqwest::Url;
+use std::fmt;
+use swarm_common::wire::problem::Problem;
+
+/// Why a request failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No orchestrator answered. The request may have arrived nevertheless. Every request may be
+    /// repeated, except enrolment without a credential of the machine's own.
+    #[error("no orchestrator answered: {}", join(tried))]
+    Unreachable {
+        /// The addresses that were tried, in order.
+        tried: Vec<Tried>,
+    },
+    /// The orchestrator refused the request.
+    #[error("{}", describe(.0))]
+    Problem(Box<Problem>),
+    /// The response is not from this API, or from an incompatible version of it.
+    #[error("{}", not_ours(url, *status, what))]
+    Protocol {
+        /// The URL of the request.
+        url: String,
+        /// The HTTP status, if it is an error. Such a response comes from something in between,
+        /// such as a proxy, because the orchestrator sends errors as problem documents.
+        status: Option<u16>,
+        /// What is wrong with the response.
+        what: String,
+    },
+    /// Something is wrong on this side; nothing was sent.
+    #[error("{0}")]
+    Local(String),
+}
+
+/// One address that did not answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tried {
+    /// The orchestrator's address.
+    pub address: Url,
+    /// Why there was no answer.
+    pub why: String,
+    /// There was a response, but its certificate is not trusted.
+    pub untrusted: bool,
+}
+
+impl fmt::Display for Tried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.address.as_str().trim_end_matches('/'), self.why)
+    }
+}
+
+fn join(tried: &[Tried]) -> String {
+    tried.iter().map(Tried::to_string).collect::<Vec<_>>().join("; ")
+}
+
+fn not_ours(url: &str, status: Option<u16>, what: &str) -> String {
+    let Some(status) = status else {
+        return format!("{url} sent a response that this version does not understand: {what}");
+    };
+    let advice = match status {
+        404 => "; check the address and its path",
+        413 => "; raise its limit on the request size (nginx: `client_max_body_size 0`)",
+        502..=504 => "; it cannot reach the orchestrator or timed out",
+        _ => "",
+    };
+    format!("{url}: HTTP {status} from a proxy or another server in between{advice}{what}")
+}
+
+fn describe(problem: &Problem) -> String {
+    // The detail covers the title and is specific to this occurrence.
+    let said = if problem.detail.is_empty() { &problem.title } else { &problem.detail };
+    match &problem.request_id {
+        // Only a server-side failure needs the request id to find it in the orchestrator's log.
+        Some(id) if problem.status >= 500 => format!("{said} (request {id})"),
+        _ => said.clone(),
+    }
+}
+
+impl ClientError {
+    /// The HTTP status, if the orchestrator refused the request.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Problem(problem) => Some(problem.status),
+            _ => None,
+        }
+    }
+
+    /// Whether the same request may succeed later without intervention.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => !self.is_untrusted(),
+            Self::Problem(problem) => matches!(problem.status, 408 | 425 | 429 | 502..=504 | 507),
+            Self::Protocol { status, .. } => matches!(status, Some(408 | 425 | 429 | 502..=504)),
+            Self::Local(_) => false,
+        }
+    }
+
+    /// Whether a caller that follows something should keep trying. Everything may be temporary
+    /// except a refusal by the orchestrator itself (an error from a proxy is not one) and an
+    /// untrusted certificate.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => !self.is_untrusted(),
+            Self::Problem(problem) => problem.status >= 500 || self.is_transient(),
+            Self::Protocol { .. } => true,
+            Self::Local(_) => false,
+        }
+    }
+
+    /// Whether every response was an untrusted certificate, which a person has to look into.
+    #[must_use]
+    pub fn is_untrusted(&self) -> bool {
+        match self {
+            Self::Unreachable { tried } => !tried.is_empty() && tried.iter().all(|one| one.untrusted),
+            _ => false,
+        }
+    }
+
+    /// Whether the credential is unknown, revoked or lacks permission.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        matches!(self.status(), Some(401 | 403))
+    }
+}

@@ -1,0 +1,10 @@
+//! Exit codes that programs share, from sysexits.h.
+
+/// A disk or another resource of the system failed (`EX_IOERR`).
+pub const EXIT_IO: u8 = 74;
+
+/// The program was refused for good (`EX_NOPERM`).
+pub const EXIT_REFUSED: u8 = 77;
+
+/// The configuration is invalid (`EX_CONFIG`).
+pub const EXIT_CONFIG: u8 = 78;
