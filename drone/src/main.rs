@@ -22,6 +22,11 @@ use tokio::{
     sync::mpsc,
 };
 
+/// A plan or a base needs tens of megabytes for seconds. jemalloc gives them back to the system; the
+/// system allocator keeps them until the drone ends.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Exit codes as in sysexits.h.
 const TRY_AGAIN: u8 = 75;
 
