@@ -1,4 +1,4 @@
-//! Schedules and the pause.
+//! Schedules, timers of other machines, and the pause.
 
 use super::{Client, ClientError, IdempotencyKey, call::Call};
 use reqwest::Method;
@@ -33,6 +33,28 @@ impl Client {
     /// See [`ClientError`]; refused if there is no schedule.
     pub async fn remove_schedule(&self, profile: &Name, key: &IdempotencyKey) -> Result<(), ClientError> {
         self.done(Call::new(Method::DELETE, &["schedules", profile.as_str()]).once(key)).await
+    }
+
+    /// Says that a timer has updated a profile, and will again.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; refused if the interval is out of range.
+    pub async fn put_timer(
+        &self,
+        profile: &Name,
+        request: &TimerRequest,
+        key: &IdempotencyKey,
+    ) -> Result<(), ClientError> {
+        let call = Call::new(Method::PUT, &["profiles", profile.as_str(), "timer"]);
+        self.done(call.json(request).once(key)).await
+    }
+
+    /// Says that no timer updates a profile any more.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn remove_timer(&self, profile: &Name, key: &IdempotencyKey) -> Result<(), ClientError> {
+        self.done(Call::new(Method::DELETE, &["profiles", profile.as_str(), "timer"]).once(key)).await
     }
 
     /// Pauses the swarm: it hands out no work until the pause ends.

@@ -1,4 +1,4 @@
-//! Schedules and the pause.
+//! Schedules, timers of other machines, and the pause.
 
 use crate::{id::RunId, name::Name, state::RunState, time::TimeMs};
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,29 @@ pub struct ScheduleRequest {
 
 fn on() -> bool {
     true
+}
+
+/// `PUT /profiles/{name}/timer`: says that a timer has just looked for newer content of the profile, whether or not
+/// there was any, and will again. `GET /status` shows it if nothing is heard of it for twice as long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct TimerRequest {
+    /// How often it runs, in milliseconds: from 1 minute to 366 days.
+    pub every_ms: u64,
+    /// The host name of the machine that it runs on.
+    pub machine: Name,
+}
+
+/// The timer that updates a profile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct TimerView {
+    /// How often it runs, in milliseconds.
+    pub every_ms: u64,
+    /// The machine that it runs on.
+    pub machine: Name,
+    /// When it last ran.
+    pub ran_at: TimeMs,
 }
 
 /// `POST /pause`: assigns no work for some time. Running builds continue.

@@ -138,6 +138,8 @@ pub enum ConcernKind {
     /// A profile keeps its content: a run could not serve everything with the candidate, or no candidate
     /// could be made.
     CandidateRefused { profile: Name, run: Option<RunId>, source: String, stays: String, why: String },
+    /// The timer that updates a profile has not run for longer than two of its periods.
+    TimerSilent { profile: Name, machine: Name, for_ms: u64, every_ms: u64 },
 
     /// The update of a base failed.
     BaseStays { base: Name, generation: u64, run: RunId, why: String },
@@ -241,6 +243,7 @@ impl ConcernKind {
             Self::Paused { .. } => "nothing is handed out in a pause".into(),
             Self::ChannelHeld { profile, .. } => format!("the channel of {profile} is held"),
             Self::CandidateRefused { profile, .. } => format!("the candidate for {profile} is refused"),
+            Self::TimerSilent { profile, .. } => format!("the timer of {profile} is silent"),
             Self::BaseStays { base, .. } => format!("base {base} does not follow"),
             Self::BaseWaits { base, run } => {
                 format!("base {base} is to follow {run}, and no drone that can make it is online")

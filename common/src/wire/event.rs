@@ -234,6 +234,10 @@ words! {
         CandidateTaken = "candidate_taken",
         /// The profile keeps its content.
         CandidateRefused = "candidate_refused",
+        /// The timer that updates a profile ran.
+        TimerRan = "timer_ran",
+        /// No timer updates a profile any more.
+        TimerRemoved = "timer_removed",
         /// A profile was removed.
         ProfileRemoved = "profile_removed",
         /// A stable channel has a new generation to publish.

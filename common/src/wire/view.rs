@@ -5,7 +5,7 @@ use super::{
     artifact::Artifact,
     base::BaseStatus,
     build::BuildView,
-    calendar::PauseView,
+    calendar::{PauseView, TimerView},
     channel::{ChannelName, StagedStatus},
     concern::{Action, Concern, Offline},
     drone::*,
@@ -299,6 +299,9 @@ pub struct ProfileView {
     /// What it may switch to: the content that a run tries, and that which the next run tries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<CandidateView>,
+    /// The timer that updates it, if one said that it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timer: Option<TimerView>,
     /// For Nix: the store path of each attribute and host whose closure is served completely; before the
     /// first promotion, what staging serves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

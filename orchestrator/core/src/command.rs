@@ -12,7 +12,7 @@ use swarm_common::{
         admin::{CandidateRequest, ProfileRequest},
         artifact::Artifact,
         base::{BaseRequest, Image},
-        calendar::ScheduleRequest,
+        calendar::{ScheduleRequest, TimerRequest},
         channel::ChannelName,
         drone::*,
         plan::PlanReport,
@@ -165,6 +165,15 @@ pub enum Command {
         /// The reason, in one line.
         why: String,
     },
+    /// The timer that updates a profile ran.
+    NoteTimer {
+        /// The profile.
+        profile: Name,
+        /// The timer.
+        timer: TimerRequest,
+    },
+    /// No timer updates a profile any more.
+    RemoveTimer(Name),
     /// Forget a profile.
     RemoveProfile(Name),
     /// Start runs of a profile automatically.

@@ -23,7 +23,7 @@ use swarm_common::{
         admin::{CandidateRequest, ProfileRequest},
         artifact::Artifact,
         base::{Base, BaseGeneration, Dependency},
-        calendar::ScheduleRequest,
+        calendar::{ScheduleRequest, TimerRequest},
         channel::ChannelName,
         concern::Offline,
         drone::*,
@@ -146,6 +146,10 @@ pub enum Event {
     CandidateTaken { profile: Name, run: RunId },
     /// It did not, or no candidate could be made of the source: the profile keeps its content.
     CandidateRefused { profile: Name, run: Option<RunId>, source: String, why: String },
+    /// The timer that updates a profile ran.
+    TimerRan { profile: Name, timer: TimerRequest },
+    /// No timer updates a profile any more.
+    TimerRemoved { profile: Name },
     /// A profile was removed.
     ProfileRemoved { name: Name },
     /// A stable channel has a new generation to publish: what its runs lead to, or the content of

@@ -1,4 +1,4 @@
-//! Profiles: create, list, show, remove.
+//! Profiles: create, list, show, remove; what they may switch to, and the timers that update them.
 
 use super::{
     auth::Once,
@@ -20,6 +20,7 @@ use swarm_common::{
     name::Name,
     wire::{
         admin::{CandidateFailure, CandidateRequest, ProfileRequest},
+        calendar::TimerRequest,
         view::ProfileView,
     },
 };
@@ -57,6 +58,21 @@ pub(super) fn routes() -> Vec<Route> {
             fail,
         )
         .takes::<CandidateFailure>(),
+        Route::new(
+            Method::PUT,
+            "/profiles/{name}/timer",
+            Role::Admin,
+            "Say that a timer updates a profile, and has just run",
+            note_timer,
+        )
+        .takes::<TimerRequest>(),
+        Route::new(
+            Method::DELETE,
+            "/profiles/{name}/timer",
+            Role::Admin,
+            "Say that no timer updates a profile any more",
+            remove_timer,
+        ),
         Route::new(Method::DELETE, "/profiles/{name}", Role::Admin, "Remove a profile", remove),
     ]
 }
@@ -110,6 +126,26 @@ async fn fail(
     bounds::SOURCE.check_text(&source)?;
     check_reason(&why)?;
     app.engine.submit(Command::ReportNoCandidate { profile, source, why }, key).await?;
+    Ok(())
+}
+
+async fn note_timer(
+    State(app): State<Arc<App>>,
+    Path(profile): Path<Name>,
+    Once(key): Once,
+    body: Body,
+) -> Result<(), ApiError> {
+    let timer: TimerRequest = read_json(body, app.config.limits.body_idle()).await?;
+    app.engine.submit(Command::NoteTimer { profile, timer }, key).await?;
+    Ok(())
+}
+
+async fn remove_timer(
+    State(app): State<Arc<App>>,
+    Path(profile): Path<Name>,
+    Once(key): Once,
+) -> Result<(), ApiError> {
+    app.engine.submit(Command::RemoveTimer(profile), key).await?;
     Ok(())
 }
 

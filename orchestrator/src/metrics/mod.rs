@@ -106,7 +106,8 @@ fn calendar(swarm: &Swarm, now: TimeMs, wall: TimeMs, out: &mut Text) {
     let of = |kind: AlarmKind| alarms.iter().filter(|fact| AlarmKind::of(fact) == Some(kind)).count();
     let overdue = of(Overdue);
     out.gauge("swarm_schedules_overdue", "Schedules whose due run has not started.", overdue);
-    let counts = [Overdue, Skipped, Stale, Idle, Paused].map(|k| ([("kind", k.word().to_owned())], of(k)));
+    let counts =
+        [Overdue, Skipped, Stale, Silent, Idle, Paused].map(|k| ([("kind", k.word().to_owned())], of(k)));
     out.family("swarm_alarms", Gauge, "Overdue activities, by kind.", counts);
 }
 

@@ -4,13 +4,14 @@
 
 mod candidate;
 mod nix;
+mod timer;
 
 use super::channel::Channel;
 use crate::{
     failure::Failure,
     output::{
         Paint, Table, progress,
-        text::{clean, size},
+        text::{ago, clean, now, size, span},
     },
     session::Session,
     snapshot::{self, Builder, Made, Sources},
@@ -27,6 +28,7 @@ use swarm_common::{
         view::{DroneView, ProfileView},
     },
 };
+use timer::Every;
 
 /// Where the content of a profile comes from.
 #[derive(Debug, clap::Args)]
@@ -56,6 +58,19 @@ pub struct From {
     /// What Nix builds
     #[command(flatten)]
     nix: NixArgs,
+}
+
+/// How an update is made.
+#[derive(Debug, Default, clap::Args)]
+pub struct How {
+    /// Let the next run try the content. The profile switches to it if the run can serve everything that is served now,
+    /// and otherwise stays as it is
+    #[arg(long, requires = "nix", conflicts_with = "publish")]
+    candidate: bool,
+    /// A timer runs this command so often, for example `1d`. `swarmctl status` warns when it stays away for twice as
+    /// long; `never` ends that
+    #[arg(long, value_name = "TIME")]
+    every: Option<Every>,
 }
 
 /// When a package is rebuilt.
@@ -118,10 +133,9 @@ pub enum Verb {
         /// Its content
         #[command(flatten)]
         from: From,
-        /// Let the next run try the content. The profile switches to it if the run can serve everything that is
-        /// served now, and otherwise stays as it is
-        #[arg(long, requires = "nix", conflicts_with = "publish")]
-        candidate: bool,
+        /// How
+        #[command(flatten)]
+        how: How,
     },
     /// List all profiles
     List,
@@ -167,16 +181,16 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
                     "profile {name} already exists; update it with `swarmctl profile update {name}`"
                 )));
             }
-            pin(session, &client, &name, from, None, false).await
+            pin(session, &client, &name, from, None, How::default()).await
         }
-        Verb::Update { name, from, candidate } => {
+        Verb::Update { name, from, how } => {
             let Some(profile) = known(&client, &name).await? else {
                 return Err(Failure::Failed(format!(
                     "no profile {name}; create it with `swarmctl profile add {name}`, or see `swarmctl \
                      profile list`"
                 )));
             };
-            pin(session, &client, &name, from, Some(profile), candidate).await
+            pin(session, &client, &name, from, Some(profile), how).await
         }
     }
 }
@@ -196,7 +210,7 @@ async fn pin(
     name: &Name,
     from: From,
     present: Option<ProfileView>,
-    candidate: bool,
+    how: How,
 ) -> Result<(), Failure> {
     let builder = if from.nix.nix { BuilderKind::Nix } else { BuilderKind::Portage };
     if let Some(present) = present.as_ref().filter(|present| present.builder != builder) {
@@ -250,8 +264,8 @@ async fn pin(
     let made: Result<Made, Failure> =
         making.await.map_err(|e| Failure::Failed(format!("the snapshot task panicked: {e}")))?;
     bar.finish_and_clear();
-    if let (Err(Failure::Failed(why)), true) = (&made, candidate) {
-        candidate::report(session, client, name, &origin, why).await;
+    if let (Err(Failure::Failed(why)), true) = (&made, how.candidate) {
+        candidate::report(session, client, name, (&origin, why), how.every).await;
     }
     let made = made?;
     for note in &made.notes {
@@ -268,18 +282,20 @@ async fn pin(
         client.put_snapshot(made.digest, made.archive.path()).await?;
     }
     let Made { digest: snapshot, source, cpu, .. } = made;
-    if candidate {
-        return candidate::offer(session, client, name, CandidateRequest { snapshot, source }).await;
+    if how.candidate {
+        candidate::offer(session, client, name, CandidateRequest { snapshot, source }).await?;
+        return timer::tell(session, client, name, how.every).await;
     }
     let request = ProfileRequest { builder, snapshot, source, base, rebuild, publish, cpu };
     let profile = session.change(async |key| client.put_profile(name, &request, key).await).await?;
     session.output.show(&profile, |_| {
-        let how = if sent { "" } else { ", already on the orchestrator" };
+        let already = if sent { "" } else { ", already on the orchestrator" };
         format!(
-            "Profile {name} is pinned to snapshot {}{how}\nNext: swarmctl run start {name} --wait\n",
+            "Profile {name} is pinned to snapshot {}{already}\nNext: swarmctl run start {name} --wait\n",
             profile.snapshot.short()
         )
-    })
+    })?;
+    timer::tell(session, client, name, how.every).await
 }
 
 /// The drones that may build a profile: all approved drones that accept it.
@@ -363,6 +379,10 @@ fn show(profile: &ProfileView) -> String {
             candidate.snapshot.short(),
             clean(&candidate.source)
         ));
+    }
+    if let Some(timer) = &profile.timer {
+        let (every, ago) = (span(timer.every_ms), ago(now(), timer.ran_at));
+        text.push_str(&format!("  timer       every {every} on {}, last {ago}\n", timer.machine));
     }
     for root in &profile.roots {
         let kind = if root.host { "host" } else { "attribute" };

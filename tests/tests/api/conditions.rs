@@ -14,7 +14,7 @@ use swarm_tests::{
 };
 
 /// The kind of a condition, what is said of it, and how bad it is.
-const CONDITIONS: [(&str, &str, &str); 26] = [
+const CONDITIONS: [(&str, &str, &str); 27] = [
     ("directory_unwritable", ": Not a directory", "critical"),
     ("disk_nearly_full", "is nearly full: 6", "warning"),
     ("certificate_expires", "expires in 11 days", "warning"),
@@ -31,6 +31,7 @@ const CONDITIONS: [(&str, &str, &str); 26] = [
     ("resolver_refused", "the resolver refused app-misc/moon", "warning"),
     ("drone_idle", "while oak is idle", "critical"),
     ("paused", "a test", "warning"),
+    ("timer_silent", "the timer on nas that updates desk has not run for 2 min", "warning"),
     ("channel_held", "the channel of desk is held at generation 1", "warning"),
     ("drones_cut_off", "drones went silent together", "critical"),
     ("drone_grounded", "drone oak is grounded for ", "warning"),
@@ -106,7 +107,7 @@ async fn known_until_it_ends((kind, said, severity): (&str, &str, &str)) {
     .await;
 }
 
-// fault: 59
+// fault: 59, 64
 #[tokio::test]
 async fn each_condition_is_told_in_all_four_places_and_so_is_its_end() {
     // A few at a time: most of it is waiting.

@@ -232,6 +232,10 @@ async fn every_answer_of_a_nights_work_is_as_the_document_says() {
     reader.get("PUT /profiles/{name}/candidate", &den, &admin, Sent::Json(candidate)).await;
     let request = json!({ "source": "another", "why": "it is away" });
     reader.get("POST /profiles/{name}/candidate/failure", &den, &admin, Sent::Json(request)).await;
+    let timer = json!({ "every_ms": 86_400_000, "machine": "nas" });
+    reader.get("PUT /profiles/{name}/timer", &den, &admin, Sent::Json(timer)).await;
+    reader.get("GET /profiles/{name}", &den, &admin, Sent::Nothing).await;
+    reader.get("DELETE /profiles/{name}/timer", &den, &admin, Sent::Nothing).await;
     let request = json!({ "cron": "30 3 * * *", "zone": "Europe/Berlin" });
     reader.get("PUT /schedules/{name}", &desk, &admin, Sent::Json(request)).await;
 

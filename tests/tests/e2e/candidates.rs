@@ -13,6 +13,7 @@ use std::{
 use swarm_common::{
     state::RunState,
     wire::{
+        calendar::TimerView,
         concern::ConcernKind,
         view::{ProfileView, RunView},
     },
@@ -121,6 +122,10 @@ impl Followed {
         .with_context(|| format!("{commit}: {:?}", self.view()))
     }
 
+    fn timer(&self) -> Result<Option<TimerView>> {
+        Ok(self.view()?.timer)
+    }
+
     /// What is said of an update that was not made.
     fn refused(&self) -> Result<Option<String>> {
         let concerns = self.swarm.status()?.concerns.into_iter();
@@ -142,7 +147,8 @@ fn the_whole_way() -> Result<()> {
     let (good, said) = followed.profile("add", &[])?;
     ensure!(good, "{said}");
     followed.swarm.enrol("ada", "")?;
-    ensure!(followed.run()?.state == RunState::Succeeded);
+    let run = followed.run()?;
+    ensure!(run.state == RunState::Succeeded, "{run:?}");
     followed.serves(&first, "hello world")?;
 
     // The schedule takes a new commit.
@@ -152,8 +158,14 @@ fn the_whole_way() -> Result<()> {
     followed.serves(&first, "hello world")?;
     followed.swarm.ctl(&["schedule", "set", PROFILE, &soon()?, "--zone", "UTC"])?;
     followed.serves(&second, "good morning world")?;
-    let said = followed.offer(&[])?;
+    // Its timer is heard of, also when it finds nothing new.
+    ensure!(followed.timer()?.is_none());
+    let said = followed.offer(&["--every", "1d"])?;
     ensure!(said.contains("already") && followed.view()?.candidates.is_empty(), "{said}");
+    let idle = followed.timer()?.context("it said that it will run again")?;
+    ensure!(idle.every_ms == 24 * 3_600_000, "{idle:?}");
+    let shown = followed.swarm.ctl(&["profile", "show", PROFILE])?;
+    ensure!(shown.contains(&format!("timer       every 1 d on {}, last ", idle.machine)), "{shown}");
 
     // One that does not evaluate is not taken.
     let bad = followed.commit(r#"${throw "undefined"}"#)?;
@@ -170,14 +182,17 @@ fn the_whole_way() -> Result<()> {
     lock(&followed)?;
     let third = followed.commit("good evening")?;
     fs::write(followed.words().join("words"), "everybody")?;
-    let (good, said) = followed.profile("update", &["--candidate"])?;
+    let (good, said) = followed.profile("update", &["--candidate", "--every", "1d"])?;
     ensure!(!good && said.contains("words"), "{said}");
+    ensure!(followed.timer()?.is_some_and(|failing| failing.ran_at > idle.ran_at));
     let told = followed.refused()?.context("nothing is said of it")?;
     ensure!(told.contains("there is no candidate from git+file://") && told.contains("words"), "{told}");
 
     // The next good one ends it: with the newest content of the input.
-    followed.offer(&["--update-input", "words"])?;
-    ensure!(followed.run()?.state == RunState::Succeeded);
+    followed.offer(&["--update-input", "words", "--every", "never"])?;
+    ensure!(followed.timer()?.is_none());
+    let run = followed.run()?;
+    ensure!(run.state == RunState::Succeeded, "{run:?}");
     followed.serves(&third, "good evening everybody")?;
     wait::until("the concern ends", SOON, || Ok(followed.refused()?.is_none().then_some(())))
 }

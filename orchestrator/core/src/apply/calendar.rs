@@ -1,8 +1,8 @@
-//! Applies the events of schedules and pauses, and the effects of other events on them.
+//! Applies the events of schedules, timers and pauses, and the effects of other events on them.
 
 use crate::{
     event::Event,
-    state::{Due, Pause, Schedule, Swarm},
+    state::{Due, Pause, Schedule, Swarm, Timer},
 };
 use swarm_common::{state::RunState, time::TimeMs};
 
@@ -47,6 +47,11 @@ impl Swarm {
                     schedule.succeeded_at = Some(at);
                 }
             }
+            Event::TimerRan { profile, timer } => self.profile(profile, |p| {
+                p.timer =
+                    Some(Timer { every_ms: timer.every_ms, machine: timer.machine.clone(), ran_at: at });
+            }),
+            Event::TimerRemoved { profile } => self.profile(profile, |p| p.timer = None),
             Event::PauseBegun { until, reason } => {
                 let since = self.pause.as_ref().map_or(at, |pause| pause.since);
                 self.pause = Some(Pause { since, until: *until, reason: reason.clone() });

@@ -35,6 +35,7 @@ impl Swarm {
             schedule.succeeded_at.iter_mut().for_each(set);
             schedule.last.iter_mut().for_each(|last| set(&mut last.at));
         }
+        self.profiles.values_mut().for_each(|p| p.timer.iter_mut().for_each(|timer| set(&mut timer.ran_at)));
         let histories = self.profiles.values_mut().flat_map(|p| [&mut p.stable, &mut p.staging]);
         let generations = histories.flat_map(|history| &mut history.generations);
         generations.for_each(|generation| set(&mut generation.at));

@@ -157,12 +157,15 @@ impl Swarm {
                     staging: Default::default(),
                     staging_generation: 0,
                     candidates: Default::default(),
+                    timer: None,
                 };
                 self.profiles.entry(name.clone()).or_insert_with(fresh).request = request.clone();
             }
             Event::CandidateOffered { .. }
             | Event::CandidateTaken { .. }
             | Event::CandidateRefused { .. }
+            | Event::TimerRan { .. }
+            | Event::TimerRemoved { .. }
             | Event::SchedulePut { .. }
             | Event::ScheduleRemoved { .. }
             | Event::ScheduleForeseen { .. }

@@ -1,4 +1,5 @@
-//! Decides schedules and pauses: setting them, what happens at a due time, and when a pause ends.
+//! Decides schedules, timers of other machines and pauses: setting them, what happens at a due time, and when a pause
+//! ends.
 
 use super::{Decision, admin, already};
 use crate::{
@@ -8,7 +9,16 @@ use crate::{
     state::{DueOutcome, Forecast, Swarm},
     text::span,
 };
-use swarm_common::{name::Name, state::RunClass, time::TimeMs, wire::calendar::ScheduleRequest};
+use std::ops::RangeInclusive;
+use swarm_common::{
+    name::Name,
+    state::RunClass,
+    time::TimeMs,
+    wire::calendar::{ScheduleRequest, TimerRequest},
+};
+
+/// How often a timer may run, in milliseconds. Each time is journaled.
+const TIMER_MS: RangeInclusive<u64> = 60_000..=366 * 24 * 3_600_000;
 
 /// Sets a schedule. The forecast proves that the cron text and time zone are valid.
 pub(super) fn put_schedule(
@@ -76,6 +86,30 @@ pub(super) fn handle_due(
     };
     events.push(Event::DueHandled { profile: profile.clone(), due, outcome, forecast });
     Ok((events, Reply::Done))
+}
+
+/// Notes that the timer that updates a profile ran.
+pub(super) fn note_timer(swarm: &Swarm, profile: &Name, timer: &TimerRequest) -> Decision {
+    if !swarm.profiles.contains_key(profile) {
+        return Err(Refusal::UnknownProfile(profile.clone()));
+    }
+    if !TIMER_MS.contains(&timer.every_ms) {
+        return Err(Refusal::Invalid(format!(
+            "a timer that runs every {} is out of range: choose {} to {}",
+            span(timer.every_ms),
+            span(*TIMER_MS.start()),
+            span(*TIMER_MS.end())
+        )));
+    }
+    Ok((vec![Event::TimerRan { profile: profile.clone(), timer: timer.clone() }], Reply::Done))
+}
+
+pub(super) fn remove_timer(swarm: &Swarm, profile: &Name) -> Decision {
+    let known = swarm.profiles.get(profile).ok_or_else(|| Refusal::UnknownProfile(profile.clone()))?;
+    match known.timer {
+        None => already(),
+        Some(_) => Ok((vec![Event::TimerRemoved { profile: profile.clone() }], Reply::Done)),
+    }
 }
 
 pub(super) fn pause(swarm: &Swarm, now: TimeMs, for_ms: u64, reason: &str) -> Decision {

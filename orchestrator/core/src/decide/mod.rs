@@ -81,6 +81,8 @@ pub fn decide(swarm: &Swarm, request: &Request) -> Decision {
         Command::PutProfile { name, request } => admin::put_profile(swarm, name, request),
         Command::OfferCandidate { profile, candidate: content } => candidate::offer(swarm, profile, content),
         Command::ReportNoCandidate { profile, source, why } => candidate::fail(swarm, profile, source, why),
+        Command::NoteTimer { profile, timer } => calendar::note_timer(swarm, profile, timer),
+        Command::RemoveTimer(profile) => calendar::remove_timer(swarm, profile),
         Command::RemoveProfile(name) => admin::remove_profile(swarm, name),
         Command::PutSchedule { profile, request, forecast } => {
             calendar::put_schedule(swarm, profile, request, *forecast)

@@ -1,7 +1,7 @@
-//! Schedules and pauses.
+//! Schedules, timers and pauses.
 
 use serde::{Deserialize, Serialize};
-use swarm_common::{id::RunId, time::TimeMs};
+use swarm_common::{id::RunId, name::Name, time::TimeMs};
 
 /// When runs of a profile are due.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +52,17 @@ pub enum DueOutcome {
     Started(RunId),
     /// No run was started, for this reason.
     Skipped(String),
+}
+
+/// The timer of another machine that updates a profile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timer {
+    /// How often it runs, in milliseconds.
+    pub every_ms: u64,
+    /// The machine that it runs on.
+    pub machine: Name,
+    /// When it last ran.
+    pub ran_at: TimeMs,
 }
 
 /// A period without assignments. Every pause ends automatically.

@@ -24,7 +24,7 @@ mod swarm;
 pub use attempt::{Attempt, Ending, Job, blames_package};
 pub use base::{Following, NamedBase};
 pub use build::{BuildRecord, Builds, RunRecord};
-pub use calendar::{Due, DueOutcome, Forecast, Pause, Schedule};
+pub use calendar::{Due, DueOutcome, Forecast, Pause, Schedule, Timer};
 pub use candidate::{Candidates, Refused, Trial};
 pub use channel::{Channel, ChannelRoot, Generation, Held, History};
 pub use collision::{Apart, Collision, Collisions, SharedPaths};

@@ -1,6 +1,7 @@
 //! The state of a profile.
 
 use super::{
+    calendar::Timer,
     candidate::Candidates,
     channel::{Channel, Generation, History},
 };
@@ -40,6 +41,9 @@ pub struct Profile {
     /// What it may switch to.
     #[serde(default, skip_serializing_if = "Candidates::is_empty")]
     pub candidates: Candidates,
+    /// The timer that updates it, if one said that it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timer: Option<Timer>,
 }
 
 impl Profile {

@@ -51,6 +51,7 @@ pub fn title(fact: &ConcernKind) -> String {
             format!("the channel of {profile} is held at generation {generation}")
         }
         CandidateRefused { profile, .. } => format!("{profile} was not updated"),
+        TimerSilent { profile, .. } => format!("the timer that updates {profile} does not run"),
         BaseStays { base, .. } => format!("base {base} was not updated"),
         BaseWaits { base, run } => {
             format!("base {base} waits to be updated to {run}: no drone that can make it is online")
@@ -172,6 +173,11 @@ pub fn what(fact: &ConcernKind) -> String {
         CandidateRefused { profile, run: None, source, stays, why } => {
             format!("{profile} stays at {stays}: there is no candidate from {source}: {why}")
         }
+        TimerSilent { profile, machine, for_ms, every_ms } => format!(
+            "the timer on {machine} that updates {profile} has not run for {}, though it runs every {}",
+            span(*for_ms),
+            span(*every_ms)
+        ),
         BaseStays { base, generation, run, why } => format!(
             "base {base} stays at generation {generation}: packages of {run} could not be installed: {why}"
         ),
@@ -288,6 +294,10 @@ pub fn next(fact: &ConcernKind, action: Option<&Action>) -> String {
             let command = command.unwrap_or_else(|| "mend it where `swarmctl profile update` runs".into());
             format!("{command}; the next candidate that can be served ends this")
         }
+        TimerSilent { profile, machine, .. } => format!(
+            "start the timer on {machine} that runs `swarmctl profile update {profile}`; with `--every never` that command \
+             says that none is to run"
+        ),
         BaseWaits { .. } => "until then, new runs build in the previous generation".into(),
         DronesCutOff { .. } => {
             "probably this machine's network is down: check it; healing is suspended until they report".into()

@@ -4,7 +4,7 @@
 use crate::{
     assign, calendar,
     standstill::moved_at,
-    state::{Drone, DueOutcome, Job, Run, Schedule, Swarm},
+    state::{Drone, DueOutcome, Job, Profile, Run, Schedule, Swarm},
 };
 use swarm_common::{
     id::*,
@@ -25,6 +25,8 @@ pub enum AlarmKind {
     /// No run of a profile has succeeded for longer than two of its periods. The subject is the
     /// profile.
     Stale,
+    /// The timer that updates a profile has not run for longer than two of its periods. The subject is the profile.
+    Silent,
     /// Work is needed while a drone that could do it is idle. The subject is the run.
     Idle,
     /// No work is assigned for a while. The subject is empty.
@@ -39,6 +41,7 @@ impl AlarmKind {
             ConcernKind::RunOverdue { .. } => Some(Self::Overdue),
             ConcernKind::RunSkipped { .. } => Some(Self::Skipped),
             ConcernKind::NoSuccess { .. } => Some(Self::Stale),
+            ConcernKind::TimerSilent { .. } => Some(Self::Silent),
             ConcernKind::DroneIdle { .. } => Some(Self::Idle),
             ConcernKind::Paused { .. } => Some(Self::Paused),
             _ => None,
@@ -52,6 +55,7 @@ impl AlarmKind {
             Self::Overdue => "overdue",
             Self::Skipped => "skipped",
             Self::Stale => "stale",
+            Self::Silent => "silent",
             Self::Idle => "idle",
             Self::Paused => "paused",
         }
@@ -67,6 +71,7 @@ pub fn alarms(swarm: &Swarm, now: TimeMs, wall: TimeMs) -> Vec<ConcernKind> {
     alarms.extend(swarm.runs.iter().filter_map(|(&id, run)| idle(swarm, now, id, run)));
     alarms.extend(schedules().filter_map(|(profile, s)| stale(swarm, now, wall, profile, s)));
     alarms.extend(schedules().filter_map(|(profile, s)| skipped(wall, profile, s)));
+    alarms.extend(swarm.profiles.iter().filter_map(|(name, profile)| silent(now, name, profile)));
     alarms.extend(
         calendar::pause(swarm, now)
             .map(|pause| ConcernKind::Paused { for_ms: pause.until.since(now), why: pause.reason.clone() }),
@@ -118,6 +123,17 @@ fn stale(
         period_ms,
         next_in_ms: schedule.forecast.next.since(wall),
         last: last.map(|(&run, record)| LastRun { run, state: record.state, why: record.reason.clone() }),
+    })
+}
+
+fn silent(now: TimeMs, name: &Name, profile: &Profile) -> Option<ConcernKind> {
+    let timer = profile.timer.as_ref()?;
+    let for_ms = now.since(timer.ran_at);
+    (for_ms > timer.every_ms.saturating_mul(2)).then(|| ConcernKind::TimerSilent {
+        profile: name.clone(),
+        machine: timer.machine.clone(),
+        for_ms,
+        every_ms: timer.every_ms,
     })
 }
 

@@ -57,6 +57,7 @@ pub fn severity(fact: &ConcernKind) -> Severity {
         | ResolverRefused { .. }
         | RunSkipped { .. }
         | CandidateRefused { .. }
+        | TimerSilent { .. }
         | Paused { .. }
         | ChannelHeld { .. }
         | BaseStays { .. }

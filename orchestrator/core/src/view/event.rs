@@ -116,6 +116,8 @@ fn of_profile(event: &Event) -> Option<EventFacts> {
         Event::CandidateRefused { profile, run, why, .. } => {
             of(Kind::CandidateRefused, profile).run(*run).reason(why.clone())
         }
+        Event::TimerRan { profile, .. } => of(Kind::TimerRan, profile),
+        Event::TimerRemoved { profile } => of(Kind::TimerRemoved, profile),
         Event::ProfileRemoved { name } => of(Kind::ProfileRemoved, name),
         Event::GenerationMade { profile, generation, like } => {
             of(Kind::GenerationMade, profile).channel(ChannelName::Stable).generation(*generation).like(*like)

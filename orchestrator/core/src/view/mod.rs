@@ -45,6 +45,7 @@ use swarm_common::{
     state::*,
     wire::{
         admin::{CandidateRequest, CandidateView},
+        calendar::TimerView,
         view::ProfileView,
     },
 };
@@ -65,6 +66,11 @@ pub fn profile(name: &Name, profile: &Profile) -> ProfileView {
         published_packages: profile.published_packages,
         binhost: format!("/binhost/{name}"),
         candidates: profile.candidates.open().map(candidate).collect(),
+        timer: profile.timer.as_ref().map(|timer| TimerView {
+            every_ms: timer.every_ms,
+            machine: timer.machine.clone(),
+            ran_at: timer.ran_at,
+        }),
         roots: current.into_iter().flat_map(|g| &g.roots).map(|r| r.root.clone()).collect(),
     }
 }

@@ -7,7 +7,8 @@ use swarm_common::{
     state::*,
     time::TimeMs,
     wire::{
-        calendar::ScheduleRequest,
+        admin::ProfileRequest,
+        calendar::{ScheduleRequest, TimerRequest},
         concern::{Action, Concern, ConcernKind},
     },
 };
@@ -259,4 +260,51 @@ fn a_drone_that_only_just_came_is_not_idle_and_one_that_waits_for_a_faster_is_no
         assert!(reply.reason.unwrap().starts_with("held back"));
     }
     assert!(alarm(&kit, AlarmKind::Idle).is_none());
+}
+
+// fault: 64
+#[test]
+fn a_timer_that_stays_away_for_twice_its_interval_is_missed_until_it_runs_or_is_to_run_no_more() {
+    let mut kit = Kit::new(&["a"]);
+    let timer = |every_ms| {
+        let timer = TimerRequest { every_ms, machine: name("nas") };
+        Command::NoteTimer { profile: name("desk"), timer }
+    };
+    kit.now = kit.now + 30 * DAY;
+    assert_eq!(alarm(&kit, AlarmKind::Silent), None, "nobody said that a timer updates it");
+    kit.must(timer(DAY));
+    kit.now = kit.now + 2 * DAY;
+    assert_eq!(alarm(&kit, AlarmKind::Silent), None);
+    kit.now = kit.now + HOUR;
+    let told = alarm(&kit, AlarmKind::Silent).unwrap();
+    assert_eq!(
+        told.what,
+        "the timer on nas that updates desk has not run for 2 d 1 h, though it runs every 1 d"
+    );
+    assert!(told.next.contains("on nas that runs `swarmctl profile update desk`"), "{}", told.next);
+    // What an admin does by hand does not show that the timer runs.
+    let request = kit.swarm.profiles[&name("desk")].request.clone();
+    kit.must(Command::PutProfile {
+        name: name("desk"),
+        request: ProfileRequest { source: "new".into(), ..request },
+    });
+    assert!(alarm(&kit, AlarmKind::Silent).is_some());
+    // It runs again, on another machine, and less often.
+    let timer_of_oak = TimerRequest { every_ms: 7 * DAY, machine: name("oak") };
+    kit.must(Command::NoteTimer { profile: name("desk"), timer: timer_of_oak });
+    kit.now = kit.now + 14 * DAY;
+    assert_eq!(alarm(&kit, AlarmKind::Silent), None);
+    kit.now = kit.now + MINUTE;
+    assert!(alarm(&kit, AlarmKind::Silent).unwrap().what.starts_with("the timer on oak "));
+    kit.must(Command::RemoveTimer(name("desk")));
+    assert_eq!(alarm(&kit, AlarmKind::Silent), None);
+    let seq = kit.swarm.seq;
+    kit.must(Command::RemoveTimer(name("desk")));
+    assert_eq!(kit.swarm.seq, seq, "nothing is journaled twice");
+
+    for every_ms in [0, MINUTE - 1, 367 * DAY] {
+        assert!(matches!(kit.send(timer(every_ms)), Err(Refusal::Invalid(_))), "{every_ms}");
+    }
+    let unknown = Command::RemoveTimer(name("none"));
+    assert!(matches!(kit.send(unknown), Err(Refusal::UnknownProfile(_))));
 }

@@ -1,5 +1,6 @@
 //! `profile update --candidate`: offers content, which the profile takes only if a run can serve it.
 
+use super::timer::{self, Every};
 use crate::{failure::Failure, session::Session, snapshot::LONGEST_SOURCE};
 use swarm_client::Client;
 use swarm_common::{
@@ -32,14 +33,23 @@ pub(super) async fn offer(
     })
 }
 
-/// Reports that no candidate could be made, so that the swarm's status says so.
-pub(super) async fn report(session: &Session, client: &Client, name: &Name, source: &str, why: &str) {
+/// Reports that no candidate could be made of a source, so that the swarm's status says so and does not miss the timer.
+pub(super) async fn report(
+    session: &Session,
+    client: &Client,
+    name: &Name,
+    (source, why): (&str, &str),
+    every: Option<Every>,
+) {
     let line = why.lines().map(str::trim).collect::<Vec<_>>().join(" ");
     let request = CandidateFailure {
         source: source.chars().take(LONGEST_SOURCE).collect(),
         why: line.chars().filter(|c| !c.is_control()).take(LONGEST_REASON).collect(),
     };
-    let told = session.change(async |key| client.report_no_candidate(name, &request, key).await).await;
+    let mut told = session.change(async |key| client.report_no_candidate(name, &request, key).await).await;
+    if told.is_ok() {
+        told = timer::tell(session, client, name, every).await;
+    }
     if let Err(error) = told {
         session.output.say(&format!("note: cannot report this failure to the orchestrator: {error}"));
     }

@@ -1,6 +1,9 @@
 //! A swarm in which each condition is made and mended.
 
+mod disk;
+
 use crate::{advice::fail_plans, key, packages::quarantine};
+use disk::Disk;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -12,7 +15,7 @@ use swarm_common::{
     state::{FailureCause, FailureClass, Phase},
     wire::{
         admin::ProfileRequest,
-        calendar::PauseRequest,
+        calendar::{PauseRequest, TimerRequest},
         channel::RollbackRequest,
         concern::Concern,
         cpu::{Cpu, CpuNeeds},
@@ -43,31 +46,6 @@ pub struct Lab {
 fn processor(level: u8) -> Option<Cpu> {
     let (vendor, x86_64_level) = (String::new(), Some(level));
     Some(Cpu { vendor, family: 6, model: 1, x86_64_level, flags: Vec::new() })
-}
-
-/// A tmpfs, which takes root to mount.
-struct Disk(PathBuf);
-
-impl Disk {
-    fn mount(at: &Path, options: &str) -> Self {
-        fs::create_dir_all(at).unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(at).status();
-        assert!(mounted.is_ok_and(|status| status.success()), "this takes root and tmpfs");
-        Self(at.to_owned())
-    }
-
-    fn resize(&self, size: &str) {
-        let option = format!("remount,size={size}");
-        let done = Command::new("mount").args(["-o", &option]).arg(&self.0).status();
-        assert!(done.is_ok_and(|status| status.success()), "{option}");
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg("--lazy").arg(&self.0).status();
-        assert!(unmounted.is_ok_and(|status| status.success()), "{} stays mounted", self.0.display());
-    }
 }
 
 impl Lab {
@@ -138,6 +116,12 @@ impl Lab {
         self.swarm.run().await.unwrap();
         self.oak.bring_plan(plan_of(&[pebble()])).await.unwrap();
         self.oak.build().await.unwrap();
+    }
+
+    /// What a timer does that runs every minute.
+    async fn update_by_timer(&self) {
+        let request = TimerRequest { every_ms: 60_000, machine: name("nas") };
+        self.swarm.admin.put_timer(&name(PROFILE), &request, &key()).await.unwrap();
     }
 
     pub async fn make(&self, kind: &str) {
@@ -231,6 +215,11 @@ impl Lab {
                 let request = PauseRequest { for_ms: 3_600_000, reason: "a test".to_owned() };
                 swarm.admin.pause(&request, &key()).await.unwrap();
             }
+            "timer_silent" => {
+                swarm.profile().await.unwrap();
+                self.update_by_timer().await;
+                clock.forward(2 * 60_000 + 1);
+            }
             "channel_held" => {
                 swarm.planned(oak).await.unwrap();
                 oak.build().await.unwrap();
@@ -308,6 +297,7 @@ impl Lab {
             }
             "drone_idle" => drop(oak.build_order().await.unwrap()),
             "paused" => swarm.admin.unpause(&key()).await.unwrap(),
+            "timer_silent" => self.update_by_timer().await,
             "channel_held" => {
                 drop(swarm.admin.promote(&name(PROFILE), Default::default(), &key()).await.unwrap())
             }
