@@ -10,7 +10,9 @@ use crate::{
         text::{ago, clean, moment, now, size},
     },
     session::Session,
+    snapshot::nix::{Pushed, push_lock},
 };
+use std::path::PathBuf;
 use swarm_common::{name::Name, time::TimeMs, wire::ready::Ready};
 
 /// Arguments of `ready`.
@@ -24,6 +26,7 @@ Examples:
   swarmctl ready home desk
   swarmctl ready home --channel staging
   swarmctl ready home desk --lock > flake.lock      the inputs for which everything is built
+  swarmctl ready home desk --push-lock \"git+ssh://git@git.example/config?ref=locks\"
   swarmctl ready home desk --json | jq -r .path"
 )]
 pub struct Args {
@@ -37,6 +40,9 @@ pub struct Args {
     /// Print the flake.lock that the host's system was evaluated with
     #[arg(long, requires = "host")]
     lock: bool,
+    /// Push it as a new commit to a branch of the Git repository: git+https://HOST/PATH?ref=BRANCH&dir=FOLDER
+    #[arg(long, value_name = "REPOSITORY", requires = "host", conflicts_with = "lock")]
+    push_lock: Option<PathBuf>,
 }
 
 /// Shows what is ready.
@@ -47,9 +53,12 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
     let cache = Cache::open(session.client()?, &args.profile, args.channel.into()).await?;
     if let Some(host) = &args.host {
         let ready = cache.ready(host).await?.ok_or_else(|| none(&cache, host))?;
-        if args.lock {
+        if args.lock || args.push_lock.is_some() {
             let none = || Failure::Failed(format!("the system of {host} was evaluated without a flake.lock"));
             let text = cache.lock(ready.lock.ok_or_else(none)?).await?;
+            if let Some(to) = args.push_lock {
+                return push(session, to, ready, text).await;
+            }
             let lock: serde_json::Value = serde_json::from_str(&text)
                 .map_err(|e| Failure::Failed(format!("the flake.lock of {host} is not JSON: {e}")))?;
             return session.output.show(&lock, |_| text);
@@ -63,6 +72,21 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
     session.output.show(&all, |paint| match all.is_empty() {
         true => format!("No host of {} has a system{} yet.\n", args.profile, cache.within()),
         false => list(&all, now(), paint),
+    })
+}
+
+/// Pushes a lock file.
+async fn push(session: &Session, to: PathBuf, ready: Ready, lock: String) -> Result<(), Failure> {
+    let pushing = tokio::task::spawn_blocking(move || push_lock(&to, &ready, &lock));
+    let pushed =
+        pushing.await.map_err(|e| Failure::Failed(format!("the task that pushes panicked: {e}")))??;
+    let commit = match &pushed {
+        Pushed::Commit(commit) => Some(commit),
+        Pushed::Already => None,
+    };
+    session.output.show(&serde_json::json!({ "commit": commit }), |_| match commit {
+        Some(commit) => format!("Pushed {commit}\n"),
+        None => "Nothing to push: the lock is there already\n".to_owned(),
     })
 }
 

@@ -13,6 +13,7 @@ use crate::{
     channels::{publish, staged},
 };
 use anyhow::{Result, ensure};
+use std::process::Command;
 use swarm_common::{
     digest::Digest,
     wire::{
@@ -185,13 +186,25 @@ async fn a_host_on_staging_is_ready_for_the_next_system_before_one_on_stable() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_lock_that_a_system_was_evaluated_with_is_published_with_it() {
+async fn the_lock_that_a_system_was_evaluated_with_is_published_with_it_and_can_be_pushed() {
     let world = World::new().unwrap();
+    let repository = tempfile::tempdir().unwrap();
+    let git = |arguments: &[&str]| {
+        let mut git = Command::new("git");
+        git.args(["-c", "user.name=t", "-c", "user.email=t@example.org", "-C"]).arg(repository.path());
+        let done = git.args(arguments).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap().trim_end().to_owned()
+    };
+    git(&["init", "--quiet"]);
+    git(&["commit", "--quiet", "--allow-empty", "--message", "one"]);
+    let commit = git(&["rev-parse", "HEAD"]);
     let swarm = Swarm::start().await.unwrap();
     let drone = swarm.nix_drone("one").await.unwrap();
     let lock = r#"{ "nodes": { "root": {} }, "root": "root", "version": 7 }"#;
     let digest = Digest::of(lock.as_bytes());
-    let source = serde_json::json!({ "flake": true, "file": "flake.nix", "hosts": ["desk"], "lock": digest });
+    let source = serde_json::json!({ "flake": true, "file": "flake.nix", "hosts": ["desk"], "lock": digest,
+        "commit": commit });
     swarm.nix_profile_of(&source, &[("flake.nix", "{ }"), ("flake.lock", lock)]).await.unwrap();
     let mut plan = only(&world.plan().await.unwrap(), &["fixed.txt"]);
     let path = output_of(&plan, "fixed.txt");
@@ -203,6 +216,10 @@ async fn the_lock_that_a_system_was_evaluated_with_is_published_with_it() {
     assert_eq!(ready.lock, Some(digest));
     assert_eq!(get(&swarm, &format!("lock/{digest}"), &[]).await.body, lock.as_bytes());
     assert_eq!(follow(&swarm, &format!("swarmctl ready {PROFILE} desk --lock")).await, lock);
+    let to = format!("git+file://{}?ref=locks", repository.path().display());
+    follow(&swarm, &format!("swarmctl ready {PROFILE} desk --push-lock {to}")).await;
+    assert_eq!(git(&["show", "locks:flake.lock"]), lock);
+    assert_eq!(git(&["rev-parse", "locks^"]), commit);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use super::{LOCK, NixSources};
 use crate::failure::Failure;
 use serde_json::Value;
 use std::{
-    fs,
+    fs::{self, File},
     io::{Read as _, Seek as _},
     path::{Component, Path, PathBuf},
     process::{Command, Stdio},
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::runtime::Handle;
 
 /// The longest time that fetching a repository takes.
-const CLONING: Duration = Duration::from_secs(30 * 60);
+pub(super) const CLONING: Duration = Duration::from_secs(30 * 60);
 /// The longest time that fetching all inputs takes.
 const ARCHIVING: Duration = Duration::from_secs(60 * 60);
 /// Bytes of what a program says that are read.
@@ -31,10 +31,10 @@ pub(super) struct Fetched {
 
 /// A Git repository, named as in a flake: `git+URL?ref=BRANCH&dir=FOLDER`.
 #[derive(Debug, PartialEq, Eq)]
-struct Repository {
-    url: String,
-    branch: Option<String>,
-    dir: PathBuf,
+pub(super) struct Repository {
+    pub(super) url: String,
+    pub(super) branch: Option<String>,
+    pub(super) dir: PathBuf,
 }
 
 /// Fetches what the sources name; `None` if that is a directory.
@@ -62,10 +62,10 @@ pub(super) fn fetch(sources: &NixSources) -> Result<Option<Fetched>, Failure> {
 }
 
 impl Repository {
-    fn parse(from: &Path) -> Result<Option<Self>, Failure> {
+    pub(super) fn parse(from: &Path) -> Result<Option<Self>, Failure> {
         let Some(text) = from.to_str().and_then(|text| text.strip_prefix("git+")) else { return Ok(None) };
         let (url, query) = text.split_once('?').unwrap_or((text, ""));
-        let wrong = |why: &str| Err(Failure::Usage(format!("--from git+{url}: {why}")));
+        let wrong = |why: &str| Err(Failure::Usage(format!("git+{url}: {why}")));
         let authority =
             url.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or_default());
         if authority.is_empty() && !url.starts_with("file:///") {
@@ -73,7 +73,7 @@ impl Repository {
         }
         if authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':')) {
             return Err(Failure::Usage(
-                "--from: leave the password out of the address and give it to Git (`git help credentials`)"
+                "leave the password out of the address and give it to Git (`git help credentials`)"
                     .to_owned(),
             ));
         }
@@ -94,15 +94,20 @@ impl Repository {
 
     /// Fetches the newest commit. Returns the directory in it.
     fn clone_to(&self, to: &Path) -> Result<PathBuf, Failure> {
-        let mut git = Command::new("git");
+        let mut git = git();
         git.args(["clone", "--quiet", "--depth=1", "--single-branch", "--no-tags"]);
         git.args(self.branch.iter().map(|branch| format!("--branch={branch}")));
         git.arg("--").arg(&self.url).arg(to);
-        // Nobody is there to be asked for a password.
-        git.env("GIT_TERMINAL_PROMPT", "0").env("SSH_ASKPASS_REQUIRE", "never");
         run(git, &format!("fetch {}", self.url), CLONING)?;
         Ok(to.join(&self.dir))
     }
+}
+
+/// Git. Nobody is there to be asked for a password.
+pub(super) fn git() -> Command {
+    let mut git = Command::new("git");
+    git.env("GIT_TERMINAL_PROMPT", "0").env("SSH_ASKPASS_REQUIRE", "never");
+    git
 }
 
 /// Removes inputs from a lock file, so that Nix locks their newest content.
@@ -130,19 +135,19 @@ fn archive(dir: &Path) -> Result<(), Failure> {
     nix.args(["--extra-experimental-features", "nix-command flakes", "flake", "archive"]);
     // As a path: of a Git repository, Nix would want the whole history.
     nix.arg(format!("path:{}", dir.display()));
-    run(nix, "fetch the inputs of the flake", ARCHIVING)
+    run(nix, "fetch the inputs of the flake", ARCHIVING).map(drop)
 }
 
-/// Runs a program that takes at most so long.
-fn run(mut command: Command, what: &str, limit: Duration) -> Result<(), Failure> {
+/// Runs a program that takes at most so long. Returns what it printed, without the end of the last line.
+pub(super) fn run(mut command: Command, what: &str, limit: Duration) -> Result<String, Failure> {
     let program = command.get_program().to_string_lossy().into_owned();
     let failed = |why: String| Failure::Failed(format!("cannot {what}: {why}"));
     let io = |error: std::io::Error| failed(format!("{program}: {error}"));
-    let mut said = tempfile::tempfile().map_err(io)?;
+    let (printed, said) = (tempfile::tempfile().map_err(io)?, tempfile::tempfile().map_err(io)?);
     command
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdout(printed.try_clone().map_err(io)?)
         .stderr(said.try_clone().map_err(io)?);
     let ended = Handle::current().block_on(async {
         // Dropped, it is killed.
@@ -153,12 +158,15 @@ fn run(mut command: Command, what: &str, limit: Duration) -> Result<(), Failure>
         return Err(failed(format!("{program} took longer than {} min", limit.as_secs() / 60)));
     };
     let status = status.map_err(io)?;
+    let read = |mut file: File| {
+        let mut text = Vec::new();
+        file.rewind().and_then(|()| file.take(MOST_SAID).read_to_end(&mut text)).map_err(io)?;
+        Ok(String::from_utf8_lossy(&text).trim_end().to_owned())
+    };
     if status.success() {
-        return Ok(());
+        return read(printed);
     }
-    let mut text = Vec::new();
-    said.rewind().and_then(|()| said.take(MOST_SAID).read_to_end(&mut text)).map_err(io)?;
-    let text = String::from_utf8_lossy(&text);
+    let text = read(said)?;
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
     let line = lines().find(|line| line.starts_with("fatal:") || line.starts_with("error:"));
     Err(failed(format!("{program}: {}", line.or(lines().next_back()).unwrap_or("it said nothing"))))
@@ -198,7 +206,7 @@ mod tests {
             shell.args(["-c", script]);
             run(shell, "try", limit).map_err(|e| e.to_string())
         };
-        assert_eq!(shell("true", CLONING), Ok(()));
+        assert_eq!(shell("echo said; echo > /dev/stderr", CLONING), Ok("said".to_owned()));
         let failed = shell("echo first >&2; echo 'error: this' >&2; echo last >&2; exit 1", CLONING);
         assert_eq!(failed.unwrap_err(), "cannot try: sh: error: this");
         assert_eq!(

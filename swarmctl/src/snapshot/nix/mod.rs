@@ -4,6 +4,7 @@
 mod fetch;
 mod inputs;
 mod lock;
+mod push;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ use crate::failure::Failure;
 use fetch::fetch;
 use inputs::{Input, find_inputs};
 use lock::Lock;
+pub use push::{Pushed, push_lock};
 use std::{
     collections::BTreeMap,
     fs,
