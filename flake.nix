@@ -11,10 +11,12 @@
       orchestrator = ./nix/modules/orchestrator.nix;
       drone = ./nix/modules/drone.nix;
       switch = ./nix/modules/switch.nix;
+      update = ./nix/modules/update.nix;
       default.imports = [
         ./nix/modules/orchestrator.nix
         ./nix/modules/drone.nix
         ./nix/modules/switch.nix
+        ./nix/modules/update.nix
       ];
     };
   };

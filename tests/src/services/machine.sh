@@ -60,7 +60,7 @@ rm -rf var/log/journal
 
 if [[ -z ${BARE:-} ]]; then
 	from=srv/build-swarm
-	install -m 644 $from/systemd/*.service usr/lib/systemd/system/
+	install -m 644 $from/systemd/*.service $from/systemd/*.timer usr/lib/systemd/system/
 	install -m 644 $from/systemd/build-swarm.sysusers usr/lib/sysusers.d/build-swarm.conf
 	install -m 644 $from/systemd/build-swarm.tmpfiles usr/lib/tmpfiles.d/build-swarm.conf
 	for service in swarm-orchestrator swarm-drone; do

@@ -5,7 +5,10 @@
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::{fs, process::Command};
-use swarm_common::state::RunState;
+use swarm_common::{
+    state::RunState,
+    wire::{concern::ConcernKind, view::ProfileView},
+};
 use swarm_tests::{
     e2e::{process::Process, wait},
     services::{
@@ -142,6 +145,42 @@ fn secrets_come_as_credentials_and_one_that_is_not_given_is_asked_for() {
     let login = ["swarmctl", "login", "http://127.0.0.1:8100", "--token-file", stored];
     services.machine.must(&login).unwrap();
     services.status().unwrap();
+}
+
+#[test]
+fn a_timer_offers_the_newest_commit_without_being_root_and_says_what_it_cannot_fetch() {
+    let services = start();
+    let machine = &services.machine;
+    let script = |text: &str| machine.must(&["sh", "-ec", text]).unwrap();
+    let commit = "git -C /srv/config -c user.name=t -c user.email=t@example.org commit --quiet --allow-empty --message";
+    machine.write("/srv/config/default.nix", "{ }").unwrap();
+    // The repository is root's, which Git does not read for others.
+    machine.write("/etc/gitconfig", "[safe]\n\tdirectory = *\n").unwrap();
+    edit(&services, "swarm-update@", "Environment=GIT_CONFIG_SYSTEM=/etc/gitconfig");
+    script(&format!(
+        "git init --quiet /srv/config; git -C /srv/config add --all; \
+         {commit} first; swarmctl profile add home --nix --from /srv/config --attr tool; {commit} second"
+    ));
+    let arguments = "ARGUMENTS=--from git+file:///srv/config --attr tool\n";
+    machine.write("/etc/build-swarm/update-home.conf", arguments).unwrap();
+    machine.must(&["systemctl", "enable", "--now", "swarm-update@home.timer"]).unwrap();
+    let unit = "swarm-update@home.service";
+    assert_eq!(property(&services, "swarm-update@home.timer", "Triggers"), unit);
+    assert_ne!(property(&services, "swarm-update@home.timer", "NextElapseUSecRealtime"), "");
+
+    services.tell("start", unit).unwrap();
+    let shown = || services.ask::<ProfileView>(&["profile", "show", "home"]).unwrap();
+    let first = shown();
+    assert!(first.candidates[0].source.starts_with("git+file:///srv/config at "), "{first:?}");
+    let timer = first.timer.unwrap();
+    assert_eq!(timer.every_ms, 24 * 3_600_000);
+
+    script("mv /srv/config /srv/away");
+    services.tell("start", unit).unwrap_err();
+    let refused = |kind: &ConcernKind| matches!(kind, ConcernKind::CandidateRefused { run: None, .. });
+    let status = services.status().unwrap();
+    assert!(status.concerns.iter().any(|concern| refused(&concern.fact)), "{status:?}");
+    assert!(shown().timer.unwrap().ran_at > timer.ran_at);
 }
 
 // fault: 42

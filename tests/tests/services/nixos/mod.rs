@@ -43,6 +43,17 @@ fn all() -> Value {
             "settings": { "profiles": ["home"] },
         },
         "switch": { "enable": true, "url": "http://nas:8100/binhost/home", "publicKeys": ["k:x="] },
+        "update": {
+            "home": {
+                "source": "git+ssh://git@host/config",
+                "hosts": ["desk", "nas"],
+                "updateInputs": ["nixpkgs"],
+                "extraArgs": ["--upstream", "https://c=k:x="],
+                "sshKeyFile": "/root/key",
+                "pushLockTo": "git+ssh://git@host/config?ref=locks",
+            },
+            "tools": { "source": "git+https://host/tools", "attributes": ["hello"], "dates": "Sat 03:00", "every": "7d" },
+        },
     }))
     .unwrap()
 }
@@ -66,6 +77,7 @@ fn of_file(name: &str) -> Unit {
 /// The lines that NixOS writes for a value.
 fn lines(value: &Value) -> Vec<String> {
     match value {
+        Value::Null => vec![],
         Value::Bool(yes) => vec![if *yes { "yes" } else { "no" }.to_owned()],
         Value::Array(all) => all.iter().flat_map(lines).collect(),
         Value::String(text) => vec![text.clone()],
@@ -88,7 +100,9 @@ fn of_module(service: &Value) -> Unit {
         unit.insert(key.to_owned(), lines(&service[name]));
     }
     for (name, key) in [("wants", "Wants"), ("after", "After"), ("wantedBy", "WantedBy")] {
-        unit.insert(key.to_owned(), vec![lines(&service[name]).join(" ")]);
+        if !service[name].is_null() {
+            unit.insert(key.to_owned(), vec![lines(&service[name]).join(" ")]);
+        }
     }
     unit.retain(|_, lines| !lines.is_empty());
     unit
@@ -104,6 +118,43 @@ fn the_units_of_the_modules_are_those_of_the_files() {
     let want = r#""/package/bin/swarm-switch" "--url" "http://nas:8100/binhost/home" "--channel" "stable" "--host" "desk" "--action" "auto" "--key" "k:x=""#;
     assert_eq!(switch, want);
     assert_eq!(all()["networking"]["firewall"]["allowedTCPPorts"], json!([8100, 8143]));
+}
+
+#[test]
+fn a_timer_updates_each_profile_as_the_template_does() {
+    let systemd = &all()["systemd"];
+    let service = |profile: &str| systemd["services"][format!("swarm-update-{profile}")].clone();
+    let starts = |profile: &str| lines(&service(profile)["serviceConfig"]["ExecStart"]).join("");
+    let begin =
+        |profile| format!(r#""/package/bin/swarmctl" "profile" "update" "{profile}" "--nix" "--candidate" "#);
+    let home = r#""--every" "1d" "--from" "git+ssh://git@host/config" "--host" "desk" "--host" "nas" "--update-input" "nixpkgs" "--upstream" "https://c=k:x=""#;
+    assert_eq!(starts("home"), begin("home") + home);
+    let tools = r#""--every" "7d" "--from" "git+https://host/tools" "--attr" "hello""#;
+    assert_eq!(starts("tools"), begin("tools") + tools);
+    assert_eq!(service("tools")["startAt"], "Sat 03:00");
+    assert_eq!(service("home")["environment"]["GIT_SSH_COMMAND"], "ssh -i %d/git.key");
+    let credentials = json!(["swarmctl.toml:/root/.config/swarmctl/config.toml", "git.key:/root/key"]);
+    assert_eq!(service("home")["serviceConfig"]["LoadCredential"], credentials);
+    let push = r#""/package/bin/swarmctl" "ready" "home" "desk" "--push-lock" "git+ssh://git@host/config?ref=locks""#;
+    assert_eq!(service("home")["serviceConfig"]["ExecStartPost"], json!([push]));
+
+    let (mut module, mut file) = (of_module(&service("tools")), of_file("swarm-update@.service"));
+    let set = service("tools")["environment"].as_object().unwrap().clone();
+    let set = set.iter().map(|(name, value)| format!("{name}={}", value.as_str().unwrap())).rev();
+    module.insert("Environment".to_owned(), set.collect());
+    file.values_mut().flatten().for_each(|line| *line = line.replace("%i", "tools"));
+    file.get_mut("Environment").unwrap().retain(|line| !line.starts_with("EVERY="));
+    file.remove("EnvironmentFile");
+    for unit in [&mut module, &mut file] {
+        unit.remove("ExecStart").unwrap();
+    }
+    assert_eq!(module, file);
+    let timer = of_file("swarm-update@.timer");
+    let of_module = &systemd["timers"]["swarm-update-tools"]["timerConfig"];
+    for key in ["Persistent", "RandomizedDelaySec"] {
+        assert_eq!(lines(&of_module[key]), timer[key]);
+    }
+    assert_eq!(service("home")["startAt"], timer["OnCalendar"][0]);
 }
 
 #[test]
@@ -136,6 +187,8 @@ fn options_have_types_and_descriptions_and_others_do_not_exist() {
         (json!({ "orchestrator": { "enable": true, "listens": "x" } }), "no such option"),
         (json!({ "drone": { "enable": true } }), "orchestrators is used but not defined"),
         (json!({ "switch": { "enable": true, "url": "u", "action": "now" } }), "is not a enum"),
+        (json!({ "update": { "home": {} } }), "source is used but not defined"),
+        (json!({ "update": { "home": { "source": "s", "host": ["x"] } } }), "is not a attrsOf submodule"),
     ] {
         let said = evaluate(&settings).unwrap_err();
         assert!(said.contains(want), "{want}: {said}");
@@ -178,7 +231,7 @@ fn the_flake_offers_modules_and_a_package_that_are_there() {
         .unwrap();
     let read: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
-    assert_eq!(read["modules"], json!(["default", "drone", "orchestrator", "switch"]));
+    assert_eq!(read["modules"], json!(["default", "drone", "orchestrator", "switch", "update"]));
     assert_eq!((&read["there"], &read["overlay"], &read["lock"]), (&json!(true), &json!(true), &json!(true)));
     assert_eq!(read["version"], env!("CARGO_PKG_VERSION"));
     let members = ["orchestrator", "drone", "swarmctl"].map(|member| {

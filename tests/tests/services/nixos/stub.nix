@@ -20,7 +20,8 @@ let
     else if value._type or "" == "option" then value
     else mapAttrs (_: plain) value;
 
-  type = name: check: { inherit name check; };
+  # What `fill` adds to a value are defaults, and `within` has the options inside of it.
+  type = name: check: { inherit name check; fill = value: value; within = { }; };
   types = {
     bool = type "bool" isBool;
     str = type "str" isString;
@@ -29,7 +30,16 @@ let
     nullOr = of: type "nullOr ${of.name}" (value: value == null || of.check value);
     enum = values: type "enum" (value: elem value values);
     listOf = of: type "listOf ${of.name}" (value: isList value && all of.check value);
-    attrsOf = of: type "attrsOf ${of.name}" (value: isAttrs value && all (name: of.check value.${name}) (attrNames value));
+    attrsOf = of: type "attrsOf ${of.name}" (value: isAttrs value && all (name: of.check value.${name}) (attrNames value))
+      // { fill = mapAttrs (_: of.fill); within = if of.within == { } then { } else { "<name>" = of.within; }; };
+    submodule = { options }: type "submodule" (value: isAttrs value && unknown [ ] options value == [ ]) // {
+      fill = value: mapAttrs
+        (name: option:
+          let result = value.${name} or option.default or (throw "${name} is used but not defined"); in
+          if option.type.check result then result else throw "${name} is not a ${option.type.name}")
+        options;
+      within = options;
+    };
   };
 
   lib = {
@@ -41,7 +51,10 @@ let
     literalExpression = text: text;
     optional = condition: value: if condition then [ value ] else [ ];
     optionalAttrs = condition: value: if condition then value else { };
+    mapAttrs' = f: set: listToAttrs (map (name: f name set.${name}) (attrNames set));
+    nameValuePair = name: value: { inherit name value; };
     mapAttrsToList = f: set: map (name: f name set.${name}) (attrNames set);
+    inherit (builtins) head;
     last = list: elemAt list (length list - 1);
     splitString = at: text: filter isString (split at text);
     toInt = fromJSON;
@@ -53,6 +66,7 @@ let
     coreutils = "/coreutils";
     util-linux = "/util-linux";
     git = "/git";
+    openssh = "/openssh";
     gnutar = "/gnutar";
     xz = "/xz";
     gzip = "/gzip";
@@ -64,6 +78,7 @@ let
     ../../../../nix/modules/orchestrator.nix
     ../../../../nix/modules/drone.nix
     ../../../../nix/modules/switch.nix
+    ../../../../nix/modules/update.nix
   ];
   user = { config = fromJSON settings; };
   modules = own ++ [ user ];
@@ -85,7 +100,7 @@ let
         else if all isAttrs holding then merge holding
         else lib.last holding;
     in
-    if option.type.check result then result else throw "${name} is not a ${option.type.name}";
+    if option.type.check result then option.type.fill result else throw "${name} is not a ${option.type.name}";
   resolve = path: options: mapAttrs
     (name: option:
       if option._type or "" == "option" then value (path ++ [ name ]) option else resolve (path ++ [ name ]) option)
@@ -109,7 +124,9 @@ let
   documented = path: options: concatLists (map
     (name:
       let option = options.${name}; here = path ++ [ name ]; in
-      if option._type or "" == "option" then [ { name = concatStringsSep "." here; type = option.type.name; text = option.description or ""; } ]
+      if option._type or "" == "option" then
+        [ { name = concatStringsSep "." here; type = option.type.name; text = option.description or ""; } ]
+        ++ documented here option.type.within
       else documented here option)
     (attrNames options));
 in

@@ -1,0 +1,192 @@
+# services.build-swarm.update: timers that offer profiles of a swarm the newest commit of a Git repository. The units are
+# those of systemd/swarm-update@.service and .timer, whose comments explain their settings.
+{ config, lib, pkgs, utils, ... }:
+
+let
+  cfg = config.services.build-swarm.update;
+  each = f: lib.mapAttrs' (profile: update: lib.nameValuePair "swarm-update-${profile}" (f profile update)) cfg;
+  repeated = option: lib.concatMap (value: [ option value ]);
+
+  options = {
+    package = lib.mkOption {
+      type = lib.types.package;
+      default = pkgs.build-swarm or (pkgs.callPackage ../package.nix { });
+      defaultText = lib.literalExpression "pkgs.build-swarm";
+      description = "The package with the programs of Build Swarm.";
+    };
+
+    source = lib.mkOption {
+      type = lib.types.str;
+      example = "git+https://git.example/config?ref=main";
+      description = "The Git repository with the flake, as `git+URL?ref=BRANCH&dir=FOLDER`.";
+    };
+
+    hosts = lib.mkOption {
+      type = lib.types.listOf lib.types.str;
+      default = [ ];
+      example = [ "desk" "nas" ];
+      description = "NixOS machines to build, by their names in `nixosConfigurations`.";
+    };
+
+    attributes = lib.mkOption {
+      type = lib.types.listOf lib.types.str;
+      default = [ ];
+      example = [ "packages.x86_64-linux.hello" ];
+      description = "Attributes to build, as for `swarmctl profile add --attr`.";
+    };
+
+    updateInputs = lib.mkOption {
+      type = lib.types.listOf lib.types.str;
+      default = [ ];
+      example = [ "nixpkgs" ];
+      description = "Inputs of the flake of which the newest content is locked, whatever `flake.lock` says.";
+    };
+
+    extraArgs = lib.mkOption {
+      type = lib.types.listOf lib.types.str;
+      default = [ ];
+      example = [ "--upstream" "https://cache.nixos.org=cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=" ];
+      description = "Further arguments of `swarmctl profile update`, the same as for `swarmctl profile add`.";
+    };
+
+    dates = lib.mkOption {
+      type = lib.types.str;
+      default = "03:00";
+      example = "Sat 03:00";
+      description = ''
+        When to look for a new commit, in the format of {manpage}`systemd.time(7)`: some time before the schedule of
+        the profile.
+      '';
+    };
+
+    every = lib.mkOption {
+      type = lib.types.str;
+      default = "1d";
+      example = "7d";
+      description = "How often that is. The orchestrator warns when this machine stays away for twice as long.";
+    };
+
+    randomizedDelaySec = lib.mkOption {
+      type = lib.types.str;
+      default = "10min";
+      description = "A random delay up to this long is added.";
+    };
+
+    loginFile = lib.mkOption {
+      type = lib.types.str;
+      default = "/root/.config/swarmctl/config.toml";
+      description = ''
+        File with the address of the orchestrator and the admin token, which only root may read. `swarmctl login`
+        writes it.
+      '';
+    };
+
+    sshKeyFile = lib.mkOption {
+      type = lib.types.nullOr lib.types.str;
+      default = null;
+      example = "/root/.ssh/id_ed25519";
+      description = ''
+        Private key for a repository that Git fetches over SSH. `programs.ssh.knownHosts` has the key of the server.
+      '';
+    };
+
+    pushLockTo = lib.mkOption {
+      type = lib.types.nullOr lib.types.str;
+      default = null;
+      example = "git+ssh://git@git.example/config?ref=locks";
+      description = ''
+        Branch to which the `flake.lock` of the first of `hosts` is pushed after each update: the one with which its
+        newest system was built.
+      '';
+    };
+  };
+in
+{
+  options.services.build-swarm.update = lib.mkOption {
+    type = lib.types.attrsOf (lib.types.submodule { inherit options; });
+    default = { };
+    example = {
+      home = { source = "git+https://git.example/config"; hosts = [ "desk" ]; updateInputs = [ "nixpkgs" ]; };
+    };
+    description = ''
+      Profiles of the swarm, by name, that are offered the newest commit of a Git repository. `swarmctl profile add`
+      creates a profile.
+    '';
+  };
+
+  config = lib.mkIf (cfg != { }) {
+    systemd.services = each (profile: update: {
+      description = "Offer the newest content to the Build Swarm profile ${profile}";
+      documentation = [ "https://github.com/build-swarm/build-swarm/blob/main/docs/handbook.md" ];
+      wants = [ "network-online.target" ];
+      after = [ "network-online.target" ];
+      startAt = update.dates;
+      # A run under way goes on, and the next one is of the new system.
+      restartIfChanged = false;
+      path = [ config.nix.package pkgs.git pkgs.openssh ];
+      environment = {
+        SWARMCTL_CONFIG = "%d/swarmctl.toml";
+        HOME = "%C/swarm-update/${profile}";
+      } // lib.optionalAttrs (update.sshKeyFile != null) {
+        GIT_SSH_COMMAND = "ssh -i %d/git.key";
+      };
+
+      serviceConfig = {
+        Type = "oneshot";
+        ExecStart = utils.escapeSystemdExecArgs ([
+          "${update.package}/bin/swarmctl"
+          "profile" "update" profile
+          "--nix" "--candidate"
+          "--every" update.every
+          "--from" update.source
+        ] ++ repeated "--host" update.hosts
+          ++ repeated "--attr" update.attributes
+          ++ repeated "--update-input" update.updateInputs
+          ++ update.extraArgs);
+        ExecStartPost = lib.optional (update.pushLockTo != null) (utils.escapeSystemdExecArgs [
+          "${update.package}/bin/swarmctl"
+          "ready" profile (lib.head update.hosts)
+          "--push-lock" update.pushLockTo
+        ]);
+        TimeoutStartSec = "3h";
+
+        LoadCredential = [ "swarmctl.toml:${update.loginFile}" ]
+          ++ lib.optional (update.sshKeyFile != null) "git.key:${update.sshKeyFile}";
+
+        DynamicUser = true;
+        CacheDirectory = "swarm-update/${profile}";
+        CacheDirectoryMode = "0700";
+        UMask = "0077";
+
+        CapabilityBoundingSet = "";
+        DeviceAllow = "";
+        LockPersonality = true;
+        NoNewPrivileges = true;
+        PrivateDevices = true;
+        PrivateTmp = true;
+        ProtectClock = true;
+        ProtectControlGroups = true;
+        ProtectHome = true;
+        ProtectHostname = true;
+        ProtectKernelLogs = true;
+        ProtectKernelModules = true;
+        ProtectKernelTunables = true;
+        ProtectProc = "invisible";
+        ProtectSystem = "strict";
+        RestrictAddressFamilies = "AF_INET AF_INET6 AF_UNIX";
+        RestrictNamespaces = true;
+        RestrictRealtime = true;
+        RestrictSUIDSGID = true;
+        SystemCallArchitectures = "native";
+        SystemCallErrorNumber = "EPERM";
+        SystemCallFilter = [ "@system-service" "~@privileged @resources" ];
+      };
+    });
+    systemd.timers = each (_: update: {
+      timerConfig = {
+        Persistent = true;
+        RandomizedDelaySec = update.randomizedDelaySec;
+      };
+    });
+  };
+}
