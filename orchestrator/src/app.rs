@@ -11,7 +11,7 @@ use crate::{
     places::Places,
     publish::{Binhosts, Progress, small::SmallFiles},
     sign::NixKeys,
-    store::{Store, entries::EntryBook, images::Images, snapshots::Snapshots},
+    store::{ArtifactStore, entries::EntryBook, images::Images, snapshots::Snapshots},
     tls::Shown,
 };
 use std::{cmp::Reverse, net::SocketAddr, sync::Arc};
@@ -37,7 +37,7 @@ pub struct App {
     /// The HTTPS listener, if there is one.
     pub tls: Option<Reached>,
     /// Package files.
-    pub store: Store,
+    pub store: Arc<dyn ArtifactStore>,
     /// Index entries of the package files.
     pub entries: EntryBook,
     /// Listings of Nix archives.

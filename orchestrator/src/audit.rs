@@ -8,10 +8,10 @@ mod nix;
 
 use crate::{
     engine::Engine,
-    publish::{Binhosts, Progress, copies, whole},
+    publish::{Binhosts, Progress, whole},
     sign::NixKeys,
     store::{
-        Store, StoreError,
+        ArtifactStore, StoreError, disk,
         entries::{EntriesError, EntryBook},
         images::Images,
         snapshots::Snapshots,
@@ -29,7 +29,7 @@ use swarm_common::{
     wire::{artifact::Artifact, channel::ChannelName, concern::ConcernKind, view::AuditView},
 };
 use swarm_core::{Swarm, base, kept, state::Profile};
-use swarm_formats::{archive::digests::FileHasher, image, snapshot};
+use swarm_formats::archive::digests::FileHasher;
 use tokio::{task::JoinError, time};
 
 /// How long to wait for the publisher to rewrite damaged indexes.
@@ -80,7 +80,7 @@ pub struct Auditor {
     /// Access to journal and state.
     pub engine: Engine,
     /// Package files.
-    pub store: Store,
+    pub store: Arc<dyn ArtifactStore>,
     /// Their index entries.
     pub entries: EntryBook,
     /// Snapshots of repositories.
@@ -161,12 +161,13 @@ pub async fn audit(auditor: &Arc<Auditor>, pace: Pace) -> Result<AuditView, Join
         }
         pace.after(artifact.size).await;
     }
-    let archives = kept.snapshots.iter().map(|&d| (d, auditor.snapshots.path(d), Archive::Snapshot));
-    let archives = archives.chain(kept.images.iter().map(|&d| (d, auditor.images.path(d), Archive::Image)));
-    for (digest, path, archive) in archives.collect::<Vec<_>>() {
-        let size = std::fs::metadata(&path).map_or(0, |meta| meta.len());
-        faults.extend(tokio::task::spawn_blocking(move || archive.fault(digest, &path)).await?);
-        pace.after(size).await;
+    let archives = kept.snapshots.iter().map(|&digest| (digest, Archive::Snapshot));
+    for (digest, archive) in archives.chain(kept.images.iter().map(|&digest| (digest, Archive::Image))) {
+        let shared = auditor.clone();
+        match tokio::task::spawn_blocking(move || archive.verify(&shared, digest)).await? {
+            Ok(size) => pace.after(size).await,
+            Err(fault) => faults.push(fault),
+        }
     }
     for (made_whole, damaged) in
         [copies_of_packages(auditor, &kept, pace).await?, indexes(auditor, kept).await?]
@@ -194,9 +195,9 @@ fn of_artifact(auditor: &Auditor, artifact: &Artifact) -> Result<Option<String>,
         return nix::of_artifact(auditor, artifact, nar).map(|()| None);
     }
     let path = artifact.path();
-    match auditor.entries.check(&auditor.store, artifact) {
+    match auditor.entries.check(artifact) {
         Ok(differs) => Ok(differs.map(|file| {
-            format!("the cached index entry {} of {path} did not match the package; rebuilt", file.display())
+            format!("the cached index entry {file} of {path} did not match the package; rebuilt")
         })),
         Err(error) => {
             // If the package cannot be read, changed bytes explain more than the parser's error.
@@ -204,13 +205,13 @@ fn of_artifact(auditor: &Auditor, artifact: &Artifact) -> Result<Option<String>,
                 Err(damage) => EntriesError::Store(damage),
                 Ok(_) => error,
             };
-            let file = auditor.store.path(artifact.digest);
+            let file = auditor.store.describe(artifact.digest);
             let gone = matches!(error, EntriesError::Store(StoreError::Disk(_)));
             let next = match gone {
                 true => "check that disk".to_owned(),
                 false => format!("rebuild it: `swarmctl rebuild {}`", artifact.target.family()),
             };
-            Err(format!("{path} in {}: {error}; {next}", file.display()))
+            Err(format!("{path} in {file}: {error}; {next}"))
         }
     }
 }
@@ -223,17 +224,13 @@ enum Archive {
 }
 
 impl Archive {
-    /// Verifies an archive and returns its fault, if any.
-    fn fault(self, digest: Digest, path: &Path) -> Option<String> {
-        let file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) => return Some(format!("{}: {error}; {}", path.display(), self.next())),
+    /// Verifies an archive. Returns its size in bytes, or the fault.
+    fn verify(self, auditor: &Auditor, digest: Digest) -> Result<u64, String> {
+        let verified = match self {
+            Self::Snapshot => auditor.snapshots.verify(digest),
+            Self::Image => auditor.images.verify(digest),
         };
-        let error = match self {
-            Self::Snapshot => snapshot::verify(file, digest).err()?.to_string(),
-            Self::Image => image::verify(file, digest).err()?.to_string(),
-        };
-        Some(format!("{}: {error}; {}", path.display(), self.next()))
+        verified.map_err(|fault| format!("{fault}; {}", self.next()))
     }
 
     fn next(self) -> &'static str {
@@ -278,16 +275,12 @@ fn published_copies(auditor: &Auditor, kept: &Kept) -> Vec<(Digest, u64, PathBuf
         // `indexes` reports faults of the index itself.
         let Ok(host) = whole::read(dir) else { continue };
         for entry in host.index.entries() {
-            let said =
-                |a: &&&Artifact| auditor.entries.entry(&auditor.store, a).is_ok_and(|kept| kept == *entry);
+            let said = |a: &&&Artifact| auditor.entries.entry(a).is_ok_and(|kept| kept == *entry);
             let Some(artifact) = known.get(entry.path()).and_then(|all| all.iter().find(said)) else {
                 continue;
             };
             let path = dir.join(entry.path());
-            let files = (fs::metadata(&path), fs::metadata(auditor.store.path(artifact.digest)));
-            if let (Ok(published), Ok(stored)) = files
-                && !copies::are_one(&published, &stored)
-            {
+            if let Ok(false) = auditor.store.is_linked(artifact.digest, &path) {
                 found.push((artifact.digest, artifact.size, path));
             }
         }
@@ -304,10 +297,18 @@ fn of_copy(auditor: &Auditor, digest: Digest, path: &Path) -> Result<Option<Stri
         Ok(_) | Err(_) => {}
     }
     let _writing = auditor.binhosts.write();
-    match copies::mend(&auditor.store, digest, path) {
+    match mend(&*auditor.store, digest, path) {
         Ok(()) => Ok(Some(format!("{} did not match the store; published again", path.display()))),
         Err(error) => Err(format!("{} is damaged and could not be published again: {error}", path.display())),
     }
+}
+
+/// Replaces a damaged copy with the stored file, if that is intact. Keeps the modification time.
+fn mend(store: &dyn ArtifactStore, digest: Digest, path: &Path) -> Result<(), StoreError> {
+    store.verify(digest)?;
+    let modified = fs::metadata(path).and_then(|meta| meta.modified()).ok();
+    store.link(digest, path, modified)?;
+    Ok(disk::sync_dir(path.parent().unwrap_or(path))?)
 }
 
 /// Compares the published indexes with the stored entries, and has the publisher rewrite damaged
@@ -356,9 +357,7 @@ fn damaged_indexes(auditor: &Auditor, kept: &Kept) -> Vec<String> {
         let wrong = found.index.entries().find(|entry| {
             // An artifact that was published after the audit began is not known here.
             let Some(artifacts) = known.get(entry.path()) else { return false };
-            !artifacts
-                .iter()
-                .any(|a| auditor.entries.entry(&auditor.store, a).is_ok_and(|kept| kept == **entry))
+            !artifacts.iter().any(|a| auditor.entries.entry(a).is_ok_and(|kept| kept == **entry))
         });
         wrong.map(|entry| format!("{} has a wrong entry for {}", index.display(), entry.path()))
     };

@@ -9,7 +9,7 @@ use std::{
     path::Path,
     process::{Command, Stdio},
 };
-use swarm_orchestrator::store::{Store, insert};
+use swarm_orchestrator::store::{LocalStore, insert};
 
 /// Starts the program and stops it in order once it serves. Gives its exit code and what it said.
 fn start(config: &Path, arguments: &[&str]) -> (Option<i32>, String) {
@@ -72,7 +72,7 @@ fn what_has_vanished_while_its_traces_exist_stops_the_start_and_is_made_anew_onl
             assert_eq!(start(&config, &[]).0, Some(0), "nothing is gone");
         }
         if gone.contains(&"journal.mark") {
-            insert(&Store::open(state.join("store")).unwrap(), &b"a package"[..], None).unwrap();
+            insert(&LocalStore::open(state.join("store")).unwrap(), &b"a package"[..], None).unwrap();
         }
         for name in gone {
             fs::remove_file(state.join(name)).unwrap();

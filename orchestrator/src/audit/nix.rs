@@ -35,12 +35,12 @@ pub(super) fn of_artifact(auditor: &Auditor, artifact: &Artifact, nar: &Nar) -> 
         Ok(_) => return Ok(()),
         Err(error) => error,
     };
-    let (path, file) = (artifact.target.id(), auditor.store.path(artifact.digest));
+    let (path, file) = (artifact.target.id(), auditor.store.describe(artifact.digest));
     let next = match on_disk {
         true => "check that disk".to_owned(),
         false => format!("rebuild it: `swarmctl rebuild {}`", artifact.target.family()),
     };
-    Err(format!("{path} in {}: {error}; {next}", file.display()))
+    Err(format!("{path} in {file}: {error}; {next}"))
 }
 
 /// What is wrong with a published cache, and its archives that are copies; `None` if the directory
@@ -50,6 +50,6 @@ pub(super) fn of_cache(auditor: &Auditor, dir: &Path) -> Option<(Vec<String>, Ve
         return None;
     }
     let cache = NixCache::open(dir, auditor.nix_keys.clone());
-    let found = cache.and_then(|cache| cache::check(&cache, &auditor.store));
+    let found = cache.and_then(|cache| cache::check(&cache, &*auditor.store));
     Some(found.unwrap_or_else(|error| (vec![error.to_string()], Vec::new())))
 }

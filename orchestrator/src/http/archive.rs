@@ -4,14 +4,14 @@
 use super::{body::Pieces, problem::ApiError};
 use crate::{
     publish::conditional::{self, Bytes as Wanted},
-    store::disk::DiskError,
+    store::{Located, disk::DiskError},
 };
 use axum::{
     body::{Body, Bytes},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
-use std::{io::ErrorKind, path::Path, time::Duration};
+use std::time::Duration;
 use tokio::{
     sync::{mpsc, oneshot},
     task::spawn_blocking,
@@ -80,17 +80,17 @@ fn write<S: Sink>(
     }
 }
 
-/// Serves the archive at `path`, or the requested range of it, so that a download can resume.
+/// Serves the archive that `locate` finds, or the requested range of it, so that a download can resume.
 /// `what` names it in errors.
-pub(super) async fn give(path: &Path, what: &str, headers: &HeaderMap) -> Result<Response, ApiError> {
-    let file = match tokio::fs::File::open(path).await {
-        Ok(file) => file.into_std().await,
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Err(ApiError::Absent(format!("{what} is not stored here")));
-        }
-        Err(error) => return Err(DiskError::new("open", path, error).into()),
-    };
-    let size = file.metadata().map_err(DiskError::at("look at", path))?.len();
+pub(super) async fn give<E: Into<ApiError> + Send + 'static>(
+    locate: impl FnOnce() -> Result<Option<Located>, E> + Send + 'static,
+    what: &str,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
+    let located = spawn_blocking(locate).await.map_err(|error| ApiError::Internal(error.to_string()))?;
+    let located = located.map_err(Into::into)?;
+    let Located::File { file, len: size } =
+        located.ok_or_else(|| ApiError::Absent(format!("{what} is not stored here")))?;
     let asked = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
     let if_range = headers.get(header::IF_RANGE).map(|value| value.to_str().unwrap_or_default());
     let (status, first, length, part) = match conditional::range(asked, if_range, size, None) {

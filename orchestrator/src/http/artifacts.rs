@@ -4,7 +4,7 @@ use super::{
     problem::ApiError,
     route::{Role, Route},
 };
-use crate::{app::App, store::disk::DiskError};
+use crate::{app::App, store::Located};
 use axum::{
     Json,
     extract::{Path, Query, State},
@@ -12,9 +12,10 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use serde::Deserialize;
-use std::{io::ErrorKind, sync::Arc};
+use std::sync::Arc;
 use swarm_common::{digest::Digest, name::Name, wire::artifact::Artifact};
 use swarm_core::{Refusal, kept};
+use tokio::task::spawn_blocking;
 
 /// Media type of a package file.
 const KIND: &str = "application/x-tar";
@@ -55,15 +56,9 @@ async fn list(
 }
 
 async fn get(State(app): State<Arc<App>>, Path(digest): Path<Digest>) -> Result<Response, ApiError> {
-    let path = app.store.path(digest);
-    let file = match tokio::fs::File::open(&path).await {
-        Ok(file) => file.into_std().await,
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Err(ApiError::Absent(format!("artifact {digest} is not in the store")));
-        }
-        Err(error) => return Err(DiskError::new("open", &path, error).into()),
-    };
-    let size = file.metadata().map_err(DiskError::at("look at", &path))?.len();
-    let headers = [(header::CONTENT_TYPE, KIND.to_owned()), (header::CONTENT_LENGTH, size.to_string())];
-    Ok((headers, super::file::body(file, 0, size)).into_response())
+    let store = app.store.clone();
+    let located = spawn_blocking(move || store.locate(digest)).await;
+    let Located::File { file, len } = located.map_err(|error| ApiError::Internal(error.to_string()))??;
+    let headers = [(header::CONTENT_TYPE, KIND.to_owned()), (header::CONTENT_LENGTH, len.to_string())];
+    Ok((headers, super::file::body(file, 0, len)).into_response())
 }

@@ -169,5 +169,6 @@ async fn get_image(
     Path(digest): Path<Digest>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    archive::give(&app.images.path(digest), &format!("image {digest}"), &headers).await
+    let images = app.images.clone();
+    archive::give(move || images.locate(digest), &format!("image {digest}"), &headers).await
 }

@@ -76,7 +76,8 @@ async fn get(
     Path(digest): Path<Digest>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    archive::give(&app.snapshots.path(digest), &format!("snapshot {digest}"), &headers).await
+    let snapshots = app.snapshots.clone();
+    archive::give(move || snapshots.locate(digest), &format!("snapshot {digest}"), &headers).await
 }
 
 async fn get_since(
@@ -85,17 +86,15 @@ async fn get_since(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let snapshots = app.snapshots.clone();
-    let made = spawn_blocking(move || snapshots.difference(digest, known)).await;
     let what = format!("a difference of snapshot {digest} to {known}");
-    let path = match made.map_err(|error| ApiError::Internal(error.to_string()))? {
-        Ok(path) => path,
-        Err(TakeError::Disk(error)) => return Err(error.into()),
+    let wanted = what.clone();
+    let made = move || match snapshots.difference(digest, known) {
         // The drone can use the whole snapshot instead.
         Err(TakeError::Unsound(error)) => {
-            tracing::warn!(%error, "cannot create {what}");
-            None
+            tracing::warn!(%error, "cannot create {wanted}");
+            Ok(None)
         }
+        other => other,
     };
-    let path = path.ok_or_else(|| ApiError::Absent(format!("{what} is not stored here")))?;
-    archive::give(&path, &what, &headers).await
+    archive::give(made, &what, &headers).await
 }

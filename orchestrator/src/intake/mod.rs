@@ -21,7 +21,7 @@ use crate::{
     intake::{alongside::Alongside, upload::Incoming, wanted::Wanted},
     nix::{listings::Listings, upstream::Upstreams},
     sign::OpenPgpKey,
-    store::{Store, disk::DiskError, entries::EntryBook},
+    store::{ArtifactStore, disk::DiskError, entries::EntryBook},
 };
 use nix::Nix;
 use portage::Portage;
@@ -46,7 +46,7 @@ pub struct Places {
     /// Unfinished uploads.
     pub incoming: Incoming,
     /// Accepted files.
-    pub store: Store,
+    pub store: Arc<dyn ArtifactStore>,
     /// Index entries of packages.
     pub entries: EntryBook,
     /// Listings of archives.

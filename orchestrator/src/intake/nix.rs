@@ -16,7 +16,7 @@ use crate::{
         upstream::Upstreams,
     },
     rejection::{ExamineError, Rejection},
-    store::{Store, disk::DiskError},
+    store::{ArtifactStore, StoreError, disk::DiskError},
 };
 use futures_util::future::BoxFuture;
 use std::{
@@ -67,7 +67,7 @@ impl Nars {
 /// Takes in archives of Nix.
 pub(super) struct Nix {
     incoming: Incoming,
-    store: Store,
+    store: Arc<dyn ArtifactStore>,
     listings: Listings,
     upstreams: Arc<Upstreams>,
     nars: Mutex<Nars>,
@@ -264,7 +264,7 @@ impl Nix {
         tail: &[u8],
         digest: Digest,
         again: bool,
-    ) -> Result<(), DiskError> {
+    ) -> Result<(), StoreError> {
         if !again {
             return self.store.take_over(&upload.path, size, None, tail, digest);
         }

@@ -5,29 +5,36 @@ use super::archive::{self, Sought};
 use crate::{
     rejection::ExamineError,
     store::{
-        Store, StoreError,
+        ArtifactStore, StoreError,
         disk::{self, DiskError},
     },
 };
-use std::{fs, io::Write as _, path::PathBuf, time::SystemTime};
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
 use swarm_common::{digest::Digest, wire::artifact::Artifact};
 use swarm_formats::nix::nar::NarLimits;
 
 /// The directory of listings.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Listings {
     dir: PathBuf,
+    store: Arc<dyn ArtifactStore>,
 }
 
 impl Listings {
-    /// Uses `dir`, which is created if needed.
+    /// Uses `dir`, which is created if needed, for archives in `store`.
     ///
     /// # Errors
     /// The directory cannot be created.
-    pub fn open(dir: impl Into<PathBuf>) -> Result<Self, DiskError> {
+    pub fn open(dir: impl Into<PathBuf>, store: Arc<dyn ArtifactStore>) -> Result<Self, DiskError> {
         let dir = dir.into();
         disk::make_dirs(&dir)?;
-        Ok(Self { dir })
+        Ok(Self { dir, store })
     }
 
     /// Keeps the listing of the NAR with this hash.
@@ -48,14 +55,14 @@ impl Listings {
     ///
     /// # Errors
     /// The disk fails.
-    pub fn get(&self, store: &Store, artifact: &Artifact) -> Result<Option<String>, StoreError> {
+    pub fn get(&self, artifact: &Artifact) -> Result<Option<String>, StoreError> {
         let Some(nar) = &artifact.nar else { return Ok(None) };
         // A crash may have cut it.
         let kept = fs::read_to_string(self.path(nar.hash)).ok();
         if let Some(text) = kept.filter(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()) {
             return Ok(Some(text));
         }
-        let file = store.read(artifact.digest)?;
+        let file = self.store.read(artifact.digest)?;
         match archive::examine(file, &NarLimits::default(), &Sought::default()) {
             Ok(found) if found.sum.hash == nar.hash => {
                 if let Some(text) = &found.listing {
@@ -64,7 +71,8 @@ impl Listings {
                 Ok(found.listing)
             }
             Err(ExamineError::Unreadable(error)) => {
-                Err(DiskError::new("read", &store.path(artifact.digest), error).into())
+                let file = self.store.describe(artifact.digest);
+                Err(DiskError::new("read", Path::new(&file), error).into())
             }
             Ok(_) | Err(ExamineError::Rejected(_)) => Ok(None),
         }

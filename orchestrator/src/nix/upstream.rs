@@ -7,8 +7,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, future, stream};
 use reqwest::{Client, StatusCode, redirect::Policy};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    fs::File,
-    io::{self, Read as _},
+    io::{self, Read},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -82,7 +81,7 @@ impl Upstreams {
         if let Some(source) = locked(&self.sources).get(&snapshot) {
             return Ok(source.clone());
         }
-        let manifest = manifest(File::open(self.snapshots.path(snapshot))?)?;
+        let manifest = manifest(self.snapshots.read(snapshot)?)?;
         let source = manifest.nix.ok_or_else(|| io::Error::other("the snapshot is not for Nix"))?;
         let (source, mut sources) = (Arc::new(source), locked(&self.sources));
         if sources.len() >= MANIFESTS {
@@ -98,7 +97,7 @@ impl Upstreams {
     /// # Errors
     /// The snapshot cannot be read.
     pub fn lock(&self, snapshot: Digest) -> io::Result<Option<Vec<u8>>> {
-        let archive = File::open(self.snapshots.path(snapshot))?;
+        let archive = self.snapshots.read(snapshot)?;
         let mut tar = tar::Archive::new(zstd::Decoder::new(archive)?);
         for entry in tar.entries()? {
             let entry = entry?;
@@ -255,7 +254,7 @@ fn client(upstreams: &[NixUpstream]) -> Result<Client, String> {
 }
 
 /// The manifest of an archive, which is its first entry.
-fn manifest(archive: File) -> io::Result<SnapshotManifest> {
+fn manifest(archive: impl Read) -> io::Result<SnapshotManifest> {
     let mut tar = tar::Archive::new(zstd::Decoder::new(archive)?);
     let wrong = || io::Error::other("the snapshot does not begin with its manifest");
     let first = tar.entries()?.next().ok_or_else(wrong)??;

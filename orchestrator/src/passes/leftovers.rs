@@ -13,7 +13,9 @@ use crate::{
     passes::{Context, Pass, Report, every},
     publish::{self, Binhosts},
     sign::NixKeys,
-    store::{Store, disk::DiskError, entries::EntryBook, images::Images, snapshots::Snapshots},
+    store::{
+        ArtifactStore, StoreError, disk::DiskError, entries::EntryBook, images::Images, snapshots::Snapshots,
+    },
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -120,7 +122,7 @@ pub struct Leftovers {
     /// Build logs.
     pub logs: Arc<Logs>,
     /// Package files.
-    pub store: Store,
+    pub store: Arc<dyn ArtifactStore>,
     /// Their index entries.
     pub entries: EntryBook,
     /// Listings of Nix archives.
@@ -189,7 +191,7 @@ impl Leftovers {
     }
 
     /// Removes what is not needed and returns the number of removed files and directories.
-    fn sweep(&self, needed: &Needed, now: u64) -> Result<usize, DiskError> {
+    fn sweep(&self, needed: &Needed, now: u64) -> Result<usize, StoreError> {
         let clock = SystemTime::now();
         let before = |age: Duration| clock.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
         let mut removed = self.logs.tidy(clock, self.log_bounds(), |attempt| needed.fate(attempt))?;
@@ -206,8 +208,7 @@ impl Leftovers {
         }
         removed += incoming.expire(before(PATIENCE))?.len();
         for (digest, _) in self.store.list()? {
-            if !needed.artifacts.contains(&digest) && is_older(&self.store.path(digest), before(YOUNG))? {
-                self.store.remove(digest)?;
+            if !needed.artifacts.contains(&digest) && self.store.remove(digest, before(YOUNG))? {
                 self.entries.remove(digest)?;
                 removed += 1;
             }
@@ -241,11 +242,6 @@ impl Leftovers {
         }
         Ok(removed)
     }
-}
-
-fn is_older(path: &Path, than: SystemTime) -> Result<bool, DiskError> {
-    let modified = fs::metadata(path).and_then(|meta| meta.modified());
-    Ok(modified.map_err(DiskError::at("look at", path))? < than)
 }
 
 fn names(dir: &Path) -> Result<Vec<String>, DiskError> {

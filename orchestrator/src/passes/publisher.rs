@@ -20,7 +20,7 @@ use crate::{
     engine::{Engine, EngineError},
     passes::{Context, Pass, Report},
     publish::{Binhosts, Progress},
-    store::{Store, entries::EntryBook},
+    store::{ArtifactStore, entries::EntryBook},
 };
 use disk::Disk;
 use error::DiskPassError;
@@ -54,7 +54,7 @@ pub struct Publisher {
     engine: Engine,
     progress: Arc<Progress>,
     binhosts: Binhosts,
-    store: Store,
+    store: Arc<dyn ArtifactStore>,
     entries: EntryBook,
     caches: Caches,
     disk: Disk,
@@ -71,7 +71,7 @@ impl Publisher {
         engine: Engine,
         progress: Arc<Progress>,
         binhosts: Binhosts,
-        store: Store,
+        store: Arc<dyn ArtifactStore>,
         entries: EntryBook,
         caches: Caches,
     ) -> Self {

@@ -6,13 +6,13 @@
 //! An unchanged set writes nothing.
 
 use super::{
-    Generations, copies,
+    Generations,
     generations::{self, seconds_of},
     layout,
     whole::{self, Found},
 };
 use crate::store::{
-    Store, StoreError,
+    ArtifactStore, StoreError,
     disk::{self, DiskError},
 };
 use std::{
@@ -148,7 +148,7 @@ impl Binhost {
         &mut self,
         now: u64,
         packages: &[Published],
-        store: &Store,
+        store: &dyn ArtifactStore,
     ) -> Result<Outcome, PublishError> {
         let (new, missing) = self.place_all(packages, store)?;
         let mut wanted = BTreeMap::new();
@@ -170,7 +170,12 @@ impl Binhost {
     ///
     /// # Errors
     /// See [`Binhost::publish`].
-    pub fn add(&mut self, now: u64, packages: &[Published], store: &Store) -> Result<Outcome, PublishError> {
+    pub fn add(
+        &mut self,
+        now: u64,
+        packages: &[Published],
+        store: &dyn ArtifactStore,
+    ) -> Result<Outcome, PublishError> {
         let (new, missing) = self.place_all(packages, store)?;
         let paths: BTreeSet<&str> = new.iter().map(|entry| entry.path()).collect();
         let taken = self.index.entries().find(|entry| paths.contains(entry.path()));
@@ -185,7 +190,7 @@ impl Binhost {
     fn place_all<'p>(
         &self,
         packages: &'p [Published],
-        store: &Store,
+        store: &dyn ArtifactStore,
     ) -> Result<(Vec<&'p Entry>, Vec<Digest>), PublishError> {
         let (mut new, mut missing, mut touched) = (Vec::new(), Vec::new(), BTreeSet::new());
         for package in packages {
@@ -309,20 +314,17 @@ impl Binhost {
     fn place(
         &self,
         package: &Published,
-        store: &Store,
+        store: &dyn ArtifactStore,
         touched: &mut BTreeSet<PathBuf>,
     ) -> Result<(), PublishError> {
         let to = self.dir.join(package.entry.path());
-        let from = store.path(package.digest);
-        let stored = store.read(package.digest)?;
-        let stored_meta = stored.metadata().map_err(DiskError::at("look at", &from))?;
-        if stored_meta.len().to_string() != package.entry.get("SIZE") {
+        if store.size(package.digest)?.to_string() != package.entry.get("SIZE") {
             // Either the stored file is truncated, which this detects, or the entry is wrong.
             store.verify(package.digest)?;
             return Err(PublishError::Entry(package.entry.path().to_owned()));
         }
-        if let Ok(there) = fs::metadata(&to) {
-            if copies::are_one(&there, &stored_meta) {
+        if to.exists() {
+            if store.is_linked(package.digest, &to)? {
                 return Ok(());
             }
             let there = File::open(&to).and_then(FileHasher::read_all).map_err(DiskError::at("read", &to))?;
@@ -340,14 +342,13 @@ impl Binhost {
             touched.insert(dir.to_owned());
         }
         disk::make_dirs(parent)?;
-        let temp = parent.join(format!("{}.new", package.digest));
         let mtime = package
             .entry
             .get("_mtime_")
             .parse()
             .ok()
             .and_then(|s| UNIX_EPOCH.checked_add(Duration::from_secs(s)));
-        Ok(copies::put(&from, &to, &temp, mtime)?)
+        Ok(store.link(package.digest, &to, mtime)?)
     }
 }
 

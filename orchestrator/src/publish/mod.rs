@@ -11,7 +11,6 @@ mod binhost;
 mod binhosts;
 pub mod cache;
 pub mod conditional;
-pub(crate) mod copies;
 pub(crate) mod generations;
 pub mod layout;
 mod progress;

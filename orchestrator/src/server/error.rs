@@ -1,8 +1,13 @@
 //! Why the orchestrator did not start, or stopped serving.
 
 use crate::{
-    journal::JournalError, random::RandomError, sign::KeyError, state_dir::StateDirError,
-    store::disk::DiskError, tls::TlsError, vanished::Vanished,
+    journal::JournalError,
+    random::RandomError,
+    sign::KeyError,
+    state_dir::StateDirError,
+    store::{StoreError, disk::DiskError},
+    tls::TlsError,
+    vanished::Vanished,
 };
 use std::{io, net::SocketAddr};
 use swarm_common::exit::{EXIT_CONFIG, EXIT_IO};
@@ -23,6 +28,9 @@ pub enum StartError {
     /// A directory or file cannot be used.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// The store of packages cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A token or fingerprint file cannot be read or written.
     #[error("own token or fingerprint: {0}")]
     Token(#[from] ConfigError),
@@ -83,6 +91,7 @@ impl StartError {
             | Self::Journal(_)
             | Self::Vanished(_)
             | Self::Disk(_)
+            | Self::Store(_)
             | Self::Random(_)
             | Self::Threads(_)
             | Self::Key(KeyError::Disk(_)) => EXIT_IO,

@@ -28,7 +28,7 @@ use crate::{
     publish::{Binhosts, Progress},
     random,
     state_dir::StateDir,
-    store::{Store, entries::EntryBook, images::Images, snapshots::Snapshots},
+    store::{ArtifactStore, LocalStore, entries::EntryBook, images::Images, snapshots::Snapshots},
     tls,
     vanished::Vanished,
 };
@@ -71,12 +71,12 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
     let (admin_token, first_start) = token(&config.admin_token_file(), "admin-")?;
     let (metrics_token, _) = token(&config.metrics_token_file(), "metrics-")?;
     let artifacts = config.artifact_dir();
-    let store = match config.journal.redis {
-        None => Store::open(artifacts.join("store"))?,
-        Some(_) => Store::open_beside_others(artifacts.join("store"))?,
-    };
+    let store: Arc<dyn ArtifactStore> = Arc::new(match config.journal.redis {
+        None => LocalStore::open(artifacts.join("store"))?,
+        Some(_) => LocalStore::open_beside_others(artifacts.join("store"))?,
+    });
     let limits = gpkg::Limits::default();
-    let entries = EntryBook::open(artifacts.join("entries"), limits)?;
+    let entries = EntryBook::open(artifacts.join("entries"), store.clone(), limits)?;
     let incoming = Incoming::open(artifacts.join("incoming"), config.limits.upload_size.bytes())?;
     let snapshots = Snapshots::open(artifacts.join("snapshots"))?;
     let images = Images::open(artifacts.join("images"))?;
@@ -110,7 +110,7 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
     }
     let journal = journal::open(&config.journal, &config.state_dir, &own, config.accept_new)?;
     let (engine, engine_task) = Engine::start(journal, config.core_policy(), clock).await?;
-    let listings = Listings::open(artifacts.join("listings"))?;
+    let listings = Listings::open(artifacts.join("listings"), store.clone())?;
     let upstreams = Arc::new(Upstreams::new(snapshots.clone()));
     let places = intake::Places {
         incoming,

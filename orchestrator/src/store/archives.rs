@@ -2,8 +2,12 @@
 //! [`crate::store::snapshots`] and [`crate::store::images`], know the format and verify an archive before it is
 //! kept.
 
-use crate::store::disk::{self, DiskError};
+use crate::store::{
+    Located,
+    disk::{self, DiskError},
+};
 use std::{
+    fmt::Display,
     fs::{self, File},
     io::{BufReader, Write as _},
     path::{Path, PathBuf},
@@ -14,6 +18,14 @@ use tempfile::NamedTempFile;
 
 /// Size in bytes of the buffer for reading an archive.
 const READ_BYTES: usize = 256 * 1024;
+
+/// What is wrong with a stored archive.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {why}", path.display())]
+pub struct ArchiveFault {
+    path: PathBuf,
+    why: String,
+}
 
 /// A directory of archives.
 #[derive(Debug, Clone)]
@@ -36,6 +48,26 @@ impl Archives {
     /// Path of an archive, whether it exists or not.
     pub fn path(&self, digest: Digest) -> PathBuf {
         self.dir.join(format!("{digest}.tar.zst"))
+    }
+
+    /// An archive, for sending it to a client; `None` if it is not stored.
+    pub fn locate(&self, digest: Digest) -> Result<Option<Located>, DiskError> {
+        Located::at(&self.path(digest))
+    }
+
+    /// Has `verify` read an archive. Returns its size in bytes.
+    pub fn verify<T, E: Display>(
+        &self,
+        digest: Digest,
+        verify: impl FnOnce(File) -> Result<T, E>,
+    ) -> Result<u64, ArchiveFault> {
+        let path = self.path(digest);
+        let opened = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
+        let verified = opened.map_err(|error| error.to_string()).and_then(|(size, file)| {
+            verify(file).map_err(|error| error.to_string())?;
+            Ok(size)
+        });
+        verified.map_err(|why| ArchiveFault { path, why })
     }
 
     /// Starts to receive an archive.

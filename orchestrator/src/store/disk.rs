@@ -52,6 +52,17 @@ pub fn sync_dir(dir: &Path) -> Result<(), DiskError> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(DiskError::at("sync", dir))
 }
 
+/// Opens a file for reading; `None` if it does not exist.
+///
+/// # Errors
+/// The file exists and cannot be opened.
+pub fn open(path: &Path) -> Result<Option<File>, DiskError> {
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some).map_err(DiskError::at("open", path)),
+    }
+}
+
 /// Renames a file and makes both its content and its new name durable.
 ///
 /// # Errors

@@ -5,7 +5,7 @@
 //! with a digest of its text, so that a damaged entry never reaches an index.
 
 use crate::store::{
-    Store, StoreError,
+    ArtifactStore, StoreError,
     disk::{self, DiskError},
     files::FileList,
     sieve::{Sieve, Suspects},
@@ -43,9 +43,10 @@ pub enum EntriesError {
 }
 
 /// A directory with two files per artifact: its entry and its file list.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct EntryBook {
     dir: PathBuf,
+    store: Arc<dyn ArtifactStore>,
     limits: Limits,
     /// Sizes of entries in bytes, as far as they are known.
     sizes: Arc<Mutex<HashMap<Digest, u64>>>,
@@ -53,14 +54,18 @@ pub struct EntryBook {
 }
 
 impl EntryBook {
-    /// Uses `dir`, which is created if needed.
+    /// Uses `dir`, which is created if needed, for packages in `store` within `limits`.
     ///
     /// # Errors
     /// The directory cannot be created.
-    pub fn open(dir: impl Into<PathBuf>, limits: Limits) -> Result<Self, DiskError> {
+    pub fn open(
+        dir: impl Into<PathBuf>,
+        store: Arc<dyn ArtifactStore>,
+        limits: Limits,
+    ) -> Result<Self, DiskError> {
         let dir = dir.into();
         disk::make_dirs(&dir)?;
-        Ok(Self { dir, limits, sizes: Arc::default(), sieve: Arc::default() })
+        Ok(Self { dir, store, limits, sizes: Arc::default(), sieve: Arc::default() })
     }
 
     /// Stores the entry and the file list of an artifact. A crash may lose them; they are then
@@ -114,11 +119,11 @@ impl EntryBook {
     ///
     /// # Errors
     /// There is no entry, and it cannot be created from the package.
-    pub fn entry(&self, store: &Store, artifact: &Artifact) -> Result<Entry, EntriesError> {
+    pub fn entry(&self, artifact: &Artifact) -> Result<Entry, EntriesError> {
         let (path, mtime) = (artifact.path(), artifact.received_at.as_secs());
         match self.kept(artifact) {
             Some(entry) => Ok(entry.moved(&path, mtime)),
-            None => self.make(store, artifact).map(|(entry, _)| entry),
+            None => self.make(artifact).map(|(entry, _)| entry),
         }
     }
 
@@ -126,14 +131,14 @@ impl EntryBook {
     ///
     /// # Errors
     /// There is no list, and it cannot be created from the package.
-    pub fn files(&self, store: &Store, artifact: &Artifact) -> Result<FileList, EntriesError> {
+    pub fn files(&self, artifact: &Artifact) -> Result<FileList, EntriesError> {
         let kept = fs::read(self.path_of_files(artifact.digest)).ok();
         match kept.and_then(|bytes| FileList::parse(&bytes)) {
             Some(files) => {
                 self.sieve().note(artifact.digest, &files);
                 Ok(files)
             }
-            None => self.make(store, artifact).map(|(_, files)| files),
+            None => self.make(artifact).map(|(_, files)| files),
         }
     }
 
@@ -141,9 +146,8 @@ impl EntryBook {
     ///
     /// # Errors
     /// As [`EntryBook::files`] for these artifacts.
-    pub fn suspects(&self, store: &Store, arrived: &[Artifact]) -> Result<Suspects, EntriesError> {
-        let files =
-            arrived.iter().map(|artifact| self.files(store, artifact)).collect::<Result<Vec<_>, _>>()?;
+    pub fn suspects(&self, arrived: &[Artifact]) -> Result<Suspects, EntriesError> {
+        let files = arrived.iter().map(|artifact| self.files(artifact)).collect::<Result<Vec<_>, _>>()?;
         Ok(self.sieve().suspects(&files))
     }
 
@@ -158,12 +162,12 @@ impl EntryBook {
     }
 
     /// Reads the whole package and compares it with its entry and file list. If they differ, writes
-    /// both again and returns the file that was wrong.
+    /// both again and returns the path of the file that was wrong, for an admin.
     ///
     /// # Errors
     /// The package is missing or invalid.
-    pub fn check(&self, store: &Store, artifact: &Artifact) -> Result<Option<PathBuf>, EntriesError> {
-        let (entry, files) = self.read_package(store, artifact)?;
+    pub fn check(&self, artifact: &Artifact) -> Result<Option<String>, EntriesError> {
+        let (entry, files) = self.read_package(artifact)?;
         let kept = self.kept(artifact).map(|kept| kept.moved(entry.path(), artifact.received_at.as_secs()));
         let list = self.path_of_files(artifact.digest);
         let differs = if kept.as_ref() != Some(&entry) {
@@ -174,20 +178,20 @@ impl EntryBook {
             return Ok(None);
         };
         self.put(artifact.digest, &entry, &files).map_err(StoreError::Disk)?;
-        Ok(Some(differs))
+        Ok(Some(differs.display().to_string()))
     }
 
     /// Creates entry and file list from the package and stores them.
-    fn make(&self, store: &Store, artifact: &Artifact) -> Result<(Entry, FileList), EntriesError> {
-        let (entry, files) = self.read_package(store, artifact)?;
+    fn make(&self, artifact: &Artifact) -> Result<(Entry, FileList), EntriesError> {
+        let (entry, files) = self.read_package(artifact)?;
         self.put(artifact.digest, &entry, &files).map_err(StoreError::Disk)?;
         Ok((entry, files))
     }
 
     /// Reads entry and file list from the package, verifying it completely.
-    fn read_package(&self, store: &Store, artifact: &Artifact) -> Result<(Entry, FileList), EntriesError> {
+    fn read_package(&self, artifact: &Artifact) -> Result<(Entry, FileList), EntriesError> {
         let (path, mtime) = (artifact.path(), artifact.received_at.as_secs());
-        let file = store.read(artifact.digest)?;
+        let file = self.store.read(artifact.digest)?;
         let package = gpkg::verify(BufReader::with_capacity(256 * 1024, file), &self.limits)
             .map_err(|source| EntriesError::Unsound { digest: artifact.digest, source })?;
         if package.digests.sha256 != artifact.digest {
@@ -254,6 +258,8 @@ fn seal(artifact: Digest, text: &str) -> Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::LocalStore;
+    use std::time::SystemTime;
     use swarm_common::{
         id::{AttemptId, DroneId},
         time::TimeMs,
@@ -263,7 +269,7 @@ mod tests {
     #[test]
     fn an_entry_is_made_once_and_anew_if_it_is_damaged() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path().join("store")).unwrap();
+        let store = LocalStore::open(dir.path().join("store")).unwrap();
         let fixture =
             concat!(env!("CARGO_MANIFEST_DIR"), "/../formats/tests/data/binhost/pebble-1.2-1.gpkg.tar");
         let bytes = fs::read(fixture).unwrap();
@@ -289,8 +295,9 @@ mod tests {
             index_bytes: 0,
             nar: None,
         };
-        let book = EntryBook::open(dir.path().join("entries"), Limits::default()).unwrap();
-        let entry = book.entry(&store, &artifact).unwrap();
+        let store = Arc::new(store);
+        let book = EntryBook::open(dir.path().join("entries"), store.clone(), Limits::default()).unwrap();
+        let entry = book.entry(&artifact).unwrap();
         assert_eq!(entry.path(), artifact.path());
         assert_eq!(entry.get("_mtime_"), "1700000000");
         let kept = dir.path().join("entries").join(digest.to_string());
@@ -301,26 +308,26 @@ mod tests {
             fs::write(&kept, &damaged).unwrap();
             assert_eq!(book.kept(&artifact), None, "byte {at}");
         }
-        assert_eq!(book.entry(&store, &artifact).unwrap(), entry);
+        assert_eq!(book.entry(&artifact).unwrap(), entry);
         assert_eq!(fs::read(&kept).unwrap(), whole, "it is made anew");
 
         // A check finds an entry that matches its digest but not the package.
-        assert_eq!(book.check(&store, &artifact).unwrap(), None);
+        assert_eq!(book.check(&artifact).unwrap(), None);
         let text = entry.to_text().replace("SLOT: 0/12", "SLOT: 0/13");
         fs::write(&kept, format!("{}\n{text}", seal(digest, &text))).unwrap();
-        assert_ne!(book.entry(&store, &artifact).unwrap(), entry);
-        assert_eq!(book.check(&store, &artifact).unwrap(), Some(kept.clone()));
+        assert_ne!(book.entry(&artifact).unwrap(), entry);
+        assert_eq!(book.check(&artifact).unwrap(), Some(kept.display().to_string()));
         let list = dir.path().join("entries").join(format!("{digest}.files"));
         let mut paths = fs::read(&list).unwrap();
         paths[9] ^= 1;
         fs::write(&list, &paths).unwrap();
-        assert_eq!(book.check(&store, &artifact).unwrap(), Some(list));
-        assert_eq!(book.check(&store, &artifact).unwrap(), None);
-        assert_eq!(book.entry(&store, &artifact).unwrap(), entry);
+        assert_eq!(book.check(&artifact).unwrap(), Some(list.display().to_string()));
+        assert_eq!(book.check(&artifact).unwrap(), None);
+        assert_eq!(book.entry(&artifact).unwrap(), entry);
         // From here on the package itself is not needed.
-        store.remove(digest).unwrap();
-        assert_eq!(book.entry(&store, &artifact).unwrap(), entry);
+        assert!(store.remove(digest, SystemTime::now()).unwrap());
+        assert_eq!(book.entry(&artifact).unwrap(), entry);
         assert!(book.remove(digest).unwrap());
-        assert!(matches!(book.entry(&store, &artifact), Err(EntriesError::Store(StoreError::Absent(_)))));
+        assert!(matches!(book.entry(&artifact), Err(EntriesError::Store(StoreError::Absent(_)))));
     }
 }

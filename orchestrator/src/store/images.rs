@@ -3,6 +3,7 @@
 //! it.
 
 use crate::store::{
+    ArchiveFault, Located,
     archives::{Archives, NewArchive},
     disk::DiskError,
 };
@@ -49,10 +50,20 @@ impl Images {
         Archives::open(dir.into()).map(Self)
     }
 
-    /// Path of an image, whether it exists or not.
-    #[must_use]
-    pub fn path(&self, digest: Digest) -> PathBuf {
-        self.0.path(digest)
+    /// An image, for sending it to a client; `None` if it is not stored.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn locate(&self, digest: Digest) -> Result<Option<Located>, DiskError> {
+        self.0.locate(digest)
+    }
+
+    /// Verifies a stored image. Returns its size in bytes.
+    ///
+    /// # Errors
+    /// It is missing or damaged.
+    pub fn verify(&self, digest: Digest) -> Result<u64, ArchiveFault> {
+        self.0.verify(digest, |archive| image::verify(archive, digest))
     }
 
     fn facts_path(&self, digest: Digest) -> PathBuf {
@@ -72,7 +83,7 @@ impl Images {
         // The file is replaced atomically, so invalid content is damage, and the image is uploaded
         // again.
         let image = serde_json::from_slice::<Image>(&text).ok();
-        Ok(image.filter(|image| image.digest == digest && self.path(digest).exists()))
+        Ok(image.filter(|image| image.digest == digest && self.0.path(digest).exists()))
     }
 
     /// Starts to receive an image. `size` is its compressed size in bytes, if known.
@@ -134,7 +145,7 @@ impl NewImage {
             has_portage: found.has_portage,
             usr: found.usr,
         };
-        self.file.keep(&self.home.path(self.digest))?;
+        self.file.keep(&self.home.0.path(self.digest))?;
         let path = self.home.facts_path(self.digest);
         let text = serde_json::to_vec(&facts)
             .map_err(|error| DiskError::new("write", &path, io::Error::other(error)))?;

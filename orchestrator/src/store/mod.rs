@@ -1,40 +1,28 @@
-//! Content-addressed files by SHA-256: `sha256/ab/abcd...`.
-//!
-//! A name in the store means complete, durable content: the content is synced before the name
-//! appears, and the name before the operation returns. Only whole files enter, so a crash leaves at
-//! most something in `tmp/`, which is emptied at the next start.
+//! The files that the orchestrator keeps by the SHA-256 of their content: packages in an [`ArtifactStore`], their
+//! [index entries](entries), [`snapshots`] and [`images`]. Nothing outside this module knows where a file is.
 
-pub(crate) mod archives;
+mod archives;
 pub mod disk;
 pub mod entries;
 pub mod files;
 pub mod images;
+mod local;
 pub mod sealed;
 pub mod sieve;
 pub mod snapshots;
 
+pub use archives::ArchiveFault;
+pub use local::{LocalStore, insert};
+
 use disk::DiskError;
-use rustix::{
-    fs::{FallocateFlags, fallocate},
-    io::Errno,
-};
 use std::{
-    collections::BTreeSet,
-    fs::{self, File},
-    io::{self, Read, Seek as _, SeekFrom, Write},
-    os::unix::fs::FileExt as _,
-    path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    fs::File,
+    io::{Read, Write},
+    path::Path,
+    time::SystemTime,
 };
 use swarm_common::digest::Digest;
-use swarm_formats::{
-    archive::digests::{FileDigests, FileHasher, FileWriter},
-    portage::gpkg::Stamp,
-};
-use tempfile::NamedTempFile;
-
-/// A temporary file that has not been written to for this long is abandoned.
-const ABANDONED: Duration = Duration::from_secs(24 * 3600);
+use swarm_formats::{archive::digests::FileDigests, portage::gpkg::Stamp};
 
 /// Why a store operation failed.
 #[derive(Debug, thiserror::Error)]
@@ -48,307 +36,127 @@ pub enum StoreError {
         found: Digest,
     },
     /// There is no such artifact.
-    #[error("no artifact {0} in the store")]
+    #[error("artifact {0} is not in the store")]
     Absent(Digest),
     /// The disk failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
 }
 
-/// A directory of files by digest.
-#[derive(Debug, Clone)]
-pub struct Store {
-    dir: PathBuf,
+/// How a client gets a stored file. A store that clients can reach themselves would add a URL, with which HTTP
+/// handlers redirect; the compiler then names every handler that must.
+#[derive(Debug)]
+pub enum Located {
+    /// The orchestrator sends it.
+    File {
+        /// The file, open for reading.
+        file: File,
+        /// Its size in bytes.
+        len: u64,
+    },
 }
 
-impl Store {
-    /// Opens the store in `dir`, which is created if needed. Incomplete files of a crash are
-    /// removed, so only one process may do this at a time (the state directory's lock ensures
-    /// that).
+impl Located {
+    /// Opens the file at `path`; `None` if there is none.
+    fn at(path: &Path) -> Result<Option<Self>, DiskError> {
+        let Some(file) = disk::open(path)? else { return Ok(None) };
+        let len = file.metadata().map_err(DiskError::at("look at", path))?.len();
+        Ok(Some(Self::File { file, len }))
+    }
+}
+
+/// Package files by digest. A file that is in the store is complete, and its content never changes.
+///
+/// [`LocalStore`] is the only store. One on another machine would need no local disk except for uploads and
+/// published directories: it would stream in [`read`](Self::read), upload in [`take_over`](Self::take_over) and
+/// [`commit`](NewArtifact::commit), answer [`locate`](Self::locate) with a URL, and download in
+/// [`link`](Self::link), unless the published path redirects to that URL.
+///
+/// # Errors
+/// The methods fail with [`StoreError::Absent`] if a file that they read is not in the store, and with
+/// [`StoreError::Disk`] if the disk fails. They may block.
+pub trait ArtifactStore: Send + Sync {
+    /// The size of a file in bytes.
     ///
     /// # Errors
-    /// [`DiskError`] if the disk fails.
-    pub fn open(dir: impl Into<PathBuf>) -> Result<Self, DiskError> {
-        let store = Self { dir: dir.into() };
-        disk::make_dirs(&store.dir.join("sha256"))?;
-        let tmp = store.dir.join("tmp");
-        match fs::remove_dir_all(&tmp) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(DiskError::new("empty", &tmp, error));
-            }
-            _ => disk::make_dirs(&tmp)?,
-        }
-        disk::sync_dir(&store.dir)?;
-        Ok(store)
-    }
+    /// See [`ArtifactStore`].
+    fn size(&self, digest: Digest) -> Result<u64, StoreError>;
 
-    /// [`Store::open`] while another orchestrator may be using the directory: files that are being
-    /// written are left alone.
+    /// A file, for reading it once from the start. The reader is not buffered.
     ///
     /// # Errors
-    /// [`DiskError`] if the disk fails.
-    pub fn open_beside_others(dir: impl Into<PathBuf>) -> Result<Self, DiskError> {
-        let store = Self { dir: dir.into() };
-        let tmp = store.dir.join("tmp");
-        disk::make_dirs(&store.dir.join("sha256"))?;
-        disk::make_dirs(&tmp)?;
-        let look = DiskError::at("look through", &tmp);
-        let young = SystemTime::now().checked_sub(ABANDONED);
-        let found: Vec<_> = fs::read_dir(&tmp).and_then(Iterator::collect).map_err(look)?;
-        for entry in found {
-            let old = entry.metadata().and_then(|meta| meta.modified()).ok() < young;
-            // Its writer may have ended and removed it in the meantime.
-            if old && fs::remove_file(entry.path()).is_ok() {
-                tracing::info!(file = %entry.path().display(), "removed an incomplete file");
-            }
-        }
-        Ok(store)
-    }
+    /// See [`ArtifactStore`].
+    fn read(&self, digest: Digest) -> Result<Box<dyn Read + Send>, StoreError>;
 
-    /// The path of the file with this digest, whether it exists or not.
-    #[must_use]
-    pub fn path(&self, digest: Digest) -> PathBuf {
-        let name = digest.to_string();
-        self.dir.join("sha256").join(&name[..2]).join(name)
-    }
-
-    /// The size of a file in bytes, if it exists.
+    /// A file, for sending it to a client.
     ///
     /// # Errors
-    /// [`DiskError`] if the disk fails.
-    pub fn size(&self, digest: Digest) -> Result<Option<u64>, DiskError> {
-        let path = self.path(digest);
-        match fs::metadata(&path) {
-            Ok(meta) => Ok(Some(meta.len())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(DiskError::new("look at", &path, error)),
-        }
-    }
+    /// See [`ArtifactStore`].
+    fn locate(&self, digest: Digest) -> Result<Located, StoreError>;
 
-    /// Opens a file for reading.
-    ///
-    /// # Errors
-    /// [`StoreError::Absent`], or the disk fails.
-    pub fn read(&self, digest: Digest) -> Result<File, StoreError> {
-        let path = self.path(digest);
-        File::open(&path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => StoreError::Absent(digest),
-            _ => DiskError::new("open", &path, error).into(),
-        })
-    }
-
-    /// Creates a file whose digest is not known yet.
-    ///
-    /// # Errors
-    /// [`DiskError`] if the disk fails.
-    pub fn create(&self) -> Result<NewArtifact<'_>, DiskError> {
-        let tmp = self.dir.join("tmp");
-        let file = NamedTempFile::new_in(&tmp).map_err(DiskError::at("make a file in", &tmp))?;
-        Ok(NewArtifact { store: self, out: io::BufWriter::with_capacity(64 * 1024, file) })
-    }
-
-    /// Turns the file at `from` into an artifact consisting of its first `keep` bytes and `tail`,
-    /// whose combined digest the caller has verified. The bytes are copied only from another file
-    /// system.
-    ///
-    /// # Errors
-    /// The disk fails. If it is full, the file stays where it was.
-    pub fn take_over(
-        &self,
-        from: &Path,
-        keep: u64,
-        stamp: Option<&Stamp>,
-        tail: &[u8],
-        digest: Digest,
-    ) -> Result<(), DiskError> {
-        if let Some(stamp) = stamp.filter(|stamp| stamp.bytes.len() as u64 != stamp.replaces) {
-            return self.copy_with(from, keep, Some(stamp), tail, digest);
-        }
-        let opened = fs::OpenOptions::new().write(true).open(from);
-        let mut file = opened.map_err(DiskError::at("open", from))?;
-        reserve(&file, keep, tail.len() as u64).map_err(DiskError::at("write", from))?;
-        let tmp = self.dir.join("tmp");
-        let place = NamedTempFile::new_in(&tmp).map_err(DiskError::at("make a file in", &tmp))?;
-        let path = place.into_temp_path();
-        match fs::rename(from, &path) {
-            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                return self.copy_with(from, keep, stamp, tail, digest);
-            }
-            other => other.map_err(DiskError::at("take", from))?,
-        }
-        let stamped = stamp.map_or(Ok(()), |stamp| file.write_all_at(&stamp.bytes, stamp.at));
-        stamped.map_err(DiskError::at("write", &path))?;
-        file.seek(SeekFrom::Start(keep))
-            .and_then(|_| file.write_all(tail))
-            .and_then(|()| file.set_len(keep + tail.len() as u64))
-            .map_err(DiskError::at("write", &path))?;
-        let out = io::BufWriter::new(NamedTempFile::from_parts(file, path));
-        NewArtifact { store: self, out }.commit(digest)
-    }
-
-    /// [`Store::take_over`] for a file that cannot be modified in place.
-    fn copy_with(
-        &self,
-        from: &Path,
-        keep: u64,
-        stamp: Option<&Stamp>,
-        tail: &[u8],
-        digest: Digest,
-    ) -> Result<(), DiskError> {
-        let old = File::open(from).map_err(DiskError::at("open", from))?;
-        let mut new = self.create()?;
-        let (at, bytes, replaces) = stamp.map_or((keep, &[][..], 0), |s| (s.at, &s.bytes[..], s.replaces));
-        let copied = io::copy(&mut (&old).take(at), &mut new)
-            .and_then(|_| new.write_all(bytes))
-            .and_then(|()| (&old).seek(SeekFrom::Start(at + replaces)))
-            .and_then(|_| io::copy(&mut (&old).take(keep.saturating_sub(at + replaces)), &mut new))
-            .and_then(|_| new.write_all(tail));
-        copied.map_err(DiskError::at("copy", from))?;
-        new.commit(digest)?;
-        disk::remove_file(from).map(|_| ())
-    }
-
-    /// Reads a whole file and verifies its digest.
-    ///
-    /// # Errors
-    /// [`StoreError::Absent`], [`StoreError::Damaged`], or the disk fails.
-    pub fn verify(&self, digest: Digest) -> Result<FileDigests, StoreError> {
-        let file = self.read(digest)?;
-        let digests = FileHasher::read_all(file).map_err(DiskError::at("read", &self.path(digest)))?;
-        if digests.sha256 == digest {
-            Ok(digests)
-        } else {
-            Err(StoreError::Damaged { expected: digest, found: digests.sha256 })
-        }
-    }
-
-    /// Removes a file. Returns whether it existed.
-    ///
-    /// # Errors
-    /// [`DiskError`] if the disk fails.
-    pub fn remove(&self, digest: Digest) -> Result<bool, DiskError> {
-        disk::remove_file(&self.path(digest))
-    }
+    /// Where the file is or would be, in words for an admin: the path in a local store.
+    fn describe(&self, digest: Digest) -> String;
 
     /// All files with their sizes in bytes, ordered by digest.
     ///
     /// # Errors
-    /// [`DiskError`] if the disk fails.
-    pub fn list(&self) -> Result<Vec<(Digest, u64)>, DiskError> {
-        let mut found = Vec::new();
-        let top = self.dir.join("sha256");
-        for shelf in fs::read_dir(&top).map_err(DiskError::at("list", &top))? {
-            let shelf = shelf.map_err(DiskError::at("list", &top))?.path();
-            for entry in fs::read_dir(&shelf).map_err(DiskError::at("list", &shelf))? {
-                let entry = entry.map_err(DiskError::at("list", &shelf))?;
-                let name = entry.file_name();
-                if let Some(digest) = name.to_str().and_then(|name| name.parse().ok()) {
-                    let meta = entry.metadata().map_err(DiskError::at("look at", &entry.path()))?;
-                    found.push((digest, meta.len()));
-                }
-            }
-        }
-        found.sort_unstable();
-        Ok(found)
-    }
+    /// See [`ArtifactStore`].
+    fn list(&self) -> Result<Vec<(Digest, u64)>, StoreError>;
 
-    /// Removes every file that is not in `keep` and returns the number of bytes freed. Only for
-    /// startup, when no stored artifact is about to be journaled.
+    /// Reads a whole file and verifies its digest.
     ///
     /// # Errors
-    /// [`DiskError`] if the disk fails.
-    pub fn remove_others(&self, keep: &BTreeSet<Digest>) -> Result<u64, DiskError> {
-        let mut freed = 0;
-        for (digest, size) in self.list()?.into_iter().filter(|(digest, _)| !keep.contains(digest)) {
-            self.remove(digest)?;
-            freed += size;
-        }
-        Ok(freed)
-    }
+    /// [`StoreError::Damaged`], or see [`ArtifactStore`].
+    fn verify(&self, digest: Digest) -> Result<FileDigests, StoreError>;
 
-    /// Total size of all files in bytes.
+    /// Begins a file whose digest is not known yet.
     ///
     /// # Errors
-    /// [`DiskError`] if the disk fails.
-    pub fn total_size(&self) -> Result<u64, DiskError> {
-        Ok(self.list()?.iter().map(|(_, size)| size).sum())
-    }
+    /// See [`ArtifactStore`].
+    fn create(&self) -> Result<Box<dyn NewArtifact + '_>, StoreError>;
 
-    /// The path of a digest, with its directory made durable.
-    fn place(&self, digest: Digest) -> Result<PathBuf, DiskError> {
-        let path = self.path(digest);
-        if let Some(shelf) = path.parent().filter(|shelf| !shelf.exists()) {
-            disk::make_dirs(shelf)?;
-            disk::sync_dir(&self.dir.join("sha256"))?;
-        }
-        Ok(path)
-    }
-}
-
-/// A file that is being written. Dropping it without [`NewArtifact::commit`] removes it.
-pub struct NewArtifact<'s> {
-    store: &'s Store,
-    out: io::BufWriter<NamedTempFile>,
-}
-
-impl NewArtifact<'_> {
-    /// Moves the file into the store. The caller has verified that its content has this digest.
+    /// Turns the upload at `from` into an artifact consisting of its first `keep` bytes, with `stamp` in them, and
+    /// `tail`, whose combined digest the caller has verified. It is durable when this returns, and the upload is
+    /// gone. The bytes are only copied if the upload is on another file system, or if the stamp moves them.
     ///
     /// # Errors
-    /// [`DiskError`] if the disk fails.
-    pub fn commit(self, digest: Digest) -> Result<(), DiskError> {
-        let to = self.store.place(digest)?;
-        let temp = self.out.into_inner().map_err(|error| DiskError::new("write", &to, error.into_error()))?;
-        make_readable(temp.as_file()).map_err(DiskError::at("set the mode of", &to))?;
-        temp.as_file().sync_all().map_err(DiskError::at("sync", &to))?;
-        temp.persist(&to).map_err(|error| DiskError::new("rename to", &to, error.error))?;
-        to.parent().map_or(Ok(()), disk::sync_dir)
-    }
+    /// See [`ArtifactStore`]. If the disk is full, the upload stays where it was.
+    fn take_over(
+        &self,
+        from: &Path,
+        keep: u64,
+        stamp: Option<&Stamp>,
+        tail: &[u8],
+        digest: Digest,
+    ) -> Result<(), StoreError>;
+
+    /// Puts a file at the path `to` of a published directory, in place of what is there: as a hard link, or as a
+    /// synced copy where links are impossible. The caller syncs the directory, in which a crash may leave
+    /// `DIGEST.new`.
+    ///
+    /// # Errors
+    /// See [`ArtifactStore`].
+    fn link(&self, digest: Digest, to: &Path, modified: Option<SystemTime>) -> Result<(), StoreError>;
+
+    /// Whether the published file at `path` is a link to this file, so that what is true of one is true of both.
+    ///
+    /// # Errors
+    /// See [`ArtifactStore`], also if nothing is published at `path`.
+    fn is_linked(&self, digest: Digest, path: &Path) -> Result<bool, StoreError>;
+
+    /// Removes a file if it was last modified before `before`. Returns whether it did.
+    ///
+    /// # Errors
+    /// See [`ArtifactStore`].
+    fn remove(&self, digest: Digest, before: SystemTime) -> Result<bool, StoreError>;
 }
 
-impl Write for NewArtifact<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.out.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
+/// A file that is being written. Dropped without [`NewArtifact::commit`], it leaves nothing behind.
+pub trait NewArtifact: Write {
+    /// Moves the file into the store and makes it durable. The caller has verified that its content has this
+    /// digest.
+    ///
+    /// # Errors
+    /// See [`ArtifactStore`].
+    fn commit(self: Box<Self>, digest: Digest) -> Result<(), StoreError>;
 }
-
-/// Preallocates space for `size` bytes from `start` on, if the file system supports it.
-fn reserve(file: &File, start: u64, size: u64) -> io::Result<()> {
-    match fallocate(file, FallocateFlags::KEEP_SIZE, start, size) {
-        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
-        other => Ok(other?),
-    }
-}
-
-/// Temporary files are private, but artifacts may be served by another program.
-fn make_readable(file: &File) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    file.set_permissions(fs::Permissions::from_mode(0o644))
-}
-
-/// Copies everything from `reader` to a new artifact.
-///
-/// # Errors
-/// [`StoreError::Damaged`] if the content does not have the digest `expected`, or the disk fails;
-/// errors of `reader` count as disk errors.
-pub fn insert(
-    store: &Store,
-    mut reader: impl Read,
-    expected: Option<Digest>,
-) -> Result<FileDigests, StoreError> {
-    let mut new = FileWriter::new(store.create()?);
-    io::copy(&mut reader, &mut new).map_err(DiskError::at("write into", &store.dir))?;
-    let (new, digests) = new.finish();
-    if let Some(expected) = expected.filter(|expected| *expected != digests.sha256) {
-        return Err(StoreError::Damaged { expected, found: digests.sha256 });
-    }
-    new.commit(digests.sha256)?;
-    Ok(digests)
-}
-
-#[cfg(test)]
-mod tests;

@@ -3,12 +3,13 @@
 //! requested, named after both snapshots and removed with the newer one.
 
 use crate::store::{
+    ArchiveFault, Located,
     archives::{Archives, NewArchive},
     disk::DiskError,
 };
 use std::{
     fs::{self, File},
-    io::{self, BufWriter, Write},
+    io::{self, BufWriter, Read, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
@@ -48,10 +49,28 @@ impl Snapshots {
         Ok(Self { archives: Archives::open(dir.into())?, making: Arc::default() })
     }
 
-    /// Path of a snapshot, whether it exists or not.
-    #[must_use]
-    pub fn path(&self, digest: Digest) -> PathBuf {
-        self.archives.path(digest)
+    /// A snapshot, for reading it once from the start. The reader is not buffered.
+    ///
+    /// # Errors
+    /// It is not stored, or cannot be opened.
+    pub fn read(&self, digest: Digest) -> io::Result<impl Read + use<>> {
+        File::open(self.archives.path(digest))
+    }
+
+    /// A snapshot, for sending it to a client; `None` if it is not stored.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn locate(&self, digest: Digest) -> Result<Option<Located>, DiskError> {
+        self.archives.locate(digest)
+    }
+
+    /// Verifies a stored snapshot. Returns its size in bytes.
+    ///
+    /// # Errors
+    /// It is missing or damaged.
+    pub fn verify(&self, digest: Digest) -> Result<u64, ArchiveFault> {
+        self.archives.verify(digest, |archive| snapshot::verify(archive, digest))
     }
 
     /// An archive with what `newer` has and `older` lacks, created if needed. `None` if a snapshot
@@ -59,19 +78,18 @@ impl Snapshots {
     ///
     /// # Errors
     /// A snapshot cannot be read, or the disk fails.
-    pub fn difference(&self, newer: Digest, older: Digest) -> Result<Option<PathBuf>, TakeError> {
+    pub fn difference(&self, newer: Digest, older: Digest) -> Result<Option<Located>, TakeError> {
         let path = self.archives.dir().join(format!("{newer}.since-{older}.tar.zst"));
         let _turn = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        let (old, new) = (self.path(older), self.path(newer));
+        let (old, new) = (self.archives.path(older), self.archives.path(newer));
         if !new.exists() || (!old.exists() && !path.exists()) {
             return Ok(None);
         }
         if !path.exists() {
             self.make_difference(&old, &new, &path)?;
         }
-        let size = fs::metadata(&path).map_err(DiskError::at("look at", &path))?.len();
         // An empty file records that a difference was too large, so that it is not made again.
-        Ok((size > 0).then_some(path))
+        Ok(Located::at(&path)?.filter(|Located::File { len, .. }| *len > 0))
     }
 
     fn make_difference(&self, old: &Path, new: &Path, path: &Path) -> Result<(), TakeError> {
@@ -96,7 +114,7 @@ impl Snapshots {
     /// # Errors
     /// The disk fails.
     pub async fn has(&self, digest: Digest) -> Result<bool, DiskError> {
-        let path = self.path(digest);
+        let path = self.archives.path(digest);
         tokio::fs::try_exists(&path).await.map_err(DiskError::at("look at", &path))
     }
 
@@ -105,7 +123,7 @@ impl Snapshots {
     /// # Errors
     /// The disk fails.
     pub fn create(&self, digest: Digest) -> Result<NewSnapshot, DiskError> {
-        Ok(NewSnapshot { path: self.path(digest), digest, file: self.archives.create()? })
+        Ok(NewSnapshot { path: self.archives.path(digest), digest, file: self.archives.create()? })
     }
 
     /// Removes archives older than `before` for which `kept` returns false, and leftovers of a

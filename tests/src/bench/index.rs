@@ -16,7 +16,10 @@ use std::{
     path::Path,
     time::{Duration, Instant},
 };
-use swarm_orchestrator::publish::{Binhost, Generations, Published};
+use swarm_orchestrator::{
+    publish::{Binhost, Generations, Published},
+    store::ArtifactStore as _,
+};
 
 const COUNT: usize = 3000;
 /// Sizes of the index at which the cost of one more is measured.
@@ -72,7 +75,7 @@ fn place(ours: &Ours, peer: &Peer, path: &str) -> Result<()> {
     to.parent().map_or(Ok(()), fs::create_dir_all)?;
     let artifact = ours.artifacts.last().context("no package was made")?;
     // A copy: Portage sets modes and times of what it indexes.
-    fs::copy(ours.store.path(artifact.digest), to)?;
+    fs::copy(ours.store.describe(artifact.digest), to)?;
     Ok(())
 }
 
@@ -89,7 +92,7 @@ fn cold(ours: &Ours, peer: &Peer, folder: &Path, times: &mut Times) -> Result<()
     let artifacts = &ours.artifacts[..COUNT];
     let all: Vec<Published> = artifacts.iter().map(|a| ours.published(&entries, a)).collect::<Result<_>>()?;
     let outcome =
-        Binhost::open(&home, Generations::CurrentOnly, BTreeMap::new())?.publish(NOW, &all, &ours.store)?;
+        Binhost::open(&home, Generations::CurrentOnly, BTreeMap::new())?.publish(NOW, &all, &*ours.store)?;
     ensure!(outcome.added == COUNT, "{outcome:?}");
     times.add("our cold CPU", cpu::own()? - used);
     times.add("our cold", began.elapsed());
@@ -152,7 +155,7 @@ fn grow(ours: &mut Ours, all: &[Published], size: usize, folder: &Path, times: &
     };
     let there: Vec<Published> = (0..size).map(build).collect();
     let mut binhost = Binhost::open(&home, Generations::CurrentOnly, BTreeMap::new())?;
-    binhost.publish(NOW, &there, &ours.store)?;
+    binhost.publish(NOW, &there, &*ours.store)?;
     let entries = ours.no_entries("new")?;
     for _ in 0..ADDED {
         ours.make()?;
@@ -161,7 +164,7 @@ fn grow(ours: &mut Ours, all: &[Published], size: usize, folder: &Path, times: &
         ours.published(&entries, &artifact)?;
         let began = Instant::now();
         let new = ours.published(&entries, &artifact)?;
-        let outcome = binhost.add(NOW, &[new], &ours.store)?;
+        let outcome = binhost.add(NOW, &[new], &*ours.store)?;
         times.add(format!("ours at {size}"), began.elapsed());
         ensure!(outcome.changed && outcome.missing.is_empty(), "{outcome:?}");
 
@@ -176,7 +179,7 @@ fn grow(ours: &mut Ours, all: &[Published], size: usize, folder: &Path, times: &
         }
         times.add(format!("limit at {size}"), began.elapsed());
         // The next one is new again.
-        binhost.publish(NOW, &there, &ours.store)?;
+        binhost.publish(NOW, &there, &*ours.store)?;
     }
     Ok(())
 }

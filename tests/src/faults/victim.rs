@@ -11,11 +11,12 @@ use std::{
     time::Duration,
 };
 use swarm_client::{Client, parse_address};
-use swarm_common::digest::Digest;
 use swarm_core::{Event, Record};
 use swarm_daemon::config::secret::read_secret;
-use swarm_orchestrator::journal::{Journal, SqliteJournal};
-use swarm_orchestrator::store::Store;
+use swarm_orchestrator::{
+    journal::{Journal, SqliteJournal},
+    store::{ArtifactStore as _, LocalStore},
+};
 use tempfile::TempDir;
 
 use crate::e2e::{process::Process, programs::program, wait};
@@ -118,13 +119,11 @@ impl Victim {
     /// # Errors
     /// Which file is missing or damaged.
     pub fn files(&self, journal: &[Record]) -> Result<usize> {
-        let store = Store::open(self.state().join("store"))?;
+        let store = LocalStore::open(self.state().join("store"))?;
         for record in journal {
             let Event::PackageReceived { artifacts, attempt, .. } = &record.event else { continue };
             for artifact in artifacts {
-                let path = store.path(artifact.digest);
-                let bytes = fs::read(&path).with_context(|| format!("{attempt}: {}", path.display()))?;
-                ensure!(Digest::of(&bytes) == artifact.digest, "{attempt}: {} is damaged", path.display());
+                store.verify(artifact.digest).with_context(|| attempt.to_string())?;
             }
         }
         named_files(&self.state().join("binhost"))

@@ -13,7 +13,7 @@ async fn a_whole_swarm_has_no_faults_and_a_flipped_byte_is_one() {
     assert_eq!(audit.artifacts, 1);
 
     let artifact = &swarm.admin.artifacts(None).await.unwrap()[0];
-    let path = swarm.app.store.path(artifact.digest);
+    let path = swarm.app.store.describe(artifact.digest);
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[1000] ^= 1;
     std::fs::write(&path, bytes).unwrap();

@@ -119,7 +119,7 @@ async fn befallen(file: &str, harm: Harm, then: Then) {
     let before = index(&swarm);
     let state = swarm.state_dir();
     let path = match file.split_once('/') {
-        Some(("store", _)) => swarm.app.store.path(digest),
+        Some(("store", _)) => swarm.app.store.describe(digest).into(),
         Some((dir @ ("snapshots" | "images"), ending)) => only_file(&state.join(dir), ending),
         _ => state.join(file.replace("CHANNEL", "binhost/desk").replace("DIGEST", &digest.to_string())),
     };
@@ -347,7 +347,7 @@ async fn a_damaged_copy_of_a_stored_package_is_found_by_an_audit_and_published_a
     fs::copy(&path, &copy).unwrap();
     fs::rename(&copy, &path).unwrap();
     change(&path);
-    change(&swarm.app.store.path(digest));
+    change(Path::new(&swarm.app.store.describe(digest)));
     let audit = swarm.admin.audit().await.unwrap();
     assert_eq!(audit.mended, Vec::<String>::new());
     assert!(audit.faults.iter().any(|fault| fault.contains(path.to_str().unwrap())), "{:?}", audit.faults);
@@ -373,7 +373,7 @@ async fn what_is_damaged_while_it_runs_is_mended_by_an_audit_and_named_by_the_mo
     assert_eq!(index(&swarm), before);
 
     // More than a month later.
-    let stored = swarm.app.store.path(digest);
+    let stored = PathBuf::from(swarm.app.store.describe(digest));
     let swarm = swarm
         .restart_after(|config| {
             fs::write(config.state_dir.join("scrub.json"), "{\"at\":1,\"faults\":[]}").unwrap();

@@ -284,7 +284,7 @@ async fn an_audit_finds_a_damaged_archive_and_mends_a_damaged_narinfo() {
     assert_eq!(std::fs::read_to_string(&narinfo).unwrap(), text);
     let artifacts = swarm.admin.artifacts(None).await.unwrap();
     let big = artifacts.iter().find(|artifact| artifact.target.title() == "big-1.0").unwrap();
-    let path = swarm.app.store.path(big.digest);
+    let path = swarm.app.store.describe(big.digest);
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[1000] ^= 1;
     std::fs::write(&path, bytes).unwrap();

@@ -1,7 +1,7 @@
 //! An orchestrator that stops and starts again on the same state.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 use swarm_client::Bytes;
@@ -76,6 +76,7 @@ async fn what_nobody_needs_is_removed_and_what_may_yet_be_needed_stays() {
     drone.build().await.unwrap();
     let received = swarm.admin.artifacts(None).await.unwrap()[0].digest;
     let store = swarm.app.store.clone();
+    let stored = |digest| PathBuf::from(store.describe(digest));
     let (old, young) = (Digest::of(b"old"), Digest::of(b"young"));
     let days_ago = SystemTime::now() - Duration::from_secs(3 * 24 * 3600);
     let put = |path: &Path, bytes: &[u8], modified: Option<SystemTime>| {
@@ -87,8 +88,8 @@ async fn what_nobody_needs_is_removed_and_what_may_yet_be_needed_stays() {
     };
     let swarm = swarm
         .restart_after(|config| {
-            put(&store.path(old), b"old", Some(days_ago));
-            put(&store.path(young), b"young", None);
+            put(&stored(old), b"old", Some(days_ago));
+            put(&stored(young), b"young", None);
             put(&config.state_dir.join("logs/a99.log"), b"of nobody", None);
             put(&config.state_dir.join("binhost/gone/stable/Packages"), b"", None);
             let snapshot = format!("snapshots/{old}.tar.zst");
@@ -101,9 +102,9 @@ async fn what_nobody_needs_is_removed_and_what_may_yet_be_needed_stays() {
     while state.join("binhost/gone").exists() {
         tokio::task::yield_now().await;
     }
-    assert!(!store.path(old).exists());
-    assert!(store.path(young).exists(), "it may be a package that is not reported yet");
-    assert!(store.path(received).exists());
+    assert!(!stored(old).exists());
+    assert!(stored(young).exists(), "it may be a package that is not reported yet");
+    assert!(stored(received).exists());
     assert!(!state.join("logs/a99.log").exists());
     assert!(!state.join(format!("snapshots/{old}.tar.zst")).exists());
     assert_eq!(std::fs::read_dir(state.join("snapshots")).unwrap().count(), 1, "the profile's own stays");

@@ -226,7 +226,7 @@ async fn a_package_of_very_many_files_is_taken_with_all_of_them() {
     let digest = drone.upload_bytes(attempt, &order.targets[0], bytes).await.unwrap();
     assert!(drone.report(attempt, Outcome::Built { artifacts: vec![digest] }).await.unwrap().accepted);
     let artifact = &swarm.admin.artifacts(None).await.unwrap()[0];
-    let files = swarm.app.entries.files(&swarm.app.store, artifact).unwrap();
+    let files = swarm.app.entries.files(artifact).unwrap();
     assert_eq!(files.shared_with(&files, UsrMerge::Split).len(), paths.len());
     assert!(artifact.index_bytes > 100);
 }

@@ -11,7 +11,7 @@ use crate::{
     intake::{AcceptError, wanted::Wanted},
     rejection::{ExamineError, Rejection},
     store::{
-        NewArtifact, Store,
+        ArtifactStore, NewArtifact,
         disk::{self, DiskError},
         entries::EntryBook,
         files::FileList,
@@ -51,7 +51,7 @@ pub struct Acceptance<'a> {
     /// The signing key; `None` stores packages unsigned.
     pub key: Option<&'a OpenPgpKey>,
     /// Store for the files.
-    pub store: &'a Store,
+    pub store: &'a dyn ArtifactStore,
     /// Store for the index entries.
     pub entries: &'a EntryBook,
 }
@@ -149,7 +149,7 @@ enum Form<'a> {
         stamp: Option<&'a Stamp>,
         tail: Vec<u8>,
     },
-    Copied(NewArtifact<'a>),
+    Copied(Box<dyn NewArtifact + 'a>),
 }
 
 fn failed(upload: &Path, error: SignError) -> AcceptError {
@@ -163,7 +163,8 @@ fn failed(upload: &Path, error: SignError) -> AcceptError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::StoreError;
+    use crate::store::{LocalStore, StoreError};
+    use std::sync::Arc;
     use swarm_common::{
         id::{AttemptId, DroneId},
         wire::artifact::Artifact,
@@ -191,7 +192,7 @@ mod tests {
 
     struct Place {
         dir: tempfile::TempDir,
-        store: Store,
+        store: Arc<LocalStore>,
         entries: EntryBook,
         limits: Limits,
         upload: std::path::PathBuf,
@@ -201,8 +202,9 @@ mod tests {
     impl Place {
         fn with(bytes: &[u8]) -> Self {
             let dir = tempfile::tempdir().unwrap();
-            let (store, limits) = (Store::open(dir.path().join("store")).unwrap(), Limits::default());
-            let entries = EntryBook::open(dir.path().join("entries"), limits).unwrap();
+            let store = Arc::new(LocalStore::open(dir.path().join("store")).unwrap());
+            let limits = Limits::default();
+            let entries = EntryBook::open(dir.path().join("entries"), store.clone(), limits).unwrap();
             let upload = dir.path().join("upload");
             std::fs::write(&upload, bytes).unwrap();
             Self { store, entries, limits, upload, digest: Digest::of(bytes), dir }
@@ -213,7 +215,7 @@ mod tests {
         }
 
         fn accept_as(&self, key: Option<&OpenPgpKey>, wanted: &Wanted) -> Result<Accepted, AcceptError> {
-            let acceptance = Acceptance { key, store: &self.store, entries: &self.entries };
+            let acceptance = Acceptance { key, store: &*self.store, entries: &self.entries };
             let examined = identity::examine_file(&self.upload, &self.limits, NOW);
             acceptance.accept(&self.upload, examined, wanted, self.digest, NOW).map(|(_, accepted)| accepted)
         }
@@ -244,7 +246,7 @@ mod tests {
             index_bytes: accepted.index_bytes,
             nar: None,
         };
-        let entry = place.entries.entry(&place.store, &artifact).unwrap();
+        let entry = place.entries.entry(&artifact).unwrap();
         assert_eq!(
             (entry.get("SIZE"), entry.get("SHA1")),
             (accepted.size.to_string().as_str(), stored.digests.sha1.as_str())

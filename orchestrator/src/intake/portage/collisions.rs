@@ -1,10 +1,7 @@
 //! Finds stored packages that install the same paths as newly arrived ones. Paths that lead to one file because
 //! `/usr` is merged are the same.
 
-use crate::store::{
-    Store,
-    entries::{EntriesError, EntryBook},
-};
+use crate::store::entries::{EntriesError, EntryBook};
 use std::cmp::Reverse;
 use swarm_common::wire::{artifact::Artifact, base::UsrMerge};
 use swarm_core::state::{Collision, SharedPaths};
@@ -25,7 +22,6 @@ const PAIRS: usize = 64;
 /// them.
 pub fn find(
     entries: &EntryBook,
-    store: &Store,
     arrived: &[Artifact],
     mut others: Vec<Artifact>,
     usr: UsrMerge,
@@ -33,12 +29,12 @@ pub fn find(
     others.sort_by_key(|other| Reverse((other.received_at, other.digest)));
     let mut found = Vec::new();
     for new in arrived {
-        let files = entries.files(store, new)?;
+        let files = entries.files(new)?;
         let mut pairs = 0;
         for other in others.iter().filter(|other| may_meet(new, other)) {
-            let shared = match entries.files(store, other).and_then(|theirs| {
+            let shared = match entries.files(other).and_then(|theirs| {
                 let paths = files.shared_with(&theirs, usr);
-                let blocked = !paths.is_empty() && block_each_other(entries, store, new, other)?;
+                let blocked = !paths.is_empty() && block_each_other(entries, new, other)?;
                 let first = paths.iter().take(PATHS).map(|path| shown(path)).collect();
                 Ok((!blocked).then_some(SharedPaths { count: paths.len() as u64, first }))
             }) {
@@ -66,15 +62,10 @@ fn may_meet(one: &Artifact, other: &Artifact) -> bool {
     one.digest != other.digest && a.chost == b.chost && (a.cpv.cp(), &a.slot) != (b.cpv.cp(), &b.slot)
 }
 
-fn block_each_other(
-    entries: &EntryBook,
-    store: &Store,
-    one: &Artifact,
-    other: &Artifact,
-) -> Result<bool, EntriesError> {
+fn block_each_other(entries: &EntryBook, one: &Artifact, other: &Artifact) -> Result<bool, EntriesError> {
     let blocks = |by: &Artifact, whom: &Artifact| -> Result<bool, EntriesError> {
         let Some(whom) = whom.target.portage() else { return Ok(false) };
-        let entry = entries.entry(store, by)?;
+        let entry = entries.entry(by)?;
         let mut needs = ["RDEPEND", "PDEPEND", "DEPEND"].iter().map(|key| entry.get(key));
         Ok(needs.any(|needs| blocker::blocks(needs, &whom.cpv, &whom.slot)))
     };

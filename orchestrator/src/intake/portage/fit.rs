@@ -65,7 +65,7 @@ impl Portage {
     ) -> Result<Vec<Collision>, ReceiveError> {
         let failed = |error: EntriesError| AcceptError::Failed(error.to_string());
         let (this, own) = (self.clone(), arrived.to_vec());
-        let suspects = tokio::task::spawn_blocking(move || this.entries.suspects(&this.store, &own));
+        let suspects = tokio::task::spawn_blocking(move || this.entries.suspects(&own));
         let suspects = suspects.await?.map_err(failed)?;
         let is_suspect = |digest| self.entries.is_suspect(&suspects, digest);
         // The drone of the other artifacts does not matter here.
@@ -77,7 +77,7 @@ impl Portage {
         let is_known: BTreeSet<Digest> = others.iter().map(|other| other.digest).collect();
         others.extend(untold.into_iter().filter(|other| !is_known.contains(&other.digest)));
         let (this, arrived) = (self.clone(), arrived.to_vec());
-        let find = move || collisions::find(&this.entries, &this.store, &arrived, others, usr);
+        let find = move || collisions::find(&this.entries, &arrived, others, usr);
         Ok(tokio::task::spawn_blocking(find).await?.map_err(failed)?)
     }
 
@@ -94,7 +94,7 @@ impl Portage {
         });
         let (this, arrived) = (self.clone(), arrived.to_vec());
         let found = tokio::task::spawn_blocking(move || {
-            sonames::unprovided(&this.entries, &this.store, &arrived, prebuilt, &around)
+            sonames::unprovided(&this.entries, &arrived, prebuilt, &around)
         });
         found.await?.map_err(|error| AcceptError::Failed(error.to_string()).into())
     }

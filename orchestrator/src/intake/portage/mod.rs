@@ -17,7 +17,7 @@ use crate::{
     },
     rejection::ExamineError,
     sign::OpenPgpKey,
-    store::{Store, entries::EntryBook, sealed},
+    store::{ArtifactStore, entries::EntryBook, sealed},
 };
 use accept::{Acceptance, Accepted};
 use futures_util::future::BoxFuture;
@@ -65,7 +65,7 @@ impl Taken {
 pub(super) struct Portage {
     engine: Engine,
     incoming: Incoming,
-    store: Store,
+    store: Arc<dyn ArtifactStore>,
     entries: EntryBook,
     key: Option<OpenPgpKey>,
     limits: Limits,
@@ -91,7 +91,7 @@ impl Portage {
     ) -> Self {
         let Places { incoming, store, entries, .. } = places;
         let (incoming, store, entries) = (incoming.clone(), store.clone(), entries.clone());
-        let taken = Mutex::new(noted::noted(&incoming, &store));
+        let taken = Mutex::new(noted::noted(&incoming, &*store));
         let large = tokio::sync::Mutex::default();
         Self { engine, incoming, store, entries, key, limits, index_bytes, taken, at_once, large }
     }
@@ -152,7 +152,7 @@ impl Portage {
         if *limits != self.limits && identity::is_cut_short(&examined) {
             return Err(ReceiveError::Large);
         }
-        let acceptance = Acceptance { key: self.key.as_ref(), store: &self.store, entries: &self.entries };
+        let acceptance = Acceptance { key: self.key.as_ref(), store: &*self.store, entries: &self.entries };
         match acceptance.accept(&upload.path, examined, wanted, digest, build_time) {
             Ok((target, accepted)) => {
                 let taken = Taken { target: target.clone().into(), accepted };

@@ -3,13 +3,13 @@
 use super::Taken;
 use crate::{
     intake::upload::Incoming,
-    store::{Store, sealed},
+    store::{ArtifactStore, sealed},
 };
 use std::collections::BTreeMap;
 use swarm_common::{digest::Digest, id::AttemptId};
 
 /// Reads the notes beside the uploads, without those whose artifact is not in the store.
-pub(super) fn noted(incoming: &Incoming, store: &Store) -> BTreeMap<(AttemptId, Digest), Taken> {
+pub(super) fn noted(incoming: &Incoming, store: &dyn ArtifactStore) -> BTreeMap<(AttemptId, Digest), Taken> {
     let uploads = incoming.list().unwrap_or_else(|error| {
         tracing::warn!(%error, "cannot read the list of received files; drones must upload them again");
         Vec::new()
@@ -19,7 +19,7 @@ pub(super) fn noted(incoming: &Incoming, store: &Store) -> BTreeMap<(AttemptId, 
         let content = std::fs::read(&upload.path).unwrap_or_default();
         let note = sealed::open(&content).and_then(|text| serde_json::from_str::<Taken>(text).ok());
         match note {
-            Some(note) if store.size(note.accepted.digest).ok().flatten() == Some(note.accepted.size) => {
+            Some(note) if store.size(note.accepted.digest).is_ok_and(|size| size == note.accepted.size) => {
                 taken.insert((upload.attempt, upload.digest), note);
             }
             _ => tracing::warn!(note = %upload.path.display(), "a received file must be uploaded again"),

@@ -11,10 +11,7 @@
 //! contain plugins for absent libraries, and while some run-time dependencies have not been
 //! received.
 
-use crate::store::{
-    Store,
-    entries::{EntriesError, EntryBook},
-};
+use crate::store::entries::{EntriesError, EntryBook};
 use std::collections::BTreeMap;
 use swarm_common::wire::artifact::Artifact;
 use swarm_core::closure::Surroundings;
@@ -23,8 +20,8 @@ use swarm_formats::portage::sonames::parse;
 /// The most sonames to list in a message.
 const TOLD: usize = 5;
 
-fn runtime_needs(entries: &EntryBook, store: &Store, artifact: &Artifact) -> Result<String, EntriesError> {
-    let entry = entries.entry(store, artifact)?;
+fn runtime_needs(entries: &EntryBook, artifact: &Artifact) -> Result<String, EntriesError> {
+    let entry = entries.entry(artifact)?;
     Ok(format!("{} {} ", entry.get("RDEPEND"), entry.get("PDEPEND")))
 }
 
@@ -49,7 +46,6 @@ fn names(dependencies: &str, cp: &str) -> bool {
 /// A stored package cannot be read.
 pub fn unprovided(
     entries: &EntryBook,
-    store: &Store,
     arrived: &[Artifact],
     prebuilt: bool,
     around: &Surroundings,
@@ -58,9 +54,8 @@ pub fn unprovided(
     if !provided.any(|soname| soname.starts_with("libc.")) {
         return Ok(None);
     }
-    let get = |artifact: &Artifact, key: &str| {
-        Ok::<_, EntriesError>(parse(entries.entry(store, artifact)?.get(key)))
-    };
+    let get =
+        |artifact: &Artifact, key: &str| Ok::<_, EntriesError>(parse(entries.entry(artifact)?.get(key)));
     let mut lacking: BTreeMap<(String, String), &Artifact> = BTreeMap::new();
     for artifact in arrived {
         lacking.extend(get(artifact, "REQUIRES")?.into_iter().map(|soname| (soname, artifact)));
@@ -84,8 +79,7 @@ pub fn unprovided(
     lacking.retain(|soname, _| certain || of.contains_key(soname));
     if !lacking.is_empty() {
         // To avoid cycles, a plan may leave out an edge for a dependency that the base satisfies.
-        let needs =
-            arrived.iter().chain(&around.runtime).map(|artifact| runtime_needs(entries, store, artifact));
+        let needs = arrived.iter().chain(&around.runtime).map(|artifact| runtime_needs(entries, artifact));
         let needs = needs.collect::<Result<String, _>>()?;
         lacking.retain(|soname, _| {
             of.get(soname).is_none_or(|provider| !names(&needs, provider.target.family()))

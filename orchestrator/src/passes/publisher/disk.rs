@@ -8,9 +8,9 @@ use super::{
 };
 use crate::{
     publish::{Binhost, Binhosts, Generations, generations},
-    store::{Store, entries::EntryBook},
+    store::{ArtifactStore, entries::EntryBook},
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 use swarm_common::{
     id::RunId,
     name::Name,
@@ -21,7 +21,7 @@ use swarm_core::Command;
 /// Publishes, and remembers what was published.
 pub(super) struct Disk {
     binhosts: Binhosts,
-    store: Store,
+    store: Arc<dyn ArtifactStore>,
     packages: Packages,
     caches: Caches,
     open: BTreeMap<RunId, Binhost>,
@@ -31,7 +31,12 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    pub(super) fn new(binhosts: Binhosts, store: Store, entries: EntryBook, caches: Caches) -> Self {
+    pub(super) fn new(
+        binhosts: Binhosts,
+        store: Arc<dyn ArtifactStore>,
+        entries: EntryBook,
+        caches: Caches,
+    ) -> Self {
         Self {
             binhosts,
             packages: Packages { store: store.clone(), entries },
@@ -79,12 +84,12 @@ impl Disk {
         let RunTodo { run, profile, received, artifacts } = todo;
         let new = self.packages.published(&profile, &artifacts)?;
         let published = match self.open.get_mut(&run) {
-            Some(binhost) => binhost.add(now, &new, &self.store),
+            Some(binhost) => binhost.add(now, &new, &*self.store),
             // The result of an earlier process is compared with the complete set.
             None => {
                 let dir = self.binhosts.run(&profile, run);
                 let mut binhost = Binhost::open(dir, Generations::CurrentOnly, BTreeMap::new())?;
-                let published = binhost.publish(now, &new, &self.store);
+                let published = binhost.publish(now, &new, &*self.store);
                 if published.is_ok() {
                     self.open.insert(run, binhost);
                 }
@@ -122,7 +127,7 @@ impl Disk {
         let number = todo.number;
         match todo.kind {
             BuilderKind::Portage => self.packages.publish(now, dir, todo, reports)?,
-            BuilderKind::Nix => self.caches.publish(now, dir, &self.store, &todo, reports)?,
+            BuilderKind::Nix => self.caches.publish(now, dir, &*self.store, &todo, reports)?,
         }
         self.done.channels.insert(key, number);
         Ok(())

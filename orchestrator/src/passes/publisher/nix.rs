@@ -9,7 +9,7 @@ use crate::{
         cache::{Beside, CachedPath, Wanted, nar_path},
     },
     sign::NixKeys,
-    store::{Store, StoreError, disk::DiskError},
+    store::{ArtifactStore, StoreError, disk::DiskError},
 };
 use serde_json::Value;
 use std::{collections::BTreeMap, path::PathBuf, rc::Rc, sync::Arc};
@@ -68,13 +68,13 @@ impl Caches {
         &self,
         now: u64,
         dir: PathBuf,
-        store: &Store,
+        store: &dyn ArtifactStore,
         todo: &ChannelTodo,
         reports: &mut Vec<Command>,
     ) -> Result<(), DiskPassError> {
         let (profile, hosts) = (&todo.profile, &todo.hosts);
         let artifacts = todo.received.iter().chain(&todo.kept);
-        let kept = Kept { caches: self, store, artifacts: artifacts.map(|a| (a.digest, a)).collect(), hosts };
+        let kept = Kept { caches: self, artifacts: artifacts.map(|a| (a.digest, a)).collect(), hosts };
         let paths = kept.artifacts.values().filter_map(|artifact| cached(artifact)).collect();
         let ready = hosts.iter().filter_map(|(root, snapshot)| kept.ready(todo, root, *snapshot)).collect();
         let mut cache = NixCache::open(dir, self.keys.clone())?.numbered(todo.number);
@@ -105,7 +105,6 @@ impl Caches {
 /// The artifacts of a channel.
 struct Kept<'a> {
     caches: &'a Caches,
-    store: &'a Store,
     artifacts: BTreeMap<Digest, &'a Artifact>,
     hosts: &'a [(ChannelRoot, Option<Digest>)],
 }
@@ -159,7 +158,7 @@ impl Kept<'_> {
     fn parsed_listing(&self, path: &str) -> Option<Value> {
         let is_it = |artifact: &&&Artifact| path_of(artifact).is_some_and(|t| base_name(&t.path) == path);
         let artifact = self.artifacts.values().find(is_it)?;
-        let listing = self.caches.listings.get(self.store, artifact).ok().flatten()?;
+        let listing = self.caches.listings.get(artifact).ok().flatten()?;
         if listing.len() > LISTING_BYTES {
             return None;
         }
@@ -170,7 +169,7 @@ impl Kept<'_> {
 impl Beside for Kept<'_> {
     fn listing(&self, path: &CachedPath) -> Result<Option<String>, StoreError> {
         let Some(artifact) = self.artifacts.get(&path.digest) else { return Ok(None) };
-        self.caches.listings.get(self.store, artifact)
+        self.caches.listings.get(artifact)
     }
 
     fn log(&self, path: &CachedPath) -> Result<Option<Vec<u8>>, DiskError> {

@@ -4,17 +4,17 @@ use super::{error::DiskPassError, todo::ChannelTodo};
 use crate::{
     publish::{Binhost, Generations, Published},
     store::{
-        Store, StoreError,
+        ArtifactStore, StoreError,
         entries::{EntriesError, EntryBook},
     },
 };
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use swarm_common::{digest::Digest, name::Name, wire::artifact::Artifact};
 use swarm_core::Command;
 
 /// What binary package hosts are made of.
 pub(super) struct Packages {
-    pub(super) store: Store,
+    pub(super) store: Arc<dyn ArtifactStore>,
     pub(super) entries: EntryBook,
 }
 
@@ -32,7 +32,7 @@ impl Packages {
         packages.extend(self.still_there(&profile, &kept)?);
         let mut binhost = Binhost::open(dir, Generations::Keep, BTreeMap::new())?.numbered(number);
         let outcome = binhost
-            .publish(now, &packages, &self.store)
+            .publish(now, &packages, &*self.store)
             .map_err(|source| DiskPassError::Publish { profile: profile.clone(), source })?;
         let (generation, packages) = (outcome.generation, binhost.index().len() as u64);
         if generation > recorded {
@@ -52,7 +52,7 @@ impl Packages {
     fn still_there(&self, profile: &Name, kept: &[Artifact]) -> Result<Vec<Published>, DiskPassError> {
         let mut found = Vec::with_capacity(kept.len());
         for artifact in kept {
-            match self.entries.entry(&self.store, artifact) {
+            match self.entries.entry(artifact) {
                 Ok(entry) => found.push(Published { digest: artifact.digest, entry }),
                 Err(EntriesError::Store(StoreError::Absent(digest))) => {
                     let package = artifact.path();
@@ -70,7 +70,7 @@ impl Packages {
         artifacts: &[Artifact],
     ) -> Result<Vec<Published>, DiskPassError> {
         let one = |artifact: &Artifact| {
-            let entry = self.entries.entry(&self.store, artifact);
+            let entry = self.entries.entry(artifact);
             let entry =
                 entry.map_err(|source| DiskPassError::Entries { profile: profile.clone(), source })?;
             Ok(Published { digest: artifact.digest, entry })

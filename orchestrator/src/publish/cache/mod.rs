@@ -24,7 +24,7 @@ use super::generations::{self, seconds_of};
 use crate::{
     sign::NixKeys,
     store::{
-        Store, StoreError,
+        ArtifactStore, StoreError,
         disk::{self, DiskError},
     },
 };
@@ -162,7 +162,7 @@ impl NixCache {
         &mut self,
         now: u64,
         wanted: &Wanted,
-        store: &Store,
+        store: &dyn ArtifactStore,
         beside: &dyn Beside,
     ) -> Result<CacheOutcome, CacheError> {
         self.write_if_new(INFO_NAME, INFO.as_bytes(), now)?;

@@ -1,11 +1,8 @@
 //! Placing archives, listings, logs and narinfos.
 
-use super::{
-    super::{copies, generations},
-    Beside, CacheError, CachedPath, NixCache, order,
-};
+use super::{super::generations, Beside, CacheError, CachedPath, NixCache, order};
 use crate::store::{
-    Store, StoreError,
+    ArtifactStore, StoreError,
     disk::{self, DiskError},
 };
 use std::{
@@ -39,7 +36,7 @@ impl NixCache {
         &self,
         now: u64,
         paths: &[CachedPath],
-        store: &Store,
+        store: &dyn ArtifactStore,
         beside: &dyn Beside,
     ) -> Result<(Placed, Vec<Digest>), CacheError> {
         let (mut placed, mut missing, mut lost) = (Placed::new(), Vec::new(), BTreeSet::new());
@@ -129,19 +126,16 @@ impl NixCache {
     }
 
     /// Links an archive into the cache, unless it is there.
-    fn place_nar(&self, digest: Digest, info: &NarInfo, store: &Store) -> Result<(), CacheError> {
+    fn place_nar(&self, digest: Digest, info: &NarInfo, store: &dyn ArtifactStore) -> Result<(), CacheError> {
         let to = self.dir.join(nar_path(digest));
         if fs::metadata(&to).is_ok_and(|meta| Some(meta.len()) == info.file_size) {
             return Ok(());
         }
-        let meta = store.read(digest)?.metadata();
-        let meta = meta.map_err(DiskError::at("look at", &store.path(digest)))?;
-        if Some(meta.len()) != info.file_size {
+        if Some(store.size(digest)?) != info.file_size {
             // The stored file is truncated, which this detects.
             store.verify(digest)?;
         }
-        let temp = self.dir.join(format!("nar/{digest}.new"));
-        Ok(copies::put(&store.path(digest), &to, &temp, None)?)
+        Ok(store.link(digest, &to, None)?)
     }
 
     /// Writes a small file that clients can do without, unless it is there.
@@ -176,7 +170,7 @@ pub type Copied = (Digest, u64, PathBuf);
 ///
 /// # Errors
 /// The disk fails.
-pub fn check(cache: &NixCache, store: &Store) -> Result<(Vec<String>, Vec<Copied>), DiskError> {
+pub fn check(cache: &NixCache, store: &dyn ArtifactStore) -> Result<(Vec<String>, Vec<Copied>), DiskError> {
     let (mut faults, mut copied) = (Vec::new(), Vec::new());
     for name in super::names(&cache.dir)? {
         let Some(hash) = name.strip_suffix(".narinfo") else { continue };
@@ -188,7 +182,7 @@ pub fn check(cache: &NixCache, store: &Store) -> Result<(Vec<String>, Vec<Copied
         let nar = cache.dir.join(nar_path(digest));
         match fs::metadata(&nar) {
             Ok(meta) if Some(meta.len()) == info.file_size => {
-                if !fs::metadata(store.path(digest)).is_ok_and(|stored| copies::are_one(&meta, &stored)) {
+                if !store.is_linked(digest, &nar).is_ok_and(|linked| linked) {
                     copied.push((digest, meta.len(), nar));
                 }
             }

@@ -1,7 +1,8 @@
 //! Publishing, sweeping and what interrupted publications leave.
 
 use super::*;
-use crate::store::insert;
+use crate::store::{LocalStore, insert};
+use std::time::SystemTime;
 use swarm_common::time::TimeMs;
 use swarm_formats::nix::{keys::PublicKey, nar::NarSum, narinfo::Compression, store_path::StorePath};
 
@@ -10,14 +11,14 @@ const DAY: u64 = 24 * 3600;
 
 struct Place {
     dir: tempfile::TempDir,
-    store: Store,
+    store: LocalStore,
     keys: Arc<NixKeys>,
 }
 
 impl Place {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path().join("store")).unwrap();
+        let store = LocalStore::open(dir.path().join("store")).unwrap();
         let keys = Arc::new(NixKeys::load_or_create(&dir.path().join("key"), "swarm-t-1").unwrap().0);
         Self { dir, store, keys }
     }
@@ -159,7 +160,7 @@ fn a_path_whose_reference_is_lost_is_not_published_and_its_host_keeps_the_old_sy
     let old = Wanted { paths: vec![lib.clone(), prog], hosts: vec![host("desk", "b", 1)] };
     place.publish(NOW, &old);
     let (dep, top) = (place.path("c", "dep", &[]), place.path("d", "top", &["c", "a"]));
-    place.store.remove(dep.digest).unwrap();
+    place.store.remove(dep.digest, SystemTime::now()).unwrap();
     let mut new = Wanted { paths: vec![top, dep.clone(), lib], hosts: vec![host("desk", "d", 2)] };
     let outcome = place.publish(NOW + 1, &new);
     assert_eq!(outcome.missing.len(), 2);
@@ -249,6 +250,6 @@ fn a_damaged_narinfo_or_archive_is_found_and_written_again() {
     let nar = place.dir.path().join("cache").join(nar_path(path.digest));
     fs::remove_file(&nar).unwrap();
     assert_eq!(check(&place.open(), &place.store).unwrap().0.len(), 1);
-    fs::copy(place.store.path(path.digest), &nar).unwrap();
+    fs::copy(place.store.describe(path.digest), &nar).unwrap();
     assert_eq!(check(&place.open(), &place.store).unwrap().1, [(path.digest, 7, nar)]);
 }

@@ -14,6 +14,7 @@ use std::{
     io::Cursor,
     path::{Path, PathBuf},
     process::Command,
+    sync::Arc,
 };
 use swarm_common::{
     digest::Digest,
@@ -24,7 +25,7 @@ use swarm_common::{
 use swarm_formats::portage::gpkg::Limits;
 use swarm_orchestrator::{
     publish::Published,
-    store::{Store, entries::EntryBook},
+    store::{ArtifactStore as _, LocalStore, entries::EntryBook},
 };
 
 const CHOST: &str = "x86_64-pc-linux-gnu";
@@ -85,7 +86,7 @@ impl Peer {
 /// Our side.
 pub struct Ours {
     /// The store with every package.
-    pub store: Store,
+    pub store: Arc<LocalStore>,
     /// The packages, as the engine knows them.
     pub artifacts: Vec<Artifact>,
     mold: Mold,
@@ -98,7 +99,7 @@ impl Ours {
     /// # Errors
     /// The disk.
     pub fn new(folder: &Path) -> Result<Self> {
-        let store = Store::open(folder.join("store"))?;
+        let store = Arc::new(LocalStore::open(folder.join("store"))?);
         Ok(Self { store, artifacts: Vec::new(), mold: Mold::new()?, folder: folder.to_owned() })
     }
 
@@ -139,7 +140,7 @@ impl Ours {
         )?;
         let bytes = fs::read(&file)?;
         let digest = Digest::of(&bytes);
-        let place = self.store.path(digest);
+        let place = PathBuf::from(self.store.describe(digest));
         place.parent().map_or(Ok(()), fs::create_dir_all)?;
         fs::rename(&file, place)?;
         let path = target.path();
@@ -162,7 +163,7 @@ impl Ours {
     /// # Errors
     /// The disk.
     pub fn no_entries(&self, name: &str) -> Result<EntryBook> {
-        Ok(EntryBook::open(self.folder.join(name), Limits::default())?)
+        Ok(EntryBook::open(self.folder.join(name), self.store.clone(), Limits::default())?)
     }
 
     /// What the publisher publishes for `artifact`.
@@ -170,7 +171,7 @@ impl Ours {
     /// # Errors
     /// The package cannot be read.
     pub fn published(&self, entries: &EntryBook, artifact: &Artifact) -> Result<Published> {
-        let entry = entries.entry(&self.store, artifact)?;
+        let entry = entries.entry(artifact)?;
         Ok(Published { digest: artifact.digest, entry })
     }
 }

@@ -29,7 +29,7 @@ use swarm_orchestrator::{
         cache::{Beside, CachedPath, Wanted},
     },
     sign::NixKeys,
-    store::{self, Store, StoreError, disk::DiskError},
+    store::{self, LocalStore, StoreError, disk::DiskError},
 };
 
 /// Bytes of the archive that is timed.
@@ -100,7 +100,7 @@ struct Published {
 /// Publishes a cache into `tree`.
 fn publish(tree: &Path, folder: &Path) -> Result<Published> {
     let files = tempfile::tempdir_in(folder)?;
-    let store = Store::open(files.path().join("store"))?;
+    let store = LocalStore::open(files.path().join("store"))?;
     let (keys, _) = NixKeys::load_or_create(&files.path().join("key"), "bench-1")?;
     let mut paths = vec![path(&store, 0, LARGE)?];
     for n in 1..=OTHERS {
@@ -131,7 +131,7 @@ impl Beside for Nothing {
 }
 
 /// A store path that is one file of noise.
-fn path(store: &Store, n: usize, bytes: usize) -> Result<CachedPath> {
+fn path(store: &LocalStore, n: usize, bytes: usize) -> Result<CachedPath> {
     let mut nar = NarWriter::new(zstd::Encoder::new(Vec::new(), 1)?);
     nar.file(b"", false, bytes as u64, noise(n as u64).take(bytes as u64))?;
     let (encoder, sum) = nar.finish()?;

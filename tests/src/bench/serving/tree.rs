@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, io::Cursor, path::Path};
 use swarm_formats::portage::packages_index::Entry;
 use swarm_orchestrator::{
     publish::{Binhost, Generations, Published},
-    store::{self, Store},
+    store::{self, LocalStore},
 };
 
 /// A package of 4 KiB, and one of 50 MB.
@@ -24,7 +24,7 @@ const WORDS: usize = 600;
 /// The disk.
 pub(super) fn publish(dir: &Path) -> Result<u64> {
     let folder = tempfile::tempdir_in(dir.ancestors().nth(3).context("no folder above")?)?;
-    let store = Store::open(folder.path())?;
+    let store = LocalStore::open(folder.path())?;
     let mut packages = vec![package(&store, SMALL, 4096, 1)?, package(&store, LARGE, 50_000_000, 2)?];
     for n in 0..OTHERS {
         packages.push(package(&store, &format!("dev-libs/sand{n}/sand{n}-1-1.gpkg.tar"), 64, n as u64)?);
@@ -33,7 +33,7 @@ pub(super) fn publish(dir: &Path) -> Result<u64> {
     Ok(fs::metadata(dir.join("Packages"))?.len())
 }
 
-fn package(store: &Store, path: &str, bytes: usize, seed: u64) -> Result<Published> {
+fn package(store: &LocalStore, path: &str, bytes: usize, seed: u64) -> Result<Published> {
     let mut state = seed.wrapping_mul(2) | 1;
     let noise: Vec<u8> = std::iter::repeat_with(|| {
         state ^= state << 13;

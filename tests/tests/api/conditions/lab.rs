@@ -109,7 +109,7 @@ impl Lab {
 
     /// The one stored package.
     async fn stored(&self) -> PathBuf {
-        self.swarm.app.store.path(self.swarm.admin.artifacts(None).await.unwrap()[0].digest)
+        self.swarm.app.store.describe(self.swarm.admin.artifacts(None).await.unwrap()[0].digest).into()
     }
 
     async fn run_and_build(&self) {
