@@ -5,20 +5,19 @@
 //! `swarmctl audit verify` runs the audit at full speed, the [pass](crate::passes::scrub) slowly.
 
 mod nix;
+mod portage;
+mod verifier;
+
+pub use nix::Nix;
+pub use portage::Portage;
 
 use crate::{
     engine::Engine,
-    publish::{Binhosts, Progress, whole},
-    sign::NixKeys,
-    store::{
-        ArtifactStore, StoreError, disk,
-        entries::{EntriesError, EntryBook},
-        images::Images,
-        snapshots::Snapshots,
-    },
+    publish::{self, Binhosts, Progress},
+    store::{ArtifactStore, StoreError, disk, images::Images, snapshots::Snapshots},
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fs::{self, File},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -26,11 +25,14 @@ use std::{
 };
 use swarm_common::{
     digest::Digest,
-    wire::{artifact::Artifact, channel::ChannelName, concern::ConcernKind, view::AuditView},
+    wire::{
+        admin::BuilderKind, artifact::Artifact, channel::ChannelName, concern::ConcernKind, view::AuditView,
+    },
 };
 use swarm_core::{Swarm, base, kept, state::Profile};
 use swarm_formats::archive::digests::FileHasher;
 use tokio::{task::JoinError, time};
+use verifier::{Damage, Verifier};
 
 /// How long to wait for the publisher to rewrite damaged indexes.
 const MENDED_WITHIN: Duration = Duration::from_secs(30);
@@ -81,8 +83,10 @@ pub struct Auditor {
     pub engine: Engine,
     /// Package files.
     pub store: Arc<dyn ArtifactStore>,
-    /// Their index entries.
-    pub entries: EntryBook,
+    /// Verifies those of Portage.
+    pub portage: Portage,
+    /// Verifies those of Nix.
+    pub nix: Nix,
     /// Snapshots of repositories.
     pub snapshots: Snapshots,
     /// Images of bases.
@@ -91,10 +95,24 @@ pub struct Auditor {
     pub binhosts: Binhosts,
     /// Progress of publishing.
     pub published: Arc<Progress>,
-    /// The keys that sign Nix caches.
-    pub nix_keys: Option<Arc<NixKeys>>,
     /// What the last audit found.
     pub audited: Audited,
+}
+
+impl Auditor {
+    /// What verifies the artifacts of this kind of builder.
+    fn of(&self, kind: BuilderKind) -> &dyn Verifier {
+        match kind {
+            BuilderKind::Portage => &self.portage,
+            BuilderKind::Nix => &self.nix,
+        }
+    }
+
+    /// What `look` finds in the published directories of each kind of builder.
+    fn collect<T>(&self, kept: &Kept, look: impl Fn(&dyn Verifier, &[&Path]) -> Vec<T>) -> Vec<T> {
+        let kinds = [BuilderKind::Portage, BuilderKind::Nix];
+        kinds.into_iter().flat_map(|kind| look(self.of(kind), &kept.hosts_of(kind))).collect()
+    }
 }
 
 /// What the audit has to verify.
@@ -123,13 +141,9 @@ impl Kept {
         }
     }
 
-    /// Artifacts by their published path. One path may be different files in different profiles.
-    fn by_path(&self) -> BTreeMap<String, Vec<&Artifact>> {
-        let mut known: BTreeMap<String, Vec<&Artifact>> = BTreeMap::new();
-        for artifact in &self.artifacts {
-            known.entry(artifact.path()).or_default().push(artifact);
-        }
-        known
+    /// The directories that something of this kind of builder is published in.
+    fn hosts_of(&self, kind: BuilderKind) -> Vec<&Path> {
+        self.hosts.iter().map(PathBuf::as_path).filter(|dir| publish::kind(dir) == kind).collect()
     }
 }
 
@@ -189,31 +203,15 @@ fn is_kept(auditor: &Auditor, digest: Digest) -> bool {
     auditor.engine.read(|swarm| kept::artifacts(swarm, None).iter().any(|artifact| artifact.digest == digest))
 }
 
-/// Verifies an artifact, its entry and its file list. Returns what was repaired, or the fault.
+/// Verifies an artifact. Returns what was repaired, or the fault.
 fn of_artifact(auditor: &Auditor, artifact: &Artifact) -> Result<Option<String>, String> {
-    if let Some(nar) = &artifact.nar {
-        return nix::of_artifact(auditor, artifact, nar).map(|()| None);
-    }
-    let path = artifact.path();
-    match auditor.entries.check(artifact) {
-        Ok(differs) => Ok(differs.map(|file| {
-            format!("the cached index entry {file} of {path} did not match the package; rebuilt")
-        })),
-        Err(error) => {
-            // If the package cannot be read, changed bytes explain more than the parser's error.
-            let error = match auditor.store.verify(artifact.digest) {
-                Err(damage) => EntriesError::Store(damage),
-                Ok(_) => error,
-            };
-            let file = auditor.store.describe(artifact.digest);
-            let gone = matches!(error, EntriesError::Store(StoreError::Disk(_)));
-            let next = match gone {
-                true => "check that disk".to_owned(),
-                false => format!("rebuild it: `swarmctl rebuild {}`", artifact.target.family()),
-            };
-            Err(format!("{path} in {file}: {error}; {next}"))
-        }
-    }
+    auditor.of(artifact.target.builder()).artifact(artifact).map_err(|Damage { name, why, of_disk }| {
+        let next = match of_disk {
+            true => "check that disk".to_owned(),
+            false => format!("rebuild it: `swarmctl rebuild {}`", artifact.target.family()),
+        };
+        format!("{name} in {}: {why}; {next}", auditor.store.describe(artifact.digest))
+    })
 }
 
 /// Kind of an archive.
@@ -252,8 +250,9 @@ async fn copies_of_packages(
     pace: Pace,
 ) -> Result<Found, JoinError> {
     let (shared, all) = (auditor.clone(), kept.clone());
+    let look = move || shared.collect(&all, |verifier, dirs| verifier.copies(dirs, &all.artifacts));
     let (mut mended, mut faults) = (Vec::new(), Vec::new());
-    for (digest, size, path) in tokio::task::spawn_blocking(move || published_copies(&shared, &all)).await? {
+    for (digest, size, path) in tokio::task::spawn_blocking(look).await? {
         let shared = auditor.clone();
         match tokio::task::spawn_blocking(move || of_copy(&shared, digest, &path)).await? {
             Ok(copied_again) => mended.extend(copied_again),
@@ -262,30 +261,6 @@ async fn copies_of_packages(
         pace.after(size).await;
     }
     Ok((mended, faults))
-}
-
-fn published_copies(auditor: &Auditor, kept: &Kept) -> Vec<(Digest, u64, PathBuf)> {
-    let known = kept.by_path();
-    let mut found = Vec::new();
-    for dir in &kept.hosts {
-        if let Some((_, copied)) = nix::of_cache(auditor, dir) {
-            found.extend(copied);
-            continue;
-        }
-        // `indexes` reports faults of the index itself.
-        let Ok(host) = whole::read(dir) else { continue };
-        for entry in host.index.entries() {
-            let said = |a: &&&Artifact| auditor.entries.entry(a).is_ok_and(|kept| kept == *entry);
-            let Some(artifact) = known.get(entry.path()).and_then(|all| all.iter().find(said)) else {
-                continue;
-            };
-            let path = dir.join(entry.path());
-            if let Ok(false) = auditor.store.is_linked(artifact.digest, &path) {
-                found.push((artifact.digest, artifact.size, path));
-            }
-        }
-    }
-    found
 }
 
 /// Verifies a copy. Returns what was repaired, or the fault.
@@ -337,29 +312,6 @@ async fn indexes(auditor: &Arc<Auditor>, kept: Arc<Kept>) -> Result<Found, JoinE
 }
 
 fn damaged_indexes(auditor: &Auditor, kept: &Kept) -> Vec<String> {
-    let known = kept.by_path();
     let _writing = auditor.binhosts.write();
-    let fault = |dir: &PathBuf| {
-        if let Some((faults, _)) = nix::of_cache(auditor, dir) {
-            return faults.into_iter().next();
-        }
-        let found = match whole::read(dir) {
-            Ok(found) => found,
-            Err(error) => return Some(error.to_string()),
-        };
-        if let Some(file) = found.damaged {
-            return Some(format!("{} was modified after it was written", file.display()));
-        }
-        let index = dir.join("Packages");
-        if dir.ends_with("stable") && !index.exists() {
-            return Some(format!("{} is missing", index.display()));
-        }
-        let wrong = found.index.entries().find(|entry| {
-            // An artifact that was published after the audit began is not known here.
-            let Some(artifacts) = known.get(entry.path()) else { return false };
-            !artifacts.iter().any(|a| auditor.entries.entry(a).is_ok_and(|kept| kept == **entry))
-        });
-        wrong.map(|entry| format!("{} has a wrong entry for {}", index.display(), entry.path()))
-    };
-    kept.hosts.iter().filter_map(fault).collect()
+    auditor.collect(kept, |verifier, dirs| verifier.faults(dirs, &kept.artifacts))
 }

@@ -1,6 +1,6 @@
 //! The files that a build must return, one for each Portage package or Nix output.
 
-use super::nix::NixTarget;
+use super::{admin::BuilderKind, nix::NixTarget};
 use crate::cpv::Cpv;
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +47,15 @@ impl PortageTarget {
 }
 
 impl Target {
+    /// The kind of builder that makes it.
+    #[must_use]
+    pub fn builder(&self) -> BuilderKind {
+        match self {
+            Self::Portage(_) => BuilderKind::Portage,
+            Self::Nix(_) => BuilderKind::Nix,
+        }
+    }
+
     /// The name for people, with the version: `dev-libs/icu-75.1-r2`, `hello-2.12.1`.
     #[must_use]
     pub fn title(&self) -> &str {

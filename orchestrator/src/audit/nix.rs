@@ -1,55 +1,61 @@
 //! Verifies what is kept for Nix: archives and published caches.
 
+use super::verifier::{Damage, Verifier};
 use crate::{
-    audit::Auditor,
     nix::archive::{self, Sought},
-    publish::{
-        NixCache,
-        cache::{self, Copied},
-    },
-    store::StoreError,
+    publish::{Copied, NixCache, cache},
+    sign::NixKeys,
+    store::{ArtifactStore, StoreError},
 };
-use std::{io::BufReader, path::Path};
-use swarm_common::wire::{artifact::Artifact, nix::Nar};
+use std::{io::BufReader, path::Path, sync::Arc};
+use swarm_common::wire::artifact::Artifact;
 use swarm_formats::nix::nar::NarLimits;
 
-/// Verifies an archive: the digest of the file, and hash and size of the NAR in it. Returns the
-/// fault, if any.
-pub(super) fn of_artifact(auditor: &Auditor, artifact: &Artifact, nar: &Nar) -> Result<(), String> {
-    let found = auditor.store.read(artifact.digest).map_err(|error| match error {
-        StoreError::Disk(_) => (error.to_string(), true),
-        _ => (error.to_string(), false),
-    });
-    let found = found.and_then(|file| {
-        let reader = BufReader::with_capacity(256 * 1024, file);
-        archive::examine(reader, &NarLimits::default(), &Sought::default())
-            .map_err(|error| (error.to_string(), false))
-    });
-    let (error, on_disk) = match found {
-        Ok(file) if file.read != artifact.digest => {
-            (format!("the file is damaged: its digest is {}", file.read), false)
-        }
-        Ok(file) if (file.sum.hash, file.sum.size) != (nar.hash, nar.size) => {
-            ("its archive is not the received one".to_owned(), false)
-        }
-        Ok(_) => return Ok(()),
-        Err(error) => error,
-    };
-    let (path, file) = (artifact.target.id(), auditor.store.describe(artifact.digest));
-    let next = match on_disk {
-        true => "check that disk".to_owned(),
-        false => format!("rebuild it: `swarmctl rebuild {}`", artifact.target.family()),
-    };
-    Err(format!("{path} in {file}: {error}; {next}"))
+/// Verifies archives.
+pub struct Nix {
+    store: Arc<dyn ArtifactStore>,
+    keys: Option<Arc<NixKeys>>,
 }
 
-/// What is wrong with a published cache, and its archives that are copies; `None` if the directory
-/// is none.
-pub(super) fn of_cache(auditor: &Auditor, dir: &Path) -> Option<(Vec<String>, Vec<Copied>)> {
-    if !NixCache::is_in(dir) {
-        return None;
+impl Nix {
+    /// Verifies the archives in `store`, and caches signed by `keys`, which are `None` if signing is off.
+    #[must_use]
+    pub fn new(store: Arc<dyn ArtifactStore>, keys: Option<Arc<NixKeys>>) -> Self {
+        Self { store, keys }
     }
-    let cache = NixCache::open(dir, auditor.nix_keys.clone());
-    let found = cache.and_then(|cache| cache::check(&cache, &*auditor.store));
-    Some(found.unwrap_or_else(|error| (vec![error.to_string()], Vec::new())))
+
+    /// What is wrong with a cache, and its archives that are copies.
+    fn look(&self, dir: &Path) -> (Vec<String>, Vec<Copied>) {
+        let cache = NixCache::open(dir, self.keys.clone());
+        let found = cache.and_then(|cache| cache::check(&cache, &*self.store));
+        found.unwrap_or_else(|error| (vec![error.to_string()], Vec::new()))
+    }
+}
+
+impl Verifier for Nix {
+    /// Verifies the digest of the file, and hash and size of the NAR in it.
+    fn artifact(&self, artifact: &Artifact) -> Result<Option<String>, Damage> {
+        let Some(nar) = &artifact.nar else { return Ok(None) };
+        let damage = |why, of_disk| Damage { name: artifact.target.id().to_owned(), why, of_disk };
+        let file = self.store.read(artifact.digest);
+        let file = file.map_err(|error| damage(error.to_string(), matches!(error, StoreError::Disk(_))))?;
+        let reader = BufReader::with_capacity(256 * 1024, file);
+        let found = archive::examine(reader, &NarLimits::default(), &Sought::default());
+        let found = found.map_err(|error| damage(error.to_string(), false))?;
+        if found.read != artifact.digest {
+            return Err(damage(format!("the file is damaged: its digest is {}", found.read), false));
+        }
+        if (found.sum.hash, found.sum.size) != (nar.hash, nar.size) {
+            return Err(damage("its archive is not the received one".to_owned(), false));
+        }
+        Ok(None)
+    }
+
+    fn copies(&self, dirs: &[&Path], _: &[Artifact]) -> Vec<Copied> {
+        dirs.iter().flat_map(|dir| self.look(dir).1).collect()
+    }
+
+    fn faults(&self, dirs: &[&Path], _: &[Artifact]) -> Vec<String> {
+        dirs.iter().filter_map(|dir| self.look(dir).0.into_iter().next()).collect()
+    }
 }

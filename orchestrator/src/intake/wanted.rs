@@ -31,9 +31,11 @@ impl Wanted {
     /// There is no such attempt, it is not a build, or its package is gone.
     pub fn by(swarm: &Swarm, attempt: AttemptId) -> Result<Self, Refusal> {
         let targets = targets(swarm, attempt)?;
-        let is_nix = targets.iter().any(|target| target.nix().is_some());
-        let kind = if is_nix { BuilderKind::Nix } else { BuilderKind::Portage };
-        let known = if is_nix { Known::of(swarm, attempt).map(Arc::new) } else { None };
+        let kind = targets.first().map_or(BuilderKind::Portage, Target::builder);
+        let known = match kind {
+            BuilderKind::Portage => None,
+            BuilderKind::Nix => Known::of(swarm, attempt).map(Arc::new),
+        };
         let any_build_id = swarm.attempts.get(&attempt).is_some_and(|record| record.returned);
         Ok(Self { targets, kind, known: known.unwrap_or_default(), any_build_id })
     }

@@ -26,9 +26,18 @@ pub use progress::Progress;
 use crate::{sign::NixKeys, store::disk::DiskError};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
+use swarm_common::{digest::Digest, wire::admin::BuilderKind};
+
+/// A published file that is a copy of a stored one instead of a link: its digest, its size in bytes and its path.
+pub type Copied = (Digest, u64, PathBuf);
+
+/// The kind of builder that a directory was published for; Portage if nothing was.
+pub(crate) fn kind(dir: &Path) -> BuilderKind {
+    if NixCache::is_in(dir) { BuilderKind::Nix } else { BuilderKind::Portage }
+}
 
 /// Removes from a channel's directory what was replaced more than `grace` seconds before `now`, except the
 /// generations `kept` of a cache. Returns the number of removed files.
@@ -42,11 +51,11 @@ pub fn sweep(
     kept: &BTreeSet<u64>,
     keys: Option<Arc<NixKeys>>,
 ) -> Result<usize, DiskError> {
-    if NixCache::is_in(dir) {
-        return NixCache::open(dir, keys)?.sweep(now, grace, kept);
+    if !dir.is_dir() {
+        return Ok(0);
     }
-    if dir.is_dir() {
-        return Binhost::open(dir, Generations::Keep, BTreeMap::new())?.sweep(now, grace);
+    match kind(dir) {
+        BuilderKind::Portage => Binhost::open(dir, Generations::Keep, BTreeMap::new())?.sweep(now, grace),
+        BuilderKind::Nix => NixCache::open(dir, keys)?.sweep(now, grace, kept),
     }
-    Ok(0)
 }

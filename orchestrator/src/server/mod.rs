@@ -12,7 +12,7 @@ pub use error::{ServeError, StartError};
 
 use crate::{
     app::{App, Reached},
-    audit::{Audited, Auditor},
+    audit::{self, Audited, Auditor},
     config::Config,
     engine::{Clock, Engine, EngineTask, SystemClock},
     http::{
@@ -126,12 +126,12 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
     let auditor = Auditor {
         engine: engine.clone(),
         store: store.clone(),
-        entries: entries.clone(),
+        portage: audit::Portage::new(store.clone(), entries.clone()),
+        nix: audit::Nix::new(store.clone(), nix_keys.clone()),
         snapshots: snapshots.clone(),
         images: images.clone(),
         binhosts: binhosts.clone(),
         published: published.clone(),
-        nix_keys: nix_keys.clone(),
         audited: Audited::default(),
     };
     let passes = Arc::new(Passes::new(engine.clone()));

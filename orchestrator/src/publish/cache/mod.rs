@@ -18,7 +18,7 @@ mod order;
 mod place;
 mod sweep;
 
-pub use place::{Copied, check, nar_path};
+pub use place::{check, nar_path};
 
 use super::generations::{self, seconds_of};
 use crate::{

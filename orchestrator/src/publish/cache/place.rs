@@ -1,6 +1,9 @@
 //! Placing archives, listings, logs and narinfos.
 
-use super::{super::generations, Beside, CacheError, CachedPath, NixCache, order};
+use super::{
+    super::{Copied, generations},
+    Beside, CacheError, CachedPath, NixCache, order,
+};
 use crate::store::{
     ArtifactStore, StoreError,
     disk::{self, DiskError},
@@ -9,7 +12,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::Write as _,
-    path::{Path, PathBuf},
+    path::Path,
 };
 use swarm_common::digest::Digest;
 use swarm_formats::nix::{narinfo::NarInfo, store_path::StoreDir};
@@ -161,9 +164,6 @@ fn write_dated(path: &Path, bytes: &[u8], now: u64) -> Result<(), DiskError> {
     file.write_all(bytes).map_err(DiskError::at("write", path))?;
     file.set_modified(generations::time(now)).map_err(DiskError::at("set the time of", path))
 }
-
-/// An archive that is a copy of a stored file.
-pub type Copied = (Digest, u64, PathBuf);
 
 /// What is wrong with the published narinfos of a cache, and the archives that are copies of stored
 /// files instead of links.
