@@ -1,9 +1,8 @@
-//! Checks whether this machine can build before a build fails: the programs that builds in its own
-//! `/` need, and the directories that the drone writes to.
+//! Checks whether this machine can build before a build fails: what the kinds of builders need, and the
+//! directories that the drone writes to.
 
 use crate::{
-    builder::nix,
-    buildroot::Tree,
+    builder::{self, Equipment},
     config::{BuilderConfig, Config},
     process::too_little_free,
 };
@@ -14,11 +13,6 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
-use swarm_common::wire::nix::NixMachine;
-
-/// Programs that Portage and the build of almost every package use.
-const PROGRAMS: [&str; 13] =
-    ["bash", "cc", "ld", "ar", "make", "patch", "tar", "gzip", "bzip2", "xz", "zstd", "scanelf", "file"];
 
 /// Interval between checks.
 const EVERY: Duration = Duration::from_secs(60);
@@ -29,14 +23,10 @@ const LONGEST: usize = 500;
 /// The result of the last check.
 #[derive(Debug, Clone, Default)]
 pub struct Found {
-    /// Missing programs.
-    pub lacks: Vec<String>,
+    /// What it can build with, and what it lacks for that.
+    pub equipment: Equipment,
     /// Unusable directories, each with the reason.
     pub unusable: Vec<String>,
-    /// Version of the Nix to build with.
-    pub nix: Option<String>,
-    /// What that can build.
-    pub nix_machine: Option<Box<NixMachine>>,
 }
 
 /// Checks the machine periodically. Clones share the result.
@@ -87,39 +77,13 @@ impl Fitness {
 }
 
 fn look(builder: &BuilderConfig, dirs: &[PathBuf]) -> Found {
-    let tree = Tree::at(builder.base());
-    let missing = PROGRAMS.iter().filter(|program| tree.program(program).is_none());
-    let mut lacks: Vec<String> = missing.map(|&program| program.to_owned()).collect();
-    let (emerge, there) = match &builder.portage_prefix {
-        // A configured prefix is a path of this machine.
-        Some(prefix) => (prefix.join("bin/emerge"), prefix.join("bin/emerge").exists()),
-        None => ("/usr/bin/emerge".into(), tree.has(Path::new("/usr/bin/emerge"))),
-    };
-    if !there {
-        lacks.push(format!("Portage ({}; see builder.portage_prefix)", emerge.display()));
-    }
     let unusable = dirs.iter().filter_map(|dir| {
         let why = try_out(dir).err()?;
         let mut text = format!("cannot use {}: {why}", dir.display());
         text.truncate(text.floor_char_boundary(LONGEST));
         Some(text)
     });
-    let unusable = unusable.collect();
-    let nix = match nix::find(&builder.nix) {
-        Ok(found) => found,
-        Err(why) => {
-            lacks.push(format!("Nix ({why}; see builder.nix)"));
-            None
-        }
-    };
-    let nix_machine = nix.as_ref().and_then(|programs| match programs.machine(&builder.nix) {
-        Ok(machine) => Some(Box::new(machine)),
-        Err(why) => {
-            tracing::warn!("it is not known what this machine can build with Nix: {why}");
-            None
-        }
-    });
-    Found { lacks, unusable, nix: nix.map(|programs| programs.version), nix_machine }
+    Found { equipment: builder::equipment(builder), unusable: unusable.collect() }
 }
 
 /// Checks that a file can be written and that there is enough free space.
@@ -140,27 +104,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn programs_that_are_missing_and_directories_that_cannot_be_written_are_named() {
-        let base = tempfile::tempdir().unwrap();
-        let bin = base.path().join("usr/bin");
-        fs::create_dir_all(&bin).unwrap();
-        for program in PROGRAMS.iter().filter(|p| **p != "scanelf").chain(&["emerge"]) {
-            fs::write(bin.join(program), "").unwrap();
-        }
-        // Like gcc-config: an absolute link, to be resolved within the base.
-        fs::rename(bin.join("cc"), base.path().join("usr/gcc-of-the-base")).unwrap();
-        std::os::unix::fs::symlink("/usr/gcc-of-the-base", bin.join("cc")).unwrap();
+    fn directories_that_cannot_be_written_are_named() {
+        let folder = tempfile::tempdir().unwrap();
         // Not even root can write here.
-        let (good, bad) = (base.path().join("work"), PathBuf::from("/proc"));
+        let (good, bad) = (folder.path().join("work"), PathBuf::from("/proc"));
         fs::create_dir(&good).unwrap();
-        let builder = BuilderConfig { base_root: Some(base.path().into()), ..BuilderConfig::default() };
-        let found = look(&builder, &[good.clone(), bad]);
-        assert_eq!(found.lacks, ["scanelf"]);
+        let found = look(&BuilderConfig::default(), &[good.clone(), bad]);
         assert_eq!(found.unusable.len(), 1, "{found:?}");
         assert!(found.unusable[0].starts_with("cannot use /proc: "), "{found:?}");
         assert_eq!(fs::read_dir(good).unwrap().count(), 0, "nothing is left of a look");
-        fs::remove_file(bin.join("emerge")).unwrap();
-        let lacks = look(&builder, &[]).lacks;
-        assert!(lacks[1].starts_with("Portage ("), "{lacks:?}");
     }
 }

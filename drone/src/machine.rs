@@ -18,7 +18,7 @@ pub fn facts(
 ) -> DroneFacts {
     let root = Tree::at(builder.base());
     DroneFacts {
-        lacks: fitness.lacks,
+        lacks: fitness.equipment.lacks,
         unusable: fitness.unusable,
         machine_id: line(Path::new("/etc/machine-id")),
         boot_id: boot_id(),
@@ -32,8 +32,8 @@ pub fn facts(
         usr: UsrMerge::of(|path, to| root.resolve(&Path::new("/").join(path)) == Path::new("/").join(to)),
         // A missing base is reported by the builds.
         host: namespace::can_change(builder.base()).unwrap_or(true),
-        nix: fitness.nix,
-        nix_machine: fitness.nix_machine,
+        nix: fitness.equipment.nix,
+        nix_machine: fitness.equipment.nix_machine,
         slots: builder.slots(),
         images: builder.images(),
         build_memory_bytes: builder.memory_max(),

@@ -4,9 +4,9 @@
 
 use super::{
     failure::{for_want, of},
-    fetch::Fetch,
-    first::{First, TEXT_BYTES, clip, is_verdict, plain},
+    first::{First, TEXT_BYTES, clip, plain},
     lack::Lack,
+    marks::{Downloads, Marks},
 };
 use swarm_common::{
     state::{FailureClass, Phase},
@@ -17,29 +17,20 @@ use swarm_common::{
 const LAST_LINES: usize = 20;
 
 /// Output that blames the machine, apart from a [`Lack`].
-const DRONE: [&str; 3] =
-    ["Read-only file system", "internal compiler error: Segmentation fault", "emerge: not found"];
-/// Output that blames the binary package host or the network. It is ignored once a build has started,
-/// since a build has no network.
-const INFRA: [&str; 5] = [
-    "Error fetching binhost package info",
-    "Fetch failed for",
-    "Fetcher exited with a failure",
-    "Temporary failure in name resolution",
-    "failed Size verification",
-];
-/// Output that marks the start of a build.
-const BUILDS: [&str; 2] = [">>> Unpacking source", ">>> Compiling source"];
+const DRONE: [&str; 2] = ["Read-only file system", "internal compiler error: Segmentation fault"];
+/// Output that blames the network, until the build itself begins.
+const INFRA: [&str; 1] = ["Temporary failure in name resolution"];
 
 /// The errors seen in the output of one step.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Errors {
+    marks: &'static Marks,
     first: First,
-    /// The line in which Portage first reports the failure, and the line after it.
+    /// The line in which the builder first reports the failure, and the line after it.
     verdict: Vec<String>,
     last: Vec<String>,
     lack: Option<Lack>,
-    fetch: Fetch,
+    downloads: Option<Box<dyn Downloads>>,
     builds: bool,
     drone: bool,
     infra: bool,
@@ -50,26 +41,44 @@ fn has(line: &str, any: &[&str]) -> bool {
 }
 
 impl Errors {
+    /// For the output of a kind of builder.
+    pub fn new(marks: &'static Marks) -> Self {
+        Self {
+            marks,
+            first: First::new(marks),
+            verdict: Vec::new(),
+            last: Vec::new(),
+            lack: None,
+            downloads: marks.downloads.map(|new| new()),
+            builds: false,
+            drone: false,
+            infra: false,
+        }
+    }
+
     /// Processes one line of output.
     pub fn see(&mut self, line: &str) {
         let line = &*plain(line);
-        if !self.builds && has(line, &BUILDS) {
-            // Errors before this point did not stop the build.
-            *self = Self { builds: true, ..Self::default() };
+        if !self.builds && has(line, self.marks.builds) {
+            *self = Self { builds: true, ..Self::new(self.marks) };
         }
         self.first.see(line);
         if line.trim().is_empty() {
             return;
         }
-        if self.verdict.len() == 1 || (self.verdict.is_empty() && is_verdict(line)) {
+        if self.verdict.len() == 1
+            || (self.verdict.is_empty() && (self.marks.is_verdict)(self.marks.bare(line)))
+        {
             self.verdict.push(clip(line, TEXT_BYTES / 8).to_owned());
         }
         // Later lines are usually consequences.
         self.lack = self.lack.take().or_else(|| Lack::in_line(line));
-        self.drone |= has(line, &DRONE);
+        self.drone |= has(line, &DRONE) || has(line, self.marks.drone);
         if !self.builds {
-            self.infra |= has(line, &INFRA);
-            self.fetch.see(line);
+            self.infra |= has(line, &INFRA) || has(line, self.marks.infra);
+            if let Some(downloads) = &mut self.downloads {
+                downloads.see(line);
+            }
         }
         if self.last.len() == LAST_LINES {
             self.last.remove(0);
@@ -92,10 +101,11 @@ impl Errors {
             }
             None => format!("it failed without a word of why; the last lines were:\n{}", self.last()),
         };
-        let fetch = || if self.builds { None } else { self.fetch.failure(phase, &message) };
+        let downloads = self.downloads.as_ref().filter(|_| !self.builds);
+        let download = || downloads.and_then(|downloads| downloads.failure(phase, &message));
         match self.lack.as_ref() {
             Some(lack) => for_want(lack, phase, Some(peak_memory_bytes), &message),
-            None => fetch().unwrap_or_else(|| of(self.class().unwrap_or(class), phase, message)),
+            None => download().unwrap_or_else(|| of(self.class().unwrap_or(class), phase, message)),
         }
     }
 
@@ -119,22 +129,9 @@ mod tests {
     use super::*;
 
     fn seen(text: &str) -> Errors {
-        let mut errors = Errors::default();
+        let mut errors = Errors::new(&Marks::NONE);
         text.lines().for_each(|line| errors.see(line));
         errors
-    }
-
-    #[test]
-    fn the_first_error_of_the_compiler_counts_not_the_last_words_of_portage() {
-        let errors = seen(
-            "cc -c x.c\nx.c: In function 'main':\nx.c:3:5: error: unknown type name 'foo'\n  3 | foo\nx.c:9:1: error: late\n * ERROR: a/b-1::r failed (compile phase):\n",
-        );
-        let failure = of(FailureClass::Package, Phase::Building, errors.first().unwrap().into());
-        assert_eq!(failure.signature, "x.c:N:N: error: unknown type name 'foo'");
-        assert!(failure.message.contains("late"));
-        assert_eq!(errors.class(), None);
-        let failure = errors.failure(FailureClass::Package, Phase::Building, 0);
-        assert!(failure.message.ends_with(" * ERROR: a/b-1::r failed (compile phase):"));
     }
 
     #[test]
@@ -143,9 +140,8 @@ mod tests {
             ("/usr/bin/ld: final link failed: No space left on device", Some(FailureClass::Drone)),
             ("gcc: fatal error: Killed signal terminated program cc1", Some(FailureClass::Drone)),
             ("internal compiler error: Segmentation fault", Some(FailureClass::Drone)),
+            ("curl: Temporary failure in name resolution", Some(FailureClass::Infra)),
             ("/x/environment: line 4: frobnicate: command not found", None),
-            (" * Fetch failed for 'app-misc/x-1', Log file:", Some(FailureClass::Infra)),
-            (">>> Unpacking source...\ncurl: Temporary failure in name resolution", None),
             ("x.c:1:1: error: no", None),
         ] {
             assert_eq!(seen(text).class(), class, "{text}");

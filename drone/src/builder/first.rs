@@ -1,10 +1,11 @@
 //! Finds the first error in the output of a build, which is what a person would look for.
 //!
 //! Compilers and build tools each have their own format. Lines that only report that something failed
-//! (make, ninja, `die` without a message, Portage) come after the error and count only if there is
-//! nothing else. Lines that may be harmless, such as a missing file, count only right before such a
+//! (of make, ninja, or the kind of builder, by its [`Marks`]) come after the error and count only if there
+//! is nothing else. Lines that may be harmless, such as a missing file, count only right before such a
 //! report.
 
+use super::marks::Marks;
 use std::borrow::Cow;
 
 /// Maximum length of an error text in bytes.
@@ -25,11 +26,11 @@ enum Rank {
     Error,
     /// A crashed program or a failed test.
     Trouble,
-    /// The message of `die` in an ebuild.
-    Die,
+    /// The reason that the builder gives for a failure.
+    Reason,
     /// A tool reports that one of its parts failed.
     Part,
-    /// The ebuild or Portage reports that the build failed.
+    /// The builder reports that the build failed.
     End,
 }
 
@@ -58,7 +59,7 @@ const ERRORS: [&str; 23] = [
     "std::bad_alloc",
     "Killed signal terminated program",
 ];
-const ERROR_STARTS: [&str; 12] = [
+const ERROR_STARTS: [&str; 10] = [
     "error: ",
     "error[",
     "Error: ",
@@ -68,8 +69,6 @@ const ERROR_STARTS: [&str; 12] = [
     "CMake Error",
     "Can't locate ",
     "LLVM ERROR: ",
-    "ACCESS DENIED",
-    "Detected file collision(s):",
     "npm error ",
 ];
 const TROUBLES: [&str; 6] = [
@@ -105,14 +104,7 @@ const PARTS: [&str; 8] = [
 const DOUBTFUL: [&str; 5] =
     ["No such file or directory", "Permission denied", "fatal: ", "cannot find ", "cannot open "];
 /// Never the error, even if another pattern matches.
-const HARMLESS: [&str; 6] = [
-    " warning: ",
-    "(ignored)",
-    ".layout.conf",
-    "layout.conf'",
-    "configure: error: in `",
-    "configure: WARNING",
-];
+const HARMLESS: [&str; 4] = [" warning: ", "(ignored)", "configure: error: in `", "configure: WARNING"];
 const HARMLESS_STARTS: [&str; 7] =
     ["checking ", "-- ", "warning: ", "libtool: compile:", "libtool: link:", "note: ", "+ "];
 
@@ -144,8 +136,7 @@ impl Found {
         Self { rank, at, text: format!("{headline}\n"), lines: 1, rest }
     }
 
-    fn add(&mut self, line: &str) {
-        let bare = bare(line);
+    fn add(&mut self, line: &str, bare: &str) {
         let goes_on = match self.rest {
             Rest::Nothing => false,
             Rest::Line => !bare.is_empty(),
@@ -169,36 +160,43 @@ impl Found {
 }
 
 /// Searches the output of one step for its first error.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct First {
+    marks: &'static Marks,
     found: Option<Found>,
     doubtful: Option<Found>,
     /// The last line that could explain a failure reported in the next one.
     before: Option<String>,
     /// Indentation of the traceback that is being printed.
     traceback: Option<usize>,
-    dies: bool,
+    /// The builder gives the reason of a failure in the next line.
+    reasons: bool,
     line: u64,
 }
 
 impl First {
+    /// For the output of a kind of builder.
+    pub fn new(marks: &'static Marks) -> Self {
+        Self { marks, found: None, doubtful: None, before: None, traceback: None, reasons: false, line: 0 }
+    }
+
     /// Processes one line, without escape sequences.
     pub fn see(&mut self, line: &str) {
         self.line += 1;
         for found in [&mut self.found, &mut self.doubtful].into_iter().flatten() {
-            found.add(line);
+            found.add(line, self.marks.bare(line));
         }
         // Nothing can outrank the first error.
         if line.trim().is_empty() || self.found.as_ref().is_some_and(|found| found.rank == Rank::Error) {
             return;
         }
         let line = clip(line, LOOKED_AT);
-        let (bare, at) = (bare(line), self.line);
-        let dies = std::mem::replace(&mut self.dies, is_verdict(line));
-        if self.dies || HARMLESS.iter().any(|text| line.contains(text)) {
+        let (bare, at) = (self.marks.bare(line), self.line);
+        let is_reason = std::mem::replace(&mut self.reasons, (self.marks.is_verdict)(bare));
+        if self.reasons || HARMLESS.iter().chain(self.marks.harmless).any(|text| line.contains(text)) {
             return;
         }
-        let (rank, headline) = match self.rank(line, bare, dies) {
+        let (rank, headline) = match self.rank(line, bare, is_reason) {
             Some(Rank::Part) if is_of_make(bare) => {
                 // The program that make ran has printed the reason before, if there is one.
                 (Some(Rank::Part), self.before.take().unwrap_or_else(|| bare.to_owned()))
@@ -226,12 +224,12 @@ impl First {
         let Some(found) = &self.found else { return self.doubtful.as_ref().map(|d| d.text.as_str()) };
         let cause = self.doubtful.as_ref().filter(|doubtful| {
             // A doubtful line after the report is a consequence.
-            found.rank >= Rank::Die && (doubtful.at..=doubtful.at + NEAR).contains(&found.at)
+            found.rank >= Rank::Reason && (doubtful.at..=doubtful.at + NEAR).contains(&found.at)
         });
         Some(cause.unwrap_or(found).text.as_str())
     }
 
-    fn rank(&mut self, line: &str, bare: &str, dies: bool) -> Option<Rank> {
+    fn rank(&mut self, line: &str, bare: &str, is_reason: bool) -> Option<Rank> {
         let indent = line.len() - line.trim_start().len();
         if bare.starts_with("Traceback (most recent call last)") {
             self.traceback = Some(indent);
@@ -244,8 +242,8 @@ impl First {
             self.traceback = None;
             return Some(Rank::Error);
         }
-        if dies {
-            return Some(if says_nothing(bare) { Rank::End } else { Rank::Die });
+        if is_reason {
+            return Some(if (self.marks.says_nothing)(bare) { Rank::End } else { Rank::Reason });
         }
         if HARMLESS_STARTS.iter().any(|start| bare.starts_with(start)) {
             return None;
@@ -255,47 +253,23 @@ impl First {
         if has(&PARTS) || is_of_make(bare) {
             return (!bare.starts_with("Hunk #") || bare.contains(" FAILED")).then_some(Rank::Part);
         }
-        if has(&TROUBLES) || starts(&TROUBLE_STARTS) || is_absent(bare) || is_of_helper(bare) || is_test(bare)
+        let own_trouble = self.marks.is_trouble;
+        if has(&TROUBLES) || starts(&TROUBLE_STARTS) || is_absent(bare) || own_trouble(bare) || is_test(bare)
         {
             return Some(Rank::Trouble);
         }
-        if has(&ERRORS) || starts(&ERROR_STARTS) || is_of_go(bare) || is_panic(bare) {
+        let is_error = has(&ERRORS) || starts(&ERROR_STARTS) || is_of_go(bare) || is_panic(bare);
+        if is_error || starts(self.marks.error_starts) {
             return Some(Rank::Error);
         }
-        (starts(&["!!! ", "emerge: "])).then_some(Rank::End)
+        starts(self.marks.end_starts).then_some(Rank::End)
     }
-}
-
-/// Whether this is the line before the message of a `die`:
-/// `* ERROR: app-misc/tool-1::gentoo failed (compile phase):`.
-pub(super) fn is_verdict(line: &str) -> bool {
-    let named = bare(line).strip_prefix("ERROR: ").is_some_and(|rest| {
-        rest.split(' ').next().is_some_and(|package| package.contains('/') && package.contains("::"))
-    });
-    named && line.contains(" failed")
-}
-
-/// The line without indentation and Portage's `*`.
-fn bare(line: &str) -> &str {
-    let line = line.trim();
-    line.strip_prefix('*')
-        .filter(|rest| rest.is_empty() || rest.starts_with(' '))
-        .unwrap_or(line)
-        .trim_start()
-}
-
-/// Whether the message of a `die` reports only that something failed, as Portage and its eclasses do
-/// after a program has printed its own error.
-fn says_nothing(words: &str) -> bool {
-    let words = words.trim_end_matches(['.', '!']);
-    let fails = words.ends_with("failed") || words.ends_with("failure");
-    words == "(no error message)" || (fails && !words.contains('/')) || words.starts_with("died running ")
 }
 
 /// Whether make or ninja reports that a command failed.
 fn is_of_make(line: &str) -> bool {
     let of_make = line.split_once("*** [").is_some_and(|(before, _)| {
-        ["make", "gmake", "ninja", "scons", "ebuild"].iter().any(|tool| before.contains(tool))
+        ["make", "gmake", "ninja", "scons"].iter().any(|tool| before.contains(tool))
     });
     of_make || line.starts_with("ninja: build stopped") || line.starts_with("make: Target ")
 }
@@ -309,14 +283,6 @@ fn is_progress(line: &str) -> bool {
 fn is_absent(line: &str) -> bool {
     let Some(before) = line.strip_suffix(": not found") else { return false };
     before.split(": ").any(|part| part.bytes().all(|b| b.is_ascii_digit()) || part.starts_with("line "))
-}
-
-/// Whether a Portage helper reports an error: `!!! doins: tool.conf does not exist`.
-fn is_of_helper(line: &str) -> bool {
-    let helper = line.strip_prefix("!!! ").and_then(|rest| rest.split_once(": ")).map(|(helper, _)| helper);
-    helper.is_some_and(|helper| {
-        helper.len() > 2 && helper.bytes().all(|b| b.is_ascii_lowercase() || b == b'.' || b == b'-')
-    })
 }
 
 /// Whether pytest or meson reports a failed test.

@@ -101,7 +101,7 @@ impl Lack {
             FailureCause::MissingToolchain => {
                 format!("missing toolchain: the drone has no working {}", self.detail)
             }
-            // Reported from Portage's messages ([`super::fetch`]) and by the orchestrator.
+            // Reported from messages about downloads and by the orchestrator.
             FailureCause::SourceMissing | FailureCause::SourceMismatch | FailureCause::SonameMissing => {
                 self.detail.clone()
             }

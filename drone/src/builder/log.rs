@@ -3,7 +3,7 @@
 //! Output beyond the limit is not forwarded but still searched, because the error is usually at the
 //! end of a long log. Memory use is constant.
 
-use super::{BuildNote, errors::Errors};
+use super::{BuildNote, errors::Errors, marks::Marks};
 use crate::process::Sink;
 use std::ops::ControlFlow;
 use swarm_common::state::Phase;
@@ -20,6 +20,7 @@ pub(super) struct Log {
     limit: u64,
     phase: Phase,
     line: Vec<u8>,
+    marks: &'static Marks,
     /// Errors in the output of the current step.
     pub errors: Errors,
 }
@@ -32,8 +33,14 @@ impl Log {
             limit,
             phase: Phase::Assigned,
             line: Vec::new(),
-            errors: Errors::default(),
+            marks: &Marks::NONE,
+            errors: Errors::new(&Marks::NONE),
         }
+    }
+
+    /// Expects the output of a kind of builder from the next step on.
+    pub fn expect(&mut self, marks: &'static Marks) {
+        self.marks = marks;
     }
 
     pub fn phase(&self) -> Phase {
@@ -43,7 +50,7 @@ impl Log {
     /// Begins a step and forgets the errors of the previous one.
     pub fn begin(&mut self) {
         self.line.clear();
-        self.errors = Errors::default();
+        self.errors = Errors::new(self.marks);
     }
 
     /// Reports a phase if it differs from the current one.
@@ -92,20 +99,7 @@ impl Log {
 
     fn see(&mut self, line: &str) -> Option<Phase> {
         self.errors.see(line);
-        let line = line.trim_start_matches([' ', '*']);
-        [
-            (">>> Emerging (", Phase::Fetching),
-            (">>> Downloading", Phase::Fetching),
-            (">>> Fetching", Phase::Fetching),
-            (">>> Emerging binary", Phase::Preparing),
-            (">>> Unpacking source", Phase::Building),
-            (">>> Compiling source", Phase::Building),
-            (">>> Completed installing", Phase::Packaging),
-            (">>> Building package", Phase::Packaging),
-        ]
-        .iter()
-        .find(|(start, _)| line.starts_with(start))
-        .map(|(_, phase)| *phase)
+        self.marks.phase(line)
     }
 }
 
@@ -167,14 +161,14 @@ mod tests {
     #[tokio::test]
     async fn phases_are_read_from_the_output_even_in_pieces() {
         let (tx, mut rx) = channel(100);
+        static MARKS: Marks = Marks {
+            phase_starts: &[("> fetch", Phase::Fetching), ("> unpack", Phase::Building)],
+            ..Marks::NONE
+        };
         let mut log = Log::new(tx, 1 << 20);
+        log.expect(&MARKS);
         log.begin();
-        for piece in [
-            ">>> Emerg",
-            "ing (1 of 1) a/b-1::r\n",
-            ">>> Unpacking source...\n>>> Compiling so",
-            "urce in /x\n",
-        ] {
+        for piece in ["> fet", "ch a\n", "> unpack\n> unp", "ack more\n"] {
             assert!(log.take(piece.as_bytes()).await.is_continue());
         }
         assert_eq!(text(&mut rx).1, [Phase::Fetching, Phase::Building]);

@@ -7,11 +7,11 @@
 
 mod errors;
 mod failure;
-mod fetch;
 mod first;
 mod lack;
 mod larder;
 mod log;
+mod marks;
 pub mod nix;
 mod portage;
 mod steps;
@@ -31,6 +31,7 @@ use swarm_common::{
     state::{FailureClass, Phase},
     wire::{
         drone::{Assignment, BuildOrder, Failure, Usage, Work},
+        nix::NixMachine,
         plan::PlanReport,
     },
 };
@@ -141,6 +142,24 @@ trait Builder {
         order: &BuildOrder,
         steps: &mut Steps,
     ) -> impl Future<Output = Result<Vec<PathBuf>, Stop>> + Send;
+}
+
+/// What this machine can build with.
+#[derive(Debug, Clone, Default)]
+pub struct Equipment {
+    /// Missing programs.
+    pub lacks: Vec<String>,
+    /// Version of the Nix to build with.
+    pub nix: Option<String>,
+    /// What that can build.
+    pub nix_machine: Option<Box<NixMachine>>,
+}
+
+/// Examines for each kind of builder what this machine has.
+pub(crate) fn equipment(config: &BuilderConfig) -> Equipment {
+    let (mut lacks, nix) = (portage::lacks(config), nix::equipment(&config.nix));
+    lacks.extend(nix.lacks);
+    Equipment { lacks, nix: nix.version, nix_machine: nix.machine }
 }
 
 /// Removes from the caches what attempts of an earlier start kept, and what has not been used for long.

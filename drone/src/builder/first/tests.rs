@@ -1,43 +1,7 @@
-//! Checks the headline of real logs (`corpus/*.log`: the expected headline, a line of dashes, the
-//! log; `\e` stands for ESC).
+//! Escape sequences, and outputs without an end.
 
 use super::*;
-use crate::builder::{errors::Errors, log::Log};
-use crate::process::Sink as _;
-use std::{fs, path::Path};
-use swarm_common::state::FailureClass;
-
-async fn headline(log: &str) -> String {
-    let (notes, mut drain) = tokio::sync::mpsc::channel(64);
-    let reader = tokio::spawn(async move { while drain.recv().await.is_some() {} });
-    let mut sink = Log::new(notes, 1 << 20);
-    sink.begin();
-    assert!(sink.take(log.as_bytes()).await.is_continue());
-    let failure = sink.errors.failure(FailureClass::Package, sink.phase(), 0);
-    assert!(!failure.message.contains('\u{1b}'), "{failure:?}");
-    drop(sink);
-    reader.await.unwrap();
-    failure.headline()
-}
-
-#[tokio::test]
-async fn the_first_error_of_each_log_is_the_one_that_a_person_would_name() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/builder/first/corpus");
-    let mut files: Vec<_> = fs::read_dir(corpus).unwrap().map(|file| file.unwrap().path()).collect();
-    files.sort();
-    assert!(files.len() >= 40, "{}", files.len());
-    let mut wrong = Vec::new();
-    for file in files {
-        let text = fs::read_to_string(&file).unwrap();
-        let (expected, log) = text.split_once("\n---\n").unwrap();
-        let told = headline(&log.replace("\\e", "\u{1b}")).await;
-        if told != expected {
-            let name = file.file_name().unwrap().to_string_lossy();
-            wrong.push(format!("{name}\n  expected {expected}\n  told     {told}"));
-        }
-    }
-    assert!(wrong.is_empty(), "{} logs\n{}", wrong.len(), wrong.join("\n"));
-}
+use crate::builder::errors::Errors;
 
 #[test]
 fn escapes_and_what_was_overwritten_are_not_there() {
@@ -55,7 +19,7 @@ fn escapes_and_what_was_overwritten_are_not_there() {
 
 #[test]
 fn a_log_without_end_takes_no_memory() {
-    let mut errors = Errors::default();
+    let mut errors = Errors::new(&Marks::NONE);
     let long = "y".repeat(2000);
     for _ in 0..3_000 {
         errors.see("No such file or directory");

@@ -129,13 +129,14 @@ pub(super) fn error(said: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::builder::marks::Marks;
 
     fn heard(error: &str) -> Heard {
         Heard { errors: vec![error.into()], uncalled: None }
     }
 
     fn judged(code: i32, error: &str, output: &str) -> Failure {
-        let mut errors = Errors::default();
+        let mut errors = Errors::new(&Marks::NONE);
         output.lines().for_each(|line| errors.see(line));
         failure(Some(code), &heard(error), &errors, Phase::Building, 0)
     }

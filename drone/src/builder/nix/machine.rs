@@ -1,7 +1,10 @@
 //! What this machine can build with Nix: its systems and features, by the configuration of the drone's
 //! stores.
 
-use super::{programs::Programs, store};
+use super::{
+    programs::{Programs, find},
+    store,
+};
 use crate::config::NixConfig;
 use serde::Deserialize;
 use std::{
@@ -20,6 +23,34 @@ const RENAMED: (u32, u32) = (2, 20);
 #[derive(Debug, Deserialize)]
 struct Setting {
     value: serde_json::Value,
+}
+
+/// The Nix of this machine.
+#[derive(Debug, Default)]
+pub(crate) struct Equipment {
+    /// Why there is none, if one is required.
+    pub lacks: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
+    /// What it can build.
+    pub machine: Option<Box<NixMachine>>,
+}
+
+/// Examines the Nix of this machine.
+pub(crate) fn equipment(config: &NixConfig) -> Equipment {
+    let programs = match find(config) {
+        Ok(Some(programs)) => programs,
+        Ok(None) => return Equipment::default(),
+        Err(why) => {
+            let lacks = Some(format!("Nix ({why}; see builder.nix)"));
+            return Equipment { lacks, ..Equipment::default() };
+        }
+    };
+    let machine = programs.machine(config);
+    let machine = machine.inspect_err(|why| {
+        tracing::warn!("it is not known what this machine can build with Nix: {why}");
+    });
+    Equipment { lacks: None, version: Some(programs.version), machine: machine.ok().map(Box::new) }
 }
 
 impl Programs {

@@ -30,6 +30,7 @@ mod session;
 mod source;
 mod store;
 
+pub(super) use machine::equipment;
 pub use programs::{Programs, find};
 
 use crate::{

@@ -7,15 +7,21 @@
 //! | running a program, and `emerge`, in a build root | `step`, `emerge` |
 //! | from the world set of a snapshot to a plan | `plan` |
 //! | from an order to package files | `install`, `build` |
+//! | what Portage prints, and what it says of downloads | `marks`, `fetch` |
+//! | what this machine lacks for Portage | `equipment` |
 
 mod base;
 mod build;
 mod emerge;
+mod equipment;
+mod fetch;
 mod install;
+mod marks;
 mod plan;
 mod root;
 mod step;
 
+pub(super) use equipment::lacks;
 pub(super) use root::prune_cache;
 
 use super::{BuildContext, Builder, Stop, steps::Steps};
@@ -41,6 +47,7 @@ pub(super) struct PortageBuilder {
 impl PortageBuilder {
     /// Makes the attempt's base, if no earlier one did.
     pub(super) async fn new(context: &BuildContext, steps: &mut Steps) -> Result<Self, Stop> {
+        steps.log.expect(&marks::MARKS);
         let base = base::ready(context, steps).await?;
         let config = match &base {
             Some(base) => context.config.within(&base.path()),

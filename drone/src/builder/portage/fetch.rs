@@ -2,7 +2,7 @@
 //! the places that were tried, and what went wrong. A failing mirror is no failure as long as another
 //! one has the file, so only Portage's final message about a file counts.
 
-use super::failure::made;
+use crate::builder::{failure::made, marks::Downloads};
 use swarm_common::{
     state::{FailureCause, FailureClass, Phase},
     wire::drone::Failure,
@@ -57,9 +57,8 @@ fn between<'l>(line: &'l str, before: &str, after: &str) -> Option<&'l str> {
     line.strip_prefix(before)?.strip_suffix(after)
 }
 
-impl Fetch {
-    /// Processes one line of output.
-    pub fn see(&mut self, line: &str) {
+impl Downloads for Fetch {
+    fn see(&mut self, line: &str) {
         let line = line.trim();
         if let Some(place) = between(line, ">>> Downloading '", "'") {
             self.layout = place.ends_with("/layout.conf");
@@ -99,6 +98,24 @@ impl Fetch {
         }
     }
 
+    fn failure(&self, phase: Phase, said: &str) -> Option<Failure> {
+        let file = self.given_up.as_ref()?;
+        let wrong = self.mismatch.as_ref().filter(|m| m.file.rsplit('/').next() == Some(file));
+        let (cause, what) = match wrong {
+            Some(m) => {
+                let numbers = format!("{}: got {}, expected {}", m.reason, m.got, m.expected);
+                (FailureCause::SourceMismatch, format!("{file} does not match the Manifest: {numbers}"))
+            }
+            None => (FailureCause::SourceMissing, format!("cannot fetch {file}")),
+        };
+        let mut failure = made(FailureClass::Infra, Some(cause), phase, &what);
+        failure.message =
+            made(FailureClass::Infra, None, phase, &format!("{what}{}\n{said}", self.places())).message;
+        Some(failure)
+    }
+}
+
+impl Fetch {
     fn detail(&mut self, text: &str) {
         let Some(mismatch) = &mut self.mismatch else { return };
         if let Some(reason) = text.strip_prefix("Reason: ") {
@@ -113,23 +130,6 @@ impl Fetch {
         } else if mismatch.file.is_empty() {
             mismatch.file = text.trim().to_owned();
         }
-    }
-
-    /// The resulting failure, if a file was given up. `said` is the error output to append.
-    pub fn failure(&self, phase: Phase, said: &str) -> Option<Failure> {
-        let file = self.given_up.as_ref()?;
-        let wrong = self.mismatch.as_ref().filter(|m| m.file.rsplit('/').next() == Some(file));
-        let (cause, what) = match wrong {
-            Some(m) => {
-                let numbers = format!("{}: got {}, expected {}", m.reason, m.got, m.expected);
-                (FailureCause::SourceMismatch, format!("{file} does not match the Manifest: {numbers}"))
-            }
-            None => (FailureCause::SourceMissing, format!("cannot fetch {file}")),
-        };
-        let mut failure = made(FailureClass::Infra, Some(cause), phase, &what);
-        failure.message =
-            made(FailureClass::Infra, None, phase, &format!("{what}{}\n{said}", self.places())).message;
-        Some(failure)
     }
 
     /// The list of places that were tried, for a message.
