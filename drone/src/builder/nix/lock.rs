@@ -35,6 +35,10 @@ pub(super) fn lock(dir: &Path) -> io::Result<Lock> {
         found.locked.insert(name.clone());
         let address = match (text("type"), text("owner"), text("repo"), text("url")) {
             (Some(kind), Some(owner), Some(repo), _) => format!("{kind}:{owner}/{repo}"),
+            (Some("path"), ..) => match of_path(locked) {
+                Some(address) => address,
+                None => continue,
+            },
             (Some("git" | "hg"), _, _, Some(url)) => format!("git+{url}"),
             (_, _, _, Some(url)) => url.to_owned(),
             _ => continue,
@@ -44,6 +48,16 @@ pub(super) fn lock(dir: &Path) -> io::Result<Lock> {
         }
     }
     Ok(found)
+}
+
+/// The whole address of a locked path, as nothing may follow a shorter one but a `/`.
+fn of_path(locked: &serde_json::Value) -> Option<String> {
+    let attributes = locked.as_object()?.iter().filter(|(key, _)| !matches!(key.as_str(), "type" | "path"));
+    let query = attributes.map(|(key, value)| {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        format!("{key}={}", text.replace('+', "%2B").replace('=', "%3D"))
+    });
+    Some(format!("path:{}?{}", locked["path"].as_str()?, query.collect::<Vec<_>>().join("&")))
 }
 
 #[cfg(test)]
@@ -58,10 +72,12 @@ mod tests {
         let text = r#"{"nodes": {"root": {"inputs": {"a": "a", "b": "b"}},
             "a": {"locked": {"narHash": "sha256-x", "type": "github", "owner": "o", "repo": "r"}},
             "b": {"locked": {"type": "path", "path": "/x"}},
+            "d": {"locked": {"lastModified": 7, "narHash": "sha256-a+/=", "path": "/y", "type": "path"}},
             "c": {"locked": {"narHash": "sha256-y", "type": "tarball", "url": "https://x/y.tar.gz"}}}}"#;
         fs::write(dir.path().join("source/flake.lock"), text).unwrap();
         let found = lock(dir.path()).unwrap();
-        assert_eq!(found.locked, ["a", "c"].map(String::from).into());
-        assert_eq!(found.addresses, ["github:o/r", "https://x/y.tar.gz"].map(String::from).into());
+        assert_eq!(found.locked, ["a", "c", "d"].map(String::from).into());
+        let path = "path:/y?lastModified=7&narHash=sha256-a%2B/%3D";
+        assert_eq!(found.addresses, ["github:o/r", "https://x/y.tar.gz", path].map(String::from).into());
     }
 }
