@@ -139,6 +139,7 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
         inputs,
         builds: BTreeMap::new(),
         made_from: BTreeMap::new(),
+        kept: Vec::new(),
         reports,
         tasks: JoinSet::from_iter([buildroot::layers::scrub::run(caches)]),
         attempts: JoinSet::new(),
@@ -186,6 +187,8 @@ struct Loop {
     builds: BTreeMap<AttemptId, CancellationToken>,
     /// What its attempts are made from, as the spool says.
     made_from: BTreeMap<AttemptId, Option<MadeFrom>>,
+    /// Attempts that the orchestrator may want later.
+    kept: Vec<AttemptId>,
     /// Reports being delivered, which the uploads need as well.
     reports: BTreeMap<AttemptId, Arc<ReportRequest>>,
     tasks: JoinSet<()>,

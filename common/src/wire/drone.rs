@@ -219,6 +219,10 @@ pub struct Stuck {
 pub struct HeartbeatReply {
     /// Attempts to stop and discard, with the reason.
     pub cancel: Vec<Cancellation>,
+    /// Attempts that a restored journal does not know and a later run may need. The drone keeps their
+    /// results and does not send them before a response no longer names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<AttemptId>,
     /// The drone's state, as the orchestrator sees it.
     pub state: DroneState,
     /// The orchestrator's time.
@@ -250,6 +254,14 @@ pub struct ReportRequest {
     pub outcome: Outcome,
     /// Resources used.
     pub usage: Usage,
+}
+
+impl ReportRequest {
+    /// Whether it names files.
+    #[must_use]
+    pub fn is_built(&self) -> bool {
+        matches!(self.outcome, Outcome::Built { .. })
+    }
 }
 
 /// Why the orchestrator rejected what an attempt delivered.

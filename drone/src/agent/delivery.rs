@@ -54,6 +54,8 @@ pub(super) struct Item {
     pub(super) stage: Stage,
     backoff: Backoff,
     stalled: Option<Stalled>,
+    /// The orchestrator may want the result later, and asked not to send it before.
+    kept: bool,
     /// How often the result could not be read.
     unreadable: u32,
 }
@@ -104,12 +106,12 @@ impl Item {
     }
 
     pub(super) fn delivering(report: ReportRequest) -> Self {
-        let uploaded = !matches!(report.outcome, Outcome::Built { .. });
+        let uploaded = !report.is_built();
         Self::new(Stage::Delivering { report: Box::new(report), uploaded, open: false, due: TimeMs(0) })
     }
 
     fn new(stage: Stage) -> Self {
-        Self { stage, backoff: Backoff::default(), stalled: None, unreadable: 0 }
+        Self { stage, backoff: Backoff::default(), stalled: None, kept: false, unreadable: 0 }
     }
 
     pub(super) fn is_building(&self) -> bool {
@@ -131,15 +133,31 @@ impl Item {
 
     pub(super) fn due_at(&self) -> Option<TimeMs> {
         match self.stage {
-            Stage::Delivering { open: false, due, .. } => Some(due),
+            Stage::Delivering { open: false, due, .. } if !self.kept => Some(due),
             _ => None,
+        }
+    }
+
+    /// Whether the result waits until the orchestrator wants it.
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept && matches!(self.stage, Stage::Delivering { .. })
+    }
+
+    /// Keeps the result for now, or delivers one that was kept.
+    pub(super) fn keep(&mut self, now: TimeMs, kept: bool) {
+        if std::mem::replace(&mut self.kept, kept) == kept {
+            return;
+        }
+        (self.backoff, self.stalled) = (Backoff::default(), None);
+        if let Stage::Delivering { due, .. } = &mut self.stage {
+            *due = now;
         }
     }
 
     /// Returns the request to send at `now`, if one is due.
     pub(super) fn pump(&mut self, now: TimeMs, attempt: AttemptId) -> Option<Output> {
         let Stage::Delivering { report, uploaded, open, due } = &mut self.stage else { return None };
-        if *open || *due > now {
+        if *open || *due > now || self.kept {
             return None;
         }
         *open = true;

@@ -12,6 +12,7 @@
 //!   acknowledged its result or cancelled it. Results are spooled to disk before they are reported.
 //!   Delivery is retried until the orchestrator accepts or rejects the result; files and plans that
 //!   something in between blocks are given up after [`Timing::blocked_ms`].
+//! - What a restored journal does not know and a later run may need is kept, and sent when it is wanted.
 //! - Losing the orchestrator does not affect a running build.
 //! - The first stop request lets builds finish; the second kills them.
 
@@ -194,8 +195,13 @@ impl Agent {
                     self.items.values_mut().for_each(|item| item.nobody_answered(now, away_ms));
                 }
                 self.beat_at = if again { now } else { now + self.timing.heartbeat_ms };
-                for cancelled in reply.into_iter().flat_map(|r| r.cancel) {
-                    self.cancel(cancelled.attempt, &mut outputs);
+                if let Some(reply) = reply {
+                    for (attempt, item) in &mut self.items {
+                        item.keep(now, reply.kept.contains(attempt));
+                    }
+                    for cancelled in reply.cancel {
+                        self.cancel(cancelled.attempt, &mut outputs);
+                    }
                 }
             }
             Input::PhaseReached(attempt, phase) => {

@@ -1,6 +1,6 @@
 //! How the agent stops: it waits for its builds after the first request, not after the second.
 
-use super::{Agent, ClaimState, Output, Stage};
+use super::{Agent, ClaimState, Item, Output, Stage};
 use swarm_common::time::TimeMs;
 
 /// How long handed-back attempts may take to be delivered after a forced stop.
@@ -16,6 +16,11 @@ pub(super) struct Stop {
 }
 
 impl Agent {
+    /// Whether it builds and delivers nothing. Results that the orchestrator may want later do not count.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.items.values().all(Item::is_kept)
+    }
+
     pub(super) fn stop_requested(&mut self, now: TimeMs) {
         self.stop = Some(match self.stop {
             None => Stop { deadline: now + self.timing.drain_timeout_ms, forced: false, signing_off: false },
@@ -42,7 +47,7 @@ impl Agent {
         // The answer to an open claim may still bring an attempt, which must be handed back first.
         let claim_open = matches!(self.claim, ClaimState::Open(_));
         // A heartbeat that arrives after the sign-off would mark the drone as online again.
-        let nothing_left = self.items.is_empty() && (stop.forced || !claim_open) && !self.beat_open;
+        let nothing_left = self.is_at_rest() && (stop.forced || !claim_open) && !self.beat_open;
         let out_of_time = stop.forced && now >= stop.deadline;
         if (nothing_left || out_of_time) && !stop.signing_off {
             stop.signing_off = true;

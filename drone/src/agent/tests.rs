@@ -41,15 +41,20 @@ fn built() -> ReportRequest {
     ReportRequest { outcome: Outcome::Built { artifacts: vec![Digest::of(b"x")] }, usage: Usage::default() }
 }
 
-fn cancel(attempt: u64) -> Input {
-    let cancel = vec![Cancellation { attempt: AttemptId(attempt), reason: "superseded".into() }];
-    Input::HeartbeatAnswered(Some(HeartbeatReply {
-        cancel,
+fn answer() -> HeartbeatReply {
+    HeartbeatReply {
+        cancel: Vec::new(),
+        kept: Vec::new(),
         state: DroneState::Online,
         now: TimeMs(T),
         name: None,
         facts_deferred: false,
-    }))
+    }
+}
+
+fn cancel(attempt: u64) -> Input {
+    let cancel = vec![Cancellation { attempt: AttemptId(attempt), reason: "superseded".into() }];
+    Input::HeartbeatAnswered(Some(HeartbeatReply { cancel, ..answer() }))
 }
 
 fn claim_key(outputs: &[Output]) -> Option<String> {
@@ -127,17 +132,10 @@ fn what_happens_while_a_heartbeat_is_on_its_way_is_told_right_after_it() {
     let (mut agent, _) = agent();
     agent.step(TimeMs(T), work(7));
     agent.step(TimeMs(T + 1), Input::PhaseReached(AttemptId(7), Phase::Building));
-    let answer = HeartbeatReply {
-        cancel: Vec::new(),
-        state: DroneState::Online,
-        now: TimeMs(T),
-        name: None,
-        facts_deferred: false,
-    };
-    let outputs = agent.step(TimeMs(T + 2), Input::HeartbeatAnswered(Some(answer.clone())));
+    let outputs = agent.step(TimeMs(T + 2), Input::HeartbeatAnswered(Some(answer())));
     let Output::Heartbeat { attempts, .. } = &outputs[0] else { panic!("{outputs:?}") };
     assert_eq!(attempts[0].phase, Phase::Building);
-    assert_eq!(agent.step(TimeMs(T + 3), Input::HeartbeatAnswered(Some(answer))), [], "and then no more");
+    assert_eq!(agent.step(TimeMs(T + 3), Input::HeartbeatAnswered(Some(answer()))), [], "and then no more");
 }
 
 #[test]

@@ -10,7 +10,7 @@ impl Agent {
     /// A short description of the current state, for the status line of the service manager.
     #[must_use]
     pub fn words(&self) -> &'static str {
-        match (self.is_building(), self.items.is_empty(), self.stop.is_some(), self.paused) {
+        match (self.is_building(), self.is_at_rest(), self.stop.is_some(), self.paused) {
             (true, _, true, _) => "stopping after the current builds",
             (_, _, true, _) => "stopping",
             (true, _, _, true) => "draining after the current builds",

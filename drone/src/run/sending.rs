@@ -32,7 +32,10 @@ impl Loop {
         for status in &mut attempts {
             let attempt = status.attempt;
             let read = || self.workshop.spool.assignment(attempt).ok()?.made_from();
-            status.made_from = *self.made_from.entry(attempt).or_insert_with(read);
+            let made_from = *self.made_from.entry(attempt).or_insert_with(read);
+            // Nobody wants the failure of an attempt that is not known.
+            let may_be_wanted = self.reports.get(&attempt).is_none_or(|report| report.is_built());
+            status.made_from = made_from.filter(|_| may_be_wanted);
         }
         let (client, inputs) = (self.client.clone(), self.inputs.clone());
         let vitals = vitals::read(&self.workshop.work_dir);

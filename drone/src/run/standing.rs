@@ -28,6 +28,11 @@ impl Loop {
         for Cancellation { attempt, reason } in &reply.cancel {
             tracing::warn!(%attempt, reason, "the orchestrator does not want this work; it is discarded");
         }
+        for attempt in reply.kept.iter().filter(|attempt| !self.kept.contains(attempt)) {
+            tracing::info!(%attempt, "the orchestrator's journal was restored and does not know this attempt; its \
+                result is kept until a run needs it");
+        }
+        self.kept.clone_from(&reply.kept);
         if !reply.facts_deferred {
             self.facts_told = facts.or(self.facts_told.take());
         }

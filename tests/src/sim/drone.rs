@@ -131,7 +131,10 @@ impl Drone {
                 Output::Claim(request) => doings.messages.push(Message::Claim(request)),
                 Output::Heartbeat { mut attempts, draining } => {
                     for status in &mut attempts {
-                        status.made_from = self.made_from.get(&status.attempt).copied();
+                        let is_failure = matches!(self.spool.get(&status.attempt),
+                            Some(Spooled::Finished(report)) if !report.is_built());
+                        let made_from = self.made_from.get(&status.attempt).copied();
+                        status.made_from = made_from.filter(|_| !is_failure);
                     }
                     doings.messages.push(Message::Heartbeat(Box::new(HeartbeatRequest {
                         vitals: Vitals::default(),

@@ -20,6 +20,10 @@ pub struct Oracle {
     seq: u64,
     /// Every attempt that was ever assigned, also those that a restore of the journal lost.
     assigned: BTreeSet<AttemptId>,
+    /// Attempts that a restored journal did not know, kept by their drones while there was no run.
+    pub kept: BTreeSet<AttemptId>,
+    /// How many of these a later run took.
+    pub kept_and_taken: u64,
     /// The content of each file that was ever received, likewise.
     files: BTreeMap<String, Digest>,
     /// How often times followed the machine's clock.
@@ -98,7 +102,8 @@ impl Oracle {
             {
                 Err(format!("{attempt} was assigned twice"))
             }
-            Event::PackageReceived { artifacts, .. } => {
+            Event::PackageReceived { attempt, artifacts, .. } => {
+                self.kept_and_taken += u64::from(self.kept.remove(attempt));
                 // Of a store path, the first content stays.
                 for artifact in artifacts.iter().filter(|artifact| artifact.target.portage().is_some()) {
                     let first = *self.files.entry(artifact.path()).or_insert(artifact.digest);

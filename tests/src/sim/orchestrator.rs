@@ -247,6 +247,10 @@ impl Orchestrator {
                 match self.command(now, rng, Command::Heartbeat { drone, request: *request }, None)? {
                     Ended::Answered(Ok(Reply::Heartbeat(reply))) => {
                         self.oracle.renewed(now, &named);
+                        let swarm = self.swarm.as_ref();
+                        if swarm.is_some_and(|swarm| swarm.runs.values().all(|run| run.state.is_over())) {
+                            self.oracle.kept.extend(&reply.kept);
+                        }
                         answers.push((caller, Input::HeartbeatAnswered(Some(reply))));
                     }
                     Ended::Answered(_) | Ended::Stalled => {

@@ -38,6 +38,8 @@ pub struct Summary {
     pub restores: u64,
     /// Attempts begun before a restore and taken back after it.
     pub returned: u64,
+    /// Of those, the ones that their drones kept while there was no run, and that a later run received.
+    pub kept: u64,
     /// Times its engine followed its machine's clock.
     pub clocks_set: u64,
     /// What happened and what was found wrong, without its sentences, if it is compared.

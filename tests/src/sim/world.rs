@@ -230,6 +230,7 @@ impl World {
         }
         self.summary.count(swarm);
         self.summary.clocks_set = self.orchestrator.oracle.clocks_set;
+        self.summary.kept = self.orchestrator.oracle.kept_and_taken;
         self.summary.virtual_ms = self.now.since(BEGAN_AT);
         self.summary.facts = self.orchestrator.telling.facts();
         Ok(())

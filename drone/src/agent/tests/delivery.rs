@@ -93,13 +93,7 @@ fn neither_other_errors_nor_lost_heartbeats_restart_the_time_of_what_is_blocked(
     let mut lost_ms = 0;
     for tried in 1..1000 {
         let now = TimeMs(T + tried * 10_000);
-        let answer = (tried % 4 != 0).then(|| HeartbeatReply {
-            facts_deferred: false,
-            cancel: Vec::new(),
-            state: DroneState::Online,
-            now,
-            name: None,
-        });
+        let answer = (tried % 4 != 0).then(answer);
         lost_ms += if answer.is_none() { 10_000 } else { 0 };
         agent.step(now, Input::HeartbeatAnswered(answer));
         let delivery = if tried % 2 == 0 { blocked(0) } else { full() };
@@ -152,4 +146,50 @@ fn a_result_that_cannot_be_read_is_reported_as_damaged_at_the_third_try() {
     );
     assert!(outputs.iter().any(|output| matches!(output, Output::Spool(AttemptId(8), _))), "{outputs:?}");
     assert!(outputs.iter().any(|output| matches!(output, Output::Report(AttemptId(8), _))), "{outputs:?}");
+}
+
+#[test]
+fn a_result_that_the_orchestrator_may_want_later_is_kept_and_sent_when_it_does() {
+    let (mut agent, _) = agent();
+    let attempt = AttemptId(7);
+    let keep =
+        |kept: &[AttemptId]| Input::HeartbeatAnswered(Some(HeartbeatReply { kept: kept.into(), ..answer() }));
+    agent.step(TimeMs(T), work(7));
+    agent.step(TimeMs(T), Input::BuildEnded(attempt, Some(built())));
+    agent.step(TimeMs(T), Input::UploadEnded(attempt, full()));
+    // The heartbeat at the start, and the one for the build's end.
+    agent.step(TimeMs(T), keep(&[attempt]));
+    agent.step(TimeMs(T), keep(&[attempt]));
+    assert_eq!(agent.words(), "waiting for work");
+    let mut now = TimeMs(T);
+    for n in 0..1000 {
+        now = now + 10_000;
+        let outputs = agent.step(now, Input::Tick);
+        assert!(
+            outputs.iter().all(|output| matches!(output, Output::Heartbeat { .. } | Output::Claim(_))),
+            "{outputs:?}"
+        );
+        let told =
+            outputs.iter().any(|o| matches!(o, Output::Heartbeat { attempts, .. } if attempts.len() == 1));
+        assert!(told, "{n}: {outputs:?}");
+        // An answer that is lost changes nothing.
+        agent.step(now, if n % 3 == 0 { Input::HeartbeatAnswered(None) } else { keep(&[attempt]) });
+        agent.step(now, Input::ClaimAnswered(None));
+    }
+    let outputs = agent.step(now, keep(&[]));
+    assert!(outputs.contains(&Output::Upload(attempt)), "{outputs:?}");
+    agent.step(now, Input::UploadEnded(attempt, full()));
+    agent.step(now, keep(&[attempt]));
+    assert_eq!(agent.step(now, cancel(7))[0], Output::Forget(attempt));
+}
+
+#[test]
+fn a_drone_that_stops_does_not_wait_for_what_it_keeps() {
+    let spool = vec![Recovered::Finished(AttemptId(7), Box::new(built()))];
+    let (mut agent, _) = Agent::new(Timing::default(), 1, 1, TimeMs(T), spool, true);
+    let kept = vec![AttemptId(7)];
+    agent.step(TimeMs(T), Input::HeartbeatAnswered(Some(HeartbeatReply { kept, ..answer() })));
+    agent.step(TimeMs(T), Input::UploadEnded(AttemptId(7), full()));
+    let outputs = agent.step(TimeMs(T), Input::StopRequested);
+    assert!(outputs.contains(&Output::SignOff), "{outputs:?}");
 }

@@ -51,7 +51,7 @@ pub(super) fn heartbeat(
     }
     let seen = request.highest_attempt;
     let rolled_back = seen.map(|seen| skip::rolled_back(swarm, now, entropy, id, seen)).unwrap_or_default();
-    let mut unknown = Unknown::new(!rolled_back.is_empty());
+    let mut unknown = Unknown::new(swarm, now, (id, drone), &request.attempts, !rolled_back.is_empty());
     events.extend(rolled_back);
     let changes = changes(drone, id, request);
     let before = swarm.live.changed.get(&id);
@@ -59,13 +59,15 @@ pub(super) fn heartbeat(
     if !facts_deferred {
         events.extend(changes);
     }
-    let (mut renewed, mut cancel) = (Vec::new(), Vec::new());
+    let (mut renewed, mut cancel, mut kept) = (Vec::new(), Vec::new(), Vec::new());
     let mut revived = BTreeSet::new();
     for status in &request.attempts {
         if !swarm.attempts.contains_key(&status.attempt) {
-            match unknown.attempt(swarm, now, id, status) {
-                Ok(_) if is_away(drone) && !returns => {}
-                Ok(taken_back) => events.extend(taken_back),
+            match unknown.attempt(status) {
+                Ok(taken_back) if !taken_back.is_empty() && (returns || !is_away(drone)) => {
+                    events.extend(taken_back);
+                }
+                Ok(_) => kept.push(status.attempt),
                 Err(refusal) => {
                     let reason = refusal.to_string();
                     cancel.push(Cancellation { attempt: status.attempt, reason });
@@ -97,7 +99,7 @@ pub(super) fn heartbeat(
     }
     let state = drone.state_when_heard();
     let name = Some(drone.name.clone());
-    Ok((events, Reply::Heartbeat(HeartbeatReply { cancel, state, now, name, facts_deferred })))
+    Ok((events, Reply::Heartbeat(HeartbeatReply { cancel, kept, state, now, name, facts_deferred })))
 }
 
 /// What a heartbeat says that the journal does not know yet about its drone.

@@ -1,69 +1,91 @@
 //! What drones began before the journal was restored. The journal does not know these attempts, but a
-//! drone tells what each is made from. One that a run needs is taken back as if the drone had just
-//! claimed it: with build ids of its own, so that what was published with the old ones is not replaced.
+//! drone tells what each is made from.
+//!
+//! | what the journal knows | what becomes of it |
+//! |---|---|
+//! | a run needs the package | taken back, as if the drone had just claimed it |
+//! | the package was received | discarded |
+//! | a plan is being made | kept by the drone until the plan is there |
+//! | its run was cancelled after the restore | discarded |
+//! | a profile has had no plan since the restore | kept by the drone until it has one |
+//! | none of these, or the restore was too long ago | discarded |
+//!
+//! What is taken back gets build ids of its own, so that what was published with the old ones is not replaced.
 
 use crate::{
     assign::{MOST_DUPLICATES, next_build_ids},
     decision::was_restored,
     event::Event,
     refusal::Refusal,
-    state::{Job, Swarm},
+    state::{Drone, Job, Swarm},
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
+    digest::Digest,
     id::*,
+    name::Name,
     state::*,
     time::TimeMs,
     wire::drone::{AttemptStatus, MadeFrom},
 };
 
-/// The most unknown attempts of a heartbeat that are considered; the next one considers more.
-const MOST: usize = 16;
-
 /// What becomes of the unknown attempts of one heartbeat.
 #[derive(Debug)]
-pub(super) struct Unknown {
+pub(super) struct Unknown<'s> {
+    swarm: &'s Swarm,
+    id: DroneId,
+    drone: &'s Drone,
     /// It has just been found that the journal was rolled back.
     just_found: bool,
-    considered: usize,
+    /// The packages of kept runs that are made from the same, by their strict keys.
+    alike: BTreeMap<Digest, Vec<PackageId>>,
     taken: BTreeSet<PackageId>,
 }
 
-impl Unknown {
-    pub(super) fn new(just_found: bool) -> Self {
-        Self { just_found, considered: 0, taken: BTreeSet::new() }
+impl<'s> Unknown<'s> {
+    pub(super) fn new(
+        swarm: &'s Swarm,
+        now: TimeMs,
+        (id, drone): (DroneId, &'s Drone),
+        told: &[AttemptStatus],
+        just_found: bool,
+    ) -> Self {
+        let unknown = told.iter().filter(|status| !swarm.attempts.contains_key(&status.attempt));
+        let made = unknown.filter_map(|status| status.made_from).filter(|_| was_restored(swarm, now));
+        let mut alike: BTreeMap<Digest, Vec<PackageId>> = made.map(|made| (made.key, Vec::new())).collect();
+        if !alike.is_empty() {
+            for (&id, package) in &swarm.packages {
+                if let Some(packages) = alike.get_mut(&package.strict_key) {
+                    packages.push(id);
+                }
+            }
+        }
+        Self { swarm, id, drone, just_found, alike, taken: BTreeSet::new() }
     }
 
     /// What becomes of an attempt that the journal does not know: these events if it is taken back, and
-    /// none if that cannot be told yet.
+    /// none if the drone is to keep it for now.
     ///
     /// # Errors
-    /// The drone must discard it: no run needs it.
-    pub(super) fn attempt(
-        &mut self,
-        swarm: &Swarm,
-        now: TimeMs,
-        id: DroneId,
-        status: &AttemptStatus,
-    ) -> Result<Vec<Event>, Refusal> {
-        let attempt = status.attempt;
-        self.considered += 1;
-        if self.just_found || self.considered > MOST {
+    /// The drone must discard it: no run needs it, nor will the next one.
+    pub(super) fn attempt(&mut self, status: &AttemptStatus) -> Result<Vec<Event>, Refusal> {
+        let (swarm, attempt) = (self.swarm, status.attempt);
+        if self.just_found {
             return Ok(Vec::new());
         }
-        let made = status.made_from.filter(|_| was_restored(swarm, now));
-        let made = made.ok_or(Refusal::UnknownAttempt(attempt))?;
-        let drone = swarm.drones.get(&id).ok_or(Refusal::UnknownDrone(id))?;
-        // A plan that is being made may need the package.
-        let may_be_planned =
-            || swarm.runs.values().any(|run| run.state == RunState::Planning && drone.builds_for(run));
-        let needed = match drone.state_when_heard() {
+        let alike = status.made_from.and_then(|made| Some((made, self.alike.get(&made.key)?)));
+        let (made, alike) = alike.ok_or(Refusal::UnknownAttempt(attempt))?;
+        let needed = match self.drone.state_when_heard() {
             DroneState::Pending => return Ok(Vec::new()),
             DroneState::Grounded => None,
-            _ => need(swarm, id, made),
+            _ => self.need(made, alike),
         };
         let Some((package, state)) = needed else {
-            return if may_be_planned() { Ok(Vec::new()) } else { Err(Refusal::UnknownAttempt(attempt)) };
+            return if self.may_be_planned(alike) {
+                Ok(Vec::new())
+            } else {
+                Err(Refusal::UnknownAttempt(attempt))
+            };
         };
         let mut live = swarm.attempts_at(Job::Build(package));
         let duplicate_of = match state {
@@ -87,7 +109,7 @@ impl Unknown {
         let mut events = vec![Event::PackageDelegated {
             package,
             attempt,
-            drone: id,
+            drone: self.id,
             key: format!("returned-{attempt}"),
             build_ids: next_build_ids(swarm, package),
             duplicate_of,
@@ -98,18 +120,40 @@ impl Unknown {
         }
         Ok(events)
     }
-}
 
-/// The package that is to be made from this by the drone, and its state; preferably one that is needed
-/// now. `None` if there is none that anybody waits for.
-fn need(swarm: &Swarm, id: DroneId, made: MadeFrom) -> Option<(PackageId, PackageState)> {
-    let drone = swarm.drones.get(&id)?;
-    let runs = swarm.runs.values().filter(|run| !run.state.is_over() && run.base.digest() == made.base);
-    let packages = runs.flat_map(|run| run.packages.iter().map(move |package| (run, package)));
-    let alike = packages.filter_map(|(run, id)| {
-        let package = swarm.packages.get(id)?;
-        let fits = package.strict_key == made.key && !package.state.is_final() && drone.builds(run, package);
-        fits.then_some((*id, package.state))
-    });
-    alike.max_by_key(|(_, state)| *state == PackageState::Needed)
+    /// The package that is to be made from this by the drone, and its state; preferably one that is needed
+    /// now. `None` if there is none that anybody waits for.
+    fn need(&self, made: MadeFrom, alike: &[PackageId]) -> Option<(PackageId, PackageState)> {
+        let open = alike.iter().filter_map(|id| {
+            let package = self.swarm.packages.get(id)?;
+            let run = self.swarm.runs.get(&package.run)?;
+            let waits = !run.state.is_over() && !package.state.is_final();
+            let fits = run.base.digest() == made.base && self.drone.builds(run, package);
+            (waits && fits).then_some((*id, package.state))
+        });
+        open.max_by_key(|(_, state)| *state == PackageState::Needed)
+    }
+
+    /// Whether a plan that is yet to come may need a package that no run needs now.
+    fn may_be_planned(&self, alike: &[PackageId]) -> bool {
+        let swarm = self.swarm;
+        let since_restore = |at: TimeMs| swarm.restored_at.is_some_and(|restored| at >= restored);
+        let packages = || alike.iter().filter_map(|id| swarm.packages.get(id));
+        if packages().any(|package| package.state == PackageState::Received) {
+            return false;
+        }
+        if swarm.runs.values().any(|run| run.state == RunState::Planning && self.drone.builds_for(run)) {
+            return true;
+        }
+        let cancelled = packages().filter(|package| package.state == PackageState::Cancelled);
+        let mut cancelled = cancelled.filter_map(|package| swarm.runs.get(&package.run)?.ended_at);
+        if cancelled.any(since_restore) {
+            return false;
+        }
+        let has_plan = |profile: &Name| {
+            let mut runs = swarm.runs.values().filter(|run| run.profile == *profile);
+            runs.any(|run| since_restore(run.started_at) && !run.packages.is_empty())
+        };
+        swarm.profiles.keys().any(|profile| self.drone.accepts(profile) && !has_plan(profile))
+    }
 }

@@ -1,13 +1,13 @@
 //! Journals that came back with less than was acknowledged.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use crate::kit::{Kit, name, package_of};
+use crate::kit::{Kit, name, package_of, report};
 use std::collections::BTreeSet;
 use swarm_common::{
     digest::Digest,
     id::{AttemptId, DroneId},
     state::{PackageState, Phase, RunClass},
-    wire::{concern::ConcernKind, drone::*},
+    wire::{admin::Rebuild, concern::ConcernKind, drone::*},
 };
 use swarm_core::{
     Command, Event, Reply, Request, Swarm,
@@ -145,6 +145,8 @@ fn offer_with(
     };
     let reply = kit.must(Command::Heartbeat { drone, request });
     let Reply::Heartbeat(reply) = reply else { panic!("{reply:?}") };
+    let is_known = kit.swarm.attempts.contains_key(&attempt);
+    assert_eq!(reply.kept.contains(&attempt), !is_known && reply.cancel.is_empty(), "it is told what to do");
     reply.cancel.into_iter().next().map(|cancelled| cancelled.reason)
 }
 
@@ -159,6 +161,7 @@ fn lost_life() -> (Kit, Vec<Assignment>) {
     kit.deliver(OAK, &first).unwrap();
     let second = kit.claim(OAK).unwrap();
     kit.swarm = backup;
+    kit.now = kit.now + 1000;
     kit.swarm = restore(&kit, 7);
     (kit, vec![first, second])
 }
@@ -216,15 +219,16 @@ fn nothing_is_taken_back_that_no_run_needs_or_that_the_drone_may_not_build() {
         (told, kit.swarm.attempts.len() - before)
     };
     const DISCARDED: (bool, usize) = (true, 0);
-    const WAITS: (bool, usize) = (false, 0);
+    const KEPT: (bool, usize) = (false, 0);
     let other = Digest::of(b"another");
     let as_it_is = |_: &mut Kit| ();
     assert_eq!(told(&as_it_is, attempt, Some(made)), (false, 1));
     assert_eq!(told(&as_it_is, attempt, None), DISCARDED);
-    assert_eq!(told(&as_it_is, attempt, Some(MadeFrom { key: other, ..made })), DISCARDED);
-    assert_eq!(told(&as_it_is, attempt, Some(MadeFrom { base: other, ..made })), DISCARDED);
+    // A run after the backup may have needed it, and so may the next one.
+    assert_eq!(told(&as_it_is, attempt, Some(MadeFrom { key: other, ..made })), KEPT);
+    assert_eq!(told(&as_it_is, attempt, Some(MadeFrom { base: other, ..made })), KEPT);
     // An id that is yet to be given out is no attempt's.
-    assert_eq!(told(&as_it_is, AttemptId(u64::MAX), Some(made)), WAITS);
+    assert_eq!(told(&as_it_is, AttemptId(u64::MAX), Some(made)), KEPT);
 
     let cancel = |kit: &mut Kit| {
         let run = *kit.swarm.runs.keys().next().unwrap();
@@ -235,16 +239,57 @@ fn nothing_is_taken_back_that_no_run_needs_or_that_the_drone_may_not_build() {
         cancel(kit);
         kit.must(Command::StartRun { profile: name("desk"), class: RunClass::Nightly });
     };
-    assert_eq!(told(&plan, attempt, Some(made)), WAITS, "its plan may need it");
+    assert_eq!(told(&plan, attempt, Some(made)), KEPT, "its plan may need it");
     let pending = |kit: &mut Kit| kit.swarm.drones.get_mut(&OAK).unwrap().approved = false;
-    assert_eq!(told(&pending, attempt, Some(made)), WAITS, "until an admin has approved the drone");
+    assert_eq!(told(&pending, attempt, Some(made)), KEPT, "until an admin has approved the drone");
     let grounded = |kit: &mut Kit| {
         let grounding = Grounding { until: kit.now + 1000, reason: "no compiler".into() };
         kit.swarm.drones.get_mut(&OAK).unwrap().grounded = Some(grounding);
     };
-    assert_eq!(told(&grounded, attempt, Some(made)), DISCARDED);
+    assert_eq!(told(&grounded, attempt, Some(made)), KEPT);
     let long_ago = |kit: &mut Kit| kit.swarm.restored_at = None;
     assert_eq!(told(&long_ago, attempt, Some(made)), DISCARDED);
+}
+
+#[test]
+fn a_result_that_no_run_needs_is_kept_until_each_profile_has_had_a_plan_since_the_restore() {
+    let mut kit = Kit::new(&["oak", "elm"]);
+    // Of the backup's run `a-1` is received. The next run, of which the journal knows nothing, built `b-1`.
+    kit.run(&["a-1"], &[]);
+    let first = kit.claim(OAK).unwrap();
+    kit.deliver(OAK, &first).unwrap();
+    let backup = kit.swarm.clone();
+    kit.run(&["b-1"], &[]);
+    let lost = kit.claim(OAK).unwrap();
+    kit.now = kit.now + 1000;
+    kit.swarm = backup;
+    kit.swarm = restore(&kit, 7);
+    let (whole, restored) = (kit.swarm.clone(), kit.now);
+    let told = |kit: &mut Kit| offer(kit, OAK, lost.attempt, lost.made_from()).is_some();
+    assert!(!told(&mut kit), "there is no run");
+    kit.now = kit.now + 1000;
+    assert!(offer(&mut kit, OAK, lost.attempt, first.made_from()).is_some(), "it is received");
+
+    kit.run(&["b-1"], &[]);
+    assert!(!told(&mut kit) && kit.swarm.attempts[&lost.attempt].returned, "the next run needs it");
+    assert!(kit.deliver(OAK, &lost).unwrap().accepted);
+
+    kit.swarm = whole.clone();
+    kit.put_profile("server", Rebuild::Gentoo);
+    kit.run(&["c-1"], &[]);
+    let other = kit.claim(ELM).unwrap();
+    kit.deliver(ELM, &other).unwrap();
+    assert!(!told(&mut kit), "the plan of `server` may need it");
+    let server = kit.swarm.clone();
+    kit.swarm.drones.get_mut(&OAK).unwrap().facts.profiles = vec![name("desk")];
+    assert!(told(&mut kit), "it does not build for `server`");
+    kit.swarm = server;
+    kit.plan_for("server", report(&["d-1"], &[]));
+    assert!(told(&mut kit), "no run needs it, and none will");
+
+    kit.swarm = whole;
+    kit.now = restored + 7 * 24 * 3600 * 1000;
+    assert!(told(&mut kit), "no run came for a week");
 }
 
 #[test]
