@@ -19,8 +19,16 @@ pub fn event(record: &Record) -> Option<EventView> {
     Some(EventView { seq: record.seq, at: record.at, event: facts(&record.event)? })
 }
 
+/// What an event is about. Every kind is listed, so that a new one does not compile before it is decided what
+/// users see of it.
 fn facts(event: &Event) -> Option<EventFacts> {
     let of = EventFacts::of;
+    let of_drone = |kind, drone| of(kind).drone(drone);
+    let of_base = |kind, name: &Name| of(kind).base(name.clone());
+    let of_profile = |kind, profile: &Name| of(kind).profile(profile.clone());
+    let of_run = |kind, run| of(kind).run(run);
+    let of_package = |kind, package| of(kind).package(package);
+    let of_attempt = |kind, attempt| of(kind).attempt(attempt);
     Some(match event {
         Event::OrchestratorStarted => of(Kind::OrchestratorStarted),
         Event::IdsSkipped { .. } => of(Kind::IdsSkipped),
@@ -33,197 +41,180 @@ fn facts(event: &Event) -> Option<EventFacts> {
         Event::PauseEnded { reason } => of(Kind::PauseEnded).reason(reason.clone()),
         Event::CollisionsFound { collisions } => of(Kind::CollisionsFound).packages(collisions.len() as u64),
         Event::ClockSet { by_ms, .. } => of(Kind::ClockSet).by_ms(*by_ms),
-        _ => of_drone(event)
-            .or_else(|| of_base(event))
-            .or_else(|| of_profile(event))
-            .or_else(|| of_run(event))
-            .or_else(|| of_package(event))
-            .or_else(|| of_attempt(event))?,
-    })
-}
 
-fn of_drone(event: &Event) -> Option<EventFacts> {
-    let of = |kind, drone| EventFacts::of(kind).drone(drone);
-    Some(match event {
         Event::DroneEnrolled { drone, name, approved, .. } => {
-            of(Kind::DroneEnrolled, *drone).name(name.clone()).approved(*approved)
+            of_drone(Kind::DroneEnrolled, *drone).name(name.clone()).approved(*approved)
         }
-        Event::DroneApproved { drone } => of(Kind::DroneApproved, *drone),
-        Event::DroneDrained { drone, reason } => of(Kind::DroneDrained, *drone).reason(reason.clone()),
-        Event::DroneResumed { drone } => of(Kind::DroneResumed, *drone),
-        Event::DroneRemoved { drone } => of(Kind::DroneRemoved, *drone),
+        Event::DroneApproved { drone } => of_drone(Kind::DroneApproved, *drone),
+        Event::DroneDrained { drone, reason } => of_drone(Kind::DroneDrained, *drone).reason(reason.clone()),
+        Event::DroneResumed { drone } => of_drone(Kind::DroneResumed, *drone),
+        Event::DroneRemoved { drone } => of_drone(Kind::DroneRemoved, *drone),
         Event::DroneWentOffline { drone, reason, .. } => {
-            of(Kind::DroneWentOffline, *drone).reason(reason.clone())
+            of_drone(Kind::DroneWentOffline, *drone).reason(reason.clone())
         }
-        Event::DroneReturned { drone } => of(Kind::DroneReturned, *drone),
-        Event::DroneRebooted { drone, .. } => of(Kind::DroneRebooted, *drone),
-        Event::DroneFactsChanged { drone, .. } => of(Kind::DroneFactsChanged, *drone),
+        Event::DroneReturned { drone } => of_drone(Kind::DroneReturned, *drone),
+        Event::DroneRebooted { drone, .. } => of_drone(Kind::DroneRebooted, *drone),
+        Event::DroneFactsChanged { drone, .. } => of_drone(Kind::DroneFactsChanged, *drone),
         Event::DroneStruck { drone, attempt, reason } => {
-            of(Kind::DroneStruck, *drone).attempt(*attempt).reason(reason.clone())
+            of_drone(Kind::DroneStruck, *drone).attempt(*attempt).reason(reason.clone())
         }
         Event::StrikesForgiven { drone, reason, .. } => {
-            of(Kind::StrikesForgiven, *drone).reason(reason.clone())
+            of_drone(Kind::StrikesForgiven, *drone).reason(reason.clone())
         }
         Event::DroneGrounded { drone, until, reason } => {
-            of(Kind::DroneGrounded, *drone).until(*until).reason(reason.clone())
+            of_drone(Kind::DroneGrounded, *drone).until(*until).reason(reason.clone())
         }
-        Event::DroneUngrounded { drone } => of(Kind::DroneUngrounded, *drone),
-        Event::DroneLost { drone, reason } => of(Kind::DroneLost, *drone).reason(reason.clone()),
-        Event::DroneHealed { drone } => of(Kind::DroneHealed, *drone),
-        Event::DroneProtected { drone, protected } => of(Kind::DroneProtected, *drone).protected(*protected),
-        Event::HealStepBegan { drone, step } => of(Kind::HealStepBegan, *drone).step(*step),
+        Event::DroneUngrounded { drone } => of_drone(Kind::DroneUngrounded, *drone),
+        Event::DroneLost { drone, reason } => of_drone(Kind::DroneLost, *drone).reason(reason.clone()),
+        Event::DroneHealed { drone } => of_drone(Kind::DroneHealed, *drone),
+        Event::DroneProtected { drone, protected } => {
+            of_drone(Kind::DroneProtected, *drone).protected(*protected)
+        }
+        Event::HealStepBegan { drone, step } => of_drone(Kind::HealStepBegan, *drone).step(*step),
         Event::HealStepEnded { drone, step, outcome, detail } => {
-            of(Kind::HealStepEnded, *drone).step(*step).outcome(*outcome).reason(detail.clone())
+            of_drone(Kind::HealStepEnded, *drone).step(*step).outcome(*outcome).reason(detail.clone())
         }
-        Event::RebootWanted { drone, reason } => of(Kind::RebootWanted, *drone).reason(reason.clone()),
-        Event::RebootConfirmed { drone } => of(Kind::RebootConfirmed, *drone),
-        _ => return None,
-    })
-}
+        Event::RebootWanted { drone, reason } => of_drone(Kind::RebootWanted, *drone).reason(reason.clone()),
+        Event::RebootConfirmed { drone } => of_drone(Kind::RebootConfirmed, *drone),
 
-fn of_base(event: &Event) -> Option<EventFacts> {
-    let of = |kind, name: &Name| EventFacts::of(kind).base(name.clone());
-    Some(match event {
-        Event::BasePut { name, generation } => of(Kind::BasePut, name).generation(generation.number),
-        Event::BaseRolledBack { name, to, .. } => of(Kind::BaseRolledBack, name).generation(*to),
-        Event::BaseRemoved { name } => of(Kind::BaseRemoved, name),
-        Event::BaseFollowSet { name, follow } => of(Kind::BaseFollowSet, name).follow(*follow),
+        Event::BasePut { name, generation } => of_base(Kind::BasePut, name).generation(generation.number),
+        Event::BaseRolledBack { name, to, .. } => of_base(Kind::BaseRolledBack, name).generation(*to),
+        Event::BaseRemoved { name } => of_base(Kind::BaseRemoved, name),
+        Event::BaseFollowSet { name, follow } => of_base(Kind::BaseFollowSet, name).follow(*follow),
         Event::BaseFollowBegan { name, run, installed } => {
-            of(Kind::BaseFollowBegan, name).run(*run).packages(installed.len() as u64)
+            of_base(Kind::BaseFollowBegan, name).run(*run).packages(installed.len() as u64)
         }
         Event::BaseDelegated { run, attempt, drone, .. } => {
-            EventFacts::of(Kind::BaseDelegated).run(*run).attempt(*attempt).drone(*drone)
+            of(Kind::BaseDelegated).run(*run).attempt(*attempt).drone(*drone)
         }
         Event::BaseNeeded { run, not_before, reason } => {
-            EventFacts::of(Kind::BaseNeeded).run(*run).not_before(*not_before).reason(reason.clone())
+            of(Kind::BaseNeeded).run(*run).not_before(*not_before).reason(reason.clone())
         }
         Event::BaseReceived { name, attempt, generation, usage } => {
-            of(Kind::BaseReceived, name).attempt(*attempt).generation(generation.number).usage(*usage)
+            of_base(Kind::BaseReceived, name).attempt(*attempt).generation(generation.number).usage(*usage)
         }
-        Event::BaseFollowEnded { name, reason } => of(Kind::BaseFollowEnded, name).reason(reason.clone()),
-        _ => return None,
-    })
-}
+        Event::BaseFollowEnded { name, reason } => {
+            of_base(Kind::BaseFollowEnded, name).reason(reason.clone())
+        }
 
-fn of_profile(event: &Event) -> Option<EventFacts> {
-    let of = |kind, profile: &Name| EventFacts::of(kind).profile(profile.clone());
-    Some(match event {
-        Event::ProfilePut { name, request } => of(Kind::ProfilePut, name).snapshot(request.snapshot),
+        Event::ProfilePut { name, request } => of_profile(Kind::ProfilePut, name).snapshot(request.snapshot),
         Event::CandidateOffered { profile, candidate } => {
-            of(Kind::CandidateOffered, profile).snapshot(candidate.snapshot)
+            of_profile(Kind::CandidateOffered, profile).snapshot(candidate.snapshot)
         }
-        Event::CandidateTaken { profile, run } => of(Kind::CandidateTaken, profile).run(*run),
+        Event::CandidateTaken { profile, run } => of_profile(Kind::CandidateTaken, profile).run(*run),
         Event::CandidateRefused { profile, run, why, .. } => {
-            of(Kind::CandidateRefused, profile).run(*run).reason(why.clone())
+            of_profile(Kind::CandidateRefused, profile).run(*run).reason(why.clone())
         }
-        Event::TimerRan { profile, .. } => of(Kind::TimerRan, profile),
-        Event::TimerRemoved { profile } => of(Kind::TimerRemoved, profile),
-        Event::ProfileRemoved { name } => of(Kind::ProfileRemoved, name),
-        Event::GenerationMade { profile, generation, like } => {
-            of(Kind::GenerationMade, profile).channel(ChannelName::Stable).generation(*generation).like(*like)
-        }
-        Event::GenerationStaged { profile, generation, like } => of(Kind::GenerationStaged, profile)
+        Event::TimerRan { profile, .. } => of_profile(Kind::TimerRan, profile),
+        Event::TimerRemoved { profile } => of_profile(Kind::TimerRemoved, profile),
+        Event::ProfileRemoved { name } => of_profile(Kind::ProfileRemoved, name),
+        Event::GenerationMade { profile, generation, like } => of_profile(Kind::GenerationMade, profile)
+            .channel(ChannelName::Stable)
+            .generation(*generation)
+            .like(*like),
+        Event::GenerationStaged { profile, generation, like } => of_profile(Kind::GenerationStaged, profile)
             .channel(ChannelName::Staging)
             .generation(*generation)
             .like(*like),
         Event::GenerationPublished { profile, run, generation, packages, channel } => {
-            of(Kind::GenerationPublished, profile)
+            of_profile(Kind::GenerationPublished, profile)
                 .channel(*channel)
                 .generation(*generation)
                 .run(*run)
                 .packages(*packages)
         }
         Event::GenerationForgotten { profile, generation } => {
-            of(Kind::GenerationForgotten, profile).generation(*generation)
+            of_profile(Kind::GenerationForgotten, profile).generation(*generation)
         }
         Event::GenerationsSkipped { profile, last, channel } => {
-            of(Kind::GenerationsSkipped, profile).channel(*channel).generation(*last)
+            of_profile(Kind::GenerationsSkipped, profile).channel(*channel).generation(*last)
         }
-        Event::ChannelHeld { profile } => of(Kind::ChannelHeld, profile),
-        Event::ChannelReleased { profile } => of(Kind::ChannelReleased, profile),
-        Event::SchedulePut { profile, forecast, .. } => of(Kind::SchedulePut, profile).due(forecast.next),
-        Event::ScheduleRemoved { profile } => of(Kind::ScheduleRemoved, profile),
+        Event::ChannelHeld { profile } => of_profile(Kind::ChannelHeld, profile),
+        Event::ChannelReleased { profile } => of_profile(Kind::ChannelReleased, profile),
+        Event::SchedulePut { profile, forecast, .. } => {
+            of_profile(Kind::SchedulePut, profile).due(forecast.next)
+        }
+        Event::ScheduleRemoved { profile } => of_profile(Kind::ScheduleRemoved, profile),
         Event::ScheduleForeseen { profile, forecast } => {
-            of(Kind::ScheduleForeseen, profile).due(forecast.next)
+            of_profile(Kind::ScheduleForeseen, profile).due(forecast.next)
         }
         Event::DueHandled { profile, due, outcome, .. } => {
-            let handled = of(Kind::DueHandled, profile).due(*due);
+            let handled = of_profile(Kind::DueHandled, profile).due(*due);
             match outcome {
                 DueOutcome::Started(run) => handled.run(*run),
                 DueOutcome::Skipped(reason) => handled.reason(reason.clone()),
             }
         }
-        _ => return None,
-    })
-}
 
-fn of_run(event: &Event) -> Option<EventFacts> {
-    let of = |kind, run| EventFacts::of(kind).run(run);
-    Some(match event {
         Event::RunStarted { run, profile, class, snapshot, .. } => {
-            of(Kind::RunStarted, *run).profile(profile.clone()).class(*class).snapshot(*snapshot)
+            of_run(Kind::RunStarted, *run).profile(profile.clone()).class(*class).snapshot(*snapshot)
         }
         Event::PlanDelegated { run, attempt, drone, .. } => {
-            of(Kind::PlanDelegated, *run).attempt(*attempt).drone(*drone)
+            of_run(Kind::PlanDelegated, *run).attempt(*attempt).drone(*drone)
         }
-        Event::PlanReceived { run, attempt, plan, usage, .. } => {
-            of(Kind::PlanReceived, *run).attempt(*attempt).packages(plan.packages.len() as u64).usage(*usage)
-        }
+        Event::PlanReceived { run, attempt, plan, usage, .. } => of_run(Kind::PlanReceived, *run)
+            .attempt(*attempt)
+            .packages(plan.packages.len() as u64)
+            .usage(*usage),
         Event::PlanNeeded { run, not_before, reason } => {
-            of(Kind::PlanNeeded, *run).not_before(*not_before).reason(reason.clone())
+            of_run(Kind::PlanNeeded, *run).not_before(*not_before).reason(reason.clone())
         }
         Event::RunEnded { run, state, reason } => {
-            of(Kind::RunEnded, *run).state(*state).reason(reason.clone())
+            of_run(Kind::RunEnded, *run).state(*state).reason(reason.clone())
         }
-        Event::RunStandsStill { run, received } => of(Kind::RunStandsStill, *run).packages(*received),
-        Event::RunReopened { run } => of(Kind::RunReopened, *run),
-        Event::RunForgotten { run } => of(Kind::RunForgotten, *run),
-        _ => return None,
-    })
-}
+        Event::RunStandsStill { run, received } => of_run(Kind::RunStandsStill, *run).packages(*received),
+        Event::RunReopened { run } => of_run(Kind::RunReopened, *run),
+        Event::RunForgotten { run } => of_run(Kind::RunForgotten, *run),
 
-fn of_package(event: &Event) -> Option<EventFacts> {
-    let of = |kind, package| EventFacts::of(kind).package(package);
-    Some(match event {
-        Event::PackageReused { package, artifacts } => of(Kind::PackageReused, *package).artifacts(artifacts),
+        Event::PackageReused { package, artifacts } => {
+            of_package(Kind::PackageReused, *package).artifacts(artifacts)
+        }
         Event::PackageDelegated { package, attempt, drone, duplicate_of, .. } => {
-            of(Kind::PackageDelegated, *package).attempt(*attempt).drone(*drone).duplicate_of(*duplicate_of)
+            of_package(Kind::PackageDelegated, *package)
+                .attempt(*attempt)
+                .drone(*drone)
+                .duplicate_of(*duplicate_of)
         }
         Event::PackageNeeded { package, not_before, reason } => {
-            of(Kind::PackageNeeded, *package).not_before(*not_before).reason(reason.clone())
+            of_package(Kind::PackageNeeded, *package).not_before(*not_before).reason(reason.clone())
         }
         Event::PackageReceived { package, attempt, artifacts, usage } => {
-            of(Kind::PackageReceived, *package).attempt(*attempt).artifacts(artifacts).usage(*usage)
+            of_package(Kind::PackageReceived, *package).attempt(*attempt).artifacts(artifacts).usage(*usage)
         }
         Event::PackageQuarantined { package, reason, lasting } => {
-            of(Kind::PackageQuarantined, *package).lasting(*lasting).reason(reason.clone())
+            of_package(Kind::PackageQuarantined, *package).lasting(*lasting).reason(reason.clone())
         }
-        Event::PackageHeld { package, reason } => of(Kind::PackageHeld, *package).reason(reason.clone()),
-        Event::PackageReleased { package } => of(Kind::PackageReleased, *package),
+        Event::PackageHeld { package, reason } => {
+            of_package(Kind::PackageHeld, *package).reason(reason.clone())
+        }
+        Event::PackageReleased { package } => of_package(Kind::PackageReleased, *package),
         Event::RebuildWanted { packages, reason } => {
-            EventFacts::of(Kind::RebuildWanted).packages(packages.len() as u64).reason(reason.clone())
+            of(Kind::RebuildWanted).packages(packages.len() as u64).reason(reason.clone())
         }
-        _ => return None,
-    })
-}
 
-fn of_attempt(event: &Event) -> Option<EventFacts> {
-    let of = |kind, attempt| EventFacts::of(kind).attempt(attempt);
-    Some(match event {
         Event::AttemptPhaseReached { attempt, phase } => {
-            of(Kind::AttemptPhaseReached, *attempt).phase(*phase)
+            of_attempt(Kind::AttemptPhaseReached, *attempt).phase(*phase)
         }
         Event::AttemptFailed { attempt, failure, usage } => {
-            of(Kind::AttemptFailed, *attempt).failure(failure.clone()).usage(*usage)
+            of_attempt(Kind::AttemptFailed, *attempt).failure(failure.clone()).usage(*usage)
         }
-        Event::AttemptRejected { attempt, rejection } => of(Kind::AttemptRejected, *attempt)
+        Event::AttemptRejected { attempt, rejection } => of_attempt(Kind::AttemptRejected, *attempt)
             .rejection(rejection.kind.clone())
             .reason(rejection.reason.clone()),
         Event::AttemptHandedBack { attempt, reason } => {
-            of(Kind::AttemptHandedBack, *attempt).reason(reason.clone())
+            of_attempt(Kind::AttemptHandedBack, *attempt).reason(reason.clone())
         }
-        Event::AttemptLost { attempt, reason } => of(Kind::AttemptLost, *attempt).reason(reason.clone()),
-        Event::AttemptRevived { attempt } => of(Kind::AttemptRevived, *attempt),
-        _ => return None,
+        Event::AttemptLost { attempt, reason } => {
+            of_attempt(Kind::AttemptLost, *attempt).reason(reason.clone())
+        }
+        Event::AttemptRevived { attempt } => of_attempt(Kind::AttemptRevived, *attempt),
+
+        // The journal does not store them.
+        Event::RollbackFound { .. }
+        | Event::StoodStill { .. }
+        | Event::DroneSeen { .. }
+        | Event::LeasesRenewed { .. }
+        | Event::DroneWaits { .. }
+        | Event::DroneCloned { .. } => return None,
     })
 }
