@@ -44,8 +44,8 @@ fn render(rows: &[AttemptRow], paint: Paint) -> String {
             Some(outcome) => (Tone::Plain, outcome.word()),
         };
         let why = match (row.class, &row.error) {
-            (Some(class), Some(error)) => format!(" ({class}): {}", clean(error)),
-            (None, Some(error)) => format!(": {}", clean(error)),
+            (Some(class), Some(error)) if class.word() != outcome => format!(" ({class}): {}", clean(error)),
+            (_, Some(error)) => format!(": {}", clean(error)),
             (_, None) => String::new(),
         };
         table.row([
@@ -90,11 +90,18 @@ mod tests {
             error: Some("error: x\x1b[1A".into()),
             ..built.clone()
         };
+        let lost = AttemptRow {
+            outcome: Some(AttemptOutcome::Lost),
+            class: Some(FailureClass::Lost),
+            error: Some("the drone exited".into()),
+            ..built.clone()
+        };
         let busy = AttemptRow { ended_at: None, outcome: None, ..built.clone() };
-        let text = render(&[busy, failed, built], Paint::new(false));
+        let text = render(&[busy, failed, built, lost], Paint::new(false));
         let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
         assert!(lines[1].ends_with("under way"), "{text}");
         assert!(lines[2].ends_with("failed (package): error: x\\u{1b}[1A"), "{text}");
+        assert!(lines[4].ends_with("lost: the drone exited"), "{text}");
         assert!(lines[3].contains("dev-libs/icu-75.1") && lines[3].ends_with("1 min 30 s  built"), "{text}");
     }
 }

@@ -75,12 +75,16 @@ impl PastAttempt {
 }
 
 impl Ending {
-    /// How it ended, without the details.
+    /// How it ended, without the details. What a drone lost is lost, whether the drone reports it or not.
     #[must_use]
     pub fn outcome(&self) -> AttemptOutcome {
         match self {
             Self::Accepted => AttemptOutcome::Built,
-            Self::Failed(_) => AttemptOutcome::Failed,
+            Self::Failed(failure) => match failure.class {
+                FailureClass::Lost => AttemptOutcome::Lost,
+                FailureClass::Cancelled => AttemptOutcome::Cancelled,
+                _ => AttemptOutcome::Failed,
+            },
             Self::Rejected(_) => AttemptOutcome::Rejected,
             Self::HandedBack(_) => AttemptOutcome::HandedBack,
             Self::Lost(_) => AttemptOutcome::Lost,

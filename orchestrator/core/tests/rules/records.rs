@@ -82,6 +82,17 @@ fn what_was_not_accepted_is_no_build() {
     assert_eq!(build(&kit, AttemptId(99)), None);
 }
 
+#[test]
+fn an_attempt_that_a_killed_drone_reports_is_lost_wherever_it_is_shown() {
+    let mut kit = Kit::new(&["oak"]);
+    kit.run(&["x-1"], &[]);
+    let got = kit.claim(OAK).unwrap();
+    kit.fail(OAK, &got, FailureClass::Lost, "the drone exited during the build");
+    assert_eq!(history(&kit, "x"), [(got.attempt.0, Some(AttemptOutcome::Lost))]);
+    let package = view::package(&kit.swarm, kit.now, package_of(&got)).unwrap();
+    assert_eq!(package.attempts[0].outcome.as_deref(), Some(AttemptOutcome::Lost.word()));
+}
+
 /// The attempts that a query means and how they ended, the newest first.
 fn history(kit: &Kit, query: &str) -> Vec<(u64, Option<AttemptOutcome>)> {
     view::history(&kit.swarm, query).iter().map(|row| (row.attempt.0, row.outcome)).collect()
