@@ -1,5 +1,5 @@
 //! Listings of archives, kept beside the store by the hash of the NAR, so that publishing does not
-//! unpack every archive again. What is missing is made again from the archive.
+//! unpack every archive again. What is missing or damaged is made again from the archive.
 
 use super::archive::{self, Sought};
 use crate::{
@@ -7,6 +7,7 @@ use crate::{
     store::{
         ArtifactStore, StoreError,
         disk::{self, DiskError},
+        sealed,
     },
 };
 use std::{
@@ -45,7 +46,7 @@ impl Listings {
         let path = self.path(nar);
         let temp = tempfile::NamedTempFile::new_in(&self.dir);
         let mut temp = temp.map_err(DiskError::at("make a file in", &self.dir))?;
-        temp.write_all(text.as_bytes()).map_err(DiskError::at("write", &path))?;
+        temp.write_all(sealed::seal(text).as_bytes()).map_err(DiskError::at("write", &path))?;
         temp.persist(&path).map_err(|error| DiskError::new("rename to", &path, error.error))?;
         Ok(())
     }
@@ -57,10 +58,10 @@ impl Listings {
     /// The disk fails.
     pub fn get(&self, artifact: &Artifact) -> Result<Option<String>, StoreError> {
         let Some(nar) = &artifact.nar else { return Ok(None) };
-        // A crash may have cut it.
-        let kept = fs::read_to_string(self.path(nar.hash)).ok();
-        if let Some(text) = kept.filter(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()) {
-            return Ok(Some(text));
+        let kept = fs::read(self.path(nar.hash)).ok();
+        // A crash may have cut it, or the disk changed it.
+        if let Some(text) = kept.as_deref().and_then(sealed::open) {
+            return Ok(Some(text.to_owned()));
         }
         let file = self.store.read(artifact.digest)?;
         match archive::examine(file, &NarLimits::default(), &Sought::default()) {
