@@ -19,6 +19,7 @@ pub mod journal;
 pub mod logs;
 pub mod metrics;
 pub mod nix;
+pub mod own_record;
 pub mod passes;
 mod places;
 pub mod publish;

@@ -59,6 +59,8 @@ pub enum ConcernKind {
     UpstreamAway { url: String, why: String },
     /// An audit found damage.
     StoreDamaged { faults: u64, first: String },
+    /// A record of the orchestrator's own was damaged. It was set aside, and a new one begun.
+    RecordDamaged { record: RecordKind, file: String, aside: String },
 
     /// No online drone can make the plan of a run.
     PlanWaits { run: RunId, profile: Name, remedy: Remedy },
@@ -219,6 +221,7 @@ impl ConcernKind {
             Self::SinkFails { sink, .. } => format!("notifications to {sink} fail"),
             Self::UpstreamAway { url, .. } => format!("the upstream cache {url} cannot be asked"),
             Self::StoreDamaged { .. } => "something that is kept is damaged".into(),
+            Self::RecordDamaged { file, .. } => format!("the record {file} was damaged"),
             Self::PlanWaits { run, profile, .. } => {
                 format!("run {run} of {profile} waits for its plan, and no drone that can make it is online")
             }
@@ -297,6 +300,17 @@ pub enum Remedy {
     StartImage { machine: String },
     /// Start a drone that has Nix.
     StartNix,
+}
+
+/// What a record of the orchestrator's own is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum RecordKind {
+    /// What was announced, and the messages that wait for sinks.
+    Notifications,
+    /// The last scrub, and the damage that it found.
+    Scrub,
 }
 
 /// The last run of a profile.

@@ -1,12 +1,13 @@
 //! Checks this machine before anything fails on it: that its directories are writable, their disks
-//! have space, and the certificate remains valid. A renewed certificate is loaded. Upstream caches that
-//! could not be asked are asked again.
+//! have space, and the certificate remains valid. A renewed certificate is loaded. Records that were damaged
+//! are named until an admin has seen them. Upstream caches that could not be asked are asked again.
 //!
 //! A problem is listed until a later check does not find it.
 
 use crate::{
     config::Config,
     nix::upstream::Upstreams,
+    own_record::OwnRecord,
     passes::{Context, Pass, Report, every},
     tls::Shown,
 };
@@ -38,6 +39,7 @@ static PROBE: [u8; 64 * 1024] = [0; 64 * 1024];
 pub struct Checks {
     /// The directories, each with what it is for.
     places: Vec<(&'static str, PathBuf)>,
+    records: Vec<OwnRecord>,
     shown: Option<Arc<Shown>>,
     upstreams: Arc<Upstreams>,
     found: Mutex<Vec<ConcernKind>>,
@@ -49,7 +51,8 @@ impl Checks {
     pub fn new(config: &Config, shown: Option<Arc<Shown>>, upstreams: Arc<Upstreams>) -> Self {
         let mut places = vec![("state directory", config.state_dir.clone())];
         places.extend(config.artifact_dir.clone().map(|dir| ("store", dir)));
-        Self { places, shown, upstreams, found: Mutex::default() }
+        let records = OwnRecord::all(&config.state_dir);
+        Self { places, records, shown, upstreams, found: Mutex::default() }
     }
 
     /// The problems.
@@ -63,9 +66,10 @@ impl Checks {
     /// # Errors
     /// A check panicked.
     pub async fn look(&self) -> Result<(), JoinError> {
-        let (places, shown) = (self.places.clone(), self.shown.clone());
+        let (places, records, shown) = (self.places.clone(), self.records.clone(), self.shown.clone());
         let looked = tokio::task::spawn_blocking(move || {
             let mut found = of_disks(&places);
+            found.extend(records.iter().filter_map(OwnRecord::trouble));
             found.extend(shown.and_then(|shown| of_certificate(&shown, Timestamp::now())));
             found
         });

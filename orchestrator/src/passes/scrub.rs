@@ -4,17 +4,13 @@
 use crate::{
     audit::{self, Auditor, Pace},
     engine::Engine,
+    own_record::OwnRecord,
     passes::{Context, Pass, Report, every},
 };
 use serde::{Deserialize, Serialize};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 use swarm_common::time::TimeMs;
-use swarm_daemon::config::{ConfigError, secret::write_private};
+use swarm_daemon::config::ConfigError;
 use tokio::time::Interval;
 
 /// Interval between scrubs, in milliseconds.
@@ -44,8 +40,7 @@ pub struct Scrub {
     auditor: Arc<Auditor>,
     /// Provides the time.
     engine: Engine,
-    /// The file that records the last scrub.
-    record: PathBuf,
+    record: OwnRecord,
     timer: Interval,
     /// The last scrub, once the pass has begun.
     last: Option<Last>,
@@ -54,25 +49,28 @@ pub struct Scrub {
 }
 
 impl Scrub {
-    /// A scrub by this auditor, which is recorded in the file `record`.
+    /// A scrub by this auditor, which is recorded in `record`.
     #[must_use]
-    pub fn new(auditor: Arc<Auditor>, engine: Engine, record: PathBuf) -> Self {
+    pub fn new(auditor: Arc<Auditor>, engine: Engine, record: OwnRecord) -> Self {
         Self { auditor, engine, record, timer: every(LOOK), last: None, unwritten: None }
     }
 
-    /// Reads the record of the last scrub. If it cannot be read, the interval starts again.
+    /// Reads the record of the last scrub. If there is none, the interval starts; if it was damaged, what it
+    /// said is found out by a scrub at once.
     fn begin(&mut self) -> Last {
-        let new = || Last { at: self.engine.wall(), faults: Vec::new() };
-        let last = read(&self.record).unwrap_or_else(new);
+        let last = self.record.read().unwrap_or_else(|| {
+            let was_damaged = self.record.trouble().is_some();
+            Last { at: if was_damaged { TimeMs(0) } else { self.engine.wall() }, faults: Vec::new() }
+        });
         self.auditor.audited.keep(last.faults.clone());
         self.unwritten = self.keep(last.clone()).err();
         last
     }
 
     fn keep(&mut self, last: Last) -> Result<(), ConfigError> {
-        let text = serde_json::to_string(&last).unwrap_or_default();
+        let written = self.record.write(&last);
         self.last = Some(last);
-        write_private(&self.record, &text)
+        written
     }
 }
 
@@ -102,8 +100,4 @@ impl Pass for Scrub {
         let last = Last { at: self.engine.wall(), faults: found.faults };
         self.keep(last).map(|()| String::new()).map_err(|error| error.to_string())
     }
-}
-
-fn read(path: &Path) -> Option<Last> {
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
 }

@@ -24,7 +24,8 @@ pub(super) fn for_packages(config: &Config) -> Result<Option<OpenPgpKey>, StartE
     let (key, made) = OpenPgpKey::load_or_create(&path, &config.signing.user_id)?;
     if let Some(before) = vanished::note(&trace, &key.fingerprint())? {
         let now = key.fingerprint();
-        tracing::warn!(before, now, "the signing key has changed: workstations must trust the new one");
+        tracing::warn!(before, now, file = %trace.display(), "the signing key has changed, or this \
+            file was damaged: workstations must trust the new key");
     }
     if made {
         tracing::info!(file = %path.display(), fingerprint = %key.fingerprint(), "created a signing key; \
@@ -60,7 +61,8 @@ pub(super) fn for_nix(config: &Config) -> Result<Option<Arc<NixKeys>>, StartErro
     };
     let now = keys.public().join(" ");
     if let Some(before) = vanished::note(&trace, &now)? {
-        tracing::warn!(before, now, "the signing keys for Nix have changed: clients must trust the new ones");
+        tracing::warn!(before, now, file = %trace.display(), "the signing keys for Nix have changed, or \
+            this file was damaged: clients must trust the new ones");
     }
     Ok(Some(Arc::new(keys)))
 }

@@ -23,6 +23,7 @@ use crate::{
     journal,
     logs::Logs,
     nix::{listings::Listings, upstream::Upstreams},
+    own_record::OwnRecord,
     passes::{Passes, checks::Checks, notify::Notifier},
     places::Places,
     publish::{Binhosts, Progress},
@@ -120,8 +121,8 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
     };
     let index_bytes = config.limits.index_size.bytes();
     let intake = Intake::new(engine.clone(), places, key, limits, index_bytes, upstreams.clone());
-    let notifier = Notifier::open(engine.clone(), &config.notify, &config.state_dir.join("notify.json"))
-        .map_err(StartError::Notify)?;
+    let told = OwnRecord::notifications(&config.state_dir);
+    let notifier = Notifier::open(engine.clone(), &config.notify, told).map_err(StartError::Notify)?;
     let published: Arc<Progress> = Arc::default();
     let auditor = Auditor {
         engine: engine.clone(),

@@ -2,6 +2,7 @@
 
 use crate::{
     app::App,
+    own_record::OwnRecord,
     passes::{
         Started,
         calendar::Calendar,
@@ -45,7 +46,7 @@ pub(super) fn start(app: &Arc<App>) -> Vec<Started> {
         binhosts: app.binhosts.clone(),
         nix_keys: app.nix_keys.clone(),
     };
-    let scrub = Scrub::new(app.auditor.clone(), engine.clone(), app.config.state_dir.join("scrub.json"));
+    let scrub = Scrub::new(app.auditor.clone(), engine.clone(), OwnRecord::scrub(&app.config.state_dir));
     let all = app.clone();
     let notifying = NotifyPass::new(app.notifier.clone(), move || all.troubles());
     let mut started = vec![

@@ -107,8 +107,8 @@ pub fn load(config: &Config) -> Result<Identity, TlsError> {
 /// Logs if the certificate differs from the previous one, and remembers this one.
 fn note_replacement(path: &Path, now: Fingerprint) -> Result<(), TlsError> {
     if let Some(before) = vanished::note(path, &now.to_string())? {
-        tracing::warn!(before, %now, "the TLS certificate was replaced: drones and admins that pinned the \
-            previous one need the new fingerprint");
+        tracing::warn!(before, %now, file = %path.display(), "the TLS certificate was replaced, or \
+            this file damaged: drones and admins that pinned another one need the new fingerprint");
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use swarm_tests::{
 };
 
 /// The kind of a condition, what is said of it, and how bad it is.
-const CONDITIONS: [(&str, &str, &str); 27] = [
+const CONDITIONS: [(&str, &str, &str); 28] = [
     ("directory_unwritable", ": Not a directory", "critical"),
     ("disk_nearly_full", "is nearly full: 6", "warning"),
     ("certificate_expires", "expires in 11 days", "warning"),
@@ -22,6 +22,7 @@ const CONDITIONS: [(&str, &str, &str); 27] = [
     ("certificate_unusable", "cannot load the TLS certificate", "critical"),
     ("sink_fails", "cannot deliver notifications to ", "critical"),
     ("store_damaged", "stored data is damaged: ", "critical"),
+    ("record_damaged", "notify.json was damaged and begun anew: ", "warning"),
     ("plan_waits", "waits for its plan: no drone", "critical"),
     ("run_stands_still", "of desk is stalled: no drone", "critical"),
     ("toolchain_differs", "its compiler is gcc 16, but the run was planned with gcc 15", "warning"),

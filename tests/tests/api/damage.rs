@@ -1,7 +1,10 @@
 //! A changed byte, a lost end or a lost file of each kind that is kept, and what is found, said and mended.
 
+mod harm;
+
+use self::harm::Harm;
 use std::{
-    fs::{self, File},
+    fs,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -28,43 +31,8 @@ enum Then {
     LeftOut(&'static str),
     /// It is as it was as soon as it is used.
     AsItWas,
-}
-
-/// What a disk, or a copy that was interrupted, does to a file. Its date stays.
-#[derive(Debug, Clone, Copy)]
-enum Harm {
-    /// A byte changes, after the first occurrence of this, or in the middle.
-    Flip(&'static str),
-    /// Another character stands there, where all characters are of base64.
-    Swap(usize),
-    /// The last byte is missing.
-    Cut,
-    /// The second half is missing.
-    Half,
-    /// The file is missing.
-    Gone,
-}
-
-impl Harm {
-    fn befall(self, path: &Path) {
-        let mut bytes = fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        match self {
-            Self::Flip(mark) => {
-                let found = bytes.windows(mark.len().max(1)).position(|window| window == mark.as_bytes());
-                let at = if mark.is_empty() { bytes.len() / 2 } else { found.unwrap() + mark.len() };
-                bytes[at] ^= 1;
-            }
-            Self::Swap(at) => bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' },
-            Self::Cut => drop(bytes.pop()),
-            Self::Half => bytes.truncate(bytes.len() / 2),
-            Self::Gone => return fs::remove_file(path).unwrap(),
-        }
-        let date = fs::metadata(path).unwrap().modified().unwrap();
-        let file = File::options().write(true).open(path).unwrap();
-        std::os::unix::fs::FileExt::write_all_at(&file, &bytes, 0).unwrap();
-        file.set_len(bytes.len() as u64).unwrap();
-        file.set_modified(date).unwrap();
-    }
+    /// It is begun anew, and status says so until what was set aside is removed.
+    SetAside,
 }
 
 /// A byte in the middle changes.
@@ -141,6 +109,16 @@ async fn befallen(file: &str, harm: Harm, then: Then) {
     let name = path.file_name().unwrap().to_str().unwrap();
     match then {
         Then::Refused(_) => panic!("{what}: it started: {audit:?}"),
+        Then::SetAside => {
+            let concerns = async || swarm.admin.status().await.unwrap().concerns;
+            let named =
+                async || concerns().await.iter().any(|concern| concern.what.contains(name)).then_some(());
+            until(&format!("{what} is named"), &named).await;
+            until(&format!("{what} is begun anew"), async || path.exists().then_some(())).await;
+            fs::remove_file(path.with_extension("damaged")).unwrap();
+            swarm.app.checks.look().await.unwrap();
+            assert_eq!(named().await, None, "{what}");
+        }
         Then::AsItWas => {
             assert_eq!((audit.faults, audit.mended), (vec![], vec![]), "{what}");
             if file.starts_with("entries") {
@@ -172,7 +150,7 @@ async fn befallen(file: &str, harm: Harm, then: Then) {
 // fault: 51
 #[tokio::test]
 async fn damage_of_any_file_of_a_stopped_swarm_is_found_and_mended_or_named() {
-    use Harm::{Cut, Flip, Gone, Half, Swap};
+    use Harm::{Cut, Empty, Flip, Gone, Half, Swap};
     let rebuild = "rebuild it: `swarmctl rebuild dev-libs/pebble`";
     let cases = [
         ("journal.sqlite", Flip("{\"event\":\"run_started\""), Then::Named("does not match the hash chain")),
@@ -182,13 +160,17 @@ async fn damage_of_any_file_of_a_stopped_swarm_is_found_and_mended_or_named() {
         // A digit of its number: a changed digit of its hash may be no digit any more.
         ("journal.mark", Flip("00000000"), Then::Refused("lost acknowledged events")),
         ("journal.mark", Cut, Then::AsItWas),
+        ("journal.mark", Empty, Then::Refused("its mark: expected")),
         ("journal.mark", Gone, Then::AsItWas),
         ("signing-key.asc", Flip(""), Then::Refused("signing-key.asc: ")),
         ("signing-key.asc", Cut, Then::AsItWas),
         ("signing-key.asc", Gone, Then::Refused("signing")),
         ("admin.token", Cut, Then::AsItWas),
-        ("scrub.json", Flip(""), Then::AsItWas),
-        ("scrub.json", Cut, Then::AsItWas),
+        ("admin.token", Empty, Then::Refused("admin.token: ")),
+        ("metrics.token", Empty, Then::Refused("metrics.token: ")),
+        ("scrub.json", Flip(""), Then::SetAside),
+        ("scrub.json", Cut, Then::SetAside),
+        ("scrub.json", Empty, Then::SetAside),
         ("scrub.json", Gone, Then::AsItWas),
         ("entries/DIGEST", Flip("SHA1: "), Then::AsItWas),
         ("entries/DIGEST", Flip("LICENSE: "), Then::AsItWas),
@@ -225,8 +207,10 @@ async fn damage_of_any_file_of_a_stopped_swarm_is_found_and_mended_or_named() {
         ("nix-signing-key", Cut, Then::AsItWas),
         ("nix-signing-key", Gone, Then::Refused("nix-signing-key")),
         ("nix-signing-key.public", Flip(""), Then::AsItWas),
+        ("nix-signing-key.public", Empty, Then::AsItWas),
         ("nix-signing-key.public", Gone, Then::AsItWas),
         ("signing-key.fingerprint", Flip(""), Then::AsItWas),
+        ("signing-key.fingerprint", Empty, Then::AsItWas),
         ("signing-key.fingerprint", Gone, Then::AsItWas),
         ("metrics.token", Gone, Then::AsItWas),
         ("tls.crt", Swap(200), Then::Refused("tls.crt: was changed or damaged")),
@@ -236,9 +220,11 @@ async fn damage_of_any_file_of_a_stopped_swarm_is_found_and_mended_or_named() {
         ("tls.key", Half, Then::Refused("tls.key: ")),
         ("tls.key", Gone, Then::Refused("tls.key is missing")),
         ("tls.fingerprint", Flip(""), Then::AsItWas),
+        ("tls.fingerprint", Empty, Then::AsItWas),
         ("tls.fingerprint", Gone, Then::AsItWas),
-        ("notify.json", Flip(""), Then::AsItWas),
-        ("notify.json", Half, Then::AsItWas),
+        ("notify.json", Flip(""), Then::SetAside),
+        ("notify.json", Half, Then::SetAside),
+        ("notify.json", Empty, Then::SetAside),
         ("notify.json", Gone, Then::AsItWas),
     ];
     let mut wrong = Vec::new();

@@ -1,10 +1,10 @@
 //! Texts of concerns: title, full line, and what comes next.
 
-use super::{lack, offline, paused, span};
+use super::{lack, offline, paused, remedy::with, span};
 use crate::state::{Apart, SharedPaths};
 use swarm_common::{
     state::{HealOutcome, HealStep},
-    wire::concern::{Action, ConcernKind, LastStep, Remedy},
+    wire::concern::{Action, ConcernKind, LastStep, RecordKind},
 };
 
 /// Number of drones named in one line.
@@ -27,6 +27,7 @@ pub fn title(fact: &ConcernKind) -> String {
         SinkFails { sink, .. } => format!("cannot deliver notifications to {sink}"),
         UpstreamAway { url, .. } => format!("the upstream cache {url} does not answer"),
         StoreDamaged { .. } => "stored data is damaged".into(),
+        RecordDamaged { file, .. } => format!("{file} was damaged"),
         PlanWaits { run, profile, .. } => {
             format!("run {run} of {profile} waits for its plan: no drone that can make it is online")
         }
@@ -104,6 +105,14 @@ pub fn what(fact: &ConcernKind) -> String {
         StoreDamaged { faults: 0 | 1, first } => format!("{title}: {first}"),
         StoreDamaged { faults, first } => {
             format!("{faults} stored items are damaged, the first: {first}")
+        }
+        RecordDamaged { record: RecordKind::Notifications, .. } => {
+            format!(
+                "{title} and begun anew: queued messages may be lost, and concerns may be announced again"
+            )
+        }
+        RecordDamaged { record: RecordKind::Scrub, .. } => {
+            format!("{title} and begun anew: all stored files are checked again")
         }
         RunStandsStill { .. } => format!("{title}: no drone that can build for it is online"),
         ToolchainDiffers { part, planned, own, .. } => {
@@ -245,6 +254,9 @@ pub fn next(fact: &ConcernKind, action: Option<&Action>) -> String {
                 .into()
         }
         StoreDamaged { .. } => action.map(Action::command).unwrap_or_default(),
+        RecordDamaged { aside, .. } => {
+            format!("check that disk; remove {aside}, the damaged file, to end this message")
+        }
         PlanWaits { remedy, .. } | RunStandsStill { remedy, .. } => command.unwrap_or_else(|| with(remedy)),
         ToolchainDiffers { .. } => {
             "install the same versions on all drones of the profile, or build it in a base (`swarmctl base \
@@ -370,25 +382,4 @@ fn names<T: ToString>(all: &[T]) -> String {
 
 fn renew(file: &str) -> String {
     format!("replace {file} and its key; they are reloaded automatically")
-}
-
-/// Advice for a run that no drone can work for.
-fn with(remedy: &Remedy) -> String {
-    match remedy {
-        Remedy::Resume { drone } => format!("resume {drone}"),
-        Remedy::ResumeThere { drone } => format!(
-            "{drone} was drained on its own machine: resume it there, with `systemctl kill -s USR2 swarm-drone` or \
-             `rc-service swarm-drone resume`"
-        ),
-        Remedy::StartHost => {
-            "start a drone for this profile as root (without root, a drone builds only in images); the run \
-             then continues"
-                .into()
-        }
-        Remedy::StartNix => "start a drone on a machine that has Nix 2.8 or newer".into(),
-        Remedy::StartImage { machine } => format!(
-            "its base needs a drone for {machine} with overlays over images (root_kind = \"overlay\"): \
-             start one, or update older ones"
-        ),
-    }
 }

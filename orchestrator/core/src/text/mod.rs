@@ -3,6 +3,7 @@
 
 pub mod concern;
 mod refusal;
+mod remedy;
 
 use swarm_common::{name::Name, wire::concern::Offline};
 

@@ -48,6 +48,7 @@ pub fn severity(fact: &ConcernKind) -> Severity {
         | DroneOffline { asks: true, .. } => Severity::Critical,
         DiskNearlyFull { .. }
         | UpstreamAway { .. }
+        | RecordDamaged { .. }
         | CertificateExpires { .. }
         | ToolchainDiffers { .. }
         | ProcessorLacks { .. }

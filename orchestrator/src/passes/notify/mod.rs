@@ -19,18 +19,14 @@ pub mod pass;
 use crate::{
     config::Notify as Settings,
     engine::Engine,
+    own_record::OwnRecord,
     sink::{
         Sink, Untaken,
         message::{Kind, Message},
     },
-    store::{disk::DiskError, sealed},
 };
 use book::Book;
-use std::{
-    io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::time::Duration;
 use swarm_common::{
     state::Severity,
     wire::{
@@ -38,7 +34,7 @@ use swarm_common::{
         notify::{SinkTestView, SinkView},
     },
 };
-use swarm_daemon::config::{ConfigError, secret::write_private};
+use swarm_daemon::config::ConfigError;
 use tokio::sync::{Mutex, Notify};
 
 /// Time limit for one delivery to any sink.
@@ -49,7 +45,7 @@ pub struct Notifier {
     engine: Engine,
     window_ms: u64,
     sinks: Vec<Named>,
-    file: PathBuf,
+    record: OwnRecord,
     /// Locked while it is changed and written.
     kept: Mutex<Kept>,
     /// A copy of the book's state for readers.
@@ -77,19 +73,20 @@ impl Notifier {
     ///
     /// # Errors
     /// A secret cannot be read.
-    pub fn open(engine: Engine, settings: &Settings, file: &Path) -> Result<Self, ConfigError> {
+    pub fn open(engine: Engine, settings: &Settings, record: OwnRecord) -> Result<Self, ConfigError> {
         for sink in &settings.sink {
             sink.secret()?;
         }
         let sinks = named(&settings.sink);
         let names: Vec<String> = sinks.iter().map(|s| s.name.clone()).collect();
-        let mut book = read(file);
+        // Of a damaged one, the current concerns are announced again, which is better than silence.
+        let mut book: Book = record.read().unwrap_or_default();
         book.keep_sinks(&names);
         let notifier = Self {
             engine,
             window_ms: settings.window.millis(),
             sinks,
-            file: file.to_owned(),
+            record,
             kept: Mutex::default(),
             shown: std::sync::Mutex::default(),
             posted: Notify::new(),
@@ -150,9 +147,8 @@ impl Notifier {
         if before == kept.book && !kept.unwritten {
             return Ok(result);
         }
-        let text = serde_json::to_string(&kept.book).map_err(|e| e.to_string())?;
-        let (file, text) = (self.file.clone(), sealed::seal(&text));
-        let written = tokio::task::spawn_blocking(move || write_private(&file, &text)).await;
+        let (record, book) = (self.record.clone(), kept.book.clone());
+        let written = tokio::task::spawn_blocking(move || record.write(&book)).await;
         let failed = match written {
             Ok(written) => written.err().map(|e| e.to_string()),
             Err(error) => Some(error.to_string()),
@@ -201,59 +197,5 @@ async fn deliver(sink: &Sink, message: &Message) -> Result<(), Untaken> {
     match tokio::time::timeout(DELIVERY, sink.send(message)).await {
         Ok(sent) => sent,
         Err(_) => Err(format!("no response within {} s", DELIVERY.as_secs()).into()),
-    }
-}
-
-/// Reads the stored book. An unusable file is set aside and the current concerns are announced
-/// again, which is better than silence.
-fn read(file: &Path) -> Book {
-    let content = match std::fs::read(file) {
-        Ok(content) => content,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Book::default(),
-        Err(source) => {
-            let error = DiskError::new("read", file, source);
-            tracing::error!(%error, "cannot read the notification state file; notifications may be repeated");
-            return Book::default();
-        }
-    };
-    // Versions before 0.2 wrote it without a checksum.
-    let text =
-        if content.starts_with(b"{") { &content } else { sealed::open(&content).unwrap_or("").as_bytes() };
-    serde_json::from_slice(text).unwrap_or_else(|error| {
-        let aside = file.with_extension("damaged");
-        let kept = std::fs::rename(file, &aside);
-        tracing::error!(%error, ?kept, aside = %aside.display(), "notification state file is damaged, set \
-            aside; notifications may be repeated");
-        Book::default()
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use swarm_common::time::TimeMs;
-
-    #[test]
-    fn a_damaged_book_is_set_aside_and_a_whole_one_is_read_also_without_a_checksum() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("notify.json");
-        let mut book = Book::default();
-        book.post("a sink", Message::new(TimeMs(1), Kind::Test, Severity::Info, "A message", &[]));
-        let text = serde_json::to_string(&book).unwrap();
-        let whole = sealed::seal(&text);
-        for content in [&text, &whole] {
-            std::fs::write(&file, content).unwrap();
-            assert_eq!(read(&file), book);
-        }
-        let message = whole.find("A message").unwrap();
-        let mut flipped = whole.clone().into_bytes();
-        flipped[message] ^= 1;
-        for content in [&flipped[..], &whole.as_bytes()[..whole.len() - 1], &[]] {
-            std::fs::write(&file, content).unwrap();
-            assert_eq!(read(&file), Book::default());
-            assert_eq!(std::fs::read(folder.path().join("notify.damaged")).unwrap(), content);
-            assert!(!file.exists());
-        }
-        assert_eq!(read(&file), Book::default(), "a missing one");
     }
 }

@@ -155,6 +155,7 @@ impl Lab {
                 flip(&self.stored().await);
                 swarm.admin.audit().await.unwrap();
             }
+            "record_damaged" => fs::write(swarm.state_dir().join("notify.damaged"), "").unwrap(),
             "plan_waits" => {
                 swarm.profile().await.unwrap();
                 swarm.admin.drain_drone(oak.id, &key()).await.unwrap();
@@ -281,6 +282,7 @@ impl Lab {
                 flip(&self.stored().await);
                 swarm.admin.audit().await.unwrap();
             }
+            "record_damaged" => fs::remove_file(swarm.state_dir().join("notify.damaged")).unwrap(),
             "plan_waits" | "run_stands_still" | "drone_grounded" | "drone_struck" => {
                 swarm.admin.resume_drone(oak.id, &key()).await.unwrap();
             }
