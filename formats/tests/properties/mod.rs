@@ -89,7 +89,6 @@ fn files(bytes: &[u8]) -> (BTreeMap<String, Vec<u8>>, bool) {
     }
 }
 
-/// A package with a machine and a repository: an index cannot say that one has none while its header names one.
 fn entry() -> impl Strategy<Value = Entry> {
     let key = select(vec!["BUILD_ID", "DEPEND", "EAPI", "SLOT", "USE"]);
     let names = ["[a-z]{1,3}-[a-z]{1,3}", "[a-z]{1,3}-[0-9]{1,2}", "[a-z]{1,2}", "[a-z]{1,2}"];

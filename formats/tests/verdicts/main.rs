@@ -15,10 +15,21 @@ mod mutate;
 mod reference;
 mod table;
 
+use model::Model;
 use reference::{Reference, Verdict};
-use std::time::{Duration, Instant};
+use std::{
+    io::Write as _,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 use swarm_common::digest::Digest;
-use swarm_formats::portage::gpkg::{self, GpkgError, Limits};
+use swarm_formats::{
+    archive::digests::FileHasher,
+    portage::{
+        gpkg::{self, GpkgError, Limits},
+        packages_index::{Entry, EntryError, PublishedFile},
+    },
+};
 
 /// Number of packages in the short run.
 const PACKAGES: u64 = 3000;
@@ -69,7 +80,7 @@ fn intake_and_the_reference_agree_about_mutated_packages() {
     let mut reference = Reference::start();
     let (mut tried, mut taken, mut differ) = (0, 0, Vec::new());
     while until.map_or(tried < PACKAGES, |until| Instant::now() < until) && differ.len() < 20 {
-        let package = mutate::package(seed + tried, model::Model::of("1"));
+        let package = mutate::package(seed + tried, Model::of("1"));
         let ours = intake(&package);
         if let Some(difference) = difference(&ours, &reference.of(&package)) {
             differ.push(format!("seed {}: {difference}", seed + tried));
@@ -100,7 +111,7 @@ with tempfile.TemporaryDirectory() as root:
 
 #[test]
 fn an_uncompressed_image_is_refused_as_portage_installs_it_only_where_it_does_not_compress_itself() {
-    let image = model::Model::new().archive();
+    let image = Model::new().archive();
     let plain = table::with_image("", image.clone());
     let packed = table::with_image(".zst", zstd::encode_all(&image[..], 1).unwrap());
     assert_eq!(intake(&plain).unwrap_err().kind(), "unsupported-compressor");
@@ -115,4 +126,44 @@ fn an_uncompressed_image_is_refused_as_portage_installs_it_only_where_it_does_no
             assert_eq!(ran.status.success(), is_installed, "compressed: {compressed}, {how}: {ran:?}");
         }
     }
+}
+
+/// Prints the machine and the repository that Portage reads of each package, and those that it reads after it has
+/// written the index itself, as it keeps that of a host.
+const READ: &str = r#"
+import io, sys
+import portage
+from portage.dbapi.bintree import binarytree
+
+tree = binarytree(pkgdir=sys.argv[1], settings=portage.settings)
+text = sys.stdin.read()
+for _ in range(2):
+    index, kept = tree._new_pkgindex(), io.StringIO()
+    index.read(io.StringIO(text))
+    print(*(f"{p['CPV']}={p['CHOST']},{p['repository']}" for p in index.packages))
+    index.write(kept)
+    text = kept.getvalue()
+"#;
+
+#[test]
+fn a_package_without_machine_or_repository_is_refused_as_portage_would_take_those_of_the_index() {
+    let metadata = gpkg::verify_stamped(&Model::new().build()[..], &Limits::default(), 1_800_000_000);
+    let metadata = metadata.unwrap().metadata;
+    let file = PublishedFile { path: "x".to_owned(), digests: FileHasher::default().finish(), mtime: 1 };
+    Entry::new(&metadata, &file).unwrap();
+    for key in ["CATEGORY", "PF", "CHOST", "repository"] {
+        let mut without = metadata.clone();
+        without.0.remove(key);
+        assert_eq!(Entry::new(&without, &file), Err(EntryError(key)));
+    }
+
+    let index = "CHOST: m\nPACKAGES: 3\nVERSION: 0\nrepository: r\n\nCPV: a/a-1\nPATH: a\n\n\
+        CHOST: o\nCPV: a/b-1\nPATH: b\nREPO: s\n\nCHOST: \nCPV: a/c-1\nPATH: c\nREPO: \n\n";
+    let folder = tempfile::tempdir().unwrap();
+    let mut python = reference::python();
+    python.args(["-c", READ]).arg(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = python.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(index.as_bytes()).unwrap();
+    let read = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    assert_eq!(read, "a/a-1=m,r a/b-1=o,s a/c-1=,\na/a-1=m,r a/b-1=o,s a/c-1=m,r\n");
 }

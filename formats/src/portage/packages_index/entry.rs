@@ -10,6 +10,9 @@ use std::{collections::BTreeMap, fmt::Write as _};
 /// last.
 const RENAMED: [(&str, &str); 3] = [("DESCRIPTION", "DESC"), ("_mtime_", "MTIME"), ("repository", "REPO")];
 
+/// The values that an entry needs.
+const NEEDED: [&str; 4] = ["CATEGORY", "PF", "CHOST", "repository"];
+
 /// The file of a package in the binary package host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishedFile {
@@ -33,20 +36,18 @@ pub struct Entry {
 pub struct EntryError(pub &'static str);
 
 impl Entry {
-    /// The entry of a package file.
+    /// The entry of a package file. Every package has a machine and a repository: readers give those of the
+    /// header to an entry without. Portage reads an empty value as such, but does not keep it.
     ///
     /// # Errors
-    /// The metadata lacks CATEGORY or PF.
+    /// The metadata lacks CATEGORY, PF, CHOST or the repository.
     pub fn new(metadata: &Metadata, file: &PublishedFile) -> Result<Self, EntryError> {
+        if let Some(missing) = NEEDED.into_iter().find(|key| metadata.line(key).is_empty()) {
+            return Err(EntryError(missing));
+        }
         let mut values: BTreeMap<String, String> =
             INDEXED.iter().map(|&key| (key.to_owned(), metadata.line(key))).collect();
         let (category, pf) = (metadata.line("CATEGORY"), metadata.line("PF"));
-        if category.is_empty() {
-            return Err(EntryError("CATEGORY"));
-        }
-        if pf.is_empty() {
-            return Err(EntryError("PF"));
-        }
         let mut set = |key: &str, value: String| values.insert(key.to_owned(), value);
         set("CPV", format!("{category}/{pf}"));
         set("PATH", file.path.clone());
