@@ -1,6 +1,6 @@
 //! Interpreting responses: successes, problem documents, and anything else.
 
-use super::{ClientError, Tried};
+use super::{ClientError, Tried, retry::retry_after};
 use reqwest::{Response, Url};
 use swarm_common::{causes::with_causes, wire::problem::Problem};
 
@@ -28,12 +28,13 @@ pub(super) async fn problem_of(response: Response) -> ClientError {
         .get("content-type")
         .and_then(|v| v.to_str().ok())
         .is_some_and(|v| v.starts_with("application/problem+json"));
+    let retry_after_s = retry_after(response.headers()).map(|pause| pause.as_secs());
     let body = match read_bounded(response).await {
         Ok(body) => body,
         Err(e) => return e,
     };
     match serde_json::from_slice::<Problem>(&body) {
-        Ok(problem) if is_problem => ClientError::Problem(Box::new(problem)),
+        Ok(problem) if is_problem => ClientError::Problem(Box::new(Problem { retry_after_s, ..problem })),
         _ => {
             let shown: String =
                 without_tags(&String::from_utf8_lossy(&body)).chars().take(SHOWN_CHARS).collect();

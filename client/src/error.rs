@@ -1,7 +1,8 @@
 //! Errors of requests to the orchestrator.
 
+use super::retry::is_temporary;
 use reqwest::Url;
-use std::fmt;
+use std::{fmt, time::Duration};
 use swarm_common::wire::problem::Problem;
 
 /// Why a request failed.
@@ -92,9 +93,18 @@ impl ClientError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } => !self.is_untrusted(),
-            Self::Problem(problem) => matches!(problem.status, 408 | 425 | 429 | 502..=504 | 507),
-            Self::Protocol { status, .. } => matches!(status, Some(408 | 425 | 429 | 502..=504)),
+            Self::Problem(problem) => is_temporary(problem.status) || problem.status == 507,
+            Self::Protocol { status, .. } => status.is_some_and(is_temporary),
             Self::Local(_) => false,
+        }
+    }
+
+    /// How long the orchestrator asks to wait before the request is repeated.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Problem(problem) => problem.retry_after_s.map(Duration::from_secs),
+            _ => None,
         }
     }
 

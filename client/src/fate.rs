@@ -74,7 +74,14 @@ mod tests {
     fn problem(status: u16, kind: &str) -> ClientError {
         let kind = format!("/problems/{kind}");
         let (title, detail) = (String::new(), String::new());
-        ClientError::Problem(Box::new(Problem { kind, title, status, detail, request_id: None }))
+        ClientError::Problem(Box::new(Problem {
+            kind,
+            title,
+            status,
+            detail,
+            request_id: None,
+            retry_after_s: None,
+        }))
     }
 
     fn proxy(status: Option<u16>) -> ClientError {

@@ -2,11 +2,10 @@
 //! tests all use it, so only this module knows the paths.
 //!
 //! A [`Client`] has the addresses of several orchestrators and tries them in turn, limits every
-//! wait, and turns every response into a type or a [`ClientError`]. When to retry after an error is
-//! up to the caller: a drone waits and retries forever, while a person gets to see the error.
+//! wait, and turns every response into a type or a [`ClientError`].
 //!
 //! - [`transport`]: addresses, time-outs, request ids. [`answer`]: responses and problem documents.
-//!   [`tls`]: trusted certificates.
+//!   [`tls`]: trusted certificates. [`retry`]: what is sent again, and for how long.
 //! - [`drone`]: requests of a drone. [`admin`]: changes by an administrator. [`view`]: read-only
 //!   requests.
 //! - [`binhost`]: the binary package host, for a drone's Portage.
@@ -21,6 +20,7 @@ mod drone;
 mod error;
 mod fate;
 mod key;
+mod retry;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -35,6 +35,7 @@ pub use error::{ClientError, Tried};
 pub use fate::{Fate, Stage};
 pub use key::IdempotencyKey;
 pub use reqwest::Url;
+pub use retry::{Patience, Tries};
 pub use stream::{ByteStream, EventStream};
 pub use tls::{Trust, shown_fingerprint};
 pub use transport::{Client, parse_address};

@@ -4,8 +4,10 @@
 use super::*;
 use std::{
     io::{Read, Write},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
+    sync::mpsc::{Receiver, channel},
     thread::JoinHandle,
+    time::{Duration, Instant},
 };
 use swarm_common::{
     digest::Digest, id::AttemptId, secret::Secret, wire::drone::ClaimRequest, wire::view::KeyView,
@@ -13,31 +15,42 @@ use swarm_common::{
 
 /// A server that sends `answer` to one request; the handle returns the request that it received.
 fn answers_once(answer: String) -> (Url, JoinHandle<String>) {
+    let (url, received) = answers_in_turn(vec![answer]);
+    (url, std::thread::spawn(move || received.recv().unwrap()))
+}
+
+/// A server that sends each of these to one request, after which it refuses connections. An empty one closes the
+/// connection without an answer. The receiver gets the requests.
+fn answers_in_turn(answers: Vec<String>) -> (Url, Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
-    let thread = std::thread::spawn(move || {
-        let (mut socket, _) = listener.accept().unwrap();
-        let mut got = Vec::new();
-        let mut piece = [0; 4096];
-        loop {
-            let n = socket.read(&mut piece).unwrap();
-            got.extend_from_slice(&piece[..n]);
-            let text = String::from_utf8_lossy(&got);
-            let Some((head, body)) = text.split_once("\r\n\r\n") else {
-                continue;
-            };
-            let length = head
-                .lines()
-                .find_map(|l| l.strip_prefix("content-length: ")?.parse::<usize>().ok())
-                .unwrap_or(0);
-            if n == 0 || body.len() >= length {
-                break;
-            }
+    let (received, requests) = channel();
+    std::thread::spawn(move || {
+        for answer in answers {
+            let (mut socket, _) = listener.accept().unwrap();
+            received.send(request(&mut socket)).unwrap();
+            socket.write_all(answer.as_bytes()).unwrap();
         }
-        socket.write_all(answer.as_bytes()).unwrap();
-        String::from_utf8(got).unwrap()
     });
-    (url, thread)
+    (url, requests)
+}
+
+fn request(socket: &mut TcpStream) -> String {
+    let mut got = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        let n = socket.read(&mut piece).unwrap();
+        got.extend_from_slice(&piece[..n]);
+        let text = String::from_utf8_lossy(&got);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let length =
+            head.lines().find_map(|l| l.strip_prefix("content-length: ")?.parse::<usize>().ok()).unwrap_or(0);
+        if n == 0 || body.len() >= length {
+            return String::from_utf8(got).unwrap();
+        }
+    }
 }
 
 fn answer(head: &str, body: &str) -> String {
@@ -196,4 +209,88 @@ async fn a_change_that_may_have_arrived_is_repeated_only_if_that_is_harmless() {
     let error = client(&[dead.clone(), nobody()]).enrol(&enrol).await.unwrap_err();
     let ClientError::Unreachable { tried } = error else { panic!("{error:?}") };
     assert_eq!(tried.iter().map(|t| &t.address).collect::<Vec<_>>(), [&dead]);
+}
+
+#[tokio::test]
+async fn what_is_sent_again_depends_on_the_answer_and_on_what_a_repetition_would_do() {
+    // The first answer, and whether a read and an enrolment with a token alone are sent again after it.
+    let table = [
+        ("", true, false),
+        ("408 Request Timeout", true, false),
+        ("425 Too Early", true, false),
+        ("429 Too Many Requests", true, true),
+        ("429 Too Many Requests\r\nretry-after: 1", true, true),
+        ("429 Too Many Requests\r\nretry-after: 60", false, false),
+        ("500 Internal Server Error", true, false),
+        ("502 Bad Gateway", true, false),
+        ("503 Service Unavailable", true, true),
+        ("504 Gateway Timeout", true, false),
+        ("200 OK", false, false),
+        ("400 Bad Request", false, false),
+        ("401 Unauthorized", false, false),
+        ("404 Not Found", false, false),
+        ("409 Conflict", false, false),
+        ("413 Payload Too Large", false, false),
+        ("501 Not Implemented", false, false),
+        ("507 Insufficient Storage", false, false),
+    ];
+    let rows = table.map(|(head, read, enrolled)| async move {
+        for patience in [Patience::PERSON, Patience::NONE] {
+            let server = || {
+                let first = if head.is_empty() { String::new() } else { answer(head, "{}") };
+                let (url, requests) = answers_in_turn(vec![first, answer("200 OK", &key_json())]);
+                (client(&[url]).with_patience(patience), requests)
+            };
+            let is_sent_again = |again| if again && patience != Patience::NONE { 2 } else { 1 };
+            let (patient, requests) = server();
+            let got = patient.key().await;
+            assert_eq!(requests.try_iter().count(), is_sent_again(read), "{head}");
+            assert_eq!(got.is_ok(), is_sent_again(read) == 2, "{head}: {got:?}");
+            let (patient, requests) = server();
+            let enrol = swarm_common::wire::drone::EnrolRequest {
+                credential_hash: None,
+                token: "t".into(),
+                name: "d".parse().unwrap(),
+                facts: swarm_common::wire::drone::DroneFacts::default(),
+            };
+            assert!(patient.enrol(&enrol).await.is_err());
+            assert_eq!(requests.try_iter().count(), is_sent_again(enrolled), "{head}, enrolling");
+        }
+    });
+    futures_util::future::join_all(rows).await;
+}
+
+#[tokio::test]
+async fn a_request_is_sent_again_when_the_server_asks_and_within_bounds() {
+    let busy = |head: &str| answer(&format!("503 Service Unavailable{head}"), "");
+    let patient = |url| client(&[url]).with_patience(Patience::PERSON);
+    let (url, requests) = answers_in_turn(vec![busy("\r\nretry-after: 2"), answer("200 OK", &key_json())]);
+    let began = Instant::now();
+    assert!(patient(url).key().await.is_ok());
+    assert!(began.elapsed() >= Duration::from_secs(2) && requests.try_iter().count() == 2);
+
+    let cut = "HTTP/1.1 200 OK\r\ncontent-length: 99\r\nconnection: close\r\n\r\n{".to_owned();
+    let (url, requests) = answers_in_turn(vec![cut, answer("200 OK", &key_json())]);
+    assert!(patient(url).key().await.is_ok() && requests.try_iter().count() == 2);
+
+    let (url, requests) = answers_in_turn(vec![busy(""); 20]);
+    let error = patient(url).key().await.unwrap_err();
+    assert!(error.is_transient() && (2..=5).contains(&requests.try_iter().count()), "{error}");
+    let error = patient(nobody()).key().await.unwrap_err();
+    assert!(matches!(&error, ClientError::Unreachable { tried } if tried.len() == 1), "{error}");
+}
+
+#[tokio::test]
+async fn an_upload_that_was_cut_goes_on_where_it_stands() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("f");
+    std::fs::write(&file, b"0123456789").unwrap();
+    let conflict = answer("409 Conflict\r\nupload-offset: 8", "");
+    let (url, requests) = answers_in_turn(vec![String::new(), conflict]);
+    let client = client(&[url]).with_patience(Patience::PERSON);
+    let got = client.upload_file(AttemptId(3), Digest::of(b""), &file, 4).await.unwrap();
+    assert_eq!((got.offset, got.verified), (8, false));
+    let requests: Vec<String> = requests.try_iter().collect();
+    let is_whole = |r: &String| r.contains("upload-offset: 4\r\n") && r.ends_with("\r\n\r\n456789");
+    assert!(requests.len() == 2 && requests.iter().all(is_whole), "{requests:?}");
 }

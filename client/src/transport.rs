@@ -3,13 +3,15 @@
 //! The addresses are tried in turn, beginning with the one that answered last. The next address is
 //! tried when there is no answer, on 503 if there is another address (a standby sends it, naming
 //! the leader, which is tried next), and on 502 or 504 from a proxy. Redirects are not followed: a
-//! credential is sent only to configured addresses.
+//! credential is sent only to configured addresses. When none of them helps, [`super::retry`] says whether all
+//! are tried again.
 
 use super::{
     ClientError, Tried,
     answer::{read_bounded, success},
     call::{Body, Call, Wait},
     key::random_id,
+    retry::{Patience, Tries, is_repeated, retry_after},
     tls::{self, Trust},
 };
 
@@ -39,6 +41,7 @@ pub struct Client {
     credential: Option<Secret>,
     /// Index of the address that answered last.
     current: Arc<AtomicUsize>,
+    patience: Patience,
 }
 
 /// Parses an orchestrator's address, such as `http://nas:8100`.
@@ -101,13 +104,19 @@ impl Client {
             .build()
             .map_err(|e| ClientError::Local(format!("cannot set up the HTTP client: {}", with_causes(&e))))?;
         let current = Arc::new(AtomicUsize::new(0));
-        Ok(Self { http, addresses: addresses.into(), credential, current })
+        Ok(Self { http, addresses: addresses.into(), credential, current, patience: Patience::NONE })
     }
 
     /// A client that shares the connections but uses another credential.
     #[must_use]
     pub fn with_credential(&self, credential: Secret) -> Self {
         Self { credential: Some(credential), ..self.clone() }
+    }
+
+    /// A client that shares the connections and sends requests again for as long as `patience` lasts.
+    #[must_use]
+    pub fn with_patience(&self, patience: Patience) -> Self {
+        Self { patience, ..self.clone() }
     }
 
     /// SHA-256 of its credential, if it has one.
@@ -131,9 +140,18 @@ impl Client {
 
     /// Sends a request and decodes its JSON response.
     pub(super) async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T, ClientError> {
-        let response = self.send(&call).await?;
-        let url = response.url().to_string();
-        let body = read_bounded(response).await?;
+        let mut tries = self.patience.tries();
+        let (url, body) = loop {
+            let response = success(self.answer_within(&call, &mut tries).await?).await?;
+            let url = response.url().to_string();
+            match read_bounded(response).await {
+                Ok(body) => break (url, body),
+                Err(error) => match tries.pause(None).filter(|_| call.repeatable && error.is_transient()) {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => return Err(error),
+                },
+            }
+        };
         serde_json::from_slice(&body).map_err(|e| ClientError::Protocol {
             url,
             status: None,
@@ -151,18 +169,43 @@ impl Client {
         success(self.answer(call).await?).await
     }
 
-    /// Sends a request to one orchestrator after another until one answers, and returns the
-    /// response whatever its status.
+    /// Sends a request until there is an answer that is worth no repetition, and returns it whatever
+    /// its status.
     pub(super) async fn answer(&self, call: &Call) -> Result<Response, ClientError> {
+        self.answer_within(call, &mut self.patience.tries()).await
+    }
+
+    async fn answer_within(&self, call: &Call, tries: &mut Tries) -> Result<Response, ClientError> {
         let request_id = random_id()?;
+        loop {
+            let round = self.ask_all(call, &request_id).await?;
+            let (again, asked) = match &round {
+                Ok(response) => {
+                    (is_repeated(response.status(), call.repeatable), retry_after(response.headers()))
+                }
+                Err(unanswered) => (unanswered.is_repeated, None),
+            };
+            match again.then(|| tries.pause(asked)).flatten() {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return round.map_err(|Unanswered { tried, .. }| ClientError::Unreachable { tried }),
+            }
+        }
+    }
+
+    /// Sends a request to one orchestrator after another until one answers. The outer error aborts.
+    async fn ask_all(
+        &self,
+        call: &Call,
+        request_id: &str,
+    ) -> Result<Result<Response, Unanswered>, ClientError> {
         let count = self.addresses.len();
         let first = self.current.load(Ordering::Relaxed);
         let mut order: VecDeque<usize> = (first..first + count).map(|at| at % count).collect();
-        let mut tried = Vec::new();
+        let (mut tried, mut is_repeated) = (Vec::new(), true);
         let mut refused: Option<Response> = None;
         while let Some(at) = order.pop_front() {
             let address = &self.addresses[at];
-            match self.try_one(call, address, &request_id).await? {
+            match self.try_one(call, address, request_id).await? {
                 Ok(response) if count > 1 && is_away(response.status(), call) => {
                     let leader = self.leader(&response);
                     if let Some(next) = order.iter().position(|at| Some(*at) == leader) {
@@ -175,19 +218,21 @@ impl Client {
                 }
                 Ok(response) => {
                     self.current.store(at, Ordering::Relaxed);
-                    return Ok(response);
+                    return Ok(Ok(response));
                 }
                 Err(failed) => {
+                    // The request may have arrived, and repeating it would have a second effect.
+                    let is_last = failed.sent && !call.repeatable;
+                    is_repeated &= !(is_last || failed.untrusted || failed.is_late);
                     let (why, untrusted) = (failed.why, failed.untrusted);
                     tried.push(Tried { address: address.clone(), why, untrusted });
-                    // The request may have arrived, and repeating it would have a second effect.
-                    if failed.sent && !call.repeatable {
+                    if is_last {
                         break;
                     }
                 }
             }
         }
-        refused.ok_or(ClientError::Unreachable { tried })
+        Ok(refused.ok_or(Unanswered { tried, is_repeated }))
     }
 
     /// The index of the address that a standby names as the leader. Unknown addresses are not
@@ -243,7 +288,7 @@ impl Client {
             Ok(Err(e)) => Err(Failed::from_reqwest(&e, limit)),
             Err(_) => {
                 let why = format!("no response within {} s", limit.as_secs());
-                Err(Failed { sent: true, untrusted: false, why })
+                Err(Failed { sent: true, untrusted: false, is_late: true, why })
             }
         })
     }
@@ -259,12 +304,21 @@ fn is_away(status: StatusCode, call: &Call) -> bool {
     }
 }
 
+/// No address answered.
+struct Unanswered {
+    tried: Vec<Tried>,
+    /// Whether it is worth trying all again.
+    is_repeated: bool,
+}
+
 /// Why one address did not answer.
 struct Failed {
     /// Whether the request may have arrived.
     sent: bool,
     /// Whether the certificate was rejected.
     untrusted: bool,
+    /// Whether the time limit was reached.
+    is_late: bool,
     why: String,
 }
 
@@ -286,7 +340,7 @@ impl Failed {
             }
             cause.to_string()
         };
-        Self { sent: !error.is_connect(), untrusted, why }
+        Self { sent: !error.is_connect(), untrusted, is_late: error.is_timeout(), why }
     }
 }
 

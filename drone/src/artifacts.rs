@@ -4,6 +4,7 @@
 //! restart. Packages built on this drone are cached under the digest of the upload, so they are never
 //! downloaded.
 
+use crate::download::is_tried_again;
 use sha2::{Digest as _, Sha256};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +13,7 @@ use std::{
     sync::{Arc, Mutex as StdMutex, PoisonError},
     time::SystemTime,
 };
-use swarm_client::{Client, ClientError};
+use swarm_client::{Client, ClientError, Patience};
 use swarm_common::{
     digest::Digest,
     wire::{base::Dependency, nix::NixInput},
@@ -175,12 +176,25 @@ impl Artifacts {
     }
 
     async fn fetch(&self, client: Option<&Client>, wanted: &Wanted<'_>) -> Result<PathBuf, ArtifactError> {
+        let client = client.ok_or_else(|| ArtifactError::Alone(wanted.title.to_owned()))?;
+        let mut tries = Patience::DOWNLOAD.tries();
+        loop {
+            let fetched = self.fetch_once(client, wanted).await;
+            if let Err(ArtifactError::Remote { source, .. }) = &fetched
+                && is_tried_again(source, &mut tries).await
+            {
+                continue;
+            }
+            return fetched;
+        }
+    }
+
+    async fn fetch_once(&self, client: &Client, wanted: &Wanted<'_>) -> Result<PathBuf, ArtifactError> {
         let (title, digest) = (|| wanted.title.to_owned(), wanted.digest);
         let remote = |source| ArtifactError::Remote { title: title(), digest, source };
         let at = self.path(digest);
         let partial = at.with_extension("partial");
         let disk = |source| ArtifactError::Disk { path: partial.clone(), source };
-        let client = client.ok_or_else(|| ArtifactError::Alone(title()))?;
         let mut stream = client.artifact(digest).await.map_err(remote)?;
         let mut file = tokio::fs::File::create(&partial).await.map_err(disk)?;
         let mut hash = Sha256::new();

@@ -6,16 +6,15 @@
 
 use crate::{
     buildroot::layers::{Kept, Layer, Layers},
-    download::{self, Broken, PARTIAL, PAUSES_S},
+    download::{self, Broken, PARTIAL, is_tried_again},
 };
 use std::{
     fs,
     io::{self, BufReader},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
-use swarm_client::{Client, ClientError};
+use swarm_client::{Client, ClientError, Patience};
 use swarm_common::{digest::Digest, state::FailureClass, wire::base::Image};
 use swarm_formats::image::{self, ImageError};
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -76,10 +75,6 @@ impl BaseError {
             Self::NoSpace { .. } | Self::Local { .. } => FailureClass::Drone,
         }
     }
-
-    fn is_transient(&self) -> bool {
-        matches!(self, Self::Remote { source, .. } if source.is_transient())
-    }
 }
 
 /// The cache of bases.
@@ -116,21 +111,21 @@ impl Bases {
     /// # Errors
     /// It cannot be downloaded, verified or stored.
     pub async fn get(&self, client: &Client, image: &Image) -> Result<Layer, BaseError> {
-        let mut pauses = PAUSES_S.iter();
+        let mut tries = Patience::DOWNLOAD.tries();
         loop {
             // Held until unpacking has ended, which continues if the attempt is cancelled.
             let turn = Arc::new(Arc::clone(&self.fetching).lock_owned().await);
             if let Some(found) = self.find(image.digest).await? {
                 return Ok(found);
             }
-            match (self.fetch(client, image, &turn).await, pauses.next()) {
-                (Err(error), Some(&pause)) if error.is_transient() => {
-                    tracing::warn!(%error, "retrying in {pause} s");
-                    drop(turn);
-                    tokio::time::sleep(Duration::from_secs(pause)).await;
-                }
-                (fetched, _) => return fetched,
+            let fetched = self.fetch(client, image, &turn).await;
+            drop(turn);
+            if let Err(BaseError::Remote { source, .. }) = &fetched
+                && is_tried_again(source, &mut tries).await
+            {
+                continue;
             }
+            return fetched;
         }
     }
 

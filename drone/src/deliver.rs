@@ -107,7 +107,10 @@ fn judge(attempt: AttemptId, what: &str, error: &ClientError, arrived: u64) -> D
     tracing::warn!(%attempt, %error, "{what}, will retry");
     let why = error.to_string();
     match error {
-        ClientError::Problem(_) => Delivery::Failed { why, arrived },
+        ClientError::Problem(problem) => {
+            let after_ms = problem.retry_after_s.unwrap_or(0).saturating_mul(1000);
+            Delivery::Failed { why, arrived, after_ms }
+        }
         _ => Delivery::Blocked { why, arrived },
     }
 }
@@ -124,6 +127,7 @@ mod tests {
             status,
             detail: String::new(),
             request_id: None,
+            retry_after_s: None,
         };
         judge(AttemptId(1), "a test", &ClientError::Problem(Box::new(problem)), 9)
     }

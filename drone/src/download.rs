@@ -2,12 +2,8 @@
 //! breaks.
 
 use std::{fs, io, path::Path};
-use swarm_client::{ByteStream, ClientError};
+use swarm_client::{ByteStream, ClientError, Tries};
 use tokio::io::AsyncWriteExt as _;
-
-/// Delays in seconds before an interrupted download is resumed, so that a restart of the orchestrator
-/// does not fail the attempt.
-pub(crate) const PAUSES_S: [u64; 4] = [1, 2, 4, 8];
 
 /// File extension of a download that may be incomplete.
 pub(crate) const PARTIAL: &str = "partial";
@@ -47,6 +43,16 @@ pub(crate) async fn receive(mut stream: ByteStream, at: &Path, first: u64, most:
         fs::remove_file(at).map_err(Broken::Local)?;
     }
     received
+}
+
+/// Waits before a download is tried again after this error. Returns false if it is not.
+pub(crate) async fn is_tried_again(error: &ClientError, tries: &mut Tries) -> bool {
+    let pause = if error.is_transient() { tries.pause(error.retry_after()) } else { None };
+    if let Some(pause) = pause {
+        tracing::warn!(%error, "the download failed, trying again in {:.1} s", pause.as_secs_f64());
+        tokio::time::sleep(pause).await;
+    }
+    pause.is_some()
 }
 
 /// Whether an error while reading a downloaded archive comes from the disk, not from its content.

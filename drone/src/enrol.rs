@@ -152,9 +152,10 @@ async fn enrol(
                     }
                     Fate::Refused | Fate::Passing => {}
                 }
-                tracing::warn!(%error, "not enrolled yet, retrying in {} s", pause.as_secs());
+                let asked = error.retry_after().unwrap_or_default().min(LONGEST_PAUSE);
+                tracing::warn!(%error, "not enrolled yet, retrying in {} s", pause.max(asked).as_secs());
                 supervisor.status(&format!("not enrolled yet: {error}"));
-                tokio::time::sleep(pause).await;
+                tokio::time::sleep(pause.max(asked)).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }

@@ -9,7 +9,7 @@ use std::{
     fmt,
     path::{Path, PathBuf},
 };
-use swarm_client::{Client, Trust, Url, parse_address};
+use swarm_client::{Client, Patience, Trust, Url, parse_address};
 use swarm_common::{
     fingerprint::{Fingerprint, Pins},
     secret::Secret,
@@ -262,7 +262,8 @@ impl Connection {
     /// # Errors
     /// The client cannot be set up.
     pub fn client(&self) -> Result<Client, Failure> {
-        Ok(Client::with_trust(&self.orchestrators, Some(self.token.clone()), &self.trust)?)
+        let client = Client::with_trust(&self.orchestrators, Some(self.token.clone()), &self.trust)?;
+        Ok(client.with_patience(Patience::PERSON))
     }
 
     /// Saves the connection in the file at `path`.

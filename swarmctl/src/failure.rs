@@ -99,6 +99,7 @@ mod tests {
             status,
             detail: String::new(),
             request_id: None,
+            retry_after_s: None,
         }))
         .into()
     }

@@ -88,6 +88,7 @@ mod tests {
             status: 404,
             detail: String::new(),
             request_id: None,
+            retry_after_s: None,
         }));
         assert!(Patience::default().wait(gone, |_| {}).await.is_err());
         let mut patience = Patience { away: Instant::now().checked_sub(LONGEST), ..Patience::default() };

@@ -1,19 +1,12 @@
-//! What all commands share: the client, the output, and finding objects by name. Changes whose
-//! answer was lost are repeated here with the same idempotency key.
+//! What all commands share: the client, the output, and finding objects by name.
 
 use crate::{config::ConnectionArgs, failure::Failure, output::Output};
-use std::{
-    io::{IsTerminal, Write},
-    time::Duration,
-};
+use std::io::{IsTerminal, Write};
 use swarm_client::{Client, ClientError, IdempotencyKey};
 use swarm_common::{
     id::{DroneId, PackageId},
     wire::view::DroneView,
 };
-
-/// Delays before a change is sent again.
-const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(1500)];
 
 /// One invocation of swarmctl.
 #[derive(Debug)]
@@ -37,22 +30,15 @@ impl Session {
         self.connection.connection()?.client()
     }
 
-    /// Makes a change, and repeats it with the same idempotency key if no answer arrives.
+    /// Makes a change, with an idempotency key of its own, so that it may be sent again.
     ///
     /// # Errors
-    /// The change was refused, or there was no answer after all attempts.
+    /// The change was refused, or there was no answer.
     pub async fn change<T>(
         &self,
         send: impl AsyncFn(&IdempotencyKey) -> Result<T, ClientError>,
     ) -> Result<T, Failure> {
-        let key = IdempotencyKey::random()?;
-        for pause in PAUSES {
-            match send(&key).await {
-                Err(e) if e.is_transient() => tokio::time::sleep(pause).await,
-                done => return Ok(done?),
-            }
-        }
-        Ok(send(&key).await?)
+        Ok(send(&IdempotencyKey::random()?).await?)
     }
 
     /// Whether the user can be asked a question.

@@ -23,6 +23,9 @@ pub struct Problem {
     /// The request's ID, as in the orchestrator's log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+    /// The header `Retry-After` of the response, in seconds. It is no part of the document.
+    #[serde(skip)]
+    pub retry_after_s: Option<u64>,
 }
 
 impl Problem {

@@ -14,6 +14,9 @@ use swarm_common::{
 /// Maximum length of [`Stuck::why`], in characters.
 const LONGEST_WHY: usize = 300;
 
+/// The longest pause that the orchestrator may ask for, in milliseconds.
+pub(super) const LONGEST_WISH_MS: u64 = 600_000;
+
 /// How often a result that cannot be read from the spool is tried.
 const READS: u32 = 3;
 
@@ -28,6 +31,8 @@ pub enum Delivery {
         why: String,
         /// Bytes of the files that have arrived so far.
         arrived: u64,
+        /// How long it asks to wait, in milliseconds.
+        after_ms: u64,
     },
     /// Something between the drone and the orchestrator, such as a proxy, rejected it, or nothing
     /// answered.
@@ -201,7 +206,8 @@ impl Item {
                 self.unreadable += 1;
                 (self.unreadable >= READS).then(|| damaged(&why))
             }
-            Delivery::Failed { why, arrived } => {
+            Delivery::Failed { why, arrived, after_ms } => {
+                *due = (*due).max(now + after_ms.min(LONGEST_WISH_MS));
                 Stalled::note(&mut self.stalled, now, why, arrived);
                 None
             }

@@ -8,15 +8,14 @@
 mod kept;
 mod seal;
 
-use crate::download::{self, Broken, PAUSES_S};
+use crate::download::{self, Broken, is_tried_again};
 use kept::{Hold, Kept};
 use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
-use swarm_client::{Client, ClientError};
+use swarm_client::{Client, ClientError, Patience};
 use swarm_common::{digest::Digest, state::FailureClass};
 use swarm_formats::snapshot::{MAX_BYTES, SnapshotError};
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -126,18 +125,20 @@ impl Snapshots {
     pub async fn get(&self, client: &Client, digest: Digest) -> Result<Snapshot, FetchError> {
         // Taken first, so that no other attempt removes the snapshot meanwhile.
         let hold = self.kept.hold(digest);
-        let mut pauses = PAUSES_S.iter();
+        let mut tries = Patience::DOWNLOAD.tries();
         let (chain, turn) = loop {
             let turn = Arc::new(Arc::clone(&self.fetching).lock_owned().await);
-            match (self.chain(client, digest, &turn).await, pauses.next()) {
-                (Ok(chain), _) => break (chain, turn),
-                (Err(error), Some(&pause)) if error.is_transient() => {
-                    tracing::warn!(%error, "retrying in {pause} s");
-                    drop(turn);
-                    tokio::time::sleep(Duration::from_secs(pause)).await;
-                }
-                (Err(error), _) => return Err(error),
+            let error = match self.chain(client, digest, &turn).await {
+                Ok(chain) => break (chain, turn),
+                Err(error) => error,
+            };
+            drop(turn);
+            if let FetchError::Remote { source, .. } = &error
+                && is_tried_again(source, &mut tries).await
+            {
+                continue;
             }
+            return Err(error);
         };
         let kept = self.kept.clone();
         // Only the next download waits for this.

@@ -118,6 +118,7 @@ async fn write_problem(mut response: Response, id: &str) -> Response {
         title,
         status: status.as_u16(),
         request_id: Some(id.to_owned()),
+        retry_after_s: None,
     };
     let mut response = Response::from_parts(parts, axum::body::Body::empty());
     response.headers_mut().remove(header::CONTENT_LENGTH);

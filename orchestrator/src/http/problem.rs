@@ -290,6 +290,7 @@ impl IntoResponse for ApiError {
             status: status.as_u16(),
             detail: self.to_string(),
             request_id: None,
+            retry_after_s: None,
         };
         let mut response = (status, headers).into_response();
         response.extensions_mut().insert(Pending(problem));

@@ -260,7 +260,7 @@ fn failed(class: FailureClass, signature: &str) -> ReportRequest {
 /// What a drone makes of a refused delivery: an attempt that is not known may yet be taken back.
 pub fn refused(refusal: &Refusal) -> Delivery {
     match refusal {
-        Refusal::UnknownAttempt(_) => Delivery::Failed { why: String::new(), arrived: 0 },
+        Refusal::UnknownAttempt(_) => Delivery::Failed { why: String::new(), arrived: 0, after_ms: 0 },
         _ => Delivery::Refused,
     }
 }

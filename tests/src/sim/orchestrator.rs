@@ -365,7 +365,7 @@ impl Orchestrator {
                 Some(Delivery::Done)
             }
             Ended::Answered(Err(refusal)) => Some(drone::refused(&refusal)),
-            Ended::Stalled => Some(Delivery::Failed { why: String::new(), arrived: 0 }),
+            Ended::Stalled => Some(Delivery::Failed { why: String::new(), arrived: 0, after_ms: 0 }),
             Ended::Died => None,
         })
     }

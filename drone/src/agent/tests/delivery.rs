@@ -1,10 +1,10 @@
 //! Deliveries that fail, stall, are blocked, or have nothing to deliver any more.
 
-use super::*;
+use super::{super::delivery::LONGEST_WISH_MS, *};
 use swarm_common::wire::plan::PlanReport;
 
 fn full() -> Delivery {
-    Delivery::Failed { why: "the disk is full".into(), arrived: 0 }
+    Delivery::Failed { why: "the disk is full".into(), arrived: 0, after_ms: 0 }
 }
 
 fn blocked(arrived: u64) -> Delivery {
@@ -41,6 +41,18 @@ fn delivery_is_tried_for_ever_with_growing_pauses() {
     // What the orchestrator itself lacks is told as well.
     let stuck = agent.items[&AttemptId(7)].stuck(now).unwrap();
     assert_eq!((stuck.for_ms, stuck.why.as_str()), (now.since(TimeMs(T)), "the disk is full"));
+}
+
+#[test]
+fn a_delivery_waits_as_long_as_the_orchestrator_asks_within_limits() {
+    let (mut agent, _) = agent();
+    agent.step(TimeMs(T), work(7));
+    agent.step(TimeMs(T), Input::BuildEnded(AttemptId(7), Some(built())));
+    for (asked, waits) in [(30_000, 30_000), (u64::MAX, LONGEST_WISH_MS)] {
+        let busy = Delivery::Failed { why: "busy".into(), arrived: 0, after_ms: asked };
+        agent.step(TimeMs(T), Input::UploadEnded(AttemptId(7), busy));
+        assert_eq!(agent.items[&AttemptId(7)].due_at(), Some(TimeMs(T + waits)));
+    }
 }
 
 #[test]

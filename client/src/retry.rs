@@ -1,0 +1,108 @@
+//! Whether and when a failed request is sent again.
+//!
+//! | what came back | sent again |
+//! |---|---|
+//! | no connection | yes |
+//! | the connection was cut | if the request may be repeated |
+//! | 429, 503: it was not processed | yes |
+//! | 408, 425, 500, 502, 504 | if the request may be repeated |
+//! | nothing within its time limit, an untrusted certificate | no |
+//! | 507 and all other answers | no |
+//!
+//! A request may be repeated if it changes nothing, or names what it changes: by an idempotency key, the key of a
+//! claim, an attempt, or the offset at which its bytes begin. Enrolment with a token alone and a test of
+//! notifications may not.
+//!
+//! The pause doubles each time, with ±25 % jitter; `Retry-After` may only lengthen it. All pauses together last at
+//! most as long as the caller's [`Patience`]. A drone's claims and deliveries have none: its agent repeats them for
+//! ever, with pauses of its own.
+
+use reqwest::{StatusCode, header::HeaderMap};
+use std::time::Duration;
+
+/// The first pause.
+const FIRST: Duration = Duration::from_millis(500);
+
+/// The longest pause, unless the server asks for a longer one.
+const LONGEST: Duration = Duration::from_secs(8);
+
+/// How long a caller waits for a request to be sent again, in all pauses together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience(Duration);
+
+impl Patience {
+    /// Nothing is sent again.
+    pub const NONE: Self = Self(Duration::ZERO);
+    /// Of a person who waits at a terminal.
+    pub const PERSON: Self = Self(Duration::from_secs(3));
+    /// Of a download: a restart of the orchestrator fails no build.
+    pub const DOWNLOAD: Self = Self(Duration::from_secs(30));
+
+    /// The tries of one request.
+    #[must_use]
+    pub fn tries(self) -> Tries {
+        Tries { left: self.0, failures: 0 }
+    }
+}
+
+/// The tries of one request.
+#[derive(Debug)]
+pub struct Tries {
+    left: Duration,
+    failures: u32,
+}
+
+impl Tries {
+    /// The pause before the next try, of at least `asked`; `None` if it would be too long.
+    pub fn pause(&mut self, asked: Option<Duration>) -> Option<Duration> {
+        let base = FIRST.saturating_mul(1 << self.failures.min(8)).min(LONGEST);
+        self.failures += 1;
+        let pause = jittered(base).max(asked.unwrap_or_default());
+        self.left = self.left.checked_sub(pause)?;
+        Some(pause)
+    }
+}
+
+/// Between three and five quarters of this, so that callers do not return in lockstep.
+fn jittered(base: Duration) -> Duration {
+    // Without randomness, the middle will do.
+    let dice = getrandom::u32().unwrap_or(u32::MAX / 2);
+    base.mul_f64(0.75 + 0.5 * f64::from(dice) / f64::from(u32::MAX))
+}
+
+/// Whether the same request may succeed soon, without anybody's help.
+pub(super) fn is_temporary(status: u16) -> bool {
+    matches!(status, 408 | 425 | 429 | 502..=504)
+}
+
+/// Whether a request is sent again after an answer with this status.
+pub(super) fn is_repeated(status: StatusCode, repeatable: bool) -> bool {
+    let was_refused = matches!(status.as_u16(), 429 | 503);
+    was_refused || (repeatable && (is_temporary(status.as_u16()) || status == 500))
+}
+
+/// `Retry-After` in seconds (RFC 9110, section 10.2.3); a date is ignored.
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get("retry-after")?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_end_and_are_as_long_as_the_server_asks() {
+        for (patience, most) in [(Patience::NONE, 0), (Patience::PERSON, 4), (Patience::DOWNLOAD, 9)] {
+            let mut tries = patience.tries();
+            let pauses: Vec<Duration> = std::iter::from_fn(|| tries.pause(None)).collect();
+            assert!(pauses.len() <= most && pauses.iter().sum::<Duration>() <= patience.0, "{pauses:?}");
+            assert!(pauses.iter().all(|pause| *pause <= LONGEST.mul_f64(1.25)), "{pauses:?}");
+            assert!(pauses.len() >= most / 2, "{pauses:?}");
+        }
+        let mut tries = Patience::PERSON.tries();
+        assert_eq!(tries.pause(Some(Duration::from_secs(2))), Some(Duration::from_secs(2)));
+        assert_eq!(tries.pause(Some(Duration::from_secs(2))), None, "it would be too long");
+        assert!(Patience::DOWNLOAD.tries().pause(Some(Duration::MAX)).is_none());
+    }
+}
