@@ -3,6 +3,7 @@
 { config, lib, pkgs, ... }:
 
 let
+  common = import ./common.nix { inherit lib pkgs; };
   cfg = config.services.build-swarm.drone;
   format = pkgs.formats.toml { };
   file = "/etc/build-swarm/drone.toml";
@@ -12,12 +13,7 @@ in
   options.services.build-swarm.drone = {
     enable = lib.mkEnableOption "a drone of Build Swarm";
 
-    package = lib.mkOption {
-      type = lib.types.package;
-      default = pkgs.build-swarm or (pkgs.callPackage ../package.nix { });
-      defaultText = lib.literalExpression "pkgs.build-swarm";
-      description = "The package with the programs of Build Swarm.";
-    };
+    inherit (common) package;
 
     orchestrators = lib.mkOption {
       type = lib.types.listOf lib.types.str;

@@ -3,6 +3,7 @@
 { config, lib, pkgs, ... }:
 
 let
+  common = import ./common.nix { inherit lib pkgs; };
   cfg = config.services.build-swarm.orchestrator;
   format = pkgs.formats.toml { };
   file = "/etc/build-swarm/orchestrator.toml";
@@ -13,12 +14,7 @@ in
   options.services.build-swarm.orchestrator = {
     enable = lib.mkEnableOption "the orchestrator of Build Swarm";
 
-    package = lib.mkOption {
-      type = lib.types.package;
-      default = pkgs.build-swarm or (pkgs.callPackage ../package.nix { });
-      defaultText = lib.literalExpression "pkgs.build-swarm";
-      description = "The package with the programs of Build Swarm.";
-    };
+    inherit (common) package;
 
     listen = lib.mkOption {
       type = lib.types.str;
@@ -95,7 +91,7 @@ in
       # Running builds continue during a restart.
       restartTriggers = [ config.environment.etc."build-swarm/orchestrator.toml".source ];
 
-      serviceConfig = {
+      serviceConfig = common.hardening // {
         Type = "notify";
         ExecStart = program;
         ExecReload = [ "${program} --check-config" "${pkgs.coreutils}/bin/kill -HUP $MAINPID" ];
@@ -121,32 +117,10 @@ in
         LogsDirectoryMode = "0750";
         UMask = "0077";
 
-        CapabilityBoundingSet = "";
-        DeviceAllow = "";
-        LockPersonality = true;
         MemoryDenyWriteExecute = true;
-        NoNewPrivileges = true;
-        PrivateDevices = true;
-        PrivateTmp = true;
         PrivateUsers = true;
         ProcSubset = "pid";
-        ProtectClock = true;
-        ProtectControlGroups = true;
-        ProtectHome = true;
-        ProtectHostname = true;
-        ProtectKernelLogs = true;
-        ProtectKernelModules = true;
-        ProtectKernelTunables = true;
-        ProtectProc = "invisible";
-        ProtectSystem = "strict";
         RemoveIPC = true;
-        RestrictAddressFamilies = "AF_INET AF_INET6 AF_UNIX";
-        RestrictNamespaces = true;
-        RestrictRealtime = true;
-        RestrictSUIDSGID = true;
-        SystemCallArchitectures = "native";
-        SystemCallErrorNumber = "EPERM";
-        SystemCallFilter = [ "@system-service" "~@privileged @resources" ];
         # Where the large files are, if not in the state directory.
         ReadWritePaths = lib.optional (cfg.settings ? artifact_dir) cfg.settings.artifact_dir;
       };

@@ -2,18 +2,14 @@
 { config, lib, pkgs, utils, ... }:
 
 let
+  common = import ./common.nix { inherit lib pkgs; };
   cfg = config.services.build-swarm.switch;
 in
 {
   options.services.build-swarm.switch = {
     enable = lib.mkEnableOption "switching to the systems that Build Swarm has ready for this machine";
 
-    package = lib.mkOption {
-      type = lib.types.package;
-      default = pkgs.build-swarm or (pkgs.callPackage ../package.nix { });
-      defaultText = lib.literalExpression "pkgs.build-swarm";
-      description = "The package with the programs of Build Swarm.";
-    };
+    inherit (common) package;
 
     url = lib.mkOption {
       type = lib.types.str;

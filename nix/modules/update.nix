@@ -3,17 +3,18 @@
 { config, lib, pkgs, utils, ... }:
 
 let
+  common = import ./common.nix { inherit lib pkgs; };
   cfg = config.services.build-swarm.update;
   each = f: lib.mapAttrs' (profile: update: lib.nameValuePair "swarm-update-${profile}" (f profile update)) cfg;
+  firstHost = profile: update:
+    if update.hosts == [ ] then
+      throw "services.build-swarm.update.${profile}.pushLockTo needs a host in `hosts`"
+    else
+      lib.head update.hosts;
   repeated = option: lib.concatMap (value: [ option value ]);
 
   options = {
-    package = lib.mkOption {
-      type = lib.types.package;
-      default = pkgs.build-swarm or (pkgs.callPackage ../package.nix { });
-      defaultText = lib.literalExpression "pkgs.build-swarm";
-      description = "The package with the programs of Build Swarm.";
-    };
+    inherit (common) package;
 
     source = lib.mkOption {
       type = lib.types.str;
@@ -131,7 +132,7 @@ in
         GIT_SSH_COMMAND = "ssh -i %d/git.key";
       };
 
-      serviceConfig = {
+      serviceConfig = common.hardening // {
         Type = "oneshot";
         ExecStart = utils.escapeSystemdExecArgs ([
           "${update.package}/bin/swarmctl"
@@ -145,7 +146,7 @@ in
           ++ update.extraArgs);
         ExecStartPost = lib.optional (update.pushLockTo != null) (utils.escapeSystemdExecArgs [
           "${update.package}/bin/swarmctl"
-          "ready" profile (lib.head update.hosts)
+          "ready" profile (firstHost profile update)
           "--push-lock" update.pushLockTo
         ]);
         TimeoutStartSec = "3h";
@@ -157,29 +158,6 @@ in
         CacheDirectory = "swarm-update/${profile}";
         CacheDirectoryMode = "0700";
         UMask = "0077";
-
-        CapabilityBoundingSet = "";
-        DeviceAllow = "";
-        LockPersonality = true;
-        NoNewPrivileges = true;
-        PrivateDevices = true;
-        PrivateTmp = true;
-        ProtectClock = true;
-        ProtectControlGroups = true;
-        ProtectHome = true;
-        ProtectHostname = true;
-        ProtectKernelLogs = true;
-        ProtectKernelModules = true;
-        ProtectKernelTunables = true;
-        ProtectProc = "invisible";
-        ProtectSystem = "strict";
-        RestrictAddressFamilies = "AF_INET AF_INET6 AF_UNIX";
-        RestrictNamespaces = true;
-        RestrictRealtime = true;
-        RestrictSUIDSGID = true;
-        SystemCallArchitectures = "native";
-        SystemCallErrorNumber = "EPERM";
-        SystemCallFilter = [ "@system-service" "~@privileged @resources" ];
       };
     });
     systemd.timers = each (_: update: {

@@ -189,6 +189,7 @@ fn options_have_types_and_descriptions_and_others_do_not_exist() {
         (json!({ "switch": { "enable": true, "url": "u", "action": "now" } }), "is not a enum"),
         (json!({ "update": { "home": {} } }), "source is used but not defined"),
         (json!({ "update": { "home": { "source": "s", "host": ["x"] } } }), "is not a attrsOf submodule"),
+        (json!({ "update": { "home": { "source": "s", "pushLockTo": "s" } } }), "pushLockTo needs a host"),
     ] {
         let said = evaluate(&settings).unwrap_err();
         assert!(said.contains(want), "{want}: {said}");
