@@ -8,7 +8,10 @@ use swarm_common::{
     id::AttemptId,
     wire::{admin::BuilderKind, drone::Target},
 };
-use swarm_core::{Refusal, Swarm, state::Job};
+use swarm_core::{
+    Refusal, Swarm,
+    state::{Attempt, Job},
+};
 
 /// What an attempt may deliver.
 #[derive(Debug, Clone)]
@@ -19,8 +22,9 @@ pub struct Wanted {
     pub kind: BuilderKind,
     /// For Nix, the store paths that they may refer to.
     pub known: Arc<Known>,
-    /// Whether a package may have another build id than its target. It then gets the target's: another
-    /// package may have been published with its own before the journal was restored.
+    /// Whether a package may have another build id than its target, and gets the target's. After a
+    /// restore, another package may have been published with its own, and the target's may be too high
+    /// for a drone.
     pub any_build_id: bool,
 }
 
@@ -36,7 +40,7 @@ impl Wanted {
             BuilderKind::Portage => None,
             BuilderKind::Nix => Known::of(swarm, attempt).map(Arc::new),
         };
-        let any_build_id = swarm.attempts.get(&attempt).is_some_and(|record| record.returned);
+        let any_build_id = swarm.attempts.get(&attempt).is_some_and(Attempt::is_renumbered);
         Ok(Self { targets, kind, known: known.unwrap_or_default(), any_build_id })
     }
 

@@ -11,7 +11,7 @@ use crate::{
     follow,
     judge::memory,
     reply::Reply,
-    state::{Drone, Job, Swarm},
+    state::{Drone, Job, Swarm, sent_build_ids},
 };
 use std::collections::BTreeMap;
 use swarm_common::{
@@ -138,7 +138,7 @@ fn assignment(
             let package = swarm.packages.get(&id)?;
             let order = BuildOrder {
                 package: id,
-                targets: package.targets_with(build_ids),
+                targets: package.targets_with(&sent_build_ids(build_ids)),
                 stages: package.stages.clone(),
                 dependencies: closure::dependencies(swarm, id, &run.base),
                 inputs: closure::inputs(swarm, id, &run.base),

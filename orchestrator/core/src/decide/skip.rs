@@ -20,8 +20,8 @@ const BUILD_IDS_SKIPPED: u32 = 10;
 /// most once per millisecond.
 const BUILT_EVERY_MS: u64 = 60 * 1000;
 
-/// Drones accept build ids up to this one.
-const MOST_BUILD_IDS: u32 = 100_000;
+/// Build ids stay below this, so that they have at most ten digits in file names.
+const MOST_BUILD_IDS: u32 = 1 << 31;
 
 /// Bits of the random distance between the ids of two restores of one backup: of runs and drones, of
 /// which there are few, and of packages and attempts.

@@ -115,7 +115,23 @@ fn is_zero(ms: &u64) -> bool {
     *ms == 0
 }
 
+/// Highest build id that is sent to a drone. Portage takes the first free file name, so the drone has
+/// to occupy one for each lower id.
+const MOST_SENT: u32 = 1000;
+
+/// The build ids that are sent to a drone: 1 in place of those too high for it.
+pub(crate) fn sent_build_ids(build_ids: &[u32]) -> Vec<u32> {
+    build_ids.iter().map(|&id| if id > MOST_SENT { 1 } else { id }).collect()
+}
+
 impl Attempt {
+    /// Whether its packages may have other build ids than its own, and are renumbered when they
+    /// arrive.
+    #[must_use]
+    pub fn is_renumbered(&self) -> bool {
+        self.returned || sent_build_ids(&self.build_ids) != self.build_ids
+    }
+
     /// Whether it has not ended.
     #[must_use]
     pub fn is_live(&self) -> bool {

@@ -21,6 +21,7 @@ mod quarantine;
 mod run;
 mod swarm;
 
+pub(crate) use attempt::sent_build_ids;
 pub use attempt::{Attempt, Ending, Job, blames_package};
 pub use base::{Following, NamedBase};
 pub use build::{BuildRecord, Builds, RunRecord};

@@ -67,6 +67,7 @@ fn restores_of_one_backup_at_one_moment_go_different_ways() {
 
 #[test]
 fn build_ids_do_not_run_out_however_often_something_is_restored() {
+    const MOST: u32 = 1 << 31;
     let mut kit = Kit::new(&["oak"]);
     for n in 0..200_u64 {
         // Half a year later each time.
@@ -74,8 +75,30 @@ fn build_ids_do_not_run_out_however_often_something_is_restored() {
         let before = kit.swarm.build_ids_skipped;
         kit.swarm = restore(&kit, u64::MAX - n);
         let now = kit.swarm.build_ids_skipped;
-        assert!(now <= 100_000 && (now > before || now > 99_990), "{n}: {before} and then {now}");
+        assert!(now <= MOST && (now > before || now > MOST - 10), "{n}: {before} and then {now}");
     }
+}
+
+#[test]
+fn a_drone_is_sent_no_build_id_that_would_cost_it_much() {
+    let mut kit = Kit::new(&["oak"]);
+    kit.run(&["a-1"], &[]);
+    kit.swarm = restore(&kit, 5_000_000);
+    let assignment = kit.claim(OAK).unwrap();
+    let Work::Build(order) = &assignment.work else { panic!("{assignment:?}") };
+    let record = &kit.swarm.attempts[&assignment.attempt];
+    assert!(record.build_ids[0] > 5_000_000 && record.is_renumbered() && !record.returned, "{record:?}");
+    assert_eq!(order.targets[0], order.targets[0].clone().with_build_id(1));
+    assert!(kit.deliver(OAK, &assignment).unwrap().accepted);
+
+    let mut kit = Kit::new(&["oak"]);
+    kit.run(&["a-1"], &[]);
+    kit.swarm = restore(&kit, 0);
+    let assignment = kit.claim(OAK).unwrap();
+    let Work::Build(order) = &assignment.work else { panic!("{assignment:?}") };
+    let record = &kit.swarm.attempts[&assignment.attempt];
+    assert_eq!(order.targets[0], order.targets[0].clone().with_build_id(record.build_ids[0]));
+    assert!(!record.is_renumbered(), "{record:?}");
 }
 
 #[test]
