@@ -158,7 +158,7 @@ impl Engine {
             what: format!("reading it ended in {e}"),
         })?;
         let (journal, restored) = loaded?;
-        let snapshot = restored.as_ref().map(|restored| restored.snapshot);
+        let checkpoint = restored.as_ref().map(|restored| restored.checkpoint);
         let swarm = restored.map_or_else(|| Swarm::new(unread), |restored| restored.swarm);
         let shared = Arc::new(Shared {
             offset_ms: AtomicI64::new(0),
@@ -177,7 +177,7 @@ impl Engine {
             clock,
         });
         let (commands, waiting) = sync_channel(QUEUE);
-        let worker = work::Worker::new(Arc::clone(&shared), journal, waiting, snapshot);
+        let worker = work::Worker::new(Arc::clone(&shared), journal, waiting, checkpoint);
         let thread = std::thread::Builder::new().name("engine".into()).spawn(move || worker.run());
         let thread =
             thread.map_err(|e| JournalError::Unusable { path: "engine".into(), what: e.to_string() })?;
@@ -359,7 +359,7 @@ async fn read_journal<R: Send + 'static>(
 }
 
 impl EngineTask {
-    /// Stops the engine: answers waiting commands, writes a snapshot and ends the thread. Does not
+    /// Stops the engine: answers waiting commands, writes a checkpoint and ends the thread. Does not
     /// wait for a journal that cannot be written.
     pub async fn stop(self) {
         // The queue drains, so this waits at most for a free place in it.

@@ -1,4 +1,4 @@
-//! Restores the state from a journal: a snapshot and the records after it.
+//! Restores the state from a journal: a checkpoint and the records after it.
 
 use crate::journal::{Journal, JournalError, Replay};
 use swarm_core::{Policy, Record, Swarm};
@@ -6,14 +6,14 @@ use swarm_core::{Policy, Record, Swarm};
 /// The state read from a journal.
 pub(super) struct Restored {
     pub(super) swarm: Swarm,
-    /// Number of the event at which its snapshot was taken; 0 without a snapshot.
-    pub(super) snapshot: u64,
+    /// Number of the event at which its checkpoint was taken; 0 without a checkpoint.
+    pub(super) checkpoint: u64,
 }
 
 impl Restored {
     /// The state before anything is read.
     pub(super) fn empty(policy: Policy) -> Self {
-        Self { swarm: Swarm::new(policy), snapshot: 0 }
+        Self { swarm: Swarm::new(policy), checkpoint: 0 }
     }
 }
 
@@ -35,17 +35,17 @@ pub(super) fn load(
 }
 
 impl Replay for Restored {
-    fn snapshot(&mut self, state: &str) -> bool {
+    fn checkpoint(&mut self, state: &str) -> bool {
         match serde_json::from_str::<Swarm>(state) {
             Ok(swarm) => {
-                self.snapshot = swarm.seq;
+                self.checkpoint = swarm.seq;
                 let policy = std::mem::take(&mut self.swarm.policy);
                 self.swarm = Swarm { policy, ..swarm };
                 true
             }
             // For example after an update that added required fields to the state.
             Err(error) => {
-                tracing::warn!(%error, "cannot read a snapshot");
+                tracing::warn!(%error, "cannot read a checkpoint");
                 false
             }
         }

@@ -16,7 +16,7 @@ const LOOK: Duration = Duration::from_millis(250);
 struct New(Vec<Record>);
 
 impl Replay for New {
-    fn snapshot(&mut self, _: &str) -> bool {
+    fn checkpoint(&mut self, _: &str) -> bool {
         false
     }
     fn record(&mut self, record: Record) {
@@ -55,7 +55,7 @@ impl Worker {
             let policy = self.shared.pair.shown().policy.clone();
             let mut restored = super::restore::Restored::empty(policy);
             self.journal.load(&mut restored)?;
-            self.last_snapshot = restored.snapshot;
+            self.last_checkpoint = restored.checkpoint;
             let seq = restored.swarm.seq;
             *self.shared.pair.hidden() = restored.swarm.clone();
             self.shared.pair.turn(|swarm, _| *swarm = restored.swarm);

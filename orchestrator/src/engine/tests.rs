@@ -118,7 +118,7 @@ async fn a_stopping_drone_need_not_wait_for_its_claim() {
 
 // fault: 41
 #[tokio::test]
-async fn a_restart_gives_the_same_state_with_and_without_a_snapshot() {
+async fn a_restart_gives_the_same_state_with_and_without_a_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let (engine, task) = start(folder.path()).await;
     let drone = enrol(&engine).await;
@@ -126,20 +126,20 @@ async fn a_restart_gives_the_same_state_with_and_without_a_snapshot() {
     engine.submit(start_run(), Some("key".into())).await.unwrap();
     engine.claim(drone, claim("k", 0)).await.unwrap();
     let before = state(&engine);
-    // As after a kill: a snapshot is only made at the stop or after many events.
+    // As after a kill: a checkpoint is only made at the stop or after many events.
     let killed = tempfile::tempdir().unwrap();
     for file in std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap()) {
         std::fs::copy(file.path(), killed.path().join(file.file_name())).unwrap();
     }
     task.stop().await;
-    let mut snapshots = Vec::new();
+    let mut checkpoints = Vec::new();
     for folder in [&killed, &folder] {
         let mut journal = SqliteJournal::open(&folder.path().join("journal.sqlite")).unwrap();
         let mut restored = super::restore::Restored::empty(Policy::default());
         journal.load(&mut restored).unwrap();
-        snapshots.push(restored.snapshot > 0);
+        checkpoints.push(restored.checkpoint > 0);
     }
-    assert_eq!(snapshots, [false, true]);
+    assert_eq!(checkpoints, [false, true]);
     let (engine, task) = start(killed.path()).await;
     assert_eq!(state(&engine), before);
     task.stop().await;

@@ -30,12 +30,12 @@ const REST: Duration = Duration::from_secs(10);
 /// A tick later than this was not delayed by work: the process or the machine was suspended.
 const STANDSTILL: Duration = Duration::from_secs(5);
 
-/// Events between two snapshots that are taken while the engine is idle.
-const SNAPSHOT_EVERY: u64 = 10_000;
+/// Events between two checkpoints that are taken while the engine is idle.
+const CHECKPOINT_EVERY: u64 = 10_000;
 
-/// Events after which a snapshot is taken under load. It delays all commands, so it is rare:
+/// Events after which a checkpoint is taken under load. It delays all commands, so it is rare:
 /// replaying this many events at a start takes half a second.
-const SNAPSHOT_AT_LEAST_EVERY: u64 = 50_000;
+const CHECKPOINT_AT_LEAST_EVERY: u64 = 50_000;
 
 /// How long commands are refused when it is unknown who leads, before checking again.
 const UNSURE: Duration = Duration::from_millis(100);
@@ -53,7 +53,7 @@ pub(super) struct Worker {
     policy: Option<Policy>,
     last_tick: Instant,
     drift: Drift,
-    pub(super) last_snapshot: u64,
+    pub(super) last_checkpoint: u64,
     /// The queue as the journal shows it, if the journal supports that.
     shown: Option<Shown>,
     /// Whether the journal has been read.
@@ -64,22 +64,22 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Creates a worker. `last_snapshot` is the event of the newest snapshot, `None` if the journal
+    /// Creates a worker. `last_checkpoint` is the event of the newest checkpoint, `None` if the journal
     /// could not be read.
     pub(super) fn new(
         shared: Arc<Shared>,
         journal: Box<dyn Journal>,
         waiting: Receiver<Message>,
-        last_snapshot: Option<u64>,
+        last_checkpoint: Option<u64>,
     ) -> Self {
         Self {
             parked: Vec::new(),
             policy: None,
             last_tick: Instant::now(),
             drift: Drift::default(),
-            last_snapshot: last_snapshot.unwrap_or(0),
+            last_checkpoint: last_checkpoint.unwrap_or(0),
             shown: journal.shows_queue().then(Shown::default),
-            loaded: last_snapshot.is_some(),
+            loaded: last_checkpoint.is_some(),
             stopping: false,
             deposed: false,
             shared,
@@ -107,7 +107,7 @@ impl Worker {
             let first = match self.waiting.recv_timeout(self.pause()) {
                 Ok(message) => Some(message),
                 Err(RecvTimeoutError::Timeout) => {
-                    self.keep_snapshot(SNAPSHOT_EVERY);
+                    self.keep_checkpoint(CHECKPOINT_EVERY);
                     None
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -122,7 +122,7 @@ impl Worker {
             let _ = parked.answer.send(Err(EngineError::Stopped));
         }
         if !self.deposed {
-            self.keep_snapshot(1);
+            self.keep_checkpoint(1);
             if let Err(error) = self.journal.close() {
                 tracing::warn!(%error, "the journal was not closed cleanly; no data is lost");
             }
@@ -300,7 +300,7 @@ impl Worker {
         batch.records.iter().for_each(|record| milestones::log(&self.shared.pair.shown(), record));
         self.shared.pair.follow(|swarm, shown| batch.apply(swarm, shown));
         // Better done while idle, but not postponed for ever.
-        self.keep_snapshot(SNAPSHOT_AT_LEAST_EVERY);
+        self.keep_checkpoint(CHECKPOINT_AT_LEAST_EVERY);
         kept.is_ok()
     }
 
@@ -368,22 +368,22 @@ impl Worker {
         });
     }
 
-    /// Takes a snapshot if at least `events` events followed the last.
-    fn keep_snapshot(&mut self, events: u64) {
+    /// Takes a checkpoint if at least `events` events followed the last.
+    fn keep_checkpoint(&mut self, events: u64) {
         let swarm = self.shared.pair.shown();
         let seq = swarm.seq;
-        if seq < self.last_snapshot + events {
+        if seq < self.last_checkpoint + events {
             return;
         }
         let state = serde_json::to_string(&*swarm);
         drop(swarm);
         let kept = state
             .map_err(|e| e.to_string())
-            .and_then(|s| self.journal.snapshot(seq, &s).map_err(|e| e.to_string()));
+            .and_then(|s| self.journal.checkpoint(seq, &s).map_err(|e| e.to_string()));
         match kept {
-            Ok(()) => self.last_snapshot = seq,
+            Ok(()) => self.last_checkpoint = seq,
             // The next start only replays more.
-            Err(error) => tracing::warn!(error, "cannot save a snapshot"),
+            Err(error) => tracing::warn!(error, "cannot save a checkpoint"),
         }
     }
 }

@@ -7,17 +7,17 @@ use swarm_core::{Event, Record};
 /// The result of a load.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Replayed {
-    /// Snapshots that it is to reject as unreadable.
+    /// Checkpoints that it is to reject as unreadable.
     pub(crate) unreadable: Vec<String>,
-    pub(crate) snapshot: Option<String>,
+    pub(crate) checkpoint: Option<String>,
     pub(crate) records: Vec<Record>,
 }
 
 impl Replay for Replayed {
-    fn snapshot(&mut self, state: &str) -> bool {
+    fn checkpoint(&mut self, state: &str) -> bool {
         let readable = !self.unreadable.iter().any(|s| s == state);
         if readable {
-            self.snapshot = Some(state.to_owned());
+            self.checkpoint = Some(state.to_owned());
         }
         readable
     }
@@ -62,7 +62,7 @@ pub(crate) fn records(first: u64, count: u64) -> Vec<Record> {
 /// previous user may not have closed it.
 pub(crate) fn check(open: impl Fn() -> Box<dyn Journal>) {
     records_come_back_in_order(&open);
-    a_load_begins_at_the_newest_snapshot_that_can_be_read(&open);
+    a_load_begins_at_the_newest_checkpoint_that_can_be_read(&open);
     of_two_writers_one_is_refused(&open);
 }
 
@@ -89,25 +89,25 @@ fn records_come_back_in_order(open: &impl Fn() -> Box<dyn Journal>) {
     assert_ne!(after.head, before.head);
 }
 
-fn a_load_begins_at_the_newest_snapshot_that_can_be_read(open: &impl Fn() -> Box<dyn Journal>) {
+fn a_load_begins_at_the_newest_checkpoint_that_can_be_read(open: &impl Fn() -> Box<dyn Journal>) {
     let mut journal = open();
     load(journal.as_mut()).unwrap();
-    assert!(journal.snapshot(7, "{}").is_err(), "a snapshot of an event that is not there");
+    assert!(journal.checkpoint(7, "{}").is_err(), "a checkpoint of an event that is not there");
     for seq in [2, 4, 6] {
-        journal.snapshot(seq, &format!("{{\"state\":{seq}}}")).unwrap();
+        journal.checkpoint(seq, &format!("{{\"state\":{seq}}}")).unwrap();
     }
     drop(journal);
     let newest = load(open().as_mut()).unwrap();
-    assert_eq!((newest.snapshot.as_deref(), newest.records), (Some("{\"state\":6}"), vec![]));
+    assert_eq!((newest.checkpoint.as_deref(), newest.records), (Some("{\"state\":6}"), vec![]));
 
     let mut older = Replayed { unreadable: vec!["{\"state\":6}".into()], ..Replayed::default() };
     open().load(&mut older).unwrap();
-    assert_eq!((older.snapshot.as_deref(), older.records), (Some("{\"state\":4}"), records(5, 2)));
+    assert_eq!((older.checkpoint.as_deref(), older.records), (Some("{\"state\":4}"), records(5, 2)));
 
     let unreadable = [2, 4, 6].map(|seq| format!("{{\"state\":{seq}}}")).to_vec();
     let mut none = Replayed { unreadable, ..Replayed::default() };
     open().load(&mut none).unwrap();
-    assert_eq!((none.snapshot, none.records), (None, records(1, 6)));
+    assert_eq!((none.checkpoint, none.records), (None, records(1, 6)));
 }
 
 fn of_two_writers_one_is_refused(open: &impl Fn() -> Box<dyn Journal>) {

@@ -123,9 +123,9 @@ struct Opened {
     _held: Option<StateDir>,
 }
 
-/// Counts the events, ignoring snapshots so that all are replayed.
+/// Counts the events, ignoring checkpoints so that all are replayed.
 impl Replay for u64 {
-    fn snapshot(&mut self, _: &str) -> bool {
+    fn checkpoint(&mut self, _: &str) -> bool {
         false
     }
     fn record(&mut self, record: Record) {

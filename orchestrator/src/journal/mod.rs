@@ -1,6 +1,6 @@
 //! The append-only, hash-chained log of events, from which the swarm's state is rebuilt.
 //!
-//! A journal stores records and the latest snapshots and knows no rules. [`sqlite`] is the embedded
+//! A journal stores records and the latest checkpoints and knows no rules. [`sqlite`] is the embedded
 //! one, [`redis`] the one for several orchestrators. All journals pass the same contract tests
 //! (`contract`).
 
@@ -28,9 +28,9 @@ use std::{
 use swarm_common::{digest::Digest, time::TimeMs};
 use swarm_core::{Event, Record};
 
-/// Durable storage of the records: appending, replaying, snapshots, and the choice of the one writer.
+/// Durable storage of the records: appending, replaying, checkpoints, and the choice of the one writer.
 pub trait Journal: Send {
-    /// Replays what startup needs: the newest usable snapshot and the records after it. Must be
+    /// Replays what startup needs: the newest usable checkpoint and the records after it. Must be
     /// called before anything is appended.
     ///
     /// # Errors
@@ -92,8 +92,8 @@ pub trait Journal: Send {
     /// events.
     ///
     /// # Errors
-    /// The snapshot cannot be written.
-    fn snapshot(&mut self, seq: u64, state: &str) -> Result<(), JournalError>;
+    /// The checkpoint cannot be written.
+    fn checkpoint(&mut self, seq: u64, state: &str) -> Result<(), JournalError>;
 
     /// Shuts down cleanly: files copied after this are complete.
     ///
@@ -177,7 +177,7 @@ pub trait JournalReader: Send {
 /// Receives what startup replays.
 pub trait Replay {
     /// Starts from this state (JSON). Returns whether it could be parsed.
-    fn snapshot(&mut self, state: &str) -> bool;
+    fn checkpoint(&mut self, state: &str) -> bool;
 
     /// Applies the next record.
     fn record(&mut self, record: Record);
@@ -342,7 +342,7 @@ pub fn chain(before: Digest, seq: u64, at: TimeMs, body: &[u8]) -> Digest {
     Digest::of_fields([&before.0[..], &seq.to_be_bytes(), &at.0.to_be_bytes(), body])
 }
 
-/// Hash that binds a snapshot to its event and detects damage to it.
+/// Hash that binds a checkpoint to its event and detects damage to it.
 fn binding(event: Digest, state: &str) -> Digest {
     Digest::of_fields([&event.0[..], state.as_bytes()])
 }

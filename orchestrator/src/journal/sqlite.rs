@@ -28,8 +28,8 @@ use swarm_core::Record;
 /// The format that this version writes, in `PRAGMA user_version`.
 const FORMAT: u32 = 1;
 
-/// Number of snapshots kept: one spare in case the newest is unreadable.
-const SNAPSHOTS_KEPT: u32 = 2;
+/// Number of checkpoints kept: one spare in case the newest is unreadable.
+const CHECKPOINTS_KEPT: u32 = 2;
 
 /// How long to wait for another program's lock on the file. Short, because the engine retries by
 /// itself and reports the reason to its callers in the meantime.
@@ -43,6 +43,7 @@ const SCHEMA: &str = "
     CREATE TABLE events (
         seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, body TEXT NOT NULL, hash BLOB NOT NULL
     ) STRICT;
+    -- Checkpoints, under the name that they had in the first version.
     CREATE TABLE snapshots (
         seq INTEGER PRIMARY KEY, hash BLOB NOT NULL, state TEXT NOT NULL
     ) STRICT;
@@ -121,9 +122,9 @@ impl SqliteJournal {
         self.mark.set(end);
     }
 
-    /// Replays the newest snapshot that is intact, belongs to the hash chain and is accepted.
+    /// Replays the newest checkpoint that is intact, belongs to the hash chain and is accepted.
     /// Returns the number and hash of its event.
-    fn replay_snapshot(&self, into: &mut dyn Replay) -> Result<(u64, Digest), JournalError> {
+    fn replay_checkpoint(&self, into: &mut dyn Replay) -> Result<(u64, Digest), JournalError> {
         let explain = |e| explain(&self.path, &e);
         let sql = "SELECT s.seq, e.hash, s.hash, s.state
                    FROM snapshots s LEFT JOIN events e ON e.seq = s.seq ORDER BY s.seq DESC";
@@ -135,7 +136,7 @@ impl SqliteJournal {
             let Some(event) = row.get::<_, Option<Vec<u8>>>(1).map_err(explain)? else {
                 return Err(damaged(
                     &self.path,
-                    &format!("it has a snapshot of event {seq}, but not the event"),
+                    &format!("it has a checkpoint of event {seq}, but not the event"),
                 ));
             };
             let event = digest(&self.path, &event)?;
@@ -143,15 +144,15 @@ impl SqliteJournal {
                 damaged_ones.push(seq);
                 continue;
             };
-            if into.snapshot(state) {
+            if into.checkpoint(state) {
                 from = (seq, event);
                 break;
             }
-            tracing::warn!(seq, "cannot use a snapshot, replaying its events instead");
+            tracing::warn!(seq, "cannot use a checkpoint, replaying its events instead");
         }
         for seq in damaged_ones {
             let path = self.path.display();
-            tracing::warn!(seq, %path, "removed a damaged snapshot, replaying its events instead");
+            tracing::warn!(seq, %path, "removed a damaged checkpoint, replaying its events instead");
             self.connection.execute("DELETE FROM snapshots WHERE seq = ?1", [seq]).map_err(explain)?;
         }
         Ok(from)
@@ -165,7 +166,7 @@ impl Journal for SqliteJournal {
             // A copy made during writes can have gaps anywhere.
             self.reader()?.verify()?;
         }
-        let from = self.replay_snapshot(into)?;
+        let from = self.replay_checkpoint(into)?;
         // Do not advance the mark: what a killed process wrote may not be on disk yet.
         self.end = walk(&self.connection, &self.path, from, usize::MAX, |r| into.record(r))?;
         Ok(())
@@ -209,17 +210,17 @@ impl Journal for SqliteJournal {
         Ok(())
     }
 
-    fn snapshot(&mut self, seq: u64, state: &str) -> Result<(), JournalError> {
+    fn checkpoint(&mut self, seq: u64, state: &str) -> Result<(), JournalError> {
         let path = &self.path;
         let explain = |e| explain(path, &e);
         let transaction = self.connection.transaction().map_err(explain)?;
         let event = hash_of(&transaction, path, seq)?
-            .ok_or_else(|| unusable(path, &format!("no event {seq} to save a snapshot of")))?;
+            .ok_or_else(|| unusable(path, &format!("no event {seq} to save a checkpoint of")))?;
         let insert = "INSERT OR REPLACE INTO snapshots (seq, hash, state) VALUES (?1, ?2, ?3)";
         transaction.execute(insert, params![seq, binding(event, state).0, state]).map_err(explain)?;
         let old =
             "DELETE FROM snapshots WHERE seq NOT IN (SELECT seq FROM snapshots ORDER BY seq DESC LIMIT ?1)";
-        transaction.execute(old, [SNAPSHOTS_KEPT]).map_err(explain)?;
+        transaction.execute(old, [CHECKPOINTS_KEPT]).map_err(explain)?;
         transaction.commit().map_err(explain)
     }
 

@@ -1,4 +1,4 @@
-//! The journal: how long a start takes that replays it, and one that begins with a snapshot.
+//! The journal: how long a start takes that replays it, and one that begins with a checkpoint.
 
 use super::{
     Settings,
@@ -54,8 +54,8 @@ pub fn run(settings: &Settings) -> Result<Section> {
         walked.push(walk(&own)?);
         // Keys and folders are made at a first start, which is none of the journal's matters.
         Orchestrator::start(folder.path(), "")?.stop()?;
-        let snapshots = Connection::open(&own)?.execute("DELETE FROM snapshots", [])?;
-        ensure!(snapshots > 0, "a stop kept no snapshot");
+        let checkpoints = Connection::open(&own)?.execute("DELETE FROM snapshots", [])?;
+        ensure!(checkpoints > 0, "a stop kept no checkpoint");
         let server = Orchestrator::start(folder.path(), "")?;
         replayed.push(server.started_in.as_secs_f64());
         peak.push(memory_mb(server.id(), "status", "VmHWM:")?);
@@ -67,7 +67,7 @@ pub fn run(settings: &Settings) -> Result<Section> {
     let replayed = median(replayed)?;
     let rows = vec![
         Row::within(format!("start that replays {events} events, s"), replayed, 1.0),
-        Row::within("start with a snapshot of the same, s", median(resumed)?, 0.2),
+        Row::within("start with a checkpoint of the same, s", median(resumed)?, 0.2),
         Row::new(
             "start that replays, s",
             replayed,
@@ -110,7 +110,7 @@ struct Nights {
 struct Nothing;
 
 impl Replay for Nothing {
-    fn snapshot(&mut self, _: &str) -> bool {
+    fn checkpoint(&mut self, _: &str) -> bool {
         false
     }
     fn record(&mut self, _: Record) {}

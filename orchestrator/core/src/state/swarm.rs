@@ -105,7 +105,7 @@ pub struct Swarm {
     pub past: PastAttempts,
     /// The first answer to each command with an idempotency key, and the number of its event.
     pub answers: BTreeMap<String, (u64, Reply)>,
-    /// When each version was last received. Not optional: a journal snapshot without this field is
+    /// When each version was last received. Not optional: a journal checkpoint without this field is
     /// not used, and the events are replayed instead.
     pub received_at: BTreeMap<Cpv, TimeMs>,
     /// Durations measured in past attempts.

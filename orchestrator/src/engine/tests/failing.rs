@@ -37,8 +37,8 @@ impl Journal for OnDisk {
             _ => Ok(()),
         }
     }
-    fn snapshot(&mut self, seq: u64, state: &str) -> Result<(), JournalError> {
-        self.inner.snapshot(seq, state)
+    fn checkpoint(&mut self, seq: u64, state: &str) -> Result<(), JournalError> {
+        self.inner.checkpoint(seq, state)
     }
     fn reader(&self) -> Result<Box<dyn JournalReader>, JournalError> {
         self.inner.reader()

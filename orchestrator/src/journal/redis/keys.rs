@@ -18,8 +18,8 @@ pub(super) struct Keys {
     pub(super) events: String,
     /// The last acknowledged event, up to which standbys may read.
     pub(super) acked: String,
-    /// Snapshots: a hash keyed by event number.
-    pub(super) snapshots: String,
+    /// Checkpoints, under the name that they had in the first version: a hash keyed by event number.
+    pub(super) checkpoints: String,
     /// Packages of open runs: one set per state.
     pub(super) queue: Vec<String>,
 }
@@ -33,7 +33,7 @@ impl Keys {
             fence: key("fence"),
             events: key("events"),
             acked: key("acked"),
-            snapshots: key("snapshots"),
+            checkpoints: key("snapshots"),
             queue: PackageState::ALL.iter().map(|state| key(&format!("queue:{state}"))).collect(),
         }
     }

@@ -29,8 +29,8 @@ use std::{path::Path, time::Duration};
 use swarm_common::digest::Digest;
 use swarm_core::Record;
 
-/// Number of snapshots kept: one spare in case the newest is unreadable.
-const SNAPSHOTS_KEPT: usize = 2;
+/// Number of checkpoints kept: one spare in case the newest is unreadable.
+const CHECKPOINTS_KEPT: usize = 2;
 
 /// Time limit for replicas to confirm a batch.
 const CONFIRM_MS: u64 = 2000;
@@ -106,9 +106,9 @@ impl RedisJournal {
         JournalError::LostTail { journal: self.link.name(), known, found }
     }
 
-    /// Replays the newest snapshot that is intact, belongs to the hash chain and is accepted.
-    fn replay_snapshot(&mut self, into: &mut dyn Replay) -> Result<(u64, Digest), JournalError> {
-        let key = self.keys.snapshots.clone();
+    /// Replays the newest checkpoint that is intact, belongs to the hash chain and is accepted.
+    fn replay_checkpoint(&mut self, into: &mut dyn Replay) -> Result<(u64, Digest), JournalError> {
+        let key = self.keys.checkpoints.clone();
         let mut kept: Vec<u64> = self.link.with(|c| redis::cmd("HKEYS").arg(&key).query(c))?;
         kept.sort_unstable_by(|a, b| b.cmp(a));
         for seq in kept {
@@ -122,11 +122,11 @@ impl RedisJournal {
                 .and_then(|text| text.split_once('\n'))
                 .filter(|(hash, state)| hash.parse() == Ok(super::binding(event, state)));
             if let Some((_, state)) = whole
-                && into.snapshot(state)
+                && into.checkpoint(state)
             {
                 return Ok((seq, event));
             }
-            tracing::warn!(seq, "cannot use a snapshot, replaying its events instead");
+            tracing::warn!(seq, "cannot use a checkpoint, replaying its events instead");
         }
         Ok((0, genesis()))
     }
@@ -180,7 +180,7 @@ impl Journal for RedisJournal {
     fn load(&mut self, into: &mut dyn Replay) -> Result<(), JournalError> {
         self.check_format()?;
         self.check_mark()?;
-        self.end = self.replay_snapshot(into)?;
+        self.end = self.replay_checkpoint(into)?;
         self.read_on(into)
     }
 
@@ -274,19 +274,19 @@ impl Journal for RedisJournal {
         }
     }
 
-    fn snapshot(&mut self, seq: u64, state: &str) -> Result<(), JournalError> {
+    fn checkpoint(&mut self, seq: u64, state: &str) -> Result<(), JournalError> {
         let event = stream::hash_of(&mut self.link, &self.keys, seq)?;
         let missing = || JournalError::Unusable {
             path: self.link.name().into(),
-            what: format!("no event {seq} to save a snapshot of"),
+            what: format!("no event {seq} to save a checkpoint of"),
         };
         let event = event.filter(|_| seq > 0).ok_or_else(missing)?;
-        let key = &self.keys.snapshots;
+        let key = &self.keys.checkpoints;
         let text = format!("{}\n{state}", super::binding(event, state));
         self.link.with(|c| redis::cmd("HSET").arg(key).arg(seq).arg(&text).query::<()>(c))?;
         let mut kept: Vec<u64> = self.link.with(|c| redis::cmd("HKEYS").arg(key).query(c))?;
         kept.sort_unstable_by(|a, b| b.cmp(a));
-        for old in kept.into_iter().skip(SNAPSHOTS_KEPT) {
+        for old in kept.into_iter().skip(CHECKPOINTS_KEPT) {
             self.link.with(|c| redis::cmd("HDEL").arg(key).arg(old).query::<()>(c))?;
         }
         Ok(())

@@ -339,7 +339,7 @@ fn a_journal_moves_there_and_back_with_the_same_chain_and_never_while_somebody_h
     let mut journal = crate::journal::SqliteJournal::open(&state.join("journal.sqlite")).unwrap();
     load(&mut journal).unwrap();
     append(&mut journal, 0, &records(1, 2500)).unwrap();
-    journal.snapshot(2000, "{}").unwrap();
+    journal.checkpoint(2000, "{}").unwrap();
     let head = journal.reader().unwrap().verify().unwrap();
     assert!(migrate(&first, &there).unwrap_err().is_held());
     drop((journal, state));

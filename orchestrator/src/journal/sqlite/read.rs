@@ -41,7 +41,7 @@ impl JournalReader for SqliteReader {
             if whole(row, digest(&self.path, &event)?).map_err(explain)?.is_none() {
                 let path = self.path.display();
                 faults.push(format!(
-                    "{path}: the snapshot of event {seq} is damaged; the events are intact, and the next \
+                    "{path}: the checkpoint of event {seq} is damaged; the events are intact, and the next \
                      start replays them instead"
                 ));
             }
@@ -50,7 +50,7 @@ impl JournalReader for SqliteReader {
     }
 }
 
-/// The state of a snapshot, whose hash is in the third column and whose state in the fourth, if it
+/// The state of a checkpoint, whose hash is in the third column and whose state in the fourth, if it
 /// is intact.
 pub(super) fn whole<'r>(row: &'r Row<'_>, event: Digest) -> rusqlite::Result<Option<&'r str>> {
     let (hash, state) = (row.get_ref(2)?, row.get_ref(3)?);

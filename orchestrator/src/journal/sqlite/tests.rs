@@ -70,21 +70,21 @@ fn a_long_journal_comes_back_in_order_and_what_cannot_be_read_in_it_is_named() {
 }
 
 #[test]
-fn missing_last_events_are_noticed_by_their_snapshot() {
+fn missing_last_events_are_noticed_by_their_checkpoint() {
     let folder = journal_of(3);
     let mut journal = open(&folder).unwrap();
     load(&mut journal).unwrap();
-    journal.snapshot(3, "{}").unwrap();
+    journal.checkpoint(3, "{}").unwrap();
     drop(journal);
     tamper(&folder, "DELETE FROM events WHERE seq = 3");
     // As left by a version without marks.
     fs::remove_file(folder.path().join("journal.mark")).unwrap();
     let error = refusal(&folder);
-    assert!(error.contains("a snapshot of event 3, but not the event"), "{error}");
+    assert!(error.contains("a checkpoint of event 3, but not the event"), "{error}");
 }
 
 #[test]
-fn a_changed_snapshot_is_told_and_removed_and_its_events_are_replayed() {
+fn a_changed_checkpoint_is_told_and_removed_and_its_events_are_replayed() {
     let no_text = "UPDATE snapshots SET state = CAST(x'ff' || CAST(state AS BLOB) AS TEXT)";
     for change in
         ["UPDATE snapshots SET state = '{\"state\":4}'", no_text, "UPDATE snapshots SET hash = x'00'"]
@@ -92,15 +92,15 @@ fn a_changed_snapshot_is_told_and_removed_and_its_events_are_replayed() {
         let folder = journal_of(3);
         let mut journal = open(&folder).unwrap();
         load(&mut journal).unwrap();
-        journal.snapshot(3, "{\"state\":3}").unwrap();
+        journal.checkpoint(3, "{\"state\":3}").unwrap();
         assert_eq!(journal.reader().unwrap().faults().unwrap(), Vec::<String>::new());
         tamper(&folder, change);
         let faults = journal.reader().unwrap().faults().unwrap();
-        assert!(matches!(&faults[..], [one] if one.contains("journal.sqlite: the snapshot of event 3")));
+        assert!(matches!(&faults[..], [one] if one.contains("journal.sqlite: the checkpoint of event 3")));
         drop(journal);
         let mut journal = open(&folder).unwrap();
         let loaded = load(&mut journal).unwrap();
-        assert_eq!((loaded.snapshot, loaded.records), (None, records(1, 3)), "{change}");
+        assert_eq!((loaded.checkpoint, loaded.records), (None, records(1, 3)), "{change}");
         assert_eq!(journal.reader().unwrap().faults().unwrap(), Vec::<String>::new(), "{change}");
     }
 }
