@@ -2,6 +2,7 @@
 
 use super::{
     auth::Drone,
+    binhost,
     body::read_drones_json,
     bounds::{self, DRONE_REASON},
     problem::ApiError,
@@ -42,13 +43,14 @@ async fn claim(
         return Err(ApiError::Unprocessable("a claim requires a key".into()));
     }
     bounds::CLAIM_KEY.check(request.key.len())?;
-    let reply = tokio::select! {
+    let mut reply = tokio::select! {
         reply = app.engine.claim(drone, request) => reply?,
         () = app.stopping.cancelled() => {
             ClaimReply { assignment: None, reason: Some("orchestrator is stopping".into()) }
         }
     };
-    if let Some(assignment) = &reply.assignment {
+    if let Some(assignment) = &mut reply.assignment {
+        assignment.binhost = binhost::path_of_run(&assignment.profile, assignment.run);
         // Dependencies of the build were received before it was assigned. Once the index includes
         // everything received so far, the drone finds them.
         let seq = app.engine.last_indexed();

@@ -2,6 +2,7 @@
 
 use super::{
     auth::Once,
+    binhost,
     body::{check_reason, read_json},
     bounds,
     problem::ApiError,
@@ -24,7 +25,7 @@ use swarm_common::{
         view::ProfileView,
     },
 };
-use swarm_core::{Command, Refusal, view};
+use swarm_core::{Command, Refusal, state::Profile, view};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -78,12 +79,15 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 async fn list(State(app): State<Arc<App>>) -> Json<Vec<ProfileView>> {
-    let all = app.engine.read(|s| s.profiles.iter().map(|(name, p)| view::profile(name, p)).collect());
-    Json(all)
+    Json(app.engine.read(|s| s.profiles.iter().map(|(name, p)| view(name, p)).collect()))
+}
+
+fn view(name: &Name, profile: &Profile) -> ProfileView {
+    ProfileView { binhost: binhost::path_of(name), ..view::profile(name, profile) }
 }
 
 async fn show(State(app): State<Arc<App>>, Path(name): Path<Name>) -> Result<Json<ProfileView>, ApiError> {
-    let found = app.engine.read(|s| s.profiles.get(&name).map(|p| view::profile(&name, p)));
+    let found = app.engine.read(|s| s.profiles.get(&name).map(|p| view(&name, p)));
     Ok(Json(found.ok_or(Refusal::UnknownProfile(name))?))
 }
 

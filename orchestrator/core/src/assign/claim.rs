@@ -157,7 +157,8 @@ fn assignment(
         run: run_id,
         profile: run.profile.clone(),
         snapshot: run.snapshot,
-        binhost: format!("/binhost/{}/runs/{run_id}", run.profile),
+        // Filled in where it is served.
+        binhost: String::new(),
         base,
         lease_ms: policy.lease_ms,
         limits: BuildLimits {

@@ -64,7 +64,8 @@ pub fn profile(name: &Name, profile: &Profile) -> ProfileView {
         publish: profile.request.publish,
         generation: profile.generation,
         published_packages: profile.published_packages,
-        binhost: format!("/binhost/{name}"),
+        // Filled in where it is served.
+        binhost: String::new(),
         candidates: profile.candidates.open().map(candidate).collect(),
         timer: profile.timer.as_ref().map(|timer| TimerView {
             every_ms: timer.every_ms,

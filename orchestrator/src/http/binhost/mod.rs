@@ -42,6 +42,16 @@ pub(super) fn router() -> Router<Arc<App>> {
     Router::new().route("/binhost/{*path}", get(serve))
 }
 
+/// Path of a profile's binary package host.
+pub(super) fn path_of(profile: &Name) -> String {
+    format!("/binhost/{profile}")
+}
+
+/// Path of the binary package host that the drones of a run use.
+pub(super) fn path_of_run(profile: &Name, run: RunId) -> String {
+    format!("/binhost/{profile}/runs/{run}")
+}
+
 /// Locates the file for a decoded path below `/binhost/`; `None` if it is not a public path. May
 /// block.
 fn locate<'b>(binhosts: &'b Binhosts, path: &str) -> Option<Named<'b>> {
