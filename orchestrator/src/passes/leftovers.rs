@@ -219,26 +219,32 @@ impl Leftovers {
     fn sweep_binhosts(&self, needed: &Needed, now: u64) -> Result<usize, DiskError> {
         // Files are placed before an index lists them, so publishing must wait.
         let _writing = self.binhosts.write();
-        let mut removed = 0;
+        let (mut removed, mut failed) = (0, None);
         for name in names(self.binhosts.dir())? {
             let Ok(profile) = name.parse::<Name>() else { continue };
-            let Some(hosts) = needed.profiles.get(&profile) else {
-                remove_dir(&self.binhosts.dir().join(name))?;
+            // One profile's damage does not keep the others' files.
+            match self.sweep_profile(&profile, needed.profiles.get(&profile), now) {
+                Ok(files) => removed += files,
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(removed), Err)
+    }
+
+    fn sweep_profile(&self, profile: &Name, hosts: Option<&Hosts>, now: u64) -> Result<usize, DiskError> {
+        let Some(hosts) = hosts else {
+            return remove_dir(&self.binhosts.dir().join(profile.as_str())).map(|()| 1);
+        };
+        let (mut removed, dir) = (0, self.binhosts.runs(profile));
+        for name in names(&dir)? {
+            if name.parse::<RunId>().is_ok_and(|run| !hosts.runs.contains(&run)) {
+                remove_dir(&dir.join(name))?;
                 removed += 1;
-                continue;
-            };
-            let dir = self.binhosts.runs(&profile);
-            for name in names(&dir)? {
-                if name.parse::<RunId>().is_ok_and(|run| !hosts.runs.contains(&run)) {
-                    remove_dir(&dir.join(name))?;
-                    removed += 1;
-                }
             }
-            for channel in ChannelName::ALL {
-                let dir = self.binhosts.channel(&profile, channel);
-                let keys = self.nix_keys.clone();
-                removed += publish::sweep(&dir, now, GRACE_SECS, &hosts.generations, keys)?;
-            }
+        }
+        for channel in ChannelName::ALL {
+            let dir = self.binhosts.channel(profile, channel);
+            removed += publish::sweep(&dir, now, GRACE_SECS, &hosts.generations, self.nix_keys.clone())?;
         }
         Ok(removed)
     }

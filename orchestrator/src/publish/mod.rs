@@ -26,6 +26,7 @@ pub use progress::Progress;
 use crate::{sign::NixKeys, store::disk::DiskError};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -37,6 +38,18 @@ pub type Copied = (Digest, u64, PathBuf);
 /// The kind of builder that a directory was published for; Portage if nothing was.
 pub(crate) fn kind(dir: &Path) -> BuilderKind {
     if NixCache::is_in(dir) { BuilderKind::Nix } else { BuilderKind::Portage }
+}
+
+/// Empties a channel's directory if another kind of builder published there, for a removed profile of
+/// the same name.
+///
+/// # Errors
+/// The disk fails.
+pub(crate) fn clear_other(dir: &Path, wanted: BuilderKind) -> Result<(), DiskError> {
+    if kind(dir) == wanted || !dir.exists() {
+        return Ok(());
+    }
+    fs::remove_dir_all(dir).map_err(DiskError::at("remove", dir))
 }
 
 /// Removes from a channel's directory what was replaced more than `grace` seconds before `now`, except the
@@ -57,5 +70,28 @@ pub fn sweep(
     match kind(dir) {
         BuilderKind::Portage => Binhost::open(dir, Generations::Keep, BTreeMap::new())?.sweep(now, grace),
         BuilderKind::Nix => NixCache::open(dir, keys)?.sweep(now, grace, kept),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_of_another_kind_is_emptied_and_one_of_its_own_kind_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let channel = dir.path().join("stable");
+        clear_other(&channel, BuilderKind::Nix).unwrap();
+        for (file, own, other) in [
+            ("Packages", BuilderKind::Portage, BuilderKind::Nix),
+            ("nix-cache-info", BuilderKind::Nix, BuilderKind::Portage),
+        ] {
+            fs::create_dir_all(&channel).unwrap();
+            fs::write(channel.join(file), "").unwrap();
+            clear_other(&channel, own).unwrap();
+            assert!(channel.join(file).exists(), "{file}");
+            clear_other(&channel, other).unwrap();
+            assert!(!channel.exists(), "{file}");
+        }
     }
 }

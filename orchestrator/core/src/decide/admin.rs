@@ -12,12 +12,28 @@ use swarm_common::{
     id::*,
     name::Name,
     state::*,
-    wire::{admin::ProfileRequest, concern::Action},
+    wire::{
+        admin::{BuilderKind, ProfileRequest},
+        concern::Action,
+    },
 };
 
 pub(super) fn put_profile(swarm: &Swarm, name: &Name, request: &ProfileRequest) -> Decision {
-    if swarm.profiles.get(name).is_some_and(|p| p.request == *request && p.candidates.is_empty()) {
-        return already();
+    if let Some(profile) = swarm.profiles.get(name) {
+        if profile.request == *request && profile.candidates.is_empty() {
+            return already();
+        }
+        if profile.request.builder != request.builder {
+            let state = match profile.request.builder {
+                BuilderKind::Portage => "built by Portage",
+                BuilderKind::Nix => "built by Nix",
+            };
+            return Err(Refusal::WrongState {
+                what: format!("profile `{name}`"),
+                state: state.into(),
+                hint: "remove it first, or choose another name".into(),
+            });
+        }
     }
     base::current(swarm, request)?;
     // A run under way keeps the snapshot and the base that it started with.

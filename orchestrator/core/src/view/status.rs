@@ -45,12 +45,15 @@ pub fn status(
 ) -> StatusView {
     let shown = shown_runs(swarm);
     let found = find(swarm, now, wall, &shown, troubles);
-    // A concern of the shell without an action shows advice instead.
-    let advice = |(n, found): (usize, &Concern)| match &found.action {
+    // A concern of the shell without an action shows advice instead, and one of the core only if no
+    // other has an action.
+    let action = |(n, found): (usize, &Concern)| match &found.action {
         Some(action) => Some((action.command(), Some(action.clone()))),
         None => (n < troubles.len()).then(|| (found.next.clone(), None)),
     };
-    let (next_action, action) = found.iter().enumerate().find_map(advice).unzip();
+    let advice = || found.iter().map(|found| found.next.clone()).find(|next| !next.is_empty());
+    let (next_action, action) =
+        found.iter().enumerate().find_map(action).or_else(|| advice().map(|next| (next, None))).unzip();
     let mut queue: BTreeMap<PackageState, u64> = BTreeMap::new();
     for (_, run) in shown.iter().filter(|(_, run)| !run.state.is_over()) {
         for (&state, &n) in run.counts.iter().filter(|(_, n)| **n > 0) {

@@ -11,7 +11,7 @@ use swarm_common::{
     id::*,
     state::*,
     wire::{
-        admin::{ProfileRequest, Rebuild},
+        admin::{BuilderKind, ProfileRequest, Rebuild},
         concern::{Action, ConcernKind},
         drone::{Failure, Usage, Work},
         plan::PlanReport,
@@ -163,6 +163,28 @@ fn what_the_shell_reports_comes_first_and_a_swarm_at_rest_is_healthy() {
     let (advice, action) = told(&[full]);
     assert!(advice.starts_with("free space") && action.is_none(), "{advice}");
     assert_eq!(told(&[damaged]), ("swarmctl audit verify".into(), Some(Action::VerifyStore)));
+}
+
+#[test]
+fn a_concern_of_the_core_without_an_action_gives_its_advice() {
+    let mut kit = Kit::new(&["one"]);
+    kit.pass(200_000, &[]);
+    let status = view::status(&kit.swarm, kit.now, kit.now, "1", &[]);
+    let [silent] = &status.concerns[..] else { panic!("{:?}", status.concerns) };
+    assert!(silent.action.is_none() && !silent.next.is_empty(), "{silent:?}");
+    assert_eq!(status.next_action.as_ref(), Some(&silent.next));
+}
+
+#[test]
+fn a_profile_keeps_its_kind_of_builder() {
+    let mut kit = Kit::new(&["one"]);
+    let own = kit.swarm.profiles[&name("desk")].request.clone();
+    let request = ProfileRequest { builder: BuilderKind::Nix, ..own };
+    let refused = kit.send(Command::PutProfile { name: name("desk"), request }).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "profile `desk` is built by Portage: remove it first, or choose another name"
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::{
     todo::{ChannelTodo, Done, RunTodo, Todo},
 };
 use crate::{
-    publish::{Binhost, Binhosts, Generations, generations},
+    publish::{self, Binhost, Binhosts, Generations, generations},
     store::{ArtifactStore, entries::EntryBook},
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -125,6 +125,7 @@ impl Disk {
         }
         self.begun.insert(key.clone(), todo.number);
         let number = todo.number;
+        publish::clear_other(&dir, todo.kind)?;
         match todo.kind {
             BuilderKind::Portage => self.packages.publish(now, dir, todo, reports)?,
             BuilderKind::Nix => self.caches.publish(now, dir, &*self.store, &todo, reports)?,
