@@ -33,9 +33,9 @@ pub struct Patience(Duration);
 impl Patience {
     /// Nothing is sent again.
     pub const NONE: Self = Self(Duration::ZERO);
-    /// Of a person who waits at a terminal.
+    /// For interactive commands.
     pub const PERSON: Self = Self(Duration::from_secs(3));
-    /// Of a download: a restart of the orchestrator fails no build.
+    /// For downloads, so that a restart of the orchestrator fails no build.
     pub const DOWNLOAD: Self = Self(Duration::from_secs(30));
 
     /// The tries of one request.

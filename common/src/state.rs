@@ -73,11 +73,11 @@ words! {
         Online = "online",
         /// Finishes what it has and is given nothing more.
         Draining = "draining",
-        /// Five strikes: no work until its pause ends.
+        /// Five strikes: no work until the grounding ends.
         Grounded = "grounded",
         /// Silent for too long; comes back by itself.
         Offline = "offline",
-        /// Healing gave up; a person is told.
+        /// Healing gave up; an admin must act.
         Lost = "lost",
     }
 }
@@ -123,17 +123,17 @@ words! {
 words! {
     /// The missing resource of an attempt, if the drone is certain.
     FailureCause {
-        /// The kernel killed a process of the build for want of memory, or refused it more.
+        /// Out of memory: the kernel killed a process of the build, or an allocation failed.
         OutOfMemory = "out_of_memory",
         /// The disk that is built on is full.
         DiskFull = "disk_full",
-        /// A program without which nothing builds is not there, such as the compiler.
+        /// A tool that every build needs is missing, such as the compiler.
         MissingToolchain = "missing_toolchain",
-        /// Nobody gave a source file: no mirror could be reached, or none has it.
+        /// No mirror could provide a source file.
         SourceMissing = "source_missing",
         /// A source file that was fetched is not the one that the repository's Manifest names.
         SourceMismatch = "source_mismatch",
-        /// What was built uses a library that is not there when it runs.
+        /// The package links a library that none of its run-time dependencies provides.
         SonameMissing = "soname_missing",
     }
 }
@@ -192,9 +192,9 @@ words! {
     /// What a line of `why` is about.
     #[derive(Default)]
     WhyTopic {
-        /// Where the package stands.
+        /// The package's state.
         State = "state",
-        /// Why it does.
+        /// The reason for the state.
         Reason = "reason",
         /// What it is built from, and what of that has changed.
         Inputs = "inputs",
@@ -231,11 +231,11 @@ words! {
 words! {
     /// How a step of healing ended.
     HealOutcome {
-        /// As it should.
+        /// It succeeded.
         Done = "done",
-        /// The command was not content.
+        /// The command exited with an error.
         Failed = "failed",
-        /// Nobody listens at the address.
+        /// The connection was refused.
         Refused = "refused",
         /// The machine did not answer in time.
         TimedOut = "timed_out",
@@ -243,13 +243,13 @@ words! {
         CutOff = "cut_off",
         /// The command did not end in time.
         Hung = "hung",
-        /// After a reboot the machine is back and has not booted anew.
+        /// The machine answers after the reboot, but its boot ID has not changed.
         SameBoot = "same_boot",
-        /// The orchestrator was stopped meanwhile, so nobody saw the end.
+        /// The orchestrator stopped meanwhile, so the outcome is unknown.
         Unseen = "unseen",
-        /// The machine's host key is not among those that we know.
+        /// The machine's host key is not in `known_hosts`.
         UnknownKey = "unknown_key",
-        /// The machine has another host key than the one that we know.
+        /// The machine's host key differs from the one in `known_hosts`.
         ChangedKey = "changed_key",
         /// The machine does not accept our key, or we have none.
         LoginDenied = "login_denied",
@@ -280,9 +280,9 @@ impl HealOutcome {
 words! {
     /// The kind of client of a connection.
     Caller {
-        /// Nobody knows yet.
+        /// Not identified yet.
         Stranger = "stranger",
-        /// Who was given published files.
+        /// A client that fetched published files.
         Workstation = "workstation",
         /// A drone, by its credential.
         Drone = "drone",
@@ -296,9 +296,9 @@ words! {
     Severity {
         /// Good to know.
         Info = "info",
-        /// Something is wrong; the rest goes on.
+        /// Something is wrong; other work continues.
         Warning = "warning",
-        /// Nothing goes on, or only a person can help.
+        /// Work has stopped, or an admin must act.
         Critical = "critical",
     }
 }

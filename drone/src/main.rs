@@ -93,7 +93,7 @@ fn main() -> ExitCode {
         for form in &old {
             eprintln!("swarm-drone: warning: {form}");
         }
-        println!("{}: fine", arguments.config.display());
+        println!("{}: the configuration is valid", arguments.config.display());
         return ExitCode::SUCCESS;
     }
     if let Err(error) = config.builder.take_rights() {
@@ -108,7 +108,7 @@ fn main() -> ExitCode {
         let settings: Vec<_> = old.into_iter().map(|form| form.name).collect();
         tracing::warn!(
             settings = settings.join(", "),
-            "these settings are in the old form; --check-config says the new one"
+            "these settings have new names, which --check-config shows"
         );
     }
     let _lock = match Lock::take(&config.state_dir) {

@@ -203,7 +203,7 @@ fn main() -> ExitCode {
         let settings: Vec<_> = old.into_iter().map(|form| form.name).collect();
         tracing::warn!(
             settings = settings.join(", "),
-            "these settings are in the old form; --check-config says the new one"
+            "these settings have new names, which --check-config shows"
         );
     }
     let runtime = match tokio::runtime::Runtime::new() {

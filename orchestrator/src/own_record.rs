@@ -51,7 +51,7 @@ impl OwnRecord {
         let (aside, file) = (self.aside(), self.path.display());
         match fs::rename(&self.path, &aside) {
             Ok(()) => {
-                tracing::error!(%file, error, aside = %aside.display(), "damaged; set aside and begun anew")
+                tracing::error!(%file, error, aside = %aside.display(), "the record was damaged: it was set aside, and an empty one is used")
             }
             Err(why) => tracing::error!(%file, error, %why, "damaged and cannot be set aside; begun anew"),
         }

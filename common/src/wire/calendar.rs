@@ -20,8 +20,8 @@ fn on() -> bool {
     true
 }
 
-/// `PUT /profiles/{name}/timer`: says that a timer has just looked for newer content of the profile, whether or not
-/// there was any, and will again. `GET /status` shows it if nothing is heard of it for twice as long.
+/// `PUT /profiles/{name}/timer`: a profile's update timer has run, whether or not there was anything new.
+/// `GET /status` warns after two missed intervals.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TimerRequest {

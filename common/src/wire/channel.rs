@@ -77,7 +77,7 @@ pub struct ChannelView {
 pub struct StagingView {
     /// Number of the generation that clients see; 0 before the first.
     pub generation: u64,
-    /// The kept generations, starting with the current one. Their numbers are none of the stable channel's.
+    /// The kept generations, starting with the current one. The stable channel never uses the same numbers.
     pub generations: Vec<GenerationView>,
 }
 

@@ -1,5 +1,5 @@
-//! What is wrong, as facts: of what kind it is, what belongs to it, and what an admin can do. What
-//! is said of it is made of these, never the other way round.
+//! Concerns as data: kind, subject, severity and what an admin can do. Texts are rendered from these
+//! facts and never read back.
 
 pub use super::action::Action;
 
@@ -197,9 +197,8 @@ impl ConcernKind {
         value["kind"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// The same as long as the same thing is wrong: it tells the kind and what it is about, and
-    /// nothing else. The notifier keeps it on disk and knows by it what was told, so it never changes,
-    /// however the sentences about it are worded: those are not made here.
+    /// The identity of the concern: its kind and subject. The notifier stores it to recognize what it
+    /// has sent, so it never changes, however the texts are worded.
     #[must_use]
     pub fn signature(&self) -> String {
         match self {
@@ -271,7 +270,7 @@ impl ConcernKind {
         }
     }
 
-    /// Whether the message that tells the end of a profile's run tells it anyway.
+    /// Whether the message about the end of a profile's run includes it.
     #[must_use]
     pub fn is_told_by_the_end_of_a_run(&self, of: &Name) -> bool {
         match self {

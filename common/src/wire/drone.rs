@@ -180,9 +180,9 @@ pub struct HeartbeatRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AttemptStatus {
-    /// Which.
+    /// The attempt.
     pub attempt: AttemptId,
-    /// How far.
+    /// The phase that it has reached.
     pub phase: Phase,
     /// The upload that makes no progress, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -35,7 +35,7 @@ pub struct Ready {
     pub closure_paths: u64,
     /// Their uncompressed size in bytes.
     pub closure_size: u64,
-    /// What the closure lacks; always empty, so that a reader can insist on it.
+    /// What the closure lacks. Always empty: clients reject a pointer where it is not.
     pub missing: Vec<String>,
     /// Where `kernel`, `kernel-modules`, `initrd`, `systemd`, `init`, `dbus-daemon` and
     /// `dbus.service` of the system lead, as far as that is known: if one of them differs from that

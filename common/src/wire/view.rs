@@ -299,7 +299,7 @@ pub struct ProfileView {
     /// What it may switch to: the content that a run tries, and that which the next run tries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<CandidateView>,
-    /// The timer that updates it, if one said that it does.
+    /// Its update timer, if one has reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timer: Option<TimerView>,
     /// For Nix: the store path of each attribute and host whose closure is served completely; before the

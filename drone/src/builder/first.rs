@@ -1,4 +1,4 @@
-//! Finds the first error in the output of a build, which is what a person would look for.
+//! Finds the first error in the output of a build, the one to show to the user.
 //!
 //! Compilers and build tools each have their own format. Lines that only report that something failed
 //! (of make, ninja, or the kind of builder, by its [`Marks`]) come after the error and count only if there

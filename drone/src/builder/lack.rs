@@ -62,7 +62,7 @@ impl Lack {
     pub fn of_disk(excess: Excess) -> Self {
         let detail = match excess {
             Excess::Taken(bytes) => {
-                format!("the build took {} MiB, more than builder.disk_max lets it", bytes >> 20)
+                format!("the build used {} MiB, more than builder.disk_max", bytes >> 20)
             }
             Excess::Left(_) => DISK_FULL.to_owned(),
         };
@@ -79,7 +79,7 @@ impl Lack {
         // Only as a whole line, the last one of a Python traceback; test output contains the word
         // too.
         if has(&MEMORY) || line.trim_end() == "MemoryError" {
-            return lack(FailureCause::OutOfMemory, "a process of the build got no more");
+            return lack(FailureCause::OutOfMemory, "a process of the build could not allocate memory");
         }
         if let Some(tool) = absent_tool(line) {
             return lack(FailureCause::MissingToolchain, tool);

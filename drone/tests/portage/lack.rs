@@ -59,7 +59,8 @@ async fn a_build_that_gets_no_more_memory_says_so() {
     let work = order(vec![target("app-misc/eater-1", "0", 1)], vec![]);
     let (failure, usage, log) = failed(lab.context(work)).await;
     assert_eq!(failure.cause, Some(FailureCause::OutOfMemory), "{failure:?}\n{log}");
-    let told = failure.signature.starts_with("out of memory: a process of the build got no more");
+    let told =
+        failure.signature.starts_with("out of memory: a process of the build could not allocate memory");
     assert!(told, "{failure:?} {usage:?}");
 }
 
@@ -144,7 +145,7 @@ async fn a_build_that_takes_more_of_the_disk_than_it_may_is_ended_and_says_so() 
     context.config.disk_max = Size::from_mib(200);
     let (failure, _, log) = failed(context).await;
     assert_eq!(failure.cause, Some(FailureCause::DiskFull), "{failure:?}\n{log}");
-    let expected = "disk full: the build took N MiB, more than builder.disk_max lets it";
+    let expected = "disk full: the build used N MiB, more than builder.disk_max";
     assert_eq!(failure.signature, expected);
 }
 

@@ -40,7 +40,7 @@ impl Drone {
         run.built_with.as_deref()?.difference(self.facts.toolchain.as_deref()?)
     }
 
-    /// Whether its machine is right for a package. One that does not tell what it can build counts as right.
+    /// Whether its machine is right for a package. A drone that does not report its abilities is assumed to match.
     #[must_use]
     pub fn is_for(&self, package: &Package) -> bool {
         let (Some(needs), Some(machine)) = (&package.needs, &self.facts.nix_machine) else { return true };

@@ -1,7 +1,8 @@
 //! Candidates: content that a profile switches to only if a run of it serves everything that is served
 //! now. Until then, and if not, the profile keeps its content, and nothing of the run is published.
 //!
-//! What failed before may fail again, so that one broken attribute does not hold up all others.
+//! Attributes that already fail do not block the switch, so that one broken attribute does not hold up
+//! all others.
 
 use crate::{
     channel,

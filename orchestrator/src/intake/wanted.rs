@@ -8,10 +8,7 @@ use swarm_common::{
     id::AttemptId,
     wire::{admin::BuilderKind, drone::Target},
 };
-use swarm_core::{
-    Refusal, Swarm,
-    state::{Attempt, Job},
-};
+use swarm_core::{Refusal, Swarm, state::Job};
 
 /// What an attempt may deliver.
 #[derive(Debug, Clone)]
@@ -40,7 +37,7 @@ impl Wanted {
             BuilderKind::Portage => None,
             BuilderKind::Nix => Known::of(swarm, attempt).map(Arc::new),
         };
-        let any_build_id = swarm.attempts.get(&attempt).is_some_and(Attempt::is_renumbered);
+        let any_build_id = swarm.attempts.get(&attempt).is_some_and(|record| record.is_renumbered());
         Ok(Self { targets, kind, known: known.unwrap_or_default(), any_build_id })
     }
 

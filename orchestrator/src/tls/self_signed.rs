@@ -54,8 +54,8 @@ pub(super) fn keep(config: &Config, names: &[String]) -> Result<(PathBuf, PathBu
     Ok((certificate, key))
 }
 
-/// Whether a certificate is the one that was signed with its own key. Damage makes another one of it, which
-/// nobody has pinned. What is no certificate at all is told by whoever loads it.
+/// Whether a certificate's self-signature is valid, which shows damage that still parses. What does not
+/// parse is reported where it is loaded.
 fn is_whole(path: &Path) -> Result<bool, TlsError> {
     let pem = fs::read(path).map_err(|source| TlsError::Io { path: path.to_owned(), source })?;
     let Ok(certificate) = CertificateDer::from_pem_slice(&pem) else { return Ok(true) };

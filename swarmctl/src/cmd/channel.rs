@@ -45,8 +45,8 @@ impl From<Channel> for ChannelName {
 A rollback creates one with the packages of an earlier generation and holds the channel there:
 runs do not change it until `channel promote`.
 
-Of a profile with `--publish staging` (see `swarmctl profile update --help`) the runs create
-generations of its staging channel, and each promotion one of stable.
+If a profile uses `--publish staging` (see `swarmctl profile update --help`), runs create
+generations of its staging channel, and each promotion creates one of stable.
 
 Examples:
   swarmctl channel list

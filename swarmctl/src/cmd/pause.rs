@@ -14,7 +14,7 @@ use swarm_common::wire::calendar::PauseRequest;
 A pause always ends automatically; set it again to change its end.
 
 Examples:
-  swarmctl pause --for 2h --reason \"the fuse is being changed\"
+  swarmctl pause --for 2h --reason \"replacing a fuse\"
   swarmctl unpause")]
 pub struct Args {
     /// Duration, such as 30min, 2h or 1d; at most 7d

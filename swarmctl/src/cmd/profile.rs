@@ -67,8 +67,8 @@ pub struct How {
     /// and otherwise stays as it is
     #[arg(long, requires = "nix", conflicts_with = "publish")]
     candidate: bool,
-    /// A timer runs this command so often, for example `1d`. `swarmctl status` warns when it stays away for twice as
-    /// long; `never` ends that
+    /// Interval at which a timer runs this command, for example `1d`. `swarmctl status` warns after two
+    /// missed intervals; `never` ends that
     #[arg(long, value_name = "TIME")]
     every: Option<Every>,
 }

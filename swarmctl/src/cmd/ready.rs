@@ -19,7 +19,7 @@ use swarm_common::{name::Name, time::TimeMs, wire::ready::Ready};
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "A machine is ready when everything that its newest system needs is served and signed. Until
-then the system before stays.
+then it keeps its previous system.
 
 Examples:
   swarmctl ready home
@@ -86,7 +86,7 @@ async fn push(session: &Session, to: PathBuf, ready: Ready, lock: String) -> Res
     };
     session.output.show(&serde_json::json!({ "commit": commit }), |_| match commit {
         Some(commit) => format!("Pushed {commit}\n"),
-        None => "Nothing to push: the lock is there already\n".to_owned(),
+        None => "Nothing to push: the branch has this lock\n".to_owned(),
     })
 }
 

@@ -44,7 +44,7 @@ pub enum Verb {
     },
     /// List all runs, newest first
     List,
-    /// Show a run's progress and what Portage's resolver refused
+    /// Show a run's progress and what could not be planned
     Show {
         /// Id of the run, such as r7
         run: RunId,
@@ -92,7 +92,7 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
             session.output.show(&run, |paint| show(&run, paint))
         }
         Verb::Cancel { run } => {
-            session.ask(&format!("Cancel {run}? What its drones are building is lost."))?;
+            session.ask(&format!("Cancel {run}? Its running builds will be discarded."))?;
             session.change(async |key| client.cancel_run(run, key).await).await?;
             let run = client.run(run).await?;
             session.output.show(&run, |_| format!("{} is {}\n", run.id, run.state))

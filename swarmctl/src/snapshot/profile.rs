@@ -34,7 +34,7 @@ pub(super) struct Repositories<'a> {
 }
 
 impl Profile {
-    /// Finds the profile that the bundle at `root` selects, by the name `said` or by itself, and the
+    /// Finds the profile that the bundle at `root` selects, by an explicit name `said` or by the bundle's own `make.profile`, and the
     /// profiles in repositories that it inherits from, in the order in which Portage applies them.
     pub(super) fn find<'a>(
         root: &Path,

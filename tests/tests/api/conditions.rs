@@ -22,7 +22,7 @@ const CONDITIONS: [(&str, &str, &str); 28] = [
     ("certificate_unusable", "cannot load the TLS certificate", "critical"),
     ("sink_fails", "cannot deliver notifications to ", "critical"),
     ("store_damaged", "stored data is damaged: ", "critical"),
-    ("record_damaged", "notify.json was damaged and begun anew: ", "warning"),
+    ("record_damaged", "notify.json was damaged and has been reset: ", "warning"),
     ("plan_waits", "waits for its plan: no drone", "critical"),
     ("run_stands_still", "of desk is stalled: no drone", "critical"),
     ("toolchain_differs", "its compiler is gcc 16, but the run was planned with gcc 15", "warning"),

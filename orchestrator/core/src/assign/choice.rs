@@ -380,13 +380,13 @@ impl Reasons {
             return format!("kept free for {}, which will be ready soon", title(id));
         }
         if let Some(ms) = self.waiting_ms {
-            return format!("what is needed waits {} s before its next attempt", ms.div_ceil(1000));
+            return format!("the next attempt at a needed package starts in {} s", ms.div_ceil(1000));
         }
         if let Some(id) = &self.kept_out {
-            return format!("{} must not be built beside another of its group", title(id));
+            return format!("{} waits for another exclusive package of its group", title(id));
         }
         match (self.not_for_it, idle) {
-            (1.., _) => "what is needed is not for this drone".into(),
+            (1.., _) => "this drone can build none of the needed packages".into(),
             (_, true) => "no run is under way".into(),
             _ => "everything left waits for packages that are being built".into(),
         }

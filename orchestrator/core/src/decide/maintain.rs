@@ -39,7 +39,7 @@ pub(super) fn maintain(swarm: &Swarm, now: TimeMs) -> Vec<Event> {
             if swarm.live.leases.get(&id).is_none_or(|&until| until < now) {
                 lose(&mut events, swarm, now, id, attempt, "its lease expired");
             } else if is_overdue(swarm, now, attempt) {
-                lose(&mut events, swarm, now, id, attempt, "it has taken longer than it may");
+                lose(&mut events, swarm, now, id, attempt, "it exceeded its time limit");
             }
         }
     }

@@ -41,7 +41,7 @@ pub struct Profile {
     /// What it may switch to.
     #[serde(default, skip_serializing_if = "Candidates::is_empty")]
     pub candidates: Candidates,
-    /// The timer that updates it, if one said that it does.
+    /// Its update timer, if one has reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timer: Option<Timer>,
 }

@@ -74,7 +74,7 @@ pub fn title(fact: &ConcernKind) -> String {
         DronePending { drone, .. } => format!("drone {drone} waits for approval"),
         NoProfile => "no profile exists yet".into(),
         NoDrone => "no drone has enrolled yet".into(),
-        Unknown => "a concern of another version".into(),
+        Unknown => "a concern that only a newer version knows".into(),
     }
 }
 
@@ -303,7 +303,7 @@ pub fn next(fact: &ConcernKind, action: Option<&Action>) -> String {
             format!("{} lets it follow later runs", command.unwrap_or_default())
         }
         CandidateRefused { .. } => {
-            let command = command.unwrap_or_else(|| "mend it where `swarmctl profile update` runs".into());
+            let command = command.unwrap_or_else(|| "fix the source on the machine that runs `swarmctl profile update`".into());
             format!("{command}; the next candidate that can be served ends this")
         }
         TimerSilent { profile, machine, .. } => format!(

@@ -328,7 +328,7 @@ fn of_a_group_one_package_is_built_at_a_time() {
     kit.now = kit.now + 10_000;
     kit.deliver(DroneId(2), &other).unwrap();
     let reason = kit.claim_reply(DroneId(2), "k").reason.unwrap();
-    assert_eq!(reason, "app/y-1 must not be built beside another of its group");
+    assert_eq!(reason, "app/y-1 waits for another exclusive package of its group");
     kit.deliver(DroneId(1), &first).unwrap();
     assert_eq!(package_of(&kit.claim(DroneId(1)).unwrap()), PackageId(2));
 }

@@ -114,7 +114,7 @@ impl Kept<'_> {
     fn ready(&self, todo: &ChannelTodo, root: &ChannelRoot, snapshot: Option<Digest>) -> Option<Ready> {
         let host = &root.root.attribute;
         if !is_host(host) {
-            tracing::warn!(profile = %todo.profile, host, "the host's name cannot be a file's; it gets no `ready`");
+            tracing::warn!(profile = %todo.profile, host, "the host's name is not a valid file name; it gets no ready pointer");
             return None;
         }
         let source = snapshot.and_then(|snapshot| match self.caches.upstreams.source(snapshot) {

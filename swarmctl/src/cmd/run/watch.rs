@@ -29,7 +29,7 @@ const LONG_PAUSE: Duration = Duration::from_secs(2);
 /// Watches a run until it ends.
 ///
 /// # Errors
-/// There is no such run, or the orchestrator stays away. [`Failure::Silent`] if not every package
+/// There is no such run, or the orchestrator does not answer. [`Failure::Silent`] if not every package
 /// was received.
 pub async fn watch(session: &Session, client: &Client, run: RunId) -> Result<(), Failure> {
     let bar = progress::bar(session.output.live, "{bar:30.cyan} {pos}/{len}  {wide_msg}");
