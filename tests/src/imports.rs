@@ -21,26 +21,33 @@ struct Module {
     paths: Vec<Path>,
 }
 
-/// The arrows between modules that form circles, each as `importer -> imported`, given the files of a
-/// crate with their paths from its `src`. Tests may import what they like.
-#[must_use]
-pub fn circles(files: &[(String, String)]) -> Vec<String> {
+/// The modules of a crate that import others beside them, by the module in which both are.
+type Imports = BTreeMap<Path, BTreeMap<String, BTreeSet<String>>>;
+
+/// The imports between the modules of a crate, given its files with their paths from its `src`. Tests may
+/// import what they like.
+fn imports(files: &[(String, String)]) -> Imports {
     let modules: BTreeMap<Path, Module> =
         files.iter().filter_map(|(path, text)| Some((module(path)?, read(text)))).collect();
-    // By the module in which both are.
-    let mut imports: BTreeMap<Path, BTreeMap<&str, BTreeSet<String>>> = BTreeMap::new();
+    let mut imports = Imports::new();
     for (at, module) in &modules {
         for path in &module.paths {
             let to = resolve(&modules, at, path, MOST_STEPS);
             let shared = at.iter().zip(&to).take_while(|(one, other)| one == other).count();
             if let (Some(from), Some(to)) = (at.get(shared), to.get(shared)) {
                 let beside = imports.entry(at[..shared].to_vec()).or_default();
-                beside.entry(from).or_default().insert(to.clone());
+                beside.entry(from.clone()).or_default().insert(to.clone());
             }
         }
     }
+    imports
+}
+
+/// The arrows between modules that form circles, each as `importer -> imported`.
+#[must_use]
+pub fn circles(files: &[(String, String)]) -> Vec<String> {
     let mut found = Vec::new();
-    for (parent, imports) in &imports {
+    for (parent, imports) in &imports(files) {
         let name =
             |module: &str| parent.iter().map(String::as_str).chain([module]).collect::<Vec<_>>().join("::");
         for (from, to) in imports.iter().flat_map(|(from, all)| all.iter().map(move |to| (from, to))) {
@@ -50,6 +57,21 @@ pub fn circles(files: &[(String, String)]) -> Vec<String> {
         }
     }
     found
+}
+
+/// What contradicts that a crate's top-level modules are these `rooms`, and that each imports only from
+/// those before it.
+#[must_use]
+pub fn out_of_order(files: &[(String, String)], rooms: &[&str]) -> Vec<String> {
+    let modules: BTreeSet<String> =
+        files.iter().filter_map(|(path, _)| module(path)?.first().cloned()).collect();
+    let rank = |name: &str| rooms.iter().position(|room| *room == name);
+    let missing = modules.iter().filter(|name| rank(name).is_none()).map(|name| format!("{name} is missing"));
+    let gone = rooms.iter().filter(|room| !modules.contains(**room)).map(|room| format!("{room} is no module"));
+    let top = imports(files).remove(&Path::new()).unwrap_or_default();
+    let arrows = top.iter().flat_map(|(from, all)| all.iter().map(move |to| (from, to)));
+    let upward = arrows.filter(|(from, to)| rank(from) < rank(to)).map(|(from, to)| format!("{from} -> {to}"));
+    missing.chain(gone).chain(upward).collect()
 }
 
 /// The module of a file; `None` for tests, and for programs beside the library.
@@ -165,7 +187,7 @@ fn resolve(modules: &BTreeMap<Path, Module>, at: &Path, path: &Path, steps: usiz
     here
 }
 
-fn reaches(imports: &BTreeMap<&str, BTreeSet<String>>, from: &str, to: &str) -> bool {
+fn reaches(imports: &BTreeMap<String, BTreeSet<String>>, from: &str, to: &str) -> bool {
     let (mut seen, mut open) = (BTreeSet::new(), vec![from]);
     while let Some(at) = open.pop() {
         if at == to {
@@ -180,16 +202,47 @@ fn reaches(imports: &BTreeMap<&str, BTreeSet<String>>, from: &str, to: &str) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tidy::sources;
+    use crate::tidy::{sources, top};
+    use std::fs;
 
-    #[test]
-    fn no_module_of_a_crate_imports_what_imports_it() {
+    /// The files of each crate.
+    fn crates() -> BTreeMap<String, Vec<(String, String)>> {
         let mut crates: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
         for (path, text) in sources() {
             if let Some((name, file)) = path.split_once("/src/") {
                 crates.entry(name.to_owned()).or_default().push((file.to_owned(), text));
             }
         }
+        crates
+    }
+
+    #[test]
+    fn each_room_imports_only_from_those_before_it_in_the_architecture() {
+        let page = fs::read_to_string(top().join("docs/ARCHITECTURE.md")).unwrap();
+        let (crates, mut found, mut named) = (crates(), Vec::new(), 0);
+        for item in page.split("\n- ").filter_map(|item| item.strip_prefix("`")) {
+            let Some((name, rooms)) = item.split_once("/` rooms:") else { continue };
+            let end = rooms.find("\n\n").unwrap_or(rooms.len());
+            let rooms: Vec<&str> = rooms[..end].split('`').skip(1).step_by(2).collect();
+            let breaches = out_of_order(&crates[name], &rooms);
+            found.extend(breaches.into_iter().map(|breach| format!("{name}: {breach}")));
+            named += 1;
+        }
+        assert_eq!(named, 3, "the page lists the rooms of the core, the orchestrator and the drone");
+        assert!(found.is_empty(), "the page is not true:\n{}", found.join("\n"));
+    }
+
+    #[test]
+    fn an_upward_import_an_unknown_room_and_a_missing_one_are_found() {
+        let files = [("lib.rs", "mod a;"), ("a.rs", "use crate::b::x;"), ("b.rs", ""), ("c.rs", "")];
+        let files: Vec<_> = files.map(|(path, text)| (path.to_owned(), text.to_owned())).into();
+        assert_eq!(out_of_order(&files, &["b", "a", "c"]), [""; 0]);
+        assert_eq!(out_of_order(&files, &["a", "b", "d"]), ["c is missing", "d is no module", "a -> b"]);
+    }
+
+    #[test]
+    fn no_module_of_a_crate_imports_what_imports_it() {
+        let crates = crates();
         assert!(crates.len() > 6, "{:?}", crates.keys());
         let found: Vec<String> = crates
             .iter()
