@@ -40,6 +40,9 @@ pub struct StatusView {
     pub runs: Vec<RunView>,
     /// Every drone.
     pub drones: Vec<DroneView>,
+    /// The next run of each enabled schedule, earliest first.
+    #[serde(default)]
+    pub upcoming: Vec<UpcomingRun>,
     /// Packages of active runs, by state.
     pub queue: BTreeMap<PackageState, u64>,
     /// Number of the last journaled event.
@@ -62,6 +65,16 @@ pub struct StatusView {
     /// Connections by kind of client.
     #[serde(default)]
     pub connections: Vec<ConnectionsView>,
+}
+
+/// The next run of a schedule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct UpcomingRun {
+    /// The profile.
+    pub profile: Name,
+    /// When the run is due.
+    pub due: TimeMs,
 }
 
 /// Connections of one kind.

@@ -125,6 +125,7 @@ pub fn status() -> StatusView {
         action: None,
         runs: vec![run()],
         drones: vec![oak, birch],
+        upcoming: vec![UpcomingRun { profile: name("desk"), due: NOW + 18_000_000 }],
         queue: counts(),
         journal_seq: 99,
         pause: None,

@@ -14,7 +14,7 @@ use swarm_common::{
     wire::{
         base::BaseStatus,
         concern::Action,
-        view::{DroneView, RunView, StatusView, WorkView},
+        view::{DroneView, RunView, StatusView, UpcomingRun, WorkView},
     },
 };
 
@@ -22,6 +22,8 @@ use swarm_common::{
 const MAX_DRONES: usize = 12;
 /// The most tasks listed per drone; the others are counted.
 const MAX_WORKS: usize = 8;
+/// The most scheduled runs listed; the others are counted.
+const MAX_UPCOMING: usize = 4;
 /// The most concerns listed; the others are counted.
 const MAX_CONCERNS: usize = 6;
 /// The longest normal interval between a drone's heartbeats, in milliseconds; `heartbeat` is at
@@ -67,6 +69,7 @@ fn render(status: &StatusView, address: &str, paint: Paint) -> String {
     } else {
         out.push_str(&runs(status, paint));
     }
+    out.push_str(&upcoming(status));
     out.push_str(&bases(status));
     out.push_str(&super::channel::waiting(&status.staged));
     if status.queue.values().any(|&n| n > 0) {
@@ -155,6 +158,19 @@ fn drones(status: &StatusView, paint: Paint) -> String {
 }
 
 /// The state of each base, one per line.
+fn upcoming(status: &StatusView) -> String {
+    let next = |run: &UpcomingRun| match run.due.since(status.now) {
+        0 => format!("{} is due now", run.profile),
+        ms => format!("{} in {}", run.profile, span(ms)),
+    };
+    let mut parts: Vec<String> = status.upcoming.iter().take(MAX_UPCOMING).map(next).collect();
+    let more = status.upcoming.len().saturating_sub(MAX_UPCOMING);
+    if more > 0 {
+        parts.push(format!("and {more} more"));
+    }
+    if parts.is_empty() { String::new() } else { format!("  scheduled: {}\n", parts.join(", ")) }
+}
+
 fn bases(status: &StatusView) -> String {
     let line = |base: &BaseStatus| {
         let run = base.run.map_or_else(String::new, |run| format!(", built from {run}"));
@@ -335,6 +351,7 @@ Drones
 Runs
   RUN  PROFILE  CLASS    STATE     PACKAGES
   r7   desk     nightly  building  12 of 20, 1 delegated, 2 quarantined, 4 reused, 1 not retried (saves 1 h 30 min)  done in about 5 min
+  scheduled: desk in 5 h
   base gentoo: generation 2, built from r6; next generation, with 3 new packages of r7, is being made on oak
 
 Queue  blocked 3  needed 2  delegated 1  received 12  quarantined 2

@@ -6,7 +6,10 @@ use crate::{
 };
 use swarm_common::{
     time::TimeMs,
-    wire::calendar::{DueView, PauseView, ScheduleView},
+    wire::{
+        calendar::{DueView, PauseView, ScheduleView},
+        view::UpcomingRun,
+    },
 };
 
 /// Every schedule, by profile. Only the next due time is included; the shell can compute more.
@@ -22,6 +25,15 @@ pub fn schedules(swarm: &Swarm) -> Vec<ScheduleView> {
         succeeded_at: s.succeeded_at,
     };
     swarm.schedules.iter().map(view).collect()
+}
+
+/// The next run of each enabled schedule, earliest first.
+pub(super) fn upcoming(swarm: &Swarm) -> Vec<UpcomingRun> {
+    let enabled = swarm.schedules.iter().filter(|(_, schedule)| schedule.enabled);
+    let next = enabled.map(|(profile, s)| UpcomingRun { profile: profile.clone(), due: s.forecast.next });
+    let mut all: Vec<UpcomingRun> = next.collect();
+    all.sort_by_key(|run| run.due);
+    all
 }
 
 fn due(swarm: &Swarm, last: &Due) -> DueView {

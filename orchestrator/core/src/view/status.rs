@@ -70,6 +70,7 @@ pub fn status(
         concerns: found,
         runs: shown.iter().filter_map(|&(id, _)| run(swarm, now, id)).collect(),
         drones: drones(swarm, now),
+        upcoming: super::calendar::upcoming(swarm),
         queue,
         journal_seq: swarm.seq,
         pause: pause(swarm, now),

@@ -67,6 +67,8 @@ fn a_due_time_starts_one_run_however_often_it_is_said() {
     due(&mut kit, first);
     assert_eq!(kit.swarm.runs.len(), 1);
     assert_eq!(view::schedules(&kit.swarm)[0].upcoming, [first + DAY]);
+    let [next] = &view::status(&kit.swarm, kit.now, kit.now, "1", &[]).upcoming[..] else { panic!("one") };
+    assert_eq!((&next.profile, next.due), (&name("desk"), first + DAY));
 }
 
 // fault: 26
@@ -113,6 +115,7 @@ fn what_was_due_while_a_schedule_was_off_or_another_is_not_made_up_for() {
     kit.now = first + MINUTE;
     due(&mut kit, first);
     assert!(kit.swarm.runs.is_empty() && view::schedules(&kit.swarm)[0].upcoming.is_empty());
+    assert_eq!(view::status(&kit.swarm, kit.now, kit.now, "1", &[]).upcoming, []);
     put(&mut kit, first + DAY, true);
     due(&mut kit, first);
     assert!(kit.swarm.runs.is_empty());
