@@ -1,6 +1,7 @@
 //! Bounded log files: `NAME.log` is the current one, `NAME.1.log` the previous one, and so on. A
 //! new file begins each day (UTC) and when the current one is full; files beyond the maximum number
-//! or age are removed.
+//! or age are removed. A clock that is suddenly days ahead may be wrong, as that of a machine without a
+//! battery at its start: for a day, only the maximum number and size count.
 //!
 //! tracing-appender's own files are not limited in size or age, so a loop that logs errors could
 //! fill the disk within a day.
@@ -9,10 +10,14 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// A clock that is further ahead than this of the time that has passed is in doubt, and so is one
+/// after which nothing was written for so long.
+const LEAP: Duration = Duration::from_secs(2 * 24 * 3600);
 
 /// Limits for the files.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +40,10 @@ pub(super) struct Files {
     written: u64,
     /// Day of the last line, counted from the Unix epoch.
     day: u64,
+    /// When the last line was written, by the machine's clock and by one that nobody sets.
+    last: (SystemTime, Instant),
+    /// When the machine's clock was last found far ahead.
+    leapt: Option<Instant>,
 }
 
 impl Files {
@@ -44,12 +53,31 @@ impl Files {
         let path = path(dir, name, 0);
         let file = append_to(&path)?;
         let about = file.metadata()?;
-        let (written, day) = (about.len(), day_of(about.modified()?));
-        Ok(Self { dir: dir.to_owned(), name: name.to_owned(), bounds, file, written, day })
+        let (written, modified) = (about.len(), about.modified()?);
+        Ok(Self {
+            dir: dir.to_owned(),
+            name: name.to_owned(),
+            bounds,
+            file,
+            written,
+            day: day_of(modified),
+            last: (modified, Instant::now()),
+            leapt: None,
+        })
     }
 
-    /// Rotates the files and starts a new one.
-    fn turn(&mut self, now: SystemTime) -> io::Result<()> {
+    /// Whether the machine's clock can be believed.
+    fn believes(&mut self, now: SystemTime) -> bool {
+        let (last, at) = self.last;
+        if now.duration_since(last).is_ok_and(|passed| passed > at.elapsed() + LEAP) {
+            self.leapt = Some(Instant::now());
+        }
+        self.last = (now, Instant::now());
+        self.leapt.is_none_or(|at| at.elapsed() > DAY)
+    }
+
+    /// Rotates the files and starts a new one. `believed` tells whether files may be too old.
+    fn turn(&mut self, now: SystemTime, believed: bool) -> io::Result<()> {
         let last = self.bounds.files.saturating_sub(1);
         for number in (0..last).rev() {
             let from = path(&self.dir, &self.name, number);
@@ -58,15 +86,16 @@ impl Files {
         if last == 0 {
             gone_is_fine(fs::remove_file(path(&self.dir, &self.name, 0)))?;
         }
-        self.expire(now)?;
+        self.expire(now, believed)?;
         self.file = append_to(&path(&self.dir, &self.name, 0))?;
         (self.written, self.day) = (0, day_of(now));
         Ok(())
     }
 
     /// Removes files that are too old or exceed the maximum number.
-    fn expire(&self, now: SystemTime) -> io::Result<()> {
+    fn expire(&self, now: SystemTime, believed: bool) -> io::Result<()> {
         let oldest = now.checked_sub(DAY * u32::try_from(self.bounds.days).unwrap_or(u32::MAX));
+        let oldest = oldest.filter(|_| believed);
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
             let Some(number) = entry.file_name().to_str().and_then(|name| self.number_of(name)) else {
@@ -90,9 +119,11 @@ impl Files {
 impl Write for Files {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let now = SystemTime::now();
+        let believed = self.believes(now);
         let is_full = self.written > 0 && self.written + line.len() as u64 > self.bounds.bytes;
-        if is_full || (self.written > 0 && day_of(now) != self.day) {
-            self.turn(now)?;
+        let is_new_day = believed && self.written > 0 && day_of(now) != self.day;
+        if is_full || is_new_day {
+            self.turn(now, believed)?;
         }
         let count = self.file.write(line)?;
         self.written += count as u64;
@@ -150,21 +181,43 @@ mod tests {
         assert!(fs::read_to_string(dir.path().join("d.log")).unwrap().ends_with("line 999\n"));
     }
 
-    #[test]
-    fn a_new_day_begins_a_new_file_and_old_ones_go() {
+    /// A directory with files whose last lines are so many days old.
+    fn aged(files: &[(&str, u32)]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
-        let ago = |days| SystemTime::now() - DAY * days;
-        let write = |name: &str, days| {
+        for (name, days) in files {
             let path = dir.path().join(name);
             fs::write(&path, "old\n").unwrap();
-            File::options().append(true).open(path).unwrap().set_modified(ago(days)).unwrap();
-        };
-        write("d.log", 1);
-        write("d.1.log", 5);
-        write("other.1.log", 5);
+            let file = File::options().append(true).open(path).unwrap();
+            file.set_modified(SystemTime::now() - DAY * *days).unwrap();
+        }
+        dir
+    }
+
+    #[test]
+    fn a_new_day_begins_a_new_file_and_old_ones_go() {
+        let dir = aged(&[("d.log", 1), ("d.1.log", 5), ("other.1.log", 5)]);
         let mut files = Files::open(dir.path(), "d", BOUNDS).unwrap();
         files.write_all(b"new\n").unwrap();
         assert_eq!(names(dir.path()), ["d.1.log", "d.log", "other.1.log"]);
         assert_eq!(fs::read_to_string(dir.path().join("d.log")).unwrap(), "new\n");
+    }
+
+    // fault: 58
+    #[test]
+    fn a_clock_that_is_years_ahead_at_the_start_makes_no_log_file_too_old() {
+        let dir = aged(&[("d.log", 8000), ("d.1.log", 8001)]);
+        let mut files = Files::open(dir.path(), "d", BOUNDS).unwrap();
+        files.write_all(b"new\n").unwrap();
+        assert_eq!(names(dir.path()), ["d.1.log", "d.log"]);
+        assert_eq!(fs::read_to_string(dir.path().join("d.log")).unwrap(), "old\nnew\n");
+        // It is full: only the maximum number counts.
+        files.write_all(&[b'x'; 99]).unwrap();
+        assert_eq!(names(dir.path()), ["d.1.log", "d.2.log", "d.log"]);
+        // After a day of it, the clock is believed.
+        assert!(files.leapt.is_some_and(|at| at.elapsed() < DAY));
+        files.leapt = None;
+        files.write_all(&[b'x'; 99]).unwrap();
+        assert_eq!(names(dir.path()), ["d.1.log", "d.2.log", "d.log"]);
+        assert_ne!(fs::read_to_string(dir.path().join("d.2.log")).unwrap(), "old\n");
     }
 }
