@@ -1,17 +1,23 @@
 //! The engine's clock.
 
+use rustix::time::{ClockId, Timespec, clock_gettime};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use swarm_common::time::TimeMs;
 
 /// The engine's source of time.
 pub trait Clock: Send + Sync {
-    /// The current time; never goes back.
+    /// The current time; never goes back, and does not count suspended time.
     fn now(&self) -> TimeMs;
 
     /// The machine's wall clock, which may be set forwards or back: for what is due at a time of
     /// day.
     fn wall(&self) -> TimeMs {
         self.now()
+    }
+
+    /// How long the machine has been suspended since some fixed moment, in milliseconds.
+    fn suspended_ms(&self) -> u64 {
+        0
     }
 }
 
@@ -52,4 +58,16 @@ impl Clock for SystemClock {
     fn wall(&self) -> TimeMs {
         wall()
     }
+
+    /// What CLOCK_BOOTTIME counts and CLOCK_MONOTONIC does not.
+    fn suspended_ms(&self) -> u64 {
+        // In this order a delay between both makes the result too small, and the next one is right.
+        let booted = milliseconds(clock_gettime(ClockId::Boottime));
+        booted.saturating_sub(milliseconds(clock_gettime(ClockId::Monotonic)))
+    }
+}
+
+fn milliseconds(time: Timespec) -> u64 {
+    let of_seconds = u64::try_from(time.tv_sec).unwrap_or_default().saturating_mul(1000);
+    of_seconds + u64::try_from(time.tv_nsec).unwrap_or_default() / 1_000_000
 }

@@ -1,6 +1,6 @@
-//! Detects that the machine's clock and the engine's time have diverged: a clock that was wrong at
-//! the start was corrected, or the machine was suspended. A clock may also be wrong for a moment,
-//! so only a difference that lasts is accepted.
+//! Detects that the machine's clock and the engine's time have diverged, because a clock that was
+//! wrong at the start was corrected. A clock may also be wrong for a moment, so only a difference
+//! that lasts is accepted. A suspend is measured by itself, so that it is not taken for a wrong clock.
 
 use std::time::{Duration, Instant};
 use swarm_common::time::TimeMs;
@@ -13,6 +13,9 @@ const SAME_MS: u64 = 2_000;
 
 /// How long a difference must last to be accepted.
 const BELIEVED: Duration = Duration::from_secs(30);
+
+/// A shorter suspend, in milliseconds, is counted together with the next one.
+const SHORT_MS: u64 = 1_000;
 
 /// The difference between the machine's clock and the engine's time, in milliseconds, and when it
 /// was first seen.
@@ -40,6 +43,26 @@ impl Drift {
                 None
             }
         }
+    }
+}
+
+/// How much suspended time the engine's time includes, in milliseconds, as its clock counts it.
+#[derive(Debug)]
+pub(super) struct Sleep(u64);
+
+impl Sleep {
+    /// What was suspended until now is not counted.
+    pub(super) fn after(suspended_ms: u64) -> Self {
+        Self(suspended_ms)
+    }
+
+    /// How long the machine was suspended since the last time that this returned something.
+    pub(super) fn look(&mut self, suspended_ms: u64) -> Option<u64> {
+        let slept_ms = suspended_ms.saturating_sub(self.0);
+        (slept_ms >= SHORT_MS).then(|| {
+            self.0 = suspended_ms;
+            slept_ms
+        })
     }
 }
 
@@ -72,5 +95,12 @@ mod tests {
         ] {
             assert_eq!(drift.look(times, wall(by), at(seconds)), expected, "after {seconds} s");
         }
+    }
+
+    #[test]
+    fn every_suspend_is_counted_once() {
+        let mut sleep = Sleep::after(70_000);
+        let found = [70_000, 70_600, 71_200, 71_100, 28_871_200].map(|suspended| sleep.look(suspended));
+        assert_eq!(found, [None, None, Some(1_200), None, Some(28_800_000)]);
     }
 }

@@ -18,6 +18,7 @@ mod pair;
 mod restore;
 mod role;
 mod standby;
+mod time;
 mod upkeep;
 mod work;
 
@@ -29,7 +30,7 @@ use credentials::Credentials;
 use pair::Pair;
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicI64, AtomicU64, Ordering},
         mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
@@ -70,8 +71,11 @@ struct Shared {
     credentials: Credentials,
     clock: Arc<dyn Clock>,
     /// Added to the clock to get the engine's time, in milliseconds. Set at the start so that times
-    /// do not go back behind the journal's last, and changed when clock drift is corrected.
+    /// do not go back behind the journal's last, and changed when clock drift is corrected and after
+    /// a suspend.
     offset_ms: AtomicI64,
+    /// The journal's last time before this orchestrator led.
+    continued_from: OnceLock<TimeMs>,
     role: watch::Sender<Role>,
     trouble: watch::Sender<Option<String>>,
     /// Its reference count minus one is the number of commands without an answer.
@@ -162,6 +166,7 @@ impl Engine {
         let swarm = restored.map_or_else(|| Swarm::new(unread), |restored| restored.swarm);
         let shared = Arc::new(Shared {
             offset_ms: AtomicI64::new(0),
+            continued_from: OnceLock::new(),
             role: watch::Sender::new(Role::Starting),
             reader: Arc::new(Mutex::new(journal.reader()?)),
             auditor: Arc::new(Mutex::new(journal.reader()?)),
@@ -283,18 +288,6 @@ impl Engine {
         self.shared.credentials.drone(hash)
     }
 
-    /// The engine's time, which leases and deadlines use.
-    #[must_use]
-    pub fn now(&self) -> TimeMs {
-        self.shared.now()
-    }
-
-    /// The machine's wall clock, for what is due at a time of day.
-    #[must_use]
-    pub fn wall(&self) -> TimeMs {
-        self.shared.clock.wall()
-    }
-
     /// Watches the number of the last journaled event.
     #[must_use]
     pub fn committed(&self) -> watch::Receiver<u64> {
@@ -369,12 +362,6 @@ impl EngineTask {
         if !end.await.unwrap_or(false) {
             tracing::error!("the engine shut down uncleanly");
         }
-    }
-}
-
-impl Shared {
-    fn now(&self) -> TimeMs {
-        TimeMs(self.clock.now().0.saturating_add_signed(self.offset_ms.load(Ordering::Relaxed)))
     }
 }
 

@@ -3,7 +3,6 @@
 //! leader.
 
 use super::{Engine, EngineError, Shared};
-use std::sync::atomic::Ordering;
 use tokio::sync::watch;
 
 /// The role of this orchestrator for its journal.
@@ -68,18 +67,6 @@ impl Shared {
                 let trouble = self.trouble.borrow().clone();
                 EngineError::Stalled(trouble.unwrap_or_else(|| "the orchestrator is starting".into()))
             }
-        }
-    }
-
-    /// Shifts the engine's time so that it is not before the journal's last.
-    pub(super) fn catch_up(&self, journal: swarm_common::time::TimeMs) {
-        let behind = i64::try_from(journal.since(self.now())).unwrap_or(i64::MAX);
-        self.offset_ms.fetch_add(behind, Ordering::Relaxed);
-        if behind > super::CLOCK_BEHIND_MS {
-            tracing::warn!(
-                behind_ms = behind,
-                "the machine's clock is behind the journal; continuing from the journal's last time"
-            );
         }
     }
 }

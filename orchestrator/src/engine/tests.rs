@@ -1,6 +1,7 @@
 //! The engine with its journal: answers come after the write, and waiting claims are woken.
 
 mod failing;
+mod sleeping;
 
 use super::*;
 use crate::{

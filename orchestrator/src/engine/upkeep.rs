@@ -2,7 +2,7 @@
 
 use super::{Engine, Shared};
 use std::{collections::BTreeMap, sync::PoisonError};
-use swarm_common::wire::view::PassView;
+use swarm_common::{time::TimeMs, wire::view::PassView};
 use swarm_core::{Event, Record};
 
 impl Engine {
@@ -15,8 +15,7 @@ impl Engine {
 
 impl Shared {
     /// Notes that the pass ran and produced these records.
-    pub(super) fn note_upkeep(&self, records: &[Record]) {
-        let now = self.now();
+    pub(super) fn note_upkeep(&self, now: TimeMs, records: &[Record]) {
         let mut noted = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
         let before = noted.take();
         let (did, did_at) = match (records, before) {

@@ -4,7 +4,7 @@ use super::{
     EngineError, Message, Role, Shared,
     batch::{self, Batch},
     claims::{Next, Parked},
-    drift::Drift,
+    drift::{Drift, Sleep},
     milestones,
 };
 use crate::journal::{Journal, JournalError, Shown};
@@ -22,13 +22,10 @@ use swarm_core::{Command, Policy, Reply, Request, Swarm};
 const BATCH: usize = 1024;
 
 /// How often the passage of time is considered while it may change something at any moment.
-const TICK: Duration = Duration::from_secs(1);
+pub(super) const TICK: Duration = Duration::from_secs(1);
 
 /// The same when nothing is due sooner.
-const REST: Duration = Duration::from_secs(10);
-
-/// A tick later than this was not delayed by work: the process or the machine was suspended.
-const STANDSTILL: Duration = Duration::from_secs(5);
+pub(super) const REST: Duration = Duration::from_secs(10);
 
 /// Events between two checkpoints that are taken while the engine is idle.
 const CHECKPOINT_EVERY: u64 = 10_000;
@@ -51,8 +48,11 @@ pub(super) struct Worker {
     parked: Vec<Parked>,
     /// The policy for the next batch.
     policy: Option<Policy>,
-    last_tick: Instant,
-    drift: Drift,
+    pub(super) last_tick: Instant,
+    pub(super) drift: Drift,
+    pub(super) sleep: Sleep,
+    /// How far the time of decisions is ahead of the one that readers see, in milliseconds.
+    pub(super) ahead_ms: i64,
     pub(super) last_checkpoint: u64,
     /// The queue as the journal shows it, if the journal supports that.
     shown: Option<Shown>,
@@ -77,6 +77,8 @@ impl Worker {
             policy: None,
             last_tick: Instant::now(),
             drift: Drift::default(),
+            sleep: Sleep::after(shared.clock.suspended_ms()),
+            ahead_ms: 0,
             last_checkpoint: last_checkpoint.unwrap_or(0),
             shown: journal.shows_queue().then(Shown::default),
             loaded: last_checkpoint.is_some(),
@@ -133,6 +135,9 @@ impl Worker {
     fn begin(&mut self) {
         let shared = Arc::clone(&self.shared);
         let mut swarm = shared.pair.hidden();
+        // As a standby. Leases begin now.
+        let _ = self.wake_up();
+        shared.move_time(std::mem::take(&mut self.ahead_ms));
         shared.catch_up(swarm.at);
         // Earlier events may have changed an index.
         shared.indexed.store(swarm.seq, Ordering::Release);
@@ -183,7 +188,7 @@ impl Worker {
                     batch.answers.push((answer, reply));
                 }
                 Message::Claim { drone, request, answer } => {
-                    let claim = Parked::new(self.shared.now(), drone, request, answer);
+                    let claim = Parked::new(self.now(), drone, request, answer);
                     let newer = "superseded by a newer claim of this drone";
                     self.dismiss(&mut batch, newer, |older| claim.replaces(older));
                     self.try_claim(&mut swarm, &mut batch, claim);
@@ -193,29 +198,8 @@ impl Worker {
                 Message::Stop => self.stopping = true,
             }
         }
-        let tick = self.last_tick.elapsed() >= TICK;
-        if tick {
-            let silence = self.last_tick.elapsed();
-            self.last_tick = Instant::now();
-            let before = batch.records.len();
-            if silence > REST + STANDSTILL {
-                let for_ms = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
-                tracing::warn!(for_ms, "the orchestrator was suspended; extending the leases of drones");
-                // These two commands are never refused.
-                let _ = self.handle(&mut swarm, &mut batch, Command::NoteStandstill { for_ms }, None);
-            }
-            if let Some(by_ms) = self.drift.look(self.shared.now(), self.shared.clock.wall(), self.last_tick)
-            {
-                tracing::warn!(by_ms, "the machine's clock was changed; adjusting the orchestrator's time");
-                let _ = self.handle(&mut swarm, &mut batch, Command::SetClock { by_ms }, None);
-                self.dismiss(&mut batch, "the clock was changed", |_| true);
-                self.shared.offset_ms.fetch_add(by_ms, Ordering::Relaxed);
-            }
-            // This command is never refused.
-            let _ = self.handle(&mut swarm, &mut batch, Command::Maintain, None);
-            self.shared.note_upkeep(&batch.records[before..]);
-        }
-        let now = self.shared.now();
+        let tick = self.tick(&mut swarm, &mut batch);
+        let now = self.now();
         let time_counts = tick && swarm.next_due().is_none();
         if time_counts || !batch.records.is_empty() || self.parked.iter().any(|p| p.deadline <= now) {
             for parked in std::mem::take(&mut self.parked) {
@@ -238,7 +222,7 @@ impl Worker {
     }
 
     /// Answers the parked claims selected by `which`, without work.
-    fn dismiss(&mut self, batch: &mut Batch, reason: &str, which: impl FnMut(&Parked) -> bool) {
+    pub(super) fn dismiss(&mut self, batch: &mut Batch, reason: &str, which: impl FnMut(&Parked) -> bool) {
         let (dismissed, rest): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.parked).into_iter().partition(which);
         self.parked = rest;
@@ -251,13 +235,13 @@ impl Worker {
         }
         let command = Command::Claim { drone: claim.drone, request: claim.request.clone() };
         let reply = self.handle(swarm, batch, command, None);
-        match claim.decided(self.shared.now(), reply) {
+        match claim.decided(self.now(), reply) {
             Next::Answer(answer, reply) => batch.answers.push((answer, reply)),
             Next::Park(claim) => self.parked.push(claim),
         }
     }
 
-    fn handle(
+    pub(super) fn handle(
         &self,
         swarm: &mut Swarm,
         batch: &mut Batch,
@@ -266,7 +250,7 @@ impl Worker {
     ) -> Result<Reply, EngineError> {
         // Entropy spreads retries; without it they only coincide.
         let entropy = getrandom::u64().unwrap_or_default();
-        let request = Request { now: self.shared.now(), entropy, key, command };
+        let request = Request { now: self.now(), entropy, key, command };
         let (records, reply) = swarm.handle(&request)?;
         if let Some(last) = records.iter().rfind(|r| r.event.changes_index()) {
             self.shared.indexed.store(last.seq, Ordering::Release);
@@ -288,6 +272,7 @@ impl Worker {
             // A batch without records has nothing to lose: both sides still get its other changes.
         }
         self.shared.pair.show();
+        self.shared.move_time(std::mem::take(&mut self.ahead_ms));
         self.shared.credentials.follow(&self.shared.pair.shown(), batch.records.iter().map(|r| &r.event));
         if let Some(last) = batch.records.last() {
             self.shared.committed.send_replace(last.seq);

@@ -71,6 +71,7 @@ impl Swarm {
         ];
         by_drone.into_iter().flat_map(|times| times.values_mut()).for_each(set);
         live.leases.values_mut().for_each(set);
+        live.set_by_ms = live.set_by_ms.saturating_add(by_ms);
     }
 }
 

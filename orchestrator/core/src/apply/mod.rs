@@ -227,6 +227,7 @@ impl Swarm {
                 self.publish(*run);
             }
             Event::RunReopened { run } => {
+                *self.live.reopened.entry(*run).or_default() += 1;
                 if let Some(run) = self.runs.get_mut(run) {
                     // What it had received is published, and stays published.
                     run.stood_still_at = Some(run.count(PackageState::Received));
@@ -293,6 +294,9 @@ impl Swarm {
             Event::StoodStill { for_ms } => {
                 self.live.seen.values_mut().for_each(|seen| *seen = (*seen + *for_ms).min(at));
                 self.live.leases.values_mut().for_each(|until| *until = *until + *for_ms);
+                // No drone could be given work meanwhile.
+                self.live.ready_since = self.drones.keys().map(|&drone| (drone, at)).collect();
+                self.live.stood_still_ms = self.live.stood_still_ms.saturating_add(*for_ms);
             }
             Event::LeasesRenewed { attempts, until } => {
                 for attempt in attempts {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
-    id::{AttemptId, DroneId},
+    id::{AttemptId, DroneId, RunId},
     time::TimeMs,
     wire::drone::{Stuck, Vitals},
 };
@@ -38,6 +38,12 @@ pub struct Live {
     /// Drones that have just begun or ended an attempt, and the time by which they will have asked
     /// for more.
     pub due_back: BTreeMap<DroneId, TimeMs>,
+    /// By how many milliseconds recorded times were moved because the clock was set.
+    pub set_by_ms: i64,
+    /// How long the orchestrator stood still, in milliseconds.
+    pub stood_still_ms: u64,
+    /// How often each run was reopened.
+    pub reopened: BTreeMap<RunId, u32>,
 }
 
 /// A rollback of the journal that a drone revealed.

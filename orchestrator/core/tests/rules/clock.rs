@@ -3,6 +3,7 @@
 
 use crate::kit::{Kit, name};
 use swarm_common::{
+    digest::Digest,
     state::{DroneState, RunState},
     time::TimeMs,
     wire::{calendar::ScheduleRequest, concern::ConcernKind, drone::*},
@@ -103,4 +104,30 @@ fn an_orchestrator_that_stood_still_counts_no_silence_of_that_time() {
     kit.now = kit.now + kit.swarm.policy.offline_after_ms + 1;
     kit.must(Command::Maintain);
     assert_eq!(kit.swarm.drones[&drone].state(), DroneState::Offline);
+}
+
+// fault: 58
+#[test]
+fn a_machine_that_slept_keeps_its_leases_and_its_past() {
+    let mut kit = Kit::new(&["oak", "elm"]);
+    kit.must(Command::StartOrchestrator);
+    let run = kit.run(&["a-1", "b-1"], &[]);
+    let drones: Vec<_> = kit.swarm.drones.keys().copied().collect();
+    let work = kit.claim(drones[0]).unwrap();
+    kit.pass(kit.swarm.policy.idle_alarm_ms / 2, &drones);
+    kit.must(Command::IssueEnrolToken { token_hash: Digest::of(b"a"), valid_ms: 600_000, approved: true });
+    kit.heartbeat(drones[0], &[work.attempt]);
+    let (run_began, began) = (kit.swarm.runs[&run].started_at, kit.swarm.attempts[&work.attempt].started_at);
+    let lease = kit.swarm.live.leases[&work.attempt];
+
+    kit.now = kit.now + 8 * HOUR;
+    kit.must(Command::NoteStandstill { for_ms: 8 * HOUR });
+    kit.must(Command::Maintain);
+    assert!(kit.swarm.attempts[&work.attempt].is_live());
+    assert_eq!(kit.swarm.live.leases[&work.attempt], lease + 8 * HOUR);
+    assert_eq!(kit.swarm.runs[&run].started_at, run_began);
+    assert_eq!(kit.swarm.attempts[&work.attempt].started_at, began);
+    assert!(!kit.swarm.tokens.contains_key(&Digest::of(b"a")), "it was valid for ten minutes");
+    // That nobody asked for work meanwhile is no one's fault.
+    assert_eq!(view::concerns(&kit.swarm, kit.now, kit.now, &[]), []);
 }
