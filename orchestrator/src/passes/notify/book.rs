@@ -36,14 +36,41 @@ const FORGOTTEN_MS: u64 = 24 * 3_600_000;
 pub struct Book {
     /// Concerns by signature.
     concerns: BTreeMap<String, Entry>,
-    /// Announced runs with the time of their end. `None` before the first look: runs that ended
-    /// before it are not announced.
+    /// Announced runs with the time of their end, which is only for people who read the file: it
+    /// moves when the clock is set. `None` before the first look: runs that ended before it are not
+    /// announced.
     runs: Option<BTreeMap<RunId, TimeMs>>,
+    /// How often each of them had been reopened since the start.
+    #[serde(skip)]
+    reopened: BTreeMap<RunId, u32>,
+    /// How the engine's time was moved until the last look.
+    #[serde(skip)]
+    moves: Moves,
     /// Messages waiting for each sink.
     pub outboxes: BTreeMap<String, Outbox>,
     /// When concerns were last announced.
     told_at: Option<TimeMs>,
     last_id: u64,
+}
+
+/// How the engine's time has been moved since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Moves {
+    /// When the orchestrator started, by the clock as it is set now.
+    pub started_at: TimeMs,
+    /// How far times noted since the start were moved because the clock was set, in milliseconds.
+    pub set_by_ms: i64,
+    /// How long the orchestrator stood still, in milliseconds.
+    pub stood_still_ms: u64,
+}
+
+/// The end of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct End {
+    /// When it ended.
+    pub at: TimeMs,
+    /// How often it had been reopened since the start.
+    pub reopened: u32,
 }
 
 /// State of a concern.
@@ -97,13 +124,40 @@ impl Entry {
 }
 
 impl Book {
+    /// Follows the engine's time: what was noted by a wrong clock is moved with it, and no concern
+    /// has lasted while the orchestrator stood still.
+    pub fn follow(&mut self, moves: Moves) {
+        let by_ms = moves.set_by_ms - self.moves.set_by_ms;
+        let stood_still_ms = moves.stood_still_ms.saturating_sub(self.moves.stood_still_ms);
+        self.moves = moves;
+        let moved = |time: TimeMs, by_ms| TimeMs(time.0.saturating_add_signed(by_ms));
+        let since = moved(moves.started_at, by_ms.saturating_neg());
+        let set = |time: &mut TimeMs| {
+            if *time >= since {
+                *time = moved(*time, by_ms);
+            }
+        };
+        self.told_at.iter_mut().for_each(set);
+        self.outboxes.values_mut().for_each(|outbox| outbox.set_clock(set));
+        for entry in self.concerns.values_mut() {
+            entry.told_at.iter_mut().for_each(set);
+            entry.untold_since.iter_mut().for_each(|since| {
+                set(since);
+                *since = *since + stood_still_ms;
+            });
+        }
+    }
+
     /// Compares with the concerns that are present now. Returns the changes to announce, new ones
     /// first, then by severity.
     pub fn look(&mut self, now: TimeMs, present: &[Concern], window_ms: u64) -> Vec<Change> {
         self.note(present);
+        // An earlier start had a clock that was ahead: nobody knows when that was.
+        self.told_at = self.told_at.filter(|&at| at <= now);
         let wrong: BTreeSet<&str> = present.iter().map(|c| c.signature.as_str()).collect();
         for (signature, entry) in &mut self.concerns {
             entry.wrong = wrong.contains(signature.as_str());
+            entry.told_at = entry.told_at.map(|at| at.min(now));
             let untold = entry.wrong != entry.told;
             entry.untold_since = untold.then(|| entry.untold_since.unwrap_or(now));
         }
@@ -125,11 +179,18 @@ impl Book {
     }
 
     /// The ended runs that have not been announced; marks them as announced. `known` are all ended
-    /// runs with the time of their end.
-    pub fn ended(&mut self, known: &BTreeMap<RunId, TimeMs>) -> Vec<RunId> {
-        let told = self.runs.replace(known.clone());
+    /// runs. One that was reopened and ended again is announced again.
+    pub fn ended(&mut self, known: &BTreeMap<RunId, End>) -> Vec<RunId> {
+        let told = self.runs.replace(known.iter().map(|(&id, end)| (id, end.at)).collect());
+        let reopened = std::mem::replace(
+            &mut self.reopened,
+            known.iter().map(|(&id, end)| (id, end.reopened)).collect(),
+        );
         let Some(told) = told else { return Vec::new() };
-        known.iter().filter(|(id, end)| told.get(id) != Some(end)).map(|(&id, _)| id).collect()
+        let is_new = |(id, end): &(&RunId, &End)| {
+            !told.contains_key(id) || reopened.get(id).copied().unwrap_or(0) < end.reopened
+        };
+        known.iter().filter(is_new).map(|(&id, _)| id).collect()
     }
 
     /// Marks concerns selected by `which` as announced, because another message covers them.

@@ -46,6 +46,16 @@ pub struct Failing {
     pub why: String,
     /// Time of the next attempt.
     pub next: TimeMs,
+    /// How long it waits for that, in milliseconds.
+    pub pause_ms: u64,
+}
+
+impl Failing {
+    /// Whether to wait longer. If more is left than the whole pause, the clock was set back since.
+    fn waits(&self, now: TimeMs) -> bool {
+        let left_ms = self.next.since(now);
+        left_ms > 0 && left_ms <= self.pause_ms
+    }
 }
 
 impl Outbox {
@@ -61,7 +71,7 @@ impl Outbox {
     /// The message to send now, and the last queued message that it covers.
     #[must_use]
     pub fn due(&self, now: TimeMs) -> Option<(Message, u64)> {
-        if self.failing.as_ref().is_some_and(|failing| failing.next > now) {
+        if self.failing.as_ref().is_some_and(|failing| failing.waits(now)) {
             return None;
         }
         let (mut message, count) = Message::joined(&self.waiting, now)?;
@@ -84,10 +94,20 @@ impl Outbox {
     pub fn failed(&mut self, now: TimeMs, Untaken { why, after_ms }: Untaken) {
         let before = self.failing.take();
         let times = before.as_ref().map_or(0, |b| b.times) + 1;
-        let pause = (RETRY_MS << (times - 1).min(16)).min(LONGEST_RETRY_MS);
-        let pause = pause.max(after_ms.unwrap_or(0).min(LONGEST_WISH_MS));
+        let pause_ms = (RETRY_MS << (times - 1).min(16)).min(LONGEST_RETRY_MS);
+        let pause_ms = pause_ms.max(after_ms.unwrap_or(0).min(LONGEST_WISH_MS));
         let since = before.map_or(now, |b| b.since);
-        self.failing = Some(Failing { since, times, why, next: now + pause });
+        self.failing = Some(Failing { since, times, why, next: now + pause_ms, pause_ms });
+    }
+
+    /// Moves what was noted by a wrong clock. `set` moves one time.
+    pub fn set_clock(&mut self, set: impl Fn(&mut TimeMs)) {
+        self.waiting.iter_mut().for_each(|message| set(&mut message.at));
+        self.delivered_at.iter_mut().for_each(&set);
+        if let Some(failing) = &mut self.failing {
+            set(&mut failing.since);
+            set(&mut failing.next);
+        }
     }
 
     /// The failures, if they are worth a concern.
@@ -126,6 +146,21 @@ mod tests {
         let (_, up_to) = outbox.due(now).unwrap();
         outbox.delivered(now, up_to);
         assert!(outbox.waiting.is_empty() && outbox.trouble().is_none());
+    }
+
+    // fault: 58
+    #[test]
+    fn a_clock_that_was_ahead_does_not_silence_a_sink() {
+        let mut outbox = Outbox::default();
+        outbox.push(message(1));
+        let (right, ahead_ms) = (TimeMs(1_800_000_000_000), 365 * 24 * 3_600_000);
+        outbox.failed(right + ahead_ms, "refused".to_owned().into());
+        assert!(outbox.due(right + ahead_ms + 1_000).is_none());
+        assert!(outbox.due(right + 1_000).is_some(), "even if nothing was moved");
+        outbox.set_clock(|at| *at = TimeMs(at.0.saturating_sub(ahead_ms)));
+        assert!(outbox.due(right + 1_000).is_none());
+        assert!(outbox.due(right + RETRY_MS).is_some());
+        assert_eq!(outbox.failing.unwrap().since, right);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use super::{
     Named, Notifier,
-    book::{self, Book, Change},
+    book::{self, Book, Change, End, Moves},
     deliver,
     digest::digest,
 };
@@ -20,7 +20,11 @@ use swarm_common::{
     time::TimeMs,
     wire::concern::{Concern, ConcernKind},
 };
-use swarm_core::{Swarm, view};
+use swarm_core::{
+    Swarm,
+    state::{Live, Run},
+    view,
+};
 use tokio::{task::JoinSet, time::Interval};
 use tokio_util::sync::CancellationToken;
 
@@ -80,8 +84,10 @@ impl<F: Fn() -> Vec<ConcernKind> + Send + 'static> Pass for NotifyPass<F> {
 async fn look(notifier: &Notifier, troubles: &[ConcernKind]) -> Result<String, String> {
     let engine = &notifier.engine;
     let (now, wall) = (engine.now(), engine.wall());
-    let (present, over) = engine.read(|swarm| (view::concerns(swarm, now, wall, troubles), ended(swarm)));
+    let (present, over, moves) =
+        engine.read(|swarm| (view::concerns(swarm, now, wall, troubles), ended(swarm), moves(swarm)));
     let told = notifier.change(|book| {
+        book.follow(moves);
         let mut told = Vec::new();
         for run in book.ended(&over) {
             engine.read(|swarm| tell_end(&notifier.sinks, book, swarm, now, run, &present));
@@ -101,10 +107,19 @@ async fn look(notifier: &Notifier, troubles: &[ConcernKind]) -> Result<String, S
     Ok(if told.is_empty() { told } else { format!("sent {told}") })
 }
 
-/// All ended runs with their end times.
-fn ended(swarm: &Swarm) -> BTreeMap<RunId, TimeMs> {
+/// All ended runs.
+fn ended(swarm: &Swarm) -> BTreeMap<RunId, End> {
     let over = swarm.runs.iter().filter(|(_, run)| run.state.is_over());
-    over.filter_map(|(&id, run)| Some((id, run.ended_at?))).collect()
+    let end = |(&id, run): (&RunId, &Run)| {
+        let reopened = swarm.live.reopened.get(&id).copied().unwrap_or(0);
+        Some((id, End { at: run.ended_at?, reopened }))
+    };
+    over.filter_map(end).collect()
+}
+
+fn moves(swarm: &Swarm) -> Moves {
+    let Live { started_at, set_by_ms, stood_still_ms, .. } = swarm.live;
+    Moves { started_at, set_by_ms, stood_still_ms }
 }
 
 /// Queues a run's digest. The concerns that it covers are not announced separately.

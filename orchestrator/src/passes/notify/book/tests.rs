@@ -33,6 +33,11 @@ fn told(book: &mut Book, from: u64, to: u64, present: &[Concern]) -> Vec<(u64, S
     told
 }
 
+/// Ended runs: their numbers, when they ended, and how often they were reopened.
+fn ends(runs: &[(u64, u64, u32)]) -> BTreeMap<RunId, End> {
+    runs.iter().map(|&(run, at, reopened)| (RunId(run), End { at: TimeMs(at), reopened })).collect()
+}
+
 /// The book after a restart.
 fn restarted(book: &Book) -> Book {
     serde_json::from_str(&serde_json::to_string(book).unwrap()).unwrap()
@@ -107,7 +112,7 @@ fn a_storm_of_concerns_is_at_most_two_messages_in_a_window() {
 #[test]
 fn a_restart_neither_repeats_nor_loses() {
     let mut book = Book::default();
-    assert_eq!(book.ended(&BTreeMap::from([(RunId(1), TimeMs(5))])), [], "before anybody was there to tell");
+    assert_eq!(book.ended(&ends(&[(1, 5, 0)])), [], "before anybody was there to tell");
     told(&mut book, 0, 20 * MINUTE, &[warning("oak")]);
     book.post("phone", compose(TimeMs(0), &[&Change { concern: warning("oak"), wrong: true }]).unwrap());
 
@@ -119,12 +124,69 @@ fn a_restart_neither_repeats_nor_loses() {
     // While stopped, the concern is resolved and a run ends.
     let mut book = restarted(&book);
     assert_eq!(told(&mut book, 90 * MINUTE, 120 * MINUTE, &[]).len(), 1);
-    let runs = BTreeMap::from([(RunId(1), TimeMs(5)), (RunId(2), TimeMs(9))]);
+    let runs = ends(&[(1, 5, 0), (2, 9, 0)]);
     assert_eq!(book.ended(&runs), [RunId(2)]);
     assert_eq!(restarted(&book).ended(&runs), []);
-    // An admin reopens the run, and it ends again.
-    let runs = BTreeMap::from([(RunId(2), TimeMs(12))]);
-    assert_eq!(book.ended(&runs), [RunId(2)]);
+    // An admin reopens the run, and it ends again: at once, after a while, or after a restart.
+    assert_eq!(book.ended(&ends(&[(2, 12, 1)])), [RunId(2)]);
+    assert_eq!((book.ended(&ends(&[])), book.ended(&ends(&[(2, 15, 2)]))), (vec![], vec![RunId(2)]));
+    assert_eq!(restarted(&book).ended(&ends(&[(2, 18, 1)])), [RunId(2)]);
+}
+
+// fault: 58
+#[test]
+fn a_run_is_not_told_again_when_the_clock_is_set() {
+    let mut book = Book::default();
+    assert_eq!(book.ended(&ends(&[])), []);
+    assert_eq!(book.ended(&ends(&[(1, 5, 0), (2, 7, 1)])).len(), 2);
+    assert_eq!(book.ended(&ends(&[(1, 7_200_005, 0), (2, 7_200_007, 1)])), [], "its end was moved");
+    assert_eq!(restarted(&book).ended(&ends(&[(1, 4, 0), (2, 6, 0)])), []);
+}
+
+// fault: 58
+#[test]
+fn a_clock_that_is_set_neither_delays_a_concern_nor_tells_it_too_early() {
+    let critical = [concern("disk", Severity::Critical)];
+    let (before, year) = (100 * 24 * 60 * MINUTE, 365 * 24 * 60 * MINUTE as i64);
+    for by_ms in [-50 * 24 * 60 * MINUTE as i64, -2 * 60 * MINUTE as i64, 56 * year] {
+        let mut book = Book::default();
+        let started_at = TimeMs(before - MINUTE);
+        book.follow(Moves { started_at, ..Moves::default() });
+        assert!(told(&mut book, before, before + MINUTE / 2, &critical).is_empty());
+        let moved = |at: u64| at.saturating_add_signed(by_ms);
+        book.follow(Moves { started_at: TimeMs(moved(started_at.0)), set_by_ms: by_ms, stood_still_ms: 0 });
+        let from = moved(before + MINUTE / 2);
+        let told = told(&mut book, from, from + 60 * MINUTE, &critical);
+        assert_eq!(told, [(moved(before + MINUTE), "disk".into(), true)], "{by_ms}");
+    }
+}
+
+// fault: 58
+#[test]
+fn a_concern_has_not_lasted_while_the_machine_slept() {
+    let mut book = Book::default();
+    let critical = [concern("disk", Severity::Critical)];
+    assert!(told(&mut book, 0, MINUTE / 2, &critical).is_empty());
+    let asleep = 8 * 60 * MINUTE;
+    book.follow(Moves { stood_still_ms: asleep, ..Moves::default() });
+    let told = told(&mut book, asleep + MINUTE / 2, asleep + 60 * MINUTE, &critical);
+    assert_eq!(told, [(asleep + MINUTE, "disk".into(), true)]);
+}
+
+// fault: 58
+#[test]
+fn what_was_told_by_a_clock_that_was_ahead_delays_nothing_after_a_restart() {
+    let mut book = Book::default();
+    let ahead = 20 * 365 * 24 * 60 * MINUTE;
+    assert_eq!(told(&mut book, ahead, ahead + 20 * MINUTE, &[warning("oak")]).len(), 1);
+    let mut book = restarted(&book);
+    let both = [warning("oak"), concern("disk", Severity::Critical)];
+    assert_eq!(told(&mut book, 0, 30 * MINUTE, &both), [(MINUTE, "disk".into(), true)]);
+    // What was resolved long ago is forgotten.
+    let end = told(&mut book, 30 * MINUTE, 60 * MINUTE, &[]);
+    assert_eq!(end.len(), 2, "{end:?}");
+    assert!(told(&mut book, 60 * MINUTE, 26 * 60 * MINUTE, &[]).is_empty());
+    assert!(book.concerns.is_empty(), "{:?}", book.concerns);
 }
 
 #[test]
