@@ -6,6 +6,9 @@ use swarm_formats::{
     portage::gpkg::manifest::{Manifest, ManifestEntry},
 };
 
+/// The value of `environment.bz2` in a package that can be installed: `declare -x A="1"`.
+pub const ENVIRONMENT: &[u8] = b"BZh91AY&SY\xe6\xa5\x9b\x96\x00\x00\x05\xdd\x80\x00\x10P\x02 \x02 \x00.\x04\x10@ \x00\x22\x13F\x13'\xea\x84\x00\x00k\x22a\xe9\xbd4\x00|]\xc9\x14\xe1BC\x9a\x96nX";
+
 /// A tar entry with arbitrary header fields.
 pub fn raw(path: &[u8], kind: u8, link: &[u8], data: &[u8]) -> Vec<u8> {
     let mut header = [0_u8; 512];

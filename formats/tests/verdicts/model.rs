@@ -1,6 +1,6 @@
 //! A valid package in parts that can be changed before it is assembled.
 
-use super::forge::{Forge, end, raw, seal};
+use super::forge::{ENVIRONMENT, Forge, end, raw, seal};
 use std::io::Write as _;
 
 /// The default directory of the container.
@@ -100,8 +100,11 @@ impl Model {
             ("REQUIRES", "x86_64: libc.so.6 libm.so.6\n"),
             ("DESCRIPTION", "A stone, gr\u{f6}\u{df}er\n"),
             ("NEEDED.ELF.2", "X86_64;/usr/lib/liba.so.1;liba.so.1;;libc.so.6;x86_64\n"),
+            ("x-1.ebuild", "EAPI=8\n"),
         ];
-        let values = values.map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec())).into();
+        let mut values: Vec<_> =
+            values.map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec())).into();
+        values.push(("environment.bz2".to_owned(), ENVIRONMENT.to_vec()));
         let image = vec![
             Entry::new("image", b'5', "", b""),
             Entry::new("image/usr", b'5', "", b""),
@@ -119,6 +122,8 @@ impl Model {
     /// A package of this version.
     pub fn of(version: &str) -> Self {
         let mut model = Self::with("PF", format!("x-{version}\n").as_bytes());
+        let ebuild = model.values.iter_mut().find(|(key, _)| key.ends_with(".ebuild"));
+        ebuild.unwrap().0 = format!("x-{version}.ebuild");
         // Leaks a few bytes per package, which is fine in a short-lived test.
         model.directory = format!("x-{version}-1").leak();
         model

@@ -219,14 +219,46 @@ def metadata(data):
     need(sum(len(values.get(key, b"")) for key in INDEXED) <= 256 << 10, "a long entry of the index")
     lines = {}
     for key, value in values.items():
-        if key != "environment.bz2":
-            need(is_text(value.decode("utf-8").replace("\n", "").replace("\t", "")), "control characters")
+        if key == "user_patch.digests":
+            patches_of_portage(value)
+            rule_patches(value)
+        elif key != "environment.bz2":
+            text = value.decode("utf-8")
+            bad = r"[\0\r]" if key.endswith(".ebuild") else r"[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+            need(not re.search(bad, text), "control characters")
             lines[key] = " ".join(value.decode("utf-8").split())
     eapi = lines.get("EAPI", "")
     need(eapi_is_supported(eapi) and eapi in list("0123456789"), "EAPI")
     for key, line in lines.items():
         value_of_portage(key, line, eapi)
         rule_value(key, line, eapi)
+    # Without it `doebuild` ends, as `Binpkg` of `_emerge` calls it with this path.
+    need(lines["PF"] + ".ebuild" in values, "no ebuild")
+    environment(values["environment.bz2"])
+
+
+def patches_of_portage(value):
+    """As `Binpkg._unpack_metadata` of `_emerge` looks at it, which only warns."""
+    tokens = value.strip(b"\0").split(b"\0")
+    hashes, names = tokens[0::2], tokens[1::2]
+    need(len(hashes) == len(names), "a patch without a digest")
+    need(all(re.match(rb"^[0-9A-Fa-f]{64}$", h) for h in hashes), "the digest of a patch")
+    need(all(re.match(rb"[^/]+\.(patch|diff)$", n) for n in names), "the name of a patch")
+    [os.fsdecode(name) for name in names]
+
+
+def rule_patches(value):
+    """Each word ends with one NUL, and a name can be printed."""
+    need(value.endswith(b"\0") and b"" not in value[:-1].split(b"\0"), "the NULs between patches")
+    need(is_text(value.decode("utf-8").replace("\0", "")), "the name of a patch")
+
+
+def environment(value):
+    """As `BinpkgEnvExtractor` of `_emerge` unpacks it."""
+    unpacked = program("bzip2", "-d", "-c")(value)
+    need(unpacked == rule_bzip2(value), "an environment that readers see differently")
+    # Rule: what is unpacked is bounded, and by its ratio beyond a MiB.
+    need(len(unpacked) <= min(32 << 20, (1 << 20) + 2000 * len(value)), "a large environment")
 
 
 def value_of_portage(key, line, eapi):

@@ -1,7 +1,7 @@
 //! Packages with one peculiarity each, and the expected result.
 
 use super::{
-    forge::{Forge, end, raw, seal},
+    forge::{ENVIRONMENT, Forge, end, raw, seal},
     model::{Entry, Model, Style, pack, record},
 };
 use std::io::Write as _;
@@ -86,6 +86,17 @@ fn values() -> Vec<Row> {
     // Irregular data, so that it does not count as a decompression bomb.
     let long =
         |bytes: usize| (0..).flat_map(|n: u32| format!("{n} ").into_bytes()).take(bytes).collect::<Vec<u8>>();
+    let bz2 = |bytes: &[u8]| {
+        let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::best());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    let changed = |at: usize| {
+        let mut bytes = ENVIRONMENT.to_vec();
+        bytes[at] ^= 1;
+        bytes
+    };
+    let patch = |hash: &str, name: &str| format!("{}\0{name}\0", hash.repeat(32)).into_bytes();
     let bad = Some("bad-metadata");
     let mut rows = Vec::new();
     for (key, value, kind) in [
@@ -120,12 +131,45 @@ fn values() -> Vec<Row> {
         ("DESCRIPTION", long((64 << 10) + 1), Some("too-large")),
         ("LICENSE", long(4 << 20), Some("too-large")),
         ("NEEDED.ELF.2", long(2 << 20), None),
-        ("environment.bz2", long(2 << 20), None),
+        ("environment.bz2", bz2(&long(2 << 20)), None),
+        ("environment.bz2", bz2(b""), None),
+        ("environment.bz2", [ENVIRONMENT, ENVIRONMENT].concat(), None),
+        ("environment.bz2", b"".to_vec(), Some("truncated")),
+        ("environment.bz2", b"declare -x A=1\n".to_vec(), Some("bad-compression")),
+        ("environment.bz2", ENVIRONMENT[..ENVIRONMENT.len() - 1].to_vec(), Some("truncated")),
+        ("environment.bz2", [ENVIRONMENT, b"garbage"].concat(), Some("")),
+        ("environment.bz2", changed(20), Some("")),
+        ("environment.bz2", changed(ENVIRONMENT.len() - 2), Some("")),
+        ("environment.bz2", bz2(&vec![b'x'; 1 << 20]), None),
+        ("environment.bz2", bz2(&vec![b'x'; 4 << 20]), Some("too-large")),
+        ("environment.bz2", vec![b'x'; (8 << 20) + 1], Some("too-large")),
+        ("user_patch.digests", patch("ab", "a.patch"), None),
+        ("user_patch.digests", [patch("01", "a.patch"), patch("EF", "b c.diff")].concat(), None),
+        ("user_patch.digests", b"".to_vec(), bad),
+        ("user_patch.digests", b"\0".to_vec(), bad),
+        ("user_patch.digests", patch("ag", "a.patch"), bad),
+        ("user_patch.digests", patch("ab", "a.txt"), bad),
+        ("user_patch.digests", patch("ab", ".patch"), bad),
+        ("user_patch.digests", patch("ab", "a/b.patch"), bad),
+        ("user_patch.digests", patch("ab", "a\nb.patch"), bad),
+        ("user_patch.digests", patch("ab", "a\0b.patch"), bad),
+        ("user_patch.digests", [&patch("ab", "a.patch")[..], b"x"].concat(), bad),
+        ("user_patch.digests", [&patch("ab", "a.patch")[..], b"\0"].concat(), bad),
+        ("x-1.ebuild", b"A=\x0c\x1b\n".to_vec(), None),
+        ("x-1.ebuild", b"A=1\r\n".to_vec(), bad),
+        ("x-1.ebuild", b"A=\0\n".to_vec(), bad),
+        ("x-1.ebuild", b"A=\xff\n".to_vec(), bad),
+        ("PF", b"x-2\n".to_vec(), bad),
         ("x-1.ebuild", long(1 << 20), None),
         ("x-1.ebuild", long((1 << 20) + 1), Some("too-large")),
     ] {
         let what = format!("{key} {} ({} bytes)", value[..value.len().min(30)].escape_ascii(), value.len());
         rows.push(Row(what, Model::with(key, &value).build(), kind));
+    }
+    for key in ["x-1.ebuild", "environment.bz2"] {
+        let mut model = Model::new();
+        model.values.retain(|(other, _)| other != key);
+        rows.push(Row(format!("no {key}"), model.build(), bad));
     }
     let mut model = Model::new();
     model.values.extend((0..256).map(|n| (format!("K{n}"), b"x".to_vec())));

@@ -5,7 +5,7 @@
 #[allow(missing_docs, dead_code, reason = "the forge of the format's own tests, which use all of it")]
 pub(crate) mod forge;
 
-use forge::{Forge, end, raw};
+use forge::{ENVIRONMENT, Forge, end, raw};
 use swarm_common::wire::drone::Target;
 
 /// The metadata by which a package is what the target asks for.
@@ -37,7 +37,10 @@ pub fn package_with(target: &Target, files: &[&str], more: &[(&'static str, &str
     let entry = |(key, value): (&str, String)| {
         raw(format!("metadata/{key}").as_bytes(), b'0', b"", format!("{value}\n").as_bytes())
     };
-    let entries: Vec<_> = identity(target).into_iter().chain(others).map(entry).collect();
+    let mut entries: Vec<_> = identity(target).into_iter().chain(others).map(entry).collect();
+    let ebuild = format!("metadata/{}.ebuild", target.portage().unwrap().cpv.pf());
+    entries.push(raw(ebuild.as_bytes(), b'0', b"", b"EAPI=8\n"));
+    entries.push(raw(b"metadata/environment.bz2", b'0', b"", ENVIRONMENT));
     let file = |path: &&str| raw(format!("image/{path}").as_bytes(), b'0', b"", b"hello");
     let image: Vec<u8> = files.iter().flat_map(file).collect();
     let mut forge = Forge::with(&end(entries.concat()), &end(image));

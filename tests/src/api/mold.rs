@@ -4,6 +4,7 @@
 use super::fixture;
 use anyhow::{Context, Result};
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fs::{self, File},
     io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
@@ -67,7 +68,13 @@ impl Mold {
         image: &mut (impl Read + Seek),
     ) -> Result<()> {
         let mut metadata = self.metadata.clone();
+        let ebuild = |metadata: &BTreeMap<String, Vec<u8>>| {
+            let pf = metadata.get("PF").map_or(Cow::default(), |pf| String::from_utf8_lossy(pf));
+            format!("{}.ebuild", pf.trim())
+        };
+        let text = metadata.remove(&ebuild(&metadata));
         metadata.extend(values.iter().map(|(key, value)| ((*key).to_owned(), format!("{value}\n").into())));
+        metadata.extend(text.map(|text| (ebuild(&metadata), text)));
         let mut inner = tar::Builder::new(zstd::Encoder::new(Vec::new(), 3)?);
         for (key, value) in &metadata {
             append(&mut inner, &format!("metadata/{key}"), value.len() as u64, &value[..])?;

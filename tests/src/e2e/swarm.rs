@@ -83,7 +83,8 @@ impl Swarm {
         self.path("repository")
     }
 
-    fn bundle(&self) -> PathBuf {
+    #[must_use]
+    pub fn bundle(&self) -> PathBuf {
         self.path("bundle")
     }
 

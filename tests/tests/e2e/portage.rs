@@ -287,14 +287,21 @@ fn staged(swarm: &Swarm, stable: &Workstation) -> Result<()> {
     Ok(())
 }
 
+/// A patch of the user's, and the lines of an ebuild that fails without it.
+const PATCH: &str = "--- /dev/null\n+++ b/patched\n@@ -0,0 +1 @@\n+yes\n";
+const PATCHED: &str = "src_configure() { [[ $(<patched) == yes ]] || die \"the patch is not applied\"; }";
+
 #[test]
-fn a_fresh_workstation_gets_what_its_profile_names_as_the_system() {
+fn a_fresh_workstation_gets_what_its_profile_names_as_the_system_and_a_package_with_a_users_patch() {
     system_set().unwrap();
 }
 
 fn system_set() -> Result<()> {
     let swarm = Swarm::start(&["ada"], &["app-misc/tool"])?;
-    ebuild(&swarm, "app-misc/tool-1.0", "")?;
+    ebuild(&swarm, "app-misc/tool-1.0", PATCHED)?;
+    let patches = swarm.bundle().join("etc/portage/patches/app-misc/tool");
+    fs::create_dir_all(&patches)?;
+    fs::write(patches.join("one.patch"), PATCH)?;
     ebuild(&swarm, "app-misc/basebits-1.0", "")?;
     fs::write(swarm.repository().join("profiles/example/amd64/packages"), "*app-misc/basebits\n")?;
     swarm.pin_anew()?;

@@ -90,6 +90,12 @@ pub enum GpkgError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file is missing in the metadata without which Portage cannot install the package.
+    #[error("the package has no `{key}` in its metadata, without which it cannot be installed")]
+    Lacks {
+        /// The key.
+        key: String,
+    },
     /// The image archive has an invalid entry.
     #[error("image entry `{entry}` {reason}")]
     Image {
@@ -115,7 +121,7 @@ impl GpkgError {
             Self::Compressor { .. } => "unsupported-compressor",
             Self::Manifest { .. } => "bad-manifest",
             Self::Mismatch { .. } => "manifest-mismatch",
-            Self::Metadata { .. } | Self::Value { .. } => "bad-metadata",
+            Self::Metadata { .. } | Self::Value { .. } | Self::Lacks { .. } => "bad-metadata",
             Self::Image { .. } => "bad-image",
         }
     }

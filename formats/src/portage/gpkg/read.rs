@@ -167,7 +167,7 @@ impl<'l> Pass<'l> {
                 self.inflate(compression, &mut reader, self.limits.metadata_bytes).map_err(unreadable)?;
             let mut metadata = metadata_archive::read(inflated, self.limits)?;
             if let Some(build_time) = stamped {
-                values::check(&metadata)?;
+                values::check(&metadata, self.limits)?;
                 let path = String::from_utf8_lossy(&entry.path);
                 let stamp = Stamp::new(&mut metadata, build_time, &path, compression, entry.size);
                 self.stamp = Some(stamp.map_err(GpkgError::Io)?);

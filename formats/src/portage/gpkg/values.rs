@@ -3,12 +3,18 @@
 //! A workstation's Portage reads some of the values from the index, and fails on the entry or the
 //! whole index if one violates the Package Manager Specification. So each value is checked against
 //! its grammar once, before the package is signed.
+//!
+//! Two files are only needed to install the package: without its ebuild, or with an environment that
+//! cannot be unpacked, Portage fails after the download.
 
 use super::{
-    Metadata,
+    Limits, Metadata,
+    compression::Compression,
     depend::{self, is_flag, is_slot, is_word},
     error::{GpkgError, printable},
 };
+use crate::archive::bounded::Inflated;
+use std::{cell::Cell, io, rc::Rc};
 
 /// The values that an index has of each package, by internal name.
 pub(crate) const INDEXED: [&str; 21] = [
@@ -41,6 +47,14 @@ const MOST_BYTES: u64 = 64 << 10;
 /// Maximum total size in bytes of one package's values in the index. The largest desktop programs
 /// have 20 KiB.
 const MOST_INDEXED: usize = 256 << 10;
+
+/// All variables and functions of the ebuild and its eclasses, compressed.
+const ENVIRONMENT: &str = "environment.bz2";
+/// Maximum size in bytes of the decompressed environment: several times what an ebuild that lists a
+/// thousand crates and inherits the largest eclasses needs.
+const MOST_ENVIRONMENT: u64 = 32 << 20;
+/// The user patches that were applied: for each its SHA-256 and its file name, both ended by a NUL.
+const PATCHES: &str = "user_patch.digests";
 
 /// The EAPIs that Portage 3.0.83 supports.
 const EAPIS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
@@ -75,8 +89,7 @@ pub(super) fn most_bytes(key: &str) -> u64 {
         "NEEDED" | "NEEDED.ELF.2" => 8 << 20,
         // One line per installed file.
         "CONTENTS" => 16 << 20,
-        // All variables and functions of the ebuild and its eclasses.
-        "environment.bz2" => 8 << 20,
+        ENVIRONMENT => 8 << 20,
         // One name per library.
         "PROVIDES" | "REQUIRES" => 128 << 10,
         // Ebuilds that list the crates or modules of a program.
@@ -85,15 +98,18 @@ pub(super) fn most_bytes(key: &str) -> u64 {
     }
 }
 
-/// Checks all values.
+/// Checks all values, and that those are there without which the package cannot be installed.
 ///
 /// # Errors
-/// [`GpkgError::Value`] or [`GpkgError::TooLarge`] for the first invalid value.
-pub(super) fn check(metadata: &Metadata) -> Result<(), GpkgError> {
+/// [`GpkgError::Value`], [`GpkgError::TooLarge`], [`GpkgError::Truncated`] or
+/// [`GpkgError::Compressed`] for the first invalid value, [`GpkgError::Lacks`] for a missing one.
+pub(super) fn check(metadata: &Metadata, limits: &Limits) -> Result<(), GpkgError> {
     let refuse = |key: &str, reason: String| GpkgError::Value { key: printable(key.as_bytes()), reason };
-    for (key, value) in metadata.0.iter().filter(|(key, _)| *key != "environment.bz2") {
+    for (key, value) in metadata.0.iter().filter(|(key, _)| *key != ENVIRONMENT) {
         let text = std::str::from_utf8(value).map_err(|_| refuse(key, "is not UTF-8".to_owned()))?;
-        if text.contains(|c: char| c.is_control() && c != '\n' && c != '\t') {
+        if key == PATCHES {
+            check_patches(text).map_err(|reason| refuse(key, reason))?;
+        } else if text.contains(|c: char| c.is_control() && !may_have(key, c)) {
             return Err(refuse(key, "has control characters".to_owned()));
         }
     }
@@ -111,6 +127,47 @@ pub(super) fn check(metadata: &Metadata) -> Result<(), GpkgError> {
         let (place, what) = ("the index entry".to_owned(), "the size of its values in bytes");
         return Err(GpkgError::TooLarge { place, what, limit: MOST_INDEXED as u64 });
     }
+    let needed = |key: String| metadata.0.get(&key).ok_or(GpkgError::Lacks { key });
+    needed(format!("{}.ebuild", metadata.line("PF")))?;
+    check_environment(needed(ENVIRONMENT.to_owned())?, limits)
+}
+
+/// Whether a value may have this control character. An ebuild is a script that nobody prints, so it
+/// may have all that the Package Manager Specification and Bash allow.
+fn may_have(key: &str, control: char) -> bool {
+    matches!(control, '\n' | '\t') || (key.ends_with(".ebuild") && !matches!(control, '\0' | '\r'))
+}
+
+/// Pairs of a SHA-256 and the name of a patch, which Portage prints during the installation.
+fn check_patches(text: &str) -> Result<(), String> {
+    let is_hash = |word: &str| word.len() == 64 && word.bytes().all(|b| b.is_ascii_hexdigit());
+    let is_name = |word: &str| {
+        let stem = word.strip_suffix(".patch").or_else(|| word.strip_suffix(".diff"));
+        stem.is_some_and(|stem| !stem.is_empty()) && !word.contains(|c: char| c == '/' || c.is_control())
+    };
+    let whole = text.strip_suffix('\0').ok_or("does not end with a NUL")?;
+    let words: Vec<&str> = whole.split('\0').collect();
+    let sound = |pair: &[&str]| matches!(pair, [hash, name] if is_hash(hash) && is_name(name));
+    match words.chunks(2).find(|pair| !sound(pair)) {
+        Some(pair) => {
+            Err(format!("has `{}`, which is no digest of a patch", printable(pair.join(" ").as_bytes())))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Decompresses the environment within bounds and drops it.
+fn check_environment(value: &[u8], limits: &Limits) -> Result<(), GpkgError> {
+    let refuse = |error| GpkgError::reading(ENVIRONMENT, error);
+    if value.is_empty() {
+        // Which the decoder takes for no streams at all.
+        return Err(GpkgError::Truncated { place: ENVIRONMENT.to_owned() });
+    }
+    // Everything is in memory, so it counts as read.
+    let (decoder, read) = (Compression::Bzip2.decoder(value).map_err(refuse)?, Rc::<Cell<u64>>::default());
+    let mut inflated = Inflated::new(decoder, Rc::clone(&read), MOST_ENVIRONMENT, limits.ratio);
+    read.set(value.len() as u64);
+    io::copy(&mut inflated, &mut io::sink()).map_err(refuse)?;
     Ok(())
 }
 
@@ -198,9 +255,10 @@ mod tests {
     use super::*;
 
     fn package(key: &str, value: &[u8]) -> Metadata {
-        let plain =
-            [("EAPI", "8\n"), ("SLOT", "0\n"), ("PF", "a-1\n")].map(|(k, v)| (k.to_owned(), v.into()));
-        let mut metadata = Metadata(plain.into());
+        let plain = [("EAPI", "8\n"), ("SLOT", "0\n"), ("PF", "a-1\n"), ("a-1.ebuild", "EAPI=8\n")];
+        let mut metadata = Metadata(plain.map(|(k, v)| (k.to_owned(), v.into())).into());
+        let environment = Compression::Bzip2.encode(b"declare -x A=\"1\"\n").unwrap();
+        metadata.0.insert(ENVIRONMENT.to_owned(), environment);
         metadata.0.insert(key.to_owned(), value.to_vec());
         metadata
     }
@@ -208,6 +266,9 @@ mod tests {
     #[test]
     fn each_value_is_held_against_its_grammar() {
         let long = vec![b'1'; 16];
+        let environment = Compression::Bzip2.encode(b"A=1\n").unwrap();
+        let zeros = Compression::Bzip2.encode(&vec![0; 4 << 20]).unwrap();
+        let patch = format!("{}\0a.patch\0", "ab".repeat(32));
         for (key, value, said) in [
             ("EAPI", &b"9\n"[..], None),
             ("EAPI", b"99", Some("0 to 9 are known")),
@@ -221,7 +282,31 @@ mod tests {
             ("DESCRIPTION", b"a\rb", Some("control characters")),
             ("DESCRIPTION", b"\xff", Some("not UTF-8")),
             ("CFLAGS", b"\xc3", Some("not UTF-8")),
-            ("environment.bz2", b"BZh9\0\xff", None),
+            ("a-1.ebuild", b"a\x0c\x1b[31m", None),
+            ("a-1.ebuild", b"a\0", Some("control characters")),
+            ("a-1.ebuild", b"a\r\n", Some("control characters")),
+            ("PF", b"a-2", Some("no `a-2.ebuild`")),
+            ("PF", b"", Some("no `.ebuild`")),
+            (ENVIRONMENT, b"BZh9\0\xff", Some("cannot be decompressed")),
+            (ENVIRONMENT, b"declare -x A=1", Some("cannot be decompressed")),
+            (ENVIRONMENT, b"", Some("ends too early")),
+            (ENVIRONMENT, &zeros, Some("ratio")),
+            (ENVIRONMENT, &[&environment[..], &environment].concat(), None),
+            (ENVIRONMENT, &[&environment[..], b"x"].concat(), Some("environment.bz2")),
+            (PATCHES, patch.as_bytes(), None),
+            (PATCHES, patch.repeat(2).as_bytes(), None),
+            (PATCHES, patch.replace("a.patch", "\u{f6} b.diff").as_bytes(), None),
+            (PATCHES, b"", Some("a NUL")),
+            (PATCHES, b"\0", Some("no digest")),
+            (PATCHES, patch.trim_end_matches('\0').as_bytes(), Some("a NUL")),
+            (PATCHES, patch.replace('\0', "\n").as_bytes(), Some("a NUL")),
+            (PATCHES, patch[64..].as_bytes(), Some("no digest")),
+            (PATCHES, patch[..65].as_bytes(), Some("no digest")),
+            (PATCHES, patch.replace('a', "g").as_bytes(), Some("no digest")),
+            (PATCHES, patch.replace("a.patch", "a/b.patch").as_bytes(), Some("no digest")),
+            (PATCHES, patch.replace("a.patch", "a\x1b.patch").as_bytes(), Some("no digest")),
+            (PATCHES, patch.replace("a.patch", ".patch").as_bytes(), Some("no digest")),
+            (PATCHES, patch.replace("a.patch", "a.txt").as_bytes(), Some("no digest")),
             ("BUILD_TIME", b"yesterday", Some("no number")),
             ("BUILD_TIME", b"-1", Some("no number")),
             ("BUILD_ID", b"1", None),
@@ -262,7 +347,7 @@ mod tests {
             ("CHOST", b"x86_64-pc-linux-gnu", None),
             ("CHOST", b"x86 64", Some("no machine")),
         ] {
-            let found = check(&package(key, value)).map_err(|error| error.to_string());
+            let found = check(&package(key, value), &Limits::default()).map_err(|error| error.to_string());
             let shown = value.escape_ascii();
             match said {
                 None => assert_eq!(found, Ok(()), "{key} {shown}"),
@@ -284,7 +369,11 @@ mod tests {
             for eapi in 0..=9 {
                 let mut metadata = package(key, value.as_bytes());
                 metadata.0.insert("EAPI".to_owned(), eapi.to_string().into());
-                assert_eq!(check(&metadata).is_ok(), eapi >= since, "EAPI {eapi} {key} {value}");
+                assert_eq!(
+                    check(&metadata, &Limits::default()).is_ok(),
+                    eapi >= since,
+                    "EAPI {eapi} {key} {value}"
+                );
             }
         }
     }
@@ -293,10 +382,10 @@ mod tests {
     fn what_the_index_takes_of_a_package_is_bounded() {
         let mut metadata = package("LICENSE", "MIT ".repeat(16 << 10).as_bytes());
         for key in ["RESTRICT", "PROPERTIES", "USE"] {
-            assert!(check(&metadata).is_ok(), "{key}");
+            assert!(check(&metadata, &Limits::default()).is_ok(), "{key}");
             metadata.0.insert(key.to_owned(), "x ".repeat(32 << 10).into());
         }
-        let error = check(&metadata).unwrap_err();
+        let error = check(&metadata, &Limits::default()).unwrap_err();
         assert_eq!((error.kind(), error.to_string().contains("262144")), ("too-large", true), "{error}");
     }
 }
