@@ -2,7 +2,11 @@
 //! repository priorities, and profiles from various places.
 
 use crate::lab::{Lab, flags, metadata, order, package_dir, play, target, with_use};
-use std::{fs, os::unix::fs::MetadataExt as _, path::PathBuf};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt as _, symlink},
+    path::PathBuf,
+};
 use swarm_common::{digest::Digest, state::FailureClass, wire::drone::Work};
 use swarm_drone::builder::BuildEnd;
 
@@ -70,6 +74,30 @@ async fn settings_of_a_bundle_about_the_machine_have_no_effect() {
     assert_eq!(metadata(&files[0], "PF"), "asker-1");
     assert!(package_dir(&files[0]).join("app-misc/asker/asker-1-1.gpkg.tar").is_file());
     assert!(!theirs.exists(), "something was written where the bundle said");
+}
+
+#[tokio::test]
+async fn settings_in_files_that_a_bundle_links_to_count() {
+    let lab = Lab::new();
+    lab.file("app-misc/twin/twin-1.ebuild", &PLAIN.replace("\"shiny\"", "\"shiny bright\""));
+    lab.world("app-misc/twin\n");
+    let etc = lab.snapshot().join("etc/portage");
+    for (name, target, text) in [
+        ("make.conf", "make.conf.desk", "USE=\"shiny\"\n"),
+        ("package.use", "lists/use", "app-misc/twin bright\n"),
+    ] {
+        put(&lab, &format!("etc/portage/{target}"), text);
+        let _ = fs::remove_file(etc.join(name));
+        let _ = fs::remove_dir_all(etc.join(name));
+        symlink(target, etc.join(name)).unwrap();
+    }
+    let plan = lab.plan().await;
+    assert_eq!(plan.packages[0].portage().unwrap().use_flags, ["bright", "shiny"]);
+
+    fs::remove_file(etc.join("make.conf.desk")).unwrap();
+    let (end, log, _) = play(lab.context(Work::Plan)).await;
+    let BuildEnd::Failed { failure, .. } = end else { panic!("{end:?}\n{log}") };
+    assert!(failure.message.contains("make.conf"), "{failure:?}");
 }
 
 #[tokio::test]

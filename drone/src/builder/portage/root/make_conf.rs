@@ -106,9 +106,12 @@ fn as_directory(path: &Path) -> Result<(), RootError> {
         return Ok(());
     }
     let aside = path.with_extension("bundle");
-    let there = path.exists();
+    let there = path.symlink_metadata().is_ok();
     if there {
-        fs::rename(path, &aside).map_err(RootError::io("move", path))?;
+        // The content, as the relative target of a link is not found from inside the directory, and Portage
+        // ignores a link to nothing.
+        fs::copy(path, &aside).map_err(RootError::io("read", path))?;
+        fs::remove_file(path).map_err(RootError::io("remove", path))?;
     }
     make_dir(path)?;
     if there {
