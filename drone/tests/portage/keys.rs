@@ -56,7 +56,8 @@ async fn keywords_comments_and_the_drones_own_settings_are_no_other_package() {
         fs::write(&ebuild, format!("# a comment\n{text}\nKEYWORDS=\"${{KEYWORDS}} ~riscv\"\n")).unwrap();
         setting(
             lab,
-            "CCACHE_DIR=/x\nSCCACHE_DIR=/y\nPORTAGE_NICENESS=3\nGENTOO_MIRRORS=http://x\nPORTAGE_ELOG_CLASSES=info",
+            "CCACHE_DIR=/x\nSCCACHE_DIR=/y\nPORTAGE_NICENESS=3\nGENTOO_MIRRORS=http://x\nPORTAGE_ELOG_CLASSES=info\n\
+             FEATURES=\"${FEATURES} ccache distcc buildpkg candy stricter -userpriv -strict -merge-wait parallel-install\"",
         );
     };
     assert_eq!(changed(&before, edit).await, BTreeMap::new());
@@ -91,6 +92,39 @@ async fn what_reaches_a_build_is_a_field_and_named() {
 }
 
 #[tokio::test]
+async fn patches_under_every_name_that_portage_knows_are_a_field() {
+    let before = Lab::new().plan().await;
+    for name in ["libbuf", "libbuf-1.2", "libbuf-1.2-r0", "libbuf:0"] {
+        let edit = |lab: &Lab| {
+            let patches = lab.snapshot().join("etc/portage/patches/dev-libs");
+            append(&patches.join(name).join("one.patch"), "--- a\n+++ b");
+        };
+        let expected = BTreeMap::from([("patches".to_owned(), 1)]);
+        assert_eq!(changed(&before, edit).await, expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn features_and_flags_that_change_what_is_packed_are_fields() {
+    let before = Lab::new().plan().await;
+    let all = before.packages.len();
+    for (text, field) in [
+        ("FEATURES=\"-binpkg-dostrip\"", "features"),
+        ("FEATURES=\"-binpkg-docompress\"", "features"),
+        ("FEATURES=\"strict-keepdir\"", "features"),
+        ("FEATURES=\"nostrip\"", "features"),
+        ("FEATURES=\"of-a-newer-portage\"", "features"),
+        ("PORTAGE_STRIP_FLAGS=\"--strip-debug\"", "env.PORTAGE_STRIP_FLAGS"),
+    ] {
+        let expected = BTreeMap::from([(field.to_owned(), all)]);
+        assert_eq!(changed(&before, |lab| setting(lab, text)).await, expected, "{text}");
+    }
+    let usual = |p: &PortagePackage| p.fields.get("features").cloned();
+    assert!(packages(&before).all(|package| usual(package).is_none()), "the usual features have no field");
+    assert_eq!(before.settings.get("features").map(String::as_str), Some("multilib-strict"));
+}
+
+#[tokio::test]
 async fn a_file_that_bashrc_sources_counts_with_it() {
     let sourcing = |text: &'static str| {
         move |lab: &Lab| {
@@ -105,4 +139,33 @@ async fn a_file_that_bashrc_sources_counts_with_it() {
     assert_eq!(changed(&before, sourcing("A=1")).await, BTreeMap::new());
     let expected = BTreeMap::from([("bashrc".to_owned(), before.packages.len())]);
     assert_eq!(changed(&before, sourcing("A=2")).await, expected);
+}
+
+#[tokio::test]
+async fn what_a_bashrc_finds_by_a_variable_counts_and_what_portage_reads_itself_does_not() {
+    let with = |bashrc: &'static str, library: &'static str, mask: &'static str| {
+        move |lab: &Lab| {
+            let etc = lab.snapshot().join("etc/portage");
+            append(&etc.join("bashrc"), bashrc);
+            append(&etc.join("lib.sh"), library);
+            append(&etc.join("env/of-hooks"), library);
+            append(&etc.join("package.mask"), mask);
+            append(&etc.join("env/of-packages"), mask);
+            append(&etc.join("package.env"), "app-misc/nothing of-packages");
+        }
+    };
+    for (bashrc, counts) in [
+        ("D=/etc/portage; . \"$D/lib.sh\"", true),
+        (". \"${BASH_SOURCE%/*}/lib.sh\"", true),
+        ("for hook in /etc/portage/*.sh; do source \"${hook}\"; done", true),
+        ("A=\"$B\" # . \"$D/lib.sh\"", false),
+    ] {
+        let lab = Lab::new();
+        with(bashrc, "A=1", "# one")(&lab);
+        let before = lab.plan().await;
+        assert_eq!(changed(&before, with(bashrc, "A=1", "# two")).await, BTreeMap::new(), "{bashrc}");
+        let changed = changed(&before, with(bashrc, "A=2", "# one")).await;
+        let expected = counts.then(|| ("bashrc".to_owned(), before.packages.len()));
+        assert_eq!(changed, expected.into_iter().collect(), "{bashrc}");
+    }
 }

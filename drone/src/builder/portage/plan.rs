@@ -13,7 +13,7 @@ use swarm_common::{
 };
 
 /// The script: a directory with a `__main__.py`.
-const SCRIPT: [(&str, &str); 11] = [
+const SCRIPT: [(&str, &str); 12] = [
     ("__main__.py", include_str!("plan/__main__.py")),
     ("cycles.py", include_str!("plan/cycles.py")),
     ("digests.py", include_str!("plan/digests.py")),
@@ -25,6 +25,7 @@ const SCRIPT: [(&str, &str); 11] = [
     ("refusals.py", include_str!("plan/refusals.py")),
     ("report.py", include_str!("plan/report.py")),
     ("resolver.py", include_str!("plan/resolver.py")),
+    ("sourced.py", include_str!("plan/sourced.py")),
 ];
 /// The file that the script writes.
 const REPORT: &str = "report.json";

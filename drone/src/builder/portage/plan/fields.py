@@ -13,6 +13,7 @@ import re
 
 from digests import Digest, ask, compiler, dist_lines, libc
 from flags import portable
+from sourced import named
 
 # Variables that do not decide what is in a package: paths, jobs, caches, mirrors, logs, what
 # Portage tells of itself, and what other fields say better.
@@ -29,16 +30,28 @@ GENTOO_MIRRORS MERGE_TYPE CATEGORY P PF PN PR PV PVR EBUILD_* BUILD_ID BUILD_TIM
 BASH_FUNC_* SWARM_* GIT_* SANDBOX_* LD_LIBRARY_PATH LD_PRELOAD
 """.split()
 # Which of the hidden do, after all.
-SHOWN = {"PORTAGE_COMPRESS", "PORTAGE_COMPRESS_FLAGS", "PORTAGE_COMPRESS_EXCLUDE_SUFFIXES", "PORTAGE_XATTR_EXCLUDE"}
+SHOWN = {"PORTAGE_COMPRESS", "PORTAGE_COMPRESS_FLAGS", "PORTAGE_COMPRESS_EXCLUDE_SUFFIXES", "PORTAGE_STRIP_FLAGS",
+         "PORTAGE_XATTR_EXCLUDE"}
 HIDDEN = re.compile("|".join(fnmatch.translate(name) for name in HIDDEN))
-# Features and restrictions that change what is in a package.
-FEATURES = {"compressdebug", "dedupdebug", "installsources", "multilib-strict", "nodoc", "noinfo", "noman", "nostrip",
-            "packdebug", "splitdebug", "test", "xattr"}
+# Features that do not change what is in a package: of fetching, logs, sandboxes, compiler caches, package files and
+# merging, and checks that only fail or warn. Drones may set each of them differently.
+NO_EFFECT = set("""
+assume-digests binpkg-ignore-signature binpkg-logs binpkg-multi-instance binpkg-request-signature binpkg-signing buildpkg
+buildpkg-live buildpkg-proactive buildsyspkg candy ccache cgroup clean-logs collision-protect compress-build-logs
+compress-index config-protect-if-modified digest distcc distlocks downgrade-backup ebuild-locks fail-clean force-mirror
+getbinpkg gpg-keepalive home-dir-template-copy icecream ipc-sandbox jobserver-token keeptemp keepwork lmirror merge-sync
+merge-use-vdb merge-wait metadata-transfer mirror mount-sandbox network-sandbox network-sandbox-proxy news noauto noclean
+notitles observability parallel-fetch parallel-install pid-sandbox pkgdir-index-trusted prelink-checksums preserve-libs
+protect-owned python-trace qa-unresolved-soname-deps sandbox sccache sesandbox sfperms sign skiprocheck split-elog split-log
+strict stricter suidctl test-fail-continue unknown-features-filter unknown-features-warn unmerge-backup unmerge-logs
+unmerge-orphans unprivileged userfetch userpriv usersandbox usersync warn-on-large-env webrsync-gpg
+""".split())
+# Features with an effect that Portage has on by default: their absence is told, so that usual settings have no field.
+USUAL = {"binpkg-docompress", "binpkg-dostrip", "fixlafiles"}
+# Restrictions that do.
 RESTRICT = {"compressdebug", "dedupdebug", "installsources", "splitdebug", "strip"}
 # Longer values are told as digests.
 LONGEST = 1000
-# A file below etc/portage that a script names.
-NAMED = re.compile(r"etc/portage/([\w.+@/-]*[\w.+@-])")
 
 
 def short(value):
@@ -59,7 +72,7 @@ def fields(graph, package):
     reaching = environment(settings)
     portable(reaching, f"of {package.cpv}")    # set in package.env
     found = {f"env.{name}": value for name, value in reaching.items()}
-    found["features"] = " ".join(sorted(FEATURES & set(settings.features)))
+    found["features"] = " ".join(features(set(settings.features)))
     found["restrict"] = " ".join(sorted(RESTRICT & set(settings.get("PORTAGE_RESTRICT", "").split())))
     found["use.implicit"] = " ".join(sorted(f for f in use if f not in package.iuse.all and package.iuse.is_valid_flag(f)))
     found["eapi"] = package.eapi
@@ -71,6 +84,11 @@ def fields(graph, package):
     for name, digest in configured(settings, package, etc):
         found[name] = digest
     return {name: short(value) for name, value in found.items() if value}
+
+
+def features(active):
+    """The features that decide what is in a package, and of the usual ones those that are off."""
+    return sorted({*(active - NO_EFFECT - USUAL), *(f"-{name}" for name in USUAL - active)})
 
 
 def environment(settings):
@@ -106,7 +124,9 @@ def dependencies(package, kind, use):
 def configured(settings, package, etc):
     """Digests of the files of the configuration that this package's build reads."""
     pn, pf = package.cp.split("/")[1], package.cpv.split("/")[1]
-    names = sorted({pn, re.sub(r"-r\d+$", "", pf), pf})
+    version = re.sub(r"-r\d+$", "", pf)
+    # Portage looks for patches of `${P}-${PR}`, which of the first revision is `-r0`.
+    names = sorted({pn, version, pf, pf if pf != version else f"{version}-r0"})
     for kind in ("patches", "env"):
         found = []
         for name in names:
@@ -123,22 +143,6 @@ def configured(settings, package, etc):
     hooks = [os.path.join(path, "profile.bashrc") for path in settings.profiles]
     hooks += list(getattr(settings, "_pbashrc", ()) or ())
     yield "profile.bashrc", content(hooks, etc, follow=True)
-
-
-def named(paths, etc):
-    """The files below etc/portage that these files name, themselves left out."""
-    found, todo = [], list(paths)
-    while todo:
-        path = todo.pop()
-        if not os.path.isfile(path):
-            continue
-        with open(path, encoding="utf-8", errors="replace") as file:
-            for match in NAMED.findall(file.read()):
-                target = os.path.normpath(os.path.join(etc, match))
-                if target.startswith(etc + "/") and os.path.exists(target) and target not in [*found, *paths]:
-                    found.append(target)
-                    todo.append(target)
-    return sorted(found)
 
 
 def content(paths, etc, follow=False):
