@@ -2,7 +2,8 @@
 //!
 //! A group can only limit its child groups while it has no processes itself (cgroup-v2, "no internal
 //! processes"). So the drone moves itself to a child group, and the groups of its builds become
-//! siblings of that.
+//! siblings of that. With OpenRC, the service script has already done this, for the drone and the
+//! supervise-daemon above it.
 
 use super::cgroup::{OWN, unified};
 use std::{
@@ -19,7 +20,7 @@ const ROUNDS: u32 = 16;
 /// have no limits and [`super::group`] logs that.
 pub fn take_over() {
     for group in unified() {
-        if !is_ours(&group) {
+        if !is_ours(&group, std::process::id()) {
             continue;
         }
         if let Err(error) = hand_on(&group) {
@@ -28,14 +29,18 @@ pub fn take_over() {
     }
 }
 
-/// Whether the group is exclusively the drone's: either it is marked as delegated, or this process is
-/// its only member.
-fn is_ours(group: &Path) -> bool {
+/// Whether the group is exclusively the drone's, whose process is `drone`: it is marked as delegated, or the drone is
+/// its only member, or it has none and the drone is in the child group already.
+fn is_ours(group: &Path, drone: u32) -> bool {
     let delegated = ["user.delegate", "trusted.delegate"].iter().any(|name| {
         let mut value = [0; 8];
         rustix::fs::getxattr(group, *name, &mut value[..]).is_ok_and(|n| value[..n] == *b"1")
     });
-    delegated || members(group).is_ok_and(|members| members == [std::process::id().to_string()])
+    let drone = drone.to_string();
+    let is_inside = || members(&group.join(OWN)).is_ok_and(|members| members.contains(&drone));
+    delegated
+        || members(group)
+            .is_ok_and(|members| if members.is_empty() { is_inside() } else { members == [drone.as_str()] })
 }
 
 /// Moves the members of a group to a child group and enables the controllers for child groups.
@@ -75,22 +80,39 @@ mod tests {
     use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
     use std::process::{Child, Command};
 
-    /// A mounted version 2 hierarchy with a group for the test.
+    /// A mounted version 2 hierarchy with a group for the test, and processes to move.
     struct Tree {
         root: tempfile::TempDir,
-        child: Child,
+        name: &'static str,
+        children: Vec<Child>,
     }
 
     impl Tree {
+        fn new(name: &'static str, children: usize) -> Self {
+            let root = tempfile::tempdir().unwrap();
+            mount("none", root.path(), "cgroup2", MountFlags::empty(), None).expect("needs root and cgroup2");
+            let children = (0..children).map(|_| Command::new("sleep").arg("600").spawn().unwrap());
+            let tree = Self { root, name, children: children.collect() };
+            fs::create_dir(tree.group()).unwrap();
+            tree
+        }
+
         fn group(&self) -> PathBuf {
-            self.root.path().join(format!("swarm-test-{}", std::process::id()))
+            self.root.path().join(format!("swarm-test-{}-{}", std::process::id(), self.name))
+        }
+
+        /// Moves a process to a group.
+        fn put(&self, child: usize, group: &Path) {
+            fs::write(group.join("cgroup.procs"), self.children[child].id().to_string()).unwrap();
         }
     }
 
     impl Drop for Tree {
         fn drop(&mut self) {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
+            for child in &mut self.children {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
             for below in ["build", OWN, ""] {
                 let _ = fs::remove_dir(self.group().join(below));
             }
@@ -99,15 +121,32 @@ mod tests {
     }
 
     #[test]
+    fn a_group_is_taken_only_if_nobody_else_is_in_it() {
+        let tree = Tree::new("taken", 2);
+        let (group, drone) = (tree.group(), tree.children[0].id());
+        assert!(!is_ours(&group, drone), "the drone is elsewhere");
+        tree.put(0, &group);
+        assert!(is_ours(&group, drone));
+        tree.put(1, &group);
+        assert!(!is_ours(&group, drone), "a second member");
+        // As the service script of OpenRC does for supervise-daemon and the drone.
+        let own = group.join(OWN);
+        fs::create_dir(&own).unwrap();
+        tree.put(0, &own);
+        assert!(!is_ours(&group, drone), "the second member is still there");
+        tree.put(1, &own);
+        assert!(is_ours(&group, drone));
+        assert!(!is_ours(&group, std::process::id()), "of another drone");
+        hand_on(&group).unwrap();
+        assert_eq!(members(&own).unwrap().len(), 2);
+    }
+
+    #[test]
     fn a_group_that_was_given_hands_all_it_has_on_to_groups_of_builds() {
-        let root = tempfile::tempdir().unwrap();
-        mount("none", root.path(), "cgroup2", MountFlags::empty(), None).expect("needs root and cgroup2");
-        let child = Command::new("sleep").arg("600").spawn().unwrap();
-        let tree = Tree { root, child };
+        let tree = Tree::new("given", 1);
         let group = tree.group();
-        fs::create_dir(&group).unwrap();
-        let pid = tree.child.id().to_string();
-        fs::write(group.join("cgroup.procs"), &pid).unwrap();
+        let pid = tree.children[0].id().to_string();
+        tree.put(0, &group);
 
         let own = hand_on(&group).unwrap();
 

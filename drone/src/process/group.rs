@@ -11,7 +11,10 @@ use std::{
     ffi::OsString,
     os::unix::ffi::OsStrExt,
     path::Path,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Once,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use swarm_common::digest::Digest;
@@ -50,7 +53,15 @@ impl Group {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}{}-{count}", prefix(owner), std::process::id());
         let cgroups = Cgroups::new(&name);
-        cgroups.limit_processes(job.processes_max);
+        if !cgroups.limit_processes(job.processes_max) {
+            // Every job has this limit, and many machines cannot have any: once is enough.
+            static TOLD: Once = Once::new();
+            TOLD.call_once(|| {
+                tracing::warn!(
+                    "no control group to limit processes; builds run without a limit of their number"
+                );
+            });
+        }
         if let Some(bytes) = job.memory_max
             && !cgroups.limit_memory(bytes)
         {

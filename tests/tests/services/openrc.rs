@@ -147,3 +147,27 @@ fn a_drone_that_outlives_its_supervisor_is_replaced_by_healing_and_its_build_is_
     let run = services.run_ends().unwrap();
     assert_eq!(run.state, RunState::Succeeded, "{}", services.log(DRONE));
 }
+
+#[test]
+fn a_drone_is_in_a_control_group_that_may_limit_its_builds_at_every_start_and_a_stop_leaves_none() {
+    let services = start();
+    let at = "/sys/fs/cgroup/unified";
+    services.machine.must(&["mkdir", at]).unwrap();
+    services.machine.must(&["mount", "-t", "cgroup2", "none", at]).unwrap();
+    services.start_drone("").unwrap();
+    let is_inside = |pid: u32| {
+        let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+        let own = groups.lines().find(|line| line.starts_with("0::")).unwrap_or_default();
+        assert!(own.ends_with("swarm-drone/swarm-drone.own"), "{groups}");
+    };
+    let pid = services.process(DRONE).unwrap();
+    is_inside(pid);
+    kill(pid);
+    services.other_process(DRONE, pid).unwrap();
+    is_inside(services.process(DRONE).unwrap());
+    services.tell("restart", DRONE).unwrap();
+    is_inside(services.process(DRONE).unwrap());
+    services.tell("stop", DRONE).unwrap();
+    let left = services.machine.must(&["find", at, "-mindepth", "1", "-type", "d", "-name", "*swarm-drone*"]).unwrap();
+    assert_eq!(left, "");
+}
