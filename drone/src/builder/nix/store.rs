@@ -4,7 +4,8 @@
 use crate::config::NixConfig;
 use crate::process;
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write as _},
     os::unix::fs::symlink,
     path::{Path, PathBuf},
 };
@@ -100,10 +101,10 @@ impl Store {
         let settings = settings(config);
         let file = configuration.join("nix.conf");
         if fs::read_to_string(&file).ok().as_ref() != Some(&settings) {
-            // Another attempt may read it now.
-            let new = configuration.join(format!("new-{}", std::process::id()));
-            fs::write(&new, settings)?;
-            fs::rename(new, file)?;
+            // Other attempts may read it now, or write it as well.
+            let mut new = tempfile::NamedTempFile::new_in(&configuration)?;
+            new.write_all(settings.as_bytes())?;
+            new.persist(file)?;
         }
         Ok(Self { dir: dir.to_owned() })
     }
