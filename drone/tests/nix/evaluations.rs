@@ -1,8 +1,9 @@
 //! What an expression may not do.
 
-use crate::lab::{Lab, left_processes};
-use swarm_common::wire::plan::PlanReport;
+use crate::lab::{Lab, left_processes, order, package, play};
+use swarm_common::wire::{drone::Work, plan::PlanReport};
 use swarm_daemon::config::{Size, Span};
+use swarm_drone::builder::BuildEnd;
 
 /// Checks that the plan has `lib`, and refuses each attribute with words that contain a text.
 fn refuses(plan: &PlanReport, refused: &[(&str, &str)]) {
@@ -43,6 +44,25 @@ async fn an_expression_that_takes_too_long_is_stopped() {
     lab.config.nix.evaluation_timeout = Span::from_secs(8);
     refuses(&lab.plan().await, &[("slow-to-evaluate", "longer than 8 s")]);
     assert_eq!(left_processes(&lab.config.work_dir, "slow-to-evaluate"), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_plan_evaluates_again_what_failed_and_a_build_takes_what_is_known() {
+    let mut lab = Lab::new(&["lib", "broken"]);
+    let enough = std::mem::replace(&mut lab.config.nix.evaluation_timeout, Span::from_secs(0));
+    let plan = lab.plan().await;
+    assert_eq!((plan.problems.len(), plan.roots.len()), (2, 0), "{:?}", plan.problems);
+    assert!(plan.problems[0].message.contains("takes longer than 0 s"), "{:?}", plan.problems);
+
+    lab.config.nix.evaluation_timeout = enough;
+    refuses(&lab.plan().await, &[("broken", "this attribute is broken")]);
+    let (end, log, _) = play(lab.context(Work::Plan)).await;
+    let BuildEnd::Planned { plan, .. } = end else { panic!("{end:?}\n{log}") };
+    refuses(&plan, &[("broken", "this attribute is broken")]);
+    assert!(log.contains("1 attributes are evaluated"), "{log}");
+    let (end, log, _) = play(lab.context(order(package(&plan, "lib-1.0"), Vec::new()))).await;
+    assert!(matches!(end, BuildEnd::Built { .. }), "{end:?}\n{log}");
+    assert!(!log.contains("attributes are evaluated"), "{log}");
 }
 
 #[tokio::test]

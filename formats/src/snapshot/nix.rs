@@ -23,6 +23,8 @@ const MAX_FEW: usize = 100;
 const MAX_TEXT: usize = 1000;
 /// Maximum length of a name in bytes.
 const MAX_NAME: usize = 100;
+/// Digits of a Git commit with SHA-1.
+const SHA1: usize = 40;
 /// Length of an ed25519 public key in base64, including its padding.
 const KEY_LENGTH: usize = 44;
 
@@ -52,6 +54,13 @@ pub struct NixSource {
     /// The Git commit with exactly this source, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
+    /// When that commit was made, or the one that uncommitted changes are based on, in seconds since 1970: a
+    /// flake's `lastModified`. Old snapshots do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified: Option<u64>,
+    /// Whether the lock file is newer than the commit, so that the flake has no `rev`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub relocked: bool,
     /// Digest of the flake's lock file, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<Digest>,
@@ -117,6 +126,14 @@ impl NixSource {
         Ok(())
     }
 
+    /// The commit that Nix tells a flake as its own (`self.rev`): only that with exactly the flake's files. Nix 2.8
+    /// knows no longer ones than SHA-1's.
+    #[must_use]
+    pub fn rev(&self) -> Option<&str> {
+        let is_own = self.flake && !self.relocked && self.modified.is_some();
+        self.commit.as_deref().filter(|commit| is_own && commit.len() == SHA1)
+    }
+
     /// The file to evaluate, relative to the snapshot's directory.
     #[must_use]
     pub fn path(&self) -> String {
@@ -176,7 +193,7 @@ pub fn is_attribute(text: &str) -> bool {
 
 fn is_commit(text: &str) -> bool {
     // SHA-1 or SHA-256.
-    [40, 64].contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit())
+    [SHA1, 64].contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 fn is_attribute_name(name: &str, others: &[u8]) -> bool {

@@ -48,7 +48,8 @@ impl Repository {
             )));
         }
         // Git often ignores the cache, but without it each drone has to run every ebuild once.
-        let extent = Extent { marker: "profiles/repo_name", derived: Some(METADATA), allow_dirty };
+        let extent =
+            Extent { marker: "profiles/repo_name", derived: Some(METADATA), whole: false, allow_dirty };
         Ok(Self { root: root.to_owned(), name, tree: Tree::read(root, extent)? })
     }
 

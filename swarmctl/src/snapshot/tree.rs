@@ -18,6 +18,8 @@ pub(super) struct Tree {
     pub(super) commit: Option<String>,
     /// The commit that uncommitted changes are based on.
     dirty: Option<String>,
+    /// When that commit was made, in seconds since 1970.
+    pub(super) modified: Option<u64>,
     /// Files and links below the root.
     pub(super) files: Vec<String>,
 }
@@ -30,6 +32,8 @@ pub(super) struct Extent<'a> {
     /// A file or directory below the root that is derived from the rest. A directory is included even if Git
     /// ignores it, and a difference there is not a change.
     pub(super) derived: Option<&'a str>,
+    /// Whether the commit is the checkout's, also if it changed nothing below the root: Nix tells it to a flake.
+    pub(super) whole: bool,
     /// Whether to include uncommitted changes.
     pub(super) allow_dirty: bool,
 }
@@ -52,7 +56,16 @@ impl Tree {
     /// Everything below `root`, except for `left_out` at the top level.
     pub(super) fn plain(root: &Path, left_out: &[&str]) -> Result<Self, Failure> {
         let files = walk(root, left_out).map_err(super::told)?;
-        Ok(Self { root: root.to_owned(), commit: None, dirty: None, files })
+        Ok(Self { root: root.to_owned(), commit: None, dirty: None, modified: None, files })
+    }
+
+    /// Whether a file below the root has uncommitted changes.
+    pub(super) fn is_changed(&self, file: &str) -> Result<bool, Failure> {
+        let status = ["status", "--porcelain", "--untracked-files=all", "--", file];
+        match Checkout::around(&self.root)? {
+            Some(checkout) => Ok(!checkout.git(&status)?.is_empty()),
+            None => Ok(false),
+        }
     }
 
     fn of_checkout(root: &Path, checkout: &Checkout<'_>, extent: Extent<'_>) -> Result<Self, Failure> {
@@ -70,9 +83,12 @@ impl Tree {
                 first.join(", ")
             )));
         }
-        // Not HEAD: a checkout may contain more than this directory, and commits to other parts do
+        // Usually not HEAD: a checkout may contain more than this directory, and commits to other parts do
         // not change it.
-        let head = checkout.git(&["rev-list", "-1", "HEAD", "--", "."])?.trim().to_owned();
+        let mut newest = vec!["rev-list", "-1", "HEAD", "--"];
+        newest.extend((!extent.whole).then_some("."));
+        let head = checkout.git(&newest)?.trim().to_owned();
+        let time = checkout.git(&["show", "--no-patch", "--no-show-signature", "--format=%ct", &head])?;
         let listed = checkout.git(&["ls-files", "-z", "--cached", "--others", "--exclude-standard"])?;
         let mut files: Vec<String> = listed.split_terminator('\0').map(str::to_owned).collect();
         if let Some(derived) = extent.derived.filter(|derived| root.join(derived).is_dir()) {
@@ -84,7 +100,7 @@ impl Tree {
         // With uncommitted changes a tracked file may be missing.
         files.retain(|file| fs::symlink_metadata(root.join(file)).is_ok());
         let (commit, dirty) = if changes.is_empty() { (Some(head), None) } else { (None, Some(head)) };
-        Ok(Self { root: root.to_owned(), commit, dirty, files })
+        Ok(Self { root: root.to_owned(), commit, dirty, modified: time.trim().parse().ok(), files })
     }
 
     /// Adds the files to a snapshot, below `prefix`.

@@ -50,7 +50,7 @@ pub(super) async fn build(
     }
     let mut session = Session::open(context, steps).await?;
     session.clean().await?;
-    let evaluation = evaluation::ensure(&mut session, source).await?;
+    let mut evaluation = evaluation::ensure(&mut session, source).await?;
     let name = format!("{ATTEMPT}{}", context.assignment.attempt);
     let (evaluated, building) = (session.evaluation.roots(&name), session.building.roots(&name));
     let store = match &first.drv {
@@ -62,6 +62,10 @@ pub(super) async fn build(
         }
         Some(drv) => {
             evaluated.keep([drv.as_str()]).map_err(|error| disk("the roots", &error))?;
+            if !session.evaluation.file(drv).exists() && evaluation.has_problems() {
+                // Whoever planned may have evaluated more since.
+                evaluation = evaluation::renew(&mut session, source).await?;
+            }
             if !session.evaluation.file(drv).exists() {
                 return Err(other_evaluation(&session, drv));
             }
@@ -73,8 +77,11 @@ pub(super) async fn build(
             let rooted = building.keep(needed.iter().copied().chain(outputs).chain([drv.as_str()]));
             rooted.map_err(|error| disk("the roots", &error))?;
             let store = session.building.clone();
-            let known: Vec<&str> = needed.iter().copied().chain([drv.as_str()]).collect();
-            let lacking = session.unbuilt(&known).await?;
+            // Usually nothing is lacking, and then the inputs cost nothing but the question.
+            let inputs = order.inputs.iter().map(|input| input.path.as_str());
+            let known: BTreeSet<&str> = needed.iter().copied().chain([drv.as_str()]).chain(inputs).collect();
+            let lacking = session.unbuilt(&known.into_iter().collect::<Vec<_>>()).await?;
+            let lacking: BTreeSet<String> = lacking.into_iter().collect();
             if lacking.contains(drv) {
                 // The others of the snapshot come with it, so that this is done once.
                 let roots = evaluation.roots.iter().map(|root| root.derivation.as_str());
@@ -82,13 +89,12 @@ pub(super) async fn build(
                 session.copy_derivations(&all, &store).await?;
                 session.remember_requisites(&all).await?;
             }
-            let needed: Vec<&str> = lacking.iter().map(String::as_str).filter(|path| path != drv).collect();
+            let needed: Vec<&str> = needed.into_iter().filter(|&path| lacking.contains(path)).collect();
             if !needed.is_empty() {
-                let inputs: Vec<&str> = order.inputs.iter().map(|input| input.path.as_str()).collect();
-                let lacking: BTreeSet<String> = session.unbuilt(&inputs).await?.into_iter().collect();
                 let inputs = order.inputs.iter().filter(|input| lacking.contains(&input.path));
                 inputs::provide(&mut session, &needed, inputs, &source.upstreams).await?;
-                context.larder.nix.remember(needed);
+                let inputs = order.inputs.iter().map(|input| input.path.as_str());
+                context.larder.nix.remember(needed.into_iter().chain(inputs));
             }
             let is_fixed = derivation.outputs.values().any(|output| output.fixed.is_some());
             realise(&mut session, drv, if is_fixed { Phase::Fetching } else { Phase::Building }).await?;

@@ -55,6 +55,19 @@ pub(super) struct Root {
     pub output: Option<String>,
 }
 
+impl Evaluation {
+    /// Whether an attribute failed.
+    pub(super) fn has_problems(&self) -> bool {
+        !self.problems.is_empty()
+    }
+}
+
+impl Root {
+    fn is_of(&self, wanted: &Wanted) -> bool {
+        self.host == wanted.host && self.attribute == wanted.attribute
+    }
+}
+
 /// An attribute to evaluate.
 #[derive(Debug, Clone)]
 struct Wanted {
@@ -77,13 +90,35 @@ fn wanted(source: &NixSource) -> Vec<Wanted> {
 /// Evaluates the snapshot of this attempt, unless that is done already. Its derivations and their
 /// sources are then in the store for evaluation, and stay there for a while.
 pub(super) async fn ensure(session: &mut Session<'_>, source: &NixSource) -> Result<Evaluation, Stop> {
+    // One that is there needs not wait until another snapshot is evaluated.
+    let snapshot = session.context.assignment.snapshot;
+    match find(session, snapshot).await? {
+        Some(found) => Ok(found),
+        None => complete(session, source, |_| true).await,
+    }
+}
+
+/// [`ensure`], but what failed is evaluated once more: a limit may be higher now, and a cache that evaluation builds
+/// with may answer again.
+pub(super) async fn renew(session: &mut Session<'_>, source: &NixSource) -> Result<Evaluation, Stop> {
+    complete(session, source, |found| !found.has_problems()).await
+}
+
+/// Evaluates what a kept evaluation lacks, unless that is `enough`.
+async fn complete(
+    session: &mut Session<'_>,
+    source: &NixSource,
+    enough: impl Fn(&Evaluation) -> bool,
+) -> Result<Evaluation, Stop> {
     let shared = session.context.larder.nix.clone();
     let snapshot = session.context.assignment.snapshot;
     let _turn = shared.evaluating(session.steps.cancel()).await?;
-    if let Some(found) = find(session, snapshot).await? {
+    let found = find(session, snapshot).await?;
+    if let Some(found) = found.clone().filter(|found| enough(found)) {
         return Ok(found);
     }
-    let evaluation = evaluate(session, source).await?;
+    let known = found.map(|found| found.roots).unwrap_or_default();
+    let evaluation = evaluate(session, source, known).await?;
     keep(&session.evaluation, snapshot, &evaluation).map_err(|error| disk("the evaluation", &error))?;
     shared.checked().insert(snapshot);
     Ok(evaluation)
@@ -141,19 +176,27 @@ fn keep(store: &Store, snapshot: Digest, evaluation: &Evaluation) -> io::Result<
     Ok(())
 }
 
-async fn evaluate(session: &mut Session<'_>, source: &NixSource) -> Result<Evaluation, Stop> {
+/// Evaluates all attributes that are not among those `known`.
+async fn evaluate(
+    session: &mut Session<'_>,
+    source: &NixSource,
+    known: Vec<Root>,
+) -> Result<Evaluation, Stop> {
     let dir = session.context.attempt_dir.join("evaluation");
     let enclosure = Enclosure::make(&dir, source.import_from_derivation);
     let enclosure = enclosure.map_err(|error| disk("the place for the evaluation", &error))?;
     let (from, to) = (session.context.snapshot.clone(), dir.clone());
-    let copied = tokio::task::spawn_blocking(move || source::copy(&from, &to)).await;
+    let modified = source.modified.unwrap_or_default();
+    let copied = tokio::task::spawn_blocking(move || source::copy(&from, &to, modified)).await;
     copied.map_err(io::Error::other).flatten().map_err(|error| disk("the copy of the snapshot", &error))?;
     let inputs = source::inputs(&dir).map_err(|error| disk("the inputs", &error))?;
     let options = options(session, source, &dir, &inputs).await?;
-    let wanted = wanted(source);
+    let all = wanted(source);
+    let is_known = |one: &Wanted| known.iter().any(|root| root.is_of(one));
+    let wanted: Vec<Wanted> = all.iter().filter(|one| !is_known(one)).cloned().collect();
     session.steps.log.say(&format!("{} attributes are evaluated", wanted.len())).await;
     let mut evaluation =
-        Evaluation { version: session.programs.version.clone(), roots: Vec::new(), problems: Vec::new() };
+        Evaluation { version: session.programs.version.clone(), roots: known, problems: Vec::new() };
     for batch in wanted.chunks(BATCH) {
         let answers = match batch.len() {
             1 => vec![None],
@@ -183,6 +226,7 @@ async fn evaluate(session: &mut Session<'_>, source: &NixSource) -> Result<Evalu
             }
         }
     }
+    evaluation.roots.sort_by_key(|root| all.iter().position(|one| root.is_of(one)));
     Ok(evaluation)
 }
 
@@ -198,7 +242,7 @@ async fn together(
     if !session.context.config.nix.eval_command.is_empty() {
         return Ok(jobs::answers(&ended.output, batch.len()));
     }
-    let found = derivations(source, &ended.output);
+    let found = jobs::derivations(source, &ended.output);
     Ok(match ended.code() == Some(0) && found.len() == batch.len() {
         true => found.into_iter().map(|found| Some(Ok(found))).collect(),
         false => vec![None; batch.len()],
@@ -226,7 +270,7 @@ async fn alone(
     if let Some(why) = failed(settings, &ended) {
         return Ok(Err(why));
     }
-    let found = derivations(source, &ended.output);
+    let found = jobs::derivations(source, &ended.output);
     Ok(match (found.len(), found.into_iter().next()) {
         (1, Some(found)) => Ok(found),
         (0, _) => Err("it evaluates to no derivation".into()),
@@ -257,26 +301,6 @@ fn failed(settings: &NixConfig, ended: &Ended) -> Option<String> {
     Some(error)
 }
 
-/// The derivations that Nix printed, each with the output that the attribute names.
-fn derivations(source: &NixSource, output: &str) -> Vec<(String, Option<String>)> {
-    #[derive(Deserialize)]
-    struct Built {
-        #[serde(rename = "drvPath")]
-        derivation: String,
-    }
-    if source.flake {
-        let found: Vec<Built> = serde_json::from_str(output.trim()).unwrap_or_default();
-        return found.into_iter().map(|built| (built.derivation, None)).collect();
-    }
-    let found = output.lines().filter(|line| line.starts_with('/'));
-    found
-        .map(|line| match line.split_once('!') {
-            Some((derivation, output)) => (derivation.to_owned(), Some(output.to_owned())),
-            None => (line.to_owned(), None),
-        })
-        .collect()
-}
-
 async fn run(
     session: &mut Session<'_>,
     enclosure: &Enclosure,
@@ -291,10 +315,11 @@ async fn run(
         return enclosure.run(session, &command, args).await;
     }
     let (program, mut args) = if source.flake {
+        let flake = source::address(SOURCE, source);
         let mut args = ["build", "--dry-run", "--json", "--no-link", "--no-write-lock-file"]
             .map(OsString::from)
             .to_vec();
-        args.extend(batch.iter().map(|wanted| format!("path:{SOURCE}#{}", wanted.path).into()));
+        args.extend(batch.iter().map(|wanted| format!("{flake}#{}", wanted.path).into()));
         ("nix", args)
     } else {
         let mut args: Vec<OsString> = vec![format!("{SOURCE}/{}", source.file).into()];

@@ -1,12 +1,14 @@
-//! Evaluation by a program that prints a line of JSON for each attribute (`builder.nix.eval_command`), as
+//! The answers of an evaluation.
+//!
+//! Evaluation may be by a program that prints a line of JSON for each attribute (`builder.nix.eval_command`), as
 //! nix-eval-jobs does.
 //!
 //! It gets an expression that has a set for each attribute: `a0`, `a1`, and so on, with the derivation under
 //! the name of the output that the attribute names. An attribute that fails does not stop the others.
 
-use super::{enclosure::SOURCE, failure};
-use serde::Deserialize;
-use std::ffi::OsString;
+use super::{enclosure::SOURCE, failure, source::address};
+use serde::{Deserialize, de::IgnoredAny};
+use std::{collections::BTreeMap, ffi::OsString};
 use swarm_common::wire::nix::is_store_path;
 use swarm_formats::snapshot::NixSource;
 
@@ -25,7 +27,7 @@ pub(super) fn arguments(source: &NixSource, paths: &[&str]) -> Vec<OsString> {
     let output = r#"output = it: if it.type or null == "derivation" then it.outputName else throw "it evaluates to no derivation";"#;
     if source.flake {
         let selected = format!("flake: let root = flake.outputs; {output} in {{ {jobs} }}");
-        return ["--flake", &format!("path:{SOURCE}"), "--select", &selected].map(OsString::from).to_vec();
+        return ["--flake", &address(SOURCE, source), "--select", &selected].map(OsString::from).to_vec();
     }
     let file = text(&format!("{SOURCE}/{}", source.file));
     let values = source.arguments.iter().map(|(name, value)| format!("{name} = {};", text(value)));
@@ -50,6 +52,33 @@ fn select(path: &str) -> String {
         rest = after;
     }
     selected
+}
+
+/// The derivations that Nix's own programs printed, each with the output that the attribute names.
+pub(super) fn derivations(source: &NixSource, output: &str) -> Vec<(String, Option<String>)> {
+    #[derive(Deserialize)]
+    struct Built {
+        #[serde(rename = "drvPath")]
+        derivation: String,
+        #[serde(default)]
+        outputs: BTreeMap<String, IgnoredAny>,
+    }
+    if source.flake {
+        let found: Vec<Built> = serde_json::from_str(output.trim()).unwrap_or_default();
+        // Those that would be installed: the one that the attribute names, or the usual ones.
+        let named = |outputs: BTreeMap<String, IgnoredAny>| match outputs.contains_key("out") {
+            true => None,
+            false => outputs.into_keys().next(),
+        };
+        return found.into_iter().map(|built| (built.derivation, named(built.outputs))).collect();
+    }
+    let found = output.lines().filter(|line| line.starts_with('/'));
+    found
+        .map(|line| match line.split_once('!') {
+            Some((derivation, output)) => (derivation.to_owned(), Some(output.to_owned())),
+            None => (line.to_owned(), None),
+        })
+        .collect()
 }
 
 /// A text as Nix reads it.

@@ -37,7 +37,7 @@ pub(super) async fn plan(
     let mut session = Session::open(context, steps).await?;
     session.clean().await?;
     session.steps.phase(Phase::Building).await;
-    let evaluation = evaluation::ensure(&mut session, source).await?;
+    let evaluation = evaluation::renew(&mut session, source).await?;
     let derivations: BTreeSet<String> = evaluation.roots.iter().map(|root| root.derivation.clone()).collect();
     let derivations: Vec<String> = derivations.into_iter().collect();
     let store = without_outputs(&mut session, source, &derivations).await?;

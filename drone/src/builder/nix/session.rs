@@ -321,7 +321,11 @@ fn leading_words(args: &[OsString]) -> usize {
 }
 
 fn read(file: &Path) -> io::Result<String> {
-    let size = fs::metadata(file)?.len();
+    let size = match fs::metadata(file) {
+        // The program was stopped before it began.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
+        found => found?.len(),
+    };
     if size > MOST_OUTPUT {
         return Err(io::Error::other(format!("it has {size} bytes, more than {MOST_OUTPUT}")));
     }

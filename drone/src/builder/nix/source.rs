@@ -1,7 +1,8 @@
-//! A copy of a snapshot's source and inputs whose files have no times.
+//! A copy of a snapshot's source and inputs whose files have the same times on every drone, and what Nix is told
+//! of it.
 //!
-//! A flake without a commit takes the time of its newest file as its date, so copies on two drones
-//! would evaluate differently.
+//! Nix takes the time of a flake's newest file as its date (`self.lastModified`). It is that of the commit, as in
+//! a checkout, so that `nixos-rebuild` there comes to the same store paths.
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use std::{
@@ -9,14 +10,15 @@ use std::{
     os::unix::fs::symlink,
     path::{Path, PathBuf},
 };
-use swarm_formats::snapshot::{INPUTS, SOURCE};
+use swarm_formats::snapshot::{INPUTS, NixSource, SOURCE};
 
-/// Copies `source` and `inputs` of a snapshot to `to`.
-pub(super) fn copy(snapshot: &Path, to: &Path) -> io::Result<()> {
-    for part in [SOURCE, INPUTS] {
+/// Copies `source` and `inputs` of a snapshot to `to`. The source was `modified` so many seconds after 1970;
+/// of the inputs, the lock file says it.
+pub(super) fn copy(snapshot: &Path, to: &Path, modified: u64) -> io::Result<()> {
+    for (part, modified) in [(SOURCE, modified), (INPUTS, 0)] {
         let (from, to) = (snapshot.join(part), to.join(part));
         if from.exists() {
-            copy_tree(&from, &to)?;
+            copy_tree(&from, &to, i64::try_from(modified).unwrap_or_default())?;
         } else {
             fs::create_dir_all(to)?;
         }
@@ -36,21 +38,29 @@ pub(super) fn inputs(copy: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     Ok(inputs)
 }
 
-fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+/// The address of the flake in `dir`. With a commit, Nix tells that to the flake.
+pub(super) fn address(dir: &str, source: &NixSource) -> String {
+    match source.rev() {
+        Some(rev) => format!("path:{dir}?rev={rev}"),
+        None => format!("path:{dir}"),
+    }
+}
+
+fn copy_tree(from: &Path, to: &Path, modified: i64) -> io::Result<()> {
     let kind = fs::symlink_metadata(from)?.file_type();
     if kind.is_dir() {
         fs::create_dir_all(to)?;
         for entry in fs::read_dir(from)? {
             let entry = entry?;
-            copy_tree(&entry.path(), &to.join(entry.file_name()))?;
+            copy_tree(&entry.path(), &to.join(entry.file_name()), modified)?;
         }
     } else if kind.is_symlink() {
         symlink(fs::read_link(from)?, to)?;
     } else {
         fs::copy(from, to)?;
     }
-    let start = Timespec { tv_sec: 0, tv_nsec: 0 };
-    let times = Timestamps { last_access: start, last_modification: start };
+    let time = Timespec { tv_sec: modified, tv_nsec: 0 };
+    let times = Timestamps { last_access: time, last_modification: time };
     Ok(utimensat(CWD, to, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
@@ -60,7 +70,7 @@ mod tests {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 
     #[test]
-    fn a_copy_has_content_modes_and_links_but_no_times() {
+    fn a_copy_has_content_modes_and_links_and_the_times_of_the_commit() {
         let dir = tempfile::tempdir().unwrap();
         let (from, to) = (dir.path().join("from"), dir.path().join("to"));
         fs::create_dir_all(from.join("source/bin")).unwrap();
@@ -68,13 +78,15 @@ mod tests {
         fs::set_permissions(from.join("source/bin/run"), PermissionsExt::from_mode(0o755)).unwrap();
         symlink("bin/run", from.join("source/link")).unwrap();
         fs::write(from.join("snapshot.json"), "{}").unwrap();
-        copy(&from, &to).unwrap();
+        fs::create_dir_all(from.join("inputs/x")).unwrap();
+        copy(&from, &to, 1_700_000_000).unwrap();
         for path in ["source", "source/bin", "source/bin/run", "source/link"] {
-            assert_eq!(fs::symlink_metadata(to.join(path)).unwrap().mtime(), 0, "{path}");
+            assert_eq!(fs::symlink_metadata(to.join(path)).unwrap().mtime(), 1_700_000_000, "{path}");
         }
+        assert_eq!(fs::metadata(to.join("inputs/x")).unwrap().mtime(), 0);
         assert_eq!(fs::read_link(to.join("source/link")).unwrap(), Path::new("bin/run"));
         assert_eq!(fs::metadata(to.join("source/bin/run")).unwrap().mode() & 0o777, 0o755);
         assert!(!to.join("snapshot.json").exists());
-        assert_eq!(inputs(&to).unwrap(), []);
+        assert_eq!(inputs(&to).unwrap(), [("x".to_owned(), to.join("inputs/x"))]);
     }
 }

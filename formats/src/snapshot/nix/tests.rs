@@ -26,6 +26,8 @@ fn source() -> NixSource {
         upstreams: vec![upstream("https://cache.example.org")],
         import_from_derivation: false,
         commit: Some("0123456789abcdef0123456789abcdef01234567".into()),
+        modified: None,
+        relocked: false,
         lock: None,
     }
 }

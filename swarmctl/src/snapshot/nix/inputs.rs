@@ -78,7 +78,7 @@ fn given(locked: &Locked, dir: &Path) -> Result<Tree, Failure> {
             dir.display()
         )));
     }
-    let tracked = Tree::read(dir, Extent { marker: ".", derived: None, allow_dirty: true })?;
+    let tracked = Tree::read(dir, Extent { marker: ".", derived: None, whole: false, allow_dirty: true })?;
     let got = nar_hash(&tracked)?;
     if got == locked.nar_hash {
         return Ok(tracked);

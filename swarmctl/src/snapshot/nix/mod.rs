@@ -68,10 +68,12 @@ pub fn make(sources: &NixSources, progress: impl Fn(u64, u64)) -> Result<Made, F
     let flake = file == FLAKE;
     // Of a repository, the lock file may be newer than the commit.
     let derived = fetched.is_some().then_some(LOCK);
-    let extent = Extent { marker: &file, derived, allow_dirty: sources.allow_dirty };
+    let extent = Extent { marker: &file, derived, whole: flake, allow_dirty: sources.allow_dirty };
     let tree = Tree::read(dir, extent)?;
     known_to_git(&tree, &file)?;
     let lock = if flake { lock(&tree)? } else { None };
+    // Otherwise it is part of the changes that leave the tree without a commit.
+    let relocked = flake && derived.is_some() && tree.commit.is_some() && tree.is_changed(LOCK)?;
     let mut notes = Vec::new();
     let manifest = SnapshotManifest {
         format: FORMAT,
@@ -87,6 +89,8 @@ pub fn make(sources: &NixSources, progress: impl Fn(u64, u64)) -> Result<Made, F
             upstreams: sources.upstreams.clone(),
             import_from_derivation: sources.import_from_derivation,
             commit: tree.commit.clone(),
+            modified: tree.modified.filter(|_| flake),
+            relocked,
             lock: lock.as_deref().map(Digest::of),
             file,
         }),

@@ -120,15 +120,33 @@ fn a_checkout_is_taken_as_committed_and_what_git_does_not_know_is_told() {
     assert!(made.source.contains(" at ") && !made.source.contains("uncommitted"), "{}", made.source);
     let to = tempfile::tempdir().unwrap();
     let nix = unpacked(&made, &to.path().join("to"));
-    assert_eq!(nix.commit.unwrap().len(), 40);
+    let said = |format: &str| {
+        let git = Command::new("git").arg("-C").arg(dir.path()).args(["log", "-1", format]).output().unwrap();
+        String::from_utf8(git.stdout).unwrap().trim().to_owned()
+    };
+    assert_eq!(nix.commit, Some(said("--format=%H")));
+    assert_eq!((nix.modified, nix.relocked), (said("--format=%ct").parse().ok(), false));
     assert_eq!(nix.attributes, [format!("packages.{}-linux.hello", std::env::consts::ARCH)]);
     assert!(made.notes.iter().any(|note| note.contains("nix flake lock")), "{:?}", made.notes);
     assert!(!to.path().join("to/source/result").exists() && !to.path().join("to/source/.git").exists());
 
+    // Nix tells a flake the newest commit, whatever that changed.
+    git(dir.path(), &["commit", "-q", "--allow-empty", "-m", "y"]);
+    assert_eq!(unpacked(&quiet(&sources).unwrap(), &to.path().join("to")).commit, Some(said("--format=%H")));
+    let whole = Extent { marker: "flake.nix", derived: Some(LOCK), whole: true, allow_dirty: false };
+    assert!(!Tree::read(dir.path(), whole).unwrap().is_changed(LOCK).unwrap());
+    put(dir.path(), LOCK, "{}");
+    let relocked = Tree::read(dir.path(), whole).unwrap();
+    assert!(relocked.commit.is_some() && relocked.is_changed(LOCK).unwrap());
+    fs::remove_file(dir.path().join(LOCK)).unwrap();
+
     put(dir.path(), "flake.nix", "{ outputs = 1; }");
     assert!(refused(&sources).contains("--allow-dirty"));
     sources.allow_dirty = true;
-    assert!(quiet(&sources).unwrap().source.contains("with uncommitted changes"));
+    let dirty = quiet(&sources).unwrap();
+    assert!(dirty.source.contains("with uncommitted changes"));
+    let nix = unpacked(&dirty, &to.path().join("to"));
+    assert_eq!((nix.commit, nix.modified), (None, said("--format=%ct").parse().ok()));
     put(dir.path(), ".gitignore", "result\nflake.lock\n");
     put(dir.path(), "flake.lock", "{}");
     assert!(refused(&sources).contains("git add"));
