@@ -113,6 +113,7 @@ mod tests {
             (problem(401, "unknown-credential"), Refused, Passing, Passing),
             (problem(401, "drone-removed"), Refused, Refused, Passing),
             (problem(401, "other-machine"), Refused, Refused, Passing),
+            (problem(409, "earlier-boot"), Refused, Passing, Refused),
             (problem(403, "plain-http"), Refused, Passing, Passing),
             (problem(403, "not-yours"), Refused, Passing, Refused),
             (problem(404, "unknown-attempt"), Refused, Passing, Passing),

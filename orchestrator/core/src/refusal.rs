@@ -38,6 +38,16 @@ pub enum Refusal {
         /// How it was detected.
         what: String,
     },
+    /// A drone's credential is used with an earlier boot id, by another machine or by its own that
+    /// returned to an earlier state.
+    EarlierBoot {
+        /// The drone whose credential it is.
+        name: Name,
+        /// How it was detected.
+        what: String,
+        /// Milliseconds until it is taken back, unless the current boot is heard again.
+        wait_ms: u64,
+    },
     /// A drone named an attempt of another drone.
     NotYours {
         /// The attempt.

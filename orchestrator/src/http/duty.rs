@@ -77,9 +77,12 @@ async fn heartbeat(
         Ok(Reply::Heartbeat(reply)) => Ok(Json(reply)),
         Ok(other) => Err(ApiError::unexpected(&other)),
         Err(error) => {
-            if let EngineError::Refused(Refusal::OtherMachine { name, what }) = &error {
-                tracing::warn!(%name, what, "another machine uses the credential of this drone and was \
-                    rejected");
+            if let EngineError::Refused(
+                Refusal::OtherMachine { name, what } | Refusal::EarlierBoot { name, what, .. },
+            ) = &error
+            {
+                tracing::warn!(%name, what, "another machine seems to use the credential of this drone and \
+                    was rejected");
                 app.engine.submit(Command::NoteClone { drone, what: what.clone() }, None).await?;
             }
             Err(error.into())

@@ -209,6 +209,9 @@ fn refused(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
         Refusal::BadEnrolToken => (S::FORBIDDEN, "bad-enrol-token", "invalid enrolment token"),
         Refusal::NameTaken(_) => (S::CONFLICT, "name-taken", "name already in use"),
         Refusal::OtherMachine { .. } => (S::UNAUTHORIZED, "other-machine", "credential of another machine"),
+        Refusal::EarlierBoot { .. } => {
+            (S::CONFLICT, "earlier-boot", "credential used with an earlier boot ID")
+        }
         Refusal::NotYours { .. } => (S::FORBIDDEN, "not-yours", "attempt of another drone"),
         Refusal::StaleAttempt { .. } => (S::CONFLICT, "stale-attempt", "attempt is over"),
         Refusal::NotWorking { .. } => (S::CONFLICT, "not-working", "drone not eligible for work"),

@@ -63,6 +63,7 @@ impl Swarm {
         set(&mut live.started_at);
         let by_drone = [
             &mut live.seen,
+            &mut live.beaten,
             &mut live.ready_since,
             &mut live.waiting,
             &mut live.due_back,

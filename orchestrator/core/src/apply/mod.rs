@@ -82,6 +82,7 @@ impl Swarm {
                 }
                 self.at_work.remove(drone);
                 self.live.seen.remove(drone);
+                self.live.beaten.remove(drone);
                 self.live.vitals.remove(drone);
                 self.live.stuck.remove(drone);
                 self.forget_wait(*drone);
@@ -104,6 +105,7 @@ impl Swarm {
                 });
             }
             Event::DroneRebooted { drone, boot_id } => {
+                self.live.cloned.remove(drone);
                 self.live.changed.insert(*drone, at);
                 self.drone(*drone, |d| d.rebooted(boot_id));
             }
@@ -280,6 +282,7 @@ impl Swarm {
                 }
                 // A claim carries neither vitals nor stuck deliveries.
                 if let Some(vitals) = vitals {
+                    self.live.beaten.insert(*drone, at);
                     self.live.vitals.insert(*drone, *vitals);
                     self.live.stuck.remove(drone);
                     if !stuck.is_empty() {

@@ -30,8 +30,8 @@ pub(super) fn heartbeat(
     request: &HeartbeatRequest,
 ) -> Decision {
     let drone = known(swarm, id)?;
-    if let Some(what) = other_machine(drone, request) {
-        return Err(Refusal::OtherMachine { name: drone.name.clone(), what });
+    if let Some(refusal) = other_machine(swarm, now, (id, drone), request) {
+        return Err(refusal);
     }
     let own = |id_of: AttemptId| swarm.attempts.get(&id_of).is_some_and(|a| a.drone == id);
     let stuck = |status: &AttemptStatus| {
@@ -119,19 +119,39 @@ fn changes(drone: &Drone, id: DroneId, request: &HeartbeatRequest) -> Vec<Event>
     events
 }
 
-/// How a heartbeat is known to come from another machine than the one that enrolled, as after a
-/// disk was cloned. A boot id never recurs, so a heartbeat with an earlier boot id comes from a
-/// second machine that runs at the same time.
-fn other_machine(drone: &Drone, request: &HeartbeatRequest) -> Option<String> {
+/// Whether a heartbeat comes from another machine than the one that enrolled, as after a disk was
+/// cloned: its machine id differs, or it has an earlier boot id while the current one is heard, too.
+///
+/// An earlier boot id alone proves nothing: a virtual machine returns to it with its memory, and a
+/// container with its host. So it is only put off until the current one has been silent for two
+/// offline periods, and refused for good if both are heard in turn.
+fn other_machine(
+    swarm: &Swarm,
+    now: TimeMs,
+    (id, drone): (DroneId, &Drone),
+    request: &HeartbeatRequest,
+) -> Option<Refusal> {
+    let name = drone.name.clone();
     let (own, told) = (&drone.facts.machine_id, request.facts.as_ref().map(|facts| &facts.machine_id));
     if let Some(told) = told.filter(|told| !told.is_empty() && !own.is_empty() && *told != own) {
-        return Some(format!("the machine ID of {} is {own}, that of this one is {told}", drone.name));
+        let what = format!("the machine ID of {name} is {own}, that of this one is {told}");
+        return Some(Refusal::OtherMachine { name, what });
     }
-    let left = drone.former_boots.contains(&request.boot_id);
-    left.then(|| format!("{} has rebooted since, but this one still has the old boot ID", drone.name))
+    let patience = 2 * swarm.policy.offline_after_ms;
+    let heard = swarm.live.beaten.get(&id).copied().unwrap_or(swarm.live.started_at);
+    let is_earlier = request.boot_id != drone.facts.boot_id && drone.former_boots.contains(&request.boot_id);
+    if !is_earlier || now.since(heard) > patience {
+        return None;
+    }
+    let what = format!("{name} has rebooted since, but this one still has the old boot ID");
+    let noted = swarm.live.cloned.get(&id).filter(|(at, noted)| *noted == what && now.since(*at) <= patience);
+    Some(match noted {
+        Some((at, _)) if heard > *at => Refusal::OtherMachine { name, what },
+        _ => Refusal::EarlierBoot { name, what, wait_ms: patience.saturating_sub(now.since(heard)) },
+    })
 }
 
-/// Records that another machine used the drone's credential and was refused, so that admins see it.
+/// Records that another machine may have used the drone's credential and was refused, so that admins see it.
 pub(super) fn note_clone(swarm: &Swarm, drone: DroneId, what: &str) -> Decision {
     known(swarm, drone)?;
     Ok((vec![Event::DroneCloned { drone, what: what.to_owned() }], Reply::Done))

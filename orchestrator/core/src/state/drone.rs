@@ -128,8 +128,9 @@ impl Drone {
         self.facts = facts.clone();
     }
 
-    /// Records that its machine was restarted.
+    /// Records that its machine was restarted, or returned to an earlier boot.
     pub(crate) fn rebooted(&mut self, boot_id: &str) {
+        self.former_boots.retain(|former| former != boot_id);
         let before = std::mem::replace(&mut self.facts.boot_id, boot_id.to_owned());
         if !before.is_empty() {
             self.former_boots.push(before);

@@ -14,6 +14,8 @@ pub struct Live {
     pub started_at: TimeMs,
     /// When each drone was last heard from.
     pub seen: BTreeMap<DroneId, TimeMs>,
+    /// When the last heartbeat of each drone was accepted. A claim, which has no boot id, does not count.
+    pub beaten: BTreeMap<DroneId, TimeMs>,
     /// Load and free resources of each drone's machine.
     pub vitals: BTreeMap<DroneId, Vitals>,
     /// Finished work that drones fail to deliver to the orchestrator.

@@ -58,6 +58,13 @@ impl fmt::Display for Refusal {
                  here and enrol this machine with its own token; if this machine replaces {name}, run \
                  `swarmctl drone remove {name}` first"
             ),
+            Self::EarlierBoot { name, what, wait_ms } => write!(
+                f,
+                "this credential belongs to drone `{name}` ({what}): if its machine returned to an earlier \
+                 state, it is taken back after {} in which the newer one stays silent; if this is a copy, \
+                 remove the credential here and enrol this machine with its own token",
+                super::span(*wait_ms)
+            ),
             Self::NotYours { attempt, drone } => {
                 write!(f, "attempt {attempt} does not belong to drone {drone}")
             }
