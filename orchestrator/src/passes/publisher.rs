@@ -30,6 +30,9 @@ use tokio::sync::watch;
 
 /// Delay before a failed pass is retried.
 const RETRY: Duration = Duration::from_secs(1);
+/// Delay before a pass that lacked only lost packages is retried: they can stay lost for days. What an
+/// audit repairs is published at once.
+const RETRY_LOST: Duration = Duration::from_secs(60);
 
 /// Why a pass failed. Each index is whole, old or new.
 #[derive(Debug, thiserror::Error)]
@@ -60,8 +63,10 @@ pub struct Publisher {
     disk: Disk,
     /// Changes with each journaled event that may concern the pass.
     hosts: watch::Receiver<u64>,
-    /// Whether the last run did not publish everything.
-    failed: bool,
+    /// Why the last run did not publish everything.
+    failed: Option<String>,
+    /// Delay before it is retried.
+    retry: Duration,
 }
 
 impl Publisher {
@@ -78,7 +83,7 @@ impl Publisher {
         let disk = Disk::new(binhosts.clone(), store.clone(), entries.clone(), caches.clone());
         let mut hosts = engine.hosts();
         hosts.mark_changed();
-        Self { engine, progress, binhosts, store, entries, caches, disk, hosts, failed: false }
+        Self { engine, progress, binhosts, store, entries, caches, disk, hosts, failed: None, retry: RETRY }
     }
 
     /// A disk half that has not published anything yet.
@@ -149,19 +154,20 @@ impl Pass for Publisher {
                 // The engine has ended, so nothing will change any more.
                 std::future::pending::<()>().await;
             },
-            () = tokio::time::sleep(RETRY), if self.failed => {}
+            () = tokio::time::sleep(self.retry), if self.failed.is_some() => {}
         }
     }
 
     async fn run_once(&mut self, cx: &Context) -> Report {
         self.hosts.mark_unchanged();
         let (seq, failed) = self.publish(cx).await;
-        if let Some(error) = &failed {
-            tracing::error!(%error, "cannot publish everything; will retry");
-        }
         let complete = failed.as_ref().is_none_or(PassError::is_of_lost_packages);
         let trouble = failed.map(|error| error.to_string());
-        self.failed = trouble.is_some();
+        self.retry = if complete { RETRY_LOST } else { RETRY };
+        if let Some(error) = trouble.as_ref().filter(|_| trouble != self.failed) {
+            tracing::error!(error, "cannot publish everything; will retry");
+        }
+        self.failed.clone_from(&trouble);
         self.progress.tell(seq, trouble.clone(), complete);
         trouble.map_or_else(|| Ok(String::new()), Err)
     }

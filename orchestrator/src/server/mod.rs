@@ -1,6 +1,7 @@
 //! Assembles the orchestrator, for the program and for tests: [`build`] opens everything and binds
 //! the addresses, [`Server::serve`] runs until it is stopped.
 
+mod artifacts;
 mod error;
 mod keys;
 mod listen;
@@ -111,6 +112,7 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
     }
     let journal = journal::open(&config.journal, &config.state_dir, &own, config.accept_new)?;
     let (engine, engine_task) = Engine::start(journal, config.core_policy(), clock).await?;
+    artifacts::check(artifacts, engine.read(artifacts::is_used), config.accept_new)?;
     let listings = Listings::open(artifacts.join("listings"), store.clone())?;
     let upstreams = Arc::new(Upstreams::new(snapshots.clone()));
     let places = intake::Places {

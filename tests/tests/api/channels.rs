@@ -97,6 +97,49 @@ async fn a_rollback_serves_the_old_packages_also_after_a_restart_and_a_promotion
     assert_eq!(swarm.admin.channels().await.unwrap(), [swarm.admin.channel(&name(PROFILE)).await.unwrap()]);
 }
 
+// fault: 65
+#[tokio::test]
+async fn packages_of_an_earlier_run_that_are_lost_are_told_when_their_channel_is_published_without_them() {
+    let mut swarm = Swarm::start().await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    swarm.profile().await.unwrap();
+    for version in ["1.2", "1.10"] {
+        run(&swarm, &drone, version).await;
+        drone.build().await.unwrap();
+    }
+    serves(&swarm, NEW).await;
+    roll_back(&swarm, Some(1)).await;
+    serves(&swarm, OLD).await;
+    generation(&swarm, 3).await;
+    assert_eq!(swarm.app.published.trouble(), None);
+
+    let kept = swarm.admin.artifacts(None).await.unwrap().into_iter().find(|a| a.path() == OLD).unwrap();
+    let file = swarm.app.store.describe(kept.digest);
+    let entry = swarm.state_dir().join(format!("entries/{}", kept.digest));
+    let stable = swarm.app.binhosts.stable(&name(PROFILE));
+    let package = std::fs::read(&file).unwrap();
+    for lost in [vec![file.as_ref()], vec![file.as_ref(), entry.as_path()]] {
+        swarm = swarm
+            .restart_after(|_| {
+                lost.iter().for_each(|path| std::fs::remove_file(path).unwrap());
+                std::fs::remove_dir_all(&stable).unwrap();
+            })
+            .await
+            .unwrap();
+        let told = until("it is told", async || swarm.app.published.trouble()).await;
+        let says =
+            format!("1 packages of desk are missing or damaged in the store, the first is {}", kept.digest);
+        assert!(told.starts_with(&says), "{told}");
+        let concerns = swarm.admin.status().await.unwrap().concerns;
+        assert!(concerns.iter().any(|concern| concern.what.contains(&says)), "{concerns:?}");
+        assert_eq!(index_if_any(&swarm, "desk").await, Some(Vec::new()));
+
+        swarm = swarm.restart_after(|_| std::fs::write(&file, &package).unwrap()).await.unwrap();
+        serves(&swarm, OLD).await;
+        until("it is over", async || swarm.app.published.trouble().is_none().then_some(())).await;
+    }
+}
+
 /// Has the profile publish its runs in a channel.
 pub async fn publish(swarm: &Swarm, channel: ChannelName) {
     let ProfileView { builder, snapshot, source, base, rebuild, .. } =

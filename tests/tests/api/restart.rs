@@ -10,6 +10,10 @@ use swarm_common::{
     state::*,
     wire::drone::{Outcome, UploadRequest},
 };
+use swarm_orchestrator::{
+    config::Config,
+    server::{self, StartError},
+};
 use swarm_tests::api::{FakeDrone, Swarm, package_file};
 
 /// The same drone, speaking to where the orchestrator is now.
@@ -49,6 +53,55 @@ async fn a_build_survives_and_its_upload_goes_on() {
     let drone = moved(&drone, &swarm);
     let reply = drone.report(attempt, Outcome::Built { artifacts: vec![digest] }).await.unwrap();
     assert!(reply.accepted, "{reply:?}");
+}
+
+// fault: 65
+#[tokio::test]
+async fn a_disk_of_packages_that_is_not_mounted_stops_the_start_and_nothing_is_stored_in_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let [state, disk, away] = ["state", "disk", "away"].map(|name| dir.path().join(name));
+    let swarm = Swarm::start_with(|config| {
+        (config.state_dir, config.artifact_dir) = (state.clone(), Some(disk.clone()));
+    });
+    let swarm = swarm.await.unwrap().restart().await.unwrap();
+    let drone = swarm.drone("one").await.unwrap();
+    swarm.planned(&drone).await.unwrap();
+    drone.build().await.unwrap();
+    let mark = disk.join(".build-swarm");
+    let package = swarm.admin.artifacts(None).await.unwrap()[0].digest;
+
+    // A store of an earlier version has no mark, and gets one.
+    let swarm = swarm.restart_after(|_| std::fs::remove_file(&mark).unwrap()).await.unwrap();
+    assert!(mark.exists());
+
+    let mut config = None;
+    let refused = swarm
+        .restart_after(|own| {
+            std::fs::rename(&disk, &away).unwrap();
+            std::fs::create_dir(&disk).unwrap();
+            config = Some(own.clone());
+        })
+        .await;
+    let refused = format!("{:#}", refused.err().unwrap());
+    assert!(refused.contains(&mark.display().to_string()) && refused.contains("--accept-new"), "{refused}");
+    let config = config.unwrap();
+    let start = async |accept_new: bool| {
+        let config = Config { accept_new, ..config.clone() };
+        let server = server::build(config).await?;
+        let found = server.app().store.size(package).is_ok();
+        server.serve(async {}).await.unwrap();
+        Ok::<_, StartError>(found)
+    };
+    // Also once it has made its folders there.
+    let error = start(false).await.unwrap_err();
+    assert_eq!((error.exit_code(), mark.exists()), (74, false), "{error}");
+
+    std::fs::rename(&disk, dir.path().join("empty")).unwrap();
+    std::fs::rename(&away, &disk).unwrap();
+    assert!(start(false).await.unwrap());
+    std::fs::remove_dir_all(&disk).unwrap();
+    assert!(!start(true).await.unwrap(), "the loss was accepted");
+    assert!(!start(false).await.unwrap(), "what was accepted is accepted");
 }
 
 #[tokio::test]

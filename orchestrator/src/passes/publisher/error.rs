@@ -18,7 +18,7 @@ pub(super) enum DiskPassError {
     #[error(transparent)]
     Disk(#[from] DiskError),
     #[error(
-        "{count} received packages of {profile} are missing or damaged in the store, the first is {first}: see \
+        "{count} packages of {profile} are missing or damaged in the store, the first is {first}: see \
          `swarmctl audit verify`"
     )]
     Missing { profile: Name, count: usize, first: Digest },

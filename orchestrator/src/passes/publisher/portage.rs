@@ -29,7 +29,8 @@ impl Packages {
     ) -> Result<(), DiskPassError> {
         let ChannelTodo { profile, channel, run, number, received, kept, recorded, .. } = todo;
         let mut packages = self.published(&profile, &received)?;
-        packages.extend(self.still_there(&profile, &kept)?);
+        let (still_there, mut lost) = self.still_there(&profile, &kept)?;
+        packages.extend(still_there);
         let mut binhost = Binhost::open(dir, Generations::Keep, BTreeMap::new())?.numbered(number);
         let outcome = binhost
             .publish(now, &packages, &*self.store)
@@ -39,29 +40,29 @@ impl Packages {
             let profile = profile.clone();
             reports.push(Command::RecordGeneration { profile, channel, run, generation, packages });
         }
-        let lost = outcome.missing.iter().filter(|digest| received.iter().any(|a| a.digest == **digest));
-        let lost: Vec<Digest> = lost.copied().collect();
+        lost.extend(outcome.missing);
         match lost.first() {
             Some(&first) => Err(DiskPassError::Missing { profile, count: lost.len(), first }),
             None => Ok(()),
         }
     }
 
-    /// The artifacts kept from earlier runs that can still be published. Lost ones must not stop
-    /// new ones from being published.
-    fn still_there(&self, profile: &Name, kept: &[Artifact]) -> Result<Vec<Published>, DiskPassError> {
-        let mut found = Vec::with_capacity(kept.len());
+    /// The artifacts kept from earlier runs that can still be published, and the lost ones. Those must not
+    /// stop new ones from being published.
+    fn still_there(
+        &self,
+        profile: &Name,
+        kept: &[Artifact],
+    ) -> Result<(Vec<Published>, Vec<Digest>), DiskPassError> {
+        let (mut found, mut lost) = (Vec::with_capacity(kept.len()), Vec::new());
         for artifact in kept {
             match self.entries.entry(artifact) {
                 Ok(entry) => found.push(Published { digest: artifact.digest, entry }),
-                Err(EntriesError::Store(StoreError::Absent(digest))) => {
-                    let package = artifact.path();
-                    tracing::warn!(%profile, package, %digest, "a published package is missing in the store");
-                }
+                Err(EntriesError::Store(StoreError::Absent(digest))) => lost.push(digest),
                 Err(source) => return Err(DiskPassError::Entries { profile: profile.clone(), source }),
             }
         }
-        Ok(found)
+        Ok((found, lost))
     }
 
     pub(super) fn published(
