@@ -30,6 +30,9 @@ use std::time::{Duration, Instant};
 /// What the orchestrator may take of memory at most, in MB.
 pub const MEMORY_MB: f64 = 150.0;
 
+/// What the answer to a plan may take at most, however it was made. Meanwhile the engine answers nobody.
+pub const PLAN: Duration = Duration::from_secs(1);
+
 /// What to do, and for how long.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -151,6 +154,12 @@ fn breaches(kinds: &[Tally], options: &Options) -> Vec<String> {
             breaches
                 .push(format!("{kind}: {:.0} MB of memory; at most {MEMORY_MB} are allowed", tally.peak_mb));
         }
+        // Smaller plans are brought by a debug build, whose times say nothing.
+        if options.scale == 1 && tally.slowest_plan_ms > PLAN.as_secs_f64() * 1000.0 {
+            let (plan, ms) = (&tally.slowest_plan, tally.slowest_plan_ms);
+            breaches
+                .push(format!("{kind}: the plan `{plan}` is answered after {ms:.0} ms; {PLAN:?} is allowed"));
+        }
         if tally.heartbeat_p99_ms > options.p99.as_secs_f64() * 1000.0 {
             let p99 = tally.heartbeat_p99_ms;
             breaches.push(format!(
@@ -160,4 +169,22 @@ fn breaches(kinds: &[Tally], options: &Options) -> Vec<String> {
         }
     }
     breaches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_of_full_size_that_is_answered_late_is_a_breach() {
+        let told = |ms: u64, scale| {
+            let mut tally = Tally::new("reports");
+            tally.took_for_plan("a ladder", Duration::from_millis(ms));
+            tally.took_for_plan("a plan of two", Duration::from_millis(2));
+            let (length, p99) = (Duration::ZERO, Duration::MAX);
+            breaches(&[tally], &Options { length, seed: 1, only: Vec::new(), crowd: 0, scale, p99 })
+        };
+        assert_eq!(told(1001, 1), ["reports: the plan `a ladder` is answered after 1001 ms; 1s is allowed"]);
+        assert_eq!([told(999, 1), told(1001, 40)], [const { Vec::<String>::new() }; 2]);
+    }
 }

@@ -72,6 +72,7 @@ async fn bring(
     let path = format!("/attempts/{attempt}/report");
     let (said, took) = prey.send(Method::POST, &path, credential, &[], body).await;
     tally.judge(format!("a plan: {what}"), due, &said, took);
+    tally.took_for_plan(what, took);
     if said.is_ok() { prey.plan_to_make().await } else { Ok(attempt) }
 }
 

@@ -54,6 +54,10 @@ pub struct Tally {
     pub slowest_ms: f64,
     /// What that was.
     pub slowest: String,
+    /// Milliseconds of the slowest answer to a plan.
+    pub slowest_plan_ms: f64,
+    /// What that was.
+    pub slowest_plan: String,
     /// Heartbeats of a well-behaved drone meanwhile.
     pub heartbeats: u64,
     /// What 99 of 100 of them took at most, in milliseconds.
@@ -94,6 +98,14 @@ impl Tally {
             (Said::Status(200..=299, _), Due::Refused) => self.wrong(format!("{what} was taken")),
             (_, Due::Taken) if !said.is_ok() => self.wrong(format!("{what} was not taken: {said:?}")),
             _ => {}
+        }
+    }
+
+    /// Notes how long the answer to a plan took.
+    pub fn took_for_plan(&mut self, what: &str, took: Duration) {
+        let ms = took.as_secs_f64() * 1000.0;
+        if ms > self.slowest_plan_ms {
+            (self.slowest_plan_ms, self.slowest_plan) = (ms, what.to_owned());
         }
     }
 
