@@ -83,6 +83,7 @@ impl Swarm {
         self.path("repository")
     }
 
+    /// The bundle of the profile, which [`Swarm::pin_anew`] pins.
     #[must_use]
     pub fn bundle(&self) -> PathBuf {
         self.path("bundle")
