@@ -120,6 +120,8 @@ async fn snapshot(orchestrator: &Orchestrator, folder: &Path) -> Result<Digest> 
         upstreams: Vec::new(),
         import_from_derivation: false,
         commit: None,
+        modified: None,
+        relocked: false,
         lock: None,
     };
     let mut contents = SnapshotContents::new(SnapshotManifest {
