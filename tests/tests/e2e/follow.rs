@@ -31,6 +31,9 @@ const PROBE: &str = "src_install() { cp /usr/share/marker probe || die; insinto 
 /// Does to a base what no check may let pass.
 const BREAKS_GCC: &str =
     "pkg_postinst() { rm \"${EROOT}/usr/bin/gcc\" && cp /bin/false \"${EROOT}/usr/bin/gcc\" || die; }\n";
+/// Does the same to the compiler of C++ alone.
+const BREAKS_CXX: &str =
+    "pkg_postinst() { rm -f \"${EROOT}/usr/bin/g++\" && cp /bin/false \"${EROOT}/usr/bin/g++\" || die; }\n";
 
 /// Lists compilers as Gentoo's program does, tells the current one, and records which one it is to select.
 const GCC_CONFIG: &str = r#"#!/bin/sh
@@ -110,13 +113,15 @@ fn follows() -> Result<()> {
     ensure!(seals(&swarm, "ada")? == seals(&swarm, "bob")?, "they do not have the same");
 
     // What does not work is not taken, and says why.
-    ebuild(&swarm, "marker-3", &[MARKER, BREAKS_GCC].concat())?;
-    swarm.ctl(&pin)?;
-    let third = succeeds(&swarm)?;
-    let base = rests(&swarm)?;
-    ensure!(base.generations[0].number == 2, "{base:?}");
     let why = "the compiler of the new base does not work";
-    ensure!(base.failed.as_ref().is_some_and(|f| f.run == third && f.reason.contains(why)), "{base:?}");
+    for (marker, breaks) in [("marker-3", BREAKS_CXX), ("marker-4", BREAKS_GCC)] {
+        ebuild(&swarm, marker, &[MARKER, breaks].concat())?;
+        swarm.ctl(&pin)?;
+        let run = succeeds(&swarm)?;
+        let base = rests(&swarm)?;
+        ensure!(base.generations[0].number == 2, "{base:?}");
+        ensure!(base.failed.as_ref().is_some_and(|f| f.run == run && f.reason.contains(why)), "{base:?}");
+    }
     let status = swarm.status()?;
     ensure!(status.concerns.iter().any(|concern| concern.what.contains(why)), "{:?}", status.concerns);
     ensure!(status.next_action.as_deref() == Some("swarmctl base update gentoo --follow"));

@@ -47,9 +47,15 @@ const SELECTS: &str = r#"for program in gcc-config binutils-config; do
 done
 [ -z "$selected" ] || ! command -v env-update >/dev/null || env-update"#;
 
-/// Shell script that compiles and runs a program, if there is a compiler.
-const COMPILES: &str = r#"command -v gcc >/dev/null || exit 0
-cd "$1" && echo 'int main(void) { return 0; }' >check.c && gcc -o check check.c && ./check"#;
+/// Shell script that compiles and runs a program in C and one in C++, if there are compilers. The second needs
+/// the headers and the library of C++, which may be another version's than the compiler.
+const COMPILES: &str = r#"cd "$1" || exit
+if command -v gcc >/dev/null; then
+	echo 'int main(void) { return 0; }' >check.c && gcc -o check check.c && ./check || exit
+fi
+command -v g++ >/dev/null || exit 0
+echo '#include <string>
+int main(int count, char **) { return std::to_string(count).size() == 1 ? 0 : 1; }' >check.cc && g++ -o check++ check.cc && ./check++"#;
 
 fn disk(error: io::Error) -> Stop {
     Stop::failed(FailureClass::Drone, Phase::Preparing, format!("cannot create the base: {error}"))
