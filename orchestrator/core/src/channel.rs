@@ -296,6 +296,30 @@ pub fn waits(swarm: &Swarm, id: PackageId) -> Option<(&Name, u64)> {
     package.artifacts.iter().any(waits).then_some((name, staged.number))
 }
 
+/// What is published instead of a package that could be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassedOver<'s> {
+    /// The package's profile.
+    pub profile: &'s Name,
+    /// The generation of its stable channel that is published and does not have the package.
+    pub generation: u64,
+    /// Whether the channel is held after a rollback, and a promotion publishes the package again.
+    pub returns: bool,
+}
+
+/// What is published instead of a received package. `None` if it is published, or nothing is yet.
+#[must_use]
+pub fn passed_over(swarm: &Swarm, id: PackageId) -> Option<PassedOver<'_>> {
+    let package = swarm.packages.get(&id)?;
+    let (name, profile) = swarm.profiles.get_key_value(&swarm.runs.get(&package.run)?.profile)?;
+    let current = profile.stable.current()?;
+    let mut missing =
+        package.artifacts.iter().map(|a| a.digest).filter(|digest| !current.artifacts.contains(digest));
+    let first = missing.next()?;
+    let returns = profile.stable.held && profile.channel.held.contains_key(&first);
+    Some(PassedOver { profile: name, generation: current.number, returns })
+}
+
 /// The first package needed at run time that was left out for shared paths.
 #[must_use]
 pub fn needs_apart(swarm: &Swarm, id: PackageId) -> Option<(PackageId, &Apart)> {

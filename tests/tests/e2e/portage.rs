@@ -238,6 +238,8 @@ fn rolled_back(swarm: &Swarm, first: RunId, old: &Workstation, install: &[&str])
     let generation = channel.generations.iter().find(|generation| generation.run == first);
     let number = generation.context("the first generation is not kept")?.number.to_string();
     change(&["rollback", PROFILE, "--generation", &number])?;
+    let why = swarm.ctl(&["why", "app-misc/spyglass-2.0"])?;
+    ensure!(why.contains("is stored but not published") && why.contains("channel promote"), "{why}");
     let fresh = Workstation::new(&swarm.repository())?;
     swarm.set_up(&fresh)?;
     let (good, said) = fresh.emerge(install)?;

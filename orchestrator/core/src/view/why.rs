@@ -2,7 +2,9 @@
 
 use super::{anew, package::package, refused};
 use crate::{
-    able, assign, channel, explain, quarantine,
+    able, assign,
+    channel::{self, PassedOver},
+    explain, quarantine,
     state::{Package, Swarm},
     text::{self, sentence},
 };
@@ -213,7 +215,10 @@ fn stored(swarm: &Swarm, id: PackageId, package: &Package) -> String {
             .or_else(|| channel::needs_apart(swarm, id))
         {
             None => match channel::waits(swarm, id) {
-                None => "It is stored and published; no action needed.".into(),
+                None => match channel::passed_over(swarm, id) {
+                    None => "It is stored and published; no action needed.".into(),
+                    Some(over) => passed_over(&over),
+                },
                 Some((profile, generation)) => format!(
                     "It is built and waits in staging, in generation {generation}: publish it with `{}`.",
                     Action::Promote { profile: profile.clone() }.command()
@@ -232,6 +237,22 @@ fn stored(swarm: &Swarm, id: PackageId, package: &Package) -> String {
             ),
         },
     }
+}
+
+/// Why a received package that could be published is not.
+fn passed_over(PassedOver { profile, generation, returns }: &PassedOver<'_>) -> String {
+    let without = format!("which is published, does not have it, as {profile}");
+    if *returns {
+        let promote = Action::Promote { profile: (*profile).clone() }.command();
+        return format!(
+            "It is stored but not published: generation {generation}, {without} was rolled back. Publish it again \
+             with `{promote}`."
+        );
+    }
+    format!(
+        "It is stored but not published: generation {generation}, {without} has another version of it or no longer \
+         needs it."
+    )
 }
 
 /// How a quarantine ends.

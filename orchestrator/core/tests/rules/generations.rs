@@ -7,6 +7,7 @@ use crate::{
     kit::{Kit, name},
 };
 use swarm_common::{
+    id::{PackageId, RunId},
     state::Severity,
     wire::{
         channel::ChannelName,
@@ -69,6 +70,33 @@ fn a_rollback_is_a_new_generation_and_runs_do_not_move_it_until_it_is_promoted()
     assert_eq!(current(&kit), is(5, None, "lib-1 viewer-4"));
     night(&mut kit, plan(&["viewer-5", "lib-1"], &[(0, 1)]), &[]);
     assert_eq!(current(&kit), is(6, None, "lib-1 viewer-5"), "it follows the runs again");
+}
+
+#[test]
+fn a_package_that_a_rollback_or_a_newer_version_took_away_is_not_called_published() {
+    let mut kit = three();
+    let why = |kit: &Kit, id: PackageId| view::why(&kit.swarm, kit.now, id).unwrap().lines.join("\n");
+    let viewer = |kit: &Kit, run: u64| {
+        let is = |id: &&PackageId| kit.swarm.packages[id].title().contains("viewer");
+        *kit.swarm.runs[&RunId(run)].packages.iter().find(is).unwrap()
+    };
+    let [first, last] = [1, 3].map(|run| viewer(&kit, run));
+    assert!(why(&kit, last).contains("It is stored and published"), "{}", why(&kit, last));
+    let said = why(&kit, first);
+    assert!(
+        said.contains("generation 3, which is published, does not have it") && said.contains("another"),
+        "{said}"
+    );
+    roll_back(&mut kit, 1);
+    assert!(why(&kit, first).contains("It is stored and published"), "{}", why(&kit, first));
+    let said = why(&kit, last);
+    assert!(
+        said.contains("generation 4, which is published, does not have it, as desk was rolled back"),
+        "{said}"
+    );
+    assert!(said.contains("`swarmctl channel promote desk`"), "{said}");
+    promote(&mut kit);
+    assert!(why(&kit, last).contains("It is stored and published"), "{}", why(&kit, last));
 }
 
 #[test]
