@@ -115,3 +115,60 @@ async fn what_a_new_version_no_longer_owns_is_hidden_as_if_merged_and_another_pa
     })
     .await;
 }
+
+/// A package with a library of this soname.
+fn library(soname: &str) -> String {
+    ebuild(&format!(
+        "src_compile() {{ echo 'int parts(void) {{ return 0; }}' >parts.c; \
+         gcc -shared -fPIC -Wl,-soname,{soname} -o {soname} parts.c || die; }}\n\
+         src_install() {{ exeinto /usr/lib; doexe {soname}; }}"
+    ))
+}
+
+/// A program that was linked with `libparts.so.1`.
+const PROGRAM: &str = "src_compile() { echo 'int parts(void) { return 0; }' >parts.c; \
+    gcc -shared -fPIC -Wl,-soname,libparts.so.1 -o libparts.so parts.c || die; \
+    echo 'int parts(void); int main(void) { return parts(); }' >program.c; \
+    gcc -o parts-program program.c -L. -Wl,--no-as-needed -lparts || die; }\n\
+    src_install() { dobin parts-program; }";
+
+#[tokio::test]
+async fn a_program_of_the_base_keeps_the_library_that_a_new_version_lacks_and_without_one_it_goes() {
+    let name =
+        "replaced::a_program_of_the_base_keeps_the_library_that_a_new_version_lacks_and_without_one_it_goes";
+    within(name, BASE, async |place| {
+        let base = place.join("base");
+        let lab = Lab::new();
+        lab.file("app-misc/parts/parts-1.ebuild", &library("libparts.so.1"));
+        lab.file("app-misc/parts/parts-2.ebuild", &library("libparts.so.2"));
+        lab.file("app-misc/program/program-1.ebuild", &ebuild(PROGRAM));
+        let sees = "src_compile() { for file in /usr/lib/libparts.so.*; do echo \"SEEN ${file}\"; done; \
+            ! type -P parts-program || { parts-program && echo SEEN it runs; }; }";
+        lab.file("app-misc/user/user-1.ebuild", &ebuild(sees));
+        for (installed, expected) in [
+            (&["parts-1"][..], &["SEEN /usr/lib/libparts.so.2"][..]),
+            (
+                &["parts-1", "program-1"],
+                &["SEEN /usr/lib/libparts.so.1", "SEEN /usr/lib/libparts.so.2", "SEEN it runs"],
+            ),
+        ] {
+            for package in installed {
+                let cpv = format!("app-misc/{package}");
+                let package = build(&lab, &base, &target(&cpv, "0", 1)).await;
+                let file = lab.larder().artifacts.get(None, &(&package).into()).await.unwrap();
+                layer::unpack(&file, &Tree::at(&base), &cpv, &base).unwrap();
+            }
+            let new = build(&lab, &base, &target("app-misc/parts-2", "0", 2)).await;
+            // A layer's key has the build time of what it replaces.
+            fs::write(base.join("var/db/pkg/app-misc/parts-1/BUILD_TIME"), format!("{}\n", installed.len()))
+                .unwrap();
+            let (lines, merged) = seen(&lab, &base, &[&new]).await;
+            assert_eq!((lines, merged), (expected.iter().map(ToString::to_string).collect(), 1));
+            fs::remove_dir_all(base.join("var/db/pkg/app-misc")).unwrap();
+            for file in ["lib/libparts.so.1", "bin/parts-program"] {
+                let _ = fs::remove_file(base.join("usr").join(file));
+            }
+        }
+    })
+    .await;
+}

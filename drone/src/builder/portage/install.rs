@@ -24,7 +24,7 @@ use swarm_common::{
 };
 
 /// Version of the procedure that makes layers; part of the cache key.
-const FORMAT: &str = "layer-3";
+const FORMAT: &str = "layer-4";
 
 /// The dependencies of one build root.
 #[derive(Debug, Default)]

@@ -72,14 +72,9 @@ fn features(root: &Root) -> String {
     have(&["-pkgdir-index-trusted"]);
     if root.is_thrown_away() {
         // Protections for systems that persist.
-        have(&[
-            "-merge-sync",
-            "-merge-wait",
-            "-parallel-install",
-            "-protect-owned",
-            "-collision-protect",
-            "-preserve-libs",
-        ]);
+        have(&["-merge-sync", "-merge-wait", "-parallel-install", "-protect-owned", "-collision-protect"]);
+        // Programs of the base may need the libraries that a new version no longer has.
+        have(&["preserve-libs"]);
     }
     if root.tree().program("sandbox").is_none() {
         have(&["-sandbox", "-usersandbox"]);
