@@ -168,6 +168,9 @@ fn a_drone_is_in_a_control_group_that_may_limit_its_builds_at_every_start_and_a_
     services.tell("restart", DRONE).unwrap();
     is_inside(services.process(DRONE).unwrap());
     services.tell("stop", DRONE).unwrap();
-    let left = services.machine.must(&["find", at, "-mindepth", "1", "-type", "d", "-name", "*swarm-drone*"]).unwrap();
+    let left = services
+        .machine
+        .must(&["find", at, "-mindepth", "1", "-type", "d", "-name", "*swarm-drone*"])
+        .unwrap();
     assert_eq!(left, "");
 }
