@@ -2,11 +2,15 @@
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser};
+use rustix::process::{Signal, getppid, kill_process};
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
-use swarm_common::{causes::with_causes, exit::EXIT_CONFIG};
+use swarm_common::{
+    causes::with_causes,
+    exit::{EXIT_CONFIG, EXIT_REFUSED},
+};
 use swarm_daemon::{
     config::changes::Written,
     telemetry::{self, Telemetry},
@@ -194,5 +198,21 @@ fn reload(path: &Path, started: &Written, telemetry: &Telemetry) {
 
 fn complain(code: u8, error: &impl std::fmt::Display) -> ExitCode {
     eprintln!("{}swarm-drone: {error}", telemetry::error_prefix());
+    if matches!(code, TRY_AGAIN | EXIT_REFUSED | EXIT_CONFIG) {
+        end_supervise_daemon();
+    }
     ExitCode::from(code)
+}
+
+/// Ends OpenRC's supervise-daemon if it started this process, because it would start it again whatever the exit
+/// code. systemd knows the final ones by `RestartPreventExitStatus`.
+fn end_supervise_daemon() {
+    let Some(parent) = getppid() else { return };
+    let name = std::fs::read_to_string(format!("/proc/{parent}/comm")).unwrap_or_default();
+    // The kernel keeps 15 bytes of a name.
+    if name.trim_end() == "supervise-daemo"
+        && let Err(error) = kill_process(parent, Signal::TERM)
+    {
+        tracing::warn!(%error, "cannot end supervise-daemon, which will start this drone again");
+    }
 }

@@ -64,8 +64,7 @@ in
       wantedBy = [ "multi-user.target" ];
       wants = [ "network-online.target" ];
       after = [ "network-online.target" ];
-      startLimitIntervalSec = 600;
-      startLimitBurst = 5;
+      startLimitIntervalSec = 0;
       reloadTriggers = [ config.environment.etc."build-swarm/drone.toml".source ];
       # A stopping drone finishes its builds, which would hold up the switch to a new system. A new version starts
       # with the next boot or `systemctl restart`.
@@ -77,7 +76,7 @@ in
         ExecStart = program;
         ExecReload = [ "${program} --check-config" "${pkgs.coreutils}/bin/kill -HUP $MAINPID" ];
         Restart = "on-failure";
-        RestartSec = 5;
+        RestartSec = 10;
         RestartPreventExitStatus = "75 77 78";
         WatchdogSec = 180;
         TimeoutStartSec = "15min";

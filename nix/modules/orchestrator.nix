@@ -86,8 +86,7 @@ in
       wantedBy = [ "multi-user.target" ];
       wants = [ "network-online.target" ];
       after = [ "network-online.target" "time-sync.target" ];
-      startLimitIntervalSec = 600;
-      startLimitBurst = 5;
+      startLimitIntervalSec = 0;
       # Running builds continue during a restart.
       restartTriggers = [ config.environment.etc."build-swarm/orchestrator.toml".source ];
 
@@ -98,7 +97,7 @@ in
         User = "build-swarm";
         Group = "build-swarm";
         Restart = "on-failure";
-        RestartSec = 2;
+        RestartSec = 5;
         RestartPreventExitStatus = "75 78";
         WatchdogSec = 90;
         TimeoutStartSec = "10min";

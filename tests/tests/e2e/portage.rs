@@ -301,9 +301,12 @@ fn a_fresh_workstation_gets_what_its_profile_names_as_the_system_and_a_package_w
 fn system_set() -> Result<()> {
     let swarm = Swarm::start(&["ada"], &["app-misc/tool"])?;
     ebuild(&swarm, "app-misc/tool-1.0", PATCHED)?;
-    let patches = swarm.bundle().join("etc/portage/patches/app-misc/tool");
-    fs::create_dir_all(&patches)?;
-    fs::write(patches.join("one.patch"), PATCH)?;
+    let patched = |root: &Path| {
+        let patches = root.join("etc/portage/patches/app-misc/tool");
+        fs::create_dir_all(&patches)?;
+        fs::write(patches.join("one.patch"), PATCH)
+    };
+    patched(&swarm.bundle())?;
     ebuild(&swarm, "app-misc/basebits-1.0", "")?;
     fs::write(swarm.repository().join("profiles/example/amd64/packages"), "*app-misc/basebits\n")?;
     swarm.pin_anew()?;
@@ -312,6 +315,8 @@ fn system_set() -> Result<()> {
     ensure!(ended.counts.get(&PackageState::Received) == Some(&2), "{:?}", ended.counts);
     let workstation = Workstation::new(&swarm.repository())?;
     swarm.set_up(&workstation)?;
+    // Portage takes no package that was built with other patches than its own.
+    patched(&workstation.path(""))?;
     fs::write(workstation.path("var/lib/portage/world"), "app-misc/tool\n")?;
     workstation.update()?;
     ensure!(workstation.has("app-misc/tool-1.0") && workstation.has("app-misc/basebits-1.0"));

@@ -116,15 +116,18 @@ fn each_service_has_a_unit_and_an_openrc_script_that_start_it_alike() {
     }
 }
 
+// fault: 66
 #[test]
-fn openrc_stops_restarting_a_drone_that_is_refused_each_time_it_starts() {
-    let script = fs::read_to_string(repository().join("openrc/swarm-drone")).unwrap();
-    let of = |name: &str| -> u64 {
-        let (_, rest) = script.split_once(&format!("${{{name}:=")).unwrap();
-        rest.split_once('}').unwrap().0.parse().unwrap()
-    };
-    let refused_after = swarm_drone::enrol::PATIENCE.as_secs() + of("respawn_delay");
-    assert!(of("respawn_period") > (of("respawn_max") + 1) * refused_after);
+fn neither_systemd_nor_openrc_gives_up_a_service_for_a_condition_that_passes() {
+    for (program, finals) in [("swarm-orchestrator", "75 78"), ("swarm-drone", "75 77 78")] {
+        let unit = fs::read_to_string(repository().join(format!("systemd/{program}.service"))).unwrap();
+        let script = fs::read_to_string(repository().join(format!("openrc/{program}"))).unwrap();
+        let has = |line: &str| assert!(unit.lines().any(|is| is == line), "{program}: {line} is missing");
+        has("Restart=on-failure");
+        has("StartLimitIntervalSec=0");
+        has(&format!("RestartPreventExitStatus={finals}"));
+        assert!(script.lines().any(|line| line == ": \"${respawn_max:=0}\""), "{program}");
+    }
 }
 
 #[test]

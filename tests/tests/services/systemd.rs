@@ -66,12 +66,12 @@ fn a_good_reload_is_taken_over_a_bad_one_is_refused_and_a_stop_is_clean() {
     assert_eq!(property(&services, ORCHESTRATOR, "NRestarts"), "0");
 }
 
-// fault: 55
+// fault: 55, 66
 #[test]
 fn a_drone_that_was_removed_or_is_configured_wrongly_stays_down_and_one_whose_token_is_away_comes_back() {
     let services = start();
     services.start_drone("").unwrap();
-    edit(&services, DRONE, "RestartSec=200ms\n[Unit]\nStartLimitIntervalSec=0");
+    edit(&services, DRONE, "RestartSec=200ms");
     let down = |code: &str| {
         let failed = || Ok((property(&services, DRONE, "ActiveState") == "failed").then_some(()));
         wait::until("it stays down", SOON, failed).unwrap();
@@ -87,14 +87,13 @@ fn a_drone_that_was_removed_or_is_configured_wrongly_stays_down_and_one_whose_to
     assert!(services.tell("start", DRONE).is_err());
     down("78");
 
-    // The disk with its token is mounted a little later.
+    // The disk with its token is mounted much later.
     services.machine.write(path, &settings).unwrap();
     services.machine.must(&["sh", "-c", "rm -r /var/lib/swarm-drone/*"]).unwrap();
     let token = services.machine.must(&["swarmctl", "drone", "token", "--approved"]).unwrap();
     services.machine.must(&["rm", "/etc/build-swarm/token"]).unwrap();
     services.machine.must(&["systemctl", "start", "--no-block", DRONE]).unwrap();
-    let tried = || Ok((property(&services, DRONE, "NRestarts") != "0").then_some(()));
-    wait::until("it is started again", SOON, tried).unwrap();
+    restarts_often(&services, DRONE);
     services
         .machine
         .must(&["sh", "-c", &format!("umask 077; echo {} > /etc/build-swarm/token", token.trim())])
@@ -102,6 +101,30 @@ fn a_drone_that_was_removed_or_is_configured_wrongly_stays_down_and_one_whose_to
     let active = || Ok((property(&services, DRONE, "ActiveState") == "active").then_some(()));
     wait::until("it runs", SOON, active).unwrap();
     services.says(DRONE, "online, ready for work").unwrap();
+}
+
+/// Waits until a service has been started more often than would do it within any usual limit.
+fn restarts_often(services: &Services, unit: &str) {
+    let often = || Ok((property(services, unit, "NRestarts").parse::<u32>()? >= 20).then_some(()));
+    wait::until("it is started again and again", SOON, often).unwrap();
+}
+
+// fault: 66
+#[test]
+fn an_orchestrator_whose_secret_cannot_be_read_for_long_comes_back_by_itself() {
+    let services = start();
+    edit(&services, ORCHESTRATOR, "RestartSec=200ms");
+    let token = "/var/lib/build-swarm/admin.token";
+    services.machine.must(&["mv", token, "/root/away"]).unwrap();
+    services.machine.must(&["mkdir", token]).unwrap();
+    services.machine.must(&["systemctl", "restart", "--no-block", ORCHESTRATOR]).unwrap();
+    restarts_often(&services, ORCHESTRATOR);
+    services.says(ORCHESTRATOR, "status=74/IOERR").unwrap();
+    services.machine.must(&["rmdir", token]).unwrap();
+    services.machine.must(&["mv", "/root/away", token]).unwrap();
+    let active = || Ok((property(&services, ORCHESTRATOR, "ActiveState") == "active").then_some(()));
+    wait::until("it serves", SOON, active).unwrap();
+    services.status().unwrap();
 }
 
 // fault: 57

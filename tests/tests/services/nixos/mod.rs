@@ -95,7 +95,6 @@ fn of_module(service: &Value) -> Unit {
         ("description", "Description"),
         ("documentation", "Documentation"),
         ("startLimitIntervalSec", "StartLimitIntervalSec"),
-        ("startLimitBurst", "StartLimitBurst"),
     ] {
         unit.insert(key.to_owned(), lines(&service[name]));
     }
