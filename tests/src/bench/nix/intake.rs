@@ -11,7 +11,6 @@ use crate::{
 };
 use anyhow::{Context, Result, ensure};
 use std::{
-    collections::BTreeMap,
     fs::{self, File},
     io::{self, BufReader, Read as _},
     path::{Path, PathBuf},
@@ -112,17 +111,9 @@ async fn enrolled(orchestrator: &Orchestrator) -> Result<FakeDrone> {
 /// Uploads a source in which nothing is.
 async fn snapshot(orchestrator: &Orchestrator, folder: &Path) -> Result<Digest> {
     let nix = NixSource {
-        flake: false,
         file: "default.nix".to_owned(),
         attributes: vec!["boulder".to_owned()],
-        hosts: Vec::new(),
-        arguments: BTreeMap::new(),
-        upstreams: Vec::new(),
-        import_from_derivation: false,
-        commit: None,
-        modified: None,
-        relocked: false,
-        lock: None,
+        ..NixSource::default()
     };
     let mut contents = SnapshotContents::new(SnapshotManifest {
         format: FORMAT,
