@@ -172,7 +172,8 @@ impl NixCache {
             if let Some(ready) = self.ready(host, wanted, &published)? {
                 if let Some(lock) = host.lock {
                     let text = || Ok(beside.lock(host).filter(|text| Digest::of(text) == lock));
-                    self.place_small(&lock_path(lock), text, now)?;
+                    let written = self.place_small(&lock_path(lock), text, now)?;
+                    self.reveal(written)?;
                 }
                 hosts.insert(host.host.clone(), ready);
             }

@@ -12,7 +12,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::Write as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
 use swarm_common::digest::Digest;
 use swarm_formats::nix::{narinfo::NarInfo, store_path::StoreDir};
@@ -27,6 +27,12 @@ pub fn nar_path(digest: Digest) -> String {
 pub(super) fn digest_of(info: &NarInfo) -> Option<Digest> {
     let url = info.url.to_string();
     url.strip_prefix("nar/")?.strip_suffix(".nar.zst")?.parse().ok()
+}
+
+/// A written file that does not have its name yet.
+pub(super) struct Written {
+    temp: PathBuf,
+    path: PathBuf,
 }
 
 /// Published narinfos by hash part, with their stored files.
@@ -44,7 +50,7 @@ impl NixCache {
     ) -> Result<(Placed, Vec<Digest>), CacheError> {
         let (mut placed, mut missing, mut lost) = (Placed::new(), Vec::new(), BTreeSet::new());
         let mut narinfos: Vec<(String, String)> = Vec::new();
-        let mut logs = BTreeSet::new();
+        let (mut logs, mut small) = (BTreeSet::new(), Vec::new());
         for path in order::references_first(paths, |path| &path.info) {
             let hash = path.info.path.hash_part().to_owned();
             if path.info.references.iter().any(|reference| lost.contains(reference.hash_part())) {
@@ -74,10 +80,10 @@ impl NixCache {
                 other => other?,
             };
             let listing = || Ok(beside.listing(path)?.map(String::into_bytes));
-            self.place_small(&format!("{hash}.ls"), listing, now)?;
+            small.extend(self.place_small(&format!("{hash}.ls"), listing, now)?);
             if let Some(deriver) = info.deriver.as_ref().filter(|drv| logs.insert((*drv).clone())) {
                 let name = format!("log/{deriver}");
-                self.place_small(&name, || Ok(beside.log(path)?), now)?;
+                small.extend(self.place_small(&name, || Ok(beside.log(path)?), now)?);
             }
             match &self.keys {
                 Some(keys) if !keys.have_signed(&info, &self.store_dir) => {
@@ -92,28 +98,26 @@ impl NixCache {
             placed.insert(hash, (info, digest));
         }
         disk::sync_dir(&self.dir.join("nar"))?;
-        self.write_narinfos(&narinfos, now)?;
+        self.write_narinfos(small, &narinfos, now)?;
         Ok((placed, missing))
     }
 
     /// Writes narinfos such that they appear in this order, so that a client never finds a path
-    /// without its references.
-    fn write_narinfos(&self, narinfos: &[(String, String)], now: u64) -> Result<(), DiskError> {
-        if narinfos.is_empty() {
-            return Ok(());
-        }
-        let temp = |name: &str| self.dir.join(format!("{name}.new"));
+    /// without its references; before them, `small` files that are written.
+    fn write_narinfos(
+        &self,
+        mut small: Vec<Written>,
+        narinfos: &[(String, String)],
+        now: u64,
+    ) -> Result<(), DiskError> {
         for (name, text) in narinfos {
-            write_dated(&temp(name), text.as_bytes(), now)?;
+            let temp = self.dir.join(format!("{name}.new"));
+            write_dated(&temp, text.as_bytes(), now)?;
+            small.push(Written { temp, path: self.dir.join(name) });
         }
-        // There may be thousands, and syncing each takes milliseconds.
-        let synced = File::open(&self.dir).and_then(|dir| Ok(rustix::fs::syncfs(dir)?));
-        synced.map_err(DiskError::at("sync", &self.dir))?;
-        for (name, _) in narinfos {
-            let to = self.dir.join(name);
-            fs::rename(temp(name), &to).map_err(DiskError::at("rename to", &to))?;
-        }
-        disk::sync_dir(&self.dir)
+        let any = !small.is_empty();
+        self.reveal(small)?;
+        if any { disk::sync_dir(&self.dir) } else { Ok(()) }
     }
 
     /// The published narinfo with this hash part, if it is sound.
@@ -141,21 +145,37 @@ impl NixCache {
         Ok(store.link(digest, &to, None)?)
     }
 
-    /// Writes a small file that clients can do without, unless it is there.
+    /// Writes a small file that clients can do without, unless it is there. It still needs its name.
     pub(super) fn place_small(
         &self,
         name: &str,
         bytes: impl FnOnce() -> Result<Option<Vec<u8>>, StoreError>,
         now: u64,
-    ) -> Result<(), CacheError> {
+    ) -> Result<Option<Written>, CacheError> {
         let path = self.dir.join(name);
-        if path.exists() {
-            return Ok(());
+        // An empty one may be what a power loss left of an earlier version's, which did not sync.
+        if fs::metadata(&path).is_ok_and(|there| there.len() > 0) {
+            return Ok(None);
         }
-        let Some(bytes) = bytes()? else { return Ok(()) };
+        let Some(bytes) = bytes()? else { return Ok(None) };
         let temp = path.with_extension("new");
         write_dated(&temp, &bytes, now)?;
-        Ok(fs::rename(&temp, &path).map_err(DiskError::at("rename to", &path))?)
+        Ok(Some(Written { temp, path }))
+    }
+
+    /// Gives written files their names, after all of them are on the disk. There may be thousands, and syncing each
+    /// takes milliseconds.
+    pub(super) fn reveal(&self, written: impl IntoIterator<Item = Written>) -> Result<(), DiskError> {
+        let mut written = written.into_iter().peekable();
+        if written.peek().is_none() {
+            return Ok(());
+        }
+        let synced = File::open(&self.dir).and_then(|dir| Ok(rustix::fs::syncfs(dir)?));
+        synced.map_err(DiskError::at("sync", &self.dir))?;
+        for Written { temp, path } in written {
+            fs::rename(temp, &path).map_err(DiskError::at("rename to", &path))?;
+        }
+        Ok(())
     }
 }
 

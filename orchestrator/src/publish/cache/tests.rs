@@ -136,6 +136,25 @@ fn a_published_path_has_archive_listing_log_and_a_signed_narinfo() {
 }
 
 #[test]
+fn a_listing_log_or_lock_that_a_power_loss_left_empty_is_written_again() {
+    let place = Place::new();
+    let wanted = Wanted { paths: vec![place.path("a", "lib", &[])], hosts: vec![host("desk", "a", 1)] };
+    place.publish(NOW, &wanted);
+    let info = place.narinfo("a");
+    let small = [
+        format!("{}.ls", info.path.hash_part()),
+        format!("log/{}", info.deriver.unwrap()),
+        super::lock_path(Digest::of(lock(1).as_bytes())),
+    ];
+    let read = || small.each_ref().map(|name| fs::read(place.dir.path().join("cache").join(name)).unwrap());
+    let before = read();
+    assert!(before.iter().all(|bytes| !bytes.is_empty()));
+    small.iter().for_each(|name| fs::write(place.dir.path().join("cache").join(name), "").unwrap());
+    place.publish(NOW + 5, &wanted);
+    assert_eq!(read(), before);
+}
+
+#[test]
 fn what_was_published_first_stays_and_is_signed_by_a_new_key() {
     let mut place = Place::new();
     let wanted = |path| Wanted { paths: vec![path], hosts: vec![host("desk", "a", 1)] };
