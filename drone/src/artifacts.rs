@@ -92,6 +92,8 @@ pub struct Artifacts {
     fetching: Arc<StdMutex<BTreeMap<Digest, Arc<Mutex<()>>>>>,
     /// Files whose digest was checked since the start.
     checked: Arc<StdMutex<BTreeSet<Digest>>>,
+    /// Bytes of all files, once they were counted. It may be too high, and is then counted again.
+    total: Arc<StdMutex<Option<u64>>>,
 }
 
 impl Artifacts {
@@ -107,7 +109,13 @@ impl Artifacts {
                 fs::remove_file(entry.path())?;
             }
         }
-        Ok(Self { dir: dir.to_owned(), budget_bytes, fetching: Arc::default(), checked: Arc::default() })
+        Ok(Self {
+            dir: dir.to_owned(),
+            budget_bytes,
+            fetching: Arc::default(),
+            checked: Arc::default(),
+            total: Arc::default(),
+        })
     }
 
     /// Adds a package that was built here.
@@ -122,9 +130,9 @@ impl Artifacts {
         if fs::hard_link(file, &at).is_err() {
             let partial = at.with_extension("partial");
             fs::copy(file, &partial)?;
-            fs::rename(partial, at)?;
+            fs::rename(partial, &at)?;
         }
-        self.prune()
+        self.prune(fs::metadata(at).map_or(0, |there| there.len()))
     }
 
     /// Returns a file, downloading it if necessary.
@@ -215,7 +223,7 @@ impl Artifacts {
             return Err(ArtifactError::Other { title: title(), asked: digest, came });
         }
         fs::rename(&partial, &at).map_err(disk)?;
-        self.prune().map_err(disk)?;
+        self.prune(wanted.size).map_err(disk)?;
         Ok(at)
     }
 
@@ -224,14 +232,27 @@ impl Artifacts {
     /// # Errors
     /// It cannot be removed.
     pub fn remove(&self, path: &Path) -> io::Result<()> {
+        let size = fs::metadata(path).map_or(0, |there| there.len());
+        let mut total = self.total.lock().unwrap_or_else(PoisonError::into_inner);
         match fs::remove_file(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed,
+            Ok(()) => {
+                *total = total.map(|total| total.saturating_sub(size));
+                Ok(())
+            }
+            Err(error) => Err(error),
         }
     }
 
-    /// Removes the least recently used files until the cache fits its budget.
-    fn prune(&self) -> io::Result<()> {
+    /// Removes the least recently used files until the cache fits its budget, after a file of this size was `added`.
+    fn prune(&self, added: u64) -> io::Result<()> {
+        let mut known = self.total.lock().unwrap_or_else(PoisonError::into_inner);
+        let after = known.map(|known| known.saturating_add(added));
+        if after.is_some_and(|after| after <= self.budget_bytes) {
+            *known = after;
+            return Ok(());
+        }
+        *known = None;
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
@@ -249,9 +270,13 @@ impl Artifacts {
             if total <= self.budget_bytes {
                 break;
             }
-            self.remove(&path)?;
+            match fs::remove_file(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed?,
+            }
             total -= size;
         }
+        *known = Some(total);
         Ok(())
     }
 
@@ -286,5 +311,29 @@ mod tests {
         fs::write(&kept, "a packagf").unwrap();
         assert!(matches!(open().get(None, &wanted).await, Err(ArtifactError::Alone(_))), "it was used");
         assert!(!kept.exists());
+    }
+
+    #[test]
+    fn the_oldest_files_go_when_the_sum_of_all_exceeds_the_budget_and_what_was_removed_does_not_count() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Artifacts::open(&dir.path().join("kept"), 10).unwrap();
+        let mut age = 0..;
+        let mut adopt = |text: &str| {
+            let (file, digest) = (dir.path().join(text), Digest::of(text.as_bytes()));
+            fs::write(&file, text).unwrap();
+            let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(age.next().unwrap());
+            fs::File::open(&file).unwrap().set_modified(time).unwrap();
+            cache.adopt(&file, digest).unwrap();
+            cache.path(digest)
+        };
+        let (a, b) = (adopt("aaaa"), adopt("bbbb"));
+        assert!(a.exists() && b.exists());
+        let c = adopt("cccc");
+        assert!(!a.exists() && b.exists() && c.exists());
+        cache.remove(&c).unwrap();
+        let d = adopt("dddd");
+        assert!(b.exists() && d.exists(), "8 bytes are within the budget");
+        let e = adopt("eeee");
+        assert!(!b.exists() && d.exists() && e.exists());
     }
 }
