@@ -202,6 +202,16 @@ pub struct NixInput {
     pub size: u64,
 }
 
+/// A binary cache beside those of the swarm.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NixCache {
+    /// Its address.
+    pub url: String,
+    /// The public keys that it signs with, as in `trusted-public-keys`.
+    pub keys: Vec<String>,
+}
+
 /// An attribute of a Nix profile, evaluated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

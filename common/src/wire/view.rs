@@ -10,7 +10,7 @@ use super::{
     concern::{Action, Concern, Offline},
     drone::*,
     known,
-    nix::NixRoot,
+    nix::{NixCache, NixRoot},
     plan::PlanProblem,
 };
 use crate::{digest::Digest, id::*, name::Name, state::*, time::TimeMs};
@@ -319,6 +319,10 @@ pub struct ProfileView {
     /// first promotion, what staging serves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roots: Vec<NixRoot>,
+    /// For Nix: the caches that its packages are taken from instead of building them, which its machines need as well.
+    /// Only of a single profile.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upstreams: Vec<NixCache>,
 }
 
 /// `GET /key`: the keys that clients need to verify the swarm's packages.

@@ -20,12 +20,14 @@ use swarm_common::{
     digest::Digest,
     name::Name,
     wire::{
-        admin::{CandidateFailure, CandidateRequest, ProfileRequest},
+        admin::{BuilderKind, CandidateFailure, CandidateRequest, ProfileRequest},
         calendar::TimerRequest,
+        nix::NixCache,
         view::ProfileView,
     },
 };
 use swarm_core::{Command, Refusal, state::Profile, view};
+use swarm_formats::snapshot::NixUpstream;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -88,7 +90,28 @@ fn view(name: &Name, profile: &Profile) -> ProfileView {
 
 async fn show(State(app): State<Arc<App>>, Path(name): Path<Name>) -> Result<Json<ProfileView>, ApiError> {
     let found = app.engine.read(|s| s.profiles.get(&name).map(|p| view(&name, p)));
-    Ok(Json(found.ok_or(Refusal::UnknownProfile(name))?))
+    let mut found = found.ok_or(Refusal::UnknownProfile(name))?;
+    if found.builder == BuilderKind::Nix {
+        found.upstreams = upstreams(&app, found.snapshot).await;
+    }
+    Ok(Json(found))
+}
+
+/// The upstream caches of a snapshot.
+async fn upstreams(app: &App, snapshot: Digest) -> Vec<NixCache> {
+    let all = app.upstreams.clone();
+    let source = tokio::task::spawn_blocking(move || all.source(snapshot)).await;
+    match source.map_err(std::io::Error::other).flatten() {
+        Ok(source) => {
+            let cache =
+                |upstream: &NixUpstream| NixCache { url: upstream.url.clone(), keys: upstream.keys.clone() };
+            source.upstreams.iter().map(cache).collect()
+        }
+        Err(error) => {
+            tracing::warn!(%snapshot, %error, "the upstream caches of a profile are not known");
+            Vec::new()
+        }
+    }
 }
 
 async fn put(

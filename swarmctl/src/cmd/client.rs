@@ -96,7 +96,7 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
     let channel = ChannelName::from(channel);
     let Some(view) = view else {
         let url = binhost(&address, &format!("binhost/{ALL_PROFILES}"));
-        return for_nix(session, nix::setup("swarm", &url, channel, &key, &[])?, out);
+        return for_nix(session, nix::setup("swarm", &url, channel, &key, &[], &[])?, out);
     };
     let profile = &view.name;
     if channel != ChannelName::Stable && view.publish != channel {
@@ -113,7 +113,9 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
     if view.builder == BuilderKind::Nix {
         let hosts = view.roots.iter().filter(|root| root.host).map(|root| root.attribute.as_str());
         let (url, hosts) = (binhost(&address, &view.binhost), hosts.collect::<Vec<_>>());
-        return for_nix(session, nix::setup(&format!("swarm-{profile}"), &url, channel, &key, &hosts)?, out);
+        let name = format!("swarm-{profile}");
+        let setup = nix::setup(&name, &url, channel, &key, &view.upstreams, &hosts)?;
+        return for_nix(session, setup, out);
     }
     let setup = setup(profile, &channel.within(&binhost(&address, &view.binhost)), channel, &key)?;
     match out {

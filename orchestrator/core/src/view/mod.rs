@@ -73,6 +73,7 @@ pub fn profile(name: &Name, profile: &Profile) -> ProfileView {
             ran_at: timer.ran_at,
         }),
         roots: current.into_iter().flat_map(|g| &g.roots).map(|r| r.root.clone()).collect(),
+        upstreams: Vec::new(),
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
-use swarm_common::wire::{channel::ChannelName, view::KeyView};
+use swarm_common::wire::{channel::ChannelName, nix::NixCache, view::KeyView};
 use swarm_formats::nix::keys::PublicKey;
 
 /// Settings of Nix that a machine needs besides the cache and its keys: name and value.
@@ -25,20 +25,24 @@ pub(super) struct NixSetup {
     /// Name of the files.
     name: String,
     url: String,
+    /// The keys of this cache and of the upstream caches.
     public_keys: Vec<String>,
+    /// Addresses of the upstream caches, which have the rest of what is installed.
+    upstreams: Vec<String>,
     /// Lines for nix.conf.
     nix_conf: String,
     /// The same as a NixOS module, which also switches to new systems if the profile has hosts.
     nixos_module: String,
 }
 
-/// Makes the setup for a channel of the cache at `stable`, in files of this name. `hosts` are the
-/// machines whose systems the profile builds.
+/// Makes the setup for a channel of the cache at `stable`, in files of this name. What the profile takes from
+/// `upstreams` is not in it. `hosts` are the machines whose systems the profile builds.
 pub(super) fn setup(
     name: &str,
     stable: &str,
     channel: ChannelName,
     key: &KeyView,
+    upstreams: &[NixCache],
     hosts: &[&str],
 ) -> Result<NixSetup, Failure> {
     let url = channel.within(stable);
@@ -51,10 +55,20 @@ pub(super) fn setup(
     }
     let keys: Result<Vec<PublicKey>, _> = key.nix.iter().map(|text| text.parse()).collect();
     let keys = keys.map_err(|e| Failure::Failed(format!("the orchestrator's key for Nix is {e}")))?;
-    let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
-    // It is written into files that root reads.
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/:[]%".contains(c);
-    if !url.chars().all(plain) {
+    let theirs: Result<Vec<PublicKey>, _> =
+        upstreams.iter().flat_map(|upstream| &upstream.keys).map(|text| text.parse()).collect();
+    let theirs = theirs.map_err(|e| Failure::Failed(format!("the key of an upstream cache is {e}")))?;
+    let mut keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+    for key in theirs.iter().map(ToString::to_string) {
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    let upstreams: Vec<String> = upstreams.iter().map(|upstream| upstream.url.clone()).collect();
+    let urls: Vec<&str> = [&url].into_iter().chain(&upstreams).map(String::as_str).collect();
+    // They are written into files that root reads.
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/:[]%+,=@".contains(c);
+    if let Some(url) = urls.iter().find(|url| !url.chars().all(plain)) {
         return Err(Failure::Failed(format!(
             "the cache address contains a character that nix.conf does not allow: {}",
             url.escape_debug()
@@ -62,23 +76,26 @@ pub(super) fn setup(
     }
     Ok(NixSetup {
         name: name.to_owned(),
-        nix_conf: nix_conf(&url, &keys),
-        nixos_module: nixos_module(&url, &keys) + &switch(stable, channel, hosts) + "}\n",
+        nix_conf: nix_conf(&urls, &keys),
+        nixos_module: nixos_module(&urls, &keys) + &switch(stable, channel, hosts) + "}\n",
         public_keys: keys,
         url,
+        upstreams,
     })
 }
 
-fn nix_conf(url: &str, keys: &[String]) -> String {
-    let mut text = format!("extra-substituters = {url}\nextra-trusted-public-keys = {}\n", keys.join(" "));
+fn nix_conf(urls: &[&str], keys: &[String]) -> String {
+    let (urls, keys) = (urls.join(" "), keys.join(" "));
+    let mut text = format!("extra-substituters = {urls}\nextra-trusted-public-keys = {keys}\n");
     text.extend(SETTINGS.map(|(name, value)| format!("{name} = {value}\n")));
     text
 }
 
-fn nixos_module(url: &str, keys: &[String]) -> String {
+fn nixos_module(urls: &[&str], keys: &[String]) -> String {
     let keys = keys.iter().map(|key| format!("\"{key}\"")).collect::<Vec<_>>().join(" ");
+    let urls = urls.iter().map(|url| format!("\"{url}\"")).collect::<Vec<_>>().join(" ");
     let mut text = format!(
-        "{{\n  nix.settings = {{\n    substituters = [ \"{url}\" ];\n    trusted-public-keys = [ {keys} ];\n"
+        "{{\n  nix.settings = {{\n    substituters = [ {urls} ];\n    trusted-public-keys = [ {keys} ];\n"
     );
     text.extend(SETTINGS.map(|(name, value)| format!("    {name} = {value};\n")));
     text + "  };\n"
@@ -153,19 +170,22 @@ mod tests {
 
     const KEY: &str = "swarm-nas-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=";
 
+    const UPSTREAM: &str = "https://cache.example.org/x";
+
     fn key(nix: &[&str]) -> KeyView {
         let nix = nix.iter().map(|key| (*key).to_owned()).collect();
         KeyView { fingerprint: String::new(), public_key: String::new(), nix }
     }
 
     fn of(url: &str, keys: &[&str], hosts: &[&str]) -> Result<NixSetup, Failure> {
-        setup("swarm-home", url, ChannelName::Stable, &key(keys), hosts)
+        let upstream = NixCache { url: UPSTREAM.to_owned(), keys: vec![KEY.replace("nas-1", "other-1")] };
+        setup("swarm-home", url, ChannelName::Stable, &key(keys), &[upstream], hosts)
     }
 
     #[test]
     fn a_machine_on_staging_has_the_cache_of_staging_and_switches_to_its_systems() {
         let url = "http://nas:8100/binhost/home";
-        let setup = setup("swarm-home", url, ChannelName::Staging, &key(&[KEY]), &["desk"]).unwrap();
+        let setup = setup("swarm-home", url, ChannelName::Staging, &key(&[KEY]), &[], &["desk"]).unwrap();
         assert!(setup.nix_conf.starts_with("extra-substituters = http://nas:8100/binhost/home/staging\n"));
         let module = &setup.nixos_module;
         assert!(module.contains("substituters = [ \"http://nas:8100/binhost/home/staging\" ];"), "{module}");
@@ -176,6 +196,12 @@ mod tests {
 
     /// Runs a program of the real Nix, without the machine's configuration.
     fn nix(program: &str, dir: &Path, args: &[&str]) -> String {
+        let (is_sound, output, said) = run(program, dir, args);
+        assert!(is_sound && !said.contains("warning"), "{said}");
+        output
+    }
+
+    fn run(program: &str, dir: &Path, args: &[&str]) -> (bool, String, String) {
         let output = Command::new(program)
             .args(args)
             .env("NIX_CONF_DIR", dir.join("etc/nix"))
@@ -184,9 +210,8 @@ mod tests {
             .env_remove("NIX_CONFIG")
             .output()
             .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && !said.contains("warning"), "{said}");
-        String::from_utf8(output.stdout).unwrap()
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.success(), text(output.stdout), text(output.stderr))
     }
 
     #[test]
@@ -201,13 +226,24 @@ mod tests {
         let again = write(&setup, dir.path()).unwrap();
         assert!(next(&setup, &again).ends_with(&text), "what is there is a person's");
         let module = &written[1];
-        let arguments = ["--extra-experimental-features", "nix-command", "show-config", "--json"];
-        let shown: serde_json::Value = serde_json::from_str(&nix("nix", dir.path(), &arguments)).unwrap();
+        // Nix 2.8 has only the second name.
+        let named = |name: &[&'static str]| {
+            let arguments =
+                [&["--extra-experimental-features", "nix-command"][..], name, &["--json"]].concat();
+            run("nix", dir.path(), &arguments)
+        };
+        let (is_sound, shown, said) = Some(named(&["config", "show"]))
+            .filter(|(is_sound, ..)| *is_sound)
+            .unwrap_or_else(|| named(&["show-config"]));
+        assert!(is_sound && !said.contains("warning"), "{said}");
+        let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
         let list = |name: &str| shown[name]["value"].as_array().unwrap().clone();
-        assert!(list("substituters").iter().any(|url| url == "http://nas:8100/binhost/home"));
+        for cache in ["http://nas:8100/binhost/home", UPSTREAM] {
+            assert!(list("substituters").iter().any(|url| url == cache), "{cache}");
+        }
         assert_eq!(
             list("trusted-public-keys").iter().filter(|k| k.as_str().unwrap().starts_with("swarm")).count(),
-            2
+            3
         );
         assert_eq!(shown["connect-timeout"]["value"], 5);
         assert_eq!(shown["fallback"]["value"], true);
@@ -216,7 +252,7 @@ mod tests {
         let read = nix("nix-instantiate", dir.path(), &["--eval", "--strict", "--json", &module]);
         let read: serde_json::Value = serde_json::from_str(&read).unwrap();
         let settings = &read["nix"]["settings"];
-        assert_eq!(settings["substituters"][0], "http://nas:8100/binhost/home");
+        assert_eq!(settings["substituters"], serde_json::json!(["http://nas:8100/binhost/home", UPSTREAM]));
         assert_eq!(settings["trusted-public-keys"][0], KEY);
         assert_eq!((&settings["fallback"], &settings["connect-timeout"]), (&true.into(), &5.into()));
     }
